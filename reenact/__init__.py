@@ -1,0 +1,1 @@
+"""Real-time video reenactment: your expression on another face."""

@@ -1,0 +1,31 @@
+"""Errors that a user can act on. Each message is one sentence or two and says what to do next."""
+
+from __future__ import annotations
+
+
+class ReenactError(Exception):
+    """The user's mistake or a missing part: one sentence on stderr, exit code 2, no traceback."""
+
+
+class SourceError(ReenactError):
+    """A camera, video or image that cannot be opened or read."""
+
+
+class SinkError(ReenactError):
+    """An output that cannot be opened or written."""
+
+
+class TargetError(ReenactError):
+    """A target that cannot be made, found, read or stored."""
+
+
+class ModelError(ReenactError):
+    """A model file that is missing, damaged or of another architecture."""
+
+
+class ConfigError(ReenactError):
+    """A setting that is unknown, out of range or of the wrong type."""
+
+
+class PluginError(ReenactError):
+    """A plugin that is unknown, or whose loading failed."""

@@ -1,0 +1,64 @@
+"""Index tables of the 478 FaceMesh landmarks and the names of the action units.
+
+"left" and "right" are the image's sides of an unmirrored picture, as in the data: the eye with
+landmark 33 is on the image's left and is the person's right eye. Action units are named by the
+*person's* side, as FACS does.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+N_LANDMARKS: Final = 478
+
+LIPS_OUTER: Final = (
+    61, 146, 91, 181, 84, 17, 314, 405, 321, 375, 291, 409, 270, 269, 267, 0, 37, 39, 40, 185,
+)  # fmt: skip
+LIPS_INNER: Final = (
+    78, 95, 88, 178, 87, 14, 317, 402, 318, 324, 308, 415, 310, 311, 312, 13, 82, 81, 80, 191,
+)  # fmt: skip
+EYE_RIGHT: Final = (
+    33, 7, 163, 144, 145, 153, 154, 155, 133, 173, 157, 158, 159, 160, 161, 246,
+)  # fmt: skip
+EYE_LEFT: Final = (
+    263, 249, 390, 373, 374, 380, 381, 382, 362, 398, 384, 385, 386, 387, 388, 466,
+)  # fmt: skip
+BROW_RIGHT: Final = (70, 63, 105, 66, 107, 55, 65, 52, 53, 46)
+BROW_LEFT: Final = (300, 293, 334, 296, 336, 285, 295, 282, 283, 276)
+IRIS_RIGHT: Final = (468, 469, 470, 471, 472)
+IRIS_LEFT: Final = (473, 474, 475, 476, 477)
+OVAL: Final = (
+    10, 338, 297, 332, 284, 251, 389, 356, 454, 323, 361, 288, 397, 365, 379, 378, 400, 377,
+    152, 148, 176, 149, 150, 136, 172, 58, 132, 93, 234, 127, 162, 21, 54, 103, 67, 109,
+)  # fmt: skip
+NOSE: Final = (168, 6, 197, 195, 5, 4, 1, 19, 94, 2, 98, 97, 326, 327, 64, 294)
+
+RIGID: Final = (
+    10, 67, 109, 338, 297, 103, 332, 54, 284, 151, 9, 8, 168, 6, 197, 195, 5, 4,
+    33, 133, 362, 263, 127, 356, 234, 454, 162, 389, 98, 327, 2,
+)  # fmt: skip
+"""Landmarks that move least with expression: forehead, temples, nose, eye corners."""
+
+EYE_CORNERS_RIGHT: Final = (33, 133)
+EYE_CORNERS_LEFT: Final = (362, 263)
+
+ACTION_UNITS: Final = (
+    "mouth_open",  # AU25-27: gap of the inner lips
+    "jaw_drop",  # AU26: chin away from the nose
+    "smile_left",  # AU12, the person's left corner of the mouth
+    "smile_right",
+    "frown",  # AU15: corners of the mouth down
+    "pucker",  # AU18: mouth narrow
+    "stretch",  # AU20: mouth wide
+    "upper_lip_raise",  # AU10
+    "lower_lip_depress",  # AU16
+    "mouth_left",  # mouth moved to the person's left
+    "mouth_right",
+    "brow_raise_left",  # AU1+2
+    "brow_raise_right",
+    "brow_lower",  # AU4
+    "blink_left",  # AU45
+    "blink_right",
+    "eye_wide",  # AU5
+)
+"""The order of `Expression.action_units`; FACS numbers beside each."""

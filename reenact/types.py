@@ -1,0 +1,229 @@
+"""The values that travel through the program and the protocols of its exchangeable parts.
+
+Pictures are uint8 (H, W, 3) RGB, C-contiguous, everywhere between a source and a sink.
+Coordinates are image pixels, x right, y down; z is on the same scale, negative towards the
+camera. Times are seconds on a monotonic clock. Errors are those of `reenact.errors`; None
+means an ordinary absence (no face, source ended), never a failure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+from typing_extensions import Self
+
+Image = NDArray[np.uint8]
+"""uint8 (H, W, 3), RGB, C-contiguous."""
+
+Array = NDArray[np.float32]
+"""float32 array; the shape is in the doc of each use."""
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One picture of a stream.
+
+    Attributes:
+        image: uint8 (H, W, 3) RGB, contiguous.
+        time_s: for a live source the monotonic time of capture; for a file its presentation
+            time from the file's start. Kept unchanged from the source to the sink.
+        index: running number from the source, from 0.
+        alpha: uint8 (H, W) coverage of the target, 255 opaque; None where all of it is.
+    """
+
+    image: Image
+    time_s: float
+    index: int
+    alpha: NDArray[np.uint8] | None = None
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(width, height) in px."""
+        return self.image.shape[1], self.image.shape[0]
+
+
+@dataclass(frozen=True, slots=True)
+class Landmarks:
+    """478 face landmarks in the order of MediaPipe FaceMesh with irises.
+
+    Attributes:
+        points: float32 (478, 3) in px of the image they were found in; z on the same scale.
+        confidence: 0 to 1.
+        size: (width, height) px of that image.
+    """
+
+    points: Array
+    confidence: float
+    size: tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Pose:
+    """The rigid head motion: `image = scale * rotation @ face + translation`.
+
+    Attributes:
+        rotation: float32 (3, 3), proper rotation from the face frame to the image.
+        translation: float32 (3,) px, where the face frame's origin lies.
+        scale: px per inter-ocular distance (iod).
+    """
+
+    rotation: Array
+    translation: Array
+    scale: float
+
+
+@dataclass(frozen=True, slots=True)
+class Expression:
+    """What the actor's face does, cleared of who the actor is.
+
+    Attributes:
+        deviation: float32 (478, 3) in iod, face frame, minus the actor's neutral.
+        pose: the actor's head pose.
+        action_units: float32 (17,) in 0 to 1, in the order of `facemesh.ACTION_UNITS`.
+    """
+
+    deviation: Array
+    pose: Pose
+    action_units: Array
+
+
+@dataclass(frozen=True, slots=True)
+class Drive:
+    """All that a renderer may want to draw one frame.
+
+    Attributes:
+        landmarks: float32 (478, 3), fused, px of the target's crop.
+        expression: the actor's expression.
+        emotion: float32 (8,) weights, for renderers driven by emotion.
+        intensity: 0 neutral, 1 as acted, up to 2.
+        actor_crop: uint8 (S, S, 3) RGB crop of the actor, for renderers driven by pictures;
+            None where the pipeline does not hand the actor's picture on.
+        time_s: time of the frame.
+        dt_s: seconds since the previous frame; 0 for the first.
+    """
+
+    landmarks: Array
+    expression: Expression
+    emotion: Array
+    intensity: float
+    actor_crop: Image | None
+    time_s: float
+    dt_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """The face that is shown.
+
+    Attributes:
+        name: what the user calls it.
+        references: uint8 (K, S, S, 3) RGB crops, K from 1 to 8; the first is the calmest.
+        landmarks: float32 (K, 478, 3), px of the crop.
+        neutral: float32 (478, 3), the target's neutral landmarks, px of the crop; it has the
+            pose of the first reference.
+        plate: uint8 (H, W, 3) RGB, the whole picture that the moving face is pasted into.
+        crop_to_plate: float32 (2, 3) affine, crop px to plate px (uniform scale and shift).
+        renderer: name of the renderer that it was made or trained for.
+        weights: file name of its own weights inside its folder; None: the shipped ones.
+        metadata: free text fields (made when, from what, consent).
+    """
+
+    name: str
+    references: NDArray[np.uint8]
+    landmarks: Array
+    neutral: Array
+    plate: Image
+    crop_to_plate: Array
+    renderer: str = "warp_unet"
+    weights: str | None = None
+    metadata: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def crop_size(self) -> int:
+        """Side S of the square crop in px."""
+        return int(self.references.shape[1])
+
+
+class Device(Protocol):
+    """Something that is opened and closed; every source and sink is a context manager."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None: ...
+
+    def close(self) -> None:
+        """Release everything. May be called twice, and from another thread."""
+
+
+@runtime_checkable
+class Source(Device, Protocol):
+    """Where frames come from. `read` is called by one thread only."""
+
+    live: bool
+    """True: frames arrive by themselves and late ones are dropped. False: every frame counts."""
+
+    name: str
+    """What a person would call it: the camera's name, the file's name."""
+
+    size: tuple[int, int]
+    """(width, height) px of the frames, known once open."""
+
+    fps: float
+    """Frames a second: measured for a camera, from the stream for a file."""
+
+    def read(self) -> Frame | None:
+        """Return the next frame, or None when the source has ended.
+
+        A live source blocks until there is a new frame. Raises SourceError when the device
+        fails (unplugged, busy, frozen, black); the session then reopens it.
+        """
+
+
+@runtime_checkable
+class Tracker(Protocol):
+    """Finds the face landmarks of one face."""
+
+    def track(self, frame: Frame) -> Landmarks | None:
+        """Return the chosen face's landmarks in frame px, None when there is no face."""
+
+    def reset(self) -> None:
+        """Forget the previous frame: a cut, a new source."""
+
+    def close(self) -> None:
+        """Release the models."""
+
+
+@runtime_checkable
+class Renderer(Protocol):
+    """Draws the target with an expression."""
+
+    def prepare(self, target: Target) -> None:
+        """Compute once what all frames of this target share."""
+
+    def render(self, drive: Drive) -> Image:
+        """Return uint8 (S, S, 3) RGB, the target's crop with the driven expression."""
+
+    def reset(self) -> None:
+        """Forget earlier frames."""
+
+
+@runtime_checkable
+class Sink(Device, Protocol):
+    """Where frames go. `write` is called by one thread only."""
+
+    name: str
+    live: bool
+    """True: paced by the clock, the newest frame counts. False (a file): every frame counts."""
+
+    def write(self, frame: Frame) -> None:
+        """Put out one frame. Raises SinkError; the session goes on with the other sinks."""
