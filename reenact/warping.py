@@ -1,0 +1,234 @@
+"""Dense warps: a triangle mesh over the landmarks, rasterised into a backward map.
+
+A mesh is rasterised where the face *goes to*; each cell then knows, by its triangle's affine
+map, where in the reference it comes from (and any other attribute of the mesh's vertices).
+Triangles are drawn from far to near, so that a turned face hides its far cheek.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property, lru_cache
+from typing import Final
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from scipy.spatial import Delaunay
+
+from reenact.facemesh import (
+    EYE_LEFT,
+    EYE_RIGHT,
+    IRIS_LEFT,
+    IRIS_RIGHT,
+    LIPS_INNER,
+    N_LANDMARKS,
+    OVAL,
+)
+from reenact.geometry import FACE_MIDDLE, FACE_SHARE, canonical_face, estimate_pose
+from reenact.types import Array, Image
+
+Triangles = NDArray[np.int32]
+
+RINGS: Final = ((1.3, 1.0, 0.8), (1.7, 0.85, 0.35))
+"""Rings around the face's oval that carry hair and neck along: (size against the oval, share of
+the head's motion above the chin, share below it)."""
+
+_BORDER: Final = tuple(
+    (x, y)
+    for x in (-0.35, 0.15, 0.5, 0.85, 1.35)
+    for y in (-0.35, 0.15, 0.5, 0.85, 1.35)
+    if x in (-0.35, 1.35) or y in (-0.35, 1.35)
+)
+"""Pinned vertices around the crop, as shares of its side."""
+
+
+def triangulate(points: Array) -> Triangles:
+    """Return the Delaunay triangles (T, 3) of (V, 2) points."""
+    return np.asarray(Delaunay(points.astype(np.float64)).simplices, dtype=np.int32)
+
+
+def rasterise(points: Array, triangles: Triangles, side: int, depth: Array) -> NDArray[np.int32]:
+    """Draw each triangle's number into a (side, side) map.
+
+    Args:
+        points: (V, 2) vertices in cells of the map, centres on whole numbers.
+        triangles: (T, 3) vertex indices.
+        side: cells a side.
+        depth: (V,) distance from the camera; far triangles are drawn first.
+
+    Returns:
+        int32 (side, side), the triangle of each cell, -1 where there is none.
+    """
+    canvas = np.full((side, side), -1, np.int32)
+    corners = np.round(points[triangles] * 16).astype(np.int32)
+    order = np.argsort(-depth[triangles].max(axis=1), kind="stable")
+    fill = cv2.fillConvexPoly
+    for number in order.tolist():
+        fill(canvas, corners[number], number, 8, 4)
+    return canvas
+
+
+def interpolate(
+    cells: NDArray[np.int32], points: Array, triangles: Triangles, attributes: Array
+) -> Array:
+    """Interpolate vertex attributes linearly over a rasterised mesh.
+
+    Args:
+        cells: (side, side) of `rasterise`.
+        points: (V, 2) the same vertices, in cells.
+        triangles: (T, 3).
+        attributes: (V, C).
+
+    Returns:
+        float32 (side, side, C); 0 where there is no triangle.
+    """
+    planes = _planes(points[triangles].astype(np.float32), attributes[triangles])
+    side = cells.shape[0]
+    chosen = planes[np.maximum(cells, 0)]
+    axis = np.arange(side, dtype=np.float32)
+    result = chosen[..., 0, :] * axis[None, :, None]
+    result += chosen[..., 1, :] * axis[:, None, None]
+    result += chosen[..., 2, :]
+    result[cells < 0] = 0
+    return np.asarray(result, dtype=np.float32)
+
+
+def _planes(corners: Array, values: Array) -> Array:
+    """Return (T, 3, C): the plane `x * p[0] + y * p[1] + p[2]` through each triangle's values."""
+    a, b, c = corners[:, 0], corners[:, 1], corners[:, 2]
+    ab, ac = b - a, c - a
+    area = ab[:, 0] * ac[:, 1] - ab[:, 1] * ac[:, 0]
+    flat = np.abs(area) < 1e-3
+    inverse = np.where(flat, 0, 1 / np.where(flat, 1, area))[:, None].astype(np.float32)
+    first, second = values[:, 1] - values[:, 0], values[:, 2] - values[:, 0]
+    planes = np.empty((len(corners), 3, values.shape[-1]), np.float32)
+    planes[:, 0] = (first * ac[:, 1:] - second * ab[:, 1:]) * inverse
+    planes[:, 1] = (second * ab[:, :1] - first * ac[:, :1]) * inverse
+    planes[:, 2] = values[:, 0] - planes[:, 0] * a[:, :1] - planes[:, 1] * a[:, 1:]
+    planes[flat, 2] = values[flat].mean(axis=1)
+    return planes
+
+
+def grid_to_crop(side: int, size_px: int) -> tuple[float, float]:
+    """Return (scale, shift): crop px of a cell = cell * scale + shift, centres to centres."""
+    scale = size_px / side
+    return scale, 0.5 * (scale - 1)
+
+
+class HeadMesh:
+    """The mesh that carries the whole head: landmarks, two rings of hair and neck, a border.
+
+    Its triangles are those of the canonical face, the same for everybody, so a turned head folds
+    consistently. The rings follow the head's own rigid motion and fade into the pinned border.
+    """
+
+    def __init__(self) -> None:
+        shape = canonical_face()
+        side = float(np.ptp(shape[:468, 1])) / FACE_SHARE
+        middle = shape[:468, :2].min(0) + np.ptp(shape[:468, :2], axis=0) / 2
+        corner = middle - np.array([0.5, FACE_MIDDLE]) * side
+        rings = [_ring(shape, size)[:, :2] for size, _, _ in RINGS]
+        border = corner + np.array(_BORDER) * side
+        self._border = border
+        self.triangles = triangulate(np.concatenate([shape[:, :2], *rings, border]))
+        self.n_vertices = N_LANDMARKS + sum(len(ring) for ring in rings) + len(border)
+
+    def vertices(self, reference: Array, drive: Array, size_px: int) -> tuple[Array, Array]:
+        """Return the mesh's (V, 3) vertices on the reference and on the driven face, crop px."""
+        reference_pose, drive_pose = estimate_pose(reference), estimate_pose(drive)
+        rotation = drive_pose.rotation @ reference_pose.rotation.T
+        scale = drive_pose.scale / reference_pose.scale
+        rings_from, rings_to = [], []
+        for size, above, below in RINGS:
+            ring = _ring(reference, size)
+            moved = (ring - reference_pose.translation) @ rotation.T * scale
+            moved += drive_pose.translation
+            lower = np.clip((ring[:, 1] - reference[152, 1]) / (reference_pose.scale * 0.5), 0, 1)
+            share = (above + (below - above) * lower)[:, None]
+            rings_from.append(ring)
+            rings_to.append(ring + share * (moved - ring))
+        border = np.zeros((len(_BORDER), 3), np.float32)
+        border[:, :2] = np.array(_BORDER, np.float32) * size_px
+        border[:, 2] = size_px
+        start = np.concatenate([reference, *rings_from, border]).astype(np.float32)
+        end = np.concatenate([drive, *rings_to, border]).astype(np.float32)
+        return start, end
+
+    @cached_property
+    def labels(self) -> NDArray[np.uint8]:
+        """What each triangle shows: 0 surroundings, 1 skin, 2 inside of the mouth, 3 an eye."""
+        eyes = [set(EYE_RIGHT) | set(IRIS_RIGHT), set(EYE_LEFT) | set(IRIS_LEFT)]
+        labels = np.zeros(len(self.triangles), np.uint8)
+        for number, triangle in enumerate(self.triangles.tolist()):
+            corners = set(triangle)
+            if max(triangle) < N_LANDMARKS:
+                labels[number] = 1
+            if corners <= set(LIPS_INNER):
+                labels[number] = 2
+            elif any(corners <= eye for eye in eyes):
+                labels[number] = 3
+        return labels
+
+    @cached_property
+    def atlas(self) -> Array:
+        """(V, 3) place of each vertex on the canonical head, about -1 to 1."""
+        shape = canonical_face()
+        rings = [_ring(shape, size) for size, _, _ in RINGS]
+        border = np.concatenate([self._border, np.full((len(_BORDER), 1), 1.0)], axis=1)
+        return np.asarray(np.concatenate([shape, *rings, border]) / 2, dtype=np.float32)
+
+    def maps(self, reference: Array, drive: Array, size_px: int, side: int) -> Array:
+        """Rasterise the driven head into the maps that a generator takes.
+
+        Args:
+            reference: (478, 3) landmarks of the reference, crop px.
+            drive: (478, 3) landmarks to be drawn, crop px.
+            size_px: side of the crop.
+            side: side of the maps in cells.
+
+        Returns:
+            float32 (side, side, 8): 0-1 the reference's place minus the cell's own, in halves of
+            the crop's side (the unit of grid_sample); 2-4 the place on the canonical head;
+            5-7 one for skin, inside of the mouth, eye.
+        """
+        start, end = self.vertices(reference, drive, size_px)
+        scale, shift = grid_to_crop(side, size_px)
+        points = (end[:, :2] - shift) / scale
+        cells = rasterise(points, self.triangles, side, end[:, 2])
+        displacement = (start[:, :2] - end[:, :2]) * np.float32(2 / size_px)
+        result = np.empty((side, side, 8), np.float32)
+        attributes = np.concatenate([displacement, self.atlas], axis=1)
+        result[..., :5] = interpolate(cells, points, self.triangles, attributes)
+        label = self.labels[cells]
+        label[cells < 0] = 0
+        for channel in (1, 2, 3):
+            result[..., 4 + channel] = label == channel
+        return result
+
+
+@lru_cache(maxsize=1)
+def head_mesh() -> HeadMesh:
+    """Return the one `HeadMesh`."""
+    return HeadMesh()
+
+
+def _ring(shape: Array, size: float) -> Array:
+    """Blow the face's oval up about its middle and set it back behind the face's edge."""
+    oval = shape[list(OVAL)[::2]]
+    middle = oval.mean(axis=0)
+    ring = middle + (oval - middle) * size
+    ring[:, 2] = oval[:, 2].mean() + 0.15 * np.ptp(oval[:, 1])
+    return np.asarray(ring, dtype=np.float32)
+
+
+def warp_image(image: Image, source_map: Array) -> Image:
+    """Sample a picture at a (H, W, 2) float32 map of its own px; outside, edges repeat."""
+    return np.asarray(
+        cv2.remap(
+            image,
+            source_map[..., 0],
+            source_map[..., 1],
+            cv2.INTER_LINEAR,
+            borderMode=cv2.BORDER_REPLICATE,
+        )
+    )
