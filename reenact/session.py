@@ -1,0 +1,409 @@
+"""Runs everything live: three threads, a one-item slot between each two, and the clock.
+
+The capture thread reads the source, the work thread turns each frame into a picture of the
+target, the emit thread writes to the sinks. A slot holds one item: a live source replaces it, so
+that the picture is never old; a file waits, so that every frame is rendered.
+
+What leaves the program is always what the reenactor returned: its picture of the target, the
+target at rest, or a plain card. No path leads from the source's frame to a sink.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Final, Protocol
+
+import numpy as np
+from pydantic import ValidationError
+from typing_extensions import Self
+
+from reenact.config import Section, Settings
+from reenact.emitting import Emitter, Output, Rendered
+from reenact.errors import ConfigError, SourceError
+from reenact.slots import Closed, Slot
+from reenact.stats import Recorder, Stats
+from reenact.types import Frame, Source, Target
+
+log = logging.getLogger(__name__)
+
+AWAY_S: Final = 1.0
+"""A live source silent for so long is shown as the target at rest."""
+
+FAILURES_IN_A_ROW: Final = 30
+"""So many frames that cannot be rendered, one after the other, end the session."""
+
+CLOSE_S: Final = 0.8
+"""How long `close` waits for the threads."""
+
+_RETRY_S: Final = 0.1
+_CARD_GREY: Final = 64
+
+_RENDERER_BUSY: Final = "renderer busy"
+_OUTPUT_BUSY: Final = "output busy"
+_STOPPED: Final = "stopped"
+
+
+class Reenacting(Protocol):
+    """What the session needs of `pipeline.Reenactor`; one thread calls `step` and `idle`."""
+
+    @property
+    def faces_lost(self) -> int:
+        """How often the face was lost."""
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(width, height) px of the pictures."""
+
+    def step(self, frame: Frame) -> Frame:
+        """Return the picture of the target for the actor's frame, time and index kept."""
+
+    def idle(self, time_s: float, index: int) -> Frame:
+        """Return the target at rest."""
+
+    def set_neutral(self) -> None:
+        """Take the actor's face as neutral."""
+
+    def reset(self) -> None:
+        """Forget earlier frames."""
+
+    def close(self) -> None:
+        """Release models and devices."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Captured:
+    frame: Frame
+    captured_ns: int
+
+
+class Session:
+    """One run from a source to sinks. Made by `open`; started by `start`; ended by `close`.
+
+    `start`, `wait`, `close` belong to one thread; `stop`, `stats`, `update`, `set_neutral` may be
+    called from any. A context manager: leaving it closes.
+
+    Attributes:
+        settings: the settings of the run; change those marked live with `update`.
+        source: where the frames come from.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        source: Source,
+        reenactor: Reenacting,
+        output: Output,
+        *,
+        recorder: Recorder | None = None,
+        device: str = "",
+    ) -> None:
+        """Take over the parts, which `close` closes.
+
+        Args:
+            settings: the settings of the run.
+            source: an open source.
+            reenactor: its `step` and `idle` are called from the work thread only.
+            output: sinks that are not open yet; they are opened, written and closed by the emit
+                thread.
+            recorder: collects the figures; its timer should be the reenactor's.
+            device: what the renderer runs on, for the statistics.
+        """
+        self.settings = settings
+        self.source = source
+        self._reenactor = reenactor
+        self._output = output
+        self._recorder = recorder or Recorder()
+        self._device = device
+        self._captured: Slot[_Captured] = Slot(replaces=source.live)
+        self._rendered: Slot[Rendered] = Slot(replaces=source.live)
+        self._stopping = threading.Event()
+        self._opened = threading.Event()
+        self._ended = threading.Event()
+        self._first_error: BaseException | None = None
+        self._error_lock = threading.Lock()
+        self._neutral_wanted = threading.Event()
+        self._threads: dict[Callable[[], None], threading.Thread] = {}
+        self._failures_in_a_row = 0
+        self._last_failure: Exception | None = None
+        self._rendered_any = False
+        self._card_shown = False
+
+    @classmethod
+    def open(cls, settings: Settings, source: str, target: Target, sinks: list[str]) -> Session:
+        """Build a session from what is typed on the command line; nothing runs yet.
+
+        Args:
+            settings: validated settings.
+            source: such as `webcam:0` or `video:clip.mp4`.
+            target: the face that is shown.
+            sinks: such as `["window", "file:out.mp4"]`.
+
+        Raises:
+            ReenactError: a part is unknown or cannot be opened; those opened before are closed.
+        """
+        from reenact import registry
+        from reenact.pipeline import open_reenactor
+        from reenact.sinks import SinkSet
+
+        with ExitStack() as undo:
+            kind, argument = registry.split(source)
+            opened = registry.load("sources", kind).build(argument, settings.source)
+            undo.callback(opened.close)
+            outputs = []
+            for text in sinks:
+                kind, argument = registry.split(text)
+                outputs.append(registry.load("sinks", kind).build(argument, settings.sink))
+            recorder = Recorder()
+            reenactor = open_reenactor(settings, target, recorder.timer)
+            undo.callback(reenactor.close)
+            session = cls(settings, opened, reenactor, SinkSet(outputs), recorder=recorder)
+            undo.pop_all()
+        return session
+
+    def start(self) -> None:
+        """Open the sinks and start the threads.
+
+        Raises:
+            SinkError: the sinks could not be opened.
+        """
+        self._threads = {
+            body: threading.Thread(
+                target=self._guard, args=(body,), name=f"reenact{body.__name__}", daemon=True
+            )
+            for body in (self._emit, self._work, self._capture)
+        }
+        self._threads[self._emit].start()
+        self._opened.wait()
+        if self._first_error is not None:
+            self.wait()
+        self._threads[self._work].start()
+        self._threads[self._capture].start()
+
+    def wait(self, timeout_s: float | None = None) -> bool:
+        """Wait for the end; return whether it has come.
+
+        Raises:
+            BaseException: the first one that was raised in any thread.
+        """
+        ended = self._ended.wait(timeout_s)
+        if ended and self._first_error is not None:
+            raise self._first_error
+        return ended
+
+    def stop(self) -> None:
+        """Ask all threads to end now; files are finished. Any thread may call."""
+        self._stopping.set()
+        captured, rendered = self._captured.close(), self._rendered.close()
+        if captured is not None:
+            self._recorder.dropped(_STOPPED)
+        if rendered is not None and rendered.captured_ns is not None:
+            self._recorder.dropped(_STOPPED)
+
+    def close(self) -> None:
+        """Stop, wait up to about a second for the threads, and release every part."""
+        self.stop()
+        deadline_s = time.monotonic() + CLOSE_S
+        for body in (self._emit, self._work, self._capture):
+            self._join(body, deadline_s - time.monotonic())
+        # A source may still be blocked in a read: closing it is what wakes it.
+        self.source.close()
+        self._join(self._capture, _RETRY_S)
+        if self._join(self._emit, 0.0):
+            self._output.close()
+        if self._join(self._work, 0.0):
+            self._reenactor.close()
+        self._ended.set()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def stats(self) -> Stats:
+        """Return the figures so far."""
+        return self._recorder.stats(
+            faces_lost=self._reenactor.faces_lost,
+            device=self._device,
+            renderer=self.settings.renderer.name,
+            size=self._reenactor.size,
+        )
+
+    def set_neutral(self) -> None:
+        """Take the actor's face, from the next frame on, as the neutral one."""
+        self._neutral_wanted.set()
+
+    def update(self, section: str, key: str, value: Any) -> None:
+        """Change a setting that is marked live; it holds from the next frame on.
+
+        Raises:
+            ConfigError: there is no such setting, it is not live, or the value is not allowed.
+        """
+        settings = getattr(self.settings, section, None)
+        entry = type(settings).model_fields.get(key) if isinstance(settings, Section) else None
+        if entry is None:
+            raise ConfigError(f"There is no setting {section}.{key}.")
+        extra = entry.json_schema_extra
+        if not (isinstance(extra, dict) and extra.get("live")):
+            raise ConfigError(f"{section}.{key} cannot be changed while running; restart with it.")
+        try:
+            setattr(settings, key, value)
+        except ValidationError as error:
+            problem = error.errors()[0]
+            raise ConfigError(f"{section}.{key}: {problem['msg']} (given: {value!r}).") from error
+
+    def _join(self, body: Callable[[], None], timeout_s: float) -> bool:
+        """Wait for a thread; return whether it has ended or never ran."""
+        thread = self._threads.get(body)
+        if thread is None or thread.ident is None:
+            return True
+        thread.join(max(0.0, timeout_s))
+        return not thread.is_alive()
+
+    def _guard(self, body: Callable[[], None]) -> None:
+        """Run a thread's body; its error ends the session and comes out of `wait`."""
+        try:
+            body()
+        except Closed:
+            pass
+        except BaseException as error:
+            self._fail(error)
+            self.stop()
+        if body == self._emit:
+            self.stop()
+            self._opened.set()
+            self._ended.set()
+
+    def _fail(self, error: BaseException) -> None:
+        with self._error_lock:
+            if self._first_error is None:
+                self._first_error = error
+
+    # The capture thread
+
+    def _capture(self) -> None:
+        away = False
+        while not self._stopping.is_set():
+            try:
+                with self._recorder.timer.step("read"):
+                    frame = self.source.read()
+            except SourceError as error:
+                if not self.source.live:
+                    self._fail(error)  # after the frames read so far have been written
+                    break
+                if not away:
+                    log.warning("%s", error)
+                away = True
+                self._stopping.wait(_RETRY_S)
+                continue
+            if frame is None:
+                break
+            if away:
+                log.warning("%s is back.", self.source.name)
+                away = False
+            self._take_in(frame)
+        self._captured.finish()
+
+    def _take_in(self, frame: Frame) -> None:
+        self._recorder.frame_in()
+        captured_ns = int(frame.time_s * 1e9) if self.source.live else time.monotonic_ns()
+        try:
+            if self._captured.put(_Captured(frame, captured_ns)) is not None:
+                self._recorder.dropped(_RENDERER_BUSY)
+        except Closed:
+            self._recorder.dropped(_STOPPED)
+            raise
+
+    # The work thread
+
+    def _work(self) -> None:
+        period_s = 1.0 / self.settings.output.fps if self.source.live else None
+        seen_s = time.monotonic()
+        away = False
+        if self.source.live:
+            self._hand_on(self._at_rest(seen_s, 0), None)
+        while True:
+            try:
+                item = self._captured.take(period_s)
+            except Closed:
+                break
+            if self._neutral_wanted.is_set():
+                self._neutral_wanted.clear()
+                self._reenactor.set_neutral()
+            if item is not None:
+                if away:
+                    self._reenactor.reset()
+                away, seen_s = False, time.monotonic()
+                self._hand_on(self._step(item.frame), item.captured_ns)
+            elif time.monotonic() - seen_s > AWAY_S:
+                away = True
+                self._hand_on(self._at_rest(time.monotonic(), 0), None)
+        if self._last_failure is not None and not self._rendered_any:
+            raise self._last_failure
+        self._rendered.finish()
+
+    def _hand_on(self, picture: Frame, captured_ns: int | None) -> None:
+        try:
+            replaced = self._rendered.put(Rendered(picture, captured_ns))
+        except Closed:
+            if captured_ns is not None:
+                self._recorder.dropped(_STOPPED)
+            raise
+        if replaced is not None and replaced.captured_ns is not None:
+            self._recorder.dropped(_OUTPUT_BUSY)
+
+    def _step(self, frame: Frame) -> Frame:
+        """Return the picture for a frame, the target at rest where rendering fails."""
+        try:
+            picture = self._reenactor.step(frame)
+        except Exception as error:
+            self._recorder.failed()
+            self._last_failure = error
+            self._failures_in_a_row += 1
+            if self._failures_in_a_row == 1:
+                log.warning("A frame could not be rendered: %s", error, exc_info=True)
+            if self._failures_in_a_row >= FAILURES_IN_A_ROW:
+                raise
+            return self._at_rest(frame.time_s, frame.index)
+        self._failures_in_a_row = 0
+        self._rendered_any = True
+        return picture
+
+    def _at_rest(self, time_s: float, index: int) -> Frame:
+        """Return the target at rest, or a plain card where even that fails."""
+        try:
+            return self._reenactor.idle(time_s, index)
+        except Exception:
+            if not self._card_shown:
+                log.warning("The target at rest cannot be drawn.", exc_info=True)
+            self._card_shown = True
+            width, height = self._reenactor.size
+            card = np.full((height, width, 3), _CARD_GREY, np.uint8)
+            return Frame(card, time_s, index)
+
+    # The emit thread
+
+    def _emit(self) -> None:
+        emitter = Emitter(self._rendered, self._output, self._recorder, self._stopping)
+        live = self.source.live
+        fps = self.settings.output.fps if live else self.source.fps
+        try:
+            self._output.open(self._reenactor.size, fps)
+            self._opened.set()
+            if live:
+                emitter.emit_live(fps)
+            else:
+                emitter.emit_all()
+        finally:
+            self._output.close()

@@ -1,0 +1,149 @@
+"""The statistics: counts, percentiles, bounded memory, and the keys that `--report` promises."""
+
+from __future__ import annotations
+
+import json
+import threading
+
+import pytest
+
+from reenact.stats import Durations, Percentiles, Recorder, Stats, StepTimer
+
+MS = 1_000_000
+
+
+class Clock:
+    """A clock that only moves when told to."""
+
+    def __init__(self) -> None:
+        self.now_ns = 5_000 * MS
+
+    def __call__(self) -> int:
+        return self.now_ns
+
+
+def test_percentiles_are_those_of_the_samples() -> None:
+    durations = Durations()
+    for value in range(101):
+        durations.add(value * MS)
+    assert durations.percentiles() == Percentiles(50.0, 95.0, 99.0)
+
+
+def test_no_samples_no_percentiles() -> None:
+    assert Durations().percentiles() is None
+    assert StepTimer().percentiles() == {}
+
+
+def test_only_the_newest_durations_are_kept() -> None:
+    durations = Durations(capacity=10)
+    for value in range(1000):
+        durations.add(value * MS)
+    assert durations.samples_ms().tolist() == list(range(990, 1000))
+
+
+def test_a_step_that_raises_is_timed_and_its_error_comes_out() -> None:
+    timer = StepTimer()
+    with pytest.raises(ZeroDivisionError), timer.step("render"):
+        raise ZeroDivisionError
+    assert list(timer.percentiles()) == ["render"]
+
+
+def test_steps_keep_their_order_and_can_be_forgotten() -> None:
+    timer = StepTimer()
+    for name in ("track", "fuse", "track", "render"):
+        with timer.step(name):
+            pass
+    assert list(timer.percentiles()) == ["track", "fuse", "render"]
+    timer.clear()
+    assert timer.percentiles() == {}
+
+
+def test_threads_lose_no_sample() -> None:
+    timer = StepTimer(capacity=100_000)
+
+    def work() -> None:
+        for _ in range(2000):
+            timer.add("track", MS)
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert timer.samples_ms("track").size == 8000
+
+
+def test_recorder_counts_rate_latency_and_jitter() -> None:
+    clock = Clock()
+    recorder = Recorder(clock_ns=clock)
+    for gap_ms in (0, 30, 50, 30, 50):
+        clock.now_ns += gap_ms * MS
+        recorder.frame_in()
+        recorder.frame_out(clock.now_ns - 70 * MS)
+    stats = recorder.stats(faces_lost=2, device="cpu", renderer="warp", size=(640, 480))
+    assert (stats.frames_in, stats.frames_out, stats.repeats) == (5, 5, 0)
+    assert stats.fps == pytest.approx(25.0)
+    assert stats.jitter_ms == pytest.approx(10.0)
+    assert stats.latency_ms == Percentiles(70.0, 70.0, 70.0)
+    assert (stats.faces_lost, stats.device, stats.renderer) == (2, "cpu", "warp")
+
+
+def test_a_repeated_picture_has_no_latency() -> None:
+    clock = Clock()
+    recorder = Recorder(clock_ns=clock)
+    recorder.frame_out(None)
+    stats = recorder.stats()
+    assert (stats.frames_out, stats.repeats, stats.latency_ms) == (1, 1, None)
+
+
+def test_drops_are_counted_by_cause() -> None:
+    recorder = Recorder()
+    for cause in ("renderer busy", "output busy", "renderer busy"):
+        recorder.dropped(cause)
+    assert recorder.stats().drops == {"renderer busy": 2, "output busy": 1}
+
+
+def test_memory_stays_bounded_in_a_long_run() -> None:
+    clock = Clock()
+    recorder = Recorder(capacity=100, clock_ns=clock)
+    for _ in range(5000):
+        clock.now_ns += 40 * MS
+        recorder.frame_in()
+        recorder.frame_out(clock.now_ns - 60 * MS)
+    stats = recorder.stats()
+    assert stats.frames_out == 5000
+    assert stats.fps == pytest.approx(25.0)
+    assert recorder.latency.samples_ms().size == 100
+
+
+def test_report_has_the_promised_keys_and_is_json() -> None:
+    spread = Percentiles(1.0, 2.0, 3.0)
+    stats = Stats(
+        frames_in=3,
+        frames_out=3,
+        drops={"renderer busy": 1},
+        fps=24.999,
+        latency_ms=spread,
+        steps_ms={"track": spread},
+        device="cpu",
+        renderer="warp_unet",
+        size=(640, 480),
+    )
+    report = json.loads(json.dumps(stats.report(), allow_nan=False))
+    assert report == {
+        "frames_in": 3,
+        "frames_out": 3,
+        "drops": {"renderer busy": 1},
+        "fps": 25.0,
+        "latency_ms": {"p50": 1.0, "p95": 2.0, "p99": 3.0},
+        "steps_ms": {"track": {"p50": 1.0, "p95": 2.0}},
+        "faces_lost": 0,
+        "device": "cpu",
+        "renderer": "warp_unet",
+        "size": [640, 480],
+    }
+
+
+def test_report_of_nothing_measured_is_json_too() -> None:
+    report = json.loads(json.dumps(Stats().report(), allow_nan=False))
+    assert report["latency_ms"] == {"p50": None, "p95": None, "p99": None}
