@@ -1,0 +1,79 @@
+"""Model files: safetensors in half precision with a header; checked before anything is loaded."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from reenact.errors import ModelError
+
+
+def save_model(path: Path, state: Mapping[str, Tensor], facts: Mapping[str, str]) -> None:
+    """Write weights as float16 with a header of text fields, whole or not at all.
+
+    Raises:
+        ModelError: the file cannot be written.
+    """
+    tensors = {
+        name: value.detach().cpu().to(torch.float16).contiguous()
+        if value.is_floating_point()
+        else value.detach().cpu().contiguous()
+        for name, value in state.items()
+    }
+    header = {"format": "reenact-1", "torch": torch.__version__, **facts}
+    partial = path.with_name(path.name + ".part")
+    try:
+        save_file(tensors, partial, metadata=header)
+        partial.replace(path)
+    except (OSError, SafetensorError) as error:
+        partial.unlink(missing_ok=True)
+        raise ModelError(f"The weights could not be written to {path}: {error}.") from error
+
+
+def read_header(path: Path) -> dict[str, str]:
+    """Return the text fields of a model file without loading its weights.
+
+    Raises:
+        ModelError: there is no such file, or it is not a model of this program.
+    """
+    if not path.is_file():
+        raise ModelError(f"There is no model file {path}.")
+    try:
+        with safe_open(path, framework="pt") as file:
+            header: dict[str, str] = file.metadata() or {}
+    except (OSError, SafetensorError) as error:
+        raise ModelError(f"{path} is not a safetensors file, or it is damaged.") from error
+    if header.get("format") != "reenact-1":
+        raise ModelError(f"{path} is a safetensors file, but not a model of this program.")
+    return header
+
+
+def load_model(path: Path, network: nn.Module, architecture: str) -> dict[str, str]:
+    """Load weights into a network, in single precision, and return the header.
+
+    Raises:
+        ModelError: the file is missing, damaged, of another architecture, or its shapes are not
+            the network's.
+    """
+    header = read_header(path)
+    if header.get("architecture") != architecture:
+        raise ModelError(
+            f"{path} holds a {header.get('architecture', 'nameless')} model, not {architecture}."
+        )
+    wanted = network.state_dict()
+    with safe_open(path, framework="pt") as file:
+        names = set(file.keys())
+        shapes = {name: tuple(file.get_slice(name).get_shape()) for name in names}
+        odd = sorted(
+            (names ^ wanted.keys())
+            | {name for name in names & wanted.keys() if shapes[name] != tuple(wanted[name].shape)}
+        )
+        if odd:
+            raise ModelError(f"{path} does not fit {architecture}: {odd[0]} differs.")
+        network.load_state_dict({name: file.get_tensor(name).float() for name in names})
+    return header

@@ -1,0 +1,341 @@
+"""Clips and stills with landmarks, and the pairs of pictures that generators learn from.
+
+A folder of clips holds `NAME.mp4` with `NAME.npz` (`landmarks`: (frames, 478, 3) px, NaN where
+there is no face); identity is what stands before `__` in the name. Splits are by identity.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from torch.utils.data import Dataset
+
+from reenact.errors import ReenactError
+from reenact.facemesh import EYE_LEFT, EYE_RIGHT, LIPS_OUTER
+from reenact.geometry import (
+    crop_image,
+    crop_transform,
+    estimate_pose,
+    mirrored,
+    region_mask,
+    rotation_matrix,
+    rotation_vector,
+    to_face_frame,
+    to_image,
+    transform_points,
+)
+from reenact.types import Array, Image, Pose
+from reenact.warping import MAP_CHANNELS, head_mesh, warp_image
+
+log = logging.getLogger(__name__)
+
+Rng = np.random.Generator
+
+
+@dataclass(frozen=True, slots=True)
+class Clip:
+    """One shot of one person.
+
+    Attributes:
+        name: file name without its ending.
+        file: .npy of its frames, uint8 (F, S, S, 3) RGB.
+        landmarks: float32 (F, 478, 3) px.
+        usable: (n,) indices of frames with a face.
+    """
+
+    name: str
+    file: Path
+    landmarks: Array
+    usable: NDArray[np.intp]
+
+    @property
+    def identity(self) -> str:
+        """Who it is."""
+        return self.name.split("__")[0]
+
+    @property
+    def images(self) -> NDArray[np.uint8]:
+        """Its frames, memory-mapped."""
+        return _open_frames(self.file)
+
+
+@lru_cache(maxsize=4096)
+def _open_frames(file: Path) -> NDArray[np.uint8]:
+    frames: NDArray[np.uint8] = np.load(file, mmap_mode="r")
+    return frames
+
+
+def load_landmarks(path: Path) -> Array:
+    """Return float32 (..., 478, 3) of an .npz file's `landmarks`."""
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            return np.ascontiguousarray(archive["landmarks"]).astype(np.float32)
+    except (OSError, ValueError, KeyError) as error:
+        raise ReenactError(f"{path} is not a landmark file (.npz with 'landmarks').") from error
+
+
+def decode_clip(path: Path) -> NDArray[np.uint8]:
+    """Decode a whole video, uint8 (F, H, W, 3) RGB."""
+    with av.open(str(path)) as container:
+        return np.stack([f.to_ndarray(format="rgb24") for f in container.decode(video=0)])
+
+
+def load_clips(folder: Path, cache: Path) -> list[Clip]:
+    """Load all clips of a folder, decoded once into a memory-mapped cache.
+
+    Raises:
+        ReenactError: there are no clips, or a clip's landmarks do not fit its frames.
+    """
+    clips = []
+    for video in sorted(folder.glob("*.mp4")):
+        landmarks = load_landmarks(video.with_suffix(".npz"))
+        file = _decoded(video, cache)
+        frames = len(_open_frames(file))
+        if frames != len(landmarks):
+            raise ReenactError(
+                f"{video.name} has {frames} frames but landmarks for {len(landmarks)}."
+            )
+        usable = np.flatnonzero(np.isfinite(landmarks).all(axis=(1, 2)))
+        if len(usable) >= 2:
+            clips.append(Clip(video.stem, file, landmarks, usable))
+    if not clips:
+        raise ReenactError(f"{folder} holds no clips (NAME.mp4 with NAME.npz).")
+    return clips
+
+
+def _decoded(video: Path, cache: Path) -> Path:
+    status = video.stat()
+    key = hashlib.sha256(f"{video.resolve()}{status.st_size}{status.st_mtime_ns}".encode())
+    file = cache / f"{video.stem}-{key.hexdigest()[:12]}.npy"
+    if not file.exists():
+        cache.mkdir(parents=True, exist_ok=True)
+        partial = file.with_suffix(".part.npy")
+        np.save(partial, decode_clip(video))
+        partial.replace(file)
+    return file
+
+
+@dataclass(frozen=True, slots=True)
+class Still:
+    """One photo: uint8 (S, S, 3) RGB and its (478, 3) landmarks."""
+
+    image: Image
+    landmarks: Array
+
+
+def load_stills(folders: list[Path], size_px: int) -> list[Still]:
+    """Load photos (`NAME.jpg` with `NAME.npz`), cut as the live path cuts a target."""
+    stills = []
+    for path in sorted(file for folder in folders for file in folder.glob("*.jpg")):
+        landmarks = load_landmarks(path.with_suffix(".npz"))
+        image = cv2.imread(str(path), cv2.IMREAD_COLOR)
+        if image is None or not np.isfinite(landmarks).all():
+            continue
+        picture = cv2.cvtColor(image, cv2.COLOR_BGR2RGB).astype(np.uint8)
+        affine = crop_transform(landmarks, size_px)
+        points = transform_points(landmarks, affine)
+        stills.append(Still(crop_image(picture, affine, size_px), points))
+    return stills
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """A reference and the truth to be drawn from it, both uint8 (S, S, 3), landmarks in px."""
+
+    reference: Image
+    reference_landmarks: Array
+    truth: Image
+    truth_landmarks: Array
+
+
+class PairSampler:
+    """Draws training pairs: two frames of a clip, or a photo bent by a clip's motion.
+
+    Identities are drawn alike, however many frames they have; frames with an unusual mouth or
+    lids are drawn more often. A photo is the truth and its bent copy the reference: photos bring
+    many more people than the clips do.
+    """
+
+    def __init__(self, clips: list[Clip], stills: list[Still], still_share: float) -> None:
+        self._people: dict[str, list[Clip]] = {}
+        for clip in clips:
+            self._people.setdefault(clip.identity, []).append(clip)
+        self._names = sorted(self._people)
+        self._stills = stills
+        self._still_share = still_share if stills else 0.0
+        self._rarity = {clip.name: _rarity(clip) for clip in clips}
+
+    def draw(self, rng: Rng) -> Pair:
+        """Return one pair, augmented."""
+        pair = self._bent_still(rng) if rng.random() < self._still_share else self._frames(rng)
+        return _augment(pair, rng)
+
+    def _clip(self, rng: Rng) -> Clip:
+        clips = self._people[self._names[rng.integers(len(self._names))]]
+        return clips[rng.integers(len(clips))]
+
+    def _frames(self, rng: Rng) -> Pair:
+        clip = self._clip(rng)
+        first = int(rng.choice(clip.usable))
+        second = int(rng.choice(clip.usable, p=self._rarity[clip.name]))
+        return Pair(
+            clip.images[first], clip.landmarks[first], clip.images[second], clip.landmarks[second]
+        )
+
+    def _bent_still(self, rng: Rng) -> Pair:
+        clip = self._clip(rng)
+        first, second = (clip.landmarks[int(rng.choice(clip.usable))] for _ in range(2))
+        still = self._stills[rng.integers(len(self._stills))]
+        bent = _transfer_motion(first, second, still.landmarks)
+        size = still.image.shape[0]
+        side = size // 2
+        maps = head_mesh().maps(still.landmarks, bent, size, side)
+        reference = warp_image(still.image, source_map(maps, size))
+        return Pair(reference, bent, still.image, still.landmarks)
+
+
+def source_map(maps: Array, size_px: int) -> Array:
+    """Turn the flow of `HeadMesh.maps` into absolute crop px, float32 (size, size, 2)."""
+    flow = cv2.resize(maps[..., :2], (size_px, size_px), interpolation=cv2.INTER_LINEAR)
+    axis = np.arange(size_px, dtype=np.float32)
+    result = flow * np.float32(size_px / 2)
+    result[..., 0] += axis[None, :]
+    result[..., 1] += axis[:, None]
+    return np.asarray(result, dtype=np.float32)
+
+
+def _rarity(clip: Clip) -> NDArray[np.float64]:
+    """Return chances of the usable frames: half alike, half by distance from the median face."""
+    points = clip.landmarks[clip.usable]
+    iod = np.linalg.norm(points[:, 33] - points[:, 263], axis=-1)
+    gaps = [
+        np.linalg.norm(points[:, a] - points[:, b], axis=-1) / iod
+        for a, b in ((13, 14), (159, 145), (386, 374), (61, 291))
+    ]
+    spread = sum(np.abs(gap - np.median(gap)) / (gap.std() + 1e-6) for gap in gaps)
+    weight = np.asarray(spread, np.float64) + 1e-3
+    return 0.5 / len(weight) + 0.5 * weight / weight.sum()
+
+
+def _transfer_motion(first: Array, second: Array, face: Array) -> Array:
+    """Move a face as a clip's face moves between two frames, rotation held to 12 degrees."""
+    pose_first, pose_second, pose = (estimate_pose(points) for points in (first, second, face))
+    deviation = to_face_frame(second, pose_second) - to_face_frame(first, pose_first)
+    turn = rotation_vector(pose_second.rotation @ pose_first.rotation.T)
+    angle = float(np.linalg.norm(turn))
+    turn = turn * min(1.0, np.radians(12) / max(angle, 1e-6))
+    shift = (pose_second.translation - pose_first.translation) / pose_first.scale
+    limit = min(1.0, 0.25 / max(float(np.linalg.norm(shift)), 1e-6))
+    moved = Pose(
+        rotation_matrix(turn) @ pose.rotation,
+        pose.translation + shift * limit * pose.scale,
+        pose.scale,
+    )
+    return to_image(to_face_frame(face, pose) + deviation, moved)
+
+
+def _augment(pair: Pair, rng: Rng) -> Pair:
+    """Flip, move, scale, turn and recolour both pictures alike; shake the truth's landmarks."""
+    size = pair.truth.shape[0]
+    images = [np.asarray(pair.reference), np.asarray(pair.truth)]
+    landmarks = [pair.reference_landmarks, pair.truth_landmarks]
+    if rng.random() < 0.5:
+        images = [np.ascontiguousarray(image[:, ::-1]) for image in images]
+        landmarks = [mirrored(points, size) for points in landmarks]
+    scale = float(rng.uniform(0.88, 1.15))
+    angle = float(rng.normal(0, 5))
+    affine = cv2.getRotationMatrix2D(((size - 1) / 2, (size - 1) / 2), angle, scale)
+    affine[:, 2] += rng.uniform(-0.05, 0.05, 2) * size
+    affine = affine.astype(np.float32)
+    images = [crop_image(image, affine, size) for image in images]
+    landmarks = [transform_points(points, affine) for points in landmarks]
+    table = _colour_table(rng)
+    images = [cv2.LUT(image, table).astype(np.uint8) for image in images]
+    landmarks[1] = landmarks[1] + rng.normal(0, 0.25, landmarks[1].shape).astype(np.float32)
+    return Pair(images[0], landmarks[0], images[1], landmarks[1])
+
+
+def _colour_table(rng: Rng) -> NDArray[np.uint8]:
+    """Return (256, 1, 3): gamma, gain and offset, a little different in each channel."""
+    ramp = np.linspace(0, 1, 256)[:, None]
+    gamma = np.exp(rng.normal(0, 0.15) + rng.normal(0, 0.04, 3))
+    gain = np.exp(rng.normal(0, 0.1) + rng.normal(0, 0.04, 3))
+    table = np.clip(ramp**gamma * gain + rng.normal(0, 0.02), 0, 1) * 255
+    return table.astype(np.uint8)[:, None]
+
+
+Batch = dict[str, NDArray[np.uint8] | Array]
+
+
+class PairBatches(Dataset[Batch]):
+    """Batch number n, the same for the same seed, however often training was resumed."""
+
+    def __init__(self, sampler: PairSampler, batch_size: int, seed: int, steps: int) -> None:
+        self._sampler = sampler
+        self._batch_size = batch_size
+        self._seed = seed
+        self._steps = steps
+
+    def __len__(self) -> int:
+        return self._steps
+
+    def __getitem__(self, step: int) -> Batch:
+        rng = np.random.default_rng([self._seed, step])
+        return collate([self._sampler.draw(rng) for _ in range(self._batch_size)])
+
+
+def collate(pairs: list[Pair]) -> Batch:
+    """Stack pairs: pictures uint8 (N, S, S, 3), maps (N, S/2, S/2, C), weights (N, S/2, S/2)."""
+    size = pairs[0].truth.shape[0]
+    maps = np.empty((len(pairs), size // 2, size // 2, MAP_CHANNELS), np.float32)
+    for number, pair in enumerate(pairs):
+        maps[number] = head_mesh().maps(
+            pair.reference_landmarks, pair.truth_landmarks, size, size // 2
+        )
+    return {
+        "reference": np.stack([pair.reference for pair in pairs]),
+        "truth": np.stack([pair.truth for pair in pairs]),
+        "maps": maps,
+        "weight": np.stack([importance(pair.truth_landmarks, size) for pair in pairs]),
+    }
+
+
+def importance(points: Array, size_px: int) -> Array:
+    """Return float32 (size/2, size/2) of mean one: 1 background, 3 face, 12 mouth and eyes."""
+    side = size_px // 2
+    small = points * np.float32(0.5)
+    hull = cv2.convexHull(np.round(small[:468, :2]).astype(np.int32))
+    face = np.zeros((side, side), np.uint8)
+    cv2.fillConvexPoly(face, hull, 1)
+    detail = np.zeros((side, side), np.uint8)
+    for loop in (LIPS_OUTER, EYE_LEFT, EYE_RIGHT):
+        detail |= region_mask(small, loop, side)
+    detail = cv2.dilate(detail, np.ones((5, 5), np.uint8)).astype(np.uint8)
+    weight = 1 + 2 * face.astype(np.float32) + 9 * (detail > 0)
+    weight = cv2.blur(weight, (5, 5)).astype(np.float32)
+    return np.asarray(weight / weight.mean(), dtype=np.float32)
+
+
+def validation_pairs(clips: list[Clip], per_clip: int) -> Iterator[tuple[str, Pair]]:
+    """Yield each clip's first frame against `per_clip` later ones, spread evenly."""
+    for clip in clips:
+        first, rest = int(clip.usable[0]), clip.usable[1:]
+        for frame in rest[np.linspace(0, len(rest) - 1, per_clip).astype(int)].tolist():
+            yield (
+                clip.name,
+                Pair(
+                    np.asarray(clip.images[first]),
+                    clip.landmarks[first],
+                    np.asarray(clip.images[frame]),
+                    clip.landmarks[frame],
+                ),
+            )

@@ -1,0 +1,221 @@
+"""The recipe of the live generator.
+
+    reenact train configs/train/warp_unet.toml
+
+L1 and gradient L1 on the repaired picture and, lighter, on the warped reference alone, both
+weighted towards face, mouth and eyes; in the last part of the training a Markov discriminator
+with spectral normalisation (Fan 2023, eq. 7) looks at the face, so that blur costs something.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.utils.data import Dataset
+
+from reenact.models.discriminators import PatchDiscriminator
+from reenact.models.files import save_model
+from reenact.models.warp_unet import WarpUNet, WarpUNetConfig
+from reenact.training.data import (
+    Batch,
+    PairBatches,
+    PairSampler,
+    collate,
+    load_clips,
+    load_stills,
+    validation_pairs,
+)
+from reenact.training.losses import gradient_l1, hinge_discriminator, hinge_generator, weighted_l1
+from reenact.warping import MAP_CHANNELS
+
+_EDGE_CROP = 8
+"""px of the crop's edge that the critic does not see: edges repeat there."""
+
+
+@dataclass(frozen=True, slots=True)
+class WarpUNetRecipeConfig:
+    """Data and weights of the losses.
+
+    Attributes:
+        train, val: folders of clips; identities must not be shared.
+        stills: folders of photos.
+        cache: where decoded clips are kept.
+        still_share: share of the batch that comes from photos.
+        batch_size: pairs a step.
+        learning_rate: at the start; falls to a hundredth along a cosine.
+        warp_weight: of the warped reference's loss.
+        gradient_weight: of the gradient L1.
+        adversarial_weight: of the critic, once it looks.
+        adversarial_from: progress (0 to 1) at which the critic begins; 1: never.
+    """
+
+    train: str
+    val: str
+    stills: tuple[str, ...] = ()
+    cache: str = "runs/cache"
+    still_share: float = 0.25
+    batch_size: int = 12
+    learning_rate: float = 1e-3
+    warp_weight: float = 0.4
+    gradient_weight: float = 1.0
+    adversarial_weight: float = 0.02
+    adversarial_from: float = 0.65
+    validation_frames: int = 5
+    network: WarpUNetConfig = field(default_factory=WarpUNetConfig)
+
+
+class WarpUNetRecipe:
+    """See the module; satisfies `loop.Recipe`."""
+
+    averaged = "generator"
+
+    def __init__(self, config: WarpUNetRecipeConfig, size_px: int = 256) -> None:
+        self.config = config
+        self._size = size_px
+        cache = Path(config.cache)
+        clips = load_clips(Path(config.train), cache)
+        held_out = load_clips(Path(config.val), cache)
+        shared = {clip.identity for clip in clips} & {clip.identity for clip in held_out}
+        if shared:
+            raise ValueError(f"train and val share people: {sorted(shared)}")
+        stills = load_stills([Path(folder) for folder in config.stills], size_px)
+        self._sampler = PairSampler(clips, stills, config.still_share)
+        self._val = [pair for _, pair in validation_pairs(held_out, config.validation_frames)]
+        self._generator = WarpUNet(config.network).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._critic = PatchDiscriminator(3 + MAP_CHANNELS)
+        self.networks: dict[str, nn.Module] = {
+            "generator": self._generator,
+            "critic": self._critic,
+        }
+        self.optimisers: dict[str, torch.optim.Optimizer] = {
+            "generator": torch.optim.AdamW(
+                self._generator.parameters(), config.learning_rate, betas=(0.9, 0.99), fused=True
+            ),
+            "critic": torch.optim.Adam(self._critic.parameters(), 2e-4, betas=(0.5, 0.999)),
+        }
+        self._data = (len(clips), len({clip.identity for clip in clips}), len(stills))
+
+    def batches(self, seed: int, steps: int) -> Dataset[Batch]:
+        """Return the batches by step."""
+        return PairBatches(self._sampler, self.config.batch_size, seed, steps)
+
+    def step(self, batch: Mapping[str, Any], progress: float) -> dict[str, float]:
+        """Learn from one batch of `data.collate`."""
+        config = self.config
+        rate = config.learning_rate * (0.01 + 0.99 * 0.5 * (1 + np.cos(np.pi * progress)))
+        _set_rate(self.optimisers["generator"], float(rate) * min(1.0, progress * 200 + 0.05))
+        reference, truth = _unit(batch["reference"]), _unit(batch["truth"])
+        maps = batch["maps"].permute(0, 3, 1, 2).contiguous()
+        weight = _full_size(batch["weight"][:, None], self._size)
+        features = self._generator.encode(reference)
+        picture, warped = self._generator(reference, features, maps)
+        losses = {
+            "picture": weighted_l1(picture, truth, weight),
+            "warp": weighted_l1(warped, truth, weight) * config.warp_weight,
+            "edges": gradient_l1(picture, truth, weight) * config.gradient_weight,
+        }
+        if progress >= config.adversarial_from:
+            losses["critic_of"] = self._adversarial(picture, truth, maps)
+        total = torch.stack(list(losses.values())).sum()
+        optimiser = self.optimisers["generator"]
+        optimiser.zero_grad(set_to_none=True)
+        total.backward()
+        nn.utils.clip_grad_norm_(self._generator.parameters(), 1.0)
+        optimiser.step()
+        return {name: float(value.detach()) for name, value in losses.items()}
+
+    def _adversarial(self, picture: Tensor, truth: Tensor, maps: Tensor) -> Tensor:
+        """Teach the critic, then return what the generator pays."""
+        condition = _full_size(maps, self._size)
+        edge = slice(_EDGE_CROP, self._size - _EDGE_CROP)
+        fake, real, seen = (t[..., edge, edge] for t in (picture, truth, condition))
+        optimiser = self.optimisers["critic"]
+        loss = hinge_discriminator(self._critic(real, seen), self._critic(fake.detach(), seen))
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        optimiser.step()
+        self._critic.requires_grad_(False)
+        cost = hinge_generator(self._critic(fake, seen)) * self.config.adversarial_weight
+        self._critic.requires_grad_(True)
+        return cost
+
+    def validate(self, network: nn.Module) -> dict[str, float]:
+        """Return PSNR of face and picture, and sharpness, on people that training never saw."""
+        assert isinstance(network, WarpUNet)
+        device = next(network.parameters()).device
+        rows = []
+        for start in range(0, len(self._val), 8):
+            batch = {
+                name: torch.from_numpy(value).to(device)
+                for name, value in collate(self._val[start : start + 8]).items()
+            }
+            reference, truth = _unit(batch["reference"]), _unit(batch["truth"])
+            maps = batch["maps"].permute(0, 3, 1, 2).contiguous()
+            picture, warped = network(reference, network.encode(reference), maps)
+            face = _full_size(maps[:, 5:6], self._size)
+            for result, name in ((picture.clamp(-1, 1), "picture"), (warped, "warped")):
+                rows.append(_figures(result, truth, face, name))
+        names = {name for row in rows for name in row}
+        means = {
+            name: float(torch.cat([row[name] for row in rows if name in row]).mean())
+            for name in sorted(names)
+        }
+        # Blur raises PSNR: a tenth of sharpness is held to be worth one decibel.
+        score = means["picture_face_psnr"] + 10 * min(means["picture_sharpness"], 1.0)
+        return {**means, "score": score}
+
+    def save(self, network: nn.Module, path: Path, facts: Mapping[str, str]) -> None:
+        """Write half-precision safetensors with a header of what it is and how it was made."""
+        clips, people, stills = self._data
+        save_model(
+            path,
+            network.state_dict(),
+            {
+                "architecture": "warp_unet",
+                "config": json.dumps(asdict(self.config.network)),
+                "data": f"{clips} clips of {people} people, {stills} stills; no one of them in val",
+                **facts,
+            },
+        )
+
+
+def _unit(pictures: Tensor) -> Tensor:
+    """`geometry.to_unit` on the device."""
+    return pictures.permute(0, 3, 1, 2).float() * (1 / 127.5) - 1
+
+
+def _full_size(x: Tensor, size_px: int) -> Tensor:
+    return F.interpolate(x, size=(size_px, size_px), mode="bilinear", align_corners=False)
+
+
+def _set_rate(optimiser: torch.optim.Optimizer, rate: float) -> None:
+    for group in optimiser.param_groups:
+        group["lr"] = rate
+
+
+def _figures(result: Tensor, truth: Tensor, face: Tensor, name: str) -> dict[str, Tensor]:
+    squares = ((result - truth) * 127.5).square().mean(1, keepdim=True)
+    whole = squares.mean((1, 2, 3))
+    inside = (squares * face).sum((1, 2, 3)) / face.sum((1, 2, 3)).clamp(min=1)
+    return {
+        f"{name}_psnr": 10 * torch.log10(255**2 / whole),
+        f"{name}_face_psnr": 10 * torch.log10(255**2 / inside),
+        f"{name}_sharpness": _edges(result, face) / _edges(truth, face),
+    }
+
+
+def _edges(picture: Tensor, face: Tensor) -> Tensor:
+    luma = picture.mean(1, keepdim=True)
+    across = (luma[..., :, 1:] - luma[..., :, :-1])[..., 1:, :]
+    down = (luma[..., 1:, :] - luma[..., :-1, :])[..., :, 1:]
+    inside = face[..., 1:, 1:]
+    strength = (across.square() + down.square()).sqrt() * inside
+    return strength.sum((1, 2, 3)) / inside.sum((1, 2, 3)).clamp(min=1)
