@@ -37,43 +37,116 @@ class Section(BaseModel):
 class SourceSettings(Section):
     """Where the actor comes from."""
 
-    width: int = Field(1280, ge=64, le=7680, description="width asked of a webcam", json_schema_extra=_unit("px"))
-    height: int = Field(720, ge=64, le=4320, description="height asked of a webcam", json_schema_extra=_unit("px"))
-    fps: float = Field(30.0, gt=0, le=240, description="rate asked of a webcam; rate of a still image or test pattern", json_schema_extra=_unit("frames/s"))
-    fourcc: str = Field("MJPG", pattern=r"^([A-Za-z0-9]{4})?$", description="pixel format asked of a webcam; empty: the driver's choice")
+    width: int = Field(
+        1280, ge=64, le=7680, description="width asked of a webcam", json_schema_extra=_unit("px")
+    )
+    height: int = Field(
+        720, ge=64, le=4320, description="height asked of a webcam", json_schema_extra=_unit("px")
+    )
+    fps: float = Field(
+        30.0,
+        gt=0,
+        le=240,
+        description="rate asked of a webcam; rate of a still image or test pattern",
+        json_schema_extra=_unit("frames/s"),
+    )
+    fourcc: str = Field(
+        "MJPG",
+        pattern=r"^([A-Za-z0-9]{4})?$",
+        description="pixel format asked of a webcam; empty: the driver's choice",
+    )
     loop: bool = Field(False, description="start a video again when it ends")
-    frames: int = Field(0, ge=0, description="end a still image or test pattern after so many frames; 0: never")
+    frames: int = Field(
+        0, ge=0, description="end a still image or test pattern after so many frames; 0: never"
+    )
 
 
 class TrackingSettings(Section):
     """Which face, and how sure."""
 
-    face: str = Field("largest", pattern=r"^(largest|centre|[0-9]+)$", description="which face when there are several: largest, centre, or its number from the left, from 0")
+    face: str = Field(
+        "largest",
+        pattern=r"^(largest|centre|[0-9]+)$",
+        description="which face of several: largest, centre, or its number from the left, from 0",
+    )
     min_confidence: float = Field(0.5, ge=0, le=1, description="below it a face counts as lost")
-    model: str = Field("", description="path of a face_landmarker.task for mediapipe 0.10.30 and newer; empty: the models inside mediapipe 0.10.21")
+    model: str = Field(
+        "",
+        description="path of a face_landmarker.task, for a mediapipe newer than 0.10.21",
+    )
 
 
 class ActorSettings(Section):
     """The actor's own neutral face."""
 
-    name: str = Field("default", min_length=1, max_length=64, description="whose neutral is stored and used again")
-    neutral: Literal["auto", "stored", "fresh"] = Field("auto", description="auto: the stored neutral, else found in the first seconds; stored: only the stored one; fresh: found anew")
-    calibration_s: float = Field(3.0, ge=0.2, le=60, description="how long calm frames are collected for the neutral", json_schema_extra=_unit("s"))
+    name: str = Field(
+        "default", min_length=1, max_length=64, description="whose neutral is stored and used again"
+    )
+    neutral: Literal["auto", "stored", "fresh"] = Field(
+        "auto",
+        description="auto: stored, else found in the first seconds; stored: only that; fresh: anew",
+    )
+    calibration_s: float = Field(
+        3.0,
+        ge=0.2,
+        le=60,
+        description="how long calm frames are collected for the neutral",
+        json_schema_extra=_unit("s"),
+    )
 
 
 class FusionSettings(Section):
     """How the actor's expression goes onto the target."""
 
-    method: Literal["network", "direct"] = Field("network", description="network: the landmark-fusion autoencoder; direct: deviations are added as they are")
-    intensity: float = Field(1.0, ge=0, le=2, description="whole expression: 0 neutral, 1 as acted", json_schema_extra=_LIVE)
-    mouth: float = Field(1.0, ge=0, le=2, description="gain of mouth and jaw", json_schema_extra=_LIVE)
-    eyes: float = Field(1.0, ge=0, le=2, description="gain of lids and gaze", json_schema_extra=_LIVE)
+    method: Literal["network", "direct"] = Field(
+        "network",
+        description="network: the landmark-fusion autoencoder; direct: deviations are just added",
+    )
+    intensity: float = Field(
+        1.0,
+        ge=0,
+        le=2,
+        description="whole expression: 0 neutral, 1 as acted",
+        json_schema_extra=_LIVE,
+    )
+    mouth: float = Field(
+        1.0, ge=0, le=2, description="gain of mouth and jaw", json_schema_extra=_LIVE
+    )
+    eyes: float = Field(
+        1.0, ge=0, le=2, description="gain of lids and gaze", json_schema_extra=_LIVE
+    )
     brows: float = Field(1.0, ge=0, le=2, description="gain of the brows", json_schema_extra=_LIVE)
-    pose: float = Field(1.0, ge=0, le=2, description="gain of head rotation", json_schema_extra=_LIVE)
-    translation: float = Field(0.5, ge=0, le=1, description="gain of head movement and of moving closer", json_schema_extra=_LIVE)
-    max_yaw: float = Field(25.0, ge=0, le=60, description="head turned at most so far from the target's own pose", json_schema_extra=_unit("degrees", live=True))
-    max_pitch: float = Field(18.0, ge=0, le=60, description="head nodded at most so far", json_schema_extra=_unit("degrees", live=True))
-    max_roll: float = Field(25.0, ge=0, le=60, description="head tilted at most so far", json_schema_extra=_unit("degrees", live=True))
+    pose: float = Field(
+        1.0, ge=0, le=2, description="gain of head rotation", json_schema_extra=_LIVE
+    )
+    translation: float = Field(
+        0.5,
+        ge=0,
+        le=1,
+        description="gain of head movement and of moving closer",
+        json_schema_extra=_LIVE,
+    )
+    max_yaw: float = Field(
+        25.0,
+        ge=0,
+        le=60,
+        description="head turned at most so far from the target's own pose",
+        json_schema_extra=_unit("degrees", live=True),
+    )
+    max_pitch: float = Field(
+        18.0,
+        ge=0,
+        le=60,
+        description="head nodded at most so far",
+        json_schema_extra=_unit("degrees", live=True),
+    )
+    max_roll: float = Field(
+        25.0,
+        ge=0,
+        le=60,
+        description="head tilted at most so far",
+        json_schema_extra=_unit("degrees", live=True),
+    )
     mirror: bool = Field(False, description="act as into a mirror", json_schema_extra=_LIVE)
 
 
@@ -81,39 +154,96 @@ class RendererSettings(Section):
     """What draws the target."""
 
     name: str = Field("warp_unet", description="see `reenact plugins`")
-    size: Literal[128, 256, 512] = Field(256, description="side of the generated crop", json_schema_extra=_unit("px"))
-    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto: CUDA where there is one")
-    engine: Literal["auto", "torch", "openvino"] = Field("auto", description="auto: OpenVINO on a CPU, torch on CUDA")
+    size: Literal[128, 256, 512] = Field(
+        256, description="side of the generated crop", json_schema_extra=_unit("px")
+    )
+    device: Literal["auto", "cpu", "cuda"] = Field(
+        "auto", description="auto: CUDA where there is one"
+    )
+    engine: Literal["auto", "torch", "openvino"] = Field(
+        "auto", description="auto: OpenVINO on a CPU, torch on CUDA"
+    )
     threads: int = Field(0, ge=0, le=64, description="CPU threads of the engine; 0: all cores")
-    weights: str = Field("", description="path of a .safetensors file; empty: the target's own, else the shipped ones")
+    weights: str = Field(
+        "",
+        description="path of a .safetensors file; empty: the target's own, else the shipped ones",
+    )
 
 
 class SmoothingSettings(Section):
     """One-Euro filters (Casiez 2012); all times in seconds, nothing counts frames."""
 
     enabled: bool = Field(True, description="smooth at all", json_schema_extra=_LIVE)
-    pose_min_cutoff: float = Field(1.5, gt=0, le=60, description="cut-off of a still head", json_schema_extra=_unit("Hz", live=True))
-    pose_beta: float = Field(2.0, ge=0, le=100, description="how fast the cut-off rises with the head's speed (Hz per iod/s)", json_schema_extra=_LIVE)
-    expression_min_cutoff: float = Field(2.5, gt=0, le=60, description="cut-off of a still expression", json_schema_extra=_unit("Hz", live=True))
-    expression_beta: float = Field(40.0, ge=0, le=500, description="how fast the cut-off rises with the expression's speed (Hz per iod/s)", json_schema_extra=_LIVE)
+    pose_min_cutoff: float = Field(
+        1.5,
+        gt=0,
+        le=60,
+        description="cut-off of a still head",
+        json_schema_extra=_unit("Hz", live=True),
+    )
+    pose_beta: float = Field(
+        2.0,
+        ge=0,
+        le=100,
+        description="how fast the cut-off rises with the head's speed (Hz per iod/s)",
+        json_schema_extra=_LIVE,
+    )
+    expression_min_cutoff: float = Field(
+        2.5,
+        gt=0,
+        le=60,
+        description="cut-off of a still expression",
+        json_schema_extra=_unit("Hz", live=True),
+    )
+    expression_beta: float = Field(
+        40.0,
+        ge=0,
+        le=500,
+        description="how fast the cut-off rises with the expression's speed (Hz per iod/s)",
+        json_schema_extra=_LIVE,
+    )
 
 
 class OutputSettings(Section):
     """The picture that leaves the program."""
 
-    picture: Literal["plate", "crop"] = Field("plate", description="plate: the whole picture of the target; crop: the generated square alone")
-    max_side: int = Field(1280, ge=128, le=4096, description="a larger plate is scaled down to this side", json_schema_extra=_unit("px"))
-    fps: float = Field(30.0, gt=0, le=240, description="rate of live outputs", json_schema_extra=_unit("frames/s"))
-    match_colour: bool = Field(True, description="match the crop's border colours to the plate", json_schema_extra=_LIVE)
-    show_raw_camera: bool = Field(False, description="show the actor's own picture beside the target; off, it never leaves the program")
+    picture: Literal["plate", "crop"] = Field(
+        "plate",
+        description="plate: the whole picture of the target; crop: the generated square alone",
+    )
+    max_side: int = Field(
+        1280,
+        ge=128,
+        le=4096,
+        description="a larger plate is scaled down to this side",
+        json_schema_extra=_unit("px"),
+    )
+    fps: float = Field(
+        30.0, gt=0, le=240, description="rate of live outputs", json_schema_extra=_unit("frames/s")
+    )
+    match_colour: bool = Field(
+        True, description="match the crop's border colours to the plate", json_schema_extra=_LIVE
+    )
+    show_raw_camera: bool = Field(
+        False,
+        description="show the actor beside the target; off, the actor's picture never leaves",
+    )
 
 
 class SinkSettings(Section):
     """Options of the outputs."""
 
     camera_device: str = Field("", description="virtual camera device or name; empty: the first")
-    camera_backend: str = Field("", description="pyvirtualcam backend: v4l2loopback, obs, unitycapture; empty: the first that works")
-    http_port: int = Field(0, ge=0, le=65535, description="port of the HTTP stream on the loopback address; 0: any free one")
+    camera_backend: str = Field(
+        "",
+        description="pyvirtualcam backend: v4l2loopback, obs or unitycapture; empty: what works",
+    )
+    http_port: int = Field(
+        0,
+        ge=0,
+        le=65535,
+        description="port of the HTTP stream on the loopback address; 0: any free one",
+    )
     http_quality: int = Field(85, ge=10, le=100, description="JPEG quality of the HTTP stream")
     file_crf: int = Field(18, ge=0, le=51, description="H.264 quality of a file; lower is better")
 
@@ -158,12 +288,13 @@ def describe() -> Iterator[tuple[str, str, Any, str]]:
     """Yield (section.key, type, default, help with unit) of every setting, for help texts."""
     for section_name, section in Settings.model_fields.items():
         section_type = section.annotation
-        assert isinstance(section_type, type) and issubclass(section_type, Section)
+        assert isinstance(section_type, type)
+        assert issubclass(section_type, Section)
         for key, entry in section_type.model_fields.items():
             extra = entry.json_schema_extra if isinstance(entry.json_schema_extra, dict) else {}
             unit = f" [{extra['unit']}]" if "unit" in extra else ""
             live = " (live)" if extra.get("live") else ""
-            kind = str(TypeAdapter(entry.annotation).json_schema().get("type", "choice"))
+            kind = str(TypeAdapter[Any](entry.annotation).json_schema().get("type", "choice"))
             yield f"{section_name}.{key}", kind, entry.default, f"{entry.description}{unit}{live}"
 
 

@@ -197,7 +197,7 @@ def crop_image(image: Image, affine: Array, size_px: int) -> Image:
             [[1 / fx, 0, 0.5 * (1 / fx - 1)], [0, 1 / fy, 0.5 * (1 / fy - 1)], [0, 0, 1]]
         )
         affine = (np.vstack([affine, [0, 0, 1]]) @ to_small)[:2].astype(np.float32)
-        image = small
+        image = small.astype(np.uint8)
     interpolation = cv2.INTER_LINEAR if scale <= 1 else cv2.INTER_CUBIC
     return np.asarray(
         cv2.warpAffine(
@@ -231,7 +231,7 @@ def landmark_map(points: Array, size_px: int) -> NDArray[np.uint8]:
     canvas = np.zeros((size_px, size_px), np.uint8)
     for index, closed in _CONTOURS:
         line = np.round(points[list(index), :2] * 16).astype(np.int32)
-        cv2.polylines(canvas, [line], closed, 255, 1, cv2.LINE_AA, 4)
+        cv2.polylines(canvas, [line], closed, (255,), 1, cv2.LINE_AA, 4)
     return canvas
 
 
@@ -239,5 +239,5 @@ def region_mask(points: Array, loop: tuple[int, ...], size_px: int) -> NDArray[n
     """Fill one closed loop of landmarks (lips, an eye), uint8 (size, size), 0 or 255."""
     canvas = np.zeros((size_px, size_px), np.uint8)
     polygon = np.round(points[list(loop), :2] * 16).astype(np.int32)
-    cv2.fillPoly(canvas, [polygon], 255, cv2.LINE_AA, 4)
+    cv2.fillPoly(canvas, [polygon], (255,), cv2.LINE_AA, 4)
     return canvas

@@ -60,7 +60,8 @@ def load(group: str, name: str) -> Spec:
         near = difflib.get_close_matches(name, entries, n=1)
         hint = f" Did you mean {near[0]}?" if near else ""
         raise PluginError(
-            f"There is no {group[:-1]} called {name!r}.{hint} Available: {', '.join(sorted(entries))}."
+            f"There is no {group[:-1]} called {name!r}.{hint} "
+            f"Available: {', '.join(sorted(entries))}."
         )
     try:
         spec = entries[name].load()
@@ -70,7 +71,9 @@ def load(group: str, name: str) -> Spec:
             f"{type(error).__name__}: {error}"
         ) from error
     if not isinstance(spec, Spec):
-        raise PluginError(f"{entries[name].value} is not a reenact Spec, but {type(spec).__name__}.")
+        raise PluginError(
+            f"{entries[name].value} is not a reenact Spec, but {type(spec).__name__}."
+        )
     return spec
 
 

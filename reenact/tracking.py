@@ -152,14 +152,13 @@ class _MeshDetector:
 
     def __init__(self, mediapipe: Any, settings: TrackingSettings, static: bool) -> None:
         faces = _MAX_FACES if static or settings.face != "largest" else 2
-        self._open = lambda: mediapipe.solutions.face_mesh.FaceMesh(
+        self._mesh: Any = mediapipe.solutions.face_mesh.FaceMesh(
             static_image_mode=static,
             max_num_faces=faces,
             refine_landmarks=True,
             min_detection_confidence=settings.min_confidence,
             min_tracking_confidence=settings.min_confidence,
         )
-        self._mesh: Any = self._open()
 
     def faces(self, image: Image, time_s: float) -> list[Array]:
         del time_s

@@ -24,7 +24,7 @@ from reenact.facemesh import (
     N_LANDMARKS,
     OVAL,
 )
-from reenact.geometry import FACE_MIDDLE, FACE_SHARE, canonical_face, estimate_pose
+from reenact.geometry import FACE_MIDDLE, FACE_SHARE, canonical_face, estimate_pose, region_mask
 from reenact.types import Array, Image
 
 Triangles = NDArray[np.int32]
@@ -32,6 +32,9 @@ Triangles = NDArray[np.int32]
 RINGS: Final = ((1.3, 1.0, 0.8), (1.7, 0.85, 0.35))
 """Rings around the face's oval that carry hair and neck along: (size against the oval, share of
 the head's motion above the chin, share below it)."""
+
+MAP_CHANNELS: Final = 9
+"""Channels of `HeadMesh.maps`."""
 
 _BORDER: Final = tuple(
     (x, y)
@@ -64,7 +67,7 @@ def rasterise(points: Array, triangles: Triangles, side: int, depth: Array) -> N
     order = np.argsort(-depth[triangles].max(axis=1), kind="stable")
     fill = cv2.fillConvexPoly
     for number in order.tolist():
-        fill(canvas, corners[number], number, 8, 4)
+        fill(canvas, corners[number], (number,), 8, 4)
     return canvas
 
 
@@ -130,8 +133,11 @@ class HeadMesh:
         rings = [_ring(shape, size)[:, :2] for size, _, _ in RINGS]
         border = corner + np.array(_BORDER) * side
         self._border = border
-        self.triangles = triangulate(np.concatenate([shape[:, :2], *rings, border]))
-        self.n_vertices = N_LANDMARKS + sum(len(ring) for ring in rings) + len(border)
+        plane = np.concatenate([shape[:, :2], *rings, border])
+        # The irises' rims reach under the lids: of an iris only its centre is a vertex.
+        kept = np.setdiff1d(np.arange(len(plane)), IRIS_RIGHT[1:] + IRIS_LEFT[1:])
+        self.triangles: Triangles = kept[triangulate(plane[kept])].astype(np.int32)
+        self._is_face = self.triangles.max(axis=1) < N_LANDMARKS
 
     def vertices(self, reference: Array, drive: Array, size_px: int) -> tuple[Array, Array]:
         """Return the mesh's (V, 3) vertices on the reference and on the driven face, crop px."""
@@ -155,21 +161,6 @@ class HeadMesh:
         return start, end
 
     @cached_property
-    def labels(self) -> NDArray[np.uint8]:
-        """What each triangle shows: 0 surroundings, 1 skin, 2 inside of the mouth, 3 an eye."""
-        eyes = [set(EYE_RIGHT) | set(IRIS_RIGHT), set(EYE_LEFT) | set(IRIS_LEFT)]
-        labels = np.zeros(len(self.triangles), np.uint8)
-        for number, triangle in enumerate(self.triangles.tolist()):
-            corners = set(triangle)
-            if max(triangle) < N_LANDMARKS:
-                labels[number] = 1
-            if corners <= set(LIPS_INNER):
-                labels[number] = 2
-            elif any(corners <= eye for eye in eyes):
-                labels[number] = 3
-        return labels
-
-    @cached_property
     def atlas(self) -> Array:
         """(V, 3) place of each vertex on the canonical head, about -1 to 1."""
         shape = canonical_face()
@@ -187,22 +178,26 @@ class HeadMesh:
             side: side of the maps in cells.
 
         Returns:
-            float32 (side, side, 8): 0-1 the reference's place minus the cell's own, in halves of
-            the crop's side (the unit of grid_sample); 2-4 the place on the canonical head;
-            5-7 one for skin, inside of the mouth, eye.
+            float32 (side, side, MAP_CHANNELS): 0-1 the reference's place minus the cell's own,
+            in halves of the crop's side (the unit of grid_sample); 2-4 the place on the
+            canonical head; 5-8 coverage (0 to 1) by skin, inside of the mouth, eyes, irises.
         """
         start, end = self.vertices(reference, drive, size_px)
         scale, shift = grid_to_crop(side, size_px)
         points = (end[:, :2] - shift) / scale
         cells = rasterise(points, self.triangles, side, end[:, 2])
         displacement = (start[:, :2] - end[:, :2]) * np.float32(2 / size_px)
-        result = np.empty((side, side, 8), np.float32)
+        result = np.empty((side, side, MAP_CHANNELS), np.float32)
         attributes = np.concatenate([displacement, self.atlas], axis=1)
         result[..., :5] = interpolate(cells, points, self.triangles, attributes)
-        label = self.labels[cells]
-        label[cells < 0] = 0
-        for channel in (1, 2, 3):
-            result[..., 4 + channel] = label == channel
+        result[..., 5] = (self._is_face[cells]) & (cells >= 0)
+        mouth = region_mask(points, LIPS_INNER, side)
+        eyes = region_mask(points, EYE_RIGHT, side) | region_mask(points, EYE_LEFT, side)
+        irises = region_mask(points, IRIS_RIGHT[1:], side) | region_mask(
+            points, IRIS_LEFT[1:], side
+        )
+        for channel, mask in ((6, mouth), (7, eyes), (8, cv2.min(irises, eyes))):
+            result[..., channel] = mask * np.float32(1 / 255)
         return result
 
 

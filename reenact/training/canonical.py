@@ -37,7 +37,7 @@ def _calm_frames(clip: Array) -> Array:
     gap = np.linalg.norm(clip[:, 13] - clip[:, 14], axis=-1)
     width = np.linalg.norm(clip[:, 33] - clip[:, 263], axis=-1)
     order = np.argsort(gap / width)
-    return clip[order[: max(len(order) // 2, 1)]]
+    return np.asarray(clip[order[: max(len(order) // 2, 1)]], dtype=np.float32)
 
 
 def canonical_from_clips(folder: Path, iterations: int = 6) -> Array:

@@ -223,7 +223,7 @@ def _rarity(clip: Clip) -> NDArray[np.float64]:
     ]
     spread = sum(np.abs(gap - np.median(gap)) / (gap.std() + 1e-6) for gap in gaps)
     weight = np.asarray(spread, np.float64) + 1e-3
-    return 0.5 / len(weight) + 0.5 * weight / weight.sum()
+    return np.asarray(0.5 / len(weight) + 0.5 * weight / weight.sum(), dtype=np.float64)
 
 
 def _transfer_motion(first: Array, second: Array, face: Array) -> Array:
@@ -253,9 +253,9 @@ def _augment(pair: Pair, rng: Rng) -> Pair:
         landmarks = [mirrored(points, size) for points in landmarks]
     scale = float(rng.uniform(0.88, 1.15))
     angle = float(rng.normal(0, 5))
-    affine = cv2.getRotationMatrix2D(((size - 1) / 2, (size - 1) / 2), angle, scale)
-    affine[:, 2] += rng.uniform(-0.05, 0.05, 2) * size
-    affine = affine.astype(np.float32)
+    middle = (size - 1) / 2
+    affine = np.array(cv2.getRotationMatrix2D((middle, middle), angle, scale), np.float32)
+    affine[:, 2] += (rng.uniform(-0.05, 0.05, 2) * size).astype(np.float32)
     images = [crop_image(image, affine, size) for image in images]
     landmarks = [transform_points(points, affine) for points in landmarks]
     table = _colour_table(rng)
@@ -270,7 +270,7 @@ def _colour_table(rng: Rng) -> NDArray[np.uint8]:
     gamma = np.exp(rng.normal(0, 0.15) + rng.normal(0, 0.04, 3))
     gain = np.exp(rng.normal(0, 0.1) + rng.normal(0, 0.04, 3))
     table = np.clip(ramp**gamma * gain + rng.normal(0, 0.02), 0, 1) * 255
-    return table.astype(np.uint8)[:, None]
+    return np.asarray(table[:, None], dtype=np.uint8)
 
 
 Batch = dict[str, NDArray[np.uint8] | Array]
@@ -315,7 +315,7 @@ def importance(points: Array, size_px: int) -> Array:
     small = points * np.float32(0.5)
     hull = cv2.convexHull(np.round(small[:468, :2]).astype(np.int32))
     face = np.zeros((side, side), np.uint8)
-    cv2.fillConvexPoly(face, hull, 1)
+    cv2.fillConvexPoly(face, hull, (1,))
     detail = np.zeros((side, side), np.uint8)
     for loop in (LIPS_OUTER, EYE_LEFT, EYE_RIGHT):
         detail |= region_mask(small, loop, side)

@@ -127,7 +127,7 @@ class WarpUNetRecipe:
         total = torch.stack(list(losses.values())).sum()
         optimiser = self.optimisers["generator"]
         optimiser.zero_grad(set_to_none=True)
-        total.backward()
+        total.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(self._generator.parameters(), 1.0)
         optimiser.step()
         return {name: float(value.detach()) for name, value in losses.items()}
@@ -140,7 +140,7 @@ class WarpUNetRecipe:
         optimiser = self.optimisers["critic"]
         loss = hinge_discriminator(self._critic(real, seen), self._critic(fake.detach(), seen))
         optimiser.zero_grad(set_to_none=True)
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         optimiser.step()
         self._critic.requires_grad_(False)
         cost = hinge_generator(self._critic(fake, seen)) * self.config.adversarial_weight
