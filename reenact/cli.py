@@ -1,0 +1,295 @@
+"""The command line: what can be typed, and how it ends.
+
+Exit codes: 0 done; 1 a bug (with its traceback); 2 the user's mistake or a missing part (one
+sentence on stderr); 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+from types import FrameType
+from typing import Final
+
+from reenact import commands
+from reenact.errors import ReenactError
+
+EXIT_BUG: Final = 1
+EXIT_MISTAKE: Final = 2
+EXIT_INTERRUPTED: Final = 130
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command.
+
+    Args:
+        arguments: what was typed after `reenact`; None: `sys.argv`.
+
+    Returns:
+        The exit code.
+    """
+    _quiet_libraries()
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", force=True)
+    chosen = build_parser().parse_args(arguments)
+    _interrupt_on_signals()
+    try:
+        return int(chosen.run(chosen))
+    except ReenactError as error:
+        print(f"reenact: {error}", file=sys.stderr)
+        return EXIT_MISTAKE
+    except KeyboardInterrupt:
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read our output has gone, as `head` does; nothing may be written at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except Exception:
+        traceback.print_exc()
+        return EXIT_BUG
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of all commands."""
+    parser = argparse.ArgumentParser(
+        prog="reenact",
+        description="Put another face on a live video, moved by your own expression.",
+        epilog="`reenact COMMAND --help` tells more of each.",
+    )
+    parser.add_argument("--version", action="version", version=f"reenact {version('reenact')}")
+    adder = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    _add_demo(adder)
+    _add_live(adder)
+    _add_target(adder)
+    _add_train(adder)
+    _add_evaluate(adder)
+    _add_bench(adder)
+    _add_lists(adder)
+    return parser
+
+
+_Adder = argparse._SubParsersAction  # the type of add_subparsers has no public name
+
+
+def _add_demo(adder: _Adder[argparse.ArgumentParser]) -> None:
+    parser = adder.add_parser(
+        "demo",
+        help="show what it does, without a camera, GPU, driver or download",
+        description="An actor's video moves the face of a portrait. Prints where the result is.",
+    )
+    parser.add_argument(
+        "--out",
+        type=Path,
+        default=Path("reenact-demo.mp4"),
+        metavar="FILE",
+        help="the video to write (default: %(default)s)",
+    )
+    parser.set_defaults(run=commands.demo)
+
+
+def _add_live(adder: _Adder[argparse.ArgumentParser]) -> None:
+    parser = adder.add_parser(
+        "live",
+        help="move a target's face by a webcam or a video",
+        description=(
+            "Runs until the source ends or Ctrl-C. Of a video every frame is rendered. In a "
+            "terminal: n takes your present face as neutral, p prints figures, q quits."
+        ),
+        epilog=_settings_help(),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "config", nargs="?", type=Path, metavar="CONFIG", help="a TOML file of settings"
+    )
+    parser.add_argument(
+        "--source",
+        default="webcam:0",
+        metavar="KIND[:ARG]",
+        help="webcam:0 (number or name), video:PATH or URL, image:PATH, pattern "
+        "(default: %(default)s)",
+    )
+    parser.add_argument(
+        "--target", metavar="NAME|PATH", help="whose face: a stored target's name, or a picture"
+    )
+    parser.add_argument(
+        "--sink",
+        action="append",
+        metavar="KIND[:ARG]",
+        help="camera, window, http, file:PATH, null; may be given several times (default: window)",
+    )
+    _add_assignments(parser)
+    parser.add_argument(
+        "--report", type=Path, metavar="FILE.json", help="write the run's figures there at its end"
+    )
+    parser.set_defaults(run=commands.live)
+
+
+def _add_target(adder: _Adder[argparse.ArgumentParser]) -> None:
+    parser = adder.add_parser("target", help="make, list, show, hand on and remove targets")
+    actions = parser.add_subparsers(title="actions", metavar="ACTION", required=True)
+
+    create = actions.add_parser("create", help="make a target from a photo, several, or a video")
+    create.add_argument("name", metavar="NAME")
+    create.add_argument(
+        "--from",
+        dest="sources",
+        nargs="+",
+        type=Path,
+        required=True,
+        metavar="PATH",
+        help="photos or videos of one face",
+    )
+    create.add_argument(
+        "--yes", action="store_true", help="you may use this face; do not ask (default: asks once)"
+    )
+    create.set_defaults(run=commands.target_create)
+
+    listing = actions.add_parser("list", help="list the stored targets")
+    listing.set_defaults(run=commands.target_list)
+
+    show = actions.add_parser("show", help="tell what is known of a target")
+    show.add_argument("name", metavar="NAME")
+    show.set_defaults(run=commands.target_show)
+
+    export = actions.add_parser("export", help="write a target to one file")
+    export.add_argument("name", metavar="NAME")
+    export.add_argument("file", type=Path, metavar="FILE")
+    export.set_defaults(run=commands.target_export)
+
+    importing = actions.add_parser("import", help="store a target from such a file")
+    importing.add_argument("file", type=Path, metavar="FILE")
+    importing.add_argument(
+        "--name", metavar="NAME", help="what to call it (default: the name it was exported with)"
+    )
+    importing.set_defaults(run=commands.target_import)
+
+    remove = actions.add_parser("remove", help="delete a target")
+    remove.add_argument("name", metavar="NAME")
+    remove.set_defaults(run=commands.target_remove)
+
+
+def _add_train(adder: _Adder[argparse.ArgumentParser]) -> None:
+    parser = adder.add_parser("train", help="train a network by a recipe")
+    parser.add_argument("config", type=Path, metavar="CONFIG", help="a file of configs/train")
+    parser.add_argument(
+        "--resume", action="store_true", help="go on from the last checkpoint (default: from new)"
+    )
+    _add_assignments(parser)
+    parser.set_defaults(run=commands.train)
+
+
+def _add_evaluate(adder: _Adder[argparse.ArgumentParser]) -> None:
+    parser = adder.add_parser(
+        "evaluate",
+        help="measure renderers on a folder of clips",
+        description="The floors `copy` and `warp` are always in the table.",
+    )
+    parser.add_argument(
+        "--renderer",
+        action="append",
+        required=True,
+        metavar="NAME",
+        help="a registered renderer; may be given several times",
+    )
+    parser.add_argument(
+        "--data", type=Path, required=True, metavar="DIR", help="clips NAME.mp4 with NAME.npz"
+    )
+    parser.add_argument(
+        "--protocol",
+        choices=("self", "cross"),
+        default="self",
+        help="self: each clip moves its own first frame; cross: one clip's actor moves another's "
+        "face (default: %(default)s)",
+    )
+    parser.add_argument("--limit", type=_count, metavar="N", help="so many clips (default: all)")
+    parser.add_argument("--json", type=Path, required=True, metavar="FILE", help="the report")
+    parser.add_argument("--sheet", type=Path, metavar="FILE.png", help="pictures, side by side")
+    _add_assignments(parser)
+    parser.set_defaults(run=commands.evaluate)
+
+
+def _add_bench(adder: _Adder[argparse.ArgumentParser]) -> None:
+    parser = adder.add_parser("bench", help="measure the speed of each step and of the whole path")
+    parser.add_argument(
+        "--device",
+        choices=("auto", "cpu", "cuda"),
+        default="auto",
+        help="what the renderer runs on (default: %(default)s, CUDA where there is one)",
+    )
+    parser.add_argument(
+        "--size",
+        type=int,
+        action="append",
+        choices=(128, 256, 512),
+        help="side of the generated crop in px; may be given several times (default: 256)",
+    )
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there")
+    parser.set_defaults(run=commands.bench)
+
+
+def _add_lists(adder: _Adder[argparse.ArgumentParser]) -> None:
+    adder.add_parser(
+        "plugins", help="list the sources, trackers, renderers and sinks there are"
+    ).set_defaults(run=commands.plugins)
+    adder.add_parser("cameras", help="list the webcams of this machine").set_defaults(
+        run=commands.cameras
+    )
+    adder.add_parser(
+        "doctor", help="tell what is missing on this machine and how to get it"
+    ).set_defaults(run=commands.doctor)
+
+
+def _add_assignments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--set",
+        dest="assignments",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="change a setting, such as fusion.intensity=1.2; may be given several times",
+    )
+
+
+def _settings_help() -> str:
+    from reenact.config import describe
+
+    lines = ["settings, for CONFIG and --set (type, default):"]
+    for name, kind, default, text in describe():
+        lines.append(f"  {name} ({kind}, {default!r})\n      {text}")
+    lines.append('"(live)" marks those that can be changed while it runs.')
+    return "\n".join(lines)
+
+
+def _count(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not a number above 0")
+    return value
+
+
+def _quiet_libraries() -> None:
+    """Keep the start-up chatter of native libraries off the terminal."""
+    os.environ.setdefault("GLOG_minloglevel", "2")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    os.environ.setdefault("OPENCV_LOG_LEVEL", "ERROR")
+
+
+def _interrupt_on_signals() -> None:
+    """Let Ctrl-C and a polite kill both end the program the same way."""
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    # A background job of a shell without job control starts with Ctrl-C ignored.
+    signal.signal(signal.SIGINT, interrupt)
+    signal.signal(signal.SIGTERM, interrupt)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,279 @@
+"""What each command does. Each takes the parsed arguments and returns the exit code.
+
+Whatever is heavy is imported where it is used, so that `reenact --help` answers at once.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import sys
+from argparse import Namespace
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from reenact.errors import PluginError, TargetError
+
+if TYPE_CHECKING:
+    from reenact.session import Session
+    from reenact.stats import Stats
+
+_TICK_S: Final = 0.1
+"""How often keys and the progress line are looked after."""
+
+
+def live(arguments: Namespace) -> int:
+    """Run a session until its source ends, its window is closed, or Ctrl-C."""
+    from reenact.config import load_settings
+    from reenact.report_files import check_writable, write_json
+    from reenact.session import Session
+    from reenact.targets import open_target
+    from reenact.terminal import quiet_native_libraries
+
+    settings = load_settings(arguments.config, arguments.assignments)
+    if arguments.target is None:
+        raise TargetError(
+            "Choose whose face to show with --target NAME; "
+            "make one with `reenact target create NAME --from PHOTO`."
+        )
+    if arguments.report is not None:
+        check_writable(arguments.report)
+    sinks = arguments.sink or ["window"]
+    with quiet_native_libraries():
+        target = open_target(arguments.target, settings.renderer.size)
+        session = Session.open(settings, arguments.source, target, sinks)
+    with _closing(session):
+        with quiet_native_libraries():
+            session.start()
+        try:
+            _follow(session)
+        finally:
+            # Ctrl-C is how a live run ends, so its figures are told then, too.
+            session.stop()
+            stats = session.stats()
+            if arguments.report is not None:
+                write_json(arguments.report, stats.report())
+            print(_summary(stats, sinks), file=sys.stderr)
+    return 0
+
+
+def target_create(arguments: Namespace) -> int:
+    """Make a target from pictures or videos."""
+    from reenact.targets import TargetStore
+    from reenact.terminal import quiet_native_libraries
+
+    consent = _consent(arguments.yes)
+    with quiet_native_libraries():
+        target = TargetStore().create(arguments.name, arguments.sources, consent=consent)
+    count = len(target.references)
+    print(f"{target.name} is ready: {count} reference picture{'s' if count != 1 else ''}.")
+    print(f"Try it: reenact live --source webcam:0 --target {target.name} --sink window")
+    return 0
+
+
+def target_list(arguments: Namespace) -> int:
+    """List the stored targets."""
+    from reenact.targets import TargetStore
+
+    names = TargetStore().list()
+    if not names:
+        print("There are no targets yet; make one with `reenact target create NAME --from PHOTO`.")
+    for name in names:
+        print(name)
+    return 0
+
+
+def target_show(arguments: Namespace) -> int:
+    """Tell what is known of a target."""
+    from reenact.targets import TargetStore
+
+    print(TargetStore().show(arguments.name))
+    return 0
+
+
+def target_export(arguments: Namespace) -> int:
+    """Write a target to one file."""
+    from reenact.targets import TargetStore
+
+    TargetStore().export(arguments.name, arguments.file)
+    print(f"{arguments.name} is in {arguments.file}.")
+    return 0
+
+
+def target_import(arguments: Namespace) -> int:
+    """Store a target from one file."""
+    from reenact.targets import TargetStore
+
+    name = TargetStore().import_(arguments.file, arguments.name)
+    print(f"{name} is ready.")
+    return 0
+
+
+def target_remove(arguments: Namespace) -> int:
+    """Delete a target."""
+    from reenact.targets import TargetStore
+
+    TargetStore().remove(arguments.name)
+    print(f"{arguments.name} is removed.")
+    return 0
+
+
+def demo(arguments: Namespace) -> int:
+    """Run the whole path on the shipped material."""
+    from reenact.demo import run_demo
+
+    run_demo(arguments.out)
+    return 0
+
+
+def train(arguments: Namespace) -> int:
+    """Train by a recipe."""
+    from reenact.training.recipes import run_config
+
+    run_config(arguments.config, arguments.resume, arguments.assignments)
+    return 0
+
+
+def evaluate(arguments: Namespace) -> int:
+    """Measure renderers on clips."""
+    from reenact.config import load_settings
+    from reenact.evaluation import evaluate_all, format_table
+    from reenact.terminal import quiet_native_libraries
+
+    settings = load_settings(None, arguments.assignments)
+    with quiet_native_libraries():
+        reports = evaluate_all(
+            arguments.renderer,
+            arguments.data,
+            json_path=arguments.json,
+            sheet=arguments.sheet,
+            protocol=arguments.protocol,
+            limit=arguments.limit,
+            settings=settings,
+        )
+    print(format_table(reports))
+    return 0
+
+
+def bench(arguments: Namespace) -> int:
+    """Measure speed."""
+    from reenact.benchmark import bench as run_bench
+
+    run_bench(arguments.device, arguments.size or [256], arguments.json)
+    return 0
+
+
+def plugins(arguments: Namespace) -> int:
+    """List everything registered; a broken part is listed with its cause."""
+    from reenact import registry
+
+    for group in registry.GROUPS:
+        print(f"{group}:")
+        for name in registry.available(group):
+            try:
+                spec = registry.load(group, name)
+            except PluginError as error:
+                print(f"  {name:<12} {error}")
+                continue
+            print(f"  {name + (f':{spec.argument}' if spec.argument else ''):<20} {spec.summary}")
+    return 0
+
+
+def cameras(arguments: Namespace) -> int:
+    """List the webcams."""
+    from reenact.cameras import list_cameras
+
+    found = list_cameras()
+    if not found:
+        print("No webcam was found; `reenact doctor` says what to do.")
+    for camera in found:
+        note = "  (fed by another program)" if camera.is_loopback else ""
+        print(f"webcam:{camera.index}  {camera.name}{note}")
+    return 0
+
+
+def doctor(arguments: Namespace) -> int:
+    """Tell what is there, what is missing, and how to get it."""
+    from reenact.doctor import print_checks, run
+    from reenact.terminal import quiet_native_libraries
+
+    with quiet_native_libraries():
+        checks = run()
+    print_checks(checks)
+    return 0
+
+
+@contextlib.contextmanager
+def _closing(session: Session) -> Iterator[None]:
+    """Close the session at the end; a second Ctrl-C does not cut the closing short."""
+    try:
+        yield
+    finally:
+        before = {number: signal.signal(number, signal.SIG_IGN) for number in _INTERRUPTIONS}
+        try:
+            session.close()
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
+_INTERRUPTIONS: Final = (signal.SIGINT, signal.SIGTERM)
+
+
+def _follow(session: Session) -> None:
+    """Wait for the session's end; show progress of a file, act on keys."""
+    from tqdm import tqdm
+
+    from reenact.terminal import Keys
+
+    total = getattr(session.source, "frame_count", None) or None
+    show = not session.source.live and sys.stderr is not None
+    with (
+        Keys() as keys,
+        tqdm(total=total, unit=" frames", file=sys.stderr, disable=not show, leave=False) as bar,
+    ):
+        if keys.active and session.source.live:
+            print("n: this is my neutral face   p: figures   q: quit", file=sys.stderr)
+        while not session.wait(_TICK_S):
+            if show:
+                bar.update(session.stats().frames_out - bar.n)
+            key = keys.pressed()
+            if key == "q":
+                return
+            if key == "n":
+                session.set_neutral()
+                bar.write("Your face as it is now is taken as neutral.", file=sys.stderr)
+            elif key == "p":
+                bar.write(_summary(session.stats(), []), file=sys.stderr)
+
+
+def _summary(stats: Stats, sinks: list[str]) -> str:
+    width, height = stats.size
+    parts = [
+        f"{stats.frames_in} frames in, {stats.frames_out} out of {width}x{height}",
+        f"{stats.fps:.1f} frames/s",
+    ]
+    if stats.latency_ms is not None:
+        parts.append(f"latency {stats.latency_ms.p50:.0f} ms (95 %: {stats.latency_ms.p95:.0f} ms)")
+    if stats.drops:
+        parts.append("dropped: " + ", ".join(f"{n} {cause}" for cause, n in stats.drops.items()))
+    if stats.faces_lost:
+        parts.append(f"face lost {stats.faces_lost} times")
+    if stats.failures:
+        parts.append(f"{stats.failures} frames could not be rendered")
+    files = [text.partition(":")[2] for text in sinks if text.startswith("file:")]
+    where = f"\n{', '.join(str(Path(file)) for file in files)}" if files else ""
+    return "; ".join(parts) + "." + where
+
+
+def _consent(given: bool) -> str:
+    """Return what to note about the right to use the face; ask once, in a terminal."""
+    if given:
+        return "confirmed on the command line"
+    if sys.stdin is None or not sys.stdin.isatty():
+        return "not asked: no terminal"
+    answer = input("Is this your own face, or do you have the person's permission? [y/N] ")
+    if answer.strip().lower() not in {"y", "yes"}:
+        raise TargetError("No target was made. Use a face that you have the right to use.")
+    return "confirmed in the terminal"

@@ -1,0 +1,271 @@
+"""Parts that satisfy the program's protocols and misbehave on request.
+
+The fake actor is pure magenta and the fake target pure green (blue at rest), so that a picture of
+the actor that leaves the program is seen in a single pixel.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Collection, Iterator
+from types import TracebackType
+
+import numpy as np
+from typing_extensions import Self
+
+from reenact.errors import SinkError, SourceError
+from reenact.types import Drive, Frame, Image, Landmarks, Sink, Source, Target
+
+MAGENTA = (255, 0, 255)
+GREEN = (0, 200, 0)
+BLUE = (0, 0, 200)
+
+
+def plain(colour: tuple[int, int, int], size: tuple[int, int] = (64, 48)) -> Image:
+    """Return a picture of one colour; the size is (width, height)."""
+    return np.full((size[1], size[0], 3), colour, np.uint8)
+
+
+def shows_actor(image: Image) -> bool:
+    """Whether any pixel is more magenta than video compression could make of green or blue."""
+    red, green, blue = (image[..., channel].astype(int) for channel in range(3))
+    return bool(np.any((red > 150) & (blue > 150) & (green < 120)))
+
+
+class FakeDevice:
+    """Counts how often it was closed."""
+
+    def __init__(self) -> None:
+        self.closed = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self.closed += 1
+
+
+class FakeSource(FakeDevice):
+    """Magenta frames at a steady rate.
+
+    Args:
+        frames: ends after so many; None: never.
+        live: frames come by the clock, and `time_s` is the clock's.
+        away: reads of these numbers raise SourceError.
+        hangs_at: this read blocks until the source is closed.
+        step: called before each read with its number, so that a test can hold it back.
+    """
+
+    name = "fake actor"
+
+    def __init__(
+        self,
+        frames: int | None = 10,
+        *,
+        live: bool = False,
+        fps: float = 50.0,
+        size: tuple[int, int] = (64, 48),
+        away: Collection[int] = (),
+        hangs_at: int | None = None,
+        step: Callable[[int], None] | None = None,
+    ) -> None:
+        super().__init__()
+        self.live = live
+        self.fps = fps
+        self.size = size
+        self.reads = 0
+        self.sent = 0
+        self._frames = frames
+        self._away = away
+        self._hangs_at = hangs_at
+        self._step = step
+        self._released = threading.Event()
+
+    def read(self) -> Frame | None:
+        number = self.reads
+        self.reads += 1
+        if self._step is not None:
+            self._step(number)
+        if number == self._hangs_at:
+            self._released.wait()
+            raise SourceError("The fake camera was closed.")
+        if number in self._away:
+            raise SourceError("The fake camera is unplugged.")
+        if self._frames is not None and self.sent >= self._frames:
+            return None
+        if self.live:
+            time.sleep(1.0 / self.fps)
+        time_s = time.monotonic() if self.live else self.sent / self.fps
+        frame = Frame(plain(MAGENTA, self.size), time_s, self.sent)
+        self.sent += 1
+        return frame
+
+    def close(self) -> None:
+        super().close()
+        self._released.set()
+
+
+class FakeReenactor:
+    """Green pictures for frames, blue ones at rest.
+
+    Args:
+        fails: number of the steps that raise, or "all".
+        idle_fails: the target at rest cannot be drawn either.
+        step: called before each step with its number.
+    """
+
+    def __init__(
+        self,
+        *,
+        size: tuple[int, int] = (64, 48),
+        fails: Collection[int] | str = (),
+        idle_fails: bool = False,
+        step: Callable[[int], None] | None = None,
+    ) -> None:
+        self.size = size
+        self.faces_lost = 0
+        self.steps = 0
+        self.idles = 0
+        self.neutrals = 0
+        self.resets = 0
+        self.closed = 0
+        self._fails = fails
+        self._idle_fails = idle_fails
+        self._step = step
+
+    def step(self, frame: Frame) -> Frame:
+        number = self.steps
+        self.steps += 1
+        if self._step is not None:
+            self._step(number)
+        if self._fails == "all" or number in self._fails:
+            raise RuntimeError("the fake renderer fails")
+        return Frame(plain(GREEN, self.size), frame.time_s, frame.index)
+
+    def idle(self, time_s: float, index: int) -> Frame:
+        self.idles += 1
+        if self._idle_fails:
+            raise RuntimeError("the fake target at rest fails")
+        return Frame(plain(BLUE, self.size), time_s, index)
+
+    def set_neutral(self) -> None:
+        self.neutrals += 1
+
+    def reset(self) -> None:
+        self.resets += 1
+
+    def close(self) -> None:
+        self.closed += 1
+
+
+class FakeSink(FakeDevice):
+    """Keeps what is written.
+
+    Args:
+        fails_at: this write and all later ones raise SinkError.
+        on_write: called before each write with its number.
+    """
+
+    def __init__(
+        self,
+        name: str = "fake sink",
+        *,
+        live: bool = False,
+        fails_at: int | None = None,
+        open_fails: bool = False,
+        on_write: Callable[[int], None] | None = None,
+    ) -> None:
+        super().__init__()
+        self.name = name
+        self.live = live
+        self.closed_by_user = False
+        self.opened: tuple[tuple[int, int], float] | None = None
+        self.frames: list[Frame] = []
+        self._fails_at = fails_at
+        self._open_fails = open_fails
+        self.on_write = on_write
+
+    def open(self, size: tuple[int, int], fps: float) -> None:
+        if self._open_fails:
+            raise SinkError(f"{self.name} cannot be opened; this is a test.")
+        self.opened = (size, fps)
+
+    def write(self, frame: Frame) -> None:
+        if self.on_write is not None:
+            self.on_write(len(self.frames))
+        if self._fails_at is not None and len(self.frames) >= self._fails_at:
+            raise SinkError(f"{self.name} is broken; this is a test.")
+        self.frames.append(frame)
+
+    @property
+    def colours(self) -> list[tuple[int, int, int]]:
+        """The colour of each picture's first pixel."""
+        return [
+            (int(frame.image[0, 0, 0]), int(frame.image[0, 0, 1]), int(frame.image[0, 0, 2]))
+            for frame in self.frames
+        ]
+
+
+class FakeTracker:
+    """Finds the same face in every frame, except in those of the given numbers."""
+
+    def __init__(self, landmarks: Landmarks, absent: Collection[int] = ()) -> None:
+        self.calls = 0
+        self._landmarks = landmarks
+        self._absent = absent
+
+    def track(self, frame: Frame) -> Landmarks | None:
+        number = self.calls
+        self.calls += 1
+        return None if number in self._absent else self._landmarks
+
+    def reset(self) -> None:
+        """Nothing is remembered."""
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+
+class FakeRenderer:
+    """Draws the target's crop in green; raises in the renders of the given numbers."""
+
+    def __init__(self, fails: Collection[int] = ()) -> None:
+        self.renders = 0
+        self._size = 0
+        self._fails = fails
+
+    def prepare(self, target: Target) -> None:
+        self._size = target.crop_size
+
+    def render(self, drive: Drive) -> Image:
+        number = self.renders
+        self.renders += 1
+        if number in self._fails:
+            raise RuntimeError("the fake renderer fails")
+        return plain(GREEN, (self._size, self._size))
+
+    def reset(self) -> None:
+        """Nothing is remembered."""
+
+
+def until(condition: Callable[[], bool], timeout_s: float = 20.0) -> None:
+    """Wait until something holds; fail the test when it never does."""
+    deadline_s = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline_s, "what the test waits for did not happen"
+        time.sleep(0.005)
+
+
+def parts() -> Iterator[Source | Sink]:
+    """Yield one of each device, which lets mypy check that the fakes satisfy the protocols."""
+    yield FakeSource()
+    yield FakeSink()

@@ -1,0 +1,346 @@
+"""The session: what it counts, what it does when a part fails, and that the actor never leaks."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from itertools import pairwise
+
+import pytest
+from fakes import (
+    BLUE,
+    GREEN,
+    FakeReenactor,
+    FakeSink,
+    FakeSource,
+    plain,
+    shows_actor,
+    until,
+)
+
+from reenact.config import Settings
+from reenact.errors import ConfigError, SinkError, SourceError
+from reenact.session import FAILURES_IN_A_ROW, Session
+from reenact.slots import Closed, Slot
+from reenact.stats import Stats
+
+
+def make_settings(fps: float = 50.0) -> Settings:
+    settings = Settings()
+    settings.output.fps = fps
+    return settings
+
+
+def run(
+    source: FakeSource,
+    reenactor: FakeReenactor,
+    sink: FakeSink,
+    done: Callable[[Session], bool] = lambda session: False,
+) -> Stats:
+    """Run until the source ends, or until `done`; nothing that was written may show the actor."""
+    session = Session(make_settings(), source, reenactor, sink)
+    try:
+        with session:
+            session.start()
+            until(lambda: session.wait(0.0) or done(session))
+    finally:
+        assert source.closed
+        assert sink.closed
+        assert reenactor.closed == 1
+        assert not any(shows_actor(frame.image) for frame in sink.frames)
+    return session.stats()
+
+
+# The slot
+
+
+def test_slot_that_replaces_keeps_the_newest() -> None:
+    slot: Slot[str] = Slot(replaces=True)
+    assert slot.put("old") is None
+    assert slot.put("new") == "old"
+    assert slot.take() == "new"
+    assert slot.take(0.0) is None
+
+
+def test_slot_that_waits_loses_nothing_and_keeps_the_order() -> None:
+    slot: Slot[int] = Slot(replaces=False)
+    taken = []
+
+    def take_all() -> None:
+        try:
+            while (item := slot.take()) is not None:
+                taken.append(item)
+        except Closed:
+            pass
+
+    thread = threading.Thread(target=take_all)
+    thread.start()
+    for number in range(500):
+        assert slot.put(number) is None
+    slot.finish()
+    thread.join()
+    assert taken == list(range(500))
+
+
+def test_closing_a_slot_wakes_who_waits_and_gives_the_item_back() -> None:
+    full: Slot[int] = Slot(replaces=False)
+    full.put(1)
+    empty: Slot[int] = Slot(replaces=False)
+    raised = []
+
+    def wait_in(call: Callable[[], object]) -> None:
+        try:
+            call()
+        except Closed as error:
+            raised.append(error)
+
+    threads = [
+        threading.Thread(target=wait_in, args=(lambda: full.put(2),)),
+        threading.Thread(target=wait_in, args=(empty.take,)),
+    ]
+    for thread in threads:
+        thread.start()
+    assert full.close() == 1
+    assert empty.close() is None
+    for thread in threads:
+        thread.join()
+    assert len(raised) == 2
+
+
+# A file: every frame, at its own time
+
+
+def test_every_frame_of_a_file_is_rendered_and_keeps_its_time() -> None:
+    sink = FakeSink()
+    reenactor = FakeReenactor(step=lambda number: time.sleep(0.002 * (number % 3)))
+    stats = run(FakeSource(40, fps=25.0), reenactor, sink)
+    assert (stats.frames_in, stats.frames_out, stats.repeats, stats.drops) == (40, 40, 0, {})
+    assert [frame.index for frame in sink.frames] == list(range(40))
+    assert [frame.time_s for frame in sink.frames] == [number / 25.0 for number in range(40)]
+    assert set(sink.colours) == {GREEN}
+    assert sink.opened == ((64, 48), 25.0)
+
+
+def test_a_file_before_a_live_sink_is_paced_by_its_own_times() -> None:
+    sink = FakeSink(live=True)
+    stats = run(FakeSource(15, fps=50.0), FakeReenactor(), sink)
+    assert stats.frames_out == 15
+    assert stats.fps < 60.0  # without pacing, thousands
+
+
+def test_a_file_before_a_slow_live_sink_still_shows_every_frame() -> None:
+    sink = FakeSink(live=True, on_write=lambda number: time.sleep(0.3 if number == 2 else 0.0))
+    stats = run(FakeSource(10, fps=100.0), FakeReenactor(), sink)
+    assert [frame.index for frame in sink.frames] == list(range(10))
+    assert stats.drops == {}
+
+
+def test_latency_and_steps_are_measured() -> None:
+    stats = run(FakeSource(5), FakeReenactor(step=lambda _: time.sleep(0.02)), FakeSink())
+    assert stats.latency_ms is not None
+    assert stats.latency_ms.p50 >= 20.0
+    assert {"read", "write"} <= set(stats.steps_ms)
+
+
+# A live source: the newest frame, at the output's rate
+
+
+def test_a_live_source_drops_old_frames_and_counts_them() -> None:
+    sink = FakeSink(live=True)
+    source = FakeSource(60, live=True, fps=200.0)
+    stats = run(source, FakeReenactor(step=lambda _: time.sleep(0.02)), sink)
+    assert stats.frames_in == 60
+    assert stats.drops.get("renderer busy", 0) > 0
+    assert stats.frames_in == stats.frames_out - stats.repeats + sum(stats.drops.values())
+
+
+def test_an_output_slower_than_the_renderer_drops_and_counts() -> None:
+    sink = FakeSink(live=True)
+    stats = run(FakeSource(60, live=True, fps=400.0), FakeReenactor(), sink)
+    assert stats.drops.get("output busy", 0) > 0
+    assert stats.frames_in == stats.frames_out - stats.repeats + sum(stats.drops.values())
+
+
+def test_a_live_source_slower_than_the_output_is_shown_again() -> None:
+    sink = FakeSink(live=True)
+    stats = run(FakeSource(6, live=True, fps=12.5), FakeReenactor(), sink)
+    assert stats.repeats >= 6
+    assert stats.fps < 60.0  # without pacing, thousands
+
+
+def test_a_live_recording_has_the_times_of_the_clock() -> None:
+    sink = FakeSink()
+    run(FakeSource(10, live=True, fps=25.0), FakeReenactor(), sink)
+    times = [frame.time_s for frame in sink.frames]
+    assert all(later > earlier for earlier, later in pairwise(times))
+    assert [frame.index for frame in sink.frames] == list(range(len(times)))
+
+
+def test_the_target_at_rest_is_shown_before_the_first_frame() -> None:
+    held = threading.Event()
+    sink = FakeSink(live=True)
+
+    def hold_back(number: int) -> None:
+        held.wait()
+
+    source = FakeSource(None, live=True, step=hold_back)
+    session = Session(make_settings(), source, FakeReenactor(), sink)
+    with session:
+        session.start()
+        until(lambda: len(sink.frames) >= 3)
+        assert set(sink.colours) == {BLUE}
+        held.set()
+        until(lambda: GREEN in sink.colours)
+
+
+def test_a_camera_that_goes_away_is_covered_by_the_target_at_rest(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("reenact.session.AWAY_S", 0.15)
+    sink = FakeSink(live=True)
+    reenactor = FakeReenactor()
+    source = FakeSource(20, live=True, fps=50.0, away=range(10, 15))
+    stats = run(source, reenactor, sink)
+    shown = sink.colours
+    gone = shown.index(GREEN) + shown[shown.index(GREEN) :].index(BLUE)
+    assert GREEN in shown[gone:]  # it came back
+    assert stats.frames_in == 20
+    assert reenactor.resets == 1
+
+
+def test_a_camera_that_hangs_is_covered_too_and_does_not_block_the_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("reenact.session.AWAY_S", 0.15)
+    sink = FakeSink(live=True)
+    source = FakeSource(None, live=True, hangs_at=5)
+    run(source, FakeReenactor(), sink, lambda _: sink.colours[-1:] == [BLUE] and source.sent == 5)
+    assert GREEN in sink.colours
+    assert source.closed == 1
+
+
+# Faults
+
+
+def test_a_file_that_breaks_off_is_written_so_far_and_its_error_comes_out() -> None:
+    sink = FakeSink()
+    with pytest.raises(SourceError, match="unplugged"):
+        run(FakeSource(30, away=[12]), FakeReenactor(), sink)
+    assert [frame.index for frame in sink.frames] == list(range(12))
+
+
+def test_a_frame_that_cannot_be_rendered_becomes_the_target_at_rest() -> None:
+    sink = FakeSink()
+    stats = run(FakeSource(6), FakeReenactor(fails=[0, 3]), sink)
+    assert sink.colours == [BLUE, GREEN, GREEN, BLUE, GREEN, GREEN]
+    assert [frame.time_s for frame in sink.frames] == [number / 50.0 for number in range(6)]
+    assert (stats.frames_out, stats.failures) == (6, 2)
+
+
+def test_without_even_the_target_at_rest_a_plain_card_is_shown() -> None:
+    sink = FakeSink()
+    run(FakeSource(4), FakeReenactor(fails=[1], idle_fails=True), sink)
+    card = sink.frames[1].image
+    assert card.shape == (48, 64, 3)
+    assert card.min() == card.max()
+
+
+@pytest.mark.parametrize("live", [False, True])
+def test_a_renderer_that_always_fails_ends_the_session(live: bool) -> None:
+    sink = FakeSink(live=live)
+    reenactor = FakeReenactor(fails="all")
+    with pytest.raises(RuntimeError, match="fake renderer"):
+        run(FakeSource(None, live=live, fps=200.0), reenactor, sink)
+    assert reenactor.steps == FAILURES_IN_A_ROW
+    assert set(sink.colours) == {BLUE}
+
+
+def test_a_short_file_of_which_nothing_was_rendered_is_an_error() -> None:
+    with pytest.raises(RuntimeError, match="fake renderer"):
+        run(FakeSource(5), FakeReenactor(fails="all"), FakeSink())
+
+
+@pytest.mark.parametrize("live", [False, True])
+def test_a_broken_sink_ends_the_session_with_its_error(live: bool) -> None:
+    sink = FakeSink(live=live, fails_at=4)
+    with pytest.raises(SinkError, match="broken"):
+        run(FakeSource(None, live=live), FakeReenactor(), sink)
+    assert len(sink.frames) == 4
+
+
+def test_a_sink_that_cannot_be_opened_is_told_before_anything_is_read() -> None:
+    source = FakeSource(None)
+    with pytest.raises(SinkError, match="cannot be opened"):
+        run(source, FakeReenactor(), FakeSink(open_fails=True))
+    assert source.reads == 0
+
+
+def test_an_error_of_the_program_itself_comes_out() -> None:
+    def break_down(number: int) -> None:
+        if number == 3:
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        run(FakeSource(None, step=break_down), FakeReenactor(), FakeSink())
+
+
+def test_closing_the_window_ends_the_session() -> None:
+    sink = FakeSink(live=True)
+
+    def close_window(number: int) -> None:
+        sink.closed_by_user = number >= 5
+
+    sink.on_write = close_window
+    stats = run(FakeSource(None, live=True), FakeReenactor(), sink)
+    assert stats.frames_out == 6
+
+
+def test_stopping_counts_the_frames_on_their_way() -> None:
+    sink = FakeSink()
+    session = Session(make_settings(), FakeSource(None), FakeReenactor(), sink)
+    with session:
+        session.start()
+        until(lambda: len(sink.frames) > 20)
+        session.stop()
+        until(lambda: session.wait(0.0))
+    stats = session.stats()
+    assert 0 < stats.drops["stopped"] <= 3
+    assert stats.frames_in == stats.frames_out + stats.drops["stopped"]
+
+
+# Controls
+
+
+def test_a_live_setting_changes_and_others_do_not() -> None:
+    session = Session(make_settings(), FakeSource(None), FakeReenactor(), FakeSink())
+    with session:
+        session.update("fusion", "intensity", 1.5)
+        assert session.settings.fusion.intensity == 1.5
+        with pytest.raises(ConfigError, match="less than or equal to 2"):
+            session.update("fusion", "intensity", 9.0)
+        with pytest.raises(ConfigError, match="cannot be changed while running"):
+            session.update("renderer", "size", 512)
+        with pytest.raises(ConfigError, match=r"no setting fusion\.intensty"):
+            session.update("fusion", "intensty", 1.0)
+        assert session.settings.fusion.intensity == 1.5
+
+
+def test_neutral_is_set_once_by_the_work_thread() -> None:
+    reenactor = FakeReenactor()
+    session = Session(make_settings(), FakeSource(None, live=True), reenactor, FakeSink(live=True))
+    with session:
+        session.start()
+        session.set_neutral()
+        until(lambda: reenactor.neutrals > 0)
+        steps = reenactor.steps
+        until(lambda: reenactor.steps > steps + 3)
+    assert reenactor.neutrals == 1
+
+
+def test_the_leak_detector_detects() -> None:
+    frame = FakeSource(1).read()
+    assert frame is not None
+    assert shows_actor(frame.image)
+    assert not shows_actor(plain(GREEN))
+    assert not shows_actor(plain(BLUE))
