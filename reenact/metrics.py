@@ -87,7 +87,7 @@ def face_box(landmarks: Array, size: tuple[int, int]) -> tuple[slice, slice] | N
     """
     width, height = size
     low = np.floor(landmarks[:, :2].min(axis=0)).astype(int) - BOX_MARGIN_PX
-    high = np.ceil(landmarks[:, :2].max(axis=0)).astype(int) + BOX_MARGIN_PX + 1
+    high = np.ceil(landmarks[:, :2].max(axis=0)).astype(int) + BOX_MARGIN_PX
     left, top = max(int(low[0]), 0), max(int(low[1]), 0)
     right, bottom = min(int(high[0]), width), min(int(high[1]), height)
     if right - left < _SSIM_WINDOW_PX or bottom - top < _SSIM_WINDOW_PX:

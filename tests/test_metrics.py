@@ -103,12 +103,12 @@ def face_at(left: float, top: float, right: float, bottom: float) -> Array:
 
 def test_face_box_has_the_margin_and_is_cut_to_the_picture() -> None:
     assert metrics.face_box(face_at(50, 60, 150, 200), (256, 256)) == (
-        slice(52, 209),
-        slice(42, 159),
+        slice(52, 208),
+        slice(42, 158),
     )
     assert metrics.face_box(face_at(-20, 60, 150, 300), (256, 256)) == (
         slice(52, 256),
-        slice(0, 159),
+        slice(0, 158),
     )
 
 

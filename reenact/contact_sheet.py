@@ -1,0 +1,123 @@
+"""Contact sheets: pictures side by side with labels, to be looked at.
+
+Pure functions of arrays; any thread may call.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from reenact.types import Array, Image
+
+MAX_SIDE_PX: Final = 2400
+"""A sheet never gets wider or higher; what does not fit goes onto the next one."""
+
+_MAX_TILE_PX: Final = 256
+_STRIP_PX: Final = 22
+_GAP_PX: Final = 4
+_BACKGROUND: Final = 24
+_INK: Final = (235, 235, 235)
+_WHITE_ERROR_LEVELS: Final = 96.0
+
+
+@dataclass(frozen=True, slots=True)
+class SheetRow:
+    """One line of a sheet.
+
+    Attributes:
+        label: what is written above it, ASCII.
+        pictures: uint8 (S, S, 3) RGB, one for each column.
+    """
+
+    label: str
+    pictures: Sequence[Image]
+
+
+def error_map(true: Image, rendered: Image) -> Image:
+    """Return where two pictures differ: black none, then red, yellow, white from 96 levels on."""
+    error = np.abs(true.astype(np.float32) - rendered.astype(np.float32)).mean(axis=-1)
+    heat = error[..., None] * np.float32(3 / _WHITE_ERROR_LEVELS) - np.arange(3, dtype=np.float32)
+    return np.asarray((np.clip(heat, 0, 1) * 255).astype(np.uint8))
+
+
+def spread_out(shapes: Array, count: int) -> list[int]:
+    """Choose frames that differ most from the first one and from each other.
+
+    Farthest-point sampling: each choice is the one farthest from all chosen so far.
+
+    Args:
+        shapes: (N, 478, 3) face-frame shapes; the first counts as chosen and is not returned.
+        count: how many to choose, at most N - 1.
+
+    Returns:
+        Indices into `shapes` in ascending order.
+    """
+    flat = shapes.reshape(len(shapes), -1).astype(np.float64)
+    nearest = np.linalg.norm(flat - flat[0], axis=1)
+    chosen: list[int] = []
+    for _ in range(min(count, len(flat) - 1)):
+        nearest[[0, *chosen]] = -1
+        farthest = int(nearest.argmax())
+        chosen.append(farthest)
+        nearest = np.minimum(nearest, np.linalg.norm(flat - flat[farthest], axis=1))
+    return sorted(chosen)
+
+
+def compose(columns: Sequence[str], rows: Sequence[SheetRow]) -> list[Image]:
+    """Lay labelled rows out on as many sheets as they need, 2,400 px a side at most.
+
+    Args:
+        columns: heads of the columns, ASCII.
+        rows: at least one; each with as many pictures as there are columns.
+
+    Returns:
+        uint8 (H, W, 3) RGB sheets.
+    """
+    tile = min(_MAX_TILE_PX, (MAX_SIDE_PX - _GAP_PX) // len(columns) - _GAP_PX)
+    row_height = tile + _STRIP_PX + _GAP_PX
+    rows_a_sheet = max(1, (MAX_SIDE_PX - _STRIP_PX - _GAP_PX) // row_height)
+    return [
+        _sheet(columns, rows[start : start + rows_a_sheet], tile)
+        for start in range(0, len(rows), rows_a_sheet)
+    ]
+
+
+def _sheet(columns: Sequence[str], rows: Sequence[SheetRow], tile: int) -> Image:
+    width = len(columns) * (tile + _GAP_PX) + _GAP_PX
+    height = _STRIP_PX + len(rows) * (tile + _STRIP_PX + _GAP_PX) + _GAP_PX
+    canvas = np.full((height, width, 3), _BACKGROUND, np.uint8)
+    lefts = [_GAP_PX + number * (tile + _GAP_PX) for number in range(len(columns))]
+    for left, head in zip(lefts, columns, strict=True):
+        _write(canvas[:_STRIP_PX, left : left + tile], head)
+    top = _STRIP_PX
+    for row in rows:
+        _write(canvas[top : top + _STRIP_PX, _GAP_PX:], row.label)
+        top += _STRIP_PX
+        for left, picture in zip(lefts, row.pictures, strict=True):
+            canvas[top : top + tile, left : left + tile] = fit(picture, tile)
+        top += tile + _GAP_PX
+    return canvas
+
+
+def fit(picture: Image, size_px: int) -> Image:
+    """Return a square picture at another size."""
+    if picture.shape[0] == size_px:
+        return picture
+    shrinks = size_px < picture.shape[0]
+    method = cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC
+    return np.asarray(cv2.resize(picture, (size_px, size_px), interpolation=method))
+
+
+def _write(strip: NDArray[np.uint8], text: str) -> None:
+    """Write a line of text into a strip of the canvas."""
+    line = np.ascontiguousarray(strip)
+    cv2.putText(
+        line, text, (3, _STRIP_PX - 7), cv2.FONT_HERSHEY_SIMPLEX, 0.45, _INK, 1, cv2.LINE_AA
+    )
+    strip[...] = line

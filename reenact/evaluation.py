@@ -1,0 +1,192 @@
+"""`reenact evaluate`: renderers compared on a folder of clips, as JSON, table and sheet.
+
+The protocol is fixed, so that figures can be compared across time; what is measured is
+described in `self_reenactment` and `cross_identity`, each figure in `metrics`. `copy` and `warp`
+are always in the table: a generator that does not beat `warp` has learned nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, Final, Literal
+
+from reenact import self_reenactment
+from reenact.config import Settings
+from reenact.contact_sheet import SheetRow, compose
+from reenact.judge import Figures, Judge, find_clips, mean_figures, read_clip
+from reenact.registry import load
+from reenact.report_files import check_writable, write_json, write_png
+from reenact.types import Renderer
+
+Protocol = Literal["self", "cross"]
+
+Report = dict[str, Any]
+"""`renderer`, `data`, `protocol`, `clips` (figures by clip's name), `mean` (figures)."""
+
+FLOORS: Final = ("copy", "warp")
+
+_DECIMALS: Final = {"psnr": 2, "face_psnr": 2, "akd_px": 2, "sharpness": 2, "face_sharpness": 2}
+
+
+def evaluate(
+    renderer: str,
+    data: Path,
+    *,
+    json_path: Path | None = None,
+    sheet: Path | None = None,
+    protocol: Protocol = "self",
+    limit: int | None = None,
+    frames: int | None = None,
+    settings: Settings | None = None,
+    progress: bool = True,
+) -> Report:
+    """Evaluate one renderer; see `evaluate_all`.
+
+    Returns:
+        Its report, which is also what `json_path` holds.
+    """
+    reports = evaluate_all(
+        [renderer],
+        data,
+        json_path=json_path,
+        sheet=sheet,
+        protocol=protocol,
+        limit=limit,
+        frames=frames,
+        settings=settings,
+        progress=progress,
+        floors=False,
+    )
+    return reports[0]
+
+
+def evaluate_all(
+    renderers: Sequence[str],
+    data: Path,
+    *,
+    json_path: Path | None = None,
+    sheet: Path | None = None,
+    protocol: Protocol = "self",
+    limit: int | None = None,
+    frames: int | None = None,
+    settings: Settings | None = None,
+    progress: bool = True,
+    floors: bool = True,
+) -> list[Report]:
+    """Evaluate renderers on the same frames.
+
+    Args:
+        renderers: registered names.
+        data: folder of clips, `NAME.mp4` with `NAME.npz`.
+        json_path: receives the report of one renderer, or the list of several; without floors
+            that were not asked for.
+        sheet: receives the contact sheet as PNG; further sheets get a number in their names.
+        protocol: "self" for self-reenactment, "cross" for one clip's actor on another's face.
+        limit: clips (self) or pairs of clips (cross) at most.
+        frames: frames of each clip at most; None: as the protocol says. For quick looks.
+        settings: the renderer's device, engine and weights; and for "cross" all others.
+        progress: show a bar on stderr.
+        floors: add `copy` and `warp` to the table.
+
+    Returns:
+        One report for each renderer, floors first.
+
+    Raises:
+        SourceError: the folder or a clip of it cannot be used.
+        PluginError: a renderer is unknown.
+        ModelError: a model file or library is missing.
+        SinkError: a report cannot be written.
+    """
+    videos = find_clips(data, limit if protocol == "self" else None)
+    for path in (json_path, sheet):
+        if path is not None:
+            check_writable(path)
+    names = _ordered(renderers, floors)
+    settings = settings or Settings()
+    with Judge() as judge:
+        if protocol == "cross":
+            from reenact import cross_identity  # the whole live path, which "self" does without
+
+            figures, rows = cross_identity.run(
+                names, videos, settings, judge, limit=limit, frames=frames, progress=progress
+            )
+            title, columns = cross_identity.PROTOCOL, cross_identity.sheet_columns(names)
+        else:
+            figures, rows = _run_self(
+                names, videos, settings, judge, frames=frames, progress=progress
+            )
+            title, columns = self_reenactment.PROTOCOL, self_reenactment.sheet_columns(names)
+    reports: list[Report] = [
+        {
+            "renderer": name,
+            "data": str(data),
+            "protocol": title,
+            "clips": figures[name],
+            "mean": mean_figures(figures[name].values()),
+        }
+        for name in names
+    ]
+    if json_path is not None:
+        asked = [report for report in reports if report["renderer"] in renderers]
+        write_json(json_path, asked[0] if len(asked) == 1 else asked)
+    if sheet is not None:
+        for number, page in enumerate(compose(columns, rows)):
+            write_png(sheet_path(sheet, number), page)
+    return reports
+
+
+def sheet_path(path: Path, number: int) -> Path:
+    """Return where sheet `number` (from 0) goes: NAME.png, NAME-2.png, NAME-3.png."""
+    return path if number == 0 else path.with_name(f"{path.stem}-{number + 1}{path.suffix}")
+
+
+def format_table(reports: Iterable[Report]) -> str:
+    """Return the mean figures as a Markdown table, one line for each renderer.
+
+    Columns without any figure are left out; a dash stands where one renderer has none.
+    """
+    rows = list(reports)
+    names = list(dict.fromkeys(name for row in rows for name in row["mean"]))
+    names = [n for n in names if any(row["mean"].get(n) is not None for row in rows)]
+    lines = [["renderer", *names], ["---", *("---:" for _ in names)]]
+    lines += [[row["renderer"], *(_cell(n, row["mean"].get(n)) for n in names)] for row in rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def _cell(name: str, value: float | None) -> str:
+    return "–" if value is None else f"{value:.{_DECIMALS.get(name, 3)}f}"
+
+
+def _ordered(renderers: Sequence[str], floors: bool) -> list[str]:
+    names = [name for name in FLOORS if floors or name in renderers]
+    return names + [name for name in dict.fromkeys(renderers) if name not in names]
+
+
+def _run_self(
+    names: Sequence[str],
+    videos: Sequence[Path],
+    settings: Settings,
+    judge: Judge,
+    *,
+    frames: int | None,
+    progress: bool,
+) -> tuple[dict[str, dict[str, Figures]], list[SheetRow]]:
+    from tqdm import tqdm
+
+    renderers: dict[str, Renderer] = {
+        name: load("renderers", name).build(settings.renderer.model_copy(update={"name": name}))
+        for name in names
+    }
+    figures: dict[str, dict[str, Figures]] = {name: {} for name in names}
+    rows: list[SheetRow] = []
+    for video in tqdm(videos, desc="clips", unit="clip", disable=not progress):
+        shot = self_reenactment.prepare_shot(read_clip(video), judge, frames)
+        drawn = []
+        for name, renderer in renderers.items():
+            figures[name][video.stem], pictures = self_reenactment.score(
+                shot, name, renderer, judge
+            )
+            drawn.append(pictures)
+        rows += self_reenactment.sheet_rows(shot, drawn)
+    return figures, rows
