@@ -227,7 +227,7 @@ def _follow(session: Session) -> None:
 
     from reenact.terminal import Keys
 
-    total = getattr(session.source, "frame_count", None) or None
+    total = getattr(session.source, "frames_total", None)
     show = not session.source.live and sys.stderr is not None
     with (
         Keys() as keys,

@@ -101,7 +101,7 @@ class Session:
         output: Output,
         *,
         recorder: Recorder | None = None,
-        device: str = "",
+        device: str | None = None,
     ) -> None:
         """Take over the parts, which `close` closes.
 
@@ -112,14 +112,15 @@ class Session:
             output: sinks that are not open yet; they are opened, written and closed by the emit
                 thread.
             recorder: collects the figures; its timer should be the reenactor's.
-            device: what the renderer runs on, for the statistics.
+            device: what the renderer runs on, for the statistics; None: what the settings come
+                to on this machine.
         """
         self.settings = settings
         self.source = source
         self._reenactor = reenactor
         self._output = output
         self._recorder = recorder or Recorder()
-        self._device = device
+        self._device = device or _device_for(settings)
         self._captured: Slot[_Captured] = Slot(replaces=source.live)
         self._rendered: Slot[Rendered] = Slot(replaces=source.live)
         self._stopping = threading.Event()
@@ -407,3 +408,9 @@ class Session:
                 emitter.emit_all()
         finally:
             self._output.close()
+
+
+def _device_for(settings: Settings) -> str:
+    from reenact.engines import choose_device  # loads torch
+
+    return choose_device(settings.renderer.device)

@@ -32,6 +32,10 @@ def make_settings(fps: float = 50.0) -> Settings:
     return settings
 
 
+def make_session(source: FakeSource, reenactor: FakeReenactor, sink: FakeSink) -> Session:
+    return Session(make_settings(), source, reenactor, sink, device="cpu")
+
+
 def run(
     source: FakeSource,
     reenactor: FakeReenactor,
@@ -39,7 +43,7 @@ def run(
     done: Callable[[Session], bool] = lambda session: False,
 ) -> Stats:
     """Run until the source ends, or until `done`; nothing that was written may show the actor."""
-    session = Session(make_settings(), source, reenactor, sink)
+    session = make_session(source, reenactor, sink)
     try:
         with session:
             session.start()
@@ -185,7 +189,7 @@ def test_the_target_at_rest_is_shown_before_the_first_frame() -> None:
         held.wait()
 
     source = FakeSource(None, live=True, step=hold_back)
-    session = Session(make_settings(), source, FakeReenactor(), sink)
+    session = make_session(source, FakeReenactor(), sink)
     with session:
         session.start()
         until(lambda: len(sink.frames) >= 3)
@@ -298,7 +302,7 @@ def test_closing_the_window_ends_the_session() -> None:
 
 def test_stopping_counts_the_frames_on_their_way() -> None:
     sink = FakeSink()
-    session = Session(make_settings(), FakeSource(None), FakeReenactor(), sink)
+    session = make_session(FakeSource(None), FakeReenactor(), sink)
     with session:
         session.start()
         until(lambda: len(sink.frames) > 20)
@@ -313,7 +317,7 @@ def test_stopping_counts_the_frames_on_their_way() -> None:
 
 
 def test_a_live_setting_changes_and_others_do_not() -> None:
-    session = Session(make_settings(), FakeSource(None), FakeReenactor(), FakeSink())
+    session = make_session(FakeSource(None), FakeReenactor(), FakeSink())
     with session:
         session.update("fusion", "intensity", 1.5)
         assert session.settings.fusion.intensity == 1.5
@@ -328,7 +332,7 @@ def test_a_live_setting_changes_and_others_do_not() -> None:
 
 def test_neutral_is_set_once_by_the_work_thread() -> None:
     reenactor = FakeReenactor()
-    session = Session(make_settings(), FakeSource(None, live=True), reenactor, FakeSink(live=True))
+    session = make_session(FakeSource(None, live=True), reenactor, FakeSink(live=True))
     with session:
         session.start()
         session.set_neutral()

@@ -1,0 +1,119 @@
+"""The settings: precedence, messages a user can act on, and every file that is shipped."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from reenact.config import Settings, describe, load_settings
+from reenact.errors import ConfigError
+
+ROOT = Path(__file__).parents[1]
+
+
+def write(folder: Path, text: str) -> Path:
+    path = folder / "live.toml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_defaults_are_valid() -> None:
+    assert Settings.model_validate(Settings().model_dump()) == Settings()
+
+
+def test_an_assignment_beats_the_file_and_the_file_beats_the_default(tmp_path: Path) -> None:
+    path = write(tmp_path, "[fusion]\nintensity = 0.5\nmouth = 0.7\n")
+    settings = load_settings(path, ["fusion.intensity=1.5"])
+    assert settings.fusion.intensity == 1.5
+    assert settings.fusion.mouth == 0.7
+    assert settings.fusion.eyes == Settings().fusion.eyes
+
+
+@pytest.mark.parametrize(
+    ("text", "section", "key", "value"),
+    [
+        ("fusion.mirror=true", "fusion", "mirror", True),
+        ("fusion.intensity = 1", "fusion", "intensity", 1.0),
+        ("renderer.size=512", "renderer", "size", 512),
+        ("renderer.name=warp", "renderer", "name", "warp"),
+        ("tracking.face=1", "tracking", "face", "1"),
+        ('sink.camera_device="OBS Virtual Camera"', "sink", "camera_device", "OBS Virtual Camera"),
+        ("sink.camera_device=/dev/video4", "sink", "camera_device", "/dev/video4"),
+        ("renderer.weights=a=b.safetensors", "renderer", "weights", "a=b.safetensors"),
+    ],
+)
+def test_assignments_are_read_by_their_type(
+    text: str, section: str, key: str, value: object
+) -> None:
+    settings = load_settings(assignments=[text])
+    assert getattr(getattr(settings, section), key) == value
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("fusion.intensty=1", "did you mean fusion.intensity"),
+        ("fusin.intensity=1", "did you mean fusion"),
+        ("fusion=1", "section.key=value"),
+        ("fusion.intensity", "section.key=value"),
+        ("fusion.intensity=3", "fusion.intensity: Input should be less than or equal to 2"),
+        ("fusion.intensity=lots", "fusion.intensity: Input should be a valid number"),
+        ("renderer.size=300", "renderer.size: Input should be 128, 256 or 512"),
+        ("tracking.face=smallest", "tracking.face"),
+    ],
+)
+def test_a_wrong_assignment_is_told_in_one_sentence(text: str, message: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_settings(assignments=[text])
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[fusion]\nintensity = ", "not a readable TOML file"),
+        ("intensity = 1", "unknown setting intensity"),
+        ("fusion = 1", "fusion is a section"),
+        ("[fusion]\nintensty = 1", "did you mean fusion.intensity"),
+    ],
+)
+def test_a_wrong_file_is_told_with_its_name(tmp_path: Path, text: str, message: str) -> None:
+    path = write(tmp_path, text)
+    with pytest.raises(ConfigError) as caught:
+        load_settings(path)
+    assert message in str(caught.value)
+    assert "live.toml" in str(caught.value)
+
+
+def test_a_missing_file_and_a_binary_one_are_told(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="There is no settings file"):
+        load_settings(tmp_path / "none.toml")
+    (tmp_path / "picture.toml").write_bytes(b"\xff\xd8\xff\xe0")
+    with pytest.raises(ConfigError, match="not a readable TOML file"):
+        load_settings(tmp_path / "picture.toml")
+
+
+def test_every_setting_is_described_with_its_default() -> None:
+    described = {name: (default, text) for name, _, default, text in describe()}
+    dumped = Settings().model_dump()
+    assert set(described) == {f"{s}.{key}" for s, section in dumped.items() for key in section}
+    for name, (default, text) in described.items():
+        section, key = name.split(".")
+        assert default == dumped[section][key]
+        assert len(text) > 10
+
+
+def test_a_setting_that_is_assigned_later_is_checked_too() -> None:
+    settings = Settings()
+    with pytest.raises(ValueError, match="less than or equal to 2"):
+        settings.fusion.intensity = 5.0
+    assert settings.fusion.intensity == 1.0
+
+
+@pytest.mark.parametrize(
+    "path", sorted(ROOT.glob("configs/live/*.toml")), ids=lambda path: str(path.name)
+)
+def test_every_shipped_live_file_loads(path: Path) -> None:
+    assert isinstance(load_settings(path), Settings)

@@ -1,0 +1,135 @@
+"""The architecture, read from the imports: they go one way, and heavy libraries wait."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+import reenact
+
+PACKAGE = Path(reenact.__file__).parent
+
+LAYERS = (
+    ("types", "errors"),
+    ("config", "geometry", "smoothing", "facemesh", "stats", "slots"),
+    ("registry", "engines", "tracking", "sources", "sinks", "models", "renderers"),
+    ("targets", "fusion"),
+    ("pipeline",),
+    ("session", "training", "evaluation", "benchmark"),
+    ("panel", "demo", "doctor"),
+    ("commands", "cli"),
+)
+"""From the lowest up. A module imports from its own layer and from lower ones. A module that is
+not named is a part of whatever imports it, and may import what that may."""
+
+ONLY_IN = {
+    "mediapipe": {"tracking"},
+    "pyvirtualcam": {"sinks", "virtual_camera"},
+    "av": {"sources", "video", "pictures", "cameras", "sinks", "recording", "training.data"},
+    "openvino": {"engines"},
+}
+"""Libraries that may be exchanged one day, and the modules that are all that would change."""
+
+HEAVY = ("torch", "mediapipe", "openvino", "pyvirtualcam", "skimage", "tqdm")
+
+
+def modules() -> dict[str, Path]:
+    """Return every module by its name below `reenact.`"""
+    found = {}
+    for path in sorted(PACKAGE.rglob("*.py")):
+        parts = path.relative_to(PACKAGE).with_suffix("").parts
+        found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    found.pop("")
+    return found
+
+
+MODULES = modules()
+
+
+@cache
+def imported(name: str) -> frozenset[str]:
+    """Return the full dotted names that a module imports, anywhere in it."""
+    names = set()
+    for node in ast.walk(ast.parse(MODULES[name].read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{name} imports relatively; write the full name"
+            assert node.module is not None
+            names |= {f"{node.module}.{alias.name}" for alias in node.names} | {node.module}
+    return frozenset(names)
+
+
+@cache
+def own_imports(name: str) -> frozenset[str]:
+    """Return the modules of the package that a module imports directly."""
+    below = (full.removeprefix("reenact.") for full in imported(name))
+    return frozenset(other for other in below if other in MODULES and other != name)
+
+
+def reachable(name: str) -> set[str]:
+    """Return the modules that a module imports directly or through others."""
+    seen: set[str] = set()
+    waiting = [name]
+    while waiting:
+        new = own_imports(waiting.pop()) - seen
+        seen |= new
+        waiting.extend(new)
+    return seen
+
+
+def layer(name: str) -> int | None:
+    for number, members in enumerate(LAYERS):
+        if name in members or name.partition(".")[0] in members:
+            return number
+    return None
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_imports_go_one_way(name: str) -> None:
+    own = layer(name)
+    others = reachable(name)
+    assert name not in others, f"{name} imports itself through {sorted(own_imports(name))}"
+    if own is not None:
+        higher = {other for other in others if (layer(other) or 0) > own}
+        assert not higher, f"{name} imports {sorted(higher)}, which stand above it"
+
+
+@pytest.mark.parametrize("library", ONLY_IN)
+def test_a_library_that_may_change_is_imported_in_its_place_only(library: str) -> None:
+    users = {
+        name for name in MODULES if library in {full.partition(".")[0] for full in imported(name)}
+    }
+    assert users <= ONLY_IN[library]
+
+
+def loaded_after(code: str) -> set[str]:
+    """Return which heavy libraries are loaded after running some code in a new interpreter."""
+    report = f"{code}\nimport sys\nprint(*[name for name in {HEAVY!r} if name in sys.modules])"
+    done = subprocess.run(
+        [sys.executable, "-c", report], capture_output=True, text=True, check=True, timeout=120
+    )
+    return set(done.stdout.split())
+
+
+def test_importing_the_package_loads_nothing_heavy() -> None:
+    assert loaded_after("import reenact") == set()
+
+
+def test_listing_all_plugins_loads_nothing_heavy() -> None:
+    code = (
+        "from reenact import registry\n"
+        "for group in registry.GROUPS:\n"
+        "    for name in registry.available(group):\n"
+        "        registry.load(group, name)"
+    )
+    assert loaded_after(code) == set()
+
+
+def test_help_loads_nothing_heavy() -> None:
+    assert loaded_after("from reenact.cli import build_parser\nbuild_parser()") == set()

@@ -1,0 +1,104 @@
+"""The registry: what is found, and what is said of what is not."""
+
+from __future__ import annotations
+
+import sys
+from importlib.metadata import EntryPoint
+from pathlib import Path
+
+import pytest
+
+from reenact import registry
+from reenact.errors import PluginError
+from reenact.registry import Spec
+
+GOOD = """
+from reenact.registry import Spec
+PART = Spec("extra", "a part from elsewhere", build=lambda *given: given)
+NOT_A_SPEC = 7
+"""
+
+
+@pytest.fixture
+def plugin_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A module outside the package, as an installed plugin has it."""
+    (tmp_path / "reenact_test_plugin.py").write_text(GOOD, encoding="utf-8")
+    (tmp_path / "reenact_broken_plugin.py").write_text("import no_such_library", encoding="utf-8")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.delitem(sys.modules, "reenact_test_plugin", raising=False)
+    return "reenact_test_plugin"
+
+
+def register(monkeypatch: pytest.MonkeyPatch, **values: str) -> None:
+    """Let the registry find these entry points, as pip's metadata would."""
+
+    def found(group: str) -> list[EntryPoint]:
+        return [EntryPoint(name, value, group) for name, value in values.items()]
+
+    monkeypatch.setattr(registry, "entry_points", found)
+
+
+def test_the_built_in_parts_are_found() -> None:
+    assert {"webcam", "video", "image", "pattern"} <= set(registry.available("sources"))
+    assert "mediapipe" in registry.available("trackers")
+    assert {"copy", "warp", "warp_unet"} <= set(registry.available("renderers"))
+    assert {"camera", "window", "http", "file", "null"} <= set(registry.available("sinks"))
+
+
+def test_a_plugin_is_loaded_by_its_entry_point(
+    plugin_module: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    register(monkeypatch, extra=f"{plugin_module}:PART")
+    assert registry.available("renderers") == ["extra"]
+    spec = registry.load("renderers", "extra")
+    assert isinstance(spec, Spec)
+    assert spec.build(1, 2) == (1, 2)
+
+
+def test_listing_imports_nothing(plugin_module: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    register(monkeypatch, extra=f"{plugin_module}:PART")
+    registry.available("renderers")
+    assert plugin_module not in sys.modules
+
+
+def test_an_unknown_name_is_answered_with_the_near_and_the_known_ones(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    register(monkeypatch, webcam="a:B", video="a:C")
+    with pytest.raises(PluginError) as caught:
+        registry.load("sources", "webcm")
+    assert "'webcm'" in str(caught.value)
+    assert "Did you mean webcam?" in str(caught.value)
+    assert "video, webcam" in str(caught.value)
+
+
+def test_a_broken_plugin_is_told_with_its_real_cause(
+    plugin_module: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    register(monkeypatch, broken="reenact_broken_plugin:PART")
+    with pytest.raises(PluginError, match="no_such_library"):
+        registry.load("sinks", "broken")
+
+
+def test_what_is_not_a_spec_is_refused(plugin_module: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    register(monkeypatch, number=f"{plugin_module}:NOT_A_SPEC")
+    with pytest.raises(PluginError, match="not a reenact Spec"):
+        registry.load("sinks", "number")
+
+
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        ("window", ("window", "")),
+        ("file:out.mp4", ("file", "out.mp4")),
+        (r"file:C:\videos\out.mp4", ("file", r"C:\videos\out.mp4")),
+        ("video:https://host:8080/a.mp4", ("video", "https://host:8080/a.mp4")),
+    ],
+)
+def test_only_the_first_colon_splits(text: str, parts: tuple[str, str]) -> None:
+    assert registry.split(text) == parts
+
+
+def test_an_unknown_group_is_a_bug() -> None:
+    with pytest.raises(ValueError, match="unknown group"):
+        registry.available("cameras")
