@@ -10,8 +10,9 @@ landmark flow with a learned residual of MobilePortrait.
 from __future__ import annotations
 
 import itertools
+import json
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import torch
 import torch.nn.functional as F
@@ -34,6 +35,20 @@ class WarpUNetConfig:
     motion_channels: tuple[int, ...] = (32, 64, 96, 128)
     repair_channels: tuple[int, ...] = (48, 96, 128, 160)
     max_residual_flow: float = 0.25
+
+    @classmethod
+    def from_json(cls, text: str) -> WarpUNetConfig:
+        """Read what `dataclasses.asdict` and JSON made of a config.
+
+        Raises:
+            ValueError, TypeError: the text is not such a config.
+        """
+        known: dict[str, Any] = json.loads(text)
+        values: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value
+            for name, value in known.items()
+        }
+        return cls(**values)
 
 
 class _Block(nn.Sequential):

@@ -1,0 +1,203 @@
+"""The whole way of one frame: the actor's picture in, the target's picture out. No threads."""
+
+from __future__ import annotations
+
+import logging
+from typing import Final
+
+import numpy as np
+
+from reenact import registry
+from reenact.config import Settings
+from reenact.errors import TargetError
+from reenact.facemesh import ACTION_UNITS, N_LANDMARKS
+from reenact.fusion import Fusion
+from reenact.geometry import face_box
+from reenact.paste import Paster
+from reenact.stats import StepTimer
+from reenact.targets import resize_target
+from reenact.types import (
+    Array,
+    Drive,
+    Expression,
+    Frame,
+    Image,
+    Landmarks,
+    Pose,
+    Renderer,
+    Target,
+    Tracker,
+)
+
+log = logging.getLogger(__name__)
+
+RETURN_S: Final = 0.4
+"""How long the target takes to come to rest when the face is lost, and to wake again."""
+
+_CUT_S: Final = 0.2
+_CUT_SHARE: Final = 0.6
+"""A face that moves by this share of its height from one frame to the next was cut to."""
+
+
+class Reenactor:
+    """Frame in, frame out; one thread calls it.
+
+    The picture that comes out is always one of the target; the actor's own picture is looked at
+    by the tracker and goes no further.
+
+    Args:
+        settings: fusion, smoothing and output settings may change between frames.
+        target: at the renderer's size.
+        tracker, renderer: taken over; `close` closes the tracker.
+        timer: each step of a frame is measured under its own name.
+
+    Attributes:
+        faces_lost: how often a followed face was lost.
+        size: (width, height) px of the pictures that come out.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        target: Target,
+        tracker: Tracker,
+        renderer: Renderer,
+        timer: StepTimer,
+    ) -> None:
+        self.faces_lost = 0
+        self._settings = settings
+        self._target = target
+        self._tracker = tracker
+        self._renderer = renderer
+        self._timer = timer
+        self._fusion = Fusion(settings.fusion, settings.smoothing, target.neutral, settings.actor)
+        self._paster = Paster(target, settings.output.max_side, settings.output.match_colour)
+        self._last: Landmarks | None = None
+        self._fused: tuple[Expression, Array] | None = None
+        self._presence = 0.0
+        self._time_s: float | None = None
+        renderer.prepare(target)
+        rest_crop = renderer.render(_resting(target.neutral))
+        renderer.reset()
+        self._paster.prepare(rest_crop)
+        self._rest = self._finish(rest_crop)
+        self.size = (self._rest.shape[1], self._rest.shape[0])
+
+    def step(self, frame: Frame) -> Frame:
+        """Return the target's picture for one frame of the actor, time and index kept.
+
+        Without a face the target comes to rest within `RETURN_S` and stays there.
+        """
+        with self._timer.step("track"):
+            landmarks = self._tracker.track(frame)
+        dt_s = 0.0 if self._time_s is None else max(frame.time_s - self._time_s, 0.0)
+        self._time_s = frame.time_s
+        with self._timer.step("fuse"):
+            self._follow(landmarks, frame.time_s, dt_s)
+        if self._presence == 0 or self._fused is None:
+            return Frame(self._rest.copy(), frame.time_s, frame.index)
+        expression, fused = self._fused
+        neutral = self._target.neutral
+        drive = Drive(
+            landmarks=neutral + np.float32(_eased(self._presence)) * (fused - neutral),
+            expression=expression,
+            emotion=np.zeros(8, np.float32),
+            intensity=self._settings.fusion.intensity,
+            actor_crop=None,
+            time_s=frame.time_s,
+            dt_s=dt_s,
+        )
+        with self._timer.step("render"):
+            crop = self._renderer.render(drive)
+        with self._timer.step("paste"):
+            picture = self._finish(crop)
+        return Frame(picture, frame.time_s, frame.index)
+
+    def idle(self, time_s: float, index: int) -> Frame:
+        """Return the target at rest."""
+        return Frame(self._rest.copy(), time_s, index)
+
+    def set_neutral(self) -> None:
+        """Take the actor's face, as it is now, for the actor's neutral."""
+        self._fusion.set_neutral()
+
+    def reset(self) -> None:
+        """Forget earlier frames: a cut, a new source. The actor's neutral is kept."""
+        self._tracker.reset()
+        self._fusion.reset()
+        self._renderer.reset()
+        self._last = None
+        self._fused = None
+        self._presence = 0.0
+        self._time_s = None
+
+    def close(self) -> None:
+        """Release the tracker's models."""
+        self._tracker.close()
+
+    def _follow(self, landmarks: Landmarks | None, time_s: float, dt_s: float) -> None:
+        """Update the fused landmarks and how present the actor is."""
+        step = dt_s / RETURN_S
+        if landmarks is None:
+            if self._last is not None:
+                self.faces_lost += 1
+                log.info("The face is lost.")
+            self._last = None
+            self._presence = max(self._presence - step, 0.0)
+            return
+        if self._last is None or (dt_s < _CUT_S and _jumped(self._last, landmarks)):
+            self._fusion.reset()
+        first = self._fused is None
+        self._last = landmarks
+        expression = self._fusion.express(landmarks, time_s)
+        self._fused = expression, self._fusion.fuse(expression)
+        self._presence = 1.0 if first else min(self._presence + step, 1.0)
+
+    def _finish(self, crop: Image) -> Image:
+        if self._settings.output.picture == "crop":
+            return crop
+        return self._paster.paste(crop)
+
+
+def open_reenactor(settings: Settings, target: Target, timer: StepTimer) -> Reenactor:
+    """Build tracker and renderer by name and put them together.
+
+    Raises:
+        ReenactError: a part is unknown or cannot be opened.
+    """
+    if len(target.references) == 0:
+        raise TargetError(f"The target {target.name} has no pictures; create it anew.")
+    renderer: Renderer = registry.load("renderers", settings.renderer.name).build(settings.renderer)
+    tracker: Tracker = registry.load("trackers", "mediapipe").build(settings.tracking)
+    try:
+        return Reenactor(
+            settings, resize_target(target, settings.renderer.size), tracker, renderer, timer
+        )
+    except BaseException:
+        tracker.close()
+        raise
+
+
+def still_expression() -> Expression:
+    """Return the expression of an actor at rest, looking straight ahead."""
+    return Expression(
+        deviation=np.zeros((N_LANDMARKS, 3), np.float32),
+        pose=Pose(np.eye(3, dtype=np.float32), np.zeros(3, np.float32), 1.0),
+        action_units=np.zeros(len(ACTION_UNITS), np.float32),
+    )
+
+
+def _resting(neutral: Array) -> Drive:
+    return Drive(neutral, still_expression(), np.zeros(8, np.float32), 0.0, None, 0.0, 0.0)
+
+
+def _eased(presence: float) -> float:
+    """Turn a linear fade into one that starts and ends softly."""
+    return presence * presence * (3 - 2 * presence)
+
+
+def _jumped(last: Landmarks, landmarks: Landmarks) -> bool:
+    before, now = face_box(last.points), face_box(landmarks.points)
+    height = max(before[3] - before[1], 1.0)
+    shift = max(abs(a - b) for a, b in zip(before, now, strict=True))
+    return shift > _CUT_SHARE * height

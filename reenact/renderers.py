@@ -1,0 +1,239 @@
+"""The built-in renderers: copy, warp, warp_unet.
+
+Each draws the target's crop from a `Drive`. Importing this module loads no torch.
+"""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from reenact.config import RendererSettings
+from reenact.errors import ModelError
+from reenact.facemesh import EYE_LEFT, EYE_RIGHT, LIPS_INNER
+from reenact.geometry import from_unit, inter_ocular, to_unit
+from reenact.registry import Spec
+from reenact.types import Array, Drive, Image, Target
+from reenact.warping import (
+    Triangles,
+    head_mesh,
+    interpolate,
+    rasterise,
+    triangulate,
+    warp_image,
+)
+
+SHIPPED_WEIGHTS: Final = "warp_unet.safetensors"
+
+
+class CopyRenderer:
+    """The reference, unchanged: the floor of every table."""
+
+    def __init__(self, settings: RendererSettings) -> None:
+        del settings
+        self.device = "cpu"
+        self._reference: Image | None = None
+
+    def prepare(self, target: Target) -> None:
+        """Keep the first reference."""
+        self._reference = np.ascontiguousarray(target.references[0])
+
+    def render(self, drive: Drive) -> Image:
+        """Return a copy of the reference."""
+        del drive
+        return _prepared(self._reference).copy()
+
+    def reset(self) -> None:
+        """Nothing to forget."""
+
+
+class WarpRenderer:
+    """The reference, mesh-warped to the landmarks, no network.
+
+    A Delaunay mesh over the reference's landmarks and a border pinned to the crop's edge.
+    """
+
+    def __init__(self, settings: RendererSettings) -> None:
+        del settings
+        self.device = "cpu"
+        self._reference: Image | None = None
+        self._start = np.zeros((0, 3), np.float32)
+        self._triangles: Triangles = np.zeros((0, 3), np.int32)
+
+    def prepare(self, target: Target) -> None:
+        """Triangulate the reference."""
+        self._reference = np.ascontiguousarray(target.references[0])
+        self._start = np.concatenate([target.landmarks[0], _border(target.crop_size)])
+        self._triangles = triangulate(self._start[:, :2])
+
+    def render(self, drive: Drive) -> Image:
+        """Draw one frame."""
+        reference = _prepared(self._reference)
+        size = reference.shape[0]
+        end = np.concatenate([drive.landmarks, _border(size)])
+        cells = rasterise(end[:, :2], self._triangles, size, end[:, 2])
+        source = interpolate(cells, end[:, :2], self._triangles, self._start[:, :2])
+        return warp_image(reference, source)
+
+    def reset(self) -> None:
+        """Nothing to forget."""
+
+
+class WarpUNetRenderer:
+    """The live generator: `models.warp_unet` on the mesh's flow.
+
+    With several references, the one whose face is most like the driven one is used; a change
+    fades over `FADE_S`, and a reference is kept until another is clearly nearer.
+    """
+
+    FADE_S: Final = 0.12
+    CLEARLY: Final = 0.8
+    """Another reference must be nearer than this share of the present one's distance."""
+
+    def __init__(self, settings: RendererSettings) -> None:
+        from reenact.engines import choose_device
+
+        self._settings = settings
+        self.device = choose_device(settings.device)
+        self.engine = ""
+        self._loaded: tuple[str, int] | None = None
+        self._landmarks = np.zeros((0, 478, 3), np.float32)
+        self._chosen = 0
+        self._fading_from: int | None = None
+        self._fade_s = 0.0
+
+    def prepare(self, target: Target) -> None:
+        """Load the weights, if others are loaded, and encode the references.
+
+        Raises:
+            ModelError: the weights are missing, damaged or of another architecture.
+        """
+        weights = self._settings.weights or target.weights or ""
+        if self._loaded != (weights, target.crop_size):
+            self._load(weights, target.crop_size)
+        import torch
+
+        references = to_unit(target.references)
+        device = next(self._network.parameters()).device
+        with torch.inference_mode():
+            features = self._network.encode(torch.from_numpy(references).to(device))
+        self._references = references
+        self._features: Array = features.float().cpu().numpy()
+        self._landmarks = target.landmarks
+        self._held: int | None = None
+        self.reset()
+
+    def render(self, drive: Drive) -> Image:
+        """Draw one frame."""
+        self._choose(drive)
+        picture = self._draw(self._chosen, drive.landmarks)
+        if self._fading_from is not None:
+            share = min(self._fade_s / self.FADE_S, 1.0)
+            earlier = self._draw(self._fading_from, drive.landmarks)
+            picture = earlier + np.float32(share) * (picture - earlier)
+        return from_unit(picture[0])
+
+    def reset(self) -> None:
+        """Forget the reference in use."""
+        self._chosen = 0
+        self._fading_from = None
+
+    def _load(self, weights: str, size_px: int) -> None:
+        from reenact.engines import compile_module
+        from reenact.models.files import load_model, read_header
+        from reenact.models.warp_unet import MAP_STEM, STEM, WarpUNet, WarpUNetConfig
+        from reenact.warping import MAP_CHANNELS
+
+        path = Path(weights) if weights else shipped_weights()
+        header = read_header(path)
+        try:
+            config = WarpUNetConfig.from_json(header.get("config", "{}"))
+        except (TypeError, ValueError) as error:
+            raise ModelError(f"{path} has a header that this version does not know.") from error
+        network = WarpUNet(config)
+        load_model(path, network, "warp_unet")
+        network.eval()
+        side = size_px // STEM
+        example = {
+            "reference": np.zeros((1, 3, size_px, size_px), np.float32),
+            "features": np.zeros((1, config.feature_channels, side, side), np.float32),
+            "maps": np.zeros(
+                (1, MAP_CHANNELS, size_px // MAP_STEM, size_px // MAP_STEM), np.float32
+            ),
+        }
+        self._engine = compile_module(
+            network, example, self.device, self._settings.engine, self._settings.threads
+        )
+        self.engine = self._engine.name
+        self._network = network
+        self._map_side = size_px // MAP_STEM
+        self._size = size_px
+        self._loaded = (weights, size_px)
+
+    def _draw(self, number: int, landmarks: Array) -> Array:
+        if self._held != number:
+            self._engine.hold("reference", self._references[number : number + 1])
+            self._engine.hold("features", self._features[number : number + 1])
+            self._held = number
+        maps = head_mesh().maps(self._landmarks[number], landmarks, self._size, self._map_side)
+        return self._engine({"maps": np.ascontiguousarray(maps.transpose(2, 0, 1))[None]})
+
+    def _choose(self, drive: Drive) -> None:
+        if self._fading_from is not None:
+            self._fade_s += drive.dt_s
+            if self._fade_s >= self.FADE_S:
+                self._fading_from = None
+        if len(self._landmarks) == 1 or self._fading_from is not None:
+            return
+        distances = reference_distances(self._landmarks, drive.landmarks)
+        nearest = int(distances.argmin())
+        if distances[nearest] < self.CLEARLY * distances[self._chosen]:
+            self._fading_from, self._chosen, self._fade_s = self._chosen, nearest, 0.0
+
+
+def reference_distances(references: Array, landmarks: Array) -> NDArray[np.float32]:
+    """Return (K,) distances in iod between (K, 478, 3) references and driven landmarks.
+
+    Mean distance over the face, mouth and lids counted again: what a warp cannot make up is an
+    open mouth and an open eye.
+    """
+    iod = inter_ocular(landmarks)
+    gaps = np.linalg.norm((references - landmarks)[..., :2], axis=-1) / iod
+    detail = gaps[:, list(LIPS_INNER + EYE_LEFT + EYE_RIGHT)]
+    return np.asarray(gaps.mean(axis=1) + detail.mean(axis=1), dtype=np.float32)
+
+
+def shipped_weights() -> Path:
+    """Return the path of the weights inside the package."""
+    return Path(str(files("reenact") / "assets" / SHIPPED_WEIGHTS))
+
+
+def _prepared(reference: Image | None) -> Image:
+    if reference is None:
+        raise RuntimeError("render() was called before prepare()")
+    return reference
+
+
+def _border(size_px: int) -> Array:
+    """Eight pinned points on the crop's edge, far from the camera."""
+    last = size_px - 1
+    half = last / 2
+    places = [(0, 0), (half, 0), (last, 0), (0, half), (last, half), (0, last), (half, last)]
+    return np.array([(x, y, size_px) for x, y in [*places, (last, last)]], np.float32)
+
+
+COPY = Spec("copy", "the reference, unchanged (a floor for comparison)", CopyRenderer)
+WARP = Spec(
+    "warp", "mesh warp of the reference, no network", WarpRenderer, driven_by=("landmarks",)
+)
+WARP_UNET = Spec(
+    "warp_unet",
+    "mesh warp repaired and filled by a small U-net (default)",
+    WarpUNetRenderer,
+    driven_by=("landmarks",),
+    recipe="reenact.training.warp_unet:WarpUNetRecipe",
+)
