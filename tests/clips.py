@@ -1,0 +1,144 @@
+"""Generated pictures and videos for tests: frames that carry their number, colours."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Sequence
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+from av.video.stream import VideoStream
+from numpy.typing import NDArray
+
+from reenact.types import Frame, Image, Source
+
+_BITS = 12
+
+
+def numbered_picture(number: int, size: tuple[int, int] = (160, 120)) -> Image:
+    """Draw a number so that it survives any codec: 12 black or white columns, lowest bit left."""
+    width, height = size
+    bits = (number >> np.arange(_BITS)) & 1
+    columns = np.arange(width) * _BITS // width
+    grey = np.where(bits[columns] == 1, 235, 40).astype(np.uint8)
+    return np.ascontiguousarray(np.broadcast_to(grey[None, :, None], (height, width, 3)))
+
+
+def number_of(image: Image) -> int:
+    """Read the number that `numbered_picture` drew."""
+    height, width = image.shape[:2]
+    centres = (np.arange(_BITS) * 2 + 1) * width // (2 * _BITS)
+    bright = image[height // 2, centres].mean(axis=-1) > 128
+    return int((bright.astype(int) << np.arange(_BITS)).sum())
+
+
+def four_colours(size: tuple[int, int] = (160, 120)) -> Image:
+    """Red, green / blue, white: top left, top right / bottom left, bottom right."""
+    width, height = size
+    image = np.full((height, width, 3), 255, np.uint8)
+    image[: height // 2, : width // 2] = (255, 0, 0)
+    image[: height // 2, width // 2 :] = (0, 255, 0)
+    image[height // 2 :, : width // 2] = (0, 0, 255)
+    return image
+
+
+def corners(image: Image) -> list[str]:
+    """Name the colours in the four quarters, in reading order."""
+    height, width = image.shape[:2]
+    names = []
+    for y in (height // 4, height * 3 // 4):
+        for x in (width // 4, width * 3 // 4):
+            bits = (image[y, x] > 128).astype(int)
+            names.append({100: "red", 10: "green", 1: "blue", 111: "white"}.get(
+                int(bits @ [100, 10, 1]), "other"
+            ))  # fmt: skip
+    return names
+
+
+def write_clip(
+    path: Path,
+    frames: int = 30,
+    *,
+    fps: int = 30,
+    size: tuple[int, int] = (160, 120),
+    picture: Callable[[int], Image] | None = None,
+    times_ms: Sequence[int] | None = None,
+    codec: str = "libx264",
+    pix_fmt: str = "yuv420p",
+    pixel_aspect: Fraction | None = None,
+    options: dict[str, str] | None = None,
+) -> Path:
+    """Encode a clip by PyAV.
+
+    Args:
+        path: its ending says the container.
+        frames: how many.
+        fps: the rate, where `times_ms` is None.
+        size: (width, height) px of the default picture; even numbers.
+        picture: draws frame i, RGB; None: `numbered_picture`.
+        times_ms: presentation times for a variable rate.
+        codec: FFmpeg's name of the encoder.
+        pix_fmt: FFmpeg's name of the stored pixel format.
+        pixel_aspect: width over height of a pixel.
+        options: of the container, such as movflags.
+    """
+    draw = picture or (lambda index: numbered_picture(index, size))
+    first = draw(0)
+    with av.open(str(path), "w", options=options or {}) as container:
+        stream = container.add_stream(codec, rate=fps)
+        assert isinstance(stream, VideoStream)
+        stream.height, stream.width = first.shape[:2]
+        stream.pix_fmt = pix_fmt
+        if codec in ("libx264", "libx265"):
+            stream.options = {"crf": "12", "g": "10", "x265-params": "log-level=none"}
+        if pixel_aspect is not None:
+            stream.codec_context.sample_aspect_ratio = pixel_aspect
+        if times_ms is not None:
+            stream.time_base = stream.codec_context.time_base = Fraction(1, 1000)
+        for index in range(frames):
+            frame = av.VideoFrame.from_ndarray(draw(index), format="rgb24")
+            frame.pts = index if times_ms is None else times_ms[index]
+            frame.time_base = Fraction(1, fps) if times_ms is None else Fraction(1, 1000)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    return path
+
+
+def write_sound(path: Path) -> Path:
+    """Encode half a second of silence without a picture."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("aac", rate=44100)
+        frame = av.AudioFrame.from_ndarray(np.zeros((1, 22050), np.float32), "fltp", "mono")
+        frame.sample_rate = 44100
+        container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    return path
+
+
+def set_display_matrix(path: Path, a: int, b: int, c: int, d: int) -> Path:
+    """Overwrite an MP4's identity display matrix in place (ISO 14496-12: x' = ax + cy)."""
+    data = path.read_bytes()
+    one = 1 << 16
+    identity = struct.pack(">9i", one, 0, 0, 0, one, 0, 0, 0, 1 << 30)
+    place = data.index(identity, data.index(b"tkhd"))
+    matrix = struct.pack(">9i", a * one, b * one, 0, c * one, d * one, 0, 0, 0, 1 << 30)
+    path.write_bytes(data[:place] + matrix + data[place + len(matrix) :])
+    return path
+
+
+def read_all(source: Source) -> list[Frame]:
+    """Read a source to its end and close it."""
+    frames = []
+    with source:
+        while (frame := source.read()) is not None:
+            frames.append(frame)
+    return frames
+
+
+def write_png(path: Path, pixels: NDArray[np.uint8] | NDArray[np.uint16]) -> Path:
+    """Store pixels as OpenCV has them (grey, BGR or BGRA)."""
+    path.write_bytes(cv2.imencode(".png", pixels)[1].tobytes())
+    return path
