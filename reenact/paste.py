@@ -1,0 +1,234 @@
+"""Puts the generated crop back into the target's whole picture, with no box to be seen.
+
+All that depends on the target alone is computed once. The plate is scaled so that the crop's
+box has whole-numbered edges in it; a frame then costs one separable resize, one multiplication
+and one addition over that box.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Final
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from reenact.types import Array, Image, Target
+
+FEATHER_SHARE: Final = 0.1
+"""Width of the soft edge, as a share of the crop's side."""
+
+_RING_SHARE: Final = 0.2
+"""Width of the border ring whose colours are compared, as a share of the crop's side."""
+
+_INSIDE_WEIGHT: Final = 0.02
+"""What the middle of the crop counts in the colour comparison, against 1 on the ring."""
+
+_FIELD_SIDE: Final = 32
+"""Cells a side in which the colour difference is smoothed."""
+
+_MAX_CORRECTION: Final = 32.0
+"""Colour is shifted by at most so many levels of 255; more would be no colour cast."""
+
+_ALIGNED_PX: Final = 0.02
+"""A box this near to whole pixels is left where it is."""
+
+
+class Paster:
+    """Pastes crops of one target into its plate.
+
+    One thread calls it at a time.
+
+    Args:
+        target: its `plate` and `crop_to_plate` are used. Crops of any side may be pasted, the
+            renderer's size may differ from that of the stored references.
+        max_side: px; a plate with a longer side is scaled down to it.
+        match_colour: whether the correction that `prepare` finds is applied; the attribute of
+            this name may be changed between frames.
+
+    Attributes:
+        size: (width, height) px of the pictures that come out, both even.
+        box: (left, top, right, bottom) px of that picture which the crop covers.
+    """
+
+    def __init__(self, target: Target, max_side: int = 1280, match_colour: bool = True) -> None:
+        self.match_colour = match_colour
+        self._plate, left, top, self._side = _aligned_plate(target, max_side)
+        height, width = self._plate.shape[:2]
+        self.size = (width, height)
+        self.box = (
+            min(max(left, 0), width),
+            min(max(top, 0), height),
+            min(max(left + self._side, 0), width),
+            min(max(top + self._side, 0), height),
+        )
+        x0, y0, x1, y1 = self.box
+        self._cut = (slice(y0 - top, y1 - top), slice(x0 - left, x1 - left))
+        weight = np.outer(
+            _edge_weight(self._side, top, height), _edge_weight(self._side, left, width)
+        )
+        self._weight = np.ascontiguousarray(
+            np.repeat(weight[self._cut][..., None], 3, axis=2), dtype=np.float32
+        )
+        self._kept: Array = self._plate[y0:y1, x0:x1] * (np.float32(1) - self._weight)
+        self._kept_and_matched = self._kept
+
+    def prepare(self, rest_crop: Image) -> None:
+        """Measure the renderer's colour cast on the target at rest.
+
+        The low frequencies of plate minus crop, as seen on the ring inside the crop's border,
+        are spread smoothly over the whole crop and added to every frame from now on: a constant,
+        so it cannot flicker.
+
+        Args:
+            rest_crop: uint8 (S, S, 3) RGB, what the renderer draws for the neutral face.
+        """
+        x0, y0, x1, y1 = self.box
+        if x0 == x1 or y0 == y1:
+            return
+        plate = self._plate[y0:y1, x0:x1].astype(np.float32)
+        field = _low_frequencies(plate - self._resized(rest_crop)[self._cut], self._ring())
+        self._kept_and_matched = self._kept + field * self._weight
+
+    def paste(self, crop_image: Image) -> Image:
+        """Return the whole picture with the crop in its place.
+
+        Args:
+            crop_image: uint8 (S, S, 3) RGB.
+
+        Returns:
+            uint8 (H, W, 3) RGB of `size`, contiguous, a new array each time.
+        """
+        result = self._plate.copy()
+        x0, y0, x1, y1 = self.box
+        if x0 == x1 or y0 == y1:
+            return result
+        moving = cv2.multiply(self._resized(crop_image)[self._cut], self._weight, dtype=cv2.CV_32F)
+        still = self._kept_and_matched if self.match_colour else self._kept
+        result[y0:y1, x0:x1] = cv2.add(moving, still, dtype=cv2.CV_8U)
+        return result
+
+    def _resized(self, crop_image: Image) -> Image:
+        side = crop_image.shape[0]
+        if side == self._side:
+            return crop_image
+        # Cubic keeps an enlarged face sharp; area leaves no pixel out of a shrunk one.
+        way = cv2.INTER_CUBIC if self._side > side else cv2.INTER_AREA
+        resized = cv2.resize(crop_image, (self._side, self._side), interpolation=way)
+        return np.asarray(resized, dtype=np.uint8)
+
+    def _ring(self) -> Array:
+        """Return (h, w) weights of the colour comparison: 1 on the ring, little inside."""
+        place = (np.arange(self._side, dtype=np.float32) + 0.5) / self._side
+        depth = np.minimum(place, 1 - place)
+        inside = np.minimum.outer(depth, depth)[self._cut]
+        return np.where(inside < _RING_SHARE, 1.0, _INSIDE_WEIGHT).astype(np.float32)
+
+
+def _aligned_plate(target: Target, max_side: int) -> tuple[Image, int, int, int]:
+    """Scale the plate so that the crop's box has whole-numbered edges.
+
+    Returns:
+        The plate with even sides, and the box's left, top and side in px of it.
+    """
+    plate = target.plate
+    height, width = plate.shape[:2]
+    # Edges, not centres: a pixel reaches half a px to each side of its centre.
+    scale_to_plate = float(target.crop_to_plate[0, 0])
+    left = float(target.crop_to_plate[0, 2]) + 0.5 - scale_to_plate / 2
+    top = float(target.crop_to_plate[1, 2]) + 0.5 - scale_to_plate / 2
+    side = target.crop_size * scale_to_plate
+
+    wanted = min(1.0, max_side / max(width, height))
+    out_width, out_height = _even(width * wanted), _even(height * wanted)
+    out_side = max(1, math.ceil(side * wanted - _ALIGNED_PX))
+    scale = out_side / side
+    if abs(scale - 1) * max(side, width, height) < _ALIGNED_PX:
+        scale = 1.0
+    shift_x = _whole_shift(left * scale, width * scale - out_width)
+    shift_y = _whole_shift(top * scale, height * scale - out_height)
+    out_left, out_top = round(left * scale + shift_x), round(top * scale + shift_y)
+    if scale == 1.0 and max(abs(shift_x), abs(shift_y)) < _ALIGNED_PX:
+        image = np.ascontiguousarray(_filled(plate, out_width, out_height))
+        return image, out_left, out_top, out_side
+    affine = np.array(
+        [
+            [scale, 0, shift_x + (scale - 1) / 2],
+            [0, scale, shift_y + (scale - 1) / 2],
+        ]
+    )
+    return _resampled(plate, affine, (out_width, out_height)), out_left, out_top, out_side
+
+
+def _even(length: float) -> int:
+    return max(2, 2 * math.floor(length / 2 + 0.01))
+
+
+def _whole_shift(edge: float, surplus: float) -> float:
+    """Return the shift that takes an edge to a whole px and cuts the surplus on both sides."""
+    if abs(edge - round(edge)) < _ALIGNED_PX and surplus < 2:
+        return round(edge) - edge
+    return round(edge - surplus / 2) - edge
+
+
+def _filled(plate: Image, width: int, height: int) -> Image:
+    """Cut to the size, or repeat the last row or column of a plate of one px."""
+    missing_x, missing_y = max(0, width - plate.shape[1]), max(0, height - plate.shape[0])
+    if missing_x or missing_y:
+        plate = np.pad(plate, ((0, missing_y), (0, missing_x), (0, 0)), mode="edge")
+    return plate[:height, :width]
+
+
+def _resampled(plate: Image, affine: Array, size: tuple[int, int]) -> Image:
+    """Apply a (2, 3) scale and shift of pixel centres, without aliasing."""
+    scale = float(affine[0, 0])
+    if scale < 1:  # blur away what the smaller picture cannot hold
+        sigma = 0.5 * math.sqrt(max(1 / scale**2 - 1, 0.0))
+        plate = np.asarray(cv2.GaussianBlur(plate, (0, 0), sigma), dtype=np.uint8)
+    result = cv2.warpAffine(
+        plate, affine, size, flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE
+    )
+    return np.asarray(result, dtype=np.uint8)
+
+
+def _edge_weight(side: int, start: int, length: int) -> Array:
+    """Return (side,) weights of the crop along one axis: soft at its ends, 1 in between.
+
+    An end that reaches or leaves the plate (0 to `length`) needs no softness: nothing of the
+    plate lies beside it.
+    """
+    width = max(1.0, side * FEATHER_SHARE)
+    place = np.arange(side, dtype=np.float32) + 0.5
+    weight = np.ones(side, np.float32)
+    if start > 0:
+        weight *= _smooth_step(place / width)
+    if start + side < length:
+        weight *= _smooth_step((side - place) / width)
+    return weight
+
+
+def _smooth_step(x: Array) -> Array:
+    x = np.clip(x, 0, 1)
+    return np.asarray(x * x * (3 - 2 * x), dtype=np.float32)
+
+
+def _low_frequencies(difference: Array, weight: Array) -> Array:
+    """Smooth (h, w, 3) over the places that count, (h, w), and spread it over all of it.
+
+    Normalised convolution (Knutsson and Westin 1993) in a few cells a side.
+    """
+    height, width = weight.shape
+    cells = (min(_FIELD_SIDE, width), min(_FIELD_SIDE, height))
+    counted = cv2.resize(weight, cells, interpolation=cv2.INTER_AREA)
+    summed = cv2.resize(difference * weight[..., None], cells, interpolation=cv2.INTER_AREA)
+    sigma = max(cells) / 8
+    mean = _blurred(np.asarray(summed), sigma) / _blurred(np.asarray(counted), sigma)[..., None]
+    mean = np.clip(mean, -_MAX_CORRECTION, _MAX_CORRECTION)
+    field = cv2.resize(mean, (width, height), interpolation=cv2.INTER_LINEAR)
+    return np.asarray(field, dtype=np.float32).reshape(height, width, 3)
+
+
+def _blurred(values: NDArray[Any], sigma: float) -> Array:
+    result = cv2.GaussianBlur(values, (0, 0), sigma, borderType=cv2.BORDER_REPLICATE)
+    return np.asarray(result, dtype=np.float32)
