@@ -269,19 +269,43 @@ def load_settings(path: Path | None = None, assignments: Iterable[str] = ()) -> 
     """
     values: dict[str, Any] = {}
     if path is not None:
-        try:
-            values = tomllib.loads(path.read_text(encoding="utf-8"))
-        except FileNotFoundError as error:
-            raise ConfigError(f"There is no settings file {path}.") from error
-        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-            raise ConfigError(f"{path} is not a readable TOML file: {error}") from error
+        values = read_toml(path)
     _check_keys(values, str(path))
     for text in assignments:
         _assign(values, text)
     try:
         return Settings.model_validate(values)
     except ValidationError as error:
-        raise ConfigError(_first_problem(error)) from error
+        raise ConfigError(first_problem(error)) from error
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """Read a TOML file.
+
+    Raises:
+        ConfigError: there is no such file, or it is not TOML.
+    """
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise ConfigError(f"There is no settings file {path}.") from error
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigError(f"{path} is not a readable TOML file: {error}") from error
+
+
+def parse_assignment(text: str) -> tuple[str, Any]:
+    """Split `name=value`; the value is read as TOML, or kept as text where it is none.
+
+    Raises:
+        ConfigError: there is no name or no equals sign.
+    """
+    name, equals, value = text.partition("=")
+    if not (equals and name.strip()):
+        raise ConfigError(f"--set takes name=value, not {text!r}.")
+    try:
+        return name.strip(), tomllib.loads(f"value = {value.strip()}")["value"]
+    except tomllib.TOMLDecodeError:
+        return name.strip(), value.strip()
 
 
 def describe() -> Iterator[tuple[str, str, Any, str]]:
@@ -294,7 +318,9 @@ def describe() -> Iterator[tuple[str, str, Any, str]]:
             extra = entry.json_schema_extra if isinstance(entry.json_schema_extra, dict) else {}
             unit = f" [{extra['unit']}]" if "unit" in extra else ""
             live = " (live)" if extra.get("live") else ""
-            kind = str(TypeAdapter[Any](entry.annotation).json_schema().get("type", "choice"))
+            kind = str(
+                TypeAdapter[Any](entry.annotation or str).json_schema().get("type", "choice")
+            )
             yield f"{section_name}.{key}", kind, entry.default, f"{entry.description}{unit}{live}"
 
 
@@ -316,16 +342,12 @@ def _check_keys(values: Mapping[str, Any], origin: str) -> None:
 
 
 def _assign(values: dict[str, Any], text: str) -> None:
-    name, equals, value = text.partition("=")
-    section, dot, key = name.strip().partition(".")
-    if not (equals and dot and key):
+    name, value = parse_assignment(text)
+    section, dot, key = name.partition(".")
+    if not (dot and key):
         raise ConfigError(f"--set takes section.key=value, not {text!r}.")
     _check_keys({section: {key: value}}, "--set")
-    try:
-        parsed = tomllib.loads(f"value = {value.strip()}")["value"]
-    except tomllib.TOMLDecodeError:
-        parsed = value.strip()
-    values.setdefault(section, {})[key] = parsed
+    values.setdefault(section, {})[key] = value
 
 
 def _unknown(name: str, known: Iterable[str]) -> str:
@@ -334,7 +356,8 @@ def _unknown(name: str, known: Iterable[str]) -> str:
     return f"unknown setting {name}{hint}"
 
 
-def _first_problem(error: ValidationError) -> str:
+def first_problem(error: ValidationError) -> str:
+    """Tell the first thing that validation found, in one sentence."""
     problem = error.errors()[0]
     place = ".".join(str(part) for part in problem["loc"])
     return f"{place}: {problem['msg']} (given: {problem['input']!r})."

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from typing import Final
 
+import cv2
 import numpy as np
 
 from reenact import registry
@@ -43,7 +44,7 @@ class Reenactor:
     """Frame in, frame out; one thread calls it.
 
     The picture that comes out is always one of the target; the actor's own picture is looked at
-    by the tracker and goes no further.
+    by the tracker and goes no further, unless `output.show_raw_camera` puts it beside.
 
     Args:
         settings: fusion, smoothing and output settings may change between frames.
@@ -77,10 +78,10 @@ class Reenactor:
         self._presence = 0.0
         self._time_s: float | None = None
         renderer.prepare(target)
-        rest_crop = renderer.render(_resting(target.neutral))
+        self._rest_crop = renderer.render(_resting(target.neutral))
         renderer.reset()
-        self._paster.prepare(rest_crop)
-        self._rest = self._finish(rest_crop)
+        self._paster.prepare(self._rest_crop)
+        self._rest = self._finish(self._rest_crop, None)
         self.size = (self._rest.shape[1], self._rest.shape[0])
 
     def step(self, frame: Frame) -> Frame:
@@ -95,7 +96,7 @@ class Reenactor:
         with self._timer.step("fuse"):
             self._follow(landmarks, frame.time_s, dt_s)
         if self._presence == 0 or self._fused is None:
-            return Frame(self._rest.copy(), frame.time_s, frame.index)
+            return Frame(self._finish(self._rest_crop, frame), frame.time_s, frame.index)
         expression, fused = self._fused
         neutral = self._target.neutral
         drive = Drive(
@@ -110,7 +111,7 @@ class Reenactor:
         with self._timer.step("render"):
             crop = self._renderer.render(drive)
         with self._timer.step("paste"):
-            picture = self._finish(crop)
+            picture = self._finish(crop, frame)
         return Frame(picture, frame.time_s, frame.index)
 
     def idle(self, time_s: float, index: int) -> Frame:
@@ -153,10 +154,17 @@ class Reenactor:
         self._fused = expression, self._fusion.fuse(expression)
         self._presence = 1.0 if first else min(self._presence + step, 1.0)
 
-    def _finish(self, crop: Image) -> Image:
-        if self._settings.output.picture == "crop":
-            return crop
-        return self._paster.paste(crop)
+    def _finish(self, crop: Image, actor: Frame | None) -> Image:
+        """Paste the crop; put the actor beside it where that was asked for by name."""
+        pasted = self._settings.output.picture == "plate"
+        picture = self._paster.paste(crop) if pasted else crop.copy()
+        if not self._settings.output.show_raw_camera:
+            return picture
+        side = picture.shape[0]
+        panel = np.zeros((side, side, 3), np.uint8)
+        if actor is not None:
+            _fit(actor.image, panel)
+        return np.concatenate([panel, picture], axis=1)
 
 
 def open_reenactor(settings: Settings, target: Target, timer: StepTimer) -> Reenactor:
@@ -194,6 +202,16 @@ def _resting(neutral: Array) -> Drive:
 def _eased(presence: float) -> float:
     """Turn a linear fade into one that starts and ends softly."""
     return presence * presence * (3 - 2 * presence)
+
+
+def _fit(image: Image, panel: Image) -> None:
+    """Draw a picture into a panel, as large as fits, in the middle."""
+    height, width = image.shape[:2]
+    scale = min(panel.shape[0] / height, panel.shape[1] / width)
+    size = max(round(width * scale), 1), max(round(height * scale), 1)
+    way = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
+    left, top = (panel.shape[1] - size[0]) // 2, (panel.shape[0] - size[1]) // 2
+    panel[top : top + size[1], left : left + size[0]] = cv2.resize(image, size, interpolation=way)
 
 
 def _jumped(last: Landmarks, landmarks: Landmarks) -> bool:

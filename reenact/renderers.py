@@ -235,5 +235,5 @@ WARP_UNET = Spec(
     "mesh warp repaired and filled by a small U-net (default)",
     WarpUNetRenderer,
     driven_by=("landmarks",),
-    recipe="reenact.training.warp_unet:WarpUNetRecipe",
+    recipe="reenact.training.warp_unet:build_recipe",
 )

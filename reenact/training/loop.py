@@ -179,7 +179,7 @@ class _State:
             for index, entries in optimiser.state_dict()["state"].items():
                 for key, value in entries.items():
                     tensors[f"optimiser/{name}/{index}/{key}"] = (
-                        torch.as_tensor(value).cpu().clone()
+                        torch.as_tensor(value).cpu().contiguous().clone()
                     )
         facts = {
             "step": str(self.step),

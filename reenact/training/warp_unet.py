@@ -11,16 +11,20 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass as pydantic_dataclass
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
+from reenact.config import first_problem
+from reenact.errors import ConfigError, ReenactError
 from reenact.models.discriminators import PatchDiscriminator
 from reenact.models.files import save_model
 from reenact.models.warp_unet import WarpUNet, WarpUNetConfig
@@ -40,7 +44,7 @@ _EDGE_CROP = 8
 """px of the crop's edge that the critic does not see: edges repeat there."""
 
 
-@dataclass(frozen=True, slots=True)
+@pydantic_dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class WarpUNetRecipeConfig:
     """Data and weights of the losses.
 
@@ -72,6 +76,20 @@ class WarpUNetRecipeConfig:
     network: WarpUNetConfig = field(default_factory=WarpUNetConfig)
 
 
+def build_recipe(settings: Mapping[str, Any]) -> WarpUNetRecipe:
+    """Make the recipe from the `[settings]` of a training file.
+
+    Raises:
+        ConfigError: a setting is unknown or of the wrong type.
+        ReenactError: the data is missing or its landmarks do not fit.
+    """
+    try:
+        config = TypeAdapter(WarpUNetRecipeConfig).validate_python(dict(settings))
+    except ValidationError as error:
+        raise ConfigError(f"settings.{first_problem(error)}") from error
+    return WarpUNetRecipe(config)
+
+
 class WarpUNetRecipe:
     """See the module; satisfies `loop.Recipe`."""
 
@@ -85,7 +103,7 @@ class WarpUNetRecipe:
         held_out = load_clips(Path(config.val), cache)
         shared = {clip.identity for clip in clips} & {clip.identity for clip in held_out}
         if shared:
-            raise ValueError(f"train and val share people: {sorted(shared)}")
+            raise ReenactError(f"train and val share people: {', '.join(sorted(shared))}.")
         stills = load_stills([Path(folder) for folder in config.stills], size_px)
         self._sampler = PairSampler(clips, stills, config.still_share)
         self._val = [pair for _, pair in validation_pairs(held_out, config.validation_frames)]

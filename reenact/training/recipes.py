@@ -1,0 +1,87 @@
+"""`reenact train CONFIG`: reads a training file and runs its recipe."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any, Final, Literal
+
+from pydantic import Field, ValidationError
+
+from reenact import registry
+from reenact.config import Section, first_problem, parse_assignment, read_toml
+from reenact.errors import ConfigError, PluginError
+from reenact.training.loop import LoopOptions, Recipe, train
+
+BUILT_IN: Final = {"landmark_fusion": "reenact.training.fusion:build_recipe"}
+"""Recipes of parts that are no renderers."""
+
+
+class TrainingFile(Section):
+    """A training file; `settings` belongs to the recipe."""
+
+    recipe: str = Field(description="name of a renderer that can be trained, or landmark_fusion")
+    folder: str = Field(description="where state, best weights and history go")
+    steps: int = Field(gt=0, description="last step")
+    minutes: float = Field(0.0, ge=0, description="ends earlier after so long; 0: never")
+    validate_every: int = Field(500, gt=0, description="steps between validations")
+    seed: int = Field(0, ge=0, description="of weights and batches")
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    workers: int = Field(1, ge=0, le=64, description="processes that make batches")
+    settings: dict[str, Any] = Field(default_factory=dict)
+
+
+def run_config(path: Path, resume: bool, assignments: Iterable[str] = ()) -> dict[str, float]:
+    """Train by a file and return the best figures.
+
+    Raises:
+        ReenactError: the file, a setting or the data is wrong, or there is nothing to resume.
+    """
+    from reenact.engines import choose_device
+
+    file = read_training_file(path, assignments)
+    recipe = _builder(file.recipe)(file.settings)
+    options = LoopOptions(
+        folder=Path(file.folder),
+        steps=file.steps,
+        minutes=file.minutes,
+        validate_every=file.validate_every,
+        seed=file.seed,
+        device=choose_device(file.device),
+        precision=file.precision,
+        workers=file.workers,
+    )
+    return train(recipe, options, resume)
+
+
+def read_training_file(path: Path, assignments: Iterable[str] = ()) -> TrainingFile:
+    """Read and check a training file; assignments are `key=value` or `settings.key=value`.
+
+    Raises:
+        ConfigError: it cannot be read, or a value is not allowed.
+    """
+    values = read_toml(path)
+    for text in assignments:
+        name, value = parse_assignment(text)
+        section, dot, key = name.partition(".")
+        if dot:
+            values.setdefault(section, {})[key] = value
+        else:
+            values[section] = value
+    try:
+        return TrainingFile.model_validate(values)
+    except ValidationError as error:
+        raise ConfigError(f"{path}: {first_problem(error)}") from error
+
+
+def _builder(name: str) -> Callable[[Mapping[str, Any]], Recipe]:
+    place = BUILT_IN.get(name) or registry.load("renderers", name).recipe
+    if place is None:
+        raise PluginError(f"The renderer {name} has nothing to train.")
+    module, _, function = place.partition(":")
+    build: Callable[[Mapping[str, Any]], Recipe] = getattr(
+        importlib.import_module(module), function
+    )
+    return build
