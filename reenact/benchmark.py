@@ -12,7 +12,6 @@ import os
 import platform
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Sequence
 from datetime import datetime, timezone
@@ -28,7 +27,7 @@ from reenact.config import Settings
 from reenact.errors import SourceError
 from reenact.pipeline import Reenactor, open_reenactor
 from reenact.registry import load
-from reenact.report_files import check_writable, write_json, write_png
+from reenact.report_files import check_writable, write_json
 from reenact.session import Session
 from reenact.sinks import SinkSet
 from reenact.stats import Percentiles, Recorder, Stats
@@ -40,6 +39,9 @@ CAMERA_FPS: Final = 30.0
 
 WARM_UP_FRAMES: Final = 30
 """Frames before each run that no figure counts: compiling, caches, the actor's neutral."""
+
+PORTRAIT: Final = "astronaut"
+"""The built-in target."""
 
 _MAX_CLIP_FRAMES: Final = 300
 _PACKAGES: Final = ("reenact", "torch", "openvino", "mediapipe", "numpy", "opencv-python", "av")
@@ -150,7 +152,7 @@ def bench(
         chosen.renderer = base.renderer.model_copy(
             update={"name": renderer, "size": size, "device": device}
         )
-        target = _portrait(size)
+        target = open_target(PORTRAIT, size)
         throughput, opened_s = _run(chosen, target, frames, seconds, live=False)
         start_s = opened_s if start_s is None else start_s
         camera, _ = _run(chosen, target, frames, seconds, live=True)
@@ -277,17 +279,6 @@ def _read_clip(clip: Path | None, settings: Settings) -> list[Frame]:
     if not frames:
         raise SourceError(f"{clip} holds no frames.")
     return frames
-
-
-def _portrait(size_px: int) -> Target:
-    """Make a target from scikit-image's portrait in the public domain."""
-    from skimage import data
-
-    pictures: Any = data  # its functions carry no types
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "portrait.png"
-        write_png(path, pictures.astronaut())
-        return open_target(str(path), size_px)
 
 
 def _spread(spread: Percentiles | None, names: Sequence[str]) -> dict[str, float] | None:

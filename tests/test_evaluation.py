@@ -138,7 +138,7 @@ def test_what_moves_the_face_beats_what_does_not(reports: list[evaluation.Report
     assert warp["face_psnr"] > copy["face_psnr"] + 6
     assert warp["face_ssim"] > copy["face_ssim"] + 0.1
     assert warp["akd_px"] < 0.3 * copy["akd_px"]
-    assert warp["au_error"] < 0.5 * copy["au_error"]
+    assert warp["au_error"] < 0.8 * copy["au_error"]
     assert warp["consecutive_ssim"] == pytest.approx(warp["consecutive_ssim_true"], abs=0.03)
 
 
