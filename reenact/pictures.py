@@ -10,6 +10,7 @@ import av
 import cv2
 import numpy as np
 from av.video.frame import VideoFrame
+from av.video.reformatter import VideoReformatter
 from numpy.typing import NDArray
 
 from reenact.errors import SourceError
@@ -58,25 +59,26 @@ def read_image(path: str | Path) -> Image:
     return _limited(image, path)
 
 
-def to_rgb(frame: VideoFrame, width_px: int) -> Image:
+def to_rgb(frame: VideoFrame, width_px: int, reformatter: VideoReformatter | None = None) -> Image:
     """Convert a decoded frame of any pixel format to RGB, upright, at another width.
 
     Args:
         frame: as it came from the decoder; its colour matrix is respected.
         width_px: width before turning, which differs from the stored one for pixels that are
             not square.
+        reformatter: kept by the caller for a whole stream, it saves setting up the conversion
+            for each frame; not to be shared between threads.
 
     Returns:
         uint8 (H, W, 3) RGB, contiguous; transparent parts lie on white.
     """
-    if any(component.is_alpha for component in frame.format.components):
-        rgba = frame.reformat(width=width_px, height=frame.height, format="rgba").to_ndarray()
-        image = _on_white(rgba.astype(np.uint8, copy=False))
-    else:
-        image = np.asarray(
-            frame.reformat(width=width_px, height=frame.height, format="rgb24").to_ndarray(),
-            dtype=np.uint8,
-        )
+    has_alpha = any(component.is_alpha for component in frame.format.components)
+    converted = (reformatter or VideoReformatter()).reformat(
+        frame, width=width_px, height=frame.height, format="rgba" if has_alpha else "rgb24"
+    )
+    image = np.asarray(converted.to_ndarray(), dtype=np.uint8)
+    if has_alpha:
+        image = _on_white(image)
     matrix: Any = frame.side_data.get("DISPLAYMATRIX")
     return image if matrix is None else _displayed(image, np.frombuffer(bytes(matrix), np.int32))
 

@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 from av.container import InputContainer
 from av.video.frame import VideoFrame
+from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
 from typing_extensions import Self
 
@@ -26,6 +27,7 @@ from reenact.types import Frame
 _LIVE_SCHEMES: Final = frozenset({"rtsp", "rtsps", "rtmp", "rtmps", "rtp", "srt", "tcp", "udp"})
 _URL_TIMEOUT_S: Final = (10.0, 5.0)  # to open, and for each read
 _DEFAULT_FPS: Final = 30.0
+_ATTACHED_PICTURE: Final = 0x400  # AV_DISPOSITION_ATTACHED_PIC
 _LEAST_STEP_S: Final = 0.001
 _CUT_TOLERANCE_S: Final = 0.5
 
@@ -66,6 +68,7 @@ class VideoSource:
         self.name = _without_password(text) if self._is_url else Path(text).name
         self.size = (0, 0)
         self._loop = loop
+        self._reformatter = VideoReformatter()
         self._index = 0
         self._last_s = 0.0  # time of the last frame handed out
         self._pass_start_s = 0.0  # what a loop adds to the times of its pass
@@ -206,7 +209,9 @@ class VideoSource:
                 raise SourceError(f"{self.name} broke off: the sender has ended the stream.")
             self._warn_if_cut()
             return None
-        image = to_rgb(decoded, max(1, round(decoded.width * self._pixel_aspect)))
+        image = to_rgb(
+            decoded, max(1, round(decoded.width * self._pixel_aspect)), self._reformatter
+        )
         height, width = image.shape[:2]
         if self._index == 0:
             self.size = (width, height)
@@ -257,7 +262,7 @@ class VideoSource:
 
 def _is_moving(stream: VideoStream) -> bool:
     """Tell a video track from the cover picture of a sound file."""
-    return not int(stream.disposition) & 0x400  # AV_DISPOSITION_ATTACHED_PIC
+    return not int(stream.disposition) & _ATTACHED_PICTURE
 
 
 def _without_password(url: str) -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 import av
 import cv2
 import numpy as np
+from av.stream import Disposition
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
@@ -107,10 +108,18 @@ def write_clip(
     return path
 
 
-def write_sound(path: Path) -> Path:
-    """Encode half a second of silence without a picture."""
+def write_sound(path: Path, cover: Image | None = None) -> Path:
+    """Encode half a second of silence without a picture, or with one on its cover only."""
     with av.open(str(path), "w") as container:
         stream = container.add_stream("aac", rate=44100)
+        if cover is not None:
+            picture = container.add_stream("png", rate=1)
+            assert isinstance(picture, VideoStream)
+            picture.height, picture.width = cover.shape[:2]
+            picture.pix_fmt = "rgb24"
+            picture.disposition = Disposition.attached_pic
+            container.mux(picture.encode(av.VideoFrame.from_ndarray(cover, format="rgb24")))
+            container.mux(picture.encode())
         frame = av.AudioFrame.from_ndarray(np.zeros((1, 22050), np.float32), "fltp", "mono")
         frame.sample_rate = 44100
         container.mux(stream.encode(frame))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.server
 import logging
 import threading
@@ -188,6 +189,7 @@ def _broken_videos(folder: Path) -> Iterator[tuple[str, str]]:
     (folder / "empty.mp4").touch()
     (folder / "text.mp4").write_text("this is no video\n" * 20)
     write_sound(folder / "sound.mp4")
+    write_sound(folder / "cover.mp4", cover=four_colours())
     whole = write_clip(folder / "whole.mp4", 30).read_bytes()
     (folder / "headless.mp4").write_bytes(whole[: len(whole) // 2])
     front = write_clip(folder / "front.mp4", 30, options={"movflags": "faststart"}).read_bytes()
@@ -196,6 +198,7 @@ def _broken_videos(folder: Path) -> Iterator[tuple[str, str]]:
     yield "empty.mp4", "is empty"
     yield "text.mp4", "not a video"
     yield "sound.mp4", "no video track"
+    yield "cover.mp4", "no video track"
     yield "headless.mp4", "damaged"
     yield "no_frame.mp4", "no picture"
     yield ".", "is a folder"
@@ -256,10 +259,11 @@ def test_stream_without_an_end_is_live_and_comes_back() -> None:
             self.send_response(200)
             self.send_header("Content-Type", "multipart/x-mixed-replace; boundary=part")
             self.end_headers()
-            for jpeg in jpegs:
-                self.wfile.write(b"--part\r\nContent-Type: image/jpeg\r\n")
-                self.wfile.write(f"Content-Length: {len(jpeg)}\r\n\r\n".encode() + jpeg + b"\r\n")
-                time.sleep(0.01)
+            with contextlib.suppress(ConnectionError):
+                for jpeg in jpegs:
+                    head = f"--part\r\nContent-Type: image/jpeg\r\nContent-Length: {len(jpeg)}\r\n"
+                    self.wfile.write(head.encode() + b"\r\n" + jpeg + b"\r\n")
+                    time.sleep(0.01)
 
         def log_message(self, format: str, *args: object) -> None:
             pass
