@@ -167,7 +167,7 @@ def crop_transform(points: Array, size_px: int) -> Array:
     scale = size_px / side
     x0 = (left + right) / 2 - side / 2
     y0 = (top + bottom) / 2 - side * FACE_MIDDLE
-    shift = 0.5 * (scale - 1)  # pixel centres lie on whole numbers
+    shift = -0.5  # of the middle: pixel centres lie on whole numbers
     return np.array(
         [[scale, 0, shift - x0 * scale], [0, scale, shift - y0 * scale]], dtype=np.float32
     )
