@@ -232,7 +232,7 @@ class ReopeningSource:
     def _reopen(self, failure: SourceError, pause_s: float) -> bool:
         """Try until the source is open again; False when closed meanwhile."""
         lost_at_s = time.monotonic()
-        _log.warning("%s It will be reopened when it is back.", failure)
+        _log.info("%s It will be reopened when it is back.", failure)
         self._source.close()
         self._tell(failure)
         while not self._closing.wait(pause_s):
@@ -247,7 +247,7 @@ class ReopeningSource:
                 self._source = source
                 self.name, self.size = source.name, source.size
                 self.reopened += 1
-            _log.warning("%s is back after %.1f s.", source.name, time.monotonic() - lost_at_s)
+            _log.info("%s is back after %.1f s.", source.name, time.monotonic() - lost_at_s)
             return True
         return False
 

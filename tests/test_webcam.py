@@ -337,6 +337,38 @@ def test_camera_comes_back_by_itself(
     assert state.released == state.opened
 
 
+def test_unplugged_camera_comes_back_under_another_number(
+    tmp_path: Path, state: FaultState, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Unplugged, the capture goes on giving pictures here, as OpenCV does on some systems."""
+    clip = write_clip(tmp_path / "camera.avi", 60, codec="mjpeg", pix_fmt="yuvj422p")
+    opened: list[CameraInfo] = []
+
+    def open_capture(camera: CameraInfo) -> FaultyCapture:
+        opened.append(camera)
+        return FaultyCapture(clip, state)
+
+    def plugged() -> list[CameraInfo]:
+        nodes = sorted(tmp_path.glob("video*"))
+        return [CameraInfo(int(node.name[5:]), "Desk Camera", str(node)) for node in nodes]
+
+    monkeypatch.setattr("reenact.webcam._open_opencv", open_capture)
+    monkeypatch.setattr("reenact.cameras._named_cameras", plugged)
+    (tmp_path / "video7").touch()
+    with open_webcam("desk", SourceSettings()) as source:
+        read_frames(source, 5)
+        (tmp_path / "video7").unlink()
+        assert read_until_lost(source) == "Desk Camera is not connected; plug it in again."
+        with pytest.raises(SourceUnavailable, match="not connected"):
+            source.read()
+        assert len(opened) == 1
+        (tmp_path / "video9").touch()
+        read_until_back(source)
+        assert (source.reopened, source.problem) == (1, "")
+    assert [camera.index for camera in opened] == [7, 9]
+    assert state.released == 2
+
+
 def test_hanging_driver_does_not_hold_read_up(
     open_camera: Callable[[], WebcamSource], state: FaultState
 ) -> None:
