@@ -23,7 +23,6 @@ from reenact.errors import ReenactError
 
 EXIT_BUG: Final = 1
 EXIT_MISTAKE: Final = 2
-EXIT_INTERRUPTED: Final = 130
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -45,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"reenact: {error}", file=sys.stderr)
         return EXIT_MISTAKE
     except KeyboardInterrupt:
-        return EXIT_INTERRUPTED
+        return commands.EXIT_INTERRUPTED
     except BrokenPipeError:
         # Whoever read our output has gone, as `head` does; nothing may be written at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

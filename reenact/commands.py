@@ -5,19 +5,28 @@ Whatever is heavy is imported where it is used, so that `reenact --help` answers
 
 from __future__ import annotations
 
-import contextlib
+import os
 import signal
 import sys
+import threading
 from argparse import Namespace
-from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from types import FrameType
+from typing import TYPE_CHECKING, Any, Final
+
+from typing_extensions import Self
 
 from reenact.errors import PluginError, TargetError
 
 if TYPE_CHECKING:
     from reenact.session import Session
     from reenact.stats import Stats
+
+EXIT_INTERRUPTED: Final = 130
+
+_INTERRUPTIONS: Final = (signal.SIGINT, signal.SIGTERM)
+_HANGS_S: Final = 5.0
+"""An output that takes longer to finish is given up."""
 
 _TICK_S: Final = 0.1
 """How often keys and the progress line are looked after."""
@@ -35,7 +44,7 @@ def live(arguments: Namespace) -> int:
     if arguments.target is None:
         raise TargetError(
             "Choose whose face to show with --target NAME; "
-            "make one with `reenact target create NAME --from PHOTO`."
+            "make one with `reenact target create NAME --from PHOTO`, or try `astronaut`."
         )
     if arguments.report is not None:
         check_writable(arguments.report)
@@ -43,44 +52,54 @@ def live(arguments: Namespace) -> int:
     with quiet_native_libraries():
         target = open_target(arguments.target, settings.renderer.size)
         session = Session.open(settings, arguments.source, target, sinks)
-    with _closing(session):
-        with quiet_native_libraries():
-            session.start()
+    interruption = _Interruption()
+    with interruption, session:
+        control = threading.Thread(target=_control, args=(session, interruption), daemon=True)
+        control.start()
         try:
-            _follow(session)
+            session.run()
         finally:
+            control.join()
             # Ctrl-C is how a live run ends, so its figures are told then, too.
-            session.stop()
             stats = session.stats()
             if arguments.report is not None:
                 write_json(arguments.report, stats.report())
-            print(_summary(stats, sinks), file=sys.stderr)
+            if stats.frames_in:
+                print(_summary(stats, sinks), file=sys.stderr)
+        if interruption.came:
+            raise KeyboardInterrupt
     return 0
 
 
 def target_create(arguments: Namespace) -> int:
     """Make a target from pictures or videos."""
-    from reenact.targets import TargetStore
+    from reenact.targets import TargetStore, confirm_consent, create_target, still_tracker
     from reenact.terminal import quiet_native_libraries
 
-    consent = _consent(arguments.yes)
+    store = TargetStore()
+    store.check_free(arguments.name)
+    notes = {"consent": confirm_consent(arguments.name, arguments.yes)}
     with quiet_native_libraries():
-        target = TargetStore().create(arguments.name, arguments.sources, consent=consent)
+        tracker = still_tracker()
+        try:
+            target = create_target(arguments.name, arguments.sources, tracker, metadata=notes)
+        finally:
+            tracker.close()
+    store.create(target)
     count = len(target.references)
-    print(f"{target.name} is ready: {count} reference picture{'s' if count != 1 else ''}.")
+    print(f"{target.name} is ready, with {count} picture{'s' if count != 1 else ''} to draw from.")
     print(f"Try it: reenact live --source webcam:0 --target {target.name} --sink window")
     return 0
 
 
 def target_list(arguments: Namespace) -> int:
-    """List the stored targets."""
-    from reenact.targets import TargetStore
+    """List the stored and the built-in targets."""
+    from reenact.targets import BUILT_IN, TargetStore
 
-    names = TargetStore().list()
-    if not names:
-        print("There are no targets yet; make one with `reenact target create NAME --from PHOTO`.")
-    for name in names:
+    for name in TargetStore().list():
         print(name)
+    for name in BUILT_IN:
+        print(f"{name}  (built in)")
     return 0
 
 
@@ -96,8 +115,8 @@ def target_export(arguments: Namespace) -> int:
     """Write a target to one file."""
     from reenact.targets import TargetStore
 
-    TargetStore().export(arguments.name, arguments.file)
-    print(f"{arguments.name} is in {arguments.file}.")
+    path = TargetStore().export_file(arguments.name, arguments.file)
+    print(f"{arguments.name} is in {path}.")
     return 0
 
 
@@ -105,7 +124,7 @@ def target_import(arguments: Namespace) -> int:
     """Store a target from one file."""
     from reenact.targets import TargetStore
 
-    name = TargetStore().import_(arguments.file, arguments.name)
+    name = TargetStore().import_file(arguments.file, arguments.name)
     print(f"{name} is ready.")
     return 0
 
@@ -121,9 +140,14 @@ def target_remove(arguments: Namespace) -> int:
 
 def demo(arguments: Namespace) -> int:
     """Run the whole path on the shipped material."""
+    from reenact.config import Settings
     from reenact.demo import run_demo
+    from reenact.terminal import quiet_native_libraries
 
-    run_demo(arguments.out)
+    with quiet_native_libraries():
+        stats = run_demo(arguments.out, Settings())
+    print(_summary(stats, []))
+    print(f"The actor and the target, side by side: {arguments.out}")
     return 0
 
 
@@ -159,8 +183,10 @@ def evaluate(arguments: Namespace) -> int:
 def bench(arguments: Namespace) -> int:
     """Measure speed."""
     from reenact.benchmark import bench as run_bench
+    from reenact.terminal import quiet_native_libraries
 
-    run_bench(arguments.device, arguments.size or [256], arguments.json)
+    with quiet_native_libraries():
+        run_bench(arguments.device, arguments.size or [256], arguments.json)
     return 0
 
 
@@ -204,25 +230,31 @@ def doctor(arguments: Namespace) -> int:
     return 0
 
 
-@contextlib.contextmanager
-def _closing(session: Session) -> Iterator[None]:
-    """Close the session at the end; a second Ctrl-C does not cut the closing short."""
-    try:
-        yield
-    finally:
-        before = {number: signal.signal(number, signal.SIG_IGN) for number in _INTERRUPTIONS}
-        try:
-            session.close()
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
+class _Interruption:
+    """Notes Ctrl-C and a polite kill while its context is open, instead of raising.
+
+    A handler that took locks, or an exception in the middle of a write, could hang the program
+    or harm the file. `came` is a plain attribute for that reason.
+    """
+
+    def __init__(self) -> None:
+        self.came = False
+        self._before: list[Any] = []
+
+    def __enter__(self) -> Self:
+        self._before = [signal.signal(number, self._note) for number in _INTERRUPTIONS]
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in zip(_INTERRUPTIONS, self._before, strict=True):
+            signal.signal(number, handler)
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        self.came = True
 
 
-_INTERRUPTIONS: Final = (signal.SIGINT, signal.SIGTERM)
-
-
-def _follow(session: Session) -> None:
-    """Wait for the session's end; show progress of a file, act on keys."""
+def _control(session: Session, interruption: _Interruption) -> None:
+    """Until the session ends: stop it when asked, act on keys, show a file's progress."""
     from tqdm import tqdm
 
     from reenact.terminal import Keys
@@ -235,13 +267,16 @@ def _follow(session: Session) -> None:
     ):
         if keys.active and session.source.live:
             print("n: this is my neutral face   p: figures   q: quit", file=sys.stderr)
-        while not session.wait(_TICK_S):
+        while not session.ended(_TICK_S):
             if show:
                 bar.update(session.stats().frames_out - bar.n)
             key = keys.pressed()
-            if key == "q":
-                return
-            if key == "n":
+            if interruption.came or key == "q":
+                session.stop()
+                if not session.ended(_HANGS_S):
+                    print("reenact: an output does not answer.", file=sys.stderr)
+                    os._exit(EXIT_INTERRUPTED)
+            elif key == "n":
                 session.set_neutral()
                 bar.write("Your face as it is now is taken as neutral.", file=sys.stderr)
             elif key == "p":
@@ -265,15 +300,3 @@ def _summary(stats: Stats, sinks: list[str]) -> str:
     files = [text.partition(":")[2] for text in sinks if text.startswith("file:")]
     where = f"\n{', '.join(str(Path(file)) for file in files)}" if files else ""
     return "; ".join(parts) + "." + where
-
-
-def _consent(given: bool) -> str:
-    """Return what to note about the right to use the face; ask once, in a terminal."""
-    if given:
-        return "confirmed on the command line"
-    if sys.stdin is None or not sys.stdin.isatty():
-        return "not asked: no terminal"
-    answer = input("Is this your own face, or do you have the person's permission? [y/N] ")
-    if answer.strip().lower() not in {"y", "yes"}:
-        raise TargetError("No target was made. Use a face that you have the right to use.")
-    return "confirmed in the terminal"

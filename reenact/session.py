@@ -83,10 +83,11 @@ class _Captured:
 
 
 class Session:
-    """One run from a source to sinks. Made by `open`; started by `start`; ended by `close`.
+    """One run from a source to sinks. Made by `open`; run by `run`, or by `start` and `wait`.
 
-    `start`, `wait`, `close` belong to one thread; `stop`, `stats`, `update`, `set_neutral` may be
-    called from any. A context manager: leaving it closes.
+    `run`, `start` and `close` belong to one thread; `wait`, `ended`, `stop`, `stats`, `update`
+    and `set_neutral` may be called from any. None of them from a signal handler. A context manager:
+    leaving it closes.
 
     Attributes:
         settings: the settings of the run; change those marked live with `update`.
@@ -109,8 +110,7 @@ class Session:
             settings: the settings of the run.
             source: an open source.
             reenactor: its `step` and `idle` are called from the work thread only.
-            output: sinks that are not open yet; they are opened, written and closed by the emit
-                thread.
+            output: sinks that are not open yet; one thread opens, writes and closes them.
             recorder: collects the figures; its timer should be the reenactor's.
             device: what the renderer runs on, for the statistics; None: what the settings come
                 to on this machine.
@@ -167,24 +167,25 @@ class Session:
             undo.pop_all()
         return session
 
+    def run(self) -> None:
+        """Run to the end, and write from the calling thread: some windows demand the main one.
+
+        Raises:
+            BaseException: the first one that was raised in any thread.
+        """
+        self._guard(self._emit)
+        self.wait()
+
     def start(self) -> None:
-        """Open the sinks and start the threads.
+        """Open the sinks and run in the background.
 
         Raises:
             SinkError: the sinks could not be opened.
         """
-        self._threads = {
-            body: threading.Thread(
-                target=self._guard, args=(body,), name=f"reenact{body.__name__}", daemon=True
-            )
-            for body in (self._emit, self._work, self._capture)
-        }
-        self._threads[self._emit].start()
+        self._start(self._emit)
         self._opened.wait()
         if self._first_error is not None:
             self.wait()
-        self._threads[self._work].start()
-        self._threads[self._capture].start()
 
     def wait(self, timeout_s: float | None = None) -> bool:
         """Wait for the end; return whether it has come.
@@ -192,10 +193,14 @@ class Session:
         Raises:
             BaseException: the first one that was raised in any thread.
         """
-        ended = self._ended.wait(timeout_s)
+        ended = self.ended(timeout_s)
         if ended and self._first_error is not None:
             raise self._first_error
         return ended
+
+    def ended(self, timeout_s: float | None = None) -> bool:
+        """Wait for the end as `wait` does, but raise nothing."""
+        return self._ended.wait(timeout_s)
 
     def stop(self) -> None:
         """Ask all threads to end now; files are finished. Any thread may call."""
@@ -210,11 +215,11 @@ class Session:
         """Stop, wait up to about a second for the threads, and release every part."""
         self.stop()
         deadline_s = time.monotonic() + CLOSE_S
-        for body in (self._emit, self._work, self._capture):
+        for body in (self._emit, self._work):
             self._join(body, deadline_s - time.monotonic())
-        # A source may still be blocked in a read: closing it is what wakes it.
+        # The capture thread may be blocked in a read: closing the source is what wakes it.
         self.source.close()
-        self._join(self._capture, _RETRY_S)
+        self._join(self._capture, deadline_s - time.monotonic())
         if self._join(self._emit, 0.0):
             self._output.close()
         if self._join(self._work, 0.0):
@@ -264,10 +269,16 @@ class Session:
             problem = error.errors()[0]
             raise ConfigError(f"{section}.{key}: {problem['msg']} (given: {value!r}).") from error
 
+    def _start(self, body: Callable[[], None]) -> None:
+        name = f"reenact{body.__name__}"
+        thread = threading.Thread(target=self._guard, args=(body,), name=name, daemon=True)
+        self._threads[body] = thread
+        thread.start()
+
     def _join(self, body: Callable[[], None], timeout_s: float) -> bool:
         """Wait for a thread; return whether it has ended or never ran."""
         thread = self._threads.get(body)
-        if thread is None or thread.ident is None:
+        if thread is None:
             return True
         thread.join(max(0.0, timeout_s))
         return not thread.is_alive()
@@ -401,6 +412,8 @@ class Session:
         fps = self.settings.output.fps if live else self.source.fps
         try:
             self._output.open(self._reenactor.size, fps)
+            self._start(self._work)
+            self._start(self._capture)
             self._opened.set()
             if live:
                 emitter.emit_live(fps)
