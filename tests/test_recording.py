@@ -38,7 +38,8 @@ def read(path: Path) -> tuple[list[float], list[Image]]:
         for frame in container.decode(video=0):
             assert frame.time is not None
             times.append(frame.time)
-            rgb = frame.reformat(format="rgb24", src_colorspace="ITU709", src_color_range="MPEG")
+            # PyAV 14 uses no colour space at all where the two are one.
+            rgb = frame.reformat(format="rgb24", src_colorspace="ITU709", dst_colorspace="ITU601")
             pictures.append(rgb.to_ndarray().astype(np.uint8))
     return times, pictures
 
