@@ -185,7 +185,8 @@ class Source(Device, Protocol):
         """Return the next frame, or None when the source has ended.
 
         A live source blocks until there is a new frame. Raises SourceError when the device
-        fails (unplugged, busy, frozen, black); the session then reopens it.
+        fails (unplugged, busy, frozen); the session then goes on with the target at rest and
+        reads again.
         """
 
 

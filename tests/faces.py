@@ -1,0 +1,64 @@
+"""Real faces that need no folder of clips: the public-domain portrait of scikit-image."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+
+from reenact.config import TrackingSettings
+from reenact.geometry import crop_image, crop_transform, invert_affine, transform_points
+from reenact.pipeline import still_expression
+from reenact.tracking import MediaPipeTracker
+from reenact.types import Array, Drive, Frame, Image, Landmarks, Target
+
+
+@lru_cache(maxsize=1)
+def portrait() -> Image:
+    """The astronaut, (512, 512, 3) RGB."""
+    from skimage import data
+
+    image: Image = data.astronaut()
+    return image
+
+
+@lru_cache(maxsize=1)
+def portrait_landmarks() -> Landmarks:
+    """Her landmarks, as the real tracker finds them."""
+    tracker = MediaPipeTracker(TrackingSettings(), static=True)
+    try:
+        found = tracker.track(Frame(portrait(), 0.0, 0))
+    finally:
+        tracker.close()
+    assert found is not None
+    return found
+
+
+def portrait_target(size_px: int = 256) -> Target:
+    """A target made of the portrait without the target store."""
+    points = portrait_landmarks().points
+    affine = crop_transform(points, size_px)
+    neutral = transform_points(points, affine)
+    return Target(
+        name="portrait",
+        references=crop_image(portrait(), affine, size_px)[None],
+        landmarks=neutral[None],
+        neutral=neutral,
+        plate=portrait(),
+        crop_to_plate=invert_affine(affine),
+    )
+
+
+def drive(landmarks: Array, time_s: float = 0.0, dt_s: float = 0.04) -> Drive:
+    """A drive by landmarks alone."""
+    emotion = np.zeros(8, np.float32)
+    return Drive(landmarks, still_expression(), emotion, 1.0, None, time_s, dt_s)
+
+
+def opened_mouth(points: Array, gap_px: float) -> Array:
+    """Move the lower lip's and chin's landmarks down."""
+    moved = points.copy()
+    lip = [87, 14, 317, 88, 178, 402, 318, 95, 324, 17, 84, 314, 181, 405, 91, 321, 146, 375]
+    chin = [152, 148, 377, 176, 400, 149, 378, 175, 199, 200, 18, 83, 313, 182, 406]
+    moved[lip + chin, 1] += np.float32(gap_px)
+    return moved

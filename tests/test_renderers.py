@@ -1,0 +1,156 @@
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from faces import drive, opened_mouth, portrait_target
+
+from reenact import registry
+from reenact.config import RendererSettings
+from reenact.errors import ModelError
+from reenact.models.files import save_model
+from reenact.models.warp_unet import WarpUNet
+from reenact.renderers import WarpUNetRenderer, reference_distances
+from reenact.types import Image, Renderer, Target
+
+
+def opened(name: str, target: Target, **settings: object) -> Renderer:
+    renderer: Renderer = registry.load("renderers", name).build(
+        RendererSettings.model_validate({"name": name, **settings})
+    )
+    renderer.prepare(target)
+    return renderer
+
+
+def difference(first: Image, second: Image) -> float:
+    return float(np.abs(first.astype(np.float32) - second).mean())
+
+
+def test_copy_gives_the_reference_and_not_its_memory() -> None:
+    target = portrait_target()
+    renderer = opened("copy", target)
+    picture = renderer.render(drive(target.neutral))
+    np.testing.assert_array_equal(picture, target.references[0])
+    picture[:] = 0
+    np.testing.assert_array_equal(renderer.render(drive(target.neutral)), target.references[0])
+
+
+def test_warp_at_rest_is_the_reference() -> None:
+    target = portrait_target()
+    picture = opened("warp", target).render(drive(target.neutral))
+    assert difference(picture, target.references[0]) < 0.1
+
+
+def test_warp_opens_the_mouth_and_leaves_the_border() -> None:
+    target = portrait_target()
+    picture = opened("warp", target).render(drive(opened_mouth(target.neutral, 14)))
+    moved = np.abs(picture.astype(int) - target.references[0]).mean(axis=2)
+    x, y = np.round(target.neutral[17, :2]).astype(int)
+    assert moved[y - 6 : y + 20, x - 20 : x + 20].mean() > 8
+    assert moved[0].max() == 0
+    assert moved[:, -1].max() == 0
+
+
+def test_warp_unet_at_rest_is_near_the_reference() -> None:
+    target = portrait_target()
+    picture = opened("warp_unet", target).render(drive(target.neutral))
+    assert picture.shape == (256, 256, 3)
+    assert picture.dtype == np.uint8
+    assert difference(picture, target.references[0]) < 8
+
+
+def test_warp_unet_follows_the_landmarks() -> None:
+    target = portrait_target()
+    renderer = opened("warp_unet", target)
+    at_rest = renderer.render(drive(target.neutral)).astype(int)
+    acted = renderer.render(drive(opened_mouth(target.neutral, 14)))
+    moved = np.abs(acted - at_rest).mean(axis=2)
+    x, y = np.round(target.neutral[17, :2]).astype(int)
+    around_mouth = moved[y - 10 : y + 25, x - 25 : x + 25].mean()
+    assert around_mouth > 8
+    assert around_mouth > 4 * moved[:40].mean()
+
+
+def test_torch_and_openvino_draw_the_same() -> None:
+    target = portrait_target()
+    acted = drive(opened_mouth(target.neutral, 10))
+    by_torch = opened("warp_unet", target, engine="torch").render(acted)
+    by_openvino = opened("warp_unet", target, engine="openvino").render(acted)
+    error = np.mean((by_torch.astype(np.float32) - by_openvino) ** 2)
+    assert 10 * np.log10(255**2 / max(float(error), 1e-9)) > 40
+
+
+def test_render_depends_on_nothing_but_the_drive() -> None:
+    target = portrait_target()
+    renderer = opened("warp_unet", target)
+    first = renderer.render(drive(target.neutral))
+    renderer.render(drive(opened_mouth(target.neutral, 14)))
+    np.testing.assert_array_equal(renderer.render(drive(target.neutral)), first)
+
+
+def two_references() -> Target:
+    """The portrait, and the portrait with its mouth opened by the mesh."""
+    target = portrait_target()
+    points = opened_mouth(target.neutral, 16)
+    second = opened("warp", target).render(drive(points))
+    return dataclasses.replace(
+        target,
+        references=np.stack([target.references[0], second]),
+        landmarks=np.stack([target.neutral, points]),
+    )
+
+
+def test_the_nearest_reference_is_faded_to() -> None:
+    target = two_references()
+    distances = reference_distances(target.landmarks, target.landmarks[1])
+    assert distances[1] < 1e-6 < distances[0]
+    renderer = opened("warp_unet", target)
+    assert isinstance(renderer, WarpUNetRenderer)
+    open_mouth = drive(target.landmarks[1], dt_s=0.04)
+    start = renderer.render(open_mouth)
+    pictures = [renderer.render(open_mouth) for _ in range(6)]
+    np.testing.assert_array_equal(pictures[-1], pictures[-2])  # the fade has ended
+    assert difference(start, pictures[-1]) > difference(pictures[1], pictures[-1])
+    largest = max(difference(a, b) for a, b in zip([start, *pictures], pictures, strict=False))
+    assert largest < 0.7 * difference(start, pictures[-1]) + 0.5  # no hard cut
+
+
+def test_other_weights_are_checked(tmp_path: Path) -> None:
+    target = portrait_target()
+    with pytest.raises(ModelError, match="no model file"):
+        opened("warp_unet", target, weights=str(tmp_path / "none.safetensors"))
+    damaged = tmp_path / "damaged.safetensors"
+    damaged.write_bytes(b"\x00" * 64)
+    with pytest.raises(ModelError, match="damaged"):
+        opened("warp_unet", target, weights=str(damaged))
+    other = tmp_path / "other.safetensors"
+    save_model(other, {"a": torch.zeros(3)}, {"architecture": "landmark_fusion"})
+    with pytest.raises(ModelError, match="landmark_fusion"):
+        opened("warp_unet", target, weights=str(other))
+    short = tmp_path / "short.safetensors"
+    state = WarpUNet().state_dict()
+    state.pop("flow_head.bias")
+    save_model(short, state, {"architecture": "warp_unet"})
+    with pytest.raises(ModelError, match=r"flow_head\.bias"):
+        opened("warp_unet", target, weights=str(short))
+
+
+def test_cuda_is_refused_where_there_is_none() -> None:
+    if torch.cuda.is_available():
+        pytest.skip("there is a GPU")
+    with pytest.raises(ModelError, match="torch sees no GPU"):
+        opened("warp_unet", portrait_target(), device="cuda")
+
+
+def test_an_untrained_network_returns_the_warp() -> None:
+    """Both heads start at zero: the first picture of a training is the mesh's warp."""
+    network = WarpUNet().eval()
+    reference = torch.rand(1, 3, 64, 64) * 2 - 1
+    maps = torch.zeros(1, 9, 32, 32)
+    with torch.no_grad():
+        picture, warped = network(reference, network.encode(reference), maps)
+    torch.testing.assert_close(picture, warped)
+    torch.testing.assert_close(warped, reference, atol=1e-4, rtol=0)

@@ -1,0 +1,129 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+from faces import portrait, portrait_landmarks
+
+from reenact.config import TrackingSettings
+from reenact.errors import ModelError
+from reenact.geometry import face_box
+from reenact.tracking import MediaPipeTracker
+from reenact.types import Frame, Image
+
+
+@pytest.fixture
+def still_tracker() -> Iterator[MediaPipeTracker]:
+    tracker = MediaPipeTracker(TrackingSettings(), static=True)
+    yield tracker
+    tracker.close()
+
+
+def two_faces() -> Image:
+    """The portrait twice: small on the left, large on the right."""
+    import cv2
+
+    small = cv2.resize(portrait()[:256, 96:352], (300, 300), interpolation=cv2.INTER_CUBIC)
+    large = cv2.resize(portrait()[:256, 96:352], (420, 420), interpolation=cv2.INTER_CUBIC)
+    canvas = np.full((420, 760, 3), 127, np.uint8)
+    canvas[60:360, 20:320] = small
+    canvas[:, 330:750] = large
+    return canvas
+
+
+def test_portrait_has_478_landmarks_on_the_face() -> None:
+    found = portrait_landmarks()
+    assert found.points.shape == (478, 3)
+    assert found.points.dtype == np.float32
+    left, top, right, bottom = face_box(found.points)
+    assert 165 < left < 195
+    assert 55 < top < 85
+    assert 255 < right < 285
+    assert 165 < bottom < 190
+    assert found.points[33, 0] < found.points[1, 0] < found.points[263, 0]
+
+
+def test_a_picture_without_a_face_gives_none(still_tracker: MediaPipeTracker) -> None:
+    noise = np.random.default_rng(0).integers(0, 255, (240, 320, 3)).astype(np.uint8)
+    assert still_tracker.track(Frame(noise, 0.0, 0)) is None
+    assert still_tracker.faces_seen == 0
+
+
+@pytest.mark.parametrize(
+    ("rule", "side"), [("largest", "right"), ("0", "left"), ("1", "right"), ("9", "right")]
+)
+def test_which_of_two_faces(rule: str, side: str) -> None:
+    tracker = MediaPipeTracker(TrackingSettings(face=rule), static=True)
+    found = tracker.track(Frame(two_faces(), 0.0, 0))
+    seen = tracker.faces_seen
+    tracker.close()
+    assert found is not None
+    assert seen == 2
+    assert (found.points[:, 0].mean() < 320) == (side == "left")
+
+
+def test_centre_is_the_face_nearest_to_the_middle() -> None:
+    canvas = np.full((420, 1100, 3), 127, np.uint8)
+    canvas[:, 340:1100] = two_faces()
+    tracker = MediaPipeTracker(TrackingSettings(face="centre"), static=True)
+    found = tracker.track(Frame(canvas, 0.0, 0))
+    tracker.close()
+    assert found is not None
+    assert found.points[:, 0].mean() < 660
+
+
+def test_sizes_from_160_to_4k(still_tracker: MediaPipeTracker) -> None:
+    import cv2
+
+    face = portrait()[:256, 96:352]
+    for size in ((160, 120), (3840, 2160)):
+        picture = np.full((size[1], size[0], 3), 90, np.uint8)
+        picture[:, : size[1]] = cv2.resize(face, (size[1], size[1]))
+        found = still_tracker.track(Frame(picture, 0.0, 0))
+        assert found is not None
+        assert found.size == size
+        assert 0 < found.points[1, 0] < size[1]
+
+
+def test_a_missing_or_wrong_model_file_is_told(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="names no file"):
+        MediaPipeTracker(TrackingSettings(model=str(tmp_path / "none.task")))
+    wrong = tmp_path / "wrong.task"
+    wrong.write_bytes(b"no model")
+    with pytest.raises(ModelError, match="not a face_landmarker"):
+        MediaPipeTracker(TrackingSettings(model=str(wrong)))
+
+
+@pytest.mark.faces
+def test_loss_and_refinding_on_a_real_clip(faces_dir: Path) -> None:
+    """The clip shows a face, then, after a cut, none at all."""
+    tracker = MediaPipeTracker(TrackingSettings())
+    found = []
+    with av.open(str(faces_dir / "raw" / "webcam_face_noface.mov")) as container:
+        for index, picture in enumerate(container.decode(video=0)):
+            image = np.ascontiguousarray(picture.to_ndarray(format="rgb24"))
+            found.append(tracker.track(Frame(image, index / 30, index)) is not None)
+        first = next(iter(av.open(container.name).decode(video=0))).to_ndarray(format="rgb24")
+    assert all(found[:20])
+    assert not any(found[-20:])
+    again = tracker.track(Frame(np.ascontiguousarray(first), 99.0, 999))
+    tracker.close()
+    assert again is not None
+
+
+@pytest.mark.faces
+def test_landmarks_agree_with_those_of_the_data(faces_dir: Path) -> None:
+    stored = np.load(faces_dir / "val" / "v024__01.npz")["landmarks"].astype(np.float32)
+    tracker = MediaPipeTracker(TrackingSettings(), static=True)
+    with av.open(str(faces_dir / "val" / "v024__01.mp4")) as container:
+        for index, picture in enumerate(container.decode(video=0)):
+            if index % 60 == 0:
+                image = np.ascontiguousarray(picture.to_ndarray(format="rgb24"))
+                found = tracker.track(Frame(image, index / 25, index))
+                assert found is not None
+                distance = np.linalg.norm((found.points - stored[index])[:, :2], axis=1)
+                assert distance.mean() < 2.5
+    tracker.close()
