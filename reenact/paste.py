@@ -16,20 +16,27 @@ from numpy.typing import NDArray
 
 from reenact.types import Array, Image, Target
 
-FEATHER_SHARE: Final = 0.1
+_FEATHER_SHARE: Final = 0.13
 """Width of the soft edge, as a share of the crop's side."""
+
+_TOP_STEEPNESS: Final = 2.0
+"""The edge at the top is so much narrower: hair rises into it with the head."""
+
+_CORNER_SHARE: Final = 0.35
+"""Radius of the rounded corners, as a share of the crop's side: shoulders, which the plate shows
+at rest, reach into them, and a nodding head hardly does."""
 
 _RING_SHARE: Final = 0.2
 """Width of the border ring whose colours are compared, as a share of the crop's side."""
 
-_INSIDE_WEIGHT: Final = 0.02
+_INSIDE_WEIGHT: Final = 0.005
 """What the middle of the crop counts in the colour comparison, against 1 on the ring."""
 
 _FIELD_SIDE: Final = 32
 """Cells a side in which the colour difference is smoothed."""
 
 _MAX_CORRECTION: Final = 32.0
-"""Colour is shifted by at most so many levels of 255; more would be no colour cast."""
+"""A difference of more levels than this is no colour cast, but something that moved."""
 
 _ALIGNED_PX: Final = 0.02
 """A box this near to whole pixels is left where it is."""
@@ -48,14 +55,15 @@ class Paster:
             this name may be changed between frames.
 
     Attributes:
+        plate: uint8 (H, W, 3) RGB, the scaled plate; do not write into it.
         size: (width, height) px of the pictures that come out, both even.
         box: (left, top, right, bottom) px of that picture which the crop covers.
     """
 
     def __init__(self, target: Target, max_side: int = 1280, match_colour: bool = True) -> None:
         self.match_colour = match_colour
-        self._plate, left, top, self._side = _aligned_plate(target, max_side)
-        height, width = self._plate.shape[:2]
+        self.plate, left, top, self._side = _aligned_plate(target, max_side)
+        height, width = self.plate.shape[:2]
         self.size = (width, height)
         self.box = (
             min(max(left, 0), width),
@@ -65,13 +73,13 @@ class Paster:
         )
         x0, y0, x1, y1 = self.box
         self._cut = (slice(y0 - top, y1 - top), slice(x0 - left, x1 - left))
-        weight = np.outer(
-            _edge_weight(self._side, top, height), _edge_weight(self._side, left, width)
+        weight = _soft_mask(
+            _depth(self._side, left, width)[self._cut[1]],
+            _depth(self._side, top, height, _TOP_STEEPNESS)[self._cut[0]],
+            self._side,
         )
-        self._weight = np.ascontiguousarray(
-            np.repeat(weight[self._cut][..., None], 3, axis=2), dtype=np.float32
-        )
-        self._kept: Array = self._plate[y0:y1, x0:x1] * (np.float32(1) - self._weight)
+        self._weight = np.ascontiguousarray(np.repeat(weight[..., None], 3, axis=2))
+        self._kept: Array = self.plate[y0:y1, x0:x1] * (np.float32(1) - self._weight)
         self._kept_and_matched = self._kept
 
     def prepare(self, rest_crop: Image) -> None:
@@ -87,7 +95,7 @@ class Paster:
         x0, y0, x1, y1 = self.box
         if x0 == x1 or y0 == y1:
             return
-        plate = self._plate[y0:y1, x0:x1].astype(np.float32)
+        plate = self.plate[y0:y1, x0:x1].astype(np.float32)
         field = _low_frequencies(plate - self._resized(rest_crop)[self._cut], self._ring())
         self._kept_and_matched = self._kept + field * self._weight
 
@@ -100,7 +108,7 @@ class Paster:
         Returns:
             uint8 (H, W, 3) RGB of `size`, contiguous, a new array each time.
         """
-        result = self._plate.copy()
+        result = self.plate.copy()
         x0, y0, x1, y1 = self.box
         if x0 == x1 or y0 == y1:
             return result
@@ -192,24 +200,30 @@ def _resampled(plate: Image, affine: Array, size: tuple[int, int]) -> Image:
     return np.asarray(result, dtype=np.uint8)
 
 
-def _edge_weight(side: int, start: int, length: int) -> Array:
-    """Return (side,) weights of the crop along one axis: soft at its ends, 1 in between.
+def _depth(side: int, start: int, length: int, steepness: float = 1.0) -> Array:
+    """Return (side,) px from each place of the crop to its nearer end along one axis.
 
-    An end that reaches or leaves the plate (0 to `length`) needs no softness: nothing of the
-    plate lies beside it.
+    Distances from the first end are multiplied by the steepness.
+
+    An end that reaches or leaves the plate (0 to `length`) does not count: nothing of the plate
+    lies beside it, so it needs no softness.
     """
-    width = max(1.0, side * FEATHER_SHARE)
     place = np.arange(side, dtype=np.float32) + 0.5
-    weight = np.ones(side, np.float32)
+    depth = np.full(side, np.inf, np.float32)
     if start > 0:
-        weight *= _smooth_step(place / width)
+        depth = np.minimum(depth, place * np.float32(steepness))
     if start + side < length:
-        weight *= _smooth_step((side - place) / width)
-    return weight
+        depth = np.minimum(depth, side - place)
+    return depth
 
 
-def _smooth_step(x: Array) -> Array:
-    x = np.clip(x, 0, 1)
+def _soft_mask(depth_x: Array, depth_y: Array, side: int) -> Array:
+    """Return (h, w) weights of the crop: a rectangle with round corners, soft inward."""
+    radius = _CORNER_SHARE * side
+    beside = np.hypot(
+        np.maximum(radius - depth_x, 0)[None, :], np.maximum(radius - depth_y, 0)[:, None]
+    )
+    x = np.clip((radius - beside) / max(1.0, _FEATHER_SHARE * side), 0, 1)
     return np.asarray(x * x * (3 - 2 * x), dtype=np.float32)
 
 
@@ -219,12 +233,12 @@ def _low_frequencies(difference: Array, weight: Array) -> Array:
     Normalised convolution (Knutsson and Westin 1993) in a few cells a side.
     """
     height, width = weight.shape
+    difference = np.clip(difference, -_MAX_CORRECTION, _MAX_CORRECTION)
     cells = (min(_FIELD_SIDE, width), min(_FIELD_SIDE, height))
     counted = cv2.resize(weight, cells, interpolation=cv2.INTER_AREA)
     summed = cv2.resize(difference * weight[..., None], cells, interpolation=cv2.INTER_AREA)
     sigma = max(cells) / 8
     mean = _blurred(np.asarray(summed), sigma) / _blurred(np.asarray(counted), sigma)[..., None]
-    mean = np.clip(mean, -_MAX_CORRECTION, _MAX_CORRECTION)
     field = cv2.resize(mean, (width, height), interpolation=cv2.INTER_LINEAR)
     return np.asarray(field, dtype=np.float32).reshape(height, width, 3)
 

@@ -1,0 +1,88 @@
+"""Faces and targets for tests, made from the one portrait that comes with scikit-image."""
+
+from __future__ import annotations
+
+import struct
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from reenact.geometry import canonical_face
+from reenact.types import Array, Image, Target
+
+
+def astronaut() -> Image:
+    """Return Eileen Collins, photographed by NASA: 512 x 512 px, the face about 100 px high."""
+    from skimage import data
+
+    image: Image = data.astronaut()  # type: ignore[no-untyped-call]  # scikit-image has no types
+    return image
+
+
+def on_canvas(image: Image, size: tuple[int, int], corner: tuple[int, int]) -> Image:
+    """Lay a picture onto a grey one of (width, height) px, its top left at (x, y)."""
+    canvas = np.full((size[1], size[0], 3), 110, np.uint8)
+    x, y = corner
+    canvas[y : y + image.shape[0], x : x + image.shape[1]] = image
+    return canvas
+
+
+def turned(image: Image, degrees: float, middle: tuple[float, float] = (224, 116)) -> Image:
+    """Turn a picture about the astronaut's face, edges repeated."""
+    affine = cv2.getRotationMatrix2D(middle, degrees, 1.0)
+    size = (image.shape[1], image.shape[0])
+    return np.asarray(
+        cv2.warpAffine(image, affine, size, borderMode=cv2.BORDER_REPLICATE), np.uint8
+    )
+
+
+def write_jpeg(path: Path, image: Image, exif_orientation: int | None = None) -> Path:
+    """Store an RGB picture, with an EXIF orientation where one is given."""
+    bgr = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
+    jpeg = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, 95])[1].tobytes()
+    if exif_orientation is not None:
+        entry = struct.pack("<HHII", 0x0112, 3, 1, exif_orientation)
+        exif = b"Exif\0\0II*\0" + struct.pack("<IH", 8, 1) + entry + bytes(4)
+        jpeg = jpeg[:2] + b"\xff\xe1" + struct.pack(">H", len(exif) + 2) + exif + jpeg[2:]
+    path.write_bytes(jpeg)
+    return path
+
+
+def smooth_picture(size: tuple[int, int], seed: int = 0) -> Image:
+    """Return a soft pattern of (width, height) px, levels 40 to 215."""
+    coarse = np.random.default_rng(seed).uniform(40, 215, (8, 12, 3)).astype(np.float32)
+    resized = cv2.resize(coarse, size, interpolation=cv2.INTER_CUBIC)
+    return np.asarray(np.clip(resized, 40, 215), dtype=np.uint8)
+
+
+def box_target(
+    plate: Image,
+    left: float,
+    top: float,
+    side: float,
+    *,
+    crop_px: int = 256,
+    name: str = "somebody",
+) -> Target:
+    """Return a target whose crop covers a square of the plate; edges in px of the plate."""
+    scale = side / crop_px
+    shift = (scale - 1) / 2
+    crop_to_plate = np.array([[scale, 0, left + shift], [0, scale, top + shift]], np.float32)
+    crop = cv2.warpAffine(
+        plate,
+        crop_to_plate,
+        (crop_px, crop_px),
+        flags=cv2.INTER_AREA | cv2.WARP_INVERSE_MAP,
+        borderMode=cv2.BORDER_REPLICATE,
+    )
+    face: Array = canonical_face() * np.float32(crop_px / 5) + np.float32(crop_px / 2)
+    return Target(
+        name=name,
+        references=np.asarray(crop, dtype=np.uint8)[None],
+        landmarks=face[None],
+        neutral=face,
+        plate=plate,
+        crop_to_plate=crop_to_plate,
+        metadata={"consent": "generated"},
+    )

@@ -1,0 +1,111 @@
+from __future__ import annotations
+
+import io
+import logging
+from pathlib import Path
+
+import numpy as np
+import pytest
+from portraits import astronaut, box_target, smooth_picture, write_jpeg
+
+from reenact.errors import SourceError, TargetError
+from reenact.target_store import TargetStore
+from reenact.targets import confirm_consent, make_target, open_target
+from reenact.types import Tracker
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> TargetStore:
+    return TargetStore(tmp_path / "targets")
+
+
+def no_tracker() -> Tracker:
+    raise AssertionError("no face needs to be found")
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_a_stored_target_opens_without_a_tracker(store: TargetStore) -> None:
+    store.create(box_target(smooth_picture((320, 240)), 60, 20, 160, name="me"))
+    target = open_target("me", store=store, make_tracker=no_tracker)
+    assert target.name == "me"
+    assert target.crop_size == 256
+    assert open_target("me", 128, store=store, make_tracker=no_tracker).crop_size == 128
+
+
+def test_the_built_in_target_needs_no_making(store: TargetStore) -> None:
+    target = open_target("astronaut", 256, store=store)
+    assert target.references.shape == (1, 256, 256, 3)
+    assert np.array_equal(target.plate, astronaut())
+    assert "public domain" in target.metadata["consent"]
+    assert store.list() == ()
+
+
+def test_a_photo_is_made_into_a_target_on_the_fly(
+    store: TargetStore, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = write_jpeg(tmp_path / "photo of me.jpg", astronaut())
+    with caplog.at_level(logging.WARNING):
+        target = open_target(str(path), store=store)
+    assert target.name == "photo of me"
+    assert target.metadata["consent"].startswith("not asked")
+    assert "was not asked" in caplog.text
+    assert store.list() == ()
+
+
+def test_an_unknown_target_names_those_that_exist(store: TargetStore, tmp_path: Path) -> None:
+    store.create(box_target(smooth_picture((320, 240)), 60, 20, 160, name="me"))
+    with pytest.raises(TargetError, match=r"no target and no file 'mee'.*me, astronaut"):
+        open_target("mee", store=store, make_tracker=no_tracker)
+    with pytest.raises(SourceError, match="folder"):
+        open_target(str(tmp_path), store=store)
+
+
+def test_made_and_stored(store: TargetStore, tmp_path: Path) -> None:
+    path = write_jpeg(tmp_path / "photo.jpg", astronaut())
+    made = make_target("Eileen", [path], consent="confirmed", store=store)
+    assert np.array_equal(store.load("Eileen").references, made.references)
+    assert store.load("Eileen").metadata["consent"] == "confirmed"
+    assert "T" in store.load("Eileen").metadata["made"]
+
+
+def test_a_bad_name_is_refused_before_the_work(store: TargetStore, tmp_path: Path) -> None:
+    missing = [tmp_path / "missing.jpg"]
+    for name in ("../x", "astronaut"):
+        with pytest.raises(TargetError):
+            make_target(name, missing, consent="", store=store, make_tracker=no_tracker)
+
+
+def test_nothing_is_stored_without_a_face(store: TargetStore, tmp_path: Path) -> None:
+    path = write_jpeg(tmp_path / "wall.jpg", smooth_picture((320, 240)))
+    with pytest.raises(TargetError, match=r"No face was found in wall\.jpg"):
+        make_target("wall", [path], consent="", store=store)
+    assert store.list() == ()
+    assert not store.folder.exists()
+
+
+@pytest.mark.parametrize("answer", ["y\n", "Yes\n", " YES \n"])
+def test_asked_in_a_terminal_and_confirmed(answer: str) -> None:
+    stdout = Terminal()
+    note = confirm_consent("Eileen", False, Terminal(answer), stdout)
+    assert note == "confirmed in the terminal"
+    assert stdout.getvalue().count("?") == 1
+    assert "Eileen" in stdout.getvalue()
+
+
+@pytest.mark.parametrize("answer", ["n\n", "\n", "", "perhaps\n"])
+def test_any_other_answer_is_a_refusal(answer: str) -> None:
+    with pytest.raises(TargetError, match="Eileen was not made"):
+        confirm_consent("Eileen", False, Terminal(answer), Terminal())
+
+
+def test_not_asked_without_a_terminal_or_with_yes(caplog: pytest.LogCaptureFixture) -> None:
+    stdout = io.StringIO()
+    with caplog.at_level(logging.INFO):
+        assert confirm_consent("Eileen", False, io.StringIO("n\n"), stdout).startswith("not asked")
+        assert confirm_consent("Eileen", True, Terminal("n\n"), stdout).startswith("confirmed")
+    assert stdout.getvalue() == ""
+    assert caplog.text.count("Eileen") == 2
