@@ -259,7 +259,8 @@ def _control(session: Session, interruption: _Interruption) -> None:
 
     from reenact.terminal import Keys
 
-    total = getattr(session.source, "frames_total", None)
+    looped = session.settings.source.loop
+    total = None if looped else getattr(session.source, "frames_total", None)
     show = not session.source.live and sys.stderr is not None
     with (
         Keys() as keys,
@@ -269,7 +270,7 @@ def _control(session: Session, interruption: _Interruption) -> None:
             print("n: this is my neutral face   p: figures   q: quit", file=sys.stderr)
         while not session.ended(_TICK_S):
             if show:
-                bar.update(session.stats().frames_out - bar.n)
+                bar.update(session.frames_out - bar.n)
             key = keys.pressed()
             if interruption.came or key == "q":
                 session.stop()

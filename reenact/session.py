@@ -17,13 +17,13 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
-import numpy as np
 from pydantic import ValidationError
 from typing_extensions import Self
 
 from reenact.config import Section, Settings
+from reenact.covering import Covering, Reenacting
 from reenact.emitting import Emitter, Output, Rendered
 from reenact.errors import ConfigError, SourceError
 from reenact.slots import Closed, Slot
@@ -35,45 +35,14 @@ log = logging.getLogger(__name__)
 AWAY_S: Final = 1.0
 """A live source silent for so long is shown as the target at rest."""
 
-FAILURES_IN_A_ROW: Final = 30
-"""So many frames that cannot be rendered, one after the other, end the session."""
-
 CLOSE_S: Final = 0.8
 """How long `close` waits for the threads."""
 
 _RETRY_S: Final = 0.1
-_CARD_GREY: Final = 64
 
 _RENDERER_BUSY: Final = "renderer busy"
 _OUTPUT_BUSY: Final = "output busy"
 _STOPPED: Final = "stopped"
-
-
-class Reenacting(Protocol):
-    """What the session needs of `pipeline.Reenactor`; one thread calls `step` and `idle`."""
-
-    @property
-    def faces_lost(self) -> int:
-        """How often the face was lost."""
-
-    @property
-    def size(self) -> tuple[int, int]:
-        """(width, height) px of the pictures."""
-
-    def step(self, frame: Frame) -> Frame:
-        """Return the picture of the target for the actor's frame, time and index kept."""
-
-    def idle(self, time_s: float, index: int) -> Frame:
-        """Return the target at rest."""
-
-    def set_neutral(self) -> None:
-        """Take the actor's face as neutral."""
-
-    def reset(self) -> None:
-        """Forget earlier frames."""
-
-    def close(self) -> None:
-        """Release models and devices."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,10 +99,6 @@ class Session:
         self._error_lock = threading.Lock()
         self._neutral_wanted = threading.Event()
         self._threads: dict[Callable[[], None], threading.Thread] = {}
-        self._failures_in_a_row = 0
-        self._last_failure: Exception | None = None
-        self._rendered_any = False
-        self._card_shown = False
 
     @classmethod
     def open(cls, settings: Settings, source: str, target: Target, sinks: list[str]) -> Session:
@@ -246,6 +211,11 @@ class Session:
             size=self._reenactor.size,
         )
 
+    @property
+    def frames_out(self) -> int:
+        """How many pictures have been written; cheaper than `stats`."""
+        return self._recorder.frames_out
+
     def set_neutral(self) -> None:
         """Take the actor's face, from the next frame on, as the neutral one."""
         self._neutral_wanted.set()
@@ -340,11 +310,12 @@ class Session:
     # The work thread
 
     def _work(self) -> None:
+        pictures = Covering(self._reenactor, self._recorder)
         period_s = 1.0 / self.settings.output.fps if self.source.live else None
         seen_s = time.monotonic()
         away = False
         if self.source.live:
-            self._hand_on(self._at_rest(seen_s, 0), None)
+            self._hand_on(pictures.at_rest(seen_s, 0), None)
         while True:
             try:
                 item = self._captured.take(period_s)
@@ -357,12 +328,11 @@ class Session:
                 if away:
                     self._reenactor.reset()
                 away, seen_s = False, time.monotonic()
-                self._hand_on(self._step(item.frame), item.captured_ns)
+                self._hand_on(pictures.step(item.frame), item.captured_ns)
             elif time.monotonic() - seen_s > AWAY_S:
                 away = True
-                self._hand_on(self._at_rest(time.monotonic(), 0), None)
-        if self._last_failure is not None and not self._rendered_any:
-            raise self._last_failure
+                self._hand_on(pictures.at_rest(time.monotonic(), 0), None)
+        pictures.check()
         self._rendered.finish()
 
     def _hand_on(self, picture: Frame, captured_ns: int | None) -> None:
@@ -374,35 +344,6 @@ class Session:
             raise
         if replaced is not None and replaced.captured_ns is not None:
             self._recorder.dropped(_OUTPUT_BUSY)
-
-    def _step(self, frame: Frame) -> Frame:
-        """Return the picture for a frame, the target at rest where rendering fails."""
-        try:
-            picture = self._reenactor.step(frame)
-        except Exception as error:
-            self._recorder.failed()
-            self._last_failure = error
-            self._failures_in_a_row += 1
-            if self._failures_in_a_row == 1:
-                log.warning("A frame could not be rendered: %s", error, exc_info=True)
-            if self._failures_in_a_row >= FAILURES_IN_A_ROW:
-                raise
-            return self._at_rest(frame.time_s, frame.index)
-        self._failures_in_a_row = 0
-        self._rendered_any = True
-        return picture
-
-    def _at_rest(self, time_s: float, index: int) -> Frame:
-        """Return the target at rest, or a plain card where even that fails."""
-        try:
-            return self._reenactor.idle(time_s, index)
-        except Exception:
-            if not self._card_shown:
-                log.warning("The target at rest cannot be drawn.", exc_info=True)
-            self._card_shown = True
-            width, height = self._reenactor.size
-            card = np.full((height, width, 3), _CARD_GREY, np.uint8)
-            return Frame(card, time_s, index)
 
     # The emit thread
 

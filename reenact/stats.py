@@ -11,7 +11,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 import numpy as np
@@ -44,7 +44,7 @@ class Stats:
         fps: pictures written a second, from the first to the last one.
         jitter_ms: standard deviation of the time between two writes; 0 for fewer than three.
         latency_ms: from the frame's capture to the end of its write; None before the first.
-        steps_ms: duration of each named step.
+        steps_ms: duration of each named step; "read" of a live source is mostly waiting.
         faces_lost: how often the face was lost.
         device: what the renderer runs on, such as "cpu" or "cuda".
         renderer: its name.
@@ -194,6 +194,11 @@ class Recorder:
         self._first_write_ns: int | None = None
         self._last_write_ns = 0
 
+    @property
+    def frames_out(self) -> int:
+        """How many pictures have been written; cheap, for a progress line."""
+        return self._frames_out
+
     def frame_in(self) -> None:
         """Count a frame from the source."""
         with self._lock:
@@ -235,23 +240,29 @@ class Recorder:
         renderer: str = "",
         size: tuple[int, int] = (0, 0),
     ) -> Stats:
-        """Return the figures so far, with what only the caller knows."""
+        """Return the figures so far, with what only the caller knows.
+
+        Takes some milliseconds where many samples are kept; nobody who counts waits meanwhile.
+        """
         with self._lock:
-            intervals_ms = self._intervals.samples_ms()
-            elapsed_s = (self._last_write_ns - (self._first_write_ns or 0)) / 1e9
-            writes = self._frames_out - 1
-            return Stats(
+            counted = Stats(
                 frames_in=self._frames_in,
                 frames_out=self._frames_out,
                 repeats=self._repeats,
                 failures=self._failures,
                 drops=dict(self._drops),
-                fps=writes / elapsed_s if writes > 0 and elapsed_s > 0 else 0.0,
-                jitter_ms=float(intervals_ms.std()) if intervals_ms.size > 1 else 0.0,
-                latency_ms=self.latency.percentiles(),
-                steps_ms=self.timer.percentiles(),
-                faces_lost=faces_lost,
-                device=device,
-                renderer=renderer,
-                size=size,
             )
+            elapsed_s = (self._last_write_ns - (self._first_write_ns or 0)) / 1e9
+        intervals_ms = self._intervals.samples_ms()
+        writes = counted.frames_out - 1
+        return replace(
+            counted,
+            fps=writes / elapsed_s if writes > 0 and elapsed_s > 0 else 0.0,
+            jitter_ms=float(intervals_ms.std()) if intervals_ms.size > 1 else 0.0,
+            latency_ms=self.latency.percentiles(),
+            steps_ms=self.timer.percentiles(),
+            faces_lost=faces_lost,
+            device=device,
+            renderer=renderer,
+            size=size,
+        )

@@ -11,12 +11,12 @@ import sys
 import time
 from argparse import Namespace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 from clips import write_clip
 from fakes import until
+from portraits import astronaut
 
 from reenact import commands
 from reenact.cli import build_parser, main
@@ -230,14 +230,6 @@ def save_astronaut(folder: Path) -> Path:
     path = folder / "ada.png"
     PillowImage.fromarray(astronaut()).save(path)
     return path
-
-
-def astronaut() -> Image:
-    """A portrait in the public domain."""
-    from skimage import data
-
-    pictures: Any = data  # its functions carry no types
-    return np.ascontiguousarray(pictures.astronaut(), np.uint8)
 
 
 # Whole runs

@@ -56,7 +56,7 @@ def test_assignments_are_read_by_their_type(
         ("fusion.intensty=1", "did you mean fusion.intensity"),
         ("fusin.intensity=1", "did you mean fusion"),
         ("fusion=1", "section.key=value"),
-        ("fusion.intensity", "section.key=value"),
+        ("fusion.intensity", "=value, not"),
         ("fusion.intensity=3", "fusion.intensity: Input should be less than or equal to 2"),
         ("fusion.intensity=lots", "fusion.intensity: Input should be a valid number"),
         ("renderer.size=300", "renderer.size: Input should be 128, 256 or 512"),

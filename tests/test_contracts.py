@@ -9,12 +9,12 @@ from __future__ import annotations
 import contextlib
 import time
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 from clips import numbered_picture, write_clip
 from PIL import Image as PillowImage
+from portraits import astronaut
 
 from reenact import registry
 from reenact.config import RendererSettings, SinkSettings, SourceSettings, TrackingSettings
@@ -117,17 +117,9 @@ def test_source_delivers_frames(source: Source) -> None:
 # Trackers
 
 
-@pytest.fixture(scope="session")
-def portrait() -> Image:
-    """A photograph of a face in the public domain."""
-    from skimage import data
-
-    pictures: Any = data  # its functions carry no types
-    return np.ascontiguousarray(pictures.astronaut(), np.uint8)
-
-
 @pytest.mark.parametrize("name", registry.available("trackers"))
-def test_tracker_finds_a_face_and_its_absence(name: str, portrait: Image) -> None:
+def test_tracker_finds_a_face_and_its_absence(name: str) -> None:
+    portrait = astronaut()
     tracker = load("trackers", name).build(TrackingSettings())
     assert isinstance(tracker, Tracker)
     try:

@@ -5,25 +5,35 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from itertools import pairwise
+from typing import Literal
 
+import numpy as np
 import pytest
 from fakes import (
     BLUE,
     GREEN,
     FakeReenactor,
+    FakeRenderer,
     FakeSink,
     FakeSource,
+    FakeTracker,
     plain,
     shows_actor,
     until,
 )
 
 from reenact.config import Settings
+from reenact.covering import FAILURES_IN_A_ROW
 from reenact.errors import ConfigError, SinkError, SourceError
-from reenact.session import FAILURES_IN_A_ROW, Session
+from reenact.geometry import canonical_face, crop_transform, to_image, transform_points
+from reenact.pipeline import Reenactor
+from reenact.session import Session
+from reenact.sinks import SinkSet
 from reenact.slots import Closed, Slot
-from reenact.stats import Stats
+from reenact.stats import Recorder, Stats, StepTimer
+from reenact.types import Landmarks, Pose, Target
 
 
 def make_settings(fps: float = 50.0) -> Settings:
@@ -348,3 +358,94 @@ def test_the_leak_detector_detects() -> None:
     assert shows_actor(frame.image)
     assert not shows_actor(plain(GREEN))
     assert not shows_actor(plain(BLUE))
+
+
+# Several outputs, by the program's own set of sinks
+
+
+def test_one_failing_output_does_not_stop_the_others() -> None:
+    first, second, third = FakeSink("a"), FakeSink("b", fails_at=3), FakeSink("c", open_fails=True)
+    outputs = SinkSet([first, second, third])
+    source, reenactor = FakeSource(12), FakeReenactor()
+    with Session(make_settings(), source, reenactor, outputs, device="cpu") as session:
+        session.start()
+        assert session.wait(20.0)
+    assert [len(sink.frames) for sink in (first, second, third)] == [12, 3, 0]
+    assert set(outputs.errors) == {"b", "c"}
+    assert all(sink.closed for sink in (first, second, third))
+
+
+def test_the_session_ends_when_all_outputs_have_failed() -> None:
+    first, second = FakeSink("a", live=True, fails_at=5), FakeSink("b", fails_at=2)
+    outputs = SinkSet([first, second])
+    source = FakeSource(None, live=True)
+    session = Session(make_settings(), source, FakeReenactor(), outputs, device="cpu")
+    with session, pytest.raises(SinkError, match=r"a is broken.* b is broken|b is broken.* a is"):
+        session.run()
+    assert [len(sink.frames) for sink in (first, second)] == [5, 2]
+
+
+# The program's own reenactor, whose tracker and renderer misbehave: still nothing of the actor
+
+
+@pytest.fixture
+def green_target() -> Target:
+    """A green target: whatever is not green in the output came from somewhere else."""
+    points = to_image(
+        canonical_face(), Pose(np.eye(3, dtype=np.float32), np.zeros(3, np.float32), 40.0)
+    )
+    points = transform_points(points, crop_transform(points, 128))
+    return Target(
+        name="green",
+        references=plain(GREEN, (128, 128))[None],
+        landmarks=points[None],
+        neutral=points,
+        plate=plain(GREEN, (160, 144)),
+        crop_to_plate=np.array([[1, 0, 16], [0, 1, 8]], np.float32),
+    )
+
+
+@pytest.mark.parametrize("live", [False, True])
+@pytest.mark.parametrize("picture", ["plate", "crop"])
+def test_no_picture_of_the_actor_leaves_whatever_fails(
+    green_target: Target, live: bool, picture: Literal["plate", "crop"]
+) -> None:
+    settings = make_settings()
+    settings.output.picture = picture
+    settings.actor.neutral = "fresh"
+    settings.fusion.method = "direct"  # needs no weights
+    found = Landmarks(green_target.neutral, 1.0, (64, 48))
+    recorder = Recorder()
+    # Render 0 is the target at rest; then faces come and go, and every seventh render fails.
+    reenactor = Reenactor(
+        settings,
+        green_target,
+        FakeTracker(found, absent=[0, 1, 10, 11, 12, 25]),
+        FakeRenderer(fails=range(6, 60, 7)),
+        recorder.timer,
+    )
+    sink = FakeSink(live=live)
+    source = FakeSource(40, live=live, fps=100.0, away=[15, 16])
+    session = Session(settings, source, reenactor, sink, recorder=recorder, device="cpu")
+    with session, nullcontext() if live else pytest.raises(SourceError):
+        session.run()
+    assert len(sink.frames) >= 15
+    assert session.stats().failures > 0
+    for frame in sink.frames:
+        assert not shows_actor(frame.image)
+        assert np.abs(frame.image.astype(int) - np.array(GREEN)).max() <= 8
+
+
+def test_an_actor_at_rest_and_away_gives_the_same_size(green_target: Target) -> None:
+    settings = make_settings()
+    settings.actor.neutral = "fresh"
+    settings.fusion.method = "direct"  # needs no weights
+    found = Landmarks(green_target.neutral, 1.0, (64, 48))
+    tracker = FakeTracker(found, absent=range(5, 10))
+    reenactor = Reenactor(settings, green_target, tracker, FakeRenderer(), StepTimer())
+    sink = FakeSink()
+    session = Session(settings, FakeSource(12), reenactor, sink, device="cpu")
+    with session:
+        session.run()
+    assert {frame.size for frame in sink.frames} == {session.stats().size}
+    assert session.stats().faces_lost == 1
