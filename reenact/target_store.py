@@ -338,13 +338,12 @@ def _write(folder: Path, target: Target, weights: Path | None) -> None:
 
 def _replace(path: Path, write: Callable[[Path], object]) -> None:
     """Write a file beside its place and move it there once it is whole."""
-    handle, temporary = tempfile.mkstemp(prefix=".new-", dir=path.parent)
-    os.close(handle)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.new")
     try:
-        write(Path(temporary))
+        write(temporary)
         os.replace(temporary, path)
     finally:
-        Path(temporary).unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
 
 
 def _quoted(name: str) -> str:
