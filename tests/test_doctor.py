@@ -1,0 +1,224 @@
+"""The doctor on this very machine, and with parts that are broken on purpose."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+
+from reenact import cameras, doctor
+from reenact.doctor import Check, exit_code, print_checks
+from reenact.remedies import REMEDIES, remedy
+
+SYSTEMS = {"linux", "win32", "darwin"}
+PARTS = {
+    "python", "packages", "cv2", "mediapipe", "models", "data folder", "camera", "virtual camera",
+    "display", "OpenVINO", "CUDA", "OBS", "OBS remote control",
+}  # fmt: skip
+
+
+def run_with(tmp_path: Path, modules: dict[str, str], code: str = "") -> dict[str, Check]:
+    """Run in a new interpreter that finds these modules first; return its checks by name."""
+    for name, text in modules.items():
+        (tmp_path / f"{name}.py").write_text(text)
+    program = (
+        "import json, sys\nfrom dataclasses import asdict\nfrom reenact import doctor\n"
+        f"{code}\nchecks = doctor.run()\n"
+        "print('CHECKS' + json.dumps([asdict(check) for check in checks]))\n"
+        "print('TORCH', 'torch' in sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=120,
+    )
+    (line,) = [line for line in done.stdout.splitlines() if line.startswith("CHECKS")]
+    checks = [Check(**fields) for fields in json.loads(line.removeprefix("CHECKS"))]
+    return {check.name: check for check in checks}
+
+
+def test_every_part_is_looked_at_and_missing_ones_have_a_remedy() -> None:
+    checks = doctor.run()
+    assert {check.name for check in checks} == PARTS
+    for check in checks:
+        assert check.status in ("ok", "missing", "warning")
+        assert check.detail
+        assert "\n" not in check.detail + check.remedy
+        assert check.remedy or check.status == "ok"
+
+
+def test_this_environment_is_sound() -> None:
+    checks = {check.name: check for check in doctor.run()}
+    for name in ("python", "packages", "cv2", "mediapipe", "OpenVINO"):
+        assert checks[name].status == "ok", checks[name]
+    assert "CPU" in checks["OpenVINO"].detail
+    assert "FP32" in checks["OpenVINO"].detail
+
+
+@pytest.mark.skipif(doctor._has_nvidia_driver(), reason="torch is asked about the NVIDIA card")
+def test_torch_is_not_loaded_without_a_driver() -> None:
+    code = "from reenact import doctor\ndoctor.run()\nimport sys\nassert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
+
+
+def test_broken_libraries_are_told_and_hide_nothing(tmp_path: Path) -> None:
+    checks = run_with(
+        tmp_path,
+        {
+            "openvino": "raise ImportError('libopenvino.so: cannot open shared object file')",
+            "mediapipe": "raise TypeError('Descriptors cannot be created directly')",
+            "pyvirtualcam": "raise ImportError('no wheel')",
+        },
+    )
+    assert set(checks) == PARTS
+    assert checks["OpenVINO"].status == "missing"
+    assert "libopenvino.so" in checks["OpenVINO"].detail
+    assert not checks["OpenVINO"].required
+    assert checks["mediapipe"].status == "missing"
+    assert checks["mediapipe"].required
+    assert exit_code(checks.values()) == 2
+
+
+def test_opencv_without_its_system_library_is_a_missing_part(tmp_path: Path) -> None:
+    words = "libGL.so.1: cannot open shared object file: No such file or directory"
+    checks = run_with(tmp_path, {"cv2": f"raise ImportError({words!r})"})
+    assert set(checks) >= {"python", "packages", "cv2", "OBS"}
+    assert checks["cv2"].status == "missing"
+    assert "libGL.so.1" in checks["cv2"].detail
+    assert checks["cv2"].remedy == remedy("cv2")
+
+
+def test_numpy_2_and_absent_packages_are_told(tmp_path: Path) -> None:
+    for name, version in (("numpy", "2.1.0"), ("opencv_contrib_python", "4.10.0.84")):
+        folder = tmp_path / f"{name}-{version}.dist-info"
+        folder.mkdir()
+        (folder / "METADATA").write_text(
+            f"Metadata-Version: 2.1\nName: {name.replace('_', '-')}\nVersion: {version}\n"
+        )
+    hide = (
+        "from importlib import metadata\nreal = metadata.version\n"
+        "def version(name):\n"
+        "    if name == 'tqdm': raise metadata.PackageNotFoundError(name)\n"
+        "    return real(name)\n"
+        "metadata.version = version"
+    )
+    checks = run_with(tmp_path, {}, hide)
+    assert checks["packages"].status == "missing"
+    assert "numpy is 2.1.0" in checks["packages"].detail
+    assert "tqdm" in checks["packages"].detail
+    assert checks["cv2"].status == "warning"
+    assert "opencv-contrib-python 4.10.0.84" in checks["cv2"].detail
+
+
+def test_cameras_that_cannot_be_listed_are_a_line_of_the_answer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fail() -> list[cameras.CameraInfo]:
+        raise OSError("the bus is on fire")
+
+    monkeypatch.setattr(cameras, "list_cameras", fail)
+    checks = {check.name: check for check in doctor.run()}
+    assert checks["camera"].status == "warning"
+    assert "the bus is on fire" in checks["camera"].detail
+
+
+def test_cameras_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = [cameras.CameraInfo(2, "Some Webcam", "/dev/video2")]
+    monkeypatch.setattr(cameras, "list_cameras", lambda: found)
+    (check,) = doctor._cameras()
+    assert (check.status, check.detail) == ("ok", "webcam:2 Some Webcam")
+
+
+def test_header_of_a_model_is_read(tmp_path: Path) -> None:
+    good = tmp_path / "good.safetensors"
+    save_file({"weight": np.zeros((3, 4), np.float32)}, good)
+    assert doctor._header_problem(good) == ""
+    (tmp_path / "cut.safetensors").write_bytes(good.read_bytes()[:-4])
+    (tmp_path / "other.safetensors").write_bytes(b"PK\x03\x04" * 20)
+    for name in ("cut", "other", "absent"):
+        assert doctor._header_problem(tmp_path / f"{name}.safetensors")
+
+
+def test_data_folder_that_cannot_be_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REENACT_DATA", str(tmp_path / "new" / "folder"))
+    (check,) = doctor._data_folder()
+    assert check.status == "ok"
+    assert list(tmp_path.iterdir()) == []
+    locked = Path("/proc/self/fdinfo")
+    if not locked.is_dir():
+        pytest.skip("no folder that even root may not write to")
+    monkeypatch.setenv("REENACT_DATA", str(locked / "reenact"))
+    (check,) = doctor._data_folder()
+    assert check.status == "missing"
+    assert "REENACT_DATA" in check.remedy
+    assert str(locked) in check.remedy
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="OBS has its settings elsewhere")
+def test_port_of_obs_is_read_from_its_settings_and_tried(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert doctor._obs_port() == doctor.OBS_PORT
+    base = "Library/Application Support" if sys.platform == "darwin" else ".config"
+    settings = tmp_path / base / "obs-studio/plugin_config/obs-websocket/config.json"
+    settings.parent.mkdir(parents=True)
+    settings.write_text("{")
+    assert doctor._obs_port() == doctor.OBS_PORT
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        settings.write_text(json.dumps({"server_port": port, "server_enabled": True}))
+        checks = {check.name: check for check in doctor._obs()}
+        assert checks["OBS remote control"] == Check(
+            "OBS remote control", "ok", f"port {port} is open"
+        )
+    checks = {check.name: check for check in doctor._obs()}
+    assert checks["OBS remote control"].status == "missing"
+    assert str(port) in checks["OBS remote control"].detail
+
+
+def test_only_required_parts_decide_the_exit_code() -> None:
+    there = Check("python", "ok", "3.11", required=True)
+    optional = Check("OBS", "missing", "not installed", "get it")
+    odd = Check("packages", "warning", "torch is 2.12.0, not 2.13.0", "install it", required=True)
+    needed = Check("models", "missing", "not there", "install it", required=True)
+    assert exit_code([there, optional, odd]) == 0
+    assert exit_code([there, needed]) == 2
+
+
+def test_printed_lines_hold_status_detail_remedy_and_verdict() -> None:
+    out = io.StringIO()
+    print_checks([Check("OBS", "missing", "not installed", "get it there")], out)
+    first, second, *_, verdict = out.getvalue().splitlines()
+    assert first.split() == ["missing", "OBS", "not", "installed"]
+    assert second.strip() == "-> get it there"
+    assert "can run" in verdict
+    out = io.StringIO()
+    print_checks([Check("models", "missing", "not there", "install", required=True)], out)
+    assert "(required)" in out.getvalue()
+    assert "cannot run" in out.getvalue()
+
+
+@pytest.mark.parametrize("part", REMEDIES)
+def test_every_part_has_a_way_on_every_system(part: str) -> None:
+    assert set(REMEDIES[part]) == SYSTEMS
+    assert all(REMEDIES[part].values())
+    assert remedy(part, "freebsd") == REMEDIES[part]["linux"]
+
+
+def test_remedies_cover_all_parts() -> None:
+    # The virtual camera's own are beside its sink.
+    assert set(REMEDIES) == PARTS - {"virtual camera"}
