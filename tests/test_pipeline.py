@@ -1,0 +1,130 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+from faces import portrait, portrait_target
+from fakes import MAGENTA, plain, shows_actor
+
+from reenact.config import Settings
+from reenact.errors import PluginError
+from reenact.pipeline import RETURN_S, Reenactor, open_reenactor
+from reenact.stats import StepTimer
+from reenact.types import Frame, Image
+
+
+def settings(**output: object) -> Settings:
+    return Settings.model_validate(
+        {
+            "renderer": {"name": "warp"},
+            "actor": {"neutral": "fresh"},
+            "output": output,
+        }
+    )
+
+
+@pytest.fixture
+def reenactor() -> Iterator[Reenactor]:
+    opened = open_reenactor(settings(), portrait_target(), StepTimer())
+    yield opened
+    opened.close()
+
+
+def actor(index: int) -> Frame:
+    """The portrait as an actor who does not move."""
+    return Frame(portrait(), index / 25, index)
+
+
+def nobody(index: int) -> Frame:
+    return Frame(plain(MAGENTA, (320, 240)), index / 25, index)
+
+
+def difference(first: Image, second: Image) -> float:
+    return float(np.abs(first.astype(np.float32) - second).mean())
+
+
+def test_time_and_index_are_kept(reenactor: Reenactor) -> None:
+    for frame in (actor(3), nobody(4)):
+        picture = reenactor.step(frame)
+        assert (picture.time_s, picture.index) == (frame.time_s, frame.index)
+        assert picture.size == reenactor.size == (512, 512)
+
+
+def test_a_face_at_rest_leaves_the_target_at_rest(reenactor: Reenactor) -> None:
+    rest = reenactor.idle(0.0, 0).image
+    for index in range(5):
+        picture = reenactor.step(actor(index)).image
+    assert difference(picture, rest) < 1.0
+
+
+def test_without_a_face_the_target_comes_to_rest(reenactor: Reenactor) -> None:
+    rest = reenactor.idle(0.0, 0).image
+    for index in range(5):
+        reenactor.step(actor(index))
+    frames = round(RETURN_S * 25) + 2
+    pictures = [reenactor.step(nobody(5 + index)).image for index in range(frames)]
+    assert reenactor.faces_lost == 1
+    np.testing.assert_array_equal(pictures[-1], rest)
+    assert not any(shows_actor(picture) for picture in pictures)
+
+
+def test_the_actor_is_never_in_the_picture_unless_asked_for() -> None:
+    hidden = open_reenactor(settings(), portrait_target(), StepTimer())
+    shown = open_reenactor(settings(show_raw_camera=True), portrait_target(), StepTimer())
+    for index in range(3):
+        assert not shows_actor(hidden.step(nobody(index)).image)
+    side_by_side = shown.step(nobody(0)).image
+    hidden.close()
+    shown.close()
+    assert side_by_side.shape == (512, 1024, 3)
+    assert shows_actor(side_by_side[:, :512])
+    assert not shows_actor(side_by_side[:, 512:])
+    np.testing.assert_array_equal(side_by_side[:, 512:], hidden.idle(0.0, 0).image)
+
+
+def test_pictures_may_be_changed_by_whoever_gets_them(reenactor: Reenactor) -> None:
+    first = reenactor.idle(0.0, 0).image
+    kept = first.copy()
+    first[:] = 0
+    np.testing.assert_array_equal(reenactor.idle(0.0, 1).image, kept)
+    reenactor.step(nobody(0)).image[:] = 0
+    np.testing.assert_array_equal(reenactor.step(nobody(1)).image, kept)
+
+
+def test_crop_output_is_the_generated_square() -> None:
+    opened = open_reenactor(settings(picture="crop"), portrait_target(), StepTimer())
+    assert opened.step(actor(0)).size == opened.size == (256, 256)
+    opened.close()
+
+
+def test_each_step_is_measured() -> None:
+    timer = StepTimer()
+    opened = open_reenactor(settings(), portrait_target(), timer)
+    opened.step(actor(0))
+    opened.close()
+    assert set(timer.percentiles()) == {"track", "fuse", "render", "paste"}
+
+
+def test_an_unknown_renderer_is_told() -> None:
+    wrong = settings()
+    wrong.renderer.name = "wrap_unet"
+    with pytest.raises(PluginError, match="Did you mean warp_unet"):
+        open_reenactor(wrong, portrait_target(), StepTimer())
+
+
+@pytest.mark.faces
+def test_a_real_actor_moves_the_target(faces_dir: Path, reenactor: Reenactor) -> None:
+    rest = reenactor.idle(0.0, 0).image
+    moved = []
+    with av.open(str(faces_dir / "raw" / "talk_face4.mp4")) as container:
+        for index, picture in enumerate(container.decode(video=0)):
+            if index >= 60:
+                break
+            image = np.ascontiguousarray(picture.to_ndarray(format="rgb24"))
+            moved.append(difference(reenactor.step(Frame(image, index / 25, index)).image, rest))
+    assert reenactor.faces_lost == 0
+    assert max(moved) > 1.0
+    assert moved[0] < max(moved)

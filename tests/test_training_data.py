@@ -1,0 +1,146 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+from faces import portrait_target
+from numpy.typing import NDArray
+
+from reenact.errors import ReenactError
+from reenact.geometry import mirrored
+from reenact.training.data import (
+    PairBatches,
+    PairSampler,
+    Still,
+    collate,
+    importance,
+    load_clips,
+    load_stills,
+    source_map,
+    validation_pairs,
+)
+from reenact.types import Array
+from reenact.warping import MAP_CHANNELS, warp_image
+
+
+def write_pair(folder: Path, name: str, landmarks: Array, shift_px: int = 3) -> None:
+    """A clip of the portrait sliding to the right, with its landmarks."""
+    picture = portrait_target().references[0]
+    with av.open(str(folder / f"{name}.mp4"), "w") as container:
+        stream = container.add_stream("libx264", rate=25, options={"crf": "10"})
+        stream.width = stream.height = 256
+        stream.pix_fmt = "yuv420p"
+        for frame in range(len(landmarks)):
+            moved = np.roll(picture, frame * shift_px, axis=1)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(moved, format="rgb24")))
+        container.mux(stream.encode(None))
+    np.savez_compressed(folder / f"{name}.npz", landmarks=landmarks.astype(np.float16))
+
+
+def sliding_landmarks(frames: int = 6) -> Array:
+    neutral = portrait_target().neutral
+    return np.stack([neutral + np.array([frame * 3, 0, 0], np.float32) for frame in range(frames)])
+
+
+@pytest.fixture
+def clips(tmp_path: Path) -> Path:
+    folder = tmp_path / "clips"
+    folder.mkdir()
+    write_pair(folder, "v001__01", sliding_landmarks())
+    lost = sliding_landmarks()
+    lost[2] = np.nan
+    write_pair(folder, "v002__01", lost)
+    return folder
+
+
+def test_clips_are_loaded_with_their_identity(clips: Path, tmp_path: Path) -> None:
+    loaded = load_clips(clips, tmp_path / "cache")
+    assert [clip.identity for clip in loaded] == ["v001", "v002"]
+    assert loaded[0].images.shape == (6, 256, 256, 3)
+    assert loaded[1].usable.tolist() == [0, 1, 3, 4, 5]
+    stamps = [path.stat().st_mtime_ns for path in (tmp_path / "cache").iterdir()]
+    load_clips(clips, tmp_path / "cache")
+    assert [path.stat().st_mtime_ns for path in (tmp_path / "cache").iterdir()] == stamps
+
+
+def test_wrong_data_is_told(clips: Path, tmp_path: Path) -> None:
+    with pytest.raises(ReenactError, match="holds no clips"):
+        load_clips(tmp_path / "nothing", tmp_path / "cache")
+    np.savez(clips / "v001__01.npz", landmarks=np.zeros((3, 478, 3)))
+    with pytest.raises(ReenactError, match="6 frames but landmarks for 3"):
+        load_clips(clips, tmp_path / "cache")
+    (clips / "v001__01.npz").write_text("text")
+    with pytest.raises(ReenactError, match="not a landmark file"):
+        load_clips(clips, tmp_path / "cache")
+
+
+def sampler(clips: Path, cache: Path, still_share: float = 0.0) -> PairSampler:
+    target = portrait_target()
+    stills = [Still(target.references[0], target.neutral)]
+    return PairSampler(load_clips(clips, cache), stills, still_share)
+
+
+def test_a_batch_is_the_same_for_the_same_step(clips: Path, tmp_path: Path) -> None:
+    first = PairBatches(sampler(clips, tmp_path), 2, seed=5, steps=10)[3]
+    again = PairBatches(sampler(clips, tmp_path), 2, seed=5, steps=10)[3]
+    other = PairBatches(sampler(clips, tmp_path), 2, seed=5, steps=10)[4]
+    for name, value in first.items():
+        np.testing.assert_array_equal(value, again[name])
+    assert not np.array_equal(first["truth"], other["truth"])
+    assert first["reference"].shape == (2, 256, 256, 3)
+    assert first["maps"].shape == (2, 128, 128, MAP_CHANNELS)
+
+
+@pytest.mark.parametrize("still_share", [0.0, 1.0])
+def test_maps_lead_from_the_truth_to_the_reference(
+    clips: Path, tmp_path: Path, still_share: float
+) -> None:
+    """The mesh's warp of the reference must be far nearer to the truth than the reference is."""
+    draw = sampler(clips, tmp_path, still_share)
+    gains = []
+    for seed in range(8):
+        pair = draw.draw(np.random.default_rng(seed))
+        batch = collate([pair])
+        warped = warp_image(pair.reference, source_map(np.asarray(batch["maps"][0]), 256))
+        face = batch["maps"][0, ..., 5].repeat(2, axis=0).repeat(2, axis=1) > 0.5
+        before = np.abs(pair.reference.astype(int) - pair.truth)[face].mean()
+        after = np.abs(warped.astype(int) - pair.truth)[face].mean()
+        gains.append(before / max(after, 1.0))
+    assert np.median(gains) > 1.5
+
+
+def test_flipped_landmarks_swap_sides() -> None:
+    points = portrait_target().neutral
+    flipped = mirrored(points, 256)
+    assert flipped[33, 0] < flipped[263, 0]
+    np.testing.assert_allclose(flipped[33, 0], 255 - points[263, 0])
+
+
+def test_importance_is_highest_at_mouth_and_eyes() -> None:
+    points = portrait_target().neutral
+    weight = importance(points, 256)
+    assert weight.mean() == pytest.approx(1, abs=1e-4)
+
+    def at(index: int) -> float:
+        x, y = np.round(points[index, :2] / 2).astype(int)
+        return float(weight[y, x])
+
+    assert at(13) > at(1) > weight[2, 2]
+    assert at(159) > at(10 if at(10) < at(1) else 1)
+
+
+def test_validation_starts_from_each_clips_first_frame(clips: Path, tmp_path: Path) -> None:
+    pairs = list(validation_pairs(load_clips(clips, tmp_path), per_clip=3))
+    assert [name for name, _ in pairs] == ["v001__01"] * 3 + ["v002__01"] * 3
+    for _, pair in pairs:
+        np.testing.assert_allclose(pair.reference_landmarks, sliding_landmarks()[0], atol=0.1)
+
+
+@pytest.mark.faces
+def test_stills_are_cut_as_targets_are(faces_dir: Path) -> None:
+    stills = load_stills([faces_dir / "stills" / "art"], 128)
+    assert len(stills) > 50
+    heights: NDArray[np.float32] = np.array([np.ptp(s.landmarks[:468, 1]) for s in stills])
+    assert 60 < np.median(heights) < 80
