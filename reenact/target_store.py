@@ -255,6 +255,8 @@ class TargetStore:
 
     def _existing(self, name: str) -> Path:
         place = self._place(name)
+        if name in BUILT_IN:
+            raise TargetError(f"{name} is built in; it is not among the stored targets.")
         if not place.is_dir():
             known = ", ".join((*self.list(), *BUILT_IN))
             raise TargetError(f"There is no target {name!r}. Those that exist: {known}.")

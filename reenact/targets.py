@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final, TextIO
 
@@ -21,7 +21,6 @@ __all__ = [
     "confirm_consent",
     "create_target",
     "data_folder",
-    "make_target",
     "open_target",
     "resize_target",
     "still_tracker",
@@ -44,37 +43,6 @@ def still_tracker(settings: TrackingSettings | None = None) -> Tracker:
     from reenact.tracking import MediaPipeTracker
 
     return MediaPipeTracker(settings or TrackingSettings(), static=True)
-
-
-def make_target(
-    name: str,
-    paths: Sequence[Path],
-    *,
-    consent: str,
-    store: TargetStore | None = None,
-    make_tracker: Callable[[], Tracker] = still_tracker,
-) -> Target:
-    """Make a target from photos or videos and store it; the name is checked first.
-
-    Args:
-        name: of the new target.
-        paths: photos, videos, or both, of one face.
-        consent: what `confirm_consent` returned, kept in the target's metadata.
-        store: where it is stored; None: the user's.
-        make_tracker: makes the tracker that finds the face.
-
-    Raises:
-        TargetError: the name is not allowed or taken, no face is found, or it cannot be stored.
-        SourceError: a file cannot be read.
-    """
-    store = store or TargetStore()
-    store.check_free(name)
-    target = _with_tracker(
-        make_tracker,
-        lambda tracker: create_target(name, paths, tracker, metadata={"consent": consent}),
-    )
-    store.create(target)
-    return target
 
 
 def open_target(

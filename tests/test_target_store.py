@@ -107,6 +107,9 @@ def test_a_name_is_not_taken_twice(store: TargetStore, target: Target) -> None:
     assert same(store.load("somebody"), target)
     with pytest.raises(TargetError, match="astronaut is built in"):
         store.create(replace(target, name="astronaut"))
+    for call in (store.load, store.show, store.remove):
+        with pytest.raises(TargetError, match="astronaut is built in"):
+            call("astronaut")
 
 
 def test_the_folder_is_chosen_by_the_environment(

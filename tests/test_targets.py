@@ -10,7 +10,7 @@ from portraits import astronaut, box_target, smooth_picture, write_jpeg
 
 from reenact.errors import SourceError, TargetError
 from reenact.target_store import TargetStore
-from reenact.targets import confirm_consent, make_target, open_target
+from reenact.targets import confirm_consent, open_target
 from reenact.types import Tracker
 
 
@@ -62,29 +62,6 @@ def test_an_unknown_target_names_those_that_exist(store: TargetStore, tmp_path: 
         open_target("mee", store=store, make_tracker=no_tracker)
     with pytest.raises(SourceError, match="folder"):
         open_target(str(tmp_path), store=store)
-
-
-def test_made_and_stored(store: TargetStore, tmp_path: Path) -> None:
-    path = write_jpeg(tmp_path / "photo.jpg", astronaut())
-    made = make_target("Eileen", [path], consent="confirmed", store=store)
-    assert np.array_equal(store.load("Eileen").references, made.references)
-    assert store.load("Eileen").metadata["consent"] == "confirmed"
-    assert "T" in store.load("Eileen").metadata["made"]
-
-
-def test_a_bad_name_is_refused_before_the_work(store: TargetStore, tmp_path: Path) -> None:
-    missing = [tmp_path / "missing.jpg"]
-    for name in ("../x", "astronaut"):
-        with pytest.raises(TargetError):
-            make_target(name, missing, consent="", store=store, make_tracker=no_tracker)
-
-
-def test_nothing_is_stored_without_a_face(store: TargetStore, tmp_path: Path) -> None:
-    path = write_jpeg(tmp_path / "wall.jpg", smooth_picture((320, 240)))
-    with pytest.raises(TargetError, match=r"No face was found in wall\.jpg"):
-        make_target("wall", [path], consent="", store=store)
-    assert store.list() == ()
-    assert not store.folder.exists()
 
 
 @pytest.mark.parametrize("answer", ["y\n", "Yes\n", " YES \n"])
