@@ -39,8 +39,10 @@ _REACH: Final = {"mouth": 0.40, "eyes": 0.13, "brows": 0.22}
 
 _LID_REACH: Final = 0.05
 _LIP_REACH: Final = 0.05
-_LIDS: Final[NDArray[np.intp]] = np.array(LID_PAIRS_RIGHT + LID_PAIRS_LEFT)
-_LIPS: Final[NDArray[np.intp]] = np.array(LIP_PAIRS)
+LID_INDEX: Final[NDArray[np.int64]] = np.array(LID_PAIRS_RIGHT + LID_PAIRS_LEFT, np.int64)
+"""(14, 2): upper and lower lid, the right eye's pairs, then the left's."""
+
+_LIPS: Final[NDArray[np.int64]] = np.array(LIP_PAIRS, np.int64)
 
 SHUT_SHARE: Final = 0.08
 """A lid gap below this share of the neutral's counts as shut: the tracker's own uncertainty."""
@@ -75,7 +77,7 @@ def point_gains(mouth: float, eyes: float, brows: float) -> Array:
 
 def lid_gaps(shape: Array) -> Array:
     """Return the (14,) vertical gaps of the lids, iod: the right eye's pairs, then the left's."""
-    return np.asarray(shape[_LIDS[:, 1], 1] - shape[_LIDS[:, 0], 1])
+    return np.asarray(shape[LID_INDEX[:, 1], 1] - shape[LID_INDEX[:, 0], 1])
 
 
 def lip_gaps(shape: Array) -> Array:
@@ -117,9 +119,9 @@ def settle(shape: Array, neutral: Array, closure: Array | None) -> Array:
 def _lid_spread() -> Array:
     """Return (478, 14): how far each landmark follows a shift of each upper-lid landmark."""
     face = canonical_face()
-    still = [*_LIDS[:, 1], 33, 133, 263, 362, *IRIS_RIGHT, *IRIS_LEFT]
+    still = [*LID_INDEX[:, 1], 33, 133, 263, 362, *IRIS_RIGHT, *IRIS_LEFT]
     above = face[:, 1] < 0.16
-    return _spread(face, _LIDS[:, 0], _LID_REACH, above, still)
+    return _spread(face, LID_INDEX[:, 0], _LID_REACH, above, still)
 
 
 @lru_cache(maxsize=1)
@@ -134,7 +136,7 @@ def _lip_spread() -> tuple[Array, Array]:
 
 def _spread(
     face: Array,
-    movers: NDArray[np.intp],
+    movers: NDArray[np.int64],
     reach: float,
     follows: NDArray[np.bool_],
     still: list[int],

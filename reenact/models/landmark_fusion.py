@@ -1,0 +1,110 @@
+"""The landmark-fusion autoencoder Φ of Fan 2023, eq. 1: `J = L_t + Φ(L_s, L_t)`.
+
+Two encoders, their latents side by side, one decoder that yields a deviation. The paper's figure
+of the network is missing, so the sizes here are this project's own. It works on face-frame
+coordinates (pose removed, iod), since eq. 1 adds the deviation to the target's landmarks.
+
+"Neutral in, the target's own neutral out" holds by construction: the source is given as the
+actor's own neutral n and the deviation d from it, and the decoder's answer to d = 0 is taken
+away again,
+
+    Φ(n, d, t) = d + G(E1(n, d), E2(t)) − G(E1(n, 0), E2(t)).
+
+A network that only learned to give nothing for nothing would do so about, not exactly, and a
+face at rest that is off by a little is seen all the time. The leading d makes plain addition of
+the deviation the start (the decoder's last layer is zero at first), which training has to beat.
+
+`reenact.fusion_network` computes the same in numpy for the live path.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.parametrizations import spectral_norm
+
+from reenact.facemesh import N_LANDMARKS
+from reenact.fusion_network import (
+    DEVIATION_SCALE,
+    OUTPUT_SCALE,
+    SHAPE_SCALE,
+    LandmarkFusionConfig,
+)
+from reenact.geometry import canonical_face
+
+COORDINATES: Final = 3 * N_LANDMARKS
+
+
+class LandmarkFusion(nn.Module):
+    """See the module's docstring."""
+
+    canonical: Tensor
+
+    def __init__(self, config: LandmarkFusionConfig | None = None) -> None:
+        super().__init__()
+        config = config or LandmarkFusionConfig()
+        self.config = config
+        self.source_in = nn.Linear(2 * COORDINATES, config.source_width)
+        self.source_out = nn.Linear(config.source_width, config.source_latent)
+        self.target_in = nn.Linear(COORDINATES, config.target_width)
+        self.target_out = nn.Linear(config.target_width, config.target_latent)
+        latent = config.source_latent + config.target_latent
+        self.decoder_in = nn.Linear(latent, config.decoder_width)
+        self.decoder_out = nn.Linear(config.decoder_width, COORDINATES)
+        nn.init.zeros_(self.decoder_out.weight)
+        nn.init.zeros_(self.decoder_out.bias)
+        canonical = torch.from_numpy(canonical_face().copy()).reshape(-1)
+        self.register_buffer("canonical", canonical, persistent=False)
+
+    def forward(self, neutral: Tensor, deviation: Tensor, target: Tensor) -> Tensor:
+        """Return the target's (N, 478, 3) deviation.
+
+        Args:
+            neutral: (N, 478, 3) the actor's resting shapes.
+            deviation: (N, 478, 3) of the actor from them.
+            target: (N, 478, 3) the target's resting shapes; all in iod, face frame.
+        """
+        who = SHAPE_SCALE * (neutral.flatten(1) - self.canonical)
+        does = DEVIATION_SCALE * deviation.flatten(1)
+        onto = SHAPE_SCALE * (target.flatten(1) - self.canonical)
+        latent = self.target_out(nn.functional.silu(self.target_in(onto)))
+        acted = self._decode(self._source(who, does), latent)
+        rest = self._decode(self._source(who, torch.zeros_like(does)), latent)
+        return deviation + OUTPUT_SCALE * (acted - rest).view_as(deviation)
+
+    def _source(self, who: Tensor, does: Tensor) -> Tensor:
+        hidden = nn.functional.silu(self.source_in(torch.cat([who, does], dim=1)))
+        return torch.tanh(self.source_out(hidden))
+
+    def _decode(self, source: Tensor, target: Tensor) -> Tensor:
+        hidden = nn.functional.silu(self.decoder_in(torch.cat([source, target], dim=1)))
+        result: Tensor = self.decoder_out(hidden)
+        return result
+
+
+class LandmarkDiscriminator(nn.Module):
+    """D_J of Fan 2023, eq. 3: whether a face could rest like this and move like that."""
+
+    canonical: Tensor
+
+    def __init__(self, width: int = 128) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            spectral_norm(nn.Linear(2 * COORDINATES, width)),
+            nn.LeakyReLU(0.2),
+            spectral_norm(nn.Linear(width, width)),
+            nn.LeakyReLU(0.2),
+            spectral_norm(nn.Linear(width, 1)),
+        )
+        canonical = torch.from_numpy(canonical_face().copy()).reshape(-1)
+        self.register_buffer("canonical", canonical, persistent=False)
+
+    def forward(self, neutral: Tensor, deviation: Tensor) -> Tensor:
+        """Map (N, 478, 3) resting shapes and deviations to logits (N, 1), positive for real."""
+        who = SHAPE_SCALE * (neutral.flatten(1) - self.canonical)
+        verdict: Tensor = self.layers(
+            torch.cat([who, DEVIATION_SCALE * deviation.flatten(1)], dim=1)
+        )
+        return verdict
