@@ -157,6 +157,7 @@ class Reenactor:
     def _finish(self, crop: Image, actor: Frame | None) -> Image:
         """Paste the crop; put the actor beside it where that was asked for by name."""
         pasted = self._settings.output.picture == "plate"
+        self._paster.match_colour = self._settings.output.match_colour
         picture = self._paster.paste(crop) if pasted else crop.copy()
         if not self._settings.output.show_raw_camera:
             return picture
