@@ -9,6 +9,10 @@ What is served, each with `?token=…` of the run, which only `url` tells:
 The server listens on the loopback address alone. A page of another site that guesses the port
 gets nothing: the token is random, and a request that calls this machine by any other name, as
 after DNS rebinding, is refused.
+
+In OBS the stream is a media source, not a local file, with network buffering 0 MB and the FFmpeg
+options `use_wallclock_as_timestamps=1 fflags=nobuffer flags=low_delay probesize=32
+analyzeduration=0`; without these it lags by a second.
 """
 
 from __future__ import annotations

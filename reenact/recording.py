@@ -23,6 +23,7 @@ import av
 from av.container import OutputContainer
 from av.packet import Packet
 from av.video.frame import VideoFrame
+from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
 
 from reenact.errors import SinkError
@@ -179,7 +180,8 @@ class FileSink(ClosesOnExit):
         """Finish the file and give it its name; without any frame, leave nothing.
 
         Raises:
-            SinkError: the end could not be written, as on a full disk.
+            SinkError: the end could not be written, as on a full disk; or it is whole but could
+                not be given its name, and the message gives the one it has.
         """
         with self._lock:
             movie, partial = self._movie, self._partial
@@ -187,13 +189,16 @@ class FileSink(ClosesOnExit):
                 return
             try:
                 movie.finish()
-                if movie.frames:
-                    partial.replace(self.path)
-                else:
-                    partial.unlink()
             except (av.FFmpegError, OSError, ValueError) as error:
                 raise self._failed(error) from error
             self._movie = self._partial = None
+            if not movie.frames:
+                partial.unlink()
+                return
+            try:
+                partial.replace(self.path)
+            except OSError as error:  # Windows: another program has the older file open
+                raise SinkError(f"{self._refusal(error)} All of it is in {partial}.") from error
 
     def _reserve(self) -> Path:
         """Make an empty file of a partial name that nobody has."""
@@ -268,6 +273,8 @@ class _Movie:
         self._ticks = 0
         self._interval = self._longest_last
         self._durations: dict[int, int] = {}
+        # One for all frames: a frame's own `reformat` sets the conversion up anew each time.
+        self._to_yuv = VideoReformatter()
         self._file = _WholeWrites(path, "r+b")
         self._container: OutputContainer = av.open(
             self._file,
@@ -338,7 +345,9 @@ class _Movie:
 
     def _convert(self, image: Image, ticks: int) -> VideoFrame:
         rgb = VideoFrame.from_ndarray(letterbox(image, self._size), format="rgb24")
-        frame = rgb.reformat(format="yuv420p", dst_colorspace="ITU709", dst_color_range="MPEG")
+        frame = self._to_yuv.reformat(
+            rgb, format="yuv420p", dst_colorspace=_BT709, dst_color_range=_LIMITED_RANGE
+        )
         frame.pts = ticks
         frame.time_base = Fraction(1, self._ticks_per_s)
         return frame

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -158,6 +159,19 @@ def test_nothing_has_the_final_name_before_the_end(tmp_path: Path) -> None:
     assert len(read(path)[0]) == 1
     with pytest.raises(SinkError, match="closed"):
         sink.write(Frame(numbered_picture(1), 0.04, 1))
+
+
+def test_a_recording_that_cannot_get_its_name_is_kept(tmp_path: Path) -> None:
+    path = tmp_path / "out.mp4"
+    sink = FileSink(path)
+    sink.open((160, 120), 25.0)
+    sink.write(Frame(numbered_picture(0), 0.0, 0))
+    path.mkdir()
+    partial = tmp_path / "out.partial.mp4"
+    with pytest.raises(SinkError, match=re.escape(str(partial))):
+        sink.close()
+    sink.close()
+    assert len(read(partial)[0]) == 1
 
 
 def test_without_a_frame_nothing_is_left(tmp_path: Path) -> None:
