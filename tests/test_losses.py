@@ -1,0 +1,65 @@
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from reenact.models.discriminators import PatchDiscriminator
+from reenact.training.losses import (
+    gradient_l1,
+    hinge_discriminator,
+    hinge_generator,
+    texture_l1,
+    weighted_l1,
+)
+
+ONES = torch.ones(1, 1, 64, 64)
+
+
+@pytest.fixture
+def noise() -> Tensor:
+    return torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(1)) * 2 - 1
+
+
+def blurred(picture: Tensor) -> Tensor:
+    return F.avg_pool2d(picture, 3, 1, 1)
+
+
+def test_equal_pictures_cost_nothing(noise: Tensor) -> None:
+    for loss in (weighted_l1, gradient_l1, texture_l1):
+        assert loss(noise, noise, ONES) == 0
+
+
+def test_weights_count() -> None:
+    zero, one = torch.zeros(1, 3, 64, 64), torch.ones(1, 3, 64, 64)
+    half = ONES.clone()
+    half[..., :32] = 0
+    assert weighted_l1(one, zero, half) == pytest.approx(0.5)
+
+
+def test_gradient_loss_ignores_brightness_and_sees_edges(noise: Tensor) -> None:
+    assert gradient_l1(noise + 0.3, noise, ONES) == pytest.approx(0, abs=1e-6)
+    assert gradient_l1(blurred(noise), noise, ONES) > 0.3
+
+
+def test_texture_loss_forgives_a_shift_but_not_blur(noise: Tensor) -> None:
+    shifted = texture_l1(noise.roll(5, -1), noise, ONES)
+    assert texture_l1(blurred(noise), noise, ONES) > 4 * shifted
+
+
+def test_hinge_losses_push_apart() -> None:
+    sure, unsure = torch.full((1, 1, 4, 4), 2.0), torch.zeros(1, 1, 4, 4)
+    assert hinge_discriminator(sure, -sure) == 0
+    assert hinge_discriminator(unsure, unsure) == 2
+    assert hinge_generator(sure) < hinge_generator(-sure)
+
+
+def test_the_critic_judges_patches_with_bounded_slope() -> None:
+    critic = PatchDiscriminator(3 + 2).eval()
+    condition = torch.zeros(1, 2, 64, 64)
+    first = torch.zeros(1, 3, 64, 64)
+    second = first + 0.01
+    verdicts = critic(first, condition), critic(second, condition)
+    assert verdicts[0].shape == (1, 1, 7, 7)
+    assert (verdicts[0] - verdicts[1]).abs().max() < 0.5

@@ -1,0 +1,54 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from reenact.errors import ModelError
+from reenact.models.files import load_model, read_header, save_model
+from reenact.models.warp_unet import WarpUNet, WarpUNetConfig
+from reenact.renderers import shipped_weights
+
+
+def test_weights_come_back_in_half_precision(tmp_path: Path) -> None:
+    network, path = nn.Linear(4, 3), tmp_path / "model.safetensors"
+    save_model(path, network.state_dict(), {"architecture": "linear", "data": "none"})
+    other = nn.Linear(4, 3)
+    header = load_model(path, other, "linear")
+    assert header["data"] == "none"
+    torch.testing.assert_close(other.weight, network.weight, atol=1e-3, rtol=1e-3)
+    assert other.weight.dtype == torch.float32
+    assert not list(tmp_path.glob("*.part"))
+
+
+def test_a_file_of_something_else_is_refused(tmp_path: Path) -> None:
+    from safetensors.torch import save_file
+
+    path = tmp_path / "foreign.safetensors"
+    save_file({"x": torch.zeros(2)}, path)
+    with pytest.raises(ModelError, match="not a model of this program"):
+        read_header(path)
+    path.write_text("text")
+    with pytest.raises(ModelError, match="damaged"):
+        read_header(path)
+
+
+def test_an_unwritable_place_leaves_nothing(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="could not be written"):
+        save_model(tmp_path / "none" / "model.safetensors", {"x": torch.zeros(1)}, {})
+
+
+def test_the_shipped_generator_says_what_it_is() -> None:
+    header = read_header(shipped_weights())
+    assert header["architecture"] == "warp_unet"
+    assert "no one of them in val" in header["data"]
+    assert shipped_weights().stat().st_size < 8e6
+    config = WarpUNetConfig.from_json(header["config"])
+    load_model(shipped_weights(), WarpUNet(config), "warp_unet")
+
+
+def test_a_config_of_another_version_is_an_error() -> None:
+    with pytest.raises(TypeError):
+        WarpUNetConfig.from_json('{"unheard_of": 1}')
