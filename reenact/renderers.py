@@ -29,6 +29,9 @@ from reenact.warping import (
 
 SHIPPED_WEIGHTS: Final = "warp_unet.safetensors"
 
+_FADE_SHARE: Final = 0.16
+"""Over this share of the crop's side the mesh's motion fades towards the plate."""
+
 
 class CopyRenderer:
     """The reference, unchanged: the floor of every table."""
@@ -124,6 +127,7 @@ class WarpUNetRenderer:
         self._references = references
         self._features: Array = features.float().cpu().numpy()
         self._landmarks = target.landmarks
+        self._edge_fade = edge_fade(target, self._map_side)
         self._held: int | None = None
         self.reset()
 
@@ -180,6 +184,7 @@ class WarpUNetRenderer:
             self._engine.hold("features", self._features[number : number + 1])
             self._held = number
         maps = head_mesh().maps(self._landmarks[number], landmarks, self._size, self._map_side)
+        maps[..., :2] *= self._edge_fade
         return self._engine({"maps": np.ascontiguousarray(maps.transpose(2, 0, 1))[None]})
 
     def _choose(self, drive: Drive) -> None:
@@ -205,6 +210,28 @@ def reference_distances(references: Array, landmarks: Array) -> NDArray[np.float
     gaps = np.linalg.norm((references - landmarks)[..., :2], axis=-1) / iod
     detail = gaps[:, list(LIPS_INNER + EYE_LEFT + EYE_RIGHT)]
     return np.asarray(gaps.mean(axis=1) + detail.mean(axis=1), dtype=np.float32)
+
+
+def edge_fade(target: Target, side: int) -> Array:
+    """Return (side, side, 1): how far the mesh's motion holds, 0 on the crop's edge, 1 inside.
+
+    Motion fades where the plate goes on beyond the crop, so that shoulders and background meet
+    it; where the crop's edge is the plate's, nothing has to meet and all of it holds.
+    """
+    height, width = target.plate.shape[:2]
+    scale, left, top = (float(target.crop_to_plate[at]) for at in ((0, 0), (0, 2), (1, 2)))
+    reach = target.crop_size * scale
+    axes = []
+    for start, length in ((left, width), (top, height)):
+        place = (np.arange(side, dtype=np.float32) + 0.5) / side
+        depth = np.full(side, _FADE_SHARE, np.float32)
+        if start > 1:
+            depth = np.minimum(depth, place)
+        if start + reach < length - 1:
+            depth = np.minimum(depth, 1 - place)
+        share = depth / _FADE_SHARE
+        axes.append(share * share * (3 - 2 * share))
+    return np.asarray(np.minimum.outer(axes[1], axes[0])[..., None], dtype=np.float32)
 
 
 def shipped_weights() -> Path:

@@ -13,7 +13,7 @@ from reenact.config import RendererSettings
 from reenact.errors import ModelError
 from reenact.models.files import save_model
 from reenact.models.warp_unet import WarpUNet
-from reenact.renderers import WarpUNetRenderer, reference_distances
+from reenact.renderers import WarpUNetRenderer, edge_fade, reference_distances
 from reenact.types import Image, Renderer, Target
 
 
@@ -116,6 +116,19 @@ def test_the_nearest_reference_is_faded_to() -> None:
     assert difference(start, pictures[-1]) > difference(pictures[1], pictures[-1])
     largest = max(difference(a, b) for a, b in zip([start, *pictures], pictures, strict=False))
     assert largest < 0.7 * difference(start, pictures[-1]) + 0.5  # no hard cut
+
+
+def test_motion_fades_only_where_the_plate_goes_on() -> None:
+    inside = edge_fade(portrait_target(), 128)[..., 0]
+    assert inside[0].max() == inside[:, 0].max() == inside[-1].max() < 0.02
+    assert inside[64, 64] == 1
+    target = portrait_target()
+    whole = dataclasses.replace(
+        target,
+        plate=target.references[0],
+        crop_to_plate=np.array([[1, 0, 0], [0, 1, 0]], np.float32),
+    )
+    assert edge_fade(whole, 128).min() == 1
 
 
 def test_other_weights_are_checked(tmp_path: Path) -> None:
