@@ -221,13 +221,13 @@ def cameras(arguments: Namespace) -> int:
 
 def doctor(arguments: Namespace) -> int:
     """Tell what is there, what is missing, and how to get it."""
-    from reenact.doctor import print_checks, run
+    from reenact.doctor import exit_code, print_checks, run
     from reenact.terminal import quiet_native_libraries
 
     with quiet_native_libraries():
         checks = run()
     print_checks(checks)
-    return 0
+    return exit_code(checks)
 
 
 class _Interruption:

@@ -206,6 +206,33 @@ def test_plugins_lists_all_and_tells_why_one_is_broken(
     assert "no libGL" in text
 
 
+def test_doctor_ends_with_2_only_where_a_needed_part_is_missing(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from reenact import doctor
+
+    checks = [doctor.Check("OBS", "missing", "not installed", "install it")]
+    monkeypatch.setattr(doctor, "run", lambda: checks)
+    assert main(["doctor"]) == 0
+    assert "install it" in capsys.readouterr().out
+    checks.append(doctor.Check("cv2", "missing", "no libGL", "get it", required=True))
+    assert main(["doctor"]) == 2
+    assert "get it" in capsys.readouterr().out
+
+
+def test_cameras_names_each_as_it_is_chosen(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from reenact import cameras
+
+    found = [cameras.CameraInfo(2, "HD Webcam"), cameras.CameraInfo(7, "Loop", is_loopback=True)]
+    monkeypatch.setattr(cameras, "list_cameras", lambda: found)
+    assert main(["cameras"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "webcam:2  HD Webcam"
+    assert lines[1].startswith("webcam:7  Loop  (")
+
+
 def test_targets_are_made_listed_shown_handed_on_and_removed(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
