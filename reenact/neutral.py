@@ -19,7 +19,7 @@ import numpy as np
 
 from reenact.facemesh import EYE_CORNERS_LEFT, EYE_CORNERS_RIGHT
 from reenact.geometry import canonical_face, rotation_matrix, rotation_vector
-from reenact.regions import lid_gaps, region_weights
+from reenact.regions import lid_gaps, region_weights, settle
 from reenact.types import Array, Pose
 
 CALM_SHARE: Final = 0.3
@@ -31,7 +31,7 @@ CALM_FRAMES: Final = (5, 24)
 REFINEMENT: Final = 8.0
 """Calmer frames are taken in until so many calibration times have passed."""
 
-EASE_S: Final = 0.18
+EASE_S: Final = 0.22
 """Time constant of the way from one neutral to a better one: a half second in all."""
 
 OTHER_FACE: Final = 0.04
@@ -45,6 +45,7 @@ _RECENT_S: Final = 0.3
 _UPDATE_S: Final = 0.2
 _POOL: Final = 120
 _MODE_NOISE: Final = 0.35
+_LEAST_OPENING: Final = 0.75
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +172,13 @@ class NeutralEstimator:
 
     def _estimate(self) -> Neutral:
         open_lids = float(np.median(self._lids))
-        calm = sorted(self._pool, key=lambda one: one.restless + abs(one.lids - open_lids) / 0.02)
+        usual = _median_shape(self._pool[:: max(len(self._pool) // 24, 1)])
+
+        def restless(one: _Sample) -> float:
+            unusual = float(np.sqrt(np.mean((one.shape - usual) ** 2)))
+            return one.restless + abs(one.lids - open_lids) / 0.02 + unusual / 0.02
+
+        calm = sorted(self._pool, key=restless)
         expected = self._seen_frames
         if self._seen_s > self._calibration_s:
             expected = round(expected * self._calibration_s / self._seen_s)
@@ -182,7 +189,10 @@ class NeutralEstimator:
             return Neutral(self._known, pose)
         seen = _median_shape(samples)
         trust = min(self._seen_s / self._calibration_s, 1.0)
-        return Neutral(trust * seen + (1 - trust) * first_guess(seen), pose)
+        if trust == 1:
+            return Neutral(seen, pose)
+        guess = _awake(first_guess(seen))
+        return Neutral(np.asarray(trust * seen + (1 - trust) * guess, dtype=np.float32), pose)
 
     def _ease(self, dt_s: float) -> None:
         assert self._goal is not None
@@ -207,6 +217,12 @@ def first_guess(shape: Array) -> Array:
     return np.asarray(shape - (weights[half:] @ modes[half:]).reshape(-1, 3), dtype=np.float32)
 
 
+def _awake(shape: Array) -> Array:
+    """Return the shape with its eyes nearly as open as usual: the first frame may blink."""
+    usual = canonical_face()
+    return settle(shape, usual, np.maximum(lid_gaps(shape) / lid_gaps(usual), _LEAST_OPENING))
+
+
 def shape_distance(first: Array, second: Array) -> float:
     """Return how far two resting shapes are apart, iod: RMS over what moves least."""
     weights = _rigid_weights()
@@ -217,7 +233,7 @@ def shape_distance(first: Array, second: Array) -> float:
 
 def _restlessness(shape: Array, pose: Pose, speed: float) -> float:
     """Return how far from calm a frame is; about 1 for a clear smile, or a turn by 20 degrees."""
-    gap = max(float(shape[14, 1] - shape[13, 1]), 0.0)
+    gap = max(float(shape[14, 1] - shape[13, 1]) - 0.05, 0.0)
     expression = float(np.sqrt(np.mean((shape - first_guess(shape)) ** 2)))
     angle = float(np.linalg.norm(rotation_vector(pose.rotation)))
     return speed / 0.25 + gap / 0.10 + expression / 0.03 + angle / 0.35

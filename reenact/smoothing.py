@@ -19,10 +19,10 @@ from reenact.geometry import canonical_face, rotation_matrix, rotation_vector
 from reenact.regions import region_weights
 from reenact.types import Array, Pose
 
-SPEED_CUTOFF_HZ: Final = 4.0
+SPEED_CUTOFF_HZ: Final = 3.0
 """Low-pass of the speed. The paper's 1 Hz would see a blink only when it is over."""
 
-EXPRESSION_NOISE: Final = 0.15
+EXPRESSION_NOISE: Final = 0.095
 """Speed in iod/s that a still face seems to have; below it the filter stays shut."""
 
 POSE_NOISE: Final = 0.04

@@ -283,6 +283,9 @@ class Examination:
     Args:
         motions: clips of people that training never saw.
         frames: of each clip, spread evenly.
+
+    Raises:
+        ReenactError: there are not two people to transfer between.
     """
 
     def __init__(self, motions: Sequence[Motion], frames: int = 40) -> None:
@@ -296,6 +299,8 @@ class Examination:
             for a, b in itertools.permutations(range(len(motions)), 2)
             if motions[a].identity != motions[b].identity
         ]
+        if not self._pairs:
+            raise ReenactError("Validation needs clips of at least two people.")
         self._bender = Bender(np.stack([motion.rest for motion in motions]))
         self.direct = self._measure(lambda neutral, deviations, target: deviations)
 

@@ -1,0 +1,428 @@
+"""The actor's neutral is found, kept and checked; what is fused is what was acted."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from reenact.action_units import action_unit_basis, action_units
+from reenact.actors import load_neutral, neutral_path, save_neutral
+from reenact.config import ActorSettings, FusionSettings, SmoothingSettings
+from reenact.errors import ReenactError
+from reenact.facemesh import ACTION_UNITS
+from reenact.fusion import Fusion
+from reenact.geometry import (
+    canonical_face,
+    crop_transform,
+    estimate_pose,
+    face_box,
+    mirrored_deviation,
+    rotation_matrix,
+    rotation_vector,
+    to_face_frame,
+    to_image,
+    transform_points,
+)
+from reenact.neutral import NeutralEstimator, shape_distance
+from reenact.regions import lid_gaps, lip_gaps
+from reenact.types import Array, Landmarks, Pose
+
+NAMES = list(ACTION_UNITS)
+FPS = 30.0
+FRONT = Pose(np.eye(3, dtype=np.float32), np.array([320, 240, 0], np.float32), 90.0)
+GIVEN = {
+    "mouth_open": ("mouth_open",),
+    "smile": ("smile_left", "smile_right"),
+    "brow_raise": ("brow_raise_left", "brow_raise_right"),
+    "blink_left": ("blink_left",),
+    "blink_right": ("blink_right",),
+}
+
+
+@pytest.fixture(autouse=True)
+def own_data_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REENACT_DATA", str(tmp_path / "data"))
+
+
+def another_face() -> Array:
+    """Return a person with a wider mouth, narrower eyes and a longer face than the canonical."""
+    face = canonical_face() * np.array([1.0, 1.12, 0.95], np.float32)
+    around = np.exp(-(((face - face[14]) / 0.5) ** 2).sum(axis=1, keepdims=True))
+    face = face + 0.15 * around * np.array([1, 0, 0], np.float32) * face
+    upper = [159, 158, 160, 157, 161, 386, 385, 387, 384, 388]
+    face[upper, 1] += 0.03
+    return np.asarray(face, dtype=np.float32)
+
+
+def target_points() -> Array:
+    """Return `another_face` in its crop of 256 px, turned a little."""
+    turn = rotation_matrix(np.array([0.05, -0.12, 0.04], np.float32))
+    points = to_image(another_face(), Pose(turn, np.array([300, 200, 0], np.float32), 100.0))
+    return transform_points(points, crop_transform(points, 256))
+
+
+def in_picture(shape: Array, pose: Pose = FRONT) -> Landmarks:
+    return Landmarks(to_image(shape, pose), 1.0, (640, 480))
+
+
+def deviation_of(**amounts: float) -> Array:
+    units = np.zeros(len(NAMES), np.float32)
+    for name, amount in amounts.items():
+        units[NAMES.index(name)] = amount
+    return np.tensordot(units, action_unit_basis(), 1)
+
+
+def start(
+    settings: FusionSettings | None = None,
+    target: Array | None = None,
+    neutral: Array | None = None,
+    smooth: bool = False,
+) -> Fusion:
+    """Return a fusion whose actor has rested until its neutral was found, at 4 s."""
+    fusion = Fusion(
+        settings or FusionSettings(),
+        SmoothingSettings(enabled=smooth),
+        target_points() if target is None else target,
+        ActorSettings(neutral="fresh", calibration_s=0.8),
+    )
+    rest = canonical_face() if neutral is None else neutral
+    for number in range(60):
+        fusion.express(in_picture(rest), 2 + number / FPS)
+    return fusion
+
+
+def acted(fusion: Fusion, shape: Array, pose: Pose = FRONT, time_s: float = 4.0) -> Array:
+    return fusion.fuse(fusion.express(in_picture(shape, pose), time_s))
+
+
+def target_units(points: Array, target: Array) -> Array:
+    neutral = to_face_frame(target, estimate_pose(target))
+    return action_units(to_face_frame(points, estimate_pose(points, neutral)), neutral)
+
+
+def in_iod(points: Array, target: Array) -> float:
+    return float(np.linalg.norm(points - target, axis=1).mean() / estimate_pose(target).scale)
+
+
+@pytest.fixture(params=["direct", "network"])
+def method(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+def settings_of(method: str, **values: float | bool) -> FusionSettings:
+    return FusionSettings.model_validate({"method": method, **values})
+
+
+def test_an_actor_at_rest_leaves_the_target_at_rest(method: str) -> None:
+    fusion = start(settings_of(method))
+    assert in_iod(acted(fusion, canonical_face()), target_points()) < 1e-3
+
+
+def test_intensity_zero_is_the_neutral(method: str) -> None:
+    fusion = start(settings_of(method, intensity=0.0))
+    shape = canonical_face() + deviation_of(mouth_open=1, blink_left=1, smile_right=0.8)
+    assert in_iod(acted(fusion, shape), target_points()) < 5e-3
+
+
+@pytest.mark.parametrize("name", GIVEN)
+def test_a_unit_given_alone_arrives_alone(method: str, name: str) -> None:
+    fusion = start(settings_of(method))
+    amounts = np.linspace(0, 1, 15)
+    tracks = np.stack(
+        [
+            target_units(
+                acted(fusion, canonical_face() + deviation_of(**dict.fromkeys(GIVEN[name], a))),
+                target_points(),
+            )
+            for a in amounts
+        ]
+    )
+    rows = [NAMES.index(unit) for unit in GIVEN[name]]
+    for row in rows:
+        assert np.corrcoef(amounts, tracks[:, row])[0, 1] > 0.95
+        assert tracks[-1, row] > 0.7
+    related = {NAMES.index("jaw_drop")} if name == "mouth_open" else set()
+    others = [k for k in range(len(NAMES)) if k not in rows and k not in related]
+    assert tracks[:, others].max() < 0.25
+
+
+def test_a_blink_shuts_eyes_of_another_size_and_lips_never_cross(method: str) -> None:
+    target = target_points()
+    pose = estimate_pose(target)
+    rest = to_face_frame(target, pose)
+    fusion = start(settings_of(method))
+    shape = canonical_face() + deviation_of(blink_left=1, blink_right=1)
+    shut = to_face_frame(acted(fusion, shape), pose)
+    middle = [2, 3, 4, 9, 10, 11]
+    assert np.all(lid_gaps(shut)[middle] < 0.2 * lid_gaps(rest)[middle])
+    assert np.all(lid_gaps(shut)[middle] >= -1e-3)
+    pressed = canonical_face().copy()
+    pressed[[13, 82, 312, 81, 311], 1] += 0.06
+    pressed[[14, 87, 317, 178, 402], 1] -= 0.06
+    closed = to_face_frame(acted(fusion, pressed, time_s=4.1), pose)
+    assert lip_gaps(closed).min() > min(lip_gaps(rest).min(), 0) - 0.005
+
+
+def test_gains_hold_one_region_and_leave_no_tear(method: str) -> None:
+    shape = canonical_face() + deviation_of(mouth_open=1, brow_raise_left=1, brow_raise_right=1)
+    full = acted(start(settings_of(method)), shape)
+    still_mouth = acted(start(settings_of(method, mouth=0.0)), shape)
+    units = target_units(still_mouth, target_points())
+    assert units[NAMES.index("mouth_open")] < 0.05
+    assert units[NAMES.index("brow_raise_left")] > 0.7
+    near = np.linalg.norm(canonical_face()[:, None] - canonical_face()[None], axis=-1)
+    first, second = np.nonzero((near > 0) & (near < 0.06))
+    gap = full - still_mouth
+    steps = np.linalg.norm(gap[first] - gap[second], axis=1)
+    lips = set(range(478)) - set(np.flatnonzero(np.abs(deviation_of(mouth_open=1)[:, 1]) > 0.15))
+    outside = [k for k in range(len(first)) if first[k] in lips and second[k] in lips]
+    assert steps[outside].max() < 0.12 * estimate_pose(target_points()).scale
+
+
+def test_intensity_is_read_at_each_call() -> None:
+    settings = FusionSettings(method="direct")
+    fusion = start(settings)
+    shape = canonical_face() + deviation_of(mouth_open=0.4)
+    row = NAMES.index("mouth_open")
+    once = target_units(acted(fusion, shape), target_points())[row]
+    settings.intensity = 2.0
+    twice = target_units(acted(fusion, shape, time_s=4.1), target_points())[row]
+    assert twice > 1.6 * once
+
+
+def test_mirror_swaps_sides_and_turns(method: str) -> None:
+    turned = Pose(
+        rotation_matrix(np.array([0.1, 0.2, -0.1], np.float32)),
+        FRONT.translation + np.array([40, 0, 0], np.float32),
+        FRONT.scale,
+    )
+    target = to_image(another_face(), Pose(np.eye(3, dtype=np.float32), FRONT.translation, 90.0))
+    shape = canonical_face() + deviation_of(smile_left=1, blink_left=1)
+    fusion = start(settings_of(method, mirror=True), target)
+    points = acted(fusion, shape, turned)
+    units = target_units(points, target)
+    for unit in ("smile", "blink"):
+        assert units[NAMES.index(f"{unit}_right")] > 0.6
+        assert units[NAMES.index(f"{unit}_left")] < 0.2
+    rest = to_face_frame(target, estimate_pose(target))
+    straight, moved = estimate_pose(target), estimate_pose(points, rest)
+    turn = rotation_vector(moved.rotation @ straight.rotation.T)
+    np.testing.assert_allclose(turn, [0.1, -0.2, 0.1], atol=0.03)
+    assert moved.translation[0] < straight.translation[0]
+
+
+def test_the_head_turns_with_gain_and_never_beyond_its_limit() -> None:
+    settings = FusionSettings(method="direct", max_yaw=20.0)
+    fusion = start(settings)
+
+    def yaw(degrees: float) -> float:
+        turn = rotation_matrix(np.array([0, np.radians(degrees), 0], np.float32))
+        points = acted(fusion, canonical_face(), Pose(turn, FRONT.translation, FRONT.scale))
+        target = target_points()
+        rest = estimate_pose(target)
+        pose = estimate_pose(points, to_face_frame(target, rest))
+        return float(np.degrees(rotation_vector(pose.rotation @ rest.rotation.T)[1]))
+
+    assert yaw(8) == pytest.approx(8, abs=0.5)
+    assert 15 < yaw(25) < 20
+    assert yaw(25) < yaw(50) <= 20.1
+    settings.pose = 0.5
+    assert yaw(8) == pytest.approx(4, abs=0.5)
+
+
+@pytest.mark.parametrize("shift", [(400, 0), (-400, 0), (0, 300), (0, -300)])
+def test_the_face_stays_inside_the_crop(shift: tuple[int, int]) -> None:
+    fusion = start(FusionSettings(method="direct", translation=1.0))
+    away = FRONT.translation + np.array([*shift, 0], np.float32)
+    points = acted(fusion, canonical_face(), Pose(FRONT.rotation, away, 2 * FRONT.scale))
+    left, top, right, bottom = face_box(points)
+    assert min(left, top) > 0
+    assert max(right, bottom) < 256
+
+
+def test_smoothing_leaves_a_blink(method: str) -> None:
+    fusion = start(settings_of(method), smooth=True)
+    row = NAMES.index("blink_left")
+    seen = []
+    for number, depth in enumerate([0, 0, 0.6, 1, 0.6, 0, 0, 0]):
+        shape = canonical_face() + deviation_of(blink_left=depth)
+        seen.append(target_units(acted(fusion, shape, time_s=4 + number / FPS), target_points()))
+    track = np.stack(seen)[:, row]
+    assert track.max() > 0.7
+    assert int(track.argmax()) in (3, 4)
+
+
+# --- the neutral ------------------------------------------------------------------------------
+
+
+def observe(estimator: NeutralEstimator, shapes: list[Array], start_s: float = 0.0) -> None:
+    for number, shape in enumerate(shapes):
+        estimator.observe(shape, FRONT, start_s + number / FPS)
+
+
+def error(estimator: NeutralEstimator, truth: Array) -> float:
+    assert estimator.current is not None
+    return float(np.linalg.norm(estimator.current.shape - truth, axis=1).mean())
+
+
+@pytest.mark.parametrize(
+    "first_second",
+    [
+        {"smile_left": 0.8, "smile_right": 0.8},
+        {"brow_raise_left": 0.9, "brow_raise_right": 0.9},
+        {"mouth_open": 0.8},
+        {"blink_left": 1.0, "blink_right": 1.0},
+    ],
+)
+def test_a_start_that_is_not_calm_does_not_last(first_second: dict[str, float]) -> None:
+    rng = np.random.default_rng(0)
+    face = another_face()
+    face = to_face_frame(to_image(face, FRONT), estimate_pose(to_image(face, FRONT)))
+    busy, calm = face + deviation_of(**first_second), face
+    shapes = [
+        (busy if n < FPS else calm) + rng.normal(0, 0.002, (478, 3)).astype(np.float32)
+        for n in range(105)
+    ]
+    estimator = NeutralEstimator(3.0)
+    observe(estimator, shapes)
+    assert estimator.found
+    assert error(estimator, face) < 0.006
+
+
+def test_a_talking_actor_is_measured_against_a_shut_mouth() -> None:
+    face = canonical_face()
+    times = np.arange(0, 4, 1 / FPS)
+    openings = np.where(times % 1.2 < 0.9, 0.3 + 0.3 * np.sin(2 * np.pi * 3 * times), 0)
+    estimator = NeutralEstimator(3.0)
+    observe(estimator, [face + deviation_of(mouth_open=float(o)) for o in openings])
+    assert error(estimator, face) < 0.006
+
+
+def test_there_is_an_answer_from_the_first_frame_and_it_never_jumps() -> None:
+    face = another_face()
+    estimator = NeutralEstimator(2.0)
+    seen = []
+    for number in range(120):
+        smile = 0.8 if number < 40 else 0.0
+        neutral = estimator.observe(
+            face + deviation_of(smile_left=smile, smile_right=smile), FRONT, number / FPS
+        )
+        seen.append(neutral.shape)
+    steps = np.linalg.norm(np.diff(np.stack(seen), axis=0), axis=-1).max(axis=1)
+    assert estimator.current is not None
+    assert steps.max() < 0.03
+
+
+def test_set_neutral_takes_the_present_face() -> None:
+    fusion = start(FusionSettings(method="direct"))
+    smiling = canonical_face() + deviation_of(smile_left=0.6, smile_right=0.6)
+    for number in range(15):
+        fusion.express(in_picture(smiling), 4 + number / FPS)
+    fusion.set_neutral()
+    for number in range(60):
+        expression = fusion.express(in_picture(smiling), 4.5 + number / FPS)
+    assert np.linalg.norm(expression.deviation, axis=1).mean() < 1e-3
+    stored = load_neutral("default")
+    assert stored is not None
+    np.testing.assert_allclose(stored, smiling, atol=5e-3)
+
+
+def test_a_neutral_is_stored_and_used_again() -> None:
+    start(neutral=another_face())
+    again = Fusion(FusionSettings(), SmoothingSettings(), target_points(), ActorSettings())
+    assert again.neutral_found
+    smiling = another_face() + deviation_of(smile_left=0.8, smile_right=0.8)
+    units = again.express(in_picture(smiling), 0.0).action_units
+    assert units[NAMES.index("smile_left")] > 0.6
+
+
+def test_another_persons_neutral_is_not_used_in_silence(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    stranger = another_face() * np.array([1.15, 0.85, 1], np.float32)
+    assert shape_distance(stranger, canonical_face()) > 0.04
+    save_neutral("default", stranger)
+    fusion = Fusion(FusionSettings(), SmoothingSettings(), target_points(), ActorSettings())
+    with caplog.at_level(logging.WARNING):
+        for number in range(150):
+            expression = fusion.express(in_picture(canonical_face()), number / FPS)
+    assert "another face" in caplog.text
+    assert np.linalg.norm(expression.deviation, axis=1).mean() < 0.005
+
+
+def test_only_the_stored_neutral_needs_a_stored_neutral() -> None:
+    actor = ActorSettings(neutral="stored", name="nobody yet")
+    with pytest.raises(ReenactError, match=r"No neutral is stored for the actor 'nobody yet'"):
+        Fusion(FusionSettings(), SmoothingSettings(), target_points(), actor)
+
+
+@pytest.mark.parametrize("content", [b"", b"not an archive", b"PK\x03\x04 broken"])
+def test_a_damaged_neutral_is_found_anew(content: bytes, caplog: pytest.LogCaptureFixture) -> None:
+    path = neutral_path("default")
+    path.parent.mkdir(parents=True)
+    path.write_bytes(content)
+    with pytest.raises(ReenactError, match="delete it"):
+        load_neutral("default")
+    with caplog.at_level(logging.WARNING):
+        fusion = Fusion(FusionSettings(), SmoothingSettings(), target_points(), ActorSettings())
+    assert not fusion.neutral_found
+    assert "damaged" in caplog.text
+
+
+@pytest.mark.parametrize("name", ["me", "../../etc/passwd", "Zoë & Max", ".", "a" * 64])
+def test_any_name_gives_a_file_inside_the_folder(name: str) -> None:
+    save_neutral(name, canonical_face())
+    assert neutral_path(name).parent.name == "actors"
+    stored = load_neutral(name)
+    assert stored is not None
+    np.testing.assert_array_equal(stored, canonical_face())
+    assert not list(neutral_path(name).parent.glob("*.part"))
+
+
+def test_a_reset_keeps_the_neutral_and_drops_the_filters() -> None:
+    fusion = start(smooth=True)
+    fusion.reset()
+    shape = canonical_face() + deviation_of(mouth_open=0.9)
+    expression = fusion.express(in_picture(shape), 100.0)
+    assert fusion.neutral_found
+    assert expression.action_units[NAMES.index("mouth_open")] > 0.8
+
+
+@pytest.mark.faces
+def test_real_actors_drive_real_targets(faces_dir: Path, method: str) -> None:
+    from reenact.training.data import load_landmarks
+
+    files = sorted((faces_dir / "val").glob("*.npz"))[::2]
+    clips = [load_landmarks(file) for file in files]
+    clips = [clip[np.isfinite(clip).all(axis=(1, 2))] for clip in clips]
+    for actor, other in zip(clips, clips[2:] + clips[:2], strict=True):
+        target = other[0]
+        fusion = Fusion(
+            settings_of(method), SmoothingSettings(), target, ActorSettings(neutral="fresh")
+        )
+        given, shown = [], []
+        for number, points in enumerate(actor):
+            expression = fusion.express(Landmarks(points, 1.0, (256, 256)), number / 25)
+            result = fusion.fuse(expression)
+            assert np.isfinite(result).all()
+            given.append(expression.action_units)
+            shown.append(target_units(result, target))
+        before, after = np.stack(given)[25:], np.stack(shown)[25:]
+        for k in np.flatnonzero(before.std(axis=0) > 0.1):
+            assert np.corrcoef(before[:, k], after[:, k])[0, 1] > 0.8, NAMES[k]
+        neutral = fusion.actor_neutral
+        assert neutral is not None
+        at_rest = Landmarks(to_image(neutral, FRONT), 1.0, (640, 480))
+        fusion.reset()
+        fusion.set_neutral()
+        for number in range(60):
+            result = fusion.fuse(fusion.express(at_rest, 1000 + number / 25))
+        assert in_iod(result, target) < 0.02
+
+
+def test_mirroring_twice_is_nothing() -> None:
+    deviation = deviation_of(smile_left=1, mouth_right=0.5)
+    np.testing.assert_allclose(mirrored_deviation(mirrored_deviation(deviation)), deviation)
