@@ -89,6 +89,7 @@ def _add_demo(adder: _Adder[argparse.ArgumentParser]) -> None:
         metavar="FILE",
         help="the video to write (default: %(default)s)",
     )
+    _add_assignments(parser)
     parser.set_defaults(run=commands.demo)
 
 

@@ -10,6 +10,7 @@ import signal
 import sys
 import threading
 from argparse import Namespace
+from contextlib import ExitStack
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any, Final
@@ -35,9 +36,9 @@ _TICK_S: Final = 0.1
 def live(arguments: Namespace) -> int:
     """Run a session until its source ends, its window is closed, or Ctrl-C."""
     from reenact.config import load_settings
-    from reenact.report_files import check_writable, write_json
+    from reenact.report_files import check_writable
     from reenact.session import Session
-    from reenact.targets import open_target
+    from reenact.targets import open_target, still_tracker
     from reenact.terminal import quiet_native_libraries
 
     settings = load_settings(arguments.config, arguments.assignments)
@@ -50,8 +51,20 @@ def live(arguments: Namespace) -> int:
         check_writable(arguments.report)
     sinks = arguments.sink or ["window"]
     with quiet_native_libraries():
-        target = open_target(arguments.target, settings.renderer.size)
+        target = open_target(
+            arguments.target,
+            settings.renderer.size,
+            make_tracker=lambda: still_tracker(settings.tracking),
+        )
         session = Session.open(settings, arguments.source, target, sinks)
+    _run(session, sinks, arguments.report)
+    return 0
+
+
+def _run(session: Session, sinks: list[str], report: Path | None = None) -> None:
+    """Run a session with its keys, progress line, figures and Ctrl-C."""
+    from reenact.report_files import write_json
+
     interruption = _Interruption()
     with interruption, session:
         control = threading.Thread(target=_control, args=(session, interruption), daemon=True)
@@ -62,13 +75,12 @@ def live(arguments: Namespace) -> int:
             control.join()
             # Ctrl-C is how a live run ends, so its figures are told then, too.
             stats = session.stats()
-            if arguments.report is not None:
-                write_json(arguments.report, stats.report())
+            if report is not None:
+                write_json(report, stats.report())
             if stats.frames_in:
                 print(_summary(stats, sinks), file=sys.stderr)
         if interruption.came:
             raise KeyboardInterrupt
-    return 0
 
 
 def target_create(arguments: Namespace) -> int:
@@ -140,13 +152,15 @@ def target_remove(arguments: Namespace) -> int:
 
 def demo(arguments: Namespace) -> int:
     """Run the whole path on the shipped material."""
-    from reenact.config import Settings
-    from reenact.demo import run_demo
+    from reenact.config import load_settings
+    from reenact.demo import open_demo
     from reenact.terminal import quiet_native_libraries
 
-    with quiet_native_libraries():
-        stats = run_demo(arguments.out, Settings())
-    print(_summary(stats, []))
+    settings = load_settings(None, arguments.assignments)
+    with ExitStack() as undo:
+        with quiet_native_libraries():
+            session = open_demo(arguments.out, settings, undo)
+        _run(session, [])
     print(f"The actor and the target, side by side: {arguments.out}")
     return 0
 

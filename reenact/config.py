@@ -31,7 +31,7 @@ def _unit(unit: str, live: bool = False) -> dict[str, Any]:
 class Section(BaseModel):
     """A group of settings; assignments are validated, unknown names refused."""
 
-    model_config = ConfigDict(extra="forbid", validate_assignment=True)
+    model_config = ConfigDict(extra="forbid", validate_assignment=True, coerce_numbers_to_str=True)
 
 
 class SourceSettings(Section):
@@ -84,7 +84,8 @@ class ActorSettings(Section):
     )
     neutral: Literal["auto", "stored", "fresh"] = Field(
         "auto",
-        description="auto: stored, else found in the first seconds; stored: only that; fresh: anew",
+        description="auto: stored, else found in the first seconds and stored; stored: only that; "
+        "fresh: found, not stored",
     )
     calibration_s: float = Field(
         3.0,

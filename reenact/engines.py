@@ -6,11 +6,16 @@ device once a frame.
 
 from __future__ import annotations
 
+import hashlib
+import inspect
 import logging
+import tempfile
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from pathlib import Path
+from typing import Any, Final, Protocol
 
 import numpy as np
+import platformdirs
 import torch
 from torch import nn
 
@@ -115,15 +120,13 @@ class OpenVinoEngine:
         import openvino
 
         self.name = "openvino cpu"
-        tensors = [torch.from_numpy(value) for value in example.values()]
-        with torch.inference_mode():
-            model = openvino.convert_model(
-                module.cpu().float(),
-                example_input=tuple(tensors),
-                input=[tuple(value.shape) for value in tensors],
-            )
-        for port, name in zip(model.inputs, example, strict=True):
-            port.get_tensor().set_names({name})
+        module = module.cpu().float()
+        cached = _cache_folder() / f"{_fingerprint(module, example)}.xml"
+        if cached.is_file():
+            model = openvino.Core().read_model(cached)
+        else:
+            model = _convert(module, example)
+            _keep(model, cached)
         hints: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY"}
         if threads:
             hints["INFERENCE_NUM_THREADS"] = threads
@@ -147,3 +150,60 @@ class OpenVinoEngine:
         self._request.infer()
         result: Array = self._request.get_tensor(self._output).data.copy()
         return result
+
+
+_CACHED_MODELS: Final = 12
+"""So many converted networks are kept; one takes about 4 MB."""
+
+
+def _cache_folder() -> Path:
+    return platformdirs.user_cache_path("reenact") / "openvino"
+
+
+def _fingerprint(module: nn.Module, example: Mapping[str, Array]) -> str:
+    """Name a network by all that its conversion depends on."""
+    import openvino
+
+    digest = hashlib.sha256()
+    shapes = {name: value.shape for name, value in example.items()}
+    digest.update(f"{openvino.__version__} {torch.__version__} {module} {shapes}".encode())
+    digest.update(inspect.getsource(type(module)).encode())
+    for name, value in sorted(module.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(value.numpy().tobytes())
+    return digest.hexdigest()[:24]
+
+
+def _convert(module: nn.Module, example: Mapping[str, Array]) -> Any:
+    """Trace a module into an OpenVINO model with named inputs; takes seconds."""
+    import openvino
+
+    tensors = [torch.from_numpy(value) for value in example.values()]
+    with torch.inference_mode():
+        model = openvino.convert_model(
+            module,
+            example_input=tuple(tensors),
+            input=[tuple(value.shape) for value in tensors],
+        )
+    for port, name in zip(model.inputs, example, strict=True):
+        port.get_tensor().set_names({name})
+    return model
+
+
+def _keep(model: Any, path: Path) -> None:
+    """Store a converted model for the next start; a cache that cannot be written is no error."""
+    import openvino
+
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+            partial = Path(folder) / path.name
+            openvino.save_model(model, partial, compress_to_fp16=False)
+            partial.with_suffix(".bin").replace(path.with_suffix(".bin"))
+            partial.replace(path)
+        newest_first = sorted(path.parent.glob("*.xml"), key=lambda file: -file.stat().st_mtime)
+        for old in newest_first[_CACHED_MODELS:]:
+            old.unlink(missing_ok=True)
+            old.with_suffix(".bin").unlink(missing_ok=True)
+    except (OSError, RuntimeError) as error:
+        log.info("The converted network is not kept for the next start: %s", error)

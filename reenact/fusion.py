@@ -212,7 +212,7 @@ class Fusion:
         if stage <= self._saved or estimator.goal is None:
             return
         self._saved = stage
-        if estimator.known:
+        if estimator.known or self._actor.neutral == "fresh":
             return
         try:
             save_neutral(self._actor.name, estimator.goal.shape)

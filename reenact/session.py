@@ -22,7 +22,7 @@ from typing import Any, Final
 from pydantic import ValidationError
 from typing_extensions import Self
 
-from reenact.config import Section, Settings
+from reenact.config import ActorSettings, Section, Settings
 from reenact.covering import Covering, Reenacting
 from reenact.emitting import Emitter, Output, Rendered
 from reenact.errors import ConfigError, SourceError
@@ -125,10 +125,15 @@ class Session:
             for text in sinks:
                 kind, argument = registry.split(text)
                 outputs.append(registry.load("sinks", kind).build(argument, settings.sink))
+            if not opened.live and settings.actor == ActorSettings():
+                # Whoever acts in a video is not the user: the user's own neutral stays out of it.
+                settings = settings.model_copy(deep=True)
+                settings.actor.neutral = "fresh"
             recorder = Recorder()
             reenactor = open_reenactor(settings, target, recorder.timer)
             undo.callback(reenactor.close)
-            session = cls(settings, opened, reenactor, SinkSet(outputs), recorder=recorder)
+            output = SinkSet(outputs, recorder.timer)
+            session = cls(settings, opened, reenactor, output, recorder=recorder)
             undo.pop_all()
         return session
 

@@ -1,10 +1,11 @@
-"""Real faces that need no folder of clips: the public-domain portrait of scikit-image."""
+"""The portrait as the real tracker sees it, and drives for renderers."""
 
 from __future__ import annotations
 
 from functools import lru_cache
 
 import numpy as np
+from portraits import astronaut
 
 from reenact.config import TrackingSettings
 from reenact.geometry import crop_image, crop_transform, invert_affine, transform_points
@@ -16,10 +17,7 @@ from reenact.types import Array, Drive, Frame, Image, Landmarks, Target
 @lru_cache(maxsize=1)
 def portrait() -> Image:
     """The astronaut, (512, 512, 3) RGB."""
-    from skimage import data
-
-    image: Image = data.astronaut()
-    return image
+    return astronaut()
 
 
 @lru_cache(maxsize=1)

@@ -123,7 +123,7 @@ def test_a_real_actor_moves_the_target(faces_dir: Path, reenactor: Reenactor) ->
         for index, picture in enumerate(container.decode(video=0)):
             if index >= 60:
                 break
-            image = np.ascontiguousarray(picture.to_ndarray(format="rgb24"))
+            image = np.asarray(picture.to_ndarray(format="rgb24"), np.uint8)
             moved.append(difference(reenactor.step(Frame(image, index / 25, index)).image, rest))
     assert reenactor.faces_lost == 0
     assert max(moved) > 1.0

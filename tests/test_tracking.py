@@ -104,12 +104,12 @@ def test_loss_and_refinding_on_a_real_clip(faces_dir: Path) -> None:
     found = []
     with av.open(str(faces_dir / "raw" / "webcam_face_noface.mov")) as container:
         for index, picture in enumerate(container.decode(video=0)):
-            image = np.ascontiguousarray(picture.to_ndarray(format="rgb24"))
+            image = np.asarray(picture.to_ndarray(format="rgb24"), np.uint8)
             found.append(tracker.track(Frame(image, index / 30, index)) is not None)
         first = next(iter(av.open(container.name).decode(video=0))).to_ndarray(format="rgb24")
     assert all(found[:20])
     assert not any(found[-20:])
-    again = tracker.track(Frame(np.ascontiguousarray(first), 99.0, 999))
+    again = tracker.track(Frame(np.asarray(first, np.uint8), 99.0, 999))
     tracker.close()
     assert again is not None
 
@@ -121,7 +121,7 @@ def test_landmarks_agree_with_those_of_the_data(faces_dir: Path) -> None:
     with av.open(str(faces_dir / "val" / "v024__01.mp4")) as container:
         for index, picture in enumerate(container.decode(video=0)):
             if index % 60 == 0:
-                image = np.ascontiguousarray(picture.to_ndarray(format="rgb24"))
+                image = np.asarray(picture.to_ndarray(format="rgb24"), np.uint8)
                 found = tracker.track(Frame(image, index / 25, index))
                 assert found is not None
                 distance = np.linalg.norm((found.points - stored[index])[:, :2], axis=1)

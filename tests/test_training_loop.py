@@ -51,7 +51,7 @@ class TinyRecipe:
         x = batch["x"]
         loss = (self.networks["net"](x) - x).abs().mean()
         self.optimisers["net"].zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         self.optimisers["net"].step()
         self.losses.append(float(loss.detach()))
         return {"l1": self.losses[-1]}

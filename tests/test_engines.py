@@ -1,0 +1,84 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import platformdirs
+import pytest
+import torch
+from torch import Tensor, nn
+
+from reenact import engines
+from reenact.engines import OpenVinoEngine, TorchEngine, compile_module
+from reenact.types import Array
+
+
+class Affine(nn.Module):
+    """Two inputs, of which one is held; the second output is not asked for."""
+
+    def __init__(self, gain: float = 2.0) -> None:
+        super().__init__()
+        self.gain = nn.Parameter(torch.tensor(gain))
+
+    def forward(self, held: Tensor, fresh: Tensor) -> tuple[Tensor, Tensor]:
+        return held + self.gain * fresh, fresh
+
+
+def example() -> dict[str, Array]:
+    return {"held": np.zeros((1, 3), np.float32), "fresh": np.zeros((1, 3), np.float32)}
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(platformdirs, "user_cache_path", lambda name: tmp_path / name)
+    return tmp_path / "reenact" / "openvino"
+
+
+@pytest.mark.parametrize("engine", ["torch", "openvino"])
+def test_held_and_fresh_inputs(engine: str) -> None:
+    compiled = compile_module(Affine(), example(), "cpu", engine, threads=1)
+    compiled.hold("held", np.full((1, 3), 10, np.float32))
+    for value in (1.0, -4.0):
+        answer = compiled({"fresh": np.full((1, 3), value, np.float32)})
+        np.testing.assert_allclose(answer, np.full((1, 3), 10 + 2 * value), atol=0.05)
+    compiled.hold("held", np.zeros((1, 3), np.float32))
+    np.testing.assert_allclose(compiled({"fresh": np.ones((1, 3), np.float32)}), 2, atol=0.05)
+
+
+def test_answers_do_not_share_memory() -> None:
+    compiled = compile_module(Affine(), example(), "cpu", "openvino", threads=1)
+    compiled.hold("held", np.zeros((1, 3), np.float32))
+    first = compiled({"fresh": np.ones((1, 3), np.float32)})
+    compiled({"fresh": np.zeros((1, 3), np.float32)})
+    np.testing.assert_allclose(first, 2, atol=0.05)
+
+
+def test_a_cpu_gets_openvino_by_itself() -> None:
+    assert isinstance(compile_module(Affine(), example(), "cpu", "auto", 0), OpenVinoEngine)
+    assert isinstance(compile_module(Affine(), example(), "cpu", "torch", 0), TorchEngine)
+
+
+def test_a_network_is_converted_once_and_again_when_its_weights_change(
+    own_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compile_module(Affine(), example(), "cpu", "openvino", 0)
+    assert len(list(own_cache.glob("*.xml"))) == 1
+
+    def refuse(module: nn.Module, shapes: object) -> None:
+        raise AssertionError("converted although it is kept")
+
+    monkeypatch.setattr(engines, "_convert", refuse)
+    compiled = compile_module(Affine(), example(), "cpu", "openvino", 0)
+    compiled.hold("held", np.ones((1, 3), np.float32))
+    np.testing.assert_allclose(compiled({"fresh": np.ones((1, 3), np.float32)}), 3, atol=0.05)
+    with pytest.raises(AssertionError, match="although it is kept"):
+        compile_module(Affine(gain=3.0), example(), "cpu", "openvino", 0)
+
+
+def test_an_unwritable_cache_is_no_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    blocked = tmp_path / "file"
+    blocked.touch()
+    monkeypatch.setattr(platformdirs, "user_cache_path", lambda name: blocked / name)
+    compiled = compile_module(Affine(), example(), "cpu", "openvino", 0)
+    compiled.hold("held", np.zeros((1, 3), np.float32))
+    np.testing.assert_allclose(compiled({"fresh": np.ones((1, 3), np.float32)}), 2, atol=0.05)
