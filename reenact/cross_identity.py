@@ -1,0 +1,358 @@
+"""The cross-identity protocol: one clip's actor moves another clip's face by the whole live path.
+
+For each ordered pair of identities the actor's frames go through a `Reenactor` with the other
+clip's first frame as target, once forwards, while the actor's neutral is found, and then
+backwards, which is judged. After that each of five expressions is given alone: an actor at rest
+whose landmarks do nothing else, through fusion and renderer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from tqdm import tqdm
+
+from reenact import metrics
+from reenact.action_units import action_unit_basis
+from reenact.config import Settings
+from reenact.contact_sheet import SheetRow, fit
+from reenact.facemesh import ACTION_UNITS
+from reenact.fusion import Fusion
+from reenact.geometry import estimate_pose, rotation_vector, to_face_frame, to_image
+from reenact.judge import (
+    CLIP_FPS,
+    Clip,
+    Figures,
+    Judge,
+    first_frame_target,
+    mean_of,
+    median_shape,
+    own_shape,
+    read_clip,
+    units_of,
+)
+from reenact.pipeline import Reenactor
+from reenact.registry import load
+from reenact.stats import StepTimer
+from reenact.throwaway import throwaway_user_data
+from reenact.types import Array, Drive, Frame, Image, Landmarks, Renderer, Target, Tracker
+
+PROTOCOL: Final = "cross-identity"
+
+FRAMES: Final = 100
+"""Frames of the actor's clip: enough for the neutral to be found."""
+
+JUDGED: Final = 2
+"""Every so many frames the output is tracked."""
+
+IDENTIFIED: Final = 10
+"""Of the judged pictures, every so many is asked who it shows."""
+
+CALM_SHARE: Final = 0.1
+"""Share of the judged frames that count as the actor at rest: those that deviate least."""
+
+RAMP_FRAMES: Final = 25
+"""An expression alone rises from 0 to 1 and falls again in so many frames, one second."""
+
+ALONE: Final[dict[str, tuple[str, ...]]] = {
+    "mouth_open": ("mouth_open",),
+    "smile": ("smile_left", "smile_right"),
+    "brow_raise": ("brow_raise_left", "brow_raise_right"),
+    "blink_left": ("blink_left",),
+    "blink_right": ("blink_right",),
+}
+"""The expressions that are given alone, and the action units that each drives."""
+
+
+def pairs_of(videos: Sequence[Path], limit: int | None) -> list[tuple[Path, Path]]:
+    """Return ordered pairs (actor, target) of the first clips of different identities.
+
+    In an order of which any beginning takes everybody equally often, as actor and as target.
+    """
+    first: dict[str, Path] = {}
+    for video in videos:
+        first.setdefault(video.stem.split("__")[0], video)
+    people = list(first.values())
+    count = len(people)
+    pairs = [
+        (people[i], people[(i + offset) % count])
+        for offset in range(1, count)
+        for i in range(count)
+    ]
+    return pairs[:limit]
+
+
+def run(
+    names: Sequence[str],
+    videos: Sequence[Path],
+    settings: Settings,
+    judge: Judge,
+    *,
+    limit: int | None,
+    frames: int | None,
+    progress: bool,
+) -> tuple[dict[str, dict[str, Figures]], list[SheetRow]]:
+    """Judge every renderer on every pair.
+
+    Returns:
+        The figures by renderer and pair ("ACTOR > TARGET"), and rows for the contact sheet.
+    """
+    settings = settings.model_copy(deep=True)
+    settings.output.picture = "crop"
+    settings.actor.neutral = "fresh"
+    renderers: dict[str, Renderer] = {
+        name: load("renderers", name).build(settings.renderer.model_copy(update={"name": name}))
+        for name in names
+    }
+    tracker: Tracker = load("trackers", "mediapipe").build(settings.tracking)
+    figures: dict[str, dict[str, Figures]] = {name: {} for name in names}
+    rows: list[SheetRow] = []
+    try:
+        with throwaway_user_data():
+            for actor_video, target_video in tqdm(
+                pairs_of(videos, limit), desc="pairs", unit="pair", disable=not progress
+            ):
+                actor, owner = read_clip(actor_video), read_clip(target_video)
+                pair = f"{actor.name} > {owner.name}"
+                results = []
+                for name, renderer in renderers.items():
+                    target = first_frame_target(owner, name)
+                    stage = Stage(settings, target, tracker, renderer, judge)
+                    result = stage.judge_acting(actor, frames or FRAMES)
+                    result.figures |= stage.judge_alone(actor, result)
+                    figures[name][pair] = result.figures
+                    results.append(result)
+                rows.append(_sheet_row(pair, actor, first_frame_target(owner, ""), results))
+    finally:
+        tracker.close()
+    return figures, rows
+
+
+def sheet_columns(names: Sequence[str]) -> list[str]:
+    """Return the heads of the sheet's columns; the expressions alone are the last renderer's."""
+    return ["actor", "target", *names, *(f"{name} alone" for name in ALONE)]
+
+
+@dataclass(slots=True)
+class Result:
+    """What one renderer did with one pair.
+
+    Attributes:
+        figures: by name.
+        calm: index of the frame in which the actor was nearest to rest.
+        shown: (frame of the actor, output) with the strongest expression, None without any.
+        peaks: output at the peak of each expression alone.
+    """
+
+    figures: Figures
+    calm: int
+    shown: tuple[int, Image] | None
+    peaks: list[Image]
+
+
+class RecordingRenderer:
+    """Hands everything on to a renderer and keeps the last drive."""
+
+    def __init__(self, renderer: Renderer) -> None:
+        self._renderer = renderer
+        self.drive: Drive | None = None
+
+    def prepare(self, target: Target) -> None:
+        """Prepare the renderer."""
+        self._renderer.prepare(target)
+
+    def render(self, drive: Drive) -> Image:
+        """Render and keep the drive."""
+        self.drive = drive
+        return self._renderer.render(drive)
+
+    def reset(self) -> None:
+        """Reset the renderer; the drive is forgotten."""
+        self._renderer.reset()
+        self.drive = None
+
+
+class Stage:
+    """One renderer with one target, ready for actors. One thread.
+
+    Args:
+        settings: of the live path; the picture must be the crop.
+        target: at the renderer's size.
+        tracker: the live tracker, reset before use and not closed.
+        renderer: it is given the target.
+        judge: looks at the outputs.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        target: Target,
+        tracker: Tracker,
+        renderer: Renderer,
+        judge: Judge,
+    ) -> None:
+        self._settings = settings
+        self._target = target
+        self._tracker = tracker
+        self._renderer = RecordingRenderer(renderer)
+        self._judge = judge
+        self._rest = to_face_frame(target.neutral, estimate_pose(target.neutral))
+
+    def judge_acting(self, actor: Clip, frames: int) -> Result:
+        """Let the clip's actor move the target, and look at the result."""
+        self._tracker.reset()
+        reenactor = Reenactor(
+            self._settings, self._target, self._tracker, self._renderer, StepTimer()
+        )
+        rest_picture = reenactor.idle(0.0, 0).image
+        rest_points = self._judge.track(rest_picture)
+        rest = self._rest if rest_points is None else own_shape(rest_points, self._rest)
+        who = None if rest_points is None else self._judge.describe(rest_picture, rest_points)
+        neutral = median_shape(actor.landmarks[actor.usable])
+        usable = set(actor.usable.tolist())
+
+        count = min(frames, len(actor.images))
+        order = [*range(count), *range(count - 1, -1, -1)]
+        seen: list[_Seen] = []
+        looked = found = 0
+        identities: list[float] = []
+        for number, i in enumerate(order):
+            image = np.ascontiguousarray(actor.images[i])
+            output = reenactor.step(Frame(image, number / CLIP_FPS, number)).image
+            if number < count or number % JUDGED or i not in usable:
+                continue
+            looked += 1
+            points = self._judge.track(output)
+            drive = self._renderer.drive
+            if points is None or drive is None:
+                continue
+            found += 1
+            if found % IDENTIFIED == 1:
+                identity = self._judge.identity(who, output, points)
+                identities += [] if identity is None else [identity]
+            shape = own_shape(points, rest)
+            seen.append(
+                _Seen(
+                    frame=i,
+                    acted=units_of(actor.landmarks[i], neutral),
+                    shown=units_of(points, rest),
+                    restless=self._restlessness(drive),
+                    offset=float(np.linalg.norm(shape - rest, axis=1).mean()),
+                    picture=output,
+                )
+            )
+        calm = sorted(seen, key=lambda one: one.restless)
+        calm = calm[: max(round(CALM_SHARE * len(seen)), 1)]
+        figures: Figures = {
+            "identity": mean_of(identities),
+            "expression_correlation": metrics.expression_correlation(
+                np.stack([one.acted for one in seen]), np.stack([one.shown for one in seen])
+            )
+            if seen
+            else None,
+            "neutral_error": mean_of([one.offset for one in calm]),
+            "tracked": found / looked if looked else None,
+        }
+        strongest = max(seen, key=lambda one: float(one.acted.sum()), default=None)
+        return Result(
+            figures=figures,
+            calm=calm[0].frame if calm else int(actor.usable[0]),
+            shown=None if strongest is None else (strongest.frame, strongest.picture),
+            peaks=[],
+        )
+
+    def judge_alone(self, actor: Clip, result: Result) -> Figures:
+        """Give each expression alone to an actor at rest; the peaks go into the result.
+
+        The figures are the correlation of the driven with the tracked activation for each
+        expression, and `alone_peak`, the mean activation seen when fully driven.
+        """
+        points = np.ascontiguousarray(actor.landmarks[result.calm])
+        pose = estimate_pose(points)
+        shape = to_face_frame(points, pose)
+        size = (actor.images.shape[2], actor.images.shape[1])
+        settings = self._settings
+        fusion = Fusion(settings.fusion, settings.smoothing, self._target.neutral, settings.actor)
+        steps = 0
+
+        def fused(activation: Array) -> Drive:
+            nonlocal steps
+            moved = to_image(shape + np.tensordot(activation, action_unit_basis(), 1), pose)
+            time_s = steps / CLIP_FPS
+            expression = fusion.express(Landmarks(moved, 1.0, size), time_s)
+            steps += 1
+            landmarks = fusion.fuse(expression)
+            emotion = np.zeros(8, np.float32)
+            return Drive(landmarks, expression, emotion, 1.0, None, time_s, 1 / CLIP_FPS)
+
+        still = np.zeros(len(ACTION_UNITS), np.float32)
+        for _ in range(round(2 * settings.actor.calibration_s * CLIP_FPS)):
+            rest_drive = fused(still)
+        self._renderer.reset()
+        rest_points = self._judge.track(self._renderer.render(rest_drive))
+        rest = self._rest if rest_points is None else own_shape(rest_points, self._rest)
+
+        figures: Figures = {}
+        peaks: list[float] = []
+        for name, units in ALONE.items():
+            index = [ACTION_UNITS.index(unit) for unit in units]
+            driven: list[float] = []
+            tracked: list[float] = []
+            for frame in range(RAMP_FRAMES + 1):
+                amount = 1 - abs(2 * frame / RAMP_FRAMES - 1)
+                activation = still.copy()
+                activation[index] = amount
+                drive = fused(activation)
+                if frame % JUDGED and frame != (RAMP_FRAMES + 1) // 2:
+                    continue
+                picture = self._renderer.render(drive)
+                if frame == (RAMP_FRAMES + 1) // 2:
+                    result.peaks.append(picture)
+                seen = self._judge.track(picture)
+                if seen is not None:
+                    driven.append(amount)
+                    tracked.append(float(units_of(seen, rest)[index].mean()))
+            for _ in range(RAMP_FRAMES // 2):  # come to rest before the next
+                fused(still)
+            figures[f"{name}_correlation"] = (
+                metrics.correlation(np.array(driven), np.array(tracked)) if tracked else None
+            )
+            peaks += [max(tracked)] if tracked else []
+        figures["alone_peak"] = mean_of(peaks)
+        return figures
+
+    def _restlessness(self, drive: Drive) -> float:
+        """Return how far from rest a drive is: 1 for .01 iod of expression, or for 5 degrees."""
+        deviation = float(np.linalg.norm(drive.expression.deviation, axis=1).mean())
+        pose, own = (
+            estimate_pose(drive.landmarks, self._rest),
+            estimate_pose(self._target.neutral, self._rest),
+        )
+        angle = float(np.linalg.norm(rotation_vector(pose.rotation @ own.rotation.T)))
+        return deviation / 0.01 + float(np.degrees(angle)) / 5
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """One judged frame: units acted and shown, how restless the actor, how far from rest."""
+
+    frame: int
+    acted: Array
+    shown: Array
+    restless: float
+    offset: float
+    picture: Image
+
+
+def _sheet_row(pair: str, actor: Clip, target: Target, results: Sequence[Result]) -> SheetRow:
+    side = actor.images.shape[1]
+    blank = np.zeros((side, side, 3), np.uint8)
+    frame = next((one.shown[0] for one in results if one.shown), int(actor.usable[0]))
+    outputs = [blank if one.shown is None else one.shown[1] for one in results]
+    pictures = [np.asarray(actor.images[frame]), target.references[0], *outputs]
+    pictures += results[-1].peaks
+    return SheetRow(f"{pair}, frame {frame}", [fit(picture, side) for picture in pictures])

@@ -1,0 +1,86 @@
+"""One face moves another by the whole live path; made from a portrait and its mirror image."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+from moving_portrait import write_two_people
+
+from reenact import evaluation
+from reenact.cross_identity import ALONE, pairs_of
+from reenact.throwaway import throwaway_user_data
+
+
+def test_any_beginning_of_the_pairs_takes_everybody_alike() -> None:
+    names = ["a__01", "a__02", "b__01", "c__01", "d__02"]
+    pairs = [
+        (actor.stem, target.stem)
+        for actor, target in pairs_of([Path(f"{n}.mp4") for n in names], None)
+    ]
+    assert len(pairs) == len(set(pairs)) == 4 * 3
+    assert {name for pair in pairs for name in pair} == {"a__01", "b__01", "c__01", "d__02"}
+    assert all(actor != target for actor, target in pairs)
+    for start in range(0, 12, 4):
+        assert len({actor for actor, _ in pairs[start : start + 4]}) == 4
+        assert len({target for _, target in pairs[start : start + 4]}) == 4
+    assert len(pairs_of([Path(f"{n}.mp4") for n in names], 5)) == 5
+    assert pairs_of([Path("a__01.mp4"), Path("a__02.mp4")], None) == []
+
+
+def test_the_users_data_is_out_of_reach(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REENACT_DATA", str(tmp_path))
+    with throwaway_user_data():
+        inside = Path(os.environ["REENACT_DATA"])
+        assert inside != tmp_path
+        (inside / "actors").mkdir()
+    assert os.environ["REENACT_DATA"] == str(tmp_path)
+    assert not inside.exists()
+    monkeypatch.delenv("REENACT_DATA")
+    with pytest.raises(RuntimeError), throwaway_user_data():
+        raise RuntimeError
+    assert "REENACT_DATA" not in os.environ
+
+
+@pytest.fixture(scope="module")
+def reports(tmp_path_factory: pytest.TempPathFactory) -> list[evaluation.Report]:
+    folder = tmp_path_factory.mktemp("people")
+    write_two_people(folder)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("REENACT_DATA", str(folder / "user"))
+        found = evaluation.evaluate_all(
+            ["warp"],
+            folder,
+            protocol="cross",
+            limit=1,
+            json_path=folder / "cross.json",
+            sheet=folder / "cross.png",
+            progress=False,
+        )
+    assert json.loads((folder / "cross.json").read_text()) == found[1]
+    assert (folder / "cross.png").stat().st_size > 10_000
+    assert not (folder / "user").exists()
+    return found
+
+
+def test_a_warp_follows_the_actor_and_a_copy_does_not(reports: list[evaluation.Report]) -> None:
+    copy, warp = (report["mean"] for report in reports)
+    assert warp["tracked"] == 1
+    assert warp["mouth_open_correlation"] > 0.9
+    assert warp["smile_correlation"] > 0.8
+    assert warp["expression_correlation"] > 0.5
+    assert copy["expression_correlation"] == 0
+    for name in ALONE:
+        assert copy[f"{name}_correlation"] == 0
+    assert copy["alone_peak"] < 0.05
+    assert warp["alone_peak"] > 0.3
+
+
+def test_an_actor_near_rest_leaves_the_target_near_rest(
+    reports: list[evaluation.Report],
+) -> None:
+    copy, warp = (report["mean"] for report in reports)
+    assert copy["neutral_error"] < 1e-6
+    assert warp["neutral_error"] < 0.05
