@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
 from reenact.errors import ReenactError
-from reenact.facemesh import EYE_LEFT, EYE_RIGHT, LIPS_OUTER
+from reenact.facemesh import EYE_LEFT, EYE_RIGHT, LIPS_INNER, LIPS_OUTER
 from reenact.geometry import (
     crop_image,
     crop_transform,
@@ -310,7 +310,8 @@ def collate(pairs: list[Pair]) -> Batch:
 
 
 def importance(points: Array, size_px: int) -> Array:
-    """Return float32 (size/2, size/2) of mean one: 1 background, 3 face, 12 mouth and eyes."""
+    """Return float32 (size/2, size/2) of mean one: 1 background, 3 face, 12 lips and eyes, 28
+    the inside of the mouth, which no warp can bring."""
     side = size_px // 2
     small = points * np.float32(0.5)
     hull = cv2.convexHull(np.round(small[:468, :2]).astype(np.int32))
@@ -320,7 +321,8 @@ def importance(points: Array, size_px: int) -> Array:
     for loop in (LIPS_OUTER, EYE_LEFT, EYE_RIGHT):
         detail |= region_mask(small, loop, side)
     detail = cv2.dilate(detail, np.ones((5, 5), np.uint8)).astype(np.uint8)
-    weight = 1 + 2 * face.astype(np.float32) + 9 * (detail > 0)
+    inside = region_mask(small, LIPS_INNER, side)
+    weight = 1 + 2 * face.astype(np.float32) + 9 * (detail > 0) + 16 * (inside > 127)
     weight = cv2.blur(weight, (5, 5)).astype(np.float32)
     return np.asarray(weight / weight.mean(), dtype=np.float32)
 
