@@ -7,7 +7,6 @@ pickles. A neutral is a shape without pose or picture.
 from __future__ import annotations
 
 import contextlib
-import os
 import re
 import tempfile
 from hashlib import sha256
@@ -16,19 +15,13 @@ from typing import Final
 from zipfile import BadZipFile
 
 import numpy as np
-import platformdirs
 
 from reenact.errors import ReenactError
 from reenact.facemesh import N_LANDMARKS
+from reenact.target_store import data_folder
 from reenact.types import Array
 
 _LARGEST_FILE_BYTES: Final = 200_000
-
-
-def data_folder() -> Path:
-    """Return the folder of the user's data: `REENACT_DATA`, else the platform's own."""
-    chosen = os.environ.get("REENACT_DATA")
-    return Path(chosen) if chosen else Path(platformdirs.user_data_dir("reenact", appauthor=False))
 
 
 def neutral_path(name: str) -> Path:

@@ -14,7 +14,7 @@ from typing import Final
 
 import numpy as np
 
-from reenact.action_units import action_units, mirrored_units
+from reenact.action_units import action_units
 from reenact.actors import load_neutral, save_neutral
 from reenact.config import ActorSettings, FusionSettings, SmoothingSettings
 from reenact.errors import ReenactError
@@ -153,12 +153,6 @@ class Fusion:
         shape = settle(shape, self._target, np.maximum(closure, 0))
         return to_image(shape, self._head.follow(expression.pose, neutral.pose, settings))
 
-    def mirrored_units(self, expression: Expression) -> Array:
-        """Return the (17,) action units as the target shows them: swapped when mirrored."""
-        if self._settings.mirror:
-            return mirrored_units(expression.action_units)
-        return expression.action_units
-
     def _take_wishes(self) -> bool:
         with self._wishes:
             neutral_wanted, reset_wanted = self._neutral_wanted, self._reset_wanted
@@ -199,7 +193,7 @@ class Fusion:
         self._check_from_s = -1.0
         if self._actor.neutral != "stored" and self._estimator.disagrees():
             log.warning(
-                "The neutral of the actor %r is of another face; it is found anew.",
+                "The neutral kept for the actor %r does not fit this face; it is found anew.",
                 self._actor.name,
             )
             self._estimator = NeutralEstimator(self._actor.calibration_s)

@@ -34,10 +34,10 @@ REFINEMENT: Final = 8.0
 EASE_S: Final = 0.22
 """Time constant of the way from one neutral to a better one: a half second in all."""
 
-OTHER_FACE: Final = 0.04
+OTHER_FACE: Final = 0.03
 """Distance of two shapes (`shape_distance`, iod) from which on they are two people's.
 
-On the clips, 2 % of a person's own moments and three quarters of other people's lie beyond .035.
+On the clips, 2 % of a person's own moments and three quarters of other people's lie beyond it.
 A false alarm costs a calibration of a few seconds.
 """
 
@@ -120,7 +120,9 @@ class NeutralEstimator:
 
     def observe(self, shape: Array, pose: Pose, time_s: float) -> Neutral:
         """Take in one frame, (478, 3) in the face frame, and return the neutral."""
-        dt_s = 0.0 if self._time_s is None else min(max(time_s - self._time_s, 0.0), 0.2)
+        if self._time_s is not None and time_s < self._time_s:
+            self.interrupt()  # the source started again
+        dt_s = 0.0 if self._time_s is None else min(time_s - self._time_s, 0.2)
         speed = 0.0
         if self._recent and dt_s > 0:
             speed = float(np.sqrt(np.mean((shape - self._recent[-1].shape) ** 2))) / dt_s
@@ -156,7 +158,7 @@ class NeutralEstimator:
         if self._goal is None or len(self._recent) < 3:
             return False
         seen = first_guess(_median_shape(list(self._recent)))
-        return shape_distance(seen, self._goal.shape) > OTHER_FACE
+        return shape_distance(seen, first_guess(self._goal.shape)) > OTHER_FACE
 
     def _collect(self, sample: _Sample, dt_s: float) -> None:
         self._seen_s += dt_s
