@@ -178,7 +178,7 @@ class NeutralEstimator:
 
         def restless(one: _Sample) -> float:
             unusual = float(np.sqrt(np.mean((one.shape - usual) ** 2)))
-            return one.restless + abs(one.lids - open_lids) / 0.02 + unusual / 0.02
+            return one.restless + abs(one.lids - open_lids) / 0.02 + unusual / 0.06
 
         calm = sorted(self._pool, key=restless)
         expected = self._seen_frames
