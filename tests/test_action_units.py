@@ -125,3 +125,22 @@ def test_real_clips_use_the_range(faces_dir: Path) -> None:
         column = units[:, NAMES.index(name)]
         assert np.percentile(column, 99) > 0.6, name
         assert np.median(column) < 0.35, name
+
+
+def test_the_basis_is_learned_from_clips(tmp_path: Path) -> None:
+    from reenact.training.expression_basis import cross_talk, fit, load_motions
+
+    rng = np.random.default_rng(2)
+    for number in range(4):
+        person = canonical_face() * (1 + rng.uniform(-0.05, 0.05, 3)).astype(np.float32)
+        amounts = rng.uniform(0, 1, (80, 17)) * (rng.random((80, 17)) < 0.2)
+        shapes = person + np.tensordot(amounts.astype(np.float32), action_unit_basis(), 1)
+        np.savez(tmp_path / f"p{number}__01.npz", landmarks=shapes * 60 + 120)
+    arrays = fit(load_motions(tmp_path))
+    measured = cross_talk(arrays["basis"])
+    assert measured.diagonal().min() > 0.8
+    learned, known = arrays["basis"].reshape(17, -1), action_unit_basis().reshape(17, -1)
+    for name in ("mouth_open", "smile_left", "blink_right", "brow_raise_left"):
+        row = NAMES.index(name)
+        assert np.corrcoef(learned[row], known[row])[0, 1] > 0.9
+    assert arrays["identity_modes"].shape == arrays["expression_modes"].shape == (16, 478, 3)
