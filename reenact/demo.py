@@ -18,7 +18,7 @@ TARGET: Final = "astronaut"
 def open_demo(out: Path, settings: Settings, undo: ExitStack) -> Session:
     """Make the session that drives the astronaut's portrait with the packaged actor.
 
-    Actor: a public-domain portrait of Grace Hopper, moved by the program's own generator.
+    Actor: an invented face, moved by the program's own generator (`training.demo_actor`).
     Target: scikit-image's public-domain portrait of Eileen Collins.
 
     Args:

@@ -8,6 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final, TextIO
 
+import numpy as np
+
 from reenact.config import TrackingSettings
 from reenact.errors import TargetError
 from reenact.target_making import create_target, resize_target, target_from_image
@@ -30,6 +32,9 @@ __all__ = [
 _QUESTION: Final = (
     "Is the face of {name} your own, invented, or a person's who lets you use it? [y/N] "
 )
+
+_HEAD: Final = (slice(0, 300), slice(74, 374))
+_HEAD_SIZE_PX: Final = (640, 640)
 
 _log = logging.getLogger(__name__)
 
@@ -125,10 +130,17 @@ def confirm_consent(
 
 
 def _astronaut(tracker: Tracker) -> Target:
-    """Eileen Collins, photographed by NASA: in the public domain, shipped with scikit-image."""
+    """Eileen Collins, photographed by NASA: in the public domain, shipped with scikit-image.
+
+    Head and shoulders of the picture, enlarged to what a webcam would frame.
+    """
+    import cv2
     from skimage import data
 
-    portrait: Image = data.astronaut()  # type: ignore[no-untyped-call]  # scikit-image has no types
+    picture: Image = data.astronaut()  # type: ignore[no-untyped-call]  # scikit-image has no types
+    head = np.ascontiguousarray(picture[_HEAD])
+    enlarged = cv2.resize(head, _HEAD_SIZE_PX, interpolation=cv2.INTER_LANCZOS4)
+    portrait = np.asarray(enlarged, dtype=np.uint8)
     notes = {"from": "NASA, Great Images database", "consent": "not needed: public domain"}
     return target_from_image("astronaut", portrait, tracker, metadata=notes)
 

@@ -22,6 +22,7 @@ from reenact import commands
 from reenact.cli import build_parser, main
 from reenact.config import describe
 from reenact.errors import PluginError, SourceError
+from reenact.targets import open_target
 from reenact.types import Image
 from reenact.video import VideoSource
 
@@ -328,5 +329,5 @@ def test_an_interruption_leaves_a_playable_file_and_a_report(
     assert len(images) == figures["frames_out"] > 10
     assert not partial.exists()
     # Without a face the target stays at rest; the source's colour bars are nowhere.
-    rest = astronaut().astype(int)
+    rest = open_target("astronaut").plate.astype(int)
     assert max(np.abs(image - rest).mean() for image in images) < 4.0

@@ -310,8 +310,11 @@ def collate(pairs: list[Pair]) -> Batch:
 
 
 def importance(points: Array, size_px: int) -> Array:
-    """Return float32 (size/2, size/2) of mean one: 1 background, 3 face, 12 lips and eyes, 28
-    the inside of the mouth, which no warp can bring."""
+    """Return float32 (size/2, size/2) weights of mean one.
+
+    In proportion: 1 background, 3 face, 12 lips and eyes, 28 the inside of the mouth, which no
+    warp can bring.
+    """
     side = size_px // 2
     small = points * np.float32(0.5)
     hull = cv2.convexHull(np.round(small[:468, :2]).astype(np.int32))

@@ -2,9 +2,8 @@
 
     python -m reenact.training.demo_actor
 
-The material is the United States Navy's portrait of Grace Hopper, in the public domain, as
-matplotlib carries it. The program's own generator moves it: a script of action units, head
-turns and blinks, drawn as any target is drawn. Nobody ever made these faces.
+The face is invented (`demo_portrait`), of two portraits in the public domain. The program's own
+generator moves it: a script of action units, head turns and blinks, drawn as any target is.
 """
 
 from __future__ import annotations
@@ -23,8 +22,9 @@ from reenact.facemesh import ACTION_UNITS, IRIS_LEFT, IRIS_RIGHT
 from reenact.geometry import estimate_pose, rotation_matrix, to_face_frame, to_image
 from reenact.paste import Paster
 from reenact.pipeline import still_expression
-from reenact.targets import create_target, resize_target
+from reenact.targets import resize_target, target_from_image
 from reenact.tracking import MediaPipeTracker
+from reenact.training.demo_portrait import composed_portrait
 from reenact.types import Array, Drive, Frame, Pose, Target
 
 ASSET: Final = Path(__file__).parents[1] / "assets" / "demo_actor.mp4"
@@ -40,8 +40,8 @@ _BROWS: Final[Sequence[Key]] = [
 
 SCRIPT: Final[dict[str, Sequence[Key]]] = {
     "mouth_open": [
-        (1.6, 0), (2.0, 0.7), (2.4, 0.1), (2.7, 0.8), (3.2, 0), (3.4, 0.5), (3.6, 0.15),
-        (3.8, 0.6), (4.2, 0), (9.0, 0), (9.4, 1.0), (9.9, 1.0), (10.3, 0),
+        (1.6, 0), (2.0, 0.45), (2.4, 0.1), (2.7, 0.5), (3.2, 0), (3.4, 0.35), (3.6, 0.1),
+        (3.8, 0.4), (4.2, 0), (9.0, 0), (9.4, 0.7), (9.9, 0.7), (10.3, 0),
     ],
     "smile_left": [(4.4, 0), (4.9, 0.9), (5.9, 0.9), (6.4, 0)],
     "smile_right": [(4.4, 0), (4.9, 0.9), (5.9, 0.9), (6.4, 0)],
@@ -122,15 +122,12 @@ def frames(target: Target, settings: RendererSettings) -> Iterator[Frame]:
 
 def main() -> None:
     """Write the asset."""
-    import matplotlib
-
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, default=ASSET)
-    parser.add_argument("--size", type=int, default=512, help="side of the generated crop, px")
+    parser.add_argument("--size", type=int, default=256, help="side of the generated crop, px")
     arguments = parser.parse_args()
-    portrait = Path(matplotlib.get_data_path()) / "sample_data" / "grace_hopper.jpg"
     tracker = MediaPipeTracker(TrackingSettings(), static=True)
-    target = create_target("Grace Hopper", [portrait], tracker)
+    target = target_from_image("demo actor", composed_portrait(tracker), tracker)
     settings = RendererSettings(size=arguments.size)
     sink = registry.load("sinks", "file").build(str(arguments.out), SinkSettings(file_crf=23))
     for frame in frames(resize_target(target, arguments.size), settings):
