@@ -18,11 +18,9 @@ from datetime import datetime, timezone
 from importlib.metadata import PackageNotFoundError, version
 from importlib.resources import as_file, files
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Final, Literal
 
-from typing_extensions import Self
-
+from reenact.closing import ClosesOnExit
 from reenact.config import Settings
 from reenact.errors import SourceError
 from reenact.pipeline import Reenactor, open_reenactor
@@ -50,7 +48,7 @@ _PACKAGES: Final = ("reenact", "torch", "openvino", "mediapipe", "numpy", "openc
 Device = Literal["auto", "cpu", "cuda"]
 
 
-class ClipReplay:
+class ClipReplay(ClosesOnExit):
     """A source that plays frames from memory forth and back, for a given time.
 
     `read` is called by one thread.
@@ -94,17 +92,6 @@ class ClipReplay:
         place = self._index % period
         picture = self._frames[min(place, period - place) if place else 0]
         return Frame(picture.image, time_s, self._index)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """End the clip."""

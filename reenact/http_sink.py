@@ -34,8 +34,8 @@ from urllib.parse import parse_qs, urlsplit
 
 import cv2
 
+from reenact.closing import ClosesOnExit
 from reenact.errors import SinkError
-from reenact.sink_base import ClosesOnExit
 from reenact.types import Frame, Image
 
 log = logging.getLogger(__name__)

@@ -26,8 +26,9 @@ from av.video.frame import VideoFrame
 from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
 
+from reenact.closing import ClosesOnExit
 from reenact.errors import SinkError
-from reenact.sink_base import ClosesOnExit, even, letterbox
+from reenact.sink_base import even, letterbox
 from reenact.types import Frame, Image
 
 TAGS: Final[Mapping[str, str]] = {

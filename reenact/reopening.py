@@ -10,8 +10,7 @@ from dataclasses import replace
 from types import TracebackType
 from typing import Final
 
-from typing_extensions import Self
-
+from reenact.closing import ClosesOnExit
 from reenact.errors import SourceError
 from reenact.types import Frame, Source
 
@@ -70,7 +69,7 @@ class ReadGuard:
                 self._reading.release()
 
 
-class ReopeningSource:
+class ReopeningSource(ClosesOnExit):
     """Wraps a live source; after a SourceError it is closed and opened again, without end.
 
     A thread of its own opens and reads the source and keeps the newest frame, so `read` never
@@ -133,17 +132,6 @@ class ReopeningSource:
         self.fps = self._source.fps
         self._thread = threading.Thread(target=self._run, name="source", daemon=True)
         self._thread.start()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     @property
     def problem(self) -> str:

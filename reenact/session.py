@@ -16,12 +16,11 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
-from types import TracebackType
 from typing import Any, Final
 
 from pydantic import ValidationError
-from typing_extensions import Self
 
+from reenact.closing import ClosesOnExit
 from reenact.config import ActorSettings, Section, Settings
 from reenact.covering import Covering, Reenacting
 from reenact.emitting import Emitter, Output, Rendered
@@ -51,7 +50,7 @@ class _Captured:
     captured_ns: int
 
 
-class Session:
+class Session(ClosesOnExit):
     """One run from a source to sinks. Made by `open`; run by `run`, or by `start` and `wait`.
 
     `run`, `start` and `close` belong to one thread; `wait`, `ended`, `stop`, `stats`, `update`
@@ -195,17 +194,6 @@ class Session:
         if self._join(self._work, 0.0):
             self._reenactor.close()
         self._ended.set()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def stats(self) -> Stats:
         """Return the figures so far."""

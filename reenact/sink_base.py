@@ -1,33 +1,11 @@
-"""What the sinks share: closing by `with`, and fitting a picture into a fixed size."""
+"""What the sinks share: fitting a picture into a fixed size."""
 
 from __future__ import annotations
 
-from types import TracebackType
-
 import cv2
 import numpy as np
-from typing_extensions import Self
 
 from reenact.types import Image
-
-
-class ClosesOnExit:
-    """A context manager whose end calls `close`."""
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Release everything."""
-        raise NotImplementedError
 
 
 def even(size: tuple[int, int]) -> tuple[int, int]:

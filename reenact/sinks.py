@@ -11,10 +11,10 @@ import logging
 from collections.abc import Mapping, Sequence
 from typing import Final, Protocol
 
+from reenact.closing import ClosesOnExit
 from reenact.config import SinkSettings
 from reenact.errors import ReenactError, SinkError
 from reenact.registry import Spec
-from reenact.sink_base import ClosesOnExit
 from reenact.stats import Percentiles, StepTimer
 from reenact.types import Frame, Sink
 

@@ -6,13 +6,12 @@ import threading
 import time
 from abc import abstractmethod
 from pathlib import Path
-from types import TracebackType
 from typing import Final
 
 import cv2
 import numpy as np
-from typing_extensions import Self
 
+from reenact.closing import ClosesOnExit
 from reenact.config import SourceSettings
 from reenact.errors import SourceError
 from reenact.pictures import read_image
@@ -37,7 +36,7 @@ __all__ = [
 _DEFAULT_FPS: Final = 30.0
 
 
-class _ClockedSource:
+class _ClockedSource(ClosesOnExit):
     """Pictures that exist already, handed out by the clock or as fast as they are read.
 
     Attributes:
@@ -58,17 +57,6 @@ class _ClockedSource:
         self._index = 0
         self._next_s = time.monotonic()
         self._closing = threading.Event()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def read(self) -> Frame | None:
         """Return the next frame, waiting for its time if live; None at the end and once closed."""

@@ -6,7 +6,6 @@ import logging
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from types import TracebackType
 from typing import Final
 from urllib.parse import urlsplit, urlunsplit
 
@@ -17,8 +16,8 @@ from av.container import InputContainer
 from av.video.frame import VideoFrame
 from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
-from typing_extensions import Self
 
+from reenact.closing import ClosesOnExit
 from reenact.errors import SourceError
 from reenact.pictures import to_rgb
 from reenact.reopening import ReadGuard
@@ -34,7 +33,7 @@ _CUT_TOLERANCE_S: Final = 0.5
 _log = logging.getLogger(__name__)
 
 
-class VideoSource:
+class VideoSource(ClosesOnExit):
     """A video file or stream read by PyAV.
 
     Frames come upright (the display matrix is applied), with square pixels and in the size of
@@ -88,17 +87,6 @@ class VideoSource:
         except BaseException:
             self.close()
             raise
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def read(self) -> Frame | None:
         """Return the next frame; None at the end of a file and once closed.

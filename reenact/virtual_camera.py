@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from reenact.closing import ClosesOnExit
 from reenact.errors import SinkError
-from reenact.sink_base import ClosesOnExit, even, letterbox
+from reenact.sink_base import even, letterbox
 from reenact.types import Frame
 
 if TYPE_CHECKING:

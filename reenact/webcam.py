@@ -11,13 +11,11 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable
-from types import TracebackType
 from typing import Any, Final, Protocol
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from typing_extensions import Self
 
 from reenact.cameras import (
     CameraInfo,
@@ -29,6 +27,7 @@ from reenact.cameras import (
     why_missing,
     why_silent,
 )
+from reenact.closing import ClosesOnExit
 from reenact.config import SourceSettings
 from reenact.errors import SourceError
 from reenact.reopening import ReadGuard, ReopeningSource, SourceUnavailable
@@ -148,7 +147,7 @@ class RateMeter:
         return (len(self._times_s) - 1) / span_s if span_s > 0 else otherwise
 
 
-class WebcamSource:
+class WebcamSource(ClosesOnExit):
     """One camera, open. It fails once and for good: `ReopeningSource` makes it come back.
 
     `read` is for one thread; `close` may come from any.
@@ -203,17 +202,6 @@ class WebcamSource:
         except BaseException:
             self.close()
             raise
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def read(self) -> Frame | None:
         """Block until the next picture; None once closed. `time_s` is monotonic, at the grab.

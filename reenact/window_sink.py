@@ -11,8 +11,8 @@ from typing import Final
 
 import cv2
 
+from reenact.closing import ClosesOnExit
 from reenact.errors import SinkError
-from reenact.sink_base import ClosesOnExit
 from reenact.types import Frame
 
 _TITLE: Final = "reenact (q or Esc closes)"
