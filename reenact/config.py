@@ -176,28 +176,28 @@ class SmoothingSettings(Section):
 
     enabled: bool = Field(True, description="smooth at all", json_schema_extra=_LIVE)
     pose_min_cutoff: float = Field(
-        1.5,
+        1.2,
         gt=0,
         le=60,
         description="cut-off of a still head",
         json_schema_extra=_unit("Hz", live=True),
     )
     pose_beta: float = Field(
-        2.0,
+        15.0,
         ge=0,
         le=100,
         description="how fast the cut-off rises with the head's speed (Hz per iod/s)",
         json_schema_extra=_LIVE,
     )
     expression_min_cutoff: float = Field(
-        2.5,
+        1.1,
         gt=0,
         le=60,
         description="cut-off of a still expression",
         json_schema_extra=_unit("Hz", live=True),
     )
     expression_beta: float = Field(
-        40.0,
+        100.0,
         ge=0,
         le=500,
         description="how fast the cut-off rises with the expression's speed (Hz per iod/s)",

@@ -16,9 +16,7 @@ from reenact.smoothing import ExpressionFilter, OneEuroFilter, PoseFilter
 from reenact.types import Array, Pose
 
 FPS = 30.0
-SETTINGS = SmoothingSettings(
-    expression_min_cutoff=1.1, expression_beta=100.0, pose_min_cutoff=1.2, pose_beta=15.0
-)
+SETTINGS = SmoothingSettings()
 LEFT_EYE = slice(9, 12)
 
 
