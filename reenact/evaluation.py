@@ -106,12 +106,13 @@ def evaluate_all(
     settings = settings or Settings()
     with Judge() as judge:
         if protocol == "cross":
-            from reenact import cross_identity  # the whole live path, which "self" does without
+            # Imported here: the whole live path, which "self" does without.
+            from reenact.cross_identity import PROTOCOL, run, sheet_columns
 
-            figures, rows = cross_identity.run(
+            figures, rows = run(
                 names, videos, settings, judge, limit=limit, frames=frames, progress=progress
             )
-            title, columns = cross_identity.PROTOCOL, cross_identity.sheet_columns(names)
+            title, columns = PROTOCOL, sheet_columns(names)
         else:
             figures, rows = _run_self(
                 names, videos, settings, judge, frames=frames, progress=progress
