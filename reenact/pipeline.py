@@ -76,13 +76,14 @@ class Reenactor:
         self._last: Landmarks | None = None
         self._fused: tuple[Expression, Array] | None = None
         self._presence = 0.0
+        self._started = False
         self._time_s: float | None = None
         renderer.prepare(target)
         self._rest_crop = renderer.render(_resting(target.neutral))
         renderer.reset()
         self._paster.prepare(self._rest_crop)
-        self._rest = self._finish(self._rest_crop, None)
-        self.size = (self._rest.shape[1], self._rest.shape[0])
+        rest = self._finish(self._rest_crop, None)
+        self.size = (rest.shape[1], rest.shape[0])
 
     def step(self, frame: Frame) -> Frame:
         """Return the target's picture for one frame of the actor, time and index kept.
@@ -91,12 +92,25 @@ class Reenactor:
         """
         with self._timer.step("track"):
             landmarks = self._tracker.track(frame)
-        dt_s = 0.0 if self._time_s is None else max(frame.time_s - self._time_s, 0.0)
-        self._time_s = frame.time_s
+        dt_s = self._elapsed(frame.time_s)
         with self._timer.step("fuse"):
             self._follow(landmarks, frame.time_s, dt_s)
+        return Frame(self._draw(frame, frame.time_s, dt_s), frame.time_s, frame.index)
+
+    def idle(self, time_s: float, index: int) -> Frame:
+        """Return the target at rest; for `RETURN_S` after the actor's last frame, on its way."""
+        dt_s = self._elapsed(time_s)
+        self._presence = max(self._presence - dt_s / RETURN_S, 0.0)
+        return Frame(self._draw(None, time_s, dt_s), time_s, index)
+
+    def _elapsed(self, time_s: float) -> float:
+        """Return the seconds since the frame before, at most half of `RETURN_S`."""
+        before, self._time_s = self._time_s, time_s
+        return 0.0 if before is None else min(max(time_s - before, 0.0), RETURN_S / 2)
+
+    def _draw(self, actor: Frame | None, time_s: float, dt_s: float) -> Image:
         if self._presence == 0 or self._fused is None:
-            return Frame(self._finish(self._rest_crop, frame), frame.time_s, frame.index)
+            return self._finish(self._rest_crop, actor)
         expression, fused = self._fused
         neutral = self._target.neutral
         drive = Drive(
@@ -105,18 +119,17 @@ class Reenactor:
             emotion=np.zeros(8, np.float32),
             intensity=self._settings.fusion.intensity,
             actor_crop=None,
-            time_s=frame.time_s,
+            time_s=time_s,
             dt_s=dt_s,
         )
-        with self._timer.step("render"):
-            crop = self._renderer.render(drive)
+        try:
+            with self._timer.step("render"):
+                crop = self._renderer.render(drive)
+        except Exception:
+            self._presence = 0.0  # what comes next, `idle` above all, must not need the renderer
+            raise
         with self._timer.step("paste"):
-            picture = self._finish(crop, frame)
-        return Frame(picture, frame.time_s, frame.index)
-
-    def idle(self, time_s: float, index: int) -> Frame:
-        """Return the target at rest."""
-        return Frame(self._rest.copy(), time_s, index)
+            return self._finish(crop, actor)
 
     def set_neutral(self) -> None:
         """Take the actor's face, as it is now, for the actor's neutral."""
@@ -148,7 +161,8 @@ class Reenactor:
             return
         if self._last is None or (dt_s < _CUT_S and _jumped(self._last, landmarks)):
             self._fusion.reset()
-        first = self._fused is None
+        first = not self._started
+        self._started = True
         self._last = landmarks
         expression = self._fusion.express(landmarks, time_s)
         self._fused = expression, self._fusion.fuse(expression)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,12 +9,13 @@ import numpy as np
 import pytest
 from faces import portrait, portrait_target
 from fakes import MAGENTA, plain
+from portraits import turned
 
 from reenact.config import Settings
 from reenact.errors import PluginError
 from reenact.pipeline import RETURN_S, Reenactor, open_reenactor
 from reenact.stats import StepTimer
-from reenact.types import Frame, Image
+from reenact.types import Drive, Frame, Image
 
 
 def settings(**output: object) -> Settings:
@@ -74,6 +76,41 @@ def test_without_a_face_the_target_comes_to_rest(reenactor: Reenactor) -> None:
     assert reenactor.faces_lost == 1
     np.testing.assert_array_equal(pictures[-1], rest)
     assert not any(shows_actor(picture) for picture in pictures)
+
+
+def test_an_actor_who_goes_away_is_faded_out_and_in_again(reenactor: Reenactor) -> None:
+    rest = reenactor.idle(0.0, 0).image
+    reenactor.step(actor(0))
+    acted = reenactor.step(Frame(turned(portrait(), 12.0), 0.04, 1)).image
+    away = [reenactor.idle(0.08 + index * 0.04, 2 + index).image for index in range(15)]
+    steps = [difference(a, b) for a, b in itertools.pairwise([acted, *away])]
+    whole = difference(acted, rest)
+    assert whole > 0.5
+    assert max(steps) < 0.5 * whole
+    np.testing.assert_array_equal(away[-1], rest)
+    reenactor.reset()
+    back = [
+        reenactor.step(Frame(turned(portrait(), 12.0), 5 + index * 0.04, index)).image
+        for index in range(15)
+    ]
+    # An actor who holds the turned head is soon taken for neutral, so less of it comes back.
+    assert difference(back[0], rest) < 0.1 * whole
+    assert difference(back[-1], rest) > 0.2 * whole
+
+
+def test_after_a_failed_frame_the_target_at_rest_needs_no_renderer() -> None:
+    opened = open_reenactor(settings(), portrait_target(), StepTimer())
+    rest = opened.idle(0.0, 0).image
+    opened.step(actor(0))
+
+    def fail(drive: Drive) -> Image:
+        raise RuntimeError("out of memory")
+
+    opened._renderer.render = fail  # type: ignore[method-assign]
+    with pytest.raises(RuntimeError, match="out of memory"):
+        opened.step(actor(1))
+    np.testing.assert_array_equal(opened.idle(0.08, 2).image, rest)
+    opened.close()
 
 
 def test_the_actor_is_never_in_the_picture_unless_asked_for() -> None:
