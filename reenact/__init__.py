@@ -1,1 +1,64 @@
-"""Real-time video reenactment: your expression on another face."""
+"""Real-time video reenactment: your expression on another face.
+
+    from reenact import Session, load_settings, open_target
+
+    with Session.open(load_settings(), "webcam:0", open_target("anna"), ["window"]) as session:
+        session.run()
+
+The public names are found on first use, so that importing the package loads neither torch nor
+mediapipe.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from reenact.config import Settings, load_settings
+    from reenact.errors import ReenactError
+    from reenact.pipeline import Reenactor, open_reenactor
+    from reenact.registry import Spec
+    from reenact.session import Session
+    from reenact.targets import create_target, open_target
+    from reenact.types import Drive, Frame, Landmarks, Renderer, Sink, Source, Target, Tracker
+
+__all__ = [
+    "Drive",
+    "Frame",
+    "Landmarks",
+    "ReenactError",
+    "Reenactor",
+    "Renderer",
+    "Session",
+    "Settings",
+    "Sink",
+    "Source",
+    "Spec",
+    "Target",
+    "Tracker",
+    "create_target",
+    "load_settings",
+    "open_reenactor",
+    "open_target",
+]
+
+_HOMES: Final = {
+    "config": ("Settings", "load_settings"),
+    "errors": ("ReenactError",),
+    "pipeline": ("Reenactor", "open_reenactor"),
+    "registry": ("Spec",),
+    "session": ("Session",),
+    "targets": ("create_target", "open_target"),
+    "types": ("Drive", "Frame", "Landmarks", "Renderer", "Sink", "Source", "Target", "Tracker"),
+}
+_HOME_OF: Final = {name: home for home, names in _HOMES.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        return version("reenact")
+    if name not in _HOME_OF:
+        raise AttributeError(f"module 'reenact' has no attribute {name!r}")
+    return getattr(import_module(f"reenact.{_HOME_OF[name]}"), name)
