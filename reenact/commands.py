@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from typing_extensions import Self
 
-from reenact.errors import PluginError, TargetError
+from reenact.errors import PluginError, SourceError, TargetError
 
 if TYPE_CHECKING:
     from reenact.session import Session
@@ -58,6 +58,11 @@ def live(arguments: Namespace) -> int:
         )
         session = Session.open(settings, arguments.source, target, sinks)
     _run(session, sinks, arguments.report)
+    if not (session.source.live or session.face_found or arguments.source == "pattern"):
+        raise SourceError(
+            f"No face was found in {session.source.name}, so the target only rested; use one "
+            "where a face is seen from the front."
+        )
     return 0
 
 

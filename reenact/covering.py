@@ -22,6 +22,10 @@ class Reenacting(Protocol):
     """What is needed of `pipeline.Reenactor`; one thread calls everything but `close`."""
 
     @property
+    def face_found(self) -> bool:
+        """Whether any frame so far had a face."""
+
+    @property
     def faces_lost(self) -> int:
         """How often the face was lost."""
 

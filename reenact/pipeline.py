@@ -54,6 +54,7 @@ class Reenactor:
 
     Attributes:
         faces_lost: how often a followed face was lost.
+        face_found: whether any frame so far had a face.
         size: (width, height) px of the pictures that come out.
     """
 
@@ -66,6 +67,7 @@ class Reenactor:
         timer: StepTimer,
     ) -> None:
         self.faces_lost = 0
+        self.face_found = False
         self._settings = settings
         self._target = target
         self._tracker = tracker
@@ -76,7 +78,7 @@ class Reenactor:
         self._last: Landmarks | None = None
         self._fused: tuple[Expression, Array] | None = None
         self._presence = 0.0
-        self._started = False
+        self._others_told = False
         self._time_s: float | None = None
         renderer.prepare(target)
         self._rest_crop = renderer.render(_resting(target.neutral))
@@ -161,12 +163,25 @@ class Reenactor:
             return
         if self._last is None or (dt_s < _CUT_S and _jumped(self._last, landmarks)):
             self._fusion.reset()
-        first = not self._started
-        self._started = True
+        first, self.face_found = not self.face_found, True
+        self._tell_of_others()
         self._last = landmarks
         expression = self._fusion.express(landmarks, time_s)
         self._fused = expression, self._fusion.fuse(expression)
         self._presence = 1.0 if first else min(self._presence + step, 1.0)
+
+    def _tell_of_others(self) -> None:
+        """Say once that there are several faces, and which is followed."""
+        count = getattr(self._tracker, "faces_seen", 1)
+        if count > 1 and not self._others_told:
+            self._others_told = True
+            rule = self._settings.tracking.face
+            log.warning(
+                "%d faces are in the picture; tracking.face=%s is followed (largest, centre, or a "
+                "number from the left).",
+                count,
+                rule,
+            )
 
     def _finish(self, crop: Image, actor: Frame | None) -> Image:
         """Paste the crop; put the actor beside it where that was asked for by name."""

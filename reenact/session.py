@@ -195,6 +195,11 @@ class Session(ClosesOnExit):
             self._reenactor.close()
         self._ended.set()
 
+    @property
+    def face_found(self) -> bool:
+        """Whether any frame so far had a face. Any thread may ask."""
+        return self._reenactor.face_found
+
     def stats(self) -> Stats:
         """Return the figures so far."""
         return self._recorder.stats(

@@ -24,6 +24,15 @@ from reenact.types import Array, Frame, Image, Landmarks
 log = logging.getLogger(__name__)
 
 _MAX_FACES: Final = 5
+_SEARCH: Final = (None, (0.5, 0.4), (0.25, 0.4), (0.75, 0.4), (0.5, 0.75))
+"""Where a lost face is searched for, one place a frame: the whole picture, then windows of half
+its size (their middles, as shares). MediaPipe finds no face under about a ninth of the width."""
+
+_LARGE: Final = 0.7
+"""A face higher than this share of the window is followed in the whole picture again."""
+
+_MARGIN: Final = 0.3
+
 _MIN_FACE_PX: Final = 12.0
 """A mesh lower than this is noise, not a face."""
 
@@ -47,7 +56,8 @@ class MediaPipeTracker:
     Not thread-safe: one thread calls it. With several faces, `settings.face` chooses:
     `largest`, `centre` (nearest to the middle of the picture) or a number from the left.
     `largest` and `centre` stay with the face followed so far unless another is clearly better,
-    so that two people side by side do not take turns.
+    so that two people side by side do not take turns. A face too small for MediaPipe in the whole
+    picture is searched for, and followed, in a window of half its size.
 
     Args:
         settings: which face and how sure.
@@ -62,33 +72,78 @@ class MediaPipeTracker:
         self._several = static or settings.face != "largest"
         self._previous: Array | None = None
         self._static = static
+        self._centre: tuple[float, float] | None = None
+        self._misses = 0
         self._detector = _open_detector(settings, static)
         self.faces_seen = 0
         """How many faces the last picture held."""
 
     def track(self, frame: Frame) -> Landmarks | None:
         """Return the chosen face's landmarks in px of the frame, None when there is none."""
+        left, top, width, height = _window(self._centre, frame.size)
+        view = frame.image[top : top + height, left : left + width]
+        corner = np.array([left, top, 0], np.float32)
         found = [
-            points
-            for points in self._detector.faces(frame.image, frame.time_s)
-            if _plausible(points, frame.size)
+            points + corner
+            for points in self._detector.faces(np.ascontiguousarray(view), frame.time_s)
+            if _plausible(points, (width, height)) and (self._centre is None or _upright(points))
         ]
         self.faces_seen = len(found)
         if not found:
             self._previous = None
+            self._search()
+            return None
+        if self._centre is not None and self._misses:
+            # Enlarged textures look like faces for one frame; a face is still there in the next.
+            self._misses = 0
             return None
         chosen = self._choose(found, frame.size)
-        self._previous = None if self._static else chosen
+        if not self._static:
+            self._previous = chosen
+            self._misses = 0
+            self._keep_in_window(chosen, frame.size)
         return Landmarks(chosen, 1.0, frame.size)
 
     def reset(self) -> None:
         """Forget the previous frame: a cut, a new source."""
         self._previous = None
+        self._misses = 0
+        self._look_at(None)
         self._detector.reset()
 
     def close(self) -> None:
         """Release the models; a second call does nothing."""
         self._detector.close()
+
+    def _look_at(self, centre: tuple[float, float] | None) -> None:
+        """Look at the half-sized window about a place (shares of the picture), or at all of it."""
+        if centre != self._centre:
+            self._centre = centre
+            self._detector.reset()
+
+    def _search(self) -> None:
+        """After a miss, choose where the next frame is looked at: everywhere, then closer."""
+        if self._static:
+            return
+        self._misses += 1
+        if self._misses > 1:
+            self._look_at(_SEARCH[self._misses % len(_SEARCH)])
+
+    def _keep_in_window(self, points: Array, size: tuple[int, int]) -> None:
+        """Move the window after the face; leave it when the face fills much of it."""
+        if self._centre is None:
+            return
+        left, top, width, height = _window(self._centre, size)
+        x0, y0, x1, y1 = face_box(points)
+        if y1 - y0 > _LARGE * height:
+            self._look_at(None)
+        elif not (
+            left + _MARGIN * width < (x0 + x1) / 2 < left + (1 - _MARGIN) * width
+            and top + _MARGIN * height < (y0 + y1) / 2 < top + (1 - _MARGIN) * height
+        ):
+            middle = (x0 + x1) / 2 / size[0], (y0 + y1) / 2 / size[1]
+            if _window(middle, size) != (left, top, width, height):
+                self._look_at(middle)
 
     def _choose(self, found: list[Array], size: tuple[int, int]) -> Array:
         if len(found) == 1:
@@ -112,6 +167,16 @@ class MediaPipeTracker:
         return max(found, key=rank)
 
 
+def _window(centre: tuple[float, float] | None, size: tuple[int, int]) -> tuple[int, int, int, int]:
+    """Return (left, top, width, height) px of the half-sized window about a place, or of all."""
+    if centre is None:
+        return 0, 0, *size
+    width, height = size[0] // 2, size[1] // 2
+    left = min(max(round(centre[0] * size[0]) - width // 2, 0), size[0] - width)
+    top = min(max(round(centre[1] * size[1]) - height // 2, 0), size[1] - height)
+    return left, top, width, height
+
+
 def _plausible(points: Array, size: tuple[int, int]) -> bool:
     """Tell a face from MediaPipe's answers on textures: finite, large enough, in the picture."""
     if not np.isfinite(points).all():
@@ -120,6 +185,12 @@ def _plausible(points: Array, size: tuple[int, int]) -> bool:
     if bottom - top < _MIN_FACE_PX or right - left < _MIN_FACE_PX / 3:
         return False
     return left < size[0] and right > 0 and top < size[1] and bottom > 0
+
+
+def _upright(points: Array) -> bool:
+    """Whether the line of the eyes is tilted by less than 45 degrees."""
+    across, down = points[263, :2] - points[33, :2]
+    return bool(abs(down) < across)
 
 
 def _same_face(points: Array, previous: Array) -> bool:

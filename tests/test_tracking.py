@@ -88,6 +88,32 @@ def test_sizes_from_160_to_4k(still_tracker: MediaPipeTracker) -> None:
         assert 0 < found.points[1, 0] < size[1]
 
 
+def walking(index: int, face_px: int) -> Image:
+    """A small face that walks to the right through a large picture."""
+    import cv2
+
+    scale = face_px / 106
+    face = cv2.resize(portrait()[:260, 90:350], None, fx=scale, fy=scale)
+    canvas = np.full((720, 1280, 3), 90, np.uint8)
+    left = 100 + index * 14
+    canvas[200 : 200 + face.shape[0], left : left + face.shape[1]] = face
+    return canvas
+
+
+def test_a_far_face_is_found_and_followed_across_the_picture() -> None:
+    tracker = MediaPipeTracker(TrackingSettings())
+    found = [tracker.track(Frame(walking(i, 90), i / 30, i)) for i in range(60)]
+    tracker.close()
+    first = next(index for index, landmarks in enumerate(found) if landmarks is not None)
+    assert first <= 8
+    followed = [landmarks for landmarks in found[first:] if landmarks is not None]
+    assert len(followed) >= len(found) - first - 4  # moving the window may cost a frame
+    for index, landmarks in enumerate(found):
+        if landmarks is not None:
+            # her nose is 134 px right of the cut's left edge, in the portrait's px
+            assert abs(landmarks.points[1, 0] - (100 + index * 14 + 134 * 90 / 106)) < 12
+
+
 def test_a_missing_or_wrong_model_file_is_told(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="names no file"):
         MediaPipeTracker(TrackingSettings(model=str(tmp_path / "none.task")))
