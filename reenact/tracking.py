@@ -24,9 +24,10 @@ from reenact.types import Array, Frame, Image, Landmarks
 log = logging.getLogger(__name__)
 
 _MAX_FACES: Final = 5
-_SEARCH: Final = (None, (0.5, 0.4), (0.25, 0.4), (0.75, 0.4), (0.5, 0.75))
-"""Where a lost face is searched for, one place a frame: the whole picture, then windows of half
-its size (their middles, as shares). MediaPipe finds no face under about a ninth of the width."""
+_CLOSER: Final = ((0.5, 0.4), (0.25, 0.4), (0.75, 0.4), (0.5, 0.75))
+"""Where a lost face is searched for in every other frame, the whole picture being looked at
+between: windows of half its size (their middles, as shares). MediaPipe finds no face under about
+a ninth of the width."""
 
 _LARGE: Final = 0.7
 """A face higher than this share of the window is followed in the whole picture again."""
@@ -127,7 +128,8 @@ class MediaPipeTracker:
             return
         self._misses += 1
         if self._misses > 1:
-            self._look_at(_SEARCH[self._misses % len(_SEARCH)])
+            closer = _CLOSER[self._misses // 2 % len(_CLOSER)]
+            self._look_at(closer if self._misses % 2 else None)
 
     def _keep_in_window(self, points: Array, size: tuple[int, int]) -> None:
         """Move the window after the face; leave it when the face fills much of it."""
