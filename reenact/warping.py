@@ -190,6 +190,8 @@ class HeadMesh:
         result = np.empty((side, side, MAP_CHANNELS), np.float32)
         attributes = np.concatenate([displacement, self.atlas], axis=1)
         result[..., :5] = interpolate(cells, points, self.triangles, attributes)
+        # Where the head folds, single cells look far behind it; each would be drawn as a speck.
+        result[..., :2] = cv2.medianBlur(np.ascontiguousarray(result[..., :2]), 3)
         result[..., 5] = (self._is_face[cells]) & (cells >= 0)
         mouth = region_mask(points, LIPS_INNER, side)
         eyes = region_mask(points, EYE_RIGHT, side) | region_mask(points, EYE_LEFT, side)
