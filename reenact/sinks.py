@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from typing import Final, Protocol
+from typing import Final
 
 from reenact.closing import ClosesOnExit
 from reenact.config import SinkSettings
@@ -19,24 +19,6 @@ from reenact.stats import Percentiles, StepTimer
 from reenact.types import Frame, Sink
 
 log = logging.getLogger(__name__)
-
-
-class OpenableSink(Sink, Protocol):
-    """A sink as the program uses it.
-
-    One that the user can close himself also has `closed_by_user: bool`.
-    """
-
-    def open(self, size: tuple[int, int], fps: float) -> None:
-        """Get ready for frames.
-
-        Args:
-            size: (width, height) px of the first frame; later ones may have another.
-            fps: about how many come in a second.
-
-        Raises:
-            SinkError: the device or file cannot be used.
-        """
 
 
 class NullSink(ClosesOnExit):
@@ -74,7 +56,7 @@ class SinkSet(ClosesOnExit):
     `open` and `write` belong to one thread; `close` may be called by any, and twice.
     """
 
-    def __init__(self, sinks: Sequence[OpenableSink], timer: StepTimer | None = None) -> None:
+    def __init__(self, sinks: Sequence[Sink], timer: StepTimer | None = None) -> None:
         """Take over the sinks, which `close` closes.
 
         Args:
@@ -92,7 +74,7 @@ class SinkSet(ClosesOnExit):
         self._timer = timer or StepTimer()
 
     @property
-    def sinks(self) -> Mapping[str, OpenableSink]:
+    def sinks(self) -> Mapping[str, Sink]:
         """All sinks by name, those that have failed too; equal names are numbered."""
         return self._sinks
 
@@ -204,20 +186,20 @@ def _unique(names: Sequence[str]) -> list[str]:
 # --- what is registered; each part's libraries are loaded when it is built ----------------------
 
 
-def _camera(argument: str, settings: SinkSettings) -> OpenableSink:
+def _camera(argument: str, settings: SinkSettings) -> Sink:
     from reenact.virtual_camera import CameraSink
 
     return CameraSink(argument or settings.camera_device, settings.camera_backend)
 
 
-def _window(argument: str, settings: SinkSettings) -> OpenableSink:
+def _window(argument: str, settings: SinkSettings) -> Sink:
     from reenact.window_sink import WindowSink
 
     _refuse_argument("window", argument)
     return WindowSink()
 
 
-def _http(argument: str, settings: SinkSettings) -> OpenableSink:
+def _http(argument: str, settings: SinkSettings) -> Sink:
     from reenact.http_sink import HttpSink
 
     if argument and not (argument.isdecimal() and int(argument) < 65536):
@@ -225,13 +207,13 @@ def _http(argument: str, settings: SinkSettings) -> OpenableSink:
     return HttpSink(int(argument) if argument else settings.http_port, settings.http_quality)
 
 
-def _file(argument: str, settings: SinkSettings) -> OpenableSink:
+def _file(argument: str, settings: SinkSettings) -> Sink:
     from reenact.recording import FileSink
 
     return FileSink(argument, settings.file_crf)
 
 
-def _null(argument: str, settings: SinkSettings) -> OpenableSink:
+def _null(argument: str, settings: SinkSettings) -> Sink:
     _refuse_argument("null", argument)
     return NullSink()
 

@@ -220,11 +220,25 @@ class Renderer(Protocol):
 
 @runtime_checkable
 class Sink(Device, Protocol):
-    """Where frames go. `write` is called by one thread only."""
+    """Where frames go. `open` and `write` are called by one thread only.
+
+    One that the user can close, such as a window, also has `closed_by_user: bool`.
+    """
 
     name: str
     live: bool
     """True: paced by the clock, the newest frame counts. False (a file): every frame counts."""
+
+    def open(self, size: tuple[int, int], fps: float) -> None:
+        """Get ready for frames.
+
+        Args:
+            size: (width, height) px of the first frame; later ones may have another.
+            fps: about how many come in a second.
+
+        Raises:
+            SinkError: the device or file cannot be used.
+        """
 
     def write(self, frame: Frame) -> None:
         """Put out one frame. Raises SinkError; the session goes on with the other sinks."""

@@ -22,7 +22,6 @@ from reenact.errors import ModelError, PluginError, SinkError, SourceError
 from reenact.facemesh import ACTION_UNITS, N_LANDMARKS
 from reenact.geometry import canonical_face, crop_transform, to_image, transform_points
 from reenact.registry import Spec
-from reenact.sinks import OpenableSink
 from reenact.types import (
     Array,
     Drive,
@@ -272,7 +271,7 @@ def test_sink_takes_frames_and_leaves_them_alone(name: str, tmp_path: Path) -> N
     argument = str(tmp_path / "out.mp4") if "PATH" in spec.argument else ""
     image = np.ascontiguousarray(np.random.default_rng(1).integers(0, 256, (120, 160, 3), np.uint8))
     before = image.copy()
-    sink: OpenableSink | None = None
+    sink: Sink | None = None
     try:
         sink = spec.build(argument, SinkSettings())
         assert isinstance(sink, Sink)
