@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pytest
 from test_geometry import posed_face
@@ -96,6 +97,15 @@ def test_a_turned_head_hides_the_far_cheek() -> None:
     nose = np.round(turned[1, :2]).astype(int)
     atlas_x = maps[nose[1], nose[0], 2]
     assert abs(atlas_x) < 0.05  # the tip of the nose is in front of everything
+
+
+@pytest.mark.parametrize("yaw", [0.3, 0.5, 0.7])
+def test_a_folded_head_leaves_no_single_cells_that_look_elsewhere(yaw: float) -> None:
+    points, pose = posed_face(0)
+    turn = rotation_matrix(np.array([0.1, yaw, 0.1], np.float32))
+    turned = to_image(to_face_frame(points, pose), Pose(turn, pose.translation, pose.scale))
+    flow = np.ascontiguousarray(head_mesh().maps(points, turned, 256, 128)[..., :2])
+    assert np.abs(flow - cv2.medianBlur(flow, 3)).max() < 0.1
 
 
 def test_warp_image_samples_where_the_map_points() -> None:
