@@ -64,6 +64,7 @@ class SourceSettings(Section):
 class TrackingSettings(Section):
     """Which face, and how sure."""
 
+    name: str = Field("mediapipe", description="see `reenact plugins`")
     face: str = Field(
         "largest",
         pattern=r"^(largest|centre|[0-9]+)$",

@@ -206,7 +206,7 @@ def open_reenactor(settings: Settings, target: Target, timer: StepTimer) -> Reen
     if len(target.references) == 0:
         raise TargetError(f"The target {target.name} has no pictures; create it anew.")
     renderer: Renderer = registry.load("renderers", settings.renderer.name).build(settings.renderer)
-    tracker: Tracker = registry.load("trackers", "mediapipe").build(settings.tracking)
+    tracker: Tracker = registry.load("trackers", settings.tracking.name).build(settings.tracking)
     try:
         return Reenactor(
             settings, resize_target(target, settings.renderer.size), tracker, renderer, timer

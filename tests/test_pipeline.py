@@ -155,6 +155,10 @@ def test_an_unknown_renderer_is_told() -> None:
     wrong.renderer.name = "wrap_unet"
     with pytest.raises(PluginError, match="Did you mean warp_unet"):
         open_reenactor(wrong, portrait_target(), StepTimer())
+    wrong = settings()
+    wrong.tracking.name = "mediapip"
+    with pytest.raises(PluginError, match="Did you mean mediapipe"):
+        open_reenactor(wrong, portrait_target(), StepTimer())
 
 
 @pytest.mark.faces
