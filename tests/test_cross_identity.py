@@ -6,11 +6,15 @@ import json
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 from moving_portrait import write_two_people
 
 from reenact import evaluation
-from reenact.cross_identity import ALONE, pairs_of
+from reenact.cross_identity import ALONE, own_basis, pairs_of
+from reenact.facemesh import ACTION_UNITS
+from reenact.geometry import canonical_face
+from reenact.regions import LID_INDEX, lid_gaps
 from reenact.throwaway import throwaway_user_data
 
 
@@ -28,6 +32,22 @@ def test_any_beginning_of_the_pairs_takes_everybody_alike() -> None:
         assert len({target for _, target in pairs[start : start + 4]}) == 4
     assert len(pairs_of([Path(f"{n}.mp4") for n in names], 5)) == 5
     assert pairs_of([Path("a__01.mp4"), Path("a__02.mp4")], None) == []
+
+
+@pytest.mark.parametrize("opening", [0.6, 1.0, 1.6])
+def test_a_driven_blink_shuts_eyes_of_any_size(opening: float) -> None:
+    shape = canonical_face().copy()
+    upper, lower = LID_INDEX.T
+    shape[upper, 1] = shape[lower, 1] - lid_gaps(shape) * np.float32(opening)
+    basis = own_basis(shape)
+    for unit, eye, other in (
+        ("blink_right", slice(0, 7), slice(7, 14)),
+        ("blink_left", slice(7, 14), slice(0, 7)),
+    ):
+        gaps = lid_gaps(shape + basis[ACTION_UNITS.index(unit)])
+        rest = lid_gaps(shape)
+        assert abs(gaps[eye].mean()) < 0.1 * rest[eye].mean()
+        assert gaps[other].mean() > 0.85 * rest[other].mean()
 
 
 def test_the_users_data_is_out_of_reach(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
