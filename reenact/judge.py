@@ -9,15 +9,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import Final
 from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
-from typing_extensions import Self
 
 from reenact.action_units import action_units
+from reenact.closing import ClosesOnExit
 from reenact.config import Settings
 from reenact.errors import ReenactError, SourceError
 from reenact.geometry import estimate_pose, to_face_frame
@@ -150,22 +149,15 @@ def mean_of(values: Sequence[float]) -> float | None:
     return float(np.mean(values)) if values else None
 
 
-class Judge:
+class Judge(ClosesOnExit):
     """Tracks and recognises faces in single pictures. A context manager; not thread-safe."""
 
     def __init__(self) -> None:
         self._tracker = MediaPipeTracker(Settings().tracking, static=True)
         self._descriptor = open_descriptor()
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
+        """Release the tracker's models."""
         self._tracker.close()
 
     def track(self, image: Image) -> Array | None:

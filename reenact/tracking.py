@@ -70,7 +70,6 @@ class MediaPipeTracker:
 
     def __init__(self, settings: TrackingSettings, static: bool = False) -> None:
         self._settings = settings
-        self._several = static or settings.face != "largest"
         self._previous: Array | None = None
         self._static = static
         self._centre: tuple[float, float] | None = None

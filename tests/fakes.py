@@ -9,11 +9,10 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Collection, Iterator
-from types import TracebackType
 
 import numpy as np
-from typing_extensions import Self
 
+from reenact.closing import ClosesOnExit
 from reenact.errors import SinkError, SourceError
 from reenact.types import Drive, Frame, Image, Landmarks, Sink, Source, Target
 
@@ -33,22 +32,11 @@ def shows_actor(image: Image) -> bool:
     return bool(np.any((red > 150) & (blue > 150) & (green < 120)))
 
 
-class FakeDevice:
+class FakeDevice(ClosesOnExit):
     """Counts how often it was closed."""
 
     def __init__(self) -> None:
         self.closed = 0
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         self.closed += 1
