@@ -311,12 +311,21 @@ def test_closing_the_window_ends_the_session() -> None:
 
 
 def test_stopping_counts_the_frames_on_their_way() -> None:
+    """While the sink is held at its 21st frame, three more wait: in two slots and between them."""
+    held = threading.Event()
     sink = FakeSink()
-    session = make_session(FakeSource(None), FakeReenactor(), sink)
+
+    def hold(number: int) -> None:
+        if number == 20:
+            held.wait(10.0)
+
+    sink.on_write = hold
+    session = make_session(FakeSource(24), FakeReenactor(), sink)
     with session:
         session.start()
-        until(lambda: len(sink.frames) > 20)
+        until(lambda: session.stats().frames_in == 24)
         session.stop()
+        held.set()
         until(lambda: session.wait(0.0))
     stats = session.stats()
     assert 0 < stats.drops["stopped"] <= 3
