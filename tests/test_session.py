@@ -312,18 +312,19 @@ def test_closing_the_window_ends_the_session() -> None:
 
 def test_stopping_counts_the_frames_on_their_way() -> None:
     """While the sink is held at its 21st frame, three more wait: in two slots and between them."""
-    held = threading.Event()
+    reached, held = threading.Event(), threading.Event()
     sink = FakeSink()
 
     def hold(number: int) -> None:
         if number == 20:
+            reached.set()
             held.wait(10.0)
 
     sink.on_write = hold
     session = make_session(FakeSource(24), FakeReenactor(), sink)
     with session:
         session.start()
-        until(lambda: session.stats().frames_in == 24)
+        until(lambda: reached.is_set() and session.stats().frames_in == 24)
         session.stop()
         held.set()
         until(lambda: session.wait(0.0))
