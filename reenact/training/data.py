@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Protocol
 
 import av
 import cv2
@@ -157,6 +158,13 @@ class Pair:
     truth_landmarks: Array
 
 
+class Sampler(Protocol):
+    """Draws training pairs."""
+
+    def draw(self, rng: Rng) -> Pair:
+        """Return one pair, augmented."""
+
+
 class PairSampler:
     """Draws training pairs: two frames of a clip, or a photo bent by a clip's motion.
 
@@ -279,7 +287,7 @@ Batch = dict[str, NDArray[np.uint8] | Array]
 class PairBatches(Dataset[Batch]):
     """Batch number n, the same for the same seed, however often training was resumed."""
 
-    def __init__(self, sampler: PairSampler, batch_size: int, seed: int, steps: int) -> None:
+    def __init__(self, sampler: Sampler, batch_size: int, seed: int, steps: int) -> None:
         self._sampler = sampler
         self._batch_size = batch_size
         self._seed = seed

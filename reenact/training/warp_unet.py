@@ -11,8 +11,8 @@ trained without it.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import asdict, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -26,13 +26,16 @@ from torch.utils.data import Dataset
 
 from reenact.config import first_problem
 from reenact.errors import ConfigError, ReenactError
+from reenact.geometry import from_unit
 from reenact.models.discriminators import PatchDiscriminator
 from reenact.models.files import save_model
 from reenact.models.warp_unet import WarpUNet, WarpUNetConfig
 from reenact.training.data import (
     Batch,
+    Pair,
     PairBatches,
     PairSampler,
+    Sampler,
     collate,
     load_clips,
     load_stills,
@@ -45,6 +48,7 @@ from reenact.training.losses import (
     texture_l1,
     weighted_l1,
 )
+from reenact.types import Image
 from reenact.warping import MAP_CHANNELS
 
 _EDGE_CROP = 8
@@ -99,23 +103,59 @@ def build_recipe(settings: Mapping[str, Any]) -> WarpUNetRecipe:
     return WarpUNetRecipe(config)
 
 
+@dataclass(frozen=True, slots=True)
+class Material:
+    """What a recipe learns from.
+
+    Attributes:
+        sampler: draws the training pairs.
+        held_back: pairs to validate on, never trained on.
+        description: what the weights were made from, for their file's header.
+    """
+
+    sampler: Sampler
+    held_back: Sequence[Pair]
+    description: str
+
+
+def load_material(config: WarpUNetRecipeConfig, size_px: int) -> Material:
+    """Load the folders that a config names.
+
+    Raises:
+        ReenactError: a folder is empty or damaged, or train and val share people.
+    """
+    cache = Path(config.cache)
+    clips = load_clips(Path(config.train), cache)
+    held_out = load_clips(Path(config.val), cache)
+    people = {clip.identity for clip in clips}
+    shared = people & {clip.identity for clip in held_out}
+    if shared:
+        raise ReenactError(f"train and val share people: {', '.join(sorted(shared))}.")
+    stills = load_stills([Path(folder) for folder in config.stills], size_px)
+    return Material(
+        PairSampler(clips, stills, config.still_share),
+        [pair for _, pair in validation_pairs(held_out, config.validation_frames)],
+        f"{len(clips)} clips of {len(people)} people, {len(stills)} stills; no one of them in val",
+    )
+
+
 class WarpUNetRecipe:
-    """See the module; satisfies `loop.Recipe`."""
+    """See the module; satisfies `loop.Recipe`.
+
+    Args:
+        config: weights of the losses, and the folders of the data.
+        size_px: side of the pictures.
+        material: what it learns from; None: what the config's folders hold.
+    """
 
     averaged = "generator"
 
-    def __init__(self, config: WarpUNetRecipeConfig, size_px: int = 256) -> None:
+    def __init__(
+        self, config: WarpUNetRecipeConfig, size_px: int = 256, material: Material | None = None
+    ) -> None:
         self.config = config
         self._size = size_px
-        cache = Path(config.cache)
-        clips = load_clips(Path(config.train), cache)
-        held_out = load_clips(Path(config.val), cache)
-        shared = {clip.identity for clip in clips} & {clip.identity for clip in held_out}
-        if shared:
-            raise ReenactError(f"train and val share people: {', '.join(sorted(shared))}.")
-        stills = load_stills([Path(folder) for folder in config.stills], size_px)
-        self._sampler = PairSampler(clips, stills, config.still_share)
-        self._val = [pair for _, pair in validation_pairs(held_out, config.validation_frames)]
+        self._material = material or load_material(config, size_px)
         self._generator = WarpUNet(config.network).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._critic = PatchDiscriminator(3 + MAP_CHANNELS)
         self.networks: dict[str, nn.Module] = {
@@ -128,11 +168,10 @@ class WarpUNetRecipe:
             ),
             "critic": torch.optim.Adam(self._critic.parameters(), 2e-4, betas=(0.5, 0.999)),
         }
-        self._data = (len(clips), len({clip.identity for clip in clips}), len(stills))
 
     def batches(self, seed: int, steps: int) -> Dataset[Batch]:
         """Return the batches by step."""
-        return PairBatches(self._sampler, self.config.batch_size, seed, steps)
+        return PairBatches(self._material.sampler, self.config.batch_size, seed, steps)
 
     def step(self, batch: Mapping[str, Any], progress: float) -> dict[str, float]:
         """Learn from one batch of `data.collate`."""
@@ -177,17 +216,8 @@ class WarpUNetRecipe:
 
     def validate(self, network: nn.Module) -> dict[str, float]:
         """Return PSNR of face and picture, and sharpness, on people that training never saw."""
-        assert isinstance(network, WarpUNet)
-        device = next(network.parameters()).device
         rows = []
-        for start in range(0, len(self._val), 8):
-            batch = {
-                name: torch.from_numpy(value).to(device)
-                for name, value in collate(self._val[start : start + 8]).items()
-            }
-            reference, truth = _unit(batch["reference"]), _unit(batch["truth"])
-            maps = batch["maps"].permute(0, 3, 1, 2).contiguous()
-            picture, warped = network(reference, network.encode(reference), maps)
+        for truth, maps, picture, warped in _drawn(network, self._material.held_back):
             face = _full_size(maps[:, 5:6], self._size)
             for result, name in ((picture.clamp(-1, 1), "picture"), (warped, "warped")):
                 rows.append(_figures(result, truth, face, name))
@@ -202,17 +232,40 @@ class WarpUNetRecipe:
 
     def save(self, network: nn.Module, path: Path, facts: Mapping[str, str]) -> None:
         """Write half-precision safetensors with a header of what it is and how it was made."""
-        clips, people, stills = self._data
         save_model(
             path,
             network.state_dict(),
             {
                 "architecture": "warp_unet",
                 "config": json.dumps(asdict(self.config.network)),
-                "data": f"{clips} clips of {people} people, {stills} stills; no one of them in val",
+                "data": self._material.description,
                 **facts,
             },
         )
+
+
+def draw(network: nn.Module, pairs: Sequence[Pair]) -> list[Image]:
+    """Let a generator draw pairs; return uint8 (S, S, 3) RGB pictures."""
+    with torch.no_grad():
+        pictures = [picture.cpu().numpy() for _, _, picture, _ in _drawn(network, pairs)]
+    return [from_unit(picture) for batch in pictures for picture in batch]
+
+
+def _drawn(
+    network: nn.Module, pairs: Sequence[Pair]
+) -> Iterator[tuple[Tensor, Tensor, Tensor, Tensor]]:
+    """Yield truth, maps, picture and warped reference, a few pairs at a time."""
+    assert isinstance(network, WarpUNet)
+    device = next(network.parameters()).device
+    for start in range(0, len(pairs), 8):
+        batch = {
+            name: torch.from_numpy(value).to(device)
+            for name, value in collate(list(pairs[start : start + 8])).items()
+        }
+        reference, truth = _unit(batch["reference"]), _unit(batch["truth"])
+        maps = batch["maps"].permute(0, 3, 1, 2).contiguous()
+        picture, warped = network(reference, network.encode(reference), maps)
+        yield truth, maps, picture, warped
 
 
 def _unit(pictures: Tensor) -> Tensor:
