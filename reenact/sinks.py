@@ -207,6 +207,12 @@ def _http(argument: str, settings: SinkSettings) -> Sink:
     return HttpSink(int(argument) if argument else settings.http_port, settings.http_quality)
 
 
+def _obs(argument: str, settings: SinkSettings) -> Sink:
+    from reenact.obs_sink import ObsSink
+
+    return ObsSink(argument)
+
+
 def _file(argument: str, settings: SinkSettings) -> Sink:
     from reenact.recording import FileSink
 
@@ -229,6 +235,9 @@ CAMERA: Final = Spec(
 WINDOW: Final = Spec("window", "a window on this screen", _window)
 HTTP: Final = Spec(
     "http", "MJPEG for a browser or player on this machine", _http, argument="[PORT]"
+)
+OBS: Final = Spec(
+    "obs", "the source Reenact in OBS, see `reenact obs install`", _obs, argument="[NAME]"
 )
 FILE: Final = Spec("file", "a video file: .mp4, .mov, .mkv or .webm", _file, argument="PATH")
 NULL: Final = Spec("null", "nowhere: counts frames", _null)
