@@ -21,7 +21,15 @@ from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
 from reenact.errors import ReenactError
-from reenact.facemesh import EYE_LEFT, EYE_RIGHT, LIPS_INNER, LIPS_OUTER
+from reenact.facemesh import (
+    BROW_LEFT,
+    BROW_RIGHT,
+    EYE_LEFT,
+    EYE_RIGHT,
+    LIPS_INNER,
+    LIPS_OUTER,
+    RIGID,
+)
 from reenact.geometry import (
     crop_image,
     crop_transform,
@@ -34,12 +42,21 @@ from reenact.geometry import (
     to_image,
     transform_points,
 )
+from reenact.regions import lid_gaps
+from reenact.tracking import person_mask
 from reenact.types import Array, Image, Pose
 from reenact.warping import MAP_CHANNELS, head_mesh, warp_image
 
 log = logging.getLogger(__name__)
 
 Rng = np.random.Generator
+
+_WINK_SHARE = 0.12
+_WINK_REACH = 8
+"""Frames between open and shut eyes at most."""
+
+_WINK_MOTION = 0.03
+"""Motion of the head between them at most, iod."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,10 +144,25 @@ def _decoded(video: Path, cache: Path) -> Path:
 
 @dataclass(frozen=True, slots=True)
 class Still:
-    """One photo: uint8 (S, S, 3) RGB and its (478, 3) landmarks."""
+    """One photo, taken apart into a person and what is behind.
+
+    Attributes:
+        image: uint8 (S, S, 3) RGB.
+        landmarks: (478, 3) px.
+        person: uint8 (S, S), 0 to 255, how far each pixel belongs to the person.
+        background: uint8 (S, S, 3), the picture with the person painted over from its edge.
+    """
 
     image: Image
     landmarks: Array
+    person: NDArray[np.uint8]
+    background: Image
+
+    @classmethod
+    def of(cls, image: Image, landmarks: Array) -> Still:
+        """Take a picture apart."""
+        person = np.round(person_mask(image) * 255).astype(np.uint8)
+        return cls(image, landmarks, person, _without(image, person))
 
 
 def load_stills(folders: list[Path], size_px: int) -> list[Still]:
@@ -144,8 +176,22 @@ def load_stills(folders: list[Path], size_px: int) -> list[Still]:
         picture = cv2.cvtColor(image, cv2.COLOR_BGR2RGB).astype(np.uint8)
         affine = crop_transform(landmarks, size_px)
         points = transform_points(landmarks, affine)
-        stills.append(Still(crop_image(picture, affine, size_px), points))
+        stills.append(Still.of(crop_image(picture, affine, size_px), points))
     return stills
+
+
+def _without(image: Image, person: NDArray[np.uint8]) -> Image:
+    """Paint a person over with what surrounds it, softly: done at a quarter of the size."""
+    size = image.shape[0]
+    hidden = cv2.dilate((person > 32).astype(np.uint8), np.ones((9, 9), np.uint8))
+    if hidden.all():
+        return image
+    small = cv2.resize(image, (size // 4, size // 4), interpolation=cv2.INTER_AREA)
+    small_hidden = cv2.resize(hidden, (size // 4, size // 4), interpolation=cv2.INTER_NEAREST)
+    filled = cv2.inpaint(small, small_hidden, 3, cv2.INPAINT_TELEA)
+    filled = cv2.resize(filled, (size, size), interpolation=cv2.INTER_LINEAR)
+    share = cv2.GaussianBlur(hidden.astype(np.float32), (0, 0), 2)[..., None]
+    return np.asarray(image + share * (filled.astype(np.float32) - image)).astype(np.uint8)
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,8 +215,10 @@ class PairSampler:
     """Draws training pairs: two frames of a clip, or a photo bent by a clip's motion.
 
     Identities are drawn alike, however many frames they have; frames with an unusual mouth or
-    lids are drawn more often. A photo is the truth and its bent copy the reference: photos bring
-    many more people than the clips do.
+    lids are drawn more often. People in clips hardly ever wink, users do: some truths are given
+    one eye of a near frame in which the eyes are shut. A photo is the truth and its bent copy,
+    the person moved before an unmoved background, the reference: photos bring many more people
+    than the clips do.
     """
 
     def __init__(self, clips: list[Clip], stills: list[Still], still_share: float) -> None:
@@ -181,6 +229,7 @@ class PairSampler:
         self._stills = stills
         self._still_share = still_share if stills else 0.0
         self._rarity = {clip.name: _rarity(clip) for clip in clips}
+        self._winks = {clip.name: _wink_frames(clip) for clip in clips}
 
     def draw(self, rng: Rng) -> Pair:
         """Return one pair, augmented."""
@@ -194,10 +243,14 @@ class PairSampler:
     def _frames(self, rng: Rng) -> Pair:
         clip = self._clip(rng)
         first = int(rng.choice(clip.usable))
-        second = int(rng.choice(clip.usable, p=self._rarity[clip.name]))
-        return Pair(
-            clip.images[first], clip.landmarks[first], clip.images[second], clip.landmarks[second]
-        )
+        winks = self._winks[clip.name]
+        if len(winks) and rng.random() < _WINK_SHARE:
+            still, shut = winks[rng.integers(len(winks))].tolist()
+            truth, points = _wink(clip, still, shut, right=bool(rng.random() < 0.5))
+        else:
+            second = int(rng.choice(clip.usable, p=self._rarity[clip.name]))
+            truth, points = clip.images[second], clip.landmarks[second]
+        return Pair(clip.images[first], clip.landmarks[first], truth, points)
 
     def _bent_still(self, rng: Rng) -> Pair:
         clip = self._clip(rng)
@@ -207,8 +260,11 @@ class PairSampler:
         size = still.image.shape[0]
         side = size // 2
         maps = head_mesh().maps(still.landmarks, bent, size, side)
-        reference = warp_image(still.image, source_map(maps, size))
-        return Pair(reference, bent, still.image, still.landmarks)
+        flow = source_map(maps, size)
+        moved = warp_image(still.image, flow).astype(np.float32)
+        share = warp_image(still.person, flow)[..., None].astype(np.float32) / 255
+        reference = still.background + share * (moved - still.background)
+        return Pair(reference.astype(np.uint8), bent, still.image, still.landmarks)
 
 
 def source_map(maps: Array, size_px: int) -> Array:
@@ -232,6 +288,58 @@ def _rarity(clip: Clip) -> NDArray[np.float64]:
     spread = sum(np.abs(gap - np.median(gap)) / (gap.std() + 1e-6) for gap in gaps)
     weight = np.asarray(spread, np.float64) + 1e-3
     return np.asarray(0.5 / len(weight) + 0.5 * weight / weight.sum(), dtype=np.float64)
+
+
+def _wink_frames(clip: Clip) -> NDArray[np.intp]:
+    """Return (n, 2): frames with open eyes, and for each the nearest one with shut eyes.
+
+    Only where the head hardly moves between the two, so that an eye of one fits the other.
+    """
+    points = clip.landmarks[clip.usable]
+    iod = np.linalg.norm(points[:, 33] - points[:, 263], axis=-1)
+    gaps = np.stack([lid_gaps(one) for one in points]).reshape(len(points), 2, -1).mean(2)
+    gaps = gaps / iod[:, None]
+    usual = np.median(gaps, axis=0)
+    shut = np.flatnonzero((gaps < 0.35 * usual).all(axis=1))
+    found = []
+    for here in np.flatnonzero((gaps > 0.8 * usual).all(axis=1)).tolist():
+        near = shut[np.abs(clip.usable[shut] - clip.usable[here]) <= _WINK_REACH]
+        if not len(near):
+            continue
+        there = int(near[np.abs(near - here).argmin()])
+        moved = np.linalg.norm((points[there] - points[here])[list(RIGID), :2], axis=-1).mean()
+        if moved < _WINK_MOTION * iod[here]:
+            found.append((clip.usable[here], clip.usable[there]))
+    return np.array(found, np.intp).reshape(-1, 2)
+
+
+def _wink(clip: Clip, still: int, shut: int, right: bool) -> tuple[Image, Array]:
+    """Give a frame one shut eye of another; return the picture and its landmarks."""
+    eye, brow, other = (
+        (EYE_RIGHT, BROW_RIGHT, EYE_LEFT) if right else (EYE_LEFT, BROW_LEFT, EYE_RIGHT)
+    )
+    base, donor = clip.landmarks[still], clip.landmarks[shut]
+    rigid = list(RIGID)
+    affine, _ = cv2.estimateAffinePartial2D(donor[rigid, :2], base[rigid, :2])
+    image = np.asarray(clip.images[still])
+    if affine is None:
+        return image, base
+    size = image.shape[0]
+    affine = affine.astype(np.float32)
+    moved = transform_points(donor, affine)
+    middle = base[list(eye), :2].mean(axis=0)
+    iod = float(np.linalg.norm(base[33] - base[263]))
+    reach = float(np.linalg.norm(base[list(other), :2].mean(axis=0) - middle)) * 0.42
+    up = float(middle[1] - base[list(brow), 1].min()) + 0.05 * iod
+    rows, columns = np.indices((size, size), np.float32)
+    inside = np.hypot((columns - middle[0]) / reach, (rows - middle[1]) / max(up, 0.25 * iod))
+    share = np.clip((1 - inside) / 0.3, 0, 1)[..., None].astype(np.float32)
+    picture = image + share * (crop_image(clip.images[shut], affine, size).astype(np.float32) - image)
+    distance = np.hypot(
+        (base[:, 0] - middle[0]) / reach, (base[:, 1] - middle[1]) / max(up, 0.25 * iod)
+    )
+    taken = np.clip((1 - distance) / 0.3, 0, 1)[:, None].astype(np.float32)
+    return picture.astype(np.uint8), base + taken * (moved - base)
 
 
 def _transfer_motion(first: Array, second: Array, face: Array) -> Array:
@@ -320,20 +428,22 @@ def collate(pairs: list[Pair]) -> Batch:
 def importance(points: Array, size_px: int) -> Array:
     """Return float32 (size/2, size/2) weights of mean one.
 
-    In proportion: 1 background, 3 face, 12 lips and eyes, 28 the inside of the mouth, which no
-    warp can bring.
+    In proportion: 1 background, 2 around the face, 3 face, 12 lips and eyes, 28 the inside of the
+    mouth, which no warp can bring.
     """
     side = size_px // 2
     small = points * np.float32(0.5)
     hull = cv2.convexHull(np.round(small[:468, :2]).astype(np.int32))
     face = np.zeros((side, side), np.uint8)
     cv2.fillConvexPoly(face, hull, (1,))
+    reach = round(float(np.ptp(small[:468, 1])) * 0.2) | 1
+    around = cv2.dilate(face, np.ones((reach, reach), np.uint8))
     detail = np.zeros((side, side), np.uint8)
     for loop in (LIPS_OUTER, EYE_LEFT, EYE_RIGHT):
         detail |= region_mask(small, loop, side)
     detail = cv2.dilate(detail, np.ones((5, 5), np.uint8)).astype(np.uint8)
     inside = region_mask(small, LIPS_INNER, side)
-    weight = 1 + 2 * face.astype(np.float32) + 9 * (detail > 0) + 16 * (inside > 127)
+    weight = 1 + around.astype(np.float32) + face + 9 * (detail > 0) + 16 * (inside > 127)
     weight = cv2.blur(weight, (5, 5)).astype(np.float32)
     return np.asarray(weight / weight.mean(), dtype=np.float32)
 
