@@ -21,15 +21,7 @@ from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
 from reenact.errors import ReenactError
-from reenact.facemesh import (
-    BROW_LEFT,
-    BROW_RIGHT,
-    EYE_LEFT,
-    EYE_RIGHT,
-    LIPS_INNER,
-    LIPS_OUTER,
-    RIGID,
-)
+from reenact.facemesh import EYE_LEFT, EYE_RIGHT, LIPS_INNER, LIPS_OUTER
 from reenact.geometry import (
     crop_image,
     crop_transform,
@@ -42,8 +34,8 @@ from reenact.geometry import (
     to_image,
     transform_points,
 )
-from reenact.regions import lid_gaps
 from reenact.tracking import person_mask
+from reenact.training.winks import wink, wink_frames
 from reenact.types import Array, Image, Pose
 from reenact.warping import MAP_CHANNELS, head_mesh, warp_image
 
@@ -52,11 +44,7 @@ log = logging.getLogger(__name__)
 Rng = np.random.Generator
 
 _WINK_SHARE = 0.12
-_WINK_REACH = 8
-"""Frames between open and shut eyes at most."""
-
-_WINK_MOTION = 0.03
-"""Motion of the head between them at most, iod."""
+"""Share of the pairs from clips whose truth is made to wink, where the clip has a blink."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,7 +217,7 @@ class PairSampler:
         self._stills = stills
         self._still_share = still_share if stills else 0.0
         self._rarity = {clip.name: _rarity(clip) for clip in clips}
-        self._winks = {clip.name: _wink_frames(clip) for clip in clips}
+        self._winks = {clip.name: wink_frames(clip.landmarks, clip.usable) for clip in clips}
 
     def draw(self, rng: Rng) -> Pair:
         """Return one pair, augmented."""
@@ -245,8 +233,9 @@ class PairSampler:
         first = int(rng.choice(clip.usable))
         winks = self._winks[clip.name]
         if len(winks) and rng.random() < _WINK_SHARE:
-            still, shut = winks[rng.integers(len(winks))].tolist()
-            truth, points = _wink(clip, still, shut, right=bool(rng.random() < 0.5))
+            here, there = winks[rng.integers(len(winks))].tolist()
+            opened, shut = ((clip.images[i], clip.landmarks[i]) for i in (here, there))
+            truth, points = wink(*opened, *shut, right=bool(rng.random() < 0.5))
         else:
             second = int(rng.choice(clip.usable, p=self._rarity[clip.name]))
             truth, points = clip.images[second], clip.landmarks[second]
@@ -255,16 +244,21 @@ class PairSampler:
     def _bent_still(self, rng: Rng) -> Pair:
         clip = self._clip(rng)
         first, second = (clip.landmarks[int(rng.choice(clip.usable))] for _ in range(2))
-        still = self._stills[rng.integers(len(self._stills))]
-        bent = _transfer_motion(first, second, still.landmarks)
-        size = still.image.shape[0]
-        side = size // 2
-        maps = head_mesh().maps(still.landmarks, bent, size, side)
-        flow = source_map(maps, size)
-        moved = warp_image(still.image, flow).astype(np.float32)
-        share = warp_image(still.person, flow)[..., None].astype(np.float32) / 255
-        reference = still.background + share * (moved - still.background)
-        return Pair(reference.astype(np.uint8), bent, still.image, still.landmarks)
+        return bend(self._stills[rng.integers(len(self._stills))], first, second)
+
+
+def bend(still: Still, first: Array, second: Array) -> Pair:
+    """Move the person of a photo as a clip's face moves from `first` to `second`, (478, 3) px.
+
+    The photo is the truth, the bent copy the reference; what is behind the person stays.
+    """
+    bent = _transfer_motion(first, second, still.landmarks)
+    size = still.image.shape[0]
+    flow = source_map(head_mesh().maps(still.landmarks, bent, size, size // 2), size)
+    moved = warp_image(still.image, flow).astype(np.float32)
+    share = warp_image(still.person, flow)[..., None].astype(np.float32) / 255
+    reference = still.background + share * (moved - still.background)
+    return Pair(reference.astype(np.uint8), bent, still.image, still.landmarks)
 
 
 def source_map(maps: Array, size_px: int) -> Array:
@@ -288,58 +282,6 @@ def _rarity(clip: Clip) -> NDArray[np.float64]:
     spread = sum(np.abs(gap - np.median(gap)) / (gap.std() + 1e-6) for gap in gaps)
     weight = np.asarray(spread, np.float64) + 1e-3
     return np.asarray(0.5 / len(weight) + 0.5 * weight / weight.sum(), dtype=np.float64)
-
-
-def _wink_frames(clip: Clip) -> NDArray[np.intp]:
-    """Return (n, 2): frames with open eyes, and for each the nearest one with shut eyes.
-
-    Only where the head hardly moves between the two, so that an eye of one fits the other.
-    """
-    points = clip.landmarks[clip.usable]
-    iod = np.linalg.norm(points[:, 33] - points[:, 263], axis=-1)
-    gaps = np.stack([lid_gaps(one) for one in points]).reshape(len(points), 2, -1).mean(2)
-    gaps = gaps / iod[:, None]
-    usual = np.median(gaps, axis=0)
-    shut = np.flatnonzero((gaps < 0.35 * usual).all(axis=1))
-    found = []
-    for here in np.flatnonzero((gaps > 0.8 * usual).all(axis=1)).tolist():
-        near = shut[np.abs(clip.usable[shut] - clip.usable[here]) <= _WINK_REACH]
-        if not len(near):
-            continue
-        there = int(near[np.abs(near - here).argmin()])
-        moved = np.linalg.norm((points[there] - points[here])[list(RIGID), :2], axis=-1).mean()
-        if moved < _WINK_MOTION * iod[here]:
-            found.append((clip.usable[here], clip.usable[there]))
-    return np.array(found, np.intp).reshape(-1, 2)
-
-
-def _wink(clip: Clip, still: int, shut: int, right: bool) -> tuple[Image, Array]:
-    """Give a frame one shut eye of another; return the picture and its landmarks."""
-    eye, brow, other = (
-        (EYE_RIGHT, BROW_RIGHT, EYE_LEFT) if right else (EYE_LEFT, BROW_LEFT, EYE_RIGHT)
-    )
-    base, donor = clip.landmarks[still], clip.landmarks[shut]
-    rigid = list(RIGID)
-    affine, _ = cv2.estimateAffinePartial2D(donor[rigid, :2], base[rigid, :2])
-    image = np.asarray(clip.images[still])
-    if affine is None:
-        return image, base
-    size = image.shape[0]
-    affine = affine.astype(np.float32)
-    moved = transform_points(donor, affine)
-    middle = base[list(eye), :2].mean(axis=0)
-    iod = float(np.linalg.norm(base[33] - base[263]))
-    reach = float(np.linalg.norm(base[list(other), :2].mean(axis=0) - middle)) * 0.42
-    up = float(middle[1] - base[list(brow), 1].min()) + 0.05 * iod
-    rows, columns = np.indices((size, size), np.float32)
-    inside = np.hypot((columns - middle[0]) / reach, (rows - middle[1]) / max(up, 0.25 * iod))
-    share = np.clip((1 - inside) / 0.3, 0, 1)[..., None].astype(np.float32)
-    picture = image + share * (crop_image(clip.images[shut], affine, size).astype(np.float32) - image)
-    distance = np.hypot(
-        (base[:, 0] - middle[0]) / reach, (base[:, 1] - middle[1]) / max(up, 0.25 * iod)
-    )
-    taken = np.clip((1 - distance) / 0.3, 0, 1)[:, None].astype(np.float32)
-    return picture.astype(np.uint8), base + taken * (moved - base)
 
 
 def _transfer_motion(first: Array, second: Array, face: Array) -> Array:
