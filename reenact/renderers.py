@@ -123,9 +123,13 @@ class WarpUNetRenderer:
         references = to_unit(target.references)
         device = next(self._network.parameters()).device
         with torch.inference_mode():
-            features = self._network.encode(torch.from_numpy(references).to(device))
-        self._references = references
-        self._features: Array = features.float().cpu().numpy()
+            encoded = self._network.encode(torch.from_numpy(references).to(device))
+        background, features = (part.float().cpu().numpy() for part in encoded)
+        self._held_inputs: dict[str, Array] = {
+            "reference": references,
+            "background": background,
+            "features": features,
+        }
         self._landmarks = target.landmarks
         self._edge_fade = edge_fade(target, self._map_side)
         self._held: int | None = None
@@ -164,6 +168,7 @@ class WarpUNetRenderer:
         side = size_px // STEM
         example = {
             "reference": np.zeros((1, 3, size_px, size_px), np.float32),
+            "background": np.zeros((1, 3, size_px, size_px), np.float32),
             "features": np.zeros((1, config.feature_channels, side, side), np.float32),
             "maps": np.zeros(
                 (1, MAP_CHANNELS, size_px // MAP_STEM, size_px // MAP_STEM), np.float32
@@ -180,8 +185,8 @@ class WarpUNetRenderer:
 
     def _draw(self, number: int, landmarks: Array) -> Array:
         if self._held != number:
-            self._engine.hold("reference", self._references[number : number + 1])
-            self._engine.hold("features", self._features[number : number + 1])
+            for name, values in self._held_inputs.items():
+                self._engine.hold(name, values[number : number + 1])
             self._held = number
         maps = head_mesh().maps(self._landmarks[number], landmarks, self._size, self._map_side)
         maps[..., :2] *= self._edge_fade

@@ -51,6 +51,26 @@ class _Detector(Protocol):
         """Release the models."""
 
 
+def person_mask(image: Image) -> Array:
+    """Return float32 (H, W), 0 to 1: how far each pixel belongs to a person, by MediaPipe.
+
+    Slow to begin with (the model is loaded); for preparing pictures, not for live video.
+
+    Raises:
+        ModelError: this version of mediapipe carries no such model.
+    """
+    try:
+        from mediapipe.python.solutions.selfie_segmentation import SelfieSegmentation
+    except ImportError as error:
+        raise ModelError(
+            "People cannot be cut out: this mediapipe has no selfie segmentation. Install "
+            "mediapipe==0.10.21."
+        ) from error
+    with SelfieSegmentation(model_selection=0) as model:
+        mask: Array = np.asarray(model.process(image).segmentation_mask, dtype=np.float32)
+    return mask
+
+
 class MediaPipeTracker:
     """Finds one face and follows it.
 

@@ -158,12 +158,12 @@ def test_cuda_is_refused_where_there_is_none() -> None:
         opened("warp_unet", portrait_target(), device="cuda")
 
 
-def test_an_untrained_network_returns_the_warp() -> None:
-    """Both heads start at zero: the first picture of a training is the mesh's warp."""
+def test_an_untrained_network_lays_the_warp_over_the_reference() -> None:
+    """All heads start at zero: the first picture of a training is half warp, half reference."""
     network = WarpUNet().eval()
     reference = torch.rand(1, 3, 64, 64) * 2 - 1
     maps = torch.zeros(1, 9, 32, 32)
     with torch.no_grad():
-        picture, warped = network(reference, network.encode(reference), maps)
+        picture, warped = network(reference, *network.encode(reference), maps)
     torch.testing.assert_close(picture, warped)
     torch.testing.assert_close(warped, reference, atol=1e-4, rtol=0)

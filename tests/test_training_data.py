@@ -3,6 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import av
+import cv2
 import numpy as np
 import pytest
 from faces import portrait_target
@@ -14,6 +15,7 @@ from reenact.training.data import (
     PairBatches,
     PairSampler,
     Still,
+    bend,
     collate,
     importance,
     load_clips,
@@ -78,7 +80,7 @@ def test_wrong_data_is_told(clips: Path, tmp_path: Path) -> None:
 
 def sampler(clips: Path, cache: Path, still_share: float = 0.0) -> PairSampler:
     target = portrait_target()
-    stills = [Still(target.references[0], target.neutral)]
+    stills = [Still.of(target.references[0], target.neutral)]
     return PairSampler(load_clips(clips, cache), stills, still_share)
 
 
@@ -109,6 +111,22 @@ def test_maps_lead_from_the_truth_to_the_reference(
         after = np.abs(warped.astype(int) - pair.truth)[face].mean()
         gains.append(before / max(after, 1.0))
     assert np.median(gains) > 1.5
+
+
+def test_a_bent_photo_keeps_its_background() -> None:
+    """The person moves, the wall behind does not: else a generator learns that walls move."""
+    target = portrait_target()
+    still = Still.of(target.references[0], target.neutral)
+    assert still.person[128, 128] == 255
+    wall = still.person < 8
+    assert wall.mean() > 0.05
+    first = sliding_landmarks()[0]
+    pair = bend(still, first, first + np.array([14, 0, 0], np.float32))
+    assert np.linalg.norm(pair.reference_landmarks - target.neutral, axis=1).min() > 5
+    change = np.abs(pair.reference.astype(int) - pair.truth).max(axis=-1)
+    far = cv2.erode(wall.astype(np.uint8), np.ones((41, 41), np.uint8)) > 0
+    assert np.percentile(change[far], 95) <= 2
+    assert change[still.person > 250].mean() > 4
 
 
 def test_flipped_landmarks_swap_sides() -> None:

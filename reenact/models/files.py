@@ -60,11 +60,7 @@ def load_model(path: Path, network: nn.Module, architecture: str) -> dict[str, s
         ModelError: the file is missing, damaged, of another architecture, or its shapes are not
             the network's.
     """
-    header = read_header(path)
-    if header.get("architecture") != architecture:
-        raise ModelError(
-            f"{path} holds a {header.get('architecture', 'nameless')} model, not {architecture}."
-        )
+    header = _header_of(path, architecture)
     wanted = network.state_dict()
     with safe_open(path, framework="pt") as file:
         names = set(file.keys())
@@ -76,4 +72,24 @@ def load_model(path: Path, network: nn.Module, architecture: str) -> dict[str, s
         if odd:
             raise ModelError(f"{path} does not fit {architecture}: {odd[0]} differs.")
         network.load_state_dict({name: file.get_tensor(name).float() for name in names})
+    return header
+
+
+def load_tensors(path: Path, architecture: str) -> dict[str, Tensor]:
+    """Return the weights of a file, in single precision, whatever their shapes.
+
+    Raises:
+        ModelError: the file is missing, damaged or of another architecture.
+    """
+    _header_of(path, architecture)
+    with safe_open(path, framework="pt") as file:
+        return {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118
+
+
+def _header_of(path: Path, architecture: str) -> dict[str, str]:
+    header = read_header(path)
+    if header.get("architecture") != architecture:
+        raise ModelError(
+            f"{path} holds a {header.get('architecture', 'nameless')} model, not {architecture}."
+        )
     return header

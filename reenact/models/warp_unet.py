@@ -1,10 +1,12 @@
-"""The live generator: warp the reference to the landmarks, then repair and fill with a U-net.
+"""The live generator: a moving head over a resting background, repaired and filled by a U-net.
 
-Two small U-nets at a quarter of the picture's resolution. The first corrects the mesh's flow and
-fades it out on the background; the second adds a residual picture to the warped reference: the
-inside of the mouth, eyelids, disoccluded cheek, hair and background. Parents: the modified U-net
-of Fan 2023, eq. 2 and Table 1 (landmarks and target picture in, picture out), and the
-landmark flow with a learned residual of MobilePortrait.
+Once for a target, an encoder makes features of the reference and a background with the head's
+surroundings filled in. For each frame a first small U-net, at a quarter of the picture's
+resolution, corrects the mesh's flow of the head, moves the background (shoulders), and says where
+the head ends; the two layers are put together. A second one adds a residual picture: the inside
+of the mouth, eyelids, disoccluded cheek. Parents: the modified U-net of Fan 2023, eq. 2 and
+Table 1 (landmarks and target picture in, picture out), the landmark flow with a learned residual
+of MobilePortrait, and a moving layer over a still one.
 """
 
 from __future__ import annotations
@@ -26,6 +28,9 @@ STEM: Final = 4
 MAP_STEM: Final = 2
 """The maps come at half the picture's resolution."""
 
+_LAYER_STEM: Final = 2
+"""The share of the head's layer is drawn at so many times the networks' resolution."""
+
 
 @dataclass(frozen=True, slots=True)
 class WarpUNetConfig:
@@ -34,6 +39,7 @@ class WarpUNetConfig:
     feature_channels: int = 32
     motion_channels: tuple[int, ...] = (32, 64, 96, 128)
     repair_channels: tuple[int, ...] = (48, 96, 128, 160)
+    context_channels: tuple[int, ...] = (48, 96, 128, 160)
     max_residual_flow: float = 0.25
 
     @classmethod
@@ -94,72 +100,86 @@ class _UNet(nn.Module):
 
 
 class ReferenceEncoder(nn.Module):
-    """Features of a reference, computed once for a target."""
+    """Features and background of a reference, computed once for a target."""
 
     def __init__(self, config: WarpUNetConfig) -> None:
         super().__init__()
-        width = config.feature_channels
+        width, context = config.feature_channels, config.context_channels
         self.layers = nn.Sequential(
             nn.PixelUnshuffle(STEM),
             _Block(3 * STEM**2, 48),
             _Block(48, 48),
             nn.Conv2d(48, width, 3, padding=1),
         )
+        self.context = _UNet(width, context)
+        self.feature_head = nn.Conv2d(context[0], width, 1)
+        self.background_head = nn.Conv2d(context[0], 3 * STEM**2, 3, padding=1)
+        _start_at_zero(self.feature_head, self.background_head)
 
-    def forward(self, reference: Tensor) -> Tensor:
-        """Map (N, 3, S, S) in -1..1 to (N, feature_channels, S/4, S/4)."""
-        features: Tensor = self.layers(reference)
-        return features
+    def forward(self, reference: Tensor) -> tuple[Tensor, Tensor]:
+        """Map (N, 3, S, S) in -1..1 to features (N, C, S/4, S/4) and a background (N, 3, S, S)."""
+        near: Tensor = self.layers(reference)
+        context = self.context(near)
+        fill = F.pixel_shuffle(self.background_head(context).float(), STEM)
+        return near + self.feature_head(context), reference + fill
 
 
 class WarpUNet(nn.Module):
-    """Flow correction and repair.
+    """Layers, flow correction and repair.
 
-    `forward(reference, features, maps)`:
+    `forward(reference, background, features, maps)`:
         reference: (N, 3, S, S) RGB in -1..1.
-        features: (N, feature_channels, S/4, S/4) of `ReferenceEncoder`.
+        background, features: what `encode(reference)` answers.
         maps: (N, MAP_CHANNELS, S/2, S/2) of `warping.HeadMesh.maps`.
 
-    Returns (picture, warped), both (N, 3, S, S), about -1..1: the repaired picture and the
-    reference under the corrected flow alone.
+    Returns (picture, layered), both (N, 3, S, S), about -1..1: the repaired picture, and the
+    warped head over the background alone.
     """
 
     def __init__(self, config: WarpUNetConfig | None = None) -> None:
         super().__init__()
         self.config = config or WarpUNetConfig()
         motion, repair = self.config.motion_channels, self.config.repair_channels
-        maps = MAP_CHANNELS * MAP_STEM**2
+        maps, width = MAP_CHANNELS * MAP_STEM**2, self.config.feature_channels
         self.encoder = ReferenceEncoder(self.config)
-        self.motion = _UNet(maps + self.config.feature_channels, motion)
-        self.flow_head = nn.Conv2d(motion[0], 3, 3, padding=1)
-        self.repair = _UNet(3 * STEM**2 + self.config.feature_channels + maps + motion[0], repair)
+        self.motion = _UNet(maps + 2 * width, motion)
+        self.flow_head = nn.Conv2d(motion[0], 4, 3, padding=1)
+        self.layer_head = nn.Conv2d(motion[0], _LAYER_STEM**2, 3, padding=1)
+        self.repair = _UNet(3 * STEM**2 + width + maps + motion[0], repair)
         self.picture_head = nn.Conv2d(repair[0], 3 * STEM**2, 3, padding=1)
-        for head in (self.flow_head, self.picture_head):
-            nn.init.zeros_(head.weight)
-            assert head.bias is not None
-            nn.init.zeros_(head.bias)
+        _start_at_zero(self.flow_head, self.layer_head, self.picture_head)
 
-    def encode(self, reference: Tensor) -> Tensor:
-        """Return the features of references (N, 3, S, S)."""
-        features: Tensor = self.encoder(reference)
-        return features
+    def encode(self, reference: Tensor) -> tuple[Tensor, Tensor]:
+        """Return (background, features) of references (N, 3, S, S)."""
+        features, background = self.encoder(reference)
+        return background, features
 
-    def forward(self, reference: Tensor, features: Tensor, maps: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(
+        self, reference: Tensor, background: Tensor, features: Tensor, maps: Tensor
+    ) -> tuple[Tensor, Tensor]:
         """See the class."""
         packed = F.pixel_unshuffle(maps, MAP_STEM)
         mesh_flow = maps[:, :2]
         coarse_flow = F.avg_pool2d(mesh_flow, MAP_STEM)
-        motion = self.motion(torch.cat([packed, _sample(features, coarse_flow)], dim=1))
-        correction = self.flow_head(motion)
-        # The flow of the mesh fades towards rest where the network finds background.
-        keep = 1 - correction[:, 2:3].float().clamp(0, 1)
-        residual = torch.tanh(correction[:, :2].float()) * self.config.max_residual_flow
-        fine_flow = _upsample(mesh_flow, MAP_STEM) * _upsample(keep, STEM)
-        warped = _sample(reference, fine_flow + _upsample(residual, STEM))
-        warped_features = _sample(features, coarse_flow * keep + residual)
-        seen = torch.cat([F.pixel_unshuffle(warped, STEM), warped_features, packed, motion], dim=1)
-        picture = warped + F.pixel_shuffle(self.picture_head(self.repair(seen)).float(), STEM)
-        return picture, warped
+        motion = self.motion(torch.cat([packed, _sample(features, coarse_flow), features], dim=1))
+        flows = torch.tanh(self.flow_head(motion).float()) * self.config.max_residual_flow
+        head_flow = _upsample(mesh_flow, MAP_STEM) + _upsample(flows[:, :2], STEM)
+        # A sigmoid, begun in the middle: a share that can be cut off at 0 or 1 never comes back.
+        share = torch.sigmoid(F.pixel_shuffle(self.layer_head(motion).float(), _LAYER_STEM))
+        share = _upsample(share, STEM // _LAYER_STEM)
+        rest = _sample(background, _upsample(flows[:, 2:], STEM))
+        layered = rest + share * (_sample(reference, head_flow) - rest)
+        moved = _sample(features, coarse_flow + flows[:, :2])
+        seen = torch.cat([F.pixel_unshuffle(layered, STEM), moved, packed, motion], dim=1)
+        picture = layered + F.pixel_shuffle(self.picture_head(self.repair(seen)).float(), STEM)
+        return picture, layered
+
+
+def _start_at_zero(*heads: nn.Conv2d) -> None:
+    for head in heads:
+        nn.init.zeros_(head.weight)
+        assert head.bias is not None
+        nn.init.zeros_(head.bias)
 
 
 def _upsample(x: Tensor, factor: int) -> Tensor:

@@ -34,12 +34,17 @@ from reenact.geometry import (
     to_image,
     transform_points,
 )
+from reenact.tracking import person_mask
+from reenact.training.winks import wink, wink_frames
 from reenact.types import Array, Image, Pose
 from reenact.warping import MAP_CHANNELS, head_mesh, warp_image
 
 log = logging.getLogger(__name__)
 
 Rng = np.random.Generator
+
+_WINK_SHARE = 0.12
+"""Share of the pairs from clips whose truth is made to wink, where the clip has a blink."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,10 +132,25 @@ def _decoded(video: Path, cache: Path) -> Path:
 
 @dataclass(frozen=True, slots=True)
 class Still:
-    """One photo: uint8 (S, S, 3) RGB and its (478, 3) landmarks."""
+    """One photo, taken apart into a person and what is behind.
+
+    Attributes:
+        image: uint8 (S, S, 3) RGB.
+        landmarks: (478, 3) px.
+        person: uint8 (S, S), 0 to 255, how far each pixel belongs to the person.
+        background: uint8 (S, S, 3), the picture with the person painted over from its edge.
+    """
 
     image: Image
     landmarks: Array
+    person: NDArray[np.uint8]
+    background: Image
+
+    @classmethod
+    def of(cls, image: Image, landmarks: Array) -> Still:
+        """Take a picture apart."""
+        person = np.round(person_mask(image) * 255).astype(np.uint8)
+        return cls(image, landmarks, person, _without(image, person))
 
 
 def load_stills(folders: list[Path], size_px: int) -> list[Still]:
@@ -144,8 +164,22 @@ def load_stills(folders: list[Path], size_px: int) -> list[Still]:
         picture = cv2.cvtColor(image, cv2.COLOR_BGR2RGB).astype(np.uint8)
         affine = crop_transform(landmarks, size_px)
         points = transform_points(landmarks, affine)
-        stills.append(Still(crop_image(picture, affine, size_px), points))
+        stills.append(Still.of(crop_image(picture, affine, size_px), points))
     return stills
+
+
+def _without(image: Image, person: NDArray[np.uint8]) -> Image:
+    """Paint a person over with what surrounds it, softly: done at a quarter of the size."""
+    size = image.shape[0]
+    hidden = cv2.dilate((person > 32).astype(np.uint8), np.ones((9, 9), np.uint8))
+    if hidden.all():
+        return image
+    small = cv2.resize(image, (size // 4, size // 4), interpolation=cv2.INTER_AREA)
+    small_hidden = cv2.resize(hidden, (size // 4, size // 4), interpolation=cv2.INTER_NEAREST)
+    filled = cv2.inpaint(small, small_hidden, 3, cv2.INPAINT_TELEA)
+    filled = cv2.resize(filled, (size, size), interpolation=cv2.INTER_LINEAR)
+    share = cv2.GaussianBlur(hidden.astype(np.float32), (0, 0), 2)[..., None]
+    return np.asarray(image + share * (filled.astype(np.float32) - image)).astype(np.uint8)
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,8 +203,10 @@ class PairSampler:
     """Draws training pairs: two frames of a clip, or a photo bent by a clip's motion.
 
     Identities are drawn alike, however many frames they have; frames with an unusual mouth or
-    lids are drawn more often. A photo is the truth and its bent copy the reference: photos bring
-    many more people than the clips do.
+    lids are drawn more often. People in clips hardly ever wink, users do: some truths are given
+    one eye of a near frame in which the eyes are shut. A photo is the truth and its bent copy,
+    the person moved before an unmoved background, the reference: photos bring many more people
+    than the clips do.
     """
 
     def __init__(self, clips: list[Clip], stills: list[Still], still_share: float) -> None:
@@ -181,6 +217,7 @@ class PairSampler:
         self._stills = stills
         self._still_share = still_share if stills else 0.0
         self._rarity = {clip.name: _rarity(clip) for clip in clips}
+        self._winks = {clip.name: wink_frames(clip.landmarks, clip.usable) for clip in clips}
 
     def draw(self, rng: Rng) -> Pair:
         """Return one pair, augmented."""
@@ -194,21 +231,34 @@ class PairSampler:
     def _frames(self, rng: Rng) -> Pair:
         clip = self._clip(rng)
         first = int(rng.choice(clip.usable))
-        second = int(rng.choice(clip.usable, p=self._rarity[clip.name]))
-        return Pair(
-            clip.images[first], clip.landmarks[first], clip.images[second], clip.landmarks[second]
-        )
+        winks = self._winks[clip.name]
+        if len(winks) and rng.random() < _WINK_SHARE:
+            here, there = winks[rng.integers(len(winks))].tolist()
+            opened, shut = ((clip.images[i], clip.landmarks[i]) for i in (here, there))
+            truth, points = wink(*opened, *shut, right=bool(rng.random() < 0.5))
+        else:
+            second = int(rng.choice(clip.usable, p=self._rarity[clip.name]))
+            truth, points = clip.images[second], clip.landmarks[second]
+        return Pair(clip.images[first], clip.landmarks[first], truth, points)
 
     def _bent_still(self, rng: Rng) -> Pair:
         clip = self._clip(rng)
         first, second = (clip.landmarks[int(rng.choice(clip.usable))] for _ in range(2))
-        still = self._stills[rng.integers(len(self._stills))]
-        bent = _transfer_motion(first, second, still.landmarks)
-        size = still.image.shape[0]
-        side = size // 2
-        maps = head_mesh().maps(still.landmarks, bent, size, side)
-        reference = warp_image(still.image, source_map(maps, size))
-        return Pair(reference, bent, still.image, still.landmarks)
+        return bend(self._stills[rng.integers(len(self._stills))], first, second)
+
+
+def bend(still: Still, first: Array, second: Array) -> Pair:
+    """Move the person of a photo as a clip's face moves from `first` to `second`, (478, 3) px.
+
+    The photo is the truth, the bent copy the reference; what is behind the person stays.
+    """
+    bent = _transfer_motion(first, second, still.landmarks)
+    size = still.image.shape[0]
+    flow = source_map(head_mesh().maps(still.landmarks, bent, size, size // 2), size)
+    moved = warp_image(still.image, flow).astype(np.float32)
+    share = warp_image(still.person, flow)[..., None].astype(np.float32) / 255
+    reference = still.background + share * (moved - still.background)
+    return Pair(reference.astype(np.uint8), bent, still.image, still.landmarks)
 
 
 def source_map(maps: Array, size_px: int) -> Array:
@@ -320,20 +370,22 @@ def collate(pairs: list[Pair]) -> Batch:
 def importance(points: Array, size_px: int) -> Array:
     """Return float32 (size/2, size/2) weights of mean one.
 
-    In proportion: 1 background, 3 face, 12 lips and eyes, 28 the inside of the mouth, which no
-    warp can bring.
+    In proportion: 1 background, 2 around the face, 3 face, 12 lips and eyes, 28 the inside of the
+    mouth, which no warp can bring.
     """
     side = size_px // 2
     small = points * np.float32(0.5)
     hull = cv2.convexHull(np.round(small[:468, :2]).astype(np.int32))
     face = np.zeros((side, side), np.uint8)
     cv2.fillConvexPoly(face, hull, (1,))
+    reach = round(float(np.ptp(small[:468, 1])) * 0.2) | 1
+    around = cv2.dilate(face, np.ones((reach, reach), np.uint8))
     detail = np.zeros((side, side), np.uint8)
     for loop in (LIPS_OUTER, EYE_LEFT, EYE_RIGHT):
         detail |= region_mask(small, loop, side)
     detail = cv2.dilate(detail, np.ones((5, 5), np.uint8)).astype(np.uint8)
     inside = region_mask(small, LIPS_INNER, side)
-    weight = 1 + 2 * face.astype(np.float32) + 9 * (detail > 0) + 16 * (inside > 127)
+    weight = 1 + around.astype(np.float32) + face + 9 * (detail > 0) + 16 * (inside > 127)
     weight = cv2.blur(weight, (5, 5)).astype(np.float32)
     return np.asarray(weight / weight.mean(), dtype=np.float32)
 

@@ -28,7 +28,7 @@ from reenact.config import first_problem
 from reenact.errors import ConfigError, ReenactError
 from reenact.geometry import from_unit
 from reenact.models.discriminators import PatchDiscriminator
-from reenact.models.files import save_model
+from reenact.models.files import load_tensors, save_model
 from reenact.models.warp_unet import WarpUNet, WarpUNetConfig
 from reenact.training.data import (
     Batch,
@@ -62,6 +62,8 @@ class WarpUNetRecipeConfig:
     Attributes:
         train, val: folders of clips; identities must not be shared.
         stills: folders of photos.
+        start: weights to begin with, a file of this recipe, maybe of an earlier version: what has
+            kept its name and shape is taken over; "": begin anew.
         cache: where decoded clips are kept.
         still_share: share of the batch that comes from photos.
         batch_size: pairs a step.
@@ -76,6 +78,7 @@ class WarpUNetRecipeConfig:
     train: str
     val: str
     stills: tuple[str, ...] = ()
+    start: str = ""
     cache: str = "runs/cache"
     still_share: float = 0.25
     batch_size: int = 12
@@ -157,6 +160,8 @@ class WarpUNetRecipe:
         self._size = size_px
         self._material = material or load_material(config, size_px)
         self._generator = WarpUNet(config.network).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        if config.start:
+            _take_over(self._generator, Path(config.start))
         self._critic = PatchDiscriminator(3 + MAP_CHANNELS)
         self.networks: dict[str, nn.Module] = {
             "generator": self._generator,
@@ -181,8 +186,7 @@ class WarpUNetRecipe:
         reference, truth = _unit(batch["reference"]), _unit(batch["truth"])
         maps = batch["maps"].permute(0, 3, 1, 2).contiguous()
         weight = _full_size(batch["weight"][:, None], self._size)
-        features = self._generator.encode(reference)
-        picture, warped = self._generator(reference, features, maps)
+        picture, warped = self._generator(reference, *self._generator.encode(reference), maps)
         losses = {
             "picture": weighted_l1(picture, truth, weight),
             "warp": weighted_l1(warped, truth, weight) * config.warp_weight,
@@ -218,7 +222,7 @@ class WarpUNetRecipe:
         """Return PSNR of face and picture, and sharpness, on people that training never saw."""
         rows = []
         for truth, maps, picture, warped in _drawn(network, self._material.held_back):
-            face = _full_size(maps[:, 5:6], self._size)
+            face = _boxes(_full_size(maps[:, 5:6], self._size))
             for result, name in ((picture.clamp(-1, 1), "picture"), (warped, "warped")):
                 rows.append(_figures(result, truth, face, name))
         names = {name for row in rows for name in row}
@@ -264,8 +268,27 @@ def _drawn(
         }
         reference, truth = _unit(batch["reference"]), _unit(batch["truth"])
         maps = batch["maps"].permute(0, 3, 1, 2).contiguous()
-        picture, warped = network(reference, network.encode(reference), maps)
+        picture, warped = network(reference, *network.encode(reference), maps)
         yield truth, maps, picture, warped
+
+
+def _take_over(network: nn.Module, path: Path) -> None:
+    """Copy the tensors of a weight file that still fit; further input channels begin at zero.
+
+    Raises:
+        ModelError: the file is missing, damaged or of another architecture.
+    """
+    old = load_tensors(path, "warp_unet")
+    with torch.no_grad():
+        for name, tensor in network.state_dict().items():
+            known = old.get(name)
+            if known is None or known.dim() != tensor.dim():
+                continue
+            if known.shape == tensor.shape:
+                tensor.copy_(known)
+            elif known.dim() == 4 and known.shape[0] == tensor.shape[0]:
+                tensor.zero_()
+                tensor[:, : known.shape[1]].copy_(known[:, : tensor.shape[1]])
 
 
 def _unit(pictures: Tensor) -> Tensor:
@@ -291,6 +314,12 @@ def _figures(result: Tensor, truth: Tensor, face: Tensor, name: str) -> dict[str
         f"{name}_face_psnr": 10 * torch.log10(255**2 / inside),
         f"{name}_sharpness": _edges(result, face) / _edges(truth, face),
     }
+
+
+def _boxes(face: Tensor) -> Tensor:
+    """Return the bounding boxes of (N, 1, H, W) masks as masks."""
+    inside = face > 0.5
+    return (inside.any(2, keepdim=True) & inside.any(3, keepdim=True)).float()
 
 
 def _edges(picture: Tensor, face: Tensor) -> Tensor:

@@ -1,0 +1,70 @@
+"""The recipe of the live generator on the portrait: small, but the real data path and network."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from faces import portrait_target
+
+from reenact.errors import ModelError
+from reenact.models.files import load_tensors, save_model
+from reenact.models.warp_unet import WarpUNet, WarpUNetConfig
+from reenact.training.data import Pair, Rng
+from reenact.training.warp_unet import Material, WarpUNetRecipe, WarpUNetRecipeConfig
+
+SMALL = WarpUNetConfig(
+    feature_channels=8,
+    motion_channels=(8, 8, 8, 8),
+    repair_channels=(8, 8, 8, 8),
+    context_channels=(8, 8, 8, 8),
+)
+
+
+class OnePair:
+    """Draws the portrait, shifted."""
+
+    def draw(self, rng: Rng) -> Pair:
+        target = portrait_target(64)
+        shift = int(rng.integers(1, 5))
+        moved = np.roll(target.references[0], shift, axis=1)
+        points = target.neutral + np.array([shift, 0, 0], np.float32)
+        return Pair(target.references[0], target.neutral, moved, points)
+
+
+def recipe(start: str = "") -> WarpUNetRecipe:
+    pair = OnePair().draw(np.random.default_rng(0))
+    config = WarpUNetRecipeConfig(train="", val="", start=start, batch_size=4, network=SMALL)
+    return WarpUNetRecipe(config, 64, Material(OnePair(), [pair], "the portrait"))
+
+
+def test_it_learns_in_a_few_steps() -> None:
+    torch.manual_seed(0)
+    learner = recipe()
+    batches = learner.batches(seed=1, steps=30)
+    losses = []
+    for step in range(30):
+        batch = {name: torch.from_numpy(value) for name, value in batches[step].items()}
+        losses.append(learner.step(batch, step / 30)["picture"])
+    assert np.mean(losses[-5:]) < 0.7 * np.mean(losses[:5])
+
+
+def test_it_begins_from_earlier_weights(tmp_path: Path) -> None:
+    """Same shapes are taken over, further inputs begin at zero, new layers stay as they were."""
+    old = WarpUNet(SMALL).state_dict()
+    torch.nn.init.normal_(old["motion.stem.0.0.weight"])
+    old["motion.stem.0.0.weight"] = old["motion.stem.0.0.weight"][:, :-8].clone()
+    old["picture_head.bias"] = torch.full_like(old["picture_head.bias"], 0.5)
+    old.pop("layer_head.bias")
+    path = tmp_path / "old.safetensors"
+    save_model(path, old, {"architecture": "warp_unet"})
+    begun = recipe(str(path)).networks["generator"].state_dict()
+    kept = load_tensors(path, "warp_unet")["motion.stem.0.0.weight"]
+    torch.testing.assert_close(begun["motion.stem.0.0.weight"][:, :-8], kept)
+    assert begun["motion.stem.0.0.weight"][:, -8:].abs().max() == 0
+    assert begun["picture_head.bias"].min() == 0.5
+    assert begun["layer_head.bias"].abs().max() == 0
+    with pytest.raises(ModelError, match="no model file"):
+        recipe(str(tmp_path / "none.safetensors"))
