@@ -113,12 +113,13 @@ class FileSink(ClosesOnExit):
 
     live = False
 
-    def __init__(self, path: str | Path, crf: int = 18) -> None:
+    def __init__(self, path: str | Path, crf: int = 18, tags: Mapping[str, str] = TAGS) -> None:
         """Check that the file can be written; nothing is left behind yet.
 
         Args:
             path: the file; its ending says the kind.
             crf: H.264 quality from 0 (as good as the picture) to 51.
+            tags: what the file says of itself.
 
         Raises:
             SinkError: no name, an unknown ending, a folder of that name, no such folder, or no
@@ -130,6 +131,7 @@ class FileSink(ClosesOnExit):
         # A link stays a link: what it points to is replaced.
         self.path = Path(os.path.realpath(Path(path).expanduser()))
         self._crf = crf
+        self._tags = tags
         self._lock = threading.RLock()
         self._movie: _Movie | None = None
         self._partial: Path | None = None
@@ -157,7 +159,9 @@ class FileSink(ClosesOnExit):
         with self._lock:
             self._partial = self._reserve()
             try:
-                self._movie = _Movie(self._partial, self._kind, self._crf, size, fps)
+                self._movie = _Movie(
+                    self._partial, self._kind, self._crf, size, fps, tags=self._tags
+                )
             except (av.FFmpegError, OSError, ValueError) as error:
                 raise self._failed(error) from error
 
@@ -263,7 +267,14 @@ class _Movie:
     """The encoder and the container; knows nothing of names and messages."""
 
     def __init__(
-        self, path: Path, kind: _Kind, crf: int, size: tuple[int, int], fps: float
+        self,
+        path: Path,
+        kind: _Kind,
+        crf: int,
+        size: tuple[int, int],
+        fps: float,
+        *,
+        tags: Mapping[str, str],
     ) -> None:
         self.frames = 0
         self._size = even(size)
@@ -284,7 +295,7 @@ class _Movie:
             # Without this the last seconds would wait in memory, where a kill loses them.
             options={**kind.container, "flush_packets": "1"},
         )
-        self._container.metadata.update(TAGS)
+        self._container.metadata.update(tags)
         rate = Fraction(fps).limit_denominator(1001)
         options = {**kind.options(crf), "g": str(max(1, round(_KEYFRAME_S * fps)))}
         stream = self._container.add_stream(kind.codec, rate=rate, options=options)

@@ -10,7 +10,7 @@ import pytest
 from clips import write_clip, write_png
 from portraits import astronaut, box_target, on_canvas, smooth_picture, turned, write_jpeg
 
-from reenact import target_making
+from reenact import video_faces
 from reenact.errors import SourceError, TargetError
 from reenact.facemesh import LIPS_INNER
 from reenact.geometry import estimate_pose, face_box, rotation_vector, transform_points
@@ -242,7 +242,7 @@ def _roll_of(image: Image, tracker: Tracker) -> float:
 def test_a_long_video_is_looked_at_to_its_end(
     tmp_path: Path, tracker: Tracker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(target_making, "_MAX_SEEN", 6)
+    monkeypatch.setattr(video_faces, "_MAX_SEEN", 6)
     path = write_clip(tmp_path / "long.mp4", 49, picture=lambda i: head_rolling(i / 2))
     target = create_target("x", [path], tracker)
     roll = np.degrees([rotation_vector(estimate_pose(p).rotation)[2] for p in target.landmarks])
