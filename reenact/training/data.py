@@ -216,13 +216,13 @@ class PairSampler:
         self._names = sorted(self._people)
         self._stills = stills
         self._still_share = still_share if stills else 0.0
-        self._rarity = {clip.name: _rarity(clip) for clip in clips}
+        self._rarity = {clip.name: rarity(clip.landmarks[clip.usable]) for clip in clips}
         self._winks = {clip.name: wink_frames(clip.landmarks, clip.usable) for clip in clips}
 
     def draw(self, rng: Rng) -> Pair:
         """Return one pair, augmented."""
         pair = self._bent_still(rng) if rng.random() < self._still_share else self._frames(rng)
-        return _augment(pair, rng)
+        return augment(pair, rng)
 
     def _clip(self, rng: Rng) -> Clip:
         clips = self._people[self._names[rng.integers(len(self._names))]]
@@ -271,9 +271,8 @@ def source_map(maps: Array, size_px: int) -> Array:
     return np.asarray(result, dtype=np.float32)
 
 
-def _rarity(clip: Clip) -> NDArray[np.float64]:
-    """Return chances of the usable frames: half alike, half by distance from the median face."""
-    points = clip.landmarks[clip.usable]
+def rarity(points: Array) -> NDArray[np.float64]:
+    """Return chances of (F, 478, 3) faces: half alike, half by distance from the median face."""
     iod = np.linalg.norm(points[:, 33] - points[:, 263], axis=-1)
     gaps = [
         np.linalg.norm(points[:, a] - points[:, b], axis=-1) / iod
@@ -301,23 +300,31 @@ def _transfer_motion(first: Array, second: Array, face: Array) -> Array:
     return to_image(to_face_frame(face, pose) + deviation, moved)
 
 
-def _augment(pair: Pair, rng: Rng) -> Pair:
-    """Flip, move, scale, turn and recolour both pictures alike; shake the truth's landmarks."""
+def augment(pair: Pair, rng: Rng, extent: float = 1.0, same_scene: bool = False) -> Pair:
+    """Flip, move, scale, turn and recolour both pictures alike; shake the truth's landmarks.
+
+    Args:
+        pair: it stays as it is.
+        rng: of the draws.
+        extent: of moving, scaling and turning.
+        same_scene: do not flip or recolour: there is one light and one background to learn.
+    """
     size = pair.truth.shape[0]
     images = [np.asarray(pair.reference), np.asarray(pair.truth)]
     landmarks = [pair.reference_landmarks, pair.truth_landmarks]
-    if rng.random() < 0.5:
+    if not same_scene and rng.random() < 0.5:
         images = [np.ascontiguousarray(image[:, ::-1]) for image in images]
         landmarks = [mirrored(points, size) for points in landmarks]
-    scale = float(rng.uniform(0.88, 1.15))
-    angle = float(rng.normal(0, 5))
+    scale = float(rng.uniform(1 - 0.12 * extent, 1 + 0.15 * extent))
+    angle = float(rng.normal(0, 5 * extent))
     middle = (size - 1) / 2
     affine = np.array(cv2.getRotationMatrix2D((middle, middle), angle, scale), np.float32)
-    affine[:, 2] += (rng.uniform(-0.05, 0.05, 2) * size).astype(np.float32)
+    affine[:, 2] += (rng.uniform(-0.05, 0.05, 2) * extent * size).astype(np.float32)
     images = [crop_image(image, affine, size) for image in images]
     landmarks = [transform_points(points, affine) for points in landmarks]
-    table = _colour_table(rng)
-    images = [cv2.LUT(image, table).astype(np.uint8) for image in images]
+    if not same_scene:
+        table = _colour_table(rng)
+        images = [cv2.LUT(image, table).astype(np.uint8) for image in images]
     landmarks[1] = landmarks[1] + rng.normal(0, 0.25, landmarks[1].shape).astype(np.float32)
     return Pair(images[0], landmarks[0], images[1], landmarks[1])
 
