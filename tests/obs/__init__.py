@@ -1,0 +1,1 @@
+"""What the tests and the measurements need to start the real programs."""

@@ -1,0 +1,58 @@
+"""Rings of frames for tests: names of their own, and writers in other processes."""
+
+from __future__ import annotations
+
+import contextlib
+import secrets
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from reenact.shared_memory import SharedMemory
+
+_WRITER: Final = """
+import sys, time, numpy as np
+from reenact.obs_ring import RingWriter
+name, pause_s = sys.argv[1], float(sys.argv[2])
+images = [np.full((512, 512, 3), (n, n * 7 % 256, 255 - n), np.uint8) for n in range(256)]
+with RingWriter(name) as writer:
+    writer.open()
+    number = 0
+    while True:
+        number = writer.write(images[(number + 1) % 256])
+        if pause_s:
+            time.sleep(pause_s)
+"""
+"""Fills frame n with one colour that says n modulo 256 in three ways."""
+
+
+@contextlib.contextmanager
+def ring_name() -> Iterator[str]:
+    """Yield a name that nobody uses; whatever memory it has in the end is freed."""
+    name = f"t{secrets.token_hex(4)}"
+    try:
+        yield name
+    finally:
+        for ending in memory_of(name):
+            SharedMemory.remove(name + ending)
+
+
+def memory_of(name: str) -> set[str]:
+    """Return what follows the name in the names of a ring's memory; on Linux only."""
+    return {path.name.partition(name)[2] for path in Path("/dev/shm").glob(f"reenact.*.{name}*")}
+
+
+@contextlib.contextmanager
+def writing_process(name: str, pause_s: float) -> Iterator[subprocess.Popen[bytes]]:
+    """Write 512 x 512 px frames in another process, which is killed in the end.
+
+    Frame n has one colour: red n, green 7 n, blue 255 - n, modulo 256.
+    """
+    process = subprocess.Popen([sys.executable, "-c", _WRITER, name, str(pause_s)])
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()

@@ -1,0 +1,272 @@
+"""Starts OBS on a display without a screen, with a configuration of its own, and talks to it."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import json
+import logging
+import os
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from importlib.resources import files
+from pathlib import Path
+from typing import IO, Any, Final, TypeVar
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+SCRIPT: Final = Path(str(files("reenact") / "assets" / "reenact.lua"))
+CANVAS: Final = (1280, 720)
+SCENE: Final = "Scene"
+START_S: Final = 60.0
+
+T = TypeVar("T")
+
+
+def missing() -> str:
+    """Return what is not installed here that `start` needs, or ""."""
+    return ", ".join(program for program in ("obs", "Xvfb") if not shutil.which(program))
+
+
+def eventually(look: Callable[[], T], timeout_s: float = 20.0, what: str = "") -> T:
+    """Call until the answer is true; return it, or fail with what was waited for."""
+    deadline_s = time.monotonic() + timeout_s
+    while True:
+        found = look()
+        if found:
+            return found
+        assert time.monotonic() < deadline_s, f"did not happen: {what or look}"
+        time.sleep(0.02)
+
+
+class Studio:
+    """OBS as it runs; its requests are those of obs-websocket 5.
+
+    Attributes:
+        home: where its configuration lies.
+        port: of its remote control.
+        password: of the same.
+    """
+
+    def __init__(self, home: Path, process: subprocess.Popen[bytes], log: Path) -> None:
+        import obsws_python
+
+        logging.getLogger("obsws_python").setLevel(logging.CRITICAL + 1)
+        self.home = home
+        self.process = process
+        self.port, self.password = _remote_control(home)
+        self._log = log
+
+        def connect() -> Any:
+            assert process.poll() is None, f"OBS has ended:\n{self.log[-2000:]}"
+            with contextlib.suppress(OSError, obsws_python.error.OBSSDKError):
+                client = obsws_python.ReqClient(
+                    host="127.0.0.1", port=self.port, password=self.password, timeout=20
+                )
+                client.send("GetSceneList", raw=True)
+                return client
+            return None
+
+        self._client = eventually(connect, START_S, "OBS answers")
+
+    @property
+    def log(self) -> str:
+        """What OBS has written so far."""
+        return self._log.read_text(errors="replace")
+
+    def ask(self, request: str, **data: Any) -> dict[str, Any]:
+        """Send a request of obs-websocket."""
+        return self._client.send(request, data or None, raw=True) or {}
+
+    def add(self, name: str, kind: str, settings: Mapping[str, Any], scene: str = SCENE) -> int:
+        """Add a source to a scene, on top; return its item's number there."""
+        return int(
+            self.ask(
+                "CreateInput",
+                sceneName=scene,
+                inputName=name,
+                inputKind=kind,
+                inputSettings=dict(settings),
+                sceneItemEnabled=True,
+            )["sceneItemId"]
+        )
+
+    def remove(self, name: str) -> None:
+        """Remove a source, and wait until it has gone."""
+        self.ask("RemoveInput", inputName=name)
+        eventually(lambda: name not in self.inputs(), what=f"{name} is removed")
+
+    def inputs(self) -> list[str]:
+        """Return the names of all sources."""
+        return [entry["inputName"] for entry in self.ask("GetInputList")["inputs"]]
+
+    def size_of(self, item: int, scene: str = SCENE) -> tuple[int, int]:
+        """Return the (width, height) px that a source says it has."""
+        answer = self.ask("GetSceneItemTransform", sceneName=scene, sceneItemId=item)
+        transform = answer["sceneItemTransform"]
+        return int(transform["sourceWidth"]), int(transform["sourceHeight"])
+
+    def screenshot(
+        self, source: str, size: tuple[int, int] | None = None, kind: str = "png"
+    ) -> NDArray[np.uint8]:
+        """Return uint8 (H, W, 4) RGBA of a source or scene; PNG is exact."""
+        data = {"sourceName": source, "imageFormat": kind}
+        wanted = {} if size is None else {"imageWidth": size[0], "imageHeight": size[1]}
+        answer = self.ask("GetSourceScreenshot", **data, **wanted)
+        encoded = base64.b64decode(answer["imageData"].partition(",")[2])
+        picture = cv2.imdecode(np.frombuffer(encoded, np.uint8), cv2.IMREAD_UNCHANGED)
+        assert picture is not None
+        way = cv2.COLOR_BGRA2RGBA if picture.shape[2] == 4 else cv2.COLOR_BGR2RGBA
+        return np.asarray(cv2.cvtColor(picture, way), np.uint8)
+
+    def stop(self) -> int:
+        """End OBS as a user would; return its exit status."""
+        with contextlib.suppress(OSError):
+            self._client.disconnect()
+        self.process.send_signal(signal.SIGINT)
+        return self.process.wait(30)
+
+
+@contextmanager
+def display() -> Iterator[str]:
+    """Start Xvfb on a free number; yield its name."""
+    read, write = os.pipe()
+    process = subprocess.Popen(
+        ["Xvfb", "-displayfd", str(write), "-screen", "0", "1280x800x24", "-nolisten", "tcp"],
+        pass_fds=[write],
+        stderr=subprocess.DEVNULL,
+    )
+    os.close(write)
+    try:
+        with os.fdopen(read) as pipe:
+            number = pipe.readline().strip()
+        assert number, "Xvfb did not start"
+        yield f":{number}"
+    finally:
+        process.terminate()
+        process.wait(10)
+
+
+@contextmanager
+def start(home: Path, *arguments: str) -> Iterator[Studio]:
+    """Run OBS with the configuration in `home` until the context ends."""
+    with display() as name:
+        log_path = home / "obs.log"
+        with log_path.open("wb") as log:
+            process = _spawn(home, name, log, arguments)
+            try:
+                studio = Studio(home, process, log_path)
+                yield studio
+            finally:
+                if process.poll() is None:
+                    process.send_signal(signal.SIGINT)
+                    try:
+                        process.wait(15)
+                    except subprocess.TimeoutExpired:
+                        process.kill()
+                        process.wait()
+
+
+def environment(home: Path) -> dict[str, str]:
+    """Return the environment in which OBS, and programs that look for it, find `home`."""
+    # OpenCV points Qt, which OBS uses too, to its own plugins.
+    kept = {
+        key: value
+        for key, value in os.environ.items()
+        if not key.startswith("QT_") and key != "WAYLAND_DISPLAY"
+    }
+    return {**kept, "HOME": str(home), "XDG_CONFIG_HOME": str(home)}
+
+
+def _spawn(
+    home: Path, display_name: str, log: IO[bytes], arguments: tuple[str, ...]
+) -> subprocess.Popen[bytes]:
+    runtime = home / "run"
+    runtime.mkdir(mode=0o700, exist_ok=True)
+    return subprocess.Popen(
+        ["obs", "--multi", "--disable-updater", "--disable-missing-files-check", *arguments],
+        env={
+            **environment(home),
+            "DISPLAY": display_name,
+            "LIBGL_ALWAYS_SOFTWARE": "1",
+            "QT_QPA_PLATFORM": "xcb",
+            "XDG_RUNTIME_DIR": str(runtime),
+            "PULSE_SERVER": "none",
+            "LANG": "C.UTF-8",
+        },
+        stdout=log,
+        stderr=subprocess.STDOUT,
+    )
+
+
+def configure(home: Path, *, scripts: tuple[Path, ...] = ()) -> None:
+    """Write what OBS has after its first start, with the remote control on and one empty scene."""
+    folder = home / "obs-studio"
+    profile, scenes = folder / "basic/profiles/Untitled", folder / "basic/scenes"
+    for made in (profile, scenes):
+        made.mkdir(parents=True)
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    password = secrets.token_urlsafe(12)
+    # Up to version 30 everything is in global.ini, later a part of it in user.ini.
+    basic = (
+        "[General]\nFirstRun=true\nLastVersion=486539266\nPre19Defaults=false\n"
+        "Pre21Defaults=false\nPre23Defaults=false\nPre24.1Defaults=false\nEnableAutoUpdates=false\n"
+        "[Basic]\nProfile=Untitled\nProfileDir=Untitled\nSceneCollection=Untitled\n"
+        "SceneCollectionFile=Untitled\nConfigOnNewProfile=false\n"
+        "[BasicWindow]\nSysTrayEnabled=false\nPreviewEnabled=true\n"
+    )
+    remote = (
+        "[OBSWebSocket]\nFirstLoad=false\nServerEnabled=true\nAlertsEnabled=false\n"
+        f"ServerPort={port}\nAuthRequired=true\nServerPassword={password}\n"
+    )
+    (folder / "global.ini").write_text(basic + remote)
+    (folder / "user.ini").write_text(basic)
+    remote_folder = folder / "plugin_config/obs-websocket"
+    remote_folder.mkdir(parents=True)
+    (remote_folder / "config.json").write_text(
+        json.dumps(
+            {
+                "alerts_enabled": False,
+                "auth_required": True,
+                "first_load": False,
+                "server_enabled": True,
+                "server_password": password,
+                "server_port": port,
+            }
+        )
+    )
+    (profile / "basic.ini").write_text(
+        "[General]\nName=Untitled\n[Output]\nMode=Simple\n[Video]\nFPSType=0\nFPSCommon=30\n"
+        f"BaseCX={CANVAS[0]}\nBaseCY={CANVAS[1]}\nOutputCX={CANVAS[0]}\nOutputCY={CANVAS[1]}\n"
+    )
+    scene_settings = {"custom_size": False, "id_counter": 0, "items": []}
+    collection = {
+        "name": "Untitled",
+        "current_scene": SCENE,
+        "current_program_scene": SCENE,
+        "scene_order": [{"name": SCENE}],
+        "sources": [
+            {"id": "scene", "versioned_id": "scene", "name": SCENE, "settings": scene_settings}
+        ],
+        "groups": [],
+        "transitions": [],
+        "quick_transitions": [],
+        "saved_projectors": [],
+        "modules": {"scripts-tool": [{"path": str(p), "settings": {}} for p in scripts]},
+    }
+    (scenes / "Untitled.json").write_text(json.dumps(collection))
+
+
+def _remote_control(home: Path) -> tuple[int, str]:
+    path = home / "obs-studio/plugin_config/obs-websocket/config.json"
+    settings = json.loads(path.read_text())
+    return int(settings["server_port"]), str(settings["server_password"])
