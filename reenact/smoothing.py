@@ -9,6 +9,7 @@ noise alone would show counts as standing still. One thread at a time.
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
 
@@ -16,7 +17,7 @@ import numpy as np
 
 from reenact.config import SmoothingSettings
 from reenact.geometry import canonical_face, rotation_matrix, rotation_vector
-from reenact.regions import region_weights
+from reenact.regions import LID_INDEX, region_weights
 from reenact.types import Array, Pose
 
 SPEED_CUTOFF_HZ: Final = 3.0
@@ -24,6 +25,10 @@ SPEED_CUTOFF_HZ: Final = 3.0
 
 EXPRESSION_NOISE: Final = 0.095
 """Speed in iod/s that a still face seems to have; below it the filter stays shut."""
+
+LID_NOISE: Final = 0.04
+"""The same of the gap between the lids of one eye, iod/s. Of the region around an eye the lids are
+a small part: its own speed would let a slow wink pass for noise and come 0.1 s late."""
 
 POSE_NOISE: Final = 0.04
 """The same of a still head, rad/s or iod/s."""
@@ -38,6 +43,21 @@ def smoothing_factor(cutoff_hz: Array | float, dt_s: float) -> Array:
     return np.asarray(turn / (turn + 1), dtype=np.float32)
 
 
+@dataclass(frozen=True, slots=True)
+class Gauge:
+    """A linear measure of a group whose noise is far below that of its elements.
+
+    Attributes:
+        group: which group it speaks for.
+        weights: of the values, in their shape (N, ...).
+        noise: speed of the measure that counts as standing still.
+    """
+
+    group: int
+    weights: Array
+    noise: float
+
+
 class OneEuroFilter:
     """Filters an array; every element moves with the cut-off of its groups.
 
@@ -45,10 +65,17 @@ class OneEuroFilter:
         groups: float32 (G, N) weights of the N leading elements in each group; the columns sum to
             1. None: one group.
         noise: speed, in units of the values a second, that counts as standing still.
+        gauges: finer measures of the speed of some groups; needs `groups`.
     """
 
-    def __init__(self, groups: Array | None = None, noise: float = 0.0) -> None:
+    def __init__(
+        self,
+        groups: Array | None = None,
+        noise: float = 0.0,
+        gauges: tuple[Gauge, ...] = (),
+    ) -> None:
         self._groups = groups
+        self._gauges = gauges
         self._share = None if groups is None else _core(groups)
         self._noise = noise
         self.reset()
@@ -78,7 +105,11 @@ class OneEuroFilter:
         self._speed = self._speed + smoothing_factor(SPEED_CUTOFF_HZ, dt_s) * (
             velocity - self._speed
         )
-        cutoff = min_cutoff_hz + beta * np.maximum(self._group_speed(self._speed) - self._noise, 0)
+        motion = np.maximum(self._group_speed(self._speed) - self._noise, 0)
+        for gauge in self._gauges:
+            seen = abs(float((gauge.weights * self._speed).sum())) - gauge.noise
+            motion[gauge.group] = max(motion[gauge.group], seen)
+        cutoff = min_cutoff_hz + beta * motion
         factor = smoothing_factor(self._spread(cutoff, value.ndim), dt_s)
         self._raw = value
         self._value = self._value + factor * (value - self._value)
@@ -101,7 +132,7 @@ class ExpressionFilter:
     """Filters face-frame shapes or deviations, (478, 3) iod, region by region."""
 
     def __init__(self) -> None:
-        self._filter = OneEuroFilter(_face_groups(), EXPRESSION_NOISE)
+        self._filter = OneEuroFilter(_face_groups(), EXPRESSION_NOISE, _lid_gauges())
 
     def reset(self) -> None:
         """Forget the past."""
@@ -169,3 +200,14 @@ def _face_groups() -> Array:
     right = (canonical_face()[:, 0] < 0).astype(np.float32)
     groups = np.stack([mouth, eyes * right, eyes * (1 - right), brows, 1 - mouth - eyes - brows])
     return np.asarray(np.maximum(groups, 0), dtype=np.float32)
+
+
+@lru_cache(maxsize=1)
+def _lid_gauges() -> tuple[Gauge, ...]:
+    """Return the gaps of the right and of the left eye's lids, for groups 1 and 2."""
+    gauges = []
+    for number, lids in enumerate(np.split(LID_INDEX, 2)):
+        weights = np.zeros((len(canonical_face()), 3), np.float32)
+        weights[lids[:, 0], 1], weights[lids[:, 1], 1] = -1 / len(lids), 1 / len(lids)
+        gauges.append(Gauge(number + 1, weights, LID_NOISE))
+    return tuple(gauges)

@@ -49,6 +49,15 @@ def test_a_blink_of_three_frames_survives(depths: list[float]) -> None:
     assert after[40] < 0.1 * before.max()
 
 
+def test_a_slow_wink_is_not_late() -> None:
+    """A half second down and up: one eye's lids, slower than a blink, and nothing else moves."""
+    ramp = 1 - np.abs(np.linspace(-1, 1, 31))
+    shapes = blinking(ramp.tolist(), frames=75)
+    before, after = closing(shapes), closing(filtered(shapes))
+    assert after.max() >= 0.9 * before.max()
+    assert np.corrcoef(before[30:61], after[30:61])[0, 1] > 0.95
+
+
 def test_a_still_noisy_face_is_three_times_steadier() -> None:
     rng = np.random.default_rng(3)
     shapes = canonical_face() + rng.normal(0, 0.004, (150, 478, 3)).astype(np.float32)
