@@ -64,9 +64,10 @@ def test_any_size_is_taken_and_may_change(name: str, size: tuple[int, int]) -> N
     assert np.array_equal(after.picture[..., 2::-1], other)
 
 
-def test_no_frame_is_torn_while_a_fast_writer_runs(name: str) -> None:
-    numbers = []
-    with writing_process(name, 0.0), RingReader(name) as reader:
+@pytest.mark.parametrize("lapping", [False, True])
+def test_no_frame_is_torn_while_a_fast_writer_runs(name: str, lapping: bool) -> None:
+    numbers: list[int] = []
+    with writing_process(name, 0.0003 * lapping, lapping=lapping), RingReader(name) as reader:
         until(lambda: reader.newest() is not None)
         end_s = time.monotonic() + 3.0
         while time.monotonic() < end_s:

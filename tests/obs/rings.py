@@ -14,13 +14,16 @@ from reenact.shared_memory import SharedMemory
 
 _WRITER: Final = """
 import sys, time, numpy as np
-from reenact.obs_ring import RingWriter
-name, pause_s = sys.argv[1], float(sys.argv[2])
+from reenact.obs_ring import SLOTS, RingWriter
+name, pause_s, lapping = sys.argv[1], float(sys.argv[2]), sys.argv[3] == "True"
 images = [np.full((512, 512, 3), (n, n * 7 % 256, 255 - n), np.uint8) for n in range(256)]
 with RingWriter(name) as writer:
     writer.open()
     number = 0
     while True:
+        if lapping and number:
+            writer._frames._longs[8] += SLOTS - 1
+            number += SLOTS - 1
         number = writer.write(images[(number + 1) % 256])
         if pause_s:
             time.sleep(pause_s)
@@ -45,12 +48,20 @@ def memory_of(name: str) -> set[str]:
 
 
 @contextlib.contextmanager
-def writing_process(name: str, pause_s: float) -> Iterator[subprocess.Popen[bytes]]:
+def writing_process(
+    name: str, pause_s: float, *, lapping: bool = False
+) -> Iterator[subprocess.Popen[bytes]]:
     """Write 512 x 512 px frames in another process, which is killed in the end.
 
     Frame n has one colour: red n, green 7 n, blue 255 - n, modulo 256.
+
+    Args:
+        name: of the ring.
+        pause_s: between the frames.
+        lapping: only every third frame is there, so that all are written into one slot, over the
+            one that readers are busy with.
     """
-    process = subprocess.Popen([sys.executable, "-c", _WRITER, name, str(pause_s)])
+    process = subprocess.Popen([sys.executable, "-c", _WRITER, name, str(pause_s), str(lapping)])
     try:
         yield process
     finally:
