@@ -23,6 +23,10 @@ class ModelError(ReenactError):
     """A model file that is missing, damaged or of another architecture."""
 
 
+class NoWeightsError(ModelError):
+    """A renderer that comes without weights and was given none."""
+
+
 class ConfigError(ReenactError):
     """A setting that is unknown, out of range or of the wrong type."""
 

@@ -18,7 +18,13 @@ from portraits import astronaut
 
 from reenact import registry
 from reenact.config import RendererSettings, SinkSettings, SourceSettings, TrackingSettings
-from reenact.errors import ModelError, PluginError, SinkError, SourceError
+from reenact.errors import (
+    ModelError,
+    NoWeightsError,
+    PluginError,
+    SinkError,
+    SourceError,
+)
 from reenact.facemesh import ACTION_UNITS, N_LANDMARKS
 from reenact.geometry import canonical_face, crop_transform, to_image, transform_points
 from reenact.registry import Spec
@@ -198,11 +204,16 @@ def drive_at(index: int, shift_px: float = 0.0) -> Drive:
 
 
 @pytest.fixture
-def renderer(request: pytest.FixtureRequest) -> Renderer:
+def renderer(request: pytest.FixtureRequest, target: Target) -> Renderer:
+    """A renderer that can draw; `test_recipes` draws with those that come without weights."""
     spec = load("renderers", request.param)
     settings = RendererSettings(name=spec.name, size=SIZE_PX, device="cpu", threads=1)
     built = spec.build(settings)
     assert isinstance(built, Renderer)
+    try:
+        built.prepare(target)
+    except NoWeightsError as error:
+        pytest.skip(str(error))
     return built
 
 

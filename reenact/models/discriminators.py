@@ -1,10 +1,17 @@
-"""Critics: the Markov (patch) discriminator with spectral normalisation of Fan 2023, §III-B."""
+"""Critics: Markov (patch) discriminators, Fan 2023, §III-B."""
 
 from __future__ import annotations
+
+from typing import Final
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
+
+from reenact.models.unet import start_small
+
+_STRIDED: Final = 3
+"""Layers of the Markov discriminator that halve the picture: 30×30 verdicts at 256 px."""
 
 
 class PatchDiscriminator(nn.Module):
@@ -29,3 +36,49 @@ class PatchDiscriminator(nn.Module):
         """Map (N, 3, H, W) and (N, C, H, W) to unbounded verdicts (N, 1, h, w)."""
         verdict: Tensor = self.layers(torch.cat([picture, condition], dim=1))
         return verdict
+
+
+class MarkovDiscriminator(nn.Module):
+    """The Markov discriminator D_I of Fan 2023, eq. 7, and its parent of pix2pix.
+
+    Input layer: 4×4 convolution with stride 2, LeakyReLU (0.2). Down-sampling layers: convolution,
+    spectral normalisation, ReLU, two with stride 2 and one with stride 1. Output layer: one
+    convolution; its sigmoid is in the loss. Table 2 with the widths is missing from the text: they
+    are those of pix2pix's 70×70 discriminator, which also has 30×30 verdicts at 256 px.
+
+    Args:
+        inputs: channels of the condition and the picture together.
+        width: channels of the input layer; they double to eight times as many.
+        spectral: spectral normalisation and ReLU (Fan 2023); else batch normalisation and
+            LeakyReLU (Isola 2017).
+    """
+
+    def __init__(self, inputs: int = 6, width: int = 64, spectral: bool = True) -> None:
+        super().__init__()
+        layers: list[nn.Module] = [nn.Conv2d(inputs, width, 4, 2, 1), nn.LeakyReLU(0.2)]
+        for level in range(_STRIDED):
+            stride = 2 if level < _STRIDED - 1 else 1
+            layers += _judging(width << level, width << (level + 1), stride, spectral)
+        layers.append(nn.Conv2d(width << _STRIDED, 1, 4, 1, 1))
+        self.layers = nn.Sequential(*layers)
+
+    def forward(self, condition: Tensor, picture: Tensor) -> Tensor:
+        """Judge patches.
+
+        Args:
+            condition: (N, C, S, S) what the picture was made from, in -1..1.
+            picture: (N, 3, S, S) RGB in -1..1.
+
+        Returns:
+            (N, 1, S/8 - 2, S/8 - 2) logits, positive for real.
+        """
+        verdict: Tensor = self.layers(torch.cat([condition, picture], dim=1))
+        return verdict
+
+
+def _judging(inputs: int, outputs: int, stride: int, spectral: bool) -> list[nn.Module]:
+    layer = nn.Conv2d(inputs, outputs, 4, stride, 1)
+    start_small(layer)
+    if spectral:
+        return [spectral_norm(layer), nn.ReLU()]
+    return [layer, nn.BatchNorm2d(outputs), nn.LeakyReLU(0.2)]

@@ -1,0 +1,185 @@
+"""Pairs for generators that draw from a picture and a landmark map, and how they are examined.
+
+Fan 2023's Ω and the networks that it is compared with see the same pairs at the same size, and
+are validated alike. A batch holds, at the recipe's size and in -1..1:
+
+    reference      (N, 3, S, S)  the target's picture P_t
+    reference_map  (N, 1, S, S)  its own landmark map
+    truth          (N, 3, S, S)  the same person's picture with the wanted expression, I_o
+    truth_map      (N, 1, S, S)  the landmark map J of that expression
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from reenact import metrics
+from reenact.contact_sheet import fit
+from reenact.errors import ReenactError
+from reenact.geometry import from_unit, to_unit, transform_points
+from reenact.landmark_renderer import map_planes
+from reenact.still_faces import square_to_crop
+from reenact.training.data import (
+    Clip,
+    Pair,
+    PairSampler,
+    Rng,
+    Sampler,
+    load_clips,
+    load_stills,
+    validation_pairs,
+)
+from reenact.types import Array
+
+Batch = dict[str, Array]
+
+_STILL_PX: Final = 256
+"""Stills are cut at the side of the clips."""
+
+_EXAMINED_AT_ONCE: Final = 8
+
+
+@dataclass(frozen=True, slots=True)
+class PictureMaterial:
+    """What a picture generator learns from.
+
+    Attributes:
+        sampler: draws the training pairs.
+        held_back: pairs of people that are never trained on.
+        description: what the weights were made from, for their file's header.
+    """
+
+    sampler: Sampler
+    held_back: Sequence[Pair]
+    description: str
+
+
+def load_people(train: Path, val: Path, cache: Path) -> tuple[list[Clip], list[Clip]]:
+    """Load the clips to learn from and those to validate on.
+
+    Raises:
+        ReenactError: a folder is empty or damaged, or both hold the same people.
+    """
+    clips, held_back = load_clips(train, cache), load_clips(val, cache)
+    shared = {clip.identity for clip in clips} & {clip.identity for clip in held_back}
+    if shared:
+        raise ReenactError(f"train and val share people: {', '.join(sorted(shared))}.")
+    return clips, held_back
+
+
+def load_pictures(
+    train: Path,
+    val: Path,
+    cache: Path,
+    *,
+    stills: Sequence[Path] = (),
+    still_share: float = 0.25,
+    frames: int = 4,
+    sampler: Callable[[list[Clip]], Sampler] | None = None,
+) -> PictureMaterial:
+    """Load clips, and photos that are moved as the people in the clips move.
+
+    Args:
+        train: folder of clips.
+        val: folder of other people's clips.
+        cache: where decoded clips are kept.
+        stills: folders of photos.
+        still_share: share of the pairs that comes from photos.
+        frames: of each held-back clip that are looked at in a validation.
+        sampler: draws the pairs from the clips; None: two frames of a clip, or a photo.
+
+    Raises:
+        ReenactError: the data is missing, damaged, or train and val share people.
+    """
+    clips, held_back = load_people(train, val, cache)
+    photos = load_stills(list(stills), _STILL_PX)
+    people = len({clip.identity for clip in clips})
+    return PictureMaterial(
+        sampler(clips) if sampler else PairSampler(clips, photos, still_share),
+        [pair for _, pair in validation_pairs(held_back, frames)],
+        f"{len(clips)} clips of {people} people, {len(photos)} stills; no one of them in val",
+    )
+
+
+class PicturePairs(Dataset[Batch]):
+    """Batch number n, the same for the same seed, however often training was resumed."""
+
+    def __init__(
+        self, sampler: Sampler, size_px: int, batch_size: int, seed: int, steps: int
+    ) -> None:
+        self._sampler, self._size = sampler, size_px
+        self._batch_size, self._seed, self._steps = batch_size, seed, steps
+
+    def __len__(self) -> int:
+        return self._steps
+
+    def __getitem__(self, step: int) -> Batch:
+        rng: Rng = np.random.default_rng([self._seed, step])
+        return collate([self._sampler.draw(rng) for _ in range(self._batch_size)], self._size)
+
+
+def collate(pairs: Sequence[Pair], size_px: int) -> Batch:
+    """Make a batch as the module describes it."""
+    small = [resized(pair, size_px) for pair in pairs]
+    return {
+        "reference": to_unit(np.stack([pair.reference for pair in small])),
+        "reference_map": map_planes([pair.reference_landmarks for pair in small], size_px),
+        "truth": to_unit(np.stack([pair.truth for pair in small])),
+        "truth_map": map_planes([pair.truth_landmarks for pair in small], size_px),
+    }
+
+
+def resized(pair: Pair, size_px: int) -> Pair:
+    """Return a pair at another side."""
+    side = pair.truth.shape[0]
+    if side == size_px:
+        return pair
+    affine = square_to_crop((0, 0, side), size_px)
+    return Pair(
+        fit(np.asarray(pair.reference), size_px),
+        transform_points(pair.reference_landmarks, affine),
+        fit(np.asarray(pair.truth), size_px),
+        transform_points(pair.truth_landmarks, affine),
+    )
+
+
+def examine(
+    draw: Callable[[Mapping[str, Any]], Tensor],
+    pairs: Sequence[Pair],
+    size_px: int,
+    device: torch.device,
+) -> dict[str, float]:
+    """Return PSNR (dB) and SSIM of drawn pairs, of the whole picture and of the face's box.
+
+    The score is the SSIM of the whole picture, by which Fan 2023 chose (Fig. 5).
+
+    Args:
+        draw: makes (N, 3, S, S) pictures of a batch.
+        pairs: held back from training.
+        size_px: side at which they are drawn and compared.
+        device: of the network.
+    """
+    rows = []
+    for start in range(0, len(pairs), _EXAMINED_AT_ONCE):
+        chosen = [resized(pair, size_px) for pair in pairs[start : start + _EXAMINED_AT_ONCE]]
+        batch = collate(chosen, size_px)
+        drawn = draw({name: torch.from_numpy(value).to(device) for name, value in batch.items()})
+        for pair, picture in zip(chosen, from_unit(drawn.float().cpu().numpy()), strict=True):
+            true = np.asarray(pair.truth)
+            row = {"psnr": metrics.psnr(true, picture), "ssim": metrics.ssim(true, picture)}
+            box = metrics.face_box(pair.truth_landmarks, (size_px, size_px))
+            if box is not None:
+                row["face_psnr"] = metrics.psnr(true[box], picture[box])
+                row["face_ssim"] = metrics.ssim(true[box], picture[box])
+            rows.append(row)
+    names = dict.fromkeys(name for row in rows for name in row)
+    means = {name: float(np.mean([row[name] for row in rows if name in row])) for name in names}
+    return {**means, "score": means["ssim"]}
