@@ -150,6 +150,44 @@ def _add_target(adder: _Adder[argparse.ArgumentParser]) -> None:
     )
     create.set_defaults(run=commands.target_create)
 
+    train = actions.add_parser(
+        "train",
+        help="let the generator learn a target from its own video, in minutes",
+        description=(
+            "Begins with the weights in use, learns from the video that the target was made of, "
+            "and keeps what it learned only if that is better on frames that were held back. "
+            "Half a minute of speaking, blinking and turning the head is enough. Ctrl-C ends it "
+            "with the best state kept."
+        ),
+    )
+    train.add_argument("name", metavar="NAME")
+    train.add_argument(
+        "--minutes",
+        type=_minutes,
+        default=10.0,
+        metavar="M",
+        help="how long (default: %(default)s)",
+    )
+    train.add_argument(
+        "--from",
+        dest="sources",
+        nargs="+",
+        type=Path,
+        default=[],
+        metavar="VIDEO",
+        help="more videos of the same face; they are kept with the target",
+    )
+    train.add_argument(
+        "--device",
+        choices=("auto", "cpu", "cuda"),
+        default="auto",
+        help="(default: %(default)s, CUDA where there is one)",
+    )
+    train.add_argument(
+        "--resume", action="store_true", help="go on where Ctrl-C ended it (default: a new round)"
+    )
+    train.set_defaults(run=commands.target_train)
+
     listing = actions.add_parser("list", help="list the stored targets")
     listing.set_defaults(run=commands.target_list)
 
@@ -264,6 +302,13 @@ def _settings_help() -> str:
         lines.append(f"  {name} ({kind}, {default!r})\n      {text}")
     lines.append('"(live)" marks those that can be changed while it runs.')
     return "\n".join(lines)
+
+
+def _minutes(text: str) -> float:
+    value = float(text)
+    if not 0 < value <= 24 * 60:
+        raise argparse.ArgumentTypeError(f"{text} is not a number of minutes up to a day")
+    return value
 
 
 def _count(text: str) -> int:

@@ -90,23 +90,66 @@ def _run(session: Session, sinks: list[str], report: Path | None = None) -> None
 
 def target_create(arguments: Namespace) -> int:
     """Make a target from pictures or videos."""
+    import tempfile
+
     from reenact.targets import TargetStore, confirm_consent, create_target, still_tracker
     from reenact.terminal import quiet_native_libraries
 
     store = TargetStore()
     store.check_free(arguments.name)
     notes = {"consent": confirm_consent(arguments.name, arguments.yes)}
-    with quiet_native_libraries():
+    with quiet_native_libraries(), tempfile.TemporaryDirectory() as scratch:
+        footage = Path(scratch) / "footage"
         tracker = still_tracker()
         try:
-            target = create_target(arguments.name, arguments.sources, tracker, metadata=notes)
+            target = create_target(
+                arguments.name, arguments.sources, tracker, metadata=notes, footage=footage
+            )
         finally:
             tracker.close()
-    store.create(target)
+        store.create(target, footage=footage)
     count = len(target.references)
     print(f"{target.name} is ready, with {count} picture{'s' if count != 1 else ''} to draw from.")
     print(f"Try it: reenact live --source webcam:0 --target {target.name} --sink window")
     return 0
+
+
+def target_train(arguments: Namespace) -> int:
+    """Train a target on its own video; Ctrl-C ends it with the best state kept."""
+    from reenact.engines import choose_device
+    from reenact.target_training import (
+        add_footage,
+        preview_path,
+        summary,
+        train_target,
+        training_folder,
+    )
+    from reenact.targets import TargetStore, still_tracker
+    from reenact.terminal import quiet_native_libraries
+
+    store = TargetStore()
+    preview = preview_path(training_folder(store, arguments.name))
+    device = choose_device(arguments.device)
+    if arguments.sources:
+        with quiet_native_libraries():
+            tracker = still_tracker()
+            try:
+                add_footage(store, arguments.name, arguments.sources, tracker)
+            finally:
+                tracker.close()
+    print(f"How it comes along: {preview}\nCtrl-C ends it and keeps the best so far.")
+    interruption = _Interruption()
+    with interruption:
+        outcome = train_target(
+            store,
+            arguments.name,
+            minutes=arguments.minutes,
+            device=device,
+            resume=arguments.resume,
+            stop=lambda: interruption.came,
+        )
+    print(summary(arguments.name, outcome))
+    return EXIT_INTERRUPTED if outcome.stopped else 0
 
 
 def target_list(arguments: Namespace) -> int:

@@ -23,6 +23,10 @@ from reenact.types import Target
 BUILT_IN: Final = ("astronaut",)
 """Names of the targets that need no making."""
 
+FOOTAGE: Final = "footage"
+"""The folder, inside a target's own, of the clips that it can be trained with. It stays on this
+machine: an exported target does not hold it."""
+
 SUFFIX: Final = ".reenact-target"
 """How the name of an exported target ends."""
 
@@ -71,12 +75,15 @@ class TargetStore:
     def __init__(self, folder: Path | None = None) -> None:
         self.folder = data_folder() / "targets" if folder is None else folder
 
-    def create(self, target: Target, weights: Path | None = None) -> None:
+    def create(
+        self, target: Target, weights: Path | None = None, footage: Path | None = None
+    ) -> None:
         """Store a new target.
 
         Args:
             target: stored under its name.
             weights: a safetensors file of its own, copied.
+            footage: a folder of clips to train it with, copied; see `footage`.
 
         Raises:
             TargetError: the name is not allowed or taken, or the folder cannot be written.
@@ -88,6 +95,8 @@ class TargetStore:
             fresh = Path(tempfile.mkdtemp(prefix=".new-", dir=self.folder))
             try:
                 _write(fresh, replace(target, name=name), weights)
+                if footage is not None and footage.is_dir():
+                    shutil.copytree(footage, fresh / FOOTAGE)
                 fresh.rename(self.folder / name)
             except DamagedError as error:
                 raise TargetError(f"The target {name} cannot be stored: {error}") from error
@@ -105,14 +114,28 @@ class TargetStore:
             )
 
     def load(self, name: str) -> Target:
-        """Return a stored target.
+        """Return a stored target; its weights, where it has any, as the path of their file.
 
         Raises:
             TargetError: there is none of that name (the message lists the others), or its
                 files are damaged.
         """
         with self._reading(name) as read:
-            return replace(target_files.unpack(read), name=checked_name(name))
+            target = target_files.unpack(read)
+        weights = self.weights_path(name) if target.weights else None
+        if target.weights and weights is None:
+            raise _damaged(name, DamagedError(f"{target.weights} is missing."))
+        return replace(
+            target, name=checked_name(name), weights=None if weights is None else str(weights)
+        )
+
+    def folder_of(self, name: str) -> Path:
+        """Return the folder of a stored target.
+
+        Raises:
+            TargetError: there is none of that name.
+        """
+        return self._existing(name)
 
     def list(self) -> tuple[str, ...]:
         """Return the sorted names of the stored targets."""
@@ -133,6 +156,7 @@ class TargetStore:
             "plate": f"{width} x {height} px",
             "renderer": target.renderer,
             "weights": "its own" if target.weights else "the shipped ones",
+            "footage": self._footage_of(name),
             **target.metadata,
             "folder": str(self._place(name)),
         }
@@ -250,6 +274,10 @@ class TargetStore:
             raise TargetError(f"{path} cannot be read: {error.strerror}.") from error
         return target.name
 
+    def _footage_of(self, name: str) -> str:
+        clips = sorted((self._place(name) / FOOTAGE).glob("*.mp4"))
+        return ", ".join(clip.stem for clip in clips) or "none"
+
     def _place(self, name: str) -> Path:
         return self.folder / checked_name(name)
 
@@ -276,10 +304,7 @@ class TargetStore:
         try:
             yield read
         except DamagedError as error:
-            raise TargetError(
-                f"The stored target {name} is damaged: {error} Remove it with "
-                f"`reenact target remove {_quoted(name)}` and make it anew."
-            ) from error
+            raise _damaged(name, error) from error
         except OSError as error:
             raise TargetError(f"The target {name} cannot be read: {error.strerror}.") from error
 
@@ -321,6 +346,13 @@ class _Pieces:
         if piece not in self._entries:
             raise DamagedError(f"{piece} is missing.")
         return self._entries[piece]
+
+
+def _damaged(name: str, error: DamagedError) -> TargetError:
+    return TargetError(
+        f"The stored target {name} is damaged: {error} Remove it with "
+        f"`reenact target remove {_quoted(name)}` and make it anew."
+    )
 
 
 def _bounded(data: bytes, piece: str, most: int) -> bytes:

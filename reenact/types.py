@@ -129,7 +129,7 @@ class Target:
         plate: uint8 (H, W, 3) RGB, the whole picture that the moving face is pasted into.
         crop_to_plate: float32 (2, 3) affine, crop px to plate px (uniform scale and shift).
         renderer: name of the renderer that it was made or trained for.
-        weights: file name of its own weights inside its folder; None: the shipped ones.
+        weights: path of its own weights; None: the shipped ones.
         metadata: free text fields (made when, from what, consent).
     """
 

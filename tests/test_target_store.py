@@ -191,10 +191,30 @@ def test_weights_of_its_own(store: TargetStore, target: Target, tmp_path: Path) 
     store.attach_weights("somebody", trained, "other_renderer")
     loaded = store.load("somebody")
     assert loaded.renderer == "other_renderer"
-    assert loaded.weights == "weights.safetensors"
     path = store.weights_path("somebody")
     assert path is not None
+    assert loaded.weights == str(path)
     assert path.read_bytes() == trained.read_bytes()
+    path.unlink()
+    with pytest.raises(TargetError, match=r"damaged: weights\.safetensors is missing"):
+        store.load("somebody")
+
+
+def test_footage_is_kept_but_not_handed_on(
+    store: TargetStore, target: Target, tmp_path: Path
+) -> None:
+    clips = tmp_path / "clips"
+    clips.mkdir()
+    (clips / "talk.mp4").write_bytes(b"film")
+    store.create(target, footage=clips)
+    assert (store.folder_of("somebody") / "footage" / "talk.mp4").read_bytes() == b"film"
+    assert "footage: talk" in store.show("somebody")
+    with zipfile.ZipFile(store.export_file("somebody", tmp_path)) as archive:
+        assert not [name for name in archive.namelist() if "talk" in name]
+    store.remove("somebody")
+    assert list(store.folder.iterdir()) == []
+    with pytest.raises(TargetError, match="no target"):
+        store.folder_of("somebody")
 
 
 @pytest.mark.parametrize("trained", [False, True])

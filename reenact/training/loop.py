@@ -39,6 +39,8 @@ class LoopOptions:
         precision: "auto" (bfloat16 where the device computes it natively), "float32" or
             "bfloat16".
         workers: processes that make batches; 0: the training process itself.
+        fresh_workers: start them anew instead of as copies of this process: slower, and the only
+            safe way where this process has run other libraries' threads.
         ema: decay of the averaged weights that are validated and kept.
     """
 
@@ -50,6 +52,7 @@ class LoopOptions:
     device: str = "cpu"
     precision: str = "auto"
     workers: int = 1
+    fresh_workers: bool = False
     ema: float = 0.998
 
 
@@ -260,6 +263,7 @@ def _loader(recipe: Recipe, options: LoopOptions, start: int) -> Iterable[Mappin
         num_workers=options.workers,
         prefetch_factor=4 if options.workers else None,
         worker_init_fn=_quiet_worker,
+        multiprocessing_context="spawn" if options.workers and options.fresh_workers else None,
     )
     return loader
 

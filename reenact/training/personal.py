@@ -1,0 +1,319 @@
+"""Trains the generator further on one target: `reenact target train NAME`.
+
+The shipped weights, or the target's own, learn from the target's footage. What is trained on is
+what the live path does: the reference is one of those that a target made of this footage would
+have, half of the time the one that the renderer would choose, and the truth any frame. Batch
+normalisation keeps the statistics of the start: one person's would drift with every batch.
+
+Some stretches of the footage are held back. The weights with the best score on them are kept,
+and only where that score is above the start's.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from reenact.contact_sheet import SheetRow, compose, spread_out
+from reenact.errors import ModelError, TargetError
+from reenact.footage import Footage
+from reenact.geometry import estimate_pose, to_face_frame
+from reenact.models.files import read_header
+from reenact.models.warp_unet import WarpUNetConfig
+from reenact.reference_selection import choose, look_at
+from reenact.renderers import reference_distances
+from reenact.report_files import write_png
+from reenact.training.data import Pair, Rng, augment, rarity
+from reenact.training.loop import LoopOptions, train
+from reenact.training.warp_unet import Material, WarpUNetRecipe, WarpUNetRecipeConfig, draw
+
+ARCHITECTURE: Final = "warp_unet"
+
+MIN_FRAMES: Final = 24
+"""Frames with a face that footage must have."""
+
+_HELD_BACK: Final = ((0.42, 0.48), (0.93, 1.0))
+"""Stretches that are never trained on, as shares of a clip."""
+
+_GAP_FRAMES: Final = 2
+"""Frames beside a held-back stretch that are not trained on either: they look alike."""
+
+_CHECKED: Final = 16
+"""Held-back frames that are drawn at each check."""
+
+_CLEARLY_BETTER: Final = 0.05
+"""The score, in decibels, must rise by more than this."""
+
+_NEAREST_SHARE: Final = 0.5
+"""Share of the pairs whose reference is the one that the renderer would choose."""
+
+_EXTENT: Final = 0.45
+"""Of the augmentation, against that of the general training."""
+
+_PREVIEW_ROWS: Final = 4
+
+
+@dataclass(frozen=True, slots=True)
+class PersonalOptions:
+    """How long and where.
+
+    Attributes:
+        folder: holds state, best weights, history and preview.
+        minutes: of wall time, over all resumed runs.
+        steps: last step; it ends there where the minutes allow more.
+        size_px: side of the pictures that are trained on.
+        batch_size: pairs a step.
+        learning_rate: at the start; falls along a cosine.
+        validate_every: steps between checks, each of which renews the preview.
+        seed: of the batches.
+        device: "cpu" or "cuda".
+    """
+
+    folder: Path
+    minutes: float = 10.0
+    steps: int = 6000
+    size_px: int = 256
+    batch_size: int = 8
+    learning_rate: float = 3e-4
+    validate_every: int = 50
+    seed: int = 0
+    device: str = "cpu"
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What training came to.
+
+    Attributes:
+        before, after: figures of the start and of the best weights on the held-back frames.
+        weights: the best weights; None where they are no better than the start.
+        stopped: whether it was stopped before its time.
+    """
+
+    before: Mapping[str, float]
+    after: Mapping[str, float]
+    weights: Path | None
+    stopped: bool
+
+
+def preview_path(folder: Path) -> Path:
+    """Return where the preview of a training in that folder is."""
+    return folder / "preview.png"
+
+
+def train_personal(
+    footage: Sequence[Footage],
+    start: Path,
+    options: PersonalOptions,
+    *,
+    resume: bool = False,
+    stop: Callable[[], bool] = lambda: False,
+) -> Outcome:
+    """Train on one target's footage; blocks until the time is over or `stop` answers True.
+
+    Args:
+        footage: clips of one person, at `options.size_px`.
+        start: weights to begin with.
+        options: how long and where; an earlier training in the folder is removed.
+        resume: go on with the training in the folder instead.
+        stop: asked before each step, on the calling thread.
+
+    Raises:
+        TargetError: there is not enough footage.
+        ModelError: the start is missing, damaged or of another architecture.
+        ReenactError: the folder cannot be written, or there is nothing to resume.
+    """
+    if not resume:
+        shutil.rmtree(options.folder, ignore_errors=True)
+    recipe = PersonalRecipe(footage, start, options, stop)
+    before = recipe.examine_start(options.device)
+    after = train(
+        recipe,
+        LoopOptions(
+            folder=options.folder,
+            steps=options.steps,
+            minutes=options.minutes,
+            validate_every=options.validate_every,
+            seed=options.seed,
+            device=options.device,
+            # On a CPU the cores are busy anyway.
+            workers=min(8, os.cpu_count() or 1) if options.device == "cuda" else 0,
+            fresh_workers=True,
+            ema=0.99,
+        ),
+        resume,
+    )
+    helped = bool(after) and is_better(before, after)
+    return Outcome(
+        before,
+        after or before,
+        options.folder / "best.safetensors" if helped else None,
+        recipe.stopped,
+    )
+
+
+def is_better(before: Mapping[str, float], after: Mapping[str, float]) -> bool:
+    """Tell whether trained weights are above the start, in score and in likeness of the face."""
+    return (
+        after["score"] > before["score"] + _CLEARLY_BETTER
+        and after["picture_face_psnr"] >= before["picture_face_psnr"]
+    )
+
+
+class PersonalRecipe(WarpUNetRecipe):
+    """The generator's recipe on one target; asks before each step whether to go on.
+
+    Attributes:
+        stopped: whether it was told to stop.
+    """
+
+    def __init__(
+        self,
+        footage: Sequence[Footage],
+        start: Path,
+        options: PersonalOptions,
+        stop: Callable[[], bool],
+    ) -> None:
+        header = read_header(start)
+        if header.get("architecture") != ARCHITECTURE:
+            raise ModelError(f"{start} holds no {ARCHITECTURE} model; there is nothing to train.")
+        clips = [_TrainingClip(clip) for clip in footage if len(clip) >= MIN_FRAMES]
+        if not clips:
+            raise TargetError(
+                f"There are fewer than {MIN_FRAMES} frames of this target to train with; give a "
+                "video of half a minute, in which it speaks, blinks and turns its head, with "
+                "--from VIDEO."
+            )
+        frames = sum(len(clip.trained) for clip in clips)
+        config = WarpUNetRecipeConfig(
+            train="",
+            val="",
+            start=str(start),
+            batch_size=options.batch_size,
+            learning_rate=options.learning_rate,
+            network=WarpUNetConfig.from_json(header.get("config", "{}")),
+        )
+        held_back = [pair for clip in clips for pair in clip.held_back]
+        material = Material(
+            _Sampler(clips),
+            [held_back[i] for i in _spread(len(held_back), _CHECKED)],
+            f"{frames} frames of one target, from weights of: {header.get('data', 'unknown')}",
+        )
+        super().__init__(config, options.size_px, material)
+        self.stopped = False
+        self._stop = stop
+        self._preview_path = preview_path(options.folder)
+        self._preview_pairs = _telling(material.held_back)
+        self._columns = ["reference", "true", "start", "now"]
+        self._at_start: list[Any] = []
+
+    def examine_start(self, device: str) -> dict[str, float]:
+        """Return the figures of the start on the held-back frames."""
+        generator = self.networks[self.averaged].to(device)
+        # It stays so: the loop sets no mode.
+        generator.eval()
+        self._at_start = draw(generator, self._preview_pairs)
+        with torch.no_grad():
+            return super().validate(generator)
+
+    def step(self, batch: Mapping[str, Any], progress: float) -> dict[str, float]:
+        """Learn from one batch, or end the training where that is wished."""
+        if self._stop():
+            self.stopped = True
+            raise KeyboardInterrupt
+        return super().step(batch, progress)
+
+    def validate(self, network: nn.Module) -> dict[str, float]:
+        """Return figures on the held-back frames, and renew the preview."""
+        figures = super().validate(network)
+        now = draw(network, self._preview_pairs)
+        rows = [
+            SheetRow(
+                f"held-back frame {number + 1}",
+                [np.asarray(pair.reference), np.asarray(pair.truth), before, after],
+            )
+            for number, (pair, before, after) in enumerate(
+                zip(self._preview_pairs, self._at_start, now, strict=True)
+            )
+        ]
+        write_png(self._preview_path, compose(self._columns, rows)[0])
+        return figures
+
+
+class _TrainingClip:
+    """A clip with its frames to train on, its references, and its held-back pairs."""
+
+    def __init__(self, footage: Footage) -> None:
+        self.images, self.landmarks = footage.images, footage.landmarks
+        held, near = _stretches(len(footage))
+        self.trained: NDArray[np.intp] = np.setdiff1d(np.arange(len(footage)), [*held, *near])
+        looks = [look_at(self.images[i], self.landmarks[i]) for i in self.trained]
+        self.references = self.trained[choose(looks)]
+        self.chances = rarity(self.landmarks[self.trained])
+        self.held_back = [self.pair(self.nearest_reference(i), i) for i in held]
+
+    def nearest_reference(self, frame: int) -> int:
+        """Return the reference that the renderer would take for a frame."""
+        distances = reference_distances(self.landmarks[self.references], self.landmarks[frame])
+        return int(self.references[distances.argmin()])
+
+    def pair(self, reference: int, truth: int) -> Pair:
+        return Pair(
+            self.images[reference],
+            self.landmarks[reference],
+            self.images[truth],
+            self.landmarks[truth],
+        )
+
+
+class _Sampler:
+    """Draws pairs of a target's own frames; clips are drawn by their length."""
+
+    def __init__(self, clips: Sequence[_TrainingClip]) -> None:
+        self._clips = clips
+        lengths = np.array([len(clip.trained) for clip in clips], np.float64)
+        self._chances = lengths / lengths.sum()
+
+    def draw(self, rng: Rng) -> Pair:
+        """Return one pair, augmented a little."""
+        clip = self._clips[int(rng.choice(len(self._clips), p=self._chances))]
+        truth = int(rng.choice(clip.trained, p=clip.chances))
+        if rng.random() < _NEAREST_SHARE:
+            reference = clip.nearest_reference(truth)
+        else:
+            reference = int(rng.choice(clip.references))
+        return augment(clip.pair(reference, truth), rng, _EXTENT, same_scene=True)
+
+
+def _stretches(count: int) -> tuple[list[int], list[int]]:
+    """Return the held-back frames of a clip, and those too near to them."""
+    held: list[int] = []
+    near: list[int] = []
+    for start, stop in _HELD_BACK:
+        first, last = round(start * count), round(stop * count)
+        held += range(first, last)
+        near += [*range(first - _GAP_FRAMES, first), *range(last, last + _GAP_FRAMES)]
+    return held, near
+
+
+def _spread(count: int, most: int) -> list[int]:
+    places = np.linspace(0, count - 1, min(count, most))
+    return sorted({round(float(place)) for place in places})
+
+
+def _telling(pairs: Sequence[Pair]) -> list[Pair]:
+    """Choose the pairs whose faces differ most."""
+    shapes = [
+        to_face_frame(points, estimate_pose(points))
+        for points in (pairs[0].reference_landmarks, *(pair.truth_landmarks for pair in pairs))
+    ]
+    return [pairs[i - 1] for i in spread_out(np.stack(shapes), _PREVIEW_ROWS)]

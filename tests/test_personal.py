@@ -1,0 +1,194 @@
+"""Training on one target, with a small network on a clip made from the portrait."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from faces import drive
+from moving_portrait import moving_portrait
+
+from reenact.config import RendererSettings
+from reenact.errors import ModelError, ReenactError, TargetError
+from reenact.facemesh import LIPS_INNER
+from reenact.footage import Footage
+from reenact.geometry import region_mask
+from reenact.models.files import read_header, save_model
+from reenact.models.warp_unet import WarpUNet, WarpUNetConfig
+from reenact.renderers import WarpUNetRenderer
+from reenact.training.personal import (
+    Outcome,
+    PersonalOptions,
+    is_better,
+    preview_path,
+    train_personal,
+)
+from reenact.types import Target
+
+SIZE_PX = 64
+NARROW = (8, 8, 8, 8)
+
+
+@pytest.fixture(scope="module")
+def footage() -> Footage:
+    """The portrait, with a red tongue that only an open mouth shows."""
+    images, landmarks = moving_portrait()
+    for image, points in zip(images, landmarks, strict=True):
+        image[region_mask(points, LIPS_INNER, image.shape[0]) > 128] = (230, 30, 30)
+    return Footage(images, landmarks).resized(SIZE_PX)
+
+
+@pytest.fixture(scope="module")
+def start(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A narrow network that has learned nothing: it draws the mesh's warp."""
+    torch.manual_seed(3)
+    config = WarpUNetConfig(8, NARROW, NARROW, NARROW)
+    facts = {"architecture": "warp_unet", "config": json.dumps(asdict(config)), "data": "nobody"}
+    path = tmp_path_factory.mktemp("start") / "start.safetensors"
+    save_model(path, WarpUNet(config).state_dict(), facts)
+    return path
+
+
+@pytest.fixture
+def options(tmp_path: Path) -> PersonalOptions:
+    return PersonalOptions(
+        tmp_path / "training",
+        steps=24,
+        size_px=SIZE_PX,
+        batch_size=4,
+        learning_rate=3e-3,
+        validate_every=8,
+    )
+
+
+def stopping_after(steps: int) -> Callable[[], bool]:
+    asked = iter(range(10**6))
+    return lambda: next(asked) >= steps
+
+
+def steps_of(options: PersonalOptions) -> list[int]:
+    lines = (options.folder / "history.jsonl").read_text().splitlines()
+    return [json.loads(line)["step"] for line in lines]
+
+
+@pytest.fixture(scope="module")
+def trained(
+    footage: Footage, start: Path, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Outcome, PersonalOptions]:
+    options = PersonalOptions(
+        tmp_path_factory.mktemp("trained") / "training",
+        steps=60,
+        size_px=SIZE_PX,
+        batch_size=4,
+        learning_rate=2e-3,
+        validate_every=20,
+    )
+    return train_personal([footage], start, options), options
+
+
+def test_training_helps_on_frames_that_it_did_not_see(
+    trained: tuple[Outcome, PersonalOptions],
+) -> None:
+    outcome, options = trained
+    assert not outcome.stopped
+    assert outcome.weights == options.folder / "best.safetensors"
+    assert outcome.after["score"] > outcome.before["score"] + 0.05
+    assert outcome.after["picture_face_psnr"] > outcome.before["picture_face_psnr"] + 0.2
+    header = read_header(options.folder / "best.safetensors")
+    assert "frames of one target, from weights of: nobody" in header["data"]
+
+
+def test_the_preview_shows_reference_truth_start_and_now(
+    trained: tuple[Outcome, PersonalOptions],
+) -> None:
+    sheet = cv2.imread(str(preview_path(trained[1].folder)))
+    assert sheet.shape[1] == 4 * (256 + 4) + 4
+    assert sheet.shape[0] > 2 * 256
+    start, now = (sheet[60:240, 4 + i * 260 : 260 + i * 260].astype(int) for i in (2, 3))
+    assert np.abs(start - now).mean() > 0.2
+
+
+def test_the_renderer_draws_by_the_trained_weights(
+    trained: tuple[Outcome, PersonalOptions], footage: Footage, start: Path
+) -> None:
+    target = Target(
+        name="me",
+        references=footage.images[:1],
+        landmarks=footage.landmarks[:1],
+        neutral=footage.landmarks[0],
+        plate=footage.images[0],
+        crop_to_plate=np.eye(2, 3, dtype=np.float32),
+    )
+    errors = []
+    for weights in (start, trained[0].weights):
+        renderer = WarpUNetRenderer(RendererSettings(engine="torch", device="cpu"))
+        renderer.prepare(replace(target, weights=str(weights)))
+        pictures = [renderer.render(drive(points)) for points in footage.landmarks[29:31]]
+        errors.append(float(np.abs(np.stack(pictures) - footage.images[29:31].astype(int)).mean()))
+    assert errors[1] < errors[0]
+
+
+def test_the_start_is_kept_where_training_harms(
+    footage: Footage, start: Path, options: PersonalOptions
+) -> None:
+    outcome = train_personal([footage], start, replace(options, learning_rate=0.0))
+    assert outcome.weights is None
+    assert outcome.after["score"] == pytest.approx(outcome.before["score"], abs=0.05)
+    wild = train_personal([footage], start, replace(options, learning_rate=0.03, steps=8))
+    assert wild.after["score"] < wild.before["score"]
+    assert wild.weights is None
+
+
+def test_stopped_and_gone_on(footage: Footage, start: Path, options: PersonalOptions) -> None:
+    stopped = train_personal([footage], start, options, stop=stopping_after(10))
+    assert stopped.stopped
+    assert steps_of(options) == [8]
+    went_on = train_personal([footage], start, options, resume=True)
+    assert not went_on.stopped
+    assert steps_of(options) == [8, 16, 24, 24]
+    assert went_on.before == pytest.approx(stopped.before)
+    assert went_on.after["score"] >= stopped.after["score"]
+
+
+def test_stopped_before_the_first_check(
+    footage: Footage, start: Path, options: PersonalOptions
+) -> None:
+    outcome = train_personal([footage], start, options, stop=stopping_after(2))
+    assert outcome.stopped
+    assert outcome.weights is None
+    assert outcome.after == outcome.before
+
+
+def test_a_new_training_removes_the_earlier_one(
+    footage: Footage, start: Path, options: PersonalOptions
+) -> None:
+    train_personal([footage], start, replace(options, steps=4, validate_every=2))
+    train_personal([footage], start, replace(options, steps=4, validate_every=4))
+    assert steps_of(options) == [4, 4]
+
+
+def test_what_cannot_be_trained_is_told(
+    footage: Footage, start: Path, options: PersonalOptions
+) -> None:
+    short = Footage(footage.images[:9], footage.landmarks[:9])
+    for clips in ([], [short]):
+        with pytest.raises(TargetError, match="video of half a minute"):
+            train_personal(clips, start, options)
+    with pytest.raises(ReenactError, match="no training to resume"):
+        train_personal([footage], start, options, resume=True)
+    save_model(options.folder / "other.safetensors", {}, {"architecture": "other"})
+    with pytest.raises(ModelError, match="nothing to train"):
+        train_personal([footage], options.folder / "other.safetensors", options, resume=True)
+
+
+def test_better_means_both_likeness_and_score() -> None:
+    start = {"score": 30.0, "picture_face_psnr": 21.0}
+    assert is_better(start, {"score": 30.2, "picture_face_psnr": 21.1})
+    assert not is_better(start, {"score": 30.04, "picture_face_psnr": 21.1})
+    assert not is_better(start, {"score": 31.0, "picture_face_psnr": 20.9})
