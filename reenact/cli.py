@@ -70,6 +70,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_evaluate(adder)
     _add_bench(adder)
     _add_lists(adder)
+    _add_obs(adder)
     return parser
 
 
@@ -121,7 +122,8 @@ def _add_live(adder: _Adder[argparse.ArgumentParser]) -> None:
         "--sink",
         action="append",
         metavar="KIND[:ARG]",
-        help="camera, window, http, file:PATH, null; may be given several times (default: window)",
+        help="camera, obs, window, http, file:PATH, null; may be given several times "
+        "(default: window)",
     )
     _add_assignments(parser)
     parser.add_argument(
@@ -278,9 +280,45 @@ def _add_lists(adder: _Adder[argparse.ArgumentParser]) -> None:
     adder.add_parser("cameras", help="list the webcams of this machine").set_defaults(
         run=commands.cameras
     )
-    adder.add_parser(
+    doctor = adder.add_parser(
         "doctor", help="tell what is missing on this machine and how to get it"
-    ).set_defaults(run=commands.doctor)
+    )
+    doctor.add_argument(
+        "--obs", action="store_true", help="try the way into OBS, with OBS itself where it runs"
+    )
+    doctor.set_defaults(run=commands.doctor)
+
+
+def _add_obs(adder: _Adder[argparse.ArgumentParser]) -> None:
+    parser = adder.add_parser("obs", help="bring the source Reenact into OBS, or take it out")
+    actions = parser.add_subparsers(title="actions", metavar="ACTION", required=True)
+
+    install = actions.add_parser(
+        "install",
+        help="put the source into OBS's present scene",
+        description="While OBS does not run, its files are changed. Where it runs, its remote "
+        "control is used; the password is that in REENACT_OBS_PASSWORD, or in OBS's own settings, "
+        "or is asked for, and is kept nowhere.",
+    )
+    install.add_argument(
+        "--wait",
+        type=float,
+        default=120.0,
+        metavar="SECONDS",
+        help="for the click in an OBS that runs (default: %(default)s)",
+    )
+    install.set_defaults(run=commands.obs_install)
+
+    status = actions.add_parser("status", help="tell whether OBS has it, and what it is shown")
+    status.add_argument(
+        "--media-source",
+        action="store_true",
+        help="tell how OBS's media source shows the HTTP stream without its usual delay",
+    )
+    status.set_defaults(run=commands.obs_status)
+
+    remove = actions.add_parser("remove", help="take it out of OBS again")
+    remove.set_defaults(run=commands.obs_remove)
 
 
 def _add_assignments(parser: argparse.ArgumentParser) -> None:

@@ -281,13 +281,40 @@ def cameras(arguments: Namespace) -> int:
     return 0
 
 
+def obs_install(arguments: Namespace) -> int:
+    """Bring the source into OBS."""
+    from reenact.obs_setup import install
+
+    install(arguments.wait)
+    return 0
+
+
+def obs_status(arguments: Namespace) -> int:
+    """Tell how the source in OBS stands, or how a media source shows the HTTP stream."""
+    from reenact.obs_setup import media_source, status
+
+    if arguments.media_source:
+        media_source()
+    else:
+        status()
+    return 0
+
+
+def obs_remove(arguments: Namespace) -> int:
+    """Take the source out of OBS."""
+    from reenact.obs_setup import remove
+
+    remove()
+    return 0
+
+
 def doctor(arguments: Namespace) -> int:
     """Tell what is there, what is missing, and how to get it."""
     from reenact.doctor import exit_code, print_checks, run
     from reenact.terminal import quiet_native_libraries
 
     with quiet_native_libraries():
-        checks = run()
+        checks = run(try_obs=arguments.obs)
     print_checks(checks)
     return exit_code(checks)
 

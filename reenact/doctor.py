@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import importlib
-import json
 import os
 import platform
 import re
@@ -27,9 +26,6 @@ from reenact.errors import ReenactError
 from reenact.remedies import CUDA_BUILD, remedy
 
 Status = Literal["ok", "missing", "warning"]
-
-OBS_PORT: Final = 4455
-"""Where obs-websocket listens unless its settings say otherwise."""
 
 _CONNECT_TIMEOUT_S: Final = 0.5
 _PRECISIONS: Final = ("FP32", "FP16", "BF16", "INT8")
@@ -60,8 +56,12 @@ class Check:
     required: bool = False
 
 
-def run() -> list[Check]:
-    """Look at every part. Takes a few seconds; raises nothing; any thread may call."""
+def run(try_obs: bool = False) -> list[Check]:
+    """Look at every part. Takes a few seconds; raises nothing; any thread may call.
+
+    Args:
+        try_obs: also write pictures, and see whether OBS shows them.
+    """
     parts: tuple[tuple[str, Callable[[], Iterable[Check]]], ...] = (
         ("python", _python),
         ("packages", _packages),
@@ -75,6 +75,7 @@ def run() -> list[Check]:
         ("OpenVINO", _openvino),
         ("CUDA", _cuda),
         ("OBS", _obs),
+        *((("OBS picture", _obs_trial),) if try_obs else ()),
     )
     checks: list[Check] = []
     for name, look in parts:
@@ -253,14 +254,16 @@ def _cameras() -> Iterable[Check]:
 
 
 def _virtual_camera() -> Iterable[Check]:
-    from reenact.virtual_camera import GET_DRIVER, describe, missing
+    from reenact.virtual_camera import describe, missing, troubled
 
-    problem = missing()
-    if problem is None:
-        yield Check("virtual camera", "ok", describe())
+    absent = missing()
+    trouble = None if absent else troubled()
+    if absent is not None:
+        yield Check("virtual camera", "missing", absent.what, absent.remedy)
+    elif trouble is not None:
+        yield Check("virtual camera", "warning", f"{describe()}: {trouble.what}", trouble.remedy)
     else:
-        way = GET_DRIVER.get(sys.platform, GET_DRIVER["linux"])
-        yield Check("virtual camera", "missing", problem, way)
+        yield Check("virtual camera", "ok", describe())
 
 
 def _display() -> Iterable[Check]:
@@ -323,12 +326,19 @@ def _has_nvidia_driver() -> bool:
 
 
 def _obs() -> Iterable[Check]:
+    from reenact.obs_files import DEFAULT_PORT, find_obs_files
+
     program = _obs_program()
     if program:
         yield Check("OBS", "ok", program)
     else:
         yield Check("OBS", "missing", "not installed", remedy("OBS"))
-    port = _obs_port()
+    files = find_obs_files()
+    if files is not None and files.has_this_script():
+        yield Check("OBS source", "ok", str(files.script))
+    else:
+        yield Check("OBS source", "missing", "OBS has no source Reenact", remedy("OBS source"))
+    port = DEFAULT_PORT if files is None else files.remote_control().port
     try:
         socket.create_connection(("127.0.0.1", port), _CONNECT_TIMEOUT_S).close()
     except OSError:
@@ -336,6 +346,13 @@ def _obs() -> Iterable[Check]:
         yield Check("OBS remote control", "missing", nobody, remedy("OBS remote control"))
     else:
         yield Check("OBS remote control", "ok", f"port {port} is open")
+
+
+def _obs_trial() -> Iterable[Check]:
+    from reenact.obs_check import try_obs
+
+    for name, works, detail, way in try_obs():
+        yield Check(name, "ok" if works else "missing", detail, way)
 
 
 def _obs_program() -> str:
@@ -358,27 +375,6 @@ def _obs_program() -> str:
         ],
     )
     return next((str(place) for place in places if place.exists()), "")
-
-
-def _obs_port() -> int:
-    """Return the port in OBS's own settings, or the usual one."""
-    home = Path.home()
-    folders = {
-        "win32": [Path(os.environ.get("APPDATA", home)) / "obs-studio"],
-        "darwin": [home / "Library/Application Support/obs-studio"],
-    }.get(
-        sys.platform,
-        [home / ".config/obs-studio", home / ".var/app/com.obsproject.Studio/config/obs-studio"],
-    )
-    for folder in folders:
-        settings = folder / "plugin_config/obs-websocket/config.json"
-        try:
-            port = json.loads(settings.read_text(encoding="utf-8"))["server_port"]
-        except (OSError, ValueError, KeyError, TypeError):
-            continue
-        if isinstance(port, int) and 0 < port < 65536:
-            return port
-    return OBS_PORT
 
 
 def _words(error: BaseException) -> str:

@@ -7,12 +7,13 @@ What is served, each with `?token=…` of the run, which only `url` tells:
 - `/frame.jpg` the newest picture.
 
 The server listens on the loopback address alone. A page of another site that guesses the port
-gets nothing: the token is random, and a request that calls this machine by any other name, as
-after DNS rebinding, is refused.
+gets nothing: the token is random, a request that calls this machine by any other name, as after
+DNS rebinding, is refused, and so is one that a page from elsewhere makes. Pages of this machine may
+read the pixels (CORS).
 
-In OBS the stream is a media source, not a local file, with network buffering 0 MB and the FFmpeg
-options `use_wallclock_as_timestamps=1 fflags=nobuffer flags=low_delay probesize=32
-analyzeduration=0`; without these it lags by a second.
+On a port that the user chose, the token is that of the last time, so that an address stays.
+`reenact obs status --media-source` tells it, with the options that take OBS's delay from a second
+to less than a tenth.
 """
 
 from __future__ import annotations
@@ -36,11 +37,11 @@ import cv2
 
 from reenact.closing import ClosesOnExit
 from reenact.errors import SinkError
+from reenact.http_address import LOOPBACK, HttpAddress, keep_address, load_address
 from reenact.types import Frame, Image
 
 log = logging.getLogger(__name__)
 
-_ADDRESS: Final = "127.0.0.1"
 _HOSTS: Final = frozenset({"localhost", "127.0.0.1", "[::1]"})
 _BOUNDARY: Final = "frame"
 _FIRST_FRAME_S: Final = 5.0
@@ -83,7 +84,9 @@ class HttpSink(ClosesOnExit):
             quality: of the JPEGs, 1 to 100.
         """
         self._port = port
-        self._token = secrets.token_urlsafe(16)
+        kept = load_address() if port else None
+        same = kept is not None and kept.port == port
+        self._token = kept.token if kept and same else secrets.token_urlsafe(16)
         self._newest = _Newest(quality)
         self._server: _Server | None = None
         self._lock = threading.Lock()
@@ -103,7 +106,7 @@ class HttpSink(ClosesOnExit):
         server = self._server
         if server is None:
             return ""
-        return f"http://{_ADDRESS}:{server.server_address[1]}/{path}?token={self._token}"
+        return HttpAddress(int(server.server_address[1]), self._token).url(path)
 
     def open(self, size: tuple[int, int], fps: float) -> None:
         """Start serving and print the address on stderr; size and rate follow the frames.
@@ -113,10 +116,10 @@ class HttpSink(ClosesOnExit):
         """
         handler = functools.partial(_Handler, self._newest, self._token)
         try:
-            self._server = _Server((_ADDRESS, self._port), handler)
+            self._server = _Server((LOOPBACK, self._port), handler)
         except OSError as error:
             raise SinkError(
-                f"Port {self._port} on {_ADDRESS} cannot be used ({error.strerror or error}); "
+                f"Port {self._port} on {LOOPBACK} cannot be used ({error.strerror or error}); "
                 "choose another with --set sink.http_port=PORT, or 0 for any free one."
             ) from error
         threading.Thread(
@@ -125,6 +128,7 @@ class HttpSink(ClosesOnExit):
             name="reenact-http",
             daemon=True,
         ).start()
+        keep_address(HttpAddress(int(self._server.server_address[1]), self._token))
         # Printed, not logged: nobody can guess the token.
         print(f"Watch at {self.url}", file=sys.stderr, flush=True)
 
@@ -250,6 +254,8 @@ class _Handler(BaseHTTPRequestHandler):
         given = parse_qs(url.query).get("token", [""])[0]
         if not _is_own_name(self.headers.get("Host", "")):
             self._answer(HTTPStatus.FORBIDDEN, b"This server answers to localhost only.\n")
+        elif not self._is_asked_from_here():
+            self._answer(HTTPStatus.FORBIDDEN, b"Pages of this machine only may ask.\n")
         elif not hmac.compare_digest(given.encode(), self._token.encode()):
             self._answer(HTTPStatus.FORBIDDEN, b"The token in the address is missing or wrong.\n")
         elif url.path == "/":
@@ -260,6 +266,14 @@ class _Handler(BaseHTTPRequestHandler):
             self._send_stream()
         else:
             self._answer(HTTPStatus.NOT_FOUND, b"There are /, /stream.mjpg and /frame.jpg.\n")
+
+    def _is_asked_from_here(self) -> bool:
+        """Whether no page asks, or one that came from this machine."""
+        origin = self.headers.get("Origin")
+        if origin is None:
+            return True
+        scheme, _, host = origin.partition("://")
+        return scheme in ("http", "https") and _is_own_name(host)
 
     def log_message(self, format: str, *args: Any) -> None:
         # The request line holds the token, so it is not logged.
@@ -294,6 +308,10 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Type", kind)
         if length is not None:
             self.send_header("Content-Length", str(length))
+        origin = self.headers.get("Origin")
+        if origin is not None and status == HTTPStatus.OK:
+            self.send_header("Access-Control-Allow-Origin", origin)
+            self.send_header("Vary", "Origin")
         self.send_header("Cache-Control", "no-store")
         self.send_header("Connection", "close")
         self.send_header("Referrer-Policy", "no-referrer")

@@ -40,6 +40,9 @@ REMEDIES: Final[dict[str, dict[str, str]]] = {
         "win32": "`winget install OBSProject.OBSStudio`, or obsproject.com",
         "darwin": "`brew install --cask obs`, or obsproject.com",
     },
+    "OBS source": dict.fromkeys(
+        ("linux", "win32", "darwin"), "start OBS once, close it, and `reenact obs install`"
+    ),
     "OBS remote control": dict.fromkeys(
         ("linux", "win32", "darwin"),
         "start OBS and switch it on under Tools > WebSocket Server Settings",

@@ -9,6 +9,14 @@ import pytest
 from clips import write_clip
 
 
+@pytest.fixture(autouse=True)
+def data_of_the_tests(
+    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Let no test write into the user's own data."""
+    monkeypatch.setenv("REENACT_DATA", str(tmp_path_factory.getbasetemp() / "user-data"))
+
+
 @pytest.fixture(scope="session")
 def faces_dir() -> Path:
     """The clips with faces: REENACT_FACES, else ../shared/faces beside the checkout."""

@@ -21,7 +21,7 @@ from reenact.remedies import REMEDIES, remedy
 SYSTEMS = {"linux", "win32", "darwin"}
 PARTS = {
     "python", "packages", "cv2", "mediapipe", "models", "data folder", "camera", "virtual camera",
-    "display", "OpenVINO", "CUDA", "OBS", "OBS remote control",
+    "display", "OpenVINO", "CUDA", "OBS", "OBS source", "OBS remote control",
 }  # fmt: skip
 
 
@@ -167,17 +167,15 @@ def test_data_folder_that_cannot_be_written(
     assert str(locked) in check.remedy
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="OBS has its settings elsewhere")
+@pytest.mark.skipif(sys.platform != "linux", reason="OBS has its settings elsewhere")
 def test_port_of_obs_is_read_from_its_settings_and_tried(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("HOME", str(tmp_path))
-    assert doctor._obs_port() == doctor.OBS_PORT
-    base = "Library/Application Support" if sys.platform == "darwin" else ".config"
-    settings = tmp_path / base / "obs-studio/plugin_config/obs-websocket/config.json"
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    (tmp_path / "obs-studio").mkdir()
+    (tmp_path / "obs-studio/global.ini").touch()
+    settings = tmp_path / "obs-studio/plugin_config/obs-websocket/config.json"
     settings.parent.mkdir(parents=True)
-    settings.write_text("{")
-    assert doctor._obs_port() == doctor.OBS_PORT
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
         settings.write_text(json.dumps({"server_port": port, "server_enabled": True}))
