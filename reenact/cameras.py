@@ -6,27 +6,22 @@ import contextlib
 import errno
 import json
 import os
-import struct
 import subprocess
 import sys
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
 import cv2
 
+from reenact import v4l2
 from reenact.errors import SourceError
 
 _SYSTEM: Final[str] = sys.platform
 
 _LINUX_CLASS: Final = Path("/sys/class/video4linux")
 _LINUX_DEV: Final = Path("/dev")
-
-_QUERYCAP: Final = 0x80685600  # VIDIOC_QUERYCAP of linux/videodev2.h
-_CAPABILITY: Final = struct.Struct("=16s32s32sIII12x")  # driver, card, bus, version, all, device
-_HAS_DEVICE_CAPS: Final = 0x80000000
-_CAPTURES: Final = 0x1 | 0x1000  # V4L2_CAP_VIDEO_CAPTURE, ..._MPLANE
 
 _LISTING_TIMEOUT_S: Final = 10.0
 _MOST_PROBED: Final = 8
@@ -59,12 +54,15 @@ class CameraInfo:
         path: device node on Linux, else "".
         is_loopback: it is a v4l2loopback device: what it shows comes from another program,
             perhaps from this one.
+        bus: where it is plugged in, which tells two cameras of one model apart; "" where
+            unknown.
     """
 
     index: int
     name: str
     path: str = ""
     is_loopback: bool = False
+    bus: str = ""
 
     def is_gone(self) -> bool:
         """Tell whether the device node has vanished; False where there is none to look at."""
@@ -98,10 +96,18 @@ def list_linux_cameras(
         path = dev_dir / entry.name
         if not number.isdigit() or not path.exists():
             continue
-        driver, captures = _capability(path, entry)
+        name = v4l2.text(entry / "name") or f"camera {number}"
+        camera = CameraInfo(int(number), name, str(path))
+        try:
+            said = v4l2.capability(path)
+        except OSError:
+            # Not permitted or busy: a device's first node is the one with the pictures.
+            captures = v4l2.text(entry / "index") in ("", "0")
+        else:
+            captures = said.captures
+            camera = replace(camera, is_loopback=said.is_loopback, bus=said.bus)
         if captures:
-            name = _text(entry / "name") or f"camera {number}"
-            cameras.append(CameraInfo(int(number), name, str(path), driver == "v4l2 loopback"))
+            cameras.append(camera)
     return sorted(cameras, key=lambda camera: (camera.is_loopback, camera.index))
 
 
@@ -145,8 +151,18 @@ def find_camera(wanted: str, cameras: Sequence[CameraInfo] | None = None) -> Cam
     raise SourceError(f"There is no camera {wanted!r}; there is {_listed(found)}.")
 
 
-def find_again(camera: CameraInfo) -> CameraInfo:
+def beside(camera: CameraInfo) -> list[CameraInfo]:
+    """List the other cameras that are there, as far as the system names them."""
+    return [other for other in _named_cameras() or () if other != camera]
+
+
+def find_again(camera: CameraInfo, others: Collection[CameraInfo] = ()) -> CameraInfo:
     """Find a camera that was open before; it may have come back under another number.
+
+    Args:
+        camera: as it was.
+        others: the cameras that were there beside it, which it cannot have become: it is not
+            mixed up with another one of its model.
 
     Raises:
         SourceError: it is not there.
@@ -154,10 +170,11 @@ def find_again(camera: CameraInfo) -> CameraInfo:
     cameras = _named_cameras()
     if cameras is None or camera in cameras:
         return camera
-    for other in cameras:
-        if other.name == camera.name:
-            return other
-    raise SourceError(why_missing(camera))
+    again = [other for other in cameras if other.name == camera.name and other not in others]
+    again.sort(key=lambda other: other.bus != camera.bus)
+    if not again:
+        raise SourceError(why_missing(camera))
+    return again[0]
 
 
 def why_missing(camera: CameraInfo) -> str:
@@ -179,10 +196,10 @@ def why_closed(camera: CameraInfo) -> str:
 
 def why_silent(camera: CameraInfo) -> str:
     """Say why an opened camera sends no picture."""
-    holders = _holders(camera.path) if camera.path else []
+    holders = v4l2.holders(camera.path) if camera.path else []
     remedy = _for_system(_BUSY).format(path=camera.path)
     if holders:
-        return f"{camera.name} is in use by {', '.join(holders)}; close that program."
+        return f"{camera.name} is in use by {', '.join(map(str, holders))}; close that program."
     return f"{camera.name} sends no picture, it is probably in use: {remedy}."
 
 
@@ -194,34 +211,6 @@ def _named_cameras() -> list[CameraInfo] | None:
     if names is None:
         return None
     return [CameraInfo(index, name) for index, name in enumerate(names)]
-
-
-def _capability(path: Path, entry: Path) -> tuple[str, bool]:
-    """Ask a node for its driver and whether it captures pictures; else judge by sysfs."""
-    try:
-        handle = os.open(path, os.O_RDWR | os.O_NONBLOCK)
-    except OSError:
-        # Not permitted or busy: a device's first node is the one with the pictures.
-        return "", _text(entry / "index") in ("", "0")
-    try:
-        import fcntl
-
-        buffer = bytearray(_CAPABILITY.size)
-        fcntl.ioctl(handle, _QUERYCAP, buffer)
-    except OSError:
-        return "", _text(entry / "index") in ("", "0")
-    finally:
-        os.close(handle)
-    driver, _, _, _, of_all, of_device = _CAPABILITY.unpack(buffer)
-    flags = of_device if of_all & _HAS_DEVICE_CAPS else of_all
-    return driver.split(b"\0")[0].decode(errors="replace"), bool(flags & _CAPTURES)
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8", errors="replace").strip()
-    except OSError:
-        return ""
 
 
 def _windows_names() -> list[str] | None:
@@ -293,19 +282,6 @@ def _windows_forbids() -> bool:
                     if winreg.QueryValueEx(key, "Value")[0] == "Deny":
                         return True
     return False
-
-
-def _holders(path: str) -> list[str]:
-    """Name the other programs that have a device node open, of those that may be looked into."""
-    holders = []
-    node = os.path.realpath(path)
-    for process in Path("/proc").glob("[0-9]*"):
-        if process.name == str(os.getpid()):
-            continue
-        with contextlib.suppress(OSError):
-            if any(os.path.realpath(handle) == node for handle in (process / "fd").iterdir()):
-                holders.append(f"{_text(process / 'comm')} (process {process.name})")
-    return holders
 
 
 def _listed(cameras: Sequence[CameraInfo]) -> str:

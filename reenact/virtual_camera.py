@@ -5,6 +5,7 @@ The only importer of pyvirtualcam, and only when a camera is opened.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import re
 import sys
@@ -12,24 +13,22 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+import cv2
 import numpy as np
 
+from reenact import loopback, v4l2
 from reenact.closing import ClosesOnExit
 from reenact.errors import SinkError
 from reenact.sink_base import even, letterbox
-from reenact.types import Frame
+from reenact.types import Frame, Image
 
 if TYPE_CHECKING:
     from pyvirtualcam import Camera
 
 log = logging.getLogger(__name__)
 
-_LOAD: Final = 'sudo modprobe v4l2loopback devices=1 exclusive_caps=1 card_label="reenact"'
-
 GET_DRIVER: Final = {
-    "linux": "install v4l2loopback (Debian, Ubuntu: `sudo apt install v4l2loopback-dkms`; Fedora: "
-    "`v4l2loopback` from RPM Fusion; Arch: `v4l2loopback-dkms`) and load it: "
-    f"`{_LOAD}`",
+    "linux": loopback.INSTALL,
     "win32": "install OBS Studio 28 or newer from obsproject.com, which brings a virtual camera, "
     "or UnityCapture",
     "darwin": "install OBS Studio 30 or newer from obsproject.com, press Start Virtual Camera in "
@@ -37,10 +36,10 @@ GET_DRIVER: Final = {
 }
 """How to get a virtual camera, by `sys.platform`."""
 
-_REOPENS_SINCE: Final = (0, 13)
-"""Older v4l2loopback with exclusive_caps can be opened for writing once after each load."""
+_LAYOUTS: Final = {"YU12": "RGB", "YUYV": "YUYV", "UYVY": "UYVY"}
+"""How a Linux device may hold its pictures, and what pyvirtualcam calls that which is sent."""
 
-_SYS: Final = Path("/sys")
+_ATTEMPTS: Final = 3  # a program may begin to read between the look and the opening
 
 _WINDOWS_FILTERS: Final = (
     ("OBS Virtual Camera", "{A3FCE0F5-3493-419F-958A-ABA1250EC20B}"),
@@ -51,8 +50,8 @@ _WINDOWS_FILTERS: Final = (
 class CameraSink(ClosesOnExit):
     """A virtual camera: v4l2loopback on Linux, OBS or UnityCapture on Windows, OBS on macOS.
 
-    It stays open, at one size, until `close`: old drivers cannot be opened twice, and a program
-    that reads the camera keeps its size. Pictures of another size are letterboxed. `open` and
+    It stays open, at one size, until `close`: a program that reads the camera keeps its size, and
+    many stop when it goes away. Pictures of another size are letterboxed. `open` and
     `write` belong to one thread; `close` may be called by any.
 
     Attributes:
@@ -76,6 +75,7 @@ class CameraSink(ClosesOnExit):
         self.size = (0, 0)
         self._wanted = device
         self._backend = backend
+        self._layout = "RGB"
         self._camera: Camera | None = None
         self._lock = threading.Lock()
 
@@ -92,17 +92,14 @@ class CameraSink(ClosesOnExit):
                 this system.
         """
         with self._lock:
-            device = find_device(self._wanted) if sys.platform == "linux" else self._wanted
-            wanted = frozen_size(device) or even(size)
-            self._camera = self._open(device, wanted, fps)
-            actual = frozen_size(self._camera.device)
-            if actual not in (None, wanted):
-                # Written as it is, a picture of another size would come out as noise.
-                self._camera.close()
-                self._camera = None
-                self._camera = self._open(device, actual, fps)
-                wanted = actual
-            self.device, self.size = self._camera.device, wanted
+            self._check_backend()
+            if sys.platform == "linux":
+                self._open_loopback(size, fps)
+            else:
+                self._camera = self._open(self._wanted, even(size), fps, "RGB")
+                self.size = even(size)
+            assert self._camera is not None
+            self.device = self._camera.device
             log.info("Virtual camera %s, %d x %d.", self.device, *self.size)
 
     def write(self, frame: Frame) -> None:
@@ -114,7 +111,7 @@ class CameraSink(ClosesOnExit):
         with self._lock:
             if self._camera is None:
                 raise SinkError("The virtual camera is closed.")
-            picture = np.ascontiguousarray(letterbox(frame.image, self.size))
+            picture = _laid_out(letterbox(frame.image, self.size), self._layout)
             try:
                 self._camera.send(picture)
             except (RuntimeError, OSError, ValueError) as error:
@@ -129,160 +126,133 @@ class CameraSink(ClosesOnExit):
             camera, self._camera = self._camera, None
             if camera is not None:
                 camera.close()
+                if sys.platform == "linux":
+                    # Leave an old driver's device to the next program as it was found.
+                    with contextlib.suppress(SinkError):
+                        loopback.prepare(self.device)
 
-    def _open(self, device: str, size: tuple[int, int], fps: float) -> Camera:
-        try:
-            import pyvirtualcam
-            from pyvirtualcam.camera import BACKENDS
-        except ImportError as error:
-            raise SinkError(
-                f"pyvirtualcam cannot be loaded ({error}); `pip install pyvirtualcam`."
-            ) from error
-        if self._backend and self._backend not in BACKENDS:
-            raise SinkError(
-                f"There is no virtual camera backend {self._backend!r} on this system; known: "
-                f"{', '.join(BACKENDS)}."
-            )
-        options: dict[str, Any] = {"device": device or None, "backend": self._backend or None}
+    def _open_loopback(self, size: tuple[int, int], fps: float) -> None:
+        """Open a device of Linux at the format that its readers keep it at, if there are any."""
+        device = loopback.take(self._wanted)
+        wished = loopback.Format("YU12", even(size))
+        held = loopback.held_format(device) or wished
+        for _ in range(_ATTEMPTS):
+            if held.layout not in _LAYOUTS:
+                readers = ", ".join(map(str, v4l2.holders(device))) or "the programs that read it"
+                raise SinkError(
+                    f"{device} is kept at the pixel format {held.layout.strip()}, which cannot be "
+                    f"sent: close {readers} and start again."
+                )
+            self._camera = self._open(device, held.size, fps, _LAYOUTS[held.layout])
+            # Written as it is, a picture of another format would come out as noise.
+            actual = loopback.held_format(device) or held
+            if actual == held:
+                break
+            self._camera.close()
+            self._camera = None
+            loopback.prepare(device)
+            held = actual
+        else:
+            raise SinkError(f"{device} changes its size all the time: close who reads it.")
+        self.size, self._layout = held.size, _LAYOUTS[held.layout]
+
+    def _open(self, device: str, size: tuple[int, int], fps: float, layout: str) -> Camera:
+        pyvirtualcam = _library()
+        options: dict[str, Any] = {
+            "device": device or None,
+            "backend": self._backend or None,
+            "fmt": pyvirtualcam.PixelFormat[layout],
+        }
         try:
             return pyvirtualcam.Camera(*size, fps, **options)
         except Exception as error:  # each backend raises what it likes
             raise SinkError(explain(str(error))) from error
 
+    def _check_backend(self) -> None:
+        known = _library().camera.BACKENDS
+        if self._backend and self._backend not in known:
+            raise SinkError(
+                f"There is no virtual camera backend {self._backend!r} on this system; known: "
+                f"{', '.join(known)}."
+            )
 
-def missing(system: str = sys.platform, sysfs: Path = _SYS) -> str | None:
-    """Say why there is no virtual camera, None where there is one; opens nothing.
+
+def _library() -> Any:
+    try:
+        import pyvirtualcam
+    except ImportError as error:
+        raise SinkError(
+            f"pyvirtualcam cannot be loaded ({error}); `pip install pyvirtualcam`."
+        ) from error
+    return pyvirtualcam
+
+
+def missing(system: str = sys.platform, sysfs: Path = loopback.SYSFS) -> loopback.Fault | None:
+    """Say why there is no virtual camera, and how to get one; None where there is one.
 
     Args:
         system: as `sys.platform`.
         sysfs: where Linux shows its devices.
     """
     if system == "linux":
-        if loopbacks(sysfs):
-            return None
-        if _version(sysfs) is None:
-            return "v4l2loopback is not loaded"
-        return "v4l2loopback is loaded, but has no device"
+        return loopback.absence(sysfs)
     if system == "win32":
-        return None if _windows_cameras() else "neither OBS Virtual Camera nor UnityCapture"
-    obs = Path("/Applications/OBS.app")
-    return None if obs.exists() else "OBS, whose virtual camera is used, is not installed"
+        if _windows_cameras():
+            return None
+        return loopback.Fault("neither OBS Virtual Camera nor UnityCapture", GET_DRIVER["win32"])
+    if Path("/Applications/OBS.app").exists():
+        return None
+    return loopback.Fault(
+        "OBS, whose virtual camera is used, is not installed", GET_DRIVER["darwin"]
+    )
 
 
-def describe(system: str = sys.platform, sysfs: Path = _SYS) -> str:
+def troubled(system: str = sys.platform) -> loopback.Fault | None:
+    """Say why the virtual camera that is there cannot be used now, or not as it should.
+
+    Only known of Linux, where its devices are opened for a moment; None elsewhere.
+    """
+    if system != "linux":
+        return None
+    found = loopback.devices()
+    faults = [loopback.obstacle(device) or loopback.weakness(device) for device in found]
+    return None if None in faults else next(iter(faults), None)
+
+
+def describe(system: str = sys.platform, sysfs: Path = loopback.SYSFS) -> str:
     """Name the virtual cameras there are, and the driver's version where it is known."""
     if system == "linux":
-        names = [f"{path} ({name})" for path, name in loopbacks(sysfs).items()]
-        version = _version(sysfs)
-        driver = f"v4l2loopback {'.'.join(map(str, version))}: " if version else ""
-        return driver + ", ".join(names)
+        return loopback.describe(sysfs)
     return ", ".join(_windows_cameras()) if system == "win32" else "OBS Virtual Camera"
 
 
-def explain(problem: str, system: str = sys.platform, sysfs: Path = _SYS) -> str:
+def explain(problem: str, system: str = sys.platform) -> str:
     """Turn what a backend said into one or two sentences with the next step.
 
     Args:
         problem: the backend's words.
         system: as `sys.platform`.
-        sysfs: where Linux shows its devices.
     """
-    words = " ".join(problem.split())
-    if system != "linux":
-        if re.search(r"in use|could not be started|already", words):
-            return (
-                "Another program is using the virtual camera: press Stop Virtual Camera in OBS or "
-                f"close that program ({words})."
-            )
-        return f"There is no virtual camera: {GET_DRIVER.get(system, GET_DRIVER['linux'])}."
-    if "ermission denied" in words:
+    words = " ".join(problem.split()).rstrip(".")
+    if system == "linux":
+        if "already in use" in words:
+            return f"This program sends to the virtual camera already ({words})."
+        return f"The virtual camera cannot be opened: {words}; {loopback.RELOAD}."
+    if re.search(r"in use|could not be started|already", words):
         return (
-            "You may not open the virtual camera: add yourself to its group with `sudo usermod -aG "
-            f"video $USER` and log in again ({words})."
+            "Another program is using the virtual camera: press Stop Virtual Camera in OBS or "
+            f"close that program ({words})."
         )
-    version = _version(sysfs)
-    if version is None and not loopbacks(sysfs):
-        return f"There is no virtual camera: {GET_DRIVER['linux']}."
-    spent = "not a video output device" in words or "No v4l2 loopback device found" in words
-    if spent and version is not None and version < _REOPENS_SINCE:
-        return (
-            f"v4l2loopback {'.'.join(map(str, version))} lets a virtual camera be opened once "
-            "after each load: close the programs that use it and run `sudo modprobe -r "
-            f"v4l2loopback && {_LOAD}`, or install version 0.13 or newer."
-        )
-    if spent:
-        return (
-            "The virtual camera takes no pictures: another program may be sending to it, or it is "
-            f"no v4l2loopback device. There are: {describe(system, sysfs) or 'none'}."
-        )
-    if "does not exist" in words:
-        return f"{words.rstrip('.')}. There are: {describe(system, sysfs) or 'none'}."
-    return f"The virtual camera cannot be opened: {words}"
+    return f"There is no virtual camera: {GET_DRIVER.get(system, GET_DRIVER['linux'])}."
 
 
-def loopbacks(sysfs: Path = _SYS) -> dict[str, str]:
-    """Return the v4l2loopback devices of Linux: device file to name, by number."""
-    found = {}
-    folders = (sysfs / "class/video4linux").glob("video*")
-    for folder in sorted(folders, key=lambda entry: int(re.sub(r"\D", "", entry.name) or 0)):
-        # Of all drivers, only v4l2loopback shows these two.
-        if (folder / "format").exists() and (folder / "max_openers").exists():
-            found[f"/dev/{folder.name}"] = _text(folder / "name")
-    return found
-
-
-def find_device(wanted: str, sysfs: Path = _SYS) -> str:
-    """Return the device file for what the user typed: a path, a number, a name, or nothing.
-
-    Raises:
-        SinkError: no virtual camera has that name.
-    """
-    if not wanted or wanted.startswith("/"):
-        return wanted
-    if wanted.isdigit():
-        return f"/dev/video{wanted}"
-    found = loopbacks(sysfs)
-    for path, name in found.items():
-        if name.casefold() == wanted.casefold():
-            return path
-    there = ", ".join(f"{path} ({name})" for path, name in found.items())
-    raise SinkError(f"There is no virtual camera called {wanted!r}; there are: {there or 'none'}.")
-
-
-def frozen_size(device: str, sysfs: Path = _SYS) -> tuple[int, int] | None:
-    """Return the (width, height) px that a v4l2loopback device has now, None where unknown.
-
-    Args:
-        device: device file such as /dev/video10; empty: the only one there is.
-        sysfs: where Linux shows its devices.
-    """
-    if not device:
-        found = loopbacks(sysfs)
-        device = next(iter(found)) if len(found) == 1 else ""
-    if not device.startswith("/dev/video"):
-        return None
-    # Such as "YU12:640x480@30"; empty while nobody uses the device.
-    shown = _text(sysfs / "class/video4linux" / Path(device).name / "format")
-    match = re.search(r"(\d+)x(\d+)", shown)
-    if match is None:
-        return None
-    size = int(match[1]), int(match[2])
-    return size if min(size) > 0 else None
-
-
-def _version(sysfs: Path) -> tuple[int, ...] | None:
-    """Return the version of the loaded v4l2loopback, () where it does not tell, else None."""
-    module = sysfs / "module/v4l2loopback"
-    if not module.is_dir():
-        return None
-    return tuple(int(part) for part in re.findall(r"\d+", _text(module / "version")))
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8", errors="replace").strip()
-    except OSError:
-        return ""
+def _laid_out(picture: Image, layout: str) -> Any:
+    """Arrange an RGB picture as pyvirtualcam wants it in a layout of its own."""
+    if layout == "YUYV":
+        return cv2.cvtColor(picture, cv2.COLOR_RGB2YUV_YUYV)
+    if layout == "UYVY":
+        return cv2.cvtColor(picture, cv2.COLOR_RGB2YUV_UYVY)
+    return np.ascontiguousarray(picture)
 
 
 def _windows_cameras() -> list[str]:

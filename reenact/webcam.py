@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from reenact.cameras import (
     CameraInfo,
     backend,
+    beside,
     find_again,
     find_camera,
     list_cameras,
@@ -239,7 +240,8 @@ class WebcamSource(ClosesOnExit):
         """Read a few pictures, until one has changed: a camera may come back still frozen."""
         until_s = time.monotonic() + _WARM_UP_S
         count, has_changed = 0, False
-        while count < _WARM_UP_FRAMES or not (has_changed or self._watch.looks_black):
+        may_rest = self._camera.is_loopback
+        while count < _WARM_UP_FRAMES or not (has_changed or may_rest or self._watch.looks_black):
             taken = self._take(patience_s=_WARM_UP_S)
             if taken is None:
                 raise SourceError(f"{self.name} was closed while it was being opened.")
@@ -276,7 +278,8 @@ class WebcamSource(ClosesOnExit):
             self._guard.closing.wait(_RETRY_PAUSE_S)
 
     def _raise_if_frozen(self) -> None:
-        if self._watch.is_frozen:
+        # Another program may well send a still picture.
+        if self._watch.is_frozen and not self._camera.is_loopback:
             raise SourceError(
                 f"{self.name} hangs: its picture has not changed for {FROZEN_AFTER_S:g} s; "
                 "if it does not come back, unplug it and plug it in again."
@@ -306,11 +309,12 @@ def open_webcam(argument: str, settings: SourceSettings) -> ReopeningSource:
         SourceError: it is unknown, or its first opening failed.
     """
     camera = find_camera(argument)
+    others = beside(camera)
     is_first = True
 
     def open_source() -> WebcamSource:
         nonlocal is_first
-        chosen = camera if is_first else find_again(camera)
+        chosen = camera if is_first else find_again(camera, others)
         is_first = False
         return WebcamSource(chosen, settings)
 

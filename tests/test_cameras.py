@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from reenact import v4l2
 from reenact.cameras import (
     CameraInfo,
     find_again,
@@ -110,13 +111,11 @@ def test_linux_listing_without_any_device(tmp_path: Path) -> None:
 
 def test_capability_record_has_the_kernels_size() -> None:
     """The ioctl number holds the size of struct v4l2_capability in its bits 16 to 29."""
-    from reenact import cameras
-
-    assert (cameras._QUERYCAP >> 16) & 0x3FFF == cameras._CAPABILITY.size == 104
+    assert (v4l2.QUERYCAP >> 16) & 0x3FFF == v4l2.CAPABILITY.size == 104
     record = struct.pack(
         "=16s32s32s6I", b"v4l2 loopback", b"Card", b"bus", 0, 0x85200003, 0x05200001, 0, 0, 0
     )
-    driver, *_, of_all, of_device = cameras._CAPABILITY.unpack(record)
+    driver, *_, of_all, of_device = v4l2.CAPABILITY.unpack(record)
     assert driver.rstrip(b"\0") == b"v4l2 loopback"
     assert (of_all, of_device) == (0x85200003, 0x05200001)
 
@@ -129,6 +128,21 @@ def test_camera_is_found_again_under_another_number(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr("reenact.cameras._named_cameras", lambda: CAMERAS[1:])
     with pytest.raises(SourceError, match="Integrated Camera is not connected"):
         find_again(old)
+
+
+def test_camera_is_not_mixed_up_with_another_of_its_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    mine = CameraInfo(2, "C920", "/dev/video2", bus="usb-1")
+    twin = CameraInfo(4, "C920", "/dev/video4", bus="usb-2")
+    there = [twin]
+    monkeypatch.setattr("reenact.cameras._named_cameras", lambda: there)
+    with pytest.raises(SourceError, match="C920 is not connected"):
+        find_again(mine, [twin])
+    elsewhere = CameraInfo(6, "C920", "/dev/video6", bus="usb-3")
+    there.append(elsewhere)
+    assert find_again(mine, [twin]) == elsewhere
+    back = CameraInfo(8, "C920", "/dev/video8", bus="usb-1")
+    there.append(back)
+    assert find_again(mine, [twin]) == back
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="permission bits and /proc")

@@ -1,0 +1,236 @@
+"""v4l2loopback, the virtual camera of Linux: its devices, what they are up to, and its faults.
+
+A device has one writer and many readers. What the readers see keeps its size and pixel format
+for as long as anybody has the device open, whatever a new writer asks for.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import re
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from reenact import v4l2
+from reenact.errors import SinkError
+
+SYSFS: Final = Path("/sys")
+
+_LOAD: Final = 'sudo modprobe v4l2loopback devices=1 exclusive_caps=1 card_label="reenact"'
+_UNLOAD: Final = "sudo modprobe -r v4l2loopback"
+
+RELOAD: Final = f"close the programs that use it and run `{_UNLOAD} && {_LOAD}`"
+INSTALL: Final = (
+    "install v4l2loopback (Debian, Ubuntu: `sudo apt install v4l2loopback-dkms`; Fedora: "
+    f"`v4l2loopback` from RPM Fusion; Arch: `v4l2loopback-dkms`) and load it: `{_LOAD}`"
+)
+
+_ALLOW: Final = "add yourself to its group with `sudo usermod -aG video $USER` and log in again"
+
+
+@dataclass(frozen=True, slots=True)
+class Format:
+    """What a device shows, and will show until nobody has it open any more.
+
+    Attributes:
+        layout: four letters for the order of the bytes, such as "YU12".
+        size: (width, height) px.
+    """
+
+    layout: str
+    size: tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """Why a virtual camera cannot be used, or not as it should.
+
+    Attributes:
+        what: in a few words.
+        remedy: how to mend it; begins with a verb.
+    """
+
+    what: str
+    remedy: str
+
+    def __str__(self) -> str:
+        return f"{self.what[0].upper()}{self.what[1:]}: {self.remedy}."
+
+
+def devices(sysfs: Path = SYSFS) -> dict[str, str]:
+    """Return the v4l2loopback devices: device file to name, by number."""
+    found = {}
+    folders = (sysfs / "class/video4linux").glob("video*")
+    for folder in sorted(folders, key=lambda entry: int(re.sub(r"\D", "", entry.name) or 0)):
+        # Of all drivers, only v4l2loopback shows these two.
+        if (folder / "format").exists() and (folder / "max_openers").exists():
+            found[f"/dev/{folder.name}"] = v4l2.text(folder / "name")
+    return found
+
+
+def describe(sysfs: Path = SYSFS) -> str:
+    """Name the devices there are, and the driver's version."""
+    names = ", ".join(f"{path} ({name})" for path, name in devices(sysfs).items())
+    known = v4l2.text(sysfs / "module/v4l2loopback/version")
+    return f"v4l2loopback {known or 'older than 0.13'}: {names}" if names else ""
+
+
+def find(wanted: str, sysfs: Path = SYSFS) -> list[str]:
+    """Return the device files that may be meant.
+
+    Args:
+        wanted: a device file, its number, a device's name, or "" for any.
+        sysfs: where Linux shows its devices.
+
+    Raises:
+        SinkError: there is none; the message says what to do.
+    """
+    found = devices(sysfs)
+    if not found:
+        raise SinkError(str(absence(sysfs)))
+    if not wanted:
+        return list(found)
+    path = f"/dev/video{wanted}" if wanted.isdigit() else os.path.realpath(wanted)
+    if path in found:
+        return [path]
+    named = [path for path, name in found.items() if name.casefold() == wanted.casefold()]
+    if not named:
+        there = ", ".join(f"{path} ({name})" for path, name in found.items())
+        raise SinkError(f"There is no virtual camera {wanted!r}; there is {there}.")
+    return named
+
+
+def take(wanted: str) -> str:
+    """Make the first device that may be meant and can be had ready for a writer.
+
+    Args:
+        wanted: as for `find`.
+
+    Returns:
+        Its device file.
+
+    Raises:
+        SinkError: there is none, or none can be had; the message says what to do.
+    """
+    problems = []
+    for device in find(wanted):
+        try:
+            prepare(device)
+        except SinkError as problem:
+            problems.append(problem)
+        else:
+            return device
+    raise problems[0]
+
+
+def absence(sysfs: Path = SYSFS, modules: Path = Path("/lib/modules")) -> Fault | None:
+    """Say why there is no device at all; None where there is one.
+
+    Args:
+        sysfs: where Linux shows its devices.
+        modules: where the drivers of each kernel are.
+    """
+    if devices(sysfs):
+        return None
+    if (sysfs / "module/v4l2loopback").is_dir():
+        return Fault("v4l2loopback is loaded, but has no device", RELOAD)
+    if "/v4l2loopback.ko" in v4l2.text(modules / os.uname().release / "modules.dep"):
+        return Fault("v4l2loopback is installed, but not loaded", f"run `{_LOAD}`")
+    return Fault("there is no virtual camera", INSTALL)
+
+
+def obstacle(device: str) -> Fault | None:
+    """Say what keeps this program from writing to a device; None where nothing does."""
+    try:
+        said = v4l2.capability(device)
+    except OSError as error:
+        return _closed(device, error)
+    if not said.is_loopback:
+        return Fault(f"{device} is no virtual camera", "choose another one, or none")
+    writers = [
+        holder
+        for holder in v4l2.holders(device)
+        if holder.writes or (holder.may_write and not said.outputs)
+    ]
+    if writers:
+        names = ", ".join(map(str, writers))
+        return Fault(f"another program uses the virtual camera {device}", f"close {names}")
+    return None
+
+
+def weakness(device: str) -> Fault | None:
+    """Say what will trouble the readers of a device that works; None where nothing will."""
+    try:
+        said = v4l2.capability(device)
+    except OSError:
+        return None
+    if said.captures and said.outputs and not v4l2.holders(device):
+        return Fault(
+            f"{device} was made without exclusive_caps=1, so that browsers do not list it", RELOAD
+        )
+    return None
+
+
+def prepare(device: str) -> None:
+    """Make a device ready for a writer.
+
+    v4l2loopback before 0.13, loaded with exclusive_caps=1, offers a device once: after a program
+    that wrote to it has closed it, it takes nobody any more until the module is loaded again.
+    It forgets this when somebody begins to *stream* to the device and goes away, which is done
+    here, if no other program may be writing to it.
+
+    Raises:
+        SinkError: it takes no pictures; the message says what to do.
+    """
+    problem = obstacle(device)
+    if problem is None and not v4l2.capability(device).outputs:
+        _stream_for_a_moment(device)
+        if not v4l2.capability(device).outputs:
+            problem = Fault(
+                f"the virtual camera {device} was used before and takes no new program, a fault "
+                "of v4l2loopback before 0.13",
+                f"{RELOAD}, or install version 0.13 or newer",
+            )
+    if problem is not None:
+        raise SinkError(str(problem))
+
+
+def held_format(device: str, sysfs: Path = SYSFS) -> Format | None:
+    """Return what a device shows now, None where nobody has it open or it is unknown.
+
+    Args:
+        device: device file such as /dev/video10.
+        sysfs: where Linux shows its devices.
+    """
+    # Such as "YU12:640x480@30"; empty while nobody uses the device.
+    shown = v4l2.text(sysfs / "class/video4linux" / Path(device).name / "format")
+    match = re.match(r"(.{4}):(\d+)x(\d+)@", shown)
+    if match is None:
+        return None
+    size = int(match[2]), int(match[3])
+    return Format(match[1], size) if min(size) > 0 else None
+
+
+def _closed(device: str, error: OSError) -> Fault:
+    if error.errno in (errno.EACCES, errno.EPERM):
+        return Fault(f"you may not open the virtual camera {device}", _ALLOW)
+    if error.errno == errno.EBUSY:
+        names = ", ".join(map(str, v4l2.holders(device)))
+        return Fault(f"too many programs use {device}", f"close one of them ({names})")
+    return Fault(f"{device} cannot be opened ({error.strerror or error})", RELOAD)
+
+
+def _stream_for_a_moment(device: str) -> None:
+    import fcntl
+
+    handle = os.open(device, os.O_RDWR | os.O_NONBLOCK)
+    try:
+        # Refused where no size was agreed upon; the driver has noted the attempt by then.
+        with contextlib.suppress(OSError):
+            fcntl.ioctl(handle, v4l2.STREAMON, struct.pack("=i", v4l2.OUTPUT))
+    finally:
+        os.close(handle)
