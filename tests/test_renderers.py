@@ -164,6 +164,6 @@ def test_an_untrained_network_lays_the_warp_over_the_reference() -> None:
     reference = torch.rand(1, 3, 64, 64) * 2 - 1
     maps = torch.zeros(1, 9, 32, 32)
     with torch.no_grad():
-        picture, warped = network(reference, *network.encode(reference), maps)
+        picture, warped, _ = network(reference, *network.encode(reference), maps)
     torch.testing.assert_close(picture, warped)
     torch.testing.assert_close(warped, reference, atol=1e-4, rtol=0)

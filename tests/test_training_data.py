@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from reenact.errors import ReenactError
 from reenact.geometry import mirrored
+from reenact.tracking import person_masks
 from reenact.training.data import (
     PairBatches,
     PairSampler,
@@ -111,6 +112,20 @@ def test_maps_lead_from_the_truth_to_the_reference(
         after = np.abs(warped.astype(int) - pair.truth)[face].mean()
         gains.append(before / max(after, 1.0))
     assert np.median(gains) > 1.5
+
+
+def test_people_are_told_from_backgrounds_through_flips_and_turns(
+    clips: Path, tmp_path: Path
+) -> None:
+    loaded = load_clips(clips, tmp_path / "cache", with_people=True)
+    draw = PairSampler(loaded, [], 0.0)
+    for seed in range(4):
+        pair = draw.draw(np.random.default_rng(seed))
+        person = collate([pair])["person"][0] > 0.5
+        seen = cv2.resize(next(person_masks([pair.truth])), person.shape) > 0.5
+        assert (person & seen).sum() / (person | seen).sum() > 0.85
+    unknown = PairSampler(load_clips(clips, tmp_path / "cache"), [], 0.0)
+    assert collate([unknown.draw(np.random.default_rng(0))])["person"].min() == 1
 
 
 def test_a_bent_photo_keeps_its_background() -> None:

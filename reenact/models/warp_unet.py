@@ -28,6 +28,9 @@ STEM: Final = 4
 MAP_STEM: Final = 2
 """The maps come at half the picture's resolution."""
 
+_CONTEXT_STEM: Final = 2
+"""What belongs to the head is seen from afar, at half the networks' resolution."""
+
 _LAYER_STEM: Final = 2
 """The share of the head's layer is drawn at so many times the networks' resolution."""
 
@@ -111,17 +114,18 @@ class ReferenceEncoder(nn.Module):
             _Block(48, 48),
             nn.Conv2d(48, width, 3, padding=1),
         )
-        self.context = _UNet(width, context)
+        self.context = _UNet(width * _CONTEXT_STEM**2, context)
         self.feature_head = nn.Conv2d(context[0], width, 1)
-        self.background_head = nn.Conv2d(context[0], 3 * STEM**2, 3, padding=1)
+        self.background_head = nn.Conv2d(context[0], 3 * (STEM * _CONTEXT_STEM) ** 2, 3, padding=1)
         _start_at_zero(self.feature_head, self.background_head)
 
     def forward(self, reference: Tensor) -> tuple[Tensor, Tensor]:
         """Map (N, 3, S, S) in -1..1 to features (N, C, S/4, S/4) and a background (N, 3, S, S)."""
         near: Tensor = self.layers(reference)
-        context = self.context(near)
-        fill = F.pixel_shuffle(self.background_head(context).float(), STEM)
-        return near + self.feature_head(context), reference + fill
+        context = self.context(F.pixel_unshuffle(near, _CONTEXT_STEM))
+        fill = F.pixel_shuffle(self.background_head(context).float(), STEM * _CONTEXT_STEM)
+        far = F.interpolate(self.feature_head(context), scale_factor=2.0, mode="nearest")
+        return near + far, reference + fill
 
 
 class WarpUNet(nn.Module):
@@ -132,8 +136,8 @@ class WarpUNet(nn.Module):
         background, features: what `encode(reference)` answers.
         maps: (N, MAP_CHANNELS, S/2, S/2) of `warping.HeadMesh.maps`.
 
-    Returns (picture, layered), both (N, 3, S, S), about -1..1: the repaired picture, and the
-    warped head over the background alone.
+    Returns (picture, layered, share): the repaired picture, and the warped head over the background
+    alone, both (N, 3, S, S), about -1..1; the head's share of each pixel, (N, 1, S, S), 0..1.
     """
 
     def __init__(self, config: WarpUNetConfig | None = None) -> None:
@@ -156,7 +160,7 @@ class WarpUNet(nn.Module):
 
     def forward(
         self, reference: Tensor, background: Tensor, features: Tensor, maps: Tensor
-    ) -> tuple[Tensor, Tensor]:
+    ) -> tuple[Tensor, Tensor, Tensor]:
         """See the class."""
         packed = F.pixel_unshuffle(maps, MAP_STEM)
         mesh_flow = maps[:, :2]
@@ -172,7 +176,7 @@ class WarpUNet(nn.Module):
         moved = _sample(features, coarse_flow + flows[:, :2])
         seen = torch.cat([F.pixel_unshuffle(layered, STEM), moved, packed, motion], dim=1)
         picture = layered + F.pixel_shuffle(self.picture_head(self.repair(seen)).float(), STEM)
-        return picture, layered
+        return picture, layered, share
 
 
 def _start_at_zero(*heads: nn.Conv2d) -> None:

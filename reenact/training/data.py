@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import av
 import cv2
@@ -34,7 +34,7 @@ from reenact.geometry import (
     to_image,
     transform_points,
 )
-from reenact.tracking import person_mask
+from reenact.tracking import person_masks
 from reenact.training.winks import wink, wink_frames
 from reenact.types import Array, Image, Pose
 from reenact.warping import MAP_CHANNELS, head_mesh, warp_image
@@ -54,6 +54,7 @@ class Clip:
     Attributes:
         name: file name without its ending.
         file: .npy of its frames, uint8 (F, S, S, 3) RGB.
+        people_file: .npy of how far each pixel is person, uint8 (F, S/4, S/4); None: unknown.
         landmarks: float32 (F, 478, 3) px.
         usable: (n,) indices of frames with a face.
     """
@@ -62,11 +63,18 @@ class Clip:
     file: Path
     landmarks: Array
     usable: NDArray[np.intp]
+    people_file: Path | None = None
 
     @property
     def identity(self) -> str:
         """Who it is."""
         return self.name.split("__")[0]
+
+    def person(self, frame: int) -> NDArray[np.uint8] | None:
+        """Return uint8 (S/4, S/4) of one frame: how far each pixel is person; None: unknown."""
+        if self.people_file is None:
+            return None
+        return np.asarray(_open_frames(self.people_file)[frame])
 
     @property
     def images(self) -> NDArray[np.uint8]:
@@ -95,8 +103,14 @@ def decode_clip(path: Path) -> NDArray[np.uint8]:
         return np.stack([f.to_ndarray(format="rgb24") for f in container.decode(video=0)])
 
 
-def load_clips(folder: Path, cache: Path) -> list[Clip]:
+def load_clips(folder: Path, cache: Path, with_people: bool = False) -> list[Clip]:
     """Load all clips of a folder, decoded once into a memory-mapped cache.
+
+    Args:
+        folder: of clips.
+        cache: for the decoded frames.
+        with_people: also find out what is person and what is background (about 10 ms a frame,
+            kept in the cache).
 
     Raises:
         ReenactError: there are no clips, or a clip's landmarks do not fit its frames.
@@ -112,7 +126,8 @@ def load_clips(folder: Path, cache: Path) -> list[Clip]:
             )
         usable = np.flatnonzero(np.isfinite(landmarks).all(axis=(1, 2)))
         if len(usable) >= 2:
-            clips.append(Clip(video.stem, file, landmarks, usable))
+            people = _people(file) if with_people else None
+            clips.append(Clip(video.stem, file, landmarks, usable, people))
     if not clips:
         raise ReenactError(f"{folder} holds no clips (NAME.mp4 with NAME.npz).")
     return clips
@@ -128,6 +143,24 @@ def _decoded(video: Path, cache: Path) -> Path:
         np.save(partial, decode_clip(video))
         partial.replace(file)
     return file
+
+
+def _people(frames_file: Path) -> Path:
+    file = frames_file.with_suffix(".people.npy")
+    if not file.exists():
+        small = (max(_open_frames(frames_file).shape[1] // 4, 1),) * 2
+        masks = [
+            _in_bytes(cv2.resize(mask, small, interpolation=cv2.INTER_AREA))
+            for mask in person_masks(_open_frames(frames_file))
+        ]
+        partial = file.with_suffix(".part.npy")
+        np.save(partial, np.stack(masks))
+        partial.replace(file)
+    return file
+
+
+def _in_bytes(mask: NDArray[Any]) -> NDArray[np.uint8]:
+    return np.round(np.asarray(mask) * 255).astype(np.uint8)
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +182,7 @@ class Still:
     @classmethod
     def of(cls, image: Image, landmarks: Array) -> Still:
         """Take a picture apart."""
-        person = np.round(person_mask(image) * 255).astype(np.uint8)
+        person = _in_bytes(next(person_masks([image])))
         return cls(image, landmarks, person, _without(image, person))
 
 
@@ -184,12 +217,17 @@ def _without(image: Image, person: NDArray[np.uint8]) -> Image:
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """A reference and the truth to be drawn from it, both uint8 (S, S, 3), landmarks in px."""
+    """A reference and the truth to be drawn from it, both uint8 (S, S, 3), landmarks in px.
+
+    `person` is uint8, square: how far each pixel of the truth is person, not background; None
+    where it is not known.
+    """
 
     reference: Image
     reference_landmarks: Array
     truth: Image
     truth_landmarks: Array
+    person: NDArray[np.uint8] | None = None
 
 
 class Sampler(Protocol):
@@ -237,9 +275,9 @@ class PairSampler:
             opened, shut = ((clip.images[i], clip.landmarks[i]) for i in (here, there))
             truth, points = wink(*opened, *shut, right=bool(rng.random() < 0.5))
         else:
-            second = int(rng.choice(clip.usable, p=self._rarity[clip.name]))
-            truth, points = clip.images[second], clip.landmarks[second]
-        return Pair(clip.images[first], clip.landmarks[first], truth, points)
+            here = int(rng.choice(clip.usable, p=self._rarity[clip.name]))
+            truth, points = clip.images[here], clip.landmarks[here]
+        return Pair(clip.images[first], clip.landmarks[first], truth, points, clip.person(here))
 
     def _bent_still(self, rng: Rng) -> Pair:
         clip = self._clip(rng)
@@ -258,7 +296,7 @@ def bend(still: Still, first: Array, second: Array) -> Pair:
     moved = warp_image(still.image, flow).astype(np.float32)
     share = warp_image(still.person, flow)[..., None].astype(np.float32) / 255
     reference = still.background + share * (moved - still.background)
-    return Pair(reference.astype(np.uint8), bent, still.image, still.landmarks)
+    return Pair(reference.astype(np.uint8), bent, still.image, still.landmarks, still.person)
 
 
 def source_map(maps: Array, size_px: int) -> Array:
@@ -312,8 +350,10 @@ def augment(pair: Pair, rng: Rng, extent: float = 1.0, same_scene: bool = False)
     size = pair.truth.shape[0]
     images = [np.asarray(pair.reference), np.asarray(pair.truth)]
     landmarks = [pair.reference_landmarks, pair.truth_landmarks]
+    person = None if pair.person is None else cv2.resize(pair.person, (size, size))
     if not same_scene and rng.random() < 0.5:
         images = [np.ascontiguousarray(image[:, ::-1]) for image in images]
+        person = None if person is None else np.ascontiguousarray(person[:, ::-1])
         landmarks = [mirrored(points, size) for points in landmarks]
     scale = float(rng.uniform(1 - 0.12 * extent, 1 + 0.15 * extent))
     angle = float(rng.normal(0, 5 * extent))
@@ -322,11 +362,13 @@ def augment(pair: Pair, rng: Rng, extent: float = 1.0, same_scene: bool = False)
     affine[:, 2] += (rng.uniform(-0.05, 0.05, 2) * extent * size).astype(np.float32)
     images = [crop_image(image, affine, size) for image in images]
     landmarks = [transform_points(points, affine) for points in landmarks]
+    if person is not None:
+        person = crop_image(np.asarray(person, np.uint8), affine, size)
     if not same_scene:
         table = _colour_table(rng)
         images = [cv2.LUT(image, table).astype(np.uint8) for image in images]
     landmarks[1] = landmarks[1] + rng.normal(0, 0.25, landmarks[1].shape).astype(np.float32)
-    return Pair(images[0], landmarks[0], images[1], landmarks[1])
+    return Pair(images[0], landmarks[0], images[1], landmarks[1], person)
 
 
 def _colour_table(rng: Rng) -> NDArray[np.uint8]:
@@ -359,14 +401,22 @@ class PairBatches(Dataset[Batch]):
 
 
 def collate(pairs: list[Pair]) -> Batch:
-    """Stack pairs: pictures uint8 (N, S, S, 3), maps (N, S/2, S/2, C), weights (N, S/2, S/2)."""
+    """Stack pairs: pictures uint8 (N, S, S, 3), maps (N, S/2, S/2, C), weights (N, S/2, S/2).
+
+    And `person`, float32 (N, S/2, S/2), 0 to 1 on the truth; 1 everywhere where it is not known.
+    """
     size = pairs[0].truth.shape[0]
+    people = np.ones((len(pairs), size // 2, size // 2), np.float32)
     maps = np.empty((len(pairs), size // 2, size // 2, MAP_CHANNELS), np.float32)
     for number, pair in enumerate(pairs):
         maps[number] = head_mesh().maps(
             pair.reference_landmarks, pair.truth_landmarks, size, size // 2
         )
+        if pair.person is not None:
+            small = cv2.resize(pair.person, people.shape[1:], interpolation=cv2.INTER_AREA)
+            people[number] = small.astype(np.float32) * np.float32(1 / 255)
     return {
+        "person": people,
         "reference": np.stack([pair.reference for pair in pairs]),
         "truth": np.stack([pair.truth for pair in pairs]),
         "maps": maps,

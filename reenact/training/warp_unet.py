@@ -2,8 +2,9 @@
 
     reenact train configs/train/warp_unet.toml
 
-L1, gradient L1 and texture L1 on the repaired picture and, lighter, L1 on the warped reference
-alone, all weighted towards face, mouth and eyes. From `adversarial_from` on, a Markov discriminator
+L1, gradient L1 and texture L1 on the repaired picture and, lighter, L1 on the two layers alone, all
+weighted towards face, mouth and eyes. Where the truth shows no person, the background layer
+learns to be what is seen there, and the head's layer to leave it free. From `adversarial_from` on, a Markov discriminator
 with spectral normalisation (Fan 2023, eq. 7) may look at the picture too; the shipped weights were
 trained without it.
 """
@@ -71,6 +72,8 @@ class WarpUNetRecipeConfig:
         warp_weight: of the warped reference's loss.
         gradient_weight: of the gradient L1.
         texture_weight: of the texture L1.
+        background_weight: of the background layer's L1, where the truth shows no person.
+        layer_weight: of the head's share where there is no person, and of what lacks on skin.
         adversarial_weight: of the critic, once it looks.
         adversarial_from: progress (0 to 1) at which the critic begins; 1: never.
     """
@@ -82,10 +85,12 @@ class WarpUNetRecipeConfig:
     cache: str = "runs/cache"
     still_share: float = 0.25
     batch_size: int = 12
-    learning_rate: float = 1e-3
+    learning_rate: float = 7e-4
     warp_weight: float = 0.4
     gradient_weight: float = 1.0
-    texture_weight: float = 1.0
+    texture_weight: float = 1.5
+    background_weight: float = 0.5
+    layer_weight: float = 0.1
     adversarial_weight: float = 0.02
     adversarial_from: float = 1.0
     validation_frames: int = 5
@@ -128,7 +133,7 @@ def load_material(config: WarpUNetRecipeConfig, size_px: int) -> Material:
         ReenactError: a folder is empty or damaged, or train and val share people.
     """
     cache = Path(config.cache)
-    clips = load_clips(Path(config.train), cache)
+    clips = load_clips(Path(config.train), cache, with_people=True)
     held_out = load_clips(Path(config.val), cache)
     people = {clip.identity for clip in clips}
     shared = people & {clip.identity for clip in held_out}
@@ -186,11 +191,16 @@ class WarpUNetRecipe:
         reference, truth = _unit(batch["reference"]), _unit(batch["truth"])
         maps = batch["maps"].permute(0, 3, 1, 2).contiguous()
         weight = _full_size(batch["weight"][:, None], self._size)
-        picture, warped = self._generator(reference, *self._generator.encode(reference), maps)
+        background, features = self._generator.encode(reference)
+        picture, warped, share = self._generator(reference, background, features, maps)
+        scene = _full_size(1 - batch["person"][:, None], self._size)
+        skin = _full_size(maps[:, 5:6], self._size)
         losses = {
             "picture": weighted_l1(picture, truth, weight),
             "warp": weighted_l1(warped, truth, weight) * config.warp_weight,
             "edges": gradient_l1(picture, truth, weight) * config.gradient_weight,
+            "background": weighted_l1(background, truth, scene) * config.background_weight,
+            "layers": (share * scene + (1 - share) * skin).mean() * config.layer_weight,
             "texture": texture_l1(picture, truth, weight) * config.texture_weight,
         }
         if progress >= config.adversarial_from:
@@ -268,7 +278,7 @@ def _drawn(
         }
         reference, truth = _unit(batch["reference"]), _unit(batch["truth"])
         maps = batch["maps"].permute(0, 3, 1, 2).contiguous()
-        picture, warped = network(reference, *network.encode(reference), maps)
+        picture, warped, _ = network(reference, *network.encode(reference), maps)
         yield truth, maps, picture, warped
 
 
