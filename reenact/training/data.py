@@ -160,7 +160,7 @@ def _people(frames_file: Path) -> Path:
 
 
 def _in_bytes(mask: NDArray[Any]) -> NDArray[np.uint8]:
-    return np.round(np.asarray(mask) * 255).astype(np.uint8)
+    return np.asarray(np.round(np.asarray(mask) * 255), dtype=np.uint8)
 
 
 @dataclass(frozen=True, slots=True)

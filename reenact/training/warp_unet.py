@@ -2,11 +2,11 @@
 
     reenact train configs/train/warp_unet.toml
 
-L1, gradient L1 and texture L1 on the repaired picture and, lighter, L1 on the two layers alone, all
-weighted towards face, mouth and eyes. Where the truth shows no person, the background layer
-learns to be what is seen there, and the head's layer to leave it free. From `adversarial_from` on, a Markov discriminator
-with spectral normalisation (Fan 2023, eq. 7) may look at the picture too; the shipped weights were
-trained without it.
+L1, gradient L1 and texture L1 on the repaired picture and, lighter, L1 on the two layers alone,
+all weighted towards face, mouth and eyes. Where the truth shows no person, the background layer
+learns to be what is seen there, and the head's layer to leave it free. From `adversarial_from`
+on, a Markov discriminator with spectral normalisation (Fan 2023, eq. 7) may look at the picture
+too; the shipped weights were trained without it.
 """
 
 from __future__ import annotations
