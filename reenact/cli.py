@@ -247,6 +247,20 @@ def _add_evaluate(adder: _Adder[argparse.ArgumentParser]) -> None:
         help="self: each clip moves its own first frame; cross: one clip's actor moves another's "
         "face (default: %(default)s)",
     )
+    parser.add_argument(
+        "--target-training",
+        type=_share,
+        metavar="S",
+        help="train warp_unet on the first share S of each clip, such as 0.6, and measure all on "
+        "the rest; its trained self is the row `personal` (default: no training)",
+    )
+    parser.add_argument(
+        "--training-minutes",
+        type=_minutes,
+        default=10.0,
+        metavar="M",
+        help="for each clip (default: %(default)s)",
+    )
     parser.add_argument("--limit", type=_count, metavar="N", help="so many clips (default: all)")
     parser.add_argument("--json", type=Path, required=True, metavar="FILE", help="the report")
     parser.add_argument("--sheet", type=Path, metavar="FILE.png", help="pictures, side by side")
@@ -340,6 +354,13 @@ def _settings_help() -> str:
         lines.append(f"  {name} ({kind}, {default!r})\n      {text}")
     lines.append('"(live)" marks those that can be changed while it runs.')
     return "\n".join(lines)
+
+
+def _share(text: str) -> float:
+    value = float(text)
+    if not 0.1 <= value <= 0.9:
+        raise argparse.ArgumentTypeError(f"{text} is not a share from 0.1 to 0.9")
+    return value
 
 
 def _minutes(text: str) -> float:

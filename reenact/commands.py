@@ -237,6 +237,8 @@ def evaluate(arguments: Namespace) -> int:
             protocol=arguments.protocol,
             limit=arguments.limit,
             settings=settings,
+            target_training=arguments.target_training,
+            training_minutes=arguments.training_minutes,
         )
     print(format_table(reports))
     return 0

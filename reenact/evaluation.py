@@ -73,6 +73,8 @@ def evaluate_all(
     settings: Settings | None = None,
     progress: bool = True,
     floors: bool = True,
+    target_training: float | None = None,
+    training_minutes: float = 10.0,
 ) -> list[Report]:
     """Evaluate renderers on the same frames.
 
@@ -80,7 +82,8 @@ def evaluate_all(
         renderers: registered names.
         data: folder of clips, `NAME.mp4` with `NAME.npz`.
         json_path: receives the report of one renderer, or the list of several; without floors
-            that were not asked for.
+            that were not asked for. With `target_training` it is the report of `personal`, with
+            `clips` and `mean` of the others under `beside`.
         sheet: receives the contact sheet as PNG; further sheets get a number in their names.
         protocol: "self" for self-reenactment, "cross" for one clip's actor on another's face.
         limit: clips (self) or pairs of clips (cross) at most.
@@ -88,9 +91,12 @@ def evaluate_all(
         settings: the renderer's device, engine and weights; and for "cross" all others.
         progress: show a bar on stderr.
         floors: add `copy` and `warp` to the table.
+        target_training: share of each clip that `warp_unet` is trained further on; all are then
+            measured on the rest, and its trained self is the row `personal`.
+        training_minutes: how long that takes for each clip.
 
     Returns:
-        One report for each renderer, floors first.
+        One report for each renderer, floors first, `personal` last.
 
     Raises:
         SourceError: the folder or a clip of it cannot be used.
@@ -113,6 +119,22 @@ def evaluate_all(
                 names, videos, settings, judge, limit=limit, frames=frames, progress=progress
             )
             title, columns = PROTOCOL, sheet_columns(names)
+        elif target_training is not None:
+            from reenact import personal_evaluation as personal
+
+            figures, rows = personal.run(
+                names,
+                videos,
+                settings,
+                judge,
+                share=target_training,
+                minutes=training_minutes,
+                frames=frames,
+                progress=progress,
+            )
+            names = personal.rows(names)
+            title = personal.protocol(target_training)
+            columns = self_reenactment.sheet_columns(names)
         else:
             figures, rows = _run_self(
                 names, videos, settings, judge, frames=frames, progress=progress
@@ -129,12 +151,21 @@ def evaluate_all(
         for name in names
     ]
     if json_path is not None:
-        asked = [report for report in reports if report["renderer"] in renderers]
-        write_json(json_path, asked[0] if len(asked) == 1 else asked)
+        write_json(json_path, _stored(reports, renderers))
     if sheet is not None:
         for number, page in enumerate(compose(columns, rows)):
             write_png(sheet_path(sheet, number), page)
     return reports
+
+
+def _stored(reports: Sequence[Report], asked: Sequence[str]) -> Report | list[Report]:
+    """Return what the JSON file holds: the reports asked for, or a trained one with the others."""
+    last = reports[-1]
+    if last["renderer"] == "personal":
+        beside = {r["renderer"]: {"clips": r["clips"], "mean": r["mean"]} for r in reports[:-1]}
+        return {**last, "beside": beside}
+    chosen = [report for report in reports if report["renderer"] in asked]
+    return chosen[0] if len(chosen) == 1 else chosen
 
 
 def sheet_path(path: Path, number: int) -> Path:
