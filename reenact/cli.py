@@ -24,6 +24,8 @@ from reenact.errors import ReenactError
 EXIT_BUG: Final = 1
 EXIT_MISTAKE: Final = 2
 
+TRAIN_PREPARE: Final = "train-prepare"
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command.
@@ -36,7 +38,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     _quiet_libraries()
     logging.basicConfig(level=logging.WARNING, format="%(message)s", force=True)
-    chosen = build_parser().parse_args(arguments)
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    if words[:2] == ["train", "prepare"]:
+        words[:2] = [TRAIN_PREPARE]
+    chosen = build_parser().parse_args(words)
     _interrupt_on_signals()
     try:
         return int(chosen.run(chosen))
@@ -215,13 +220,58 @@ def _add_target(adder: _Adder[argparse.ArgumentParser]) -> None:
 
 
 def _add_train(adder: _Adder[argparse.ArgumentParser]) -> None:
-    parser = adder.add_parser("train", help="train a network by a recipe")
+    parser = adder.add_parser(
+        "train",
+        help="train a network by a recipe; `train prepare` makes clips of raw videos",
+        epilog="`reenact train prepare --help`: make clips of raw videos and pictures.",
+    )
     parser.add_argument("config", type=Path, metavar="CONFIG", help="a file of configs/train")
     parser.add_argument(
         "--resume", action="store_true", help="go on from the last checkpoint (default: from new)"
     )
+    parser.add_argument(
+        "--measure",
+        type=Path,
+        metavar="WEIGHTS",
+        help="do not train: print what the recipe finds of these weights on the people held back",
+    )
     _add_assignments(parser)
     parser.set_defaults(run=commands.train)
+
+    # Typed `train prepare`; `main` puts the two words together.
+    prepare = adder.add_parser(
+        TRAIN_PREPARE,
+        prog="reenact train prepare",
+        description="Track and crop raw videos and pictures into clips to train with: NAME.mp4 "
+        "with NAME.npz. What is done already is not done again.",
+    )
+    prepare.add_argument("source", type=Path, metavar="SOURCE", help="a folder, or one file")
+    prepare.add_argument("out", type=Path, metavar="OUT", help="receives the clips")
+    prepare.add_argument(
+        "--layout",
+        choices=("auto", "folders", "ckplus", "rafd"),
+        default="auto",
+        help="how the source is laid out: CK+ and RaFD as they are given out, or any folders, of "
+        "which each holds one person (default: %(default)s, by the names in it)",
+    )
+    prepare.add_argument(
+        "--size",
+        type=int,
+        choices=(128, 256, 512),
+        default=256,
+        help="side of the crops in px (default: %(default)s)",
+    )
+    prepare.add_argument(
+        "--jobs", type=_count, metavar="N", help="processes (default: one for each core)"
+    )
+    prepare.add_argument(
+        "--val-share",
+        type=_share,
+        metavar="S",
+        help="put about this share of the people into OUT/val and the others into OUT/train "
+        "(default: all into OUT)",
+    )
+    prepare.set_defaults(run=commands.train_prepare)
 
 
 def _add_evaluate(adder: _Adder[argparse.ArgumentParser]) -> None:
@@ -234,8 +284,8 @@ def _add_evaluate(adder: _Adder[argparse.ArgumentParser]) -> None:
         "--renderer",
         action="append",
         required=True,
-        metavar="NAME",
-        help="a registered renderer; may be given several times",
+        metavar="NAME[=WEIGHTS]",
+        help="a registered renderer, and its weights where not its own; may be given several times",
     )
     parser.add_argument(
         "--data", type=Path, required=True, metavar="DIR", help="clips NAME.mp4 with NAME.npz"
@@ -246,6 +296,26 @@ def _add_evaluate(adder: _Adder[argparse.ArgumentParser]) -> None:
         default="self",
         help="self: each clip moves its own first frame; cross: one clip's actor moves another's "
         "face (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--target-training",
+        type=_share,
+        metavar="S",
+        help="train warp_unet on the first share S of each clip, such as 0.6, and measure all on "
+        "the rest; its trained self is the row `personal` (default: no training)",
+    )
+    parser.add_argument(
+        "--training-minutes",
+        type=_minutes,
+        default=10.0,
+        metavar="M",
+        help="for each clip (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--size",
+        type=int,
+        choices=(128, 256, 512),
+        help="side in px at which pictures are drawn and compared (default: that of the clips)",
     )
     parser.add_argument("--limit", type=_count, metavar="N", help="so many clips (default: all)")
     parser.add_argument("--json", type=Path, required=True, metavar="FILE", help="the report")
@@ -340,6 +410,13 @@ def _settings_help() -> str:
         lines.append(f"  {name} ({kind}, {default!r})\n      {text}")
     lines.append('"(live)" marks those that can be changed while it runs.')
     return "\n".join(lines)
+
+
+def _share(text: str) -> float:
+    value = float(text)
+    if not 0.1 <= value <= 0.9:
+        raise argparse.ArgumentTypeError(f"{text} is not a share from 0.1 to 0.9")
+    return value
 
 
 def _minutes(text: str) -> float:

@@ -214,10 +214,41 @@ def demo(arguments: Namespace) -> int:
 
 
 def train(arguments: Namespace) -> int:
-    """Train by a recipe."""
-    from reenact.training.recipes import run_config
+    """Train by a recipe, or measure weights as the recipe validates them."""
+    from reenact.terminal import quiet_native_libraries
+    from reenact.training.recipes import measure_config, run_config
 
-    run_config(arguments.config, arguments.resume, arguments.assignments)
+    if arguments.measure is not None:
+        figures = measure_config(arguments.config, arguments.measure, arguments.assignments)
+        for name, value in figures.items():
+            print(f"{name:<24} {value:.4f}")
+        return 0
+    interruption = _Interruption()
+    with interruption, quiet_native_libraries():
+        outcome = run_config(
+            arguments.config,
+            arguments.resume,
+            arguments.assignments,
+            stop=lambda: interruption.came,
+        )
+    return EXIT_INTERRUPTED if outcome.interrupted else 0
+
+
+def train_prepare(arguments: Namespace) -> int:
+    """Track and crop raw videos and pictures into a folder of clips."""
+    from reenact.terminal import quiet_native_libraries
+    from reenact.training.preparation import prepare
+
+    with quiet_native_libraries():
+        summary = prepare(
+            arguments.source,
+            arguments.out,
+            layout=arguments.layout,
+            size_px=arguments.size,
+            processes=arguments.jobs,
+            val_share=arguments.val_share,
+        )
+    print(summary.text())
     return 0
 
 
@@ -237,6 +268,9 @@ def evaluate(arguments: Namespace) -> int:
             protocol=arguments.protocol,
             limit=arguments.limit,
             settings=settings,
+            target_training=arguments.target_training,
+            training_minutes=arguments.training_minutes,
+            size_px=arguments.size,
         )
     print(format_table(reports))
     return 0

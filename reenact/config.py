@@ -213,6 +213,10 @@ class OutputSettings(Section):
         "plate",
         description="plate: the whole picture of the target; crop: the generated square alone",
     )
+    background: Literal["keep", "transparent"] = Field(
+        "keep",
+        description="transparent: the target is cut out, for outputs with an alpha channel (obs)",
+    )
     max_side: int = Field(
         1280,
         ge=128,

@@ -7,14 +7,15 @@ are always in the table: a generator that does not beat `warp` has learned nothi
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, Literal
 
 from reenact import self_reenactment
 from reenact.config import Settings
 from reenact.contact_sheet import SheetRow, compose
-from reenact.judge import Figures, Judge, find_clips, mean_figures, read_clip
+from reenact.errors import ConfigError
+from reenact.judge import Figures, Judge, find_clips, mean_figures, read_clip, resized
 from reenact.registry import load
 from reenact.report_files import check_writable, write_json, write_png
 from reenact.types import Renderer
@@ -73,14 +74,18 @@ def evaluate_all(
     settings: Settings | None = None,
     progress: bool = True,
     floors: bool = True,
+    target_training: float | None = None,
+    training_minutes: float = 10.0,
+    size_px: int | None = None,
 ) -> list[Report]:
     """Evaluate renderers on the same frames.
 
     Args:
-        renderers: registered names.
+        renderers: registered names; for self-reenactment also `NAME=WEIGHTS`.
         data: folder of clips, `NAME.mp4` with `NAME.npz`.
         json_path: receives the report of one renderer, or the list of several; without floors
-            that were not asked for.
+            that were not asked for. With `target_training` it is the report of `personal`, with
+            `clips` and `mean` of the others under `beside`.
         sheet: receives the contact sheet as PNG; further sheets get a number in their names.
         protocol: "self" for self-reenactment, "cross" for one clip's actor on another's face.
         limit: clips (self) or pairs of clips (cross) at most.
@@ -88,16 +93,29 @@ def evaluate_all(
         settings: the renderer's device, engine and weights; and for "cross" all others.
         progress: show a bar on stderr.
         floors: add `copy` and `warp` to the table.
+        target_training: share of each clip that `warp_unet` is trained further on; all are then
+            measured on the rest, and its trained self is the row `personal`.
+        training_minutes: how long that takes for each clip.
+        size_px: side at which pictures are drawn and compared in self-reenactment; None: the
+            clips' own.
 
     Returns:
-        One report for each renderer, floors first.
+        One report for each renderer, floors first, `personal` last.
 
     Raises:
         SourceError: the folder or a clip of it cannot be used.
+        ConfigError: weights or a size are given for a protocol that has none.
         PluginError: a renderer is unknown.
         ModelError: a model file or library is missing.
         SinkError: a report cannot be written.
     """
+    weights = {name: path for name, path in map(_with_weights, renderers) if path}
+    renderers = [_with_weights(text)[0] for text in renderers]
+    if (weights or size_px) and (protocol == "cross" or target_training is not None):
+        raise ConfigError(
+            "NAME=WEIGHTS and --size are for self-reenactment without training; for others use "
+            "--set renderer.weights=PATH."
+        )
     videos = find_clips(data, limit if protocol == "self" else None)
     for path in (json_path, sheet):
         if path is not None:
@@ -113,9 +131,32 @@ def evaluate_all(
                 names, videos, settings, judge, limit=limit, frames=frames, progress=progress
             )
             title, columns = PROTOCOL, sheet_columns(names)
+        elif target_training is not None:
+            from reenact import personal_evaluation as personal
+
+            figures, rows = personal.run(
+                names,
+                videos,
+                settings,
+                judge,
+                share=target_training,
+                minutes=training_minutes,
+                frames=frames,
+                progress=progress,
+            )
+            names = personal.rows(names)
+            title = personal.protocol(target_training)
+            columns = self_reenactment.sheet_columns(names)
         else:
             figures, rows = _run_self(
-                names, videos, settings, judge, frames=frames, progress=progress
+                names,
+                videos,
+                settings,
+                judge,
+                frames=frames,
+                progress=progress,
+                weights=weights,
+                size_px=size_px,
             )
             title, columns = self_reenactment.PROTOCOL, self_reenactment.sheet_columns(names)
     reports: list[Report] = [
@@ -129,12 +170,21 @@ def evaluate_all(
         for name in names
     ]
     if json_path is not None:
-        asked = [report for report in reports if report["renderer"] in renderers]
-        write_json(json_path, asked[0] if len(asked) == 1 else asked)
+        write_json(json_path, _stored(reports, renderers))
     if sheet is not None:
         for number, page in enumerate(compose(columns, rows)):
             write_png(sheet_path(sheet, number), page)
     return reports
+
+
+def _stored(reports: Sequence[Report], asked: Sequence[str]) -> Report | list[Report]:
+    """Return what the JSON file holds: the reports asked for, or a trained one with the others."""
+    last = reports[-1]
+    if last["renderer"] == "personal":
+        beside = {r["renderer"]: {"clips": r["clips"], "mean": r["mean"]} for r in reports[:-1]}
+        return {**last, "beside": beside}
+    chosen = [report for report in reports if report["renderer"] in asked]
+    return chosen[0] if len(chosen) == 1 else chosen
 
 
 def sheet_path(path: Path, number: int) -> Path:
@@ -159,6 +209,12 @@ def _cell(name: str, value: float | None) -> str:
     return "–" if value is None else f"{value:.{_DECIMALS.get(name, 3)}f}"
 
 
+def _with_weights(text: str) -> tuple[str, str]:
+    """Split `NAME=WEIGHTS`."""
+    name, _, path = text.partition("=")
+    return name, path
+
+
 def _ordered(renderers: Sequence[str], floors: bool) -> list[str]:
     names = [name for name in FLOORS if floors or name in renderers]
     return names + [name for name in dict.fromkeys(renderers) if name not in names]
@@ -172,17 +228,22 @@ def _run_self(
     *,
     frames: int | None,
     progress: bool,
+    weights: Mapping[str, str],
+    size_px: int | None,
 ) -> tuple[dict[str, dict[str, Figures]], list[SheetRow]]:
     from tqdm import tqdm
 
-    renderers: dict[str, Renderer] = {
-        name: load("renderers", name).build(settings.renderer.model_copy(update={"name": name}))
-        for name in names
-    }
+    renderers: dict[str, Renderer] = {}
+    for name in names:
+        own = {"name": name, "weights": weights.get(name, settings.renderer.weights)}
+        renderers[name] = load("renderers", name).build(settings.renderer.model_copy(update=own))
     figures: dict[str, dict[str, Figures]] = {name: {} for name in names}
     rows: list[SheetRow] = []
     for video in tqdm(videos, desc="clips", unit="clip", disable=not progress):
-        shot = self_reenactment.prepare_shot(read_clip(video), judge, frames)
+        clip = read_clip(video)
+        shot = self_reenactment.prepare_shot(
+            clip if size_px is None else resized(clip, size_px), judge, frames
+        )
         drawn = []
         for name, renderer in renderers.items():
             figures[name][video.stem], pictures = self_reenactment.score(

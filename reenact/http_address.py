@@ -15,8 +15,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from reenact.target_store import data_folder
-
 LOOPBACK: Final = "127.0.0.1"
 
 _TOKEN: Final = re.compile(r"[A-Za-z0-9_-]{20,100}")
@@ -68,4 +66,7 @@ def keep_address(address: HttpAddress) -> None:
 
 
 def _path() -> Path:
+    # It brings much along, which `reenact obs` can do without.
+    from reenact.target_store import data_folder
+
     return data_folder() / "http.json"

@@ -18,9 +18,11 @@ from numpy.typing import NDArray
 from reenact.action_units import action_units
 from reenact.closing import ClosesOnExit
 from reenact.config import Settings
+from reenact.contact_sheet import fit
 from reenact.errors import ReenactError, SourceError
-from reenact.geometry import estimate_pose, to_face_frame
+from reenact.geometry import estimate_pose, to_face_frame, transform_points
 from reenact.identity import distance, open_descriptor
+from reenact.still_faces import square_to_crop
 from reenact.tracking import MediaPipeTracker
 from reenact.training.data import decode_clip, load_landmarks
 from reenact.types import Array, Frame, Image, Target
@@ -97,6 +99,16 @@ def read_clip(video: Path) -> Clip:
     if len(usable) < 2:
         raise SourceError(f"{video.stem}.npz has fewer than two frames with a face.")
     return Clip(video.stem, images, landmarks, usable)
+
+
+def resized(clip: Clip, size_px: int) -> Clip:
+    """Return a clip at another side."""
+    side = clip.images.shape[1]
+    if side == size_px:
+        return clip
+    images = np.stack([fit(one, size_px) for one in clip.images])
+    landmarks = transform_points(clip.landmarks, square_to_crop((0, 0, side), size_px))
+    return Clip(clip.name, images, landmarks, clip.usable)
 
 
 def first_frame_target(clip: Clip, renderer: str) -> Target:

@@ -16,6 +16,7 @@ from reenact.obs_files import find_obs_files
 from reenact.obs_remote import ObsRemote
 from reenact.obs_ring import RingReader, RingWriter
 from reenact.obs_scenes import KIND
+from reenact.shared_memory import SharedMemory
 from reenact.types import Image
 
 _FRAMES: Final = 30
@@ -64,6 +65,8 @@ def _try_memory() -> Finding:
             found = reader.newest()
     except SinkError as error:
         return Finding("OBS memory", False, str(error), "free the memory, or restart the computer")
+    finally:
+        SharedMemory.remove(name)
     if found is None or not np.array_equal(found.picture[..., 2::-1], picture):
         return Finding("OBS memory", False, "what is written does not come back", "report this")
     where = place.get(sys.platform, "shm_open")
@@ -135,6 +138,7 @@ def _trial_source(remote: ObsRemote) -> Iterator[str]:
             yield name
         finally:
             remote.request("RemoveInput", inputName=name)
+            SharedMemory.remove(name)
     finally:
         remote.request("RemoveScene", sceneName=scene)
 

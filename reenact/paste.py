@@ -58,6 +58,7 @@ class Paster:
         plate: uint8 (H, W, 3) RGB, the scaled plate; do not write into it.
         size: (width, height) px of the pictures that come out, both even.
         box: (left, top, right, bottom) px of that picture which the crop covers.
+        square: (left, top, side) px of the crop in it, also where it reaches beyond.
     """
 
     def __init__(self, target: Target, max_side: int = 1280, match_colour: bool = True) -> None:
@@ -65,6 +66,7 @@ class Paster:
         self.plate, left, top, self._side = _aligned_plate(target, max_side)
         height, width = self.plate.shape[:2]
         self.size = (width, height)
+        self.square = (left, top, self._side)
         self.box = (
             min(max(left, 0), width),
             min(max(top, 0), height),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import cv2
 import numpy as np
@@ -29,6 +29,9 @@ from reenact.types import (
     Target,
     Tracker,
 )
+
+if TYPE_CHECKING:
+    from reenact.matte import Matte
 
 log = logging.getLogger(__name__)
 
@@ -84,8 +87,9 @@ class Reenactor:
         self._rest_crop = renderer.render(_resting(target.neutral))
         renderer.reset()
         self._paster.prepare(self._rest_crop)
-        rest = self._finish(self._rest_crop, None)
-        self.size = (rest.shape[1], rest.shape[0])
+        rest = self._picture(self._rest_crop)
+        self._matte = self._cut_out(rest)
+        self.size = self._finish(self._rest_crop, None, None, 0.0, 0).size
 
     def step(self, frame: Frame) -> Frame:
         """Return the target's picture for one frame of the actor, time and index kept.
@@ -97,22 +101,22 @@ class Reenactor:
         dt_s = self._elapsed(frame.time_s)
         with self._timer.step("fuse"):
             self._follow(landmarks, frame.time_s, dt_s)
-        return Frame(self._draw(frame, frame.time_s, dt_s), frame.time_s, frame.index)
+        return self._draw(frame, frame.time_s, dt_s, frame.index)
 
     def idle(self, time_s: float, index: int) -> Frame:
         """Return the target at rest; for `RETURN_S` after the actor's last frame, on its way."""
         dt_s = self._elapsed(time_s)
         self._presence = max(self._presence - dt_s / RETURN_S, 0.0)
-        return Frame(self._draw(None, time_s, dt_s), time_s, index)
+        return self._draw(None, time_s, dt_s, index)
 
     def _elapsed(self, time_s: float) -> float:
         """Return the seconds since the frame before, at most half of `RETURN_S`."""
         before, self._time_s = self._time_s, time_s
         return 0.0 if before is None else min(max(time_s - before, 0.0), RETURN_S / 2)
 
-    def _draw(self, actor: Frame | None, time_s: float, dt_s: float) -> Image:
+    def _draw(self, actor: Frame | None, time_s: float, dt_s: float, index: int) -> Frame:
         if self._presence == 0 or self._fused is None:
-            return self._finish(self._rest_crop, actor)
+            return self._finish(self._rest_crop, None, actor, time_s, index)
         expression, fused = self._fused
         neutral = self._target.neutral
         drive = Drive(
@@ -131,7 +135,7 @@ class Reenactor:
             self._presence = 0.0  # what comes next, `idle` above all, must not need the renderer
             raise
         with self._timer.step("paste"):
-            return self._finish(crop, actor)
+            return self._finish(crop, drive.landmarks, actor, time_s, index)
 
     def set_neutral(self) -> None:
         """Take the actor's face, as it is now, for the actor's neutral."""
@@ -183,18 +187,42 @@ class Reenactor:
                 rule,
             )
 
-    def _finish(self, crop: Image, actor: Frame | None) -> Image:
-        """Paste the crop; put the actor beside it where that was asked for by name."""
-        pasted = self._settings.output.picture == "plate"
+    def _finish(
+        self, crop: Image, landmarks: Array | None, actor: Frame | None, time_s: float, index: int
+    ) -> Frame:
+        """Paste the crop and cut the target out, as the settings say; landmarks None: at rest.
+
+        The actor is put beside it where that was asked for by name.
+        """
+        picture = self._picture(crop)
+        alpha = None
+        if self._matte is not None:
+            alpha = self._matte.rest if landmarks is None else self._matte.alpha(landmarks)
+        if self._settings.output.show_raw_camera:
+            side = picture.shape[0]
+            panel = np.zeros((side, side, 3), np.uint8)
+            if actor is not None:
+                _fit(actor.image, panel)
+            picture = np.concatenate([panel, picture], axis=1)
+            if alpha is not None:
+                alpha = np.pad(alpha, ((0, 0), (side, 0)), constant_values=255)
+        return Frame(picture, time_s, index, alpha)
+
+    def _picture(self, crop: Image) -> Image:
+        """Return the target's picture with this crop, a new array."""
         self._paster.match_colour = self._settings.output.match_colour
-        picture = self._paster.paste(crop) if pasted else crop.copy()
-        if not self._settings.output.show_raw_camera:
-            return picture
-        side = picture.shape[0]
-        panel = np.zeros((side, side, 3), np.uint8)
-        if actor is not None:
-            _fit(actor.image, panel)
-        return np.concatenate([panel, picture], axis=1)
+        pasted = self._settings.output.picture == "plate"
+        return self._paster.paste(crop) if pasted else crop.copy()
+
+    def _cut_out(self, rest: Image) -> Matte | None:
+        """Find the target in its picture at rest, where the background is not wanted."""
+        if self._settings.output.background == "keep":
+            return None
+        from reenact.matte import Matte
+
+        pasted = self._settings.output.picture == "plate"
+        square = self._paster.square if pasted else (0, 0, self._target.crop_size)
+        return Matte(self._target, rest, square)
 
 
 def open_reenactor(settings: Settings, target: Target, timer: StepTimer) -> Reenactor:

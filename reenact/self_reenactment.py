@@ -28,7 +28,7 @@ from reenact.judge import (
     own_shape,
     units_of,
 )
-from reenact.types import Array, Drive, Expression, Image, Renderer
+from reenact.types import Array, Drive, Expression, Image, Renderer, Target
 
 PROTOCOL: Final = "self-reenactment"
 STRIDE: Final = 5
@@ -60,25 +60,30 @@ class Shot:
     descriptor: Array | None
 
 
-def prepare_shot(clip: Clip, judge: Judge, frames: int | None = None) -> Shot:
+def prepare_shot(
+    clip: Clip, judge: Judge, frames: int | None = None, first: int | None = None
+) -> Shot:
     """Choose the frames of a clip and look at the true ones.
 
     Args:
         clip: at least two frames with landmarks.
         judge: tracks the true frames.
         frames: scored frames and frames of the run at most; None: all of the protocol.
+        first: index of the first frame to score; None: `STRIDE` after the reference.
     """
     reference = int(clip.usable[0])
     usable = set(clip.usable.tolist())
-    scored = [i for i in range(reference + STRIDE, len(clip.images), STRIDE) if i in usable]
+    begin = reference + STRIDE if first is None else first
+    scored = [i for i in range(begin, len(clip.images), STRIDE) if i in usable]
     scored = (scored or [int(clip.usable[-1])])[:frames]
     run: list[int] = []
-    for i in range(reference + 1, min(reference + 1 + (frames or RUN_FRAMES), len(clip.images))):
+    begin = reference + 1 if first is None else first
+    for i in range(begin, min(begin + (frames or RUN_FRAMES), len(clip.images))):
         if i not in usable:
             break
         run.append(i)
-    first = clip.images[reference]
-    seen = judge.track(first)
+    shown = clip.images[reference]
+    seen = judge.track(shown)
     return Shot(
         clip=clip,
         reference=reference,
@@ -86,7 +91,7 @@ def prepare_shot(clip: Clip, judge: Judge, frames: int | None = None) -> Shot:
         run=tuple(run),
         neutral=median_shape(clip.landmarks[clip.usable]),
         tracked=tuple(judge.track(clip.images[i]) for i in scored),
-        descriptor=None if seen is None else judge.describe(first, seen),
+        descriptor=None if seen is None else judge.describe(shown, seen),
     )
 
 
@@ -120,13 +125,22 @@ def render_frames(shot: Shot, renderer: Renderer, frames: Sequence[int]) -> list
     return pictures
 
 
-def score(shot: Shot, name: str, renderer: Renderer, judge: Judge) -> tuple[Figures, list[Image]]:
+def score(
+    shot: Shot, name: str, renderer: Renderer, judge: Judge, target: Target | None = None
+) -> tuple[Figures, list[Image]]:
     """Render a shot and compare it with the truth.
+
+    Args:
+        shot: as prepared.
+        name: of the renderer.
+        renderer: draws.
+        judge: tracks the pictures.
+        target: what it draws; None: that of the shot's reference.
 
     Returns:
         The figures, and the pictures of the scored frames.
     """
-    renderer.prepare(first_frame_target(shot.clip, name))
+    renderer.prepare(first_frame_target(shot.clip, name) if target is None else target)
     pictures = render_frames(shot, renderer, shot.scored)
     figures = compare_pictures(shot, pictures)
     figures |= _tracked_figures(shot, pictures, judge)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import http.client
+import os
 import socket
 import threading
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import IO
 from urllib.parse import urlsplit
 
@@ -18,6 +20,7 @@ import pytest
 from clips import corners, four_colours, number_of, numbered_picture
 
 from reenact.errors import SinkError
+from reenact.http_address import load_address
 from reenact.http_sink import HttpSink
 from reenact.types import Frame, Image
 
@@ -114,9 +117,9 @@ def test_nothing_is_encoded_while_nobody_reads(sink: HttpSink) -> None:
 
 
 def test_slow_reader_gets_the_newest_and_slows_nobody(sink: HttpSink) -> None:
-    # Noise hardly compresses: 150 frames are far more than what sockets hold.
+    # Noise hardly compresses: 60 frames are far more than what sockets hold.
     noise = np.random.default_rng(0).integers(0, 256, (480, 640, 3), dtype=np.uint8)
-    last = 150
+    last = 60
 
     def picture(number: int) -> Image:
         image = noise.copy()
@@ -188,6 +191,68 @@ def test_other_names_are_refused(host: str, sink: HttpSink) -> None:
     status, _, body = get(sink.url, {"Host": host})
     assert status == 403
     assert b"localhost" in body
+
+
+@pytest.mark.parametrize(
+    "origin", ["http://localhost:{port}", "http://127.0.0.1:1", "https://[::1]"]
+)
+@pytest.mark.parametrize("path", ["", "frame.jpg"])
+def test_pages_of_this_machine_may_read(origin: str, path: str, sink: HttpSink) -> None:
+    sink.write(frame(1))
+    origin = origin.format(port=urlsplit(sink.url).port)
+    request = urllib.request.Request(sink.url_of(path), headers={"Origin": origin})
+    with urllib.request.urlopen(request, timeout=TIMEOUT_S) as answer:
+        assert answer.headers["Access-Control-Allow-Origin"] == origin
+        assert answer.headers["Vary"] == "Origin"
+
+
+@pytest.mark.parametrize(
+    "origin",
+    ["http://evil.example", "null", "", "https://localhost.evil.example", "file://", "localhost"],
+)
+@pytest.mark.parametrize("path", ["", "frame.jpg", "stream.mjpg"])
+def test_pages_from_elsewhere_are_refused_even_with_the_token(
+    origin: str, path: str, sink: HttpSink
+) -> None:
+    sink.write(frame(1))
+    request = urllib.request.Request(sink.url_of(path), headers={"Origin": origin})
+    with pytest.raises(urllib.error.HTTPError, match="403") as caught:
+        urllib.request.urlopen(request, timeout=TIMEOUT_S)
+    assert caught.value.headers["Access-Control-Allow-Origin"] is None
+    assert sink.encoded_frames == 0
+
+
+def test_answers_to_programs_carry_no_cors_header(sink: HttpSink) -> None:
+    with urllib.request.urlopen(sink.url, timeout=TIMEOUT_S) as answer:
+        assert answer.headers["Access-Control-Allow-Origin"] is None
+
+
+def test_address_on_a_chosen_port_stays_from_run_to_run() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    urls = []
+    for _ in range(2):
+        with HttpSink(port) as opened:
+            opened.open((160, 120), 25.0)
+            urls.append(opened.url)
+            kept = load_address()
+            assert kept is not None
+            assert kept.url("") == opened.url
+    assert urls[0] == urls[1]
+    if os.name == "posix":
+        stored = Path(os.environ["REENACT_DATA"]) / "http.json"
+        assert stored.stat().st_mode & 0o077 == 0
+    with HttpSink() as other:
+        other.open((160, 120), 25.0)
+        assert other.url.partition("?")[2] != urls[0].partition("?")[2]
+
+
+def test_damaged_address_is_not_used() -> None:
+    stored = Path(os.environ["REENACT_DATA"]) / "http.json"
+    stored.parent.mkdir(parents=True, exist_ok=True)
+    for text in ("", "{}", "[1]", '{"port": 8088, "token": "short"}', '{"port": 0, "token": 1}'):
+        stored.write_text(text)
+        assert load_address() is None
 
 
 def test_request_without_host_is_refused(sink: HttpSink) -> None:

@@ -1,6 +1,10 @@
 from __future__ import annotations
 
 import json
+import os
+import socket
+import subprocess
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,7 +16,7 @@ from torch import nn
 from torch.utils.data import Dataset
 
 from reenact.errors import ModelError, ReenactError
-from reenact.training.loop import LoopOptions, choose_precision, train
+from reenact.training.loop import LoopOptions, choose_precision, run, train
 
 
 class Batches(Dataset[dict[str, torch.Tensor]]):
@@ -28,7 +32,11 @@ class Batches(Dataset[dict[str, torch.Tensor]]):
 
 
 class TinyRecipe:
-    """Learns to give back its input; small, but with everything a real recipe has."""
+    """Learns to give back its input; small, but with everything a real recipe has.
+
+    Args:
+        interrupt_at: it asks to stop before the step of this number.
+    """
 
     averaged = "net"
 
@@ -72,14 +80,25 @@ def test_a_resumed_training_goes_the_same_way(tmp_path: Path) -> None:
     whole = TinyRecipe()
     train(whole, options(tmp_path / "whole", 20))
     first, second = TinyRecipe(interrupt_at=8), TinyRecipe()
-    train(first, options(tmp_path / "parts", 20))
-    train(second, options(tmp_path / "parts", 20), resume=True)
+    outcome = run(first, options(tmp_path / "parts", 20))
+    assert (outcome.step, outcome.interrupted) == (8, True)
     assert len(first.losses) == 8
+    outcome = run(second, options(tmp_path / "parts", 20), resume=True)
+    assert (outcome.step, outcome.interrupted) == (20, False)
     assert first.losses + second.losses == pytest.approx(whole.losses, abs=1e-6)
     ours = load_file(tmp_path / "parts" / "state.safetensors")
     theirs = load_file(tmp_path / "whole" / "state.safetensors")
     for name, value in theirs.items():
         torch.testing.assert_close(ours[name], value)
+
+
+def test_it_stops_when_asked_with_its_state_saved(tmp_path: Path) -> None:
+    recipe = TinyRecipe()
+    outcome = run(recipe, options(tmp_path, 20), stop=lambda: len(recipe.losses) == 3)
+    assert (outcome.step, outcome.interrupted) == (3, True)
+    resumed = TinyRecipe()
+    run(resumed, options(tmp_path, 20), resume=True)
+    assert len(resumed.losses) == 17
 
 
 def test_training_learns_and_keeps_the_best(tmp_path: Path) -> None:
@@ -124,3 +143,81 @@ def test_an_unwritable_folder_is_told_before_any_step(tmp_path: Path) -> None:
 def test_precision_follows_the_wish() -> None:
     assert choose_precision("cpu", "float32") == "float32"
     assert choose_precision("cpu", "auto") in {"float32", "bfloat16"}
+
+
+FULL_DISK = """
+import resource, sys
+from pathlib import Path
+sys.path.insert(0, {tests!r})
+from test_training_loop import TinyRecipe, options
+from reenact.errors import ReenactError
+from reenact.training.loop import train
+folder = Path(sys.argv[1])
+train(TinyRecipe(), options(folder, 5))
+resource.setrlimit(resource.RLIMIT_FSIZE, (300, 300))
+try:
+    train(TinyRecipe(), options(folder, 20), resume=True)
+except ReenactError as error:
+    print(error)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no limit on files there")
+def test_a_full_disk_is_told_and_the_last_state_stays(tmp_path: Path) -> None:
+    code = FULL_DISK.format(tests=str(Path(__file__).parent))
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=True
+    )
+    assert "free some space and go on" in done.stdout
+    assert [file.name for file in tmp_path.glob("*.part")] == []
+    resumed = TinyRecipe()
+    run(resumed, options(tmp_path, 8), resume=True)
+    assert len(resumed.losses) == 3
+
+
+def test_another_networks_state_is_refused(tmp_path: Path) -> None:
+    train(TinyRecipe(), options(tmp_path, 5))
+    other = TinyRecipe()
+    other.networks["net"] = nn.Conv2d(3, 3, 1)
+    with pytest.raises(ReenactError, match="another network"):
+        train(other, options(tmp_path, 5), resume=True)
+
+
+TWO_PROCESSES = """
+import json, sys
+from pathlib import Path
+sys.path.insert(0, {tests!r})
+import torch.distributed
+from test_training_loop import TinyRecipe, options
+from reenact.training import loop
+recipe = TinyRecipe()
+rank = int(__import__("os").environ["RANK"])
+for value in recipe.networks["net"].state_dict().values():
+    value.add_(rank)  # they begin apart
+loop.run(recipe, options(Path(sys.argv[1]), 6))
+weights = [float(p.detach().double().sum()) for p in recipe.networks["net"].parameters()]
+Path(sys.argv[1], f"rank{{rank}}.json").write_text(json.dumps([weights, recipe.losses]))
+"""
+
+
+def test_two_processes_train_one_network(tmp_path: Path) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    code = TWO_PROCESSES.format(tests=str(Path(__file__).parent))
+    where = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": "2"}
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", code, str(tmp_path)],
+            env={**os.environ, **where, "RANK": str(rank), "OMP_NUM_THREADS": "1"},
+        )
+        for rank in range(2)
+    ]
+    assert [process.wait(timeout=120) for process in processes] == [0, 0]
+    (weights, losses), (others, other_losses) = (
+        json.loads((tmp_path / f"rank{rank}.json").read_text()) for rank in range(2)
+    )
+    assert weights == pytest.approx(others, abs=1e-9)
+    assert losses != pytest.approx(other_losses, abs=1e-4), "both saw the same batches"
+    rows = [json.loads(line) for line in (tmp_path / "history.jsonl").read_text().splitlines()]
+    assert [row["step"] for row in rows] == [5, 6], "only the first one validates"

@@ -1,26 +1,28 @@
 """One training loop: seeds, precision, averaged weights, checkpoints that resume, the best kept.
 
-A recipe owns its networks and its step; the loop owns everything else.
+A recipe owns its networks and its step; the loop owns everything else. Several processes share
+one training where `torchrun` starts them (`team`).
 """
 
 from __future__ import annotations
 
 import json
 import logging
+import signal
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
-from tqdm import tqdm
 
-from reenact.errors import ModelError, ReenactError
+from reenact.errors import ReenactError
+from reenact.training.checkpoints import FILE, TrainingState
+from reenact.training.journal import Journal
+from reenact.training.team import Team, join_team
 
 log = logging.getLogger(__name__)
 
@@ -68,7 +70,10 @@ class Recipe(Protocol):
         """Return a dataset whose item n is the whole batch of step n."""
 
     def step(self, batch: Mapping[str, Any], progress: float) -> dict[str, float]:
-        """Learn from one batch; progress runs from 0 to 1. Return losses by name."""
+        """Learn from one batch; progress runs from 0 to 1. Return losses by name.
+
+        A recipe that wants to end the training raises KeyboardInterrupt before it learns.
+        """
 
     def validate(self, network: nn.Module) -> dict[str, float]:
         """Return figures on people it never saw; of "score", more is better."""
@@ -77,155 +82,129 @@ class Recipe(Protocol):
         """Write the weights that the live path loads."""
 
 
-def train(recipe: Recipe, options: LoopOptions, resume: bool = False) -> dict[str, float]:
-    """Train until the steps or the minutes are spent, or Ctrl-C; return the best figures.
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a training ended.
+
+    Attributes:
+        best: figures of the best validation, over all runs.
+        step: the last step done.
+        interrupted: whether it was asked to stop before its end.
+    """
+
+    best: dict[str, float]
+    step: int
+    interrupted: bool
+
+
+def train(
+    recipe: Recipe,
+    options: LoopOptions,
+    resume: bool = False,
+    stop: Callable[[], bool] = lambda: False,
+) -> dict[str, float]:
+    """Train as `run` does and return the best figures."""
+    return run(recipe, options, resume, stop).best
+
+
+def run(
+    recipe: Recipe,
+    options: LoopOptions,
+    resume: bool = False,
+    stop: Callable[[], bool] = lambda: False,
+) -> Outcome:
+    """Train until the steps or the minutes are spent, or it is asked to stop.
 
     `folder/best.safetensors` holds the best weights on validation so far and
     `folder/state.safetensors` all that a resumed run needs.
 
+    Args:
+        recipe: its networks are moved to the device.
+        options: how long and where.
+        resume: go on from the state in the folder.
+        stop: asked before each step; True ends the training with its state saved.
+
     Raises:
-        ReenactError: the folder cannot be written, or there is nothing to resume.
+        ReenactError: the folder cannot be written (any more), or there is nothing to resume.
     """
+    team = join_team(options.device)
     torch.manual_seed(options.seed)
     _make_folder(options.folder)
     for network in recipe.networks.values():
-        network.to(options.device)
-    state = _State(recipe, options)
+        network.to(team.device)
+    state = TrainingState(options.folder, recipe.networks, recipe.optimisers, recipe.averaged)
     if resume:
         state.load()
-    elif (options.folder / "state.safetensors").exists():
+    elif (options.folder / FILE).exists() and team.leads:
         raise ReenactError(
             f"{options.folder} holds an earlier training; add --resume or name another folder."
         )
-    try:
-        _run(recipe, options, state)
-    except KeyboardInterrupt:
-        log.warning("Stopped at step %d; go on later with --resume.", state.step)
-    state.save()
-    return state.best
+    team.start_alike(recipe.networks.values(), recipe.optimisers.values())
+    training = _Training(recipe, options, state, team)
+    with Journal(options.folder, silent=not team.leads) as journal:
+        try:
+            interrupted = training.go(journal, stop)
+        except KeyboardInterrupt:
+            interrupted = True
+        training.validate(journal, {})
+    if interrupted and team.leads:
+        log.warning("Stopped after step %d; go on with --resume.", state.step)
+    team.leave()
+    return Outcome(state.best, state.step, interrupted)
 
 
-def _run(recipe: Recipe, options: LoopOptions, state: _State) -> None:
-    precision = choose_precision(options.device, options.precision)
-    loader = _loader(recipe, options, state.step)
-    started = time.monotonic() - state.seconds
-    bar = tqdm(total=options.steps, initial=state.step, unit="step", mininterval=2, smoothing=0.05)
-    with bar:
-        for batch in loader:
+class _Training:
+    """What `run` is made of, with its parts at hand."""
+
+    def __init__(
+        self, recipe: Recipe, options: LoopOptions, state: TrainingState, team: Team
+    ) -> None:
+        self._recipe, self._options, self._state, self._team = recipe, options, state, team
+
+    def go(self, journal: Journal, stop: Callable[[], bool]) -> bool:
+        """Do all steps; return whether it was asked to stop."""
+        recipe, options, state, team = self._recipe, self._options, self._state, self._team
+        halves = choose_precision(options.device, options.precision) == "bfloat16"
+        started = time.monotonic() - state.seconds
+        for batch in _loader(recipe, options, state.step, team):
             state.seconds = time.monotonic() - started
-            progress = _progress(options, state)
+            asked = stop()
+            progress = team.agree(1.0 if asked else _progress(options, state))
             if progress >= 1:
-                break
-            torch.manual_seed(options.seed + 1 + state.step)
-            with torch.autocast(options.device, torch.bfloat16, enabled=precision == "bfloat16"):
-                losses = recipe.step(_to_device(batch, options.device), progress)
+                return asked
+            torch.manual_seed(team.seed(options.seed + 1) + state.step)
+            with torch.autocast(options.device, torch.bfloat16, enabled=halves):
+                losses = recipe.step(_to_device(batch, team.device), progress)
             state.average(options.ema)
             state.step += 1
-            bar.update()
-            bar.set_postfix({name: f"{value:.4f}" for name, value in losses.items()})
+            journal.tell(state.step, _progress(options, state), state.seconds, losses)
             if state.step % options.validate_every == 0:
-                _validate(recipe, state, losses)
-    _validate(recipe, state, {})
+                self.validate(journal, losses)
+        return False
+
+    def validate(self, journal: Journal, losses: Mapping[str, float]) -> None:
+        """Look at the averaged weights, keep them if they are the best, and save the state."""
+        if not self._team.leads:
+            return
+        state = self._state
+        state.averaged.eval()
+        with torch.no_grad():
+            figures = self._recipe.validate(state.averaged)
+        if figures["score"] > state.best.get("score", float("-inf")):
+            state.best = figures
+            facts = {
+                "steps": str(state.step),
+                "minutes": f"{state.seconds / 60:.1f}",
+                "figures": json.dumps({name: round(value, 4) for name, value in figures.items()}),
+            }
+            self._recipe.save(state.averaged, state.folder / "best.safetensors", facts)
+        state.save()
+        journal.note(state.step, state.seconds, {**losses, **figures})
 
 
-def _progress(options: LoopOptions, state: _State) -> float:
+def _progress(options: LoopOptions, state: TrainingState) -> float:
     by_time = state.seconds / (options.minutes * 60) if options.minutes else 0.0
-    return max(state.step / options.steps, by_time)
-
-
-def _validate(recipe: Recipe, state: _State, losses: Mapping[str, float]) -> None:
-    state.averaged.eval()
-    with torch.no_grad():
-        figures = recipe.validate(state.averaged)
-    row = {"step": state.step, "seconds": round(state.seconds, 1), **losses, **figures}
-    with (state.folder / "history.jsonl").open("a", encoding="utf-8") as file:
-        file.write(json.dumps(row) + "\n")
-    if figures["score"] > state.best.get("score", float("-inf")):
-        state.best = figures
-        facts = {
-            "steps": str(state.step),
-            "minutes": f"{state.seconds / 60:.1f}",
-            "figures": json.dumps({name: round(value, 4) for name, value in figures.items()}),
-        }
-        recipe.save(state.averaged, state.folder / "best.safetensors", facts)
-    state.save()
-
-
-class _State:
-    """Everything that a resumed run needs, as safetensors: nothing is ever unpickled."""
-
-    def __init__(self, recipe: Recipe, options: LoopOptions) -> None:
-        import copy
-
-        self.folder = options.folder
-        self.step = 0
-        self.seconds = 0.0
-        self.best: dict[str, float] = {}
-        self._recipe = recipe
-        self.averaged = copy.deepcopy(recipe.networks[recipe.averaged]).requires_grad_(False)
-
-    def average(self, decay: float) -> None:
-        decay = min(decay, (1 + self.step) / (10 + self.step))
-        source = self._recipe.networks[self._recipe.averaged].state_dict()
-        for name, value in self.averaged.state_dict().items():
-            if value.is_floating_point():
-                value.lerp_(source[name], 1 - decay)
-            else:
-                value.copy_(source[name])
-
-    def save(self) -> None:
-        tensors: dict[str, Tensor] = {}
-        for name, network in [*self._recipe.networks.items(), ("averaged", self.averaged)]:
-            for key, value in network.state_dict().items():
-                tensors[f"network/{name}/{key}"] = value.detach().cpu().contiguous().clone()
-        for name, optimiser in self._recipe.optimisers.items():
-            for index, entries in optimiser.state_dict()["state"].items():
-                for key, value in entries.items():
-                    tensors[f"optimiser/{name}/{index}/{key}"] = (
-                        torch.as_tensor(value).cpu().contiguous().clone()
-                    )
-        facts = {
-            "step": str(self.step),
-            "seconds": str(self.seconds),
-            "best": json.dumps(self.best),
-        }
-        partial = self.folder / "state.part.safetensors"
-        try:
-            save_file(tensors, partial, metadata=facts)
-            partial.replace(self.folder / "state.safetensors")
-        except (OSError, SafetensorError) as error:
-            raise ReenactError(
-                f"The training state could not be written to {self.folder} ({error}); free some "
-                "space and go on with --resume."
-            ) from error
-
-    def load(self) -> None:
-        path = self.folder / "state.safetensors"
-        try:
-            tensors = load_file(path)
-            with safe_open(path, framework="pt") as file:
-                facts = file.metadata() or {}
-        except FileNotFoundError as error:
-            raise ReenactError(f"{self.folder} holds no training to resume.") from error
-        except SafetensorError as error:
-            raise ModelError(f"{path} is damaged: {error}.") from error
-        for name, network in [*self._recipe.networks.items(), ("averaged", self.averaged)]:
-            prefix = f"network/{name}/"
-            network.load_state_dict(
-                {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
-            )
-        for name, optimiser in self._recipe.optimisers.items():
-            prefix = f"optimiser/{name}/"
-            entries: dict[int, dict[str, Tensor]] = {}
-            for key, value in tensors.items():
-                if key.startswith(prefix):
-                    index, field = key.removeprefix(prefix).split("/")
-                    entries.setdefault(int(index), {})[field] = value
-            plain = optimiser.state_dict()
-            optimiser.load_state_dict({"state": entries, "param_groups": plain["param_groups"]})
-        self.step = int(facts["step"])
-        self.seconds = float(facts["seconds"])
-        self.best = json.loads(facts["best"])
+    return min(max(state.step / options.steps, by_time), 1.0)
 
 
 def choose_precision(device: str, wish: str) -> str:
@@ -251,28 +230,36 @@ class _Rest(Dataset[Any]):
         return self._batches[self._start + index]
 
 
-def _loader(recipe: Recipe, options: LoopOptions, start: int) -> Iterable[Mapping[str, Any]]:
+def _loader(
+    recipe: Recipe, options: LoopOptions, start: int, team: Team
+) -> Iterable[Mapping[str, Any]]:
     import cv2
 
     # A worker forked from a process whose OpenCV has threads would wait for them for ever.
     cv2.setNumThreads(1)
-    rest = _Rest(recipe.batches(options.seed, options.steps), start, options.steps)
+    batches = recipe.batches(team.seed(options.seed), options.steps)
     loader: Iterable[Mapping[str, Any]] = DataLoader(
-        rest,
+        _Rest(batches, start, options.steps),
         batch_size=None,
         num_workers=options.workers,
         prefetch_factor=4 if options.workers else None,
         worker_init_fn=_quiet_worker,
+        pin_memory=options.device == "cuda",
         multiprocessing_context="spawn" if options.workers and options.fresh_workers else None,
     )
     return loader
 
 
 def _quiet_worker(number: int) -> None:
-    """Keep a worker to one thread: several spinning pools on few cores slow each other down."""
+    """Keep a worker to one thread, and let Ctrl-C be the training process's matter.
+
+    Several spinning pools on few cores slow each other down.
+    """
     import cv2
 
     del number
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
 

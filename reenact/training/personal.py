@@ -80,7 +80,7 @@ class PersonalOptions:
 
     folder: Path
     minutes: float = 10.0
-    steps: int = 6000
+    steps: int = 3000
     size_px: int = 256
     batch_size: int = 8
     learning_rate: float = 3e-4

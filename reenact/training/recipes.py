@@ -1,4 +1,4 @@
-"""`reenact train CONFIG`: reads a training file and runs its recipe."""
+"""`reenact train CONFIG`: reads a training file, runs its recipe or measures weights with it."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final, Literal
 
+import torch
 from pydantic import Field, ValidationError
 
 from reenact import registry
 from reenact.config import Section, first_problem, parse_assignment, read_toml
 from reenact.errors import ConfigError, PluginError
-from reenact.training.loop import LoopOptions, Recipe, train
+from reenact.training.loop import LoopOptions, Outcome, Recipe, run
 
 BUILT_IN: Final = {"landmark_fusion": "reenact.training.fusion:build_recipe"}
 """Recipes of parts that are no renderers."""
@@ -33,8 +34,19 @@ class TrainingFile(Section):
     settings: dict[str, Any] = Field(default_factory=dict)
 
 
-def run_config(path: Path, resume: bool, assignments: Iterable[str] = ()) -> dict[str, float]:
-    """Train by a file and return the best figures.
+def run_config(
+    path: Path,
+    resume: bool,
+    assignments: Iterable[str] = (),
+    stop: Callable[[], bool] = lambda: False,
+) -> Outcome:
+    """Train by a file.
+
+    Args:
+        path: the training file.
+        resume: go on from the state in its folder.
+        assignments: `key=value` or `settings.key=value`.
+        stop: asked before each step; True ends the training with its state saved.
 
     Raises:
         ReenactError: the file, a setting or the data is wrong, or there is nothing to resume.
@@ -42,7 +54,7 @@ def run_config(path: Path, resume: bool, assignments: Iterable[str] = ()) -> dic
     from reenact.engines import choose_device
 
     file = read_training_file(path, assignments)
-    recipe = _builder(file.recipe)(file.settings)
+    recipe = _build(file)
     options = LoopOptions(
         folder=Path(file.folder),
         steps=file.steps,
@@ -53,7 +65,25 @@ def run_config(path: Path, resume: bool, assignments: Iterable[str] = ()) -> dic
         precision=file.precision,
         workers=file.workers,
     )
-    return train(recipe, options, resume)
+    return run(recipe, options, resume, stop)
+
+
+def measure_config(path: Path, weights: Path, assignments: Iterable[str] = ()) -> dict[str, float]:
+    """Return what a training file's recipe finds of weights on the people held back.
+
+    Raises:
+        ReenactError: the file, a setting, the data or the weights are wrong.
+    """
+    from reenact.engines import choose_device
+    from reenact.models.files import load_model, read_header
+
+    file = read_training_file(path, assignments)
+    recipe = _build(file)
+    network = recipe.networks[recipe.averaged].to(choose_device(file.device))
+    load_model(weights, network, read_header(weights).get("architecture", ""))
+    network.eval()
+    with torch.no_grad():
+        return recipe.validate(network)
 
 
 def read_training_file(path: Path, assignments: Iterable[str] = ()) -> TrainingFile:
@@ -76,7 +106,13 @@ def read_training_file(path: Path, assignments: Iterable[str] = ()) -> TrainingF
         raise ConfigError(f"{path}: {first_problem(error)}") from error
 
 
-def _builder(name: str) -> Callable[[Mapping[str, Any]], Recipe]:
+def build_recipe(name: str, settings: Mapping[str, Any]) -> Recipe:
+    """Make a recipe by the name of its renderer, or of the part that it trains.
+
+    Raises:
+        PluginError: there is no such renderer, or it has nothing to train.
+        ReenactError: a setting or the data is wrong.
+    """
     place = BUILT_IN.get(name) or registry.load("renderers", name).recipe
     if place is None:
         raise PluginError(f"The renderer {name} has nothing to train.")
@@ -84,4 +120,10 @@ def _builder(name: str) -> Callable[[Mapping[str, Any]], Recipe]:
     build: Callable[[Mapping[str, Any]], Recipe] = getattr(
         importlib.import_module(module), function
     )
-    return build
+    return build(settings)
+
+
+def _build(file: TrainingFile) -> Recipe:
+    """Make a file's recipe; the seed comes before the networks draw their first weights."""
+    torch.manual_seed(file.seed)
+    return build_recipe(file.recipe, file.settings)

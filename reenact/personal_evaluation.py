@@ -1,0 +1,148 @@
+"""Personal training measured: trained on the first part of each clip, compared on the rest.
+
+The reference of the other renderers is the clip's first frame, as in `self_reenactment`; the
+trained one may use up to eight of the frames that it was trained on, as a target made of a video
+does. All are compared on the same frames, which nobody has seen.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from reenact import self_reenactment
+from reenact.config import Settings
+from reenact.contact_sheet import SheetRow
+from reenact.engines import choose_device
+from reenact.errors import SourceError
+from reenact.footage import Footage
+from reenact.judge import CLIP_FPS, Clip, Figures, Judge, first_frame_target, read_clip
+from reenact.reference_selection import choose, look_at
+from reenact.registry import load
+from reenact.renderers import shipped_weights
+from reenact.training.personal import ARCHITECTURE, PersonalOptions, train_personal
+from reenact.types import Renderer, Target
+
+MIN_CLIP_S: Final = 6.0
+"""Shorter clips are left out: there is too little to learn from."""
+
+PERSONAL: Final = "personal"
+"""The row of the trained generator; the same generator untrained has its own name."""
+
+
+def protocol(share: float) -> str:
+    """Return the protocol's name in a report."""
+    return f"self-reenactment, trained on the first {share:.0%}"
+
+
+def rows(renderers: Sequence[str]) -> list[str]:
+    """Return the renderers, and `personal` where one of them can be trained on a target."""
+    return [*renderers, *([PERSONAL] if ARCHITECTURE in renderers else [])]
+
+
+def run(
+    renderers: Sequence[str],
+    videos: Sequence[Path],
+    settings: Settings,
+    judge: Judge,
+    *,
+    share: float,
+    minutes: float,
+    frames: int | None = None,
+    steps: int | None = None,
+    min_clip_s: float = MIN_CLIP_S,
+    progress: bool = True,
+) -> tuple[dict[str, dict[str, Figures]], list[SheetRow]]:
+    """Train and measure on each clip that is long enough.
+
+    Args:
+        renderers: registered names; `warp_unet` is trained, too.
+        videos: the clips.
+        settings: the renderer's device, engine and start weights.
+        judge: tracks the pictures.
+        share: of each clip's frames that is trained on.
+        minutes: of training for each clip.
+        frames: compared frames of each clip at most; None: all of the protocol.
+        steps: end each training after so many; None: as `reenact target train`.
+        min_clip_s: clips shorter than this are left out.
+        progress: show a bar on stderr.
+
+    Returns:
+        Figures by row and clip, and the rows of the contact sheet.
+
+    Raises:
+        SourceError: no clip is long enough.
+    """
+    from tqdm import tqdm
+
+    names = rows(renderers)
+    drawers: dict[str, Renderer] = {}
+    for name in names:
+        kind = ARCHITECTURE if name == PERSONAL else name
+        chosen = settings.renderer.model_copy(update={"name": kind})
+        if name == PERSONAL:
+            chosen = chosen.model_copy(update={"weights": ""})
+        drawers[name] = load("renderers", kind).build(chosen)
+    figures: dict[str, dict[str, Figures]] = {name: {} for name in names}
+    pictured: list[SheetRow] = []
+    for video in tqdm(videos, desc="clips", unit="clip", disable=not progress):
+        clip = read_clip(video)
+        if len(clip.images) < min_clip_s * CLIP_FPS:
+            continue
+        cut = round(share * len(clip.images))
+        shot = self_reenactment.prepare_shot(clip, judge, frames, first=cut)
+        drawn = []
+        with tempfile.TemporaryDirectory() as scratch:
+            for name, drawer in drawers.items():
+                target = first_frame_target(clip, name)
+                if name == PERSONAL:
+                    options = PersonalOptions(
+                        Path(scratch) / "training",
+                        minutes,
+                        size_px=target.crop_size,
+                        device=choose_device(settings.renderer.device),
+                    )
+                    if steps is not None:
+                        options = replace(options, steps=steps)
+                    target = _trained(target, _part(clip, cut), settings, options)
+                figures[name][clip.name], pictures = self_reenactment.score(
+                    shot, name, drawer, judge, target
+                )
+                drawn.append(pictures)
+        pictured += self_reenactment.sheet_rows(shot, drawn)
+    if not pictured:
+        raise SourceError(
+            f"No clip is {min_clip_s:g} s long; training on a part and measuring on the rest "
+            "needs that."
+        )
+    return figures, pictured
+
+
+def _part(clip: Clip, cut: int) -> Footage:
+    """Return the frames with a face before a cut."""
+    usable = clip.usable[clip.usable < cut]
+    return Footage(clip.images[usable], clip.landmarks[usable])
+
+
+def _trained(
+    target: Target, footage: Footage, settings: Settings, options: PersonalOptions
+) -> Target:
+    """Give the target the weights and references that its footage allows."""
+    start = Path(settings.renderer.weights) if settings.renderer.weights else shipped_weights()
+    outcome = train_personal([footage], start, options)
+    looks = [
+        look_at(image, points)
+        for image, points in zip(footage.images, footage.landmarks, strict=True)
+    ]
+    chosen = choose(looks)
+    return replace(
+        target,
+        references=np.ascontiguousarray(footage.images[chosen]),
+        landmarks=footage.landmarks[chosen],
+        weights=str(outcome.weights or start),
+    )

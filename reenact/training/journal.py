@@ -1,0 +1,105 @@
+"""What a training tells while it runs: a bar, a history file, and TensorBoard where installed."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from tqdm import tqdm
+from typing_extensions import Self
+
+from reenact.training.checkpoints import disk_error
+
+_BAR: Final = "{percentage:3.0f}%|{bar}| {desc}"
+_BOARD_EVERY: Final = 10
+"""Steps between two points of a curve."""
+
+
+class Journal:
+    """A context manager; a silent one writes and shows nothing.
+
+    Args:
+        folder: receives history.jsonl, and what TensorBoard reads.
+        silent: for the processes that only help.
+    """
+
+    def __init__(self, folder: Path, silent: bool = False) -> None:
+        self._folder = folder
+        self._silent = silent
+        self._bar = tqdm(total=1.0, bar_format=_BAR, mininterval=1, disable=silent)
+        self._board = None if silent else _open_board(folder)
+        self._before: tuple[int, float] | None = None
+        self._step_s = 0.0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.close()
+        if self._board is not None:
+            self._board.close()
+
+    def tell(self, step: int, progress: float, seconds: float, losses: Mapping[str, float]) -> None:
+        """Show one step.
+
+        Args:
+            step: its number, from 1.
+            progress: 0 to 1, of steps or minutes, whichever is further.
+            seconds: spent in all, over all runs.
+            losses: by name.
+        """
+        if self._silent:
+            return
+        self._measure(step)
+        left_s = seconds * (1 - progress) / progress if progress > 0 else 0.0
+        speed = f"{1 / self._step_s:.1f}" if self._step_s else "?"
+        shown = "  ".join(f"{name} {value:.4f}" for name, value in losses.items())
+        self._bar.set_description_str(
+            f"step {step}, {speed}/s, {_clock(left_s)} left  {shown}", refresh=False
+        )
+        self._bar.update(progress - self._bar.n)
+        if self._board is not None and step % _BOARD_EVERY == 0:
+            for name, value in losses.items():
+                self._board.add_scalar(f"loss/{name}", value, step)
+
+    def note(self, step: int, seconds: float, figures: Mapping[str, float]) -> None:
+        """Write down a validation.
+
+        Raises:
+            ReenactError: the disk is full.
+        """
+        if self._silent:
+            return
+        row = {"step": step, "seconds": round(seconds, 1), **figures}
+        try:
+            with (self._folder / "history.jsonl").open("a", encoding="utf-8") as file:
+                file.write(json.dumps(row) + "\n")
+        except OSError as error:
+            raise disk_error(self._folder, error) from error
+        if self._board is not None:
+            for name, value in figures.items():
+                self._board.add_scalar(f"val/{name}", value, step)
+
+    def _measure(self, step: int) -> None:
+        now = time.monotonic()
+        if self._before is not None and step > self._before[0]:
+            took_s = (now - self._before[1]) / (step - self._before[0])
+            self._step_s = took_s if not self._step_s else 0.95 * self._step_s + 0.05 * took_s
+        self._before = step, now
+
+
+def _open_board(folder: Path) -> Any:
+    """Return TensorBoard's writer, None where it is not installed."""
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        return None
+    return SummaryWriter(str(folder / "tensorboard"))
+
+
+def _clock(seconds: float) -> str:
+    minutes = round(seconds / 60)
+    return f"{minutes // 60}:{minutes % 60:02d} h" if minutes >= 60 else f"{minutes} min"

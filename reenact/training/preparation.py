@@ -1,0 +1,307 @@
+"""`reenact train prepare SOURCE OUT`: raw videos and pictures become clips to train with.
+
+Every item (a video, a sequence, a photo) is one job; several processes work on them. What came of
+an item stands in `OUT/.prepared/NAME.json`: a second run does only what is new, changed or was cut
+off.
+"""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import signal
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from tqdm import tqdm
+
+from reenact.config import TrackingSettings
+from reenact.errors import ReenactError, SinkError
+from reenact.tracking import MediaPipeTracker
+from reenact.training.layouts import Item, Layout, find_items, held_back
+from reenact.training.shots import clip_of_pictures, clips_of_video, still_of_photo
+
+MARKS: Final = ".prepared"
+STILLS: Final = "stills"
+"""Photos go into this folder beside the clips."""
+
+_TICK_S: Final = 0.3
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One item, where it goes, and how.
+
+    Attributes:
+        item: what.
+        out: the folder that is prepared.
+        split: "train", "val", or "" for no split.
+        size_px: side of the crops.
+    """
+
+    item: Item
+    out: Path
+    split: str
+    size_px: int
+
+    @property
+    def folder(self) -> Path:
+        """Where its clips or its still go."""
+        below = self.out / self.split if self.split else self.out
+        return below / STILLS if self.item.kind == "photo" else below
+
+    @property
+    def mark(self) -> Path:
+        """The file that says what came of it."""
+        return self.out / MARKS / f"{self.item.name}.json"
+
+    def key(self) -> dict[str, Any]:
+        """Return all that its result depends on."""
+        stamps = [(f.name, f.stat().st_size, f.stat().st_mtime_ns) for f in self.item.files]
+        return {
+            "files": [list(stamp) for stamp in stamps],
+            "split": self.split,
+            "size": self.size_px,
+        }
+
+
+@dataclass(slots=True)
+class Summary:
+    """What a run did.
+
+    Attributes:
+        people: how many identities there are in what is prepared.
+        written: clips and stills of this run.
+        earlier: items that were done before.
+        frames: that this run tracked.
+        seconds: that it took.
+        left_out: item and reason, of all runs.
+    """
+
+    people: int = 0
+    written: int = 0
+    earlier: int = 0
+    frames: int = 0
+    seconds: float = 0.0
+    left_out: list[tuple[str, str]] | None = None
+
+    def text(self) -> str:
+        """Tell it in a few lines."""
+        lines = [
+            f"{self.written} clips and stills written, {self.earlier} items were done before; "
+            f"{self.people} people; {self.frames} frames in {self.seconds:.1f} s "
+            f"({self.frames / max(self.seconds, 1e-6):.0f} a second)."
+        ]
+        lines += [f"left out: {name}: {why}" for name, why in self.left_out or []]
+        return "\n".join(lines)
+
+
+def prepare(
+    source: Path,
+    out: Path,
+    *,
+    layout: Layout = "auto",
+    size_px: int = 256,
+    processes: int | None = None,
+    val_share: float | None = None,
+) -> Summary:
+    """Prepare a folder; Ctrl-C ends it, and a second run goes on.
+
+    Args:
+        source: a folder, or one video or photo.
+        out: receives `NAME.mp4` with `NAME.npz`, and photos in `stills`.
+        layout: how the source is laid out.
+        size_px: side of the crops.
+        processes: how many work; None: one for each core.
+        val_share: share of the people whose clips go into OUT/val, the others' into OUT/train;
+            None: all into OUT.
+
+    Raises:
+        SourceError: there is nothing to prepare.
+        SinkError: OUT cannot be written.
+    """
+    items = find_items(source, layout)
+    people = {item.identity for item in items}
+    val = held_back(people, val_share) if val_share else set()
+
+    def split_of(item: Item) -> str:
+        return ("val" if item.identity in val else "train") if val_share else ""
+
+    jobs = [Job(item, out, split_of(item), size_px) for item in items]
+    _make_folders(out, jobs)
+    summary = Summary(people=len(people), left_out=[])
+    waiting = []
+    for job in jobs:
+        done = _done(job)
+        if done is None:
+            waiting.append(job)
+        else:
+            summary.earlier += 1
+            _count(summary, job, done)
+    started = time.monotonic()
+    for job, result in _work(waiting, processes or os.cpu_count() or 1, summary):
+        summary.written += len(result["written"])
+        _count(summary, job, result)
+    summary.seconds = time.monotonic() - started
+    return summary
+
+
+def _count(summary: Summary, job: Job, result: dict[str, Any]) -> None:
+    if result.get("why") and summary.left_out is not None:
+        summary.left_out.append((job.item.name, result["why"]))
+
+
+def _done(job: Job) -> dict[str, Any] | None:
+    """Return what came of a job in an earlier run, None where it has to be done (again)."""
+    try:
+        mark: dict[str, Any] = json.loads(job.mark.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    written = [job.out / name for name in mark.get("written", [])]
+    if mark.get("key") == job.key() and all(path.is_file() for path in written):
+        return mark
+    for path in written:  # of an older version, or before the person moved to the other split
+        path.unlink(missing_ok=True)
+        path.with_suffix(".npz").unlink(missing_ok=True)
+    return None
+
+
+def _work(
+    jobs: Sequence[Job], processes: int, summary: Summary
+) -> Iterator[tuple[Job, dict[str, Any]]]:
+    """Do the jobs side by side; yields each with its result as it is finished."""
+    if not jobs:
+        return
+    context = multiprocessing.get_context("spawn")
+    frames, stop = context.Value("q", 0), context.Event()
+    with (
+        tqdm(total=len(jobs), unit="item", desc="prepare") as bar,
+        ProcessPoolExecutor(
+            min(processes, len(jobs)), context, _begin_worker, (frames, stop)
+        ) as pool,
+    ):
+        pending: dict[Future[dict[str, Any]], Job] = {pool.submit(_do, job): job for job in jobs}
+        try:
+            while pending:
+                finished, _ = wait(pending, _TICK_S, FIRST_COMPLETED)
+                summary.frames = frames.value
+                speed = summary.frames / max(bar.format_dict["elapsed"], 1e-6)
+                bar.set_postfix_str(f"{summary.frames} frames, {speed:.0f} a second", refresh=False)
+                for future in finished:
+                    bar.update()
+                    yield pending.pop(future), future.result()
+        except BrokenProcessPool as error:
+            raise ReenactError(
+                "A process that prepares clips was ended from outside, perhaps for want of memory; "
+                "try again with --jobs 1."
+            ) from error
+        finally:
+            # Whatever ends it early: nothing new is begun, and what is begun stops at its frame.
+            stop.set()
+            pool.shutdown(wait=True, cancel_futures=True)
+
+
+class _StoppedError(Exception):
+    """The run was ended; what is half done is left out."""
+
+
+class _Worker:
+    """What a process keeps between jobs: the trackers, made when they are first needed."""
+
+    frames: Any
+    stop: Any
+    following: MediaPipeTracker | None = None
+    still: MediaPipeTracker | None = None
+
+    @classmethod
+    def on_frame(cls) -> None:
+        """Count a frame; end the job when the run was ended."""
+        with cls.frames.get_lock():
+            cls.frames.value += 1
+        if cls.stop.is_set():
+            raise _StoppedError
+
+    @classmethod
+    def tracker(cls, still: bool) -> MediaPipeTracker:
+        """Return the tracker for pictures that stand alone, or for those that follow each other."""
+        if still:
+            cls.still = cls.still or MediaPipeTracker(TrackingSettings(), static=True)
+            return cls.still
+        cls.following = cls.following or MediaPipeTracker(TrackingSettings())
+        return cls.following
+
+
+def _begin_worker(frames: Any, stop: Any) -> None:
+    import cv2
+
+    from reenact.terminal import quiet_native_libraries
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    cv2.setNumThreads(1)
+    _Worker.frames, _Worker.stop = frames, stop
+    with quiet_native_libraries():
+        _Worker.tracker(still=False)
+
+
+def _do(job: Job) -> dict[str, Any]:
+    """Do one job in a process of the pool, and write down what came of it."""
+    item = job.item
+    result: dict[str, Any] = {"key": job.key(), "written": []}
+    try:
+        written = _write(job)
+        result["written"] = [str(path.relative_to(job.out)) for path in written]
+    except SinkError:
+        raise
+    except _StoppedError:
+        return result
+    except OSError as error:
+        raise SinkError(f"{job.folder} cannot be written: {error.strerror or error}.") from error
+    except ReenactError as error:
+        result["why"] = str(error)
+    partial = job.mark.with_suffix(".part")
+    partial.write_text(json.dumps({"name": item.name, **result}, indent=1), encoding="utf-8")
+    partial.replace(job.mark)
+    return result
+
+
+def _write(job: Job) -> list[Path]:
+    item, folder = job.item, job.folder
+    tracker = _Worker.tracker(still=item.kind != "video")
+    if item.kind == "video":
+        return clips_of_video(
+            item.files[0],
+            tracker,
+            folder,
+            item.name,
+            size_px=job.size_px,
+            on_frame=_Worker.on_frame,
+        )
+    if item.kind == "photo":
+        _Worker.on_frame()
+        return [still_of_photo(item.files[0], tracker, folder / f"{item.name}.jpg", job.size_px)]
+    path = folder / f"{item.name}.mp4"
+    return [
+        clip_of_pictures(
+            item.files,
+            item.emotions,
+            tracker,
+            path,
+            size_px=job.size_px,
+            on_frame=_Worker.on_frame,
+        )
+    ]
+
+
+def _make_folders(out: Path, jobs: Sequence[Job]) -> None:
+    try:
+        for folder in {out / MARKS, *(job.folder for job in jobs)}:
+            folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SinkError(f"{out} cannot be written: {error.strerror}.") from error
