@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from reenact.errors import TargetError
 from reenact.facemesh import OVAL
 from reenact.renderers import edge_fade
-from reenact.tracking import person_mask
+from reenact.tracking import person_masks
 from reenact.types import Array, Image, Target
 from reenact.warping import head_mesh
 
@@ -59,7 +59,7 @@ class Matte:
         left, top, side = square
         height, width = picture.shape[:2]
         scale = side / target.crop_size
-        mask = person_mask(picture)
+        mask = next(person_masks([picture]))
         oval = (target.neutral[list(OVAL), :2] * scale + (left, top)).astype(np.int32)
         face = cv2.fillConvexPoly(np.zeros((height, width), np.uint8), oval, (1,))
         if not face.any() or mask[face > 0].mean() < 0.5:

@@ -2,7 +2,8 @@
 
 Every fifth frame after the reference is rendered from its own true landmarks and compared with
 the true frame. `consecutive_ssim` and `flicker` need neighbours: for them the first 60 frames
-after the reference are rendered as well, one after the other.
+after the reference are rendered as well, one after the other, with the smoothing of the live path:
+landmarks tremble, and how steady a picture is depends on both.
 """
 
 from __future__ import annotations
@@ -15,8 +16,9 @@ import numpy as np
 
 from reenact import metrics
 from reenact.action_units import action_units
+from reenact.config import SmoothingSettings
 from reenact.contact_sheet import SheetRow, error_map, fit, spread_out
-from reenact.geometry import estimate_pose, to_face_frame
+from reenact.geometry import estimate_pose, to_face_frame, to_image
 from reenact.judge import (
     CLIP_FPS,
     Clip,
@@ -28,6 +30,7 @@ from reenact.judge import (
     own_shape,
     units_of,
 )
+from reenact.smoothing import ExpressionFilter, PoseFilter
 from reenact.types import Array, Drive, Expression, Image, Renderer, Target
 
 PROTOCOL: Final = "self-reenactment"
@@ -95,11 +98,23 @@ def prepare_shot(
     )
 
 
-def render_frames(shot: Shot, renderer: Renderer, frames: Sequence[int]) -> list[Image]:
+def render_frames(
+    shot: Shot,
+    renderer: Renderer,
+    frames: Sequence[int],
+    smoothing: SmoothingSettings | None = None,
+) -> list[Image]:
     """Render frames of the clip from their own true landmarks, at the clip's size.
 
     The renderer must have been given the shot's target; it is reset first.
+
+    Args:
+        shot: as prepared.
+        renderer: draws.
+        frames: indices, rising.
+        smoothing: filters the landmarks as the live path does; None: as they are.
     """
+    pose_filter, shape_filter = PoseFilter(), ExpressionFilter()
     clip = shot.clip
     reference = clip.landmarks[shot.reference]
     neutral = to_face_frame(reference, estimate_pose(reference))
@@ -111,6 +126,11 @@ def render_frames(shot: Shot, renderer: Renderer, frames: Sequence[int]) -> list
         pose = estimate_pose(points, neutral)
         shape = to_face_frame(points, pose)
         time_s = i / CLIP_FPS
+        dt_s = 0.0 if previous_s is None else time_s - previous_s
+        if smoothing is not None:
+            pose = pose_filter.step(pose, dt_s, smoothing)
+            shape = shape_filter.step(shape, dt_s, smoothing)
+            points = to_image(shape, pose)
         drive = Drive(
             landmarks=points,
             expression=Expression(shape - neutral, pose, action_units(shape, neutral)),
@@ -118,7 +138,7 @@ def render_frames(shot: Shot, renderer: Renderer, frames: Sequence[int]) -> list
             intensity=1.0,
             actor_crop=None,
             time_s=time_s,
-            dt_s=0.0 if previous_s is None else time_s - previous_s,
+            dt_s=dt_s,
         )
         pictures.append(fit(renderer.render(drive), clip.images.shape[1]))
         previous_s = time_s
@@ -145,7 +165,7 @@ def score(
     figures = compare_pictures(shot, pictures)
     figures |= _tracked_figures(shot, pictures, judge)
     true_run = [np.asarray(shot.clip.images[i]) for i in shot.run]
-    run = render_frames(shot, renderer, shot.run)
+    run = render_frames(shot, renderer, shot.run, SmoothingSettings())
     figures["consecutive_ssim"] = metrics.consecutive_ssim(run)
     figures["consecutive_ssim_true"] = metrics.consecutive_ssim(true_run)
     figures["flicker"] = metrics.flicker(true_run, run)

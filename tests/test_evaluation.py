@@ -13,7 +13,7 @@ from moving_portrait import FRAMES, moving_portrait, write_clip
 from skimage import metrics
 
 from reenact import evaluation, self_reenactment
-from reenact.config import Settings
+from reenact.config import Settings, SmoothingSettings
 from reenact.errors import PluginError, ReenactError, SinkError, SourceError
 from reenact.judge import Clip, Judge, find_clips, first_frame_target, mean_figures, read_clip
 from reenact.registry import load
@@ -127,6 +127,25 @@ def test_frames_without_a_face_are_left_out() -> None:
     assert shot.scored == (7, 17, 22, 27, 32, 37)  # 12 has no face
     assert shot.run == tuple(range(3, 12))
     assert shot.tracked == (None,) * 6
+
+
+def test_a_run_is_smoothed_as_the_live_path_smooths_it(clip_folder: Path) -> None:
+    """A still portrait whose landmarks tremble: smoothed, it trembles less than half as much."""
+    first = read_clip(find_clips(clip_folder)[0])
+    rng = np.random.default_rng(0)
+    points = np.repeat(first.landmarks[first.usable[:1]], FRAMES, axis=0)
+    points = (points + rng.normal(0, 0.7, (FRAMES, 1, 3))).astype(np.float32)
+    still = Clip("still", np.repeat(first.images[:1], FRAMES, axis=0), points, np.arange(FRAMES))
+    with Judge() as judge:
+        shot = self_reenactment.prepare_shot(still, judge)
+    renderer = load("renderers", "warp").build(Settings().renderer)
+    renderer.prepare(first_frame_target(still, "warp"))
+
+    def trembling(smoothing: SmoothingSettings | None) -> float:
+        run = self_reenactment.render_frames(shot, renderer, shot.run, smoothing)
+        return float(np.abs(np.diff(np.stack(run).astype(float), axis=0)).mean())
+
+    assert trembling(SmoothingSettings()) < 0.5 * trembling(None)
 
 
 def test_faces_that_are_not_found_leave_gaps_not_zeros() -> None:

@@ -31,6 +31,9 @@ MAP_STEM: Final = 2
 _CONTEXT_STEM: Final = 2
 """What belongs to the head is seen from afar, at half the networks' resolution."""
 
+_REST: Final = 0.008
+"""A motion of the background that is halved, in halves of the side: 1 px at 256."""
+
 _LAYER_STEM: Final = 2
 """The share of the head's layer is drawn at so many times the networks' resolution."""
 
@@ -171,7 +174,7 @@ class WarpUNet(nn.Module):
         # A sigmoid, begun in the middle: a share that can be cut off at 0 or 1 never comes back.
         share = torch.sigmoid(F.pixel_shuffle(self.layer_head(motion).float(), _LAYER_STEM))
         share = _upsample(share, STEM // _LAYER_STEM)
-        rest = _sample(background, _upsample(flows[:, 2:], STEM))
+        rest = _sample(background, _upsample(_at_rest(flows[:, 2:]), STEM))
         layered = rest + share * (_sample(reference, head_flow) - rest)
         moved = _sample(features, coarse_flow + flows[:, :2])
         seen = torch.cat([F.pixel_unshuffle(layered, STEM), moved, packed, motion], dim=1)
@@ -184,6 +187,12 @@ def _start_at_zero(*heads: nn.Conv2d) -> None:
         nn.init.zeros_(head.weight)
         assert head.bias is not None
         nn.init.zeros_(head.bias)
+
+
+def _at_rest(flow: Tensor) -> Tensor:
+    """Shrink motions below about a pixel to nothing: a background that trembles is seen."""
+    square = flow.square().sum(1, keepdim=True)
+    return flow * (square / (square + _REST**2))
 
 
 def _upsample(x: Tensor, factor: int) -> Tensor:

@@ -88,7 +88,7 @@ class WarpUNetRecipeConfig:
     learning_rate: float = 7e-4
     warp_weight: float = 0.4
     gradient_weight: float = 1.0
-    texture_weight: float = 1.5
+    texture_weight: float = 2.5
     background_weight: float = 0.5
     layer_weight: float = 0.1
     adversarial_weight: float = 0.02
