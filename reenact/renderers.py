@@ -5,6 +5,7 @@ Each draws the target's crop from a `Drive`. Importing this module loads no torc
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 from typing import Final
@@ -14,8 +15,13 @@ from numpy.typing import NDArray
 
 from reenact.config import RendererSettings
 from reenact.errors import ModelError
-from reenact.facemesh import EYE_LEFT, EYE_RIGHT, LIPS_INNER
-from reenact.geometry import from_unit, inter_ocular, to_unit
+from reenact.geometry import (
+    estimate_pose,
+    from_unit,
+    rotation_vector,
+    to_face_frame,
+    to_unit,
+)
 from reenact.registry import Spec
 from reenact.types import Array, Drive, Image, Target
 from reenact.warping import (
@@ -28,6 +34,12 @@ from reenact.warping import (
 )
 
 SHIPPED_WEIGHTS: Final = "warp_unet.safetensors"
+
+_TURN_IOD: Final = np.array([0.03, 0.17, 0.27], np.float32)
+"""What a radian of pitch, yaw and roll counts in the distance of references."""
+
+_SHIFT_SHARE: Final = 0.03
+"""What a head's shift by one iod counts there."""
 
 _FADE_SHARE: Final = 0.16
 """Over this share of the crop's side the mesh's motion fades towards the plate."""
@@ -131,6 +143,7 @@ class WarpUNetRenderer:
             "features": features,
         }
         self._landmarks = target.landmarks
+        self._seen = SeenFaces.of(target.landmarks)
         self._edge_fade = edge_fade(target, self._map_side)
         self._held: int | None = None
         self.reset()
@@ -199,22 +212,54 @@ class WarpUNetRenderer:
                 self._fading_from = None
         if len(self._landmarks) == 1 or self._fading_from is not None:
             return
-        distances = reference_distances(self._landmarks, drive.landmarks)
+        distances = reference_distances(self._seen, drive.landmarks)
         nearest = int(distances.argmin())
         if distances[nearest] < self.CLEARLY * distances[self._chosen]:
             self._fading_from, self._chosen, self._fade_s = self._chosen, nearest, 0.0
 
 
-def reference_distances(references: Array, landmarks: Array) -> NDArray[np.float32]:
-    """Return (K,) distances in iod between (K, 478, 3) references and driven landmarks.
+@dataclass(frozen=True, slots=True)
+class SeenFaces:
+    """What the choice of a reference looks at, for K faces.
 
-    Mean distance over the face, mouth and lids counted again: what a warp cannot make up is an
-    open mouth and an open eye.
+    Attributes:
+        shapes: float32 (K, 478, 2), seen from the front, iod.
+        turns: float32 (K, 3) rotation vectors, radians.
+        places: float32 (K, 2) px.
     """
-    iod = inter_ocular(landmarks)
-    gaps = np.linalg.norm((references - landmarks)[..., :2], axis=-1) / iod
-    detail = gaps[:, list(LIPS_INNER + EYE_LEFT + EYE_RIGHT)]
-    return np.asarray(gaps.mean(axis=1) + detail.mean(axis=1), dtype=np.float32)
+
+    shapes: Array
+    turns: Array
+    places: Array
+
+    @classmethod
+    def of(cls, landmarks: Array) -> SeenFaces:
+        """Look at (K, 478, 3) landmarks, px."""
+        poses = [estimate_pose(points) for points in landmarks]
+        shapes = [
+            to_face_frame(points, pose) for points, pose in zip(landmarks, poses, strict=True)
+        ]
+        return cls(
+            np.stack(shapes)[..., :2],
+            np.stack([rotation_vector(pose.rotation) for pose in poses]),
+            np.stack([pose.translation[:2] for pose in poses]),
+        )
+
+
+def reference_distances(references: SeenFaces, landmarks: Array) -> NDArray[np.float32]:
+    """Return (K,) distances, about in iod, between references and (478, 3) driven landmarks, px.
+
+    How far the faces' shapes differ, and how far a head is turned: a warp moves and scales a face
+    for nothing, but cannot open a mouth or turn a cheek. The weights are those that tell best how
+    well a reference serves (non-negative least squares on the generator's PSNR over the
+    references of five clips).
+    """
+    pose = estimate_pose(landmarks)
+    shape = to_face_frame(landmarks, pose)[:, :2]
+    differs = np.linalg.norm(references.shapes - shape, axis=-1).mean(axis=1)
+    turned = np.abs(references.turns - rotation_vector(pose.rotation)) @ _TURN_IOD
+    shift = np.linalg.norm(references.places - pose.translation[:2], axis=-1) / pose.scale
+    return np.asarray(differs + turned + _SHIFT_SHARE * shift, dtype=np.float32)
 
 
 def edge_fade(target: Target, side: int) -> Array:

@@ -13,7 +13,7 @@ from reenact.config import RendererSettings
 from reenact.errors import ModelError
 from reenact.models.files import save_model
 from reenact.models.warp_unet import WarpUNet
-from reenact.renderers import WarpUNetRenderer, edge_fade, reference_distances
+from reenact.renderers import SeenFaces, WarpUNetRenderer, edge_fade, reference_distances
 from reenact.types import Image, Renderer, Target
 
 
@@ -105,7 +105,7 @@ def two_references() -> Target:
 
 def test_the_nearest_reference_is_faded_to() -> None:
     target = two_references()
-    distances = reference_distances(target.landmarks, target.landmarks[1])
+    distances = reference_distances(SeenFaces.of(target.landmarks), target.landmarks[1])
     assert distances[1] < 1e-6 < distances[0]
     renderer = opened("warp_unet", target)
     assert isinstance(renderer, WarpUNetRenderer)

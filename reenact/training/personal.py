@@ -30,7 +30,7 @@ from reenact.geometry import estimate_pose, to_face_frame
 from reenact.models.files import read_header
 from reenact.models.warp_unet import WarpUNetConfig
 from reenact.reference_selection import choose, look_at
-from reenact.renderers import reference_distances
+from reenact.renderers import SeenFaces, reference_distances
 from reenact.report_files import write_png
 from reenact.training.data import Pair, Rng, augment, rarity
 from reenact.training.loop import LoopOptions, train
@@ -258,12 +258,13 @@ class _TrainingClip:
         self.trained: NDArray[np.intp] = np.setdiff1d(np.arange(len(footage)), [*held, *near])
         looks = [look_at(self.images[i], self.landmarks[i]) for i in self.trained]
         self.references = self.trained[choose(looks)]
+        self._seen = SeenFaces.of(self.landmarks[self.references])
         self.chances = rarity(self.landmarks[self.trained])
         self.held_back = [self.pair(self.nearest_reference(i), i) for i in held]
 
     def nearest_reference(self, frame: int) -> int:
         """Return the reference that the renderer would take for a frame."""
-        distances = reference_distances(self.landmarks[self.references], self.landmarks[frame])
+        distances = reference_distances(self._seen, self.landmarks[frame])
         return int(self.references[distances.argmin()])
 
     def pair(self, reference: int, truth: int) -> Pair:
