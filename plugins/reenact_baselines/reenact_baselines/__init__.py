@@ -1,0 +1,63 @@
+"""pix2pix, CGAN and G2-GAN, the networks that Fan 2023 compares with, as renderers.
+
+Only the specs stand here: listing them loads no torch.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from reenact.geometry import to_unit
+from reenact.landmark_renderer import LandmarkRenderer, map_planes, spec
+from reenact.types import Array, Image
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+def _build_g2gan(config: str) -> tuple[nn.Module, int]:
+    from reenact.models.unet import UNetConfig
+    from reenact_baselines.g2gan import G2GANNetwork
+
+    sizes = UNetConfig.from_json(config)
+    return G2GANNetwork(sizes), sizes.size_px
+
+
+class G2GANRenderer(LandmarkRenderer):
+    """Takes the expression away from the target's picture once, then puts each frame's on."""
+
+    def reference(self, picture: Image, points: Array) -> Array:
+        """Return the picture with a resting face."""
+        import torch
+
+        from reenact_baselines.g2gan import G2GANNetwork
+
+        assert isinstance(self.network, G2GANNetwork)
+        device = next(self.network.parameters()).device
+        inputs = to_unit(picture[None]), map_planes([points], picture.shape[0])
+        with torch.inference_mode():
+            resting = self.network.remove(*(torch.from_numpy(one).to(device) for one in inputs))
+        neutral: Array = resting.float().cpu().numpy()
+        return neutral
+
+
+PIX2PIX: Final = spec(
+    "pix2pix",
+    "the image-to-image network of Isola 2017, as a baseline",
+    recipe="reenact_baselines.pix2pix:build_recipe",
+    training_file="plugins/reenact_baselines/pix2pix.toml",
+)
+CGAN: Final = spec(
+    "cgan",
+    "a conditional GAN without pixel loss, as a baseline",
+    recipe="reenact_baselines.cgan:build_recipe",
+    training_file="plugins/reenact_baselines/cgan.toml",
+)
+G2GAN: Final = spec(
+    "g2gan",
+    "G2-GAN of Song 2018, by way of a neutral face, as a baseline",
+    recipe="reenact_baselines.g2gan:build_recipe",
+    training_file="plugins/reenact_baselines/g2gan.toml",
+    build=_build_g2gan,
+    renderer=G2GANRenderer,
+)

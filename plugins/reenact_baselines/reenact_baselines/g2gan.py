@@ -1,0 +1,167 @@
+"""G2-GAN (Song 2018): one network takes an expression away, its twin puts one on.
+
+Expression transfer goes by way of a neutral picture, which Fan 2023 holds against it. Losses:
+adversarial, pixels and cycle, each for both ways.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.utils.data import Dataset
+
+from reenact.models.discriminators import MarkovDiscriminator
+from reenact.models.unet import UNet, UNetConfig
+from reenact.training.adversarial import (
+    AdversarialConfig,
+    adam,
+    channels_last,
+    descend,
+    fool,
+    material_of,
+    read_config,
+    save_weights,
+    teach_critic,
+    unet_config,
+)
+from reenact.training.data import Clip, Pair, Rng, augment, rarity
+from reenact.training.picture_pairs import Batch, PictureMaterial, PicturePairs, examine
+
+CYCLE_SHARE: Final = 0.5
+"""Weight of the cycle loss, as a share of the pixel loss's."""
+
+
+class G2GANNetwork(nn.Module):
+    """Both generators; `forward` puts an expression on a neutral picture.
+
+    Pictures are (N, 3, S, S) in -1..1, landmark maps (N, 1, S, S).
+    """
+
+    def __init__(self, config: UNetConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.removing, self.synthesising = UNet(config), UNet(config)
+
+    def remove(self, picture: Tensor, landmarks: Tensor) -> Tensor:
+        """Return a picture with a resting face; the map is that of the picture."""
+        neutral: Tensor = self.removing(picture, landmarks)
+        return neutral
+
+    def forward(self, neutral: Tensor, landmarks: Tensor) -> Tensor:
+        """Return a picture with the expression of the map."""
+        drawn: Tensor = self.synthesising(neutral, landmarks)
+        return drawn
+
+
+class NeutralPairs:
+    """Draws a calm frame as the reference and any frame of the same clip as the truth."""
+
+    def __init__(self, clips: list[Clip]) -> None:
+        self._people: dict[str, list[Clip]] = {}
+        for clip in clips:
+            self._people.setdefault(clip.identity, []).append(clip)
+        self._names = sorted(self._people)
+        self._chances = {clip.name: rarity(clip.landmarks[clip.usable]) for clip in clips}
+
+    def draw(self, rng: Rng) -> Pair:
+        """Return one pair, augmented."""
+        clips = self._people[self._names[rng.integers(len(self._names))]]
+        clip = clips[rng.integers(len(clips))]
+        chances = self._chances[clip.name]
+        calm = clip.usable[np.argsort(chances)[: max(len(chances) // 2, 1)]]
+        first, second = int(rng.choice(calm)), int(rng.choice(clip.usable, p=chances))
+        pair = Pair(
+            clip.images[first], clip.landmarks[first], clip.images[second], clip.landmarks[second]
+        )
+        return augment(pair, rng)
+
+
+class G2GANRecipe:
+    """See the module; satisfies `loop.Recipe`."""
+
+    averaged = "generators"
+
+    def __init__(self, config: AdversarialConfig, material: PictureMaterial) -> None:
+        self.config = config
+        self._material = material
+        self._generators = G2GANNetwork(unet_config(config))
+        self.networks: dict[str, nn.Module] = {
+            "generators": self._generators,
+            "expression_critic": MarkovDiscriminator(inputs=4, width=config.width, spectral=False),
+            "neutral_critic": MarkovDiscriminator(inputs=4, width=config.width, spectral=False),
+        }
+        for network in self.networks.values():
+            channels_last(network)
+        self.optimisers: dict[str, torch.optim.Optimizer] = {
+            name: adam(network, config.critic_rate if "critic" in name else config.generator_rate)
+            for name, network in self.networks.items()
+        }
+
+    def batches(self, seed: int, steps: int) -> Dataset[Batch]:
+        """Return the batches by step."""
+        config = self.config
+        return PicturePairs(self._material.sampler, config.size_px, config.batch_size, seed, steps)
+
+    def step(self, batch: Mapping[str, Any], progress: float) -> dict[str, float]:
+        """Learn both ways from one batch: the reference is calm, the truth acts."""
+        del progress
+        config, both = self.config, self._generators
+        neutral, acting, landmarks = batch["reference"], batch["truth"], batch["truth_map"]
+        drawn, calmed = both(neutral, landmarks), both.remove(acting, landmarks)
+        told = {}
+        costs = []
+        for name, real, fake in (("expression", acting, drawn), ("neutral", neutral, calmed)):
+            critic = self.networks[f"{name}_critic"]
+            optimiser = self.optimisers[f"{name}_critic"]
+            loss = teach_critic(critic, optimiser, landmarks, real, fake.detach())
+            told[f"{name}_critic"] = loss["critic"]
+            costs.append(fool(critic, landmarks, fake))
+        pixels = F.l1_loss(drawn.float(), acting) + F.l1_loss(calmed.float(), neutral)
+        back = F.l1_loss(both.remove(drawn, landmarks).float(), neutral)
+        back = back + F.l1_loss(both(calmed, landmarks).float(), acting)
+        losses = {
+            "critics_of": config.adversarial_weight * torch.stack(costs).sum(),
+            "pixels": config.pixel_weight * pixels,
+            "cycle": CYCLE_SHARE * config.pixel_weight * back,
+        }
+        descend(self.optimisers["generators"], list(losses.values()))
+        return {**{name: float(value.detach()) for name, value in losses.items()}, **told}
+
+    def validate(self, network: nn.Module) -> dict[str, float]:
+        """Return PSNR and SSIM on people that training never saw, by way of a resting face."""
+        assert isinstance(network, G2GANNetwork)
+        device = next(network.parameters()).device
+
+        def draw(batch: Mapping[str, Any]) -> Tensor:
+            resting = network.remove(batch["reference"], batch["reference_map"])
+            picture: Tensor = network(resting, batch["truth_map"])
+            return picture
+
+        return examine(draw, self._material.held_back, self.config.size_px, device)
+
+    def save(self, network: nn.Module, path: Path, facts: Mapping[str, str]) -> None:
+        """Write half-precision safetensors with a header of what it is and how it was made."""
+        assert isinstance(network, G2GANNetwork)
+        save_weights(
+            "g2gan",
+            network,
+            config=network.config.to_json(),
+            material=self._material,
+            path=path,
+            facts=facts,
+        )
+
+
+def build_recipe(settings: Mapping[str, Any]) -> G2GANRecipe:
+    """Make the recipe from the `[settings]` of a training file; see `AdversarialConfig`.
+
+    Photos are not used: they have no calm picture of the same person.
+    """
+    config = read_config({"critic_rate": 2e-4, **settings})
+    return G2GANRecipe(config, material_of(config, NeutralPairs))
