@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import platform
 import re
 import struct
 from dataclasses import dataclass
@@ -138,7 +139,7 @@ def absence(sysfs: Path = SYSFS, modules: Path = Path("/lib/modules")) -> Fault 
         return None
     if (sysfs / "module/v4l2loopback").is_dir():
         return Fault("v4l2loopback is loaded, but has no device", RELOAD)
-    if "/v4l2loopback.ko" in v4l2.text(modules / os.uname().release / "modules.dep"):
+    if "/v4l2loopback.ko" in v4l2.text(modules / platform.release() / "modules.dep"):
         return Fault("v4l2loopback is installed, but not loaded", f"run `{_LOAD}`")
     return Fault("there is no virtual camera", INSTALL)
 

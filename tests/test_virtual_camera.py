@@ -3,7 +3,7 @@ real devices."""
 
 from __future__ import annotations
 
-import os
+import platform
 import sys
 from pathlib import Path
 
@@ -57,7 +57,7 @@ def test_driver_and_its_age_are_named(tmp_path: Path) -> None:
 
 
 def test_absence_is_told_with_the_command_that_ends_it(tmp_path: Path) -> None:
-    dep = tmp_path / "modules" / os.uname().release / "modules.dep"
+    dep = tmp_path / "modules" / platform.release() / "modules.dep"
     dep.parent.mkdir(parents=True)
     dep.write_text("kernel/drivers/media/v4l2-core/videodev.ko:\n")
     absent = loopback.absence(tmp_path, tmp_path / "modules")
