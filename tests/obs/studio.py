@@ -36,7 +36,7 @@ def missing() -> str:
     return ", ".join(program for program in ("obs", "Xvfb") if not shutil.which(program))
 
 
-def eventually(look: Callable[[], T], timeout_s: float = 20.0, what: str = "") -> T:
+def eventually(look: Callable[[], T | None], timeout_s: float = 20.0, what: str = "") -> T:
     """Call until the answer is true; return it, or fail with what was waited for."""
     deadline_s = time.monotonic() + timeout_s
     while True:
@@ -56,7 +56,9 @@ class Studio:
         password: of the same.
     """
 
-    def __init__(self, home: Path, process: subprocess.Popen[bytes], log: Path) -> None:
+    def __init__(
+        self, home: Path, process: subprocess.Popen[bytes], log: Path, screen: Path
+    ) -> None:
         import obsws_python
 
         logging.getLogger("obsws_python").setLevel(logging.CRITICAL + 1)
@@ -64,6 +66,7 @@ class Studio:
         self.process = process
         self.port, self.password = _remote_control(home)
         self._log = log
+        self._screen = screen
 
         def connect() -> Any:
             assert process.poll() is None, f"OBS has ended:\n{self.log[-2000:]}"
@@ -127,6 +130,17 @@ class Studio:
         way = cv2.COLOR_BGRA2RGBA if picture.shape[2] == 4 else cv2.COLOR_BGR2RGBA
         return np.asarray(cv2.cvtColor(picture, way), np.uint8)
 
+    def window(self) -> NDArray[np.uint8]:
+        """Return uint8 (H, W, 3) RGB of the whole display with OBS's window."""
+        # XWD version 7: a header of big-endian numbers, then colours, then the pixels as BGRX.
+        data = self._screen.read_bytes()
+        header = np.frombuffer(data, ">u4", 25)
+        width, height, stride = (int(header[i]) for i in (4, 5, 12))
+        start = int(header[0]) + 12 * int(header[19])
+        rows = np.frombuffer(data, np.uint8, stride * height, start).reshape(height, stride)
+        pixels = rows[:, : 4 * width].reshape(height, width, 4)
+        return np.ascontiguousarray(pixels[..., 2::-1])
+
     def stop(self) -> int:
         """End OBS as a user would; return its exit status."""
         with contextlib.suppress(OSError):
@@ -136,11 +150,15 @@ class Studio:
 
 
 @contextmanager
-def display() -> Iterator[str]:
-    """Start Xvfb on a free number; yield its name."""
+def display(folder: Path) -> Iterator[str]:
+    """Start Xvfb on a free number; yield its name.
+
+    What it shows is in the file `Xvfb_screen0` of the folder.
+    """
     read, write = os.pipe()
+    command = ["Xvfb", "-displayfd", str(write), "-screen", "0", "1280x800x24"]
     process = subprocess.Popen(
-        ["Xvfb", "-displayfd", str(write), "-screen", "0", "1280x800x24", "-nolisten", "tcp"],
+        [*command, "-nolisten", "tcp", "-fbdir", str(folder)],
         pass_fds=[write],
         stderr=subprocess.DEVNULL,
     )
@@ -158,12 +176,12 @@ def display() -> Iterator[str]:
 @contextmanager
 def start(home: Path, *arguments: str) -> Iterator[Studio]:
     """Run OBS with the configuration in `home` until the context ends."""
-    with display() as name:
+    with display(home) as name:
         log_path = home / "obs.log"
         with log_path.open("wb") as log:
             process = _spawn(home, name, log, arguments)
             try:
-                studio = Studio(home, process, log_path)
+                studio = Studio(home, process, log_path, home / "Xvfb_screen0")
                 yield studio
             finally:
                 if process.poll() is None:
