@@ -153,6 +153,14 @@ def _add_target(adder: _Adder[argparse.ArgumentParser]) -> None:
         help="photos or videos of one face",
     )
     create.add_argument(
+        "--landmarks",
+        type=Path,
+        metavar="FILE",
+        help="where the face of the one photo is, for drawings and animals that the tracker does "
+        "not know: TOML or JSON with points such as left_eye_outer = [135, 105] in px (eight are "
+        "enough; their names are told where some are missing), or all 478",
+    )
+    create.add_argument(
         "--yes", action="store_true", help="you may use this face; do not ask (default: asks once)"
     )
     create.set_defaults(run=commands.target_create)

@@ -89,27 +89,38 @@ def _run(session: Session, sinks: list[str], report: Path | None = None) -> None
 
 
 def target_create(arguments: Namespace) -> int:
-    """Make a target from pictures or videos."""
+    """Make a target from pictures or videos, and measure what draws it best."""
     import tempfile
 
+    from reenact.generator_check import choose_renderer
+    from reenact.placed_landmarks import read_placed
     from reenact.targets import TargetStore, confirm_consent, create_target, still_tracker
     from reenact.terminal import quiet_native_libraries
 
     store = TargetStore()
     store.check_free(arguments.name)
+    placed = None if arguments.landmarks is None else read_placed(arguments.landmarks)
     notes = {"consent": confirm_consent(arguments.name, arguments.yes)}
     with quiet_native_libraries(), tempfile.TemporaryDirectory() as scratch:
         footage = Path(scratch) / "footage"
         tracker = still_tracker()
         try:
             target = create_target(
-                arguments.name, arguments.sources, tracker, metadata=notes, footage=footage
+                arguments.name,
+                arguments.sources,
+                tracker,
+                metadata=notes,
+                placed=placed,
+                footage=footage,
             )
         finally:
             tracker.close()
+        target = choose_renderer(target)
         store.create(target, footage=footage)
     count = len(target.references)
     print(f"{target.name} is ready, with {count} picture{'s' if count != 1 else ''} to draw from.")
+    if target.renderer == "warp":
+        print("The generator does not know such a face; it is drawn by the mesh warp alone.")
     print(f"Try it: reenact live --source webcam:0 --target {target.name} --sink window")
     return 0
 

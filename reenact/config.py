@@ -155,7 +155,11 @@ class FusionSettings(Section):
 class RendererSettings(Section):
     """What draws the target."""
 
-    name: str = Field("warp_unet", description="see `reenact plugins`")
+    name: str = Field(
+        "auto",
+        description="auto: what draws the target best, as measured when it was made; or one of "
+        "`reenact plugins`",
+    )
     size: Literal[128, 256, 512] = Field(
         256, description="side of the generated crop", json_schema_extra=_unit("px")
     )

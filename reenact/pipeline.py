@@ -228,11 +228,15 @@ class Reenactor:
 def open_reenactor(settings: Settings, target: Target, timer: StepTimer) -> Reenactor:
     """Build tracker and renderer by name and put them together.
 
+    Where the settings leave the renderer to the target, its name is entered in them.
+
     Raises:
         ReenactError: a part is unknown or cannot be opened.
     """
     if len(target.references) == 0:
         raise TargetError(f"The target {target.name} has no pictures; create it anew.")
+    if settings.renderer.name == "auto":
+        settings.renderer.name = target.renderer
     renderer: Renderer = registry.load("renderers", settings.renderer.name).build(settings.renderer)
     tracker: Tracker = registry.load("trackers", settings.tracking.name).build(settings.tracking)
     try:

@@ -1,0 +1,90 @@
+"""A target's video, kept as a clip of its face."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+from clips import write_clip
+from portraits import astronaut, turned
+
+from reenact.errors import TargetError
+from reenact.footage import Footage, read_footage
+from reenact.judge import read_clip
+from reenact.target_making import create_target
+from reenact.targets import still_tracker
+from reenact.types import Image, Tracker
+
+
+@pytest.fixture(scope="module")
+def tracker() -> Iterator[Tracker]:
+    made = still_tracker()
+    yield made
+    made.close()
+
+
+def rolling(index: int) -> Image:
+    return turned(astronaut(), 3.0 * (index - 5))
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory, tracker: Tracker) -> Path:
+    """The footage of a target made of a video of 11 frames; beside it the target's references."""
+    place = tmp_path_factory.mktemp("video")
+    path = write_clip(place / "roll.mp4", 11, picture=rolling)
+    target = create_target("x", [path], tracker, footage=place / "footage")
+    np.savez(place / "target.npz", references=target.references, landmarks=target.landmarks)
+    return place / "footage"
+
+
+def test_the_clip_holds_every_frame_as_the_references_show_it(folder: Path) -> None:
+    clips = read_footage(folder, 256)
+    assert [len(clip) for clip in clips] == [11]
+    assert clips[0].images.shape == (11, 256, 256, 3)
+    with np.load(folder.parent / "target.npz") as stored:
+        references, landmarks = stored["references"], stored["landmarks"]
+    for reference, points in zip(references, landmarks, strict=True):
+        errors = np.abs(clips[0].images.astype(int) - reference).mean(axis=(1, 2, 3))
+        frame = int(errors.argmin())
+        assert errors[frame] < 3
+        assert np.abs(clips[0].landmarks[frame] - points)[:, :2].max() < 0.1
+
+
+def test_it_is_a_clip_like_those_of_the_training_data(folder: Path) -> None:
+    clip = read_clip(folder / "roll.mp4")
+    assert len(clip.usable) == 11
+    with av.open(str(folder / "roll.mp4")) as container:
+        assert "synthetic" not in container.metadata
+        assert container.metadata["title"] == "Footage of a target"
+
+
+def test_another_size_keeps_everything_in_its_place(folder: Path) -> None:
+    whole, half = read_footage(folder, 256)[0], read_footage(folder, 128)[0]
+    assert half.images.shape == (11, 128, 128, 3)
+    assert np.allclose(half.landmarks[..., :2], (whole.landmarks[..., :2] + 0.5) / 2 - 0.5)
+
+
+def test_a_photo_leaves_no_footage(tmp_path: Path, tracker: Tracker) -> None:
+    from portraits import write_jpeg
+
+    photo = write_jpeg(tmp_path / "photo.jpg", astronaut())
+    create_target("x", [photo], tracker, footage=tmp_path / "footage")
+    assert read_footage(tmp_path / "footage", 256) == []
+
+
+def test_damaged_footage_is_told(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "roll.mp4").write_bytes((folder / "roll.mp4").read_bytes())
+    with pytest.raises(TargetError, match=r"footage .* is damaged"):
+        read_footage(tmp_path, 256)
+    np.savez(tmp_path / "roll.npz", landmarks=np.zeros((5, 468, 3), np.float32))
+    with pytest.raises(TargetError, match=r"footage .* is damaged"):
+        read_footage(tmp_path, 256)
+
+
+def test_its_length_is_the_frames_it_has() -> None:
+    clip = Footage(np.zeros((3, 8, 8, 3), np.uint8), np.zeros((3, 478, 3), np.float32))
+    assert len(clip) == 3
+    assert clip.resized(8) is clip
