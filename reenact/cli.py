@@ -325,6 +325,15 @@ def _add_evaluate(adder: _Adder[argparse.ArgumentParser]) -> None:
         choices=(128, 256, 512),
         help="side in px at which pictures are drawn and compared (default: that of the clips)",
     )
+    parser.add_argument(
+        "--lpips", type=Path, metavar="FILE.onnx", help="measure LPIPS with this network"
+    )
+    parser.add_argument(
+        "--inception",
+        type=Path,
+        metavar="FILE.onnx",
+        help="measure FID and Inception Score with this network",
+    )
     parser.add_argument("--limit", type=_count, metavar="N", help="so many clips (default: all)")
     parser.add_argument("--json", type=Path, required=True, metavar="FILE", help="the report")
     parser.add_argument("--sheet", type=Path, metavar="FILE.png", help="pictures, side by side")

@@ -282,6 +282,8 @@ def evaluate(arguments: Namespace) -> int:
             target_training=arguments.target_training,
             training_minutes=arguments.training_minutes,
             size_px=arguments.size,
+            lpips=arguments.lpips,
+            inception=arguments.inception,
         )
     print(format_table(reports))
     return 0

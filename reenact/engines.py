@@ -152,6 +152,48 @@ class OpenVinoEngine:
         return result
 
 
+class FileNetwork:
+    """A network as a file without code, ONNX or OpenVINO, run on the CPU. Not thread-safe.
+
+    Args:
+        path: .onnx, or .xml with its .bin.
+        inputs: how many it must take.
+
+    Raises:
+        ModelError: the file or OpenVINO is missing, or it is another network.
+    """
+
+    def __init__(self, path: Path, inputs: int) -> None:
+        try:
+            import openvino
+        except ImportError as error:
+            raise ModelError(
+                f"{path} needs OpenVINO ({error}); run: pip install openvino"
+            ) from error
+        if not path.is_file():
+            raise ModelError(f"There is no model file {path}; check the path.")
+        try:
+            self._compiled = openvino.Core().compile_model(path, "CPU")
+        except RuntimeError as error:
+            raise ModelError(f"{path} is not a network that OpenVINO reads.") from error
+        if len(self._compiled.inputs) != inputs:
+            raise ModelError(
+                f"{path} takes {len(self._compiled.inputs)} inputs instead of {inputs}."
+            )
+
+    def __call__(self, inputs: Sequence[Array]) -> list[Array]:
+        """Return all outputs, float32.
+
+        Raises:
+            ModelError: the inputs' shapes are not the network's.
+        """
+        try:
+            outputs = self._compiled(list(inputs))
+        except RuntimeError as error:
+            raise ModelError(f"The network does not take {inputs[0].shape}.") from error
+        return [np.asarray(outputs[port], np.float32) for port in self._compiled.outputs]
+
+
 _CACHED_MODELS: Final = 12
 """So many converted networks are kept; one takes about 4 MB."""
 

@@ -11,11 +11,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, Literal
 
+import numpy as np
+
 from reenact import self_reenactment
 from reenact.config import Settings
 from reenact.contact_sheet import SheetRow, compose
 from reenact.errors import ConfigError
 from reenact.judge import Figures, Judge, find_clips, mean_figures, read_clip, resized
+from reenact.perceptual import Taste
 from reenact.registry import load
 from reenact.report_files import check_writable, write_json, write_png
 from reenact.types import Renderer
@@ -77,6 +80,8 @@ def evaluate_all(
     target_training: float | None = None,
     training_minutes: float = 10.0,
     size_px: int | None = None,
+    lpips: Path | None = None,
+    inception: Path | None = None,
 ) -> list[Report]:
     """Evaluate renderers on the same frames.
 
@@ -98,6 +103,8 @@ def evaluate_all(
         training_minutes: how long that takes for each clip.
         size_px: side at which pictures are drawn and compared in self-reenactment; None: the
             clips' own.
+        lpips: network of the figure `lpips`, see `perceptual`; for self-reenactment.
+        inception: network of the figures `fid` and `inception_score`, which stand in the mean.
 
     Returns:
         One report for each renderer, floors first, `personal` last.
@@ -111,10 +118,12 @@ def evaluate_all(
     """
     weights = {name: path for name, path in map(_with_weights, renderers) if path}
     renderers = [_with_weights(text)[0] for text in renderers]
-    if (weights or size_px) and (protocol == "cross" or target_training is not None):
+    if (weights or size_px or lpips or inception) and (
+        protocol == "cross" or target_training is not None
+    ):
         raise ConfigError(
-            "NAME=WEIGHTS and --size are for self-reenactment without training; for others use "
-            "--set renderer.weights=PATH."
+            "NAME=WEIGHTS, --size, --lpips and --inception are for self-reenactment without "
+            "training; for others give weights by --set renderer.weights=PATH."
         )
     videos = find_clips(data, limit if protocol == "self" else None)
     for path in (json_path, sheet):
@@ -122,6 +131,7 @@ def evaluate_all(
             check_writable(path)
     names = _ordered(renderers, floors)
     settings = settings or Settings()
+    taste = Taste(lpips, inception, names)
     with Judge() as judge:
         if protocol == "cross":
             # Imported here: the whole live path, which "self" does without.
@@ -157,6 +167,7 @@ def evaluate_all(
                 progress=progress,
                 weights=weights,
                 size_px=size_px,
+                taste=taste,
             )
             title, columns = self_reenactment.PROTOCOL, self_reenactment.sheet_columns(names)
     reports: list[Report] = [
@@ -165,7 +176,7 @@ def evaluate_all(
             "data": str(data),
             "protocol": title,
             "clips": figures[name],
-            "mean": mean_figures(figures[name].values()),
+            "mean": mean_figures(figures[name].values()) | taste.totals(name),
         }
         for name in names
     ]
@@ -230,6 +241,7 @@ def _run_self(
     progress: bool,
     weights: Mapping[str, str],
     size_px: int | None,
+    taste: Taste,
 ) -> tuple[dict[str, dict[str, Figures]], list[SheetRow]]:
     from tqdm import tqdm
 
@@ -249,6 +261,8 @@ def _run_self(
             figures[name][video.stem], pictures = self_reenactment.score(
                 shot, name, renderer, judge
             )
+            true = [np.asarray(shot.clip.images[i]) for i in shot.scored]
+            figures[name][video.stem] |= taste.compare(name, true, pictures)
             drawn.append(pictures)
         rows += self_reenactment.sheet_rows(shot, drawn)
     return figures, rows

@@ -23,7 +23,7 @@ from reenact.config import RendererSettings
 from reenact.errors import NoWeightsError, PluginError
 from reenact.judge import first_frame_target, read_clip
 from reenact.training.recipes import BUILT_IN, run_config
-from reenact.types import Renderer
+from reenact.types import Image, Renderer
 
 TINT = Path(__file__).parent / "tint_plugin"
 BASELINES = PLUGINS / "reenact_baselines"
@@ -70,19 +70,19 @@ def train_two_steps(name: str, people: Path, folder: Path, settings: str = "") -
     return folder / "run" / "best.safetensors"
 
 
-def draws(name: str, weights: str, people: Path) -> None:
-    """Let the renderer draw a clip's frames with these weights."""
+def draws(name: str, weights: str, people: Path) -> list[Image]:
+    """Let the renderer draw two frames of a clip with these weights."""
     settings = RendererSettings(
         name=name, size=256, device="cpu", threads=1, engine="torch", weights=weights
     )
     renderer: Renderer = registry.load("renderers", name).build(settings)
     clip = read_clip(people / "val" / "other_portrait__01.mp4")
     renderer.prepare(first_frame_target(clip, name))
-    before = renderer.render(drive(clip.landmarks[0]))
-    after = renderer.render(drive(clip.landmarks[8]))
-    assert before.shape == (256, 256, 3)
-    assert before.dtype == np.uint8
-    assert np.abs(before.astype(int) - after).max() > 0, "the landmarks change nothing"
+    pictures = [renderer.render(drive(clip.landmarks[frame])) for frame in (0, 8)]
+    for picture in pictures:
+        assert picture.shape == (256, 256, 3)
+        assert picture.dtype == np.uint8
+    return pictures
 
 
 @pytest.mark.slow
@@ -104,7 +104,9 @@ def test_a_baseline_trains_and_draws(
     monkeypatch.chdir(tmp_path)
     assert name in registry.available("renderers")
     small = "size_px = 64\nwidth = 8\nvalidation_frames = 2\n"
-    draws(name, str(train_two_steps(name, people, tmp_path, small)), people)
+    weights = train_two_steps(name, people, tmp_path, small)
+    before, after = draws(name, str(weights), people)
+    assert np.abs(before.astype(int) - after).max() > 0, "the landmarks change nothing"
     with pytest.raises(NoWeightsError, match=rf"train plugins/reenact_baselines/{name}\.toml"):
         draws(name, "", people)
 
