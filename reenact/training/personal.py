@@ -35,6 +35,7 @@ from reenact.report_files import write_png
 from reenact.training.data import Pair, Rng, augment, rarity
 from reenact.training.loop import LoopOptions, train
 from reenact.training.warp_unet import Material, WarpUNetRecipe, WarpUNetRecipeConfig, draw
+from reenact.types import Image
 
 ARCHITECTURE: Final = "warp_unet"
 
@@ -214,7 +215,7 @@ class PersonalRecipe(WarpUNetRecipe):
         self._preview_path = preview_path(options.folder)
         self._preview_pairs = _telling(material.held_back)
         self._columns = ["reference", "true", "start", "now"]
-        self._at_start: list[Any] = []
+        self._at_start: list[Image] = []
 
     def examine_start(self, device: str) -> dict[str, float]:
         """Return the figures of the start on the held-back frames."""
@@ -227,6 +228,8 @@ class PersonalRecipe(WarpUNetRecipe):
 
     def step(self, batch: Mapping[str, Any], progress: float) -> dict[str, float]:
         """Learn from one batch, or end the training where that is wished."""
+        if not self._preview_path.exists():
+            self._write_preview(self._at_start)
         if self._stop():
             self.stopped = True
             raise KeyboardInterrupt
@@ -235,7 +238,10 @@ class PersonalRecipe(WarpUNetRecipe):
     def validate(self, network: nn.Module) -> dict[str, float]:
         """Return figures on the held-back frames, and renew the preview."""
         figures = super().validate(network)
-        now = draw(network, self._preview_pairs)
+        self._write_preview(draw(network, self._preview_pairs))
+        return figures
+
+    def _write_preview(self, now: Sequence[Image]) -> None:
         rows = [
             SheetRow(
                 f"held-back frame {number + 1}",
@@ -246,7 +252,6 @@ class PersonalRecipe(WarpUNetRecipe):
             )
         ]
         write_png(self._preview_path, compose(self._columns, rows)[0])
-        return figures
 
 
 class _TrainingClip:
