@@ -110,6 +110,26 @@ def test_training_learns_and_keeps_the_best(tmp_path: Path) -> None:
     assert "figures" in json.loads((tmp_path / "best.safetensors").read_text())
 
 
+def test_progress_tells_losses_and_time_left(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    train(TinyRecipe(), options(tmp_path, 12))
+    told = capsys.readouterr().err
+    assert "step 12" in told
+    assert "0 min left  l1 0." in told
+
+
+def test_curves_are_written_where_tensorboard_is_installed(tmp_path: Path) -> None:
+    pytest.importorskip("torch.utils.tensorboard", exc_type=ImportError)
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    train(TinyRecipe(), options(tmp_path, 20))
+    events = EventAccumulator(str(tmp_path / "tensorboard"))
+    events.Reload()
+    assert [point.step for point in events.Scalars("loss/l1")] == [10, 20]
+    assert [point.step for point in events.Scalars("val/score")] == [5, 10, 15, 20, 20]
+
+
 def test_the_budget_of_minutes_ends_it(tmp_path: Path) -> None:
     recipe = TinyRecipe()
     spent = LoopOptions(tmp_path, steps=10**6, minutes=0.02, validate_every=10**6, workers=0)

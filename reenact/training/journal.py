@@ -92,7 +92,7 @@ class Journal:
 
 
 def _open_board(folder: Path) -> Any:
-    """Return TensorBoard's writer, None where it is not installed."""
+    """Return TensorBoard's writer, None where it (or a protobuf that it bears) is missing."""
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:
