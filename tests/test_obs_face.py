@@ -125,5 +125,10 @@ def keep_picture(obs: Studio) -> None:
     window = obs.window()
     assert window.std() > 10, "OBS's window is not seen"
     if folder:
-        bgr = cv2.cvtColor(window, cv2.COLOR_RGB2BGR)
+        rows, columns = np.nonzero(window.max(axis=2))  # the display is larger than the window
+        window = window[: rows.max() + 1, : columns.max() + 1]
+        size = (864, 864 * window.shape[0] // window.shape[1])
+        bgr = cv2.cvtColor(
+            cv2.resize(window, size, interpolation=cv2.INTER_AREA), cv2.COLOR_RGB2BGR
+        )
         cv2.imwrite(str(Path(folder) / "obs.jpg"), bgr, [cv2.IMWRITE_JPEG_QUALITY, 80])
