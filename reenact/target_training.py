@@ -99,8 +99,11 @@ def summary(name: str, outcome: Outcome) -> str:
     )
     if outcome.weights is not None:
         return f"{name} is better: {figures}. Its own weights are in use from now on."
-    if outcome.after is outcome.before:
-        return f"{name} was stopped before the first check; its weights stay as they were."
+    if outcome.stopped:
+        return (
+            f"{name} was stopped before it got better; its weights stay as they were. --resume goes "
+            "on from here."
+        )
     return (
         f"{name} did not get better: {figures}. Its weights stay as they were; more video, with "
         "more expressions in it, is what helps."
