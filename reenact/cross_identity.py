@@ -213,7 +213,7 @@ class Stage:
         rest_points = self._judge.track(rest_picture)
         rest = self._rest if rest_points is None else own_shape(rest_points, self._rest)
         who = None if rest_points is None else self._judge.describe(rest_picture, rest_points)
-        neutral = median_shape(actor.landmarks[actor.usable])
+        usual = median_shape(actor.landmarks[actor.usable])
         usable = set(actor.usable.tolist())
 
         count = min(frames, len(actor.images))
@@ -236,10 +236,13 @@ class Stage:
                 identity = self._judge.identity(who, output, points)
                 identities += [] if identity is None else [identity]
             shape = own_shape(points, rest)
+            # Action units are deviations from a resting face: the actor's is the one that the
+            # program found. The median of a clip of one long smile is a smile.
+            neutral = reenactor.actor_neutral
             seen.append(
                 _Seen(
                     frame=i,
-                    acted=units_of(actor.landmarks[i], neutral),
+                    acted=units_of(actor.landmarks[i], usual if neutral is None else neutral),
                     shown=units_of(points, rest),
                     restless=self._restlessness(drive),
                     offset=float(np.linalg.norm(shape - rest, axis=1).mean()),

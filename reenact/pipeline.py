@@ -137,6 +137,11 @@ class Reenactor:
         with self._timer.step("paste"):
             return self._finish(crop, drive.landmarks, actor, time_s, index)
 
+    @property
+    def actor_neutral(self) -> Array | None:
+        """The (478, 3) neutral that the actor is measured against now, face frame, iod."""
+        return self._fusion.actor_neutral
+
     def set_neutral(self) -> None:
         """Take the actor's face, as it is now, for the actor's neutral."""
         self._fusion.set_neutral()
