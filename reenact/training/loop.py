@@ -122,7 +122,8 @@ def run(
         recipe: its networks are moved to the device.
         options: how long and where.
         resume: go on from the state in the folder.
-        stop: asked before each step; True ends the training with its state saved.
+        stop: asked before each step; True ends the training, with the weights so far validated
+            and the state saved.
 
     Raises:
         ReenactError: the folder cannot be written (any more), or there is nothing to resume.
