@@ -60,6 +60,10 @@ _NEAREST_SHARE: Final = 0.5
 _EXTENT: Final = 0.45
 """Of the augmentation, against that of the general training."""
 
+_TEXTURE_WEIGHT: Final = 4.0
+"""On two clips, 60 steps: four times the general training's costs 0.04 and 0.25 dB in the face and
+keeps sharpness from falling by 0.04 and 0.07."""
+
 _PREVIEW_ROWS: Final = 4
 
 
@@ -201,6 +205,7 @@ class PersonalRecipe(WarpUNetRecipe):
             start=str(start),
             batch_size=options.batch_size,
             learning_rate=options.learning_rate,
+            texture_weight=_TEXTURE_WEIGHT,
             network=WarpUNetConfig.from_json(header.get("config", "{}")),
         )
         held_back = [pair for clip in clips for pair in clip.held_back]
