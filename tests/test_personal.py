@@ -83,11 +83,11 @@ def trained(
 ) -> tuple[Outcome, PersonalOptions]:
     options = PersonalOptions(
         tmp_path_factory.mktemp("trained") / "training",
-        steps=60,
+        steps=120,
         size_px=SIZE_PX,
         batch_size=4,
         learning_rate=2e-3,
-        validate_every=20,
+        validate_every=40,
     )
     return train_personal([footage], start, options), options
 
