@@ -155,7 +155,10 @@ def test_remote_control_is_read_in_both_of_its_places(files: ObsFiles) -> None:
     assert files.canvas() == CANVAS
 
 
-def test_options_of_the_media_source_are_told(capsys: pytest.CaptureFixture[str]) -> None:
+def test_options_of_the_media_source_are_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("REENACT_DATA", str(tmp_path))  # no address of an earlier run
     obs_setup.media_source()
     assert "--sink http:8088" in capsys.readouterr().out
     address = HttpAddress(8123, "t" * 22)

@@ -59,8 +59,6 @@ def test_lpips_is_what_the_network_says(lpips: Path) -> None:
 
 
 def test_a_wrong_network_is_told(lpips: Path, tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match="2 inputs instead of 1"):
-        Taste(None, lpips, ["warp"])
     with pytest.raises(ModelError, match=r"no model file .*none\.onnx"):
         Distance(tmp_path / "none.onnx")
     (tmp_path / "text.onnx").write_text("not a network")
@@ -68,6 +66,12 @@ def test_a_wrong_network_is_told(lpips: Path, tmp_path: Path) -> None:
         Distance(tmp_path / "text.onnx")
     with pytest.raises(ModelError, match="does not take"):
         Distance(lpips).between(plain(1, 32), plain(1, 32))
+
+
+def test_a_network_for_pairs_is_not_taken_for_one_picture(lpips: Path) -> None:
+    pytest.importorskip("torchmetrics")
+    with pytest.raises(ModelError, match="2 inputs instead of 1"):
+        Taste(None, lpips, ["warp"])
 
 
 def test_fid_is_the_distance_of_the_means_where_all_pictures_are_alike(inception: Path) -> None:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
-import threading
+import subprocess
+import sys
 import time
-from collections.abc import Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -46,26 +45,6 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> TargetStore:
     return made
 
 
-@pytest.fixture
-def interrupted_at_the_first_preview(store: TargetStore) -> Iterator[None]:
-    """Press Ctrl-C as soon as the preview is there."""
-    preview = preview_path(training_folder(store, "me"))
-    ended = threading.Event()
-
-    def press() -> None:
-        while not ended.is_set():
-            if preview.exists():
-                os.kill(os.getpid(), signal.SIGINT)
-                return
-            time.sleep(0.05)
-
-    thread = threading.Thread(target=press)
-    thread.start()
-    yield
-    ended.set()
-    thread.join()
-
-
 def test_trained_weights_are_kept_with_the_target(store: TargetStore) -> None:
     before = store.weights_path("me")
     assert before is not None
@@ -79,15 +58,23 @@ def test_trained_weights_are_kept_with_the_target(store: TargetStore) -> None:
     assert cv2.imread(str(preview_path(training_folder(store, "me")))) is not None
 
 
-def test_ctrl_c_ends_it_with_130_and_a_target_that_is_whole(
-    store: TargetStore,
-    interrupted_at_the_first_preview: None,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    before = signal.getsignal(signal.SIGINT)
-    assert main(["target", "train", "me", "--minutes", "30", "--device", "cpu"]) == 130
-    signal.signal(signal.SIGINT, before)
-    text = capsys.readouterr().out
+def test_ctrl_c_ends_it_with_130_and_a_target_that_is_whole(store: TargetStore) -> None:
+    """In a process of its own, interrupted as soon as the preview is there."""
+    arguments = ["target", "train", "me", "--minutes", "30", "--device", "cpu"]
+    command = f"from reenact.cli import main; raise SystemExit(main({arguments}))"
+    preview = preview_path(training_folder(store, "me"))
+    with subprocess.Popen(
+        [sys.executable, "-c", command],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        encoding="utf-8",
+    ) as process:
+        while not preview.exists() and process.poll() is None:
+            time.sleep(0.05)
+        process.send_signal(signal.SIGINT)
+        text, errors = process.communicate(timeout=200)
+    assert process.returncode == 130, errors
     assert "preview.png" in text
     assert "stopped before it got better" in text or "in use from now on" in text
     assert store.load("me").weights is not None

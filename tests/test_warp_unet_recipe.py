@@ -9,7 +9,7 @@ import pytest
 import torch
 from faces import portrait_target
 
-from reenact.errors import ModelError
+from reenact.errors import ModelError, ReenactError
 from reenact.models.files import load_tensors, save_model
 from reenact.models.warp_unet import WarpUNet, WarpUNetConfig
 from reenact.training.data import Pair, Rng
@@ -49,6 +49,17 @@ def test_it_learns_in_a_few_steps() -> None:
         batch = {name: torch.from_numpy(value) for name, value in batches[step].items()}
         losses.append(learner.step(batch, step / 30)["picture"])
     assert np.mean(losses[-5:]) < 0.7 * np.mean(losses[:5])
+
+
+def test_a_training_that_diverged_is_told() -> None:
+    learner = recipe()
+    generator = learner.networks["generator"]
+    assert isinstance(generator, WarpUNet)
+    assert generator.picture_head.bias is not None
+    torch.nn.init.constant_(generator.picture_head.bias, float("nan"))
+    batch = {name: torch.from_numpy(v) for name, v in learner.batches(1, 1)[0].items()}
+    with pytest.raises(ReenactError, match="lower learning_rate"):
+        learner.step(batch, 0.0)
 
 
 def test_it_begins_from_earlier_weights(tmp_path: Path) -> None:

@@ -206,6 +206,11 @@ class WarpUNetRecipe:
         if progress >= config.adversarial_from:
             losses["critic_of"] = self._adversarial(picture, truth, maps)
         total = torch.stack(list(losses.values())).sum()
+        if not torch.isfinite(total):
+            raise ReenactError(
+                "Training diverged: the loss is not a number any more. The best weights so far are "
+                "kept; go on from them with a lower learning_rate."
+            )
         optimiser = self.optimisers["generator"]
         optimiser.zero_grad(set_to_none=True)
         total.backward()  # type: ignore[no-untyped-call]
