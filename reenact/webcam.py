@@ -73,11 +73,14 @@ class Capture(Protocol):
     def set(self, propId: int, value: float, /) -> bool:  # noqa: N803 - OpenCV's name
         """Ask for a property."""
 
+    def get(self, propId: int, /) -> float:  # noqa: N803 - OpenCV's name
+        """Return a property."""
+
     def grab(self) -> bool:
         """Wait for the next picture."""
 
     def retrieve(self) -> tuple[bool, Any]:
-        """Decode the grabbed picture: uint8 (H, W, 3) BGR."""
+        """Decode the grabbed picture: uint8 (H, W, 3) BGR, or flat (1, N) as the driver sent it."""
 
     def release(self) -> None:
         """Give the device back."""
@@ -265,6 +268,8 @@ class WebcamSource(ClosesOnExit):
                 picture = None
                 if is_there:
                     is_there, picture = self._capture.retrieve()
+                    if is_there and picture is not None and picture.shape[0] == 1:
+                        picture = self._unflattened(picture)
             if self._camera.is_gone():
                 raise SourceError(why_missing(self._camera))
             if is_there and picture is not None and picture.size:
@@ -276,6 +281,17 @@ class WebcamSource(ClosesOnExit):
             if time.monotonic() > give_up_s:
                 raise SourceError(why_silent(self._camera))
             self._guard.closing.wait(_RETRY_PAUSE_S)
+
+    def _unflattened(self, picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Give a picture its shape, which OpenCV leaves flat where the driver sends BGR itself."""
+        width = int(self._capture.get(cv2.CAP_PROP_FRAME_WIDTH))
+        height = int(self._capture.get(cv2.CAP_PROP_FRAME_HEIGHT))
+        if picture.size != width * height * 3:
+            raise SourceError(
+                f"{self.name} sends pictures in a format that is not known here; ask for another "
+                "one with --set source.fourcc=YUYV."
+            )
+        return picture.reshape(height, width, 3)
 
     def _raise_if_frozen(self) -> None:
         # Another program may well send a still picture.

@@ -35,8 +35,9 @@ class FaultyCapture:
 
     `fault` is shared by all captures of one test, as a broken cable would be:
     "" none; "frozen" the last picture again and again; "black"; "silent" no picture while
-    `isOpened` says True; "unopenable"; "glitch" every third picture is damaged; "hangs" the
-    driver does not return until the fault is over.
+    `isOpened` says True; "flat" pictures without a shape, as OpenCV 4.11 gives them where a driver
+    sends BGR; "unknown" likewise in another format; "unopenable"; "glitch" every third picture is
+    damaged; "hangs" the driver does not return until the fault is over.
     """
 
     def __init__(self, clip: Path, state: FaultState) -> None:
@@ -53,6 +54,9 @@ class FaultyCapture:
     def set(self, propId: int, value: float, /) -> bool:  # noqa: N803 - OpenCV's name
         self._state.asked.append((propId, value))
         return False
+
+    def get(self, propId: int, /) -> float:  # noqa: N803 - OpenCV's name
+        return self._real.get(propId)
 
     def grab(self) -> bool:
         while self._state.fault == "hangs":
@@ -74,6 +78,10 @@ class FaultyCapture:
             return False, None
         if self._state.fault != "frozen" or self._last is None:
             self._last = self._real.retrieve()[1]
+        if self._state.fault == "flat":
+            return True, self._last.reshape(1, -1)
+        if self._state.fault == "unknown":
+            return True, self._last[..., :2].reshape(1, -1)
         if self._state.fault == "black":
             return True, np.random.default_rng(self._grabs).integers(
                 0, 4, self._last.shape, dtype=np.uint8
@@ -242,6 +250,19 @@ def test_single_damaged_pictures_are_stepped_over(
     numbers = [number_of(frame.image) for frame in frames]
     assert numbers == sorted(numbers)
     assert numbers[-1] - numbers[0] > 25
+
+
+def test_flat_pictures_get_their_shape(
+    open_camera: Callable[[], WebcamSource], state: FaultState
+) -> None:
+    state.fault = "flat"
+    with open_camera() as source:
+        assert source.size == (160, 120)
+        numbers = [number_of(frame.image) for frame in read_frames(source, 10)]
+        assert numbers == list(range(numbers[0], numbers[0] + 10))
+        state.fault = "unknown"
+        with pytest.raises(SourceError, match=r"source\.fourcc=YUYV"):
+            source.read()
 
 
 def test_vanished_device_node_is_noticed_at_once(tmp_path: Path, state: FaultState) -> None:

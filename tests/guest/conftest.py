@@ -25,7 +25,7 @@ IN_GUEST: Final = "REENACT_IN_GUEST" in os.environ
 
 _REPORT: Final = "report.jsonl"
 _BOOT_TIMEOUT_S: Final = 900.0
-_TEST_TIMEOUT_S: Final = 200
+_TEST_TIMEOUT_S: Final = 600
 _TAIL: Final = 3000  # characters of the console that are shown
 
 
@@ -61,7 +61,7 @@ class CheckFile(pytest.File):
                 item = CheckItem.from_parent(self, name=node.name)
                 on_demand = self.path.stem.endswith("_browser")
                 item.add_marker("guest_browser" if on_demand else "guest")
-                item.add_marker(pytest.mark.timeout(_BOOT_TIMEOUT_S + 120))
+                item.add_marker(pytest.mark.timeout(int(_BOOT_TIMEOUT_S) + 120))
                 item.add_marker(pytest.mark.xdist_group("guest"))
                 yield item
 
