@@ -62,7 +62,6 @@ class CheckFile(pytest.File):
                 on_demand = self.path.stem.endswith("_browser")
                 item.add_marker("guest_browser" if on_demand else "guest")
                 item.add_marker(pytest.mark.timeout(int(_BOOT_TIMEOUT_S) + 120))
-                item.add_marker(pytest.mark.xdist_group("guest"))
                 yield item
 
 
