@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import signal
+import tempfile
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -275,8 +276,7 @@ def _to_device(batch: Mapping[str, Any], device: str) -> dict[str, Any]:
 def _make_folder(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        probe = folder / ".writable"
-        probe.touch()
-        probe.unlink()
+        with tempfile.TemporaryFile(dir=folder):
+            pass  # its name is unlike any other process's of a team
     except OSError as error:
         raise ReenactError(f"Training cannot write to {folder}: {error.strerror}.") from error
