@@ -2,8 +2,9 @@
 
 For each ordered pair of identities the actor's frames go through a `Reenactor` with the other
 clip's first frame as target, once forwards, while the actor's neutral is found, and then
-backwards, which is judged. After that each of five expressions is given alone: an actor at rest
-whose landmarks do nothing else, through fusion and renderer.
+backwards, which is judged. At its end the actor stands still before a noisy camera, and so should
+the target. After that each of five expressions is given alone: an actor at rest whose landmarks do
+nothing else, through fusion and renderer.
 """
 
 from __future__ import annotations
@@ -58,6 +59,12 @@ CALM_SHARE: Final = 0.1
 
 RAMP_FRAMES: Final = 25
 """An expression alone rises from 0 to 1 and falls again in so many frames, one second."""
+
+STILL_FRAMES: Final = 50
+"""Frames for which the actor stands still; the second half is judged."""
+
+STILL_NOISE: Final = 3.0
+"""Standard deviation of the noise of the camera then, grey levels: a webcam's by lamplight."""
 
 ALONE: Final[dict[str, tuple[str, ...]]] = {
     "mouth_open": ("mouth_open",),
@@ -239,10 +246,13 @@ class Stage:
             # Action units are deviations from a resting face: the actor's is the one that the
             # program found. The median of a clip of one long smile is a smile.
             neutral = reenactor.actor_neutral
+            neutral = usual if neutral is None else neutral
+            own = self._judge.track(image)
             seen.append(
                 _Seen(
                     frame=i,
-                    acted=units_of(actor.landmarks[i], usual if neutral is None else neutral),
+                    acted=units_of(actor.landmarks[i], neutral),
+                    read=None if own is None else units_of(own, neutral),
                     shown=units_of(points, rest),
                     restless=self._restlessness(drive),
                     offset=float(np.linalg.norm(shape - rest, axis=1).mean()),
@@ -253,13 +263,13 @@ class Stage:
         calm = calm[: max(round(CALM_SHARE * len(seen)), 1)]
         figures: Figures = {
             "identity": mean_of(identities),
-            "expression_correlation": metrics.expression_correlation(
-                np.stack([one.acted for one in seen]), np.stack([one.shown for one in seen])
-            )
-            if seen
-            else None,
+            "expression_correlation": _follows([(one.acted, one.shown) for one in seen]),
+            "expression_ceiling": _follows(
+                [(one.acted, one.read) for one in seen if one.read is not None]
+            ),
             "neutral_error": mean_of([one.offset for one in calm]),
             "tracked": found / looked if looked else None,
+            "rest_change": _change_at_rest(reenactor, actor.images[order[-1]], len(order)),
         }
         strongest = max(seen, key=lambda one: float(one.acted.sum()), default=None)
         return Result(
@@ -358,14 +368,50 @@ def own_basis(shape: Array) -> Array:
 
 @dataclass(frozen=True, slots=True)
 class _Seen:
-    """One judged frame: units acted and shown, how restless the actor, how far from rest."""
+    """One judged frame.
+
+    Attributes:
+        frame: its index in the actor's clip.
+        acted: the actor's units, from the clip's landmarks.
+        read: the same as the judge reads them off the actor's own picture; None: no face found.
+        shown: the units that the judge reads off the output.
+        restless: how far the actor is from rest.
+        offset: how far the output is from the target at rest, iod.
+        picture: the output.
+    """
 
     frame: int
     acted: Array
+    read: Array | None
     shown: Array
     restless: float
     offset: float
     picture: Image
+
+
+def _follows(pairs: Sequence[tuple[Array, Array]]) -> float | None:
+    """Return how well the second units of each pair follow the first; None of nothing."""
+    if not pairs:
+        return None
+    led, following = (np.stack(units) for units in zip(*pairs, strict=True))
+    return metrics.expression_correlation(led, following)
+
+
+def _change_at_rest(reenactor: Reenactor, picture: Image, number: int) -> float:
+    """Return the mean change of the output from frame to frame, grey levels, of a still actor.
+
+    Args:
+        reenactor: after the frames before.
+        picture: what the camera goes on to show, but for its noise.
+        number: of the next frame.
+    """
+    noise = np.random.default_rng(number)
+    outputs = []
+    for i in range(number, number + STILL_FRAMES):
+        seen = np.clip(picture + noise.normal(0, STILL_NOISE, picture.shape), 0, 255)
+        outputs.append(reenactor.step(Frame(seen.astype(np.uint8), i / CLIP_FPS, i)).image)
+    judged = np.stack(outputs[STILL_FRAMES // 2 :]).astype(np.float32)
+    return float(np.abs(np.diff(judged, axis=0)).mean())
 
 
 def _sheet_row(pair: str, actor: Clip, target: Target, results: Sequence[Result]) -> SheetRow:

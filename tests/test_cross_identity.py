@@ -92,6 +92,7 @@ def test_a_warp_follows_the_actor_and_a_copy_does_not(reports: list[evaluation.R
     assert warp["smile_correlation"] > 0.8
     assert warp["expression_correlation"] > 0.5
     assert copy["expression_correlation"] == 0
+    assert copy["expression_ceiling"] == warp["expression_ceiling"] > 0.6
     for name in ALONE:
         assert copy[f"{name}_correlation"] == 0
     assert copy["alone_peak"] < 0.05
@@ -104,3 +105,11 @@ def test_an_actor_near_rest_leaves_the_target_near_rest(
     copy, warp = (report["mean"] for report in reports)
     assert copy["neutral_error"] < 1e-6
     assert warp["neutral_error"] < 0.05
+
+
+def test_a_still_actor_before_a_noisy_camera_leaves_the_target_still(
+    reports: list[evaluation.Report],
+) -> None:
+    copy, warp = (report["mean"] for report in reports)
+    assert copy["rest_change"] == 0
+    assert 0 < warp["rest_change"] < 0.5
