@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import inspect
 import logging
+import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -194,8 +195,8 @@ class FileNetwork:
         return [np.asarray(outputs[port], np.float32) for port in self._compiled.outputs]
 
 
-_CACHED_MODELS: Final = 12
-"""So many converted networks are kept; one takes about 4 MB."""
+_CACHE_BYTES: Final = 512_000_000
+"""The newest converted networks are kept, so much in all; the live generator takes 7 MB a size."""
 
 
 def _cache_folder() -> Path:
@@ -209,7 +210,7 @@ def _fingerprint(module: nn.Module, example: Mapping[str, Array]) -> str:
     digest = hashlib.sha256()
     shapes = {name: value.shape for name, value in example.items()}
     digest.update(f"{openvino.__version__} {torch.__version__} {module} {shapes}".encode())
-    digest.update(inspect.getsource(type(module)).encode())
+    digest.update(inspect.getsource(sys.modules[type(module).__module__]).encode())
     for name, value in sorted(module.state_dict().items()):
         digest.update(name.encode())
         digest.update(value.numpy().tobytes())
@@ -243,9 +244,18 @@ def _keep(model: Any, path: Path) -> None:
             openvino.save_model(model, partial, compress_to_fp16=False)
             partial.with_suffix(".bin").replace(path.with_suffix(".bin"))
             partial.replace(path)
-        newest_first = sorted(path.parent.glob("*.xml"), key=lambda file: -file.stat().st_mtime)
-        for old in newest_first[_CACHED_MODELS:]:
-            old.unlink(missing_ok=True)
-            old.with_suffix(".bin").unlink(missing_ok=True)
+        _forget_oldest(path.parent, _CACHE_BYTES)
     except (OSError, RuntimeError) as error:
         log.info("The converted network is not kept for the next start: %s", error)
+
+
+def _forget_oldest(folder: Path, limit_bytes: int) -> None:
+    """Remove converted networks, the oldest first, until the newest and what else fits remain."""
+    kept = 0
+    newest_first = sorted(folder.glob("*.xml"), key=lambda file: -file.stat().st_mtime)
+    for number, file in enumerate(newest_first):
+        weights = file.with_suffix(".bin")
+        kept += file.stat().st_size + (weights.stat().st_size if weights.exists() else 0)
+        if number and kept > limit_bytes:
+            file.unlink(missing_ok=True)
+            weights.unlink(missing_ok=True)

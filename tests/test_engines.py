@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -73,6 +74,23 @@ def test_a_network_is_converted_once_and_again_when_its_weights_change(
     np.testing.assert_allclose(compiled({"fresh": np.ones((1, 3), np.float32)}), 3, atol=0.05)
     with pytest.raises(AssertionError, match="although it is kept"):
         compile_module(Affine(gain=3.0), example(), "cpu", "openvino", 0)
+
+
+def test_the_oldest_networks_leave_a_full_cache(
+    own_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for age_s, gain in ((200, 1.0), (100, 2.0), (0, 3.0)):
+        compile_module(Affine(gain), example(), "cpu", "openvino", 0)
+        newest = max(own_cache.glob("*.xml"), key=lambda file: file.stat().st_mtime)
+        os.utime(newest, (newest.stat().st_atime, newest.stat().st_mtime - age_s))
+    third = newest
+    sizes = [file.stat().st_size for file in own_cache.iterdir()]
+    monkeypatch.setattr(engines, "_CACHE_BYTES", sum(sizes) + max(sizes) // 2)
+    compile_module(Affine(4.0), example(), "cpu", "openvino", 0)
+    kept = list(own_cache.glob("*.xml"))
+    assert len(kept) == 3
+    assert third in kept
+    assert {file.stem for file in own_cache.glob("*.bin")} == {file.stem for file in kept}
 
 
 def test_an_unwritable_cache_is_no_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

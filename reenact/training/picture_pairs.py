@@ -62,13 +62,21 @@ class PictureMaterial:
     description: str
 
 
-def load_people(train: Path, val: Path, cache: Path) -> tuple[list[Clip], list[Clip]]:
+def load_people(
+    train: Path, val: Path, cache: Path, with_people: bool = False
+) -> tuple[list[Clip], list[Clip]]:
     """Load the clips to learn from and those to validate on.
+
+    Args:
+        train: folder of clips.
+        val: folder of other people's clips.
+        cache: where decoded clips are kept.
+        with_people: also find out what is person and what is background, in the clips of `train`.
 
     Raises:
         ReenactError: a folder is empty or damaged, or both hold the same people.
     """
-    clips, held_back = load_clips(train, cache), load_clips(val, cache)
+    clips, held_back = load_clips(train, cache, with_people), load_clips(val, cache)
     shared = {clip.identity for clip in clips} & {clip.identity for clip in held_back}
     if shared:
         raise ReenactError(f"train and val share people: {', '.join(sorted(shared))}.")

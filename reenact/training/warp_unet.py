@@ -38,7 +38,6 @@ from reenact.training.data import (
     PairSampler,
     Sampler,
     collate,
-    load_clips,
     load_stills,
     validation_pairs,
 )
@@ -49,6 +48,7 @@ from reenact.training.losses import (
     texture_l1,
     weighted_l1,
 )
+from reenact.training.picture_pairs import load_people
 from reenact.types import Image
 from reenact.warping import MAP_CHANNELS
 
@@ -132,13 +132,10 @@ def load_material(config: WarpUNetRecipeConfig, size_px: int) -> Material:
     Raises:
         ReenactError: a folder is empty or damaged, or train and val share people.
     """
-    cache = Path(config.cache)
-    clips = load_clips(Path(config.train), cache, with_people=True)
-    held_out = load_clips(Path(config.val), cache)
+    clips, held_out = load_people(
+        Path(config.train), Path(config.val), Path(config.cache), with_people=True
+    )
     people = {clip.identity for clip in clips}
-    shared = people & {clip.identity for clip in held_out}
-    if shared:
-        raise ReenactError(f"train and val share people: {', '.join(sorted(shared))}.")
     stills = load_stills([Path(folder) for folder in config.stills], size_px)
     return Material(
         PairSampler(clips, stills, config.still_share),
