@@ -10,7 +10,7 @@ nothing else, through fusion and renderer.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -23,7 +23,13 @@ from reenact.config import Settings
 from reenact.contact_sheet import SheetRow, fit
 from reenact.facemesh import ACTION_UNITS
 from reenact.fusion import Fusion
-from reenact.geometry import estimate_pose, rotation_vector, to_face_frame, to_image
+from reenact.geometry import (
+    estimate_pose,
+    rotation_matrix,
+    rotation_vector,
+    to_face_frame,
+    to_image,
+)
 from reenact.judge import (
     CLIP_FPS,
     Clip,
@@ -74,6 +80,9 @@ ALONE: Final[dict[str, tuple[str, ...]]] = {
     "blink_right": ("blink_right",),
 }
 """The expressions that are given alone, and the action units that each drives."""
+
+TURNS: Final[dict[str, float]] = {"yaw 30": 30.0, "yaw -30": -30.0}
+"""Head turns on the contact sheet, degrees of yaw."""
 
 
 def pairs_of(videos: Sequence[Path], limit: int | None) -> list[tuple[Path, Path]]:
@@ -142,7 +151,7 @@ def run(
 
 def sheet_columns(names: Sequence[str]) -> list[str]:
     """Return the heads of the sheet's columns; the expressions alone are the last renderer's."""
-    return ["actor", "target", *names, *(f"{name} alone" for name in ALONE)]
+    return ["actor", "target", *names, *(f"{name} alone" for name in ALONE), *TURNS]
 
 
 @dataclass(slots=True)
@@ -153,7 +162,7 @@ class Result:
         figures: by name.
         calm: index of the frame in which the actor was nearest to rest.
         shown: (frame of the actor, output) with the strongest expression, None without any.
-        peaks: output at the peak of each expression alone.
+        peaks: output at the peak of each expression alone, then of each turn.
     """
 
     figures: Figures
@@ -295,9 +304,11 @@ class Stage:
 
         basis = own_basis(shape)
 
-        def fused(activation: Array) -> Drive:
+        def fused(activation: Array, yaw: float = 0.0) -> Drive:
             nonlocal steps
-            moved = to_image(shape + np.tensordot(activation, basis, 1), pose)
+            turn = rotation_matrix(np.array([0, np.radians(yaw), 0], np.float32))
+            turned = replace(pose, rotation=turn @ pose.rotation)
+            moved = to_image(shape + np.tensordot(activation, basis, 1), turned)
             time_s = steps / CLIP_FPS
             expression = fusion.express(Landmarks(moved, 1.0, size), time_s)
             steps += 1
@@ -339,6 +350,10 @@ class Stage:
             )
             peaks += [max(tracked)] if tracked else []
         figures["alone_peak"] = mean_of(peaks)
+        for yaw in TURNS.values():
+            for frame in range(RAMP_FRAMES):
+                drive = fused(still, yaw * min(2 * frame / RAMP_FRAMES, 1))
+            result.peaks.append(self._renderer.render(drive))
         return figures
 
     def _restlessness(self, drive: Drive) -> float:
