@@ -1,0 +1,51 @@
+"""Draws each expression alone, and turned heads, for targets made of one photo each.
+
+    python benchmarks/extremes.py OUT.png [PHOTO ...]
+
+Without photos the target is the astronaut of scikit-image.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from reenact.config import Settings
+from reenact.contact_sheet import SheetRow, compose
+from reenact.cross_identity import ALONE, TURNS, Result, Stage
+from reenact.judge import Clip, Judge
+from reenact.registry import load
+from reenact.report_files import write_png
+from reenact.targets import open_target
+from reenact.throwaway import throwaway_user_data
+
+CROP_PX = 256
+
+
+def main(out: Path, names: list[str]) -> None:
+    """Write the sheet; the photos' own faces act, at rest but for the one expression."""
+    settings = Settings()
+    settings.actor.neutral = "fresh"
+    renderer = load("renderers", "warp_unet").build(settings.renderer)
+    rows = []
+    tracker = load("trackers", "mediapipe").build(settings.tracking)
+    with throwaway_user_data(), Judge() as judge, contextlib.closing(tracker):
+        for name in names:
+            target = open_target(name, CROP_PX)
+            actor = Clip(
+                target.name, target.references[:1], target.landmarks[:1], np.array([0], np.intp)
+            )
+            renderer.prepare(target)
+            result = Result(figures={}, calm=0, shown=None, peaks=[])
+            Stage(settings, target, tracker, renderer, judge).judge_alone(actor, result)
+            rows.append(SheetRow(target.name, [target.references[0], *result.peaks]))
+    write_png(out, compose(["photo", *ALONE, *TURNS], rows)[0])
+
+
+if __name__ == "__main__":
+    if len(sys.argv) < 2:
+        sys.exit(__doc__)
+    main(Path(sys.argv[1]), sys.argv[2:] or ["astronaut"])
