@@ -8,7 +8,7 @@ import pytest
 import torch
 from faces import drive, opened_mouth, portrait_target
 
-from reenact import registry
+from reenact import metrics, registry
 from reenact.config import RendererSettings
 from reenact.errors import ModelError
 from reenact.models.files import save_model
@@ -167,3 +167,30 @@ def test_an_untrained_network_lays_the_warp_over_the_reference() -> None:
         picture, warped, _ = network(reference, *network.encode(reference), maps)
     torch.testing.assert_close(picture, warped)
     torch.testing.assert_close(warped, reference, atol=1e-4, rtol=0)
+
+
+def test_sharpening_steepens_edges_and_leaves_the_mean() -> None:
+    target = portrait_target()
+    soft, crisp = (
+        opened("warp_unet", target, sharpen=amount).render(drive(target.neutral))
+        for amount in (0.0, 0.5)
+    )
+    assert metrics.sharpness(soft, crisp) > 1.05
+    assert crisp.mean() == pytest.approx(soft.mean(), abs=0.5)
+
+
+def test_a_silhouette_is_not_drawn_with_what_lies_between() -> None:
+    """Left half and right half come from places far apart; nothing from between them is seen."""
+    side = 64
+    reference = torch.full((1, 3, side, side), -1.0)
+    reference[..., side // 3 : 2 * side // 3] = 1.0
+    maps = torch.zeros(1, 9, side // 2, side // 2)
+    maps[:, 0, :, : side // 4] = -0.4
+    maps[:, 0, :, side // 4 :] = 0.9
+    network = WarpUNet().eval()
+    background = torch.full_like(reference, -1.0)
+    _, features = network.encode(reference)
+    with torch.no_grad():
+        _, layered, _ = network(reference, background, features, maps)
+    middle = layered[0, 0, side // 2, side // 2 - 6 : side // 2 + 6]
+    assert float(middle.max()) < -0.9

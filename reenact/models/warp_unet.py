@@ -31,8 +31,12 @@ MAP_STEM: Final = 2
 _CONTEXT_STEM: Final = 2
 """What belongs to the head is seen from afar, at half the networks' resolution."""
 
-_REST: Final = 0.008
-"""A motion of the background that is halved, in halves of the side: 1 px at 256."""
+_REST: Final = 0.024
+"""A motion of the background that is halved, in halves of the side: 3 px at 256."""
+
+_TORN: Final = 0.006
+"""A step of the mesh's flow from one cell towards the next, in halves of the side, from which on
+one of them hides the other: 0.8 px at 256."""
 
 _LAYER_STEM: Final = 2
 """The share of the head's layer is drawn at so many times the networks' resolution."""
@@ -170,12 +174,15 @@ class WarpUNet(nn.Module):
         coarse_flow = F.avg_pool2d(mesh_flow, MAP_STEM)
         motion = self.motion(torch.cat([packed, _sample(features, coarse_flow), features], dim=1))
         flows = torch.tanh(self.flow_head(motion).float()) * self.config.max_residual_flow
-        head_flow = _upsample(mesh_flow, MAP_STEM) + _upsample(flows[:, :2], STEM)
+        mesh_flow, silhouette = _finer(mesh_flow)
+        head = _sample(reference, mesh_flow + _upsample(flows[:, :2], STEM), sharp=True)
+        # A silhouette is as coarse as the maps are; it is drawn softer, not in steps.
+        head = head + silhouette * (F.avg_pool2d(head, 3, 1, 1, count_include_pad=False) - head)
         # A sigmoid, begun in the middle: a share that can be cut off at 0 or 1 never comes back.
         share = torch.sigmoid(F.pixel_shuffle(self.layer_head(motion).float(), _LAYER_STEM))
         share = _upsample(share, STEM // _LAYER_STEM)
         rest = _sample(background, _upsample(_at_rest(flows[:, 2:]), STEM))
-        layered = rest + share * (_sample(reference, head_flow) - rest)
+        layered = rest + share * (head - rest)
         moved = _sample(features, coarse_flow + flows[:, :2])
         seen = torch.cat([F.pixel_unshuffle(layered, STEM), moved, packed, motion], dim=1)
         picture = layered + F.pixel_shuffle(self.picture_head(self.repair(seen)).float(), STEM)
@@ -190,19 +197,33 @@ def _start_at_zero(*heads: nn.Conv2d) -> None:
 
 
 def _at_rest(flow: Tensor) -> Tensor:
-    """Shrink motions below about a pixel to nothing: a background that trembles is seen."""
-    square = flow.square().sum(1, keepdim=True)
-    return flow * (square / (square + _REST**2))
+    """Shrink small motions to nothing: a background that trembles is seen, and blurred."""
+    fourth = flow.square().sum(1, keepdim=True).square()
+    return flow * (fourth / (fourth + _REST**4))
+
+
+def _finer(flow: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the mesh's flow at `MAP_STEM` times the resolution, and where it is torn (0 or 1).
+
+    Between a cheek and what it hides, a flow in the middle would point at a place that belongs to
+    neither: there each pixel takes the flow of its own cell.
+    """
+    near = F.interpolate(flow, scale_factor=float(MAP_STEM), mode="nearest")
+    smooth = _upsample(flow, MAP_STEM)
+    step = near - smooth
+    torn = (step.square().sum(1, keepdim=True) > _TORN**2).to(flow.dtype)
+    return smooth + torn * step, torn
 
 
 def _upsample(x: Tensor, factor: int) -> Tensor:
     return F.interpolate(x, scale_factor=float(factor), mode="bilinear", align_corners=False)
 
 
-def _sample(x: Tensor, displacement: Tensor) -> Tensor:
+def _sample(x: Tensor, displacement: Tensor, sharp: bool = False) -> Tensor:
     """Sample (N, C, H, W) at each cell's own place plus (N, 2, H, W), in halves of the side.
 
-    Always in single precision: a place in bfloat16 would be off by a pixel.
+    Always in single precision: a place in bfloat16 would be off by a pixel. Bilinear, which blurs
+    what lies between pixels; sharp: bicubic.
     """
     height, width = displacement.shape[-2:]
     places = displacement.float()
@@ -211,6 +232,5 @@ def _sample(x: Tensor, displacement: Tensor) -> Tensor:
     grid = torch.stack(
         [places[:, 0] + xs.view(1, 1, width), places[:, 1] + ys.view(1, height, 1)], dim=-1
     )
-    return F.grid_sample(
-        x.float(), grid, mode="bilinear", padding_mode="border", align_corners=False
-    )
+    mode = "bicubic" if sharp else "bilinear"
+    return F.grid_sample(x.float(), grid, mode=mode, padding_mode="border", align_corners=False)
