@@ -337,6 +337,9 @@ def _add_evaluate(adder: _Adder[argparse.ArgumentParser]) -> None:
     parser.add_argument("--limit", type=_count, metavar="N", help="so many clips (default: all)")
     parser.add_argument("--json", type=Path, required=True, metavar="FILE", help="the report")
     parser.add_argument("--sheet", type=Path, metavar="FILE.png", help="pictures, side by side")
+    parser.add_argument(
+        "--ab", type=Path, metavar="FOLDER", help="a video of each clip, the true one and all drawn"
+    )
     _add_assignments(parser)
     parser.set_defaults(run=commands.evaluate)
 

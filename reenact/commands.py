@@ -284,6 +284,7 @@ def evaluate(arguments: Namespace) -> int:
             size_px=arguments.size,
             lpips=arguments.lpips,
             inception=arguments.inception,
+            ab=arguments.ab,
         )
     print(format_table(reports))
     return 0

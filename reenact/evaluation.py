@@ -14,6 +14,7 @@ from typing import Any, Final, Literal
 import numpy as np
 
 from reenact import self_reenactment
+from reenact.ab_video import ready_folder, write_ab_video
 from reenact.config import Settings
 from reenact.contact_sheet import SheetRow, compose
 from reenact.errors import ConfigError
@@ -21,6 +22,7 @@ from reenact.judge import Figures, Judge, find_clips, mean_figures, read_clip, r
 from reenact.perceptual import Taste
 from reenact.registry import load
 from reenact.report_files import check_writable, write_json, write_png
+from reenact.self_reenactment import Drawn, run_columns
 from reenact.types import Renderer
 
 Protocol = Literal["self", "cross"]
@@ -82,6 +84,7 @@ def evaluate_all(
     size_px: int | None = None,
     lpips: Path | None = None,
     inception: Path | None = None,
+    ab: Path | None = None,
 ) -> list[Report]:
     """Evaluate renderers on the same frames.
 
@@ -105,6 +108,8 @@ def evaluate_all(
             clips' own.
         lpips: network of the figure `lpips`, see `perceptual`; for self-reenactment.
         inception: network of the figures `fid` and `inception_score`, which stand in the mean.
+        ab: folder that receives a video of each clip, the true run beside each renderer's; for
+            self-reenactment.
 
     Returns:
         One report for each renderer, floors first, `personal` last.
@@ -126,6 +131,10 @@ def evaluate_all(
             "training; for others give weights by --set renderer.weights=PATH."
         )
     videos = find_clips(data, limit if protocol == "self" else None)
+    if ab is not None:
+        if protocol == "cross":
+            raise ConfigError("--ab shows the true frames; --protocol cross has none.")
+        ready_folder(ab)
     for path in (json_path, sheet):
         if path is not None:
             check_writable(path)
@@ -153,6 +162,7 @@ def evaluate_all(
                 minutes=training_minutes,
                 frames=frames,
                 progress=progress,
+                ab=ab,
             )
             names = personal.rows(names)
             title = personal.protocol(target_training)
@@ -168,6 +178,7 @@ def evaluate_all(
                 weights=weights,
                 size_px=size_px,
                 taste=taste,
+                ab=ab,
             )
             title, columns = self_reenactment.PROTOCOL, self_reenactment.sheet_columns(names)
     reports: list[Report] = [
@@ -242,6 +253,7 @@ def _run_self(
     weights: Mapping[str, str],
     size_px: int | None,
     taste: Taste,
+    ab: Path | None,
 ) -> tuple[dict[str, dict[str, Figures]], list[SheetRow]]:
     from tqdm import tqdm
 
@@ -256,13 +268,14 @@ def _run_self(
         shot = self_reenactment.prepare_shot(
             clip if size_px is None else resized(clip, size_px), judge, frames
         )
-        drawn = []
+        drawn: dict[str, Drawn] = {}
         for name, renderer in renderers.items():
-            figures[name][video.stem], pictures = self_reenactment.score(
+            figures[name][video.stem], drawn[name] = self_reenactment.score(
                 shot, name, renderer, judge
             )
             true = [np.asarray(shot.clip.images[i]) for i in shot.scored]
-            figures[name][video.stem] |= taste.compare(name, true, pictures)
-            drawn.append(pictures)
-        rows += self_reenactment.sheet_rows(shot, drawn)
+            figures[name][video.stem] |= taste.compare(name, true, drawn[name].scored)
+        rows += self_reenactment.sheet_rows(shot, list(drawn.values()))
+        if ab is not None:
+            write_ab_video(ab, video.stem, run_columns(shot, drawn))
     return figures, rows

@@ -16,6 +16,7 @@ from typing import Final
 import numpy as np
 
 from reenact import self_reenactment
+from reenact.ab_video import write_ab_video
 from reenact.config import Settings
 from reenact.contact_sheet import SheetRow
 from reenact.engines import choose_device
@@ -25,6 +26,7 @@ from reenact.judge import CLIP_FPS, Clip, Figures, Judge, first_frame_target, re
 from reenact.reference_selection import choose, look_at
 from reenact.registry import load
 from reenact.renderers import shipped_weights
+from reenact.self_reenactment import Drawn, run_columns
 from reenact.training.personal import ARCHITECTURE, PersonalOptions, train_personal
 from reenact.types import Renderer, Target
 
@@ -57,6 +59,7 @@ def run(
     steps: int | None = None,
     min_clip_s: float = MIN_CLIP_S,
     progress: bool = True,
+    ab: Path | None = None,
 ) -> tuple[dict[str, dict[str, Figures]], list[SheetRow]]:
     """Train and measure on each clip that is long enough.
 
@@ -71,6 +74,7 @@ def run(
         steps: end each training after so many; None: as `reenact target train`.
         min_clip_s: clips shorter than this are left out.
         progress: show a bar on stderr.
+        ab: folder that receives a video of each clip; None: no videos.
 
     Returns:
         Figures by row and clip, and the rows of the contact sheet.
@@ -96,7 +100,7 @@ def run(
             continue
         cut = round(share * len(clip.images))
         shot = self_reenactment.prepare_shot(clip, judge, frames, first=cut)
-        drawn = []
+        drawn: dict[str, Drawn] = {}
         with tempfile.TemporaryDirectory() as scratch:
             for name, drawer in drawers.items():
                 target = first_frame_target(clip, name)
@@ -110,11 +114,12 @@ def run(
                     if steps is not None:
                         options = replace(options, steps=steps)
                     target = _trained(target, _part(clip, cut), settings, options)
-                figures[name][clip.name], pictures = self_reenactment.score(
+                figures[name][clip.name], drawn[name] = self_reenactment.score(
                     shot, name, drawer, judge, target
                 )
-                drawn.append(pictures)
-        pictured += self_reenactment.sheet_rows(shot, drawn)
+        pictured += self_reenactment.sheet_rows(shot, list(drawn.values()))
+        if ab is not None:
+            write_ab_video(ab, clip.name, run_columns(shot, drawn))
     if not pictured:
         raise SourceError(
             f"No clip is {min_clip_s:g} s long; training on a part and measuring on the rest "

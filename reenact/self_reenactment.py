@@ -8,7 +8,7 @@ landmarks tremble, and how steady a picture is depends on both.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -18,6 +18,7 @@ from reenact import metrics
 from reenact.action_units import action_units
 from reenact.config import SmoothingSettings
 from reenact.contact_sheet import SheetRow, error_map, fit, spread_out
+from reenact.facemesh import ACTION_UNITS
 from reenact.geometry import estimate_pose, to_face_frame, to_image
 from reenact.judge import (
     CLIP_FPS,
@@ -36,6 +37,7 @@ from reenact.types import Array, Drive, Expression, Image, Renderer, Target
 PROTOCOL: Final = "self-reenactment"
 STRIDE: Final = 5
 RUN_FRAMES: Final = 60
+_MOUTH_OPEN: Final = ACTION_UNITS.index("mouth_open")
 SHEET_ROWS: Final = 4
 """Frames of each clip on the contact sheet."""
 
@@ -61,6 +63,23 @@ class Shot:
     neutral: Array
     tracked: tuple[Array | None, ...]
     descriptor: Array | None
+
+    def true_run(self) -> list[Image]:
+        """Return the true pictures of the run."""
+        return [np.asarray(self.clip.images[i]) for i in self.run]
+
+
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """What a renderer made of a shot, uint8 (S, S, 3) RGB.
+
+    Attributes:
+        scored: pictures of the scored frames.
+        run: pictures of the run.
+    """
+
+    scored: list[Image]
+    run: list[Image]
 
 
 def prepare_shot(
@@ -147,7 +166,7 @@ def render_frames(
 
 def score(
     shot: Shot, name: str, renderer: Renderer, judge: Judge, target: Target | None = None
-) -> tuple[Figures, list[Image]]:
+) -> tuple[Figures, Drawn]:
     """Render a shot and compare it with the truth.
 
     Args:
@@ -158,18 +177,18 @@ def score(
         target: what it draws; None: that of the shot's reference.
 
     Returns:
-        The figures, and the pictures of the scored frames.
+        The figures, and the pictures that they were taken from.
     """
     renderer.prepare(first_frame_target(shot.clip, name) if target is None else target)
     pictures = render_frames(shot, renderer, shot.scored)
     figures = compare_pictures(shot, pictures)
     figures |= _tracked_figures(shot, pictures, judge)
-    true_run = [np.asarray(shot.clip.images[i]) for i in shot.run]
+    true_run = shot.true_run()
     run = render_frames(shot, renderer, shot.run, SmoothingSettings())
     figures["consecutive_ssim"] = metrics.consecutive_ssim(run)
     figures["consecutive_ssim_true"] = metrics.consecutive_ssim(true_run)
     figures["flicker"] = metrics.flicker(true_run, run)
-    return figures, pictures
+    return figures, Drawn(pictures, run)
 
 
 def compare_pictures(shot: Shot, pictures: Sequence[Image]) -> Figures:
@@ -194,7 +213,7 @@ def _tracked_figures(shot: Shot, pictures: Sequence[Image], judge: Judge) -> Fig
 
     `tracked` is the share of rendered faces found, of those whose true face was found.
     """
-    units, distances, identities, found = [], [], [], []
+    units, openings, distances, identities, found = [], [], [], [], []
     for i, truth, rendered in zip(shot.scored, shot.tracked, pictures, strict=True):
         points = judge.track(rendered)
         seen = shot.clip.landmarks[i] if points is None else points
@@ -208,20 +227,22 @@ def _tracked_figures(shot: Shot, pictures: Sequence[Image], judge: Judge) -> Fig
             distances.append(metrics.landmark_distance(points, truth))
             error = np.abs(units_of(points, shot.neutral) - units_of(truth, shot.neutral))
             units.append(float(error.mean()))
+            openings.append(float(error[_MOUTH_OPEN]))
     return {
         "au_error": mean_of(units),
+        "mouth_open_error": mean_of(openings),
         "akd_px": mean_of(distances),
         "tracked": mean_of(found),
         "identity": mean_of(identities),
     }
 
 
-def sheet_rows(shot: Shot, drawn: Sequence[Sequence[Image]]) -> list[SheetRow]:
+def sheet_rows(shot: Shot, drawn: Sequence[Drawn]) -> list[SheetRow]:
     """Show the frames whose expressions differ most: reference, true, each renderer, errors.
 
     Args:
         shot: the clip.
-        drawn: for each renderer its pictures of the scored frames.
+        drawn: of each renderer.
     """
     points = shot.clip.landmarks
     shapes = [own_shape(points[i], shot.neutral) for i in (shot.reference, *shot.scored)]
@@ -229,7 +250,7 @@ def sheet_rows(shot: Shot, drawn: Sequence[Sequence[Image]]) -> list[SheetRow]:
     for choice in spread_out(np.stack(shapes), SHEET_ROWS):
         frame = shot.scored[choice - 1]
         true = np.asarray(shot.clip.images[frame])
-        pictures = [of_renderer[choice - 1] for of_renderer in drawn]
+        pictures = [of_renderer.scored[choice - 1] for of_renderer in drawn]
         errors = [error_map(true, picture) for picture in pictures]
         reference = np.asarray(shot.clip.images[shot.reference])
         label = f"{shot.clip.name}, frame {frame}"
@@ -240,3 +261,10 @@ def sheet_rows(shot: Shot, drawn: Sequence[Sequence[Image]]) -> list[SheetRow]:
 def sheet_columns(names: Sequence[str]) -> list[str]:
     """Return the heads of the columns of `sheet_rows`."""
     return ["reference", "true", *names, *(f"error of {name}" for name in names)]
+
+
+def run_columns(shot: Shot, drawn: Mapping[str, Drawn]) -> dict[str, Sequence[Image]]:
+    """Return the runs of an A/B video by column: reference, true, each renderer."""
+    reference = np.asarray(shot.clip.images[shot.reference])
+    runs = {name: of_renderer.run for name, of_renderer in drawn.items()}
+    return {"reference": [reference] * len(shot.run), "true": shot.true_run(), **runs}

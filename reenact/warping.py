@@ -25,11 +25,12 @@ from reenact.facemesh import (
     OVAL,
 )
 from reenact.geometry import FACE_MIDDLE, FACE_SHARE, canonical_face, estimate_pose, region_mask
+from reenact.mouth_interior import interior_sources
 from reenact.types import Array, Image
 
 Triangles = NDArray[np.int32]
 
-RINGS: Final = ((1.3, 1.0, 0.8), (1.7, 0.85, 0.35))
+RINGS: Final = ((1.3, 0.95, 0.5), (1.7, 0.7, 0.1))
 """Rings around the face's oval that carry hair and neck along: (size against the oval, share of
 the head's motion above the chin, share below it)."""
 
@@ -194,6 +195,13 @@ class HeadMesh:
         result[..., :2] = cv2.medianBlur(np.ascontiguousarray(result[..., :2]), 3)
         result[..., 5] = (self._is_face[cells]) & (cells >= 0)
         mouth = region_mask(points, LIPS_INNER, side)
+        rows, columns = np.nonzero(mouth)
+        if len(rows):
+            places = np.stack([columns, rows], axis=1) * np.float32(scale) + np.float32(shift)
+            found = interior_sources(places, reference, drive)
+            flow = (found - places) * np.float32(2 / size_px)
+            share = mouth[rows, columns, None] * np.float32(1 / 255)
+            result[rows, columns, :2] += share * (flow - result[rows, columns, :2])
         eyes = region_mask(points, EYE_RIGHT, side) | region_mask(points, EYE_LEFT, side)
         irises = region_mask(points, IRIS_RIGHT[1:], side) | region_mask(
             points, IRIS_LEFT[1:], side

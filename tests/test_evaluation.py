@@ -14,9 +14,10 @@ from skimage import metrics
 
 from reenact import evaluation, self_reenactment
 from reenact.config import Settings, SmoothingSettings
-from reenact.errors import PluginError, ReenactError, SinkError, SourceError
+from reenact.errors import ConfigError, PluginError, ReenactError, SinkError, SourceError
 from reenact.judge import Clip, Judge, find_clips, first_frame_target, mean_figures, read_clip
 from reenact.registry import load
+from reenact.training.data import decode_clip
 
 SCIKIT: Any = metrics  # its functions carry no types
 
@@ -40,6 +41,7 @@ def reports(clip_folder: Path) -> list[evaluation.Report]:
         clip_folder,
         json_path=folder / "warp.json",
         sheet=folder / "sheet.png",
+        ab=folder / "ab",
         progress=False,
     )
 
@@ -56,7 +58,8 @@ def test_the_report_has_the_designed_keys(
     assert list(stored["clips"]) == ["portrait__01"]
     assert set(stored["mean"]) == {
         "psnr", "ssim", "face_psnr", "face_ssim", "sharpness", "face_sharpness", "au_error",
-        "akd_px", "tracked", "identity", "consecutive_ssim", "consecutive_ssim_true", "flicker",
+        "mouth_open_error", "akd_px", "tracked", "identity", "consecutive_ssim",
+        "consecutive_ssim_true", "flicker",
     }  # fmt: skip
 
 
@@ -152,8 +155,8 @@ def test_faces_that_are_not_found_leave_gaps_not_zeros() -> None:
     with Judge() as judge:
         shot = self_reenactment.prepare_shot(synthetic(set()), judge, frames=3)
         renderer = load("renderers", "copy").build(Settings().renderer)
-        figures, pictures = self_reenactment.score(shot, "copy", renderer, judge)
-    assert len(pictures) == 3
+        figures, drawn = self_reenactment.score(shot, "copy", renderer, judge)
+    assert len(drawn.scored) == 3
     assert figures["psnr"] == 100
     assert figures["akd_px"] is None
     assert figures["au_error"] is None
@@ -251,6 +254,37 @@ def test_unknown_renderer_and_unwritable_report_are_refused(
     with pytest.raises(SinkError, match="there is no folder"):
         evaluation.evaluate("copy", clip_folder, json_path=tmp_path / "no" / "a.json")
     assert not list(tmp_path.iterdir())
+
+
+def test_the_ab_video_shows_the_run_beside_the_truth(
+    reports: list[evaluation.Report], clip_folder: Path
+) -> None:
+    del reports
+    frames = decode_clip(clip_folder.parent / "ab" / "portrait__01.mp4")
+    clip = read_clip(clip_folder / "portrait__01.mp4")
+    assert len(frames) == FRAMES - 1
+    columns = 4  # reference, true, copy, warp
+    assert frames.shape[2] == pytest.approx(columns * 256, abs=40)
+    tiles = [frames[-1][44:300, 4 + n * 260 : 260 + n * 260] for n in range(columns)]
+    reference, true, copy, warp = (tile.astype(float) for tile in tiles)
+    assert np.abs(reference - clip.images[0]).mean() < 3
+    assert np.abs(true - clip.images[-1]).mean() < 3
+    assert np.abs(copy - reference).mean() < 3
+    assert np.abs(warp - true).mean() < 0.8 * np.abs(copy - true).mean()
+
+
+def test_ab_videos_are_refused_where_there_is_no_truth_or_no_folder(
+    clip_folder: Path, tmp_path: Path
+) -> None:
+    def run(ab: Path, protocol: evaluation.Protocol = "self") -> None:
+        evaluation.evaluate_all(["copy"], clip_folder, protocol=protocol, ab=ab, progress=False)
+
+    with pytest.raises(ConfigError, match="--protocol cross"):
+        run(tmp_path / "ab", "cross")
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(SinkError, match="folder of the A/B videos"):
+        run(tmp_path / "file")
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
 @pytest.mark.faces

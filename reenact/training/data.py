@@ -374,8 +374,8 @@ def augment(pair: Pair, rng: Rng, extent: float = 1.0, same_scene: bool = False)
 def _colour_table(rng: Rng) -> NDArray[np.uint8]:
     """Return (256, 1, 3): gamma, gain and offset, a little different in each channel."""
     ramp = np.linspace(0, 1, 256)[:, None]
-    gamma = np.exp(rng.normal(0, 0.15) + rng.normal(0, 0.04, 3))
-    gain = np.exp(rng.normal(0, 0.1) + rng.normal(0, 0.04, 3))
+    gamma = np.exp(rng.normal(0, 0.15) + rng.normal(0, 0.07, 3))
+    gain = np.exp(rng.normal(0, 0.1) + rng.normal(0, 0.07, 3))
     table = np.clip(ramp**gamma * gain + rng.normal(0, 0.02), 0, 1) * 255
     return np.asarray(table[:, None], dtype=np.uint8)
 
