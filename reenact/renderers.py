@@ -30,6 +30,7 @@ from reenact.warping import (
     head_mesh,
     interpolate,
     rasterise,
+    tears,
     triangulate,
     warp_image,
 )
@@ -152,12 +153,12 @@ class WarpUNetRenderer:
     def render(self, drive: Drive) -> Image:
         """Draw one frame."""
         self._choose(drive)
-        picture = self._draw(self._chosen, drive.landmarks)
+        picture, torn = self._draw(self._chosen, drive.landmarks)
         if self._fading_from is not None:
             share = min(self._fade_s / self.FADE_S, 1.0)
-            earlier = self._draw(self._fading_from, drive.landmarks)
+            earlier, _ = self._draw(self._fading_from, drive.landmarks)
             picture = earlier + np.float32(share) * (picture - earlier)
-        return _sharpened(from_unit(picture[0]), self._settings.sharpen)
+        return _finished(from_unit(picture[0]), self._settings.sharpen, torn)
 
     def reset(self) -> None:
         """Forget the reference in use."""
@@ -197,14 +198,16 @@ class WarpUNetRenderer:
         self._size = size_px
         self._loaded = (weights, size_px)
 
-    def _draw(self, number: int, landmarks: Array) -> Array:
+    def _draw(self, number: int, landmarks: Array) -> tuple[Array, NDArray[np.bool_]]:
+        """Return the picture, (1, 3, S, S) in -1..1, and where its mesh is torn, (S/2, S/2)."""
         if self._held != number:
             for name, values in self._held_inputs.items():
                 self._engine.hold(name, values[number : number + 1])
             self._held = number
         maps = head_mesh().maps(self._landmarks[number], landmarks, self._size, self._map_side)
         maps[..., :2] *= self._edge_fade
-        return self._engine({"maps": np.ascontiguousarray(maps.transpose(2, 0, 1))[None]})
+        torn = tears(maps[..., :2])
+        return self._engine({"maps": np.ascontiguousarray(maps.transpose(2, 0, 1))[None]}), torn
 
     def _choose(self, drive: Drive) -> None:
         if self._fading_from is not None:
@@ -219,12 +222,20 @@ class WarpUNetRenderer:
             self._fading_from, self._chosen, self._fade_s = self._chosen, nearest, 0.0
 
 
-def _sharpened(picture: Image, amount: float) -> Image:
-    """Add so much of what a picture (H, W, 3) has over its mean of 3×3 pixels."""
-    if amount == 0:
-        return picture
+def _finished(picture: Image, sharpen: float, torn: NDArray[np.bool_]) -> Image:
+    """Sharpen a picture, and draw it softly where its mesh is torn.
+
+    Args:
+        picture: uint8 (S, S, 3) RGB.
+        sharpen: how much is added of what it has over its mean of 3×3 pixels.
+        torn: (S/2, S/2); there an outline is as coarse as the mesh's cells, in steps.
+    """
     soft = cv2.blur(picture, (3, 3))
-    return np.asarray(cv2.addWeighted(picture, 1 + amount, soft, -amount, 0), np.uint8)
+    if sharpen:
+        picture = np.asarray(cv2.addWeighted(picture, 1 + sharpen, soft, -sharpen, 0), np.uint8)
+    rows, columns = np.nonzero(np.repeat(np.repeat(torn, 2, axis=0), 2, axis=1))
+    picture[rows, columns] = soft[rows, columns]
+    return picture
 
 
 @dataclass(frozen=True, slots=True)

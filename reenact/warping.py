@@ -37,6 +37,10 @@ the head's motion above the chin, share below it)."""
 MAP_CHANNELS: Final = 9
 """Channels of `HeadMesh.maps`."""
 
+TORN: Final = 0.024
+"""A step of the mesh's flow from one cell to the next, in halves of the side, from which on one of
+them hides the other: 3 px at 256."""
+
 _BORDER: Final = tuple(
     (x, y)
     for x in (-0.35, 0.15, 0.5, 0.85, 1.35)
@@ -209,6 +213,18 @@ class HeadMesh:
         for channel, mask in ((6, mouth), (7, eyes), (8, cv2.min(irises, eyes))):
             result[..., channel] = mask * np.float32(1 / 255)
         return result
+
+
+def tears(flow: Array) -> NDArray[np.bool_]:
+    """Return the (side, side) cells beside which the flow (side, side, 2) of a mesh is torn."""
+    torn = np.zeros(flow.shape[:2], np.bool_)
+    for axis in (0, 1):
+        step = np.diff(flow, axis=axis)
+        apart = np.einsum("ijk,ijk->ij", step, step) > TORN**2
+        first, second = (torn[:-1], torn[1:]) if axis == 0 else (torn[:, :-1], torn[:, 1:])
+        first |= apart
+        second |= apart
+    return torn
 
 
 @lru_cache(maxsize=1)

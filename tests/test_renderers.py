@@ -3,6 +3,7 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -11,10 +12,12 @@ from faces import drive, opened_mouth, portrait_target
 from reenact import metrics, registry
 from reenact.config import RendererSettings
 from reenact.errors import ModelError
+from reenact.geometry import estimate_pose, from_unit, rotation_matrix, to_face_frame, to_image
 from reenact.models.files import save_model
-from reenact.models.warp_unet import WarpUNet
+from reenact.models.warp_unet import WarpUNet, _tears
 from reenact.renderers import SeenFaces, WarpUNetRenderer, edge_fade, reference_distances
-from reenact.types import Image, Renderer, Target
+from reenact.types import Array, Image, Renderer, Target
+from reenact.warping import head_mesh, tears
 
 
 def opened(name: str, target: Target, **settings: object) -> Renderer:
@@ -194,3 +197,35 @@ def test_a_silhouette_is_not_drawn_with_what_lies_between() -> None:
         _, layered, _ = network(reference, background, features, maps)
     middle = layered[0, 0, side // 2, side // 2 - 6 : side // 2 + 6]
     assert float(middle.max()) < -0.9
+
+
+def test_network_and_renderer_see_the_same_tears() -> None:
+    """The network draws two sides there, the renderer softens what lies between them."""
+    target = portrait_target()
+    maps = head_mesh().maps(target.neutral, turned(target.neutral, 0.5), 256, 128)
+    flow = np.ascontiguousarray(maps[..., :2])
+    seen = tears(flow)
+    assert 0 < seen.mean() < 0.1
+    of_network = _tears(torch.from_numpy(flow.transpose(2, 0, 1))[None])
+    np.testing.assert_array_equal(of_network[0, 0].numpy() > 0, seen)
+    assert not tears(np.zeros((8, 8, 2), np.float32)).any()
+
+
+def test_outlines_of_a_turned_head_are_softened_and_nothing_else() -> None:
+    target = portrait_target()
+    face = turned(target.neutral, 0.5)
+    renderer = opened("warp_unet", target, sharpen=0.0)
+    assert isinstance(renderer, WarpUNetRenderer)
+    picture, torn = renderer._draw(0, face)
+    plain = from_unit(picture[0])
+    shown = renderer.render(drive(face))
+    wide = np.repeat(np.repeat(torn, 2, axis=0), 2, axis=1)
+    assert wide.any()
+    np.testing.assert_array_equal(shown[~wide], plain[~wide])
+    np.testing.assert_array_equal(shown[wide], cv2.blur(plain, (3, 3))[wide])
+
+
+def turned(points: Array, yaw: float) -> Array:
+    pose = estimate_pose(points)
+    turn = rotation_matrix(np.array([0, yaw, 0], np.float32)) @ pose.rotation
+    return to_image(to_face_frame(points, pose), dataclasses.replace(pose, rotation=turn))

@@ -20,7 +20,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from reenact.warping import MAP_CHANNELS
+from reenact.warping import MAP_CHANNELS, TORN
 
 STEM: Final = 4
 """The networks work on pictures unshuffled by this factor."""
@@ -33,10 +33,6 @@ _CONTEXT_STEM: Final = 2
 
 _REST: Final = 0.024
 """A motion of the background that is halved, in halves of the side: 3 px at 256."""
-
-_TORN: Final = 0.006
-"""A step of the mesh's flow from one cell towards the next, in halves of the side, from which on
-one of them hides the other: 0.8 px at 256."""
 
 _LAYER_STEM: Final = 2
 """The share of the head's layer is drawn at so many times the networks' resolution."""
@@ -174,19 +170,18 @@ class WarpUNet(nn.Module):
         coarse_flow = F.avg_pool2d(mesh_flow, MAP_STEM)
         motion = self.motion(torch.cat([packed, _sample(features, coarse_flow), features], dim=1))
         flows = torch.tanh(self.flow_head(motion).float()) * self.config.max_residual_flow
-        mesh_flow, silhouette = _finer(mesh_flow)
-        head = _sample(reference, mesh_flow + _upsample(flows[:, :2], STEM), sharp=True)
-        # A silhouette is as coarse as the maps are; it is drawn softer, not in steps.
-        head = head + silhouette * (F.avg_pool2d(head, 3, 1, 1, count_include_pad=False) - head)
+        residual = _upsample(torch.cat([flows[:, :2], _at_rest(flows[:, 2:])], dim=1))
         # A sigmoid, begun in the middle: a share that can be cut off at 0 or 1 never comes back.
         share = torch.sigmoid(F.pixel_shuffle(self.layer_head(motion).float(), _LAYER_STEM))
-        share = _upsample(share, STEM // _LAYER_STEM)
-        rest = _sample(background, _upsample(_at_rest(flows[:, 2:]), STEM))
-        layered = rest + share * (head - rest)
+        head_flow, rest_flow = mesh_flow + residual[:, :2], residual[:, 2:]
+        smooth = _upsample(torch.cat([head_flow, rest_flow, share], dim=1))
+        head = _sample(reference, _torn(head_flow, smooth[:, :2], mesh_flow), sharp=True)
+        rest = _sample(background, smooth[:, 2:4])
+        layered = rest + smooth[:, 4:] * (head - rest)
         moved = _sample(features, coarse_flow + flows[:, :2])
         seen = torch.cat([F.pixel_unshuffle(layered, STEM), moved, packed, motion], dim=1)
         picture = layered + F.pixel_shuffle(self.picture_head(self.repair(seen)).float(), STEM)
-        return picture, layered, share
+        return picture, layered, smooth[:, 4:]
 
 
 def _start_at_zero(*heads: nn.Conv2d) -> None:
@@ -202,21 +197,30 @@ def _at_rest(flow: Tensor) -> Tensor:
     return flow * (fourth / (fourth + _REST**4))
 
 
-def _finer(flow: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the mesh's flow at `MAP_STEM` times the resolution, and where it is torn (0 or 1).
+def _tears(flow: Tensor) -> Tensor:
+    """Return `warping.tears` of (N, 2, H, W) as (N, 1, H, W) of 0 and 1."""
+    beside = (flow[..., :, 1:] - flow[..., :, :-1]).square().sum(1, keepdim=True) > TORN**2
+    below = (flow[..., 1:, :] - flow[..., :-1, :]).square().sum(1, keepdim=True) > TORN**2
+    across, down = beside.to(flow.dtype), below.to(flow.dtype)
+    return torch.maximum(
+        torch.maximum(F.pad(across, (1, 0)), F.pad(across, (0, 1))),
+        torch.maximum(F.pad(down, (0, 0, 1, 0)), F.pad(down, (0, 0, 0, 1))),
+    )
+
+
+def _torn(flow: Tensor, smooth: Tensor, mesh_flow: Tensor) -> Tensor:
+    """Return `smooth`, the flow at twice its resolution, but torn where the mesh is.
 
     Between a cheek and what it hides, a flow in the middle would point at a place that belongs to
     neither: there each pixel takes the flow of its own cell.
     """
-    near = F.interpolate(flow, scale_factor=float(MAP_STEM), mode="nearest")
-    smooth = _upsample(flow, MAP_STEM)
-    step = near - smooth
-    torn = (step.square().sum(1, keepdim=True) > _TORN**2).to(flow.dtype)
-    return smooth + torn * step, torn
+    both = torch.cat([flow, _tears(mesh_flow)], dim=1)
+    near = F.interpolate(both, scale_factor=2.0, mode="nearest")
+    return smooth + near[:, 2:] * (near[:, :2] - smooth)
 
 
-def _upsample(x: Tensor, factor: int) -> Tensor:
-    return F.interpolate(x, scale_factor=float(factor), mode="bilinear", align_corners=False)
+def _upsample(x: Tensor) -> Tensor:
+    return F.interpolate(x, scale_factor=2.0, mode="bilinear", align_corners=False)
 
 
 def _sample(x: Tensor, displacement: Tensor, sharp: bool = False) -> Tensor:
@@ -226,11 +230,9 @@ def _sample(x: Tensor, displacement: Tensor, sharp: bool = False) -> Tensor:
     what lies between pixels; sharp: bicubic.
     """
     height, width = displacement.shape[-2:]
-    places = displacement.float()
     ys = (torch.arange(height, device=x.device, dtype=torch.float32) + 0.5) * (2 / height) - 1
     xs = (torch.arange(width, device=x.device, dtype=torch.float32) + 0.5) * (2 / width) - 1
-    grid = torch.stack(
-        [places[:, 0] + xs.view(1, 1, width), places[:, 1] + ys.view(1, height, 1)], dim=-1
-    )
+    own = torch.stack([xs.expand(height, width), ys[:, None].expand(height, width)])
+    grid = (displacement.float() + own).permute(0, 2, 3, 1)
     mode = "bicubic" if sharp else "bilinear"
     return F.grid_sample(x.float(), grid, mode=mode, padding_mode="border", align_corners=False)
