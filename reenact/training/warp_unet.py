@@ -65,6 +65,8 @@ class WarpUNetRecipeConfig:
         stills: folders of photos.
         start: weights to begin with, a file of this recipe, maybe of an earlier version: what has
             kept its name and shape is taken over; "": begin anew.
+        parts: names of the generator's parts that learn, such as "repair"; (): all. What overfits
+            47 people is the flow; the repair goes on getting better.
         cache: where decoded clips are kept.
         still_share: share of the batch that comes from photos.
         batch_size: pairs a step.
@@ -82,6 +84,7 @@ class WarpUNetRecipeConfig:
     val: str
     stills: tuple[str, ...] = ()
     start: str = ""
+    parts: tuple[str, ...] = ()
     cache: str = "runs/cache"
     still_share: float = 0.25
     batch_size: int = 12
@@ -164,6 +167,7 @@ class WarpUNetRecipe:
         self._generator = WarpUNet(config.network).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         if config.start:
             _take_over(self._generator, Path(config.start))
+        self._resting = _resting(self._generator, config.parts)
         self._critic = PatchDiscriminator(3 + MAP_CHANNELS)
         self.networks: dict[str, nn.Module] = {
             "generator": self._generator,
@@ -184,6 +188,8 @@ class WarpUNetRecipe:
         """Learn from one batch of `data.collate`."""
         config = self.config
         rate = config.learning_rate * (0.01 + 0.99 * 0.5 * (1 + np.cos(np.pi * progress)))
+        for part in self._resting:
+            part.eval()
         _set_rate(self.optimisers["generator"], float(rate) * min(1.0, progress * 200 + 0.05))
         reference, truth = _unit(batch["reference"]), _unit(batch["truth"])
         maps = batch["maps"].permute(0, 3, 1, 2).contiguous()
@@ -283,6 +289,22 @@ def _drawn(
         maps = batch["maps"].permute(0, 3, 1, 2).contiguous()
         picture, warped, _ = network(reference, *network.encode(reference), maps)
         yield truth, maps, picture, warped
+
+
+def _resting(network: nn.Module, parts: Sequence[str]) -> list[nn.Module]:
+    """Hold all but some parts of a network as they are; return those that rest.
+
+    Raises:
+        ConfigError: there is no such part.
+    """
+    known = dict(network.named_children())
+    for name in parts:
+        if name not in known:
+            raise ConfigError(f"settings.parts: there is no {name}; there are {', '.join(known)}.")
+    resting = [part for name, part in known.items() if parts and name not in parts]
+    for part in resting:
+        part.requires_grad_(False)
+    return resting
 
 
 def _take_over(network: nn.Module, path: Path) -> None:
