@@ -30,9 +30,18 @@ from reenact.types import Array, Image
 
 Triangles = NDArray[np.int32]
 
-RINGS: Final = ((1.3, 0.95, 0.5), (1.7, 0.7, 0.1))
+RINGS: Final = ((1.3, 0.95, 0.8), (1.7, 0.7, 0.7))
 """Rings around the face's oval that carry hair and neck along: (size against the oval, share of
-the head's motion above the chin, share below it)."""
+the head's motion above the chin, share of the body's below it)."""
+
+_CHIN: Final = 152
+
+_PIVOT: Final = np.array([0.0, -0.8, 1.8], np.float32)
+"""Where head meets body, from the chin in the face frame, iod: what it moves by, the body does. A
+head that nods or turns about it leaves the shoulders where they are."""
+
+_FLOOR_SHARE: Final = 0.5
+"""Share of the body's motion in the crop's lower border."""
 
 MAP_CHANNELS: Final = 9
 """Channels of `HeadMesh.maps`."""
@@ -47,7 +56,7 @@ _BORDER: Final = tuple(
     for y in (-0.35, 0.15, 0.5, 0.85, 1.35)
     if x in (-0.35, 1.35) or y in (-0.35, 1.35)
 )
-"""Pinned vertices around the crop, as shares of its side."""
+"""Vertices around the crop, as shares of its side."""
 
 
 def triangulate(points: Array) -> Triangles:
@@ -127,7 +136,8 @@ class HeadMesh:
     """The mesh that carries the whole head: landmarks, two rings of hair and neck, a border.
 
     Its triangles are those of the canonical face, the same for everybody, so a turned head folds
-    consistently. The rings follow the head's own rigid motion and fade into the pinned border.
+    consistently. Above the chin the rings follow the head's own rigid motion, below it the body's;
+    both fade into the border, of which only the lower side moves.
     """
 
     def __init__(self) -> None:
@@ -149,20 +159,27 @@ class HeadMesh:
         reference_pose, drive_pose = estimate_pose(reference), estimate_pose(drive)
         rotation = drive_pose.rotation @ reference_pose.rotation.T
         scale = drive_pose.scale / reference_pose.scale
+
+        def motion(points: Array) -> Array:
+            turned = (points - reference_pose.translation) @ rotation.T * scale
+            return np.asarray(turned + drive_pose.translation - points, dtype=np.float32)
+
+        pivot = reference[_CHIN] + reference_pose.rotation @ _PIVOT * reference_pose.scale
+        body = motion(pivot)
         rings_from, rings_to = [], []
         for size, above, below in RINGS:
             ring = _ring(reference, size)
-            moved = (ring - reference_pose.translation) @ rotation.T * scale
-            moved += drive_pose.translation
-            lower = np.clip((ring[:, 1] - reference[152, 1]) / (reference_pose.scale * 0.5), 0, 1)
-            share = (above + (below - above) * lower)[:, None]
+            lower = np.clip((ring[:, 1] - reference[_CHIN, 1]) / (reference_pose.scale * 0.5), 0, 1)
+            share = lower[:, None]
             rings_from.append(ring)
-            rings_to.append(ring + share * (moved - ring))
+            rings_to.append(ring + (1 - share) * above * motion(ring) + share * below * body)
         border = np.zeros((len(_BORDER), 3), np.float32)
         border[:, :2] = np.array(_BORDER, np.float32) * size_px
         border[:, 2] = size_px
+        border_to = border.copy()
+        border_to[border[:, 1] > size_px, :2] += _FLOOR_SHARE * body[:2]
         start = np.concatenate([reference, *rings_from, border]).astype(np.float32)
-        end = np.concatenate([drive, *rings_to, border]).astype(np.float32)
+        end = np.concatenate([drive, *rings_to, border_to]).astype(np.float32)
         return start, end
 
     @cached_property

@@ -114,3 +114,23 @@ def test_warp_image_samples_where_the_map_points() -> None:
     source = np.zeros((20, 20, 2), np.float32)
     source[..., 0], source[..., 1] = 7, 5
     assert (warp_image(image, source) == (10, 200, 30)).all()
+
+
+def test_shoulders_follow_a_head_that_moves_and_not_one_that_turns() -> None:
+    points, pose = posed_face(0, scale=35)
+    side = 64
+    across, down = (points[152, :2] / 256 * side).astype(int)
+    shoulder = (slice(down + 10, down + 14), slice(across - 12, across + 12))
+
+    def carried(face: Array) -> Array:
+        """Return how far the place an iod below the chin is carried, px."""
+        flow = head_mesh().maps(points, face, 256, side)[..., :2] * -128
+        return np.asarray(flow[shoulder].mean(axis=(0, 1)))
+
+    shift = np.array([0, 10, 0], np.float32)
+    assert 4 < carried(points + shift)[1] < 10
+    neck = points[152] + pose.rotation @ np.array([0, -0.8, 1.8], np.float32) * pose.scale
+    turn = rotation_matrix(np.array([0.05, 0.25, 0], np.float32))
+    turned = np.asarray((points - neck) @ turn.T + neck, np.float32)
+    assert np.abs(turned[1] - points[1])[:2].max() > 15
+    assert np.abs(carried(turned)).max() < 2
