@@ -51,8 +51,13 @@ def to_unit(image: NDArray[np.uint8]) -> Array:
 
 def from_unit(tensor: Array) -> NDArray[np.uint8]:
     """Map float32 (..., 3, H, W) in -1..1 to uint8 (..., H, W, 3), clipped and rounded."""
-    scaled = np.clip(tensor * np.float32(127.5) + np.float32(128), 0, 255)
-    return np.ascontiguousarray(np.moveaxis(scaled.astype(np.uint8), -3, -1))
+    height, width = tensor.shape[-2:]
+    planes = np.ascontiguousarray(tensor, np.float32).reshape(-1, 3, height, width)
+    result = np.empty((len(planes), height, width, 3), np.uint8)
+    for picture, colours in zip(result, planes, strict=True):
+        merged = cv2.merge(list(colours))
+        cv2.addWeighted(merged, 127.5, merged, 0, 127.5, dst=picture, dtype=cv2.CV_8U)
+    return result.reshape(*tensor.shape[:-3], height, width, 3)
 
 
 # --- the canonical face and the face frame ----------------------------------------------------

@@ -101,13 +101,16 @@ def interpolate(
     """
     planes = _planes(points[triangles].astype(np.float32), attributes[triangles])
     side = cells.shape[0]
-    chosen = planes[np.maximum(cells, 0)]
     axis = np.arange(side, dtype=np.float32)
-    result = chosen[..., 0, :] * axis[None, :, None]
-    result += chosen[..., 1, :] * axis[:, None, None]
-    result += chosen[..., 2, :]
-    result[cells < 0] = 0
-    return np.asarray(result, dtype=np.float32)
+    chosen = np.maximum(cells, 0).ravel()
+    result = np.empty((attributes.shape[1], side, side), np.float32)
+    for channel in range(len(result)):
+        across, down, here = (
+            np.take(planes[:, n, channel], chosen).reshape(side, side) for n in range(3)
+        )
+        result[channel] = across * axis + down * axis[:, None] + here
+    result[:, cells < 0] = 0
+    return np.moveaxis(result, 0, -1)
 
 
 def _planes(corners: Array, values: Array) -> Array:
@@ -209,7 +212,8 @@ class HeadMesh:
         points = (end[:, :2] - shift) / scale
         cells = rasterise(points, self.triangles, side, end[:, 2])
         displacement = (start[:, :2] - end[:, :2]) * np.float32(2 / size_px)
-        result = np.empty((side, side, MAP_CHANNELS), np.float32)
+        # Plane by plane in memory, as the network takes them.
+        result = np.moveaxis(np.empty((MAP_CHANNELS, side, side), np.float32), 0, -1)
         attributes = np.concatenate([displacement, self.atlas], axis=1)
         result[..., :5] = interpolate(cells, points, self.triangles, attributes)
         # Where the head folds, single cells look far behind it; each would be drawn as a speck.
@@ -236,8 +240,8 @@ def tears(flow: Array) -> NDArray[np.bool_]:
     """Return the (side, side) cells beside which the flow (side, side, 2) of a mesh is torn."""
     torn = np.zeros(flow.shape[:2], np.bool_)
     for axis in (0, 1):
-        step = np.diff(flow, axis=axis)
-        apart = np.einsum("ijk,ijk->ij", step, step) > TORN**2
+        across, down = np.diff(flow[..., 0], axis=axis), np.diff(flow[..., 1], axis=axis)
+        apart = across * across + down * down > TORN**2
         first, second = (torn[:-1], torn[1:]) if axis == 0 else (torn[:, :-1], torn[:, 1:])
         first |= apart
         second |= apart
