@@ -21,7 +21,7 @@ from reenact import metrics
 from reenact.action_units import action_unit_basis
 from reenact.config import Settings
 from reenact.contact_sheet import SheetRow, fit
-from reenact.facemesh import ACTION_UNITS
+from reenact.facemesh import ACTION_UNITS, IRIS_LEFT, IRIS_RIGHT
 from reenact.fusion import Fusion
 from reenact.geometry import (
     estimate_pose,
@@ -81,8 +81,13 @@ ALONE: Final[dict[str, tuple[str, ...]]] = {
 }
 """The expressions that are given alone, and the action units that each drives."""
 
-TURNS: Final[dict[str, float]] = {"yaw 30": 30.0, "yaw -30": -30.0}
-"""Head turns on the contact sheet, degrees of yaw."""
+TURNS: Final[dict[str, tuple[float, float]]] = {
+    "yaw 30": (30.0, 0.0),
+    "yaw -30": (-30.0, 0.0),
+    "looks left": (0.0, 0.13),
+    "looks right": (0.0, -0.13),
+}
+"""Turns of head and eyes on the contact sheet: yaw in degrees, way of the irises in iod."""
 
 
 def pairs_of(videos: Sequence[Path], limit: int | None) -> list[tuple[Path, Path]]:
@@ -304,11 +309,13 @@ class Stage:
 
         basis = own_basis(shape)
 
-        def fused(activation: Array, yaw: float = 0.0) -> Drive:
+        def fused(activation: Array, yaw: float = 0.0, gaze_iod: float = 0.0) -> Drive:
             nonlocal steps
+            deviation = np.tensordot(activation, basis, 1)
+            deviation[[*IRIS_RIGHT, *IRIS_LEFT], 0] += gaze_iod
             turn = rotation_matrix(np.array([0, np.radians(yaw), 0], np.float32))
             turned = replace(pose, rotation=turn @ pose.rotation)
-            moved = to_image(shape + np.tensordot(activation, basis, 1), turned)
+            moved = to_image(shape + deviation, turned)
             time_s = steps / CLIP_FPS
             expression = fusion.express(Landmarks(moved, 1.0, size), time_s)
             steps += 1
@@ -350,9 +357,10 @@ class Stage:
             )
             peaks += [max(tracked)] if tracked else []
         figures["alone_peak"] = mean_of(peaks)
-        for yaw in TURNS.values():
+        for yaw, gaze_iod in TURNS.values():
             for frame in range(RAMP_FRAMES):
-                drive = fused(still, yaw * min(2 * frame / RAMP_FRAMES, 1))
+                amount = min(2 * frame / RAMP_FRAMES, 1)
+                drive = fused(still, yaw * amount, gaze_iod * amount)
             result.peaks.append(self._renderer.render(drive))
         return figures
 

@@ -210,6 +210,7 @@ def _fingerprint(module: nn.Module, example: Mapping[str, Array]) -> str:
     digest = hashlib.sha256()
     shapes = {name: value.shape for name, value in example.items()}
     digest.update(f"{openvino.__version__} {torch.__version__} {module} {shapes}".encode())
+    digest.update(f"{getattr(module, 'config', None)}".encode())
     digest.update(inspect.getsource(sys.modules[type(module).__module__]).encode())
     for name, value in sorted(module.state_dict().items()):
         digest.update(name.encode())

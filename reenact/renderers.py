@@ -15,10 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reenact.config import RendererSettings
-from reenact.errors import ModelError
+from reenact.facemesh import OVAL
 from reenact.geometry import (
     estimate_pose,
     from_unit,
+    region_mask,
     rotation_vector,
     to_face_frame,
     to_unit,
@@ -42,6 +43,9 @@ _TURN_IOD: Final = np.array([0.03, 0.17, 0.27], np.float32)
 
 _SHIFT_SHARE: Final = 0.03
 """What a head's shift by one iod counts there."""
+
+_CUT_OUT: Final = 0.5
+"""Share of a face that must be found to be person, or nothing is told about it."""
 
 _FADE_SHARE: Final = 0.16
 """Over this share of the crop's side the mesh's motion fades towards the plate."""
@@ -135,9 +139,12 @@ class WarpUNetRenderer:
         import torch
 
         references = to_unit(target.references)
+        people = people_in(target.references, target.landmarks)[:, None]
         device = next(self._network.parameters()).device
         with torch.inference_mode():
-            encoded = self._network.encode(torch.from_numpy(references).to(device))
+            encoded = self._network.encode(
+                torch.from_numpy(references).to(device), torch.from_numpy(people).to(device)
+            )
         background, features = (part.float().cpu().numpy() for part in encoded)
         self._held_inputs: dict[str, Array] = {
             "reference": references,
@@ -167,16 +174,12 @@ class WarpUNetRenderer:
 
     def _load(self, weights: str, size_px: int) -> None:
         from reenact.engines import compile_module
-        from reenact.models.files import load_model, read_header
-        from reenact.models.warp_unet import MAP_STEM, STEM, WarpUNet, WarpUNetConfig
+        from reenact.models.files import load_model
+        from reenact.models.warp_unet import MAP_STEM, STEM, WarpUNet, read_config
         from reenact.warping import MAP_CHANNELS
 
         path = Path(weights) if weights else shipped_weights()
-        header = read_header(path)
-        try:
-            config = WarpUNetConfig.from_json(header.get("config", "{}"))
-        except (TypeError, ValueError) as error:
-            raise ModelError(f"{path} has a header that this version does not know.") from error
+        config = read_config(path)
         network = WarpUNet(config)
         load_model(path, network, "warp_unet")
         network.eval()
@@ -280,6 +283,31 @@ def reference_distances(references: SeenFaces, landmarks: Array) -> NDArray[np.f
     turned = np.abs(references.turns - rotation_vector(pose.rotation)) @ _TURN_IOD
     shift = np.linalg.norm(references.places - pose.translation[:2], axis=-1) / pose.scale
     return np.asarray(differs + turned + _SHIFT_SHARE * shift, dtype=np.float32)
+
+
+def people_in(references: Image, landmarks: Array) -> Array:
+    """Say what the generator is told of references: where they show a person.
+
+    Args:
+        references: uint8 (K, S, S, 3) RGB.
+        landmarks: (K, 478, 3) px.
+
+    Returns:
+        float32 (K, S, S), how far (0 to 1) each pixel is the person; `UNKNOWN_PERSON` everywhere
+        in one whose face itself is not found to be a person's, as in some drawings.
+
+    Raises:
+        ModelError: this version of mediapipe cannot cut people out.
+    """
+    from reenact.models.warp_unet import UNKNOWN_PERSON
+    from reenact.tracking import person_masks
+
+    masks = np.stack(list(person_masks(references)))
+    for mask, points in zip(masks, landmarks, strict=True):
+        face = region_mask(points, OVAL, len(mask)) > 127
+        if mask[face].mean() < _CUT_OUT:
+            mask[:] = UNKNOWN_PERSON
+    return masks
 
 
 def edge_fade(target: Target, side: int) -> Array:

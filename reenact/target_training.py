@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-from reenact.errors import TargetError
+from reenact.errors import ModelError, TargetError
 from reenact.footage import read_footage, write_footage
+from reenact.models.warp_unet import read_config
 from reenact.renderers import shipped_weights
 from reenact.target_store import FOOTAGE, TargetStore
 from reenact.training.personal import (
@@ -18,8 +20,10 @@ from reenact.training.personal import (
     preview_path,
     train_personal,
 )
-from reenact.types import Tracker
+from reenact.types import Target, Tracker
 from reenact.video_faces import look_through
+
+log = logging.getLogger(__name__)
 
 SIZE_PX: Final = 256
 """Side of the pictures that are trained on; the weights serve at every size."""
@@ -82,11 +86,26 @@ def train_target(
     options = PersonalOptions(training_folder(store, name), minutes, device=device)
     if steps is not None:
         options = replace(options, steps=steps)
-    start = Path(target.weights) if target.weights else shipped_weights()
-    outcome = train_personal(footage, start, options, resume=resume, stop=stop)
+    outcome = train_personal(footage, _start(target), options, resume=resume, stop=stop)
     if outcome.weights is not None:
         store.attach_weights(name, outcome.weights, ARCHITECTURE)
     return outcome
+
+
+def _start(target: Target) -> Path:
+    """Return the target's own weights, where this version can go on from them; else the shipped."""
+    if not target.weights:
+        return shipped_weights()
+    own = Path(target.weights)
+    try:
+        read_config(own)
+    except ModelError:
+        log.warning(
+            "The weights of %s cannot be used any more; it is trained anew from the shipped ones.",
+            target.name,
+        )
+        return shipped_weights()
+    return own
 
 
 def summary(name: str, outcome: Outcome) -> str:

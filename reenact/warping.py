@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import Delaunay
 
+from reenact.eye_interior import eye_sources
 from reenact.facemesh import (
     EYE_LEFT,
     EYE_RIGHT,
@@ -43,7 +44,7 @@ head that nods or turns about it leaves the shoulders where they are."""
 _FLOOR_SHARE: Final = 0.5
 """Share of the body's motion in the crop's lower border."""
 
-MAP_CHANNELS: Final = 9
+MAP_CHANNELS: Final = 10
 """Channels of `HeadMesh.maps`."""
 
 TORN: Final = 0.024
@@ -205,7 +206,8 @@ class HeadMesh:
         Returns:
             float32 (side, side, MAP_CHANNELS): 0-1 the reference's place minus the cell's own,
             in halves of the crop's side (the unit of grid_sample); 2-4 the place on the
-            canonical head; 5-8 coverage (0 to 1) by skin, inside of the mouth, eyes, irises.
+            canonical head; 5-8 coverage (0 to 1) by skin, inside of the mouth, eyes, irises;
+            9 how far (0 to 1) it is inside of the mouth that the reference does not show.
         """
         start, end = self.vertices(reference, drive, size_px)
         scale, shift = grid_to_crop(side, size_px)
@@ -219,21 +221,48 @@ class HeadMesh:
         # Where the head folds, single cells look far behind it; each would be drawn as a speck.
         result[..., :2] = cv2.medianBlur(np.ascontiguousarray(result[..., :2]), 3)
         result[..., 5] = (self._is_face[cells]) & (cells >= 0)
+        result[..., 9] = 0
         mouth = region_mask(points, LIPS_INNER, side)
-        rows, columns = np.nonzero(mouth)
-        if len(rows):
-            places = np.stack([columns, rows], axis=1) * np.float32(scale) + np.float32(shift)
-            found = interior_sources(places, reference, drive)
-            flow = (found - places) * np.float32(2 / size_px)
-            share = mouth[rows, columns, None] * np.float32(1 / 255)
-            result[rows, columns, :2] += share * (flow - result[rows, columns, :2])
-        eyes = region_mask(points, EYE_RIGHT, side) | region_mask(points, EYE_LEFT, side)
+        inside = _Inside(mouth, size_px)
+        found, missing = interior_sources(inside.places, reference, drive)
+        inside.lead_to(found, result)
+        result[inside.rows, inside.columns, 9] = inside.share * missing
+        both = [region_mask(points, loop, side) for loop in (EYE_RIGHT, EYE_LEFT)]
+        for eye, coverage in enumerate(both):
+            inside = _Inside(coverage, size_px)
+            found, trust = eye_sources(inside.places, reference, drive, eye)
+            inside.lead_to(found, result, trust)
+        eyes = both[0] | both[1]
         irises = region_mask(points, IRIS_RIGHT[1:], side) | region_mask(
             points, IRIS_LEFT[1:], side
         )
         for channel, mask in ((6, mouth), (7, eyes), (8, cv2.min(irises, eyes))):
             result[..., channel] = mask * np.float32(1 / 255)
         return result
+
+
+class _Inside:
+    """The cells inside an opening.
+
+    Attributes:
+        rows, columns: (N,).
+        places: (N, 2) crop px.
+        share: (N,), 0 to 1.
+    """
+
+    def __init__(self, mask: NDArray[np.uint8], size_px: int) -> None:
+        scale, shift = grid_to_crop(mask.shape[0], size_px)
+        self.rows, self.columns = np.nonzero(mask)
+        places = np.stack([self.columns, self.rows], axis=1).astype(np.float32)
+        self.places = places * np.float32(scale) + np.float32(shift)
+        self.share = mask[self.rows, self.columns] * np.float32(1 / 255)
+        self._half = size_px / 2
+
+    def lead_to(self, sources: Array, maps: Array, trust: float = 1.0) -> None:
+        """Let the flow of (side, side, C) maps lead to (N, 2) crop px, by share and trust."""
+        wanted = (sources - self.places) / np.float32(self._half)
+        flow = maps[self.rows, self.columns, :2]
+        maps[self.rows, self.columns, :2] = flow + trust * self.share[:, None] * (wanted - flow)
 
 
 def tears(flow: Array) -> NDArray[np.bool_]:

@@ -74,6 +74,10 @@ def test_a_network_is_converted_once_and_again_when_its_weights_change(
     np.testing.assert_allclose(compiled({"fresh": np.ones((1, 3), np.float32)}), 3, atol=0.05)
     with pytest.raises(AssertionError, match="although it is kept"):
         compile_module(Affine(gain=3.0), example(), "cpu", "openvino", 0)
+    configured = Affine()
+    configured.config = "the same weights, to be used otherwise"  # type: ignore[assignment]
+    with pytest.raises(AssertionError, match="although it is kept"):
+        compile_module(configured, example(), "cpu", "openvino", 0)
 
 
 def test_the_oldest_networks_leave_a_full_cache(

@@ -102,6 +102,7 @@ def test_training_helps_on_frames_that_it_did_not_see(
     assert outcome.after["picture_face_psnr"] > outcome.before["picture_face_psnr"] + 0.2
     header = read_header(options.folder / "best.safetensors")
     assert "frames of one target, from weights of: nobody" in header["data"]
+    assert json.loads(header["config"])["head_flow"] > 0, "its own footage may move the mesh"
 
 
 def test_the_preview_shows_reference_truth_start_and_now(

@@ -12,12 +12,26 @@ from faces import drive, opened_mouth, portrait_target
 from reenact import metrics, registry
 from reenact.config import RendererSettings
 from reenact.errors import ModelError
-from reenact.geometry import estimate_pose, from_unit, rotation_matrix, to_face_frame, to_image
+from reenact.facemesh import OVAL
+from reenact.geometry import (
+    estimate_pose,
+    from_unit,
+    region_mask,
+    rotation_matrix,
+    to_face_frame,
+    to_image,
+)
 from reenact.models.files import save_model
-from reenact.models.warp_unet import WarpUNet, _tears
-from reenact.renderers import SeenFaces, WarpUNetRenderer, edge_fade, reference_distances
+from reenact.models.warp_unet import UNKNOWN_PERSON, WarpUNet, _tears
+from reenact.renderers import (
+    SeenFaces,
+    WarpUNetRenderer,
+    edge_fade,
+    people_in,
+    reference_distances,
+)
 from reenact.types import Array, Image, Renderer, Target
-from reenact.warping import head_mesh, tears
+from reenact.warping import MAP_CHANNELS, head_mesh, tears
 
 
 def opened(name: str, target: Target, **settings: object) -> Renderer:
@@ -154,6 +168,14 @@ def test_other_weights_are_checked(tmp_path: Path) -> None:
         opened("warp_unet", target, weights=str(short))
 
 
+def test_weights_of_another_version_are_told_from_damaged_ones(tmp_path: Path) -> None:
+    old = tmp_path / "old.safetensors"
+    facts = {"architecture": "warp_unet", "config": '{"max_residual_flow": 0.25}'}
+    save_model(old, WarpUNet().state_dict(), facts)
+    with pytest.raises(ModelError, match=r"another version.*train it anew"):
+        opened("warp_unet", portrait_target(), weights=str(old))
+
+
 def test_cuda_is_refused_where_there_is_none() -> None:
     if torch.cuda.is_available():
         pytest.skip("there is a GPU")
@@ -165,11 +187,34 @@ def test_an_untrained_network_lays_the_warp_over_the_reference() -> None:
     """All heads start at zero: the first picture of a training is half warp, half reference."""
     network = WarpUNet().eval()
     reference = torch.rand(1, 3, 64, 64) * 2 - 1
-    maps = torch.zeros(1, 9, 32, 32)
+    person = torch.rand(1, 1, 64, 64)
+    maps = torch.zeros(1, MAP_CHANNELS, 32, 32)
     with torch.no_grad():
-        picture, warped, _ = network(reference, *network.encode(reference), maps)
+        picture, warped, _ = network(reference, *network.encode(reference, person), maps)
     torch.testing.assert_close(picture, warped)
     torch.testing.assert_close(warped, reference, atol=1e-4, rtol=0)
+
+
+def test_an_opened_mouth_is_dark_before_anything_is_learned() -> None:
+    network = WarpUNet().eval()
+    reference = torch.ones(1, 3, 64, 64)
+    maps = torch.zeros(1, MAP_CHANNELS, 32, 32)
+    maps[:, 9, 8:24, 8:24] = 1
+    with torch.no_grad():
+        picture, *_ = network(reference, *network.encode(reference, reference[:, :1]), maps)
+    assert float(picture[:, :, 20:44, 20:44].max()) < 0.5  # half head, half background
+    assert float(picture[:, :, :12].min()) > 0.99
+
+
+def test_a_person_who_is_not_found_is_unknown() -> None:
+    """MediaPipe finds nobody in a noise picture; the network is not told that all is background."""
+    target = portrait_target()
+    (person,) = people_in(target.references, target.landmarks)
+    assert person[region_mask(target.landmarks[0], OVAL, target.crop_size) > 127].mean() > 0.9
+    assert person[:20, :20].mean() < 0.1
+    noise = np.random.default_rng(0).integers(0, 255, target.references.shape, np.uint8)
+    (nobody,) = people_in(noise, target.landmarks)
+    assert (nobody == UNKNOWN_PERSON).all()
 
 
 def test_sharpening_steepens_edges_and_leaves_the_mean() -> None:
@@ -187,12 +232,12 @@ def test_a_silhouette_is_not_drawn_with_what_lies_between() -> None:
     side = 64
     reference = torch.full((1, 3, side, side), -1.0)
     reference[..., side // 3 : 2 * side // 3] = 1.0
-    maps = torch.zeros(1, 9, side // 2, side // 2)
+    maps = torch.zeros(1, MAP_CHANNELS, side // 2, side // 2)
     maps[:, 0, :, : side // 4] = -0.4
     maps[:, 0, :, side // 4 :] = 0.9
     network = WarpUNet().eval()
     background = torch.full_like(reference, -1.0)
-    _, features = network.encode(reference)
+    _, features = network.encode(reference, torch.ones_like(reference[:, :1]))
     with torch.no_grad():
         _, layered, _ = network(reference, background, features, maps)
     middle = layered[0, 0, side // 2, side // 2 - 6 : side // 2 + 6]

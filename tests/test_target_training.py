@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -43,6 +44,24 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> TargetStore:
     made.create(replace(portrait_target(), name="me"), weights, footage)
     made.create(replace(portrait_target(), name="photo"))
     return made
+
+
+def test_weights_of_another_version_are_left_for_the_shipped_ones(
+    store: TargetStore,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    weights = store.weights_path("me")
+    assert weights is not None
+    shipped = tmp_path / "shipped.safetensors"
+    shutil.copy(weights, shipped)
+    monkeypatch.setattr("reenact.target_training.shipped_weights", lambda: shipped)
+    facts = {"architecture": "warp_unet", "config": '{"max_residual_flow": 0.25}'}
+    save_model(weights, {"bias": torch.zeros(1)}, facts)
+    outcome = train_target(store, "me", minutes=10, device="cpu", steps=2)
+    assert "cannot be used any more" in caplog.text
+    assert np.isfinite(outcome.before["score"])
 
 
 def test_trained_weights_are_kept_with_the_target(store: TargetStore) -> None:

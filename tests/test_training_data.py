@@ -10,15 +10,15 @@ from faces import portrait_target
 from numpy.typing import NDArray
 
 from reenact.errors import ReenactError
+from reenact.facemesh import EYE_LEFT, EYE_RIGHT, LIPS_OUTER
 from reenact.geometry import mirrored
+from reenact.models.warp_unet import UNKNOWN_PERSON
 from reenact.tracking import person_masks
+from reenact.training.batches import PairBatches, collate, importance, local_windows
 from reenact.training.data import (
-    PairBatches,
     PairSampler,
     Still,
     bend,
-    collate,
-    importance,
     load_clips,
     load_stills,
     source_map,
@@ -119,13 +119,19 @@ def test_people_are_told_from_backgrounds_through_flips_and_turns(
 ) -> None:
     loaded = load_clips(clips, tmp_path / "cache", with_people=True)
     draw = PairSampler(loaded, [], 0.0)
-    for seed in range(4):
-        pair = draw.draw(np.random.default_rng(seed))
-        person = collate([pair])["person"][0] > 0.5
-        seen = cv2.resize(next(person_masks([pair.truth])), person.shape) > 0.5
-        assert (person & seen).sum() / (person | seen).sum() > 0.85
+    pairs = [draw.draw(np.random.default_rng(seed)) for seed in range(6)]
+    told = [pair for pair in pairs if pair.reference_person is not None]
+    assert len(told) >= 4
+    for pair in told:
+        batch = collate([pair])
+        for name, image in (("person", pair.truth), ("reference_person", pair.reference)):
+            person = batch[name][0] > 0.5
+            seen = cv2.resize(next(person_masks([image])), person.shape) > 0.5
+            assert (person & seen).sum() / (person | seen).sum() > 0.85
     unknown = PairSampler(load_clips(clips, tmp_path / "cache"), [], 0.0)
-    assert collate([unknown.draw(np.random.default_rng(0))])["person"].min() == 1
+    batch = collate([unknown.draw(np.random.default_rng(0))])
+    assert batch["person"].min() == 1
+    assert (batch["reference_person"] == UNKNOWN_PERSON).all()
 
 
 def test_a_bent_photo_keeps_its_background() -> None:
@@ -142,6 +148,10 @@ def test_a_bent_photo_keeps_its_background() -> None:
     far = cv2.erode(wall.astype(np.uint8), np.ones((41, 41), np.uint8)) > 0
     assert np.percentile(change[far], 95) <= 2
     assert change[still.person > 250].mean() > 4
+    assert pair.reference_person is not None
+    seen = next(person_masks([pair.reference])) > 0.5
+    person = pair.reference_person > 127
+    assert (person & seen).sum() / (person | seen).sum() > 0.9
 
 
 def test_flipped_landmarks_swap_sides() -> None:
@@ -149,6 +159,15 @@ def test_flipped_landmarks_swap_sides() -> None:
     flipped = mirrored(points, 256)
     assert flipped[33, 0] < flipped[263, 0]
     np.testing.assert_allclose(flipped[33, 0], 255 - points[263, 0])
+
+
+def test_windows_hold_mouth_and_eyes() -> None:
+    points = portrait_target().neutral + np.array([20, -15, 0], np.float32)
+    loops = (LIPS_OUTER, EYE_RIGHT, EYE_LEFT)
+    for (x, y, half), loop in zip(local_windows(points, 256), loops, strict=True):
+        part = (points[list(loop), :2] + 0.5) / 128 - 1
+        assert (np.abs(part - (x, y)) < half).all()
+        assert half < np.ptp(part[:, 0]), "at most twice as wide"
 
 
 def test_importance_is_highest_at_mouth_and_eyes() -> None:

@@ -34,9 +34,16 @@ class OnePair:
         return Pair(target.references[0], target.neutral, moved, points)
 
 
-def recipe(start: str = "") -> WarpUNetRecipe:
+def recipe(start: str = "", adversarial_from: float = 1.0) -> WarpUNetRecipe:
     pair = OnePair().draw(np.random.default_rng(0))
-    config = WarpUNetRecipeConfig(train="", val="", start=start, batch_size=4, network=SMALL)
+    config = WarpUNetRecipeConfig(
+        train="",
+        val="",
+        start=start,
+        batch_size=4,
+        network=SMALL,
+        adversarial_from=adversarial_from,
+    )
     return WarpUNetRecipe(config, 64, Material(OnePair(), [pair], "the portrait"))
 
 
@@ -49,6 +56,30 @@ def test_it_learns_in_a_few_steps() -> None:
         batch = {name: torch.from_numpy(value) for name, value in batches[step].items()}
         losses.append(learner.step(batch, step / 30)["picture"])
     assert np.mean(losses[-5:]) < 0.7 * np.mean(losses[:5])
+
+
+def test_the_critic_sees_mouth_and_eyes_alone() -> None:
+    """What it asks of the generator is asked of these windows, and of nothing else."""
+    torch.manual_seed(0)
+    learner = recipe(adversarial_from=0.5)
+    batch = {name: torch.from_numpy(v) for name, v in learner.batches(1, 1)[0].items()}
+    before = {name: value.clone() for name, value in learner.networks["critic"].named_parameters()}
+    assert "critic_of" not in learner.step(batch, 0.0)
+    assert "critic_of" in learner.step(batch, 0.6)
+    learned = learner.networks["critic"].named_parameters()
+    assert any(not torch.equal(before[name], value) for name, value in learned)
+    picture = torch.rand(4, 3, 64, 64, requires_grad=True)
+    maps = batch["maps"].permute(0, 3, 1, 2)
+    cost = learner._adversarial(picture, torch.rand(4, 3, 64, 64), maps, batch["windows"])
+    (asked,) = torch.autograd.grad(cost, picture)
+    inside = torch.zeros(64, 64, dtype=torch.bool)
+    for x, y, half in ((batch["windows"][0] + torch.tensor([1.0, 1.0, 0.0])) * 32).tolist():
+        rows = slice(int(y - half) - 1, int(y + half) + 2)
+        columns = slice(int(x - half) - 1, int(x + half) + 2)
+        inside[rows, columns] = True
+        assert asked[0][:, rows, columns].abs().max() > 0
+    assert asked[0][:, ~inside].abs().max() == 0
+    assert inside.float().mean() < 0.5
 
 
 def test_a_training_that_diverged_is_told() -> None:

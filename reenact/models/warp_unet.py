@@ -2,11 +2,11 @@
 
 Once for a target, an encoder makes features of the reference and a background with the head's
 surroundings filled in. For each frame a first small U-net, at a quarter of the picture's
-resolution, corrects the mesh's flow of the head, moves the background (shoulders), and says where
-the head ends; the two layers are put together. A second one adds a residual picture: the inside
-of the mouth, eyelids, disoccluded cheek. Parents: the modified U-net of Fan 2023, eq. 2 and
-Table 1 (landmarks and target picture in, picture out), the landmark flow with a learned residual
-of MobilePortrait, and a moving layer over a still one.
+resolution, moves the background (shoulders), says where the head ends and, once it has learned from
+the target's own footage, corrects the mesh's flow of the head; the two layers are put together. A
+second one adds a residual picture: the inside of the mouth, eyelids, disoccluded cheek. Parents:
+the modified U-net of Fan 2023, eq. 2 and Table 1 (landmarks and target picture in, picture out),
+the landmark flow with a learned residual of MobilePortrait, and a moving layer over a still one.
 """
 
 from __future__ import annotations
@@ -14,12 +14,15 @@ from __future__ import annotations
 import itertools
 import json
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from reenact.errors import ModelError
+from reenact.models.files import read_header
 from reenact.warping import MAP_CHANNELS, TORN
 
 STEM: Final = 4
@@ -37,16 +40,30 @@ _REST: Final = 0.024
 _LAYER_STEM: Final = 2
 """The share of the head's layer is drawn at so many times the networks' resolution."""
 
+_CAVITY: Final = (-0.5, -0.75, -0.75)
+"""RGB of an opened mouth, -1..1, before anything was learned."""
+
+UNKNOWN_PERSON: Final = 0.5
+"""What `WarpUNet.encode` takes for a person who was not cut out."""
+
 
 @dataclass(frozen=True, slots=True)
 class WarpUNetConfig:
-    """Widths of the networks, from the finest level to the coarsest."""
+    """Widths of the networks, from the finest level to the coarsest, and how far flows may go.
+
+    Attributes:
+        head_flow: the most that the mesh's flow of the head is corrected by, in halves of the side.
+            Corrections that are learned from other people mislead on a new face: the shipped
+            weights make none; those of a target are learned from its own footage.
+        rest_flow: the most that the background, with the shoulders, moves by.
+    """
 
     feature_channels: int = 32
     motion_channels: tuple[int, ...] = (32, 64, 96, 128)
     repair_channels: tuple[int, ...] = (48, 96, 128, 160)
     context_channels: tuple[int, ...] = (48, 96, 128, 160)
-    max_residual_flow: float = 0.25
+    head_flow: float = 0.0
+    rest_flow: float = 0.25
 
     @classmethod
     def from_json(cls, text: str) -> WarpUNetConfig:
@@ -61,6 +78,22 @@ class WarpUNetConfig:
             for name, value in known.items()
         }
         return cls(**values)
+
+
+def read_config(path: Path) -> WarpUNetConfig:
+    """Return the config that stands in a weight file's header.
+
+    Raises:
+        ModelError: there is no such file, it is damaged, or another version of this program wrote
+            it.
+    """
+    try:
+        return WarpUNetConfig.from_json(read_header(path).get("config", "{}"))
+    except (TypeError, ValueError) as error:
+        raise ModelError(
+            f"{path} was written by another version of this program: train it anew "
+            "(`reenact target train NAME`, where they are a target's own weights)."
+        ) from error
 
 
 class _Block(nn.Sequential):
@@ -113,7 +146,7 @@ class ReferenceEncoder(nn.Module):
         width, context = config.feature_channels, config.context_channels
         self.layers = nn.Sequential(
             nn.PixelUnshuffle(STEM),
-            _Block(3 * STEM**2, 48),
+            _Block(4 * STEM**2, 48),
             _Block(48, 48),
             nn.Conv2d(48, width, 3, padding=1),
         )
@@ -122,9 +155,9 @@ class ReferenceEncoder(nn.Module):
         self.background_head = nn.Conv2d(context[0], 3 * (STEM * _CONTEXT_STEM) ** 2, 3, padding=1)
         _start_at_zero(self.feature_head, self.background_head)
 
-    def forward(self, reference: Tensor) -> tuple[Tensor, Tensor]:
-        """Map (N, 3, S, S) in -1..1 to features (N, C, S/4, S/4) and a background (N, 3, S, S)."""
-        near: Tensor = self.layers(reference)
+    def forward(self, reference: Tensor, person: Tensor) -> tuple[Tensor, Tensor]:
+        """See `WarpUNet.encode`; features first."""
+        near: Tensor = self.layers(torch.cat([reference, person * 2 - 1], dim=1))
         context = self.context(F.pixel_unshuffle(near, _CONTEXT_STEM))
         fill = F.pixel_shuffle(self.background_head(context).float(), STEM * _CONTEXT_STEM)
         far = F.interpolate(self.feature_head(context), scale_factor=2.0, mode="nearest")
@@ -136,7 +169,7 @@ class WarpUNet(nn.Module):
 
     `forward(reference, background, features, maps)`:
         reference: (N, 3, S, S) RGB in -1..1.
-        background, features: what `encode(reference)` answers.
+        background, features: what `encode` answers.
         maps: (N, MAP_CHANNELS, S/2, S/2) of `warping.HeadMesh.maps`.
 
     Returns (picture, layered, share): the repaired picture, and the warped head over the background
@@ -154,11 +187,21 @@ class WarpUNet(nn.Module):
         self.layer_head = nn.Conv2d(motion[0], _LAYER_STEM**2, 3, padding=1)
         self.repair = _UNet(3 * STEM**2 + width + maps + motion[0], repair)
         self.picture_head = nn.Conv2d(repair[0], 3 * STEM**2, 3, padding=1)
+        self.cavity = nn.Parameter(torch.tensor(_CAVITY)[:, None, None])
         _start_at_zero(self.flow_head, self.layer_head, self.picture_head)
 
-    def encode(self, reference: Tensor) -> tuple[Tensor, Tensor]:
-        """Return (background, features) of references (N, 3, S, S)."""
-        features, background = self.encoder(reference)
+    def encode(self, reference: Tensor, person: Tensor) -> tuple[Tensor, Tensor]:
+        """Return what `forward` needs of a reference.
+
+        Args:
+            reference: (N, 3, S, S) RGB in -1..1.
+            person: (N, 1, S, S), how far (0..1) each pixel belongs to the person; `UNKNOWN_PERSON`
+                everywhere: not known.
+
+        Returns:
+            Background (N, 3, S, S) in about -1..1, features (N, C, S/4, S/4).
+        """
+        features, background = self.encoder(reference, person)
         return background, features
 
     def forward(
@@ -169,19 +212,22 @@ class WarpUNet(nn.Module):
         mesh_flow = maps[:, :2]
         coarse_flow = F.avg_pool2d(mesh_flow, MAP_STEM)
         motion = self.motion(torch.cat([packed, _sample(features, coarse_flow), features], dim=1))
-        flows = torch.tanh(self.flow_head(motion).float()) * self.config.max_residual_flow
-        residual = _upsample(torch.cat([flows[:, :2], _at_rest(flows[:, 2:])], dim=1))
+        flows = torch.tanh(self.flow_head(motion).float())
+        correction = flows[:, :2] * self.config.head_flow
+        residual = torch.cat([correction, _at_rest(flows[:, 2:] * self.config.rest_flow)], dim=1)
+        residual = _upsample(residual)
         # A sigmoid, begun in the middle: a share that can be cut off at 0 or 1 never comes back.
         share = torch.sigmoid(F.pixel_shuffle(self.layer_head(motion).float(), _LAYER_STEM))
         head_flow, rest_flow = mesh_flow + residual[:, :2], residual[:, 2:]
-        smooth = _upsample(torch.cat([head_flow, rest_flow, share], dim=1))
+        smooth = _upsample(torch.cat([head_flow, rest_flow, share, maps[:, 9:]], dim=1))
         head = _sample(reference, _torn(head_flow, smooth[:, :2], mesh_flow), sharp=True)
+        head = head + smooth[:, 5:] * (self.cavity - head)
         rest = _sample(background, smooth[:, 2:4])
-        layered = rest + smooth[:, 4:] * (head - rest)
-        moved = _sample(features, coarse_flow + flows[:, :2])
+        layered = rest + smooth[:, 4:5] * (head - rest)
+        moved = _sample(features, coarse_flow + correction)
         seen = torch.cat([F.pixel_unshuffle(layered, STEM), moved, packed, motion], dim=1)
         picture = layered + F.pixel_shuffle(self.picture_head(self.repair(seen)).float(), STEM)
-        return picture, layered, smooth[:, 4:]
+        return picture, layered, smooth[:, 4:5]
 
 
 def _start_at_zero(*heads: nn.Conv2d) -> None:

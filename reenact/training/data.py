@@ -18,16 +18,13 @@ import av
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from torch.utils.data import Dataset
 
 from reenact.errors import ReenactError
-from reenact.facemesh import EYE_LEFT, EYE_RIGHT, LIPS_INNER, LIPS_OUTER
 from reenact.geometry import (
     crop_image,
     crop_transform,
     estimate_pose,
     mirrored,
-    region_mask,
     rotation_matrix,
     rotation_vector,
     to_face_frame,
@@ -37,7 +34,7 @@ from reenact.geometry import (
 from reenact.tracking import person_masks
 from reenact.training.winks import wink, wink_frames
 from reenact.types import Array, Image, Pose
-from reenact.warping import MAP_CHANNELS, head_mesh, warp_image
+from reenact.warping import head_mesh, warp_image
 
 log = logging.getLogger(__name__)
 
@@ -45,6 +42,9 @@ Rng = np.random.Generator
 
 _WINK_SHARE = 0.12
 """Share of the pairs from clips whose truth is made to wink, where the clip has a blink."""
+
+_UNKNOWN_SHARE = 0.05
+"""Share of the pairs from clips whose reference's person is not told."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +150,7 @@ def _people(frames_file: Path) -> Path:
     if not file.exists():
         small = (max(_open_frames(frames_file).shape[1] // 4, 1),) * 2
         masks = [
-            _in_bytes(cv2.resize(mask, small, interpolation=cv2.INTER_AREA))
+            in_bytes(cv2.resize(mask, small, interpolation=cv2.INTER_AREA))
             for mask in person_masks(_open_frames(frames_file))
         ]
         partial = file.with_suffix(".part.npy")
@@ -159,7 +159,8 @@ def _people(frames_file: Path) -> Path:
     return file
 
 
-def _in_bytes(mask: NDArray[Any]) -> NDArray[np.uint8]:
+def in_bytes(mask: NDArray[Any]) -> NDArray[np.uint8]:
+    """Return a mask of 0 to 1 as 0 to 255."""
     return np.asarray(np.round(np.asarray(mask) * 255), dtype=np.uint8)
 
 
@@ -182,7 +183,7 @@ class Still:
     @classmethod
     def of(cls, image: Image, landmarks: Array) -> Still:
         """Take a picture apart."""
-        person = _in_bytes(next(person_masks([image])))
+        person = in_bytes(next(person_masks([image])))
         return cls(image, landmarks, person, _without(image, person))
 
 
@@ -219,8 +220,8 @@ def _without(image: Image, person: NDArray[np.uint8]) -> Image:
 class Pair:
     """A reference and the truth to be drawn from it, both uint8 (S, S, 3), landmarks in px.
 
-    `person` is uint8, square: how far each pixel of the truth is person, not background; None
-    where it is not known.
+    `person` and `reference_person` are uint8, square: how far each pixel of the truth and of the
+    reference is person, not background; None where it is not known.
     """
 
     reference: Image
@@ -228,6 +229,7 @@ class Pair:
     truth: Image
     truth_landmarks: Array
     person: NDArray[np.uint8] | None = None
+    reference_person: NDArray[np.uint8] | None = None
 
 
 class Sampler(Protocol):
@@ -277,7 +279,14 @@ class PairSampler:
         else:
             here = int(rng.choice(clip.usable, p=self._rarity[clip.name]))
             truth, points = clip.images[here], clip.landmarks[here]
-        return Pair(clip.images[first], clip.landmarks[first], truth, points, clip.person(here))
+        return Pair(
+            clip.images[first],
+            clip.landmarks[first],
+            truth,
+            points,
+            clip.person(here),
+            None if rng.random() < _UNKNOWN_SHARE else clip.person(first),
+        )
 
     def _bent_still(self, rng: Rng) -> Pair:
         clip = self._clip(rng)
@@ -294,9 +303,12 @@ def bend(still: Still, first: Array, second: Array) -> Pair:
     size = still.image.shape[0]
     flow = source_map(head_mesh().maps(still.landmarks, bent, size, size // 2), size)
     moved = warp_image(still.image, flow).astype(np.float32)
-    share = warp_image(still.person, flow)[..., None].astype(np.float32) / 255
+    person = warp_image(still.person, flow)
+    share = person[..., None].astype(np.float32) / 255
     reference = still.background + share * (moved - still.background)
-    return Pair(reference.astype(np.uint8), bent, still.image, still.landmarks, still.person)
+    return Pair(
+        reference.astype(np.uint8), bent, still.image, still.landmarks, still.person, person
+    )
 
 
 def source_map(maps: Array, size_px: int) -> Array:
@@ -350,10 +362,13 @@ def augment(pair: Pair, rng: Rng, extent: float = 1.0, same_scene: bool = False)
     size = pair.truth.shape[0]
     images = [np.asarray(pair.reference), np.asarray(pair.truth)]
     landmarks = [pair.reference_landmarks, pair.truth_landmarks]
-    person = None if pair.person is None else cv2.resize(pair.person, (size, size))
+    people = [
+        mask if mask is None else cv2.resize(mask, (size, size))
+        for mask in (pair.reference_person, pair.person)
+    ]
     if not same_scene and rng.random() < 0.5:
         images = [np.ascontiguousarray(image[:, ::-1]) for image in images]
-        person = None if person is None else np.ascontiguousarray(person[:, ::-1])
+        people = [mask if mask is None else np.ascontiguousarray(mask[:, ::-1]) for mask in people]
         landmarks = [mirrored(points, size) for points in landmarks]
     scale = float(rng.uniform(1 - 0.12 * extent, 1 + 0.15 * extent))
     angle = float(rng.normal(0, 5 * extent))
@@ -362,13 +377,15 @@ def augment(pair: Pair, rng: Rng, extent: float = 1.0, same_scene: bool = False)
     affine[:, 2] += (rng.uniform(-0.05, 0.05, 2) * extent * size).astype(np.float32)
     images = [crop_image(image, affine, size) for image in images]
     landmarks = [transform_points(points, affine) for points in landmarks]
-    if person is not None:
-        person = crop_image(np.asarray(person, np.uint8), affine, size)
+    reference_person, person = (
+        mask if mask is None else crop_image(np.asarray(mask, np.uint8), affine, size)
+        for mask in people
+    )
     if not same_scene:
         table = _colour_table(rng)
         images = [cv2.LUT(image, table).astype(np.uint8) for image in images]
     landmarks[1] = landmarks[1] + rng.normal(0, 0.25, landmarks[1].shape).astype(np.float32)
-    return Pair(images[0], landmarks[0], images[1], landmarks[1], person)
+    return Pair(images[0], landmarks[0], images[1], landmarks[1], person, reference_person)
 
 
 def _colour_table(rng: Rng) -> NDArray[np.uint8]:
@@ -378,73 +395,6 @@ def _colour_table(rng: Rng) -> NDArray[np.uint8]:
     gain = np.exp(rng.normal(0, 0.1) + rng.normal(0, 0.07, 3))
     table = np.clip(ramp**gamma * gain + rng.normal(0, 0.02), 0, 1) * 255
     return np.asarray(table[:, None], dtype=np.uint8)
-
-
-Batch = dict[str, NDArray[np.uint8] | Array]
-
-
-class PairBatches(Dataset[Batch]):
-    """Batch number n, the same for the same seed, however often training was resumed."""
-
-    def __init__(self, sampler: Sampler, batch_size: int, seed: int, steps: int) -> None:
-        self._sampler = sampler
-        self._batch_size = batch_size
-        self._seed = seed
-        self._steps = steps
-
-    def __len__(self) -> int:
-        return self._steps
-
-    def __getitem__(self, step: int) -> Batch:
-        rng = np.random.default_rng([self._seed, step])
-        return collate([self._sampler.draw(rng) for _ in range(self._batch_size)])
-
-
-def collate(pairs: list[Pair]) -> Batch:
-    """Stack pairs: pictures uint8 (N, S, S, 3), maps (N, S/2, S/2, C), weights (N, S/2, S/2).
-
-    And `person`, float32 (N, S/2, S/2), 0 to 1 on the truth; 1 everywhere where it is not known.
-    """
-    size = pairs[0].truth.shape[0]
-    people = np.ones((len(pairs), size // 2, size // 2), np.float32)
-    maps = np.empty((len(pairs), size // 2, size // 2, MAP_CHANNELS), np.float32)
-    for number, pair in enumerate(pairs):
-        maps[number] = head_mesh().maps(
-            pair.reference_landmarks, pair.truth_landmarks, size, size // 2
-        )
-        if pair.person is not None:
-            small = cv2.resize(pair.person, people.shape[1:], interpolation=cv2.INTER_AREA)
-            people[number] = small.astype(np.float32) * np.float32(1 / 255)
-    return {
-        "person": people,
-        "reference": np.stack([pair.reference for pair in pairs]),
-        "truth": np.stack([pair.truth for pair in pairs]),
-        "maps": maps,
-        "weight": np.stack([importance(pair.truth_landmarks, size) for pair in pairs]),
-    }
-
-
-def importance(points: Array, size_px: int) -> Array:
-    """Return float32 (size/2, size/2) weights of mean one.
-
-    In proportion: 1 background, 2 around the face, 3 face, 12 lips and eyes, 28 the inside of the
-    mouth, which no warp can bring.
-    """
-    side = size_px // 2
-    small = points * np.float32(0.5)
-    hull = cv2.convexHull(np.round(small[:468, :2]).astype(np.int32))
-    face = np.zeros((side, side), np.uint8)
-    cv2.fillConvexPoly(face, hull, (1,))
-    reach = round(float(np.ptp(small[:468, 1])) * 0.2) | 1
-    around = cv2.dilate(face, np.ones((reach, reach), np.uint8))
-    detail = np.zeros((side, side), np.uint8)
-    for loop in (LIPS_OUTER, EYE_LEFT, EYE_RIGHT):
-        detail |= region_mask(small, loop, side)
-    detail = cv2.dilate(detail, np.ones((5, 5), np.uint8)).astype(np.uint8)
-    inside = region_mask(small, LIPS_INNER, side)
-    weight = 1 + around.astype(np.float32) + face + 9 * (detail > 0) + 16 * (inside > 127)
-    weight = cv2.blur(weight, (5, 5)).astype(np.float32)
-    return np.asarray(weight / weight.mean(), dtype=np.float32)
 
 
 def validation_pairs(clips: list[Clip], per_clip: int) -> Iterator[tuple[str, Pair]]:
@@ -459,5 +409,7 @@ def validation_pairs(clips: list[Clip], per_clip: int) -> Iterator[tuple[str, Pa
                     clip.landmarks[first],
                     np.asarray(clip.images[frame]),
                     clip.landmarks[frame],
+                    clip.person(frame),
+                    clip.person(first),
                 ),
             )

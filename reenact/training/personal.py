@@ -14,7 +14,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -28,11 +28,11 @@ from reenact.errors import ModelError, TargetError
 from reenact.footage import Footage
 from reenact.geometry import estimate_pose, to_face_frame
 from reenact.models.files import read_header
-from reenact.models.warp_unet import WarpUNetConfig
+from reenact.models.warp_unet import read_config
 from reenact.reference_selection import choose, look_at
-from reenact.renderers import SeenFaces, reference_distances
+from reenact.renderers import SeenFaces, people_in, reference_distances
 from reenact.report_files import write_png
-from reenact.training.data import Pair, Rng, augment, rarity
+from reenact.training.data import Pair, Rng, augment, in_bytes, rarity
 from reenact.training.loop import LoopOptions, train
 from reenact.training.warp_unet import Material, WarpUNetRecipe, WarpUNetRecipeConfig, draw
 from reenact.types import Image
@@ -63,6 +63,9 @@ _EXTENT: Final = 0.45
 _TEXTURE_WEIGHT: Final = 4.0
 """On two clips, 60 steps: four times the general training's costs 0.04 and 0.25 dB in the face and
 keeps sharpness from falling by 0.04 and 0.07."""
+
+_HEAD_FLOW: Final = 0.25
+"""The most that the mesh's flow is corrected by, in halves of the side."""
 
 _PREVIEW_ROWS: Final = 4
 
@@ -206,7 +209,8 @@ class PersonalRecipe(WarpUNetRecipe):
             batch_size=options.batch_size,
             learning_rate=options.learning_rate,
             texture_weight=_TEXTURE_WEIGHT,
-            network=WarpUNetConfig.from_json(header.get("config", "{}")),
+            adversarial_from=1.0,
+            network=replace(read_config(start), head_flow=_HEAD_FLOW),
         )
         held_back = [pair for clip in clips for pair in clip.held_back]
         material = Material(
@@ -268,6 +272,8 @@ class _TrainingClip:
         self.trained: NDArray[np.intp] = np.setdiff1d(np.arange(len(footage)), [*held, *near])
         looks = [look_at(self.images[i], self.landmarks[i]) for i in self.trained]
         self.references = self.trained[choose(looks)]
+        people = people_in(self.images[self.references], self.landmarks[self.references])
+        self._people = dict(zip(self.references.tolist(), map(in_bytes, people), strict=True))
         self._seen = SeenFaces.of(self.landmarks[self.references])
         self.chances = rarity(self.landmarks[self.trained])
         self.held_back = [self.pair(self.nearest_reference(i), i) for i in held]
@@ -283,6 +289,7 @@ class _TrainingClip:
             self.landmarks[reference],
             self.images[truth],
             self.landmarks[truth],
+            reference_person=self._people[reference],
         )
 
 

@@ -71,12 +71,12 @@ def load_people(
         train: folder of clips.
         val: folder of other people's clips.
         cache: where decoded clips are kept.
-        with_people: also find out what is person and what is background, in the clips of `train`.
+        with_people: also find out what is person and what is background.
 
     Raises:
         ReenactError: a folder is empty or damaged, or both hold the same people.
     """
-    clips, held_back = load_clips(train, cache, with_people), load_clips(val, cache)
+    clips, held_back = (load_clips(folder, cache, with_people) for folder in (train, val))
     shared = {clip.identity for clip in clips} & {clip.identity for clip in held_back}
     if shared:
         raise ReenactError(f"train and val share people: {', '.join(sorted(shared))}.")

@@ -5,8 +5,9 @@
 L1, gradient L1 and texture L1 on the repaired picture and, lighter, L1 on the two layers alone,
 all weighted towards face, mouth and eyes. Where the truth shows no person, the background layer
 learns to be what is seen there, and the head's layer to leave it free. From `adversarial_from`
-on, a Markov discriminator with spectral normalisation (Fan 2023, eq. 7) may look at the picture
-too; the shipped weights were trained without it.
+on, a Markov discriminator with spectral normalisation (Fan 2023, eq. 7) looks at mouth and eyes, as
+the local ones of LGP-GAN do: teeth and lids that the reference does not show are a guess, and of
+guesses L1 draws the mean.
 """
 
 from __future__ import annotations
@@ -31,16 +32,8 @@ from reenact.geometry import from_unit
 from reenact.models.discriminators import PatchDiscriminator
 from reenact.models.files import load_tensors, save_model
 from reenact.models.warp_unet import WarpUNet, WarpUNetConfig
-from reenact.training.data import (
-    Batch,
-    Pair,
-    PairBatches,
-    PairSampler,
-    Sampler,
-    collate,
-    load_stills,
-    validation_pairs,
-)
+from reenact.training.batches import Batch, PairBatches, collate
+from reenact.training.data import Pair, PairSampler, Sampler, load_stills, validation_pairs
 from reenact.training.losses import (
     gradient_l1,
     hinge_discriminator,
@@ -52,8 +45,8 @@ from reenact.training.picture_pairs import load_people
 from reenact.types import Image
 from reenact.warping import MAP_CHANNELS
 
-_EDGE_CROP = 8
-"""px of the crop's edge that the critic does not see: edges repeat there."""
+_CRITIC_SIDE = 72
+"""Side of what the critic sees, px: about as large as the mouth's window is at 256."""
 
 
 @pydantic_dataclass(frozen=True, config=ConfigDict(extra="forbid"))
@@ -94,8 +87,8 @@ class WarpUNetRecipeConfig:
     texture_weight: float = 2.5
     background_weight: float = 0.5
     layer_weight: float = 0.1
-    adversarial_weight: float = 0.02
-    adversarial_from: float = 1.0
+    adversarial_weight: float = 0.08
+    adversarial_from: float = 0.5
     validation_frames: int = 5
     network: WarpUNetConfig = field(default_factory=WarpUNetConfig)
 
@@ -185,7 +178,7 @@ class WarpUNetRecipe:
         return PairBatches(self._material.sampler, self.config.batch_size, seed, steps)
 
     def step(self, batch: Mapping[str, Any], progress: float) -> dict[str, float]:
-        """Learn from one batch of `data.collate`."""
+        """Learn from one batch of `batches.collate`."""
         config = self.config
         rate = config.learning_rate * (0.01 + 0.99 * 0.5 * (1 + np.cos(np.pi * progress)))
         for part in self._resting:
@@ -194,7 +187,7 @@ class WarpUNetRecipe:
         reference, truth = _unit(batch["reference"]), _unit(batch["truth"])
         maps = batch["maps"].permute(0, 3, 1, 2).contiguous()
         weight = _full_size(batch["weight"][:, None], self._size)
-        background, features = self._generator.encode(reference)
+        background, features = self._generator.encode(reference, _reference_person(batch))
         picture, warped, share = self._generator(reference, background, features, maps)
         scene = _full_size(1 - batch["person"][:, None], self._size)
         skin, mouth = (_full_size(maps[:, n : n + 1], self._size) for n in (5, 6))
@@ -208,7 +201,7 @@ class WarpUNetRecipe:
             "texture": texture_l1(picture, truth, weight * (1 - mouth)) * config.texture_weight,
         }
         if progress >= config.adversarial_from:
-            losses["critic_of"] = self._adversarial(picture, truth, maps)
+            losses["critic_of"] = self._adversarial(picture, truth, maps, batch["windows"])
         total = torch.stack(list(losses.values())).sum()
         if not torch.isfinite(total):
             raise ReenactError(
@@ -222,11 +215,9 @@ class WarpUNetRecipe:
         optimiser.step()
         return {name: float(value.detach()) for name, value in losses.items()}
 
-    def _adversarial(self, picture: Tensor, truth: Tensor, maps: Tensor) -> Tensor:
+    def _adversarial(self, picture: Tensor, truth: Tensor, maps: Tensor, windows: Tensor) -> Tensor:
         """Teach the critic, then return what the generator pays."""
-        condition = _full_size(maps, self._size)
-        edge = slice(_EDGE_CROP, self._size - _EDGE_CROP)
-        fake, real, seen = (t[..., edge, edge] for t in (picture, truth, condition))
+        fake, real, seen = (_cut(t, windows) for t in (picture, truth, maps))
         optimiser = self.optimisers["critic"]
         loss = hinge_discriminator(self._critic(real, seen), self._critic(fake.detach(), seen))
         optimiser.zero_grad(set_to_none=True)
@@ -287,7 +278,8 @@ def _drawn(
         }
         reference, truth = _unit(batch["reference"]), _unit(batch["truth"])
         maps = batch["maps"].permute(0, 3, 1, 2).contiguous()
-        picture, warped, _ = network(reference, *network.encode(reference), maps)
+        encoded = network.encode(reference, _reference_person(batch))
+        picture, warped, _ = network(reference, *encoded, maps)
         yield truth, maps, picture, warped
 
 
@@ -329,6 +321,26 @@ def _take_over(network: nn.Module, path: Path) -> None:
 def _unit(pictures: Tensor) -> Tensor:
     """`geometry.to_unit` on the device."""
     return pictures.permute(0, 3, 1, 2).float() * (1 / 127.5) - 1
+
+
+def _reference_person(batch: Mapping[str, Tensor]) -> Tensor:
+    return _full_size(batch["reference_person"][:, None], batch["reference"].shape[1])
+
+
+def _cut(x: Tensor, windows: Tensor) -> Tensor:
+    """Cut windows, (N, W, 3) of `batches.local_windows`, out of (N, C, H, W): (W * N, C, ...)."""
+    axis = (torch.arange(_CRITIC_SIDE, device=x.device) + 0.5) * (2 / _CRITIC_SIDE) - 1
+    offsets = torch.stack(torch.meshgrid(axis, axis, indexing="xy"), dim=-1)
+    cut = [
+        F.grid_sample(
+            x,
+            window[:, None, None, :2] + offsets * window[:, None, None, 2:],
+            padding_mode="border",
+            align_corners=False,
+        )
+        for window in windows.unbind(1)
+    ]
+    return torch.cat(cut)
 
 
 def _full_size(x: Tensor, size_px: int) -> Tensor:

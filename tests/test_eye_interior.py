@@ -1,0 +1,103 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from reenact.eye_interior import EYES, eye_sources
+from reenact.geometry import canonical_face, region_mask, rotation_matrix, to_image
+from reenact.types import Array, Pose
+
+BOTH = pytest.mark.parametrize("eye", [0, 1])
+
+
+def face(
+    gaze_iod: tuple[float, float] = (0.0, 0.0),
+    opened: float = 1.0,
+    yaw: float = 0.0,
+    roll: float = 0.0,
+    scale: float = 90.0,
+) -> Array:
+    """Return (478, 3) px of the canonical face with moved irises and lids."""
+    shape = canonical_face().copy()
+    for (upper, lower), iris in EYES:
+        shape[list(iris), :2] += gaze_iod
+        line = np.linspace(shape[upper[0], 1], shape[upper[-1], 1], len(upper))
+        for lid in (upper, lower):
+            shape[lid, 1] = line + opened * (shape[lid, 1] - line)
+    rotation = rotation_matrix(np.array([0, yaw, roll], np.float32))
+    return to_image(shape, Pose(rotation, np.array([128, 128, 0], np.float32), scale))
+
+
+def inside(points: Array, eye: int) -> Array:
+    """Return (N, 2) places in the middle two thirds of an eye's height."""
+    (upper, lower), _ = EYES[eye]
+    top, bottom = points[upper[1:-1], :2], points[lower[1:-1], :2]
+    shares = np.linspace(1 / 6, 5 / 6, 7, dtype=np.float32)[:, None, None]
+    return np.asarray((top + shares * (bottom - top)).reshape(-1, 2), np.float32)
+
+
+def from_iris(places: Array, points: Array, eye: int) -> Array:
+    """Return (N, 2) in the iris's radii."""
+    iris = points[list(EYES[eye][1]), :2]
+    return np.asarray((places - iris[0]) / (np.linalg.norm(iris[1] - iris[3]) / 2), np.float32)
+
+
+@BOTH
+def test_the_same_eye_is_not_moved(eye: int) -> None:
+    points = face((0.05, 0.01), yaw=0.2, roll=0.3)
+    places = inside(points, eye)
+    np.testing.assert_allclose(eye_sources(places, points, points, eye)[0], places, atol=0.2)
+
+
+@BOTH
+@pytest.mark.parametrize("aside_iod", [-0.13, 0.13])
+def test_an_iris_that_looks_aside_stays_a_disc(eye: int, aside_iod: float) -> None:
+    reference, drive = face(), face((aside_iod, 0.0), roll=0.2, scale=70.0)
+    places = inside(drive, eye)
+    disc = np.linalg.norm(from_iris(places, drive, eye), axis=1) < 1
+    assert 5 < disc.sum() < len(places) - 5
+    found = from_iris(eye_sources(places, reference, drive, eye)[0], reference, eye)
+    turned = (
+        from_iris(places, drive, eye) @ rotation_matrix(np.array([0, 0, 0.2], np.float32))[:2, :2]
+    )
+    np.testing.assert_allclose(found[disc], turned[disc], atol=0.15)
+    assert (np.linalg.norm(found[~disc], axis=1) > 0.9).all(), "white comes from white"
+
+
+@BOTH
+def test_lids_that_close_cover_the_iris_and_do_not_press_it(eye: int) -> None:
+    reference, drive = face(), face(opened=0.5)
+    places = inside(drive, eye)
+    disc = np.linalg.norm(from_iris(places, drive, eye), axis=1) < 1
+    found, _ = eye_sources(places, reference, drive, eye)
+    np.testing.assert_allclose(found[disc], places[disc], atol=0.3)
+
+
+@BOTH
+@pytest.mark.parametrize("opened", [0.05, 0.4])
+def test_an_eye_that_opens_wider_takes_nothing_from_the_lids(eye: int, opened: float) -> None:
+    reference, drive = face(opened=opened), face((0.08, 0.03))
+    found, _ = eye_sources(inside(drive, eye), reference, drive, eye)
+    (upper, lower), _ = EYES[eye]
+    around = region_mask(reference * 4, (*upper, *lower[::-1]), 1024)
+    columns, rows = np.round(found * 4).astype(int).T
+    reach = np.abs(rows[:, None] - np.arange(1024)[None])
+    nearest = np.where(around[:, columns].T > 127, reach, 4096).min(axis=1)
+    assert nearest.max() <= 2, "half a pixel"
+
+
+def test_lids_in_one_line_are_no_error() -> None:
+    shut = face(opened=0.0)
+    for drive in (shut, face()):
+        assert np.isfinite(eye_sources(inside(drive, 0), shut, drive, 0)[0]).all()
+        assert np.isfinite(eye_sources(inside(shut, 0), drive, shut, 0)[0]).all()
+
+
+@BOTH
+def test_shut_lids_are_left_to_the_mesh(eye: int) -> None:
+    trusts = []
+    for opened in (0.0, 0.15, 0.3, 0.5, 1.2):
+        drive = face(opened=opened, scale=70.0)
+        trusts.append(eye_sources(inside(drive, eye), face(), drive, eye)[1])
+    assert trusts == sorted(trusts)
+    assert trusts[1] == 0 < trusts[2] < 1 == trusts[3]
