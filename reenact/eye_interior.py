@@ -13,8 +13,9 @@ from typing import Final
 import numpy as np
 
 from reenact.facemesh import IRIS_LEFT, IRIS_RIGHT
+from reenact.geometry import estimate_pose
 from reenact.openings import LEFT_EYE, RIGHT_EYE, Opening, growth
-from reenact.types import Array
+from reenact.types import Array, Pose
 
 EYES: Final = ((RIGHT_EYE, IRIS_RIGHT), (LEFT_EYE, IRIS_LEFT))
 """Both eyes, the one on the image's left first: edges of the opening, landmarks of the iris."""
@@ -36,7 +37,13 @@ _LEAST_GAP_PX: Final = 0.1
 """Lids nearer than this to each other count as so far apart."""
 
 
-def eye_sources(places: Array, reference: Array, drive: Array, eye: int) -> tuple[Array, float]:
+def eye_sources(
+    places: Array,
+    reference: Array,
+    drive: Array,
+    eye: int,
+    poses: tuple[Pose, Pose] | None = None,
+) -> tuple[Array, float]:
     """Say where places inside a driven eye come from.
 
     Args:
@@ -44,6 +51,7 @@ def eye_sources(places: Array, reference: Array, drive: Array, eye: int) -> tupl
         reference: (478, 3) landmarks of the reference, crop px.
         drive: (478, 3) landmarks to be drawn, crop px.
         eye: which of `EYES`.
+        poses: of reference and drive, where they are known.
 
     Returns:
         float32 (N, 2) crop px, and how far (0 to 1) they are to be trusted: not where the lids all
@@ -51,7 +59,7 @@ def eye_sources(places: Array, reference: Array, drive: Array, eye: int) -> tupl
     """
     edges, iris = EYES[eye]
     shown, wanted = Opening(reference, edges), Opening(drive, edges)
-    grown_along, grown = growth(shown, reference, drive)
+    grown_along, grown = growth(shown, *(poses or (estimate_pose(reference), estimate_pose(drive))))
     (from_along, from_across), (to_along, to_across) = (
         opening.measure(points[iris[:1], :2])[0]
         for opening, points in ((shown, reference), (wanted, drive))

@@ -8,8 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reenact.facemesh import EYE_LEFT, EYE_RIGHT, LIPS_INNER
-from reenact.geometry import estimate_pose
-from reenact.types import Array
+from reenact.types import Array, Pose
 
 Edges = tuple[list[int], list[int]]
 """Landmarks of the upper and of the lower edge, both from the corner on the image's left."""
@@ -75,15 +74,8 @@ class Opening:
         return _height(self._lower, along)
 
 
-def growth(shown: Opening, reference: Array, drive: Array) -> tuple[float, float]:
-    """Say by how much what is rigid in an opening grows along and across on its way to the drive.
-
-    Args:
-        shown: the opening in the reference.
-        reference: (478, 3) landmarks of the reference, crop px.
-        drive: (478, 3) landmarks to be drawn, crop px.
-    """
-    before, after = estimate_pose(reference), estimate_pose(drive)
+def growth(shown: Opening, before: Pose, after: Pose) -> tuple[float, float]:
+    """Say by how much what is rigid in an opening grows along and across as the head moves."""
     grown = after.scale / before.scale
     turned = after.rotation @ before.rotation.T @ shown.corner_line
     foreshortened = float(np.hypot(*turned[:2])) / max(2 * shown.reach, 1e-6)

@@ -27,7 +27,7 @@ from reenact.facemesh import (
 )
 from reenact.geometry import FACE_MIDDLE, FACE_SHARE, canonical_face, estimate_pose, region_mask
 from reenact.mouth_interior import interior_sources
-from reenact.types import Array, Image
+from reenact.types import Array, Image, Pose
 
 Triangles = NDArray[np.int32]
 
@@ -158,9 +158,11 @@ class HeadMesh:
         self.triangles: Triangles = kept[triangulate(plane[kept])].astype(np.int32)
         self._is_face = self.triangles.max(axis=1) < N_LANDMARKS
 
-    def vertices(self, reference: Array, drive: Array, size_px: int) -> tuple[Array, Array]:
+    def vertices(
+        self, reference: Array, drive: Array, poses: tuple[Pose, Pose], size_px: int
+    ) -> tuple[Array, Array]:
         """Return the mesh's (V, 3) vertices on the reference and on the driven face, crop px."""
-        reference_pose, drive_pose = estimate_pose(reference), estimate_pose(drive)
+        reference_pose, drive_pose = poses
         rotation = drive_pose.rotation @ reference_pose.rotation.T
         scale = drive_pose.scale / reference_pose.scale
 
@@ -209,7 +211,8 @@ class HeadMesh:
             canonical head; 5-8 coverage (0 to 1) by skin, inside of the mouth, eyes, irises;
             9 how far (0 to 1) it is inside of the mouth that the reference does not show.
         """
-        start, end = self.vertices(reference, drive, size_px)
+        poses = estimate_pose(reference), estimate_pose(drive)
+        start, end = self.vertices(reference, drive, poses, size_px)
         scale, shift = grid_to_crop(side, size_px)
         points = (end[:, :2] - shift) / scale
         cells = rasterise(points, self.triangles, side, end[:, 2])
@@ -224,13 +227,13 @@ class HeadMesh:
         result[..., 9] = 0
         mouth = region_mask(points, LIPS_INNER, side)
         inside = _Inside(mouth, size_px)
-        found, missing = interior_sources(inside.places, reference, drive)
+        found, missing = interior_sources(inside.places, reference, drive, poses)
         inside.lead_to(found, result)
         result[inside.rows, inside.columns, 9] = inside.share * missing
         both = [region_mask(points, loop, side) for loop in (EYE_RIGHT, EYE_LEFT)]
         for eye, coverage in enumerate(both):
             inside = _Inside(coverage, size_px)
-            found, trust = eye_sources(inside.places, reference, drive, eye)
+            found, trust = eye_sources(inside.places, reference, drive, eye, poses)
             inside.lead_to(found, result, trust)
         eyes = both[0] | both[1]
         irises = region_mask(points, IRIS_RIGHT[1:], side) | region_mask(

@@ -12,7 +12,7 @@ from faces import drive, opened_mouth, portrait_target
 from reenact import metrics, registry
 from reenact.config import RendererSettings
 from reenact.errors import ModelError
-from reenact.facemesh import OVAL
+from reenact.facemesh import IRIS_LEFT, IRIS_RIGHT, OVAL
 from reenact.geometry import (
     estimate_pose,
     from_unit,
@@ -166,6 +166,23 @@ def test_other_weights_are_checked(tmp_path: Path) -> None:
     save_model(short, state, {"architecture": "warp_unet"})
     with pytest.raises(ModelError, match=r"flow_head\.bias"):
         opened("warp_unet", target, weights=str(short))
+
+
+@pytest.mark.parametrize("aside_px", [-5, 5])
+def test_irises_go_where_they_are_driven_and_stay_dark(aside_px: int) -> None:
+    target = portrait_target()
+    renderer = opened("warp_unet", target)
+    landmarks = target.neutral.copy()
+    landmarks[[*IRIS_RIGHT, *IRIS_LEFT], 0] += aside_px
+    rest, aside = (renderer.render(drive(points)) for points in (target.neutral, landmarks))
+    for iris in (IRIS_RIGHT, IRIS_LEFT):
+        x, y = np.round(target.neutral[iris[0], :2]).astype(int)
+        pupil, moved, left_behind = (
+            picture[y - 1 : y + 2, at - 1 : at + 2].mean()
+            for picture, at in ((rest, x), (aside, x + aside_px), (aside, x - aside_px))
+        )
+        assert moved < pupil + 30, "a pale iris"
+        assert left_behind > moved + 30, "white where the iris was"
 
 
 def test_weights_of_another_version_are_told_from_damaged_ones(tmp_path: Path) -> None:
