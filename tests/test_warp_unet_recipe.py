@@ -108,5 +108,9 @@ def test_it_begins_from_earlier_weights(tmp_path: Path) -> None:
     assert begun["motion.stem.0.0.weight"][:, -8:].abs().max() == 0
     assert begun["picture_head.bias"].min() == 0.5
     assert begun["layer_head.bias"].abs().max() == 0
+    facts = {"architecture": "warp_unet", "config": '{"max_residual_flow": 0.25}'}
+    save_model(path, old, facts)
+    with pytest.raises(ModelError, match="another version"):
+        recipe(str(path))
     with pytest.raises(ModelError, match="no model file"):
         recipe(str(tmp_path / "none.safetensors"))

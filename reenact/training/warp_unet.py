@@ -31,7 +31,7 @@ from reenact.errors import ConfigError, ReenactError
 from reenact.geometry import from_unit
 from reenact.models.discriminators import PatchDiscriminator
 from reenact.models.files import load_tensors, save_model
-from reenact.models.warp_unet import WarpUNet, WarpUNetConfig
+from reenact.models.warp_unet import WarpUNet, WarpUNetConfig, read_config
 from reenact.training.batches import Batch, PairBatches, collate
 from reenact.training.data import Pair, PairSampler, Sampler, load_stills, validation_pairs
 from reenact.training.losses import (
@@ -303,8 +303,10 @@ def _take_over(network: nn.Module, path: Path) -> None:
     """Copy the tensors of a weight file that still fit; further input channels begin at zero.
 
     Raises:
-        ModelError: the file is missing, damaged or of another architecture.
+        ModelError: the file is missing, damaged, of another architecture, or of a version whose
+            inputs came in another order.
     """
+    read_config(path)
     old = load_tensors(path, "warp_unet")
     with torch.no_grad():
         for name, tensor in network.state_dict().items():
