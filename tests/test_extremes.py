@@ -10,6 +10,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from reenact.cross_identity import ALONE, TURNS
+
 SCRIPT = Path(__file__).parents[1] / "benchmarks" / "extremes.py"
 
 
@@ -18,8 +20,13 @@ def test_no_two_expressions_look_alike(tmp_path: Path) -> None:
     subprocess.run([sys.executable, str(SCRIPT), str(sheet)], check=True, capture_output=True)
     picture = cv2.imread(str(sheet))
     assert picture is not None
-    left, step, side = 4, 260, 256
-    drawn = [picture[-side - 4 : -4, left + i * step :][:, :side].astype(int) for i in range(1, 10)]
+    gap, columns = 4, 1 + len(ALONE) + len(TURNS)
+    step = (picture.shape[1] - gap) // columns
+    side = step - gap
+    drawn = [
+        picture[-step:-gap, gap + column * step :][:, :side].astype(int)
+        for column in range(1, columns)
+    ]
     for first, second in itertools.combinations(drawn, 2):
         assert first.shape == second.shape == (side, side, 3)
         assert np.abs(first - second).max() > 50, "two expressions look alike"
