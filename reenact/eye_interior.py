@@ -29,7 +29,6 @@ _BLEND: Final = 0.5
 _LID_SHARE: Final = 0.1
 """Of the opening's height: nearer than this to a lid is its shadow, and lashes."""
 
-
 _SHUT: Final = 0.2
 """Lids this near to each other, as a share of the reference's gap, are shut."""
 

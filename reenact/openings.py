@@ -7,7 +7,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from reenact.facemesh import EYE_LEFT, EYE_RIGHT, LIPS_INNER
+from reenact.action_units import LID_PAIRS_LEFT, LID_PAIRS_RIGHT, LIP_PAIRS
 from reenact.types import Array, Pose
 
 Edges = tuple[list[int], list[int]]
@@ -16,15 +16,14 @@ Edges = tuple[list[int], list[int]]
 _LEAST_FORESHORTENING: Final = 0.3
 
 
-def _edges(loop: tuple[int, ...], from_right: bool = False) -> Edges:
-    half = len(loop) // 2
-    lower, upper = list(loop[: half + 1]), [loop[0], *loop[:half:-1], loop[half]]
-    return (upper[::-1], lower[::-1]) if from_right else (upper, lower)
+def _edges(first: int, pairs: tuple[tuple[int, int], ...], last: int) -> Edges:
+    upper, lower = zip(*pairs, strict=True)
+    return [first, *upper, last], [first, *lower, last]
 
 
-MOUTH: Final = _edges(LIPS_INNER)
-RIGHT_EYE: Final = _edges(EYE_RIGHT)
-LEFT_EYE: Final = _edges(EYE_LEFT, from_right=True)
+MOUTH: Final = _edges(78, LIP_PAIRS, 308)
+RIGHT_EYE: Final = _edges(33, LID_PAIRS_RIGHT, 133)
+LEFT_EYE: Final = _edges(362, LID_PAIRS_LEFT[::-1], 263)
 
 
 class Opening:
