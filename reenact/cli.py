@@ -141,6 +141,34 @@ def _add_target(adder: _Adder[argparse.ArgumentParser]) -> None:
     parser = adder.add_parser("target", help="make, list, show, hand on and remove targets")
     actions = parser.add_subparsers(title="actions", metavar="ACTION", required=True)
 
+    _add_target_create(actions)
+    _add_target_train(actions)
+
+    listing = actions.add_parser("list", help="list the stored targets")
+    listing.set_defaults(run=commands.target_list)
+
+    show = actions.add_parser("show", help="tell what is known of a target")
+    show.add_argument("name", metavar="NAME")
+    show.set_defaults(run=commands.target_show)
+
+    export = actions.add_parser("export", help="write a target to one file")
+    export.add_argument("name", metavar="NAME")
+    export.add_argument("file", type=Path, metavar="FILE")
+    export.set_defaults(run=commands.target_export)
+
+    importing = actions.add_parser("import", help="store a target from such a file")
+    importing.add_argument("file", type=Path, metavar="FILE")
+    importing.add_argument(
+        "--name", metavar="NAME", help="what to call it (default: the name it was exported with)"
+    )
+    importing.set_defaults(run=commands.target_import)
+
+    remove = actions.add_parser("remove", help="delete a target")
+    remove.add_argument("name", metavar="NAME")
+    remove.set_defaults(run=commands.target_remove)
+
+
+def _add_target_create(actions: _Adder[argparse.ArgumentParser]) -> None:
     create = actions.add_parser("create", help="make a target from a photo, several, or a video")
     create.add_argument("name", metavar="NAME")
     create.add_argument(
@@ -165,6 +193,8 @@ def _add_target(adder: _Adder[argparse.ArgumentParser]) -> None:
     )
     create.set_defaults(run=commands.target_create)
 
+
+def _add_target_train(actions: _Adder[argparse.ArgumentParser]) -> None:
     train = actions.add_parser(
         "train",
         help="let the generator learn a target from its own video, in minutes",
@@ -202,29 +232,6 @@ def _add_target(adder: _Adder[argparse.ArgumentParser]) -> None:
         "--resume", action="store_true", help="go on where Ctrl-C ended it (default: a new round)"
     )
     train.set_defaults(run=commands.target_train)
-
-    listing = actions.add_parser("list", help="list the stored targets")
-    listing.set_defaults(run=commands.target_list)
-
-    show = actions.add_parser("show", help="tell what is known of a target")
-    show.add_argument("name", metavar="NAME")
-    show.set_defaults(run=commands.target_show)
-
-    export = actions.add_parser("export", help="write a target to one file")
-    export.add_argument("name", metavar="NAME")
-    export.add_argument("file", type=Path, metavar="FILE")
-    export.set_defaults(run=commands.target_export)
-
-    importing = actions.add_parser("import", help="store a target from such a file")
-    importing.add_argument("file", type=Path, metavar="FILE")
-    importing.add_argument(
-        "--name", metavar="NAME", help="what to call it (default: the name it was exported with)"
-    )
-    importing.set_defaults(run=commands.target_import)
-
-    remove = actions.add_parser("remove", help="delete a target")
-    remove.add_argument("name", metavar="NAME")
-    remove.set_defaults(run=commands.target_remove)
 
 
 def _add_train(adder: _Adder[argparse.ArgumentParser]) -> None:

@@ -123,17 +123,12 @@ def evaluate_all(
     """
     weights = {name: path for name, path in map(_with_weights, renderers) if path}
     renderers = [_with_weights(text)[0] for text in renderers]
-    if (weights or size_px or lpips or inception) and (
-        protocol == "cross" or target_training is not None
-    ):
-        raise ConfigError(
-            "NAME=WEIGHTS, --size, --lpips and --inception are for self-reenactment without "
-            "training; for others give weights by --set renderer.weights=PATH."
-        )
+    if weights or size_px or lpips or inception:
+        _refuse_unless_plain(protocol, target_training)
+    if ab is not None and protocol == "cross":
+        raise ConfigError("--ab shows the true frames; --protocol cross has none.")
     videos = find_clips(data, limit if protocol == "self" else None)
     if ab is not None:
-        if protocol == "cross":
-            raise ConfigError("--ab shows the true frames; --protocol cross has none.")
         ready_folder(ab)
     for path in (json_path, sheet):
         if path is not None:
@@ -197,6 +192,14 @@ def evaluate_all(
         for number, page in enumerate(compose(columns, rows)):
             write_png(sheet_path(sheet, number), page)
     return reports
+
+
+def _refuse_unless_plain(protocol: Protocol, target_training: float | None) -> None:
+    if protocol == "cross" or target_training is not None:
+        raise ConfigError(
+            "NAME=WEIGHTS, --size, --lpips and --inception are for self-reenactment without "
+            "training; for others give weights by --set renderer.weights=PATH."
+        )
 
 
 def _stored(reports: Sequence[Report], asked: Sequence[str]) -> Report | list[Report]:

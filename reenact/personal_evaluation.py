@@ -84,15 +84,8 @@ def run(
     """
     from tqdm import tqdm
 
-    names = rows(renderers)
-    drawers: dict[str, Renderer] = {}
-    for name in names:
-        kind = ARCHITECTURE if name == PERSONAL else name
-        chosen = settings.renderer.model_copy(update={"name": kind})
-        if name == PERSONAL:
-            chosen = chosen.model_copy(update={"weights": ""})
-        drawers[name] = load("renderers", kind).build(chosen)
-    figures: dict[str, dict[str, Figures]] = {name: {} for name in names}
+    drawers = {name: _drawer(name, settings) for name in rows(renderers)}
+    figures: dict[str, dict[str, Figures]] = {name: {} for name in drawers}
     pictured: list[SheetRow] = []
     for video in tqdm(videos, desc="clips", unit="clip", disable=not progress):
         clip = read_clip(video)
@@ -126,6 +119,15 @@ def run(
             "needs that."
         )
     return figures, pictured
+
+
+def _drawer(name: str, settings: Settings) -> Renderer:
+    """Return the renderer of a row; that of `personal` draws with each target's own weights."""
+    chosen = {"name": ARCHITECTURE, "weights": ""} if name == PERSONAL else {"name": name}
+    drawer: Renderer = load("renderers", chosen["name"]).build(
+        settings.renderer.model_copy(update=chosen)
+    )
+    return drawer
 
 
 def _part(clip: Clip, cut: int) -> Footage:

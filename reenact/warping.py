@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from scipy.spatial import Delaunay
 
 from reenact.eye_interior import eye_sources
+from reenact.eyelids import UPPER_LIDS, lid_sources
 from reenact.facemesh import (
     EYE_LEFT,
     EYE_RIGHT,
@@ -27,6 +28,7 @@ from reenact.facemesh import (
 )
 from reenact.geometry import FACE_MIDDLE, FACE_SHARE, canonical_face, estimate_pose, region_mask
 from reenact.mouth_interior import interior_sources
+from reenact.openings import Edges
 from reenact.types import Array, Image, Pose
 
 Triangles = NDArray[np.int32]
@@ -235,6 +237,9 @@ class HeadMesh:
             inside = _Inside(coverage, size_px)
             found, trust = eye_sources(inside.places, reference, drive, eye, poses)
             inside.lead_to(found, result, trust)
+            inside = _Inside(strip_mask(points, UPPER_LIDS[eye], side), size_px)
+            found, trusted = lid_sources(inside.places, reference, drive, eye, poses)
+            inside.lead_to(found, result, trusted[:, None])
         eyes = both[0] | both[1]
         irises = region_mask(points, IRIS_RIGHT[1:], side) | region_mask(
             points, IRIS_LEFT[1:], side
@@ -261,11 +266,17 @@ class _Inside:
         self.share = mask[self.rows, self.columns] * np.float32(1 / 255)
         self._half = size_px / 2
 
-    def lead_to(self, sources: Array, maps: Array, trust: float = 1.0) -> None:
+    def lead_to(self, sources: Array, maps: Array, trust: float | Array = 1.0) -> None:
         """Let the flow of (side, side, C) maps lead to (N, 2) crop px, by share and trust."""
         wanted = (sources - self.places) / np.float32(self._half)
         flow = maps[self.rows, self.columns, :2]
         maps[self.rows, self.columns, :2] = flow + trust * self.share[:, None] * (wanted - flow)
+
+
+def strip_mask(points: Array, edges: Edges, side: int) -> NDArray[np.uint8]:
+    """Return the coverage, 0 to 255, of the cells between two edges that share their ends."""
+    first, second = edges
+    return region_mask(points, (*first, *second[-2:0:-1]), side)
 
 
 def tears(flow: Array) -> NDArray[np.bool_]:

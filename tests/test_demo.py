@@ -111,15 +111,19 @@ def test_the_target_does_what_the_actor_does(units: tuple[Array, Array]) -> None
         ("mouth_open", 0.3),
         ("smile_left", 0.45),
         ("smile_right", 0.45),
-        ("blink_right", 0.45),
+        # Of shut lids with long lashes the tracker takes the lashes for an eye.
+        ("blink_left", 0.2),
+        ("blink_right", 0.35),
     ],
 )
 def test_lips_and_lids_move_far_enough_to_be_seen(
     unit: str, least: float, units: tuple[Array, Array]
 ) -> None:
-    track = np.nan_to_num(units[1][:, ACTION_UNITS.index(unit)])
-    assert track[:AT_REST].max() < 0.2
-    assert track.max() > least
+    """How far the target's go, of the actor's way: the slope of a line through all frames."""
+    seen = np.isfinite(np.hstack(units)).all(axis=1)
+    actor, target = (rows[seen, ACTION_UNITS.index(unit)] for rows in units)
+    assert target[:AT_REST].max() < 0.2
+    assert np.polyfit(actor, target, 1)[0] > least
 
 
 def test_teeth_stay_as_large_as_they_are_when_the_mouth_opens(

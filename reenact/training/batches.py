@@ -9,12 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
+from reenact.eyelids import UPPER_LIDS
 from reenact.facemesh import EYE_LEFT, EYE_RIGHT, LIPS_INNER, LIPS_OUTER
 from reenact.geometry import estimate_pose, region_mask
 from reenact.models.warp_unet import UNKNOWN_PERSON
 from reenact.training.data import Pair, Sampler
 from reenact.types import Array
-from reenact.warping import MAP_CHANNELS, head_mesh
+from reenact.warping import MAP_CHANNELS, head_mesh, strip_mask
 
 _WINDOWS: Final = ((LIPS_OUTER, 0.65), (EYE_RIGHT, 0.45), (EYE_LEFT, 0.45))
 """What a local critic sees: landmarks, and half the side of the square around them, iod."""
@@ -92,8 +93,8 @@ def _halved(person: NDArray[np.uint8] | None, size_px: int, unknown: float) -> A
 def importance(points: Array, size_px: int) -> Array:
     """Return float32 (size/2, size/2) weights of mean one.
 
-    In proportion: 1 background, 2 around the face, 3 face, 12 lips and eyes, 28 the inside of the
-    mouth, which no warp can bring.
+    In proportion: 1 background, 2 around the face, 3 face, 12 lips, eyes and upper lids, 28 the
+    inside of the mouth, which no warp can bring.
     """
     side = size_px // 2
     small = points * np.float32(0.5)
@@ -105,6 +106,8 @@ def importance(points: Array, size_px: int) -> Array:
     detail = np.zeros((side, side), np.uint8)
     for loop in (LIPS_OUTER, EYE_LEFT, EYE_RIGHT):
         detail |= region_mask(small, loop, side)
+    for lid in UPPER_LIDS:
+        detail |= strip_mask(small, lid, side)
     detail = cv2.dilate(detail, np.ones((5, 5), np.uint8)).astype(np.uint8)
     inside = region_mask(small, LIPS_INNER, side)
     weight = 1 + around.astype(np.float32) + face + 9 * (detail > 0) + 16 * (inside > 127)

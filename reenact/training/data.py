@@ -46,6 +46,9 @@ _WINK_SHARE = 0.12
 _UNKNOWN_SHARE = 0.05
 """Share of the pairs from clips whose reference's person is not told."""
 
+_STRETCH = 0.06
+"""Standard deviation of the logarithm by which faces are made longer: few people, more faces."""
+
 
 @dataclass(frozen=True, slots=True)
 class Clip:
@@ -351,13 +354,13 @@ def _transfer_motion(first: Array, second: Array, face: Array) -> Array:
 
 
 def augment(pair: Pair, rng: Rng, extent: float = 1.0, same_scene: bool = False) -> Pair:
-    """Flip, move, scale, turn and recolour both pictures alike; shake the truth's landmarks.
+    """Flip, move, scale, turn, stretch and recolour both pictures; shake the truth's landmarks.
 
     Args:
         pair: it stays as it is.
         rng: of the draws.
         extent: of moving, scaling and turning.
-        same_scene: do not flip or recolour: there is one light and one background to learn.
+        same_scene: do not flip, stretch or recolour: there is one person in one light to learn.
     """
     size = pair.truth.shape[0]
     images = [np.asarray(pair.reference), np.asarray(pair.truth)]
@@ -375,6 +378,10 @@ def augment(pair: Pair, rng: Rng, extent: float = 1.0, same_scene: bool = False)
     middle = (size - 1) / 2
     affine = np.array(cv2.getRotationMatrix2D((middle, middle), angle, scale), np.float32)
     affine[:, 2] += (rng.uniform(-0.05, 0.05, 2) * extent * size).astype(np.float32)
+    if not same_scene:
+        stretch = np.float32(np.exp(rng.normal(0, _STRETCH)))
+        affine[:, 2] += affine[:, 1] * np.float32(middle) * (1 - stretch)
+        affine[:, 1] *= stretch
     images = [crop_image(image, affine, size) for image in images]
     landmarks = [transform_points(points, affine) for points in landmarks]
     reference_person, person = (

@@ -1,0 +1,101 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from reenact.eyelids import UPPER_LIDS, lid_sources
+from reenact.geometry import canonical_face, estimate_pose, rotation_matrix, to_image
+from reenact.types import Array, Pose
+from reenact.warping import head_mesh
+
+BOTH = pytest.mark.parametrize("lid", [0, 1])
+
+SCALE = 90.0
+LASHES_PX = 3.0
+"""Shorter than lashes are, so surely part of them."""
+
+
+def face(dropped_iod: float = 0.0, roll: float = 0.0, scale: float = SCALE) -> Array:
+    """Return (478, 3) px of the canonical face whose lids' edges have gone down."""
+    shape = canonical_face().copy()
+    for _, edge in UPPER_LIDS:
+        shape[edge[1:-1], 1] += dropped_iod
+    rotation = rotation_matrix(np.array([0, 0, roll], np.float32))
+    return to_image(shape, Pose(rotation, np.array([128, 128, 0], np.float32), scale))
+
+
+def above_edge(points: Array, lid: int, heights: Array) -> Array:
+    """Return (H, 3, 2) places above the middle of a lid's edge, across the eye, px."""
+    edge = points[UPPER_LIDS[lid][1], :2]
+    x, y = edge[-1] - edge[0]
+    upwards = np.array([y, -x]) / np.hypot(x, y)
+    return np.asarray(edge[3:6] + heights[:, None, None] * upwards, np.float32)
+
+
+def sources(places: Array, reference: Array, drive: Array, lid: int) -> tuple[Array, Array]:
+    poses = estimate_pose(reference), estimate_pose(drive)
+    found, trust = lid_sources(places.reshape(-1, 2), reference, drive, lid, poses)
+    return found.reshape(places.shape), trust.reshape(places.shape[:-1])
+
+
+@BOTH
+def test_a_lid_that_rests_is_left_to_the_mesh(lid: int) -> None:
+    reference, drive = face(), face(roll=0.2, scale=70.0)
+    _, trust = sources(above_edge(drive, lid, np.linspace(0, 5, 6)), reference, drive, lid)
+    assert trust.max() < 0.05
+
+
+@BOTH
+def test_lashes_keep_their_length_on_a_shut_lid(lid: int) -> None:
+    reference, drive = face(), face(0.12)
+    heights = np.linspace(0, LASHES_PX, 7)
+    found, trust = sources(above_edge(drive, lid, heights), reference, drive, lid)
+    assert trust.min() == 1
+    np.testing.assert_allclose(found, above_edge(reference, lid, heights), atol=0.6)
+
+
+@BOTH
+def test_the_crease_stays_the_crease(lid: int) -> None:
+    reference, drive = face(), face(0.12, roll=0.3, scale=70.0)
+    crease = UPPER_LIDS[lid][0][3:6]
+    found, _ = sources(drive[None, crease, :2], reference, drive, lid)
+    np.testing.assert_allclose(found[0], reference[crease, :2], atol=1.0)
+
+
+@BOTH
+def test_heights_never_turn_round(lid: int) -> None:
+    reference, drive = face(), face(0.15)
+    crease, edge = (drive[line[4], :2] for line in UPPER_LIDS[lid])
+    shares = np.linspace(0, 1, 30)[:, None]
+    found, _ = sources(
+        np.asarray(edge + shares * (crease - edge), np.float32), reference, drive, lid
+    )
+    assert (np.diff(found[:, 1]) <= 0).all()
+
+
+@BOTH
+def test_at_the_corners_the_mesh_takes_over(lid: int) -> None:
+    reference, drive = face(), face(0.12)
+    corners = [UPPER_LIDS[lid][0][0], UPPER_LIDS[lid][0][-1]]
+    assert sources(drive[corners, :2], reference, drive, lid)[1].max() < 0.01
+
+
+def test_a_lid_without_height_is_no_error() -> None:
+    flat = face()
+    for crease, edge in UPPER_LIDS:
+        flat[edge] = flat[crease]
+    for reference, drive in ((flat, face(0.1)), (face(), flat), (flat, flat)):
+        found, trust = sources(above_edge(face(), 0, np.linspace(0, 5, 6)), reference, drive, 0)
+        assert np.isfinite(found).all()
+        assert np.isfinite(trust).all()
+
+
+def test_the_maps_lead_a_shut_lids_lashes_to_lashes() -> None:
+    """Stretched over all of the lid, the mesh alone leads higher and higher above them."""
+    reference, drive = face(), face(0.12)
+    flow = head_mesh().maps(reference, drive, 256, 128)[..., :2] * 128
+    edge = drive[UPPER_LIDS[0][1][4], :2]
+    row, column = np.round((edge - (0, 2)) / 2 - 0.25).astype(int)[::-1]
+    place = np.array([column, row]) * 2 + 0.5
+    height = reference[UPPER_LIDS[0][1][4], 1] - (place + flow[row, column])[1]
+    assert height == pytest.approx(edge[1] - place[1], abs=0.6)
