@@ -16,6 +16,7 @@ import numpy as np
 
 from reenact.action_units import action_units
 from reenact.actors import load_neutral, save_neutral
+from reenact.blinks import EYE_PAIRS, BlinkDepths
 from reenact.config import ActorSettings, FusionSettings, SmoothingSettings
 from reenact.errors import ReenactError
 from reenact.fusion_network import FusionNetwork, shipped_network
@@ -78,6 +79,7 @@ class Fusion:
         self._neutral: Neutral | None = None
         self._saved = 0
         self._estimator = NeutralEstimator(actor.calibration_s, self._stored())
+        self._blinks = BlinkDepths()
         self.set_target(target_neutral)
 
     @property
@@ -128,6 +130,7 @@ class Fusion:
         if self._smoothing.enabled:
             pose = self._pose_filter.step(pose, dt_s, self._smoothing)
             shape = self._expression_filter.step(shape, dt_s, self._smoothing)
+        self._blinks.observe(lid_closure(shape, neutral.shape), time_s)
         return Expression(shape - neutral.shape, pose, action_units(shape, neutral.shape))
 
     def fuse(self, expression: Expression) -> Array:
@@ -141,9 +144,10 @@ class Fusion:
         if neutral is None:
             raise RuntimeError("fuse needs an expression of express")
         actor = neutral.shape
+        closure = self._blinks.widen(lid_closure(actor + deviation, actor))
         if settings.mirror:
             actor, deviation = mirrored_deviation(actor), mirrored_deviation(deviation)
-        closure = lid_closure(actor + deviation, actor)
+            closure = np.roll(closure, EYE_PAIRS)
         moved = deviation
         if self._network is not None and settings.method == "network":
             moved = self._network.deviation(actor, deviation, self._target)
@@ -197,6 +201,7 @@ class Fusion:
                 self._actor.name,
             )
             self._estimator = NeutralEstimator(self._actor.calibration_s)
+            self._blinks = BlinkDepths()
             self._saved = 0
 
     def _keep(self) -> None:

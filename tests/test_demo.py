@@ -111,9 +111,8 @@ def test_the_target_does_what_the_actor_does(units: tuple[Array, Array]) -> None
         ("mouth_open", 0.3),
         ("smile_left", 0.45),
         ("smile_right", 0.45),
-        # Of shut lids with long lashes the tracker takes the lashes for an eye.
-        ("blink_left", 0.2),
-        ("blink_right", 0.35),
+        ("blink_left", 0.4),
+        ("blink_right", 0.45),
     ],
 )
 def test_lips_and_lids_move_far_enough_to_be_seen(

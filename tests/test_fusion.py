@@ -169,6 +169,22 @@ def test_a_blink_shuts_eyes_of_another_size_and_lips_never_cross(method: str) ->
     assert lip_gaps(closed).min() > min(lip_gaps(rest).min(), 0) - 0.005
 
 
+@pytest.mark.parametrize("mirror", [False, True])
+def test_an_eye_whose_blinks_are_tracked_half_way_shuts_the_targets(mirror: bool) -> None:
+    """As behind glasses; known from the second blink on, of each eye by itself."""
+    fusion = start(FusionSettings(mirror=mirror))
+    half_shut = canonical_face() + deviation_of(blink_left=0.65, blink_right=1)
+    gaps = []
+    for second in (4, 5):
+        for number, shape in enumerate([canonical_face(), half_shut, canonical_face()]):
+            points = acted(fusion, shape, time_s=second + number / 10)
+            if shape is half_shut:
+                left_and_right = lid_gaps(to_face_frame(points, estimate_pose(points)))
+                gaps.append(left_and_right[:7] if mirror else left_and_right[7:])
+    assert gaps[0][3] > 0.03
+    assert gaps[1].max() < 0.01
+
+
 def test_gains_hold_one_region_and_leave_no_tear(method: str) -> None:
     shape = canonical_face() + deviation_of(mouth_open=1, brow_raise_left=1, brow_raise_right=1)
     full = acted(start(settings_of(method)), shape)

@@ -1,0 +1,78 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from reenact.blinks import EYE_PAIRS, BlinkDepths
+from reenact.types import Array
+
+FPS = 30.0
+
+
+def closures(right: float, left: float) -> Array:
+    return np.repeat(np.array([right, left], np.float32), EYE_PAIRS)
+
+
+def watch(blinks: BlinkDepths, right: list[float], left: list[float], start_s: float = 0.0) -> None:
+    for number, (one, other) in enumerate(zip(right, left, strict=True)):
+        blinks.observe(closures(one, other), start_s + number / FPS)
+
+
+def blink(depth: float) -> list[float]:
+    return [1.0, 1.0, 0.7, depth, depth, 0.7, 1.0, 1.0]
+
+
+def test_before_the_first_blink_closures_are_taken_as_they_are() -> None:
+    closure = closures(0.3, 1.2)
+    np.testing.assert_array_equal(BlinkDepths().widen(closure), closure)
+
+
+def test_an_eye_shuts_whole_where_its_blinks_end() -> None:
+    blinks = BlinkDepths()
+    watch(blinks, blink(0.1), blink(0.35))
+    np.testing.assert_allclose(blinks.widen(closures(0.1, 0.35)), 0, atol=1e-6)
+    np.testing.assert_allclose(blinks.widen(closures(0.05, 0.2)), 0, atol=1e-6)
+    np.testing.assert_allclose(blinks.widen(closures(0.55, 0.675)), 0.5, atol=1e-6)
+
+
+def test_open_eyes_stay_as_they_are() -> None:
+    blinks = BlinkDepths()
+    watch(blinks, blink(0.4), blink(0.4))
+    for opened in (1.0, 1.3):
+        np.testing.assert_allclose(blinks.widen(closures(opened, opened)), opened, atol=1e-6)
+    narrowing = [float(blinks.widen(closures(c, c))[0]) for c in np.linspace(0, 1.2, 25)]
+    assert narrowing == sorted(narrowing)
+
+
+@pytest.mark.parametrize(
+    "motion",
+    [
+        [1.0, *[0.3] * 30, 1.0],  # a look at the floor
+        [1.0, 0.7, 0.65, 0.7, 1.0],  # too little for a blink
+        [0.3, 0.3, 0.3, 1.0, 1.0],  # shut when the camera came on
+    ],
+)
+def test_what_is_no_blink_teaches_nothing(motion: list[float]) -> None:
+    blinks = BlinkDepths()
+    watch(blinks, motion, motion)
+    np.testing.assert_array_equal(blinks.widen(closures(0.3, 0.3)), closures(0.3, 0.3))
+
+
+def test_eyes_that_hardly_narrow_are_not_taken_for_shut() -> None:
+    blinks = BlinkDepths()
+    watch(blinks, blink(0.58), blink(0.58))
+    assert blinks.widen(closures(0.58, 0.58)).min() > 0.2
+
+
+def test_one_odd_blink_does_not_spoil_the_others() -> None:
+    blinks = BlinkDepths()
+    for number, depth in enumerate([0.1, 0.1, 0.1, 0.1, 0.45, 0.1]):
+        watch(blinks, blink(depth), blink(depth), float(number))
+    np.testing.assert_allclose(blinks.widen(closures(0.55, 0.55)), 0.5, atol=0.01)
+
+
+def test_a_long_conversation_forgets_how_it_began() -> None:
+    blinks = BlinkDepths()
+    for number, depth in enumerate([0.4] * 12 + [0.1] * 12):
+        watch(blinks, blink(depth), blink(depth), float(number))
+    np.testing.assert_allclose(blinks.widen(closures(0.55, 0.55)), 0.5, atol=0.01)
