@@ -230,16 +230,14 @@ class HeadMesh:
         mouth = region_mask(points, LIPS_INNER, side)
         inside = _Inside(mouth, size_px)
         found, missing = interior_sources(inside.places, reference, drive, poses)
-        inside.lead_to(found, result)
+        inside.lead_to(found, 1.0, result)
         result[inside.rows, inside.columns, 9] = inside.share * missing
         both = [region_mask(points, loop, side) for loop in (EYE_RIGHT, EYE_LEFT)]
         for eye, coverage in enumerate(both):
             inside = _Inside(coverage, size_px)
-            found, trust = eye_sources(inside.places, reference, drive, eye, poses)
-            inside.lead_to(found, result, trust)
+            inside.lead_to(*eye_sources(inside.places, reference, drive, eye, poses), result)
             inside = _Inside(strip_mask(points, UPPER_LIDS[eye], side), size_px)
-            found, trusted = lid_sources(inside.places, reference, drive, eye, poses)
-            inside.lead_to(found, result, trusted[:, None])
+            inside.lead_to(*lid_sources(inside.places, reference, drive, eye, poses), result)
         eyes = both[0] | both[1]
         irises = region_mask(points, IRIS_RIGHT[1:], side) | region_mask(
             points, IRIS_LEFT[1:], side
@@ -266,11 +264,12 @@ class _Inside:
         self.share = mask[self.rows, self.columns] * np.float32(1 / 255)
         self._half = size_px / 2
 
-    def lead_to(self, sources: Array, maps: Array, trust: float | Array = 1.0) -> None:
+    def lead_to(self, sources: Array, trust: float | Array, maps: Array) -> None:
         """Let the flow of (side, side, C) maps lead to (N, 2) crop px, by share and trust."""
         wanted = (sources - self.places) / np.float32(self._half)
         flow = maps[self.rows, self.columns, :2]
-        maps[self.rows, self.columns, :2] = flow + trust * self.share[:, None] * (wanted - flow)
+        share = (trust * self.share)[:, None]
+        maps[self.rows, self.columns, :2] = flow + share * (wanted - flow)
 
 
 def strip_mask(points: Array, edges: Edges, side: int) -> NDArray[np.uint8]:
