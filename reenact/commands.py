@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from typing_extensions import Self
 
-from reenact.errors import PluginError, SourceError, TargetError
+from reenact.errors import ModelError, PluginError, SourceError, TargetError
 
 if TYPE_CHECKING:
     from reenact.session import Session
@@ -297,6 +297,27 @@ def bench(arguments: Namespace) -> int:
 
     with quiet_native_libraries():
         run_bench(arguments.device, arguments.size or [256], arguments.json)
+    return 0
+
+
+def export(arguments: Namespace) -> int:
+    """Write the generator's networks as files for other programs."""
+    from reenact.exporting import export_generator
+
+    weights = arguments.weights
+    if arguments.target is not None:
+        from reenact.targets import TargetStore
+
+        if weights is not None:
+            raise ModelError("Give --target or --weights, not both.")
+        weights = TargetStore().weights_path(arguments.target)
+        if weights is None:
+            raise ModelError(
+                f"{arguments.target} has no weights of its own; train it with `reenact target "
+                f"train {arguments.target}`, or leave --target out for the shipped ones."
+            )
+    for line in export_generator(arguments.folder, arguments.format, arguments.size, weights):
+        print(line)
     return 0
 
 

@@ -159,12 +159,13 @@ class FileNetwork:
     Args:
         path: .onnx, or .xml with its .bin.
         inputs: how many it must take.
+        exact: compute in single precision, also where the processor multiplies faster in half.
 
     Raises:
         ModelError: the file or OpenVINO is missing, or it is another network.
     """
 
-    def __init__(self, path: Path, inputs: int) -> None:
+    def __init__(self, path: Path, inputs: int, exact: bool = False) -> None:
         try:
             import openvino
         except ImportError as error:
@@ -174,7 +175,8 @@ class FileNetwork:
         if not path.is_file():
             raise ModelError(f"There is no model file {path}; check the path.")
         try:
-            self._compiled = openvino.Core().compile_model(path, "CPU")
+            hints = {"INFERENCE_PRECISION_HINT": "f32"} if exact else {}
+            self._compiled = openvino.Core().compile_model(path, "CPU", hints)
         except RuntimeError as error:
             raise ModelError(f"{path} is not a network that OpenVINO reads.") from error
         if len(self._compiled.inputs) != inputs:
@@ -234,19 +236,48 @@ def _convert(module: nn.Module, example: Mapping[str, Array]) -> Any:
     return model
 
 
-def _keep(model: Any, path: Path) -> None:
-    """Store a converted model for the next start; a cache that cannot be written is no error."""
+def save_openvino(module: nn.Module, example: Mapping[str, Array], path: Path) -> None:
+    """Write a module as an OpenVINO model, .xml with .bin, whole or not at all.
+
+    Args:
+        module: its forward takes the inputs in the example's order.
+        example: float32 arrays by input name, of the shapes that will be used.
+        path: of the .xml file.
+
+    Raises:
+        ModelError: OpenVINO is not installed.
+        OSError: it cannot be written.
+    """
+    try:
+        model = _convert(module, example)
+    except ImportError as error:
+        raise ModelError(
+            f"OpenVINO is not installed ({error}); run: pip install openvino"
+        ) from error
+    _save(model, path)
+
+
+def _save(model: Any, path: Path) -> None:
+    """Write a converted model; the .xml, which names the other file, comes last."""
     import openvino
 
+    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+        partial = Path(folder) / path.name
+        try:
+            openvino.save_model(model, partial, compress_to_fp16=False)
+        except RuntimeError as error:
+            raise OSError("OpenVINO could not write it; the disk may be full") from error
+        partial.with_suffix(".bin").replace(path.with_suffix(".bin"))
+        partial.replace(path)
+
+
+def _keep(model: Any, path: Path) -> None:
+    """Store a converted model for the next start; a cache that cannot be written is no error."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=path.parent) as folder:
-            partial = Path(folder) / path.name
-            openvino.save_model(model, partial, compress_to_fp16=False)
-            partial.with_suffix(".bin").replace(path.with_suffix(".bin"))
-            partial.replace(path)
+        _save(model, path)
         _forget_oldest(path.parent, _CACHE_BYTES)
-    except (OSError, RuntimeError) as error:
+    except OSError as error:
         log.info("The converted network is not kept for the next start: %s", error)
 
 

@@ -19,7 +19,8 @@ from fakes import until
 from portraits import astronaut
 
 from reenact import commands
-from reenact.cli import build_parser, main
+from reenact.arguments import build_parser
+from reenact.cli import main
 from reenact.config import describe
 from reenact.errors import PluginError, SourceError
 from reenact.targets import open_target
@@ -39,6 +40,7 @@ COMMANDS = (
     ["train"],
     ["evaluate"],
     ["bench"],
+    ["export"],
     ["plugins"],
     ["cameras"],
     ["doctor"],

@@ -1,0 +1,212 @@
+"""`reenact export`: the live generator as files that other programs run.
+
+Two networks: `encoder` is run once for a reference, `generator` for each frame. What they take and
+answer is written beside them in export.json; `warping.HeadMesh.maps` makes the maps. All operators
+are of ONNX opset 17, which OpenVINO, ONNX Runtime and TensorRT read.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import warnings
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from reenact.engines import FileNetwork, save_openvino
+from reenact.errors import ModelError, SinkError
+from reenact.models.files import load_model, read_header
+from reenact.models.warp_unet import MAP_STEM, STEM, WarpUNet, read_config
+from reenact.renderers import shipped_weights
+from reenact.report_files import write_json
+from reenact.types import Array
+from reenact.warping import MAP_CHANNELS
+
+Format = Literal["onnx", "openvino"]
+
+_OPSET: Final = 17
+
+_ENDINGS: Final[dict[str, str]] = {"onnx": ".onnx", "openvino": ".xml"}
+
+_MOST_DIFFERENCE: Final = 0.01
+"""What a file's answers may differ from torch's, where a picture reaches from -1 to 1."""
+
+_MEANINGS: Final = {
+    "reference": "RGB of the target's crop, -1 to 1",
+    "person": "how far each pixel of the reference is person, 0 to 1; 0.5 everywhere: not known",
+    "background": "of the encoder",
+    "features": "of the encoder",
+    "maps": "warping.HeadMesh.maps(reference's landmarks, driven landmarks, size, size / 2)",
+    "picture": "RGB, about -1 to 1",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """One of the networks, with an example of each input by name."""
+
+    name: str
+    module: nn.Module
+    inputs: Mapping[str, Array]
+    outputs: tuple[str, ...]
+
+
+class _Encoder(nn.Module):
+    def __init__(self, network: WarpUNet) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, reference: Tensor, person: Tensor) -> tuple[Tensor, Tensor]:
+        return self.network.encode(reference, person)
+
+
+class _Generator(nn.Module):
+    def __init__(self, network: WarpUNet) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(
+        self, reference: Tensor, background: Tensor, features: Tensor, maps: Tensor
+    ) -> Tensor:
+        picture: Tensor = self.network(reference, background, features, maps)[0]
+        return picture
+
+
+def export_generator(
+    folder: Path, kind: Format, size_px: int, weights: Path | None = None
+) -> Iterator[str]:
+    """Write encoder, generator and export.json; older files of these names are replaced.
+
+    Args:
+        folder: receives them; it is made where it is missing.
+        kind: of the files.
+        size_px: side of the pictures; the networks take no other.
+        weights: of `warp_unet`; None: the shipped ones.
+
+    Yields:
+        A line for the user after each file.
+
+    Raises:
+        ModelError: the weights or a library are missing or unfit, or a file, read back, answers
+            otherwise than torch does.
+        SinkError: the folder cannot be written.
+    """
+    weights = weights or shipped_weights()
+    network = WarpUNet(read_config(weights))
+    load_model(weights, network, "warp_unet")
+    network.eval().requires_grad_(False)
+    with _writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    described: dict[str, Any] = {"size": size_px, "weights": read_header(weights), "networks": {}}
+    for part in _parts(network, size_px):
+        path = folder / f"{part.name}{_ENDINGS[kind]}"
+        with _writing(folder):
+            if kind == "onnx":
+                _save_onnx(part, path)
+            else:
+                save_openvino(part.module, part.inputs, path)
+        difference = _difference(part, path)
+        if difference > _MOST_DIFFERENCE:
+            raise ModelError(
+                f"{path} answers otherwise than the network it was made of (by {difference:.3f}); "
+                "please report this with the output of `reenact doctor`."
+            )
+        described["networks"][path.name] = _described(part)
+        yield f"{path}, read back: differs from torch by {difference:.1e} at most."
+    write_json(folder / "export.json", described)
+
+
+def _parts(network: WarpUNet, size_px: int) -> tuple[_Part, _Part]:
+    rng = np.random.default_rng(0)
+    cells, coarse = size_px // MAP_STEM, size_px // STEM
+
+    def example(channels: int, side: int, least: float = -1.0) -> Array:
+        return rng.uniform(least, 1, (1, channels, side, side)).astype(np.float32)
+
+    reference = example(3, size_px)
+    # A flow of a tenth of the side, and coverages from 0 to 1.
+    maps = example(MAP_CHANNELS, cells, 0.0)
+    maps[:, :2] = 0.1 * maps[:, :2]
+    return (
+        _Part(
+            "encoder",
+            _Encoder(network).eval(),
+            {"reference": reference, "person": example(1, size_px, 0.0)},
+            ("background", "features"),
+        ),
+        _Part(
+            "generator",
+            _Generator(network).eval(),
+            {
+                "reference": reference,
+                "background": example(3, size_px),
+                "features": example(network.config.feature_channels, coarse),
+                "maps": maps,
+            },
+            ("picture",),
+        ),
+    )
+
+
+def _save_onnx(part: _Part, path: Path) -> None:
+    partial = path.with_name(f".{path.name}.part")
+    try:
+        with warnings.catch_warnings():
+            # The tracer tells what it did not fold into a constant.
+            warnings.simplefilter("ignore")
+            torch.onnx.export(
+                part.module,
+                tuple(torch.from_numpy(value) for value in part.inputs.values()),
+                str(partial),
+                dynamo=False,
+                opset_version=_OPSET,
+                input_names=list(part.inputs),
+                output_names=list(part.outputs),
+            )
+        partial.replace(path)
+    except torch.onnx.OnnxExporterError as error:
+        raise ModelError(
+            f'The network could not be written as ONNX ({error}); run: pip install "onnx<1.18"'
+        ) from error
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _answers(part: _Part) -> list[Array]:
+    with torch.inference_mode():
+        answer = part.module(*(torch.from_numpy(value) for value in part.inputs.values()))
+    return [value.numpy() for value in (answer if isinstance(answer, tuple) else (answer,))]
+
+
+def _difference(part: _Part, path: Path) -> float:
+    """Run the file on the example, and return by how much it differs from torch at most."""
+    read_back = FileNetwork(path, len(part.inputs), exact=True)(list(part.inputs.values()))
+    return max(
+        float(np.abs(mine - theirs).max())
+        for mine, theirs in zip(_answers(part), read_back, strict=True)
+    )
+
+
+def _described(part: _Part) -> dict[str, Any]:
+    answers = dict(zip(part.outputs, _answers(part), strict=True))
+    return {
+        "inputs": {name: _shaped(name, value) for name, value in part.inputs.items()},
+        "outputs": {name: _shaped(name, value) for name, value in answers.items()},
+    }
+
+
+def _shaped(name: str, value: Array) -> dict[str, Any]:
+    return {"shape": list(value.shape), "type": "float32", "meaning": _MEANINGS[name]}
+
+
+@contextlib.contextmanager
+def _writing(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise SinkError(f"{folder} cannot be written: {error.strerror or error}.") from error
