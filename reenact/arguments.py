@@ -158,8 +158,8 @@ def _add_target_train(actions: _Adder[argparse.ArgumentParser]) -> None:
         description=(
             "Begins with the weights in use, learns from the video that the target was made of, "
             "and keeps what it learned only if that is better on frames that were held back. "
-            "Half a minute of speaking, blinking and turning the head is enough. Ctrl-C ends it "
-            "with the best state kept."
+            "Half a minute of speaking, blinking and turning the head is enough. It ends by itself "
+            "when it has seen every frame often enough; Ctrl-C ends it with the best state kept."
         ),
     )
     train.add_argument("name", metavar="NAME")
@@ -168,7 +168,7 @@ def _add_target_train(actions: _Adder[argparse.ArgumentParser]) -> None:
         type=_minutes,
         default=10.0,
         metavar="M",
-        help="how long (default: %(default)s)",
+        help="how long at most (default: %(default)s)",
     )
     train.add_argument(
         "--from",

@@ -22,6 +22,7 @@ from reenact.geometry import region_mask
 from reenact.models.files import read_header, save_model
 from reenact.models.warp_unet import WarpUNet, WarpUNetConfig
 from reenact.renderers import WarpUNetRenderer
+from reenact.training import personal
 from reenact.training.personal import (
     Outcome,
     PersonalOptions,
@@ -90,6 +91,15 @@ def trained(
         validate_every=40,
     )
     return train_personal([footage], start, options), options
+
+
+def test_it_ends_when_every_frame_was_seen_often_enough(
+    footage: Footage, start: Path, options: PersonalOptions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(personal, "_MOST_PASSES", 2)
+    outcome = train_personal([footage], start, replace(options, steps=1000, validate_every=100))
+    assert not outcome.stopped
+    assert 1 <= steps_of(options)[-1] <= 2 * len(footage) / options.batch_size
 
 
 def test_training_helps_on_frames_that_it_did_not_see(

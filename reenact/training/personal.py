@@ -67,6 +67,10 @@ keeps sharpness from falling by 0.04 and 0.07."""
 _HEAD_FLOW: Final = 0.25
 """The most that the mesh's flow is corrected by, in halves of the side."""
 
+_MOST_PASSES: Final = 50
+"""Each frame is drawn so often in the mean, then it ends. Of five clips one lost 1.7 dB on its
+unseen rest between 52 and 125 passes; the others changed by less than .2 until 70 to 130."""
+
 _PREVIEW_ROWS: Final = 4
 
 
@@ -77,7 +81,7 @@ class PersonalOptions:
     Attributes:
         folder: holds state, best weights, history and preview.
         minutes: of wall time, over all resumed runs.
-        steps: last step; it ends there where the minutes allow more.
+        steps: last step; it ends there, or after `_MOST_PASSES`, where the minutes allow more.
         size_px: side of the pictures that are trained on.
         batch_size: pairs a step.
         learning_rate: at the start; falls along a cosine.
@@ -148,7 +152,7 @@ def train_personal(
         recipe,
         LoopOptions(
             folder=options.folder,
-            steps=options.steps,
+            steps=min(options.steps, recipe.most_steps),
             minutes=options.minutes,
             validate_every=options.validate_every,
             seed=options.seed,
@@ -181,6 +185,7 @@ class PersonalRecipe(WarpUNetRecipe):
     """The generator's recipe on one target; asks before each step whether to go on.
 
     Attributes:
+        most_steps: after which more would harm, by the number of frames.
         stopped: whether it was told to stop.
     """
 
@@ -219,6 +224,7 @@ class PersonalRecipe(WarpUNetRecipe):
             f"{frames} frames of one target, from weights of: {header.get('data', 'unknown')}",
         )
         super().__init__(config, options.size_px, material)
+        self.most_steps = max(1, _MOST_PASSES * frames // options.batch_size)
         self.stopped = False
         self._stop = stop
         self._preview_path = preview_path(options.folder)
