@@ -12,9 +12,10 @@ from typing import Final
 
 import numpy as np
 
+from reenact.regions import LID_INDEX
 from reenact.types import Array
 
-EYE_PAIRS: Final = 7
+EYE_PAIRS: Final = len(LID_INDEX) // 2
 """Pairs of lids of one eye in `regions.lid_closure`, the right eye's first."""
 
 _OPEN: Final = 0.75

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -21,11 +21,10 @@ from torch import Tensor, nn
 from reenact.engines import FileNetwork, save_openvino
 from reenact.errors import ModelError, SinkError
 from reenact.models.files import load_model, read_header
-from reenact.models.warp_unet import MAP_STEM, STEM, WarpUNet, read_config
+from reenact.models.warp_unet import WarpUNet, input_shapes, read_config
 from reenact.renderers import shipped_weights
 from reenact.report_files import write_json
 from reenact.types import Array
-from reenact.warping import MAP_CHANNELS
 
 Format = Literal["onnx", "openvino"]
 
@@ -110,46 +109,32 @@ def export_generator(
                 _save_onnx(part, path)
             else:
                 save_openvino(part.module, part.inputs, path)
-        difference = _difference(part, path)
+        answers = _answers(part)
+        difference = _difference(part, answers, path)
         if difference > _MOST_DIFFERENCE:
             raise ModelError(
                 f"{path} answers otherwise than the network it was made of (by {difference:.3f}); "
                 "please report this with the output of `reenact doctor`."
             )
-        described["networks"][path.name] = _described(part)
+        described["networks"][path.name] = _described(part, answers)
         yield f"{path}, read back: differs from torch by {difference:.1e} at most."
     write_json(folder / "export.json", described)
 
 
 def _parts(network: WarpUNet, size_px: int) -> tuple[_Part, _Part]:
     rng = np.random.default_rng(0)
-    cells, coarse = size_px // MAP_STEM, size_px // STEM
-
-    def example(channels: int, side: int, least: float = -1.0) -> Array:
-        return rng.uniform(least, 1, (1, channels, side, side)).astype(np.float32)
-
-    reference = example(3, size_px)
-    # A flow of a tenth of the side, and coverages from 0 to 1.
-    maps = example(MAP_CHANNELS, cells, 0.0)
-    maps[:, :2] = 0.1 * maps[:, :2]
+    drawn: dict[str, Array] = {
+        name: rng.uniform(-1, 1, shape).astype(np.float32)
+        for name, shape in input_shapes(network.config, size_px).items()
+    }
+    # Coverages from 0 to 1, and a flow of a tenth of the side.
+    drawn["maps"] = np.abs(drawn["maps"])
+    drawn["maps"][:, :2] *= 0.1
+    person = rng.uniform(0, 1, (1, 1, size_px, size_px)).astype(np.float32)
+    encoded = {"reference": drawn["reference"], "person": person}
     return (
-        _Part(
-            "encoder",
-            _Encoder(network).eval(),
-            {"reference": reference, "person": example(1, size_px, 0.0)},
-            ("background", "features"),
-        ),
-        _Part(
-            "generator",
-            _Generator(network).eval(),
-            {
-                "reference": reference,
-                "background": example(3, size_px),
-                "features": example(network.config.feature_channels, coarse),
-                "maps": maps,
-            },
-            ("picture",),
-        ),
+        _Part("encoder", _Encoder(network).eval(), encoded, ("background", "features")),
+        _Part("generator", _Generator(network).eval(), drawn, ("picture",)),
     )
 
 
@@ -178,25 +163,25 @@ def _save_onnx(part: _Part, path: Path) -> None:
 
 
 def _answers(part: _Part) -> list[Array]:
+    """Return what torch answers to the example."""
     with torch.inference_mode():
         answer = part.module(*(torch.from_numpy(value) for value in part.inputs.values()))
     return [value.numpy() for value in (answer if isinstance(answer, tuple) else (answer,))]
 
 
-def _difference(part: _Part, path: Path) -> float:
+def _difference(part: _Part, answers: Sequence[Array], path: Path) -> float:
     """Run the file on the example, and return by how much it differs from torch at most."""
     read_back = FileNetwork(path, len(part.inputs), exact=True)(list(part.inputs.values()))
     return max(
-        float(np.abs(mine - theirs).max())
-        for mine, theirs in zip(_answers(part), read_back, strict=True)
+        float(np.abs(mine - theirs).max()) for mine, theirs in zip(answers, read_back, strict=True)
     )
 
 
-def _described(part: _Part) -> dict[str, Any]:
-    answers = dict(zip(part.outputs, _answers(part), strict=True))
+def _described(part: _Part, answers: Sequence[Array]) -> dict[str, Any]:
+    outputs = zip(part.outputs, answers, strict=True)
     return {
         "inputs": {name: _shaped(name, value) for name, value in part.inputs.items()},
-        "outputs": {name: _shaped(name, value) for name, value in answers.items()},
+        "outputs": {name: _shaped(name, value) for name, value in outputs},
     }
 
 

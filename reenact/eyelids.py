@@ -11,19 +11,12 @@ from typing import Final
 
 import numpy as np
 
-from reenact.action_units import LID_PAIRS_LEFT, LID_PAIRS_RIGHT
-from reenact.openings import Edges, Opening, growth
+from reenact.openings import LEFT_EYE, RIGHT_EYE, Edges, Opening, growth
 from reenact.types import Array, Pose
 
 UPPER_LIDS: Final[tuple[Edges, Edges]] = (
-    (
-        [33, 247, 30, 29, 27, 28, 56, 190, 133],
-        [33, *(upper for upper, _ in LID_PAIRS_RIGHT), 133],
-    ),
-    (
-        [362, 414, 286, 258, 257, 259, 260, 467, 263],
-        [362, *(upper for upper, _ in LID_PAIRS_LEFT[::-1]), 263],
-    ),
+    ([33, 247, 30, 29, 27, 28, 56, 190, 133], RIGHT_EYE[0]),
+    ([362, 414, 286, 258, 257, 259, 260, 467, 263], LEFT_EYE[0]),
 )
 """Crease and edge of both upper lids from corner to corner, that on the image's left first."""
 

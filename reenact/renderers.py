@@ -175,22 +175,16 @@ class WarpUNetRenderer:
     def _load(self, weights: str, size_px: int) -> None:
         from reenact.engines import compile_module
         from reenact.models.files import load_model
-        from reenact.models.warp_unet import MAP_STEM, STEM, WarpUNet, read_config
-        from reenact.warping import MAP_CHANNELS
+        from reenact.models.warp_unet import MAP_STEM, WarpUNet, input_shapes, read_config
 
         path = Path(weights) if weights else shipped_weights()
         config = read_config(path)
         network = WarpUNet(config)
         load_model(path, network, "warp_unet")
         network.eval()
-        side = size_px // STEM
         example = {
-            "reference": np.zeros((1, 3, size_px, size_px), np.float32),
-            "background": np.zeros((1, 3, size_px, size_px), np.float32),
-            "features": np.zeros((1, config.feature_channels, side, side), np.float32),
-            "maps": np.zeros(
-                (1, MAP_CHANNELS, size_px // MAP_STEM, size_px // MAP_STEM), np.float32
-            ),
+            name: np.zeros(shape, np.float32)
+            for name, shape in input_shapes(config, size_px).items()
         }
         self._engine = compile_module(
             network, example, self.device, self._settings.engine, self._settings.threads

@@ -96,6 +96,17 @@ def read_config(path: Path) -> WarpUNetConfig:
         ) from error
 
 
+def input_shapes(config: WarpUNetConfig, size_px: int) -> dict[str, tuple[int, int, int, int]]:
+    """Return the shapes of what `WarpUNet.forward` takes for one picture, by name, in order."""
+    cells, coarse = size_px // MAP_STEM, size_px // STEM
+    return {
+        "reference": (1, 3, size_px, size_px),
+        "background": (1, 3, size_px, size_px),
+        "features": (1, config.feature_channels, coarse, coarse),
+        "maps": (1, MAP_CHANNELS, cells, cells),
+    }
+
+
 class _Block(nn.Sequential):
     """Convolution, batch normalisation, SiLU; the normalisation folds away at run time."""
 
