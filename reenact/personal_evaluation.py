@@ -1,7 +1,7 @@
 """Personal training measured: trained on the first part of each clip, compared on the rest.
 
 The reference of the other renderers is the clip's first frame, as in `self_reenactment`; the
-trained one may use up to eight of the frames that it was trained on, as a target made of a video
+trained one may use up to sixteen of the frames that it was trained on, as a target made of a video
 does. All are compared on the same frames, which nobody has seen.
 """
 

@@ -19,9 +19,9 @@ from reenact.geometry import (
 )
 from reenact.types import Array, Image
 
-MAX_REFERENCES: Final = 8
+MAX_REFERENCES: Final = 16
 
-LEAST_DIFFERENCE: Final = 0.6
+LEAST_DIFFERENCE: Final = 0.4
 """Frames of a video nearer than this to a chosen one show nothing new (units of `features`)."""
 
 _SHARPNESS_SIDE_PX: Final = 256

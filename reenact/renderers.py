@@ -5,7 +5,6 @@ Each draws the target's crop from a `Drive`. Importing this module loads no torc
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 from typing import Final
@@ -16,14 +15,8 @@ from numpy.typing import NDArray
 
 from reenact.config import RendererSettings
 from reenact.facemesh import OVAL
-from reenact.geometry import (
-    estimate_pose,
-    from_unit,
-    region_mask,
-    rotation_vector,
-    to_face_frame,
-    to_unit,
-)
+from reenact.geometry import from_unit, region_mask, to_unit
+from reenact.reference_distance import SeenFaces, reference_distances
 from reenact.registry import Spec
 from reenact.types import Array, Drive, Image, Target
 from reenact.warping import (
@@ -37,12 +30,6 @@ from reenact.warping import (
 )
 
 SHIPPED_WEIGHTS: Final = "warp_unet.safetensors"
-
-_TURN_IOD: Final = np.array([0.03, 0.17, 0.27], np.float32)
-"""What a radian of pitch, yaw and roll counts in the distance of references."""
-
-_SHIFT_SHARE: Final = 0.03
-"""What a head's shift by one iod counts there."""
 
 _CUT_OUT: Final = 0.5
 """Share of a face that must be found to be person, or nothing is told about it."""
@@ -107,7 +94,7 @@ class WarpRenderer:
 class WarpUNetRenderer:
     """The live generator: `models.warp_unet` on the mesh's flow.
 
-    With several references, the one whose face is most like the driven one is used; a change
+    Of several references it draws from the one whose face is most like the driven one; a change
     fades over `FADE_S`, and a reference is kept until another is clearly nearer.
     """
 
@@ -123,7 +110,7 @@ class WarpUNetRenderer:
         self.engine = ""
         self._loaded: tuple[str, int] | None = None
         self._landmarks = np.zeros((0, 478, 3), np.float32)
-        self._chosen = 0
+        self._chosen: int | None = None
         self._fading_from: int | None = None
         self._fade_s = 0.0
 
@@ -159,17 +146,15 @@ class WarpUNetRenderer:
 
     def render(self, drive: Drive) -> Image:
         """Draw one frame."""
-        self._choose(drive)
-        picture, torn = self._draw(self._chosen, drive.landmarks)
+        picture, torn = self._draw(self._choose(drive), drive.landmarks)
         if self._fading_from is not None:
-            share = min(self._fade_s / self.FADE_S, 1.0)
             earlier, _ = self._draw(self._fading_from, drive.landmarks)
-            picture = earlier + np.float32(share) * (picture - earlier)
+            picture = earlier + np.float32(self._fade_s / self.FADE_S) * (picture - earlier)
         return _finished(from_unit(picture[0]), self._settings.sharpen, torn)
 
     def reset(self) -> None:
         """Forget the reference in use."""
-        self._chosen = 0
+        self._chosen = None
         self._fading_from = None
 
     def _load(self, weights: str, size_px: int) -> None:
@@ -206,17 +191,23 @@ class WarpUNetRenderer:
         torn = tears(maps[..., :2])
         return self._engine({"maps": np.ascontiguousarray(maps.transpose(2, 0, 1))[None]}), torn
 
-    def _choose(self, drive: Drive) -> None:
-        if self._fading_from is not None:
-            self._fade_s += drive.dt_s
-            if self._fade_s >= self.FADE_S:
-                self._fading_from = None
-        if len(self._landmarks) == 1 or self._fading_from is not None:
-            return
+    def _choose(self, drive: Drive) -> int:
+        """Return the number of the reference to draw from, and see to the fade towards it."""
+        if len(self._landmarks) == 1:
+            return 0
         distances = reference_distances(self._seen, drive.landmarks)
         nearest = int(distances.argmin())
-        if distances[nearest] < self.CLEARLY * distances[self._chosen]:
+        if self._chosen is None:
+            self._chosen = nearest
+        elif self._fading_from is None and (
+            distances[nearest] < self.CLEARLY * distances[self._chosen]
+        ):
             self._fading_from, self._chosen, self._fade_s = self._chosen, nearest, 0.0
+        # The frame before showed the other one: the time since then belongs to the fade.
+        self._fade_s += drive.dt_s
+        if self._fade_s >= self.FADE_S:
+            self._fading_from = None
+        return self._chosen
 
 
 def _finished(picture: Image, sharpen: float, torn: NDArray[np.bool_]) -> Image:
@@ -233,50 +224,6 @@ def _finished(picture: Image, sharpen: float, torn: NDArray[np.bool_]) -> Image:
     rows, columns = np.nonzero(np.repeat(np.repeat(torn, 2, axis=0), 2, axis=1))
     picture[rows, columns] = soft[rows, columns]
     return picture
-
-
-@dataclass(frozen=True, slots=True)
-class SeenFaces:
-    """What the choice of a reference looks at, for K faces.
-
-    Attributes:
-        shapes: float32 (K, 478, 2), seen from the front, iod.
-        turns: float32 (K, 3) rotation vectors, radians.
-        places: float32 (K, 2) px.
-    """
-
-    shapes: Array
-    turns: Array
-    places: Array
-
-    @classmethod
-    def of(cls, landmarks: Array) -> SeenFaces:
-        """Look at (K, 478, 3) landmarks, px."""
-        poses = [estimate_pose(points) for points in landmarks]
-        shapes = [
-            to_face_frame(points, pose) for points, pose in zip(landmarks, poses, strict=True)
-        ]
-        return cls(
-            np.stack(shapes)[..., :2],
-            np.stack([rotation_vector(pose.rotation) for pose in poses]),
-            np.stack([pose.translation[:2] for pose in poses]),
-        )
-
-
-def reference_distances(references: SeenFaces, landmarks: Array) -> NDArray[np.float32]:
-    """Return (K,) distances, about in iod, between references and (478, 3) driven landmarks, px.
-
-    How far the faces' shapes differ, and how far a head is turned: a warp moves and scales a face
-    for nothing, but cannot open a mouth or turn a cheek. The weights are those that tell best how
-    well a reference serves (non-negative least squares on the generator's PSNR over the
-    references of five clips).
-    """
-    pose = estimate_pose(landmarks)
-    shape = to_face_frame(landmarks, pose)[:, :2]
-    differs = np.linalg.norm(references.shapes - shape, axis=-1).mean(axis=1)
-    turned = np.abs(references.turns - rotation_vector(pose.rotation)) @ _TURN_IOD
-    shift = np.linalg.norm(references.places - pose.translation[:2], axis=-1) / pose.scale
-    return np.asarray(differs + turned + _SHIFT_SHARE * shift, dtype=np.float32)
 
 
 def people_in(references: Image, landmarks: Array) -> Array:

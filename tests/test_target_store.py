@@ -296,7 +296,7 @@ HARM: dict[str, tuple[Callable[[dict[str, bytes]], object], str]] = {
     "an absolute path": (lambda p: p.update({"/tmp/evil.png": b"x"}), "does not belong"),
     "a pickle": (lambda p: p.update({"landmarks.npy": b"x"}), "does not belong"),
     "a missing piece": (lambda p: p.pop("reference_1.png"), "reference_1.png is missing"),
-    "too many references": (described(references=9), "references"),
+    "too many references": (described(references=17), "references"),
     "fewer landmarks": (described(references=2), "landmarks"),
     "an unknown field": (described(command="rm"), "command"),
     "weights that lie elsewhere": (described(weights="/etc/passwd"), "weights"),

@@ -29,8 +29,9 @@ from reenact.footage import Footage
 from reenact.geometry import estimate_pose, to_face_frame
 from reenact.models.files import read_header
 from reenact.models.warp_unet import read_config
+from reenact.reference_distance import SeenFaces, reference_distances
 from reenact.reference_selection import choose, look_at
-from reenact.renderers import SeenFaces, people_in, reference_distances
+from reenact.renderers import people_in
 from reenact.report_files import write_png
 from reenact.training.data import Pair, Rng, augment, in_bytes, rarity
 from reenact.training.loop import LoopOptions, train
