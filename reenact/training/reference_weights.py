@@ -3,7 +3,7 @@
     python -m reenact.training.reference_weights --data ../shared/faces/train
 
 Of each clip, references are chosen from the first 60 % as a target's are, and each of them draws
-the same frames of the rest. What its PSNR, the mean of picture, face and mouth, lacks against the
+the same frames of the rest. What its PSNR, the mean of picture and face, lacks against the
 frame's other references is explained by what the faces differ in (least squares, no coefficient
 below 0). Prints `reference_distance.DECIBELS`, and how many dB a choice by them loses against the
 best one.
@@ -24,7 +24,6 @@ from tqdm import tqdm
 
 from reenact import metrics, registry
 from reenact.config import RendererSettings
-from reenact.facemesh import LIPS_OUTER
 from reenact.judge import Clip, find_clips, first_frame_target, read_clip
 from reenact.pipeline import still_expression
 from reenact.reference_distance import DECIBELS, DIFFERENCES, SeenFaces, differences
@@ -45,7 +44,7 @@ class Drawn:
 
     Attributes:
         differences: (K, N, 10), see `DIFFERENCES`.
-        decibels: (K, N) PSNR, mean of the picture's, the face's and the mouth's.
+        decibels: (K, N) PSNR, mean of the picture's and the face's.
     """
 
     differences: NDArray[np.float32]
@@ -85,12 +84,11 @@ def _drive(landmarks: Array) -> Drive:
 
 
 def _likeness(clip: Clip, frame: int, drawn: Image) -> float:
-    """Return the mean PSNR of the whole picture, the face and the mouth."""
-    true, points = np.asarray(clip.images[frame]), clip.landmarks[frame]
-    size = true.shape[1], true.shape[0]
-    boxes = [metrics.face_box(points, size), metrics.face_box(points[list(LIPS_OUTER)], size)]
-    parts = [(true, drawn), *((true[box], drawn[box]) for box in boxes if box is not None)]
-    return float(np.mean([metrics.psnr(*part) for part in parts]))
+    """Return the mean PSNR of the whole picture and the face."""
+    true = np.asarray(clip.images[frame])
+    whole = metrics.psnr(true, drawn)
+    box = metrics.face_box(clip.landmarks[frame], (true.shape[1], true.shape[0]))
+    return whole if box is None else (whole + metrics.psnr(true[box], drawn[box])) / 2
 
 
 def fit(clips: Sequence[Drawn]) -> NDArray[np.float64]:
