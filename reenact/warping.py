@@ -29,6 +29,7 @@ from reenact.facemesh import (
 from reenact.geometry import FACE_MIDDLE, FACE_SHARE, canonical_face, estimate_pose, region_mask
 from reenact.mouth_interior import interior_sources
 from reenact.openings import Edges
+from reenact.surroundings import Surroundings, known_surroundings
 from reenact.types import Array, Image, Pose
 
 Triangles = NDArray[np.int32]
@@ -144,9 +145,13 @@ class HeadMesh:
     Its triangles are those of the canonical face, the same for everybody, so a turned head folds
     consistently. Above the chin the rings follow the head's own rigid motion, below it the body's;
     both fade into the border, of which only the lower side moves.
+
+    Args:
+        surroundings: what the rings lack around a moving head; None: what was learned.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, surroundings: Surroundings | None = None) -> None:
+        self._surroundings = surroundings or known_surroundings()
         shape = canonical_face()
         side = float(np.ptp(shape[:468, 1])) / FACE_SHARE
         middle = shape[:468, :2].min(0) + np.ptp(shape[:468, :2], axis=0) / 2
@@ -223,9 +228,12 @@ class HeadMesh:
         result = np.moveaxis(np.empty((MAP_CHANNELS, side, side), np.float32), 0, -1)
         attributes = np.concatenate([displacement, self.atlas], axis=1)
         result[..., :5] = interpolate(cells, points, self.triangles, attributes)
-        # Where the head folds, single cells look far behind it; each would be drawn as a speck.
-        result[..., :2] = cv2.medianBlur(np.ascontiguousarray(result[..., :2]), 3)
         result[..., 5] = (self._is_face[cells]) & (cells >= 0)
+        lacking = (1 - result[..., 5:6]) * self._surroundings.flow(*poses, size_px, side)
+        skin = region_mask((reference - shift) / scale, OVAL, side)
+        flow = result[..., :2] + _unless_onto(skin, result[..., :2], lacking)
+        # Where the head folds, single cells look far behind it; each would be drawn as a speck.
+        result[..., :2] = cv2.medianBlur(np.ascontiguousarray(flow), 3)
         result[..., 9] = 0
         mouth = region_mask(points, LIPS_INNER, side)
         inside = _Inside(mouth, size_px)
@@ -245,6 +253,19 @@ class HeadMesh:
         for channel, mask in ((6, mouth), (7, eyes), (8, cv2.min(irises, eyes))):
             result[..., channel] = mask * np.float32(1 / 255)
         return result
+
+
+def _unless_onto(mask: NDArray[np.uint8], flow: Array, more: Array) -> Array:
+    """Return `more` flow, but none where with it a cell would come from inside a mask.
+
+    What lies beside a face does not become its skin. All (side, side), flows in halves of the side.
+    """
+    side = len(mask)
+    axis = np.arange(side, dtype=np.float32)
+    places = (flow + more) * np.float32(side / 2)
+    across, down = places[..., 0] + axis, places[..., 1] + axis[:, None]
+    inside = cv2.remap(mask, across, down, cv2.INTER_LINEAR)
+    return more * (1 - inside * np.float32(1 / 255))[..., None]
 
 
 class _Inside:
