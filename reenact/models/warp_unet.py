@@ -2,9 +2,8 @@
 
 Once for a target, an encoder makes features of the reference and a background with the head's
 surroundings filled in. For each frame a first small U-net, at a quarter of the picture's
-resolution, moves the background (shoulders), says where the head ends and, once it has learned from
-the target's own footage, corrects the mesh's flow of the head; the two layers are put together. A
-second one adds a residual picture: the inside of the mouth, eyelids, disoccluded cheek. Parents:
+resolution, moves the background, says where the head ends and, where its config lets it, corrects the
+mesh's flow of the head; the two layers are put together. A second one adds a residual picture: the inside of the mouth, eyelids, disoccluded cheek. Parents:
 the modified U-net of Fan 2023, eq. 2 and Table 1 (landmarks and target picture in, picture out),
 the landmark flow with a learned residual of MobilePortrait, and a moving layer over a still one.
 """
@@ -53,8 +52,9 @@ class WarpUNetConfig:
 
     Attributes:
         head_flow: the most that the mesh's flow of the head is corrected by, in halves of the side.
-            Corrections that are learned from other people mislead on a new face: the shipped
-            weights make none; those of a target are learned from its own footage.
+            Corrections that are learned from other people mislead on a new face, those that are
+            learned from a target's footage on what comes later in it: the shipped weights and
+            those of targets make none.
         rest_flow: the most that the background, with the shoulders, moves by.
     """
 
