@@ -2,10 +2,11 @@
 
 Once for a target, an encoder makes features of the reference and a background with the head's
 surroundings filled in. For each frame a first small U-net, at a quarter of the picture's
-resolution, moves the background, says where the head ends and, where its config lets it, corrects the
-mesh's flow of the head; the two layers are put together. A second one adds a residual picture: the inside of the mouth, eyelids, disoccluded cheek. Parents:
-the modified U-net of Fan 2023, eq. 2 and Table 1 (landmarks and target picture in, picture out),
-the landmark flow with a learned residual of MobilePortrait, and a moving layer over a still one.
+resolution, moves the background, says where the head ends and, where its config lets it, corrects
+the mesh's flow of the head; the two layers are put together. A second one adds a residual picture:
+the inside of the mouth, eyelids, disoccluded cheek. Parents: the modified U-net of Fan 2023, eq. 2
+and Table 1 (landmarks and target picture in, picture out), the landmark flow with a learned
+residual of MobilePortrait, and a moving layer over a still one.
 """
 
 from __future__ import annotations
