@@ -31,6 +31,11 @@ MOTIONS: Final = ("pitch", "yaw", "roll", "across", "along")
 """What the field is linear in: the head's turn, radians, and shift, iod."""
 
 
+MOST_TURN: Final = 0.35
+"""Radians that a turn tends to in the field: of larger ones the clips show too few to go on
+linearly, which draws shoulders and the jaw's corner away."""
+
+
 class Surroundings:
     """The field, and the flow that it means. Immutable.
 
@@ -55,7 +60,9 @@ class Surroundings:
             float32 (side, side, 2), in halves of the crop's side.
         """
         upright = head_axes(drive)
-        moved = np.einsum("ijkc,k->ijc", self.field, head_motion(reference, drive))
+        motion = head_motion(reference, drive)
+        motion[:3] = MOST_TURN * np.tanh(motion[:3] / MOST_TURN)
+        moved = np.einsum("ijkc,k->ijc", self.field, motion)
         moved = moved @ upright.T * np.float32(drive.scale * 2 / size_px)
         # From cells of the crop to cells of the field.
         cell, grid = size_px / side, (SIDE - 1) / (2 * SPAN)

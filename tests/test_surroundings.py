@@ -65,6 +65,16 @@ def test_the_field_stands_upright_with_the_head(roll: float) -> None:
     assert np.abs(flow[round((120 + 40) / 2), 64]).max() < 1e-6  # the other side of the head
 
 
+def test_a_large_turn_is_not_gone_on_with_linearly() -> None:
+    around = field_of("yaw", (1.3, 0.5), (-0.3, 0))
+    small, large = (
+        float(np.abs(around.flow(posed(), posed((0, yaw, 0)), SIZE_PX, 128)).max())
+        for yaw in (3, 60)
+    )
+    assert small > 0.9 * 0.3 * np.radians(3) * 50 * 2 / SIZE_PX
+    assert large < 7 * small
+
+
 def test_what_was_learned_is_what_heads_do() -> None:
     """Ears lie deeper than the guessed rings, hair above the forehead less deep; no side is
     preferred; the face itself hardly needs anything."""
