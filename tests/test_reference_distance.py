@@ -45,12 +45,14 @@ def test_each_difference_tells_of_its_own_motion() -> None:
     assert aside["yaw"] == pytest.approx(np.radians(10), abs=0.02)
 
 
-def test_a_turned_or_speaking_face_is_farther_than_a_shifted_one() -> None:
+def test_a_turned_face_is_farther_than_a_shifted_one_and_any_than_the_same() -> None:
     points = portrait_target().neutral
     shifted = points + np.array([10, 0, 0], np.float32)
-    references = SeenFaces.of(np.stack([shifted, turned(points, 15), opened_mouth(points, 16)]))
-    distances = reference_distances(references, points)
-    assert 0 < distances[0] < 0.5 * distances[1:].min()
+    others = [points, shifted, turned(points, 15), opened_mouth(points, 16)]
+    same, moved, aside, opened = reference_distances(SeenFaces.of(np.stack(others)), points)
+    assert same < 1e-3
+    assert 0.1 < moved < 0.4 * aside
+    assert opened > 0.1
 
 
 def test_the_fit_finds_what_a_difference_costs() -> None:
@@ -77,7 +79,7 @@ def test_references_draw_the_end_of_a_clip() -> None:
     references = len(drawn.decibels)
     assert drawn.differences.shape == (references, FRAMES, len(DIFFERENCES))
     assert references > 1
-    assert drawn.decibels.min() > 15
+    assert drawn.decibels.min() > 12
     # The clip repeats itself: some reference is nearly the frame, and the nearest is that one.
     assert drawn.lost(DECIBELS) < 0.5 * drawn.lost(-DECIBELS)
     short = Clip("portrait", images[:50], landmarks[:50], np.arange(50))
