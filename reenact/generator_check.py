@@ -19,11 +19,11 @@ from reenact.action_units import action_unit_basis
 from reenact.config import RendererSettings
 from reenact.facemesh import ACTION_UNITS
 from reenact.geometry import estimate_pose, rotation_matrix, to_face_frame, to_image
-from reenact.pipeline import still_expression
+from reenact.pipeline import landmark_drive
 from reenact.registry import load
 from reenact.target_making import resize_target
 from reenact.training.data import source_map
-from reenact.types import Array, Drive, Renderer, Target
+from reenact.types import Renderer, Target
 from reenact.warping import head_mesh, warp_image
 
 LEAST_GAIN_DB: Final = 0.0
@@ -83,7 +83,7 @@ def generator_gain_db(target: Target, name: str = "warp_unet") -> float:
         drawn = []
         for renderer in renderers:
             renderer.prepare(bent)
-            picture = renderer.render(_drive(target.landmarks[0]))[box]
+            picture = renderer.render(landmark_drive(target.landmarks[0]))[box]
             sharpness = min(metrics.sharpness(truth, picture), 1.0)
             drawn.append(metrics.psnr(truth, picture) + 10 * sharpness)
         gains.append(drawn[0] - drawn[1])
@@ -103,7 +103,3 @@ def _bent_copies(target: Target) -> Iterator[Target]:
         maps = head_mesh().maps(points, bent, _SIZE_PX, _SIZE_PX // 2)
         copy = warp_image(picture, source_map(maps, _SIZE_PX))
         yield replace(target, references=copy[None], landmarks=bent[None], neutral=bent)
-
-
-def _drive(landmarks: Array) -> Drive:
-    return Drive(landmarks, still_expression(), np.zeros(8, np.float32), 1.0, None, 0.0, 0.0)

@@ -262,6 +262,11 @@ def still_expression() -> Expression:
     )
 
 
+def landmark_drive(landmarks: Array) -> Drive:
+    """Return a drive by (478, 3) landmarks, crop px, alone: of a single picture, at time 0."""
+    return Drive(landmarks, still_expression(), np.zeros(8, np.float32), 1.0, None, 0.0, 0.0)
+
+
 def _resting(neutral: Array) -> Drive:
     return Drive(neutral, still_expression(), np.zeros(8, np.float32), 0.0, None, 0.0, 0.0)
 

@@ -195,18 +195,18 @@ class WarpUNetRenderer:
         """Return the number of the reference to draw from, and see to the fade towards it."""
         if len(self._landmarks) == 1:
             return 0
-        distances = reference_distances(self._seen, drive.landmarks)
-        nearest = int(distances.argmin())
-        if self._chosen is None:
-            self._chosen = nearest
-        elif self._fading_from is None and (
-            distances[nearest] < self.CLEARLY * distances[self._chosen]
-        ):
-            self._fading_from, self._chosen, self._fade_s = self._chosen, nearest, 0.0
+        if self._fading_from is None:
+            distances = reference_distances(self._seen, drive.landmarks)
+            nearest = int(distances.argmin())
+            if self._chosen is None:
+                self._chosen = nearest
+            elif distances[nearest] < self.CLEARLY * distances[self._chosen]:
+                self._fading_from, self._chosen, self._fade_s = self._chosen, nearest, 0.0
         # The frame before showed the other one: the time since then belongs to the fade.
         self._fade_s += drive.dt_s
         if self._fade_s >= self.FADE_S:
             self._fading_from = None
+        assert self._chosen is not None
         return self._chosen
 
 

@@ -30,7 +30,6 @@ SIDE: Final = 40
 MOTIONS: Final = ("pitch", "yaw", "roll", "across", "along")
 """What the field is linear in: the head's turn, radians, and shift, iod."""
 
-
 MOST_TURN: Final = 0.35
 """Radians that a turn tends to in the field: of larger ones the clips show too few to go on
 linearly, which draws shoulders and the jaw's corner away."""

@@ -25,10 +25,10 @@ from tqdm import tqdm
 from reenact import metrics, registry
 from reenact.config import RendererSettings
 from reenact.judge import Clip, find_clips, first_frame_target, read_clip
-from reenact.pipeline import still_expression
+from reenact.pipeline import landmark_drive
 from reenact.reference_distance import DECIBELS, DIFFERENCES, SeenFaces, differences
 from reenact.reference_selection import choose, look_at
-from reenact.types import Array, Drive, Image, Renderer
+from reenact.types import Image, Renderer
 
 REFERENCES_SHARE: Final = 0.6
 LEAST_REFERENCES: Final = 40
@@ -73,14 +73,10 @@ def draw(clip: Clip, renderer: Renderer) -> Drawn | None:
             replace(target, references=clip.images[alone], landmarks=clip.landmarks[alone])
         )
         for column, frame in enumerate(frames.tolist()):
-            drawn = renderer.render(_drive(clip.landmarks[frame]))
+            drawn = renderer.render(landmark_drive(clip.landmarks[frame]))
             decibels[row, column] = _likeness(clip, frame, drawn)
     seen = SeenFaces.of(clip.landmarks[chosen])
     return Drawn(np.stack([differences(seen, clip.landmarks[i]) for i in frames], 1), decibels)
-
-
-def _drive(landmarks: Array) -> Drive:
-    return Drive(landmarks, still_expression(), np.zeros(8, np.float32), 1.0, None, 0.0, 0.0)
 
 
 def _likeness(clip: Clip, frame: int, drawn: Image) -> float:

@@ -105,7 +105,9 @@ def fit(lacks: Sequence[Lack]) -> Array:
             weights = _FAR_IOD / np.maximum(left, _FAR_IOD)
         field[row, column] = answer
     smooth = field.reshape(SIDE, SIDE, -1)
-    planes = [cv2.GaussianBlur(smooth[..., n], (0, 0), _SMOOTH_CELLS) for n in range(10)]
+    planes = [
+        cv2.GaussianBlur(smooth[..., n], (0, 0), _SMOOTH_CELLS) for n in range(smooth.shape[-1])
+    ]
     return np.asarray(np.stack(planes, axis=-1).reshape(field.shape), dtype=np.float32)
 
 
