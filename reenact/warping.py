@@ -29,7 +29,7 @@ from reenact.facemesh import (
 from reenact.geometry import FACE_MIDDLE, FACE_SHARE, canonical_face, estimate_pose, region_mask
 from reenact.mouth_interior import interior_sources
 from reenact.openings import Edges
-from reenact.surroundings import Surroundings, known_surroundings
+from reenact.residual_flow import ResidualFlow, known_residual_flow
 from reenact.types import Array, Image, Pose
 
 Triangles = NDArray[np.int32]
@@ -147,11 +147,11 @@ class HeadMesh:
     both fade into the border, of which only the lower side moves.
 
     Args:
-        surroundings: what the rings lack around a moving head; None: what was learned.
+        residual_flow: what landmarks and rings lack; None: what was learned.
     """
 
-    def __init__(self, surroundings: Surroundings | None = None) -> None:
-        self._surroundings = surroundings or known_surroundings()
+    def __init__(self, residual_flow: ResidualFlow | None = None) -> None:
+        self._residual_flow = residual_flow or known_residual_flow()
         shape = canonical_face()
         side = float(np.ptp(shape[:468, 1])) / FACE_SHARE
         middle = shape[:468, :2].min(0) + np.ptp(shape[:468, :2], axis=0) / 2
@@ -219,6 +219,8 @@ class HeadMesh:
             9 how far (0 to 1) it is inside of the mouth that the reference does not show.
         """
         poses = estimate_pose(reference), estimate_pose(drive)
+        causes = self._residual_flow.causes(reference, drive, poses)
+        reference = self._residual_flow.on_skin(causes, reference, poses[0])
         start, end = self.vertices(reference, drive, poses, size_px)
         scale, shift = grid_to_crop(side, size_px)
         points = (end[:, :2] - shift) / scale
@@ -229,7 +231,7 @@ class HeadMesh:
         attributes = np.concatenate([displacement, self.atlas], axis=1)
         result[..., :5] = interpolate(cells, points, self.triangles, attributes)
         result[..., 5] = (self._is_face[cells]) & (cells >= 0)
-        lacking = (1 - result[..., 5:6]) * self._surroundings.flow(*poses, size_px, side)
+        lacking = (1 - result[..., 5:6]) * self._residual_flow.flow(causes, poses[1], size_px, side)
         skin = region_mask((reference - shift) / scale, OVAL, side)
         flow = result[..., :2] + _unless_onto(skin, result[..., :2], lacking)
         # Where the head folds, single cells look far behind it; each would be drawn as a speck.

@@ -5,11 +5,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from reenact import metrics
+from reenact.geometry import from_unit
 from reenact.models.discriminators import PatchDiscriminator
 from reenact.training.losses import (
     gradient_l1,
     hinge_discriminator,
     hinge_generator,
+    ssim_loss,
+    structural_similarity,
     texture_l1,
     weighted_l1,
 )
@@ -46,6 +50,28 @@ def test_gradient_loss_ignores_brightness_and_sees_edges(noise: Tensor) -> None:
 def test_texture_loss_forgives_a_shift_but_not_blur(noise: Tensor) -> None:
     shifted = texture_l1(noise.roll(5, -1), noise, ONES)
     assert texture_l1(blurred(noise), noise, ONES) > 4 * shifted
+
+
+@pytest.mark.parametrize("precision", [None, torch.bfloat16])
+def test_structural_similarity_is_the_one_that_is_measured(
+    noise: Tensor, precision: torch.dtype | None
+) -> None:
+    """And no less exactly while a network learns in bfloat16."""
+    other = blurred(noise)
+    with torch.autocast("cpu", dtype=precision, enabled=precision is not None):
+        found = structural_similarity(other, noise)
+    measured = metrics.ssim(*(from_unit(x[0].numpy()) for x in (noise, other)))
+    assert found.shape[-2:] == (54, 54)
+    assert float(found.mean()) == pytest.approx(measured, abs=0.004)
+
+
+def test_ssim_loss_asks_for_contrast_that_blur_lost(noise: Tensor) -> None:
+    assert ssim_loss(noise, noise, ONES) == pytest.approx(0, abs=1e-5)
+    assert ssim_loss(blurred(noise), noise, ONES) > 0.2
+    half = ONES.clone()
+    half[..., :32] = 0
+    damaged = torch.cat([blurred(noise)[..., :25], noise[..., 25:]], dim=-1)
+    assert ssim_loss(damaged, noise, half) == pytest.approx(0, abs=1e-3)
 
 
 def test_hinge_losses_push_apart() -> None:

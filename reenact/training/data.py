@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
@@ -142,9 +143,7 @@ def _decoded(video: Path, cache: Path) -> Path:
     file = cache / f"{video.stem}-{key.hexdigest()[:12]}.npy"
     if not file.exists():
         cache.mkdir(parents=True, exist_ok=True)
-        partial = file.with_suffix(".part.npy")
-        np.save(partial, decode_clip(video))
-        partial.replace(file)
+        _keep(decode_clip(video), file)
     return file
 
 
@@ -156,10 +155,15 @@ def _people(frames_file: Path) -> Path:
             in_bytes(cv2.resize(mask, small, interpolation=cv2.INTER_AREA))
             for mask in person_masks(_open_frames(frames_file))
         ]
-        partial = file.with_suffix(".part.npy")
-        np.save(partial, np.stack(masks))
-        partial.replace(file)
+        _keep(np.stack(masks), file)
     return file
+
+
+def _keep(frames: NDArray[np.uint8], file: Path) -> None:
+    """Write a file that is there whole or not at all, while others may write it as well."""
+    partial = file.with_suffix(f".{os.getpid()}.part.npy")
+    np.save(partial, frames)
+    partial.replace(file)
 
 
 def in_bytes(mask: NDArray[Any]) -> NDArray[np.uint8]:

@@ -2,8 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Final
+
+import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+_SSIM_SIGMA_PX: Final = 1.5
+_MARGIN: Final = 5
+"""Half the window of structural similarity, without its middle, px."""
+
+_MEAN_FLOOR: Final = 0.01**2
+_SPREAD_FLOOR: Final = 0.03**2
+"""C1 and C2 of Wang 2004."""
 
 
 def weighted_l1(result: Tensor, truth: Tensor, weight: Tensor) -> Tensor:
@@ -40,6 +51,48 @@ def _texture(picture: Tensor, window_px: int) -> Tensor:
     down = luma[..., 1:, :] - luma[..., :-1, :]
     strength = F.pad(across.abs(), (0, 1)) + F.pad(down.abs(), (0, 0, 0, 1))
     return F.avg_pool2d(strength, window_px, window_px // 2)
+
+
+def structural_similarity(result: Tensor, truth: Tensor) -> Tensor:
+    """Return the map of structural similarity, (N, C, H - 10, W - 10), -1 to 1 (Wang 2004, eq. 13).
+
+    With the Gaussian window of 11 px, where it lies inside the picture.
+    """
+    # Brightness from 0 on, as the equation supposes.
+    result, truth = (result.float() + 1) / 2, (truth.float() + 1) / 2
+    moments = _windowed(
+        torch.cat([result, truth, result.square(), truth.square(), result * truth], dim=1)
+    )
+    mean_a, mean_b, square_a, square_b, product = moments.chunk(5, dim=1)
+    covariance = product - mean_a * mean_b
+    spread = square_a - mean_a.square() + square_b - mean_b.square()
+    return (
+        (2 * mean_a * mean_b + _MEAN_FLOOR)
+        * (2 * covariance + _SPREAD_FLOOR)
+        / ((mean_a.square() + mean_b.square() + _MEAN_FLOOR) * (spread + _SPREAD_FLOOR))
+    )
+
+
+def ssim_loss(result: Tensor, truth: Tensor, weight: Tensor) -> Tensor:
+    """Weighted mean of 1 - `structural_similarity` of the luma.
+
+    It asks for the contrast of small structures, in their place, where L1 asks for their mean
+    (Zhao 2017).
+    """
+    similar = structural_similarity(result.mean(1, keepdim=True), truth.mean(1, keepdim=True))
+    return ((1 - similar) * weight[..., _MARGIN:-_MARGIN, _MARGIN:-_MARGIN]).mean()
+
+
+def _windowed(x: Tensor) -> Tensor:
+    """Average (N, C, H, W) in a Gaussian window; H and W lose ten."""
+    places = torch.arange(-_MARGIN, _MARGIN + 1, device=x.device, dtype=x.dtype)
+    window = torch.exp(-places.square() / (2 * _SSIM_SIGMA_PX**2))
+    planes = x.shape[1]
+    row = (window / window.sum()).expand(planes, 1, 1, -1)
+    # The differences of these means are small: half precision would leave nothing of them.
+    with torch.autocast(x.device.type, enabled=False):
+        across = F.conv2d(x, row, groups=planes)
+        return F.conv2d(across, row.transpose(2, 3), groups=planes)
 
 
 def hinge_discriminator(real: Tensor, fake: Tensor) -> Tensor:

@@ -38,6 +38,8 @@ from reenact.training.losses import (
     gradient_l1,
     hinge_discriminator,
     hinge_generator,
+    ssim_loss,
+    structural_similarity,
     texture_l1,
     weighted_l1,
 )
@@ -67,6 +69,7 @@ class WarpUNetRecipeConfig:
         warp_weight: of the warped reference's loss.
         gradient_weight: of the gradient L1.
         texture_weight: of the texture L1.
+        ssim_weight: of what structural similarity lacks.
         background_weight: of the background layer's L1, where the truth shows no person.
         layer_weight: of the head's share where there is no person, and of what lacks on skin.
         adversarial_weight: of the critic, once it looks.
@@ -85,6 +88,7 @@ class WarpUNetRecipeConfig:
     warp_weight: float = 0.4
     gradient_weight: float = 1.0
     texture_weight: float = 2.5
+    ssim_weight: float = 0.0
     background_weight: float = 0.5
     layer_weight: float = 0.1
     adversarial_weight: float = 0.08
@@ -200,6 +204,8 @@ class WarpUNetRecipe:
             # Asked for texture that nobody can know, the inside of the mouth fills with a grid.
             "texture": texture_l1(picture, truth, weight * (1 - mouth)) * config.texture_weight,
         }
+        if config.ssim_weight:
+            losses["structure"] = ssim_loss(picture, truth, weight) * config.ssim_weight
         if progress >= config.adversarial_from:
             losses["critic_of"] = self._adversarial(picture, truth, maps, batch["windows"])
         total = torch.stack(list(losses.values())).sum()
@@ -355,12 +361,17 @@ def _set_rate(optimiser: torch.optim.Optimizer, rate: float) -> None:
 
 
 def _figures(result: Tensor, truth: Tensor, face: Tensor, name: str) -> dict[str, Tensor]:
+    similar = structural_similarity(result, truth)
+    margin = (result.shape[-1] - similar.shape[-1]) // 2
+    inner = face[..., margin:-margin, margin:-margin]
     squares = ((result - truth) * 127.5).square().mean(1, keepdim=True)
     whole = squares.mean((1, 2, 3))
     inside = (squares * face).sum((1, 2, 3)) / face.sum((1, 2, 3)).clamp(min=1)
     return {
         f"{name}_psnr": 10 * torch.log10(255**2 / whole),
         f"{name}_face_psnr": 10 * torch.log10(255**2 / inside),
+        f"{name}_face_ssim": (similar.mean(1, keepdim=True) * inner).sum((1, 2, 3))
+        / inner.sum((1, 2, 3)).clamp(min=1),
         f"{name}_sharpness": _edges(result, face) / _edges(truth, face),
     }
 

@@ -1,0 +1,139 @@
+"""What the mesh's flow lacks: how skin slides under landmarks, how hair, ears and shoulders move.
+
+Landmarks are a model's opinion: as a head turns and a face smiles, they slide over the skin that
+they name, much alike on everybody. Around the face the mesh carries hair and neck by rings whose
+depth and share are guessed (`warping`). What both lack in the mean over people is linear in the
+head's motion and the change of expression, and learned from optical flow in people's clips
+(`training.residual_flow`). Some sixty numbers a place: unlike flow that a network draws, it holds
+for people whom it never saw.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from importlib.resources import files
+from typing import Final
+
+import cv2
+import numpy as np
+
+from reenact.geometry import rotation_vector, to_face_frame
+from reenact.types import Array, Pose
+
+ASSET: Final = "residual_flow.npz"
+
+N_SKIN: Final = 468
+"""Landmarks of the skin; irises, which come after them, are tracked by themselves."""
+
+SPAN: Final = 2.4
+"""The field reaches from -SPAN to SPAN about the face's middle, iod, upright with the head."""
+
+SIDE: Final = 40
+"""Cells a side of the field."""
+
+MOTIONS: Final = ("pitch", "yaw", "roll", "across", "along")
+"""The first causes: the head's turn, radians, and shift, iod."""
+
+MOST_TURN: Final = 0.35
+"""Radians that a turn tends to: of larger ones the clips show too few to go on linearly, which
+draws shoulders and the jaw's corner away."""
+
+MOST_CHANGE: Final = 3.0
+"""Standard deviations that a component of expression tends to."""
+
+
+class ResidualFlow:
+    """What is to be added to the mesh's flow. Immutable.
+
+    Causes are `MOTIONS` and the components of expression, C in all.
+
+    Args:
+        components: (C - 5, 468, 3); times a change of shape in the face frame (iod): how far it
+            has each component, in standard deviations.
+        skin: (468, C, 2) iod by which what a landmark of the reference names is to be sought
+            elsewhere, for one unit of each cause, upright with the head.
+        around: (SIDE, SIDE, C, 2) the same for places around the driven face.
+    """
+
+    def __init__(self, components: Array, skin: Array, around: Array) -> None:
+        self.components = np.asarray(components, dtype=np.float32)
+        self.skin = np.asarray(skin, dtype=np.float32)
+        self.around = np.asarray(around, dtype=np.float32)
+
+    def causes(self, reference: Array, drive: Array, poses: tuple[Pose, Pose]) -> Array:
+        """Return (C,) causes that lead from a reference to a driven face.
+
+        Args:
+            reference: (478, 3) landmarks, crop px.
+            drive: (478, 3) landmarks, crop px.
+            poses: of both.
+        """
+        change = to_face_frame(drive, poses[1]) - to_face_frame(reference, poses[0])
+        return limited(head_motion(*poses), change, self.components)
+
+    def on_skin(self, causes: Array, reference: Array, pose: Pose) -> Array:
+        """Return a reference's (478, 3) landmarks where their skin is, crop px."""
+        shift = np.einsum("lkc,k->lc", self.skin, causes) @ head_axes(pose).T
+        moved = reference.astype(np.float32)
+        moved[:N_SKIN, :2] += shift * np.float32(pose.scale)
+        return moved
+
+    def flow(self, causes: Array, drive: Pose, size_px: int, side: int) -> Array:
+        """Return what the mesh's flow lacks around a driven face.
+
+        Args:
+            causes: (C,).
+            drive: pose to be drawn, crop px.
+            size_px: side of the crop.
+            side: cells a side of the flow.
+
+        Returns:
+            float32 (side, side, 2), in halves of the crop's side.
+        """
+        upright = head_axes(drive)
+        moved = np.einsum("ijkc,k->ijc", self.around, causes)
+        moved = moved @ upright.T * np.float32(drive.scale * 2 / size_px)
+        # From cells of the crop to cells of the field.
+        cell, grid = size_px / side, (SIDE - 1) / (2 * SPAN)
+        turn = upright.T * (grid / drive.scale)
+        centre = drive.translation[:2] - 0.5 * (cell - 1)
+        shift = (SIDE - 1) / 2 - turn @ centre
+        affine = np.concatenate([turn * cell, shift[:, None]], axis=1)
+        flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+        border = cv2.BORDER_REPLICATE
+        spread = cv2.warpAffine(
+            moved.astype(np.float32), affine, (side, side), flags=flags, borderMode=border
+        )
+        return np.asarray(spread, dtype=np.float32)
+
+
+def limited(motion: Array, change: Array, components: Array) -> Array:
+    """Return (..., C) causes of (..., 5) `MOTIONS` and (..., 468 and more, 3) changes of shape."""
+    turn = MOST_TURN * np.tanh(motion[..., :3] / MOST_TURN)
+    flat = change[..., :N_SKIN, :].reshape(*change.shape[:-2], -1)
+    found = flat @ components.reshape(len(components), -1).T
+    found = MOST_CHANGE * np.tanh(found / MOST_CHANGE)
+    causes = np.concatenate([turn, motion[..., 3:], found], axis=-1)
+    return np.asarray(causes, dtype=np.float32)
+
+
+def head_axes(pose: Pose) -> Array:
+    """Return (2, 2): the columns are the head's own right and down in the picture."""
+    x, y = pose.rotation[:2, 0] / max(float(np.hypot(*pose.rotation[:2, 0])), 1e-6)
+    return np.array([[x, -y], [y, x]], np.float32)
+
+
+def head_motion(reference: Pose, drive: Pose) -> Array:
+    """Return (5,) `MOTIONS` from the reference's pose to the driven one, in its `head_axes`."""
+    turn = rotation_vector(drive.rotation @ reference.rotation.T)
+    shift = (drive.translation - reference.translation)[:2] / np.float32(drive.scale)
+    upright = head_axes(drive)
+    motion = np.concatenate([turn[:2] @ upright, turn[2:], shift @ upright])
+    return np.asarray(motion, dtype=np.float32)
+
+
+@lru_cache(maxsize=1)
+def known_residual_flow() -> ResidualFlow:
+    """Return the shipped one."""
+    with (files("reenact") / "assets" / ASSET).open("rb") as handle, np.load(handle) as arrays:
+        return ResidualFlow(arrays["components"], arrays["skin"], arrays["around"])

@@ -1,0 +1,268 @@
+"""Make `assets/residual_flow.npz`: how skin, hair, ears, neck and shoulders move with a face.
+
+    python -m reenact.training.residual_flow --data ../shared/faces/train --cache runs/cache
+
+Pairs of frames of one clip: the mesh moves the first one's face to the second's, and optical flow
+tells what is still lacking, where it agrees in both directions and on the person alone. Over all
+pairs, each also mirrored, and each person alike, the lack is regressed on the head's motion and the
+principal components of the change of shape, for each landmark and place by place around the face:
+ridge regression, in which far differences count by their distance, not its square. A second round
+begins from the first one's answer: flow is found better where little is lacking.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from reenact.geometry import estimate_pose, mirror_index, mirrored_deviation, to_face_frame
+from reenact.residual_flow import (
+    ASSET,
+    MOTIONS,
+    N_SKIN,
+    SIDE,
+    SPAN,
+    ResidualFlow,
+    head_axes,
+    head_motion,
+    limited,
+)
+from reenact.training.data import Clip, Rng, load_clips, source_map
+from reenact.types import Array, Image, Pose
+from reenact.warping import HeadMesh, warp_image
+
+OUT: Final = Path(__file__).parents[1] / "assets" / ASSET
+
+RIDGE_MOTION: Final = 0.003
+RIDGE_CHANGE: Final = 0.15
+"""Of the mean square of each cause: places that are rarely seen keep less. Chosen on people of the
+training clips that were left out of the fit."""
+
+MOST_LACKING: Final = 0.6
+"""Iod; more than this is a mistake of the flow's."""
+
+_AGREES_PX: Final = 1.5
+_FAR_IOD: Final = 0.03
+_LEAST_SEEN: Final = 80
+_SMOOTH_CELLS: Final = 1.0
+_MIRROR: Final = np.array([1, -1, -1, -1, 1], np.float32)
+"""Signs of `MOTIONS` in a mirror."""
+
+_ACROSS: Final = np.array([-1, 1], np.float32)
+
+
+@dataclass(frozen=True, slots=True)
+class Lack:
+    """What the mesh lacks in one pair of frames.
+
+    Attributes:
+        motion: (5,) `MOTIONS`.
+        change: (478, 3) of the shape, face frame, iod.
+        skin: (468, 2) iod, upright with the driven head: flow at its landmarks.
+        skin_seen: (468,) bool, where it is known.
+        around: (SIDE, SIDE, 2) the same in the field's cells.
+        around_seen: (SIDE, SIDE) bool.
+    """
+
+    motion: Array
+    change: Array
+    skin: Array
+    skin_seen: NDArray[np.bool_]
+    around: Array
+    around_seen: NDArray[np.bool_]
+
+    def mirrored(self) -> Lack:
+        """Return the same of the mirrored pair."""
+        index = mirror_index()[:N_SKIN]
+        return Lack(
+            self.motion * _MIRROR,
+            mirrored_deviation(self.change),
+            self.skin[index] * _ACROSS,
+            self.skin_seen[index],
+            self.around[:, ::-1] * _ACROSS,
+            self.around_seen[:, ::-1],
+        )
+
+
+def observe(clip: Clip, first: int, second: int, mesh: HeadMesh) -> Lack:
+    """Compare a clip's second frame with the first one, moved by a mesh."""
+    reference, driven = clip.landmarks[first], clip.landmarks[second]
+    poses = estimate_pose(reference), estimate_pose(driven)
+    true = np.asarray(clip.images[second])
+    size = len(true)
+    maps = mesh.maps(reference, driven, size, size // 2)
+    drawn = warp_image(np.asarray(clip.images[first]), source_map(maps, size))
+    flow, agrees = _optical_flow(true, drawn)
+    person = clip.person(second)
+    if person is not None:
+        agrees &= cv2.resize(person, (size, size)) > 127
+    axis = np.linspace(-SPAN, SPAN, SIDE, dtype=np.float32)
+    places = np.stack(np.meshgrid(axis, axis), axis=-1) @ head_axes(poses[1]).T
+    places = places * np.float32(poses[1].scale) + poses[1].translation[:2]
+    return Lack(
+        head_motion(*poses),
+        to_face_frame(driven, poses[1]) - to_face_frame(reference, poses[0]),
+        *_lacking_at(driven[None, :N_SKIN, :2], flow, agrees, poses[1]),
+        *_lacking_at(places, flow, agrees, poses[1]),
+    )
+
+
+def principal_components(changes: Array, count: int) -> Array:
+    """Return (count, 468, 3): times a change of shape they give its components, of spread one.
+
+    Args:
+        changes: (N, 478, 3), as `Lack.change`.
+        count: how many.
+    """
+    flat = np.concatenate([changes, mirrored_deviation(changes)])[:, :N_SKIN]
+    flat = flat.reshape(len(flat), -1).astype(np.float64)
+    variances, vectors = np.linalg.eigh(flat.T @ flat / len(flat))
+    kept = vectors[:, ::-1][:, :count] / np.sqrt(variances[::-1][:count])
+    return np.asarray(kept.T.reshape(count, N_SKIN, 3), dtype=np.float32)
+
+
+def fit(lacks: Sequence[Lack], components: Array) -> ResidualFlow:
+    """Return what explains them best."""
+    both = [*lacks, *(lack.mirrored() for lack in lacks)]
+    motions = np.stack([lack.motion for lack in both])
+    causes = limited(motions, np.stack([lack.change for lack in both]), components)
+    skin = _regress(
+        causes, np.stack([lack.skin for lack in both]), np.stack([lack.skin_seen for lack in both])
+    )
+    around = _regress(
+        causes,
+        np.stack([lack.around.reshape(-1, 2) for lack in both]),
+        np.stack([lack.around_seen.ravel() for lack in both]),
+    ).reshape(SIDE, SIDE, -1)
+    planes = [
+        cv2.GaussianBlur(around[..., n], (0, 0), _SMOOTH_CELLS) for n in range(around.shape[-1])
+    ]
+    field = np.stack(planes, axis=-1).reshape(SIDE, SIDE, -1, 2).astype(np.float32)
+    return ResidualFlow(components, skin, field)
+
+
+def _regress(causes: Array, flows: Array, seen: NDArray[np.bool_]) -> Array:
+    """Regress (N, P, 2) flows of P places on (N, C) causes, where they are seen: (P, C, 2)."""
+    ridge = np.full(causes.shape[1], RIDGE_CHANGE)
+    ridge[: len(MOTIONS)] = RIDGE_MOTION
+    ridge = np.diag(ridge * len(causes) * (causes.astype(np.float64) ** 2).mean(axis=0))
+    answers = np.zeros((flows.shape[1], causes.shape[1], 2), np.float32)
+    for place in np.flatnonzero(seen.sum(axis=0) >= _LEAST_SEEN).tolist():
+        known = seen[:, place]
+        cause = causes[known].astype(np.float64)
+        result = flows[known, place].astype(np.float64)
+        weights = np.ones(len(cause))
+        for _ in range(3):
+            weighted = cause.T * weights
+            answer = np.linalg.solve(weighted @ cause + ridge, weighted @ result)
+            left = np.linalg.norm(result - cause @ answer, axis=1)
+            weights = _FAR_IOD / np.maximum(left, _FAR_IOD)
+        answers[place] = answer
+    return answers
+
+
+def learn(
+    clips: Sequence[Clip], pairs: int, rounds: int, components: int, rng: Rng
+) -> ResidualFlow:
+    """Return what so many pairs for each person and round tell."""
+    drawn = [list(_pairs(clips, pairs, rng)) for _ in range(rounds)]
+    changes = [
+        _shape(clip, second) - _shape(clip, first)
+        for of_round in drawn
+        for clip, first, second in of_round
+    ]
+    basis = principal_components(np.stack(changes), components)
+    known = len(MOTIONS) + components
+    answer = ResidualFlow(
+        basis,
+        np.zeros((N_SKIN, known, 2), np.float32),
+        np.zeros((SIDE, SIDE, known, 2), np.float32),
+    )
+    for number, of_round in enumerate(drawn, 1):
+        mesh = HeadMesh(answer)
+        shown = tqdm(of_round, desc=f"round {number}", unit="pair")
+        lacks = [observe(clip, first, second, mesh) for clip, first, second in shown]
+        left = [np.linalg.norm(lack.skin, axis=-1)[lack.skin_seen].mean() for lack in lacks]
+        print(f"lacking on skin before round {number}: {np.nanmean(left):.4f} iod in the mean")
+        more = fit(lacks, basis)
+        answer = ResidualFlow(basis, answer.skin + more.skin, answer.around + more.around)
+    return answer
+
+
+def _shape(clip: Clip, frame: int) -> Array:
+    points = clip.landmarks[frame]
+    return to_face_frame(points, estimate_pose(points))
+
+
+def _pairs(clips: Sequence[Clip], count: int, rng: Rng) -> Iterator[tuple[Clip, int, int]]:
+    people: dict[str, list[Clip]] = {}
+    for clip in clips:
+        people.setdefault(clip.identity, []).append(clip)
+    for of_person in people.values():
+        for _ in range(count):
+            clip = of_person[int(rng.integers(len(of_person)))]
+            first, second = rng.choice(clip.usable, 2, replace=False).tolist()
+            yield clip, first, second
+
+
+def _optical_flow(true: Image, drawn: Image) -> tuple[Array, NDArray[np.bool_]]:
+    """Return by how many px each true pixel lies elsewhere in the drawn one, and where that holds.
+
+    It holds where the flow back agrees.
+    """
+    finder = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+    grey = [cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY) for picture in (true, drawn)]
+    flow = np.asarray(finder.calc(grey[0], grey[1], np.empty(0)), np.float32)
+    back = np.asarray(finder.calc(grey[1], grey[0], np.empty(0)), np.float32)
+    rows, columns = np.mgrid[: len(true), : len(true)].astype(np.float32)
+    there = cv2.remap(back, columns + flow[..., 0], rows + flow[..., 1], cv2.INTER_LINEAR)
+    return flow, np.linalg.norm(flow + there, axis=-1) < _AGREES_PX
+
+
+def _lacking_at(
+    places: Array, flow: Array, known: NDArray[np.bool_], pose: Pose
+) -> tuple[Array, NDArray[np.bool_]]:
+    """Read a flow (px) at (A, B, 2) places (px): iod, upright with the head, and where it is known.
+
+    Of one row of places, A = 1, the row alone is returned.
+    """
+    x, y = np.moveaxis(places.astype(np.float32), -1, 0)
+    share = cv2.blur(known.astype(np.float32), (5, 5))
+    mean = cv2.blur(flow * known[..., None].astype(np.float32), (5, 5))
+    share = cv2.remap(share, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
+    mean = cv2.remap(mean, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
+    lacking = mean / np.maximum(share, 0.2)[..., None] @ head_axes(pose) / np.float32(pose.scale)
+    lacking = np.clip(lacking, -MOST_LACKING, MOST_LACKING).astype(np.float32)
+    return lacking.squeeze(0) if len(places) == 1 else lacking, (share > 0.5).squeeze()
+
+
+def main() -> None:
+    """Learn, and write the asset."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--data", type=Path, required=True, help="folder of clips to learn from")
+    parser.add_argument("--cache", type=Path, required=True, help="folder for decoded frames")
+    parser.add_argument("--pairs", type=int, default=120, help="of each person and round")
+    parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--components", type=int, default=60, help="of the change of shape")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--out", type=Path, default=OUT)
+    arguments = parser.parse_args()
+    clips = load_clips(arguments.data, arguments.cache, with_people=True)
+    rng = np.random.default_rng(arguments.seed)
+    answer = learn(clips, arguments.pairs, arguments.rounds, arguments.components, rng)
+    arrays = {"components": answer.components, "skin": answer.skin, "around": answer.around}
+    half = {name: values.astype(np.float16) for name, values in arrays.items()}
+    np.savez_compressed(arguments.out, **half)
+    print(f"{arguments.out}: {arguments.out.stat().st_size / 1000:.0f} kB")
+
+
+if __name__ == "__main__":
+    main()
