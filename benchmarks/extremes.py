@@ -7,8 +7,8 @@ Without photos the target is the astronaut of scikit-image.
 
 from __future__ import annotations
 
+import argparse
 import contextlib
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -46,6 +46,8 @@ def main(out: Path, names: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) < 2:
-        sys.exit(__doc__)
-    main(Path(sys.argv[1]), sys.argv[2:] or ["astronaut"])
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("out", type=Path, help="the sheet, a PNG file")
+    parser.add_argument("photo", nargs="*", help="targets; none: the astronaut of scikit-image")
+    arguments = parser.parse_args()
+    main(arguments.out, arguments.photo or ["astronaut"])

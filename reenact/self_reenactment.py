@@ -182,7 +182,7 @@ def score(
     renderer.prepare(first_frame_target(shot.clip, name) if target is None else target)
     pictures = render_frames(shot, renderer, shot.scored)
     figures = compare_pictures(shot, pictures)
-    figures |= _tracked_figures(shot, pictures, judge)
+    figures |= tracked_figures(shot, pictures, judge)
     true_run = shot.true_run()
     run = render_frames(shot, renderer, shot.run, SmoothingSettings())
     figures["consecutive_ssim"] = metrics.consecutive_ssim(run)
@@ -208,7 +208,7 @@ def compare_pictures(shot: Shot, pictures: Sequence[Image]) -> Figures:
     return {name: mean_of(of_name) for name, of_name in values.items()}
 
 
-def _tracked_figures(shot: Shot, pictures: Sequence[Image], judge: Judge) -> Figures:
+def tracked_figures(shot: Shot, pictures: Sequence[Image], judge: Judge) -> Figures:
     """Look at rendered and true frames with the same tracker.
 
     `tracked` is the share of rendered faces found, of those whose true face was found.

@@ -1,0 +1,77 @@
+"""What the judge's figures come to on the true pictures themselves, hardly changed.
+
+    python benchmarks/judge_floor.py ../shared/faces/val
+
+No renderer can be expected to do better than the truth with camera noise on it.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from reenact.judge import Figures, Judge, find_clips, mean_of, read_clip
+from reenact.self_reenactment import prepare_shot, tracked_figures
+from reenact.types import Image
+
+FIGURES = ("mouth_open_error", "au_error", "akd_px")
+
+
+def noisy(picture: Image) -> Image:
+    """Add noise with a standard deviation of 3 levels."""
+    noise = np.random.default_rng(0).normal(0, 3, picture.shape)
+    return np.clip(np.round(picture + noise), 0, 255).astype(np.uint8)
+
+
+def shifted(picture: Image) -> Image:
+    """Move the picture by half a pixel in both directions."""
+    affine = np.array([[1, 0, 0.5], [0, 1, 0.5]], np.float32)
+    size = (picture.shape[1], picture.shape[0])
+    moved = cv2.warpAffine(
+        picture, affine, size, flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE
+    )
+    return np.asarray(moved, np.uint8)
+
+
+def compressed(picture: Image) -> Image:
+    """Write and read it as JPEG of quality 80."""
+    written = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, 80])[1]
+    return np.asarray(cv2.imdecode(written, cv2.IMREAD_COLOR), np.uint8)
+
+
+def blurred(picture: Image) -> Image:
+    """Blur by a standard deviation of .7 px."""
+    return np.asarray(cv2.GaussianBlur(picture, (0, 0), 0.7), np.uint8)
+
+
+CHANGES: tuple[Callable[[Image], Image], ...] = (noisy, shifted, compressed, blurred)
+
+
+def main(data: Path) -> None:
+    """Print a table."""
+    rows: dict[str, list[Figures]] = {}
+    with Judge() as judge:
+        for video in find_clips(data):
+            shot = prepare_shot(read_clip(video), judge)
+            true = [np.asarray(shot.clip.images[i]) for i in shot.scored]
+            for change in CHANGES:
+                figures = tracked_figures(shot, [change(picture) for picture in true], judge)
+                rows.setdefault(change.__name__, []).append(figures)
+    print("| the true picture |", *(f"{name} |" for name in FIGURES))
+    for name, of_clips in rows.items():
+        cells = []
+        for figure in FIGURES:
+            known = [clip[figure] for clip in of_clips]
+            mean = mean_of([value for value in known if value is not None])
+            cells.append("– |" if mean is None else f"{mean:.4f} |")
+        print(f"| {name} |", *cells)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("data", type=Path, help="folder of clips")
+    main(parser.parse_args().data)
