@@ -265,28 +265,26 @@ def train_prepare(arguments: Namespace) -> int:
 
 def evaluate(arguments: Namespace) -> int:
     """Measure renderers on clips."""
+    from reenact import evaluation
     from reenact.config import load_settings
-    from reenact.evaluation import evaluate_all, format_table
     from reenact.terminal import quiet_native_libraries
 
-    settings = load_settings(None, arguments.assignments)
+    options = evaluation.EvaluationOptions(
+        protocol=arguments.protocol,
+        limit=arguments.limit,
+        settings=load_settings(None, arguments.assignments),
+        target_training=arguments.target_training,
+        training_minutes=arguments.training_minutes,
+        size_px=arguments.size,
+        lpips=arguments.lpips,
+        inception=arguments.inception,
+        json_path=arguments.json,
+        sheet=arguments.sheet,
+        ab=arguments.ab,
+    )
     with quiet_native_libraries():
-        reports = evaluate_all(
-            arguments.renderer,
-            arguments.data,
-            json_path=arguments.json,
-            sheet=arguments.sheet,
-            protocol=arguments.protocol,
-            limit=arguments.limit,
-            settings=settings,
-            target_training=arguments.target_training,
-            training_minutes=arguments.training_minutes,
-            size_px=arguments.size,
-            lpips=arguments.lpips,
-            inception=arguments.inception,
-            ab=arguments.ab,
-        )
-    print(format_table(reports))
+        reports = evaluation.evaluate(arguments.renderer, arguments.data, options)
+    print(evaluation.format_table(reports))
     return 0
 
 

@@ -8,6 +8,7 @@ are always in the table: a generator that does not beat `warp` has learned nothi
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -35,66 +36,11 @@ FLOORS: Final = ("copy", "warp")
 _DECIMALS: Final = {"psnr": 2, "face_psnr": 2, "akd_px": 2, "sharpness": 2, "face_sharpness": 2}
 
 
-def evaluate(
-    renderer: str,
-    data: Path,
-    *,
-    json_path: Path | None = None,
-    sheet: Path | None = None,
-    protocol: Protocol = "self",
-    limit: int | None = None,
-    frames: int | None = None,
-    settings: Settings | None = None,
-    progress: bool = True,
-) -> Report:
-    """Evaluate one renderer; see `evaluate_all`.
+@dataclass(frozen=True, slots=True)
+class EvaluationOptions:
+    """What is measured, and what is written.
 
-    Returns:
-        Its report, which is also what `json_path` holds.
-    """
-    reports = evaluate_all(
-        [renderer],
-        data,
-        json_path=json_path,
-        sheet=sheet,
-        protocol=protocol,
-        limit=limit,
-        frames=frames,
-        settings=settings,
-        progress=progress,
-        floors=False,
-    )
-    return reports[0]
-
-
-def evaluate_all(
-    renderers: Sequence[str],
-    data: Path,
-    *,
-    json_path: Path | None = None,
-    sheet: Path | None = None,
-    protocol: Protocol = "self",
-    limit: int | None = None,
-    frames: int | None = None,
-    settings: Settings | None = None,
-    progress: bool = True,
-    floors: bool = True,
-    target_training: float | None = None,
-    training_minutes: float = 10.0,
-    size_px: int | None = None,
-    lpips: Path | None = None,
-    inception: Path | None = None,
-    ab: Path | None = None,
-) -> list[Report]:
-    """Evaluate renderers on the same frames.
-
-    Args:
-        renderers: registered names; for self-reenactment also `NAME=WEIGHTS`.
-        data: folder of clips, `NAME.mp4` with `NAME.npz`.
-        json_path: receives the report of one renderer, or the list of several; without floors
-            that were not asked for. With `target_training` it is the report of `personal`, with
-            `clips` and `mean` of the others under `beside`.
-        sheet: receives the contact sheet as PNG; further sheets get a number in their names.
+    Attributes:
         protocol: "self" for self-reenactment, "cross" for one clip's actor on another's face.
         limit: clips (self) or pairs of clips (cross) at most.
         frames: frames of each clip at most; None: as the protocol says. For quick looks.
@@ -108,8 +54,56 @@ def evaluate_all(
             clips' own.
         lpips: network of the figure `lpips`, see `perceptual`; for self-reenactment.
         inception: network of the figures `fid` and `inception_score`, which stand in the mean.
+        json_path: receives the report of one renderer, or the list of several; without floors
+            that were not asked for. With `target_training` it is the report of `personal`, with
+            `clips` and `mean` of the others under `beside`.
+        sheet: receives the contact sheet as PNG; further sheets get a number in their names.
         ab: folder that receives a video of each clip, the true run beside each renderer's; for
             self-reenactment.
+    """
+
+    protocol: Protocol = "self"
+    limit: int | None = None
+    frames: int | None = None
+    settings: Settings = field(default_factory=Settings)
+    progress: bool = True
+    floors: bool = True
+    target_training: float | None = None
+    training_minutes: float = 10.0
+    size_px: int | None = None
+    lpips: Path | None = None
+    inception: Path | None = None
+    json_path: Path | None = None
+    sheet: Path | None = None
+    ab: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Measured:
+    """What a protocol found.
+
+    Attributes:
+        title: of the protocol.
+        names: of the rows.
+        figures: by row and clip.
+        columns: of the contact sheet.
+        rows: of the contact sheet.
+    """
+
+    title: str
+    names: Sequence[str]
+    figures: Mapping[str, Mapping[str, Figures]]
+    columns: Sequence[str]
+    rows: Sequence[SheetRow]
+
+
+def evaluate(renderers: Sequence[str], data: Path, options: EvaluationOptions) -> list[Report]:
+    """Evaluate renderers on the same frames.
+
+    Args:
+        renderers: registered names; for self-reenactment also `NAME=WEIGHTS`.
+        data: folder of clips, `NAME.mp4` with `NAME.npz`.
+        options: what is measured and written.
 
     Returns:
         One report for each renderer, floors first, `personal` last.
@@ -122,84 +116,51 @@ def evaluate_all(
         SinkError: a report cannot be written.
     """
     weights = {name: path for name, path in map(_with_weights, renderers) if path}
-    renderers = [_with_weights(text)[0] for text in renderers]
-    if weights or size_px or lpips or inception:
-        _refuse_unless_plain(protocol, target_training)
-    if ab is not None and protocol == "cross":
-        raise ConfigError("--ab shows the true frames; --protocol cross has none.")
-    videos = find_clips(data, limit if protocol == "self" else None)
-    if ab is not None:
-        ready_folder(ab)
-    for path in (json_path, sheet):
+    asked = [_with_weights(text)[0] for text in renderers]
+    _check(options, bool(weights))
+    videos = find_clips(data, options.limit if options.protocol == "self" else None)
+    if options.ab is not None:
+        ready_folder(options.ab)
+    for path in (options.json_path, options.sheet):
         if path is not None:
             check_writable(path)
-    names = _ordered(renderers, floors)
-    settings = settings or Settings()
-    taste = Taste(lpips, inception, names)
+    names = _ordered(asked, options.floors)
+    taste = Taste(options.lpips, options.inception, names)
     with Judge() as judge:
-        if protocol == "cross":
-            # Imported here: the whole live path, which "self" does without.
-            from reenact.cross_identity import PROTOCOL, run, sheet_columns
-
-            figures, rows = run(
-                names, videos, settings, judge, limit=limit, frames=frames, progress=progress
-            )
-            title, columns = PROTOCOL, sheet_columns(names)
-        elif target_training is not None:
-            from reenact import personal_evaluation as personal
-
-            figures, rows = personal.run(
-                names,
-                videos,
-                settings,
-                judge,
-                share=target_training,
-                minutes=training_minutes,
-                frames=frames,
-                progress=progress,
-                ab=ab,
-            )
-            names = personal.rows(names)
-            title = personal.protocol(target_training)
-            columns = self_reenactment.sheet_columns(names)
+        if options.protocol == "cross":
+            measured = _measure_cross(names, videos, judge, options)
+        elif options.target_training is not None:
+            measured = _measure_personal(names, videos, judge, options, options.target_training)
         else:
-            figures, rows = _run_self(
-                names,
-                videos,
-                settings,
-                judge,
-                frames=frames,
-                progress=progress,
-                weights=weights,
-                size_px=size_px,
-                taste=taste,
-                ab=ab,
-            )
-            title, columns = self_reenactment.PROTOCOL, self_reenactment.sheet_columns(names)
+            measured = _measure_self(names, videos, judge, options, weights=weights, taste=taste)
     reports: list[Report] = [
         {
             "renderer": name,
             "data": str(data),
-            "protocol": title,
-            "clips": figures[name],
-            "mean": mean_figures(figures[name].values()) | taste.totals(name),
+            "protocol": measured.title,
+            "clips": measured.figures[name],
+            "mean": mean_figures(measured.figures[name].values()) | taste.totals(name),
         }
-        for name in names
+        for name in measured.names
     ]
-    if json_path is not None:
-        write_json(json_path, _stored(reports, renderers))
-    if sheet is not None:
-        for number, page in enumerate(compose(columns, rows)):
-            write_png(sheet_path(sheet, number), page)
+    if options.json_path is not None:
+        write_json(options.json_path, _stored(reports, asked))
+    if options.sheet is not None:
+        for number, page in enumerate(compose(measured.columns, measured.rows)):
+            write_png(sheet_path(options.sheet, number), page)
     return reports
 
 
-def _refuse_unless_plain(protocol: Protocol, target_training: float | None) -> None:
-    if protocol == "cross" or target_training is not None:
+def _check(options: EvaluationOptions, has_weights: bool) -> None:
+    """Refuse what a protocol has no use for."""
+    plain = options.protocol == "self" and options.target_training is None
+    if not plain and (has_weights or options.size_px or options.lpips or options.inception):
         raise ConfigError(
             "NAME=WEIGHTS, --size, --lpips and --inception are for self-reenactment without "
             "training; for others give weights by --set renderer.weights=PATH."
         )
+    if options.ab is not None and options.protocol == "cross":
+        raise ConfigError("--ab shows the true frames; --protocol cross has none.")
 
 
 def _stored(reports: Sequence[Report], asked: Sequence[str]) -> Report | list[Report]:
@@ -245,40 +206,79 @@ def _ordered(renderers: Sequence[str], floors: bool) -> list[str]:
     return names + [name for name in dict.fromkeys(renderers) if name not in names]
 
 
-def _run_self(
+def _measure_cross(
+    names: Sequence[str], videos: Sequence[Path], judge: Judge, options: EvaluationOptions
+) -> _Measured:
+    # Imported here: the whole live path, which "self" does without.
+    from reenact.cross_identity import PROTOCOL, run, sheet_columns
+
+    figures, rows = run(
+        names,
+        videos,
+        options.settings,
+        judge,
+        limit=options.limit,
+        frames=options.frames,
+        progress=options.progress,
+    )
+    return _Measured(PROTOCOL, names, figures, sheet_columns(names), rows)
+
+
+def _measure_personal(
     names: Sequence[str],
     videos: Sequence[Path],
-    settings: Settings,
     judge: Judge,
+    options: EvaluationOptions,
+    share: float,
+) -> _Measured:
+    from reenact import personal_evaluation as personal
+
+    figures, rows = personal.run(
+        names,
+        videos,
+        options.settings,
+        judge,
+        share=share,
+        minutes=options.training_minutes,
+        frames=options.frames,
+        progress=options.progress,
+        ab=options.ab,
+    )
+    names = personal.rows(names)
+    columns = self_reenactment.sheet_columns(names)
+    return _Measured(personal.protocol(share), names, figures, columns, rows)
+
+
+def _measure_self(
+    names: Sequence[str],
+    videos: Sequence[Path],
+    judge: Judge,
+    options: EvaluationOptions,
     *,
-    frames: int | None,
-    progress: bool,
     weights: Mapping[str, str],
-    size_px: int | None,
     taste: Taste,
-    ab: Path | None,
-) -> tuple[dict[str, dict[str, Figures]], list[SheetRow]]:
+) -> _Measured:
     from tqdm import tqdm
 
+    chosen = options.settings.renderer
     renderers: dict[str, Renderer] = {}
     for name in names:
-        own = {"name": name, "weights": weights.get(name, settings.renderer.weights)}
-        renderers[name] = load("renderers", name).build(settings.renderer.model_copy(update=own))
+        own = {"name": name, "weights": weights.get(name, chosen.weights)}
+        renderers[name] = load("renderers", name).build(chosen.model_copy(update=own))
     figures: dict[str, dict[str, Figures]] = {name: {} for name in names}
     rows: list[SheetRow] = []
-    for video in tqdm(videos, desc="clips", unit="clip", disable=not progress):
+    for video in tqdm(videos, desc="clips", unit="clip", disable=not options.progress):
         clip = read_clip(video)
-        shot = self_reenactment.prepare_shot(
-            clip if size_px is None else resized(clip, size_px), judge, frames
-        )
+        if options.size_px is not None:
+            clip = resized(clip, options.size_px)
+        shot = self_reenactment.prepare_shot(clip, judge, options.frames)
+        true = [np.asarray(shot.clip.images[i]) for i in shot.scored]
         drawn: dict[str, Drawn] = {}
         for name, renderer in renderers.items():
-            figures[name][video.stem], drawn[name] = self_reenactment.score(
-                shot, name, renderer, judge
-            )
-            true = [np.asarray(shot.clip.images[i]) for i in shot.scored]
-            figures[name][video.stem] |= taste.compare(name, true, drawn[name].scored)
+            found, drawn[name] = self_reenactment.score(shot, name, renderer, judge)
+            figures[name][video.stem] = found | taste.compare(name, true, drawn[name].scored)
         rows += self_reenactment.sheet_rows(shot, list(drawn.values()))
-        if ab is not None:
-            write_ab_video(ab, video.stem, run_columns(shot, drawn))
-    return figures, rows
+        if options.ab is not None:
+            write_ab_video(options.ab, video.stem, run_columns(shot, drawn))
+    columns = self_reenactment.sheet_columns(names)
+    return _Measured(self_reenactment.PROTOCOL, names, figures, columns, rows)

@@ -70,14 +70,16 @@ def reports(tmp_path_factory: pytest.TempPathFactory) -> list[evaluation.Report]
     write_two_people(folder)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("REENACT_DATA", str(folder / "user"))
-        found = evaluation.evaluate_all(
+        found = evaluation.evaluate(
             ["warp"],
             folder,
-            protocol="cross",
-            limit=1,
-            json_path=folder / "cross.json",
-            sheet=folder / "cross.png",
-            progress=False,
+            evaluation.EvaluationOptions(
+                protocol="cross",
+                limit=1,
+                json_path=folder / "cross.json",
+                sheet=folder / "cross.png",
+                progress=False,
+            ),
         )
     assert json.loads((folder / "cross.json").read_text()) == found[1]
     assert (folder / "cross.png").stat().st_size > 10_000

@@ -36,13 +36,15 @@ def clip_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def reports(clip_folder: Path) -> list[evaluation.Report]:
     folder = clip_folder.parent
-    return evaluation.evaluate_all(
+    return evaluation.evaluate(
         ["warp"],
         clip_folder,
-        json_path=folder / "warp.json",
-        sheet=folder / "sheet.png",
-        ab=folder / "ab",
-        progress=False,
+        evaluation.EvaluationOptions(
+            json_path=folder / "warp.json",
+            sheet=folder / "sheet.png",
+            ab=folder / "ab",
+            progress=False,
+        ),
     )
 
 
@@ -105,12 +107,16 @@ def test_the_sheet_is_there_and_bounded(
 
 
 def test_several_renderers_give_a_list(clip_folder: Path, tmp_path: Path) -> None:
-    evaluation.evaluate_all(
-        ["warp", "copy"], clip_folder, json_path=tmp_path / "all.json", frames=1, progress=False
+    evaluation.evaluate(
+        ["warp", "copy"],
+        clip_folder,
+        evaluation.EvaluationOptions(json_path=tmp_path / "all.json", frames=1, progress=False),
     )
     stored = json.loads((tmp_path / "all.json").read_text())
     assert [report["renderer"] for report in stored] == ["copy", "warp"]
-    single = evaluation.evaluate("copy", clip_folder, frames=1, progress=False)
+    (single,) = evaluation.evaluate(
+        ["copy"], clip_folder, evaluation.EvaluationOptions(frames=1, progress=False, floors=False)
+    )
     assert single == stored[0]
 
 
@@ -250,9 +256,15 @@ def test_unknown_renderer_and_unwritable_report_are_refused(
     clip_folder: Path, tmp_path: Path
 ) -> None:
     with pytest.raises(PluginError, match="warp"):
-        evaluation.evaluate("wrap", clip_folder, progress=False)
+        evaluation.evaluate(
+            ["wrap"], clip_folder, evaluation.EvaluationOptions(progress=False, floors=False)
+        )
     with pytest.raises(SinkError, match="there is no folder"):
-        evaluation.evaluate("copy", clip_folder, json_path=tmp_path / "no" / "a.json")
+        evaluation.evaluate(
+            ["copy"],
+            clip_folder,
+            evaluation.EvaluationOptions(json_path=tmp_path / "no" / "a.json", floors=False),
+        )
     assert not list(tmp_path.iterdir())
 
 
@@ -277,7 +289,11 @@ def test_ab_videos_are_refused_where_there_is_no_truth_or_no_folder(
     clip_folder: Path, tmp_path: Path
 ) -> None:
     def run(ab: Path, protocol: evaluation.Protocol = "self") -> None:
-        evaluation.evaluate_all(["copy"], clip_folder, protocol=protocol, ab=ab, progress=False)
+        evaluation.evaluate(
+            ["copy"],
+            clip_folder,
+            evaluation.EvaluationOptions(protocol=protocol, ab=ab, progress=False),
+        )
 
     with pytest.raises(ConfigError, match="--protocol cross"):
         run(tmp_path / "ab", "cross")

@@ -33,15 +33,17 @@ def test_all_rows_are_measured_on_the_rest(
 ) -> None:
     short_run = functools.partial(personal_evaluation.run, steps=2, min_clip_s=2.0)
     monkeypatch.setattr(personal_evaluation, "run", short_run)
-    reports = evaluation.evaluate_all(
+    reports = evaluation.evaluate(
         ["warp_unet"],
         clip_folder,
-        json_path=tmp_path / "personal.json",
-        sheet=tmp_path / "sheet.png",
-        frames=2,
-        progress=False,
-        target_training=SHARE,
-        training_minutes=1.0,
+        evaluation.EvaluationOptions(
+            json_path=tmp_path / "personal.json",
+            sheet=tmp_path / "sheet.png",
+            frames=2,
+            progress=False,
+            target_training=SHARE,
+            training_minutes=1.0,
+        ),
     )
     assert [report["renderer"] for report in reports] == ["copy", "warp", "warp_unet", "personal"]
     assert {report["protocol"] for report in reports} == {
