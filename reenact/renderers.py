@@ -20,6 +20,7 @@ from reenact.reference_distance import SeenFaces, reference_distances
 from reenact.registry import Spec
 from reenact.types import Array, Drive, Image, Target
 from reenact.warping import (
+    HeadMesh,
     Triangles,
     head_mesh,
     interpolate,
@@ -160,12 +161,20 @@ class WarpUNetRenderer:
     def _load(self, weights: str, size_px: int) -> None:
         from reenact.engines import compile_module
         from reenact.models.files import load_model
-        from reenact.models.warp_unet import MAP_STEM, WarpUNet, input_shapes, read_config
+        from reenact.models.warp_unet import (
+            MAP_STEM,
+            WarpUNet,
+            input_shapes,
+            read_config,
+            read_own_flow,
+        )
 
         path = Path(weights) if weights else shipped_weights()
         config = read_config(path)
         network = WarpUNet(config)
         load_model(path, network, "warp_unet")
+        own_flow = read_own_flow(path)
+        self._mesh = head_mesh() if own_flow is None else HeadMesh(own_flow)
         network.eval()
         example = {
             name: np.zeros(shape, np.float32)
@@ -186,7 +195,7 @@ class WarpUNetRenderer:
             for name, values in self._held_inputs.items():
                 self._engine.hold(name, values[number : number + 1])
             self._held = number
-        maps = head_mesh().maps(self._landmarks[number], landmarks, self._size, self._map_side)
+        maps = self._mesh.maps(self._landmarks[number], landmarks, self._size, self._map_side)
         maps[..., :2] *= self._edge_fade
         torn = tears(maps[..., :2])
         return self._engine({"maps": np.ascontiguousarray(maps.transpose(2, 0, 1))[None]}), torn

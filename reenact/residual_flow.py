@@ -60,6 +60,14 @@ class ResidualFlow:
         self.skin = np.asarray(skin, dtype=np.float32)
         self.around = np.asarray(around, dtype=np.float32)
 
+    def __add__(self, other: ResidualFlow) -> ResidualFlow:
+        """Return the sum of two that are of the same components."""
+        return ResidualFlow(self.components, self.skin + other.skin, self.around + other.around)
+
+    def arrays(self) -> dict[str, Array]:
+        """Return what it was made of, by name."""
+        return {"components": self.components, "skin": self.skin, "around": self.around}
+
     def causes(self, reference: Array, drive: Array, poses: tuple[Pose, Pose]) -> Array:
         """Return (C,) causes that lead from a reference to a driven face.
 
@@ -136,4 +144,4 @@ def head_motion(reference: Pose, drive: Pose) -> Array:
 def known_residual_flow() -> ResidualFlow:
     """Return the shipped one."""
     with (files("reenact") / "assets" / ASSET).open("rb") as handle, np.load(handle) as arrays:
-        return ResidualFlow(arrays["components"], arrays["skin"], arrays["around"])
+        return ResidualFlow(**arrays)

@@ -21,8 +21,9 @@ from reenact.facemesh import LIPS_INNER
 from reenact.footage import Footage
 from reenact.geometry import region_mask
 from reenact.models.files import load_tensors, read_header, save_model
-from reenact.models.warp_unet import WarpUNet, WarpUNetConfig
+from reenact.models.warp_unet import WarpUNet, WarpUNetConfig, own_tensors, read_own_flow
 from reenact.renderers import WarpUNetRenderer
+from reenact.residual_flow import MOTIONS, ResidualFlow, known_residual_flow
 from reenact.training import personal
 from reenact.training.personal import (
     Outcome,
@@ -69,6 +70,12 @@ def options(tmp_path: Path) -> PersonalOptions:
     )
 
 
+@pytest.fixture(autouse=True)
+def mesh_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the mesh learn nothing but where a test is about that."""
+    monkeypatch.setattr(personal, "_FLOW_PAIRS", 0)
+
+
 def stopping_after(steps: int) -> Callable[[], bool]:
     asked = iter(range(10**6))
     return lambda: next(asked) >= steps
@@ -91,7 +98,9 @@ def trained(
         learning_rate=2e-3,
         validate_every=40,
     )
-    return train_personal([footage], start, options), options
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(personal, "_FLOW_PAIRS", 0)
+        return train_personal([footage], start, options), options
 
 
 def test_it_ends_when_every_frame_was_seen_often_enough(
@@ -142,21 +151,26 @@ def test_the_preview_shows_reference_truth_start_and_now(
     assert np.abs(start - now).mean() > 0.2
 
 
-def test_the_renderer_draws_by_the_trained_weights(
-    trained: tuple[Outcome, PersonalOptions], footage: Footage, start: Path
-) -> None:
-    target = Target(
+def target_of(footage: Footage, weights: Path) -> Target:
+    return Target(
         name="me",
         references=footage.images[:1],
         landmarks=footage.landmarks[:1],
         neutral=footage.landmarks[0],
         plate=footage.images[0],
         crop_to_plate=np.eye(2, 3, dtype=np.float32),
+        weights=str(weights),
     )
+
+
+def test_the_renderer_draws_by_the_trained_weights(
+    trained: tuple[Outcome, PersonalOptions], footage: Footage, start: Path
+) -> None:
     errors = []
+    assert trained[0].weights is not None
     for weights in (start, trained[0].weights):
         renderer = WarpUNetRenderer(RendererSettings(engine="torch", device="cpu"))
-        renderer.prepare(replace(target, weights=str(weights)))
+        renderer.prepare(target_of(footage, weights))
         pictures = [renderer.render(drive(points)) for points in footage.landmarks[29:31]]
         errors.append(float(np.abs(np.stack(pictures) - footage.images[29:31].astype(int)).mean()))
     assert errors[1] < errors[0]
@@ -172,6 +186,45 @@ def test_the_start_is_kept_where_training_harms(
     wild = train_personal([footage], start, replace(options, learning_rate=0.03, steps=8))
     assert wild.after["score"] < wild.before["score"]
     assert wild.weights is None
+
+
+def flow_of(across_iod: float) -> ResidualFlow:
+    """Return a flow of all skin, by a head's shift; the general one where it is 0."""
+    known = known_residual_flow()
+    skin = known.skin.copy()
+    skin[:, MOTIONS.index("across"), 0] += across_iod
+    return ResidualFlow(known.components, skin, known.around)
+
+
+def test_a_mesh_that_learned_nonsense_is_not_kept(
+    footage: Footage, start: Path, options: PersonalOptions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(personal, "refined", lambda known, pairs: flow_of(3.0))
+    outcome = train_personal([footage], start, options)
+    assert outcome.weights is not None
+    assert read_own_flow(outcome.weights) is None
+
+
+def test_what_the_mesh_learned_is_kept_with_the_weights_and_drawn_by(
+    footage: Footage, start: Path, options: PersonalOptions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(personal, "refined", lambda known, pairs: flow_of(0.0))
+    wrong = flow_of(3.0)
+    facts = {name: text for name, text in read_header(start).items() if name != "format"}
+    begun = start.with_name("wrong.safetensors")
+    network = load_tensors(start, "warp_unet")
+    save_model(begun, {**network, **own_tensors(wrong)}, facts)
+    outcome = train_personal([footage], begun, options)
+    assert outcome.weights is not None
+    kept, known = read_own_flow(outcome.weights), known_residual_flow()
+    assert kept is not None
+    np.testing.assert_allclose(kept.skin, known.skin, atol=1e-3)
+    pictures = []
+    for weights in (start, begun):
+        renderer = WarpUNetRenderer(RendererSettings(engine="torch", device="cpu"))
+        renderer.prepare(target_of(footage, weights))
+        pictures.append(renderer.render(drive(footage.landmarks[29])).astype(int))
+    assert np.abs(pictures[0] - pictures[1]).mean() > 0.5, "each draws by its own mesh"
 
 
 def test_stopped_and_gone_on(footage: Footage, start: Path, options: PersonalOptions) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Final
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -11,6 +12,9 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from reenact.errors import ModelError
+
+BESIDE: Final = "beside."
+"""Beginning of the names of tensors that lie beside a network's weights in its file."""
 
 
 def save_model(path: Path, state: Mapping[str, Tensor], facts: Mapping[str, str]) -> None:
@@ -63,7 +67,7 @@ def load_model(path: Path, network: nn.Module, architecture: str) -> dict[str, s
     header = _header_of(path, architecture)
     wanted = network.state_dict()
     with safe_open(path, framework="pt") as file:
-        names = set(file.keys())
+        names = {name for name in file.keys() if not name.startswith(BESIDE)}  # noqa: SIM118
         shapes = {name: tuple(file.get_slice(name).get_shape()) for name in names}
         odd = sorted(
             (names ^ wanted.keys())

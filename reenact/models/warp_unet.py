@@ -22,7 +22,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from reenact.errors import ModelError
-from reenact.models.files import read_header
+from reenact.models.files import BESIDE, load_tensors, read_header
+from reenact.residual_flow import ResidualFlow
 from reenact.warping import MAP_CHANNELS, TORN
 
 STEM: Final = 4
@@ -42,6 +43,8 @@ _LAYER_STEM: Final = 2
 
 _CAVITY: Final = (-0.5, -0.75, -0.75)
 """RGB of an opened mouth, -1..1, before anything was learned."""
+
+_OWN_FLOW: Final = BESIDE + "own_flow."
 
 UNKNOWN_PERSON: Final = 0.5
 """What `WarpUNet.encode` takes for a person who was not cut out."""
@@ -95,6 +98,25 @@ def read_config(path: Path) -> WarpUNetConfig:
             f"{path} was written by another version of this program: train it anew "
             "(`reenact target train NAME`, where they are a target's own weights)."
         ) from error
+
+
+def own_tensors(own_flow: ResidualFlow) -> dict[str, Tensor]:
+    """Return what a weight file holds beside the network: what was learned of one person's flow."""
+    return {_OWN_FLOW + name: torch.from_numpy(a) for name, a in own_flow.arrays().items()}
+
+
+def read_own_flow(path: Path) -> ResidualFlow | None:
+    """Return what a weight file holds of one person's flow; None: nothing.
+
+    Raises:
+        ModelError: the file is missing, damaged or of another architecture.
+    """
+    found = {
+        name.removeprefix(_OWN_FLOW): tensor.numpy()
+        for name, tensor in load_tensors(path, "warp_unet").items()
+        if name.startswith(_OWN_FLOW)
+    }
+    return ResidualFlow(**found) if found else None
 
 
 def input_shapes(config: WarpUNetConfig, size_px: int) -> dict[str, tuple[int, int, int, int]]:

@@ -15,7 +15,7 @@ from reenact.geometry import estimate_pose, region_mask
 from reenact.models.warp_unet import UNKNOWN_PERSON
 from reenact.training.data import Pair, Sampler
 from reenact.types import Array
-from reenact.warping import MAP_CHANNELS, head_mesh, strip_mask
+from reenact.warping import MAP_CHANNELS, HeadMesh, head_mesh, strip_mask
 
 _WINDOWS: Final = ((LIPS_OUTER, 0.65), (EYE_RIGHT, 0.45), (EYE_LEFT, 0.45))
 """What a local critic sees: landmarks, and half the side of the square around them, iod."""
@@ -26,8 +26,16 @@ Batch = dict[str, NDArray[np.uint8] | Array]
 class PairBatches(Dataset[Batch]):
     """Batch number n, the same for the same seed, however often training was resumed."""
 
-    def __init__(self, sampler: Sampler, batch_size: int, seed: int, steps: int) -> None:
+    def __init__(
+        self,
+        sampler: Sampler,
+        batch_size: int,
+        seed: int,
+        steps: int,
+        mesh: HeadMesh | None = None,
+    ) -> None:
         self._sampler = sampler
+        self._mesh = mesh
         self._batch_size = batch_size
         self._seed = seed
         self._steps = steps
@@ -37,11 +45,13 @@ class PairBatches(Dataset[Batch]):
 
     def __getitem__(self, step: int) -> Batch:
         rng = np.random.default_rng([self._seed, step])
-        return collate([self._sampler.draw(rng) for _ in range(self._batch_size)])
+        return collate([self._sampler.draw(rng) for _ in range(self._batch_size)], self._mesh)
 
 
-def collate(pairs: list[Pair]) -> Batch:
-    """Stack pairs: pictures uint8 (N, S, S, 3), maps (N, S/2, S/2, C), weights (N, S/2, S/2).
+def collate(pairs: list[Pair], mesh: HeadMesh | None = None) -> Batch:
+    """Stack pairs, moved by a mesh; None: that of all people.
+
+    Pictures are uint8 (N, S, S, 3), maps (N, S/2, S/2, C), weights (N, S/2, S/2).
 
     And `windows`, (N, 3, 3) of `local_windows` on the truth; `person` and `reference_person`,
     float32 (N, S/2, S/2), 0 to 1 on the truth and on the reference: where it is not known, 1 and
@@ -49,10 +59,9 @@ def collate(pairs: list[Pair]) -> Batch:
     """
     size = pairs[0].truth.shape[0]
     maps = np.empty((len(pairs), size // 2, size // 2, MAP_CHANNELS), np.float32)
+    mesh = mesh or head_mesh()
     for number, pair in enumerate(pairs):
-        maps[number] = head_mesh().maps(
-            pair.reference_landmarks, pair.truth_landmarks, size, size // 2
-        )
+        maps[number] = mesh.maps(pair.reference_landmarks, pair.truth_landmarks, size, size // 2)
     return {
         "person": np.stack([_halved(pair.person, size, 1) for pair in pairs]),
         "reference_person": np.stack(

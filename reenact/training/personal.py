@@ -8,15 +8,20 @@ normalisation keeps the statistics of the start: one person's would drift with e
 Some stretches of the footage are held back. The weights with the best score on them are kept,
 and only where that score is above the start's. What is scored and kept lies between the start and
 what was learned: all of the footage is alike, and what comes later is not.
+
+Before the network learns, the mesh does: how this person's skin, hair and shoulders move
+(`training.residual_flow.refined`), on the frames that are trained on; it is kept where it brings
+the start's weights nearer to the held-back frames.
 """
 
 from __future__ import annotations
 
 import copy
+import itertools
 import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -24,19 +29,22 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import nn
+from tqdm import tqdm
 
 from reenact.contact_sheet import SheetRow, compose, spread_out
 from reenact.errors import ModelError, TargetError
 from reenact.footage import Footage
 from reenact.geometry import estimate_pose, to_face_frame
 from reenact.models.files import read_header
-from reenact.models.warp_unet import read_config
+from reenact.models.warp_unet import read_config, read_own_flow
 from reenact.reference_distance import SeenFaces, reference_distances
 from reenact.reference_selection import choose, look_at
 from reenact.renderers import people_in
 from reenact.report_files import write_png
+from reenact.residual_flow import ResidualFlow, known_residual_flow
 from reenact.training.data import Pair, Rng, augment, in_bytes, rarity
 from reenact.training.loop import LoopOptions, train
+from reenact.training.residual_flow import refined
 from reenact.training.warp_unet import Material, WarpUNetRecipe, WarpUNetRecipeConfig, draw
 from reenact.types import Image
 
@@ -70,6 +78,9 @@ keeps sharpness from falling by 0.04 and 0.07."""
 _LEARNED_SHARE: Final = 0.6
 """How far the weights go from the start's to those learned (Wortsman 2022, "Robust fine-tuning of
 zero-shot models"): half-way they draw what comes later in a clip better than at either end."""
+
+_FLOW_PAIRS: Final = 700
+"""Pairs of frames that the mesh learns from, 20 ms each."""
 
 _MOST_PASSES: Final = 30
 """Each frame is drawn so often in the mean, then it ends: more gains less than .1 dB, and without
@@ -222,12 +233,15 @@ class PersonalRecipe(WarpUNetRecipe):
             network=read_config(start),
         )
         held_back = [pair for clip in clips for pair in clip.held_back]
+        sampler = _Sampler(clips)
         material = Material(
-            _Sampler(clips),
+            sampler,
             [held_back[i] for i in _spread(len(held_back), _CHECKED)],
             f"{frames} frames of one target, from weights of: {header.get('data', 'unknown')}",
+            read_own_flow(start),
         )
         super().__init__(config, options.size_px, material)
+        self._flow_pairs = sampler.plain(_FLOW_PAIRS, np.random.default_rng(options.seed))
         self.most_steps = max(1, _MOST_PASSES * frames // options.batch_size)
         self.stopped = False
         self._stop = stop
@@ -238,13 +252,26 @@ class PersonalRecipe(WarpUNetRecipe):
         self._at_start: list[Image] = []
 
     def examine_start(self, device: str) -> dict[str, float]:
-        """Return the figures of the start on the held-back frames."""
+        """Return the figures of the start on the held-back frames, and let the mesh learn."""
         generator = self.networks[self.averaged].to(device)
         # It stays so: the loop sets no mode.
         generator.eval()
-        self._at_start = draw(generator, self._preview_pairs)
+        self._at_start = draw(generator, self._preview_pairs, self._mesh)
         with torch.no_grad():
-            return super().validate(generator)
+            before = super().validate(generator)
+            shown = tqdm(self._flow_pairs, "skin and hair", unit="pair", leave=False, disable=None)
+            asked = itertools.takewhile(lambda _: not self._stop(), shown)
+            earlier = self._take_flow(refined(known_residual_flow(), asked))
+            if not is_better(before, super().validate(generator)):
+                self._take_flow(earlier)
+        return before
+
+    def _take_flow(self, flow: ResidualFlow | None) -> ResidualFlow | None:
+        """Let the mesh move by a flow; return the one before."""
+        earlier = self._material.own_flow
+        self._material = replace(self._material, own_flow=flow)
+        self._mesh = self._material.mesh()
+        return earlier
 
     def step(self, batch: Mapping[str, Any], progress: float) -> dict[str, float]:
         """Learn from one batch, or end the training where that is wished."""
@@ -259,7 +286,7 @@ class PersonalRecipe(WarpUNetRecipe):
         """Return figures on the held-back frames, and renew the preview."""
         kept = self._kept(network)
         figures = super().validate(kept)
-        self._write_preview(draw(kept, self._preview_pairs))
+        self._write_preview(draw(kept, self._preview_pairs, self._mesh))
         return figures
 
     def save(self, network: nn.Module, path: Path, facts: Mapping[str, str]) -> None:
@@ -335,6 +362,16 @@ class _Sampler:
         else:
             reference = int(rng.choice(clip.references))
         return augment(clip.pair(reference, truth), rng, _EXTENT, same_scene=True)
+
+    def plain(self, count: int, rng: Rng) -> list[Pair]:
+        """Return pairs of a clip's references and other frames, as they are."""
+        pairs: list[Pair] = []
+        while len(pairs) < count:
+            clip = self._clips[int(rng.choice(len(self._clips), p=self._chances))]
+            reference, truth = int(rng.choice(clip.references)), int(rng.choice(clip.trained))
+            if reference != truth:
+                pairs.append(clip.pair(reference, truth))
+        return pairs
 
 
 def _stretches(count: int) -> tuple[list[int], list[int]]:

@@ -8,12 +8,14 @@ pairs, each also mirrored, and each person alike, the lack is regressed on the h
 principal components of the change of shape, for each landmark and place by place around the face:
 ridge regression, in which far differences count by their distance, not its square. A second round
 begins from the first one's answer: flow is found better where little is lacking.
+
+From there `refined` goes on for one person, on the footage that a target is trained on.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -35,16 +37,18 @@ from reenact.residual_flow import (
     head_motion,
     limited,
 )
-from reenact.training.data import Clip, Rng, load_clips, source_map
+from reenact.training.data import Clip, Pair, Rng, load_clips, source_map
 from reenact.types import Array, Image, Pose
 from reenact.warping import HeadMesh, warp_image
 
 OUT: Final = Path(__file__).parents[1] / "assets" / ASSET
 
-RIDGE_MOTION: Final = 0.003
-RIDGE_CHANGE: Final = 0.15
-"""Of the mean square of each cause: places that are rarely seen keep less. Chosen on people of the
-training clips that were left out of the fit."""
+RIDGE: Final = (0.003, 0.15)
+"""Of the mean square of a motion and of a component of expression: places that are rarely seen keep
+less. Chosen on people of the training clips that were left out of the fit."""
+
+OWN_RIDGE: Final = (1.0, 1.0)
+"""The same for one person's own part."""
 
 MOST_LACKING: Final = 0.6
 """Iod; more than this is a mistake of the flow's."""
@@ -52,6 +56,7 @@ MOST_LACKING: Final = 0.6
 _AGREES_PX: Final = 1.5
 _FAR_IOD: Final = 0.03
 _LEAST_SEEN: Final = 80
+_NO_CAUSE: Final = 1e-8
 _SMOOTH_CELLS: Final = 1.0
 _MIRROR: Final = np.array([1, -1, -1, -1, 1], np.float32)
 """Signs of `MOTIONS` in a mirror."""
@@ -92,18 +97,17 @@ class Lack:
         )
 
 
-def observe(clip: Clip, first: int, second: int, mesh: HeadMesh) -> Lack:
-    """Compare a clip's second frame with the first one, moved by a mesh."""
-    reference, driven = clip.landmarks[first], clip.landmarks[second]
+def observe(pair: Pair, mesh: HeadMesh) -> Lack:
+    """Compare a pair's truth with its reference, moved by a mesh."""
+    reference, driven = pair.reference_landmarks, pair.truth_landmarks
     poses = estimate_pose(reference), estimate_pose(driven)
-    true = np.asarray(clip.images[second])
+    true = np.asarray(pair.truth)
     size = len(true)
     maps = mesh.maps(reference, driven, size, size // 2)
-    drawn = warp_image(np.asarray(clip.images[first]), source_map(maps, size))
+    drawn = warp_image(np.asarray(pair.reference), source_map(maps, size))
     flow, agrees = _optical_flow(true, drawn)
-    person = clip.person(second)
-    if person is not None:
-        agrees &= cv2.resize(person, (size, size)) > 127
+    if pair.person is not None:
+        agrees &= cv2.resize(pair.person, (size, size)) > 127
     axis = np.linspace(-SPAN, SPAN, SIDE, dtype=np.float32)
     places = np.stack(np.meshgrid(axis, axis), axis=-1) @ head_axes(poses[1]).T
     places = places * np.float32(poses[1].scale) + poses[1].translation[:2]
@@ -129,18 +133,28 @@ def principal_components(changes: Array, count: int) -> Array:
     return np.asarray(kept.T.reshape(count, N_SKIN, 3), dtype=np.float32)
 
 
-def fit(lacks: Sequence[Lack], components: Array) -> ResidualFlow:
+def fit(
+    lacks: Sequence[Lack], components: Array, ridge: tuple[float, float] = RIDGE
+) -> ResidualFlow:
     """Return what explains them best."""
-    both = [*lacks, *(lack.mirrored() for lack in lacks)]
-    motions = np.stack([lack.motion for lack in both])
-    causes = limited(motions, np.stack([lack.change for lack in both]), components)
+    causes = limited(
+        np.stack([lack.motion for lack in lacks]),
+        np.stack([lack.change for lack in lacks]),
+        components,
+    )
+    shares = np.full(causes.shape[1], ridge[1])
+    shares[: len(MOTIONS)] = ridge[0]
     skin = _regress(
-        causes, np.stack([lack.skin for lack in both]), np.stack([lack.skin_seen for lack in both])
+        causes,
+        np.stack([lack.skin for lack in lacks]),
+        np.stack([lack.skin_seen for lack in lacks]),
+        shares,
     )
     around = _regress(
         causes,
-        np.stack([lack.around.reshape(-1, 2) for lack in both]),
-        np.stack([lack.around_seen.ravel() for lack in both]),
+        np.stack([lack.around.reshape(-1, 2) for lack in lacks]),
+        np.stack([lack.around_seen.ravel() for lack in lacks]),
+        shares,
     ).reshape(SIDE, SIDE, -1)
     planes = [
         cv2.GaussianBlur(around[..., n], (0, 0), _SMOOTH_CELLS) for n in range(around.shape[-1])
@@ -149,11 +163,13 @@ def fit(lacks: Sequence[Lack], components: Array) -> ResidualFlow:
     return ResidualFlow(components, skin, field)
 
 
-def _regress(causes: Array, flows: Array, seen: NDArray[np.bool_]) -> Array:
-    """Regress (N, P, 2) flows of P places on (N, C) causes, where they are seen: (P, C, 2)."""
-    ridge = np.full(causes.shape[1], RIDGE_CHANGE)
-    ridge[: len(MOTIONS)] = RIDGE_MOTION
-    ridge = np.diag(ridge * len(causes) * (causes.astype(np.float64) ** 2).mean(axis=0))
+def _regress(causes: Array, flows: Array, seen: NDArray[np.bool_], shares: Array) -> Array:
+    """Regress (N, P, 2) flows of P places on (N, C) causes, where they are seen: (P, C, 2).
+
+    Shares of each cause's mean square are the ridge.
+    """
+    spread = (causes.astype(np.float64) ** 2).mean(axis=0)
+    ridge = np.diag(len(causes) * (shares * spread + _NO_CAUSE))
     answers = np.zeros((flows.shape[1], causes.shape[1], 2), np.float32)
     for place in np.flatnonzero(seen.sum(axis=0) >= _LEAST_SEEN).tolist():
         known = seen[:, place]
@@ -169,15 +185,25 @@ def _regress(causes: Array, flows: Array, seen: NDArray[np.bool_]) -> Array:
     return answers
 
 
+def refined(known: ResidualFlow, pairs: Iterable[Pair]) -> ResidualFlow:
+    """Return what is known of all people, with what pairs of one person's frames tell of this one.
+
+    A background that rests is a part of that: the footage's own stays where it is.
+    """
+    mesh = HeadMesh(known)
+    lacks = [observe(pair, mesh) for pair in pairs]
+    return known + fit(lacks, known.components, OWN_RIDGE) if lacks else known
+
+
 def learn(
     clips: Sequence[Clip], pairs: int, rounds: int, components: int, rng: Rng
 ) -> ResidualFlow:
     """Return what so many pairs for each person and round tell."""
     drawn = [list(_pairs(clips, pairs, rng)) for _ in range(rounds)]
     changes = [
-        _shape(clip, second) - _shape(clip, first)
+        _shape(pair.truth_landmarks) - _shape(pair.reference_landmarks)
         for of_round in drawn
-        for clip, first, second in of_round
+        for pair in of_round
     ]
     basis = principal_components(np.stack(changes), components)
     known = len(MOTIONS) + components
@@ -189,20 +215,18 @@ def learn(
     for number, of_round in enumerate(drawn, 1):
         mesh = HeadMesh(answer)
         shown = tqdm(of_round, desc=f"round {number}", unit="pair")
-        lacks = [observe(clip, first, second, mesh) for clip, first, second in shown]
+        lacks = [observe(pair, mesh) for pair in shown]
         left = [np.linalg.norm(lack.skin, axis=-1)[lack.skin_seen].mean() for lack in lacks]
         print(f"lacking on skin before round {number}: {np.nanmean(left):.4f} iod in the mean")
-        more = fit(lacks, basis)
-        answer = ResidualFlow(basis, answer.skin + more.skin, answer.around + more.around)
+        answer += fit([*lacks, *(lack.mirrored() for lack in lacks)], basis)
     return answer
 
 
-def _shape(clip: Clip, frame: int) -> Array:
-    points = clip.landmarks[frame]
+def _shape(points: Array) -> Array:
     return to_face_frame(points, estimate_pose(points))
 
 
-def _pairs(clips: Sequence[Clip], count: int, rng: Rng) -> Iterator[tuple[Clip, int, int]]:
+def _pairs(clips: Sequence[Clip], count: int, rng: Rng) -> Iterator[Pair]:
     people: dict[str, list[Clip]] = {}
     for clip in clips:
         people.setdefault(clip.identity, []).append(clip)
@@ -210,7 +234,13 @@ def _pairs(clips: Sequence[Clip], count: int, rng: Rng) -> Iterator[tuple[Clip, 
         for _ in range(count):
             clip = of_person[int(rng.integers(len(of_person)))]
             first, second = rng.choice(clip.usable, 2, replace=False).tolist()
-            yield clip, first, second
+            yield Pair(
+                clip.images[first],
+                clip.landmarks[first],
+                clip.images[second],
+                clip.landmarks[second],
+                clip.person(second),
+            )
 
 
 def _optical_flow(true: Image, drawn: Image) -> tuple[Array, NDArray[np.bool_]]:
@@ -258,8 +288,7 @@ def main() -> None:
     clips = load_clips(arguments.data, arguments.cache, with_people=True)
     rng = np.random.default_rng(arguments.seed)
     answer = learn(clips, arguments.pairs, arguments.rounds, arguments.components, rng)
-    arrays = {"components": answer.components, "skin": answer.skin, "around": answer.around}
-    half = {name: values.astype(np.float16) for name, values in arrays.items()}
+    half = {name: values.astype(np.float16) for name, values in answer.arrays().items()}
     np.savez_compressed(arguments.out, **half)
     print(f"{arguments.out}: {arguments.out.stat().st_size / 1000:.0f} kB")
 

@@ -31,7 +31,8 @@ from reenact.errors import ConfigError, ReenactError
 from reenact.geometry import from_unit
 from reenact.models.discriminators import PatchDiscriminator
 from reenact.models.files import load_tensors, save_model
-from reenact.models.warp_unet import WarpUNet, WarpUNetConfig, read_config
+from reenact.models.warp_unet import WarpUNet, WarpUNetConfig, own_tensors, read_config
+from reenact.residual_flow import ResidualFlow
 from reenact.training.batches import Batch, PairBatches, collate
 from reenact.training.data import Pair, PairSampler, Sampler, load_stills, validation_pairs
 from reenact.training.losses import (
@@ -45,7 +46,7 @@ from reenact.training.losses import (
 )
 from reenact.training.picture_pairs import load_people
 from reenact.types import Image
-from reenact.warping import MAP_CHANNELS
+from reenact.warping import MAP_CHANNELS, HeadMesh, head_mesh
 
 _CRITIC_SIDE = 72
 """Side of what the critic sees, px: about as large as the mouth's window is at 256."""
@@ -119,11 +120,17 @@ class Material:
         sampler: draws the training pairs.
         held_back: pairs to validate on, never trained on.
         description: what the weights were made from, for their file's header.
+        own_flow: what was learned of the one person whom the pairs show; None: they show many.
     """
 
     sampler: Sampler
     held_back: Sequence[Pair]
     description: str
+    own_flow: ResidualFlow | None = None
+
+    def mesh(self) -> HeadMesh:
+        """Return the mesh that moves the pairs."""
+        return head_mesh() if self.own_flow is None else HeadMesh(self.own_flow)
 
 
 def load_material(config: WarpUNetRecipeConfig, size_px: int) -> Material:
@@ -161,6 +168,7 @@ class WarpUNetRecipe:
         self.config = config
         self._size = size_px
         self._material = material or load_material(config, size_px)
+        self._mesh = self._material.mesh()
         self._generator = WarpUNet(config.network).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         if config.start:
             _take_over(self._generator, Path(config.start))
@@ -179,7 +187,7 @@ class WarpUNetRecipe:
 
     def batches(self, seed: int, steps: int) -> Dataset[Batch]:
         """Return the batches by step."""
-        return PairBatches(self._material.sampler, self.config.batch_size, seed, steps)
+        return PairBatches(self._material.sampler, self.config.batch_size, seed, steps, self._mesh)
 
     def step(self, batch: Mapping[str, Any], progress: float) -> dict[str, float]:
         """Learn from one batch of `batches.collate`."""
@@ -237,7 +245,7 @@ class WarpUNetRecipe:
     def validate(self, network: nn.Module) -> dict[str, float]:
         """Return PSNR of face and picture, and sharpness, on people that training never saw."""
         rows = []
-        for truth, maps, picture, warped in _drawn(network, self._material.held_back):
+        for truth, maps, picture, warped in _drawn(network, self._material.held_back, self._mesh):
             face = _boxes(_full_size(maps[:, 5:6], self._size))
             for result, name in ((picture.clamp(-1, 1), "picture"), (warped, "warped")):
                 rows.append(_figures(result, truth, face, name))
@@ -252,9 +260,10 @@ class WarpUNetRecipe:
 
     def save(self, network: nn.Module, path: Path, facts: Mapping[str, str]) -> None:
         """Write half-precision safetensors with a header of what it is and how it was made."""
+        own = self._material.own_flow
         save_model(
             path,
-            network.state_dict(),
+            {**network.state_dict(), **({} if own is None else own_tensors(own))},
             {
                 "architecture": "warp_unet",
                 "config": json.dumps(asdict(self.config.network)),
@@ -264,15 +273,15 @@ class WarpUNetRecipe:
         )
 
 
-def draw(network: nn.Module, pairs: Sequence[Pair]) -> list[Image]:
-    """Let a generator draw pairs; return uint8 (S, S, 3) RGB pictures."""
+def draw(network: nn.Module, pairs: Sequence[Pair], mesh: HeadMesh) -> list[Image]:
+    """Let a generator draw pairs, moved by a mesh; return uint8 (S, S, 3) RGB pictures."""
     with torch.no_grad():
-        pictures = [picture.cpu().numpy() for _, _, picture, _ in _drawn(network, pairs)]
+        pictures = [picture.cpu().numpy() for _, _, picture, _ in _drawn(network, pairs, mesh)]
     return [from_unit(picture) for batch in pictures for picture in batch]
 
 
 def _drawn(
-    network: nn.Module, pairs: Sequence[Pair]
+    network: nn.Module, pairs: Sequence[Pair], mesh: HeadMesh
 ) -> Iterator[tuple[Tensor, Tensor, Tensor, Tensor]]:
     """Yield truth, maps, picture and warped reference, a few pairs at a time."""
     assert isinstance(network, WarpUNet)
@@ -280,7 +289,7 @@ def _drawn(
     for start in range(0, len(pairs), 8):
         batch = {
             name: torch.from_numpy(value).to(device)
-            for name, value in collate(list(pairs[start : start + 8])).items()
+            for name, value in collate(list(pairs[start : start + 8]), mesh).items()
         }
         reference, truth = _unit(batch["reference"]), _unit(batch["truth"])
         maps = batch["maps"].permute(0, 3, 1, 2).contiguous()
