@@ -175,7 +175,7 @@ class RendererSettings(Section):
         description="path of a .safetensors file; empty: the target's own, else the shipped ones",
     )
     sharpen: float = Field(
-        0.14,
+        0.17,
         ge=0,
         le=1,
         description="unsharp mask on what warp_unet draws, which is a little soft; 0: none",

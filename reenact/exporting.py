@@ -1,7 +1,8 @@
 """`reenact export`: the live generator as files that other programs run.
 
 Two networks: `encoder` is run once for a reference, `generator` for each frame. What they take and
-answer is written beside them in export.json; `warping.HeadMesh.maps` makes the maps. All operators
+answer is written beside them in export.json; `warping.HeadMesh.maps` makes the maps, of a target's
+own weights with the flow that lies beside them (`models.warp_unet.read_own_flow`). All operators
 are of ONNX opset 17, which OpenVINO, ONNX Runtime and TensorRT read.
 """
 
@@ -40,7 +41,8 @@ _MEANINGS: Final = {
     "person": "how far each pixel of the reference is person, 0 to 1; 0.5 everywhere: not known",
     "background": "of the encoder",
     "features": "of the encoder",
-    "maps": "warping.HeadMesh.maps(reference's landmarks, driven landmarks, size, size / 2)",
+    "maps": "warping.HeadMesh(models.warp_unet.read_own_flow(weights)).maps(reference's landmarks, "
+    "driven landmarks, size, size / 2)",
     "picture": "RGB, about -1 to 1",
 }
 

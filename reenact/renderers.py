@@ -22,7 +22,6 @@ from reenact.types import Array, Drive, Image, Target
 from reenact.warping import (
     HeadMesh,
     Triangles,
-    head_mesh,
     interpolate,
     rasterise,
     tears,
@@ -173,8 +172,7 @@ class WarpUNetRenderer:
         config = read_config(path)
         network = WarpUNet(config)
         load_model(path, network, "warp_unet")
-        own_flow = read_own_flow(path)
-        self._mesh = head_mesh() if own_flow is None else HeadMesh(own_flow)
+        self._mesh = HeadMesh(read_own_flow(path))
         network.eval()
         example = {
             name: np.zeros(shape, np.float32)

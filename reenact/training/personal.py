@@ -229,6 +229,7 @@ class PersonalRecipe(WarpUNetRecipe):
             batch_size=options.batch_size,
             learning_rate=options.learning_rate,
             texture_weight=_TEXTURE_WEIGHT,
+            ssim_weight=0.0,
             adversarial_from=1.0,
             network=read_config(start),
         )

@@ -2,10 +2,10 @@
 
     reenact train configs/train/warp_unet.toml
 
-L1, gradient L1 and texture L1 on the repaired picture and, lighter, L1 on the two layers alone,
-all weighted towards face, mouth and eyes. Where the truth shows no person, the background layer
-learns to be what is seen there, and the head's layer to leave it free. From `adversarial_from`
-on, a Markov discriminator with spectral normalisation (Fan 2023, eq. 7) looks at mouth and eyes, as
+L1, gradient L1, texture L1 and structural similarity on the repaired picture and, lighter, L1 on
+the two layers alone, all weighted towards face, mouth and eyes. Where the truth shows no person,
+the background layer learns to be what is seen there, and the head's layer to leave it free. From
+`adversarial_from` on, a Markov discriminator with spectral normalisation (Fan 2023, eq. 7) looks at mouth and eyes, as
 the local ones of LGP-GAN do: teeth and lids that the reference does not show are a guess, and of
 guesses L1 draws the mean.
 """
@@ -46,7 +46,7 @@ from reenact.training.losses import (
 )
 from reenact.training.picture_pairs import load_people
 from reenact.types import Image
-from reenact.warping import MAP_CHANNELS, HeadMesh, head_mesh
+from reenact.warping import MAP_CHANNELS, HeadMesh
 
 _CRITIC_SIDE = 72
 """Side of what the critic sees, px: about as large as the mouth's window is at 256."""
@@ -70,7 +70,7 @@ class WarpUNetRecipeConfig:
         warp_weight: of the warped reference's loss.
         gradient_weight: of the gradient L1.
         texture_weight: of the texture L1.
-        ssim_weight: of what structural similarity lacks.
+        ssim_weight: of what structural similarity lacks; 0: it is not asked for.
         background_weight: of the background layer's L1, where the truth shows no person.
         layer_weight: of the head's share where there is no person, and of what lacks on skin.
         adversarial_weight: of the critic, once it looks.
@@ -89,7 +89,7 @@ class WarpUNetRecipeConfig:
     warp_weight: float = 0.4
     gradient_weight: float = 1.0
     texture_weight: float = 2.5
-    ssim_weight: float = 0.0
+    ssim_weight: float = 0.3
     background_weight: float = 0.5
     layer_weight: float = 0.1
     adversarial_weight: float = 0.08
@@ -130,7 +130,7 @@ class Material:
 
     def mesh(self) -> HeadMesh:
         """Return the mesh that moves the pairs."""
-        return head_mesh() if self.own_flow is None else HeadMesh(self.own_flow)
+        return HeadMesh(self.own_flow)
 
 
 def load_material(config: WarpUNetRecipeConfig, size_px: int) -> Material:
