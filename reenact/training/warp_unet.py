@@ -5,9 +5,9 @@
 L1, gradient L1, texture L1 and structural similarity on the repaired picture and, lighter, L1 on
 the two layers alone, all weighted towards face, mouth and eyes. Where the truth shows no person,
 the background layer learns to be what is seen there, and the head's layer to leave it free. From
-`adversarial_from` on, a Markov discriminator with spectral normalisation (Fan 2023, eq. 7) looks at mouth and eyes, as
-the local ones of LGP-GAN do: teeth and lids that the reference does not show are a guess, and of
-guesses L1 draws the mean.
+`adversarial_from` on, a Markov discriminator with spectral normalisation (Fan 2023, eq. 7) looks
+at mouth and eyes, as the local ones of LGP-GAN do: teeth and lids that the reference does not show
+are a guess, and of guesses L1 draws the mean.
 """
 
 from __future__ import annotations
