@@ -38,7 +38,7 @@ MOST_TURN: Final = 0.35
 """Radians that a turn tends to: of larger ones the clips show too few to go on linearly, which
 draws shoulders and the jaw's corner away."""
 
-MOST_CHANGE: Final = 3.0
+MOST_CHANGE: Final = 2.0
 """Standard deviations that a component of expression tends to."""
 
 

@@ -128,7 +128,7 @@ def main() -> None:
     arguments = parser.parse_args()
     tracker = MediaPipeTracker(TrackingSettings(), static=True)
     target = target_from_image("demo actor", composed_portrait(tracker), tracker)
-    settings = RendererSettings(size=arguments.size)
+    settings = RendererSettings(name="warp_unet", size=arguments.size)
     sink = registry.load("sinks", "file").build(str(arguments.out), SinkSettings(file_crf=23))
     for frame in frames(resize_target(target, arguments.size), settings):
         if frame.index == 0:
