@@ -227,6 +227,17 @@ def test_what_the_mesh_learned_is_kept_with_the_weights_and_drawn_by(
     assert np.abs(pictures[0] - pictures[1]).mean() > 0.5, "each draws by its own mesh"
 
 
+def test_a_weight_file_that_lacks_a_part_of_the_flow_is_refused(
+    start: Path, tmp_path: Path
+) -> None:
+    tensors = own_tensors(known_residual_flow())
+    tensors.popitem()
+    facts = {name: text for name, text in read_header(start).items() if name != "format"}
+    save_model(tmp_path / "part.safetensors", tensors, facts)
+    with pytest.raises(ModelError, match="part of one face's own flow is missing"):
+        read_own_flow(tmp_path / "part.safetensors")
+
+
 def test_stopped_and_gone_on(footage: Footage, start: Path, options: PersonalOptions) -> None:
     stopped = train_personal([footage], start, options, stop=stopping_after(10))
     assert stopped.stopped

@@ -116,7 +116,10 @@ def read_own_flow(path: Path) -> ResidualFlow | None:
         for name, tensor in load_tensors(path, "warp_unet").items()
         if name.startswith(_OWN_FLOW)
     }
-    return ResidualFlow(**found) if found else None
+    try:
+        return ResidualFlow(**found) if found else None
+    except TypeError as error:
+        raise ModelError(f"{path} is damaged: a part of one face's own flow is missing.") from error
 
 
 def input_shapes(config: WarpUNetConfig, size_px: int) -> dict[str, tuple[int, int, int, int]]:
