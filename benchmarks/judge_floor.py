@@ -14,7 +14,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from reenact.judge import Figures, Judge, find_clips, mean_of, read_clip
+from reenact.judge import Figures, Judge, find_clips, mean_figures, read_clip
 from reenact.self_reenactment import prepare_shot, tracked_figures
 from reenact.types import Image
 
@@ -63,12 +63,9 @@ def main(data: Path) -> None:
                 rows.setdefault(change.__name__, []).append(figures)
     print("| the true picture |", *(f"{name} |" for name in FIGURES))
     for name, of_clips in rows.items():
-        cells = []
-        for figure in FIGURES:
-            known = [clip[figure] for clip in of_clips]
-            mean = mean_of([value for value in known if value is not None])
-            cells.append("– |" if mean is None else f"{mean:.4f} |")
-        print(f"| {name} |", *cells)
+        found = mean_figures(of_clips)
+        means = [found[figure] for figure in FIGURES]
+        print(f"| {name} |", *("– |" if mean is None else f"{mean:.4f} |" for mean in means))
 
 
 if __name__ == "__main__":

@@ -79,15 +79,21 @@ def load_model(path: Path, network: nn.Module, architecture: str) -> dict[str, s
     return header
 
 
-def load_tensors(path: Path, architecture: str) -> dict[str, Tensor]:
+def load_tensors(path: Path, architecture: str, beginning: str = "") -> dict[str, Tensor]:
     """Return the weights of a file, in single precision, whatever their shapes.
+
+    Args:
+        path: the file.
+        architecture: that the file must be of.
+        beginning: of the names of those that are read.
 
     Raises:
         ModelError: the file is missing, damaged or of another architecture.
     """
     _header_of(path, architecture)
     with safe_open(path, framework="pt") as file:
-        return {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118
+        names = [name for name in file.keys() if name.startswith(beginning)]  # noqa: SIM118
+        return {name: file.get_tensor(name).float() for name in names}
 
 
 def _header_of(path: Path, architecture: str) -> dict[str, str]:

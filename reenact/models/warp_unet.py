@@ -113,8 +113,7 @@ def read_own_flow(path: Path) -> ResidualFlow | None:
     """
     found = {
         name.removeprefix(_OWN_FLOW): tensor.numpy()
-        for name, tensor in load_tensors(path, "warp_unet").items()
-        if name.startswith(_OWN_FLOW)
+        for name, tensor in load_tensors(path, "warp_unet", _OWN_FLOW).items()
     }
     try:
         return ResidualFlow(**found) if found else None

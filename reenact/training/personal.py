@@ -152,7 +152,8 @@ def train_personal(
         start: weights to begin with.
         options: how long and where; an earlier training in the folder is removed.
         resume: go on with the training in the folder instead.
-        stop: asked before each step, on the calling thread.
+        stop: asked before each step and each pair that the mesh learns from, on the calling
+            thread.
 
     Raises:
         TargetError: there is not enough footage.

@@ -114,7 +114,7 @@ def observe(pair: Pair, mesh: HeadMesh) -> Lack:
     return Lack(
         head_motion(*poses),
         to_face_frame(driven, poses[1]) - to_face_frame(reference, poses[0]),
-        *_lacking_at(driven[None, :N_SKIN, :2], flow, agrees, poses[1]),
+        *_lacking_at(driven[:N_SKIN, :2], flow, agrees, poses[1]),
         *_lacking_at(places, flow, agrees, poses[1]),
     )
 
@@ -260,18 +260,15 @@ def _optical_flow(true: Image, drawn: Image) -> tuple[Array, NDArray[np.bool_]]:
 def _lacking_at(
     places: Array, flow: Array, known: NDArray[np.bool_], pose: Pose
 ) -> tuple[Array, NDArray[np.bool_]]:
-    """Read a flow (px) at (A, B, 2) places (px): iod, upright with the head, and where it is known.
-
-    Of one row of places, A = 1, the row alone is returned.
-    """
-    x, y = np.moveaxis(places.astype(np.float32), -1, 0)
+    """Read a flow (px) at (..., 2) places (px): iod, upright with the head, and if it is known."""
+    x, y = np.moveaxis(places.reshape(-1, 1, 2).astype(np.float32), -1, 0)
     share = cv2.blur(known.astype(np.float32), (5, 5))
     mean = cv2.blur(flow * known[..., None].astype(np.float32), (5, 5))
     share = cv2.remap(share, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
     mean = cv2.remap(mean, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
     lacking = mean / np.maximum(share, 0.2)[..., None] @ head_axes(pose) / np.float32(pose.scale)
     lacking = np.clip(lacking, -MOST_LACKING, MOST_LACKING).astype(np.float32)
-    return lacking.squeeze(0) if len(places) == 1 else lacking, (share > 0.5).squeeze()
+    return lacking.reshape(places.shape), (share > 0.5).reshape(places.shape[:-1])
 
 
 def main() -> None:
