@@ -11,6 +11,9 @@ from typing import Final
 
 N_LANDMARKS: Final = 478
 
+N_SKIN: Final = 468
+"""Landmarks of the skin come first, irises after them."""
+
 LIPS_OUTER: Final = (
     61, 146, 91, 181, 84, 17, 314, 405, 321, 375, 291, 409, 270, 269, 267, 0, 37, 39, 40, 185,
 )  # fmt: skip

@@ -15,6 +15,7 @@ from typing import Final
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from scipy.spatial import Delaunay
 
 from reenact.facemesh import (
     BROW_LEFT,
@@ -32,6 +33,8 @@ from reenact.facemesh import (
     RIGID,
 )
 from reenact.types import Array, Image, Pose
+
+Triangles = NDArray[np.int32]
 
 FACE_SHARE: Final = 0.6
 """Share of the crop's side that the height of the face takes."""
@@ -226,6 +229,11 @@ _CONTOURS: Final = (
     (NOSE[:8], False),
     (NOSE[8:], False),
 )
+
+
+def triangulate(points: Array) -> Triangles:
+    """Return the Delaunay triangles (T, 3) of (V, 2) points."""
+    return np.asarray(Delaunay(points.astype(np.float64)).simplices, dtype=np.int32)
 
 
 def landmark_map(points: Array, size_px: int) -> NDArray[np.uint8]:

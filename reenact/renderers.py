@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from importlib.resources import files
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import cv2
 import numpy as np
@@ -15,21 +15,23 @@ from numpy.typing import NDArray
 
 from reenact.config import RendererSettings
 from reenact.facemesh import OVAL
-from reenact.geometry import from_unit, region_mask, to_unit
+from reenact.geometry import Triangles, estimate_pose, from_unit, region_mask, to_unit, triangulate
+from reenact.lighting import Lighting
 from reenact.reference_distance import SeenFaces, reference_distances
 from reenact.registry import Spec
 from reenact.types import Array, Drive, Image, Target
 from reenact.warping import (
     HeadMesh,
-    Triangles,
     interpolate,
     rasterise,
     tears,
-    triangulate,
     warp_image,
 )
 
 SHIPPED_WEIGHTS: Final = "warp_unet.safetensors"
+
+_SKIN: Final = 0.5
+"""Coverage by skin from which on a cell is not sharpened."""
 
 _CUT_OUT: Final = 0.5
 """Share of a face that must be found to be person, or nothing is told about it."""
@@ -139,6 +141,10 @@ class WarpUNetRenderer:
             "features": features,
         }
         self._landmarks = target.landmarks
+        self._lighting = [
+            Lighting.of(picture, points, estimate_pose(points))
+            for picture, points in zip(target.references, target.landmarks, strict=True)
+        ]
         self._seen = SeenFaces.of(target.landmarks)
         self._edge_fade = edge_fade(target, self._map_side)
         self._held: int | None = None
@@ -146,11 +152,11 @@ class WarpUNetRenderer:
 
     def render(self, drive: Drive) -> Image:
         """Draw one frame."""
-        picture, torn = self._draw(self._choose(drive), drive.landmarks)
+        picture, maps = self._draw(self._choose(drive), drive.landmarks)
         if self._fading_from is not None:
             earlier, _ = self._draw(self._fading_from, drive.landmarks)
             picture = earlier + np.float32(self._fade_s / self.FADE_S) * (picture - earlier)
-        return _finished(from_unit(picture[0]), self._settings.sharpen, torn)
+        return _finished(from_unit(picture[0]), maps, self._settings.sharpen)
 
     def reset(self) -> None:
         """Forget the reference in use."""
@@ -187,16 +193,17 @@ class WarpUNetRenderer:
         self._size = size_px
         self._loaded = (weights, size_px)
 
-    def _draw(self, number: int, landmarks: Array) -> tuple[Array, NDArray[np.bool_]]:
-        """Return the picture, (1, 3, S, S) in -1..1, and where its mesh is torn, (S/2, S/2)."""
+    def _draw(self, number: int, landmarks: Array) -> tuple[Array, Array]:
+        """Return the picture, (1, 3, S, S) in -1..1, and the maps that it is of."""
         if self._held != number:
             for name, values in self._held_inputs.items():
                 self._engine.hold(name, values[number : number + 1])
             self._held = number
-        maps = self._mesh.maps(self._landmarks[number], landmarks, self._size, self._map_side)
+        maps = self._mesh.maps(
+            self._landmarks[number], landmarks, self._size, self._map_side, self._lighting[number]
+        )
         maps[..., :2] *= self._edge_fade
-        torn = tears(maps[..., :2])
-        return self._engine({"maps": np.ascontiguousarray(maps.transpose(2, 0, 1))[None]}), torn
+        return self._engine({"maps": np.ascontiguousarray(maps.transpose(2, 0, 1))[None]}), maps
 
     def _choose(self, drive: Drive) -> int:
         """Return the number of the reference to draw from, and see to the fade towards it."""
@@ -217,20 +224,27 @@ class WarpUNetRenderer:
         return self._chosen
 
 
-def _finished(picture: Image, sharpen: float, torn: NDArray[np.bool_]) -> Image:
-    """Sharpen a picture, and draw it softly where its mesh is torn.
+def _finished(picture: Image, maps: Array, sharpen: float) -> Image:
+    """Sharpen what is beside the skin, and draw softly where the mesh is torn.
 
     Args:
-        picture: uint8 (S, S, 3) RGB.
-        sharpen: how much is added of what it has over its mean of 3×3 pixels.
-        torn: (S/2, S/2); there an outline is as coarse as the mesh's cells, in steps.
+        picture: uint8 (S, S, 3) RGB; it may be changed.
+        maps: (S/2, S/2, MAP_CHANNELS) that it was drawn by. Where they are torn an outline is as
+            coarse as their cells, in steps.
+        sharpen: how much is added of what it has over its mean of 3×3 pixels. Of what moves, hair
+            comes out softer than skin, which the network repairs more.
     """
     soft = cv2.blur(picture, (3, 3))
     if sharpen:
-        picture = np.asarray(cv2.addWeighted(picture, 1 + sharpen, soft, -sharpen, 0), np.uint8)
-    rows, columns = np.nonzero(np.repeat(np.repeat(torn, 2, axis=0), 2, axis=1))
-    picture[rows, columns] = soft[rows, columns]
-    return picture
+        sharp = cv2.addWeighted(picture, 1 + sharpen, soft, -sharpen, 0)
+        picture = _replaced(picture, sharp, maps[..., 5] < _SKIN)
+    return _replaced(picture, soft, tears(maps[..., :2]))
+
+
+def _replaced(picture: Image, other: NDArray[Any], where: NDArray[np.bool_]) -> Image:
+    """Put another picture's pixels into one, in cells (S/2, S/2); both uint8 (S, S, 3)."""
+    mask = cv2.resize(where.astype(np.uint8), picture.shape[1::-1], interpolation=cv2.INTER_NEAREST)
+    return np.asarray(cv2.copyTo(other, mask, picture), np.uint8)
 
 
 def people_in(references: Image, landmarks: Array) -> Array:

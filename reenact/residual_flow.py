@@ -17,13 +17,11 @@ from typing import Final
 import cv2
 import numpy as np
 
+from reenact.facemesh import N_SKIN
 from reenact.geometry import rotation_vector, to_face_frame
 from reenact.types import Array, Pose
 
 ASSET: Final = "residual_flow.npz"
-
-N_SKIN: Final = 468
-"""Landmarks of the skin; irises, which come after them, are tracked by themselves."""
 
 SPAN: Final = 2.4
 """The field reaches from -SPAN to SPAN about the face's middle, iod, upright with the head."""

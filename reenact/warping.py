@@ -13,7 +13,6 @@ from typing import Final
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial import Delaunay
 
 from reenact.eye_interior import eye_sources
 from reenact.eyelids import UPPER_LIDS, lid_sources
@@ -26,13 +25,20 @@ from reenact.facemesh import (
     N_LANDMARKS,
     OVAL,
 )
-from reenact.geometry import FACE_MIDDLE, FACE_SHARE, canonical_face, estimate_pose, region_mask
+from reenact.geometry import (
+    FACE_MIDDLE,
+    FACE_SHARE,
+    Triangles,
+    canonical_face,
+    estimate_pose,
+    region_mask,
+    triangulate,
+)
+from reenact.lighting import Lighting
 from reenact.mouth_interior import interior_sources
 from reenact.openings import Edges
 from reenact.residual_flow import ResidualFlow, known_residual_flow
 from reenact.types import Array, Image, Pose
-
-Triangles = NDArray[np.int32]
 
 RINGS: Final = ((1.3, 0.95, 0.8), (1.7, 0.7, 0.7))
 """Rings around the face's oval that carry hair and neck along: (size against the oval, share of
@@ -47,8 +53,15 @@ head that nods or turns about it leaves the shoulders where they are."""
 _FLOOR_SHARE: Final = 0.5
 """Share of the body's motion in the crop's lower border."""
 
-MAP_CHANNELS: Final = 10
+MAP_CHANNELS: Final = 11
 """Channels of `HeadMesh.maps`."""
+
+SEEN_CHANNELS: Final = 10
+"""The first so many of them a generator's networks see; the light after them is only carried
+out."""
+
+_RING_LIT: Final = 0.5
+"""Share of the light's change beside it that the inner ring has; hair shines its own way."""
 
 TORN: Final = 0.024
 """A step of the mesh's flow from one cell to the next, in halves of the side, from which on one of
@@ -61,11 +74,6 @@ _BORDER: Final = tuple(
     if x in (-0.35, 1.35) or y in (-0.35, 1.35)
 )
 """Vertices around the crop, as shares of its side."""
-
-
-def triangulate(points: Array) -> Triangles:
-    """Return the Delaunay triangles (T, 3) of (V, 2) points."""
-    return np.asarray(Delaunay(points.astype(np.float64)).simplices, dtype=np.int32)
 
 
 def rasterise(points: Array, triangles: Triangles, side: int, depth: Array) -> NDArray[np.int32]:
@@ -203,7 +211,14 @@ class HeadMesh:
         border = np.concatenate([self._border, np.full((len(_BORDER), 1), 1.0)], axis=1)
         return np.asarray(np.concatenate([shape, *rings, border]) / 2, dtype=np.float32)
 
-    def maps(self, reference: Array, drive: Array, size_px: int, side: int) -> Array:
+    def maps(
+        self,
+        reference: Array,
+        drive: Array,
+        size_px: int,
+        side: int,
+        lighting: Lighting | None = None,
+    ) -> Array:
         """Rasterise the driven head into the maps that a generator takes.
 
         Args:
@@ -211,12 +226,14 @@ class HeadMesh:
             drive: (478, 3) landmarks to be drawn, crop px.
             size_px: side of the crop.
             side: side of the maps in cells.
+            lighting: of the reference; None: skin keeps the brightness that it has there.
 
         Returns:
             float32 (side, side, MAP_CHANNELS): 0-1 the reference's place minus the cell's own,
             in halves of the crop's side (the unit of grid_sample); 2-4 the place on the
             canonical head; 5-8 coverage (0 to 1) by skin, inside of the mouth, eyes, irises;
-            9 how far (0 to 1) it is inside of the mouth that the reference does not show.
+            9 how far (0 to 1) it is inside of the mouth that the reference does not show; 10 by
+            which share of itself the head is to be made brighter, or darker below 0.
         """
         poses = estimate_pose(reference), estimate_pose(drive)
         causes = self._residual_flow.causes(reference, drive, poses)
@@ -228,8 +245,12 @@ class HeadMesh:
         displacement = (start[:, :2] - end[:, :2]) * np.float32(2 / size_px)
         # Plane by plane in memory, as the network takes them.
         result = np.moveaxis(np.empty((MAP_CHANNELS, side, side), np.float32), 0, -1)
-        attributes = np.concatenate([displacement, self.atlas], axis=1)
-        result[..., :5] = interpolate(cells, points, self.triangles, attributes)
+        attributes = [displacement, self.atlas]
+        if lighting is not None:
+            attributes.append(_brightened(lighting.gain(drive, poses[1]))[:, None])
+        drawn = interpolate(cells, points, self.triangles, np.concatenate(attributes, axis=1))
+        result[..., :5] = drawn[..., :5]
+        result[..., 10:] = drawn[..., 5:] if lighting is not None else 0
         result[..., 5] = (self._is_face[cells]) & (cells >= 0)
         lacking = (1 - result[..., 5:6]) * self._residual_flow.flow(causes, poses[1], size_px, side)
         skin = region_mask((reference - shift) / scale, OVAL, side)
@@ -317,6 +338,16 @@ def tears(flow: Array) -> NDArray[np.bool_]:
 def head_mesh() -> HeadMesh:
     """Return the one `HeadMesh`."""
     return HeadMesh()
+
+
+def _brightened(gain: Array) -> Array:
+    """Return by which share of itself the mesh is brighter at each vertex, (V,)."""
+    more = gain - 1
+    irises = (more[list(loop)].mean() for loop in (EYE_RIGHT, EYE_LEFT))
+    rings = np.zeros((len(RINGS), len(OVAL) // 2), np.float32)
+    rings[0] = _RING_LIT * more[list(OVAL)[::2]]
+    parts = [more, *(np.full(len(IRIS_RIGHT), iris) for iris in irises), rings.ravel()]
+    return np.asarray(np.concatenate([*parts, np.zeros(len(_BORDER))]), dtype=np.float32)
 
 
 def _ring(shape: Array, size: float) -> Array:

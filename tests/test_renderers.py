@@ -247,7 +247,7 @@ def test_a_person_who_is_not_found_is_unknown() -> None:
     assert (nobody == UNKNOWN_PERSON).all()
 
 
-def test_sharpening_steepens_edges_and_leaves_the_mean() -> None:
+def test_sharpening_steepens_edges_and_leaves_the_mean_and_the_skin() -> None:
     target = portrait_target()
     soft, crisp = (
         opened("warp_unet", target, sharpen=amount).render(drive(target.neutral))
@@ -255,6 +255,9 @@ def test_sharpening_steepens_edges_and_leaves_the_mean() -> None:
     )
     assert metrics.sharpness(soft, crisp) > 1.05
     assert crisp.mean() == pytest.approx(soft.mean(), abs=0.5)
+    skin = head_mesh().maps(target.neutral, target.neutral, 256, 128)[..., 5] > 0.5
+    wide = np.repeat(np.repeat(skin, 2, axis=0), 2, axis=1)
+    np.testing.assert_array_equal(soft[wide], crisp[wide])
 
 
 def test_a_silhouette_is_not_drawn_with_what_lies_between() -> None:
@@ -291,10 +294,10 @@ def test_outlines_of_a_turned_head_are_softened_and_nothing_else() -> None:
     face = turned(target.neutral, 0.5)
     renderer = opened("warp_unet", target, sharpen=0.0)
     assert isinstance(renderer, WarpUNetRenderer)
-    picture, torn = renderer._draw(0, face)
+    picture, maps = renderer._draw(0, face)
     plain = from_unit(picture[0])
     shown = renderer.render(drive(face))
-    wide = np.repeat(np.repeat(torn, 2, axis=0), 2, axis=1)
+    wide = np.repeat(np.repeat(tears(maps[..., :2]), 2, axis=0), 2, axis=1)
     assert wide.any()
     np.testing.assert_array_equal(shown[~wide], plain[~wide])
     np.testing.assert_array_equal(shown[wide], cv2.blur(plain, (3, 3))[wide])

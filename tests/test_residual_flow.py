@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from faces import portrait_target
 
+from reenact.facemesh import N_SKIN
 from reenact.geometry import estimate_pose, mirror_index, rotation_matrix
 from reenact.residual_flow import (
     MOST_CHANGE,
     MOTIONS,
-    N_SKIN,
     SIDE,
     SPAN,
     ResidualFlow,

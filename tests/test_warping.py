@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from test_geometry import posed_face
 
-from reenact.geometry import rotation_matrix, to_face_frame, to_image
+from reenact.geometry import rotation_matrix, to_face_frame, to_image, triangulate
 from reenact.types import Array, Pose
 from reenact.warping import (
     MAP_CHANNELS,
@@ -13,7 +13,6 @@ from reenact.warping import (
     head_mesh,
     interpolate,
     rasterise,
-    triangulate,
     warp_image,
 )
 

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from reenact.errors import ModelError
 from reenact.models.files import BESIDE, load_tensors, read_header
 from reenact.residual_flow import ResidualFlow
-from reenact.warping import MAP_CHANNELS, TORN
+from reenact.warping import MAP_CHANNELS, SEEN_CHANNELS, TORN
 
 STEM: Final = 4
 """The networks work on pictures unshuffled by this factor."""
@@ -216,7 +216,7 @@ class WarpUNet(nn.Module):
         super().__init__()
         self.config = config or WarpUNetConfig()
         motion, repair = self.config.motion_channels, self.config.repair_channels
-        maps, width = MAP_CHANNELS * MAP_STEM**2, self.config.feature_channels
+        maps, width = SEEN_CHANNELS * MAP_STEM**2, self.config.feature_channels
         self.encoder = ReferenceEncoder(self.config)
         self.motion = _UNet(maps + 2 * width, motion)
         self.flow_head = nn.Conv2d(motion[0], 4, 3, padding=1)
@@ -244,7 +244,7 @@ class WarpUNet(nn.Module):
         self, reference: Tensor, background: Tensor, features: Tensor, maps: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
         """See the class."""
-        packed = F.pixel_unshuffle(maps, MAP_STEM)
+        packed = F.pixel_unshuffle(maps[:, :SEEN_CHANNELS], MAP_STEM)
         mesh_flow = maps[:, :2]
         coarse_flow = F.avg_pool2d(mesh_flow, MAP_STEM)
         motion = self.motion(torch.cat([packed, _sample(features, coarse_flow), features], dim=1))
@@ -257,7 +257,8 @@ class WarpUNet(nn.Module):
         head_flow, rest_flow = mesh_flow + residual[:, :2], residual[:, 2:]
         smooth = _upsample(torch.cat([head_flow, rest_flow, share, maps[:, 9:]], dim=1))
         head = _sample(reference, _torn(head_flow, smooth[:, :2], mesh_flow), sharp=True)
-        head = head + smooth[:, 5:] * (self.cavity - head)
+        head = head + smooth[:, 6:] * (head + 1)
+        head = head + smooth[:, 5:6] * (self.cavity - head)
         rest = _sample(background, smooth[:, 2:4])
         layered = rest + smooth[:, 4:5] * (head - rest)
         moved = _sample(features, coarse_flow + correction)

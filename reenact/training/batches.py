@@ -12,6 +12,7 @@ from torch.utils.data import Dataset
 from reenact.eyelids import UPPER_LIDS
 from reenact.facemesh import EYE_LEFT, EYE_RIGHT, LIPS_INNER, LIPS_OUTER
 from reenact.geometry import estimate_pose, region_mask
+from reenact.lighting import Lighting
 from reenact.models.warp_unet import UNKNOWN_PERSON
 from reenact.training.data import Pair, Sampler
 from reenact.types import Array
@@ -61,7 +62,9 @@ def collate(pairs: list[Pair], mesh: HeadMesh | None = None) -> Batch:
     maps = np.empty((len(pairs), size // 2, size // 2, MAP_CHANNELS), np.float32)
     mesh = mesh or head_mesh()
     for number, pair in enumerate(pairs):
-        maps[number] = mesh.maps(pair.reference_landmarks, pair.truth_landmarks, size, size // 2)
+        reference, truth = pair.reference_landmarks, pair.truth_landmarks
+        lighting = Lighting.of(np.asarray(pair.reference), reference, estimate_pose(reference))
+        maps[number] = mesh.maps(reference, truth, size, size // 2, lighting)
     return {
         "person": np.stack([_halved(pair.person, size, 1) for pair in pairs]),
         "reference_person": np.stack(

@@ -25,11 +25,11 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from reenact.facemesh import N_SKIN
 from reenact.geometry import estimate_pose, mirror_index, mirrored_deviation, to_face_frame
 from reenact.residual_flow import (
     ASSET,
     MOTIONS,
-    N_SKIN,
     SIDE,
     SPAN,
     ResidualFlow,

@@ -46,7 +46,7 @@ from reenact.training.losses import (
 )
 from reenact.training.picture_pairs import load_people
 from reenact.types import Image
-from reenact.warping import MAP_CHANNELS, HeadMesh
+from reenact.warping import SEEN_CHANNELS, HeadMesh
 
 _CRITIC_SIDE = 72
 """Side of what the critic sees, px: about as large as the mouth's window is at 256."""
@@ -173,7 +173,7 @@ class WarpUNetRecipe:
         if config.start:
             _take_over(self._generator, Path(config.start))
         self._resting = _resting(self._generator, config.parts)
-        self._critic = PatchDiscriminator(3 + MAP_CHANNELS)
+        self._critic = PatchDiscriminator(3 + SEEN_CHANNELS)
         self.networks: dict[str, nn.Module] = {
             "generator": self._generator,
             "critic": self._critic,
@@ -215,7 +215,9 @@ class WarpUNetRecipe:
         if config.ssim_weight:
             losses["structure"] = ssim_loss(picture, truth, weight) * config.ssim_weight
         if progress >= config.adversarial_from:
-            losses["critic_of"] = self._adversarial(picture, truth, maps, batch["windows"])
+            losses["critic_of"] = self._adversarial(
+                picture, truth, maps[:, :SEEN_CHANNELS], batch["windows"]
+            )
         total = torch.stack(list(losses.values())).sum()
         if not torch.isfinite(total):
             raise ReenactError(
@@ -254,8 +256,10 @@ class WarpUNetRecipe:
             name: float(torch.cat([row[name] for row in rows if name in row]).mean())
             for name in sorted(names)
         }
-        # Blur raises PSNR: a tenth of sharpness is held to be worth one decibel.
+        # Blur raises PSNR: a tenth of sharpness is held to be worth one decibel; so are three
+        # hundredths of structural similarity.
         score = means["picture_face_psnr"] + 10 * min(means["picture_sharpness"], 1.0)
+        score += 30 * means["picture_face_ssim"]
         return {**means, "score": score}
 
     def save(self, network: nn.Module, path: Path, facts: Mapping[str, str]) -> None:
