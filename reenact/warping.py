@@ -63,9 +63,9 @@ out."""
 _RING_LIT: Final = 0.5
 """Share of the light's change beside it that the inner ring has; hair shines its own way."""
 
-TORN: Final = 0.024
+TORN: Final = 0.036
 """A step of the mesh's flow from one cell to the next, in halves of the side, from which on one of
-them hides the other: 3 px at 256."""
+them hides the other: 4.6 px at 256. Less is a steep stretch, smooth on its way."""
 
 _BORDER: Final = tuple(
     (x, y)

@@ -226,6 +226,10 @@ class WarpUNet(nn.Module):
         self.cavity = nn.Parameter(torch.tensor(_CAVITY)[:, None, None])
         _start_at_zero(self.flow_head, self.layer_head, self.picture_head)
 
+    def extra_repr(self) -> str:
+        """Tell what of the mesh is built in: converted networks are kept by this text."""
+        return f"seen={SEEN_CHANNELS}, torn={TORN}"
+
     def encode(self, reference: Tensor, person: Tensor) -> tuple[Tensor, Tensor]:
         """Return what `forward` needs of a reference.
 
