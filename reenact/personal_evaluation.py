@@ -98,15 +98,8 @@ def run(
             for name, drawer in drawers.items():
                 target = first_frame_target(clip, name)
                 if name == PERSONAL:
-                    options = PersonalOptions(
-                        Path(scratch) / "training",
-                        minutes,
-                        size_px=target.crop_size,
-                        device=choose_device(settings.renderer.device),
-                    )
-                    if steps is not None:
-                        options = replace(options, steps=steps)
-                    target = _trained(target, _part(clip, cut), settings, options)
+                    training = _options(Path(scratch), target, settings, minutes, steps)
+                    target = _trained(target, _part(clip, cut), settings, training)
                 figures[name][clip.name], drawn[name] = self_reenactment.score(
                     shot, name, drawer, judge, target
                 )
@@ -128,6 +121,17 @@ def _drawer(name: str, settings: Settings) -> Renderer:
         settings.renderer.model_copy(update=chosen)
     )
     return drawer
+
+
+def _options(
+    scratch: Path, target: Target, settings: Settings, minutes: float, steps: int | None
+) -> PersonalOptions:
+    """Return how the target is trained: as `reenact target train` does, or for so many steps."""
+    device = choose_device(settings.renderer.device)
+    options = PersonalOptions(
+        scratch / "training", minutes, size_px=target.crop_size, device=device
+    )
+    return options if steps is None else replace(options, steps=steps)
 
 
 def _part(clip: Clip, cut: int) -> Footage:
