@@ -42,7 +42,7 @@ _MEANINGS: Final = {
     "background": "of the encoder",
     "features": "of the encoder",
     "maps": "warping.HeadMesh(models.warp_unet.read_own_flow(weights)).maps(reference's landmarks, "
-    "driven landmarks, size, size / 2, lighting.Lighting.of(reference, its landmarks, their pose))",
+    "driven landmarks, size, size / 2, lighting.Lighting.of(reference, its landmarks))",
     "picture": "RGB, about -1 to 1",
 }
 

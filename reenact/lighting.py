@@ -25,7 +25,13 @@ from reenact.facemesh import (
     LIPS_OUTER,
     N_SKIN,
 )
-from reenact.geometry import Triangles, canonical_face, to_face_frame, triangulate
+from reenact.geometry import (
+    Triangles,
+    canonical_face,
+    estimate_pose,
+    to_face_frame,
+    triangulate,
+)
 from reenact.types import Array, Image, Pose
 
 TRUST: Final = 0.75
@@ -36,7 +42,6 @@ MOST: Final = 0.5
 
 _SMALL_PX: Final = 128
 _BLUR_PX: Final = 1.5
-_LUMA: Final = np.array([0.299, 0.587, 0.114], np.float32)
 _DARK_LEVELS: Final = 4.0
 """Added to the luma: of near black, noise decides the logarithm."""
 
@@ -62,21 +67,21 @@ class Lighting:
         self._shade = shade
 
     @classmethod
-    def of(cls, picture: Image, landmarks: Array, pose: Pose) -> Lighting:
+    def of(cls, picture: Image, landmarks: Array) -> Lighting:
         """Look at a face.
 
         Args:
             picture: uint8 (S, S, 3) RGB.
             landmarks: (478, 3) px, of its face.
-            pose: of these.
         """
         small = cv2.resize(picture, (_SMALL_PX, _SMALL_PX), interpolation=cv2.INTER_AREA)
-        luma = cv2.GaussianBlur(small.astype(np.float32) @ _LUMA, (0, 0), _BLUR_PX)
+        luma = cv2.cvtColor(small, cv2.COLOR_RGB2GRAY).astype(np.float32)
+        luma = cv2.GaussianBlur(luma, (0, 0), _BLUR_PX)
         scale = np.float32(_SMALL_PX / len(picture))
         places = (landmarks[:N_SKIN, None, :2] + 0.5) * scale - 0.5
         across, down = places[..., 0], places[..., 1]
         seen = cv2.remap(luma, across, down, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-        facing = normals(landmarks, pose)
+        facing = normals(landmarks, estimate_pose(landmarks))
         skin = np.flatnonzero(_is_plain_skin() & (facing[:, 2] < _FACING))
         bright = np.log(seen[skin, 0] + _DARK_LEVELS)
         slope = _plane(facing[skin], bright)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from reenact.config import RendererSettings
 from reenact.facemesh import OVAL
-from reenact.geometry import Triangles, estimate_pose, from_unit, region_mask, to_unit, triangulate
+from reenact.geometry import Triangles, from_unit, region_mask, to_unit, triangulate
 from reenact.lighting import Lighting
 from reenact.reference_distance import SeenFaces, reference_distances
 from reenact.registry import Spec
@@ -142,7 +142,7 @@ class WarpUNetRenderer:
         }
         self._landmarks = target.landmarks
         self._lighting = [
-            Lighting.of(picture, points, estimate_pose(points))
+            Lighting.of(picture, points)
             for picture, points in zip(target.references, target.landmarks, strict=True)
         ]
         self._seen = SeenFaces.of(target.landmarks)

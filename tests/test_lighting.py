@@ -52,7 +52,7 @@ def turned(points: Array, yaw_deg: float) -> Array:
 
 
 def gain(picture: Image, points: Array, driven: Array) -> Array:
-    lighting = Lighting.of(picture, points, estimate_pose(points))
+    lighting = Lighting.of(picture, points)
     return lighting.gain(driven, estimate_pose(driven))
 
 
@@ -120,7 +120,7 @@ def test_light_is_told_from_beards_spots_and_black() -> None:
 
 def test_maps_carry_the_light_of_skin_alone() -> None:
     points = frontal_face()
-    lighting = Lighting.of(lit_face(points), points, estimate_pose(points))
+    lighting = Lighting.of(lit_face(points), points)
     driven = turned(points, 25)
     maps = head_mesh().maps(points, driven, 256, 128, lighting)
     light = maps[..., 10]

@@ -63,7 +63,7 @@ def collate(pairs: list[Pair], mesh: HeadMesh | None = None) -> Batch:
     mesh = mesh or head_mesh()
     for number, pair in enumerate(pairs):
         reference, truth = pair.reference_landmarks, pair.truth_landmarks
-        lighting = Lighting.of(np.asarray(pair.reference), reference, estimate_pose(reference))
+        lighting = Lighting.of(np.asarray(pair.reference), reference)
         maps[number] = mesh.maps(reference, truth, size, size // 2, lighting)
     return {
         "person": np.stack([_halved(pair.person, size, 1) for pair in pairs]),
