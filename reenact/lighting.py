@@ -75,8 +75,8 @@ class Lighting:
             landmarks: (478, 3) px, of its face.
         """
         small = cv2.resize(picture, (_SMALL_PX, _SMALL_PX), interpolation=cv2.INTER_AREA)
-        luma = cv2.cvtColor(small, cv2.COLOR_RGB2GRAY).astype(np.float32)
-        luma = cv2.GaussianBlur(luma, (0, 0), _BLUR_PX)
+        grey = cv2.cvtColor(small, cv2.COLOR_RGB2GRAY).astype(np.float32)
+        luma = cv2.GaussianBlur(grey, (0, 0), _BLUR_PX)
         scale = np.float32(_SMALL_PX / len(picture))
         places = (landmarks[:N_SKIN, None, :2] + 0.5) * scale - 0.5
         across, down = places[..., 0], places[..., 1]
