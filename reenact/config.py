@@ -175,10 +175,10 @@ class RendererSettings(Section):
         description="path of a .safetensors file; empty: the target's own, else the shipped ones",
     )
     sharpen: float = Field(
-        0.17,
+        0.35,
         ge=0,
         le=1,
-        description="unsharp mask on what warp_unet draws, which is a little soft; 0: none",
+        description="unsharp mask beside the skin, where warp_unet is a little soft; 0: none",
         json_schema_extra=_LIVE,
     )
 
