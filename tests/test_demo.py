@@ -102,7 +102,7 @@ def test_the_target_does_what_the_actor_does(units: tuple[Array, Array]) -> None
     together = expression_correlation(actor, target)
     assert together is not None
     # Of brows that rise while the mouth opens wide the tracker reads little on this target.
-    assert together >= 0.8
+    assert together >= 0.81
 
 
 @pytest.mark.parametrize(
