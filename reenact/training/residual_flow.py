@@ -47,6 +47,10 @@ RIDGE: Final = (0.003, 0.15)
 """Of the mean square of a motion and of a component of expression: places that are rarely seen keep
 less. Chosen on people of the training clips that were left out of the fit."""
 
+AROUND_SHARE: Final = 0.5
+"""Of what expression moves around the face so much is kept: hair that follows a speaking mouth in
+the mean over people is seen to wobble on somebody else's."""
+
 OWN_RIDGE: Final = (1.0, 1.0)
 """The same for one person's own part."""
 
@@ -285,6 +289,9 @@ def main() -> None:
     clips = load_clips(arguments.data, arguments.cache, with_people=True)
     rng = np.random.default_rng(arguments.seed)
     answer = learn(clips, arguments.pairs, arguments.rounds, arguments.components, rng)
+    shares = np.ones((answer.around.shape[2], 1), np.float32)
+    shares[len(MOTIONS) :] = AROUND_SHARE
+    answer = ResidualFlow(answer.components, answer.skin, answer.around * shares)
     half = {name: values.astype(np.float16) for name, values in answer.arrays().items()}
     np.savez_compressed(arguments.out, **half)
     print(f"{arguments.out}: {arguments.out.stat().st_size / 1000:.0f} kB")

@@ -215,9 +215,7 @@ class WarpUNetRecipe:
         if config.ssim_weight:
             losses["structure"] = ssim_loss(picture, truth, weight) * config.ssim_weight
         if progress >= config.adversarial_from:
-            losses["critic_of"] = self._adversarial(
-                picture, truth, maps[:, :SEEN_CHANNELS], batch["windows"]
-            )
+            losses["critic_of"] = self._adversarial(picture, truth, maps, batch["windows"])
         total = torch.stack(list(losses.values())).sum()
         if not torch.isfinite(total):
             raise ReenactError(
@@ -233,7 +231,8 @@ class WarpUNetRecipe:
 
     def _adversarial(self, picture: Tensor, truth: Tensor, maps: Tensor, windows: Tensor) -> Tensor:
         """Teach the critic, then return what the generator pays."""
-        fake, real, seen = (_cut(t, windows) for t in (picture, truth, maps))
+        shown = (picture, truth, maps[:, :SEEN_CHANNELS])
+        fake, real, seen = (_cut(t, windows) for t in shown)
         optimiser = self.optimisers["critic"]
         loss = hinge_discriminator(self._critic(real, seen), self._critic(fake.detach(), seen))
         optimiser.zero_grad(set_to_none=True)

@@ -101,9 +101,16 @@ class Traffic:
 
 @contextmanager
 def opencv_reader(device: str) -> Iterator[Iterator[Image]]:
-    """Open a device by OpenCV; yields an iterator over its pictures, RGB."""
+    """Open a device by OpenCV; yields an iterator over its pictures, RGB.
+
+    A virtual camera can be read once a program writes into it: that is waited for.
+    """
     capture = cv2.VideoCapture(device, cv2.CAP_V4L2)
-    assert capture.isOpened(), f"OpenCV cannot open {device}"
+    until_s = time.monotonic() + 20.0
+    while not capture.isOpened():
+        assert time.monotonic() < until_s, f"OpenCV cannot open {device}"
+        time.sleep(0.1)
+        capture.open(device, cv2.CAP_V4L2)
 
     def pictures() -> Iterator[Image]:
         while True:
