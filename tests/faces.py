@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import lru_cache
 
 import numpy as np
 from portraits import astronaut
 
 from reenact.config import TrackingSettings
-from reenact.geometry import crop_image, crop_transform, invert_affine, transform_points
+from reenact.geometry import (
+    crop_image,
+    crop_transform,
+    estimate_pose,
+    invert_affine,
+    rotation_matrix,
+    to_face_frame,
+    to_image,
+    transform_points,
+)
 from reenact.pipeline import still_expression
 from reenact.tracking import MediaPipeTracker
 from reenact.types import Array, Drive, Frame, Image, Landmarks, Target
@@ -60,3 +70,10 @@ def opened_mouth(points: Array, gap_px: float) -> Array:
     chin = [152, 148, 377, 176, 400, 149, 378, 175, 199, 200, 18, 83, 313, 182, 406]
     moved[lip + chin, 1] += np.float32(gap_px)
     return moved
+
+
+def turned(points: Array, degrees: float) -> Array:
+    """Return a face's landmarks turned about the vertical axis."""
+    pose = estimate_pose(points)
+    turn = rotation_matrix(np.array([0, np.radians(degrees), 0], np.float32))
+    return to_image(to_face_frame(points, pose), replace(pose, rotation=turn @ pose.rotation))

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import math
-
 import cv2
 import numpy as np
 import pytest
 import torch
-from faces import portrait_target
+from faces import portrait_target, turned
 from test_geometry import posed_face
-from test_renderers import turned
 
 from reenact.facemesh import N_SKIN
 from reenact.geometry import estimate_pose, rotation_matrix
@@ -58,9 +55,7 @@ def test_normals_point_out_of_the_face() -> None:
     assert chin[1] > 0.5
     assert right_temple[0] < -0.7
     assert left_temple[0] > 0.7
-    around = normals(
-        turned(points, math.radians(40)), estimate_pose(turned(points, math.radians(40)))
-    )
+    around = normals(turned(points, 40), estimate_pose(turned(points, 40)))
     expected = facing @ rotation_matrix(np.radians(np.array([0, 40, 0], np.float32))).T
     np.testing.assert_allclose(around, expected, atol=0.02)
 
@@ -68,7 +63,7 @@ def test_normals_point_out_of_the_face() -> None:
 @pytest.mark.parametrize("size_px", [256, 512])
 def test_a_turned_face_is_as_bright_as_the_lamp_makes_it(size_px: int) -> None:
     points = frontal_face() * np.float32(size_px / 256)
-    driven = turned(points, math.radians(25))
+    driven = turned(points, 25)
     seen = gain(lit_face(points, size_px), points, driven)
     facing, before = (normals(face, estimate_pose(face)) for face in (driven, points))
     true = (facing - before) @ LAMP
@@ -82,7 +77,7 @@ def test_a_face_darkens_as_it_turns_away_from_the_lamp() -> None:
     points = frontal_face()
     picture = lit_face(points)
     for yaw_deg in (25, -25):
-        driven = turned(points, math.radians(yaw_deg))
+        driven = turned(points, yaw_deg)
         nose = normals(driven, estimate_pose(driven))[4]
         cheeks = gain(picture, points, driven)[[RIGHT_CHEEK, LEFT_CHEEK]]
         # The lamp stands at the right of the picture.
@@ -93,14 +88,14 @@ def test_a_face_at_rest_or_in_even_light_keeps_its_brightness() -> None:
     points = frontal_face()
     np.testing.assert_array_equal(gain(lit_face(points), points, points), 1)
     even = np.full((256, 256, 3), 120, np.uint8)
-    np.testing.assert_allclose(gain(even, points, turned(points, math.radians(30))), 1, atol=1e-3)
+    np.testing.assert_allclose(gain(even, points, turned(points, 30)), 1, atol=1e-3)
 
 
 def test_light_is_told_from_beards_spots_and_black() -> None:
     """A dark beard counts for little; nothing makes a gain without bounds."""
     points = frontal_face()
     picture = lit_face(points)
-    driven = turned(points, math.radians(20))
+    driven = turned(points, 20)
     plain = gain(picture, points, driven)
     bearded = picture.copy()
     chin = points[152, :2].astype(int)
@@ -108,7 +103,7 @@ def test_light_is_told_from_beards_spots_and_black() -> None:
     assert np.abs(np.log(gain(bearded, points, driven)) - np.log(plain)).max() < 0.1
     noise = np.random.default_rng(0).integers(0, 255, picture.shape, np.uint8)
     for wild in (np.zeros_like(picture), lit_face(points, lamp=8 * LAMP), noise):
-        seen = gain(wild, points, turned(points, math.radians(60)))
+        seen = gain(wild, points, turned(points, 60))
         assert np.isfinite(seen).all()
         assert (np.abs(np.log(seen)) <= MOST + 1e-5).all()
 
@@ -116,7 +111,7 @@ def test_light_is_told_from_beards_spots_and_black() -> None:
 def test_maps_carry_the_light_of_skin_alone() -> None:
     points = frontal_face()
     lighting = Lighting.of(lit_face(points), points)
-    driven = turned(points, math.radians(25))
+    driven = turned(points, 25)
     maps = head_mesh().maps(points, driven, 256, 128, lighting)
     light = maps[..., 10]
     assert light[maps[..., 5] > 0].std() > 0.02

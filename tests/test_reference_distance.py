@@ -2,12 +2,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from faces import opened_mouth, portrait_target
+from faces import opened_mouth, portrait_target, turned
 from moving_portrait import moving_portrait
 
 from reenact import registry
 from reenact.config import RendererSettings
-from reenact.geometry import estimate_pose, rotation_matrix, to_face_frame, to_image
 from reenact.judge import Clip
 from reenact.reference_distance import (
     DECIBELS,
@@ -17,14 +16,7 @@ from reenact.reference_distance import (
     reference_distances,
 )
 from reenact.training.reference_weights import FRAMES, Drawn, draw, fit
-from reenact.types import Array, Pose
-
-
-def turned(points: Array, degrees: float) -> Array:
-    pose = estimate_pose(points)
-    rotation = rotation_matrix(np.array([0, np.radians(degrees), 0], np.float32))
-    turned_pose = Pose(rotation @ pose.rotation, pose.translation, pose.scale)
-    return to_image(to_face_frame(points, pose), turned_pose)
+from reenact.types import Array
 
 
 def test_each_difference_tells_of_its_own_motion() -> None:

@@ -7,19 +7,15 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from faces import drive, opened_mouth, portrait_target
+from faces import drive, opened_mouth, portrait_target, turned
 
 from reenact import metrics, registry
 from reenact.config import RendererSettings
 from reenact.errors import ModelError
 from reenact.facemesh import IRIS_LEFT, IRIS_RIGHT, OVAL
 from reenact.geometry import (
-    estimate_pose,
     from_unit,
     region_mask,
-    rotation_matrix,
-    to_face_frame,
-    to_image,
 )
 from reenact.models.files import save_model
 from reenact.models.warp_unet import UNKNOWN_PERSON, WarpUNet, _tears
@@ -29,7 +25,7 @@ from reenact.renderers import (
     edge_fade,
     people_in,
 )
-from reenact.types import Array, Image, Renderer, Target
+from reenact.types import Image, Renderer, Target
 from reenact.warping import MAP_CHANNELS, head_mesh, tears
 
 
@@ -280,7 +276,7 @@ def test_a_silhouette_is_not_drawn_with_what_lies_between() -> None:
 def test_network_and_renderer_see_the_same_tears() -> None:
     """The network draws two sides there, the renderer softens what lies between them."""
     target = portrait_target()
-    maps = head_mesh().maps(target.neutral, turned(target.neutral, 0.5), 256, 128)
+    maps = head_mesh().maps(target.neutral, turned(target.neutral, np.degrees(0.5)), 256, 128)
     flow = np.ascontiguousarray(maps[..., :2])
     seen = tears(flow)
     assert 0 < seen.mean() < 0.1
@@ -291,7 +287,7 @@ def test_network_and_renderer_see_the_same_tears() -> None:
 
 def test_outlines_of_a_turned_head_are_softened_and_nothing_else() -> None:
     target = portrait_target()
-    face = turned(target.neutral, 0.5)
+    face = turned(target.neutral, np.degrees(0.5))
     renderer = opened("warp_unet", target, sharpen=0.0)
     assert isinstance(renderer, WarpUNetRenderer)
     picture, maps = renderer._draw(0, face)
@@ -301,9 +297,3 @@ def test_outlines_of_a_turned_head_are_softened_and_nothing_else() -> None:
     assert wide.any()
     np.testing.assert_array_equal(shown[~wide], plain[~wide])
     np.testing.assert_array_equal(shown[wide], cv2.blur(plain, (3, 3))[wide])
-
-
-def turned(points: Array, yaw: float) -> Array:
-    pose = estimate_pose(points)
-    turn = rotation_matrix(np.array([0, yaw, 0], np.float32)) @ pose.rotation
-    return to_image(to_face_frame(points, pose), dataclasses.replace(pose, rotation=turn))
