@@ -175,7 +175,7 @@ class RendererSettings(Section):
         description="path of a .safetensors file; empty: the target's own, else the shipped ones",
     )
     sharpen: float = Field(
-        0.35,
+        0.42,
         ge=0,
         le=1,
         description="unsharp mask beside the skin, where warp_unet is a little soft; 0: none",

@@ -39,6 +39,7 @@ _MOST_DIFFERENCE: Final = 0.01
 _MEANINGS: Final = {
     "reference": "RGB of the target's crop, -1 to 1",
     "person": "how far each pixel of the reference is person, 0 to 1; 0.5 everywhere: not known",
+    "scene": "the reference with the head painted over, -1 to 1 (scene.scene_behind)",
     "background": "of the encoder",
     "features": "of the encoder",
     "maps": "warping.HeadMesh(models.warp_unet.read_own_flow(weights)).maps(reference's landmarks, "
@@ -62,8 +63,10 @@ class _Encoder(nn.Module):
         super().__init__()
         self.network = network
 
-    def forward(self, reference: Tensor, person: Tensor) -> tuple[Tensor, Tensor]:
-        return self.network.encode(reference, person)
+    def forward(
+        self, reference: Tensor, person: Tensor, scene: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        return self.network.encode(reference, person, reference if scene is None else scene)
 
 
 class _Generator(nn.Module):
@@ -134,6 +137,8 @@ def _parts(network: WarpUNet, size_px: int) -> tuple[_Part, _Part]:
     drawn["maps"][:, :2] *= 0.1
     person = rng.uniform(0, 1, (1, 1, size_px, size_px)).astype(np.float32)
     encoded = {"reference": drawn["reference"], "person": person}
+    if network.config.scene:
+        encoded["scene"] = drawn["background"]
     return (
         _Part("encoder", _Encoder(network).eval(), encoded, ("background", "features")),
         _Part("generator", _Generator(network).eval(), drawn, ("picture",)),

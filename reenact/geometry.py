@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 from importlib.resources import files
-from typing import Final
+from typing import Any, Final
 
 import cv2
 import numpy as np
@@ -50,6 +50,11 @@ def to_unit(image: NDArray[np.uint8]) -> Array:
     """Map uint8 (..., H, W, 3) in 0..255 to float32 (..., 3, H, W) in -1..1."""
     scaled = image.astype(np.float32) * np.float32(1 / 127.5) - np.float32(1)
     return np.ascontiguousarray(np.moveaxis(scaled, -1, -3))
+
+
+def in_bytes(mask: NDArray[Any]) -> NDArray[np.uint8]:
+    """Return a mask of 0 to 1 as 0 to 255."""
+    return np.asarray(np.round(np.asarray(mask) * 255), dtype=np.uint8)
 
 
 def from_unit(tensor: Array) -> NDArray[np.uint8]:

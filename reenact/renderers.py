@@ -15,10 +15,11 @@ from numpy.typing import NDArray
 
 from reenact.config import RendererSettings
 from reenact.facemesh import OVAL
-from reenact.geometry import Triangles, from_unit, region_mask, to_unit, triangulate
+from reenact.geometry import Triangles, from_unit, in_bytes, region_mask, to_unit, triangulate
 from reenact.lighting import Lighting
 from reenact.reference_distance import SeenFaces, reference_distances
 from reenact.registry import Spec
+from reenact.scene import scene_behind
 from reenact.types import Array, Drive, Image, Target
 from reenact.warping import (
     HeadMesh,
@@ -128,12 +129,19 @@ class WarpUNetRenderer:
         import torch
 
         references = to_unit(target.references)
-        people = people_in(target.references, target.landmarks)[:, None]
+        people = people_in(target.references, target.landmarks)
+        scenes = np.stack(
+            [
+                scene_behind(np.asarray(picture), in_bytes(person), points)
+                for picture, person, points in zip(
+                    target.references, people, target.landmarks, strict=True
+                )
+            ]
+        )
         device = next(self._network.parameters()).device
+        known = (references, people[:, None], to_unit(scenes))
         with torch.inference_mode():
-            encoded = self._network.encode(
-                torch.from_numpy(references).to(device), torch.from_numpy(people).to(device)
-            )
+            encoded = self._network.encode(*(torch.from_numpy(part).to(device) for part in known))
         background, features = (part.float().cpu().numpy() for part in encoded)
         self._held_inputs: dict[str, Array] = {
             "reference": references,

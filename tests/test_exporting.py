@@ -49,7 +49,7 @@ def drawn(weights: Path, reference: Array, maps: Array) -> Array:
     load_model(weights, network, "warp_unet")
     picture = torch.from_numpy(reference)
     with torch.inference_mode():
-        encoded = network.encode(picture, torch.ones(1, 1, SIZE_PX, SIZE_PX))
+        encoded = network.encode(picture, torch.ones(1, 1, SIZE_PX, SIZE_PX), -picture)
         return np.asarray(network(picture, *encoded, torch.from_numpy(maps))[0].numpy())
 
 
@@ -65,9 +65,9 @@ def test_another_library_draws_the_same_picture(
     person = np.ones((1, 1, SIZE_PX, SIZE_PX), np.float32)
     encoder, generator = (
         FileNetwork(tmp_path / "out" / f"{name}{ENDINGS[kind]}", inputs, exact=True)
-        for name, inputs in (("encoder", 2), ("generator", 4))
+        for name, inputs in (("encoder", 3), ("generator", 4))
     )
-    background, features = encoder([reference, person])
+    background, features = encoder([reference, person, -reference])
     (picture,) = generator([reference, background, features, maps])
     np.testing.assert_allclose(picture, drawn(weights, reference, maps), atol=1e-3)
     assert np.abs(picture - reference).mean() > 0.05
@@ -80,7 +80,7 @@ def test_what_the_networks_take_and_answer_is_written_beside_them(
     told = json.loads((tmp_path / "export.json").read_text())
     assert told["size"] == SIZE_PX
     encoder, generator = (told["networks"][f"{name}.onnx"] for name in ("encoder", "generator"))
-    assert list(encoder["inputs"]) == ["reference", "person"]
+    assert list(encoder["inputs"]) == ["reference", "person", "scene"]
     assert encoder["outputs"]["features"]["shape"] == [1, 8, SIZE_PX // 4, SIZE_PX // 4]
     assert generator["inputs"]["maps"]["shape"] == [1, MAP_CHANNELS, SIZE_PX // 2, SIZE_PX // 2]
     assert generator["outputs"]["picture"]["shape"] == [1, 3, SIZE_PX, SIZE_PX]

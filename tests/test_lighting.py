@@ -125,7 +125,7 @@ def test_the_generator_makes_the_head_brighter_by_so_much() -> None:
     target = portrait_target()
     network = WarpUNet().eval()
     reference = torch.from_numpy(target.references[0]).permute(2, 0, 1)[None] / 127.5 - 1
-    background, features = network.encode(reference, torch.ones_like(reference[:, :1]))
+    background, features = network.encode(reference, torch.ones_like(reference[:, :1]), reference)
     maps = torch.zeros(1, MAP_CHANNELS, 128, 128)
     lit = maps.clone()
     lit[:, 10] = -0.2

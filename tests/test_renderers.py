@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from pathlib import Path
 
 import cv2
@@ -18,7 +19,7 @@ from reenact.geometry import (
     region_mask,
 )
 from reenact.models.files import save_model
-from reenact.models.warp_unet import UNKNOWN_PERSON, WarpUNet, _tears
+from reenact.models.warp_unet import UNKNOWN_PERSON, WarpUNet, WarpUNetConfig, _tears
 from reenact.reference_distance import SeenFaces, reference_distances
 from reenact.renderers import (
     WarpUNetRenderer,
@@ -172,7 +173,7 @@ def test_other_weights_are_checked(tmp_path: Path) -> None:
     short = tmp_path / "short.safetensors"
     state = WarpUNet().state_dict()
     state.pop("flow_head.bias")
-    save_model(short, state, {"architecture": "warp_unet"})
+    save_model(short, state, {"architecture": "warp_unet", "config": '{"scene": true}'})
     with pytest.raises(ModelError, match=r"flow_head\.bias"):
         opened("warp_unet", target, weights=str(short))
 
@@ -202,6 +203,21 @@ def test_weights_of_another_version_are_told_from_damaged_ones(tmp_path: Path) -
         opened("warp_unet", portrait_target(), weights=str(old))
 
 
+def test_weights_from_before_there_were_scenes_still_draw(tmp_path: Path) -> None:
+    """A target's own weights, and the minutes that they took, outlive an update."""
+    config = WarpUNetConfig(scene=False)
+    told = dataclasses.asdict(config)
+    del told["scene"]
+    earlier = tmp_path / "earlier.safetensors"
+    facts = {"architecture": "warp_unet", "config": json.dumps(told)}
+    save_model(earlier, WarpUNet(config).state_dict(), facts)
+    target = portrait_target()
+    picture = opened("warp_unet", target, weights=str(earlier), sharpen=0).render(
+        drive(target.neutral)
+    )
+    assert metrics.psnr(np.asarray(target.references[0]), picture) > 30
+
+
 def test_cuda_is_refused_where_there_is_none() -> None:
     if torch.cuda.is_available():
         pytest.skip("there is a GPU")
@@ -216,7 +232,8 @@ def test_an_untrained_network_lays_the_warp_over_the_reference() -> None:
     person = torch.rand(1, 1, 64, 64)
     maps = torch.zeros(1, MAP_CHANNELS, 32, 32)
     with torch.no_grad():
-        picture, warped, _ = network(reference, *network.encode(reference, person), maps)
+        encoded = network.encode(reference, person, reference)
+        picture, warped, _ = network(reference, *encoded, maps)
     torch.testing.assert_close(picture, warped)
     torch.testing.assert_close(warped, reference, atol=1e-4, rtol=0)
 
@@ -227,9 +244,20 @@ def test_an_opened_mouth_is_dark_before_anything_is_learned() -> None:
     maps = torch.zeros(1, MAP_CHANNELS, 32, 32)
     maps[:, 9, 8:24, 8:24] = 1
     with torch.no_grad():
-        picture, *_ = network(reference, *network.encode(reference, reference[:, :1]), maps)
+        encoded = network.encode(reference, reference[:, :1], reference)
+        picture, *_ = network(reference, *encoded, maps)
     assert float(picture[:, :, 20:44, 20:44].max()) < 0.5  # half head, half background
     assert float(picture[:, :, :12].min()) > 0.99
+
+
+def test_an_untrained_network_uncovers_what_is_painted_behind_the_head() -> None:
+    """One of an earlier version, which knows of no such picture, uncovers the reference."""
+    reference, scene = torch.full((1, 3, 64, 64), -0.5), torch.full((1, 3, 64, 64), 0.5)
+    for knows, behind in ((True, scene), (False, reference)):
+        config = WarpUNetConfig.from_json(json.dumps({"scene": True} if knows else {}))
+        with torch.no_grad():
+            background, _ = WarpUNet(config).eval().encode(reference, reference[:, :1], scene)
+        torch.testing.assert_close(background, behind)
 
 
 def test_a_person_who_is_not_found_is_unknown() -> None:
@@ -266,7 +294,7 @@ def test_a_silhouette_is_not_drawn_with_what_lies_between() -> None:
     maps[:, 0, :, side // 4 :] = 0.9
     network = WarpUNet().eval()
     background = torch.full_like(reference, -1.0)
-    _, features = network.encode(reference, torch.ones_like(reference[:, :1]))
+    _, features = network.encode(reference, torch.ones_like(reference[:, :1]), reference)
     with torch.no_grad():
         _, layered, _ = network(reference, background, features, maps)
     middle = layered[0, 0, side // 2, side // 2 - 6 : side // 2 + 6]

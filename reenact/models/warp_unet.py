@@ -60,6 +60,8 @@ class WarpUNetConfig:
             learned from a target's footage on what comes later in it: the shipped weights and
             those of targets make none.
         rest_flow: the most that the background, with the shoulders, moves by.
+        scene: whether the background begins as what is painted behind the head (`scene.py`);
+            else, in files of earlier versions, as the reference.
     """
 
     feature_channels: int = 32
@@ -68,6 +70,7 @@ class WarpUNetConfig:
     context_channels: tuple[int, ...] = (48, 96, 128, 160)
     head_flow: float = 0.0
     rest_flow: float = 0.25
+    scene: bool = True
 
     @classmethod
     def from_json(cls, text: str) -> WarpUNetConfig:
@@ -76,7 +79,7 @@ class WarpUNetConfig:
         Raises:
             ValueError, TypeError: the text is not such a config.
         """
-        known: dict[str, Any] = json.loads(text)
+        known: dict[str, Any] = {"scene": False} | json.loads(text)
         values: dict[str, Any] = {
             name: tuple(value) if isinstance(value, list) else value
             for name, value in known.items()
@@ -180,9 +183,10 @@ class ReferenceEncoder(nn.Module):
     def __init__(self, config: WarpUNetConfig) -> None:
         super().__init__()
         width, context = config.feature_channels, config.context_channels
+        self._scene = config.scene
         self.layers = nn.Sequential(
             nn.PixelUnshuffle(STEM),
-            _Block(4 * STEM**2, 48),
+            _Block((7 if config.scene else 4) * STEM**2, 48),
             _Block(48, 48),
             nn.Conv2d(48, width, 3, padding=1),
         )
@@ -191,13 +195,14 @@ class ReferenceEncoder(nn.Module):
         self.background_head = nn.Conv2d(context[0], 3 * (STEM * _CONTEXT_STEM) ** 2, 3, padding=1)
         _start_at_zero(self.feature_head, self.background_head)
 
-    def forward(self, reference: Tensor, person: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, reference: Tensor, person: Tensor, scene: Tensor) -> tuple[Tensor, Tensor]:
         """See `WarpUNet.encode`; features first."""
-        near: Tensor = self.layers(torch.cat([reference, person * 2 - 1], dim=1))
+        known = [reference, person * 2 - 1, *([scene] if self._scene else [])]
+        near: Tensor = self.layers(torch.cat(known, dim=1))
         context = self.context(F.pixel_unshuffle(near, _CONTEXT_STEM))
         fill = F.pixel_shuffle(self.background_head(context).float(), STEM * _CONTEXT_STEM)
         far = F.interpolate(self.feature_head(context), scale_factor=2.0, mode="nearest")
-        return near + far, reference + fill
+        return near + far, (scene if self._scene else reference) + fill
 
 
 class WarpUNet(nn.Module):
@@ -230,18 +235,20 @@ class WarpUNet(nn.Module):
         """Tell what of the mesh is built in: converted networks are kept by this text."""
         return f"seen={SEEN_CHANNELS}, torn={TORN}"
 
-    def encode(self, reference: Tensor, person: Tensor) -> tuple[Tensor, Tensor]:
+    def encode(self, reference: Tensor, person: Tensor, scene: Tensor) -> tuple[Tensor, Tensor]:
         """Return what `forward` needs of a reference.
 
         Args:
             reference: (N, 3, S, S) RGB in -1..1.
             person: (N, 1, S, S), how far (0..1) each pixel belongs to the person; `UNKNOWN_PERSON`
                 everywhere: not known.
+            scene: (N, 3, S, S) RGB in -1..1, the reference with the head painted over
+                (`scene.scene_behind`).
 
         Returns:
             Background (N, 3, S, S) in about -1..1, features (N, C, S/4, S/4).
         """
-        features, background = self.encoder(reference, person)
+        features, background = self.encoder(reference, person, scene)
         return background, features
 
     def forward(

@@ -14,8 +14,9 @@ from reenact.facemesh import EYE_LEFT, EYE_RIGHT, LIPS_INNER, LIPS_OUTER
 from reenact.geometry import estimate_pose, region_mask
 from reenact.lighting import Lighting
 from reenact.models.warp_unet import UNKNOWN_PERSON
+from reenact.scene import scene_behind
 from reenact.training.data import Pair, Sampler
-from reenact.types import Array
+from reenact.types import Array, Image
 from reenact.warping import MAP_CHANNELS, HeadMesh, head_mesh, strip_mask
 
 _WINDOWS: Final = ((LIPS_OUTER, 0.65), (EYE_RIGHT, 0.45), (EYE_LEFT, 0.45))
@@ -54,6 +55,8 @@ def collate(pairs: list[Pair], mesh: HeadMesh | None = None) -> Batch:
 
     Pictures are uint8 (N, S, S, 3), maps (N, S/2, S/2, C), weights (N, S/2, S/2).
 
+    `scene` is uint8 (N, S, S, 3), the references with their heads painted over.
+
     And `windows`, (N, 3, 3) of `local_windows` on the truth; `person` and `reference_person`,
     float32 (N, S/2, S/2), 0 to 1 on the truth and on the reference: where it is not known, 1 and
     `UNKNOWN_PERSON` everywhere.
@@ -71,11 +74,20 @@ def collate(pairs: list[Pair], mesh: HeadMesh | None = None) -> Batch:
             [_halved(pair.reference_person, size, UNKNOWN_PERSON) for pair in pairs]
         ),
         "reference": np.stack([pair.reference for pair in pairs]),
+        "scene": np.stack([_scene(pair) for pair in pairs]),
         "truth": np.stack([pair.truth for pair in pairs]),
         "maps": maps,
         "windows": np.stack([local_windows(pair.truth_landmarks, size) for pair in pairs]),
         "weight": np.stack([importance(pair.truth_landmarks, size) for pair in pairs]),
     }
+
+
+def _scene(pair: Pair) -> Image:
+    person, size = pair.reference_person, len(pair.reference)
+    if person is None:
+        return pair.reference
+    whole = cv2.resize(person, (size, size)).astype(np.uint8)
+    return scene_behind(np.asarray(pair.reference), whole, pair.reference_landmarks)
 
 
 def local_windows(points: Array, size_px: int) -> Array:

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import av
 import cv2
@@ -25,6 +25,7 @@ from reenact.geometry import (
     crop_image,
     crop_transform,
     estimate_pose,
+    in_bytes,
     mirrored,
     rotation_matrix,
     rotation_vector,
@@ -32,6 +33,7 @@ from reenact.geometry import (
     to_image,
     transform_points,
 )
+from reenact.scene import without_person
 from reenact.tracking import person_masks
 from reenact.training.winks import wink, wink_frames
 from reenact.types import Array, Image, Pose
@@ -166,11 +168,6 @@ def _keep(frames: NDArray[np.uint8], file: Path) -> None:
     partial.replace(file)
 
 
-def in_bytes(mask: NDArray[Any]) -> NDArray[np.uint8]:
-    """Return a mask of 0 to 1 as 0 to 255."""
-    return np.asarray(np.round(np.asarray(mask) * 255), dtype=np.uint8)
-
-
 @dataclass(frozen=True, slots=True)
 class Still:
     """One photo, taken apart into a person and what is behind.
@@ -191,7 +188,7 @@ class Still:
     def of(cls, image: Image, landmarks: Array) -> Still:
         """Take a picture apart."""
         person = in_bytes(next(person_masks([image])))
-        return cls(image, landmarks, person, _without(image, person))
+        return cls(image, landmarks, person, without_person(image, person))
 
 
 def load_stills(folders: list[Path], size_px: int) -> list[Still]:
@@ -207,20 +204,6 @@ def load_stills(folders: list[Path], size_px: int) -> list[Still]:
         points = transform_points(landmarks, affine)
         stills.append(Still.of(crop_image(picture, affine, size_px), points))
     return stills
-
-
-def _without(image: Image, person: NDArray[np.uint8]) -> Image:
-    """Paint a person over with what surrounds it, softly: done at a quarter of the size."""
-    size = image.shape[0]
-    hidden = cv2.dilate((person > 32).astype(np.uint8), np.ones((9, 9), np.uint8))
-    if hidden.all():
-        return image
-    small = cv2.resize(image, (size // 4, size // 4), interpolation=cv2.INTER_AREA)
-    small_hidden = cv2.resize(hidden, (size // 4, size // 4), interpolation=cv2.INTER_NEAREST)
-    filled = cv2.inpaint(small, small_hidden, 3, cv2.INPAINT_TELEA)
-    filled = cv2.resize(filled, (size, size), interpolation=cv2.INTER_LINEAR)
-    share = cv2.GaussianBlur(hidden.astype(np.float32), (0, 0), 2)[..., None]
-    return np.asarray(image + share * (filled.astype(np.float32) - image)).astype(np.uint8)
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,7 +34,7 @@ from tqdm import tqdm
 from reenact.contact_sheet import SheetRow, compose, spread_out
 from reenact.errors import ModelError, TargetError
 from reenact.footage import Footage
-from reenact.geometry import estimate_pose, to_face_frame
+from reenact.geometry import estimate_pose, in_bytes, to_face_frame
 from reenact.models.files import read_header
 from reenact.models.warp_unet import read_config, read_own_flow
 from reenact.reference_distance import SeenFaces, reference_distances
@@ -42,7 +42,7 @@ from reenact.reference_selection import choose, look_at
 from reenact.renderers import people_in
 from reenact.report_files import write_png
 from reenact.residual_flow import ResidualFlow, known_residual_flow
-from reenact.training.data import Pair, Rng, augment, in_bytes, rarity
+from reenact.training.data import Pair, Rng, augment, rarity
 from reenact.training.loop import LoopOptions, train
 from reenact.training.residual_flow import refined
 from reenact.training.warp_unet import Material, WarpUNetRecipe, WarpUNetRecipeConfig, draw

@@ -199,7 +199,7 @@ class WarpUNetRecipe:
         reference, truth = _unit(batch["reference"]), _unit(batch["truth"])
         maps = batch["maps"].permute(0, 3, 1, 2).contiguous()
         weight = _full_size(batch["weight"][:, None], self._size)
-        background, features = self._generator.encode(reference, _reference_person(batch))
+        background, features = self._generator.encode(*_known(batch))
         picture, warped, share = self._generator(reference, background, features, maps)
         scene = _full_size(1 - batch["person"][:, None], self._size)
         skin, mouth = (_full_size(maps[:, n : n + 1], self._size) for n in (5, 6))
@@ -296,8 +296,7 @@ def _drawn(
         }
         reference, truth = _unit(batch["reference"]), _unit(batch["truth"])
         maps = batch["maps"].permute(0, 3, 1, 2).contiguous()
-        encoded = network.encode(reference, _reference_person(batch))
-        picture, warped, _ = network(reference, *encoded, maps)
+        picture, warped, _ = network(reference, *network.encode(*_known(batch)), maps)
         yield truth, maps, picture, warped
 
 
@@ -324,8 +323,10 @@ def _take_over(network: nn.Module, path: Path) -> None:
         ModelError: the file is missing, damaged, of another architecture, or of a version whose
             inputs came in another order.
     """
-    read_config(path)
+    same_scene = read_config(path).scene
     old = load_tensors(path, "warp_unet")
+    if not same_scene:  # what was added to the reference is not what the painted one lacks
+        old = {name: part for name, part in old.items() if "background_head" not in name}
     with torch.no_grad():
         for name, tensor in network.state_dict().items():
             known = old.get(name)
@@ -343,8 +344,10 @@ def _unit(pictures: Tensor) -> Tensor:
     return pictures.permute(0, 3, 1, 2).float() * (1 / 127.5) - 1
 
 
-def _reference_person(batch: Mapping[str, Tensor]) -> Tensor:
-    return _full_size(batch["reference_person"][:, None], batch["reference"].shape[1])
+def _known(batch: Mapping[str, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
+    """Return what the encoder takes."""
+    person = _full_size(batch["reference_person"][:, None], batch["reference"].shape[1])
+    return _unit(batch["reference"]), person, _unit(batch["scene"])
 
 
 def _cut(x: Tensor, windows: Tensor) -> Tensor:
