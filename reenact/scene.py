@@ -36,6 +36,9 @@ shoulders and what hair lies on them rest while heads turn."""
 _BESIDE: Final = 0.2
 """Distance from the face, iod, from which hair that leaves the picture stays."""
 
+_ROOM: Final = 0.45
+"""Room beside the face, iod, without which there is no such hair: only ears and temples."""
+
 _GAP: Final = 31 / 256
 """Of such hair, gaps of so many rows, as a share of the side, are closed."""
 
@@ -105,15 +108,21 @@ def _blended(image: Image, painted: Image, share: Array) -> Image:
 
 def _leaving(hidden: NDArray[np.uint8], landmarks: Array) -> NDArray[np.uint8]:
     """Return (S, S) of 0 and 1: where hidden pixels reach from beside the face to the side."""
-    size = len(hidden)
-    beside = _BESIDE * _eye_distance(landmarks)
-    columns = np.arange(size)[None, :]
-    left = np.cumprod(hidden, axis=1) * (columns < landmarks[:468, 0].min() - beside)
-    right = np.cumprod(hidden[:, ::-1], axis=1)[:, ::-1]
-    right = right * (columns > landmarks[:468, 0].max() + beside)
+    size, iod = len(hidden), _eye_distance(landmarks)
+    first, last = landmarks[:468, 0].min(), landmarks[:468, 0].max()
+    left = _leaving_left(hidden, first / iod, iod)
+    right = _leaving_left(hidden[:, ::-1], (size - 1 - last) / iod, iod)[:, ::-1]
     rows = np.ones((round(_GAP * size) | 1, 1), np.uint8)
-    closed = cv2.morphologyEx((left | right).astype(np.uint8), cv2.MORPH_CLOSE, rows)
-    return np.asarray(closed, np.uint8)
+    return np.asarray(cv2.morphologyEx(left | right, cv2.MORPH_CLOSE, rows), np.uint8)
+
+
+def _leaving_left(hidden: NDArray[np.uint8], room_iod: float, iod: float) -> NDArray[np.uint8]:
+    """Do so on the left, where there is so much room beside the face."""
+    found = np.zeros_like(hidden)
+    if room_iod >= _ROOM:
+        width = round((room_iod - _BESIDE) * iod)
+        found[:, :width] = np.cumprod(hidden[:, :width], axis=1)
+    return found
 
 
 def _above_shoulders(landmarks: Array, size_px: int) -> Array:

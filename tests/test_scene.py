@@ -86,6 +86,16 @@ def test_hair_that_leaves_the_picture_stays_there() -> None:
     assert np.abs(scene.astype(int) - wall())[75:125, 75:155].max() < 40
 
 
+def test_an_ear_beside_the_picture_s_edge_is_no_hair_that_leaves_it() -> None:
+    cut = 65  # ten columns are left beside the face
+    points = landmarks()
+    points[:, 0] -= cut
+    part = (slice(SIDE - cut), slice(cut, SIDE))
+    scene = scene_behind(with_people()[part], people()[part], points)
+    away = np.abs(scene.astype(int) - wall()[part])
+    assert away[75:125, :80].max() < 40
+
+
 @pytest.mark.parametrize("known", [0, 128, 255])
 def test_a_picture_of_which_nothing_is_known_stays(known: int) -> None:
     person = np.full((SIDE, SIDE), known, np.uint8)
