@@ -260,6 +260,19 @@ def test_an_untrained_network_uncovers_what_is_painted_behind_the_head() -> None
         torch.testing.assert_close(background, behind)
 
 
+def test_the_sky_does_not_shine_through_a_face() -> None:
+    """The network may leave shut lids to the background, which is no longer a face."""
+    network = WarpUNet().eval()
+    reference = torch.zeros(1, 3, 64, 64)
+    _, features = network.encode(reference, reference[:, :1], reference)
+    maps = torch.zeros(1, MAP_CHANNELS, 32, 32)
+    maps[:, 5, 8:24, 8:24] = 1
+    with torch.no_grad():
+        _, layered, _ = network(reference, torch.ones_like(reference), features, maps)
+    assert (layered[..., 22:42, 22:42] == 0).all()
+    torch.testing.assert_close(layered[..., :12], torch.full((1, 3, 64, 12), 0.5))
+
+
 def test_a_person_who_is_not_found_is_unknown() -> None:
     """MediaPipe finds nobody in a noise picture; the network is not told that all is background."""
     target = portrait_target()

@@ -41,6 +41,9 @@ _REST: Final = 0.024
 _LAYER_STEM: Final = 2
 """The share of the head's layer is drawn at so many times the networks' resolution."""
 
+_RIM_CELLS: Final = 2
+"""So wide is the rim of the face, in cells of the maps, where the head's share is learned."""
+
 _CAVITY: Final = (-0.5, -0.75, -0.75)
 """RGB of an opened mouth, -1..1, before anything was learned."""
 
@@ -265,6 +268,8 @@ class WarpUNet(nn.Module):
         residual = _upsample(residual)
         # A sigmoid, begun in the middle: a share that can be cut off at 0 or 1 never comes back.
         share = torch.sigmoid(F.pixel_shuffle(self.layer_head(motion).float(), _LAYER_STEM))
+        if self.config.scene:
+            share = torch.maximum(share, _inner(maps[:, 5:6]))
         head_flow, rest_flow = mesh_flow + residual[:, :2], residual[:, 2:]
         smooth = _upsample(torch.cat([head_flow, rest_flow, share, maps[:, 9:]], dim=1))
         head = _sample(reference, _torn(head_flow, smooth[:, :2], mesh_flow), sharp=True)
@@ -283,6 +288,11 @@ def _start_at_zero(*heads: nn.Conv2d) -> None:
         nn.init.zeros_(head.weight)
         assert head.bias is not None
         nn.init.zeros_(head.bias)
+
+
+def _inner(face: Tensor) -> Tensor:
+    """Return a mask without its rim: within a face no sky behind it shines through."""
+    return 1 - F.max_pool2d(1 - face, 2 * _RIM_CELLS + 1, stride=1, padding=_RIM_CELLS)
 
 
 def _at_rest(flow: Tensor) -> Tensor:
