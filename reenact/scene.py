@@ -30,8 +30,8 @@ _RADIUS_PX: Final = 3
 _SOFT: Final = 1 / 256
 
 _KEPT: Final = (-0.9, -0.3)
-"""Depth below the chin, iod, from which the person stays, at first in part, then whole: collars,
-shoulders and what hair lies on them rest while heads turn."""
+"""Depth below the chin (negative: above it), iod, from which the person stays, at first in part,
+then whole: collars, shoulders and what hair lies on them rest while heads turn."""
 
 _BESIDE: Final = 0.2
 """Distance from the face, iod, from which hair that leaves the picture stays."""
@@ -126,7 +126,7 @@ def _leaving_left(hidden: NDArray[np.uint8], room_iod: float, iod: float) -> NDA
 
 
 def _above_shoulders(landmarks: Array, size_px: int) -> Array:
-    """Return float32 (S, S): 1 above the chin, falling to 0 below it, along the face."""
+    """Return float32 (S, S): along the face, 1 down to the nose, 0 from just above the chin on."""
     chin = landmarks[_CHIN, :2]
     down = chin - landmarks[_FOREHEAD, :2]
     down = down / (np.linalg.norm(down) * _eye_distance(landmarks) + 1e-6)
@@ -137,5 +137,5 @@ def _above_shoulders(landmarks: Array, size_px: int) -> Array:
 
 
 def _eye_distance(landmarks: Array) -> float:
-    """Return the distance of the outer eye corners, px."""
-    return float(np.linalg.norm(landmarks[_EYES[0], :2] - landmarks[_EYES[1], :2]))
+    """Return the distance of the outer eye corners, px; 1 at least."""
+    return max(float(np.linalg.norm(landmarks[_EYES[0], :2] - landmarks[_EYES[1], :2])), 1.0)

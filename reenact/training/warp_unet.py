@@ -316,16 +316,16 @@ def _resting(network: nn.Module, parts: Sequence[str]) -> list[nn.Module]:
     return resting
 
 
-def _take_over(network: nn.Module, path: Path) -> None:
+def _take_over(network: WarpUNet, path: Path) -> None:
     """Copy the tensors of a weight file that still fit; further input channels begin at zero.
 
     Raises:
         ModelError: the file is missing, damaged, of another architecture, or of a version whose
             inputs came in another order.
     """
-    same_scene = read_config(path).scene
+    begins_alike = read_config(path).scene == network.config.scene
     old = load_tensors(path, "warp_unet")
-    if not same_scene:  # what was added to the reference is not what the painted one lacks
+    if not begins_alike:  # what was added to the reference is not what the painted one lacks
         old = {name: part for name, part in old.items() if "background_head" not in name}
     with torch.no_grad():
         for name, tensor in network.state_dict().items():
