@@ -50,11 +50,11 @@ def recipe(start: str = "", adversarial_from: float = 1.0) -> WarpUNetRecipe:
 def test_it_learns_in_a_few_steps() -> None:
     torch.manual_seed(0)
     learner = recipe()
-    batches = learner.batches(seed=1, steps=30)
+    batches = learner.batches(seed=1, steps=60)
     losses = []
-    for step in range(30):
+    for step in range(60):
         batch = {name: torch.from_numpy(value) for name, value in batches[step].items()}
-        losses.append(learner.step(batch, step / 30)["picture"])
+        losses.append(learner.step(batch, step / 60)["picture"])
     assert np.mean(losses[-5:]) < 0.7 * np.mean(losses[:5])
 
 
