@@ -178,7 +178,8 @@ class RendererSettings(Section):
         0.42,
         ge=0,
         le=1,
-        description="unsharp mask beside the skin, where warp_unet is a little soft; 0: none",
+        description="unsharp mask beside the skin, where warp_unet is a little soft; 0: none; "
+        "weights trained on the target get none",
         json_schema_extra=_LIVE,
     )
 

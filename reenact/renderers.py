@@ -164,7 +164,8 @@ class WarpUNetRenderer:
         if self._fading_from is not None:
             earlier, _ = self._draw(self._fading_from, drive.landmarks)
             picture = earlier + np.float32(self._fade_s / self.FADE_S) * (picture - earlier)
-        return _finished(from_unit(picture[0]), maps, self._settings.sharpen)
+        sharpen = self._settings.sharpen if self._masked else 0.0
+        return _finished(from_unit(picture[0]), maps, sharpen)
 
     def reset(self) -> None:
         """Forget the reference in use."""
@@ -186,7 +187,10 @@ class WarpUNetRenderer:
         config = read_config(path)
         network = WarpUNet(config)
         load_model(path, network, "warp_unet")
-        self._mesh = HeadMesh(read_own_flow(path))
+        own_flow = read_own_flow(path)
+        self._mesh = HeadMesh(own_flow)
+        # What was trained on one face is sharp by itself, and a mask sharpens what trembles, too.
+        self._masked = own_flow is None
         network.eval()
         example = {
             name: np.zeros(shape, np.float32)

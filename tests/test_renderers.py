@@ -18,14 +18,22 @@ from reenact.geometry import (
     from_unit,
     region_mask,
 )
-from reenact.models.files import save_model
-from reenact.models.warp_unet import UNKNOWN_PERSON, WarpUNet, WarpUNetConfig, _tears
+from reenact.models.files import load_tensors, read_header, save_model
+from reenact.models.warp_unet import (
+    UNKNOWN_PERSON,
+    WarpUNet,
+    WarpUNetConfig,
+    _tears,
+    own_tensors,
+)
 from reenact.reference_distance import SeenFaces, reference_distances
 from reenact.renderers import (
     WarpUNetRenderer,
     edge_fade,
     people_in,
+    shipped_weights,
 )
+from reenact.residual_flow import known_residual_flow
 from reenact.types import Image, Renderer, Target
 from reenact.warping import MAP_CHANNELS, head_mesh, tears
 
@@ -295,6 +303,19 @@ def test_sharpening_steepens_edges_and_leaves_the_mean_and_the_skin() -> None:
     skin = head_mesh().maps(target.neutral, target.neutral, 256, 128)[..., 5] > 0.5
     wide = np.repeat(np.repeat(skin, 2, axis=0), 2, axis=1)
     np.testing.assert_array_equal(soft[wide], crisp[wide])
+
+
+def test_what_was_trained_on_one_face_is_not_sharpened(tmp_path: Path) -> None:
+    target = portrait_target()
+    path = tmp_path / "own.safetensors"
+    tensors = load_tensors(shipped_weights(), "warp_unet")
+    tensors |= own_tensors(known_residual_flow())
+    save_model(path, tensors, read_header(shipped_weights()))
+    plain, asked = (
+        opened("warp_unet", target, weights=str(path), sharpen=amount).render(drive(target.neutral))
+        for amount in (0.0, 0.5)
+    )
+    np.testing.assert_array_equal(plain, asked)
 
 
 def test_a_silhouette_is_not_drawn_with_what_lies_between() -> None:
