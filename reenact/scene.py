@@ -30,14 +30,15 @@ _RADIUS_PX: Final = 3
 _SOFT: Final = 1 / 256
 
 _KEPT: Final = (-0.9, -0.3)
-"""Depth below the chin (negative: above it), iod, from which the person stays, at first in part,
-then whole: collars, shoulders and what hair lies on them rest while heads turn."""
+"""Depth below the chin (negative: above it) from which the person stays, at first in part, then
+whole: collars, shoulders and what hair lies on them rest while heads turn. This and what follows in
+eye spans: distances of the outer eye corners."""
 
 _BESIDE: Final = 0.2
-"""Distance from the face, iod, from which hair that leaves the picture stays."""
+"""Distance from the face from which hair that leaves the picture stays."""
 
 _ROOM: Final = 0.45
-"""Room beside the face, iod, without which there is no such hair: only ears and temples."""
+"""Room beside the face without which there is no such hair: only ears and temples."""
 
 _GAP: Final = 31 / 256
 """Of such hair, gaps of so many rows, as a share of the side, are closed."""
@@ -108,19 +109,19 @@ def _blended(image: Image, painted: Image, share: Array) -> Image:
 
 def _leaving(hidden: NDArray[np.uint8], landmarks: Array) -> NDArray[np.uint8]:
     """Return (S, S) of 0 and 1: where hidden pixels reach from beside the face to the side."""
-    size, iod = len(hidden), _eye_distance(landmarks)
+    size, span = len(hidden), _eye_span(landmarks)
     first, last = landmarks[:468, 0].min(), landmarks[:468, 0].max()
-    left = _leaving_left(hidden, first / iod, iod)
-    right = _leaving_left(hidden[:, ::-1], (size - 1 - last) / iod, iod)[:, ::-1]
+    left = _leaving_left(hidden, first / span, span)
+    right = _leaving_left(hidden[:, ::-1], (size - 1 - last) / span, span)[:, ::-1]
     rows = np.ones((round(_GAP * size) | 1, 1), np.uint8)
     return np.asarray(cv2.morphologyEx(left | right, cv2.MORPH_CLOSE, rows), np.uint8)
 
 
-def _leaving_left(hidden: NDArray[np.uint8], room_iod: float, iod: float) -> NDArray[np.uint8]:
-    """Do so on the left, where there is so much room beside the face."""
+def _leaving_left(hidden: NDArray[np.uint8], room: float, span: float) -> NDArray[np.uint8]:
+    """Do so on the left, where there is so much room beside the face, eye spans of so many px."""
     found = np.zeros_like(hidden)
-    if room_iod >= _ROOM:
-        width = round((room_iod - _BESIDE) * iod)
+    if room >= _ROOM:
+        width = round((room - _BESIDE) * span)
         found[:, :width] = np.cumprod(hidden[:, :width], axis=1)
     return found
 
@@ -129,13 +130,13 @@ def _above_shoulders(landmarks: Array, size_px: int) -> Array:
     """Return float32 (S, S): along the face, 1 down to the nose, 0 from just above the chin on."""
     chin = landmarks[_CHIN, :2]
     down = chin - landmarks[_FOREHEAD, :2]
-    down = down / (np.linalg.norm(down) * _eye_distance(landmarks) + 1e-6)
+    down = down / (np.linalg.norm(down) * _eye_span(landmarks) + 1e-6)
     axis = np.arange(size_px, dtype=np.float32)
     depth = (axis - chin[0])[None, :] * down[0] + (axis - chin[1])[:, None] * down[1]
     first, last = _KEPT
     return np.asarray(np.clip((last - depth) / (last - first), 0, 1), np.float32)
 
 
-def _eye_distance(landmarks: Array) -> float:
+def _eye_span(landmarks: Array) -> float:
     """Return the distance of the outer eye corners, px; 1 at least."""
     return max(float(np.linalg.norm(landmarks[_EYES[0], :2] - landmarks[_EYES[1], :2])), 1.0)

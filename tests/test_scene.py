@@ -30,7 +30,7 @@ def wall() -> Image:
 
 
 def landmarks() -> Array:
-    """An oval face in the first head's middle; its chin at row 160, its iod 30 px."""
+    """An oval face in the first head's middle; its chin at row 160, its eye span 30 px."""
     angle = np.linspace(0, 2 * np.pi, 478, dtype=np.float32)
     points = np.stack([np.cos(angle) * 25, np.sin(angle) * 35, angle * 0], 1)
     for at, place in {10: (0, -40), 152: (0, 40), 33: (-15, -10), 263: (15, -10)}.items():
