@@ -164,7 +164,7 @@ class WarpUNetRenderer:
         if self._fading_from is not None:
             earlier, _ = self._draw(self._fading_from, drive.landmarks)
             picture = earlier + np.float32(self._fade_s / self.FADE_S) * (picture - earlier)
-        sharpen = self._settings.sharpen if self._masked else 0.0
+        sharpen = self._settings.sharpen if self._sharpens else 0.0
         return _finished(from_unit(picture[0]), maps, sharpen)
 
     def reset(self) -> None:
@@ -190,7 +190,7 @@ class WarpUNetRenderer:
         own_flow = read_own_flow(path)
         self._mesh = HeadMesh(own_flow)
         # What was trained on one face is sharp by itself, and a mask sharpens what trembles, too.
-        self._masked = own_flow is None
+        self._sharpens = own_flow is None
         network.eval()
         example = {
             name: np.zeros(shape, np.float32)

@@ -40,7 +40,7 @@ def landmarks() -> Array:
 
 
 def people() -> NDArray[np.uint8]:
-    """Two people, apart from each other: heads of radius 30 and 50 with bodies below."""
+    """Two people, apart from each other: a head with its body, and a smaller head alone."""
     mask = np.zeros((SIDE, SIDE), np.uint8)
     cv2.circle(mask, HEAD, 50, (255,), -1)
     cv2.rectangle(mask, (50, 190), (150, SIDE), (255,), -1)
