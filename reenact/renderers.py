@@ -34,6 +34,9 @@ SHIPPED_WEIGHTS: Final = "warp_unet.safetensors"
 _SKIN: Final = 0.5
 """Coverage by skin from which on a cell is not sharpened."""
 
+_LEARNED_AT: Final = 256
+"""Side of the pictures that the general weights were trained on, px."""
+
 _CUT_OUT: Final = 0.5
 """Share of a face that must be found to be person, or nothing is told about it."""
 
@@ -237,19 +240,27 @@ class WarpUNetRenderer:
 
 
 def _finished(picture: Image, maps: Array, sharpen: float) -> Image:
-    """Sharpen what is beside the skin, and draw softly where the mesh is torn.
+    """Sharpen, above all beside the skin, and draw softly where the mesh is torn.
 
     Args:
         picture: uint8 (S, S, 3) RGB; it may be changed.
         maps: (S/2, S/2, MAP_CHANNELS) that it was drawn by. Where they are torn an outline is as
             coarse as their cells, in steps.
-        sharpen: how much is added of what it has over its mean of 3×3 pixels. Of what moves, hair
-            comes out softer than skin, which the network repairs more.
+        sharpen: how much is added beside the skin of what the picture has over its mean of 3×3
+            pixels, at 512 of 5×5. Of what moves, hair comes out softer than skin, which the network
+            repairs more. It learned that at 256: the larger the picture, the more of it skin gets.
     """
-    soft = cv2.blur(picture, (3, 3))
+    side = len(picture)
+    window = 2 * max(round(side / _LEARNED_AT), 1) + 1
+    soft = cv2.blur(picture, (window, window))
     if sharpen:
-        sharp = cv2.addWeighted(picture, 1 + sharpen, soft, -sharpen, 0)
-        picture = _replaced(picture, sharp, maps[..., 5] < _SKIN)
+        skin = maps[..., 5] >= _SKIN
+        share = sharpen * max(0.0, 1 - _LEARNED_AT / side)
+        beside = cv2.addWeighted(picture, 1 + sharpen, soft, -sharpen, 0)
+        if share:
+            within = cv2.addWeighted(picture, 1 + share, soft, -share, 0)
+            picture = _replaced(picture, within, skin)
+        picture = _replaced(picture, beside, ~skin)
     return _replaced(picture, soft, tears(maps[..., :2]))
 
 

@@ -305,6 +305,22 @@ def test_sharpening_steepens_edges_and_leaves_the_mean_and_the_skin() -> None:
     np.testing.assert_array_equal(soft[wide], crisp[wide])
 
 
+def test_a_larger_picture_is_sharpened_on_skin_as_well_though_less() -> None:
+    """At 512 the network's skin is softer than at the 256 that it learned from."""
+    target = portrait_target(512)
+    soft, crisp = (
+        opened("warp_unet", target, sharpen=amount).render(drive(target.neutral))
+        for amount in (0.0, 0.5)
+    )
+    skin = head_mesh().maps(target.neutral, target.neutral, 512, 256)[..., 5] > 0.5
+    wide = np.repeat(np.repeat(skin, 2, axis=0), 2, axis=1)
+    added = np.abs(crisp.astype(np.int16) - soft).mean(axis=2)
+    there = np.abs(soft - cv2.blur(soft, (5, 5)).astype(np.float32)).mean(axis=2)
+    share, beside = (added[where].sum() / there[where].sum() for where in (wide, ~wide))
+    assert 0.15 < share < 0.3
+    assert 0.35 < beside < 0.6
+
+
 def test_what_was_trained_on_one_face_is_not_sharpened(tmp_path: Path) -> None:
     target = portrait_target()
     path = tmp_path / "own.safetensors"
