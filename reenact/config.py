@@ -178,8 +178,8 @@ class RendererSettings(Section):
         0.42,
         ge=0,
         le=1,
-        description="unsharp mask beside the skin, where warp_unet is a little soft; at 512 half of "
-        "it on skin as well; 0: none; weights trained on the target get none",
+        description="unsharp mask beside the skin, where warp_unet is a little soft, and at 512 "
+        "half of it on skin; 0: none; weights trained on the target get none",
         json_schema_extra=_LIVE,
     )
 

@@ -6,7 +6,7 @@ import av
 import cv2
 import numpy as np
 import pytest
-from faces import portrait_target
+from faces import opened_mouth, portrait_target
 from numpy.typing import NDArray
 
 from reenact.errors import ReenactError
@@ -112,6 +112,32 @@ def test_maps_lead_from_the_truth_to_the_reference(
         after = np.abs(warped.astype(int) - pair.truth)[face].mean()
         gains.append(before / max(after, 1.0))
     assert np.median(gains) > 1.5
+
+
+def test_who_acts_somebody_else_has_landmarks_and_no_truth(clips: Path, tmp_path: Path) -> None:
+    """The actor's mouth opens: so is the one to be drawn, on a face whose own is shut."""
+    opening = sliding_landmarks()
+    for frame, points in enumerate(opening):
+        points[:] = opened_mouth(points, 4.0 * frame)
+    write_pair(clips, "v003__01", opening)
+    actors = [clip for clip in load_clips(clips, tmp_path / "cache") if clip.name == "v003__01"]
+    draw = PairSampler(actors, [], 0.0, acting_share=1.0)
+    pairs = [draw.draw(np.random.default_rng(seed)) for seed in range(10)]
+    batch = collate(pairs)
+    assert not batch["has_truth"].any()
+    assert not batch["weight"].any()
+    gaps = []
+    for pair, moved in zip(pairs, batch["moved"], strict=True):
+        np.testing.assert_array_equal(pair.truth, pair.reference)
+        there = (pair.truth_landmarks - pair.reference_landmarks)[:, :2]
+        np.testing.assert_allclose(moved * 128, there, atol=1e-3)
+        gaps.append(float(np.linalg.norm(there[14] - there[13])))
+    assert max(gaps) > 5
+    ordinary = collate([PairSampler(actors, [], 0.0).draw(np.random.default_rng(0))])
+    assert ordinary["has_truth"].all()
+    assert not ordinary["moved"].any()
+    np.testing.assert_array_equal(ordinary["truth_crop"], ordinary["face_crop"])
+    assert ordinary["weight"].mean() == pytest.approx(1, abs=1e-3)
 
 
 def test_people_are_told_from_backgrounds_through_flips_and_turns(

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from faces import portrait_target
+from faces import opened_mouth, portrait_target
 
 from reenact.errors import ModelError, ReenactError
 from reenact.models.files import load_tensors, save_model
 from reenact.models.warp_unet import WarpUNet, WarpUNetConfig
+from reenact.training.batches import collate
 from reenact.training.data import Pair, Rng
 from reenact.training.warp_unet import Material, WarpUNetRecipe, WarpUNetRecipeConfig
 
@@ -34,7 +36,9 @@ class OnePair:
         return Pair(target.references[0], target.neutral, moved, points)
 
 
-def recipe(start: str = "", adversarial_from: float = 1.0) -> WarpUNetRecipe:
+def recipe(
+    start: str = "", adversarial_from: float = 1.0, landmark_weight: float = 0.0
+) -> WarpUNetRecipe:
     pair = OnePair().draw(np.random.default_rng(0))
     config = WarpUNetRecipeConfig(
         train="",
@@ -43,6 +47,7 @@ def recipe(start: str = "", adversarial_from: float = 1.0) -> WarpUNetRecipe:
         batch_size=4,
         network=SMALL,
         adversarial_from=adversarial_from,
+        landmark_weight=landmark_weight,
     )
     return WarpUNetRecipe(config, 64, Material(OnePair(), [pair], "the portrait"))
 
@@ -70,7 +75,7 @@ def test_the_critic_sees_mouth_and_eyes_alone() -> None:
     assert any(not torch.equal(before[name], value) for name, value in learned)
     picture = torch.rand(4, 3, 64, 64, requires_grad=True)
     maps = batch["maps"].permute(0, 3, 1, 2)
-    cost = learner._adversarial(picture, torch.rand(4, 3, 64, 64), maps, batch["windows"])
+    cost = learner._adversarial(batch, picture, torch.rand(4, 3, 64, 64), maps)
     (asked,) = torch.autograd.grad(cost, picture)
     inside = torch.zeros(64, 64, dtype=torch.bool)
     for x, y, half in ((batch["windows"][0] + torch.tensor([1.0, 1.0, 0.0])) * 32).tolist():
@@ -80,6 +85,37 @@ def test_the_critic_sees_mouth_and_eyes_alone() -> None:
         assert asked[0][:, rows, columns].abs().max() > 0
     assert asked[0][:, ~inside].abs().max() == 0
     assert inside.float().mean() < 0.5
+
+
+def test_without_a_truth_only_what_is_read_in_the_picture_is_learned() -> None:
+    """The reference that stands in the truth's place is not what is to be drawn."""
+    torch.manual_seed(0)
+    learner = recipe(adversarial_from=0.0, landmark_weight=1.0)
+    pair = OnePair().draw(np.random.default_rng(0))
+    acting = replace(
+        pair,
+        truth=pair.reference,
+        truth_landmarks=opened_mouth(pair.reference_landmarks, 6.0),
+        has_truth=False,
+    )
+    batch = collate([acting] * 2)
+    before = {name: value.clone() for name, value in learner.networks["critic"].named_parameters()}
+    losses = learner.step({name: torch.from_numpy(value) for name, value in batch.items()}, 0.5)
+    assert losses["landmarks"] > 0.01
+    assert [losses[name] for name in ("picture", "warp", "edges", "texture", "structure")] == [
+        0
+    ] * 5
+    # Nor may the critic learn that such a face looks like that.
+    for name, value in learner.networks["critic"].named_parameters():
+        assert torch.equal(before[name], value)
+
+
+def test_what_is_read_in_the_picture_comes_nearer_to_what_is_read_in_the_truth() -> None:
+    torch.manual_seed(0)
+    learner = recipe(landmark_weight=3.0)
+    batch = {name: torch.from_numpy(v) for name, v in learner.batches(1, 1)[0].items()}
+    read = [learner.step(batch, step / 40)["landmarks"] for step in range(40)]
+    assert read[-1] < 0.8 * read[0]
 
 
 def test_a_training_that_diverged_is_told() -> None:

@@ -16,6 +16,7 @@ from reenact.lighting import Lighting
 from reenact.models.warp_unet import UNKNOWN_PERSON
 from reenact.scene import scene_behind
 from reenact.training.data import Pair, Sampler
+from reenact.training.face_mesh_network import face_crop
 from reenact.types import Array, Image
 from reenact.warping import MAP_CHANNELS, HeadMesh, head_mesh, strip_mask
 
@@ -60,6 +61,11 @@ def collate(pairs: list[Pair], mesh: HeadMesh | None = None) -> Batch:
     And `windows`, (N, 3, 3) of `local_windows` on the truth; `person` and `reference_person`,
     float32 (N, S/2, S/2), 0 to 1 on the truth and on the reference: where it is not known, 1 and
     `UNKNOWN_PERSON` everywhere.
+
+    For `FaceMeshNetwork`: `face_crop` and `truth_crop`, (N, 2, 3), where the face to be drawn and
+    that of the truth are, and `moved`, (N, 478, 2), the way from the truth's landmarks to those to
+    be drawn, half a picture being 1. `has_truth`, (N,), is 1 where there is a true picture and
+    that way is nothing; elsewhere it is 0, and so are the weights.
     """
     size = pairs[0].truth.shape[0]
     maps = np.empty((len(pairs), size // 2, size // 2, MAP_CHANNELS), np.float32)
@@ -78,8 +84,21 @@ def collate(pairs: list[Pair], mesh: HeadMesh | None = None) -> Batch:
         "truth": np.stack([pair.truth for pair in pairs]),
         "maps": maps,
         "windows": np.stack([local_windows(pair.truth_landmarks, size) for pair in pairs]),
-        "weight": np.stack([importance(pair.truth_landmarks, size) for pair in pairs]),
+        "face_crop": np.stack([face_crop(pair.truth_landmarks, size) for pair in pairs]),
+        "truth_crop": np.stack([face_crop(_shown(pair), size) for pair in pairs]),
+        "moved": np.stack(
+            [(pair.truth_landmarks - _shown(pair))[:, :2] * np.float32(2 / size) for pair in pairs]
+        ),
+        "has_truth": np.array([pair.has_truth for pair in pairs], np.float32),
+        "weight": np.stack(
+            [importance(pair.truth_landmarks, size) * pair.has_truth for pair in pairs]
+        ),
     }
+
+
+def _shown(pair: Pair) -> Array:
+    """Return the landmarks of what the true picture shows."""
+    return pair.truth_landmarks if pair.has_truth else pair.reference_landmarks
 
 
 def _scene(pair: Pair) -> Image:

@@ -10,7 +10,7 @@ import hashlib
 import logging
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Protocol
@@ -212,6 +212,9 @@ class Pair:
 
     `person` and `reference_person` are uint8, square: how far each pixel of the truth and of the
     reference is person, not background; None where it is not known.
+
+    Of a reference that is to act another person's expression there is no true picture; then
+    `truth` is the reference once more, and `truth_landmarks` alone say what is wanted.
     """
 
     reference: Image
@@ -220,6 +223,7 @@ class Pair:
     truth_landmarks: Array
     person: NDArray[np.uint8] | None = None
     reference_person: NDArray[np.uint8] | None = None
+    has_truth: bool = True
 
 
 class Sampler(Protocol):
@@ -236,23 +240,35 @@ class PairSampler:
     lids are drawn more often. People in clips hardly ever wink, users do: some truths are given
     one eye of a near frame in which the eyes are shut. A photo is the truth and its bent copy,
     the person moved before an unmoved background, the reference: photos bring many more people
-    than the clips do.
+    than the clips do. Some frames are to act what somebody else does, as the program is used; how
+    that looks nobody knows, only what is to be read in it.
     """
 
-    def __init__(self, clips: list[Clip], stills: list[Still], still_share: float) -> None:
+    def __init__(
+        self,
+        clips: list[Clip],
+        stills: list[Still],
+        still_share: float,
+        acting_share: float = 0.0,
+    ) -> None:
         self._people: dict[str, list[Clip]] = {}
         for clip in clips:
             self._people.setdefault(clip.identity, []).append(clip)
         self._names = sorted(self._people)
         self._stills = stills
         self._still_share = still_share if stills else 0.0
+        self._acting_share = acting_share
         self._rarity = {clip.name: rarity(clip.landmarks[clip.usable]) for clip in clips}
+        self._resting = {
+            clip.name: _resting_frames(clip, self._rarity[clip.name]) for clip in clips
+        }
         self._winks = {clip.name: wink_frames(clip.landmarks, clip.usable) for clip in clips}
 
     def draw(self, rng: Rng) -> Pair:
         """Return one pair, augmented."""
-        pair = self._bent_still(rng) if rng.random() < self._still_share else self._frames(rng)
-        return augment(pair, rng)
+        draws = (self._bent_still, self._acting, self._frames)
+        limits = np.cumsum([self._still_share, self._acting_share])
+        return augment(draws[int(np.searchsorted(limits, rng.random(), "right"))](rng), rng)
 
     def _clip(self, rng: Rng) -> Clip:
         clips = self._people[self._names[rng.integers(len(self._names))]]
@@ -277,6 +293,22 @@ class PairSampler:
             clip.person(here),
             None if rng.random() < _UNKNOWN_SHARE else clip.person(first),
         )
+
+    def _acting(self, rng: Rng) -> Pair:
+        """Let a photo, or a resting face of a clip, act what somebody does from rest on."""
+        actor = self._clip(rng)
+        rest = int(rng.choice(self._resting[actor.name]))
+        acted = int(rng.choice(actor.usable, p=self._rarity[actor.name]))
+        if self._stills and rng.random() < 0.5:
+            still = self._stills[rng.integers(len(self._stills))]
+            image, points = still.image, still.landmarks
+            person: NDArray[np.uint8] | None = still.person
+        else:
+            clip = self._clip(rng)
+            here = int(rng.choice(self._resting[clip.name]))
+            image, points, person = clip.images[here], clip.landmarks[here], clip.person(here)
+        motion = _transfer_motion(actor.landmarks[rest], actor.landmarks[acted], points)
+        return Pair(image, points, image, motion, reference_person=person, has_truth=False)
 
     def _bent_still(self, rng: Rng) -> Pair:
         clip = self._clip(rng)
@@ -321,6 +353,11 @@ def rarity(points: Array) -> NDArray[np.float64]:
     spread = sum(np.abs(gap - np.median(gap)) / (gap.std() + 1e-6) for gap in gaps)
     weight = np.asarray(spread, np.float64) + 1e-3
     return np.asarray(0.5 / len(weight) + 0.5 * weight / weight.sum(), dtype=np.float64)
+
+
+def _resting_frames(clip: Clip, chances: NDArray[np.float64]) -> NDArray[np.intp]:
+    """Return the tenth of a clip's frames whose faces are most like its median face."""
+    return np.asarray(clip.usable[np.argsort(chances)[: len(chances) // 10 + 1]])
 
 
 def _transfer_motion(first: Array, second: Array, face: Array) -> Array:
@@ -379,7 +416,15 @@ def augment(pair: Pair, rng: Rng, extent: float = 1.0, same_scene: bool = False)
         table = _colour_table(rng)
         images = [cv2.LUT(image, table).astype(np.uint8) for image in images]
     landmarks[1] = landmarks[1] + rng.normal(0, 0.25, landmarks[1].shape).astype(np.float32)
-    return Pair(images[0], landmarks[0], images[1], landmarks[1], person, reference_person)
+    return replace(
+        pair,
+        reference=images[0],
+        reference_landmarks=landmarks[0],
+        truth=images[1],
+        truth_landmarks=landmarks[1],
+        person=person,
+        reference_person=reference_person,
+    )
 
 
 def _colour_table(rng: Rng) -> NDArray[np.uint8]:

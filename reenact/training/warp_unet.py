@@ -35,10 +35,12 @@ from reenact.models.warp_unet import WarpUNet, WarpUNetConfig, own_tensors, read
 from reenact.residual_flow import ResidualFlow
 from reenact.training.batches import Batch, PairBatches, collate
 from reenact.training.data import Pair, PairSampler, Sampler, load_stills, validation_pairs
+from reenact.training.face_mesh_network import FaceMeshNetwork
 from reenact.training.losses import (
     gradient_l1,
     hinge_discriminator,
     hinge_generator,
+    landmark_distance,
     ssim_loss,
     structural_similarity,
     texture_l1,
@@ -65,6 +67,7 @@ class WarpUNetRecipeConfig:
             47 people is the flow; the repair goes on getting better.
         cache: where decoded clips are kept.
         still_share: share of the batch that comes from photos.
+        acting_share: share of it in which one person acts another one's expression.
         batch_size: pairs a step.
         learning_rate: at the start; falls to a hundredth along a cosine.
         warp_weight: of the warped reference's loss.
@@ -73,6 +76,7 @@ class WarpUNetRecipeConfig:
         ssim_weight: of what structural similarity lacks; 0: it is not asked for.
         background_weight: of the background layer's L1, where the truth shows no person.
         layer_weight: of the head's share where there is no person, and of what lacks on skin.
+        landmark_weight: of what the tracker reads otherwise in the picture than in the truth.
         adversarial_weight: of the critic, once it looks.
         adversarial_from: progress (0 to 1) at which the critic begins; 1: never.
     """
@@ -84,6 +88,7 @@ class WarpUNetRecipeConfig:
     parts: tuple[str, ...] = ()
     cache: str = "runs/cache"
     still_share: float = 0.25
+    acting_share: float = 0.0
     batch_size: int = 12
     learning_rate: float = 7e-4
     warp_weight: float = 0.4
@@ -92,6 +97,7 @@ class WarpUNetRecipeConfig:
     ssim_weight: float = 0.3
     background_weight: float = 0.5
     layer_weight: float = 0.1
+    landmark_weight: float = 0.0
     adversarial_weight: float = 0.08
     adversarial_from: float = 0.5
     validation_frames: int = 5
@@ -145,7 +151,7 @@ def load_material(config: WarpUNetRecipeConfig, size_px: int) -> Material:
     people = {clip.identity for clip in clips}
     stills = load_stills([Path(folder) for folder in config.stills], size_px)
     return Material(
-        PairSampler(clips, stills, config.still_share),
+        PairSampler(clips, stills, config.still_share, config.acting_share),
         [pair for _, pair in validation_pairs(held_out, config.validation_frames)],
         f"{len(clips)} clips of {len(people)} people, {len(stills)} stills; no one of them in val",
     )
@@ -173,6 +179,7 @@ class WarpUNetRecipe:
         if config.start:
             _take_over(self._generator, Path(config.start))
         self._resting = _resting(self._generator, config.parts)
+        self._tracker = FaceMeshNetwork() if config.landmark_weight else None
         self._critic = PatchDiscriminator(3 + SEEN_CHANNELS)
         self.networks: dict[str, nn.Module] = {
             "generator": self._generator,
@@ -214,8 +221,10 @@ class WarpUNetRecipe:
         }
         if config.ssim_weight:
             losses["structure"] = ssim_loss(picture, truth, weight) * config.ssim_weight
+        if self._tracker is not None:
+            losses["landmarks"] = self._misread(batch, picture, truth) * config.landmark_weight
         if progress >= config.adversarial_from:
-            losses["critic_of"] = self._adversarial(picture, truth, maps, batch["windows"])
+            losses["critic_of"] = self._adversarial(batch, picture, truth, maps)
         total = torch.stack(list(losses.values())).sum()
         if not torch.isfinite(total):
             raise ReenactError(
@@ -229,15 +238,32 @@ class WarpUNetRecipe:
         optimiser.step()
         return {name: float(value.detach()) for name, value in losses.items()}
 
-    def _adversarial(self, picture: Tensor, truth: Tensor, maps: Tensor, windows: Tensor) -> Tensor:
+    def _misread(self, batch: Mapping[str, Any], picture: Tensor, truth: Tensor) -> Tensor:
+        """Return how far the tracker's landmarks of the picture are from those of the truth.
+
+        Both are read by the same network, so that its bias falls out. Where there is no true
+        picture they are those of the reference, moved as it is to act.
+        """
+        assert self._tracker is not None
+        tracker = self._tracker.to(picture.device)
+        with torch.no_grad():
+            wanted = tracker(truth, batch["truth_crop"]) + batch["moved"]
+        return landmark_distance(tracker(picture, batch["face_crop"]), wanted)
+
+    def _adversarial(
+        self, batch: Mapping[str, Any], picture: Tensor, truth: Tensor, maps: Tensor
+    ) -> Tensor:
         """Teach the critic, then return what the generator pays."""
         shown = (picture, truth, maps[:, :SEEN_CHANNELS])
-        fake, real, seen = (_cut(t, windows) for t in shown)
-        optimiser = self.optimisers["critic"]
-        loss = hinge_discriminator(self._critic(real, seen), self._critic(fake.detach(), seen))
-        optimiser.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        optimiser.step()
+        fake, real, seen = (_cut(t, batch["windows"]) for t in shown)
+        true = batch["has_truth"].repeat(batch["windows"].shape[1]) > 0
+        if true.any():
+            optimiser = self.optimisers["critic"]
+            shown_true = self._critic(real[true], seen[true])
+            loss = hinge_discriminator(shown_true, self._critic(fake.detach(), seen))
+            optimiser.zero_grad(set_to_none=True)
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimiser.step()
         self._critic.requires_grad_(False)
         cost = hinge_generator(self._critic(fake, seen)) * self.config.adversarial_weight
         self._critic.requires_grad_(True)
