@@ -5,6 +5,7 @@ Each draws the target's crop from a `Drive`. Importing this module loads no torc
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, Final
@@ -132,7 +133,7 @@ class WarpUNetRenderer:
         import torch
 
         references = to_unit(target.references)
-        people = people_in(target.references, target.landmarks)
+        people = np.stack(list(people_in(target.references, target.landmarks)))
         scenes = np.stack(
             [
                 scene_behind(np.asarray(picture), in_bytes(person), points)
@@ -270,16 +271,16 @@ def _replaced(picture: Image, other: NDArray[Any], where: NDArray[np.bool_]) -> 
     return np.asarray(cv2.copyTo(other, mask, picture), np.uint8)
 
 
-def people_in(references: Image, landmarks: Array) -> Array:
-    """Say what the generator is told of references: where they show a person.
+def people_in(pictures: Iterable[Image], landmarks: Iterable[Array]) -> Iterator[Array]:
+    """Yield what the generator is told of each picture: where it shows a person.
 
     Args:
-        references: uint8 (K, S, S, 3) RGB.
-        landmarks: (K, 478, 3) px.
+        pictures: uint8 (S, S, 3) RGB each.
+        landmarks: (478, 3) px each.
 
-    Returns:
-        float32 (K, S, S), how far (0 to 1) each pixel is the person; `UNKNOWN_PERSON` everywhere
-        in one whose face itself is not found to be a person's, as in some drawings.
+    Yields:
+        float32 (S, S), how far (0 to 1) each pixel is the person; `UNKNOWN_PERSON` everywhere in
+        one whose face itself is not found to be a person's, as in some drawings.
 
     Raises:
         ModelError: this version of mediapipe cannot cut people out.
@@ -287,12 +288,12 @@ def people_in(references: Image, landmarks: Array) -> Array:
     from reenact.models.warp_unet import UNKNOWN_PERSON
     from reenact.tracking import person_masks
 
-    masks = np.stack(list(person_masks(references)))
-    for mask, points in zip(masks, landmarks, strict=True):
+    for mask, points in zip(person_masks(pictures), landmarks, strict=True):
         face = region_mask(points, OVAL, len(mask)) > 127
         if mask[face].mean() < _CUT_OUT:
-            mask[:] = UNKNOWN_PERSON
-    return masks
+            yield np.full_like(mask, UNKNOWN_PERSON)
+        else:
+            yield mask
 
 
 def edge_fade(target: Target, side: int) -> Array:

@@ -28,6 +28,7 @@ from reenact.training import personal
 from reenact.training.personal import (
     Outcome,
     PersonalOptions,
+    PersonalRecipe,
     is_better,
     preview_path,
     train_personal,
@@ -76,6 +77,10 @@ def mesh_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(personal, "_FLOW_PAIRS", 0)
 
 
+def never() -> bool:
+    return False
+
+
 def stopping_after(steps: int) -> Callable[[], bool]:
     asked = iter(range(10**6))
     return lambda: next(asked) >= steps
@@ -101,6 +106,20 @@ def trained(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(personal, "_FLOW_PAIRS", 0)
         return train_personal([footage], start, options), options
+
+
+def test_training_is_told_where_the_person_is(
+    footage: Footage, start: Path, options: PersonalOptions
+) -> None:
+    """Else a wall would be learned to move with a head. Of a drawing it is not known: all of it."""
+    batch = PersonalRecipe([footage], start, options, never).batches(seed=0, steps=1)[0]
+    skin = batch["maps"][..., 5] > 0.5
+    assert batch["person"][skin].mean() > 0.9
+    assert batch["person"].mean() < 0.9
+    noise = np.random.default_rng(0).integers(0, 255, footage.images.shape, np.uint8)
+    nobody = Footage(noise, footage.landmarks)
+    batch = PersonalRecipe([nobody], start, options, never).batches(seed=0, steps=1)[0]
+    assert batch["person"].min() == 1
 
 
 def test_it_ends_when_every_frame_was_seen_often_enough(

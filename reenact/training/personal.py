@@ -2,7 +2,8 @@
 
 The shipped weights, or the target's own, learn from the target's footage. What is trained on is
 what the live path does: the reference is one of those that a target made of this footage would
-have, half of the time the one that the renderer would choose, and the truth any frame. Batch
+have, half of the time the one that the renderer would choose, and the truth any frame, of which
+MediaPipe says where the person is, lest the wall behind be learned to move with the head. Batch
 normalisation keeps the statistics of the start: one person's would drift with every batch.
 
 Some stretches of the footage are held back. The weights with the best score on them are kept,
@@ -326,8 +327,9 @@ class _TrainingClip:
         self.trained: NDArray[np.intp] = np.setdiff1d(np.arange(len(footage)), [*held, *near])
         looks = [look_at(self.images[i], self.landmarks[i]) for i in self.trained]
         self.references = self.trained[choose(looks)]
-        people = people_in(self.images[self.references], self.landmarks[self.references])
-        self._people = dict(zip(self.references.tolist(), map(in_bytes, people), strict=True))
+        pictures = (self.images[i] for i in self.trained)
+        people = people_in(pictures, self.landmarks[self.trained])
+        self._people = dict(zip(self.trained.tolist(), map(in_bytes, people), strict=True))
         self._seen = SeenFaces.of(self.landmarks[self.references])
         self.chances = rarity(self.landmarks[self.trained])
         self.held_back = [self.pair(self.nearest_reference(i), i) for i in held]
@@ -338,12 +340,14 @@ class _TrainingClip:
         return int(self.references[distances.argmin()])
 
     def pair(self, reference: int, truth: int) -> Pair:
+        person = self._people.get(truth)
         return Pair(
             self.images[reference],
             self.landmarks[reference],
             self.images[truth],
             self.landmarks[truth],
-            reference_person=self._people[reference],
+            None if person is None or _is_unknown(person) else person,
+            self._people[reference],
         )
 
 
@@ -374,6 +378,10 @@ class _Sampler:
             if reference != truth:
                 pairs.append(clip.pair(reference, truth))
         return pairs
+
+
+def _is_unknown(person: NDArray[np.uint8]) -> bool:
+    return bool((person == person.flat[0]).all())
 
 
 def _stretches(count: int) -> tuple[list[int], list[int]]:
