@@ -37,7 +37,10 @@ class OnePair:
 
 
 def recipe(
-    start: str = "", adversarial_from: float = 1.0, landmark_weight: float = 0.0
+    start: str = "",
+    adversarial_from: float = 1.0,
+    landmark_weight: float = 0.0,
+    acting_share: float = 0.0,
 ) -> WarpUNetRecipe:
     pair = OnePair().draw(np.random.default_rng(0))
     config = WarpUNetRecipeConfig(
@@ -48,6 +51,7 @@ def recipe(
         network=SMALL,
         adversarial_from=adversarial_from,
         landmark_weight=landmark_weight,
+        acting_share=acting_share,
     )
     return WarpUNetRecipe(config, 64, Material(OnePair(), [pair], "the portrait"))
 
@@ -90,7 +94,7 @@ def test_the_critic_sees_mouth_and_eyes_alone() -> None:
 def test_without_a_truth_only_what_is_read_in_the_picture_is_learned() -> None:
     """The reference that stands in the truth's place is not what is to be drawn."""
     torch.manual_seed(0)
-    learner = recipe(adversarial_from=0.0, landmark_weight=1.0)
+    learner = recipe(adversarial_from=0.0, landmark_weight=1.0, acting_share=0.5)
     pair = OnePair().draw(np.random.default_rng(0))
     acting = replace(
         pair,
@@ -108,6 +112,21 @@ def test_without_a_truth_only_what_is_read_in_the_picture_is_learned() -> None:
     # Nor may the critic learn that such a face looks like that.
     for name, value in learner.networks["critic"].named_parameters():
         assert torch.equal(before[name], value)
+
+
+def test_who_acts_keeps_the_colours_of_the_reference() -> None:
+    """Greener teeth and pinker lips would be read more surely."""
+    torch.manual_seed(0)
+    learner = recipe(landmark_weight=1.0, acting_share=0.5)
+    acting = replace(OnePair().draw(np.random.default_rng(0)), has_truth=False)
+    batch = {name: torch.from_numpy(value) for name, value in collate([acting] * 2).items()}
+    with torch.no_grad():
+        bias = learner._generator.picture_head.bias
+        assert bias is not None
+        bias[: len(bias) // 3] += 0.3  # red
+    costs = [learner.step(batch, 0.5)["colour"] for _ in range(30)]
+    assert costs[0] > 0.1
+    assert costs[-1] < 0.6 * costs[0]
 
 
 def test_what_is_read_in_the_picture_comes_nearer_to_what_is_read_in_the_truth() -> None:

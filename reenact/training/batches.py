@@ -65,7 +65,7 @@ def collate(pairs: list[Pair], mesh: HeadMesh | None = None) -> Batch:
     For `FaceMeshNetwork`: `face_crop` and `truth_crop`, (N, 2, 3), where the face to be drawn and
     that of the truth are, and `moved`, (N, 478, 2), the way from the truth's landmarks to those to
     be drawn, half a picture being 1. `has_truth`, (N,), is 1 where there is a true picture and
-    that way is nothing; elsewhere it is 0, and so are the weights.
+    that way is nothing, 0 elsewhere.
     """
     size = pairs[0].truth.shape[0]
     maps = np.empty((len(pairs), size // 2, size // 2, MAP_CHANNELS), np.float32)
@@ -90,9 +90,7 @@ def collate(pairs: list[Pair], mesh: HeadMesh | None = None) -> Batch:
             [(pair.truth_landmarks - _shown(pair))[:, :2] * np.float32(2 / size) for pair in pairs]
         ),
         "has_truth": np.array([pair.has_truth for pair in pairs], np.float32),
-        "weight": np.stack(
-            [importance(pair.truth_landmarks, size) * pair.has_truth for pair in pairs]
-        ),
+        "weight": np.stack([importance(pair.truth_landmarks, size) for pair in pairs]),
     }
 
 

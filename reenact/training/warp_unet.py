@@ -207,7 +207,9 @@ class WarpUNetRecipe:
         _set_rate(self.optimisers["generator"], float(rate) * min(1.0, progress * 200 + 0.05))
         reference, truth = _unit(batch["reference"]), _unit(batch["truth"])
         maps = batch["maps"].permute(0, 3, 1, 2).contiguous()
-        weight = _full_size(batch["weight"][:, None], self._size)
+        has_truth = batch["has_truth"][:, None, None, None]
+        importance = _full_size(batch["weight"][:, None], self._size)
+        weight = importance * has_truth
         background, features = self._generator.encode(*_known(batch))
         picture, warped, share = self._generator(reference, background, features, maps)
         scene = _full_size(1 - batch["person"][:, None], self._size)
@@ -223,6 +225,10 @@ class WarpUNetRecipe:
         }
         if config.ssim_weight:
             losses["structure"] = ssim_loss(picture, truth, weight) * config.ssim_weight
+        if config.acting_share:
+            # Else lips turn pink and teeth green: that is how the tracker tells them best.
+            acting = importance * (1 - has_truth)
+            losses["colour"] = weighted_l1(_colour(picture), _colour(warped.detach()), acting)
         if self._tracker is not None:
             losses["landmarks"] = self._misread(batch, picture, truth) * config.landmark_weight
         if progress >= config.adversarial_from:
@@ -243,14 +249,15 @@ class WarpUNetRecipe:
     def _misread(self, batch: Mapping[str, Any], picture: Tensor, truth: Tensor) -> Tensor:
         """Return how far the tracker's landmarks of the picture are from those of the truth.
 
-        Both are read by the same network, so that its bias falls out. Where there is no true
-        picture they are those of the reference, moved as it is to act.
+        Both are read by the same network, so that its bias falls out, and without their colours,
+        lest those be bent to its liking. Where there is no true picture they are those of the
+        reference, moved as it is to act.
         """
         assert self._tracker is not None
         tracker = self._tracker.to(picture.device)
         with torch.no_grad():
-            wanted = tracker(truth, batch["truth_crop"]) + batch["moved"]
-        return landmark_distance(tracker(picture, batch["face_crop"]), wanted)
+            wanted = tracker(_grey(truth), batch["truth_crop"]) + batch["moved"]
+        return landmark_distance(tracker(_grey(picture), batch["face_crop"]), wanted)
 
     def _adversarial(
         self, batch: Mapping[str, Any], picture: Tensor, truth: Tensor, maps: Tensor
@@ -370,6 +377,15 @@ def _take_over(network: WarpUNet, path: Path) -> None:
 def _unit(pictures: Tensor) -> Tensor:
     """`geometry.to_unit` on the device."""
     return pictures.permute(0, 3, 1, 2).float() * (1 / 127.5) - 1
+
+
+def _grey(pictures: Tensor) -> Tensor:
+    return pictures.mean(1, keepdim=True).expand_as(pictures)
+
+
+def _colour(pictures: Tensor) -> Tensor:
+    """Return what is not grey of (N, 3, H, W)."""
+    return pictures - _grey(pictures)
 
 
 def _known(batch: Mapping[str, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
