@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Iterable, Iterator
+from importlib.resources import files
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -23,6 +24,8 @@ from reenact.registry import Spec
 from reenact.types import Array, Frame, Image, Landmarks
 
 log = logging.getLogger(__name__)
+
+_LANDMARK_NETWORK: Final = "modules/face_landmark/face_landmark_with_attention.tflite"
 
 _MAX_FACES: Final = 5
 _CLOSER: Final = ((0.5, 0.4), (0.25, 0.4), (0.75, 0.4), (0.5, 0.75))
@@ -71,6 +74,29 @@ def person_masks(images: Iterable[Image]) -> Iterator[Array]:
         for image in images:
             found = model.process(np.ascontiguousarray(image)).segmentation_mask
             yield np.asarray(found, dtype=np.float32)
+
+
+def landmark_network() -> tuple[Any, dict[int, str]]:
+    """Return MediaPipe's network of refined landmarks, a TFLite file, for training to look through.
+
+    Returns:
+        The file's model as TFLite's schema has it (`ModelT`), and the operators' names by their
+        numbers.
+
+    Raises:
+        ModelError: this version of mediapipe carries no such file.
+    """
+    try:
+        from mediapipe.tasks.metadata import schema_py_generated as schema
+
+        data = (files("mediapipe") / _LANDMARK_NETWORK).read_bytes()
+    except (ImportError, OSError) as error:
+        raise ModelError(
+            "The landmark loss needs MediaPipe's own landmark network, which this mediapipe does "
+            "not carry. Install mediapipe==0.10.21, or set settings.landmark_weight to 0."
+        ) from error
+    names = {number: name for name, number in vars(schema.BuiltinOperator).items()}
+    return schema.ModelT.InitFromObj(schema.Model.GetRootAsModel(data, 0)), names
 
 
 class MediaPipeTracker:

@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from importlib.resources import files
 from typing import Any, Final
 
 import numpy as np
@@ -23,12 +22,11 @@ from torch import Tensor, nn
 
 from reenact.errors import ModelError
 from reenact.facemesh import N_SKIN
+from reenact.tracking import landmark_network
 from reenact.types import Array
 
 _SIDE: Final = 192
 """Side of the crop that the network takes, px."""
-
-_FILE: Final = "modules/face_landmark/face_landmark_with_attention.tflite"
 
 _KINDS: Final = {0: np.float32, 1: np.float16, 2: np.int32}
 """TFLite's types of tensors."""
@@ -63,16 +61,7 @@ class FaceMeshNetwork(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        try:
-            from mediapipe.tasks.metadata import schema_py_generated as schema
-
-            data = (files("mediapipe") / _FILE).read_bytes()
-        except (ImportError, OSError) as error:
-            raise ModelError(
-                "The landmark loss needs MediaPipe's own landmark network, which this mediapipe "
-                "does not carry. Install mediapipe==0.10.21, or set settings.landmark_weight to 0."
-            ) from error
-        model = schema.ModelT.InitFromObj(schema.Model.GetRootAsModel(data, 0))
+        model, names = landmark_network()
         graph = model.subgraphs[0]
         self._input = int(graph.inputs[0])
         self._outputs = {graph.tensors[i].name.decode(): i for i in graph.outputs.tolist()}
@@ -85,7 +74,7 @@ class FaceMeshNetwork(nn.Module):
         used: set[int] = set()
         windows = []
         for operator in graph.operators:
-            name = _name(schema, model.operatorCodes[operator.opcodeIndex])
+            name = _name(names, model.operatorCodes[operator.opcodeIndex])
             inputs, output = tuple(operator.inputs.tolist()), int(operator.outputs[0])
             if name == "DEQUANTIZE":
                 constants[output] = constants[inputs[0]].astype(np.float32)
@@ -152,10 +141,9 @@ def face_crop(points: Array, size_px: int) -> Array:
     return np.concatenate(columns, axis=1, dtype=np.float32)
 
 
-def _name(schema: Any, code: Any) -> str:
-    number = max(code.builtinCode, code.deprecatedBuiltinCode)
-    names = {value: name for name, value in vars(schema.BuiltinOperator).items()}
-    return code.customCode.decode() if names[number] == "CUSTOM" else str(names[number])
+def _name(names: Mapping[int, str], code: Any) -> str:
+    name = names[max(code.builtinCode, code.deprecatedBuiltinCode)]
+    return str(code.customCode.decode()) if name == "CUSTOM" else name
 
 
 def _custom(operator: Any) -> Any:
