@@ -7,9 +7,9 @@ the two layers alone, all weighted towards face, mouth and eyes. Where the truth
 the background layer learns to be what is seen there, and the head's layer to leave it free. From
 `adversarial_from` on, a Markov discriminator with spectral normalisation (Fan 2023, eq. 7) looks
 at mouth and eyes, as the local ones of LGP-GAN do: teeth and lids that the reference does not show
-are a guess, and of guesses L1 draws the mean. What the tracker reads in the picture is to be what
-it reads in the truth; where one person acts what another one does, and there is no truth, what was
-asked for (`landmark_weight`, `acting_share`).
+are a guess, and of guesses L1 draws the mean. With `landmark_weight`, what the tracker reads in the
+picture is to be what it reads in the truth; with `acting_share`, also what was asked for where one
+person acts what another one does, and there is no truth.
 """
 
 from __future__ import annotations
