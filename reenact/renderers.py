@@ -255,13 +255,11 @@ def _finished(picture: Image, maps: Array, sharpen: float) -> Image:
     window = 2 * max(round(side / _LEARNED_AT), 1) + 1
     soft = cv2.blur(picture, (window, window))
     if sharpen:
-        skin = maps[..., 5] >= _SKIN
-        share = sharpen * max(0.0, 1 - _LEARNED_AT / side)
         beside = cv2.addWeighted(picture, 1 + sharpen, soft, -sharpen, 0)
+        share = sharpen * max(0.0, 1 - _LEARNED_AT / side)
         if share:
-            within = cv2.addWeighted(picture, 1 + share, soft, -share, 0)
-            picture = _replaced(picture, within, skin)
-        picture = _replaced(picture, beside, ~skin)
+            picture = np.asarray(cv2.addWeighted(picture, 1 + share, soft, -share, 0), np.uint8)
+        picture = _replaced(picture, beside, maps[..., 5] < _SKIN)
     return _replaced(picture, soft, tears(maps[..., :2]))
 
 
