@@ -175,28 +175,28 @@ class RendererSettings(Section):
         description="path of a .safetensors file; empty: the target's own, else the shipped ones",
     )
     sharpen: float = Field(
-        0.42,
+        0.5,
         ge=0,
         le=1,
         description="unsharp mask beside the skin, where warp_unet is a little soft, and at 512 "
-        "half of it on skin; 0: none; weights trained on the target get none",
+        "half of it on skin; 0: none; weights trained on the target get half",
         json_schema_extra=_LIVE,
     )
 
 
 class SmoothingSettings(Section):
-    """One-Euro filters (Casiez 2012); all times in seconds, nothing counts frames."""
+    """One-Euro filters (Casiez 2012) and the picture's; in seconds, nothing counts frames."""
 
     enabled: bool = Field(True, description="smooth at all", json_schema_extra=_LIVE)
     pose_min_cutoff: float = Field(
-        1.2,
+        0.6,
         gt=0,
         le=60,
         description="cut-off of a still head",
         json_schema_extra=_unit("Hz", live=True),
     )
     pose_beta: float = Field(
-        15.0,
+        25.0,
         ge=0,
         le=100,
         description="how fast the cut-off rises with the head's speed (Hz per iod/s)",
@@ -215,6 +215,13 @@ class SmoothingSettings(Section):
         le=500,
         description="how fast the cut-off rises with the expression's speed (Hz per iod/s)",
         json_schema_extra=_LIVE,
+    )
+    picture_min_cutoff: float = Field(
+        0.125,
+        gt=0,
+        le=60,
+        description="cut-off of what hardly changes in the picture (60: it passes as it is drawn)",
+        json_schema_extra=_unit("Hz", live=True),
     )
 
 

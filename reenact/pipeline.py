@@ -15,6 +15,7 @@ from reenact.facemesh import ACTION_UNITS, N_LANDMARKS
 from reenact.fusion import Fusion
 from reenact.geometry import face_box
 from reenact.paste import Paster
+from reenact.picture_filter import PictureFilter
 from reenact.stats import StepTimer
 from reenact.targets import resize_target
 from reenact.types import (
@@ -78,6 +79,7 @@ class Reenactor:
         self._timer = timer
         self._fusion = Fusion(settings.fusion, settings.smoothing, target.neutral, settings.actor)
         self._paster = Paster(target, settings.output.max_side, settings.output.match_colour)
+        self._filter = PictureFilter()
         self._last: Landmarks | None = None
         self._fused: tuple[Expression, Array] | None = None
         self._presence = 0.0
@@ -116,6 +118,7 @@ class Reenactor:
 
     def _draw(self, actor: Frame | None, time_s: float, dt_s: float, index: int) -> Frame:
         if self._presence == 0 or self._fused is None:
+            self._filter.reset()
             return self._finish(self._rest_crop, None, actor, time_s, index)
         expression, fused = self._fused
         neutral = self._target.neutral
@@ -134,6 +137,8 @@ class Reenactor:
         except Exception:
             self._presence = 0.0  # what comes next, `idle` above all, must not need the renderer
             raise
+        with self._timer.step("blend"):
+            crop = self._filter.step(crop, dt_s, self._settings.smoothing)
         with self._timer.step("paste"):
             return self._finish(crop, drive.landmarks, actor, time_s, index)
 
@@ -151,6 +156,7 @@ class Reenactor:
         self._tracker.reset()
         self._fusion.reset()
         self._renderer.reset()
+        self._filter.reset()
         self._last = None
         self._fused = None
         self._presence = 0.0

@@ -38,6 +38,9 @@ _SKIN: Final = 0.5
 _LEARNED_AT: Final = 256
 """Side of the pictures that the general weights were trained on, px."""
 
+_MASK_OF_TRAINED: Final = 0.5
+"""Share of the unsharp mask for weights that were trained on the target: they are sharper."""
+
 _CUT_OUT: Final = 0.5
 """Share of a face that must be found to be person, or nothing is told about it."""
 
@@ -168,8 +171,7 @@ class WarpUNetRenderer:
         if self._fading_from is not None:
             earlier, _ = self._draw(self._fading_from, drive.landmarks)
             picture = earlier + np.float32(self._fade_s / self.FADE_S) * (picture - earlier)
-        sharpen = self._settings.sharpen if self._sharpens else 0.0
-        return _finished(from_unit(picture[0]), maps, sharpen)
+        return _finished(from_unit(picture[0]), maps, self._settings.sharpen * self._mask_share)
 
     def reset(self) -> None:
         """Forget the reference in use."""
@@ -193,8 +195,7 @@ class WarpUNetRenderer:
         load_model(path, network, "warp_unet")
         own_flow = read_own_flow(path)
         self._mesh = HeadMesh(own_flow)
-        # What was trained on one face is sharp by itself, and a mask sharpens what trembles, too.
-        self._sharpens = own_flow is None
+        self._mask_share = 1.0 if own_flow is None else _MASK_OF_TRAINED
         network.eval()
         example = {
             name: np.zeros(shape, np.float32)

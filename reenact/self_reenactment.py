@@ -31,6 +31,7 @@ from reenact.judge import (
     own_shape,
     units_of,
 )
+from reenact.picture_filter import PictureFilter
 from reenact.smoothing import ExpressionFilter, PoseFilter
 from reenact.types import Array, Drive, Expression, Image, Renderer, Target
 
@@ -131,9 +132,9 @@ def render_frames(
         shot: as prepared.
         renderer: draws.
         frames: indices, rising.
-        smoothing: filters the landmarks as the live path does; None: as they are.
+        smoothing: filters landmarks and pictures as the live path does; None: as they are.
     """
-    pose_filter, shape_filter = PoseFilter(), ExpressionFilter()
+    pose_filter, shape_filter, picture_filter = PoseFilter(), ExpressionFilter(), PictureFilter()
     clip = shot.clip
     reference = clip.landmarks[shot.reference]
     neutral = to_face_frame(reference, estimate_pose(reference))
@@ -159,7 +160,10 @@ def render_frames(
             time_s=time_s,
             dt_s=dt_s,
         )
-        pictures.append(fit(renderer.render(drive), clip.images.shape[1]))
+        picture = renderer.render(drive)
+        if smoothing is not None:
+            picture = picture_filter.step(picture, dt_s, smoothing)
+        pictures.append(fit(picture, clip.images.shape[1]))
         previous_s = time_s
     return pictures
 

@@ -73,7 +73,7 @@ def test_the_report_has_the_designed_keys(
         assert list(figures) == ["fps", "latency_ms", "steps_ms"]
         assert figures["fps"] > 0
         assert 0 < figures["latency_ms"]["p50"] <= figures["latency_ms"]["p95"]
-        assert {"track", "fuse", "render", "paste"} <= set(figures["steps_ms"])
+        assert {"track", "fuse", "render", "blend", "paste"} <= set(figures["steps_ms"])
         for spread in figures["steps_ms"].values():
             assert 0 <= spread["p50"] <= spread["p95"]
     assert report["device"] == "cpu"

@@ -281,7 +281,9 @@ def test_every_frame_of_a_video_comes_out_with_a_report(tmp_path: Path) -> None:
     assert figures["frames_in"] == figures["frames_out"] == 25
     assert figures["drops"] == {}
     assert figures["renderer"] == "warp"
-    assert {"read", "track", "fuse", "render", "paste", "write"} <= set(figures["steps_ms"])
+    assert {"read", "track", "fuse", "render", "blend", "paste", "write"} <= set(
+        figures["steps_ms"]
+    )
     images = read_video(out)
     assert len(images) == 25
     assert list(images[0].shape[1::-1]) == figures["size"]

@@ -147,7 +147,25 @@ def test_each_step_is_measured() -> None:
     opened = open_reenactor(settings(), portrait_target(), timer)
     opened.step(actor(0))
     opened.close()
-    assert set(timer.percentiles()) == {"track", "fuse", "render", "paste"}
+    assert set(timer.percentiles()) == {"track", "fuse", "render", "blend", "paste"}
+
+
+def test_a_picture_that_trembles_is_steadied_until_the_face_is_lost(reenactor: Reenactor) -> None:
+    """The renderer's pictures differ by 2 levels in turn; at rest nothing of that is left."""
+    rest = reenactor.idle(0.0, 0).image
+    crop = reenactor._rest_crop
+    turn = itertools.cycle([0, 2])
+
+    def tremble(drive: Drive) -> Image:
+        return np.clip(crop.astype(np.int16) + next(turn), 0, 255).astype(np.uint8)
+
+    reenactor._renderer.render = tremble  # type: ignore[method-assign]
+    pictures = [reenactor.step(actor(index)).image for index in range(20)]
+    inside = np.stack(pictures)[1:, 200:300, 200:300].astype(np.float32)
+    assert float(np.abs(np.diff(inside, axis=0)).mean()) < 0.3
+    frames = round(RETURN_S * 25) + 2
+    away = [reenactor.step(nobody(20 + index)).image for index in range(frames)]
+    np.testing.assert_array_equal(away[-1], rest)
 
 
 def test_an_unknown_renderer_is_told() -> None:
