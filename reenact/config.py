@@ -179,7 +179,7 @@ class RendererSettings(Section):
         ge=0,
         le=1,
         description="unsharp mask beside the skin, where warp_unet is a little soft, and at 512 "
-        "half of it on skin; 0: none; weights trained on the target get half",
+        "half of it on skin; 0: none; weights trained on the target get less",
         json_schema_extra=_LIVE,
     )
 

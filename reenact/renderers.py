@@ -38,8 +38,8 @@ _SKIN: Final = 0.5
 _LEARNED_AT: Final = 256
 """Side of the pictures that the general weights were trained on, px."""
 
-_MASK_OF_TRAINED: Final = 0.5
-"""Share of the unsharp mask for weights that were trained on the target: they are sharper."""
+_MASK_OF_TRAINED: Final = 0.8
+"""Share of the unsharp mask for weights that were trained on the target, which are sharper."""
 
 _CUT_OUT: Final = 0.5
 """Share of a face that must be found to be person, or nothing is told about it."""

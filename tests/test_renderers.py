@@ -321,7 +321,7 @@ def test_a_larger_picture_is_sharpened_on_skin_as_well_though_less() -> None:
     assert 0.35 < beside < 0.6
 
 
-def test_what_was_trained_on_one_face_is_sharpened_by_half(tmp_path: Path) -> None:
+def test_what_was_trained_on_one_face_is_sharpened_less(tmp_path: Path) -> None:
     target = portrait_target()
     path = tmp_path / "own.safetensors"
     tensors = load_tensors(shipped_weights(), "warp_unet")
@@ -329,7 +329,7 @@ def test_what_was_trained_on_one_face_is_sharpened_by_half(tmp_path: Path) -> No
     save_model(path, tensors, read_header(shipped_weights()))
     own, general = (
         opened("warp_unet", target, weights=str(of), sharpen=amount).render(drive(target.neutral))
-        for of, amount in ((path, 0.8), (shipped_weights(), 0.4))
+        for of, amount in ((path, 0.5), (shipped_weights(), 0.4))
     )
     # Both lay the shipped statistics on a face that has not moved.
     np.testing.assert_array_equal(own, general)
