@@ -220,7 +220,7 @@ class SmoothingSettings(Section):
         0.125,
         gt=0,
         le=60,
-        description="cut-off of what hardly changes in the picture (60: it passes as it is drawn)",
+        description="cut-off of what hardly changes in the picture (60: it passes almost as drawn)",
         json_schema_extra=_unit("Hz", live=True),
     )
 
