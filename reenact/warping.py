@@ -102,6 +102,9 @@ def interpolate(
 ) -> Array:
     """Interpolate vertex attributes linearly over a rasterised mesh.
 
+    A triangle thinner than a cell colours cells beside it too. There its plane, which may be steep,
+    is kept within what its corners have.
+
     Args:
         cells: (side, side) of `rasterise`.
         points: (V, 2) the same vertices, in cells.
@@ -111,7 +114,9 @@ def interpolate(
     Returns:
         float32 (side, side, C); 0 where there is no triangle.
     """
-    planes = _planes(points[triangles].astype(np.float32), attributes[triangles])
+    values = attributes[triangles]
+    planes = _planes(points[triangles].astype(np.float32), values)
+    least, most = values.min(axis=1), values.max(axis=1)
     side = cells.shape[0]
     axis = np.arange(side, dtype=np.float32)
     chosen = np.maximum(cells, 0).ravel()
@@ -120,7 +125,9 @@ def interpolate(
         across, down, here = (
             np.take(planes[:, n, channel], chosen).reshape(side, side) for n in range(3)
         )
-        result[channel] = across * axis + down * axis[:, None] + here
+        plane = across * axis + down * axis[:, None] + here
+        low, high = (np.take(of[:, channel], chosen).reshape(side, side) for of in (least, most))
+        np.clip(plane, low, high, out=result[channel])
     result[:, cells < 0] = 0
     return np.moveaxis(result, 0, -1)
 

@@ -52,6 +52,16 @@ def test_a_flat_triangle_leaves_no_infinite_value() -> None:
     assert values.max() == pytest.approx(1)
 
 
+def test_a_triangle_thinner_than_a_cell_keeps_within_its_corners() -> None:
+    points = np.array([[2, 2.4], [8, 2.6], [14, 2.4]], np.float32)
+    triangles = np.array([[0, 1, 2]], np.int32)
+    cells = rasterise(points, triangles, 16, np.zeros(3, np.float32))
+    values = interpolate(cells, points, triangles, np.array([[0], [1], [0]], np.float32))
+    drawn = values[cells >= 0]
+    assert drawn.min() >= 0
+    assert drawn.max() <= 1
+
+
 def test_the_same_face_is_not_moved() -> None:
     points, _ = posed_face(10)
     maps = head_mesh().maps(points, points, 256, 128)
