@@ -11,6 +11,7 @@ from typing import Final
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from reenact.errors import TargetError
 from reenact.geometry import FACE_MIDDLE, FACE_SHARE, face_box
@@ -24,6 +25,10 @@ _MAX_SEEN: Final = 512
 
 _MAX_WIDENING: Final = 1.5
 """A video's square is at most this much wider than its calmest frame needs."""
+
+_MIRRORED: Final = 0.08
+"""Of a square's side: so much of the picture, at most, is mirrored beyond its edge. More would show
+a second mouth under a chin that the edge cuts."""
 
 _CUT_LEVELS: Final = 40.0
 _THUMBNAIL_PX: Final = (32, 18)
@@ -123,14 +128,22 @@ def square(boxes: list[tuple[float, float, float, float]], calm: Array) -> Box:
 
 
 def cut(picture: Image, box: Box, side_px: int) -> Image:
-    """Cut a square out at (side, side, 3), edges repeated where it reaches beyond the picture."""
+    """Cut a square out at (side, side, 3), mirrored where it reaches beyond the picture."""
     left, top, side = box
     height, width = picture.shape[:2]
-    rows = np.clip(np.arange(top, top + side), 0, height - 1)
-    columns = np.clip(np.arange(left, left + side), 0, width - 1)
+    rows = _mirrored(np.arange(top, top + side), height, _MIRRORED * side)
+    columns = _mirrored(np.arange(left, left + side), width, _MIRRORED * side)
     way = cv2.INTER_AREA if side > side_px else cv2.INTER_CUBIC
     patch = picture[np.ix_(rows, columns)]
     return np.asarray(cv2.resize(patch, (side_px, side_px), interpolation=way), dtype=np.uint8)
+
+
+def _mirrored(numbers: NDArray[np.intp], count: int, most: float) -> NDArray[np.intp]:
+    """Return numbers in 0 to count - 1: those beyond come back, at most `most` deep."""
+    inside = np.clip(numbers, 0, count - 1)
+    beyond = numbers - inside
+    depth = np.round(most * np.tanh(beyond / most)).astype(np.intp)
+    return np.clip(inside - depth, 0, count - 1)
 
 
 def _longest_shot(path: Path, tracker: Tracker) -> list[FoundFace]:

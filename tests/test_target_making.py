@@ -240,6 +240,15 @@ def _roll_of(image: Image, tracker: Tracker) -> float:
     return float(np.degrees(rotation_vector(estimate_pose(found.points).rotation)[2]))
 
 
+def test_beyond_the_picture_its_edge_is_mirrored_and_never_deep() -> None:
+    rows = np.repeat(np.arange(100, dtype=np.uint8), 100).reshape(100, 100)
+    picture = np.stack([rows] * 3, axis=-1)
+    square = video_faces.cut(picture, (0, 50, 100), 100)[:, 0, 0].astype(int)
+    np.testing.assert_array_equal(square[:50], np.arange(50, 100))
+    np.testing.assert_array_equal(square[50:53], [98, 97, 96])
+    assert square[50:].min() >= 100 - 0.08 * 100 - 1
+
+
 def test_a_long_video_is_looked_at_to_its_end(
     tmp_path: Path, tracker: Tracker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
