@@ -128,7 +128,7 @@ def _look(
     if found is None:
         return None
     if getattr(tracker, "faces_seen", 1) > 1:
-        _log.warning("%s Which is taken, says the setting tracking.face.", _SEVERAL)
+        _log.warning("%s To be sure which is taken, cut it to one.", _SEVERAL)
     points = transform_points(found.points, invert_affine(affine))
     return Landmarks(points, found.confidence, (image.shape[1], image.shape[0]))
 

@@ -143,7 +143,7 @@ def _mirrored(numbers: NDArray[np.intp], count: int, most: float) -> NDArray[np.
     inside = np.clip(numbers, 0, count - 1)
     beyond = numbers - inside
     depth = np.round(most * np.tanh(beyond / most)).astype(np.intp)
-    return np.clip(inside - depth, 0, count - 1)
+    return np.asarray(np.clip(inside - depth, 0, count - 1))
 
 
 def _longest_shot(path: Path, tracker: Tracker) -> list[FoundFace]:

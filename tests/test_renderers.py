@@ -211,6 +211,12 @@ def test_weights_of_another_version_are_told_from_damaged_ones(tmp_path: Path) -
         opened("warp_unet", portrait_target(), weights=str(old))
 
 
+def test_weights_of_another_network_are_named_as_such() -> None:
+    fusion = Path(registry.__file__).parent / "assets" / "landmark_fusion.safetensors"
+    with pytest.raises(ModelError, match="landmark_fusion model, not warp_unet"):
+        opened("warp_unet", portrait_target(), weights=str(fusion))
+
+
 def test_weights_from_before_there_were_scenes_still_draw(tmp_path: Path) -> None:
     """A target's own weights, and the minutes that they took, outlive an update."""
     config = WarpUNetConfig(scene=False)

@@ -64,7 +64,7 @@ def load_model(path: Path, network: nn.Module, architecture: str) -> dict[str, s
         ModelError: the file is missing, damaged, of another architecture, or its shapes are not
             the network's.
     """
-    header = _header_of(path, architecture)
+    header = header_of(path, architecture)
     wanted = network.state_dict()
     with safe_open(path, framework="pt") as file:
         names = {name for name in file.keys() if not name.startswith(BESIDE)}  # noqa: SIM118
@@ -90,13 +90,18 @@ def load_tensors(path: Path, architecture: str, beginning: str = "") -> dict[str
     Raises:
         ModelError: the file is missing, damaged or of another architecture.
     """
-    _header_of(path, architecture)
+    header_of(path, architecture)
     with safe_open(path, framework="pt") as file:
         names = [name for name in file.keys() if name.startswith(beginning)]  # noqa: SIM118
         return {name: file.get_tensor(name).float() for name in names}
 
 
-def _header_of(path: Path, architecture: str) -> dict[str, str]:
+def header_of(path: Path, architecture: str) -> dict[str, str]:
+    """Return the text fields of a model file of one architecture.
+
+    Raises:
+        ModelError: the file is missing, damaged or of another architecture.
+    """
     header = read_header(path)
     if header.get("architecture") != architecture:
         raise ModelError(

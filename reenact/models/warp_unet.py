@@ -22,7 +22,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from reenact.errors import ModelError
-from reenact.models.files import BESIDE, load_tensors, read_header
+from reenact.models.files import BESIDE, header_of, load_tensors
 from reenact.residual_flow import ResidualFlow
 from reenact.warping import MAP_CHANNELS, SEEN_CHANNELS, TORN
 
@@ -94,11 +94,11 @@ def read_config(path: Path) -> WarpUNetConfig:
     """Return the config that stands in a weight file's header.
 
     Raises:
-        ModelError: there is no such file, it is damaged, or another version of this program wrote
-            it.
+        ModelError: there is no such file, it is damaged, of another architecture, or another
+            version of this program wrote it.
     """
     try:
-        return WarpUNetConfig.from_json(read_header(path).get("config", "{}"))
+        return WarpUNetConfig.from_json(header_of(path, "warp_unet").get("config", "{}"))
     except (TypeError, ValueError) as error:
         raise ModelError(
             f"{path} was written by another version of this program: train it anew "
