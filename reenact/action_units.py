@@ -68,6 +68,9 @@ _DEAD: Final = np.array([_RANGES[name][0] for name in ACTION_UNITS], np.float32)
 _FULL: Final = np.array([_RANGES[name][1] for name in ACTION_UNITS], np.float32)
 _KNEE: Final = np.float32(0.1)
 
+RANGES: Final = _FULL - _DEAD
+"""(17,) by how much each unit's measure grows from its dead zone to activation 1."""
+
 MIRRORED_UNITS: Final = tuple(
     ACTION_UNITS.index(name.replace("left", "\0").replace("right", "left").replace("\0", "right"))
     for name in ACTION_UNITS
@@ -85,7 +88,7 @@ def action_units(shape: Array, neutral: Array) -> Array:
         shape: (478, 3) in the face frame, iod, best with `estimate_pose(points, neutral)`.
         neutral: (478, 3), the same person at rest, in the same frame.
     """
-    share: Array = (measures(shape, neutral) - _DEAD) / (_FULL - _DEAD)
+    share: Array = (measures(shape, neutral) - _DEAD) / RANGES
     return _ramp(share) - _ramp(share - np.float32(1))
 
 

@@ -104,6 +104,11 @@ class FusionSettings(Section):
         "network",
         description="network: the landmark-fusion autoencoder; direct: deviations are just added",
     )
+    read_back: bool = Field(
+        True,
+        description="correct smiles, lips and brows so that on the target they are read as acted",
+        json_schema_extra=_LIVE,
+    )
     intensity: float = Field(
         1.0,
         ge=0,

@@ -3,7 +3,8 @@
     J = L_t + Φ(L_s, L_t)        (Fan 2023, eq. 1)
 
 `Fusion.express` clears an actor's landmarks of head pose, noise and identity; `Fusion.fuse` puts
-what is left onto the target, by the fusion network or by plain addition, with the user's gains.
+what is left onto the target, by the fusion network or by plain addition, with the user's gains, and
+corrected so that the target is seen to do it (`read_back`).
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from reenact.geometry import (
 )
 from reenact.head_pose import HeadMotion
 from reenact.neutral import Neutral, NeutralEstimator
+from reenact.read_back import known_read_back
 from reenact.regions import lid_closure, point_gains, settle
 from reenact.smoothing import ExpressionFilter, PoseFilter
 from reenact.types import Array, Expression, Landmarks
@@ -69,6 +71,7 @@ class Fusion:
         self._network: FusionNetwork | None = None
         if settings.method == "network":
             self._network = shipped_network()
+        self._read_back = known_read_back()
         self._pose_filter = PoseFilter()
         self._expression_filter = ExpressionFilter()
         self._wishes = threading.Lock()
@@ -152,7 +155,10 @@ class Fusion:
         if self._network is not None and settings.method == "network":
             moved = self._network.deviation(actor, deviation, self._target)
         gains = point_gains(settings.mouth, settings.eyes, settings.brows)
-        shape = self._target + np.float32(settings.intensity) * gains * moved
+        moved = np.float32(settings.intensity) * gains * moved
+        if settings.read_back:
+            moved = moved + gains * self._read_back.correction(moved)
+        shape = self._target + moved
         closure = 1 + np.float32(settings.intensity * settings.eyes) * (closure - 1)
         shape = settle(shape, self._target, np.maximum(closure, 0))
         return to_image(shape, self._head.follow(expression.pose, neutral.pose, settings))

@@ -123,11 +123,15 @@ def _causes_first(flows: Array) -> Array:
 def limited(motion: Array, change: Array, components: Array) -> Array:
     """Return (..., C) causes of (..., 5) `MOTIONS` and (..., 468 and more, 3) changes of shape."""
     turn = MOST_TURN * np.tanh(motion[..., :3] / MOST_TURN)
+    causes = np.concatenate([turn, motion[..., 3:], limited_change(change, components)], axis=-1)
+    return np.asarray(causes, dtype=np.float32)
+
+
+def limited_change(change: Array, components: Array) -> Array:
+    """Return how far (..., 468 and more, 3) changes of shape have each component, (..., K)."""
     flat = change[..., :N_SKIN, :].reshape(*change.shape[:-2], -1)
     found = flat @ components.reshape(len(components), -1).T
-    found = MOST_CHANGE * np.tanh(found / MOST_CHANGE)
-    causes = np.concatenate([turn, motion[..., 3:], found], axis=-1)
-    return np.asarray(causes, dtype=np.float32)
+    return np.asarray(MOST_CHANGE * np.tanh(found / MOST_CHANGE), dtype=np.float32)
 
 
 def head_axes(pose: Pose) -> Array:

@@ -129,7 +129,7 @@ def test_intensity_zero_is_the_neutral(method: str) -> None:
 
 @pytest.mark.parametrize("name", GIVEN)
 def test_a_unit_given_alone_arrives_alone(method: str, name: str) -> None:
-    fusion = start(settings_of(method))
+    fusion = start(settings_of(method, read_back=False))
     amounts = np.linspace(0, 1, 15)
     tracks = np.stack(
         [
