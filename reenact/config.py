@@ -86,7 +86,8 @@ class ActorSettings(Section):
     neutral: Literal["auto", "stored", "fresh"] = Field(
         "auto",
         description="auto: stored, else found in the first seconds and stored; stored: only that; "
-        "fresh: found, not stored",
+        "fresh: found, not stored (as for a video or picture where neither this nor actor.name is "
+        "set)",
     )
     calibration_s: float = Field(
         3.0,

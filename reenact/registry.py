@@ -33,6 +33,8 @@ class Spec:
         driven_by: for a renderer, what it uses of a Drive: "landmarks", "emotion",
             "intensity", "action_units".
         recipe: for a renderer that can be trained, "module:function" of its recipe.
+        still: for a source, whether it shows a picture: nobody sits before it, even where it is
+            live.
     """
 
     name: str
@@ -41,6 +43,7 @@ class Spec:
     argument: str = ""
     driven_by: tuple[str, ...] = ()
     recipe: str | None = None
+    still: bool = False
 
 
 def available(group: str) -> list[str]:

@@ -118,14 +118,15 @@ class Session(ClosesOnExit):
 
         with ExitStack() as undo:
             kind, argument = registry.split(source)
-            opened = registry.load("sources", kind).build(argument, settings.source)
+            spec = registry.load("sources", kind)
+            opened = spec.build(argument, settings.source)
             undo.callback(opened.close)
             outputs = []
             for text in sinks:
                 kind, argument = registry.split(text)
                 outputs.append(registry.load("sinks", kind).build(argument, settings.sink))
-            if not opened.live and settings.actor == ActorSettings():
-                # Whoever acts in a video is not the user: the user's own neutral stays out of it.
+            if (spec.still or not opened.live) and not _chooses_actor(settings.actor):
+                # Whoever acts in a file is not the user: the user's own neutral stays out of it.
                 settings = settings.model_copy(deep=True)
                 settings.actor.neutral = "fresh"
             recorder = Recorder()
@@ -360,6 +361,11 @@ class Session(ClosesOnExit):
                 emitter.emit_all()
         finally:
             self._output.close()
+
+
+def _chooses_actor(actor: ActorSettings) -> bool:
+    """Whether whose neutral is used, or stored, was said by name, be it as it is by default."""
+    return not actor.model_fields_set.isdisjoint({"name", "neutral"})
 
 
 def _device_for(settings: Settings) -> str:

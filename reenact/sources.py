@@ -216,6 +216,7 @@ IMAGE: Final = Spec(
     summary="a still picture, shown as if it were a camera",
     build=_build_image,
     argument="PATH",
+    still=True,
 )
 PATTERN: Final = Spec(
     name="pattern",

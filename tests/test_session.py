@@ -7,10 +7,12 @@ import time
 from collections.abc import Callable
 from contextlib import nullcontext
 from itertools import pairwise
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
 import pytest
+from clips import write_clip
 from fakes import (
     BLUE,
     GREEN,
@@ -23,8 +25,10 @@ from fakes import (
     shows_actor,
     until,
 )
+from portraits import astronaut, write_jpeg
 
-from reenact.config import Settings
+from reenact.actors import neutral_path
+from reenact.config import Settings, load_settings
 from reenact.covering import FAILURES_IN_A_ROW
 from reenact.errors import ConfigError, SinkError, SourceError
 from reenact.geometry import canonical_face, crop_transform, to_image, transform_points
@@ -33,6 +37,7 @@ from reenact.session import Session
 from reenact.sinks import SinkSet
 from reenact.slots import Closed, Slot
 from reenact.stats import Recorder, Stats, StepTimer
+from reenact.targets import open_target
 from reenact.types import Landmarks, Pose, Target
 
 
@@ -459,3 +464,31 @@ def test_an_actor_at_rest_and_away_gives_the_same_size(green_target: Target) -> 
         session.run()
     assert {frame.size for frame in sink.frames} == {session.stats().size}
     assert session.stats().faces_lost == 1
+
+
+# Whose neutral is stored
+
+
+def open_session(source: str, *assignments: str) -> Session:
+    settings = load_settings(None, ["renderer.name=warp", "fusion.method=direct", *assignments])
+    return Session.open(settings, source, open_target("astronaut"), ["null"])
+
+
+def test_whoever_acts_in_a_file_leaves_the_users_neutral_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REENACT_DATA", str(tmp_path / "data"))
+    portrait = astronaut()
+    photo = f"image:{write_jpeg(tmp_path / 'photo.jpg', portrait)}"
+    clip = f"video:{write_clip(tmp_path / 'clip.mp4', 25, fps=25, picture=lambda _: portrait)}"
+    hasty = "actor.calibration_s=0.2"
+    for source in (photo, clip):
+        with open_session(source, hasty) as session:
+            assert session.source.live == (source == photo)
+            session.start()
+            until(lambda: session.wait(0.0) or session.stats().frames_in > 30)
+            assert session.face_found
+        assert not neutral_path("default").exists()
+    with open_session(clip, hasty, "actor.name=eileen") as session:
+        session.run()
+    assert neutral_path("eileen").exists()
