@@ -5,6 +5,7 @@ Whatever is heavy is imported where it is used, so that `reenact --help` answers
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sys
@@ -22,10 +23,10 @@ from reenact.errors import ModelError, PluginError, SourceError, TargetError
 if TYPE_CHECKING:
     from reenact.session import Session
     from reenact.stats import Stats
+    from reenact.terminal import Keys
 
 EXIT_INTERRUPTED: Final = 130
 
-_INTERRUPTIONS: Final = (signal.SIGINT, signal.SIGTERM)
 _HANGS_S: Final = 5.0
 """An output that takes longer to finish is given up."""
 
@@ -69,21 +70,27 @@ def live(arguments: Namespace) -> int:
 def _run(session: Session, sinks: list[str], report: Path | None = None) -> None:
     """Run a session with its keys, progress line, figures and Ctrl-C."""
     from reenact.report_files import write_json
+    from reenact.terminal import Keys
 
     interruption = _Interruption()
-    with interruption, session:
-        control = threading.Thread(target=_control, args=(session, interruption), daemon=True)
-        control.start()
+    with interruption, session, Keys() as keys:
+        threads = [
+            threading.Thread(target=body, args=(session, interruption, keys), daemon=True)
+            for body in (_stop_when_asked, _converse)
+        ]
+        for thread in threads:
+            thread.start()
         try:
             session.run()
         finally:
-            control.join()
             # Ctrl-C is how a live run ends, so its figures are told then, too.
             stats = session.stats()
             if report is not None:
                 write_json(report, stats.report())
+            for thread in threads:
+                thread.join()
             if stats.frames_in:
-                print(_summary(stats, sinks), file=sys.stderr)
+                _tell(_summary(stats, sinks))
         if interruption.came:
             raise KeyboardInterrupt
 
@@ -386,58 +393,91 @@ def doctor(arguments: Namespace) -> int:
     return exit_code(checks)
 
 
+def _interruptions() -> list[signal.Signals]:
+    """Return what ends a session: Ctrl-C, a polite kill, and a terminal that is closed.
+
+    Where that one is ignored, as under nohup, it stays so.
+    """
+    hangup: signal.Signals | None = getattr(signal, "SIGHUP", None)
+    if hangup is None or signal.getsignal(hangup) is signal.SIG_IGN:
+        return [signal.SIGINT, signal.SIGTERM]
+    return [signal.SIGINT, signal.SIGTERM, hangup]
+
+
 class _Interruption:
-    """Notes Ctrl-C and a polite kill while its context is open, instead of raising.
+    """Notes Ctrl-C and its like while its context is open, instead of raising.
 
     A handler that took locks, or an exception in the middle of a write, could hang the program
-    or harm the file. `came` is a plain attribute for that reason.
+    or harm the file. Its attributes are plain for that reason.
+
+    Attributes:
+        came: whether there was one.
+        stop: whether the session is to stop, for that or because the user said so.
     """
 
     def __init__(self) -> None:
         self.came = False
-        self._before: list[Any] = []
+        self.stop = False
+        self._before: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> Self:
-        self._before = [signal.signal(number, self._note) for number in _INTERRUPTIONS]
+        self._before = {number: signal.signal(number, self._note) for number in _interruptions()}
         return self
 
     def __exit__(self, *_: object) -> None:
-        for number, handler in zip(_INTERRUPTIONS, self._before, strict=True):
+        for number, handler in self._before.items():
             signal.signal(number, handler)
 
     def _note(self, number: int, frame: FrameType | None) -> None:
-        self.came = True
+        self.came = self.stop = True
 
 
-def _control(session: Session, interruption: _Interruption) -> None:
-    """Until the session ends: stop it when asked, act on keys, show a file's progress."""
+def _stop_when_asked(session: Session, interruption: _Interruption, keys: Keys) -> None:
+    """Until the session ends: stop it when asked.
+
+    Apart from what is shown, which waits and fails where nobody reads stderr any more.
+    """
+    while not session.ended(_TICK_S):
+        if interruption.stop:
+            session.stop()
+            if not session.ended(_HANGS_S):
+                keys.close()
+                _tell("reenact: an output does not answer.")
+                os._exit(EXIT_INTERRUPTED)
+
+
+def _converse(session: Session, interruption: _Interruption, keys: Keys) -> None:
+    """Until the session ends: act on keys, show a file's progress; not without a terminal."""
+    with contextlib.suppress(OSError):  # whoever read stderr has gone, or the terminal has
+        _show(session, interruption, keys)
+
+
+def _show(session: Session, interruption: _Interruption, keys: Keys) -> None:
     from tqdm import tqdm
-
-    from reenact.terminal import Keys
 
     looped = session.settings.source.loop
     total = None if looped else getattr(session.source, "frames_total", None)
     show = not session.source.live and sys.stderr is not None
-    with (
-        Keys() as keys,
-        tqdm(total=total, unit=" frames", file=sys.stderr, disable=not show, leave=False) as bar,
-    ):
+    with tqdm(total=total, unit=" frames", file=sys.stderr, disable=not show, leave=False) as bar:
         if keys.active and session.source.live:
             print("n: this is my neutral face   p: figures   q: quit", file=sys.stderr)
         while not session.ended(_TICK_S):
             if show:
                 bar.update(session.frames_out - bar.n)
             key = keys.pressed()
-            if interruption.came or key == "q":
-                session.stop()
-                if not session.ended(_HANGS_S):
-                    print("reenact: an output does not answer.", file=sys.stderr)
-                    os._exit(EXIT_INTERRUPTED)
+            if key == "q":
+                interruption.stop = True
             elif key == "n":
                 session.set_neutral()
                 bar.write("Your face as it is now is taken as neutral.", file=sys.stderr)
             elif key == "p":
                 bar.write(_summary(session.stats(), []), file=sys.stderr)
+
+
+def _tell(text: str) -> None:
+    """Say something at the end, where anybody still listens."""
+    with contextlib.suppress(OSError):
+        print(text, file=sys.stderr)
 
 
 def _summary(stats: Stats, sinks: list[str]) -> str:

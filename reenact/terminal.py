@@ -7,18 +7,19 @@ import logging
 import os
 import sys
 from collections.abc import Iterator
-from types import TracebackType
 from typing import Any, Final, TextIO
 
 from typing_extensions import Self
 
+from reenact.closing import ClosesOnExit
+
 _STDERR_FD: Final = 2
 
 
-class Keys:
+class Keys(ClosesOnExit):
     """Reads single keys without Enter while its context is open; none where stdin is no terminal.
 
-    Ctrl-C goes on to interrupt the program. One thread calls.
+    Ctrl-C goes on to interrupt the program. One thread calls `pressed`, any `close`.
     """
 
     def __init__(self) -> None:
@@ -38,16 +39,13 @@ class Keys:
                 self._active = False
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
+        """Give the terminal back as it was, if it is still there. May be called twice."""
         if self._old_mode is not None and sys.platform != "win32":
             import termios
 
-            termios.tcsetattr(sys.stdin, termios.TCSADRAIN, self._old_mode)
+            with contextlib.suppress(termios.error):
+                termios.tcsetattr(sys.stdin, termios.TCSADRAIN, self._old_mode)
 
     @property
     def active(self) -> bool:

@@ -51,6 +51,9 @@ REPORT_KEYS = {
 }  # fmt: skip
 
 
+posix = pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals and terminals")
+
+
 @pytest.fixture(autouse=True)
 def _own_data_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("REENACT_DATA", str(tmp_path / "data"))
@@ -301,27 +304,34 @@ def test_an_odd_set_of_outputs_goes_on_with_those_that_work(
     assert len(read_video(out)) == 10
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_an_interruption_leaves_a_playable_file_and_a_report(
-    tmp_path: Path, number: signal.Signals
-) -> None:
-    out, report = tmp_path / "out.mp4", tmp_path / "report.json"
-    command = [sys.executable, "-m", "reenact.cli", "live", "--target", "astronaut"]
-    command += ["--source", "pattern", "--set", "source.width=320", "--set", "source.height=240"]
-    command += ["--set", "renderer.name=warp", "--sink", f"file:{out}", "--report", str(report)]
-    with subprocess.Popen(
+def start_endless(folder: Path, *typed: str) -> subprocess.Popen[str]:
+    """Start a run that writes out.mp4 and does not end by itself; its errors come by a pipe."""
+    command = [sys.executable, "-m", "reenact.cli", "live", "--target", "astronaut", *typed]
+    command += ["--set", "renderer.name=warp", "--sink", f"file:{folder / 'out.mp4'}"]
+    return subprocess.Popen(
         command,
         stdin=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
-    ) as process:
+    )
+
+
+def let_it_write(process: subprocess.Popen[str], partial: Path) -> None:
+    """Wait until a run has begun its file, and a little longer."""
+    until(lambda: partial.exists() or process.poll() is not None, timeout_s=120.0)
+    time.sleep(1.5)
+
+
+@posix
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
+def test_an_interruption_leaves_a_playable_file_and_a_report(tmp_path: Path, name: str) -> None:
+    report, partial = tmp_path / "report.json", tmp_path / "out.partial.mp4"
+    size = ["--set", "source.width=320", "--set", "source.height=240"]
+    with start_endless(tmp_path, "--source", "pattern", *size, "--report", str(report)) as process:
         try:
-            partial = tmp_path / "out.partial.mp4"
-            until(lambda: partial.exists() or process.poll() is not None, timeout_s=120.0)
-            time.sleep(1.5)
-            process.send_signal(number)
+            let_it_write(process, partial)
+            process.send_signal(signal.Signals[name])
             _, errors = process.communicate(timeout=20.0)
         finally:
             process.kill()
@@ -329,9 +339,69 @@ def test_an_interruption_leaves_a_playable_file_and_a_report(
     assert "Traceback" not in errors
     figures = json.loads(report.read_text())
     assert set(figures) == REPORT_KEYS
-    images = read_video(out)
+    images = read_video(tmp_path / "out.mp4")
     assert len(images) == figures["frames_out"] > 10
     assert not partial.exists()
     # Without a face the target stays at rest; the source's colour bars are nowhere.
     rest = open_target("astronaut").plate.astype(int)
     assert max(np.abs(image - rest).mean() for image in images) < 4.0
+
+
+@posix
+def test_a_run_whose_messages_nobody_reads_any_more_can_be_ended(tmp_path: Path) -> None:
+    clip, partial = write_clip(tmp_path / "actor.mp4", frames=25), tmp_path / "out.partial.mp4"
+    looped = ["--source", f"video:{clip}", "--set", "source.loop=true"]
+    with start_endless(tmp_path, *looped) as process:
+        try:
+            assert process.stderr is not None
+            until(partial.exists, timeout_s=120.0)
+            process.stderr.close()
+            let_it_write(process, partial)  # its progress line fails meanwhile
+            process.send_signal(signal.SIGINT)
+            process.wait(20.0)
+        finally:
+            process.kill()
+    assert not partial.exists()
+    assert len(read_video(tmp_path / "out.mp4")) > 10
+
+
+HANGING_RUN = """
+import threading, time
+from fakes import FakeReenactor, FakeSink, FakeSource
+from reenact import commands
+from reenact.config import Settings
+from reenact.session import Session
+
+commands._HANGS_S = 0.3
+sink = FakeSink(on_write=lambda number: time.sleep(60.0 if number == 5 else 0.0))
+commands._run(Session(Settings(), FakeSource(None), FakeReenactor(), sink, device="cpu"), [])
+"""
+
+
+@posix
+def test_a_run_given_up_for_its_output_leaves_the_terminal_as_it_was() -> None:
+    import pty
+    import termios
+
+    ours, theirs = pty.openpty()
+    before = termios.tcgetattr(theirs)
+    with subprocess.Popen(
+        [sys.executable, "-c", HANGING_RUN],
+        stdin=theirs,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=Path(__file__).parent,
+        start_new_session=True,
+    ) as process:
+        try:
+            until(lambda: termios.tcgetattr(theirs) != before, timeout_s=60.0)
+            time.sleep(0.5)
+            process.send_signal(signal.SIGINT)
+            _, errors = process.communicate(timeout=20.0)
+        finally:
+            process.kill()
+    assert process.returncode == 130, errors
+    assert "does not answer" in errors
+    assert termios.tcgetattr(theirs) == before
+    os.close(ours)
+    os.close(theirs)
