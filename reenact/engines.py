@@ -123,9 +123,8 @@ class OpenVinoEngine:
         self.name = "openvino cpu"
         module = module.cpu().float()
         cached = _cache_folder() / f"{_fingerprint(module, example)}.xml"
-        if cached.is_file():
-            model = openvino.Core().read_model(cached)
-        else:
+        model = _kept(cached)
+        if model is None:
             model = _convert(module, example)
             _keep(model, cached)
         hints: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY"}
@@ -269,6 +268,19 @@ def _save(model: Any, path: Path) -> None:
             raise OSError("OpenVINO could not write it; the disk may be full") from error
         partial.with_suffix(".bin").replace(path.with_suffix(".bin"))
         partial.replace(path)
+
+
+def _kept(path: Path) -> Any | None:
+    """Return the network that an earlier start stored; None: there is none, or it is damaged."""
+    import openvino
+
+    if not path.is_file():
+        return None
+    try:
+        return openvino.Core().read_model(path)
+    except RuntimeError as error:
+        log.info("%s is damaged, so the network is converted anew: %s", path, error)
+        return None
 
 
 def _keep(model: Any, path: Path) -> None:

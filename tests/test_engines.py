@@ -80,6 +80,29 @@ def test_a_network_is_converted_once_and_again_when_its_weights_change(
         compile_module(configured, example(), "cpu", "openvino", 0)
 
 
+@pytest.mark.parametrize("damage", ["cut .xml", "cut .bin", "no .bin"])
+def test_a_damaged_network_in_the_cache_is_converted_anew(
+    own_cache: Path, damage: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    compile_module(Affine(), example(), "cpu", "openvino", 0)
+    (kept,) = own_cache.glob("*.xml")
+    whole = {file.name: file.read_bytes() for file in own_cache.iterdir()}
+    harm, ending = damage.split()
+    harmed = kept.with_suffix(ending)
+    if harm == "no":
+        harmed.unlink()
+    else:
+        harmed.write_bytes(whole[harmed.name][: len(whole[harmed.name]) // 2])
+    with caplog.at_level("INFO"):
+        compiled = compile_module(Affine(), example(), "cpu", "openvino", 0)
+    assert kept.name in caplog.text
+    compiled.hold("held", np.ones((1, 3), np.float32))
+    np.testing.assert_allclose(compiled({"fresh": np.ones((1, 3), np.float32)}), 3, atol=0.05)
+    assert {file.name: file.stat().st_size for file in own_cache.iterdir()} == {
+        name: len(data) for name, data in whole.items()
+    }
+
+
 def test_the_oldest_networks_leave_a_full_cache(
     own_cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
