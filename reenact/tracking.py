@@ -28,6 +28,8 @@ log = logging.getLogger(__name__)
 _LANDMARK_NETWORK: Final = "modules/face_landmark/face_landmark_with_attention.tflite"
 
 _MAX_FACES: Final = 5
+"""While it follows so many, MediaPipe looks for no other. Following one, it looks in any case."""
+
 _CLOSER: Final = ((0.5, 0.4), (0.25, 0.4), (0.75, 0.4), (0.5, 0.75))
 """Where a lost face is searched for in every other frame, the whole picture being looked at
 between: windows of half its size (their middles, as shares). MediaPipe finds no face under about
@@ -271,10 +273,9 @@ class _MeshDetector:
     """`mp.solutions.face_mesh`, models inside the wheel."""
 
     def __init__(self, mediapipe: Any, settings: TrackingSettings, static: bool) -> None:
-        faces = _MAX_FACES if static or settings.face != "largest" else 2
         self._mesh: Any = mediapipe.solutions.face_mesh.FaceMesh(
             static_image_mode=static,
-            max_num_faces=faces,
+            max_num_faces=_MAX_FACES,
             refine_landmarks=True,
             min_detection_confidence=settings.min_confidence,
             min_tracking_confidence=settings.min_confidence,

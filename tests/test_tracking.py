@@ -65,6 +65,29 @@ def test_which_of_two_faces(rule: str, side: str) -> None:
     assert (found.points[:, 0].mean() < 320) == (side == "left")
 
 
+def test_the_largest_face_is_followed_when_it_comes_after_two_others() -> None:
+    import cv2
+
+    face = portrait()[30:200, 140:310]
+    before = np.full((740, 1300, 3), 127, np.uint8)
+    before[5:365, 20:380] = before[375:735, 20:380] = cv2.resize(face, (360, 360))
+    after = before.copy()
+    after[20:720, 500:1200] = cv2.resize(face, (700, 700))
+    with_two, with_three = (
+        [Frame(picture, index / 30, index) for index in indices]
+        for picture, indices in ((before, range(5)), (after, range(5, 15)))
+    )
+    tracker = MediaPipeTracker(TrackingSettings(face="largest"))
+    found = [tracker.track(frame) for frame in with_two]
+    assert tracker.faces_seen == 2
+    found += [tracker.track(frame) for frame in with_three]
+    tracker.close()
+    first, last = found[0], found[-1]
+    assert first is not None
+    assert last is not None
+    assert first.points[:, 0].mean() < 400 < last.points[:, 0].mean()
+
+
 def test_centre_is_the_face_nearest_to_the_middle() -> None:
     canvas = np.full((420, 1100, 3), 127, np.uint8)
     canvas[:, 340:1100] = two_faces()
