@@ -1,7 +1,7 @@
-"""The address of the HTTP stream that was opened last, kept for this user alone.
+"""The addresses of HTTP streams on ports that the user chose, kept for this user alone.
 
-`reenact obs status --media-source` tells it, and a stream on the same fixed port takes the same
-token again, so that what OBS or a browser has stored goes on working.
+`reenact obs status --media-source` tells the one that was opened last, and a stream on the same
+port takes the same token again, so that what OBS or a browser has stored goes on working.
 """
 
 from __future__ import annotations
@@ -37,18 +37,23 @@ class HttpAddress:
         return f"http://{LOOPBACK}:{self.port}/{path}?token={self.token}"
 
 
-def load_address() -> HttpAddress | None:
-    """Return the address that was kept; None: none was, or it cannot be read."""
-    try:
-        found = json.loads(_path().read_text(encoding="utf-8"))
-        port, token = int(found["port"]), str(found["token"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-    return HttpAddress(port, token) if 0 < port < 65536 and _TOKEN.fullmatch(token) else None
+def load_address(port: int | None = None) -> HttpAddress | None:
+    """Return the address that was kept of a port; None: none was, or it cannot be read.
+
+    Args:
+        port: None: the one that was opened last.
+    """
+    kept = _kept()
+    if port is None:
+        port = next(reversed(kept), 0)
+    return HttpAddress(port, kept[port]) if port in kept else None
 
 
 def keep_address(address: HttpAddress) -> None:
     """Keep an address, readable by this user alone; where that fails, it is not kept."""
+    kept = _kept()
+    kept.pop(address.port, None)
+    kept[address.port] = address.token
     path = _path()
     partial: Path | None = None
     try:
@@ -57,12 +62,28 @@ def keep_address(address: HttpAddress) -> None:
         descriptor, name = tempfile.mkstemp(dir=path.parent, suffix=".part")
         partial = Path(name)
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            json.dump({"port": address.port, "token": address.token}, file)
+            json.dump([{"port": port, "token": token} for port, token in kept.items()], file)
         partial.replace(path)
     except OSError:
         if partial is not None:
             with contextlib.suppress(OSError):
                 partial.unlink(missing_ok=True)
+
+
+def _kept() -> dict[int, str]:
+    """Return the token of each port, the one opened last at the end."""
+    try:
+        found = json.loads(_path().read_text(encoding="utf-8"))
+        # Earlier versions kept one address alone.
+        addresses = found if isinstance(found, list) else [found]
+        tokens = {int(one["port"]): str(one["token"]) for one in addresses}
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
+    return {
+        port: token
+        for port, token in tokens.items()
+        if 0 < port < 65536 and _TOKEN.fullmatch(token)
+    }
 
 
 def _path() -> Path:

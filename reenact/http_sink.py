@@ -84,9 +84,8 @@ class HttpSink(ClosesOnExit):
             quality: of the JPEGs, 1 to 100.
         """
         self._port = port
-        kept = load_address() if port else None
-        same = kept is not None and kept.port == port
-        self._token = kept.token if kept and same else secrets.token_urlsafe(16)
+        kept = load_address(port)
+        self._token = kept.token if kept else secrets.token_urlsafe(16)
         self._newest = _Newest(quality)
         self._server: _Server | None = None
         self._lock = threading.Lock()
@@ -128,7 +127,8 @@ class HttpSink(ClosesOnExit):
             name="reenact-http",
             daemon=True,
         ).start()
-        keep_address(HttpAddress(int(self._server.server_address[1]), self._token))
+        if self._port:
+            keep_address(HttpAddress(self._port, self._token))
         # Printed, not logged: nobody can guess the token.
         print(f"Watch at {self.url}", file=sys.stderr, flush=True)
 

@@ -123,7 +123,7 @@ def media_source(tell: Tell = print) -> None:
     """Tell how OBS's own media source shows the HTTP stream without delay."""
     address = load_address()
     if address is None:
-        tell(f"No stream was opened yet. Start one: reenact live --sink http:{MEDIA_PORT}")
+        tell(f"No address was kept yet. Start a stream: reenact live --sink http:{MEDIA_PORT}")
         return
     tell("In OBS: Sources > + > Media Source, with")
     for name, value in media_source_fields(address):

@@ -34,7 +34,7 @@ from portraits import astronaut
 
 from reenact.http_address import load_address
 from reenact.http_sink import HttpSink
-from reenact.obs_setup import media_source_settings
+from reenact.obs_setup import MEDIA_PORT, media_source_settings
 from reenact.obs_sink import ObsSink
 from reenact.types import Frame, Image
 
@@ -166,7 +166,7 @@ def measure_browser(folder: Path, seconds: float) -> dict[str, Any]:
 
 def write_for_ever(kind: str, name: str) -> None:
     """Write pictures that carry the time; runs in a process of its own."""
-    sink = ObsSink(name) if kind == "obs" else HttpSink()
+    sink = ObsSink(name) if kind == "obs" else HttpSink(MEDIA_PORT)
     base = astronaut()
     with sink:
         sink.open((SIZE_PX, SIZE_PX), FPS)

@@ -227,24 +227,46 @@ def test_answers_to_programs_carry_no_cors_header(sink: HttpSink) -> None:
         assert answer.headers["Access-Control-Allow-Origin"] is None
 
 
+def free_ports() -> tuple[int, int]:
+    """Return two ports that nobody listens on."""
+    with (
+        socket.create_server(("127.0.0.1", 0)) as one,
+        socket.create_server(("127.0.0.1", 0)) as other,
+    ):
+        return one.getsockname()[1], other.getsockname()[1]
+
+
+def address_at(port: int = 0) -> str:
+    """Open a stream for a moment; return the address of its page."""
+    with HttpSink(port) as opened:
+        opened.open((160, 120), 25.0)
+        return opened.url
+
+
 def test_address_on_a_chosen_port_stays_from_run_to_run() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    urls = []
-    for _ in range(2):
-        with HttpSink(port) as opened:
-            opened.open((160, 120), 25.0)
-            urls.append(opened.url)
-            kept = load_address()
-            assert kept is not None
-            assert kept.url("") == opened.url
-    assert urls[0] == urls[1]
+    port, other = free_ports()
+    first = address_at(port)
+    assert address_at(port) == first
+    assert (kept := load_address()) is not None
+    assert kept.url("") == first
     if os.name == "posix":
         stored = Path(os.environ["REENACT_DATA"]) / "http.json"
         assert stored.stat().st_mode & 0o077 == 0
-    with HttpSink() as other:
-        other.open((160, 120), 25.0)
-        assert other.url.partition("?")[2] != urls[0].partition("?")[2]
+    elsewhere = address_at(other)
+    assert elsewhere.partition("?")[2] != first.partition("?")[2]
+    address_at()  # on a port that changes, which is nothing to keep
+    assert (kept := load_address()) is not None
+    assert kept.url("") == elsewhere
+    assert address_at(port) == first
+    assert address_at(other) == elsewhere
+
+
+def test_address_of_one_port_as_it_was_kept_before_is_used() -> None:
+    port, token = free_ports()[0], "t" * 22
+    stored = Path(os.environ["REENACT_DATA"]) / "http.json"
+    stored.parent.mkdir(parents=True, exist_ok=True)
+    stored.write_text(f'{{"port": {port}, "token": "{token}"}}')
+    assert address_at(port).endswith(f"?token={token}")
 
 
 def test_damaged_address_is_not_used() -> None:

@@ -18,7 +18,7 @@ from clips import corners, four_colours, number_of, numbered_picture
 from obs import browser, studio
 from obs.studio import eventually
 
-from reenact.http_address import load_address
+from reenact.http_address import HttpAddress
 from reenact.http_sink import HttpSink
 from reenact.obs_setup import media_source_settings
 from reenact.types import Frame, Image
@@ -73,9 +73,9 @@ def feeding() -> Iterator[tuple[HttpSink, Feeder]]:
 @pytest.mark.obs
 def test_media_source_of_obs_shows_the_stream(tmp_path: Path) -> None:
     studio.configure(tmp_path)
-    with studio.start(tmp_path) as obs, feeding() as (_, feeder):
-        address = load_address()
-        assert address is not None
+    with studio.start(tmp_path) as obs, feeding() as (sink, feeder):
+        page = urlsplit(sink.url)
+        address = HttpAddress(page.port or 0, page.query.removeprefix("token="))
         obs.add("Stream", "ffmpeg_source", media_source_settings(address))
 
         def seen() -> Image | None:
