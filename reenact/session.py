@@ -104,7 +104,7 @@ class Session(ClosesOnExit):
         """Build a session from what is typed on the command line; nothing runs yet.
 
         Args:
-            settings: validated settings.
+            settings: validated settings; the session has a copy of its own.
             source: such as `webcam:0` or `video:clip.mp4`.
             target: the face that is shown.
             sinks: such as `["window", "file:out.mp4"]`.
@@ -116,6 +116,7 @@ class Session(ClosesOnExit):
         from reenact.pipeline import open_reenactor
         from reenact.sinks import SinkSet
 
+        settings = settings.model_copy(deep=True)
         with ExitStack() as undo:
             kind, argument = registry.split(source)
             spec = registry.load("sources", kind)
@@ -127,7 +128,6 @@ class Session(ClosesOnExit):
                 outputs.append(registry.load("sinks", kind).build(argument, settings.sink))
             if (spec.still or not opened.live) and not _chooses_actor(settings.actor):
                 # Whoever acts in a file is not the user: the user's own neutral stays out of it.
-                settings = settings.model_copy(deep=True)
                 settings.actor.neutral = "fresh"
             recorder = Recorder()
             reenactor = open_reenactor(settings, target, recorder.timer)

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Literal
@@ -466,12 +467,24 @@ def test_an_actor_at_rest_and_away_gives_the_same_size(green_target: Target) -> 
     assert session.stats().faces_lost == 1
 
 
-# Whose neutral is stored
+# Opened by its parts' names
 
 
 def open_session(source: str, *assignments: str) -> Session:
     settings = load_settings(None, ["renderer.name=warp", "fusion.method=direct", *assignments])
     return Session.open(settings, source, open_target("astronaut"), ["null"])
+
+
+def test_a_sessions_settings_are_its_own() -> None:
+    settings = make_settings()
+    settings.fusion.method = "direct"
+    for renderer in ("copy", "warp"):
+        target = replace(open_target("astronaut"), renderer=renderer)
+        with Session.open(settings, "pattern", target, ["null"]) as session:
+            assert session.stats().renderer == renderer
+            session.update("fusion", "intensity", 0.5)
+            assert session.settings.fusion.intensity == 0.5
+    assert (settings.renderer.name, settings.fusion.intensity) == ("auto", 1.0)
 
 
 def test_whoever_acts_in_a_file_leaves_the_users_neutral_alone(
