@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import closing
 from pathlib import Path
 
 import cv2
@@ -12,10 +13,13 @@ from clips import write_clip
 from portraits import astronaut, write_jpeg
 
 from reenact.cli import main
+from reenact.config import TrackingSettings
 from reenact.errors import SourceError
 from reenact.geometry import face_box
+from reenact.tracking import MediaPipeTracker
 from reenact.training.data import decode_clip, load_clips, load_landmarks
 from reenact.training.preparation import MARKS, STILLS, Summary, prepare
+from reenact.training.shots import clips_of_video
 from reenact.types import Image
 
 
@@ -62,6 +66,35 @@ def test_a_video_becomes_a_clip_that_training_can_load(
     assert np.ptp(middles) > 15, "the square is fixed, and the head moves in it"
     assert summary.people == 3
     assert summary.frames >= 60 / 30 * 25
+
+
+SLOWING_MS = [*range(0, 1000, 33), *range(1000, 3000, 100)]
+PAUSING_MS = [*range(0, 800, 40), *range(9000, 9800, 40)]
+
+
+@pytest.mark.parametrize(
+    ("times_ms", "ending", "codec", "frames"),
+    [
+        (SLOWING_MS, ".mp4", "libx264", 75),
+        (SLOWING_MS, ".webm", "libvpx-vp9", 75),
+        (PAUSING_MS, ".mp4", "libx264", 60),
+    ],
+    ids=["slowing", "declared as 1000 a second", "pausing"],
+)
+def test_a_video_without_a_constant_rate_keeps_its_time(
+    tmp_path: Path, times_ms: list[int], ending: str, codec: str, frames: int
+) -> None:
+    clip = tmp_path / f"talk{ending}"
+    count = len(times_ms)
+    # The encoder's rate is what the file declares of itself.
+    write_clip(
+        clip, count, fps=1000, picture=lambda i: swaying(i % 40), times_ms=times_ms, codec=codec
+    )
+    with closing(MediaPipeTracker(TrackingSettings())) as tracker:
+        (written,) = clips_of_video(
+            clip, tracker, tmp_path, "out", size_px=128, on_frame=lambda: None
+        )
+    assert abs(len(decode_clip(written)) - frames) <= 2
 
 
 def test_landmarks_lie_on_the_face_of_the_crop(prepared: tuple[Path, Summary]) -> None:

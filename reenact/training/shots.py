@@ -33,6 +33,9 @@ MIN_FRAMES: Final = 12
 _LOST_FRAMES: Final = 10
 """A face lost for longer ends the shot."""
 
+_HELD_FRAMES: Final = 10
+"""A picture that stays for longer, because the video pauses, comes no more often than this."""
+
 _CUT_LEVELS: Final = 40.0
 _THUMBNAIL_PX: Final = (32, 18)
 _CRF: Final = 16
@@ -170,8 +173,7 @@ def _find_shots(path: Path, tracker: Tracker, on_frame: OnFrame) -> list[Shot]:
     last: Array | None = None
     tracker.reset()
     with VideoSource(path) as source:
-        while (frame := source.read()) is not None:
-            times = _due(frame, source.fps)
+        for frame, times in _at_rate(source):
             if not times:
                 continue
             previous, before = before, _thumbnail(frame.image)
@@ -192,12 +194,21 @@ def _find_shots(path: Path, tracker: Tracker, on_frame: OnFrame) -> list[Shot]:
     return [shot.trimmed() for shot in shots]
 
 
-def _due(frame: Frame, fps: float) -> int:
-    """Return how many of the 25 frames a second this frame is nearest to."""
-    half_s = 0.5 / fps
-    first = int(np.ceil((frame.time_s - half_s) * FPS - 1e-6))
-    end = int(np.ceil((frame.time_s + half_s) * FPS - 1e-6))
-    return end - max(first, 0)
+def _at_rate(source: VideoSource) -> Iterator[tuple[Frame, int]]:
+    """Yield every frame with how many of the 25 a second it is nearest to.
+
+    By the frames' own times: a phone's rate falls in the dark, and some files declare another.
+    """
+    frame = source.read()
+    half_s = 0.5 / source.fps
+    begun = 0
+    while frame is not None:
+        following = source.read()
+        if following is not None:
+            half_s = (following.time_s - frame.time_s) / 2
+        end = int(np.ceil((frame.time_s + half_s) * FPS - 1e-6))
+        yield frame, min(end - begun, _HELD_FRAMES)
+        frame, begun = following, end
 
 
 def _thumbnail(image: Image) -> Array:
