@@ -26,6 +26,10 @@ class Reenacting(Protocol):
         """Whether any frame so far had a face."""
 
     @property
+    def device(self) -> str:
+        """What the renderer runs on, such as "cpu" or "cuda"; "" where it does not say."""
+
+    @property
     def faces_lost(self) -> int:
         """How often the face was lost."""
 

@@ -38,13 +38,13 @@ class Engine(Protocol):
         """Run with the held inputs and these, float32, and return the first output, float32."""
 
 
-def choose_device(wish: str) -> str:
-    """Return "cuda" or "cpu".
+def choose_device(wish: str, engine: str = "auto") -> str:
+    """Return "cuda" or "cpu", which OpenVINO runs on in any case.
 
     Raises:
         ModelError: CUDA was asked for and is not there.
     """
-    if wish == "cpu":
+    if wish == "cpu" or engine == "openvino":
         return "cpu"
     if torch.cuda.is_available():
         return "cuda"

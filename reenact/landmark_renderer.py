@@ -47,7 +47,7 @@ class LandmarkRenderer:
     ) -> None:
         from reenact.engines import choose_device
 
-        self.device = choose_device(settings.device)
+        self.device = choose_device(settings.device, settings.engine)
         self.engine = ""
         self._settings = settings
         self._name, self._build, self._recipe = name, build, recipe

@@ -60,6 +60,7 @@ class Reenactor:
         faces_lost: how often a followed face was lost.
         face_found: whether any frame so far had a face.
         size: (width, height) px of the pictures that come out.
+        device: what the renderer runs on, such as "cpu" or "cuda"; "" where it does not say.
     """
 
     def __init__(
@@ -72,6 +73,7 @@ class Reenactor:
     ) -> None:
         self.faces_lost = 0
         self.face_found = False
+        self.device: str = getattr(renderer, "device", "")
         self._settings = settings
         self._target = target
         self._tracker = tracker

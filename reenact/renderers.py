@@ -116,7 +116,7 @@ class WarpUNetRenderer:
         from reenact.engines import choose_device
 
         self._settings = settings
-        self.device = choose_device(settings.device)
+        self.device = choose_device(settings.device, settings.engine)
         self.engine = ""
         self._loaded: tuple[str, int] | None = None
         self._landmarks = np.zeros((0, 478, 3), np.float32)

@@ -70,7 +70,6 @@ class Session(ClosesOnExit):
         output: Output,
         *,
         recorder: Recorder | None = None,
-        device: str | None = None,
     ) -> None:
         """Take over the parts, which `close` closes.
 
@@ -80,15 +79,12 @@ class Session(ClosesOnExit):
             reenactor: its `step` and `idle` are called from the work thread only.
             output: sinks that are not open yet; one thread opens, writes and closes them.
             recorder: collects the figures; its timer should be the reenactor's.
-            device: what the renderer runs on, for the statistics; None: what the settings come
-                to on this machine.
         """
         self.settings = settings
         self.source = source
         self._reenactor = reenactor
         self._output = output
         self._recorder = recorder or Recorder()
-        self._device = device or _device_for(settings)
         self._captured: Slot[_Captured] = Slot(replaces=source.live)
         self._rendered: Slot[Rendered] = Slot(replaces=source.live)
         self._stopping = threading.Event()
@@ -205,7 +201,7 @@ class Session(ClosesOnExit):
         """Return the figures so far."""
         return self._recorder.stats(
             faces_lost=self._reenactor.faces_lost,
-            device=self._device,
+            device=self._reenactor.device,
             renderer=self.settings.renderer.name,
             size=self._reenactor.size,
         )
@@ -366,9 +362,3 @@ class Session(ClosesOnExit):
 def _chooses_actor(actor: ActorSettings) -> bool:
     """Whether whose neutral is used, or stored, was said by name, be it as it is by default."""
     return not actor.model_fields_set.isdisjoint({"name", "neutral"})
-
-
-def _device_for(settings: Settings) -> str:
-    from reenact.engines import choose_device  # loads torch
-
-    return choose_device(settings.renderer.device)

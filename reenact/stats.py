@@ -46,7 +46,7 @@ class Stats:
         latency_ms: from the frame's capture to the end of its write; None before the first.
         steps_ms: duration of each named step; "read" of a live source is mostly waiting.
         faces_lost: how often the face was lost.
-        device: what the renderer runs on, such as "cpu" or "cuda".
+        device: what the renderer runs on, such as "cpu" or "cuda"; "" where it does not say.
         renderer: its name.
         size: (width, height) px of the output picture.
     """

@@ -206,7 +206,10 @@ class Tracker(Protocol):
 
 @runtime_checkable
 class Renderer(Protocol):
-    """Draws the target with an expression."""
+    """Draws the target with an expression.
+
+    One that says what it runs on, such as "cpu" or "cuda", also has `device: str`.
+    """
 
     def prepare(self, target: Target) -> None:
         """Compute once what all frames of this target share."""

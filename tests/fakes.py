@@ -111,6 +111,8 @@ class FakeReenactor:
         step: called before each step with its number.
     """
 
+    device = "cpu"
+
     def __init__(
         self,
         *,

@@ -374,7 +374,7 @@ from reenact.session import Session
 
 commands._HANGS_S = 0.3
 sink = FakeSink(on_write=lambda number: time.sleep(60.0 if number == 5 else 0.0))
-commands._run(Session(Settings(), FakeSource(None), FakeReenactor(), sink, device="cpu"), [])
+commands._run(Session(Settings(), FakeSource(None), FakeReenactor(), sink), [])
 """
 
 

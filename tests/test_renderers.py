@@ -232,6 +232,13 @@ def test_weights_from_before_there_were_scenes_still_draw(tmp_path: Path) -> Non
     assert metrics.psnr(np.asarray(target.references[0]), picture) > 30
 
 
+def test_openvino_runs_on_the_cpu_where_there_is_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    renderer = opened("warp_unet", portrait_target(), engine="openvino")
+    assert isinstance(renderer, WarpUNetRenderer)
+    assert (renderer.device, renderer.engine) == ("cpu", "openvino cpu")
+
+
 def test_cuda_is_refused_where_there_is_none() -> None:
     if torch.cuda.is_available():
         pytest.skip("there is a GPU")

@@ -49,7 +49,7 @@ def make_settings(fps: float = 50.0) -> Settings:
 
 
 def make_session(source: FakeSource, reenactor: FakeReenactor, sink: FakeSink) -> Session:
-    return Session(make_settings(), source, reenactor, sink, device="cpu")
+    return Session(make_settings(), source, reenactor, sink)
 
 
 def run(
@@ -383,7 +383,7 @@ def test_one_failing_output_does_not_stop_the_others() -> None:
     first, second, third = FakeSink("a"), FakeSink("b", fails_at=3), FakeSink("c", open_fails=True)
     outputs = SinkSet([first, second, third])
     source, reenactor = FakeSource(12), FakeReenactor()
-    with Session(make_settings(), source, reenactor, outputs, device="cpu") as session:
+    with Session(make_settings(), source, reenactor, outputs) as session:
         session.start()
         assert session.wait(20.0)
     assert [len(sink.frames) for sink in (first, second, third)] == [12, 3, 0]
@@ -395,7 +395,7 @@ def test_the_session_ends_when_all_outputs_have_failed() -> None:
     first, second = FakeSink("a", live=True, fails_at=5), FakeSink("b", fails_at=2)
     outputs = SinkSet([first, second])
     source = FakeSource(None, live=True)
-    session = Session(make_settings(), source, FakeReenactor(), outputs, device="cpu")
+    session = Session(make_settings(), source, FakeReenactor(), outputs)
     with session, pytest.raises(SinkError, match=r"a is broken.* b is broken|b is broken.* a is"):
         session.run()
     assert [len(sink.frames) for sink in (first, second)] == [5, 2]
@@ -442,7 +442,7 @@ def test_no_picture_of_the_actor_leaves_whatever_fails(
     )
     sink = FakeSink(live=live)
     source = FakeSource(40, live=live, fps=100.0, away=[15, 16])
-    session = Session(settings, source, reenactor, sink, recorder=recorder, device="cpu")
+    session = Session(settings, source, reenactor, sink, recorder=recorder)
     with session, nullcontext() if live else pytest.raises(SourceError):
         session.run()
     assert len(sink.frames) >= 15
@@ -460,7 +460,7 @@ def test_an_actor_at_rest_and_away_gives_the_same_size(green_target: Target) -> 
     tracker = FakeTracker(found, absent=range(5, 10))
     reenactor = Reenactor(settings, green_target, tracker, FakeRenderer(), StepTimer())
     sink = FakeSink()
-    session = Session(settings, FakeSource(12), reenactor, sink, device="cpu")
+    session = Session(settings, FakeSource(12), reenactor, sink)
     with session:
         session.run()
     assert {frame.size for frame in sink.frames} == {session.stats().size}
@@ -485,6 +485,13 @@ def test_a_sessions_settings_are_its_own() -> None:
             session.update("fusion", "intensity", 0.5)
             assert session.settings.fusion.intensity == 0.5
     assert (settings.renderer.name, settings.fusion.intensity) == ("auto", 1.0)
+
+
+def test_the_device_is_the_renderers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Some renderers need no GPU where there is one."""
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    with open_session("pattern") as session:
+        assert session.stats().device == "cpu"
 
 
 def test_whoever_acts_in_a_file_leaves_the_users_neutral_alone(

@@ -191,7 +191,7 @@ def test_output_goes_on_while_the_camera_is_unplugged(tmp_path: Path) -> None:
             registry.load("sinks", kind).build(argument, settings.sink)
             for kind, argument in (("camera", "reenact"), ("file", str(film)))
         ]
-        session = Session(settings, source, FakeReenactor(size=size), SinkSet(sinks), device="cpu")
+        session = Session(settings, source, FakeReenactor(size=size), SinkSet(sinks))
         with session:
             session.start()
             with opencv_reader(devices.CAMERA) as shown:
