@@ -422,7 +422,7 @@ def _settings_help() -> str:
     lines = ["settings, for CONFIG and --set (type, default):"]
     for name, kind, default, text in describe():
         lines.append(f"  {name} ({kind}, {default!r})\n      {text}")
-    lines.append('"(live)" marks those that can be changed while it runs.')
+    lines.append('"(live)": Session.update of the Python package changes it while it runs.')
     return "\n".join(lines)
 
 

@@ -1,6 +1,6 @@
 """What a run did and how long it took: one frozen value, and what collects it while it runs.
 
-The report, the benchmark, the panel and the tests all read `Stats`. Memory is bounded: of every
+The report, the benchmark and the tests all read `Stats`. Memory is bounded: of every
 duration only the newest samples are kept, so that a stream may run for days.
 """
 

@@ -95,6 +95,7 @@ def test_help_of_live_lists_every_setting(capsys: pytest.CaptureFixture[str]) ->
     text = capsys.readouterr().out
     for name, _, default, _ in describe():
         assert re.search(rf"^  {re.escape(name)} \(.*{re.escape(repr(default))}\)$", text, re.M)
+    assert "Session.update" in text
 
 
 def test_an_unknown_command_is_a_mistake() -> None:
