@@ -29,6 +29,7 @@ from av.video.stream import VideoStream
 from reenact.closing import ClosesOnExit
 from reenact.errors import SinkError
 from reenact.sink_base import even, letterbox
+from reenact.sound import Sound
 from reenact.types import Frame, Image
 
 TAGS: Final[Mapping[str, str]] = {
@@ -70,26 +71,32 @@ def _vp9(crf: int) -> dict[str, str]:
     }
 
 
+_SOUND_OF_MOV: Final = frozenset({"aac", "ac3", "alac", "eac3", "mp3", "pcm_s16le", "pcm_s24le"})
+_SOUND_OF_MP4: Final = _SOUND_OF_MOV | {"flac", "opus"}
+_SOUND_OF_WEBM: Final = frozenset({"opus", "vorbis"})
+
+
 @dataclass(frozen=True, slots=True)
 class _Kind:
-    """One kind of file: ticks are the units of its clock in a second."""
+    """One kind of file: ticks are the units of its clock in a second, sound the codecs it holds."""
 
     format: str
     ticks_per_s: int
     codec: str = "libx264"
     options: Callable[[int], dict[str, str]] = _h264
     container: Mapping[str, str] = field(default_factory=dict)
+    sound: frozenset[str] = _SOUND_OF_MOV
 
 
 _FRAGMENTED: Final = {"movflags": "use_metadata_tags+hybrid_fragmented+frag_keyframe"}
 
 _KINDS: Final = {
-    ".mp4": _Kind("mp4", 90_000, container=_FRAGMENTED),
-    ".m4v": _Kind("mp4", 90_000, container=_FRAGMENTED),
+    ".mp4": _Kind("mp4", 90_000, container=_FRAGMENTED, sound=_SOUND_OF_MP4),
+    ".m4v": _Kind("mp4", 90_000, container=_FRAGMENTED, sound=_SOUND_OF_MP4),
     ".mov": _Kind("mov", 90_000, container=_FRAGMENTED),
     # Matroska counts milliseconds.
-    ".mkv": _Kind("matroska", 1000),
-    ".webm": _Kind("webm", 1000, codec="libvpx-vp9", options=_vp9),
+    ".mkv": _Kind("matroska", 1000, sound=_SOUND_OF_MP4 | _SOUND_OF_WEBM),
+    ".webm": _Kind("webm", 1000, codec="libvpx-vp9", options=_vp9, sound=_SOUND_OF_WEBM),
 }
 
 
@@ -102,6 +109,7 @@ class FileSink(ClosesOnExit):
     one tick after it, and after a jump back of more than a second (a looped source) the clock goes
     on. Colours are BT.709, limited range, and tagged so. A side of odd length gets its last row
     or column twice. An older file of the same name is replaced when the new one is finished.
+    Sound that it was given is copied, not encoded anew, as far as there are pictures.
 
     `open`, `write` and `close` may be called by different threads, one after the other or not.
 
@@ -135,6 +143,7 @@ class FileSink(ClosesOnExit):
         self._lock = threading.RLock()
         self._movie: _Movie | None = None
         self._partial: Path | None = None
+        self._open_sound: Callable[[], Sound | None] = lambda: None
         if self.path.is_dir():
             raise SinkError(f"{path} is a folder; give the name of a file to write.")
         kind = _KINDS.get(self.path.suffix.lower())
@@ -145,6 +154,10 @@ class FileSink(ClosesOnExit):
             )
         self._kind = kind
         self._reserve().unlink()
+
+    def take_sound(self, open_sound: Callable[[], Sound | None]) -> None:
+        """Copy this sound beside the pictures; called before `open`."""
+        self._open_sound = open_sound
 
     def open(self, size: tuple[int, int], fps: float) -> None:
         """Begin the file.
@@ -160,7 +173,13 @@ class FileSink(ClosesOnExit):
             self._partial = self._reserve()
             try:
                 self._movie = _Movie(
-                    self._partial, self._kind, self._crf, size, fps, tags=self._tags
+                    self._partial,
+                    self._kind,
+                    self._crf,
+                    size,
+                    fps,
+                    tags=self._tags,
+                    sound=self._open_sound(),
                 )
             except (av.FFmpegError, OSError, ValueError) as error:
                 raise self._failed(error) from error
@@ -275,8 +294,10 @@ class _Movie:
         fps: float,
         *,
         tags: Mapping[str, str],
+        sound: Sound | None,
     ) -> None:
         self.frames = 0
+        self._sound = sound
         self._size = even(size)
         self._ticks_per_s = kind.ticks_per_s
         self._longest_last = max(1, round(kind.ticks_per_s / fps))
@@ -292,8 +313,9 @@ class _Movie:
             self._file,
             "w",
             format=kind.format,
-            # Without this the last seconds would wait in memory, where a kill loses them.
-            options={**kind.container, "flush_packets": "1"},
+            # Without these the last seconds would wait in memory, where a kill loses them: for the
+            # disk, and for sound that has ended before the pictures.
+            options={**kind.container, "flush_packets": "1", "max_interleave_delta": "1000000"},
         )
         self._container.metadata.update(tags)
         rate = Fraction(fps).limit_denominator(1001)
@@ -311,6 +333,8 @@ class _Movie:
             # What the encoder refuses is known before the first frame. The container starts with
             # the first packet: FFmpeg crashes at the end of an MP4 that has a head and no frame.
             context.open()
+            if sound is not None:
+                sound.join(self._container, kind.sound)
         except BaseException:
             self.abandon()
             raise
@@ -335,8 +359,11 @@ class _Movie:
             self._encode(self._pending, min(self._interval, self._longest_last))
             self._pending = None
             self._mux(self._stream.encode(None))
+            if self._sound is not None:
+                self._sound.copy(self.duration_s)
         self._container.close()
         self._file.close()
+        self._close_sound()
 
     def abandon(self) -> None:
         # Closing writes the end of the file, which fails again for the same reason as before.
@@ -344,6 +371,11 @@ class _Movie:
             self._container.close()
         with contextlib.suppress(OSError):
             self._file.close()
+        self._close_sound()
+
+    def _close_sound(self) -> None:
+        if self._sound is not None:
+            self._sound.close()
 
     def _next_ticks(self, time_s: float) -> int:
         if not self.frames:
@@ -373,4 +405,6 @@ class _Movie:
         for packet in packets:
             if packet.pts is not None:
                 packet.duration = self._durations.pop(packet.pts, self._interval)
+                if self._sound is not None:
+                    self._sound.copy(packet.pts / self._ticks_per_s)
             self._container.mux(packet)

@@ -27,7 +27,7 @@ from reenact.emitting import Emitter, Output, Rendered
 from reenact.errors import ConfigError, SourceError
 from reenact.slots import Closed, Slot
 from reenact.stats import Recorder, Stats
-from reenact.types import Frame, Source, Target
+from reenact.types import Frame, Sink, Source, Target
 
 log = logging.getLogger(__name__)
 
@@ -118,10 +118,11 @@ class Session(ClosesOnExit):
             spec = registry.load("sources", kind)
             opened = spec.build(argument, settings.source)
             undo.callback(opened.close)
-            outputs = []
+            outputs: list[Sink] = []
             for text in sinks:
                 kind, argument = registry.split(text)
                 outputs.append(registry.load("sinks", kind).build(argument, settings.sink))
+            _join_sound(opened, outputs)
             if (spec.still or not opened.live) and not _chooses_actor(settings.actor):
                 # Whoever acts in a file is not the user: the user's own neutral stays out of it.
                 settings.actor.neutral = "fresh"
@@ -357,6 +358,15 @@ class Session(ClosesOnExit):
                 emitter.emit_all()
         finally:
             self._output.close()
+
+
+def _join_sound(source: Source, sinks: list[Sink]) -> None:
+    """Let the sinks that store sound have that of a file."""
+    open_sound = getattr(source, "open_sound", None)
+    for sink in sinks:
+        take_sound = getattr(sink, "take_sound", None)
+        if open_sound is not None and take_sound is not None:
+            take_sound(open_sound)
 
 
 def _chooses_actor(actor: ActorSettings) -> bool:

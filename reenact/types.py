@@ -167,7 +167,10 @@ class Device(Protocol):
 
 @runtime_checkable
 class Source(Device, Protocol):
-    """Where frames come from. `read` is called by one thread only."""
+    """Where frames come from. `read` is called by one thread only.
+
+    A file that may have sound also has `open_sound() -> Sound | None`.
+    """
 
     live: bool
     """True: frames arrive by themselves and late ones are dropped. False: every frame counts."""
@@ -225,7 +228,8 @@ class Renderer(Protocol):
 class Sink(Device, Protocol):
     """Where frames go. `open` and `write` are called by one thread only.
 
-    One that the user can close, such as a window, also has `closed_by_user: bool`.
+    One that the user can close, such as a window, also has `closed_by_user: bool`; one that stores
+    sound `take_sound(open_sound)`, called before `open`.
     """
 
     name: str

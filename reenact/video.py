@@ -21,6 +21,7 @@ from reenact.closing import ClosesOnExit
 from reenact.errors import SourceError
 from reenact.pictures import to_rgb
 from reenact.reopening import ReadGuard
+from reenact.sound import Sound
 from reenact.types import Frame
 
 _LIVE_SCHEMES: Final = frozenset({"rtsp", "rtsps", "rtmp", "rtmps", "rtp", "srt", "tcp", "udp"})
@@ -111,6 +112,19 @@ class VideoSource(ClosesOnExit):
     def close(self) -> None:
         """Close the file or connection; may be called twice and from any thread."""
         self._guard.close()
+
+    def open_sound(self) -> Sound | None:
+        """Open the file's sound, to be copied beside its frames; None where it has none to copy."""
+        if self._is_url or not self._container.streams.audio:
+            return None
+        if self._loop:
+            _log.warning("The sound of %s is left out, since it is shown in a loop.", self.name)
+            return None
+        try:
+            return Sound(self._location, self.name, self._first_pts_s or 0.0)
+        except (av.FFmpegError, OSError) as error:
+            _log.warning("The sound of %s is left out: %s", self.name, error)
+            return None
 
     def _close_container(self) -> None:
         self._container.close()

@@ -10,6 +10,7 @@ from pathlib import Path
 import av
 import cv2
 import numpy as np
+from av.audio.stream import AudioStream
 from av.stream import Disposition
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
@@ -124,6 +125,35 @@ def write_sound(path: Path, cover: Image | None = None) -> Path:
         frame.sample_rate = 44100
         container.mux(stream.encode(frame))
         container.mux(stream.encode())
+    return path
+
+
+def write_talk(
+    path: Path, *, beep_s: float, pictures_from_s: float = 0.0, codec: str = "aac"
+) -> Path:
+    """Encode two seconds of numbered pictures, 25 a second, with a tone that begins at a time."""
+    rate, block = 48000, 960
+    with av.open(str(path), "w") as container:
+        pictures = container.add_stream("libx264", rate=25)
+        assert isinstance(pictures, VideoStream)
+        pictures.width, pictures.height = 160, 120
+        pictures.codec_context.time_base = Fraction(1, 1000)
+        sound = container.add_stream(codec, rate=rate)
+        assert isinstance(sound, AudioStream)
+        sound.layout = "mono"
+        for index in range(50):
+            frame = av.VideoFrame.from_ndarray(numbered_picture(index), format="rgb24")
+            frame.pts = round(1000 * pictures_from_s) + 40 * index
+            frame.time_base = Fraction(1, 1000)
+            container.mux(pictures.encode(frame))
+        for start in range(0, round(rate * (2 + pictures_from_s)), block):
+            times_s = np.arange(start, start + block) / rate
+            wave = np.sin(2 * np.pi * 1000 * times_s) * (times_s >= beep_s) * 20000
+            heard = av.AudioFrame.from_ndarray(wave.astype(np.int16)[None], "s16", "mono")
+            heard.sample_rate, heard.pts, heard.time_base = rate, start, Fraction(1, rate)
+            container.mux(sound.encode(heard))
+        container.mux(pictures.encode())
+        container.mux(sound.encode())
     return path
 
 

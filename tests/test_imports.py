@@ -30,7 +30,16 @@ not named is a part of whatever imports it, and may import what that may."""
 ONLY_IN = {
     "mediapipe": {"tracking"},
     "pyvirtualcam": {"sinks", "virtual_camera"},
-    "av": {"sources", "video", "pictures", "cameras", "sinks", "recording", "training.data"},
+    "av": {
+        "sources",
+        "video",
+        "pictures",
+        "cameras",
+        "sinks",
+        "recording",
+        "sound",
+        "training.data",
+    },
     "openvino": {"engines"},
 }
 """Libraries that may be exchanged one day, and the modules that are all that would change."""

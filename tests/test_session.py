@@ -11,9 +11,10 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Literal
 
+import av
 import numpy as np
 import pytest
-from clips import write_clip
+from clips import write_clip, write_talk
 from fakes import (
     BLUE,
     GREEN,
@@ -470,9 +471,9 @@ def test_an_actor_at_rest_and_away_gives_the_same_size(green_target: Target) -> 
 # Opened by its parts' names
 
 
-def open_session(source: str, *assignments: str) -> Session:
+def open_session(source: str, *assignments: str, sink: str = "null") -> Session:
     settings = load_settings(None, ["renderer.name=warp", "fusion.method=direct", *assignments])
-    return Session.open(settings, source, open_target("astronaut"), ["null"])
+    return Session.open(settings, source, open_target("astronaut"), [sink, "null"])
 
 
 def test_a_sessions_settings_are_its_own() -> None:
@@ -485,6 +486,15 @@ def test_a_sessions_settings_are_its_own() -> None:
             session.update("fusion", "intensity", 0.5)
             assert session.settings.fusion.intensity == 0.5
     assert (settings.renderer.name, settings.fusion.intensity) == ("auto", 1.0)
+
+
+def test_the_sound_of_a_video_goes_into_a_file(tmp_path: Path) -> None:
+    talk, out = write_talk(tmp_path / "talk.mp4", beep_s=0.2), tmp_path / "out.mp4"
+    with open_session(f"video:{talk}", sink=f"file:{out}") as session:
+        session.run()
+    with av.open(str(out)) as container:
+        heard_s = sum(frame.samples / frame.sample_rate for frame in container.decode(audio=0))
+    assert heard_s == pytest.approx(2.0, abs=0.05)
 
 
 def test_the_device_is_the_renderers(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,91 @@
+"""The sound of a video file, copied as it is into the file that is made of its pictures."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection, Iterator
+
+import av
+from av.audio.stream import AudioStream
+from av.container import OutputContainer
+from av.packet import Packet
+
+from reenact.closing import ClosesOnExit
+
+log = logging.getLogger(__name__)
+
+
+class Sound(ClosesOnExit):
+    """The first sound track of a file. One thread calls.
+
+    What it cannot copy it leaves out with a logged warning: pictures go on without sound.
+    """
+
+    def __init__(self, path: str, name: str, start_s: float) -> None:
+        """Open the file.
+
+        Args:
+            path: of a file with sound.
+            name: what a person would call it.
+            start_s: the track's own time at which the first picture is shown.
+
+        Raises:
+            av.FFmpegError, OSError: it cannot be opened.
+        """
+        self._name = name
+        self._start_s = start_s
+        self._input = av.open(path)
+        self._track = self._input.streams.audio[0]
+        self._packets = self._later_packets()
+        self._held: tuple[float, Packet[AudioStream]] | None = None
+        self._container: OutputContainer | None = None
+
+    def join(self, container: OutputContainer, codecs: Collection[str]) -> None:
+        """Add the track to a file that has no packet yet, if it is one of these codecs."""
+        known = getattr(self._track.codec_context, "codec", None)
+        codec = known.canonical_name if known is not None else "of an unknown kind"
+        if codec not in codecs:
+            log.warning(
+                "The sound of %s (%s) is left out: the written file can hold %s only.",
+                self._name,
+                codec,
+                ", ".join(sorted(codecs)),
+            )
+            return
+        self._copy = container.add_stream_from_template(self._track)
+        self._container = container
+        self._held = next(self._packets, None)
+
+    def copy(self, until_s: float) -> None:
+        """Copy what begins before a time, which counts from the first picture.
+
+        Raises:
+            av.FFmpegError, OSError: it cannot be written.
+        """
+        while self._held is not None and self._container is not None:
+            time_s, packet = self._held
+            if time_s >= until_s:
+                return
+            packet.stream = self._copy
+            self._container.mux(packet)
+            self._held = next(self._packets, None)
+
+    def close(self) -> None:
+        """Close the file; may be called twice."""
+        self._held = None
+        self._input.close()
+
+    def _later_packets(self) -> Iterator[tuple[float, Packet[AudioStream]]]:
+        """Yield times in s and packets from the first picture on, where all times count from."""
+        last = -1
+        try:
+            for packet in self._input.demux(self._track):
+                if packet.pts is None or packet.dts is None:
+                    continue
+                shift = round(self._start_s / packet.time_base)
+                packet.pts, packet.dts = packet.pts - shift, packet.dts - shift
+                if packet.dts > last and packet.pts >= 0:  # damaged files step back
+                    last = packet.dts
+                    yield float(packet.pts * packet.time_base), packet
+        except av.FFmpegError:
+            log.warning("The sound of %s is damaged; the rest of it is left out.", self._name)
