@@ -39,6 +39,7 @@ def live(arguments: Namespace) -> int:
     from reenact.config import load_settings
     from reenact.report_files import check_writable
     from reenact.session import Session
+    from reenact.sinks import check_spares
     from reenact.targets import open_target, still_tracker
     from reenact.terminal import quiet_native_libraries
 
@@ -51,6 +52,7 @@ def live(arguments: Namespace) -> int:
     if arguments.report is not None:
         check_writable(arguments.report)
     sinks = arguments.sink or ["window"]
+    check_spares(sinks, arguments.target, "target")
     with quiet_native_libraries():
         target = open_target(
             arguments.target,

@@ -106,15 +106,17 @@ class Session(ClosesOnExit):
             sinks: such as `["window", "file:out.mp4"]`.
 
         Raises:
-            ReenactError: a part is unknown or cannot be opened; those opened before are closed.
+            ReenactError: a part is unknown or cannot be opened, or a sink would be written over
+                the source; what was opened before is closed.
         """
         from reenact import registry
         from reenact.pipeline import open_reenactor
-        from reenact.sinks import SinkSet
+        from reenact.sinks import SinkSet, check_spares
 
         settings = settings.model_copy(deep=True)
         with ExitStack() as undo:
             kind, argument = registry.split(source)
+            check_spares(sinks, argument, "source")
             spec = registry.load("sources", kind)
             opened = spec.build(argument, settings.source)
             undo.callback(opened.close)

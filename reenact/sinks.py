@@ -8,13 +8,15 @@ every frame, and `close` at the end.
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Final
 
 from reenact.closing import ClosesOnExit
 from reenact.config import SinkSettings
 from reenact.errors import ReenactError, SinkError
-from reenact.registry import Spec
+from reenact.registry import Spec, split
 from reenact.stats import Percentiles, StepTimer
 from reenact.types import Frame, Sink
 
@@ -168,6 +170,26 @@ class SinkSet(ClosesOnExit):
     def _require_one(self) -> None:
         if not self._working:
             raise SinkError(" ".join(self._errors.values()) or "The outputs are closed.")
+
+
+def check_spares(sinks: Sequence[str], read: str, what: str) -> None:
+    """Make sure that no file is written over one that the run reads.
+
+    Args:
+        sinks: as typed on the command line, such as `file:out.mp4`.
+        read: path of what is read; what is no file, such as an address, is passed over.
+        what: what it is to the user, such as "source".
+
+    Raises:
+        SinkError: a sink is that very file, by whatever path.
+    """
+    for sink in sinks:
+        kind, argument = split(sink)
+        if kind != "file":
+            continue
+        written, own = Path(argument).expanduser(), Path(read).expanduser()
+        if written.is_file() and own.is_file() and os.path.samefile(written, own):
+            raise SinkError(f"{argument} is the {what} itself; give another file to write.")
 
 
 def _step(name: str) -> str:

@@ -189,6 +189,21 @@ def test_a_mistake_is_told_in_one_sentence_and_leaves_nothing(
     assert list(folder.iterdir()) == []
 
 
+@pytest.mark.parametrize("read", ["source", "target"])
+def test_what_is_read_is_never_written_over(
+    read: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    clip = write_clip(tmp_path / "mine.mp4", frames=3)
+    before = clip.read_bytes()
+    words = {"source": "pattern", "target": "astronaut"}
+    words[read] = {"source": f"video:{clip}", "target": str(clip)}[read]
+    typed = ["live", "--source", words["source"], "--target", words["target"]]
+    assert main([*typed, "--sink", "null", "--sink", "file:mine.mp4"]) == 2
+    assert f"mine.mp4 is the {read} itself" in one_sentence(capsys)
+    assert clip.read_bytes() == before
+
+
 # Lists
 
 

@@ -17,7 +17,7 @@ from reenact.errors import SinkError
 from reenact.http_sink import HttpSink
 from reenact.recording import FileSink
 from reenact.sink_base import even, letterbox
-from reenact.sinks import NullSink, SinkSet
+from reenact.sinks import NullSink, SinkSet, check_spares
 from reenact.stats import StepTimer
 from reenact.types import Frame
 from reenact.virtual_camera import CameraSink
@@ -96,6 +96,19 @@ def test_command_line_texts_build_their_sinks(tmp_path: Path) -> None:
 def test_wrong_texts_are_explained(text: str, hint: str) -> None:
     with pytest.raises(SinkError, match=hint):
         build(text)
+
+
+def test_a_file_that_is_read_is_no_output_by_any_path(tmp_path: Path) -> None:
+    read = tmp_path / "mine.mp4"
+    for sink in (f"file:{read}", "file:", "file:.", "null"):
+        check_spares([sink], str(read), "source")  # it is not there
+    read.write_bytes(b"a video")
+    (tmp_path / "link.mp4").hardlink_to(read)
+    for path in (read, tmp_path / "link.mp4", tmp_path / ".." / tmp_path.name / "mine.mp4"):
+        with pytest.raises(SinkError, match="is the source itself"):
+            check_spares(["null", f"file:{path}"], str(read), "source")
+    for other in ("", "0", "http://localhost/mine.mp4", str(tmp_path / "other.mp4")):
+        check_spares([f"file:{read}", "file:", "window"], other, "source")
 
 
 def test_settings_reach_the_file(tmp_path: Path) -> None:
