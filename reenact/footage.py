@@ -6,6 +6,7 @@ the crop, so a target's footage is a folder of clips like any other.
 
 from __future__ import annotations
 
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -14,7 +15,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from reenact.errors import SourceError, TargetError
+from reenact.clip_files import clips_in, load_landmarks
+from reenact.errors import SinkError, SourceError, TargetError
 from reenact.facemesh import N_LANDMARKS
 from reenact.geometry import transform_points
 from reenact.recording import FileSink
@@ -61,7 +63,7 @@ class Footage:
 
 
 def write_footage(faces: VideoFaces, folder: Path, side_px: int, tracker: Tracker) -> Path:
-    """Store the faces of a video as a clip.
+    """Store the faces of a video as a clip, whole or not at all.
 
     Args:
         faces: as found.
@@ -76,8 +78,20 @@ def write_footage(faces: VideoFaces, folder: Path, side_px: int, tracker: Tracke
         SinkError: the clip cannot be written.
         SourceError: the video cannot be read any more.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{faces.path.stem}.mp4"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".new-", dir=folder) as fresh:
+            clip = _write_clip(faces, Path(fresh) / f"{faces.path.stem}.mp4", side_px, tracker)
+            path = folder / clip.name
+            # An older clip must not be seen with the new one's landmarks.
+            path.unlink(missing_ok=True)
+            clip.with_suffix(".npz").replace(path.with_suffix(".npz"))
+            return clip.replace(path)
+    except OSError as error:
+        raise SinkError(f"Footage cannot be stored in {folder}: {error.strerror}.") from error
+
+
+def _write_clip(faces: VideoFaces, path: Path, side_px: int, tracker: Tracker) -> Path:
     to_crop = square_to_crop(faces.box, side_px)
     known = {face.number: face.points for face in faces.faces}
     landmarks: list[Array] = []
@@ -99,7 +113,7 @@ def read_footage(folder: Path, size_px: int) -> list[Footage]:
         TargetError: a clip is damaged.
     """
     clips: list[Footage] = []
-    for path in sorted(folder.glob("*.mp4")):
+    for path in clips_in(folder):
         room = MAX_FRAMES - sum(len(clip) for clip in clips)
         if room > 0:
             clips.append(_read_clip(path, size_px, room))
@@ -117,10 +131,9 @@ def split(clip: Footage, share: float) -> tuple[Footage, Footage]:
 
 def _read_clip(path: Path, size_px: int, most: int) -> Footage:
     try:
-        with np.load(path.with_suffix(".npz"), allow_pickle=False) as archive:
-            landmarks = np.ascontiguousarray(archive["landmarks"]).astype(np.float32)[:most]
+        landmarks = load_landmarks(path.with_suffix(".npz"))[:most]
         images = _read_images(path, len(landmarks))
-    except (OSError, ValueError, KeyError, SourceError) as error:
+    except (OSError, ValueError, SourceError) as error:
         raise _damaged(path) from error
     if landmarks.shape != (len(images), N_LANDMARKS, 3) or not np.isfinite(landmarks).all():
         raise _damaged(path)

@@ -10,21 +10,21 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
-from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
 
 from reenact.action_units import action_units
+from reenact.clip_files import clips_in, load_landmarks
 from reenact.closing import ClosesOnExit
 from reenact.config import Settings
 from reenact.contact_sheet import fit
-from reenact.errors import ReenactError, SourceError
+from reenact.errors import SourceError
 from reenact.geometry import estimate_pose, to_face_frame, transform_points
 from reenact.identity import distance, open_descriptor
 from reenact.still_faces import square_to_crop
 from reenact.tracking import MediaPipeTracker
-from reenact.training.data import decode_clip, load_landmarks
+from reenact.training.data import decode_clip
 from reenact.types import Array, Frame, Image, Target
 
 CLIP_FPS: Final = 25.0
@@ -59,7 +59,7 @@ def find_clips(folder: Path, limit: int | None = None) -> list[Path]:
     """
     if not folder.is_dir():
         raise SourceError(f"There is no folder {folder}; --data takes a folder of clips.")
-    videos = sorted(folder.glob("*.mp4"))[:limit]
+    videos = clips_in(folder)[:limit]
     if not videos:
         raise SourceError(f"{folder} holds no clips; each is NAME.mp4 with its NAME.npz.")
     for video in videos:
@@ -75,12 +75,7 @@ def read_clip(video: Path) -> Clip:
         SourceError: a file is damaged, pictures are not square, the lengths differ, or fewer
             than two frames have landmarks.
     """
-    try:
-        landmarks = load_landmarks(video.with_suffix(".npz"))
-    except BadZipFile as error:
-        raise SourceError(f"{video.with_suffix('.npz')} is damaged: {error}.") from error
-    except ReenactError as error:
-        raise SourceError(str(error)) from error
+    landmarks = load_landmarks(video.with_suffix(".npz"))
     if landmarks.ndim != 3 or landmarks.shape[1:] != (478, 3):
         raise SourceError(
             f"{video.stem}.npz holds {landmarks.shape}; clips need (frames, 478, 3) landmarks."

@@ -12,11 +12,13 @@ import contextlib
 import errno
 import io
 import os
+import re
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
+from types import TracebackType
 from typing import Any, Final
 
 import av
@@ -100,6 +102,11 @@ _KINDS: Final = {
 }
 
 
+def is_partial(path: Path) -> bool:
+    """Whether a file's name is that of one being written, or left by a killed program."""
+    return re.search(r"\.partial(-\d+)?$", path.stem) is not None
+
+
 class FileSink(ClosesOnExit):
     """A video file: H.264 in .mp4, .m4v, .mov and .mkv, VP9 in .webm.
 
@@ -112,6 +119,7 @@ class FileSink(ClosesOnExit):
     Sound that it was given is copied, not encoded anew, as far as there are pictures.
 
     `open`, `write` and `close` may be called by different threads, one after the other or not.
+    Leaving its context by an exception calls `abandon` instead of `close`.
 
     Attributes:
         name: `file:` and the path as it was given.
@@ -158,6 +166,17 @@ class FileSink(ClosesOnExit):
     def take_sound(self, open_sound: Callable[[], Sound | None]) -> None:
         """Copy this sound beside the pictures; called before `open`."""
         self._open_sound = open_sound
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if kind is None:
+            self.close()
+        else:
+            self.abandon()
 
     def open(self, size: tuple[int, int], fps: float) -> None:
         """Begin the file.
@@ -224,6 +243,17 @@ class FileSink(ClosesOnExit):
             except OSError as error:  # Windows: another program has the older file open
                 raise SinkError(f"{self._refusal(error)} All of it is in {partial}.") from error
 
+    def abandon(self) -> None:
+        """Leave nothing of what was written; an older file of that name stays."""
+        with self._lock:
+            movie, partial = self._movie, self._partial
+            self._movie = self._partial = None
+            if movie is not None:
+                movie.abandon()
+            if partial is not None:
+                with contextlib.suppress(OSError):
+                    partial.unlink()
+
     def _reserve(self) -> Path:
         """Make an empty file of a partial name that nobody has."""
         for number in range(1, 100):
@@ -241,18 +271,13 @@ class FileSink(ClosesOnExit):
     def _failed(self, error: Exception) -> SinkError:
         """Give up the file: close it, remove or keep what there is, and say why."""
         movie, partial = self._movie, self._partial
+        if movie is None or movie.duration_s < _WORTH_KEEPING_S:
+            self.abandon()
+            return SinkError(self._refusal(error))
         self._movie = self._partial = None
-        duration_s = 0.0
-        if movie is not None:
-            movie.abandon()
-            duration_s = movie.duration_s
-        kept = ""
-        if partial is not None and duration_s < _WORTH_KEEPING_S:
-            with contextlib.suppress(OSError):
-                partial.unlink()
-        elif partial is not None:
-            kept = f" The first {duration_s / 60:.0f} min are in {partial}."
-        return SinkError(self._refusal(error) + kept)
+        movie.abandon()
+        kept = f"The first {movie.duration_s / 60:.0f} min are in {partial}."
+        return SinkError(f"{self._refusal(error)} {kept}")
 
     def _refusal(self, error: Exception) -> str:
         folder = self.path.parent

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from reenact import target_files
+from reenact.clip_files import clips_in
 from reenact.errors import TargetError
 from reenact.target_files import DamagedError
 from reenact.types import Target
@@ -275,7 +276,7 @@ class TargetStore:
         return target.name
 
     def _footage_of(self, name: str) -> str:
-        clips = sorted((self._place(name) / FOOTAGE).glob("*.mp4"))
+        clips = clips_in(self._place(name) / FOOTAGE)
         return ", ".join(clip.stem for clip in clips) or "none"
 
     def _place(self, name: str) -> Path:

@@ -217,6 +217,8 @@ def broken_folder(kind: str, good: Path, folder: Path) -> Path:
         archive.write_text("not an archive")
     elif kind == "cut npz":
         archive.write_bytes(archive.read_bytes()[:2000])
+    elif kind == "empty npz":
+        archive.write_bytes(b"")
     elif kind == "other key":
         np.savez(archive, points=landmarks)
     elif kind == "text as mp4":
@@ -237,7 +239,8 @@ def broken_folder(kind: str, good: Path, folder: Path) -> Path:
         ("empty", "holds no clips"),
         ("no landmarks", r"portrait__01\.npz is missing"),
         ("text as npz", "not a landmark file"),
-        ("cut npz", "portrait__01.npz"),
+        ("cut npz", r"portrait__01\.npz is not a landmark file"),
+        ("empty npz", "not a landmark file"),
         ("other key", "not a landmark file"),
         ("text as mp4", "not a readable video"),
         ("lengths", "31 frames but landmarks for 28"),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import av
@@ -12,11 +14,12 @@ from clips import write_clip
 from portraits import astronaut, turned
 
 from reenact.errors import TargetError
-from reenact.footage import Footage, read_footage
-from reenact.judge import read_clip
+from reenact.footage import Footage, read_footage, write_footage
+from reenact.judge import find_clips, read_clip
 from reenact.target_making import create_target
 from reenact.targets import still_tracker
-from reenact.types import Image, Tracker
+from reenact.types import Frame, Image, Landmarks, Tracker
+from reenact.video_faces import look_through
 
 
 @pytest.fixture(scope="module")
@@ -80,8 +83,53 @@ def test_damaged_footage_is_told(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(TargetError, match=r"footage .* is damaged"):
         read_footage(tmp_path, 256)
     np.savez(tmp_path / "roll.npz", landmarks=np.zeros((5, 468, 3), np.float32))
-    with pytest.raises(TargetError, match=r"footage .* is damaged"):
-        read_footage(tmp_path, 256)
+    whole = (tmp_path / "roll.npz").read_bytes()
+    for content in (whole, whole[:2000], b""):
+        (tmp_path / "roll.npz").write_bytes(content)
+        with pytest.raises(TargetError, match=r"footage .* is damaged"):
+            read_footage(tmp_path, 256)
+
+
+class InterruptedTracker:
+    """Ctrl-C comes while it looks at the fourth face."""
+
+    def __init__(self) -> None:
+        self._looks = 0
+
+    def track(self, frame: Frame) -> Landmarks | None:
+        self._looks += 1
+        if self._looks == 4:
+            raise KeyboardInterrupt
+        return None
+
+    def reset(self) -> None:
+        """Nothing is remembered."""
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+
+def test_an_interrupted_clip_leaves_those_before_as_they_were(
+    folder: Path, tmp_path: Path, tracker: Tracker
+) -> None:
+    place = tmp_path / "footage"
+    shutil.copytree(folder, place)
+    faces = look_through(folder.parent / "roll.mp4", tracker)
+    for video in ("roll.mp4", "other.mp4"):
+        again = replace(faces, path=Path(shutil.copy(faces.path, tmp_path / video)))
+        with pytest.raises(KeyboardInterrupt):
+            write_footage(again, place, 256, InterruptedTracker())
+        assert sorted(file.name for file in place.iterdir()) == ["roll.mp4", "roll.npz"]
+        assert [len(clip) for clip in read_footage(place, 256)] == [11]
+
+
+def test_what_a_killed_program_left_is_no_clip(folder: Path, tmp_path: Path) -> None:
+    for ending in ("mp4", "npz"):
+        shutil.copy(folder / f"roll.{ending}", tmp_path / f"cut.partial.{ending}")
+    for left in ("roll.partial.mp4", "roll.partial-2.mp4"):
+        (tmp_path / left).write_bytes(b"half a video")
+    assert [len(clip) for clip in read_footage(tmp_path, 256)] == [11]
+    assert [video.stem for video in find_clips(tmp_path)] == ["cut.partial"]
 
 
 def test_its_length_is_the_frames_it_has() -> None:

@@ -429,7 +429,7 @@ def test_a_reset_keeps_the_neutral_and_drops_the_filters() -> None:
 
 @pytest.mark.faces
 def test_real_actors_drive_real_targets(faces_dir: Path, method: str) -> None:
-    from reenact.training.data import load_landmarks
+    from reenact.clip_files import load_landmarks
 
     files = sorted((faces_dir / "val").glob("*.npz"))[::2]
     clips = [load_landmarks(file) for file in files]

@@ -18,7 +18,7 @@ import pytest
 from clips import four_colours, number_of, numbered_picture, write_talk
 
 from reenact.errors import SinkError
-from reenact.recording import TAGS, FileSink
+from reenact.recording import TAGS, FileSink, is_partial
 from reenact.types import Frame, Image
 from reenact.video import VideoSource
 
@@ -183,6 +183,22 @@ def test_without_a_frame_nothing_is_left(tmp_path: Path) -> None:
         assert list(tmp_path.iterdir()) == []
 
 
+def test_leaving_by_an_exception_keeps_the_older_file_alone(tmp_path: Path) -> None:
+    path = tmp_path / "out.mp4"
+    path.write_bytes(b"an older file")
+
+    def fail() -> None:
+        with FileSink(path) as sink:
+            sink.open((160, 120), 25.0)
+            sink.write(Frame(numbered_picture(0), 0.0, 0))
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fail()
+    assert path.read_bytes() == b"an older file"
+    assert list(tmp_path.iterdir()) == [path]
+
+
 def test_closing_from_another_thread_leaves_a_playable_file(tmp_path: Path) -> None:
     path = tmp_path / "out.mp4"
     sink = FileSink(path)
@@ -234,6 +250,8 @@ def test_a_killed_program_leaves_a_playable_partial_file(ending: str, tmp_path: 
     assert done.returncode == -signal.SIGKILL
     (partial,) = tmp_path.iterdir()
     assert partial.name == f"out.partial{ending}"
+    assert is_partial(partial)
+    assert not is_partial(path)
     _, pictures = read(partial)
     # Of ten seconds, the last keyframe interval and the encoder's look-ahead may be missing.
     assert len(pictures) >= 250 - 50 - 25

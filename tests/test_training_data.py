@@ -74,9 +74,10 @@ def test_wrong_data_is_told(clips: Path, tmp_path: Path) -> None:
     np.savez(clips / "v001__01.npz", landmarks=np.zeros((3, 478, 3)))
     with pytest.raises(ReenactError, match="6 frames but landmarks for 3"):
         load_clips(clips, tmp_path / "cache")
-    (clips / "v001__01.npz").write_text("text")
-    with pytest.raises(ReenactError, match="not a landmark file"):
-        load_clips(clips, tmp_path / "cache")
+    for content in (b"text", b"", (clips / "v002__01.npz").read_bytes()[:2000]):
+        (clips / "v001__01.npz").write_bytes(content)
+        with pytest.raises(ReenactError, match="not a landmark file"):
+            load_clips(clips, tmp_path / "cache")
 
 
 def sampler(clips: Path, cache: Path, still_share: float = 0.0) -> PairSampler:

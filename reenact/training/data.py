@@ -20,6 +20,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from reenact.clip_files import clips_in, load_landmarks
 from reenact.errors import ReenactError
 from reenact.geometry import (
     crop_image,
@@ -94,15 +95,6 @@ def _open_frames(file: Path) -> NDArray[np.uint8]:
     return frames
 
 
-def load_landmarks(path: Path) -> Array:
-    """Return float32 (..., 478, 3) of an .npz file's `landmarks`."""
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            return np.ascontiguousarray(archive["landmarks"]).astype(np.float32)
-    except (OSError, ValueError, KeyError) as error:
-        raise ReenactError(f"{path} is not a landmark file (.npz with 'landmarks').") from error
-
-
 def decode_clip(path: Path) -> NDArray[np.uint8]:
     """Decode a whole video, uint8 (F, H, W, 3) RGB."""
     with av.open(str(path)) as container:
@@ -122,7 +114,7 @@ def load_clips(folder: Path, cache: Path, with_people: bool = False) -> list[Cli
         ReenactError: there are no clips, or a clip's landmarks do not fit its frames.
     """
     clips = []
-    for video in sorted(folder.glob("*.mp4")):
+    for video in clips_in(folder):
         landmarks = load_landmarks(video.with_suffix(".npz"))
         file = _decoded(video, cache)
         frames = len(_open_frames(file))
