@@ -177,7 +177,8 @@ def _add_target_train(actions: _Adder[argparse.ArgumentParser]) -> None:
         type=Path,
         default=[],
         metavar="VIDEO",
-        help="more videos of the same face; they are kept with the target",
+        help="more videos of the same face; they are kept with the target, each in place of an "
+        "earlier one of its name",
     )
     train.add_argument(
         "--device",

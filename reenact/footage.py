@@ -7,6 +7,7 @@ the crop, so a target's footage is a folder of clips like any other.
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -62,12 +63,28 @@ class Footage:
         return len(self.images)
 
 
-def write_footage(faces: VideoFaces, folder: Path, side_px: int, tracker: Tracker) -> Path:
+def clip_names(videos: Iterable[Path]) -> list[str]:
+    """Return names for the clips of videos: the files' own, and a number where one comes again."""
+    names: dict[str, str] = {}
+    for video in videos:
+        name = video.stem
+        number = 1
+        while name.casefold() in names:  # some file systems take A and a for the same
+            number += 1
+            name = f"{video.stem}-{number}"
+        names[name.casefold()] = name
+    return list(names.values())
+
+
+def write_footage(
+    faces: VideoFaces, folder: Path, name: str, side_px: int, tracker: Tracker
+) -> Path:
     """Store the faces of a video as a clip, whole or not at all.
 
     Args:
         faces: as found.
-        folder: receives NAME.mp4 and NAME.npz, NAME being the video's; it is made where missing.
+        folder: receives NAME.mp4 and NAME.npz; it is made where missing.
+        name: of the clip; an older one of that name is replaced. See `clip_names`.
         side_px: side of the crops.
         tracker: looks at each face a second time, closely; it is reset on the way.
 
@@ -81,7 +98,7 @@ def write_footage(faces: VideoFaces, folder: Path, side_px: int, tracker: Tracke
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".new-", dir=folder) as fresh:
-            clip = _write_clip(faces, Path(fresh) / f"{faces.path.stem}.mp4", side_px, tracker)
+            clip = _write_clip(faces, Path(fresh) / f"{name}.mp4", side_px, tracker)
             path = folder / clip.name
             # An older clip must not be seen with the new one's landmarks.
             path.unlink(missing_ok=True)

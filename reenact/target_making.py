@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 
 from reenact.errors import SourceError, TargetError
-from reenact.footage import write_footage
+from reenact.footage import clip_names, write_footage
 from reenact.geometry import face_box, invert_affine, transform_points
 from reenact.reference_selection import MAX_REFERENCES, Look, calmest, choose, look_at
 from reenact.sources import VideoSource, read_image
@@ -121,9 +121,9 @@ def create_target(
         metadata={"from": ", ".join(Path(path).name for path in paths), **(metadata or {})},
     )
     if footage is not None:
-        for part in material:
-            if isinstance(part, VideoFaces):
-                write_footage(part, footage, target.crop_size, tracker)
+        videos = [part for part in material if isinstance(part, VideoFaces)]
+        for part, clip in zip(videos, clip_names(part.path for part in videos), strict=True):
+            write_footage(part, footage, clip, target.crop_size, tracker)
     return target
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from reenact.errors import ModelError, TargetError
-from reenact.footage import read_footage, write_footage
+from reenact.footage import clip_names, read_footage, write_footage
 from reenact.models.warp_unet import read_config
 from reenact.renderers import shipped_weights
 from reenact.target_store import FOOTAGE, TargetStore
@@ -37,7 +37,7 @@ def training_folder(store: TargetStore, name: str) -> Path:
 
 
 def add_footage(store: TargetStore, name: str, videos: Sequence[Path], tracker: Tracker) -> None:
-    """Add videos of the same face to a target's footage; one of the same name is replaced.
+    """Add videos of the same face to a target's footage; an older one of that name is replaced.
 
     Raises:
         TargetError: there is no such target, or a video shows no face.
@@ -46,8 +46,8 @@ def add_footage(store: TargetStore, name: str, videos: Sequence[Path], tracker: 
     """
     folder = store.folder_of(name) / FOOTAGE
     side_px = store.load(name).crop_size
-    for video in videos:
-        write_footage(look_through(video, tracker), folder, side_px, tracker)
+    for video, clip in zip(videos, clip_names(videos), strict=True):
+        write_footage(look_through(video, tracker), folder, clip, side_px, tracker)
 
 
 def train_target(

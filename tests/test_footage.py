@@ -11,12 +11,15 @@ import av
 import numpy as np
 import pytest
 from clips import write_clip
+from faces import portrait_target
 from portraits import astronaut, turned
 
 from reenact.errors import TargetError
-from reenact.footage import Footage, read_footage, write_footage
+from reenact.footage import Footage, clip_names, read_footage, write_footage
 from reenact.judge import find_clips, read_clip
 from reenact.target_making import create_target
+from reenact.target_store import FOOTAGE, TargetStore
+from reenact.target_training import add_footage
 from reenact.targets import still_tracker
 from reenact.types import Frame, Image, Landmarks, Tracker
 from reenact.video_faces import look_through
@@ -62,6 +65,26 @@ def test_it_is_a_clip_like_those_of_the_training_data(folder: Path) -> None:
     with av.open(str(folder / "roll.mp4")) as container:
         assert "synthetic" not in container.metadata
         assert container.metadata["title"] == "Footage of a target"
+
+
+def test_videos_of_one_name_each_keep_their_clip(tmp_path: Path, tracker: Tracker) -> None:
+    paths = [tmp_path / "day 1" / "IMG_1.mov", tmp_path / "day 2" / "IMG_1.mp4"]
+    for path, frames in zip(paths, (3, 5), strict=True):
+        path.parent.mkdir()
+        write_clip(path, frames, picture=rolling)
+    create_target("x", paths, tracker, footage=tmp_path / "made")
+    clips = {clip.stem: len(read_clip(clip).images) for clip in find_clips(tmp_path / "made")}
+    assert clips == {"IMG_1": 3, "IMG_1-2": 5}
+    store = TargetStore(tmp_path / "targets")
+    store.create(replace(portrait_target(), name="me"))
+    add_footage(store, "me", paths, tracker)
+    stored = read_footage(store.folder_of("me") / FOOTAGE, 256)
+    assert sorted(len(clip) for clip in stored) == [3, 5]
+
+
+def test_clips_are_named_apart_on_every_file_system() -> None:
+    paths = map(Path, ("a/x.mov", "b/X.mp4", "c/x-2.mp4", "y.mp4", "d/x.mp4"))
+    assert clip_names(paths) == ["x", "X-2", "x-2-2", "y", "x-3"]
 
 
 def test_another_size_keeps_everything_in_its_place(folder: Path) -> None:
@@ -118,7 +141,7 @@ def test_an_interrupted_clip_leaves_those_before_as_they_were(
     for video in ("roll.mp4", "other.mp4"):
         again = replace(faces, path=Path(shutil.copy(faces.path, tmp_path / video)))
         with pytest.raises(KeyboardInterrupt):
-            write_footage(again, place, 256, InterruptedTracker())
+            write_footage(again, place, again.path.stem, 256, InterruptedTracker())
         assert sorted(file.name for file in place.iterdir()) == ["roll.mp4", "roll.npz"]
         assert [len(clip) for clip in read_footage(place, 256)] == [11]
 
