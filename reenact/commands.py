@@ -11,6 +11,7 @@ import signal
 import sys
 import threading
 from argparse import Namespace
+from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from types import FrameType
@@ -92,7 +93,7 @@ def _run(session: Session, sinks: list[str], report: Path | None = None) -> None
             for thread in threads:
                 thread.join()
             if stats.frames_in:
-                _tell(_summary(stats, sinks))
+                _tell("\n".join([_summary(stats), *_outcome(sinks, session.output_errors)]))
         if interruption.came:
             raise KeyboardInterrupt
 
@@ -473,7 +474,7 @@ def _show(session: Session, interruption: _Interruption, keys: Keys) -> None:
                 session.set_neutral()
                 bar.write("Your face as it is now is taken as neutral.", file=sys.stderr)
             elif key == "p":
-                bar.write(_summary(session.stats(), []), file=sys.stderr)
+                bar.write(_summary(session.stats()), file=sys.stderr)
 
 
 def _tell(text: str) -> None:
@@ -482,7 +483,7 @@ def _tell(text: str) -> None:
         print(text, file=sys.stderr)
 
 
-def _summary(stats: Stats, sinks: list[str]) -> str:
+def _summary(stats: Stats) -> str:
     width, height = stats.size
     parts = [
         f"{stats.frames_in} frames in, {stats.frames_out} out of {width}x{height}",
@@ -496,6 +497,13 @@ def _summary(stats: Stats, sinks: list[str]) -> str:
         parts.append(f"face lost {stats.faces_lost} times")
     if stats.failures:
         parts.append(f"{stats.failures} frames could not be rendered")
-    files = [text.partition(":")[2] for text in sinks if text.startswith("file:")]
-    where = f"\n{', '.join(str(Path(file)) for file in files)}" if files else ""
-    return "; ".join(parts) + "." + where
+    return "; ".join(parts) + "."
+
+
+def _outcome(sinks: list[str], errors: Mapping[str, str]) -> list[str]:
+    """Return lines: the files that were written, and why other outputs were given up."""
+    texts = [text for text in sinks if text.startswith("file:") and text not in errors]
+    files = ", ".join(str(Path(text.partition(":")[2])) for text in texts)
+    # Where all have failed, that is how the run ends, and told as its error.
+    failed = errors.values() if len(errors) < len(sinks) else ()
+    return [*([files] if files else []), *failed]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Final, Protocol
 
@@ -29,6 +30,10 @@ class Output(Protocol):
     @property
     def closed_by_user(self) -> bool:
         """Whether the user closed the window that shows the pictures."""
+
+    @property
+    def errors(self) -> Mapping[str, str]:
+        """What each sink that failed said, by name."""
 
     def open(self, size: tuple[int, int], fps: float) -> None:
         """Get ready for pictures of this size. Raises SinkError."""

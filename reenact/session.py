@@ -13,7 +13,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any, Final
@@ -213,6 +213,11 @@ class Session(ClosesOnExit):
     def frames_out(self) -> int:
         """How many pictures have been written; cheaper than `stats`."""
         return self._recorder.frames_out
+
+    @property
+    def output_errors(self) -> Mapping[str, str]:
+        """What each sink that failed said, by name; the others go on. Any thread may ask."""
+        return self._output.errors
 
     def set_neutral(self) -> None:
         """Take the actor's face, from the next frame on, as the neutral one."""

@@ -320,6 +320,37 @@ def test_an_odd_set_of_outputs_goes_on_with_those_that_work(
     assert len(read_video(out)) == 10
 
 
+LIMITED = """
+import resource, sys
+resource.setrlimit(resource.RLIMIT_FSIZE, (4000, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
+from reenact.cli import main
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no limit on the size of files")
+@pytest.mark.parametrize("beside", [["--sink", "null"], []])
+def test_a_file_that_failed_is_told_at_the_end_and_not_named_as_written(
+    beside: list[str], tmp_path: Path
+) -> None:
+    clip = write_clip(tmp_path / "actor.mp4", frames=15, picture=swaying)
+    typed = ["live", "--source", f"video:{clip}", "--target", "astronaut"]
+    typed += ["--sink", "file:full.mp4", *beside, "--set", "renderer.name=warp"]
+    done = subprocess.run(
+        [sys.executable, "-c", LIMITED, *typed],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    last = done.stderr.strip().splitlines()
+    assert done.returncode == (0 if beside else 2), done.stderr
+    assert "cannot be written: File too large" in last[-1]
+    assert "frames in" in last[-2]
+    assert not (tmp_path / "full.mp4").exists()
+
+
 def start_endless(folder: Path, *typed: str) -> subprocess.Popen[str]:
     """Start a run that writes out.mp4 and does not end by itself; its errors come by a pipe."""
     command = [sys.executable, "-m", "reenact.cli", "live", "--target", "astronaut", *typed]
