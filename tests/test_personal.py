@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -267,6 +268,19 @@ def test_stopped_and_gone_on(footage: Footage, start: Path, options: PersonalOpt
     assert {8, 16, 24} <= set(steps_of(options))
     assert went_on.before == pytest.approx(stopped.before)
     assert went_on.after["score"] >= stopped.after["score"]
+
+
+def test_going_on_starts_where_the_training_began(
+    footage: Footage, start: Path, options: PersonalOptions, tmp_path: Path
+) -> None:
+    """By then the target has the better weights, which are mixed already."""
+    stopped = train_personal([footage], start, options, stop=stopping_after(10))
+    better = Path(shutil.copy(options.folder / "best.safetensors", tmp_path))
+    went_on = train_personal([footage], better, options, resume=True)
+    assert went_on.before == pytest.approx(stopped.before)
+    anew = train_personal([footage], better, replace(options, steps=1))
+    assert anew.before["score"] == pytest.approx(stopped.after["score"], abs=1e-3)
+    assert anew.before != pytest.approx(stopped.before)
 
 
 def test_stopped_before_the_first_step(

@@ -43,6 +43,7 @@ from reenact.reference_selection import choose, look_at
 from reenact.renderers import people_in
 from reenact.report_files import write_png
 from reenact.residual_flow import ResidualFlow, known_residual_flow
+from reenact.training.checkpoints import disk_error
 from reenact.training.data import Pair, Rng, augment, rarity
 from reenact.training.loop import LoopOptions, train
 from reenact.training.residual_flow import refined
@@ -89,13 +90,16 @@ _MOST_PASSES: Final = 30
 
 _PREVIEW_ROWS: Final = 4
 
+_START: Final = "start.safetensors"
+"""What a training began with, kept in its folder."""
+
 
 @dataclass(frozen=True, slots=True)
 class PersonalOptions:
     """How long and where.
 
     Attributes:
-        folder: holds state, best weights, history and preview.
+        folder: holds state, the weights at the start and the best, history and preview.
         minutes: of wall time, over all resumed runs.
         steps: last step; it ends there, or after `_MOST_PASSES`, where the minutes allow more.
         size_px: side of the pictures that are trained on.
@@ -152,7 +156,8 @@ def train_personal(
         footage: clips of one person, at `options.size_px`.
         start: weights to begin with.
         options: how long and where; an earlier training in the folder is removed.
-        resume: go on with the training in the folder instead.
+        resume: go on with the training in the folder instead, from its own start: by now the
+            target's weights may be what that training came to.
         stop: asked before each step and each pair that the mesh learns from, on the calling
             thread.
 
@@ -161,9 +166,14 @@ def train_personal(
         ModelError: the start is missing, damaged or of another architecture.
         ReenactError: the folder cannot be written, or there is nothing to resume.
     """
+    begun = options.folder / _START
     if not resume:
         shutil.rmtree(options.folder, ignore_errors=True)
+    elif begun.is_file():
+        start = begun
     recipe = PersonalRecipe(footage, start, options, stop)
+    if not resume:
+        _copy(start, begun)
     before = recipe.examine_start(options.device)
     after = train(
         recipe,
@@ -188,6 +198,17 @@ def train_personal(
         options.folder / "best.safetensors" if helped else None,
         recipe.stopped,
     )
+
+
+def _copy(weights: Path, place: Path) -> None:
+    """Copy a file, whole or not at all."""
+    partial = place.with_suffix(".part")
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(weights, partial)
+        partial.replace(place)
+    except OSError as error:
+        raise disk_error(place.parent, error) from error
 
 
 def is_better(before: Mapping[str, float], after: Mapping[str, float]) -> bool:
