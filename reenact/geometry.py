@@ -203,7 +203,7 @@ def crop_image(image: Image, affine: Array, size_px: int) -> Image:
     """Cut the (size, size, 3) crop that a (2, 3) affine describes; outside, edges repeat."""
     scale = float(np.hypot(affine[0, 0], affine[1, 0]))
     if scale < 0.5:  # shrink first, so that no pixel is skipped
-        factor = 0.5 ** int(np.floor(np.log2(1 / scale)))
+        factor = max(0.5 ** int(np.floor(np.log2(1 / scale))), 1 / min(image.shape[:2]))
         small = cv2.resize(image, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA)
         fx, fy = small.shape[1] / image.shape[1], small.shape[0] / image.shape[0]
         to_small = np.array(

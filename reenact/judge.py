@@ -80,10 +80,7 @@ def read_clip(video: Path) -> Clip:
         raise SourceError(
             f"{video.stem}.npz holds {landmarks.shape}; clips need (frames, 478, 3) landmarks."
         )
-    try:
-        images = decode_clip(video)
-    except (OSError, ValueError, IndexError) as error:
-        raise SourceError(f"{video} is not a readable video.") from error
+    images = decode_clip(video)
     if images.shape[1] != images.shape[2]:
         raise SourceError(f"{video.name} is not square; clips are crops of the face.")
     if len(images) != len(landmarks):

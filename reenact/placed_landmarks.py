@@ -19,8 +19,9 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from reenact.clip_files import load_landmarks
 from reenact.config import read_toml
-from reenact.errors import ConfigError, TargetError
+from reenact.errors import ConfigError, SourceError, TargetError
 from reenact.facemesh import N_LANDMARKS
 from reenact.geometry import canonical_face
 from reenact.types import Array
@@ -69,6 +70,9 @@ _STIFFNESS: Final = 1e-3
 
 _MAX_PX: Final = 20_000.0
 
+_LEAST_SPREAD: Final = 0.1
+"""Across its longer way a face spreads at least so far, as a share of that way."""
+
 
 def read_placed(path: Path) -> Array:
     """Read landmarks from a file.
@@ -81,7 +85,8 @@ def read_placed(path: Path) -> Array:
         float32 (478, 3) px of the picture.
 
     Raises:
-        TargetError: the file is missing or damaged, or names too few points, or unknown ones.
+        TargetError: the file is missing or damaged, names too few points, or unknown ones, or the
+            points are no face.
     """
     path = Path(path).expanduser()
     try:
@@ -94,7 +99,7 @@ def read_placed(path: Path) -> Array:
         return fit_landmarks({str(name): _place(place) for name, place in points.items()})
     except FileNotFoundError as error:
         raise TargetError(f"There is no file {path}; check the path.") from error
-    except (OSError, ValueError, TypeError, ConfigError) as error:
+    except (OSError, ValueError, TypeError, ConfigError, SourceError) as error:
         raise TargetError(f"{path} is not a readable file of landmarks: {error}") from error
 
 
@@ -105,7 +110,8 @@ def fit_landmarks(points: Mapping[str, tuple[float, float]]) -> Array:
         points: (x, y) px by name; those of `REQUIRED` at least.
 
     Raises:
-        TargetError: a name is unknown, a required one is missing, or points coincide.
+        TargetError: a name is unknown, a required one is missing, or points coincide or lie on a
+            line.
     """
     from scipy.interpolate import RBFInterpolator
 
@@ -121,6 +127,7 @@ def fit_landmarks(points: Mapping[str, tuple[float, float]]) -> Array:
     distances = np.linalg.norm(goal[:, None] - goal[None], axis=-1)
     if distances[np.triu_indices(len(goal), 1)].min() < 1:
         raise TargetError("Two of the points lie in the same place; each needs its own.")
+    _check_spread(goal)
     scale, turn, shift = _similarity(known, goal)
     laid = face.copy()
     laid[:, :2] = scale * face[:, :2] @ turn.T + shift
@@ -149,11 +156,10 @@ def _similarity(
 
 def _read(path: Path) -> Mapping[str, Any]:
     kind = path.suffix.lower()
-    if kind == ".npz":
-        with np.load(path, allow_pickle=False) as archive:
-            return {name: archive[name] for name in archive.files if name == "landmarks"}
     if not path.is_file():
         raise FileNotFoundError(path)
+    if kind == ".npz":
+        return {"landmarks": load_landmarks(path)}
     content = json.loads(path.read_text("utf-8")) if kind == ".json" else read_toml(path)
     if not isinstance(content, Mapping):
         raise ValueError("it is no table.")
@@ -174,4 +180,12 @@ def _complete(points: Array, path: Path) -> Array:
         points = np.concatenate([points, face[:, 2:] * np.float32(scale)], axis=1)
     if points.shape != (N_LANDMARKS, 3) or not (np.abs(points) < _MAX_PX).all():
         raise TargetError(f"{path} holds {points.shape} landmarks; (478, 2) or (478, 3) px fit.")
+    _check_spread(points[:, :2])
     return np.ascontiguousarray(points, dtype=np.float32)
+
+
+def _check_spread(points: NDArray[Any]) -> None:
+    """Refuse (N, 2) points that lie on a line, or all in one place."""
+    along, across = np.linalg.svd(points - points.mean(axis=0), compute_uv=False)
+    if across <= _LEAST_SPREAD * along:
+        raise TargetError("The points lie on one line, which is no face; place them anew.")

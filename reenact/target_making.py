@@ -25,6 +25,9 @@ MAX_PLATE_SIDE_PX: Final = 4096
 _SMALL_PX: Final = 256
 """Side of the references where the source holds no more."""
 
+_LEAST_INSIDE: Final = 0.5
+"""Share of a face placed by hand that the picture must show."""
+
 _VIDEO_SUFFIXES: Final = frozenset(
     (
         ".mp4",
@@ -101,7 +104,7 @@ def create_target(
     Raises:
         SourceError: a file is missing, empty, damaged, or neither picture nor video.
         SinkError: the footage cannot be written.
-        TargetError: no face is found.
+        TargetError: no face is found, or the landmarks lie outside the photo.
     """
     if not paths:
         raise TargetError("Name at least one photo or video of the face.")
@@ -252,6 +255,14 @@ def _photo(image: Image, tracker: Tracker, label: str) -> _Photo:
 
 def _placed_photo(path: Path, points: Array) -> _Photo:
     image = read_image(path)
+    height, width = image.shape[:2]
+    left, top, right, bottom = face_box(points)
+    inside = max(min(right, width) - max(left, 0), 0) * max(min(bottom, height) - max(top, 0), 0)
+    if inside <= _LEAST_INSIDE * (right - left) * (bottom - top):
+        raise TargetError(
+            f"The landmarks lie outside {path.name}, which has {width} x {height} px; place them "
+            "in px of that very picture."
+        )
     return replace(_with_face(image, points), read=lambda: read_image(path), placed=True)
 
 

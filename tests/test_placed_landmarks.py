@@ -66,6 +66,13 @@ def test_files_of_each_kind(tmp_path: Path) -> None:
     assert np.corrcoef(flat[:, 2], points[:, 2])[0, 1] > 0.9
 
 
+def line() -> str:
+    """Somebody clicks along a line."""
+    return "[points]\n" + "\n".join(
+        f"{name} = [{9 * i}, {5 * i}]" for i, name in enumerate(REQUIRED)
+    )
+
+
 @pytest.mark.parametrize(
     ("name", "content", "sentence"),
     [
@@ -80,6 +87,9 @@ def test_files_of_each_kind(tmp_path: Path) -> None:
         ("few.toml", "[points]\nchin = [1, 2]", "missing: left_eye_outer"),
         ("three.toml", "[points]\nchin = [1, 2, 3]", "not a readable file"),
         ("far.toml", "[points]\nchin = [1e9, 2]", "outside any picture"),
+        ("empty.npz", "", "not a readable file of landmarks"),
+        ("line.toml", line(), "on one line"),
+        ("one.json", json.dumps({"landmarks": [[9, 9, 0]] * 478}), "on one line"),
         ("short.json", '{"landmarks": [[1, 2], [3, 4]]}', r"\(2, 2\) landmarks"),
     ],
 )
@@ -90,6 +100,14 @@ def test_what_cannot_be_used_is_told(
     if content is not None:
         path.write_text(content)
     with pytest.raises(TargetError, match=sentence):
+        read_placed(path)
+
+
+def test_a_damaged_file_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "cut.npz"
+    np.savez(path, landmarks=portrait_landmarks().points)
+    path.write_bytes(path.read_bytes()[:2000])
+    with pytest.raises(TargetError, match="not a readable file of landmarks"):
         read_placed(path)
 
 

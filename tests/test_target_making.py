@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 import pytest
 from clips import write_clip, write_png
+from faces import portrait, portrait_landmarks
 from portraits import astronaut, box_target, on_canvas, smooth_picture, turned, write_jpeg
 
 from reenact import video_faces
@@ -153,6 +154,30 @@ def test_missing_empty_and_false_files(tmp_path: Path, tracker: Tracker) -> None
         assert path.name in str(caught.value)
     with pytest.raises(TargetError, match="at least one"):
         create_target("x", [], tracker)
+
+
+@pytest.mark.parametrize(
+    ("shift_px", "fits"), [(0, True), (-90, True), (-1000, False), (900, False)]
+)
+def test_landmarks_by_hand_must_lie_in_the_picture(
+    shift_px: float, fits: bool, tmp_path: Path, tracker: Tracker
+) -> None:
+    path = write_jpeg(tmp_path / "portrait.jpg", portrait())
+    placed = portrait_landmarks().points + np.array([0, shift_px, 0], np.float32)
+    if fits:
+        assert len(create_target("x", [path], tracker, placed=placed).references) == 1
+        return
+    with pytest.raises(TargetError, match=r"outside portrait\.jpg, which has 512 x 512 px"):
+        create_target("x", [path], tracker, placed=placed)
+
+
+@pytest.mark.parametrize("size", [(2, 6000), (6000, 2), (1, 1)])
+def test_a_picture_that_is_a_line_shows_no_face(
+    size: tuple[int, int], tmp_path: Path, tracker: Tracker
+) -> None:
+    path = write_png(tmp_path / "line.png", np.full((size[1], size[0], 3), 90, np.uint8))
+    with pytest.raises(TargetError, match="No face was found"):
+        create_target("x", [path], tracker)
 
 
 def test_nobody_there(tmp_path: Path, numbered_clip: Path, tracker: Tracker) -> None:

@@ -80,6 +80,15 @@ def test_wrong_data_is_told(clips: Path, tmp_path: Path) -> None:
             load_clips(clips, tmp_path / "cache")
 
 
+@pytest.mark.parametrize("share", [0.0, 0.5, 0.9])
+def test_a_clip_that_was_cut_off_is_told(share: float, clips: Path, tmp_path: Path) -> None:
+    video = clips / "v002__01.mp4"
+    whole = video.read_bytes()
+    video.write_bytes(whole[: int(len(whole) * share)])
+    with pytest.raises(ReenactError, match=r"v002__01\.mp4 is not a readable video"):
+        load_clips(clips, tmp_path / "cache")
+
+
 def sampler(clips: Path, cache: Path, still_share: float = 0.0) -> PairSampler:
     target = portrait_target()
     stills = [Still.of(target.references[0], target.neutral)]

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reenact.clip_files import clips_in, load_landmarks
-from reenact.errors import ReenactError
+from reenact.errors import ReenactError, SourceError
 from reenact.geometry import (
     crop_image,
     crop_transform,
@@ -96,9 +96,16 @@ def _open_frames(file: Path) -> NDArray[np.uint8]:
 
 
 def decode_clip(path: Path) -> NDArray[np.uint8]:
-    """Decode a whole video, uint8 (F, H, W, 3) RGB."""
-    with av.open(str(path)) as container:
-        return np.stack([f.to_ndarray(format="rgb24") for f in container.decode(video=0)])
+    """Decode a whole video, uint8 (F, H, W, 3) RGB.
+
+    Raises:
+        SourceError: it is no video, damaged or cut off.
+    """
+    try:
+        with av.open(str(path)) as container:
+            return np.stack([f.to_ndarray(format="rgb24") for f in container.decode(video=0)])
+    except (av.FFmpegError, OSError, ValueError, IndexError) as error:
+        raise SourceError(f"{path} is not a readable video.") from error
 
 
 def load_clips(folder: Path, cache: Path, with_people: bool = False) -> list[Clip]:
@@ -111,7 +118,7 @@ def load_clips(folder: Path, cache: Path, with_people: bool = False) -> list[Cli
             kept in the cache).
 
     Raises:
-        ReenactError: there are no clips, or a clip's landmarks do not fit its frames.
+        ReenactError: there are no clips, one is damaged, or its landmarks do not fit its frames.
     """
     clips = []
     for video in clips_in(folder):
