@@ -64,7 +64,8 @@ class VideoSource(ClosesOnExit):
         """
         text = str(location)
         self._is_url = "://" in text
-        self._location = text if self._is_url else str(Path(text).expanduser())
+        # FFmpeg takes what stands before a colon in a relative path for a protocol.
+        self._location = text if self._is_url else str(Path(text).expanduser().absolute())
         self.name = _without_password(text) if self._is_url else Path(text).name
         self.size = (0, 0)
         self._loop = loop

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import http.server
 import logging
+import shutil
 import threading
 import time
 from collections.abc import Iterator
@@ -31,6 +32,7 @@ from reenact.errors import SourceError
 from reenact.registry import load
 from reenact.reopening import ReopeningSource, SourceUnavailable
 from reenact.sources import VideoSource
+from reenact.training.data import decode_clip
 from reenact.types import Frame, Source
 
 
@@ -142,6 +144,16 @@ def test_transparent_video_lies_on_white(tmp_path: Path) -> None:
     (frame,) = read_all(VideoSource(path))
     assert frame.image[5, 5].tolist() == [200, 0, 0]
     assert frame.image[5, 25].tolist() == [255, 255, 255]
+
+
+def test_a_colon_in_a_name_is_no_protocol(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("2024-01-01T12:30.mp4", "udp:1.mp4"):
+        shutil.move(write_clip(tmp_path / "plain.mp4", 3), tmp_path / name)
+        with VideoSource(name) as source:
+            assert (source.name, source.live) == (name, False)
+            assert [number_of(frame.image) for frame in read_all(source)] == [0, 1, 2]
+        assert len(decode_clip(Path(name))) == 3
 
 
 def test_one_frame_video(tmp_path: Path) -> None:
