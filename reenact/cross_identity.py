@@ -21,6 +21,7 @@ from reenact import metrics
 from reenact.action_units import action_unit_basis
 from reenact.config import Settings
 from reenact.contact_sheet import SheetRow, fit
+from reenact.errors import SourceError
 from reenact.facemesh import ACTION_UNITS, IRIS_LEFT, IRIS_RIGHT
 from reenact.fusion import Fusion
 from reenact.geometry import (
@@ -122,7 +123,15 @@ def run(
 
     Returns:
         The figures by renderer and pair ("ACTOR > TARGET"), and rows for the contact sheet.
+
+    Raises:
+        SourceError: the clips show one person only.
     """
+    pairs = pairs_of(videos, limit)
+    if not pairs:
+        raise SourceError(
+            "--protocol cross needs clips of two people; who it is stands before __ in a name."
+        )
     settings = settings.model_copy(deep=True)
     settings.output.picture = "crop"
     settings.actor.neutral = "fresh"
@@ -136,7 +145,7 @@ def run(
     try:
         with throwaway_user_data():
             for actor_video, target_video in tqdm(
-                pairs_of(videos, limit), desc="pairs", unit="pair", disable=not progress
+                pairs, desc="pairs", unit="pair", disable=not progress
             ):
                 actor, owner = read_clip(actor_video), read_clip(target_video)
                 pair = f"{actor.name} > {owner.name}"

@@ -109,8 +109,10 @@ def evaluate(renderers: Sequence[str], data: Path, options: EvaluationOptions) -
         One report for each renderer, floors first, `personal` last.
 
     Raises:
-        SourceError: the folder or a clip of it cannot be used.
-        ConfigError: weights or a size are given for a protocol that has none.
+        SourceError: the folder or a clip of it cannot be used, or a protocol that needs two people
+            finds one.
+        ConfigError: weights or a size are given for a protocol that has none, or a renderer is
+            named with several weights.
         PluginError: a renderer is unknown.
         ModelError: a model file or library is missing.
         SinkError: a report cannot be written.
@@ -118,6 +120,8 @@ def evaluate(renderers: Sequence[str], data: Path, options: EvaluationOptions) -
     weights = {name: path for name, path in map(_with_weights, renderers) if path}
     asked = [_with_weights(text)[0] for text in renderers]
     _check(options, bool(weights))
+    if len(set(asked)) < len(set(renderers)):
+        raise ConfigError("A renderer is named twice with other weights; measure each by itself.")
     videos = find_clips(data, options.limit if options.protocol == "self" else None)
     if options.ab is not None:
         ready_folder(options.ab)

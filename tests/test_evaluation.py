@@ -309,6 +309,15 @@ def test_ab_videos_are_refused_where_there_is_no_truth_or_no_folder(
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
+def test_what_cannot_be_measured_is_told(clip_folder: Path) -> None:
+    cross = evaluation.EvaluationOptions(protocol="cross", progress=False)
+    with pytest.raises(SourceError, match="clips of two people"):
+        evaluation.evaluate(["warp"], clip_folder, cross)
+    for twice in (["warp_unet=a", "warp_unet=b"], ["warp_unet", "warp_unet=b"]):
+        with pytest.raises(ConfigError, match="named twice with other weights"):
+            evaluation.evaluate(twice, clip_folder, evaluation.EvaluationOptions(progress=False))
+
+
 @pytest.mark.faces
 def test_copy_stands_on_the_recorded_floors(faces_dir: Path) -> None:
     per_clip = []
