@@ -10,7 +10,7 @@ import difflib
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
@@ -20,6 +20,9 @@ if sys.version_info >= (3, 11):
     import tomllib
 else:  # pragma: no cover - the same library under its older name
     import tomli as tomllib
+
+Share = Annotated[float, Field(ge=0, le=1)]
+"""A part of a whole."""
 
 _LIVE: dict[str, Any] = {"live": True}
 

@@ -8,7 +8,7 @@ import pytest
 
 from reenact.config import load_settings
 from reenact.errors import ConfigError
-from reenact.training.recipes import read_training_file
+from reenact.training.recipes import build_recipe, read_training_file
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 LIVE = sorted((CONFIGS / "live").glob("*.toml"))
@@ -39,3 +39,25 @@ def test_wrong_training_files_are_told(tmp_path: Path) -> None:
         read_training_file(wrong)
     with pytest.raises(ConfigError, match="no settings file"):
         read_training_file(tmp_path / "none.toml")
+    fine = tmp_path / "fine.toml"
+    fine.write_text("recipe = 'warp_unet'\nsteps = 1\nfolder = 'x'\n")
+    with pytest.raises(ConfigError, match=r"folder\.x=1: folder is one value, no section"):
+        read_training_file(fine, ["folder.x=1"])
+
+
+@pytest.mark.parametrize(
+    ("name", "key", "value"),
+    [
+        ("warp_unet", "batch_size", 0),
+        ("warp_unet", "learning_rate", -1),
+        ("warp_unet", "still_share", 7),
+        ("warp_unet", "adversarial_from", -0.5),
+        ("landmark_fusion", "batch_size", 0),
+        ("landmark_fusion", "scripted_share", 1.5),
+        ("fan2023", "size_px", 0),
+        ("fan2023", "generator_rate", -2e-4),
+    ],
+)
+def test_a_recipe_refuses_what_lies_out_of_range(name: str, key: str, value: float) -> None:
+    with pytest.raises(ConfigError, match=rf"settings\.{key}: Input should be"):
+        build_recipe(name, {"train": "nowhere", "val": "nowhere", key: value})

@@ -18,12 +18,12 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic import ConfigDict, NonNegativeFloat, PositiveInt, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass as pydantic_dataclass
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from reenact.config import first_problem
+from reenact.config import Share, first_problem
 from reenact.errors import ConfigError
 from reenact.models.files import save_model
 from reenact.models.unet import UNet, UNetConfig
@@ -61,15 +61,15 @@ class AdversarialConfig:
     val: str
     stills: tuple[str, ...] = ()
     cache: str = "runs/cache"
-    still_share: float = 0.25
-    size_px: int = 256
-    batch_size: int = 8
-    width: int = 64
-    generator_rate: float = 2e-4
-    critic_rate: float = 1e-4
-    adversarial_weight: float = 1.0
-    pixel_weight: float = 100.0
-    validation_frames: int = 4
+    still_share: Share = 0.25
+    size_px: PositiveInt = 256
+    batch_size: PositiveInt = 8
+    width: PositiveInt = 64
+    generator_rate: NonNegativeFloat = 2e-4
+    critic_rate: NonNegativeFloat = 1e-4
+    adversarial_weight: NonNegativeFloat = 1.0
+    pixel_weight: NonNegativeFloat = 100.0
+    validation_frames: PositiveInt = 4
 
 
 def read_config(
@@ -82,7 +82,7 @@ def read_config(
         defaults: those of the recipe, where they are not the paper's.
 
     Raises:
-        ConfigError: a setting is unknown or of the wrong type.
+        ConfigError: a setting is unknown, of the wrong type or out of range.
     """
     try:
         return TypeAdapter(AdversarialConfig).validate_python({**(defaults or {}), **settings})

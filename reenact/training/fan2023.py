@@ -28,7 +28,7 @@ def build_recipe(settings: Mapping[str, Any]) -> AdversarialRecipe:
     """Make the recipe from the `[settings]` of a training file.
 
     Raises:
-        ConfigError: a setting is unknown or of the wrong type.
+        ConfigError: a setting is unknown, of the wrong type or out of range.
         ReenactError: the data is missing or its landmarks do not fit.
     """
     config = read_config(settings)

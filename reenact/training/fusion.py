@@ -23,13 +23,13 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic import ConfigDict, NonNegativeFloat, PositiveInt, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass as pydantic_dataclass
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from reenact.action_units import action_unit_basis, action_units
-from reenact.config import first_problem
+from reenact.config import Share, first_problem
 from reenact.errors import ConfigError, ReenactError
 from reenact.fusion_network import ARCHITECTURE, LandmarkFusionConfig
 from reenact.geometry import mirrored_deviation
@@ -62,21 +62,21 @@ class FusionRecipeConfig:
 
     train: str
     val: str
-    batch_size: int = 64
-    learning_rate: float = 6e-4
-    critic_rate: float = 1e-4
-    adversarial_weight: float = 0.1
-    cycle_weight: float = 10.0
-    l1_weight: float = 100.0
-    lid_weight: float = 1.0
-    scripted_share: float = 0.25
+    batch_size: PositiveInt = 64
+    learning_rate: NonNegativeFloat = 6e-4
+    critic_rate: NonNegativeFloat = 1e-4
+    adversarial_weight: NonNegativeFloat = 0.1
+    cycle_weight: NonNegativeFloat = 10.0
+    l1_weight: NonNegativeFloat = 100.0
+    lid_weight: NonNegativeFloat = 1.0
+    scripted_share: Share = 0.25
 
 
 def build_recipe(settings: Mapping[str, Any]) -> FusionRecipe:
     """Make the recipe from the `[settings]` of a training file.
 
     Raises:
-        ConfigError: a setting is unknown or of the wrong type.
+        ConfigError: a setting is unknown, of the wrong type or out of range.
         ReenactError: the data is missing, or train and val share people.
     """
     try:

@@ -97,7 +97,10 @@ def read_training_file(path: Path, assignments: Iterable[str] = ()) -> TrainingF
         name, value = parse_assignment(text)
         section, dot, key = name.partition(".")
         if dot:
-            values.setdefault(section, {})[key] = value
+            entries = values.setdefault(section, {})
+            if not isinstance(entries, dict):
+                raise ConfigError(f"--set {text}: {section} is one value, no section.")
+            entries[key] = value
         else:
             values[section] = value
     try:

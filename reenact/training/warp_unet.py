@@ -23,12 +23,12 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic import ConfigDict, NonNegativeFloat, PositiveInt, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass as pydantic_dataclass
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from reenact.config import first_problem
+from reenact.config import Share, first_problem
 from reenact.errors import ConfigError, ReenactError
 from reenact.geometry import from_unit
 from reenact.models.discriminators import PatchDiscriminator
@@ -89,20 +89,20 @@ class WarpUNetRecipeConfig:
     start: str = ""
     parts: tuple[str, ...] = ()
     cache: str = "runs/cache"
-    still_share: float = 0.25
-    acting_share: float = 0.0
-    batch_size: int = 12
-    learning_rate: float = 7e-4
-    warp_weight: float = 0.4
-    gradient_weight: float = 1.0
-    texture_weight: float = 2.5
-    ssim_weight: float = 0.3
-    background_weight: float = 0.5
-    layer_weight: float = 0.1
-    landmark_weight: float = 0.0
-    adversarial_weight: float = 0.08
-    adversarial_from: float = 0.5
-    validation_frames: int = 5
+    still_share: Share = 0.25
+    acting_share: Share = 0.0
+    batch_size: PositiveInt = 12
+    learning_rate: NonNegativeFloat = 7e-4
+    warp_weight: NonNegativeFloat = 0.4
+    gradient_weight: NonNegativeFloat = 1.0
+    texture_weight: NonNegativeFloat = 2.5
+    ssim_weight: NonNegativeFloat = 0.3
+    background_weight: NonNegativeFloat = 0.5
+    layer_weight: NonNegativeFloat = 0.1
+    landmark_weight: NonNegativeFloat = 0.0
+    adversarial_weight: NonNegativeFloat = 0.08
+    adversarial_from: Share = 0.5
+    validation_frames: PositiveInt = 5
     network: WarpUNetConfig = field(default_factory=WarpUNetConfig)
 
 
@@ -110,7 +110,7 @@ def build_recipe(settings: Mapping[str, Any]) -> WarpUNetRecipe:
     """Make the recipe from the `[settings]` of a training file.
 
     Raises:
-        ConfigError: a setting is unknown or of the wrong type.
+        ConfigError: a setting is unknown, of the wrong type or out of range.
         ReenactError: the data is missing or its landmarks do not fit.
     """
     try:
