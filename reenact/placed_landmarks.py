@@ -160,7 +160,7 @@ def _read(path: Path) -> Mapping[str, Any]:
         raise FileNotFoundError(path)
     if kind == ".npz":
         return {"landmarks": load_landmarks(path)}
-    content = json.loads(path.read_text("utf-8")) if kind == ".json" else read_toml(path)
+    content = json.loads(path.read_text("utf-8-sig")) if kind == ".json" else read_toml(path)
     if not isinstance(content, Mapping):
         raise ValueError("it is no table.")
     return content

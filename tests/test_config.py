@@ -30,6 +30,12 @@ def test_an_assignment_beats_the_file_and_the_file_beats_the_default(tmp_path: P
     assert settings.fusion.eyes == Settings().fusion.eyes
 
 
+def test_a_file_may_begin_with_a_byte_order_mark(tmp_path: Path) -> None:
+    """As editors on Windows write it."""
+    path = write(tmp_path, "\ufeff[fusion]\nmouth = 0.7\n")
+    assert load_settings(path).fusion.mouth == 0.7
+
+
 @pytest.mark.parametrize(
     ("text", "section", "key", "value"),
     [

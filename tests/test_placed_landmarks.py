@@ -62,6 +62,9 @@ def test_files_of_each_kind(tmp_path: Path) -> None:
     assert np.array_equal(read_placed(tmp_path / "all.npz"), points)
     (tmp_path / "flat.json").write_text(json.dumps({"landmarks": points[:, :2].tolist()}))
     flat = read_placed(tmp_path / "flat.json")
+    marked = (tmp_path / "flat.json").read_text("utf-8")
+    (tmp_path / "flat.json").write_text(marked, "utf-8-sig")
+    assert np.array_equal(read_placed(tmp_path / "flat.json"), flat)
     assert np.allclose(flat[:, :2], points[:, :2])
     assert np.corrcoef(flat[:, 2], points[:, 2])[0, 1] > 0.9
 
