@@ -15,9 +15,9 @@ from collections.abc import Sequence
 from types import FrameType
 from typing import Final
 
-from reenact import commands
 from reenact.arguments import TRAIN_PREPARE, build_parser
 from reenact.errors import ReenactError
+from reenact.running import EXIT_INTERRUPTED
 
 EXIT_BUG: Final = 1
 EXIT_MISTAKE: Final = 2
@@ -45,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"reenact: {error}", file=sys.stderr)
         return EXIT_MISTAKE
     except KeyboardInterrupt:
-        return commands.EXIT_INTERRUPTED
+        return EXIT_INTERRUPTED
     except BrokenPipeError:
         # Whoever read our output has gone, as `head` does; nothing may be written at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -415,13 +415,13 @@ def test_a_run_whose_messages_nobody_reads_any_more_can_be_ended(tmp_path: Path)
 HANGING_RUN = """
 import threading, time
 from fakes import FakeReenactor, FakeSink, FakeSource
-from reenact import commands
+from reenact import running
 from reenact.config import Settings
 from reenact.session import Session
 
-commands._HANGS_S = 0.3
+running._HANGS_S = 0.3
 sink = FakeSink(on_write=lambda number: time.sleep(60.0 if number == 5 else 0.0))
-commands._run(Session(Settings(), FakeSource(None), FakeReenactor(), sink), [])
+running.run_session(Session(Settings(), FakeSource(None), FakeReenactor(), sink), [])
 """
 
 
