@@ -111,8 +111,8 @@ def evaluate(renderers: Sequence[str], data: Path, options: EvaluationOptions) -
     Raises:
         SourceError: the folder or a clip of it cannot be used, or a protocol that needs two people
             finds one.
-        ConfigError: weights or a size are given for a protocol that has none, or a renderer is
-            named with several weights.
+        ConfigError: weights or a size are given for a protocol that has none, a renderer is
+            named with several weights, or the clips would be written over.
         PluginError: a renderer is unknown.
         ModelError: a model file or library is missing.
         SinkError: a report cannot be written.
@@ -125,6 +125,8 @@ def evaluate(renderers: Sequence[str], data: Path, options: EvaluationOptions) -
     videos = find_clips(data, options.limit if options.protocol == "self" else None)
     if options.ab is not None:
         ready_folder(options.ab)
+        if options.ab.samefile(data):
+            raise ConfigError(f"--ab {options.ab} holds the clips themselves; give another folder.")
     for path in (options.json_path, options.sheet):
         if path is not None:
             check_writable(path)

@@ -306,6 +306,8 @@ def test_ab_videos_are_refused_where_there_is_no_truth_or_no_folder(
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(SinkError, match="folder of the A/B videos"):
         run(tmp_path / "file")
+    with pytest.raises(ConfigError, match="the clips themselves"):
+        run(clip_folder)
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
