@@ -106,10 +106,14 @@ def resized(clip: Clip, size_px: int) -> Clip:
 def first_frame_target(clip: Clip, renderer: str) -> Target:
     """Make the one-shot target: the clip's first frame with a face, the crop as its own plate."""
     first = int(clip.usable[0])
-    picture = np.ascontiguousarray(clip.images[first])
-    points = clip.landmarks[first]
+    return crop_target(clip.name, clip.images[first], clip.landmarks[first], renderer)
+
+
+def crop_target(name: str, picture: Image, points: Array, renderer: str) -> Target:
+    """Make a target of one (S, S, 3) crop and its (478, 3) landmarks, the crop as its own plate."""
+    picture = np.ascontiguousarray(picture)
     return Target(
-        name=clip.name,
+        name=name,
         references=picture[None],
         landmarks=points[None],
         neutral=points,

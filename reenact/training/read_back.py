@@ -24,12 +24,13 @@ from reenact.action_units import RANGES, measures, mirrored_units
 from reenact.config import Settings
 from reenact.facemesh import ACTION_UNITS
 from reenact.geometry import estimate_pose, mirrored_deviation, to_face_frame, to_image
-from reenact.judge import Judge, own_shape
+from reenact.judge import Judge, crop_target, own_shape
+from reenact.pipeline import landmark_drive
 from reenact.read_back import ASSET, ReadBack
 from reenact.registry import load
 from reenact.residual_flow import known_residual_flow, limited_change
 from reenact.training.data import Pair, PairSampler, load_clips, load_stills
-from reenact.types import Array, Drive, Expression, Image, Renderer, Target
+from reenact.types import Array, Image, Renderer
 
 OUT: Final = Path(__file__).parents[1] / "assets" / ASSET
 
@@ -75,19 +76,8 @@ class Reader:
         rest, pose = to_face_frame(points, estimate_pose(points)), estimate_pose(driven)
         deviation = to_face_frame(driven, pose) - rest
         landmarks = to_image(rest + deviation + known.correction(deviation), pose)
-        target = Target(
-            name="",
-            references=reference[None],
-            landmarks=points[None],
-            neutral=points,
-            plate=reference,
-            crop_to_plate=np.eye(2, 3, dtype=np.float32),
-            renderer="warp_unet",
-        )
-        expression = Expression(deviation, pose, np.zeros(len(ACTION_UNITS), np.float32))
-        self._renderer.prepare(target)
-        emotion = np.zeros(8, np.float32)
-        return self._renderer.render(Drive(landmarks, expression, emotion, 1.0, None, 0.0, 0.0))
+        self._renderer.prepare(crop_target("", reference, points, "warp_unet"))
+        return self._renderer.render(landmark_drive(landmarks))
 
 
 def fit(changes: Array, errors: Array, components: Array) -> Array:
