@@ -91,18 +91,11 @@ def target_create(arguments: Namespace) -> int:
 def target_train(arguments: Namespace) -> int:
     """Train a target on its own video; Ctrl-C ends it with the best state kept."""
     from reenact.engines import choose_device
-    from reenact.target_training import (
-        add_footage,
-        preview_path,
-        summary,
-        train_target,
-        training_folder,
-    )
+    from reenact.target_training import add_footage, summary, train_target
     from reenact.targets import TargetStore, still_tracker
     from reenact.terminal import quiet_native_libraries
 
     store = TargetStore()
-    preview = preview_path(training_folder(store, arguments.name))
     device = choose_device(arguments.device)
     if arguments.sources:
         with quiet_native_libraries():
@@ -111,7 +104,10 @@ def target_train(arguments: Namespace) -> int:
                 add_footage(store, arguments.name, arguments.sources, tracker)
             finally:
                 tracker.close()
-    print(f"How it comes along: {preview}\nCtrl-C ends it and keeps the best so far.")
+
+    def tell(preview: Path) -> None:
+        print(f"How it comes along: {preview}\nCtrl-C ends it and keeps the best so far.")
+
     interruption = Interruption()
     with interruption:
         outcome = train_target(
@@ -121,6 +117,7 @@ def target_train(arguments: Namespace) -> int:
             device=device,
             resume=arguments.resume,
             stop=lambda: interruption.came,
+            begun=tell,
         )
     print(summary(arguments.name, outcome))
     return EXIT_INTERRUPTED if outcome.stopped else 0

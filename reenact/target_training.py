@@ -58,6 +58,7 @@ def train_target(
     device: str,
     resume: bool = False,
     stop: Callable[[], bool] = lambda: False,
+    begun: Callable[[Path], None] = lambda preview: None,
     steps: int | None = None,
 ) -> Outcome:
     """Train a stored target's weights on its footage, and keep them where they are better.
@@ -69,6 +70,7 @@ def train_target(
         device: "cpu" or "cuda".
         resume: go on with a training that was stopped.
         stop: asked before each step; True ends the training with the best state kept.
+        begun: told where the preview will be, once there is something to train on.
         steps: end after so many, where the minutes allow more; None: as usual.
 
     Raises:
@@ -84,6 +86,7 @@ def train_target(
             "--from VIDEO. The shipped weights stay in use."
         )
     options = PersonalOptions(training_folder(store, name), minutes, device=device)
+    begun(preview_path(options.folder))
     if steps is not None:
         options = replace(options, steps=steps)
     outcome = train_personal(footage, _start(target), options, resume=resume, stop=stop)

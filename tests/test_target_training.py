@@ -105,7 +105,9 @@ def test_a_photo_alone_is_told_what_helps(
     store: TargetStore, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["target", "train", "photo"]) == 2
-    assert "a video of half a minute" in capsys.readouterr().err
+    told = capsys.readouterr()
+    assert "a video of half a minute" in told.err
+    assert not told.out, "told of a training that never began"
     assert main(["target", "train", "nobody"]) == 2
     assert "no target 'nobody'" in capsys.readouterr().err
     assert main(["target", "train", "astronaut"]) == 2
