@@ -113,6 +113,11 @@ class FusionSettings(Section):
         description="correct smiles, lips and brows so that on the target they are read as acted",
         json_schema_extra=_LIVE,
     )
+    close_lips: bool = Field(
+        False,
+        description="lips apart in the target's picture come together where the actor's do",
+        json_schema_extra=_LIVE,
+    )
     intensity: float = Field(
         1.0,
         ge=0,

@@ -31,7 +31,7 @@ from reenact.geometry import (
 from reenact.head_pose import HeadMotion
 from reenact.neutral import Neutral, NeutralEstimator
 from reenact.read_back import known_read_back
-from reenact.regions import lid_closure, point_gains, settle
+from reenact.regions import lid_closure, lip_gaps, lips_together, point_gains, settle
 from reenact.smoothing import ExpressionFilter, PoseFilter
 from reenact.types import Array, Expression, Landmarks
 
@@ -140,7 +140,8 @@ class Fusion:
         """Return the target's landmarks with that expression, float32 (478, 3) px of its crop.
 
         An expression of zero deviation at the actor's resting pose gives the target's neutral
-        exactly; so does an intensity of 0, but for the head's pose.
+        exactly; so does an intensity of 0, but for the head's pose. With `close_lips` the neutral's
+        lips are no further apart than the actor's at rest.
         """
         settings = self._settings
         neutral, deviation = self._neutral, expression.deviation
@@ -151,16 +152,19 @@ class Fusion:
         if settings.mirror:
             actor, deviation = mirrored_deviation(actor), mirrored_deviation(deviation)
             closure = np.roll(closure, EYE_PAIRS)
+        target = self._target
+        if settings.close_lips:
+            target = lips_together(target, lip_gaps(actor))
         moved = deviation
         if self._network is not None and settings.method == "network":
-            moved = self._network.deviation(actor, deviation, self._target)
+            moved = self._network.deviation(actor, deviation, target)
         gains = point_gains(settings.mouth, settings.eyes, settings.brows)
         moved = np.float32(settings.intensity) * gains * moved
         if settings.read_back:
             moved = moved + gains * self._read_back.correction(moved)
-        shape = self._target + moved
+        shape = target + moved
         closure = 1 + np.float32(settings.intensity * settings.eyes) * (closure - 1)
-        shape = settle(shape, self._target, np.maximum(closure, 0))
+        shape = settle(shape, target, np.maximum(closure, 0))
         return to_image(shape, self._head.follow(expression.pose, neutral.pose, settings))
 
     def _take_wishes(self) -> bool:

@@ -115,6 +115,15 @@ def settle(shape: Array, neutral: Array, closure: Array | None) -> Array:
     return settled
 
 
+def lips_together(shape: Array, gaps: Array) -> Array:
+    """Return a (478, 3) shape, its inner lips at most (9,) `gaps` apart; they meet half-way."""
+    more = np.maximum(lip_gaps(shape) - np.maximum(gaps, 0), 0) / 2
+    upper, lower = _lip_spread()
+    moved = shape.copy()
+    moved[:, 1] += upper @ more - lower @ more
+    return moved
+
+
 @lru_cache(maxsize=1)
 def _lid_spread() -> Array:
     """Return (478, 14): how far each landmark follows a shift of each upper-lid landmark."""

@@ -169,6 +169,25 @@ def test_a_blink_shuts_eyes_of_another_size_and_lips_never_cross(method: str) ->
     assert lip_gaps(closed).min() > min(lip_gaps(rest).min(), 0) - 0.005
 
 
+def test_a_smiling_photos_lips_come_together_where_that_is_wanted(method: str) -> None:
+    pose = Pose(np.eye(3, dtype=np.float32), np.array([128, 120, 0], np.float32), 50.0)
+    smiling = to_image(canonical_face() + deviation_of(mouth_open=0.3), pose)
+    settings = settings_of(method)
+    fusion = start(settings, target=smiling)
+
+    def gap(shape: Array, time_s: float) -> float:
+        points = acted(fusion, shape, time_s=time_s)
+        return float(lip_gaps(to_face_frame(points, estimate_pose(smiling)))[4])
+
+    as_photographed = gap(canonical_face(), 4.0)
+    assert as_photographed > 0.06
+    settings.close_lips = True
+    actors = max(float(lip_gaps(canonical_face())[4]), 0.0)
+    assert gap(canonical_face(), 4.1) < actors + 0.005
+    speaking = canonical_face() + deviation_of(mouth_open=0.5)
+    assert gap(speaking, 4.2) > 0.1
+
+
 @pytest.mark.parametrize("mirror", [False, True])
 def test_an_eye_whose_blinks_are_tracked_half_way_shuts_the_targets(mirror: bool) -> None:
     """As behind glasses; known from the second blink on, of each eye by itself."""
