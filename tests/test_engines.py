@@ -98,9 +98,9 @@ def test_a_damaged_network_in_the_cache_is_converted_anew(
     assert kept.name in caplog.text
     compiled.hold("held", np.ones((1, 3), np.float32))
     np.testing.assert_allclose(compiled({"fresh": np.ones((1, 3), np.float32)}), 3, atol=0.05)
-    assert {file.name: file.stat().st_size for file in own_cache.iterdir()} == {
-        name: len(data) for name, data in whole.items()
-    }
+    # The names inside a network count upwards, so its file may be some bytes longer.
+    now = {file.name: file.stat().st_size for file in own_cache.iterdir()}
+    assert now == {name: pytest.approx(len(data), abs=50) for name, data in whole.items()}
 
 
 def test_the_oldest_networks_leave_a_full_cache(
