@@ -243,12 +243,15 @@ def test_two_sources_show_two_writers_or_one(
 def test_source_is_created_and_removed_many_times(
     obs: Studio, name: str, add: Callable[..., int]
 ) -> None:
+    """While another one is drawn: a source that is removed must not wait for the drawing."""
     with writer(name) as ring:
+        obs.add("Same", "reenact", {"name": name})
         for number in range(20):
             ring.write(noise((64, 48), number))
             add()
             eventually(lambda n=number: shows(obs, noise((64, 48), n)), what="it is shown")  # type: ignore[misc]
             obs.remove(SOURCE)
+        obs.remove("Same")
         # OBS frees a removed source a moment later.
         eventually(lambda: _open_maps(obs, name) == 0, what="the memory is let go")
     assert obs.process.poll() is None

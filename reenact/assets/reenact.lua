@@ -197,11 +197,11 @@ end
 
 -- Pictures; only inside OBS's graphics context -----------------------------------------------------
 
-local function destroy_textures(data)
-  for _, texture in ipairs({ "front", "back" }) do
-    if data[texture] then libobs.gs_texture_destroy(data[texture].handle) end
-    data[texture] = nil
-  end
+local living, spare = 0, {} -- how many sources there are; textures of those that are gone
+
+local function destroy_spare()
+  for _, handle in ipairs(spare) do libobs.gs_texture_destroy(handle) end
+  spare = {}
 end
 
 local function fit(texture, width, height)
@@ -273,16 +273,21 @@ function source.update(data, settings)
 end
 
 function source.create(settings)
+  living = living + 1
   local data = { width = 0, height = 0, seen = 0, shown = 0, generation = 0 }
   source.update(data, settings)
   look(data)
   return data
 end
 
+-- To enter the graphics context here could hang OBS: whoever is in it may be waiting to draw another
+-- source of this script, which has to wait for this function to end.
 function source.destroy(data)
-  libobs.obs_enter_graphics()
-  destroy_textures(data)
-  libobs.obs_leave_graphics()
+  living = living - 1
+  for _, texture in ipairs({ "front", "back" }) do
+    if data[texture] then table.insert(spare, data[texture].handle) end
+    data[texture] = nil
+  end
   release_ring(data)
   release_control(data)
 end
@@ -303,12 +308,20 @@ function source.video_tick(data, seconds)
 end
 
 function source.video_render(data)
+  destroy_spare()
   if data.idle_s > data.hold_s then return end
   if data.ring then take_newest(data) end
   if data.front then libobs.obs_source_draw(data.front.handle, 0, 0, 0, 0, false) end
 end
 
 if has_ffi then obs.obs_register_source(source) end
+
+function script_unload()
+  if living > 0 or #spare == 0 then return end
+  libobs.obs_enter_graphics()
+  destroy_spare()
+  libobs.obs_leave_graphics()
+end
 
 function script_description()
   if not has_ffi then
