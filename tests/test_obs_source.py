@@ -211,7 +211,7 @@ def test_no_torn_frame_is_shown_while_a_writer_laps_the_reader(
     obs: Studio, name: str, add: Callable[..., int]
 ) -> None:
     item = add()
-    numbers = set()
+    numbers: set[int] = set()
     with writing_process(name, 0.0003, lapping=True):
         eventually(lambda: obs.size_of(item) == (512, 512), what="a picture has come")
         eventually(lambda: not is_clear(obs.screenshot(SOURCE)), what="it is drawn")
