@@ -37,7 +37,6 @@ from reenact.geometry import canonical_face, crop_transform, to_image, transform
 from reenact.pipeline import Reenactor
 from reenact.session import Session
 from reenact.sinks import SinkSet
-from reenact.slots import Closed, Slot
 from reenact.stats import Recorder, Stats, StepTimer
 from reenact.targets import open_target
 from reenact.types import Landmarks, Pose, Target
@@ -71,62 +70,6 @@ def run(
         assert reenactor.closed == 1
         assert not any(shows_actor(frame.image) for frame in sink.frames)
     return session.stats()
-
-
-# The slot
-
-
-def test_slot_that_replaces_keeps_the_newest() -> None:
-    slot: Slot[str] = Slot(replaces=True)
-    assert slot.put("old") is None
-    assert slot.put("new") == "old"
-    assert slot.take() == "new"
-    assert slot.take(0.0) is None
-
-
-def test_slot_that_waits_loses_nothing_and_keeps_the_order() -> None:
-    slot: Slot[int] = Slot(replaces=False)
-    taken = []
-
-    def take_all() -> None:
-        try:
-            while (item := slot.take()) is not None:
-                taken.append(item)
-        except Closed:
-            pass
-
-    thread = threading.Thread(target=take_all)
-    thread.start()
-    for number in range(500):
-        assert slot.put(number) is None
-    slot.finish()
-    thread.join()
-    assert taken == list(range(500))
-
-
-def test_closing_a_slot_wakes_who_waits_and_gives_the_item_back() -> None:
-    full: Slot[int] = Slot(replaces=False)
-    full.put(1)
-    empty: Slot[int] = Slot(replaces=False)
-    raised = []
-
-    def wait_in(call: Callable[[], object]) -> None:
-        try:
-            call()
-        except Closed as error:
-            raised.append(error)
-
-    threads = [
-        threading.Thread(target=wait_in, args=(lambda: full.put(2),)),
-        threading.Thread(target=wait_in, args=(empty.take,)),
-    ]
-    for thread in threads:
-        thread.start()
-    assert full.close() == 1
-    assert empty.close() is None
-    for thread in threads:
-        thread.join()
-    assert len(raised) == 2
 
 
 # A file: every frame, at its own time
