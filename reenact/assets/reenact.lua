@@ -200,8 +200,10 @@ end
 local living, spare = 0, {} -- how many sources there are; textures of those that are gone
 
 local function destroy_spare()
-  for _, handle in ipairs(spare) do libobs.gs_texture_destroy(handle) end
-  spare = {}
+  for number = #spare, 1, -1 do
+    libobs.gs_texture_destroy(spare[number])
+    spare[number] = nil
+  end
 end
 
 local function fit(texture, width, height)
