@@ -196,6 +196,12 @@ class RendererSettings(Section):
         "half of it on skin; 0: none; weights trained on the target get less",
         json_schema_extra=_LIVE,
     )
+    teeth: bool = Field(
+        True,
+        description="where warp_unet draws teeth that no photo of the target shows, draw the gaps "
+        "between them",
+        json_schema_extra=_LIVE,
+    )
 
 
 class SmoothingSettings(Section):

@@ -21,6 +21,7 @@ from reenact.lighting import Lighting
 from reenact.reference_distance import SeenFaces, reference_distances
 from reenact.registry import Spec
 from reenact.scene import scene_behind
+from reenact.teeth import UpperTeeth
 from reenact.types import Array, Drive, Image, Target
 from reenact.warping import (
     HeadMesh,
@@ -135,6 +136,8 @@ class WarpUNetRenderer:
             self._load(weights, target.crop_size)
         import torch
 
+        from reenact.models.warp_unet import UNKNOWN_PERSON
+
         references = to_unit(target.references)
         people = np.stack(list(people_in(target.references, target.landmarks)))
         scenes = np.stack(
@@ -160,6 +163,8 @@ class WarpUNetRenderer:
             Lighting.of(picture, points)
             for picture, points in zip(target.references, target.landmarks, strict=True)
         ]
+        is_person = (people != UNKNOWN_PERSON).any()
+        self._teeth = UpperTeeth(target.landmarks) if is_person else None
         self._seen = SeenFaces.of(target.landmarks)
         self._edge_fade = edge_fade(target, self._map_side)
         self._held: int | None = None
@@ -171,7 +176,10 @@ class WarpUNetRenderer:
         if self._fading_from is not None:
             earlier, _ = self._draw(self._fading_from, drive.landmarks)
             picture = earlier + np.float32(self._fade_s / self.FADE_S) * (picture - earlier)
-        return _finished(from_unit(picture[0]), maps, self._settings.sharpen * self._mask_share)
+        drawn = from_unit(picture[0])
+        if self._settings.teeth and self._teeth is not None:
+            self._teeth.draw(drawn, drive.landmarks, maps[..., 9])
+        return _finished(drawn, maps, self._settings.sharpen * self._mask_share)
 
     def reset(self) -> None:
         """Forget the reference in use."""
