@@ -46,7 +46,7 @@ _END: Final = (0.12, 0.2)
 """From the one to the other distance below the upper lip, iod, gaps fade: then come tongue and
 lower teeth."""
 
-_DARKER: Final = 0.3
+_DARKER: Final = 0.25
 _CORNERS_DARKER: Final = 0.3
 """The most that gaps and, in the arch's depth, teeth lose of their light."""
 
@@ -56,7 +56,7 @@ _ANY_LEVELS: Final = 40.0
 _APART: Final = (0.03, 0.08)
 """Lips of a photo that are so far apart, iod, begin to show teeth, and show them."""
 
-_LEAST_CELLS: Final = 4
+_LEAST_PIXELS: Final = 16
 
 _TONES: Final = (10, 95)
 """Percentiles of what is inside that stand for its dark and its bright."""
@@ -97,12 +97,15 @@ class UpperTeeth:
         cell = len(picture) // len(unseen)
         left, top, right, bottom = _box(drive, cell, len(unseen))
         cells = unseen[top:bottom, left:right]
-        if np.count_nonzero(cells > 0.5) < _LEAST_CELLS:
+        if not cells.any():
             return
         mouth = picture[cell * top : cell * bottom, cell * left : cell * right]
         height, width = mouth.shape[:2]
         share = cv2.resize(cells, (width, height), interpolation=cv2.INTER_LINEAR)
-        white = _white(mouth, share > 0.5)
+        inside = share > 0.5
+        if np.count_nonzero(inside) < _LEAST_PIXELS:
+            return
+        white = _white(mouth, inside)
         rows, columns = np.mgrid[:height, :width] + np.array([[[cell * top]], [[cell * left]]])
         places = np.stack([columns.ravel(), rows.ravel()], axis=1).astype(np.float32)
         lost = self._lost(drive, places).reshape(height, width)
@@ -117,7 +120,7 @@ class UpperTeeth:
         order = np.argsort(seen)
         at, of = seen[order], self._from_middle[order]
         from_middle = np.abs(np.interp(along, at, of))
-        pixel = np.abs(np.interp(along, at, np.gradient(of, at)))
+        pixel = np.abs(np.interp(along + 0.5, at, of) - np.interp(along - 0.5, at, of))
         drop = (across - opening.upper(along)) / pose.scale
         wide = _NARROW + _WIDENING * np.clip(drop / _HEIGHT, 0, 1) ** 2
         blurred = np.hypot(wide, pixel / 2)

@@ -102,6 +102,17 @@ def test_a_target_that_shows_its_teeth_keeps_them() -> None:
     np.testing.assert_array_equal(shown, picture)
 
 
+def test_a_slit_is_no_error_and_shows_no_teeth() -> None:
+    points = face(0.02)
+    picture, _ = bar(face(0.3))
+    row = round(float(points[13, 1])) // 2
+    unseen = np.zeros((SIDE // 2, SIDE // 2), np.float32)
+    unseen[row, 56:72] = 0.6
+    shown = picture.copy()
+    UpperTeeth(face(0.0)[None]).draw(shown, points, unseen)
+    np.testing.assert_array_equal(shown, picture)
+
+
 @pytest.mark.parametrize("where", [(-300.0, 0.0), (0.0, 400.0), (105.0, 0.0)])
 def test_a_mouth_beyond_the_edge_is_no_error(where: tuple[float, float]) -> None:
     points = face(0.3)
