@@ -51,22 +51,33 @@ class ResidualFlow:
         skin: (468, C, 2) iod by which what a landmark of the reference names is to be sought
             elsewhere, for one unit of each cause, upright with the head.
         around: (SIDE, SIDE, C, 2) the same for places around the driven face.
+        on_skull: whether it is what a mesh lacks whose hair lies on the skull; in files of earlier
+            versions all hair is as deep.
     """
 
-    def __init__(self, components: Array, skin: Array, around: Array) -> None:
+    def __init__(
+        self, components: Array, skin: Array, around: Array, on_skull: bool | Array = True
+    ) -> None:
         self.components = np.asarray(components, dtype=np.float32)
         self.skin = np.asarray(skin, dtype=np.float32)
         self.around = np.asarray(around, dtype=np.float32)
+        self.on_skull = bool(on_skull)
         # Causes first: so they meet in one product of matrices, thirty times as fast.
         self._of_skin, self._of_around = (_causes_first(of) for of in (self.skin, self.around))
 
     def __add__(self, other: ResidualFlow) -> ResidualFlow:
-        """Return the sum of two that are of the same components."""
-        return ResidualFlow(self.components, self.skin + other.skin, self.around + other.around)
+        """Return the sum of two that are of the same components and the same mesh."""
+        skin, around = self.skin + other.skin, self.around + other.around
+        return ResidualFlow(self.components, skin, around, self.on_skull)
 
     def arrays(self) -> dict[str, Array]:
         """Return what it was made of, by name."""
-        return {"components": self.components, "skin": self.skin, "around": self.around}
+        return {
+            "components": self.components,
+            "skin": self.skin,
+            "around": self.around,
+            "on_skull": np.array(self.on_skull, np.float32),
+        }
 
     def causes(self, reference: Array, drive: Array, poses: tuple[Pose, Pose]) -> Array:
         """Return (C,) causes that lead from a reference to a driven face.

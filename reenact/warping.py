@@ -46,6 +46,11 @@ the head's motion above the chin, share of the body's below it)."""
 
 _CHIN: Final = 152
 
+_SKULL_MIDDLE: Final = np.array([0.0, 0.0, 1.05], np.float32)
+_SKULL_HALVES: Final = np.array([1.2, 1.95, 1.35], np.float32)
+"""The ellipsoid on which hair lies, about, in the face frame, iod: a head with its hair is 15 cm wide
+and 24 cm high."""
+
 _PIVOT: Final = np.array([0.0, -0.8, 1.8], np.float32)
 """Where head meets body, from the chin in the face frame, iod: what it moves by, the body does. A
 head that nods or turns about it leaves the shoulders where they are."""
@@ -197,6 +202,8 @@ class HeadMesh:
         rings_from, rings_to = [], []
         for size, above, below in RINGS:
             ring = _ring(reference, size)
+            if self._residual_flow.on_skull:
+                ring[:, 2] = _skull_depth(ring[:, :2], reference_pose)
             lower = np.clip((ring[:, 1] - reference[_CHIN, 1]) / (reference_pose.scale * 0.5), 0, 1)
             share = lower[:, None]
             rings_from.append(ring)
@@ -364,6 +371,18 @@ def _ring(shape: Array, size: float) -> Array:
     ring = middle + (oval - middle) * size
     ring[:, 2] = oval[:, 2].mean() + 0.15 * np.ptp(oval[:, 1])
     return np.asarray(ring, dtype=np.float32)
+
+
+def _skull_depth(places: Array, pose: Pose) -> Array:
+    """Return how far from the camera the skull is at (N, 2) px, (N,); beside it, its rim."""
+    flat = np.zeros((len(places), 3), np.float32)
+    flat[:, :2] = places - pose.translation[:2]
+    start = (flat @ pose.rotation / pose.scale - _SKULL_MIDDLE) / _SKULL_HALVES
+    way = pose.rotation[2] / _SKULL_HALVES
+    square, half = way @ way, start @ way
+    within = np.maximum(half**2 - square * ((start**2).sum(axis=1) - 1), 0)
+    depth = -(half + np.sqrt(within)) / square
+    return np.asarray(depth * pose.scale + pose.translation[2], dtype=np.float32)
 
 
 def warp_image(image: Image, source_map: Array) -> Image:

@@ -15,6 +15,7 @@ from reenact.config import RendererSettings
 from reenact.errors import ModelError
 from reenact.facemesh import IRIS_LEFT, IRIS_RIGHT, OVAL
 from reenact.geometry import (
+    estimate_pose,
     from_unit,
     region_mask,
 )
@@ -25,6 +26,7 @@ from reenact.models.warp_unet import (
     WarpUNetConfig,
     _tears,
     own_tensors,
+    read_own_flow,
 )
 from reenact.reference_distance import SeenFaces, reference_distances
 from reenact.renderers import (
@@ -35,7 +37,7 @@ from reenact.renderers import (
 )
 from reenact.residual_flow import known_residual_flow
 from reenact.types import Image, Renderer, Target
-from reenact.warping import MAP_CHANNELS, head_mesh, tears
+from reenact.warping import MAP_CHANNELS, HeadMesh, head_mesh, tears
 
 
 def opened(name: str, target: Target, **settings: object) -> Renderer:
@@ -230,6 +232,26 @@ def test_weights_from_before_there_were_scenes_still_draw(tmp_path: Path) -> Non
         drive(target.neutral)
     )
     assert metrics.psnr(np.asarray(target.references[0]), picture) > 30
+
+
+def test_a_flow_learned_before_hair_lay_on_the_skull_is_drawn_as_it_was_learned(
+    tmp_path: Path,
+) -> None:
+    own = own_tensors(known_residual_flow())
+    del own["beside.own_flow.on_skull"]
+    path = tmp_path / "earlier.safetensors"
+    facts = {
+        "architecture": "warp_unet",
+        "config": json.dumps(dataclasses.asdict(WarpUNetConfig())),
+    }
+    save_model(path, WarpUNet().state_dict() | own, facts)
+    earlier = read_own_flow(path)
+    assert earlier is not None
+    points = portrait_target().neutral
+    hair = HeadMesh(earlier).vertices(points, points, (estimate_pose(points),) * 2, 256)[0][478:496]
+    assert np.ptp(hair[:, 2]) == 0
+    rings = HeadMesh().vertices(points, points, (estimate_pose(points),) * 2, 256)[0][478:496]
+    assert np.ptp(rings[:, 2]) > 40
 
 
 def test_openvino_runs_on_the_cpu_where_there_is_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,6 +9,7 @@ from reenact.geometry import rotation_matrix, to_face_frame, to_image, triangula
 from reenact.types import Array, Pose
 from reenact.warping import (
     MAP_CHANNELS,
+    _skull_depth,
     grid_to_crop,
     head_mesh,
     interpolate,
@@ -143,3 +144,33 @@ def test_shoulders_follow_a_head_that_moves_and_not_one_that_turns() -> None:
     turned = np.asarray((points - neck) @ turn.T + neck, np.float32)
     assert np.abs(turned[1] - points[1])[:2].max() > 15
     assert np.abs(carried(turned)).max() < 2
+
+
+@pytest.mark.parametrize("pitch", [-0.25, 0.25])
+def test_hair_goes_on_where_the_forehead_ends(pitch: float) -> None:
+    """A head tilted back must not press the hairline and all above it into a seam."""
+    points, pose = posed_face(0)
+    turn = rotation_matrix(np.array([pitch, 0, 0], np.float32))
+    tilted = to_image(to_face_frame(points, pose), Pose(turn, pose.translation, pose.scale))
+    flow = head_mesh().maps(points, tilted, 256, 256)[..., 1] * 128
+    column, top = np.round(tilted[10, :2]).astype(int)
+    above = slice(top - int(0.4 * pose.scale), top + 2)
+    source = np.arange(256)[above] + flow[above, column]
+    steps = np.diff(source)
+    assert steps.min() > 0.3
+    assert steps.max() < 3
+
+
+def test_rings_lie_on_the_skull() -> None:
+    pose = Pose(np.eye(3, dtype=np.float32), np.array([128, 100, 0], np.float32), 50.0)
+    crown, brow, far_off = _skull_depth(
+        np.array([[128, 40], [128, 100], [400, 100]], np.float32), pose
+    )
+    assert brow == pytest.approx(-0.3 * 50)
+    assert brow < crown < far_off
+    assert far_off == pytest.approx(1.05 * 50), "the rim, where the picture shows the skull no more"
+    turn = rotation_matrix(np.array([0, 0.5, 0], np.float32))
+    left, right = _skull_depth(
+        np.array([[90, 100], [166, 100]], np.float32), Pose(turn, pose.translation, pose.scale)
+    )
+    assert abs(left - right) > 5, "one side has come nearer"

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -121,8 +122,11 @@ def read_own_flow(path: Path) -> ResidualFlow | None:
         name.removeprefix(_OWN_FLOW): tensor.numpy()
         for name, tensor in load_tensors(path, "warp_unet", _OWN_FLOW).items()
     }
+    if not found:
+        return None
+    found.setdefault("on_skull", np.zeros((), np.float32))
     try:
-        return ResidualFlow(**found) if found else None
+        return ResidualFlow(**found)
     except TypeError as error:
         raise ModelError(f"{path} is damaged: a part of one face's own flow is missing.") from error
 
