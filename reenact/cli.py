@@ -27,7 +27,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command.
 
     Args:
-        arguments: what was typed after `reenact`; None: `sys.argv`.
+        arguments: what was typed after `reenact`; None: `sys.argv`. Nothing typed: `--help`.
 
     Returns:
         The exit code.
@@ -37,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if arguments is None else arguments)
     if words[:2] == ["train", "prepare"]:
         words[:2] = [TRAIN_PREPARE]
-    chosen = build_parser().parse_args(words)
+    chosen = build_parser().parse_args(words or ["--help"])
     _interrupt_on_signals()
     try:
         return int(chosen.run(chosen))

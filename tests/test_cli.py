@@ -98,6 +98,15 @@ def test_help_of_live_lists_every_setting(capsys: pytest.CaptureFixture[str]) ->
     assert "Session.update" in text
 
 
+def test_nothing_typed_shows_the_commands(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main([])
+    assert ended.value.code == 0
+    told = capsys.readouterr()
+    assert told.err == ""
+    assert all(f"    {command[0]} " in told.out for command in COMMANDS)
+
+
 def test_an_unknown_command_is_a_mistake() -> None:
     with pytest.raises(SystemExit) as ended:
         main(["dance"])
