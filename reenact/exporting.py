@@ -163,7 +163,8 @@ def _save_onnx(part: _Part, path: Path) -> None:
         partial.replace(path)
     except torch.onnx.OnnxExporterError as error:
         raise ModelError(
-            f'The network could not be written as ONNX ({error}); run: pip install "onnx<1.18"'
+            f"The network could not be written as ONNX ({error}); run in the program's folder: "
+            "pip install '.[export]'"
         ) from error
     finally:
         partial.unlink(missing_ok=True)

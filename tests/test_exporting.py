@@ -99,8 +99,12 @@ def test_without_onnx_it_says_what_to_install(
     weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "onnx", None)
-    with pytest.raises(ModelError, match=r"pip install .*onnx"):
+    with pytest.raises(ModelError, match=r"as ONNX") as told:
         list(export_generator(tmp_path, "onnx", SIZE_PX, weights))
+    command = "pip install '.[export]'"
+    readme = Path(__file__).parents[1] / "README.md"
+    assert command in str(told.value)
+    assert f"ONNX needs `{command}`" in readme.read_text("utf-8")
     assert list(tmp_path.iterdir()) == []
 
 
