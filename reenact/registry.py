@@ -35,6 +35,7 @@ class Spec:
         recipe: for a renderer that can be trained, "module:function" of its recipe.
         still: for a source, whether it shows a picture: nobody sits before it, even where it is
             live.
+        alpha: for a sink, whether a target without its background (`Frame.alpha`) stays so.
     """
 
     name: str
@@ -44,6 +45,7 @@ class Spec:
     driven_by: tuple[str, ...] = ()
     recipe: str | None = None
     still: bool = False
+    alpha: bool = False
 
 
 def available(group: str) -> list[str]:

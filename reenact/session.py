@@ -121,9 +121,19 @@ class Session(ClosesOnExit):
             opened = spec.build(argument, settings.source)
             undo.callback(opened.close)
             outputs: list[Sink] = []
+            opaque: list[str] = []
             for text in sinks:
                 kind, argument = registry.split(text)
-                outputs.append(registry.load("sinks", kind).build(argument, settings.sink))
+                sink = registry.load("sinks", kind)
+                outputs.append(sink.build(argument, settings.sink))
+                if not sink.alpha:
+                    opaque.append(text)
+            if opaque and settings.output.background == "transparent":
+                log.warning(
+                    "output.background=transparent has no effect on %s; use --sink obs for a "
+                    "target without its background.",
+                    " and ".join(opaque),
+                )
             _join_sound(opened, outputs)
             if (spec.still or not opened.live) and not _chooses_actor(settings.actor):
                 # Whoever acts in a file is not the user: the user's own neutral stays out of it.

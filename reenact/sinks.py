@@ -259,7 +259,11 @@ HTTP: Final = Spec(
     "http", "MJPEG for a browser or player on this machine", _http, argument="[PORT]"
 )
 OBS: Final = Spec(
-    "obs", "the source Reenact in OBS, see `reenact obs install`", _obs, argument="[NAME]"
+    "obs",
+    "the source Reenact in OBS, see `reenact obs install`",
+    _obs,
+    argument="[NAME]",
+    alpha=True,
 )
 FILE: Final = Spec("file", "a video file: .mp4, .mov, .mkv or .webm", _file, argument="PATH")
-NULL: Final = Spec("null", "nowhere: counts frames", _null)
+NULL: Final = Spec("null", "nowhere: counts frames", _null, alpha=True)

@@ -431,6 +431,25 @@ def test_a_sessions_settings_are_its_own() -> None:
     assert (settings.renderer.name, settings.fusion.intensity) == ("auto", 1.0)
 
 
+@pytest.mark.parametrize(
+    ("background", "sinks", "told"),
+    [
+        ("transparent", ["file:a.mp4", "obs", "http"], "no effect on file:a.mp4 and http;"),
+        ("transparent", ["obs", "null"], None),
+        ("keep", ["http"], None),
+    ],
+)
+def test_outputs_that_keep_the_background_are_told_once(
+    background: str, sinks: list[str], told: str | None, caplog: pytest.LogCaptureFixture
+) -> None:
+    assignments = ["renderer.name=warp", "fusion.method=direct", f"output.background={background}"]
+    settings = load_settings(None, assignments)
+    Session.open(settings, "pattern", open_target("astronaut"), sinks).close()
+    warnings = [text for text in caplog.messages if "background" in text]
+    assert len(warnings) == (told is not None)
+    assert all(str(told) in text and "--sink obs" in text for text in warnings)
+
+
 def test_the_sound_of_a_video_goes_into_a_file(tmp_path: Path) -> None:
     talk, out = write_talk(tmp_path / "talk.mp4", beep_s=0.2), tmp_path / "out.mp4"
     with open_session(f"video:{talk}", sink=f"file:{out}") as session:
