@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
-from tqdm import tqdm
 
 from reenact import metrics
 from reenact.action_units import action_unit_basis
@@ -44,6 +43,7 @@ from reenact.judge import (
     units_of,
 )
 from reenact.pipeline import Reenactor
+from reenact.progress import progress_bar
 from reenact.regions import lid_gaps
 from reenact.registry import load
 from reenact.stats import StepTimer
@@ -144,7 +144,7 @@ def run(
     rows: list[SheetRow] = []
     try:
         with throwaway_user_data():
-            for actor_video, target_video in tqdm(
+            for actor_video, target_video in progress_bar(
                 pairs, desc="pairs", unit="pair", disable=not progress
             ):
                 actor, owner = read_clip(actor_video), read_clip(target_video)

@@ -264,7 +264,7 @@ def _measure_self(
     weights: Mapping[str, str],
     taste: Taste,
 ) -> _Measured:
-    from tqdm import tqdm
+    from reenact.progress import progress_bar
 
     chosen = options.settings.renderer
     renderers: dict[str, Renderer] = {}
@@ -273,7 +273,7 @@ def _measure_self(
         renderers[name] = load("renderers", name).build(chosen.model_copy(update=own))
     figures: dict[str, dict[str, Figures]] = {name: {} for name in names}
     rows: list[SheetRow] = []
-    for video in tqdm(videos, desc="clips", unit="clip", disable=not options.progress):
+    for video in progress_bar(videos, desc="clips", unit="clip", disable=not options.progress):
         clip = read_clip(video)
         if options.size_px is not None:
             clip = resized(clip, options.size_px)

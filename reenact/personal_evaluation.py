@@ -82,12 +82,12 @@ def run(
     Raises:
         SourceError: no clip is long enough.
     """
-    from tqdm import tqdm
+    from reenact.progress import progress_bar
 
     drawers = {name: _drawer(name, settings) for name in rows(renderers)}
     figures: dict[str, dict[str, Figures]] = {name: {} for name in drawers}
     pictured: list[SheetRow] = []
-    for video in tqdm(videos, desc="clips", unit="clip", disable=not progress):
+    for video in progress_bar(videos, desc="clips", unit="clip", disable=not progress):
         clip = read_clip(video)
         if len(clip.images) < min_clip_s * CLIP_FPS:
             continue

@@ -116,12 +116,12 @@ def _converse(session: Session, interruption: Interruption, keys: Keys) -> None:
 
 
 def _show(session: Session, interruption: Interruption, keys: Keys) -> None:
-    from tqdm import tqdm
+    from reenact.progress import progress_bar  # loads tqdm
 
     looped = session.settings.source.loop
     total = None if looped else getattr(session.source, "frames_total", None)
     show = not session.source.live and sys.stderr is not None
-    with tqdm(total=total, unit=" frames", file=sys.stderr, disable=not show, leave=False) as bar:
+    with progress_bar(total=total, unit=" frames", disable=not show, leave=False) as bar:
         if keys.active and session.source.live:
             print("n: this is my neutral face   p: figures   q: quit", file=sys.stderr)
         while not session.ended(_TICK_S):

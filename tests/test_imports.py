@@ -41,6 +41,7 @@ ONLY_IN = {
         "training.data",
     },
     "openvino": {"engines"},
+    "tqdm": {"progress"},
 }
 """Libraries that may be exchanged one day, and the modules that are all that would change."""
 

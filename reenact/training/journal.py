@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from tqdm import tqdm
 from typing_extensions import Self
 
+from reenact.progress import progress_bar
 from reenact.training.checkpoints import disk_error
 
 _BAR: Final = "{percentage:3.0f}%|{bar}| {desc}"
@@ -29,7 +29,7 @@ class Journal:
     def __init__(self, folder: Path, silent: bool = False) -> None:
         self._folder = folder
         self._silent = silent
-        self._bar = tqdm(total=1.0, bar_format=_BAR, mininterval=1, disable=silent)
+        self._bar = progress_bar(total=1.0, bar_format=_BAR, mininterval=1, disable=silent)
         self._board = None if silent else _open_board(folder)
         self._before: tuple[int, float] | None = None
         self._step_s = 0.0

@@ -30,7 +30,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import nn
-from tqdm import tqdm
 
 from reenact.contact_sheet import SheetRow, compose, spread_out
 from reenact.errors import ModelError, TargetError
@@ -38,6 +37,7 @@ from reenact.footage import Footage
 from reenact.geometry import estimate_pose, in_bytes, to_face_frame
 from reenact.models.files import read_header
 from reenact.models.warp_unet import read_config, read_own_flow
+from reenact.progress import progress_bar
 from reenact.reference_distance import SeenFaces, reference_distances
 from reenact.reference_selection import choose, look_at
 from reenact.renderers import people_in
@@ -283,7 +283,7 @@ class PersonalRecipe(WarpUNetRecipe):
         self._at_start = draw(generator, self._preview_pairs, self._mesh)
         with torch.no_grad():
             before = super().validate(generator)
-            shown = tqdm(self._flow_pairs, "skin and hair", unit="pair", leave=False, disable=None)
+            shown = progress_bar(self._flow_pairs, desc="skin and hair", unit="pair", leave=False)
             asked = itertools.takewhile(lambda _: not self._stop(), shown)
             earlier = self._take_flow(refined(known_residual_flow(), asked))
             if not is_better(before, super().validate(generator)):

@@ -19,10 +19,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from tqdm import tqdm
-
 from reenact.config import TrackingSettings
 from reenact.errors import ReenactError, SinkError
+from reenact.progress import progress_bar
 from reenact.tracking import MediaPipeTracker
 from reenact.training.layouts import Item, Layout, find_items, held_back
 from reenact.training.shots import clip_of_pictures, clips_of_video, still_of_photo
@@ -181,7 +180,7 @@ def _work(
     context = multiprocessing.get_context("spawn")
     frames, stop = context.Value("q", 0), context.Event()
     with (
-        tqdm(total=len(jobs), unit="item", desc="prepare") as bar,
+        progress_bar(total=len(jobs), unit="item", desc="prepare") as bar,
         ProcessPoolExecutor(
             min(processes, len(jobs)), context, _begin_worker, (frames, stop)
         ) as pool,

@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
-from tqdm import tqdm
 
 from reenact.action_units import RANGES, measures, mirrored_units
 from reenact.config import Settings
@@ -26,6 +25,7 @@ from reenact.facemesh import ACTION_UNITS
 from reenact.geometry import estimate_pose, mirrored_deviation, to_face_frame, to_image
 from reenact.judge import Judge, crop_target, own_shape
 from reenact.pipeline import landmark_drive
+from reenact.progress import progress_bar
 from reenact.read_back import ASSET, ReadBack
 from reenact.registry import load
 from reenact.residual_flow import known_residual_flow, limited_change
@@ -101,7 +101,9 @@ def learn(pairs: Iterator[Pair], count: int, rounds: int, reader: Reader) -> Rea
     heeded = np.array([name not in LEFT_ALONE for name in ACTION_UNITS], np.float32)
     answer = ReadBack(components, np.zeros((len(components), len(ACTION_UNITS)), np.float32))
     for number in range(1, rounds + 1):
-        shown = (next(pairs) for _ in tqdm(range(count), desc=f"round {number}", unit="pair"))
+        shown = (
+            next(pairs) for _ in progress_bar(range(count), desc=f"round {number}", unit="pair")
+        )
         seen = [read for pair in shown if (read := reader.read(pair, answer)) is not None]
         changes, errors = (np.stack(part) for part in zip(*seen, strict=True))
         wrong = np.abs(errors * heeded).mean() / heeded.mean()

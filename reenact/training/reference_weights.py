@@ -20,12 +20,12 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import nnls
-from tqdm import tqdm
 
 from reenact import metrics, registry
 from reenact.config import RendererSettings
 from reenact.judge import Clip, find_clips, first_frame_target, read_clip
 from reenact.pipeline import landmark_drive
+from reenact.progress import progress_bar
 from reenact.reference_distance import DECIBELS, DIFFERENCES, SeenFaces, differences
 from reenact.reference_selection import choose, look_at
 from reenact.types import Image, Renderer
@@ -108,7 +108,7 @@ def main() -> None:
     arguments = parser.parse_args()
     renderer = registry.load("renderers", "warp_unet").build(RendererSettings(size=arguments.size))
     clips = []
-    for video in tqdm(find_clips(arguments.data), unit="clip"):
+    for video in progress_bar(find_clips(arguments.data), unit="clip"):
         drawn = draw(read_clip(video), renderer)
         if drawn is not None:
             clips.append(drawn)

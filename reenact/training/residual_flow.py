@@ -23,10 +23,10 @@ from typing import Final
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from reenact.facemesh import N_SKIN
 from reenact.geometry import estimate_pose, mirror_index, mirrored_deviation, to_face_frame
+from reenact.progress import progress_bar
 from reenact.residual_flow import (
     ASSET,
     MOTIONS,
@@ -218,7 +218,7 @@ def learn(
     )
     for number, of_round in enumerate(drawn, 1):
         mesh = HeadMesh(answer)
-        shown = tqdm(of_round, desc=f"round {number}", unit="pair")
+        shown = progress_bar(of_round, desc=f"round {number}", unit="pair")
         lacks = [observe(pair, mesh) for pair in shown]
         left = [np.linalg.norm(lack.skin, axis=-1)[lack.skin_seen].mean() for lack in lacks]
         print(f"lacking on skin before round {number}: {np.nanmean(left):.4f} iod in the mean")
