@@ -6,6 +6,7 @@ sentence on stderr); 130 interrupted.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import signal
@@ -17,7 +18,7 @@ from typing import Final
 
 from reenact.arguments import TRAIN_PREPARE, build_parser
 from reenact.errors import ReenactError
-from reenact.running import EXIT_INTERRUPTED
+from reenact.running import EXIT_INTERRUPTED, STOPPING
 
 EXIT_BUG: Final = 1
 EXIT_MISTAKE: Final = 2
@@ -38,21 +39,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if words[:2] == ["train", "prepare"]:
         words[:2] = [TRAIN_PREPARE]
     chosen = build_parser().parse_args(words or ["--help"])
-    _interrupt_on_signals()
+    interruptions = _interrupt_on_signals()
     try:
         return int(chosen.run(chosen))
-    except ReenactError as error:
-        print(f"reenact: {error}", file=sys.stderr)
-        return EXIT_MISTAKE
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
-    except BrokenPipeError:
+    except Exception as error:
+        # Some libraries, interrupted while they are imported, make another error of it.
+        return EXIT_INTERRUPTED if interruptions else _told(error)
+
+
+def _told(error: Exception) -> int:
+    """Tell the user of an error; return the exit code."""
+    if isinstance(error, ReenactError):
+        print(f"reenact: {error}", file=sys.stderr)
+        return EXIT_MISTAKE
+    if isinstance(error, BrokenPipeError):
         # Whoever read our output has gone, as `head` does; nothing may be written at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except Exception:
-        traceback.print_exc()
-        return EXIT_BUG
+    traceback.print_exception(error)
+    return EXIT_BUG
 
 
 def _quiet_libraries() -> None:
@@ -62,15 +69,26 @@ def _quiet_libraries() -> None:
     os.environ.setdefault("OPENCV_LOG_LEVEL", "ERROR")
 
 
-def _interrupt_on_signals() -> None:
-    """Let Ctrl-C and a polite kill both end the program the same way."""
+def _interrupt_on_signals() -> list[int]:
+    """Let Ctrl-C and a polite kill both end the program the same way.
+
+    Returns:
+        The numbers of those that came, filled as they come.
+    """
+    came: list[int] = []
 
     def interrupt(number: int, frame: FrameType | None) -> None:
+        if not came:
+            # Past Python's buffer, in which the signal may have interrupted a write.
+            with contextlib.suppress(AttributeError, OSError):  # no stderr, or it has gone
+                os.write(sys.stderr.fileno(), f"{STOPPING}\n".encode())
+        came.append(number)
         raise KeyboardInterrupt
 
     # A background job of a shell without job control starts with Ctrl-C ignored.
     signal.signal(signal.SIGINT, interrupt)
     signal.signal(signal.SIGTERM, interrupt)
+    return came
 
 
 if __name__ == "__main__":

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 EXIT_INTERRUPTED: Final = 130
 
+STOPPING: Final = "Stopping ..."
+"""Said at once where it is interrupted: libraries that are being loaded take seconds to end."""
+
 _HANGS_S: Final = 5.0
 """An output that takes longer to finish is given up."""
 
@@ -124,7 +127,11 @@ def _show(session: Session, interruption: Interruption, keys: Keys) -> None:
     with progress_bar(total=total, unit=" frames", disable=not show, leave=False) as bar:
         if keys.active and session.source.live:
             print("n: this is my neutral face   p: figures   q: quit", file=sys.stderr)
+        told = False
         while not session.ended(_TICK_S):
+            if interruption.came and not told:
+                told = True
+                bar.write(STOPPING, file=sys.stderr)
             if show:
                 bar.update(session.frames_out - bar.n)
             key = keys.pressed()
