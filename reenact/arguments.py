@@ -95,7 +95,7 @@ def _add_live(adder: _Adder[argparse.ArgumentParser]) -> None:
 
 
 def _add_target(adder: _Adder[argparse.ArgumentParser]) -> None:
-    parser = adder.add_parser("target", help="make, list, show, hand on and remove targets")
+    parser = adder.add_parser("target", help="make, list, show, hand on, rename and remove targets")
     actions = parser.add_subparsers(title="actions", metavar="ACTION", required=True)
 
     _add_target_create(actions)
@@ -119,6 +119,11 @@ def _add_target(adder: _Adder[argparse.ArgumentParser]) -> None:
         "--name", metavar="NAME", help="what to call it (default: the name it was exported with)"
     )
     importing.set_defaults(run=commands.target_import)
+
+    rename = actions.add_parser("rename", help="give a target another name")
+    rename.add_argument("name", metavar="OLD")
+    rename.add_argument("new", metavar="NEW")
+    rename.set_defaults(run=commands.target_rename)
 
     remove = actions.add_parser("remove", help="delete a target")
     remove.add_argument("name", metavar="NAME")

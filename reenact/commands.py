@@ -160,6 +160,15 @@ def target_import(arguments: Namespace) -> int:
     return 0
 
 
+def target_rename(arguments: Namespace) -> int:
+    """Give a target another name."""
+    from reenact.targets import TargetStore
+
+    TargetStore().rename(arguments.name, arguments.new)
+    print(f"{arguments.name} is now {arguments.new}.")
+    return 0
+
+
 def target_remove(arguments: Namespace) -> int:
     """Delete a target."""
     from reenact.targets import TargetStore

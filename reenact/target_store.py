@@ -163,6 +163,17 @@ class TargetStore:
         }
         return "\n".join(f"{field}: {value}" for field, value in lines.items())
 
+    def rename(self, name: str, new: str) -> None:
+        """Give a target another name; all that it holds stays.
+
+        Raises:
+            TargetError: there is none of that name, or the new one is not allowed or taken.
+        """
+        place = self._existing(name)
+        self.check_free(new)
+        with self._writing():
+            place.rename(self._place(new))
+
     def remove(self, name: str) -> None:
         """Delete a target, a damaged one too.
 

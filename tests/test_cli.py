@@ -36,6 +36,7 @@ COMMANDS = (
     ["target", "show"],
     ["target", "export"],
     ["target", "import"],
+    ["target", "rename"],
     ["target", "remove"],
     ["train"],
     ["evaluate"],
@@ -173,6 +174,7 @@ def test_a_bug_is_1_and_shows_its_traceback(
         ),
         (["live", "--target", "astronaut", "--report", "no/report.json"], "no/report.json"),
         (["target", "show", "nobody"], "'nobody'"),
+        (["target", "rename", "nobody", "ada"], "'nobody'"),
         (["target", "remove", "nobody"], "'nobody'"),
         (["target", "import", "none.reenact-target"], "none.reenact-target"),
         (["target", "create", "astronaut", "--from", "a.png"], "built in"),
@@ -276,10 +278,11 @@ def test_targets_are_made_listed_shown_handed_on_and_removed(
     assert capsys.readouterr().out.split()[:2] == ["ada", "eve"]
     assert main(["target", "show", "eve"]) == 0
     assert "consent: confirmed on the command line" in capsys.readouterr().out
+    assert main(["target", "rename", "eve", "mia"]) == 0
     assert main(["target", "remove", "ada"]) == 0
     capsys.readouterr()
     assert main(["target", "list"]) == 0
-    assert capsys.readouterr().out.split()[0] == "eve"
+    assert capsys.readouterr().out.split()[0] == "mia"
 
 
 def save_astronaut(folder: Path) -> Path:

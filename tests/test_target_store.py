@@ -76,6 +76,47 @@ def test_removed(store: TargetStore, target: Target) -> None:
         store.remove("somebody")
 
 
+def test_renamed_with_all_that_it_holds(store: TargetStore, target: Target, tmp_path: Path) -> None:
+    footage = tmp_path / "footage"
+    footage.mkdir()
+    (footage / "talk.mp4").write_bytes(b"a clip")
+    (footage / "talk.npz").write_bytes(b"its landmarks")
+    store.create(target, weights_file(tmp_path), footage)
+    (store.folder_of("somebody") / "training").mkdir()
+    held = sorted(path.name for path in store.folder_of("somebody").rglob("*"))
+    store.rename("somebody", "anna")
+    assert store.list() == ("anna",)
+    assert sorted(path.name for path in store.folder_of("anna").rglob("*")) == held
+    loaded = store.load("anna")
+    assert same(loaded, target)
+    assert loaded.name == "anna"
+    assert loaded.weights == str(store.weights_path("anna"))
+    assert "footage: talk" in store.show("anna")
+    assert store.import_file(store.export_file("anna", tmp_path / "x"), "eve") == "eve"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        ("nobody", "anna", r"no target 'nobody'.*another, somebody, astronaut"),
+        ("astronaut", "anna", "astronaut is built in"),
+        ("somebody", "astronaut", "astronaut is built in; choose another name"),
+        ("somebody", "another", "already a target another; choose another name"),
+        ("somebody", "somebody", "already a target somebody"),
+        ("somebody", "a/b", "cannot be a target's name"),
+        ("../somebody", "anna", "cannot be a target's name"),
+    ],
+)
+def test_a_name_that_cannot_be_changed_stays(
+    old: str, new: str, told: str, store: TargetStore, target: Target
+) -> None:
+    store.create(target)
+    store.create(replace(target, name="another"))
+    with pytest.raises(TargetError, match=told):
+        store.rename(old, new)
+    assert store.list() == ("another", "somebody")
+
+
 @pytest.mark.parametrize("name", ["a", "My face 2", "Zoë", "x_1-b", "7", "漢字"])
 def test_names_that_are_allowed(store: TargetStore, target: Target, name: str) -> None:
     store.create(replace(target, name=name))
