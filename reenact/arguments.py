@@ -127,6 +127,11 @@ def _add_target(adder: _Adder[argparse.ArgumentParser]) -> None:
 
     remove = actions.add_parser("remove", help="delete a target")
     remove.add_argument("name", metavar="NAME")
+    remove.add_argument(
+        "--yes",
+        action="store_true",
+        help="do not ask (default: asks in a terminal, for one with trained weights or footage)",
+    )
     remove.set_defaults(run=commands.target_remove)
 
 

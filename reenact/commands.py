@@ -171,9 +171,11 @@ def target_rename(arguments: Namespace) -> int:
 
 def target_remove(arguments: Namespace) -> int:
     """Delete a target."""
-    from reenact.targets import TargetStore
+    from reenact.targets import TargetStore, confirm_removal
 
-    TargetStore().remove(arguments.name)
+    store = TargetStore()
+    confirm_removal(store, arguments.name, arguments.yes)
+    store.remove(arguments.name)
     print(f"{arguments.name} is removed.")
     return 0
 

@@ -187,6 +187,18 @@ class TargetStore:
             place.rename(doomed / "target")
             shutil.rmtree(doomed)
 
+    def laborious(self, name: str) -> tuple[str, ...]:
+        """Return which of "trained weights" and "footage" a target holds.
+
+        Raises:
+            TargetError: there is none of that name.
+        """
+        held = {
+            "trained weights": self.weights_path(name) is not None,
+            "footage": bool(clips_in(self._place(name) / FOOTAGE)),
+        }
+        return tuple(what for what, there in held.items() if there)
+
     def weights_path(self, name: str) -> Path | None:
         """Return the file of a target's own weights, None where it uses the shipped ones."""
         place = self._existing(name) / target_files.WEIGHTS

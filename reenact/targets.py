@@ -1,4 +1,4 @@
-"""Targets as the rest of the program uses them: open one by name or path, ask for consent."""
+"""Targets as the rest of the program uses them: open by name or path, ask before what counts."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ __all__ = [
     "SUFFIX",
     "TargetStore",
     "confirm_consent",
+    "confirm_removal",
     "create_target",
     "data_folder",
     "open_target",
@@ -32,6 +33,8 @@ __all__ = [
 _QUESTION: Final = (
     "Is the face of {name} your own, invented, or a person's who lets you use it? [y/N] "
 )
+
+_REMOVAL: Final = "Remove {name} with its {held}? [y/N] "
 
 _HEAD: Final = (slice(0, 300), slice(74, 374))
 _HEAD_SIZE_PX: Final = (640, 640)
@@ -122,11 +125,43 @@ def confirm_consent(
         note = "not asked: no terminal"
         _log.warning("Use of the face of %s: %s.", name, note)
         return note
-    stdout.write(_QUESTION.format(name=name))
-    stdout.flush()
-    if stdin.readline().strip().lower() not in {"y", "yes"}:
+    if not _agreed(_QUESTION.format(name=name), stdin, stdout):
         raise TargetError(f"{name} was not made; use a face that you have the right to use.")
     return "confirmed in the terminal"
+
+
+def confirm_removal(
+    store: TargetStore,
+    name: str,
+    assume_yes: bool,
+    stdin: TextIO | None = None,
+    stdout: TextIO | None = None,
+) -> None:
+    """Ask before trained weights or footage of a stored target are deleted.
+
+    Args:
+        store: holds the target.
+        name: of the target.
+        assume_yes: the user said so on the command line; do not ask.
+        stdin: where the answer comes from; None: sys.stdin. Nothing is asked where it is no
+            terminal.
+        stdout: where the question goes; None: sys.stdout.
+
+    Raises:
+        TargetError: there is no such target, or the answer was not yes; nothing must be deleted.
+    """
+    stdin = stdin or sys.stdin
+    held = " and ".join(store.laborious(name))
+    if not held or assume_yes or stdin is None or not stdin.isatty():
+        return
+    if not _agreed(_REMOVAL.format(name=name, held=held), stdin, stdout or sys.stdout):
+        raise TargetError(f"{name} was not removed; answer y, or add --yes.")
+
+
+def _agreed(question: str, stdin: TextIO, stdout: TextIO) -> bool:
+    stdout.write(question)
+    stdout.flush()
+    return stdin.readline().strip().lower() in {"y", "yes"}
 
 
 def _astronaut(tracker: Tracker) -> Target:

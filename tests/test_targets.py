@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import logging
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -9,9 +10,10 @@ import numpy as np
 import pytest
 from portraits import astronaut, box_target, smooth_picture, write_jpeg
 
+from reenact.cli import main
 from reenact.errors import SourceError, TargetError
 from reenact.target_store import TargetStore
-from reenact.targets import confirm_consent, open_target
+from reenact.targets import confirm_consent, confirm_removal, open_target
 from reenact.types import Tracker
 
 
@@ -89,3 +91,52 @@ def test_not_asked_without_a_terminal_or_with_yes(caplog: pytest.LogCaptureFixtu
         assert confirm_consent("Eileen", True, Terminal("n\n"), stdout).startswith("confirmed")
     assert stdout.getvalue() == ""
     assert caplog.text.count("Eileen") == 2
+
+
+@pytest.fixture
+def laborious(store: TargetStore, tmp_path: Path) -> TargetStore:
+    """Two targets: `anna` has weights of its own and footage, `plain` has neither."""
+    footage, weights = tmp_path / "footage", tmp_path / "trained.safetensors"
+    footage.mkdir()
+    (footage / "talk.mp4").write_bytes(b"a clip")
+    weights.write_bytes(b"weights")
+    anna = box_target(smooth_picture((320, 240)), 60, 20, 160, name="anna")
+    store.create(anna, weights, footage)
+    store.create(replace(anna, name="plain"))
+    return store
+
+
+def test_removing_weights_and_footage_is_asked_in_a_terminal(laborious: TargetStore) -> None:
+    stdout = Terminal()
+    confirm_removal(laborious, "anna", False, Terminal("y\n"), stdout)
+    assert stdout.getvalue() == "Remove anna with its trained weights and footage? [y/N] "
+    for answer in ("n\n", "\n", ""):
+        with pytest.raises(TargetError, match="anna was not removed"):
+            confirm_removal(laborious, "anna", False, Terminal(answer), Terminal())
+    laborious.attach_weights("plain", laborious.folder_of("anna") / "weights.safetensors", "warp")
+    with pytest.raises(TargetError, match="plain was not removed"):
+        confirm_removal(laborious, "plain", False, Terminal("n\n"), Terminal())
+
+
+def test_other_removals_are_not_asked(laborious: TargetStore) -> None:
+    stdout = Terminal()
+    confirm_removal(laborious, "plain", False, Terminal("n\n"), stdout)
+    confirm_removal(laborious, "anna", True, Terminal("n\n"), stdout)
+    confirm_removal(laborious, "anna", False, io.StringIO("n\n"), stdout)
+    assert stdout.getvalue() == ""
+    with pytest.raises(TargetError, match="no target 'nobody'"):
+        confirm_removal(laborious, "nobody", False, Terminal("y\n"), stdout)
+
+
+@pytest.mark.parametrize(("words", "code"), [([], 2), (["--yes"], 0)])
+def test_remove_asks_first(
+    words: list[str],
+    code: int,
+    laborious: TargetStore,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("REENACT_DATA", str(tmp_path))
+    monkeypatch.setattr("sys.stdin", Terminal("n\n"))
+    assert main(["target", "remove", "anna", *words]) == code
+    assert ("anna" in laborious.list()) == (code == 2)
