@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import logging
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,9 +12,10 @@ from typing import Final
 import cv2
 import numpy as np
 
+from reenact.config import RendererSettings
 from reenact.errors import SourceError, TargetError
 from reenact.footage import clip_names, write_footage
-from reenact.geometry import face_box, invert_affine, transform_points
+from reenact.geometry import FACE_SHARE, face_box, invert_affine, transform_points
 from reenact.reference_selection import MAX_REFERENCES, Look, calmest, choose, look_at
 from reenact.sources import VideoSource, read_image
 from reenact.still_faces import find_face, refine_face, square_to_crop
@@ -22,8 +24,14 @@ from reenact.video_faces import Box, FoundFace, VideoFaces, cut, look_through, s
 
 MAX_PLATE_SIDE_PX: Final = 4096
 
+DRAWN_PX: Final[int] = RendererSettings().size
+"""Side of the crop that is drawn where no other is chosen."""
+
 _SMALL_PX: Final = 256
 """Side of the references where the source holds no more."""
+
+_LEAST_SHARE: Final = 0.5
+"""A face that holds less of the px that it is drawn with is told of."""
 
 _LEAST_INSIDE: Final = 0.5
 """Share of a face placed by hand that the picture must show."""
@@ -44,6 +52,8 @@ _VIDEO_SUFFIXES: Final = frozenset(
         ".ogv",
     )
 )
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +94,7 @@ def create_target(
     metadata: Mapping[str, str] | None = None,
     placed: Array | None = None,
     footage: Path | None = None,
+    drawn_px: int = DRAWN_PX,
 ) -> Target:
     """Make a target from pictures or videos of one face.
 
@@ -100,6 +111,7 @@ def create_target(
         metadata: more fields to note in the target.
         placed: (478, 3) px landmarks of the one photo, where no tracker finds them.
         footage: a folder that receives the crops of the videos, for training; see `footage`.
+        drawn_px: side of the crop that will be drawn; the log tells of a face too small for it.
 
     Raises:
         SourceError: a file is missing, empty, damaged, or neither picture nor video.
@@ -115,6 +127,8 @@ def create_target(
         material = [_placed_photo(Path(paths[0]), placed)]
     else:
         raise TargetError("Landmarks by hand belong to one photo; name that one alone.")
+    for path, part in zip(paths, material, strict=True):
+        _check_size(Path(path).name, part.box[2], drawn_px)
     target = _assemble(
         name,
         material,
@@ -264,6 +278,17 @@ def _placed_photo(path: Path, points: Array) -> _Photo:
             "in px of that very picture."
         )
     return replace(_with_face(image, points), read=lambda: read_image(path), placed=True)
+
+
+def _check_size(label: str, side_px: int, drawn_px: int) -> None:
+    if side_px < _LEAST_SHARE * drawn_px:
+        _log.warning(
+            "The face in %s is small, about %d px high, and will be drawn %d px high; a larger "
+            "picture of it gives a sharper target.",
+            label,
+            round(FACE_SHARE * side_px),
+            round(FACE_SHARE * drawn_px),
+        )
 
 
 def _with_face(image: Image, points: Array) -> _Photo:

@@ -12,7 +12,7 @@ import numpy as np
 
 from reenact.config import TrackingSettings
 from reenact.errors import TargetError
-from reenact.target_making import create_target, resize_target, target_from_image
+from reenact.target_making import DRAWN_PX, create_target, resize_target, target_from_image
 from reenact.target_store import BUILT_IN, SUFFIX, TargetStore, data_folder
 from reenact.types import Image, Target, Tracker
 
@@ -83,7 +83,9 @@ def open_target(
         notes = {"consent": "not asked: made on the fly"}
         target = _with_tracker(
             make_tracker,
-            lambda tracker: create_target(path.stem, [path], tracker, metadata=notes),
+            lambda tracker: create_target(
+                path.stem, [path], tracker, metadata=notes, drawn_px=size_px or DRAWN_PX
+            ),
         )
     else:
         known = ", ".join((*store.list(), *BUILT_IN))

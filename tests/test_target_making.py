@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from reenact.geometry import estimate_pose, face_box, rotation_vector, transform
 from reenact.paste import Paster
 from reenact.reference_selection import MAX_REFERENCES
 from reenact.target_making import create_target, resize_target, target_from_image
-from reenact.targets import still_tracker
+from reenact.targets import open_target, still_tracker
 from reenact.types import Array, Frame, Image, Target, Tracker
 
 
@@ -92,6 +93,23 @@ def test_sizes(
     face_px = 100 * scale
     error = np.abs(nose_on_plate(target) - (NOSE_PX * scale + corner)).max()
     assert error < max(0.04 * face_px, 1.5)
+
+
+@pytest.mark.parametrize(
+    ("side_px", "drawn_px", "heights_px"),
+    [(250, 256, [52, 154]), (400, 256, []), (400, 512, [84, 307])],
+)
+def test_a_face_too_small_for_what_is_drawn_is_told(
+    side_px: int,
+    drawn_px: int,
+    heights_px: list[int],
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    path = write_png(tmp_path / "small.png", scaled(side_px))
+    open_target(str(path), drawn_px)
+    told = re.findall(r"in small.png is small, about (\d+) px .* drawn (\d+) px", caplog.text)
+    assert [int(px) for pair in told for px in pair] == pytest.approx(heights_px, abs=4)
 
 
 def test_grey_alpha_and_lying_photos(tmp_path: Path, tracker: Tracker) -> None:
