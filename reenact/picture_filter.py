@@ -20,7 +20,7 @@ from reenact.types import Array, Image
 _STILL_LEVELS: Final = 3.0
 """A change of the picture around a pixel by so many levels or less is held back."""
 
-_MOVING_LEVELS: Final = 6.3
+_MOVING_LEVELS: Final = 5.9
 """From this change on the new picture is shown as it is."""
 
 _REACH_SHARE: Final = 1.5 / 256

@@ -134,6 +134,8 @@ def principal_components(changes: Array, count: int) -> Array:
     flat = flat.reshape(len(flat), -1).astype(np.float64)
     variances, vectors = np.linalg.eigh(flat.T @ flat / len(flat))
     kept = vectors[:, ::-1][:, :count] / np.sqrt(variances[::-1][:count])
+    # Of both signs that are possible always the same one: `read_back` is of these components.
+    kept *= np.sign(kept[np.abs(kept).argmax(axis=0), np.arange(kept.shape[1])])
     return np.asarray(kept.T.reshape(count, N_SKIN, 3), dtype=np.float32)
 
 
