@@ -1,18 +1,22 @@
-"""Where the skin of a driven upper lid comes from in the reference: lashes keep their length.
+"""The skin of a driven upper lid: where it comes from in the reference, and that it is smooth.
 
 Between an open eye's lid and its crease there is little skin, and lashes before it. A mesh that
 stretches all of it over a shut eye smears the lashes over the lid. Here they stay at the lid's edge
-as long as they are, and the skin above them alone is stretched.
+as long as they are, and the skin above them alone is stretched. What lashes and shadows it held
+come out as stripes all the same: in the drawn picture it is evened out.
 """
 
 from __future__ import annotations
 
-from typing import Final
+from functools import partial
+from typing import Final, NamedTuple
 
+import cv2
 import numpy as np
 
-from reenact.openings import LEFT_EYE, RIGHT_EYE, Edges, Opening, growth
-from reenact.types import Array, Pose
+from reenact.geometry import estimate_pose
+from reenact.openings import LEFT_EYE, RIGHT_EYE, Edges, Opening, growth, patch
+from reenact.types import Array, Image, Pose
 
 UPPER_LIDS: Final[tuple[Edges, Edges]] = (
     ([33, 247, 30, 29, 27, 28, 56, 190, 133], RIGHT_EYE[0]),
@@ -37,6 +41,21 @@ _NARROW_IOD: Final = (0.02, 0.06)
 
 _LEAST_PX: Final = 0.1
 
+_STRETCHED: Final = (0.4, 1.2)
+"""Skin that is longer by the first share than in the reference begins to be evened out, by the
+second it is wholly."""
+
+_EVENED_IOD: Final = 0.07
+"""Standard deviation of the window in which it is."""
+
+_CREASE: Final = 0.25
+"""Over this share of its height it goes over into what it is at the crease."""
+
+_NO_LIGHT: Final = 1e-3
+
+_BRIGHT: Final = 4
+"""Power of its brightness by which skin counts: what is darker is lashes and shadow."""
+
 
 def lid_sources(
     places: Array, reference: Array, drive: Array, lid: int, poses: tuple[Pose, Pose]
@@ -54,21 +73,90 @@ def lid_sources(
         float32 (N, 2) crop px, and (N,), how far (0 to 1) they are to be trusted.
     """
     shown, wanted = Opening(reference, UPPER_LIDS[lid]), Opening(drive, UPPER_LIDS[lid])
-    _, grown = growth(shown, *poses)
-    along, across = wanted.measure(places).T
-    from_along = along * np.float32(shown.reach / max(wanted.reach, _LEAST_PX))
-    edge = shown.lower(from_along)
-    before = np.maximum(edge - shown.upper(from_along), _LEAST_PX)
-    after = np.maximum((wanted.lower(along) - wanted.upper(along)) / grown, _LEAST_PX)
-    height = (wanted.lower(along) - across) / grown
-    lashes = np.minimum(_LASH_IOD * poses[0].scale, _MOST_LASHES * before)
-    skin = (before - lashes) / np.maximum(after - lashes, _LEAST_PX)
-    source = np.minimum(height, lashes) + np.maximum(height - lashes, 0) * skin
-    inwards = 1 - np.abs(along) / max(wanted.reach, _LEAST_PX)
+    at = _measure(places, shown, wanted, poses)
+    lashes = np.minimum(_LASH_IOD * poses[0].scale, _MOST_LASHES * at.before)
+    skin = (at.before - lashes) / np.maximum(at.after - lashes, _LEAST_PX)
+    source = np.minimum(at.height, lashes) + np.maximum(at.height - lashes, 0) * skin
     narrow, wide = (limit * poses[0].scale for limit in _NARROW_IOD)
     trust = (
-        np.clip((after / before - 1) / _GROWN, 0, 1)
-        * np.clip(inwards / _CORNER, 0, 1)
-        * np.clip((before - narrow) / (wide - narrow), 0, 1)
+        np.clip((at.after / at.before - 1) / _GROWN, 0, 1)
+        * np.clip(at.inwards / _CORNER, 0, 1)
+        * np.clip((at.before - narrow) / (wide - narrow), 0, 1)
     )
-    return shown.places(from_along, edge - source), trust.astype(np.float32)
+    return shown.places(at.along, shown.lower(at.along) - source), trust.astype(np.float32)
+
+
+def even_out(picture: Image, reference: Array, drive: Array) -> None:
+    """Make the skin of lids that have shut as smooth as skin is, in a drawn picture.
+
+    Args:
+        picture: uint8 (S, S, 3) RGB; it is changed.
+        reference: (478, 3) landmarks of the reference, crop px.
+        drive: (478, 3) landmarks that it was drawn by, crop px.
+    """
+    before, after = poses = estimate_pose(reference), estimate_pose(drive)
+    for crease, edge in UPPER_LIDS:
+        shown, wanted = Opening(reference, (crease, edge)), Opening(drive, (crease, edge))
+        if wanted.height() / after.scale < (1 + _STRETCHED[0]) * shown.height() / before.scale:
+            continue
+        rows, columns, places = patch(drive[crease + edge, :2], len(picture))
+        lid = picture[rows, columns]
+        if not lid.size:
+            continue
+        skin, share = (
+            part.reshape(lid.shape[:2]) for part in _stretched(places, shown, wanted, poses)
+        )
+        bright = lid.mean(axis=2, dtype=np.float32) / 255
+        counts = skin * (bright**_BRIGHT + _NO_LIGHT)
+        blur = partial(cv2.GaussianBlur, ksize=(0, 0), sigmaX=_EVENED_IOD * after.scale)
+        even = blur(lid * counts[..., None]) / (blur(counts) + _NO_LIGHT**2)[..., None]
+        lid[:] = np.clip(lid + share[..., None] * (even - lid) + 0.5, 0, 255)
+
+
+def _stretched(
+    places: Array, shown: Opening, wanted: Opening, poses: tuple[Pose, Pose]
+) -> tuple[Array, Array]:
+    """Return how far (0 to 1) each of (N, 2) px is skin above lashes, and is to be evened out."""
+    at = _measure(places, shown, wanted, poses)
+    lashes = _LASH_IOD * poses[0].scale
+    skin = np.clip((at.height - lashes) / (0.5 * lashes), 0, 1) * (at.height < at.after)
+    little, much = _STRETCHED
+    share = (
+        skin
+        * np.clip((at.after / at.before - 1 - little) / (much - little), 0, 1)
+        * np.clip((at.after - at.height) / (_CREASE * at.after), 0, 1)
+        * np.clip(at.inwards / (2 * _CORNER), 0, 1)
+    )
+    return skin.astype(np.float32), share.astype(np.float32)
+
+
+class _OnLid(NamedTuple):
+    """Where places are on a lid, px of the reference.
+
+    Attributes:
+        along: from the middle between its corners.
+        before: how high the lid is there in the reference.
+        after: how high it is to be, or was, had the head kept its size.
+        height: of the place above the lid's edge.
+        inwards: how far from the nearer corner, 0 to 1 in the middle.
+    """
+
+    along: Array
+    before: Array
+    after: Array
+    height: Array
+    inwards: Array
+
+
+def _measure(places: Array, shown: Opening, wanted: Opening, poses: tuple[Pose, Pose]) -> _OnLid:
+    _, grown = growth(shown, *poses)
+    along, across = wanted.measure(places).T
+    reach = max(wanted.reach, _LEAST_PX)
+    from_along = along * np.float32(shown.reach / reach)
+    return _OnLid(
+        from_along,
+        np.maximum(shown.lower(from_along) - shown.upper(from_along), _LEAST_PX),
+        np.maximum((wanted.lower(along) - wanted.upper(along)) / grown, _LEAST_PX),
+        (wanted.lower(along) - across) / grown,
+        1 - np.abs(along) / reach,
+    )

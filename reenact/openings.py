@@ -73,6 +73,25 @@ class Opening:
         return _height(self._lower, along)
 
 
+def patch(points: Array, side: int, step: int = 1) -> tuple[slice, slice, Array]:
+    """Return the part of a picture that holds some points and a rim of one step.
+
+    Args:
+        points: (N, 2) px.
+        side: of the picture, px.
+        step: the part begins and ends at whole multiples of it, px.
+
+    Returns:
+        Its rows and columns, and (H * W, 2) places of its pixels, px.
+    """
+    first = np.clip(np.floor(points.min(axis=0) / step) - 1, 0, side // step).astype(int) * step
+    last = np.clip(np.ceil(points.max(axis=0) / step) + 1, 0, side // step).astype(int) * step
+    rows, columns = slice(int(first[1]), int(last[1])), slice(int(first[0]), int(last[0]))
+    down, across = np.mgrid[rows, columns]
+    places = np.stack([across.ravel(), down.ravel()], axis=1)
+    return rows, columns, places.astype(np.float32)
+
+
 def growth(shown: Opening, before: Pose, after: Pose) -> tuple[float, float]:
     """Say by how much what is rigid in an opening grows along and across as the head moves."""
     grown = after.scale / before.scale

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reenact.config import RendererSettings
+from reenact.eyelids import even_out
 from reenact.facemesh import OVAL
 from reenact.geometry import Triangles, from_unit, in_bytes, region_mask, to_unit, triangulate
 from reenact.lighting import Lighting
@@ -172,11 +173,13 @@ class WarpUNetRenderer:
 
     def render(self, drive: Drive) -> Image:
         """Draw one frame."""
-        picture, maps = self._draw(self._choose(drive), drive.landmarks)
+        number = self._choose(drive)
+        picture, maps = self._draw(number, drive.landmarks)
         if self._fading_from is not None:
             earlier, _ = self._draw(self._fading_from, drive.landmarks)
             picture = earlier + np.float32(self._fade_s / self.FADE_S) * (picture - earlier)
         drawn = from_unit(picture[0])
+        even_out(drawn, self._landmarks[number], drive.landmarks)
         if self._settings.teeth and self._teeth is not None:
             self._teeth.draw(drawn, drive.landmarks, maps[..., 9])
         return _finished(drawn, maps, self._settings.sharpen * self._mask_share)

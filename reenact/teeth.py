@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from reenact.facemesh import LIPS_INNER
 from reenact.geometry import estimate_pose, to_face_frame, to_image
-from reenact.openings import MOUTH, Opening
+from reenact.openings import MOUTH, Opening, patch
 from reenact.types import Array, Image
 
 _IOD_MM: Final = 63.0
@@ -95,21 +95,19 @@ class UpperTeeth:
         if not self._share:
             return
         cell = len(picture) // len(unseen)
-        left, top, right, bottom = _box(drive, cell, len(unseen))
-        cells = unseen[top:bottom, left:right]
+        rows, columns, places = patch(drive[list(LIPS_INNER), :2], len(picture), cell)
+        cells = unseen[
+            rows.start // cell : rows.stop // cell, columns.start // cell : columns.stop // cell
+        ]
         if not cells.any():
             return
-        mouth = picture[cell * top : cell * bottom, cell * left : cell * right]
-        height, width = mouth.shape[:2]
-        share = cv2.resize(cells, (width, height), interpolation=cv2.INTER_LINEAR)
+        mouth = picture[rows, columns]
+        share = cv2.resize(cells, mouth.shape[1::-1], interpolation=cv2.INTER_LINEAR)
         inside = share > 0.5
         if np.count_nonzero(inside) < _LEAST_PIXELS:
             return
-        white = _white(mouth, inside)
-        rows, columns = np.mgrid[:height, :width] + np.array([[[cell * top]], [[cell * left]]])
-        places = np.stack([columns.ravel(), rows.ravel()], axis=1).astype(np.float32)
-        lost = self._lost(drive, places).reshape(height, width)
-        kept = 1 - self._share * share * white * lost
+        lost = self._lost(drive, places).reshape(share.shape)
+        kept = 1 - self._share * share * _white(mouth, inside) * lost
         mouth[:] = np.clip(mouth * kept[..., None] + 0.5, 0, 255)
 
     def _lost(self, drive: Array, places: Array) -> Array:
@@ -130,14 +128,6 @@ class UpperTeeth:
         near, far = _END
         upper = np.clip((far - drop) / (far - near), 0, 1)
         return np.asarray(upper * (1 - (1 - _DARKER * gap) * (1 - shade)), dtype=np.float32)
-
-
-def _box(drive: Array, cell: int, cells: int) -> tuple[int, int, int, int]:
-    """Return the inner lips' left, top, right and bottom in cells of `cell` px, `cells` a side."""
-    lips = drive[list(LIPS_INNER), :2] / cell
-    first = np.clip(np.floor(lips.min(axis=0)) - 1, 0, cells).astype(int).tolist()
-    last = np.clip(np.ceil(lips.max(axis=0)) + 1, 0, cells).astype(int).tolist()
-    return first[0], first[1], last[0], last[1]
 
 
 def _white(mouth: Image, inside: NDArray[np.bool_]) -> Array:

@@ -1,12 +1,13 @@
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pytest
 
-from reenact.eyelids import UPPER_LIDS, lid_sources
+from reenact.eyelids import UPPER_LIDS, even_out, lid_sources
 from reenact.geometry import canonical_face, estimate_pose, rotation_matrix, to_image
 from reenact.residual_flow import ResidualFlow, known_residual_flow
-from reenact.types import Array, Pose
+from reenact.types import Array, Image, Pose
 from reenact.warping import HeadMesh
 
 BOTH = pytest.mark.parametrize("lid", [0, 1])
@@ -102,3 +103,46 @@ def test_the_maps_lead_a_shut_lids_lashes_to_lashes() -> None:
     place = np.array([column, row]) * 2 + 0.5
     height = reference[UPPER_LIDS[0][1][4], 1] - (place + flow[row, column])[1]
     assert height == pytest.approx(edge[1] - place[1], abs=0.6)
+
+
+def striped() -> Image:
+    """Return a picture of skin with dark stripes, as lashes that were pulled out."""
+    picture = np.full((256, 256, 3), (200, 160, 140), np.uint8)
+    picture[:, ::3] = (90, 70, 60)
+    return picture
+
+
+@BOTH
+def test_the_skin_of_a_shut_lid_is_smooth(lid: int) -> None:
+    reference, drive = face(), face(0.15)
+    picture = striped()
+    even_out(picture, reference, drive)
+    crease, edge = (drive[line[4], :2] for line in UPPER_LIDS[lid])
+    column, row = np.round(edge + 0.6 * (crease - edge)).astype(int)
+    skin = picture[row, column - 3 : column + 4].astype(int)
+    assert np.ptp(skin, axis=0).max() < 12
+    assert skin.mean() > 140, "as bright as skin is without what is dark on it"
+
+
+def test_lashes_and_all_beside_the_lids_stay() -> None:
+    reference, drive = face(), face(0.15)
+    picture = striped()
+    even_out(picture, reference, drive)
+    changed = (picture != striped()).any(axis=2)
+    assert changed.any()
+    inside = np.zeros((256, 256), np.uint8)
+    for crease, edge in UPPER_LIDS:
+        outline = np.concatenate([drive[crease, :2], drive[edge[::-1], :2]])
+        cv2.fillPoly(inside, [np.round(outline).astype(np.int32)], (1,))
+        column, row = np.round(drive[edge[4], :2]).astype(int)
+        assert not changed[row - int(LASHES_PX) : row, column - 3 : column + 4].any()
+    assert not changed[cv2.dilate(inside, np.ones((3, 3), np.uint8)) == 0].any()
+
+
+def test_open_eyes_and_eyes_beyond_the_edge_are_left_alone() -> None:
+    picture = striped()
+    even_out(picture, face(), face(roll=0.2, scale=70.0))
+    np.testing.assert_array_equal(picture, striped())
+    far_off = face(0.15) + np.array([400, 0, 0], np.float32)
+    even_out(picture, face(), far_off)
+    np.testing.assert_array_equal(picture, striped())
