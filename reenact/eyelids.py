@@ -45,6 +45,11 @@ _STRETCHED: Final = (0.4, 1.2)
 """Skin that is longer by the first share than in the reference begins to be evened out, by the
 second it is wholly."""
 
+_SHUT: Final = (0.5, 0.8)
+"""Lids so near to each other, as shares of the reference's gap, are shut, and begin to be."""
+
+_LEAST_IOD: Final = 0.01
+
 _EVENED_IOD: Final = 0.07
 """Standard deviation of the window in which it is."""
 
@@ -95,10 +100,13 @@ def even_out(picture: Image, reference: Array, drive: Array) -> None:
         drive: (478, 3) landmarks that it was drawn by, crop px.
     """
     before, after = poses = estimate_pose(reference), estimate_pose(drive)
-    for crease, edge in UPPER_LIDS:
-        shown, wanted = Opening(reference, (crease, edge)), Opening(drive, (crease, edge))
-        if wanted.height() / after.scale < (1 + _STRETCHED[0]) * shown.height() / before.scale:
+    for (crease, edge), eye in zip(UPPER_LIDS, (RIGHT_EYE, LEFT_EYE), strict=True):
+        open_before = Opening(reference, eye).height() / before.scale
+        open_after = Opening(drive, eye).height() / after.scale
+        shut = float(np.interp(open_after / max(open_before, _LEAST_IOD), _SHUT, (1, 0)))
+        if not shut:  # brows that rise stretch the lid of an open eye as well
             continue
+        shown, wanted = Opening(reference, (crease, edge)), Opening(drive, (crease, edge))
         rows, columns, places = patch(drive[crease + edge, :2], len(picture))
         lid = picture[rows, columns]
         if not lid.size:
@@ -110,7 +118,7 @@ def even_out(picture: Image, reference: Array, drive: Array) -> None:
         counts = skin * (bright**_BRIGHT + _NO_LIGHT)
         blur = partial(cv2.GaussianBlur, ksize=(0, 0), sigmaX=_EVENED_IOD * after.scale)
         even = blur(lid * counts[..., None]) / (blur(counts) + _NO_LIGHT**2)[..., None]
-        lid[:] = np.clip(lid + share[..., None] * (even - lid) + 0.5, 0, 255)
+        lid[:] = np.clip(lid + shut * share[..., None] * (even - lid) + 0.5, 0, 255)
 
 
 def _stretched(

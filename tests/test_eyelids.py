@@ -139,6 +139,15 @@ def test_lashes_and_all_beside_the_lids_stay() -> None:
     assert not changed[cv2.dilate(inside, np.ones((3, 3), np.uint8)) == 0].any()
 
 
+def test_raised_brows_leave_open_eyes_as_they_are() -> None:
+    drive = face()
+    creases = [point for crease, _ in UPPER_LIDS for point in crease[1:-1]]
+    drive[creases, 1] -= 0.15 * SCALE
+    picture = striped()
+    even_out(picture, face(), drive)
+    np.testing.assert_array_equal(picture, striped())
+
+
 def test_open_eyes_and_eyes_beyond_the_edge_are_left_alone() -> None:
     picture = striped()
     even_out(picture, face(), face(roll=0.2, scale=70.0))
