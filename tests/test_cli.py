@@ -367,13 +367,18 @@ def start_endless(folder: Path, *typed: str) -> subprocess.Popen[str]:
     """Start a run that writes out.mp4 and does not end by itself; its errors come by a pipe."""
     command = [sys.executable, "-m", "reenact.cli", "live", "--target", "astronaut", *typed]
     command += ["--set", "renderer.name=warp", "--sink", f"file:{folder / 'out.mp4'}"]
-    return subprocess.Popen(
-        command,
-        stdin=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )
+    # Under nohup a closed terminal is ignored, and whatever is started inherits that.
+    inherited = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    try:
+        return subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+        )
+    finally:
+        signal.signal(signal.SIGHUP, inherited)
 
 
 def let_it_write(process: subprocess.Popen[str], partial: Path) -> None:

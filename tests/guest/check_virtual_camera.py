@@ -42,6 +42,7 @@ def test_other_programs_read_every_colour_in_order(program: str) -> None:
     with open_sink() as sink, Traffic(sink, SIZE, FPS) as traffic:
         assert (sink.device, sink.size) == (devices.CAMERA, SIZE)
         with READERS[program](sink.device) as pictures:
+            next(pictures)  # at opening the driver may hand out its newest before older ones
             seen = [next(pictures) for _ in range(16)]
     assert max(map(colour_error, seen)) <= 2
     found = [number_of(picture) for picture in seen]
