@@ -153,6 +153,16 @@ def test_what_was_learned_is_what_heads_do() -> None:
     assert np.abs(skin[:, MOTIONS.index("across")]).mean() < 0.02
 
 
+def test_components_have_one_sign_whoever_learned_them() -> None:
+    """What is read back was learned with these; of either sign they explain as much."""
+    rng = np.random.default_rng(RNG_SEED)
+    changes = rng.normal(0, 0.01, (40, 478, 3)).astype(np.float32)
+    for components in (known_residual_flow().components, principal_components(changes, 4)):
+        flat = components.reshape(len(components), -1)
+        largest = np.take_along_axis(flat, np.abs(flat).argmax(axis=1)[:, None], axis=1)
+        assert (largest > 0).all()
+
+
 def lacks_of(residual: ResidualFlow, count: int) -> list[Lack]:
     rng = np.random.default_rng(RNG_SEED)
     lacks = []
