@@ -134,8 +134,10 @@ def principal_components(changes: Array, count: int) -> Array:
     flat = flat.reshape(len(flat), -1).astype(np.float64)
     variances, vectors = np.linalg.eigh(flat.T @ flat / len(flat))
     kept = vectors[:, ::-1][:, :count] / np.sqrt(variances[::-1][:count])
-    # Of both signs that are possible always the same one: `read_back` is of these components.
-    kept *= np.sign(kept[np.abs(kept).argmax(axis=0), np.arange(kept.shape[1])])
+    # Of both possible signs always the same: `read_back` is of these components. One half of the
+    # face decides, for the other one's entries are as large, of either sign.
+    half = np.repeat(np.arange(N_SKIN) <= mirror_index()[:N_SKIN], 3)[:, None]
+    kept *= np.sign(kept[np.abs(kept * half).argmax(axis=0), np.arange(kept.shape[1])])
     return np.asarray(kept.T.reshape(count, N_SKIN, 3), dtype=np.float32)
 
 
