@@ -91,15 +91,18 @@ def lid_sources(
     return shown.places(at.along, shown.lower(at.along) - source), trust.astype(np.float32)
 
 
-def even_out(picture: Image, reference: Array, drive: Array) -> None:
+def even_out(
+    picture: Image, reference: Array, drive: Array, poses: tuple[Pose, Pose] | None = None
+) -> None:
     """Make the skin of lids that have shut as smooth as skin is, in a drawn picture.
 
     Args:
         picture: uint8 (S, S, 3) RGB; it is changed.
         reference: (478, 3) landmarks of the reference, crop px.
         drive: (478, 3) landmarks that it was drawn by, crop px.
+        poses: of both, where they are known.
     """
-    before, after = poses = estimate_pose(reference), estimate_pose(drive)
+    before, after = poses = poses or (estimate_pose(reference), estimate_pose(drive))
     for (crease, edge), eye in zip(UPPER_LIDS, (RIGHT_EYE, LEFT_EYE), strict=True):
         open_before = Opening(reference, eye).height() / before.scale
         open_after = Opening(drive, eye).height() / after.scale

@@ -17,13 +17,21 @@ from numpy.typing import NDArray
 from reenact.config import RendererSettings
 from reenact.eyelids import even_out
 from reenact.facemesh import OVAL
-from reenact.geometry import Triangles, from_unit, in_bytes, region_mask, to_unit, triangulate
+from reenact.geometry import (
+    Triangles,
+    estimate_pose,
+    from_unit,
+    in_bytes,
+    region_mask,
+    to_unit,
+    triangulate,
+)
 from reenact.lighting import Lighting
 from reenact.reference_distance import SeenFaces, reference_distances
 from reenact.registry import Spec
 from reenact.scene import scene_behind
 from reenact.teeth import UpperTeeth
-from reenact.types import Array, Drive, Image, Target
+from reenact.types import Array, Drive, Image, Pose, Target
 from reenact.warping import (
     HeadMesh,
     interpolate,
@@ -160,6 +168,7 @@ class WarpUNetRenderer:
             "features": features,
         }
         self._landmarks = target.landmarks
+        self._poses = [estimate_pose(points) for points in target.landmarks]
         self._lighting = [
             Lighting.of(picture, points)
             for picture, points in zip(target.references, target.landmarks, strict=True)
@@ -174,14 +183,16 @@ class WarpUNetRenderer:
     def render(self, drive: Drive) -> Image:
         """Draw one frame."""
         number = self._choose(drive)
-        picture, maps = self._draw(number, drive.landmarks)
+        pose = estimate_pose(drive.landmarks)
+        picture, maps = self._draw(number, drive.landmarks, pose)
         if self._fading_from is not None:
-            earlier, _ = self._draw(self._fading_from, drive.landmarks)
+            earlier, _ = self._draw(self._fading_from, drive.landmarks, pose)
             picture = earlier + np.float32(self._fade_s / self.FADE_S) * (picture - earlier)
         drawn = from_unit(picture[0])
-        even_out(drawn, self._landmarks[number], drive.landmarks)
+        poses = self._poses[number], pose
+        even_out(drawn, self._landmarks[number], drive.landmarks, poses)
         if self._settings.teeth and self._teeth is not None:
-            self._teeth.draw(drawn, drive.landmarks, maps[..., 9])
+            self._teeth.draw(drawn, drive.landmarks, maps[..., 9], pose)
         return _finished(drawn, maps, self._settings.sharpen * self._mask_share)
 
     def reset(self) -> None:
@@ -221,14 +232,19 @@ class WarpUNetRenderer:
         self._size = size_px
         self._loaded = (weights, size_px)
 
-    def _draw(self, number: int, landmarks: Array) -> tuple[Array, Array]:
+    def _draw(self, number: int, landmarks: Array, pose: Pose) -> tuple[Array, Array]:
         """Return the picture, (1, 3, S, S) in -1..1, and the maps that it is of."""
         if self._held != number:
             for name, values in self._held_inputs.items():
                 self._engine.hold(name, values[number : number + 1])
             self._held = number
         maps = self._mesh.maps(
-            self._landmarks[number], landmarks, self._size, self._map_side, self._lighting[number]
+            self._landmarks[number],
+            landmarks,
+            self._size,
+            self._map_side,
+            self._lighting[number],
+            poses=(self._poses[number], pose),
         )
         maps[..., :2] *= self._edge_fade
         return self._engine({"maps": np.ascontiguousarray(maps.transpose(2, 0, 1))[None]}), maps

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from reenact.facemesh import LIPS_INNER
 from reenact.geometry import estimate_pose, to_face_frame, to_image
 from reenact.openings import MOUTH, Opening, patch
-from reenact.types import Array, Image
+from reenact.types import Array, Image, Pose
 
 _IOD_MM: Final = 63.0
 """Mean distance of adults' pupils (Dodgson 2004)."""
@@ -83,7 +83,7 @@ class UpperTeeth:
         middle = lip[len(lip) // 2]
         self._arch = middle + np.stack([across, np.zeros_like(across), depth + _BEHIND_LIP], axis=1)
 
-    def draw(self, picture: Image, drive: Array, unseen: Array) -> None:
+    def draw(self, picture: Image, drive: Array, unseen: Array, pose: Pose | None = None) -> None:
         """Darken the gaps in a drawn picture.
 
         Args:
@@ -91,6 +91,7 @@ class UpperTeeth:
             drive: (478, 3) landmarks that it was drawn by, crop px.
             unseen: float32 (S/n, S/n), how far (0 to 1) a cell of n px is inside of the mouth that
                 the reference does not show.
+            pose: of these landmarks, where it is known.
         """
         if not self._share:
             return
@@ -106,13 +107,13 @@ class UpperTeeth:
         inside = share > 0.5
         if np.count_nonzero(inside) < _LEAST_PIXELS:
             return
-        lost = self._lost(drive, places).reshape(share.shape)
+        lost = self._lost(drive, pose or estimate_pose(drive), places).reshape(share.shape)
         kept = 1 - self._share * share * _white(mouth, inside) * lost
         mouth[:] = np.clip(mouth * kept[..., None] + 0.5, 0, 255)
 
-    def _lost(self, drive: Array, places: Array) -> Array:
+    def _lost(self, drive: Array, pose: Pose, places: Array) -> Array:
         """Return (N,), the share of its light that a tooth, or a gap, loses at each (N, 2) px."""
-        pose, opening = estimate_pose(drive), Opening(drive, MOUTH)
+        opening = Opening(drive, MOUTH)
         along, across = opening.measure(places).T
         seen = opening.measure(to_image(self._arch, pose)[:, :2])[:, 0]
         order = np.argsort(seen)

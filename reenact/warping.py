@@ -232,6 +232,8 @@ class HeadMesh:
         size_px: int,
         side: int,
         lighting: Lighting | None = None,
+        *,
+        poses: tuple[Pose, Pose] | None = None,
     ) -> Array:
         """Rasterise the driven head into the maps that a generator takes.
 
@@ -241,6 +243,7 @@ class HeadMesh:
             size_px: side of the crop.
             side: side of the maps in cells.
             lighting: of the reference; None: skin keeps the brightness that it has there.
+            poses: of reference and drive, where they are known.
 
         Returns:
             float32 (side, side, MAP_CHANNELS): 0-1 the reference's place minus the cell's own,
@@ -249,7 +252,7 @@ class HeadMesh:
             9 how far (0 to 1) it is inside of the mouth that the reference does not show; 10 by
             which share of itself the head is to be made brighter, or darker below 0.
         """
-        poses = estimate_pose(reference), estimate_pose(drive)
+        poses = poses or (estimate_pose(reference), estimate_pose(drive))
         causes = self._residual_flow.causes(reference, drive, poses)
         reference = self._residual_flow.on_skin(causes, reference, poses[0])
         start, end = self.vertices(reference, drive, poses, size_px)
