@@ -237,11 +237,18 @@ class SmoothingSettings(Section):
         json_schema_extra=_LIVE,
     )
     picture_min_cutoff: float = Field(
-        0.125,
+        0.06,
         gt=0,
         le=60,
         description="cut-off of what hardly changes in the picture (60: it passes almost as drawn)",
         json_schema_extra=_unit("Hz", live=True),
+    )
+    body_time: float = Field(
+        0.4,
+        ge=0,
+        le=10,
+        description="how late shoulders follow the head (0: at once)",
+        json_schema_extra=_unit("s", live=True),
     )
 
 

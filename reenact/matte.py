@@ -74,18 +74,19 @@ class Matte:
         )
         self._fade = edge_fade(target, _GRID_SIDE)
 
-    def alpha(self, landmarks: Array) -> Alpha:
+    def alpha(self, landmarks: Array, body: Array | None = None) -> Alpha:
         """Return the alpha channel of the target with this face.
 
         Args:
             landmarks: float32 (478, 3), px of the crop, as they are given to the renderer.
+            body: the same of the landmarks that shoulders follow.
 
         Returns:
             uint8 (H, W), a new array each time.
         """
         left, top, side = self._square
         rows, columns = self._box
-        maps = head_mesh().maps(self._neutral, landmarks, self._crop_px, _GRID_SIDE)
+        maps = head_mesh().maps(self._neutral, landmarks, self._crop_px, _GRID_SIDE, body=body)
         coarse = maps[..., :2] * self._fade * np.float32(side / 2)
         shift = cv2.resize(coarse, (side, side), interpolation=cv2.INTER_LINEAR)
         shift = shift[

@@ -3,7 +3,7 @@
 Landmarks that tremble by a tenth of a pixel make hair, collars and whatever else is carried along
 with the face glimmer by a few levels. A first-order low-pass in each pixel, whose share of the new
 picture rises with the change around it, stills that without a trail: of real clips one pixel in a
-hundred is shown more than 4 levels from what was drawn, none more than 16. One thread at a time.
+hundred is shown more than 4 levels from what was drawn, none more than 20. One thread at a time.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from reenact.config import SmoothingSettings
 from reenact.smoothing import LONGEST_GAP_S, smoothing_factor
 from reenact.types import Array, Image
 
-_STILL_LEVELS: Final = 3.0
+_STILL_LEVELS: Final = 4.0
 """A change of the picture around a pixel by so many levels or less is held back."""
 
-_MOVING_LEVELS: Final = 5.9
+_MOVING_LEVELS: Final = 4.65
 """From this change on the new picture is shown as it is."""
 
 _REACH_SHARE: Final = 1.5 / 256

@@ -16,6 +16,7 @@ from reenact.fusion import Fusion
 from reenact.geometry import face_box
 from reenact.paste import Paster
 from reenact.picture_filter import PictureFilter
+from reenact.smoothing import BodyFilter
 from reenact.stats import StepTimer
 from reenact.targets import resize_target
 from reenact.types import (
@@ -82,6 +83,7 @@ class Reenactor:
         self._fusion = Fusion(settings.fusion, settings.smoothing, target.neutral, settings.actor)
         self._paster = Paster(target, settings.output.max_side, settings.output.match_colour)
         self._filter = PictureFilter()
+        self._body = BodyFilter()
         self._last: Landmarks | None = None
         self._fused: tuple[Expression, Array] | None = None
         self._presence = 0.0
@@ -121,17 +123,20 @@ class Reenactor:
     def _draw(self, actor: Frame | None, time_s: float, dt_s: float, index: int) -> Frame:
         if self._presence == 0 or self._fused is None:
             self._filter.reset()
+            self._body.reset()
             return self._finish(self._rest_crop, None, actor, time_s, index)
         expression, fused = self._fused
-        neutral = self._target.neutral
+        neutral, share = self._target.neutral, np.float32(_eased(self._presence))
+        body = self._body.step(fused, dt_s, self._settings.smoothing)
         drive = Drive(
-            landmarks=neutral + np.float32(_eased(self._presence)) * (fused - neutral),
+            landmarks=neutral + share * (fused - neutral),
             expression=expression,
             emotion=np.zeros(8, np.float32),
             intensity=self._settings.fusion.intensity,
             actor_crop=None,
             time_s=time_s,
             dt_s=dt_s,
+            body=neutral + share * (body - neutral),
         )
         try:
             with self._timer.step("render"):
@@ -142,7 +147,7 @@ class Reenactor:
         with self._timer.step("blend"):
             crop = self._filter.step(crop, dt_s, self._settings.smoothing)
         with self._timer.step("paste"):
-            return self._finish(crop, drive.landmarks, actor, time_s, index)
+            return self._finish(crop, drive, actor, time_s, index)
 
     @property
     def actor_neutral(self) -> Array | None:
@@ -159,6 +164,7 @@ class Reenactor:
         self._fusion.reset()
         self._renderer.reset()
         self._filter.reset()
+        self._body.reset()
         self._last = None
         self._fused = None
         self._presence = 0.0
@@ -180,6 +186,7 @@ class Reenactor:
             return
         if self._last is None or (dt_s < _CUT_S and _jumped(self._last, landmarks)):
             self._fusion.reset()
+            self._body.reset()
         first, self.face_found = not self.face_found, True
         self._tell_of_others()
         self._last = landmarks
@@ -201,16 +208,17 @@ class Reenactor:
             )
 
     def _finish(
-        self, crop: Image, landmarks: Array | None, actor: Frame | None, time_s: float, index: int
+        self, crop: Image, drive: Drive | None, actor: Frame | None, time_s: float, index: int
     ) -> Frame:
-        """Paste the crop and cut the target out, as the settings say; landmarks None: at rest.
+        """Paste the crop and cut the target out, as the settings say; drive None: at rest.
 
         The actor is put beside it where that was asked for by name.
         """
         picture = self._picture(crop)
         alpha = None
         if self._matte is not None:
-            alpha = self._matte.rest if landmarks is None else self._matte.alpha(landmarks)
+            matte = self._matte
+            alpha = matte.rest if drive is None else matte.alpha(drive.landmarks, drive.body)
         if self._settings.output.show_raw_camera:
             side = picture.shape[0]
             panel = np.zeros((side, side, 3), np.uint8)

@@ -184,9 +184,9 @@ class WarpUNetRenderer:
         """Draw one frame."""
         number = self._choose(drive)
         pose = estimate_pose(drive.landmarks)
-        picture, maps = self._draw(number, drive.landmarks, pose)
+        picture, maps = self._draw(number, drive, pose)
         if self._fading_from is not None:
-            earlier, _ = self._draw(self._fading_from, drive.landmarks, pose)
+            earlier, _ = self._draw(self._fading_from, drive, pose)
             picture = earlier + np.float32(self._fade_s / self.FADE_S) * (picture - earlier)
         drawn = from_unit(picture[0])
         poses = self._poses[number], pose
@@ -232,7 +232,7 @@ class WarpUNetRenderer:
         self._size = size_px
         self._loaded = (weights, size_px)
 
-    def _draw(self, number: int, landmarks: Array, pose: Pose) -> tuple[Array, Array]:
+    def _draw(self, number: int, drive: Drive, pose: Pose) -> tuple[Array, Array]:
         """Return the picture, (1, 3, S, S) in -1..1, and the maps that it is of."""
         if self._held != number:
             for name, values in self._held_inputs.items():
@@ -240,11 +240,12 @@ class WarpUNetRenderer:
             self._held = number
         maps = self._mesh.maps(
             self._landmarks[number],
-            landmarks,
+            drive.landmarks,
             self._size,
             self._map_side,
             self._lighting[number],
             poses=(self._poses[number], pose),
+            body=drive.body,
         )
         maps[..., :2] *= self._edge_fade
         return self._engine({"maps": np.ascontiguousarray(maps.transpose(2, 0, 1))[None]}), maps

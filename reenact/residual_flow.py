@@ -39,6 +39,9 @@ draws shoulders and the jaw's corner away."""
 MOST_CHANGE: Final = 2.0
 """Standard deviations that a component of expression tends to."""
 
+_BELOW_CHIN: Final = np.clip((np.linspace(-SPAN, SPAN, SIDE) - 1.5) / 0.5, 0, 1).astype(np.float32)
+"""How far each row of the field is a body's; the chin is near 2."""
+
 
 class ResidualFlow:
     """What is to be added to the mesh's flow. Immutable.
@@ -90,6 +93,10 @@ class ResidualFlow:
         change = to_face_frame(drive, poses[1]) - to_face_frame(reference, poses[0])
         return limited(head_motion(*poses), change, self.components)
 
+    def causes_beside(self, causes: Array, reference: Pose, body: Pose) -> Array:
+        """Return (C,) causes with a body's motion from a reference in place of the head's."""
+        return np.concatenate([_limited(head_motion(reference, body)), causes[len(MOTIONS) :]])
+
     def on_skin(self, causes: Array, reference: Array, pose: Pose) -> Array:
         """Return a reference's (478, 3) landmarks where their skin is, crop px."""
         shift = (causes @ self._of_skin).reshape(N_SKIN, 2) @ head_axes(pose).T
@@ -97,7 +104,9 @@ class ResidualFlow:
         moved[:N_SKIN, :2] += shift * np.float32(pose.scale)
         return moved
 
-    def flow(self, causes: Array, drive: Pose, size_px: int, side: int) -> Array:
+    def flow(
+        self, causes: Array, drive: Pose, size_px: int, side: int, of_body: Array | None = None
+    ) -> Array:
         """Return what the mesh's flow lacks around a driven face.
 
         Args:
@@ -105,12 +114,16 @@ class ResidualFlow:
             drive: pose to be drawn, crop px.
             size_px: side of the crop.
             side: cells a side of the flow.
+            of_body: (C,) causes below the chin; None: the same.
 
         Returns:
             float32 (side, side, 2), in halves of the crop's side.
         """
         upright = head_axes(drive)
         moved = (causes @ self._of_around).reshape(SIDE, SIDE, 2)
+        if of_body is not None:
+            other = ((of_body - causes) @ self._of_around).reshape(SIDE, SIDE, 2)
+            moved = moved + _BELOW_CHIN[:, None, None] * other
         moved = moved @ upright.T * np.float32(drive.scale * 2 / size_px)
         # From cells of the crop to cells of the field.
         cell, grid = size_px / side, (SIDE - 1) / (2 * SPAN)
@@ -133,9 +146,13 @@ def _causes_first(flows: Array) -> Array:
 
 def limited(motion: Array, change: Array, components: Array) -> Array:
     """Return (..., C) causes of (..., 5) `MOTIONS` and (..., 468 and more, 3) changes of shape."""
-    turn = MOST_TURN * np.tanh(motion[..., :3] / MOST_TURN)
-    causes = np.concatenate([turn, motion[..., 3:], limited_change(change, components)], axis=-1)
+    causes = np.concatenate([_limited(motion), limited_change(change, components)], axis=-1)
     return np.asarray(causes, dtype=np.float32)
+
+
+def _limited(motion: Array) -> Array:
+    turn = MOST_TURN * np.tanh(motion[..., :3] / MOST_TURN)
+    return np.asarray(np.concatenate([turn, motion[..., 3:]], axis=-1), dtype=np.float32)
 
 
 def limited_change(change: Array, components: Array) -> Array:

@@ -32,7 +32,7 @@ from reenact.judge import (
     units_of,
 )
 from reenact.picture_filter import PictureFilter
-from reenact.smoothing import ExpressionFilter, PoseFilter
+from reenact.smoothing import BodyFilter, ExpressionFilter, PoseFilter
 from reenact.types import Array, Drive, Expression, Image, Renderer, Target
 
 PROTOCOL: Final = "self-reenactment"
@@ -135,6 +135,7 @@ def render_frames(
         smoothing: filters landmarks and pictures as the live path does; None: as they are.
     """
     pose_filter, shape_filter, picture_filter = PoseFilter(), ExpressionFilter(), PictureFilter()
+    body_filter, body = BodyFilter(), None
     clip = shot.clip
     reference = clip.landmarks[shot.reference]
     neutral = to_face_frame(reference, estimate_pose(reference))
@@ -151,6 +152,7 @@ def render_frames(
             pose = pose_filter.step(pose, dt_s, smoothing)
             shape = shape_filter.step(shape, dt_s, smoothing)
             points = to_image(shape, pose)
+            body = body_filter.step(points, dt_s, smoothing)
         drive = Drive(
             landmarks=points,
             expression=Expression(shape - neutral, pose, action_units(shape, neutral)),
@@ -159,6 +161,7 @@ def render_frames(
             actor_crop=None,
             time_s=time_s,
             dt_s=dt_s,
+            body=body,
         )
         picture = renderer.render(drive)
         if smoothing is not None:

@@ -183,6 +183,32 @@ class PoseFilter:
         )
 
 
+class BodyFilter:
+    """Lets shoulders follow the head late: few of its short motions are theirs as well."""
+
+    def __init__(self) -> None:
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget the past; shoulders are where the next face has them."""
+        self._value: Array | None = None
+
+    def step(self, landmarks: Array, dt_s: float, settings: SmoothingSettings) -> Array:
+        """Return the landmarks that shoulders follow: a first-order low-pass of the face's.
+
+        Args:
+            landmarks: float32 (478, 3) px.
+            dt_s: seconds since the previous call.
+            settings: `enabled` and `body_time`; they may change between calls.
+        """
+        if self._value is None or dt_s > LONGEST_GAP_S or not settings.enabled:
+            self._value = landmarks
+            return landmarks
+        kept = math.exp(-dt_s / settings.body_time) if settings.body_time else 0.0
+        self._value = landmarks + np.float32(kept) * (self._value - landmarks)
+        return self._value
+
+
 def _core(groups: Array) -> Array:
     """Return (G, N) weights of each group's own elements, those at its border hardly counting."""
     sharp = groups**4

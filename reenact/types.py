@@ -105,6 +105,8 @@ class Drive:
             None where the pipeline does not hand the actor's picture on.
         time_s: time of the frame.
         dt_s: seconds since the previous frame; 0 for the first.
+        body: float32 (478, 3), the landmarks that shoulders follow, which are late; None: they
+            follow `landmarks`.
     """
 
     landmarks: Array
@@ -114,6 +116,7 @@ class Drive:
     actor_crop: Image | None
     time_s: float
     dt_s: float
+    body: Array | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -186,19 +186,20 @@ class HeadMesh:
         self._is_face = self.triangles.max(axis=1) < N_LANDMARKS
 
     def vertices(
-        self, reference: Array, drive: Array, poses: tuple[Pose, Pose], size_px: int
+        self,
+        reference: Array,
+        drive: Array,
+        poses: tuple[Pose, Pose],
+        size_px: int,
+        body_pose: Pose | None = None,
     ) -> tuple[Array, Array]:
-        """Return the mesh's (V, 3) vertices on the reference and on the driven face, crop px."""
+        """Return the mesh's (V, 3) vertices on the reference and on the driven face, crop px.
+
+        Without a pose of the body it follows the head.
+        """
         reference_pose, drive_pose = poses
-        rotation = drive_pose.rotation @ reference_pose.rotation.T
-        scale = drive_pose.scale / reference_pose.scale
-
-        def motion(points: Array) -> Array:
-            turned = (points - reference_pose.translation) @ rotation.T * scale
-            return np.asarray(turned + drive_pose.translation - points, dtype=np.float32)
-
         pivot = reference[_CHIN] + reference_pose.rotation @ _PIVOT * reference_pose.scale
-        body = motion(pivot)
+        body = _motion(pivot, reference_pose, body_pose or drive_pose)
         rings_from, rings_to = [], []
         for size, above, below in RINGS:
             ring = _ring(reference, size)
@@ -207,7 +208,8 @@ class HeadMesh:
             lower = np.clip((ring[:, 1] - reference[_CHIN, 1]) / (reference_pose.scale * 0.5), 0, 1)
             share = lower[:, None]
             rings_from.append(ring)
-            rings_to.append(ring + (1 - share) * above * motion(ring) + share * below * body)
+            head = _motion(ring, reference_pose, drive_pose)
+            rings_to.append(ring + (1 - share) * above * head + share * below * body)
         border = np.zeros((len(_BORDER), 3), np.float32)
         border[:, :2] = np.array(_BORDER, np.float32) * size_px
         border[:, 2] = size_px
@@ -234,6 +236,7 @@ class HeadMesh:
         lighting: Lighting | None = None,
         *,
         poses: tuple[Pose, Pose] | None = None,
+        body: Array | None = None,
     ) -> Array:
         """Rasterise the driven head into the maps that a generator takes.
 
@@ -244,6 +247,7 @@ class HeadMesh:
             side: side of the maps in cells.
             lighting: of the reference; None: skin keeps the brightness that it has there.
             poses: of reference and drive, where they are known.
+            body: (478, 3) landmarks that what is below the chin follows, crop px; None: `drive`.
 
         Returns:
             float32 (side, side, MAP_CHANNELS): 0-1 the reference's place minus the cell's own,
@@ -254,8 +258,12 @@ class HeadMesh:
         """
         poses = poses or (estimate_pose(reference), estimate_pose(drive))
         causes = self._residual_flow.causes(reference, drive, poses)
+        body_pose = of_body = None
+        if body is not None:
+            body_pose = estimate_pose(body)
+            of_body = self._residual_flow.causes_beside(causes, poses[0], body_pose)
         reference = self._residual_flow.on_skin(causes, reference, poses[0])
-        start, end = self.vertices(reference, drive, poses, size_px)
+        start, end = self.vertices(reference, drive, poses, size_px, body_pose)
         scale, shift = grid_to_crop(side, size_px)
         points = (end[:, :2] - shift) / scale
         cells = rasterise(points, self.triangles, side, end[:, 2])
@@ -269,7 +277,8 @@ class HeadMesh:
         result[..., :5] = drawn[..., :5]
         result[..., 10:] = drawn[..., 5:] if lighting is not None else 0
         result[..., 5] = (self._is_face[cells]) & (cells >= 0)
-        lacking = (1 - result[..., 5:6]) * self._residual_flow.flow(causes, poses[1], size_px, side)
+        lacking = self._residual_flow.flow(causes, poses[1], size_px, side, of_body)
+        lacking *= 1 - result[..., 5:6]
         skin = region_mask((reference - shift) / scale, OVAL, side)
         flow = result[..., :2] + _unless_onto(skin, result[..., :2], lacking)
         # Where the head folds, single cells look far behind it; each would be drawn as a speck.
@@ -293,6 +302,13 @@ class HeadMesh:
         for channel, mask in ((6, mouth), (7, eyes), (8, cv2.min(irises, eyes))):
             result[..., channel] = mask * np.float32(1 / 255)
         return result
+
+
+def _motion(points: Array, start: Pose, end: Pose) -> Array:
+    """Return by how much (N, 3) or (3,) points of a rigid body move from one pose to another."""
+    rotation, scale = end.rotation @ start.rotation.T, end.scale / start.scale
+    turned = (points - start.translation) @ rotation.T * scale
+    return np.asarray(turned + end.translation - points, dtype=np.float32)
 
 
 def _unless_onto(mask: NDArray[np.uint8], flow: Array, more: Array) -> Array:

@@ -80,18 +80,21 @@ def test_cut_out_goes_with_the_head_and_the_suit_stays(
 
 
 @pytest.mark.parametrize("shift", [(12, 4), (-12, 8)])
+@pytest.mark.parametrize("late", [False, True])
 def test_cut_out_fits_what_the_generator_draws(
-    matte: Matte, target: Target, shift: tuple[float, float]
+    matte: Matte, target: Target, shift: tuple[float, float], late: bool
 ) -> None:
     """The head of a moved picture is found anew, and lies where the moved cut-out says."""
     paster = Paster(target)
     renderer = WarpUNetRenderer(Settings().renderer)
     renderer.prepare(target)
     landmarks = moved(target, shift)
-    drive = Drive(landmarks, still_expression(), np.zeros(8, np.float32), 1.0, None, 0.0, 0.0)
+    body = target.neutral if late else None
+    rest = still_expression()
+    drive = Drive(landmarks, rest, np.zeros(8, np.float32), 1.0, None, 0.0, 0.0, body)
     drawn = renderer.render(drive)
     found = Matte(target, paster.paste(drawn), paster.square).rest > 127
-    said = matte.alpha(landmarks) > 127
+    said = matte.alpha(landmarks, body) > 127
     assert (found & said).sum() / (found | said).sum() > 0.985
     assert (found ^ said).sum() < (found ^ (matte.rest > 127)).sum() / 2
 

@@ -15,7 +15,7 @@ from reenact.config import Settings
 from reenact.errors import PluginError
 from reenact.pipeline import RETURN_S, Reenactor, open_reenactor
 from reenact.stats import StepTimer
-from reenact.types import Drive, Frame, Image
+from reenact.types import Array, Drive, Frame, Image
 
 
 def settings(**output: object) -> Settings:
@@ -148,6 +148,37 @@ def test_each_step_is_measured() -> None:
     opened.step(actor(0))
     opened.close()
     assert set(timer.percentiles()) == {"track", "fuse", "render", "blend", "paste"}
+
+
+def test_shoulders_are_late_and_come_to_rest_with_the_face(reenactor: Reenactor) -> None:
+    """The actor tilts the head at once: the body's landmarks are on their way, then there."""
+    drives: list[Drive] = []
+    crop = reenactor._rest_crop
+
+    def note(drive: Drive) -> Image:
+        drives.append(drive)
+        return crop
+
+    reenactor._renderer.render = note  # type: ignore[method-assign]
+    for index in range(8):
+        reenactor.step(actor(index))
+    first = drives[-1]
+    tilted = turned(portrait(), 12.0)
+    for index in range(8, 38):
+        reenactor.step(Frame(tilted, index / 25, index))
+    moved = [np.abs(of - first.landmarks).mean() for of in (drives[9].landmarks, bodies(drives)[9])]
+    assert moved[0] > 1
+    assert 0 < moved[1] < 0.3 * moved[0]
+    assert np.abs(bodies(drives)[-1] - drives[-1].landmarks).mean() < 0.2 * moved[0]
+    for index in range(38, 60):
+        reenactor.step(nobody(index))
+    still = reenactor._target.neutral
+    assert np.abs(bodies(drives)[-1] - still).mean() < 0.05 * moved[0]
+
+
+def bodies(drives: list[Drive]) -> list[Array]:
+    assert all(drive.body is not None for drive in drives)
+    return [drive.body for drive in drives if drive.body is not None]
 
 
 def test_a_picture_that_trembles_is_steadied_until_the_face_is_lost(reenactor: Reenactor) -> None:

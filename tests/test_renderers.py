@@ -404,7 +404,7 @@ def test_outlines_of_a_turned_head_are_softened_and_nothing_else() -> None:
     face = turned(target.neutral, np.degrees(0.5))
     renderer = opened("warp_unet", target, sharpen=0.0)
     assert isinstance(renderer, WarpUNetRenderer)
-    picture, maps = renderer._draw(0, face, estimate_pose(face))
+    picture, maps = renderer._draw(0, drive(face), estimate_pose(face))
     plain = from_unit(picture[0])
     shown = renderer.render(drive(face))
     wide = np.repeat(np.repeat(tears(maps[..., :2]), 2, axis=0), 2, axis=1)

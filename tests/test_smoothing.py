@@ -12,7 +12,7 @@ from reenact.config import SmoothingSettings
 from reenact.facemesh import ACTION_UNITS
 from reenact.geometry import canonical_face, rotation_matrix, rotation_vector
 from reenact.regions import lid_gaps
-from reenact.smoothing import ExpressionFilter, OneEuroFilter, PoseFilter
+from reenact.smoothing import BodyFilter, ExpressionFilter, OneEuroFilter, PoseFilter
 from reenact.types import Array, Pose
 
 FPS = 30.0
@@ -149,6 +149,31 @@ def test_a_turning_head_lags_less_than_a_tenth_of_a_second() -> None:
     assert 0 <= behind / speed < 0.1
     for pose in out:
         np.testing.assert_allclose(pose.rotation @ pose.rotation.T, np.eye(3), atol=1e-4)
+
+
+@pytest.mark.parametrize("fps", [15.0, 60.0])
+def test_shoulders_follow_late_and_hardly_a_nod(fps: float) -> None:
+    start = canonical_face()
+    body = BodyFilter()
+    body.step(start, 0.0, SETTINGS)
+    times = np.arange(1, round(2 * fps) + 1) / fps
+    nods = np.sin(2 * np.pi * 2 * times)
+    moved = [body.step(start + np.float32(nod), 1 / fps, SETTINGS) - start for nod in nods]
+    assert np.abs(moved).max() < 0.45
+    for _ in range(round(2 * fps)):
+        end = body.step(start + 1, 1 / fps, SETTINGS)
+    np.testing.assert_allclose(end, start + 1, atol=0.02)
+
+
+def test_shoulders_follow_at_once_where_nothing_is_smoothed() -> None:
+    start = canonical_face()
+    for settings in (SmoothingSettings(body_time=0), SmoothingSettings(enabled=False)):
+        body = BodyFilter()
+        body.step(start, 0.0, settings)
+        np.testing.assert_array_equal(body.step(start + 1, 0.04, settings), start + 1)
+    body = BodyFilter()
+    body.step(start, 0.0, SETTINGS)
+    np.testing.assert_array_equal(body.step(start + 1, 0.6, SETTINGS), start + 1)
 
 
 def test_reset_forgets() -> None:

@@ -161,6 +161,19 @@ def test_hair_goes_on_where_the_forehead_ends(pitch: float) -> None:
     assert steps.max() < 3
 
 
+def test_shoulders_follow_their_own_landmarks() -> None:
+    """A head that moved a moment ago: face and hair are there, the collar is where it was."""
+    points = (posed_face(0)[0] * 0.6 + [51, 20, 0]).astype(np.float32)
+    moved = points + np.array([10, 0, 0], np.float32)
+    late = head_mesh().maps(points, moved, 256, 128, body=points)[..., 0] * -128
+    at_once = head_mesh().maps(points, moved, 256, 128)[..., 0] * -128
+    column, chin = np.round(moved[152, :2] / 2).astype(int)
+    np.testing.assert_allclose(late[: chin - 4, column], at_once[: chin - 4, column], atol=0.1)
+    collar = chin + 24
+    assert at_once[collar, column] > 3
+    assert abs(late[collar, column]) < 0.1 * at_once[collar, column]
+
+
 def test_rings_lie_on_the_skull() -> None:
     pose = Pose(np.eye(3, dtype=np.float32), np.array([128, 100, 0], np.float32), 50.0)
     crown, brow, far_off = _skull_depth(
