@@ -93,7 +93,7 @@ class ResidualFlow:
         change = to_face_frame(drive, poses[1]) - to_face_frame(reference, poses[0])
         return limited(head_motion(*poses), change, self.components)
 
-    def causes_beside(self, causes: Array, reference: Pose, body: Pose) -> Array:
+    def causes_of_body(self, causes: Array, reference: Pose, body: Pose) -> Array:
         """Return (C,) causes with a body's motion from a reference in place of the head's."""
         return np.concatenate([_limited(head_motion(reference, body)), causes[len(MOTIONS) :]])
 

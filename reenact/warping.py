@@ -261,7 +261,7 @@ class HeadMesh:
         body_pose = of_body = None
         if body is not None:
             body_pose = estimate_pose(body)
-            of_body = self._residual_flow.causes_beside(causes, poses[0], body_pose)
+            of_body = self._residual_flow.causes_of_body(causes, poses[0], body_pose)
         reference = self._residual_flow.on_skin(causes, reference, poses[0])
         start, end = self.vertices(reference, drive, poses, size_px, body_pose)
         scale, shift = grid_to_crop(side, size_px)
