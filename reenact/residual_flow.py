@@ -93,10 +93,6 @@ class ResidualFlow:
         change = to_face_frame(drive, poses[1]) - to_face_frame(reference, poses[0])
         return limited(head_motion(*poses), change, self.components)
 
-    def causes_of_body(self, causes: Array, reference: Pose, body: Pose) -> Array:
-        """Return (C,) causes with a body's motion from a reference in place of the head's."""
-        return np.concatenate([_limited(head_motion(reference, body)), causes[len(MOTIONS) :]])
-
     def on_skin(self, causes: Array, reference: Array, pose: Pose) -> Array:
         """Return a reference's (478, 3) landmarks where their skin is, crop px."""
         shift = (causes @ self._of_skin).reshape(N_SKIN, 2) @ head_axes(pose).T
@@ -105,7 +101,7 @@ class ResidualFlow:
         return moved
 
     def flow(
-        self, causes: Array, drive: Pose, size_px: int, side: int, of_body: Array | None = None
+        self, causes: Array, drive: Pose, size_px: int, side: int, body_motion: Array | None = None
     ) -> Array:
         """Return what the mesh's flow lacks around a driven face.
 
@@ -114,16 +110,17 @@ class ResidualFlow:
             drive: pose to be drawn, crop px.
             size_px: side of the crop.
             side: cells a side of the flow.
-            of_body: (C,) causes below the chin; None: the same.
+            body_motion: (5,) `MOTIONS` of what is below the chin; None: the head's.
 
         Returns:
             float32 (side, side, 2), in halves of the crop's side.
         """
         upright = head_axes(drive)
         moved = (causes @ self._of_around).reshape(SIDE, SIDE, 2)
-        if of_body is not None:
-            other = ((of_body - causes) @ self._of_around).reshape(SIDE, SIDE, 2)
-            moved = moved + _BELOW_CHIN[:, None, None] * other
+        if body_motion is not None:
+            count = len(MOTIONS)
+            more = (_limited(body_motion) - causes[:count]) @ self._of_around[:count]
+            moved += _BELOW_CHIN[:, None, None] * more.reshape(SIDE, SIDE, 2)
         moved = moved @ upright.T * np.float32(drive.scale * 2 / size_px)
         # From cells of the crop to cells of the field.
         cell, grid = size_px / side, (SIDE - 1) / (2 * SPAN)

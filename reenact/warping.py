@@ -32,12 +32,14 @@ from reenact.geometry import (
     canonical_face,
     estimate_pose,
     region_mask,
+    to_face_frame,
+    to_image,
     triangulate,
 )
 from reenact.lighting import Lighting
 from reenact.mouth_interior import interior_sources
 from reenact.openings import Edges
-from reenact.residual_flow import ResidualFlow, known_residual_flow
+from reenact.residual_flow import ResidualFlow, head_motion, known_residual_flow
 from reenact.types import Array, Image, Pose
 
 RINGS: Final = ((1.3, 0.95, 0.8), (1.7, 0.7, 0.7))
@@ -199,7 +201,7 @@ class HeadMesh:
         """
         reference_pose, drive_pose = poses
         pivot = reference[_CHIN] + reference_pose.rotation @ _PIVOT * reference_pose.scale
-        body = _motion(pivot, reference_pose, body_pose or drive_pose)
+        body = _carried(pivot, reference_pose, body_pose or drive_pose) - pivot
         rings_from, rings_to = [], []
         for size, above, below in RINGS:
             ring = _ring(reference, size)
@@ -208,7 +210,7 @@ class HeadMesh:
             lower = np.clip((ring[:, 1] - reference[_CHIN, 1]) / (reference_pose.scale * 0.5), 0, 1)
             share = lower[:, None]
             rings_from.append(ring)
-            head = _motion(ring, reference_pose, drive_pose)
+            head = _carried(ring, reference_pose, drive_pose) - ring
             rings_to.append(ring + (1 - share) * above * head + share * below * body)
         border = np.zeros((len(_BORDER), 3), np.float32)
         border[:, :2] = np.array(_BORDER, np.float32) * size_px
@@ -258,10 +260,8 @@ class HeadMesh:
         """
         poses = poses or (estimate_pose(reference), estimate_pose(drive))
         causes = self._residual_flow.causes(reference, drive, poses)
-        body_pose = of_body = None
-        if body is not None:
-            body_pose = estimate_pose(body)
-            of_body = self._residual_flow.causes_of_body(causes, poses[0], body_pose)
+        body_pose = None if body is None else estimate_pose(body)
+        body_motion = None if body_pose is None else head_motion(poses[0], body_pose)
         reference = self._residual_flow.on_skin(causes, reference, poses[0])
         start, end = self.vertices(reference, drive, poses, size_px, body_pose)
         scale, shift = grid_to_crop(side, size_px)
@@ -277,38 +277,50 @@ class HeadMesh:
         result[..., :5] = drawn[..., :5]
         result[..., 10:] = drawn[..., 5:] if lighting is not None else 0
         result[..., 5] = (self._is_face[cells]) & (cells >= 0)
-        lacking = self._residual_flow.flow(causes, poses[1], size_px, side, of_body)
+        lacking = self._residual_flow.flow(causes, poses[1], size_px, side, body_motion)
         lacking *= 1 - result[..., 5:6]
         skin = region_mask((reference - shift) / scale, OVAL, side)
         flow = result[..., :2] + _unless_onto(skin, result[..., :2], lacking)
         # Where the head folds, single cells look far behind it; each would be drawn as a speck.
         result[..., :2] = cv2.medianBlur(np.ascontiguousarray(flow), 3)
-        result[..., 9] = 0
-        mouth = region_mask(points, LIPS_INNER, side)
-        inside = _Inside(mouth, size_px)
-        found, missing = interior_sources(inside.places, reference, drive, poses)
-        inside.lead_to(found, 1.0, result)
-        result[inside.rows, inside.columns, 9] = inside.share * missing
-        both = [region_mask(points, loop, side) for loop in (EYE_RIGHT, EYE_LEFT)]
-        for eye, coverage in enumerate(both):
-            inside = _Inside(coverage, size_px)
-            inside.lead_to(*eye_sources(inside.places, reference, drive, eye, poses), result)
-            inside = _Inside(strip_mask(points, UPPER_LIDS[eye], side), size_px)
-            inside.lead_to(*lid_sources(inside.places, reference, drive, eye, poses), result)
-        eyes = both[0] | both[1]
-        irises = region_mask(points, IRIS_RIGHT[1:], side) | region_mask(
-            points, IRIS_LEFT[1:], side
-        )
-        for channel, mask in ((6, mouth), (7, eyes), (8, cv2.min(irises, eyes))):
-            result[..., channel] = mask * np.float32(1 / 255)
+        _open(result, points, (reference, drive), poses, size_px)
         return result
 
 
-def _motion(points: Array, start: Pose, end: Pose) -> Array:
-    """Return by how much (N, 3) or (3,) points of a rigid body move from one pose to another."""
-    rotation, scale = end.rotation @ start.rotation.T, end.scale / start.scale
-    turned = (points - start.translation) @ rotation.T * scale
-    return np.asarray(turned + end.translation - points, dtype=np.float32)
+def _open(
+    maps: Array, points: Array, faces: tuple[Array, Array], poses: tuple[Pose, Pose], size_px: int
+) -> None:
+    """Enter the inside of mouth and eyes, and the lids, into maps of the mesh.
+
+    Args:
+        maps: (side, side, MAP_CHANNELS); its flow is led, its channels 6 to 9 are written.
+        points: (V, 2) the driven mesh, in cells.
+        faces: (478, 3) landmarks of reference and drive, crop px.
+        poses: of both.
+        size_px: side of the crop.
+    """
+    side = len(maps)
+    maps[..., 9] = 0
+    mouth = region_mask(points, LIPS_INNER, side)
+    inside = _Inside(mouth, size_px)
+    found, missing = interior_sources(inside.places, *faces, poses)
+    inside.lead_to(found, 1.0, maps)
+    maps[inside.rows, inside.columns, 9] = inside.share * missing
+    both = [region_mask(points, loop, side) for loop in (EYE_RIGHT, EYE_LEFT)]
+    for eye, coverage in enumerate(both):
+        inside = _Inside(coverage, size_px)
+        inside.lead_to(*eye_sources(inside.places, *faces, eye, poses), maps)
+        inside = _Inside(strip_mask(points, UPPER_LIDS[eye], side), size_px)
+        inside.lead_to(*lid_sources(inside.places, *faces, eye, poses), maps)
+    eyes = both[0] | both[1]
+    irises = region_mask(points, IRIS_RIGHT[1:], side) | region_mask(points, IRIS_LEFT[1:], side)
+    for channel, mask in ((6, mouth), (7, eyes), (8, cv2.min(irises, eyes))):
+        maps[..., channel] = mask * np.float32(1 / 255)
+
+
+def _carried(points: Array, start: Pose, end: Pose) -> Array:
+    """Return where (N, 3) or (3,) points of a rigid body, px, are in another pose."""
+    return to_image(to_face_frame(points, start), end)
 
 
 def _unless_onto(mask: NDArray[np.uint8], flow: Array, more: Array) -> Array:
