@@ -14,12 +14,12 @@ from pathlib import Path
 import numpy as np
 
 from reenact.config import Settings
-from reenact.contact_sheet import SheetRow, compose
-from reenact.cross_identity import ALONE, TURNS, Result, Stage
-from reenact.judge import Clip, Judge
+from reenact.evaluation.contact_sheet import SheetRow, compose
+from reenact.evaluation.cross_identity import ALONE, TURNS, Result, Stage
+from reenact.evaluation.face_reader import Clip, Judge
 from reenact.registry import load
-from reenact.report_files import write_png
-from reenact.targets import open_target
+from reenact.storage import write_png
+from reenact.targets.library import open_target
 from reenact.throwaway import throwaway_user_data
 
 CROP_PX = 256

@@ -14,8 +14,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from reenact.judge import Figures, Judge, find_clips, mean_figures, read_clip
-from reenact.self_reenactment import prepare_shot, tracked_figures
+from reenact.evaluation.face_reader import Figures, Judge, find_clips, mean_figures, read_clip
+from reenact.evaluation.self_reenactment import prepare_shot, tracked_figures
 from reenact.types import Image
 
 FIGURES = ("mouth_open_error", "au_error", "akd_px")

@@ -14,10 +14,18 @@ from typing import Final
 
 import numpy as np
 
-from reenact import metrics, registry
+from reenact import registry
 from reenact.config import Settings, SmoothingSettings
-from reenact.judge import Figures, Judge, find_clips, first_frame_target, mean_figures, read_clip
-from reenact.self_reenactment import Shot, prepare_shot, render_frames
+from reenact.evaluation import metrics
+from reenact.evaluation.face_reader import (
+    Figures,
+    Judge,
+    find_clips,
+    first_frame_target,
+    mean_figures,
+    read_clip,
+)
+from reenact.evaluation.self_reenactment import Shot, prepare_shot, render_frames
 from reenact.types import Image
 
 CHIN: Final = 152

@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from reenact.config import Settings, load_settings
     from reenact.errors import ReenactError
-    from reenact.pipeline import Reenactor, open_reenactor
+    from reenact.live.pipeline import Reenactor, open_reenactor
+    from reenact.live.session import Session
     from reenact.registry import Spec
-    from reenact.session import Session
-    from reenact.targets import create_target, open_target
+    from reenact.targets.library import create_target, open_target
     from reenact.types import Drive, Frame, Landmarks, Renderer, Sink, Source, Target, Tracker
 
 __all__ = [
@@ -47,10 +47,10 @@ __all__ = [
 _HOMES: Final = {
     "config": ("Settings", "load_settings"),
     "errors": ("ReenactError",),
-    "pipeline": ("Reenactor", "open_reenactor"),
+    "live.pipeline": ("Reenactor", "open_reenactor"),
+    "live.session": ("Session",),
     "registry": ("Spec",),
-    "session": ("Session",),
-    "targets": ("create_target", "open_target"),
+    "targets.library": ("create_target", "open_target"),
     "types": ("Drive", "Frame", "Landmarks", "Renderer", "Sink", "Source", "Target", "Tracker"),
 }
 _HOME_OF: Final = {name: home for home, names in _HOMES.items() for name in names}

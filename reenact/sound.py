@@ -10,7 +10,7 @@ from av.audio.stream import AudioStream
 from av.container import OutputContainer
 from av.packet import Packet
 
-from reenact.closing import ClosesOnExit
+from reenact.lifecycle import ClosesOnExit
 
 log = logging.getLogger(__name__)
 

@@ -9,7 +9,7 @@ import numpy as np
 from portraits import astronaut
 
 from reenact.config import TrackingSettings
-from reenact.geometry import (
+from reenact.face.geometry import (
     crop_image,
     crop_transform,
     estimate_pose,
@@ -19,8 +19,8 @@ from reenact.geometry import (
     to_image,
     transform_points,
 )
-from reenact.pipeline import still_expression
-from reenact.tracking import MediaPipeTracker
+from reenact.face.mediapipe_tracker import MediaPipeTracker
+from reenact.live.pipeline import still_expression
 from reenact.types import Array, Drive, Frame, Image, Landmarks, Target
 
 

@@ -12,8 +12,8 @@ from collections.abc import Callable, Collection, Iterator
 
 import numpy as np
 
-from reenact.closing import ClosesOnExit
 from reenact.errors import SinkError, SourceError
+from reenact.lifecycle import ClosesOnExit
 from reenact.types import Drive, Frame, Image, Landmarks, Sink, Source, Target
 
 MAGENTA = (255, 0, 255)

@@ -32,10 +32,10 @@ from obs.rings import ring_name
 from obs.studio import Studio, eventually
 from portraits import astronaut
 
-from reenact.http_address import load_address
-from reenact.http_sink import HttpSink
-from reenact.obs_setup import MEDIA_PORT, media_source_settings
-from reenact.obs_sink import ObsSink
+from reenact.sinks.http_address import load_address
+from reenact.sinks.mjpeg_server import HttpSink
+from reenact.sinks.obs.installer import MEDIA_PORT, media_source_settings
+from reenact.sinks.obs.sink import ObsSink
 from reenact.types import Frame, Image
 
 SIZE_PX: Final = 512

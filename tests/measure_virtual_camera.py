@@ -49,8 +49,8 @@ def measured(size: tuple[int, int], frames: int) -> dict[str, object]:
     from guest import devices
     from guest.traffic import drawn
 
+    from reenact.sinks.virtual_camera import CameraSink
     from reenact.types import Frame
-    from reenact.virtual_camera import CameraSink
 
     with devices.loopback(), CameraSink() as sink:
         sink.open(size, FPS)

@@ -10,18 +10,18 @@ import numpy as np
 from faces import portrait_target
 from numpy.typing import NDArray
 
-from reenact.action_units import action_unit_basis
-from reenact.facemesh import ACTION_UNITS
-from reenact.geometry import (
+from reenact.face.action_units import action_unit_basis
+from reenact.face.geometry import (
     estimate_pose,
     mirrored,
     rotation_matrix,
     to_face_frame,
     to_image,
 )
-from reenact.training.data import source_map
+from reenact.face.topology import ACTION_UNITS
+from reenact.rendering.head_mesh import head_mesh, warp_image
+from reenact.training.sampling import source_map
 from reenact.types import Array, Pose
-from reenact.warping import head_mesh, warp_image
 
 SIZE_PX = 256
 FRAMES = 31

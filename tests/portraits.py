@@ -8,7 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from reenact.geometry import canonical_face
+from reenact.face.geometry import canonical_face
 from reenact.types import Array, Image, Target
 
 

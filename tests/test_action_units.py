@@ -7,9 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from reenact.action_units import MIRRORED_UNITS, action_unit_basis, action_units, mirrored_units
-from reenact.facemesh import ACTION_UNITS
-from reenact.geometry import (
+from reenact.face.action_units import (
+    MIRRORED_UNITS,
+    action_unit_basis,
+    action_units,
+    mirrored_units,
+)
+from reenact.face.geometry import (
     canonical_face,
     estimate_pose,
     mirrored_deviation,
@@ -17,7 +21,8 @@ from reenact.geometry import (
     to_face_frame,
     to_image,
 )
-from reenact.regions import lid_gaps, lip_gaps
+from reenact.face.regions import lid_gaps, lip_gaps
+from reenact.face.topology import ACTION_UNITS
 from reenact.types import Array, Pose
 
 NAMES = list(ACTION_UNITS)

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from moving_portrait import moving_portrait, write_clip
 
-from reenact.benchmark import ClipReplay, bench, describe_machine, peak_memory_mb
 from reenact.errors import SinkError, SourceError
+from reenact.evaluation.benchmark import ClipReplay, bench, describe_machine, peak_memory_mb
 from reenact.types import Frame
 
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from reenact.blinks import EYE_PAIRS, BlinkDepths
+from reenact.expression.blink_calibration import EYE_PAIRS, BlinkDepths
 from reenact.types import Array
 
 FPS = 30.0

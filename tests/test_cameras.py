@@ -16,7 +16,8 @@ from pathlib import Path
 import pytest
 
 from reenact import v4l2
-from reenact.cameras import (
+from reenact.errors import SourceError
+from reenact.sources.camera_devices import (
     CameraInfo,
     find_again,
     find_camera,
@@ -24,7 +25,6 @@ from reenact.cameras import (
     why_closed,
     why_silent,
 )
-from reenact.errors import SourceError
 
 CAMERAS = [
     CameraInfo(0, "Integrated Camera", "/dev/video0"),
@@ -59,8 +59,10 @@ def test_unknown_and_ambiguous_names_list_what_exists() -> None:
 def test_where_the_system_names_no_cameras_a_number_is_taken(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("reenact.cameras._named_cameras", lambda: None)
-    monkeypatch.setattr("reenact.cameras._probed_cameras", lambda: [CameraInfo(0, "camera 0")])
+    monkeypatch.setattr("reenact.sources.camera_devices._named_cameras", lambda: None)
+    monkeypatch.setattr(
+        "reenact.sources.camera_devices._probed_cameras", lambda: [CameraInfo(0, "camera 0")]
+    )
     assert find_camera("3") == CameraInfo(3, "camera 3")
     assert find_camera("") == CameraInfo(0, "camera 0")
     assert find_again(CameraInfo(3, "camera 3")) == CameraInfo(3, "camera 3")
@@ -72,7 +74,7 @@ def test_where_the_system_names_no_cameras_a_number_is_taken(
 def test_mac_names_are_sorted_as_opencv_sorts(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from reenact import cameras
+    from reenact.sources import camera_devices as cameras
 
     report = {
         "SPCameraDataType": [
@@ -123,9 +125,11 @@ def test_capability_record_has_the_kernels_size() -> None:
 def test_camera_is_found_again_under_another_number(monkeypatch: pytest.MonkeyPatch) -> None:
     old = CAMERAS[0]
     moved = CameraInfo(1, old.name, "/dev/video1")
-    monkeypatch.setattr("reenact.cameras._named_cameras", lambda: [*CAMERAS[1:], moved])
+    monkeypatch.setattr(
+        "reenact.sources.camera_devices._named_cameras", lambda: [*CAMERAS[1:], moved]
+    )
     assert find_again(old) == moved
-    monkeypatch.setattr("reenact.cameras._named_cameras", lambda: CAMERAS[1:])
+    monkeypatch.setattr("reenact.sources.camera_devices._named_cameras", lambda: CAMERAS[1:])
     with pytest.raises(SourceError, match="Integrated Camera is not connected"):
         find_again(old)
 
@@ -134,7 +138,7 @@ def test_camera_is_not_mixed_up_with_another_of_its_model(monkeypatch: pytest.Mo
     mine = CameraInfo(2, "C920", "/dev/video2", bus="usb-1")
     twin = CameraInfo(4, "C920", "/dev/video4", bus="usb-2")
     there = [twin]
-    monkeypatch.setattr("reenact.cameras._named_cameras", lambda: there)
+    monkeypatch.setattr("reenact.sources.camera_devices._named_cameras", lambda: there)
     with pytest.raises(SourceError, match="C920 is not connected"):
         find_again(mine, [twin])
     elsewhere = CameraInfo(6, "C920", "/dev/video6", bus="usb-3")

@@ -18,14 +18,14 @@ from clips import write_clip
 from fakes import until
 from portraits import astronaut
 
-from reenact import commands
-from reenact.arguments import build_parser
-from reenact.cli import main
+from reenact.cli import commands
+from reenact.cli.main import main
+from reenact.cli.parser import build_parser
 from reenact.config import describe
 from reenact.errors import PluginError, SourceError
-from reenact.targets import open_target
+from reenact.sources.video_file import VideoSource
+from reenact.targets.library import open_target
 from reenact.types import Image
-from reenact.video import VideoSource
 
 COMMANDS = (
     ["demo"],
@@ -242,7 +242,7 @@ def test_plugins_lists_all_and_tells_why_one_is_broken(
 def test_doctor_ends_with_2_only_where_a_needed_part_is_missing(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from reenact import doctor
+    from reenact.cli import doctor
 
     checks = [doctor.Check("OBS", "missing", "not installed", "install it")]
     monkeypatch.setattr(doctor, "run", lambda try_obs=False: checks)
@@ -256,7 +256,7 @@ def test_doctor_ends_with_2_only_where_a_needed_part_is_missing(
 def test_cameras_names_each_as_it_is_chosen(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from reenact import cameras
+    from reenact.sources import camera_devices as cameras
 
     found = [cameras.CameraInfo(2, "HD Webcam"), cameras.CameraInfo(7, "Loop", is_loopback=True)]
     monkeypatch.setattr(cameras, "list_cameras", lambda: found)
@@ -335,7 +335,7 @@ def test_an_odd_set_of_outputs_goes_on_with_those_that_work(
 LIMITED = """
 import resource, sys
 resource.setrlimit(resource.RLIMIT_FSIZE, (4000, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
-from reenact.cli import main
+from reenact.cli.main import main
 sys.exit(main(sys.argv[1:]))
 """
 
@@ -365,7 +365,7 @@ def test_a_file_that_failed_is_told_at_the_end_and_not_named_as_written(
 
 def start_endless(folder: Path, *typed: str) -> subprocess.Popen[str]:
     """Start a run that writes out.mp4 and does not end by itself; its errors come by a pipe."""
-    command = [sys.executable, "-m", "reenact.cli", "live", "--target", "astronaut", *typed]
+    command = [sys.executable, "-m", "reenact.cli.main", "live", "--target", "astronaut", *typed]
     command += ["--set", "renderer.name=warp", "--sink", f"file:{folder / 'out.mp4'}"]
     # Under nohup a closed terminal is ignored, and whatever is started inherits that.
     inherited = signal.signal(signal.SIGHUP, signal.SIG_DFL)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from reenact.contact_sheet import MAX_SIDE_PX, SheetRow, compose, error_map, spread_out
+from reenact.evaluation.contact_sheet import MAX_SIDE_PX, SheetRow, compose, error_map, spread_out
 from reenact.types import Image
 
 

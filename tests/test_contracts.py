@@ -25,8 +25,8 @@ from reenact.errors import (
     SinkError,
     SourceError,
 )
-from reenact.facemesh import ACTION_UNITS, N_LANDMARKS
-from reenact.geometry import canonical_face, crop_transform, to_image, transform_points
+from reenact.face.geometry import canonical_face, crop_transform, to_image, transform_points
+from reenact.face.topology import ACTION_UNITS, N_LANDMARKS
 from reenact.registry import Spec
 from reenact.types import (
     Array,

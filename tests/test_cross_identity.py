@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 from moving_portrait import write_two_people
 
-from reenact import evaluation
-from reenact.cross_identity import ALONE, own_basis, pairs_of
-from reenact.facemesh import ACTION_UNITS
-from reenact.geometry import canonical_face
-from reenact.regions import LID_INDEX, lid_gaps
+from reenact.evaluation import runner as evaluation
+from reenact.evaluation.cross_identity import ALONE, own_basis, pairs_of
+from reenact.face.geometry import canonical_face
+from reenact.face.regions import LID_INDEX, lid_gaps
+from reenact.face.topology import ACTION_UNITS
 from reenact.throwaway import throwaway_user_data
 
 

@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from reenact.action_units import action_units
-from reenact.cli import main
+from reenact.cli.main import main
 from reenact.config import TrackingSettings
-from reenact.facemesh import ACTION_UNITS, LIPS_INNER
-from reenact.geometry import estimate_pose, region_mask, to_face_frame
-from reenact.metrics import expression_correlation
-from reenact.tracking import MediaPipeTracker
+from reenact.evaluation.metrics import expression_correlation
+from reenact.face.action_units import action_units
+from reenact.face.geometry import estimate_pose, region_mask, to_face_frame
+from reenact.face.mediapipe_tracker import MediaPipeTracker
+from reenact.face.topology import ACTION_UNITS, LIPS_INNER
 from reenact.types import Array, Frame, Image
 
 AT_REST = 20

@@ -14,9 +14,10 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from reenact import cameras, doctor
-from reenact.doctor import Check, exit_code, print_checks
-from reenact.remedies import REMEDIES, remedy
+from reenact.cli import doctor
+from reenact.cli.doctor import Check, exit_code, print_checks
+from reenact.cli.remedies import REMEDIES, remedy
+from reenact.sources import camera_devices as cameras
 
 SYSTEMS = {"linux", "win32", "darwin"}
 PARTS = {

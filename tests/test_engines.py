@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from reenact import engines
-from reenact.engines import OpenVinoEngine, TorchEngine, compile_module
+from reenact.models import inference as engines
+from reenact.models.inference import OpenVinoEngine, TorchEngine, compile_module
 from reenact.types import Array
 
 

@@ -12,12 +12,20 @@ import pytest
 from moving_portrait import FRAMES, moving_portrait, write_clip
 from skimage import metrics
 
-from reenact import evaluation, self_reenactment
 from reenact.config import Settings, SmoothingSettings
 from reenact.errors import ConfigError, PluginError, ReenactError, SinkError, SourceError
-from reenact.judge import Clip, Judge, find_clips, first_frame_target, mean_figures, read_clip
+from reenact.evaluation import runner as evaluation
+from reenact.evaluation import self_reenactment
+from reenact.evaluation.face_reader import (
+    Clip,
+    Judge,
+    find_clips,
+    first_frame_target,
+    mean_figures,
+    read_clip,
+)
 from reenact.registry import load
-from reenact.training.data import decode_clip
+from reenact.training.sampling import decode_clip
 
 SCIKIT: Any = metrics  # its functions carry no types
 

@@ -12,15 +12,15 @@ import numpy as np
 import pytest
 import torch
 
-from reenact import exporting
-from reenact.cli import main
-from reenact.engines import FileNetwork
+from reenact.cli.main import main
 from reenact.errors import ModelError, SinkError
-from reenact.exporting import Format, export_generator
-from reenact.models.files import load_model, save_model
+from reenact.models import export as exporting
+from reenact.models.export import Format, export_generator
+from reenact.models.inference import FileNetwork
 from reenact.models.warp_unet import WarpUNet, WarpUNetConfig
+from reenact.models.weights import load_model, save_model
+from reenact.rendering.head_mesh import MAP_CHANNELS
 from reenact.types import Array
-from reenact.warping import MAP_CHANNELS
 
 SIZE_PX = 64
 NARROW = (8, 8, 8, 8)

@@ -10,7 +10,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from reenact.cross_identity import ALONE, TURNS
+from reenact.evaluation.cross_identity import ALONE, TURNS
 
 SCRIPT = Path(__file__).parents[1] / "benchmarks" / "extremes.py"
 

@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from reenact.eye_interior import EYES, eye_sources
-from reenact.geometry import canonical_face, region_mask, rotation_matrix, to_image
+from reenact.face.geometry import canonical_face, region_mask, rotation_matrix, to_image
+from reenact.rendering.eye_interior import EYES, eye_sources
 from reenact.types import Array, Pose
 
 BOTH = pytest.mark.parametrize("eye", [0, 1])

@@ -4,11 +4,11 @@ import cv2
 import numpy as np
 import pytest
 
-from reenact.eyelids import UPPER_LIDS, even_out, lid_sources
-from reenact.geometry import canonical_face, estimate_pose, rotation_matrix, to_image
-from reenact.residual_flow import ResidualFlow, known_residual_flow
+from reenact.face.geometry import canonical_face, estimate_pose, rotation_matrix, to_image
+from reenact.rendering.eyelids import UPPER_LIDS, even_out, lid_sources
+from reenact.rendering.head_mesh import HeadMesh
+from reenact.rendering.residual_flow import ResidualFlow, known_residual_flow
 from reenact.types import Array, Image, Pose
-from reenact.warping import HeadMesh
 
 BOTH = pytest.mark.parametrize("lid", [0, 1])
 

@@ -12,7 +12,9 @@ from faces import portrait_target
 from torch import Tensor
 
 from reenact.config import TrackingSettings
-from reenact.facemesh import (
+from reenact.face.geometry import crop_image, transform_points
+from reenact.face.mediapipe_tracker import MediaPipeTracker
+from reenact.face.topology import (
     BROW_LEFT,
     EYE_LEFT,
     EYE_RIGHT,
@@ -21,10 +23,8 @@ from reenact.facemesh import (
     LIPS_INNER,
     LIPS_OUTER,
 )
-from reenact.geometry import crop_image, transform_points
-from reenact.tracking import MediaPipeTracker
-from reenact.training.face_mesh_network import FaceMeshNetwork, face_crop
 from reenact.training.losses import landmark_distance
+from reenact.training.mediapipe_torch import FaceMeshNetwork, face_crop
 from reenact.types import Array, Frame, Image
 
 

@@ -15,14 +15,14 @@ from faces import portrait_target
 from portraits import astronaut, turned
 
 from reenact.errors import TargetError
-from reenact.footage import Footage, clip_names, read_footage, write_footage
-from reenact.judge import find_clips, read_clip
-from reenact.target_making import create_target
-from reenact.target_store import FOOTAGE, TargetStore
-from reenact.target_training import add_footage
-from reenact.targets import still_tracker
+from reenact.evaluation.face_reader import find_clips, read_clip
+from reenact.targets.builder import create_target
+from reenact.targets.footage import Footage, clip_names, read_footage, write_footage
+from reenact.targets.library import still_tracker
+from reenact.targets.store import FOOTAGE, TargetStore
+from reenact.targets.video_scan import look_through
+from reenact.training.target_training import add_footage
 from reenact.types import Frame, Image, Landmarks, Tracker
-from reenact.video_faces import look_through
 
 
 @pytest.fixture(scope="module")

@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from reenact.action_units import action_unit_basis, action_units
-from reenact.actors import load_neutral, neutral_path, save_neutral
 from reenact.config import ActorSettings, FusionSettings, SmoothingSettings
 from reenact.errors import ReenactError
-from reenact.facemesh import ACTION_UNITS
-from reenact.fusion import Fusion
-from reenact.geometry import (
+from reenact.expression.fusion import Fusion
+from reenact.expression.neutral import NeutralEstimator, shape_distance
+from reenact.expression.neutral_store import load_neutral, neutral_path, save_neutral
+from reenact.face.action_units import action_unit_basis, action_units
+from reenact.face.geometry import (
     canonical_face,
     crop_transform,
     estimate_pose,
@@ -26,8 +26,8 @@ from reenact.geometry import (
     to_image,
     transform_points,
 )
-from reenact.neutral import NeutralEstimator, shape_distance
-from reenact.regions import lid_gaps, lip_gaps
+from reenact.face.regions import lid_gaps, lip_gaps
+from reenact.face.topology import ACTION_UNITS
 from reenact.types import Array, Landmarks, Pose
 
 NAMES = list(ACTION_UNITS)
@@ -448,7 +448,7 @@ def test_a_reset_keeps_the_neutral_and_drops_the_filters() -> None:
 
 @pytest.mark.faces
 def test_real_actors_drive_real_targets(faces_dir: Path, method: str) -> None:
-    from reenact.clip_files import load_landmarks
+    from reenact.targets.clip_files import load_landmarks
 
     files = sorted((faces_dir / "val").glob("*.npz"))[::2]
     clips = [load_landmarks(file) for file in files]

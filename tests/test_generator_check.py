@@ -9,11 +9,11 @@ import torch
 from faces import portrait_target
 
 from reenact.config import Settings
-from reenact.generator_check import LEAST_GAIN_DB, choose_renderer, generator_gain_db
-from reenact.models.files import load_model, save_model
+from reenact.evaluation.renderer_selection import LEAST_GAIN_DB, choose_renderer, generator_gain_db
+from reenact.live.pipeline import open_reenactor
 from reenact.models.warp_unet import WarpUNet
-from reenact.pipeline import open_reenactor
-from reenact.renderers import shipped_weights
+from reenact.models.weights import load_model, save_model
+from reenact.rendering.warp_unet import shipped_weights
 from reenact.stats import StepTimer
 
 

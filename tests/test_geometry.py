@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from reenact.geometry import (
+from reenact.face.geometry import (
     FACE_SHARE,
     canonical_face,
     crop_image,

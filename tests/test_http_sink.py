@@ -20,8 +20,8 @@ import pytest
 from clips import corners, four_colours, number_of, numbered_picture
 
 from reenact.errors import SinkError
-from reenact.http_address import load_address
-from reenact.http_sink import HttpSink
+from reenact.sinks.http_address import load_address
+from reenact.sinks.mjpeg_server import HttpSink
 from reenact.types import Frame, Image
 
 TIMEOUT_S = 30.0

@@ -18,9 +18,9 @@ from clips import corners, four_colours, number_of, numbered_picture
 from obs import browser, studio
 from obs.studio import eventually
 
-from reenact.http_address import HttpAddress
-from reenact.http_sink import HttpSink
-from reenact.obs_setup import media_source_settings
+from reenact.sinks.http_address import HttpAddress
+from reenact.sinks.mjpeg_server import HttpSink
+from reenact.sinks.obs.installer import media_source_settings
 from reenact.types import Frame, Image
 
 SIZE = (320, 240)

@@ -10,23 +10,23 @@ import pytest
 import torch
 from safetensors.numpy import save_file
 
-from reenact.action_units import action_unit_basis
 from reenact.errors import ConfigError, ModelError, ReenactError
-from reenact.facemesh import ACTION_UNITS
-from reenact.fusion_network import (
+from reenact.face.action_units import action_unit_basis
+from reenact.face.geometry import canonical_face
+from reenact.face.regions import lid_gaps
+from reenact.face.topology import ACTION_UNITS
+from reenact.models.fusion_network import (
     ARCHITECTURE,
     FusionNetwork,
     LandmarkFusionConfig,
     shipped_network,
     shipped_path,
 )
-from reenact.geometry import canonical_face
-from reenact.models.files import load_model, save_model
 from reenact.models.landmark_fusion import LandmarkFusion
-from reenact.regions import lid_gaps
-from reenact.training.bending import Bender
+from reenact.models.weights import load_model, save_model
+from reenact.training.deformation_transfer import Bender
 from reenact.training.expression_basis import load_motions
-from reenact.training.fusion import Examination, build_recipe
+from reenact.training.landmark_fusion import Examination, build_recipe
 from reenact.training.loop import LoopOptions, train
 from reenact.types import Array
 

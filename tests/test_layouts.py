@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from reenact.errors import SourceError
-from reenact.training.layouts import EMOTIONS, find_items, held_back
+from reenact.training.dataset_layouts import EMOTIONS, find_items, held_back
 
 
 def touch(path: Path, text: str = "") -> None:

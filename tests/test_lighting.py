@@ -9,12 +9,18 @@ import torch
 from faces import portrait_target, turned
 from test_geometry import posed_face
 
-from reenact.facemesh import N_SKIN
-from reenact.geometry import estimate_pose, rotation_matrix
-from reenact.lighting import MOST, TRUST, Lighting, normals
+from reenact.face.geometry import estimate_pose, rotation_matrix
+from reenact.face.topology import N_SKIN
 from reenact.models.warp_unet import WarpUNet
+from reenact.rendering.head_mesh import (
+    MAP_CHANNELS,
+    grid_to_crop,
+    head_mesh,
+    interpolate,
+    rasterise,
+)
+from reenact.rendering.relighting import MOST, TRUST, Lighting, normals
 from reenact.types import Array, Image
-from reenact.warping import MAP_CHANNELS, grid_to_crop, head_mesh, interpolate, rasterise
 
 LAMP = np.array([0.4, -0.3, -0.2], np.float32)
 """By how much the logarithm of the luma grows along a normal: from the right, above and before."""

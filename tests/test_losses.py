@@ -5,8 +5,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from reenact import metrics
-from reenact.geometry import from_unit
+from reenact.evaluation import metrics
+from reenact.face.geometry import from_unit
 from reenact.models.discriminators import PatchDiscriminator
 from reenact.training.losses import (
     gradient_l1,

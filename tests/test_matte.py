@@ -9,12 +9,12 @@ from portraits import box_target
 
 from reenact.config import Settings
 from reenact.errors import TargetError
-from reenact.matte import Alpha, Matte
-from reenact.paste import Paster
-from reenact.pipeline import Reenactor, still_expression
-from reenact.renderers import CopyRenderer, WarpUNetRenderer
+from reenact.live.pipeline import Reenactor, still_expression
+from reenact.rendering.compositing import Paster
+from reenact.rendering.matting import Alpha, Matte
+from reenact.rendering.warp_unet import CopyRenderer, WarpUNetRenderer
 from reenact.stats import StepTimer
-from reenact.targets import open_target
+from reenact.targets.library import open_target
 from reenact.types import Array, Drive, Frame, Landmarks, Target
 
 PERSON = ((0.35, 0.48), (0.12, 0.5), (0.9, 0.2))  # face, hair, suit

@@ -10,8 +10,8 @@ import pytest
 from skimage import data
 from skimage import metrics as scikit_metrics
 
-from reenact import metrics
-from reenact.facemesh import N_LANDMARKS
+from reenact.evaluation import metrics
+from reenact.face.topology import N_LANDMARKS
 from reenact.types import Array, Image
 
 SCIKIT: Any = scikit_metrics  # its functions carry no types

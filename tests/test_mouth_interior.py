@@ -3,9 +3,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from reenact.facemesh import LIPS_INNER
-from reenact.geometry import canonical_face, rotation_matrix, to_image
-from reenact.mouth_interior import interior_sources
+from reenact.face.geometry import canonical_face, rotation_matrix, to_image
+from reenact.face.topology import LIPS_INNER
+from reenact.rendering.mouth_interior import interior_sources
 from reenact.types import Array, Pose
 
 LOWER = list(LIPS_INNER[1:10])

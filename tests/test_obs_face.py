@@ -17,7 +17,7 @@ from obs import studio
 from obs.studio import CANVAS, SCENE, Studio, eventually
 
 from reenact.config import TrackingSettings
-from reenact.tracking import MediaPipeTracker
+from reenact.face.mediapipe_tracker import MediaPipeTracker
 from reenact.types import Frame, Image, Landmarks
 
 pytestmark = [
@@ -37,7 +37,7 @@ def tracker() -> Iterator[MediaPipeTracker]:
 
 
 def reenact(*arguments: str) -> list[str]:
-    return [sys.executable, "-m", "reenact.cli", *arguments]
+    return [sys.executable, "-m", "reenact.cli.main", *arguments]
 
 
 @contextmanager

@@ -16,9 +16,9 @@ from fakes import until
 from obs.rings import memory_of, ring_name, writing_process
 
 from reenact.errors import SinkError
-from reenact.obs_ring import RingReader, RingWriter, clock_ns
-from reenact.obs_sink import ObsSink
-from reenact.shared_memory import HEADER_BYTES, SharedMemory
+from reenact.sinks.obs.ring import RingReader, RingWriter, clock_ns
+from reenact.sinks.obs.shared_memory import HEADER_BYTES, SharedMemory
+from reenact.sinks.obs.sink import ObsSink
 from reenact.types import Frame
 
 

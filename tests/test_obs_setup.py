@@ -14,14 +14,18 @@ from clips import corners, four_colours
 from obs import studio
 from obs.studio import CANVAS, SCENE, Studio, eventually
 
-from reenact import obs_setup
 from reenact.errors import SinkError
-from reenact.http_address import HttpAddress, keep_address
-from reenact.obs_check import try_obs
-from reenact.obs_files import ObsFiles, RemoteControl, find_obs_files
-from reenact.obs_remote import ObsRemote
-from reenact.obs_ring import RingWriter
-from reenact.obs_scenes import add_to_collection, remove_from_collection, scenes_with_source
+from reenact.sinks.http_address import HttpAddress, keep_address
+from reenact.sinks.obs import installer as obs_setup
+from reenact.sinks.obs.config_files import ObsFiles, RemoteControl, find_obs_files
+from reenact.sinks.obs.ring import RingWriter
+from reenact.sinks.obs.scene_collection import (
+    add_to_collection,
+    remove_from_collection,
+    scenes_with_source,
+)
+from reenact.sinks.obs.selftest import try_obs
+from reenact.sinks.obs.websocket import ObsRemote
 
 needs_obs = pytest.mark.skipif(bool(studio.missing()), reason=f"not installed: {studio.missing()}")
 linux_only = pytest.mark.skipif(sys.platform != "linux", reason="OBS has its settings elsewhere")
@@ -50,7 +54,7 @@ def files(home: Path) -> ObsFiles:
 def reenact(home: Path, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
     """Run a command as this user."""
     return subprocess.run(
-        [sys.executable, "-m", "reenact.cli", *arguments],
+        [sys.executable, "-m", "reenact.cli.main", *arguments],
         env={**studio.environment(home), **variables},
         stdin=subprocess.DEVNULL,
         capture_output=True,

@@ -17,8 +17,8 @@ from obs import studio
 from obs.rings import ring_name, writing_process
 from obs.studio import CANVAS, SCENE, Studio, eventually
 
-from reenact.obs_ring import RingWriter
-from reenact.shared_memory import SharedMemory
+from reenact.sinks.obs.ring import RingWriter
+from reenact.sinks.obs.shared_memory import SharedMemory
 from reenact.types import Image
 
 pytestmark = [

@@ -6,8 +6,8 @@ import pytest
 from numpy.typing import NDArray
 from portraits import box_target, smooth_picture
 
-from reenact.geometry import crop_image, invert_affine
-from reenact.paste import Paster
+from reenact.face.geometry import crop_image, invert_affine
+from reenact.rendering.compositing import Paster
 from reenact.types import Image
 
 BLACK = np.zeros((256, 256, 3), np.uint8)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from reenact.errors import ModelError
-from reenact.perceptual import Distance, Distribution, Taste
+from reenact.evaluation.perceptual import Distance, Distribution, Taste
 from reenact.types import Image
 
 

@@ -18,15 +18,15 @@ from safetensors.torch import load_file
 
 from reenact.config import RendererSettings
 from reenact.errors import ModelError, ReenactError, TargetError
-from reenact.facemesh import LIPS_INNER
-from reenact.footage import Footage
-from reenact.geometry import region_mask
-from reenact.models.files import load_tensors, read_header, save_model
+from reenact.face.geometry import region_mask
+from reenact.face.topology import LIPS_INNER
 from reenact.models.warp_unet import WarpUNet, WarpUNetConfig, own_tensors, read_own_flow
-from reenact.renderers import WarpUNetRenderer
-from reenact.residual_flow import MOTIONS, ResidualFlow, known_residual_flow
-from reenact.training import personal
-from reenact.training.personal import (
+from reenact.models.weights import load_tensors, read_header, save_model
+from reenact.rendering.residual_flow import MOTIONS, ResidualFlow, known_residual_flow
+from reenact.rendering.warp_unet import WarpUNetRenderer
+from reenact.targets.footage import Footage
+from reenact.training import fine_tuning
+from reenact.training.fine_tuning import (
     Outcome,
     PersonalOptions,
     PersonalRecipe,
@@ -75,7 +75,7 @@ def options(tmp_path: Path) -> PersonalOptions:
 @pytest.fixture(autouse=True)
 def mesh_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the mesh learn nothing but where a test is about that."""
-    monkeypatch.setattr(personal, "_FLOW_PAIRS", 0)
+    monkeypatch.setattr(fine_tuning, "_FLOW_PAIRS", 0)
 
 
 def never() -> bool:
@@ -105,7 +105,7 @@ def trained(
         validate_every=40,
     )
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(personal, "_FLOW_PAIRS", 0)
+        patch.setattr(fine_tuning, "_FLOW_PAIRS", 0)
         return train_personal([footage], start, options), options
 
 
@@ -126,7 +126,7 @@ def test_training_is_told_where_the_person_is(
 def test_it_ends_when_every_frame_was_seen_often_enough(
     footage: Footage, start: Path, options: PersonalOptions, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(personal, "_MOST_PASSES", 2)
+    monkeypatch.setattr(fine_tuning, "_MOST_PASSES", 2)
     outcome = train_personal([footage], start, replace(options, steps=1000, validate_every=100))
     assert not outcome.stopped
     assert 1 <= steps_of(options)[-1] <= 2 * len(footage) / options.batch_size
@@ -155,7 +155,7 @@ def test_what_is_kept_lies_between_the_start_and_what_was_learned(
     for name, value in kept.items():
         if value.is_floating_point():
             learned = state[f"network/averaged/{name}"]
-            between = begun[name] + personal._LEARNED_SHARE * (learned - begun[name])
+            between = begun[name] + fine_tuning._LEARNED_SHARE * (learned - begun[name])
             torch.testing.assert_close(value, between, atol=2e-3, rtol=2e-3)
             moved = max(moved, float((learned - begun[name]).abs().max()))
     assert moved > 0.02, "something must have been learned"
@@ -202,7 +202,7 @@ def test_the_start_is_kept_where_training_harms(
     outcome = train_personal([footage], start, replace(options, learning_rate=0.0))
     assert outcome.weights is None
     assert outcome.after["score"] == pytest.approx(outcome.before["score"], abs=0.05)
-    monkeypatch.setattr(personal, "_LEARNED_SHARE", 3.0)  # far beyond what was learned
+    monkeypatch.setattr(fine_tuning, "_LEARNED_SHARE", 3.0)  # far beyond what was learned
     wild = train_personal([footage], start, replace(options, learning_rate=0.03, steps=8))
     assert wild.after["score"] < wild.before["score"]
     assert wild.weights is None
@@ -219,7 +219,7 @@ def flow_of(across_iod: float) -> ResidualFlow:
 def test_a_mesh_that_learned_nonsense_is_not_kept(
     footage: Footage, start: Path, options: PersonalOptions, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(personal, "refined", lambda known, pairs: flow_of(3.0))
+    monkeypatch.setattr(fine_tuning, "refined", lambda known, pairs: flow_of(3.0))
     outcome = train_personal([footage], start, options)
     assert outcome.weights is not None
     assert read_own_flow(outcome.weights) is None
@@ -228,7 +228,7 @@ def test_a_mesh_that_learned_nonsense_is_not_kept(
 def test_what_the_mesh_learned_is_kept_with_the_weights_and_drawn_by(
     footage: Footage, start: Path, options: PersonalOptions, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(personal, "refined", lambda known, pairs: flow_of(0.0))
+    monkeypatch.setattr(fine_tuning, "refined", lambda known, pairs: flow_of(0.0))
     wrong = flow_of(3.0)
     facts = {name: text for name, text in read_header(start).items() if name != "format"}
     begun = start.with_name("wrong.safetensors")

@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 from moving_portrait import FRAMES, moving_portrait, write_clip
 
-from reenact import evaluation, personal_evaluation
 from reenact.config import Settings
 from reenact.errors import SourceError
-from reenact.judge import Judge, find_clips
+from reenact.evaluation import fine_tuned as personal_evaluation
+from reenact.evaluation import runner as evaluation
+from reenact.evaluation.face_reader import Judge, find_clips
 
 SHARE = 0.6
 
@@ -60,8 +61,8 @@ def test_all_rows_are_measured_on_the_rest(
 
 
 def test_the_frames_compared_lie_behind_the_cut(clip_folder: Path) -> None:
-    from reenact import self_reenactment
-    from reenact.judge import read_clip
+    from reenact.evaluation import self_reenactment
+    from reenact.evaluation.face_reader import read_clip
 
     clip = read_clip(clip_folder / "portrait__01.mp4")
     cut = round(SHARE * 2 * FRAMES)

@@ -6,7 +6,7 @@ import pytest
 from fakes import plain
 
 from reenact.config import SmoothingSettings
-from reenact.picture_filter import PictureFilter
+from reenact.rendering.temporal_filter import PictureFilter
 from reenact.types import Image
 
 SIDE = 128

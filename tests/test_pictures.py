@@ -17,9 +17,9 @@ from clips import (
     write_png,
 )
 
-from reenact import pictures
 from reenact.errors import SourceError
-from reenact.sources import read_image
+from reenact.sources import image_file as pictures
+from reenact.sources.builtin import read_image
 
 
 def _with_exif_orientation(jpeg: bytes, orientation: int) -> bytes:

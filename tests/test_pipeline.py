@@ -13,7 +13,7 @@ from portraits import turned
 
 from reenact.config import Settings
 from reenact.errors import PluginError
-from reenact.pipeline import RETURN_S, Reenactor, open_reenactor
+from reenact.live.pipeline import RETURN_S, Reenactor, open_reenactor
 from reenact.stats import StepTimer
 from reenact.types import Array, Drive, Frame, Image
 

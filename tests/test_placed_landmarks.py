@@ -10,9 +10,9 @@ import pytest
 from faces import portrait_landmarks
 
 from reenact.errors import TargetError
-from reenact.facemesh import N_LANDMARKS
-from reenact.geometry import inter_ocular
-from reenact.placed_landmarks import POINTS, REQUIRED, fit_landmarks, read_placed
+from reenact.face.geometry import inter_ocular
+from reenact.face.topology import N_LANDMARKS
+from reenact.targets.manual_landmarks import POINTS, REQUIRED, fit_landmarks, read_placed
 
 
 def named(names: tuple[str, ...] | None = None) -> dict[str, tuple[float, float]]:

@@ -12,15 +12,15 @@ import pytest
 from clips import write_clip
 from portraits import astronaut, write_jpeg
 
-from reenact.cli import main
-from reenact.clip_files import load_landmarks
+from reenact.cli.main import main
 from reenact.config import TrackingSettings
 from reenact.errors import SourceError
-from reenact.geometry import face_box
-from reenact.tracking import MediaPipeTracker
-from reenact.training.data import decode_clip, load_clips
+from reenact.face.geometry import face_box
+from reenact.face.mediapipe_tracker import MediaPipeTracker
+from reenact.targets.clip_files import load_landmarks
+from reenact.training.clip_extraction import clips_of_video
 from reenact.training.preparation import MARKS, STILLS, Summary, prepare
-from reenact.training.shots import clips_of_video
+from reenact.training.sampling import decode_clip, load_clips
 from reenact.types import Image
 
 

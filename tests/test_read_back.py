@@ -8,18 +8,18 @@ import numpy as np
 import pytest
 from faces import portrait_target
 
-from reenact.action_units import RANGES, action_unit_basis, measures
 from reenact.config import ActorSettings, FusionSettings, Settings, SmoothingSettings
-from reenact.facemesh import ACTION_UNITS, LIPS_OUTER
-from reenact.fusion import Fusion
-from reenact.geometry import canonical_face, estimate_pose, mirrored_deviation, to_image
-from reenact.judge import Judge
-from reenact.read_back import MOST, ReadBack, known_read_back
+from reenact.evaluation.face_reader import Judge
+from reenact.expression.bias_correction import MOST, ReadBack, known_read_back
+from reenact.expression.fusion import Fusion
+from reenact.face.action_units import RANGES, action_unit_basis, measures
+from reenact.face.geometry import canonical_face, estimate_pose, mirrored_deviation, to_image
+from reenact.face.topology import ACTION_UNITS, LIPS_OUTER
 from reenact.registry import load
-from reenact.residual_flow import known_residual_flow, limited_change
-from reenact.training.data import Pair
-from reenact.training.read_back import LEFT_ALONE, Reader, fit, learn
+from reenact.rendering.residual_flow import known_residual_flow, limited_change
+from reenact.training.sampling import Pair
 from reenact.types import Array, Landmarks, Pose
+from tools.read_back import LEFT_ALONE, Reader, fit, learn
 
 NAMES = list(ACTION_UNITS)
 SMILE = ("smile_left", "smile_right")

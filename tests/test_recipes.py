@@ -18,10 +18,10 @@ from moving_portrait import write_two_people
 
 from plugins import PLUGINS, install
 from reenact import registry
-from reenact.cli import main
+from reenact.cli.main import main
 from reenact.config import RendererSettings
 from reenact.errors import NoWeightsError, PluginError
-from reenact.judge import first_frame_target, read_clip
+from reenact.evaluation.face_reader import first_frame_target, read_clip
 from reenact.training.recipes import BUILT_IN, run_config
 from reenact.types import Image, Renderer
 

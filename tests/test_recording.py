@@ -18,9 +18,9 @@ import pytest
 from clips import four_colours, number_of, numbered_picture, write_talk
 
 from reenact.errors import SinkError
-from reenact.recording import TAGS, FileSink, is_partial
+from reenact.sinks.video_file import TAGS, FileSink, is_partial
+from reenact.sources.video_file import VideoSource
 from reenact.types import Frame, Image
-from reenact.video import VideoSource
 
 KINDS = (".mp4", ".m4v", ".mov", ".mkv", ".webm")
 TICK_S = {".mkv": 1e-3, ".webm": 1e-3}
@@ -232,7 +232,7 @@ def test_closing_from_another_thread_leaves_a_playable_file(tmp_path: Path) -> N
 KILLED = """
 import os, signal, sys
 import numpy as np
-from reenact.recording import FileSink
+from reenact.sinks.video_file import FileSink
 from reenact.types import Frame
 sink = FileSink(sys.argv[1])
 sink.open((160, 120), 25.0)

@@ -7,16 +7,16 @@ from moving_portrait import moving_portrait
 
 from reenact import registry
 from reenact.config import RendererSettings
-from reenact.judge import Clip
-from reenact.reference_distance import (
+from reenact.evaluation.face_reader import Clip
+from reenact.rendering.reference_ranking import (
     DECIBELS,
     DIFFERENCES,
     SeenFaces,
     differences,
     reference_distances,
 )
-from reenact.training.reference_weights import FRAMES, Drawn, draw, fit
 from reenact.types import Array
+from tools.reference_weights import FRAMES, Drawn, draw, fit
 
 
 def test_each_difference_tells_of_its_own_motion() -> None:

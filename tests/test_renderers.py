@@ -10,16 +10,16 @@ import pytest
 import torch
 from faces import drive, opened_mouth, portrait_target, turned
 
-from reenact import metrics, registry
+from reenact import registry
 from reenact.config import RendererSettings
 from reenact.errors import ModelError
-from reenact.facemesh import IRIS_LEFT, IRIS_RIGHT, OVAL
-from reenact.geometry import (
+from reenact.evaluation import metrics
+from reenact.face.geometry import (
     estimate_pose,
     from_unit,
     region_mask,
 )
-from reenact.models.files import load_tensors, read_header, save_model
+from reenact.face.topology import IRIS_LEFT, IRIS_RIGHT, OVAL
 from reenact.models.warp_unet import (
     UNKNOWN_PERSON,
     WarpUNet,
@@ -28,16 +28,17 @@ from reenact.models.warp_unet import (
     own_tensors,
     read_own_flow,
 )
-from reenact.reference_distance import SeenFaces, reference_distances
-from reenact.renderers import (
+from reenact.models.weights import load_tensors, read_header, save_model
+from reenact.rendering.head_mesh import MAP_CHANNELS, HeadMesh, head_mesh, tears
+from reenact.rendering.reference_ranking import SeenFaces, reference_distances
+from reenact.rendering.residual_flow import known_residual_flow
+from reenact.rendering.warp_unet import (
     WarpUNetRenderer,
     edge_fade,
     people_in,
     shipped_weights,
 )
-from reenact.residual_flow import known_residual_flow
 from reenact.types import Image, Renderer, Target
-from reenact.warping import MAP_CHANNELS, HeadMesh, head_mesh, tears
 
 
 def opened(name: str, target: Target, **settings: object) -> Renderer:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from reenact.errors import SinkError
-from reenact.report_files import check_writable, write_json, write_png
+from reenact.storage import check_writable, write_json, write_png
 
 
 def test_json_and_png_come_back_as_they_were(tmp_path: Path) -> None:

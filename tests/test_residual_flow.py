@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 from faces import portrait_target
 
-from reenact.facemesh import N_SKIN
-from reenact.geometry import estimate_pose, mirror_index, rotation_matrix
-from reenact.residual_flow import (
+from reenact.face.geometry import estimate_pose, mirror_index, rotation_matrix
+from reenact.face.topology import N_SKIN
+from reenact.rendering.head_mesh import HeadMesh, _unless_onto
+from reenact.rendering.residual_flow import (
     MOST_CHANGE,
     MOTIONS,
     SIDE,
@@ -19,10 +20,9 @@ from reenact.residual_flow import (
     known_residual_flow,
     limited,
 )
-from reenact.training.data import Pair
 from reenact.training.residual_flow import Lack, fit, observe, principal_components, refined
+from reenact.training.sampling import Pair
 from reenact.types import Array, Pose
-from reenact.warping import HeadMesh, _unless_onto
 
 SIZE_PX = 256
 COMPONENTS = 2

@@ -16,8 +16,8 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals a
 
 STARTING_RUN = """
 import sys, time
-from reenact import commands
-from reenact.cli import main
+from reenact.cli import commands
+from reenact.cli.main import main
 
 def load(arguments):
     try:
@@ -56,9 +56,9 @@ def test_an_interruption_while_libraries_load_is_answered_at_once() -> None:
 HANGING_RUN = """
 import threading, time
 from fakes import FakeReenactor, FakeSink, FakeSource
-from reenact import running
+from reenact.cli import live as running
 from reenact.config import Settings
-from reenact.session import Session
+from reenact.live.session import Session
 
 running._HANGS_S = 0.3
 sink = FakeSink(on_write=lambda number: time.sleep(60.0 if number == 5 else 0.0))

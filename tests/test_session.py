@@ -29,16 +29,16 @@ from fakes import (
 )
 from portraits import astronaut, write_jpeg
 
-from reenact.actors import neutral_path
 from reenact.config import Settings, load_settings
-from reenact.covering import FAILURES_IN_A_ROW
 from reenact.errors import ConfigError, SinkError, SourceError
-from reenact.geometry import canonical_face, crop_transform, to_image, transform_points
-from reenact.pipeline import Reenactor
-from reenact.session import Session
-from reenact.sinks import SinkSet
+from reenact.expression.neutral_store import neutral_path
+from reenact.face.geometry import canonical_face, crop_transform, to_image, transform_points
+from reenact.live.fallback import FAILURES_IN_A_ROW
+from reenact.live.pipeline import Reenactor
+from reenact.live.session import Session
+from reenact.sinks.fanout import SinkSet
 from reenact.stats import Recorder, Stats, StepTimer
-from reenact.targets import open_target
+from reenact.targets.library import open_target
 from reenact.types import Landmarks, Pose, Target
 
 
@@ -161,7 +161,7 @@ def test_the_target_at_rest_is_shown_before_the_first_frame() -> None:
 def test_a_camera_that_goes_away_is_covered_by_the_target_at_rest(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("reenact.session.AWAY_S", 0.15)
+    monkeypatch.setattr("reenact.live.session.AWAY_S", 0.15)
     sink = FakeSink(live=True)
     reenactor = FakeReenactor()
     source = FakeSource(20, live=True, fps=50.0, away=range(10, 15))
@@ -176,7 +176,7 @@ def test_a_camera_that_goes_away_is_covered_by_the_target_at_rest(
 def test_a_camera_that_hangs_is_covered_too_and_does_not_block_the_end(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("reenact.session.AWAY_S", 0.15)
+    monkeypatch.setattr("reenact.live.session.AWAY_S", 0.15)
     sink = FakeSink(live=True)
     source = FakeSource(None, live=True, hangs_at=5)
     run(source, FakeReenactor(), sink, lambda _: sink.colours[-1:] == [BLUE] and source.sent == 5)

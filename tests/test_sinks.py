@@ -14,14 +14,14 @@ from fakes import FakeSink
 from reenact import registry
 from reenact.config import SinkSettings
 from reenact.errors import SinkError
-from reenact.http_sink import HttpSink
-from reenact.recording import FileSink
-from reenact.sink_base import even, letterbox
-from reenact.sinks import NullSink, SinkSet, check_spares
+from reenact.sinks.fanout import NullSink, SinkSet, check_spares
+from reenact.sinks.letterbox import even, letterbox
+from reenact.sinks.mjpeg_server import HttpSink
+from reenact.sinks.video_file import FileSink
+from reenact.sinks.virtual_camera import CameraSink
+from reenact.sinks.window import WindowSink
 from reenact.stats import StepTimer
 from reenact.types import Frame
-from reenact.virtual_camera import CameraSink
-from reenact.window_sink import WindowSink
 
 SIZE = (160, 120)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
-from reenact.slots import Closed, Slot
+from reenact.live.slot import Closed, Slot
 
 
 def test_slot_that_replaces_keeps_the_newest() -> None:

@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from reenact.action_units import action_unit_basis
 from reenact.config import SmoothingSettings
-from reenact.facemesh import ACTION_UNITS
-from reenact.geometry import canonical_face, rotation_matrix, rotation_vector
-from reenact.regions import lid_gaps
-from reenact.smoothing import BodyFilter, ExpressionFilter, OneEuroFilter, PoseFilter
+from reenact.face.action_units import action_unit_basis
+from reenact.face.filters import BodyFilter, ExpressionFilter, OneEuroFilter, PoseFilter
+from reenact.face.geometry import canonical_face, rotation_matrix, rotation_vector
+from reenact.face.regions import lid_gaps
+from reenact.face.topology import ACTION_UNITS
 from reenact.types import Array, Pose
 
 FPS = 30.0

@@ -12,14 +12,14 @@ from clips import write_clip, write_png
 from faces import portrait, portrait_landmarks
 from portraits import astronaut, box_target, on_canvas, smooth_picture, turned, write_jpeg
 
-from reenact import video_faces
 from reenact.errors import SourceError, TargetError
-from reenact.facemesh import LIPS_INNER
-from reenact.geometry import estimate_pose, face_box, rotation_vector, transform_points
-from reenact.paste import Paster
-from reenact.reference_selection import MAX_REFERENCES
-from reenact.target_making import create_target, resize_target, target_from_image
-from reenact.targets import open_target, still_tracker
+from reenact.face.geometry import estimate_pose, face_box, rotation_vector, transform_points
+from reenact.face.topology import LIPS_INNER
+from reenact.rendering.compositing import Paster
+from reenact.targets import video_scan as video_faces
+from reenact.targets.builder import create_target, resize_target, target_from_image
+from reenact.targets.library import open_target, still_tracker
+from reenact.targets.reference_selection import MAX_REFERENCES
 from reenact.types import Array, Frame, Image, Target, Tracker
 
 

@@ -18,12 +18,12 @@ import torch
 from faces import portrait_target
 from moving_portrait import moving_portrait, write_clip
 
-from reenact.cli import main
-from reenact.models.files import read_header, save_model
+from reenact.cli.main import main
 from reenact.models.warp_unet import WarpUNet, WarpUNetConfig
-from reenact.target_store import TargetStore
-from reenact.target_training import preview_path, summary, train_target, training_folder
-from reenact.training.personal import Outcome
+from reenact.models.weights import read_header, save_model
+from reenact.targets.store import TargetStore
+from reenact.training.fine_tuning import Outcome
+from reenact.training.target_training import preview_path, summary, train_target, training_folder
 
 NARROW = (8, 8, 8, 8)
 
@@ -56,7 +56,7 @@ def test_weights_of_another_version_are_left_for_the_shipped_ones(
     assert weights is not None
     shipped = tmp_path / "shipped.safetensors"
     shutil.copy(weights, shipped)
-    monkeypatch.setattr("reenact.target_training.shipped_weights", lambda: shipped)
+    monkeypatch.setattr("reenact.training.target_training.shipped_weights", lambda: shipped)
     facts = {"architecture": "warp_unet", "config": '{"max_residual_flow": 0.25}'}
     save_model(weights, {"bias": torch.zeros(1)}, facts)
     outcome = train_target(store, "me", minutes=10, device="cpu", steps=2)
@@ -80,7 +80,7 @@ def test_trained_weights_are_kept_with_the_target(store: TargetStore) -> None:
 def test_ctrl_c_ends_it_with_130_and_a_target_that_is_whole(store: TargetStore) -> None:
     """In a process of its own, interrupted as soon as the preview is there."""
     arguments = ["target", "train", "me", "--minutes", "30", "--device", "cpu"]
-    command = f"from reenact.cli import main; raise SystemExit(main({arguments}))"
+    command = f"from reenact.cli.main import main; raise SystemExit(main({arguments}))"
     preview = preview_path(training_folder(store, "me"))
     with subprocess.Popen(
         [sys.executable, "-c", command],

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from portraits import astronaut, box_target, smooth_picture, write_jpeg
 
-from reenact.cli import main
+from reenact.cli.main import main
 from reenact.errors import SourceError, TargetError
-from reenact.target_store import TargetStore
-from reenact.targets import confirm_consent, confirm_removal, open_target
+from reenact.targets.library import confirm_consent, confirm_removal, open_target
+from reenact.targets.store import TargetStore
 from reenact.types import Tracker
 
 

@@ -8,12 +8,13 @@ import pytest
 from faces import drive, opened_mouth, portrait_target
 from numpy.typing import NDArray
 
-from reenact import registry, renderers
+from reenact import registry
 from reenact.config import RendererSettings
-from reenact.facemesh import LIPS_INNER
-from reenact.geometry import canonical_face, region_mask, rotation_matrix, to_image
+from reenact.face.geometry import canonical_face, region_mask, rotation_matrix, to_image
+from reenact.face.topology import LIPS_INNER
 from reenact.models.warp_unet import UNKNOWN_PERSON
-from reenact.teeth import UpperTeeth
+from reenact.rendering import warp_unet as renderers
+from reenact.rendering.teeth import UpperTeeth
 from reenact.types import Array, Image, Pose, Renderer
 
 SIDE = 256

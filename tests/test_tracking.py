@@ -10,8 +10,8 @@ from faces import portrait, portrait_landmarks
 
 from reenact.config import TrackingSettings
 from reenact.errors import ModelError
-from reenact.geometry import face_box
-from reenact.tracking import MediaPipeTracker
+from reenact.face.geometry import face_box
+from reenact.face.mediapipe_tracker import MediaPipeTracker
 from reenact.types import Frame, Image
 
 

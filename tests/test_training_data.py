@@ -10,12 +10,12 @@ from faces import opened_mouth, portrait_target
 from numpy.typing import NDArray
 
 from reenact.errors import ReenactError
-from reenact.facemesh import EYE_LEFT, EYE_RIGHT, LIPS_OUTER
-from reenact.geometry import mirrored
+from reenact.face.geometry import mirrored
+from reenact.face.mediapipe_tracker import person_masks
+from reenact.face.topology import EYE_LEFT, EYE_RIGHT, LIPS_OUTER
 from reenact.models.warp_unet import UNKNOWN_PERSON
-from reenact.tracking import person_masks
-from reenact.training.batches import PairBatches, collate, importance, local_windows
-from reenact.training.data import (
+from reenact.rendering.head_mesh import MAP_CHANNELS, warp_image
+from reenact.training.sampling import (
     PairSampler,
     Still,
     bend,
@@ -24,8 +24,8 @@ from reenact.training.data import (
     source_map,
     validation_pairs,
 )
+from reenact.training.warp_unet_batches import PairBatches, collate, importance, local_windows
 from reenact.types import Array
-from reenact.warping import MAP_CHANNELS, warp_image
 
 
 def write_pair(folder: Path, name: str, landmarks: Array, shift_px: int = 3) -> None:

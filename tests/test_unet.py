@@ -11,13 +11,13 @@ from faces import portrait_target
 from torch import Tensor, nn
 
 from reenact.errors import ConfigError
-from reenact.landmark_renderer import map_planes
 from reenact.models.discriminators import MarkovDiscriminator
 from reenact.models.unet import UNet, UNetConfig
+from reenact.rendering.image_to_image import map_planes
 from reenact.training import fan2023
 from reenact.training.adversarial import AdversarialRecipe, read_config, unet_config
-from reenact.training.data import Pair, Rng
 from reenact.training.picture_pairs import PictureMaterial, PicturePairs, collate
+from reenact.training.sampling import Pair, Rng
 
 TABLE_1 = (
     (256, 256, 4),  # 0 input

@@ -30,9 +30,9 @@ from clips import (
 from reenact.config import SourceSettings
 from reenact.errors import SourceError
 from reenact.registry import load
-from reenact.reopening import ReopeningSource, SourceUnavailable
-from reenact.sources import VideoSource
-from reenact.training.data import decode_clip
+from reenact.sources.builtin import VideoSource
+from reenact.sources.reconnecting import ReopeningSource, SourceUnavailable
+from reenact.training.sampling import decode_clip
 from reenact.types import Frame, Source
 
 

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 from clips import four_colours
 
-from reenact import loopback
 from reenact.errors import SinkError
+from reenact.sinks import v4l2loopback as loopback
+from reenact.sinks.virtual_camera import GET_DRIVER, CameraSink, describe, explain, missing
 from reenact.types import Frame
-from reenact.virtual_camera import GET_DRIVER, CameraSink, describe, explain, missing
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="about v4l2loopback")
 

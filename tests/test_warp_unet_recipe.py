@@ -11,11 +11,11 @@ import torch
 from faces import opened_mouth, portrait_target
 
 from reenact.errors import ModelError, ReenactError
-from reenact.models.files import load_tensors, save_model
 from reenact.models.warp_unet import WarpUNet, WarpUNetConfig
-from reenact.training.batches import collate
-from reenact.training.data import Pair, Rng
+from reenact.models.weights import load_tensors, save_model
+from reenact.training.sampling import Pair, Rng
 from reenact.training.warp_unet import Material, WarpUNetRecipe, WarpUNetRecipeConfig
+from reenact.training.warp_unet_batches import collate
 
 SMALL = WarpUNetConfig(
     feature_channels=8,

@@ -5,9 +5,8 @@ import numpy as np
 import pytest
 from test_geometry import posed_face
 
-from reenact.geometry import rotation_matrix, to_face_frame, to_image, triangulate
-from reenact.types import Array, Pose
-from reenact.warping import (
+from reenact.face.geometry import rotation_matrix, to_face_frame, to_image, triangulate
+from reenact.rendering.head_mesh import (
     MAP_CHANNELS,
     _skull_depth,
     grid_to_crop,
@@ -16,6 +15,7 @@ from reenact.warping import (
     rasterise,
     warp_image,
 )
+from reenact.types import Array, Pose
 
 
 def square_mesh() -> tuple[Array, Array]:

@@ -16,8 +16,7 @@ from clips import four_colours, number_of, write_clip
 
 from reenact.config import SourceSettings
 from reenact.errors import SourceError
-from reenact.types import Frame, Source
-from reenact.webcam import (
+from reenact.sources.webcam import (
     CameraInfo,
     ReopeningSource,
     SourceUnavailable,
@@ -25,6 +24,7 @@ from reenact.webcam import (
     list_cameras,
     open_webcam,
 )
+from reenact.types import Frame, Source
 
 CAMERA = CameraInfo(0, "Test Camera")
 PACE_S = 0.01
@@ -288,7 +288,7 @@ def test_failed_opening_gives_the_device_back(
     fault: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("reenact.webcam._WARM_UP_S", 0.2)
+    monkeypatch.setattr("reenact.sources.webcam._WARM_UP_S", 0.2)
     state.fault = fault
     with pytest.raises(SourceError, match="Test Camera sends no picture, it is probably in use"):
         open_camera()
@@ -333,7 +333,7 @@ def test_camera_comes_back_by_itself(
     fault: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("reenact.webcam._WARM_UP_S", 0.1)
+    monkeypatch.setattr("reenact.sources.webcam._WARM_UP_S", 0.1)
     with reopening(open_camera) as source:
         assert isinstance(source, Source)
         before = read_frames(source, 5)
@@ -373,8 +373,8 @@ def test_unplugged_camera_comes_back_under_another_number(
         nodes = sorted(tmp_path.glob("video*"))
         return [CameraInfo(int(node.name[5:]), "Desk Camera", str(node)) for node in nodes]
 
-    monkeypatch.setattr("reenact.webcam._open_opencv", open_capture)
-    monkeypatch.setattr("reenact.cameras._named_cameras", plugged)
+    monkeypatch.setattr("reenact.sources.webcam._open_opencv", open_capture)
+    monkeypatch.setattr("reenact.sources.camera_devices._named_cameras", plugged)
     (tmp_path / "video7").touch()
     with open_webcam("desk", SourceSettings()) as source:
         read_frames(source, 5)

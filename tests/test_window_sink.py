@@ -10,8 +10,8 @@ import pytest
 from clips import numbered_picture
 
 from reenact.errors import SinkError
+from reenact.sinks.window import WindowSink, display_problem
 from reenact.types import Frame
-from reenact.window_sink import WindowSink, display_problem
 
 linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="about X11")
 
@@ -75,7 +75,7 @@ SHOWN = """
 import threading
 import numpy as np
 from reenact.types import Frame
-from reenact.window_sink import WindowSink
+from reenact.sinks.window import WindowSink
 
 def show():
     with WindowSink() as sink:

@@ -4,8 +4,8 @@ import numpy as np
 from faces import portrait_target
 from numpy.typing import NDArray
 
-from reenact.regions import LID_INDEX, lid_gaps
-from reenact.training.winks import wink, wink_frames
+from reenact.face.regions import LID_INDEX, lid_gaps
+from reenact.training.augmentation import wink, wink_frames
 from reenact.types import Array
 
 

@@ -14,7 +14,7 @@ A network that only learned to give nothing for nothing would do so about, not e
 face at rest that is off by a little is seen all the time. The leading d makes plain addition of
 the deviation the start (the decoder's last layer is zero at first), which training has to beat.
 
-`reenact.fusion_network` computes the same in numpy for the live path.
+`reenact.models.fusion_network` computes the same in numpy for the live path.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
-from reenact.facemesh import N_LANDMARKS
-from reenact.fusion_network import (
+from reenact.face.geometry import canonical_face
+from reenact.face.topology import N_LANDMARKS
+from reenact.models.fusion_network import (
     DEVIATION_SCALE,
     OUTPUT_SCALE,
     SHAPE_SCALE,
     LandmarkFusionConfig,
 )
-from reenact.geometry import canonical_face
 
 COORDINATES: Final = 3 * N_LANDMARKS
 

@@ -23,9 +23,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from reenact.errors import ModelError
-from reenact.models.files import BESIDE, header_of, load_tensors
-from reenact.residual_flow import ResidualFlow
-from reenact.warping import MAP_CHANNELS, SEEN_CHANNELS, TORN
+from reenact.models.weights import BESIDE, header_of, load_tensors
+from reenact.rendering.head_mesh import MAP_CHANNELS, SEEN_CHANNELS, TORN
+from reenact.rendering.residual_flow import ResidualFlow
 
 STEM: Final = 4
 """The networks work on pictures unshuffled by this factor."""

@@ -25,9 +25,8 @@ from torch.utils.data import Dataset
 
 from reenact.config import Share, first_problem
 from reenact.errors import ConfigError
-from reenact.models.files import save_model
 from reenact.models.unet import UNet, UNetConfig
-from reenact.training.data import Clip, Sampler
+from reenact.models.weights import save_model
 from reenact.training.picture_pairs import (
     Batch,
     PictureMaterial,
@@ -35,6 +34,7 @@ from reenact.training.picture_pairs import (
     examine,
     load_pictures,
 )
+from reenact.training.sampling import Clip, Sampler
 
 BETAS = (0.5, 0.999)
 """β1 and β2 of Adam, of the paper and of pix2pix."""

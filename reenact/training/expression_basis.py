@@ -20,17 +20,17 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from reenact.action_units import MIRRORED_UNITS, action_units, mirrored_units
 from reenact.errors import ReenactError
-from reenact.facemesh import ACTION_UNITS
-from reenact.geometry import (
+from reenact.face.action_units import MIRRORED_UNITS, action_units, mirrored_units
+from reenact.face.geometry import (
     canonical_face,
     estimate_pose,
     mirrored_deviation,
     rotation_vector,
     to_face_frame,
 )
-from reenact.regions import region_weights, settle
+from reenact.face.regions import region_weights, settle
+from reenact.face.topology import ACTION_UNITS
 from reenact.types import Array
 
 ASSET = Path(__file__).parents[1] / "assets" / "expression_basis.npz"

@@ -22,8 +22,8 @@ from torch.utils.data import DataLoader, Dataset
 
 from reenact.errors import ReenactError
 from reenact.training.checkpoints import FILE, TrainingState
-from reenact.training.journal import Journal
-from reenact.training.team import Team, join_team
+from reenact.training.distributed import Team, join_team
+from reenact.training.log import Journal
 
 log = logging.getLogger(__name__)
 

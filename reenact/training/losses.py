@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from reenact.facemesh import (
+from reenact.face.topology import (
     EYE_LEFT,
     EYE_RIGHT,
     IRIS_LEFT,

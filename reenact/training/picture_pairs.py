@@ -21,13 +21,13 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from reenact import metrics
-from reenact.contact_sheet import fit
 from reenact.errors import ReenactError
-from reenact.geometry import from_unit, to_unit, transform_points
-from reenact.landmark_renderer import map_planes
-from reenact.still_faces import square_to_crop
-from reenact.training.data import (
+from reenact.evaluation import metrics
+from reenact.evaluation.contact_sheet import fit
+from reenact.face.face_search import square_to_crop
+from reenact.face.geometry import from_unit, to_unit, transform_points
+from reenact.rendering.image_to_image import map_planes
+from reenact.training.sampling import (
     Clip,
     Pair,
     PairSampler,

@@ -21,10 +21,10 @@ from typing import Any, Final
 
 from reenact.config import TrackingSettings
 from reenact.errors import ReenactError, SinkError
+from reenact.face.mediapipe_tracker import MediaPipeTracker
 from reenact.progress import progress_bar
-from reenact.tracking import MediaPipeTracker
-from reenact.training.layouts import Item, Layout, find_items, held_back
-from reenact.training.shots import clip_of_pictures, clips_of_video, still_of_photo
+from reenact.training.clip_extraction import clip_of_pictures, clips_of_video, still_of_photo
+from reenact.training.dataset_layouts import Item, Layout, find_items, held_back
 
 MARKS: Final = ".prepared"
 STILLS: Final = "stills"
@@ -239,7 +239,7 @@ class _Worker:
 def _begin_worker(frames: Any, stop: Any) -> None:
     import cv2
 
-    from reenact.terminal import quiet_native_libraries
+    from reenact.cli.terminal import quiet_native_libraries
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)

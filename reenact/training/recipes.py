@@ -15,7 +15,7 @@ from reenact.config import Section, first_problem, parse_assignment, read_toml
 from reenact.errors import ConfigError, PluginError
 from reenact.training.loop import LoopOptions, Outcome, Recipe, run
 
-BUILT_IN: Final = {"landmark_fusion": "reenact.training.fusion:build_recipe"}
+BUILT_IN: Final = {"landmark_fusion": "reenact.training.landmark_fusion:build_recipe"}
 """Recipes of parts that are no renderers."""
 
 
@@ -51,7 +51,7 @@ def run_config(
     Raises:
         ReenactError: the file, a setting or the data is wrong, or there is nothing to resume.
     """
-    from reenact.engines import choose_device
+    from reenact.models.inference import choose_device
 
     file = read_training_file(path, assignments)
     recipe = _build(file)
@@ -74,8 +74,8 @@ def measure_config(path: Path, weights: Path, assignments: Iterable[str] = ()) -
     Raises:
         ReenactError: the file, a setting, the data or the weights are wrong.
     """
-    from reenact.engines import choose_device
-    from reenact.models.files import load_model, read_header
+    from reenact.models.inference import choose_device
+    from reenact.models.weights import load_model, read_header
 
     file = read_training_file(path, assignments)
     recipe = _build(file)

@@ -24,10 +24,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from reenact.facemesh import N_SKIN
-from reenact.geometry import estimate_pose, mirror_index, mirrored_deviation, to_face_frame
+from reenact.face.geometry import estimate_pose, mirror_index, mirrored_deviation, to_face_frame
+from reenact.face.topology import N_SKIN
 from reenact.progress import progress_bar
-from reenact.residual_flow import (
+from reenact.rendering.head_mesh import HeadMesh, warp_image
+from reenact.rendering.residual_flow import (
     ASSET,
     MOTIONS,
     SIDE,
@@ -37,9 +38,8 @@ from reenact.residual_flow import (
     head_motion,
     limited,
 )
-from reenact.training.data import Clip, Pair, Rng, load_clips, source_map
+from reenact.training.sampling import Clip, Pair, Rng, load_clips, source_map
 from reenact.types import Array, Image, Pose
-from reenact.warping import HeadMesh, warp_image
 
 OUT: Final = Path(__file__).parents[1] / "assets" / ASSET
 

@@ -30,14 +30,12 @@ from torch.utils.data import Dataset
 
 from reenact.config import Share, first_problem
 from reenact.errors import ConfigError, ReenactError
-from reenact.geometry import from_unit
+from reenact.face.geometry import from_unit
 from reenact.models.discriminators import PatchDiscriminator
-from reenact.models.files import load_tensors, save_model
 from reenact.models.warp_unet import WarpUNet, WarpUNetConfig, own_tensors, read_config
-from reenact.residual_flow import ResidualFlow
-from reenact.training.batches import Batch, PairBatches, collate
-from reenact.training.data import Pair, PairSampler, Sampler, load_stills, validation_pairs
-from reenact.training.face_mesh_network import FaceMeshNetwork
+from reenact.models.weights import load_tensors, save_model
+from reenact.rendering.head_mesh import SEEN_CHANNELS, HeadMesh
+from reenact.rendering.residual_flow import ResidualFlow
 from reenact.training.losses import (
     gradient_l1,
     hinge_discriminator,
@@ -48,9 +46,11 @@ from reenact.training.losses import (
     texture_l1,
     weighted_l1,
 )
+from reenact.training.mediapipe_torch import FaceMeshNetwork
 from reenact.training.picture_pairs import load_people
+from reenact.training.sampling import Pair, PairSampler, Sampler, load_stills, validation_pairs
+from reenact.training.warp_unet_batches import Batch, PairBatches, collate
 from reenact.types import Image
-from reenact.warping import SEEN_CHANNELS, HeadMesh
 
 _CRITIC_SIDE = 72
 """Side of what the critic sees, px: about as large as the mouth's window is at 256."""

@@ -13,10 +13,12 @@ from clips import number_of
 
 from guest import devices
 from guest.traffic import COLOURS, READERS, Traffic, colour_error, drawn, numbers, opencv_reader
-from reenact import doctor, loopback, v4l2
+from reenact import v4l2
+from reenact.cli import doctor
 from reenact.errors import SinkError
+from reenact.sinks import v4l2loopback as loopback
+from reenact.sinks.virtual_camera import CameraSink
 from reenact.types import Frame
-from reenact.virtual_camera import CameraSink
 
 SIZE = (320, 240)
 FPS = 10.0  # emulated processors are slow

@@ -14,7 +14,7 @@ from obs import browser
 
 from guest import devices
 from guest.traffic import COLOURS, Traffic
-from reenact.virtual_camera import CameraSink
+from reenact.sinks.virtual_camera import CameraSink
 
 SIZE = (320, 240)
 

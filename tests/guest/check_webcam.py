@@ -15,16 +15,17 @@ from fakes import BLUE, GREEN, FakeReenactor, shows_actor, until
 
 from guest import devices
 from guest.traffic import drawn, opencv_reader
-from reenact import doctor, registry
-from reenact.cameras import list_cameras
+from reenact import registry
+from reenact.cli import doctor
 from reenact.config import Settings, SourceSettings
 from reenact.errors import SourceError
-from reenact.reopening import ReopeningSource, SourceUnavailable
-from reenact.session import Session
-from reenact.sinks import SinkSet
+from reenact.live.session import Session
+from reenact.sinks.fanout import SinkSet
+from reenact.sinks.virtual_camera import CameraSink
+from reenact.sources.camera_devices import list_cameras
+from reenact.sources.reconnecting import ReopeningSource, SourceUnavailable
+from reenact.sources.video_file import VideoSource
 from reenact.types import Frame, Image
-from reenact.video import VideoSource
-from reenact.virtual_camera import CameraSink
 
 NAME = "vivid-000-vid-cap"
 

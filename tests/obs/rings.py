@@ -10,11 +10,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from reenact.shared_memory import SharedMemory
+from reenact.sinks.obs.shared_memory import SharedMemory
 
 _WRITER: Final = """
 import sys, time, numpy as np
-from reenact.obs_ring import SLOTS, RingWriter
+from reenact.sinks.obs.ring import SLOTS, RingWriter
 name, pause_s, lapping = sys.argv[1], float(sys.argv[2]), sys.argv[3] == "True"
 images = [np.full((512, 512, 3), (n, n * 7 % 256, 255 - n), np.uint8) for n in range(256)]
 with RingWriter(name) as writer:

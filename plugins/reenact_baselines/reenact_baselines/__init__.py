@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from reenact.geometry import to_unit
-from reenact.landmark_renderer import LandmarkRenderer, map_planes, spec
+from reenact.face.geometry import to_unit
+from reenact.rendering.image_to_image import LandmarkRenderer, map_planes, spec
 from reenact.types import Array, Image
 
 if TYPE_CHECKING:

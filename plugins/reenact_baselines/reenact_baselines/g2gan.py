@@ -30,8 +30,8 @@ from reenact.training.adversarial import (
     teach_critic,
     unet_config,
 )
-from reenact.training.data import Clip, Pair, Rng, augment, rarity
 from reenact.training.picture_pairs import Batch, PictureMaterial, PicturePairs, examine
+from reenact.training.sampling import Clip, Pair, Rng, augment, rarity
 
 CYCLE_SHARE: Final = 0.5
 """Weight of the cycle loss, as a share of the pixel loss's."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from reenact.landmark_renderer import spec
+from reenact.rendering.image_to_image import spec
 
 if TYPE_CHECKING:
     from torch import nn

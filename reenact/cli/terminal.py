@@ -1,0 +1,105 @@
+"""The terminal while a session runs: single keys, a progress line, and quiet native libraries."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import sys
+from collections.abc import Iterator
+from typing import Any, Final, TextIO
+
+from typing_extensions import Self
+
+from reenact.lifecycle import ClosesOnExit
+
+_STDERR_FD: Final = 2
+
+
+class Keys(ClosesOnExit):
+    """Reads single keys without Enter while its context is open; none where stdin is no terminal.
+
+    Ctrl-C goes on to interrupt the program. One thread calls `pressed`, any `close`.
+    """
+
+    def __init__(self) -> None:
+        self._old_mode: list[Any] | None = None
+        self._active = False
+
+    def __enter__(self) -> Self:
+        self._active = sys.stdin is not None and sys.stdin.isatty()
+        if self._active and sys.platform != "win32":
+            import termios
+            import tty
+
+            try:
+                self._old_mode = termios.tcgetattr(sys.stdin)
+                tty.setcbreak(sys.stdin)
+            except termios.error:  # in the background of its terminal
+                self._active = False
+        return self
+
+    def close(self) -> None:
+        """Give the terminal back as it was, if it is still there. May be called twice."""
+        if self._old_mode is not None and sys.platform != "win32":
+            import termios
+
+            with contextlib.suppress(termios.error):
+                termios.tcsetattr(sys.stdin, termios.TCSADRAIN, self._old_mode)
+
+    @property
+    def active(self) -> bool:
+        """Whether keys are read at all."""
+        return self._active
+
+    def pressed(self) -> str | None:
+        """Return a key pressed since the last call, in lower case; None when there was none."""
+        if not self._active:
+            return None
+        if sys.platform == "win32":
+            import msvcrt
+
+            return msvcrt.getwch().lower() if msvcrt.kbhit() else None
+        import select
+
+        if not select.select([sys.stdin], [], [], 0)[0]:
+            return None
+        key = os.read(sys.stdin.fileno(), 1)
+        self._active = bool(key)  # empty: the terminal has gone
+        return key.decode("ascii", "ignore").lower() or None
+
+
+@contextlib.contextmanager
+def quiet_native_libraries() -> Iterator[None]:
+    """Silence what C++ libraries write to stderr while they load.
+
+    Python's own stderr, its logging and its tracebacks go on to the terminal: only the file
+    descriptor behind them is exchanged. Nothing is silenced where stderr is not that descriptor.
+    """
+    python_stderr = sys.stderr
+    try:
+        if python_stderr.fileno() != _STDERR_FD:
+            raise OSError("stderr is redirected inside the process")
+        python_stderr.flush()
+        terminal_fd = os.dup(_STDERR_FD)
+    except (AttributeError, OSError):  # AttributeError: no stderr at all, as under pythonw
+        yield
+        return
+    with (
+        open(terminal_fd, "w", encoding=python_stderr.encoding, buffering=1) as terminal,
+        open(os.devnull, "w", encoding="ascii") as nowhere,
+    ):
+        try:
+            os.dup2(nowhere.fileno(), _STDERR_FD)
+            _write_python_errors_to(terminal)
+            yield
+        finally:
+            os.dup2(terminal_fd, _STDERR_FD)
+            _write_python_errors_to(python_stderr)
+
+
+def _write_python_errors_to(stream: TextIO) -> None:
+    before, sys.stderr = sys.stderr, stream
+    for handler in logging.getLogger().handlers:
+        if isinstance(handler, logging.StreamHandler) and handler.stream is before:
+            handler.setStream(stream)

@@ -1,0 +1,166 @@
+"""Personal training measured: trained on the first part of each clip, compared on the rest.
+
+The reference of the other renderers is the clip's first frame, as in `self_reenactment`; the
+trained one may use up to sixteen of the frames that it was trained on, as a target made of a video
+does. All are compared on the same frames, which nobody has seen.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from reenact.config import Settings
+from reenact.errors import SourceError
+from reenact.evaluation import self_reenactment
+from reenact.evaluation.contact_sheet import SheetRow
+from reenact.evaluation.face_reader import (
+    CLIP_FPS,
+    Clip,
+    Figures,
+    Judge,
+    first_frame_target,
+    read_clip,
+)
+from reenact.evaluation.self_reenactment import Drawn, run_columns
+from reenact.evaluation.side_by_side import write_ab_video
+from reenact.models.inference import choose_device
+from reenact.registry import load
+from reenact.rendering.warp_unet import shipped_weights
+from reenact.targets.footage import Footage
+from reenact.targets.reference_selection import choose, look_at
+from reenact.training.fine_tuning import ARCHITECTURE, PersonalOptions, train_personal
+from reenact.types import Renderer, Target
+
+MIN_CLIP_S: Final = 6.0
+"""Shorter clips are left out: there is too little to learn from."""
+
+PERSONAL: Final = "personal"
+"""The row of the trained generator; the same generator untrained has its own name."""
+
+
+def protocol(share: float) -> str:
+    """Return the protocol's name in a report."""
+    return f"self-reenactment, trained on the first {share:.0%}"
+
+
+def rows(renderers: Sequence[str]) -> list[str]:
+    """Return the renderers, and `personal` where one of them can be trained on a target."""
+    return [*renderers, *([PERSONAL] if ARCHITECTURE in renderers else [])]
+
+
+def run(
+    renderers: Sequence[str],
+    videos: Sequence[Path],
+    settings: Settings,
+    judge: Judge,
+    *,
+    share: float,
+    minutes: float,
+    frames: int | None = None,
+    steps: int | None = None,
+    min_clip_s: float = MIN_CLIP_S,
+    progress: bool = True,
+    ab: Path | None = None,
+) -> tuple[dict[str, dict[str, Figures]], list[SheetRow]]:
+    """Train and measure on each clip that is long enough.
+
+    Args:
+        renderers: registered names; `warp_unet` is trained, too.
+        videos: the clips.
+        settings: the renderer's device, engine and start weights.
+        judge: tracks the pictures.
+        share: of each clip's frames that is trained on.
+        minutes: of training for each clip.
+        frames: compared frames of each clip at most; None: all of the protocol.
+        steps: end each training after so many; None: as `reenact target train`.
+        min_clip_s: clips shorter than this are left out.
+        progress: show a bar on stderr.
+        ab: folder that receives a video of each clip; None: no videos.
+
+    Returns:
+        Figures by row and clip, and the rows of the contact sheet.
+
+    Raises:
+        SourceError: no clip is long enough.
+    """
+    from reenact.progress import progress_bar
+
+    drawers = {name: _drawer(name, settings) for name in rows(renderers)}
+    figures: dict[str, dict[str, Figures]] = {name: {} for name in drawers}
+    pictured: list[SheetRow] = []
+    for video in progress_bar(videos, desc="clips", unit="clip", disable=not progress):
+        clip = read_clip(video)
+        if len(clip.images) < min_clip_s * CLIP_FPS:
+            continue
+        cut = round(share * len(clip.images))
+        shot = self_reenactment.prepare_shot(clip, judge, frames, first=cut)
+        drawn: dict[str, Drawn] = {}
+        with tempfile.TemporaryDirectory() as scratch:
+            for name, drawer in drawers.items():
+                target = first_frame_target(clip, name)
+                if name == PERSONAL:
+                    training = _options(Path(scratch), target, settings, minutes, steps)
+                    target = _trained(target, _part(clip, cut), settings, training)
+                figures[name][clip.name], drawn[name] = self_reenactment.score(
+                    shot, name, drawer, judge, target
+                )
+        pictured += self_reenactment.sheet_rows(shot, list(drawn.values()))
+        if ab is not None:
+            write_ab_video(ab, clip.name, run_columns(shot, drawn))
+    if not pictured:
+        raise SourceError(
+            f"No clip is {min_clip_s:g} s long; training on a part and measuring on the rest "
+            "needs that."
+        )
+    return figures, pictured
+
+
+def _drawer(name: str, settings: Settings) -> Renderer:
+    """Return the renderer of a row; that of `personal` draws with each target's own weights."""
+    chosen = {"name": ARCHITECTURE, "weights": ""} if name == PERSONAL else {"name": name}
+    drawer: Renderer = load("renderers", chosen["name"]).build(
+        settings.renderer.model_copy(update=chosen)
+    )
+    return drawer
+
+
+def _options(
+    scratch: Path, target: Target, settings: Settings, minutes: float, steps: int | None
+) -> PersonalOptions:
+    """Return how the target is trained: as `reenact target train` does, or for so many steps."""
+    device = choose_device(settings.renderer.device)
+    options = PersonalOptions(
+        scratch / "training", minutes, size_px=target.crop_size, device=device
+    )
+    return options if steps is None else replace(options, steps=steps)
+
+
+def _part(clip: Clip, cut: int) -> Footage:
+    """Return the frames with a face before a cut."""
+    usable = clip.usable[clip.usable < cut]
+    return Footage(clip.images[usable], clip.landmarks[usable])
+
+
+def _trained(
+    target: Target, footage: Footage, settings: Settings, options: PersonalOptions
+) -> Target:
+    """Give the target the weights and references that its footage allows."""
+    start = Path(settings.renderer.weights) if settings.renderer.weights else shipped_weights()
+    outcome = train_personal([footage], start, options)
+    looks = [
+        look_at(image, points)
+        for image, points in zip(footage.images, footage.landmarks, strict=True)
+    ]
+    chosen = choose(looks)
+    return replace(
+        target,
+        references=np.ascontiguousarray(footage.images[chosen]),
+        landmarks=footage.landmarks[chosen],
+        weights=str(outcome.weights or start),
+    )

@@ -1,0 +1,155 @@
+"""LPIPS, FID and Inception Score, where the user gives the networks that they are made of.
+
+    reenact evaluate … --lpips lpips.onnx --inception inception.onnx
+
+The networks come as files that hold no code, ONNX or OpenVINO. That of LPIPS takes two pictures
+(1, 3, H, W) in -1..1 and gives their distance. That of Inception takes a picture (1, 3, 299, 299)
+in -1..1 and gives the features (1, 2048) that FID compares and, as a second output if there is one,
+the logits for the Inception Score. They are exported once, where torchvision is, by
+`torch.onnx.export` of `lpips.LPIPS(net="alex")` and of an Inception v3. FID and the Inception Score
+are computed by torchmetrics.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from reenact.errors import ModelError
+from reenact.evaluation.contact_sheet import fit
+from reenact.face.geometry import to_unit
+from reenact.types import Array, Image
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+_INCEPTION_PX: Final = 299
+
+
+class Distance:
+    """LPIPS by a file. One thread.
+
+    Args:
+        path: of the network.
+
+    Raises:
+        ModelError: it is missing, damaged, or takes other than two inputs.
+    """
+
+    def __init__(self, path: Path) -> None:
+        from reenact.models.inference import FileNetwork
+
+        self._network = FileNetwork(path, inputs=2)
+
+    def between(self, true: Image, rendered: Image) -> float:
+        """Return the distance of two pictures of one size, 0 for equal ones."""
+        return float(self._network([to_unit(true[None]), to_unit(rendered[None])])[0].mean())
+
+
+class Distribution:
+    """FID and Inception Score of one renderer's pictures against the true ones. One thread.
+
+    Args:
+        path: of the Inception network.
+
+    Raises:
+        ModelError: it is missing or damaged, or torchmetrics is not installed.
+    """
+
+    def __init__(self, path: Path) -> None:
+        from reenact.models.inference import FileNetwork
+
+        try:
+            from torchmetrics.image.fid import FrechetInceptionDistance
+            from torchmetrics.image.inception import InceptionScore
+        except ImportError as error:
+            raise ModelError(
+                f"FID needs torchmetrics ({error}); run: pip install 'reenact[perceptual]'."
+            ) from error
+        self._network = FileNetwork(path, inputs=1)
+        outputs = self._network([_unit_299(_blank())])
+        self._distance: Any = FrechetInceptionDistance(feature=_handed_on(outputs[0].shape[1]))
+        self._score: Any = None
+        if len(outputs) > 1:
+            self._score = InceptionScore(feature=_handed_on(outputs[1].shape[1]), splits=1)
+
+    def add(self, true: Image, rendered: Image) -> None:
+        """Take in one rendered picture and the true one."""
+        import torch
+
+        for picture, real in ((true, True), (rendered, False)):
+            outputs = [torch.from_numpy(one) for one in self._network([_unit_299(picture)])]
+            self._distance.update(outputs[0], real=real)
+            if self._score is not None and not real:
+                self._score.update(outputs[1])
+
+    def figures(self) -> dict[str, float | None]:
+        """Return `fid` (smaller is nearer) and `inception_score` of all pictures so far."""
+        enough = int(self._distance.fake_features_num_samples) > 1
+        figures: dict[str, float | None] = {
+            "fid": float(self._distance.compute()) if enough else None
+        }
+        if self._score is not None:
+            figures["inception_score"] = float(self._score.compute()[0])
+        return figures
+
+
+class Taste:
+    """The figures of these networks for several renderers; without networks there are none.
+
+    Args:
+        lpips: network of LPIPS, or None.
+        inception: network of FID and Inception Score, or None.
+        names: of the renderers.
+
+    Raises:
+        ModelError: a network or library is missing or damaged.
+    """
+
+    def __init__(self, lpips: Path | None, inception: Path | None, names: Sequence[str]) -> None:
+        self._distance = None if lpips is None else Distance(lpips)
+        self._distributions = (
+            {} if inception is None else {n: Distribution(inception) for n in names}
+        )
+
+    def compare(
+        self, name: str, true: Sequence[Image], rendered: Sequence[Image]
+    ) -> dict[str, float | None]:
+        """Take in a clip's pictures of a renderer; return the clip's `lpips`."""
+        pairs = list(zip(true, rendered, strict=True))
+        if name in self._distributions:
+            for one, other in pairs:
+                self._distributions[name].add(one, other)
+        if self._distance is None:
+            return {}
+        values = [self._distance.between(one, other) for one, other in pairs]
+        return {"lpips": float(np.mean(values)) if values else None}
+
+    def totals(self, name: str) -> dict[str, float | None]:
+        """Return the figures of a renderer that only all clips together have."""
+        found = self._distributions.get(name)
+        return {} if found is None else found.figures()
+
+
+def _handed_on(width: int) -> Any:
+    """Return a module that hands features on: torchmetrics wants a network of its own."""
+    from torch import nn
+
+    class HandedOn(nn.Module):
+        num_features = width
+
+        def forward(self, features: Tensor) -> Tensor:
+            return features
+
+    return HandedOn()
+
+
+def _unit_299(picture: Image) -> Array:
+    return to_unit(fit(picture, _INCEPTION_PX)[None])
+
+
+def _blank() -> Image:
+    return np.zeros((_INCEPTION_PX, _INCEPTION_PX, 3), np.uint8)

@@ -1,0 +1,297 @@
+"""`reenact evaluate`: renderers compared on a folder of clips, as JSON, table and sheet.
+
+The protocol is fixed, so that figures can be compared across time; what is measured is
+described in `self_reenactment` and `cross_identity`, each figure in `metrics`. `copy` and `warp`
+are always in the table: a generator that does not beat `warp` has learned nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import numpy as np
+
+from reenact.config import Settings
+from reenact.errors import ConfigError
+from reenact.evaluation import self_reenactment
+from reenact.evaluation.contact_sheet import SheetRow, compose
+from reenact.evaluation.face_reader import (
+    Figures,
+    Judge,
+    find_clips,
+    mean_figures,
+    read_clip,
+    resized,
+)
+from reenact.evaluation.perceptual import Taste
+from reenact.evaluation.self_reenactment import Drawn, run_columns
+from reenact.evaluation.side_by_side import ready_folder, write_ab_video
+from reenact.registry import load
+from reenact.storage import check_writable, write_json, write_png
+from reenact.types import Renderer
+
+Protocol = Literal["self", "cross"]
+
+Report = dict[str, Any]
+"""`renderer`, `data`, `protocol`, `clips` (figures by clip's name), `mean` (figures)."""
+
+FLOORS: Final = ("copy", "warp")
+
+_DECIMALS: Final = {"psnr": 2, "face_psnr": 2, "akd_px": 2, "sharpness": 2, "face_sharpness": 2}
+
+
+@dataclass(frozen=True, slots=True)
+class EvaluationOptions:
+    """What is measured, and what is written.
+
+    Attributes:
+        protocol: "self" for self-reenactment, "cross" for one clip's actor on another's face.
+        limit: clips (self) or pairs of clips (cross) at most.
+        frames: frames of each clip at most; None: as the protocol says. For quick looks.
+        settings: the renderer's device, engine and weights; and for "cross" all others.
+        progress: show a bar on stderr.
+        floors: add `copy` and `warp` to the table.
+        target_training: share of each clip that `warp_unet` is trained further on; all are then
+            measured on the rest, and its trained self is the row `personal`.
+        training_minutes: how long that takes for each clip.
+        size_px: side at which pictures are drawn and compared in self-reenactment; None: the
+            clips' own.
+        lpips: network of the figure `lpips`, see `perceptual`; for self-reenactment.
+        inception: network of the figures `fid` and `inception_score`, which stand in the mean.
+        json_path: receives the report of one renderer, or the list of several; without floors
+            that were not asked for. With `target_training` it is the report of `personal`, with
+            `clips` and `mean` of the others under `beside`.
+        sheet: receives the contact sheet as PNG; further sheets get a number in their names.
+        ab: folder that receives a video of each clip, the true run beside each renderer's; for
+            self-reenactment.
+    """
+
+    protocol: Protocol = "self"
+    limit: int | None = None
+    frames: int | None = None
+    settings: Settings = field(default_factory=Settings)
+    progress: bool = True
+    floors: bool = True
+    target_training: float | None = None
+    training_minutes: float = 10.0
+    size_px: int | None = None
+    lpips: Path | None = None
+    inception: Path | None = None
+    json_path: Path | None = None
+    sheet: Path | None = None
+    ab: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Measured:
+    """What a protocol found.
+
+    Attributes:
+        title: of the protocol.
+        names: of the rows.
+        figures: by row and clip.
+        columns: of the contact sheet.
+        rows: of the contact sheet.
+    """
+
+    title: str
+    names: Sequence[str]
+    figures: Mapping[str, Mapping[str, Figures]]
+    columns: Sequence[str]
+    rows: Sequence[SheetRow]
+
+
+def evaluate(renderers: Sequence[str], data: Path, options: EvaluationOptions) -> list[Report]:
+    """Evaluate renderers on the same frames.
+
+    Args:
+        renderers: registered names; for self-reenactment also `NAME=WEIGHTS`.
+        data: folder of clips, `NAME.mp4` with `NAME.npz`.
+        options: what is measured and written.
+
+    Returns:
+        One report for each renderer, floors first, `personal` last.
+
+    Raises:
+        SourceError: the folder or a clip of it cannot be used, or a protocol that needs two people
+            finds one.
+        ConfigError: weights or a size are given for a protocol that has none, a renderer is
+            named with several weights, or the clips would be written over.
+        PluginError: a renderer is unknown.
+        ModelError: a model file or library is missing.
+        SinkError: a report cannot be written.
+    """
+    weights = {name: path for name, path in map(_with_weights, renderers) if path}
+    asked = [_with_weights(text)[0] for text in renderers]
+    _check(options, bool(weights))
+    if len(set(asked)) < len(set(renderers)):
+        raise ConfigError("A renderer is named twice with other weights; measure each by itself.")
+    videos = find_clips(data, options.limit if options.protocol == "self" else None)
+    if options.ab is not None:
+        ready_folder(options.ab)
+        if options.ab.samefile(data):
+            raise ConfigError(f"--ab {options.ab} holds the clips themselves; give another folder.")
+    for path in (options.json_path, options.sheet):
+        if path is not None:
+            check_writable(path)
+    names = _ordered(asked, options.floors)
+    taste = Taste(options.lpips, options.inception, names)
+    with Judge() as judge:
+        if options.protocol == "cross":
+            measured = _measure_cross(names, videos, judge, options)
+        elif options.target_training is not None:
+            measured = _measure_personal(names, videos, judge, options, options.target_training)
+        else:
+            measured = _measure_self(names, videos, judge, options, weights=weights, taste=taste)
+    reports: list[Report] = [
+        {
+            "renderer": name,
+            "data": str(data),
+            "protocol": measured.title,
+            "clips": measured.figures[name],
+            "mean": mean_figures(measured.figures[name].values()) | taste.totals(name),
+        }
+        for name in measured.names
+    ]
+    if options.json_path is not None:
+        write_json(options.json_path, _stored(reports, asked))
+    if options.sheet is not None:
+        for number, page in enumerate(compose(measured.columns, measured.rows)):
+            write_png(sheet_path(options.sheet, number), page)
+    return reports
+
+
+def _check(options: EvaluationOptions, has_weights: bool) -> None:
+    """Refuse what a protocol has no use for."""
+    plain = options.protocol == "self" and options.target_training is None
+    if not plain and (has_weights or options.size_px or options.lpips or options.inception):
+        raise ConfigError(
+            "NAME=WEIGHTS, --size, --lpips and --inception are for self-reenactment without "
+            "training; for others give weights by --set renderer.weights=PATH."
+        )
+    if options.ab is not None and options.protocol == "cross":
+        raise ConfigError("--ab shows the true frames; --protocol cross has none.")
+
+
+def _stored(reports: Sequence[Report], asked: Sequence[str]) -> Report | list[Report]:
+    """Return what the JSON file holds: the reports asked for, or a trained one with the others."""
+    last = reports[-1]
+    if last["renderer"] == "personal":
+        beside = {r["renderer"]: {"clips": r["clips"], "mean": r["mean"]} for r in reports[:-1]}
+        return {**last, "beside": beside}
+    chosen = [report for report in reports if report["renderer"] in asked]
+    return chosen[0] if len(chosen) == 1 else chosen
+
+
+def sheet_path(path: Path, number: int) -> Path:
+    """Return where sheet `number` (from 0) goes: NAME.png, NAME-2.png, NAME-3.png."""
+    return path if number == 0 else path.with_name(f"{path.stem}-{number + 1}{path.suffix}")
+
+
+def format_table(reports: Iterable[Report]) -> str:
+    """Return the mean figures as a Markdown table, one line for each renderer.
+
+    Columns without any figure are left out; a dash stands where one renderer has none.
+    """
+    rows = list(reports)
+    names = list(dict.fromkeys(name for row in rows for name in row["mean"]))
+    names = [n for n in names if any(row["mean"].get(n) is not None for row in rows)]
+    lines = [["renderer", *names], ["---", *("---:" for _ in names)]]
+    lines += [[row["renderer"], *(_cell(n, row["mean"].get(n)) for n in names)] for row in rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def _cell(name: str, value: float | None) -> str:
+    return "–" if value is None else f"{value:.{_DECIMALS.get(name, 3)}f}"
+
+
+def _with_weights(text: str) -> tuple[str, str]:
+    """Split `NAME=WEIGHTS`."""
+    name, _, path = text.partition("=")
+    return name, path
+
+
+def _ordered(renderers: Sequence[str], floors: bool) -> list[str]:
+    names = [name for name in FLOORS if floors or name in renderers]
+    return names + [name for name in dict.fromkeys(renderers) if name not in names]
+
+
+def _measure_cross(
+    names: Sequence[str], videos: Sequence[Path], judge: Judge, options: EvaluationOptions
+) -> _Measured:
+    # Imported here: the whole live path, which "self" does without.
+    from reenact.evaluation.cross_identity import PROTOCOL, run, sheet_columns
+
+    figures, rows = run(
+        names,
+        videos,
+        options.settings,
+        judge,
+        limit=options.limit,
+        frames=options.frames,
+        progress=options.progress,
+    )
+    return _Measured(PROTOCOL, names, figures, sheet_columns(names), rows)
+
+
+def _measure_personal(
+    names: Sequence[str],
+    videos: Sequence[Path],
+    judge: Judge,
+    options: EvaluationOptions,
+    share: float,
+) -> _Measured:
+    from reenact.evaluation import fine_tuned as personal
+
+    figures, rows = personal.run(
+        names,
+        videos,
+        options.settings,
+        judge,
+        share=share,
+        minutes=options.training_minutes,
+        frames=options.frames,
+        progress=options.progress,
+        ab=options.ab,
+    )
+    names = personal.rows(names)
+    columns = self_reenactment.sheet_columns(names)
+    return _Measured(personal.protocol(share), names, figures, columns, rows)
+
+
+def _measure_self(
+    names: Sequence[str],
+    videos: Sequence[Path],
+    judge: Judge,
+    options: EvaluationOptions,
+    *,
+    weights: Mapping[str, str],
+    taste: Taste,
+) -> _Measured:
+    from reenact.progress import progress_bar
+
+    chosen = options.settings.renderer
+    renderers: dict[str, Renderer] = {}
+    for name in names:
+        own = {"name": name, "weights": weights.get(name, chosen.weights)}
+        renderers[name] = load("renderers", name).build(chosen.model_copy(update=own))
+    figures: dict[str, dict[str, Figures]] = {name: {} for name in names}
+    rows: list[SheetRow] = []
+    for video in progress_bar(videos, desc="clips", unit="clip", disable=not options.progress):
+        clip = read_clip(video)
+        if options.size_px is not None:
+            clip = resized(clip, options.size_px)
+        shot = self_reenactment.prepare_shot(clip, judge, options.frames)
+        true = [np.asarray(shot.clip.images[i]) for i in shot.scored]
+        drawn: dict[str, Drawn] = {}
+        for name, renderer in renderers.items():
+            found, drawn[name] = self_reenactment.score(shot, name, renderer, judge)
+            figures[name][video.stem] = found | taste.compare(name, true, drawn[name].scored)
+        rows += self_reenactment.sheet_rows(shot, list(drawn.values()))
+        if options.ab is not None:
+            write_ab_video(options.ab, video.stem, run_columns(shot, drawn))
+    columns = self_reenactment.sheet_columns(names)
+    return _Measured(self_reenactment.PROTOCOL, names, figures, columns, rows)

@@ -1,0 +1,277 @@
+"""The one-shot protocol: a clip's first frame, moved by the landmarks of its later frames.
+
+Every fifth frame after the reference is rendered from its own true landmarks and compared with
+the true frame. `consecutive_ssim` and `flicker` need neighbours: for them the first 60 frames
+after the reference are rendered as well, one after the other, with the smoothing of the live path:
+landmarks tremble, and how steady a picture is depends on both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from reenact.config import SmoothingSettings
+from reenact.evaluation import metrics
+from reenact.evaluation.contact_sheet import SheetRow, error_map, fit, spread_out
+from reenact.evaluation.face_reader import (
+    CLIP_FPS,
+    Clip,
+    Figures,
+    Judge,
+    first_frame_target,
+    mean_of,
+    median_shape,
+    own_shape,
+    units_of,
+)
+from reenact.face.action_units import action_units
+from reenact.face.filters import BodyFilter, ExpressionFilter, PoseFilter
+from reenact.face.geometry import estimate_pose, to_face_frame, to_image
+from reenact.face.topology import ACTION_UNITS
+from reenact.rendering.temporal_filter import PictureFilter
+from reenact.types import Array, Drive, Expression, Image, Renderer, Target
+
+PROTOCOL: Final = "self-reenactment"
+STRIDE: Final = 5
+RUN_FRAMES: Final = 60
+_MOUTH_OPEN: Final = ACTION_UNITS.index("mouth_open")
+SHEET_ROWS: Final = 4
+"""Frames of each clip on the contact sheet."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shot:
+    """A clip made ready for judging; shared by all renderers.
+
+    Attributes:
+        clip: its frames and landmarks.
+        reference: index of the one frame that a renderer sees.
+        scored: indices of the frames that are compared.
+        run: consecutive indices, for the figures that look at neighbours.
+        neutral: (478, 3) the person's median shape in the face frame, iod.
+        tracked: (478, 3) px landmarks tracked on each scored true frame, None where not found.
+        descriptor: who the reference shows, None without the optional dependency.
+    """
+
+    clip: Clip
+    reference: int
+    scored: tuple[int, ...]
+    run: tuple[int, ...]
+    neutral: Array
+    tracked: tuple[Array | None, ...]
+    descriptor: Array | None
+
+    def true_run(self) -> list[Image]:
+        """Return the true pictures of the run."""
+        return [np.asarray(self.clip.images[i]) for i in self.run]
+
+
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """What a renderer made of a shot, uint8 (S, S, 3) RGB.
+
+    Attributes:
+        scored: pictures of the scored frames.
+        run: pictures of the run.
+    """
+
+    scored: list[Image]
+    run: list[Image]
+
+
+def prepare_shot(
+    clip: Clip, judge: Judge, frames: int | None = None, first: int | None = None
+) -> Shot:
+    """Choose the frames of a clip and look at the true ones.
+
+    Args:
+        clip: at least two frames with landmarks.
+        judge: tracks the true frames.
+        frames: scored frames and frames of the run at most; None: all of the protocol.
+        first: index of the first frame to score; None: `STRIDE` after the reference.
+    """
+    reference = int(clip.usable[0])
+    usable = set(clip.usable.tolist())
+    begin = reference + STRIDE if first is None else first
+    scored = [i for i in range(begin, len(clip.images), STRIDE) if i in usable]
+    scored = (scored or [int(clip.usable[-1])])[:frames]
+    run: list[int] = []
+    begin = reference + 1 if first is None else first
+    for i in range(begin, min(begin + (frames or RUN_FRAMES), len(clip.images))):
+        if i not in usable:
+            break
+        run.append(i)
+    shown = clip.images[reference]
+    seen = judge.track(shown)
+    return Shot(
+        clip=clip,
+        reference=reference,
+        scored=tuple(scored),
+        run=tuple(run),
+        neutral=median_shape(clip.landmarks[clip.usable]),
+        tracked=tuple(judge.track(clip.images[i]) for i in scored),
+        descriptor=None if seen is None else judge.describe(shown, seen),
+    )
+
+
+def render_frames(
+    shot: Shot,
+    renderer: Renderer,
+    frames: Sequence[int],
+    smoothing: SmoothingSettings | None = None,
+) -> list[Image]:
+    """Render frames of the clip from their own true landmarks, at the clip's size.
+
+    The renderer must have been given the shot's target; it is reset first.
+
+    Args:
+        shot: as prepared.
+        renderer: draws.
+        frames: indices, rising.
+        smoothing: filters landmarks and pictures as the live path does; None: as they are.
+    """
+    pose_filter, shape_filter, picture_filter = PoseFilter(), ExpressionFilter(), PictureFilter()
+    body_filter, body = BodyFilter(), None
+    clip = shot.clip
+    reference = clip.landmarks[shot.reference]
+    neutral = to_face_frame(reference, estimate_pose(reference))
+    renderer.reset()
+    pictures = []
+    previous_s: float | None = None
+    for i in frames:
+        points = np.ascontiguousarray(clip.landmarks[i])
+        pose = estimate_pose(points, neutral)
+        shape = to_face_frame(points, pose)
+        time_s = i / CLIP_FPS
+        dt_s = 0.0 if previous_s is None else time_s - previous_s
+        if smoothing is not None:
+            pose = pose_filter.step(pose, dt_s, smoothing)
+            shape = shape_filter.step(shape, dt_s, smoothing)
+            points = to_image(shape, pose)
+            body = body_filter.step(points, dt_s, smoothing)
+        drive = Drive(
+            landmarks=points,
+            expression=Expression(shape - neutral, pose, action_units(shape, neutral)),
+            emotion=np.zeros(8, np.float32),
+            intensity=1.0,
+            actor_crop=None,
+            time_s=time_s,
+            dt_s=dt_s,
+            body=body,
+        )
+        picture = renderer.render(drive)
+        if smoothing is not None:
+            picture = picture_filter.step(picture, dt_s, smoothing)
+        pictures.append(fit(picture, clip.images.shape[1]))
+        previous_s = time_s
+    return pictures
+
+
+def score(
+    shot: Shot, name: str, renderer: Renderer, judge: Judge, target: Target | None = None
+) -> tuple[Figures, Drawn]:
+    """Render a shot and compare it with the truth.
+
+    Args:
+        shot: as prepared.
+        name: of the renderer.
+        renderer: draws.
+        judge: tracks the pictures.
+        target: what it draws; None: that of the shot's reference.
+
+    Returns:
+        The figures, and the pictures that they were taken from.
+    """
+    renderer.prepare(first_frame_target(shot.clip, name) if target is None else target)
+    pictures = render_frames(shot, renderer, shot.scored)
+    figures = compare_pictures(shot, pictures)
+    figures |= tracked_figures(shot, pictures, judge)
+    true_run = shot.true_run()
+    run = render_frames(shot, renderer, shot.run, SmoothingSettings())
+    figures["consecutive_ssim"] = metrics.consecutive_ssim(run)
+    figures["consecutive_ssim_true"] = metrics.consecutive_ssim(true_run)
+    figures["flicker"] = metrics.flicker(true_run, run)
+    return figures, Drawn(pictures, run)
+
+
+def compare_pictures(shot: Shot, pictures: Sequence[Image]) -> Figures:
+    """Compare the pictures of the scored frames with the true ones, pixel by pixel."""
+    names = ("psnr", "ssim", "face_psnr", "face_ssim", "sharpness", "face_sharpness")
+    values: dict[str, list[float]] = {name: [] for name in names}
+    for i, rendered in zip(shot.scored, pictures, strict=True):
+        true = np.asarray(shot.clip.images[i])
+        values["psnr"].append(metrics.psnr(true, rendered))
+        values["ssim"].append(metrics.ssim(true, rendered))
+        values["sharpness"].append(metrics.sharpness(true, rendered))
+        box = metrics.face_box(shot.clip.landmarks[i], (true.shape[1], true.shape[0]))
+        if box is not None:
+            values["face_psnr"].append(metrics.psnr(true[box], rendered[box]))
+            values["face_ssim"].append(metrics.ssim(true[box], rendered[box]))
+            values["face_sharpness"].append(metrics.sharpness(true[box], rendered[box]))
+    return {name: mean_of(of_name) for name, of_name in values.items()}
+
+
+def tracked_figures(shot: Shot, pictures: Sequence[Image], judge: Judge) -> Figures:
+    """Look at rendered and true frames with the same tracker.
+
+    `tracked` is the share of rendered faces found, of those whose true face was found.
+    """
+    units, openings, distances, identities, found = [], [], [], [], []
+    for i, truth, rendered in zip(shot.scored, shot.tracked, pictures, strict=True):
+        points = judge.track(rendered)
+        seen = shot.clip.landmarks[i] if points is None else points
+        identity = judge.identity(shot.descriptor, rendered, seen)
+        if identity is not None:
+            identities.append(identity)
+        if truth is None:
+            continue
+        found.append(points is not None)
+        if points is not None:
+            distances.append(metrics.landmark_distance(points, truth))
+            error = np.abs(units_of(points, shot.neutral) - units_of(truth, shot.neutral))
+            units.append(float(error.mean()))
+            openings.append(float(error[_MOUTH_OPEN]))
+    return {
+        "au_error": mean_of(units),
+        "mouth_open_error": mean_of(openings),
+        "akd_px": mean_of(distances),
+        "tracked": mean_of(found),
+        "identity": mean_of(identities),
+    }
+
+
+def sheet_rows(shot: Shot, drawn: Sequence[Drawn]) -> list[SheetRow]:
+    """Show the frames whose expressions differ most: reference, true, each renderer, errors.
+
+    Args:
+        shot: the clip.
+        drawn: of each renderer.
+    """
+    points = shot.clip.landmarks
+    shapes = [own_shape(points[i], shot.neutral) for i in (shot.reference, *shot.scored)]
+    rows = []
+    for choice in spread_out(np.stack(shapes), SHEET_ROWS):
+        frame = shot.scored[choice - 1]
+        true = np.asarray(shot.clip.images[frame])
+        pictures = [of_renderer.scored[choice - 1] for of_renderer in drawn]
+        errors = [error_map(true, picture) for picture in pictures]
+        reference = np.asarray(shot.clip.images[shot.reference])
+        label = f"{shot.clip.name}, frame {frame}"
+        rows.append(SheetRow(label, [reference, true, *pictures, *errors]))
+    return rows
+
+
+def sheet_columns(names: Sequence[str]) -> list[str]:
+    """Return the heads of the columns of `sheet_rows`."""
+    return ["reference", "true", *names, *(f"error of {name}" for name in names)]
+
+
+def run_columns(shot: Shot, drawn: Mapping[str, Drawn]) -> dict[str, Sequence[Image]]:
+    """Return the runs of an A/B video by column: reference, true, each renderer."""
+    reference = np.asarray(shot.clip.images[shot.reference])
+    runs = {name: of_renderer.run for name, of_renderer in drawn.items()}
+    return {"reference": [reference] * len(shot.run), "true": shot.true_run(), **runs}

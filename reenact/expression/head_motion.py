@@ -1,0 +1,76 @@
+"""The target's head follows the actor's: relative motion with gains and soft limits."""
+
+from __future__ import annotations
+
+import math
+from typing import Final
+
+import numpy as np
+
+from reenact.config import FusionSettings
+from reenact.face.geometry import FACE_SHARE, face_box, rotation_matrix, rotation_vector
+from reenact.types import Array, Pose
+
+_MIRROR: Final = np.array([-1, 1, 1], np.float32)
+_STRAIGHT: Final = 0.6
+_BORDER: Final = 0.15
+_MAX_LOG_SCALE: Final = np.array([0.18], np.float32)
+
+
+class HeadMotion:
+    """Carries an actor's head motion over to one target.
+
+    Args:
+        pose: the target's neutral pose in its crop.
+        neutral: (478, 3) px, the target's neutral landmarks in its crop.
+    """
+
+    def __init__(self, pose: Pose, neutral: Array) -> None:
+        self._pose = pose
+        self._box = np.array(face_box(neutral), np.float32)
+        side = float(max(self._box[2] - self._box[0], self._box[3] - self._box[1])) / FACE_SHARE
+        self._side = side
+
+    def follow(self, actor: Pose, rest: Pose, settings: FusionSettings) -> Pose:
+        """Return the target's pose for the actor's pose against the actor's pose at rest.
+
+        At rest it is the target's own pose exactly. Angles beyond six tenths of their limit are
+        held back more and more, and never pass it; the face's box stays inside the crop.
+        """
+        turn = rotation_vector(actor.rotation @ rest.rotation.T) * np.float32(settings.pose)
+        limits = np.radians([settings.max_pitch, settings.max_yaw, settings.max_roll])
+        turn = _soft(turn, limits.astype(np.float32))
+        shift = (actor.translation - rest.translation) / np.float32(rest.scale)
+        shift = shift * np.float32(settings.translation)
+        if settings.mirror:
+            turn = turn * -_MIRROR
+            shift = shift * _MIRROR
+        growth = math.log(actor.scale / rest.scale) * settings.translation
+        scale = math.exp(float(_soft(np.array([growth], np.float32), _MAX_LOG_SCALE)[0]))
+        room = self._room(scale)
+        shift_px = shift * np.float32(self._pose.scale)
+        shift_px[2] = 0  # depth is only relative; coming closer shows in the scale
+        shift_px[:2] = _soft(shift_px[:2], np.where(shift_px[:2] < 0, room[:2], room[2:]))
+        return Pose(
+            rotation_matrix(turn) @ self._pose.rotation,
+            (self._pose.translation + shift_px).astype(np.float32),
+            self._pose.scale * scale,
+        )
+
+    def _room(self, scale: float) -> Array:
+        """Return (4,) px: how far the scaled face may move left, up, right, down."""
+        origin = self._pose.translation[:2]
+        low = origin + (self._box[:2] - origin) * scale
+        high = origin + (self._box[2:] - origin) * scale
+        room = np.concatenate([low, self._side - high]) * np.float32(1 - _BORDER)
+        return np.asarray(np.maximum(room, 1e-3), dtype=np.float32)
+
+
+def _soft(value: Array, limit: Array) -> Array:
+    """Return the value, straight up to a share of the limit, then bending towards it."""
+    limit = np.maximum(limit, 1e-6)
+    size = np.abs(value) / limit
+    over = np.maximum(size - _STRAIGHT, 0)
+    room = 1 - _STRAIGHT
+    bent = np.minimum(size, _STRAIGHT) + room * np.tanh(over / room)
+    return np.asarray(np.sign(value) * bent * limit, dtype=np.float32)

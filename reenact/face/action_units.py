@@ -1,0 +1,173 @@
+"""Action units from landmarks, and the typical motion of each.
+
+An action unit is measured against the person's own neutral face, so that a wide mouth or narrow
+eyes count for nothing. Each is a distance in the face frame (iod), freed of what a neighbouring
+unit explains of it, over the range that the training clips show. The lids are measured against
+the neutral's own opening.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from importlib.resources import files
+from typing import Final
+
+import numpy as np
+
+from reenact.face.topology import ACTION_UNITS
+from reenact.types import Array
+
+LID_PAIRS_RIGHT: Final = (
+    (246, 7), (161, 163), (160, 144), (159, 145), (158, 153), (157, 154), (173, 155),
+)  # fmt: skip
+"""Upper and lower lid of the person's right eye, from the temple to the nose."""
+
+LID_PAIRS_LEFT: Final = (
+    (466, 249), (388, 390), (387, 373), (386, 374), (385, 380), (384, 381), (398, 382),
+)  # fmt: skip
+
+LIP_PAIRS: Final = (
+    (191, 95), (80, 88), (81, 178), (82, 87), (13, 14),
+    (312, 317), (311, 402), (310, 318), (415, 324),
+)  # fmt: skip
+"""Upper and lower inner lip, from the person's right to their left."""
+
+_MIDDLE_LIDS_RIGHT: Final = LID_PAIRS_RIGHT[2:5]
+_MIDDLE_LIDS_LEFT: Final = LID_PAIRS_LEFT[2:5]
+_MIDDLE_LIPS: Final = LIP_PAIRS[3:6]
+_UPPER_LIP: Final = [0, 37, 267, 39, 269]
+_LOWER_LIP: Final = [17, 84, 314, 181, 405]
+_LIP_LINE: Final = [61, 291, 0, 17, 37, 267, 84, 314]
+_BROW_RIGHT: Final = [63, 105, 66, 52, 65, 70, 107]
+_BROW_LEFT: Final = [293, 334, 296, 282, 295, 300, 336]
+_INNER_BROW_RIGHT: Final = [107, 55, 66]
+_INNER_BROW_LEFT: Final = [336, 285, 296]
+
+_RANGES: Final[dict[str, tuple[float, float]]] = {
+    # name: (dead zone, measure at activation 1); iod, lids as a share of the neutral opening
+    "mouth_open": (0.020, 0.400),
+    "jaw_drop": (0.020, 0.260),
+    "smile_left": (0.015, 0.160),
+    "smile_right": (0.015, 0.160),
+    "frown": (0.015, 0.100),
+    "pucker": (0.020, 0.200),
+    "stretch": (0.020, 0.130),
+    "upper_lip_raise": (0.010, 0.080),
+    "lower_lip_depress": (0.010, 0.080),
+    "mouth_left": (0.012, 0.075),
+    "mouth_right": (0.012, 0.075),
+    "brow_raise_left": (0.010, 0.080),
+    "brow_raise_right": (0.010, 0.080),
+    "brow_lower": (0.008, 0.050),
+    "blink_left": (0.100, 0.880),
+    "blink_right": (0.100, 0.880),
+    "eye_wide": (0.080, 0.500),
+}
+
+_DEAD: Final = np.array([_RANGES[name][0] for name in ACTION_UNITS], np.float32)
+_FULL: Final = np.array([_RANGES[name][1] for name in ACTION_UNITS], np.float32)
+_KNEE: Final = np.float32(0.1)
+
+RANGES: Final = _FULL - _DEAD
+"""(17,) by how much each unit's measure grows from its dead zone to activation 1."""
+
+MIRRORED_UNITS: Final = tuple(
+    ACTION_UNITS.index(name.replace("left", "\0").replace("right", "left").replace("\0", "right"))
+    for name in ACTION_UNITS
+)
+"""Unit k of a mirrored face is unit MIRRORED_UNITS[k] of the face."""
+
+
+def action_units(shape: Array, neutral: Array) -> Array:
+    """Return how far each action unit is active, float32 (17,) in 0 to 1.
+
+    Zero at the neutral, monotone and smooth; the order is that of `facemesh.ACTION_UNITS`, left
+    and right are the person's. Pure; any thread may call it.
+
+    Args:
+        shape: (478, 3) in the face frame, iod, best with `estimate_pose(points, neutral)`.
+        neutral: (478, 3), the same person at rest, in the same frame.
+    """
+    share: Array = (measures(shape, neutral) - _DEAD) / RANGES
+    return _ramp(share) - _ramp(share - np.float32(1))
+
+
+def measures(shape: Array, neutral: Array) -> Array:
+    """Return the 17 signed measures that the activations are cut from, iod; lids as a share."""
+    d = shape - neutral
+    gap = _mean_gap(shape, _MIDDLE_LIPS) - _mean_gap(neutral, _MIDDLE_LIPS)
+    chin = float(d[152, 1])
+    upper = float(d[_UPPER_LIP, 1].mean())
+    lower = float(d[_LOWER_LIP, 1].mean())
+    corner_right, corner_left = d[61], d[291]
+    side = float(d[_LIP_LINE, 0].mean())
+    # An opening jaw takes lips and corners with it (shares fitted on the training clips); what
+    # is left of their motion is expression of their own.
+    fall = 0.4 * max(chin, 0.0)
+    up_right = fall - float(corner_right[1])
+    up_left = fall - float(corner_left[1])
+    out_right = side - float(corner_right[0])
+    out_left = float(corner_left[0]) - side
+    widening = out_left + out_right
+    narrowing = -widening - 0.2 * max(chin, 0.0)
+    lift = 0.5 * (up_left + up_right)
+    brow_right = -float(d[_BROW_RIGHT, 1].mean())
+    brow_left = -float(d[_BROW_LEFT, 1].mean())
+    inner = 0.5 * float(d[_INNER_BROW_RIGHT, 1].mean() + d[_INNER_BROW_LEFT, 1].mean())
+    together = float(d[_INNER_BROW_RIGHT, 0].mean() - d[_INNER_BROW_LEFT, 0].mean())
+    opening_right = _opening(shape, neutral, _MIDDLE_LIDS_RIGHT)
+    opening_left = _opening(shape, neutral, _MIDDLE_LIDS_LEFT)
+    return np.array(
+        [
+            gap,
+            chin,
+            0.8 * up_left + 0.6 * out_left,
+            0.8 * up_right + 0.6 * out_right,
+            -lift,
+            narrowing,
+            widening - 1.1 * max(lift, 0.0) - 0.25 * max(gap, 0.0),
+            -upper - 0.25 * max(lift, 0.0) - 0.12 * max(gap, 0.0),
+            lower - 0.7 * max(chin, 0.0) - 0.4 * max(gap, 0.0),
+            side,
+            -side,
+            brow_left,
+            brow_right,
+            0.6 * inner + 0.8 * together,
+            1 - opening_left,
+            1 - opening_right,
+            0.5 * (opening_left + opening_right) - 1,
+        ],
+        np.float32,
+    )
+
+
+@lru_cache(maxsize=1)
+def action_unit_basis() -> Array:
+    """Return the typical deviation of each unit at activation 1, float32 (17, 478, 3) in iod.
+
+    Learned from the training clips (`python -m reenact.training.expression_basis`); read-only.
+    """
+    with (files("reenact") / "assets" / "expression_basis.npz").open("rb") as handle:
+        basis: Array = np.load(handle)["basis"].astype(np.float32)
+    basis.setflags(write=False)
+    return basis
+
+
+def mirrored_units(units: Array) -> Array:
+    """Return the (..., 17) activations of the mirrored face."""
+    return units[..., list(MIRRORED_UNITS)]
+
+
+def _mean_gap(shape: Array, pairs: tuple[tuple[int, int], ...]) -> float:
+    return sum(float(shape[lower, 1] - shape[upper, 1]) for upper, lower in pairs) / len(pairs)
+
+
+def _opening(shape: Array, neutral: Array, pairs: tuple[tuple[int, int], ...]) -> float:
+    """Return the lid opening as a share of the neutral's, which counts as 0.05 iod at least."""
+    return _mean_gap(shape, pairs) / max(_mean_gap(neutral, pairs), 0.05)
+
+
+def _ramp(x: Array) -> Array:
+    """Return 0 below 0, then a parabola of width `_KNEE` that leads into the straight line."""
+    x = np.maximum(x, np.float32(0))
+    return np.where(x < _KNEE, x * x / (2 * _KNEE), x - _KNEE / 2).astype(np.float32)

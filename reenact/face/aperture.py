@@ -1,0 +1,105 @@
+"""Mouth and eyes as openings between an upper and a lower edge, measured along and across."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from reenact.face.action_units import LID_PAIRS_LEFT, LID_PAIRS_RIGHT, LIP_PAIRS
+from reenact.types import Array, Pose
+
+Edges = tuple[list[int], list[int]]
+"""Landmarks of the upper and of the lower edge, both from the corner on the image's left."""
+
+_LEAST_FORESHORTENING: Final = 0.3
+
+
+def _edges(first: int, pairs: tuple[tuple[int, int], ...], last: int) -> Edges:
+    upper, lower = zip(*pairs, strict=True)
+    return [first, *upper, last], [first, *lower, last]
+
+
+MOUTH: Final = _edges(78, LIP_PAIRS, 308)
+RIGHT_EYE: Final = _edges(33, LID_PAIRS_RIGHT, 133)
+LEFT_EYE: Final = _edges(362, LID_PAIRS_LEFT[::-1], 263)
+
+
+class Opening:
+    """An opening, measured along the line between its corners and across it, px.
+
+    Along and across are 0 in the middle between the corners; across grows towards the chin.
+
+    Args:
+        points: (478, 3) landmarks, crop px.
+        edges: which of them bound the opening.
+    """
+
+    def __init__(self, points: Array, edges: Edges) -> None:
+        upper, lower = edges
+        first, last = points[upper[0]], points[upper[-1]]
+        self.corner_line = last - first
+        length = float(np.hypot(*self.corner_line[:2]))
+        self.reach = length / 2
+        along = self.corner_line[:2] / max(length, 1e-6)
+        self._axes = np.stack([along, np.array([-along[1], along[0]])])
+        self._middle = (first[:2] + last[:2]) / 2
+        self._upper, self._lower = (self.measure(points[edge, :2]) for edge in (upper, lower))
+
+    def measure(self, places: Array) -> Array:
+        """Return (N, 2), along and across, of (N, 2) places in px."""
+        return np.asarray((places - self._middle) @ self._axes.T, dtype=np.float32)
+
+    def places(self, along: NDArray[np.floating[Any]], across: NDArray[np.floating[Any]]) -> Array:
+        """Return (N, 2) px, the inverse of `measure`."""
+        both = np.stack([along, across], axis=1)
+        return np.asarray(both @ self._axes + self._middle, dtype=np.float32)
+
+    def beyond_corners(self, along: Array) -> Array:
+        """Return how far outside the nearer corner, signed; 0 between the corners."""
+        return np.asarray(along - np.clip(along, -self.reach, self.reach))
+
+    def height(self) -> float:
+        """Return the gap in the middle between the corners, px; 0 and less: shut."""
+        return float((self.lower(np.zeros(1)) - self.upper(np.zeros(1)))[0])
+
+    def upper(self, along: NDArray[np.floating[Any]]) -> Array:
+        """Return how far across the upper edge is."""
+        return _height(self._upper, along)
+
+    def lower(self, along: NDArray[np.floating[Any]]) -> Array:
+        """Return how far across the lower edge is."""
+        return _height(self._lower, along)
+
+
+def patch(points: Array, side: int, step: int = 1) -> tuple[slice, slice, Array]:
+    """Return the part of a picture that holds some points and a rim of one step.
+
+    Args:
+        points: (N, 2) px.
+        side: of the picture, px.
+        step: the part begins and ends at whole multiples of it, px.
+
+    Returns:
+        Its rows and columns, and (H * W, 2) places of its pixels, px.
+    """
+    first = np.clip(np.floor(points.min(axis=0) / step) - 1, 0, side // step).astype(int) * step
+    last = np.clip(np.ceil(points.max(axis=0) / step) + 1, 0, side // step).astype(int) * step
+    rows, columns = slice(int(first[1]), int(last[1])), slice(int(first[0]), int(last[0]))
+    down, across = np.mgrid[rows, columns]
+    places = np.stack([across.ravel(), down.ravel()], axis=1)
+    return rows, columns, places.astype(np.float32)
+
+
+def growth(shown: Opening, before: Pose, after: Pose) -> tuple[float, float]:
+    """Say by how much what is rigid in an opening grows along and across as the head moves."""
+    grown = after.scale / before.scale
+    turned = after.rotation @ before.rotation.T @ shown.corner_line
+    foreshortened = float(np.hypot(*turned[:2])) / max(2 * shown.reach, 1e-6)
+    return grown * max(foreshortened, _LEAST_FORESHORTENING), grown
+
+
+def _height(edge: Array, along: NDArray[np.floating[Any]]) -> Array:
+    order = np.argsort(edge[:, 0])
+    return np.interp(along, edge[order, 0], edge[order, 1])

@@ -1,0 +1,162 @@
+"""Finds a face in one picture of any size, at whatever scale it has there."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from typing import Final
+
+import numpy as np
+
+from reenact.face.geometry import crop_image, face_box, invert_affine, transform_points
+from reenact.types import Array, Frame, Image, Landmarks, Tracker
+
+_log = logging.getLogger(__name__)
+
+Square = tuple[float, float, float]
+"""(left, top, side) px of a picture, edges; it may reach beyond the picture."""
+
+_SEVERAL: Final = "There are several faces in the picture."
+
+_MAX_VIEW_PX: Final = 1280
+_MIN_VIEW_PX: Final = 384
+_FINE_VIEW_PX: Final = 640
+_FINE_SHARE: Final = 2.0
+"""Side of the second look, as a multiple of the face's box."""
+
+_TILES: Final = ((2, 0.65), (3, 0.45), (4, 0.35), (6, 0.22))
+"""Grids of overlapping squares: (number a side, their side as a share of the longer one)."""
+
+_MIN_TILE_PX: Final = 128
+
+_CONFIRMING_SHARES: Final = (1.7, 2.4, 3.2)
+_CONFIRMED_WITHIN: Final = 0.06
+"""A face that is there is found alike in views of several sizes, to this share of its own size."""
+
+
+def find_face(image: Image, tracker: Tracker) -> Landmarks | None:
+    """Find a face's landmarks as precisely as the picture allows.
+
+    The whole picture is looked at first, then with a margin (a face that fills it), then in
+    overlapping squares (a small face in a large photo). The face found is looked at a second
+    time in a close view. Which face, where there are several, is the tracker's choice.
+
+    Args:
+        image: uint8 (H, W, 3) RGB of any size.
+        tracker: it is reset before each look; one for still pictures serves best.
+
+    Returns:
+        Landmarks in px of the picture, or None when there is no face.
+    """
+    for number, squares in enumerate(_looks(image)):
+        found = [
+            landmarks
+            for square in squares
+            if (landmarks := _look(image, square, tracker))
+            and (number == 0 or _confirmed(image, landmarks, tracker))
+        ]
+        if not found:
+            continue
+        coarse = max(found, key=_size)
+        if any(_shift(coarse.points, other.points) > 0.5 * _size(coarse) for other in found):
+            _log.warning("%s The largest is taken.", _SEVERAL)
+        points = refine_face(image, coarse.points, tracker)
+        return Landmarks(points, coarse.confidence, coarse.size)
+    return None
+
+
+def refine_face(image: Image, points: Array, tracker: Tracker) -> Array:
+    """Look again at a face that is known, in a close view.
+
+    Args:
+        image: uint8 (H, W, 3) RGB.
+        points: (478, 3) px, the face as known.
+        tracker: it is reset before.
+
+    Returns:
+        (478, 3) px; the points given, where the close view shows no face or another one.
+    """
+    left, top, right, bottom = face_box(points)
+    size = max(right - left, bottom - top)
+    fine = _look(image, _around(points, _FINE_SHARE), tracker, _FINE_VIEW_PX)
+    if fine is None:
+        return points
+    same = _shift(fine.points, points) < 0.25 * size and 0.7 < _size(fine) / size < 1.4
+    return fine.points if same else points
+
+
+def square_to_crop(square: Square, size_px: int) -> Array:
+    """Return the (2, 3) affine from picture px to the px of a square cut out at size_px."""
+    left, top, side = square
+    scale = size_px / side
+    shift = (scale - 1) / 2  # pixel centres lie on whole numbers
+    return np.array(
+        [[scale, 0, shift - left * scale], [0, scale, shift - top * scale]], dtype=np.float32
+    )
+
+
+def _looks(image: Image) -> Iterator[list[Square]]:
+    height, width = image.shape[:2]
+    longer = max(height, width)
+    for margin in (1.0, 1.6):
+        side = longer * margin
+        yield [((width - side) / 2, (height - side) / 2, side)]
+    for number, share in _TILES:
+        side = longer * share
+        if side < _MIN_TILE_PX:
+            return
+        lefts = _spread(width, side, number)
+        yield [(left, top, side) for top in _spread(height, side, number) for left in lefts]
+
+
+def _spread(length: int, side: float, number: int) -> list[float]:
+    """Return the starts of squares over a length; one in the middle where it is shorter."""
+    if side >= length:
+        return [(length - side) / 2]
+    return [float(start) for start in np.linspace(0, length - side, number)]
+
+
+def _look(
+    image: Image, square: Square, tracker: Tracker, view_px: int | None = None
+) -> Landmarks | None:
+    """Track a face in one square of the picture; landmarks in px of the picture."""
+    if view_px is None:
+        view_px = int(np.clip(square[2], _MIN_VIEW_PX, _MAX_VIEW_PX))
+    affine = square_to_crop(square, view_px)
+    tracker.reset()
+    found = tracker.track(Frame(crop_image(image, affine, view_px), 0.0, 0))
+    if found is None:
+        return None
+    if getattr(tracker, "faces_seen", 1) > 1:
+        _log.warning("%s To be sure which is taken, cut it to one.", _SEVERAL)
+    points = transform_points(found.points, invert_affine(affine))
+    return Landmarks(points, found.confidence, (image.shape[1], image.shape[0]))
+
+
+def _confirmed(image: Image, found: Landmarks, tracker: Tracker) -> bool:
+    """Tell a small face from a texture that resembles one."""
+    for share in _CONFIRMING_SHARES:
+        again = _look(image, _around(found.points, share), tracker, _FINE_VIEW_PX)
+        if again is None:
+            return False
+        distance = np.linalg.norm(again.points[:, :2] - found.points[:, :2], axis=1).mean()
+        if distance > _CONFIRMED_WITHIN * _size(found):
+            return False
+    return True
+
+
+def _around(points: Array, share: float) -> Square:
+    """Return the square about a face's box, its side a multiple of the box's longer one."""
+    left, top, right, bottom = face_box(points)
+    side = max(right - left, bottom - top) * share
+    return (left + right - side) / 2, (top + bottom - side) / 2, side
+
+
+def _shift(points: Array, others: Array) -> float:
+    """Return the distance in px of two faces' middles."""
+    return float(np.linalg.norm(points[:468, :2].mean(axis=0) - others[:468, :2].mean(axis=0)))
+
+
+def _size(found: Landmarks) -> float:
+    left, top, right, bottom = face_box(found.points)
+    return max(right - left, bottom - top)

@@ -1,0 +1,239 @@
+"""One-Euro filters (Casiez 2012): steady when still, without lag when moving.
+
+A first-order low-pass whose cut-off rises with speed. Everything takes seconds, so that uneven
+frame times do no harm. Two differences from the paper: the speed is that of a whole region of
+the face, so that a blink opens the eye's filter at once and no other; and a speed that tracking
+noise alone would show counts as standing still. One thread at a time.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Final
+
+import numpy as np
+
+from reenact.config import SmoothingSettings
+from reenact.face.geometry import canonical_face, rotation_matrix, rotation_vector
+from reenact.face.regions import LID_INDEX, region_weights
+from reenact.types import Array, Pose
+
+SPEED_CUTOFF_HZ: Final = 3.0
+"""Low-pass of the speed. The paper's 1 Hz would see a blink only when it is over."""
+
+EXPRESSION_NOISE: Final = 0.095
+"""Speed in iod/s that a still face seems to have; below it the filter stays shut."""
+
+LID_NOISE: Final = 0.04
+"""The same of the gap between the lids of one eye, iod/s. Of the region around an eye the lids are
+a small part: its own speed would let a slow wink pass for noise and come 0.1 s late."""
+
+POSE_NOISE: Final = 0.04
+"""The same of a still head, rad/s or iod/s."""
+
+LONGEST_GAP_S: Final = 0.5
+"""After a longer gap the past says nothing: the filter starts anew."""
+
+
+def smoothing_factor(cutoff_hz: Array | float, dt_s: float) -> Array:
+    """Return the share of the new value in a first-order low-pass, 0 to 1."""
+    turn = 2 * math.pi * dt_s * np.asarray(cutoff_hz, np.float32)
+    return np.asarray(turn / (turn + 1), dtype=np.float32)
+
+
+@dataclass(frozen=True, slots=True)
+class Gauge:
+    """A linear measure of a group whose noise is far below that of its elements.
+
+    Attributes:
+        group: which group it speaks for.
+        weights: of the values, in their shape (N, ...).
+        noise: speed of the measure that counts as standing still.
+    """
+
+    group: int
+    weights: Array
+    noise: float
+
+
+class OneEuroFilter:
+    """Filters an array; every element moves with the cut-off of its groups.
+
+    Args:
+        groups: float32 (G, N) weights of the N leading elements in each group; the columns sum to
+            1. None: one group.
+        noise: speed, in units of the values a second, that counts as standing still.
+        gauges: finer measures of the speed of some groups; needs `groups`.
+    """
+
+    def __init__(
+        self,
+        groups: Array | None = None,
+        noise: float = 0.0,
+        gauges: tuple[Gauge, ...] = (),
+    ) -> None:
+        self._groups = groups
+        self._gauges = gauges
+        self._share = None if groups is None else _core(groups)
+        self._noise = noise
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget the past; the next value passes unchanged."""
+        self._raw: Array | None = None
+        self._value: Array | None = None
+        self._speed: Array | None = None
+
+    def step(self, value: Array, dt_s: float, min_cutoff_hz: float, beta: float) -> Array:
+        """Return the filtered value.
+
+        Args:
+            value: (N, ...) in any unit, the same shape at each call.
+            dt_s: seconds since the previous call; not positive: the value is the previous one's.
+            min_cutoff_hz: cut-off at rest.
+            beta: Hz for each unit a second of speed above the noise.
+        """
+        if self._raw is None or self._value is None or self._speed is None or dt_s > LONGEST_GAP_S:
+            self._raw, self._value = value, value
+            self._speed = np.zeros_like(value)
+            return value
+        if dt_s <= 0:
+            return self._value
+        velocity = (value - self._raw) / np.float32(dt_s)
+        self._speed = self._speed + smoothing_factor(SPEED_CUTOFF_HZ, dt_s) * (
+            velocity - self._speed
+        )
+        motion = np.maximum(self._group_speed(self._speed) - self._noise, 0)
+        for gauge in self._gauges:
+            seen = abs(float((gauge.weights * self._speed).sum())) - gauge.noise
+            motion[gauge.group] = max(motion[gauge.group], seen)
+        cutoff = min_cutoff_hz + beta * motion
+        factor = smoothing_factor(self._spread(cutoff, value.ndim), dt_s)
+        self._raw = value
+        self._value = self._value + factor * (value - self._value)
+        return self._value
+
+    def _group_speed(self, velocity: Array) -> Array:
+        squares = (velocity * velocity).reshape(len(velocity), -1).sum(axis=1)
+        if self._share is None:
+            return np.asarray(np.sqrt(squares.mean()))
+        return np.asarray(np.sqrt(self._share @ squares))
+
+    def _spread(self, cutoff: Array, dimensions: int) -> Array:
+        if self._groups is None:
+            return cutoff
+        each = cutoff @ self._groups
+        return np.asarray(each.reshape(-1, *[1] * (dimensions - 1)))
+
+
+class ExpressionFilter:
+    """Filters face-frame shapes or deviations, (478, 3) iod, region by region."""
+
+    def __init__(self) -> None:
+        self._filter = OneEuroFilter(_face_groups(), EXPRESSION_NOISE, _lid_gauges())
+
+    def reset(self) -> None:
+        """Forget the past."""
+        self._filter.reset()
+
+    def step(self, shape: Array, dt_s: float, settings: SmoothingSettings) -> Array:
+        """Return the filtered (478, 3) shape; the settings may change between calls."""
+        return self._filter.step(
+            shape, dt_s, settings.expression_min_cutoff, settings.expression_beta
+        )
+
+
+class PoseFilter:
+    """Filters a head pose: rotation on SO(3), translation by its speed in iod/s, log-scale."""
+
+    def __init__(self) -> None:
+        self._turn = OneEuroFilter(noise=POSE_NOISE)
+        self._shift = OneEuroFilter(noise=POSE_NOISE)
+        self._size = OneEuroFilter(noise=POSE_NOISE)
+        self._anchor: Pose | None = None
+
+    def reset(self) -> None:
+        """Forget the past."""
+        self._turn.reset()
+        self._shift.reset()
+        self._size.reset()
+        self._anchor = None
+
+    def step(self, pose: Pose, dt_s: float, settings: SmoothingSettings) -> Pose:
+        """Return the filtered pose; the settings may change between calls."""
+        if self._anchor is None or dt_s > LONGEST_GAP_S:
+            self.reset()
+            self._anchor = pose
+        anchor = self._anchor
+        cutoff, beta = settings.pose_min_cutoff, settings.pose_beta
+        # Rotations are filtered as rotation vectors from an anchor on the group: a straight line
+        # there is a turn about one axis.
+        turn = rotation_vector(pose.rotation @ anchor.rotation.T)
+        shift = (pose.translation - anchor.translation) / np.float32(anchor.scale)
+        size = np.array([math.log(pose.scale / anchor.scale)], np.float32)
+        turn = self._turn.step(turn * _SUM, dt_s, cutoff, beta) / _SUM
+        shift = self._shift.step(shift * _SUM, dt_s, cutoff, beta) / _SUM
+        size = self._size.step(size, dt_s, cutoff, beta)
+        return Pose(
+            rotation_matrix(turn) @ anchor.rotation,
+            (shift * np.float32(anchor.scale) + anchor.translation).astype(np.float32),
+            anchor.scale * math.exp(float(size[0])),
+        )
+
+
+class BodyFilter:
+    """Lets shoulders follow the head late: few of its short motions are theirs as well."""
+
+    def __init__(self) -> None:
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget the past; shoulders are where the next face has them."""
+        self._value: Array | None = None
+
+    def step(self, landmarks: Array, dt_s: float, settings: SmoothingSettings) -> Array:
+        """Return the landmarks that shoulders follow: a first-order low-pass of the face's.
+
+        Args:
+            landmarks: float32 (478, 3) px.
+            dt_s: seconds since the previous call.
+            settings: `enabled` and `body_time`; they may change between calls.
+        """
+        if self._value is None or dt_s > LONGEST_GAP_S or not settings.enabled:
+            self._value = landmarks
+            return landmarks
+        kept = math.exp(-dt_s / settings.body_time) if settings.body_time else 0.0
+        self._value = landmarks + np.float32(kept) * (self._value - landmarks)
+        return self._value
+
+
+def _core(groups: Array) -> Array:
+    """Return (G, N) weights of each group's own elements, those at its border hardly counting."""
+    sharp = groups**4
+    return np.asarray(sharp / sharp.sum(axis=1, keepdims=True), dtype=np.float32)
+
+
+_SUM: Final = np.float32(math.sqrt(3))
+"""Turns the filter's root mean square over three coordinates into the length of the vector."""
+
+
+@lru_cache(maxsize=1)
+def _face_groups() -> Array:
+    """Return (5, 478): mouth, right eye, left eye, brows, the rest; columns sum to 1."""
+    mouth, eyes, brows = region_weights()
+    right = (canonical_face()[:, 0] < 0).astype(np.float32)
+    groups = np.stack([mouth, eyes * right, eyes * (1 - right), brows, 1 - mouth - eyes - brows])
+    return np.asarray(np.maximum(groups, 0), dtype=np.float32)
+
+
+@lru_cache(maxsize=1)
+def _lid_gauges() -> tuple[Gauge, ...]:
+    """Return the gaps of the right and of the left eye's lids, for groups 1 and 2."""
+    gauges = []
+    for number, lids in enumerate(np.split(LID_INDEX, 2)):
+        weights = np.zeros((len(canonical_face()), 3), np.float32)
+        weights[lids[:, 0], 1], weights[lids[:, 1], 1] = -1 / len(lids), 1 / len(lids)
+        gauges.append(Gauge(number + 1, weights, LID_NOISE))
+    return tuple(gauges)

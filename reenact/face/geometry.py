@@ -1,0 +1,261 @@
+"""The face frame, crops, value ranges and landmark maps.
+
+Training and the live path call the same functions of this module. Shapes are 478 landmarks in
+the order of `facemesh`; the face frame has its origin between the eyes' corners and nose of the
+canonical face, x to the image's right, y down, z away from the camera, in units of the
+inter-ocular distance (iod).
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from importlib.resources import files
+from typing import Any, Final
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from scipy.spatial import Delaunay
+
+from reenact.face.topology import (
+    BROW_LEFT,
+    BROW_RIGHT,
+    EYE_CORNERS_LEFT,
+    EYE_CORNERS_RIGHT,
+    EYE_LEFT,
+    EYE_RIGHT,
+    IRIS_LEFT,
+    IRIS_RIGHT,
+    LIPS_INNER,
+    LIPS_OUTER,
+    NOSE,
+    OVAL,
+    RIGID,
+)
+from reenact.types import Array, Image, Pose
+
+Triangles = NDArray[np.int32]
+
+FACE_SHARE: Final = 0.6
+"""Share of the crop's side that the height of the face takes."""
+
+FACE_MIDDLE: Final = 0.53
+"""Where the middle of the face lies, as a share of the crop's height."""
+
+
+# --- value ranges -----------------------------------------------------------------------------
+
+
+def to_unit(image: NDArray[np.uint8]) -> Array:
+    """Map uint8 (..., H, W, 3) in 0..255 to float32 (..., 3, H, W) in -1..1."""
+    scaled = image.astype(np.float32) * np.float32(1 / 127.5) - np.float32(1)
+    return np.ascontiguousarray(np.moveaxis(scaled, -1, -3))
+
+
+def in_bytes(mask: NDArray[Any]) -> NDArray[np.uint8]:
+    """Return a mask of 0 to 1 as 0 to 255."""
+    return np.asarray(np.round(np.asarray(mask) * 255), dtype=np.uint8)
+
+
+def from_unit(tensor: Array) -> NDArray[np.uint8]:
+    """Map float32 (..., 3, H, W) in -1..1 to uint8 (..., H, W, 3), clipped and rounded."""
+    height, width = tensor.shape[-2:]
+    planes = np.ascontiguousarray(tensor, np.float32).reshape(-1, 3, height, width)
+    result = np.empty((len(planes), height, width, 3), np.uint8)
+    for picture, colours in zip(result, planes, strict=True):
+        merged = cv2.merge(list(colours))
+        cv2.addWeighted(merged, 127.5, merged, 0, 127.5, dst=picture, dtype=cv2.CV_8U)
+    return result.reshape(*tensor.shape[:-3], height, width, 3)
+
+
+# --- the canonical face and the face frame ----------------------------------------------------
+
+
+@lru_cache(maxsize=1)
+def canonical_face() -> Array:
+    """Return the mean neutral face, float32 (478, 3), face frame, iod, left-right symmetric.
+
+    It is the generalised Procrustes mean over the training clips
+    (`python -m tools.canonical_face`).
+    """
+    with (files("reenact") / "assets" / "canonical_face.npz").open("rb") as handle:
+        points: Array = np.load(handle)["points"].astype(np.float32)
+    points.setflags(write=False)
+    return points
+
+
+@lru_cache(maxsize=1)
+def mirror_index() -> NDArray[np.intp]:
+    """Return (478,) indices: landmark i of a mirrored face is landmark mirror[i] of the face."""
+    points = canonical_face()
+    flipped = points * np.array([-1, 1, 1], np.float32)
+    distance = np.linalg.norm(flipped[:, None] - points[None], axis=-1)
+    return np.asarray(distance.argmin(axis=1), dtype=np.intp)
+
+
+def mirrored(points: Array, width: float) -> Array:
+    """Mirror (..., 478, 3) landmarks of a picture of that width (px), left and right swapped."""
+    flipped = points[..., mirror_index(), :].copy()
+    flipped[..., 0] = (width - 1) - flipped[..., 0]
+    return flipped
+
+
+def mirrored_deviation(deviation: Array) -> Array:
+    """Mirror a (..., 478, 3) deviation in the face frame."""
+    return deviation[..., mirror_index(), :] * np.array([-1, 1, 1], np.float32)
+
+
+def inter_ocular(points: Array) -> float:
+    """Return the distance of the two eyes' middles of (478, 3) points, in three dimensions."""
+    right = points[list(EYE_CORNERS_RIGHT)].mean(axis=0)
+    left = points[list(EYE_CORNERS_LEFT)].mean(axis=0)
+    return float(np.linalg.norm(left - right))
+
+
+def estimate_pose(points: Array, template: Array | None = None) -> Pose:
+    """Find the similarity that takes the template's rigid landmarks to the picture's.
+
+    Weighted orthogonal Procrustes with scale (Umeyama 1991, eq. 40-43) over `facemesh.RIGID`.
+
+    Args:
+        points: (478, 3) px.
+        template: (478, 3) face-frame shape, e.g. the person's own neutral; None: the
+            canonical face.
+    """
+    shape = canonical_face() if template is None else template
+    index = list(RIGID)
+    source = shape[index].astype(np.float64)
+    image = points[index].astype(np.float64)
+    source_mean, image_mean = source.mean(axis=0), image.mean(axis=0)
+    source_centred, image_centred = source - source_mean, image - image_mean
+    covariance = image_centred.T @ source_centred
+    u, singular, vt = np.linalg.svd(covariance)
+    sign = np.array([1.0, 1.0, np.sign(np.linalg.det(u @ vt)) or 1.0])
+    rotation = (u * sign) @ vt
+    scale = float((singular * sign).sum() / max((source_centred**2).sum(), 1e-12))
+    translation = image_mean - scale * rotation @ source_mean
+    return Pose(rotation.astype(np.float32), translation.astype(np.float32), scale)
+
+
+def to_face_frame(points: Array, pose: Pose) -> Array:
+    """Take (478, 3) px points into the face frame (iod) of that pose."""
+    return ((points - pose.translation) @ pose.rotation / pose.scale).astype(np.float32)
+
+
+def to_image(shape: Array, pose: Pose) -> Array:
+    """Take a (478, 3) face-frame shape (iod) into the picture (px) with that pose."""
+    return (shape @ pose.rotation.T * pose.scale + pose.translation).astype(np.float32)
+
+
+def rotation_vector(rotation: Array) -> Array:
+    """Return the (3,) axis-angle vector in radians of a (3, 3) rotation."""
+    vector, _ = cv2.Rodrigues(rotation.astype(np.float64))
+    return np.asarray(vector, dtype=np.float32).reshape(3)
+
+
+def rotation_matrix(vector: Array) -> Array:
+    """Return the (3, 3) rotation of a (3,) axis-angle vector in radians."""
+    matrix, _ = cv2.Rodrigues(vector.astype(np.float64).reshape(3, 1))
+    return np.asarray(matrix, dtype=np.float32)
+
+
+# --- crops ------------------------------------------------------------------------------------
+
+
+def face_box(points: Array) -> tuple[float, float, float, float]:
+    """Return (left, top, right, bottom) px of the 468 mesh landmarks."""
+    low = points[:468, :2].min(axis=0)
+    high = points[:468, :2].max(axis=0)
+    return float(low[0]), float(low[1]), float(high[0]), float(high[1])
+
+
+def crop_transform(points: Array, size_px: int) -> Array:
+    """Return the (2, 3) affine from picture px to the px of the face's square crop.
+
+    The face's box takes `FACE_SHARE` of the crop's height (or of its width, where the box is
+    wider than high), as in the training clips. There is no rotation.
+    """
+    left, top, right, bottom = face_box(points)
+    side = max(bottom - top, right - left, 1.0) / FACE_SHARE
+    scale = size_px / side
+    x0 = (left + right) / 2 - side / 2
+    y0 = (top + bottom) / 2 - side * FACE_MIDDLE
+    shift = -0.5  # of the middle: pixel centres lie on whole numbers
+    return np.array(
+        [[scale, 0, shift - x0 * scale], [0, scale, shift - y0 * scale]], dtype=np.float32
+    )
+
+
+def invert_affine(affine: Array) -> Array:
+    """Invert a (2, 3) affine."""
+    return np.asarray(cv2.invertAffineTransform(affine), dtype=np.float32)
+
+
+def transform_points(points: Array, affine: Array) -> Array:
+    """Apply a (2, 3) similarity affine to (..., 3) points; z is scaled alike."""
+    result = np.empty_like(points, dtype=np.float32)
+    result[..., :2] = points[..., :2] @ affine[:, :2].T + affine[:, 2]
+    result[..., 2] = points[..., 2] * np.float32(np.hypot(affine[0, 0], affine[1, 0]))
+    return result
+
+
+def crop_image(image: Image, affine: Array, size_px: int) -> Image:
+    """Cut the (size, size, 3) crop that a (2, 3) affine describes; outside, edges repeat."""
+    scale = float(np.hypot(affine[0, 0], affine[1, 0]))
+    if scale < 0.5:  # shrink first, so that no pixel is skipped
+        factor = max(0.5 ** int(np.floor(np.log2(1 / scale))), 1 / min(image.shape[:2]))
+        small = cv2.resize(image, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA)
+        fx, fy = small.shape[1] / image.shape[1], small.shape[0] / image.shape[0]
+        to_small = np.array(
+            [[1 / fx, 0, 0.5 * (1 / fx - 1)], [0, 1 / fy, 0.5 * (1 / fy - 1)], [0, 0, 1]]
+        )
+        affine = (np.vstack([affine, [0, 0, 1]]) @ to_small)[:2].astype(np.float32)
+        image = small.astype(np.uint8)
+    interpolation = cv2.INTER_LINEAR if scale <= 1 else cv2.INTER_CUBIC
+    return np.asarray(
+        cv2.warpAffine(
+            image, affine, (size_px, size_px), flags=interpolation, borderMode=cv2.BORDER_REPLICATE
+        )
+    )
+
+
+# --- landmark maps ----------------------------------------------------------------------------
+
+_CONTOURS: Final = (
+    (OVAL, True),
+    (LIPS_OUTER, True),
+    (LIPS_INNER, True),
+    (EYE_RIGHT, True),
+    (EYE_LEFT, True),
+    (BROW_RIGHT, True),
+    (BROW_LEFT, True),
+    (IRIS_RIGHT[1:], True),
+    (IRIS_LEFT[1:], True),
+    (NOSE[:8], False),
+    (NOSE[8:], False),
+)
+
+
+def triangulate(points: Array) -> Triangles:
+    """Return the Delaunay triangles (T, 3) of (V, 2) points."""
+    return np.asarray(Delaunay(points.astype(np.float64)).simplices, dtype=np.int32)
+
+
+def landmark_map(points: Array, size_px: int) -> NDArray[np.uint8]:
+    """Draw the face's lines, uint8 (size, size), 255 on a line and 0 elsewhere, anti-aliased.
+
+    This is the one-channel key point image J of Fan 2023, eq. 2.
+    """
+    canvas = np.zeros((size_px, size_px), np.uint8)
+    for index, closed in _CONTOURS:
+        line = np.round(points[list(index), :2] * 16).astype(np.int32)
+        cv2.polylines(canvas, [line], closed, (255,), 1, cv2.LINE_AA, 4)
+    return canvas
+
+
+def region_mask(points: Array, loop: tuple[int, ...], size_px: int) -> NDArray[np.uint8]:
+    """Fill one closed loop of landmarks (lips, an eye), uint8 (size, size), 0 or 255."""
+    canvas = np.zeros((size_px, size_px), np.uint8)
+    polygon = np.round(points[list(loop), :2] * 16).astype(np.int32)
+    cv2.fillPoly(canvas, [polygon], (255,), cv2.LINE_AA, 4)
+    return canvas

@@ -1,0 +1,355 @@
+"""Face landmarks by MediaPipe; the only module that imports mediapipe.
+
+FaceMesh with refined landmarks (468 mesh points and two irises of five). Version 0.10.21 carries
+its models inside the wheel; newer versions need a `face_landmarker.task` file, named in
+`tracking.model`.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterable, Iterator
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+import numpy as np
+
+from reenact.config import TrackingSettings
+from reenact.errors import ModelError
+from reenact.face.geometry import face_box
+from reenact.face.topology import N_LANDMARKS
+from reenact.registry import Spec
+from reenact.types import Array, Frame, Image, Landmarks
+
+log = logging.getLogger(__name__)
+
+_LANDMARK_NETWORK: Final = "modules/face_landmark/face_landmark_with_attention.tflite"
+
+_MAX_FACES: Final = 5
+"""While it follows so many, MediaPipe looks for no other. Following one, it looks in any case."""
+
+_CLOSER: Final = ((0.5, 0.4), (0.25, 0.4), (0.75, 0.4), (0.5, 0.75))
+"""Where a lost face is searched for in every other frame, the whole picture being looked at
+between: windows of half its size (their middles, as shares). MediaPipe finds no face under about
+a ninth of the width."""
+
+_LARGE: Final = 0.7
+"""A face higher than this share of the window is followed in the whole picture again."""
+
+_MARGIN: Final = 0.3
+
+_MIN_FACE_PX: Final = 12.0
+"""A mesh lower than this is noise, not a face."""
+
+
+class _Detector(Protocol):
+    """One of MediaPipe's two interfaces."""
+
+    def faces(self, image: Image, time_s: float) -> list[Array]:
+        """Return (478, 3) px landmarks of every face found in the RGB picture."""
+
+    def reset(self) -> None:
+        """Forget the previous frame."""
+
+    def close(self) -> None:
+        """Release the models."""
+
+
+def person_masks(images: Iterable[Image]) -> Iterator[Array]:
+    """Yield float32 (H, W), 0 to 1, for each RGB picture: how far a pixel belongs to a person.
+
+    By MediaPipe's selfie segmentation, each picture by itself; about 10 ms each.
+
+    Raises:
+        ModelError: this version of mediapipe carries no such model.
+    """
+    try:
+        from mediapipe.python.solutions.selfie_segmentation import SelfieSegmentation
+    except ImportError as error:
+        raise ModelError(
+            "People cannot be cut out: this mediapipe has no selfie segmentation. Install "
+            "mediapipe==0.10.21."
+        ) from error
+    with SelfieSegmentation(model_selection=0) as model:
+        for image in images:
+            found = model.process(np.ascontiguousarray(image)).segmentation_mask
+            yield np.asarray(found, dtype=np.float32)
+
+
+def landmark_network() -> tuple[Any, dict[int, str]]:
+    """Return MediaPipe's network of refined landmarks, a TFLite file, for training to look through.
+
+    Returns:
+        The file's model as TFLite's schema has it (`ModelT`), and the operators' names by their
+        numbers.
+
+    Raises:
+        ModelError: this version of mediapipe carries no such file.
+    """
+    try:
+        from mediapipe.tasks.metadata import schema_py_generated as schema
+
+        data = (files("mediapipe") / _LANDMARK_NETWORK).read_bytes()
+    except (ImportError, OSError) as error:
+        raise ModelError(
+            "The landmark loss needs MediaPipe's own landmark network, which this mediapipe does "
+            "not carry. Install mediapipe==0.10.21, or set settings.landmark_weight to 0."
+        ) from error
+    names = {number: name for name, number in vars(schema.BuiltinOperator).items()}
+    return schema.ModelT.InitFromObj(schema.Model.GetRootAsModel(data, 0)), names
+
+
+class MediaPipeTracker:
+    """Finds one face and follows it.
+
+    Not thread-safe: one thread calls it. With several faces, `settings.face` chooses:
+    `largest`, `centre` (nearest to the middle of the picture) or a number from the left.
+    `largest` and `centre` stay with the face followed so far unless another is clearly better,
+    so that two people side by side do not take turns. A face too small for MediaPipe in the whole
+    picture is searched for, and followed, in a window of half its size.
+
+    Args:
+        settings: which face and how sure.
+        static: every picture is looked at on its own (photos, evaluation).
+
+    Raises:
+        ModelError: mediapipe or its model file is missing.
+    """
+
+    def __init__(self, settings: TrackingSettings, static: bool = False) -> None:
+        self._settings = settings
+        self._previous: Array | None = None
+        self._static = static
+        self._centre: tuple[float, float] | None = None
+        self._misses = 0
+        self._detector = _open_detector(settings, static)
+        self.faces_seen = 0
+        """How many faces the last picture held."""
+
+    def track(self, frame: Frame) -> Landmarks | None:
+        """Return the chosen face's landmarks in px of the frame, None when there is none."""
+        left, top, width, height = _window(self._centre, frame.size)
+        view = frame.image[top : top + height, left : left + width]
+        corner = np.array([left, top, 0], np.float32)
+        found = [
+            points + corner
+            for points in self._detector.faces(np.ascontiguousarray(view), frame.time_s)
+            if _plausible(points, (width, height)) and (self._centre is None or _upright(points))
+        ]
+        self.faces_seen = len(found)
+        if not found:
+            self._previous = None
+            self._search()
+            return None
+        if self._centre is not None and self._misses:
+            # Enlarged textures look like faces for one frame; a face is still there in the next.
+            self._misses = 0
+            return None
+        chosen = self._choose(found, frame.size)
+        if not self._static:
+            self._previous = chosen
+            self._misses = 0
+            self._keep_in_window(chosen, frame.size)
+        return Landmarks(chosen, 1.0, frame.size)
+
+    def reset(self) -> None:
+        """Forget the previous frame: a cut, a new source."""
+        self._previous = None
+        self._misses = 0
+        self._look_at(None)
+        self._detector.reset()
+
+    def close(self) -> None:
+        """Release the models; a second call does nothing."""
+        self._detector.close()
+
+    def _look_at(self, centre: tuple[float, float] | None) -> None:
+        """Look at the half-sized window about a place (shares of the picture), or at all of it."""
+        if centre != self._centre:
+            self._centre = centre
+            self._detector.reset()
+
+    def _search(self) -> None:
+        """After a miss, choose where the next frame is looked at: everywhere, then closer."""
+        if self._static:
+            return
+        self._misses += 1
+        if self._misses > 1:
+            closer = _CLOSER[self._misses // 2 % len(_CLOSER)]
+            self._look_at(closer if self._misses % 2 else None)
+
+    def _keep_in_window(self, points: Array, size: tuple[int, int]) -> None:
+        """Move the window after the face; leave it when the face fills much of it."""
+        if self._centre is None:
+            return
+        left, top, width, height = _window(self._centre, size)
+        x0, y0, x1, y1 = face_box(points)
+        if y1 - y0 > _LARGE * height:
+            self._look_at(None)
+        elif not (
+            left + _MARGIN * width < (x0 + x1) / 2 < left + (1 - _MARGIN) * width
+            and top + _MARGIN * height < (y0 + y1) / 2 < top + (1 - _MARGIN) * height
+        ):
+            middle = (x0 + x1) / 2 / size[0], (y0 + y1) / 2 / size[1]
+            if _window(middle, size) != (left, top, width, height):
+                self._look_at(middle)
+
+    def _choose(self, found: list[Array], size: tuple[int, int]) -> Array:
+        if len(found) == 1:
+            return found[0]
+        rule = self._settings.face
+        if rule.isdigit():
+            in_order = sorted(found, key=lambda points: float(points[:, 0].mean()))
+            return in_order[min(int(rule), len(in_order) - 1)]
+        middle = np.array(size, np.float32) / 2
+
+        def rank(points: Array) -> float:
+            left, top, right, bottom = face_box(points)
+            if rule == "largest":
+                value = (right - left) * (bottom - top)
+            else:
+                centre = np.array([(left + right) / 2, (top + bottom) / 2])
+                value = 1 / (1 + float(np.linalg.norm(centre - middle)))
+            followed = self._previous is not None and _same_face(points, self._previous)
+            return value * (1.5 if followed else 1.0)
+
+        return max(found, key=rank)
+
+
+def _window(centre: tuple[float, float] | None, size: tuple[int, int]) -> tuple[int, int, int, int]:
+    """Return (left, top, width, height) px of the half-sized window about a place, or of all."""
+    if centre is None:
+        return 0, 0, *size
+    width, height = size[0] // 2, size[1] // 2
+    left = min(max(round(centre[0] * size[0]) - width // 2, 0), size[0] - width)
+    top = min(max(round(centre[1] * size[1]) - height // 2, 0), size[1] - height)
+    return left, top, width, height
+
+
+def _plausible(points: Array, size: tuple[int, int]) -> bool:
+    """Tell a face from MediaPipe's answers on textures: finite, large enough, in the picture."""
+    if not np.isfinite(points).all():
+        return False
+    left, top, right, bottom = face_box(points)
+    if bottom - top < _MIN_FACE_PX or right - left < _MIN_FACE_PX / 3:
+        return False
+    return left < size[0] and right > 0 and top < size[1] and bottom > 0
+
+
+def _upright(points: Array) -> bool:
+    """Whether the line of the eyes is tilted by less than 45 degrees."""
+    across, down = points[263, :2] - points[33, :2]
+    return bool(abs(down) < across)
+
+
+def _same_face(points: Array, previous: Array) -> bool:
+    left, top, right, bottom = face_box(previous)
+    reach = max(right - left, bottom - top) / 2
+    return float(np.linalg.norm(points[:, :2].mean(0) - previous[:, :2].mean(0))) < reach
+
+
+def _open_detector(settings: TrackingSettings, static: bool) -> _Detector:
+    os.environ.setdefault("GLOG_minloglevel", "2")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    try:
+        import mediapipe
+    except ImportError as error:
+        raise ModelError(
+            f"The face tracker needs mediapipe ({error}); run: pip install mediapipe==0.10.21."
+        ) from error
+    if settings.model:
+        return _TaskDetector(mediapipe, settings, static)
+    if not hasattr(mediapipe, "solutions"):
+        raise ModelError(
+            f"mediapipe {mediapipe.__version__} carries no face models; install mediapipe==0.10.21 "
+            "or set tracking.model to the path of a face_landmarker.task file."
+        )
+    return _MeshDetector(mediapipe, settings, static)
+
+
+class _MeshDetector:
+    """`mp.solutions.face_mesh`, models inside the wheel."""
+
+    def __init__(self, mediapipe: Any, settings: TrackingSettings, static: bool) -> None:
+        self._mesh: Any = mediapipe.solutions.face_mesh.FaceMesh(
+            static_image_mode=static,
+            max_num_faces=_MAX_FACES,
+            refine_landmarks=True,
+            min_detection_confidence=settings.min_confidence,
+            min_tracking_confidence=settings.min_confidence,
+        )
+
+    def faces(self, image: Image, time_s: float) -> list[Array]:
+        del time_s
+        height, width = image.shape[:2]
+        answer = self._mesh.process(image).multi_face_landmarks or []
+        scale = np.array([width, height, width], np.float32)
+        return [
+            np.array([(p.x, p.y, p.z) for p in face.landmark], np.float32) * scale
+            for face in answer
+        ]
+
+    def reset(self) -> None:
+        self._mesh.reset()
+
+    def close(self) -> None:
+        if self._mesh is not None:
+            self._mesh.close()
+            self._mesh = None
+
+
+class _TaskDetector:
+    """FaceLandmarker of mediapipe's tasks interface, with a model file of the user's."""
+
+    def __init__(self, mediapipe: Any, settings: TrackingSettings, static: bool) -> None:
+        if not Path(settings.model).is_file():
+            raise ModelError(f"tracking.model names no file: {settings.model}.")
+        vision = mediapipe.tasks.vision
+        mode = vision.RunningMode.IMAGE if static else vision.RunningMode.VIDEO
+        options = vision.FaceLandmarkerOptions(
+            base_options=mediapipe.tasks.BaseOptions(model_asset_path=settings.model),
+            running_mode=mode,
+            num_faces=_MAX_FACES,
+            min_face_detection_confidence=settings.min_confidence,
+            min_tracking_confidence=settings.min_confidence,
+        )
+        try:
+            self._landmarker: Any = vision.FaceLandmarker.create_from_options(options)
+        except (RuntimeError, ValueError) as error:
+            raise ModelError(f"{settings.model} is not a face_landmarker.task: {error}") from error
+        self._mediapipe = mediapipe
+        self._static = static
+        self._last_ms = -1
+
+    def faces(self, image: Image, time_s: float) -> list[Array]:
+        picture = self._mediapipe.Image(
+            image_format=self._mediapipe.ImageFormat.SRGB, data=np.ascontiguousarray(image)
+        )
+        if self._static:
+            answer = self._landmarker.detect(picture)
+        else:
+            self._last_ms = max(self._last_ms + 1, int(time_s * 1000))
+            answer = self._landmarker.detect_for_video(picture, self._last_ms)
+        height, width = image.shape[:2]
+        scale = np.array([width, height, width], np.float32)
+        return [
+            np.array([(p.x, p.y, p.z) for p in face[:N_LANDMARKS]], np.float32) * scale
+            for face in answer.face_landmarks
+        ]
+
+    def reset(self) -> None:
+        """Nothing to forget: timestamps go on, and a lost face is searched for anew."""
+
+    def close(self) -> None:
+        if self._landmarker is not None:
+            self._landmarker.close()
+            self._landmarker = None
+
+
+MEDIAPIPE = Spec(
+    name="mediapipe",
+    summary="MediaPipe FaceMesh with irises, 478 landmarks",
+    build=MediaPipeTracker,
+)

@@ -1,0 +1,166 @@
+"""Regions of the face with soft borders, and the contact of lids and lips.
+
+The weights let one region be turned up or held without a tear to its neighbours. Contact keeps
+what a viewer notices first: an eye that shuts is shut, whatever its size, and lips never cross.
+Pure functions of face-frame shapes (478, 3) in iod; any thread may call them.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from reenact.face.action_units import LID_PAIRS_LEFT, LID_PAIRS_RIGHT, LIP_PAIRS
+from reenact.face.geometry import canonical_face
+from reenact.face.topology import (
+    BROW_LEFT,
+    BROW_RIGHT,
+    EYE_LEFT,
+    EYE_RIGHT,
+    IRIS_LEFT,
+    IRIS_RIGHT,
+    LIPS_INNER,
+    LIPS_OUTER,
+)
+from reenact.types import Array
+
+REGIONS: Final = ("mouth", "eyes", "brows")
+
+_CHIN: Final = (152, 148, 176, 377, 400, 175, 199, 200, 171, 396, 208, 428, 18, 83, 313)
+_CORES: Final = {
+    "mouth": (*LIPS_OUTER, *LIPS_INNER, *_CHIN),
+    "eyes": (*EYE_RIGHT, *EYE_LEFT, *IRIS_RIGHT, *IRIS_LEFT),
+    "brows": (*BROW_RIGHT, *BROW_LEFT),
+}
+_REACH: Final = {"mouth": 0.40, "eyes": 0.13, "brows": 0.22}
+
+_LID_REACH: Final = 0.05
+_LIP_REACH: Final = 0.05
+LID_INDEX: Final[NDArray[np.int64]] = np.array(LID_PAIRS_RIGHT + LID_PAIRS_LEFT, np.int64)
+"""(14, 2): upper and lower lid, the right eye's pairs, then the left's."""
+
+_LIPS: Final[NDArray[np.int64]] = np.array(LIP_PAIRS, np.int64)
+
+SHUT_SHARE: Final = 0.08
+"""A lid gap below this share of the neutral's counts as shut: the tracker's own uncertainty."""
+
+
+@lru_cache(maxsize=1)
+def region_weights() -> Array:
+    """Return float32 (3, 478): how far each landmark belongs to each of `REGIONS`.
+
+    1 on the region's own lines, fading with distance; the three never sum to more than 1, and
+    what is missing to 1 is cheeks, nose and the rest.
+    """
+    face = canonical_face()
+    weights = np.empty((len(REGIONS), len(face)), np.float32)
+    for row, name in enumerate(REGIONS):
+        distance = _distance(face, _CORES[name])
+        weights[row] = np.exp(-((distance / _REACH[name]) ** 2))
+    weights /= np.maximum(weights.sum(axis=0), 1)
+    for row, name in enumerate(REGIONS):
+        core = list(_CORES[name])
+        weights[:, core] = 0
+        weights[row, core] = 1
+    weights.setflags(write=False)
+    return weights
+
+
+def point_gains(mouth: float, eyes: float, brows: float) -> Array:
+    """Return the (478, 1) gain of each landmark from the gains of the regions; the rest keeps 1."""
+    change = np.array([mouth - 1, eyes - 1, brows - 1], np.float32)
+    return np.asarray((1 + change @ region_weights())[:, None], dtype=np.float32)
+
+
+def lid_gaps(shape: Array) -> Array:
+    """Return the (14,) vertical gaps of the lids, iod: the right eye's pairs, then the left's."""
+    return np.asarray(shape[LID_INDEX[:, 1], 1] - shape[LID_INDEX[:, 0], 1])
+
+
+def lip_gaps(shape: Array) -> Array:
+    """Return the (9,) vertical gaps of the inner lips, iod, negative where they cross."""
+    return np.asarray(shape[_LIPS[:, 1], 1] - shape[_LIPS[:, 0], 1])
+
+
+def lid_closure(shape: Array, neutral: Array) -> Array:
+    """Return the (14,) lid gaps as shares of the neutral's: 1 as at rest, 0 shut."""
+    rest = np.maximum(lid_gaps(neutral), 0.02)
+    share = (lid_gaps(shape) / rest - SHUT_SHARE) / (1 - SHUT_SHARE)
+    return np.asarray(np.maximum(share, 0), dtype=np.float32)
+
+
+def settle(shape: Array, neutral: Array, closure: Array | None) -> Array:
+    """Return the shape with its lids at the wanted closure and its lips not crossing.
+
+    The upper lid goes to the lower one, and the skin above follows by its distance. Lips that
+    would cross meet half-way; lips that touch at the neutral may stay as they are there.
+
+    Args:
+        shape: (478, 3).
+        neutral: (478, 3) of the same person.
+        closure: (14,) of `lid_closure`; None leaves the lids but for crossing ones.
+    """
+    gaps = lid_gaps(shape)
+    floor = np.minimum(lid_gaps(neutral), 0.004)
+    wanted = gaps if closure is None else closure * lid_gaps(neutral)
+    settled = shape.copy()
+    settled[:, 1] += _lid_spread() @ (gaps - np.maximum(wanted, floor))
+    crossing = np.minimum(lip_gaps(settled) - np.minimum(lip_gaps(neutral), 0), 0) / 2
+    if crossing.any():
+        upper, lower = _lip_spread()
+        settled[:, 1] += upper @ crossing - lower @ crossing
+    return settled
+
+
+def lips_together(shape: Array, gaps: Array) -> Array:
+    """Return a (478, 3) shape, its inner lips at most (9,) `gaps` apart; they meet half-way."""
+    more = np.maximum(lip_gaps(shape) - np.maximum(gaps, 0), 0) / 2
+    upper, lower = _lip_spread()
+    moved = shape.copy()
+    moved[:, 1] += upper @ more - lower @ more
+    return moved
+
+
+@lru_cache(maxsize=1)
+def _lid_spread() -> Array:
+    """Return (478, 14): how far each landmark follows a shift of each upper-lid landmark."""
+    face = canonical_face()
+    still = [*LID_INDEX[:, 1], 33, 133, 263, 362, *IRIS_RIGHT, *IRIS_LEFT]
+    above = face[:, 1] < 0.16
+    return _spread(face, LID_INDEX[:, 0], _LID_REACH, above, still)
+
+
+@lru_cache(maxsize=1)
+def _lip_spread() -> tuple[Array, Array]:
+    """Return (478, 9) twice: who follows an upper and who follows a lower inner-lip landmark."""
+    face = canonical_face()
+    middle = face[[13, 14], 1].mean()
+    upper = _spread(face, _LIPS[:, 0], _LIP_REACH, face[:, 1] < middle, [*_LIPS[:, 1], 78, 308])
+    lower = _spread(face, _LIPS[:, 1], _LIP_REACH, face[:, 1] > middle, [*_LIPS[:, 0], 78, 308])
+    return upper, lower
+
+
+def _spread(
+    face: Array,
+    movers: NDArray[np.int64],
+    reach: float,
+    follows: NDArray[np.bool_],
+    still: list[int],
+) -> Array:
+    distance = np.linalg.norm(face[:, None, :2] - face[None, movers, :2], axis=-1)
+    kernel = np.exp(-((distance / reach) ** 2))
+    nearness = kernel.max(axis=1, keepdims=True)
+    weights = kernel / np.maximum(kernel.sum(axis=1, keepdims=True), 1e-9) * nearness
+    weights[~follows] = 0
+    weights[still] = 0
+    weights[movers] = np.eye(len(movers))
+    return np.asarray(weights, dtype=np.float32)
+
+
+def _distance(face: Array, core: tuple[int, ...]) -> Array:
+    scaled = face * np.array([1, 1, 0.5], np.float32)
+    gaps = np.linalg.norm(scaled[:, None] - scaled[None, list(core)], axis=-1)
+    return np.asarray(gaps.min(axis=1), dtype=np.float32)

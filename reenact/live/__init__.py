@@ -1,0 +1,5 @@
+"""One frame's way from source to sink, first without threads (`pipeline`), then with them (`session`).
+
+A source's frames come in; finished pictures go out at an even rate, the newest each time.
+A failed or missing frame becomes the target at rest, never the actor's own picture.
+"""

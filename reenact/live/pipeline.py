@@ -1,0 +1,309 @@
+"""The whole way of one frame: the actor's picture in, the target's picture out. No threads."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Final
+
+import cv2
+import numpy as np
+
+from reenact import registry
+from reenact.config import Settings
+from reenact.errors import TargetError
+from reenact.expression.fusion import Fusion
+from reenact.face.filters import BodyFilter
+from reenact.face.geometry import face_box
+from reenact.face.topology import ACTION_UNITS, N_LANDMARKS
+from reenact.rendering.compositing import Paster
+from reenact.rendering.temporal_filter import PictureFilter
+from reenact.stats import StepTimer
+from reenact.targets.library import resize_target
+from reenact.types import (
+    Array,
+    Drive,
+    Expression,
+    Frame,
+    Image,
+    Landmarks,
+    Pose,
+    Renderer,
+    Target,
+    Tracker,
+)
+
+if TYPE_CHECKING:
+    from reenact.rendering.matting import Matte
+
+log = logging.getLogger(__name__)
+
+RETURN_S: Final = 0.4
+"""How long the target takes to come to rest when the face is lost, and to wake again."""
+
+_CUT_S: Final = 0.2
+_CUT_SHARE: Final = 0.6
+"""A face that moves by this share of its height from one frame to the next was cut to."""
+
+
+class Reenactor:
+    """Frame in, frame out; one thread calls it.
+
+    The picture that comes out is always one of the target; the actor's own picture is looked at
+    by the tracker and goes no further, unless `output.show_raw_camera` puts it beside.
+
+    Args:
+        settings: fusion, smoothing and output settings may change between frames.
+        target: at the renderer's size.
+        tracker, renderer: taken over; `close` closes the tracker.
+        timer: each step of a frame is measured under its own name.
+
+    Attributes:
+        faces_lost: how often a followed face was lost.
+        face_found: whether any frame so far had a face.
+        size: (width, height) px of the pictures that come out.
+        device: what the renderer runs on, such as "cpu" or "cuda"; "" where it does not say.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        target: Target,
+        tracker: Tracker,
+        renderer: Renderer,
+        timer: StepTimer,
+    ) -> None:
+        self.faces_lost = 0
+        self.face_found = False
+        self.device: str = getattr(renderer, "device", "")
+        self._settings = settings
+        self._target = target
+        self._tracker = tracker
+        self._renderer = renderer
+        self._timer = timer
+        self._fusion = Fusion(settings.fusion, settings.smoothing, target.neutral, settings.actor)
+        self._paster = Paster(target, settings.output.max_side, settings.output.match_colour)
+        self._filter = PictureFilter()
+        self._body = BodyFilter()
+        self._last: Landmarks | None = None
+        self._fused: tuple[Expression, Array] | None = None
+        self._presence = 0.0
+        self._others_told = False
+        self._time_s: float | None = None
+        renderer.prepare(target)
+        self._rest_crop = renderer.render(_resting(target.neutral))
+        renderer.reset()
+        self._paster.prepare(self._rest_crop)
+        rest = self._picture(self._rest_crop)
+        self._matte = self._cut_out(rest)
+        self.size = self._finish(self._rest_crop, None, None, 0.0, 0).size
+
+    def step(self, frame: Frame) -> Frame:
+        """Return the target's picture for one frame of the actor, time and index kept.
+
+        Without a face the target comes to rest within `RETURN_S` and stays there.
+        """
+        with self._timer.step("track"):
+            landmarks = self._tracker.track(frame)
+        dt_s = self._elapsed(frame.time_s)
+        with self._timer.step("fuse"):
+            self._follow(landmarks, frame.time_s, dt_s)
+        return self._draw(frame, frame.time_s, dt_s, frame.index)
+
+    def idle(self, time_s: float, index: int) -> Frame:
+        """Return the target at rest; for `RETURN_S` after the actor's last frame, on its way."""
+        dt_s = self._elapsed(time_s)
+        self._presence = max(self._presence - dt_s / RETURN_S, 0.0)
+        return self._draw(None, time_s, dt_s, index)
+
+    def _elapsed(self, time_s: float) -> float:
+        """Return the seconds since the frame before, at most half of `RETURN_S`."""
+        before, self._time_s = self._time_s, time_s
+        return 0.0 if before is None else min(max(time_s - before, 0.0), RETURN_S / 2)
+
+    def _draw(self, actor: Frame | None, time_s: float, dt_s: float, index: int) -> Frame:
+        if self._presence == 0 or self._fused is None:
+            self._filter.reset()
+            self._body.reset()
+            return self._finish(self._rest_crop, None, actor, time_s, index)
+        expression, fused = self._fused
+        neutral, share = self._target.neutral, np.float32(_eased(self._presence))
+        body = self._body.step(fused, dt_s, self._settings.smoothing)
+        drive = Drive(
+            landmarks=neutral + share * (fused - neutral),
+            expression=expression,
+            emotion=np.zeros(8, np.float32),
+            intensity=self._settings.fusion.intensity,
+            actor_crop=None,
+            time_s=time_s,
+            dt_s=dt_s,
+            body=neutral + share * (body - neutral),
+        )
+        try:
+            with self._timer.step("render"):
+                crop = self._renderer.render(drive)
+        except Exception:
+            self._presence = 0.0  # what comes next, `idle` above all, must not need the renderer
+            raise
+        with self._timer.step("blend"):
+            crop = self._filter.step(crop, dt_s, self._settings.smoothing)
+        with self._timer.step("paste"):
+            return self._finish(crop, drive, actor, time_s, index)
+
+    @property
+    def actor_neutral(self) -> Array | None:
+        """The (478, 3) neutral that the actor is measured against now, face frame, iod."""
+        return self._fusion.actor_neutral
+
+    def set_neutral(self) -> None:
+        """Take the actor's face, as it is now, for the actor's neutral."""
+        self._fusion.set_neutral()
+
+    def reset(self) -> None:
+        """Forget earlier frames: a cut, a new source. The actor's neutral is kept."""
+        self._tracker.reset()
+        self._fusion.reset()
+        self._renderer.reset()
+        self._filter.reset()
+        self._body.reset()
+        self._last = None
+        self._fused = None
+        self._presence = 0.0
+        self._time_s = None
+
+    def close(self) -> None:
+        """Release the tracker's models."""
+        self._tracker.close()
+
+    def _follow(self, landmarks: Landmarks | None, time_s: float, dt_s: float) -> None:
+        """Update the fused landmarks and how present the actor is."""
+        step = dt_s / RETURN_S
+        if landmarks is None:
+            if self._last is not None:
+                self.faces_lost += 1
+                log.info("The face is lost.")
+            self._last = None
+            self._presence = max(self._presence - step, 0.0)
+            return
+        if self._last is None or (dt_s < _CUT_S and _jumped(self._last, landmarks)):
+            self._fusion.reset()
+            self._body.reset()
+        first, self.face_found = not self.face_found, True
+        self._tell_of_others()
+        self._last = landmarks
+        expression = self._fusion.express(landmarks, time_s)
+        self._fused = expression, self._fusion.fuse(expression)
+        self._presence = 1.0 if first else min(self._presence + step, 1.0)
+
+    def _tell_of_others(self) -> None:
+        """Say once that there are several faces, and which is followed."""
+        count = getattr(self._tracker, "faces_seen", 1)
+        if count > 1 and not self._others_told:
+            self._others_told = True
+            rule = self._settings.tracking.face
+            log.warning(
+                "%d faces are in the picture; tracking.face=%s is followed (largest, centre, or a "
+                "number from the left).",
+                count,
+                rule,
+            )
+
+    def _finish(
+        self, crop: Image, drive: Drive | None, actor: Frame | None, time_s: float, index: int
+    ) -> Frame:
+        """Paste the crop and cut the target out, as the settings say; drive None: at rest.
+
+        The actor is put beside it where that was asked for by name.
+        """
+        picture = self._picture(crop)
+        alpha = None
+        if self._matte is not None:
+            matte = self._matte
+            alpha = matte.rest if drive is None else matte.alpha(drive.landmarks, drive.body)
+        if self._settings.output.show_raw_camera:
+            side = picture.shape[0]
+            panel = np.zeros((side, side, 3), np.uint8)
+            if actor is not None:
+                _fit(actor.image, panel)
+            picture = np.concatenate([panel, picture], axis=1)
+            if alpha is not None:
+                alpha = np.pad(alpha, ((0, 0), (side, 0)), constant_values=255)
+        return Frame(picture, time_s, index, alpha)
+
+    def _picture(self, crop: Image) -> Image:
+        """Return the target's picture with this crop, a new array."""
+        self._paster.match_colour = self._settings.output.match_colour
+        pasted = self._settings.output.picture == "plate"
+        return self._paster.paste(crop) if pasted else crop.copy()
+
+    def _cut_out(self, rest: Image) -> Matte | None:
+        """Find the target in its picture at rest, where the background is not wanted."""
+        if self._settings.output.background == "keep":
+            return None
+        from reenact.rendering.matting import Matte
+
+        pasted = self._settings.output.picture == "plate"
+        square = self._paster.square if pasted else (0, 0, self._target.crop_size)
+        return Matte(self._target, rest, square)
+
+
+def open_reenactor(settings: Settings, target: Target, timer: StepTimer) -> Reenactor:
+    """Build tracker and renderer by name and put them together.
+
+    Where the settings leave the renderer to the target, its name is entered in them.
+
+    Raises:
+        ReenactError: a part is unknown or cannot be opened.
+    """
+    if len(target.references) == 0:
+        raise TargetError(f"The target {target.name} has no pictures; create it anew.")
+    if settings.renderer.name == "auto":
+        settings.renderer.name = target.renderer
+    renderer: Renderer = registry.load("renderers", settings.renderer.name).build(settings.renderer)
+    tracker: Tracker = registry.load("trackers", settings.tracking.name).build(settings.tracking)
+    try:
+        return Reenactor(
+            settings, resize_target(target, settings.renderer.size), tracker, renderer, timer
+        )
+    except BaseException:
+        tracker.close()
+        raise
+
+
+def still_expression() -> Expression:
+    """Return the expression of an actor at rest, looking straight ahead."""
+    return Expression(
+        deviation=np.zeros((N_LANDMARKS, 3), np.float32),
+        pose=Pose(np.eye(3, dtype=np.float32), np.zeros(3, np.float32), 1.0),
+        action_units=np.zeros(len(ACTION_UNITS), np.float32),
+    )
+
+
+def landmark_drive(landmarks: Array) -> Drive:
+    """Return a drive by (478, 3) landmarks, crop px, alone: of a single picture, at time 0."""
+    return Drive(landmarks, still_expression(), np.zeros(8, np.float32), 1.0, None, 0.0, 0.0)
+
+
+def _resting(neutral: Array) -> Drive:
+    return Drive(neutral, still_expression(), np.zeros(8, np.float32), 0.0, None, 0.0, 0.0)
+
+
+def _eased(presence: float) -> float:
+    """Turn a linear fade into one that starts and ends softly."""
+    return presence * presence * (3 - 2 * presence)
+
+
+def _fit(image: Image, panel: Image) -> None:
+    """Draw a picture into a panel, as large as fits, in the middle."""
+    height, width = image.shape[:2]
+    scale = min(panel.shape[0] / height, panel.shape[1] / width)
+    size = max(round(width * scale), 1), max(round(height * scale), 1)
+    way = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
+    left, top = (panel.shape[1] - size[0]) // 2, (panel.shape[0] - size[1]) // 2
+    panel[top : top + size[1], left : left + size[0]] = cv2.resize(image, size, interpolation=way)
+
+
+def _jumped(last: Landmarks, landmarks: Landmarks) -> bool:
+    before, now = face_box(last.points), face_box(landmarks.points)
+    height = max(before[3] - before[1], 1.0)
+    shift = max(abs(a - b) for a, b in zip(before, now, strict=True))
+    return shift > _CUT_SHARE * height

@@ -1,0 +1,391 @@
+"""Runs everything live: three threads, a one-item slot between each two, and the clock.
+
+The capture thread reads the source, the work thread turns each frame into a picture of the
+target, the emit thread writes to the sinks. A slot holds one item: a live source replaces it, so
+that the picture is never old; a file waits, so that every frame is rendered.
+
+What leaves the program is always what the reenactor returned: its picture of the target, the
+target at rest, or a plain card. No path leads from the source's frame to a sink.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Any, Final
+
+from pydantic import ValidationError
+
+from reenact.config import ActorSettings, Section, Settings
+from reenact.errors import ConfigError, SourceError
+from reenact.lifecycle import ClosesOnExit
+from reenact.live.fallback import Covering, Reenacting
+from reenact.live.pacing import Emitter, Output, Rendered
+from reenact.live.slot import Closed, Slot
+from reenact.stats import Recorder, Stats
+from reenact.types import Frame, Sink, Source, Target
+
+log = logging.getLogger(__name__)
+
+AWAY_S: Final = 1.0
+"""A live source silent for so long is shown as the target at rest."""
+
+CLOSE_S: Final = 0.8
+"""How long `close` waits for the threads."""
+
+_RETRY_S: Final = 0.1
+
+_RENDERER_BUSY: Final = "renderer busy"
+_OUTPUT_BUSY: Final = "output busy"
+_STOPPED: Final = "stopped"
+
+
+@dataclass(frozen=True, slots=True)
+class _Captured:
+    frame: Frame
+    captured_ns: int
+
+
+class Session(ClosesOnExit):
+    """One run from a source to sinks. Made by `open`; run by `run`, or by `start` and `wait`.
+
+    `run`, `start` and `close` belong to one thread; `wait`, `ended`, `stop`, `stats`, `update`
+    and `set_neutral` may be called from any. None of them from a signal handler. A context manager:
+    leaving it closes.
+
+    Attributes:
+        settings: the settings of the run; change those marked live with `update`.
+        source: where the frames come from.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        source: Source,
+        reenactor: Reenacting,
+        output: Output,
+        *,
+        recorder: Recorder | None = None,
+    ) -> None:
+        """Take over the parts, which `close` closes.
+
+        Args:
+            settings: the settings of the run.
+            source: an open source.
+            reenactor: its `step` and `idle` are called from the work thread only.
+            output: sinks that are not open yet; one thread opens, writes and closes them.
+            recorder: collects the figures; its timer should be the reenactor's.
+        """
+        self.settings = settings
+        self.source = source
+        self._reenactor = reenactor
+        self._output = output
+        self._recorder = recorder or Recorder()
+        self._captured: Slot[_Captured] = Slot(replaces=source.live)
+        self._rendered: Slot[Rendered] = Slot(replaces=source.live)
+        self._stopping = threading.Event()
+        self._opened = threading.Event()
+        self._ended = threading.Event()
+        self._first_error: BaseException | None = None
+        self._error_lock = threading.Lock()
+        self._neutral_wanted = threading.Event()
+        self._threads: dict[Callable[[], None], threading.Thread] = {}
+
+    @classmethod
+    def open(cls, settings: Settings, source: str, target: Target, sinks: list[str]) -> Session:
+        """Build a session from what is typed on the command line; nothing runs yet.
+
+        Args:
+            settings: validated settings; the session has a copy of its own.
+            source: such as `webcam:0` or `video:clip.mp4`.
+            target: the face that is shown.
+            sinks: such as `["window", "file:out.mp4"]`.
+
+        Raises:
+            ReenactError: a part is unknown or cannot be opened, or a sink would be written over
+                the source; what was opened before is closed.
+        """
+        from reenact import registry
+        from reenact.live.pipeline import open_reenactor
+        from reenact.sinks.fanout import SinkSet, check_spares
+
+        settings = settings.model_copy(deep=True)
+        with ExitStack() as undo:
+            kind, argument = registry.split(source)
+            check_spares(sinks, argument, "source")
+            spec = registry.load("sources", kind)
+            opened = spec.build(argument, settings.source)
+            undo.callback(opened.close)
+            outputs: list[Sink] = []
+            opaque: list[str] = []
+            for text in sinks:
+                kind, argument = registry.split(text)
+                sink = registry.load("sinks", kind)
+                outputs.append(sink.build(argument, settings.sink))
+                if not sink.alpha:
+                    opaque.append(text)
+            if opaque and settings.output.background == "transparent":
+                log.warning(
+                    "output.background=transparent has no effect on %s; use --sink obs for a "
+                    "target without its background.",
+                    " and ".join(opaque),
+                )
+            _join_sound(opened, outputs)
+            if (spec.still or not opened.live) and not _chooses_actor(settings.actor):
+                # Whoever acts in a file is not the user: the user's own neutral stays out of it.
+                settings.actor.neutral = "fresh"
+            recorder = Recorder()
+            reenactor = open_reenactor(settings, target, recorder.timer)
+            undo.callback(reenactor.close)
+            output = SinkSet(outputs, recorder.timer)
+            session = cls(settings, opened, reenactor, output, recorder=recorder)
+            undo.pop_all()
+        return session
+
+    def run(self) -> None:
+        """Run to the end, and write from the calling thread: some windows demand the main one.
+
+        Raises:
+            BaseException: the first one that was raised in any thread.
+        """
+        self._guard(self._emit)
+        self.wait()
+
+    def start(self) -> None:
+        """Open the sinks and run in the background.
+
+        Raises:
+            SinkError: the sinks could not be opened.
+        """
+        self._start(self._emit)
+        self._opened.wait()
+        if self._first_error is not None:
+            self.wait()
+
+    def wait(self, timeout_s: float | None = None) -> bool:
+        """Wait for the end; return whether it has come.
+
+        Raises:
+            BaseException: the first one that was raised in any thread.
+        """
+        ended = self.ended(timeout_s)
+        if ended and self._first_error is not None:
+            raise self._first_error
+        return ended
+
+    def ended(self, timeout_s: float | None = None) -> bool:
+        """Wait for the end as `wait` does, but raise nothing."""
+        return self._ended.wait(timeout_s)
+
+    def stop(self) -> None:
+        """Ask all threads to end now; files are finished. Any thread may call."""
+        self._stopping.set()
+        captured, rendered = self._captured.close(), self._rendered.close()
+        if captured is not None:
+            self._recorder.dropped(_STOPPED)
+        if rendered is not None and rendered.captured_ns is not None:
+            self._recorder.dropped(_STOPPED)
+
+    def close(self) -> None:
+        """Stop, wait up to about a second for the threads, and release every part."""
+        self.stop()
+        deadline_s = time.monotonic() + CLOSE_S
+        for body in (self._emit, self._work):
+            self._join(body, deadline_s - time.monotonic())
+        # The capture thread may be blocked in a read: closing the source is what wakes it.
+        self.source.close()
+        self._join(self._capture, deadline_s - time.monotonic())
+        if self._join(self._emit, 0.0):
+            self._output.close()
+        if self._join(self._work, 0.0):
+            self._reenactor.close()
+        self._ended.set()
+
+    @property
+    def face_found(self) -> bool:
+        """Whether any frame so far had a face. Any thread may ask."""
+        return self._reenactor.face_found
+
+    def stats(self) -> Stats:
+        """Return the figures so far."""
+        return self._recorder.stats(
+            faces_lost=self._reenactor.faces_lost,
+            device=self._reenactor.device,
+            renderer=self.settings.renderer.name,
+            size=self._reenactor.size,
+        )
+
+    @property
+    def frames_out(self) -> int:
+        """How many pictures have been written; cheaper than `stats`."""
+        return self._recorder.frames_out
+
+    @property
+    def output_errors(self) -> Mapping[str, str]:
+        """What each sink that failed said, by name; the others go on. Any thread may ask."""
+        return self._output.errors
+
+    def set_neutral(self) -> None:
+        """Take the actor's face, from the next frame on, as the neutral one."""
+        self._neutral_wanted.set()
+
+    def update(self, section: str, key: str, value: Any) -> None:
+        """Change a setting that is marked live; it holds from the next frame on.
+
+        Raises:
+            ConfigError: there is no such setting, it is not live, or the value is not allowed.
+        """
+        settings = getattr(self.settings, section, None)
+        entry = type(settings).model_fields.get(key) if isinstance(settings, Section) else None
+        if entry is None:
+            raise ConfigError(f"There is no setting {section}.{key}.")
+        extra = entry.json_schema_extra
+        if not (isinstance(extra, dict) and extra.get("live")):
+            raise ConfigError(f"{section}.{key} cannot be changed while running; restart with it.")
+        try:
+            setattr(settings, key, value)
+        except ValidationError as error:
+            problem = error.errors()[0]
+            raise ConfigError(f"{section}.{key}: {problem['msg']} (given: {value!r}).") from error
+
+    def _start(self, body: Callable[[], None]) -> None:
+        name = f"reenact{body.__name__}"
+        thread = threading.Thread(target=self._guard, args=(body,), name=name, daemon=True)
+        self._threads[body] = thread
+        thread.start()
+
+    def _join(self, body: Callable[[], None], timeout_s: float) -> bool:
+        """Wait for a thread; return whether it has ended or never ran."""
+        thread = self._threads.get(body)
+        if thread is None:
+            return True
+        thread.join(max(0.0, timeout_s))
+        return not thread.is_alive()
+
+    def _guard(self, body: Callable[[], None]) -> None:
+        """Run a thread's body; its error ends the session and comes out of `wait`."""
+        try:
+            body()
+        except Closed:
+            pass
+        except BaseException as error:
+            self._fail(error)
+            self.stop()
+        if body == self._emit:
+            self.stop()
+            self._opened.set()
+            self._ended.set()
+
+    def _fail(self, error: BaseException) -> None:
+        with self._error_lock:
+            if self._first_error is None:
+                self._first_error = error
+
+    # The capture thread
+
+    def _capture(self) -> None:
+        away = False
+        while not self._stopping.is_set():
+            try:
+                with self._recorder.timer.step("read"):
+                    frame = self.source.read()
+            except SourceError as error:
+                if not self.source.live:
+                    self._fail(error)  # after the frames read so far have been written
+                    break
+                if not away:
+                    log.warning("%s", error)
+                away = True
+                self._stopping.wait(_RETRY_S)
+                continue
+            if frame is None:
+                break
+            if away:
+                log.warning("%s is back.", self.source.name)
+                away = False
+            self._take_in(frame)
+        self._captured.finish()
+
+    def _take_in(self, frame: Frame) -> None:
+        self._recorder.frame_in()
+        captured_ns = int(frame.time_s * 1e9) if self.source.live else time.monotonic_ns()
+        try:
+            if self._captured.put(_Captured(frame, captured_ns)) is not None:
+                self._recorder.dropped(_RENDERER_BUSY)
+        except Closed:
+            self._recorder.dropped(_STOPPED)
+            raise
+
+    # The work thread
+
+    def _work(self) -> None:
+        pictures = Covering(self._reenactor, self._recorder)
+        period_s = 1.0 / self.settings.output.fps if self.source.live else None
+        seen_s = time.monotonic()
+        away = False
+        if self.source.live:
+            self._hand_on(pictures.at_rest(seen_s, 0), None)
+        while True:
+            try:
+                item = self._captured.take(period_s)
+            except Closed:
+                break
+            if self._neutral_wanted.is_set():
+                self._neutral_wanted.clear()
+                self._reenactor.set_neutral()
+            if item is not None:
+                if away:
+                    self._reenactor.reset()
+                away, seen_s = False, time.monotonic()
+                self._hand_on(pictures.step(item.frame), item.captured_ns)
+            elif time.monotonic() - seen_s > AWAY_S:
+                away = True
+                self._hand_on(pictures.at_rest(time.monotonic(), 0), None)
+        pictures.check()
+        self._rendered.finish()
+
+    def _hand_on(self, picture: Frame, captured_ns: int | None) -> None:
+        try:
+            replaced = self._rendered.put(Rendered(picture, captured_ns))
+        except Closed:
+            if captured_ns is not None:
+                self._recorder.dropped(_STOPPED)
+            raise
+        if replaced is not None and replaced.captured_ns is not None:
+            self._recorder.dropped(_OUTPUT_BUSY)
+
+    # The emit thread
+
+    def _emit(self) -> None:
+        emitter = Emitter(self._rendered, self._output, self._recorder, self._stopping)
+        live = self.source.live
+        fps = self.settings.output.fps if live else self.source.fps
+        try:
+            self._output.open(self._reenactor.size, fps)
+            self._start(self._work)
+            self._start(self._capture)
+            self._opened.set()
+            if live:
+                emitter.emit_live(fps)
+            else:
+                emitter.emit_all()
+        finally:
+            self._output.close()
+
+
+def _join_sound(source: Source, sinks: list[Sink]) -> None:
+    """Let the sinks that store sound have that of a file."""
+    open_sound = getattr(source, "open_sound", None)
+    for sink in sinks:
+        take_sound = getattr(sink, "take_sound", None)
+        if open_sound is not None and take_sound is not None:
+            take_sound(open_sound)
+
+
+def _chooses_actor(actor: ActorSettings) -> bool:
+    """Whether whose neutral is used, or stored, was said by name, be it as it is by default."""
+    return not actor.model_fields_set.isdisjoint({"name", "neutral"})

@@ -1,0 +1,205 @@
+"""`reenact export`: the live generator as files that other programs run.
+
+Two networks: `encoder` is run once for a reference, `generator` for each frame. What they take and
+answer is written beside them in export.json; `warping.HeadMesh.maps` makes the maps, of a target's
+own weights with the flow that lies beside them (`models.warp_unet.read_own_flow`). All operators
+are of ONNX opset 17, which OpenVINO, ONNX Runtime and TensorRT read.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from reenact.errors import ModelError, SinkError
+from reenact.models.inference import FileNetwork, save_openvino
+from reenact.models.warp_unet import WarpUNet, input_shapes, read_config
+from reenact.models.weights import load_model, read_header
+from reenact.rendering.warp_unet import shipped_weights
+from reenact.storage import write_json
+from reenact.types import Array
+
+Format = Literal["onnx", "openvino"]
+
+_OPSET: Final = 17
+
+_ENDINGS: Final[dict[str, str]] = {"onnx": ".onnx", "openvino": ".xml"}
+
+_MOST_DIFFERENCE: Final = 0.01
+"""What a file's answers may differ from torch's, where a picture reaches from -1 to 1."""
+
+_MEANINGS: Final = {
+    "reference": "RGB of the target's crop, -1 to 1",
+    "person": "how far each pixel of the reference is person, 0 to 1; 0.5 everywhere: not known",
+    "scene": "the reference with the head painted over, -1 to 1 (scene.scene_behind)",
+    "background": "of the encoder",
+    "features": "of the encoder",
+    "maps": "warping.HeadMesh(models.warp_unet.read_own_flow(weights)).maps(reference's landmarks, "
+    "driven landmarks, size, size / 2, lighting.Lighting.of(reference, its landmarks))",
+    "picture": "RGB, about -1 to 1",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """One of the networks, with an example of each input by name."""
+
+    name: str
+    module: nn.Module
+    inputs: Mapping[str, Array]
+    outputs: tuple[str, ...]
+
+
+class _Encoder(nn.Module):
+    def __init__(self, network: WarpUNet) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(
+        self, reference: Tensor, person: Tensor, scene: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        return self.network.encode(reference, person, reference if scene is None else scene)
+
+
+class _Generator(nn.Module):
+    def __init__(self, network: WarpUNet) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(
+        self, reference: Tensor, background: Tensor, features: Tensor, maps: Tensor
+    ) -> Tensor:
+        picture: Tensor = self.network(reference, background, features, maps)[0]
+        return picture
+
+
+def export_generator(
+    folder: Path, kind: Format, size_px: int, weights: Path | None = None
+) -> Iterator[str]:
+    """Write encoder, generator and export.json; older files of these names are replaced.
+
+    Args:
+        folder: receives them; it is made where it is missing.
+        kind: of the files.
+        size_px: side of the pictures; the networks take no other.
+        weights: of `warp_unet`; None: the shipped ones.
+
+    Yields:
+        A line for the user after each file.
+
+    Raises:
+        ModelError: the weights or a library are missing or unfit, or a file, read back, answers
+            otherwise than torch does.
+        SinkError: the folder cannot be written.
+    """
+    weights = weights or shipped_weights()
+    network = WarpUNet(read_config(weights))
+    load_model(weights, network, "warp_unet")
+    network.eval().requires_grad_(False)
+    with _writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    described: dict[str, Any] = {"size": size_px, "weights": read_header(weights), "networks": {}}
+    for part in _parts(network, size_px):
+        path = folder / f"{part.name}{_ENDINGS[kind]}"
+        with _writing(folder):
+            if kind == "onnx":
+                _save_onnx(part, path)
+            else:
+                save_openvino(part.module, part.inputs, path)
+        answers = _answers(part)
+        difference = _difference(part, answers, path)
+        if difference > _MOST_DIFFERENCE:
+            raise ModelError(
+                f"{path} answers otherwise than the network it was made of (by {difference:.3f}); "
+                "please report this with the output of `reenact doctor`."
+            )
+        described["networks"][path.name] = _described(part, answers)
+        yield f"{path}, read back: differs from torch by {difference:.1e} at most."
+    write_json(folder / "export.json", described)
+
+
+def _parts(network: WarpUNet, size_px: int) -> tuple[_Part, _Part]:
+    rng = np.random.default_rng(0)
+    drawn: dict[str, Array] = {
+        name: rng.uniform(-1, 1, shape).astype(np.float32)
+        for name, shape in input_shapes(network.config, size_px).items()
+    }
+    # Coverages from 0 to 1, and a flow of a tenth of the side.
+    drawn["maps"] = np.abs(drawn["maps"])
+    drawn["maps"][:, :2] *= 0.1
+    person = rng.uniform(0, 1, (1, 1, size_px, size_px)).astype(np.float32)
+    encoded = {"reference": drawn["reference"], "person": person}
+    if network.config.scene:
+        encoded["scene"] = drawn["background"]
+    return (
+        _Part("encoder", _Encoder(network).eval(), encoded, ("background", "features")),
+        _Part("generator", _Generator(network).eval(), drawn, ("picture",)),
+    )
+
+
+def _save_onnx(part: _Part, path: Path) -> None:
+    partial = path.with_name(f".{path.name}.part")
+    try:
+        with warnings.catch_warnings():
+            # The tracer tells what it did not fold into a constant.
+            warnings.simplefilter("ignore")
+            torch.onnx.export(
+                part.module,
+                tuple(torch.from_numpy(value) for value in part.inputs.values()),
+                str(partial),
+                dynamo=False,
+                opset_version=_OPSET,
+                input_names=list(part.inputs),
+                output_names=list(part.outputs),
+            )
+        partial.replace(path)
+    except torch.onnx.OnnxExporterError as error:
+        raise ModelError(
+            f"The network could not be written as ONNX ({error}); run in the program's folder: "
+            "pip install '.[export]'"
+        ) from error
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _answers(part: _Part) -> list[Array]:
+    """Return what torch answers to the example."""
+    with torch.inference_mode():
+        answer = part.module(*(torch.from_numpy(value) for value in part.inputs.values()))
+    return [value.numpy() for value in (answer if isinstance(answer, tuple) else (answer,))]
+
+
+def _difference(part: _Part, answers: Sequence[Array], path: Path) -> float:
+    """Run the file on the example, and return by how much it differs from torch at most."""
+    read_back = FileNetwork(path, len(part.inputs), exact=True)(list(part.inputs.values()))
+    return max(
+        float(np.abs(mine - theirs).max()) for mine, theirs in zip(answers, read_back, strict=True)
+    )
+
+
+def _described(part: _Part, answers: Sequence[Array]) -> dict[str, Any]:
+    outputs = zip(part.outputs, answers, strict=True)
+    return {
+        "inputs": {name: _shaped(name, value) for name, value in part.inputs.items()},
+        "outputs": {name: _shaped(name, value) for name, value in outputs},
+    }
+
+
+def _shaped(name: str, value: Array) -> dict[str, Any]:
+    return {"shape": list(value.shape), "type": "float32", "meaning": _MEANINGS[name]}
+
+
+@contextlib.contextmanager
+def _writing(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise SinkError(f"{folder} cannot be written: {error.strerror or error}.") from error

@@ -1,0 +1,171 @@
+"""The landmark-fusion autoencoder at run time: a few products of matrices, in numpy.
+
+Computes what `models.landmark_fusion.LandmarkFusion` computes (a test compares them), in a
+fifth of a millisecond and without loading torch. Weights come from a safetensors file whose
+header and shapes are checked before anything is read; nothing is ever unpickled.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, fields
+from functools import lru_cache
+from importlib.resources import as_file, files
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+
+from reenact.errors import ModelError
+from reenact.face.geometry import canonical_face
+from reenact.face.topology import N_LANDMARKS
+from reenact.types import Array
+
+ARCHITECTURE: Final = "landmark_fusion"
+SHAPE_SCALE: Final = 5.0
+DEVIATION_SCALE: Final = 10.0
+OUTPUT_SCALE: Final = 0.05
+
+_LARGEST_WIDTH: Final = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class LandmarkFusionConfig:
+    """Sizes of the hidden layers and latents."""
+
+    source_width: int = 128
+    source_latent: int = 64
+    target_width: int = 64
+    target_latent: int = 32
+    decoder_width: int = 128
+
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Return the shape of every tensor of the model file."""
+        n = 3 * N_LANDMARKS
+        latent = self.source_latent + self.target_latent
+        layers = {
+            "source_in": (self.source_width, 2 * n),
+            "source_out": (self.source_latent, self.source_width),
+            "target_in": (self.target_width, n),
+            "target_out": (self.target_latent, self.target_width),
+            "decoder_in": (self.decoder_width, latent),
+            "decoder_out": (n, self.decoder_width),
+        }
+        weights: dict[str, tuple[int, ...]] = {f"{k}.weight": v for k, v in layers.items()}
+        return weights | {f"{name}.bias": shape[:1] for name, shape in layers.items()}
+
+    def to_json(self) -> str:
+        """Return the text that the model file's header keeps."""
+        return json.dumps(asdict(self))
+
+
+class FusionNetwork:
+    """Φ(n, d, t) of Fan 2023, eq. 1, for one face at a time. One thread at a time.
+
+    Args:
+        path: model file.
+
+    Raises:
+        ModelError: the file is missing, damaged, or another model.
+    """
+
+    def __init__(self, path: Path) -> None:
+        weights, self.facts = _read(path)
+        self._layers = {
+            name: (weights[f"{name}.weight"], weights[f"{name}.bias"])
+            for name in {key.partition(".")[0] for key in weights}
+        }
+        matrix, self._source_bias = self._layers["source_in"]
+        n = 3 * N_LANDMARKS
+        self._who_in = np.ascontiguousarray(matrix[:, :n])
+        self._does_in = np.ascontiguousarray(matrix[:, n:])
+        self._canonical = canonical_face().reshape(-1)
+        self._actor: Array | None = None
+        self._target: Array | None = None
+
+    def deviation(self, actor: Array, deviation: Array, target: Array) -> Array:
+        """Return the target's (478, 3) deviation, iod; zero for a deviation of zero.
+
+        Args:
+            actor: (478, 3) the actor's resting shape, face frame, iod.
+            deviation: (478, 3) of the actor from it.
+            target: (478, 3) the target's resting shape.
+        """
+        self._prepare(actor, target)
+        does = self._does_in @ (deviation.reshape(-1) * np.float32(DEVIATION_SCALE))
+        change = self._hidden(self._who + does) - self._rest
+        moved = self._layers["decoder_out"][0] @ change
+        return np.asarray(deviation + np.float32(OUTPUT_SCALE) * moved.reshape(-1, 3))
+
+    def _prepare(self, actor: Array, target: Array) -> None:
+        """Compute what does not change from frame to frame: faces at rest seldom do."""
+        same_target = self._target is target
+        if not same_target:
+            self._target = target
+            onto = self._linear("target_in", self._centred(target))
+            self._onto = self._linear("target_out", _silu(onto))
+        if self._actor is not actor:
+            self._actor = actor
+            self._who = self._who_in @ self._centred(actor) + self._source_bias
+        elif same_target:
+            return
+        self._rest = self._hidden(self._who)
+
+    def _hidden(self, source: Array) -> Array:
+        latent = np.tanh(self._linear("source_out", _silu(source)))
+        return _silu(self._linear("decoder_in", np.concatenate([latent, self._onto])))
+
+    def _centred(self, shape: Array) -> Array:
+        return (shape.reshape(-1) - self._canonical) * np.float32(SHAPE_SCALE)
+
+    def _linear(self, name: str, value: Array) -> Array:
+        matrix, bias = self._layers[name]
+        return np.asarray(matrix @ value + bias)
+
+
+@lru_cache(maxsize=1)
+def shipped_path() -> Path:
+    """Return the model file that comes with the program."""
+    with as_file(files("reenact") / "assets" / f"{ARCHITECTURE}.safetensors") as path:
+        return path
+
+
+def shipped_network() -> FusionNetwork:
+    """Return the network that comes with the program.
+
+    Raises:
+        ModelError: its file is missing or damaged.
+    """
+    return FusionNetwork(shipped_path())
+
+
+def _silu(x: Array) -> Array:
+    return np.asarray(x / (1 + np.exp(-np.clip(x, -60, 60))), dtype=np.float32)
+
+
+def _read(path: Path) -> tuple[dict[str, Array], dict[str, str]]:
+    if not path.is_file():
+        raise ModelError(f"There is no model file {path}; install the program again.")
+    try:
+        with safe_open(path, framework="np") as file:
+            facts: dict[str, str] = file.metadata() or {}
+            found = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118  (not a dict)
+            if found != _config(path, facts).shapes():
+                raise ModelError(f"{path} does not hold the tensors that its own header asks for.")
+            return {name: file.get_tensor(name).astype(np.float32) for name in found}, facts
+    except (OSError, SafetensorError) as error:
+        raise ModelError(f"{path} is not a safetensors file, or it is damaged.") from error
+
+
+def _config(path: Path, facts: dict[str, str]) -> LandmarkFusionConfig:
+    if facts.get("format") != "reenact-1" or facts.get("architecture") != ARCHITECTURE:
+        raise ModelError(f"{path} is not a {ARCHITECTURE} model of this program.")
+    try:
+        values = json.loads(facts["config"])
+        sizes = {field.name: int(values.pop(field.name)) for field in fields(LandmarkFusionConfig)}
+    except (KeyError, ValueError, TypeError, AttributeError) as error:
+        raise ModelError(f"{path} has no readable configuration in its header.") from error
+    if values or not all(0 < size <= _LARGEST_WIDTH for size in sizes.values()):
+        raise ModelError(f"{path} asks for layer sizes that this program does not know.")
+    return LandmarkFusionConfig(**sizes)

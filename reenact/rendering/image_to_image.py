@@ -1,0 +1,166 @@
+"""Renderers whose network draws from the target's picture and a landmark map: `fan2023`.
+
+`I = Ω(J, P_t)` (Fan 2023, eq. 2), and the same for any network of that form: a plugin gives its
+name and how its network is built. Importing this module loads no torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from reenact.config import RendererSettings
+from reenact.errors import ModelError, NoWeightsError
+from reenact.evaluation.contact_sheet import fit
+from reenact.face.face_search import square_to_crop
+from reenact.face.geometry import from_unit, landmark_map, to_unit, transform_points
+from reenact.registry import Spec
+from reenact.types import Array, Drive, Image, Target
+
+if TYPE_CHECKING:
+    from torch import nn
+
+BuildNetwork = Callable[[str], "tuple[nn.Module, int]"]
+"""Makes a network, and tells its side in px, from the text that its weight file keeps."""
+
+
+class LandmarkRenderer:
+    """Draws the target's first reference with the driven landmarks. One thread calls it.
+
+    The network draws at the side that it was trained at; a crop of another side is scaled to it
+    and back.
+
+    Args:
+        settings: device, engine and weights.
+        name: of the renderer, and of the architecture in its weight files.
+        build: makes the network; it may raise ValueError or TypeError for a strange text. The
+            network maps a picture (N, 3, S, S) and a landmark map (N, 1, S, S) to a picture.
+        recipe: the training file that makes weights, for the message that there are none.
+    """
+
+    def __init__(
+        self, settings: RendererSettings, name: str, build: BuildNetwork, recipe: str
+    ) -> None:
+        from reenact.models.inference import choose_device
+
+        self.device = choose_device(settings.device, settings.engine)
+        self.engine = ""
+        self._settings = settings
+        self._name, self._build, self._recipe = name, build, recipe
+        self._loaded: Path | None = None
+        self._crop_px = 0
+
+    def prepare(self, target: Target) -> None:
+        """Load the weights, if others are loaded, and keep the target's first reference.
+
+        Raises:
+            NoWeightsError: there are none.
+            ModelError: they are damaged or of another architecture.
+        """
+        path = self._weights(target)
+        if self._loaded != path:
+            self._load(path)
+        self._crop_px = target.crop_size
+        self._to_network = square_to_crop((0, 0, self._crop_px), self._size)
+        reference = fit(target.references[0], self._size)
+        points = transform_points(target.landmarks[0], self._to_network)
+        self._engine.hold("picture", self.reference(reference, points))
+
+    def reference(self, picture: Image, points: Array) -> Array:
+        """Return what the network is given as the target's picture, (1, 3, S, S) in -1..1.
+
+        Args:
+            picture: uint8 (S, S, 3) RGB at the network's side.
+            points: (478, 3) px of it.
+        """
+        del points
+        return to_unit(picture[None])
+
+    def render(self, drive: Drive) -> Image:
+        """Draw one frame."""
+        points = transform_points(drive.landmarks, self._to_network)
+        drawn = self._engine({"landmarks": map_planes([points], self._size)})
+        return np.ascontiguousarray(fit(from_unit(drawn[0]), self._crop_px))
+
+    def reset(self) -> None:
+        """Nothing to forget: each frame is drawn on its own."""
+
+    def _weights(self, target: Target) -> Path:
+        own = target.weights if target.renderer == self._name else None
+        text = self._settings.weights or own
+        if not text:
+            raise NoWeightsError(
+                f"{self._name} comes without weights: train it by `reenact train {self._recipe}` "
+                "and give the file with --set renderer.weights=PATH."
+            )
+        return Path(text)
+
+    def _load(self, path: Path) -> None:
+        from reenact.models.inference import compile_module
+        from reenact.models.weights import load_model, read_header
+
+        header = read_header(path)
+        try:
+            network, self._size = self._build(header.get("config", "{}"))
+        except (TypeError, ValueError) as error:
+            raise ModelError(f"{path} has a header that this version does not know.") from error
+        load_model(path, network, self._name)
+        self.network = network.eval()
+        size = self._size
+        example = {
+            "picture": np.zeros((1, 3, size, size), np.float32),
+            "landmarks": np.zeros((1, 1, size, size), np.float32),
+        }
+        self._engine = compile_module(
+            network, example, self.device, self._settings.engine, self._settings.threads
+        )
+        self.engine = self._engine.name
+        self._loaded = path
+
+
+def map_planes(landmarks: Sequence[Array], size_px: int) -> Array:
+    """Return the landmark maps J, (N, 1, S, S) in -1..1, of (478, 3) px landmarks."""
+    return to_unit(np.stack([landmark_map(points, size_px)[..., None] for points in landmarks]))
+
+
+def build_unet(config: str) -> tuple[nn.Module, int]:
+    """Make the network of Fan 2023 from the text in a weight file's header."""
+    from reenact.models.unet import UNet, UNetConfig
+
+    network = UNet(UNetConfig.from_json(config))
+    return network, network.config.size_px
+
+
+def spec(
+    name: str,
+    summary: str,
+    *,
+    recipe: str,
+    training_file: str,
+    build: BuildNetwork = build_unet,
+    renderer: Callable[..., LandmarkRenderer] = LandmarkRenderer,
+) -> Spec:
+    """Describe such a renderer for an entry point.
+
+    Args:
+        name: as typed.
+        summary: one line.
+        recipe: "module:function".
+        training_file: what `reenact train` is given to make its weights.
+        build: makes its network.
+        renderer: the class, where a network wants its reference prepared.
+    """
+    make = partial(renderer, name=name, build=build, recipe=training_file)
+    return Spec(name, summary, make, driven_by=("landmarks",), recipe=recipe)
+
+
+FAN2023: Final = spec(
+    "fan2023",
+    "the U-net of Fan 2023, drawn from picture and landmark map (no weights are shipped)",
+    recipe="reenact.training.fan2023:build_recipe",
+    training_file="configs/train/fan2023.toml",
+)

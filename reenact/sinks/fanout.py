@@ -1,0 +1,269 @@
+"""Where frames go: the sinks there are, and several of them at once.
+
+A sink is built from what is typed on the command line, which checks all that can be checked
+before any work. Then one thread calls `open(size, fps)` before the first `write`, `write` for
+every frame, and `close` at the end.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+from reenact.config import SinkSettings
+from reenact.errors import ReenactError, SinkError
+from reenact.lifecycle import ClosesOnExit
+from reenact.registry import Spec, split
+from reenact.stats import Percentiles, StepTimer
+from reenact.types import Frame, Sink
+
+log = logging.getLogger(__name__)
+
+
+class NullSink(ClosesOnExit):
+    """Counts frames and shows them nowhere. One thread calls.
+
+    Attributes:
+        name: "null".
+        live: False: every frame counts.
+        frames: how many have been written.
+        size: (width, height) px of the last one.
+    """
+
+    name = "null"
+    live = False
+
+    def __init__(self) -> None:
+        self.frames = 0
+        self.size = (0, 0)
+
+    def open(self, size: tuple[int, int], fps: float) -> None:
+        """Do nothing."""
+
+    def write(self, frame: Frame) -> None:
+        """Count a frame."""
+        self.frames += 1
+        self.size = frame.size
+
+    def close(self) -> None:
+        """Do nothing; the count stays."""
+
+
+class SinkSet(ClosesOnExit):
+    """Writes to several sinks; one that fails is closed and the others go on.
+
+    `open` and `write` belong to one thread; `close` may be called by any, and twice.
+    """
+
+    def __init__(self, sinks: Sequence[Sink], timer: StepTimer | None = None) -> None:
+        """Take over the sinks, which `close` closes.
+
+        Args:
+            sinks: at least one.
+            timer: gets the time of each sink's writes, as the step `write NAME`.
+
+        Raises:
+            SinkError: there is none.
+        """
+        if not sinks:
+            raise SinkError("Say where the picture goes, as with --sink window.")
+        self._sinks = dict(zip(_unique([sink.name for sink in sinks]), sinks, strict=True))
+        self._working = dict(self._sinks)
+        self._errors: dict[str, str] = {}
+        self._timer = timer or StepTimer()
+
+    @property
+    def sinks(self) -> Mapping[str, Sink]:
+        """All sinks by name, those that have failed too; equal names are numbered."""
+        return self._sinks
+
+    @property
+    def errors(self) -> Mapping[str, str]:
+        """What each sink that failed said, by name."""
+        return self._errors
+
+    @property
+    def write_ms(self) -> Mapping[str, Percentiles]:
+        """The time of each sink's writes, by name."""
+        steps = self._timer.percentiles()
+        named = {name: steps.get(_step(name)) for name in self._sinks}
+        return {name: spread for name, spread in named.items() if spread is not None}
+
+    @property
+    def live(self) -> bool:
+        """Whether any sink that still works is paced by the clock."""
+        return any(sink.live for sink in list(self._working.values()))
+
+    @property
+    def closed_by_user(self) -> bool:
+        """Whether the user has closed one of the sinks, which ends the session."""
+        return any(getattr(sink, "closed_by_user", False) for sink in self._sinks.values())
+
+    def open(self, size: tuple[int, int], fps: float) -> None:
+        """Open every sink.
+
+        Args:
+            size: (width, height) px.
+            fps: about how many frames come in a second.
+
+        Raises:
+            SinkError: none could be opened; the message holds that of each.
+        """
+        for name, sink in list(self._working.items()):
+            try:
+                sink.open(size, fps)
+            except Exception as error:
+                self._give_up(name, error)
+        self._require_one()
+
+    def write(self, frame: Frame) -> None:
+        """Write a frame to every sink that works.
+
+        Raises:
+            SinkError: none is left; the message holds that of each.
+        """
+        for name, sink in list(self._working.items()):
+            try:
+                with self._timer.step(_step(name)):
+                    sink.write(frame)
+            except Exception as error:
+                self._give_up(name, error)
+        self._require_one()
+
+    def close(self) -> None:
+        """Close every sink.
+
+        Raises:
+            SinkError: none could be closed properly, such as the only file on a full disk; when
+                some could, the failures are in `errors` and in the log.
+        """
+        open_before = len(self._working)
+        for name, sink in list(self._working.items()):
+            try:
+                sink.close()
+            except Exception as error:
+                self._give_up(name, error)
+        left = bool(self._working)
+        self._working.clear()
+        if open_before and not left:
+            raise SinkError(" ".join(self._errors.values()))
+
+    def _give_up(self, name: str, error: Exception) -> None:
+        sink = self._working.pop(name, None)
+        if sink is None:
+            return
+        if isinstance(error, ReenactError):
+            self._errors[name] = str(error)
+        else:
+            log.error("A bug in the sink %s:", name, exc_info=error)
+            self._errors[name] = f"{name} failed: {type(error).__name__}: {error}."
+        try:
+            sink.close()
+        except Exception:
+            log.debug("%s could not be closed.", name, exc_info=True)
+        if self._working:
+            log.warning("%s The other outputs go on.", self._errors[name])
+
+    def _require_one(self) -> None:
+        if not self._working:
+            raise SinkError(" ".join(self._errors.values()) or "The outputs are closed.")
+
+
+def check_spares(sinks: Sequence[str], read: str, what: str) -> None:
+    """Make sure that no file is written over one that the run reads.
+
+    Args:
+        sinks: as typed on the command line, such as `file:out.mp4`.
+        read: path of what is read; what is no file, such as an address, is passed over.
+        what: what it is to the user, such as "source".
+
+    Raises:
+        SinkError: a sink is that very file, by whatever path.
+    """
+    for sink in sinks:
+        kind, argument = split(sink)
+        if kind != "file":
+            continue
+        written, own = Path(argument).expanduser(), Path(read).expanduser()
+        if written.is_file() and own.is_file() and os.path.samefile(written, own):
+            raise SinkError(f"{argument} is the {what} itself; give another file to write.")
+
+
+def _step(name: str) -> str:
+    return f"write {name}"
+
+
+def _unique(names: Sequence[str]) -> list[str]:
+    seen: dict[str, int] = {}
+    unique = []
+    for name in names:
+        seen[name] = seen.get(name, 0) + 1
+        unique.append(name if seen[name] == 1 else f"{name} {seen[name]}")
+    return unique
+
+
+# --- what is registered; each part's libraries are loaded when it is built ----------------------
+
+
+def _camera(argument: str, settings: SinkSettings) -> Sink:
+    from reenact.sinks.virtual_camera import CameraSink
+
+    return CameraSink(argument or settings.camera_device, settings.camera_backend)
+
+
+def _window(argument: str, settings: SinkSettings) -> Sink:
+    from reenact.sinks.window import WindowSink
+
+    _refuse_argument("window", argument)
+    return WindowSink()
+
+
+def _http(argument: str, settings: SinkSettings) -> Sink:
+    from reenact.sinks.mjpeg_server import HttpSink
+
+    if argument and not (argument.isdecimal() and int(argument) < 65536):
+        raise SinkError(f"http:{argument}: after the colon comes a port from 0 to 65535.")
+    return HttpSink(int(argument) if argument else settings.http_port, settings.http_quality)
+
+
+def _obs(argument: str, settings: SinkSettings) -> Sink:
+    from reenact.sinks.obs.sink import ObsSink
+
+    return ObsSink(argument)
+
+
+def _file(argument: str, settings: SinkSettings) -> Sink:
+    from reenact.sinks.video_file import FileSink
+
+    return FileSink(argument, settings.file_crf)
+
+
+def _null(argument: str, settings: SinkSettings) -> Sink:
+    _refuse_argument("null", argument)
+    return NullSink()
+
+
+def _refuse_argument(name: str, argument: str) -> None:
+    if argument:
+        raise SinkError(f"The sink {name} takes nothing after a colon; write --sink {name}.")
+
+
+CAMERA: Final = Spec(
+    "camera", "a virtual camera for calls, OBS and browsers", _camera, argument="[DEVICE]"
+)
+WINDOW: Final = Spec("window", "a window on this screen", _window)
+HTTP: Final = Spec(
+    "http", "MJPEG for a browser or player on this machine", _http, argument="[PORT]"
+)
+OBS: Final = Spec(
+    "obs",
+    "the source Reenact in OBS, see `reenact obs install`",
+    _obs,
+    argument="[NAME]",
+    alpha=True,
+)
+FILE: Final = Spec("file", "a video file: .mp4, .mov, .mkv or .webm", _file, argument="PATH")
+NULL: Final = Spec("null", "nowhere: counts frames", _null, alpha=True)

@@ -1,0 +1,93 @@
+"""The addresses of HTTP streams on ports that the user chose, kept for this user alone.
+
+`reenact obs status --media-source` tells the one that was opened last, and a stream on the same
+port takes the same token again, so that what OBS or a browser has stored goes on working.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+LOOPBACK: Final = "127.0.0.1"
+
+_TOKEN: Final = re.compile(r"[A-Za-z0-9_-]{20,100}")
+
+
+@dataclass(frozen=True, slots=True)
+class HttpAddress:
+    """Where an HTTP stream is.
+
+    Attributes:
+        port: on the loopback address.
+        token: what a request must know.
+    """
+
+    port: int
+    token: str
+
+    def url(self, path: str) -> str:
+        """Return the address of a path, which has no leading slash."""
+        return f"http://{LOOPBACK}:{self.port}/{path}?token={self.token}"
+
+
+def load_address(port: int | None = None) -> HttpAddress | None:
+    """Return the address that was kept of a port; None: none was, or it cannot be read.
+
+    Args:
+        port: None: the one that was opened last.
+    """
+    kept = _kept()
+    if port is None:
+        port = next(reversed(kept), 0)
+    return HttpAddress(port, kept[port]) if port in kept else None
+
+
+def keep_address(address: HttpAddress) -> None:
+    """Keep an address, readable by this user alone; where that fails, it is not kept."""
+    kept = _kept()
+    kept.pop(address.port, None)
+    kept[address.port] = address.token
+    path = _path()
+    partial: Path | None = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # Made with the rights 0600.
+        descriptor, name = tempfile.mkstemp(dir=path.parent, suffix=".part")
+        partial = Path(name)
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            json.dump([{"port": port, "token": token} for port, token in kept.items()], file)
+        partial.replace(path)
+    except OSError:
+        if partial is not None:
+            with contextlib.suppress(OSError):
+                partial.unlink(missing_ok=True)
+
+
+def _kept() -> dict[int, str]:
+    """Return the token of each port, the one opened last at the end."""
+    try:
+        found = json.loads(_path().read_text(encoding="utf-8"))
+        # Earlier versions kept one address alone.
+        addresses = found if isinstance(found, list) else [found]
+        tokens = {int(one["port"]): str(one["token"]) for one in addresses}
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
+    return {
+        port: token
+        for port, token in tokens.items()
+        if 0 < port < 65536 and _TOKEN.fullmatch(token)
+    }
+
+
+def _path() -> Path:
+    # It brings much along, which `reenact obs` can do without.
+    from reenact.targets.store import data_folder
+
+    return data_folder() / "http.json"

@@ -1,0 +1,188 @@
+"""Talks to an OBS that runs, through its remote control (obs-websocket 5).
+
+The only importer of obsws-python, which is optional.
+"""
+
+from __future__ import annotations
+
+import base64
+import logging
+import os
+import sys
+from collections.abc import Callable
+from getpass import getpass
+from typing import Any, Final
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from reenact.errors import SinkError
+from reenact.lifecycle import ClosesOnExit
+from reenact.sinks.obs.config_files import RemoteControl
+from reenact.sinks.obs.scene_collection import KIND, free_name
+
+PASSWORD_VARIABLE: Final = "REENACT_OBS_PASSWORD"
+
+_TIMEOUT_S: Final = 10.0
+_INSTALL: Final = "`pip install 'reenact[obs]'`, or `pip install obsws-python`"
+
+
+class ObsRemote(ClosesOnExit):
+    """A connection to OBS on this machine. One thread calls; each request may take seconds."""
+
+    def __init__(self, settings: RemoteControl, ask: Callable[[], str] | None = None) -> None:
+        """Connect.
+
+        The password is that of the environment variable `REENACT_OBS_PASSWORD`, else that of
+        OBS's own settings, else asked for. It is kept nowhere.
+
+        Args:
+            settings: of the remote control.
+            ask: asks the user for the password; None: in the terminal, if there is one.
+
+        Raises:
+            SinkError: obsws-python is missing, nobody listens, or the password is wrong.
+        """
+        password = os.environ.get(PASSWORD_VARIABLE) or settings.password
+        try:
+            self._client = _connect(settings.port, password)
+        except _WrongPasswordError as error:
+            asked = (ask or _ask)()
+            if not asked:
+                raise SinkError(
+                    "OBS refuses the password; it is shown under Tools > WebSocket Server "
+                    f"Settings > Show Connect Info. Set {PASSWORD_VARIABLE} to it."
+                ) from error
+            try:
+                self._client = _connect(settings.port, asked)
+            except _WrongPasswordError as again:
+                raise SinkError("OBS refuses this password, too.") from again
+
+    def request(self, kind: str, **data: Any) -> dict[str, Any]:
+        """Send a request of obs-websocket and return its answer.
+
+        Raises:
+            SinkError: OBS refuses it or is gone.
+        """
+        from obsws_python.error import OBSSDKError
+
+        try:
+            return self._client.send(kind, data or None, raw=True) or {}
+        except (OBSSDKError, OSError, ValueError, KeyError) as error:
+            raise SinkError(f"OBS does not do {kind}: {error}") from error
+
+    def version(self) -> str:
+        """Return OBS's version."""
+        return str(self.request("GetVersion")["obsVersion"])
+
+    def knows_source(self) -> bool:
+        """Whether the script is loaded."""
+        return KIND in self.request("GetInputKindList")["inputKinds"]
+
+    def sources(self) -> list[str]:
+        """Return the names of the script's sources."""
+        return [
+            entry["inputName"] for entry in self.request("GetInputList", inputKind=KIND)["inputs"]
+        ]
+
+    def present_scene(self) -> str:
+        """Return the name of the scene that is on air."""
+        return str(self.request("GetCurrentProgramScene")["currentProgramSceneName"])
+
+    def add_source(self) -> list[str]:
+        """Add the source to the present scene, fitted into the canvas, unless it is there.
+
+        Returns:
+            What was done, in words.
+        """
+        scene = self.present_scene()
+        names = self.sources()
+        items = self.request("GetSceneItemList", sceneName=scene)["sceneItems"]
+        if any(item["sourceName"] in names for item in items):
+            return []
+        if names:
+            name = names[0]
+            item = self.request("CreateSceneItem", sceneName=scene, sourceName=name)
+        else:
+            name = self._free_name()
+            item = self.request(
+                "CreateInput", sceneName=scene, inputName=name, inputKind=KIND, inputSettings={}
+            )
+        video = self.request("GetVideoSettings")
+        self.request(
+            "SetSceneItemTransform",
+            sceneName=scene,
+            sceneItemId=item["sceneItemId"],
+            sceneItemTransform={
+                "positionX": 0.0,
+                "positionY": 0.0,
+                "boundsType": "OBS_BOUNDS_SCALE_INNER",
+                "boundsAlignment": 0,
+                "boundsWidth": float(video["baseWidth"]),
+                "boundsHeight": float(video["baseHeight"]),
+            },
+        )
+        return [f"the source {name} is in the scene {scene}"]
+
+    def remove_sources(self) -> list[str]:
+        """Remove the script's sources from all scenes; return what was done, in words."""
+        names = self.sources()
+        for name in names:
+            self.request("RemoveInput", inputName=name)
+        return [f"the source {name} is removed" for name in names]
+
+    def screenshot(self, source: str, size: tuple[int, int] | None = None) -> NDArray[np.uint8]:
+        """Return what a source or scene shows: uint8 (H, W, 4) RGBA, straight alpha.
+
+        Args:
+            source: name.
+            size: (width, height) px; None: its own.
+        """
+        wanted = {} if size is None else {"imageWidth": size[0], "imageHeight": size[1]}
+        answer = self.request("GetSourceScreenshot", sourceName=source, imageFormat="png", **wanted)
+        encoded = base64.b64decode(answer["imageData"].partition(",")[2])
+        picture = cv2.imdecode(np.frombuffer(encoded, np.uint8), cv2.IMREAD_UNCHANGED)
+        if picture is None or picture.ndim != 3:
+            raise SinkError(f"OBS gives no picture of {source}.")
+        way = cv2.COLOR_BGRA2RGBA if picture.shape[2] == 4 else cv2.COLOR_BGR2RGBA
+        return np.asarray(cv2.cvtColor(picture, way), np.uint8)
+
+    def close(self) -> None:
+        """End the connection. May be called twice."""
+        self._client.disconnect()
+
+    def _free_name(self) -> str:
+        taken = {entry["inputName"] for entry in self.request("GetInputList")["inputs"]}
+        taken |= {entry["sceneName"] for entry in self.request("GetSceneList")["scenes"]}
+        return free_name(taken)
+
+
+class _WrongPasswordError(Exception):
+    """OBS does not take the password."""
+
+
+def _connect(port: int, password: str) -> Any:
+    try:
+        import obsws_python
+        from obsws_python.error import OBSSDKError
+        from websocket import WebSocketException
+    except ImportError as error:
+        raise SinkError(f"obsws-python is not installed; {_INSTALL} gets it.") from error
+    # It would print each failure, and the password with its settings.
+    logging.getLogger("obsws_python").setLevel(logging.CRITICAL + 1)
+    try:
+        return obsws_python.ReqClient(
+            host="127.0.0.1", port=port, password=password, timeout=_TIMEOUT_S
+        )
+    except OBSSDKError as error:
+        raise _WrongPasswordError from error
+    except (OSError, ValueError, WebSocketException) as error:
+        raise SinkError(
+            f"OBS does not answer on port {port}; start it, and switch on Tools > WebSocket Server "
+            "Settings > Enable WebSocket server."
+        ) from error
+
+
+def _ask() -> str:
+    return getpass("Password of OBS's WebSocket server: ") if sys.stdin.isatty() else ""

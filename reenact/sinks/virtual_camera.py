@@ -1,0 +1,270 @@
+"""Sends frames to a virtual camera that other programs open like a webcam.
+
+The only importer of pyvirtualcam, and only when a camera is opened.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import re
+import sys
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import cv2
+import numpy as np
+
+from reenact import v4l2
+from reenact.errors import SinkError
+from reenact.lifecycle import ClosesOnExit
+from reenact.sinks import v4l2loopback as loopback
+from reenact.sinks.letterbox import even, letterbox
+from reenact.types import Frame, Image
+
+if TYPE_CHECKING:
+    from pyvirtualcam import Camera
+
+log = logging.getLogger(__name__)
+
+GET_DRIVER: Final = {
+    "linux": loopback.INSTALL,
+    "win32": "install OBS Studio 28 or newer from obsproject.com, which brings a virtual camera, "
+    "or UnityCapture",
+    "darwin": "install OBS Studio 30 or newer from obsproject.com, press Start Virtual Camera in "
+    "it once, allow its camera extension in System Settings, and press Stop Virtual Camera",
+}
+"""How to get a virtual camera, by `sys.platform`."""
+
+_LAYOUTS: Final = {"YU12": "RGB", "YUYV": "YUYV", "UYVY": "UYVY"}
+"""How a Linux device may hold its pictures, and what pyvirtualcam calls that which is sent."""
+
+_ATTEMPTS: Final = 3  # a program may begin to read between the look and the opening
+
+_WINDOWS_FILTERS: Final = (
+    ("OBS Virtual Camera", "{A3FCE0F5-3493-419F-958A-ABA1250EC20B}"),
+    ("UnityCapture", "{5C2CD55C-92AD-4999-8666-912BD3E70010}"),
+)
+
+
+class CameraSink(ClosesOnExit):
+    """A virtual camera: v4l2loopback on Linux, OBS or UnityCapture on Windows, OBS on macOS.
+
+    It stays open, at one size, until `close`: a program that reads the camera keeps its size, and
+    many stop when it goes away. Pictures of another size are letterboxed. `open` and
+    `write` belong to one thread; `close` may be called by any.
+
+    Attributes:
+        name: "camera".
+        live: True.
+        device: what other programs see, "" before `open`.
+        size: (width, height) px that the device really has.
+    """
+
+    name = "camera"
+    live = True
+
+    def __init__(self, device: str = "", backend: str = "") -> None:
+        """Open nothing yet.
+
+        Args:
+            device: device file, its number, or the camera's name; empty: the first one.
+            backend: a backend of pyvirtualcam; empty: the first that works.
+        """
+        self.device = ""
+        self.size = (0, 0)
+        self._wanted = device
+        self._backend = backend
+        self._layout = "RGB"
+        self._camera: Camera | None = None
+        self._lock = threading.Lock()
+
+    def open(self, size: tuple[int, int], fps: float) -> None:
+        """Open the camera.
+
+        Args:
+            size: (width, height) px of the frames; where a program already reads the camera, the
+                device keeps its own size.
+            fps: about how many frames come in a second.
+
+        Raises:
+            SinkError: there is no virtual camera or it refuses; the message says what to do on
+                this system.
+        """
+        with self._lock:
+            self._check_backend()
+            if sys.platform == "linux":
+                self._open_loopback(size, fps)
+            else:
+                self._camera = self._open(self._wanted, even(size), fps, "RGB")
+                self.size = even(size)
+            assert self._camera is not None
+            self.device = self._camera.device
+            log.info("Virtual camera %s, %d x %d.", self.device, *self.size)
+
+    def write(self, frame: Frame) -> None:
+        """Show a frame.
+
+        Raises:
+            SinkError: the camera is closed or has gone.
+        """
+        with self._lock:
+            if self._camera is None:
+                raise SinkError("The virtual camera is closed.")
+            picture = _laid_out(letterbox(frame.image, self.size), self._layout)
+            try:
+                self._camera.send(picture)
+            except (RuntimeError, OSError, ValueError) as error:
+                raise SinkError(
+                    f"The virtual camera {self.device} takes no more pictures: {error}. Was its "
+                    "driver removed?"
+                ) from error
+
+    def close(self) -> None:
+        """Release the camera. May be called twice."""
+        with self._lock:
+            camera, self._camera = self._camera, None
+            if camera is not None:
+                camera.close()
+                if sys.platform == "linux":
+                    # Leave an old driver's device to the next program as it was found.
+                    with contextlib.suppress(SinkError):
+                        loopback.prepare(self.device)
+
+    def _open_loopback(self, size: tuple[int, int], fps: float) -> None:
+        """Open a device of Linux at the format that its readers keep it at, if there are any."""
+        device = loopback.take(self._wanted)
+        wished = loopback.Format("YU12", even(size))
+        held = loopback.held_format(device) or wished
+        for _ in range(_ATTEMPTS):
+            if held.layout not in _LAYOUTS:
+                readers = ", ".join(map(str, v4l2.holders(device))) or "the programs that read it"
+                raise SinkError(
+                    f"{device} is kept at the pixel format {held.layout.strip()}, which cannot be "
+                    f"sent: close {readers} and start again."
+                )
+            self._camera = self._open(device, held.size, fps, _LAYOUTS[held.layout])
+            # Written as it is, a picture of another format would come out as noise.
+            actual = loopback.held_format(device) or held
+            if actual == held:
+                break
+            self._camera.close()
+            self._camera = None
+            loopback.prepare(device)
+            held = actual
+        else:
+            raise SinkError(f"{device} changes its size all the time: close who reads it.")
+        self.size, self._layout = held.size, _LAYOUTS[held.layout]
+
+    def _open(self, device: str, size: tuple[int, int], fps: float, layout: str) -> Camera:
+        pyvirtualcam = _library()
+        options: dict[str, Any] = {
+            "device": device or None,
+            "backend": self._backend or None,
+            "fmt": pyvirtualcam.PixelFormat[layout],
+        }
+        try:
+            return pyvirtualcam.Camera(*size, fps, **options)
+        except Exception as error:  # each backend raises what it likes
+            raise SinkError(explain(str(error))) from error
+
+    def _check_backend(self) -> None:
+        known = _library().camera.BACKENDS
+        if self._backend and self._backend not in known:
+            raise SinkError(
+                f"There is no virtual camera backend {self._backend!r} on this system; known: "
+                f"{', '.join(known)}."
+            )
+
+
+def _library() -> Any:
+    try:
+        import pyvirtualcam
+    except ImportError as error:
+        raise SinkError(
+            f"pyvirtualcam cannot be loaded ({error}); `pip install pyvirtualcam`."
+        ) from error
+    return pyvirtualcam
+
+
+def missing(system: str = sys.platform, sysfs: Path = loopback.SYSFS) -> loopback.Fault | None:
+    """Say why there is no virtual camera, and how to get one; None where there is one.
+
+    Args:
+        system: as `sys.platform`.
+        sysfs: where Linux shows its devices.
+    """
+    if system == "linux":
+        return loopback.absence(sysfs)
+    if system == "win32":
+        if _windows_cameras():
+            return None
+        return loopback.Fault("neither OBS Virtual Camera nor UnityCapture", GET_DRIVER["win32"])
+    if Path("/Applications/OBS.app").exists():
+        return None
+    return loopback.Fault(
+        "OBS, whose virtual camera is used, is not installed", GET_DRIVER["darwin"]
+    )
+
+
+def troubled(system: str = sys.platform) -> loopback.Fault | None:
+    """Say why the virtual camera that is there cannot be used now, or not as it should.
+
+    Only known of Linux, where its devices are opened for a moment; None elsewhere.
+    """
+    if system != "linux":
+        return None
+    found = loopback.devices()
+    faults = [loopback.obstacle(device) or loopback.weakness(device) for device in found]
+    return None if None in faults else next(iter(faults), None)
+
+
+def describe(system: str = sys.platform, sysfs: Path = loopback.SYSFS) -> str:
+    """Name the virtual cameras there are, and the driver's version where it is known."""
+    if system == "linux":
+        return loopback.describe(sysfs)
+    return ", ".join(_windows_cameras()) if system == "win32" else "OBS Virtual Camera"
+
+
+def explain(problem: str, system: str = sys.platform) -> str:
+    """Turn what a backend said into one or two sentences with the next step.
+
+    Args:
+        problem: the backend's words.
+        system: as `sys.platform`.
+    """
+    words = " ".join(problem.split()).rstrip(".")
+    if system == "linux":
+        if "already in use" in words:
+            return f"This program sends to the virtual camera already ({words})."
+        return f"The virtual camera cannot be opened: {words}; {loopback.RELOAD}."
+    if re.search(r"in use|could not be started|already", words):
+        return (
+            "Another program is using the virtual camera: press Stop Virtual Camera in OBS or "
+            f"close that program ({words})."
+        )
+    return f"There is no virtual camera: {GET_DRIVER.get(system, GET_DRIVER['linux'])}."
+
+
+def _laid_out(picture: Image, layout: str) -> Any:
+    """Arrange an RGB picture as pyvirtualcam wants it in a layout of its own."""
+    if layout == "YUYV":
+        return cv2.cvtColor(picture, cv2.COLOR_RGB2YUV_YUYV)
+    if layout == "UYVY":
+        return cv2.cvtColor(picture, cv2.COLOR_RGB2YUV_UYVY)
+    return np.ascontiguousarray(picture)
+
+
+def _windows_cameras() -> list[str]:
+    found: list[str] = []
+    if sys.platform == "win32":
+        import winreg
+
+        for name, identifier in _WINDOWS_FILTERS:
+            try:
+                winreg.CloseKey(winreg.OpenKey(winreg.HKEY_CLASSES_ROOT, f"CLSID\\{identifier}"))
+            except OSError:
+                continue
+            found.append(name)
+    return found

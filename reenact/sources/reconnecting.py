@@ -1,0 +1,245 @@
+"""A source that comes back: it is reopened for as long as it takes while the program goes on."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from types import TracebackType
+from typing import Final
+
+from reenact.errors import SourceError
+from reenact.lifecycle import ClosesOnExit
+from reenact.types import Frame, Source
+
+_PAUSE_GROWTH: Final = 1.6
+_JOIN_S: Final = 0.5
+_STEADY_S: Final = 10.0
+"""A source that fails again sooner than this after it came back is given longer pauses still."""
+
+_log = logging.getLogger(__name__)
+
+
+class SourceUnavailable(SourceError):  # noqa: N818 - a state that passes, named as one
+    """There is no frame now; the source is being reopened and the next `read` may succeed."""
+
+
+class ReadGuard:
+    """Lets any thread close a device while one thread reads it: whoever is last releases it.
+
+    The reading thread does `with guard as is_open:` around every call into the device. OpenCV
+    and FFmpeg crash when a handle is released under a running read.
+    """
+
+    def __init__(self, release: Callable[[], None]) -> None:
+        self._release = release
+        self._reading = threading.Lock()
+        self._released = False
+        self.closing = threading.Event()
+
+    def __enter__(self) -> bool:
+        self._reading.acquire()
+        return not self.closing.is_set()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._reading.release()
+        if self.closing.is_set():
+            self._release_once()
+
+    def close(self) -> None:
+        """Release the device now, or as soon as the read in progress has returned."""
+        self.closing.set()
+        self._release_once()
+
+    def _release_once(self) -> None:
+        # A reader that holds the lock will come here itself, after it has let go.
+        if self._reading.acquire(blocking=False):
+            try:
+                if not self._released:
+                    self._released = True
+                    self._release()
+            finally:
+                self._reading.release()
+
+
+class ReopeningSource(ClosesOnExit):
+    """Wraps a live source; after a SourceError it is closed and opened again, without end.
+
+    A thread of its own opens and reads the source and keeps the newest frame, so `read` never
+    blocks longer than `timeout_s` even where a driver hangs. The first opening happens in the
+    constructor, and its error is the caller's: a camera that was never there is a mistake to
+    report, one that went away is waited for.
+
+    `index` of the frames counts what the device delivered since the first opening, across
+    reopenings: a gap is a frame that was replaced before it was read.
+
+    Attributes:
+        live: always True.
+        name: the wrapped source's name.
+        size: (width, height) px; may change when the device comes back.
+        fps: frames/s of the wrapped source, the last known while it is away.
+        timeout_s: longest wait of one `read`.
+        reopened: how often the source came back.
+        dropped: frames replaced by a newer one before they were read.
+    """
+
+    live = True
+
+    def __init__(
+        self,
+        open_source: Callable[[], Source],
+        *,
+        timeout_s: float = 1.0,
+        first_pause_s: float = 0.5,
+        longest_pause_s: float = 5.0,
+    ) -> None:
+        """Open the source for the first time.
+
+        Args:
+            open_source: opens the device and returns it; called again after each failure,
+                from the source's own thread.
+            timeout_s: longest wait of one `read`.
+            first_pause_s: pause before the first attempt to reopen.
+            longest_pause_s: the pauses grow up to this.
+
+        Raises:
+            SourceError: the first opening failed.
+        """
+        self.timeout_s = timeout_s
+        self.reopened = 0
+        self.dropped = 0
+        self._open_source = open_source
+        self._pauses_s = (first_pause_s, longest_pause_s)
+        self._changed = threading.Condition()
+        self._closing = threading.Event()
+        self._frame: Frame | None = None
+        self._ended = False
+        self._crash: BaseException | None = None
+        self._failure = ""
+        self._failure_told = False
+        self._stall = ""
+        self._count = -1
+        self._source = open_source()
+        self.name = self._source.name
+        self.size = self._source.size
+        self.fps = self._source.fps
+        self._thread = threading.Thread(target=self._run, name="source", daemon=True)
+        self._thread.start()
+
+    @property
+    def problem(self) -> str:
+        """What is wrong now, as a sentence: away, or black; empty while all is well."""
+        return self._failure or self._stall or str(getattr(self._source, "problem", ""))
+
+    def read(self) -> Frame | None:
+        """Return the newest unread frame; None when the source has ended or was closed.
+
+        Waits at most `timeout_s`. Only one thread may call.
+
+        Raises:
+            SourceUnavailable: there is no frame now: raised at once when the source is lost,
+                then once per `timeout_s` until it is back. Go on with something else and call
+                again.
+        """
+        with self._changed:
+            self._changed.wait_for(self._has_news, self.timeout_s)
+            if self._frame is not None and not self._closing.is_set():
+                frame, self._frame = self._frame, None
+                return frame
+            if self._crash is not None:
+                raise self._crash
+            if self._ended or self._closing.is_set():
+                return None
+            self._failure_told = bool(self._failure)
+            self._stall = f"{self.name} has sent no picture for {self.timeout_s:g} s."
+            raise SourceUnavailable(self._failure or self._stall)
+
+    def close(self) -> None:
+        """Stop and release the device; may be called twice and from any thread."""
+        with self._changed:
+            self._closing.set()
+            self._changed.notify_all()
+            source = self._source
+        source.close()
+        if threading.current_thread() is not self._thread:
+            # An opening in progress cannot be interrupted; the thread then ends by itself.
+            self._thread.join(timeout=_JOIN_S)
+
+    def _has_news(self) -> bool:
+        lost = bool(self._failure) and not self._failure_told
+        return self._frame is not None or self._ended or self._closing.is_set() or lost
+
+    def _run(self) -> None:
+        try:
+            pause_s = self._pauses_s[0]
+            while True:
+                opened_at_s = time.monotonic()
+                failure = self._pump()
+                if failure is None:
+                    return
+                if time.monotonic() - opened_at_s > _STEADY_S:
+                    pause_s = self._pauses_s[0]
+                if not self._reopen(failure, pause_s):
+                    return
+                pause_s = min(pause_s * _PAUSE_GROWTH, self._pauses_s[1])
+        except BaseException as error:
+            self._crash = error
+        finally:
+            with self._changed:
+                self._ended = True
+                self._changed.notify_all()
+            self._source.close()
+
+    def _pump(self) -> SourceError | None:
+        """Pass frames on until the source fails (the error) or is over (None)."""
+        while not self._closing.is_set():
+            try:
+                frame = self._source.read()
+            except SourceError as error:
+                return error
+            if frame is None:
+                return None
+            with self._changed:
+                self.size = frame.size
+                self.fps = self._source.fps
+                self._failure = self._stall = ""
+                self._failure_told = False
+                self.dropped += self._frame is not None
+                self._count += 1
+                self._frame = replace(frame, index=self._count)
+                self._changed.notify_all()
+        return None
+
+    def _reopen(self, failure: SourceError, pause_s: float) -> bool:
+        """Try until the source is open again; False when closed meanwhile."""
+        lost_at_s = time.monotonic()
+        _log.info("%s It will be reopened when it is back.", failure)
+        self._source.close()
+        self._tell(failure)
+        while not self._closing.wait(pause_s):
+            try:
+                source = self._open_source()
+            except SourceError as error:
+                _log.debug("%s", error)
+                self._tell(error)
+                pause_s = min(pause_s * _PAUSE_GROWTH, self._pauses_s[1])
+                continue
+            with self._changed:
+                self._source = source
+                self.name, self.size = source.name, source.size
+                self.reopened += 1
+            _log.info("%s is back after %.1f s.", source.name, time.monotonic() - lost_at_s)
+            return True
+        return False
+
+    def _tell(self, failure: SourceError) -> None:
+        with self._changed:
+            self._failure = str(failure)
+            self._changed.notify_all()

@@ -1,0 +1,273 @@
+"""Video files and streams, read by PyAV."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+from urllib.parse import urlsplit, urlunsplit
+
+import av
+import cv2
+import numpy as np
+from av.container import InputContainer
+from av.video.frame import VideoFrame
+from av.video.reformatter import VideoReformatter
+from av.video.stream import VideoStream
+
+from reenact.errors import SourceError
+from reenact.lifecycle import ClosesOnExit
+from reenact.sound import Sound
+from reenact.sources.image_file import to_rgb
+from reenact.sources.reconnecting import ReadGuard
+from reenact.types import Frame
+
+_LIVE_SCHEMES: Final = frozenset({"rtsp", "rtsps", "rtmp", "rtmps", "rtp", "srt", "tcp", "udp"})
+_URL_TIMEOUT_S: Final = (10.0, 5.0)  # to open, and for each read
+_DEFAULT_FPS: Final = 30.0
+_ATTACHED_PICTURE: Final = 0x400  # AV_DISPOSITION_ATTACHED_PIC
+_LEAST_STEP_S: Final = 0.001
+_CUT_TOLERANCE_S: Final = 0.5
+
+_log = logging.getLogger(__name__)
+
+
+class VideoSource(ClosesOnExit):
+    """A video file or stream read by PyAV.
+
+    Frames come upright (the display matrix is applied), with square pixels and in the size of
+    the first one. Their `time_s` is the presentation time since the first frame, or for a
+    stream that is live the monotonic time of its decoding. `read` is for one thread; `close`
+    may come from any.
+
+    Attributes:
+        live: True for a network stream that has no end.
+        name: the file's name, or the URL without user and password.
+        size: (width, height) px.
+        fps: the stream's average rate.
+        frames_total: how many frames one pass has according to the container, None where it
+            does not say; an estimate.
+        duration_s: length of one pass according to the container, None where it does not say.
+    """
+
+    def __init__(self, location: str | Path, loop: bool = False) -> None:
+        """Open and decode the first frame.
+
+        Args:
+            location: path or URL (http, https, rtsp, ...).
+            loop: begin again at the end, with the times going on. Not for a live stream.
+
+        Raises:
+            SourceError: it cannot be opened, is no video, or has no frame that can be decoded.
+        """
+        text = str(location)
+        self._is_url = "://" in text
+        # FFmpeg takes what stands before a colon in a relative path for a protocol.
+        self._location = text if self._is_url else str(Path(text).expanduser().absolute())
+        self.name = _without_password(text) if self._is_url else Path(text).name
+        self.size = (0, 0)
+        self._loop = loop
+        self._reformatter = VideoReformatter()
+        self._index = 0
+        self._last_s = 0.0  # time of the last frame handed out
+        self._pass_start_s = 0.0  # what a loop adds to the times of its pass
+        self._first_pts_s: float | None = None
+        self._frames_this_pass = 0
+        self._damaged = 0
+        self._container, self._stream = self._open()
+        self._guard = ReadGuard(self._close_container)
+        try:
+            self._describe()
+            self._frames = self._decoded()
+            self._held = self._next_frame()
+            if self._held is None:
+                raise SourceError(
+                    f"{self.name} has no picture that can be decoded; it is damaged or was cut off."
+                )
+        except BaseException:
+            self.close()
+            raise
+
+    def read(self) -> Frame | None:
+        """Return the next frame; None at the end of a file and once closed.
+
+        A file that is damaged or cut off gives what can be decoded and ends with a logged
+        warning.
+
+        Raises:
+            SourceError: the connection or the disk failed, or a live stream broke off.
+        """
+        with self._guard as is_open:
+            if not is_open:
+                return None
+            frame, self._held = self._held, None
+            if frame is None:
+                frame = self._next_frame()
+            if frame is None and self._loop and not self.live:
+                self._rewind()
+                frame = self._next_frame()
+            return frame
+
+    def close(self) -> None:
+        """Close the file or connection; may be called twice and from any thread."""
+        self._guard.close()
+
+    def open_sound(self) -> Sound | None:
+        """Open the file's sound, to be copied beside its frames; None where it has none to copy."""
+        if self._is_url or not self._container.streams.audio:
+            return None
+        if self._loop:
+            _log.warning("The sound of %s is left out, since it is shown in a loop.", self.name)
+            return None
+        try:
+            return Sound(self._location, self.name, self._first_pts_s or 0.0)
+        except (av.FFmpegError, OSError) as error:
+            _log.warning("The sound of %s is left out: %s", self.name, error)
+            return None
+
+    def _close_container(self) -> None:
+        self._container.close()
+
+    def _open(self) -> tuple[InputContainer, VideoStream]:
+        if not self._is_url:
+            self._check_file(Path(self._location))
+        options = {}
+        if urlsplit(self._location).scheme.lower() in _LIVE_SCHEMES:
+            options = {"rtsp_transport": "tcp", "fflags": "nobuffer", "flags": "low_delay"}
+        try:
+            container = av.open(
+                self._location,
+                mode="r",
+                options=options,
+                timeout=_URL_TIMEOUT_S if self._is_url else None,
+            )
+        except (av.FFmpegError, OSError, ValueError) as error:
+            raise SourceError(self._why_not_opened(error)) from error
+        streams = [stream for stream in container.streams.video if _is_moving(stream)]
+        if not streams:
+            container.close()
+            raise SourceError(f"{self.name} has no video track, only sound or data.")
+        return container, streams[0]
+
+    def _check_file(self, path: Path) -> None:
+        if not path.exists():
+            raise SourceError(f"There is no file {path}; check the path.")
+        if path.is_dir():
+            raise SourceError(f"{path} is a folder; name a video in it.")
+        if path.is_file() and path.stat().st_size == 0:
+            raise SourceError(f"{path} is empty; it may not have been copied completely.")
+
+    def _why_not_opened(self, error: Exception) -> str:
+        if isinstance(error, av.InvalidDataError):
+            return f"{self.name} is not a video, or is damaged; try whether a player opens it."
+        if isinstance(error, av.ProtocolNotFoundError):
+            return f"{self.name} has an unknown kind of address; use a file, http, https or rtsp."
+        # The text of the exception itself holds the address with its password.
+        cause = getattr(error, "strerror", None) or type(error).__name__
+        return f"{self.name} cannot be opened: {cause}."
+
+    def _describe(self) -> None:
+        stream, container = self._stream, self._container
+        rate = stream.average_rate or stream.guessed_rate
+        self.fps = float(rate) if rate else _DEFAULT_FPS
+        self.duration_s: float | None = None
+        if stream.duration and stream.time_base:
+            self.duration_s = float(stream.duration * stream.time_base)
+        elif container.duration and container.duration > 0:
+            self.duration_s = container.duration / 1e6
+        self.frames_total: int | None = stream.frames or None
+        if self.frames_total is None and self.duration_s:
+            self.frames_total = round(self.duration_s * self.fps)
+        scheme = urlsplit(self._location).scheme.lower() if self._is_url else ""
+        self.live = scheme in _LIVE_SCHEMES or (self._is_url and self.duration_s is None)
+        # The container's word goes before the codec's, as in FFmpeg's own players.
+        aspect = stream.sample_aspect_ratio or stream.codec_context.sample_aspect_ratio
+        self._pixel_aspect = float(aspect) if aspect and 0.1 < aspect < 10 else 1.0
+
+    def _decoded(self) -> Iterator[VideoFrame]:
+        """Decode to the end, over damaged packets."""
+        # Threads that decode frames side by side hold as many frames back.
+        self._stream.thread_type = "SLICE" if self.live else "AUTO"
+        packets = self._container.demux(self._stream)
+        try:
+            for packet in packets:
+                try:
+                    yield from packet.decode()
+                except av.InvalidDataError:
+                    self._damaged += 1
+        except av.InvalidDataError:  # of the demuxer: nothing more can be found
+            self._damaged += 1
+        except av.EOFError:
+            return
+        except (av.FFmpegError, OSError) as error:
+            cause = getattr(error, "strerror", None) or type(error).__name__
+            raise SourceError(f"{self.name} broke off: {cause}.") from error
+
+    def _next_frame(self) -> Frame | None:
+        decoded = next(self._frames, None)
+        if decoded is None:
+            if self.live:
+                raise SourceError(f"{self.name} broke off: the sender has ended the stream.")
+            self._warn_if_cut()
+            return None
+        image = to_rgb(
+            decoded, max(1, round(decoded.width * self._pixel_aspect)), self._reformatter
+        )
+        height, width = image.shape[:2]
+        if self._index == 0:
+            self.size = (width, height)
+        elif (width, height) != self.size:  # some streams change their size on the way
+            image = np.asarray(cv2.resize(image, self.size, interpolation=cv2.INTER_AREA), np.uint8)
+        frame = Frame(image=image, time_s=self._time_of(decoded), index=self._index)
+        self._last_s = frame.time_s
+        self._index += 1
+        self._frames_this_pass += 1
+        return frame
+
+    def _time_of(self, decoded: VideoFrame) -> float:
+        if self.live:
+            return time.monotonic()
+        if decoded.pts is None or decoded.time_base is None:
+            step_s = 1 / self.fps if self._index else 0.0
+            return self._last_s + step_s
+        pts_s = float(decoded.pts * decoded.time_base)
+        if self._first_pts_s is None:
+            self._first_pts_s = pts_s
+        time_s = self._pass_start_s + pts_s - self._first_pts_s
+        # Broken files repeat a time or step back; a sink needs each later than the one before.
+        return max(time_s, self._last_s + _LEAST_STEP_S) if self._index else time_s
+
+    def _rewind(self) -> None:
+        """Begin the next pass; opened anew, because not every format can be sought in."""
+        self._container.close()
+        self._container, self._stream = self._open()
+        self._frames = self._decoded()
+        self._pass_start_s = self._last_s + 1 / self.fps
+        self._first_pts_s = None
+        self._frames_this_pass = 0
+        self._damaged = 0
+
+    def _warn_if_cut(self) -> None:
+        if self.live or self._frames_this_pass == 0:
+            return
+        length_s = self._last_s - self._pass_start_s + 1 / self.fps
+        missing_s = (self.duration_s or 0.0) - length_s
+        if self._damaged or missing_s > max(_CUT_TOLERANCE_S, 2 / self.fps):
+            _log.warning(
+                "%s is damaged or cut off: %d of about %s frames could be read.",
+                self.name,
+                self._frames_this_pass,
+                self.frames_total or "an unknown number of",
+            )
+
+
+def _is_moving(stream: VideoStream) -> bool:
+    """Tell a video track from the cover picture of a sound file."""
+    return not int(stream.disposition) & _ATTACHED_PICTURE
+
+
+def _without_password(url: str) -> str:
+    parts = urlsplit(url)
+    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))

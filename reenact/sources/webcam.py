@@ -1,0 +1,343 @@
+"""A camera read by OpenCV, with its rate measured and its failures noticed.
+
+OpenCV says that an unplugged camera is still open, may go on repeating its last picture, and
+reports the rate that it asked for. So nothing here believes `isOpened` or CAP_PROP_FPS: the
+pictures and the device node are looked at.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Any, Final, Protocol
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from reenact.config import SourceSettings
+from reenact.errors import SourceError
+from reenact.lifecycle import ClosesOnExit
+from reenact.sources.camera_devices import (
+    CameraInfo,
+    backend,
+    beside,
+    find_again,
+    find_camera,
+    list_cameras,
+    why_closed,
+    why_missing,
+    why_silent,
+)
+from reenact.sources.reconnecting import ReadGuard, ReopeningSource, SourceUnavailable
+from reenact.types import Frame
+
+__all__ = [
+    "CameraInfo",
+    "Capture",
+    "ReopeningSource",
+    "SourceUnavailable",
+    "WebcamSource",
+    "find_camera",
+    "list_cameras",
+    "open_webcam",
+]
+
+FROZEN_AFTER_S: Final = 1.0
+"""Bit-identical pictures for so long: the camera hangs. A sensor's noise never repeats."""
+
+BLACK_AFTER_S: Final = 2.0
+"""A nearly black picture for so long is reported."""
+
+_BLACK_LEVEL: Final = 16
+_BRIGHT_SHARE: Final = 0.005  # of pixels that may be brighter than that: hot pixels, a status lamp
+_SAMPLE_STEP_PX: Final = 8
+
+_SILENT_AFTER_S: Final = 0.5  # of failed reads; a single damaged JPEG is no unplugging
+_RETRY_PAUSE_S: Final = 0.01
+_WARM_UP_FRAMES: Final = 8
+_WARM_UP_S: Final = 4.0
+_RATE_WINDOW: Final = 60  # intervals
+
+_log = logging.getLogger(__name__)
+
+
+class Capture(Protocol):
+    """The part of `cv2.VideoCapture` that is used."""
+
+    def isOpened(self) -> bool:  # noqa: N802 - OpenCV's name
+        """Tell whether opening worked; stays true after unplugging."""
+
+    def set(self, propId: int, value: float, /) -> bool:  # noqa: N803 - OpenCV's name
+        """Ask for a property."""
+
+    def get(self, propId: int, /) -> float:  # noqa: N803 - OpenCV's name
+        """Return a property."""
+
+    def grab(self) -> bool:
+        """Wait for the next picture."""
+
+    def retrieve(self) -> tuple[bool, Any]:
+        """Decode the grabbed picture: uint8 (H, W, 3) BGR, or flat (1, N) as the driver sent it."""
+
+    def release(self) -> None:
+        """Give the device back."""
+
+
+class PictureWatch:
+    """Notices a frozen and a black picture; times are those of the frames."""
+
+    def __init__(self) -> None:
+        self._previous: NDArray[np.uint8] | None = None
+        self._same_since_s = 0.0
+        self._black_since_s: float | None = None
+        self._now_s = 0.0
+        self.is_repeat = False
+
+    def look(self, picture: NDArray[np.uint8], time_s: float) -> None:
+        """Take the next picture, uint8 (H, W, 3) or (H, W), and its time."""
+        previous = self._previous
+        # Rows far apart differ at once where anything differs, so most pictures cost a few rows.
+        self.is_repeat = (
+            previous is not None
+            and previous.shape == picture.shape
+            and np.array_equal(previous[:: _SAMPLE_STEP_PX * 4], picture[:: _SAMPLE_STEP_PX * 4])
+            and np.array_equal(previous, picture)
+        )
+        if not self.is_repeat:
+            self._previous = picture
+            self._same_since_s = time_s
+        sample = picture[::_SAMPLE_STEP_PX, ::_SAMPLE_STEP_PX]
+        if np.count_nonzero(sample > _BLACK_LEVEL) > _BRIGHT_SHARE * sample.size:
+            self._black_since_s = None
+        elif self._black_since_s is None:
+            self._black_since_s = time_s
+        self._now_s = time_s
+
+    @property
+    def looks_black(self) -> bool:
+        """The last picture was nearly black."""
+        return self._black_since_s is not None
+
+    @property
+    def is_black(self) -> bool:
+        """Nearly black for BLACK_AFTER_S."""
+        since_s = self._black_since_s
+        return since_s is not None and self._now_s - since_s >= BLACK_AFTER_S
+
+    @property
+    def is_frozen(self) -> bool:
+        """Identical for FROZEN_AFTER_S; black ones do not count: a covered lens is no failure."""
+        return self._black_since_s is None and self._now_s - self._same_since_s >= FROZEN_AFTER_S
+
+
+class RateMeter:
+    """Frames a second over the last pictures."""
+
+    def __init__(self) -> None:
+        self._times_s: deque[float] = deque(maxlen=_RATE_WINDOW + 1)
+
+    def add(self, time_s: float) -> None:
+        """Note that a new picture came."""
+        self._times_s.append(time_s)
+
+    def rate(self, otherwise: float) -> float:
+        """Return frames/s, `otherwise` before there are two pictures."""
+        if len(self._times_s) < 2:
+            return otherwise
+        span_s = self._times_s[-1] - self._times_s[0]
+        return (len(self._times_s) - 1) / span_s if span_s > 0 else otherwise
+
+
+class WebcamSource(ClosesOnExit):
+    """One camera, open. It fails once and for good: `ReopeningSource` makes it come back.
+
+    `read` is for one thread; `close` may come from any.
+
+    Attributes:
+        live: always True.
+        name: the camera's name.
+        size: (width, height) px that the camera really sends.
+        fps: frames a second, measured over the last pictures; repeated ones do not count.
+        problem: a sentence while the picture is black, else "".
+    """
+
+    live = True
+
+    def __init__(
+        self,
+        camera: CameraInfo,
+        settings: SourceSettings,
+        open_capture: Callable[[CameraInfo], Capture] | None = None,
+    ) -> None:
+        """Open the camera, ask for format, size and rate, and read the first pictures.
+
+        These are thrown away: they measure the rate, and many cameras find their exposure in
+        them.
+
+        Args:
+            camera: which one.
+            settings: `fourcc`, `width`, `height` and `fps` are asked for; what comes is in
+                `size` and `fps`.
+            open_capture: opens the device; None: OpenCV with the system's own backend.
+
+        Raises:
+            SourceError: the camera is gone, forbidden, busy or frozen, or sends no picture.
+        """
+        self.name = camera.name
+        self.problem = ""
+        self.size = (0, 0)
+        self._camera = camera
+        self.fps = settings.fps
+        self._watch = PictureWatch()
+        self._meter = RateMeter()
+        self._index = 0
+        if camera.is_gone():
+            raise SourceError(why_missing(camera))
+        self._capture = (open_capture or _open_opencv)(camera)
+        self._guard = ReadGuard(self._capture.release)
+        try:
+            if not self._capture.isOpened():
+                raise SourceError(why_closed(camera))
+            self._ask_for(settings)
+            self._warm_up()
+        except BaseException:
+            self.close()
+            raise
+
+    def read(self) -> Frame | None:
+        """Block until the next picture; None once closed. `time_s` is monotonic, at the grab.
+
+        Raises:
+            SourceError: the camera is unplugged, silent or frozen.
+        """
+        taken = self._take()
+        if taken is None:
+            return None
+        picture, time_s = taken
+        self._raise_if_frozen()
+        self._note_black()
+        code = cv2.COLOR_GRAY2RGB if picture.ndim == 2 else cv2.COLOR_BGR2RGB
+        image = np.asarray(cv2.cvtColor(picture, code), dtype=np.uint8)
+        frame = Frame(image=image, time_s=time_s, index=self._index)
+        self.size = frame.size
+        self._index += 1
+        return frame
+
+    def close(self) -> None:
+        """Give the camera back; may be called twice and from any thread."""
+        self._guard.close()
+
+    def _ask_for(self, settings: SourceSettings) -> None:
+        # The format first: a size that the camera only has as MJPG is refused otherwise.
+        if settings.fourcc:
+            code = cv2.VideoWriter.fourcc(*settings.fourcc)
+            self._capture.set(cv2.CAP_PROP_FOURCC, code)
+        self._capture.set(cv2.CAP_PROP_FRAME_WIDTH, settings.width)
+        self._capture.set(cv2.CAP_PROP_FRAME_HEIGHT, settings.height)
+        self._capture.set(cv2.CAP_PROP_FPS, settings.fps)
+
+    def _warm_up(self) -> None:
+        """Read a few pictures, until one has changed: a camera may come back still frozen."""
+        until_s = time.monotonic() + _WARM_UP_S
+        count, has_changed = 0, False
+        may_rest = self._camera.is_loopback
+        while count < _WARM_UP_FRAMES or not (has_changed or may_rest or self._watch.looks_black):
+            taken = self._take(patience_s=_WARM_UP_S)
+            if taken is None:
+                raise SourceError(f"{self.name} was closed while it was being opened.")
+            self._raise_if_frozen()
+            height, width = taken[0].shape[:2]
+            self.size = (width, height)
+            has_changed = has_changed or (count > 0 and not self._watch.is_repeat)
+            count += 1
+            if has_changed and time.monotonic() > until_s:
+                break
+
+    def _take(self, patience_s: float = _SILENT_AFTER_S) -> tuple[NDArray[np.uint8], float] | None:
+        """Return the next BGR picture and its time; None once closed."""
+        give_up_s = time.monotonic() + patience_s
+        while True:
+            with self._guard as is_open:
+                if not is_open:
+                    return None
+                is_there = self._capture.grab()
+                time_s = time.monotonic()
+                picture = None
+                if is_there:
+                    is_there, picture = self._capture.retrieve()
+                    if is_there and picture is not None and picture.shape[0] == 1:
+                        picture = self._unflattened(picture)
+            if self._camera.is_gone():
+                raise SourceError(why_missing(self._camera))
+            if is_there and picture is not None and picture.size:
+                self._watch.look(picture, time_s)
+                if not self._watch.is_repeat:
+                    self._meter.add(time_s)
+                    self.fps = self._meter.rate(otherwise=self.fps)
+                return picture, time_s
+            if time.monotonic() > give_up_s:
+                raise SourceError(why_silent(self._camera))
+            self._guard.closing.wait(_RETRY_PAUSE_S)
+
+    def _unflattened(self, picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Give a picture its shape, which OpenCV leaves flat where the driver sends BGR itself."""
+        width = int(self._capture.get(cv2.CAP_PROP_FRAME_WIDTH))
+        height = int(self._capture.get(cv2.CAP_PROP_FRAME_HEIGHT))
+        if picture.size != width * height * 3:
+            raise SourceError(
+                f"{self.name} sends pictures in a format that is not known here; ask for another "
+                "one with --set source.fourcc=YUYV."
+            )
+        return picture.reshape(height, width, 3)
+
+    def _raise_if_frozen(self) -> None:
+        # Another program may well send a still picture.
+        if self._watch.is_frozen and not self._camera.is_loopback:
+            raise SourceError(
+                f"{self.name} hangs: its picture has not changed for {FROZEN_AFTER_S:g} s; "
+                "if it does not come back, unplug it and plug it in again."
+            )
+
+    def _note_black(self) -> None:
+        if not self._watch.is_black:
+            if self.problem:
+                _log.warning("%s shows a picture again.", self.name)
+            self.problem = ""
+        elif not self.problem:
+            self.problem = (
+                f"{self.name} shows black: open its shutter or take off its cover, make light, "
+                "or close another program that uses it."
+            )
+            _log.warning("%s", self.problem)
+
+
+def open_webcam(argument: str, settings: SourceSettings) -> ReopeningSource:
+    """Open the camera called `argument` so that it comes back by itself after every failure.
+
+    Args:
+        argument: index, (part of) name or device path; "" for the first camera.
+        settings: what is asked of it.
+
+    Raises:
+        SourceError: it is unknown, or its first opening failed.
+    """
+    camera = find_camera(argument)
+    others = beside(camera)
+    is_first = True
+
+    def open_source() -> WebcamSource:
+        nonlocal is_first
+        chosen = camera if is_first else find_again(camera, others)
+        is_first = False
+        return WebcamSource(chosen, settings)
+
+    return ReopeningSource(open_source)
+
+
+def _open_opencv(camera: CameraInfo) -> Capture:
+    if camera.path:
+        return cv2.VideoCapture(camera.path, backend())
+    return cv2.VideoCapture(camera.index, backend())

@@ -1,0 +1,319 @@
+"""Makes a target from one photo, several, or a video."""
+
+from __future__ import annotations
+
+import datetime
+import logging
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final
+
+import cv2
+import numpy as np
+
+from reenact.config import RendererSettings
+from reenact.errors import SourceError, TargetError
+from reenact.face.face_search import find_face, refine_face, square_to_crop
+from reenact.face.geometry import FACE_SHARE, face_box, invert_affine, transform_points
+from reenact.sources.builtin import VideoSource, read_image
+from reenact.targets.footage import clip_names, write_footage
+from reenact.targets.reference_selection import MAX_REFERENCES, Look, calmest, choose, look_at
+from reenact.targets.video_scan import Box, FoundFace, VideoFaces, cut, look_through, square
+from reenact.types import Array, Image, Target, Tracker
+
+MAX_PLATE_SIDE_PX: Final = 4096
+
+DRAWN_PX: Final[int] = RendererSettings().size
+"""Side of the crop that is drawn where no other is chosen."""
+
+_SMALL_PX: Final = 256
+"""Side of the references where the source holds no more."""
+
+_LEAST_SHARE: Final = 0.5
+"""A face that holds less of the px that it is drawn with is told of."""
+
+_LEAST_INSIDE: Final = 0.5
+"""Share of a face placed by hand that the picture must show."""
+
+_VIDEO_SUFFIXES: Final = frozenset(
+    (
+        ".mp4",
+        ".mov",
+        ".mkv",
+        ".webm",
+        ".avi",
+        ".m4v",
+        ".mpg",
+        ".mpeg",
+        ".wmv",
+        ".ts",
+        ".flv",
+        ".ogv",
+    )
+)
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class _Photo:
+    """One photo: its face, and a way to get its picture again.
+
+    Attributes:
+        face: as found or placed.
+        box: the square of its crop.
+        read: returns the picture.
+        placed: whether the landmarks were given, and are not to be looked for again.
+    """
+
+    face: FoundFace
+    box: Box
+    read: Callable[[], Image]
+    placed: bool = False
+
+    @property
+    def faces(self) -> list[FoundFace]:
+        return [self.face]
+
+    def pictures(self, numbers: Collection[int]) -> Iterator[tuple[int, Image]]:
+        for number in numbers:
+            yield number, self.read()
+
+
+_Material = _Photo | VideoFaces
+
+
+def create_target(
+    name: str,
+    paths: Sequence[Path],
+    tracker: Tracker,
+    *,
+    size_px: int = 512,
+    max_references: int = MAX_REFERENCES,
+    metadata: Mapping[str, str] | None = None,
+    placed: Array | None = None,
+    footage: Path | None = None,
+    drawn_px: int = DRAWN_PX,
+) -> Target:
+    """Make a target from pictures or videos of one face.
+
+    The first reference is the calmest, most frontal, sharp one; its whole picture becomes the
+    plate and its landmarks the neutral. Each photo has a crop of its own. All references of a
+    video share one square over all that its face does, so that their backgrounds agree.
+
+    Args:
+        name: what the user calls it.
+        paths: photos, videos, or both.
+        tracker: one for still pictures (`static`) serves best; it is reset on the way.
+        size_px: side of the references; 256 where the first picture holds less than that.
+        max_references: how many references at most.
+        metadata: more fields to note in the target.
+        placed: (478, 3) px landmarks of the one photo, where no tracker finds them.
+        footage: a folder that receives the crops of the videos, for training; see `footage`.
+        drawn_px: side of the crop that will be drawn; the log tells of a face too small for it.
+
+    Raises:
+        SourceError: a file is missing, empty, damaged, or neither picture nor video.
+        SinkError: the footage cannot be written.
+        TargetError: no face is found, or the landmarks lie outside the photo.
+    """
+    if not paths:
+        raise TargetError("Name at least one photo or video of the face.")
+    material: list[_Material]
+    if placed is None:
+        material = [_look_into(Path(path), tracker) for path in paths]
+    elif len(paths) == 1:
+        material = [_placed_photo(Path(paths[0]), placed)]
+    else:
+        raise TargetError("Landmarks by hand belong to one photo; name that one alone.")
+    for path, part in zip(paths, material, strict=True):
+        _check_size(Path(path).name, part.box[2], drawn_px)
+    target = _assemble(
+        name,
+        material,
+        tracker,
+        size_px,
+        max_references=max_references,
+        metadata={"from": ", ".join(Path(path).name for path in paths), **(metadata or {})},
+    )
+    if footage is not None:
+        videos = [part for part in material if isinstance(part, VideoFaces)]
+        for part, clip in zip(videos, clip_names(part.path for part in videos), strict=True):
+            write_footage(part, footage, clip, target.crop_size, tracker)
+    return target
+
+
+def target_from_image(
+    name: str,
+    image: Image,
+    tracker: Tracker,
+    *,
+    size_px: int = 512,
+    metadata: Mapping[str, str] | None = None,
+) -> Target:
+    """Make a target from one picture, uint8 (H, W, 3) RGB; see `create_target`."""
+    photo = _photo(image, tracker, name)
+    return _assemble(name, [photo], tracker, size_px, max_references=1, metadata=metadata or {})
+
+
+def resize_target(target: Target, size_px: int) -> Target:
+    """Return the target with crops of another side; plate and paste-back stay where they are."""
+    if size_px == target.crop_size:
+        return target
+    scale = size_px / target.crop_size
+    way = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
+    references = [
+        cv2.resize(picture, (size_px, size_px), interpolation=way) for picture in target.references
+    ]
+    to_new = square_to_crop((0, 0, target.crop_size), size_px)
+    return replace(
+        target,
+        references=np.stack(references).astype(np.uint8, copy=False),
+        landmarks=transform_points(target.landmarks, to_new),
+        neutral=transform_points(target.neutral, to_new),
+        crop_to_plate=_after(target.crop_to_plate, invert_affine(to_new)),
+    )
+
+
+def _assemble(
+    name: str,
+    material: Sequence[_Material],
+    tracker: Tracker,
+    size_px: int,
+    *,
+    max_references: int,
+    metadata: Mapping[str, str],
+) -> Target:
+    owners: list[tuple[_Material, FoundFace]] = [
+        (part, face) for part in material for face in part.faces
+    ]
+    from_video = any(len(part.faces) > 1 for part in material)
+    looks = [face.look for _, face in owners]
+    # Photos were chosen by the user: none is left out for being like another, or soft.
+    chosen = choose(looks, max_references) if from_video else _in_order(looks, max_references)
+    references = [owners[number] for number in chosen]
+
+    first_side = references[0][0].box[2]
+    side_px = size_px if first_side >= 0.75 * size_px else min(size_px, _SMALL_PX)
+    crops: dict[int, Image] = {}
+    landmarks: dict[int, Array] = {}
+    plate: Image | None = None
+    for part in material:
+        wanted = {face.number: i for i, (owner, face) in enumerate(references) if owner is part}
+        if not wanted:
+            continue
+        placed = isinstance(part, _Photo) and part.placed
+        for number, picture in part.pictures(wanted):
+            place = wanted[number]
+            points = references[place][1].points
+            if not placed:
+                points = refine_face(picture, points, tracker)
+            crops[place] = cut(picture, part.box, side_px)
+            landmarks[place] = transform_points(points, square_to_crop(part.box, side_px))
+            if place == 0:
+                plate = picture
+    if plate is None:
+        raise TargetError(f"A file of the target {name!r} changed while it was read; try again.")
+    order = sorted(crops)
+    crop_to_picture = invert_affine(square_to_crop(references[0][0].box, side_px))
+    plate, crop_to_plate = _limited(plate, crop_to_picture)
+    return Target(
+        name=name,
+        references=np.stack([crops[place] for place in order]),
+        landmarks=np.stack([landmarks[place] for place in order]).astype(np.float32),
+        neutral=landmarks[0].astype(np.float32),
+        plate=plate,
+        crop_to_plate=crop_to_plate,
+        metadata={"made": _now(), **metadata},
+    )
+
+
+def _in_order(looks: list[Look], count: int) -> list[int]:
+    """Return the calmest first, then the others by how much they differ."""
+    sharp = [replace(look, sharpness=1.0) for look in looks]
+    first = calmest(looks)
+    rest = [number for number in choose(sharp, len(looks), 0.0) if number != first]
+    return [first, *rest][:count]
+
+
+def _look_into(path: Path, tracker: Tracker) -> _Material:
+    if path.suffix.lower() in _VIDEO_SUFFIXES:
+        return look_through(path, tracker)
+    try:
+        image = read_image(path)
+    except SourceError:
+        if not path.expanduser().is_file() or not _is_video(path):
+            raise
+        return look_through(path, tracker)
+    return replace(_photo(image, tracker, path.name), read=lambda: read_image(path))
+
+
+def _is_video(path: Path) -> bool:
+    try:
+        VideoSource(path).close()
+    except SourceError:
+        return False
+    return True
+
+
+def _photo(image: Image, tracker: Tracker, label: str) -> _Photo:
+    found = find_face(image, tracker)
+    if found is None:
+        raise TargetError(
+            f"No face was found in {label}; take a picture where the face is larger, upright and "
+            "seen from the front, or place its landmarks by hand (--landmarks)."
+        )
+    return _with_face(image, found.points)
+
+
+def _placed_photo(path: Path, points: Array) -> _Photo:
+    image = read_image(path)
+    height, width = image.shape[:2]
+    left, top, right, bottom = face_box(points)
+    inside = max(min(right, width) - max(left, 0), 0) * max(min(bottom, height) - max(top, 0), 0)
+    if inside <= _LEAST_INSIDE * (right - left) * (bottom - top):
+        raise TargetError(
+            f"The landmarks lie outside {path.name}, which has {width} x {height} px; place them "
+            "in px of that very picture."
+        )
+    return replace(_with_face(image, points), read=lambda: read_image(path), placed=True)
+
+
+def _check_size(label: str, side_px: int, drawn_px: int) -> None:
+    if side_px < _LEAST_SHARE * drawn_px:
+        _log.warning(
+            "The face in %s is small, about %d px high, and will be drawn %d px high; a larger "
+            "picture of it gives a sharper target.",
+            label,
+            round(FACE_SHARE * side_px),
+            round(FACE_SHARE * drawn_px),
+        )
+
+
+def _with_face(image: Image, points: Array) -> _Photo:
+    face = FoundFace(0, points, look_at(image, points))
+    return _Photo(face, square([face_box(points)], points), lambda: image)
+
+
+def _limited(plate: Image, crop_to_plate: Array) -> tuple[Image, Array]:
+    """Scale a huge plate down."""
+    height, width = plate.shape[:2]
+    scale = MAX_PLATE_SIDE_PX / max(height, width)
+    if scale >= 1:
+        return plate, crop_to_plate
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    small = np.asarray(cv2.resize(plate, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
+    return small, _after(
+        square_to_crop((0, 0, max(width, height)), MAX_PLATE_SIDE_PX), crop_to_plate
+    )
+
+
+def _after(second: Array, first: Array) -> Array:
+    """Return the (2, 3) affine that applies `first`, then `second`."""
+    whole = np.vstack([first, [0, 0, 1]]).astype(np.float64)
+    return (second.astype(np.float64) @ whole).astype(np.float32)
+
+
+def _now() -> str:
+    return datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")

@@ -1,0 +1,174 @@
+"""A target's own video, kept for training: clips of its face as the training clips are stored.
+
+`NAME.mp4` holds the crops (H.264, square) and `NAME.npz` the `landmarks` (frames, 478, 3) px of
+the crop, so a target's footage is a folder of clips like any other.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from reenact.errors import SinkError, SourceError, TargetError
+from reenact.face.face_search import refine_face, square_to_crop
+from reenact.face.geometry import transform_points
+from reenact.face.topology import N_LANDMARKS
+from reenact.sinks.video_file import FileSink
+from reenact.sources.builtin import VideoSource
+from reenact.targets.clip_files import clips_in, load_landmarks
+from reenact.targets.video_scan import VideoFaces, cut
+from reenact.types import Array, Frame, Image, Tracker
+
+MAX_FRAMES: Final = 1024
+"""Frames of all clips together that are read; `video_faces` keeps 512 of a video."""
+
+_FPS: Final = 25.0
+_CRF: Final = 14
+_TAGS: Final = {"title": "Footage of a target", "comment": "Crops that a target is trained with."}
+
+
+@dataclass(frozen=True, slots=True)
+class Footage:
+    """One clip of the target, in memory.
+
+    Attributes:
+        images: uint8 (F, S, S, 3) RGB.
+        landmarks: float32 (F, 478, 3) px of the crop.
+    """
+
+    images: NDArray[np.uint8]
+    landmarks: Array
+
+    def resized(self, size_px: int) -> Footage:
+        """Return the clip at another side."""
+        side = self.images.shape[1]
+        if side == size_px:
+            return self
+        way = cv2.INTER_AREA if size_px < side else cv2.INTER_CUBIC
+        images = [cv2.resize(one, (size_px, size_px), interpolation=way) for one in self.images]
+        to_new = square_to_crop((0, 0, side), size_px)
+        return Footage(
+            np.stack(images).astype(np.uint8, copy=False),
+            transform_points(self.landmarks, to_new),
+        )
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+
+def clip_names(videos: Iterable[Path]) -> list[str]:
+    """Return names for the clips of videos: the files' own, and a number where one comes again."""
+    names: dict[str, str] = {}
+    for video in videos:
+        name = video.stem
+        number = 1
+        while name.casefold() in names:  # some file systems take A and a for the same
+            number += 1
+            name = f"{video.stem}-{number}"
+        names[name.casefold()] = name
+    return list(names.values())
+
+
+def write_footage(
+    faces: VideoFaces, folder: Path, name: str, side_px: int, tracker: Tracker
+) -> Path:
+    """Store the faces of a video as a clip, whole or not at all.
+
+    Args:
+        faces: as found.
+        folder: receives NAME.mp4 and NAME.npz; it is made where missing.
+        name: of the clip; an older one of that name is replaced. See `clip_names`.
+        side_px: side of the crops.
+        tracker: looks at each face a second time, closely; it is reset on the way.
+
+    Returns:
+        The clip's path.
+
+    Raises:
+        SinkError: the clip cannot be written.
+        SourceError: the video cannot be read any more.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".new-", dir=folder) as fresh:
+            clip = _write_clip(faces, Path(fresh) / f"{name}.mp4", side_px, tracker)
+            path = folder / clip.name
+            # An older clip must not be seen with the new one's landmarks.
+            path.unlink(missing_ok=True)
+            clip.with_suffix(".npz").replace(path.with_suffix(".npz"))
+            return clip.replace(path)
+    except OSError as error:
+        raise SinkError(f"Footage cannot be stored in {folder}: {error.strerror}.") from error
+
+
+def _write_clip(faces: VideoFaces, path: Path, side_px: int, tracker: Tracker) -> Path:
+    to_crop = square_to_crop(faces.box, side_px)
+    known = {face.number: face.points for face in faces.faces}
+    landmarks: list[Array] = []
+    with FileSink(path, _CRF, tags=_TAGS) as sink:
+        sink.open((side_px, side_px), _FPS)
+        for number, picture in faces.pictures(known):
+            points = refine_face(picture, known[number], tracker)
+            index = len(landmarks)
+            sink.write(Frame(cut(picture, faces.box, side_px), index / _FPS, index))
+            landmarks.append(transform_points(points, to_crop))
+    np.savez_compressed(path.with_suffix(".npz"), landmarks=np.stack(landmarks))
+    return path
+
+
+def read_footage(folder: Path, size_px: int) -> list[Footage]:
+    """Read the clips of a target, at a side of size_px.
+
+    Raises:
+        TargetError: a clip is damaged.
+    """
+    clips: list[Footage] = []
+    for path in clips_in(folder):
+        room = MAX_FRAMES - sum(len(clip) for clip in clips)
+        if room > 0:
+            clips.append(_read_clip(path, size_px, room))
+    return clips
+
+
+def split(clip: Footage, share: float) -> tuple[Footage, Footage]:
+    """Cut a clip in two at a share of its frames, each with one at least."""
+    at = min(max(round(len(clip) * share), 1), len(clip) - 1)
+    return (
+        Footage(clip.images[:at], clip.landmarks[:at]),
+        Footage(clip.images[at:], clip.landmarks[at:]),
+    )
+
+
+def _read_clip(path: Path, size_px: int, most: int) -> Footage:
+    try:
+        landmarks = load_landmarks(path.with_suffix(".npz"))[:most]
+        images = _read_images(path, len(landmarks))
+    except (OSError, ValueError, SourceError) as error:
+        raise _damaged(path) from error
+    if landmarks.shape != (len(images), N_LANDMARKS, 3) or not np.isfinite(landmarks).all():
+        raise _damaged(path)
+    return Footage(images, landmarks).resized(size_px)
+
+
+def _read_images(path: Path, most: int) -> NDArray[np.uint8]:
+    images: list[Image] = []
+    with VideoSource(path) as source:
+        while len(images) < most and (frame := source.read()) is not None:
+            if frame.size[0] != frame.size[1]:
+                raise ValueError("not square")
+            images.append(frame.image)
+    return np.stack(images)
+
+
+def _damaged(path: Path) -> TargetError:
+    return TargetError(
+        f"The footage {path} is damaged; remove it, and give its video again by "
+        "`reenact target train NAME --from VIDEO`."
+    )

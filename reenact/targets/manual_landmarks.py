@@ -1,0 +1,191 @@
+"""Landmarks placed by hand, for drawings and animals in which no tracker finds a face.
+
+A file names a few points of the picture (`POINTS`), and the 478 landmarks follow: the canonical
+face is laid over them by a similarity and bent to meet them by a thin-plate spline (Bookstein
+1989). Or it gives all 478 itself. Left and right are those of the picture, as one sees it.
+
+    [points]                        # TOML; the same in JSON: {"points": {"nose_tip": [268, 240]}}
+    left_eye_outer = [135, 105]     # px from the picture's top left corner, x right, y down
+    left_eye_inner = [208, 143]
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from reenact.config import read_toml
+from reenact.errors import ConfigError, SourceError, TargetError
+from reenact.face.geometry import canonical_face
+from reenact.face.topology import N_LANDMARKS
+from reenact.targets.clip_files import load_landmarks
+from reenact.types import Array
+
+POINTS: Final[Mapping[str, int]] = {
+    "left_eye_outer": 33,
+    "left_eye_inner": 133,
+    "left_eye_top": 159,
+    "left_eye_bottom": 145,
+    "right_eye_outer": 263,
+    "right_eye_inner": 362,
+    "right_eye_top": 386,
+    "right_eye_bottom": 374,
+    "left_pupil": 468,
+    "right_pupil": 473,
+    "left_brow": 105,
+    "right_brow": 334,
+    "nose_tip": 1,
+    "mouth_left": 61,
+    "mouth_right": 291,
+    "lips_top": 0,
+    "lips_bottom": 17,
+    "mouth_top": 13,
+    "mouth_bottom": 14,
+    "chin": 152,
+    "forehead": 10,
+    "left_cheek": 234,
+    "right_cheek": 454,
+}
+"""The points that may be named, and the landmark that each is. `mouth_top` and `mouth_bottom` are
+the inner edges of the lips; the cheeks are the face's outline beside the nose."""
+
+REQUIRED: Final = (
+    "left_eye_outer",
+    "left_eye_inner",
+    "right_eye_outer",
+    "right_eye_inner",
+    "nose_tip",
+    "mouth_left",
+    "mouth_right",
+    "chin",
+)
+
+_STIFFNESS: Final = 1e-3
+"""How far the bent face may miss a point, in favour of bending less."""
+
+_MAX_PX: Final = 20_000.0
+
+_LEAST_SPREAD: Final = 0.1
+"""Across its longer way a face spreads at least so far, as a share of that way."""
+
+
+def read_placed(path: Path) -> Array:
+    """Read landmarks from a file.
+
+    Args:
+        path: TOML or JSON with `points` (see `POINTS`) or with `landmarks`, a list of 478 [x, y]
+            or [x, y, z]; or an .npz with `landmarks` (478, 2) or (478, 3).
+
+    Returns:
+        float32 (478, 3) px of the picture.
+
+    Raises:
+        TargetError: the file is missing or damaged, names too few points, or unknown ones, or the
+            points are no face.
+    """
+    path = Path(path).expanduser()
+    try:
+        content = _read(path)
+        if "landmarks" in content:
+            return _complete(np.asarray(content["landmarks"], dtype=np.float32), path)
+        points = content.get("points")
+        if not isinstance(points, Mapping):
+            raise TargetError(f"{path} holds neither points nor landmarks of a face.")
+        return fit_landmarks({str(name): _place(place) for name, place in points.items()})
+    except FileNotFoundError as error:
+        raise TargetError(f"There is no file {path}; check the path.") from error
+    except (OSError, ValueError, TypeError, ConfigError, SourceError) as error:
+        raise TargetError(f"{path} is not a readable file of landmarks: {error}") from error
+
+
+def fit_landmarks(points: Mapping[str, tuple[float, float]]) -> Array:
+    """Return (478, 3) px landmarks of a face of which some points are known.
+
+    Args:
+        points: (x, y) px by name; those of `REQUIRED` at least.
+
+    Raises:
+        TargetError: a name is unknown, a required one is missing, or points coincide or lie on a
+            line.
+    """
+    from scipy.interpolate import RBFInterpolator
+
+    unknown = sorted(points.keys() - POINTS.keys())
+    if unknown:
+        raise TargetError(f"{unknown[0]} is no point of a face; known: {', '.join(POINTS)}.")
+    missing = [name for name in REQUIRED if name not in points]
+    if missing:
+        raise TargetError(f"These points are missing: {', '.join(missing)}.")
+    goal = np.array(list(points.values()), np.float64)
+    face = canonical_face().astype(np.float64)
+    known = face[[POINTS[name] for name in points], :2]
+    distances = np.linalg.norm(goal[:, None] - goal[None], axis=-1)
+    if distances[np.triu_indices(len(goal), 1)].min() < 1:
+        raise TargetError("Two of the points lie in the same place; each needs its own.")
+    _check_spread(goal)
+    scale, turn, shift = _similarity(known, goal)
+    laid = face.copy()
+    laid[:, :2] = scale * face[:, :2] @ turn.T + shift
+    laid[:, 2] *= scale
+    start = laid[[POINTS[name] for name in points], :2] / scale
+    spline = RBFInterpolator(
+        start, goal / scale - start, smoothing=_STIFFNESS, kernel="thin_plate_spline"
+    )
+    laid[:, :2] += spline(laid[:, :2] / scale) * scale
+    return laid.astype(np.float32)
+
+
+def _similarity(
+    source: NDArray[np.float64], goal: NDArray[np.float64]
+) -> tuple[float, NDArray[np.float64], NDArray[np.float64]]:
+    """Return scale, (2, 2) turn and (2,) shift of the least squares fit (Umeyama 1991)."""
+    a, b = source - source.mean(axis=0), goal - goal.mean(axis=0)
+    u, s, vt = np.linalg.svd(b.T @ a)
+    sign = np.array([1.0, np.sign(np.linalg.det(u @ vt)) or 1.0])
+    turn = (u * sign) @ vt
+    scale = float((s * sign).sum() / (a**2).sum())
+    if scale <= 0:
+        raise TargetError("The points are no face; are left and right, or up and down, swapped?")
+    return scale, turn, goal.mean(axis=0) - scale * turn @ source.mean(axis=0)
+
+
+def _read(path: Path) -> Mapping[str, Any]:
+    kind = path.suffix.lower()
+    if not path.is_file():
+        raise FileNotFoundError(path)
+    if kind == ".npz":
+        return {"landmarks": load_landmarks(path)}
+    content = json.loads(path.read_text("utf-8-sig")) if kind == ".json" else read_toml(path)
+    if not isinstance(content, Mapping):
+        raise ValueError("it is no table.")
+    return content
+
+
+def _place(place: Any) -> tuple[float, float]:
+    x, y = (float(value) for value in place)
+    if not (abs(x) < _MAX_PX and abs(y) < _MAX_PX):
+        raise ValueError(f"[{x}, {y}] lies outside any picture.")
+    return x, y
+
+
+def _complete(points: Array, path: Path) -> Array:
+    if points.shape == (N_LANDMARKS, 2):
+        face = canonical_face()
+        scale, _, _ = _similarity(face[:, :2].astype(np.float64), points.astype(np.float64))
+        points = np.concatenate([points, face[:, 2:] * np.float32(scale)], axis=1)
+    if points.shape != (N_LANDMARKS, 3) or not (np.abs(points) < _MAX_PX).all():
+        raise TargetError(f"{path} holds {points.shape} landmarks; (478, 2) or (478, 3) px fit.")
+    _check_spread(points[:, :2])
+    return np.ascontiguousarray(points, dtype=np.float32)
+
+
+def _check_spread(points: NDArray[Any]) -> None:
+    """Refuse (N, 2) points that lie on a line, or all in one place."""
+    along, across = np.linalg.svd(points - points.mean(axis=0), compute_uv=False)
+    if across <= _LEAST_SPREAD * along:
+        raise TargetError("The points lie on one line, which is no face; place them anew.")

@@ -1,0 +1,127 @@
+"""Chooses the reference pictures of a target: one calm face, then as unlike ones as there are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from reenact.face.geometry import (
+    crop_image,
+    crop_transform,
+    estimate_pose,
+    rotation_vector,
+    to_face_frame,
+)
+from reenact.types import Array, Image
+
+MAX_REFERENCES: Final = 16
+
+LEAST_DIFFERENCE: Final = 0.4
+"""Frames of a video nearer than this to a chosen one show nothing new (units of `features`)."""
+
+_SHARPNESS_SIDE_PX: Final = 256
+_BLURRED: Final = 0.6
+"""A frame of less than this share of the typical sharpness is no reference."""
+
+_HEAD_UNIT_RAD: Final = float(np.radians(12))
+_FEATURE_UNITS: Final = np.array(
+    [_HEAD_UNIT_RAD, _HEAD_UNIT_RAD, _HEAD_UNIT_RAD, 0.12, 0.10, 0.06], np.float32
+)
+"""What counts as one clear difference: head angles in radians, then iod of mouth opening, mouth
+width and eye opening."""
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What a picture shows of a face, as far as the choice needs it.
+
+    Attributes:
+        features: float32 (6,): pitch, yaw, roll of the head, opening and width of the mouth,
+            opening of the eyes, each divided by its unit.
+        sharpness: mean gradient magnitude of the luma in the face's crop, levels a px.
+    """
+
+    features: Array
+    sharpness: float
+
+
+def look_at(image: Image, points: Array) -> Look:
+    """Measure a face with landmarks (478, 3) px in a picture."""
+    pose = estimate_pose(points)
+    shape = to_face_frame(points, pose)
+
+    def gap(first: int, second: int) -> float:
+        return float(np.linalg.norm(shape[first] - shape[second]))
+
+    values = [
+        *rotation_vector(pose.rotation),
+        gap(13, 14),
+        gap(61, 291),
+        (gap(159, 145) + gap(386, 374)) / 2,
+    ]
+    features = np.array(values, np.float32) / _FEATURE_UNITS
+    return Look(features, _sharpness(image, points))
+
+
+def calmest(looks: Sequence[Look]) -> int:
+    """Return the number of the calmest, most frontal, sharp one.
+
+    Closed mouth, eyes as open as they mostly are, mouth as wide as it mostly is.
+    """
+    features = np.stack([look.features for look in looks])
+    sharpness = _relative_sharpness(looks)
+    usual_width, usual_eyes = np.median(features[:, 4]), np.median(features[:, 5])
+    unrest = (
+        np.linalg.norm(features[:, :3], axis=1)
+        + 2 * features[:, 3]
+        + np.abs(features[:, 4] - usual_width)
+        + 2 * np.maximum(usual_eyes - features[:, 5], 0)
+        + np.maximum(features[:, 5] - usual_eyes, 0)
+        + 2 * np.maximum(1 - sharpness, 0)
+    )
+    return int(unrest.argmin())
+
+
+def choose(
+    looks: Sequence[Look],
+    count: int = MAX_REFERENCES,
+    least_difference: float = LEAST_DIFFERENCE,
+) -> list[int]:
+    """Choose references: the calmest, then each time the one farthest from those chosen.
+
+    Greedy farthest-point sampling (Gonzalez 1985) in `Look.features`; blurred ones are left
+    out, and it ends early where the rest shows nothing new.
+
+    Returns:
+        1 to `count` numbers, the calmest first.
+    """
+    features = np.stack([look.features for look in looks])
+    chosen = [calmest(looks)]
+    usable = _relative_sharpness(looks) >= _BLURRED
+    distance = np.full(len(looks), np.inf, np.float32)
+    while len(chosen) < count:
+        newest = np.linalg.norm(features - features[chosen[-1]], axis=1)
+        distance = np.minimum(distance, newest)
+        distance[chosen[-1]] = -1
+        best = int(np.where(usable, distance, -1).argmax())
+        if not usable[best] or distance[best] < least_difference:
+            break
+        chosen.append(best)
+    return chosen
+
+
+def _relative_sharpness(looks: Sequence[Look]) -> NDArray[np.float32]:
+    values = np.array([look.sharpness for look in looks], np.float32)
+    return np.asarray(values / max(float(np.median(values)), 1e-6), dtype=np.float32)
+
+
+def _sharpness(image: Image, points: Array) -> float:
+    side = _SHARPNESS_SIDE_PX
+    crop = crop_image(image, crop_transform(points, side), side)
+    luma = cv2.cvtColor(crop, cv2.COLOR_RGB2GRAY).astype(np.float32)
+    return float(np.hypot(np.diff(luma, axis=1)[:-1], np.diff(luma, axis=0)[:, :-1]).mean())

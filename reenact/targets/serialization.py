@@ -1,0 +1,234 @@
+"""A target as named pieces of bytes: what lies in its folder and in its exchange file.
+
+    target.json            name, renderer, notes
+    reference_0.png ...    the crops
+    plate.png              the whole picture
+    landmarks.safetensors  landmarks, neutral, crop_to_plate
+    weights.safetensors    the target's own weights, where it has any
+
+Nothing is unpickled, and every size is checked before anything is allocated for it.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Final, Literal
+
+import cv2
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import load as load_tensors
+from safetensors.numpy import save as save_tensors
+
+from reenact.face.topology import N_LANDMARKS
+from reenact.targets.builder import MAX_PLATE_SIDE_PX
+from reenact.targets.reference_selection import MAX_REFERENCES
+from reenact.types import Array, Image, Target
+
+DESCRIPTION: Final = "target.json"
+PLATE: Final = "plate.png"
+LANDMARKS: Final = "landmarks.safetensors"
+WEIGHTS: Final = "weights.safetensors"
+
+MAX_WEIGHTS_BYTES: Final = 1 << 30
+
+_MIN_CROP_PX: Final = 32
+_MAX_CROP_PX: Final = 1024
+_MAX_BOX_SHARE: Final = 16.0
+"""The crop's box in the plate is at most so many times the plate's longer side."""
+
+_PNG_START: Final = b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR"
+
+Read = Callable[[str, int], bytes]
+"""Returns the bytes of a named piece; raises DamagedError where there are none, or more than so
+many."""
+
+
+class DamagedError(Exception):
+    """What is wrong with a target's pieces, as a sentence about them; its reader says of which."""
+
+
+class Description(BaseModel):
+    """The content of `target.json`."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    format: Literal[1] = 1
+    name: str = Field(min_length=1, max_length=64)
+    references: int = Field(ge=1, le=MAX_REFERENCES)
+    renderer: str = Field(max_length=64)
+    weights: Literal["weights.safetensors"] | None = None
+    metadata: dict[Annotated[str, Field(max_length=64)], Annotated[str, Field(max_length=4096)]] = (
+        Field(default_factory=dict, max_length=64)
+    )
+
+
+def reference_name(number: int) -> str:
+    """Return the name of the piece that holds a reference."""
+    return f"reference_{number}.png"
+
+
+def max_bytes() -> dict[str, int]:
+    """Return every piece that may occur, and how long it may be in bytes."""
+    limits = {DESCRIPTION: 1 << 20, LANDMARKS: 1 << 20, WEIGHTS: MAX_WEIGHTS_BYTES}
+    limits[PLATE] = MAX_PLATE_SIDE_PX**2 * 4
+    for number in range(MAX_REFERENCES):
+        limits[reference_name(number)] = _MAX_CROP_PX**2 * 4
+    return limits
+
+
+def pack(target: Target) -> dict[str, bytes]:
+    """Return the pieces of a target, without its weights.
+
+    Raises:
+        DamagedError: it is not what `unpack` would take back.
+    """
+    _check(target)
+    description = Description(
+        name=target.name,
+        references=len(target.references),
+        renderer=target.renderer,
+        weights=WEIGHTS if target.weights else None,
+        metadata={key[:64]: value[:4096] for key, value in target.metadata.items()},
+    )
+    arrays = {
+        "landmarks": target.landmarks,
+        "neutral": target.neutral,
+        "crop_to_plate": target.crop_to_plate,
+    }
+    pieces = {
+        DESCRIPTION: description.model_dump_json(indent=1).encode(),
+        LANDMARKS: save_tensors(
+            {key: np.ascontiguousarray(array, np.float32) for key, array in arrays.items()}
+        ),
+        PLATE: _to_png(target.plate),
+    }
+    for number, picture in enumerate(target.references):
+        pieces[reference_name(number)] = _to_png(picture)
+    return pieces
+
+
+def unpack(read: Read) -> Target:
+    """Build a target from its pieces.
+
+    Raises:
+        DamagedError: a piece is missing, too long, damaged, or does not fit the others.
+    """
+    limits = max_bytes()
+    description = read_description(read)
+    landmarks, neutral, crop_to_plate = _arrays(read(LANDMARKS, limits[LANDMARKS]))
+    if len(landmarks) != description.references:
+        raise DamagedError("There are not as many landmarks as pictures.")
+    references: list[Image] = []
+    for number in range(description.references):
+        name = reference_name(number)
+        picture = _from_png(read(name, limits[name]), name, _MAX_CROP_PX)
+        if references and picture.shape != references[0].shape:
+            raise DamagedError(f"{name} has another size than the first.")
+        references.append(picture)
+    target = Target(
+        name=description.name,
+        references=np.stack(references),
+        landmarks=landmarks,
+        neutral=neutral,
+        plate=_from_png(read(PLATE, limits[PLATE]), PLATE, MAX_PLATE_SIDE_PX),
+        crop_to_plate=crop_to_plate,
+        renderer=description.renderer,
+        weights=description.weights,
+        metadata=description.metadata,
+    )
+    _check(target)
+    return target
+
+
+def read_description(read: Read) -> Description:
+    """Read `target.json` alone.
+
+    Raises:
+        DamagedError: it is missing or damaged.
+    """
+    try:
+        return Description.model_validate_json(read(DESCRIPTION, max_bytes()[DESCRIPTION]))
+    except ValidationError as error:
+        problem = error.errors()[0]
+        place = ".".join(str(part) for part in problem["loc"])
+        raise DamagedError(f"{DESCRIPTION}: {place}: {problem['msg']}.") from error
+
+
+def _arrays(data: bytes) -> tuple[Array, Array, Array]:
+    try:
+        found = load_tensors(data)
+    except (SafetensorError, ValueError, KeyError) as error:
+        raise DamagedError(f"{LANDMARKS} is not a safetensors file.") from error
+    count = len(found["landmarks"]) if "landmarks" in found else 0
+    shapes = {
+        "landmarks": (count, N_LANDMARKS, 3),
+        "neutral": (N_LANDMARKS, 3),
+        "crop_to_plate": (2, 3),
+    }
+    for key, shape in shapes.items():
+        array = found.get(key)
+        if array is None or array.dtype != np.float32 or array.shape != shape:
+            raise DamagedError(f"{LANDMARKS} holds no {key} of the expected shape.")
+    return found["landmarks"], found["neutral"], found["crop_to_plate"]
+
+
+def _check(target: Target) -> None:
+    """Refuse what would mislead, or make the paste-back allocate without bounds."""
+    height, width = target.references.shape[1:3]
+    if height != width or not _MIN_CROP_PX <= width <= _MAX_CROP_PX:
+        raise DamagedError(
+            f"The references are {width} x {height} px; squares of {_MIN_CROP_PX} to "
+            f"{_MAX_CROP_PX} px are expected."
+        )
+    arrays = (target.landmarks, target.neutral, target.crop_to_plate)
+    if not all(np.isfinite(array).all() and np.abs(array).max() < 1e6 for array in arrays):
+        raise DamagedError("The landmarks are out of range.")
+    (scale_x, skew_x, _), (skew_y, scale_y, _) = target.crop_to_plate.tolist()
+    box_px = scale_x * width
+    if max(abs(skew_x), abs(skew_y), abs(scale_x - scale_y)) > 1e-4 * abs(
+        scale_x
+    ) or not 1 <= box_px <= _MAX_BOX_SHARE * max(target.plate.shape[:2]):
+        raise DamagedError("The crop does not fit the plate.")
+
+
+def _to_png(image: Image) -> bytes:
+    done, data = cv2.imencode(".png", cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
+    if not done:
+        raise DamagedError("A picture could not be encoded.")
+    return bytes(data)
+
+
+def _from_png(data: bytes, name: str, max_side_px: int) -> Image:
+    """Decode an 8-bit PNG, its size read from the header first."""
+    if not data.startswith(_PNG_START) or len(data) < 33:
+        raise DamagedError(f"{name} is not a PNG picture.")
+    width, height, depth = struct.unpack(">IIB", data[16:25])
+    if not (1 <= width <= max_side_px and 1 <= height <= max_side_px and depth == 8):
+        raise DamagedError(
+            f"{name} has {width} x {height} px of {depth} bits; at most {max_side_px} px a side "
+            "of 8 bits are allowed."
+        )
+    try:
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+    except cv2.error as error:
+        raise DamagedError(f"{name} is damaged.") from error
+    if image is None or image.shape != (height, width, 3):
+        raise DamagedError(f"{name} is damaged.")
+    return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), dtype=np.uint8)
+
+
+def check_weights(path: Path) -> None:
+    """Refuse a file that is not safetensors; nothing of it is loaded.
+
+    Raises:
+        DamagedError: it is not one.
+    """
+    try:
+        with safe_open(path, framework="numpy"):
+            pass
+    except (SafetensorError, OSError) as error:
+        raise DamagedError(f"{path.name} is not a safetensors file.") from error

@@ -1,0 +1,250 @@
+"""Tracks videos and pictures and cuts clips of a face out of them, as the training clips are.
+
+A clip is one shot of one person: a fixed square in which the face takes about 60 % of the height,
+25 frames a second, at most 12 seconds. Where the face is lost for long, or the picture is cut, a
+new clip begins.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from reenact.errors import ReenactError
+from reenact.face.face_search import find_face, square_to_crop
+from reenact.face.geometry import crop_image, crop_transform, face_box, transform_points
+from reenact.sinks.video_file import FileSink
+from reenact.sources.builtin import VideoSource
+from reenact.sources.image_file import read_image
+from reenact.targets.video_scan import Box, cut, square
+from reenact.types import Array, Frame, Image, Tracker
+
+FPS: Final = 25.0
+MAX_FRAMES: Final = 300
+MIN_FRAMES: Final = 12
+"""A shorter shot of a video is left out; a sequence of pictures may have any length from two."""
+
+_LOST_FRAMES: Final = 10
+"""A face lost for longer ends the shot."""
+
+_HELD_FRAMES: Final = 10
+"""A picture that stays for longer, because the video pauses, comes no more often than this."""
+
+_CUT_LEVELS: Final = 40.0
+_THUMBNAIL_PX: Final = (32, 18)
+_CRF: Final = 16
+_TAGS: Final = {"title": "Training clip", "comment": "A face, cut out to train with."}
+_NOWHERE: Final = np.full((478, 3), np.nan, np.float32)
+
+OnFrame = Callable[[], None]
+"""Called after each frame that was worked on; it may raise to stop."""
+
+
+@dataclass(slots=True)
+class Shot:
+    """Frames of one person, one after the other.
+
+    Attributes:
+        frames: their indices in the source; one may come twice, where it is slower than 25 a
+            second.
+        points: (478, 3) px for each, NaN where no face was found.
+    """
+
+    frames: list[int] = field(default_factory=list)
+    points: list[Array] = field(default_factory=list)
+
+    def trimmed(self) -> Shot:
+        """Return it without frames before the first and after the last face."""
+        found = np.flatnonzero([bool(np.isfinite(one[0, 0])) for one in self.points])
+        if not len(found):
+            return Shot()
+        keep = slice(int(found[0]), int(found[-1]) + 1)
+        return Shot(self.frames[keep], self.points[keep])
+
+
+def clips_of_video(
+    path: Path, tracker: Tracker, out: Path, name: str, *, size_px: int, on_frame: OnFrame
+) -> list[Path]:
+    """Write a video's clips as OUT/NAME.mp4, or with numbers where there are several.
+
+    Args:
+        path: of the video.
+        tracker: one that follows a face; it is reset.
+        out: folder.
+        name: of the clips.
+        size_px: side of the crops.
+        on_frame: called for each frame.
+
+    Raises:
+        ReenactError: the video is damaged, shows no face for long enough, or the disk is full.
+    """
+    shots = [
+        shot for shot in _find_shots(path, tracker, on_frame) if len(shot.frames) >= MIN_FRAMES
+    ]
+    if not shots:
+        raise ReenactError(f"{path.name} shows no face for half a second or longer.")
+    written = []
+    with VideoSource(path) as source:
+        held = source.read()
+        for number, shot in enumerate(shots, 1):
+            joint = "-" if "__" in name else "__"
+            clip = f"{name}{joint}{number:02d}" if len(shots) > 1 else name
+
+            def pictures(shot: Shot = shot) -> Iterator[Image]:
+                nonlocal held
+                for index in shot.frames:
+                    while held is not None and held.index < index:
+                        held = source.read()
+                    if held is None:
+                        raise ReenactError(f"{path.name} could not be read twice alike.")
+                    yield held.image
+
+            written.append(_write(out / f"{clip}.mp4", shot.points, pictures(), size_px))
+    return written
+
+
+def clip_of_pictures(
+    files: Sequence[Path],
+    emotions: Sequence[int],
+    tracker: Tracker,
+    out: Path,
+    *,
+    size_px: int,
+    on_frame: OnFrame,
+) -> Path:
+    """Write pictures of one person, such as a CK+ sequence, as one clip.
+
+    Args:
+        files: pictures of one size and place, in order.
+        emotions: kept in the .npz beside the landmarks, one for each picture; may be empty.
+        tracker: for still pictures; it is reset before each.
+        out: the .mp4 to write.
+        size_px: side of the crops.
+        on_frame: called for each picture.
+
+    Raises:
+        ReenactError: a picture is damaged, fewer than two show a face, or the disk is full.
+    """
+    points = []
+    for file in files:
+        found = find_face(read_image(file), tracker)
+        points.append(_NOWHERE if found is None else found.points)
+        on_frame()
+    if sum(bool(np.isfinite(one).all()) for one in points) < 2:
+        raise ReenactError(f"Fewer than two pictures of {out.stem} show a face.")
+    extra = {"emotions": np.array(emotions, np.int8)} if emotions else {}
+    return _write(out, points, (read_image(file) for file in files), size_px, extra)
+
+
+def still_of_photo(file: Path, tracker: Tracker, out: Path, size_px: int) -> Path:
+    """Write a photo's face as a square JPEG with its landmarks.
+
+    Raises:
+        ReenactError: it is damaged, shows no face, or cannot be written.
+    """
+    image = read_image(file)
+    found = find_face(image, tracker)
+    if found is None:
+        raise ReenactError(f"{file.name} shows no face.")
+    affine = crop_transform(found.points, size_px)
+    done, data = cv2.imencode(
+        ".jpg",
+        np.ascontiguousarray(crop_image(image, affine, size_px)[..., ::-1]),
+        [cv2.IMWRITE_JPEG_QUALITY, 95],
+    )
+    if not done:
+        raise ReenactError(f"{file.name} could not be encoded.")
+    _store_landmarks(out, transform_points(found.points, affine))
+    out.write_bytes(data.tobytes())
+    return out
+
+
+def _find_shots(path: Path, tracker: Tracker, on_frame: OnFrame) -> list[Shot]:
+    """Track a video at 25 frames a second and split it where the face or the picture jumps."""
+    shots = [Shot()]
+    lost = 0
+    before: Array | None = None
+    last: Array | None = None
+    tracker.reset()
+    with VideoSource(path) as source:
+        for frame, times in _at_rate(source):
+            if not times:
+                continue
+            previous, before = before, _thumbnail(frame.image)
+            if previous is not None and np.abs(before - previous).mean() > _CUT_LEVELS:
+                tracker.reset()
+                shots.append(Shot())
+                last = None
+            found = tracker.track(frame)
+            points = _NOWHERE if found is None else found.points
+            lost = lost + times if found is None else 0
+            jumped = found is not None and last is not None and _jumped(last, points)
+            last = last if found is None else points
+            if jumped or len(shots[-1].frames) >= MAX_FRAMES or lost > _LOST_FRAMES:
+                shots.append(Shot())
+            shots[-1].frames += [frame.index] * times
+            shots[-1].points += [points] * times
+            on_frame()
+    return [shot.trimmed() for shot in shots]
+
+
+def _at_rate(source: VideoSource) -> Iterator[tuple[Frame, int]]:
+    """Yield every frame with how many of the 25 a second it is nearest to.
+
+    By the frames' own times: a phone's rate falls in the dark, and some files declare another.
+    """
+    frame = source.read()
+    half_s = 0.5 / source.fps
+    begun = 0
+    while frame is not None:
+        following = source.read()
+        if following is not None:
+            half_s = (following.time_s - frame.time_s) / 2
+        end = int(np.ceil((frame.time_s + half_s) * FPS - 1e-6))
+        yield frame, min(end - begun, _HELD_FRAMES)
+        frame, begun = following, end
+
+
+def _thumbnail(image: Image) -> Array:
+    small = cv2.resize(image, _THUMBNAIL_PX, interpolation=cv2.INTER_AREA)
+    return np.asarray(small, dtype=np.float32)
+
+
+def _jumped(before: Array, after: Array) -> bool:
+    """Whether a face moved by more than its own size: it is another one."""
+    left, top, right, bottom = face_box(before)
+    shift = after[:468, :2].mean(axis=0) - before[:468, :2].mean(axis=0)
+    return float(np.linalg.norm(shift)) > max(right - left, bottom - top)
+
+
+def _write(
+    path: Path,
+    points: Sequence[Array],
+    pictures: Iterator[Image],
+    size_px: int,
+    extra: Mapping[str, NDArray[np.int8]] | None = None,
+) -> Path:
+    """Write a clip: first its landmarks, then its pictures under their final name."""
+    found = [one for one in points if np.isfinite(one).all()]
+    box: Box = square([face_box(one) for one in found], found[0])
+    to_crop = square_to_crop(box, size_px)
+    _store_landmarks(path, np.stack([transform_points(one, to_crop) for one in points]), extra)
+    with FileSink(path, _CRF, tags=_TAGS) as sink:
+        sink.open((size_px, size_px), FPS)
+        for index, picture in enumerate(pictures):
+            sink.write(Frame(cut(picture, box, size_px), index / FPS, index))
+    return path
+
+
+def _store_landmarks(
+    beside: Path, points: Array, extra: Mapping[str, NDArray[np.int8]] | None = None
+) -> None:
+    """Write NAME.npz beside a clip or photo; half precision is 1/8 px at a side of 256."""
+    path = beside.with_suffix(".npz")
+    np.savez_compressed(path, landmarks=points.astype(np.float16), **(extra or {}))

@@ -1,0 +1,156 @@
+"""Batches of pairs, as the live generator learns from them."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from torch.utils.data import Dataset
+
+from reenact.face.geometry import estimate_pose, region_mask
+from reenact.face.topology import EYE_LEFT, EYE_RIGHT, LIPS_INNER, LIPS_OUTER
+from reenact.models.warp_unet import UNKNOWN_PERSON
+from reenact.rendering.background import scene_behind
+from reenact.rendering.eyelids import UPPER_LIDS
+from reenact.rendering.head_mesh import MAP_CHANNELS, HeadMesh, head_mesh, strip_mask
+from reenact.rendering.relighting import Lighting
+from reenact.training.mediapipe_torch import face_crop
+from reenact.training.sampling import Pair, Sampler
+from reenact.types import Array, Image
+
+_WINDOWS: Final = ((LIPS_OUTER, 0.65), (EYE_RIGHT, 0.45), (EYE_LEFT, 0.45))
+"""What a local critic sees: landmarks, and half the side of the square around them, iod."""
+
+Batch = dict[str, NDArray[np.uint8] | Array]
+
+
+class PairBatches(Dataset[Batch]):
+    """Batch number n, the same for the same seed, however often training was resumed."""
+
+    def __init__(
+        self,
+        sampler: Sampler,
+        batch_size: int,
+        seed: int,
+        steps: int,
+        mesh: HeadMesh | None = None,
+    ) -> None:
+        self._sampler = sampler
+        self._mesh = mesh
+        self._batch_size = batch_size
+        self._seed = seed
+        self._steps = steps
+
+    def __len__(self) -> int:
+        return self._steps
+
+    def __getitem__(self, step: int) -> Batch:
+        rng = np.random.default_rng([self._seed, step])
+        return collate([self._sampler.draw(rng) for _ in range(self._batch_size)], self._mesh)
+
+
+def collate(pairs: list[Pair], mesh: HeadMesh | None = None) -> Batch:
+    """Stack pairs, moved by a mesh; None: that of all people.
+
+    Pictures are uint8 (N, S, S, 3), maps (N, S/2, S/2, C), weights (N, S/2, S/2).
+
+    `scene` is uint8 (N, S, S, 3), the references with their heads painted over.
+
+    And `windows`, (N, 3, 3) of `local_windows` on the truth; `person` and `reference_person`,
+    float32 (N, S/2, S/2), 0 to 1 on the truth and on the reference: where it is not known, 1 and
+    `UNKNOWN_PERSON` everywhere.
+
+    For `FaceMeshNetwork`: `face_crop` and `truth_crop`, (N, 2, 3), where the face to be drawn and
+    that of the truth are, and `moved`, (N, 478, 2), the way from the truth's landmarks to those to
+    be drawn, half a picture being 1. `has_truth`, (N,), is 1 where there is a true picture and
+    that way is nothing, 0 elsewhere.
+    """
+    size = pairs[0].truth.shape[0]
+    maps = np.empty((len(pairs), size // 2, size // 2, MAP_CHANNELS), np.float32)
+    mesh = mesh or head_mesh()
+    for number, pair in enumerate(pairs):
+        reference, truth = pair.reference_landmarks, pair.truth_landmarks
+        lighting = Lighting.of(np.asarray(pair.reference), reference)
+        maps[number] = mesh.maps(reference, truth, size, size // 2, lighting)
+    return {
+        "person": np.stack([_halved(pair.person, size, 1) for pair in pairs]),
+        "reference_person": np.stack(
+            [_halved(pair.reference_person, size, UNKNOWN_PERSON) for pair in pairs]
+        ),
+        "reference": np.stack([pair.reference for pair in pairs]),
+        "scene": np.stack([_scene(pair) for pair in pairs]),
+        "truth": np.stack([pair.truth for pair in pairs]),
+        "maps": maps,
+        "windows": np.stack([local_windows(pair.truth_landmarks, size) for pair in pairs]),
+        "face_crop": np.stack([face_crop(pair.truth_landmarks, size) for pair in pairs]),
+        "truth_crop": np.stack([face_crop(_shown(pair), size) for pair in pairs]),
+        "moved": np.stack(
+            [(pair.truth_landmarks - _shown(pair))[:, :2] * np.float32(2 / size) for pair in pairs]
+        ),
+        "has_truth": np.array([pair.has_truth for pair in pairs], np.float32),
+        "weight": np.stack([importance(pair.truth_landmarks, size) for pair in pairs]),
+    }
+
+
+def _shown(pair: Pair) -> Array:
+    """Return the landmarks of what the true picture shows."""
+    return pair.truth_landmarks if pair.has_truth else pair.reference_landmarks
+
+
+def _scene(pair: Pair) -> Image:
+    person, size = pair.reference_person, len(pair.reference)
+    if person is None:
+        return pair.reference
+    whole = cv2.resize(person, (size, size)).astype(np.uint8)
+    return scene_behind(np.asarray(pair.reference), whole, pair.reference_landmarks)
+
+
+def local_windows(points: Array, size_px: int) -> Array:
+    """Return float32 (3, 3): squares around mouth, right and left eye.
+
+    Middle (x, y) and half the side, in the units of grid_sample: -1 to 1 from edge to edge of the
+    picture.
+    """
+    scale = estimate_pose(points).scale
+    rows = []
+    for loop, reach_iod in _WINDOWS:
+        part = points[list(loop), :2]
+        middle = (part.min(axis=0) + part.max(axis=0)) / 2
+        rows.append([*((middle + 0.5) * 2 / size_px - 1), reach_iod * scale * 2 / size_px])
+    return np.array(rows, np.float32)
+
+
+def _halved(person: NDArray[np.uint8] | None, size_px: int, unknown: float) -> Array:
+    """Return float32 (size/2, size/2), 0 to 1."""
+    side = size_px // 2
+    if person is None:
+        return np.full((side, side), unknown, np.float32)
+    small = cv2.resize(person, (side, side), interpolation=cv2.INTER_AREA)
+    return np.asarray(small.astype(np.float32) * np.float32(1 / 255), dtype=np.float32)
+
+
+def importance(points: Array, size_px: int) -> Array:
+    """Return float32 (size/2, size/2) weights of mean one.
+
+    In proportion: 1 background, 2 around the face, 3 face, 12 lips, eyes and upper lids, 28 the
+    inside of the mouth, which no warp can bring.
+    """
+    side = size_px // 2
+    small = points * np.float32(0.5)
+    hull = cv2.convexHull(np.round(small[:468, :2]).astype(np.int32))
+    face = np.zeros((side, side), np.uint8)
+    cv2.fillConvexPoly(face, hull, (1,))
+    reach = round(float(np.ptp(small[:468, 1])) * 0.2) | 1
+    around = cv2.dilate(face, np.ones((reach, reach), np.uint8))
+    detail = np.zeros((side, side), np.uint8)
+    for loop in (LIPS_OUTER, EYE_LEFT, EYE_RIGHT):
+        detail |= region_mask(small, loop, side)
+    for lid in UPPER_LIDS:
+        detail |= strip_mask(small, lid, side)
+    detail = cv2.dilate(detail, np.ones((5, 5), np.uint8)).astype(np.uint8)
+    inside = region_mask(small, LIPS_INNER, side)
+    weight = 1 + around.astype(np.float32) + face + 9 * (detail > 0) + 16 * (inside > 127)
+    weight = cv2.blur(weight, (5, 5)).astype(np.float32)
+    return np.asarray(weight / weight.mean(), dtype=np.float32)

@@ -1,0 +1,1 @@
+"""What makes the files in `reenact/assets`; run from the repository's root, not installed."""

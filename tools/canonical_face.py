@@ -1,0 +1,89 @@
+"""Make `assets/canonical_face.npz`: the mean neutral face of the training clips.
+
+    python -m tools.canonical_face --data ../shared/faces/train
+
+Generalised Procrustes analysis (Gower 1975) over a calm half of each clip's frames, each
+identity weighted alike, then made symmetric. Landmark pairs come from the mean's own symmetry.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+
+from reenact.face.topology import EYE_CORNERS_LEFT, EYE_CORNERS_RIGHT, LIPS_INNER, RIGID
+from reenact.types import Array
+
+ASSET = Path(__file__).parents[1] / "assets" / "canonical_face.npz"
+
+
+def _align(points: Array, template: Array, index: list[int]) -> Array:
+    """Bring (478, 3) points onto the template by a similarity fitted on the index."""
+    source, goal = points[index], template[index]
+    a, b = source - source.mean(0), goal - goal.mean(0)
+    u, s, vt = np.linalg.svd(b.T @ a)
+    sign = np.array([1, 1, np.sign(np.linalg.det(u @ vt))])
+    rotation = (u * sign) @ vt
+    scale = (s * sign).sum() / (a**2).sum()
+    return np.asarray(
+        (points - source.mean(0)) @ rotation.T * scale + goal.mean(0), dtype=np.float32
+    )
+
+
+def _calm_frames(clip: Array) -> Array:
+    """Return the half of a clip's frames with the mouth most shut."""
+    gap = np.linalg.norm(clip[:, 13] - clip[:, 14], axis=-1)
+    width = np.linalg.norm(clip[:, 33] - clip[:, 263], axis=-1)
+    order = np.argsort(gap / width)
+    return np.asarray(clip[order[: max(len(order) // 2, 1)]], dtype=np.float32)
+
+
+def canonical_from_clips(folder: Path, iterations: int = 6) -> Array:
+    """Return the symmetric mean face, (478, 3), iod, from `*.npz` files with `landmarks`."""
+    people: dict[str, list[Array]] = {}
+    for path in sorted(folder.glob("*.npz")):
+        clip = np.ascontiguousarray(np.load(path)["landmarks"]).astype(np.float32)
+        clip = clip[np.isfinite(clip).all(axis=(1, 2))]
+        people.setdefault(path.stem.split("__")[0], []).append(_calm_frames(clip)[::4])
+    if not people:
+        raise SystemExit(f"{folder} holds no .npz landmark files")
+    sets = [np.concatenate(clips) for clips in people.values()]
+    index = list(RIGID)
+    mean = sets[0][0]
+    for _ in range(iterations):
+        mean = np.mean([np.mean([_align(p, mean, index) for p in s], axis=0) for s in sets], axis=0)
+        mean = _normalised(mean)
+    flipped = mean * np.array([-1, 1, 1], np.float32)
+    pairs = np.linalg.norm(flipped[:, None] - mean[None], axis=-1).argmin(axis=1)
+    return np.asarray((mean + flipped[pairs]) / 2, dtype=np.float32)
+
+
+def _normalised(points: Array) -> Array:
+    """Centre on the rigid landmarks, turn the face upright, scale to one iod."""
+    right = points[list(EYE_CORNERS_RIGHT)].mean(0)
+    left = points[list(EYE_CORNERS_LEFT)].mean(0)
+    chin_to_brow = points[152] - points[10]
+    x = (left - right) / np.linalg.norm(left - right)
+    y = chin_to_brow - x * (chin_to_brow @ x)
+    y = y / np.linalg.norm(y)
+    axes = np.stack([x, y, np.cross(x, y)])
+    centre = points[list(RIGID)].mean(0)
+    result = (points - centre) @ axes.T / np.linalg.norm(left - right)
+    return np.asarray(result, dtype=np.float32)
+
+
+def main() -> None:
+    """Write the asset."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", type=Path, required=True)
+    arguments = parser.parse_args()
+    points = canonical_from_clips(arguments.data)
+    np.savez_compressed(ASSET, points=points.astype(np.float32))
+    lips = points[list(LIPS_INNER)]
+    print(f"{ASSET}: {len(points)} landmarks, inner lips {np.ptp(lips[:, 1]):.3f} iod high")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,91 @@
+"""The invented face that `demo_actor` moves, composed of two portraits in the public domain.
+
+Hat, uniform, hair and the lower face are Grace Hopper's (United States Navy, as matplotlib
+carries it); the eyes and what is around them are Eileen Collins's (NASA, as scikit-image carries
+it), warped to the other face and blended in (Pérez 2003, Poisson image editing). The composed
+face wears no glasses, so that a tracker sees its lids.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+import cv2
+import numpy as np
+
+from reenact.face.geometry import crop_image, crop_transform
+from reenact.rendering.head_mesh import head_mesh, warp_image
+from reenact.sources.builtin import read_image
+from reenact.training.sampling import source_map
+from reenact.types import Array, Frame, Image, Tracker
+
+SIZE_PX: Final = 512
+
+_PATCH: Final = (
+    (127, -4, -10), (70, 0, -16), (105, 0, -14), (107, 0, -14), (336, 0, -14), (334, 0, -14),
+    (300, 0, -16), (356, 4, -10), (454, 2, 0), (352, 10, 14), (280, 20, 26), (329, 12, 26),
+    (420, 12, 10), (195, 0, 10), (198, -12, 10), (100, -12, 26), (50, -20, 26), (123, -10, 14),
+    (234, -2, 0),
+)  # fmt: skip
+"""Outline of what is replaced, from the brows to under the lenses: (landmark, dx, dy) in px."""
+
+_ARMS: Final = ((92, 150), (365, 415))
+"""Columns of the crop where the arms of the glasses run to the ears."""
+
+_DARK: Final = 120
+
+
+def composed_portrait(tracker: Tracker) -> Image:
+    """Return the invented face, uint8 (512, 512, 3) RGB.
+
+    Args:
+        tracker: one for stills.
+    """
+    import matplotlib
+    from skimage import data
+
+    officer = read_image(Path(matplotlib.get_data_path()) / "sample_data" / "grace_hopper.jpg")
+    astronaut: Image = data.astronaut()  # type: ignore[no-untyped-call]
+    picture, points = _crop(officer[: officer.shape[1]], tracker)
+    other, other_points = _crop(astronaut, tracker)
+    maps = head_mesh().maps(other_points, points, SIZE_PX, SIZE_PX // 2)
+    eyes = warp_image(other, source_map(maps, SIZE_PX))
+    outline = np.array([points[i, :2] + (dx, dy) for i, dx, dy in _PATCH])
+    patch = np.zeros((SIZE_PX, SIZE_PX), np.uint8)
+    cv2.fillPoly(patch, [np.round(outline).astype(np.int32)], (255,))
+    x, y, width, height = cv2.boundingRect(patch)
+    blended = cv2.seamlessClone(
+        eyes,
+        _without_arms(picture, points),
+        patch,
+        (x + width // 2, y + height // 2),
+        cv2.NORMAL_CLONE,
+    )
+    return np.asarray(blended, dtype=np.uint8)
+
+
+def _crop(picture: Image, tracker: Tracker) -> tuple[Image, Array]:
+    """Cut the face's square and find its landmarks at that scale."""
+    image = np.ascontiguousarray(picture)
+    crop = crop_image(image, crop_transform(_landmarks(image, tracker), SIZE_PX), SIZE_PX)
+    return crop, _landmarks(crop, tracker)
+
+
+def _landmarks(image: Image, tracker: Tracker) -> Array:
+    found = tracker.track(Frame(image, 0.0, 0))
+    if found is None:
+        raise RuntimeError("the portrait's face was not found")
+    return found.points
+
+
+def _without_arms(picture: Image, points: Array) -> Image:
+    """Paint over the dark arms of the glasses beside the face."""
+    value = cv2.cvtColor(picture, cv2.COLOR_RGB2HSV)[..., 2]
+    band = np.zeros(value.shape, np.uint8)
+    eye_line = int(points[159, 1])
+    for left, right in _ARMS:
+        band[eye_line - 35 : eye_line + 18, left:right] = 255
+    dark = np.where(value < _DARK, band, 0).astype(np.uint8)
+    arms = cv2.dilate(dark, np.ones((5, 5), np.uint8))
+    return np.asarray(cv2.inpaint(picture, arms, 3, cv2.INPAINT_TELEA), dtype=np.uint8)
