@@ -18,9 +18,8 @@ from reenact.evaluation.contact_sheet import SheetRow, compose
 from reenact.evaluation.cross_identity import ALONE, TURNS, Result, Stage
 from reenact.evaluation.face_reader import Clip, Judge
 from reenact.registry import load
-from reenact.storage import write_png
+from reenact.storage import throwaway_user_data, write_png
 from reenact.targets.library import open_target
-from reenact.throwaway import throwaway_user_data
 
 CROP_PX = 256
 

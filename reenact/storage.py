@@ -1,4 +1,4 @@
-"""JSON and PNG files of evaluations and benchmarks, written whole or not at all.
+"""Where the user's data lies, and report files that are written whole or not at all.
 
 Any thread may call.
 """
@@ -8,14 +8,46 @@ from __future__ import annotations
 import json
 import os
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import cv2
 import numpy as np
 
 from reenact.errors import SinkError
 from reenact.types import Image
+
+_DATA_VARIABLE: Final = "REENACT_DATA"
+
+
+def data_folder() -> Path:
+    """Return where what the user makes is kept: REENACT_DATA, or the system's usual place."""
+    chosen = os.environ.get(_DATA_VARIABLE)
+    if chosen:
+        return Path(chosen).expanduser()
+    from platformdirs import user_data_path
+
+    return user_data_path("reenact", appauthor=False)
+
+
+@contextmanager
+def throwaway_user_data() -> Iterator[None]:
+    """Let the whole process use an empty data folder, deleted at the end.
+
+    A run finds its actor's neutral and stores it; a measurement must do neither with the user's.
+    """
+    before = os.environ.get(_DATA_VARIABLE)
+    with tempfile.TemporaryDirectory(prefix="reenact-") as folder:
+        os.environ[_DATA_VARIABLE] = folder
+        try:
+            yield
+        finally:
+            if before is None:
+                del os.environ[_DATA_VARIABLE]
+            else:
+                os.environ[_DATA_VARIABLE] = before
 
 
 def check_writable(path: Path) -> None:

@@ -10,16 +10,15 @@ from portraits import astronaut
 
 from reenact.config import TrackingSettings
 from reenact.face.geometry import (
-    crop_image,
     crop_transform,
     estimate_pose,
-    invert_affine,
     rotation_matrix,
     to_face_frame,
     to_image,
     transform_points,
 )
 from reenact.face.mediapipe_tracker import MediaPipeTracker
+from reenact.imaging import crop_image, invert_affine
 from reenact.live.pipeline import still_expression
 from reenact.types import Array, Drive, Frame, Image, Landmarks, Target
 

@@ -19,8 +19,7 @@ from reenact.face.geometry import (
     to_image,
 )
 from reenact.face.topology import ACTION_UNITS
-from reenact.rendering.head_mesh import head_mesh, warp_image
-from reenact.training.sampling import source_map
+from reenact.rendering.head_mesh import head_mesh, source_map, warp_image
 from reenact.types import Array, Pose
 
 SIZE_PX = 256

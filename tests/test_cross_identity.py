@@ -15,7 +15,7 @@ from reenact.evaluation.cross_identity import ALONE, own_basis, pairs_of
 from reenact.face.geometry import canonical_face
 from reenact.face.regions import LID_INDEX, lid_gaps
 from reenact.face.topology import ACTION_UNITS
-from reenact.throwaway import throwaway_user_data
+from reenact.storage import throwaway_user_data
 
 
 def test_any_beginning_of_the_pairs_takes_everybody_alike() -> None:

@@ -25,7 +25,7 @@ from reenact.evaluation.face_reader import (
     read_clip,
 )
 from reenact.registry import load
-from reenact.training.sampling import decode_clip
+from reenact.targets.clip_files import decode_clip
 
 SCIKIT: Any = metrics  # its functions carry no types
 

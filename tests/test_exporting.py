@@ -18,8 +18,8 @@ from reenact.models import export as exporting
 from reenact.models.export import Format, export_generator
 from reenact.models.inference import FileNetwork
 from reenact.models.warp_unet import WarpUNet, WarpUNetConfig
+from reenact.models.warp_unet_inputs import MAP_CHANNELS
 from reenact.models.weights import load_model, save_model
-from reenact.rendering.head_mesh import MAP_CHANNELS
 from reenact.types import Array
 
 SIZE_PX = 64

@@ -12,7 +12,7 @@ from faces import portrait_target
 from torch import Tensor
 
 from reenact.config import TrackingSettings
-from reenact.face.geometry import crop_image, transform_points
+from reenact.face.geometry import transform_points
 from reenact.face.mediapipe_tracker import MediaPipeTracker
 from reenact.face.topology import (
     BROW_LEFT,
@@ -23,6 +23,7 @@ from reenact.face.topology import (
     LIPS_INNER,
     LIPS_OUTER,
 )
+from reenact.imaging import crop_image
 from reenact.training.losses import landmark_distance
 from reenact.training.mediapipe_torch import FaceMeshNetwork, face_crop
 from reenact.types import Array, Frame, Image

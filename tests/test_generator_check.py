@@ -12,8 +12,8 @@ from reenact.config import Settings
 from reenact.evaluation.renderer_selection import LEAST_GAIN_DB, choose_renderer, generator_gain_db
 from reenact.live.pipeline import open_reenactor
 from reenact.models.warp_unet import WarpUNet
+from reenact.models.warp_unet_inputs import shipped_weights
 from reenact.models.weights import load_model, save_model
-from reenact.rendering.warp_unet import shipped_weights
 from reenact.stats import StepTimer
 
 

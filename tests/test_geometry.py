@@ -6,13 +6,10 @@ import pytest
 from reenact.face.geometry import (
     FACE_SHARE,
     canonical_face,
-    crop_image,
     crop_transform,
     estimate_pose,
     face_box,
-    from_unit,
     inter_ocular,
-    invert_affine,
     landmark_map,
     mirror_index,
     mirrored,
@@ -21,9 +18,9 @@ from reenact.face.geometry import (
     rotation_vector,
     to_face_frame,
     to_image,
-    to_unit,
     transform_points,
 )
+from reenact.imaging import crop_image, from_unit, invert_affine, to_unit
 from reenact.types import Array, Pose
 
 

@@ -12,13 +12,8 @@ from test_geometry import posed_face
 from reenact.face.geometry import estimate_pose, rotation_matrix
 from reenact.face.topology import N_SKIN
 from reenact.models.warp_unet import WarpUNet
-from reenact.rendering.head_mesh import (
-    MAP_CHANNELS,
-    grid_to_crop,
-    head_mesh,
-    interpolate,
-    rasterise,
-)
+from reenact.models.warp_unet_inputs import MAP_CHANNELS
+from reenact.rendering.head_mesh import grid_to_crop, head_mesh, interpolate, rasterise
 from reenact.rendering.relighting import MOST, TRUST, Lighting, normals
 from reenact.types import Array, Image
 

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from reenact.evaluation import metrics
-from reenact.face.geometry import from_unit
+from reenact.imaging import from_unit
 from reenact.models.discriminators import PatchDiscriminator
 from reenact.training.losses import (
     gradient_l1,

@@ -8,8 +8,8 @@ from torch import nn
 
 from reenact.errors import ModelError
 from reenact.models.warp_unet import WarpUNet, WarpUNetConfig
+from reenact.models.warp_unet_inputs import shipped_weights
 from reenact.models.weights import load_model, read_header, save_model
-from reenact.rendering.warp_unet import shipped_weights
 
 
 def test_weights_come_back_in_half_precision(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import pytest
 from numpy.typing import NDArray
 from portraits import box_target, smooth_picture
 
-from reenact.face.geometry import crop_image, invert_affine
+from reenact.imaging import crop_image, invert_affine
 from reenact.rendering.compositing import Paster
 from reenact.types import Image
 

@@ -20,9 +20,15 @@ from reenact.config import RendererSettings
 from reenact.errors import ModelError, ReenactError, TargetError
 from reenact.face.geometry import region_mask
 from reenact.face.topology import LIPS_INNER
-from reenact.models.warp_unet import WarpUNet, WarpUNetConfig, own_tensors, read_own_flow
+from reenact.models.warp_unet import WarpUNet, WarpUNetConfig
 from reenact.models.weights import load_tensors, read_header, save_model
-from reenact.rendering.residual_flow import MOTIONS, ResidualFlow, known_residual_flow
+from reenact.rendering.residual_flow import (
+    MOTIONS,
+    ResidualFlow,
+    known_residual_flow,
+    own_tensors,
+    read_own_flow,
+)
 from reenact.rendering.warp_unet import WarpUNetRenderer
 from reenact.targets.footage import Footage
 from reenact.training import fine_tuning

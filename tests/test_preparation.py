@@ -17,10 +17,10 @@ from reenact.config import TrackingSettings
 from reenact.errors import SourceError
 from reenact.face.geometry import face_box
 from reenact.face.mediapipe_tracker import MediaPipeTracker
-from reenact.targets.clip_files import load_landmarks
+from reenact.targets.clip_files import decode_clip, load_landmarks
 from reenact.training.clip_extraction import clips_of_video
 from reenact.training.preparation import MARKS, STILLS, Summary, prepare
-from reenact.training.sampling import decode_clip, load_clips
+from reenact.training.sampling import load_clips
 from reenact.types import Image
 
 

@@ -13,10 +13,10 @@ from reenact.evaluation.face_reader import Judge
 from reenact.expression.bias_correction import MOST, ReadBack, known_read_back
 from reenact.expression.fusion import Fusion
 from reenact.face.action_units import RANGES, action_unit_basis, measures
+from reenact.face.expression_components import expression_components, limited_change
 from reenact.face.geometry import canonical_face, estimate_pose, mirrored_deviation, to_image
 from reenact.face.topology import ACTION_UNITS, LIPS_OUTER
 from reenact.registry import load
-from reenact.rendering.residual_flow import known_residual_flow, limited_change
 from reenact.training.sampling import Pair
 from reenact.types import Array, Landmarks, Pose
 from tools.read_back import LEFT_ALONE, Reader, fit, learn
@@ -33,7 +33,7 @@ def deviation_of(amount: float, *names: str) -> Array:
 
 def too_much_of(unit: str, amount: float) -> ReadBack:
     """Return one for which so much of a unit is read for one of what smiles have most of."""
-    components = known_residual_flow().components
+    components = expression_components()
     smile = limited_change(deviation_of(0.8, *SMILE), components)
     errors = np.zeros((len(components), len(NAMES)), np.float32)
     errors[np.abs(smile).argmax(), NAMES.index(unit)] = amount
@@ -73,7 +73,7 @@ def test_a_correction_stays_small_whatever_is_acted() -> None:
 
 def test_a_linear_error_is_found_in_noise() -> None:
     rng = np.random.default_rng(1)
-    components = known_residual_flow().components
+    components = expression_components()
     basis = action_unit_basis()
     changes = np.tensordot(rng.uniform(0, 0.6, (400, len(NAMES))), basis, 1).astype(np.float32)
     planted = too_much_of("brow_lower", 0.2)

@@ -14,30 +14,16 @@ from reenact import registry
 from reenact.config import RendererSettings
 from reenact.errors import ModelError
 from reenact.evaluation import metrics
-from reenact.face.geometry import (
-    estimate_pose,
-    from_unit,
-    region_mask,
-)
+from reenact.face.geometry import estimate_pose, region_mask
 from reenact.face.topology import IRIS_LEFT, IRIS_RIGHT, OVAL
-from reenact.models.warp_unet import (
-    UNKNOWN_PERSON,
-    WarpUNet,
-    WarpUNetConfig,
-    _tears,
-    own_tensors,
-    read_own_flow,
-)
+from reenact.imaging import from_unit
+from reenact.models.warp_unet import WarpUNet, WarpUNetConfig, _tears
+from reenact.models.warp_unet_inputs import MAP_CHANNELS, UNKNOWN_PERSON, shipped_weights
 from reenact.models.weights import load_tensors, read_header, save_model
-from reenact.rendering.head_mesh import MAP_CHANNELS, HeadMesh, head_mesh, tears
+from reenact.rendering.head_mesh import HeadMesh, head_mesh, tears
 from reenact.rendering.reference_ranking import SeenFaces, reference_distances
-from reenact.rendering.residual_flow import known_residual_flow
-from reenact.rendering.warp_unet import (
-    WarpUNetRenderer,
-    edge_fade,
-    people_in,
-    shipped_weights,
-)
+from reenact.rendering.residual_flow import known_residual_flow, own_tensors, read_own_flow
+from reenact.rendering.warp_unet import WarpUNetRenderer, edge_fade, people_in
 from reenact.types import Image, Renderer, Target
 
 

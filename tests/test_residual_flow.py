@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from faces import portrait_target
 
+from reenact.face.expression_components import MOST_CHANGE
 from reenact.face.geometry import estimate_pose, mirror_index, rotation_matrix
 from reenact.face.topology import N_SKIN
 from reenact.rendering.head_mesh import HeadMesh, _unless_onto
 from reenact.rendering.residual_flow import (
-    MOST_CHANGE,
     MOTIONS,
     SIDE,
     SPAN,

@@ -11,8 +11,8 @@ from faces import portrait_target
 from numpy.typing import NDArray
 
 from reenact.config import TrackingSettings
-from reenact.face.geometry import in_bytes
 from reenact.face.mediapipe_tracker import MediaPipeTracker
+from reenact.imaging import in_bytes
 from reenact.rendering.background import scene_behind, without_person
 from reenact.rendering.warp_unet import people_in
 from reenact.types import Array, Frame, Image

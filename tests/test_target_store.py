@@ -18,7 +18,8 @@ from portraits import box_target, smooth_picture
 from safetensors.numpy import save, save_file
 
 from reenact.errors import TargetError
-from reenact.targets.store import SUFFIX, TargetStore, data_folder
+from reenact.storage import data_folder
+from reenact.targets.store import SUFFIX, TargetStore
 from reenact.types import Target
 
 

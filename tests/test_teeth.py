@@ -12,7 +12,7 @@ from reenact import registry
 from reenact.config import RendererSettings
 from reenact.face.geometry import canonical_face, region_mask, rotation_matrix, to_image
 from reenact.face.topology import LIPS_INNER
-from reenact.models.warp_unet import UNKNOWN_PERSON
+from reenact.models.warp_unet_inputs import UNKNOWN_PERSON
 from reenact.rendering import warp_unet as renderers
 from reenact.rendering.teeth import UpperTeeth
 from reenact.types import Array, Image, Pose, Renderer

@@ -13,15 +13,14 @@ from reenact.errors import ReenactError
 from reenact.face.geometry import mirrored
 from reenact.face.mediapipe_tracker import person_masks
 from reenact.face.topology import EYE_LEFT, EYE_RIGHT, LIPS_OUTER
-from reenact.models.warp_unet import UNKNOWN_PERSON
-from reenact.rendering.head_mesh import MAP_CHANNELS, warp_image
+from reenact.models.warp_unet_inputs import MAP_CHANNELS, UNKNOWN_PERSON
+from reenact.rendering.head_mesh import source_map, warp_image
 from reenact.training.sampling import (
     PairSampler,
     Still,
     bend,
     load_clips,
     load_stills,
-    source_map,
     validation_pairs,
 )
 from reenact.training.warp_unet_batches import PairBatches, collate, importance, local_windows

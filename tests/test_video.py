@@ -32,7 +32,7 @@ from reenact.errors import SourceError
 from reenact.registry import load
 from reenact.sources.builtin import VideoSource
 from reenact.sources.reconnecting import ReopeningSource, SourceUnavailable
-from reenact.training.sampling import decode_clip
+from reenact.targets.clip_files import decode_clip
 from reenact.types import Frame, Source
 
 

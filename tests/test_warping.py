@@ -6,8 +6,8 @@ import pytest
 from test_geometry import posed_face
 
 from reenact.face.geometry import rotation_matrix, to_face_frame, to_image, triangulate
+from reenact.models.warp_unet_inputs import MAP_CHANNELS
 from reenact.rendering.head_mesh import (
-    MAP_CHANNELS,
     _skull_depth,
     grid_to_crop,
     head_mesh,

@@ -14,10 +14,10 @@ from typing import Final
 import cv2
 import numpy as np
 
-from reenact.face.geometry import crop_image, crop_transform
-from reenact.rendering.head_mesh import head_mesh, warp_image
+from reenact.face.geometry import crop_transform
+from reenact.imaging import crop_image
+from reenact.rendering.head_mesh import head_mesh, source_map, warp_image
 from reenact.sources.builtin import read_image
-from reenact.training.sampling import source_map
 from reenact.types import Array, Frame, Image, Tracker
 
 SIZE_PX: Final = 512

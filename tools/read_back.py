@@ -23,12 +23,12 @@ from reenact.config import Settings
 from reenact.evaluation.face_reader import Judge, crop_target, own_shape
 from reenact.expression.bias_correction import ASSET, ReadBack
 from reenact.face.action_units import RANGES, measures, mirrored_units
+from reenact.face.expression_components import expression_components, limited_change
 from reenact.face.geometry import estimate_pose, mirrored_deviation, to_face_frame, to_image
 from reenact.face.topology import ACTION_UNITS
 from reenact.live.pipeline import landmark_drive
 from reenact.progress import progress_bar
 from reenact.registry import load
-from reenact.rendering.residual_flow import known_residual_flow, limited_change
 from reenact.training.sampling import Pair, PairSampler, load_clips, load_stills
 from reenact.types import Array, Image, Renderer
 
@@ -97,7 +97,7 @@ def fit(changes: Array, errors: Array, components: Array) -> Array:
 
 def learn(pairs: Iterator[Pair], count: int, rounds: int, reader: Reader) -> ReadBack:
     """Return what so many pairs a round tell."""
-    components = known_residual_flow().components
+    components = expression_components()
     heeded = np.array([name not in LEFT_ALONE for name in ACTION_UNITS], np.float32)
     answer = ReadBack(components, np.zeros((len(components), len(ACTION_UNITS)), np.float32))
     for number in range(1, rounds + 1):

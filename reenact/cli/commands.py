@@ -16,8 +16,8 @@ from reenact.errors import ModelError, PluginError, SourceError, TargetError
 
 def live(arguments: Namespace) -> int:
     """Run a session until its source ends, its window is closed, or Ctrl-C."""
-    from reenact.cli.terminal import quiet_native_libraries
     from reenact.config import load_settings
+    from reenact.lifecycle import quiet_native_libraries
     from reenact.live.session import Session
     from reenact.sinks.fanout import check_spares
     from reenact.storage import check_writable
@@ -53,8 +53,8 @@ def target_create(arguments: Namespace) -> int:
     """Make a target from pictures or videos, and measure what draws it best."""
     import tempfile
 
-    from reenact.cli.terminal import quiet_native_libraries
     from reenact.evaluation.renderer_selection import choose_renderer
+    from reenact.lifecycle import quiet_native_libraries
     from reenact.targets.library import TargetStore, confirm_consent, create_target, still_tracker
     from reenact.targets.manual_landmarks import read_placed
 
@@ -90,7 +90,7 @@ def target_create(arguments: Namespace) -> int:
 
 def target_train(arguments: Namespace) -> int:
     """Train a target on its own video; Ctrl-C ends it with the best state kept."""
-    from reenact.cli.terminal import quiet_native_libraries
+    from reenact.lifecycle import quiet_native_libraries
     from reenact.models.inference import choose_device
     from reenact.targets.library import TargetStore, still_tracker
     from reenact.training.target_training import add_footage, summary, train_target
@@ -183,8 +183,8 @@ def target_remove(arguments: Namespace) -> int:
 def demo(arguments: Namespace) -> int:
     """Run the whole path on the shipped material."""
     from reenact.cli.demo import open_demo
-    from reenact.cli.terminal import quiet_native_libraries
     from reenact.config import load_settings
+    from reenact.lifecycle import quiet_native_libraries
 
     settings = load_settings(None, arguments.assignments)
     with ExitStack() as undo:
@@ -197,7 +197,7 @@ def demo(arguments: Namespace) -> int:
 
 def train(arguments: Namespace) -> int:
     """Train by a recipe, or measure weights as the recipe validates them."""
-    from reenact.cli.terminal import quiet_native_libraries
+    from reenact.lifecycle import quiet_native_libraries
     from reenact.training.recipes import measure_config, run_config
 
     if arguments.measure is not None:
@@ -218,7 +218,7 @@ def train(arguments: Namespace) -> int:
 
 def train_prepare(arguments: Namespace) -> int:
     """Track and crop raw videos and pictures into a folder of clips."""
-    from reenact.cli.terminal import quiet_native_libraries
+    from reenact.lifecycle import quiet_native_libraries
     from reenact.training.preparation import prepare
 
     with quiet_native_libraries():
@@ -236,9 +236,9 @@ def train_prepare(arguments: Namespace) -> int:
 
 def evaluate(arguments: Namespace) -> int:
     """Measure renderers on clips."""
-    from reenact.cli.terminal import quiet_native_libraries
     from reenact.config import load_settings
     from reenact.evaluation import runner as evaluation
+    from reenact.lifecycle import quiet_native_libraries
 
     options = evaluation.EvaluationOptions(
         protocol=arguments.protocol,
@@ -261,8 +261,8 @@ def evaluate(arguments: Namespace) -> int:
 
 def bench(arguments: Namespace) -> int:
     """Measure speed."""
-    from reenact.cli.terminal import quiet_native_libraries
     from reenact.evaluation.benchmark import bench as run_bench
+    from reenact.lifecycle import quiet_native_libraries
 
     with quiet_native_libraries():
         run_bench(arguments.device, arguments.size or [256], arguments.json)
@@ -349,7 +349,7 @@ def obs_remove(arguments: Namespace) -> int:
 def doctor(arguments: Namespace) -> int:
     """Tell what is there, what is missing, and how to get it."""
     from reenact.cli.doctor import exit_code, print_checks, run
-    from reenact.cli.terminal import quiet_native_libraries
+    from reenact.lifecycle import quiet_native_libraries
 
     with quiet_native_libraries():
         checks = run(try_obs=arguments.obs)

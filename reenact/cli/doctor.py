@@ -195,7 +195,7 @@ def _mediapipe() -> Iterable[Check]:
 
 def _models() -> Iterable[Check]:
     from reenact.models.fusion_network import ARCHITECTURE
-    from reenact.rendering.warp_unet import SHIPPED_WEIGHTS
+    from reenact.models.warp_unet_inputs import SHIPPED_WEIGHTS
 
     needed = {f"{ARCHITECTURE}.safetensors", SHIPPED_WEIGHTS}
     with as_file(files("reenact") / "assets") as folder:
@@ -223,7 +223,7 @@ def _header_problem(path: Path) -> str:
 
 
 def _data_folder() -> Iterable[Check]:
-    from reenact.targets.store import data_folder
+    from reenact.storage import data_folder
 
     folder = data_folder()
     # What does not exist yet is made when it is needed, below the nearest that does.

@@ -1,19 +1,15 @@
-"""The terminal while a session runs: single keys, a progress line, and quiet native libraries."""
+"""The terminal while a session runs: single keys and a progress line."""
 
 from __future__ import annotations
 
 import contextlib
-import logging
 import os
 import sys
-from collections.abc import Iterator
-from typing import Any, Final, TextIO
+from typing import Any
 
 from typing_extensions import Self
 
 from reenact.lifecycle import ClosesOnExit
-
-_STDERR_FD: Final = 2
 
 
 class Keys(ClosesOnExit):
@@ -67,39 +63,3 @@ class Keys(ClosesOnExit):
         key = os.read(sys.stdin.fileno(), 1)
         self._active = bool(key)  # empty: the terminal has gone
         return key.decode("ascii", "ignore").lower() or None
-
-
-@contextlib.contextmanager
-def quiet_native_libraries() -> Iterator[None]:
-    """Silence what C++ libraries write to stderr while they load.
-
-    Python's own stderr, its logging and its tracebacks go on to the terminal: only the file
-    descriptor behind them is exchanged. Nothing is silenced where stderr is not that descriptor.
-    """
-    python_stderr = sys.stderr
-    try:
-        if python_stderr.fileno() != _STDERR_FD:
-            raise OSError("stderr is redirected inside the process")
-        python_stderr.flush()
-        terminal_fd = os.dup(_STDERR_FD)
-    except (AttributeError, OSError):  # AttributeError: no stderr at all, as under pythonw
-        yield
-        return
-    with (
-        open(terminal_fd, "w", encoding=python_stderr.encoding, buffering=1) as terminal,
-        open(os.devnull, "w", encoding="ascii") as nowhere,
-    ):
-        try:
-            os.dup2(nowhere.fileno(), _STDERR_FD)
-            _write_python_errors_to(terminal)
-            yield
-        finally:
-            os.dup2(terminal_fd, _STDERR_FD)
-            _write_python_errors_to(python_stderr)
-
-
-def _write_python_errors_to(stream: TextIO) -> None:
-    before, sys.stderr = sys.stderr, stream
-    for handler in logging.getLogger().handlers:
-        if isinstance(handler, logging.StreamHandler) and handler.stream is before:
-            handler.setStream(stream)

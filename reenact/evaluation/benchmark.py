@@ -28,9 +28,8 @@ from reenact.live.session import Session
 from reenact.registry import load
 from reenact.sinks.fanout import SinkSet
 from reenact.stats import Percentiles, Recorder, Stats
-from reenact.storage import check_writable, write_json
+from reenact.storage import check_writable, throwaway_user_data, write_json
 from reenact.targets.library import open_target
-from reenact.throwaway import throwaway_user_data
 from reenact.types import Frame, Target
 
 CAMERA_FPS: Final = 30.0

@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from reenact.imaging import resized_square
 from reenact.types import Array, Image
 
 MAX_SIDE_PX: Final = 2400
@@ -100,18 +101,9 @@ def _sheet(columns: Sequence[str], rows: Sequence[SheetRow], tile: int) -> Image
         _write(canvas[top : top + _STRIP_PX, _GAP_PX:], row.label)
         top += _STRIP_PX
         for left, picture in zip(lefts, row.pictures, strict=True):
-            canvas[top : top + tile, left : left + tile] = fit(picture, tile)
+            canvas[top : top + tile, left : left + tile] = resized_square(picture, tile)
         top += tile + _GAP_PX
     return canvas
-
-
-def fit(picture: Image, size_px: int) -> Image:
-    """Return a square picture at another size."""
-    if picture.shape[0] == size_px:
-        return picture
-    shrinks = size_px < picture.shape[0]
-    method = cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC
-    return np.asarray(cv2.resize(picture, (size_px, size_px), interpolation=method))
 
 
 def _write(strip: NDArray[np.uint8], text: str) -> None:

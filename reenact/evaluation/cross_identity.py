@@ -19,7 +19,7 @@ import numpy as np
 from reenact.config import Settings
 from reenact.errors import SourceError
 from reenact.evaluation import metrics
-from reenact.evaluation.contact_sheet import SheetRow, fit
+from reenact.evaluation.contact_sheet import SheetRow
 from reenact.evaluation.face_reader import (
     CLIP_FPS,
     Clip,
@@ -43,11 +43,12 @@ from reenact.face.geometry import (
 )
 from reenact.face.regions import lid_gaps
 from reenact.face.topology import ACTION_UNITS, IRIS_LEFT, IRIS_RIGHT
+from reenact.imaging import resized_square
 from reenact.live.pipeline import Reenactor
 from reenact.progress import progress_bar
 from reenact.registry import load
 from reenact.stats import StepTimer
-from reenact.throwaway import throwaway_user_data
+from reenact.storage import throwaway_user_data
 from reenact.types import Array, Drive, Frame, Image, Landmarks, Renderer, Target, Tracker
 
 PROTOCOL: Final = "cross-identity"
@@ -453,4 +454,6 @@ def _sheet_row(pair: str, actor: Clip, target: Target, results: Sequence[Result]
     outputs = [blank if one.shown is None else one.shown[1] for one in results]
     pictures = [np.asarray(actor.images[frame]), target.references[0], *outputs]
     pictures += results[-1].peaks
-    return SheetRow(f"{pair}, frame {frame}", [fit(picture, side) for picture in pictures])
+    return SheetRow(
+        f"{pair}, frame {frame}", [resized_square(picture, side) for picture in pictures]
+    )

@@ -16,15 +16,14 @@ from numpy.typing import NDArray
 
 from reenact.config import Settings
 from reenact.errors import SourceError
-from reenact.evaluation.contact_sheet import fit
 from reenact.evaluation.identity import distance, open_descriptor
 from reenact.face.action_units import action_units
 from reenact.face.face_search import square_to_crop
 from reenact.face.geometry import estimate_pose, to_face_frame, transform_points
 from reenact.face.mediapipe_tracker import MediaPipeTracker
+from reenact.imaging import resized_square
 from reenact.lifecycle import ClosesOnExit
-from reenact.targets.clip_files import clips_in, load_landmarks
-from reenact.training.sampling import decode_clip
+from reenact.targets.clip_files import clips_in, decode_clip, load_landmarks
 from reenact.types import Array, Frame, Image, Target
 
 CLIP_FPS: Final = 25.0
@@ -98,7 +97,7 @@ def resized(clip: Clip, size_px: int) -> Clip:
     side = clip.images.shape[1]
     if side == size_px:
         return clip
-    images = np.stack([fit(one, size_px) for one in clip.images])
+    images = np.stack([resized_square(one, size_px) for one in clip.images])
     landmarks = transform_points(clip.landmarks, square_to_crop((0, 0, side), size_px))
     return Clip(clip.name, images, landmarks, clip.usable)
 

@@ -30,8 +30,8 @@ from reenact.evaluation.face_reader import (
 from reenact.evaluation.self_reenactment import Drawn, run_columns
 from reenact.evaluation.side_by_side import write_ab_video
 from reenact.models.inference import choose_device
+from reenact.models.warp_unet_inputs import shipped_weights
 from reenact.registry import load
-from reenact.rendering.warp_unet import shipped_weights
 from reenact.targets.footage import Footage
 from reenact.targets.reference_selection import choose, look_at
 from reenact.training.fine_tuning import ARCHITECTURE, PersonalOptions, train_personal

@@ -19,8 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from reenact.errors import ModelError
-from reenact.evaluation.contact_sheet import fit
-from reenact.face.geometry import to_unit
+from reenact.imaging import resized_square, to_unit
 from reenact.types import Array, Image
 
 if TYPE_CHECKING:
@@ -148,7 +147,7 @@ def _handed_on(width: int) -> Any:
 
 
 def _unit_299(picture: Image) -> Array:
-    return to_unit(fit(picture, _INCEPTION_PX)[None])
+    return to_unit(resized_square(picture, _INCEPTION_PX)[None])
 
 
 def _blank() -> Image:

@@ -21,9 +21,8 @@ from reenact.face.geometry import estimate_pose, rotation_matrix, to_face_frame,
 from reenact.face.topology import ACTION_UNITS
 from reenact.live.pipeline import landmark_drive
 from reenact.registry import load
-from reenact.rendering.head_mesh import head_mesh, warp_image
+from reenact.rendering.head_mesh import head_mesh, source_map, warp_image
 from reenact.targets.builder import resize_target
-from reenact.training.sampling import source_map
 from reenact.types import Renderer, Target
 
 LEAST_GAIN_DB: Final = 0.0

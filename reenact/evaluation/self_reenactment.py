@@ -16,7 +16,7 @@ import numpy as np
 
 from reenact.config import SmoothingSettings
 from reenact.evaluation import metrics
-from reenact.evaluation.contact_sheet import SheetRow, error_map, fit, spread_out
+from reenact.evaluation.contact_sheet import SheetRow, error_map, spread_out
 from reenact.evaluation.face_reader import (
     CLIP_FPS,
     Clip,
@@ -32,6 +32,7 @@ from reenact.face.action_units import action_units
 from reenact.face.filters import BodyFilter, ExpressionFilter, PoseFilter
 from reenact.face.geometry import estimate_pose, to_face_frame, to_image
 from reenact.face.topology import ACTION_UNITS
+from reenact.imaging import resized_square
 from reenact.rendering.temporal_filter import PictureFilter
 from reenact.types import Array, Drive, Expression, Image, Renderer, Target
 
@@ -166,7 +167,7 @@ def render_frames(
         picture = renderer.render(drive)
         if smoothing is not None:
             picture = picture_filter.step(picture, dt_s, smoothing)
-        pictures.append(fit(picture, clip.images.shape[1]))
+        pictures.append(resized_square(picture, clip.images.shape[1]))
         previous_s = time_s
     return pictures
 

@@ -15,8 +15,8 @@ from typing import Final
 import numpy as np
 
 from reenact.face.action_units import RANGES, action_unit_basis, measures
+from reenact.face.expression_components import expression_components, limited_change
 from reenact.face.geometry import canonical_face
-from reenact.rendering.residual_flow import known_residual_flow, limited_change
 from reenact.types import Array
 
 ASSET: Final = "read_back.npz"
@@ -66,4 +66,4 @@ def _single_units() -> Array:
 def known_read_back() -> ReadBack:
     """Return the shipped one."""
     with (files("reenact") / "assets" / ASSET).open("rb") as handle, np.load(handle) as arrays:
-        return ReadBack(known_residual_flow().components, arrays["errors"])
+        return ReadBack(expression_components(), arrays["errors"])

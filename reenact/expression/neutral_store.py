@@ -18,7 +18,7 @@ import numpy as np
 
 from reenact.errors import ReenactError
 from reenact.face.topology import N_LANDMARKS
-from reenact.targets.store import data_folder
+from reenact.storage import data_folder
 from reenact.types import Array
 
 _LARGEST_FILE_BYTES: Final = 200_000

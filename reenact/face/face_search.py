@@ -8,7 +8,8 @@ from typing import Final
 
 import numpy as np
 
-from reenact.face.geometry import crop_image, face_box, invert_affine, transform_points
+from reenact.face.geometry import face_box, transform_points
+from reenact.imaging import crop_image, invert_affine
 from reenact.types import Array, Frame, Image, Landmarks, Tracker
 
 _log = logging.getLogger(__name__)

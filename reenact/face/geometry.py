@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 from importlib.resources import files
-from typing import Any, Final
+from typing import Final
 
 import cv2
 import numpy as np
@@ -32,7 +32,7 @@ from reenact.face.topology import (
     OVAL,
     RIGID,
 )
-from reenact.types import Array, Image, Pose
+from reenact.types import Array, Pose
 
 Triangles = NDArray[np.int32]
 
@@ -41,31 +41,6 @@ FACE_SHARE: Final = 0.6
 
 FACE_MIDDLE: Final = 0.53
 """Where the middle of the face lies, as a share of the crop's height."""
-
-
-# --- value ranges -----------------------------------------------------------------------------
-
-
-def to_unit(image: NDArray[np.uint8]) -> Array:
-    """Map uint8 (..., H, W, 3) in 0..255 to float32 (..., 3, H, W) in -1..1."""
-    scaled = image.astype(np.float32) * np.float32(1 / 127.5) - np.float32(1)
-    return np.ascontiguousarray(np.moveaxis(scaled, -1, -3))
-
-
-def in_bytes(mask: NDArray[Any]) -> NDArray[np.uint8]:
-    """Return a mask of 0 to 1 as 0 to 255."""
-    return np.asarray(np.round(np.asarray(mask) * 255), dtype=np.uint8)
-
-
-def from_unit(tensor: Array) -> NDArray[np.uint8]:
-    """Map float32 (..., 3, H, W) in -1..1 to uint8 (..., H, W, 3), clipped and rounded."""
-    height, width = tensor.shape[-2:]
-    planes = np.ascontiguousarray(tensor, np.float32).reshape(-1, 3, height, width)
-    result = np.empty((len(planes), height, width, 3), np.uint8)
-    for picture, colours in zip(result, planes, strict=True):
-        merged = cv2.merge(list(colours))
-        cv2.addWeighted(merged, 127.5, merged, 0, 127.5, dst=picture, dtype=cv2.CV_8U)
-    return result.reshape(*tensor.shape[:-3], height, width, 3)
 
 
 # --- the canonical face and the face frame ----------------------------------------------------
@@ -186,37 +161,12 @@ def crop_transform(points: Array, size_px: int) -> Array:
     )
 
 
-def invert_affine(affine: Array) -> Array:
-    """Invert a (2, 3) affine."""
-    return np.asarray(cv2.invertAffineTransform(affine), dtype=np.float32)
-
-
 def transform_points(points: Array, affine: Array) -> Array:
     """Apply a (2, 3) similarity affine to (..., 3) points; z is scaled alike."""
     result = np.empty_like(points, dtype=np.float32)
     result[..., :2] = points[..., :2] @ affine[:, :2].T + affine[:, 2]
     result[..., 2] = points[..., 2] * np.float32(np.hypot(affine[0, 0], affine[1, 0]))
     return result
-
-
-def crop_image(image: Image, affine: Array, size_px: int) -> Image:
-    """Cut the (size, size, 3) crop that a (2, 3) affine describes; outside, edges repeat."""
-    scale = float(np.hypot(affine[0, 0], affine[1, 0]))
-    if scale < 0.5:  # shrink first, so that no pixel is skipped
-        factor = max(0.5 ** int(np.floor(np.log2(1 / scale))), 1 / min(image.shape[:2]))
-        small = cv2.resize(image, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA)
-        fx, fy = small.shape[1] / image.shape[1], small.shape[0] / image.shape[0]
-        to_small = np.array(
-            [[1 / fx, 0, 0.5 * (1 / fx - 1)], [0, 1 / fy, 0.5 * (1 / fy - 1)], [0, 0, 1]]
-        )
-        affine = (np.vstack([affine, [0, 0, 1]]) @ to_small)[:2].astype(np.float32)
-        image = small.astype(np.uint8)
-    interpolation = cv2.INTER_LINEAR if scale <= 1 else cv2.INTER_CUBIC
-    return np.asarray(
-        cv2.warpAffine(
-            image, affine, (size_px, size_px), flags=interpolation, borderMode=cv2.BORDER_REPLICATE
-        )
-    )
 
 
 # --- landmark maps ----------------------------------------------------------------------------

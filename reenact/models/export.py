@@ -2,7 +2,7 @@
 
 Two networks: `encoder` is run once for a reference, `generator` for each frame. What they take and
 answer is written beside them in export.json; `warping.HeadMesh.maps` makes the maps, of a target's
-own weights with the flow that lies beside them (`models.warp_unet.read_own_flow`). All operators
+own weights with the flow that lies beside them (`residual_flow.read_own_flow`). All operators
 are of ONNX opset 17, which OpenVINO, ONNX Runtime and TensorRT read.
 """
 
@@ -22,8 +22,8 @@ from torch import Tensor, nn
 from reenact.errors import ModelError, SinkError
 from reenact.models.inference import FileNetwork, save_openvino
 from reenact.models.warp_unet import WarpUNet, input_shapes, read_config
+from reenact.models.warp_unet_inputs import shipped_weights
 from reenact.models.weights import load_model, read_header
-from reenact.rendering.warp_unet import shipped_weights
 from reenact.storage import write_json
 from reenact.types import Array
 
@@ -42,7 +42,7 @@ _MEANINGS: Final = {
     "scene": "the reference with the head painted over, -1 to 1 (scene.scene_behind)",
     "background": "of the encoder",
     "features": "of the encoder",
-    "maps": "warping.HeadMesh(models.warp_unet.read_own_flow(weights)).maps(reference's landmarks, "
+    "maps": "head_mesh.HeadMesh(residual_flow.read_own_flow(weights)).maps(reference's landmarks, "
     "driven landmarks, size, size / 2, lighting.Lighting.of(reference, its landmarks))",
     "picture": "RGB, about -1 to 1",
 }

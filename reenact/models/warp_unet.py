@@ -17,15 +17,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from reenact.errors import ModelError
-from reenact.models.weights import BESIDE, header_of, load_tensors
-from reenact.rendering.head_mesh import MAP_CHANNELS, SEEN_CHANNELS, TORN
-from reenact.rendering.residual_flow import ResidualFlow
+from reenact.models.warp_unet_inputs import MAP_CHANNELS, SEEN_CHANNELS, TORN
+from reenact.models.weights import header_of
 
 STEM: Final = 4
 """The networks work on pictures unshuffled by this factor."""
@@ -47,11 +45,6 @@ _RIM_CELLS: Final = 2
 
 _CAVITY: Final = (-0.5, -0.75, -0.75)
 """RGB of an opened mouth, -1..1, before anything was learned."""
-
-_OWN_FLOW: Final = BESIDE + "own_flow."
-
-UNKNOWN_PERSON: Final = 0.5
-"""What `WarpUNet.encode` takes for a person who was not cut out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,30 +98,6 @@ def read_config(path: Path) -> WarpUNetConfig:
             f"{path} was written by another version of this program: train it anew "
             "(`reenact target train NAME`, where they are a target's own weights)."
         ) from error
-
-
-def own_tensors(own_flow: ResidualFlow) -> dict[str, Tensor]:
-    """Return what a weight file holds beside the network: what was learned of one person's flow."""
-    return {_OWN_FLOW + name: torch.from_numpy(a) for name, a in own_flow.arrays().items()}
-
-
-def read_own_flow(path: Path) -> ResidualFlow | None:
-    """Return what a weight file holds of one person's flow; None: nothing.
-
-    Raises:
-        ModelError: the file is missing, damaged or of another architecture.
-    """
-    found = {
-        name.removeprefix(_OWN_FLOW): tensor.numpy()
-        for name, tensor in load_tensors(path, "warp_unet", _OWN_FLOW).items()
-    }
-    if not found:
-        return None
-    found.setdefault("on_skull", np.zeros((), np.float32))
-    try:
-        return ResidualFlow(**found)
-    except TypeError as error:
-        raise ModelError(f"{path} is damaged: a part of one face's own flow is missing.") from error
 
 
 def input_shapes(config: WarpUNetConfig, size_px: int) -> dict[str, tuple[int, int, int, int]]:

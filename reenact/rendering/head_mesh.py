@@ -35,6 +35,7 @@ from reenact.face.topology import (
     N_LANDMARKS,
     OVAL,
 )
+from reenact.models.warp_unet_inputs import MAP_CHANNELS, TORN
 from reenact.rendering.eye_interior import eye_sources
 from reenact.rendering.eyelids import UPPER_LIDS, lid_sources
 from reenact.rendering.mouth_interior import interior_sources
@@ -60,19 +61,8 @@ head that nods or turns about it leaves the shoulders where they are."""
 _FLOOR_SHARE: Final = 0.5
 """Share of the body's motion in the crop's lower border."""
 
-MAP_CHANNELS: Final = 11
-"""Channels of `HeadMesh.maps`."""
-
-SEEN_CHANNELS: Final = 10
-"""The first so many of them a generator's networks see; the light after them is only carried
-out."""
-
 _RING_LIT: Final = 0.5
 """Share of the light's change beside it that the inner ring has; hair shines its own way."""
-
-TORN: Final = 0.036
-"""A step of the mesh's flow from one cell to the next, in halves of the side, from which on one of
-them hides the other: 4.6 px at 256. Less is a steep stretch, smooth on its way."""
 
 _BORDER: Final = tuple(
     (x, y)
@@ -427,3 +417,13 @@ def warp_image(image: Image, source_map: Array) -> Image:
             borderMode=cv2.BORDER_REPLICATE,
         )
     )
+
+
+def source_map(maps: Array, size_px: int) -> Array:
+    """Turn the flow of `HeadMesh.maps` into absolute crop px, float32 (size, size, 2)."""
+    flow = cv2.resize(maps[..., :2], (size_px, size_px), interpolation=cv2.INTER_LINEAR)
+    axis = np.arange(size_px, dtype=np.float32)
+    result = flow * np.float32(size_px / 2)
+    result[..., 0] += axis[None, :]
+    result[..., 1] += axis[:, None]
+    return np.asarray(result, dtype=np.float32)

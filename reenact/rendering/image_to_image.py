@@ -15,9 +15,9 @@ import numpy as np
 
 from reenact.config import RendererSettings
 from reenact.errors import ModelError, NoWeightsError
-from reenact.evaluation.contact_sheet import fit
 from reenact.face.face_search import square_to_crop
-from reenact.face.geometry import from_unit, landmark_map, to_unit, transform_points
+from reenact.face.geometry import landmark_map, transform_points
+from reenact.imaging import from_unit, resized_square, to_unit
 from reenact.registry import Spec
 from reenact.types import Array, Drive, Image, Target
 
@@ -66,7 +66,7 @@ class LandmarkRenderer:
             self._load(path)
         self._crop_px = target.crop_size
         self._to_network = square_to_crop((0, 0, self._crop_px), self._size)
-        reference = fit(target.references[0], self._size)
+        reference = resized_square(target.references[0], self._size)
         points = transform_points(target.landmarks[0], self._to_network)
         self._engine.hold("picture", self.reference(reference, points))
 
@@ -84,7 +84,7 @@ class LandmarkRenderer:
         """Draw one frame."""
         points = transform_points(drive.landmarks, self._to_network)
         drawn = self._engine({"landmarks": map_planes([points], self._size)})
-        return np.ascontiguousarray(fit(from_unit(drawn[0]), self._crop_px))
+        return np.ascontiguousarray(resized_square(from_unit(drawn[0]), self._crop_px))
 
     def reset(self) -> None:
         """Nothing to forget: each frame is drawn on its own."""

@@ -12,19 +12,27 @@ from __future__ import annotations
 
 from functools import lru_cache
 from importlib.resources import files
-from typing import Final
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
 
 import cv2
 import numpy as np
 
+from reenact.errors import ModelError
+from reenact.face.expression_components import limited_change
 from reenact.face.geometry import rotation_vector, to_face_frame
 from reenact.face.topology import N_SKIN
 from reenact.types import Array, Pose
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 ASSET: Final = "residual_flow.npz"
 
 SPAN: Final = 2.4
 """The field reaches from -SPAN to SPAN about the face's middle, iod, upright with the head."""
+
+_OWN_FLOW: Final = "own_flow."
 
 SIDE: Final = 40
 """Cells a side of the field."""
@@ -35,9 +43,6 @@ MOTIONS: Final = ("pitch", "yaw", "roll", "across", "along")
 MOST_TURN: Final = 0.35
 """Radians that a turn tends to: of larger ones the clips show too few to go on linearly, which
 draws shoulders and the jaw's corner away."""
-
-MOST_CHANGE: Final = 2.0
-"""Standard deviations that a component of expression tends to."""
 
 _BELOW_CHIN: Final = np.clip((np.linspace(-SPAN, SPAN, SIDE) - 1.5) / 0.5, 0, 1).astype(np.float32)
 """How far each row of the field is a body's; the chin is near 2."""
@@ -152,13 +157,6 @@ def _limited(motion: Array) -> Array:
     return np.asarray(np.concatenate([turn, motion[..., 3:]], axis=-1), dtype=np.float32)
 
 
-def limited_change(change: Array, components: Array) -> Array:
-    """Return how far (..., 468 and more, 3) changes of shape have each component, (..., K)."""
-    flat = change[..., :N_SKIN, :].reshape(*change.shape[:-2], -1)
-    found = flat @ components.reshape(len(components), -1).T
-    return np.asarray(MOST_CHANGE * np.tanh(found / MOST_CHANGE), dtype=np.float32)
-
-
 def head_axes(pose: Pose) -> Array:
     """Return (2, 2): the columns are the head's own right and down in the picture."""
     x, y = pose.rotation[:2, 0] / max(float(np.hypot(*pose.rotation[:2, 0])), 1e-6)
@@ -179,3 +177,34 @@ def known_residual_flow() -> ResidualFlow:
     """Return the shipped one."""
     with (files("reenact") / "assets" / ASSET).open("rb") as handle, np.load(handle) as arrays:
         return ResidualFlow(**arrays)
+
+
+def own_tensors(own_flow: ResidualFlow) -> dict[str, Tensor]:
+    """Return what a weight file holds beside the network: what was learned of one person's flow."""
+    import torch
+
+    from reenact.models.weights import BESIDE
+
+    return {BESIDE + _OWN_FLOW + name: torch.from_numpy(a) for name, a in own_flow.arrays().items()}
+
+
+def read_own_flow(path: Path) -> ResidualFlow | None:
+    """Return what a weight file holds of one person's flow; None: nothing.
+
+    Raises:
+        ModelError: the file is missing, damaged or of another architecture.
+    """
+    from reenact.models.weights import BESIDE, load_tensors
+
+    beginning = BESIDE + _OWN_FLOW
+    found = {
+        name.removeprefix(beginning): tensor.numpy()
+        for name, tensor in load_tensors(path, "warp_unet", beginning).items()
+    }
+    if not found:
+        return None
+    found.setdefault("on_skull", np.zeros((), np.float32))
+    try:
+        return ResidualFlow(**found)
+    except TypeError as error:
+        raise ModelError(f"{path} is damaged: a part of one face's own flow is missing.") from error

@@ -6,7 +6,6 @@ Each draws the target's crop from a `Drive`. Importing this module loads no torc
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from importlib.resources import files
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,16 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reenact.config import RendererSettings
-from reenact.face.geometry import (
-    Triangles,
-    estimate_pose,
-    from_unit,
-    in_bytes,
-    region_mask,
-    to_unit,
-    triangulate,
-)
+from reenact.face.geometry import Triangles, estimate_pose, region_mask, triangulate
 from reenact.face.topology import OVAL
+from reenact.imaging import from_unit, in_bytes, to_unit
+from reenact.models.warp_unet_inputs import shipped_weights
 from reenact.registry import Spec
 from reenact.rendering.background import scene_behind
 from reenact.rendering.eyelids import even_out
@@ -37,10 +30,9 @@ from reenact.rendering.head_mesh import (
 )
 from reenact.rendering.reference_ranking import SeenFaces, reference_distances
 from reenact.rendering.relighting import Lighting
+from reenact.rendering.residual_flow import read_own_flow
 from reenact.rendering.teeth import UpperTeeth
 from reenact.types import Array, Drive, Image, Pose, Target
-
-SHIPPED_WEIGHTS: Final = "warp_unet.safetensors"
 
 _SKIN: Final = 0.5
 """Coverage by skin from which on a cell is not sharpened."""
@@ -145,7 +137,7 @@ class WarpUNetRenderer:
             self._load(weights, target.crop_size)
         import torch
 
-        from reenact.models.warp_unet import UNKNOWN_PERSON
+        from reenact.models.warp_unet_inputs import UNKNOWN_PERSON
 
         references = to_unit(target.references)
         people = np.stack(list(people_in(target.references, target.landmarks)))
@@ -207,7 +199,6 @@ class WarpUNetRenderer:
             WarpUNet,
             input_shapes,
             read_config,
-            read_own_flow,
         )
         from reenact.models.weights import load_model
 
@@ -313,7 +304,7 @@ def people_in(pictures: Iterable[Image], landmarks: Iterable[Array]) -> Iterator
         ModelError: this version of mediapipe cannot cut people out.
     """
     from reenact.face.mediapipe_tracker import person_masks
-    from reenact.models.warp_unet import UNKNOWN_PERSON
+    from reenact.models.warp_unet_inputs import UNKNOWN_PERSON
 
     for mask, points in zip(person_masks(pictures), landmarks, strict=True):
         face = region_mask(points, OVAL, len(mask)) > 127
@@ -343,11 +334,6 @@ def edge_fade(target: Target, side: int) -> Array:
         share = depth / _FADE_SHARE
         axes.append(share * share * (3 - 2 * share))
     return np.asarray(np.minimum.outer(axes[1], axes[0])[..., None], dtype=np.float32)
-
-
-def shipped_weights() -> Path:
-    """Return the path of the weights inside the package."""
-    return Path(str(files("reenact") / "assets" / SHIPPED_WEIGHTS))
 
 
 def _prepared(reference: Image | None) -> Image:

@@ -88,6 +88,6 @@ def _kept() -> dict[int, str]:
 
 def _path() -> Path:
     # It brings much along, which `reenact obs` can do without.
-    from reenact.targets.store import data_folder
+    from reenact.storage import data_folder
 
     return data_folder() / "http.json"

@@ -29,8 +29,8 @@ from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
 
 from reenact.errors import SinkError
+from reenact.imaging import even, letterbox
 from reenact.lifecycle import ClosesOnExit
-from reenact.sinks.letterbox import even, letterbox
 from reenact.sound import Sound
 from reenact.types import Frame, Image
 

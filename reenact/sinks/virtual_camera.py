@@ -18,9 +18,9 @@ import numpy as np
 
 from reenact import v4l2
 from reenact.errors import SinkError
+from reenact.imaging import even, letterbox
 from reenact.lifecycle import ClosesOnExit
 from reenact.sinks import v4l2loopback as loopback
-from reenact.sinks.letterbox import even, letterbox
 from reenact.types import Frame, Image
 
 if TYPE_CHECKING:

@@ -15,7 +15,8 @@ import numpy as np
 from reenact.config import RendererSettings
 from reenact.errors import SourceError, TargetError
 from reenact.face.face_search import find_face, refine_face, square_to_crop
-from reenact.face.geometry import FACE_SHARE, face_box, invert_affine, transform_points
+from reenact.face.geometry import FACE_SHARE, face_box, transform_points
+from reenact.imaging import invert_affine
 from reenact.sources.builtin import VideoSource, read_image
 from reenact.targets.footage import clip_names, write_footage
 from reenact.targets.reference_selection import MAX_REFERENCES, Look, calmest, choose, look_at

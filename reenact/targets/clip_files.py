@@ -6,7 +6,9 @@ import zlib
 from pathlib import Path
 from zipfile import BadZipFile
 
+import av
 import numpy as np
+from numpy.typing import NDArray
 
 from reenact.errors import SourceError
 from reenact.sinks.video_file import is_partial
@@ -20,6 +22,19 @@ def clips_in(folder: Path) -> list[Path]:
     """
     videos = sorted(folder.glob("*.mp4"))
     return [one for one in videos if one.with_suffix(".npz").is_file() or not is_partial(one)]
+
+
+def decode_clip(path: Path) -> NDArray[np.uint8]:
+    """Decode a whole video, uint8 (F, H, W, 3) RGB.
+
+    Raises:
+        SourceError: it is no video, damaged or cut off.
+    """
+    try:
+        with av.open(str(path.absolute())) as container:  # FFmpeg reads a:b.mp4 as a protocol
+            return np.stack([f.to_ndarray(format="rgb24") for f in container.decode(video=0)])
+    except (av.FFmpegError, OSError, ValueError, IndexError) as error:
+        raise SourceError(f"{path} is not a readable video.") from error
 
 
 def load_landmarks(path: Path) -> Array:

@@ -12,8 +12,9 @@ import numpy as np
 
 from reenact.config import TrackingSettings
 from reenact.errors import TargetError
+from reenact.storage import data_folder
 from reenact.targets.builder import DRAWN_PX, create_target, resize_target, target_from_image
-from reenact.targets.store import BUILT_IN, SUFFIX, TargetStore, data_folder
+from reenact.targets.store import BUILT_IN, SUFFIX, TargetStore
 from reenact.types import Image, Target, Tracker
 
 __all__ = [

@@ -10,13 +10,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from reenact.face.geometry import (
-    crop_image,
-    crop_transform,
-    estimate_pose,
-    rotation_vector,
-    to_face_frame,
-)
+from reenact.face.geometry import crop_transform, estimate_pose, rotation_vector, to_face_frame
+from reenact.imaging import crop_image
 from reenact.types import Array, Image
 
 MAX_REFERENCES: Final = 16

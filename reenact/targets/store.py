@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from reenact.errors import TargetError
+from reenact.storage import data_folder
 from reenact.targets import serialization as target_files
 from reenact.targets.clip_files import clips_in
 from reenact.targets.serialization import DamagedError
@@ -36,16 +37,6 @@ _WINDOWS_DEVICES: Final = frozenset(
     ["con", "prn", "aux", "nul", *(f"{kind}{n}" for kind in ("com", "lpt") for n in range(1, 10))]
 )
 _COPY_BYTES: Final = 1 << 20
-
-
-def data_folder() -> Path:
-    """Return where what the user makes is kept: REENACT_DATA, or the system's usual place."""
-    chosen = os.environ.get("REENACT_DATA")
-    if chosen:
-        return Path(chosen).expanduser()
-    from platformdirs import user_data_path
-
-    return user_data_path("reenact", appauthor=False)
 
 
 def checked_name(name: str) -> str:

@@ -13,9 +13,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from reenact.face.geometry import crop_image, transform_points
+from reenact.face.geometry import transform_points
 from reenact.face.regions import lid_gaps
 from reenact.face.topology import BROW_LEFT, BROW_RIGHT, EYE_LEFT, EYE_RIGHT, RIGID
+from reenact.imaging import crop_image
 from reenact.types import Array, Image
 
 REACH_FRAMES: Final = 8

@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 
 from reenact.errors import ReenactError
 from reenact.face.face_search import find_face, square_to_crop
-from reenact.face.geometry import crop_image, crop_transform, face_box, transform_points
+from reenact.face.geometry import crop_transform, face_box, transform_points
+from reenact.imaging import crop_image
 from reenact.sinks.video_file import FileSink
 from reenact.sources.builtin import VideoSource
 from reenact.sources.image_file import read_image

@@ -33,12 +33,13 @@ from torch import nn
 
 from reenact.errors import ModelError, TargetError
 from reenact.evaluation.contact_sheet import SheetRow, compose, spread_out
-from reenact.face.geometry import estimate_pose, in_bytes, to_face_frame
-from reenact.models.warp_unet import read_config, read_own_flow
+from reenact.face.geometry import estimate_pose, to_face_frame
+from reenact.imaging import in_bytes
+from reenact.models.warp_unet import read_config
 from reenact.models.weights import read_header
 from reenact.progress import progress_bar
 from reenact.rendering.reference_ranking import SeenFaces, reference_distances
-from reenact.rendering.residual_flow import ResidualFlow, known_residual_flow
+from reenact.rendering.residual_flow import ResidualFlow, known_residual_flow, read_own_flow
 from reenact.rendering.warp_unet import people_in
 from reenact.storage import write_png
 from reenact.targets.footage import Footage

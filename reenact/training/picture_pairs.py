@@ -23,9 +23,9 @@ from torch.utils.data import Dataset
 
 from reenact.errors import ReenactError
 from reenact.evaluation import metrics
-from reenact.evaluation.contact_sheet import fit
 from reenact.face.face_search import square_to_crop
-from reenact.face.geometry import from_unit, to_unit, transform_points
+from reenact.face.geometry import transform_points
+from reenact.imaging import from_unit, resized_square, to_unit
 from reenact.rendering.image_to_image import map_planes
 from reenact.training.sampling import (
     Clip,
@@ -152,9 +152,9 @@ def resized(pair: Pair, size_px: int) -> Pair:
         return pair
     affine = square_to_crop((0, 0, side), size_px)
     return Pair(
-        fit(np.asarray(pair.reference), size_px),
+        resized_square(np.asarray(pair.reference), size_px),
         transform_points(pair.reference_landmarks, affine),
-        fit(np.asarray(pair.truth), size_px),
+        resized_square(np.asarray(pair.truth), size_px),
         transform_points(pair.truth_landmarks, affine),
     )
 

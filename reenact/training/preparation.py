@@ -239,7 +239,7 @@ class _Worker:
 def _begin_worker(frames: Any, stop: Any) -> None:
     import cv2
 
-    from reenact.cli.terminal import quiet_native_libraries
+    from reenact.lifecycle import quiet_native_libraries
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)

@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from reenact.face.geometry import estimate_pose, mirror_index, mirrored_deviation, to_face_frame
 from reenact.face.topology import N_SKIN
 from reenact.progress import progress_bar
-from reenact.rendering.head_mesh import HeadMesh, warp_image
+from reenact.rendering.head_mesh import HeadMesh, source_map, warp_image
 from reenact.rendering.residual_flow import (
     ASSET,
     MOTIONS,
@@ -38,7 +38,7 @@ from reenact.rendering.residual_flow import (
     head_motion,
     limited,
 )
-from reenact.training.sampling import Clip, Pair, Rng, load_clips, source_map
+from reenact.training.sampling import Clip, Pair, Rng, load_clips
 from reenact.types import Array, Image, Pose
 
 OUT: Final = Path(__file__).parents[1] / "assets" / ASSET

@@ -15,17 +15,14 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Protocol
 
-import av
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from reenact.errors import ReenactError, SourceError
+from reenact.errors import ReenactError
 from reenact.face.geometry import (
-    crop_image,
     crop_transform,
     estimate_pose,
-    in_bytes,
     mirrored,
     rotation_matrix,
     rotation_vector,
@@ -34,9 +31,10 @@ from reenact.face.geometry import (
     transform_points,
 )
 from reenact.face.mediapipe_tracker import person_masks
+from reenact.imaging import crop_image, in_bytes
 from reenact.rendering.background import without_person
-from reenact.rendering.head_mesh import head_mesh, warp_image
-from reenact.targets.clip_files import clips_in, load_landmarks
+from reenact.rendering.head_mesh import head_mesh, source_map, warp_image
+from reenact.targets.clip_files import clips_in, decode_clip, load_landmarks
 from reenact.training.augmentation import wink, wink_frames
 from reenact.types import Array, Image, Pose
 
@@ -93,19 +91,6 @@ class Clip:
 def _open_frames(file: Path) -> NDArray[np.uint8]:
     frames: NDArray[np.uint8] = np.load(file, mmap_mode="r")
     return frames
-
-
-def decode_clip(path: Path) -> NDArray[np.uint8]:
-    """Decode a whole video, uint8 (F, H, W, 3) RGB.
-
-    Raises:
-        SourceError: it is no video, damaged or cut off.
-    """
-    try:
-        with av.open(str(path.absolute())) as container:  # FFmpeg reads a:b.mp4 as a protocol
-            return np.stack([f.to_ndarray(format="rgb24") for f in container.decode(video=0)])
-    except (av.FFmpegError, OSError, ValueError, IndexError) as error:
-        raise SourceError(f"{path} is not a readable video.") from error
 
 
 def load_clips(folder: Path, cache: Path, with_people: bool = False) -> list[Clip]:
@@ -330,16 +315,6 @@ def bend(still: Still, first: Array, second: Array) -> Pair:
     return Pair(
         reference.astype(np.uint8), bent, still.image, still.landmarks, still.person, person
     )
-
-
-def source_map(maps: Array, size_px: int) -> Array:
-    """Turn the flow of `HeadMesh.maps` into absolute crop px, float32 (size, size, 2)."""
-    flow = cv2.resize(maps[..., :2], (size_px, size_px), interpolation=cv2.INTER_LINEAR)
-    axis = np.arange(size_px, dtype=np.float32)
-    result = flow * np.float32(size_px / 2)
-    result[..., 0] += axis[None, :]
-    result[..., 1] += axis[:, None]
-    return np.asarray(result, dtype=np.float32)
 
 
 def rarity(points: Array) -> NDArray[np.float64]:

@@ -10,7 +10,7 @@ from typing import Final
 
 from reenact.errors import ModelError, TargetError
 from reenact.models.warp_unet import read_config
-from reenact.rendering.warp_unet import shipped_weights
+from reenact.models.warp_unet_inputs import shipped_weights
 from reenact.targets.footage import clip_names, read_footage, write_footage
 from reenact.targets.store import FOOTAGE, TargetStore
 from reenact.targets.video_scan import look_through

@@ -30,12 +30,13 @@ from torch.utils.data import Dataset
 
 from reenact.config import Share, first_problem
 from reenact.errors import ConfigError, ReenactError
-from reenact.face.geometry import from_unit
+from reenact.imaging import from_unit
 from reenact.models.discriminators import PatchDiscriminator
-from reenact.models.warp_unet import WarpUNet, WarpUNetConfig, own_tensors, read_config
+from reenact.models.warp_unet import WarpUNet, WarpUNetConfig, read_config
+from reenact.models.warp_unet_inputs import SEEN_CHANNELS
 from reenact.models.weights import load_tensors, save_model
-from reenact.rendering.head_mesh import SEEN_CHANNELS, HeadMesh
-from reenact.rendering.residual_flow import ResidualFlow
+from reenact.rendering.head_mesh import HeadMesh
+from reenact.rendering.residual_flow import ResidualFlow, own_tensors
 from reenact.training.losses import (
     gradient_l1,
     hinge_discriminator,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from reenact.face.geometry import to_unit
+from reenact.imaging import to_unit
 from reenact.rendering.image_to_image import LandmarkRenderer, map_planes, spec
 from reenact.types import Array, Image
 

@@ -11,7 +11,6 @@ from collections.abc import Callable
 from contextlib import closing
 from typing import Final
 
-from reenact.cli.remedies import remedy
 from reenact.errors import SinkError
 from reenact.sinks.http_address import HttpAddress, load_address
 from reenact.sinks.obs.config_files import FLATPAK, ObsFiles, find_obs_files
@@ -160,7 +159,7 @@ def _obs_files() -> ObsFiles:
     if files is None or not files.collection().is_file():
         raise SinkError(
             "OBS was never started here: start it once, answer its first questions, close it, and "
-            f"try again. To get OBS: {remedy('OBS')}."
+            "try again. Run `reenact doctor` to see how to get OBS."
         )
     return files
 

@@ -1,0 +1,105 @@
+"""What everything does with pictures: value ranges, scaling, letterboxes, crops.
+
+0 to 255 meets -1 to 1 in `to_unit` and `from_unit` only.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from reenact.types import Array, Image
+
+
+def to_unit(image: NDArray[np.uint8]) -> Array:
+    """Map uint8 (..., H, W, 3) in 0..255 to float32 (..., 3, H, W) in -1..1."""
+    scaled = image.astype(np.float32) * np.float32(1 / 127.5) - np.float32(1)
+    return np.ascontiguousarray(np.moveaxis(scaled, -1, -3))
+
+
+def in_bytes(mask: NDArray[Any]) -> NDArray[np.uint8]:
+    """Return a mask of 0 to 1 as 0 to 255."""
+    return np.asarray(np.round(np.asarray(mask) * 255), dtype=np.uint8)
+
+
+def from_unit(tensor: Array) -> NDArray[np.uint8]:
+    """Map float32 (..., 3, H, W) in -1..1 to uint8 (..., H, W, 3), clipped and rounded."""
+    height, width = tensor.shape[-2:]
+    planes = np.ascontiguousarray(tensor, np.float32).reshape(-1, 3, height, width)
+    result = np.empty((len(planes), height, width, 3), np.uint8)
+    for picture, colours in zip(result, planes, strict=True):
+        merged = cv2.merge(list(colours))
+        cv2.addWeighted(merged, 127.5, merged, 0, 127.5, dst=picture, dtype=cv2.CV_8U)
+    return result.reshape(*tensor.shape[:-3], height, width, 3)
+
+
+def resized_square(picture: Image, size_px: int) -> Image:
+    """Return a square picture at another size."""
+    if picture.shape[0] == size_px:
+        return picture
+    shrinks = size_px < picture.shape[0]
+    method = cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC
+    return np.asarray(cv2.resize(picture, (size_px, size_px), interpolation=method))
+
+
+def even(size: tuple[int, int]) -> tuple[int, int]:
+    """Round (width, height) px up to even numbers, as pictures with halved colour need them."""
+    return size[0] + size[0] % 2, size[1] + size[1] % 2
+
+
+def letterbox(image: Image, size: tuple[int, int]) -> Image:
+    """Fit a picture into another size: whole, centred, its proportions kept, bars black.
+
+    A picture that is only rounded up to even numbers is not scaled: its last row or column is
+    repeated. One that has the size already is returned as it is.
+
+    Args:
+        image: uint8 (H, W, 3) RGB.
+        size: (width, height) px of the result.
+
+    Returns:
+        uint8 (height, width, 3) RGB, contiguous.
+    """
+    height, width = image.shape[:2]
+    if (width, height) == size:
+        return np.ascontiguousarray(image)
+    if even((width, height)) == size:
+        padding = ((0, size[1] - height), (0, size[0] - width), (0, 0))
+        return np.pad(image, padding, mode="edge")
+    factor = min(size[0] / width, size[1] / height)
+    inner = (max(1, round(width * factor)), max(1, round(height * factor)))
+    method = cv2.INTER_AREA if factor < 1 else cv2.INTER_LINEAR
+    left, top = (size[0] - inner[0]) // 2, (size[1] - inner[1]) // 2
+    fitted = np.zeros((size[1], size[0], 3), np.uint8)
+    fitted[top : top + inner[1], left : left + inner[0]] = cv2.resize(
+        image, inner, interpolation=method
+    )
+    return fitted
+
+
+def invert_affine(affine: Array) -> Array:
+    """Invert a (2, 3) affine."""
+    return np.asarray(cv2.invertAffineTransform(affine), dtype=np.float32)
+
+
+def crop_image(image: Image, affine: Array, size_px: int) -> Image:
+    """Cut the (size, size, 3) crop that a (2, 3) affine describes; outside, edges repeat."""
+    scale = float(np.hypot(affine[0, 0], affine[1, 0]))
+    if scale < 0.5:  # shrink first, so that no pixel is skipped
+        factor = max(0.5 ** int(np.floor(np.log2(1 / scale))), 1 / min(image.shape[:2]))
+        small = cv2.resize(image, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA)
+        fx, fy = small.shape[1] / image.shape[1], small.shape[0] / image.shape[0]
+        to_small = np.array(
+            [[1 / fx, 0, 0.5 * (1 / fx - 1)], [0, 1 / fy, 0.5 * (1 / fy - 1)], [0, 0, 1]]
+        )
+        affine = (np.vstack([affine, [0, 0, 1]]) @ to_small)[:2].astype(np.float32)
+        image = small.astype(np.uint8)
+    interpolation = cv2.INTER_LINEAR if scale <= 1 else cv2.INTER_CUBIC
+    return np.asarray(
+        cv2.warpAffine(
+            image, affine, (size_px, size_px), flags=interpolation, borderMode=cv2.BORDER_REPLICATE
+        )
+    )
