@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Final
 
-from reenact.errors import PluginError
+from reenact.errors import PluginError, SinkError
 
 GROUPS: Final = ("sources", "trackers", "renderers", "sinks")
 
@@ -86,6 +86,12 @@ def split(text: str) -> tuple[str, str]:
     """Split `kind:argument` at the first colon."""
     kind, _, argument = text.partition(":")
     return kind, argument
+
+
+def refuse_argument(name: str, argument: str) -> None:
+    """Raise SinkError where something follows the colon of a sink that takes nothing there."""
+    if argument:
+        raise SinkError(f"The sink {name} takes nothing after a colon; write --sink {name}.")
 
 
 def _entries(group: str) -> dict[str, EntryPoint]:

@@ -10,9 +10,10 @@ from portraits import box_target
 from reenact.config import Settings
 from reenact.errors import TargetError
 from reenact.live.pipeline import Reenactor, still_expression
+from reenact.rendering.baselines import CopyRenderer
 from reenact.rendering.compositing import Paster
 from reenact.rendering.matting import Alpha, Matte
-from reenact.rendering.warp_unet import CopyRenderer, WarpUNetRenderer
+from reenact.rendering.warp_unet import WarpUNetRenderer
 from reenact.stats import StepTimer
 from reenact.targets.library import open_target
 from reenact.types import Array, Drive, Frame, Landmarks, Target

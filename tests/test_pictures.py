@@ -19,7 +19,7 @@ from clips import (
 
 from reenact.errors import SourceError
 from reenact.sources import image_file as pictures
-from reenact.sources.builtin import read_image
+from reenact.sources.image_file import read_image
 
 
 def _with_exif_orientation(jpeg: bytes, orientation: int) -> bytes:

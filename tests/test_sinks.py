@@ -15,8 +15,9 @@ from reenact import registry
 from reenact.config import SinkSettings
 from reenact.errors import SinkError
 from reenact.imaging import even, letterbox
-from reenact.sinks.fanout import NullSink, SinkSet, check_spares
+from reenact.sinks.fanout import SinkSet, check_spares
 from reenact.sinks.mjpeg_server import HttpSink
+from reenact.sinks.null import NullSink
 from reenact.sinks.video_file import FileSink
 from reenact.sinks.virtual_camera import CameraSink
 from reenact.sinks.window import WindowSink

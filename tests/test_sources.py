@@ -16,7 +16,8 @@ from clips import (
 from reenact.config import SourceSettings
 from reenact.errors import ReenactError
 from reenact.registry import Spec, available, load
-from reenact.sources.builtin import ImageSource, PatternSource, pattern_image
+from reenact.sources.image_file import ImageSource
+from reenact.sources.pattern import PatternSource, pattern_image
 from reenact.types import Frame, Source
 
 

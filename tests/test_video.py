@@ -30,8 +30,8 @@ from clips import (
 from reenact.config import SourceSettings
 from reenact.errors import SourceError
 from reenact.registry import load
-from reenact.sources.builtin import VideoSource
 from reenact.sources.reconnecting import ReopeningSource, SourceUnavailable
+from reenact.sources.video_file import VideoSource
 from reenact.targets.clip_files import decode_clip
 from reenact.types import Frame, Source
 

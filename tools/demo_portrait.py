@@ -17,7 +17,7 @@ import numpy as np
 from reenact.face.geometry import crop_transform
 from reenact.imaging import crop_image
 from reenact.rendering.head_mesh import head_mesh, source_map, warp_image
-from reenact.sources.builtin import read_image
+from reenact.sources.image_file import read_image
 from reenact.types import Array, Frame, Image, Tracker
 
 SIZE_PX: Final = 512

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reenact.config import RendererSettings
-from reenact.face.geometry import Triangles, estimate_pose, region_mask, triangulate
+from reenact.face.geometry import estimate_pose, region_mask
 from reenact.face.topology import OVAL
 from reenact.imaging import from_unit, in_bytes, to_unit
 from reenact.models.warp_unet_inputs import shipped_weights
@@ -23,10 +23,7 @@ from reenact.rendering.background import scene_behind
 from reenact.rendering.eyelids import even_out
 from reenact.rendering.head_mesh import (
     HeadMesh,
-    interpolate,
-    rasterise,
     tears,
-    warp_image,
 )
 from reenact.rendering.reference_ranking import SeenFaces, reference_distances
 from reenact.rendering.relighting import Lighting
@@ -48,59 +45,6 @@ _CUT_OUT: Final = 0.5
 
 _FADE_SHARE: Final = 0.16
 """Over this share of the crop's side the mesh's motion fades towards the plate."""
-
-
-class CopyRenderer:
-    """The reference, unchanged: the floor of every table."""
-
-    def __init__(self, settings: RendererSettings) -> None:
-        del settings
-        self.device = "cpu"
-        self._reference: Image | None = None
-
-    def prepare(self, target: Target) -> None:
-        """Keep the first reference."""
-        self._reference = np.ascontiguousarray(target.references[0])
-
-    def render(self, drive: Drive) -> Image:
-        """Return a copy of the reference."""
-        del drive
-        return _prepared(self._reference).copy()
-
-    def reset(self) -> None:
-        """Nothing to forget."""
-
-
-class WarpRenderer:
-    """The reference, mesh-warped to the landmarks, no network.
-
-    A Delaunay mesh over the reference's landmarks and a border pinned to the crop's edge.
-    """
-
-    def __init__(self, settings: RendererSettings) -> None:
-        del settings
-        self.device = "cpu"
-        self._reference: Image | None = None
-        self._start = np.zeros((0, 3), np.float32)
-        self._triangles: Triangles = np.zeros((0, 3), np.int32)
-
-    def prepare(self, target: Target) -> None:
-        """Triangulate the reference."""
-        self._reference = np.ascontiguousarray(target.references[0])
-        self._start = np.concatenate([target.landmarks[0], _border(target.crop_size)])
-        self._triangles = triangulate(self._start[:, :2])
-
-    def render(self, drive: Drive) -> Image:
-        """Draw one frame."""
-        reference = _prepared(self._reference)
-        size = reference.shape[0]
-        end = np.concatenate([drive.landmarks, _border(size)])
-        cells = rasterise(end[:, :2], self._triangles, size, end[:, 2])
-        source = interpolate(cells, end[:, :2], self._triangles, self._start[:, :2])
-        return warp_image(reference, source)
-
-    def reset(self) -> None:
-        """Nothing to forget."""
 
 
 class WarpUNetRenderer:
@@ -336,24 +280,6 @@ def edge_fade(target: Target, side: int) -> Array:
     return np.asarray(np.minimum.outer(axes[1], axes[0])[..., None], dtype=np.float32)
 
 
-def _prepared(reference: Image | None) -> Image:
-    if reference is None:
-        raise RuntimeError("render() was called before prepare()")
-    return reference
-
-
-def _border(size_px: int) -> Array:
-    """Eight pinned points on the crop's edge, far from the camera."""
-    last = size_px - 1
-    half = last / 2
-    places = [(0, 0), (half, 0), (last, 0), (0, half), (last, half), (0, last), (half, last)]
-    return np.array([(x, y, size_px) for x, y in [*places, (last, last)]], np.float32)
-
-
-COPY = Spec("copy", "the reference, unchanged (a floor for comparison)", CopyRenderer)
-WARP = Spec(
-    "warp", "mesh warp of the reference, no network", WarpRenderer, driven_by=("landmarks",)
-)
 WARP_UNET = Spec(
     "warp_unet",
     "mesh warp repaired and filled by a small U-net (default)",

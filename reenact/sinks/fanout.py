@@ -11,45 +11,14 @@ import logging
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Final
 
-from reenact.config import SinkSettings
 from reenact.errors import ReenactError, SinkError
 from reenact.lifecycle import ClosesOnExit
-from reenact.registry import Spec, split
+from reenact.registry import split
 from reenact.stats import Percentiles, StepTimer
 from reenact.types import Frame, Sink
 
 log = logging.getLogger(__name__)
-
-
-class NullSink(ClosesOnExit):
-    """Counts frames and shows them nowhere. One thread calls.
-
-    Attributes:
-        name: "null".
-        live: False: every frame counts.
-        frames: how many have been written.
-        size: (width, height) px of the last one.
-    """
-
-    name = "null"
-    live = False
-
-    def __init__(self) -> None:
-        self.frames = 0
-        self.size = (0, 0)
-
-    def open(self, size: tuple[int, int], fps: float) -> None:
-        """Do nothing."""
-
-    def write(self, frame: Frame) -> None:
-        """Count a frame."""
-        self.frames += 1
-        self.size = frame.size
-
-    def close(self) -> None:
-        """Do nothing; the count stays."""
 
 
 class SinkSet(ClosesOnExit):
@@ -203,67 +172,3 @@ def _unique(names: Sequence[str]) -> list[str]:
         seen[name] = seen.get(name, 0) + 1
         unique.append(name if seen[name] == 1 else f"{name} {seen[name]}")
     return unique
-
-
-# --- what is registered; each part's libraries are loaded when it is built ----------------------
-
-
-def _camera(argument: str, settings: SinkSettings) -> Sink:
-    from reenact.sinks.virtual_camera import CameraSink
-
-    return CameraSink(argument or settings.camera_device, settings.camera_backend)
-
-
-def _window(argument: str, settings: SinkSettings) -> Sink:
-    from reenact.sinks.window import WindowSink
-
-    _refuse_argument("window", argument)
-    return WindowSink()
-
-
-def _http(argument: str, settings: SinkSettings) -> Sink:
-    from reenact.sinks.mjpeg_server import HttpSink
-
-    if argument and not (argument.isdecimal() and int(argument) < 65536):
-        raise SinkError(f"http:{argument}: after the colon comes a port from 0 to 65535.")
-    return HttpSink(int(argument) if argument else settings.http_port, settings.http_quality)
-
-
-def _obs(argument: str, settings: SinkSettings) -> Sink:
-    from reenact.sinks.obs.sink import ObsSink
-
-    return ObsSink(argument)
-
-
-def _file(argument: str, settings: SinkSettings) -> Sink:
-    from reenact.sinks.video_file import FileSink
-
-    return FileSink(argument, settings.file_crf)
-
-
-def _null(argument: str, settings: SinkSettings) -> Sink:
-    _refuse_argument("null", argument)
-    return NullSink()
-
-
-def _refuse_argument(name: str, argument: str) -> None:
-    if argument:
-        raise SinkError(f"The sink {name} takes nothing after a colon; write --sink {name}.")
-
-
-CAMERA: Final = Spec(
-    "camera", "a virtual camera for calls, OBS and browsers", _camera, argument="[DEVICE]"
-)
-WINDOW: Final = Spec("window", "a window on this screen", _window)
-HTTP: Final = Spec(
-    "http", "MJPEG for a browser or player on this machine", _http, argument="[PORT]"
-)
-OBS: Final = Spec(
-    "obs",
-    "the source Reenact in OBS, see `reenact obs install`",
-    _obs,
-    argument="[NAME]",
-    alpha=True,
-)
-FILE: Final = Spec("file", "a video file: .mp4, .mov, .mkv or .webm", _file, argument="PATH")
-NULL: Final = Spec("null", "nowhere: counts frames", _null, alpha=True)

@@ -35,10 +35,12 @@ from urllib.parse import parse_qs, urlsplit
 
 import cv2
 
+from reenact.config import SinkSettings
 from reenact.errors import SinkError
 from reenact.lifecycle import ClosesOnExit
+from reenact.registry import Spec
 from reenact.sinks.http_address import LOOPBACK, HttpAddress, keep_address, load_address
-from reenact.types import Frame, Image
+from reenact.types import Frame, Image, Sink
 
 log = logging.getLogger(__name__)
 
@@ -327,3 +329,14 @@ def _is_own_name(host: str) -> bool:
     """Whether a Host header names the loopback address, with or without a port."""
     name, colon, port = host.strip().lower().rpartition(":")
     return host.strip().lower() in _HOSTS or (bool(colon) and port.isdigit() and name in _HOSTS)
+
+
+def _http(argument: str, settings: SinkSettings) -> Sink:
+    if argument and not (argument.isdecimal() and int(argument) < 65536):
+        raise SinkError(f"http:{argument}: after the colon comes a port from 0 to 65535.")
+    return HttpSink(int(argument) if argument else settings.http_port, settings.http_quality)
+
+
+HTTP: Final = Spec(
+    "http", "MJPEG for a browser or player on this machine", _http, argument="[PORT]"
+)

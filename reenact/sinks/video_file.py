@@ -28,11 +28,13 @@ from av.video.frame import VideoFrame
 from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
 
+from reenact.config import SinkSettings
 from reenact.errors import SinkError
 from reenact.imaging import even, letterbox
 from reenact.lifecycle import ClosesOnExit
+from reenact.registry import Spec
 from reenact.sound import Sound
-from reenact.types import Frame, Image
+from reenact.types import Frame, Image, Sink
 
 TAGS: Final[Mapping[str, str]] = {
     "title": "Synthetic video",
@@ -433,3 +435,10 @@ class _Movie:
                 if self._sound is not None:
                     self._sound.copy(packet.pts / self._ticks_per_s)
             self._container.mux(packet)
+
+
+def _file(argument: str, settings: SinkSettings) -> Sink:
+    return FileSink(argument, settings.file_crf)
+
+
+FILE: Final = Spec("file", "a video file: .mp4, .mov, .mkv or .webm", _file, argument="PATH")

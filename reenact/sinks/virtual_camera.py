@@ -17,11 +17,13 @@ import cv2
 import numpy as np
 
 from reenact import v4l2
+from reenact.config import SinkSettings
 from reenact.errors import SinkError
 from reenact.imaging import even, letterbox
 from reenact.lifecycle import ClosesOnExit
+from reenact.registry import Spec
 from reenact.sinks import v4l2loopback as loopback
-from reenact.types import Frame, Image
+from reenact.types import Frame, Image, Sink
 
 if TYPE_CHECKING:
     from pyvirtualcam import Camera
@@ -268,3 +270,12 @@ def _windows_cameras() -> list[str]:
                 continue
             found.append(name)
     return found
+
+
+def _camera(argument: str, settings: SinkSettings) -> Sink:
+    return CameraSink(argument or settings.camera_device, settings.camera_backend)
+
+
+CAMERA: Final = Spec(
+    "camera", "a virtual camera for calls, OBS and browsers", _camera, argument="[DEVICE]"
+)

@@ -11,9 +11,11 @@ from typing import Final
 
 import cv2
 
+from reenact.config import SinkSettings
 from reenact.errors import SinkError
 from reenact.lifecycle import ClosesOnExit
-from reenact.types import Frame
+from reenact.registry import Spec, refuse_argument
+from reenact.types import Frame, Sink
 
 _TITLE: Final = "reenact (q or Esc closes)"
 _KEYS: Final = (ord("q"), ord("Q"), 27)
@@ -122,3 +124,11 @@ def display_problem() -> str | None:
     if b"not implemented" in probe.stderr:
         return "the installed OpenCV is one without windows (opencv-python-headless)"
     return f"the display {os.environ['DISPLAY']} cannot be opened"
+
+
+def _window(argument: str, settings: SinkSettings) -> Sink:
+    refuse_argument("window", argument)
+    return WindowSink()
+
+
+WINDOW: Final = Spec("window", "a window on this screen", _window)

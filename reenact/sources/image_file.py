@@ -13,8 +13,11 @@ from av.video.frame import VideoFrame
 from av.video.reformatter import VideoReformatter
 from numpy.typing import NDArray
 
+from reenact.config import SourceSettings
 from reenact.errors import SourceError
-from reenact.types import Image
+from reenact.registry import Spec
+from reenact.sources.clocked import DEFAULT_FPS, ClockedSource
+from reenact.types import Image, Source
 
 MAX_SIDE_PX: Final = 8192
 """A picture with a longer side is scaled down to it."""
@@ -166,3 +169,43 @@ def _limited(image: Image, path: Path) -> Image:
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
     _log.warning("%s is %d x %d px; it is scaled down to %d x %d.", path, width, height, *size)
     return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
+
+
+class ImageSource(ClockedSource):
+    """A still picture as a video; see `ClockedSource` for when it is live.
+
+    All its frames share one array: do not write into it.
+    """
+
+    def __init__(self, path: str | Path, fps: float = DEFAULT_FPS, frames: int = 0) -> None:
+        """Read the picture.
+
+        Args:
+            path: a file that `read_image` takes.
+            fps: frames/s.
+            frames: how many there are; 0: no end.
+
+        Raises:
+            SourceError: see `read_image`.
+        """
+        self._image = read_image(path)
+        height, width = self._image.shape[:2]
+        super().__init__(Path(path).name, (width, height), fps, frames)
+
+    def _picture(self, index: int) -> Image:
+        return self._image
+
+
+def _build_image(argument: str, settings: SourceSettings) -> Source:
+    if not argument:
+        raise SourceError("Say which picture: image:PATH.")
+    return ImageSource(argument, settings.fps, settings.frames)
+
+
+IMAGE: Final = Spec(
+    name="image",
+    summary="a still picture, shown as if it were a camera",
+    build=_build_image,
+    argument="PATH",
+    still=True,
+)

@@ -17,12 +17,14 @@ from av.video.frame import VideoFrame
 from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
 
+from reenact.config import SourceSettings
 from reenact.errors import SourceError
 from reenact.lifecycle import ClosesOnExit
+from reenact.registry import Spec
 from reenact.sound import Sound
 from reenact.sources.image_file import to_rgb
-from reenact.sources.reconnecting import ReadGuard
-from reenact.types import Frame
+from reenact.sources.reconnecting import ReadGuard, ReopeningSource
+from reenact.types import Frame, Source
 
 _LIVE_SCHEMES: Final = frozenset({"rtsp", "rtsps", "rtmp", "rtmps", "rtp", "srt", "tcp", "udp"})
 _URL_TIMEOUT_S: Final = (10.0, 5.0)  # to open, and for each read
@@ -271,3 +273,22 @@ def _is_moving(stream: VideoStream) -> bool:
 def _without_password(url: str) -> str:
     parts = urlsplit(url)
     return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+
+
+def _build_video(argument: str, settings: SourceSettings) -> Source:
+    if not argument:
+        raise SourceError("Say which video: video:PATH or video:URL.")
+    source = VideoSource(argument, settings.loop)
+    if not source.live:
+        return source
+    # A network camera comes back like a webcam; the probe above becomes its first opening.
+    opened = [source]
+    return ReopeningSource(lambda: opened.pop() if opened else VideoSource(argument))
+
+
+VIDEO: Final = Spec(
+    name="video",
+    summary="a video file or a stream by http or rtsp; of a file every frame is rendered",
+    build=_build_video,
+    argument="PATH|URL",
+)

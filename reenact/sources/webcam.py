@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from reenact.config import SourceSettings
 from reenact.errors import SourceError
 from reenact.lifecycle import ClosesOnExit
+from reenact.registry import Spec
 from reenact.sources.camera_devices import (
     CameraInfo,
     backend,
@@ -341,3 +342,11 @@ def _open_opencv(camera: CameraInfo) -> Capture:
     if camera.path:
         return cv2.VideoCapture(camera.path, backend())
     return cv2.VideoCapture(camera.index, backend())
+
+
+WEBCAM: Final = Spec(
+    name="webcam",
+    summary="a camera, by number or part of its name; without either the first one",
+    build=open_webcam,
+    argument="N|NAME",
+)

@@ -17,7 +17,8 @@ from reenact.errors import SourceError, TargetError
 from reenact.face.face_search import find_face, refine_face, square_to_crop
 from reenact.face.geometry import FACE_SHARE, face_box, transform_points
 from reenact.imaging import invert_affine
-from reenact.sources.builtin import VideoSource, read_image
+from reenact.sources.image_file import read_image
+from reenact.sources.video_file import VideoSource
 from reenact.targets.footage import clip_names, write_footage
 from reenact.targets.reference_selection import MAX_REFERENCES, Look, calmest, choose, look_at
 from reenact.targets.video_scan import Box, FoundFace, VideoFaces, cut, look_through, square

@@ -21,7 +21,7 @@ from reenact.face.face_search import refine_face, square_to_crop
 from reenact.face.geometry import transform_points
 from reenact.face.topology import N_LANDMARKS
 from reenact.sinks.video_file import FileSink
-from reenact.sources.builtin import VideoSource
+from reenact.sources.video_file import VideoSource
 from reenact.targets.clip_files import clips_in, load_landmarks
 from reenact.targets.video_scan import VideoFaces, cut
 from reenact.types import Array, Frame, Image, Tracker

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from reenact.errors import TargetError
 from reenact.face.geometry import FACE_MIDDLE, FACE_SHARE, face_box
-from reenact.sources.builtin import VideoSource
+from reenact.sources.video_file import VideoSource
 from reenact.targets.reference_selection import Look, calmest, look_at
 from reenact.types import Array, Frame, Image, Tracker
 

@@ -21,8 +21,8 @@ from reenact.face.face_search import find_face, square_to_crop
 from reenact.face.geometry import crop_transform, face_box, transform_points
 from reenact.imaging import crop_image
 from reenact.sinks.video_file import FileSink
-from reenact.sources.builtin import VideoSource
 from reenact.sources.image_file import read_image
+from reenact.sources.video_file import VideoSource
 from reenact.targets.video_scan import Box, cut, square
 from reenact.types import Array, Frame, Image, Tracker
 

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Final
+
+from reenact.config import SinkSettings
 from reenact.lifecycle import ClosesOnExit
+from reenact.registry import Spec
 from reenact.sinks.obs.ring import DEFAULT_NAME, RingWriter
-from reenact.types import Frame
+from reenact.types import Frame, Sink
 
 
 class ObsSink(ClosesOnExit):
@@ -51,3 +55,16 @@ class ObsSink(ClosesOnExit):
     def close(self) -> None:
         """End; OBS shows the last picture for as long as its source is set to. May be repeated."""
         self._writer.close()
+
+
+def _obs(argument: str, settings: SinkSettings) -> Sink:
+    return ObsSink(argument)
+
+
+OBS: Final = Spec(
+    "obs",
+    "the source Reenact in OBS, see `reenact obs install`",
+    _obs,
+    argument="[NAME]",
+    alpha=True,
+)

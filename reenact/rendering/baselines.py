@@ -1,0 +1,84 @@
+"""The floors of every table: the reference unchanged, and the reference warped by a mesh."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from reenact.config import RendererSettings
+from reenact.face.geometry import Triangles, triangulate
+from reenact.registry import Spec
+from reenact.rendering.head_mesh import interpolate, rasterise, warp_image
+from reenact.types import Array, Drive, Image, Target
+
+
+class CopyRenderer:
+    """The reference, unchanged: the floor of every table."""
+
+    def __init__(self, settings: RendererSettings) -> None:
+        del settings
+        self.device = "cpu"
+        self._reference: Image | None = None
+
+    def prepare(self, target: Target) -> None:
+        """Keep the first reference."""
+        self._reference = np.ascontiguousarray(target.references[0])
+
+    def render(self, drive: Drive) -> Image:
+        """Return a copy of the reference."""
+        del drive
+        return _prepared(self._reference).copy()
+
+    def reset(self) -> None:
+        """Nothing to forget."""
+
+
+class WarpRenderer:
+    """The reference, mesh-warped to the landmarks, no network.
+
+    A Delaunay mesh over the reference's landmarks and a border pinned to the crop's edge.
+    """
+
+    def __init__(self, settings: RendererSettings) -> None:
+        del settings
+        self.device = "cpu"
+        self._reference: Image | None = None
+        self._start = np.zeros((0, 3), np.float32)
+        self._triangles: Triangles = np.zeros((0, 3), np.int32)
+
+    def prepare(self, target: Target) -> None:
+        """Triangulate the reference."""
+        self._reference = np.ascontiguousarray(target.references[0])
+        self._start = np.concatenate([target.landmarks[0], _border(target.crop_size)])
+        self._triangles = triangulate(self._start[:, :2])
+
+    def render(self, drive: Drive) -> Image:
+        """Draw one frame."""
+        reference = _prepared(self._reference)
+        size = reference.shape[0]
+        end = np.concatenate([drive.landmarks, _border(size)])
+        cells = rasterise(end[:, :2], self._triangles, size, end[:, 2])
+        source = interpolate(cells, end[:, :2], self._triangles, self._start[:, :2])
+        return warp_image(reference, source)
+
+    def reset(self) -> None:
+        """Nothing to forget."""
+
+
+def _prepared(reference: Image | None) -> Image:
+    if reference is None:
+        raise RuntimeError("render() was called before prepare()")
+    return reference
+
+
+def _border(size_px: int) -> Array:
+    """Eight pinned points on the crop's edge, far from the camera."""
+    last = size_px - 1
+    half = last / 2
+    places = [(0, 0), (half, 0), (last, 0), (0, half), (last, half), (0, last), (half, last)]
+    return np.array([(x, y, size_px) for x, y in [*places, (last, last)]], np.float32)
+
+
+COPY = Spec("copy", "the reference, unchanged (a floor for comparison)", CopyRenderer)
+WARP = Spec(
+    "warp", "mesh warp of the reference, no network", WarpRenderer, driven_by=("landmarks",)
+)

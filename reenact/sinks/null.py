@@ -1,0 +1,47 @@
+"""Counts frames and shows them nowhere, for benchmarks and tests."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from reenact.config import SinkSettings
+from reenact.lifecycle import ClosesOnExit
+from reenact.registry import Spec, refuse_argument
+from reenact.types import Frame, Sink
+
+
+class NullSink(ClosesOnExit):
+    """Counts frames and shows them nowhere. One thread calls.
+
+    Attributes:
+        name: "null".
+        live: False: every frame counts.
+        frames: how many have been written.
+        size: (width, height) px of the last one.
+    """
+
+    name = "null"
+    live = False
+
+    def __init__(self) -> None:
+        self.frames = 0
+        self.size = (0, 0)
+
+    def open(self, size: tuple[int, int], fps: float) -> None:
+        """Do nothing."""
+
+    def write(self, frame: Frame) -> None:
+        """Count a frame."""
+        self.frames += 1
+        self.size = frame.size
+
+    def close(self) -> None:
+        """Do nothing; the count stays."""
+
+
+def _null(argument: str, settings: SinkSettings) -> Sink:
+    refuse_argument("null", argument)
+    return NullSink()
+
+
+NULL: Final = Spec("null", "nowhere: counts frames", _null, alpha=True)

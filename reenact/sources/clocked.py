@@ -1,0 +1,62 @@
+"""What pictures that exist already have in common: they are handed out by the clock, or as read."""
+
+from __future__ import annotations
+
+import threading
+import time
+from abc import abstractmethod
+from typing import Final
+
+from reenact.lifecycle import ClosesOnExit
+from reenact.types import Frame, Image
+
+DEFAULT_FPS: Final = 30.0
+
+
+class ClockedSource(ClosesOnExit):
+    """Pictures that exist already, handed out by the clock or as fast as they are read.
+
+    Attributes:
+        live: True without an end (`frames` 0): paced by the clock, `time_s` monotonic, ticks
+            that the reader missed are left out. False with one: not paced, `time_s` is
+            index / fps, so that every frame is rendered.
+        name: what a person would call it.
+        size: (width, height) px.
+        fps: frames/s.
+    """
+
+    def __init__(self, name: str, size: tuple[int, int], fps: float, frames: int) -> None:
+        self.live = frames == 0
+        self.name = name
+        self.size = size
+        self.fps = fps
+        self._frames = frames
+        self._index = 0
+        self._next_s = time.monotonic()
+        self._closing = threading.Event()
+
+    def read(self) -> Frame | None:
+        """Return the next frame, waiting for its time if live; None at the end and once closed."""
+        if self._closing.is_set() or (self._frames and self._index >= self._frames):
+            return None
+        time_s = self._wait_for_tick() if self.live else self._index / self.fps
+        if self._closing.is_set():
+            return None
+        frame = Frame(image=self._picture(self._index), time_s=time_s, index=self._index)
+        self._index += 1
+        return frame
+
+    def close(self) -> None:
+        """End it; may be called twice and from any thread, and wakes a waiting `read`."""
+        self._closing.set()
+
+    @abstractmethod
+    def _picture(self, index: int) -> Image:
+        """Return uint8 (H, W, 3) RGB."""
+
+    def _wait_for_tick(self) -> float:
+        self._closing.wait(max(0.0, self._next_s - time.monotonic()))
+        now_s = time.monotonic()
+        missed = max(0, int((now_s - self._next_s) * self.fps))
+        self._next_s += (missed + 1) / self.fps
+        return now_s

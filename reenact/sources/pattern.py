@@ -1,0 +1,89 @@
+"""Moving colour bars with a running number, to test outputs without a camera."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import cv2
+import numpy as np
+
+from reenact.config import SourceSettings
+from reenact.errors import SourceError
+from reenact.registry import Spec
+from reenact.sources.clocked import DEFAULT_FPS, ClockedSource
+from reenact.types import Image, Source
+
+
+class PatternSource(ClockedSource):
+    """Moving colour bars with a running number; see `ClockedSource` for when it is live."""
+
+    def __init__(
+        self, size: tuple[int, int] = (1280, 720), fps: float = DEFAULT_FPS, frames: int = 0
+    ) -> None:
+        """Start it.
+
+        Args:
+            size: (width, height) px.
+            fps: frames/s.
+            frames: how many there are; 0: no end.
+        """
+        super().__init__("test pattern", size, fps, frames)
+
+    def _picture(self, index: int) -> Image:
+        return pattern_image(index, self.size)
+
+
+_BARS: Final = np.array(
+    [
+        [235, 235, 235], [235, 235, 16], [16, 235, 235], [16, 235, 16],
+        [235, 16, 235], [235, 16, 16], [16, 16, 235], [16, 16, 16],
+    ],
+    np.uint8,
+)  # fmt: skip
+_BAR_STEP_PX: Final = 4
+
+
+def pattern_image(index: int, size: tuple[int, int]) -> Image:
+    """Draw one picture of the test pattern; the same arguments give the same picture.
+
+    Args:
+        index: number of the picture; the bars move left by 4 px a picture and it is written
+            in the middle.
+        size: (width, height) px.
+
+    Returns:
+        uint8 (H, W, 3) RGB, contiguous.
+    """
+    width, height = size
+    columns = (np.arange(width) + index * _BAR_STEP_PX) % width * len(_BARS) // width
+    image = np.ascontiguousarray(np.broadcast_to(_BARS[columns], (height, width, 3)))
+    text = str(index)
+    scale = height / 120
+    thickness = max(1, round(scale * 2))
+    (text_width, text_height), _ = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, scale, thickness)
+    left, bottom = (width - text_width) // 2, (height + text_height) // 2
+    pad = text_height // 2
+    cv2.rectangle(
+        image,
+        (left - pad, bottom - text_height - pad),
+        (left + text_width + pad, bottom + pad),
+        (0, 0, 0),
+        cv2.FILLED,
+    )
+    cv2.putText(
+        image, text, (left, bottom), cv2.FONT_HERSHEY_SIMPLEX, scale, (255, 255, 255), thickness
+    )
+    return image
+
+
+def _build_pattern(argument: str, settings: SourceSettings) -> Source:
+    if argument:
+        raise SourceError("The test pattern takes nothing after the colon; write pattern.")
+    return PatternSource((settings.width, settings.height), settings.fps, settings.frames)
+
+
+PATTERN: Final = Spec(
+    name="pattern",
+    summary="moving colour bars with a running number, to test outputs without a camera",
+    build=_build_pattern,
+)
