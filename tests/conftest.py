@@ -6,7 +6,8 @@ import os
 from pathlib import Path
 
 import pytest
-from clips import write_clip
+
+from support.clips import write_clip
 
 
 @pytest.fixture(autouse=True)

@@ -12,9 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from clips import numbered_picture, write_clip
 from PIL import Image as PillowImage
-from portraits import astronaut
 
 from reenact import registry
 from reenact.config import RendererSettings, SinkSettings, SourceSettings, TrackingSettings
@@ -42,6 +40,8 @@ from reenact.types import (
     Target,
     Tracker,
 )
+from support.clips import numbered_picture, write_clip
+from support.portraits import astronaut
 
 SIZE_PX = 256
 ALL = [(group, name) for group in registry.GROUPS for name in registry.available(group)]

@@ -9,7 +9,6 @@ from contextlib import ExitStack
 import numpy as np
 import pytest
 import pyvirtualcam
-from clips import number_of
 
 from guest import devices
 from guest.traffic import COLOURS, READERS, Traffic, colour_error, drawn, numbers, opencv_reader
@@ -19,6 +18,7 @@ from reenact.errors import SinkError
 from reenact.sinks import v4l2loopback as loopback
 from reenact.sinks.virtual_camera import CameraSink
 from reenact.types import Frame
+from support.clips import number_of
 
 SIZE = (320, 240)
 FPS = 10.0  # emulated processors are slow

@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from obs import browser
 
 from guest import devices
 from guest.traffic import COLOURS, Traffic
 from reenact.sinks.virtual_camera import CameraSink
+from support.obs import browser
 
 SIZE = (320, 240)
 

@@ -10,8 +10,6 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from clips import read_all
-from fakes import BLUE, GREEN, FakeReenactor, shows_actor, until
 
 from guest import devices
 from guest.traffic import drawn, opencv_reader
@@ -26,6 +24,8 @@ from reenact.sources.camera_devices import list_cameras
 from reenact.sources.reconnecting import ReopeningSource, SourceUnavailable
 from reenact.sources.video_file import VideoSource
 from reenact.types import Frame, Image
+from support.clips import read_all
+from support.fakes import BLUE, GREEN, FakeReenactor, shows_actor, until
 
 NAME = "vivid-000-vid-cap"
 

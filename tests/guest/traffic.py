@@ -11,9 +11,9 @@ from functools import cache
 import av
 import cv2
 import numpy as np
-from clips import number_of, numbered_picture
 
 from reenact.types import Frame, Image, Sink
+from support.clips import number_of, numbered_picture
 
 COLOURS = ((200, 40, 50), (40, 180, 60), (50, 70, 190), (220, 215, 200))
 """RGB of the four quarters, in reading order: all within what a camera's YUV can say."""

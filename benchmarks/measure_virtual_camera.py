@@ -1,0 +1,126 @@
+"""Measures the virtual camera in the guest: delay from write to read, and cost of a frame.
+
+    PYTHONPATH=tests python benchmarks/measure_virtual_camera.py [--frames 200]
+
+The guest's processors are emulated, about ten times slower than real ones, so the figures say
+how the sink compares with itself, and are upper bounds for a real machine.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import select
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from guest.conftest import IN_GUEST
+from guest.machine import run_in_guest
+
+SIZES = ((320, 240), (640, 360), (1280, 720))
+FPS = 10.0
+_RESULT = "figures.json"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--frames", type=int, default=200, help="of each size")
+    arguments = parser.parse_args()
+    if IN_GUEST:
+        rows = [measured(size, arguments.frames) for size in SIZES]
+        Path("/out", _RESULT).write_text(json.dumps(rows))
+        return
+    with tempfile.TemporaryDirectory(prefix="guest") as out:
+        command = [sys.executable, __file__, "--frames", str(arguments.frames)]
+        finished = run_in_guest(command, Path(out), timeout_s=1800.0)
+        if finished.status != 0:
+            sys.exit(f"The guest failed.\n{finished.console}")
+        for row in json.loads(Path(out, _RESULT).read_text()):
+            print(json.dumps(row))
+
+
+def measured(size: tuple[int, int], frames: int) -> dict[str, object]:
+    """Send pictures through the sink to OpenCV in a process of its own."""
+    from guest import devices
+    from guest.traffic import drawn
+    from reenact.sinks.virtual_camera import CameraSink
+    from reenact.types import Frame
+
+    with devices.loopback(), CameraSink() as sink:
+        sink.open(size, FPS)
+        sent_s: dict[int, float] = {}
+        cost_ms: dict[int, float] = {}
+
+        def send(number: int) -> None:
+            picture = drawn(number, size)
+            before_s, busy_s = time.monotonic(), time.thread_time()
+            sink.write(Frame(picture, before_s, number))
+            sent_s[number] = before_s
+            cost_ms[number] = (time.thread_time() - busy_s) * 1000
+            time.sleep(max(0.0, before_s + 1 / FPS - time.monotonic()))
+
+        send(0)
+        arrivals, ready, reader = _read_apart(sink.device, frames)
+        while not select.select([ready], [], [], 0)[0]:
+            send(0)
+        os.close(ready)
+        for number in range(1, frames + 1):
+            send(number)
+        with os.fdopen(arrivals) as lines:
+            seen = [line.split() for line in lines]
+        os.waitpid(reader, 0)
+    delays_ms = [(float(at_s) - sent_s[int(number)]) * 1000 for number, at_s in seen]
+    costs_ms = [cost_ms[number] for number in range(1, frames + 1)]
+    return {
+        "size": f"{size[0]}x{size[1]}",
+        "frames": frames,
+        "delay_ms": _spread(delays_ms),
+        "cost_ms": _spread(costs_ms),
+        "seen": len(seen),
+    }
+
+
+def _read_apart(device: str, frames: int) -> tuple[int, int, int]:
+    """Start a process that reads until it has seen the last picture.
+
+    Returns:
+        A pipe of lines "number time", a pipe that says when it has begun, and its number.
+    """
+    from guest.traffic import opencv_reader
+    from support.clips import number_of
+
+    arrivals, tell = os.pipe()
+    ready, begin = os.pipe()
+    process = os.fork()
+    if process == 0:
+        try:
+            with opencv_reader(device) as pictures, os.fdopen(tell, "w") as out:
+                known = number_of(next(pictures))
+                os.write(begin, b"1")
+                while known < frames - 1:
+                    number = number_of(next(pictures))
+                    if number > known:
+                        out.write(f"{number} {time.monotonic()}\n")
+                        known = number
+        finally:
+            os._exit(0)
+    os.close(tell)
+    os.close(begin)
+    return arrivals, ready, process
+
+
+def _spread(values: Sequence[float]) -> dict[str, float]:
+    ordered = sorted(values)
+    return {
+        "median": round(statistics.median(ordered), 1),
+        "p95": round(ordered[int(0.95 * (len(ordered) - 1))], 1),
+    }
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,96 @@
+"""A session at the terminal, and how it and its start are interrupted."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from support.fakes import until
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals and terminals")
+
+STARTING_RUN = """
+import sys, time
+from reenact.cli import commands
+from reenact.cli.main import main
+
+def load(arguments):
+    try:
+        print("ready", flush=True)
+        time.sleep(60.0)
+    except KeyboardInterrupt as error:
+        time.sleep(1.0)
+        raise RuntimeError("of an import") from error
+
+commands.plugins = load
+sys.exit(main(["plugins"]))
+"""
+
+
+def test_an_interruption_while_libraries_load_is_answered_at_once() -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", STARTING_RUN],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        try:
+            assert process.stdout is not None
+            assert process.stderr is not None
+            process.stdout.readline()
+            process.send_signal(signal.SIGINT)
+            assert process.stderr.readline() == "Stopping ...\n"
+            assert process.poll() is None
+            _, errors = process.communicate(timeout=20.0)
+        finally:
+            process.kill()
+    assert process.returncode == 130
+    assert errors == ""
+
+
+HANGING_RUN = """
+import threading, time
+from support.fakes import FakeReenactor, FakeSink, FakeSource
+from reenact.cli import live as running
+from reenact.config import Settings
+from reenact.live.session import Session
+
+running._HANGS_S = 0.3
+sink = FakeSink(on_write=lambda number: time.sleep(60.0 if number == 5 else 0.0))
+running.run_session(Session(Settings(), FakeSource(None), FakeReenactor(), sink), [])
+"""
+
+
+def test_a_run_given_up_for_its_output_leaves_the_terminal_as_it_was() -> None:
+    import pty
+    import termios
+
+    ours, theirs = pty.openpty()
+    before = termios.tcgetattr(theirs)
+    with subprocess.Popen(
+        [sys.executable, "-c", HANGING_RUN],
+        stdin=theirs,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=Path(__file__).parents[1],
+        start_new_session=True,
+    ) as process:
+        try:
+            until(lambda: termios.tcgetattr(theirs) != before, timeout_s=60.0)
+            time.sleep(0.5)
+            process.send_signal(signal.SIGINT)
+            _, errors = process.communicate(timeout=20.0)
+        finally:
+            process.kill()
+    assert process.returncode == 130, errors
+    assert "Stopping ..." in errors
+    assert "does not answer" in errors
+    assert termios.tcgetattr(theirs) == before
+    os.close(ours)
+    os.close(theirs)

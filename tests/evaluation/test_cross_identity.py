@@ -1,0 +1,117 @@
+"""One face moves another by the whole live path; made from a portrait and its mirror image."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from reenact.evaluation import runner as evaluation
+from reenact.evaluation.cross_identity import ALONE, own_basis, pairs_of
+from reenact.face.geometry import canonical_face
+from reenact.face.regions import LID_INDEX, lid_gaps
+from reenact.face.topology import ACTION_UNITS
+from reenact.storage import throwaway_user_data
+from support.moving_portrait import write_two_people
+
+
+def test_any_beginning_of_the_pairs_takes_everybody_alike() -> None:
+    names = ["a__01", "a__02", "b__01", "c__01", "d__02"]
+    pairs = [
+        (actor.stem, target.stem)
+        for actor, target in pairs_of([Path(f"{n}.mp4") for n in names], None)
+    ]
+    assert len(pairs) == len(set(pairs)) == 4 * 3
+    assert {name for pair in pairs for name in pair} == {"a__01", "b__01", "c__01", "d__02"}
+    assert all(actor != target for actor, target in pairs)
+    for start in range(0, 12, 4):
+        assert len({actor for actor, _ in pairs[start : start + 4]}) == 4
+        assert len({target for _, target in pairs[start : start + 4]}) == 4
+    assert len(pairs_of([Path(f"{n}.mp4") for n in names], 5)) == 5
+    assert pairs_of([Path("a__01.mp4"), Path("a__02.mp4")], None) == []
+
+
+@pytest.mark.parametrize("opening", [0.6, 1.0, 1.6])
+def test_a_driven_blink_shuts_eyes_of_any_size(opening: float) -> None:
+    shape = canonical_face().copy()
+    upper, lower = LID_INDEX.T
+    shape[upper, 1] = shape[lower, 1] - lid_gaps(shape) * np.float32(opening)
+    basis = own_basis(shape)
+    for unit, eye, other in (
+        ("blink_right", slice(0, 7), slice(7, 14)),
+        ("blink_left", slice(7, 14), slice(0, 7)),
+    ):
+        gaps = lid_gaps(shape + basis[ACTION_UNITS.index(unit)])
+        rest = lid_gaps(shape)
+        assert abs(gaps[eye].mean()) < 0.1 * rest[eye].mean()
+        assert gaps[other].mean() > 0.85 * rest[other].mean()
+
+
+def test_the_users_data_is_out_of_reach(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REENACT_DATA", str(tmp_path))
+    with throwaway_user_data():
+        inside = Path(os.environ["REENACT_DATA"])
+        assert inside != tmp_path
+        (inside / "actors").mkdir()
+    assert os.environ["REENACT_DATA"] == str(tmp_path)
+    assert not inside.exists()
+    monkeypatch.delenv("REENACT_DATA")
+    with pytest.raises(RuntimeError), throwaway_user_data():
+        raise RuntimeError
+    assert "REENACT_DATA" not in os.environ
+
+
+@pytest.fixture(scope="module")
+def reports(tmp_path_factory: pytest.TempPathFactory) -> list[evaluation.Report]:
+    folder = tmp_path_factory.mktemp("people")
+    write_two_people(folder)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("REENACT_DATA", str(folder / "user"))
+        found = evaluation.evaluate(
+            ["warp"],
+            folder,
+            evaluation.EvaluationOptions(
+                protocol="cross",
+                limit=1,
+                json_path=folder / "cross.json",
+                sheet=folder / "cross.png",
+                progress=False,
+            ),
+        )
+    assert json.loads((folder / "cross.json").read_text()) == found[1]
+    assert (folder / "cross.png").stat().st_size > 10_000
+    assert not (folder / "user").exists()
+    return found
+
+
+def test_a_warp_follows_the_actor_and_a_copy_does_not(reports: list[evaluation.Report]) -> None:
+    copy, warp = (report["mean"] for report in reports)
+    assert warp["tracked"] == 1
+    assert warp["mouth_open_correlation"] > 0.9
+    assert warp["smile_correlation"] > 0.8
+    assert warp["expression_correlation"] > 0.5
+    assert copy["expression_correlation"] == 0
+    assert copy["expression_ceiling"] == warp["expression_ceiling"] > 0.6
+    for name in ALONE:
+        assert copy[f"{name}_correlation"] == 0
+    assert copy["alone_peak"] < 0.05
+    assert warp["alone_peak"] > 0.3
+
+
+def test_an_actor_near_rest_leaves_the_target_near_rest(
+    reports: list[evaluation.Report],
+) -> None:
+    copy, warp = (report["mean"] for report in reports)
+    assert copy["neutral_error"] < 1e-6
+    assert warp["neutral_error"] < 0.05
+
+
+def test_a_still_actor_before_a_noisy_camera_leaves_the_target_still(
+    reports: list[evaluation.Report],
+) -> None:
+    copy, warp = (report["mean"] for report in reports)
+    assert copy["rest_change"] == 0
+    assert 0 < warp["rest_change"] < 0.5

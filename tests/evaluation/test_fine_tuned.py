@@ -1,0 +1,86 @@
+"""Training on the first part of a clip and measuring on the rest."""
+
+from __future__ import annotations
+
+import functools
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from reenact.config import Settings
+from reenact.errors import SourceError
+from reenact.evaluation import fine_tuned as personal_evaluation
+from reenact.evaluation import runner as evaluation
+from reenact.evaluation.face_reader import Judge, find_clips
+from support.moving_portrait import FRAMES, moving_portrait, write_clip
+
+SHARE = 0.6
+
+
+@pytest.fixture(scope="module")
+def clip_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The moving portrait, twice over: 62 frames, of which 37 are trained on."""
+    images, landmarks = moving_portrait()
+    folder = tmp_path_factory.mktemp("clips")
+    twice = np.concatenate([images, images[::-1]])
+    write_clip(folder, "portrait__01", twice, np.concatenate([landmarks, landmarks[::-1]]))
+    return folder
+
+
+def test_all_rows_are_measured_on_the_rest(
+    clip_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    short_run = functools.partial(personal_evaluation.run, steps=2, min_clip_s=2.0)
+    monkeypatch.setattr(personal_evaluation, "run", short_run)
+    reports = evaluation.evaluate(
+        ["warp_unet"],
+        clip_folder,
+        evaluation.EvaluationOptions(
+            json_path=tmp_path / "personal.json",
+            sheet=tmp_path / "sheet.png",
+            frames=2,
+            progress=False,
+            target_training=SHARE,
+            training_minutes=1.0,
+        ),
+    )
+    assert [report["renderer"] for report in reports] == ["copy", "warp", "warp_unet", "personal"]
+    assert {report["protocol"] for report in reports} == {
+        "self-reenactment, trained on the first 60%"
+    }
+    stored = json.loads((tmp_path / "personal.json").read_text())
+    assert list(stored) == ["renderer", "data", "protocol", "clips", "mean", "beside"]
+    assert stored["renderer"] == "personal"
+    assert set(stored["mean"]) == set(stored["beside"]["warp"]["mean"])
+    assert stored["beside"]["warp_unet"]["mean"]["face_psnr"] is not None
+    # The references of the first part show the second, which is its mirror in time.
+    assert stored["mean"]["face_psnr"] > stored["beside"]["copy"]["mean"]["face_psnr"] + 3
+    assert (tmp_path / "sheet.png").stat().st_size > 10_000
+
+
+def test_the_frames_compared_lie_behind_the_cut(clip_folder: Path) -> None:
+    from reenact.evaluation import self_reenactment
+    from reenact.evaluation.face_reader import read_clip
+
+    clip = read_clip(clip_folder / "portrait__01.mp4")
+    cut = round(SHARE * 2 * FRAMES)
+    with Judge() as judge:
+        shot = self_reenactment.prepare_shot(clip, judge, first=cut)
+    assert shot.reference == 0
+    assert shot.scored == tuple(range(cut, 2 * FRAMES, 5))
+    assert shot.run == tuple(range(cut, 2 * FRAMES))
+
+
+def test_clips_that_are_too_short_are_told(clip_folder: Path) -> None:
+    with Judge() as judge, pytest.raises(SourceError, match="No clip is 6 s long"):
+        personal_evaluation.run(
+            ["warp"],
+            find_clips(clip_folder),
+            Settings(),
+            judge,
+            share=SHARE,
+            minutes=1.0,
+            progress=False,
+        )

@@ -1,0 +1,343 @@
+"""The self-reenactment protocol on a clip made from a portrait in the public domain."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from skimage import metrics
+
+from reenact.config import Settings, SmoothingSettings
+from reenact.errors import ConfigError, PluginError, ReenactError, SinkError, SourceError
+from reenact.evaluation import runner as evaluation
+from reenact.evaluation import self_reenactment
+from reenact.evaluation.face_reader import (
+    Clip,
+    Judge,
+    find_clips,
+    first_frame_target,
+    mean_figures,
+    read_clip,
+)
+from reenact.registry import load
+from reenact.targets.clip_files import decode_clip
+from support.moving_portrait import FRAMES, moving_portrait, write_clip
+
+SCIKIT: Any = metrics  # its functions carry no types
+
+FLOORS = {"psnr": 18.07, "ssim": 0.613, "face_psnr": 17.54, "face_ssim": 0.513}
+"""`copy` on the validation clips, as first measured."""
+
+
+@pytest.fixture(scope="module")
+def clip_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One clip of a portrait that turns and opens its mouth."""
+    folder = tmp_path_factory.mktemp("clips")
+    write_clip(folder, "portrait__01", *moving_portrait())
+    return folder
+
+
+@pytest.fixture(scope="module")
+def reports(clip_folder: Path) -> list[evaluation.Report]:
+    folder = clip_folder.parent
+    return evaluation.evaluate(
+        ["warp"],
+        clip_folder,
+        evaluation.EvaluationOptions(
+            json_path=folder / "warp.json",
+            sheet=folder / "sheet.png",
+            ab=folder / "ab",
+            progress=False,
+        ),
+    )
+
+
+def test_the_report_has_the_designed_keys(
+    reports: list[evaluation.Report], clip_folder: Path
+) -> None:
+    assert [report["renderer"] for report in reports] == ["copy", "warp"]
+    stored = json.loads((clip_folder.parent / "warp.json").read_text())
+    assert stored == reports[1]
+    assert list(stored) == ["renderer", "data", "protocol", "clips", "mean"]
+    assert stored["data"] == str(clip_folder)
+    assert stored["protocol"] == "self-reenactment"
+    assert list(stored["clips"]) == ["portrait__01"]
+    assert set(stored["mean"]) == {
+        "psnr", "ssim", "face_psnr", "face_ssim", "sharpness", "face_sharpness", "au_error",
+        "mouth_open_error", "akd_px", "tracked", "identity", "consecutive_ssim",
+        "consecutive_ssim_true", "flicker",
+    }  # fmt: skip
+
+
+def test_copy_figures_are_those_of_the_decoded_frames(
+    reports: list[evaluation.Report], clip_folder: Path
+) -> None:
+    images = read_clip(clip_folder / "portrait__01.mp4").images
+    expected = np.mean(
+        [
+            SCIKIT.peak_signal_noise_ratio(images[i], images[0], data_range=255)
+            for i in range(5, FRAMES, 5)
+        ]
+    )
+    figures = reports[0]["clips"]["portrait__01"]
+    assert figures["psnr"] == pytest.approx(expected, rel=1e-9)
+    assert figures["consecutive_ssim"] == pytest.approx(1)
+    assert figures["flicker"] == 0
+    assert figures["tracked"] == 1
+    assert figures["identity"] is None or figures["identity"] < 1e-6
+
+
+def test_what_moves_the_face_beats_what_does_not(reports: list[evaluation.Report]) -> None:
+    copy, warp = (report["mean"] for report in reports)
+    assert warp["face_psnr"] > copy["face_psnr"] + 6
+    assert warp["face_ssim"] > copy["face_ssim"] + 0.1
+    assert warp["akd_px"] < 0.3 * copy["akd_px"]
+    assert warp["au_error"] < 0.5 * copy["au_error"]
+    assert warp["consecutive_ssim_true"] == copy["consecutive_ssim_true"]
+    assert warp["consecutive_ssim_true"] < warp["consecutive_ssim"] < copy["consecutive_ssim"]
+
+
+def test_the_sheet_is_there_and_bounded(
+    reports: list[evaluation.Report], clip_folder: Path
+) -> None:
+    import cv2
+
+    sheet = cv2.imread(str(clip_folder.parent / "sheet.png"))
+    assert sheet is not None
+    assert sheet.shape[1] > 6 * 250
+    assert max(sheet.shape) <= 2400
+    assert evaluation.sheet_path(Path("a/b.png"), 0) == Path("a/b.png")
+    assert evaluation.sheet_path(Path("a/b.png"), 2) == Path("a/b-3.png")
+
+
+def test_several_renderers_give_a_list(clip_folder: Path, tmp_path: Path) -> None:
+    evaluation.evaluate(
+        ["warp", "copy"],
+        clip_folder,
+        evaluation.EvaluationOptions(json_path=tmp_path / "all.json", frames=1, progress=False),
+    )
+    stored = json.loads((tmp_path / "all.json").read_text())
+    assert [report["renderer"] for report in stored] == ["copy", "warp"]
+    (single,) = evaluation.evaluate(
+        ["copy"], clip_folder, evaluation.EvaluationOptions(frames=1, progress=False, floors=False)
+    )
+    assert single == stored[0]
+
+
+def synthetic(missing: set[int]) -> Clip:
+    """Return a grey clip of 40 frames whose landmarks exist but for some frames."""
+    points = np.random.default_rng(0).uniform(60, 200, (478, 3)).astype(np.float32)
+    landmarks = np.repeat(points[None], 40, axis=0)
+    landmarks[list(missing)] = np.nan
+    usable = np.array([i for i in range(40) if i not in missing])
+    return Clip("grey", np.full((40, 256, 256, 3), 90, np.uint8), landmarks, usable)
+
+
+def test_frames_without_a_face_are_left_out() -> None:
+    with Judge() as judge:
+        shot = self_reenactment.prepare_shot(synthetic({0, 1, 12, 20}), judge)
+    assert shot.reference == 2
+    assert shot.scored == (7, 17, 22, 27, 32, 37)  # 12 has no face
+    assert shot.run == tuple(range(3, 12))
+    assert shot.tracked == (None,) * 6
+
+
+def test_a_run_is_smoothed_as_the_live_path_smooths_it(clip_folder: Path) -> None:
+    """A still portrait whose landmarks tremble: smoothed, it trembles less than half as much, and
+    the pictures' own filter has a part in that."""
+    first = read_clip(find_clips(clip_folder)[0])
+    rng = np.random.default_rng(0)
+    points = np.repeat(first.landmarks[first.usable[:1]], FRAMES, axis=0)
+    points = (points + rng.normal(0, 0.7, (FRAMES, 1, 3))).astype(np.float32)
+    still = Clip("still", np.repeat(first.images[:1], FRAMES, axis=0), points, np.arange(FRAMES))
+    with Judge() as judge:
+        shot = self_reenactment.prepare_shot(still, judge)
+    renderer = load("renderers", "warp").build(Settings().renderer)
+    renderer.prepare(first_frame_target(still, "warp"))
+
+    def trembling(smoothing: SmoothingSettings | None) -> float:
+        run = self_reenactment.render_frames(shot, renderer, shot.run, smoothing)
+        return float(np.abs(np.diff(np.stack(run).astype(float), axis=0)).mean())
+
+    smoothed = trembling(SmoothingSettings())
+    assert smoothed < 0.5 * trembling(None)
+    assert smoothed < 0.85 * trembling(SmoothingSettings(picture_min_cutoff=60))
+
+
+def test_faces_that_are_not_found_leave_gaps_not_zeros() -> None:
+    with Judge() as judge:
+        shot = self_reenactment.prepare_shot(synthetic(set()), judge, frames=3)
+        renderer = load("renderers", "copy").build(Settings().renderer)
+        figures, drawn = self_reenactment.score(shot, "copy", renderer, judge)
+    assert len(drawn.scored) == 3
+    assert figures["psnr"] == 100
+    assert figures["akd_px"] is None
+    assert figures["au_error"] is None
+    assert figures["tracked"] is None
+
+
+def test_mean_leaves_out_what_was_not_measured() -> None:
+    mean = mean_figures([{"a": 1.0, "b": None, "c": None}, {"a": 3.0, "b": 5.0, "c": None}])
+    assert mean == {"a": 2.0, "b": 5.0, "c": None}
+
+
+def test_the_target_is_the_first_frame_with_a_face() -> None:
+    clip = synthetic({0})
+    clip.images[1] = 7
+    target = first_frame_target(clip, "warp")
+    assert (target.references == 7).all()
+    assert target.references.shape == (1, 256, 256, 3)
+    assert (target.neutral == clip.landmarks[1]).all()
+    assert target.crop_to_plate.tolist() == [[1, 0, 0], [0, 1, 0]]
+
+
+def test_table_is_markdown_with_dashes_for_gaps() -> None:
+    rows: list[evaluation.Report] = [
+        {"renderer": "copy", "mean": {"psnr": 18.066, "ssim": 0.6129, "identity": None}},
+        {"renderer": "warp", "mean": {"psnr": None, "ssim": 0.75, "identity": None}},
+    ]
+    assert evaluation.format_table(rows).splitlines() == [
+        "| renderer | psnr | ssim |",
+        "| --- | ---: | ---: |",
+        "| copy | 18.07 | 0.613 |",
+        "| warp | – | 0.750 |",
+    ]
+
+
+def broken_folder(kind: str, good: Path, folder: Path) -> Path:
+    """Return a folder of clips with one thing wrong."""
+    if kind == "missing":
+        return folder / "nowhere"
+    if kind == "empty":
+        return folder
+    for file in good.iterdir():
+        shutil.copy(file, folder)
+    video, archive = folder / "portrait__01.mp4", folder / "portrait__01.npz"
+    with np.load(archive) as stored:
+        landmarks = stored["landmarks"]
+    if kind == "no landmarks":
+        archive.unlink()
+    elif kind == "text as npz":
+        archive.write_text("not an archive")
+    elif kind == "cut npz":
+        archive.write_bytes(archive.read_bytes()[:2000])
+    elif kind == "empty npz":
+        archive.write_bytes(b"")
+    elif kind == "other key":
+        np.savez(archive, points=landmarks)
+    elif kind == "text as mp4":
+        video.write_text("not a video")
+    elif kind == "lengths":
+        np.savez(archive, landmarks=landmarks[:-3])
+    elif kind == "shape":
+        np.savez(archive, landmarks=landmarks[:, :468])
+    elif kind == "no face":
+        np.savez(archive, landmarks=np.full_like(landmarks, np.nan))
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("kind", "sentence"),
+    [
+        ("missing", "There is no folder"),
+        ("empty", "holds no clips"),
+        ("no landmarks", r"portrait__01\.npz is missing"),
+        ("text as npz", "not a landmark file"),
+        ("cut npz", r"portrait__01\.npz is not a landmark file"),
+        ("empty npz", "not a landmark file"),
+        ("other key", "not a landmark file"),
+        ("text as mp4", "not a readable video"),
+        ("lengths", "31 frames but landmarks for 28"),
+        ("shape", r"\(31, 468, 3\)"),
+        ("no face", "fewer than two frames with a face"),
+    ],
+)
+def test_bad_clips_are_told_in_a_sentence(
+    kind: str, sentence: str, clip_folder: Path, tmp_path: Path
+) -> None:
+    folder = broken_folder(kind, clip_folder, tmp_path)
+    with pytest.raises(SourceError, match=sentence) as caught:
+        [read_clip(video) for video in find_clips(folder)]
+    assert "\n" not in str(caught.value)
+    assert isinstance(caught.value, ReenactError)
+
+
+def test_unknown_renderer_and_unwritable_report_are_refused(
+    clip_folder: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(PluginError, match="warp"):
+        evaluation.evaluate(
+            ["wrap"], clip_folder, evaluation.EvaluationOptions(progress=False, floors=False)
+        )
+    with pytest.raises(SinkError, match="there is no folder"):
+        evaluation.evaluate(
+            ["copy"],
+            clip_folder,
+            evaluation.EvaluationOptions(json_path=tmp_path / "no" / "a.json", floors=False),
+        )
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_ab_video_shows_the_run_beside_the_truth(
+    reports: list[evaluation.Report], clip_folder: Path
+) -> None:
+    del reports
+    frames = decode_clip(clip_folder.parent / "ab" / "portrait__01.mp4")
+    clip = read_clip(clip_folder / "portrait__01.mp4")
+    assert len(frames) == FRAMES - 1
+    columns = 4  # reference, true, copy, warp
+    assert frames.shape[2] == pytest.approx(columns * 256, abs=40)
+    tiles = [frames[-1][44:300, 4 + n * 260 : 260 + n * 260] for n in range(columns)]
+    reference, true, copy, warp = (tile.astype(float) for tile in tiles)
+    assert np.abs(reference - clip.images[0]).mean() < 3
+    assert np.abs(true - clip.images[-1]).mean() < 3
+    assert np.abs(copy - reference).mean() < 3
+    assert np.abs(warp - true).mean() < 0.8 * np.abs(copy - true).mean()
+
+
+def test_ab_videos_are_refused_where_there_is_no_truth_or_no_folder(
+    clip_folder: Path, tmp_path: Path
+) -> None:
+    def run(ab: Path, protocol: evaluation.Protocol = "self") -> None:
+        evaluation.evaluate(
+            ["copy"],
+            clip_folder,
+            evaluation.EvaluationOptions(protocol=protocol, ab=ab, progress=False),
+        )
+
+    with pytest.raises(ConfigError, match="--protocol cross"):
+        run(tmp_path / "ab", "cross")
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(SinkError, match="folder of the A/B videos"):
+        run(tmp_path / "file")
+    with pytest.raises(ConfigError, match="the clips themselves"):
+        run(clip_folder)
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_what_cannot_be_measured_is_told(clip_folder: Path) -> None:
+    cross = evaluation.EvaluationOptions(protocol="cross", progress=False)
+    with pytest.raises(SourceError, match="clips of two people"):
+        evaluation.evaluate(["warp"], clip_folder, cross)
+    for twice in (["warp_unet=a", "warp_unet=b"], ["warp_unet", "warp_unet=b"]):
+        with pytest.raises(ConfigError, match="named twice with other weights"):
+            evaluation.evaluate(twice, clip_folder, evaluation.EvaluationOptions(progress=False))
+
+
+@pytest.mark.faces
+def test_copy_stands_on_the_recorded_floors(faces_dir: Path) -> None:
+    per_clip = []
+    renderer = load("renderers", "copy").build(Settings().renderer)
+    with Judge() as judge:
+        for video in find_clips(faces_dir / "val"):
+            shot = self_reenactment.prepare_shot(read_clip(video), judge)
+            renderer.prepare(first_frame_target(shot.clip, "copy"))
+            pictures = self_reenactment.render_frames(shot, renderer, shot.scored)
+            per_clip.append(self_reenactment.compare_pictures(shot, pictures))
+    mean = mean_figures(per_clip)
+    for name, floor in FLOORS.items():
+        assert mean[name] == pytest.approx(floor, abs=0.006 if "psnr" in name else 0.0006), name

@@ -1,0 +1,179 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+from reenact.config import TrackingSettings
+from reenact.errors import ModelError
+from reenact.face.geometry import face_box
+from reenact.face.mediapipe_tracker import MediaPipeTracker
+from reenact.types import Frame, Image
+from support.faces import portrait, portrait_landmarks
+
+
+@pytest.fixture
+def still_tracker() -> Iterator[MediaPipeTracker]:
+    tracker = MediaPipeTracker(TrackingSettings(), static=True)
+    yield tracker
+    tracker.close()
+
+
+def two_faces() -> Image:
+    """The portrait twice: small on the left, large on the right."""
+    import cv2
+
+    small = cv2.resize(portrait()[:256, 96:352], (300, 300), interpolation=cv2.INTER_CUBIC)
+    large = cv2.resize(portrait()[:256, 96:352], (420, 420), interpolation=cv2.INTER_CUBIC)
+    canvas = np.full((420, 760, 3), 127, np.uint8)
+    canvas[60:360, 20:320] = small
+    canvas[:, 330:750] = large
+    return canvas
+
+
+def test_portrait_has_478_landmarks_on_the_face() -> None:
+    found = portrait_landmarks()
+    assert found.points.shape == (478, 3)
+    assert found.points.dtype == np.float32
+    left, top, right, bottom = face_box(found.points)
+    assert 165 < left < 195
+    assert 55 < top < 85
+    assert 255 < right < 285
+    assert 165 < bottom < 190
+    assert found.points[33, 0] < found.points[1, 0] < found.points[263, 0]
+
+
+def test_a_picture_without_a_face_gives_none(still_tracker: MediaPipeTracker) -> None:
+    noise = np.random.default_rng(0).integers(0, 255, (240, 320, 3)).astype(np.uint8)
+    assert still_tracker.track(Frame(noise, 0.0, 0)) is None
+    assert still_tracker.faces_seen == 0
+
+
+@pytest.mark.parametrize(
+    ("rule", "side"), [("largest", "right"), ("0", "left"), ("1", "right"), ("9", "right")]
+)
+def test_which_of_two_faces(rule: str, side: str) -> None:
+    tracker = MediaPipeTracker(TrackingSettings(face=rule), static=True)
+    found = tracker.track(Frame(two_faces(), 0.0, 0))
+    seen = tracker.faces_seen
+    tracker.close()
+    assert found is not None
+    assert seen == 2
+    assert (found.points[:, 0].mean() < 320) == (side == "left")
+
+
+def test_the_largest_face_is_followed_when_it_comes_after_two_others() -> None:
+    import cv2
+
+    face = portrait()[30:200, 140:310]
+    before = np.full((740, 1300, 3), 127, np.uint8)
+    before[5:365, 20:380] = before[375:735, 20:380] = cv2.resize(face, (360, 360))
+    after = before.copy()
+    after[20:720, 500:1200] = cv2.resize(face, (700, 700))
+    with_two, with_three = (
+        [Frame(picture, index / 30, index) for index in indices]
+        for picture, indices in ((before, range(5)), (after, range(5, 15)))
+    )
+    tracker = MediaPipeTracker(TrackingSettings(face="largest"))
+    found = [tracker.track(frame) for frame in with_two]
+    assert tracker.faces_seen == 2
+    found += [tracker.track(frame) for frame in with_three]
+    tracker.close()
+    first, last = found[0], found[-1]
+    assert first is not None
+    assert last is not None
+    assert first.points[:, 0].mean() < 400 < last.points[:, 0].mean()
+
+
+def test_centre_is_the_face_nearest_to_the_middle() -> None:
+    canvas = np.full((420, 1100, 3), 127, np.uint8)
+    canvas[:, 340:1100] = two_faces()
+    tracker = MediaPipeTracker(TrackingSettings(face="centre"), static=True)
+    found = tracker.track(Frame(canvas, 0.0, 0))
+    tracker.close()
+    assert found is not None
+    assert found.points[:, 0].mean() < 660
+
+
+def test_sizes_from_160_to_4k(still_tracker: MediaPipeTracker) -> None:
+    import cv2
+
+    face = portrait()[:256, 96:352]
+    for size in ((160, 120), (3840, 2160)):
+        picture = np.full((size[1], size[0], 3), 90, np.uint8)
+        picture[:, : size[1]] = cv2.resize(face, (size[1], size[1]))
+        found = still_tracker.track(Frame(picture, 0.0, 0))
+        assert found is not None
+        assert found.size == size
+        assert 0 < found.points[1, 0] < size[1]
+
+
+def walking(index: int, face_px: int) -> Image:
+    """A small face that walks to the right through a large picture."""
+    import cv2
+
+    scale = face_px / 106
+    face = cv2.resize(portrait()[:260, 90:350], None, fx=scale, fy=scale)
+    canvas = np.full((720, 1280, 3), 90, np.uint8)
+    left = 100 + index * 14
+    canvas[200 : 200 + face.shape[0], left : left + face.shape[1]] = face
+    return canvas
+
+
+def test_a_far_face_is_found_and_followed_across_the_picture() -> None:
+    tracker = MediaPipeTracker(TrackingSettings())
+    found = [tracker.track(Frame(walking(i, 90), i / 30, i)) for i in range(60)]
+    tracker.close()
+    first = next(index for index, landmarks in enumerate(found) if landmarks is not None)
+    assert first <= 12
+    followed = [landmarks for landmarks in found[first:] if landmarks is not None]
+    assert len(followed) >= len(found) - first - 4  # moving the window may cost a frame
+    for index, landmarks in enumerate(found):
+        if landmarks is not None:
+            # her nose is 134 px right of the cut's left edge, in the portrait's px
+            assert abs(landmarks.points[1, 0] - (100 + index * 14 + 134 * 90 / 106)) < 12
+
+
+def test_a_missing_or_wrong_model_file_is_told(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="names no file"):
+        MediaPipeTracker(TrackingSettings(model=str(tmp_path / "none.task")))
+    wrong = tmp_path / "wrong.task"
+    wrong.write_bytes(b"no model")
+    with pytest.raises(ModelError, match="not a face_landmarker"):
+        MediaPipeTracker(TrackingSettings(model=str(wrong)))
+
+
+@pytest.mark.faces
+def test_loss_and_refinding_on_a_real_clip(faces_dir: Path) -> None:
+    """The clip shows a face, then, after a cut, none at all."""
+    tracker = MediaPipeTracker(TrackingSettings())
+    found = []
+    with av.open(str(faces_dir / "raw" / "webcam_face_noface.mov")) as container:
+        for index, picture in enumerate(container.decode(video=0)):
+            image = np.asarray(picture.to_ndarray(format="rgb24"), np.uint8)
+            found.append(tracker.track(Frame(image, index / 30, index)) is not None)
+        first = next(iter(av.open(container.name).decode(video=0))).to_ndarray(format="rgb24")
+    assert all(found[:20])
+    assert not any(found[-20:])
+    face = Frame(np.asarray(first, np.uint8), 99.0, 999)
+    again = [tracker.track(face) is not None for _ in range(3)]
+    tracker.close()
+    assert again[-1]
+
+
+@pytest.mark.faces
+def test_landmarks_agree_with_those_of_the_data(faces_dir: Path) -> None:
+    stored = np.load(faces_dir / "val" / "v024__01.npz")["landmarks"].astype(np.float32)
+    tracker = MediaPipeTracker(TrackingSettings(), static=True)
+    with av.open(str(faces_dir / "val" / "v024__01.mp4")) as container:
+        for index, picture in enumerate(container.decode(video=0)):
+            if index % 60 == 0:
+                image = np.asarray(picture.to_ndarray(format="rgb24"), np.uint8)
+                found = tracker.track(Frame(image, index / 25, index))
+                assert found is not None
+                distance = np.linalg.norm((found.points - stored[index])[:, :2], axis=1)
+                assert distance.mean() < 2.5
+    tracker.close()

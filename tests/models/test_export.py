@@ -1,0 +1,124 @@
+"""The exported networks, run from their files by another library than the one they were made in."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import get_args
+
+import numpy as np
+import pytest
+import torch
+
+from reenact.cli.main import main
+from reenact.errors import ModelError, SinkError
+from reenact.models import export as exporting
+from reenact.models.export import Format, export_generator
+from reenact.models.inference import FileNetwork
+from reenact.models.warp_unet import WarpUNet, WarpUNetConfig
+from reenact.models.warp_unet_inputs import MAP_CHANNELS
+from reenact.models.weights import load_model, save_model
+from reenact.types import Array
+
+SIZE_PX = 64
+NARROW = (8, 8, 8, 8)
+
+ENDINGS = {"onnx": ".onnx", "openvino": ".xml"}
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A narrow network whose every part does something."""
+    torch.manual_seed(2)
+    config = WarpUNetConfig(8, NARROW, NARROW, NARROW, head_flow=0.2)
+    network = WarpUNet(config)
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.add_(0.05 * torch.randn_like(parameter))
+    path = tmp_path_factory.mktemp("weights") / "narrow.safetensors"
+    facts = {"architecture": "warp_unet", "config": json.dumps(asdict(config))}
+    save_model(path, network.state_dict(), facts)
+    return path
+
+
+def drawn(weights: Path, reference: Array, maps: Array) -> Array:
+    """Let torch encode and draw."""
+    network = WarpUNet(WarpUNetConfig(8, NARROW, NARROW, NARROW, head_flow=0.2)).eval()
+    load_model(weights, network, "warp_unet")
+    picture = torch.from_numpy(reference)
+    with torch.inference_mode():
+        encoded = network.encode(picture, torch.ones(1, 1, SIZE_PX, SIZE_PX), -picture)
+        return np.asarray(network(picture, *encoded, torch.from_numpy(maps))[0].numpy())
+
+
+@pytest.mark.parametrize("kind", get_args(Format))
+def test_another_library_draws_the_same_picture(
+    weights: Path, tmp_path: Path, kind: Format
+) -> None:
+    lines = list(export_generator(tmp_path / "out", kind, SIZE_PX, weights))
+    assert len(lines) == 2
+    rng = np.random.default_rng(5)
+    reference = rng.uniform(-1, 1, (1, 3, SIZE_PX, SIZE_PX)).astype(np.float32)
+    maps = rng.uniform(-0.2, 0.2, (1, MAP_CHANNELS, SIZE_PX // 2, SIZE_PX // 2)).astype(np.float32)
+    person = np.ones((1, 1, SIZE_PX, SIZE_PX), np.float32)
+    encoder, generator = (
+        FileNetwork(tmp_path / "out" / f"{name}{ENDINGS[kind]}", inputs, exact=True)
+        for name, inputs in (("encoder", 3), ("generator", 4))
+    )
+    background, features = encoder([reference, person, -reference])
+    (picture,) = generator([reference, background, features, maps])
+    np.testing.assert_allclose(picture, drawn(weights, reference, maps), atol=1e-3)
+    assert np.abs(picture - reference).mean() > 0.05
+
+
+def test_what_the_networks_take_and_answer_is_written_beside_them(
+    weights: Path, tmp_path: Path
+) -> None:
+    list(export_generator(tmp_path, "onnx", SIZE_PX, weights))
+    told = json.loads((tmp_path / "export.json").read_text())
+    assert told["size"] == SIZE_PX
+    encoder, generator = (told["networks"][f"{name}.onnx"] for name in ("encoder", "generator"))
+    assert list(encoder["inputs"]) == ["reference", "person", "scene"]
+    assert encoder["outputs"]["features"]["shape"] == [1, 8, SIZE_PX // 4, SIZE_PX // 4]
+    assert generator["inputs"]["maps"]["shape"] == [1, MAP_CHANNELS, SIZE_PX // 2, SIZE_PX // 2]
+    assert generator["outputs"]["picture"]["shape"] == [1, 3, SIZE_PX, SIZE_PX]
+
+
+def test_a_file_that_answers_otherwise_is_not_called_done(
+    weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(exporting, "_answers", lambda part: [np.full((1,), 9.0, np.float32)] * 2)
+    with pytest.raises(ModelError, match="answers otherwise"):
+        list(export_generator(tmp_path, "openvino", SIZE_PX, weights))
+    assert not (tmp_path / "export.json").exists()
+
+
+def test_without_onnx_it_says_what_to_install(
+    weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    with pytest.raises(ModelError, match=r"as ONNX") as told:
+        list(export_generator(tmp_path, "onnx", SIZE_PX, weights))
+    command = "pip install '.[export]'"
+    readme = Path(__file__).parents[2] / "README.md"
+    assert command in str(told.value)
+    assert f"ONNX needs `{command}`" in readme.read_text("utf-8")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_is_a_file_is_refused(weights: Path, tmp_path: Path) -> None:
+    (tmp_path / "taken").write_text("something")
+    with pytest.raises(SinkError, match="cannot be written"):
+        list(export_generator(tmp_path / "taken", "onnx", SIZE_PX, weights))
+    assert (tmp_path / "taken").read_text() == "something"
+
+
+def test_a_target_without_weights_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("REENACT_DATA", str(tmp_path))
+    assert main(["export", str(tmp_path / "out"), "--target", "nobody"]) == 2
+    assert "There is no target 'nobody'" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()

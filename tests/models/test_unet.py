@@ -1,0 +1,197 @@
+"""The network of Fan 2023 against Table 1, its discriminator, and its recipe's losses."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from reenact.errors import ConfigError
+from reenact.models.discriminators import MarkovDiscriminator
+from reenact.models.unet import UNet, UNetConfig
+from reenact.rendering.image_to_image import map_planes
+from reenact.training import fan2023
+from reenact.training.adversarial import AdversarialRecipe, read_config, unet_config
+from reenact.training.picture_pairs import PictureMaterial, PicturePairs, collate
+from reenact.training.sampling import Pair, Rng
+from support.faces import portrait_target
+
+TABLE_1 = (
+    (256, 256, 4),  # 0 input
+    (128, 128, 64),  # 1 to 7 down-sampling
+    (64, 64, 128),
+    (32, 32, 256),
+    (16, 16, 512),
+    (8, 8, 512),
+    (4, 4, 512),
+    (2, 2, 512),
+    (2, 2, 512),  # 8 bottleneck
+    (4, 4, 512),  # 9 to 14 up-sampling
+    (8, 8, 512),
+    (16, 16, 512),
+    (32, 32, 256),
+    (64, 64, 128),
+    (128, 128, 64),
+    (256, 256, 3),  # 15 output
+)
+"""Fan 2023, Table 1: (height, width, channels) after each layer."""
+
+
+def rows_of(network: UNet, size_px: int) -> list[tuple[int, int, int]]:
+    """Return the shapes after each layer, as Table 1 counts them."""
+    seen: list[tuple[int, int, int]] = [(size_px, size_px, 4)]
+
+    def note(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        seen.append((output.shape[2], output.shape[3], output.shape[1]))
+
+    layers = [*network.down, network.bottleneck, *network.up, network.output]
+    hooks = [layer.register_forward_hook(note) for layer in layers]
+    with torch.no_grad():
+        network.eval()(torch.zeros(1, 3, size_px, size_px), torch.zeros(1, 1, size_px, size_px))
+    for hook in hooks:
+        hook.remove()
+    return seen
+
+
+def test_all_sixteen_rows_of_table_1() -> None:
+    assert tuple(rows_of(UNet(), 256)) == TABLE_1
+
+
+def test_half_the_size_has_one_layer_less_each_way() -> None:
+    rows = rows_of(UNet(UNetConfig(128)), 128)
+    assert rows[0] == (128, 128, 4)
+    assert rows[1:7] == [(64, 64, 64), (32, 32, 128), (16, 16, 256), *TABLE_1[5:8]]
+    assert rows[7] == (2, 2, 512)
+    assert rows[-1] == (128, 128, 3)
+
+
+def test_kernels_are_four_by_four_and_nothing_is_pooled() -> None:
+    network = UNet()
+    convolutions = [m for m in network.modules() if isinstance(m, nn.Conv2d | nn.ConvTranspose2d)]
+    assert len(convolutions) == 16  # the bottleneck has two
+    assert {(m.kernel_size, m.stride) for m in convolutions} == {((4, 4), (2, 2))}
+    kinds = {type(module).__name__ for module in network.modules()}
+    assert not {kind for kind in kinds if "Pool" in kind or "Upsample" in kind}
+    assert [type(layer) for layer in network.output] == [nn.ReLU, nn.ConvTranspose2d, nn.Tanh]
+    assert isinstance(network.down[0], nn.Conv2d)
+    assert all(isinstance(layer[-1], nn.BatchNorm2d) for layer in [*network.down[1:], *network.up])
+
+
+@pytest.mark.parametrize("wrong", [{"size_px": 100}, {"width": 0}, {"width": 900}])
+def test_sizes_that_do_not_fit_are_refused(wrong: dict[str, int]) -> None:
+    with pytest.raises(ConfigError, match="settings"):
+        unet_config(read_config({"train": "a", "val": "b", **wrong}))
+    with pytest.raises(ValueError, match="U-net"):
+        UNetConfig.from_json('{"depth": 3}')
+
+
+def test_the_discriminator_gives_thirty_by_thirty_verdicts() -> None:
+    critic = MarkovDiscriminator()
+    pictures = torch.zeros(1, 3, 256, 256)
+    assert critic(pictures, pictures).shape == (1, 1, 30, 30)
+    names = {name for name, _ in critic.named_buffers()}
+    assert sum(name.endswith("0._u") for name in names) == 3, "three spectral normalisations"
+    assert not any(isinstance(module, nn.BatchNorm2d) for module in critic.modules())
+    assert isinstance(critic.layers[1], nn.LeakyReLU)
+    assert critic.layers[1].negative_slope == 0.2
+
+
+def test_a_verdict_sees_seventy_pixels() -> None:
+    critic = MarkovDiscriminator(width=4).eval()
+    picture = torch.zeros(1, 3, 256, 256, requires_grad=True)
+    critic(torch.zeros(1, 3, 256, 256), picture + torch.rand(1, 3, 256, 256))[
+        0, 0, 15, 15
+    ].backward()
+    assert picture.grad is not None
+    rows = torch.nonzero(picture.grad.abs().sum((0, 1, 3)))
+    assert int(rows.max() - rows.min()) + 1 == 70
+
+
+class Portrait:
+    """Draws the portrait, with an eye and mouth that the landmarks do not move."""
+
+    def draw(self, rng: Rng) -> Pair:
+        target = portrait_target(64)
+        shift = int(rng.integers(1, 5))
+        moved = np.roll(target.references[0], shift, axis=1)
+        points = target.neutral + np.array([shift, 0, 0], np.float32)
+        return Pair(target.references[0], target.neutral, moved, points)
+
+
+def small_recipe(**settings: float) -> AdversarialRecipe:
+    config = read_config(
+        {"train": "", "val": "", "size_px": 64, "width": 8, "batch_size": 4, **settings}
+    )
+    held_back = [Portrait().draw(np.random.default_rng(0))]
+    material = PictureMaterial(Portrait(), held_back, "the portrait")
+    critic = MarkovDiscriminator(6, config.width)
+    return AdversarialRecipe("fan2023", config, material, UNet(unet_config(config)), critic)
+
+
+def tensors(batch: dict[str, np.ndarray]) -> dict[str, Tensor]:  # type: ignore[type-arg]
+    return {name: torch.from_numpy(value) for name, value in batch.items()}
+
+
+def test_the_papers_settings_are_the_defaults() -> None:
+    config = read_config({"train": "a", "val": "b"})
+    assert (config.adversarial_weight, config.pixel_weight) == (1, 100)
+    assert (config.generator_rate, config.critic_rate, config.batch_size) == (2e-4, 1e-4, 8)
+    recipe = small_recipe()
+    for name, rate in (("generator", 2e-4), ("critic", 1e-4)):
+        (group,) = recipe.optimisers[name].param_groups
+        assert (group["lr"], group["betas"]) == (rate, (0.5, 0.999))
+
+
+def test_losses_are_those_of_equations_7_to_9() -> None:
+    torch.manual_seed(3)
+    recipe = small_recipe()
+    batch = tensors(recipe.batches(1, 5)[0])
+    generator, critic = recipe.networks["generator"], recipe.networks["critic"]
+    state = {name: value.clone() for name, value in critic.state_dict().items()}
+    generator_state = {name: value.clone() for name, value in generator.state_dict().items()}
+    losses = recipe.step(batch, 0.0)
+    generator.load_state_dict(generator_state)
+    critic.load_state_dict(state)
+    with torch.no_grad():
+        drawn = generator(batch["reference"], batch["truth_map"])
+        real = torch.sigmoid(critic(batch["reference"], batch["truth"]))
+        fake = torch.sigmoid(critic(batch["reference"], drawn))
+    pixels = 100 * (drawn - batch["truth"]).abs().mean()
+    told = -(real.log().mean() + (1 - fake).log().mean()) / 2
+    assert losses["pixels"] == pytest.approx(float(pixels), rel=1e-4)
+    assert losses["critic"] == pytest.approx(float(told), rel=1e-3)
+    assert losses["critic_of"] == pytest.approx(math.log(2), rel=0.3)
+
+
+def test_it_learns_in_a_few_steps() -> None:
+    torch.manual_seed(0)
+    recipe = small_recipe(generator_rate=2e-3)
+    batches = recipe.batches(1, 40)
+    losses = [recipe.step(tensors(batches[n]), 0.0)["pixels"] for n in range(40)]
+    assert np.mean(losses[-5:]) < 0.6 * np.mean(losses[:5])
+
+
+def test_batches_are_the_same_for_the_same_seed() -> None:
+    first = PicturePairs(Portrait(), 32, 2, seed=4, steps=9)[3]
+    again = PicturePairs(Portrait(), 32, 2, seed=4, steps=9)[3]
+    for name, value in first.items():
+        np.testing.assert_array_equal(value, again[name])
+    assert first["truth"].shape == (2, 3, 32, 32)
+    assert first["truth_map"].shape == (2, 1, 32, 32)
+    assert np.abs(first["truth"] - PicturePairs(Portrait(), 32, 2, 4, 9)[4]["truth"]).max() > 0
+
+
+def test_training_and_live_path_make_the_same_input() -> None:
+    pair = Portrait().draw(np.random.default_rng(1))
+    batch = collate([pair], 64)
+    np.testing.assert_array_equal(batch["truth_map"], map_planes([pair.truth_landmarks], 64))
+    assert batch["truth_map"].min() == -1
+    assert batch["truth_map"].max() > 0.9
+
+
+def test_an_unknown_setting_is_refused() -> None:
+    with pytest.raises(ConfigError, match="pixels"):
+        fan2023.build_recipe({"train": "a", "val": "b", "pixels": 3})

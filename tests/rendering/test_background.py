@@ -1,0 +1,121 @@
+"""What is painted behind a head."""
+
+from __future__ import annotations
+
+from contextlib import closing
+
+import cv2
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from reenact.config import TrackingSettings
+from reenact.face.mediapipe_tracker import MediaPipeTracker
+from reenact.imaging import in_bytes
+from reenact.rendering.background import scene_behind, without_person
+from reenact.rendering.warp_unet import people_in
+from reenact.types import Array, Frame, Image
+from support.faces import portrait_target
+
+SIDE = 256
+HEAD, OTHER = (100, 120), (215, 120)
+"""Middles (x, y) of two heads."""
+
+
+def wall() -> Image:
+    """Brighter from left to right and from top to bottom."""
+    rows, columns = np.mgrid[:SIDE, :SIDE]
+    colours = [columns // 2 + 60, rows // 3 + 60, (rows + columns) // 4 + 60]
+    return np.asarray(np.stack(colours, axis=-1), np.uint8)
+
+
+def landmarks() -> Array:
+    """An oval face in the first head's middle; its chin at row 160, its eye span 30 px."""
+    angle = np.linspace(0, 2 * np.pi, 478, dtype=np.float32)
+    points = np.stack([np.cos(angle) * 25, np.sin(angle) * 35, angle * 0], 1)
+    for at, place in {10: (0, -40), 152: (0, 40), 33: (-15, -10), 263: (15, -10)}.items():
+        points[at, :2] = place
+    points[:, :2] += HEAD
+    return np.asarray(points, np.float32)
+
+
+def people() -> NDArray[np.uint8]:
+    """Two people, apart from each other: a head with its body, and a smaller head alone."""
+    mask = np.zeros((SIDE, SIDE), np.uint8)
+    cv2.circle(mask, HEAD, 50, (255,), -1)
+    cv2.rectangle(mask, (50, 190), (150, SIDE), (255,), -1)
+    cv2.rectangle(mask, (85, 150), (115, 200), (255,), -1)
+    cv2.circle(mask, OTHER, 25, (255,), -1)
+    return mask
+
+
+def with_people() -> Image:
+    picture = wall()
+    picture[people() > 0] = (20, 200, 20)
+    return picture
+
+
+def test_the_wall_goes_on_behind_the_head_and_the_body_stays() -> None:
+    picture = with_people()
+    scene = scene_behind(picture, people(), landmarks())
+    away = np.abs(scene.astype(int) - wall())
+    assert away[65:130, 45:155].max() < 30  # the head, down to its mouth; it differed by 140
+    assert away[65:130, 45:155].mean() < 5
+    np.testing.assert_array_equal(scene[200:], picture[200:])
+
+
+def test_other_people_stay_until_all_are_painted_over() -> None:
+    picture = with_people()
+    other = (slice(100, 140), slice(200, 230))
+    scene = scene_behind(picture, people(), landmarks())
+    np.testing.assert_array_equal(scene[other], picture[other])
+    empty = without_person(picture, people())
+    assert np.abs(empty.astype(int) - wall())[other].max() < 30
+    assert np.abs(empty.astype(int) - wall())[200:, 50:150].mean() < 20
+
+
+def test_hair_that_leaves_the_picture_stays_there() -> None:
+    """On the left, where it does; on the right, where the wall is seen, nothing stays."""
+    person = people()
+    person[90:130, :100] = 255
+    picture = wall()
+    picture[person > 0] = (20, 200, 20)
+    scene = scene_behind(picture, person, landmarks())
+    hair = (slice(95, 125), slice(0, 50))
+    np.testing.assert_array_equal(scene[hair], picture[hair])
+    assert np.abs(scene.astype(int) - wall())[75:125, 75:155].max() < 40
+
+
+def test_an_ear_beside_the_picture_s_edge_is_no_hair_that_leaves_it() -> None:
+    cut = 65  # ten columns are left beside the face
+    points = landmarks()
+    points[:, 0] -= cut
+    part = (slice(SIDE - cut), slice(cut, SIDE))
+    scene = scene_behind(with_people()[part], people()[part], points)
+    away = np.abs(scene.astype(int) - wall()[part])
+    assert away[75:125, :80].max() < 40
+
+
+@pytest.mark.parametrize("known", [0, 128, 255])
+def test_a_picture_of_which_nothing_is_known_stays(known: int) -> None:
+    person = np.full((SIDE, SIDE), known, np.uint8)
+    np.testing.assert_array_equal(scene_behind(with_people(), person, landmarks()), with_people())
+
+
+def test_a_face_that_lies_beside_all_people_changes_nothing() -> None:
+    points = landmarks()
+    points[:, :2] += (900, -300)  # cut to the picture's corner
+    np.testing.assert_array_equal(scene_behind(with_people(), people(), points), with_people())
+
+
+def test_nobody_is_found_behind_a_portrait() -> None:
+    target = portrait_target()
+    picture = np.asarray(target.references[0])
+    (person,) = people_in(target.references, target.landmarks)
+    scene = scene_behind(picture, in_bytes(person), target.neutral)
+    with closing(MediaPipeTracker(TrackingSettings(), static=True)) as tracker:
+        assert tracker.track(Frame(picture, 0.0, 0)) is not None
+        assert tracker.track(Frame(scene, 0.0, 0)) is None
+    far = cv2.dilate((person > 0.05).astype(np.uint8), np.ones((31, 31), np.uint8)) == 0
+    assert far.mean() > 0.05
+    np.testing.assert_array_equal(scene[far], picture[far])

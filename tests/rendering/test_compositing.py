@@ -1,0 +1,175 @@
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from reenact.imaging import crop_image, invert_affine
+from reenact.rendering.compositing import Paster
+from reenact.types import Image
+from support.portraits import box_target, smooth_picture
+
+BLACK = np.zeros((256, 256, 3), np.uint8)
+WHITE = np.full((256, 256, 3), 255, np.uint8)
+
+
+def difference(first: Image, second: Image) -> NDArray[np.int64]:
+    return np.asarray(np.abs(first.astype(np.int64) - second.astype(np.int64)), dtype=np.int64)
+
+
+def test_the_plates_own_crop_leaves_the_plate_as_it_was() -> None:
+    plate = np.random.default_rng(1).integers(0, 256, (360, 640, 3), dtype=np.uint8)
+    pasted = Paster(box_target(plate, 200, 40, 256)).paste(plate[40:296, 200:456].copy())
+    assert difference(pasted, plate).max() <= 1
+
+
+def test_only_the_box_changes_and_its_middle_is_the_crop() -> None:
+    plate = smooth_picture((640, 360))
+    paster = Paster(box_target(plate, 200, 40, 256))
+    assert paster.box == (200, 40, 456, 296)
+    pasted = paster.paste(WHITE)
+    assert (pasted[128:208, 288:368] == 255).all()
+    pasted[40:296, 200:456] = plate[40:296, 200:456]
+    assert np.array_equal(pasted, plate)
+
+
+def test_no_edge_of_the_box_is_visible() -> None:
+    pasted = Paster(box_target(np.zeros((400, 600, 3), np.uint8), 150, 70, 256)).paste(WHITE)
+    luma = pasted[..., 0].astype(int)
+    steps = max(np.abs(np.diff(luma, axis=axis)).max() for axis in (0, 1))
+    assert steps <= 24, "a jump at the border of the crop"
+    assert luma[70 + 2, 150 + 128] <= 16
+    assert luma[70 + 253, 150 + 128] <= 16
+    assert luma[70 + 236, 150 + 20] == 0, "a corner shows"
+
+
+def test_where_the_crop_leaves_the_plate_it_is_not_softened() -> None:
+    paster = Paster(box_target(np.zeros((300, 300, 3), np.uint8), -60, 0, 256))
+    assert paster.box == (0, 0, 196, 256)
+    pasted = paster.paste(WHITE)
+    assert (pasted[0, :100] == 255).all(), "the crop's top is the plate's top"
+    assert (pasted[:150, 0] == 255).all()
+    assert pasted[100, 195, 0] < 16, "this side has plate beside it"
+    assert pasted[255, 50, 0] < 16
+
+
+def test_a_crop_beside_the_plate_changes_nothing() -> None:
+    plate = smooth_picture((320, 240))
+    paster = Paster(box_target(plate, 900, 900, 128))
+    paster.prepare(WHITE)
+    assert np.array_equal(paster.paste(WHITE), plate)
+
+
+@pytest.mark.parametrize(
+    ("size", "max_side", "expected"),
+    [
+        ((3840, 2160), 1280, (1280, 720)),
+        ((1920, 1080), 1280, (1280, 720)),
+        ((160, 120), 1280, (160, 120)),
+        ((641, 361), 1280, (640, 360)),
+        ((1080, 1920), 720, (404, 720)),
+        ((512, 512), 512, (512, 512)),
+    ],
+)
+@pytest.mark.parametrize("share", [0.333, 0.517])
+def test_size_and_place(
+    size: tuple[int, int], max_side: int, expected: tuple[int, int], share: float
+) -> None:
+    plate = smooth_picture(size)
+    height = size[1]
+    target = box_target(plate, 0.31 * size[0], 0.17 * height, share * height)
+    paster = Paster(target, max_side)
+    assert paster.size == expected
+    dot = np.zeros((256, 256, 3), np.float32)
+    cv2.circle(dot, (128, 128), 40, (255, 255, 255), cv2.FILLED)
+    pasted = paster.paste(dot.astype(np.uint8))
+    assert pasted.shape == (expected[1], expected[0], 3)
+    assert pasted.flags.c_contiguous
+    at_rest = paster.paste(BLACK)
+    y, x = np.nonzero(difference(pasted, at_rest)[..., 0] > 127)
+    scale = max(expected) / max(size)
+    wanted = (target.crop_to_plate @ [128, 128, 1] + 0.5) * scale - 0.5
+    # A plate that is scaled may be shifted by up to one and a half px to let the box fit.
+    assert np.abs(np.array([x.mean(), y.mean()]) - wanted).max() <= 2.0
+
+
+@pytest.mark.parametrize("max_side", [1280, 700, 333])
+def test_box_and_plate_fit_to_a_part_of_a_pixel(max_side: int) -> None:
+    """The true crop, at rest, must not be seen to be there: no doubled or shifted edges."""
+    plate = smooth_picture((1023, 765))
+    cv2.putText(plate, "8 B", (330, 420), cv2.FONT_HERSHEY_SIMPLEX, 6, (250, 250, 250), 14)
+    plate = np.asarray(cv2.GaussianBlur(plate, (0, 0), 2.5), dtype=np.uint8)
+    target = box_target(plate, 300.4, 160.7, 431.3, crop_px=512)
+    crop = crop_image(plate, invert_affine(target.crop_to_plate), 512)
+    paster = Paster(target, max_side)
+    shown = paster.paste(crop)
+    x0, y0, x1, y1 = paster.box
+    middle = (slice(y0 + 20, y1 - 20), slice(x0 + 20, x1 - 20))
+    error = difference(shown[middle], paster.plate[middle])
+    assert error.mean() < 1.0
+    shifted = np.roll(paster.plate, 1, axis=1)
+    assert error.mean() < 0.4 * difference(shifted[middle], paster.plate[middle]).mean()
+
+
+def test_colour_cast_is_taken_out_and_stays_out() -> None:
+    plate = smooth_picture((640, 480))
+    target = box_target(plate, 190, 100, 256)
+    true = plate[100:356, 190:446]
+    cast = np.clip(true + np.array([14, -9, 6]), 0, 255).astype(np.uint8)
+    paster = Paster(target)
+    before = paster.paste(cast)
+    paster.prepare(cast)
+    after = paster.paste(cast)
+    middle = (slice(160, 300), slice(250, 380))
+    assert difference(before[middle], plate[middle]).mean(axis=(0, 1)) == pytest.approx(
+        [14, 9, 6], abs=1
+    )
+    assert difference(after, plate).mean() < 0.5
+
+    acted = cast.copy()
+    acted[100:140, 100:160] = 30  # a mouth opens
+    moved = paster.paste(acted)
+    changed = difference(moved, after).any(axis=-1)
+    y, x = np.nonzero(changed)
+    assert (y.min(), y.max(), x.min(), x.max()) == (200, 239, 290, 349), "the rest flickers"
+
+    paster.match_colour = False
+    assert np.array_equal(paster.paste(cast), before)
+
+
+def test_colour_correction_ignores_what_the_mouth_does_at_rest() -> None:
+    plate = smooth_picture((640, 480))
+    paster = Paster(box_target(plate, 190, 100, 256))
+    rest = plate[100:356, 190:446].copy()
+    rest[110:160, 90:160] = 0
+    paster.prepare(rest)
+    ring = paster.paste(plate[100:356, 190:446].copy())
+    assert difference(ring, plate).mean() < 0.6
+    assert difference(ring, plate).max() <= 12
+
+
+def test_an_enlarged_face_stays_sharp() -> None:
+    plate = np.random.default_rng(3).integers(0, 256, (700, 700, 3), dtype=np.uint8)
+    target = box_target(plate, 94, 94, 512)
+    crop = np.asarray(cv2.GaussianBlur(target.references[0], (0, 0), 1.0), dtype=np.uint8)
+    pasted = Paster(target).paste(crop)[250:450, 250:450].astype(int)
+    linear = cv2.resize(crop, (512, 512), interpolation=cv2.INTER_LINEAR)
+    blurred = linear[156:356, 156:356].astype(int)
+    assert np.abs(np.diff(pasted, axis=1)).mean() > 1.05 * np.abs(np.diff(blurred, axis=1)).mean()
+
+
+def test_crops_of_another_size_than_the_references() -> None:
+    plate = smooth_picture((640, 480))
+    paster = Paster(box_target(plate, 190, 100, 256, crop_px=512))
+    small = cv2.resize(plate[100:356, 190:446], (128, 128), interpolation=cv2.INTER_AREA)
+    assert difference(paster.paste(np.asarray(small, dtype=np.uint8)), plate).mean() < 0.6
+
+
+def test_every_picture_is_a_new_one() -> None:
+    plate = smooth_picture((320, 240))
+    paster = Paster(box_target(plate, 60, 20, 128))
+    first = paster.paste(WHITE)
+    kept = first.copy()
+    first[:] = 0
+    assert np.array_equal(paster.paste(WHITE), kept)

@@ -1,0 +1,32 @@
+"""The sheet of extremes, drawn by the script as the model card names it."""
+
+from __future__ import annotations
+
+import itertools
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from reenact.evaluation.cross_identity import ALONE, TURNS
+
+SCRIPT = Path(__file__).parents[2] / "benchmarks" / "extremes.py"
+
+
+def test_no_two_expressions_look_alike(tmp_path: Path) -> None:
+    sheet = tmp_path / "sheet.png"
+    subprocess.run([sys.executable, str(SCRIPT), str(sheet)], check=True, capture_output=True)
+    picture = cv2.imread(str(sheet))
+    assert picture is not None
+    gap, columns = 4, 1 + len(ALONE) + len(TURNS)
+    step = (picture.shape[1] - gap) // columns
+    side = step - gap
+    drawn = [
+        picture[-step:-gap, gap + column * step :][:, :side].astype(int)
+        for column in range(1, columns)
+    ]
+    for first, second in itertools.combinations(drawn, 2):
+        assert first.shape == second.shape == (side, side, 3)
+        assert np.abs(first - second).max() > 50, "two expressions look alike"

@@ -1,0 +1,189 @@
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+
+from reenact.face.geometry import rotation_matrix, to_face_frame, to_image, triangulate
+from reenact.models.warp_unet_inputs import MAP_CHANNELS
+from reenact.rendering.head_mesh import (
+    _skull_depth,
+    grid_to_crop,
+    head_mesh,
+    interpolate,
+    rasterise,
+    warp_image,
+)
+from reenact.types import Array, Pose
+from support.faces import posed_face
+
+
+def square_mesh() -> tuple[Array, Array]:
+    points = np.array([[0, 0], [31, 0], [0, 31], [31, 31], [14, 17]], np.float32)
+    depth = np.zeros(5, np.float32)
+    return points, depth
+
+
+def test_interpolation_is_exact_for_an_affine_attribute() -> None:
+    points, depth = square_mesh()
+    triangles = triangulate(points)
+    cells = rasterise(points, triangles, 32, depth)
+    assert (cells >= 0).all()
+    attributes = np.stack([points[:, 0] * 2 - points[:, 1], points[:, 1] + 3], axis=1)
+    result = interpolate(cells, points, triangles, attributes)
+    ys, xs = np.mgrid[:32, :32].astype(np.float32)
+    np.testing.assert_allclose(result[..., 0], xs * 2 - ys, atol=1e-3)
+    np.testing.assert_allclose(result[..., 1], ys + 3, atol=1e-3)
+
+
+def test_near_triangles_hide_far_ones() -> None:
+    points = np.array([[0, 0], [15, 0], [0, 15]] * 2, np.float32)
+    triangles = np.array([[0, 1, 2], [3, 4, 5]], np.int32)
+    near_first = np.array([0, 0, 0, 9, 9, 9], np.float32)
+    assert rasterise(points, triangles, 16, near_first)[3, 3] == 0
+    assert rasterise(points, triangles, 16, near_first[::-1].copy())[3, 3] == 1
+
+
+def test_a_flat_triangle_leaves_no_infinite_value() -> None:
+    points = np.array([[2, 2], [8, 2], [14, 2]], np.float32)
+    triangles = np.array([[0, 1, 2]], np.int32)
+    cells = rasterise(points, triangles, 16, np.zeros(3, np.float32))
+    values = interpolate(cells, points, triangles, np.ones((3, 2), np.float32))
+    assert np.isfinite(values).all()
+    assert values.max() == pytest.approx(1)
+
+
+def test_a_triangle_thinner_than_a_cell_keeps_within_its_corners() -> None:
+    points = np.array([[2, 2.4], [8, 2.6], [14, 2.4]], np.float32)
+    triangles = np.array([[0, 1, 2]], np.int32)
+    cells = rasterise(points, triangles, 16, np.zeros(3, np.float32))
+    values = interpolate(cells, points, triangles, np.array([[0], [1], [0]], np.float32))
+    drawn = values[cells >= 0]
+    assert drawn.min() >= 0
+    assert drawn.max() <= 1
+
+
+def test_the_same_face_is_not_moved() -> None:
+    points, _ = posed_face(10)
+    maps = head_mesh().maps(points, points, 256, 128)
+    assert maps.shape == (128, 128, MAP_CHANNELS)
+    assert np.abs(maps[..., :2]).max() < 1e-3
+    assert 0.08 < maps[..., 5].mean() < 0.4  # the face's share of the crop
+    assert maps[..., 7].max() == pytest.approx(1)  # eyes are open
+
+
+def test_a_moved_face_is_looked_up_where_it_was() -> None:
+    points, pose = posed_face(0)
+    moved = points + np.array([12, -6, 0], np.float32)
+    maps = head_mesh().maps(points, moved, 256, 128)
+    scale, shift = grid_to_crop(128, 256)
+    x, y = np.round((moved[1, :2] - shift) / scale).astype(int)
+    np.testing.assert_allclose(maps[y, x, :2] * 128, [-12, 6], atol=0.1)
+    above = y - int(1.35 * pose.scale / scale)  # hair goes along
+    np.testing.assert_allclose(maps[above, x, :2] * 128, [-12, 6], atol=4)
+    assert np.abs(maps[0, 0, :2]).max() * 128 < 8  # the background's corner hardly moves
+
+
+def test_an_opened_mouth_has_an_inside() -> None:
+    points, pose = posed_face(0)
+    shape = to_face_frame(points, pose)
+    lower = [87, 14, 317, 88, 178, 402, 318, 95, 324]
+    shape[lower, 1] += 0.3
+    opened = to_image(shape, pose)
+    before = head_mesh().maps(points, points, 256, 128)[..., 6].sum()
+    after = head_mesh().maps(points, opened, 256, 128)[..., 6].sum()
+    assert after > before + 40
+
+
+def test_a_turned_head_hides_the_far_cheek() -> None:
+    """At 60 degrees the far side folds behind the nose; the near side must be what is drawn."""
+    shape = posed_face(0)
+    face = to_face_frame(shape[0], shape[1])
+    turn = Pose(
+        rotation_matrix(np.array([0, 1.05, 0], np.float32)), shape[1].translation, shape[1].scale
+    )
+    turned = to_image(face, turn)
+    maps = head_mesh().maps(shape[0], turned, 256, 256)
+    nose = np.round(turned[1, :2]).astype(int)
+    atlas_x = maps[nose[1], nose[0], 2]
+    assert abs(atlas_x) < 0.05  # the tip of the nose is in front of everything
+
+
+@pytest.mark.parametrize("yaw", [0.3, 0.5, 0.7])
+def test_a_folded_head_leaves_no_single_cells_that_look_elsewhere(yaw: float) -> None:
+    points, pose = posed_face(0)
+    turn = rotation_matrix(np.array([0.1, yaw, 0.1], np.float32))
+    turned = to_image(to_face_frame(points, pose), Pose(turn, pose.translation, pose.scale))
+    flow = np.ascontiguousarray(head_mesh().maps(points, turned, 256, 128)[..., :2])
+    assert np.abs(flow - cv2.medianBlur(flow, 3)).max() < 0.1
+
+
+def test_warp_image_samples_where_the_map_points() -> None:
+    image = np.zeros((20, 20, 3), np.uint8)
+    image[5, 7] = (10, 200, 30)
+    source = np.zeros((20, 20, 2), np.float32)
+    source[..., 0], source[..., 1] = 7, 5
+    assert (warp_image(image, source) == (10, 200, 30)).all()
+
+
+def test_shoulders_follow_a_head_that_moves_and_not_one_that_turns() -> None:
+    points, pose = posed_face(0, scale=35)
+    side = 64
+    across, down = (points[152, :2] / 256 * side).astype(int)
+    shoulder = (slice(down + 10, down + 14), slice(across - 12, across + 12))
+
+    def carried(face: Array) -> Array:
+        """Return how far the place an iod below the chin is carried, px."""
+        flow = head_mesh().maps(points, face, 256, side)[..., :2] * -128
+        return np.asarray(flow[shoulder].mean(axis=(0, 1)))
+
+    shift = np.array([0, 10, 0], np.float32)
+    assert 4 < carried(points + shift)[1] < 10
+    neck = points[152] + pose.rotation @ np.array([0, -0.8, 1.8], np.float32) * pose.scale
+    turn = rotation_matrix(np.array([0.05, 0.25, 0], np.float32))
+    turned = np.asarray((points - neck) @ turn.T + neck, np.float32)
+    assert np.abs(turned[1] - points[1])[:2].max() > 15
+    assert np.abs(carried(turned)).max() < 2
+
+
+@pytest.mark.parametrize("pitch", [-0.25, 0.25])
+def test_hair_goes_on_where_the_forehead_ends(pitch: float) -> None:
+    """A head tilted back must not press the hairline and all above it into a seam."""
+    points, pose = posed_face(0)
+    turn = rotation_matrix(np.array([pitch, 0, 0], np.float32))
+    tilted = to_image(to_face_frame(points, pose), Pose(turn, pose.translation, pose.scale))
+    flow = head_mesh().maps(points, tilted, 256, 256)[..., 1] * 128
+    column, top = np.round(tilted[10, :2]).astype(int)
+    above = slice(top - int(0.4 * pose.scale), top + 2)
+    source = np.arange(256)[above] + flow[above, column]
+    steps = np.diff(source)
+    assert steps.min() > 0.3
+    assert steps.max() < 3
+
+
+def test_shoulders_follow_their_own_landmarks() -> None:
+    """A head that moved a moment ago: face and hair are there, the collar is where it was."""
+    points = (posed_face(0)[0] * 0.6 + [51, 20, 0]).astype(np.float32)
+    moved = points + np.array([10, 0, 0], np.float32)
+    late = head_mesh().maps(points, moved, 256, 128, body=points)[..., 0] * -128
+    at_once = head_mesh().maps(points, moved, 256, 128)[..., 0] * -128
+    column, chin = np.round(moved[152, :2] / 2).astype(int)
+    np.testing.assert_allclose(late[: chin - 4, column], at_once[: chin - 4, column], atol=0.1)
+    collar = chin + 24
+    assert at_once[collar, column] > 3
+    assert abs(late[collar, column]) < 0.1 * at_once[collar, column]
+
+
+def test_rings_lie_on_the_skull() -> None:
+    pose = Pose(np.eye(3, dtype=np.float32), np.array([128, 100, 0], np.float32), 50.0)
+    crown, brow, far_off = _skull_depth(
+        np.array([[128, 40], [128, 100], [400, 100]], np.float32), pose
+    )
+    assert brow == pytest.approx(-0.3 * 50)
+    assert brow < crown < far_off
+    assert far_off == pytest.approx(1.15 * 50), "the rim, where the picture shows the skull no more"
+    turn = rotation_matrix(np.array([0, 0.5, 0], np.float32))
+    left, right = _skull_depth(
+        np.array([[90, 100], [166, 100]], np.float32), Pose(turn, pose.translation, pose.scale)
+    )
+    assert abs(left - right) > 5, "one side has come nearer"

@@ -1,0 +1,149 @@
+"""The cut-out of a real portrait: at rest, moving with the head, and through the pipeline."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from reenact.config import Settings
+from reenact.errors import TargetError
+from reenact.live.pipeline import Reenactor, still_expression
+from reenact.rendering.baselines import CopyRenderer
+from reenact.rendering.compositing import Paster
+from reenact.rendering.matting import Alpha, Matte
+from reenact.rendering.warp_unet import WarpUNetRenderer
+from reenact.stats import StepTimer
+from reenact.targets.library import open_target
+from reenact.types import Array, Drive, Frame, Landmarks, Target
+from support.fakes import FakeRenderer, FakeTracker
+from support.portraits import box_target
+
+PERSON = ((0.35, 0.48), (0.12, 0.5), (0.9, 0.2))  # face, hair, suit
+BACKGROUND = ((0.04, 0.2), (0.2, 0.85), (0.04, 0.94), (0.5, 0.1))
+"""(y, x) as shares of the portrait's side."""
+
+
+@pytest.fixture(scope="module")
+def target() -> Target:
+    return open_target("astronaut", 256)
+
+
+@pytest.fixture(scope="module")
+def matte(target: Target) -> Matte:
+    paster = Paster(target)
+    return Matte(target, paster.plate, paster.square)
+
+
+def at(alpha: Alpha, place: tuple[float, float]) -> int:
+    height, width = alpha.shape
+    return int(alpha[round(place[0] * height), round(place[1] * width)])
+
+
+def moved(target: Target, shift: tuple[float, float]) -> Array:
+    """Return the neutral face shifted, in px of the picture."""
+    scale = Paster(target).square[2] / target.crop_size
+    return target.neutral + np.array([*shift, 0], np.float32) / np.float32(scale)
+
+
+def head_edges(alpha: Alpha, row: float) -> tuple[int, int]:
+    """Return where the head begins and ends, in px, in a row at this share of the height."""
+    inside = np.flatnonzero(alpha[round(row * alpha.shape[0])] > 127)
+    return int(inside[0]), int(inside[-1])
+
+
+def test_person_is_opaque_and_the_background_clear(matte: Matte) -> None:
+    assert matte.rest.shape == Paster(open_target("astronaut", 256)).plate.shape[:2]
+    assert matte.rest.dtype == np.uint8
+    assert [at(matte.rest, place) for place in PERSON] == [255] * 3
+    assert [at(matte.rest, place) for place in BACKGROUND] == [0] * 4
+    soft = (matte.rest > 0) & (matte.rest < 255)
+    assert 0.001 < soft.mean() < 0.05
+
+
+def test_resting_face_leaves_the_cut_out_alone(matte: Matte, target: Target) -> None:
+    alpha = matte.alpha(target.neutral)
+    assert alpha is not matte.rest
+    assert np.abs(alpha.astype(int) - matte.rest).max() <= 2
+
+
+@pytest.mark.parametrize("shift", [12, -12])
+def test_cut_out_goes_with_the_head_and_the_suit_stays(
+    matte: Matte, target: Target, shift: int
+) -> None:
+    alpha = matte.alpha(moved(target, (shift, 0)))
+    for row in (0.24, 0.3, 0.36):
+        before, after = head_edges(matte.rest, row), head_edges(alpha, row)
+        # Hair is carried along less than the face.
+        assert 0.2 < (after[0] - before[0]) / shift < 1.1
+        assert 0.2 < (after[1] - before[1]) / shift < 1.1
+    suit = round(0.97 * len(alpha))
+    assert np.array_equal(alpha[suit:], matte.rest[suit:])
+
+
+@pytest.mark.parametrize("shift", [(12, 4), (-12, 8)])
+@pytest.mark.parametrize("late", [False, True])
+def test_cut_out_fits_what_the_generator_draws(
+    matte: Matte, target: Target, shift: tuple[float, float], late: bool
+) -> None:
+    """The head of a moved picture is found anew, and lies where the moved cut-out says."""
+    paster = Paster(target)
+    renderer = WarpUNetRenderer(Settings().renderer)
+    renderer.prepare(target)
+    landmarks = moved(target, shift)
+    body = target.neutral if late else None
+    rest = still_expression()
+    drive = Drive(landmarks, rest, np.zeros(8, np.float32), 1.0, None, 0.0, 0.0, body)
+    drawn = renderer.render(drive)
+    found = Matte(target, paster.paste(drawn), paster.square).rest > 127
+    said = matte.alpha(landmarks, body) > 127
+    assert (found & said).sum() / (found | said).sum() > 0.985
+    assert (found ^ said).sum() < (found ^ (matte.rest > 127)).sum() / 2
+
+
+def test_picture_without_a_person_is_told(target: Target) -> None:
+    empty = box_target(np.full((512, 512, 3), 110, np.uint8), 128, 128, 256, name="nobody")
+    with pytest.raises(TargetError, match=r"nobody.*output\.background=keep"):
+        Matte(empty, empty.plate, (128, 128, 256))
+
+
+@pytest.mark.parametrize("picture", ["plate", "crop"])
+@pytest.mark.parametrize("beside", [False, True])
+def test_frames_carry_alpha_when_it_is_asked_for(
+    target: Target, picture: str, beside: bool
+) -> None:
+    settings = Settings.model_validate(
+        {
+            "output": {
+                "picture": picture,
+                "background": "transparent",
+                "show_raw_camera": beside,
+            },
+            "actor": {"neutral": "fresh"},
+        }
+    )
+    face = Landmarks(target.neutral, 1.0, (256, 256))
+    pipeline = Reenactor(
+        settings, target, FakeTracker(face), CopyRenderer(Settings().renderer), StepTimer()
+    )
+    try:
+        idle = pipeline.idle(0.0, 0)
+        moving = [pipeline.step(Frame(target.references[0], n / 25, n)) for n in range(1, 8)][-1]
+    finally:
+        pipeline.close()
+    for frame in (idle, moving):
+        assert frame.alpha is not None
+        assert frame.alpha.shape == frame.image.shape[:2]
+        assert frame.size == pipeline.size
+        panel = frame.image.shape[0] if beside else 0
+        assert (frame.alpha[:, :panel] == 255).all()
+        assert frame.alpha[:, panel:].min() == 0
+        assert frame.alpha[:, panel:].max() == 255
+
+
+def test_frames_carry_no_alpha_otherwise(target: Target) -> None:
+    face = Landmarks(target.neutral, 1.0, (256, 256))
+    pipeline = Reenactor(Settings(), target, FakeTracker(face), FakeRenderer(), StepTimer())
+    try:
+        assert pipeline.idle(0.0, 0).alpha is None
+    finally:
+        pipeline.close()

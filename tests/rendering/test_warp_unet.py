@@ -1,0 +1,400 @@
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from reenact import registry
+from reenact.config import RendererSettings
+from reenact.errors import ModelError
+from reenact.evaluation import metrics
+from reenact.face.geometry import estimate_pose, region_mask
+from reenact.face.topology import IRIS_LEFT, IRIS_RIGHT, OVAL
+from reenact.imaging import from_unit
+from reenact.models.warp_unet import WarpUNet, WarpUNetConfig, _tears
+from reenact.models.warp_unet_inputs import MAP_CHANNELS, UNKNOWN_PERSON, shipped_weights
+from reenact.models.weights import load_tensors, read_header, save_model
+from reenact.rendering.head_mesh import HeadMesh, head_mesh, tears
+from reenact.rendering.reference_ranking import SeenFaces, reference_distances
+from reenact.rendering.residual_flow import known_residual_flow, own_tensors, read_own_flow
+from reenact.rendering.warp_unet import WarpUNetRenderer, edge_fade, people_in
+from reenact.types import Image, Renderer, Target
+from support.faces import drive, opened_mouth, portrait_target, turned
+
+
+def opened(name: str, target: Target, **settings: object) -> Renderer:
+    renderer: Renderer = registry.load("renderers", name).build(
+        RendererSettings.model_validate({"name": name, **settings})
+    )
+    renderer.prepare(target)
+    return renderer
+
+
+def difference(first: Image, second: Image) -> float:
+    return float(np.abs(first.astype(np.float32) - second).mean())
+
+
+def test_copy_gives_the_reference_and_not_its_memory() -> None:
+    target = portrait_target()
+    renderer = opened("copy", target)
+    picture = renderer.render(drive(target.neutral))
+    np.testing.assert_array_equal(picture, target.references[0])
+    picture[:] = 0
+    np.testing.assert_array_equal(renderer.render(drive(target.neutral)), target.references[0])
+
+
+def test_warp_at_rest_is_the_reference() -> None:
+    target = portrait_target()
+    picture = opened("warp", target).render(drive(target.neutral))
+    assert difference(picture, target.references[0]) < 0.1
+
+
+def test_warp_opens_the_mouth_and_leaves_the_border() -> None:
+    target = portrait_target()
+    picture = opened("warp", target).render(drive(opened_mouth(target.neutral, 14)))
+    moved = np.abs(picture.astype(int) - target.references[0]).mean(axis=2)
+    x, y = np.round(target.neutral[17, :2]).astype(int)
+    assert moved[y - 6 : y + 20, x - 20 : x + 20].mean() > 8
+    assert moved[0].max() == 0
+    assert moved[:, -1].max() == 0
+
+
+def test_warp_unet_at_rest_is_near_the_reference() -> None:
+    target = portrait_target()
+    picture = opened("warp_unet", target).render(drive(target.neutral))
+    assert picture.shape == (256, 256, 3)
+    assert picture.dtype == np.uint8
+    assert difference(picture, target.references[0]) < 8
+
+
+def test_warp_unet_follows_the_landmarks() -> None:
+    target = portrait_target()
+    renderer = opened("warp_unet", target)
+    at_rest = renderer.render(drive(target.neutral)).astype(int)
+    acted = renderer.render(drive(opened_mouth(target.neutral, 14)))
+    moved = np.abs(acted - at_rest).mean(axis=2)
+    x, y = np.round(target.neutral[17, :2]).astype(int)
+    around_mouth = moved[y - 10 : y + 25, x - 25 : x + 25].mean()
+    assert around_mouth > 8
+    assert around_mouth > 4 * moved[:40].mean()
+
+
+def test_torch_and_openvino_draw_the_same() -> None:
+    target = portrait_target()
+    acted = drive(opened_mouth(target.neutral, 10))
+    by_torch = opened("warp_unet", target, engine="torch").render(acted)
+    by_openvino = opened("warp_unet", target, engine="openvino").render(acted)
+    error = np.mean((by_torch.astype(np.float32) - by_openvino) ** 2)
+    assert 10 * np.log10(255**2 / max(float(error), 1e-9)) > 40
+
+
+def test_render_depends_on_nothing_but_the_drive() -> None:
+    target = portrait_target()
+    renderer = opened("warp_unet", target)
+    first = renderer.render(drive(target.neutral))
+    renderer.render(drive(opened_mouth(target.neutral, 14)))
+    np.testing.assert_array_equal(renderer.render(drive(target.neutral)), first)
+
+
+def two_references() -> Target:
+    """The portrait, and the portrait with its mouth opened by the mesh."""
+    target = portrait_target()
+    points = opened_mouth(target.neutral, 16)
+    second = opened("warp", target).render(drive(points))
+    return dataclasses.replace(
+        target,
+        references=np.stack([target.references[0], second]),
+        landmarks=np.stack([target.neutral, points]),
+    )
+
+
+def test_the_nearest_reference_is_faded_to() -> None:
+    target = two_references()
+    distances = reference_distances(SeenFaces.of(target.landmarks), target.landmarks[1])
+    assert distances[1] < 1e-4
+    assert distances[0] > 0.2
+    renderer = opened("warp_unet", target)
+    open_mouth = drive(target.landmarks[1], dt_s=0.04)
+    renderer.render(drive(target.neutral, dt_s=0.04))
+    pictures = [renderer.render(open_mouth) for _ in range(5)]
+    np.testing.assert_array_equal(pictures[2], pictures[-1])  # the fade has ended
+    first = dataclasses.replace(
+        target, references=target.references[:1], landmarks=target.landmarks[:1]
+    )
+    before = opened("warp_unet", first).render(open_mouth)
+    for number, share in enumerate((1 / 3, 2 / 3)):
+        between = before + share * (pictures[-1].astype(np.float32) - before)
+        assert difference(between, pictures[number]) < 1
+    assert difference(before, pictures[-1]) > 3, "the fade must have something to show"
+
+
+def test_after_a_longer_time_the_nearest_reference_is_drawn_at_once() -> None:
+    target = two_references()
+    renderer = opened("warp_unet", target)
+    at_once = renderer.render(drive(target.landmarks[1]))  # nothing was shown before
+    renderer.render(drive(target.neutral, dt_s=1.0))
+    later = renderer.render(drive(target.landmarks[1], dt_s=0.2))
+    np.testing.assert_array_equal(later, at_once)
+
+
+def test_motion_fades_only_where_the_plate_goes_on() -> None:
+    inside = edge_fade(portrait_target(), 128)[..., 0]
+    assert inside[0].max() == inside[:, 0].max() == inside[-1].max() < 0.02
+    assert inside[64, 64] == 1
+    target = portrait_target()
+    whole = dataclasses.replace(
+        target,
+        plate=target.references[0],
+        crop_to_plate=np.array([[1, 0, 0], [0, 1, 0]], np.float32),
+    )
+    assert edge_fade(whole, 128).min() == 1
+
+
+def test_other_weights_are_checked(tmp_path: Path) -> None:
+    target = portrait_target()
+    with pytest.raises(ModelError, match="no model file"):
+        opened("warp_unet", target, weights=str(tmp_path / "none.safetensors"))
+    damaged = tmp_path / "damaged.safetensors"
+    damaged.write_bytes(b"\x00" * 64)
+    with pytest.raises(ModelError, match="damaged"):
+        opened("warp_unet", target, weights=str(damaged))
+    other = tmp_path / "other.safetensors"
+    save_model(other, {"a": torch.zeros(3)}, {"architecture": "landmark_fusion"})
+    with pytest.raises(ModelError, match="landmark_fusion"):
+        opened("warp_unet", target, weights=str(other))
+    short = tmp_path / "short.safetensors"
+    state = WarpUNet().state_dict()
+    state.pop("flow_head.bias")
+    save_model(short, state, {"architecture": "warp_unet", "config": '{"scene": true}'})
+    with pytest.raises(ModelError, match=r"flow_head\.bias"):
+        opened("warp_unet", target, weights=str(short))
+
+
+@pytest.mark.parametrize("aside_px", [-5, 5])
+def test_irises_go_where_they_are_driven_and_stay_dark(aside_px: int) -> None:
+    target = portrait_target()
+    renderer = opened("warp_unet", target)
+    landmarks = target.neutral.copy()
+    landmarks[[*IRIS_RIGHT, *IRIS_LEFT], 0] += aside_px
+    rest, aside = (renderer.render(drive(points)) for points in (target.neutral, landmarks))
+    for iris in (IRIS_RIGHT, IRIS_LEFT):
+        x, y = np.round(target.neutral[iris[0], :2]).astype(int)
+        pupil, moved, left_behind = (
+            picture[y - 1 : y + 2, at - 1 : at + 2].mean()
+            for picture, at in ((rest, x), (aside, x + aside_px), (aside, x - aside_px))
+        )
+        assert moved < pupil + 30, "a pale iris"
+        assert left_behind > moved + 30, "white where the iris was"
+
+
+def test_weights_of_another_version_are_told_from_damaged_ones(tmp_path: Path) -> None:
+    old = tmp_path / "old.safetensors"
+    facts = {"architecture": "warp_unet", "config": '{"max_residual_flow": 0.25}'}
+    save_model(old, WarpUNet().state_dict(), facts)
+    with pytest.raises(ModelError, match=r"another version.*train it anew"):
+        opened("warp_unet", portrait_target(), weights=str(old))
+
+
+def test_weights_of_another_network_are_named_as_such() -> None:
+    fusion = Path(registry.__file__).parent / "assets" / "landmark_fusion.safetensors"
+    with pytest.raises(ModelError, match="landmark_fusion model, not warp_unet"):
+        opened("warp_unet", portrait_target(), weights=str(fusion))
+
+
+def test_weights_from_before_there_were_scenes_still_draw(tmp_path: Path) -> None:
+    """A target's own weights, and the minutes that they took, outlive an update."""
+    config = WarpUNetConfig(scene=False)
+    told = dataclasses.asdict(config)
+    del told["scene"]
+    earlier = tmp_path / "earlier.safetensors"
+    facts = {"architecture": "warp_unet", "config": json.dumps(told)}
+    save_model(earlier, WarpUNet(config).state_dict(), facts)
+    target = portrait_target()
+    picture = opened("warp_unet", target, weights=str(earlier), sharpen=0).render(
+        drive(target.neutral)
+    )
+    assert metrics.psnr(np.asarray(target.references[0]), picture) > 30
+
+
+def test_a_flow_learned_before_hair_lay_on_the_skull_is_drawn_as_it_was_learned(
+    tmp_path: Path,
+) -> None:
+    own = own_tensors(known_residual_flow())
+    del own["beside.own_flow.on_skull"]
+    path = tmp_path / "earlier.safetensors"
+    facts = {
+        "architecture": "warp_unet",
+        "config": json.dumps(dataclasses.asdict(WarpUNetConfig())),
+    }
+    save_model(path, WarpUNet().state_dict() | own, facts)
+    earlier = read_own_flow(path)
+    assert earlier is not None
+    points = portrait_target().neutral
+    hair = HeadMesh(earlier).vertices(points, points, (estimate_pose(points),) * 2, 256)[0][478:496]
+    assert np.ptp(hair[:, 2]) == 0
+    rings = HeadMesh().vertices(points, points, (estimate_pose(points),) * 2, 256)[0][478:496]
+    assert np.ptp(rings[:, 2]) > 40
+
+
+def test_openvino_runs_on_the_cpu_where_there_is_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    renderer = opened("warp_unet", portrait_target(), engine="openvino")
+    assert isinstance(renderer, WarpUNetRenderer)
+    assert (renderer.device, renderer.engine) == ("cpu", "openvino cpu")
+
+
+def test_cuda_is_refused_where_there_is_none() -> None:
+    if torch.cuda.is_available():
+        pytest.skip("there is a GPU")
+    with pytest.raises(ModelError, match="torch sees no GPU"):
+        opened("warp_unet", portrait_target(), device="cuda")
+
+
+def test_an_untrained_network_lays_the_warp_over_the_reference() -> None:
+    """All heads start at zero: the first picture of a training is half warp, half reference."""
+    network = WarpUNet().eval()
+    reference = torch.rand(1, 3, 64, 64) * 2 - 1
+    person = torch.rand(1, 1, 64, 64)
+    maps = torch.zeros(1, MAP_CHANNELS, 32, 32)
+    with torch.no_grad():
+        encoded = network.encode(reference, person, reference)
+        picture, warped, _ = network(reference, *encoded, maps)
+    torch.testing.assert_close(picture, warped)
+    torch.testing.assert_close(warped, reference, atol=1e-4, rtol=0)
+
+
+def test_an_opened_mouth_is_dark_before_anything_is_learned() -> None:
+    network = WarpUNet().eval()
+    reference = torch.ones(1, 3, 64, 64)
+    maps = torch.zeros(1, MAP_CHANNELS, 32, 32)
+    maps[:, 9, 8:24, 8:24] = 1
+    with torch.no_grad():
+        encoded = network.encode(reference, reference[:, :1], reference)
+        picture, *_ = network(reference, *encoded, maps)
+    assert float(picture[:, :, 20:44, 20:44].max()) < 0.5  # half head, half background
+    assert float(picture[:, :, :12].min()) > 0.99
+
+
+def test_an_untrained_network_uncovers_what_is_painted_behind_the_head() -> None:
+    """One of an earlier version, which knows of no such picture, uncovers the reference."""
+    reference, scene = torch.full((1, 3, 64, 64), -0.5), torch.full((1, 3, 64, 64), 0.5)
+    for knows, behind in ((True, scene), (False, reference)):
+        config = WarpUNetConfig.from_json(json.dumps({"scene": True} if knows else {}))
+        with torch.no_grad():
+            background, _ = WarpUNet(config).eval().encode(reference, reference[:, :1], scene)
+        torch.testing.assert_close(background, behind)
+
+
+def test_the_sky_does_not_shine_through_a_face() -> None:
+    """The network may leave shut lids to the background, which is no longer a face."""
+    network = WarpUNet().eval()
+    reference = torch.zeros(1, 3, 64, 64)
+    _, features = network.encode(reference, reference[:, :1], reference)
+    maps = torch.zeros(1, MAP_CHANNELS, 32, 32)
+    maps[:, 5, 8:24, 8:24] = 1
+    with torch.no_grad():
+        _, layered, _ = network(reference, torch.ones_like(reference), features, maps)
+    assert (layered[..., 22:42, 22:42] == 0).all()
+    torch.testing.assert_close(layered[..., :12], torch.full((1, 3, 64, 12), 0.5))
+
+
+def test_a_person_who_is_not_found_is_unknown() -> None:
+    """MediaPipe finds nobody in a noise picture; the network is not told that all is background."""
+    target = portrait_target()
+    (person,) = people_in(target.references, target.landmarks)
+    assert person[region_mask(target.landmarks[0], OVAL, target.crop_size) > 127].mean() > 0.9
+    assert person[:20, :20].mean() < 0.1
+    noise = np.random.default_rng(0).integers(0, 255, target.references.shape, np.uint8)
+    (nobody,) = people_in(noise, target.landmarks)
+    assert (nobody == UNKNOWN_PERSON).all()
+
+
+def test_sharpening_steepens_edges_and_leaves_the_mean_and_the_skin() -> None:
+    target = portrait_target()
+    soft, crisp = (
+        opened("warp_unet", target, sharpen=amount).render(drive(target.neutral))
+        for amount in (0.0, 0.5)
+    )
+    assert metrics.sharpness(soft, crisp) > 1.05
+    assert crisp.mean() == pytest.approx(soft.mean(), abs=0.5)
+    skin = head_mesh().maps(target.neutral, target.neutral, 256, 128)[..., 5] > 0.5
+    wide = np.repeat(np.repeat(skin, 2, axis=0), 2, axis=1)
+    np.testing.assert_array_equal(soft[wide], crisp[wide])
+
+
+def test_a_larger_picture_is_sharpened_on_skin_as_well_though_less() -> None:
+    """At 512 the network's skin is softer than at the 256 that it learned from."""
+    target = portrait_target(512)
+    soft, crisp = (
+        opened("warp_unet", target, sharpen=amount).render(drive(target.neutral))
+        for amount in (0.0, 0.5)
+    )
+    skin = head_mesh().maps(target.neutral, target.neutral, 512, 256)[..., 5] > 0.5
+    wide = np.repeat(np.repeat(skin, 2, axis=0), 2, axis=1)
+    added = np.abs(crisp.astype(np.int16) - soft).mean(axis=2)
+    there = np.abs(soft - cv2.blur(soft, (5, 5)).astype(np.float32)).mean(axis=2)
+    share, beside = (added[where].sum() / there[where].sum() for where in (wide, ~wide))
+    assert 0.15 < share < 0.3
+    assert 0.35 < beside < 0.6
+
+
+def test_what_was_trained_on_one_face_is_sharpened_less(tmp_path: Path) -> None:
+    target = portrait_target()
+    path = tmp_path / "own.safetensors"
+    tensors = load_tensors(shipped_weights(), "warp_unet")
+    tensors |= own_tensors(known_residual_flow())
+    save_model(path, tensors, read_header(shipped_weights()))
+    own, general = (
+        opened("warp_unet", target, weights=str(of), sharpen=amount).render(drive(target.neutral))
+        for of, amount in ((path, 0.5), (shipped_weights(), 0.4))
+    )
+    # Both lay the shipped statistics on a face that has not moved.
+    np.testing.assert_array_equal(own, general)
+
+
+def test_a_silhouette_is_not_drawn_with_what_lies_between() -> None:
+    """Left half and right half come from places far apart; nothing from between them is seen."""
+    side = 64
+    reference = torch.full((1, 3, side, side), -1.0)
+    reference[..., side // 3 : 2 * side // 3] = 1.0
+    maps = torch.zeros(1, MAP_CHANNELS, side // 2, side // 2)
+    maps[:, 0, :, : side // 4] = -0.4
+    maps[:, 0, :, side // 4 :] = 0.9
+    network = WarpUNet().eval()
+    background = torch.full_like(reference, -1.0)
+    _, features = network.encode(reference, torch.ones_like(reference[:, :1]), reference)
+    with torch.no_grad():
+        _, layered, _ = network(reference, background, features, maps)
+    middle = layered[0, 0, side // 2, side // 2 - 6 : side // 2 + 6]
+    assert float(middle.max()) < -0.9
+
+
+def test_network_and_renderer_see_the_same_tears() -> None:
+    """The network draws two sides there, the renderer softens what lies between them."""
+    target = portrait_target()
+    maps = head_mesh().maps(target.neutral, turned(target.neutral, np.degrees(0.5)), 256, 128)
+    flow = np.ascontiguousarray(maps[..., :2])
+    seen = tears(flow)
+    assert 0 < seen.mean() < 0.1
+    of_network = _tears(torch.from_numpy(flow.transpose(2, 0, 1))[None])
+    np.testing.assert_array_equal(of_network[0, 0].numpy() > 0, seen)
+    assert not tears(np.zeros((8, 8, 2), np.float32)).any()
+
+
+def test_outlines_of_a_turned_head_are_softened_and_nothing_else() -> None:
+    target = portrait_target()
+    face = turned(target.neutral, np.degrees(0.5))
+    renderer = opened("warp_unet", target, sharpen=0.0)
+    assert isinstance(renderer, WarpUNetRenderer)
+    picture, maps = renderer._draw(0, drive(face), estimate_pose(face))
+    plain = from_unit(picture[0])
+    shown = renderer.render(drive(face))
+    wide = np.repeat(np.repeat(tears(maps[..., :2]), 2, axis=0), 2, axis=1)
+    assert wide.any()
+    np.testing.assert_array_equal(shown[~wide], plain[~wide])
+    np.testing.assert_array_equal(shown[wide], cv2.blur(plain, (3, 3))[wide])

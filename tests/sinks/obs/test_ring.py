@@ -1,0 +1,201 @@
+"""The ring of frames in shared memory, between real processes."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from reenact.errors import SinkError
+from reenact.sinks.obs.ring import RingReader, RingWriter, clock_ns
+from reenact.sinks.obs.shared_memory import HEADER_BYTES, SharedMemory
+from reenact.sinks.obs.sink import ObsSink
+from reenact.types import Frame
+from support.clips import four_colours, numbered_picture
+from support.fakes import until
+from support.obs.rings import memory_of, ring_name, writing_process
+
+
+@pytest.fixture
+def name() -> Iterator[str]:
+    """A ring's name of this test alone."""
+    with ring_name() as chosen:
+        yield chosen
+
+
+def test_frame_comes_through_with_colours_alpha_number_and_time(name: str) -> None:
+    alpha = np.random.default_rng(0).integers(0, 256, (120, 160), np.uint8)
+    with RingWriter(name) as writer, RingReader(name) as reader:
+        writer.open()
+        assert reader.newest() is None
+        before_ns = clock_ns()
+        assert writer.write(four_colours(), alpha) == 1
+        first = reader.newest()
+        assert first is not None
+        assert np.array_equal(first.picture[..., 2::-1], four_colours())
+        assert np.array_equal(first.picture[..., 3], alpha)
+        assert before_ns <= first.time_ns <= clock_ns()
+        assert writer.write(numbered_picture(7)) == 2
+        second = reader.newest()
+        assert second is not None
+        assert (second.number, second.generation) == (2, first.generation)
+        assert np.array_equal(second.picture[..., 2::-1], numbered_picture(7))
+        assert (second.picture[..., 3] == 255).all()
+
+
+@pytest.mark.parametrize("size", [(1, 1), (3, 5), (161, 121), (1920, 1080)])
+def test_any_size_is_taken_and_may_change(name: str, size: tuple[int, int]) -> None:
+    other = np.random.default_rng(1).integers(0, 256, (size[1], size[0], 3), np.uint8)
+    with RingWriter(name) as writer, RingReader(name) as reader:
+        writer.open()
+        writer.write(four_colours())
+        before = reader.newest()
+        writer.write(other)
+        after = reader.newest()
+    assert before is not None
+    assert after is not None
+    assert after.generation != before.generation
+    assert np.array_equal(after.picture[..., 2::-1], other)
+
+
+@pytest.mark.parametrize("lapping", [False, True])
+def test_no_frame_is_torn_while_a_fast_writer_runs(name: str, lapping: bool) -> None:
+    numbers: list[int] = []
+    with writing_process(name, 0.0003 * lapping, lapping=lapping), RingReader(name) as reader:
+        until(lambda: reader.newest() is not None)
+        end_s = time.monotonic() + 3.0
+        while time.monotonic() < end_s:
+            frame = reader.newest()
+            if frame is None:
+                continue
+            blue, green, red, _ = (int(value) for value in frame.picture[0, 0])
+            assert (frame.picture[..., :3] == (blue, green, red)).all()
+            assert (red, green, blue) == (
+                frame.number % 256,
+                frame.number % 256 * 7 % 256,
+                255 - frame.number % 256,
+            )
+            numbers.append(frame.number)
+    assert numbers == sorted(numbers)
+    assert len(set(numbers)) > 20
+
+
+def test_reader_finds_a_slot_that_is_being_written_unfit(name: str) -> None:
+    with RingWriter(name) as writer, RingReader(name) as reader:
+        writer.open()
+        writer.write(four_colours())
+        found = reader.newest()
+        assert found is not None
+        frames = SharedMemory.open(f"{name}.{found.generation:08x}", HEADER_BYTES)
+        slot = 16 + 2 * (found.number % int(frames.words[3]))
+        frames.longs[slot] = 0
+        assert reader.newest() is None
+        frames.longs[slot] = found.number
+        assert reader.newest() is not None
+        frames.close()
+
+
+def test_second_writer_is_refused_while_the_first_works(name: str) -> None:
+    with writing_process(name, 0.02), RingReader(name) as reader:
+        until(lambda: reader.newest() is not None)
+        with pytest.raises(SinkError, match=f"already writes for OBS as {name}"):
+            RingWriter(name).open()
+        with ring_name() as another, RingWriter(another) as other:
+            other.open()
+        first = reader.newest()
+        assert first is not None
+        until(lambda: (found := reader.newest()) is not None and found.number > first.number)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="the memory goes with its last user")
+def test_place_of_a_killed_writer_is_taken_and_its_memory_freed(name: str) -> None:
+    with writing_process(name, 0.02) as process, RingReader(name) as reader:
+        until(lambda: reader.newest() is not None)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        old = reader.newest()
+        assert old is not None
+        with RingWriter(name) as writer:
+            writer.open()
+            writer.write(four_colours())
+            new = reader.newest()
+            assert new is not None
+            assert new.generation != old.generation
+            assert np.array_equal(new.picture[..., 2::-1], four_colours())
+            if sys.platform == "linux":
+                assert memory_of(name) == {"", f".{new.generation:08x}"}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names are listed on Linux only")
+def test_closing_frees_the_pictures(name: str) -> None:
+    writer = RingWriter(name)
+    writer.open()
+    writer.write(four_colours())
+    writer.write(numbered_picture(1, (64, 48)))
+    assert len(memory_of(name)) == 2
+    writer.close()
+    writer.close()
+    assert memory_of(name) == {""}
+    assert not any(path.stat().st_mode & 0o077 for path in Path("/dev/shm").glob(f"*{name}"))
+    with pytest.raises(SinkError, match="closed"):
+        writer.write(four_colours())
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="a link can be laid on Linux only")
+def test_memory_that_somebody_else_laid_out_is_not_used(name: str, tmp_path: Path) -> None:
+    import os
+
+    trap = tmp_path / "precious"
+    trap.write_bytes(bytes(2 * HEADER_BYTES))
+    Path(f"/dev/shm/reenact.{os.geteuid()}.{name}").symlink_to(trap)
+    with pytest.raises(SinkError, match="OBS"):
+        RingWriter(name).open()
+    assert trap.read_bytes() == bytes(2 * HEADER_BYTES)
+
+
+@pytest.mark.parametrize("bad", ["", "with space", "a/b", "..", "thirteen-long", "näme"])
+def test_names_that_no_system_takes_are_refused(bad: str) -> None:
+    with pytest.raises(SinkError, match="1 to 12 letters"):
+        RingWriter(bad)
+
+
+def test_sink_writes_pictures_with_and_without_alpha(name: str) -> None:
+    alpha = np.zeros((120, 160), np.uint8)
+    with ObsSink(name) as sink, RingReader(name) as reader:
+        sink.open((160, 120), 30.0)
+        sink.write(Frame(four_colours(), 0.0, 0))
+        opaque = reader.newest()
+        sink.write(Frame(four_colours(), 0.1, 1, alpha))
+        clear = reader.newest()
+        assert opaque is not None
+        assert clear is not None
+        assert (opaque.picture[..., 3] == 255).all()
+        assert not clear.picture[..., 3].any()
+        assert np.array_equal(clear.picture[..., :3], opaque.picture[..., :3])
+
+
+def test_sink_may_be_closed_by_another_thread(name: str) -> None:
+    sink = ObsSink(name)
+    sink.open((160, 120), 30.0)
+    failures: list[str] = []
+
+    def write() -> None:
+        try:
+            for number in range(100_000):
+                sink.write(Frame(four_colours(), number / 30, number))
+        except SinkError as error:
+            failures.append(str(error))
+
+    thread = threading.Thread(target=write)
+    thread.start()
+    time.sleep(0.1)
+    sink.close()
+    thread.join(20)
+    assert not thread.is_alive()
+    assert "closed" in failures[0]

@@ -1,0 +1,174 @@
+"""What really watches the HTTP sink: OBS's media source, and Chromium."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import numpy as np
+import pytest
+
+from reenact.sinks.http_address import HttpAddress
+from reenact.sinks.mjpeg_server import HttpSink
+from reenact.sinks.obs.installer import media_source_settings
+from reenact.types import Frame, Image
+from support.clips import corners, four_colours, number_of, numbered_picture
+from support.obs import browser, studio
+from support.obs.studio import eventually
+
+SIZE = (320, 240)
+START_S = 60.0
+
+needs_obs = pytest.mark.skipif(bool(studio.missing()), reason=f"not installed: {studio.missing()}")
+needs_browser = pytest.mark.skipif(not browser.program(), reason="not installed: chromium")
+
+
+class Feeder:
+    """Writes 25 pictures a second into a sink, numbered or as told.
+
+    Attributes:
+        number: of the frame that was written last.
+        picture: shown instead of the numbers, when set.
+    """
+
+    def __init__(self, sink: HttpSink) -> None:
+        self.number = 0
+        self.picture: Image | None = None
+        self._sink = sink
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._feed)
+
+    def __enter__(self) -> Feeder:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+        self._thread.join()
+
+    def _feed(self) -> None:
+        while not self._ended.wait(0.04):
+            number = (self.number + 1) % 4096
+            image = numbered_picture(number, SIZE) if self.picture is None else self.picture
+            self._sink.write(Frame(image, time.monotonic(), number))
+            self.number = number
+
+
+@contextmanager
+def feeding() -> Iterator[tuple[HttpSink, Feeder]]:
+    with HttpSink() as sink:
+        sink.open(SIZE, 25.0)
+        with Feeder(sink) as feeder:
+            yield sink, feeder
+
+
+@needs_obs
+@pytest.mark.obs
+def test_media_source_of_obs_shows_the_stream(tmp_path: Path) -> None:
+    studio.configure(tmp_path)
+    with studio.start(tmp_path) as obs, feeding() as (sink, feeder):
+        page = urlsplit(sink.url)
+        address = HttpAddress(page.port or 0, page.query.removeprefix("token="))
+        obs.add("Stream", "ffmpeg_source", media_source_settings(address))
+
+        def seen() -> Image | None:
+            with contextlib.suppress(Exception):  # a source without a size has no screenshot
+                return np.ascontiguousarray(obs.screenshot("Stream", SIZE)[..., :3])
+            return None
+
+        def number() -> int:
+            image = seen()
+            return 0 if image is None else number_of(image)
+
+        first = eventually(number, START_S, "the stream is shown")
+        eventually(lambda: first < number() <= feeder.number, what="it moves on")
+        feeder.picture = four_colours(SIZE)
+
+        def colours() -> list[str]:
+            image = seen()
+            return [] if image is None else corners(image)
+
+        eventually(
+            lambda: colours() == ["red", "green", "blue", "white"], what="its colours are right"
+        )
+
+
+_CANVAS_PAGE = """
+<img crossorigin src=%s>
+<script>
+const picture = document.querySelector("img"), canvas = document.createElement("canvas");
+const context = canvas.getContext("2d", {willReadFrequently: true});
+picture.onerror = () => report("refused");
+setInterval(() => {
+  if (!picture.naturalWidth) return;
+  canvas.width = picture.naturalWidth; canvas.height = picture.naturalHeight;
+  context.drawImage(picture, 0, 0);
+  try {
+    const row = context.getImageData(0, canvas.height / 2, canvas.width, 1).data;
+    report([canvas.width, canvas.height, Array.from(row)]);
+  } catch (error) { report(error.name); }
+}, 50);
+</script>
+"""
+
+
+@needs_browser
+@pytest.mark.browser
+def test_page_of_this_machine_reads_the_pixels_in_chromium(tmp_path: Path) -> None:
+    with feeding() as (sink, feeder):
+        html = _CANVAS_PAGE % json.dumps(sink.url_of("stream.mjpg"))
+        with browser.page(html, tmp_path) as reports:
+            numbers: list[int] = []
+            while len(set(numbers)) < 5:
+                report: Any = reports.get(timeout=START_S)
+                assert isinstance(report, list), report
+                width, height, row = report
+                assert (width, height) == SIZE
+                pixels = np.array(row, np.uint8).reshape(1, -1, 4)
+                numbers.append(number_of(np.ascontiguousarray(pixels[..., :3])))
+            assert numbers == sorted(numbers)
+            assert numbers[-1] <= feeder.number
+
+
+@needs_browser
+@pytest.mark.browser
+def test_page_of_another_site_sees_nothing_in_chromium(tmp_path: Path) -> None:
+    with feeding() as (sink, _):
+        html = _CANVAS_PAGE % json.dumps(sink.url_of("stream.mjpg"))
+        with browser.page(html, tmp_path, host="elsewhere.example") as reports:
+            assert reports.get(timeout=START_S) == "refused"
+        assert sink.encoded_frames == 0
+
+
+@needs_browser
+@pytest.mark.browser
+def test_name_that_points_to_this_machine_opens_nothing_in_chromium(tmp_path: Path) -> None:
+    """DNS rebinding: the page's own name suddenly means this machine."""
+    with feeding() as (sink, _):
+        port = urlsplit(sink.url).port
+        query = urlsplit(sink.url).query
+        html = _CANVAS_PAGE % json.dumps(f"http://elsewhere.example:{port}/stream.mjpg?{query}")
+        with browser.page(html, tmp_path, host="elsewhere.example") as reports:
+            assert reports.get(timeout=START_S) == "refused"
+        assert sink.encoded_frames == 0
+
+
+@needs_browser
+@pytest.mark.browser
+def test_own_page_shows_the_stream_in_chromium(tmp_path: Path) -> None:
+    with feeding() as (sink, feeder):
+        feeder.picture = four_colours(SIZE)
+        shot = tmp_path / "shot.png"
+        picture = browser.screenshot(sink.url, shot, tmp_path / "profile")
+    height, width = picture.shape[:2]
+    side = min(width // 4, height // 3)
+    left, top = (width - 4 * side) // 2, (height - 3 * side) // 2
+    inside = picture[top : top + 3 * side, left : left + 4 * side]
+    assert corners(inside) == ["red", "green", "blue", "white"]

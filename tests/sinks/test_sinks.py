@@ -1,0 +1,271 @@
+"""The null sink, several sinks at once, and what is registered."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+from reenact import registry
+from reenact.config import SinkSettings
+from reenact.errors import SinkError
+from reenact.imaging import even, letterbox
+from reenact.sinks.fanout import SinkSet, check_spares
+from reenact.sinks.mjpeg_server import HttpSink
+from reenact.sinks.null import NullSink
+from reenact.sinks.video_file import FileSink
+from reenact.sinks.virtual_camera import CameraSink
+from reenact.sinks.window import WindowSink
+from reenact.stats import StepTimer
+from reenact.types import Frame
+from support.clips import corners, four_colours, numbered_picture
+from support.fakes import FakeSink
+
+SIZE = (160, 120)
+
+
+def frame(number: int) -> Frame:
+    return Frame(numbered_picture(number), number / 25, number)
+
+
+def build(text: str, settings: SinkSettings | None = None) -> object:
+    kind, argument = registry.split(text)
+    return registry.load("sinks", kind).build(argument, settings or SinkSettings())
+
+
+# Fitting
+
+
+def test_letterbox_keeps_a_picture_that_fits() -> None:
+    image = four_colours()
+    assert letterbox(image, SIZE) is image
+
+
+@pytest.mark.parametrize("size", [(320, 120), (160, 300), (40, 90), (1280, 720)])
+def test_letterbox_shows_the_whole_picture_undistorted_between_black_bars(
+    size: tuple[int, int],
+) -> None:
+    fitted = letterbox(four_colours(), size)
+    assert fitted.shape == (size[1], size[0], 3)
+    assert fitted.flags.c_contiguous
+    factor = min(size[0] / 160, size[1] / 120)
+    width, height = round(160 * factor), round(120 * factor)
+    left, top = (size[0] - width) // 2, (size[1] - height) // 2
+    inner = fitted[top : top + height, left : left + width]
+    assert corners(inner) == ["red", "green", "blue", "white"]
+    assert inner.max(axis=-1).min() > 100
+    outside = np.ones(fitted.shape[:2], bool)
+    outside[top : top + height, left : left + width] = False
+    assert not fitted[outside].any()
+
+
+def test_letterbox_repeats_the_last_line_instead_of_scaling() -> None:
+    image = np.random.default_rng(0).integers(0, 256, (121, 161, 3), dtype=np.uint8)
+    fitted = letterbox(image, even((161, 121)))
+    assert fitted.shape == (122, 162, 3)
+    assert np.array_equal(fitted[:121, :161], image)
+    assert np.array_equal(fitted[121, :161], image[120])
+    assert np.array_equal(fitted[:121, 161], image[:, 160])
+
+
+# What is registered
+
+
+def test_command_line_texts_build_their_sinks(tmp_path: Path) -> None:
+    file = build(f"file:{tmp_path / 'out.mp4'}")
+    assert isinstance(file, FileSink)
+    assert file.path == tmp_path / "out.mp4"
+    assert isinstance(build("camera:/dev/video9"), CameraSink)
+    assert isinstance(build("window"), WindowSink)
+    assert isinstance(build("http:0"), HttpSink)
+    assert isinstance(build("null"), NullSink)
+
+
+@pytest.mark.parametrize(
+    ("text", "hint"),
+    [
+        ("file", r"file:out\.mp4"),
+        ("http:eighty", "port"),
+        ("http:70000", "port"),
+        ("null:x", "--sink null"),
+        ("window:2", "--sink window"),
+    ],
+)
+def test_wrong_texts_are_explained(text: str, hint: str) -> None:
+    with pytest.raises(SinkError, match=hint):
+        build(text)
+
+
+def test_a_file_that_is_read_is_no_output_by_any_path(tmp_path: Path) -> None:
+    read = tmp_path / "mine.mp4"
+    for sink in (f"file:{read}", "file:", "file:.", "null"):
+        check_spares([sink], str(read), "source")  # it is not there
+    read.write_bytes(b"a video")
+    (tmp_path / "link.mp4").hardlink_to(read)
+    for path in (read, tmp_path / "link.mp4", tmp_path / ".." / tmp_path.name / "mine.mp4"):
+        with pytest.raises(SinkError, match="is the source itself"):
+            check_spares(["null", f"file:{path}"], str(read), "source")
+    for other in ("", "0", "http://localhost/mine.mp4", str(tmp_path / "other.mp4")):
+        check_spares([f"file:{read}", "file:", "window"], other, "source")
+
+
+def test_settings_reach_the_file(tmp_path: Path) -> None:
+    sizes = []
+    noise = np.random.default_rng(0).integers(0, 256, (120, 160, 3), dtype=np.uint8)
+    for crf in (10, 40):
+        sink = build(f"file:{tmp_path / f'{crf}.mp4'}", SinkSettings(file_crf=crf))
+        assert isinstance(sink, FileSink)
+        with sink:
+            sink.open(SIZE, 25.0)
+            for index in range(5):
+                sink.write(Frame(noise, index / 25, index))
+        sizes.append(sink.path.stat().st_size)
+    assert sizes[0] > 3 * sizes[1]
+
+
+def test_null_counts() -> None:
+    with NullSink() as sink:
+        sink.open(SIZE, 25.0)
+        for number in range(7):
+            sink.write(frame(number))
+    assert sink.frames == 7
+    assert sink.size == SIZE
+
+
+# Several at once
+
+
+def test_all_sinks_get_every_frame() -> None:
+    sinks = [FakeSink("one"), FakeSink("two")]
+    with SinkSet(sinks) as together:
+        together.open(SIZE, 25.0)
+        for number in range(5):
+            together.write(frame(number))
+    for sink in sinks:
+        assert sink.opened == (SIZE, 25.0)
+        assert [written.index for written in sink.frames] == list(range(5))
+        assert sink.closed == 1
+
+
+def test_one_that_fails_is_closed_and_told_once_and_the_others_go_on(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    good, bad = FakeSink("good"), FakeSink("bad", fails_at=2)
+    together = SinkSet([bad, good])
+    with caplog.at_level(logging.WARNING, "reenact"):
+        together.open(SIZE, 25.0)
+        for number in range(6):
+            together.write(frame(number))
+    assert len(good.frames) == 6
+    assert len(bad.frames) == 2
+    assert bad.closed == 1
+    assert together.errors == {"bad": "bad is broken; this is a test."}
+    assert [record.getMessage() for record in caplog.records] == [
+        "bad is broken; this is a test. The other outputs go on."
+    ]
+    together.close()
+    assert (bad.closed, good.closed) == (1, 1)
+
+
+def test_when_all_have_failed_it_raises_what_each_said() -> None:
+    together = SinkSet([FakeSink("one", fails_at=1), FakeSink("two", fails_at=2)])
+    together.open(SIZE, 25.0)
+    together.write(frame(0))
+    together.write(frame(1))
+    with pytest.raises(SinkError, match=r"one is broken.* two is broken"):
+        together.write(frame(2))
+    with pytest.raises(SinkError):
+        together.write(frame(3))
+    together.close()
+
+
+def test_one_that_cannot_be_opened_leaves_the_others() -> None:
+    good, bad = FakeSink("good"), FakeSink("bad", open_fails=True)
+    with SinkSet([bad, good]) as together:
+        together.open(SIZE, 25.0)
+        together.write(frame(0))
+        assert list(together.errors) == ["bad"]
+    assert len(good.frames) == 1
+
+
+def test_when_none_can_be_opened_it_raises() -> None:
+    together = SinkSet([FakeSink("one", open_fails=True), FakeSink("two", open_fails=True)])
+    with pytest.raises(SinkError, match=r"one cannot be opened.* two cannot be opened"):
+        together.open(SIZE, 25.0)
+
+
+def test_a_bug_in_a_sink_stops_that_sink_only(caplog: pytest.LogCaptureFixture) -> None:
+    def trip(number: int) -> None:
+        raise ZeroDivisionError("division by zero")
+
+    good, bad = FakeSink("good"), FakeSink("bad", on_write=trip)
+    with SinkSet([bad, good]) as together, caplog.at_level(logging.ERROR, "reenact"):
+        together.open(SIZE, 25.0)
+        together.write(frame(0))
+        assert "ZeroDivisionError" in together.errors["bad"]
+    assert len(good.frames) == 1
+    assert any(record.exc_info for record in caplog.records)
+
+
+def test_live_follows_the_sinks_that_work() -> None:
+    together = SinkSet([FakeSink("window", live=True, fails_at=1), FakeSink("file")])
+    together.open(SIZE, 25.0)
+    together.write(frame(0))
+    assert together.live
+    together.write(frame(1))
+    assert not together.live
+
+
+def test_a_window_that_the_user_closes_ends_the_session() -> None:
+    window = FakeSink("window", live=True)
+    together = SinkSet([window, NullSink()])
+    assert not together.closed_by_user
+    window.closed_by_user = True
+    assert together.closed_by_user
+
+
+def test_equal_names_are_numbered_and_timed() -> None:
+    timer = StepTimer()
+    with SinkSet([NullSink(), NullSink(), NullSink()], timer) as together:
+        together.open(SIZE, 25.0)
+        together.write(frame(0))
+        assert list(together.sinks) == ["null", "null 2", "null 3"]
+        assert list(together.write_ms) == ["null", "null 2", "null 3"]
+        assert all(spread.p50 > 0 for spread in together.write_ms.values())
+    assert "write null 2" in timer.percentiles()
+
+
+def test_no_sink_is_refused() -> None:
+    with pytest.raises(SinkError, match="--sink"):
+        SinkSet([])
+
+
+def test_a_file_that_cannot_be_finished_is_told_once() -> None:
+    class Unfinished(FakeSink):
+        def close(self) -> None:
+            super().close()
+            raise SinkError("the disk is full")
+
+    alone = SinkSet([Unfinished("file")])
+    alone.open(SIZE, 25.0)
+    with pytest.raises(SinkError, match="the disk is full"):
+        alone.close()
+    alone.close()
+    beside = SinkSet([Unfinished("file"), FakeSink("window")])
+    beside.open(SIZE, 25.0)
+    beside.close()
+    assert beside.errors == {"file": "the disk is full"}
+
+
+def test_a_file_is_whole_when_another_sink_fails(tmp_path: Path) -> None:
+    path = tmp_path / "out.mp4"
+    with SinkSet([FakeSink("bad", fails_at=1), FileSink(path), HttpSink()]) as together:
+        together.open(SIZE, 25.0)
+        for number in range(25):
+            together.write(frame(number))
+        assert list(together.errors) == ["bad"]
+    with av.open(str(path)) as container:
+        assert sum(1 for _ in container.decode(video=0)) == 25

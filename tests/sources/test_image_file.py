@@ -1,0 +1,132 @@
+"""Pictures from files: orientation, depths, transparency, damage."""
+
+from __future__ import annotations
+
+import logging
+import struct
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from reenact.errors import SourceError
+from reenact.sources import image_file as pictures
+from reenact.sources.image_file import read_image
+from support.clips import (
+    corners,
+    four_colours,
+    numbered_picture,
+    write_clip,
+    write_png,
+)
+
+
+def _with_exif_orientation(jpeg: bytes, orientation: int) -> bytes:
+    entry = struct.pack("<HHII", 0x0112, 3, 1, orientation)
+    exif = b"Exif\0\0II*\0" + struct.pack("<IH", 8, 1) + entry + bytes(4)
+    return jpeg[:2] + b"\xff\xe1" + struct.pack(">H", len(exif) + 2) + exif + jpeg[2:]
+
+
+@pytest.mark.parametrize(
+    ("orientation", "expected"),
+    [
+        (1, ["red", "green", "blue", "white"]),
+        (2, ["green", "red", "white", "blue"]),
+        (3, ["white", "blue", "green", "red"]),
+        (6, ["blue", "red", "white", "green"]),
+        (8, ["green", "white", "red", "blue"]),
+    ],
+)
+def test_exif_orientation(tmp_path: Path, orientation: int, expected: list[str]) -> None:
+    bgr = cv2.cvtColor(four_colours(), cv2.COLOR_RGB2BGR)
+    path = tmp_path / "photo.jpg"
+    path.write_bytes(_with_exif_orientation(cv2.imencode(".jpg", bgr)[1].tobytes(), orientation))
+    image = read_image(path)
+    assert corners(image) == expected
+    assert image.shape == ((160, 120, 3) if orientation > 4 else (120, 160, 3))
+
+
+def test_grey_16_bit_and_alpha(tmp_path: Path) -> None:
+    grey = write_png(tmp_path / "grey.png", np.full((4, 6), 77, np.uint8))
+    assert read_image(grey).tolist() == [[[77, 77, 77]] * 6] * 4
+    deep = write_png(tmp_path / "deep.png", np.array([[[65535, 0, 32896]]], np.uint16))
+    assert read_image(deep).tolist() == [[[128, 0, 255]]]
+    deep_grey = write_png(tmp_path / "deep_grey.png", np.array([[0, 257, 65535]], np.uint16))
+    assert read_image(deep_grey)[0, :, 0].tolist() == [0, 1, 255]
+    bgra = np.array([[[0, 0, 200, 255], [0, 0, 200, 0], [0, 0, 200, 128]]], np.uint8)
+    mixed = read_image(write_png(tmp_path / "alpha.png", bgra))
+    assert mixed.tolist() == [[[200, 0, 0], [255, 255, 255], [227, 127, 127]]]
+    assert mixed.flags.c_contiguous
+
+
+@pytest.mark.parametrize("ending", ["jpg", "png", "bmp", "webp", "tiff", "gif", "ppm"])
+def test_usual_formats(tmp_path: Path, ending: str) -> None:
+    path = tmp_path / f"picture.{ending}"
+    if ending == "gif":  # with a palette
+        write_clip(path, 1, codec="gif", pix_fmt="rgb8", picture=lambda _: four_colours())
+    else:
+        bgr = cv2.cvtColor(four_colours(), cv2.COLOR_RGB2BGR)
+        path.write_bytes(cv2.imencode(f".{ending}", bgr)[1].tobytes())
+    assert corners(read_image(path)) == ["red", "green", "blue", "white"]
+
+
+def test_palette_with_transparency(tmp_path: Path) -> None:
+    """A PNG of two palette entries, the second one transparent."""
+    import zlib
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        crc = zlib.crc32(kind + data)
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", crc)
+
+    path = tmp_path / "palette.png"
+    path.write_bytes(
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", struct.pack(">IIBBBBB", 2, 1, 8, 3, 0, 0, 0))
+        + chunk(b"PLTE", bytes([10, 20, 30, 90, 90, 90]))
+        + chunk(b"tRNS", bytes([255, 0]))
+        + chunk(b"IDAT", zlib.compress(b"\0\0\1"))
+        + chunk(b"IEND", b"")
+    )
+    assert read_image(path).tolist() == [[[10, 20, 30], [255, 255, 255]]]
+
+
+def test_tiny_and_huge(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert read_image(write_png(tmp_path / "dot.png", np.zeros((1, 1, 3), np.uint8))).shape == (
+        1,
+        1,
+        3,
+    )
+    strip = write_png(tmp_path / "strip.png", np.full((10, 9000, 3), 50, np.uint8))
+    with caplog.at_level(logging.WARNING, logger="reenact"):
+        image = read_image(strip)
+    assert image.shape == (9, pictures.MAX_SIDE_PX, 3)
+    assert "9000 x 10 px" in caplog.text
+
+
+def test_name_with_other_letters(tmp_path: Path) -> None:
+    path = write_png(tmp_path / "gesicht äöü 顔.png", np.full((2, 2, 3), 9, np.uint8))
+    assert read_image(path)[0, 0].tolist() == [9, 9, 9]
+
+
+def test_bad_pictures_are_explained_in_one_sentence(tmp_path: Path, numbered_clip: Path) -> None:
+    (tmp_path / "empty.png").touch()
+    (tmp_path / "text.jpg").write_text("no picture\n" * 10)
+    (tmp_path / "photo.heic").write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(100))
+    jpeg = cv2.imencode(".png", numbered_picture(5))[1].tobytes()
+    (tmp_path / "head.png").write_bytes(jpeg[:30])
+    for name, words in (
+        ("missing.png", "no file"),
+        ("empty.png", "is empty"),
+        ("text.jpg", "not a picture"),
+        ("head.png", "not a picture"),
+        ("photo.heic", "HEIC"),
+        (numbered_clip.name, "is a video"),
+        (".", "is a folder"),
+    ):
+        with pytest.raises(SourceError, match=words) as caught:
+            read_image(tmp_path / name)
+        assert str(caught.value).endswith(".")
+        assert "\n" not in str(caught.value)

@@ -1,0 +1,350 @@
+"""The video source on generated media, and on real clips where there are some."""
+
+from __future__ import annotations
+
+import contextlib
+import http.server
+import logging
+import shutil
+import threading
+import time
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+import pytest
+
+from reenact.config import SourceSettings
+from reenact.errors import SourceError
+from reenact.registry import load
+from reenact.sources.reconnecting import ReopeningSource, SourceUnavailable
+from reenact.sources.video_file import VideoSource
+from reenact.targets.clip_files import decode_clip
+from reenact.types import Frame, Source
+from support.clips import (
+    corners,
+    four_colours,
+    number_of,
+    numbered_picture,
+    read_all,
+    set_display_matrix,
+    write_clip,
+    write_sound,
+)
+
+
+def test_video_gives_every_frame_once_in_order(numbered_clip: Path) -> None:
+    source = VideoSource(numbered_clip)
+    assert isinstance(source, Source)
+    assert (source.name, source.size, source.fps) == ("numbered.mp4", (160, 120), 30.0)
+    assert source.live is False
+    assert source.frames_total == 30
+    assert source.duration_s == pytest.approx(1.0, abs=0.01)
+    frames = read_all(source)
+    assert [number_of(frame.image) for frame in frames] == list(range(30))
+    assert [frame.index for frame in frames] == list(range(30))
+    assert [frame.time_s for frame in frames] == pytest.approx([i / 30 for i in range(30)])
+    assert frames[0].image.dtype == np.uint8
+    assert all(frame.image.flags.c_contiguous for frame in frames)
+
+
+def test_variable_rate_keeps_its_times(tmp_path: Path) -> None:
+    times_ms = [500, 533, 700, 1500, 1510, 3000]
+    clip = write_clip(tmp_path / "vfr.mkv", 6, times_ms=times_ms)
+    frames = read_all(VideoSource(clip))
+    expected = [(time_ms - 500) / 1000 for time_ms in times_ms]
+    assert [frame.time_s for frame in frames] == pytest.approx(expected, abs=0.0011)
+    assert [number_of(frame.image) for frame in frames] == list(range(6))
+
+
+def test_loop_goes_on_with_increasing_times(numbered_clip: Path) -> None:
+    with VideoSource(numbered_clip, loop=True) as source:
+        frames = [source.read() for _ in range(75)]
+    times_s = [frame.time_s for frame in frames if frame is not None]
+    assert times_s == pytest.approx([i / 30 for i in range(75)])
+    assert [number_of(frame.image) for frame in frames if frame is not None] == [
+        i % 30 for i in range(75)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("matrix", "expected"),
+    [
+        ((0, 1, -1, 0), ["blue", "red", "white", "green"]),  # quarter turn clockwise
+        ((0, -1, 1, 0), ["green", "white", "red", "blue"]),  # counter-clockwise
+        ((-1, 0, 0, -1), ["white", "blue", "green", "red"]),  # half turn
+        ((-1, 0, 0, 1), ["green", "red", "white", "blue"]),  # mirrored
+        ((0, 1, 1, 0), ["red", "blue", "green", "white"]),  # transposed
+    ],
+)
+def test_display_matrix_is_applied(
+    tmp_path: Path, matrix: tuple[int, int, int, int], expected: list[str]
+) -> None:
+    clip = write_clip(tmp_path / "turned.mp4", 2, picture=lambda _: four_colours())
+    set_display_matrix(clip, *matrix)
+    source = VideoSource(clip)
+    assert source.size == ((120, 160) if matrix[0] == 0 else (160, 120))
+    frames = read_all(source)
+    assert [corners(frame.image) for frame in frames] == [expected, expected]
+    assert frames[0].size == source.size
+    assert frames[0].image.flags.c_contiguous
+
+
+def test_pixels_that_are_not_square_are_made_square(tmp_path: Path) -> None:
+    clip = write_clip(tmp_path / "wide.mp4", 1, pixel_aspect=Fraction(4, 3))
+    (frame,) = read_all(VideoSource(clip))
+    assert frame.size == (213, 120)
+
+
+@pytest.mark.parametrize(
+    ("ending", "codec", "pix_fmt"),
+    [
+        ("mp4", "libx265", "yuv420p10le"),
+        ("mkv", "ffv1", "gray"),
+        ("mkv", "ffv1", "gray16le"),
+        ("mkv", "ffv1", "bgra"),
+        ("mkv", "ffv1", "yuv444p12le"),
+        ("avi", "mjpeg", "yuvj422p"),
+        ("gif", "gif", "rgb8"),
+    ],
+)
+def test_every_pixel_format_becomes_rgb8(
+    tmp_path: Path, ending: str, codec: str, pix_fmt: str
+) -> None:
+    clip = write_clip(tmp_path / f"clip.{ending}", 3, codec=codec, pix_fmt=pix_fmt)
+    frames = read_all(VideoSource(clip))
+    assert [number_of(frame.image) for frame in frames] == [0, 1, 2]
+    for frame in frames:
+        assert frame.image.shape == (120, 160, 3)
+        assert frame.image.dtype == np.uint8
+        error = np.abs(frame.image.astype(int) - numbered_picture(frame.index))
+        assert np.median(error) <= 8  # gif's palette has 8 levels of grey at most
+
+
+def test_colours_are_not_swapped(tmp_path: Path) -> None:
+    clip = write_clip(tmp_path / "colours.mp4", 1, picture=lambda _: four_colours())
+    (frame,) = read_all(VideoSource(clip))
+    assert corners(frame.image) == ["red", "green", "blue", "white"]
+
+
+def test_transparent_video_lies_on_white(tmp_path: Path) -> None:
+    path = tmp_path / "alpha.mkv"
+    rgba = np.zeros((32, 32, 4), np.uint8)
+    rgba[:, :16] = (200, 0, 0, 255)
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("ffv1", rate=10)
+        assert isinstance(stream, av.VideoStream)
+        stream.width = stream.height = 32
+        stream.pix_fmt = "bgra"
+        container.mux(stream.encode(av.VideoFrame.from_ndarray(rgba, format="rgba")))
+        container.mux(stream.encode())
+    (frame,) = read_all(VideoSource(path))
+    assert frame.image[5, 5].tolist() == [200, 0, 0]
+    assert frame.image[5, 25].tolist() == [255, 255, 255]
+
+
+def test_a_colon_in_a_name_is_no_protocol(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("2024-01-01T12:30.mp4", "udp:1.mp4"):
+        shutil.move(write_clip(tmp_path / "plain.mp4", 3), tmp_path / name)
+        with VideoSource(name) as source:
+            assert (source.name, source.live) == (name, False)
+            assert [number_of(frame.image) for frame in read_all(source)] == [0, 1, 2]
+        assert len(decode_clip(Path(name))) == 3
+
+
+def test_one_frame_video(tmp_path: Path) -> None:
+    frames = read_all(VideoSource(write_clip(tmp_path / "one.mp4", 1)))
+    assert [(frame.index, frame.time_s) for frame in frames] == [(0, 0.0)]
+
+
+def test_cut_file_gives_what_there_is_and_warns(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    whole = write_clip(
+        tmp_path / "whole.mp4", 90, size=(320, 240), options={"movflags": "faststart"}
+    )
+    data = whole.read_bytes()
+    cut = tmp_path / "cut.mp4"
+    cut.write_bytes(data[: len(data) // 2])
+    with caplog.at_level(logging.WARNING, logger="reenact"):
+        frames = read_all(VideoSource(cut))
+    assert 10 < len(frames) < 90
+    assert [number_of(frame.image) for frame in frames[:10]] == list(range(10))
+    assert "cut.mp4 is damaged or cut off" in caplog.text
+    assert "of about 90 frames" in caplog.text
+
+
+def test_whole_file_ends_without_a_warning(
+    numbered_clip: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.WARNING, logger="reenact"):
+        assert len(read_all(VideoSource(numbered_clip))) == 30
+    assert not caplog.records
+
+
+def test_damage_in_the_middle_is_stepped_over(tmp_path: Path) -> None:
+    clip = write_clip(tmp_path / "hole.mkv", 60, codec="mjpeg", pix_fmt="yuvj420p")
+    data = bytearray(clip.read_bytes())
+    middle = len(data) // 2
+    data[middle : middle + 200] = bytes(200)
+    clip.write_bytes(data)
+    frames = read_all(VideoSource(clip))
+    assert len(frames) >= 50
+    assert number_of(frames[-1].image) == 59
+
+
+def _broken_videos(folder: Path) -> Iterator[tuple[str, str]]:
+    (folder / "empty.mp4").touch()
+    (folder / "text.mp4").write_text("this is no video\n" * 20)
+    write_sound(folder / "sound.mp4")
+    write_sound(folder / "cover.mp4", cover=four_colours())
+    whole = write_clip(folder / "whole.mp4", 30).read_bytes()
+    (folder / "headless.mp4").write_bytes(whole[: len(whole) // 2])
+    front = write_clip(folder / "front.mp4", 30, options={"movflags": "faststart"}).read_bytes()
+    (folder / "no_frame.mp4").write_bytes(front[: front.index(b"mdat") + 8])
+    yield "missing.mp4", "no file"
+    yield "empty.mp4", "is empty"
+    yield "text.mp4", "not a video"
+    yield "sound.mp4", "no video track"
+    yield "cover.mp4", "no video track"
+    yield "headless.mp4", "damaged"
+    yield "no_frame.mp4", "no picture"
+    yield ".", "is a folder"
+
+
+def test_bad_videos_are_explained_in_one_sentence(tmp_path: Path) -> None:
+    for name, words in _broken_videos(tmp_path):
+        with pytest.raises(SourceError, match=words) as caught:
+            VideoSource(tmp_path / name)
+        text = str(caught.value)
+        assert text.endswith(".")
+        assert "\n" not in text
+        assert len(text) < 200 + len(str(tmp_path))
+
+
+def test_addresses_that_fail_keep_the_password_back() -> None:
+    for address in ("rtsp://me:secret@127.0.0.1:9/x", "http://me:secret@127.0.0.1:9/x.mp4"):
+        with pytest.raises(SourceError, match=r"127\.0\.0\.1:9/x") as caught:
+            VideoSource(address)
+        assert "secret" not in str(caught.value)
+    with pytest.raises(SourceError, match="unknown kind of address"):
+        VideoSource("nonsense://127.0.0.1/x")
+
+
+def test_video_by_http(numbered_clip: Path) -> None:
+    folder = numbered_clip.parent
+
+    class Files(http.server.SimpleHTTPRequestHandler):
+        def __init__(self, *args: object, **kwargs: object) -> None:
+            super().__init__(*args, directory=str(folder), **kwargs)  # type: ignore[arg-type]
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Files) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        base = f"http://127.0.0.1:{server.server_address[1]}"
+        source = VideoSource(f"{base}/{numbered_clip.name}")
+        assert source.live is False
+        assert [number_of(frame.image) for frame in read_all(source)] == list(range(30))
+        with pytest.raises(SourceError, match="cannot be opened"):
+            VideoSource(f"{base}/nothing.mp4")
+        server.shutdown()
+
+
+def test_stream_without_an_end_is_live_and_comes_back() -> None:
+    """An MJPEG stream by HTTP that breaks off after 20 pictures, at every connection."""
+    jpegs = []
+    for number in range(20):
+        ok, data = cv2.imencode(".jpg", numbered_picture(number))
+        assert ok
+        jpegs.append(data.tobytes())
+    connections = []
+
+    class Stream(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            connections.append(time.monotonic())
+            self.send_response(200)
+            self.send_header("Content-Type", "multipart/x-mixed-replace; boundary=part")
+            self.end_headers()
+            with contextlib.suppress(ConnectionError):
+                for jpeg in jpegs:
+                    head = f"--part\r\nContent-Type: image/jpeg\r\nContent-Length: {len(jpeg)}\r\n"
+                    self.wfile.write(head.encode() + b"\r\n" + jpeg + b"\r\n")
+                    time.sleep(0.01)
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Stream) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        before_s = time.monotonic()
+        url = f"http://127.0.0.1:{server.server_address[1]}/"
+        source = load("sources", "video").build(url, SourceSettings())
+        assert isinstance(source, ReopeningSource)
+        frames: list[Frame] = []
+        told: list[str] = []
+        with source:
+            while len(connections) < 2 or len(frames) < 25:
+                try:
+                    frame = source.read()
+                except SourceUnavailable as away:
+                    told.append(str(away))
+                else:
+                    assert frame is not None
+                    frames.append(frame)
+        server.shutdown()
+    assert source.reopened >= 1
+    assert "broke off" in told[0]
+    assert {frame.size for frame in frames} == {(160, 120)}
+    times_s = [frame.time_s for frame in frames]
+    assert times_s == sorted(times_s)
+    assert before_s <= times_s[0] <= times_s[-1] <= time.monotonic()
+    indices = [frame.index for frame in frames]
+    assert len(set(indices)) == len(indices)
+    assert indices == sorted(indices)
+
+
+def test_close_twice_and_while_another_thread_reads(numbered_clip: Path) -> None:
+    source = VideoSource(numbered_clip, loop=True)
+    seen: list[Frame | None] = []
+
+    def reader() -> None:
+        while True:
+            seen.append(source.read())
+            if seen[-1] is None:
+                return
+
+    thread = threading.Thread(target=reader)
+    thread.start()
+    while len(seen) < 40:
+        time.sleep(0.005)
+    source.close()
+    source.close()
+    thread.join(timeout=10)
+    assert not thread.is_alive()
+    assert seen[-1] is None
+    assert source.read() is None
+
+
+@pytest.mark.faces
+@pytest.mark.parametrize("name", ["webcam_d9.mp4", "webcam_face_noface.mov", "talk_face4.mp4"])
+def test_real_clips_are_read_whole(faces_dir: Path, name: str) -> None:
+    path = faces_dir / "raw" / name
+    with av.open(str(path)) as container:
+        stream = container.streams.video[0]
+        count = stream.frames
+        assert stream.duration is not None
+        assert stream.time_base is not None
+        duration_s = float(stream.duration * stream.time_base)
+    source = VideoSource(path)
+    frames = read_all(source)
+    assert len(frames) == count == source.frames_total
+    steps_s = np.diff([frame.time_s for frame in frames])
+    assert steps_s.min() > 0
+    assert frames[-1].time_s + np.median(steps_s) == pytest.approx(duration_s, abs=1.5 / source.fps)
+    assert {frame.size for frame in frames} == {source.size}

@@ -1,0 +1,85 @@
+"""The portrait as the real tracker sees it, and drives for renderers."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import lru_cache
+
+import numpy as np
+
+from reenact.config import TrackingSettings
+from reenact.face.geometry import (
+    canonical_face,
+    crop_transform,
+    estimate_pose,
+    rotation_matrix,
+    to_face_frame,
+    to_image,
+    transform_points,
+)
+from reenact.face.mediapipe_tracker import MediaPipeTracker
+from reenact.imaging import crop_image, invert_affine
+from reenact.live.pipeline import still_expression
+from reenact.types import Array, Drive, Frame, Image, Landmarks, Pose, Target
+from support.portraits import astronaut
+
+
+@lru_cache(maxsize=1)
+def portrait() -> Image:
+    """The astronaut, (512, 512, 3) RGB."""
+    return astronaut()
+
+
+@lru_cache(maxsize=1)
+def portrait_landmarks() -> Landmarks:
+    """Her landmarks, as the real tracker finds them."""
+    tracker = MediaPipeTracker(TrackingSettings(), static=True)
+    try:
+        found = tracker.track(Frame(portrait(), 0.0, 0))
+    finally:
+        tracker.close()
+    assert found is not None
+    return found
+
+
+def portrait_target(size_px: int = 256) -> Target:
+    """A target made of the portrait without the target store."""
+    points = portrait_landmarks().points
+    affine = crop_transform(points, size_px)
+    neutral = transform_points(points, affine)
+    return Target(
+        name="portrait",
+        references=crop_image(portrait(), affine, size_px)[None],
+        landmarks=neutral[None],
+        neutral=neutral,
+        plate=portrait(),
+        crop_to_plate=invert_affine(affine),
+    )
+
+
+def drive(landmarks: Array, time_s: float = 0.0, dt_s: float = 0.04) -> Drive:
+    """A drive by landmarks alone."""
+    emotion = np.zeros(8, np.float32)
+    return Drive(landmarks, still_expression(), emotion, 1.0, None, time_s, dt_s)
+
+
+def opened_mouth(points: Array, gap_px: float) -> Array:
+    """Move the lower lip's and chin's landmarks down."""
+    moved = points.copy()
+    lip = [87, 14, 317, 88, 178, 402, 318, 95, 324, 17, 84, 314, 181, 405, 91, 321, 146, 375]
+    chin = [152, 148, 377, 176, 400, 149, 378, 175, 199, 200, 18, 83, 313, 182, 406]
+    moved[lip + chin, 1] += np.float32(gap_px)
+    return moved
+
+
+def turned(points: Array, degrees: float) -> Array:
+    """Return a face's landmarks turned about the vertical axis."""
+    pose = estimate_pose(points)
+    turn = rotation_matrix(np.array([0, np.radians(degrees), 0], np.float32))
+    return to_image(to_face_frame(points, pose), replace(pose, rotation=turn @ pose.rotation))
+
+
+def posed_face(yaw_degrees: float = 20.0, scale: float = 60.0) -> tuple[Array, Pose]:
+    vector = np.radians(np.array([5, yaw_degrees, -8], np.float32)).astype(np.float32)
+    pose = Pose(rotation_matrix(vector), np.array([130, 120, 3], np.float32), scale)
+    return to_image(canonical_face(), pose), pose

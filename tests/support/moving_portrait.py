@@ -1,0 +1,74 @@
+"""Clips made from the public-domain portrait: it turns, opens its mouth and raises its brows."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+from numpy.typing import NDArray
+
+from reenact.face.action_units import action_unit_basis
+from reenact.face.geometry import (
+    estimate_pose,
+    mirrored,
+    rotation_matrix,
+    to_face_frame,
+    to_image,
+)
+from reenact.face.topology import ACTION_UNITS
+from reenact.rendering.head_mesh import head_mesh, source_map, warp_image
+from reenact.types import Array, Pose
+from support.faces import portrait_target
+
+SIZE_PX = 256
+FRAMES = 31
+ACTED = ("mouth_open", "brow_raise_left", "brow_raise_right")
+
+
+def moved(points: Array, turn: float) -> Array:
+    """Turn a head by up to 6 degrees and shift it; above 0, open mouth and raise brows.
+
+    Args:
+        points: (478, 3) px.
+        turn: -1 to 1.
+    """
+    pose = estimate_pose(points)
+    shape = to_face_frame(points, pose)
+    for unit in ACTED:
+        shape += max(turn, 0.0) * action_unit_basis()[ACTION_UNITS.index(unit)]
+    rotation = rotation_matrix(np.array([0, np.radians(6) * turn, 0], np.float32))
+    shift = pose.translation + np.array([8 * turn, 0, 0], np.float32)
+    return to_image(shape, Pose(rotation @ pose.rotation, shift, pose.scale))
+
+
+def write_clip(folder: Path, name: str, images: NDArray[np.uint8], landmarks: Array) -> Path:
+    """Write NAME.mp4 and NAME.npz as the clips are stored."""
+    path = folder / f"{name}.mp4"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=Fraction(25), options={"crf": "14"})
+        assert isinstance(stream, av.VideoStream)
+        stream.width, stream.height, stream.pix_fmt = images.shape[2], images.shape[1], "yuv420p"
+        for image in images:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
+        container.mux(stream.encode())
+    np.savez(folder / f"{name}.npz", landmarks=landmarks.astype(np.float16))
+    return path
+
+
+def moving_portrait() -> tuple[NDArray[np.uint8], Array]:
+    """Return FRAMES pictures (256 px) and their landmarks."""
+    target = portrait_target(SIZE_PX)
+    points = target.neutral
+    landmarks = np.stack([moved(points, np.sin(i / 5)) for i in range(FRAMES)])
+    maps = [source_map(head_mesh().maps(points, to, SIZE_PX, 128), SIZE_PX) for to in landmarks]
+    return np.stack([warp_image(target.references[0], one) for one in maps]), landmarks
+
+
+def write_two_people(folder: Path) -> None:
+    """Write the portrait and, for another identity, its mirror image of other colours."""
+    images, landmarks = moving_portrait()
+    write_clip(folder, "portrait__01", images, landmarks)
+    other = np.ascontiguousarray(images[:, :, ::-1, [1, 0, 2]])
+    write_clip(folder, "mirror__01", other, mirrored(landmarks, SIZE_PX))

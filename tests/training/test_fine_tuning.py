@@ -1,0 +1,327 @@
+"""Training on one target, with a small network on a clip made from the portrait."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from reenact.config import RendererSettings
+from reenact.errors import ModelError, ReenactError, TargetError
+from reenact.face.geometry import region_mask
+from reenact.face.topology import LIPS_INNER
+from reenact.models.warp_unet import WarpUNet, WarpUNetConfig
+from reenact.models.weights import load_tensors, read_header, save_model
+from reenact.rendering.residual_flow import (
+    MOTIONS,
+    ResidualFlow,
+    known_residual_flow,
+    own_tensors,
+    read_own_flow,
+)
+from reenact.rendering.warp_unet import WarpUNetRenderer
+from reenact.targets.footage import Footage
+from reenact.training import fine_tuning
+from reenact.training.fine_tuning import (
+    Outcome,
+    PersonalOptions,
+    PersonalRecipe,
+    is_better,
+    preview_path,
+    train_personal,
+)
+from reenact.types import Target
+from support.faces import drive
+from support.moving_portrait import moving_portrait
+
+SIZE_PX = 64
+NARROW = (8, 8, 8, 8)
+
+
+@pytest.fixture(scope="module")
+def footage() -> Footage:
+    """The portrait, with a red tongue that only an open mouth shows."""
+    images, landmarks = moving_portrait()
+    for image, points in zip(images, landmarks, strict=True):
+        image[region_mask(points, LIPS_INNER, image.shape[0]) > 128] = (230, 30, 30)
+    return Footage(images, landmarks).resized(SIZE_PX)
+
+
+@pytest.fixture(scope="module")
+def start(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A narrow network that has learned nothing: it draws the mesh's warp."""
+    torch.manual_seed(3)
+    config = WarpUNetConfig(8, NARROW, NARROW, NARROW)
+    facts = {"architecture": "warp_unet", "config": json.dumps(asdict(config)), "data": "nobody"}
+    path = tmp_path_factory.mktemp("start") / "start.safetensors"
+    save_model(path, WarpUNet(config).state_dict(), facts)
+    return path
+
+
+@pytest.fixture
+def options(tmp_path: Path) -> PersonalOptions:
+    return PersonalOptions(
+        tmp_path / "training",
+        steps=24,
+        size_px=SIZE_PX,
+        batch_size=4,
+        learning_rate=3e-3,
+        validate_every=8,
+    )
+
+
+@pytest.fixture(autouse=True)
+def mesh_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the mesh learn nothing but where a test is about that."""
+    monkeypatch.setattr(fine_tuning, "_FLOW_PAIRS", 0)
+
+
+def never() -> bool:
+    return False
+
+
+def stopping_after(steps: int) -> Callable[[], bool]:
+    asked = iter(range(10**6))
+    return lambda: next(asked) >= steps
+
+
+def steps_of(options: PersonalOptions) -> list[int]:
+    lines = (options.folder / "history.jsonl").read_text().splitlines()
+    return [json.loads(line)["step"] for line in lines]
+
+
+@pytest.fixture(scope="module")
+def trained(
+    footage: Footage, start: Path, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Outcome, PersonalOptions]:
+    options = PersonalOptions(
+        tmp_path_factory.mktemp("trained") / "training",
+        steps=120,
+        size_px=SIZE_PX,
+        batch_size=4,
+        learning_rate=2e-3,
+        validate_every=40,
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fine_tuning, "_FLOW_PAIRS", 0)
+        return train_personal([footage], start, options), options
+
+
+def test_training_is_told_where_the_person_is(
+    footage: Footage, start: Path, options: PersonalOptions
+) -> None:
+    """Else a wall would be learned to move with a head. Of a drawing it is not known: all of it."""
+    batch = PersonalRecipe([footage], start, options, never).batches(seed=0, steps=1)[0]
+    skin = batch["maps"][..., 5] > 0.5
+    assert batch["person"][skin].mean() > 0.9
+    assert batch["person"].mean() < 0.9
+    noise = np.random.default_rng(0).integers(0, 255, footage.images.shape, np.uint8)
+    nobody = Footage(noise, footage.landmarks)
+    batch = PersonalRecipe([nobody], start, options, never).batches(seed=0, steps=1)[0]
+    assert batch["person"].min() == 1
+
+
+def test_it_ends_when_every_frame_was_seen_often_enough(
+    footage: Footage, start: Path, options: PersonalOptions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fine_tuning, "_MOST_PASSES", 2)
+    outcome = train_personal([footage], start, replace(options, steps=1000, validate_every=100))
+    assert not outcome.stopped
+    assert 1 <= steps_of(options)[-1] <= 2 * len(footage) / options.batch_size
+
+
+def test_training_helps_on_frames_that_it_did_not_see(
+    trained: tuple[Outcome, PersonalOptions],
+) -> None:
+    outcome, options = trained
+    assert not outcome.stopped
+    assert outcome.weights == options.folder / "best.safetensors"
+    assert outcome.after["score"] > outcome.before["score"] + 0.05
+    assert outcome.after["picture_face_psnr"] > outcome.before["picture_face_psnr"] + 0.2
+    header = read_header(options.folder / "best.safetensors")
+    assert "frames of one target, from weights of: nobody" in header["data"]
+
+
+def test_what_is_kept_lies_between_the_start_and_what_was_learned(
+    footage: Footage, start: Path, options: PersonalOptions
+) -> None:
+    outcome = train_personal([footage], start, replace(options, validate_every=24))
+    assert outcome.weights is not None
+    begun, kept = (load_tensors(path, "warp_unet") for path in (start, outcome.weights))
+    state = load_file(options.folder / "state.safetensors")
+    moved = 0.0
+    for name, value in kept.items():
+        if value.is_floating_point():
+            learned = state[f"network/averaged/{name}"]
+            between = begun[name] + fine_tuning._LEARNED_SHARE * (learned - begun[name])
+            torch.testing.assert_close(value, between, atol=2e-3, rtol=2e-3)
+            moved = max(moved, float((learned - begun[name]).abs().max()))
+    assert moved > 0.02, "something must have been learned"
+
+
+def test_the_preview_shows_reference_truth_start_and_now(
+    trained: tuple[Outcome, PersonalOptions],
+) -> None:
+    sheet = cv2.imread(str(preview_path(trained[1].folder)))
+    assert sheet.shape[1] == 4 * (256 + 4) + 4
+    assert sheet.shape[0] > 2 * 256
+    start, now = (sheet[60:240, 4 + i * 260 : 260 + i * 260].astype(int) for i in (2, 3))
+    assert np.abs(start - now).mean() > 0.2
+
+
+def target_of(footage: Footage, weights: Path) -> Target:
+    return Target(
+        name="me",
+        references=footage.images[:1],
+        landmarks=footage.landmarks[:1],
+        neutral=footage.landmarks[0],
+        plate=footage.images[0],
+        crop_to_plate=np.eye(2, 3, dtype=np.float32),
+        weights=str(weights),
+    )
+
+
+def test_the_renderer_draws_by_the_trained_weights(
+    trained: tuple[Outcome, PersonalOptions], footage: Footage, start: Path
+) -> None:
+    errors = []
+    assert trained[0].weights is not None
+    for weights in (start, trained[0].weights):
+        renderer = WarpUNetRenderer(RendererSettings(engine="torch", device="cpu"))
+        renderer.prepare(target_of(footage, weights))
+        pictures = [renderer.render(drive(points)) for points in footage.landmarks[29:31]]
+        errors.append(float(np.abs(np.stack(pictures) - footage.images[29:31].astype(int)).mean()))
+    assert errors[1] < errors[0]
+
+
+def test_the_start_is_kept_where_training_harms(
+    footage: Footage, start: Path, options: PersonalOptions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    outcome = train_personal([footage], start, replace(options, learning_rate=0.0))
+    assert outcome.weights is None
+    assert outcome.after["score"] == pytest.approx(outcome.before["score"], abs=0.05)
+    monkeypatch.setattr(fine_tuning, "_LEARNED_SHARE", 3.0)  # far beyond what was learned
+    wild = train_personal([footage], start, replace(options, learning_rate=0.03, steps=8))
+    assert wild.after["score"] < wild.before["score"]
+    assert wild.weights is None
+
+
+def flow_of(across_iod: float) -> ResidualFlow:
+    """Return a flow of all skin, by a head's shift; the general one where it is 0."""
+    known = known_residual_flow()
+    skin = known.skin.copy()
+    skin[:, MOTIONS.index("across"), 0] += across_iod
+    return ResidualFlow(known.components, skin, known.around)
+
+
+def test_a_mesh_that_learned_nonsense_is_not_kept(
+    footage: Footage, start: Path, options: PersonalOptions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fine_tuning, "refined", lambda known, pairs: flow_of(3.0))
+    outcome = train_personal([footage], start, options)
+    assert outcome.weights is not None
+    assert read_own_flow(outcome.weights) is None
+
+
+def test_what_the_mesh_learned_is_kept_with_the_weights_and_drawn_by(
+    footage: Footage, start: Path, options: PersonalOptions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fine_tuning, "refined", lambda known, pairs: flow_of(0.0))
+    wrong = flow_of(3.0)
+    facts = {name: text for name, text in read_header(start).items() if name != "format"}
+    begun = start.with_name("wrong.safetensors")
+    network = load_tensors(start, "warp_unet")
+    save_model(begun, {**network, **own_tensors(wrong)}, facts)
+    outcome = train_personal([footage], begun, options)
+    assert outcome.weights is not None
+    kept, known = read_own_flow(outcome.weights), known_residual_flow()
+    assert kept is not None
+    np.testing.assert_allclose(kept.skin, known.skin, atol=1e-3)
+    pictures = []
+    for weights in (start, begun):
+        renderer = WarpUNetRenderer(RendererSettings(engine="torch", device="cpu"))
+        renderer.prepare(target_of(footage, weights))
+        pictures.append(renderer.render(drive(footage.landmarks[29])).astype(int))
+    assert np.abs(pictures[0] - pictures[1]).mean() > 0.5, "each draws by its own mesh"
+
+
+def test_a_weight_file_that_lacks_a_part_of_the_flow_is_refused(
+    start: Path, tmp_path: Path
+) -> None:
+    tensors = own_tensors(known_residual_flow())
+    del tensors["beside.own_flow.skin"]
+    facts = {name: text for name, text in read_header(start).items() if name != "format"}
+    save_model(tmp_path / "part.safetensors", tensors, facts)
+    with pytest.raises(ModelError, match="part of one face's own flow is missing"):
+        read_own_flow(tmp_path / "part.safetensors")
+
+
+def test_stopped_and_gone_on(footage: Footage, start: Path, options: PersonalOptions) -> None:
+    stopped = train_personal([footage], start, options, stop=stopping_after(10))
+    assert stopped.stopped
+    assert steps_of(options)[0] == 8
+    assert max(steps_of(options)) <= 10
+    went_on = train_personal([footage], start, options, resume=True)
+    assert not went_on.stopped
+    assert {8, 16, 24} <= set(steps_of(options))
+    assert went_on.before == pytest.approx(stopped.before)
+    assert went_on.after["score"] >= stopped.after["score"]
+
+
+def test_going_on_starts_where_the_training_began(
+    footage: Footage, start: Path, options: PersonalOptions, tmp_path: Path
+) -> None:
+    """By then the target has the better weights, which are mixed already."""
+    stopped = train_personal([footage], start, options, stop=stopping_after(10))
+    better = Path(shutil.copy(options.folder / "best.safetensors", tmp_path))
+    went_on = train_personal([footage], better, options, resume=True)
+    assert went_on.before == pytest.approx(stopped.before)
+    anew = train_personal([footage], better, replace(options, steps=1))
+    assert anew.before["score"] == pytest.approx(stopped.after["score"], abs=1e-3)
+    assert anew.before != pytest.approx(stopped.before)
+
+
+def test_stopped_before_the_first_step(
+    footage: Footage, start: Path, options: PersonalOptions
+) -> None:
+    outcome = train_personal([footage], start, options, stop=stopping_after(0))
+    assert outcome.stopped
+    assert outcome.weights is None
+    assert preview_path(options.folder).exists()
+
+
+def test_a_new_training_removes_the_earlier_one(
+    footage: Footage, start: Path, options: PersonalOptions
+) -> None:
+    train_personal([footage], start, replace(options, steps=4, validate_every=2))
+    train_personal([footage], start, replace(options, steps=4, validate_every=4))
+    assert steps_of(options) == [4, 4]
+
+
+def test_what_cannot_be_trained_is_told(
+    footage: Footage, start: Path, options: PersonalOptions
+) -> None:
+    short = Footage(footage.images[:9], footage.landmarks[:9])
+    for clips in ([], [short]):
+        with pytest.raises(TargetError, match="video of half a minute"):
+            train_personal(clips, start, options)
+    with pytest.raises(ReenactError, match="no training to resume"):
+        train_personal([footage], start, options, resume=True)
+    save_model(options.folder / "other.safetensors", {}, {"architecture": "other"})
+    with pytest.raises(ModelError, match="nothing to train"):
+        train_personal([footage], options.folder / "other.safetensors", options, resume=True)
+
+
+def test_better_means_both_likeness_and_score() -> None:
+    start = {"score": 30.0, "picture_face_psnr": 21.0}
+    assert is_better(start, {"score": 30.2, "picture_face_psnr": 21.1})
+    assert not is_better(start, {"score": 30.04, "picture_face_psnr": 21.1})
+    assert not is_better(start, {"score": 31.0, "picture_face_psnr": 20.9})

@@ -1,0 +1,165 @@
+"""`reenact train prepare` on the public-domain portrait, through the real tracker and processes."""
+
+from __future__ import annotations
+
+import json
+from contextlib import closing
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from reenact.cli.main import main
+from reenact.config import TrackingSettings
+from reenact.errors import SourceError
+from reenact.face.geometry import face_box
+from reenact.face.mediapipe_tracker import MediaPipeTracker
+from reenact.targets.clip_files import decode_clip, load_landmarks
+from reenact.training.clip_extraction import clips_of_video
+from reenact.training.preparation import MARKS, STILLS, Summary, prepare
+from reenact.training.sampling import load_clips
+from reenact.types import Image
+from support.clips import write_clip
+from support.portraits import astronaut, write_jpeg
+
+
+def swaying(index: int) -> Image:
+    """The portrait, moved to and fro; from frame 40 on nobody is there."""
+    picture = astronaut()
+    if index >= 40:
+        return np.full_like(picture, 90)
+    shift = np.array([[1, 0, 12 * np.sin(index / 6)], [0, 1, 0]], np.float32)
+    moved = cv2.warpAffine(picture, shift, (512, 512), borderMode=cv2.BORDER_REPLICATE)
+    return np.asarray(moved, dtype=np.uint8)
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("raw")
+    for name in ("anna", "bert", "carl"):
+        (folder / name).mkdir()
+    write_clip(folder / "anna" / "talk.mp4", frames=60, fps=30, picture=swaying)
+    write_jpeg(folder / "bert" / "photo.jpg", astronaut())
+    (folder / "carl" / "broken.mp4").write_text("not a video")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def prepared(source: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Summary]:
+    out = tmp_path_factory.mktemp("prepared")
+    return out, prepare(source, out, processes=1)
+
+
+def test_a_video_becomes_a_clip_that_training_can_load(
+    prepared: tuple[Path, Summary], tmp_path: Path
+) -> None:
+    out, summary = prepared
+    (clip,) = load_clips(out, tmp_path)
+    assert (clip.name, clip.identity) == ("anna__talk", "anna")
+    assert clip.images.shape[1:] == (256, 256, 3)
+    # 40 frames at 30 a second are 33 at 25; the empty rest is cut off.
+    assert 31 <= len(clip.images) <= 35
+    assert len(clip.usable) >= 31
+    heights = [np.diff(face_box(clip.landmarks[i])[1::2])[0] / 256 for i in clip.usable]
+    assert 0.4 < np.mean(heights) <= 0.62
+    middles = np.array([np.mean(face_box(clip.landmarks[i])[::2]) for i in clip.usable])
+    assert np.ptp(middles) > 15, "the square is fixed, and the head moves in it"
+    assert summary.people == 3
+    assert summary.frames >= 60 / 30 * 25
+
+
+SLOWING_MS = [*range(0, 1000, 33), *range(1000, 3000, 100)]
+PAUSING_MS = [*range(0, 800, 40), *range(9000, 9800, 40)]
+
+
+@pytest.mark.parametrize(
+    ("times_ms", "ending", "codec", "frames"),
+    [
+        (SLOWING_MS, ".mp4", "libx264", 75),
+        (SLOWING_MS, ".webm", "libvpx-vp9", 75),
+        (PAUSING_MS, ".mp4", "libx264", 60),
+    ],
+    ids=["slowing", "declared as 1000 a second", "pausing"],
+)
+def test_a_video_without_a_constant_rate_keeps_its_time(
+    tmp_path: Path, times_ms: list[int], ending: str, codec: str, frames: int
+) -> None:
+    clip = tmp_path / f"talk{ending}"
+    count = len(times_ms)
+    # The encoder's rate is what the file declares of itself.
+    write_clip(
+        clip, count, fps=1000, picture=lambda i: swaying(i % 40), times_ms=times_ms, codec=codec
+    )
+    with closing(MediaPipeTracker(TrackingSettings())) as tracker:
+        (written,) = clips_of_video(
+            clip, tracker, tmp_path, "out", size_px=128, on_frame=lambda: None
+        )
+    assert abs(len(decode_clip(written)) - frames) <= 2
+
+
+def test_landmarks_lie_on_the_face_of_the_crop(prepared: tuple[Path, Summary]) -> None:
+    """The pupils are darker than the cheeks under them."""
+    out, _ = prepared
+    images = decode_clip(out / "anna__talk.mp4")
+    landmarks = load_landmarks(out / "anna__talk.npz")
+    for index in (0, 12, 24):
+        grey = images[index].mean(axis=-1)
+        for iris, cheek in ((468, 50), (473, 280)):
+            (x, y), (u, v) = landmarks[index, iris, :2], landmarks[index, cheek, :2]
+            assert grey[round(y), round(x)] < grey[round(v), round(u)] - 20
+
+
+def test_a_photo_becomes_a_still_and_a_broken_file_is_named(
+    prepared: tuple[Path, Summary],
+) -> None:
+    out, summary = prepared
+    assert load_landmarks(out / STILLS / "bert__photo.npz").shape == (478, 3)
+    assert cv2.imread(str(out / STILLS / "bert__photo.jpg")).shape == (256, 256, 3)
+    assert summary.written == 2
+    assert [name for name, _ in summary.left_out or []] == ["carl__broken"]
+    assert "carl__broken" in summary.text()
+
+
+def test_a_second_run_does_only_what_is_missing(
+    source: Path, prepared: tuple[Path, Summary]
+) -> None:
+    out, _ = prepared
+    stamp = (out / STILLS / "bert__photo.jpg").stat().st_mtime_ns
+    (out / "anna__talk.mp4").unlink()
+    again = prepare(source, out, processes=1)
+    assert (again.written, again.earlier) == (1, 2)
+    assert (out / "anna__talk.mp4").is_file()
+    assert (out / STILLS / "bert__photo.jpg").stat().st_mtime_ns == stamp
+    assert [name for name, _ in again.left_out or []] == ["carl__broken"]
+
+
+def test_a_sequence_keeps_its_emotions_and_people_are_split(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    raw = tmp_path / "raw"
+    for person in ("S001", "S002"):
+        folder = raw / person / "001"
+        folder.mkdir(parents=True)
+        for frame in (1, 2, 3):
+            picture = np.roll(astronaut(), 2 * frame, axis=1)
+            grey = np.repeat(picture.mean(axis=-1, keepdims=True), 3, axis=-1).astype(np.uint8)
+            cv2.imwrite(str(folder / f"{person}_001_{frame:08d}.png"), grey)
+    (raw / "S001_001_00000003_emotion.txt").write_text("5")
+    words = ["train", "prepare", str(raw), str(tmp_path / "out"), "--val-share", "0.3"]
+    assert main([*words, "--jobs", "1", "--size", "128"]) == 0
+    assert "2 people" in capsys.readouterr().out
+    clips = sorted((tmp_path / "out").glob("*/S*.mp4"))
+    assert {clip.parent.name for clip in clips} == {"train", "val"}
+    marks = [json.loads(m.read_text()) for m in (tmp_path / "out" / MARKS).iterdir()]
+    assert {mark["name"] for mark in marks} == {"S001__001", "S002__001"}
+    labelled = next((tmp_path / "out").glob("*/S001__001.npz"))
+    with np.load(labelled) as stored:
+        assert stored["emotions"].tolist() == [0, -1, 5]
+        assert stored["landmarks"].shape == (3, 478, 3)
+    assert decode_clip(clips[0]).shape == (3, 128, 128, 3)
+
+
+def test_nothing_to_prepare_ends_in_a_sentence(tmp_path: Path) -> None:
+    with pytest.raises(SourceError, match="holds no"):
+        prepare(tmp_path, tmp_path / "out")

@@ -1,0 +1,232 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from reenact.errors import ReenactError
+from reenact.face.geometry import mirrored
+from reenact.face.mediapipe_tracker import person_masks
+from reenact.face.topology import EYE_LEFT, EYE_RIGHT, LIPS_OUTER
+from reenact.models.warp_unet_inputs import MAP_CHANNELS, UNKNOWN_PERSON
+from reenact.rendering.head_mesh import source_map, warp_image
+from reenact.training.sampling import (
+    PairSampler,
+    Still,
+    bend,
+    load_clips,
+    load_stills,
+    validation_pairs,
+)
+from reenact.training.warp_unet_batches import PairBatches, collate, importance, local_windows
+from reenact.types import Array
+from support.faces import opened_mouth, portrait_target
+
+
+def write_pair(folder: Path, name: str, landmarks: Array, shift_px: int = 3) -> None:
+    """A clip of the portrait sliding to the right, with its landmarks."""
+    picture = portrait_target().references[0]
+    with av.open(str(folder / f"{name}.mp4"), "w") as container:
+        stream = container.add_stream("libx264", rate=25, options={"crf": "10"})
+        stream.width = stream.height = 256
+        stream.pix_fmt = "yuv420p"
+        for frame in range(len(landmarks)):
+            moved = np.roll(picture, frame * shift_px, axis=1)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(moved, format="rgb24")))
+        container.mux(stream.encode(None))
+    np.savez_compressed(folder / f"{name}.npz", landmarks=landmarks.astype(np.float16))
+
+
+def sliding_landmarks(frames: int = 6) -> Array:
+    neutral = portrait_target().neutral
+    return np.stack([neutral + np.array([frame * 3, 0, 0], np.float32) for frame in range(frames)])
+
+
+@pytest.fixture
+def clips(tmp_path: Path) -> Path:
+    folder = tmp_path / "clips"
+    folder.mkdir()
+    write_pair(folder, "v001__01", sliding_landmarks())
+    lost = sliding_landmarks()
+    lost[2] = np.nan
+    write_pair(folder, "v002__01", lost)
+    return folder
+
+
+def test_clips_are_loaded_with_their_identity(clips: Path, tmp_path: Path) -> None:
+    loaded = load_clips(clips, tmp_path / "cache")
+    assert [clip.identity for clip in loaded] == ["v001", "v002"]
+    assert loaded[0].images.shape == (6, 256, 256, 3)
+    assert loaded[1].usable.tolist() == [0, 1, 3, 4, 5]
+    stamps = [path.stat().st_mtime_ns for path in (tmp_path / "cache").iterdir()]
+    load_clips(clips, tmp_path / "cache")
+    assert [path.stat().st_mtime_ns for path in (tmp_path / "cache").iterdir()] == stamps
+
+
+def test_wrong_data_is_told(clips: Path, tmp_path: Path) -> None:
+    with pytest.raises(ReenactError, match="holds no clips"):
+        load_clips(tmp_path / "nothing", tmp_path / "cache")
+    np.savez(clips / "v001__01.npz", landmarks=np.zeros((3, 478, 3)))
+    with pytest.raises(ReenactError, match="6 frames but landmarks for 3"):
+        load_clips(clips, tmp_path / "cache")
+    for content in (b"text", b"", (clips / "v002__01.npz").read_bytes()[:2000]):
+        (clips / "v001__01.npz").write_bytes(content)
+        with pytest.raises(ReenactError, match="not a landmark file"):
+            load_clips(clips, tmp_path / "cache")
+
+
+@pytest.mark.parametrize("share", [0.0, 0.5, 0.9])
+def test_a_clip_that_was_cut_off_is_told(share: float, clips: Path, tmp_path: Path) -> None:
+    video = clips / "v002__01.mp4"
+    whole = video.read_bytes()
+    video.write_bytes(whole[: int(len(whole) * share)])
+    with pytest.raises(ReenactError, match=r"v002__01\.mp4 is not a readable video"):
+        load_clips(clips, tmp_path / "cache")
+
+
+def sampler(clips: Path, cache: Path, still_share: float = 0.0) -> PairSampler:
+    target = portrait_target()
+    stills = [Still.of(target.references[0], target.neutral)]
+    return PairSampler(load_clips(clips, cache), stills, still_share)
+
+
+def test_a_batch_is_the_same_for_the_same_step(clips: Path, tmp_path: Path) -> None:
+    first = PairBatches(sampler(clips, tmp_path), 2, seed=5, steps=10)[3]
+    again = PairBatches(sampler(clips, tmp_path), 2, seed=5, steps=10)[3]
+    other = PairBatches(sampler(clips, tmp_path), 2, seed=5, steps=10)[4]
+    for name, value in first.items():
+        np.testing.assert_array_equal(value, again[name])
+    assert not np.array_equal(first["truth"], other["truth"])
+    assert first["reference"].shape == (2, 256, 256, 3)
+    assert first["maps"].shape == (2, 128, 128, MAP_CHANNELS)
+
+
+@pytest.mark.parametrize("still_share", [0.0, 1.0])
+def test_maps_lead_from_the_truth_to_the_reference(
+    clips: Path, tmp_path: Path, still_share: float
+) -> None:
+    """The mesh's warp of the reference must be far nearer to the truth than the reference is."""
+    draw = sampler(clips, tmp_path, still_share)
+    gains = []
+    for seed in range(8):
+        pair = draw.draw(np.random.default_rng(seed))
+        batch = collate([pair])
+        warped = warp_image(pair.reference, source_map(np.asarray(batch["maps"][0]), 256))
+        face = batch["maps"][0, ..., 5].repeat(2, axis=0).repeat(2, axis=1) > 0.5
+        before = np.abs(pair.reference.astype(int) - pair.truth)[face].mean()
+        after = np.abs(warped.astype(int) - pair.truth)[face].mean()
+        gains.append(before / max(after, 1.0))
+    assert np.median(gains) > 1.5
+
+
+def test_who_acts_somebody_else_has_landmarks_and_no_truth(clips: Path, tmp_path: Path) -> None:
+    """The actor's mouth opens: so is the one to be drawn, on a face whose own is shut."""
+    opening = sliding_landmarks()
+    for frame, points in enumerate(opening):
+        points[:] = opened_mouth(points, 4.0 * frame)
+    write_pair(clips, "v003__01", opening)
+    actors = [clip for clip in load_clips(clips, tmp_path / "cache") if clip.name == "v003__01"]
+    draw = PairSampler(actors, [], 0.0, acting_share=1.0)
+    pairs = [draw.draw(np.random.default_rng(seed)) for seed in range(10)]
+    batch = collate(pairs)
+    assert not batch["has_truth"].any()
+    gaps = []
+    for pair, moved in zip(pairs, batch["moved"], strict=True):
+        np.testing.assert_array_equal(pair.truth, pair.reference)
+        there = (pair.truth_landmarks - pair.reference_landmarks)[:, :2]
+        np.testing.assert_allclose(moved * 128, there, atol=1e-3)
+        gaps.append(float(np.linalg.norm(there[14] - there[13])))
+    assert max(gaps) > 5
+    ordinary = collate([PairSampler(actors, [], 0.0).draw(np.random.default_rng(0))])
+    assert ordinary["has_truth"].all()
+    assert not ordinary["moved"].any()
+    np.testing.assert_array_equal(ordinary["truth_crop"], ordinary["face_crop"])
+    assert ordinary["weight"].mean() == pytest.approx(1, abs=1e-3)
+
+
+def test_people_are_told_from_backgrounds_through_flips_and_turns(
+    clips: Path, tmp_path: Path
+) -> None:
+    loaded = load_clips(clips, tmp_path / "cache", with_people=True)
+    draw = PairSampler(loaded, [], 0.0)
+    pairs = [draw.draw(np.random.default_rng(seed)) for seed in range(6)]
+    told = [pair for pair in pairs if pair.reference_person is not None]
+    assert len(told) >= 4
+    for pair in told:
+        batch = collate([pair])
+        for name, image in (("person", pair.truth), ("reference_person", pair.reference)):
+            person = batch[name][0] > 0.5
+            seen = cv2.resize(next(person_masks([image])), person.shape) > 0.5
+            assert (person & seen).sum() / (person | seen).sum() > 0.85
+    unknown = PairSampler(load_clips(clips, tmp_path / "cache"), [], 0.0)
+    batch = collate([unknown.draw(np.random.default_rng(0))])
+    assert batch["person"].min() == 1
+    assert (batch["reference_person"] == UNKNOWN_PERSON).all()
+
+
+def test_a_bent_photo_keeps_its_background() -> None:
+    """The person moves, the wall behind does not: else a generator learns that walls move."""
+    target = portrait_target()
+    still = Still.of(target.references[0], target.neutral)
+    assert still.person[128, 128] == 255
+    wall = still.person < 8
+    assert wall.mean() > 0.05
+    first = sliding_landmarks()[0]
+    pair = bend(still, first, first + np.array([14, 0, 0], np.float32))
+    assert np.linalg.norm(pair.reference_landmarks - target.neutral, axis=1).min() > 5
+    change = np.abs(pair.reference.astype(int) - pair.truth).max(axis=-1)
+    far = cv2.erode(wall.astype(np.uint8), np.ones((41, 41), np.uint8)) > 0
+    assert np.percentile(change[far], 95) <= 2
+    assert change[still.person > 250].mean() > 4
+    assert pair.reference_person is not None
+    seen = next(person_masks([pair.reference])) > 0.5
+    person = pair.reference_person > 127
+    assert (person & seen).sum() / (person | seen).sum() > 0.9
+
+
+def test_flipped_landmarks_swap_sides() -> None:
+    points = portrait_target().neutral
+    flipped = mirrored(points, 256)
+    assert flipped[33, 0] < flipped[263, 0]
+    np.testing.assert_allclose(flipped[33, 0], 255 - points[263, 0])
+
+
+def test_windows_hold_mouth_and_eyes() -> None:
+    points = portrait_target().neutral + np.array([20, -15, 0], np.float32)
+    loops = (LIPS_OUTER, EYE_RIGHT, EYE_LEFT)
+    for (x, y, half), loop in zip(local_windows(points, 256), loops, strict=True):
+        part = (points[list(loop), :2] + 0.5) / 128 - 1
+        assert (np.abs(part - (x, y)) < half).all()
+        assert half < np.ptp(part[:, 0]), "at most twice as wide"
+
+
+def test_importance_is_highest_at_mouth_and_eyes() -> None:
+    points = portrait_target().neutral
+    weight = importance(points, 256)
+    assert weight.mean() == pytest.approx(1, abs=1e-4)
+
+    def at(index: int) -> float:
+        x, y = np.round(points[index, :2] / 2).astype(int)
+        return float(weight[y, x])
+
+    assert at(13) > at(1) > weight[2, 2]
+    assert at(159) > at(10 if at(10) < at(1) else 1)
+
+
+def test_validation_starts_from_each_clips_first_frame(clips: Path, tmp_path: Path) -> None:
+    pairs = list(validation_pairs(load_clips(clips, tmp_path), per_clip=3))
+    assert [name for name, _ in pairs] == ["v001__01"] * 3 + ["v002__01"] * 3
+    for _, pair in pairs:
+        np.testing.assert_allclose(pair.reference_landmarks, sliding_landmarks()[0], atol=0.1)
+
+
+@pytest.mark.faces
+def test_stills_are_cut_as_targets_are(faces_dir: Path) -> None:
+    stills = load_stills([faces_dir / "stills" / "art"], 128)
+    assert len(stills) > 50
+    heights: NDArray[np.float32] = np.array([np.ptp(s.landmarks[:468, 1]) for s in stills])
+    assert 60 < np.median(heights) < 80
