@@ -11,6 +11,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from reenact.cli.live import EXIT_INTERRUPTED, Interruption, run_session
+from reenact.cli.prompts import ask_consent, confirm_removal
 from reenact.errors import ModelError, PluginError, SourceError, TargetError
 
 
@@ -55,13 +56,13 @@ def target_create(arguments: Namespace) -> int:
 
     from reenact.evaluation.renderer_selection import choose_renderer
     from reenact.lifecycle import quiet_native_libraries
-    from reenact.targets.library import TargetStore, confirm_consent, create_target, still_tracker
+    from reenact.targets.library import TargetStore, create_target, still_tracker
     from reenact.targets.manual_landmarks import read_placed
 
     store = TargetStore()
     store.check_free(arguments.name)
     placed = None if arguments.landmarks is None else read_placed(arguments.landmarks)
-    notes = {"consent": confirm_consent(arguments.name, arguments.yes)}
+    notes = {"consent": ask_consent(arguments.name, arguments.yes)}
     with quiet_native_libraries(), tempfile.TemporaryDirectory() as scratch:
         footage = Path(scratch) / "footage"
         tracker = still_tracker()
@@ -171,10 +172,10 @@ def target_rename(arguments: Namespace) -> int:
 
 def target_remove(arguments: Namespace) -> int:
     """Delete a target."""
-    from reenact.targets.library import TargetStore, confirm_removal
+    from reenact.targets.library import TargetStore
 
     store = TargetStore()
-    confirm_removal(store, arguments.name, arguments.yes)
+    confirm_removal(arguments.name, store.laborious(arguments.name), arguments.yes)
     store.remove(arguments.name)
     print(f"{arguments.name} is removed.")
     return 0

@@ -1,12 +1,11 @@
-"""Targets as the rest of the program uses them: open by name or path, ask before what counts."""
+"""Targets as the rest of the program uses them: opened by name or by path."""
 
 from __future__ import annotations
 
 import logging
-import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final, TextIO
+from typing import Final
 
 import numpy as np
 
@@ -21,8 +20,6 @@ __all__ = [
     "BUILT_IN",
     "SUFFIX",
     "TargetStore",
-    "confirm_consent",
-    "confirm_removal",
     "create_target",
     "data_folder",
     "open_target",
@@ -30,12 +27,6 @@ __all__ = [
     "still_tracker",
     "target_from_image",
 ]
-
-_QUESTION: Final = (
-    "Is the face of {name} your own, invented, or a person's who lets you use it? [y/N] "
-)
-
-_REMOVAL: Final = "Remove {name} with its {held}? [y/N] "
 
 _HEAD: Final = (slice(0, 300), slice(74, 374))
 _HEAD_SIZE_PX: Final = (640, 640)
@@ -95,76 +86,6 @@ def open_target(
             f"or one of these targets: {known}."
         )
     return target if size_px is None else resize_target(target, size_px)
-
-
-def confirm_consent(
-    name: str,
-    assume_yes: bool,
-    stdin: TextIO | None = None,
-    stdout: TextIO | None = None,
-) -> str:
-    """Ask once whether the user may use a face.
-
-    Args:
-        name: of the target to be made.
-        assume_yes: the user said so on the command line; do not ask.
-        stdin: where the answer comes from; None: sys.stdin. Nothing is asked where it is no
-            terminal; the log notes that.
-        stdout: where the question goes; None: sys.stdout.
-
-    Returns:
-        What to note under "consent" in the target's metadata.
-
-    Raises:
-        TargetError: the answer was not yes; nothing must be made.
-    """
-    stdin = stdin or sys.stdin
-    stdout = stdout or sys.stdout
-    if assume_yes:
-        note = "confirmed on the command line"
-        _log.info("Use of the face of %s: %s.", name, note)
-        return note
-    if stdin is None or not stdin.isatty():
-        note = "not asked: no terminal"
-        _log.warning("Use of the face of %s: %s.", name, note)
-        return note
-    if not _agreed(_QUESTION.format(name=name), stdin, stdout):
-        raise TargetError(f"{name} was not made; use a face that you have the right to use.")
-    return "confirmed in the terminal"
-
-
-def confirm_removal(
-    store: TargetStore,
-    name: str,
-    assume_yes: bool,
-    stdin: TextIO | None = None,
-    stdout: TextIO | None = None,
-) -> None:
-    """Ask before trained weights or footage of a stored target are deleted.
-
-    Args:
-        store: holds the target.
-        name: of the target.
-        assume_yes: the user said so on the command line; do not ask.
-        stdin: where the answer comes from; None: sys.stdin. Nothing is asked where it is no
-            terminal.
-        stdout: where the question goes; None: sys.stdout.
-
-    Raises:
-        TargetError: there is no such target, or the answer was not yes; nothing must be deleted.
-    """
-    stdin = stdin or sys.stdin
-    held = " and ".join(store.laborious(name))
-    if not held or assume_yes or stdin is None or not stdin.isatty():
-        return
-    if not _agreed(_REMOVAL.format(name=name, held=held), stdin, stdout or sys.stdout):
-        raise TargetError(f"{name} was not removed; answer y, or add --yes.")
-
-
-def _agreed(question: str, stdin: TextIO, stdout: TextIO) -> bool:
-    stdout.write(question)
-    stdout.flush()
-    return stdin.readline().strip().lower() in {"y", "yes"}
 
 
 def _astronaut(tracker: Tracker) -> Target:
