@@ -37,12 +37,12 @@ ONLY_IN = {
     "pyvirtualcam": {"sinks.virtual_camera"},
     "av": {
         "sound",
-        "sources.camera_devices",
-        "sources.image_file",
         "sources.video_file",
         "sinks.video_file",
         "targets.clip_files",
     },
+    "PIL": {"sources.image_file"},
+    "cv2_enumerate_cameras": {"sources.camera_devices"},
     "openvino": {"models.inference"},
     "tqdm": {"progress"},
 }

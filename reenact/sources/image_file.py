@@ -1,17 +1,18 @@
-"""Still pictures from files, turned upright and brought to uint8 RGB."""
+"""Still pictures from files, turned upright and converted to uint8 RGB."""
 
 from __future__ import annotations
 
 import logging
+import mimetypes
+import warnings
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, BinaryIO, Final
 
-import av
 import cv2
 import numpy as np
-from av.video.frame import VideoFrame
-from av.video.reformatter import VideoReformatter
+import PIL.Image
 from numpy.typing import NDArray
+from PIL import ImageOps
 
 from reenact.config import SourceSettings
 from reenact.errors import SourceError
@@ -22,22 +23,24 @@ from reenact.types import Image, Source
 MAX_SIDE_PX: Final = 8192
 """A picture with a longer side is scaled down to it."""
 
-# The only combination of flags with which OpenCV keeps alpha and 16 bits *and* turns the picture
-# as its EXIF orientation says (IMREAD_UNCHANGED leaves it lying).
-_AS_STORED_BUT_UPRIGHT: Final = cv2.IMREAD_COLOR | cv2.IMREAD_ANYCOLOR | cv2.IMREAD_ANYDEPTH
+# Only formats that Pillow decodes itself: its EPS reader, for one, starts Ghostscript.
+_FORMATS: Final = (
+    "AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP"
+)  # fmt: skip
+_HEIC_BRANDS: Final = (b"heic", b"heix", b"heim", b"heis", b"mif1", b"msf1")
 
-# HEIC stores a photo as tiles that FFmpeg hands out one by one: the first would pass for the whole.
-_TILED_BRANDS: Final = (b"heic", b"heix", b"heim", b"heis", b"mif1", b"msf1")
+# Pillow refuses pictures of more than 179 million pixels and warns from half of that on.
+warnings.filterwarnings("ignore", category=PIL.Image.DecompressionBombWarning)
 
 _log = logging.getLogger(__name__)
 
 
 def read_image(path: str | Path) -> Image:
-    """Read a picture of any usual format (JPEG, PNG, WebP, TIFF, BMP, GIF, AVIF, ...).
+    """Read a picture: JPEG, PNG, WebP, AVIF, GIF, TIFF, BMP, JPEG 2000 or PPM.
 
-    EXIF orientation is applied; grey and palette become RGB; 16 bits become 8; transparent parts
-    lie on white; of an animation the first frame is taken. A side over `MAX_SIDE_PX` is scaled
-    down to it, with a log message. May be called from any thread.
+    The EXIF orientation is applied. Grey and palette pictures become RGB, and 16 bits become 8.
+    Transparent parts are laid on white. An animation gives its first frame. A picture with a side
+    over `MAX_SIDE_PX` is scaled down to it with a log message. May be called from any thread.
 
     Args:
         path: a file.
@@ -46,118 +49,80 @@ def read_image(path: str | Path) -> Image:
         uint8 (H, W, 3) RGB, contiguous.
 
     Raises:
-        SourceError: there is no such file, or it is empty, damaged or not a picture.
+        SourceError: the file is missing, empty, damaged, not a picture, or has too many pixels,
+            which is known before they are decoded.
     """
     path = Path(path).expanduser()
-    data = _read_bytes(path)
-    if data[4:8] == b"ftyp" and data[8:12] in _TILED_BRANDS:
-        raise SourceError(f"{path} is a HEIC picture; save it as JPEG or PNG first.")
+    check_file(path, "picture")
     try:
-        stored = cv2.imdecode(np.frombuffer(data, np.uint8), _AS_STORED_BUT_UPRIGHT)
-    except cv2.error as error:
-        raise SourceError(
-            f"{path} cannot be read: the picture is damaged or larger than 2^30 pixels."
-        ) from error
-    image = _from_opencv(stored) if stored is not None else _first_frame(path)
-    return _limited(image, path)
-
-
-def to_rgb(frame: VideoFrame, width_px: int, reformatter: VideoReformatter | None = None) -> Image:
-    """Convert a decoded frame of any pixel format to RGB, upright, at another width.
-
-    Args:
-        frame: as it came from the decoder; its colour matrix is respected.
-        width_px: width before turning, which differs from the stored one for pixels that are
-            not square.
-        reformatter: kept by the caller for a whole stream, it saves setting up the conversion
-            for each frame; not to be shared between threads.
-
-    Returns:
-        uint8 (H, W, 3) RGB, contiguous; transparent parts lie on white.
-    """
-    has_alpha = any(component.is_alpha for component in frame.format.components)
-    converted = (reformatter or VideoReformatter()).reformat(
-        frame, width=width_px, height=frame.height, format="rgba" if has_alpha else "rgb24"
-    )
-    image = np.asarray(converted.to_ndarray(), dtype=np.uint8)
-    if has_alpha:
-        image = _on_white(image)
-    matrix: Any = frame.side_data.get("DISPLAYMATRIX")
-    return image if matrix is None else _displayed(image, np.frombuffer(bytes(matrix), np.int32))
-
-
-def _read_bytes(path: Path) -> bytes:
-    try:
-        data = path.read_bytes()
-    except FileNotFoundError as error:
-        raise SourceError(f"There is no file {path}; check the path.") from error
-    except IsADirectoryError as error:
-        raise SourceError(f"{path} is a folder; name a file in it.") from error
+        file = path.open("rb")
     except OSError as error:
         raise SourceError(f"{path} cannot be read: {error.strerror}.") from error
-    if not data:
+    with file:
+        return _limited(_decoded(file, path), path)
+
+
+def check_file(path: Path, kind: str) -> None:
+    """Check that a file is there and holds something.
+
+    Args:
+        path: the file.
+        kind: what it should be, such as "picture", for the message.
+
+    Raises:
+        SourceError: there is no such file, it is a folder, or it is empty.
+    """
+    if not path.exists():
+        raise SourceError(f"There is no file {path}; check the path.")
+    if path.is_dir():
+        raise SourceError(f"{path} is a folder; name a {kind} in it.")
+    if path.is_file() and path.stat().st_size == 0:
         raise SourceError(f"{path} is empty; it may not have been copied completely.")
-    return data
 
 
-def _from_opencv(stored: NDArray[Any]) -> Image:
-    """Bring grey, BGR or BGRA of any depth to uint8 RGB."""
-    if stored.dtype == np.uint8:
-        bytes_ = stored
-    elif np.issubdtype(stored.dtype, np.integer):
-        bytes_ = np.rint(stored * (255 / np.iinfo(stored.dtype).max)).clip(0, 255).astype(np.uint8)
-    else:
-        bytes_ = np.rint(np.nan_to_num(stored).clip(0, 1) * 255).astype(np.uint8)
-    if bytes_.ndim == 2:
-        return np.asarray(cv2.cvtColor(bytes_, cv2.COLOR_GRAY2RGB), dtype=np.uint8)
-    if bytes_.shape[2] == 4:
-        rgba = np.asarray(cv2.cvtColor(bytes_, cv2.COLOR_BGRA2RGBA), dtype=np.uint8)
-        return _on_white(rgba)
-    return np.asarray(cv2.cvtColor(bytes_, cv2.COLOR_BGR2RGB), dtype=np.uint8)
-
-
-def _first_frame(path: Path) -> Image:
-    """Read what OpenCV does not know (GIF, AVIF) by PyAV; a video is not a picture."""
-    try:
-        with av.open(str(path)) as container:
-            name = container.format.name
-            if any(part in name for part in ("_pipe", "image2", "gif")) or "avif" in str(
-                container.metadata.get("major_brand", "")
-            ):
-                for frame in container.decode(video=0):
-                    return to_rgb(frame, frame.width)
-            elif container.streams.video:
-                raise SourceError(
-                    f"{path} is a video, not a picture; as a source write video:{path}."
-                )
-    except (av.FFmpegError, IndexError) as error:
-        raise SourceError(f"{path} is not a picture, or is damaged; use a JPEG or PNG.") from error
-    raise SourceError(f"{path} is not a picture, or is damaged; use a JPEG or PNG.")
-
-
-def _on_white(rgba: NDArray[np.uint8]) -> Image:
+def on_white(rgba: NDArray[np.uint8]) -> Image:
+    """Lay uint8 (H, W, 4) RGBA with straight alpha on white; returns uint8 (H, W, 3) RGB."""
     alpha = rgba[..., 3:].astype(np.uint16)
-    if alpha.size and alpha.min() == 255:
+    if alpha.min(initial=255) == 255:
         return np.ascontiguousarray(rgba[..., :3])
     mixed = (rgba[..., :3] * alpha + 255 * (255 - alpha) + 127) // 255
     return np.ascontiguousarray(mixed.astype(np.uint8))
 
 
-def _displayed(image: Image, matrix: NDArray[np.int32]) -> Image:
-    """Apply a display matrix (ISO 14496-12, row vectors: x' = ax + cy, y' = bx + dy).
+def _decoded(file: BinaryIO, path: Path) -> Image:
+    try:
+        with PIL.Image.open(file, formats=_FORMATS) as stored:
+            return _to_rgb(ImageOps.exif_transpose(stored))
+    except PIL.Image.DecompressionBombError as error:
+        raise SourceError(
+            f"{path} has more than 179 million pixels; scale it down in another program first."
+        ) from error
+    except PIL.UnidentifiedImageError as error:
+        raise SourceError(_why_not_a_picture(file, path)) from error
+    except Exception as error:  # a format's reader raises whatever the damage leads to
+        raise SourceError(f"{path} is damaged; use another copy of the picture.") from error
 
-    Quarter turns and mirrorings are exact; any other angle counts as the nearest of them.
-    """
-    a, b, c, d = (int(matrix[i]) for i in (0, 1, 3, 4))
-    if abs(a) + abs(d) >= abs(b) + abs(c):
-        flip_x, flip_y = a < 0, d < 0
+
+def _why_not_a_picture(file: BinaryIO, path: Path) -> str:
+    file.seek(0)
+    head = file.read(12)
+    if head[4:8] == b"ftyp" and head[8:] in _HEIC_BRANDS:
+        return f"{path} is a HEIC picture; save it as JPEG or PNG first."
+    if (mimetypes.guess_type(path.name)[0] or "").startswith("video/"):
+        return f"{path} is a video, not a picture; as a source write video:{path}."
+    return f"{path} is not a picture, or is damaged; use a JPEG or PNG."
+
+
+def _to_rgb(picture: PIL.Image.Image) -> Image:
+    if picture.mode == "F":  # 0 to 1
+        levels: NDArray[Any] = np.nan_to_num(np.asarray(picture)).clip(0, 1) * 255
+    elif picture.mode.startswith("I"):  # 16 bits, whether stored as such or in 32
+        levels = np.asarray(picture).clip(0, 65535) / 257
+    elif picture.has_transparency_data:
+        return on_white(np.asarray(picture.convert("RGBA")))
     else:
-        image = np.asarray(cv2.transpose(image), dtype=np.uint8)
-        flip_x, flip_y = c < 0, b < 0
-    if flip_x or flip_y:
-        code = -1 if flip_x and flip_y else (1 if flip_x else 0)
-        image = np.asarray(cv2.flip(image, code), dtype=np.uint8)
-    return image
+        return np.array(picture.convert("RGB"))
+    return np.repeat(np.rint(levels).astype(np.uint8)[..., None], 3, axis=2)
 
 
 def _limited(image: Image, path: Path) -> Image:

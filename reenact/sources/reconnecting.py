@@ -69,7 +69,7 @@ class ReadGuard:
                 self._reading.release()
 
 
-class ReopeningSource(ClosesOnExit):
+class ReconnectingSource(ClosesOnExit):
     """Wraps a live source; after a SourceError it is closed and opened again, without end.
 
     A thread of its own opens and reads the source and keeps the newest frame, so `read` never

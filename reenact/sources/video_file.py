@@ -6,7 +6,7 @@ import logging
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 from urllib.parse import urlsplit, urlunsplit
 
 import av
@@ -16,15 +16,16 @@ from av.container import InputContainer
 from av.video.frame import VideoFrame
 from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
+from numpy.typing import NDArray
 
 from reenact.config import SourceSettings
 from reenact.errors import SourceError
 from reenact.lifecycle import ClosesOnExit
 from reenact.registry import Spec
 from reenact.sound import Sound
-from reenact.sources.image_file import to_rgb
-from reenact.sources.reconnecting import ReadGuard, ReopeningSource
-from reenact.types import Frame, Source
+from reenact.sources.image_file import check_file, on_white
+from reenact.sources.reconnecting import ReadGuard, ReconnectingSource
+from reenact.types import Frame, Image, Source
 
 _LIVE_SCHEMES: Final = frozenset({"rtsp", "rtsps", "rtmp", "rtmps", "rtp", "srt", "tcp", "udp"})
 _URL_TIMEOUT_S: Final = (10.0, 5.0)  # to open, and for each read
@@ -134,7 +135,7 @@ class VideoSource(ClosesOnExit):
 
     def _open(self) -> tuple[InputContainer, VideoStream]:
         if not self._is_url:
-            self._check_file(Path(self._location))
+            check_file(Path(self._location), "video")
         options = {}
         if urlsplit(self._location).scheme.lower() in _LIVE_SCHEMES:
             options = {"rtsp_transport": "tcp", "fflags": "nobuffer", "flags": "low_delay"}
@@ -152,14 +153,6 @@ class VideoSource(ClosesOnExit):
             container.close()
             raise SourceError(f"{self.name} has no video track, only sound or data.")
         return container, streams[0]
-
-    def _check_file(self, path: Path) -> None:
-        if not path.exists():
-            raise SourceError(f"There is no file {path}; check the path.")
-        if path.is_dir():
-            raise SourceError(f"{path} is a folder; name a video in it.")
-        if path.is_file() and path.stat().st_size == 0:
-            raise SourceError(f"{path} is empty; it may not have been copied completely.")
 
     def _why_not_opened(self, error: Exception) -> str:
         if isinstance(error, av.InvalidDataError):
@@ -214,7 +207,7 @@ class VideoSource(ClosesOnExit):
                 raise SourceError(f"{self.name} broke off: the sender has ended the stream.")
             self._warn_if_cut()
             return None
-        image = to_rgb(
+        image = _to_rgb(
             decoded, max(1, round(decoded.width * self._pixel_aspect)), self._reformatter
         )
         height, width = image.shape[:2]
@@ -265,6 +258,47 @@ class VideoSource(ClosesOnExit):
             )
 
 
+def _to_rgb(frame: VideoFrame, width_px: int, reformatter: VideoReformatter) -> Image:
+    """Convert a decoded frame of any pixel format to RGB, upright, with square pixels.
+
+    Args:
+        frame: as it came from the decoder; its colour matrix is respected.
+        width_px: width before turning, which differs from the stored one for pixels that are
+            not square.
+        reformatter: used for the whole stream, since setting up a conversion costs time; not to
+            be shared between threads.
+
+    Returns:
+        uint8 (H, W, 3) RGB, contiguous; transparent parts are laid on white.
+    """
+    has_alpha = any(component.is_alpha for component in frame.format.components)
+    converted = reformatter.reformat(
+        frame, width=width_px, height=frame.height, format="rgba" if has_alpha else "rgb24"
+    )
+    image = np.asarray(converted.to_ndarray(), dtype=np.uint8)
+    if has_alpha:
+        image = on_white(image)
+    matrix: Any = frame.side_data.get("DISPLAYMATRIX")
+    return image if matrix is None else _turned(image, np.frombuffer(bytes(matrix), np.int32))
+
+
+def _turned(image: Image, matrix: NDArray[np.int32]) -> Image:
+    """Apply a display matrix (ISO 14496-12, row vectors: x' = ax + cy, y' = bx + dy).
+
+    Quarter turns and mirrorings are exact; any other angle counts as the nearest of them.
+    """
+    a, b, c, d = (int(matrix[i]) for i in (0, 1, 3, 4))
+    if abs(a) + abs(d) >= abs(b) + abs(c):
+        flip_x, flip_y = a < 0, d < 0
+    else:
+        image = np.asarray(cv2.transpose(image), dtype=np.uint8)
+        flip_x, flip_y = c < 0, b < 0
+    if flip_x or flip_y:
+        code = -1 if flip_x and flip_y else (1 if flip_x else 0)
+        image = np.asarray(cv2.flip(image, code), dtype=np.uint8)
+    return image
+
+
 def _is_moving(stream: VideoStream) -> bool:
     """Tell a video track from the cover picture of a sound file."""
     return not int(stream.disposition) & _ATTACHED_PICTURE
@@ -283,7 +317,7 @@ def _build_video(argument: str, settings: SourceSettings) -> Source:
         return source
     # A network camera comes back like a webcam; the probe above becomes its first opening.
     opened = [source]
-    return ReopeningSource(lambda: opened.pop() if opened else VideoSource(argument))
+    return ReconnectingSource(lambda: opened.pop() if opened else VideoSource(argument))
 
 
 VIDEO: Final = Spec(

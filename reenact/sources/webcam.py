@@ -24,27 +24,15 @@ from reenact.registry import Spec
 from reenact.sources.camera_devices import (
     CameraInfo,
     backend,
-    beside,
+    explain_closed,
+    explain_missing,
+    explain_silent,
     find_again,
     find_camera,
     list_cameras,
-    why_closed,
-    why_missing,
-    why_silent,
 )
-from reenact.sources.reconnecting import ReadGuard, ReopeningSource, SourceUnavailable
+from reenact.sources.reconnecting import ReadGuard, ReconnectingSource
 from reenact.types import Frame
-
-__all__ = [
-    "CameraInfo",
-    "Capture",
-    "ReopeningSource",
-    "SourceUnavailable",
-    "WebcamSource",
-    "find_camera",
-    "list_cameras",
-    "open_webcam",
-]
 
 FROZEN_AFTER_S: Final = 1.0
 """Bit-identical pictures for so long: the camera hangs. A sensor's noise never repeats."""
@@ -153,7 +141,7 @@ class RateMeter:
 
 
 class WebcamSource(ClosesOnExit):
-    """One camera, open. It fails once and for good: `ReopeningSource` makes it come back.
+    """One camera, open. It fails once and for good: `ReconnectingSource` makes it come back.
 
     `read` is for one thread; `close` may come from any.
 
@@ -196,12 +184,12 @@ class WebcamSource(ClosesOnExit):
         self._meter = RateMeter()
         self._index = 0
         if camera.is_gone():
-            raise SourceError(why_missing(camera))
+            raise SourceError(explain_missing(camera))
         self._capture = (open_capture or _open_opencv)(camera)
         self._guard = ReadGuard(self._capture.release)
         try:
             if not self._capture.isOpened():
-                raise SourceError(why_closed(camera))
+                raise SourceError(explain_closed(camera))
             self._ask_for(settings)
             self._warm_up()
         except BaseException:
@@ -272,7 +260,7 @@ class WebcamSource(ClosesOnExit):
                     if is_there and picture is not None and picture.shape[0] == 1:
                         picture = self._unflattened(picture)
             if self._camera.is_gone():
-                raise SourceError(why_missing(self._camera))
+                raise SourceError(explain_missing(self._camera))
             if is_there and picture is not None and picture.size:
                 self._watch.look(picture, time_s)
                 if not self._watch.is_repeat:
@@ -280,7 +268,7 @@ class WebcamSource(ClosesOnExit):
                     self.fps = self._meter.rate(otherwise=self.fps)
                 return picture, time_s
             if time.monotonic() > give_up_s:
-                raise SourceError(why_silent(self._camera))
+                raise SourceError(explain_silent(self._camera))
             self._guard.closing.wait(_RETRY_PAUSE_S)
 
     def _unflattened(self, picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -315,7 +303,7 @@ class WebcamSource(ClosesOnExit):
             _log.warning("%s", self.problem)
 
 
-def open_webcam(argument: str, settings: SourceSettings) -> ReopeningSource:
+def open_webcam(argument: str, settings: SourceSettings) -> ReconnectingSource:
     """Open the camera called `argument` so that it comes back by itself after every failure.
 
     Args:
@@ -325,8 +313,9 @@ def open_webcam(argument: str, settings: SourceSettings) -> ReopeningSource:
     Raises:
         SourceError: it is unknown, or its first opening failed.
     """
-    camera = find_camera(argument)
-    others = beside(camera)
+    cameras = list_cameras()
+    camera = find_camera(argument, cameras)
+    others = [other for other in cameras if other != camera]
     is_first = True
 
     def open_source() -> WebcamSource:
@@ -335,12 +324,12 @@ def open_webcam(argument: str, settings: SourceSettings) -> ReopeningSource:
         is_first = False
         return WebcamSource(chosen, settings)
 
-    return ReopeningSource(open_source)
+    return ReconnectingSource(open_source)
 
 
 def _open_opencv(camera: CameraInfo) -> Capture:
-    if camera.path:
-        return cv2.VideoCapture(camera.path, backend())
+    if camera.node:
+        return cv2.VideoCapture(camera.node, backend())
     return cv2.VideoCapture(camera.index, backend())
 
 

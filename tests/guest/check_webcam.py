@@ -21,7 +21,7 @@ from reenact.live.session import Session
 from reenact.sinks.fanout import SinkSet
 from reenact.sinks.virtual_camera import CameraSink
 from reenact.sources.camera_devices import list_cameras
-from reenact.sources.reconnecting import ReopeningSource, SourceUnavailable
+from reenact.sources.reconnecting import ReconnectingSource, SourceUnavailable
 from reenact.sources.video_file import VideoSource
 from reenact.types import Frame, Image
 from support.clips import read_all
@@ -39,15 +39,15 @@ def webcam() -> Iterator[None]:
         yield
 
 
-def open_source(argument: str = "vivid", **settings: object) -> ReopeningSource:
+def open_source(argument: str = "vivid", **settings: object) -> ReconnectingSource:
     asked = SourceSettings.model_validate({"width": 320, "height": 180, "fps": 15.0, **settings})
     source = registry.load("sources", "webcam").build(argument, asked)
-    assert isinstance(source, ReopeningSource)
+    assert isinstance(source, ReconnectingSource)
     source.timeout_s = 5.0
     return source
 
 
-def read(source: ReopeningSource) -> Frame:
+def read(source: ReconnectingSource) -> Frame:
     """Read on for as long as the camera is only slow, as everything is under emulation."""
     until_s = time.monotonic() + 60.0
     while True:
@@ -61,7 +61,7 @@ def read(source: ReopeningSource) -> Frame:
         return frame
 
 
-def read_until_lost(source: ReopeningSource) -> str:
+def read_until_lost(source: ReconnectingSource) -> str:
     try:
         while True:
             read(source)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import struct
@@ -12,18 +11,21 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
+import cv2_enumerate_cameras
 import pytest
 
 from reenact import v4l2
 from reenact.errors import SourceError
+from reenact.sources import camera_devices
 from reenact.sources.camera_devices import (
     CameraInfo,
+    explain_closed,
+    explain_silent,
     find_again,
     find_camera,
-    list_linux_cameras,
-    why_closed,
-    why_silent,
+    list_cameras,
 )
 
 CAMERAS = [
@@ -46,7 +48,7 @@ def test_unknown_and_ambiguous_names_list_what_exists() -> None:
     with pytest.raises(SourceError) as caught:
         find_camera("c920", CAMERAS)
     assert str(caught.value) == (
-        "'c920' fits more than one camera, choose by number: "
+        "'c920' fits more than one camera; choose by number: "
         "2 (HD Pro Webcam C920), 4 (HD Pro Webcam C920)."
     )
     for wanted in ("1", "Logitech", "/dev/video9"):
@@ -56,59 +58,42 @@ def test_unknown_and_ambiguous_names_list_what_exists() -> None:
         find_camera("0", [])
 
 
-def test_where_the_system_names_no_cameras_a_number_is_taken(
-    monkeypatch: pytest.MonkeyPatch,
+def named(monkeypatch: pytest.MonkeyPatch, *found: tuple[int, str, str]) -> None:
+    """Let the library list these cameras: index, name and path."""
+    listed = [SimpleNamespace(index=i, name=name, path=path) for i, name, path in found]
+    monkeypatch.setattr(cv2_enumerate_cameras, "enumerate_cameras", lambda _: listed)
+
+
+@pytest.mark.parametrize("system", ["win32", "darwin"])
+def test_the_systems_identifier_tells_two_cameras_of_one_model_apart(
+    monkeypatch: pytest.MonkeyPatch, system: str
 ) -> None:
-    monkeypatch.setattr("reenact.sources.camera_devices._named_cameras", lambda: None)
-    monkeypatch.setattr(
-        "reenact.sources.camera_devices._probed_cameras", lambda: [CameraInfo(0, "camera 0")]
-    )
-    assert find_camera("3") == CameraInfo(3, "camera 3")
-    assert find_camera("") == CameraInfo(0, "camera 0")
-    assert find_again(CameraInfo(3, "camera 3")) == CameraInfo(3, "camera 3")
-    with pytest.raises(SourceError, match=r"there is 0 \(camera 0\)"):
-        find_camera("C920")
+    monkeypatch.setattr(camera_devices, "_SYSTEM", system)
+    named(monkeypatch, (0, "C920", "usb#1"), (1, "C920", "usb#2"), (2, "", "usb#3"))
+    first, second, unnamed = list_cameras()
+    assert (first.name, first.port, second.port) == ("C920", "usb#1", "usb#2")
+    assert unnamed.name == "camera 2"
+    assert not first.is_gone()  # there is no node to look at
+    named(monkeypatch, (0, "C920", "usb#2"))
+    with pytest.raises(SourceError, match="C920 is not connected"):
+        find_again(first, [second, CameraInfo(0, "C920", port="usb#2")])
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="stands a shell script in")
-def test_mac_names_are_sorted_as_opencv_sorts(
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads what the kernel says")
+def test_of_nodes_that_may_not_be_asked_the_first_of_a_webcam_is_taken(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from reenact.sources import camera_devices as cameras
-
-    report = {
-        "SPCameraDataType": [
-            {"_name": "Desk", "spcamera_unique-id": "0x2"},
-            {"_name": "FaceTime HD", "spcamera_unique-id": "0x1"},
-        ]
-    }
-    program = tmp_path / "system_profiler"
-    program.write_text(f"#!/bin/sh\ncat <<'END'\n{json.dumps(report)}\nEND\n")
-    program.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
-    assert cameras._mac_names() == ["FaceTime HD", "Desk"]
-    program.write_text("#!/bin/sh\necho nonsense\n")
-    assert cameras._mac_names() is None
-
-
-def test_linux_listing_takes_nodes_with_pictures(tmp_path: Path) -> None:
-    """A webcam has a second node for metadata, of index 1; video8 is described but has no node."""
-    for number, name, index in ((10, "Webcam", 0), (3, "Webcam", 1), (2, "Grabber", 0), (8, "", 0)):
-        entry = tmp_path / "class" / f"video{number}"
-        entry.mkdir(parents=True)
-        (entry / "name").write_text(f"{name}\n")
-        (entry / "index").write_text(f"{index}\n")
-        (tmp_path / "dev").mkdir(exist_ok=True)
-        if number != 8:
-            (tmp_path / "dev" / f"video{number}").touch()
-    (tmp_path / "class" / "vbi0").mkdir()
-    cameras = list_linux_cameras(tmp_path / "class", tmp_path / "dev")
-    assert [(camera.index, camera.name) for camera in cameras] == [(2, "Grabber"), (10, "Webcam")]
-    assert cameras[0].path == str(tmp_path / "dev" / "video2")
-
-
-def test_linux_listing_without_any_device(tmp_path: Path) -> None:
-    assert list_linux_cameras(tmp_path / "nothing", tmp_path) == []
+    """A webcam has a second node for metadata, whose index is 1."""
+    for number, index in ((2, "0"), (3, "1"), (10, "0")):
+        (tmp_path / f"video{number}").mkdir()
+        (tmp_path / f"video{number}" / "index").write_text(f"{index}\n")
+    monkeypatch.setattr(camera_devices, "_LINUX_CLASS", tmp_path)
+    nodes = {number: str(tmp_path / "dev" / f"video{number}") for number in (10, 3, 2)}
+    named(monkeypatch, *((number, "Webcam", node) for number, node in nodes.items()))
+    assert list_cameras() == [
+        CameraInfo(2, "Webcam", nodes[2]),
+        CameraInfo(10, "Webcam", nodes[10]),
+    ]
 
 
 def test_capability_record_has_the_kernels_size() -> None:
@@ -126,25 +111,25 @@ def test_camera_is_found_again_under_another_number(monkeypatch: pytest.MonkeyPa
     old = CAMERAS[0]
     moved = CameraInfo(1, old.name, "/dev/video1")
     monkeypatch.setattr(
-        "reenact.sources.camera_devices._named_cameras", lambda: [*CAMERAS[1:], moved]
+        "reenact.sources.camera_devices.list_cameras", lambda: [*CAMERAS[1:], moved]
     )
     assert find_again(old) == moved
-    monkeypatch.setattr("reenact.sources.camera_devices._named_cameras", lambda: CAMERAS[1:])
+    monkeypatch.setattr("reenact.sources.camera_devices.list_cameras", lambda: CAMERAS[1:])
     with pytest.raises(SourceError, match="Integrated Camera is not connected"):
         find_again(old)
 
 
 def test_camera_is_not_mixed_up_with_another_of_its_model(monkeypatch: pytest.MonkeyPatch) -> None:
-    mine = CameraInfo(2, "C920", "/dev/video2", bus="usb-1")
-    twin = CameraInfo(4, "C920", "/dev/video4", bus="usb-2")
+    mine = CameraInfo(2, "C920", "/dev/video2", port="usb-1")
+    twin = CameraInfo(4, "C920", "/dev/video4", port="usb-2")
     there = [twin]
-    monkeypatch.setattr("reenact.sources.camera_devices._named_cameras", lambda: there)
+    monkeypatch.setattr("reenact.sources.camera_devices.list_cameras", lambda: there)
     with pytest.raises(SourceError, match="C920 is not connected"):
         find_again(mine, [twin])
-    elsewhere = CameraInfo(6, "C920", "/dev/video6", bus="usb-3")
+    elsewhere = CameraInfo(6, "C920", "/dev/video6", port="usb-3")
     there.append(elsewhere)
     assert find_again(mine, [twin]) == elsewhere
-    back = CameraInfo(8, "C920", "/dev/video8", bus="usb-1")
+    back = CameraInfo(8, "C920", "/dev/video8", port="usb-1")
     there.append(back)
     assert find_again(mine, [twin]) == back
 
@@ -157,17 +142,17 @@ def test_missing_forbidden_and_busy_are_told_apart() -> None:
     node = folder / "video5"
     camera = CameraInfo(5, "Desk Camera", str(node))
     try:
-        assert "not connected" in why_closed(camera)
+        assert "not connected" in explain_closed(camera)
         node.touch()
-        assert "probably in use" in why_closed(camera)
+        assert "probably in use" in explain_closed(camera)
         with subprocess.Popen(["tail", "-f", str(node)], stdout=subprocess.DEVNULL) as other:
             until_s = time.monotonic() + 10
-            while "process" not in why_silent(camera) and time.monotonic() < until_s:
+            while "process" not in explain_silent(camera) and time.monotonic() < until_s:
                 time.sleep(0.05)
-            assert f"in use by tail (process {other.pid}); close that" in why_closed(camera)
+            assert f"in use by tail (process {other.pid}); close that" in explain_closed(camera)
             other.terminate()
         node.chmod(0)
-        assert "usermod -aG video" in _as_ordinary_user(lambda: why_closed(camera))
+        assert "usermod -aG video" in _as_ordinary_user(lambda: explain_closed(camera))
     finally:
         shutil.rmtree(folder)
 

@@ -4,22 +4,37 @@ from __future__ import annotations
 
 import logging
 import struct
+import tracemalloc
+import zlib
 from pathlib import Path
 
 import cv2
 import numpy as np
+import PIL.Image
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from reenact.errors import SourceError
 from reenact.sources import image_file as pictures
 from reenact.sources.image_file import read_image
-from support.clips import (
-    corners,
-    four_colours,
-    numbered_picture,
-    write_clip,
-    write_png,
-)
+from support.clips import corners, four_colours, numbered_picture, write_png
+
+
+def png(width: int, height: int, pixels: bytes, colour_type: int, **chunks: bytes) -> bytes:
+    """Write a PNG by hand, with whatever size its header claims."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        crc = zlib.crc32(kind + data)
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", crc)
+
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, colour_type, 0, 0, 0))
+        + b"".join(chunk(kind.encode(), data) for kind, data in chunks.items())
+        + chunk(b"IDAT", zlib.compress(pixels))
+        + chunk(b"IEND", b"")
+    )
 
 
 def _with_exif_orientation(jpeg: bytes, orientation: int) -> bytes:
@@ -60,35 +75,78 @@ def test_grey_16_bit_and_alpha(tmp_path: Path) -> None:
     assert mixed.flags.c_contiguous
 
 
-@pytest.mark.parametrize("ending", ["jpg", "png", "bmp", "webp", "tiff", "gif", "ppm"])
+@pytest.mark.parametrize(
+    "ending", ["jpg", "png", "bmp", "webp", "tiff", "gif", "ppm", "avif", "jp2"]
+)
 def test_usual_formats(tmp_path: Path, ending: str) -> None:
     path = tmp_path / f"picture.{ending}"
-    if ending == "gif":  # with a palette
-        write_clip(path, 1, codec="gif", pix_fmt="rgb8", picture=lambda _: four_colours())
-    else:
-        bgr = cv2.cvtColor(four_colours(), cv2.COLOR_RGB2BGR)
-        path.write_bytes(cv2.imencode(f".{ending}", bgr)[1].tobytes())
+    PIL.Image.fromarray(four_colours()).save(path)
     assert corners(read_image(path)) == ["red", "green", "blue", "white"]
+
+
+@pytest.mark.parametrize("ending", ["gif", "webp", "png", "avif"])
+def test_first_frame_on_white(tmp_path: Path, ending: str) -> None:
+    frames = [PIL.Image.new("RGBA", (32, 16), (0, 0, level, 255)) for level in (0, 255)]
+    frames[0].paste((0, 0, 0, 0), (0, 0, 16, 16))
+    path = tmp_path / f"moving.{ending}"
+    animated = ending != "webp"  # Pillow writes those without alpha
+    frames[0].save(path, save_all=animated, append_images=frames[1:], duration=100)
+    image = read_image(path)
+    assert image.shape == (16, 32, 3)
+    assert image[8, 4].min() > 240
+    assert image[8, 28].max() < 15
 
 
 def test_palette_with_transparency(tmp_path: Path) -> None:
     """A PNG of two palette entries, the second one transparent."""
-    import zlib
-
-    def chunk(kind: bytes, data: bytes) -> bytes:
-        crc = zlib.crc32(kind + data)
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", crc)
-
     path = tmp_path / "palette.png"
-    path.write_bytes(
-        b"\x89PNG\r\n\x1a\n"
-        + chunk(b"IHDR", struct.pack(">IIBBBBB", 2, 1, 8, 3, 0, 0, 0))
-        + chunk(b"PLTE", bytes([10, 20, 30, 90, 90, 90]))
-        + chunk(b"tRNS", bytes([255, 0]))
-        + chunk(b"IDAT", zlib.compress(b"\0\0\1"))
-        + chunk(b"IEND", b"")
-    )
+    palette = bytes([10, 20, 30, 90, 90, 90])
+    path.write_bytes(png(2, 1, b"\0\0\1", 3, PLTE=palette, tRNS=bytes([255, 0])))
     assert read_image(path).tolist() == [[[10, 20, 30], [255, 255, 255]]]
+
+
+@pytest.mark.parametrize("size", [(50_000, 50_000), (2_147_483_647, 1)])
+def test_too_many_pixels_are_refused_before_any_is_decoded(
+    tmp_path: Path, size: tuple[int, int]
+) -> None:
+    path = tmp_path / "bomb.png"
+    path.write_bytes(png(*size, bytes(1000), 2))
+    tracemalloc.start()
+    with pytest.raises(SourceError, match="scale it down"):
+        read_image(path)
+    assert tracemalloc.get_traced_memory()[1] < 1_000_000
+    tracemalloc.stop()
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    ending=st.sampled_from(["jpg", "png", "webp", "tiff", "gif", "avif", "bmp"]),
+    cut=st.floats(0, 1),
+    changes=st.lists(st.tuples(st.floats(0, 0.999), st.integers(0, 255)), max_size=8),
+)
+def test_damage_gives_a_picture_or_one_sentence(
+    tmp_path_factory: pytest.TempPathFactory,
+    ending: str,
+    cut: float,
+    changes: list[tuple[float, int]],
+) -> None:
+    path = tmp_path_factory.getbasetemp() / f"damaged.{ending}"
+    PIL.Image.fromarray(four_colours((32, 24))).save(path)
+    data = bytearray(path.read_bytes())
+    for place, value in changes:
+        data[int(place * len(data))] = value
+    path.write_bytes(data[: 1 + int(cut * len(data))])
+    try:
+        image = read_image(path)
+    except SourceError as error:
+        message = str(error)
+    else:
+        message = f"{path} is a picture."
+        assert image.dtype == np.uint8
+        assert image.shape[2] == 3
+    assert message.startswith(str(path))
+    assert message.endswith(".")
+    assert "\n" not in message
 
 
 def test_tiny_and_huge(
@@ -115,8 +173,8 @@ def test_bad_pictures_are_explained_in_one_sentence(tmp_path: Path, numbered_cli
     (tmp_path / "empty.png").touch()
     (tmp_path / "text.jpg").write_text("no picture\n" * 10)
     (tmp_path / "photo.heic").write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(100))
-    jpeg = cv2.imencode(".png", numbered_picture(5))[1].tobytes()
-    (tmp_path / "head.png").write_bytes(jpeg[:30])
+    png = cv2.imencode(".png", numbered_picture(5))[1].tobytes()
+    (tmp_path / "head.png").write_bytes(png[:30])
     for name, words in (
         ("missing.png", "no file"),
         ("empty.png", "is empty"),

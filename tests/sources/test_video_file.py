@@ -20,7 +20,7 @@ import pytest
 from reenact.config import SourceSettings
 from reenact.errors import SourceError
 from reenact.registry import load
-from reenact.sources.reconnecting import ReopeningSource, SourceUnavailable
+from reenact.sources.reconnecting import ReconnectingSource, SourceUnavailable
 from reenact.sources.video_file import VideoSource
 from reenact.targets.clip_files import decode_clip
 from reenact.types import Frame, Source
@@ -285,7 +285,7 @@ def test_stream_without_an_end_is_live_and_comes_back() -> None:
         before_s = time.monotonic()
         url = f"http://127.0.0.1:{server.server_address[1]}/"
         source = load("sources", "video").build(url, SourceSettings())
-        assert isinstance(source, ReopeningSource)
+        assert isinstance(source, ReconnectingSource)
         frames: list[Frame] = []
         told: list[str] = []
         with source:

@@ -15,14 +15,9 @@ import pytest
 
 from reenact.config import SourceSettings
 from reenact.errors import SourceError
-from reenact.sources.webcam import (
-    CameraInfo,
-    ReopeningSource,
-    SourceUnavailable,
-    WebcamSource,
-    list_cameras,
-    open_webcam,
-)
+from reenact.sources.camera_devices import CameraInfo, list_cameras
+from reenact.sources.reconnecting import ReconnectingSource, SourceUnavailable
+from reenact.sources.webcam import WebcamSource, open_webcam
 from reenact.types import Frame, Source
 from support.clips import four_colours, number_of, write_clip
 
@@ -131,7 +126,7 @@ def read_until_lost(source: Source) -> str:
     pytest.fail("the source ended instead of being lost")
 
 
-def read_until_back(source: ReopeningSource) -> Frame:
+def read_until_back(source: ReconnectingSource) -> Frame:
     while True:
         try:
             frame = source.read()
@@ -322,8 +317,8 @@ def test_close_while_another_thread_reads(
 # --- one that comes back ----------------------------------------------------------------------
 
 
-def reopening(open_camera: Callable[[], WebcamSource]) -> ReopeningSource:
-    return ReopeningSource(open_camera, timeout_s=0.2, first_pause_s=0.05, longest_pause_s=0.2)
+def reopening(open_camera: Callable[[], WebcamSource]) -> ReconnectingSource:
+    return ReconnectingSource(open_camera, timeout_s=0.2, first_pause_s=0.05, longest_pause_s=0.2)
 
 
 @pytest.mark.parametrize("fault", ["frozen", "silent", "unopenable"])
@@ -374,7 +369,8 @@ def test_unplugged_camera_comes_back_under_another_number(
         return [CameraInfo(int(node.name[5:]), "Desk Camera", str(node)) for node in nodes]
 
     monkeypatch.setattr("reenact.sources.webcam._open_opencv", open_capture)
-    monkeypatch.setattr("reenact.sources.camera_devices._named_cameras", plugged)
+    monkeypatch.setattr("reenact.sources.camera_devices.list_cameras", plugged)
+    monkeypatch.setattr("reenact.sources.webcam.list_cameras", plugged)
     (tmp_path / "video7").touch()
     with open_webcam("desk", SourceSettings()) as source:
         read_frames(source, 5)
@@ -459,7 +455,7 @@ def test_a_bug_in_the_source_comes_out_of_read() -> None:
         def close(self) -> None:
             pass
 
-    with ReopeningSource(Buggy) as source, pytest.raises(ZeroDivisionError):
+    with ReconnectingSource(Buggy) as source, pytest.raises(ZeroDivisionError):
         source.read()
 
 
