@@ -31,7 +31,7 @@ def run_with(tmp_path: Path, modules: dict[str, str], code: str = "") -> dict[st
     for name, text in modules.items():
         (tmp_path / f"{name}.py").write_text(text)
     program = (
-        "import json, sys\nfrom dataclasses import asdict\nfrom reenact import doctor\n"
+        "import json, sys\nfrom dataclasses import asdict\nfrom reenact.cli import doctor\n"
         f"{code}\nchecks = doctor.run()\n"
         "print('CHECKS' + json.dumps([asdict(check) for check in checks]))\n"
         "print('TORCH', 'torch' in sys.modules)"
@@ -69,7 +69,7 @@ def test_this_environment_is_sound() -> None:
 
 @pytest.mark.skipif(doctor._has_nvidia_driver(), reason="torch is asked about the NVIDIA card")
 def test_torch_is_not_loaded_without_a_driver() -> None:
-    code = "from reenact import doctor\ndoctor.run()\nimport sys\nassert 'torch' not in sys.modules"
+    code = "from reenact.cli import doctor\ndoctor.run()\nimport sys\nassert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
 
 
