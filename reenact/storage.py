@@ -1,23 +1,24 @@
-"""Where the user's data lies, and report files that are written whole or not at all.
+"""The user's data folder, and files that are written whole or not at all.
 
 Any thread may call.
 """
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-import cv2
-import numpy as np
+from reenact.errors import ReenactError, SinkError
 
-from reenact.errors import SinkError
-from reenact.types import Image
+if TYPE_CHECKING:  # numpy and OpenCV are loaded only where a picture is written
+    from reenact.types import Image
 
 _DATA_VARIABLE: Final = "REENACT_DATA"
 
@@ -50,20 +51,62 @@ def throwaway_user_data() -> Iterator[None]:
                 os.environ[_DATA_VARIABLE] = before
 
 
+@contextmanager
+def atomic_write(
+    path: Path, *, error: type[ReenactError] = SinkError, parents: bool = False
+) -> Iterator[Path]:
+    """Write a file whole or not at all.
+
+        with atomic_write(path) as partial:
+            partial.write_bytes(content)
+
+    The block writes to a path of the same name in a hidden folder beside the place. Once the block
+    ends, the content is flushed to the disk, and the file is moved to its place in one step. If the
+    block raises anything, KeyboardInterrupt included, what it wrote is removed and an older file
+    stays as it was. A file that replaces an older one keeps that one's permissions; a symbolic link
+    is followed.
+
+    Args:
+        path: of the file.
+        error: raised in place of any OSError, those of the block included.
+        parents: make missing folders first.
+
+    Yields:
+        The path to write to. Nothing is there yet; its folder is removed at the end, so files that
+        belong together can be written side by side and moved by the block.
+
+    Raises:
+        ReenactError: of the class `error`. The folder is missing or refuses, the disk is full, or
+            the path is something other than a file.
+    """
+    place = Path(os.path.realpath(path))
+    try:
+        if parents:
+            place.parent.mkdir(parents=True, exist_ok=True)
+        with _hidden_folder(path, place, error) as folder:
+            partial = Path(folder) / place.name
+            yield partial
+            _flush(partial)
+            if place.exists():
+                shutil.copymode(place, partial)
+            partial.replace(place)
+        with suppress(OSError):  # some systems and file systems cannot flush a folder
+            _flush(place.parent)
+    except OSError as problem:
+        raise error(_refusal(path, problem)) from problem
+
+
 def check_writable(path: Path) -> None:
     """Make sure that a report can be written there, before hours are spent on it.
 
     Raises:
         SinkError: the folder is missing or not writable, or the path is a folder.
     """
-    if path.is_dir():
-        raise SinkError(f"{path} is a folder; give the name of a file to write.")
     try:
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    except OSError as error:
-        raise SinkError(_refusal(path, error)) from error
-    os.close(handle)
-    os.unlink(name)
+        with _hidden_folder(path, Path(os.path.realpath(path)), SinkError):
+            pass
+    except OSError as problem:
+        raise SinkError(_refusal(path, problem)) from problem
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -73,7 +116,8 @@ def write_json(path: Path, value: Any) -> None:
         SinkError: it cannot be written; an older file stays as it was.
     """
     text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
-    _replace(path, f"{text}\n".encode())
+    with atomic_write(path) as partial:
+        partial.write_text(f"{text}\n", encoding="utf-8")
 
 
 def write_png(path: Path, image: Image) -> None:
@@ -82,29 +126,38 @@ def write_png(path: Path, image: Image) -> None:
     Raises:
         SinkError: it cannot be written; an older file stays as it was.
     """
+    import cv2
+
     # OpenCV's encoder takes the channels in the order blue, green, red.
-    done, data = cv2.imencode(".png", np.ascontiguousarray(image[..., ::-1]))
+    done, data = cv2.imencode(".png", cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
     if not done:
         raise SinkError(f"OpenCV could not encode the picture for {path}.")
-    _replace(path, data.tobytes())
+    with atomic_write(path) as partial:
+        partial.write_bytes(data.tobytes())
 
 
-def _replace(path: Path, content: bytes) -> None:
-    partial = None
+def _hidden_folder(
+    path: Path, place: Path, error: type[ReenactError]
+) -> tempfile.TemporaryDirectory[str]:
+    if place.is_dir():
+        raise error(f"{path} is a folder; give the name of a file to write.")
+    if place.exists() and not place.is_file():
+        raise error(f"{path} is not a regular file; choose another name.")
+    return tempfile.TemporaryDirectory(prefix=".new-", dir=place.parent)
+
+
+def _flush(path: Path) -> None:
+    """Bring what was written to a file or folder to the disk."""
+    handle = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
     try:
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-        partial = Path(name)
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-        partial.chmod(0o644)
-        partial.replace(path)
-    except OSError as error:
-        if partial is not None:
-            partial.unlink(missing_ok=True)
-        raise SinkError(_refusal(path, error)) from error
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
-def _refusal(path: Path, error: OSError) -> str:
-    if not path.parent.is_dir():
+def _refusal(path: Path, problem: OSError) -> str:
+    if problem.errno in (errno.ENOENT, errno.ENOTDIR) and not path.parent.is_dir():
         return f"{path} cannot be written: there is no folder {path.parent}."
-    return f"{path} cannot be written: {error.strerror or error}."
+    if problem.errno == errno.ENOSPC:
+        return f"{path} cannot be written: the disk is full; free some space."
+    return f"{path} cannot be written: {problem.strerror or problem}."

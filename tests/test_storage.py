@@ -1,16 +1,50 @@
-"""Reports are written whole or not at all, and refusals say why."""
+"""Files are written whole or not at all, and refusals say why."""
 
 from __future__ import annotations
 
 import json
+import os
+import stat
+import sys
+import types
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from reenact.errors import SinkError
-from reenact.storage import check_writable, write_json, write_png
+from reenact import storage
+from reenact.errors import ModelError, SinkError
+from reenact.storage import atomic_write, check_writable, write_json, write_png
+
+OLD, NEW = b"old" * 1000, b"new" * 5000
+
+
+def write_new(path: Path) -> None:
+    with atomic_write(path) as partial, partial.open("wb") as file:
+        file.write(NEW[:7000])
+        file.write(NEW[7000:])
+
+
+def at_line(number: int, event: Callable[[], None], files: set[str]) -> Callable[..., Any]:
+    """Return a trace function that calls `event` before the numbered line that runs in `files`."""
+    left = number
+
+    def trace(frame: types.FrameType, kind: str, argument: object) -> Any:
+        nonlocal left
+        if frame.f_code.co_filename not in files:
+            return None
+        if kind == "line":
+            left -= 1
+            if left == 0:
+                event()
+        return trace
+
+    return trace
 
 
 def test_json_and_png_come_back_as_they_were(tmp_path: Path) -> None:
@@ -27,6 +61,23 @@ def test_json_and_png_come_back_as_they_were(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.json", "a.png"]
 
 
+PLAIN = (
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text()
+)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.recursive(PLAIN, lambda part: st.lists(part) | st.dictionaries(st.text(), part)))
+def test_any_json_value_comes_back(tmp_path_factory: pytest.TempPathFactory, value: object) -> None:
+    path = tmp_path_factory.getbasetemp() / "value.json"
+    write_json(path, value)
+    assert json.loads(path.read_text("utf-8")) == value
+
+
 def test_an_unwritable_value_leaves_the_old_file(tmp_path: Path) -> None:
     path = tmp_path / "a.json"
     write_json(path, {"a": 1})
@@ -36,20 +87,128 @@ def test_an_unwritable_value_leaves_the_old_file(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [path]
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.parametrize("before", [OLD, None])
+def test_a_process_that_dies_at_any_line_leaves_the_old_file_or_the_new_one(
+    tmp_path: Path, before: bytes | None
+) -> None:
+    path = tmp_path / "file"
+    traced = {storage.__file__, write_new.__code__.co_filename}
+    outcomes: list[bytes | None] = []
+    finished, number = False, 0
+    while not finished:
+        number += 1
+        path.unlink(missing_ok=True)
+        if before is not None:
+            path.write_bytes(before)
+        child = os.fork()
+        if child == 0:
+            sys.settrace(at_line(number, lambda: os._exit(9), traced))
+            write_new(path)
+            os._exit(0)
+        finished = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+        outcomes.append(path.read_bytes() if path.exists() else None)
+    assert number > 20
+    changed = outcomes.index(NEW)
+    assert outcomes == [before] * changed + [NEW] * (number - changed)
+    assert 0 < changed < number - 1
+
+
+def test_an_interrupt_at_any_line_leaves_no_partial_file(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+
+    def interrupt() -> None:
+        raise KeyboardInterrupt
+
+    previous, number = sys.gettrace(), 0
+    while True:
+        number += 1
+        path.write_bytes(OLD)
+        try:
+            sys.settrace(at_line(number, interrupt, {storage.__file__, __file__}))
+            write_new(path)
+        except KeyboardInterrupt:
+            assert path.read_bytes() in (OLD, NEW)
+            assert list(tmp_path.iterdir()) == [path], f"line event {number}"
+        else:
+            break
+        finally:
+            sys.settrace(previous)
+    assert number > 20
+    assert path.read_bytes() == NEW
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has other permissions")
+def test_permissions_are_those_of_any_new_file_or_of_the_file_replaced(tmp_path: Path) -> None:
+    path, plain = tmp_path / "a", tmp_path / "plain"
+    plain.touch()
+    write_new(path)
+    assert stat.S_IMODE(path.stat().st_mode) == stat.S_IMODE(plain.stat().st_mode)
+    path.chmod(0o600)
+    write_new(path)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="links need a privilege there")
+def test_a_link_is_followed(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    real, link = tmp_path / "folder" / "real", tmp_path / "link"
+    real.write_bytes(OLD)
+    link.symlink_to(real)
+    write_new(link)
+    assert link.is_symlink()
+    assert real.read_bytes() == NEW
+
+
+def test_files_written_side_by_side_are_moved_by_the_block(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "model.xml"
+    with atomic_write(path, parents=True) as partial:
+        partial.write_text("network")
+        partial.with_suffix(".bin").write_text("weights")
+        partial.with_suffix(".bin").replace(path.with_suffix(".bin"))
+    assert sorted(file.name for file in path.parent.iterdir()) == ["model.bin", "model.xml"]
+
+
 def test_missing_folder_and_folder_as_file_are_refused(tmp_path: Path) -> None:
     with pytest.raises(SinkError, match="there is no folder"):
         check_writable(tmp_path / "missing" / "a.json")
-    with pytest.raises(SinkError, match="there is no folder"):
-        write_json(tmp_path / "missing" / "a.json", {})
+    with (
+        pytest.raises(ModelError, match="there is no folder"),
+        atomic_write(tmp_path / "missing" / "a.json", error=ModelError),
+    ):
+        pytest.fail("the block must not run")
     with pytest.raises(SinkError, match="is a folder"):
         check_writable(tmp_path)
+    with pytest.raises(SinkError, match="is a folder"):
+        write_json(tmp_path, {})
     check_writable(tmp_path / "a.json")
     assert not list(tmp_path.iterdir())
 
 
-def test_a_folder_that_refuses_is_named(tmp_path: Path) -> None:
-    closed = Path("/proc/reenact.json")
-    if not Path("/proc").is_dir():
-        pytest.skip("no folder here refuses the superuser")
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")
+def test_a_full_disk_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    path.write_bytes(OLD)
+    with (
+        pytest.raises(SinkError, match=r"a cannot be written: the disk is full; free some space"),
+        atomic_write(path),
+        Path("/dev/full").open("wb") as file,
+    ):
+        file.write(NEW)
+    assert path.read_bytes() == OLD
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.skipif(not Path("/dev/null").exists(), reason="there is no /dev/null")
+def test_a_device_is_not_replaced_by_a_file() -> None:
+    with pytest.raises(SinkError, match="is not a regular file"):
+        check_writable(Path("/dev/null"))
+    with pytest.raises(SinkError, match="is not a regular file"):
+        write_json(Path("/dev/null"), {})
+    assert not Path("/dev/null").is_file()
+
+
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="no folder here refuses the superuser")
+def test_a_folder_that_refuses_is_named() -> None:
     with pytest.raises(SinkError, match=r"/proc/reenact\.json cannot be written"):
-        check_writable(closed)
+        check_writable(Path("/proc/reenact.json"))

@@ -6,9 +6,7 @@ pickles. A neutral is a shape without pose or picture.
 
 from __future__ import annotations
 
-import contextlib
 import re
-import tempfile
 from hashlib import sha256
 from pathlib import Path
 from typing import Final
@@ -18,7 +16,7 @@ import numpy as np
 
 from reenact.errors import ReenactError
 from reenact.face.topology import N_LANDMARKS
-from reenact.storage import data_folder
+from reenact.storage import atomic_write, data_folder
 from reenact.types import Array
 
 _LARGEST_FILE_BYTES: Final = 200_000
@@ -64,18 +62,6 @@ def save_neutral(name: str, neutral: Array) -> Path:
         ReenactError: the folder cannot be written.
     """
     path = neutral_path(name)
-    partial: Path | None = None
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".part", delete=False) as file:
-            partial = Path(file.name)
-            np.savez(file, neutral=neutral.astype(np.float32))
-        partial.replace(path)
-    except OSError as error:
-        if partial is not None:
-            with contextlib.suppress(OSError):
-                partial.unlink(missing_ok=True)
-        raise ReenactError(
-            f"The neutral of {name!r} could not be stored in {path.parent}: {error.strerror}."
-        ) from error
+    with atomic_write(path, error=ReenactError, parents=True) as partial:
+        np.savez(partial, neutral=neutral.astype(np.float32))
     return path

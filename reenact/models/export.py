@@ -8,7 +8,6 @@ are of ONNX opset 17, which OpenVINO, ONNX Runtime and TensorRT read.
 
 from __future__ import annotations
 
-import contextlib
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -24,7 +23,7 @@ from reenact.models.inference import FileNetwork, save_openvino
 from reenact.models.warp_unet import WarpUNet, input_shapes, read_config
 from reenact.models.warp_unet_inputs import shipped_weights
 from reenact.models.weights import load_model, read_header
-from reenact.storage import write_json
+from reenact.storage import atomic_write, write_json
 from reenact.types import Array
 
 Format = Literal["onnx", "openvino"]
@@ -104,16 +103,17 @@ def export_generator(
     network = WarpUNet(read_config(weights))
     load_model(weights, network, "warp_unet")
     network.eval().requires_grad_(False)
-    with _writing(folder):
+    try:
         folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SinkError(f"{folder} cannot be written: {error.strerror or error}.") from error
     described: dict[str, Any] = {"size": size_px, "weights": read_header(weights), "networks": {}}
     for part in _parts(network, size_px):
         path = folder / f"{part.name}{_ENDINGS[kind]}"
-        with _writing(folder):
-            if kind == "onnx":
-                _save_onnx(part, path)
-            else:
-                save_openvino(part.module, part.inputs, path)
+        if kind == "onnx":
+            _save_onnx(part, path)
+        else:
+            save_openvino(part.module, part.inputs, path)
         answers = _answers(part)
         difference = _difference(part, answers, path)
         if difference > _MOST_DIFFERENCE:
@@ -146,9 +146,8 @@ def _parts(network: WarpUNet, size_px: int) -> tuple[_Part, _Part]:
 
 
 def _save_onnx(part: _Part, path: Path) -> None:
-    partial = path.with_name(f".{path.name}.part")
     try:
-        with warnings.catch_warnings():
+        with atomic_write(path) as partial, warnings.catch_warnings():
             # The tracer tells what it did not fold into a constant.
             warnings.simplefilter("ignore")
             torch.onnx.export(
@@ -160,14 +159,11 @@ def _save_onnx(part: _Part, path: Path) -> None:
                 input_names=list(part.inputs),
                 output_names=list(part.outputs),
             )
-        partial.replace(path)
     except torch.onnx.OnnxExporterError as error:
         raise ModelError(
             f"The network could not be written as ONNX ({error}); run in the program's folder: "
             "pip install '.[export]'"
         ) from error
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def _answers(part: _Part) -> list[Array]:
@@ -195,11 +191,3 @@ def _described(part: _Part, answers: Sequence[Array]) -> dict[str, Any]:
 
 def _shaped(name: str, value: Array) -> dict[str, Any]:
     return {"shape": list(value.shape), "type": "float32", "meaning": _MEANINGS[name]}
-
-
-@contextlib.contextmanager
-def _writing(folder: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise SinkError(f"{folder} cannot be written: {error.strerror or error}.") from error

@@ -10,7 +10,6 @@ import hashlib
 import inspect
 import logging
 import sys
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, Protocol
@@ -20,7 +19,8 @@ import platformdirs
 import torch
 from torch import nn
 
-from reenact.errors import ModelError
+from reenact.errors import ModelError, SinkError
+from reenact.storage import atomic_write
 from reenact.types import Array
 
 log = logging.getLogger(__name__)
@@ -245,7 +245,7 @@ def save_openvino(module: nn.Module, example: Mapping[str, Array], path: Path) -
 
     Raises:
         ModelError: OpenVINO is not installed.
-        OSError: it cannot be written.
+        SinkError: it cannot be written.
     """
     try:
         model = _convert(module, example)
@@ -260,14 +260,12 @@ def _save(model: Any, path: Path) -> None:
     """Write a converted model; the .xml, which names the other file, comes last."""
     import openvino
 
-    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
-        partial = Path(folder) / path.name
+    with atomic_write(path, parents=True) as partial:
         try:
             openvino.save_model(model, partial, compress_to_fp16=False)
         except RuntimeError as error:
             raise OSError("OpenVINO could not write it; the disk may be full") from error
         partial.with_suffix(".bin").replace(path.with_suffix(".bin"))
-        partial.replace(path)
 
 
 def _kept(path: Path) -> Any | None:
@@ -286,10 +284,9 @@ def _kept(path: Path) -> Any | None:
 def _keep(model: Any, path: Path) -> None:
     """Store a converted model for the next start; a cache that cannot be written is no error."""
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
         _save(model, path)
         _forget_oldest(path.parent, _CACHE_BYTES)
-    except OSError as error:
+    except (SinkError, OSError) as error:
         log.info("The converted network is not kept for the next start: %s", error)
 
 

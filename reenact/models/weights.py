@@ -12,6 +12,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from reenact.errors import ModelError
+from reenact.storage import atomic_write
 
 BESIDE: Final = "beside."
 """Beginning of the names of tensors that lie beside a network's weights in its file."""
@@ -30,13 +31,11 @@ def save_model(path: Path, state: Mapping[str, Tensor], facts: Mapping[str, str]
         for name, value in state.items()
     }
     header = {"format": "reenact-1", "torch": torch.__version__, **facts}
-    partial = path.with_name(path.name + ".part")
     try:
-        save_file(tensors, partial, metadata=header)
-        partial.replace(path)
-    except (OSError, SafetensorError) as error:
-        partial.unlink(missing_ok=True)
-        raise ModelError(f"The weights could not be written to {path}: {error}.") from error
+        with atomic_write(path, error=ModelError) as partial:
+            save_file(tensors, partial, metadata=header)
+    except SafetensorError as error:
+        raise ModelError(f"{path} cannot be written: {error}.") from error
 
 
 def read_header(path: Path) -> dict[str, str]:

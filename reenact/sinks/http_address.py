@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import re
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+
+from reenact.errors import SinkError
+from reenact.storage import atomic_write, data_folder
 
 LOOPBACK: Final = "127.0.0.1"
 
@@ -54,20 +55,10 @@ def keep_address(address: HttpAddress) -> None:
     kept = _kept()
     kept.pop(address.port, None)
     kept[address.port] = address.token
-    path = _path()
-    partial: Path | None = None
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        # Made with the rights 0600.
-        descriptor, name = tempfile.mkstemp(dir=path.parent, suffix=".part")
-        partial = Path(name)
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            json.dump([{"port": port, "token": token} for port, token in kept.items()], file)
-        partial.replace(path)
-    except OSError:
-        if partial is not None:
-            with contextlib.suppress(OSError):
-                partial.unlink(missing_ok=True)
+    text = json.dumps([{"port": port, "token": token} for port, token in kept.items()])
+    with contextlib.suppress(SinkError), atomic_write(_path(), parents=True) as partial:
+        partial.touch(0o600)
+        partial.write_text(text, encoding="utf-8")
 
 
 def _kept() -> dict[int, str]:
@@ -87,7 +78,4 @@ def _kept() -> dict[int, str]:
 
 
 def _path() -> Path:
-    # It brings much along, which `reenact obs` can do without.
-    from reenact.storage import data_folder
-
     return data_folder() / "http.json"

@@ -6,7 +6,6 @@ the crop, so a target's footage is a folder of clips like any other.
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,12 +15,13 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from reenact.errors import SinkError, SourceError, TargetError
+from reenact.errors import SourceError, TargetError
 from reenact.face.face_search import refine_face, square_to_crop
 from reenact.face.geometry import transform_points
 from reenact.face.topology import N_LANDMARKS
 from reenact.sinks.video_file import FileSink
 from reenact.sources.video_file import VideoSource
+from reenact.storage import atomic_write
 from reenact.targets.clip_files import clips_in, load_landmarks
 from reenact.targets.video_scan import VideoFaces, cut
 from reenact.types import Array, Frame, Image, Tracker
@@ -95,20 +95,16 @@ def write_footage(
         SinkError: the clip cannot be written.
         SourceError: the video cannot be read any more.
     """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".new-", dir=folder) as fresh:
-            clip = _write_clip(faces, Path(fresh) / f"{name}.mp4", side_px, tracker)
-            path = folder / clip.name
-            # An older clip must not be seen with the new one's landmarks.
-            path.unlink(missing_ok=True)
-            clip.with_suffix(".npz").replace(path.with_suffix(".npz"))
-            return clip.replace(path)
-    except OSError as error:
-        raise SinkError(f"Footage cannot be stored in {folder}: {error.strerror}.") from error
+    path = folder / f"{name}.mp4"
+    with atomic_write(path, parents=True) as clip:
+        _write_clip(faces, clip, side_px, tracker)
+        # An older clip must not be seen with the new one's landmarks.
+        path.unlink(missing_ok=True)
+        clip.with_suffix(".npz").replace(path.with_suffix(".npz"))
+    return path
 
 
-def _write_clip(faces: VideoFaces, path: Path, side_px: int, tracker: Tracker) -> Path:
+def _write_clip(faces: VideoFaces, path: Path, side_px: int, tracker: Tracker) -> None:
     to_crop = square_to_crop(faces.box, side_px)
     known = {face.number: face.points for face in faces.faces}
     landmarks: list[Array] = []
@@ -120,7 +116,6 @@ def _write_clip(faces: VideoFaces, path: Path, side_px: int, tracker: Tracker) -
             sink.write(Frame(cut(picture, faces.box, side_px), index / _FPS, index))
             landmarks.append(transform_points(points, to_crop))
     np.savez_compressed(path.with_suffix(".npz"), landmarks=np.stack(landmarks))
-    return path
 
 
 def read_footage(folder: Path, size_px: int) -> list[Footage]:

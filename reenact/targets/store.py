@@ -10,13 +10,13 @@ import tempfile
 import unicodedata
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
 from reenact.errors import TargetError
-from reenact.storage import data_folder
+from reenact.storage import atomic_write, data_folder
 from reenact.targets import serialization as target_files
 from reenact.targets.clip_files import clips_in
 from reenact.targets.serialization import DamagedError
@@ -207,12 +207,10 @@ class TargetStore:
         changed = description.model_copy(
             update={"renderer": renderer, "weights": target_files.WEIGHTS}
         )
-        with self._writing():
-            _replace(place / target_files.WEIGHTS, lambda fresh: shutil.copyfile(weights, fresh))
-            _replace(
-                place / target_files.DESCRIPTION,
-                lambda fresh: fresh.write_text(changed.model_dump_json(indent=1), "utf-8"),
-            )
+        with atomic_write(place / target_files.WEIGHTS, error=TargetError) as partial:
+            shutil.copyfile(weights, partial)
+        with atomic_write(place / target_files.DESCRIPTION, error=TargetError) as partial:
+            partial.write_text(changed.model_dump_json(indent=1), "utf-8")
 
     def export_file(self, name: str, path: Path) -> Path:
         """Write a target to one file.
@@ -236,19 +234,14 @@ class TargetStore:
         if path.suffix != SUFFIX:
             path = path.with_name(path.name + SUFFIX)
 
-        def write(temporary: Path) -> None:
-            with zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive:
-                for piece, data in target_files.pack(target).items():
-                    archive.writestr(piece, data)
-                if weights is not None:
-                    archive.write(weights, target_files.WEIGHTS)
-
-        try:
-            _replace(path, write)
-        except OSError as error:
-            raise TargetError(
-                f"{path} cannot be written: {error.strerror}; choose another place."
-            ) from error
+        with (
+            atomic_write(path, error=TargetError) as partial,
+            zipfile.ZipFile(partial, "w", zipfile.ZIP_STORED) as archive,
+        ):
+            for piece, data in target_files.pack(target).items():
+                archive.writestr(piece, data)
+            if weights is not None:
+                archive.write(weights, target_files.WEIGHTS)
         return path
 
     def import_file(self, path: Path, name: str | None = None) -> str:
@@ -383,16 +376,6 @@ def _write(folder: Path, target: Target, weights: Path | None) -> None:
         (folder / piece).write_bytes(data)
     if weights is not None:
         shutil.copyfile(weights, folder / target_files.WEIGHTS)
-
-
-def _replace(path: Path, write: Callable[[Path], object]) -> None:
-    """Write a file beside its place and move it there once it is whole."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.new")
-    try:
-        write(temporary)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _quoted(name: str) -> str:

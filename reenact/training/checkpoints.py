@@ -13,7 +13,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from reenact.errors import ModelError, ReenactError
+from reenact.errors import ModelError, ReenactError, SinkError
+from reenact.storage import atomic_write
 
 FILE: Final = "state.safetensors"
 
@@ -80,12 +81,10 @@ class TrainingState:
             "seconds": str(self.seconds),
             "best": json.dumps(self.best),
         }
-        partial = self.folder / f"{FILE}.part"
         try:
-            save_file(tensors, partial, metadata=facts)
-            partial.replace(self.folder / FILE)
-        except (OSError, SafetensorError) as error:
-            partial.unlink(missing_ok=True)
+            with atomic_write(self.folder / FILE) as partial:
+                save_file(tensors, partial, metadata=facts)
+        except (SinkError, SafetensorError) as error:
             raise disk_error(self.folder, error) from error
 
     def load(self) -> None:

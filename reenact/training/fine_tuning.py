@@ -41,10 +41,9 @@ from reenact.progress import progress_bar
 from reenact.rendering.reference_ranking import SeenFaces, reference_distances
 from reenact.rendering.residual_flow import ResidualFlow, known_residual_flow, read_own_flow
 from reenact.rendering.warp_unet import people_in
-from reenact.storage import write_png
+from reenact.storage import atomic_write, write_png
 from reenact.targets.footage import Footage
 from reenact.targets.reference_selection import choose, look_at
-from reenact.training.checkpoints import disk_error
 from reenact.training.loop import LoopOptions, train
 from reenact.training.residual_flow import refined
 from reenact.training.sampling import Pair, Rng, augment, rarity
@@ -174,7 +173,8 @@ def train_personal(
         start = begun
     recipe = PersonalRecipe(footage, start, options, stop)
     if not resume:
-        _copy(start, begun)
+        with atomic_write(begun, parents=True) as partial:
+            shutil.copyfile(start, partial)
     before = recipe.examine_start(options.device)
     after = train(
         recipe,
@@ -199,17 +199,6 @@ def train_personal(
         options.folder / "best.safetensors" if helped else None,
         recipe.stopped,
     )
-
-
-def _copy(weights: Path, place: Path) -> None:
-    """Copy a file, whole or not at all."""
-    partial = place.with_suffix(".part")
-    try:
-        place.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(weights, partial)
-        partial.replace(place)
-    except OSError as error:
-        raise disk_error(place.parent, error) from error
 
 
 def is_better(before: Mapping[str, float], after: Mapping[str, float]) -> bool:

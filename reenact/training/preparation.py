@@ -23,6 +23,7 @@ from reenact.config import TrackingSettings
 from reenact.errors import ReenactError, SinkError
 from reenact.face.mediapipe_tracker import MediaPipeTracker
 from reenact.progress import progress_bar
+from reenact.storage import write_json
 from reenact.training.clip_extraction import clip_of_pictures, clips_of_video, still_of_photo
 from reenact.training.dataset_layouts import Item, Layout, find_items, held_back
 
@@ -264,9 +265,7 @@ def _do(job: Job) -> dict[str, Any]:
         raise SinkError(f"{job.folder} cannot be written: {error.strerror or error}.") from error
     except ReenactError as error:
         result["why"] = str(error)
-    partial = job.mark.with_suffix(".part")
-    partial.write_text(json.dumps({"name": item.name, **result}, indent=1), encoding="utf-8")
-    partial.replace(job.mark)
+    write_json(job.mark, {"name": item.name, **result})
     return result
 
 

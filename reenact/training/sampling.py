@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -34,6 +33,7 @@ from reenact.face.mediapipe_tracker import person_masks
 from reenact.imaging import crop_image, in_bytes
 from reenact.rendering.background import without_person
 from reenact.rendering.head_mesh import head_mesh, source_map, warp_image
+from reenact.storage import atomic_write
 from reenact.targets.clip_files import clips_in, decode_clip, load_landmarks
 from reenact.training.augmentation import wink, wink_frames
 from reenact.types import Array, Image, Pose
@@ -128,8 +128,7 @@ def _decoded(video: Path, cache: Path) -> Path:
     key = hashlib.sha256(f"{video.resolve()}{status.st_size}{status.st_mtime_ns}".encode())
     file = cache / f"{video.stem}-{key.hexdigest()[:12]}.npy"
     if not file.exists():
-        cache.mkdir(parents=True, exist_ok=True)
-        _keep(decode_clip(video), file)
+        _store(decode_clip(video), file)
     return file
 
 
@@ -141,15 +140,13 @@ def _people(frames_file: Path) -> Path:
             in_bytes(cv2.resize(mask, small, interpolation=cv2.INTER_AREA))
             for mask in person_masks(_open_frames(frames_file))
         ]
-        _keep(np.stack(masks), file)
+        _store(np.stack(masks), file)
     return file
 
 
-def _keep(frames: NDArray[np.uint8], file: Path) -> None:
-    """Write a file that is there whole or not at all, while others may write it as well."""
-    partial = file.with_suffix(f".{os.getpid()}.part.npy")
-    np.save(partial, frames)
-    partial.replace(file)
+def _store(frames: NDArray[np.uint8], file: Path) -> None:
+    with atomic_write(file, parents=True) as partial:
+        np.save(partial, frames)
 
 
 @dataclass(frozen=True, slots=True)

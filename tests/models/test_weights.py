@@ -20,7 +20,7 @@ def test_weights_come_back_in_half_precision(tmp_path: Path) -> None:
     assert header["data"] == "none"
     torch.testing.assert_close(other.weight, network.weight, atol=1e-3, rtol=1e-3)
     assert other.weight.dtype == torch.float32
-    assert not list(tmp_path.glob("*.part"))
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_a_file_of_something_else_is_refused(tmp_path: Path) -> None:
@@ -36,7 +36,7 @@ def test_a_file_of_something_else_is_refused(tmp_path: Path) -> None:
 
 
 def test_an_unwritable_place_leaves_nothing(tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match="could not be written"):
+    with pytest.raises(ModelError, match="there is no folder"):
         save_model(tmp_path / "none" / "model.safetensors", {"x": torch.zeros(1)}, {})
 
 

@@ -11,13 +11,12 @@ import json
 import os
 import subprocess
 import sys
-import tempfile
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 from typing import Final
 
-from reenact.errors import SinkError
+from reenact.storage import atomic_write
 
 DEFAULT_PORT: Final = 4455
 FLATPAK: Final = "com.obsproject.Studio"
@@ -150,7 +149,8 @@ class ObsFiles:
         text = packaged_script()
         if self.has_this_script():
             return False
-        write_whole(self.script, text)
+        with atomic_write(self.script, parents=True) as partial:
+            partial.write_text(text, encoding="utf-8")
         return True
 
     def has_this_script(self) -> bool:
@@ -170,27 +170,6 @@ class ObsFiles:
         # From version 31 on, user.ini holds what belongs to the user.
         both = [_read_ini(self.folder / name, section) for name in ("global.ini", "user.ini")]
         return {**both[0], **both[1]}
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Write a file, whole or not at all. Raises SinkError."""
-    partial: Path | None = None
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(
-            "w", encoding="utf-8", dir=path.parent, suffix=".part", delete=False
-        ) as file:
-            partial = Path(file.name)
-            file.write(text)
-        if path.exists():
-            partial.chmod(path.stat().st_mode & 0o777)
-        else:
-            partial.chmod(0o644)
-        partial.replace(path)
-    except OSError as error:
-        if partial is not None:
-            partial.unlink(missing_ok=True)
-        raise SinkError(f"{path} cannot be written: {error.strerror or error}.") from error
 
 
 def _config_home(environment: dict[str, str]) -> Path:

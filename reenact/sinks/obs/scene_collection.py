@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from reenact.errors import SinkError
-from reenact.sinks.obs.config_files import write_whole
+from reenact.storage import atomic_write
 
 KIND: Final = "reenact"
 """The id of the source type that the script registers."""
@@ -45,7 +45,9 @@ def read_collection(path: Path) -> Json:
 
 def write_collection(path: Path, collection: Json) -> None:
     """Write a scene collection, whole or not at all. Raises SinkError."""
-    write_whole(path, json.dumps(collection, ensure_ascii=False, indent=4))
+    text = json.dumps(collection, ensure_ascii=False, indent=4)
+    with atomic_write(path, parents=True) as partial:
+        partial.write_text(text, encoding="utf-8")
 
 
 def has_script(collection: Json, script: Path) -> bool:
