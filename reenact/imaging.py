@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeVar
 
 import cv2
 import numpy as np
@@ -13,11 +13,18 @@ from numpy.typing import NDArray
 
 from reenact.types import Array, Image
 
+_Number = TypeVar("_Number", float, Array)
+
 
 def to_unit(image: NDArray[np.uint8]) -> Array:
     """Map uint8 (..., H, W, 3) in 0..255 to float32 (..., 3, H, W) in -1..1."""
     scaled = image.astype(np.float32) * np.float32(1 / 127.5) - np.float32(1)
     return np.ascontiguousarray(np.moveaxis(scaled, -1, -3))
+
+
+def smoothstep(x: _Number) -> _Number:
+    """Return 3x² - 2x³, a ramp from 0 to 1 with flat ends, of x from 0 to 1."""
+    return x * x * (3 - 2 * x)
 
 
 def in_bytes(mask: NDArray[Any]) -> NDArray[np.uint8]:

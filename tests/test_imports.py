@@ -33,7 +33,7 @@ MAX_MODULES_AT_THE_TOP = 12
 MODULES_IN_A_ROOM = range(4, 21)
 
 ONLY_IN = {
-    "mediapipe": {"face.mediapipe_tracker"},
+    "mediapipe": {"face.mediapipe_tracker", "face.segmentation"},
     "pyvirtualcam": {"sinks.virtual_camera"},
     "av": {
         "sound",

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from reenact.face.geometry import fit_similarity
 from reenact.face.topology import EYE_CORNERS_LEFT, EYE_CORNERS_RIGHT, LIPS_INNER, RIGID
 from reenact.types import Array
 
@@ -21,15 +22,8 @@ ASSET = Path(__file__).parents[1] / "assets" / "canonical_face.npz"
 
 def _align(points: Array, template: Array, index: list[int]) -> Array:
     """Bring (478, 3) points onto the template by a similarity fitted on the index."""
-    source, goal = points[index], template[index]
-    a, b = source - source.mean(0), goal - goal.mean(0)
-    u, s, vt = np.linalg.svd(b.T @ a)
-    sign = np.array([1, 1, np.sign(np.linalg.det(u @ vt))])
-    rotation = (u * sign) @ vt
-    scale = (s * sign).sum() / (a**2).sum()
-    return np.asarray(
-        (points - source.mean(0)) @ rotation.T * scale + goal.mean(0), dtype=np.float32
-    )
+    scale, rotation, translation = fit_similarity(points[index], template[index])
+    return np.asarray(scale * points @ rotation.T + translation, dtype=np.float32)
 
 
 def _calm_frames(clip: Array) -> Array:

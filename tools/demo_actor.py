@@ -21,6 +21,7 @@ from reenact.face.action_units import action_unit_basis
 from reenact.face.geometry import estimate_pose, rotation_matrix, to_face_frame, to_image
 from reenact.face.mediapipe_tracker import MediaPipeTracker
 from reenact.face.topology import ACTION_UNITS, IRIS_LEFT, IRIS_RIGHT
+from reenact.imaging import smoothstep
 from reenact.live.pipeline import still_expression
 from reenact.rendering.compositing import Paster
 from reenact.targets.library import resize_target, target_from_image
@@ -78,8 +79,7 @@ def value_at(keys: Sequence[Key], time_s: float) -> float:
     if right in {0, len(keys)}:
         return values[0] if right == 0 else values[-1]
     share = (time_s - times[right - 1]) / (times[right] - times[right - 1])
-    share = share * share * (3 - 2 * share)
-    return values[right - 1] + share * (values[right] - values[right - 1])
+    return values[right - 1] + smoothstep(share) * (values[right] - values[right - 1])
 
 
 def scripted_landmarks(neutral: Array, time_s: float) -> Array:

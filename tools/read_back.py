@@ -23,7 +23,7 @@ from reenact.config import Settings
 from reenact.evaluation.face_reader import Judge, crop_target, own_shape
 from reenact.expression.bias_correction import ASSET, ReadBack
 from reenact.face.action_units import RANGES, measures, mirrored_units
-from reenact.face.expression_components import expression_components, limited_change
+from reenact.face.expression_components import component_weights, expression_components
 from reenact.face.geometry import estimate_pose, mirrored_deviation, to_face_frame, to_image
 from reenact.face.topology import ACTION_UNITS
 from reenact.live.pipeline import landmark_drive
@@ -89,7 +89,7 @@ def fit(changes: Array, errors: Array, components: Array) -> Array:
         components: (K, 468, 3).
     """
     both = np.concatenate([changes, mirrored_deviation(changes)])
-    found = limited_change(both, components).astype(np.float64)
+    found = component_weights(both, components).astype(np.float64)
     results = np.concatenate([errors, mirrored_units(errors)])
     ridge = RIDGE * len(found) * np.eye(found.shape[1])
     return np.asarray(np.linalg.solve(found.T @ found + ridge, found.T @ results), np.float32)

@@ -18,8 +18,7 @@ from reenact.config import Settings
 from reenact.errors import SourceError
 from reenact.evaluation.identity import distance, open_descriptor
 from reenact.face.action_units import action_units
-from reenact.face.face_search import square_to_crop
-from reenact.face.geometry import estimate_pose, to_face_frame, transform_points
+from reenact.face.geometry import estimate_pose, square_to_crop, to_face_frame, transform_points
 from reenact.face.mediapipe_tracker import MediaPipeTracker
 from reenact.imaging import resized_square
 from reenact.lifecycle import ClosesOnExit

@@ -15,7 +15,7 @@ from typing import Final
 import numpy as np
 
 from reenact.face.action_units import RANGES, action_unit_basis, measures
-from reenact.face.expression_components import expression_components, limited_change
+from reenact.face.expression_components import component_weights, expression_components
 from reenact.face.geometry import canonical_face
 from reenact.types import Array
 
@@ -45,7 +45,7 @@ class ReadBack:
         Args:
             deviation: (478, 3) from the target's neutral, face frame, iod.
         """
-        error = limited_change(deviation, self.components) @ self.errors
+        error = component_weights(deviation, self.components) @ self.errors
         error = MOST * np.tanh(error / MOST)
         return np.asarray(np.tensordot(-error, _single_units(), 1), dtype=np.float32)
 

@@ -31,7 +31,7 @@ from reenact.face.geometry import (
     to_face_frame,
     to_image,
 )
-from reenact.face.regions import lid_closure, lip_gaps, lips_together, point_gains, settle
+from reenact.face.regions import apply_contact, lid_closure, lip_gaps, lips_together, point_gains
 from reenact.models.fusion_network import FusionNetwork, shipped_network
 from reenact.types import Array, Expression, Landmarks
 
@@ -164,7 +164,7 @@ class Fusion:
             moved = moved + gains * self._read_back.correction(moved)
         shape = target + moved
         closure = 1 + np.float32(settings.intensity * settings.eyes) * (closure - 1)
-        shape = settle(shape, target, np.maximum(closure, 0))
+        shape = apply_contact(shape, target, np.maximum(closure, 0))
         return to_image(shape, self._head.follow(expression.pose, neutral.pose, settings))
 
     def _take_wishes(self) -> bool:

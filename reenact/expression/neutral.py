@@ -18,7 +18,7 @@ from typing import Final
 import numpy as np
 
 from reenact.face.geometry import canonical_face, rotation_matrix, rotation_vector
-from reenact.face.regions import lid_gaps, region_weights, settle
+from reenact.face.regions import apply_contact, lid_gaps, region_weights
 from reenact.face.topology import EYE_CORNERS_LEFT, EYE_CORNERS_RIGHT
 from reenact.types import Array, Pose
 
@@ -222,7 +222,9 @@ def first_guess(shape: Array) -> Array:
 def _awake(shape: Array) -> Array:
     """Return the shape with its eyes nearly as open as usual: the first frame may blink."""
     usual = canonical_face()
-    return settle(shape, usual, np.maximum(lid_gaps(shape) / lid_gaps(usual), _LEAST_OPENING))
+    return apply_contact(
+        shape, usual, np.maximum(lid_gaps(shape) / lid_gaps(usual), _LEAST_OPENING)
+    )
 
 
 def shape_distance(first: Array, second: Array) -> float:

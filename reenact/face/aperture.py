@@ -13,7 +13,7 @@ from reenact.types import Array, Pose
 Edges = tuple[list[int], list[int]]
 """Landmarks of the upper and of the lower edge, both from the corner on the image's left."""
 
-_LEAST_FORESHORTENING: Final = 0.3
+_MIN_FORESHORTENING: Final = 0.3
 
 
 def _edges(first: int, pairs: tuple[tuple[int, int], ...], last: int) -> Edges:
@@ -97,7 +97,7 @@ def growth(shown: Opening, before: Pose, after: Pose) -> tuple[float, float]:
     grown = after.scale / before.scale
     turned = after.rotation @ before.rotation.T @ shown.corner_line
     foreshortened = float(np.hypot(*turned[:2])) / max(2 * shown.reach, 1e-6)
-    return grown * max(foreshortened, _LEAST_FORESHORTENING), grown
+    return grown * max(foreshortened, _MIN_FORESHORTENING), grown
 
 
 def _height(edge: Array, along: NDArray[np.floating[Any]]) -> Array:

@@ -16,7 +16,7 @@ from reenact.types import Array
 
 ASSET: Final = "residual_flow.npz"
 
-MOST_CHANGE: Final = 2.0
+MAX_CHANGE: Final = 2.0
 """Standard deviations that a component of expression tends to."""
 
 
@@ -29,8 +29,8 @@ def expression_components() -> Array:
     return components
 
 
-def limited_change(change: Array, components: Array) -> Array:
+def component_weights(change: Array, components: Array) -> Array:
     """Return how far (..., 468 and more, 3) changes of shape have each component, (..., K)."""
     flat = change[..., :N_SKIN, :].reshape(*change.shape[:-2], -1)
     found = flat @ components.reshape(len(components), -1).T
-    return np.asarray(MOST_CHANGE * np.tanh(found / MOST_CHANGE), dtype=np.float32)
+    return np.asarray(MAX_CHANGE * np.tanh(found / MAX_CHANGE), dtype=np.float32)

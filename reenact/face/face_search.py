@@ -8,14 +8,11 @@ from typing import Final
 
 import numpy as np
 
-from reenact.face.geometry import face_box, transform_points
+from reenact.face.geometry import Square, face_box, square_to_crop, transform_points
 from reenact.imaging import crop_image, invert_affine
 from reenact.types import Array, Frame, Image, Landmarks, Tracker
 
 _log = logging.getLogger(__name__)
-
-Square = tuple[float, float, float]
-"""(left, top, side) px of a picture, edges; it may reach beyond the picture."""
 
 _SEVERAL: Final = "There are several faces in the picture."
 
@@ -84,16 +81,6 @@ def refine_face(image: Image, points: Array, tracker: Tracker) -> Array:
         return points
     same = _shift(fine.points, points) < 0.25 * size and 0.7 < _size(fine) / size < 1.4
     return fine.points if same else points
-
-
-def square_to_crop(square: Square, size_px: int) -> Array:
-    """Return the (2, 3) affine from picture px to the px of a square cut out at size_px."""
-    left, top, side = square
-    scale = size_px / side
-    shift = (scale - 1) / 2  # pixel centres lie on whole numbers
-    return np.array(
-        [[scale, 0, shift - left * scale], [0, scale, shift - top * scale]], dtype=np.float32
-    )
 
 
 def _looks(image: Image) -> Iterator[list[Square]]:

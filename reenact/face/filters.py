@@ -33,7 +33,7 @@ a small part: its own speed would let a slow wink pass for noise and come 0.1 s 
 POSE_NOISE: Final = 0.04
 """The same of a still head, rad/s or iod/s."""
 
-LONGEST_GAP_S: Final = 0.5
+MAX_GAP_S: Final = 0.5
 """After a longer gap the past says nothing: the filter starts anew."""
 
 
@@ -95,7 +95,7 @@ class OneEuroFilter:
             min_cutoff_hz: cut-off at rest.
             beta: Hz for each unit a second of speed above the noise.
         """
-        if self._raw is None or self._value is None or self._speed is None or dt_s > LONGEST_GAP_S:
+        if self._raw is None or self._value is None or self._speed is None or dt_s > MAX_GAP_S:
             self._raw, self._value = value, value
             self._speed = np.zeros_like(value)
             return value
@@ -163,7 +163,7 @@ class PoseFilter:
 
     def step(self, pose: Pose, dt_s: float, settings: SmoothingSettings) -> Pose:
         """Return the filtered pose; the settings may change between calls."""
-        if self._anchor is None or dt_s > LONGEST_GAP_S:
+        if self._anchor is None or dt_s > MAX_GAP_S:
             self.reset()
             self._anchor = pose
         anchor = self._anchor
@@ -201,7 +201,7 @@ class BodyFilter:
             dt_s: seconds since the previous call.
             settings: `enabled` and `body_time`; they may change between calls.
         """
-        if self._value is None or dt_s > LONGEST_GAP_S or not settings.enabled:
+        if self._value is None or dt_s > MAX_GAP_S or not settings.enabled:
             self._value = landmarks
             return landmarks
         kept = math.exp(-dt_s / settings.body_time) if settings.body_time else 0.0

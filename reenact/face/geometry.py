@@ -1,7 +1,7 @@
 """The face frame, crops, value ranges and landmark maps.
 
 Training and the live path call the same functions of this module. Shapes are 478 landmarks in
-the order of `facemesh`; the face frame has its origin between the eyes' corners and nose of the
+the order of `topology`; the face frame has its origin between the eyes' corners and nose of the
 canonical face, x to the image's right, y down, z away from the camera, in units of the
 inter-ocular distance (iod).
 """
@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 from importlib.resources import files
-from typing import Final
+from typing import Any, Final
 
 import cv2
 import numpy as np
@@ -28,6 +28,7 @@ from reenact.face.topology import (
     IRIS_RIGHT,
     LIPS_INNER,
     LIPS_OUTER,
+    N_SKIN,
     NOSE,
     OVAL,
     RIGID,
@@ -35,6 +36,9 @@ from reenact.face.topology import (
 from reenact.types import Array, Pose
 
 Triangles = NDArray[np.int32]
+
+Square = tuple[float, float, float]
+"""(left, top, side) px of a picture, edges; it may reach beyond the picture."""
 
 FACE_SHARE: Final = 0.6
 """Share of the crop's side that the height of the face takes."""
@@ -90,7 +94,7 @@ def inter_ocular(points: Array) -> float:
 def estimate_pose(points: Array, template: Array | None = None) -> Pose:
     """Find the similarity that takes the template's rigid landmarks to the picture's.
 
-    Weighted orthogonal Procrustes with scale (Umeyama 1991, eq. 40-43) over `facemesh.RIGID`.
+    It is fitted on the landmarks of `topology.RIGID`.
 
     Args:
         points: (478, 3) px.
@@ -99,17 +103,34 @@ def estimate_pose(points: Array, template: Array | None = None) -> Pose:
     """
     shape = canonical_face() if template is None else template
     index = list(RIGID)
-    source = shape[index].astype(np.float64)
-    image = points[index].astype(np.float64)
-    source_mean, image_mean = source.mean(axis=0), image.mean(axis=0)
-    source_centred, image_centred = source - source_mean, image - image_mean
-    covariance = image_centred.T @ source_centred
-    u, singular, vt = np.linalg.svd(covariance)
-    sign = np.array([1.0, 1.0, np.sign(np.linalg.det(u @ vt)) or 1.0])
-    rotation = (u * sign) @ vt
-    scale = float((singular * sign).sum() / max((source_centred**2).sum(), 1e-12))
-    translation = image_mean - scale * rotation @ source_mean
+    scale, rotation, translation = fit_similarity(shape[index], points[index])
     return Pose(rotation.astype(np.float32), translation.astype(np.float32), scale)
+
+
+def fit_similarity(
+    source: NDArray[np.floating[Any]], goal: NDArray[np.floating[Any]]
+) -> tuple[float, NDArray[np.float64], NDArray[np.float64]]:
+    """Fit `goal = scale * rotation @ source + translation` by least squares.
+
+    Orthogonal Procrustes with scale (Umeyama 1991, eq. 40-43).
+
+    Args:
+        source: (N, D) points.
+        goal: (N, D), where each of them should go.
+
+    Returns:
+        The scale, the proper rotation (D, D) and the translation (D,). The scale is not positive
+        where only a reflection would fit.
+    """
+    a, b = source.astype(np.float64), goal.astype(np.float64)
+    a_mean, b_mean = a.mean(axis=0), b.mean(axis=0)
+    a_centred, b_centred = a - a_mean, b - b_mean
+    u, singular, vt = np.linalg.svd(b_centred.T @ a_centred)
+    sign = np.ones(a.shape[1])
+    sign[-1] = np.sign(np.linalg.det(u @ vt)) or 1.0
+    rotation = (u * sign) @ vt
+    scale = float((singular * sign).sum() / max((a_centred**2).sum(), 1e-12))
+    return scale, rotation, b_mean - scale * rotation @ a_mean
 
 
 def to_face_frame(points: Array, pose: Pose) -> Array:
@@ -138,10 +159,21 @@ def rotation_matrix(vector: Array) -> Array:
 
 
 def face_box(points: Array) -> tuple[float, float, float, float]:
-    """Return (left, top, right, bottom) px of the 468 mesh landmarks."""
-    low = points[:468, :2].min(axis=0)
-    high = points[:468, :2].max(axis=0)
+    """Return (left, top, right, bottom) px of the landmarks of the skin."""
+    low = points[:N_SKIN, :2].min(axis=0)
+    high = points[:N_SKIN, :2].max(axis=0)
     return float(low[0]), float(low[1]), float(high[0]), float(high[1])
+
+
+def box_shift(before: Array, after: Array) -> float:
+    """Return how far a face moved or grew from one (478, 3) px to another.
+
+    It is the largest shift of an edge of its box, as a multiple of the longer side of the first
+    box. A face that moves by much of its own size between two frames is another face.
+    """
+    old, new = face_box(before), face_box(after)
+    size = max(old[2] - old[0], old[3] - old[1], 1.0)
+    return max(abs(a - b) for a, b in zip(old, new, strict=True)) / size
 
 
 def crop_transform(points: Array, size_px: int) -> Array:
@@ -152,12 +184,18 @@ def crop_transform(points: Array, size_px: int) -> Array:
     """
     left, top, right, bottom = face_box(points)
     side = max(bottom - top, right - left, 1.0) / FACE_SHARE
+    x0 = (left + right) / 2 - side / 2 + 0.5  # pixel centres lie on whole numbers
+    y0 = (top + bottom) / 2 - side * FACE_MIDDLE + 0.5
+    return square_to_crop((x0, y0, side), size_px)
+
+
+def square_to_crop(square: Square, size_px: int) -> Array:
+    """Return the (2, 3) affine from picture px to the px of a square cut out at size_px."""
+    left, top, side = square
     scale = size_px / side
-    x0 = (left + right) / 2 - side / 2
-    y0 = (top + bottom) / 2 - side * FACE_MIDDLE
-    shift = -0.5  # of the middle: pixel centres lie on whole numbers
+    shift = (scale - 1) / 2  # pixel centres lie on whole numbers
     return np.array(
-        [[scale, 0, shift - x0 * scale], [0, scale, shift - y0 * scale]], dtype=np.float32
+        [[scale, 0, shift - left * scale], [0, scale, shift - top * scale]], dtype=np.float32
     )
 
 

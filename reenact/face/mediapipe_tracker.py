@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterable, Iterator
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, Final, Protocol
@@ -55,27 +54,6 @@ class _Detector(Protocol):
 
     def close(self) -> None:
         """Release the models."""
-
-
-def person_masks(images: Iterable[Image]) -> Iterator[Array]:
-    """Yield float32 (H, W), 0 to 1, for each RGB picture: how far a pixel belongs to a person.
-
-    By MediaPipe's selfie segmentation, each picture by itself; about 10 ms each.
-
-    Raises:
-        ModelError: this version of mediapipe carries no such model.
-    """
-    try:
-        from mediapipe.python.solutions.selfie_segmentation import SelfieSegmentation
-    except ImportError as error:
-        raise ModelError(
-            "People cannot be cut out: this mediapipe has no selfie segmentation. Install "
-            "mediapipe==0.10.21."
-        ) from error
-    with SelfieSegmentation(model_selection=0) as model:
-        for image in images:
-            found = model.process(np.ascontiguousarray(image)).segmentation_mask
-            yield np.asarray(found, dtype=np.float32)
 
 
 def landmark_network() -> tuple[Any, dict[int, str]]:

@@ -92,7 +92,7 @@ def lid_closure(shape: Array, neutral: Array) -> Array:
     return np.asarray(np.maximum(share, 0), dtype=np.float32)
 
 
-def settle(shape: Array, neutral: Array, closure: Array | None) -> Array:
+def apply_contact(shape: Array, neutral: Array, closure: Array | None) -> Array:
     """Return the shape with its lids at the wanted closure and its lips not crossing.
 
     The upper lid goes to the lower one, and the skin above follows by its distance. Lips that

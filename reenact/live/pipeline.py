@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Final
 
-import cv2
 import numpy as np
 
 from reenact import registry
@@ -13,8 +12,9 @@ from reenact.config import Settings
 from reenact.errors import TargetError
 from reenact.expression.fusion import Fusion
 from reenact.face.filters import BodyFilter
-from reenact.face.geometry import face_box
+from reenact.face.geometry import box_shift
 from reenact.face.topology import ACTION_UNITS, N_LANDMARKS
+from reenact.imaging import letterbox, smoothstep
 from reenact.rendering.compositing import Paster
 from reenact.rendering.temporal_filter import PictureFilter
 from reenact.stats import StepTimer
@@ -126,7 +126,7 @@ class Reenactor:
             self._body.reset()
             return self._finish(self._rest_crop, None, actor, time_s, index)
         expression, fused = self._fused
-        neutral, share = self._target.neutral, np.float32(_eased(self._presence))
+        neutral, share = self._target.neutral, np.float32(smoothstep(self._presence))
         body = self._body.step(fused, dt_s, self._settings.smoothing)
         drive = Drive(
             landmarks=neutral + share * (fused - neutral),
@@ -184,7 +184,10 @@ class Reenactor:
             self._last = None
             self._presence = max(self._presence - step, 0.0)
             return
-        if self._last is None or (dt_s < _CUT_S and _jumped(self._last, landmarks)):
+        last = self._last
+        if last is None or (
+            dt_s < _CUT_S and box_shift(last.points, landmarks.points) > _CUT_SHARE
+        ):
             self._fusion.reset()
             self._body.reset()
         first, self.face_found = not self.face_found, True
@@ -221,9 +224,8 @@ class Reenactor:
             alpha = matte.rest if drive is None else matte.alpha(drive.landmarks, drive.body)
         if self._settings.output.show_raw_camera:
             side = picture.shape[0]
-            panel = np.zeros((side, side, 3), np.uint8)
-            if actor is not None:
-                _fit(actor.image, panel)
+            nobody = np.zeros((side, side, 3), np.uint8)
+            panel = nobody if actor is None else letterbox(actor.image, (side, side))
             picture = np.concatenate([panel, picture], axis=1)
             if alpha is not None:
                 alpha = np.pad(alpha, ((0, 0), (side, 0)), constant_values=255)
@@ -285,25 +287,3 @@ def landmark_drive(landmarks: Array) -> Drive:
 
 def _resting(neutral: Array) -> Drive:
     return Drive(neutral, still_expression(), np.zeros(8, np.float32), 0.0, None, 0.0, 0.0)
-
-
-def _eased(presence: float) -> float:
-    """Turn a linear fade into one that starts and ends softly."""
-    return presence * presence * (3 - 2 * presence)
-
-
-def _fit(image: Image, panel: Image) -> None:
-    """Draw a picture into a panel, as large as fits, in the middle."""
-    height, width = image.shape[:2]
-    scale = min(panel.shape[0] / height, panel.shape[1] / width)
-    size = max(round(width * scale), 1), max(round(height * scale), 1)
-    way = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
-    left, top = (panel.shape[1] - size[0]) // 2, (panel.shape[0] - size[1]) // 2
-    panel[top : top + size[1], left : left + size[0]] = cv2.resize(image, size, interpolation=way)
-
-
-def _jumped(last: Landmarks, landmarks: Landmarks) -> bool:
-    before, now = face_box(last.points), face_box(landmarks.points)
-    height = max(before[3] - before[1], 1.0)
-    shift = max(abs(a - b) for a, b in zip(before, now, strict=True))
-    return shift > _CUT_SHARE * height

@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from reenact.imaging import smoothstep
 from reenact.types import Array, Image, Target
 
 _FEATHER_SHARE: Final = 0.13
@@ -226,7 +227,7 @@ def _soft_mask(depth_x: Array, depth_y: Array, side: int) -> Array:
         np.maximum(radius - depth_x, 0)[None, :], np.maximum(radius - depth_y, 0)[:, None]
     )
     x = np.clip((radius - beside) / max(1.0, _FEATHER_SHARE * side), 0, 1)
-    return np.asarray(x * x * (3 - 2 * x), dtype=np.float32)
+    return np.asarray(smoothstep(x), dtype=np.float32)
 
 
 def _low_frequencies(difference: Array, weight: Array) -> Array:

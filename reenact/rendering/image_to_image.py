@@ -15,8 +15,7 @@ import numpy as np
 
 from reenact.config import RendererSettings
 from reenact.errors import ModelError, NoWeightsError
-from reenact.face.face_search import square_to_crop
-from reenact.face.geometry import landmark_map, transform_points
+from reenact.face.geometry import landmark_map, square_to_crop, transform_points
 from reenact.imaging import from_unit, resized_square, to_unit
 from reenact.registry import Spec
 from reenact.types import Array, Drive, Image, Target

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reenact.errors import TargetError
-from reenact.face.mediapipe_tracker import person_masks
+from reenact.face.segmentation import person_masks
 from reenact.face.topology import OVAL
 from reenact.rendering.head_mesh import head_mesh
 from reenact.rendering.warp_unet import edge_fade

@@ -19,7 +19,7 @@ import cv2
 import numpy as np
 
 from reenact.errors import ModelError
-from reenact.face.expression_components import limited_change
+from reenact.face.expression_components import component_weights
 from reenact.face.geometry import rotation_vector, to_face_frame
 from reenact.face.topology import N_SKIN
 from reenact.types import Array, Pose
@@ -148,7 +148,7 @@ def _causes_first(flows: Array) -> Array:
 
 def limited(motion: Array, change: Array, components: Array) -> Array:
     """Return (..., C) causes of (..., 5) `MOTIONS` and (..., 468 and more, 3) changes of shape."""
-    causes = np.concatenate([_limited(motion), limited_change(change, components)], axis=-1)
+    causes = np.concatenate([_limited(motion), component_weights(change, components)], axis=-1)
     return np.asarray(causes, dtype=np.float32)
 
 

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from reenact.face.aperture import MOUTH, Opening, patch
 from reenact.face.geometry import estimate_pose, to_face_frame, to_image
 from reenact.face.topology import LIPS_INNER
+from reenact.imaging import smoothstep
 from reenact.types import Array, Image, Pose
 
 _IOD_MM: Final = 63.0
@@ -139,4 +140,4 @@ def _white(mouth: Image, inside: NDArray[np.bool_]) -> Array:
     least = mouth.min(axis=2).astype(np.float32)
     dark, bright = np.percentile(least[inside], _TONES)
     share = np.clip((least - dark) / max(bright - dark, _ANY_LEVELS), 0, 1)
-    return np.asarray(share * share * (3 - 2 * share), dtype=np.float32)
+    return np.asarray(smoothstep(share), dtype=np.float32)

@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 
 from reenact.config import SmoothingSettings
-from reenact.face.filters import LONGEST_GAP_S, smoothing_factor
+from reenact.face.filters import MAX_GAP_S, smoothing_factor
 from reenact.types import Array, Image
 
 _STILL_LEVELS: Final = 4.0
@@ -50,7 +50,7 @@ class PictureFilter:
             self.reset()
             return picture
         held, shown = self._held, self._shown
-        if held is None or shown is None or shown.shape != picture.shape or dt_s > LONGEST_GAP_S:
+        if held is None or shown is None or shown.shape != picture.shape or dt_s > MAX_GAP_S:
             self._held, self._shown = picture.astype(np.float32), picture.copy()
             return picture
         still = float(smoothing_factor(settings.picture_min_cutoff, dt_s))

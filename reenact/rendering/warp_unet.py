@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from reenact.config import RendererSettings
 from reenact.face.geometry import estimate_pose, region_mask
 from reenact.face.topology import OVAL
-from reenact.imaging import from_unit, in_bytes, to_unit
+from reenact.imaging import from_unit, in_bytes, smoothstep, to_unit
 from reenact.models.warp_unet_inputs import shipped_weights
 from reenact.registry import Spec
 from reenact.rendering.background import scene_behind
@@ -247,7 +247,7 @@ def people_in(pictures: Iterable[Image], landmarks: Iterable[Array]) -> Iterator
     Raises:
         ModelError: this version of mediapipe cannot cut people out.
     """
-    from reenact.face.mediapipe_tracker import person_masks
+    from reenact.face.segmentation import person_masks
     from reenact.models.warp_unet_inputs import UNKNOWN_PERSON
 
     for mask, points in zip(person_masks(pictures), landmarks, strict=True):
@@ -275,8 +275,7 @@ def edge_fade(target: Target, side: int) -> Array:
             depth = np.minimum(depth, place)
         if start + reach < length - 1:
             depth = np.minimum(depth, 1 - place)
-        share = depth / _FADE_SHARE
-        axes.append(share * share * (3 - 2 * share))
+        axes.append(smoothstep(depth / _FADE_SHARE))
     return np.asarray(np.minimum.outer(axes[1], axes[0])[..., None], dtype=np.float32)
 
 

@@ -14,8 +14,8 @@ import numpy as np
 
 from reenact.config import RendererSettings
 from reenact.errors import SourceError, TargetError
-from reenact.face.face_search import find_face, refine_face, square_to_crop
-from reenact.face.geometry import FACE_SHARE, face_box, transform_points
+from reenact.face.face_search import find_face, refine_face
+from reenact.face.geometry import FACE_SHARE, face_box, square_to_crop, transform_points
 from reenact.imaging import invert_affine
 from reenact.sources.image_file import read_image
 from reenact.sources.video_file import VideoSource

@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reenact.errors import SourceError, TargetError
-from reenact.face.face_search import refine_face, square_to_crop
-from reenact.face.geometry import transform_points
+from reenact.face.face_search import refine_face
+from reenact.face.geometry import square_to_crop, transform_points
 from reenact.face.topology import N_LANDMARKS
 from reenact.sinks.video_file import FileSink
 from reenact.sources.video_file import VideoSource

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from reenact.config import read_toml
 from reenact.errors import ConfigError, SourceError, TargetError
-from reenact.face.geometry import canonical_face
+from reenact.face.geometry import canonical_face, fit_similarity
 from reenact.face.topology import N_LANDMARKS
 from reenact.targets.clip_files import load_landmarks
 from reenact.types import Array
@@ -128,7 +128,7 @@ def fit_landmarks(points: Mapping[str, tuple[float, float]]) -> Array:
     if distances[np.triu_indices(len(goal), 1)].min() < 1:
         raise TargetError("Two of the points lie in the same place; each needs its own.")
     _check_spread(goal)
-    scale, turn, shift = _similarity(known, goal)
+    scale, turn, shift = _upright_similarity(known, goal)
     laid = face.copy()
     laid[:, :2] = scale * face[:, :2] @ turn.T + shift
     laid[:, 2] *= scale
@@ -140,18 +140,18 @@ def fit_landmarks(points: Mapping[str, tuple[float, float]]) -> Array:
     return laid.astype(np.float32)
 
 
-def _similarity(
-    source: NDArray[np.float64], goal: NDArray[np.float64]
+def _upright_similarity(
+    source: NDArray[Any], goal: NDArray[Any]
 ) -> tuple[float, NDArray[np.float64], NDArray[np.float64]]:
-    """Return scale, (2, 2) turn and (2,) shift of the least squares fit (Umeyama 1991)."""
-    a, b = source - source.mean(axis=0), goal - goal.mean(axis=0)
-    u, s, vt = np.linalg.svd(b.T @ a)
-    sign = np.array([1.0, np.sign(np.linalg.det(u @ vt)) or 1.0])
-    turn = (u * sign) @ vt
-    scale = float((s * sign).sum() / (a**2).sum())
+    """Return scale, (2, 2) rotation and (2,) translation of the least squares fit.
+
+    Raises:
+        TargetError: only a reflection would fit.
+    """
+    scale, rotation, translation = fit_similarity(source, goal)
     if scale <= 0:
         raise TargetError("The points are no face; are left and right, or up and down, swapped?")
-    return scale, turn, goal.mean(axis=0) - scale * turn @ source.mean(axis=0)
+    return scale, rotation, translation
 
 
 def _read(path: Path) -> Mapping[str, Any]:
@@ -176,7 +176,7 @@ def _place(place: Any) -> tuple[float, float]:
 def _complete(points: Array, path: Path) -> Array:
     if points.shape == (N_LANDMARKS, 2):
         face = canonical_face()
-        scale, _, _ = _similarity(face[:, :2].astype(np.float64), points.astype(np.float64))
+        scale, _, _ = _upright_similarity(face[:, :2], points)
         points = np.concatenate([points, face[:, 2:] * np.float32(scale)], axis=1)
     if points.shape != (N_LANDMARKS, 3) or not (np.abs(points) < _MAX_PX).all():
         raise TargetError(f"{path} holds {points.shape} landmarks; (478, 2) or (478, 3) px fit.")

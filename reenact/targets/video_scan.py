@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reenact.errors import TargetError
-from reenact.face.geometry import FACE_MIDDLE, FACE_SHARE, face_box
+from reenact.face.geometry import FACE_MIDDLE, FACE_SHARE, box_shift, face_box
 from reenact.sources.video_file import VideoSource
 from reenact.targets.reference_selection import Look, calmest, look_at
 from reenact.types import Array, Frame, Image, Tracker
@@ -174,7 +174,7 @@ def _longest_shot(path: Path, tracker: Tracker) -> list[FoundFace]:
             seen += 1
             if getattr(tracker, "faces_seen", 1) > 1 and seen == 1:
                 _log.warning("There are several faces in %s; one is taken.", path)
-            if shots[-1] and _jumped(shots[-1][-1].points, found.points):
+            if shots[-1] and box_shift(shots[-1][-1].points, found.points) > 1:
                 shots.append([])
             look = look_at(frame.image, found.points)
             shots[-1].append(FoundFace(frame.index, found.points, look))
@@ -188,12 +188,6 @@ def _longest_shot(path: Path, tracker: Tracker) -> list[FoundFace]:
 def _thumbnail(frame: Frame) -> Array:
     small = cv2.resize(frame.image, _THUMBNAIL_PX, interpolation=cv2.INTER_AREA)
     return np.asarray(cv2.cvtColor(small, cv2.COLOR_RGB2GRAY), dtype=np.float32)
-
-
-def _jumped(before: Array, after: Array) -> bool:
-    left, top, right, bottom = face_box(before)
-    distance = np.linalg.norm(after[:468, :2].mean(axis=0) - before[:468, :2].mean(axis=0))
-    return float(distance) > max(right - left, bottom - top)
 
 
 def _holds(box: Box, points: Array) -> bool:

@@ -17,8 +17,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reenact.errors import ReenactError
-from reenact.face.face_search import find_face, square_to_crop
-from reenact.face.geometry import crop_transform, face_box, transform_points
+from reenact.face.face_search import find_face
+from reenact.face.geometry import (
+    box_shift,
+    crop_transform,
+    face_box,
+    square_to_crop,
+    transform_points,
+)
 from reenact.imaging import crop_image
 from reenact.sinks.video_file import FileSink
 from reenact.sources.image_file import read_image
@@ -185,7 +191,7 @@ def _find_shots(path: Path, tracker: Tracker, on_frame: OnFrame) -> list[Shot]:
             found = tracker.track(frame)
             points = _NOWHERE if found is None else found.points
             lost = lost + times if found is None else 0
-            jumped = found is not None and last is not None and _jumped(last, points)
+            jumped = found is not None and last is not None and box_shift(last, points) > 1
             last = last if found is None else points
             if jumped or len(shots[-1].frames) >= MAX_FRAMES or lost > _LOST_FRAMES:
                 shots.append(Shot())
@@ -215,13 +221,6 @@ def _at_rate(source: VideoSource) -> Iterator[tuple[Frame, int]]:
 def _thumbnail(image: Image) -> Array:
     small = cv2.resize(image, _THUMBNAIL_PX, interpolation=cv2.INTER_AREA)
     return np.asarray(small, dtype=np.float32)
-
-
-def _jumped(before: Array, after: Array) -> bool:
-    """Whether a face moved by more than its own size: it is another one."""
-    left, top, right, bottom = face_box(before)
-    shift = after[:468, :2].mean(axis=0) - before[:468, :2].mean(axis=0)
-    return float(np.linalg.norm(shift)) > max(right - left, bottom - top)
 
 
 def _write(

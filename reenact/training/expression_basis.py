@@ -29,7 +29,7 @@ from reenact.face.geometry import (
     rotation_vector,
     to_face_frame,
 )
-from reenact.face.regions import region_weights, settle
+from reenact.face.regions import apply_contact, region_weights
 from reenact.face.topology import ACTION_UNITS
 from reenact.types import Array
 
@@ -132,7 +132,7 @@ def finish_basis(basis: Array) -> Array:
             low, high = (scale, high) if value < 0.97 else (low, scale)
         basis[row] *= high
         if name.startswith("blink"):
-            basis[row] = settle(neutral + basis[row], neutral, None) - neutral
+            basis[row] = apply_contact(neutral + basis[row], neutral, None) - neutral
     return basis
 
 

@@ -32,7 +32,7 @@ from reenact.config import Share, first_problem
 from reenact.errors import ConfigError, ReenactError
 from reenact.face.action_units import action_unit_basis, action_units
 from reenact.face.geometry import mirrored_deviation
-from reenact.face.regions import LID_INDEX, SHUT_SHARE, lid_closure, region_weights, settle
+from reenact.face.regions import LID_INDEX, SHUT_SHARE, apply_contact, lid_closure, region_weights
 from reenact.models.fusion_network import ARCHITECTURE, LandmarkFusionConfig
 from reenact.models.landmark_fusion import LandmarkDiscriminator, LandmarkFusion
 from reenact.models.weights import save_model
@@ -164,7 +164,7 @@ def _scripted(rest: Array, rng: np.random.Generator) -> Array:
     basis = action_unit_basis()
     units = rng.choice(len(basis), rng.integers(1, 4), replace=False)
     deviation = np.tensordot(rng.uniform(0.2, 1, len(units)).astype(np.float32), basis[units], 1)
-    return settle(rest + deviation, rest, None)
+    return apply_contact(rest + deviation, rest, None)
 
 
 class FusionRecipe:

@@ -23,8 +23,7 @@ from torch.utils.data import Dataset
 
 from reenact.errors import ReenactError
 from reenact.evaluation import metrics
-from reenact.face.face_search import square_to_crop
-from reenact.face.geometry import transform_points
+from reenact.face.geometry import square_to_crop, transform_points
 from reenact.imaging import from_unit, resized_square, to_unit
 from reenact.rendering.image_to_image import map_planes
 from reenact.training.sampling import (

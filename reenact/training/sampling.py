@@ -29,7 +29,7 @@ from reenact.face.geometry import (
     to_image,
     transform_points,
 )
-from reenact.face.mediapipe_tracker import person_masks
+from reenact.face.segmentation import person_masks
 from reenact.imaging import crop_image, in_bytes
 from reenact.rendering.background import without_person
 from reenact.rendering.head_mesh import head_mesh, source_map, warp_image

@@ -12,7 +12,7 @@ from reenact.evaluation.face_reader import Judge
 from reenact.expression.bias_correction import MOST, ReadBack, known_read_back
 from reenact.expression.fusion import Fusion
 from reenact.face.action_units import RANGES, action_unit_basis, measures
-from reenact.face.expression_components import expression_components, limited_change
+from reenact.face.expression_components import component_weights, expression_components
 from reenact.face.geometry import canonical_face, estimate_pose, mirrored_deviation, to_image
 from reenact.face.topology import ACTION_UNITS, LIPS_OUTER
 from reenact.registry import load
@@ -34,7 +34,7 @@ def deviation_of(amount: float, *names: str) -> Array:
 def too_much_of(unit: str, amount: float) -> ReadBack:
     """Return one for which so much of a unit is read for one of what smiles have most of."""
     components = expression_components()
-    smile = limited_change(deviation_of(0.8, *SMILE), components)
+    smile = component_weights(deviation_of(0.8, *SMILE), components)
     errors = np.zeros((len(components), len(NAMES)), np.float32)
     errors[np.abs(smile).argmax(), NAMES.index(unit)] = amount
     return ReadBack(components, errors)
@@ -77,7 +77,7 @@ def test_a_linear_error_is_found_in_noise() -> None:
     basis = action_unit_basis()
     changes = np.tensordot(rng.uniform(0, 0.6, (400, len(NAMES))), basis, 1).astype(np.float32)
     planted = too_much_of("brow_lower", 0.2)
-    known = limited_change(changes, components) @ planted.errors
+    known = component_weights(changes, components) @ planted.errors
     errors = known + rng.normal(0, 0.05, known.shape).astype(np.float32)
     found = ReadBack(components, fit(changes, errors, components))
     one = deviation_of(0.4, *SMILE)

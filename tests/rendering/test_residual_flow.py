@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from reenact.face.expression_components import MOST_CHANGE
+from reenact.face.expression_components import MAX_CHANGE
 from reenact.face.geometry import estimate_pose, mirror_index, rotation_matrix
 from reenact.face.topology import N_SKIN
 from reenact.rendering.head_mesh import HeadMesh, _unless_onto
@@ -102,7 +102,7 @@ def test_a_landmark_is_sought_where_its_skin_is(roll: float) -> None:
     driven = (smiling * 50 + posed().translation).astype(np.float32)
     causes = residual.causes(face, driven, (reference, posed()))
     change = causes[len(MOTIONS)]
-    assert change == pytest.approx(MOST_CHANGE * np.tanh(0.5 / MOST_CHANGE), abs=1e-3)
+    assert change == pytest.approx(MAX_CHANGE * np.tanh(0.5 / MAX_CHANGE), abs=1e-3)
     moved = residual.on_skin(causes, face, reference) - face
     turned = reference.rotation[:2, 0] * 0.1 * change * 50
     np.testing.assert_allclose(moved[50, :2], turned, atol=1e-2)
@@ -131,7 +131,7 @@ def test_a_large_turn_or_change_is_not_gone_on_with_linearly() -> None:
     assert small > 0.9 * 0.3 * np.radians(3) * 50 * 2 / SIZE_PX
     assert large < 7 * small
     far = np.full((N_SKIN, 3), 100, np.float32)
-    assert limited(np.zeros(5, np.float32), far, some_components()).max() <= MOST_CHANGE
+    assert limited(np.zeros(5, np.float32), far, some_components()).max() <= MAX_CHANGE
 
 
 def test_what_was_learned_is_what_heads_do() -> None:
