@@ -349,7 +349,8 @@ def obs_remove(arguments: Namespace) -> int:
 
 def doctor(arguments: Namespace) -> int:
     """Tell what is there, what is missing, and how to get it."""
-    from reenact.cli.doctor import exit_code, print_checks, run
+    from reenact.cli.doctor import run
+    from reenact.cli.doctor_report import exit_code, print_checks
     from reenact.lifecycle import quiet_native_libraries
 
     with quiet_native_libraries():

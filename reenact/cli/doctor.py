@@ -1,7 +1,7 @@
-"""Says what is there and what is missing on this machine, and how to get it.
+"""`reenact doctor`: looks at each part of the program and of this machine.
 
-Nothing here opens a camera, changes anything or fails: a part that cannot be looked at is a
-line of the answer. Libraries are looked up by name, since it is their absence that matters.
+No check opens a camera, changes anything or fails: what cannot be looked at is a line of the
+report. Libraries are imported by name inside the checks, since it is their absence that matters.
 """
 
 from __future__ import annotations
@@ -16,44 +16,21 @@ import socket
 import sys
 import tempfile
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from importlib import metadata
 from importlib.resources import as_file, files
 from pathlib import Path
-from typing import Final, Literal, TextIO
+from typing import Final
 
-from reenact.cli.remedies import CUDA_BUILD, remedy
-from reenact.errors import ReenactError
-
-Status = Literal["ok", "missing", "warning"]
+from reenact.cli.doctor_report import CUDA_BUILD, Check, missing, ok, remedy
 
 _CONNECT_TIMEOUT_S: Final = 0.5
 _PRECISIONS: Final = ("FP32", "FP16", "BF16", "INT8")
-_OPENCVS: Final = (
+_OPENCV_PACKAGES: Final = (
     "opencv-python",
     "opencv-contrib-python",
     "opencv-python-headless",
     "opencv-contrib-python-headless",
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Check:
-    """What is known of one part.
-
-    Attributes:
-        name: the part.
-        status: "ok", "missing", or "warning": there, but not as it should be.
-        detail: what was found, in a few words.
-        remedy: how to get or repair it on this system; "" where nothing is to be done.
-        required: the main job does not run without it.
-    """
-
-    name: str
-    status: Status
-    detail: str
-    remedy: str = ""
-    required: bool = False
 
 
 def run(try_obs: bool = False) -> list[Check]:
@@ -62,64 +39,37 @@ def run(try_obs: bool = False) -> list[Check]:
     Args:
         try_obs: also write pictures, and see whether OBS shows them.
     """
-    parts: tuple[tuple[str, Callable[[], Iterable[Check]]], ...] = (
-        ("python", _python),
-        ("packages", _packages),
-        ("cv2", _cv2),
-        ("mediapipe", _mediapipe),
-        ("models", _models),
-        ("data folder", _data_folder),
-        ("camera", _cameras),
-        ("virtual camera", _virtual_camera),
-        ("display", _display),
-        ("OpenVINO", _openvino),
-        ("CUDA", _cuda),
-        ("OBS", _obs),
-        *((("OBS picture", _obs_trial),) if try_obs else ()),
-    )
+    parts: dict[str, Callable[[], Iterable[Check]]] = {
+        "python": _python,
+        "packages": _packages,
+        "cv2": _cv2,
+        "mediapipe": _mediapipe,
+        "models": _models,
+        "data folder": _data_folder,
+        "camera": _cameras,
+        "virtual camera": _virtual_camera,
+        "display": _display,
+        "OpenVINO": _openvino,
+        "CUDA": _cuda,
+        "OBS": _obs,
+    }
+    if try_obs:
+        parts["OBS picture"] = _obs_picture
     checks: list[Check] = []
-    for name, look in parts:
+    for name, look in parts.items():
         try:
             checks.extend(look())
         except Exception as error:  # a broken part must not hide the others
-            checks.append(Check(name, "warning", f"cannot be looked at: {_words(error)}"))
+            checks.append(Check(name, "warning", f"cannot be looked at: {_summary(error)}"))
     return checks
-
-
-def exit_code(checks: Iterable[Check]) -> int:
-    """Return 2 where a part is missing that the main job needs, else 0."""
-    return 2 if any(check.required and check.status == "missing" for check in checks) else 0
-
-
-def print_checks(checks: Iterable[Check], stream: TextIO | None = None) -> None:
-    """Print one line for each part, with what to do below it, and a verdict.
-
-    Args:
-        checks: what `run` returned.
-        stream: None for stdout.
-    """
-    out = stream or sys.stdout
-    found = list(checks)
-    width = max((len(check.name) for check in found), default=0)
-    for check in found:
-        need = " (required)" if check.required and check.status == "missing" else ""
-        print(f"{check.status:7}  {check.name:{width}}  {check.detail}{need}", file=out)
-        if check.remedy:
-            print(f"{'':7}  {'':{width}}  -> {check.remedy}", file=out)
-    if exit_code(found):
-        print("\nThe program cannot run yet: get what is marked as required.", file=out)
-    elif all(check.status == "ok" for check in found):
-        print("\nEverything is there.", file=out)
-    else:
-        print("\nThe program can run; what is missing above is optional.", file=out)
 
 
 def _python() -> Iterable[Check]:
     found = f"{platform.python_version()}, {platform.system()} {platform.machine()}"
     if (3, 10) <= sys.version_info < (3, 13):
-        yield Check("python", "ok", found, required=True)
+        yield ok("python", found)
     else:
-        yield Check("python", "missing", f"{found}; 3.10 to 3.12 is needed", remedy("python"), True)
+        yield missing("python", f"{found}; 3.10 to 3.12 is needed")
 
 
 def _packages() -> Iterable[Check]:
@@ -144,36 +94,35 @@ def _packages() -> Iterable[Check]:
     if absent:
         problems.append(f"not installed: {', '.join(absent)}")
     if problems:
-        yield Check("packages", "missing", "; ".join(problems), remedy("packages"), True)
+        yield missing("packages", "; ".join(problems))
     elif other:
-        yield Check("packages", "warning", "; ".join(other), remedy("packages"), True)
+        yield Check("packages", "warning", "; ".join(other), remedy("packages"))
     else:
         shown = ", ".join(f"{name} {versions[name]}" for name in ("torch", "numpy", "av"))
-        yield Check("packages", "ok", f"all {len(versions)} there: {shown}", required=True)
+        yield ok("packages", f"all {len(versions)} there: {shown}")
 
 
 def _cv2() -> Iterable[Check]:
     try:
         version = str(importlib.import_module("cv2").__version__)
     except Exception as error:
-        yield Check("cv2", "missing", _words(error), remedy("cv2"), True)
+        yield missing("cv2", _summary(error))
         return
     builds = {}
-    for name in _OPENCVS:
+    for name in _OPENCV_PACKAGES:
         with contextlib.suppress(metadata.PackageNotFoundError):
             builds[name] = metadata.version(name)
     detail = ", ".join(f"{name} {build}" for name, build in builds.items())
     if len(set(builds.values())) > 1:
-        names = " ".join(_OPENCVS[:2])
+        names = " ".join(_OPENCV_PACKAGES[:2])
         yield Check(
             "cv2",
             "warning",
             f"OpenCV {version} of several versions in one place: {detail}",
             f"`pip uninstall -y {' '.join(builds)}`, then `pip install {names}` at one version",
-            True,
         )
     else:
-        yield Check("cv2", "ok", f"OpenCV {version}: {', '.join(builds)}", required=True)
+        yield ok("cv2", f"OpenCV {version}: {', '.join(builds)}")
 
 
 def _mediapipe() -> Iterable[Check]:
@@ -181,16 +130,16 @@ def _mediapipe() -> Iterable[Check]:
         module = importlib.import_module("mediapipe")
         solutions = hasattr(module, "solutions")
     except Exception as error:
-        yield Check("mediapipe", "missing", _words(error), remedy("mediapipe"), True)
+        yield missing("mediapipe", _summary(error))
         return
     version = metadata.version("mediapipe")
     if solutions:
-        yield Check("mediapipe", "ok", f"{version}, with its face models", required=True)
+        yield ok("mediapipe", f"{version}, with its face models")
     else:
         way = (
             "`pip install mediapipe==0.10.21`, or --set tracking.model=PATH of face_landmarker.task"
         )
-        yield Check("mediapipe", "warning", f"{version} brings no face models", way, True)
+        yield Check("mediapipe", "warning", f"{version} brings no face models", way)
 
 
 def _models() -> Iterable[Check]:
@@ -206,27 +155,27 @@ def _models() -> Iterable[Check]:
             if problem:
                 problems.append(f"{name} is damaged: {problem}")
     if problems:
-        yield Check("models", "missing", "; ".join(problems), remedy("models"), True)
+        yield missing("models", "; ".join(problems))
     else:
-        yield Check("models", "ok", ", ".join(sorted(there)), required=True)
+        yield ok("models", ", ".join(sorted(there)))
 
 
 def _header_problem(path: Path) -> str:
     from safetensors import SafetensorError, safe_open
 
     try:
-        # Reads the header, and holds the sizes that it gives against the file's.
+        # Reads the header and compares the sizes in it with the file's.
         with safe_open(path, framework="np") as model:
             return "" if model.keys() else "it holds nothing"
     except (SafetensorError, OSError) as error:
-        return _words(error)
+        return _summary(error)
 
 
 def _data_folder() -> Iterable[Check]:
     from reenact.storage import data_folder
 
     folder = data_folder()
-    # What does not exist yet is made when it is needed, below the nearest that does.
+    # A folder that does not exist yet is made when it is needed.
     above = next(path for path in (folder, *folder.absolute().parents) if path.exists())
     try:
         with tempfile.TemporaryFile(dir=above):
@@ -235,35 +184,32 @@ def _data_folder() -> Iterable[Check]:
         way = remedy("data folder").replace("FOLDER", str(above))
         yield Check("data folder", "missing", f"{folder}: {error.strerror or error}", way)
     else:
-        yield Check("data folder", "ok", str(folder))
+        yield ok("data folder", str(folder))
 
 
 def _cameras() -> Iterable[Check]:
     from reenact.sources.camera_devices import list_cameras
 
-    try:
-        found = list_cameras()
-    except ReenactError as error:
-        yield Check("camera", "missing", str(error), remedy("camera"))
-        return
+    found = list_cameras()
     if found:
         names = ", ".join(f"webcam:{camera.index} {camera.name}" for camera in found)
-        yield Check("camera", "ok", names)
+        yield ok("camera", names)
     else:
-        yield Check("camera", "missing", "none was found", remedy("camera"))
+        yield missing("camera", "none was found")
 
 
 def _virtual_camera() -> Iterable[Check]:
-    from reenact.sinks.virtual_camera import describe, missing, troubled
+    from reenact.sinks import virtual_camera
 
-    absent = missing()
-    trouble = None if absent else troubled()
-    if absent is not None:
-        yield Check("virtual camera", "missing", absent.what, absent.remedy)
-    elif trouble is not None:
-        yield Check("virtual camera", "warning", f"{describe()}: {trouble.what}", trouble.remedy)
+    absence = virtual_camera.absence()
+    fault = None if absence else virtual_camera.fault()
+    there = virtual_camera.describe()
+    if absence is not None:
+        yield Check("virtual camera", "missing", absence.what, absence.remedy)
+    elif fault is not None:
+        yield Check("virtual camera", "warning", f"{there}: {fault.what}", fault.remedy)
     else:
-        yield Check("virtual camera", "ok", describe())
+        yield ok("virtual camera", there)
 
 
 def _display() -> Iterable[Check]:
@@ -271,9 +217,9 @@ def _display() -> Iterable[Check]:
 
     problem = display_problem()
     if problem is None:
-        yield Check("display", "ok", "windows can be shown")
+        yield ok("display", "windows can be shown")
     else:
-        yield Check("display", "missing", problem, remedy("display"))
+        yield missing("display", problem)
 
 
 def _openvino() -> Iterable[Check]:
@@ -281,7 +227,7 @@ def _openvino() -> Iterable[Check]:
         core = importlib.import_module("openvino").Core()
         devices = list(core.available_devices)
     except Exception as error:
-        yield Check("OpenVINO", "missing", _words(error), remedy("OpenVINO"))
+        yield missing("OpenVINO", _summary(error))
         return
     described = []
     for device in devices:
@@ -291,32 +237,32 @@ def _openvino() -> Iterable[Check]:
         described.append(f"{device}: {name} ({', '.join(precisions)})")
     version = metadata.version("openvino")
     if described:
-        yield Check("OpenVINO", "ok", f"{version}; {'; '.join(described)}")
+        yield ok("OpenVINO", f"{version}; {'; '.join(described)}")
     else:
-        yield Check("OpenVINO", "missing", f"{version} has no device", remedy("OpenVINO"))
+        yield missing("OpenVINO", f"{version} has no device")
 
 
 def _cuda() -> Iterable[Check]:
     if not _has_nvidia_driver():
-        yield Check("CUDA", "missing", "no NVIDIA driver", remedy("CUDA"))
+        yield missing("CUDA", "no NVIDIA driver")
         return
     try:
         torch = importlib.import_module("torch")
     except Exception as error:
-        yield Check("CUDA", "missing", f"torch: {_words(error)}", remedy("packages"))
+        yield Check("CUDA", "missing", f"torch: {_summary(error)}", remedy("packages"))
         return
     if torch.version.cuda is None:
         yield Check("CUDA", "missing", "torch is a build without CUDA", CUDA_BUILD)
     elif not torch.cuda.is_available():
         built = f"the driver does not serve CUDA {torch.version.cuda}, which torch is built for"
-        yield Check("CUDA", "missing", built, remedy("CUDA"))
+        yield missing("CUDA", built)
     else:
         names = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
-        yield Check("CUDA", "ok", f"{torch.version.cuda}; {', '.join(names)}")
+        yield ok("CUDA", f"{torch.version.cuda}; {', '.join(names)}")
 
 
 def _has_nvidia_driver() -> bool:
-    """Whether there is a driver at all; torch, which takes seconds to load, is not asked."""
+    """Return True if there is a driver; torch, which takes seconds to load, is not asked."""
     if shutil.which("nvidia-smi"):
         return True
     if sys.platform == "win32":
@@ -330,25 +276,25 @@ def _obs() -> Iterable[Check]:
 
     program = _obs_program()
     if program:
-        yield Check("OBS", "ok", program)
+        yield ok("OBS", program)
     else:
-        yield Check("OBS", "missing", "not installed", remedy("OBS"))
+        yield missing("OBS", "not installed")
     files = find_obs_files()
     if files is not None and files.has_this_script():
-        yield Check("OBS source", "ok", str(files.script))
+        yield ok("OBS source", str(files.script))
     else:
-        yield Check("OBS source", "missing", "OBS has no source Reenact", remedy("OBS source"))
+        yield missing("OBS source", "OBS has no source Reenact")
     port = DEFAULT_PORT if files is None else files.remote_control().port
     try:
         socket.create_connection(("127.0.0.1", port), _CONNECT_TIMEOUT_S).close()
     except OSError:
         nobody = f"nobody listens on port {port}"
-        yield Check("OBS remote control", "missing", nobody, remedy("OBS remote control"))
+        yield missing("OBS remote control", nobody)
     else:
-        yield Check("OBS remote control", "ok", f"port {port} is open")
+        yield ok("OBS remote control", f"port {port} is open")
 
 
-def _obs_trial() -> Iterable[Check]:
+def _obs_picture() -> Iterable[Check]:
     from reenact.sinks.obs.selftest import try_obs
 
     for name, works, detail, way in try_obs():
@@ -377,6 +323,6 @@ def _obs_program() -> str:
     return next((str(place) for place in places if place.exists()), "")
 
 
-def _words(error: BaseException) -> str:
+def _summary(error: BaseException) -> str:
     lines = str(error).strip().splitlines() or [""]
     return f"{type(error).__name__}: {lines[0]}"

@@ -190,7 +190,7 @@ def _library() -> Any:
     return pyvirtualcam
 
 
-def missing(system: str = sys.platform, sysfs: Path = loopback.SYSFS) -> loopback.Fault | None:
+def absence(system: str = sys.platform, sysfs: Path = loopback.SYSFS) -> loopback.Fault | None:
     """Say why there is no virtual camera, and how to get one; None where there is one.
 
     Args:
@@ -210,7 +210,7 @@ def missing(system: str = sys.platform, sysfs: Path = loopback.SYSFS) -> loopbac
     )
 
 
-def troubled(system: str = sys.platform) -> loopback.Fault | None:
+def fault(system: str = sys.platform) -> loopback.Fault | None:
     """Say why the virtual camera that is there cannot be used now, or not as it should.
 
     Only known of Linux, where its devices are opened for a moment; None elsewhere.

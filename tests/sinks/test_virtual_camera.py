@@ -11,7 +11,7 @@ import pytest
 
 from reenact.errors import SinkError
 from reenact.sinks import v4l2loopback as loopback
-from reenact.sinks.virtual_camera import GET_DRIVER, CameraSink, describe, explain, missing
+from reenact.sinks.virtual_camera import GET_DRIVER, CameraSink, absence, describe, explain
 from reenact.types import Frame
 from support.clips import four_colours
 
@@ -45,7 +45,7 @@ def test_devices_are_those_of_v4l2loopback_in_their_order(tmp_path: Path) -> Non
         ("/dev/video9", "first"),
         ("/dev/video10", "second"),
     ]
-    assert missing("linux", tmp_path) is None
+    assert absence("linux", tmp_path) is None
 
 
 def test_driver_and_its_age_are_named(tmp_path: Path) -> None:
@@ -112,7 +112,7 @@ def test_every_system_has_a_way_to_the_driver() -> None:
 
 @linux
 def test_real_backend_without_a_driver_is_explained() -> None:
-    if missing() is None:
+    if absence() is None:
         pytest.skip("there is a virtual camera")
     with CameraSink() as sink:
         with pytest.raises(SinkError, match="modprobe v4l2loopback"):

@@ -1,0 +1,143 @@
+"""What `reenact doctor` says: the report of each part, how to get it, and the verdict."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Final, Literal, TextIO
+
+_REINSTALL: Final = "install the program again in a fresh virtual environment: `pip install .`"
+CUDA_BUILD: Final = "install the CUDA build of torch 2.13.0 as pytorch.org, Get started, shows"
+_OWN_FOLDER: Final = (
+    "make it yours, `sudo chown -R $USER FOLDER`, or name another in the environment variable "
+    "REENACT_DATA"
+)
+
+REMEDIES: Final[Mapping[str, str | Mapping[str, str]]] = {
+    "python": {
+        "linux": "install Python 3.11 (`sudo apt install python3.11-venv`, or pyenv) and make a "
+        "virtual environment with it",
+        "win32": "install Python 3.11 (`winget install Python.Python.3.11`) and make a virtual "
+        "environment with it",
+        "darwin": "install Python 3.11 (`brew install python@3.11`) and make a virtual "
+        "environment with it",
+    },
+    "packages": _REINSTALL,
+    "cv2": {
+        "linux": "`sudo apt install libgl1 libglib2.0-0` (Fedora: `sudo dnf install mesa-libGL "
+        f"glib2`), then {_REINSTALL}",
+        "win32": "install the Media Feature Pack (Settings > Optional features), then "
+        + _REINSTALL,
+        "darwin": _REINSTALL,
+    },
+    "mediapipe": {
+        "linux": f"`sudo apt install libgl1 libegl1 libgles2`, then {_REINSTALL}",
+        "win32": "install the Visual C++ Redistributable (`winget install "
+        f"Microsoft.VCRedist.2015+.x64`), then {_REINSTALL}",
+        "darwin": _REINSTALL,
+    },
+    "models": _REINSTALL,
+    "data folder": {
+        "linux": _OWN_FOLDER,
+        "win32": "name another in the environment variable REENACT_DATA (`setx REENACT_DATA PATH`)",
+        "darwin": _OWN_FOLDER,
+    },
+    "camera": {
+        "linux": "plug one in; `ls /dev/video*` shows it, and `sudo usermod -aG video $USER` with "
+        "a new login gives the right to use it",
+        "win32": "plug one in, and allow desktop apps under Settings > Privacy & security > Camera",
+        "darwin": "plug one in, and allow your terminal under System Settings > Privacy & Security "
+        "> Camera",
+    },
+    "display": {
+        "linux": "start the program on a desktop, or by `ssh -X`; without one use --sink http",
+        "win32": "start the program on a desktop; without one use --sink http",
+        "darwin": "start the program on a desktop; without one use --sink http",
+    },
+    "OpenVINO": "`pip install openvino`",
+    "CUDA": {
+        "linux": "with an NVIDIA card: install its driver (`sudo apt install nvidia-driver`, or "
+        f"`sudo ubuntu-drivers install`), then {CUDA_BUILD}",
+        "win32": "with an NVIDIA card: install its driver from nvidia.com/drivers, then "
+        + CUDA_BUILD,
+        "darwin": "there is no CUDA for a Mac; the program runs on its processor",
+    },
+    "OBS": {
+        "linux": "`sudo apt install obs-studio`, or `flatpak install com.obsproject.Studio`",
+        "win32": "`winget install OBSProject.OBSStudio`, or obsproject.com",
+        "darwin": "`brew install --cask obs`, or obsproject.com",
+    },
+    "OBS source": "start OBS once, close it, and run `reenact obs install`",
+    "OBS remote control": "start OBS and switch it on under Tools > WebSocket Server Settings",
+}
+"""How to get each part: for every system, or by `sys.platform`."""
+
+
+_REQUIRED: Final = frozenset({"python", "packages", "cv2", "mediapipe", "models"})
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """What is known of one part.
+
+    Attributes:
+        name: the part.
+        status: "ok", "missing", or "warning" where it is there, but not as it should be.
+        detail: what was found, in a few words.
+        remedy: how to get or repair it on this system; "" where nothing is to be done.
+    """
+
+    name: str
+    status: Literal["ok", "missing", "warning"]
+    detail: str
+    remedy: str = ""
+
+    @property
+    def required(self) -> bool:
+        """True if the main job does not run without this part."""
+        return self.name in _REQUIRED
+
+
+def ok(part: str, detail: str) -> Check:
+    """Report that a part is as it should be."""
+    return Check(part, "ok", detail)
+
+
+def missing(part: str, detail: str) -> Check:
+    """Report that a part is missing, with how to get it on this system."""
+    return Check(part, "missing", detail, remedy(part))
+
+
+def remedy(part: str, system: str = sys.platform) -> str:
+    """Return how to get a part of `REMEDIES` on a system; Linux stands for unknown ones."""
+    ways = REMEDIES[part]
+    return ways if isinstance(ways, str) else ways.get(system, ways["linux"])
+
+
+def exit_code(checks: Iterable[Check]) -> int:
+    """Return 2 where a part is missing that the main job needs, else 0."""
+    return 2 if any(check.required and check.status == "missing" for check in checks) else 0
+
+
+def print_checks(checks: Iterable[Check], stream: TextIO | None = None) -> None:
+    """Print one line for each part, what to do about it below, and a verdict.
+
+    Args:
+        checks: what `doctor.run` returned.
+        stream: None for stdout.
+    """
+    out = stream or sys.stdout
+    reported = list(checks)
+    width = max((len(check.name) for check in reported), default=0)
+    for check in reported:
+        need = " (required)" if check.required and check.status == "missing" else ""
+        print(f"{check.status:7}  {check.name:{width}}  {check.detail}{need}", file=out)
+        if check.remedy:
+            print(f"{'':7}  {'':{width}}  -> {check.remedy}", file=out)
+    if exit_code(reported):
+        print("\nThe program cannot run yet: get what is marked as required.", file=out)
+    elif all(check.status == "ok" for check in reported):
+        print("\nEverything is there.", file=out)
+    else:
+        print("\nThe program can run; what is missing above is optional.", file=out)
