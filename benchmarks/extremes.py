@@ -28,9 +28,9 @@ def main(out: Path, names: list[str]) -> None:
     """Write the sheet; the photos' own faces act, at rest but for the one expression."""
     settings = Settings()
     settings.actor.neutral = "fresh"
-    renderer = load("renderers", "warp_unet").build(settings.renderer)
+    renderer = load("renderers", "warp_unet").make(settings.renderer)
     rows = []
-    tracker = load("trackers", "mediapipe").build(settings.tracking)
+    tracker = load("trackers", "mediapipe").make(settings.tracking)
     with throwaway_user_data(), Judge() as judge, contextlib.closing(tracker):
         for name in names:
             target = open_target(name, CROP_PX)

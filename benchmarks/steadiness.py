@@ -58,7 +58,7 @@ def figures_of(shot: Shot, drawn: Sequence[Image]) -> Figures:
 
 def main(data: Path, times: Sequence[float]) -> None:
     """Print a table."""
-    renderer = registry.load("renderers", "warp_unet").build(Settings().renderer)
+    renderer = registry.load("renderers", "warp_unet").make(Settings().renderer)
     rows: dict[float, list[Figures]] = {time: [] for time in times}
     with Judge() as judge:
         shots = [prepare_shot(read_clip(video), judge) for video in find_clips(data)]

@@ -16,11 +16,12 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from reenact.config import Settings, load_settings
+    from reenact.config import Section, Settings
     from reenact.errors import ReenactError
     from reenact.live.pipeline import Reenactor, open_reenactor
     from reenact.live.session import Session
-    from reenact.registry import Spec
+    from reenact.live.settings import load_settings
+    from reenact.registry import RendererSpec, SinkSpec, SourceSpec, TrackerSpec
     from reenact.targets.library import create_target, open_target
     from reenact.types import Drive, Frame, Landmarks, Renderer, Sink, Source, Target, Tracker
 
@@ -31,13 +32,17 @@ __all__ = [
     "ReenactError",
     "Reenactor",
     "Renderer",
+    "RendererSpec",
+    "Section",
     "Session",
     "Settings",
     "Sink",
+    "SinkSpec",
     "Source",
-    "Spec",
+    "SourceSpec",
     "Target",
     "Tracker",
+    "TrackerSpec",
     "create_target",
     "load_settings",
     "open_reenactor",
@@ -45,11 +50,12 @@ __all__ = [
 ]
 
 _HOMES: Final = {
-    "config": ("Settings", "load_settings"),
+    "config": ("Section", "Settings"),
     "errors": ("ReenactError",),
     "live.pipeline": ("Reenactor", "open_reenactor"),
     "live.session": ("Session",),
-    "registry": ("Spec",),
+    "live.settings": ("load_settings",),
+    "registry": ("RendererSpec", "SinkSpec", "SourceSpec", "TrackerSpec"),
     "targets.library": ("create_target", "open_target"),
     "types": ("Drive", "Frame", "Landmarks", "Renderer", "Sink", "Source", "Target", "Tracker"),
 }

@@ -1,7 +1,7 @@
-"""Finds built-ins and plugins by entry point and loads only the chosen one.
+"""Finds the program's own parts and those of plugins by entry point; loads only the chosen one.
 
-A part is described by a small frozen `Spec`, registered under one of the groups below. Listing
-imports the modules that hold the specs, which import neither torch nor mediapipe; `Spec.build`
+A part is described by a small frozen spec, registered under one of the groups below. Listing
+imports the modules that hold the specs, which import neither torch nor mediapipe; `build`
 imports what it needs.
 """
 
@@ -11,49 +11,168 @@ import difflib
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
-from typing import Any, Final
+from typing import Any, Final, Generic, Literal, TypeAlias, cast, overload
 
-from reenact.errors import PluginError, SinkError
+from typing_extensions import TypeVar
 
-GROUPS: Final = ("sources", "trackers", "renderers", "sinks")
+from reenact.config import (
+    RendererSettings,
+    Section,
+    SinkSettings,
+    SourceSettings,
+    TrackingSettings,
+)
+from reenact.errors import PluginError, SinkError, SourceError
+from reenact.types import Renderer, Sink, Source, Tracker
+
+S = TypeVar("S", bound=Section, default=Section)
+"""The class of a part's own settings."""
 
 
 @dataclass(frozen=True, slots=True)
-class Spec:
-    """What the program knows of a part before it is built.
+class SourceSpec(Generic[S]):
+    """What the program knows of a source before it is built.
 
     Attributes:
-        name: as typed on the command line.
-        summary: one line.
-        build: makes the part. Sources: `build(argument, SourceSettings)`; trackers:
-            `build(TrackingSettings)`; renderers: `build(RendererSettings)`; sinks:
-            `build(argument, SinkSettings)`. `argument` is what follows the colon in
-            `kind:argument`, empty where there is none.
-        argument: how that argument is shown in help, "" for none.
-        driven_by: for a renderer, what it uses of a Drive: "landmarks", "emotion",
-            "intensity", "action_units".
-        recipe: for a renderer that can be trained, "module:function" of its recipe.
-        still: for a source, whether it shows a picture: nobody sits before it, even where it is
-            live.
-        alpha: for a sink, whether a target without its background (`Frame.alpha`) stays so.
+        name: as typed, and the name of its section: `[source.NAME]`.
+        summary: one line for `reenact plugins`.
+        build: `build(argument, settings)` opens it. `argument` is what follows the colon in
+            `--source NAME:ARGUMENT`, "" where there is none. Raises SourceError.
+        settings: the class of its own settings.
+        argument: how its argument is shown in help; "": it takes none.
+        still: it shows a picture: nobody sits before it, even where it is live.
     """
 
     name: str
     summary: str
-    build: Callable[..., Any]
+    build: Callable[[str, S], Source]
+    settings: type[S] = cast("type[S]", Section)  # noqa: RUF009
     argument: str = ""
-    driven_by: tuple[str, ...] = ()
-    recipe: str | None = None
     still: bool = False
+
+    def make(self, argument: str, settings: SourceSettings) -> Source:
+        """Build the source with its own section of the settings.
+
+        Raises:
+            SourceError: it takes no argument, or cannot be opened.
+        """
+        if argument and not self.argument:
+            raise SourceError(
+                f"The source {self.name} takes nothing after a colon; write --source {self.name}."
+            )
+        return self.build(argument, settings.part(self.name, self.settings))
+
+
+@dataclass(frozen=True, slots=True)
+class TrackerSpec(Generic[S]):
+    """What the program knows of a tracker before it is built.
+
+    Attributes:
+        name: as typed, and the name of its section: `[tracking.NAME]`.
+        summary: one line for `reenact plugins`.
+        build: `build(common, settings)` loads its models. `common` says which face is wanted.
+        settings: the class of its own settings.
+    """
+
+    name: str
+    summary: str
+    build: Callable[[TrackingSettings, S], Tracker]
+    settings: type[S] = cast("type[S]", Section)  # noqa: RUF009
+
+    def make(self, settings: TrackingSettings) -> Tracker:
+        """Build the tracker with its own section of the settings."""
+        return self.build(settings, settings.part(self.name, self.settings))
+
+
+@dataclass(frozen=True, slots=True)
+class RendererSpec(Generic[S]):
+    """What the program knows of a renderer before it is built.
+
+    Attributes:
+        name: as typed, and the name of its section: `[renderer.NAME]`.
+        summary: one line for `reenact plugins`.
+        build: `build(common, settings)` makes it; its `prepare` loads the weights. `common` says
+            the size, device, engine and weights that are wanted.
+        settings: the class of its own settings.
+        recipe: "module:function" of the recipe that `reenact train` trains it by; None: it is not
+            trained.
+    """
+
+    name: str
+    summary: str
+    build: Callable[[RendererSettings, S], Renderer]
+    settings: type[S] = cast("type[S]", Section)  # noqa: RUF009
+    recipe: str | None = None
+
+    def make(self, settings: RendererSettings) -> Renderer:
+        """Build the renderer with its own section of the settings."""
+        return self.build(settings, settings.part(self.name, self.settings))
+
+
+@dataclass(frozen=True, slots=True)
+class SinkSpec(Generic[S]):
+    """What the program knows of a sink before it is built.
+
+    Attributes:
+        name: as typed, and the name of its section: `[sink.NAME]`.
+        summary: one line for `reenact plugins`.
+        build: `build(argument, settings)` makes it; its `open` opens the device. `argument` is
+            what follows the colon in `--sink NAME:ARGUMENT`, "" where there is none.
+        settings: the class of its own settings.
+        argument: how its argument is shown in help; "": it takes none.
+        alpha: a target without its background (`Frame.alpha`) stays so.
+    """
+
+    name: str
+    summary: str
+    build: Callable[[str, S], Sink]
+    settings: type[S] = cast("type[S]", Section)  # noqa: RUF009
+    argument: str = ""
     alpha: bool = False
 
+    def make(self, argument: str, settings: SinkSettings) -> Sink:
+        """Build the sink with its own section of the settings.
 
-def available(group: str) -> list[str]:
+        Raises:
+            SinkError: it takes no argument, or not this one.
+        """
+        if argument and not self.argument:
+            raise SinkError(
+                f"The sink {self.name} takes nothing after a colon; write --sink {self.name}."
+            )
+        return self.build(argument, settings.part(self.name, self.settings))
+
+
+AnySpec: TypeAlias = SourceSpec[Any] | TrackerSpec[Any] | RendererSpec[Any] | SinkSpec[Any]
+
+Group: TypeAlias = Literal["sources", "trackers", "renderers", "sinks"]
+
+_SPECS: Final[dict[Group, type[AnySpec]]] = {
+    "sources": SourceSpec,
+    "trackers": TrackerSpec,
+    "renderers": RendererSpec,
+    "sinks": SinkSpec,
+}
+
+GROUPS: Final = tuple(_SPECS)
+
+
+def available(group: Group) -> list[str]:
     """Return the sorted names registered in a group."""
     return sorted(_entries(group))
 
 
-def load(group: str, name: str) -> Spec:
+@overload
+def load(group: Literal["sources"], name: str) -> SourceSpec[Any]: ...
+@overload
+def load(group: Literal["trackers"], name: str) -> TrackerSpec[Any]: ...
+@overload
+def load(group: Literal["renderers"], name: str) -> RendererSpec[Any]: ...
+@overload
+def load(group: Literal["sinks"], name: str) -> SinkSpec[Any]: ...
+@overload
+def load(group: Group, name: str) -> AnySpec: ...
+def load(group: Group, name: str) -> AnySpec:
     """Return one spec.
 
     Raises:
@@ -75,9 +194,9 @@ def load(group: str, name: str) -> Spec:
             f"The {group[:-1]} {name!r} ({entries[name].value}) could not be loaded: "
             f"{type(error).__name__}: {error}"
         ) from error
-    if not isinstance(spec, Spec):
+    if not isinstance(spec, _SPECS[group]):
         raise PluginError(
-            f"{entries[name].value} is not a reenact Spec, but {type(spec).__name__}."
+            f"{entries[name].value} is not a {_SPECS[group].__name__}, but {type(spec).__name__}."
         )
     return spec
 
@@ -88,13 +207,5 @@ def split(text: str) -> tuple[str, str]:
     return kind, argument
 
 
-def refuse_argument(name: str, argument: str) -> None:
-    """Raise SinkError where something follows the colon of a sink that takes nothing there."""
-    if argument:
-        raise SinkError(f"The sink {name} takes nothing after a colon; write --sink {name}.")
-
-
-def _entries(group: str) -> dict[str, EntryPoint]:
-    if group not in GROUPS:
-        raise ValueError(f"unknown group {group!r}")
+def _entries(group: Group) -> dict[str, EntryPoint]:
     return {entry.name: entry for entry in entry_points(group=f"reenact.{group}")}

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from operator import attrgetter
 from pathlib import Path
 
 import pytest
 
-from reenact.config import Settings, describe, load_settings
+from reenact.config import Settings, SinkSettings
 from reenact.errors import ConfigError
+from reenact.live.settings import describe, load_settings
+from reenact.sinks.mjpeg_server import HttpSettings
+from reenact.sources.webcam import WebcamSettings
 
 ROOT = Path(__file__).parents[1]
 
@@ -44,8 +48,10 @@ def test_a_file_may_begin_with_a_byte_order_mark(tmp_path: Path) -> None:
         ("renderer.size=512", "renderer", "size", 512),
         ("renderer.name=warp", "renderer", "name", "warp"),
         ("tracking.face=1", "tracking", "face", "1"),
-        ('sink.camera_device="OBS Virtual Camera"', "sink", "camera_device", "OBS Virtual Camera"),
-        ("sink.camera_device=/dev/video4", "sink", "camera_device", "/dev/video4"),
+        ('sink.camera.device="OBS Virtual Camera"', "sink.camera", "device", "OBS Virtual Camera"),
+        ("sink.camera.device=/dev/video4", "sink.camera", "device", "/dev/video4"),
+        ("sink.http.port=8090", "sink.http", "port", 8090),
+        ("renderer.warp_unet.teeth=false", "renderer.warp_unet", "teeth", False),
         ("renderer.weights=a=b.safetensors", "renderer", "weights", "a=b.safetensors"),
     ],
 )
@@ -53,7 +59,7 @@ def test_assignments_are_read_by_their_type(
     text: str, section: str, key: str, value: object
 ) -> None:
     settings = load_settings(assignments=[text])
-    assert getattr(getattr(settings, section), key) == value
+    assert attrgetter(f"{section}.{key}")(settings) == value
 
 
 @pytest.mark.parametrize(
@@ -67,6 +73,12 @@ def test_assignments_are_read_by_their_type(
         ("fusion.intensity=lots", "fusion.intensity: Input should be a valid number"),
         ("renderer.size=300", "renderer.size: Input should be 128, 256 or 512"),
         ("tracking.face=smallest", "tracking.face"),
+        ("sink.http_port=80", "unknown setting sink.http_port; did you mean sink.http.port?"),
+        ("sink.http.prt=80", "did you mean sink.http.port?"),
+        ("sink.htpp.port=80", "did you mean sink.http.port?"),
+        ("sink.http=80", "sink.http is a section"),
+        ("sink.http.quality=101", "sink.http.quality: Input should be less than or equal to 100"),
+        ("source.webcam.width=wide", "source.webcam.width: Input should be a valid integer"),
     ],
 )
 def test_a_wrong_assignment_is_told_in_one_sentence(text: str, message: str) -> None:
@@ -103,12 +115,29 @@ def test_a_missing_file_and_a_binary_one_are_told(tmp_path: Path) -> None:
 
 def test_every_setting_is_described_with_its_default() -> None:
     described = {name: (default, text) for name, _, default, text in describe()}
-    dumped = Settings().model_dump()
-    assert set(described) == {f"{s}.{key}" for s, section in dumped.items() for key in section}
+    settings = Settings()
+    common = {f"{s}.{key}" for s, section in settings.model_dump().items() for key in section}
+    parts = {"source.webcam.width", "tracking.mediapipe.model", "renderer.warp_unet.teeth"}
+    assert common < set(described)
+    assert parts | {"sink.http.port", "sink.file.crf"} <= set(described) - common
     for name, (default, text) in described.items():
-        section, key = name.split(".")
-        assert default == dumped[section][key]
         assert len(text) > 10
+        if name in common:
+            assert attrgetter(name)(settings) == default
+
+
+def test_the_sections_of_parts_come_from_a_file_too(tmp_path: Path) -> None:
+    path = write(tmp_path, "[source.webcam]\nwidth = 640\n[renderer]\nsize = 128\n")
+    settings = load_settings(path, ["source.webcam.height=480"])
+    webcam = settings.source.part("webcam", WebcamSettings)
+    assert (webcam.width, webcam.height, webcam.fps) == (640, 480, WebcamSettings().fps)
+    assert settings.renderer.size == 128
+    assert Settings().source.part("webcam", WebcamSettings) == WebcamSettings()
+
+
+def test_another_parts_settings_are_refused() -> None:
+    with pytest.raises(TypeError, match="http takes HttpSettings, not WebcamSettings"):
+        SinkSettings(http=WebcamSettings()).part("http", HttpSettings)
 
 
 def test_a_setting_that_is_assigned_later_is_checked_too() -> None:

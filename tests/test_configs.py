@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from reenact.config import load_settings
 from reenact.errors import ConfigError
+from reenact.live.settings import load_settings
 from reenact.training.recipes import build_recipe, read_training_file
 
 CONFIGS = Path(__file__).parents[1] / "configs"

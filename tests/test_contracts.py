@@ -15,7 +15,7 @@ import pytest
 from PIL import Image as PillowImage
 
 from reenact import registry
-from reenact.config import RendererSettings, SinkSettings, SourceSettings, TrackingSettings
+from reenact.config import RendererSettings, Section, SinkSettings, SourceSettings, TrackingSettings
 from reenact.errors import (
     ModelError,
     NoWeightsError,
@@ -25,7 +25,6 @@ from reenact.errors import (
 )
 from reenact.face.geometry import canonical_face, crop_transform, to_image, transform_points
 from reenact.face.topology import ACTION_UNITS, N_LANDMARKS
-from reenact.registry import Spec
 from reenact.types import (
     Array,
     Drive,
@@ -45,11 +44,14 @@ from support.portraits import astronaut
 
 SIZE_PX = 256
 ALL = [(group, name) for group in registry.GROUPS for name in registry.available(group)]
-DRIVERS = {"landmarks", "emotion", "intensity", "action_units", "actor_crop"}
 
 
-def load(group: str, name: str) -> Spec:
-    return registry.load(group, name)
+SECTIONS: dict[registry.Group, type[Section]] = {
+    "sources": SourceSettings,
+    "trackers": TrackingSettings,
+    "renderers": RendererSettings,
+    "sinks": SinkSettings,
+}
 
 
 def trainable() -> list[str]:
@@ -57,21 +59,20 @@ def trainable() -> list[str]:
     found = []
     for name in registry.available("renderers"):
         with contextlib.suppress(PluginError):
-            found += [name] if load("renderers", name).recipe else []
+            found += [name] if registry.load("renderers", name).recipe else []
     return found
 
 
 @pytest.mark.parametrize(("group", "name"), ALL)
-def test_spec_is_well_formed(group: str, name: str) -> None:
-    spec = load(group, name)
+def test_spec_is_well_formed(group: registry.Group, name: str) -> None:
+    spec = registry.load(group, name)
     assert spec.name == name
     assert 5 < len(spec.summary) <= 100
     assert "\n" not in spec.summary
     assert callable(spec.build)
-    assert set(spec.driven_by) <= DRIVERS
-    if group != "renderers":
-        assert not spec.driven_by
-        assert spec.recipe is None
+    assert issubclass(spec.settings, Section)
+    spec.settings()  # every setting has a default
+    assert name not in SECTIONS[group].model_fields, "the section has a setting of this name"
 
 
 # Sources
@@ -80,7 +81,7 @@ def test_spec_is_well_formed(group: str, name: str) -> None:
 @pytest.fixture
 def source(request: pytest.FixtureRequest, tmp_path: Path) -> Source:
     """An open source of the requested name, fed with generated material."""
-    spec = load("sources", request.param)
+    spec = registry.load("sources", request.param)
     argument = ""
     if spec.argument:
         picture = tmp_path / "picture.png"
@@ -88,7 +89,7 @@ def source(request: pytest.FixtureRequest, tmp_path: Path) -> Source:
         clip = write_clip(tmp_path / "clip.mp4", frames=8)
         argument = {"image": str(picture), "video": str(clip)}.get(spec.name, "")
     try:
-        opened = spec.build(argument, SourceSettings(width=320, height=240, fps=60.0, frames=8))
+        opened = spec.make(argument, SourceSettings())
     except SourceError as error:
         pytest.skip(f"{spec.name} cannot be opened here: {error}")
     assert isinstance(opened, Source)
@@ -125,7 +126,7 @@ def test_source_delivers_frames(source: Source) -> None:
 @pytest.mark.parametrize("name", registry.available("trackers"))
 def test_tracker_finds_a_face_and_its_absence(name: str) -> None:
     portrait = astronaut()
-    tracker = load("trackers", name).build(TrackingSettings())
+    tracker = registry.load("trackers", name).make(TrackingSettings())
     assert isinstance(tracker, Tracker)
     try:
         before = portrait.copy()
@@ -206,9 +207,9 @@ def drive_at(index: int, shift_px: float = 0.0) -> Drive:
 @pytest.fixture
 def renderer(request: pytest.FixtureRequest, target: Target) -> Renderer:
     """A renderer that can draw; `test_recipes` draws with those that come without weights."""
-    spec = load("renderers", request.param)
+    spec = registry.load("renderers", request.param)
     settings = RendererSettings(name=spec.name, size=SIZE_PX, device="cpu", threads=1)
-    built = spec.build(settings)
+    built = spec.make(settings)
     assert isinstance(built, Renderer)
     try:
         built.prepare(target)
@@ -270,7 +271,7 @@ def test_renderer_says_when_its_weights_are_missing(
     path = str(tmp_path / "none.safetensors")
     settings = RendererSettings(name=name, size=SIZE_PX, device="cpu", weights=path)
     with pytest.raises(ModelError, match=r"none\.safetensors"):
-        load("renderers", name).build(settings).prepare(target)
+        registry.load("renderers", name).make(settings).prepare(target)
 
 
 # Sinks
@@ -278,13 +279,13 @@ def test_renderer_says_when_its_weights_are_missing(
 
 @pytest.mark.parametrize("name", registry.available("sinks"))
 def test_sink_takes_frames_and_leaves_them_alone(name: str, tmp_path: Path) -> None:
-    spec = load("sinks", name)
+    spec = registry.load("sinks", name)
     argument = str(tmp_path / "out.mp4") if "PATH" in spec.argument else ""
     image = np.ascontiguousarray(np.random.default_rng(1).integers(0, 256, (120, 160, 3), np.uint8))
     before = image.copy()
     sink: Sink | None = None
     try:
-        sink = spec.build(argument, SinkSettings())
+        sink = spec.make(argument, SinkSettings())
         assert isinstance(sink, Sink)
         assert sink.name
         sink.open((160, 120), 25.0)

@@ -21,7 +21,7 @@ def test_an_unknown_name_is_an_attribute_error() -> None:
 
 def test_the_package_and_its_light_names_load_no_network_library() -> None:
     code = (
-        "import sys, reenact; reenact.Settings; reenact.Session; reenact.Spec; "
+        "import sys, reenact; reenact.Settings; reenact.Session; reenact.SourceSpec; "
         "print(sorted({'torch', 'mediapipe', 'openvino'} & set(sys.modules)))"
     )
     answer = subprocess.run(

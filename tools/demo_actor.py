@@ -24,6 +24,7 @@ from reenact.face.topology import ACTION_UNITS, IRIS_LEFT, IRIS_RIGHT
 from reenact.imaging import smoothstep
 from reenact.live.pipeline import still_expression
 from reenact.rendering.compositing import Paster
+from reenact.sinks.video_file import FileSettings
 from reenact.targets.library import resize_target, target_from_image
 from reenact.types import Array, Drive, Frame, Pose, Target
 from tools.demo_portrait import composed_portrait
@@ -100,7 +101,7 @@ def scripted_landmarks(neutral: Array, time_s: float) -> Array:
 
 def frames(target: Target, settings: RendererSettings) -> Iterator[Frame]:
     """Draw the script's frames."""
-    renderer = registry.load("renderers", settings.name).build(settings)
+    renderer = registry.load("renderers", settings.name).make(settings)
     renderer.prepare(target)
     paster = Paster(target, max_side=512)
     for index in range(round(DURATION_S * FPS)):
@@ -129,7 +130,9 @@ def main() -> None:
     tracker = MediaPipeTracker(TrackingSettings(), static=True)
     target = target_from_image("demo actor", composed_portrait(tracker), tracker)
     settings = RendererSettings(name="warp_unet", size=arguments.size)
-    sink = registry.load("sinks", "file").build(str(arguments.out), SinkSettings(file_crf=23))
+    sink = registry.load("sinks", "file").make(
+        str(arguments.out), SinkSettings(file=FileSettings(crf=23))
+    )
     for frame in frames(resize_target(target, arguments.size), settings):
         if frame.index == 0:
             sink.open(frame.size, float(FPS))

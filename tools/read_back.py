@@ -128,7 +128,7 @@ def main() -> None:
     rng = np.random.default_rng(arguments.seed)
     settings = Settings()
     settings.renderer.name = "warp_unet"
-    renderer: Renderer = load("renderers", "warp_unet").build(settings.renderer)
+    renderer: Renderer = load("renderers", "warp_unet").make(settings.renderer)
     with Judge() as judge:
         pairs = iter(lambda: sampler.draw(rng), None)
         answer = learn(pairs, arguments.pairs, arguments.rounds, Reader(judge, renderer))

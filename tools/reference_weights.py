@@ -107,7 +107,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=Path("../shared/faces/train"))
     parser.add_argument("--size", type=int, default=256, help="side of the clips, px")
     arguments = parser.parse_args()
-    renderer = registry.load("renderers", "warp_unet").build(RendererSettings(size=arguments.size))
+    renderer = registry.load("renderers", "warp_unet").make(RendererSettings(size=arguments.size))
     clips = []
     for video in progress_bar(find_clips(arguments.data), unit="clip"):
         drawn = draw(read_clip(video), renderer)

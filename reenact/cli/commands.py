@@ -17,9 +17,9 @@ from reenact.errors import ModelError, PluginError, SourceError, TargetError
 
 def live(arguments: Namespace) -> int:
     """Run a session until its source ends, its window is closed, or Ctrl-C."""
-    from reenact.config import load_settings
     from reenact.lifecycle import quiet_native_libraries
     from reenact.live.session import Session
+    from reenact.live.settings import load_settings
     from reenact.sinks.fanout import check_spares
     from reenact.storage import check_writable
     from reenact.targets.library import open_target, still_tracker
@@ -184,8 +184,8 @@ def target_remove(arguments: Namespace) -> int:
 def demo(arguments: Namespace) -> int:
     """Run the whole path on the shipped material."""
     from reenact.cli.demo import open_demo
-    from reenact.config import load_settings
     from reenact.lifecycle import quiet_native_libraries
+    from reenact.live.settings import load_settings
 
     settings = load_settings(None, arguments.assignments)
     with ExitStack() as undo:
@@ -237,9 +237,9 @@ def train_prepare(arguments: Namespace) -> int:
 
 def evaluate(arguments: Namespace) -> int:
     """Measure renderers on clips."""
-    from reenact.config import load_settings
     from reenact.evaluation import runner as evaluation
     from reenact.lifecycle import quiet_native_libraries
+    from reenact.live.settings import load_settings
 
     options = evaluation.EvaluationOptions(
         protocol=arguments.protocol,
@@ -294,6 +294,7 @@ def export(arguments: Namespace) -> int:
 def plugins(arguments: Namespace) -> int:
     """List everything registered; a broken part is listed with its cause."""
     from reenact import registry
+    from reenact.registry import SinkSpec, SourceSpec
 
     for group in registry.GROUPS:
         print(f"{group}:")
@@ -303,7 +304,8 @@ def plugins(arguments: Namespace) -> int:
             except PluginError as error:
                 print(f"  {name:<12} {error}")
                 continue
-            print(f"  {name + (f':{spec.argument}' if spec.argument else ''):<20} {spec.summary}")
+            argument = spec.argument if isinstance(spec, SourceSpec | SinkSpec) else ""
+            print(f"  {name + (f':{argument}' if argument else ''):<20} {spec.summary}")
     return 0
 
 

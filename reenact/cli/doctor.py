@@ -137,7 +137,8 @@ def _mediapipe() -> Iterable[Check]:
         yield ok("mediapipe", f"{version}, with its face models")
     else:
         way = (
-            "`pip install mediapipe==0.10.21`, or --set tracking.model=PATH of face_landmarker.task"
+            "`pip install mediapipe==0.10.21`, or --set tracking.mediapipe.model=PATH of "
+            "face_landmarker.task"
         )
         yield Check("mediapipe", "warning", f"{version} brings no face models", way)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Final
@@ -64,8 +65,11 @@ def _add_live(adder: _Adder[argparse.ArgumentParser]) -> None:
             "Runs until the source ends or Ctrl-C. Of a video every frame is rendered. In a "
             "terminal: n takes your present face as neutral, p prints figures, q quits."
         ),
-        epilog=_settings_help(),
         formatter_class=argparse.RawDescriptionHelpFormatter,
+        add_help=False,
+    )
+    parser.add_argument(
+        "-h", "--help", action=_HelpWithSettings, help="show this help and all settings, and exit"
     )
     parser.add_argument(
         "config", nargs="?", type=Path, metavar="CONFIG", help="a TOML file of settings"
@@ -427,8 +431,20 @@ def _add_assignments(parser: argparse.ArgumentParser) -> None:
     )
 
 
+class _HelpWithSettings(argparse.Action):
+    """Prints the help with all settings, for which every part is imported: only when asked."""
+
+    def __init__(self, option_strings: Sequence[str], dest: str, help: str) -> None:
+        super().__init__(option_strings, dest=argparse.SUPPRESS, nargs=0, help=help)
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        parser.epilog = _settings_help()
+        parser.print_help()
+        parser.exit()
+
+
 def _settings_help() -> str:
-    from reenact.config import describe
+    from reenact.live.settings import describe
 
     lines = ["settings, for CONFIG and --set (type, default):"]
     for name, kind, default, text in describe():

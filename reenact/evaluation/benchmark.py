@@ -243,7 +243,7 @@ def _run(
         raise
     recorder.timer.clear()
     source = ClipReplay(frames, seconds, CAMERA_FPS, live)
-    sinks = SinkSet([load("sinks", "null").build("", settings.sink)])
+    sinks = SinkSet([load("sinks", "null").make("", settings.sink)])
     with Session(settings, source, reenactor, sinks, recorder=recorder) as session:
         session.start()
         session.wait()
@@ -261,7 +261,7 @@ def _read_clip(clip: Path | None, settings: Settings) -> list[Frame]:
     if clip is None and not packaged.is_file():
         raise SourceError("The packaged actor's clip is missing; install reenact again.")
     with as_file(packaged) as path:
-        source = load("sources", "video").build(str(clip or path), settings.source)
+        source = load("sources", "video").make(str(clip or path), settings.source)
         frames: list[Frame] = []
         with source:
             while len(frames) < _MAX_CLIP_FRAMES and (frame := source.read()) is not None:

@@ -137,10 +137,10 @@ def run(
     settings.output.picture = "crop"
     settings.actor.neutral = "fresh"
     renderers: dict[str, Renderer] = {
-        name: load("renderers", name).build(settings.renderer.model_copy(update={"name": name}))
+        name: load("renderers", name).make(settings.renderer.model_copy(update={"name": name}))
         for name in names
     }
-    tracker: Tracker = load("trackers", "mediapipe").build(settings.tracking)
+    tracker: Tracker = load("trackers", "mediapipe").make(settings.tracking)
     figures: dict[str, dict[str, Figures]] = {name: {} for name in names}
     rows: list[SheetRow] = []
     try:

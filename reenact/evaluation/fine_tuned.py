@@ -124,7 +124,7 @@ def run(
 def _drawer(name: str, settings: Settings) -> Renderer:
     """Return the renderer of a row; that of `personal` draws with each target's own weights."""
     chosen = {"name": ARCHITECTURE, "weights": ""} if name == PERSONAL else {"name": name}
-    drawer: Renderer = load("renderers", chosen["name"]).build(
+    drawer: Renderer = load("renderers", chosen["name"]).make(
         settings.renderer.model_copy(update=chosen)
     )
     return drawer

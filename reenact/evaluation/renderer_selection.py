@@ -70,7 +70,7 @@ def generator_gain_db(target: Target, name: str = "warp_unet") -> float:
     target = resize_target(target, _SIZE_PX)
     settings = RendererSettings(name=name)
     renderers: list[Renderer] = [
-        load("renderers", kind).build(settings.model_copy(update={"name": kind}))
+        load("renderers", kind).make(settings.model_copy(update={"name": kind}))
         for kind in (name, "warp")
     ]
     gains = []

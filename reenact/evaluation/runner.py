@@ -277,7 +277,7 @@ def _measure_self(
     renderers: dict[str, Renderer] = {}
     for name in names:
         own = {"name": name, "weights": weights.get(name, chosen.weights)}
-        renderers[name] = load("renderers", name).build(chosen.model_copy(update=own))
+        renderers[name] = load("renderers", name).make(chosen.model_copy(update=own))
     figures: dict[str, dict[str, Figures]] = {name: {} for name in names}
     rows: list[SheetRow] = []
     for video in progress_bar(videos, desc="clips", unit="clip", disable=not options.progress):

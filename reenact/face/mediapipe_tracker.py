@@ -2,7 +2,7 @@
 
 FaceMesh with refined landmarks (468 mesh points and two irises of five). Version 0.10.21 carries
 its models inside the wheel; newer versions need a `face_landmarker.task` file, named in
-`tracking.model`.
+`tracking.mediapipe.model`.
 """
 
 from __future__ import annotations
@@ -14,12 +14,13 @@ from pathlib import Path
 from typing import Any, Final, Protocol
 
 import numpy as np
+from pydantic import Field
 
-from reenact.config import TrackingSettings
+from reenact.config import Section, TrackingSettings
 from reenact.errors import ModelError
 from reenact.face.geometry import face_box
 from reenact.face.topology import N_LANDMARKS
-from reenact.registry import Spec
+from reenact.registry import TrackerSpec
 from reenact.types import Array, Frame, Image, Landmarks
 
 log = logging.getLogger(__name__)
@@ -79,6 +80,15 @@ def landmark_network() -> tuple[Any, dict[int, str]]:
     return schema.ModelT.InitFromObj(schema.Model.GetRootAsModel(data, 0)), names
 
 
+class MediaPipeSettings(Section):
+    """Which model file is used."""
+
+    model: str = Field(
+        "",
+        description="path of a face_landmarker.task, for a mediapipe newer than 0.10.21",
+    )
+
+
 class MediaPipeTracker:
     """Finds one face and follows it.
 
@@ -90,19 +100,25 @@ class MediaPipeTracker:
 
     Args:
         settings: which face and how sure.
+        own: its model; None: the one in mediapipe's wheel.
         static: every picture is looked at on its own (photos, evaluation).
 
     Raises:
         ModelError: mediapipe or its model file is missing.
     """
 
-    def __init__(self, settings: TrackingSettings, static: bool = False) -> None:
+    def __init__(
+        self,
+        settings: TrackingSettings,
+        own: MediaPipeSettings | None = None,
+        static: bool = False,
+    ) -> None:
         self._settings = settings
         self._previous: Array | None = None
         self._static = static
         self._centre: tuple[float, float] | None = None
         self._misses = 0
-        self._detector = _open_detector(settings, static)
+        self._detector = _open_detector(settings, own.model if own else "", static)
         self.faces_seen = 0
         """How many faces the last picture held."""
 
@@ -228,7 +244,7 @@ def _same_face(points: Array, previous: Array) -> bool:
     return float(np.linalg.norm(points[:, :2].mean(0) - previous[:, :2].mean(0))) < reach
 
 
-def _open_detector(settings: TrackingSettings, static: bool) -> _Detector:
+def _open_detector(settings: TrackingSettings, model: str, static: bool) -> _Detector:
     os.environ.setdefault("GLOG_minloglevel", "2")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     try:
@@ -237,12 +253,12 @@ def _open_detector(settings: TrackingSettings, static: bool) -> _Detector:
         raise ModelError(
             f"The face tracker needs mediapipe ({error}); run: pip install mediapipe==0.10.21."
         ) from error
-    if settings.model:
-        return _TaskDetector(mediapipe, settings, static)
+    if model:
+        return _TaskDetector(mediapipe, settings, model, static)
     if not hasattr(mediapipe, "solutions"):
         raise ModelError(
             f"mediapipe {mediapipe.__version__} carries no face models; install mediapipe==0.10.21 "
-            "or set tracking.model to the path of a face_landmarker.task file."
+            "or set tracking.mediapipe.model to the path of a face_landmarker.task file."
         )
     return _MeshDetector(mediapipe, settings, static)
 
@@ -281,13 +297,15 @@ class _MeshDetector:
 class _TaskDetector:
     """FaceLandmarker of mediapipe's tasks interface, with a model file of the user's."""
 
-    def __init__(self, mediapipe: Any, settings: TrackingSettings, static: bool) -> None:
-        if not Path(settings.model).is_file():
-            raise ModelError(f"tracking.model names no file: {settings.model}.")
+    def __init__(
+        self, mediapipe: Any, settings: TrackingSettings, model: str, static: bool
+    ) -> None:
+        if not Path(model).is_file():
+            raise ModelError(f"tracking.mediapipe.model names no file: {model}.")
         vision = mediapipe.tasks.vision
         mode = vision.RunningMode.IMAGE if static else vision.RunningMode.VIDEO
         options = vision.FaceLandmarkerOptions(
-            base_options=mediapipe.tasks.BaseOptions(model_asset_path=settings.model),
+            base_options=mediapipe.tasks.BaseOptions(model_asset_path=model),
             running_mode=mode,
             num_faces=_MAX_FACES,
             min_face_detection_confidence=settings.min_confidence,
@@ -296,7 +314,7 @@ class _TaskDetector:
         try:
             self._landmarker: Any = vision.FaceLandmarker.create_from_options(options)
         except (RuntimeError, ValueError) as error:
-            raise ModelError(f"{settings.model} is not a face_landmarker.task: {error}") from error
+            raise ModelError(f"{model} is not a face_landmarker.task: {error}") from error
         self._mediapipe = mediapipe
         self._static = static
         self._last_ms = -1
@@ -326,8 +344,9 @@ class _TaskDetector:
             self._landmarker = None
 
 
-MEDIAPIPE = Spec(
+MEDIAPIPE: Final = TrackerSpec(
     name="mediapipe",
     summary="MediaPipe FaceMesh with irises, 478 landmarks",
     build=MediaPipeTracker,
+    settings=MediaPipeSettings,
 )

@@ -15,6 +15,7 @@ from reenact.face.filters import BodyFilter
 from reenact.face.geometry import box_shift
 from reenact.face.topology import ACTION_UNITS, N_LANDMARKS
 from reenact.imaging import letterbox, smoothstep
+from reenact.live.settings import resolve
 from reenact.rendering.compositing import Paster
 from reenact.rendering.temporal_filter import PictureFilter
 from reenact.stats import StepTimer
@@ -52,7 +53,7 @@ class Reenactor:
     by the tracker and goes no further, unless `output.show_raw_camera` puts it beside.
 
     Args:
-        settings: fusion, smoothing and output settings may change between frames.
+        settings: of the run, with every choice made (`resolve`).
         target: at the renderer's size.
         tracker, renderer: taken over; `close` closes the tracker.
         timer: each step of a frame is measured under its own name.
@@ -62,6 +63,7 @@ class Reenactor:
         face_found: whether any frame so far had a face.
         size: (width, height) px of the pictures that come out.
         device: what the renderer runs on, such as "cpu" or "cuda"; "" where it does not say.
+        settings: those in use; what is marked live may be changed in them.
     """
 
     def __init__(
@@ -75,7 +77,7 @@ class Reenactor:
         self.faces_lost = 0
         self.face_found = False
         self.device: str = getattr(renderer, "device", "")
-        self._settings = settings
+        self.settings = settings
         self._target = target
         self._tracker = tracker
         self._renderer = renderer
@@ -127,12 +129,12 @@ class Reenactor:
             return self._finish(self._rest_crop, None, actor, time_s, index)
         expression, fused = self._fused
         neutral, share = self._target.neutral, np.float32(smoothstep(self._presence))
-        body = self._body.step(fused, dt_s, self._settings.smoothing)
+        body = self._body.step(fused, dt_s, self.settings.smoothing)
         drive = Drive(
             landmarks=neutral + share * (fused - neutral),
             expression=expression,
             emotion=np.zeros(8, np.float32),
-            intensity=self._settings.fusion.intensity,
+            intensity=self.settings.fusion.intensity,
             actor_crop=None,
             time_s=time_s,
             dt_s=dt_s,
@@ -145,7 +147,7 @@ class Reenactor:
             self._presence = 0.0  # what comes next, `idle` above all, must not need the renderer
             raise
         with self._timer.step("blend"):
-            crop = self._filter.step(crop, dt_s, self._settings.smoothing)
+            crop = self._filter.step(crop, dt_s, self.settings.smoothing)
         with self._timer.step("paste"):
             return self._finish(crop, drive, actor, time_s, index)
 
@@ -202,7 +204,7 @@ class Reenactor:
         count = getattr(self._tracker, "faces_seen", 1)
         if count > 1 and not self._others_told:
             self._others_told = True
-            rule = self._settings.tracking.face
+            rule = self.settings.tracking.face
             log.warning(
                 "%d faces are in the picture; tracking.face=%s is followed (largest, centre, or a "
                 "number from the left).",
@@ -222,7 +224,7 @@ class Reenactor:
         if self._matte is not None:
             matte = self._matte
             alpha = matte.rest if drive is None else matte.alpha(drive.landmarks, drive.body)
-        if self._settings.output.show_raw_camera:
+        if self.settings.output.show_raw_camera:
             side = picture.shape[0]
             nobody = np.zeros((side, side, 3), np.uint8)
             panel = nobody if actor is None else letterbox(actor.image, (side, side))
@@ -233,35 +235,40 @@ class Reenactor:
 
     def _picture(self, crop: Image) -> Image:
         """Return the target's picture with this crop, a new array."""
-        self._paster.match_colour = self._settings.output.match_colour
-        pasted = self._settings.output.picture == "plate"
+        self._paster.match_colour = self.settings.output.match_colour
+        pasted = self.settings.output.picture == "plate"
         return self._paster.paste(crop) if pasted else crop.copy()
 
     def _cut_out(self, rest: Image) -> Matte | None:
         """Find the target in its picture at rest, where the background is not wanted."""
-        if self._settings.output.background == "keep":
+        if self.settings.output.background == "keep":
             return None
         from reenact.rendering.matting import Matte
 
-        pasted = self._settings.output.picture == "plate"
+        pasted = self.settings.output.picture == "plate"
         square = self._paster.square if pasted else (0, 0, self._target.crop_size)
         return Matte(self._target, rest, square)
 
 
-def open_reenactor(settings: Settings, target: Target, timer: StepTimer) -> Reenactor:
+def open_reenactor(
+    settings: Settings, target: Target, timer: StepTimer, *, recorded: bool = False
+) -> Reenactor:
     """Build tracker and renderer by name and put them together.
 
-    Where the settings leave the renderer to the target, its name is entered in them.
+    Args:
+        settings: of the run; they are not changed (see `Reenactor.settings`).
+        target: at any size.
+        timer: of the reenactor.
+        recorded: the actor is in a file or picture; see `resolve`.
 
     Raises:
         ReenactError: a part is unknown or cannot be opened.
     """
     if len(target.references) == 0:
         raise TargetError(f"The target {target.name} has no pictures; create it anew.")
-    if settings.renderer.name == "auto":
-        settings.renderer.name = target.renderer
-    renderer: Renderer = registry.load("renderers", settings.renderer.name).build(settings.renderer)
-    tracker: Tracker = registry.load("trackers", settings.tracking.name).build(settings.tracking)
+    settings = resolve(settings, target, recorded=recorded)
+    renderer = registry.load("renderers", settings.renderer.name).make(settings.renderer)
+    tracker = registry.load("trackers", settings.tracking.name).make(settings.tracking)
     try:
         return Reenactor(
             settings, resize_target(target, settings.renderer.size), tracker, renderer, timer

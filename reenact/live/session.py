@@ -20,7 +20,7 @@ from typing import Any, Final
 
 from pydantic import ValidationError
 
-from reenact.config import ActorSettings, Section, Settings
+from reenact.config import Section, Settings
 from reenact.errors import ConfigError, SourceError
 from reenact.lifecycle import ClosesOnExit
 from reenact.live.fallback import Covering, Reenacting
@@ -113,19 +113,18 @@ class Session(ClosesOnExit):
         from reenact.live.pipeline import open_reenactor
         from reenact.sinks.fanout import SinkSet, check_spares
 
-        settings = settings.model_copy(deep=True)
         with ExitStack() as undo:
             kind, argument = registry.split(source)
             check_spares(sinks, argument, "source")
             spec = registry.load("sources", kind)
-            opened = spec.build(argument, settings.source)
+            opened = spec.make(argument, settings.source)
             undo.callback(opened.close)
             outputs: list[Sink] = []
             opaque: list[str] = []
             for text in sinks:
                 kind, argument = registry.split(text)
                 sink = registry.load("sinks", kind)
-                outputs.append(sink.build(argument, settings.sink))
+                outputs.append(sink.make(argument, settings.sink))
                 if not sink.alpha:
                     opaque.append(text)
             if opaque and settings.output.background == "transparent":
@@ -135,14 +134,12 @@ class Session(ClosesOnExit):
                     " and ".join(opaque),
                 )
             _join_sound(opened, outputs)
-            if (spec.still or not opened.live) and not _chooses_actor(settings.actor):
-                # Whoever acts in a file is not the user: the user's own neutral stays out of it.
-                settings.actor.neutral = "fresh"
             recorder = Recorder()
-            reenactor = open_reenactor(settings, target, recorder.timer)
+            recorded = spec.still or not opened.live
+            reenactor = open_reenactor(settings, target, recorder.timer, recorded=recorded)
             undo.callback(reenactor.close)
             output = SinkSet(outputs, recorder.timer)
-            session = cls(settings, opened, reenactor, output, recorder=recorder)
+            session = cls(reenactor.settings, opened, reenactor, output, recorder=recorder)
             undo.pop_all()
         return session
 
@@ -236,10 +233,17 @@ class Session(ClosesOnExit):
     def update(self, section: str, key: str, value: Any) -> None:
         """Change a setting that is marked live; it holds from the next frame on.
 
+        Args:
+            section: such as "fusion", or of a part's own "renderer.warp_unet".
+            key: of the setting.
+            value: the new one.
+
         Raises:
             ConfigError: there is no such setting, it is not live, or the value is not allowed.
         """
-        settings = getattr(self.settings, section, None)
+        settings: object = self.settings
+        for name in section.split("."):
+            settings = getattr(settings, name, None)
         entry = type(settings).model_fields.get(key) if isinstance(settings, Section) else None
         if entry is None:
             raise ConfigError(f"There is no setting {section}.{key}.")
@@ -384,8 +388,3 @@ def _join_sound(source: Source, sinks: list[Sink]) -> None:
         take_sound = getattr(sink, "take_sound", None)
         if open_sound is not None and take_sound is not None:
             take_sound(open_sound)
-
-
-def _chooses_actor(actor: ActorSettings) -> bool:
-    """Whether whose neutral is used, or stored, was said by name, be it as it is by default."""
-    return not actor.model_fields_set.isdisjoint({"name", "neutral"})

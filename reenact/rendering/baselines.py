@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import numpy as np
 
-from reenact.config import RendererSettings
 from reenact.face.geometry import Triangles, triangulate
-from reenact.registry import Spec
+from reenact.registry import RendererSpec
 from reenact.rendering.head_mesh import interpolate, rasterise, warp_image
 from reenact.types import Array, Drive, Image, Target
 
@@ -14,8 +15,7 @@ from reenact.types import Array, Drive, Image, Target
 class CopyRenderer:
     """The reference, unchanged: the floor of every table."""
 
-    def __init__(self, settings: RendererSettings) -> None:
-        del settings
+    def __init__(self) -> None:
         self.device = "cpu"
         self._reference: Image | None = None
 
@@ -38,8 +38,7 @@ class WarpRenderer:
     A Delaunay mesh over the reference's landmarks and a border pinned to the crop's edge.
     """
 
-    def __init__(self, settings: RendererSettings) -> None:
-        del settings
+    def __init__(self) -> None:
         self.device = "cpu"
         self._reference: Image | None = None
         self._start = np.zeros((0, 3), np.float32)
@@ -78,7 +77,11 @@ def _border(size_px: int) -> Array:
     return np.array([(x, y, size_px) for x, y in [*places, (last, last)]], np.float32)
 
 
-COPY = Spec("copy", "the reference, unchanged (a floor for comparison)", CopyRenderer)
-WARP = Spec(
-    "warp", "mesh warp of the reference, no network", WarpRenderer, driven_by=("landmarks",)
+COPY: Final = RendererSpec(
+    "copy",
+    "the reference, unchanged (a floor for comparison)",
+    lambda common, own: CopyRenderer(),
+)
+WARP: Final = RendererSpec(
+    "warp", "mesh warp of the reference, no network", lambda common, own: WarpRenderer()
 )

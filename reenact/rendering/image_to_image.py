@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from reenact.config import RendererSettings
+from reenact.config import RendererSettings, Section
 from reenact.errors import ModelError, NoWeightsError
 from reenact.face.geometry import landmark_map, square_to_crop, transform_points
 from reenact.imaging import from_unit, resized_square, to_unit
-from reenact.registry import Spec
+from reenact.registry import RendererSpec
 from reenact.types import Array, Drive, Image, Target
 
 if TYPE_CHECKING:
@@ -42,7 +42,13 @@ class LandmarkRenderer:
     """
 
     def __init__(
-        self, settings: RendererSettings, name: str, build: BuildNetwork, recipe: str
+        self,
+        settings: RendererSettings,
+        own: Section,
+        *,
+        name: str,
+        build: BuildNetwork,
+        recipe: str,
     ) -> None:
         from reenact.models.inference import choose_device
 
@@ -141,8 +147,8 @@ def spec(
     recipe: str,
     training_file: str,
     build: BuildNetwork = build_unet,
-    renderer: Callable[..., LandmarkRenderer] = LandmarkRenderer,
-) -> Spec:
+    renderer: type[LandmarkRenderer] = LandmarkRenderer,
+) -> RendererSpec:
     """Describe such a renderer for an entry point.
 
     Args:
@@ -154,7 +160,7 @@ def spec(
         renderer: the class, where a network wants its reference prepared.
     """
     make = partial(renderer, name=name, build=build, recipe=training_file)
-    return Spec(name, summary, make, driven_by=("landmarks",), recipe=recipe)
+    return RendererSpec(name, summary, make, recipe=recipe)
 
 
 FAN2023: Final = spec(

@@ -12,13 +12,14 @@ from typing import Any, Final
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
-from reenact.config import RendererSettings
+from reenact.config import LIVE, RendererSettings, Section, Share
 from reenact.face.geometry import estimate_pose, region_mask
 from reenact.face.topology import OVAL
 from reenact.imaging import from_unit, in_bytes, smoothstep, to_unit
 from reenact.models.warp_unet_inputs import shipped_weights
-from reenact.registry import Spec
+from reenact.registry import RendererSpec
 from reenact.rendering.background import scene_behind
 from reenact.rendering.eyelids import even_out
 from reenact.rendering.head_mesh import (
@@ -47,6 +48,23 @@ _FADE_SHARE: Final = 0.16
 """Over this share of the crop's side the mesh's motion fades towards the plate."""
 
 
+class WarpUNetSettings(Section):
+    """What is done to the network's picture."""
+
+    sharpen: Share = Field(
+        0.5,
+        description="unsharp mask beside the skin, where the picture is a little soft, and at 512 "
+        "half of it on skin; 0: none; weights trained on the target get less",
+        json_schema_extra=LIVE,
+    )
+    teeth: bool = Field(
+        True,
+        description="where teeth are drawn that no photo of the target shows, draw the gaps "
+        "between them",
+        json_schema_extra=LIVE,
+    )
+
+
 class WarpUNetRenderer:
     """The live generator: `models.warp_unet` on the mesh's flow.
 
@@ -58,10 +76,10 @@ class WarpUNetRenderer:
     CLEARLY: Final = 0.8
     """Another reference must be nearer than this share of the present one's distance."""
 
-    def __init__(self, settings: RendererSettings) -> None:
+    def __init__(self, settings: RendererSettings, own: WarpUNetSettings) -> None:
         from reenact.models.inference import choose_device
 
-        self._settings = settings
+        self._settings, self._own = settings, own
         self.device = choose_device(settings.device, settings.engine)
         self.engine = ""
         self._loaded: tuple[str, int] | None = None
@@ -127,9 +145,9 @@ class WarpUNetRenderer:
         drawn = from_unit(picture[0])
         poses = self._poses[number], pose
         even_out(drawn, self._landmarks[number], drive.landmarks, poses)
-        if self._settings.teeth and self._teeth is not None:
+        if self._own.teeth and self._teeth is not None:
             self._teeth.draw(drawn, drive.landmarks, maps[..., 9], pose)
-        return _finished(drawn, maps, self._settings.sharpen * self._mask_share)
+        return _finished(drawn, maps, self._own.sharpen * self._mask_share)
 
     def reset(self) -> None:
         """Forget the reference in use."""
@@ -279,10 +297,10 @@ def edge_fade(target: Target, side: int) -> Array:
     return np.asarray(np.minimum.outer(axes[1], axes[0])[..., None], dtype=np.float32)
 
 
-WARP_UNET = Spec(
+WARP_UNET: Final = RendererSpec(
     "warp_unet",
     "mesh warp repaired and filled by a small U-net (default)",
     WarpUNetRenderer,
-    driven_by=("landmarks",),
+    settings=WarpUNetSettings,
     recipe="reenact.training.warp_unet:build_recipe",
 )

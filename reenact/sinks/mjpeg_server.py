@@ -34,11 +34,12 @@ from typing import Any, Final
 from urllib.parse import parse_qs, urlsplit
 
 import cv2
+from pydantic import Field
 
-from reenact.config import SinkSettings
+from reenact.config import Section
 from reenact.errors import SinkError
 from reenact.lifecycle import ClosesOnExit
-from reenact.registry import Spec
+from reenact.registry import SinkSpec
 from reenact.sinks.http_address import LOOPBACK, HttpAddress, keep_address, load_address
 from reenact.types import Frame, Image, Sink
 
@@ -121,7 +122,7 @@ class HttpSink(ClosesOnExit):
         except OSError as error:
             raise SinkError(
                 f"Port {self._port} on {LOOPBACK} cannot be used ({error.strerror or error}); "
-                "choose another with --set sink.http_port=PORT, or 0 for any free one."
+                "choose another with --set sink.http.port=PORT, or 0 for any free one."
             ) from error
         threading.Thread(
             target=self._server.serve_forever,
@@ -331,12 +332,28 @@ def _is_own_name(host: str) -> bool:
     return host.strip().lower() in _HOSTS or (bool(colon) and port.isdigit() and name in _HOSTS)
 
 
-def _http(argument: str, settings: SinkSettings) -> Sink:
+class HttpSettings(Section):
+    """Where the stream is served, and how good its pictures are."""
+
+    port: int = Field(
+        0,
+        ge=0,
+        le=65535,
+        description="port of the HTTP stream on the loopback address; 0: any free one",
+    )
+    quality: int = Field(85, ge=10, le=100, description="JPEG quality of the HTTP stream")
+
+
+def _http(argument: str, settings: HttpSettings) -> Sink:
     if argument and not (argument.isdecimal() and int(argument) < 65536):
         raise SinkError(f"http:{argument}: after the colon comes a port from 0 to 65535.")
-    return HttpSink(int(argument) if argument else settings.http_port, settings.http_quality)
+    return HttpSink(int(argument) if argument else settings.port, settings.quality)
 
 
-HTTP: Final = Spec(
-    "http", "MJPEG for a browser or player on this machine", _http, argument="[PORT]"
+HTTP: Final = SinkSpec(
+    "http",
+    "MJPEG for a browser or player on this machine",
+    _http,
+    settings=HttpSettings,
+    argument="[PORT]",
 )

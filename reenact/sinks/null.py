@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Final
 
-from reenact.config import SinkSettings
+from reenact.config import Section
 from reenact.lifecycle import ClosesOnExit
-from reenact.registry import Spec, refuse_argument
+from reenact.registry import SinkSpec
 from reenact.types import Frame, Sink
 
 
@@ -39,9 +39,8 @@ class NullSink(ClosesOnExit):
         """Do nothing; the count stays."""
 
 
-def _null(argument: str, settings: SinkSettings) -> Sink:
-    refuse_argument("null", argument)
+def _null(argument: str, settings: Section) -> Sink:
     return NullSink()
 
 
-NULL: Final = Spec("null", "nowhere: counts frames", _null, alpha=True)
+NULL: Final = SinkSpec("null", "nowhere: counts frames", _null, alpha=True)

@@ -27,12 +27,13 @@ from av.packet import Packet
 from av.video.frame import VideoFrame
 from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
+from pydantic import Field
 
-from reenact.config import SinkSettings
+from reenact.config import Section
 from reenact.errors import SinkError
 from reenact.imaging import even, letterbox
 from reenact.lifecycle import ClosesOnExit
-from reenact.registry import Spec
+from reenact.registry import SinkSpec
 from reenact.sound import Sound
 from reenact.types import Frame, Image, Sink
 
@@ -437,8 +438,20 @@ class _Movie:
             self._container.mux(packet)
 
 
-def _file(argument: str, settings: SinkSettings) -> Sink:
-    return FileSink(argument, settings.file_crf)
+class FileSettings(Section):
+    """How a video file is compressed."""
+
+    crf: int = Field(18, ge=0, le=51, description="H.264 quality of a file; lower is better")
 
 
-FILE: Final = Spec("file", "a video file: .mp4, .mov, .mkv or .webm", _file, argument="PATH")
+def _file(argument: str, settings: FileSettings) -> Sink:
+    return FileSink(argument, settings.crf)
+
+
+FILE: Final = SinkSpec(
+    "file",
+    "a video file: .mp4, .mov, .mkv or .webm",
+    _file,
+    settings=FileSettings,
+    argument="PATH",
+)

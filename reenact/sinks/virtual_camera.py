@@ -15,13 +15,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 import cv2
 import numpy as np
+from pydantic import Field
 
 from reenact import v4l2
-from reenact.config import SinkSettings
+from reenact.config import Section
 from reenact.errors import SinkError
 from reenact.imaging import even, letterbox
 from reenact.lifecycle import ClosesOnExit
-from reenact.registry import Spec
+from reenact.registry import SinkSpec
 from reenact.sinks import v4l2loopback as loopback
 from reenact.types import Frame, Image, Sink
 
@@ -272,10 +273,24 @@ def _windows_cameras() -> list[str]:
     return found
 
 
-def _camera(argument: str, settings: SinkSettings) -> Sink:
-    return CameraSink(argument or settings.camera_device, settings.camera_backend)
+class CameraSettings(Section):
+    """Which virtual camera, and by which driver."""
+
+    device: str = Field("", description="virtual camera device or name; empty: the first")
+    backend: str = Field(
+        "",
+        description="pyvirtualcam backend: v4l2loopback, obs or unitycapture; empty: what works",
+    )
 
 
-CAMERA: Final = Spec(
-    "camera", "a virtual camera for calls, OBS and browsers", _camera, argument="[DEVICE]"
+def _camera(argument: str, settings: CameraSettings) -> Sink:
+    return CameraSink(argument or settings.device, settings.backend)
+
+
+CAMERA: Final = SinkSpec(
+    "camera",
+    "a virtual camera for calls, OBS and browsers",
+    _camera,
+    settings=CameraSettings,
+    argument="[DEVICE]",
 )

@@ -11,10 +11,10 @@ from typing import Final
 
 import cv2
 
-from reenact.config import SinkSettings
+from reenact.config import Section
 from reenact.errors import SinkError
 from reenact.lifecycle import ClosesOnExit
-from reenact.registry import Spec, refuse_argument
+from reenact.registry import SinkSpec
 from reenact.types import Frame, Sink
 
 _TITLE: Final = "reenact (q or Esc closes)"
@@ -126,9 +126,8 @@ def display_problem() -> str | None:
     return f"the display {os.environ['DISPLAY']} cannot be opened"
 
 
-def _window(argument: str, settings: SinkSettings) -> Sink:
-    refuse_argument("window", argument)
+def _window(argument: str, settings: Section) -> Sink:
     return WindowSink()
 
 
-WINDOW: Final = Spec("window", "a window on this screen", _window)
+WINDOW: Final = SinkSpec("window", "a window on this screen", _window)

@@ -7,10 +7,26 @@ import time
 from abc import abstractmethod
 from typing import Final
 
+from pydantic import Field
+
+from reenact.config import Section, unit
 from reenact.lifecycle import ClosesOnExit
 from reenact.types import Frame, Image
 
 DEFAULT_FPS: Final = 30.0
+
+
+class ClockedSettings(Section):
+    """How long and how fast pictures that exist already are shown."""
+
+    fps: float = Field(
+        DEFAULT_FPS,
+        gt=0,
+        le=240,
+        description="rate of the pictures",
+        json_schema_extra=unit("frames/s"),
+    )
+    frames: int = Field(0, ge=0, description="end after so many pictures; 0: never")
 
 
 class ClockedSource(ClosesOnExit):

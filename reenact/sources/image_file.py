@@ -14,10 +14,9 @@ import PIL.Image
 from numpy.typing import NDArray
 from PIL import ImageOps
 
-from reenact.config import SourceSettings
 from reenact.errors import SourceError
-from reenact.registry import Spec
-from reenact.sources.clocked import DEFAULT_FPS, ClockedSource
+from reenact.registry import SourceSpec
+from reenact.sources.clocked import DEFAULT_FPS, ClockedSettings, ClockedSource
 from reenact.types import Image, Source
 
 MAX_SIDE_PX: Final = 8192
@@ -161,16 +160,17 @@ class ImageSource(ClockedSource):
         return self._image
 
 
-def _build_image(argument: str, settings: SourceSettings) -> Source:
+def _build_image(argument: str, settings: ClockedSettings) -> Source:
     if not argument:
         raise SourceError("Say which picture: image:PATH.")
     return ImageSource(argument, settings.fps, settings.frames)
 
 
-IMAGE: Final = Spec(
+IMAGE: Final = SourceSpec(
     name="image",
     summary="a still picture, shown as if it were a camera",
     build=_build_image,
+    settings=ClockedSettings,
     argument="PATH",
     still=True,
 )

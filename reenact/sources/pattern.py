@@ -6,11 +6,11 @@ from typing import Final
 
 import cv2
 import numpy as np
+from pydantic import Field
 
-from reenact.config import SourceSettings
-from reenact.errors import SourceError
-from reenact.registry import Spec
-from reenact.sources.clocked import DEFAULT_FPS, ClockedSource
+from reenact.config import unit
+from reenact.registry import SourceSpec
+from reenact.sources.clocked import DEFAULT_FPS, ClockedSettings, ClockedSource
 from reenact.types import Image, Source
 
 
@@ -76,14 +76,25 @@ def pattern_image(index: int, size: tuple[int, int]) -> Image:
     return image
 
 
-def _build_pattern(argument: str, settings: SourceSettings) -> Source:
-    if argument:
-        raise SourceError("The test pattern takes nothing after the colon; write pattern.")
+class PatternSettings(ClockedSettings):
+    """How large, long and fast the test pattern is shown."""
+
+    width: int = Field(
+        1280, ge=64, le=7680, description="width of the pictures", json_schema_extra=unit("px")
+    )
+    height: int = Field(
+        720, ge=64, le=4320, description="height of the pictures", json_schema_extra=unit("px")
+    )
+
+
+def _build_pattern(argument: str, settings: PatternSettings) -> Source:
+    del argument
     return PatternSource((settings.width, settings.height), settings.fps, settings.frames)
 
 
-PATTERN: Final = Spec(
+PATTERN: Final = SourceSpec(
     name="pattern",
     summary="moving colour bars with a running number, to test outputs without a camera",
     build=_build_pattern,
+    settings=PatternSettings,
 )

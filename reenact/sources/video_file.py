@@ -17,11 +17,12 @@ from av.video.frame import VideoFrame
 from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
+from pydantic import Field
 
-from reenact.config import SourceSettings
+from reenact.config import Section
 from reenact.errors import SourceError
 from reenact.lifecycle import ClosesOnExit
-from reenact.registry import Spec
+from reenact.registry import SourceSpec
 from reenact.sound import Sound
 from reenact.sources.image_file import check_file, on_white
 from reenact.sources.reconnecting import ReadGuard, ReconnectingSource
@@ -50,8 +51,8 @@ class VideoSource(ClosesOnExit):
         name: the file's name, or the URL without user and password.
         size: (width, height) px.
         fps: the stream's average rate.
-        frames_total: how many frames one pass has according to the container, None where it
-            does not say; an estimate.
+        frames_total: how many frames come in all, an estimate by the container; None in a loop, or
+            where it does not say.
         duration_s: length of one pass according to the container, None where it does not say.
     """
 
@@ -172,9 +173,8 @@ class VideoSource(ClosesOnExit):
             self.duration_s = float(stream.duration * stream.time_base)
         elif container.duration and container.duration > 0:
             self.duration_s = container.duration / 1e6
-        self.frames_total: int | None = stream.frames or None
-        if self.frames_total is None and self.duration_s:
-            self.frames_total = round(self.duration_s * self.fps)
+        self._pass_frames = stream.frames or round((self.duration_s or 0.0) * self.fps)
+        self.frames_total = None if self._loop else self._pass_frames or None
         scheme = urlsplit(self._location).scheme.lower() if self._is_url else ""
         self.live = scheme in _LIVE_SCHEMES or (self._is_url and self.duration_s is None)
         # The container's word goes before the codec's, as in FFmpeg's own players.
@@ -254,7 +254,7 @@ class VideoSource(ClosesOnExit):
                 "%s is damaged or cut off: %d of about %s frames could be read.",
                 self.name,
                 self._frames_this_pass,
-                self.frames_total or "an unknown number of",
+                self._pass_frames or "an unknown number of",
             )
 
 
@@ -309,7 +309,13 @@ def _without_password(url: str) -> str:
     return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
 
 
-def _build_video(argument: str, settings: SourceSettings) -> Source:
+class VideoSettings(Section):
+    """How a video is played."""
+
+    loop: bool = Field(False, description="start a video file again when it ends")
+
+
+def _build_video(argument: str, settings: VideoSettings) -> Source:
     if not argument:
         raise SourceError("Say which video: video:PATH or video:URL.")
     source = VideoSource(argument, settings.loop)
@@ -320,9 +326,10 @@ def _build_video(argument: str, settings: SourceSettings) -> Source:
     return ReconnectingSource(lambda: opened.pop() if opened else VideoSource(argument))
 
 
-VIDEO: Final = Spec(
+VIDEO: Final = SourceSpec(
     name="video",
     summary="a video file or a stream by http or rtsp; of a file every frame is rendered",
     build=_build_video,
+    settings=VideoSettings,
     argument="PATH|URL",
 )

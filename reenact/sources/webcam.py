@@ -16,11 +16,12 @@ from typing import Any, Final, Protocol
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
-from reenact.config import SourceSettings
+from reenact.config import Section, unit
 from reenact.errors import SourceError
 from reenact.lifecycle import ClosesOnExit
-from reenact.registry import Spec
+from reenact.registry import SourceSpec
 from reenact.sources.camera_devices import (
     CameraInfo,
     backend,
@@ -51,6 +52,29 @@ _WARM_UP_S: Final = 4.0
 _RATE_WINDOW: Final = 60  # intervals
 
 _log = logging.getLogger(__name__)
+
+
+class WebcamSettings(Section):
+    """What is asked of a webcam; it may send something else."""
+
+    width: int = Field(
+        1280, ge=64, le=7680, description="width asked of a webcam", json_schema_extra=unit("px")
+    )
+    height: int = Field(
+        720, ge=64, le=4320, description="height asked of a webcam", json_schema_extra=unit("px")
+    )
+    fps: float = Field(
+        30.0,
+        gt=0,
+        le=240,
+        description="rate asked of a webcam",
+        json_schema_extra=unit("frames/s"),
+    )
+    fourcc: str = Field(
+        "MJPG",
+        pattern=r"^([A-Za-z0-9]{4})?$",
+        description="pixel format asked of a webcam; empty: the driver's choice",
+    )
 
 
 class Capture(Protocol):
@@ -158,7 +182,7 @@ class WebcamSource(ClosesOnExit):
     def __init__(
         self,
         camera: CameraInfo,
-        settings: SourceSettings,
+        settings: WebcamSettings,
         open_capture: Callable[[CameraInfo], Capture] | None = None,
     ) -> None:
         """Open the camera, ask for format, size and rate, and read the first pictures.
@@ -219,7 +243,7 @@ class WebcamSource(ClosesOnExit):
         """Give the camera back; may be called twice and from any thread."""
         self._guard.close()
 
-    def _ask_for(self, settings: SourceSettings) -> None:
+    def _ask_for(self, settings: WebcamSettings) -> None:
         # The format first: a size that the camera only has as MJPG is refused otherwise.
         if settings.fourcc:
             code = cv2.VideoWriter.fourcc(*settings.fourcc)
@@ -278,7 +302,7 @@ class WebcamSource(ClosesOnExit):
         if picture.size != width * height * 3:
             raise SourceError(
                 f"{self.name} sends pictures in a format that is not known here; ask for another "
-                "one with --set source.fourcc=YUYV."
+                "one with --set source.webcam.fourcc=YUYV."
             )
         return picture.reshape(height, width, 3)
 
@@ -303,7 +327,7 @@ class WebcamSource(ClosesOnExit):
             _log.warning("%s", self.problem)
 
 
-def open_webcam(argument: str, settings: SourceSettings) -> ReconnectingSource:
+def open_webcam(argument: str, settings: WebcamSettings) -> ReconnectingSource:
     """Open the camera called `argument` so that it comes back by itself after every failure.
 
     Args:
@@ -333,9 +357,10 @@ def _open_opencv(camera: CameraInfo) -> Capture:
     return cv2.VideoCapture(camera.index, backend())
 
 
-WEBCAM: Final = Spec(
+WEBCAM: Final = SourceSpec(
     name="webcam",
     summary="a camera, by number or part of its name; without either the first one",
     build=open_webcam,
+    settings=WebcamSettings,
     argument="N|NAME",
 )

@@ -40,9 +40,11 @@ def still_tracker(settings: TrackingSettings | None = None) -> Tracker:
     Raises:
         ModelError: mediapipe or its model file is missing.
     """
-    from reenact.face.mediapipe_tracker import MediaPipeTracker
+    from reenact.face.mediapipe_tracker import MediaPipeSettings, MediaPipeTracker
 
-    return MediaPipeTracker(settings or TrackingSettings(), static=True)
+    settings = settings or TrackingSettings()
+    own = settings.part("mediapipe", MediaPipeSettings)
+    return MediaPipeTracker(settings, own, static=True)
 
 
 def open_target(

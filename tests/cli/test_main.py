@@ -18,8 +18,8 @@ import pytest
 from reenact.cli import commands
 from reenact.cli.main import main
 from reenact.cli.parser import build_parser
-from reenact.config import describe
 from reenact.errors import PluginError, SourceError
+from reenact.live.settings import describe
 from reenact.sources.video_file import VideoSource
 from reenact.targets.library import open_target
 from reenact.types import Image
@@ -225,7 +225,7 @@ def test_plugins_lists_all_and_tells_why_one_is_broken(
 
     load = registry.load
 
-    def load_all_but_window(group: str, name: str) -> registry.Spec:
+    def load_all_but_window(group: registry.Group, name: str) -> registry.AnySpec:
         if name == "window":
             raise PluginError("The sink 'window' could not be loaded: no libGL.")
         return load(group, name)
@@ -327,7 +327,7 @@ def test_an_odd_set_of_outputs_goes_on_with_those_that_work(
     out = tmp_path / "out.mp4"
     typed = ["live", "--source", "pattern", "--target", "astronaut", "--sink", f"file:{out}"]
     typed += ["--sink", "camera:no-such-device", "--set", "renderer.name=warp"]
-    typed += ["--set", "source.frames=10"]
+    typed += ["--set", "source.pattern.frames=10"]
     assert main(typed) == 0
     assert "The other outputs go on." in capsys.readouterr().err
     assert len(read_video(out)) == 10
@@ -392,7 +392,7 @@ def let_it_write(process: subprocess.Popen[str], partial: Path) -> None:
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
 def test_an_interruption_leaves_a_playable_file_and_a_report(tmp_path: Path, name: str) -> None:
     report, partial = tmp_path / "report.json", tmp_path / "out.partial.mp4"
-    size = ["--set", "source.width=320", "--set", "source.height=240"]
+    size = ["--set", "source.pattern.width=320", "--set", "source.pattern.height=240"]
     with start_endless(tmp_path, "--source", "pattern", *size, "--report", str(report)) as process:
         try:
             let_it_write(process, partial)
@@ -415,7 +415,7 @@ def test_an_interruption_leaves_a_playable_file_and_a_report(tmp_path: Path, nam
 @posix
 def test_a_run_whose_messages_nobody_reads_any_more_can_be_ended(tmp_path: Path) -> None:
     clip, partial = write_clip(tmp_path / "actor.mp4", frames=25), tmp_path / "out.partial.mp4"
-    looped = ["--source", f"video:{clip}", "--set", "source.loop=true"]
+    looped = ["--source", f"video:{clip}", "--set", "source.video.loop=true"]
     with start_endless(tmp_path, *looped) as process:
         try:
             assert process.stderr is not None

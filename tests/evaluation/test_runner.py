@@ -156,7 +156,7 @@ def test_a_run_is_smoothed_as_the_live_path_smooths_it(clip_folder: Path) -> Non
     still = Clip("still", np.repeat(first.images[:1], FRAMES, axis=0), points, np.arange(FRAMES))
     with Judge() as judge:
         shot = self_reenactment.prepare_shot(still, judge)
-    renderer = load("renderers", "warp").build(Settings().renderer)
+    renderer = load("renderers", "warp").make(Settings().renderer)
     renderer.prepare(first_frame_target(still, "warp"))
 
     def trembling(smoothing: SmoothingSettings | None) -> float:
@@ -171,7 +171,7 @@ def test_a_run_is_smoothed_as_the_live_path_smooths_it(clip_folder: Path) -> Non
 def test_faces_that_are_not_found_leave_gaps_not_zeros() -> None:
     with Judge() as judge:
         shot = self_reenactment.prepare_shot(synthetic(set()), judge, frames=3)
-        renderer = load("renderers", "copy").build(Settings().renderer)
+        renderer = load("renderers", "copy").make(Settings().renderer)
         figures, drawn = self_reenactment.score(shot, "copy", renderer, judge)
     assert len(drawn.scored) == 3
     assert figures["psnr"] == 100
@@ -331,7 +331,7 @@ def test_what_cannot_be_measured_is_told(clip_folder: Path) -> None:
 @pytest.mark.faces
 def test_copy_stands_on_the_recorded_floors(faces_dir: Path) -> None:
     per_clip = []
-    renderer = load("renderers", "copy").build(Settings().renderer)
+    renderer = load("renderers", "copy").make(Settings().renderer)
     with Judge() as judge:
         for video in find_clips(faces_dir / "val"):
             shot = self_reenactment.prepare_shot(read_clip(video), judge)

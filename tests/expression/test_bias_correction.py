@@ -139,7 +139,7 @@ def test_it_is_learned_from_what_a_tracker_reads_off_drawn_faces(
     """On one face many components can explain a few pictures: the second round begins lower."""
     settings = Settings().renderer
     settings.name = "warp_unet"
-    renderer = load("renderers", "warp_unet").build(settings)
+    renderer = load("renderers", "warp_unet").make(settings)
     pairs = portrait_acts(np.random.default_rng(3))
     with Judge() as judge:
         answer = learn(pairs, 40, 2, Reader(judge, renderer))

@@ -15,7 +15,7 @@ from guest import devices
 from guest.traffic import drawn, opencv_reader
 from reenact import registry
 from reenact.cli import doctor
-from reenact.config import Settings, SourceSettings
+from reenact.config import Settings
 from reenact.errors import SourceError
 from reenact.live.session import Session
 from reenact.sinks.fanout import SinkSet
@@ -23,6 +23,7 @@ from reenact.sinks.virtual_camera import CameraSink
 from reenact.sources.camera_devices import list_cameras
 from reenact.sources.reconnecting import ReconnectingSource, SourceUnavailable
 from reenact.sources.video_file import VideoSource
+from reenact.sources.webcam import WebcamSettings
 from reenact.types import Frame, Image
 from support.clips import read_all
 from support.fakes import BLUE, GREEN, FakeReenactor, shows_actor, until
@@ -40,7 +41,7 @@ def webcam() -> Iterator[None]:
 
 
 def open_source(argument: str = "vivid", **settings: object) -> ReconnectingSource:
-    asked = SourceSettings.model_validate({"width": 320, "height": 180, "fps": 15.0, **settings})
+    asked = WebcamSettings.model_validate({"width": 320, "height": 180, "fps": 15.0, **settings})
     source = registry.load("sources", "webcam").build(argument, asked)
     assert isinstance(source, ReconnectingSource)
     source.timeout_s = 5.0
@@ -189,7 +190,7 @@ def test_output_goes_on_while_the_camera_is_unplugged(tmp_path: Path) -> None:
         source = open_source()
         source.timeout_s = 0.5
         sinks = [
-            registry.load("sinks", kind).build(argument, settings.sink)
+            registry.load("sinks", kind).make(argument, settings.sink)
             for kind, argument in (("camera", "reenact"), ("file", str(film)))
         ]
         session = Session(settings, source, FakeReenactor(size=size), SinkSet(sinks))

@@ -15,13 +15,14 @@ import av
 import numpy as np
 import pytest
 
-from reenact.config import Settings, load_settings
+from reenact.config import Settings
 from reenact.errors import ConfigError, SinkError, SourceError
 from reenact.expression.neutral_store import neutral_path
 from reenact.face.geometry import canonical_face, crop_transform, to_image, transform_points
 from reenact.live.fallback import FAILURES_IN_A_ROW
 from reenact.live.pipeline import Reenactor
 from reenact.live.session import Session
+from reenact.live.settings import load_settings
 from reenact.sinks.fanout import SinkSet
 from reenact.stats import Recorder, Stats, StepTimer
 from reenact.targets.library import open_target

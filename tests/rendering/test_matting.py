@@ -11,7 +11,7 @@ from reenact.live.pipeline import Reenactor, still_expression
 from reenact.rendering.baselines import CopyRenderer
 from reenact.rendering.compositing import Paster
 from reenact.rendering.matting import Alpha, Matte
-from reenact.rendering.warp_unet import WarpUNetRenderer
+from reenact.rendering.warp_unet import WarpUNetRenderer, WarpUNetSettings
 from reenact.stats import StepTimer
 from reenact.targets.library import open_target
 from reenact.types import Array, Drive, Frame, Landmarks, Target
@@ -87,7 +87,7 @@ def test_cut_out_fits_what_the_generator_draws(
 ) -> None:
     """The head of a moved picture is found anew, and lies where the moved cut-out says."""
     paster = Paster(target)
-    renderer = WarpUNetRenderer(Settings().renderer)
+    renderer = WarpUNetRenderer(Settings().renderer, WarpUNetSettings())
     renderer.prepare(target)
     landmarks = moved(target, shift)
     body = target.neutral if late else None
@@ -122,9 +122,7 @@ def test_frames_carry_alpha_when_it_is_asked_for(
         }
     )
     face = Landmarks(target.neutral, 1.0, (256, 256))
-    pipeline = Reenactor(
-        settings, target, FakeTracker(face), CopyRenderer(Settings().renderer), StepTimer()
-    )
+    pipeline = Reenactor(settings, target, FakeTracker(face), CopyRenderer(), StepTimer())
     try:
         idle = pipeline.idle(0.0, 0)
         moving = [pipeline.step(Frame(target.references[0], n / 25, n)) for n in range(1, 8)][-1]

@@ -64,7 +64,7 @@ def test_the_fit_finds_what_a_difference_costs() -> None:
 
 def test_references_draw_the_end_of_a_clip() -> None:
     images, landmarks = (np.concatenate([part, part, part]) for part in moving_portrait())
-    renderer = registry.load("renderers", "warp").build(RendererSettings())
+    renderer = registry.load("renderers", "warp").make(RendererSettings())
     whole = Clip("portrait", images, landmarks, np.arange(len(images)))
     drawn = draw(whole, renderer)
     assert drawn is not None

@@ -14,6 +14,7 @@ from reenact.face.topology import LIPS_INNER
 from reenact.models.warp_unet_inputs import UNKNOWN_PERSON
 from reenact.rendering import warp_unet as renderers
 from reenact.rendering.teeth import UpperTeeth
+from reenact.rendering.warp_unet import WarpUNetSettings
 from reenact.types import Array, Image, Pose, Renderer
 from support.faces import drive, opened_mouth, portrait_target
 
@@ -134,8 +135,8 @@ def rendered(person: float, teeth: bool, monkeypatch: pytest.MonkeyPatch) -> Ima
         return [np.full((SIDE, SIDE), person, np.float32)]
 
     monkeypatch.setattr(renderers, "people_in", people)
-    renderer: Renderer = registry.load("renderers", "warp_unet").build(
-        RendererSettings(name="warp_unet", teeth=teeth)
+    renderer: Renderer = registry.load("renderers", "warp_unet").make(
+        RendererSettings(warp_unet=WarpUNetSettings(teeth=teeth))
     )
     renderer.prepare(target)
     return renderer.render(drive(opened_mouth(shut, 14)))

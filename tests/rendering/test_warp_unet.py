@@ -22,14 +22,15 @@ from reenact.models.weights import load_tensors, read_header, save_model
 from reenact.rendering.head_mesh import HeadMesh, head_mesh, tears
 from reenact.rendering.reference_ranking import SeenFaces, reference_distances
 from reenact.rendering.residual_flow import known_residual_flow, own_tensors, read_own_flow
-from reenact.rendering.warp_unet import WarpUNetRenderer, edge_fade, people_in
+from reenact.rendering.warp_unet import WarpUNetRenderer, WarpUNetSettings, edge_fade, people_in
 from reenact.types import Image, Renderer, Target
 from support.faces import drive, opened_mouth, portrait_target, turned
 
 
-def opened(name: str, target: Target, **settings: object) -> Renderer:
-    renderer: Renderer = registry.load("renderers", name).build(
-        RendererSettings.model_validate({"name": name, **settings})
+def opened(name: str, target: Target, sharpen: float = 0.5, **settings: object) -> Renderer:
+    own = WarpUNetSettings(sharpen=sharpen)
+    renderer = registry.load("renderers", name).make(
+        RendererSettings.model_validate({"name": name, "warp_unet": own, **settings})
     )
     renderer.prepare(target)
     return renderer

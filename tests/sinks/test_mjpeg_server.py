@@ -335,6 +335,6 @@ def test_closing_ends_readers_and_frees_the_port(sink: HttpSink) -> None:
 
 def test_taken_port_is_one_sentence(sink: HttpSink) -> None:
     port = urlsplit(sink.url).port or 0
-    with pytest.raises(SinkError, match=r"http_port") as caught, HttpSink(port) as second:
+    with pytest.raises(SinkError, match=r"http\.port") as caught, HttpSink(port) as second:
         second.open((160, 120), 25.0)
     assert str(port) in str(caught.value)

@@ -16,7 +16,7 @@ from reenact.imaging import even, letterbox
 from reenact.sinks.fanout import SinkSet, check_spares
 from reenact.sinks.mjpeg_server import HttpSink
 from reenact.sinks.null import NullSink
-from reenact.sinks.video_file import FileSink
+from reenact.sinks.video_file import FileSettings, FileSink
 from reenact.sinks.virtual_camera import CameraSink
 from reenact.sinks.window import WindowSink
 from reenact.stats import StepTimer
@@ -33,7 +33,7 @@ def frame(number: int) -> Frame:
 
 def build(text: str, settings: SinkSettings | None = None) -> object:
     kind, argument = registry.split(text)
-    return registry.load("sinks", kind).build(argument, settings or SinkSettings())
+    return registry.load("sinks", kind).make(argument, settings or SinkSettings())
 
 
 # Fitting
@@ -116,7 +116,7 @@ def test_settings_reach_the_file(tmp_path: Path) -> None:
     sizes = []
     noise = np.random.default_rng(0).integers(0, 256, (120, 160, 3), dtype=np.uint8)
     for crf in (10, 40):
-        sink = build(f"file:{tmp_path / f'{crf}.mp4'}", SinkSettings(file_crf=crf))
+        sink = build(f"file:{tmp_path / f'{crf}.mp4'}", SinkSettings(file=FileSettings(crf=crf)))
         assert isinstance(sink, FileSink)
         with sink:
             sink.open(SIZE, 25.0)

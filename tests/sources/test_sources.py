@@ -11,9 +11,10 @@ import pytest
 
 from reenact.config import SourceSettings
 from reenact.errors import ReenactError
-from reenact.registry import Spec, available, load
+from reenact.registry import available, load
+from reenact.sources.clocked import ClockedSettings
 from reenact.sources.image_file import ImageSource
-from reenact.sources.pattern import PatternSource, pattern_image
+from reenact.sources.pattern import PatternSettings, PatternSource, pattern_image
 from reenact.types import Frame, Source
 from support.clips import (
     read_all,
@@ -91,15 +92,17 @@ def test_pattern_of_any_size(size: tuple[int, int]) -> None:
 def test_sources_are_registered_and_built(numbered_clip: Path, tmp_path: Path) -> None:
     assert {"webcam", "video", "image", "pattern"} <= set(available("sources"))
     picture = write_png(tmp_path / "b.png", np.zeros((70, 80, 3), np.uint8))
-    settings = SourceSettings(width=128, height=96, fps=10, frames=2)
+    settings = SourceSettings(
+        image=ClockedSettings(fps=10, frames=2),
+        pattern=PatternSettings(width=128, height=96, fps=10, frames=2),
+    )
     for kind, argument, size, count in (
         ("video", str(numbered_clip), (160, 120), 30),
         ("image", str(picture), (80, 70), 2),
         ("pattern", "", (128, 96), 2),
     ):
         spec = load("sources", kind)
-        assert isinstance(spec, Spec)
-        source = spec.build(argument, settings)
+        source = spec.make(argument, settings)
         assert isinstance(source, Source)
         assert source.size == size
         assert len(read_all(source)) == count
@@ -108,4 +111,4 @@ def test_sources_are_registered_and_built(numbered_clip: Path, tmp_path: Path) -
 @pytest.mark.parametrize(("kind", "argument"), [("video", ""), ("image", ""), ("pattern", "x")])
 def test_wrong_arguments_are_refused(kind: str, argument: str) -> None:
     with pytest.raises(ReenactError):
-        load("sources", kind).build(argument, SourceSettings())
+        load("sources", kind).make(argument, SourceSettings())

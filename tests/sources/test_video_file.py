@@ -284,7 +284,7 @@ def test_stream_without_an_end_is_live_and_comes_back() -> None:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         before_s = time.monotonic()
         url = f"http://127.0.0.1:{server.server_address[1]}/"
-        source = load("sources", "video").build(url, SourceSettings())
+        source = load("sources", "video").make(url, SourceSettings())
         assert isinstance(source, ReconnectingSource)
         frames: list[Frame] = []
         told: list[str] = []

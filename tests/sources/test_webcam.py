@@ -13,11 +13,10 @@ import cv2
 import numpy as np
 import pytest
 
-from reenact.config import SourceSettings
 from reenact.errors import SourceError
 from reenact.sources.camera_devices import CameraInfo, list_cameras
 from reenact.sources.reconnecting import ReconnectingSource, SourceUnavailable
-from reenact.sources.webcam import WebcamSource, open_webcam
+from reenact.sources.webcam import WebcamSettings, WebcamSource, open_webcam
 from reenact.types import Frame, Source
 from support.clips import four_colours, number_of, write_clip
 
@@ -104,7 +103,7 @@ def state() -> FaultState:
 @pytest.fixture
 def open_camera(tmp_path: Path, state: FaultState) -> Callable[[], WebcamSource]:
     clip = write_clip(tmp_path / "camera.avi", 60, codec="mjpeg", pix_fmt="yuvj422p")
-    return lambda: WebcamSource(CAMERA, SourceSettings(), lambda _: FaultyCapture(clip, state))
+    return lambda: WebcamSource(CAMERA, WebcamSettings(), lambda _: FaultyCapture(clip, state))
 
 
 def read_frames(source: Source, count: int) -> list[Frame]:
@@ -166,7 +165,7 @@ def test_colours_are_rgb(tmp_path: Path, state: FaultState) -> None:
         pix_fmt="yuvj444p",
         picture=lambda _: four_colours(),
     )
-    with WebcamSource(CAMERA, SourceSettings(), lambda _: FaultyCapture(clip, state)) as source:
+    with WebcamSource(CAMERA, WebcamSettings(), lambda _: FaultyCapture(clip, state)) as source:
         (frame,) = read_frames(source, 1)
     assert frame.image[20, 20, 0] > 200  # red, top left
     assert frame.image[20, 20, 2] < 60
@@ -256,7 +255,7 @@ def test_flat_pictures_get_their_shape(
         numbers = [number_of(frame.image) for frame in read_frames(source, 10)]
         assert numbers == list(range(numbers[0], numbers[0] + 10))
         state.fault = "unknown"
-        with pytest.raises(SourceError, match=r"source\.fourcc=YUYV"):
+        with pytest.raises(SourceError, match=r"source\.webcam\.fourcc=YUYV"):
             source.read()
 
 
@@ -266,13 +265,13 @@ def test_vanished_device_node_is_noticed_at_once(tmp_path: Path, state: FaultSta
     node.touch()
     clip = write_clip(tmp_path / "camera.avi", 60, codec="mjpeg", pix_fmt="yuvj422p")
     camera = CameraInfo(7, "Plugged Camera", str(node))
-    with WebcamSource(camera, SourceSettings(), lambda _: FaultyCapture(clip, state)) as source:
+    with WebcamSource(camera, WebcamSettings(), lambda _: FaultyCapture(clip, state)) as source:
         read_frames(source, 3)
         node.unlink()
         with pytest.raises(SourceError, match="Plugged Camera is not connected"):
             source.read()
     with pytest.raises(SourceError, match="not connected"):
-        WebcamSource(camera, SourceSettings(), lambda _: FaultyCapture(clip, state))
+        WebcamSource(camera, WebcamSettings(), lambda _: FaultyCapture(clip, state))
     assert state.opened == 1
 
 
@@ -372,7 +371,7 @@ def test_unplugged_camera_comes_back_under_another_number(
     monkeypatch.setattr("reenact.sources.camera_devices.list_cameras", plugged)
     monkeypatch.setattr("reenact.sources.webcam.list_cameras", plugged)
     (tmp_path / "video7").touch()
-    with open_webcam("desk", SourceSettings()) as source:
+    with open_webcam("desk", WebcamSettings()) as source:
         read_frames(source, 5)
         (tmp_path / "video7").unlink()
         assert read_until_lost(source) == "Desk Camera is not connected; plug it in again."
@@ -463,7 +462,7 @@ def test_real_camera() -> None:
     cameras = [camera for camera in list_cameras() if not camera.is_loopback]
     if not cameras:
         pytest.skip("no camera on this machine")
-    with open_webcam(str(cameras[0].index), SourceSettings(width=640, height=480)) as source:
+    with open_webcam(str(cameras[0].index), WebcamSettings(width=640, height=480)) as source:
         frames = read_frames(source, 30)
         assert source.name == cameras[0].name
         assert source.fps > 1

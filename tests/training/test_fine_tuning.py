@@ -27,7 +27,7 @@ from reenact.rendering.residual_flow import (
     own_tensors,
     read_own_flow,
 )
-from reenact.rendering.warp_unet import WarpUNetRenderer
+from reenact.rendering.warp_unet import WarpUNetRenderer, WarpUNetSettings
 from reenact.targets.footage import Footage
 from reenact.training import fine_tuning
 from reenact.training.fine_tuning import (
@@ -195,7 +195,9 @@ def test_the_renderer_draws_by_the_trained_weights(
     errors = []
     assert trained[0].weights is not None
     for weights in (start, trained[0].weights):
-        renderer = WarpUNetRenderer(RendererSettings(engine="torch", device="cpu"))
+        renderer = WarpUNetRenderer(
+            RendererSettings(engine="torch", device="cpu"), WarpUNetSettings()
+        )
         renderer.prepare(target_of(footage, weights))
         pictures = [renderer.render(drive(points)) for points in footage.landmarks[29:31]]
         errors.append(float(np.abs(np.stack(pictures) - footage.images[29:31].astype(int)).mean()))
@@ -247,7 +249,9 @@ def test_what_the_mesh_learned_is_kept_with_the_weights_and_drawn_by(
     np.testing.assert_allclose(kept.skin, known.skin, atol=1e-3)
     pictures = []
     for weights in (start, begun):
-        renderer = WarpUNetRenderer(RendererSettings(engine="torch", device="cpu"))
+        renderer = WarpUNetRenderer(
+            RendererSettings(engine="torch", device="cpu"), WarpUNetSettings()
+        )
         renderer.prepare(target_of(footage, weights))
         pictures.append(renderer.render(drive(footage.landmarks[29])).astype(int))
     assert np.abs(pictures[0] - pictures[1]).mean() > 0.5, "each draws by its own mesh"

@@ -75,7 +75,7 @@ def draws(name: str, weights: str, people: Path) -> list[Image]:
     settings = RendererSettings(
         name=name, size=256, device="cpu", threads=1, engine="torch", weights=weights
     )
-    renderer: Renderer = registry.load("renderers", name).build(settings)
+    renderer: Renderer = registry.load("renderers", name).make(settings)
     clip = read_clip(people / "val" / "other_portrait__01.mp4")
     renderer.prepare(first_frame_target(clip, name))
     pictures = [renderer.render(drive(clip.landmarks[frame])) for frame in (0, 8)]

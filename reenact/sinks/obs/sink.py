@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Final
 
-from reenact.config import SinkSettings
+from reenact.config import Section
 from reenact.lifecycle import ClosesOnExit
-from reenact.registry import Spec
+from reenact.registry import SinkSpec
 from reenact.sinks.obs.ring import DEFAULT_NAME, RingWriter
 from reenact.types import Frame, Sink
 
@@ -57,11 +57,11 @@ class ObsSink(ClosesOnExit):
         self._writer.close()
 
 
-def _obs(argument: str, settings: SinkSettings) -> Sink:
+def _obs(argument: str, settings: Section) -> Sink:
     return ObsSink(argument)
 
 
-OBS: Final = Spec(
+OBS: Final = SinkSpec(
     "obs",
     "the source Reenact in OBS, see `reenact obs install`",
     _obs,

@@ -48,7 +48,7 @@ def live(home: Path, *arguments: str) -> Iterator[Callable[[], str]]:
     """
     path = home / "live.log"
     with as_file(files("reenact") / "assets" / "demo_actor.mp4") as actor, path.open("w") as log:
-        source = ["--source", f"video:{actor}", "--set", "source.loop=true"]
+        source = ["--source", f"video:{actor}", "--set", "source.video.loop=true"]
         process = subprocess.Popen(
             reenact("live", *source, "--target", "astronaut", "--sink", "obs", *arguments),
             env={**studio.environment(home), "REENACT_DATA": str(home / "data")},

@@ -1,0 +1,166 @@
+"""Reads the settings of a run: the common ones, and those of every part that is named.
+
+Order of precedence: defaults < TOML file < `--set section.key=value`. An unknown key is an error
+that names the nearest one. Only the parts that are named are imported.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from pydantic import TypeAdapter, ValidationError
+
+from reenact import registry
+from reenact.config import Section, Settings, first_problem, parse_assignment, read_toml
+from reenact.errors import ConfigError, PluginError
+from reenact.types import Target
+
+GROUP_OF: Final[dict[str, registry.Group]] = {
+    "source": "sources",
+    "tracking": "trackers",
+    "renderer": "renderers",
+    "sink": "sinks",
+}
+"""The sections that hold sections of parts, with the group of these parts."""
+
+
+def load_settings(path: Path | None = None, assignments: Iterable[str] = ()) -> Settings:
+    """Build the settings from defaults, an optional TOML file and `section.key=value` texts.
+
+    Raises:
+        ConfigError: the file cannot be read, a key is unknown, or a value is not allowed.
+        PluginError: a part whose settings are given could not be loaded.
+    """
+    values: dict[str, Any] = {}
+    if path is not None:
+        values = read_toml(path)
+    _check_keys(values, str(path))
+    for text in assignments:
+        _assign(values, text)
+    try:
+        return Settings.model_validate(_with_parts(values))
+    except ValidationError as error:
+        raise ConfigError(first_problem(error)) from error
+
+
+def resolve(settings: Settings, target: Target, *, recorded: bool = False) -> Settings:
+    """Return a copy of the settings in which every choice that they leave open is made.
+
+    It holds the sections of the chosen renderer and tracker, so that a change of one of them is
+    seen by the part.
+
+    Args:
+        settings: as the user gave them; they are not changed.
+        target: decides the renderer where the settings do not.
+        recorded: the actor is in a file or picture. Then the user's own neutral is left alone,
+            unless the user set actor.name or actor.neutral.
+
+    Raises:
+        PluginError: the renderer or tracker is unknown or could not be loaded.
+    """
+    chosen = settings.model_copy(deep=True)
+    if chosen.renderer.name == "auto":
+        chosen.renderer.name = target.renderer
+    if recorded and chosen.actor.model_fields_set.isdisjoint({"name", "neutral"}):
+        chosen.actor.neutral = "fresh"
+    for section, spec in (
+        (chosen.renderer, registry.load("renderers", chosen.renderer.name)),
+        (chosen.tracking, registry.load("trackers", chosen.tracking.name)),
+    ):
+        setattr(section, spec.name, section.part(spec.name, spec.settings))
+    return chosen
+
+
+def describe() -> Iterator[tuple[str, str, Any, str]]:
+    """Yield (section.key, type, default, help with unit) of every setting, for help texts.
+
+    Those of parts follow the section's own. A part that cannot be loaded is left out.
+    """
+    for section, kind in _sections().items():
+        yield from _described(section, kind)
+        for name in _parts(section):
+            try:
+                yield from _described(f"{section}.{name}", _part(section, name))
+            except PluginError:  # `reenact plugins` tells the cause
+                continue
+
+
+def _described(prefix: str, section: type[Section]) -> Iterator[tuple[str, str, Any, str]]:
+    for key, entry in section.model_fields.items():
+        extra = entry.json_schema_extra if isinstance(entry.json_schema_extra, dict) else {}
+        unit = f" [{extra['unit']}]" if "unit" in extra else ""
+        live = " (live)" if extra.get("live") else ""
+        kind = str(TypeAdapter[Any](entry.annotation or str).json_schema().get("type", "choice"))
+        yield f"{prefix}.{key}", kind, entry.default, f"{entry.description}{unit}{live}"
+
+
+def _sections() -> dict[str, type[Section]]:
+    return {name: field.annotation for name, field in Settings.model_fields.items()}  # type: ignore[misc]
+
+
+def _parts(section: str) -> list[str]:
+    """Return the names of the parts that have sections of their own in a section."""
+    return registry.available(GROUP_OF[section]) if section in GROUP_OF else []
+
+
+def _part(section: str, name: str) -> type[Section]:
+    settings: type[Section] = registry.load(GROUP_OF[section], name).settings
+    return settings
+
+
+def _check_keys(values: Mapping[str, Any], origin: str) -> None:
+    sections = _sections()
+    for section, entries in values.items():
+        if section not in sections:
+            raise ConfigError(f"{origin}: {_unknown(section, sections)}")
+        _check_section(section, sections[section], entries, origin)
+
+
+def _check_section(section: str, kind: type[Section], entries: Any, origin: str) -> None:
+    if not isinstance(entries, Mapping):
+        raise ConfigError(
+            f"{origin}: {section} is a section; write [{section}] and its keys below."
+        )
+    for key, value in entries.items():
+        if key in _parts(section):
+            _check_section(f"{section}.{key}", _part(section, key), value, origin)
+        elif key not in kind.model_fields:
+            top = section.partition(".")[0]
+            known = [name for name, *_ in describe() if name.startswith(f"{top}.")]
+            raise ConfigError(f"{origin}: {_unknown(f'{section}.{key}', known)}")
+
+
+def _assign(values: dict[str, Any], text: str) -> None:
+    name, value = parse_assignment(text)
+    *sections, key = name.split(".")
+    if not (sections and all(sections) and key):
+        raise ConfigError(f"--set takes section.key=value, not {text!r}.")
+    nested: dict[str, Any] = {key: value}
+    for section in reversed(sections):
+        nested = {section: nested}
+    _check_keys(nested, "--set")
+    place = values
+    for section in sections:
+        place = place.setdefault(section, {})
+    place[key] = value
+
+
+def _with_parts(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return checked values with the sections of parts made into their own classes."""
+    made = {section: dict(entries) for section, entries in values.items()}
+    for section, entries in made.items():
+        for name in entries.keys() & set(_parts(section)):
+            try:
+                entries[name] = _part(section, name).model_validate(entries[name])
+            except ValidationError as error:
+                raise ConfigError(f"{section}.{name}.{first_problem(error)}") from error
+    return made
+
+
+def _unknown(name: str, known: Iterable[str]) -> str:
+    near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.4)
+    hint = f"; did you mean {near[0]}?" if near else f"; known: {', '.join(known)}."
+    return f"unknown setting {name}{hint}"
