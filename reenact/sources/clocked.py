@@ -1,4 +1,4 @@
-"""What pictures that exist already have in common: they are handed out by the clock, or as read."""
+"""The base of sources whose pictures exist already, such as a photo or a test pattern."""
 
 from __future__ import annotations
 
@@ -32,10 +32,12 @@ class ClockedSettings(Section):
 class ClockedSource(ClosesOnExit):
     """Pictures that exist already, handed out by the clock or as fast as they are read.
 
+    Without an end (`frames` is 0) it is live: reads are paced by the clock, `time_s` is monotonic,
+    and ticks that the reader missed are left out. With an end, every frame is to be rendered:
+    reads do not wait, and `time_s` is index / fps.
+
     Attributes:
-        live: True without an end (`frames` 0): paced by the clock, `time_s` monotonic, ticks
-            that the reader missed are left out. False with one: not paced, `time_s` is
-            index / fps, so that every frame is rendered.
+        live: True if it has no end.
         name: what a person would call it.
         size: (width, height) px.
         fps: frames/s.
@@ -52,7 +54,7 @@ class ClockedSource(ClosesOnExit):
         self._closing = threading.Event()
 
     def read(self) -> Frame | None:
-        """Return the next frame, waiting for its time if live; None at the end and once closed."""
+        """Return the next frame, if live at its time; None at the end and once closed."""
         if self._closing.is_set() or (self._frames and self._index >= self._frames):
             return None
         time_s = self._wait_for_tick() if self.live else self._index / self.fps
@@ -63,12 +65,12 @@ class ClockedSource(ClosesOnExit):
         return frame
 
     def close(self) -> None:
-        """End it; may be called twice and from any thread, and wakes a waiting `read`."""
+        """End the source and wake a waiting `read`; may be called twice and from any thread."""
         self._closing.set()
 
     @abstractmethod
     def _picture(self, index: int) -> Image:
-        """Return uint8 (H, W, 3) RGB."""
+        """Return picture number `index`, uint8 (H, W, 3) RGB."""
 
     def _wait_for_tick(self) -> float:
         self._closing.wait(max(0.0, self._next_s - time.monotonic()))

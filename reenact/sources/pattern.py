@@ -47,8 +47,8 @@ def pattern_image(index: int, size: tuple[int, int]) -> Image:
     """Draw one picture of the test pattern; the same arguments give the same picture.
 
     Args:
-        index: number of the picture; the bars move left by 4 px a picture and it is written
-            in the middle.
+        index: number of the picture, which is written in its middle; the bars move left by 4 px
+            a picture.
         size: (width, height) px.
 
     Returns:

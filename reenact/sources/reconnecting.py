@@ -1,4 +1,4 @@
-"""A source that comes back: it is reopened for as long as it takes while the program goes on."""
+"""Reopens a live source after every failure, for as long as it takes."""
 
 from __future__ import annotations
 
@@ -15,22 +15,21 @@ from reenact.lifecycle import ClosesOnExit
 from reenact.types import Frame, Source
 
 _PAUSE_GROWTH: Final = 1.6
+_STEADY_AFTER_S: Final = 10.0
 _JOIN_S: Final = 0.5
-_STEADY_S: Final = 10.0
-"""A source that fails again sooner than this after it came back is given longer pauses still."""
 
 _log = logging.getLogger(__name__)
 
 
-class SourceUnavailable(SourceError):  # noqa: N818 - a state that passes, named as one
+class SourceUnavailable(SourceError):  # noqa: N818 - a passing state rather than an error
     """There is no frame now; the source is being reopened and the next `read` may succeed."""
 
 
 class ReadGuard:
-    """Lets any thread close a device while one thread reads it: whoever is last releases it.
+    """Lets any thread close a device while one thread reads it.
 
-    The reading thread does `with guard as is_open:` around every call into the device. OpenCV
-    and FFmpeg crash when a handle is released under a running read.
+    The reading thread does `with guard as is_open:` around every call into the device, and the
+    last of the two releases it: OpenCV and FFmpeg crash if a handle is released during a read.
     """
 
     def __init__(self, release: Callable[[], None]) -> None:
@@ -59,7 +58,7 @@ class ReadGuard:
         self._release_once()
 
     def _release_once(self) -> None:
-        # A reader that holds the lock will come here itself, after it has let go.
+        # A reader that holds the lock comes here itself after it has let go.
         if self._reading.acquire(blocking=False):
             try:
                 if not self._released:
@@ -69,22 +68,49 @@ class ReadGuard:
                 self._reading.release()
 
 
+class Backoff:
+    """The pauses between attempts to reopen a source.
+
+    Each pause is longer than the one before, up to a maximum. They start over once the source
+    has worked for more than ten seconds.
+    """
+
+    def __init__(self, first_s: float, max_s: float) -> None:
+        self._first_s = first_s
+        self._max_s = max_s
+        self._pause_s = first_s
+        self._opened_s: float | None = None
+
+    def note_opened(self, now_s: float) -> None:
+        """Note when the source was opened."""
+        self._opened_s = now_s
+
+    def next_s(self, now_s: float) -> float:
+        """Return the seconds to wait after a failure at a time."""
+        if self._opened_s is not None and now_s - self._opened_s > _STEADY_AFTER_S:
+            self._pause_s = self._first_s
+        self._opened_s = None
+        pause_s = self._pause_s
+        self._pause_s = min(pause_s * _PAUSE_GROWTH, self._max_s)
+        return pause_s
+
+
 class ReconnectingSource(ClosesOnExit):
-    """Wraps a live source; after a SourceError it is closed and opened again, without end.
+    """Wraps a live source and opens it again after every SourceError.
 
     A thread of its own opens and reads the source and keeps the newest frame, so `read` never
-    blocks longer than `timeout_s` even where a driver hangs. The first opening happens in the
-    constructor, and its error is the caller's: a camera that was never there is a mistake to
-    report, one that went away is waited for.
+    blocks longer than `timeout_s`, even if a driver hangs. The constructor opens the source for
+    the first time and passes its error on: a camera that was never there is the user's mistake,
+    while one that went away is waited for.
 
-    `index` of the frames counts what the device delivered since the first opening, across
-    reopenings: a gap is a frame that was replaced before it was read.
+    The frames' `index` counts what the device delivered since the first opening, across
+    reopenings. A gap is a frame that was replaced before it was read.
 
     Attributes:
         live: always True.
         name: the wrapped source's name.
         size: (width, height) px; may change when the device comes back.
-        fps: frames/s of the wrapped source, the last known while it is away.
+        fps: frames/s of the wrapped source; the last known rate while it is away.
         timeout_s: longest wait of one `read`.
         reopened: how often the source came back.
         dropped: frames replaced by a newer one before they were read.
@@ -98,7 +124,7 @@ class ReconnectingSource(ClosesOnExit):
         *,
         timeout_s: float = 1.0,
         first_pause_s: float = 0.5,
-        longest_pause_s: float = 5.0,
+        max_pause_s: float = 5.0,
     ) -> None:
         """Open the source for the first time.
 
@@ -107,7 +133,7 @@ class ReconnectingSource(ClosesOnExit):
                 from the source's own thread.
             timeout_s: longest wait of one `read`.
             first_pause_s: pause before the first attempt to reopen.
-            longest_pause_s: the pauses grow up to this.
+            max_pause_s: the pauses grow up to this.
 
         Raises:
             SourceError: the first opening failed.
@@ -116,7 +142,7 @@ class ReconnectingSource(ClosesOnExit):
         self.reopened = 0
         self.dropped = 0
         self._open_source = open_source
-        self._pauses_s = (first_pause_s, longest_pause_s)
+        self._backoff = Backoff(first_pause_s, max_pause_s)
         self._changed = threading.Condition()
         self._closing = threading.Event()
         self._frame: Frame | None = None
@@ -135,7 +161,7 @@ class ReconnectingSource(ClosesOnExit):
 
     @property
     def problem(self) -> str:
-        """What is wrong now, as a sentence: away, or black; empty while all is well."""
+        """What is wrong now, as a sentence, such as that the camera is black; "" if nothing is."""
         return self._failure or self._stall or str(getattr(self._source, "problem", ""))
 
     def read(self) -> Frame | None:
@@ -144,9 +170,8 @@ class ReconnectingSource(ClosesOnExit):
         Waits at most `timeout_s`. Only one thread may call.
 
         Raises:
-            SourceUnavailable: there is no frame now: raised at once when the source is lost,
-                then once per `timeout_s` until it is back. Go on with something else and call
-                again.
+            SourceUnavailable: there is no frame now. It is raised at once when the source is
+                lost, then once per `timeout_s` until it is back; call again.
         """
         with self._changed:
             self._changed.wait_for(self._has_news, self.timeout_s)
@@ -169,7 +194,7 @@ class ReconnectingSource(ClosesOnExit):
             source = self._source
         source.close()
         if threading.current_thread() is not self._thread:
-            # An opening in progress cannot be interrupted; the thread then ends by itself.
+            # An opening in progress cannot be interrupted; the thread ends after it.
             self._thread.join(timeout=_JOIN_S)
 
     def _has_news(self) -> bool:
@@ -178,17 +203,9 @@ class ReconnectingSource(ClosesOnExit):
 
     def _run(self) -> None:
         try:
-            pause_s = self._pauses_s[0]
-            while True:
-                opened_at_s = time.monotonic()
-                failure = self._pump()
-                if failure is None:
-                    return
-                if time.monotonic() - opened_at_s > _STEADY_S:
-                    pause_s = self._pauses_s[0]
-                if not self._reopen(failure, pause_s):
-                    return
-                pause_s = min(pause_s * _PAUSE_GROWTH, self._pauses_s[1])
+            self._backoff.note_opened(time.monotonic())
+            while (failure := self._pump()) is not None and self._reopen(failure):
+                self._backoff.note_opened(time.monotonic())
         except BaseException as error:
             self._crash = error
         finally:
@@ -198,7 +215,7 @@ class ReconnectingSource(ClosesOnExit):
             self._source.close()
 
     def _pump(self) -> SourceError | None:
-        """Pass frames on until the source fails (the error) or is over (None)."""
+        """Pass frames on until the source fails; return its error, None if it has ended."""
         while not self._closing.is_set():
             try:
                 frame = self._source.read()
@@ -217,25 +234,24 @@ class ReconnectingSource(ClosesOnExit):
                 self._changed.notify_all()
         return None
 
-    def _reopen(self, failure: SourceError, pause_s: float) -> bool:
-        """Try until the source is open again; False when closed meanwhile."""
-        lost_at_s = time.monotonic()
+    def _reopen(self, failure: SourceError) -> bool:
+        """Try until the source is open again; return False if this was closed meanwhile."""
+        lost_s = time.monotonic()
         _log.info("%s It will be reopened when it is back.", failure)
         self._source.close()
         self._tell(failure)
-        while not self._closing.wait(pause_s):
+        while not self._closing.wait(self._backoff.next_s(time.monotonic())):
             try:
                 source = self._open_source()
             except SourceError as error:
                 _log.debug("%s", error)
                 self._tell(error)
-                pause_s = min(pause_s * _PAUSE_GROWTH, self._pauses_s[1])
                 continue
             with self._changed:
                 self._source = source
                 self.name, self.size = source.name, source.size
                 self.reopened += 1
-            _log.info("%s is back after %.1f s.", source.name, time.monotonic() - lost_at_s)
+            _log.info("%s is back after %.1f s.", source.name, time.monotonic() - lost_s)
             return True
         return False
 

@@ -29,10 +29,10 @@ from reenact.sources.reconnecting import ReadGuard, ReconnectingSource
 from reenact.types import Frame, Image, Source
 
 _LIVE_SCHEMES: Final = frozenset({"rtsp", "rtsps", "rtmp", "rtmps", "rtp", "srt", "tcp", "udp"})
-_URL_TIMEOUT_S: Final = (10.0, 5.0)  # to open, and for each read
+_URL_TIMEOUTS_S: Final = (10.0, 5.0)  # for opening, and for each read
 _DEFAULT_FPS: Final = 30.0
 _ATTACHED_PICTURE: Final = 0x400  # AV_DISPOSITION_ATTACHED_PIC
-_LEAST_STEP_S: Final = 0.001
+_MIN_STEP_S: Final = 0.001
 _CUT_TOLERANCE_S: Final = 0.5
 
 _log = logging.getLogger(__name__)
@@ -41,34 +41,32 @@ _log = logging.getLogger(__name__)
 class VideoSource(ClosesOnExit):
     """A video file or stream read by PyAV.
 
-    Frames come upright (the display matrix is applied), with square pixels and in the size of
-    the first one. Their `time_s` is the presentation time since the first frame, or for a
-    stream that is live the monotonic time of its decoding. `read` is for one thread; `close`
-    may come from any.
+    Frames come upright (the display matrix is applied), with square pixels, and in the size of
+    the first one. Their `time_s` is the presentation time since the first frame, or for a live
+    stream the monotonic time of decoding. One thread calls `read`; any may call `close`.
 
     Attributes:
         live: True for a network stream that has no end.
         name: the file's name, or the URL without user and password.
         size: (width, height) px.
         fps: the stream's average rate.
-        frames_total: how many frames come in all, an estimate by the container; None in a loop, or
-            where it does not say.
-        duration_s: length of one pass according to the container, None where it does not say.
+        frames_total: the container's estimate of all frames, None in a loop or if it has none.
+        duration_s: the container's length of one pass, None if it has none.
     """
 
     def __init__(self, location: str | Path, loop: bool = False) -> None:
-        """Open and decode the first frame.
+        """Open the video and decode its first frame.
 
         Args:
             location: path or URL (http, https, rtsp, ...).
-            loop: begin again at the end, with the times going on. Not for a live stream.
+            loop: start over at the end, while the times go on; a live stream has no end.
 
         Raises:
-            SourceError: it cannot be opened, is no video, or has no frame that can be decoded.
+            SourceError: it cannot be opened, is not a video, or has no frame that can be decoded.
         """
         text = str(location)
         self._is_url = "://" in text
-        # FFmpeg takes what stands before a colon in a relative path for a protocol.
+        # FFmpeg takes the part of a relative path before a colon for a protocol.
         self._location = text if self._is_url else str(Path(text).expanduser().absolute())
         self.name = _without_password(text) if self._is_url else Path(text).name
         self.size = (0, 0)
@@ -97,8 +95,7 @@ class VideoSource(ClosesOnExit):
     def read(self) -> Frame | None:
         """Return the next frame; None at the end of a file and once closed.
 
-        A file that is damaged or cut off gives what can be decoded and ends with a logged
-        warning.
+        A damaged or truncated file gives what can be decoded and ends with a logged warning.
 
         Raises:
             SourceError: the connection or the disk failed, or a live stream broke off.
@@ -119,11 +116,11 @@ class VideoSource(ClosesOnExit):
         self._guard.close()
 
     def open_sound(self) -> Sound | None:
-        """Open the file's sound, to be copied beside its frames; None where it has none to copy."""
+        """Open the file's sound for copying beside its frames; None if it has none to copy."""
         if self._is_url or not self._container.streams.audio:
             return None
         if self._loop:
-            _log.warning("The sound of %s is left out, since it is shown in a loop.", self.name)
+            _log.warning("The sound of %s is left out because it is played in a loop.", self.name)
             return None
         try:
             return Sound(self._location, self.name, self._first_pts_s or 0.0)
@@ -145,7 +142,7 @@ class VideoSource(ClosesOnExit):
                 self._location,
                 mode="r",
                 options=options,
-                timeout=_URL_TIMEOUT_S if self._is_url else None,
+                timeout=_URL_TIMEOUTS_S if self._is_url else None,
             )
         except (av.FFmpegError, OSError, ValueError) as error:
             raise SourceError(self._why_not_opened(error)) from error
@@ -157,10 +154,10 @@ class VideoSource(ClosesOnExit):
 
     def _why_not_opened(self, error: Exception) -> str:
         if isinstance(error, av.InvalidDataError):
-            return f"{self.name} is not a video, or is damaged; try whether a player opens it."
+            return f"{self.name} is not a video, or is damaged; check that a player opens it."
         if isinstance(error, av.ProtocolNotFoundError):
             return f"{self.name} has an unknown kind of address; use a file, http, https or rtsp."
-        # The text of the exception itself holds the address with its password.
+        # The exception's own text contains the address with its password.
         cause = getattr(error, "strerror", None) or type(error).__name__
         return f"{self.name} cannot be opened: {cause}."
 
@@ -177,13 +174,13 @@ class VideoSource(ClosesOnExit):
         self.frames_total = None if self._loop else self._pass_frames or None
         scheme = urlsplit(self._location).scheme.lower() if self._is_url else ""
         self.live = scheme in _LIVE_SCHEMES or (self._is_url and self.duration_s is None)
-        # The container's word goes before the codec's, as in FFmpeg's own players.
+        # The container takes precedence over the codec, as in FFmpeg's own players.
         aspect = stream.sample_aspect_ratio or stream.codec_context.sample_aspect_ratio
         self._pixel_aspect = float(aspect) if aspect and 0.1 < aspect < 10 else 1.0
 
     def _decoded(self) -> Iterator[VideoFrame]:
-        """Decode to the end, over damaged packets."""
-        # Threads that decode frames side by side hold as many frames back.
+        """Decode to the end, stepping over damaged packets."""
+        # Decoding frames in parallel would delay a live stream by one frame a thread.
         self._stream.thread_type = "SLICE" if self.live else "AUTO"
         packets = self._container.demux(self._stream)
         try:
@@ -192,7 +189,7 @@ class VideoSource(ClosesOnExit):
                     yield from packet.decode()
                 except av.InvalidDataError:
                     self._damaged += 1
-        except av.InvalidDataError:  # of the demuxer: nothing more can be found
+        except av.InvalidDataError:  # from the demuxer, which finds nothing more
             self._damaged += 1
         except av.EOFError:
             return
@@ -213,7 +210,7 @@ class VideoSource(ClosesOnExit):
         height, width = image.shape[:2]
         if self._index == 0:
             self.size = (width, height)
-        elif (width, height) != self.size:  # some streams change their size on the way
+        elif (width, height) != self.size:  # some streams change their size
             image = np.asarray(cv2.resize(image, self.size, interpolation=cv2.INTER_AREA), np.uint8)
         frame = Frame(image=image, time_s=self._time_of(decoded), index=self._index)
         self._last_s = frame.time_s
@@ -231,11 +228,11 @@ class VideoSource(ClosesOnExit):
         if self._first_pts_s is None:
             self._first_pts_s = pts_s
         time_s = self._pass_start_s + pts_s - self._first_pts_s
-        # Broken files repeat a time or step back; a sink needs each later than the one before.
-        return max(time_s, self._last_s + _LEAST_STEP_S) if self._index else time_s
+        # Broken files repeat a time or step back, but a sink needs times that rise.
+        return max(time_s, self._last_s + _MIN_STEP_S) if self._index else time_s
 
     def _rewind(self) -> None:
-        """Begin the next pass; opened anew, because not every format can be sought in."""
+        """Begin the next pass by opening the file again, since not every format can seek."""
         self._container.close()
         self._container, self._stream = self._open()
         self._frames = self._decoded()
@@ -300,7 +297,7 @@ def _turned(image: Image, matrix: NDArray[np.int32]) -> Image:
 
 
 def _is_moving(stream: VideoStream) -> bool:
-    """Tell a video track from the cover picture of a sound file."""
+    """Return True for a video track, False for the cover picture of a sound file."""
     return not int(stream.disposition) & _ATTACHED_PICTURE
 
 
@@ -321,7 +318,7 @@ def _build_video(argument: str, settings: VideoSettings) -> Source:
     source = VideoSource(argument, settings.loop)
     if not source.live:
         return source
-    # A network camera comes back like a webcam; the probe above becomes its first opening.
+    # A network camera is reopened like a webcam; what was opened above is its first opening.
     opened = [source]
     return ReconnectingSource(lambda: opened.pop() if opened else VideoSource(argument))
 

@@ -1,8 +1,8 @@
 """A camera read by OpenCV, with its rate measured and its failures noticed.
 
-OpenCV says that an unplugged camera is still open, may go on repeating its last picture, and
-reports the rate that it asked for. So nothing here believes `isOpened` or CAP_PROP_FPS: the
-pictures and the device node are looked at.
+OpenCV reports an unplugged camera as open, may go on repeating its last picture, and reports the
+rate that was asked for. So neither `isOpened` nor CAP_PROP_FPS is trusted here; the pictures and
+the device node are examined instead.
 """
 
 from __future__ import annotations
@@ -36,16 +36,16 @@ from reenact.sources.reconnecting import ReadGuard, ReconnectingSource
 from reenact.types import Frame
 
 FROZEN_AFTER_S: Final = 1.0
-"""Bit-identical pictures for so long: the camera hangs. A sensor's noise never repeats."""
+"""Pictures that stay identical for this long mean that the camera hangs: noise never repeats."""
 
 BLACK_AFTER_S: Final = 2.0
-"""A nearly black picture for so long is reported."""
+"""A picture that is nearly black for this long is reported."""
 
-_BLACK_LEVEL: Final = 16
-_BRIGHT_SHARE: Final = 0.005  # of pixels that may be brighter than that: hot pixels, a status lamp
+_MAX_BLACK_LEVEL: Final = 16
+_MAX_BRIGHT_SHARE: Final = 0.005  # of a black picture's pixels: hot pixels, a status light
 _SAMPLE_STEP_PX: Final = 8
 
-_SILENT_AFTER_S: Final = 0.5  # of failed reads; a single damaged JPEG is no unplugging
+_SILENT_AFTER_S: Final = 0.5  # of failed reads; a single damaged JPEG is no failure
 _RETRY_PAUSE_S: Final = 0.01
 _WARM_UP_FRAMES: Final = 8
 _WARM_UP_S: Final = 4.0
@@ -81,7 +81,7 @@ class Capture(Protocol):
     """The part of `cv2.VideoCapture` that is used."""
 
     def isOpened(self) -> bool:  # noqa: N802 - OpenCV's name
-        """Tell whether opening worked; stays true after unplugging."""
+        """Return True if opening worked; this stays true after unplugging."""
 
     def set(self, propId: int, value: float, /) -> bool:  # noqa: N803 - OpenCV's name
         """Ask for a property."""
@@ -93,14 +93,14 @@ class Capture(Protocol):
         """Wait for the next picture."""
 
     def retrieve(self) -> tuple[bool, Any]:
-        """Decode the grabbed picture: uint8 (H, W, 3) BGR, or flat (1, N) as the driver sent it."""
+        """Decode the grabbed picture: uint8 (H, W, 3) BGR, or (1, N) bytes from the driver."""
 
     def release(self) -> None:
         """Give the device back."""
 
 
 class PictureWatch:
-    """Notices a frozen and a black picture; times are those of the frames."""
+    """Notices a frozen or black picture; all times are those of the frames."""
 
     def __init__(self) -> None:
         self._previous: NDArray[np.uint8] | None = None
@@ -112,7 +112,7 @@ class PictureWatch:
     def look(self, picture: NDArray[np.uint8], time_s: float) -> None:
         """Take the next picture, uint8 (H, W, 3) or (H, W), and its time."""
         previous = self._previous
-        # Rows far apart differ at once where anything differs, so most pictures cost a few rows.
+        # Comparing a few rows settles it for most pictures, since noise is everywhere.
         self.is_repeat = (
             previous is not None
             and previous.shape == picture.shape
@@ -123,7 +123,7 @@ class PictureWatch:
             self._previous = picture
             self._same_since_s = time_s
         sample = picture[::_SAMPLE_STEP_PX, ::_SAMPLE_STEP_PX]
-        if np.count_nonzero(sample > _BLACK_LEVEL) > _BRIGHT_SHARE * sample.size:
+        if np.count_nonzero(sample > _MAX_BLACK_LEVEL) > _MAX_BRIGHT_SHARE * sample.size:
             self._black_since_s = None
         elif self._black_since_s is None:
             self._black_since_s = time_s
@@ -131,33 +131,33 @@ class PictureWatch:
 
     @property
     def looks_black(self) -> bool:
-        """The last picture was nearly black."""
+        """True if the last picture was nearly black."""
         return self._black_since_s is not None
 
     @property
     def is_black(self) -> bool:
-        """Nearly black for BLACK_AFTER_S."""
+        """True if the pictures have been nearly black for BLACK_AFTER_S."""
         since_s = self._black_since_s
         return since_s is not None and self._now_s - since_s >= BLACK_AFTER_S
 
     @property
     def is_frozen(self) -> bool:
-        """Identical for FROZEN_AFTER_S; black ones do not count: a covered lens is no failure."""
+        """True if the picture has not changed for FROZEN_AFTER_S, unless its lens is covered."""
         return self._black_since_s is None and self._now_s - self._same_since_s >= FROZEN_AFTER_S
 
 
 class RateMeter:
-    """Frames a second over the last pictures."""
+    """Measures frames a second over the last pictures."""
 
     def __init__(self) -> None:
         self._times_s: deque[float] = deque(maxlen=_RATE_WINDOW + 1)
 
     def add(self, time_s: float) -> None:
-        """Note that a new picture came."""
+        """Note the time of a new picture."""
         self._times_s.append(time_s)
 
     def rate(self, otherwise: float) -> float:
-        """Return frames/s, `otherwise` before there are two pictures."""
+        """Return frames/s, or `otherwise` until there are two pictures."""
         if len(self._times_s) < 2:
             return otherwise
         span_s = self._times_s[-1] - self._times_s[0]
@@ -165,15 +165,15 @@ class RateMeter:
 
 
 class WebcamSource(ClosesOnExit):
-    """One camera, open. It fails once and for good: `ReconnectingSource` makes it come back.
+    """One open camera. After an error it stays lost; `ReconnectingSource` opens a new one.
 
-    `read` is for one thread; `close` may come from any.
+    One thread calls `read`; any may call `close`.
 
     Attributes:
         live: always True.
         name: the camera's name.
         size: (width, height) px that the camera really sends.
-        fps: frames a second, measured over the last pictures; repeated ones do not count.
+        fps: frames/s, measured over the last pictures; repeated ones do not count.
         problem: a sentence while the picture is black, else "".
     """
 
@@ -187,13 +187,12 @@ class WebcamSource(ClosesOnExit):
     ) -> None:
         """Open the camera, ask for format, size and rate, and read the first pictures.
 
-        These are thrown away: they measure the rate, and many cameras find their exposure in
-        them.
+        These measure the rate and are discarded: many cameras adjust their exposure in them.
 
         Args:
             camera: which one.
-            settings: `fourcc`, `width`, `height` and `fps` are asked for; what comes is in
-                `size` and `fps`.
+            settings: `fourcc`, `width`, `height` and `fps` are asked for; `size` and `fps` tell
+                what the camera really does.
             open_capture: opens the device; None: OpenCV with the system's own backend.
 
         Raises:
@@ -244,7 +243,7 @@ class WebcamSource(ClosesOnExit):
         self._guard.close()
 
     def _ask_for(self, settings: WebcamSettings) -> None:
-        # The format first: a size that the camera only has as MJPG is refused otherwise.
+        # The format goes first: a camera that has a size as MJPG only would refuse it.
         if settings.fourcc:
             code = cv2.VideoWriter.fourcc(*settings.fourcc)
             self._capture.set(cv2.CAP_PROP_FOURCC, code)
@@ -253,7 +252,7 @@ class WebcamSource(ClosesOnExit):
         self._capture.set(cv2.CAP_PROP_FPS, settings.fps)
 
     def _warm_up(self) -> None:
-        """Read a few pictures, until one has changed: a camera may come back still frozen."""
+        """Read a few pictures until one differs: a camera may come back still frozen."""
         until_s = time.monotonic() + _WARM_UP_S
         count, has_changed = 0, False
         may_rest = self._camera.is_loopback
@@ -296,13 +295,13 @@ class WebcamSource(ClosesOnExit):
             self._guard.closing.wait(_RETRY_PAUSE_S)
 
     def _unflattened(self, picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """Give a picture its shape, which OpenCV leaves flat where the driver sends BGR itself."""
+        """Shape a picture into (H, W, 3); OpenCV leaves it flat if the driver itself sends BGR."""
         width = int(self._capture.get(cv2.CAP_PROP_FRAME_WIDTH))
         height = int(self._capture.get(cv2.CAP_PROP_FRAME_HEIGHT))
         if picture.size != width * height * 3:
             raise SourceError(
-                f"{self.name} sends pictures in a format that is not known here; ask for another "
-                "one with --set source.webcam.fourcc=YUYV."
+                f"{self.name} sends pictures in an unknown format; ask for another one with "
+                "--set source.webcam.fourcc=YUYV."
             )
         return picture.reshape(height, width, 3)
 
@@ -321,21 +320,21 @@ class WebcamSource(ClosesOnExit):
             self.problem = ""
         elif not self.problem:
             self.problem = (
-                f"{self.name} shows black: open its shutter or take off its cover, make light, "
-                "or close another program that uses it."
+                f"{self.name} shows black: open its shutter or take off its cover, turn on a "
+                "light, or close another program that uses it."
             )
             _log.warning("%s", self.problem)
 
 
 def open_webcam(argument: str, settings: WebcamSettings) -> ReconnectingSource:
-    """Open the camera called `argument` so that it comes back by itself after every failure.
+    """Open a camera that is reopened after every failure.
 
     Args:
-        argument: index, (part of) name or device path; "" for the first camera.
+        argument: its index, name or part of it, or device node; "" for the first camera.
         settings: what is asked of it.
 
     Raises:
-        SourceError: it is unknown, or its first opening failed.
+        SourceError: there is no such camera, or its first opening failed.
     """
     cameras = list_cameras()
     camera = find_camera(argument, cameras)

@@ -317,7 +317,7 @@ def test_close_while_another_thread_reads(
 
 
 def reopening(open_camera: Callable[[], WebcamSource]) -> ReconnectingSource:
-    return ReconnectingSource(open_camera, timeout_s=0.2, first_pause_s=0.05, longest_pause_s=0.2)
+    return ReconnectingSource(open_camera, timeout_s=0.2, first_pause_s=0.05, max_pause_s=0.2)
 
 
 @pytest.mark.parametrize("fault", ["frozen", "silent", "unopenable"])
