@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
+from typing import Protocol, runtime_checkable
 
 import av
 from av.audio.stream import AudioStream
@@ -89,3 +90,19 @@ class Sound(ClosesOnExit):
                     yield float(packet.pts * packet.time_base), packet
         except av.FFmpegError:
             log.warning("The sound of %s is damaged; the rest of it is left out.", self._name)
+
+
+@runtime_checkable
+class HasSound(Protocol):
+    """A source that may have sound."""
+
+    def open_sound(self) -> Sound | None:
+        """Open the sound, to be copied beside the frames; None where there is none to copy."""
+
+
+@runtime_checkable
+class StoresSound(Protocol):
+    """A sink that stores sound."""
+
+    def take_sound(self, open_sound: Callable[[], Sound | None]) -> None:
+        """Store this sound beside the pictures; called before `open`."""

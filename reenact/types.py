@@ -99,10 +99,8 @@ class Drive:
     Attributes:
         landmarks: float32 (478, 3), fused, px of the target's crop.
         expression: the actor's expression.
-        emotion: float32 (8,) weights, for renderers driven by emotion.
+        emotion: float32 (8,) weights, for renderers driven by emotion; zeros: not known.
         intensity: 0 neutral, 1 as acted, up to 2.
-        actor_crop: uint8 (S, S, 3) RGB crop of the actor, for renderers driven by pictures;
-            None where the pipeline does not hand the actor's picture on.
         time_s: time of the frame.
         dt_s: seconds since the previous frame; 0 for the first.
         body: float32 (478, 3), the landmarks that shoulders follow, which are late; None: they
@@ -111,11 +109,10 @@ class Drive:
 
     landmarks: Array
     expression: Expression
-    emotion: Array
-    intensity: float
-    actor_crop: Image | None
-    time_s: float
-    dt_s: float
+    emotion: Array = field(default_factory=lambda: np.zeros(8, np.float32))
+    intensity: float = 1.0
+    time_s: float = 0.0
+    dt_s: float = 0.0
     body: Array | None = None
 
 
@@ -170,10 +167,7 @@ class Device(Protocol):
 
 @runtime_checkable
 class Source(Device, Protocol):
-    """Where frames come from. `read` is called by one thread only.
-
-    A file that may have sound also has `open_sound() -> Sound | None`.
-    """
+    """Where frames come from. `read` is called by one thread only."""
 
     live: bool
     """True: frames arrive by themselves and late ones are dropped. False: every frame counts."""
@@ -197,8 +191,19 @@ class Source(Device, Protocol):
 
 
 @runtime_checkable
+class HasLength(Protocol):
+    """A source that knows how many frames come in all."""
+
+    frames_total: int | None
+    """An estimate; None where it does not say."""
+
+
+@runtime_checkable
 class Tracker(Protocol):
     """Finds the face landmarks of one face."""
+
+    faces_seen: int
+    """How many faces the last picture held."""
 
     def track(self, frame: Frame) -> Landmarks | None:
         """Return the chosen face's landmarks in frame px, None when there is no face."""
@@ -212,10 +217,10 @@ class Tracker(Protocol):
 
 @runtime_checkable
 class Renderer(Protocol):
-    """Draws the target with an expression.
+    """Draws the target with an expression."""
 
-    One that says what it runs on, such as "cpu" or "cuda", also has `device: str`.
-    """
+    device: str
+    """What it runs on, such as "cpu" or "cuda"."""
 
     def prepare(self, target: Target) -> None:
         """Compute once what all frames of this target share."""
@@ -229,11 +234,7 @@ class Renderer(Protocol):
 
 @runtime_checkable
 class Sink(Device, Protocol):
-    """Where frames go. `open` and `write` are called by one thread only.
-
-    One that the user can close, such as a window, also has `closed_by_user: bool`; one that stores
-    sound `take_sound(open_sound)`, called before `open`.
-    """
+    """Where frames go. `open` and `write` are called by one thread only."""
 
     name: str
     live: bool
@@ -252,3 +253,11 @@ class Sink(Device, Protocol):
 
     def write(self, frame: Frame) -> None:
         """Put out one frame. Raises SinkError; the session goes on with the other sinks."""
+
+
+@runtime_checkable
+class UserClosable(Protocol):
+    """A sink that the user can close, such as a window; that ends the session."""
+
+    closed_by_user: bool
+    """The user has closed it; later frames are ignored."""

@@ -196,9 +196,6 @@ def drive_at(index: int, shift_px: float = 0.0) -> Drive:
             pose=Pose(np.eye(3, dtype=np.float32), np.zeros(3, np.float32), 60.0),
             action_units=np.zeros(len(ACTION_UNITS), np.float32),
         ),
-        emotion=np.zeros(8, np.float32),
-        intensity=1.0,
-        actor_crop=np.full((SIZE_PX, SIZE_PX, 3), 127, np.uint8),
         time_s=index / 25.0,
         dt_s=0.04 if index else 0.0,
     )

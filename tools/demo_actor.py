@@ -109,9 +109,6 @@ def frames(target: Target, settings: RendererSettings) -> Iterator[Frame]:
         drive = Drive(
             landmarks=scripted_landmarks(target.neutral, time_s),
             expression=still_expression(),
-            emotion=np.zeros(8, np.float32),
-            intensity=1.0,
-            actor_crop=None,
             time_s=time_s,
             dt_s=1 / FPS,
         )

@@ -120,8 +120,9 @@ def _converse(session: Session, interruption: Interruption, keys: Keys) -> None:
 
 def _show(session: Session, interruption: Interruption, keys: Keys) -> None:
     from reenact.progress import progress_bar  # loads tqdm
+    from reenact.types import HasLength
 
-    total = getattr(session.source, "frames_total", None)
+    total = session.source.frames_total if isinstance(session.source, HasLength) else None
     show = not session.source.live and sys.stderr is not None
     with progress_bar(total=total, unit=" frames", disable=not show, leave=False) as bar:
         if keys.active and session.source.live:

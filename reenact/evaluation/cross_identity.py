@@ -191,6 +191,7 @@ class RecordingRenderer:
 
     def __init__(self, renderer: Renderer) -> None:
         self._renderer = renderer
+        self.device = renderer.device
         self.drive: Drive | None = None
 
     def prepare(self, target: Target) -> None:
@@ -330,8 +331,7 @@ class Stage:
             expression = fusion.express(Landmarks(moved, 1.0, size), time_s)
             steps += 1
             landmarks = fusion.fuse(expression)
-            emotion = np.zeros(8, np.float32)
-            return Drive(landmarks, expression, emotion, 1.0, None, time_s, 1 / CLIP_FPS)
+            return Drive(landmarks, expression, time_s=time_s, dt_s=1 / CLIP_FPS)
 
         still = np.zeros(len(ACTION_UNITS), np.float32)
         for _ in range(round(2 * settings.actor.calibration_s * CLIP_FPS)):

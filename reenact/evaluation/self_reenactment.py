@@ -157,9 +157,6 @@ def render_frames(
         drive = Drive(
             landmarks=points,
             expression=Expression(shape - neutral, pose, action_units(shape, neutral)),
-            emotion=np.zeros(8, np.float32),
-            intensity=1.0,
-            actor_crop=None,
             time_s=time_s,
             dt_s=dt_s,
             body=body,

@@ -115,7 +115,7 @@ def _look(
     found = tracker.track(Frame(crop_image(image, affine, view_px), 0.0, 0))
     if found is None:
         return None
-    if getattr(tracker, "faces_seen", 1) > 1:
+    if tracker.faces_seen > 1:
         _log.warning("%s To be sure which is taken, cut it to one.", _SEVERAL)
     points = transform_points(found.points, invert_affine(affine))
     return Landmarks(points, found.confidence, (image.shape[1], image.shape[0]))

@@ -27,7 +27,7 @@ class Reenacting(Protocol):
 
     @property
     def device(self) -> str:
-        """What the renderer runs on, such as "cpu" or "cuda"; "" where it does not say."""
+        """What the renderer runs on, such as "cpu" or "cuda"."""
 
     @property
     def faces_lost(self) -> int:

@@ -62,7 +62,7 @@ class Reenactor:
         faces_lost: how often a followed face was lost.
         face_found: whether any frame so far had a face.
         size: (width, height) px of the pictures that come out.
-        device: what the renderer runs on, such as "cpu" or "cuda"; "" where it does not say.
+        device: what the renderer runs on, such as "cpu" or "cuda".
         settings: those in use; what is marked live may be changed in them.
     """
 
@@ -76,7 +76,7 @@ class Reenactor:
     ) -> None:
         self.faces_lost = 0
         self.face_found = False
-        self.device: str = getattr(renderer, "device", "")
+        self.device = renderer.device
         self.settings = settings
         self._target = target
         self._tracker = tracker
@@ -133,9 +133,7 @@ class Reenactor:
         drive = Drive(
             landmarks=neutral + share * (fused - neutral),
             expression=expression,
-            emotion=np.zeros(8, np.float32),
             intensity=self.settings.fusion.intensity,
-            actor_crop=None,
             time_s=time_s,
             dt_s=dt_s,
             body=neutral + share * (body - neutral),
@@ -201,7 +199,7 @@ class Reenactor:
 
     def _tell_of_others(self) -> None:
         """Say once that there are several faces, and which is followed."""
-        count = getattr(self._tracker, "faces_seen", 1)
+        count = self._tracker.faces_seen
         if count > 1 and not self._others_told:
             self._others_told = True
             rule = self.settings.tracking.face
@@ -289,8 +287,8 @@ def still_expression() -> Expression:
 
 def landmark_drive(landmarks: Array) -> Drive:
     """Return a drive by (478, 3) landmarks, crop px, alone: of a single picture, at time 0."""
-    return Drive(landmarks, still_expression(), np.zeros(8, np.float32), 1.0, None, 0.0, 0.0)
+    return Drive(landmarks, still_expression())
 
 
 def _resting(neutral: Array) -> Drive:
-    return Drive(neutral, still_expression(), np.zeros(8, np.float32), 0.0, None, 0.0, 0.0)
+    return Drive(neutral, still_expression(), intensity=0.0)

@@ -383,8 +383,8 @@ class Session(ClosesOnExit):
 
 def _join_sound(source: Source, sinks: list[Sink]) -> None:
     """Let the sinks that store sound have that of a file."""
-    open_sound = getattr(source, "open_sound", None)
+    from reenact.sound import HasSound, StoresSound
+
     for sink in sinks:
-        take_sound = getattr(sink, "take_sound", None)
-        if open_sound is not None and take_sound is not None:
-            take_sound(open_sound)
+        if isinstance(source, HasSound) and isinstance(sink, StoresSound):
+            sink.take_sound(source.open_sound)

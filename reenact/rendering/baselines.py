@@ -15,8 +15,9 @@ from reenact.types import Array, Drive, Image, Target
 class CopyRenderer:
     """The reference, unchanged: the floor of every table."""
 
+    device = "cpu"
+
     def __init__(self) -> None:
-        self.device = "cpu"
         self._reference: Image | None = None
 
     def prepare(self, target: Target) -> None:
@@ -38,8 +39,9 @@ class WarpRenderer:
     A Delaunay mesh over the reference's landmarks and a border pinned to the crop's edge.
     """
 
+    device = "cpu"
+
     def __init__(self) -> None:
-        self.device = "cpu"
         self._reference: Image | None = None
         self._start = np.zeros((0, 3), np.float32)
         self._triangles: Triangles = np.zeros((0, 3), np.int32)

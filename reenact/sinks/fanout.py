@@ -16,7 +16,7 @@ from reenact.errors import ReenactError, SinkError
 from reenact.lifecycle import ClosesOnExit
 from reenact.registry import split
 from reenact.stats import Percentiles, StepTimer
-from reenact.types import Frame, Sink
+from reenact.types import Frame, Sink, UserClosable
 
 log = logging.getLogger(__name__)
 
@@ -69,7 +69,8 @@ class SinkSet(ClosesOnExit):
     @property
     def closed_by_user(self) -> bool:
         """Whether the user has closed one of the sinks, which ends the session."""
-        return any(getattr(sink, "closed_by_user", False) for sink in self._sinks.values())
+        sinks = self._sinks.values()
+        return any(isinstance(sink, UserClosable) and sink.closed_by_user for sink in sinks)
 
     def open(self, size: tuple[int, int], fps: float) -> None:
         """Open every sink.

@@ -172,7 +172,7 @@ def _longest_shot(path: Path, tracker: Tracker) -> list[FoundFace]:
             if found is None:
                 continue
             seen += 1
-            if getattr(tracker, "faces_seen", 1) > 1 and seen == 1:
+            if tracker.faces_seen > 1 and seen == 1:
                 _log.warning("There are several faces in %s; one is taken.", path)
             if shots[-1] and box_shift(shots[-1][-1].points, found.points) > 1:
                 shots.append([])

@@ -92,7 +92,7 @@ def test_cut_out_fits_what_the_generator_draws(
     landmarks = moved(target, shift)
     body = target.neutral if late else None
     rest = still_expression()
-    drive = Drive(landmarks, rest, np.zeros(8, np.float32), 1.0, None, 0.0, 0.0, body)
+    drive = Drive(landmarks, rest, body=body)
     drawn = renderer.render(drive)
     found = Matte(target, paster.paste(drawn), paster.square).rest > 127
     said = matte.alpha(landmarks, body) > 127

@@ -59,8 +59,7 @@ def portrait_target(size_px: int = 256) -> Target:
 
 def drive(landmarks: Array, time_s: float = 0.0, dt_s: float = 0.04) -> Drive:
     """A drive by landmarks alone."""
-    emotion = np.zeros(8, np.float32)
-    return Drive(landmarks, still_expression(), emotion, 1.0, None, time_s, dt_s)
+    return Drive(landmarks, still_expression(), time_s=time_s, dt_s=dt_s)
 
 
 def opened_mouth(points: Array, gap_px: float) -> Array:

@@ -210,6 +210,8 @@ class FakeSink(FakeDevice):
 class FakeTracker:
     """Finds the same face in every frame, except in those of the given numbers."""
 
+    faces_seen = 1
+
     def __init__(self, landmarks: Landmarks, absent: Collection[int] = ()) -> None:
         self.calls = 0
         self._landmarks = landmarks
@@ -229,6 +231,8 @@ class FakeTracker:
 
 class FakeRenderer:
     """Draws the target's crop in green; raises in the renders of the given numbers."""
+
+    device = "cpu"
 
     def __init__(self, fails: Collection[int] = ()) -> None:
         self.renders = 0
