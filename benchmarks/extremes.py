@@ -14,9 +14,10 @@ from pathlib import Path
 import numpy as np
 
 from reenact.config import Settings
+from reenact.evaluation.clips import Clip
 from reenact.evaluation.contact_sheet import SheetRow, compose
-from reenact.evaluation.cross_identity import ALONE, TURNS, Result, Stage
-from reenact.evaluation.face_reader import Clip, Judge
+from reenact.evaluation.cross_identity import SINGLE_EXPRESSIONS, TURNS, Result, Stage
+from reenact.evaluation.face_reader import FaceReader
 from reenact.registry import load
 from reenact.storage import throwaway_user_data, write_png
 from reenact.targets.library import open_target
@@ -31,7 +32,7 @@ def main(out: Path, names: list[str]) -> None:
     renderer = load("renderers", "warp_unet").make(settings.renderer)
     rows = []
     tracker = load("trackers", "mediapipe").make(settings.tracking)
-    with throwaway_user_data(), Judge() as judge, contextlib.closing(tracker):
+    with throwaway_user_data(), FaceReader() as reader, contextlib.closing(tracker):
         for name in names:
             target = open_target(name, CROP_PX)
             actor = Clip(
@@ -39,9 +40,11 @@ def main(out: Path, names: list[str]) -> None:
             )
             renderer.prepare(target)
             result = Result(figures={}, calm=0, shown=None, peaks=[])
-            Stage(settings, target, tracker, renderer, judge).judge_alone(actor, result)
+            Stage(settings, target, tracker, renderer, reader).measure_single_expressions(
+                actor, result
+            )
             rows.append(SheetRow(target.name, [target.references[0], *result.peaks]))
-    write_png(out, compose(["photo", *ALONE, *TURNS], rows)[0])
+    write_png(out, compose(["photo", *SINGLE_EXPRESSIONS, *TURNS], rows)[0])
 
 
 if __name__ == "__main__":

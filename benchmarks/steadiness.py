@@ -17,15 +17,10 @@ import numpy as np
 from reenact import registry
 from reenact.config import Settings, SmoothingSettings
 from reenact.evaluation import metrics
-from reenact.evaluation.face_reader import (
-    Figures,
-    Judge,
-    find_clips,
-    first_frame_target,
-    mean_figures,
-    read_clip,
-)
-from reenact.evaluation.self_reenactment import Shot, prepare_shot, render_frames
+from reenact.evaluation.clips import find_clips, first_frame_target, read_clip
+from reenact.evaluation.face_reader import FaceReader
+from reenact.evaluation.metrics import Figures, mean_figures
+from reenact.evaluation.self_reenactment import PreparedClip, prepare_clip, render_frames
 from reenact.types import Image
 
 CHIN: Final = 152
@@ -33,7 +28,7 @@ LEAST_ROWS: Final = 10
 """Rows below the chin that are enough to be measured."""
 
 
-def below_chin(shot: Shot, true: Sequence[Image], drawn: Sequence[Image]) -> float | None:
+def below_chin(shot: PreparedClip, true: Sequence[Image], drawn: Sequence[Image]) -> float | None:
     """Return the mean PSNR of what lies 6 px and more below the chin, None where nothing does."""
     found = []
     for frame, of_true, of_drawn in zip(shot.run, true, drawn, strict=True):
@@ -43,7 +38,7 @@ def below_chin(shot: Shot, true: Sequence[Image], drawn: Sequence[Image]) -> flo
     return float(np.mean(found)) if found else None
 
 
-def figures_of(shot: Shot, drawn: Sequence[Image]) -> Figures:
+def figures_of(shot: PreparedClip, drawn: Sequence[Image]) -> Figures:
     """Compare a run with the true one."""
     true = shot.true_run()
     of_drawn, of_true = metrics.consecutive_ssim(drawn), metrics.consecutive_ssim(true)
@@ -60,8 +55,8 @@ def main(data: Path, times: Sequence[float]) -> None:
     """Print a table."""
     renderer = registry.load("renderers", "warp_unet").make(Settings().renderer)
     rows: dict[float, list[Figures]] = {time: [] for time in times}
-    with Judge() as judge:
-        shots = [prepare_shot(read_clip(video), judge) for video in find_clips(data)]
+    with FaceReader() as reader:
+        shots = [prepare_clip(read_clip(video), reader) for video in find_clips(data)]
     for shot in shots:
         renderer.prepare(first_frame_target(shot.clip, "warp_unet"))
         for time, row in rows.items():

@@ -20,7 +20,8 @@ from typing import Final
 import numpy as np
 
 from reenact.config import Settings
-from reenact.evaluation.face_reader import Judge, crop_target, own_shape
+from reenact.evaluation.clips import crop_target
+from reenact.evaluation.face_reader import FaceReader, own_shape
 from reenact.expression.bias_correction import ASSET, ReadBack
 from reenact.face.action_units import RANGES, measures, mirrored_units
 from reenact.face.expression_components import component_weights, expression_components
@@ -50,8 +51,8 @@ _SIZE_PX: Final = 256
 class Reader:
     """Draws pairs by the shipped generator and reads the drawn faces."""
 
-    def __init__(self, judge: Judge, renderer: Renderer) -> None:
-        self._judge = judge
+    def __init__(self, face_reader: FaceReader, renderer: Renderer) -> None:
+        self._face_reader = face_reader
         self._renderer = renderer
 
     def read(self, pair: Pair, known: ReadBack) -> tuple[Array, Array] | None:
@@ -60,12 +61,12 @@ class Reader:
         None where no face is found.
         """
         reference = np.ascontiguousarray(pair.reference)
-        own = self._judge.track(reference)
+        own = self._face_reader.track(reference)
         if own is None:
             return None
         neutral = to_face_frame(own, estimate_pose(own))
         wanted = own_shape(own + pair.truth_landmarks - pair.reference_landmarks, neutral)
-        drawn = self._judge.track(self._draw(pair, reference, known))
+        drawn = self._face_reader.track(self._draw(pair, reference, known))
         if drawn is None:
             return None
         error = measures(own_shape(drawn, neutral), neutral) - measures(wanted, neutral)
@@ -129,9 +130,9 @@ def main() -> None:
     settings = Settings()
     settings.renderer.name = "warp_unet"
     renderer: Renderer = load("renderers", "warp_unet").make(settings.renderer)
-    with Judge() as judge:
+    with FaceReader() as face_reader:
         pairs = iter(lambda: sampler.draw(rng), None)
-        answer = learn(pairs, arguments.pairs, arguments.rounds, Reader(judge, renderer))
+        answer = learn(pairs, arguments.pairs, arguments.rounds, Reader(face_reader, renderer))
     np.savez_compressed(arguments.out, errors=answer.errors.astype(np.float16))
     print(f"{arguments.out}: {arguments.out.stat().st_size / 1000:.1f} kB")
 

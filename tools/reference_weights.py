@@ -24,11 +24,11 @@ from scipy.optimize import nnls
 from reenact import registry
 from reenact.config import RendererSettings
 from reenact.evaluation import metrics
-from reenact.evaluation.face_reader import Clip, find_clips, first_frame_target, read_clip
+from reenact.evaluation.clips import Clip, find_clips, first_frame_target, read_clip
 from reenact.live.pipeline import landmark_drive
 from reenact.progress import progress_bar
 from reenact.rendering.reference_ranking import DECIBELS, DIFFERENCES, SeenFaces, differences
-from reenact.targets.reference_selection import choose, look_at
+from reenact.targets.reference_selection import choose_references, measure_look
 from reenact.types import Image, Renderer
 
 REFERENCES_SHARE: Final = 0.6
@@ -65,7 +65,9 @@ def draw(clip: Clip, renderer: Renderer) -> Drawn | None:
     if len(early) < LEAST_REFERENCES or len(late) < FRAMES:
         return None
     frames = late[np.linspace(0, len(late) - 1, FRAMES).astype(int)]
-    chosen = early[choose([look_at(clip.images[i], clip.landmarks[i]) for i in early])]
+    chosen = early[
+        choose_references([measure_look(clip.images[i], clip.landmarks[i]) for i in early])
+    ]
     target = first_frame_target(clip, "")
     decibels = np.empty((len(chosen), FRAMES))
     for row, reference in enumerate(chosen.tolist()):

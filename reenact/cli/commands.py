@@ -57,11 +57,11 @@ def target_create(arguments: Namespace) -> int:
     from reenact.evaluation.renderer_selection import choose_renderer
     from reenact.lifecycle import quiet_native_libraries
     from reenact.targets.library import TargetStore, create_target, still_tracker
-    from reenact.targets.manual_landmarks import read_placed
+    from reenact.targets.manual_landmarks import read_manual_landmarks
 
     store = TargetStore()
     store.check_free(arguments.name)
-    placed = None if arguments.landmarks is None else read_placed(arguments.landmarks)
+    landmarks = None if arguments.landmarks is None else read_manual_landmarks(arguments.landmarks)
     notes = {"consent": ask_consent(arguments.name, arguments.yes)}
     with quiet_native_libraries(), tempfile.TemporaryDirectory() as scratch:
         footage = Path(scratch) / "footage"
@@ -72,7 +72,7 @@ def target_create(arguments: Namespace) -> int:
                 arguments.sources,
                 tracker,
                 metadata=notes,
-                placed=placed,
+                landmarks=landmarks,
                 footage=footage,
             )
         finally:
@@ -175,7 +175,7 @@ def target_remove(arguments: Namespace) -> int:
     from reenact.targets.library import TargetStore
 
     store = TargetStore()
-    confirm_removal(arguments.name, store.laborious(arguments.name), arguments.yes)
+    confirm_removal(arguments.name, store.irreplaceable_parts(arguments.name), arguments.yes)
     store.remove(arguments.name)
     print(f"{arguments.name} is removed.")
     return 0

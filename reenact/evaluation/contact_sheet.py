@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from reenact.face.geometry import farthest_points
 from reenact.imaging import resized_square
 from reenact.types import Array, Image
 
@@ -50,8 +51,6 @@ def error_map(true: Image, rendered: Image) -> Image:
 def spread_out(shapes: Array, count: int) -> list[int]:
     """Choose frames that differ most from the first one and from each other.
 
-    Farthest-point sampling: each choice is the one farthest from all chosen so far.
-
     Args:
         shapes: (N, 478, 3) face-frame shapes; the first counts as chosen and is not returned.
         count: how many to choose, at most N - 1.
@@ -60,14 +59,7 @@ def spread_out(shapes: Array, count: int) -> list[int]:
         Indices into `shapes` in ascending order.
     """
     flat = shapes.reshape(len(shapes), -1).astype(np.float64)
-    nearest = np.linalg.norm(flat - flat[0], axis=1)
-    chosen: list[int] = []
-    for _ in range(min(count, len(flat) - 1)):
-        nearest[[0, *chosen]] = -1
-        farthest = int(nearest.argmax())
-        chosen.append(farthest)
-        nearest = np.minimum(nearest, np.linalg.norm(flat - flat[farthest], axis=1))
-    return sorted(chosen)
+    return sorted(farthest_points(flat, [0], count))
 
 
 def compose(columns: Sequence[str], rows: Sequence[SheetRow]) -> list[Image]:

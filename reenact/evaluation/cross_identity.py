@@ -19,19 +19,10 @@ import numpy as np
 from reenact.config import Settings
 from reenact.errors import SourceError
 from reenact.evaluation import metrics
+from reenact.evaluation.clips import CLIP_FPS, Clip, first_frame_target, read_clip
 from reenact.evaluation.contact_sheet import SheetRow
-from reenact.evaluation.face_reader import (
-    CLIP_FPS,
-    Clip,
-    Figures,
-    Judge,
-    first_frame_target,
-    mean_of,
-    median_shape,
-    own_shape,
-    read_clip,
-    units_of,
-)
+from reenact.evaluation.face_reader import FaceReader, median_shape, own_shape, units_of
+from reenact.evaluation.metrics import Figures, mean_of
 from reenact.expression.fusion import Fusion
 from reenact.face.action_units import action_unit_basis
 from reenact.face.geometry import (
@@ -74,7 +65,7 @@ STILL_FRAMES: Final = 50
 STILL_NOISE: Final = 3.0
 """Standard deviation of the noise of the camera then, grey levels: a webcam's by lamplight."""
 
-ALONE: Final[dict[str, tuple[str, ...]]] = {
+SINGLE_EXPRESSIONS: Final[dict[str, tuple[str, ...]]] = {
     "mouth_open": ("mouth_open",),
     "smile": ("smile_left", "smile_right"),
     "brow_raise": ("brow_raise_left", "brow_raise_right"),
@@ -114,13 +105,13 @@ def run(
     names: Sequence[str],
     videos: Sequence[Path],
     settings: Settings,
-    judge: Judge,
+    reader: FaceReader,
     *,
     limit: int | None,
     frames: int | None,
     progress: bool,
 ) -> tuple[dict[str, dict[str, Figures]], list[SheetRow]]:
-    """Judge every renderer on every pair.
+    """FaceReader every renderer on every pair.
 
     Returns:
         The figures by renderer and pair ("ACTOR > TARGET"), and rows for the contact sheet.
@@ -153,9 +144,9 @@ def run(
                 results = []
                 for name, renderer in renderers.items():
                     target = first_frame_target(owner, name)
-                    stage = Stage(settings, target, tracker, renderer, judge)
-                    result = stage.judge_acting(actor, frames or FRAMES)
-                    result.figures |= stage.judge_alone(actor, result)
+                    stage = Stage(settings, target, tracker, renderer, reader)
+                    result = stage.measure_acting(actor, frames or FRAMES)
+                    result.figures |= stage.measure_single_expressions(actor, result)
                     figures[name][pair] = result.figures
                     results.append(result)
                 rows.append(_sheet_row(pair, actor, first_frame_target(owner, ""), results))
@@ -166,7 +157,7 @@ def run(
 
 def sheet_columns(names: Sequence[str]) -> list[str]:
     """Return the heads of the sheet's columns; the expressions alone are the last renderer's."""
-    return ["actor", "target", *names, *(f"{name} alone" for name in ALONE), *TURNS]
+    return ["actor", "target", *names, *(f"{name} alone" for name in SINGLE_EXPRESSIONS), *TURNS]
 
 
 @dataclass(slots=True)
@@ -217,7 +208,7 @@ class Stage:
         target: at the renderer's size.
         tracker: the live tracker, reset before use and not closed.
         renderer: it is given the target.
-        judge: looks at the outputs.
+        reader: looks at the outputs.
     """
 
     def __init__(
@@ -226,25 +217,25 @@ class Stage:
         target: Target,
         tracker: Tracker,
         renderer: Renderer,
-        judge: Judge,
+        reader: FaceReader,
     ) -> None:
         self._settings = settings
         self._target = target
         self._tracker = tracker
         self._renderer = RecordingRenderer(renderer)
-        self._judge = judge
+        self._reader = reader
         self._rest = to_face_frame(target.neutral, estimate_pose(target.neutral))
 
-    def judge_acting(self, actor: Clip, frames: int) -> Result:
+    def measure_acting(self, actor: Clip, frames: int) -> Result:
         """Let the clip's actor move the target, and look at the result."""
         self._tracker.reset()
         reenactor = Reenactor(
             self._settings, self._target, self._tracker, self._renderer, StepTimer()
         )
         rest_picture = reenactor.idle(0.0, 0).image
-        rest_points = self._judge.track(rest_picture)
+        rest_points = self._reader.track(rest_picture)
         rest = self._rest if rest_points is None else own_shape(rest_points, self._rest)
-        who = None if rest_points is None else self._judge.describe(rest_picture, rest_points)
+        who = None if rest_points is None else self._reader.describe(rest_picture, rest_points)
         usual = median_shape(actor.landmarks[actor.usable])
         usable = set(actor.usable.tolist())
 
@@ -259,20 +250,20 @@ class Stage:
             if number < count or number % JUDGED or i not in usable:
                 continue
             looked += 1
-            points = self._judge.track(output)
+            points = self._reader.track(output)
             drive = self._renderer.drive
             if points is None or drive is None:
                 continue
             found += 1
             if found % IDENTIFIED == 1:
-                identity = self._judge.identity(who, output, points)
+                identity = self._reader.identity(who, output, points)
                 identities += [] if identity is None else [identity]
             shape = own_shape(points, rest)
             # Action units are deviations from a resting face: the actor's is the one that the
             # program found. The median of a clip of one long smile is a smile.
             neutral = reenactor.actor_neutral
             neutral = usual if neutral is None else neutral
-            own = self._judge.track(image)
+            own = self._reader.track(image)
             seen.append(
                 _Seen(
                     frame=i,
@@ -304,7 +295,7 @@ class Stage:
             peaks=[],
         )
 
-    def judge_alone(self, actor: Clip, result: Result) -> Figures:
+    def measure_single_expressions(self, actor: Clip, result: Result) -> Figures:
         """Give each expression alone to an actor at rest; the peaks go into the result.
 
         The figures are the correlation of the driven with the tracked activation for each
@@ -318,7 +309,7 @@ class Stage:
         fusion = Fusion(settings.fusion, settings.smoothing, self._target.neutral, settings.actor)
         steps = 0
 
-        basis = own_basis(shape)
+        basis = personal_basis(shape)
 
         def fused(activation: Array, yaw: float = 0.0, gaze_iod: float = 0.0) -> Drive:
             nonlocal steps
@@ -337,12 +328,12 @@ class Stage:
         for _ in range(round(2 * settings.actor.calibration_s * CLIP_FPS)):
             rest_drive = fused(still)
         self._renderer.reset()
-        rest_points = self._judge.track(self._renderer.render(rest_drive))
+        rest_points = self._reader.track(self._renderer.render(rest_drive))
         rest = self._rest if rest_points is None else own_shape(rest_points, self._rest)
 
         figures: Figures = {}
         peaks: list[float] = []
-        for name, units in ALONE.items():
+        for name, units in SINGLE_EXPRESSIONS.items():
             index = [ACTION_UNITS.index(unit) for unit in units]
             driven: list[float] = []
             tracked: list[float] = []
@@ -356,7 +347,7 @@ class Stage:
                 picture = self._renderer.render(drive)
                 if frame == (RAMP_FRAMES + 1) // 2:
                     result.peaks.append(picture)
-                seen = self._judge.track(picture)
+                seen = self._reader.track(picture)
                 if seen is not None:
                     driven.append(amount)
                     tracked.append(float(units_of(seen, rest)[index].mean()))
@@ -385,7 +376,7 @@ class Stage:
         return deviation / 0.01 + float(np.degrees(angle)) / 5
 
 
-def own_basis(shape: Array) -> Array:
+def personal_basis(shape: Array) -> Array:
     """Return the action-unit basis for one person: at activation 1 of a blink the lids meet.
 
     The basis is the mean of many people's; as it is, it leaves large eyes half open.

@@ -18,22 +18,17 @@ import numpy as np
 from reenact.config import Settings
 from reenact.errors import SourceError
 from reenact.evaluation import self_reenactment
+from reenact.evaluation.clips import CLIP_FPS, Clip, first_frame_target, read_clip
 from reenact.evaluation.contact_sheet import SheetRow
-from reenact.evaluation.face_reader import (
-    CLIP_FPS,
-    Clip,
-    Figures,
-    Judge,
-    first_frame_target,
-    read_clip,
-)
-from reenact.evaluation.self_reenactment import Drawn, run_columns
-from reenact.evaluation.side_by_side import write_ab_video
+from reenact.evaluation.face_reader import FaceReader
+from reenact.evaluation.metrics import Figures
+from reenact.evaluation.self_reenactment import RenderedClip, run_columns
+from reenact.evaluation.side_by_side import write_side_by_side
 from reenact.models.inference import choose_device
 from reenact.models.warp_unet_inputs import shipped_weights
 from reenact.registry import load
 from reenact.targets.footage import Footage
-from reenact.targets.reference_selection import choose, look_at
+from reenact.targets.reference_selection import choose_references, measure_look
 from reenact.training.fine_tuning import ARCHITECTURE, PersonalOptions, train_personal
 from reenact.types import Renderer, Target
 
@@ -58,7 +53,7 @@ def run(
     renderers: Sequence[str],
     videos: Sequence[Path],
     settings: Settings,
-    judge: Judge,
+    reader: FaceReader,
     *,
     share: float,
     minutes: float,
@@ -74,7 +69,7 @@ def run(
         renderers: registered names; `warp_unet` is trained, too.
         videos: the clips.
         settings: the renderer's device, engine and start weights.
-        judge: tracks the pictures.
+        reader: tracks the pictures.
         share: of each clip's frames that is trained on.
         minutes: of training for each clip.
         frames: compared frames of each clip at most; None: all of the protocol.
@@ -99,8 +94,8 @@ def run(
         if len(clip.images) < min_clip_s * CLIP_FPS:
             continue
         cut = round(share * len(clip.images))
-        shot = self_reenactment.prepare_shot(clip, judge, frames, first=cut)
-        drawn: dict[str, Drawn] = {}
+        shot = self_reenactment.prepare_clip(clip, reader, frames, first=cut)
+        drawn: dict[str, RenderedClip] = {}
         with tempfile.TemporaryDirectory() as scratch:
             for name, drawer in drawers.items():
                 target = first_frame_target(clip, name)
@@ -108,11 +103,11 @@ def run(
                     training = _options(Path(scratch), target, settings, minutes, steps)
                     target = _trained(target, _part(clip, cut), settings, training)
                 figures[name][clip.name], drawn[name] = self_reenactment.score(
-                    shot, name, drawer, judge, target
+                    shot, name, drawer, reader, target
                 )
         pictured += self_reenactment.sheet_rows(shot, list(drawn.values()))
         if ab is not None:
-            write_ab_video(ab, clip.name, run_columns(shot, drawn))
+            write_side_by_side(ab, clip.name, run_columns(shot, drawn))
     if not pictured:
         raise SourceError(
             f"No clip is {min_clip_s:g} s long; training on a part and measuring on the rest "
@@ -154,10 +149,10 @@ def _trained(
     start = Path(settings.renderer.weights) if settings.renderer.weights else shipped_weights()
     outcome = train_personal([footage], start, options)
     looks = [
-        look_at(image, points)
+        measure_look(image, points)
         for image, points in zip(footage.images, footage.landmarks, strict=True)
     ]
-    chosen = choose(looks)
+    chosen = choose_references(looks)
     return replace(
         target,
         references=np.ascontiguousarray(footage.images[chosen]),

@@ -6,7 +6,7 @@ uint8 (H, W, 3) RGB, runs are sequences of such pictures of one size, consecutiv
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 from typing import Any, Final
 
@@ -29,6 +29,24 @@ _STILL_LEVELS: Final = 2.0
 _STILL_BORDER_PX: Final = 5
 _STILL_SHARE: Final = 0.01
 _FLICKER_FLOOR: Final = 0.1
+
+
+Figures = dict[str, float | None]
+"""Figures by name; None where one could not be measured."""
+
+
+def mean_of(values: Sequence[float]) -> float | None:
+    """Return the mean, None of nothing."""
+    return float(np.mean(values)) if values else None
+
+
+def mean_figures(clips: Iterable[Mapping[str, float | None]]) -> Figures:
+    """Average each figure over the clips that have it; None where none has."""
+    names: dict[str, list[float]] = {}
+    for figures in clips:
+        for name, value in figures.items():
+            names.setdefault(name, []).extend([] if value is None else [value])
+    return {name: mean_of(values) for name, values in names.items()}
 
 
 def psnr(true: Image, rendered: Image) -> float:

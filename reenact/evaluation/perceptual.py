@@ -96,7 +96,7 @@ class Distribution:
         return figures
 
 
-class Taste:
+class PerceptualMetrics:
     """The figures of these networks for several renderers; without networks there are none.
 
     Args:

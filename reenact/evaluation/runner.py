@@ -17,18 +17,13 @@ import numpy as np
 from reenact.config import Settings
 from reenact.errors import ConfigError
 from reenact.evaluation import self_reenactment
+from reenact.evaluation.clips import find_clips, read_clip, resized
 from reenact.evaluation.contact_sheet import SheetRow, compose
-from reenact.evaluation.face_reader import (
-    Figures,
-    Judge,
-    find_clips,
-    mean_figures,
-    read_clip,
-    resized,
-)
-from reenact.evaluation.perceptual import Taste
-from reenact.evaluation.self_reenactment import Drawn, run_columns
-from reenact.evaluation.side_by_side import ready_folder, write_ab_video
+from reenact.evaluation.face_reader import FaceReader
+from reenact.evaluation.metrics import Figures, mean_figures
+from reenact.evaluation.perceptual import PerceptualMetrics
+from reenact.evaluation.self_reenactment import RenderedClip, run_columns
+from reenact.evaluation.side_by_side import prepare_folder, write_side_by_side
 from reenact.registry import load
 from reenact.storage import check_writable, write_json, write_png
 from reenact.types import Renderer
@@ -131,28 +126,30 @@ def evaluate(renderers: Sequence[str], data: Path, options: EvaluationOptions) -
         raise ConfigError("A renderer is named twice with other weights; measure each by itself.")
     videos = find_clips(data, options.limit if options.protocol == "self" else None)
     if options.ab is not None:
-        ready_folder(options.ab)
+        prepare_folder(options.ab)
         if options.ab.samefile(data):
             raise ConfigError(f"--ab {options.ab} holds the clips themselves; give another folder.")
     for path in (options.json_path, options.sheet):
         if path is not None:
             check_writable(path)
     names = _ordered(asked, options.floors)
-    taste = Taste(options.lpips, options.inception, names)
-    with Judge() as judge:
+    perceptual = PerceptualMetrics(options.lpips, options.inception, names)
+    with FaceReader() as reader:
         if options.protocol == "cross":
-            measured = _measure_cross(names, videos, judge, options)
+            measured = _measure_cross(names, videos, reader, options)
         elif options.target_training is not None:
-            measured = _measure_personal(names, videos, judge, options, options.target_training)
+            measured = _measure_personal(names, videos, reader, options, options.target_training)
         else:
-            measured = _measure_self(names, videos, judge, options, weights=weights, taste=taste)
+            measured = _measure_self(
+                names, videos, reader, options, weights=weights, perceptual=perceptual
+            )
     reports: list[Report] = [
         {
             "renderer": name,
             "data": str(data),
             "protocol": measured.title,
             "clips": measured.figures[name],
-            "mean": mean_figures(measured.figures[name].values()) | taste.totals(name),
+            "mean": mean_figures(measured.figures[name].values()) | perceptual.totals(name),
         }
         for name in measured.names
     ]
@@ -220,7 +217,7 @@ def _ordered(renderers: Sequence[str], floors: bool) -> list[str]:
 
 
 def _measure_cross(
-    names: Sequence[str], videos: Sequence[Path], judge: Judge, options: EvaluationOptions
+    names: Sequence[str], videos: Sequence[Path], reader: FaceReader, options: EvaluationOptions
 ) -> _Measured:
     # Imported here: the whole live path, which "self" does without.
     from reenact.evaluation.cross_identity import PROTOCOL, run, sheet_columns
@@ -229,7 +226,7 @@ def _measure_cross(
         names,
         videos,
         options.settings,
-        judge,
+        reader,
         limit=options.limit,
         frames=options.frames,
         progress=options.progress,
@@ -240,7 +237,7 @@ def _measure_cross(
 def _measure_personal(
     names: Sequence[str],
     videos: Sequence[Path],
-    judge: Judge,
+    reader: FaceReader,
     options: EvaluationOptions,
     share: float,
 ) -> _Measured:
@@ -250,7 +247,7 @@ def _measure_personal(
         names,
         videos,
         options.settings,
-        judge,
+        reader,
         share=share,
         minutes=options.training_minutes,
         frames=options.frames,
@@ -265,11 +262,11 @@ def _measure_personal(
 def _measure_self(
     names: Sequence[str],
     videos: Sequence[Path],
-    judge: Judge,
+    reader: FaceReader,
     options: EvaluationOptions,
     *,
     weights: Mapping[str, str],
-    taste: Taste,
+    perceptual: PerceptualMetrics,
 ) -> _Measured:
     from reenact.progress import progress_bar
 
@@ -284,14 +281,14 @@ def _measure_self(
         clip = read_clip(video)
         if options.size_px is not None:
             clip = resized(clip, options.size_px)
-        shot = self_reenactment.prepare_shot(clip, judge, options.frames)
+        shot = self_reenactment.prepare_clip(clip, reader, options.frames)
         true = [np.asarray(shot.clip.images[i]) for i in shot.scored]
-        drawn: dict[str, Drawn] = {}
+        drawn: dict[str, RenderedClip] = {}
         for name, renderer in renderers.items():
-            found, drawn[name] = self_reenactment.score(shot, name, renderer, judge)
-            figures[name][video.stem] = found | taste.compare(name, true, drawn[name].scored)
+            found, drawn[name] = self_reenactment.score(shot, name, renderer, reader)
+            figures[name][video.stem] = found | perceptual.compare(name, true, drawn[name].scored)
         rows += self_reenactment.sheet_rows(shot, list(drawn.values()))
         if options.ab is not None:
-            write_ab_video(options.ab, video.stem, run_columns(shot, drawn))
+            write_side_by_side(options.ab, video.stem, run_columns(shot, drawn))
     columns = self_reenactment.sheet_columns(names)
     return _Measured(self_reenactment.PROTOCOL, names, figures, columns, rows)

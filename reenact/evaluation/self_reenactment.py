@@ -16,18 +16,10 @@ import numpy as np
 
 from reenact.config import SmoothingSettings
 from reenact.evaluation import metrics
+from reenact.evaluation.clips import CLIP_FPS, Clip, first_frame_target
 from reenact.evaluation.contact_sheet import SheetRow, error_map, spread_out
-from reenact.evaluation.face_reader import (
-    CLIP_FPS,
-    Clip,
-    Figures,
-    Judge,
-    first_frame_target,
-    mean_of,
-    median_shape,
-    own_shape,
-    units_of,
-)
+from reenact.evaluation.face_reader import FaceReader, median_shape, own_shape, units_of
+from reenact.evaluation.metrics import Figures, mean_of
 from reenact.face.action_units import action_units
 from reenact.face.filters import BodyFilter, ExpressionFilter, PoseFilter
 from reenact.face.geometry import estimate_pose, to_face_frame, to_image
@@ -45,7 +37,7 @@ SHEET_ROWS: Final = 4
 
 
 @dataclass(frozen=True, slots=True)
-class Shot:
+class PreparedClip:
     """A clip made ready for judging; shared by all renderers.
 
     Attributes:
@@ -72,7 +64,7 @@ class Shot:
 
 
 @dataclass(frozen=True, slots=True)
-class Drawn:
+class RenderedClip:
     """What a renderer made of a shot, uint8 (S, S, 3) RGB.
 
     Attributes:
@@ -84,14 +76,14 @@ class Drawn:
     run: list[Image]
 
 
-def prepare_shot(
-    clip: Clip, judge: Judge, frames: int | None = None, first: int | None = None
-) -> Shot:
+def prepare_clip(
+    clip: Clip, reader: FaceReader, frames: int | None = None, first: int | None = None
+) -> PreparedClip:
     """Choose the frames of a clip and look at the true ones.
 
     Args:
         clip: at least two frames with landmarks.
-        judge: tracks the true frames.
+        reader: tracks the true frames.
         frames: scored frames and frames of the run at most; None: all of the protocol.
         first: index of the first frame to score; None: `STRIDE` after the reference.
     """
@@ -107,20 +99,20 @@ def prepare_shot(
             break
         run.append(i)
     shown = clip.images[reference]
-    seen = judge.track(shown)
-    return Shot(
+    seen = reader.track(shown)
+    return PreparedClip(
         clip=clip,
         reference=reference,
         scored=tuple(scored),
         run=tuple(run),
         neutral=median_shape(clip.landmarks[clip.usable]),
-        tracked=tuple(judge.track(clip.images[i]) for i in scored),
-        descriptor=None if seen is None else judge.describe(shown, seen),
+        tracked=tuple(reader.track(clip.images[i]) for i in scored),
+        descriptor=None if seen is None else reader.describe(shown, seen),
     )
 
 
 def render_frames(
-    shot: Shot,
+    shot: PreparedClip,
     renderer: Renderer,
     frames: Sequence[int],
     smoothing: SmoothingSettings | None = None,
@@ -170,15 +162,19 @@ def render_frames(
 
 
 def score(
-    shot: Shot, name: str, renderer: Renderer, judge: Judge, target: Target | None = None
-) -> tuple[Figures, Drawn]:
+    shot: PreparedClip,
+    name: str,
+    renderer: Renderer,
+    reader: FaceReader,
+    target: Target | None = None,
+) -> tuple[Figures, RenderedClip]:
     """Render a shot and compare it with the truth.
 
     Args:
         shot: as prepared.
         name: of the renderer.
         renderer: draws.
-        judge: tracks the pictures.
+        reader: tracks the pictures.
         target: what it draws; None: that of the shot's reference.
 
     Returns:
@@ -187,16 +183,16 @@ def score(
     renderer.prepare(first_frame_target(shot.clip, name) if target is None else target)
     pictures = render_frames(shot, renderer, shot.scored)
     figures = compare_pictures(shot, pictures)
-    figures |= tracked_figures(shot, pictures, judge)
+    figures |= tracked_figures(shot, pictures, reader)
     true_run = shot.true_run()
     run = render_frames(shot, renderer, shot.run, SmoothingSettings())
     figures["consecutive_ssim"] = metrics.consecutive_ssim(run)
     figures["consecutive_ssim_true"] = metrics.consecutive_ssim(true_run)
     figures["flicker"] = metrics.flicker(true_run, run)
-    return figures, Drawn(pictures, run)
+    return figures, RenderedClip(pictures, run)
 
 
-def compare_pictures(shot: Shot, pictures: Sequence[Image]) -> Figures:
+def compare_pictures(shot: PreparedClip, pictures: Sequence[Image]) -> Figures:
     """Compare the pictures of the scored frames with the true ones, pixel by pixel."""
     names = ("psnr", "ssim", "face_psnr", "face_ssim", "sharpness", "face_sharpness")
     values: dict[str, list[float]] = {name: [] for name in names}
@@ -213,16 +209,16 @@ def compare_pictures(shot: Shot, pictures: Sequence[Image]) -> Figures:
     return {name: mean_of(of_name) for name, of_name in values.items()}
 
 
-def tracked_figures(shot: Shot, pictures: Sequence[Image], judge: Judge) -> Figures:
+def tracked_figures(shot: PreparedClip, pictures: Sequence[Image], reader: FaceReader) -> Figures:
     """Look at rendered and true frames with the same tracker.
 
     `tracked` is the share of rendered faces found, of those whose true face was found.
     """
     units, openings, distances, identities, found = [], [], [], [], []
     for i, truth, rendered in zip(shot.scored, shot.tracked, pictures, strict=True):
-        points = judge.track(rendered)
+        points = reader.track(rendered)
         seen = shot.clip.landmarks[i] if points is None else points
-        identity = judge.identity(shot.descriptor, rendered, seen)
+        identity = reader.identity(shot.descriptor, rendered, seen)
         if identity is not None:
             identities.append(identity)
         if truth is None:
@@ -242,7 +238,7 @@ def tracked_figures(shot: Shot, pictures: Sequence[Image], judge: Judge) -> Figu
     }
 
 
-def sheet_rows(shot: Shot, drawn: Sequence[Drawn]) -> list[SheetRow]:
+def sheet_rows(shot: PreparedClip, drawn: Sequence[RenderedClip]) -> list[SheetRow]:
     """Show the frames whose expressions differ most: reference, true, each renderer, errors.
 
     Args:
@@ -268,7 +264,9 @@ def sheet_columns(names: Sequence[str]) -> list[str]:
     return ["reference", "true", *names, *(f"error of {name}" for name in names)]
 
 
-def run_columns(shot: Shot, drawn: Mapping[str, Drawn]) -> dict[str, Sequence[Image]]:
+def run_columns(
+    shot: PreparedClip, drawn: Mapping[str, RenderedClip]
+) -> dict[str, Sequence[Image]]:
     """Return the runs of an A/B video by column: reference, true, each renderer."""
     reference = np.asarray(shot.clip.images[shot.reference])
     runs = {name: of_renderer.run for name, of_renderer in drawn.items()}

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Final
 
 from reenact.errors import SinkError
+from reenact.evaluation.clips import CLIP_FPS
 from reenact.evaluation.contact_sheet import SheetRow, compose
-from reenact.evaluation.face_reader import CLIP_FPS
 from reenact.sinks.video_file import FileSink
 from reenact.types import Frame, Image
 
@@ -16,7 +16,7 @@ _CRF: Final = 14
 """Better than a recording's: what the encoder blurs cannot be judged."""
 
 
-def ready_folder(folder: Path) -> None:
+def prepare_folder(folder: Path) -> None:
     """Make the folder, where it is missing, and check that videos can be written there.
 
     Raises:
@@ -31,7 +31,7 @@ def ready_folder(folder: Path) -> None:
     FileSink(folder / "check.mp4")
 
 
-def write_ab_video(folder: Path, name: str, runs: Mapping[str, Sequence[Image]]) -> Path | None:
+def write_side_by_side(folder: Path, name: str, runs: Mapping[str, Sequence[Image]]) -> Path | None:
     """Write runs of pictures side by side, in the clips' time, with the number of each frame.
 
     Args:

@@ -8,6 +8,7 @@ inter-ocular distance (iod).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 from importlib.resources import files
 from typing import Any, Final
@@ -247,3 +248,39 @@ def region_mask(points: Array, loop: tuple[int, ...], size_px: int) -> NDArray[n
     polygon = np.round(points[list(loop), :2] * 16).astype(np.int32)
     cv2.fillPoly(canvas, [polygon], (255,), cv2.LINE_AA, 4)
     return canvas
+
+
+def farthest_points(
+    points: Array | NDArray[np.float64],
+    chosen: Sequence[int],
+    count: int,
+    *,
+    min_distance: float = 0.0,
+    allowed: NDArray[np.bool_] | None = None,
+) -> list[int]:
+    """Choose points, each the farthest from all those chosen before it (Gonzalez 1985).
+
+    Args:
+        points: (N, D).
+        chosen: indices of those that are chosen already, at least one.
+        count: how many more to choose; there are fewer where the points run out.
+        min_distance: ends the choice where no point is so far from those chosen.
+        allowed: (N,) the points that may be chosen; None: all.
+
+    Returns:
+        The indices of the new ones, in the order in which they were chosen.
+    """
+    distance = np.full(len(points), np.inf, points.dtype)
+    if allowed is not None:
+        distance[~allowed] = -1
+    taken = list(chosen)
+    for index in chosen:
+        distance = np.minimum(distance, np.linalg.norm(points - points[index], axis=1))
+    while len(taken) < len(chosen) + count:
+        distance[taken] = -1
+        farthest = int(distance.argmax())
+        if distance[farthest] < min_distance:
+            break
+        taken.append(farthest)
+        distance = np.minimum(distance, np.linalg.norm(points - points[farthest], axis=1))
+    return taken[len(chosen) :]

@@ -20,13 +20,19 @@ from reenact.imaging import invert_affine
 from reenact.sources.image_file import read_image
 from reenact.sources.video_file import VideoSource
 from reenact.targets.footage import clip_names, write_footage
-from reenact.targets.reference_selection import MAX_REFERENCES, Look, calmest, choose, look_at
-from reenact.targets.video_scan import Box, FoundFace, VideoFaces, cut, look_through, square
+from reenact.targets.reference_selection import (
+    MAX_REFERENCES,
+    Look,
+    calmest,
+    choose_references,
+    measure_look,
+)
+from reenact.targets.video_scan import Box, FoundFace, VideoFaces, cut, scan_video, square
 from reenact.types import Array, Image, Target, Tracker
 
 MAX_PLATE_SIDE_PX: Final = 4096
 
-DRAWN_PX: Final[int] = RendererSettings().size
+RENDERED_PX: Final[int] = RendererSettings().size
 """Side of the crop that is drawn where no other is chosen."""
 
 _SMALL_PX: Final = 256
@@ -94,9 +100,9 @@ def create_target(
     size_px: int = 512,
     max_references: int = MAX_REFERENCES,
     metadata: Mapping[str, str] | None = None,
-    placed: Array | None = None,
+    landmarks: Array | None = None,
     footage: Path | None = None,
-    drawn_px: int = DRAWN_PX,
+    rendered_px: int = RENDERED_PX,
 ) -> Target:
     """Make a target from pictures or videos of one face.
 
@@ -111,9 +117,9 @@ def create_target(
         size_px: side of the references; 256 where the first picture holds less than that.
         max_references: how many references at most.
         metadata: more fields to note in the target.
-        placed: (478, 3) px landmarks of the one photo, where no tracker finds them.
+        landmarks: (478, 3) px landmarks of the one photo, where no tracker finds them.
         footage: a folder that receives the crops of the videos, for training; see `footage`.
-        drawn_px: side of the crop that will be drawn; the log tells of a face too small for it.
+        rendered_px: side of the crop that will be drawn; the log tells of a face too small for it.
 
     Raises:
         SourceError: a file is missing, empty, damaged, or neither picture nor video.
@@ -123,14 +129,14 @@ def create_target(
     if not paths:
         raise TargetError("Name at least one photo or video of the face.")
     material: list[_Material]
-    if placed is None:
+    if landmarks is None:
         material = [_look_into(Path(path), tracker) for path in paths]
     elif len(paths) == 1:
-        material = [_placed_photo(Path(paths[0]), placed)]
+        material = [_placed_photo(Path(paths[0]), landmarks)]
     else:
         raise TargetError("Landmarks by hand belong to one photo; name that one alone.")
     for path, part in zip(paths, material, strict=True):
-        _check_size(Path(path).name, part.box[2], drawn_px)
+        _check_size(Path(path).name, part.box[2], rendered_px)
     target = _assemble(
         name,
         material,
@@ -193,7 +199,9 @@ def _assemble(
     from_video = any(len(part.faces) > 1 for part in material)
     looks = [face.look for _, face in owners]
     # Photos were chosen by the user: none is left out for being like another, or soft.
-    chosen = choose(looks, max_references) if from_video else _in_order(looks, max_references)
+    chosen = (
+        choose_references(looks, max_references) if from_video else _in_order(looks, max_references)
+    )
     references = [owners[number] for number in chosen]
 
     first_side = references[0][0].box[2]
@@ -235,19 +243,19 @@ def _in_order(looks: list[Look], count: int) -> list[int]:
     """Return the calmest first, then the others by how much they differ."""
     sharp = [replace(look, sharpness=1.0) for look in looks]
     first = calmest(looks)
-    rest = [number for number in choose(sharp, len(looks), 0.0) if number != first]
+    rest = [number for number in choose_references(sharp, len(looks), 0.0) if number != first]
     return [first, *rest][:count]
 
 
 def _look_into(path: Path, tracker: Tracker) -> _Material:
     if path.suffix.lower() in _VIDEO_SUFFIXES:
-        return look_through(path, tracker)
+        return scan_video(path, tracker)
     try:
         image = read_image(path)
     except SourceError:
         if not path.expanduser().is_file() or not _is_video(path):
             raise
-        return look_through(path, tracker)
+        return scan_video(path, tracker)
     return replace(_photo(image, tracker, path.name), read=lambda: read_image(path))
 
 
@@ -282,19 +290,19 @@ def _placed_photo(path: Path, points: Array) -> _Photo:
     return replace(_with_face(image, points), read=lambda: read_image(path), placed=True)
 
 
-def _check_size(label: str, side_px: int, drawn_px: int) -> None:
-    if side_px < _LEAST_SHARE * drawn_px:
+def _check_size(label: str, side_px: int, rendered_px: int) -> None:
+    if side_px < _LEAST_SHARE * rendered_px:
         _log.warning(
             "The face in %s is small, about %d px high, and will be drawn %d px high; a larger "
             "picture of it gives a sharper target.",
             label,
             round(FACE_SHARE * side_px),
-            round(FACE_SHARE * drawn_px),
+            round(FACE_SHARE * rendered_px),
         )
 
 
 def _with_face(image: Image, points: Array) -> _Photo:
-    face = FoundFace(0, points, look_at(image, points))
+    face = FoundFace(0, points, measure_look(image, points))
     return _Photo(face, square([face_box(points)], points), lambda: image)
 
 

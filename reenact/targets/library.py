@@ -12,7 +12,7 @@ import numpy as np
 from reenact.config import TrackingSettings
 from reenact.errors import TargetError
 from reenact.storage import data_folder
-from reenact.targets.builder import DRAWN_PX, create_target, resize_target, target_from_image
+from reenact.targets.builder import RENDERED_PX, create_target, resize_target, target_from_image
 from reenact.targets.store import BUILT_IN, SUFFIX, TargetStore
 from reenact.types import Image, Target, Tracker
 
@@ -78,7 +78,7 @@ def open_target(
         target = _with_tracker(
             make_tracker,
             lambda tracker: create_target(
-                path.stem, [path], tracker, metadata=notes, drawn_px=size_px or DRAWN_PX
+                path.stem, [path], tracker, metadata=notes, rendered_px=size_px or RENDERED_PX
             ),
         )
     else:

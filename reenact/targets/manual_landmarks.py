@@ -74,7 +74,7 @@ _LEAST_SPREAD: Final = 0.1
 """Across its longer way a face spreads at least so far, as a share of that way."""
 
 
-def read_placed(path: Path) -> Array:
+def read_manual_landmarks(path: Path) -> Array:
     """Read landmarks from a file.
 
     Args:

@@ -10,13 +10,19 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from reenact.face.geometry import crop_transform, estimate_pose, rotation_vector, to_face_frame
+from reenact.face.geometry import (
+    crop_transform,
+    estimate_pose,
+    farthest_points,
+    rotation_vector,
+    to_face_frame,
+)
 from reenact.imaging import crop_image
 from reenact.types import Array, Image
 
 MAX_REFERENCES: Final = 16
 
-LEAST_DIFFERENCE: Final = 0.4
+MIN_DIFFERENCE: Final = 0.4
 """Frames of a video nearer than this to a chosen one show nothing new (units of `features`)."""
 
 _SHARPNESS_SIDE_PX: Final = 256
@@ -45,7 +51,7 @@ class Look:
     sharpness: float
 
 
-def look_at(image: Image, points: Array) -> Look:
+def measure_look(image: Image, points: Array) -> Look:
     """Measure a face with landmarks (478, 3) px in a picture."""
     pose = estimate_pose(points)
     shape = to_face_frame(points, pose)
@@ -82,10 +88,10 @@ def calmest(looks: Sequence[Look]) -> int:
     return int(unrest.argmin())
 
 
-def choose(
+def choose_references(
     looks: Sequence[Look],
     count: int = MAX_REFERENCES,
-    least_difference: float = LEAST_DIFFERENCE,
+    min_difference: float = MIN_DIFFERENCE,
 ) -> list[int]:
     """Choose references: the calmest, then each time the one farthest from those chosen.
 
@@ -95,19 +101,17 @@ def choose(
     Returns:
         1 to `count` numbers, the calmest first.
     """
-    features = np.stack([look.features for look in looks])
-    chosen = [calmest(looks)]
-    usable = _relative_sharpness(looks) >= _BLURRED
-    distance = np.full(len(looks), np.inf, np.float32)
-    while len(chosen) < count:
-        newest = np.linalg.norm(features - features[chosen[-1]], axis=1)
-        distance = np.minimum(distance, newest)
-        distance[chosen[-1]] = -1
-        best = int(np.where(usable, distance, -1).argmax())
-        if not usable[best] or distance[best] < least_difference:
-            break
-        chosen.append(best)
-    return chosen
+    first = calmest(looks)
+    return [
+        first,
+        *farthest_points(
+            np.stack([look.features for look in looks]),
+            [first],
+            count - 1,
+            min_distance=min_difference,
+            allowed=_relative_sharpness(looks) >= _BLURRED,
+        ),
+    ]
 
 
 def _relative_sharpness(looks: Sequence[Look]) -> NDArray[np.float32]:

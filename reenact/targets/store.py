@@ -178,7 +178,7 @@ class TargetStore:
             place.rename(doomed / "target")
             shutil.rmtree(doomed)
 
-    def laborious(self, name: str) -> tuple[str, ...]:
+    def irreplaceable_parts(self, name: str) -> tuple[str, ...]:
         """Return which of "trained weights" and "footage" a target holds.
 
         Raises:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from reenact.errors import TargetError
 from reenact.face.geometry import FACE_MIDDLE, FACE_SHARE, box_shift, face_box
 from reenact.sources.video_file import VideoSource
-from reenact.targets.reference_selection import Look, calmest, look_at
+from reenact.targets.reference_selection import Look, calmest, measure_look
 from reenact.types import Array, Frame, Image, Tracker
 
 _SCAN_BUDGET_S: Final = 60.0
@@ -81,7 +81,7 @@ class VideoFaces:
                     yield frame.index, frame.image
 
 
-def look_through(path: Path, tracker: Tracker) -> VideoFaces:
+def scan_video(path: Path, tracker: Tracker) -> VideoFaces:
     """Find a video's longest shot of a face.
 
     Args:
@@ -176,7 +176,7 @@ def _longest_shot(path: Path, tracker: Tracker) -> list[FoundFace]:
                 _log.warning("There are several faces in %s; one is taken.", path)
             if shots[-1] and box_shift(shots[-1][-1].points, found.points) > 1:
                 shots.append([])
-            look = look_at(frame.image, found.points)
+            look = measure_look(frame.image, found.points)
             shots[-1].append(FoundFace(frame.index, found.points, look))
             if seen >= _MAX_SEEN:
                 stride *= 2

@@ -14,7 +14,7 @@ from typing import Final
 import numpy as np
 
 from reenact.face.action_units import LID_PAIRS_LEFT, LID_PAIRS_RIGHT, LIP_PAIRS
-from reenact.face.geometry import canonical_face
+from reenact.face.geometry import canonical_face, farthest_points
 from reenact.types import Array
 
 CONTROLS: Final = 96
@@ -86,9 +86,5 @@ def _control_landmarks(face: Array) -> list[int]:
     """Return lids and lips, then whatever landmark lies farthest from those chosen."""
     pairs = LID_PAIRS_RIGHT[1:6:2] + LID_PAIRS_LEFT[1:6:2] + LIP_PAIRS[::2]
     chosen = [landmark for pair in pairs for landmark in pair]
-    space = _kernel_space(face)
-    distance = np.linalg.norm(space[:, None] - space[None, chosen], axis=-1).min(axis=1)
-    while len(chosen) < CONTROLS:
-        chosen.append(int(distance.argmax()))
-        distance = np.minimum(distance, np.linalg.norm(space - space[chosen[-1]], axis=-1))
-    return chosen
+    rest = farthest_points(_kernel_space(face), chosen, CONTROLS - len(chosen))
+    return [*chosen, *rest]

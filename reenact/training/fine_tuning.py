@@ -43,7 +43,7 @@ from reenact.rendering.residual_flow import ResidualFlow, known_residual_flow, r
 from reenact.rendering.warp_unet import people_in
 from reenact.storage import atomic_write, write_png
 from reenact.targets.footage import Footage
-from reenact.targets.reference_selection import choose, look_at
+from reenact.targets.reference_selection import choose_references, measure_look
 from reenact.training.loop import LoopOptions, train
 from reenact.training.residual_flow import refined
 from reenact.training.sampling import Pair, Rng, augment, rarity
@@ -336,8 +336,8 @@ class _TrainingClip:
         self.images, self.landmarks = footage.images, footage.landmarks
         held, near = _stretches(len(footage))
         self.trained: NDArray[np.intp] = np.setdiff1d(np.arange(len(footage)), [*held, *near])
-        looks = [look_at(self.images[i], self.landmarks[i]) for i in self.trained]
-        self.references = self.trained[choose(looks)]
+        looks = [measure_look(self.images[i], self.landmarks[i]) for i in self.trained]
+        self.references = self.trained[choose_references(looks)]
         pictures = (self.images[i] for i in self.trained)
         people = people_in(pictures, self.landmarks[self.trained])
         self._people = dict(zip(self.trained.tolist(), map(in_bytes, people), strict=True))

@@ -13,7 +13,7 @@ from reenact.models.warp_unet import read_config
 from reenact.models.warp_unet_inputs import shipped_weights
 from reenact.targets.footage import clip_names, read_footage, write_footage
 from reenact.targets.store import FOOTAGE, TargetStore
-from reenact.targets.video_scan import look_through
+from reenact.targets.video_scan import scan_video
 from reenact.training.fine_tuning import (
     ARCHITECTURE,
     Outcome,
@@ -47,7 +47,7 @@ def add_footage(store: TargetStore, name: str, videos: Sequence[Path], tracker: 
     folder = store.folder_of(name) / FOOTAGE
     side_px = store.load(name).crop_size
     for video, clip in zip(videos, clip_names(videos), strict=True):
-        write_footage(look_through(video, tracker), folder, clip, side_px, tracker)
+        write_footage(scan_video(video, tracker), folder, clip, side_px, tracker)
 
 
 def train_target(

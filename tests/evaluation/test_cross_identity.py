@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from reenact.evaluation import runner as evaluation
-from reenact.evaluation.cross_identity import ALONE, own_basis, pairs_of
+from reenact.evaluation.cross_identity import SINGLE_EXPRESSIONS, pairs_of, personal_basis
 from reenact.face.geometry import canonical_face
 from reenact.face.regions import LID_INDEX, lid_gaps
 from reenact.face.topology import ACTION_UNITS
@@ -39,7 +39,7 @@ def test_a_driven_blink_shuts_eyes_of_any_size(opening: float) -> None:
     shape = canonical_face().copy()
     upper, lower = LID_INDEX.T
     shape[upper, 1] = shape[lower, 1] - lid_gaps(shape) * np.float32(opening)
-    basis = own_basis(shape)
+    basis = personal_basis(shape)
     for unit, eye, other in (
         ("blink_right", slice(0, 7), slice(7, 14)),
         ("blink_left", slice(7, 14), slice(0, 7)),
@@ -95,7 +95,7 @@ def test_a_warp_follows_the_actor_and_a_copy_does_not(reports: list[evaluation.R
     assert warp["expression_correlation"] > 0.5
     assert copy["expression_correlation"] == 0
     assert copy["expression_ceiling"] == warp["expression_ceiling"] > 0.6
-    for name in ALONE:
+    for name in SINGLE_EXPRESSIONS:
         assert copy[f"{name}_correlation"] == 0
     assert copy["alone_peak"] < 0.05
     assert warp["alone_peak"] > 0.3

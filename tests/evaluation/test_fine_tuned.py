@@ -13,7 +13,8 @@ from reenact.config import Settings
 from reenact.errors import SourceError
 from reenact.evaluation import fine_tuned as personal_evaluation
 from reenact.evaluation import runner as evaluation
-from reenact.evaluation.face_reader import Judge, find_clips
+from reenact.evaluation.clips import find_clips
+from reenact.evaluation.face_reader import FaceReader
 from support.moving_portrait import FRAMES, moving_portrait, write_clip
 
 SHARE = 0.6
@@ -62,24 +63,24 @@ def test_all_rows_are_measured_on_the_rest(
 
 def test_the_frames_compared_lie_behind_the_cut(clip_folder: Path) -> None:
     from reenact.evaluation import self_reenactment
-    from reenact.evaluation.face_reader import read_clip
+    from reenact.evaluation.clips import read_clip
 
     clip = read_clip(clip_folder / "portrait__01.mp4")
     cut = round(SHARE * 2 * FRAMES)
-    with Judge() as judge:
-        shot = self_reenactment.prepare_shot(clip, judge, first=cut)
+    with FaceReader() as reader:
+        shot = self_reenactment.prepare_clip(clip, reader, first=cut)
     assert shot.reference == 0
     assert shot.scored == tuple(range(cut, 2 * FRAMES, 5))
     assert shot.run == tuple(range(cut, 2 * FRAMES))
 
 
 def test_clips_that_are_too_short_are_told(clip_folder: Path) -> None:
-    with Judge() as judge, pytest.raises(SourceError, match="No clip is 6 s long"):
+    with FaceReader() as reader, pytest.raises(SourceError, match="No clip is 6 s long"):
         personal_evaluation.run(
             ["warp"],
             find_clips(clip_folder),
             Settings(),
-            judge,
+            reader,
             share=SHARE,
             minutes=1.0,
             progress=False,

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from reenact.errors import ModelError
-from reenact.evaluation.perceptual import Distance, Distribution, Taste
+from reenact.evaluation.perceptual import Distance, Distribution, PerceptualMetrics
 from reenact.types import Image
 
 
@@ -71,7 +71,7 @@ def test_a_wrong_network_is_told(lpips: Path, tmp_path: Path) -> None:
 def test_a_network_for_pairs_is_not_taken_for_one_picture(lpips: Path) -> None:
     pytest.importorskip("torchmetrics")
     with pytest.raises(ModelError, match="2 inputs instead of 1"):
-        Taste(None, lpips, ["warp"])
+        PerceptualMetrics(None, lpips, ["warp"])
 
 
 def test_fid_is_the_distance_of_the_means_where_all_pictures_are_alike(inception: Path) -> None:
@@ -86,7 +86,7 @@ def test_fid_is_the_distance_of_the_means_where_all_pictures_are_alike(inception
 
 def test_taste_tells_renderers_apart(lpips: Path, inception: Path) -> None:
     pytest.importorskip("torchmetrics")
-    taste = Taste(lpips, inception, ["good", "bad"])
+    taste = PerceptualMetrics(lpips, inception, ["good", "bad"])
     true = [plain(100), plain(120)]
     assert taste.compare("good", true, true) == {"lpips": 0}
     bad = taste.compare("bad", true, [plain(0), plain(20)])["lpips"]
@@ -98,6 +98,6 @@ def test_taste_tells_renderers_apart(lpips: Path, inception: Path) -> None:
 
 
 def test_without_networks_nothing_is_measured() -> None:
-    taste = Taste(None, None, ["warp"])
+    taste = PerceptualMetrics(None, None, ["warp"])
     assert taste.compare("warp", [plain(1)], [plain(2)]) == {}
     assert taste.totals("warp") == {}

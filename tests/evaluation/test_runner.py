@@ -15,14 +15,9 @@ from reenact.config import Settings, SmoothingSettings
 from reenact.errors import ConfigError, PluginError, ReenactError, SinkError, SourceError
 from reenact.evaluation import runner as evaluation
 from reenact.evaluation import self_reenactment
-from reenact.evaluation.face_reader import (
-    Clip,
-    Judge,
-    find_clips,
-    first_frame_target,
-    mean_figures,
-    read_clip,
-)
+from reenact.evaluation.clips import Clip, find_clips, first_frame_target, read_clip
+from reenact.evaluation.face_reader import FaceReader
+from reenact.evaluation.metrics import mean_figures
 from reenact.registry import load
 from reenact.targets.clip_files import decode_clip
 from support.moving_portrait import FRAMES, moving_portrait, write_clip
@@ -138,8 +133,8 @@ def synthetic(missing: set[int]) -> Clip:
 
 
 def test_frames_without_a_face_are_left_out() -> None:
-    with Judge() as judge:
-        shot = self_reenactment.prepare_shot(synthetic({0, 1, 12, 20}), judge)
+    with FaceReader() as reader:
+        shot = self_reenactment.prepare_clip(synthetic({0, 1, 12, 20}), reader)
     assert shot.reference == 2
     assert shot.scored == (7, 17, 22, 27, 32, 37)  # 12 has no face
     assert shot.run == tuple(range(3, 12))
@@ -154,8 +149,8 @@ def test_a_run_is_smoothed_as_the_live_path_smooths_it(clip_folder: Path) -> Non
     points = np.repeat(first.landmarks[first.usable[:1]], FRAMES, axis=0)
     points = (points + rng.normal(0, 0.7, (FRAMES, 1, 3))).astype(np.float32)
     still = Clip("still", np.repeat(first.images[:1], FRAMES, axis=0), points, np.arange(FRAMES))
-    with Judge() as judge:
-        shot = self_reenactment.prepare_shot(still, judge)
+    with FaceReader() as reader:
+        shot = self_reenactment.prepare_clip(still, reader)
     renderer = load("renderers", "warp").make(Settings().renderer)
     renderer.prepare(first_frame_target(still, "warp"))
 
@@ -169,10 +164,10 @@ def test_a_run_is_smoothed_as_the_live_path_smooths_it(clip_folder: Path) -> Non
 
 
 def test_faces_that_are_not_found_leave_gaps_not_zeros() -> None:
-    with Judge() as judge:
-        shot = self_reenactment.prepare_shot(synthetic(set()), judge, frames=3)
+    with FaceReader() as reader:
+        shot = self_reenactment.prepare_clip(synthetic(set()), reader, frames=3)
         renderer = load("renderers", "copy").make(Settings().renderer)
-        figures, drawn = self_reenactment.score(shot, "copy", renderer, judge)
+        figures, drawn = self_reenactment.score(shot, "copy", renderer, reader)
     assert len(drawn.scored) == 3
     assert figures["psnr"] == 100
     assert figures["akd_px"] is None
@@ -332,9 +327,9 @@ def test_what_cannot_be_measured_is_told(clip_folder: Path) -> None:
 def test_copy_stands_on_the_recorded_floors(faces_dir: Path) -> None:
     per_clip = []
     renderer = load("renderers", "copy").make(Settings().renderer)
-    with Judge() as judge:
+    with FaceReader() as reader:
         for video in find_clips(faces_dir / "val"):
-            shot = self_reenactment.prepare_shot(read_clip(video), judge)
+            shot = self_reenactment.prepare_clip(read_clip(video), reader)
             renderer.prepare(first_frame_target(shot.clip, "copy"))
             pictures = self_reenactment.render_frames(shot, renderer, shot.scored)
             per_clip.append(self_reenactment.compare_pictures(shot, pictures))

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from reenact.config import ActorSettings, FusionSettings, Settings, SmoothingSettings
-from reenact.evaluation.face_reader import Judge
+from reenact.evaluation.face_reader import FaceReader
 from reenact.expression.bias_correction import MOST, ReadBack, known_read_back
 from reenact.expression.fusion import Fusion
 from reenact.face.action_units import RANGES, action_unit_basis, measures
@@ -141,8 +141,8 @@ def test_it_is_learned_from_what_a_tracker_reads_off_drawn_faces(
     settings.name = "warp_unet"
     renderer = load("renderers", "warp_unet").make(settings)
     pairs = portrait_acts(np.random.default_rng(3))
-    with Judge() as judge:
-        answer = learn(pairs, 40, 2, Reader(judge, renderer))
+    with FaceReader() as face_reader:
+        answer = learn(pairs, 40, 2, Reader(face_reader, renderer))
     before, after = (
         float(line.split(": ")[1].split()[0])
         for line in capsys.readouterr().out.splitlines()

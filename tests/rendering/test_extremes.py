@@ -10,7 +10,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from reenact.evaluation.cross_identity import ALONE, TURNS
+from reenact.evaluation.cross_identity import SINGLE_EXPRESSIONS, TURNS
 
 SCRIPT = Path(__file__).parents[2] / "benchmarks" / "extremes.py"
 
@@ -20,7 +20,7 @@ def test_no_two_expressions_look_alike(tmp_path: Path) -> None:
     subprocess.run([sys.executable, str(SCRIPT), str(sheet)], check=True, capture_output=True)
     picture = cv2.imread(str(sheet))
     assert picture is not None
-    gap, columns = 4, 1 + len(ALONE) + len(TURNS)
+    gap, columns = 4, 1 + len(SINGLE_EXPRESSIONS) + len(TURNS)
     step = (picture.shape[1] - gap) // columns
     side = step - gap
     drawn = [

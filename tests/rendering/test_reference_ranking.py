@@ -5,7 +5,7 @@ import pytest
 
 from reenact import registry
 from reenact.config import RendererSettings
-from reenact.evaluation.face_reader import Clip
+from reenact.evaluation.clips import Clip
 from reenact.rendering.reference_ranking import (
     DECIBELS,
     DIFFERENCES,

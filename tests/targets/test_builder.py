@@ -96,18 +96,18 @@ def test_sizes(
 
 
 @pytest.mark.parametrize(
-    ("side_px", "drawn_px", "heights_px"),
+    ("side_px", "rendered_px", "heights_px"),
     [(250, 256, [52, 154]), (400, 256, []), (400, 512, [84, 307])],
 )
 def test_a_face_too_small_for_what_is_drawn_is_told(
     side_px: int,
-    drawn_px: int,
+    rendered_px: int,
     heights_px: list[int],
     tmp_path: Path,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     path = write_png(tmp_path / "small.png", scaled(side_px))
-    open_target(str(path), drawn_px)
+    open_target(str(path), rendered_px)
     told = re.findall(r"in small.png is small, about (\d+) px .* drawn (\d+) px", caplog.text)
     assert [int(px) for pair in told for px in pair] == pytest.approx(heights_px, abs=4)
 
@@ -183,10 +183,10 @@ def test_landmarks_by_hand_must_lie_in_the_picture(
     path = write_jpeg(tmp_path / "portrait.jpg", portrait())
     placed = portrait_landmarks().points + np.array([0, shift_px, 0], np.float32)
     if fits:
-        assert len(create_target("x", [path], tracker, placed=placed).references) == 1
+        assert len(create_target("x", [path], tracker, landmarks=placed).references) == 1
         return
     with pytest.raises(TargetError, match=r"outside portrait\.jpg, which has 512 x 512 px"):
-        create_target("x", [path], tracker, placed=placed)
+        create_target("x", [path], tracker, landmarks=placed)
 
 
 @pytest.mark.parametrize("size", [(2, 6000), (6000, 2), (1, 1)])

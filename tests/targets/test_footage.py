@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 
 from reenact.errors import TargetError
-from reenact.evaluation.face_reader import find_clips, read_clip
+from reenact.evaluation.clips import find_clips, read_clip
 from reenact.targets.builder import create_target
 from reenact.targets.footage import Footage, clip_names, read_footage, write_footage
 from reenact.targets.library import still_tracker
 from reenact.targets.store import FOOTAGE, TargetStore
-from reenact.targets.video_scan import look_through
+from reenact.targets.video_scan import scan_video
 from reenact.training.target_training import add_footage
 from reenact.types import Frame, Image, Landmarks, Tracker
 from support.clips import write_clip
@@ -139,7 +139,7 @@ def test_an_interrupted_clip_leaves_those_before_as_they_were(
 ) -> None:
     place = tmp_path / "footage"
     shutil.copytree(folder, place)
-    faces = look_through(folder.parent / "roll.mp4", tracker)
+    faces = scan_video(folder.parent / "roll.mp4", tracker)
     for video in ("roll.mp4", "other.mp4"):
         again = replace(faces, path=Path(shutil.copy(faces.path, tmp_path / video)))
         with pytest.raises(KeyboardInterrupt):

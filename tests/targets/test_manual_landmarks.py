@@ -11,7 +11,7 @@ import pytest
 from reenact.errors import TargetError
 from reenact.face.geometry import inter_ocular
 from reenact.face.topology import N_LANDMARKS
-from reenact.targets.manual_landmarks import POINTS, REQUIRED, fit_landmarks, read_placed
+from reenact.targets.manual_landmarks import POINTS, REQUIRED, fit_landmarks, read_manual_landmarks
 from support.faces import portrait_landmarks
 
 
@@ -48,7 +48,7 @@ def test_a_wider_turned_face_is_met(tmp_path: Path) -> None:
     }
     path = tmp_path / "animal.json"
     path.write_text(json.dumps({"points": moved}))
-    fitted = read_placed(path)
+    fitted = read_manual_landmarks(path)
     for name, place in moved.items():
         assert np.abs(fitted[POINTS[name], :2] - place).max() < 2.5, name
 
@@ -56,15 +56,15 @@ def test_a_wider_turned_face_is_met(tmp_path: Path) -> None:
 def test_files_of_each_kind(tmp_path: Path) -> None:
     few = "\n".join(f"{name} = [{x}, {y}]" for name, (x, y) in named(REQUIRED).items())
     (tmp_path / "few.toml").write_text(f"[points]\n{few}\n")
-    assert np.allclose(read_placed(tmp_path / "few.toml"), fit_landmarks(named(REQUIRED)))
+    assert np.allclose(read_manual_landmarks(tmp_path / "few.toml"), fit_landmarks(named(REQUIRED)))
     points = portrait_landmarks().points
     np.savez(tmp_path / "all.npz", landmarks=points)
-    assert np.array_equal(read_placed(tmp_path / "all.npz"), points)
+    assert np.array_equal(read_manual_landmarks(tmp_path / "all.npz"), points)
     (tmp_path / "flat.json").write_text(json.dumps({"landmarks": points[:, :2].tolist()}))
-    flat = read_placed(tmp_path / "flat.json")
+    flat = read_manual_landmarks(tmp_path / "flat.json")
     marked = (tmp_path / "flat.json").read_text("utf-8")
     (tmp_path / "flat.json").write_text(marked, "utf-8-sig")
-    assert np.array_equal(read_placed(tmp_path / "flat.json"), flat)
+    assert np.array_equal(read_manual_landmarks(tmp_path / "flat.json"), flat)
     assert np.allclose(flat[:, :2], points[:, :2])
     assert np.corrcoef(flat[:, 2], points[:, 2])[0, 1] > 0.9
 
@@ -103,7 +103,7 @@ def test_what_cannot_be_used_is_told(
     if content is not None:
         path.write_text(content)
     with pytest.raises(TargetError, match=sentence):
-        read_placed(path)
+        read_manual_landmarks(path)
 
 
 def test_a_damaged_file_is_told(tmp_path: Path) -> None:
@@ -111,7 +111,7 @@ def test_a_damaged_file_is_told(tmp_path: Path) -> None:
     np.savez(path, landmarks=portrait_landmarks().points)
     path.write_bytes(path.read_bytes()[:2000])
     with pytest.raises(TargetError, match="not a readable file of landmarks"):
-        read_placed(path)
+        read_manual_landmarks(path)
 
 
 def test_points_in_one_place_are_told() -> None:

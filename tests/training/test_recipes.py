@@ -18,7 +18,7 @@ from reenact import registry
 from reenact.cli.main import main
 from reenact.config import RendererSettings
 from reenact.errors import NoWeightsError, PluginError
-from reenact.evaluation.face_reader import first_frame_target, read_clip
+from reenact.evaluation.clips import first_frame_target, read_clip
 from reenact.training.recipes import BUILT_IN, run_config
 from reenact.types import Image, Renderer
 from support.faces import drive

@@ -1,6 +1,6 @@
-"""What the judge's figures come to on the true pictures themselves, hardly changed.
+"""What the face reader's figures come to on the true pictures themselves, hardly changed.
 
-    python benchmarks/judge_floor.py ../shared/faces/val
+    python benchmarks/face_reader_floor.py ../shared/faces/val
 
 No renderer can be expected to do better than the truth with camera noise on it.
 """
@@ -14,8 +14,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from reenact.evaluation.face_reader import Figures, Judge, find_clips, mean_figures, read_clip
-from reenact.evaluation.self_reenactment import prepare_shot, tracked_figures
+from reenact.evaluation.clips import find_clips, read_clip
+from reenact.evaluation.face_reader import FaceReader
+from reenact.evaluation.metrics import Figures, mean_figures
+from reenact.evaluation.self_reenactment import prepare_clip, tracked_figures
 from reenact.types import Image
 
 FIGURES = ("mouth_open_error", "au_error", "akd_px")
@@ -54,12 +56,12 @@ CHANGES: tuple[Callable[[Image], Image], ...] = (noisy, shifted, compressed, blu
 def main(data: Path) -> None:
     """Print a table."""
     rows: dict[str, list[Figures]] = {}
-    with Judge() as judge:
+    with FaceReader() as reader:
         for video in find_clips(data):
-            shot = prepare_shot(read_clip(video), judge)
+            shot = prepare_clip(read_clip(video), reader)
             true = [np.asarray(shot.clip.images[i]) for i in shot.scored]
             for change in CHANGES:
-                figures = tracked_figures(shot, [change(picture) for picture in true], judge)
+                figures = tracked_figures(shot, [change(picture) for picture in true], reader)
                 rows.setdefault(change.__name__, []).append(figures)
     print("| the true picture |", *(f"{name} |" for name in FIGURES))
     for name, of_clips in rows.items():

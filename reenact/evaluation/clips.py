@@ -1,0 +1,108 @@
+"""The clips that evaluation runs on, and the one-shot targets made from them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from reenact.errors import SourceError
+from reenact.face.geometry import square_to_crop, transform_points
+from reenact.imaging import resized_square
+from reenact.targets.clip_files import clips_in, decode_clip, load_landmarks
+from reenact.types import Array, Image, Target
+
+CLIP_FPS: Final = 25.0
+"""Frame rate of the clips, 1/s."""
+
+
+@dataclass(frozen=True, slots=True)
+class Clip:
+    """One shot of one person, in memory.
+
+    Attributes:
+        name: file name without its ending; identity is what stands before `__`.
+        images: uint8 (F, S, S, 3) RGB.
+        landmarks: float32 (F, 478, 3) px, NaN where there is no face.
+        usable: (n,) indices of frames with a face, at least two.
+    """
+
+    name: str
+    images: NDArray[np.uint8]
+    landmarks: Array
+    usable: NDArray[np.intp]
+
+
+def find_clips(folder: Path, limit: int | None = None) -> list[Path]:
+    """Return the videos of a folder of clips in order of their names.
+
+    Raises:
+        SourceError: there is no such folder, it holds no video, or landmarks are missing.
+    """
+    if not folder.is_dir():
+        raise SourceError(f"There is no folder {folder}; --data takes a folder of clips.")
+    videos = clips_in(folder)[:limit]
+    if not videos:
+        raise SourceError(f"{folder} holds no clips; each is NAME.mp4 with its NAME.npz.")
+    for video in videos:
+        if not video.with_suffix(".npz").is_file():
+            raise SourceError(f"{video.name} has no landmarks: {video.stem}.npz is missing.")
+    return videos
+
+
+def read_clip(video: Path) -> Clip:
+    """Read one clip with its landmarks.
+
+    Raises:
+        SourceError: a file is damaged, pictures are not square, the lengths differ, or fewer
+            than two frames have landmarks.
+    """
+    landmarks = load_landmarks(video.with_suffix(".npz"))
+    if landmarks.ndim != 3 or landmarks.shape[1:] != (478, 3):
+        raise SourceError(
+            f"{video.stem}.npz holds {landmarks.shape}; clips need (frames, 478, 3) landmarks."
+        )
+    images = decode_clip(video)
+    if images.shape[1] != images.shape[2]:
+        raise SourceError(f"{video.name} is not square; clips are crops of the face.")
+    if len(images) != len(landmarks):
+        raise SourceError(
+            f"{video.name} has {len(images)} frames but landmarks for {len(landmarks)}."
+        )
+    usable = np.flatnonzero(np.isfinite(landmarks).all(axis=(1, 2)))
+    if len(usable) < 2:
+        raise SourceError(f"{video.stem}.npz has fewer than two frames with a face.")
+    return Clip(video.stem, images, landmarks, usable)
+
+
+def resized(clip: Clip, size_px: int) -> Clip:
+    """Return a clip at another side."""
+    side = clip.images.shape[1]
+    if side == size_px:
+        return clip
+    images = np.stack([resized_square(one, size_px) for one in clip.images])
+    landmarks = transform_points(clip.landmarks, square_to_crop((0, 0, side), size_px))
+    return Clip(clip.name, images, landmarks, clip.usable)
+
+
+def first_frame_target(clip: Clip, renderer: str) -> Target:
+    """Make the one-shot target: the clip's first frame with a face, the crop as its own plate."""
+    first = int(clip.usable[0])
+    return crop_target(clip.name, clip.images[first], clip.landmarks[first], renderer)
+
+
+def crop_target(name: str, picture: Image, points: Array, renderer: str) -> Target:
+    """Make a target of one (S, S, 3) crop and its (478, 3) landmarks, the crop as its own plate."""
+    picture = np.ascontiguousarray(picture)
+    return Target(
+        name=name,
+        references=picture[None],
+        landmarks=points[None],
+        neutral=points,
+        plate=picture,
+        crop_to_plate=np.eye(2, 3, dtype=np.float32),
+        renderer=renderer,
+    )
