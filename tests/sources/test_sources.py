@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import threading
-import time
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from reenact.config import SourceSettings
 from reenact.errors import ReenactError
 from reenact.registry import available, load
+from reenact.sources import clocked
 from reenact.sources.clocked import ClockedSettings
 from reenact.sources.image_file import ImageSource
 from reenact.sources.pattern import PatternSettings, PatternSource, pattern_image
@@ -31,27 +33,51 @@ def test_still_source_with_an_end_is_not_paced(tmp_path: Path) -> None:
     assert [(frame.index, frame.time_s) for frame in frames] == [(i, i / 25) for i in range(5)]
 
 
-def test_endless_source_is_live_and_paced() -> None:
-    source = PatternSource((64, 48), fps=100)
-    assert source.live
-    before_s = time.monotonic()
-    frames = [frame for frame in (source.read() for _ in range(21)) if frame is not None]
-    source.close()
-    assert [frame.index for frame in frames] == list(range(21))
-    times_s = [frame.time_s for frame in frames]
-    assert before_s <= times_s[0]
-    assert times_s[-1] <= time.monotonic()
-    # Late is possible on a busy machine, early is a bug: 20 ticks of 10 ms.
-    assert times_s[-1] - times_s[0] >= 0.19
+class FakeTime:
+    """Stands in for the module `time` and for the event that a paced source waits on."""
+
+    def __init__(self) -> None:
+        self.now_s = 1000.0
+
+    def monotonic(self) -> float:
+        return self.now_s
+
+    def wait(self, timeout_s: float) -> bool:
+        self.now_s += timeout_s
+        return False
+
+    def is_set(self) -> bool:
+        return False
 
 
-def test_missed_ticks_are_left_out() -> None:
-    with PatternSource((64, 48), fps=100) as source:
-        source.read()
-        time.sleep(0.3)
-        frames = [frame for frame in (source.read() for _ in range(11)) if frame is not None]
-    assert [frame.index for frame in frames] == list(range(1, 12))
-    assert frames[-1].time_s - frames[0].time_s > 0.085  # no burst to catch up
+@given(
+    fps=st.sampled_from([0.5, 10.0, 24.0, 30.0, 240.0]),
+    busy_ticks=st.lists(st.floats(0, 5), max_size=30),
+)
+def test_live_source_gives_one_frame_a_tick_and_leaves_missed_ticks_out(
+    fps: float, busy_ticks: list[float]
+) -> None:
+    """The reader is busy for some ticks after each frame."""
+    time = FakeTime()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(clocked, "time", time)
+        source = PatternSource((64, 48), fps=fps)
+        patch.setattr(source, "_closing", time)
+        assert source.live
+        ticks = []
+        for index, busy in enumerate([*busy_ticks, 0.0]):
+            asked_s = time.now_s
+            frame = source.read()
+            assert frame is not None
+            assert frame.index == index
+            assert frame.time_s == time.now_s
+            ticks.append((frame.time_s - 1000.0) * fps)
+            waited = frame.time_s > asked_s
+            assert not waited or ticks[-1] == pytest.approx(round(ticks[-1]), abs=1e-6)
+            time.now_s += busy / fps
+    slots = np.floor(np.array(ticks) + 1e-6)
+    assert (np.diff(slots) >= 1).all()  # no burst to catch up
+    assert all(np.diff(slots) <= np.ceil(np.array(busy_ticks)) + 1)  # no tick left out for nothing
 
 
 def test_close_wakes_a_waiting_read() -> None:

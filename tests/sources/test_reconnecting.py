@@ -1,0 +1,192 @@
+"""A live source that is reopened after every failure."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from reenact.errors import SourceError
+from reenact.sources.camera_devices import CameraInfo
+from reenact.sources.reconnecting import Backoff, ReconnectingSource, SourceUnavailable
+from reenact.sources.webcam import WebcamSettings, WebcamSource, open_webcam
+from reenact.types import Frame, Source
+from support.cameras import (
+    FaultState,
+    FaultyCapture,
+    read_frames,
+    read_until_back,
+    read_until_lost,
+)
+from support.clips import number_of, write_clip
+
+
+def reopening(open_camera: Callable[[], WebcamSource]) -> ReconnectingSource:
+    return ReconnectingSource(open_camera, timeout_s=0.2, first_pause_s=0.05, max_pause_s=0.2)
+
+
+@pytest.mark.parametrize("fault", ["frozen", "silent", "unopenable"])
+def test_camera_comes_back_by_itself(
+    open_camera: Callable[[], WebcamSource],
+    state: FaultState,
+    fault: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("reenact.sources.webcam._WARM_UP_S", 0.1)
+    with reopening(open_camera) as source:
+        assert isinstance(source, Source)
+        before = read_frames(source, 5)
+        state.fault = fault
+        told = read_until_lost(source)
+        assert told.startswith("Test Camera")
+        assert source.problem
+        for _ in range(3):  # while it is away, each read comes back soon, with the reason
+            with pytest.raises(SourceUnavailable, match="Test Camera"):
+                source.read()
+        state.fault = ""
+        back = read_until_back(source)
+        after = [back, *read_frames(source, 10)]
+        assert source.reopened >= 1
+        assert source.problem == ""
+    indices = [frame.index for frame in before + after]
+    assert indices == sorted(set(indices))
+    times_s = [frame.time_s for frame in before + after]
+    assert times_s == sorted(times_s)
+    numbers = [number_of(frame.image) for frame in after]
+    assert len(set(numbers)) > 5
+    assert state.released == state.opened
+
+
+def test_unplugged_camera_comes_back_under_another_number(
+    tmp_path: Path, state: FaultState, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Unplugged, the capture goes on giving pictures here, as OpenCV does on some systems."""
+    clip = write_clip(tmp_path / "camera.avi", 60, codec="mjpeg", pix_fmt="yuvj422p")
+    opened: list[CameraInfo] = []
+
+    def open_capture(camera: CameraInfo) -> FaultyCapture:
+        opened.append(camera)
+        return FaultyCapture(clip, state)
+
+    def plugged() -> list[CameraInfo]:
+        nodes = sorted(tmp_path.glob("video*"))
+        return [CameraInfo(int(node.name[5:]), "Desk Camera", str(node)) for node in nodes]
+
+    monkeypatch.setattr("reenact.sources.webcam._open_opencv", open_capture)
+    monkeypatch.setattr("reenact.sources.camera_devices.list_cameras", plugged)
+    monkeypatch.setattr("reenact.sources.webcam.list_cameras", plugged)
+    (tmp_path / "video7").touch()
+    with open_webcam("desk", WebcamSettings()) as source:
+        read_frames(source, 5)
+        (tmp_path / "video7").unlink()
+        assert read_until_lost(source) == "Desk Camera is not connected; plug it in again."
+        with pytest.raises(SourceUnavailable, match="not connected"):
+            source.read()
+        assert len(opened) == 1
+        (tmp_path / "video9").touch()
+        read_until_back(source)
+        assert (source.reopened, source.problem) == (1, "")
+    assert [camera.index for camera in opened] == [7, 9]
+    assert state.released == 2
+
+
+def test_hanging_driver_does_not_hold_read_up(
+    open_camera: Callable[[], WebcamSource], state: FaultState
+) -> None:
+    with reopening(open_camera) as source:
+        read_frames(source, 2)
+        state.fault = "hangs"
+        read_until_lost(source)
+        with pytest.raises(SourceUnavailable, match="no picture for"):
+            source.read()
+        state.fault = ""
+        read_until_back(source)
+
+
+def test_first_opening_fails_at_once(
+    open_camera: Callable[[], WebcamSource], state: FaultState
+) -> None:
+    state.fault = "unopenable"
+    with pytest.raises(SourceError, match="sends no picture"):
+        reopening(open_camera)
+
+
+def test_newest_frame_wins_and_drops_are_counted(open_camera: Callable[[], WebcamSource]) -> None:
+    with reopening(open_camera) as source:
+        (before,) = read_frames(source, 1)
+        time.sleep(0.3)
+        (after,) = read_frames(source, 1)
+        dropped = source.dropped
+    assert after.index - before.index > 5
+    assert dropped >= after.index - before.index - 1
+
+
+def test_black_is_passed_on_without_reopening(
+    open_camera: Callable[[], WebcamSource], state: FaultState
+) -> None:
+    with reopening(open_camera) as source:
+        state.fault = "black"
+        while not source.problem:
+            read_frames(source, 1)
+        assert "shows black" in source.problem
+        assert source.reopened == 0
+
+
+def test_close_ends_read_and_the_thread(
+    open_camera: Callable[[], WebcamSource], state: FaultState
+) -> None:
+    source = reopening(open_camera)
+    read_frames(source, 1)
+    state.fault = "unopenable"
+    read_until_lost(source)
+    closer = threading.Thread(target=source.close)
+    closer.start()
+    closer.join(timeout=5)
+    source.close()
+    assert source.read() is None
+    assert not any(thread.name == "source" for thread in threading.enumerate())
+    assert state.released == state.opened
+
+
+def test_a_bug_in_the_source_comes_out_of_read() -> None:
+    class Buggy(WebcamSource):
+        def __init__(self) -> None:
+            self.name, self.size, self.fps, self.problem = "buggy", (4, 4), 30.0, ""
+
+        def read(self) -> Frame | None:
+            raise ZeroDivisionError("a bug")
+
+        def close(self) -> None:
+            pass
+
+    with ReconnectingSource(Buggy) as source, pytest.raises(ZeroDivisionError):
+        source.read()
+
+
+@given(
+    lives_s=st.lists(st.none() | st.floats(0, 30), min_size=1, max_size=30),
+    first_s=st.floats(0.01, 2),
+    growth=st.floats(1, 20),
+)
+def test_pauses_grow_to_their_maximum_and_start_over_after_steady_work(
+    lives_s: list[float | None], first_s: float, growth: float
+) -> None:
+    """Each life is how long the source worked before it failed; None: it did not open."""
+    backoff = Backoff(first_s, max_s=first_s * growth)
+    now_s, before_s = 1000.0, 0.0
+    for life_s in lives_s:
+        if life_s is not None:
+            backoff.note_opened(now_s)
+            now_s += life_s
+        pause_s = backoff.next_s(now_s)
+        now_s += pause_s
+        if before_s == 0 or (life_s or 0) > 10.01:
+            assert pause_s == first_s
+        elif (life_s or 0) < 9.99:
+            assert pause_s == pytest.approx(min(before_s * 1.6, first_s * growth))
+        before_s = pause_s
