@@ -1,4 +1,4 @@
-"""How devices are closed, and how native libraries are kept quiet while they load."""
+"""Closing devices, and silencing native libraries while they load."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _STDERR_FD: Final = 2
 
 
 class ClosesOnExit:
-    """A context manager whose end calls `close`."""
+    """A context manager that calls `close` at its end."""
 
     def __enter__(self) -> Self:
         return self
@@ -36,10 +36,10 @@ class ClosesOnExit:
 
 @contextlib.contextmanager
 def quiet_native_libraries() -> Iterator[None]:
-    """Silence what C++ libraries write to stderr while they load.
+    """Discard what C++ libraries write to stderr while they load.
 
-    Python's own stderr, its logging and its tracebacks go on to the terminal: only the file
-    descriptor behind them is exchanged. Nothing is silenced where stderr is not that descriptor.
+    Python's own messages still reach the terminal, because only the file descriptor is replaced.
+    Nothing is discarded if stderr was redirected inside the process.
     """
     python_stderr = sys.stderr
     try:
@@ -47,7 +47,7 @@ def quiet_native_libraries() -> Iterator[None]:
             raise OSError("stderr is redirected inside the process")
         python_stderr.flush()
         terminal_fd = os.dup(_STDERR_FD)
-    except (AttributeError, OSError):  # AttributeError: no stderr at all, as under pythonw
+    except (AttributeError, OSError):  # AttributeError: there is no stderr, as under pythonw
         yield
         return
     with (

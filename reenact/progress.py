@@ -1,4 +1,4 @@
-"""How far long work has come, told on stderr."""
+"""The progress of long work, on stderr."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ _LINE_EVERY_S: Final = 10.0
 
 
 def progress_bar(iterable: Iterable[Any] | None = None, **options: Any) -> Any:
-    """Return tqdm's bar; where stderr is no terminal, as in a log, one that writes whole lines.
+    """Return a tqdm bar. If stderr is no terminal, such as a log, it writes whole lines.
 
-    They come at most every ten seconds, besides the first and the last; with `leave=False` there
-    is neither of these, and nothing of work that is done sooner.
+    A log gets a line every ten seconds at most, in addition to the first and the last. With
+    `leave=False` it gets neither of these two, so that short work writes nothing.
 
     Args:
-        iterable: counted while it is read; None: the bar's `update` counts.
-        options: of tqdm, but not `file`.
+        iterable: counted while it is read; None if the caller counts with `update`.
+        options: options of tqdm other than `file`.
     """
     if sys.stderr is not None and not sys.stderr.isatty():
         delay_s = 0.0 if options.get("leave", True) else _LINE_EVERY_S
@@ -29,7 +29,7 @@ def progress_bar(iterable: Iterable[Any] | None = None, **options: Any) -> Any:
 
 
 class _Lines:
-    """Receives what would be drawn over and over on one line of a terminal."""
+    """Turns the redrawn line of a progress bar into lines of a log."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream

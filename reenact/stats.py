@@ -1,7 +1,8 @@
-"""What a run did and how long it took: one frozen value, and what collects it while it runs.
+"""What a run did and how long it took.
 
-The report, the benchmark and the tests all read `Stats`. Memory is bounded: of every
-duration only the newest samples are kept, so that a stream may run for days.
+`Recorder` and `StepTimer` collect the figures; `Stats` is the frozen result that the report, the
+benchmark and the tests read. Only the newest samples of each duration are kept, so that memory
+stays bounded in a stream that runs for days.
 """
 
 from __future__ import annotations
@@ -17,12 +18,12 @@ from typing import Final
 import numpy as np
 
 SAMPLES_KEPT: Final = 9000
-"""Newest durations kept of each kind: five minutes at 30 frames a second."""
+"""How many durations of each kind are kept: five minutes at 30 frames a second."""
 
 
 @dataclass(frozen=True, slots=True)
 class Percentiles:
-    """The spread of a duration in ms."""
+    """Percentiles of a duration, ms."""
 
     p50: float
     p95: float
@@ -35,19 +36,19 @@ class Stats:
 
     Attributes:
         frames_in: frames that the source delivered.
-        frames_out: pictures written, `repeats` included.
-        repeats: pictures written without a new frame behind them: the last one again, or the
-            target at rest. frames_in = frames_out - repeats + all drops, once a run has ended.
-        failures: frames whose rendering failed; the target at rest was shown instead.
-        drops: frames that were never written, by cause: "renderer busy" and "output busy" for a
-            live source, whose newest frame counts; "stopped" for those on their way at the end.
-        fps: pictures written a second, from the first to the last one.
+        frames_out: pictures written, including `repeats`.
+        repeats: pictures written without a new frame: the last one again, or the target at rest.
+            After a run, frames_in = frames_out - repeats + all drops.
+        failures: frames that could not be rendered; the target at rest was shown instead.
+        drops: frames that were never written, by cause: "renderer busy" and "output busy" if the
+            source is live, "stopped" for those under way at the end.
+        fps: pictures written per second, from the first to the last.
         jitter_ms: standard deviation of the time between two writes; 0 for fewer than three.
-        latency_ms: from the frame's capture to the end of its write; None before the first.
+        latency_ms: from a frame's capture to the end of its write; None before the first.
         steps_ms: duration of each named step; "read" of a live source is mostly waiting.
         faces_lost: how often the face was lost.
-        device: what the renderer runs on, such as "cpu" or "cuda"; "" where it does not say.
-        renderer: its name.
+        device: the device of the renderer, such as "cpu" or "cuda"; "" before it is known.
+        renderer: the name of the renderer.
         size: (width, height) px of the output picture.
     """
 
@@ -66,10 +67,7 @@ class Stats:
     size: tuple[int, int] = (0, 0)
 
     def report(self) -> dict[str, object]:
-        """Return what `--report` writes, ready for JSON.
-
-        Percentiles are null where nothing was measured.
-        """
+        """Return what `--report` writes, ready for JSON; unmeasured percentiles are None."""
         latency = self.latency_ms
         return {
             "frames_in": self.frames_in,
@@ -93,24 +91,24 @@ class Stats:
 
 
 class Durations:
-    """The newest durations of one kind. Any thread may call."""
+    """The newest durations of one kind. Any thread may call it."""
 
     def __init__(self, capacity: int = SAMPLES_KEPT) -> None:
-        self._samples_ns: deque[int] = deque(maxlen=capacity)
+        self._samples_s: deque[float] = deque(maxlen=capacity)
         self._lock = threading.Lock()
 
-    def add(self, duration_ns: int) -> None:
-        """Keep one duration; the oldest goes when the ring is full."""
+    def add(self, duration_s: float) -> None:
+        """Keep one duration in place of the oldest."""
         with self._lock:
-            self._samples_ns.append(duration_ns)
+            self._samples_s.append(duration_s)
 
     def samples_ms(self) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
-        """Return the kept durations in ms, oldest first."""
+        """Return the durations in ms, oldest first."""
         with self._lock:
-            return np.array(self._samples_ns, dtype=np.float64) / 1e6
+            return np.array(self._samples_s, dtype=np.float64) * 1e3
 
     def percentiles(self) -> Percentiles | None:
-        """Return their spread, None when there are none."""
+        """Return their percentiles; None if there are no durations."""
         samples = self.samples_ms()
         if not samples.size:
             return None
@@ -119,9 +117,9 @@ class Durations:
 
 
 class StepTimer:
-    """Times named steps: `with timer.step("track"): ...`. Any thread may call.
+    """Times named steps: `with timer.step("track"): ...`. Any thread may call it.
 
-    A step that raises is timed too. Steps are listed in the order in which they first ended.
+    A step that raises is timed too. Steps keep the order in which they first ended.
     """
 
     def __init__(self, capacity: int = SAMPLES_KEPT) -> None:
@@ -132,57 +130,55 @@ class StepTimer:
     @contextmanager
     def step(self, name: str) -> Iterator[None]:
         """Time the body under this name."""
-        start_ns = time.perf_counter_ns()
+        start_s = time.perf_counter()
         try:
             yield
         finally:
-            self.add(name, time.perf_counter_ns() - start_ns)
+            self.add(name, time.perf_counter() - start_s)
 
-    def add(self, name: str, duration_ns: int) -> None:
+    def add(self, name: str, duration_s: float) -> None:
         """Keep a duration that was measured elsewhere."""
         durations = self._steps.get(name)
         if durations is None:
             with self._lock:
                 durations = self._steps.setdefault(name, Durations(self._capacity))
-        durations.add(duration_ns)
+        durations.add(duration_s)
 
     def percentiles(self) -> dict[str, Percentiles]:
-        """Return the spread of every step in ms."""
+        """Return the percentiles of every step."""
         with self._lock:
             steps = list(self._steps.items())
-        return {name: spread for name, kept in steps if (spread := kept.percentiles()) is not None}
+        return {name: found for name, kept in steps if (found := kept.percentiles()) is not None}
 
     def samples_ms(self, name: str) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
-        """Return the kept durations of one step in ms, oldest first; empty if it never ran."""
+        """Return the durations of one step in ms, oldest first; empty if it never ran."""
         with self._lock:
             durations = self._steps.get(name)
         return Durations().samples_ms() if durations is None else durations.samples_ms()
 
     def clear(self) -> None:
-        """Forget everything, as after a warm-up."""
+        """Forget every duration, for instance after a warm-up."""
         with self._lock:
             self._steps.clear()
 
 
 class Recorder:
-    """Collects the figures of one run. Any thread may call.
+    """Collects the figures of one run. Any thread may call it.
+
+    Args:
+        capacity: how many durations of each kind are kept.
+        now_s: the clock of `Frame.time_s` of a live source, s.
 
     Attributes:
-        timer: the steps' timer, to be handed to whatever does the steps.
-        latency: from the frame's capture to the end of its write.
+        timer: times the steps of a frame.
+        latency: from a frame's capture to the end of its write.
     """
 
     def __init__(
-        self, capacity: int = SAMPLES_KEPT, clock_ns: Callable[[], int] = time.monotonic_ns
+        self, capacity: int = SAMPLES_KEPT, now_s: Callable[[], float] = time.monotonic
     ) -> None:
-        """Start with nothing counted.
-
-        Args:
-            capacity: newest samples kept of each duration.
-            clock_ns: the clock of `Frame.time_s` for live sources, in nanoseconds.
-        """
         self.timer = StepTimer(capacity)
-        self._clock_ns = clock_ns
+        self._now_s = now_s
         self._lock = threading.Lock()
         self.latency = Durations(capacity)
         self._intervals = Durations(capacity)
@@ -191,12 +187,12 @@ class Recorder:
         self._repeats = 0
         self._failures = 0
         self._drops: dict[str, int] = {}
-        self._first_write_ns: int | None = None
-        self._last_write_ns = 0
+        self._first_write_s: float | None = None
+        self._last_write_s = 0.0
 
     @property
     def frames_out(self) -> int:
-        """How many pictures have been written; cheap, for a progress line."""
+        """The number of pictures written so far."""
         return self._frames_out
 
     def frame_in(self) -> None:
@@ -210,28 +206,28 @@ class Recorder:
             self._drops[cause] = self._drops.get(cause, 0) + 1
 
     def failed(self) -> None:
-        """Count a frame whose rendering failed."""
+        """Count a frame that could not be rendered."""
         with self._lock:
             self._failures += 1
 
-    def frame_out(self, captured_ns: int | None) -> None:
+    def frame_out(self, captured_s: float | None) -> None:
         """Count a picture that has just been written.
 
         Args:
-            captured_ns: when its frame was captured, on the recorder's clock; None where no new
-                frame stands behind it.
+            captured_s: when its frame was captured, on the recorder's clock; None if it was made
+                from no new frame.
         """
-        now_ns = self._clock_ns()
+        now_s = self._now_s()
         with self._lock:
-            if self._first_write_ns is None:
-                self._first_write_ns = now_ns
+            if self._first_write_s is None:
+                self._first_write_s = now_s
             else:
-                self._intervals.add(now_ns - self._last_write_ns)
-            self._last_write_ns = now_ns
+                self._intervals.add(now_s - self._last_write_s)
+            self._last_write_s = now_s
             self._frames_out += 1
-            self._repeats += captured_ns is None
-        if captured_ns is not None:
-            self.latency.add(now_ns - captured_ns)
+            self._repeats += captured_s is None
+        if captured_s is not None:
+            self.latency.add(now_s - captured_s)
 
     def stats(
         self,
@@ -240,9 +236,9 @@ class Recorder:
         renderer: str = "",
         size: tuple[int, int] = (0, 0),
     ) -> Stats:
-        """Return the figures so far, with what only the caller knows.
+        """Return the figures so far, completed by what only the caller knows.
 
-        Takes some milliseconds where many samples are kept; nobody who counts waits meanwhile.
+        It takes some milliseconds if many samples are kept, but blocks no other call for so long.
         """
         with self._lock:
             counted = Stats(
@@ -252,7 +248,7 @@ class Recorder:
                 failures=self._failures,
                 drops=dict(self._drops),
             )
-            elapsed_s = (self._last_write_ns - (self._first_write_ns or 0)) / 1e9
+            elapsed_s = self._last_write_s - (self._first_write_s or 0.0)
         intervals_ms = self._intervals.samples_ms()
         writes = counted.frames_out - 1
         return replace(

@@ -4,29 +4,32 @@ from __future__ import annotations
 
 import json
 import threading
+from dataclasses import astuple
 
 import pytest
 
 from reenact.stats import Durations, Percentiles, Recorder, Stats, StepTimer
 
-MS = 1_000_000
+MS = 1e-3
 
 
 class Clock:
     """A clock that only moves when told to."""
 
     def __init__(self) -> None:
-        self.now_ns = 5_000 * MS
+        self.now_s = 5.0
 
-    def __call__(self) -> int:
-        return self.now_ns
+    def __call__(self) -> float:
+        return self.now_s
 
 
 def test_percentiles_are_those_of_the_samples() -> None:
     durations = Durations()
     for value in range(101):
         durations.add(value * MS)
-    assert durations.percentiles() == Percentiles(50.0, 95.0, 99.0)
+    found = durations.percentiles()
+    assert found is not None
+    assert astuple(found) == pytest.approx((50.0, 95.0, 99.0))
 
 
 def test_no_samples_no_percentiles() -> None:
@@ -38,7 +41,7 @@ def test_only_the_newest_durations_are_kept() -> None:
     durations = Durations(capacity=10)
     for value in range(1000):
         durations.add(value * MS)
-    assert durations.samples_ms().tolist() == list(range(990, 1000))
+    assert durations.samples_ms().tolist() == pytest.approx(range(990, 1000))
 
 
 def test_a_step_that_raises_is_timed_and_its_error_comes_out() -> None:
@@ -75,22 +78,23 @@ def test_threads_lose_no_sample() -> None:
 
 def test_recorder_counts_rate_latency_and_jitter() -> None:
     clock = Clock()
-    recorder = Recorder(clock_ns=clock)
+    recorder = Recorder(now_s=clock)
     for gap_ms in (0, 30, 50, 30, 50):
-        clock.now_ns += gap_ms * MS
+        clock.now_s += gap_ms * MS
         recorder.frame_in()
-        recorder.frame_out(clock.now_ns - 70 * MS)
+        recorder.frame_out(clock.now_s - 70 * MS)
     stats = recorder.stats(faces_lost=2, device="cpu", renderer="warp", size=(640, 480))
     assert (stats.frames_in, stats.frames_out, stats.repeats) == (5, 5, 0)
     assert stats.fps == pytest.approx(25.0)
     assert stats.jitter_ms == pytest.approx(10.0)
-    assert stats.latency_ms == Percentiles(70.0, 70.0, 70.0)
+    assert stats.latency_ms is not None
+    assert astuple(stats.latency_ms) == pytest.approx((70.0, 70.0, 70.0))
     assert (stats.faces_lost, stats.device, stats.renderer) == (2, "cpu", "warp")
 
 
 def test_a_repeated_picture_has_no_latency() -> None:
     clock = Clock()
-    recorder = Recorder(clock_ns=clock)
+    recorder = Recorder(now_s=clock)
     recorder.frame_out(None)
     stats = recorder.stats()
     assert (stats.frames_out, stats.repeats, stats.latency_ms) == (1, 1, None)
@@ -105,11 +109,11 @@ def test_drops_are_counted_by_cause() -> None:
 
 def test_memory_stays_bounded_in_a_long_run() -> None:
     clock = Clock()
-    recorder = Recorder(capacity=100, clock_ns=clock)
+    recorder = Recorder(capacity=100, now_s=clock)
     for _ in range(5000):
-        clock.now_ns += 40 * MS
+        clock.now_s += 40 * MS
         recorder.frame_in()
-        recorder.frame_out(clock.now_ns - 60 * MS)
+        recorder.frame_out(clock.now_s - 60 * MS)
     stats = recorder.stats()
     assert stats.frames_out == 5000
     assert stats.fps == pytest.approx(25.0)

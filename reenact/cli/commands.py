@@ -41,7 +41,8 @@ def live(arguments: Namespace) -> int:
             make_tracker=lambda: still_tracker(settings.tracking),
         )
         session = Session.open(settings, arguments.source, target, sinks)
-    run_session(session, sinks, arguments.report)
+    if run_session(session, sinks, arguments.report):
+        return EXIT_INTERRUPTED
     if not (session.source.live or session.face_found or arguments.source == "pattern"):
         raise SourceError(
             f"No face was found in {session.source.name}, so the target only rested; use one "
@@ -191,7 +192,8 @@ def demo(arguments: Namespace) -> int:
     with ExitStack() as undo:
         with quiet_native_libraries():
             session = open_demo(arguments.out, settings, undo)
-        run_session(session, [])
+        if run_session(session, []):
+            return EXIT_INTERRUPTED
     print(f"The actor and the target, side by side: {arguments.out}")
     return 0
 

@@ -1,4 +1,4 @@
-"""A session at the terminal: its keys, its progress and figures, and how it is ended."""
+"""A session in the terminal: its keys, its progress, its figures, and how it ends."""
 
 from __future__ import annotations
 
@@ -23,46 +23,56 @@ if TYPE_CHECKING:
 EXIT_INTERRUPTED: Final = 130
 
 STOPPING: Final = "Stopping ..."
-"""Said at once where it is interrupted: libraries that are being loaded take seconds to end."""
+"""Printed at once on Ctrl-C, because loading libraries may take seconds to end."""
 
-_HANGS_S: Final = 5.0
-"""An output that takes longer to finish is given up."""
+_MAX_FINISH_S: Final = 5.0
+"""An output that takes longer to finish is abandoned."""
 
 _TICK_S: Final = 0.1
-"""How often keys and the progress line are looked after."""
+"""How often keys are read and the progress line is updated."""
 
 
-def run_session(session: Session, sinks: list[str], report: Path | None = None) -> None:
-    """Run a session with its keys, progress line, figures and Ctrl-C."""
+def run_session(session: Session, sinks: list[str], report: Path | None = None) -> bool:
+    """Run a session with keys and a progress line, then print its figures.
+
+    Args:
+        session: is closed at the end.
+        sinks: the sinks as typed; the files among them are named at the end.
+        report: a JSON file that receives the figures.
+
+    Returns:
+        True if Ctrl-C, or a signal like it, ended the session.
+
+    Raises:
+        BaseException: the first error of any of the session's threads.
+    """
     from reenact.storage import write_json  # loads cv2
 
     interruption = Interruption()
     with interruption, session, Keys() as keys:
         threads = [
             threading.Thread(target=body, args=(session, interruption, keys), daemon=True)
-            for body in (_stop_when_asked, _converse)
+            for body in (_stop_on_request, _serve_terminal)
         ]
         for thread in threads:
             thread.start()
         try:
             session.run()
         finally:
-            # Ctrl-C is how a live run ends, so its figures are told then, too.
             stats = session.stats()
             if report is not None:
                 write_json(report, stats.report())
             for thread in threads:
                 thread.join()
             if stats.frames_in:
-                _tell("\n".join([_summary(stats), *_outcome(sinks, session.output_errors)]))
-        if interruption.came:
-            raise KeyboardInterrupt
+                _print("\n".join([_summary(stats), *_outcome(sinks, session.output_errors)]))
+    return interruption.came
 
 
 def _interruptions() -> list[signal.Signals]:
-    """Return what ends a session: Ctrl-C, a polite kill, and a terminal that is closed.
+    """Return the signals that end a session.
 
-    Where that one is ignored, as under nohup, it stays so.
+    They are those of Ctrl-C, of `kill`, and of a closed terminal unless nohup ignores it.
     """
     hangup: signal.Signals | None = getattr(signal, "SIGHUP", None)
     if hangup is None or signal.getsignal(hangup) is signal.SIG_IGN:
@@ -71,14 +81,14 @@ def _interruptions() -> list[signal.Signals]:
 
 
 class Interruption:
-    """Notes Ctrl-C and its like while its context is open, instead of raising.
+    """Notes Ctrl-C and similar signals while its context is open, instead of raising.
 
-    A handler that took locks, or an exception in the middle of a write, could hang the program
-    or harm the file. Its attributes are plain for that reason.
+    An exception in the middle of a write could damage the file, and a signal handler that takes a
+    lock could hang the program. Its attributes are therefore plain values.
 
     Attributes:
-        came: whether there was one.
-        stop: whether the session is to stop, for that or because the user said so.
+        came: True once there was a signal.
+        stop: True once the session should stop, because of a signal or because the user quit.
     """
 
     def __init__(self) -> None:
@@ -98,27 +108,27 @@ class Interruption:
         self.came = self.stop = True
 
 
-def _stop_when_asked(session: Session, interruption: Interruption, keys: Keys) -> None:
-    """Until the session ends: stop it when asked.
+def _stop_on_request(session: Session, interruption: Interruption, keys: Keys) -> None:
+    """Stop the session when that is requested.
 
-    Apart from what is shown, which waits and fails where nobody reads stderr any more.
+    It has a thread of its own, because writing to stderr may block or fail if nobody reads it.
     """
     while not session.ended(_TICK_S):
         if interruption.stop:
             session.stop()
-            if not session.ended(_HANGS_S):
+            if not session.ended(_MAX_FINISH_S):
                 keys.close()
-                _tell("reenact: an output does not answer.")
+                _print("reenact: an output does not respond.")
                 os._exit(EXIT_INTERRUPTED)
 
 
-def _converse(session: Session, interruption: Interruption, keys: Keys) -> None:
-    """Until the session ends: act on keys, show a file's progress; not without a terminal."""
-    with contextlib.suppress(OSError):  # whoever read stderr has gone, or the terminal has
-        _show(session, interruption, keys)
+def _serve_terminal(session: Session, interruption: Interruption, keys: Keys) -> None:
+    """Act on keys and show the progress of a file until the session ends."""
+    with contextlib.suppress(OSError):  # nobody reads stderr any more, or the terminal has gone
+        _act_on_keys(session, interruption, keys)
 
 
-def _show(session: Session, interruption: Interruption, keys: Keys) -> None:
+def _act_on_keys(session: Session, interruption: Interruption, keys: Keys) -> None:
     from reenact.progress import progress_bar  # loads tqdm
     from reenact.types import HasLength
 
@@ -126,11 +136,11 @@ def _show(session: Session, interruption: Interruption, keys: Keys) -> None:
     show = not session.source.live and sys.stderr is not None
     with progress_bar(total=total, unit=" frames", disable=not show, leave=False) as bar:
         if keys.active and session.source.live:
-            print("n: this is my neutral face   p: figures   q: quit", file=sys.stderr)
-        told = False
+            print("n: set neutral face   p: print figures   q: quit", file=sys.stderr)
+        acknowledged = False
         while not session.ended(_TICK_S):
-            if interruption.came and not told:
-                told = True
+            if interruption.came and not acknowledged:
+                acknowledged = True
                 bar.write(STOPPING, file=sys.stderr)
             if show:
                 bar.update(session.frames_out - bar.n)
@@ -139,13 +149,13 @@ def _show(session: Session, interruption: Interruption, keys: Keys) -> None:
                 interruption.stop = True
             elif key == "n":
                 session.set_neutral()
-                bar.write("Your face as it is now is taken as neutral.", file=sys.stderr)
+                bar.write("Your current face is now the neutral one.", file=sys.stderr)
             elif key == "p":
                 bar.write(_summary(session.stats()), file=sys.stderr)
 
 
-def _tell(text: str) -> None:
-    """Say something at the end, where anybody still listens."""
+def _print(text: str) -> None:
+    """Print to stderr if anybody still reads it."""
     with contextlib.suppress(OSError):
         print(text, file=sys.stderr)
 
@@ -153,11 +163,11 @@ def _tell(text: str) -> None:
 def _summary(stats: Stats) -> str:
     width, height = stats.size
     parts = [
-        f"{stats.frames_in} frames in, {stats.frames_out} out of {width}x{height}",
+        f"{stats.frames_in} frames in, {stats.frames_out} out at {width}x{height}",
         f"{stats.fps:.1f} frames/s",
     ]
     if stats.latency_ms is not None:
-        parts.append(f"latency {stats.latency_ms.p50:.0f} ms (95 %: {stats.latency_ms.p95:.0f} ms)")
+        parts.append(f"latency {stats.latency_ms.p50:.0f} ms (p95 {stats.latency_ms.p95:.0f} ms)")
     if stats.drops:
         parts.append("dropped: " + ", ".join(f"{n} {cause}" for cause, n in stats.drops.items()))
     if stats.faces_lost:
@@ -168,9 +178,9 @@ def _summary(stats: Stats) -> str:
 
 
 def _outcome(sinks: list[str], errors: Mapping[str, str]) -> list[str]:
-    """Return lines: the files that were written, and why other outputs were given up."""
+    """Return the files that were written and why other outputs failed, in lines."""
     texts = [text for text in sinks if text.startswith("file:") and text not in errors]
     files = ", ".join(str(Path(text.partition(":")[2])) for text in texts)
-    # Where all have failed, that is how the run ends, and told as its error.
+    # If every sink failed, the session raises their error.
     failed = errors.values() if len(errors) < len(sinks) else ()
     return [*([files] if files else []), *failed]

@@ -1,5 +1,5 @@
-"""One frame's way from source to sink: `pipeline` without threads, `session` with them.
+"""From a source's frames to a sink's pictures: `pipeline` without threads, `session` with them.
 
-A source's frames come in; finished pictures go out at an even rate, the newest each time.
-A failed or missing frame becomes the target at rest, never the actor's own picture.
+The frames of a source come in; pictures of the target go out, the newest one in each interval.
+A frame that fails or is missing becomes the target at rest, never the actor's own picture.
 """

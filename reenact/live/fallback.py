@@ -1,4 +1,4 @@
-"""What is shown where no picture can be rendered: the target at rest, never the actor."""
+"""What is shown when a frame cannot be rendered: the target at rest, never the actor."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from reenact.types import Frame
 
 log = logging.getLogger(__name__)
 
-FAILURES_IN_A_ROW: Final = 30
-"""So many frames that cannot be rendered, one after the other, are no accident any more."""
+MAX_FAILURES_IN_A_ROW: Final = 30
+"""After this many failed frames in a row the error is raised."""
 
 _CARD_GREY: Final = 64
 
 
-class Reenacting(Protocol):
-    """What is needed of `pipeline.Reenactor`; one thread calls everything but `close`."""
+class ReenactorLike(Protocol):
+    """What a session needs of `pipeline.Reenactor`. One thread calls everything but `close`."""
 
     @property
     def face_found(self) -> bool:
-        """Whether any frame so far had a face."""
+        """True if any frame so far had a face."""
 
     @property
     def device(self) -> str:
-        """What the renderer runs on, such as "cpu" or "cuda"."""
+        """The device of the renderer, such as "cpu" or "cuda"."""
 
     @property
     def faces_lost(self) -> int:
@@ -38,13 +38,13 @@ class Reenacting(Protocol):
         """(width, height) px of the pictures."""
 
     def step(self, frame: Frame) -> Frame:
-        """Return the picture of the target for the actor's frame, time and index kept."""
+        """Return the target's picture for a frame of the actor, with its time and index."""
 
     def idle(self, time_s: float, index: int) -> Frame:
         """Return the target at rest."""
 
     def set_neutral(self) -> None:
-        """Take the actor's face as neutral."""
+        """Take the actor's current face as the neutral one."""
 
     def reset(self) -> None:
         """Forget earlier frames."""
@@ -53,15 +53,15 @@ class Reenacting(Protocol):
         """Release models and devices."""
 
 
-class Covering:
-    """A reenactor whose failures are covered by the target at rest. One thread calls.
+class FallbackReenactor:
+    """Shows the target at rest for every frame that fails. One thread calls it.
 
     Args:
         reenactor: makes the pictures.
         recorder: counts the frames that fail.
     """
 
-    def __init__(self, reenactor: Reenacting, recorder: Recorder) -> None:
+    def __init__(self, reenactor: ReenactorLike, recorder: Recorder) -> None:
         self._reenactor = reenactor
         self._recorder = recorder
         self._failures_in_a_row = 0
@@ -70,10 +70,10 @@ class Covering:
         self._card_shown = False
 
     def step(self, frame: Frame) -> Frame:
-        """Return the picture for a frame of the actor, the target at rest where that fails.
+        """Return the picture for a frame of the actor, or the target at rest if that fails.
 
         Raises:
-            Exception: what the last of `FAILURES_IN_A_ROW` failures raised.
+            Exception: the error of the last of `MAX_FAILURES_IN_A_ROW` failures.
         """
         try:
             picture = self._reenactor.step(frame)
@@ -83,25 +83,25 @@ class Covering:
             self._failures_in_a_row += 1
             if self._failures_in_a_row == 1:
                 log.warning("A frame could not be rendered: %s", error, exc_info=True)
-            if self._failures_in_a_row >= FAILURES_IN_A_ROW:
+            if self._failures_in_a_row >= MAX_FAILURES_IN_A_ROW:
                 raise
-            return self.at_rest(frame.time_s, frame.index)
+            return self.idle(frame.time_s, frame.index)
         self._failures_in_a_row = 0
         self._rendered_any = True
         return picture
 
-    def at_rest(self, time_s: float, index: int) -> Frame:
-        """Return the target at rest, or a plain card where even that fails."""
+    def idle(self, time_s: float, index: int) -> Frame:
+        """Return the target at rest, or a plain card if even that fails."""
         try:
             return self._reenactor.idle(time_s, index)
         except Exception:
             if not self._card_shown:
-                log.warning("The target at rest cannot be drawn.", exc_info=True)
+                log.warning("The target at rest could not be drawn.", exc_info=True)
             self._card_shown = True
             width, height = self._reenactor.size
             return Frame(np.full((height, width, 3), _CARD_GREY, np.uint8), time_s, index)
 
-    def check(self) -> None:
+    def raise_if_all_failed(self) -> None:
         """Raise the last failure if there were frames and none of them was rendered."""
         if self._last_failure is not None and not self._rendered_any:
             raise self._last_failure

@@ -1,48 +1,48 @@
-"""When pictures leave: what the session's emit thread does.
+"""When pictures are written: the work of the session's emit thread.
 
-For a live source, once in every interval of the output's rate, whatever the source and the
-renderer do; for a file, every frame once, and at its own time where somebody watches.
+For a live source, one picture leaves in every interval of the output's rate, however fast the
+source and the renderer are. For a file, every frame is written once; if a sink is live, at the
+frame's own time.
 """
 
 from __future__ import annotations
 
-import threading
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Final, Protocol
 
+from reenact.live.clock import SYSTEM_CLOCK, Clock
 from reenact.live.slot import Slot
 from reenact.stats import Recorder
 from reenact.types import Frame
 
-_SLIP_S: Final = 0.25
-"""A video shown slower than its own time by more than this goes on from where it is."""
+_MAX_LAG_S: Final = 0.25
+"""A video that lags behind its own time by more than this does not try to catch up."""
 
 
 class Output(Protocol):
-    """What is needed of `sinks.SinkSet`; one thread opens, writes and closes it."""
+    """What a session needs of `sinks.SinkSet`. One thread opens, writes and closes it."""
 
     @property
     def live(self) -> bool:
-        """Whether somebody watches one of the sinks, so that pictures come at their time."""
+        """True if any sink is live, so that pictures have to come at their time."""
 
     @property
     def closed_by_user(self) -> bool:
-        """Whether the user closed the window that shows the pictures."""
+        """True if the user closed the window that shows the pictures."""
 
     @property
     def errors(self) -> Mapping[str, str]:
-        """What each sink that failed said, by name."""
+        """The message of each sink that failed, by its name."""
 
     def open(self, size: tuple[int, int], fps: float) -> None:
         """Get ready for pictures of this size. Raises SinkError."""
 
     def write(self, frame: Frame) -> None:
-        """Write to every sink that works. Raises SinkError when none is left."""
+        """Write to every sink that works. Raises SinkError if none is left."""
 
     def close(self) -> None:
-        """Finish files, release devices. May be called twice."""
+        """Finish files and release devices. May be called twice."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,68 +51,72 @@ class Rendered:
 
     Attributes:
         frame: the picture.
-        captured_ns: when the actor's frame behind it was captured, on the clock of
-            `time.monotonic_ns`; None for the target at rest, which no frame stands behind.
+        captured_s: the monotonic time at which the actor's frame was captured; None for the
+            target at rest, which is made from no frame.
     """
 
     frame: Frame
-    captured_ns: int | None
+    captured_s: float | None
 
 
 class Emitter:
-    """Writes what comes out of a slot. All calls come from one thread.
+    """Writes the pictures that come out of a slot. One thread calls it.
 
     Args:
-        slot: where the pictures come from.
-        output: where they go, open.
+        slot: where the pictures come from; closing it ends every pause.
+        output: where they go, already open.
         recorder: counts the writes.
-        stopping: set when the session stops, so that no pause outlasts it.
+        clock: paces them.
     """
 
     def __init__(
-        self, slot: Slot[Rendered], output: Output, recorder: Recorder, stopping: threading.Event
+        self,
+        slot: Slot[Rendered],
+        output: Output,
+        recorder: Recorder,
+        clock: Clock = SYSTEM_CLOCK,
     ) -> None:
         self._slot = slot
         self._output = output
         self._recorder = recorder
-        self._stopping = stopping
+        self._now_s = clock.now_s
 
     def emit_live(self, fps: float) -> None:
-        """Write once in every interval of 1/fps until the user closes the window.
+        """Write one picture in every interval of 1/fps until the user closes the window.
 
-        A new picture is written at once, so that pacing adds no latency where source and output
-        have the same rate; where none came, the last one is written again at the interval's end.
-        Pictures may thus be written twice or never, so their times and numbers are those of the
-        writes, not those of the capture.
+        A new picture is written at once, so that pacing adds no latency if source and output
+        have the same rate. If none came, the last one is written again at the interval's end.
+        Pictures get the time of the write and a running number, because one may be written twice
+        and another never.
 
         Raises:
-            Closed: the slot has come to its end.
+            Closed: no more pictures will come.
             SinkError: no sink is left.
         """
         period_s = 1.0 / fps
         last: Frame | None = None
         index = 0
-        interval_end_s = time.monotonic() + period_s
+        interval_end_s = self._now_s() + period_s
         while not self._output.closed_by_user:
-            new = self._slot.take(max(0.0, interval_end_s - time.monotonic()))
+            new = self._slot.take(max(0.0, interval_end_s - self._now_s()))
             if new is not None:
                 last = new.frame
             if last is not None:
-                picture = replace(last, time_s=time.monotonic(), index=index)
-                self._write(picture, None if new is None else new.captured_ns)
+                picture = replace(last, time_s=self._now_s(), index=index)
+                self._write(picture, None if new is None else new.captured_s)
                 index += 1
             if new is not None:
-                self._stopping.wait(max(0.0, interval_end_s - time.monotonic()))
+                self._slot.pause(max(0.0, interval_end_s - self._now_s()))
             interval_end_s += period_s
-            if interval_end_s < time.monotonic():
-                # A slow sink: the intervals that it missed are not made up for.
-                interval_end_s = time.monotonic() + period_s
+            if interval_end_s < self._now_s():
+                # The sink is slow. The intervals that it missed are skipped.
+                interval_end_s = self._now_s() + period_s
 
     def emit_all(self) -> None:
-        """Write every picture once, for a live sink at the frames' own times.
+        """Write every picture once; if a sink is live, at the frame's own time.
 
         Raises:
-            Closed: the slot has come to its end.
+            Closed: no more pictures will come.
             SinkError: no sink is left.
         """
         start_s: float | None = None
@@ -120,13 +124,13 @@ class Emitter:
             item = self._slot.take()
             assert item is not None  # without a timeout there is an item or the end
             if self._output.live:
-                now_s = time.monotonic()
-                if start_s is None or now_s > start_s + item.frame.time_s + _SLIP_S:
+                now_s = self._now_s()
+                if start_s is None or now_s > start_s + item.frame.time_s + _MAX_LAG_S:
                     start_s = now_s - item.frame.time_s
-                self._stopping.wait(max(0.0, start_s + item.frame.time_s - now_s))
-            self._write(item.frame, item.captured_ns)
+                self._slot.pause(max(0.0, start_s + item.frame.time_s - now_s))
+            self._write(item.frame, item.captured_s)
 
-    def _write(self, picture: Frame, captured_ns: int | None) -> None:
+    def _write(self, picture: Frame, captured_s: float | None) -> None:
         with self._recorder.timer.step("write"):
             self._output.write(picture)
-        self._recorder.frame_out(captured_ns)
+        self._recorder.frame_out(captured_s)

@@ -1,4 +1,4 @@
-"""The whole way of one frame: the actor's picture in, the target's picture out. No threads."""
+"""From one picture of the actor to one picture of the target, without threads."""
 
 from __future__ import annotations
 
@@ -39,31 +39,32 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 RETURN_S: Final = 0.4
-"""How long the target takes to come to rest when the face is lost, and to wake again."""
+"""How long the target takes to come to rest when the face is lost, and to follow it again."""
 
 _CUT_S: Final = 0.2
 _CUT_SHARE: Final = 0.6
-"""A face that moves by this share of its height from one frame to the next was cut to."""
+"""A face that moves by this share of its own size between two frames is behind a cut."""
 
 
 class Reenactor:
-    """Frame in, frame out; one thread calls it.
+    """Turns frames of the actor into pictures of the target. One thread calls it.
 
-    The picture that comes out is always one of the target; the actor's own picture is looked at
-    by the tracker and goes no further, unless `output.show_raw_camera` puts it beside.
+    Only the tracker sees the actor's picture. It is part of the output only if
+    `output.show_raw_camera` is set.
 
     Args:
         settings: of the run, with every choice made (`resolve`).
         target: at the renderer's size.
-        tracker, renderer: taken over; `close` closes the tracker.
-        timer: each step of a frame is measured under its own name.
+        tracker: finds the face; `close` closes it.
+        renderer: draws the target.
+        timer: times the steps of each frame.
 
     Attributes:
-        faces_lost: how often a followed face was lost.
-        face_found: whether any frame so far had a face.
-        size: (width, height) px of the pictures that come out.
-        device: what the renderer runs on, such as "cpu" or "cuda".
-        settings: those in use; what is marked live may be changed in them.
+        faces_lost: how often the face was lost.
+        face_found: True if any frame so far had a face.
+        size: (width, height) px of the pictures.
+        device: the device of the renderer, such as "cpu" or "cuda".
+        settings: those in use; those marked live may be changed in place.
     """
 
     def __init__(
@@ -89,20 +90,20 @@ class Reenactor:
         self._last: Landmarks | None = None
         self._fused: tuple[Expression, Array] | None = None
         self._presence = 0.0
-        self._others_told = False
+        self._warned_of_several_faces = False
         self._time_s: float | None = None
         renderer.prepare(target)
         self._rest_crop = renderer.render(_resting(target.neutral))
         renderer.reset()
         self._paster.prepare(self._rest_crop)
         rest = self._picture(self._rest_crop)
-        self._matte = self._cut_out(rest)
+        self._matte = self._open_matte(rest)
         self.size = self._finish(self._rest_crop, None, None, 0.0, 0).size
 
     def step(self, frame: Frame) -> Frame:
-        """Return the target's picture for one frame of the actor, time and index kept.
+        """Return the target's picture for a frame of the actor, with its time and index.
 
-        Without a face the target comes to rest within `RETURN_S` and stays there.
+        If there is no face, the target comes to rest within `RETURN_S`.
         """
         with self._timer.step("track"):
             landmarks = self._tracker.track(frame)
@@ -112,13 +113,13 @@ class Reenactor:
         return self._draw(frame, frame.time_s, dt_s, frame.index)
 
     def idle(self, time_s: float, index: int) -> Frame:
-        """Return the target at rest; for `RETURN_S` after the actor's last frame, on its way."""
+        """Return the target at rest, or on its way there for `RETURN_S` after the last frame."""
         dt_s = self._elapsed(time_s)
         self._presence = max(self._presence - dt_s / RETURN_S, 0.0)
         return self._draw(None, time_s, dt_s, index)
 
     def _elapsed(self, time_s: float) -> float:
-        """Return the seconds since the frame before, at most half of `RETURN_S`."""
+        """Return the seconds since the previous frame, at most half of `RETURN_S`."""
         before, self._time_s = self._time_s, time_s
         return 0.0 if before is None else min(max(time_s - before, 0.0), RETURN_S / 2)
 
@@ -142,7 +143,7 @@ class Reenactor:
             with self._timer.step("render"):
                 crop = self._renderer.render(drive)
         except Exception:
-            self._presence = 0.0  # what comes next, `idle` above all, must not need the renderer
+            self._presence = 0.0  # so that `idle` does not need the renderer
             raise
         with self._timer.step("blend"):
             crop = self._filter.step(crop, dt_s, self.settings.smoothing)
@@ -151,15 +152,15 @@ class Reenactor:
 
     @property
     def actor_neutral(self) -> Array | None:
-        """The (478, 3) neutral that the actor is measured against now, face frame, iod."""
+        """The actor's current neutral, (478, 3), face frame, iod; None before there is one."""
         return self._fusion.actor_neutral
 
     def set_neutral(self) -> None:
-        """Take the actor's face, as it is now, for the actor's neutral."""
+        """Take the actor's current face as the neutral one."""
         self._fusion.set_neutral()
 
     def reset(self) -> None:
-        """Forget earlier frames: a cut, a new source. The actor's neutral is kept."""
+        """Forget earlier frames, for instance after a cut, but not the actor's neutral."""
         self._tracker.reset()
         self._fusion.reset()
         self._renderer.reset()
@@ -175,7 +176,7 @@ class Reenactor:
         self._tracker.close()
 
     def _follow(self, landmarks: Landmarks | None, time_s: float, dt_s: float) -> None:
-        """Update the fused landmarks and how present the actor is."""
+        """Update the fused landmarks, and how far the target follows the actor."""
         step = dt_s / RETURN_S
         if landmarks is None:
             if self._last is not None:
@@ -191,31 +192,35 @@ class Reenactor:
             self._fusion.reset()
             self._body.reset()
         first, self.face_found = not self.face_found, True
-        self._tell_of_others()
+        self._warn_of_several_faces()
         self._last = landmarks
         expression = self._fusion.express(landmarks, time_s)
         self._fused = expression, self._fusion.fuse(expression)
         self._presence = 1.0 if first else min(self._presence + step, 1.0)
 
-    def _tell_of_others(self) -> None:
-        """Say once that there are several faces, and which is followed."""
+    def _warn_of_several_faces(self) -> None:
+        """Warn once that there are several faces, and say which one is followed."""
         count = self._tracker.faces_seen
-        if count > 1 and not self._others_told:
-            self._others_told = True
-            rule = self.settings.tracking.face
+        if count > 1 and not self._warned_of_several_faces:
+            self._warned_of_several_faces = True
             log.warning(
-                "%d faces are in the picture; tracking.face=%s is followed (largest, centre, or a "
-                "number from the left).",
+                "There are %d faces in the picture. tracking.face=%s chooses which one is "
+                "followed: largest, centre, or a number from the left.",
                 count,
-                rule,
+                self.settings.tracking.face,
             )
 
     def _finish(
         self, crop: Image, drive: Drive | None, actor: Frame | None, time_s: float, index: int
     ) -> Frame:
-        """Paste the crop and cut the target out, as the settings say; drive None: at rest.
+        """Return the output for a crop: pasted, matted and beside the actor, as set.
 
-        The actor is put beside it where that was asked for by name.
+        Args:
+            crop: the rendered crop.
+            drive: what it was rendered from; None for the target at rest.
+            actor: the actor's frame; None if there is none.
+            time_s: time of the result.
+            index: index of the result.
         """
         picture = self._picture(crop)
         alpha = None
@@ -232,13 +237,13 @@ class Reenactor:
         return Frame(picture, time_s, index, alpha)
 
     def _picture(self, crop: Image) -> Image:
-        """Return the target's picture with this crop, a new array."""
+        """Return a new picture of the target with this crop."""
         self._paster.match_colour = self.settings.output.match_colour
         pasted = self.settings.output.picture == "plate"
         return self._paster.paste(crop) if pasted else crop.copy()
 
-    def _cut_out(self, rest: Image) -> Matte | None:
-        """Find the target in its picture at rest, where the background is not wanted."""
+    def _open_matte(self, rest: Image) -> Matte | None:
+        """Return what separates the target from its background; None if that is to be kept."""
         if self.settings.output.background == "keep":
             return None
         from reenact.rendering.matting import Matte
@@ -251,19 +256,19 @@ class Reenactor:
 def open_reenactor(
     settings: Settings, target: Target, timer: StepTimer, *, recorded: bool = False
 ) -> Reenactor:
-    """Build tracker and renderer by name and put them together.
+    """Build the reenactor with the tracker and renderer named in the settings.
 
     Args:
-        settings: of the run; they are not changed (see `Reenactor.settings`).
+        settings: the settings of the run. They are not changed; see `Reenactor.settings`.
         target: at any size.
-        timer: of the reenactor.
-        recorded: the actor is in a file or picture; see `resolve`.
+        timer: times the steps of each frame.
+        recorded: True if the actor is in a file or picture; see `resolve`.
 
     Raises:
         ReenactError: a part is unknown or cannot be opened.
     """
     if len(target.references) == 0:
-        raise TargetError(f"The target {target.name} has no pictures; create it anew.")
+        raise TargetError(f"The target {target.name} has no pictures; create it again.")
     settings = resolve(settings, target, recorded=recorded)
     renderer = registry.load("renderers", settings.renderer.name).make(settings.renderer)
     tracker = registry.load("trackers", settings.tracking.name).make(settings.tracking)
@@ -277,7 +282,7 @@ def open_reenactor(
 
 
 def still_expression() -> Expression:
-    """Return the expression of an actor at rest, looking straight ahead."""
+    """Return the expression of an actor at rest who looks straight ahead."""
     return Expression(
         deviation=np.zeros((N_LANDMARKS, 3), np.float32),
         pose=Pose(np.eye(3, dtype=np.float32), np.zeros(3, np.float32), 1.0),
@@ -286,7 +291,7 @@ def still_expression() -> Expression:
 
 
 def landmark_drive(landmarks: Array) -> Drive:
-    """Return a drive by (478, 3) landmarks, crop px, alone: of a single picture, at time 0."""
+    """Return the drive for a single picture with these (478, 3) landmarks, crop px."""
     return Drive(landmarks, still_expression())
 
 

@@ -1,11 +1,11 @@
-"""Runs everything live: three threads, a one-item slot between each two, and the clock.
+"""A run from a source to sinks: three threads with a one-item slot between each two.
 
 The capture thread reads the source, the work thread turns each frame into a picture of the
-target, the emit thread writes to the sinks. A slot holds one item: a live source replaces it, so
-that the picture is never old; a file waits, so that every frame is rendered.
+target, and the emit thread writes to the sinks. A live source replaces the item in the slot, so
+that the picture is never old. A file waits, so that every frame is rendered.
 
-What leaves the program is always what the reenactor returned: its picture of the target, the
-target at rest, or a plain card. No path leads from the source's frame to a sink.
+Only what the reenactor returned is written: its picture of the target, the target at rest, or a
+plain card. No path leads from the source's frame to a sink.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ from pydantic import ValidationError
 from reenact.config import Section, Settings
 from reenact.errors import ConfigError, SourceError
 from reenact.lifecycle import ClosesOnExit
-from reenact.live.fallback import Covering, Reenacting
+from reenact.live.clock import SYSTEM_CLOCK, Clock
+from reenact.live.fallback import FallbackReenactor, ReenactorLike
 from reenact.live.pacing import Emitter, Output, Rendered
 from reenact.live.slot import Closed, Slot
 from reenact.stats import Recorder, Stats
@@ -32,7 +33,7 @@ from reenact.types import Frame, Sink, Source, Target
 log = logging.getLogger(__name__)
 
 AWAY_S: Final = 1.0
-"""A live source silent for so long is shown as the target at rest."""
+"""If a live source delivers nothing for so long, the target at rest is shown."""
 
 CLOSE_S: Final = 0.8
 """How long `close` waits for the threads."""
@@ -47,18 +48,18 @@ _STOPPED: Final = "stopped"
 @dataclass(frozen=True, slots=True)
 class _Captured:
     frame: Frame
-    captured_ns: int
+    captured_s: float
 
 
 class Session(ClosesOnExit):
-    """One run from a source to sinks. Made by `open`; run by `run`, or by `start` and `wait`.
+    """One run from a source to sinks. `open` makes it; `run`, or `start` and `wait`, run it.
 
-    `run`, `start` and `close` belong to one thread; `wait`, `ended`, `stop`, `stats`, `update`
-    and `set_neutral` may be called from any. None of them from a signal handler. A context manager:
-    leaving it closes.
+    One thread calls `run`, `start` and `close`. Any thread may call `wait`, `ended`, `stop`,
+    `stats`, `update` and `set_neutral`. A signal handler may call none of them. Leaving the
+    context closes the session.
 
     Attributes:
-        settings: the settings of the run; change those marked live with `update`.
+        settings: the settings of the run; `update` changes those marked live.
         source: where the frames come from.
     """
 
@@ -66,28 +67,30 @@ class Session(ClosesOnExit):
         self,
         settings: Settings,
         source: Source,
-        reenactor: Reenacting,
+        reenactor: ReenactorLike,
         output: Output,
         *,
         recorder: Recorder | None = None,
+        clock: Clock = SYSTEM_CLOCK,
     ) -> None:
-        """Take over the parts, which `close` closes.
+        """Take over the parts; `close` closes them.
 
         Args:
             settings: the settings of the run.
             source: an open source.
-            reenactor: its `step` and `idle` are called from the work thread only.
+            reenactor: only the work thread calls its `step` and `idle`.
             output: sinks that are not open yet; one thread opens, writes and closes them.
-            recorder: collects the figures; its timer should be the reenactor's.
+            recorder: collects the figures; its timer should also be the reenactor's.
+            clock: that of `Frame.time_s` of a live source.
         """
         self.settings = settings
         self.source = source
         self._reenactor = reenactor
         self._output = output
-        self._recorder = recorder or Recorder()
-        self._captured: Slot[_Captured] = Slot(replaces=source.live)
-        self._rendered: Slot[Rendered] = Slot(replaces=source.live)
-        self._stopping = threading.Event()
+        self._recorder = recorder or Recorder(now_s=clock.now_s)
+        self._clock = clock
+        self._captured: Slot[_Captured] = Slot(replaces=source.live, clock=clock)
+        self._rendered: Slot[Rendered] = Slot(replaces=source.live, clock=clock)
         self._opened = threading.Event()
         self._ended = threading.Event()
         self._first_error: BaseException | None = None
@@ -97,17 +100,17 @@ class Session(ClosesOnExit):
 
     @classmethod
     def open(cls, settings: Settings, source: str, target: Target, sinks: list[str]) -> Session:
-        """Build a session from what is typed on the command line; nothing runs yet.
+        """Build a session from the texts of the command line; nothing runs yet.
 
         Args:
-            settings: validated settings; the session has a copy of its own.
+            settings: validated settings; the session keeps a copy.
             source: such as `webcam:0` or `video:clip.mp4`.
-            target: the face that is shown.
+            target: the face to show.
             sinks: such as `["window", "file:out.mp4"]`.
 
         Raises:
-            ReenactError: a part is unknown or cannot be opened, or a sink would be written over
-                the source; what was opened before is closed.
+            ReenactError: a part is unknown or cannot be opened, or a sink would overwrite the
+                source. Parts that were already open are closed.
         """
         from reenact import registry
         from reenact.live.pipeline import open_reenactor
@@ -144,10 +147,10 @@ class Session(ClosesOnExit):
         return session
 
     def run(self) -> None:
-        """Run to the end, and write from the calling thread: some windows demand the main one.
+        """Run to the end. The calling thread writes, since some windows need the main thread.
 
         Raises:
-            BaseException: the first one that was raised in any thread.
+            BaseException: the first error of any thread.
         """
         self._guard(self._emit)
         self.wait()
@@ -164,10 +167,10 @@ class Session(ClosesOnExit):
             self.wait()
 
     def wait(self, timeout_s: float | None = None) -> bool:
-        """Wait for the end; return whether it has come.
+        """Wait for the end; return False if the timeout came first.
 
         Raises:
-            BaseException: the first one that was raised in any thread.
+            BaseException: the first error of any thread.
         """
         ended = self.ended(timeout_s)
         if ended and self._first_error is not None:
@@ -175,25 +178,24 @@ class Session(ClosesOnExit):
         return ended
 
     def ended(self, timeout_s: float | None = None) -> bool:
-        """Wait for the end as `wait` does, but raise nothing."""
+        """Wait for the end like `wait`, but raise nothing."""
         return self._ended.wait(timeout_s)
 
     def stop(self) -> None:
-        """Ask all threads to end now; files are finished. Any thread may call."""
-        self._stopping.set()
+        """Ask all threads to end now; files are finished."""
         captured, rendered = self._captured.close(), self._rendered.close()
         if captured is not None:
             self._recorder.dropped(_STOPPED)
-        if rendered is not None and rendered.captured_ns is not None:
+        if rendered is not None and rendered.captured_s is not None:
             self._recorder.dropped(_STOPPED)
 
     def close(self) -> None:
-        """Stop, wait up to about a second for the threads, and release every part."""
+        """Stop, wait for the threads for up to a second, and release every part."""
         self.stop()
         deadline_s = time.monotonic() + CLOSE_S
         for body in (self._emit, self._work):
             self._join(body, deadline_s - time.monotonic())
-        # The capture thread may be blocked in a read: closing the source is what wakes it.
+        # Closing the source wakes the capture thread if it is blocked in a read.
         self.source.close()
         self._join(self._capture, deadline_s - time.monotonic())
         if self._join(self._emit, 0.0):
@@ -204,7 +206,7 @@ class Session(ClosesOnExit):
 
     @property
     def face_found(self) -> bool:
-        """Whether any frame so far had a face. Any thread may ask."""
+        """True if any frame so far had a face. Any thread may ask."""
         return self._reenactor.face_found
 
     def stats(self) -> Stats:
@@ -218,20 +220,20 @@ class Session(ClosesOnExit):
 
     @property
     def frames_out(self) -> int:
-        """How many pictures have been written; cheaper than `stats`."""
+        """The number of pictures written so far; cheaper than `stats`."""
         return self._recorder.frames_out
 
     @property
     def output_errors(self) -> Mapping[str, str]:
-        """What each sink that failed said, by name; the others go on. Any thread may ask."""
+        """The message of each sink that failed, by its name. Any thread may ask."""
         return self._output.errors
 
     def set_neutral(self) -> None:
-        """Take the actor's face, from the next frame on, as the neutral one."""
+        """Take the actor's face in the next frame as the neutral one."""
         self._neutral_wanted.set()
 
     def update(self, section: str, key: str, value: Any) -> None:
-        """Change a setting that is marked live; it holds from the next frame on.
+        """Change a setting that is marked live, from the next frame on.
 
         Args:
             section: such as "fusion", or of a part's own "renderer.warp_unet".
@@ -263,7 +265,7 @@ class Session(ClosesOnExit):
         thread.start()
 
     def _join(self, body: Callable[[], None], timeout_s: float) -> bool:
-        """Wait for a thread; return whether it has ended or never ran."""
+        """Wait for a thread; return True if it has ended or never ran."""
         thread = self._threads.get(body)
         if thread is None:
             return True
@@ -271,7 +273,7 @@ class Session(ClosesOnExit):
         return not thread.is_alive()
 
     def _guard(self, body: Callable[[], None]) -> None:
-        """Run a thread's body; its error ends the session and comes out of `wait`."""
+        """Run a thread's body; its error ends the session, and `wait` raises it."""
         try:
             body()
         except Closed:
@@ -293,18 +295,18 @@ class Session(ClosesOnExit):
 
     def _capture(self) -> None:
         away = False
-        while not self._stopping.is_set():
+        while not self._captured.closed:
             try:
                 with self._recorder.timer.step("read"):
                     frame = self.source.read()
             except SourceError as error:
                 if not self.source.live:
-                    self._fail(error)  # after the frames read so far have been written
+                    self._fail(error)  # `wait` raises it once the earlier frames are written
                     break
                 if not away:
                     log.warning("%s", error)
                 away = True
-                self._stopping.wait(_RETRY_S)
+                self._captured.pause(_RETRY_S)
                 continue
             if frame is None:
                 break
@@ -316,9 +318,9 @@ class Session(ClosesOnExit):
 
     def _take_in(self, frame: Frame) -> None:
         self._recorder.frame_in()
-        captured_ns = int(frame.time_s * 1e9) if self.source.live else time.monotonic_ns()
+        captured_s = frame.time_s if self.source.live else self._clock.now_s()
         try:
-            if self._captured.put(_Captured(frame, captured_ns)) is not None:
+            if self._captured.put(_Captured(frame, captured_s)) is not None:
                 self._recorder.dropped(_RENDERER_BUSY)
         except Closed:
             self._recorder.dropped(_STOPPED)
@@ -327,12 +329,12 @@ class Session(ClosesOnExit):
     # The work thread
 
     def _work(self) -> None:
-        pictures = Covering(self._reenactor, self._recorder)
+        pictures = FallbackReenactor(self._reenactor, self._recorder)
         period_s = 1.0 / self.settings.output.fps if self.source.live else None
-        seen_s = time.monotonic()
+        seen_s = self._clock.now_s()
         away = False
         if self.source.live:
-            self._hand_on(pictures.at_rest(seen_s, 0), None)
+            self._hand_on(pictures.idle(seen_s, 0), None)
         while True:
             try:
                 item = self._captured.take(period_s)
@@ -344,28 +346,28 @@ class Session(ClosesOnExit):
             if item is not None:
                 if away:
                     self._reenactor.reset()
-                away, seen_s = False, time.monotonic()
-                self._hand_on(pictures.step(item.frame), item.captured_ns)
-            elif time.monotonic() - seen_s > AWAY_S:
+                away, seen_s = False, self._clock.now_s()
+                self._hand_on(pictures.step(item.frame), item.captured_s)
+            elif self._clock.now_s() - seen_s > AWAY_S:
                 away = True
-                self._hand_on(pictures.at_rest(time.monotonic(), 0), None)
-        pictures.check()
+                self._hand_on(pictures.idle(self._clock.now_s(), 0), None)
+        pictures.raise_if_all_failed()
         self._rendered.finish()
 
-    def _hand_on(self, picture: Frame, captured_ns: int | None) -> None:
+    def _hand_on(self, picture: Frame, captured_s: float | None) -> None:
         try:
-            replaced = self._rendered.put(Rendered(picture, captured_ns))
+            replaced = self._rendered.put(Rendered(picture, captured_s))
         except Closed:
-            if captured_ns is not None:
+            if captured_s is not None:
                 self._recorder.dropped(_STOPPED)
             raise
-        if replaced is not None and replaced.captured_ns is not None:
+        if replaced is not None and replaced.captured_s is not None:
             self._recorder.dropped(_OUTPUT_BUSY)
 
     # The emit thread
 
     def _emit(self) -> None:
-        emitter = Emitter(self._rendered, self._output, self._recorder, self._stopping)
+        emitter = Emitter(self._rendered, self._output, self._recorder, self._clock)
         live = self.source.live
         fps = self.settings.output.fps if live else self.source.fps
         try:
@@ -382,7 +384,7 @@ class Session(ClosesOnExit):
 
 
 def _join_sound(source: Source, sinks: list[Sink]) -> None:
-    """Let the sinks that store sound have that of a file."""
+    """Give a file's sound to the sinks that store sound."""
     from reenact.sound import HasSound, StoresSound
 
     for sink in sinks:

@@ -1,13 +1,14 @@
 """The hand-over between two threads: a slot that holds one item.
 
-A queue would only make the picture old: before a renderer that is slower than the camera, every
-place in it adds one frame of latency and none of throughput.
+A longer queue would only add latency: before a renderer that is slower than the camera, every
+place in it delays the picture by one frame and gains no throughput.
 """
 
 from __future__ import annotations
 
-import threading
 from typing import Generic, TypeVar
+
+from reenact.live.clock import SYSTEM_CLOCK, Clock
 
 T = TypeVar("T")
 
@@ -17,27 +18,33 @@ class Closed(Exception):  # noqa: N818 - it is an end, not an error
 
 
 class Slot(Generic[T]):
-    """Holds one item between the thread that puts and the thread that takes."""
+    """Holds one item between the thread that puts and the thread that takes.
 
-    def __init__(self, replaces: bool) -> None:
-        """Make an empty slot.
+    Args:
+        replaces: if True, `put` replaces an item that was not taken; otherwise it waits.
+        clock: measures the timeouts.
+    """
 
-        Args:
-            replaces: True: `put` replaces an item that was not taken; False: `put` waits.
-        """
+    def __init__(self, replaces: bool, clock: Clock = SYSTEM_CLOCK) -> None:
         self._replaces = replaces
-        self._changed = threading.Condition()
+        self._changed = clock.condition()
         self._item: T | None = None
         self._finished = False
+        self._closed = False
+
+    @property
+    def closed(self) -> bool:
+        """True once `close` was called."""
+        return self._closed
 
     def put(self, item: T) -> T | None:
-        """Hand an item on.
+        """Hand an item over.
 
         Returns:
-            The earlier item that it replaced, which is thereby dropped; None where there was none.
+            The item that it replaced and that nobody will take; None if the slot was empty.
 
         Raises:
-            Closed: the slot was closed.
+            Closed: the slot was closed or finished.
         """
         with self._changed:
             if not self._replaces:
@@ -49,7 +56,7 @@ class Slot(Generic[T]):
             return replaced
 
     def take(self, timeout_s: float | None = None) -> T | None:
-        """Return the item, or None when there is none within the timeout.
+        """Wait for an item and return it; return None after the timeout.
 
         Raises:
             Closed: the slot was closed, or it was finished and is empty.
@@ -62,16 +69,21 @@ class Slot(Generic[T]):
             self._changed.notify_all()
             return item
 
+    def pause(self, duration_s: float) -> None:
+        """Wait for a time; return early if the slot is closed."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._closed, duration_s)
+
     def finish(self) -> None:
-        """Let the item inside be taken, and nothing be put any more."""
+        """Accept no more items; the one inside may still be taken."""
         with self._changed:
             self._finished = True
             self._changed.notify_all()
 
     def close(self) -> T | None:
-        """Wake everybody; return the item inside, which is thereby dropped."""
+        """End every wait; return the item inside, which nobody will take."""
         with self._changed:
-            held, self._item = self._item, None
-            self._finished = True
+            dropped, self._item = self._item, None
+            self._finished = self._closed = True
             self._changed.notify_all()
-            return held
+            return dropped

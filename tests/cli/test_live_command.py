@@ -61,7 +61,7 @@ from reenact.cli import live as running
 from reenact.config import Settings
 from reenact.live.session import Session
 
-running._HANGS_S = 0.3
+running._MAX_FINISH_S = 0.3
 sink = FakeSink(on_write=lambda number: time.sleep(60.0 if number == 5 else 0.0))
 running.run_session(Session(Settings(), FakeSource(None), FakeReenactor(), sink), [])
 """
@@ -90,7 +90,7 @@ def test_a_run_given_up_for_its_output_leaves_the_terminal_as_it_was() -> None:
             process.kill()
     assert process.returncode == 130, errors
     assert "Stopping ..." in errors
-    assert "does not answer" in errors
+    assert "does not respond" in errors
     assert termios.tcgetattr(theirs) == before
     os.close(ours)
     os.close(theirs)

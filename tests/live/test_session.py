@@ -19,7 +19,7 @@ from reenact.config import Settings
 from reenact.errors import ConfigError, SinkError, SourceError
 from reenact.expression.neutral_store import neutral_path
 from reenact.face.geometry import canonical_face, crop_transform, to_image, transform_points
-from reenact.live.fallback import FAILURES_IN_A_ROW
+from reenact.live.fallback import MAX_FAILURES_IN_A_ROW
 from reenact.live.pipeline import Reenactor
 from reenact.live.session import Session
 from reenact.live.settings import load_settings
@@ -217,7 +217,7 @@ def test_a_renderer_that_always_fails_ends_the_session(live: bool) -> None:
     reenactor = FakeReenactor(fails="all")
     with pytest.raises(RuntimeError, match="fake renderer"):
         run(FakeSource(None, live=live, fps=200.0), reenactor, sink)
-    assert reenactor.steps == FAILURES_IN_A_ROW
+    assert reenactor.steps == MAX_FAILURES_IN_A_ROW
     assert set(sink.colours) == {BLUE}
 
 

@@ -1,0 +1,25 @@
+"""Where a session takes its time from."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+
+@dataclass(frozen=True, slots=True)
+class Clock:
+    """The time, and what threads wait on. Tests pass a simulated one.
+
+    Attributes:
+        now_s: returns the monotonic time in seconds.
+        condition: makes a condition whose timeouts follow that time.
+    """
+
+    now_s: Callable[[], float] = time.monotonic
+    condition: Callable[[], threading.Condition] = threading.Condition
+
+
+SYSTEM_CLOCK: Final = Clock()
