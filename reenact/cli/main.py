@@ -12,7 +12,7 @@ import os
 import signal
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from types import FrameType
 from typing import Final
 
@@ -34,19 +34,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit code.
     """
     _quiet_libraries()
-    logging.basicConfig(level=logging.WARNING, format="%(message)s", force=True)
     words = list(sys.argv[1:] if arguments is None else arguments)
     if words[:2] == ["train", "prepare"]:
         words[:2] = [TRAIN_PREPARE]
     chosen = build_parser().parse_args(words or ["--help"])
-    interruptions = _interrupt_on_signals()
-    try:
-        return int(chosen.run(chosen))
-    except KeyboardInterrupt:
-        return EXIT_INTERRUPTED
-    except Exception as error:
-        # Some libraries, interrupted while they are imported, make another error of it.
-        return EXIT_INTERRUPTED if interruptions else _told(error)
+    with _warnings_on_stderr(), _interrupt_on_signals() as interruptions:
+        try:
+            return int(chosen.run(chosen))
+        except KeyboardInterrupt:
+            return EXIT_INTERRUPTED
+        except Exception as error:
+            # Some libraries, interrupted while they are imported, make another error of it.
+            return EXIT_INTERRUPTED if interruptions else _told(error)
 
 
 def _told(error: Exception) -> int:
@@ -69,11 +68,25 @@ def _quiet_libraries() -> None:
     os.environ.setdefault("OPENCV_LOG_LEVEL", "ERROR")
 
 
-def _interrupt_on_signals() -> list[int]:
-    """Let Ctrl-C and a polite kill both end the program the same way.
+@contextlib.contextmanager
+def _warnings_on_stderr() -> Iterator[None]:
+    """Show warnings of the program and its libraries while the context is open."""
+    handler = logging.StreamHandler()
+    handler.setLevel(logging.WARNING)
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    logging.getLogger().addHandler(handler)
+    try:
+        yield
+    finally:
+        logging.getLogger().removeHandler(handler)
 
-    Returns:
-        The numbers of those that came, filled as they come.
+
+@contextlib.contextmanager
+def _interrupt_on_signals() -> Iterator[list[int]]:
+    """Let Ctrl-C and a polite kill end the program the same way while the context is open.
+
+    Yields:
+        The numbers of the signals that came, filled as they come.
     """
     came: list[int] = []
 
@@ -86,9 +99,12 @@ def _interrupt_on_signals() -> list[int]:
         raise KeyboardInterrupt
 
     # A background job of a shell without job control starts with Ctrl-C ignored.
-    signal.signal(signal.SIGINT, interrupt)
-    signal.signal(signal.SIGTERM, interrupt)
-    return came
+    before = {n: signal.signal(n, interrupt) for n in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield came
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 if __name__ == "__main__":
