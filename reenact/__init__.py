@@ -11,9 +11,13 @@ mediapipe.
 
 from __future__ import annotations
 
+import sys
 from importlib import import_module
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, Final
+
+# OpenVINO reports each import and conversion to its maker, unless this cannot be imported.
+sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
 
 if TYPE_CHECKING:
     from reenact.config import Section, Settings
