@@ -12,8 +12,7 @@ from reenact.errors import ConfigError
 from reenact.live.settings import describe, load_settings
 from reenact.sinks.mjpeg_server import HttpSettings
 from reenact.sources.webcam import WebcamSettings
-
-ROOT = Path(__file__).parents[1]
+from support.program import repository
 
 
 def write(folder: Path, text: str) -> Path:
@@ -148,7 +147,7 @@ def test_a_setting_that_is_assigned_later_is_checked_too() -> None:
 
 
 @pytest.mark.parametrize(
-    "path", sorted(ROOT.glob("configs/live/*.toml")), ids=lambda path: str(path.name)
+    "path", sorted(repository().glob("configs/live/*.toml")), ids=lambda path: str(path.name)
 )
 def test_every_shipped_live_file_loads(path: Path) -> None:
     assert isinstance(load_settings(path), Settings)

@@ -9,8 +9,9 @@ import pytest
 from reenact.errors import ConfigError
 from reenact.live.settings import load_settings
 from reenact.training.recipes import build_recipe, read_training_file
+from support.program import repository
 
-CONFIGS = Path(__file__).parents[1] / "configs"
+CONFIGS = repository() / "configs"
 LIVE = sorted((CONFIGS / "live").glob("*.toml"))
 TRAIN = sorted((CONFIGS / "train").glob("*.toml"))
 

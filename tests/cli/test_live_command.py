@@ -7,11 +7,11 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
 
 from support.fakes import until
+from support.program import repository
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals and terminals")
 
@@ -78,7 +78,7 @@ def test_a_run_given_up_for_its_output_leaves_the_terminal_as_it_was() -> None:
         stdin=theirs,
         stderr=subprocess.PIPE,
         text=True,
-        cwd=Path(__file__).parents[1],
+        cwd=repository() / "tests",
         start_new_session=True,
     ) as process:
         try:

@@ -26,6 +26,7 @@ from reenact.types import Image
 from support.clips import write_clip
 from support.fakes import until
 from support.portraits import astronaut
+from support.program import reenact
 
 COMMANDS = (
     ["demo"],
@@ -366,7 +367,7 @@ def test_a_file_that_failed_is_told_at_the_end_and_not_named_as_written(
 
 def start_endless(folder: Path, *typed: str) -> subprocess.Popen[str]:
     """Start a run that writes out.mp4 and does not end by itself; its errors come by a pipe."""
-    command = [sys.executable, "-m", "reenact.cli.main", "live", "--target", "astronaut", *typed]
+    command = reenact("live", "--target", "astronaut", *typed)
     command += ["--set", "renderer.name=warp", "--sink", f"file:{folder / 'out.mp4'}"]
     # Under nohup a closed terminal is ignored, and whatever is started inherits that.
     inherited = signal.signal(signal.SIGHUP, signal.SIG_DFL)

@@ -19,7 +19,7 @@ from typing import Any, Final
 import pytest
 
 from guest.image import GuestUnavailable
-from guest.machine import ROOT, run_in_guest
+from guest.machine import run_in_guest
 
 IN_GUEST: Final = "REENACT_IN_GUEST" in os.environ
 
@@ -125,11 +125,7 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
 
 def _run_all(session: pytest.Session) -> Boot:
     """Boot once for all checks that were chosen."""
-    nodes = [
-        f"{item.path.relative_to(ROOT)}::{item.name}"
-        for item in session.items
-        if isinstance(item, CheckItem)
-    ]
+    nodes = [f"{item.path}::{item.name}" for item in session.items if isinstance(item, CheckItem)]
     command = [sys.executable, "-m", "pytest", "-q", "-p", "pytest_timeout", *nodes]
     options = {"addopts": "--strict-markers", "timeout": str(_TEST_TIMEOUT_S)}
     command += [word for name, value in options.items() for word in ("-o", f"{name}={value}")]

@@ -14,9 +14,6 @@ from typing import Final
 
 from guest.image import GuestUnavailable, find_image
 
-ROOT: Final = Path(__file__).parents[2]
-"""The checkout, where commands run."""
-
 QEMU: Final = "qemu-system-x86_64"
 
 _ACCELERATOR_VARIABLE: Final = "REENACT_GUEST_ACCEL"
@@ -54,7 +51,7 @@ def run_in_guest(
     timeout_s: float = 240.0,
     environment: Mapping[str, str] | None = None,
 ) -> Finished:
-    """Boot, run a command as root in the checkout's folder, and power off.
+    """Boot, run a command as root, and power off.
 
     The guest sees this machine's files; what it changes is forgotten, except in /out.
 
@@ -73,8 +70,7 @@ def run_in_guest(
     variables = {**_ENVIRONMENT, **(environment or {})}
     settings = " ".join(f"{name}={shlex.quote(value)}" for name, value in variables.items())
     out.joinpath("run").write_text(
-        f"mkdir -p /run/home && cd {shlex.quote(str(ROOT))} && "
-        f"exec env -i {settings} {shlex.join(command)}\n"
+        f"mkdir -p /run/home && cd /run/home && exec env -i {settings} {shlex.join(command)}\n"
     )
     out.joinpath("status").unlink(missing_ok=True)
     with tempfile.TemporaryFile() as console:

@@ -11,8 +11,9 @@ import cv2
 import numpy as np
 
 from reenact.evaluation.cross_identity import SINGLE_EXPRESSIONS, TURNS
+from support.program import repository
 
-SCRIPT = Path(__file__).parents[2] / "benchmarks" / "extremes.py"
+SCRIPT = repository() / "benchmarks" / "extremes.py"
 
 
 def test_no_two_expressions_look_alike(tmp_path: Path) -> None:

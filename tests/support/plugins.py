@@ -7,12 +7,14 @@ from pathlib import Path
 
 import pytest
 
+from support.program import repository
+
 if sys.version_info >= (3, 11):
     import tomllib
 else:
     import tomli as tomllib
 
-PLUGINS = Path(__file__).parents[2] / "plugins"
+PLUGINS = repository() / "plugins"
 
 
 def install(plugin: Path, site: Path, monkeypatch: pytest.MonkeyPatch) -> None:

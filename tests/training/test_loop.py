@@ -14,6 +14,7 @@ from torch import nn
 
 from reenact.errors import ModelError, ReenactError
 from reenact.training.loop import LoopOptions, choose_precision, run, train
+from support.program import repository
 from support.tiny_recipe import TinyRecipe, options
 
 
@@ -125,7 +126,7 @@ except ReenactError as error:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no limit on files there")
 def test_a_full_disk_is_told_and_the_last_state_stays(tmp_path: Path) -> None:
-    code = FULL_DISK.format(tests=str(Path(__file__).parents[1]))
+    code = FULL_DISK.format(tests=str(repository() / "tests"))
     done = subprocess.run(
         [sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=True
     )
@@ -165,7 +166,7 @@ def test_two_processes_train_one_network(tmp_path: Path) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
-    code = TWO_PROCESSES.format(tests=str(Path(__file__).parents[1]))
+    code = TWO_PROCESSES.format(tests=str(repository() / "tests"))
     where = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": "2"}
     processes = [
         subprocess.Popen(

@@ -24,8 +24,9 @@ from reenact.types import Image, Renderer
 from support.faces import drive
 from support.moving_portrait import write_two_people
 from support.plugins import PLUGINS, install
+from support.program import repository
 
-TINT = Path(__file__).parents[1] / "support" / "tint_plugin"
+TINT = repository() / "tests" / "support" / "tint_plugin"
 BASELINES = PLUGINS / "reenact_baselines"
 
 

@@ -23,6 +23,7 @@ from reenact.sinks.obs.scene_collection import (
 )
 from reenact.sinks.obs.selftest import try_obs
 from reenact.sinks.obs.websocket import ObsRemote
+from support import program
 from support.clips import corners, four_colours
 from support.obs import studio
 from support.obs.studio import CANVAS, SCENE, Studio, eventually
@@ -54,7 +55,7 @@ def files(home: Path) -> ObsFiles:
 def reenact(home: Path, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
     """Run a command as this user."""
     return subprocess.run(
-        [sys.executable, "-m", "reenact.cli.main", *arguments],
+        program.reenact(*arguments),
         env={**studio.environment(home), **variables},
         stdin=subprocess.DEVNULL,
         capture_output=True,

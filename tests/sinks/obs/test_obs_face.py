@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.resources import as_file, files
@@ -19,6 +18,7 @@ from reenact.face.mediapipe_tracker import MediaPipeTracker
 from reenact.types import Frame, Image, Landmarks
 from support.obs import studio
 from support.obs.studio import CANVAS, SCENE, Studio, eventually
+from support.program import reenact
 
 pytestmark = [
     pytest.mark.obs,
@@ -34,10 +34,6 @@ def tracker() -> Iterator[MediaPipeTracker]:
     opened = MediaPipeTracker(TrackingSettings())
     yield opened
     opened.close()
-
-
-def reenact(*arguments: str) -> list[str]:
-    return [sys.executable, "-m", "reenact.cli.main", *arguments]
 
 
 @contextmanager
