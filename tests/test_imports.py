@@ -154,4 +154,4 @@ def test_listing_all_plugins_loads_nothing_heavy() -> None:
 
 
 def test_help_loads_nothing_heavy() -> None:
-    assert loaded_after("from reenact.cli.main import build_parser\nbuild_parser()") == set()
+    assert loaded_after("from reenact.cli.parser import build_parser\nbuild_parser()") == set()

@@ -1,4 +1,4 @@
-"""The command line: what can be typed, and what each command does.
+"""The command line: its parsers, and what each command does.
 
-Words come in; an exit code, text and files go out.
+Arguments come in; text, files and an exit code go out.
 """

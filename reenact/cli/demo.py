@@ -1,8 +1,8 @@
-"""The whole main job without a camera, a GPU, a driver or a download."""
+"""The demo: a session that needs no camera, GPU, driver or download."""
 
 from __future__ import annotations
 
-from contextlib import ExitStack
+from contextlib import AbstractContextManager
 from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Final
@@ -15,16 +15,18 @@ ACTOR: Final = "demo_actor.mp4"
 TARGET: Final = "astronaut"
 
 
-def open_demo(out: Path, settings: Settings, undo: ExitStack) -> Session:
-    """Make the session that drives the astronaut's portrait with the packaged actor.
+def packaged_actor() -> AbstractContextManager[Path]:
+    """Return a context with the actor's video: an invented face, made by `tools/demo_actor.py`."""
+    return as_file(files("reenact") / "assets" / ACTOR)
 
-    Actor: an invented face, moved by the program's own generator (`training.demo_actor`).
-    Target: scikit-image's public-domain portrait of Eileen Collins.
+
+def open_demo(actor: Path, out: Path, settings: Settings) -> Session:
+    """Open the session that drives Eileen Collins's public-domain portrait with the actor.
 
     Args:
-        out: the video to write, actor and target side by side.
-        settings: used as they are, but that the actor is shown and its neutral is found anew.
-        undo: told how to release the actor's clip after the session.
+        actor: the actor's video.
+        out: the video to write, with actor and target side by side.
+        settings: the settings; the actor is always shown, and its neutral is always measured.
 
     Raises:
         ReenactError: the video cannot be written.
@@ -32,5 +34,4 @@ def open_demo(out: Path, settings: Settings, undo: ExitStack) -> Session:
     shown = settings.model_copy(deep=True)
     shown.output.show_raw_camera = True
     shown.actor.neutral = "fresh"
-    actor = undo.enter_context(as_file(files("reenact") / "assets" / ACTOR))
     return Session.open(shown, f"video:{actor}", open_target(TARGET), [f"file:{out}"])

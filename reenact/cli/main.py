@@ -1,7 +1,7 @@
-"""The command line: how a command begins, and how it ends. What can be typed: `arguments`.
+"""The entry point: how a command starts and ends.
 
-Exit codes: 0 done; 1 a bug (with its traceback); 2 the user's mistake or a missing part (one
-sentence on stderr); 130 interrupted.
+Exit codes: 0 done; 1 a bug, with its traceback; 2 a mistake of the user or a missing part, with
+one sentence on stderr; 130 interrupted.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from types import FrameType
 from typing import Final
 
 from reenact.cli.live import EXIT_INTERRUPTED, STOPPING
-from reenact.cli.parser import TRAIN_PREPARE, build_parser
+from reenact.cli.parser import parse_arguments
 from reenact.errors import ReenactError
 
 EXIT_BUG: Final = 1
@@ -28,33 +28,30 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command.
 
     Args:
-        arguments: what was typed after `reenact`; None: `sys.argv`. Nothing typed: `--help`.
+        arguments: what was typed after `reenact`; None for `sys.argv`.
 
     Returns:
         The exit code.
     """
     _quiet_libraries()
-    words = list(sys.argv[1:] if arguments is None else arguments)
-    if words[:2] == ["train", "prepare"]:
-        words[:2] = [TRAIN_PREPARE]
-    chosen = build_parser().parse_args(words or ["--help"])
+    chosen = parse_arguments(sys.argv[1:] if arguments is None else arguments)
     with _warnings_on_stderr(), _interrupt_on_signals() as interruptions:
         try:
             return int(chosen.run(chosen))
         except KeyboardInterrupt:
             return EXIT_INTERRUPTED
         except Exception as error:
-            # Some libraries, interrupted while they are imported, make another error of it.
-            return EXIT_INTERRUPTED if interruptions else _told(error)
+            # Some libraries raise another error if Ctrl-C interrupts their import.
+            return EXIT_INTERRUPTED if interruptions else _report(error)
 
 
-def _told(error: Exception) -> int:
-    """Tell the user of an error; return the exit code."""
+def _report(error: Exception) -> int:
+    """Print an error; return the exit code."""
     if isinstance(error, ReenactError):
         print(f"reenact: {error}", file=sys.stderr)
         return EXIT_MISTAKE
     if isinstance(error, BrokenPipeError):
-        # Whoever read our output has gone, as `head` does; nothing may be written at exit.
+        # Nobody reads stdout any more, as after `| head`. Python must not flush it at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     traceback.print_exception(error)
@@ -62,7 +59,7 @@ def _told(error: Exception) -> int:
 
 
 def _quiet_libraries() -> None:
-    """Keep the start-up chatter of native libraries off the terminal."""
+    """Turn off the log messages of native libraries."""
     os.environ.setdefault("GLOG_minloglevel", "2")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("OPENCV_LOG_LEVEL", "ERROR")
@@ -70,7 +67,7 @@ def _quiet_libraries() -> None:
 
 @contextlib.contextmanager
 def _warnings_on_stderr() -> Iterator[None]:
-    """Show warnings of the program and its libraries while the context is open."""
+    """Show the warnings of the program and its libraries while the context is open."""
     handler = logging.StreamHandler()
     handler.setLevel(logging.WARNING)
     handler.setFormatter(logging.Formatter("%(message)s"))
@@ -83,22 +80,22 @@ def _warnings_on_stderr() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _interrupt_on_signals() -> Iterator[list[int]]:
-    """Let Ctrl-C and a polite kill end the program the same way while the context is open.
+    """Let SIGINT and SIGTERM raise KeyboardInterrupt while the context is open.
 
     Yields:
-        The numbers of the signals that came, filled as they come.
+        A list that receives the numbers of the signals.
     """
     came: list[int] = []
 
     def interrupt(number: int, frame: FrameType | None) -> None:
         if not came:
-            # Past Python's buffer, in which the signal may have interrupted a write.
-            with contextlib.suppress(AttributeError, OSError):  # no stderr, or it has gone
+            # Python's own buffer may be in the middle of a write.
+            with contextlib.suppress(AttributeError, OSError):  # there is no stderr
                 os.write(sys.stderr.fileno(), f"{STOPPING}\n".encode())
         came.append(number)
         raise KeyboardInterrupt
 
-    # A background job of a shell without job control starts with Ctrl-C ignored.
+    # A shell without job control starts background jobs with SIGINT ignored.
     before = {n: signal.signal(n, interrupt) for n in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield came

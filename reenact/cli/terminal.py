@@ -1,4 +1,4 @@
-"""The terminal while a session runs: single keys and a progress line."""
+"""Single keys from the terminal while a session runs."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from reenact.lifecycle import ClosesOnExit
 
 
 class Keys(ClosesOnExit):
-    """Reads single keys without Enter while its context is open; none where stdin is no terminal.
+    """Reads single keys without Enter while its context is open, if stdin is a terminal.
 
-    Ctrl-C goes on to interrupt the program. One thread calls `pressed`, any `close`.
+    Ctrl-C still interrupts the program. One thread calls `pressed`; any thread may call `close`.
     """
 
     def __init__(self) -> None:
@@ -31,12 +31,12 @@ class Keys(ClosesOnExit):
             try:
                 self._old_mode = termios.tcgetattr(sys.stdin)
                 tty.setcbreak(sys.stdin)
-            except termios.error:  # in the background of its terminal
+            except termios.error:  # the program runs in the background
                 self._active = False
         return self
 
     def close(self) -> None:
-        """Give the terminal back as it was, if it is still there. May be called twice."""
+        """Restore the terminal if it still exists. May be called twice."""
         if self._old_mode is not None and sys.platform != "win32":
             import termios
 
@@ -45,11 +45,11 @@ class Keys(ClosesOnExit):
 
     @property
     def active(self) -> bool:
-        """Whether keys are read at all."""
+        """True if keys are read."""
         return self._active
 
     def pressed(self) -> str | None:
-        """Return a key pressed since the last call, in lower case; None when there was none."""
+        """Return a key pressed since the last call, in lower case; None if there was none."""
         if not self._active:
             return None
         if sys.platform == "win32":
@@ -61,5 +61,5 @@ class Keys(ClosesOnExit):
         if not select.select([sys.stdin], [], [], 0)[0]:
             return None
         key = os.read(sys.stdin.fileno(), 1)
-        self._active = bool(key)  # empty: the terminal has gone
+        self._active = bool(key)  # empty if the terminal was closed
         return key.decode("ascii", "ignore").lower() or None

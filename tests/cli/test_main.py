@@ -17,7 +17,7 @@ import pytest
 
 from reenact.cli import commands
 from reenact.cli.main import main
-from reenact.cli.parser import build_parser
+from reenact.cli.parser import parse_arguments
 from reenact.errors import PluginError, SourceError
 from reenact.live.settings import describe
 from reenact.sources.video_file import VideoSource
@@ -116,7 +116,7 @@ def test_an_unknown_command_is_a_mistake() -> None:
 
 
 def test_what_is_typed_arrives() -> None:
-    typed = build_parser().parse_args(
+    typed = parse_arguments(
         ["live", "my.toml", "--source", "video:a.mp4", "--target", "ada", "--sink", "window",
          "--sink", "file:b.mp4", "--set", "fusion.mouth=1.1", "--set", "fusion.eyes=0",
          "--report", "r.json"]

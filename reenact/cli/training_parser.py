@@ -1,0 +1,138 @@
+"""The parsers of `reenact train`, `reenact train prepare` and `reenact evaluate`."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Final
+
+from reenact.cli import commands
+from reenact.cli.arguments import SIZES_PX, Adder, add_assignments, count, minutes, share
+
+TRAIN_PREPARE: Final = "train-prepare"
+"""`train prepare` as one word: beside an action, `train` could not take a file."""
+
+
+def add_train(adder: Adder[argparse.ArgumentParser]) -> None:
+    """Add `train` and `train prepare`."""
+    parser = adder.add_parser(
+        "train",
+        help="train a network by a recipe; `train prepare` makes clips from raw videos",
+        epilog="`reenact train prepare --help` describes how to make clips from raw videos.",
+    )
+    parser.add_argument("config", type=Path, metavar="CONFIG", help="a file of configs/train")
+    parser.add_argument(
+        "--resume",
+        action="store_true",
+        help="continue from the last checkpoint (default: start again)",
+    )
+    parser.add_argument(
+        "--measure",
+        type=Path,
+        metavar="WEIGHTS",
+        help="do not train, but print the validation figures of these weights",
+    )
+    add_assignments(parser)
+    parser.set_defaults(run=commands.train)
+
+    prepare = adder.add_parser(
+        TRAIN_PREPARE,
+        prog="reenact train prepare",
+        description="Track and crop raw videos and pictures into clips for training: NAME.mp4 "
+        "with NAME.npz. Clips that exist already are not made again.",
+    )
+    prepare.add_argument("source", type=Path, metavar="SOURCE", help="a folder or a file")
+    prepare.add_argument("out", type=Path, metavar="OUT", help="where to write the clips")
+    prepare.add_argument(
+        "--layout",
+        choices=("auto", "folders", "ckplus", "rafd"),
+        default="auto",
+        help="the layout of the source: that of CK+ or RaFD as distributed, or folders that hold "
+        "one person each; auto: recognised by the file names (default: %(default)s)",
+    )
+    prepare.add_argument(
+        "--size",
+        type=int,
+        choices=SIZES_PX,
+        default=256,
+        help="side of the crops in px (default: %(default)s)",
+    )
+    prepare.add_argument(
+        "--jobs", type=count, metavar="N", help="number of processes (default: one per core)"
+    )
+    prepare.add_argument(
+        "--val-share",
+        type=share,
+        metavar="S",
+        help="put about this share of the people into OUT/val and the rest into OUT/train "
+        "(default: everything into OUT)",
+    )
+    prepare.set_defaults(run=commands.train_prepare)
+
+
+def add_evaluate(adder: Adder[argparse.ArgumentParser]) -> None:
+    """Add `evaluate`."""
+    parser = adder.add_parser(
+        "evaluate",
+        help="measure renderers on a folder of clips",
+        description="The baselines `copy` and `warp` are always in the table.",
+    )
+    parser.add_argument(
+        "--renderer",
+        action="append",
+        required=True,
+        metavar="NAME[=WEIGHTS]",
+        help="a renderer, with other weights than its own if given; may be repeated",
+    )
+    parser.add_argument(
+        "--data", type=Path, required=True, metavar="DIR", help="clips NAME.mp4 with NAME.npz"
+    )
+    parser.add_argument(
+        "--protocol",
+        choices=("self", "cross"),
+        default="self",
+        help="self: each clip drives its own first frame; cross: the actor of one clip drives the "
+        "face of another (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--target-training",
+        type=share,
+        metavar="S",
+        help="train warp_unet on the first share S of each clip, such as 0.6, and measure all "
+        "renderers on the rest; the trained one is the row `personal` (default: no training)",
+    )
+    parser.add_argument(
+        "--training-minutes",
+        type=minutes,
+        default=10.0,
+        metavar="M",
+        help="training time per clip (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--size",
+        type=int,
+        choices=SIZES_PX,
+        help="side in px at which pictures are rendered and compared (default: that of the clips)",
+    )
+    parser.add_argument(
+        "--lpips", type=Path, metavar="FILE.onnx", help="measure LPIPS with this network"
+    )
+    parser.add_argument(
+        "--inception",
+        type=Path,
+        metavar="FILE.onnx",
+        help="measure FID and Inception Score with this network",
+    )
+    parser.add_argument("--limit", type=count, metavar="N", help="number of clips (default: all)")
+    parser.add_argument("--json", type=Path, required=True, metavar="FILE", help="the report")
+    parser.add_argument(
+        "--sheet", type=Path, metavar="FILE.png", help="a contact sheet of the pictures"
+    )
+    parser.add_argument(
+        "--ab",
+        type=Path,
+        metavar="FOLDER",
+        help="for each clip a video of the true and all rendered pictures side by side",
+    )
+    add_assignments(parser)
+    parser.set_defaults(run=commands.evaluate)
