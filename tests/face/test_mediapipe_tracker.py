@@ -10,7 +10,7 @@ import pytest
 from reenact.config import TrackingSettings
 from reenact.errors import ModelError
 from reenact.face.geometry import face_box
-from reenact.face.mediapipe_tracker import MediaPipeTracker
+from reenact.face.mediapipe_tracker import MediaPipeSettings, MediaPipeTracker
 from reenact.types import Frame, Image
 from support.faces import portrait, portrait_landmarks
 
@@ -139,11 +139,11 @@ def test_a_far_face_is_found_and_followed_across_the_picture() -> None:
 
 def test_a_missing_or_wrong_model_file_is_told(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="names no file"):
-        MediaPipeTracker(TrackingSettings(model=str(tmp_path / "none.task")))
+        MediaPipeTracker(TrackingSettings(), MediaPipeSettings(model=str(tmp_path / "none.task")))
     wrong = tmp_path / "wrong.task"
     wrong.write_bytes(b"no model")
     with pytest.raises(ModelError, match="not a face_landmarker"):
-        MediaPipeTracker(TrackingSettings(model=str(wrong)))
+        MediaPipeTracker(TrackingSettings(), MediaPipeSettings(model=str(wrong)))
 
 
 @pytest.mark.faces
