@@ -1,9 +1,9 @@
 """Action units from landmarks, and the typical motion of each.
 
 An action unit is measured against the person's own neutral face, so that a wide mouth or narrow
-eyes count for nothing. Each is a distance in the face frame (iod), freed of what a neighbouring
-unit explains of it, over the range that the training clips show. The lids are measured against
-the neutral's own opening.
+eyes do not count. Each is a distance in the face frame (iod), without the part that a
+neighbouring unit explains, divided by the range in the training clips. The opening of the lids is
+measured relative to that of the neutral face.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from reenact.types import Array
 LID_PAIRS_RIGHT: Final = (
     (246, 7), (161, 163), (160, 144), (159, 145), (158, 153), (157, 154), (173, 155),
 )  # fmt: skip
-"""Upper and lower lid of the person's right eye, from the temple to the nose."""
+"""Landmarks of the upper and lower lid of the person's right eye, from temple to nose."""
 
 LID_PAIRS_LEFT: Final = (
     (466, 249), (388, 390), (387, 373), (386, 374), (385, 380), (384, 381), (398, 382),
@@ -30,7 +30,7 @@ LIP_PAIRS: Final = (
     (191, 95), (80, 88), (81, 178), (82, 87), (13, 14),
     (312, 317), (311, 402), (310, 318), (415, 324),
 )  # fmt: skip
-"""Upper and lower inner lip, from the person's right to their left."""
+"""Landmarks of the upper and lower inner lip, from the person's right to their left."""
 
 _MIDDLE_LIDS_RIGHT: Final = LID_PAIRS_RIGHT[2:5]
 _MIDDLE_LIDS_LEFT: Final = LID_PAIRS_LEFT[2:5]
@@ -44,7 +44,7 @@ _INNER_BROW_RIGHT: Final = [107, 55, 66]
 _INNER_BROW_LEFT: Final = [336, 285, 296]
 
 _RANGES: Final[dict[str, tuple[float, float]]] = {
-    # name: (dead zone, measure at activation 1); iod, lids as a share of the neutral opening
+    # name: (end of the dead zone, measure at activation 1), iod; lids as a share of the neutral's
     "mouth_open": (0.020, 0.400),
     "jaw_drop": (0.020, 0.260),
     "smile_left": (0.015, 0.160),
@@ -69,23 +69,23 @@ _FULL: Final = np.array([_RANGES[name][1] for name in ACTION_UNITS], np.float32)
 _KNEE: Final = np.float32(0.1)
 
 RANGES: Final = _FULL - _DEAD
-"""(17,) by how much each unit's measure grows from its dead zone to activation 1."""
+"""(17,): the range of each unit's measure from its dead zone to activation 1."""
 
 MIRRORED_UNITS: Final = tuple(
     ACTION_UNITS.index(name.replace("left", "\0").replace("right", "left").replace("\0", "right"))
     for name in ACTION_UNITS
 )
-"""Unit k of a mirrored face is unit MIRRORED_UNITS[k] of the face."""
+"""Unit k of a mirrored face is unit MIRRORED_UNITS[k] of the face itself."""
 
 
 def action_units(shape: Array, neutral: Array) -> Array:
-    """Return how far each action unit is active, float32 (17,) in 0 to 1.
+    """Return the activation of each action unit, float32 (17,), 0 to 1.
 
-    Zero at the neutral, monotone and smooth; the order is that of `facemesh.ACTION_UNITS`, left
-    and right are the person's. Pure; any thread may call it.
+    It is 0 for the neutral face, monotone and smooth. The order is that of
+    `topology.ACTION_UNITS`; left and right are the person's. Any thread may call it.
 
     Args:
-        shape: (478, 3) in the face frame, iod, best with `estimate_pose(points, neutral)`.
+        shape: (478, 3) in the face frame, iod, preferably by `estimate_pose(points, neutral)`.
         neutral: (478, 3), the same person at rest, in the same frame.
     """
     share: Array = (measures(shape, neutral) - _DEAD) / RANGES
@@ -93,7 +93,7 @@ def action_units(shape: Array, neutral: Array) -> Array:
 
 
 def measures(shape: Array, neutral: Array) -> Array:
-    """Return the 17 signed measures that the activations are cut from, iod; lids as a share."""
+    """Return the (17,) signed measures behind the activations, iod; of lids, shares."""
     d = shape - neutral
     gap = _mean_gap(shape, _MIDDLE_LIPS) - _mean_gap(neutral, _MIDDLE_LIPS)
     chin = float(d[152, 1])
@@ -101,8 +101,8 @@ def measures(shape: Array, neutral: Array) -> Array:
     lower = float(d[_LOWER_LIP, 1].mean())
     corner_right, corner_left = d[61], d[291]
     side = float(d[_LIP_LINE, 0].mean())
-    # An opening jaw takes lips and corners with it (shares fitted on the training clips); what
-    # is left of their motion is expression of their own.
+    # An opening jaw moves the lips and their corners too, by shares fitted on the training clips.
+    # Only the rest of their motion counts for their own units.
     fall = 0.4 * max(chin, 0.0)
     up_right = fall - float(corner_right[1])
     up_left = fall - float(corner_left[1])
@@ -143,9 +143,9 @@ def measures(shape: Array, neutral: Array) -> Array:
 
 @lru_cache(maxsize=1)
 def action_unit_basis() -> Array:
-    """Return the typical deviation of each unit at activation 1, float32 (17, 478, 3) in iod.
+    """Return the typical deviation of each unit at activation 1, float32 (17, 478, 3), iod.
 
-    Learned from the training clips (`python -m reenact.training.expression_basis`); read-only.
+    It is read-only; `python -m tools.expression_basis` learned it from the training clips.
     """
     with (files("reenact") / "assets" / "expression_basis.npz").open("rb") as handle:
         basis: Array = np.load(handle)["basis"].astype(np.float32)
@@ -163,11 +163,11 @@ def _mean_gap(shape: Array, pairs: tuple[tuple[int, int], ...]) -> float:
 
 
 def _opening(shape: Array, neutral: Array, pairs: tuple[tuple[int, int], ...]) -> float:
-    """Return the lid opening as a share of the neutral's, which counts as 0.05 iod at least."""
+    """Return the lid opening as a share of the neutral's, which is taken as at least 0.05 iod."""
     return _mean_gap(shape, pairs) / max(_mean_gap(neutral, pairs), 0.05)
 
 
 def _ramp(x: Array) -> Array:
-    """Return 0 below 0, then a parabola of width `_KNEE` that leads into the straight line."""
+    """Return a smooth ramp: 0 below 0, a parabola of width `_KNEE`, then a straight line."""
     x = np.maximum(x, np.float32(0))
     return np.where(x < _KNEE, x * x / (2 * _KNEE), x - _KNEE / 2).astype(np.float32)

@@ -1,4 +1,4 @@
-"""Mouth and eyes as openings between an upper and a lower edge, measured along and across."""
+"""Mouth and eyes as openings between an upper and a lower edge."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from reenact.face.action_units import LID_PAIRS_LEFT, LID_PAIRS_RIGHT, LIP_PAIRS
 from reenact.types import Array, Pose
 
 Edges = tuple[list[int], list[int]]
-"""Landmarks of the upper and of the lower edge, both from the corner on the image's left."""
+"""Landmarks of the upper and the lower edge, each from the corner on the image's left."""
 
 _MIN_FORESHORTENING: Final = 0.3
 
@@ -27,13 +27,13 @@ LEFT_EYE: Final = _edges(362, LID_PAIRS_LEFT[::-1], 263)
 
 
 class Opening:
-    """An opening, measured along the line between its corners and across it, px.
+    """The coordinates of an opening: along the line between its corners, and across it, px.
 
-    Along and across are 0 in the middle between the corners; across grows towards the chin.
+    Both are 0 midway between the corners; across grows towards the chin.
 
     Args:
         points: (478, 3) landmarks, crop px.
-        edges: which of them bound the opening.
+        edges: the landmarks that bound the opening.
     """
 
     def __init__(self, points: Array, edges: Edges) -> None:
@@ -48,41 +48,41 @@ class Opening:
         self._upper, self._lower = (self.measure(points[edge, :2]) for edge in (upper, lower))
 
     def measure(self, places: Array) -> Array:
-        """Return (N, 2), along and across, of (N, 2) places in px."""
+        """Return the coordinates (N, 2), along and across, of (N, 2) places in px."""
         return np.asarray((places - self._middle) @ self._axes.T, dtype=np.float32)
 
     def places(self, along: NDArray[np.floating[Any]], across: NDArray[np.floating[Any]]) -> Array:
-        """Return (N, 2) px, the inverse of `measure`."""
+        """Return the places (N, 2) in px of coordinates; the inverse of `measure`."""
         both = np.stack([along, across], axis=1)
         return np.asarray(both @ self._axes + self._middle, dtype=np.float32)
 
     def beyond_corners(self, along: Array) -> Array:
-        """Return how far outside the nearer corner, signed; 0 between the corners."""
+        """Return the signed distance beyond the nearer corner; 0 between the corners."""
         return np.asarray(along - np.clip(along, -self.reach, self.reach))
 
     def height(self) -> float:
-        """Return the gap in the middle between the corners, px; 0 and less: shut."""
+        """Return the gap midway between the corners, px; it is 0 or less if the opening is shut."""
         return float((self.lower(np.zeros(1)) - self.upper(np.zeros(1)))[0])
 
     def upper(self, along: NDArray[np.floating[Any]]) -> Array:
-        """Return how far across the upper edge is."""
+        """Return the coordinate across of the upper edge."""
         return _height(self._upper, along)
 
     def lower(self, along: NDArray[np.floating[Any]]) -> Array:
-        """Return how far across the lower edge is."""
+        """Return the coordinate across of the lower edge."""
         return _height(self._lower, along)
 
 
 def patch(points: Array, side: int, step: int = 1) -> tuple[slice, slice, Array]:
-    """Return the part of a picture that holds some points and a rim of one step.
+    """Return the part of a square picture around some points, with a margin of one step.
 
     Args:
         points: (N, 2) px.
-        side: of the picture, px.
-        step: the part begins and ends at whole multiples of it, px.
+        side: side of the picture, px.
+        step: the part starts and ends at multiples of it, px.
 
     Returns:
-        Its rows and columns, and (H * W, 2) places of its pixels, px.
+        The rows and columns of the part, and the places (H * W, 2) of its pixels, px.
     """
     first = np.clip(np.floor(points.min(axis=0) / step) - 1, 0, side // step).astype(int) * step
     last = np.clip(np.ceil(points.max(axis=0) / step) + 1, 0, side // step).astype(int) * step
@@ -93,7 +93,7 @@ def patch(points: Array, side: int, step: int = 1) -> tuple[slice, slice, Array]
 
 
 def growth(shown: Opening, before: Pose, after: Pose) -> tuple[float, float]:
-    """Say by how much what is rigid in an opening grows along and across as the head moves."""
+    """Return the factors along and across by which a rigid opening grows as the head moves."""
     grown = after.scale / before.scale
     turned = after.rotation @ before.rotation.T @ shown.corner_line
     foreshortened = float(np.hypot(*turned[:2])) / max(2 * shown.reach, 1e-6)

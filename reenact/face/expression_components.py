@@ -1,6 +1,7 @@
-"""Principal components of how expressions change a face's shape, and how far a change has each.
+"""The principal components of how expressions change the shape of a face.
 
-They are learned with the residual flow (`rendering.residual_flow`), whose asset holds them.
+They are learned together with the residual flow (`rendering.residual_flow`) and stored in its
+asset.
 """
 
 from __future__ import annotations
@@ -17,12 +18,12 @@ from reenact.types import Array
 ASSET: Final = "residual_flow.npz"
 
 MAX_CHANGE: Final = 2.0
-"""Standard deviations that a component of expression tends to."""
+"""The limit that the weight of a component tends to, in standard deviations."""
 
 
 @lru_cache(maxsize=1)
 def expression_components() -> Array:
-    """Return float32 (K, 468, 3), face frame, iod; read-only."""
+    """Return the components, float32 (K, 468, 3), face frame, iod; read-only."""
     with (files("reenact") / "assets" / ASSET).open("rb") as handle, np.load(handle) as arrays:
         components: Array = arrays["components"].astype(np.float32)
     components.setflags(write=False)
@@ -30,7 +31,10 @@ def expression_components() -> Array:
 
 
 def component_weights(change: Array, components: Array) -> Array:
-    """Return how far (..., 468 and more, 3) changes of shape have each component, (..., K)."""
+    """Return the weights (..., K) of the components in changes of shape (..., 468 or 478, 3).
+
+    They are limited smoothly to `MAX_CHANGE`.
+    """
     flat = change[..., :N_SKIN, :].reshape(*change.shape[:-2], -1)
     found = flat @ components.reshape(len(components), -1).T
     return np.asarray(MAX_CHANGE * np.tanh(found / MAX_CHANGE), dtype=np.float32)

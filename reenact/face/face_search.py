@@ -1,4 +1,4 @@
-"""Finds a face in one picture of any size, at whatever scale it has there."""
+"""Finds a face of any size in a picture of any size."""
 
 from __future__ import annotations
 
@@ -14,37 +14,35 @@ from reenact.types import Array, Frame, Image, Landmarks, Tracker
 
 _log = logging.getLogger(__name__)
 
-_SEVERAL: Final = "There are several faces in the picture."
-
 _MAX_VIEW_PX: Final = 1280
 _MIN_VIEW_PX: Final = 384
 _FINE_VIEW_PX: Final = 640
 _FINE_SHARE: Final = 2.0
-"""Side of the second look, as a multiple of the face's box."""
+"""Side of the close view, as a multiple of the side of the face's box."""
 
 _TILES: Final = ((2, 0.65), (3, 0.45), (4, 0.35), (6, 0.22))
-"""Grids of overlapping squares: (number a side, their side as a share of the longer one)."""
+"""Grids of overlapping squares: (squares per side, their side as a share of the longer side)."""
 
 _MIN_TILE_PX: Final = 128
 
 _CONFIRMING_SHARES: Final = (1.7, 2.4, 3.2)
 _CONFIRMED_WITHIN: Final = 0.06
-"""A face that is there is found alike in views of several sizes, to this share of its own size."""
+"""Views of several sizes must agree on a real face to within this share of its size."""
 
 
 def find_face(image: Image, tracker: Tracker) -> Landmarks | None:
     """Find a face's landmarks as precisely as the picture allows.
 
-    The whole picture is looked at first, then with a margin (a face that fills it), then in
-    overlapping squares (a small face in a large photo). The face found is looked at a second
-    time in a close view. Which face, where there are several, is the tracker's choice.
+    The tracker sees the whole picture first, then the picture with a margin, for a face that
+    fills it, then overlapping squares, for a small face in a large photo. A face that was found is
+    tracked again in a close view. If there are several, the tracker chooses.
 
     Args:
         image: uint8 (H, W, 3) RGB of any size.
-        tracker: it is reset before each look; one for still pictures serves best.
+        tracker: is reset before each view; one for still pictures works best.
 
     Returns:
-        Landmarks in px of the picture, or None when there is no face.
+        Landmarks in px of the picture, or None if there is no face.
     """
     for number, squares in enumerate(_looks(image)):
         found = [
@@ -57,22 +55,22 @@ def find_face(image: Image, tracker: Tracker) -> Landmarks | None:
             continue
         coarse = max(found, key=_size)
         if any(_shift(coarse.points, other.points) > 0.5 * _size(coarse) for other in found):
-            _log.warning("%s The largest is taken.", _SEVERAL)
+            _log.warning("There are several faces in the picture. The largest is used.")
         points = refine_face(image, coarse.points, tracker)
         return Landmarks(points, coarse.confidence, coarse.size)
     return None
 
 
 def refine_face(image: Image, points: Array, tracker: Tracker) -> Array:
-    """Look again at a face that is known, in a close view.
+    """Track a known face again in a close view.
 
     Args:
         image: uint8 (H, W, 3) RGB.
-        points: (478, 3) px, the face as known.
-        tracker: it is reset before.
+        points: (478, 3) px, the known landmarks.
+        tracker: is reset first.
 
     Returns:
-        (478, 3) px; the points given, where the close view shows no face or another one.
+        (478, 3) px; the known landmarks if the close view shows no face or another one.
     """
     left, top, right, bottom = face_box(points)
     size = max(right - left, bottom - top)
@@ -98,7 +96,7 @@ def _looks(image: Image) -> Iterator[list[Square]]:
 
 
 def _spread(length: int, side: float, number: int) -> list[float]:
-    """Return the starts of squares over a length; one in the middle where it is shorter."""
+    """Return where squares along a length start; one centred square if the length is shorter."""
     if side >= length:
         return [(length - side) / 2]
     return [float(start) for start in np.linspace(0, length - side, number)]
@@ -107,7 +105,7 @@ def _spread(length: int, side: float, number: int) -> list[float]:
 def _look(
     image: Image, square: Square, tracker: Tracker, view_px: int | None = None
 ) -> Landmarks | None:
-    """Track a face in one square of the picture; landmarks in px of the picture."""
+    """Track a face in a square of the picture; return landmarks in px of the picture."""
     if view_px is None:
         view_px = int(np.clip(square[2], _MIN_VIEW_PX, _MAX_VIEW_PX))
     affine = square_to_crop(square, view_px)
@@ -116,13 +114,13 @@ def _look(
     if found is None:
         return None
     if tracker.faces_seen > 1:
-        _log.warning("%s To be sure which is taken, cut it to one.", _SEVERAL)
+        _log.warning("There are several faces in the picture. Crop it to the one you want.")
     points = transform_points(found.points, invert_affine(affine))
     return Landmarks(points, found.confidence, (image.shape[1], image.shape[0]))
 
 
 def _confirmed(image: Image, found: Landmarks, tracker: Tracker) -> bool:
-    """Tell a small face from a texture that resembles one."""
+    """Return True for a small face, False for a texture that resembles one."""
     for share in _CONFIRMING_SHARES:
         again = _look(image, _around(found.points, share), tracker, _FINE_VIEW_PX)
         if again is None:
@@ -134,14 +132,14 @@ def _confirmed(image: Image, found: Landmarks, tracker: Tracker) -> bool:
 
 
 def _around(points: Array, share: float) -> Square:
-    """Return the square about a face's box, its side a multiple of the box's longer one."""
+    """Return the square around a face; its side is a multiple of the longer side of the box."""
     left, top, right, bottom = face_box(points)
     side = max(right - left, bottom - top) * share
     return (left + right - side) / 2, (top + bottom - side) / 2, side
 
 
 def _shift(points: Array, others: Array) -> float:
-    """Return the distance in px of two faces' middles."""
+    """Return the distance between the centres of two faces, px."""
     return float(np.linalg.norm(points[:468, :2].mean(axis=0) - others[:468, :2].mean(axis=0)))
 
 

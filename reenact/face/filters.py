@@ -1,9 +1,9 @@
-"""One-Euro filters (Casiez 2012): steady when still, without lag when moving.
+"""One-Euro filters (Casiez 2012): steady at rest, without lag in motion.
 
-A first-order low-pass whose cut-off rises with speed. Everything takes seconds, so that uneven
-frame times do no harm. Two differences from the paper: the speed is that of a whole region of
-the face, so that a blink opens the eye's filter at once and no other; and a speed that tracking
-noise alone would show counts as standing still. One thread at a time.
+The filter is a first-order low-pass whose cut-off rises with speed. All times are in seconds, so
+that uneven frame times do no harm. There are two differences from the paper. The speed is that of
+a whole region of the face, so that a blink opens the filter of its own eye at once and no other.
+And a speed that could be tracking noise counts as rest. One thread at a time may call a filter.
 """
 
 from __future__ import annotations
@@ -21,36 +21,36 @@ from reenact.face.regions import LID_INDEX, region_weights
 from reenact.types import Array, Pose
 
 SPEED_CUTOFF_HZ: Final = 3.0
-"""Low-pass of the speed. The paper's 1 Hz would see a blink only when it is over."""
+"""Cut-off of the speed. With the paper's 1 Hz a blink would be over before it counts."""
 
 EXPRESSION_NOISE: Final = 0.095
-"""Speed in iod/s that a still face seems to have; below it the filter stays shut."""
+"""The apparent speed of a still expression, iod/s; up to it the cut-off stays low."""
 
 LID_NOISE: Final = 0.04
-"""The same of the gap between the lids of one eye, iod/s. Of the region around an eye the lids are
-a small part: its own speed would let a slow wink pass for noise and come 0.1 s late."""
+"""The same for the gap between the lids of an eye, iod/s. The lids are a small part of the region
+around the eye: by the region's speed a slow wink would count as noise and come 0.1 s late."""
 
 POSE_NOISE: Final = 0.04
-"""The same of a still head, rad/s or iod/s."""
+"""The same for the pose of a still head, rad/s or iod/s."""
 
 MAX_GAP_S: Final = 0.5
-"""After a longer gap the past says nothing: the filter starts anew."""
+"""After a longer gap the filter starts again."""
 
 
 def smoothing_factor(cutoff_hz: Array | float, dt_s: float) -> Array:
-    """Return the share of the new value in a first-order low-pass, 0 to 1."""
-    turn = 2 * math.pi * dt_s * np.asarray(cutoff_hz, np.float32)
-    return np.asarray(turn / (turn + 1), dtype=np.float32)
+    """Return the weight of the new value in a first-order low-pass, 0 to 1."""
+    ratio = 2 * math.pi * dt_s * np.asarray(cutoff_hz, np.float32)
+    return np.asarray(ratio / (ratio + 1), dtype=np.float32)
 
 
 @dataclass(frozen=True, slots=True)
 class Gauge:
-    """A linear measure of a group whose noise is far below that of its elements.
+    """A linear measure of a group that is far less noisy than the group's elements.
 
     Attributes:
-        group: which group it speaks for.
-        weights: of the values, in their shape (N, ...).
-        noise: speed of the measure that counts as standing still.
+        group: index of the group.
+        weights: weights of the values, in their shape (N, ...).
+        noise: the measure's speed that counts as rest.
     """
 
     group: int
@@ -59,13 +59,13 @@ class Gauge:
 
 
 class OneEuroFilter:
-    """Filters an array; every element moves with the cut-off of its groups.
+    """Filters an array whose elements share the cut-offs of their groups.
 
     Args:
-        groups: float32 (G, N) weights of the N leading elements in each group; the columns sum to
-            1. None: one group.
-        noise: speed, in units of the values a second, that counts as standing still.
-        gauges: finer measures of the speed of some groups; needs `groups`.
+        groups: float32 (G, N), the weight of each of the N leading elements in each group; the
+            columns sum to 1. None for a single group.
+        noise: the speed that counts as rest, in units of the values per second.
+        gauges: finer measures of the speed of some groups; they need `groups`.
     """
 
     def __init__(
@@ -81,7 +81,7 @@ class OneEuroFilter:
         self.reset()
 
     def reset(self) -> None:
-        """Forget the past; the next value passes unchanged."""
+        """Forget the past; the next value is returned unchanged."""
         self._raw: Array | None = None
         self._value: Array | None = None
         self._speed: Array | None = None
@@ -90,10 +90,10 @@ class OneEuroFilter:
         """Return the filtered value.
 
         Args:
-            value: (N, ...) in any unit, the same shape at each call.
-            dt_s: seconds since the previous call; not positive: the value is the previous one's.
+            value: (N, ...) in any unit; the shape is the same at each call.
+            dt_s: seconds since the previous call; unless positive, the value is ignored.
             min_cutoff_hz: cut-off at rest.
-            beta: Hz for each unit a second of speed above the noise.
+            beta: increase of the cut-off in Hz per unit of speed above the noise.
         """
         if self._raw is None or self._value is None or self._speed is None or dt_s > MAX_GAP_S:
             self._raw, self._value = value, value
@@ -129,7 +129,7 @@ class OneEuroFilter:
 
 
 class ExpressionFilter:
-    """Filters face-frame shapes or deviations, (478, 3) iod, region by region."""
+    """Filters face-frame shapes or deviations, (478, 3), iod, region by region."""
 
     def __init__(self) -> None:
         self._filter = OneEuroFilter(_face_groups(), EXPRESSION_NOISE, _lid_gauges())
@@ -146,19 +146,19 @@ class ExpressionFilter:
 
 
 class PoseFilter:
-    """Filters a head pose: rotation on SO(3), translation by its speed in iod/s, log-scale."""
+    """Filters the rotation, the translation and the logarithm of the scale of a head pose."""
 
     def __init__(self) -> None:
-        self._turn = OneEuroFilter(noise=POSE_NOISE)
-        self._shift = OneEuroFilter(noise=POSE_NOISE)
-        self._size = OneEuroFilter(noise=POSE_NOISE)
+        self._rotation = OneEuroFilter(noise=POSE_NOISE)
+        self._translation = OneEuroFilter(noise=POSE_NOISE)
+        self._scale = OneEuroFilter(noise=POSE_NOISE)
         self._anchor: Pose | None = None
 
     def reset(self) -> None:
         """Forget the past."""
-        self._turn.reset()
-        self._shift.reset()
-        self._size.reset()
+        self._rotation.reset()
+        self._translation.reset()
+        self._scale.reset()
         self._anchor = None
 
     def step(self, pose: Pose, dt_s: float, settings: SmoothingSettings) -> Pose:
@@ -168,29 +168,29 @@ class PoseFilter:
             self._anchor = pose
         anchor = self._anchor
         cutoff, beta = settings.pose_min_cutoff, settings.pose_beta
-        # Rotations are filtered as rotation vectors from an anchor on the group: a straight line
-        # there is a turn about one axis.
-        turn = rotation_vector(pose.rotation @ anchor.rotation.T)
-        shift = (pose.translation - anchor.translation) / np.float32(anchor.scale)
-        size = np.array([math.log(pose.scale / anchor.scale)], np.float32)
-        turn = self._turn.step(turn * _SUM, dt_s, cutoff, beta) / _SUM
-        shift = self._shift.step(shift * _SUM, dt_s, cutoff, beta) / _SUM
-        size = self._size.step(size, dt_s, cutoff, beta)
+        # Rotations are filtered as rotation vectors relative to an anchor: a straight line of
+        # vectors is a rotation about one axis.
+        rotation = rotation_vector(pose.rotation @ anchor.rotation.T)
+        translation = (pose.translation - anchor.translation) / np.float32(anchor.scale)
+        scale = np.array([math.log(pose.scale / anchor.scale)], np.float32)
+        rotation = self._rotation.step(rotation * _SUM, dt_s, cutoff, beta) / _SUM
+        translation = self._translation.step(translation * _SUM, dt_s, cutoff, beta) / _SUM
+        scale = self._scale.step(scale, dt_s, cutoff, beta)
         return Pose(
-            rotation_matrix(turn) @ anchor.rotation,
-            (shift * np.float32(anchor.scale) + anchor.translation).astype(np.float32),
-            anchor.scale * math.exp(float(size[0])),
+            rotation_matrix(rotation) @ anchor.rotation,
+            (translation * np.float32(anchor.scale) + anchor.translation).astype(np.float32),
+            anchor.scale * math.exp(float(scale[0])),
         )
 
 
 class BodyFilter:
-    """Lets shoulders follow the head late: few of its short motions are theirs as well."""
+    """Makes the shoulders follow the head with a delay, so that they miss its short motions."""
 
     def __init__(self) -> None:
         self.reset()
 
     def reset(self) -> None:
-        """Forget the past; shoulders are where the next face has them."""
+        """Forget the past; the next landmarks are returned unchanged."""
         self._value: Array | None = None
 
     def step(self, landmarks: Array, dt_s: float, settings: SmoothingSettings) -> Array:
@@ -199,7 +199,7 @@ class BodyFilter:
         Args:
             landmarks: float32 (478, 3) px.
             dt_s: seconds since the previous call.
-            settings: `enabled` and `body_time`; they may change between calls.
+            settings: of them `enabled` and `body_time`, which may change between calls.
         """
         if self._value is None or dt_s > MAX_GAP_S or not settings.enabled:
             self._value = landmarks
@@ -210,18 +210,18 @@ class BodyFilter:
 
 
 def _core(groups: Array) -> Array:
-    """Return (G, N) weights of each group's own elements, those at its border hardly counting."""
+    """Return the weights (G, N) for the speed of each group; its border hardly counts."""
     sharp = groups**4
     return np.asarray(sharp / sharp.sum(axis=1, keepdims=True), dtype=np.float32)
 
 
 _SUM: Final = np.float32(math.sqrt(3))
-"""Turns the filter's root mean square over three coordinates into the length of the vector."""
+"""Scales three coordinates so that the filter's root mean square is the vector's length."""
 
 
 @lru_cache(maxsize=1)
 def _face_groups() -> Array:
-    """Return (5, 478): mouth, right eye, left eye, brows, the rest; columns sum to 1."""
+    """Return (5, 478) weights: mouth, right eye, left eye, brows, rest; columns sum to 1."""
     mouth, eyes, brows = region_weights()
     right = (canonical_face()[:, 0] < 0).astype(np.float32)
     groups = np.stack([mouth, eyes * right, eyes * (1 - right), brows, 1 - mouth - eyes - brows])
@@ -230,7 +230,7 @@ def _face_groups() -> Array:
 
 @lru_cache(maxsize=1)
 def _lid_gauges() -> tuple[Gauge, ...]:
-    """Return the gaps of the right and of the left eye's lids, for groups 1 and 2."""
+    """Return the gap between the lids of the right and the left eye, for groups 1 and 2."""
     gauges = []
     for number, lids in enumerate(np.split(LID_INDEX, 2)):
         weights = np.zeros((len(canonical_face()), 3), np.float32)

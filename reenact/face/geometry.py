@@ -1,9 +1,9 @@
-"""The face frame, crops, value ranges and landmark maps.
+"""The face frame, head pose, crops and landmark maps.
 
-Training and the live path call the same functions of this module. Shapes are 478 landmarks in
-the order of `topology`; the face frame has its origin between the eyes' corners and nose of the
-canonical face, x to the image's right, y down, z away from the camera, in units of the
-inter-ocular distance (iod).
+Training and the live path use the same functions. A shape is 478 landmarks in the order of
+`topology`. The face frame has its origin between the eye corners and the nose of the canonical
+face, x to the image's right, y down and z away from the camera; its unit is the inter-ocular
+distance (iod).
 """
 
 from __future__ import annotations
@@ -42,10 +42,10 @@ Square = tuple[float, float, float]
 """(left, top, side) px of a picture, edges; it may reach beyond the picture."""
 
 FACE_SHARE: Final = 0.6
-"""Share of the crop's side that the height of the face takes."""
+"""Height of the face, as a share of the crop's side."""
 
 FACE_MIDDLE: Final = 0.53
-"""Where the middle of the face lies, as a share of the crop's height."""
+"""Height of the middle of the face in the crop, as a share of the crop's side."""
 
 
 # --- the canonical face and the face frame ----------------------------------------------------
@@ -55,8 +55,8 @@ FACE_MIDDLE: Final = 0.53
 def canonical_face() -> Array:
     """Return the mean neutral face, float32 (478, 3), face frame, iod, left-right symmetric.
 
-    It is the generalised Procrustes mean over the training clips
-    (`python -m tools.canonical_face`).
+    It is the generalised Procrustes mean of the training clips, made by
+    `python -m tools.canonical_face`, and read-only.
     """
     with (files("reenact") / "assets" / "canonical_face.npz").open("rb") as handle:
         points: Array = np.load(handle)["points"].astype(np.float32)
@@ -74,7 +74,7 @@ def mirror_index() -> NDArray[np.intp]:
 
 
 def mirrored(points: Array, width: float) -> Array:
-    """Mirror (..., 478, 3) landmarks of a picture of that width (px), left and right swapped."""
+    """Mirror (..., 478, 3) landmarks, px, of a picture of this width, px."""
     flipped = points[..., mirror_index(), :].copy()
     flipped[..., 0] = (width - 1) - flipped[..., 0]
     return flipped
@@ -86,20 +86,20 @@ def mirrored_deviation(deviation: Array) -> Array:
 
 
 def inter_ocular(points: Array) -> float:
-    """Return the distance of the two eyes' middles of (478, 3) points, in three dimensions."""
+    """Return the distance between the centres of the eyes of (478, 3) points, in 3-D."""
     right = points[list(EYE_CORNERS_RIGHT)].mean(axis=0)
     left = points[list(EYE_CORNERS_LEFT)].mean(axis=0)
     return float(np.linalg.norm(left - right))
 
 
 def estimate_pose(points: Array, template: Array | None = None) -> Pose:
-    """Find the similarity that takes the template's rigid landmarks to the picture's.
+    """Fit the pose that takes the template to the landmarks of a picture.
 
-    It is fitted on the landmarks of `topology.RIGID`.
+    Only the landmarks of `topology.RIGID` count.
 
     Args:
         points: (478, 3) px.
-        template: (478, 3) face-frame shape, e.g. the person's own neutral; None: the
+        template: (478, 3) face-frame shape, such as the person's own neutral; None for the
             canonical face.
     """
     shape = canonical_face() if template is None else template
@@ -135,23 +135,23 @@ def fit_similarity(
 
 
 def to_face_frame(points: Array, pose: Pose) -> Array:
-    """Take (478, 3) px points into the face frame (iod) of that pose."""
+    """Return (478, 3) px landmarks in the face frame (iod) of a pose."""
     return ((points - pose.translation) @ pose.rotation / pose.scale).astype(np.float32)
 
 
 def to_image(shape: Array, pose: Pose) -> Array:
-    """Take a (478, 3) face-frame shape (iod) into the picture (px) with that pose."""
+    """Return the (478, 3) px landmarks of a face-frame shape (iod) with a pose."""
     return (shape @ pose.rotation.T * pose.scale + pose.translation).astype(np.float32)
 
 
 def rotation_vector(rotation: Array) -> Array:
-    """Return the (3,) axis-angle vector in radians of a (3, 3) rotation."""
+    """Return the axis-angle vector (3,) in radians of a rotation (3, 3)."""
     vector, _ = cv2.Rodrigues(rotation.astype(np.float64))
     return np.asarray(vector, dtype=np.float32).reshape(3)
 
 
 def rotation_matrix(vector: Array) -> Array:
-    """Return the (3, 3) rotation of a (3,) axis-angle vector in radians."""
+    """Return the rotation (3, 3) of an axis-angle vector (3,) in radians."""
     matrix, _ = cv2.Rodrigues(vector.astype(np.float64).reshape(3, 1))
     return np.asarray(matrix, dtype=np.float32)
 
@@ -167,10 +167,10 @@ def face_box(points: Array) -> tuple[float, float, float, float]:
 
 
 def box_shift(before: Array, after: Array) -> float:
-    """Return how far a face moved or grew from one (478, 3) px to another.
+    """Return how far a face, (478, 3) px, moved or grew, as a multiple of its size before.
 
-    It is the largest shift of an edge of its box, as a multiple of the longer side of the first
-    box. A face that moves by much of its own size between two frames is another face.
+    It is the largest shift of any edge of the face's box. A face that moves by much of its own
+    size from one frame to the next is another face.
     """
     old, new = face_box(before), face_box(after)
     size = max(old[2] - old[0], old[3] - old[1], 1.0)
@@ -180,8 +180,8 @@ def box_shift(before: Array, after: Array) -> float:
 def crop_transform(points: Array, size_px: int) -> Array:
     """Return the (2, 3) affine from picture px to the px of the face's square crop.
 
-    The face's box takes `FACE_SHARE` of the crop's height (or of its width, where the box is
-    wider than high), as in the training clips. There is no rotation.
+    The longer side of the face's box takes `FACE_SHARE` of the crop, as in the training clips.
+    There is no rotation.
     """
     left, top, right, bottom = face_box(points)
     side = max(bottom - top, right - left, 1.0) / FACE_SHARE
@@ -201,7 +201,7 @@ def square_to_crop(square: Square, size_px: int) -> Array:
 
 
 def transform_points(points: Array, affine: Array) -> Array:
-    """Apply a (2, 3) similarity affine to (..., 3) points; z is scaled alike."""
+    """Apply a (2, 3) similarity to (..., 3) points; z is scaled too."""
     result = np.empty_like(points, dtype=np.float32)
     result[..., :2] = points[..., :2] @ affine[:, :2].T + affine[:, 2]
     result[..., 2] = points[..., 2] * np.float32(np.hypot(affine[0, 0], affine[1, 0]))
@@ -231,7 +231,7 @@ def triangulate(points: Array) -> Triangles:
 
 
 def landmark_map(points: Array, size_px: int) -> NDArray[np.uint8]:
-    """Draw the face's lines, uint8 (size, size), 255 on a line and 0 elsewhere, anti-aliased.
+    """Draw the contours of a face, uint8 (size, size): 255 on a line, 0 elsewhere, anti-aliased.
 
     This is the one-channel key point image J of Fan 2023, eq. 2.
     """
@@ -243,7 +243,7 @@ def landmark_map(points: Array, size_px: int) -> NDArray[np.uint8]:
 
 
 def region_mask(points: Array, loop: tuple[int, ...], size_px: int) -> NDArray[np.uint8]:
-    """Fill one closed loop of landmarks (lips, an eye), uint8 (size, size), 0 or 255."""
+    """Fill a closed loop of landmarks, such as the lips, uint8 (size, size): 0 or 255."""
     canvas = np.zeros((size_px, size_px), np.uint8)
     polygon = np.round(points[list(loop), :2] * 16).astype(np.int32)
     cv2.fillPoly(canvas, [polygon], (255,), cv2.LINE_AA, 4)

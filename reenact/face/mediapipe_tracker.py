@@ -1,14 +1,14 @@
-"""Face landmarks by MediaPipe; the only module that imports mediapipe.
+"""Face landmarks by MediaPipe's FaceMesh: 468 of the skin and five of each iris.
 
-FaceMesh with refined landmarks (468 mesh points and two irises of five). Version 0.10.21 carries
-its models inside the wheel; newer versions need a `face_landmarker.task` file, named in
-`tracking.mediapipe.model`.
+The wheel of mediapipe 0.10.21 contains the models. Newer versions need a `face_landmarker.task`
+file, whose path is set by `tracking.mediapipe.model`.
 """
 
 from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, Final, Protocol
@@ -18,7 +18,7 @@ from pydantic import Field
 
 from reenact.config import Section, TrackingSettings
 from reenact.errors import ModelError
-from reenact.face.geometry import face_box
+from reenact.face.geometry import box_shift, face_box
 from reenact.face.topology import N_LANDMARKS
 from reenact.registry import TrackerSpec
 from reenact.types import Array, Frame, Image, Landmarks
@@ -28,12 +28,12 @@ log = logging.getLogger(__name__)
 _LANDMARK_NETWORK: Final = "modules/face_landmark/face_landmark_with_attention.tflite"
 
 _MAX_FACES: Final = 5
-"""While it follows so many, MediaPipe looks for no other. Following one, it looks in any case."""
+"""MediaPipe looks for no more faces while it follows this many. It looks if it follows one."""
 
 _CLOSER: Final = ((0.5, 0.4), (0.25, 0.4), (0.75, 0.4), (0.5, 0.75))
-"""Where a lost face is searched for in every other frame, the whole picture being looked at
-between: windows of half its size (their middles, as shares). MediaPipe finds no face under about
-a ninth of the width."""
+"""Centres, as shares of the picture, of the windows of half its size in which every second frame
+searches for a lost face. The frames between search the whole picture, in which MediaPipe finds no
+face narrower than about a ninth of it."""
 
 _LARGE: Final = 0.7
 """A face higher than this share of the window is followed in the whole picture again."""
@@ -41,14 +41,14 @@ _LARGE: Final = 0.7
 _MARGIN: Final = 0.3
 
 _MIN_FACE_PX: Final = 12.0
-"""A mesh lower than this is noise, not a face."""
+"""A smaller mesh is noise, not a face."""
 
 
 class _Detector(Protocol):
     """One of MediaPipe's two interfaces."""
 
     def faces(self, image: Image, time_s: float) -> list[Array]:
-        """Return (478, 3) px landmarks of every face found in the RGB picture."""
+        """Return the landmarks, (478, 3) px, of every face in the RGB picture."""
 
     def reset(self) -> None:
         """Forget the previous frame."""
@@ -58,14 +58,13 @@ class _Detector(Protocol):
 
 
 def landmark_network() -> tuple[Any, dict[int, str]]:
-    """Return MediaPipe's network of refined landmarks, a TFLite file, for training to look through.
+    """Return MediaPipe's network of refined landmarks, for losses that are computed through it.
 
     Returns:
-        The file's model as TFLite's schema has it (`ModelT`), and the operators' names by their
-        numbers.
+        The model in TFLite's schema (`ModelT`), and the names of the operators by number.
 
     Raises:
-        ModelError: this version of mediapipe carries no such file.
+        ModelError: this version of mediapipe does not contain the file.
     """
     try:
         from mediapipe.tasks.metadata import schema_py_generated as schema
@@ -73,15 +72,15 @@ def landmark_network() -> tuple[Any, dict[int, str]]:
         data = (files("mediapipe") / _LANDMARK_NETWORK).read_bytes()
     except (ImportError, OSError) as error:
         raise ModelError(
-            "The landmark loss needs MediaPipe's own landmark network, which this mediapipe does "
-            "not carry. Install mediapipe==0.10.21, or set settings.landmark_weight to 0."
+            "The landmark loss needs MediaPipe's landmark network, which this version does not "
+            "contain. Install mediapipe==0.10.21, or set settings.landmark_weight to 0."
         ) from error
     names = {number: name for name, number in vars(schema.BuiltinOperator).items()}
     return schema.ModelT.InitFromObj(schema.Model.GetRootAsModel(data, 0)), names
 
 
 class MediaPipeSettings(Section):
-    """Which model file is used."""
+    """The model of the tracker."""
 
     model: str = Field(
         "",
@@ -90,18 +89,21 @@ class MediaPipeSettings(Section):
 
 
 class MediaPipeTracker:
-    """Finds one face and follows it.
+    """Finds one face and follows it. One thread calls it.
 
-    Not thread-safe: one thread calls it. With several faces, `settings.face` chooses:
-    `largest`, `centre` (nearest to the middle of the picture) or a number from the left.
-    `largest` and `centre` stay with the face followed so far unless another is clearly better,
-    so that two people side by side do not take turns. A face too small for MediaPipe in the whole
-    picture is searched for, and followed, in a window of half its size.
+    If there are several faces, `settings.face` chooses: `largest`, `centre` (nearest to the centre
+    of the picture) or a number from the left. `largest` and `centre` stay with the followed face
+    unless another is clearly better, so that two people side by side do not alternate. A face too
+    small for MediaPipe in the whole picture is searched for and followed in a window of half its
+    size.
 
     Args:
-        settings: which face and how sure.
-        own: its model; None: the one in mediapipe's wheel.
-        static: every picture is looked at on its own (photos, evaluation).
+        settings: which face, and the confidence that it needs.
+        own: the model; None for the one in mediapipe's wheel.
+        static: if True, every picture is tracked by itself, as for photos and evaluation.
+
+    Attributes:
+        faces_seen: the number of faces in the last picture.
 
     Raises:
         ModelError: mediapipe or its model file is missing.
@@ -120,10 +122,9 @@ class MediaPipeTracker:
         self._misses = 0
         self._detector = _open_detector(settings, own.model if own else "", static)
         self.faces_seen = 0
-        """How many faces the last picture held."""
 
     def track(self, frame: Frame) -> Landmarks | None:
-        """Return the chosen face's landmarks in px of the frame, None when there is none."""
+        """Return the landmarks of the chosen face in px of the frame; None if there is no face."""
         left, top, width, height = _window(self._centre, frame.size)
         view = frame.image[top : top + height, left : left + width]
         corner = np.array([left, top, 0], np.float32)
@@ -138,7 +139,7 @@ class MediaPipeTracker:
             self._search()
             return None
         if self._centre is not None and self._misses:
-            # Enlarged textures look like faces for one frame; a face is still there in the next.
+            # An enlarged texture may look like a face in one frame, but not in two.
             self._misses = 0
             return None
         chosen = self._choose(found, frame.size)
@@ -149,46 +150,46 @@ class MediaPipeTracker:
         return Landmarks(chosen, 1.0, frame.size)
 
     def reset(self) -> None:
-        """Forget the previous frame: a cut, a new source."""
+        """Forget the previous frame, for instance after a cut."""
         self._previous = None
         self._misses = 0
-        self._look_at(None)
+        self._set_window(None)
         self._detector.reset()
 
     def close(self) -> None:
-        """Release the models; a second call does nothing."""
+        """Release the models. May be called twice."""
         self._detector.close()
 
-    def _look_at(self, centre: tuple[float, float] | None) -> None:
-        """Look at the half-sized window about a place (shares of the picture), or at all of it."""
+    def _set_window(self, centre: tuple[float, float] | None) -> None:
+        """Look at the half-sized window around a centre (shares), or at the whole picture."""
         if centre != self._centre:
             self._centre = centre
             self._detector.reset()
 
     def _search(self) -> None:
-        """After a miss, choose where the next frame is looked at: everywhere, then closer."""
+        """Choose the window of the next frame after a miss."""
         if self._static:
             return
         self._misses += 1
         if self._misses > 1:
             closer = _CLOSER[self._misses // 2 % len(_CLOSER)]
-            self._look_at(closer if self._misses % 2 else None)
+            self._set_window(closer if self._misses % 2 else None)
 
     def _keep_in_window(self, points: Array, size: tuple[int, int]) -> None:
-        """Move the window after the face; leave it when the face fills much of it."""
+        """Move the window with the face, or leave it if the face fills much of it."""
         if self._centre is None:
             return
         left, top, width, height = _window(self._centre, size)
         x0, y0, x1, y1 = face_box(points)
         if y1 - y0 > _LARGE * height:
-            self._look_at(None)
+            self._set_window(None)
         elif not (
             left + _MARGIN * width < (x0 + x1) / 2 < left + (1 - _MARGIN) * width
             and top + _MARGIN * height < (y0 + y1) / 2 < top + (1 - _MARGIN) * height
         ):
             middle = (x0 + x1) / 2 / size[0], (y0 + y1) / 2 / size[1]
             if _window(middle, size) != (left, top, width, height):
-                self._look_at(middle)
+                self._set_window(middle)
 
     def _choose(self, found: list[Array], size: tuple[int, int]) -> Array:
         if len(found) == 1:
@@ -206,14 +207,14 @@ class MediaPipeTracker:
             else:
                 centre = np.array([(left + right) / 2, (top + bottom) / 2])
                 value = 1 / (1 + float(np.linalg.norm(centre - middle)))
-            followed = self._previous is not None and _same_face(points, self._previous)
+            followed = self._previous is not None and box_shift(self._previous, points) < 0.5
             return value * (1.5 if followed else 1.0)
 
         return max(found, key=rank)
 
 
 def _window(centre: tuple[float, float] | None, size: tuple[int, int]) -> tuple[int, int, int, int]:
-    """Return (left, top, width, height) px of the half-sized window about a place, or of all."""
+    """Return (left, top, width, height) px of the window around a centre; None for the picture."""
     if centre is None:
         return 0, 0, *size
     width, height = size[0] // 2, size[1] // 2
@@ -223,7 +224,7 @@ def _window(centre: tuple[float, float] | None, size: tuple[int, int]) -> tuple[
 
 
 def _plausible(points: Array, size: tuple[int, int]) -> bool:
-    """Tell a face from MediaPipe's answers on textures: finite, large enough, in the picture."""
+    """Return False for what MediaPipe finds in textures: not finite, tiny, or outside."""
     if not np.isfinite(points).all():
         return False
     left, top, right, bottom = face_box(points)
@@ -233,15 +234,9 @@ def _plausible(points: Array, size: tuple[int, int]) -> bool:
 
 
 def _upright(points: Array) -> bool:
-    """Whether the line of the eyes is tilted by less than 45 degrees."""
+    """Return True if the line between the eyes is tilted by less than 45 degrees."""
     across, down = points[263, :2] - points[33, :2]
     return bool(abs(down) < across)
-
-
-def _same_face(points: Array, previous: Array) -> bool:
-    left, top, right, bottom = face_box(previous)
-    reach = max(right - left, bottom - top) / 2
-    return float(np.linalg.norm(points[:, :2].mean(0) - previous[:, :2].mean(0))) < reach
 
 
 def _open_detector(settings: TrackingSettings, model: str, static: bool) -> _Detector:
@@ -257,14 +252,14 @@ def _open_detector(settings: TrackingSettings, model: str, static: bool) -> _Det
         return _TaskDetector(mediapipe, settings, model, static)
     if not hasattr(mediapipe, "solutions"):
         raise ModelError(
-            f"mediapipe {mediapipe.__version__} carries no face models; install mediapipe==0.10.21 "
+            f"mediapipe {mediapipe.__version__} contains no models; install mediapipe==0.10.21, "
             "or set tracking.mediapipe.model to the path of a face_landmarker.task file."
         )
     return _MeshDetector(mediapipe, settings, static)
 
 
 class _MeshDetector:
-    """`mp.solutions.face_mesh`, models inside the wheel."""
+    """The interface `mediapipe.solutions.face_mesh`, whose models are in the wheel."""
 
     def __init__(self, mediapipe: Any, settings: TrackingSettings, static: bool) -> None:
         self._mesh: Any = mediapipe.solutions.face_mesh.FaceMesh(
@@ -277,13 +272,8 @@ class _MeshDetector:
 
     def faces(self, image: Image, time_s: float) -> list[Array]:
         del time_s
-        height, width = image.shape[:2]
         answer = self._mesh.process(image).multi_face_landmarks or []
-        scale = np.array([width, height, width], np.float32)
-        return [
-            np.array([(p.x, p.y, p.z) for p in face.landmark], np.float32) * scale
-            for face in answer
-        ]
+        return [_in_px(face.landmark, image) for face in answer]
 
     def reset(self) -> None:
         self._mesh.reset()
@@ -295,13 +285,13 @@ class _MeshDetector:
 
 
 class _TaskDetector:
-    """FaceLandmarker of mediapipe's tasks interface, with a model file of the user's."""
+    """The interface `mediapipe.tasks`, with a model file of the user."""
 
     def __init__(
         self, mediapipe: Any, settings: TrackingSettings, model: str, static: bool
     ) -> None:
         if not Path(model).is_file():
-            raise ModelError(f"tracking.mediapipe.model names no file: {model}.")
+            raise ModelError(f"There is no file {model}, which tracking.mediapipe.model names.")
         vision = mediapipe.tasks.vision
         mode = vision.RunningMode.IMAGE if static else vision.RunningMode.VIDEO
         options = vision.FaceLandmarkerOptions(
@@ -328,20 +318,22 @@ class _TaskDetector:
         else:
             self._last_ms = max(self._last_ms + 1, int(time_s * 1000))
             answer = self._landmarker.detect_for_video(picture, self._last_ms)
-        height, width = image.shape[:2]
-        scale = np.array([width, height, width], np.float32)
-        return [
-            np.array([(p.x, p.y, p.z) for p in face[:N_LANDMARKS]], np.float32) * scale
-            for face in answer.face_landmarks
-        ]
+        return [_in_px(face, image) for face in answer.face_landmarks]
 
     def reset(self) -> None:
-        """Nothing to forget: timestamps go on, and a lost face is searched for anew."""
+        """Do nothing: timestamps must rise, and a lost face is searched for in any case."""
 
     def close(self) -> None:
         if self._landmarker is not None:
             self._landmarker.close()
             self._landmarker = None
+
+
+def _in_px(points: Sequence[Any], image: Image) -> Array:
+    """Return the (478, 3) px of MediaPipe's points, which are shares of the picture."""
+    height, width = image.shape[:2]
+    shares = np.array([(point.x, point.y, point.z) for point in points[:N_LANDMARKS]], np.float32)
+    return shares * np.array([width, height, width], np.float32)
 
 
 MEDIAPIPE: Final = TrackerSpec(

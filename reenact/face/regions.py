@@ -1,8 +1,9 @@
 """Regions of the face with soft borders, and the contact of lids and lips.
 
-The weights let one region be turned up or held without a tear to its neighbours. Contact keeps
-what a viewer notices first: an eye that shuts is shut, whatever its size, and lips never cross.
-Pure functions of face-frame shapes (478, 3) in iod; any thread may call them.
+With the weights one region can be amplified or held without a seam to its neighbours. Contact
+keeps what a viewer notices first: a closed eye is closed whatever its size, and lips never cross.
+All functions take face-frame shapes, (478, 3), iod, change nothing, and may be called by any
+thread.
 """
 
 from __future__ import annotations
@@ -40,20 +41,20 @@ _REACH: Final = {"mouth": 0.40, "eyes": 0.13, "brows": 0.22}
 _LID_REACH: Final = 0.05
 _LIP_REACH: Final = 0.05
 LID_INDEX: Final[NDArray[np.int64]] = np.array(LID_PAIRS_RIGHT + LID_PAIRS_LEFT, np.int64)
-"""(14, 2): upper and lower lid, the right eye's pairs, then the left's."""
+"""(14, 2): landmarks of the upper and the lower lid, first of the right eye, then of the left."""
 
 _LIPS: Final[NDArray[np.int64]] = np.array(LIP_PAIRS, np.int64)
 
 SHUT_SHARE: Final = 0.08
-"""A lid gap below this share of the neutral's counts as shut: the tracker's own uncertainty."""
+"""A gap below this share of the neutral's counts as closed: the tracker is no more exact."""
 
 
 @lru_cache(maxsize=1)
 def region_weights() -> Array:
-    """Return float32 (3, 478): how far each landmark belongs to each of `REGIONS`.
+    """Return how much each landmark belongs to each of `REGIONS`, float32 (3, 478), 0 to 1.
 
-    1 on the region's own lines, fading with distance; the three never sum to more than 1, and
-    what is missing to 1 is cheeks, nose and the rest.
+    The weight is 1 on the region's own contours and fades with distance. The sum of the three is
+    at most 1; what is missing belongs to cheeks, nose and the rest.
     """
     face = canonical_face()
     weights = np.empty((len(REGIONS), len(face)), np.float32)
@@ -70,38 +71,38 @@ def region_weights() -> Array:
 
 
 def point_gains(mouth: float, eyes: float, brows: float) -> Array:
-    """Return the (478, 1) gain of each landmark from the gains of the regions; the rest keeps 1."""
+    """Return the gain of each landmark, (478, 1), from those of the regions; elsewhere it is 1."""
     change = np.array([mouth - 1, eyes - 1, brows - 1], np.float32)
     return np.asarray((1 + change @ region_weights())[:, None], dtype=np.float32)
 
 
 def lid_gaps(shape: Array) -> Array:
-    """Return the (14,) vertical gaps of the lids, iod: the right eye's pairs, then the left's."""
+    """Return the vertical gaps of the lids, (14,), iod, in the order of `LID_INDEX`."""
     return np.asarray(shape[LID_INDEX[:, 1], 1] - shape[LID_INDEX[:, 0], 1])
 
 
 def lip_gaps(shape: Array) -> Array:
-    """Return the (9,) vertical gaps of the inner lips, iod, negative where they cross."""
+    """Return the vertical gaps of the inner lips, (9,), iod; they are negative if lips cross."""
     return np.asarray(shape[_LIPS[:, 1], 1] - shape[_LIPS[:, 0], 1])
 
 
 def lid_closure(shape: Array, neutral: Array) -> Array:
-    """Return the (14,) lid gaps as shares of the neutral's: 1 as at rest, 0 shut."""
+    """Return the gaps of the lids, (14,), as shares of the neutral's: 1 at rest, 0 closed."""
     rest = np.maximum(lid_gaps(neutral), 0.02)
     share = (lid_gaps(shape) / rest - SHUT_SHARE) / (1 - SHUT_SHARE)
     return np.asarray(np.maximum(share, 0), dtype=np.float32)
 
 
 def apply_contact(shape: Array, neutral: Array, closure: Array | None) -> Array:
-    """Return the shape with its lids at the wanted closure and its lips not crossing.
+    """Return the shape with its lids at a given closure and without crossing lids or lips.
 
-    The upper lid goes to the lower one, and the skin above follows by its distance. Lips that
-    would cross meet half-way; lips that touch at the neutral may stay as they are there.
+    The upper lid moves to the lower one, and the skin above follows it the less, the farther away
+    it is. Lips that would cross meet half-way, unless they already cross in the neutral.
 
     Args:
         shape: (478, 3).
         neutral: (478, 3) of the same person.
-        closure: (14,) of `lid_closure`; None leaves the lids but for crossing ones.
+        closure: (14,) as from `lid_closure`; None to move only lids that cross.
     """
     gaps = lid_gaps(shape)
     floor = np.minimum(lid_gaps(neutral), 0.004)
@@ -116,7 +117,7 @@ def apply_contact(shape: Array, neutral: Array, closure: Array | None) -> Array:
 
 
 def lips_together(shape: Array, gaps: Array) -> Array:
-    """Return a (478, 3) shape, its inner lips at most (9,) `gaps` apart; they meet half-way."""
+    """Return the (478, 3) shape with its inner lips at most `gaps` (9,) apart."""
     more = np.maximum(lip_gaps(shape) - np.maximum(gaps, 0), 0) / 2
     upper, lower = _lip_spread()
     moved = shape.copy()
@@ -126,7 +127,7 @@ def lips_together(shape: Array, gaps: Array) -> Array:
 
 @lru_cache(maxsize=1)
 def _lid_spread() -> Array:
-    """Return (478, 14): how far each landmark follows a shift of each upper-lid landmark."""
+    """Return (478, 14): how much each landmark follows each landmark of the upper lids."""
     face = canonical_face()
     still = [*LID_INDEX[:, 1], 33, 133, 263, 362, *IRIS_RIGHT, *IRIS_LEFT]
     above = face[:, 1] < 0.16
@@ -135,7 +136,7 @@ def _lid_spread() -> Array:
 
 @lru_cache(maxsize=1)
 def _lip_spread() -> tuple[Array, Array]:
-    """Return (478, 9) twice: who follows an upper and who follows a lower inner-lip landmark."""
+    """Return (478, 9) twice: how much each landmark follows those of the upper and lower lip."""
     face = canonical_face()
     middle = face[[13, 14], 1].mean()
     upper = _spread(face, _LIPS[:, 0], _LIP_REACH, face[:, 1] < middle, [*_LIPS[:, 1], 78, 308])

@@ -1,8 +1,7 @@
-"""Index tables of the 478 FaceMesh landmarks and the names of the action units.
+"""Indices of the 478 FaceMesh landmarks, and the names of the action units.
 
-"left" and "right" are the image's sides of an unmirrored picture, as in the data: the eye with
-landmark 33 is on the image's left and is the person's right eye. Action units are named by the
-*person's* side, as FACS does.
+RIGHT and LEFT are the person's sides: landmark 33 belongs to the right eye, which an unmirrored
+picture shows on its left. Action units are named likewise, as in FACS.
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ from typing import Final
 N_LANDMARKS: Final = 478
 
 N_SKIN: Final = 468
-"""Landmarks of the skin come first, irises after them."""
+"""The landmarks of the skin come first, then those of the irises."""
 
 LIPS_OUTER: Final = (
     61, 146, 91, 181, 84, 17, 314, 405, 321, 375, 291, 409, 270, 269, 267, 0, 37, 39, 40, 185,
@@ -40,19 +39,19 @@ RIGID: Final = (
     10, 67, 109, 338, 297, 103, 332, 54, 284, 151, 9, 8, 168, 6, 197, 195, 5, 4,
     33, 133, 362, 263, 127, 356, 234, 454, 162, 389, 98, 327, 2,
 )  # fmt: skip
-"""Landmarks that move least with expression: forehead, temples, nose, eye corners."""
+"""The landmarks that expressions move least: forehead, temples, nose and eye corners."""
 
 EYE_CORNERS_RIGHT: Final = (33, 133)
 EYE_CORNERS_LEFT: Final = (362, 263)
 
 ACTION_UNITS: Final = (
-    "mouth_open",  # AU25-27: gap of the inner lips
-    "jaw_drop",  # AU26: chin away from the nose
-    "smile_left",  # AU12, the person's left corner of the mouth
+    "mouth_open",  # AU25-27: gap between the inner lips
+    "jaw_drop",  # AU26: distance of the chin from the nose
+    "smile_left",  # AU12
     "smile_right",
     "frown",  # AU15: corners of the mouth down
-    "pucker",  # AU18: mouth narrow
-    "stretch",  # AU20: mouth wide
+    "pucker",  # AU18: narrow mouth
+    "stretch",  # AU20: wide mouth
     "upper_lip_raise",  # AU10
     "lower_lip_depress",  # AU16
     "mouth_left",  # mouth moved to the person's left
@@ -64,4 +63,4 @@ ACTION_UNITS: Final = (
     "blink_right",
     "eye_wide",  # AU5
 )
-"""The order of `Expression.action_units`; FACS numbers beside each."""
+"""The order of `Expression.action_units`, with the numbers of FACS."""
