@@ -10,6 +10,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Final, Generic, Literal, TypeAlias, cast, overload
 
@@ -23,7 +24,7 @@ from reenact.config import (
     TrackingSettings,
 )
 from reenact.errors import PluginError, SinkError, SourceError
-from reenact.types import Renderer, Sink, Source, Tracker
+from reenact.types import Renderer, Sink, Source, Target, Tracker
 
 S = TypeVar("S", bound=Section, default=Section)
 """The class of a part's own settings."""
@@ -94,15 +95,25 @@ class RendererSpec(Generic[S]):
         build: `build(common, settings)` makes it; its `prepare` loads the weights. `common` says
             the size, device, engine and weights that are wanted.
         settings: the class of its own settings.
-        recipe: "module:function" of the recipe that `reenact train` trains it by; None: it is not
-            trained.
+        from_photo: it can draw any target from one photo with what is installed, so that
+            `target create` measures it and picks it where it is the best.
+        recipe: "module:function" of the recipe that `reenact train` trains it by; it takes the
+            `[settings]` of a training file and returns a `training.loop.Recipe`.
+        target_training: "module:function" of a `targets.target_training.TargetTrainer`, which
+            `target train` and `evaluate --target-training` call.
+        export: "module:function" of a `models.export.Exporter`, which `reenact export` calls.
+
+    What is given as "module:function" is imported when it is used; None: it cannot be done.
     """
 
     name: str
     summary: str
     build: Callable[[RendererSettings, S], Renderer]
     settings: type[S] = cast("type[S]", Section)  # noqa: RUF009
+    from_photo: bool = False
     recipe: str | None = None
+    target_training: str | None = None
+    export: str | None = None
 
     def make(self, settings: RendererSettings) -> Renderer:
         """Build the renderer with its own section of the settings."""
@@ -156,6 +167,9 @@ _SPECS: Final[dict[Group, type[AnySpec]]] = {
 
 GROUPS: Final = tuple(_SPECS)
 
+DEFAULT_RENDERER: Final = "warp_unet"
+"""Draws a target for which no renderer was chosen."""
+
 
 def available(group: Group) -> list[str]:
     """Return the sorted names registered in a group."""
@@ -199,6 +213,24 @@ def load(group: Group, name: str) -> AnySpec:
             f"{entries[name].value} is not a {_SPECS[group].__name__}, but {type(spec).__name__}."
         )
     return spec
+
+
+def renderer_of(target: Target) -> str:
+    """Return the name of the renderer that draws a target where the settings name none."""
+    return DEFAULT_RENDERER if target.renderer == "auto" else target.renderer
+
+
+def import_object(place: str) -> Any:
+    """Return what "module:name" refers to.
+
+    Raises:
+        PluginError: the module could not be imported, or has no such name.
+    """
+    module, _, name = place.partition(":")
+    try:
+        return getattr(import_module(module), name)
+    except (ImportError, AttributeError) as error:
+        raise PluginError(f"{place} could not be loaded: {error}") from error
 
 
 def split(text: str) -> tuple[str, str]:

@@ -128,7 +128,8 @@ class Target:
             pose of the first reference.
         plate: uint8 (H, W, 3) RGB, the whole picture that the moving face is pasted into.
         crop_to_plate: float32 (2, 3) affine, crop px to plate px (uniform scale and shift).
-        renderer: name of the renderer that it was made or trained for.
+        renderer: name of the renderer that was measured to draw it best, or that `weights` are
+            for; "auto": none was chosen.
         weights: path of its own weights; None: the shipped ones.
         metadata: free text fields (made when, from what, consent).
     """
@@ -139,7 +140,7 @@ class Target:
     neutral: Array
     plate: Image
     crop_to_plate: Array
-    renderer: str = "warp_unet"
+    renderer: str = "auto"
     weights: str | None = None
     metadata: Mapping[str, str] = field(default_factory=dict)
 

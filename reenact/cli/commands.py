@@ -137,13 +137,14 @@ def bench(arguments: Namespace) -> int:
 
 
 def export(arguments: Namespace) -> int:
-    """Export the networks of the generator for other programs."""
-    from reenact.models.export import export_generator
+    """Write a generator's networks as files for other programs."""
+    from reenact.registry import DEFAULT_RENDERER, import_object, load, renderer_of
 
-    weights = arguments.weights
+    renderer, weights = arguments.renderer or DEFAULT_RENDERER, arguments.weights
     if arguments.target is not None:
         from reenact.targets.library import TargetStore
 
+        renderer = renderer_of(TargetStore().load(arguments.target))
         if weights is not None:
             raise ModelError("Give --target or --weights, not both.")
         weights = TargetStore().weights_path(arguments.target)
@@ -152,7 +153,12 @@ def export(arguments: Namespace) -> int:
                 f"{arguments.target} has no weights of its own. Train it with `reenact target "
                 f"train {arguments.target}`, or omit --target to export the shipped weights."
             )
-    for line in export_generator(arguments.folder, arguments.format, arguments.size, weights):
+    exporter = load("renderers", renderer).export
+    if exporter is None:
+        raise PluginError(f"The renderer {renderer} cannot be exported.")
+    for line in import_object(exporter)(
+        arguments.folder, arguments.format, arguments.size, weights
+    ):
         print(line)
     return 0
 

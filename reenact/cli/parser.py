@@ -150,6 +150,11 @@ def _add_export(adder: Adder[argparse.ArgumentParser]) -> None:
     )
     parser.add_argument("folder", type=Path, metavar="FOLDER", help="where to write the files")
     parser.add_argument(
+        "--renderer",
+        metavar="NAME",
+        help="the generator to export (default: that of the target, else the default one)",
+    )
+    parser.add_argument(
         "--format", choices=("onnx", "openvino"), default="onnx", help="(default: %(default)s)"
     )
     parser.add_argument("--target", metavar="NAME", help="use the weights trained on this target")

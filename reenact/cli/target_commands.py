@@ -17,7 +17,7 @@ from reenact.cli.prompts import ask_consent, confirm_removal
 
 def create(arguments: Namespace) -> int:
     """Create a target from pictures or videos, and choose the renderer that draws it best."""
-    from reenact.evaluation.renderer_selection import choose_renderer
+    from reenact.evaluation.renderer_selection import FLOOR, choose_renderer
     from reenact.lifecycle import quiet_native_libraries
     from reenact.targets.library import TargetStore, create_target, still_tracker
     from reenact.targets.manual_landmarks import read_manual_landmarks
@@ -41,7 +41,7 @@ def create(arguments: Namespace) -> int:
         store.create(target, footage=footage)
     count = len(target.references)
     print(f"{target.name} is ready, with {count} reference picture{'s' if count != 1 else ''}.")
-    if target.renderer == "warp":
+    if target.renderer == FLOOR:
         print("The generator does not know such faces, so the mesh warp alone will draw it.")
     print(
         f"Try it: reenact live --source webcam:0 --target {shlex.quote(target.name)} --sink window"
@@ -54,7 +54,7 @@ def train(arguments: Namespace) -> int:
     from reenact.lifecycle import quiet_native_libraries
     from reenact.models.inference import choose_device
     from reenact.targets.library import TargetStore, still_tracker
-    from reenact.training.target_training import add_footage, summary, train_target
+    from reenact.targets.target_training import add_footage, summary, train_target
 
     store = TargetStore()
     device = choose_device(arguments.device)
@@ -71,6 +71,7 @@ def train(arguments: Namespace) -> int:
             arguments.name,
             minutes=arguments.minutes,
             device=device,
+            renderer=arguments.renderer,
             resume=arguments.resume,
             stop=lambda: interruption.came,
             begun=begun,

@@ -111,6 +111,11 @@ def _add_train(actions: Adder[argparse.ArgumentParser]) -> None:
         help="more videos of the same face; they are stored with the target, and replace those "
         "with the same name",
     )
+    train.add_argument(
+        "--renderer",
+        metavar="NAME",
+        help="the renderer to train (default: the one that draws the target, if it can be trained)",
+    )
     add_device(train)
     train.add_argument(
         "--resume",

@@ -98,8 +98,9 @@ def add_evaluate(adder: Adder[argparse.ArgumentParser]) -> None:
         "--target-training",
         type=share,
         metavar="S",
-        help="train warp_unet on the first share S of each clip, such as 0.6, and measure all "
-        "renderers on the rest; the trained one is the row `personal` (default: no training)",
+        help="train the renderers that can be trained on a target on the first share S of each "
+        "clip, such as 0.6, and measure all on the rest; a trained one is the row `NAME (trained)` "
+        "(default: no training)",
     )
     parser.add_argument(
         "--training-minutes",

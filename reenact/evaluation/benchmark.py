@@ -25,7 +25,7 @@ from reenact.errors import SourceError
 from reenact.lifecycle import ClosesOnExit
 from reenact.live.pipeline import Reenactor, open_reenactor
 from reenact.live.session import Session
-from reenact.registry import load
+from reenact.registry import DEFAULT_RENDERER, load
 from reenact.sinks.fanout import SinkSet
 from reenact.stats import Percentiles, Recorder, Stats
 from reenact.storage import check_writable, throwaway_user_data, write_json
@@ -103,7 +103,7 @@ def bench(
     json_path: Path | None = None,
     *,
     seconds: float = 10.0,
-    renderer: str = "warp_unet",
+    renderer: str = DEFAULT_RENDERER,
     clip: Path | None = None,
     settings: Settings | None = None,
 ) -> dict[str, Any]:

@@ -1,8 +1,8 @@
-"""Personal training measured: trained on the first part of each clip, compared on the rest.
+"""Training on a target, measured: trained on the first part of each clip, compared on the rest.
 
-The reference of the other renderers is the clip's first frame, as in `self_reenactment`; the
-trained one may use up to sixteen of the frames that it was trained on, as a target made of a video
-does. All are compared on the same frames, which nobody has seen.
+The reference of the untrained renderers is the clip's first frame, as in `self_reenactment`. The
+trained ones use up to sixteen of the frames that they were trained on, as a target made of a video
+does. All are compared on the same frames, which none of them has seen.
 """
 
 from __future__ import annotations
@@ -25,18 +25,21 @@ from reenact.evaluation.metrics import Figures
 from reenact.evaluation.self_reenactment import RenderedClip, run_columns
 from reenact.evaluation.side_by_side import write_side_by_side
 from reenact.models.inference import choose_device
-from reenact.models.warp_unet_inputs import shipped_weights
 from reenact.registry import load
 from reenact.targets.footage import Footage
 from reenact.targets.reference_selection import choose_references, measure_look
-from reenact.training.fine_tuning import ARCHITECTURE, PersonalOptions, train_personal
+from reenact.targets.target_training import (
+    TargetTrainer,
+    TrainingOptions,
+    is_trainable,
+    target_trainer,
+)
 from reenact.types import Renderer, Target
 
 MIN_CLIP_S: Final = 6.0
 """Shorter clips are left out: there is too little to learn from."""
 
-PERSONAL: Final = "personal"
-"""The row of the trained generator; the same generator untrained has its own name."""
+_TRAINED: Final = " (trained)"
 
 
 def protocol(share: float) -> str:
@@ -45,8 +48,13 @@ def protocol(share: float) -> str:
 
 
 def rows(renderers: Sequence[str]) -> list[str]:
-    """Return the renderers, and `personal` where one of them can be trained on a target."""
-    return [*renderers, *([PERSONAL] if ARCHITECTURE in renderers else [])]
+    """Return the renderers, then a row `NAME (trained)` for each that can be trained."""
+    return [*renderers, *(f"{name}{_TRAINED}" for name in renderers if is_trainable(name))]
+
+
+def is_trained(row: str) -> bool:
+    """Whether a row is that of a trained renderer."""
+    return row.endswith(_TRAINED)
 
 
 def run(
@@ -66,7 +74,7 @@ def run(
     """Train and measure on each clip that is long enough.
 
     Args:
-        renderers: registered names; `warp_unet` is trained, too.
+        renderers: registered names; those that can be trained are measured untrained, too.
         videos: the clips.
         settings: the renderer's device, engine and start weights.
         reader: tracks the pictures.
@@ -98,10 +106,17 @@ def run(
         drawn: dict[str, RenderedClip] = {}
         with tempfile.TemporaryDirectory() as scratch:
             for name, drawer in drawers.items():
-                target = first_frame_target(clip, name)
-                if name == PERSONAL:
-                    training = _options(Path(scratch), target, settings, minutes, steps)
-                    target = _trained(target, _part(clip, cut), settings, training)
+                target = first_frame_target(clip, name.removesuffix(_TRAINED))
+                if is_trained(name):
+                    options = TrainingOptions(
+                        Path(scratch) / name,
+                        minutes,
+                        steps,
+                        target.crop_size,
+                        choose_device(settings.renderer.device),
+                    )
+                    trainer = target_trainer(name.removesuffix(_TRAINED))
+                    target = _trained(target, _part(clip, cut), settings, trainer, options)
                 figures[name][clip.name], drawn[name] = self_reenactment.score(
                     shot, name, drawer, reader, target
                 )
@@ -116,24 +131,12 @@ def run(
     return figures, pictured
 
 
-def _drawer(name: str, settings: Settings) -> Renderer:
-    """Return the renderer of a row; that of `personal` draws with each target's own weights."""
-    chosen = {"name": ARCHITECTURE, "weights": ""} if name == PERSONAL else {"name": name}
-    drawer: Renderer = load("renderers", chosen["name"]).make(
-        settings.renderer.model_copy(update=chosen)
-    )
-    return drawer
-
-
-def _options(
-    scratch: Path, target: Target, settings: Settings, minutes: float, steps: int | None
-) -> PersonalOptions:
-    """Return how the target is trained: as `reenact target train` does, or for so many steps."""
-    device = choose_device(settings.renderer.device)
-    options = PersonalOptions(
-        scratch / "training", minutes, size_px=target.crop_size, device=device
-    )
-    return options if steps is None else replace(options, steps=steps)
+def _drawer(row: str, settings: Settings) -> Renderer:
+    """Return the renderer of a row; a trained one draws with each target's own weights."""
+    name = row.removesuffix(_TRAINED)
+    weights = "" if is_trained(row) else settings.renderer.weights
+    chosen = settings.renderer.model_copy(update={"name": name, "weights": weights})
+    return load("renderers", name).make(chosen)
 
 
 def _part(clip: Clip, cut: int) -> Footage:
@@ -143,19 +146,24 @@ def _part(clip: Clip, cut: int) -> Footage:
 
 
 def _trained(
-    target: Target, footage: Footage, settings: Settings, options: PersonalOptions
+    target: Target,
+    footage: Footage,
+    settings: Settings,
+    trainer: TargetTrainer,
+    options: TrainingOptions,
 ) -> Target:
     """Give the target the weights and references that its footage allows."""
-    start = Path(settings.renderer.weights) if settings.renderer.weights else shipped_weights()
-    outcome = train_personal([footage], start, options)
+    start = Path(settings.renderer.weights) if settings.renderer.weights else None
+    outcome = trainer([footage], start, options)
     looks = [
         measure_look(image, points)
         for image, points in zip(footage.images, footage.landmarks, strict=True)
     ]
     chosen = choose_references(looks)
+    weights = outcome.weights or start
     return replace(
         target,
         references=np.ascontiguousarray(footage.images[chosen]),
         landmarks=footage.landmarks[chosen],
-        weights=str(outcome.weights or start),
+        weights=None if weights is None else str(weights),
     )

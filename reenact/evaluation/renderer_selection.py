@@ -1,13 +1,15 @@
-"""Does the generator serve a target, or harm it? Measured when the target is made.
+"""Chooses what draws a target, when the target is made: the generator that draws it best.
 
-The generator learned from people. A bent copy of the target's own picture (head turned, eyes
-shut, mouth opened, all by the mesh alone) is given as the reference, and the picture itself is to
-be drawn: the truth is known. What the generator gains over the mesh warp there, in decibels, tells
-whether it understands this kind of face; where it gains nothing, the warp carries the target.
+Generators learn from people; other faces they may harm. A copy of the target's own picture is
+deformed by the mesh (head turned, eyes shut, mouth opened) and given as the reference; the
+picture itself is to be drawn, so that the truth is known. What a generator gains over the mesh
+warp there, in decibels, shows whether it understands this kind of face. Where none gains anything,
+the mesh warp draws the target.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Final
@@ -15,20 +17,26 @@ from typing import Final
 import numpy as np
 
 from reenact.config import RendererSettings
+from reenact.errors import ReenactError
 from reenact.evaluation import metrics
 from reenact.face.action_units import action_unit_basis
 from reenact.face.geometry import estimate_pose, rotation_matrix, to_face_frame, to_image
 from reenact.face.topology import ACTION_UNITS
 from reenact.live.pipeline import landmark_drive
-from reenact.registry import load
+from reenact.registry import available, load, renderer_of
 from reenact.rendering.head_mesh import head_mesh, source_map, warp_image
 from reenact.targets.builder import resize_target
-from reenact.types import Renderer, Target
+from reenact.types import Target
 
-LEAST_GAIN_DB: Final = 0.0
+FLOOR: Final = "warp"
+"""What every generator is measured against, and what draws a target that none of them knows."""
+
+MIN_GAIN_DB: Final = 0.0
 """Below this gain the mesh warp draws the target. In PSNR alone, photos of people gained 3 to 7
-decibels, drawings and statues 2.6 to 5.2, a cat 3.0; two photos with things before the face 0.4
-and -0.5."""
+decibels, drawings and statues 2.6 to 5.2, a cat 3.0; two photos with things in front of the face
+0.4 and -0.5."""
+
+log = logging.getLogger(__name__)
 
 _SIZE_PX: Final = 256
 
@@ -41,37 +49,56 @@ _BENDS: Final = (
 """Turn of the head in degrees (pitch, yaw, roll), and action units."""
 
 
-def choose_renderer(target: Target, name: str = "warp_unet") -> Target:
+def choose_renderer(target: Target) -> Target:
     """Return the target with the renderer that draws it best, and the measured gain noted.
 
+    All renderers that can draw from a photo are measured. One that fails is left out, with a
+    warning.
+
     Raises:
-        ModelError: the renderer's weights are missing or damaged.
+        ReenactError: none could be measured; this is what the first one said.
     """
-    gain_db = generator_gain_db(target, name)
+    gains: dict[str, float] = {}
+    failures: list[ReenactError] = []
+    for name in available("renderers"):
+        try:
+            if load("renderers", name).from_photo:
+                gains[name] = generator_gain_db(target, name)
+        except ReenactError as error:
+            failures.append(error)
+            log.warning("%s is not measured: %s", name, error)
+        except Exception:
+            log.exception("A bug in the renderer %s: it is not measured.", name)
+    if not gains:
+        if failures:
+            raise failures[0]
+        return replace(target, renderer=FLOOR)
+    best = max(gains, key=lambda name: gains[name])
     return replace(
         target,
-        renderer=name if gain_db >= LEAST_GAIN_DB else "warp",
-        metadata={**target.metadata, "generator gain": f"{gain_db:.1f} dB over the mesh warp"},
+        renderer=best if gains[best] >= MIN_GAIN_DB else FLOOR,
+        metadata={**target.metadata, "generator gain": f"{gains[best]:.1f} dB over the mesh warp"},
     )
 
 
-def generator_gain_db(target: Target, name: str = "warp_unet") -> float:
+def generator_gain_db(target: Target, name: str) -> float:
     """Return how much better than the mesh warp a renderer draws the target's own picture.
 
     PSNR of the face, and a decibel for each tenth of sharpness.
 
     Args:
-        target: its first reference is looked at.
+        target: its first reference is drawn. Weights of its own are used if they are for this
+            renderer.
         name: of the renderer.
 
     Raises:
         ModelError: the renderer's weights are missing or damaged.
     """
+    if renderer_of(target) != name:
+        target = replace(target, weights=None)
     target = resize_target(target, _SIZE_PX)
-    settings = RendererSettings(name=name)
-    renderers: list[Renderer] = [
-        load("renderers", kind).make(settings.model_copy(update={"name": kind}))
-        for kind in (name, "warp")
+    renderers = [
+        load("renderers", kind).make(RendererSettings(name=kind)) for kind in (name, FLOOR)
     ]
     gains = []
     for bent in _bent_copies(target):

@@ -16,7 +16,7 @@ import numpy as np
 
 from reenact.config import Settings
 from reenact.errors import ConfigError
-from reenact.evaluation import self_reenactment
+from reenact.evaluation import fine_tuned, self_reenactment
 from reenact.evaluation.clips import find_clips, read_clip, resized
 from reenact.evaluation.contact_sheet import SheetRow, compose
 from reenact.evaluation.face_reader import FaceReader
@@ -49,15 +49,15 @@ class EvaluationOptions:
         settings: the renderer's device, engine and weights; and for "cross" all others.
         progress: show a bar on stderr.
         floors: add `copy` and `warp` to the table.
-        target_training: share of each clip that `warp_unet` is trained further on; all are then
-            measured on the rest, and its trained self is the row `personal`.
+        target_training: share of each clip that the renderers are trained further on, where they
+            can be; all are then measured on the rest, the trained ones as `NAME (trained)`.
         training_minutes: how long that takes for each clip.
         size_px: side at which pictures are drawn and compared in self-reenactment; None: the
             clips' own.
         lpips: network of the figure `lpips`, see `perceptual`; for self-reenactment.
         inception: network of the figures `fid` and `inception_score`, which stand in the mean.
         json_path: receives the report of one renderer, or the list of several; without floors
-            that were not asked for. With `target_training` it is the report of `personal`, with
+            that were not asked for. Where one was trained, it is the report of that one, with
             `clips` and `mean` of the others under `beside`.
         sheet: receives the contact sheet as PNG; further sheets get a number in their names.
         ab: folder that receives a video of each clip, the true run beside each renderer's; for
@@ -108,7 +108,7 @@ def evaluate(renderers: Sequence[str], data: Path, options: EvaluationOptions) -
         options: what is measured and written.
 
     Returns:
-        One report for each renderer, floors first, `personal` last.
+        One report for each renderer, floors first, trained ones last.
 
     Raises:
         SourceError: the folder or a clip of it cannot be used, or a protocol that needs two people
@@ -138,7 +138,7 @@ def evaluate(renderers: Sequence[str], data: Path, options: EvaluationOptions) -
         if options.protocol == "cross":
             measured = _measure_cross(names, videos, reader, options)
         elif options.target_training is not None:
-            measured = _measure_personal(names, videos, reader, options, options.target_training)
+            measured = _measure_trained(names, videos, reader, options, options.target_training)
         else:
             measured = _measure_self(
                 names, videos, reader, options, weights=weights, perceptual=perceptual
@@ -176,10 +176,14 @@ def _check(options: EvaluationOptions, has_weights: bool) -> None:
 def _stored(reports: Sequence[Report], asked: Sequence[str]) -> Report | list[Report]:
     """Return what the JSON file holds: the reports asked for, or a trained one with the others."""
     last = reports[-1]
-    if last["renderer"] == "personal":
+    if len([report for report in reports if fine_tuned.is_trained(report["renderer"])]) == 1:
         beside = {r["renderer"]: {"clips": r["clips"], "mean": r["mean"]} for r in reports[:-1]}
         return {**last, "beside": beside}
-    chosen = [report for report in reports if report["renderer"] in asked]
+    chosen = [
+        report
+        for report in reports
+        if report["renderer"] in asked or fine_tuned.is_trained(report["renderer"])
+    ]
     return chosen[0] if len(chosen) == 1 else chosen
 
 
@@ -234,16 +238,14 @@ def _measure_cross(
     return _Measured(PROTOCOL, names, figures, sheet_columns(names), rows)
 
 
-def _measure_personal(
+def _measure_trained(
     names: Sequence[str],
     videos: Sequence[Path],
     reader: FaceReader,
     options: EvaluationOptions,
     share: float,
 ) -> _Measured:
-    from reenact.evaluation import fine_tuned as personal
-
-    figures, rows = personal.run(
+    figures, rows = fine_tuned.run(
         names,
         videos,
         options.settings,
@@ -254,9 +256,9 @@ def _measure_personal(
         progress=options.progress,
         ab=options.ab,
     )
-    names = personal.rows(names)
+    names = fine_tuned.rows(names)
     columns = self_reenactment.sheet_columns(names)
-    return _Measured(personal.protocol(share), names, figures, columns, rows)
+    return _Measured(fine_tuned.protocol(share), names, figures, columns, rows)
 
 
 def _measure_self(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -270,6 +271,8 @@ def open_reenactor(
     if len(target.references) == 0:
         raise TargetError(f"The target {target.name} has no pictures; create it again.")
     settings = resolve(settings, target, recorded=recorded)
+    if registry.renderer_of(target) != settings.renderer.name:
+        target = replace(target, weights=None)  # they are another renderer's
     renderer = registry.load("renderers", settings.renderer.name).make(settings.renderer)
     tracker = registry.load("trackers", settings.tracking.name).make(settings.tracking)
     try:

@@ -63,7 +63,7 @@ def resolve(settings: Settings, target: Target, *, recorded: bool = False) -> Se
     """
     chosen = settings.model_copy(deep=True)
     if chosen.renderer.name == "auto":
-        chosen.renderer.name = target.renderer
+        chosen.renderer.name = registry.renderer_of(target)
     if recorded and chosen.actor.model_fields_set.isdisjoint({"name", "neutral"}):
         chosen.actor.neutral = "fresh"
     for section, spec in (

@@ -302,5 +302,8 @@ WARP_UNET: Final = RendererSpec(
     "mesh warp repaired and filled by a small U-net (default)",
     WarpUNetRenderer,
     settings=WarpUNetSettings,
+    from_photo=True,
     recipe="reenact.training.warp_unet:build_recipe",
+    target_training="reenact.training.fine_tuning:train_on_target",
+    export="reenact.models.export:export_generator",
 )

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import copy
 import itertools
+import logging
 import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
@@ -36,6 +37,7 @@ from reenact.evaluation.contact_sheet import SheetRow, compose, spread_out
 from reenact.face.geometry import estimate_pose, to_face_frame
 from reenact.imaging import in_bytes
 from reenact.models.warp_unet import read_config
+from reenact.models.warp_unet_inputs import shipped_weights
 from reenact.models.weights import read_header
 from reenact.progress import progress_bar
 from reenact.rendering.reference_ranking import SeenFaces, reference_distances
@@ -44,11 +46,14 @@ from reenact.rendering.warp_unet import people_in
 from reenact.storage import atomic_write, write_png
 from reenact.targets.footage import Footage
 from reenact.targets.reference_selection import choose_references, measure_look
+from reenact.targets.target_training import TrainingOptions, TrainingOutcome, preview_path
 from reenact.training.loop import LoopOptions, train
 from reenact.training.residual_flow import refined
 from reenact.training.sampling import Pair, Rng, augment, rarity
 from reenact.training.warp_unet import Material, WarpUNetRecipe, WarpUNetRecipeConfig, draw
 from reenact.types import Image
+
+log = logging.getLogger(__name__)
 
 ARCHITECTURE: Final = "warp_unet"
 
@@ -121,25 +126,35 @@ class PersonalOptions:
     device: str = "cpu"
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What training came to.
+def train_on_target(
+    footage: Sequence[Footage],
+    start: Path | None,
+    options: TrainingOptions,
+    *,
+    resume: bool = False,
+    stop: Callable[[], bool] = lambda: False,
+) -> TrainingOutcome:
+    """Train on one target as `targets.target_training.TargetTrainer` describes.
 
-    Attributes:
-        before, after: figures of the start and of the best weights on the held-back frames.
-        weights: the best weights; None where they are no better than the start.
-        stopped: whether it was stopped before its time.
+    A start of another version gives way to the shipped weights, with a warning.
     """
+    own = PersonalOptions(
+        options.folder, options.minutes, size_px=options.size_px, device=options.device
+    )
+    if options.steps is not None:
+        own = replace(own, steps=options.steps)
+    return train_personal(footage, _usable(start), own, resume=resume, stop=stop)
 
-    before: Mapping[str, float]
-    after: Mapping[str, float]
-    weights: Path | None
-    stopped: bool
 
-
-def preview_path(folder: Path) -> Path:
-    """Return where the preview of a training in that folder is."""
-    return folder / "preview.png"
+def _usable(start: Path | None) -> Path:
+    if start is None:
+        return shipped_weights()
+    try:
+        read_config(start)
+    except ModelError:
+        log.warning("%s cannot be used any more; the shipped weights are trained.", start)
+        return shipped_weights()
+    return start
 
 
 def train_personal(
@@ -149,7 +164,7 @@ def train_personal(
     *,
     resume: bool = False,
     stop: Callable[[], bool] = lambda: False,
-) -> Outcome:
+) -> TrainingOutcome:
     """Train on one target's footage; blocks until the time is over or `stop` answers True.
 
     Args:
@@ -193,7 +208,7 @@ def train_personal(
         resume,
     )
     helped = bool(after) and is_better(before, after)
-    return Outcome(
+    return TrainingOutcome(
         before,
         after or before,
         options.folder / "best.safetensors" if helped else None,

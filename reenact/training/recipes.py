@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -119,10 +118,7 @@ def build_recipe(name: str, settings: Mapping[str, Any]) -> Recipe:
     place = BUILT_IN.get(name) or registry.load("renderers", name).recipe
     if place is None:
         raise PluginError(f"The renderer {name} has nothing to train.")
-    module, _, function = place.partition(":")
-    build: Callable[[Mapping[str, Any]], Recipe] = getattr(
-        importlib.import_module(module), function
-    )
+    build: Callable[[Mapping[str, Any]], Recipe] = registry.import_object(place)
     return build(settings)
 
 

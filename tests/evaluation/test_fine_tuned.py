@@ -47,13 +47,18 @@ def test_all_rows_are_measured_on_the_rest(
             training_minutes=1.0,
         ),
     )
-    assert [report["renderer"] for report in reports] == ["copy", "warp", "warp_unet", "personal"]
+    assert [report["renderer"] for report in reports] == [
+        "copy",
+        "warp",
+        "warp_unet",
+        "warp_unet (trained)",
+    ]
     assert {report["protocol"] for report in reports} == {
         "self-reenactment, trained on the first 60%"
     }
     stored = json.loads((tmp_path / "personal.json").read_text())
     assert list(stored) == ["renderer", "data", "protocol", "clips", "mean", "beside"]
-    assert stored["renderer"] == "personal"
+    assert stored["renderer"] == "warp_unet (trained)"
     assert set(stored["mean"]) == set(stored["beside"]["warp"]["mean"])
     assert stored["beside"]["warp_unet"]["mean"]["face_psnr"] is not None
     # The references of the first part show the second, which is its mirror in time.

@@ -17,8 +17,8 @@ from reenact.targets.builder import create_target
 from reenact.targets.footage import Footage, clip_names, read_footage, write_footage
 from reenact.targets.library import still_tracker
 from reenact.targets.store import FOOTAGE, TargetStore
+from reenact.targets.target_training import add_footage
 from reenact.targets.video_scan import scan_video
-from reenact.training.target_training import add_footage
 from reenact.types import Frame, Image, Landmarks, Tracker
 from support.clips import write_clip
 from support.faces import portrait_target

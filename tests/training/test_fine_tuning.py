@@ -29,13 +29,12 @@ from reenact.rendering.residual_flow import (
 )
 from reenact.rendering.warp_unet import WarpUNetRenderer, WarpUNetSettings
 from reenact.targets.footage import Footage
+from reenact.targets.target_training import TrainingOutcome, preview_path
 from reenact.training import fine_tuning
 from reenact.training.fine_tuning import (
-    Outcome,
     PersonalOptions,
     PersonalRecipe,
     is_better,
-    preview_path,
     train_personal,
 )
 from reenact.types import Target
@@ -101,7 +100,7 @@ def steps_of(options: PersonalOptions) -> list[int]:
 @pytest.fixture(scope="module")
 def trained(
     footage: Footage, start: Path, tmp_path_factory: pytest.TempPathFactory
-) -> tuple[Outcome, PersonalOptions]:
+) -> tuple[TrainingOutcome, PersonalOptions]:
     options = PersonalOptions(
         tmp_path_factory.mktemp("trained") / "training",
         steps=120,
@@ -139,7 +138,7 @@ def test_it_ends_when_every_frame_was_seen_often_enough(
 
 
 def test_training_helps_on_frames_that_it_did_not_see(
-    trained: tuple[Outcome, PersonalOptions],
+    trained: tuple[TrainingOutcome, PersonalOptions],
 ) -> None:
     outcome, options = trained
     assert not outcome.stopped
@@ -168,7 +167,7 @@ def test_what_is_kept_lies_between_the_start_and_what_was_learned(
 
 
 def test_the_preview_shows_reference_truth_start_and_now(
-    trained: tuple[Outcome, PersonalOptions],
+    trained: tuple[TrainingOutcome, PersonalOptions],
 ) -> None:
     sheet = cv2.imread(str(preview_path(trained[1].folder)))
     assert sheet.shape[1] == 4 * (256 + 4) + 4
@@ -190,7 +189,7 @@ def target_of(footage: Footage, weights: Path) -> Target:
 
 
 def test_the_renderer_draws_by_the_trained_weights(
-    trained: tuple[Outcome, PersonalOptions], footage: Footage, start: Path
+    trained: tuple[TrainingOutcome, PersonalOptions], footage: Footage, start: Path
 ) -> None:
     errors = []
     assert trained[0].weights is not None

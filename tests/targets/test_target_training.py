@@ -20,8 +20,13 @@ from reenact.cli.main import main
 from reenact.models.warp_unet import WarpUNet, WarpUNetConfig
 from reenact.models.weights import read_header, save_model
 from reenact.targets.store import TargetStore
-from reenact.training.fine_tuning import Outcome
-from reenact.training.target_training import preview_path, summary, train_target, training_folder
+from reenact.targets.target_training import (
+    TrainingOutcome,
+    preview_path,
+    summary,
+    train_target,
+    training_folder,
+)
 from support.faces import portrait_target
 from support.moving_portrait import moving_portrait, write_clip
 
@@ -56,7 +61,7 @@ def test_weights_of_another_version_are_left_for_the_shipped_ones(
     assert weights is not None
     shipped = tmp_path / "shipped.safetensors"
     shutil.copy(weights, shipped)
-    monkeypatch.setattr("reenact.training.target_training.shipped_weights", lambda: shipped)
+    monkeypatch.setattr("reenact.training.fine_tuning.shipped_weights", lambda: shipped)
     facts = {"architecture": "warp_unet", "config": '{"max_residual_flow": 0.25}'}
     save_model(weights, {"bias": torch.zeros(1)}, facts)
     outcome = train_target(store, "me", minutes=10, device="cpu", steps=2)
@@ -117,8 +122,8 @@ def test_a_photo_alone_is_told_what_helps(
 def test_each_outcome_is_told() -> None:
     start = {"score": 30.0, "picture_face_psnr": 22.0, "picture_sharpness": 0.9}
     better = {"score": 32.0, "picture_face_psnr": 23.5, "picture_sharpness": 0.95}
-    kept = summary("me", Outcome(start, better, Path("best.safetensors"), False))
-    assert "22.00 -> 23.50 dB" in kept
+    kept = summary("me", TrainingOutcome(start, better, Path("best.safetensors"), False))
+    assert "22.00 -> 23.50" in kept
     assert "in use from now on" in kept
-    assert "did not get better" in summary("me", Outcome(start, dict(start), None, False))
-    assert "--resume" in summary("me", Outcome(start, start, None, True))
+    assert "did not get better" in summary("me", TrainingOutcome(start, dict(start), None, False))
+    assert "--resume" in summary("me", TrainingOutcome(start, start, None, True))

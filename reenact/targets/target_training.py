@@ -1,0 +1,214 @@
+"""`reenact target train NAME`, and what it asks of a renderer (`RendererSpec.target_training`).
+
+A target's footage goes in, weights of its own come out, or None where they are no better than
+those it began with. `reenact evaluate --target-training` calls the same trainers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Protocol
+
+from reenact.errors import PluginError, TargetError
+from reenact.registry import DEFAULT_RENDERER, import_object, load, renderer_of
+from reenact.targets.footage import Footage, clip_names, read_footage, write_footage
+from reenact.targets.store import FOOTAGE, TargetStore
+from reenact.targets.video_scan import scan_video
+from reenact.types import Tracker
+
+SIZE_PX: Final = 256
+"""Side of the pictures that are trained on; the weights serve at every size."""
+
+_TRAINING: Final = "training"
+
+_FIGURES: Final = {
+    "picture_face_psnr": "likeness of the face on held-back frames (dB)",
+    "picture_sharpness": "sharpness",
+}
+"""Figures that are told of a training, where its trainer has them."""
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingOptions:
+    """How long a target is trained, and where.
+
+    Attributes:
+        folder: receives all that the training writes: its state, the best weights, the preview.
+        minutes: of wall time at most, over all resumed runs.
+        steps: end after so many; None: the trainer knows when it has learned enough.
+        size_px: side of the footage's pictures.
+        device: "cpu" or "cuda".
+    """
+
+    folder: Path
+    minutes: float = 10.0
+    steps: int | None = None
+    size_px: int = 256
+    device: str = "cpu"
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingOutcome:
+    """The result of a training.
+
+    Attributes:
+        before, after: figures of the start and of the best weights on held-back frames, by the
+            same names.
+        weights: the best weights; None: they are no better than the start.
+        stopped: True if it was stopped before its time.
+    """
+
+    before: Mapping[str, float]
+    after: Mapping[str, float]
+    weights: Path | None
+    stopped: bool
+
+
+class TargetTrainer(Protocol):
+    """Trains a renderer's weights on one target."""
+
+    def __call__(
+        self,
+        footage: Sequence[Footage],
+        start: Path | None,
+        options: TrainingOptions,
+        *,
+        resume: bool = False,
+        stop: Callable[[], bool] = lambda: False,
+    ) -> TrainingOutcome:
+        """Train; block until the time is over or `stop` returns True.
+
+        Args:
+            footage: clips of the target, at `options.size_px`.
+            start: weights to begin with; None: the renderer's own.
+            options: how long and where. An earlier training in the folder is removed.
+            resume: continue the training in the folder instead.
+            stop: asked before each step, on the calling thread.
+
+        Raises:
+            TargetError: there is not enough footage.
+            ModelError: the start cannot be trained.
+            ReenactError: the folder cannot be written, or there is nothing to resume.
+        """
+
+
+def is_trainable(renderer: str) -> bool:
+    """Whether a renderer can be trained on one target.
+
+    Raises:
+        PluginError: there is no such renderer, or it could not be loaded.
+    """
+    return load("renderers", renderer).target_training is not None
+
+
+def target_trainer(renderer: str) -> TargetTrainer:
+    """Return the trainer of a renderer.
+
+    Raises:
+        PluginError: there is no such renderer, it cannot be trained on a target, or its trainer
+            could not be loaded.
+    """
+    place = load("renderers", renderer).target_training
+    if place is None:
+        raise PluginError(f"The renderer {renderer} cannot be trained on a target.")
+    trainer: TargetTrainer = import_object(place)
+    return trainer
+
+
+def preview_path(folder: Path) -> Path:
+    """Return where a training in that folder shows how it goes, if its trainer draws previews."""
+    return folder / "preview.png"
+
+
+def training_folder(store: TargetStore, name: str) -> Path:
+    """Return where the training of a target keeps its state and preview."""
+    return store.folder_of(name) / _TRAINING
+
+
+def add_footage(store: TargetStore, name: str, videos: Sequence[Path], tracker: Tracker) -> None:
+    """Add videos of the same face to a target's footage; an older one of that name is replaced.
+
+    Raises:
+        TargetError: there is no such target, or a video shows no face.
+        SourceError: a video cannot be read.
+        SinkError: the target's folder cannot be written.
+    """
+    folder = store.folder_of(name) / FOOTAGE
+    side_px = store.load(name).crop_size
+    for video, clip in zip(videos, clip_names(videos), strict=True):
+        write_footage(scan_video(video, tracker), folder, clip, side_px, tracker)
+
+
+def train_target(
+    store: TargetStore,
+    name: str,
+    *,
+    minutes: float,
+    device: str,
+    renderer: str | None = None,
+    resume: bool = False,
+    stop: Callable[[], bool] = lambda: False,
+    begun: Callable[[Path], None] = lambda preview: None,
+    steps: int | None = None,
+) -> TrainingOutcome:
+    """Train a stored target's weights on its footage, and keep them where they are better.
+
+    Args:
+        store: holds the target.
+        name: of the target.
+        minutes: of wall time, over all resumed runs.
+        device: "cpu" or "cuda".
+        renderer: which is trained; None: the target's, or the default one where that cannot be
+            trained.
+        resume: go on with a training that was stopped.
+        stop: asked before each step; True ends the training with the best state kept.
+        begun: told where the preview will be, once there is something to train on.
+        steps: end after so many, where the minutes allow more; None: as usual.
+
+    Raises:
+        TargetError: there is no such target, or it has no footage.
+        PluginError: the renderer cannot be trained on a target.
+        ReenactError: its folder cannot be written, or there is nothing to resume.
+    """
+    target = store.load(name)
+    footage = read_footage(store.folder_of(name) / FOOTAGE, SIZE_PX)
+    if not footage:
+        raise TargetError(
+            f"{name} was made of {len(target.references)} photo(s), with nothing to check a "
+            "training against: what helps is a video of half a minute, with "
+            "--from VIDEO. The shipped weights stay in use."
+        )
+    own = renderer_of(target)
+    if renderer is None:
+        renderer = own if is_trainable(own) else DEFAULT_RENDERER
+    trainer = target_trainer(renderer)
+    options = TrainingOptions(training_folder(store, name), minutes, steps, SIZE_PX, device)
+    begun(preview_path(options.folder))
+    start = Path(target.weights) if target.weights and own == renderer else None
+    outcome = trainer(footage, start, options, resume=resume, stop=stop)
+    if outcome.weights is not None:
+        store.attach_weights(name, outcome.weights, renderer)
+    return outcome
+
+
+def summary(name: str, outcome: TrainingOutcome) -> str:
+    """Tell in a sentence or two what a training came to."""
+    before, after = outcome.before, outcome.after
+    told = [figure for figure in _FIGURES if figure in before] or list(before)
+    figures = ", ".join(
+        f"{_FIGURES.get(figure, figure)} {before[figure]:.2f} -> {after[figure]:.2f}"
+        for figure in told
+    )
+    if outcome.weights is not None:
+        return f"{name} is better: {figures}. Its own weights are in use from now on."
+    if outcome.stopped:
+        return (
+            f"{name} was stopped before it got better; its weights stay as they were. --resume "
+            "goes on from here."
+        )
+    return (
+        f"{name} did not get better: {figures}. Its weights stay as they were; more video, with "
+        "more expressions in it, is what helps."
+    )
