@@ -1,4 +1,4 @@
-"""The sound of a video file, copied as it is into the file that is made of its pictures."""
+"""The sound of a video file, copied without encoding it again into the file that is written."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 class Sound(ClosesOnExit):
     """The first sound track of a file. One thread calls.
 
-    What it cannot copy it leaves out with a logged warning: pictures go on without sound.
+    Sound that cannot be copied is left out with a logged warning.
     """
 
     def __init__(self, path: str, name: str, start_s: float) -> None:
@@ -28,7 +28,7 @@ class Sound(ClosesOnExit):
         Args:
             path: of a file with sound.
             name: what a person would call it.
-            start_s: the track's own time at which the first picture is shown.
+            start_s: the time of the first picture on the track's own clock.
 
         Raises:
             av.FFmpegError, OSError: it cannot be opened.
@@ -42,7 +42,7 @@ class Sound(ClosesOnExit):
         self._container: OutputContainer | None = None
 
     def join(self, container: OutputContainer, codecs: Collection[str]) -> None:
-        """Add the track to a file that has no packet yet, if it is one of these codecs."""
+        """Add the track to a file without packets, if the file can hold its codec."""
         known = getattr(self._track.codec_context, "codec", None)
         codec = known.canonical_name if known is not None else "of an unknown kind"
         if codec not in codecs:

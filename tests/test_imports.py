@@ -38,6 +38,7 @@ ONLY_IN = {
     "av": {
         "sound",
         "sources.video_file",
+        "sinks.video_encoder",
         "sinks.video_file",
         "targets.clip_files",
     },

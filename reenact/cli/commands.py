@@ -16,7 +16,7 @@ def live(arguments: Namespace) -> int:
     from reenact.lifecycle import quiet_native_libraries
     from reenact.live.session import Session
     from reenact.live.settings import load_settings
-    from reenact.sinks.fanout import check_spares
+    from reenact.sinks.fanout import check_not_overwritten
     from reenact.storage import check_writable
     from reenact.targets.library import open_target, still_tracker
 
@@ -29,7 +29,7 @@ def live(arguments: Namespace) -> int:
     if arguments.report is not None:
         check_writable(arguments.report)
     sinks = arguments.sink or ["window"]
-    check_spares(sinks, arguments.target, "target")
+    check_not_overwritten(sinks, arguments.target, "target")
     with quiet_native_libraries():
         target = open_target(
             arguments.target,

@@ -114,11 +114,11 @@ class Session(ClosesOnExit):
         """
         from reenact import registry
         from reenact.live.pipeline import open_reenactor
-        from reenact.sinks.fanout import SinkSet, check_spares
+        from reenact.sinks.fanout import SinkSet, check_not_overwritten
 
         with ExitStack() as undo:
             kind, argument = registry.split(source)
-            check_spares(sinks, argument, "source")
+            check_not_overwritten(sinks, argument, "source")
             spec = registry.load("sources", kind)
             opened = spec.make(argument, settings.source)
             undo.callback(opened.close)

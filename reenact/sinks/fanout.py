@@ -1,9 +1,4 @@
-"""Where frames go: the sinks there are, and several of them at once.
-
-A sink is built from what is typed on the command line, which checks all that can be checked
-before any work. Then one thread calls `open(size, fps)` before the first `write`, `write` for
-every frame, and `close` at the end.
-"""
+"""Several sinks at once, of which one may fail while the others go on."""
 
 from __future__ import annotations
 
@@ -24,7 +19,7 @@ log = logging.getLogger(__name__)
 class SinkSet(ClosesOnExit):
     """Writes to several sinks; one that fails is closed and the others go on.
 
-    `open` and `write` belong to one thread; `close` may be called by any, and twice.
+    One thread calls `open` and `write`; any may call `close`, also twice.
     """
 
     def __init__(self, sinks: Sequence[Sink], timer: StepTimer | None = None) -> None:
@@ -32,10 +27,10 @@ class SinkSet(ClosesOnExit):
 
         Args:
             sinks: at least one.
-            timer: gets the time of each sink's writes, as the step `write NAME`.
+            timer: gets the time of each sink's writes as the step `write NAME`.
 
         Raises:
-            SinkError: there is none.
+            SinkError: there is no sink.
         """
         if not sinks:
             raise SinkError("Say where the picture goes, as with --sink window.")
@@ -46,12 +41,12 @@ class SinkSet(ClosesOnExit):
 
     @property
     def sinks(self) -> Mapping[str, Sink]:
-        """All sinks by name, those that have failed too; equal names are numbered."""
+        """All sinks by name, including those that failed; equal names are numbered."""
         return self._sinks
 
     @property
     def errors(self) -> Mapping[str, str]:
-        """What each sink that failed said, by name."""
+        """The message of each sink that failed, by name."""
         return self._errors
 
     @property
@@ -63,12 +58,12 @@ class SinkSet(ClosesOnExit):
 
     @property
     def live(self) -> bool:
-        """Whether any sink that still works is paced by the clock."""
+        """True if any sink that still works is paced by the clock."""
         return any(sink.live for sink in list(self._working.values()))
 
     @property
     def closed_by_user(self) -> bool:
-        """Whether the user has closed one of the sinks, which ends the session."""
+        """True if the user has closed one of the sinks, which ends the session."""
         sinks = self._sinks.values()
         return any(isinstance(sink, UserClosable) and sink.closed_by_user for sink in sinks)
 
@@ -80,7 +75,7 @@ class SinkSet(ClosesOnExit):
             fps: about how many frames come in a second.
 
         Raises:
-            SinkError: none could be opened; the message holds that of each.
+            SinkError: none could be opened; the message has that of each.
         """
         for name, sink in list(self._working.items()):
             try:
@@ -93,7 +88,7 @@ class SinkSet(ClosesOnExit):
         """Write a frame to every sink that works.
 
         Raises:
-            SinkError: none is left; the message holds that of each.
+            SinkError: none is left; the message has that of each.
         """
         for name, sink in list(self._working.items()):
             try:
@@ -107,7 +102,7 @@ class SinkSet(ClosesOnExit):
         """Close every sink.
 
         Raises:
-            SinkError: none could be closed properly, such as the only file on a full disk; when
+            SinkError: none could be closed properly, such as the only file on a full disk. If
                 some could, the failures are in `errors` and in the log.
         """
         open_before = len(self._working)
@@ -142,16 +137,16 @@ class SinkSet(ClosesOnExit):
             raise SinkError(" ".join(self._errors.values()) or "The outputs are closed.")
 
 
-def check_spares(sinks: Sequence[str], read: str, what: str) -> None:
-    """Make sure that no file is written over one that the run reads.
+def check_not_overwritten(sinks: Sequence[str], read: str, what: str) -> None:
+    """Check that no sink writes to the file that the run reads.
 
     Args:
         sinks: as typed on the command line, such as `file:out.mp4`.
-        read: path of what is read; what is no file, such as an address, is passed over.
+        read: path of what is read; anything that is not a file, such as an address, is ignored.
         what: what it is to the user, such as "source".
 
     Raises:
-        SinkError: a sink is that very file, by whatever path.
+        SinkError: a sink writes to that file, by whatever path.
     """
     for sink in sinks:
         kind, argument = split(sink)

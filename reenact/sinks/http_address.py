@@ -1,7 +1,7 @@
-"""The addresses of HTTP streams on ports that the user chose, kept for this user alone.
+"""The addresses of HTTP streams on ports that the user chose, stored for this user alone.
 
-`reenact obs status --media-source` tells the one that was opened last, and a stream on the same
-port takes the same token again, so that what OBS or a browser has stored goes on working.
+A stream on the same port takes the same token again, so that what OBS or a browser has stored
+keeps working. `reenact obs status --media-source` prints the address that was opened last.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class HttpAddress:
 
     Attributes:
         port: on the loopback address.
-        token: what a request must know.
+        token: what a request must contain.
     """
 
     port: int
@@ -39,7 +39,7 @@ class HttpAddress:
 
 
 def load_address(port: int | None = None) -> HttpAddress | None:
-    """Return the address that was kept of a port; None: none was, or it cannot be read.
+    """Return the address that was stored for a port; None if there is none that can be read.
 
     Args:
         port: None: the one that was opened last.
@@ -51,7 +51,7 @@ def load_address(port: int | None = None) -> HttpAddress | None:
 
 
 def keep_address(address: HttpAddress) -> None:
-    """Keep an address, readable by this user alone; where that fails, it is not kept."""
+    """Store an address, readable by this user alone, if that is possible."""
     kept = _kept()
     kept.pop(address.port, None)
     kept[address.port] = address.token
@@ -62,11 +62,9 @@ def keep_address(address: HttpAddress) -> None:
 
 
 def _kept() -> dict[int, str]:
-    """Return the token of each port, the one opened last at the end."""
+    """Return the token of each port; the one opened last comes last."""
     try:
-        found = json.loads(_path().read_text(encoding="utf-8"))
-        # Earlier versions kept one address alone.
-        addresses = found if isinstance(found, list) else [found]
+        addresses = json.loads(_path().read_text(encoding="utf-8"))
         tokens = {int(one["port"]): str(one["token"]) for one in addresses}
     except (OSError, ValueError, KeyError, TypeError):
         return {}

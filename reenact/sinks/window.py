@@ -19,22 +19,22 @@ from reenact.types import Frame, Sink
 
 _TITLE: Final = "reenact (q or Esc closes)"
 _KEYS: Final = (ord("q"), ord("Q"), 27)
-_LARGEST_PX: Final = (1280, 800)
+_MAX_SIZE_PX: Final = (1280, 800)
 _PROBE_TIMEOUT_S: Final = 20.0
 
 INSTEAD: Final = "use --sink http to watch in a browser, or --sink file:out.mp4"
 
 
 class WindowSink(ClosesOnExit):
-    """A window that q, Esc or its own button closes.
+    """A window that the user closes by q, Esc or its button.
 
-    All calls belong to one thread, which on macOS has to be the program's main thread; only
-    `close` may be called by another, and then leaves the window to the end of the program.
+    One thread makes all calls; on macOS it must be the program's main thread. Another thread may
+    call `close`, which then leaves the window open until the program ends.
 
     Attributes:
         name: "window".
         live: True.
-        closed_by_user: the user has closed it; later frames are ignored.
+        closed_by_user: True once the user has closed it; later frames are ignored.
     """
 
     name = "window"
@@ -45,17 +45,17 @@ class WindowSink(ClosesOnExit):
         self._thread: int | None = None
 
     def open(self, size: tuple[int, int], fps: float) -> None:
-        """Show the window, large enough for (width, height) px or as large as a screen.
+        """Open the window at (width, height) px, scaled down to fit a small screen.
 
         Raises:
-            SinkError: there is no display, or OpenCV has no windows.
+            SinkError: there is no display, or OpenCV was built without windows.
         """
         if sys.platform == "darwin" and threading.current_thread() is not threading.main_thread():
             raise SinkError(f"macOS opens windows from a program's main thread only; {INSTEAD}.")
         problem = display_problem()
         if problem is not None:
             raise SinkError(f"No window can be shown: {problem}; {INSTEAD}.")
-        factor = min(1.0, _LARGEST_PX[0] / size[0], _LARGEST_PX[1] / size[1])
+        factor = min(1.0, _MAX_SIZE_PX[0] / size[0], _MAX_SIZE_PX[1] / size[1])
         try:
             cv2.namedWindow(
                 _TITLE, cv2.WINDOW_NORMAL | cv2.WINDOW_KEEPRATIO | cv2.WINDOW_GUI_NORMAL
@@ -66,7 +66,7 @@ class WindowSink(ClosesOnExit):
         self._thread = threading.get_ident()
 
     def write(self, frame: Frame) -> None:
-        """Show a frame and look at the keyboard.
+        """Show a frame and check the keyboard.
 
         Raises:
             SinkError: the window is not open, or the display has gone.
@@ -92,16 +92,16 @@ class WindowSink(ClosesOnExit):
             try:
                 cv2.destroyWindow(_TITLE)
                 cv2.waitKey(1)
-            except cv2.error:  # the user's click has destroyed it already
+            except cv2.error:  # the user has closed it already
                 pass
 
 
 @lru_cache(maxsize=1)
 def display_problem() -> str | None:
-    """Say in a few words why no window can be shown, None where one can.
+    """Say in a few words why no window can be shown; None if one can.
 
-    On Linux a window is really opened, in a child process: without a display the library behind
-    OpenCV's windows ends the process that asks. Takes up to a second there; the answer is kept.
+    On Linux, a child process tries to open a window, since the library behind OpenCV's windows
+    ends a process that has no display. That takes up to a second; the answer is kept.
     """
     if not sys.platform.startswith("linux"):
         return None

@@ -13,7 +13,7 @@ from reenact import registry
 from reenact.config import SinkSettings
 from reenact.errors import SinkError
 from reenact.imaging import even, letterbox
-from reenact.sinks.fanout import SinkSet, check_spares
+from reenact.sinks.fanout import SinkSet, check_not_overwritten
 from reenact.sinks.mjpeg_server import HttpSink
 from reenact.sinks.null import NullSink
 from reenact.sinks.video_file import FileSettings, FileSink
@@ -102,14 +102,14 @@ def test_wrong_texts_are_explained(text: str, hint: str) -> None:
 def test_a_file_that_is_read_is_no_output_by_any_path(tmp_path: Path) -> None:
     read = tmp_path / "mine.mp4"
     for sink in (f"file:{read}", "file:", "file:.", "null"):
-        check_spares([sink], str(read), "source")  # it is not there
+        check_not_overwritten([sink], str(read), "source")  # it is not there
     read.write_bytes(b"a video")
     (tmp_path / "link.mp4").hardlink_to(read)
     for path in (read, tmp_path / "link.mp4", tmp_path / ".." / tmp_path.name / "mine.mp4"):
         with pytest.raises(SinkError, match="is the source itself"):
-            check_spares(["null", f"file:{path}"], str(read), "source")
+            check_not_overwritten(["null", f"file:{path}"], str(read), "source")
     for other in ("", "0", "http://localhost/mine.mp4", str(tmp_path / "other.mp4")):
-        check_spares([f"file:{read}", "file:", "window"], other, "source")
+        check_not_overwritten([f"file:{read}", "file:", "window"], other, "source")
 
 
 def test_settings_reach_the_file(tmp_path: Path) -> None:

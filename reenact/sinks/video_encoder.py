@@ -1,0 +1,254 @@
+"""Encodes frames with their own times into a video file and copies sound beside them.
+
+Names, partial files and messages to users are the business of `sinks.video_file`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, Final
+
+import av
+from av.container import OutputContainer
+from av.packet import Packet
+from av.video.frame import VideoFrame
+from av.video.reformatter import VideoReformatter
+from av.video.stream import VideoStream
+
+from reenact.imaging import even, letterbox
+from reenact.sound import Sound
+from reenact.types import Frame, Image
+
+_KEYFRAME_S: Final = 2.0
+"""Time between keyframes, which is the most that a killed program loses."""
+
+_RESTART_S: Final = 1.0
+"""A time that goes back by more than this means that the source has started over."""
+
+_BT709: Final = 1
+_LIMITED_RANGE: Final = 1
+
+
+def _h264(crf: int) -> dict[str, str]:
+    # Without B-frames the pictures are written in order, so that all times and durations are
+    # exact. The short look-ahead bounds what a kill can lose.
+    return {"crf": str(crf), "preset": "veryfast", "bf": "0", "rc-lookahead": "10"}
+
+
+def _vp9(crf: int) -> dict[str, str]:
+    # VP9's scale goes from 0 to 63, and its 31 looks like 18 in H.264.
+    quality = round(crf * 63 / 51 + 9)
+    return {
+        "crf": str(min(63, quality)),
+        "b": "0",
+        "deadline": "realtime",
+        "cpu-used": "8",
+        "row-mt": "1",
+        "lag-in-frames": "0",
+    }
+
+
+_SOUND_OF_MOV: Final = frozenset({"aac", "ac3", "alac", "eac3", "mp3", "pcm_s16le", "pcm_s24le"})
+_SOUND_OF_MP4: Final = _SOUND_OF_MOV | {"flac", "opus"}
+_SOUND_OF_WEBM: Final = frozenset({"opus", "vorbis"})
+
+
+@dataclass(frozen=True, slots=True)
+class VideoFormat:
+    """How one kind of video file is written.
+
+    Attributes:
+        format: FFmpeg's name of the container.
+        ticks_per_s: resolution of its times.
+        codec: FFmpeg's name of the encoder.
+        options: the encoder's options for an H.264 quality (CRF).
+        container: the container's options.
+        sound: the codecs of sound that it can hold.
+    """
+
+    format: str
+    ticks_per_s: int
+    codec: str = "libx264"
+    options: Callable[[int], dict[str, str]] = _h264
+    container: Mapping[str, str] = field(default_factory=dict)
+    sound: frozenset[str] = _SOUND_OF_MOV
+
+
+_FRAGMENTED: Final = {"movflags": "use_metadata_tags+hybrid_fragmented+frag_keyframe"}
+
+FORMATS: Final = {
+    ".mp4": VideoFormat("mp4", 90_000, container=_FRAGMENTED, sound=_SOUND_OF_MP4),
+    ".m4v": VideoFormat("mp4", 90_000, container=_FRAGMENTED, sound=_SOUND_OF_MP4),
+    ".mov": VideoFormat("mov", 90_000, container=_FRAGMENTED),
+    ".mkv": VideoFormat("matroska", 1000, sound=_SOUND_OF_MP4 | _SOUND_OF_WEBM),
+    ".webm": VideoFormat("webm", 1000, codec="libvpx-vp9", options=_vp9, sound=_SOUND_OF_WEBM),
+}
+
+
+class _UnbufferedFile(io.FileIO):
+    """A file whose writes are complete; PyAV does not notice one that took only a part.
+
+    PyAV could open the path itself, but would keep a file open that could not be finished, and
+    Windows does not remove open files.
+    """
+
+    def write(self, data: Any) -> int:
+        view = memoryview(data)
+        written = 0
+        while written < len(view):
+            written += super().write(view[written:]) or 0
+        return written
+
+
+class VideoEncoder:
+    """Writes one file. One thread calls; every method raises av.FFmpegError, OSError, ValueError.
+
+    Attributes:
+        frames: how many were added.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        file_format: VideoFormat,
+        crf: int,
+        size: tuple[int, int],
+        fps: float,
+        *,
+        tags: Mapping[str, str],
+        sound: Sound | None,
+    ) -> None:
+        """Open the encoder.
+
+        Args:
+            path: an empty file.
+            file_format: one of `FORMATS`.
+            crf: H.264 quality, 0 to 51.
+            size: (width, height) px; frames of another size are letterboxed.
+            fps: about how many frames come in a second.
+            tags: what the file says of itself.
+            sound: copied beside the pictures and closed with the file.
+        """
+        self.frames = 0
+        self._sound = sound
+        self._size = even(size)
+        self._ticks_per_s = file_format.ticks_per_s
+        self._max_last_ticks = max(1, round(file_format.ticks_per_s / fps))
+        self._origin_s = 0.0
+        self._pending: VideoFrame | None = None
+        self._ticks = 0
+        self._interval_ticks = self._max_last_ticks
+        self._durations: dict[int, int] = {}
+        # Shared by all frames: a frame's own `reformat` sets the conversion up every time.
+        self._to_yuv = VideoReformatter()
+        self._file = _UnbufferedFile(path, "r+b")
+        self._container: OutputContainer = av.open(
+            self._file,
+            "w",
+            format=file_format.format,
+            # Otherwise the last seconds would be buffered, also while waiting for sound that
+            # ended before the pictures, and a kill would lose them.
+            options={
+                **file_format.container,
+                "flush_packets": "1",
+                "max_interleave_delta": "1000000",
+            },
+        )
+        self._container.metadata.update(tags)
+        rate = Fraction(fps).limit_denominator(1001)
+        options = {**file_format.options(crf), "g": str(max(1, round(_KEYFRAME_S * fps)))}
+        stream = self._container.add_stream(file_format.codec, rate=rate, options=options)
+        assert isinstance(stream, VideoStream)
+        stream.width, stream.height = self._size
+        stream.pix_fmt = "yuv420p"
+        context = stream.codec_context
+        context.time_base = Fraction(1, self._ticks_per_s)
+        context.colorspace = context.color_primaries = context.color_trc = _BT709
+        context.color_range = _LIMITED_RANGE
+        self._stream = stream
+        try:
+            # What the encoder refuses is known before the first frame. The container, however,
+            # starts with the first packet: FFmpeg crashes on closing an MP4 without any frame.
+            context.open()
+            if sound is not None:
+                sound.join(self._container, file_format.sound)
+        except BaseException:
+            self.abandon()
+            raise
+
+    @property
+    def duration_s(self) -> float:
+        """Seconds from the first frame to the end of the last."""
+        return (self._ticks + self._interval_ticks) / self._ticks_per_s if self.frames else 0.0
+
+    def add(self, frame: Frame) -> None:
+        """Add a frame; it is encoded once the next one tells how long it lasts."""
+        ticks = self._next_ticks(frame.time_s)
+        if self._pending is not None:
+            self._interval_ticks = ticks - self._ticks
+            self._encode(self._pending, self._interval_ticks)
+        self._pending = self._convert(frame.image, ticks)
+        self._ticks = ticks
+        self.frames += 1
+
+    def finish(self) -> None:
+        """Write the rest and close the file."""
+        if self._pending is not None:
+            self._encode(self._pending, min(self._interval_ticks, self._max_last_ticks))
+            self._pending = None
+            self._mux(self._stream.encode(None))
+            if self._sound is not None:
+                self._sound.copy(self.duration_s)
+        self._container.close()
+        self._file.close()
+        self._close_sound()
+
+    def abandon(self) -> None:
+        """Close the file as it is; raises nothing."""
+        # Closing writes the end of the file, which may fail for the same reason as before.
+        with contextlib.suppress(av.FFmpegError, OSError, ValueError):
+            self._container.close()
+        with contextlib.suppress(OSError):
+            self._file.close()
+        self._close_sound()
+
+    def _close_sound(self) -> None:
+        if self._sound is not None:
+            self._sound.close()
+
+    def _next_ticks(self, time_s: float) -> int:
+        if not self.frames:
+            self._origin_s = time_s
+            return 0
+        ticks = round((time_s - self._origin_s) * self._ticks_per_s)
+        if ticks < self._ticks - _RESTART_S * self._ticks_per_s:
+            ticks = self._ticks + min(self._interval_ticks, self._max_last_ticks)
+            self._origin_s = time_s - ticks / self._ticks_per_s
+        return max(ticks, self._ticks + 1)
+
+    def _convert(self, image: Image, ticks: int) -> VideoFrame:
+        rgb = VideoFrame.from_ndarray(letterbox(image, self._size), format="rgb24")
+        frame = self._to_yuv.reformat(
+            rgb, format="yuv420p", dst_colorspace=_BT709, dst_color_range=_LIMITED_RANGE
+        )
+        frame.pts = ticks
+        frame.time_base = Fraction(1, self._ticks_per_s)
+        return frame
+
+    def _encode(self, frame: VideoFrame, duration: int) -> None:
+        assert frame.pts is not None
+        self._durations[frame.pts] = duration
+        self._mux(self._stream.encode(frame))
+
+    def _mux(self, packets: list[Packet[VideoStream]]) -> None:
+        for packet in packets:
+            if packet.pts is not None:
+                packet.duration = self._durations.pop(packet.pts, self._interval_ticks)
+                if self._sound is not None:
+                    self._sound.copy(packet.pts / self._ticks_per_s)
+            self._container.mux(packet)
