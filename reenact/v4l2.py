@@ -1,4 +1,4 @@
-"""What Linux says about its video devices: kind, name, place, and who has them open."""
+"""What Linux knows about its video devices: their kind and port, and who has them open."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ STREAMON: Final = 0x40045612  # VIDIOC_STREAMON
 OUTPUT: Final = 2  # V4L2_BUF_TYPE_VIDEO_OUTPUT
 
 CAPABILITY: Final = struct.Struct("=16s32s32sIII12x")
-"""struct v4l2_capability: driver, card, bus, version, flags of all nodes, flags of this one."""
+"""struct v4l2_capability: driver, card, bus, version, flags of all nodes, flags of this node."""
 
-_HAS_DEVICE_FLAGS: Final = 0x80000000
+_HAS_NODE_FLAGS: Final = 0x80000000  # V4L2_CAP_DEVICE_CAPS
 _CAPTURES: Final = 0x1 | 0x1000  # V4L2_CAP_VIDEO_CAPTURE, ..._MPLANE
 _OUTPUTS: Final = 0x2 | 0x2000  # V4L2_CAP_VIDEO_OUTPUT, ..._MPLANE
 _LOOPBACK: Final = "v4l2 loopback"
@@ -24,14 +24,14 @@ _LOOPBACK: Final = "v4l2 loopback"
 
 @dataclass(frozen=True, slots=True)
 class Capability:
-    """What a device node says of itself.
+    """What a device node says about itself.
 
     Attributes:
         driver: such as "uvcvideo".
-        bus: where the device is plugged in, such as "usb-0000:00:14.0-3"; two cameras of one
-            model differ in it.
-        captures: pictures can be read from it.
-        outputs: pictures can be written to it.
+        bus: where the device is plugged in, such as "usb-0000:00:14.0-3", which tells two cameras
+            of one model apart.
+        captures: True if pictures can be read from it.
+        outputs: True if pictures can be written to it.
     """
 
     driver: str
@@ -41,7 +41,7 @@ class Capability:
 
     @property
     def is_loopback(self) -> bool:
-        """It is a device of v4l2loopback."""
+        """True for a device of v4l2loopback."""
         return self.driver == _LOOPBACK
 
 
@@ -51,10 +51,10 @@ class Holder:
 
     Attributes:
         program: its short name.
-        process: its number.
-        writes: it opened the device for writing only, so it is sure to send pictures to it.
-        reads: it has mapped the device's buffers, as those do who read pictures; of one that has
-            not, it cannot be told.
+        process: its process number.
+        writes: True if it opened the device for writing only, so that it must send pictures.
+        reads: True if it has mapped the device's buffers, as readers do; one that has not may
+            read or write.
     """
 
     program: str
@@ -64,7 +64,7 @@ class Holder:
 
     @property
     def may_write(self) -> bool:
-        """It sends pictures, or may do so."""
+        """True if it sends pictures or may do so."""
         return self.writes or not self.reads
 
     def __str__(self) -> str:
@@ -72,10 +72,10 @@ class Holder:
 
 
 def capability(path: str | Path) -> Capability:
-    """Ask a device node what it is. It is opened for a moment, which switches no camera on.
+    """Ask a device node what it is; it is opened for a moment, which switches no camera on.
 
     Raises:
-        OSError: it is not there, may not be opened, or is no video device.
+        OSError: it is missing, may not be opened, or is not a video device.
     """
     import fcntl
 
@@ -86,14 +86,14 @@ def capability(path: str | Path) -> Capability:
     finally:
         os.close(handle)
     driver, _, bus, _, of_all, of_node = CAPABILITY.unpack(record)
-    flags = of_node if of_all & _HAS_DEVICE_FLAGS else of_all
+    flags = of_node if of_all & _HAS_NODE_FLAGS else of_all
     return Capability(
         _string(driver), _string(bus), bool(flags & _CAPTURES), bool(flags & _OUTPUTS)
     )
 
 
 def holders(path: str | Path) -> list[Holder]:
-    """Name the other programs that have a device open, of those that may be looked into."""
+    """List the other programs that have a device open, as far as this user may see them."""
     node = os.path.realpath(path)
     found = []
     for process in Path("/proc").glob("[0-9]*"):
@@ -118,7 +118,7 @@ def holders(path: str | Path) -> list[Holder]:
 
 
 def text(path: Path) -> str:
-    """Return what a file of the kernel's says, "" where it is not there."""
+    """Return the text of a file in /sys or /proc, "" if it cannot be read."""
     try:
         return path.read_text(encoding="utf-8", errors="replace").strip()
     except OSError:

@@ -1,9 +1,9 @@
 -- The OBS source "Reenact": shows what `reenact live --sink obs` writes into shared memory.
 --
--- It needs no Python inside OBS and no other file. The layout of the memory, and the rules by
--- which a torn frame is never shown, are described in reenact/obs_ring.py, which writes it.
+-- It needs no Python inside OBS and no other file. reenact/sinks/obs/ring.py, which writes the
+-- memory, describes its layout and the rules by which a torn frame is never shown.
 --
--- OBS calls the functions of a source one at a time, for each script: nothing here is locked.
+-- OBS calls the functions of a script's sources one at a time, so nothing here is locked.
 
 local obs = obslua
 local has_ffi, ffi = pcall(require, "ffi")
@@ -11,9 +11,9 @@ local has_ffi, ffi = pcall(require, "ffi")
 local VERSION = 1
 local HEADER_BYTES = 4096
 local MAX_SIDE_PX, MAX_SLOTS = 16384, 16
-local ATTEMPTS = 3 -- to copy a frame that a fast writer overwrites at the same moment
-local LOOK_AGAIN_S = 0.25 -- how often a writer is looked for while no frames come
-local QUIET_S = 1.0 -- without a frame for so long, the writer may have left its memory
+local MAX_ATTEMPTS = 3 -- to copy a frame that a fast writer overwrites meanwhile
+local LOOK_AGAIN_S = 0.25 -- how often to look for a writer while no frames come
+local QUIET_S = 1.0 -- without a frame for this long, the writer may have left its memory
 local DEFAULT_NAME, DEFAULT_HOLD_S = "reenact", 5.0
 
 if has_ffi then
@@ -59,12 +59,12 @@ if has_ffi then
   ]]
 end
 
--- Shared memory, read only, and a full memory barrier, by the calls of each system -------------
+-- Read-only shared memory and a full memory barrier, by each system's own calls ------------------
 
 local C, libobs, map, unmap, barrier
 
 local function load_windows()
-  -- obs.dll is loaded already; this finds it by its name.
+  -- This finds obs.dll, which is loaded already, by its name.
   C, libobs = ffi.load("kernel32"), ffi.load("obs")
   local FILE_MAP_READ = 4
 
@@ -102,7 +102,7 @@ local function load_posix()
       file = C.open(string.format("/dev/shm/reenact.%d.%s", C.geteuid(), name), O_RDONLY)
     end
     if file < 0 then return nil end
-    -- On Linux, touching what lies beyond a file's end would end OBS.
+    -- On Linux, touching memory beyond the end of the file would end OBS.
     local whole = is_mac or C.lseek(file, 0, SEEK_END) >= bytes
     local address = whole and C.mmap(nil, bytes, PROT_READ, MAP_SHARED, file, 0)
     C.close(file)
@@ -153,7 +153,7 @@ local function find_control(data)
   data.control_view, data.control = view, control
 end
 
-local function is_sound(ring)
+local function is_valid(ring)
   return has_magic(ring, "REENACTD")
     and ring.width >= 1 and ring.width <= MAX_SIDE_PX
     and ring.height >= 1 and ring.height <= MAX_SIDE_PX
@@ -163,14 +163,14 @@ local function is_sound(ring)
     and ring.total_bytes >= HEADER_BYTES + ring.slots * ring.slot_bytes
 end
 
--- Map the frames of another generation. A writer makes a new one when it starts and when the
--- size changes, and announces it when its first frame is in.
+-- Map the frames of another generation. A writer creates one when it starts and when the size
+-- changes, and announces it after its first frame.
 local function attach(data, generation)
   local name = string.format("%s.%08x", data.name, generation)
   local head = map(name, HEADER_BYTES)
   if not head then return end
   local ring = ffi.cast("reenact_ring *", head.address)
-  local bytes = is_sound(ring) and tonumber(ring.total_bytes)
+  local bytes = is_valid(ring) and tonumber(ring.total_bytes)
   unmap(head)
   local view = bytes and map(name, bytes)
   if not view then return end
@@ -195,9 +195,9 @@ local function look(data)
   if generation ~= 0 and generation ~= data.generation then attach(data, generation) end
 end
 
--- Pictures; only inside OBS's graphics context -----------------------------------------------------
+-- Pictures, only inside OBS's graphics context ---------------------------------------------------
 
-local living, spare = 0, {} -- how many sources there are; textures of those that are gone
+local living, spare = 0, {} -- number of sources; textures of destroyed ones
 
 local function destroy_spare()
   for number = #spare, 1, -1 do
@@ -213,11 +213,11 @@ local function fit(texture, width, height)
   return handle ~= nil and { handle = handle, width = width, height = height } or nil
 end
 
--- Bring the newest frame to the front, if it is a new one. A frame is copied into the texture that
--- is not shown; only when its slot still holds the same frame afterwards do the two change places.
+-- Bring the newest frame to the front if it is new. It is copied into the texture that is not shown;
+-- the two are swapped only if its slot still holds the same frame afterwards.
 local function take_newest(data)
   local ring = data.ring
-  for _ = 1, ATTEMPTS do
+  for _ = 1, MAX_ATTEMPTS do
     local newest = ring.newest
     local number = tonumber(newest)
     if number == data.shown then return end
@@ -282,8 +282,8 @@ function source.create(settings)
   return data
 end
 
--- To enter the graphics context here could hang OBS: whoever is in it may be waiting to draw another
--- source of this script, which has to wait for this function to end.
+-- Entering the graphics context here could hang OBS: the thread inside it may be waiting to draw
+-- another source of this script, which waits for this function to end.
 function source.destroy(data)
   living = living - 1
   for _, texture in ipairs({ "front", "back" }) do

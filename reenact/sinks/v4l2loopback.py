@@ -1,7 +1,7 @@
-"""v4l2loopback, the virtual camera of Linux: its devices, what they are up to, and its faults.
+"""v4l2loopback, the virtual camera of Linux: its devices, their state, and their faults.
 
-A device has one writer and many readers. What the readers see keeps its size and pixel format
-for as long as anybody has the device open, whatever a new writer asks for.
+A device has one writer and many readers. It keeps its size and pixel format for as long as any
+program has it open, whatever a new writer asks for.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _ALLOW: Final = "add yourself to its group with `sudo usermod -aG video $USER` a
 
 @dataclass(frozen=True, slots=True)
 class Format:
-    """What a device shows, and will show until nobody has it open any more.
+    """What a device shows until no program has it open any more.
 
     Attributes:
         layout: four letters for the order of the bytes, such as "YU12".
@@ -48,11 +48,11 @@ class Format:
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """Why a virtual camera cannot be used, or not as it should.
+    """Why a virtual camera cannot be used, or works badly.
 
     Attributes:
         what: in a few words.
-        remedy: how to mend it; begins with a verb.
+        remedy: how to repair it; starts with a verb.
     """
 
     what: str
@@ -63,25 +63,25 @@ class Fault:
 
 
 def devices(sysfs: Path = SYSFS) -> dict[str, str]:
-    """Return the v4l2loopback devices: device file to name, by number."""
+    """Return the names of the v4l2loopback devices by device file, in the order of numbers."""
     found = {}
     folders = (sysfs / "class/video4linux").glob("video*")
     for folder in sorted(folders, key=lambda entry: int(re.sub(r"\D", "", entry.name) or 0)):
-        # Of all drivers, only v4l2loopback shows these two.
+        # No other driver has these two.
         if (folder / "format").exists() and (folder / "max_openers").exists():
             found[f"/dev/{folder.name}"] = v4l2.text(folder / "name")
     return found
 
 
 def describe(sysfs: Path = SYSFS) -> str:
-    """Name the devices there are, and the driver's version."""
+    """Name the devices and the driver's version; "" without a device."""
     names = ", ".join(f"{path} ({name})" for path, name in devices(sysfs).items())
     known = v4l2.text(sysfs / "module/v4l2loopback/version")
     return f"v4l2loopback {known or 'older than 0.13'}: {names}" if names else ""
 
 
 def find(wanted: str, sysfs: Path = SYSFS) -> list[str]:
-    """Return the device files that may be meant.
+    """Return the device files that fit.
 
     Args:
         wanted: a device file, its number, a device's name, or "" for any.
@@ -106,7 +106,7 @@ def find(wanted: str, sysfs: Path = SYSFS) -> list[str]:
 
 
 def take(wanted: str) -> str:
-    """Make the first device that may be meant and can be had ready for a writer.
+    """Prepare the first device that fits and is free for a writer.
 
     Args:
         wanted: as for `find`.
@@ -115,7 +115,7 @@ def take(wanted: str) -> str:
         Its device file.
 
     Raises:
-        SinkError: there is none, or none can be had; the message says what to do.
+        SinkError: none fits or is free; the message says what to do.
     """
     problems = []
     for device in find(wanted):
@@ -129,11 +129,11 @@ def take(wanted: str) -> str:
 
 
 def absence(sysfs: Path = SYSFS, modules: Path = Path("/lib/modules")) -> Fault | None:
-    """Say why there is no device at all; None where there is one.
+    """Say why there is no device at all; None if there is one.
 
     Args:
         sysfs: where Linux shows its devices.
-        modules: where the drivers of each kernel are.
+        modules: where the kernels' drivers are.
     """
     if devices(sysfs):
         return None
@@ -145,7 +145,7 @@ def absence(sysfs: Path = SYSFS, modules: Path = Path("/lib/modules")) -> Fault 
 
 
 def obstacle(device: str) -> Fault | None:
-    """Say what keeps this program from writing to a device; None where nothing does."""
+    """Say what keeps this program from writing to a device; None if nothing does."""
     try:
         said = v4l2.capability(device)
     except OSError as error:
@@ -164,14 +164,14 @@ def obstacle(device: str) -> Fault | None:
 
 
 def weakness(device: str) -> Fault | None:
-    """Say what will trouble the readers of a device that works; None where nothing will."""
+    """Say what will trouble the readers of a working device; None if nothing will."""
     try:
         said = v4l2.capability(device)
     except OSError:
         return None
     if said.captures and said.outputs and not v4l2.holders(device):
         return Fault(
-            f"{device} was made without exclusive_caps=1, so that browsers do not list it", RELOAD
+            f"{device} was created without exclusive_caps=1, so browsers do not list it", RELOAD
         )
     return None
 
@@ -179,10 +179,10 @@ def weakness(device: str) -> Fault | None:
 def prepare(device: str) -> None:
     """Make a device ready for a writer.
 
-    v4l2loopback before 0.13, loaded with exclusive_caps=1, offers a device once: after a program
-    that wrote to it has closed it, it takes nobody any more until the module is loaded again.
-    It forgets this when somebody begins to *stream* to the device and goes away, which is done
-    here, if no other program may be writing to it.
+    v4l2loopback before 0.13, loaded with exclusive_caps=1, takes one writer only: once that has
+    closed the device, it takes no other until the module is loaded again. It recovers when a
+    program starts *streaming* to the device and closes it, which is done here unless another
+    program may be writing.
 
     Raises:
         SinkError: it takes no pictures; the message says what to do.
@@ -192,8 +192,8 @@ def prepare(device: str) -> None:
         _stream_for_a_moment(device)
         if not v4l2.capability(device).outputs:
             problem = Fault(
-                f"the virtual camera {device} was used before and takes no new program, a fault "
-                "of v4l2loopback before 0.13",
+                f"the virtual camera {device} was used before and takes no new program, which is "
+                "a bug of v4l2loopback before 0.13",
                 f"{RELOAD}, or install version 0.13 or newer",
             )
     if problem is not None:
@@ -201,7 +201,7 @@ def prepare(device: str) -> None:
 
 
 def held_format(device: str, sysfs: Path = SYSFS) -> Format | None:
-    """Return what a device shows now, None where nobody has it open or it is unknown.
+    """Return what a device shows now; None if no program has it open or it is unknown.
 
     Args:
         device: device file such as /dev/video10.
@@ -230,7 +230,7 @@ def _stream_for_a_moment(device: str) -> None:
 
     handle = os.open(device, os.O_RDWR | os.O_NONBLOCK)
     try:
-        # Refused where no size was agreed upon; the driver has noted the attempt by then.
+        # This is refused, as no size was agreed on, but the driver has noted the attempt.
         with contextlib.suppress(OSError):
             fcntl.ioctl(handle, v4l2.STREAMON, struct.pack("=i", v4l2.OUTPUT))
     finally:

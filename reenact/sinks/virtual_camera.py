@@ -1,6 +1,6 @@
-"""Sends frames to a virtual camera that other programs open like a webcam.
+"""Sends frames to a virtual camera, which other programs open like a webcam.
 
-The only importer of pyvirtualcam, and only when a camera is opened.
+pyvirtualcam is imported here only, when a camera is opened.
 """
 
 from __future__ import annotations
@@ -41,9 +41,9 @@ GET_DRIVER: Final = {
 """How to get a virtual camera, by `sys.platform`."""
 
 _LAYOUTS: Final = {"YU12": "RGB", "YUYV": "YUYV", "UYVY": "UYVY"}
-"""How a Linux device may hold its pictures, and what pyvirtualcam calls that which is sent."""
+"""The pixel formats that a Linux device may have, and pyvirtualcam's format to send for each."""
 
-_ATTEMPTS: Final = 3  # a program may begin to read between the look and the opening
+_MAX_ATTEMPTS: Final = 3  # another program may open the device just before this one does
 
 _WINDOWS_FILTERS: Final = (
     ("OBS Virtual Camera", "{A3FCE0F5-3493-419F-958A-ABA1250EC20B}"),
@@ -54,14 +54,14 @@ _WINDOWS_FILTERS: Final = (
 class CameraSink(ClosesOnExit):
     """A virtual camera: v4l2loopback on Linux, OBS or UnityCapture on Windows, OBS on macOS.
 
-    It stays open, at one size, until `close`: a program that reads the camera keeps its size, and
-    many stop when it goes away. Pictures of another size are letterboxed. `open` and
-    `write` belong to one thread; `close` may be called by any.
+    It stays open at one size until `close`, since programs that read a camera keep its size, and
+    many stop if it goes away. Pictures of another size are letterboxed. One thread calls `open`
+    and `write`; any may call `close`.
 
     Attributes:
         name: "camera".
         live: True.
-        device: what other programs see, "" before `open`.
+        device: the name that other programs see, "" before `open`.
         size: (width, height) px that the device really has.
     """
 
@@ -87,13 +87,13 @@ class CameraSink(ClosesOnExit):
         """Open the camera.
 
         Args:
-            size: (width, height) px of the frames; where a program already reads the camera, the
-                device keeps its own size.
+            size: (width, height) px of the frames; a device that a program already reads keeps
+                its own size.
             fps: about how many frames come in a second.
 
         Raises:
-            SinkError: there is no virtual camera or it refuses; the message says what to do on
-                this system.
+            SinkError: there is no virtual camera, or it cannot be opened; the message says what
+                to do on this system.
         """
         with self._lock:
             self._check_backend()
@@ -131,16 +131,16 @@ class CameraSink(ClosesOnExit):
             if camera is not None:
                 camera.close()
                 if sys.platform == "linux":
-                    # Leave an old driver's device to the next program as it was found.
+                    # With an old driver, the next program could not open the device otherwise.
                     with contextlib.suppress(SinkError):
                         loopback.prepare(self.device)
 
     def _open_loopback(self, size: tuple[int, int], fps: float) -> None:
-        """Open a device of Linux at the format that its readers keep it at, if there are any."""
+        """Open a Linux device in its readers' format, if it has any readers."""
         device = loopback.take(self._wanted)
         wished = loopback.Format("YU12", even(size))
         held = loopback.held_format(device) or wished
-        for _ in range(_ATTEMPTS):
+        for _ in range(_MAX_ATTEMPTS):
             if held.layout not in _LAYOUTS:
                 readers = ", ".join(map(str, v4l2.holders(device))) or "the programs that read it"
                 raise SinkError(
@@ -148,7 +148,7 @@ class CameraSink(ClosesOnExit):
                     f"sent: close {readers} and start again."
                 )
             self._camera = self._open(device, held.size, fps, _LAYOUTS[held.layout])
-            # Written as it is, a picture of another format would come out as noise.
+            # A picture of another format would be shown as noise.
             actual = loopback.held_format(device) or held
             if actual == held:
                 break
@@ -157,7 +157,7 @@ class CameraSink(ClosesOnExit):
             loopback.prepare(device)
             held = actual
         else:
-            raise SinkError(f"{device} changes its size all the time: close who reads it.")
+            raise SinkError(f"{device} keeps changing its size; close the programs that read it.")
         self.size, self._layout = held.size, _LAYOUTS[held.layout]
 
     def _open(self, device: str, size: tuple[int, int], fps: float, layout: str) -> Camera:
@@ -169,7 +169,7 @@ class CameraSink(ClosesOnExit):
         }
         try:
             return pyvirtualcam.Camera(*size, fps, **options)
-        except Exception as error:  # each backend raises what it likes
+        except Exception as error:  # backends raise various errors
             raise SinkError(explain(str(error))) from error
 
     def _check_backend(self) -> None:
@@ -192,7 +192,7 @@ def _library() -> Any:
 
 
 def absence(system: str = sys.platform, sysfs: Path = loopback.SYSFS) -> loopback.Fault | None:
-    """Say why there is no virtual camera, and how to get one; None where there is one.
+    """Say why there is no virtual camera, and how to get one; None if there is one.
 
     Args:
         system: as `sys.platform`.
@@ -212,9 +212,9 @@ def absence(system: str = sys.platform, sysfs: Path = loopback.SYSFS) -> loopbac
 
 
 def fault(system: str = sys.platform) -> loopback.Fault | None:
-    """Say why the virtual camera that is there cannot be used now, or not as it should.
+    """Say why an existing virtual camera cannot be used now, or works badly; None if it is fine.
 
-    Only known of Linux, where its devices are opened for a moment; None elsewhere.
+    Only Linux can tell; its devices are opened for a moment.
     """
     if system != "linux":
         return None
@@ -224,17 +224,17 @@ def fault(system: str = sys.platform) -> loopback.Fault | None:
 
 
 def describe(system: str = sys.platform, sysfs: Path = loopback.SYSFS) -> str:
-    """Name the virtual cameras there are, and the driver's version where it is known."""
+    """Name the virtual cameras, and the driver's version where it is known."""
     if system == "linux":
         return loopback.describe(sysfs)
     return ", ".join(_windows_cameras()) if system == "win32" else "OBS Virtual Camera"
 
 
 def explain(problem: str, system: str = sys.platform) -> str:
-    """Turn what a backend said into one or two sentences with the next step.
+    """Turn a backend's error into one or two sentences that say what to do.
 
     Args:
-        problem: the backend's words.
+        problem: the backend's message.
         system: as `sys.platform`.
     """
     words = " ".join(problem.split()).rstrip(".")
@@ -251,7 +251,7 @@ def explain(problem: str, system: str = sys.platform) -> str:
 
 
 def _laid_out(picture: Image, layout: str) -> Any:
-    """Arrange an RGB picture as pyvirtualcam wants it in a layout of its own."""
+    """Convert an RGB picture to what pyvirtualcam takes for a layout."""
     if layout == "YUYV":
         return cv2.cvtColor(picture, cv2.COLOR_RGB2YUV_YUYV)
     if layout == "UYVY":

@@ -1,5 +1,5 @@
 """The source "Reenact" inside OBS: how frames get there, and how it is installed.
 
-Frames go through a ring in shared memory that a Lua script inside OBS reads.
-The other modules read and change OBS's own files, or talk to an OBS that runs.
+Frames go through a ring in shared memory, which a Lua script inside OBS reads.
+The other modules read and change OBS's own files, or talk to a running OBS.
 """

@@ -1,6 +1,6 @@
-"""Where OBS keeps its settings, what they say, and where the script of this program lies.
+"""OBS's own settings on disk, and the place of this program's script.
 
-The password of the remote control is read, never written.
+The password of the remote control is read but never written.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from reenact.storage import atomic_write
 DEFAULT_PORT: Final = 4455
 FLATPAK: Final = "com.obsproject.Studio"
 
-_USUAL_CANVAS: Final = (1920, 1080)
+_DEFAULT_CANVAS: Final = (1920, 1080)
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,9 +29,9 @@ class RemoteControl:
     """The settings of obs-websocket.
 
     Attributes:
-        enabled: whether OBS listens.
+        enabled: True if OBS listens.
         port: on this machine.
-        password: "" where none is needed.
+        password: "" if none is needed.
     """
 
     enabled: bool = False
@@ -45,7 +45,7 @@ def packaged_script() -> str:
 
 
 def find_obs_files() -> ObsFiles | None:
-    """Return the settings of the OBS that was used last; None: OBS was never started."""
+    """Return the settings of the OBS that was used last; None if none was ever started."""
     home = Path.home()
     if sys.platform == "win32":
         folders = [Path(os.environ.get("APPDATA", home)) / "obs-studio"]
@@ -56,17 +56,17 @@ def find_obs_files() -> ObsFiles | None:
             _config_home(dict(os.environ)) / "obs-studio",
             home / ".var/app" / FLATPAK / "config/obs-studio",
         ]
-    # The file of the settings is written at the end of the first run.
+    # OBS writes this file at the end of its first run.
     used = [folder for folder in folders if (folder / "global.ini").is_file()]
     return ObsFiles(max(used, key=_last_used_s)) if used else None
 
 
 class ObsFiles:
-    """One OBS's folder of settings. Any thread may call.
+    """The settings folder of one OBS. Any thread may call.
 
     Attributes:
         folder: `obs-studio` in the user's settings.
-        script: where the script is put.
+        script: the place of this program's script.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -75,11 +75,11 @@ class ObsFiles:
 
     @property
     def is_flatpak(self) -> bool:
-        """Whether this OBS lives in a Flatpak sandbox."""
+        """True if this OBS runs in a Flatpak sandbox."""
         return FLATPAK in self.folder.parts
 
     def is_running(self) -> bool:
-        """Whether an OBS with these settings runs, as far as can be seen."""
+        """Return True if an OBS with these settings is running, as far as can be seen."""
         if sys.platform == "win32":
             command = ["tasklist", "/FI", "IMAGENAME eq obs64.exe", "/NH"]
             return "obs64" in _output_of(command)
@@ -100,7 +100,7 @@ class ObsFiles:
         return not found or _config_home(found) / "obs-studio" == self.folder
 
     def remote_control(self) -> RemoteControl:
-        """Read how OBS is reached; what it would have at first where nothing is written."""
+        """Read how to reach OBS; OBS's defaults where nothing is written."""
         path = self.folder / "plugin_config/obs-websocket/config.json"
         try:
             found = json.loads(path.read_text(encoding="utf-8"))
@@ -113,7 +113,7 @@ class ObsFiles:
             )
         except (OSError, ValueError, AttributeError):
             pass
-        section = self._ini("OBSWebSocket")  # up to OBS 30
+        section = self._ini("OBSWebSocket")  # until OBS 30
         return RemoteControl(
             enabled=section.get("serverenabled") == "true",
             port=_port(section.get("serverport")),
@@ -123,16 +123,16 @@ class ObsFiles:
         )
 
     def canvas(self) -> tuple[int, int]:
-        """Return the (width, height) px of the present profile's canvas."""
+        """Return the (width, height) px of the current profile's canvas."""
         name = self._ini("Basic").get("profiledir", "Untitled")
         video = _read_ini(self.folder / "basic/profiles" / name / "basic.ini", "Video")
         try:
             return int(video["basecx"]), int(video["basecy"])
         except (KeyError, ValueError):
-            return _USUAL_CANVAS
+            return _DEFAULT_CANVAS
 
     def collection(self) -> Path:
-        """Return the file of the present scene collection, which may not exist."""
+        """Return the file of the current scene collection, which may not exist."""
         name = self._ini("Basic").get("scenecollectionfile", "Untitled")
         return self.folder / "basic/scenes" / f"{name.removesuffix('.json')}.json"
 
@@ -141,7 +141,7 @@ class ObsFiles:
         return sorted((self.folder / "basic/scenes").glob("*.json"))
 
     def put_script(self) -> bool:
-        """Copy the packaged script to its place; return whether there was another, or none.
+        """Copy the packaged script to its place; return False if it was there already.
 
         Raises:
             SinkError: the folder cannot be written.
@@ -154,22 +154,24 @@ class ObsFiles:
         return True
 
     def has_this_script(self) -> bool:
-        """Whether the script in its place is the packaged one."""
+        """Return True if the script in its place is the packaged one."""
         try:
             return self.script.read_text(encoding="utf-8") == packaged_script()
         except (OSError, ValueError):
             return False
 
     def delete_script(self) -> None:
-        """Delete the script and its folder, if nothing else is in it."""
+        """Delete the script, and its folder if nothing else is in it."""
         with contextlib.suppress(OSError):
             self.script.unlink()
             self.script.parent.rmdir()
 
     def _ini(self, section: str) -> dict[str, str]:
-        # From version 31 on, user.ini holds what belongs to the user.
-        both = [_read_ini(self.folder / name, section) for name in ("global.ini", "user.ini")]
-        return {**both[0], **both[1]}
+        # Since version 31, the user's part is in user.ini.
+        shared, users = (
+            _read_ini(self.folder / name, section) for name in ("global.ini", "user.ini")
+        )
+        return {**shared, **users}
 
 
 def _config_home(environment: dict[str, str]) -> Path:

@@ -1,7 +1,7 @@
-"""`reenact obs`: brings the source into OBS, tells how it stands, and takes it out again.
+"""`reenact obs`: adds the source to OBS, reports its state, and removes it again.
 
-Nothing of the user's scenes is touched but the source of this program: one script in the list of
-scripts, one source in the present scene.
+Only this program's own parts are touched: a script in the list of scripts, and a source in the
+current scene.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ from reenact.sinks.obs.websocket import ObsRemote
 FFMPEG_OPTIONS: Final = (
     "use_wallclock_as_timestamps=1 fflags=nobuffer flags=low_delay probesize=32 analyzeduration=0"
 )
-"""What OBS's media source needs to show an MJPEG stream at once: the stream carries no times, and
-FFmpeg would look at a second of it before it shows anything."""
+"""Options by which OBS's media source shows an MJPEG stream at once. The stream has no times, and
+FFmpeg would examine a second of it before it shows anything."""
 
 MEDIA_PORT: Final = 8088
-"""The port that is proposed for a media source, whose address should stay."""
+"""The port proposed for a media source, whose address should not change."""
 
 _POLL_S: Final = 0.5
 
@@ -40,17 +40,17 @@ Tell = Callable[[str], None]
 
 
 def install(wait_s: float = 120.0, tell: Tell = print) -> None:
-    """Put the script into OBS and the source into its present scene.
+    """Add the script to OBS and the source to its current scene.
 
-    While OBS does not run, all of it is done in its files. OBS cannot be told from outside to load
-    a script: where it runs and has not loaded it, the user is told the one click and waited for.
+    If OBS is not running, its files are changed. A running OBS cannot be told to load a script,
+    so the user is asked to do that, and waited for.
 
     Args:
-        wait_s: for that click.
-        tell: is given a line at a time of what is done.
+        wait_s: how long to wait for the user.
+        tell: is called with each line of the report.
 
     Raises:
-        SinkError: OBS was never started, or it runs and cannot be reached.
+        SinkError: OBS was never started, or it is running and cannot be reached.
     """
     files = _obs_files()
     running = files.is_running()
@@ -71,28 +71,28 @@ def install(wait_s: float = 120.0, tell: Tell = print) -> None:
             _wait_for_script(remote, files, wait_s, tell)
             _tell_all(remote.add_source(), tell)
         if changed:
-            tell("If OBS had an older script loaded, start it again to use this one.")
+            tell("If OBS had loaded an older script, restart it to use this one.")
         tell("Ready: `reenact live --sink obs`.")
     if files.is_flatpak:
         tell(
-            "OBS is a Flatpak, which sees no shared memory of other programs; allow it once: "
-            f"`flatpak override --user --device=shm {FLATPAK}`, and start OBS again."
+            "OBS is a Flatpak, which does not see other programs' shared memory; allow it once by "
+            f"`flatpak override --user --device=shm {FLATPAK}`, and restart OBS."
         )
 
 
 def remove(tell: Tell = print) -> None:
-    """Take out all that `install` brought, from all scenes and scene collections.
+    """Remove everything that `install` added, from all scenes and scene collections.
 
     Raises:
-        SinkError: OBS runs and cannot be reached.
+        SinkError: OBS is running and cannot be reached.
     """
     files = _obs_files()
     if files.is_running():
         with closing(_remote(files)) as remote:
             _tell_all(remote.remove_sources(), tell)
         tell(
-            "OBS runs, so its list of scripts could not be changed: close it and do this again, "
-            "or take the script out under Tools > Scripts."
+            "OBS is running, so its list of scripts was not changed: close it and run this again, "
+            "or remove the script under Tools > Scripts."
         )
         return
     for path in files.collections():
@@ -106,32 +106,33 @@ def remove(tell: Tell = print) -> None:
 
 
 def status(tell: Tell = print) -> None:
-    """Tell how each part stands; nothing is changed, and no password is asked for."""
+    """Report the state of each part; changes nothing and asks for no password."""
     files = find_obs_files()
     if files is None:
-        tell("OBS         was never started here")
+        tell("OBS         was never started")
     else:
         running = files.is_running()
-        tell(f"OBS         {'runs' if running else 'does not run'}; its settings: {files.folder}")
+        state = "is running" if running else "is not running"
+        tell(f"OBS         {state}; its settings: {files.folder}")
         tell(f"script      {_script_status(files)}")
         tell(f"scenes      {_scenes_status(files, running)}")
     tell(f"picture     {_picture_status()}")
 
 
 def media_source(tell: Tell = print) -> None:
-    """Tell how OBS's own media source shows the HTTP stream without delay."""
+    """Tell how to show the HTTP stream in OBS's own media source without delay."""
     address = load_address()
     if address is None:
-        tell(f"No address was kept yet. Start a stream: reenact live --sink http:{MEDIA_PORT}")
+        tell(f"No address is stored yet. Start a stream: reenact live --sink http:{MEDIA_PORT}")
         return
     tell("In OBS: Sources > + > Media Source, with")
     for name, value in media_source_fields(address):
         tell(f"  {name:<21} {value}")
-    tell(f"The address stays as long as the stream is started with --sink http:{address.port}")
+    tell(f"The address stays the same for streams started with --sink http:{address.port}")
 
 
 def media_source_fields(address: HttpAddress) -> list[tuple[str, str]]:
-    """Return the fields of OBS's media source, as OBS calls them, and what belongs there."""
+    """Return the fields of OBS's media source, as OBS calls them, and their values."""
     return [
         ("Local File", "off"),
         ("Restart playback when source becomes active", "off"),
@@ -143,7 +144,7 @@ def media_source_fields(address: HttpAddress) -> list[tuple[str, str]]:
 
 
 def media_source_settings(address: HttpAddress) -> dict[str, object]:
-    """Return the settings of an input of the kind `ffmpeg_source` that shows the stream."""
+    """Return the settings by which an input of kind `ffmpeg_source` shows the stream."""
     return {
         "is_local_file": False,
         "input": address.url("stream.mjpg"),
@@ -158,8 +159,8 @@ def _obs_files() -> ObsFiles:
     files = find_obs_files()
     if files is None or not files.collection().is_file():
         raise SinkError(
-            "OBS was never started here: start it once, answer its first questions, close it, and "
-            "try again. Run `reenact doctor` to see how to get OBS."
+            "OBS was never started: start it once, answer its first questions, close it, and try "
+            "again. `reenact doctor` says how to get OBS."
         )
     return files
 
@@ -169,19 +170,19 @@ def _remote(files: ObsFiles) -> ObsRemote:
         return ObsRemote(files.remote_control())
     except SinkError as error:
         raise SinkError(
-            f"OBS runs; close it and try again. Or, to go on with it: {error}"
+            f"OBS is running; close it and try again. Or, to keep it running: {error}"
         ) from error
 
 
 def _wait_for_script(remote: ObsRemote, files: ObsFiles, wait_s: float, tell: Tell) -> None:
     if remote.knows_source():
         return
-    tell(f"One click is left to you, in OBS: Tools > Scripts > +, and choose {files.script}")
+    tell(f"One step is left to you, in OBS: Tools > Scripts > +, and choose {files.script}")
     deadline_s = time.monotonic() + wait_s
     while not remote.knows_source():
         if time.monotonic() > deadline_s:
             raise SinkError(
-                "OBS has not loaded the script. Choose it in OBS, or close OBS; then do this again."
+                "OBS has not loaded the script; choose it in OBS or close OBS, and try again."
             )
         time.sleep(_POLL_S)
 
@@ -195,8 +196,8 @@ def _script_status(files: ObsFiles) -> str:
     if files.has_this_script():
         return str(files.script)
     if files.script.exists():
-        return "is of another version; `reenact obs install` brings this one"
-    return "is not there; `reenact obs install` brings it"
+        return "is of another version; `reenact obs install` updates it"
+    return "is missing; `reenact obs install` adds it"
 
 
 def _scenes_status(files: ObsFiles, running: bool) -> str:
@@ -222,7 +223,7 @@ def _picture_status() -> str:
     with RingReader() as reader:
         first = reader.newest()
         if first is None:
-            return "nobody writes; start `reenact live --sink obs`"
+            return "is not being written; start `reenact live --sink obs`"
         time.sleep(_POLL_S)
         second = reader.newest()
     height, width = first.picture.shape[:2]

@@ -1,7 +1,7 @@
-"""The scripts and sources in OBS's scene collections, changed on disk.
+"""Changes the scripts and sources in OBS's scene collections on disk.
 
-OBS reads a collection when it starts and writes it when it ends: what is written while it runs is
-lost.
+OBS reads a collection when it starts and writes it when it ends, so what is written while it runs
+is lost.
 """
 
 from __future__ import annotations
@@ -44,19 +44,19 @@ def read_collection(path: Path) -> Json:
 
 
 def write_collection(path: Path, collection: Json) -> None:
-    """Write a scene collection, whole or not at all. Raises SinkError."""
+    """Write a scene collection whole or not at all. Raises SinkError."""
     text = json.dumps(collection, ensure_ascii=False, indent=4)
     with atomic_write(path, parents=True) as partial:
         partial.write_text(text, encoding="utf-8")
 
 
 def has_script(collection: Json, script: Path) -> bool:
-    """Whether OBS loads the script with this collection."""
+    """Return True if OBS loads the script with this collection."""
     return any(entry.get("path") == script.as_posix() for entry in _scripts(collection))
 
 
 def scenes_with_source(collection: Json) -> list[str]:
-    """Return the names of the scenes and groups that show a source of the script."""
+    """Return the names of the scenes and groups that show one of the script's sources."""
     ours = _own_names(collection)
     return [
         scene["name"]
@@ -66,15 +66,15 @@ def scenes_with_source(collection: Json) -> list[str]:
 
 
 def add_to_collection(collection: Json, script: Path, canvas: tuple[int, int]) -> list[str]:
-    """Add the script, and the source to the present scene, where they are missing.
+    """Add the script, and its source to the current scene, if they are missing.
 
     Args:
         collection: changed in place.
-        script: where it lies.
+        script: its path.
         canvas: (width, height) px that the source is fitted into.
 
     Returns:
-        What was done, in words; nothing where all was there.
+        What was done, in words; empty if everything was there.
     """
     done = []
     if not has_script(collection, script):
@@ -82,7 +82,7 @@ def add_to_collection(collection: Json, script: Path, canvas: tuple[int, int]) -
         # OBS writes paths with slashes on every system.
         modules.setdefault("scripts-tool", []).append({"path": script.as_posix(), "settings": {}})
         done.append("the script is registered")
-    scene = _present_scene(collection)
+    scene = _current_scene(collection)
     if scene is None or scenes_with_source(collection):
         return done
     taken = {source.get("name") for source in collection["sources"]}
@@ -112,7 +112,7 @@ def add_to_collection(collection: Json, script: Path, canvas: tuple[int, int]) -
 
 
 def remove_from_collection(collection: Json, script: Path) -> list[str]:
-    """Take out the script, its sources, and what shows them; return what was done, in words."""
+    """Remove the script, its sources, and the items that show them; return what was done."""
     done = []
     ours = _own_names(collection)
     for scene in _scenes(collection):
@@ -129,12 +129,12 @@ def remove_from_collection(collection: Json, script: Path) -> list[str]:
         modules["scripts-tool"] = [
             entry for entry in _scripts(collection) if entry.get("path") != script.as_posix()
         ]
-        done.append("the script is not registered any more")
+        done.append("the script is no longer registered")
     return done
 
 
 def free_name(taken: set[Any]) -> str:
-    """Return a name for a source that none of these is."""
+    """Return a name for a source that is not taken."""
     name, number = SOURCE_NAME, 2
     while name in taken:
         name, number = f"{SOURCE_NAME} {number}", number + 1
@@ -147,13 +147,16 @@ def _scripts(collection: Json) -> list[Json]:
 
 
 def _scenes(collection: Json) -> list[Json]:
-    """Return the scenes and groups: sources that hold items."""
-    everything = [*collection.get("sources", []), *collection.get("groups", [])]
-    return [source for source in everything if isinstance(source.get("settings"), dict)
-            and source.get("id") in ("scene", "group")]  # fmt: skip
+    """Return the scenes and groups, which are sources with items."""
+    sources = [*collection.get("sources", []), *collection.get("groups", [])]
+    return [
+        source
+        for source in sources
+        if isinstance(source.get("settings"), dict) and source.get("id") in ("scene", "group")
+    ]
 
 
-def _present_scene(collection: Json) -> Json | None:
+def _current_scene(collection: Json) -> Json | None:
     scenes = [scene for scene in _scenes(collection) if scene["id"] == "scene"]
     wanted = collection.get("current_scene")
     return next((scene for scene in scenes if scene.get("name") == wanted), None) or next(

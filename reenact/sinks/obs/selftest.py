@@ -1,4 +1,4 @@
-"""Tries the way into OBS on this machine: shared memory, then OBS's own picture of it."""
+"""Tries the way into OBS on this machine: shared memory, then what OBS shows of it."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ _INSTALL: Final = "`reenact obs install`"
 
 
 class Finding(NamedTuple):
-    """What a trial showed.
+    """The result of a trial.
 
     Attributes:
         name: of the part.
-        works: whether it does what it should.
+        works: True if it does what it should.
         detail: what was seen, in a few words.
-        remedy: what to do; "" where nothing is to be done.
+        remedy: what to do; "" if nothing is to be done.
     """
 
     name: str
@@ -42,9 +42,9 @@ class Finding(NamedTuple):
 
 
 def try_obs() -> list[Finding]:
-    """Try each step of the way. Takes seconds; changes nothing that stays; one thread calls.
+    """Try each step of the way. Takes seconds; leaves no change behind; one thread calls.
 
-    Where OBS runs, a scene of its own is made for the trial, which is not shown, and removed.
+    If OBS runs, a scene is created for the trial, which is not put on air, and removed again.
     """
     findings = [_try_memory()]
     if findings[0].works:
@@ -68,7 +68,7 @@ def _try_memory() -> Finding:
     finally:
         SharedMemory.remove(name)
     if found is None or not np.array_equal(found.picture[..., 2::-1], picture):
-        return Finding("OBS memory", False, "what is written does not come back", "report this")
+        return Finding("OBS memory", False, "pictures come back changed or not at all", "report it")
     where = place.get(sys.platform, "shm_open")
     return Finding("OBS memory", True, f"works by {where}, {took_ms:.2f} ms a frame")
 
@@ -76,7 +76,7 @@ def _try_memory() -> Finding:
 def _try_picture() -> Finding:
     files = find_obs_files()
     if files is None or not files.is_running():
-        return Finding("OBS picture", False, "OBS does not run, so it was not tried", "start OBS")
+        return Finding("OBS picture", False, "not tried, as OBS does not run", "start OBS")
     try:
         with closing(ObsRemote(files.remote_control())) as remote:
             if not remote.knows_source():
@@ -100,14 +100,12 @@ def _compare(remote: ObsRemote, name: str) -> Finding:
                     "OBS picture",
                     False,
                     f"OBS {remote.version()} does not show what is written",
-                    "start OBS again, and look into Tools > Scripts > Script Log",
+                    "restart OBS, and look at Tools > Scripts > Script Log",
                 )
             delays_ms.append((time.monotonic() - written_s) * 1000)
     delay_ms = sorted(delays_ms)[len(delays_ms) // 2]
-    detail = (
-        f"OBS {remote.version()} shows every pixel right, {delay_ms:.0f} ms after it is written"
-    )
-    return Finding("OBS picture", True, f"{detail} (with its screenshot)")
+    detail = f"OBS {remote.version()} shows every pixel as written, {delay_ms:.0f} ms later"
+    return Finding("OBS picture", True, f"{detail} (including its screenshot)")
 
 
 def _is_shown(remote: ObsRemote, name: str, picture: Image) -> bool:
@@ -122,7 +120,7 @@ def _is_shown(remote: ObsRemote, name: str, picture: Image) -> bool:
 
 @contextmanager
 def _trial_source(remote: ObsRemote) -> Iterator[str]:
-    """Make a source in a scene that is not shown; yield its name, which is also its ring's."""
+    """Create a source in a scene that is not on air; yield its name, which is also its ring's."""
     name = _trial_name()
     scene = f"{name} (scene)"
     remote.request("CreateScene", sceneName=scene)
@@ -148,6 +146,6 @@ def _trial_name() -> str:
 
 
 def _picture(number: int) -> Image:
-    """Return a picture of which every pixel differs from that of another number."""
+    """Return a picture; pictures of different numbers differ in every pixel."""
     noise = np.random.default_rng(0).integers(0, 256, (_SIZE_PX, _SIZE_PX, 3), np.uint8)
     return (noise + np.uint8(17 * number)).astype(np.uint8)

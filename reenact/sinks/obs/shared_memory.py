@@ -1,7 +1,7 @@
 """Named memory that two programs of one user share, on Linux, macOS and Windows.
 
-Python's own `multiprocessing.shared_memory` takes the names of a program that ends away from those
-that still use them, and cannot open what is there without knowing its size.
+Python's own `multiprocessing.shared_memory` removes a name when any program that used it ends,
+even while others still do.
 """
 
 from __future__ import annotations
@@ -18,24 +18,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 HEADER_BYTES: Final = 4096
-"""The least size; `words` and `longs` show this much."""
+"""The minimum size, and the part that `words` and `longs` show."""
 
 
 class SharedMemory:
-    r"""A mapping of named memory, read and written by this user's programs alone.
+    r"""Mapped named memory that only this user's programs can read and write.
 
     On Linux it is the file `/dev/shm/reenact.UID.NAME`, on macOS the `shm_open` name
-    `/reenact.NAME`, on Windows the file mapping `Local\reenact.NAME`, which goes with its last
-    user. Any thread may call.
+    `/reenact.NAME`, and on Windows the file mapping `Local\reenact.NAME`, which disappears with
+    its last user. Any thread may call.
 
     Attributes:
         bytes: uint8 (size,), all of it; writable, as are the others.
-        words: uint32 (1024,), the same memory, its header.
-        longs: uint64 (512,), the same.
+        words: uint32 (1024,), the first `HEADER_BYTES`.
+        longs: uint64 (512,), likewise.
     """
 
     def __init__(self, mapping: mmap.mmap) -> None:
-        """Take over a mapping; made by `create`, `open` and `open_or_create`."""
+        """Take over a mapping; use `create`, `open` or `open_or_create` instead."""
         self._mapping = mapping
         self.bytes: NDArray[np.uint8] = np.frombuffer(mapping, np.uint8)
         self.words: NDArray[np.uint32] = self.bytes[:HEADER_BYTES].view(np.uint32)
@@ -43,36 +43,36 @@ class SharedMemory:
 
     @classmethod
     def create(cls, name: str, size: int) -> SharedMemory:
-        """Make new memory, all zero.
+        """Create memory that is all zero.
 
         Args:
             name: at most 21 letters, digits, dots, - and _.
-            size: bytes, from `HEADER_BYTES`.
+            size: bytes, at least `HEADER_BYTES`.
 
         Raises:
-            OSError: there is none left, or, but on Windows, the name is taken.
+            OSError: there is no memory left, or (except on Windows) the name is taken.
         """
         return cls(_mapping(name, size, create=True))
 
     @classmethod
     def open(cls, name: str, size: int) -> SharedMemory:
-        """Map what is there; on Windows it is made where it is not.
+        """Map existing memory; Windows creates it if it is missing.
 
         Raises:
-            OSError: it is not there, smaller, or another user's.
+            OSError: it is missing, smaller, or another user's.
         """
         return cls(_mapping(name, size, create=False))
 
     @classmethod
     def open_or_create(cls, name: str, size: int) -> SharedMemory:
-        """Map what is there, or make it. Raises OSError as the two do."""
+        """Map existing memory, or create it. Raises OSError as the two do."""
         with contextlib.suppress(FileNotFoundError):
             return cls.open(name, size)
         return cls.create(name, size)
 
     @staticmethod
     def remove(name: str) -> None:
-        """Take a name away, if there is one; those who have the memory mapped keep it."""
+        """Remove a name, if it exists; programs that have the memory mapped keep it."""
         with contextlib.suppress(OSError):
             if sys.platform == "linux":
                 os.unlink(_linux_path(name))
@@ -82,7 +82,7 @@ class SharedMemory:
     def close(self) -> None:
         """Let go of the memory; the views must not be used any more."""
         del self.bytes, self.words, self.longs
-        with contextlib.suppress(BufferError):  # a view lives on: the mapping goes with it
+        with contextlib.suppress(BufferError):  # another view keeps the mapping alive
             self._mapping.close()
 
 
@@ -110,7 +110,7 @@ def _mapping(name: str, size: int, *, create: bool) -> mmap.mmap:
 
 def _resize(file: int, size: int) -> None:
     if sys.platform == "linux":
-        # Memory that is only promised would end the program when it is touched.
+        # Touching memory that was promised but does not exist would end the program.
         os.posix_fallocate(file, 0, size)
     else:
         os.ftruncate(file, size)
@@ -127,7 +127,7 @@ def _mac_name(name: str) -> bytes:
 def _libc_call(function: str, name: bytes, *arguments: int) -> int:
     """Call `shm_open(name, flags, ...)` or `shm_unlink(name)`. Raises OSError."""
     call = getattr(ctypes.CDLL(None, use_errno=True), function)
-    # Only the fixed arguments are declared: the rest of a variadic call is passed differently.
+    # Only the fixed arguments are declared, since variadic ones are passed differently.
     call.argtypes = [ctypes.c_char_p] + [ctypes.c_int] * min(len(arguments), 1)
     call.restype = ctypes.c_int
     result: int = call(name, *arguments)

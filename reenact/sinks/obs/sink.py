@@ -1,4 +1,4 @@
-"""Hands frames to the source "Reenact" inside OBS, through shared memory."""
+"""Passes frames to the source "Reenact" inside OBS through shared memory."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from reenact.types import Frame, Sink
 
 
 class ObsSink(ClosesOnExit):
-    """The picture for OBS, with its alpha channel; no delay, no driver, any size.
+    """Frames of any size for OBS, with their alpha channel, without a driver.
 
-    It is shown by the source that `reenact obs install` brings, in as many scenes as wanted, and
-    does not mind whether OBS runs. `open` and `write` belong to one thread; `close` to any.
+    They are shown by the source that `reenact obs install` adds, in any number of scenes. OBS may
+    start and end at any time. One thread calls `open` and `write`; any may call `close`.
 
     Attributes:
         name: "obs".
@@ -29,18 +29,18 @@ class ObsSink(ClosesOnExit):
         """Touch nothing yet.
 
         Args:
-            ring_name: the name in the properties of the source; empty: the usual one.
+            ring_name: the name in the source's properties; "" for the default.
 
         Raises:
-            SinkError: the name cannot be one.
+            SinkError: a ring may not have this name.
         """
         self._writer = RingWriter(ring_name or DEFAULT_NAME)
 
     def open(self, size: tuple[int, int], fps: float) -> None:
-        """Take the name; size and rate follow the frames.
+        """Take possession of the name; size and rate follow the frames.
 
         Raises:
-            SinkError: another program writes under this name, or there is no memory to share.
+            SinkError: another program writes under this name, or there is no shared memory left.
         """
         self._writer.open()
 
@@ -48,12 +48,12 @@ class ObsSink(ClosesOnExit):
         """Make this the newest frame; returns at once.
 
         Raises:
-            SinkError: not open, or there is no memory left to share.
+            SinkError: it is not open, or there is no shared memory left.
         """
         self._writer.write(frame.image, frame.alpha)
 
     def close(self) -> None:
-        """End; OBS shows the last picture for as long as its source is set to. May be repeated."""
+        """End; the source in OBS shows the last picture as long as its properties say."""
         self._writer.close()
 
 

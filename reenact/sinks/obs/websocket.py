@@ -1,6 +1,6 @@
-"""Talks to an OBS that runs, through its remote control (obs-websocket 5).
+"""Talks to a running OBS through its remote control (obs-websocket 5).
 
-The only importer of obsws-python, which is optional.
+obsws-python, which is optional, is imported here only.
 """
 
 from __future__ import annotations
@@ -34,15 +34,15 @@ class ObsRemote(ClosesOnExit):
     def __init__(self, settings: RemoteControl, ask: Callable[[], str] | None = None) -> None:
         """Connect.
 
-        The password is that of the environment variable `REENACT_OBS_PASSWORD`, else that of
-        OBS's own settings, else asked for. It is kept nowhere.
+        The password comes from the environment variable `REENACT_OBS_PASSWORD`, else from OBS's
+        own settings, else from the user. It is not stored.
 
         Args:
             settings: of the remote control.
             ask: asks the user for the password; None: in the terminal, if there is one.
 
         Raises:
-            SinkError: obsws-python is missing, nobody listens, or the password is wrong.
+            SinkError: obsws-python is missing, OBS does not listen, or the password is wrong.
         """
         password = os.environ.get(PASSWORD_VARIABLE) or settings.password
         try:
@@ -51,33 +51,36 @@ class ObsRemote(ClosesOnExit):
             asked = (ask or _ask)()
             if not asked:
                 raise SinkError(
-                    "OBS refuses the password; it is shown under Tools > WebSocket Server "
-                    f"Settings > Show Connect Info. Set {PASSWORD_VARIABLE} to it."
+                    "OBS refuses the password; find it under Tools > WebSocket Server Settings > "
+                    f"Show Connect Info, and set {PASSWORD_VARIABLE} to it."
                 ) from error
             try:
                 self._client = _connect(settings.port, asked)
             except _WrongPasswordError as again:
-                raise SinkError("OBS refuses this password, too.") from again
+                raise SinkError(
+                    "OBS refuses this password as well; find it under Tools > WebSocket Server "
+                    "Settings > Show Connect Info."
+                ) from again
 
     def request(self, kind: str, **data: Any) -> dict[str, Any]:
         """Send a request of obs-websocket and return its answer.
 
         Raises:
-            SinkError: OBS refuses it or is gone.
+            SinkError: OBS refuses it or has ended.
         """
         from obsws_python.error import OBSSDKError
 
         try:
             return self._client.send(kind, data or None, raw=True) or {}
         except (OBSSDKError, OSError, ValueError, KeyError) as error:
-            raise SinkError(f"OBS does not do {kind}: {error}") from error
+            raise SinkError(f"OBS refused {kind}: {error}") from error
 
     def version(self) -> str:
         """Return OBS's version."""
         return str(self.request("GetVersion")["obsVersion"])
 
     def knows_source(self) -> bool:
-        """Whether the script is loaded."""
+        """Return True if OBS has loaded the script."""
         return KIND in self.request("GetInputKindList")["inputKinds"]
 
     def sources(self) -> list[str]:
@@ -86,17 +89,17 @@ class ObsRemote(ClosesOnExit):
             entry["inputName"] for entry in self.request("GetInputList", inputKind=KIND)["inputs"]
         ]
 
-    def present_scene(self) -> str:
+    def current_scene(self) -> str:
         """Return the name of the scene that is on air."""
         return str(self.request("GetCurrentProgramScene")["currentProgramSceneName"])
 
     def add_source(self) -> list[str]:
-        """Add the source to the present scene, fitted into the canvas, unless it is there.
+        """Add the source to the current scene, fitted into the canvas, if it is missing.
 
         Returns:
             What was done, in words.
         """
-        scene = self.present_scene()
+        scene = self.current_scene()
         names = self.sources()
         items = self.request("GetSceneItemList", sceneName=scene)["sceneItems"]
         if any(item["sourceName"] in names for item in items):
@@ -136,20 +139,23 @@ class ObsRemote(ClosesOnExit):
         """Return what a source or scene shows: uint8 (H, W, 4) RGBA, straight alpha.
 
         Args:
-            source: name.
+            source: its name.
             size: (width, height) px; None: its own.
+
+        Raises:
+            SinkError: OBS has no picture of it.
         """
         wanted = {} if size is None else {"imageWidth": size[0], "imageHeight": size[1]}
         answer = self.request("GetSourceScreenshot", sourceName=source, imageFormat="png", **wanted)
         encoded = base64.b64decode(answer["imageData"].partition(",")[2])
         picture = cv2.imdecode(np.frombuffer(encoded, np.uint8), cv2.IMREAD_UNCHANGED)
         if picture is None or picture.ndim != 3:
-            raise SinkError(f"OBS gives no picture of {source}.")
+            raise SinkError(f"OBS has no picture of {source}.")
         way = cv2.COLOR_BGRA2RGBA if picture.shape[2] == 4 else cv2.COLOR_BGR2RGBA
         return np.asarray(cv2.cvtColor(picture, way), np.uint8)
 
     def close(self) -> None:
-        """End the connection. May be called twice."""
+        """Close the connection. May be called twice."""
         self._client.disconnect()
 
     def _free_name(self) -> str:
@@ -159,7 +165,7 @@ class ObsRemote(ClosesOnExit):
 
 
 class _WrongPasswordError(Exception):
-    """OBS does not take the password."""
+    """OBS refuses the password."""
 
 
 def _connect(port: int, password: str) -> Any:
@@ -168,8 +174,8 @@ def _connect(port: int, password: str) -> Any:
         from obsws_python.error import OBSSDKError
         from websocket import WebSocketException
     except ImportError as error:
-        raise SinkError(f"obsws-python is not installed; {_INSTALL} gets it.") from error
-    # It would print each failure, and the password with its settings.
+        raise SinkError(f"obsws-python is not installed; get it by {_INSTALL}.") from error
+    # It would print failures, and the password together with its settings.
     logging.getLogger("obsws_python").setLevel(logging.CRITICAL + 1)
     try:
         return obsws_python.ReqClient(
@@ -179,7 +185,7 @@ def _connect(port: int, password: str) -> Any:
         raise _WrongPasswordError from error
     except (OSError, ValueError, WebSocketException) as error:
         raise SinkError(
-            f"OBS does not answer on port {port}; start it, and switch on Tools > WebSocket Server "
+            f"OBS does not answer on port {port}; start it, and turn on Tools > WebSocket Server "
             "Settings > Enable WebSocket server."
         ) from error
 

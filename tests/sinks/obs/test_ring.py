@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 
 from reenact.errors import SinkError
-from reenact.sinks.obs.ring import RingReader, RingWriter, clock_ns
+from reenact.sinks.obs.frame_memory import clock_ns
+from reenact.sinks.obs.ring import RingReader, RingWriter
 from reenact.sinks.obs.shared_memory import HEADER_BYTES, SharedMemory
 from reenact.sinks.obs.sink import ObsSink
 from reenact.types import Frame

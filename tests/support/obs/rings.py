@@ -14,7 +14,8 @@ from reenact.sinks.obs.shared_memory import SharedMemory
 
 _WRITER: Final = """
 import sys, time, numpy as np
-from reenact.sinks.obs.ring import SLOTS, RingWriter
+from reenact.sinks.obs.frame_memory import NEWEST, SLOTS
+from reenact.sinks.obs.ring import RingWriter
 name, pause_s, lapping = sys.argv[1], float(sys.argv[2]), sys.argv[3] == "True"
 images = [np.full((512, 512, 3), (n, n * 7 % 256, 255 - n), np.uint8) for n in range(256)]
 with RingWriter(name) as writer:
@@ -22,7 +23,7 @@ with RingWriter(name) as writer:
     number = 0
     while True:
         if lapping and number:
-            writer._frames._longs[8] += SLOTS - 1
+            writer._frames._longs[NEWEST] += SLOTS - 1
             number += SLOTS - 1
         number = writer.write(images[(number + 1) % 256])
         if pause_s:
