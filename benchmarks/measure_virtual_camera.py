@@ -19,8 +19,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from guest.conftest import IN_GUEST
-from guest.machine import run_in_guest
+from guest import machine
 
 SIZES = ((320, 240), (640, 360), (1280, 720))
 FPS = 10.0
@@ -31,13 +30,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--frames", type=int, default=200, help="of each size")
     arguments = parser.parse_args()
-    if IN_GUEST:
+    if machine.IN_GUEST:
         rows = [measured(size, arguments.frames) for size in SIZES]
         Path("/out", _RESULT).write_text(json.dumps(rows))
         return
     with tempfile.TemporaryDirectory(prefix="guest") as out:
-        command = [sys.executable, __file__, "--frames", str(arguments.frames)]
-        finished = run_in_guest(command, Path(out), timeout_s=1800.0)
+        script, tests = Path(__file__).resolve(), Path(machine.__file__).parents[1]
+        finished = machine.run_in_guest(
+            [sys.executable, str(script), "--frames", str(arguments.frames)],
+            Path(out),
+            timeout_s=1800.0,
+            environment={"PYTHONPATH": str(tests)},
+        )
         if finished.status != 0:
             sys.exit(f"The guest failed.\n{finished.console}")
         for row in json.loads(Path(out, _RESULT).read_text()):

@@ -7,6 +7,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # read when the libraries below are loaded
     os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -34,6 +35,24 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     """Share the whole suite among the cores; run a part of it in this process."""
     chosen = {Path(argument).resolve() for argument in config.args}
     return min(os.cpu_count() or 1, MAX_WORKERS) if chosen == {repository() / "tests"} else 0
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Give each process whole files, for their fixtures; all of the guest, and all of OBS, to one.
+
+    The guest boots once for all its files, and OBS is shown what has one name on this machine.
+    """
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByFile(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file = nodeid.partition("::")[0]
+            if "/guest/" in file:
+                return "guest"
+            return "obs" if "/obs/" in file or file.endswith("test_contracts.py") else file
+
+    return ByFile(config, log)
 
 
 @pytest.fixture(scope="session")

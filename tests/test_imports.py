@@ -1,8 +1,9 @@
-"""The architecture, read from the imports: they go one way, and heavy libraries wait."""
+"""The architecture, read from folders, imports and names."""
 
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from functools import cache
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 
 import reenact
+from support.program import repository
 
 PACKAGE = Path(reenact.__file__).parent
 
@@ -30,6 +32,7 @@ ROOMS["training"] = ROOMS["evaluation"] | {"evaluation"}
 ROOMS["cli"] = ROOMS["training"] | {"training"}
 
 MAX_MODULES_AT_THE_TOP = 12
+MAX_LINES = 500
 MODULES_IN_A_ROOM = range(4, 21)
 
 ONLY_IN = {
@@ -129,6 +132,38 @@ def test_a_library_that_may_change_is_imported_in_its_place_only(library: str) -
         name for name in MODULES if library in {full.partition(".")[0] for full in imported(name)}
     }
     assert users <= ONLY_IN[library]
+
+
+def python_files(*folders: str) -> list[Path]:
+    """Return the Python files in folders of the repository."""
+    found = [path for folder in folders for path in (repository() / folder).rglob("*.py")]
+    assert found
+    return sorted(found)
+
+
+def in_repository(path: Path) -> str:
+    return path.relative_to(repository()).as_posix()
+
+
+def test_tests_stand_in_the_rooms_that_they_test() -> None:
+    tests = repository() / "tests"
+    folders = {path.name for path in tests.iterdir() if any(path.glob("*.py"))}
+    assert folders - {"support", "guest"} == set(ROOMS)
+    at_the_top = {path.stem.removeprefix("test_") for path in tests.glob("test_*.py")}
+    assert not at_the_top & {name.rpartition(".")[2] for name in MODULES if room(name)}
+
+
+def test_nothing_is_imported_from_a_test() -> None:
+    """What tests share stands in `support`, or is a fixture."""
+    pattern = re.compile(r"^\s*(?:from|import) +(?:\w+\.)*(?:test_|check_|conftest)", re.M)
+    every = python_files("reenact", "tests", "tools", "plugins", "benchmarks")
+    assert not [in_repository(p) for p in every if pattern.search(p.read_text(encoding="utf-8"))]
+
+
+def test_no_file_is_too_long() -> None:
+    every = python_files("reenact", "tests", "tools", "plugins", "benchmarks")
+    lines = {in_repository(path): len(path.read_bytes().splitlines()) for path in every}
+    assert not {name: count for name, count in lines.items() if count > MAX_LINES}
 
 
 def loaded_after(code: str) -> set[str]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import ast
 import json
-import os
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator
@@ -19,9 +18,7 @@ from typing import Any, Final
 import pytest
 
 from guest.image import GuestUnavailable
-from guest.machine import run_in_guest
-
-IN_GUEST: Final = "REENACT_IN_GUEST" in os.environ
+from guest.machine import IN_GUEST, run_in_guest
 
 _REPORT: Final = "report.jsonl"
 _BOOT_TIMEOUT_S: Final = 900.0

@@ -14,6 +14,9 @@ from typing import Final
 
 from guest.image import GuestUnavailable, find_image
 
+IN_GUEST: Final = "REENACT_IN_GUEST" in os.environ
+"""Whether this process runs in the guest."""
+
 QEMU: Final = "qemu-system-x86_64"
 
 _ACCELERATOR_VARIABLE: Final = "REENACT_GUEST_ACCEL"

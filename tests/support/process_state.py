@@ -20,6 +20,7 @@ _NO_CHANGE = {
     "GLOG_minloglevel",
     "TF_CPP_MIN_LOG_LEVEL",
     "OPENCV_LOG_LEVEL",
+    "TORCHINDUCTOR_CACHE_DIR",
 }
 
 
