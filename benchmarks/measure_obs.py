@@ -60,7 +60,7 @@ def main() -> None:
         os.environ["REENACT_DATA"] = folder
         home = Path(folder) / "obs"
         home.mkdir()
-        if not studio.missing():
+        if not studio.MISSING:
             studio.configure(home, scripts=(studio.SCRIPT,))
             obs = undo.enter_context(studio.start(home))
             figures["obs"] = obs.ask("GetVersion")["obsVersion"]

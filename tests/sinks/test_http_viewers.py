@@ -21,12 +21,11 @@ from reenact.sinks.obs.installer import media_source_settings
 from reenact.types import Frame, Image
 from support.clips import corners, four_colours, number_of, numbered_picture
 from support.obs import browser, studio
-from support.obs.studio import eventually
+from support.obs.studio import eventually, needs_obs
 
 SIZE = (320, 240)
 START_S = 60.0
 
-needs_obs = pytest.mark.skipif(bool(studio.missing()), reason=f"not installed: {studio.missing()}")
 needs_browser = pytest.mark.skipif(not browser.program(), reason="not installed: chromium")
 
 

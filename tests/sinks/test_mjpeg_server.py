@@ -17,6 +17,8 @@ from urllib.parse import urlsplit
 import cv2
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from reenact.errors import SinkError
 from reenact.sinks.http_address import load_address
@@ -105,6 +107,20 @@ def test_every_reader_gets_every_frame_when_it_keeps_up(sink: HttpSink) -> None:
             jpegs = [first(), second()]
             assert [number_of(decode(jpeg)) for jpeg in jpegs] == [number, number]
     assert sink.encoded_frames == 7
+
+
+@settings(max_examples=20, deadline=None)
+@given(sizes=st.lists(st.tuples(st.integers(1, 300), st.integers(1, 300)), min_size=1, max_size=4))
+def test_pictures_of_any_size_arrive_whole(sizes: list[tuple[int, int]]) -> None:
+    random = np.random.default_rng(0)
+    with HttpSink() as sink:
+        sink.open((160, 120), 25.0)
+        with stream(sink) as read:
+            for index, (width, height) in enumerate(sizes):
+                image = random.integers(0, 256, (height, width, 3), np.uint8)
+                sink.write(Frame(image, index / 25, index))
+                assert decode(read()).shape == image.shape
+    assert sink.encoded_frames == len(sizes)
 
 
 def test_nothing_is_encoded_while_nobody_reads(sink: HttpSink) -> None:

@@ -12,7 +12,6 @@ import pytest
 from reenact import registry
 from reenact.config import SinkSettings
 from reenact.errors import SinkError
-from reenact.imaging import even, letterbox
 from reenact.sinks.fanout import SinkSet, check_not_overwritten
 from reenact.sinks.mjpeg_server import HttpSink
 from reenact.sinks.null import NullSink
@@ -21,7 +20,7 @@ from reenact.sinks.virtual_camera import CameraSink
 from reenact.sinks.window import WindowSink
 from reenact.stats import StepTimer
 from reenact.types import Frame
-from support.clips import corners, four_colours, numbered_picture
+from support.clips import numbered_picture
 from support.fakes import FakeSink
 
 SIZE = (160, 120)
@@ -34,41 +33,6 @@ def frame(number: int) -> Frame:
 def build(text: str, settings: SinkSettings | None = None) -> object:
     kind, argument = registry.split(text)
     return registry.load("sinks", kind).make(argument, settings or SinkSettings())
-
-
-# Fitting
-
-
-def test_letterbox_keeps_a_picture_that_fits() -> None:
-    image = four_colours()
-    assert letterbox(image, SIZE) is image
-
-
-@pytest.mark.parametrize("size", [(320, 120), (160, 300), (40, 90), (1280, 720)])
-def test_letterbox_shows_the_whole_picture_undistorted_between_black_bars(
-    size: tuple[int, int],
-) -> None:
-    fitted = letterbox(four_colours(), size)
-    assert fitted.shape == (size[1], size[0], 3)
-    assert fitted.flags.c_contiguous
-    factor = min(size[0] / 160, size[1] / 120)
-    width, height = round(160 * factor), round(120 * factor)
-    left, top = (size[0] - width) // 2, (size[1] - height) // 2
-    inner = fitted[top : top + height, left : left + width]
-    assert corners(inner) == ["red", "green", "blue", "white"]
-    assert inner.max(axis=-1).min() > 100
-    outside = np.ones(fitted.shape[:2], bool)
-    outside[top : top + height, left : left + width] = False
-    assert not fitted[outside].any()
-
-
-def test_letterbox_repeats_the_last_line_instead_of_scaling() -> None:
-    image = np.random.default_rng(0).integers(0, 256, (121, 161, 3), dtype=np.uint8)
-    fitted = letterbox(image, even((161, 121)))
-    assert fitted.shape == (122, 162, 3)
-    assert np.array_equal(fitted[:121, :161], image)
-    assert np.array_equal(fitted[121, :161], image[120])
-    assert np.array_equal(fitted[:121, 161], image[:, 160])
 
 
 # What is registered

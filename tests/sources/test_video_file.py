@@ -25,6 +25,7 @@ from reenact.sources.video_file import VideoSource
 from reenact.targets.clip_files import decode_clip
 from reenact.types import Frame, Source
 from support.clips import (
+    close_while_reading,
     corners,
     four_colours,
     number_of,
@@ -309,26 +310,8 @@ def test_stream_without_an_end_is_live_and_comes_back() -> None:
     assert indices == sorted(indices)
 
 
-def test_close_twice_and_while_another_thread_reads(numbered_clip: Path) -> None:
-    source = VideoSource(numbered_clip, loop=True)
-    seen: list[Frame | None] = []
-
-    def reader() -> None:
-        while True:
-            seen.append(source.read())
-            if seen[-1] is None:
-                return
-
-    thread = threading.Thread(target=reader)
-    thread.start()
-    while len(seen) < 40:
-        time.sleep(0.005)
-    source.close()
-    source.close()
-    thread.join(timeout=10)
-    assert not thread.is_alive()
-    assert seen[-1] is None
-    assert source.read() is None
+def test_close_while_another_thread_reads(numbered_clip: Path) -> None:
+    close_while_reading(VideoSource(numbered_clip, loop=True), frames=40)
 
 
 @pytest.mark.faces

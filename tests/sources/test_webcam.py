@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +13,7 @@ import pytest
 from reenact.errors import SourceError
 from reenact.sources.camera_devices import CameraInfo, list_cameras
 from reenact.sources.webcam import WebcamSettings, WebcamSource, open_webcam
-from reenact.types import Frame, Source
+from reenact.types import Source
 from support.cameras import (
     CAMERA,
     FaultState,
@@ -22,7 +21,7 @@ from support.cameras import (
     read_frames,
     read_until_lost,
 )
-from support.clips import four_colours, number_of, write_clip
+from support.clips import close_while_reading, four_colours, number_of, write_clip
 
 
 def test_frames_from_the_real_capture(
@@ -179,24 +178,7 @@ def test_failed_opening_gives_the_device_back(
 def test_close_while_another_thread_reads(
     open_camera: Callable[[], WebcamSource], state: FaultState
 ) -> None:
-    source = open_camera()
-    results: list[Frame | None] = []
-
-    def reader() -> None:
-        while True:
-            results.append(source.read())
-            if results[-1] is None:
-                return
-
-    thread = threading.Thread(target=reader)
-    thread.start()
-    while len(results) < 5:
-        time.sleep(0.01)
-    source.close()
-    source.close()
-    thread.join(timeout=5)
-    assert not thread.is_alive()
-    assert source.read() is None
+    close_while_reading(open_camera(), frames=5)
     assert state.released == 1
 
 

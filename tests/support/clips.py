@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import struct
+import threading
+import time
 from collections.abc import Callable, Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -175,6 +177,26 @@ def read_all(source: Source) -> list[Frame]:
         while (frame := source.read()) is not None:
             frames.append(frame)
     return frames
+
+
+def close_while_reading(source: Source, frames: int) -> None:
+    """Close a source, twice, after another thread has read some frames; its reads must end."""
+    seen: list[Frame | None] = []
+
+    def read() -> None:
+        while not seen or seen[-1] is not None:
+            seen.append(source.read())
+
+    thread = threading.Thread(target=read)
+    thread.start()
+    while len(seen) < frames:
+        time.sleep(0.005)
+    source.close()
+    source.close()
+    thread.join(timeout=10)
+    assert not thread.is_alive()
+    assert seen[-1] is None
+    assert source.read() is None
 
 
 def write_png(path: Path, pixels: NDArray[np.uint8] | NDArray[np.uint16]) -> Path:

@@ -26,9 +26,8 @@ from reenact.sinks.obs.websocket import ObsRemote
 from support import program
 from support.clips import corners, four_colours
 from support.obs import studio
-from support.obs.studio import CANVAS, SCENE, Studio, eventually
+from support.obs.studio import CANVAS, SCENE, Studio, eventually, needs_obs
 
-needs_obs = pytest.mark.skipif(bool(studio.missing()), reason=f"not installed: {studio.missing()}")
 linux_only = pytest.mark.skipif(sys.platform != "linux", reason="OBS has its settings elsewhere")
 
 

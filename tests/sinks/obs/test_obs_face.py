@@ -17,13 +17,10 @@ from reenact.config import TrackingSettings
 from reenact.face.mediapipe_tracker import MediaPipeTracker
 from reenact.types import Frame, Image, Landmarks
 from support.obs import studio
-from support.obs.studio import CANVAS, SCENE, Studio, eventually
+from support.obs.studio import CANVAS, SCENE, Studio, eventually, needs_obs
 from support.program import reenact
 
-pytestmark = [
-    pytest.mark.obs,
-    pytest.mark.skipif(bool(studio.missing()), reason=f"not installed: {studio.missing()}"),
-]
+pytestmark = [pytest.mark.obs, needs_obs]
 
 START_S = 200.0
 GAME = (40, 90, 150)

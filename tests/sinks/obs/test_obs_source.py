@@ -19,12 +19,9 @@ from reenact.types import Image
 from support.clips import four_colours
 from support.obs import studio
 from support.obs.rings import ring_name, writing_process
-from support.obs.studio import CANVAS, SCENE, Studio, eventually
+from support.obs.studio import CANVAS, SCENE, Studio, eventually, needs_obs
 
-pytestmark = [
-    pytest.mark.obs,
-    pytest.mark.skipif(bool(studio.missing()), reason=f"not installed: {studio.missing()}"),
-]
+pytestmark = [pytest.mark.obs, needs_obs]
 
 SOURCE = "Reenact"
 
@@ -37,13 +34,6 @@ def obs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Studio]:
     with studio.start(home) as running:
         yield running
         assert running.stop() == 0
-
-
-@pytest.fixture
-def name() -> Iterator[str]:
-    """A ring's name of this test alone."""
-    with ring_name() as chosen:
-        yield chosen
 
 
 @pytest.fixture

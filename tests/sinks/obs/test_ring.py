@@ -6,11 +6,12 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from reenact.errors import SinkError
 from reenact.sinks.obs.frame_memory import clock_ns
@@ -21,13 +22,6 @@ from reenact.types import Frame
 from support.clips import four_colours, numbered_picture
 from support.fakes import until
 from support.obs.rings import memory_of, ring_name, writing_process
-
-
-@pytest.fixture
-def name() -> Iterator[str]:
-    """A ring's name of this test alone."""
-    with ring_name() as chosen:
-        yield chosen
 
 
 def test_frame_comes_through_with_colours_alpha_number_and_time(name: str) -> None:
@@ -50,19 +44,40 @@ def test_frame_comes_through_with_colours_alpha_number_and_time(name: str) -> No
         assert (second.picture[..., 3] == 255).all()
 
 
-@pytest.mark.parametrize("size", [(1, 1), (3, 5), (161, 121), (1920, 1080)])
-def test_any_size_is_taken_and_may_change(name: str, size: tuple[int, int]) -> None:
-    other = np.random.default_rng(1).integers(0, 256, (size[1], size[0], 3), np.uint8)
-    with RingWriter(name) as writer, RingReader(name) as reader:
+SIZES = st.tuples(st.integers(1, 70), st.integers(1, 70)) | st.just((640, 360))
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    writes=st.lists(
+        st.tuples(SIZES, st.integers(1, 5), st.booleans(), st.booleans()), min_size=1, max_size=8
+    )
+)
+def test_readers_see_the_newest_frame_of_any_size(
+    writes: list[tuple[tuple[int, int], int, bool, bool]],
+) -> None:
+    """Each entry: size, how many frames of it, whether they have alpha, and are all read."""
+    random = np.random.default_rng(0)
+    with ring_name() as name, RingWriter(name) as writer, RingReader(name) as reader:
         writer.open()
-        writer.write(four_colours())
-        before = reader.newest()
-        writer.write(other)
-        after = reader.newest()
-    assert before is not None
-    assert after is not None
-    assert after.generation != before.generation
-    assert np.array_equal(after.picture[..., 2::-1], other)
+        size_before, number, generations = None, 0, []
+        for (width, height), count, has_alpha, reads_all in writes:
+            for index in range(count):
+                image = random.integers(0, 256, (height, width, 3), np.uint8)
+                alpha = random.integers(0, 256, (height, width), np.uint8) if has_alpha else None
+                is_new_size = (width, height) != size_before
+                size_before = (width, height)
+                number = 1 if is_new_size else number + 1
+                assert writer.write(image, alpha) == number
+                if reads_all or index == count - 1:
+                    frame = reader.newest()
+                    assert frame is not None
+                    assert frame.number == number
+                    assert np.array_equal(frame.picture[..., 2::-1], image)
+                    opaque = np.full((height, width), 255, np.uint8)
+                    assert np.array_equal(frame.picture[..., 3], opaque if alpha is None else alpha)
+                    generations.append((frame.generation, size_before))
+    assert len(set(generations)) == len({generation for generation, _ in generations})
 
 
 @pytest.mark.parametrize("lapping", [False, True])
@@ -87,7 +102,7 @@ def test_no_frame_is_torn_while_a_fast_writer_runs(name: str, lapping: bool) -> 
     assert len(set(numbers)) > 20
 
 
-def test_reader_finds_a_slot_that_is_being_written_unfit(name: str) -> None:
+def test_reader_skips_a_slot_that_is_being_written(name: str) -> None:
     with RingWriter(name) as writer, RingReader(name) as reader:
         writer.open()
         writer.write(four_colours())
@@ -115,7 +130,7 @@ def test_second_writer_is_refused_while_the_first_works(name: str) -> None:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="the memory goes with its last user")
-def test_place_of_a_killed_writer_is_taken_and_its_memory_freed(name: str) -> None:
+def test_name_of_a_killed_writer_is_taken_over_and_its_memory_freed(name: str) -> None:
     with writing_process(name, 0.02) as process, RingReader(name) as reader:
         until(lambda: reader.newest() is not None)
         process.send_signal(signal.SIGKILL)
@@ -149,7 +164,7 @@ def test_closing_frees_the_pictures(name: str) -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="a link can be laid on Linux only")
-def test_memory_that_somebody_else_laid_out_is_not_used(name: str, tmp_path: Path) -> None:
+def test_memory_that_another_program_prepared_is_not_used(name: str, tmp_path: Path) -> None:
     import os
 
     trap = tmp_path / "precious"
@@ -161,7 +176,7 @@ def test_memory_that_somebody_else_laid_out_is_not_used(name: str, tmp_path: Pat
 
 
 @pytest.mark.parametrize("bad", ["", "with space", "a/b", "..", "thirteen-long", "näme"])
-def test_names_that_no_system_takes_are_refused(bad: str) -> None:
+def test_names_that_a_ring_may_not_have_are_refused(bad: str) -> None:
     with pytest.raises(SinkError, match="1 to 12 letters"):
         RingWriter(bad)
 

@@ -21,6 +21,7 @@ from typing import IO, Any, Final, TypeVar
 
 import cv2
 import numpy as np
+import pytest
 from numpy.typing import NDArray
 
 SCRIPT: Final = Path(str(files("reenact") / "assets" / "reenact.lua"))
@@ -31,9 +32,10 @@ START_S: Final = 60.0
 T = TypeVar("T")
 
 
-def missing() -> str:
-    """Return what is not installed here that `start` needs, or ""."""
-    return ", ".join(program for program in ("obs", "Xvfb") if not shutil.which(program))
+MISSING: Final = ", ".join(name for name in ("obs", "Xvfb") if not shutil.which(name))
+
+needs_obs: Final = pytest.mark.skipif(bool(MISSING), reason=f"not installed: {MISSING}")
+"""Marks tests that need what `start` needs."""
 
 
 def eventually(look: Callable[[], T | None], timeout_s: float = 20.0, what: str = "") -> T:

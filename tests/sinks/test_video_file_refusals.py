@@ -1,0 +1,137 @@
+"""What the file sink refuses, and what it leaves behind on a full disk."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+from reenact.errors import SinkError
+from reenact.sinks.video_file import FileSink
+from reenact.types import Frame
+from support.clips import numbered_picture
+
+
+@pytest.mark.parametrize("name", ["out", "out.txt", "out.avi", ".mp4"])
+def test_unknown_ending_is_refused_at_once(name: str, tmp_path: Path) -> None:
+    with pytest.raises(SinkError, match=r"\.mp4"):
+        FileSink(tmp_path / name)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_no_name_is_refused() -> None:
+    with pytest.raises(SinkError, match=r"file:out\.mp4"):
+        FileSink("")
+
+
+def test_folder_is_refused_at_once(tmp_path: Path) -> None:
+    (tmp_path / "folder.mp4").mkdir()
+    with pytest.raises(SinkError, match="is a folder"):
+        FileSink(tmp_path / "folder.mp4")
+
+
+def test_missing_folder_is_named(tmp_path: Path) -> None:
+    with pytest.raises(SinkError, match=r"there is no folder .*absent"):
+        FileSink(tmp_path / "absent" / "out.mp4")
+
+
+def test_folder_without_the_right_to_write_is_refused_at_once(tmp_path: Path) -> None:
+    tmp_path.chmod(0o500)
+    if os.access(tmp_path, os.W_OK):
+        tmp_path = Path("/proc/self")  # for root, which may write anywhere else
+        if not tmp_path.is_dir():
+            pytest.skip("this user may write everywhere")
+    with pytest.raises(SinkError, match="cannot be written"):
+        FileSink(tmp_path / "out.mp4")
+
+
+def test_size_that_the_encoder_refuses_leaves_nothing(tmp_path: Path) -> None:
+    sink = FileSink(tmp_path / "out.mp4")
+    with pytest.raises(SinkError, match="cannot be written"):
+        sink.open((40_000, 40_000), 25.0)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 1 MB."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=1M", "tmpfs", str(folder)]
+    try:
+        mounted = subprocess.run(command, capture_output=True, check=False).returncode == 0
+    except OSError:
+        mounted = False
+    if not mounted:
+        pytest.skip("only root on Linux can mount a small disk")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", str(folder)], check=True)
+
+
+def fill(sink: FileSink, fps: float) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (120, 160, 3), dtype=np.uint8)
+    sink.open((160, 120), fps)
+    for index in range(10_000):
+        sink.write(Frame(np.roll(noise, 7 * index, axis=1), index / fps, index))
+
+
+def fill_up(folder: Path) -> Path:
+    ballast = folder / "ballast"
+    with contextlib.suppress(OSError), ballast.open("wb", buffering=0) as file:
+        while file.write(bytes(4096)):
+            pass
+    return ballast
+
+
+@pytest.mark.parametrize("ending", [".mp4", ".mkv", ".webm"])
+def test_full_disk_is_one_sentence_and_leaves_nothing(ending: str, small_disk: Path) -> None:
+    sink = FileSink(small_disk / f"out{ending}")
+    with pytest.raises(SinkError, match="disk is full") as caught:
+        fill(sink, fps=25.0)
+    assert str(caught.value).count("\n") == 0
+    assert list(small_disk.iterdir()) == []
+    sink.close()
+    assert list(small_disk.iterdir()) == []
+
+
+def test_full_disk_keeps_a_long_recording_under_its_partial_name(small_disk: Path) -> None:
+    sink = FileSink(small_disk / "out.mp4", crf=40)
+    with pytest.raises(SinkError, match="disk is full") as caught:
+        fill(sink, fps=1.0)
+    (partial,) = small_disk.iterdir()
+    assert partial.name == "out.partial.mp4"
+    assert str(partial) in str(caught.value)
+    frames = 0
+    # The picture that the disk cut off ends it.
+    with contextlib.suppress(av.InvalidDataError), av.open(str(partial)) as container:
+        for _ in container.decode(video=0):
+            frames += 1
+    assert frames > 60
+
+
+def test_disk_that_fills_up_at_the_end_is_told_by_close(small_disk: Path) -> None:
+    sink = FileSink(small_disk / "out.mp4")
+    sink.open((160, 120), 25.0)
+    sink.write(Frame(numbered_picture(0), 0.0, 0))
+    ballast = fill_up(small_disk)
+    with pytest.raises(SinkError, match="disk is full"):
+        sink.close()
+    assert list(small_disk.iterdir()) == [ballast]
+
+
+@pytest.mark.parametrize("ending", [".mp4", ".mkv", ".webm"])
+def test_disk_that_is_full_from_the_start(ending: str, small_disk: Path) -> None:
+    ballast = fill_up(small_disk)
+    sink = FileSink(small_disk / f"out{ending}")
+    with pytest.raises(SinkError, match="disk is full"):
+        fill(sink, fps=25.0)
+    sink.close()
+    assert list(small_disk.iterdir()) == [ballast]

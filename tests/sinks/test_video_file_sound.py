@@ -1,0 +1,99 @@
+"""Sound that is copied beside the pictures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+from reenact.sinks.video_file import FileSink
+from reenact.sources.video_file import VideoSource
+from reenact.types import Frame
+from support.clips import number_of, numbered_picture, write_talk
+from support.recordings import duration_s, read
+
+
+def record_video(source: VideoSource, path: Path, frames: int = 1000) -> None:
+    with source, FileSink(path) as sink:
+        sink.take_sound(source.open_sound)
+        sink.open(source.size, source.fps)
+        while frames and (frame := source.read()) is not None:
+            sink.write(frame)
+            frames -= 1
+
+
+def tone(path: Path) -> tuple[float, float]:
+    """Return when a file's tone begins and when its sound ends, s; its first picture is at 0."""
+    times_s, waves = [], []
+    with av.open(str(path)) as container:
+        for heard in container.decode(audio=0):
+            wave = heard.to_ndarray().mean(axis=0)
+            assert heard.time is not None
+            times_s.append(heard.time + np.arange(len(wave)) / heard.sample_rate)
+            waves.append(np.abs(wave) / (1.0 if wave.dtype.kind == "f" else 32768.0))
+    when_s = np.concatenate(times_s)
+    return float(when_s[np.concatenate(waves) > 0.1][0]), float(when_s[-1])
+
+
+@pytest.mark.parametrize(
+    ("spoken", "codec", "ending"),
+    [
+        (".mp4", "aac", ".mp4"),
+        (".mkv", "aac", ".mov"),
+        (".mp4", "aac", ".mkv"),
+        (".mov", "pcm_s16le", ".mkv"),
+        (".mkv", "libopus", ".webm"),
+        (".mkv", "libopus", ".mp4"),
+        (".ts", "aac", ".mp4"),
+    ],
+)
+@pytest.mark.parametrize("pictures_from_s", [0.0, 0.4])
+def test_a_videos_sound_is_copied_and_stays_with_its_pictures(
+    spoken: str, codec: str, ending: str, pictures_from_s: float, tmp_path: Path
+) -> None:
+    talk = tmp_path / f"talk{spoken}"
+    write_talk(talk, beep_s=1.2, pictures_from_s=pictures_from_s, codec=codec)
+    out = tmp_path / f"out{ending}"
+    record_video(VideoSource(talk), out)
+    _, pictures = read(out)
+    assert [number_of(picture) for picture in pictures] == list(range(50))
+    begins_s, ends_s = tone(out)
+    assert begins_s == pytest.approx(1.2 - pictures_from_s, abs=0.03)
+    assert ends_s == pytest.approx(2.0, abs=0.05)
+
+
+def test_a_killed_program_loses_no_more_after_the_end_of_its_sound(tmp_path: Path) -> None:
+    source = VideoSource(write_talk(tmp_path / "talk.mp4", beep_s=0.2))
+    sink = FileSink(tmp_path / "out.mkv")
+    sink.take_sound(source.open_sound)
+    with source, sink:
+        sink.open((160, 120), 25.0)
+        for index in range(500):
+            sink.write(Frame(numbered_picture(index), index / 25, index))
+        times_s, _ = read(tmp_path / "out.partial.mkv")
+    assert times_s[-1] > 16.0
+
+
+def test_sound_ends_with_the_last_picture_that_was_written(tmp_path: Path) -> None:
+    out = tmp_path / "out.mp4"
+    record_video(VideoSource(write_talk(tmp_path / "talk.mp4", beep_s=0.2)), out, frames=20)
+    assert tone(out)[1] == pytest.approx(0.8, abs=0.05)
+    assert duration_s(out) == pytest.approx(0.8, abs=0.05)
+
+
+@pytest.mark.parametrize(
+    ("codec", "ending", "loop"),
+    [("aac", ".webm", False), ("libopus", ".mov", False), ("aac", ".mp4", True)],
+)
+def test_sound_that_cannot_be_copied_is_told(
+    codec: str, ending: str, loop: bool, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    talk, out = tmp_path / "talk.mkv", tmp_path / f"out{ending}"
+    write_talk(talk, beep_s=0.2, codec=codec)
+    record_video(VideoSource(talk, loop), out, frames=60)
+    assert "The sound of talk.mkv" in caplog.text
+    with av.open(str(out)) as container:
+        assert not container.streams.audio
+        assert len(list(container.decode(video=0))) == (60 if loop else 50)
