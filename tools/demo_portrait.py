@@ -16,7 +16,8 @@ import numpy as np
 
 from reenact.face.geometry import crop_transform
 from reenact.imaging import crop_image
-from reenact.rendering.head_mesh import head_mesh, source_map, warp_image
+from reenact.rendering.head_mesh import head_mesh
+from reenact.rendering.mesh_warp import source_map, warp_image
 from reenact.sources.image_file import read_image
 from reenact.types import Array, Frame, Image, Tracker
 

@@ -24,7 +24,8 @@ from reenact.face.geometry import estimate_pose, rotation_matrix, to_face_frame,
 from reenact.face.topology import ACTION_UNITS
 from reenact.live.pipeline import landmark_drive
 from reenact.registry import available, load, renderer_of
-from reenact.rendering.head_mesh import head_mesh, source_map, warp_image
+from reenact.rendering.head_mesh import head_mesh
+from reenact.rendering.mesh_warp import source_map, warp_image
 from reenact.targets.builder import resize_target
 from reenact.types import Target
 

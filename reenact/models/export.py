@@ -1,9 +1,9 @@
-"""`reenact export`: the live generator as files that other programs run.
+"""`reenact export`: the live generator as files for other programs.
 
-Two networks: `encoder` is run once for a reference, `generator` for each frame. What they take and
-answer is written beside them in export.json; `warping.HeadMesh.maps` makes the maps, of a target's
-own weights with the flow that lies beside them (`residual_flow.read_own_flow`). All operators
-are of ONNX opset 17, which OpenVINO, ONNX Runtime and TensorRT read.
+There are two networks: `encoder` runs once per reference, `generator` once per frame. Their inputs
+and outputs are described in export.json beside them. `HeadMesh.maps` computes the maps; weights
+trained on a target come with a residual flow for it (`residual_flow.read_personal_flow`). All
+operators are in ONNX opset 17, which OpenVINO, ONNX Runtime and TensorRT read.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from reenact.errors import ModelError, SinkError
 from reenact.models.inference import FileNetwork, save_openvino
 from reenact.models.warp_unet import WarpUNet, input_shapes, read_config
-from reenact.models.warp_unet_inputs import shipped_weights
+from reenact.models.warp_unet_inputs import FLOW, shipped_weights
 from reenact.models.weights import load_model, read_header
 from reenact.storage import atomic_write, write_json
 from reenact.types import Array
@@ -32,24 +32,24 @@ _OPSET: Final = 17
 
 _ENDINGS: Final[dict[str, str]] = {"onnx": ".onnx", "openvino": ".xml"}
 
-_MOST_DIFFERENCE: Final = 0.01
-"""What a file's answers may differ from torch's, where a picture reaches from -1 to 1."""
+_MAX_DIFFERENCE: Final = 0.01
+"""Largest difference between the outputs of a file and of torch, for pictures in -1 to 1."""
 
 _MEANINGS: Final = {
     "reference": "RGB of the target's crop, -1 to 1",
-    "person": "how far each pixel of the reference is person, 0 to 1; 0.5 everywhere: not known",
-    "scene": "the reference with the head painted over, -1 to 1 (scene.scene_behind)",
-    "background": "of the encoder",
-    "features": "of the encoder",
-    "maps": "head_mesh.HeadMesh(residual_flow.read_own_flow(weights)).maps(reference's landmarks, "
-    "driven landmarks, size, size / 2, lighting.Lighting.of(reference, its landmarks))",
+    "person": "coverage of the reference by the person, 0 to 1; 0.5 everywhere if unknown",
+    "scene": "the reference with the head inpainted, -1 to 1 (background.scene_behind)",
+    "background": "from the encoder",
+    "features": "from the encoder",
+    "maps": "HeadMesh(read_personal_flow(weights)).maps(reference's landmarks, driven landmarks, "
+    "size, size / 2, Lighting.of(reference, its landmarks)), all in reenact.rendering",
     "picture": "RGB, about -1 to 1",
 }
 
 
 @dataclass(frozen=True, slots=True)
 class _Part:
-    """One of the networks, with an example of each input by name."""
+    """One of the networks, with example inputs by name."""
 
     name: str
     module: nn.Module
@@ -62,10 +62,8 @@ class _Encoder(nn.Module):
         super().__init__()
         self.network = network
 
-    def forward(
-        self, reference: Tensor, person: Tensor, scene: Tensor | None = None
-    ) -> tuple[Tensor, Tensor]:
-        return self.network.encode(reference, person, reference if scene is None else scene)
+    def forward(self, reference: Tensor, person: Tensor, scene: Tensor) -> tuple[Tensor, Tensor]:
+        return self.network.encode(reference, person, scene)
 
 
 class _Generator(nn.Module):
@@ -83,20 +81,20 @@ class _Generator(nn.Module):
 def export_generator(
     folder: Path, kind: Format, size_px: int, weights: Path | None = None
 ) -> Iterator[str]:
-    """Write encoder, generator and export.json; older files of these names are replaced.
+    """Write encoder, generator and export.json; existing files of these names are replaced.
 
     Args:
-        folder: receives them; it is made where it is missing.
-        kind: of the files.
-        size_px: side of the pictures; the networks take no other.
-        weights: of `warp_unet`; None: the shipped ones.
+        folder: output folder; it is created if it is missing.
+        kind: file format.
+        size_px: side of the pictures that the networks take.
+        weights: file for `warp_unet`; None: the shipped one.
 
     Yields:
         A line for the user after each file.
 
     Raises:
-        ModelError: the weights or a library are missing or unfit, or a file, read back, answers
-            otherwise than torch does.
+        ModelError: the weights or a library are missing or unsuitable, or a file that was read back
+            gives other outputs than torch.
         SinkError: the folder cannot be written.
     """
     weights = weights or shipped_weights()
@@ -114,15 +112,15 @@ def export_generator(
             _save_onnx(part, path)
         else:
             save_openvino(part.module, part.inputs, path)
-        answers = _answers(part)
-        difference = _difference(part, answers, path)
-        if difference > _MOST_DIFFERENCE:
+        outputs = _outputs_of(part)
+        difference = _difference(part, outputs, path)
+        if difference > _MAX_DIFFERENCE:
             raise ModelError(
-                f"{path} answers otherwise than the network it was made of (by {difference:.3f}); "
-                "please report this with the output of `reenact doctor`."
+                f"{path} differs from the network it was made from by {difference:.3f}; please "
+                "report this with the output of `reenact doctor`."
             )
-        described["networks"][path.name] = _described(part, answers)
-        yield f"{path}, read back: differs from torch by {difference:.1e} at most."
+        described["networks"][path.name] = _described(part, outputs)
+        yield f"{path}: read back, it differs from torch by at most {difference:.1e}."
     write_json(folder / "export.json", described)
 
 
@@ -132,13 +130,11 @@ def _parts(network: WarpUNet, size_px: int) -> tuple[_Part, _Part]:
         name: rng.uniform(-1, 1, shape).astype(np.float32)
         for name, shape in input_shapes(network.config, size_px).items()
     }
-    # Coverages from 0 to 1, and a flow of a tenth of the side.
+    # Coverages are 0 to 1; the flow is up to a tenth of the side.
     drawn["maps"] = np.abs(drawn["maps"])
-    drawn["maps"][:, :2] *= 0.1
+    drawn["maps"][:, FLOW] *= 0.1
     person = rng.uniform(0, 1, (1, 1, size_px, size_px)).astype(np.float32)
-    encoded = {"reference": drawn["reference"], "person": person}
-    if network.config.scene:
-        encoded["scene"] = drawn["background"]
+    encoded = {"reference": drawn["reference"], "person": person, "scene": drawn["background"]}
     return (
         _Part("encoder", _Encoder(network).eval(), encoded, ("background", "features")),
         _Part("generator", _Generator(network).eval(), drawn, ("picture",)),
@@ -148,7 +144,7 @@ def _parts(network: WarpUNet, size_px: int) -> tuple[_Part, _Part]:
 def _save_onnx(part: _Part, path: Path) -> None:
     try:
         with atomic_write(path) as partial, warnings.catch_warnings():
-            # The tracer tells what it did not fold into a constant.
+            # The tracer warns about values that it does not fold into constants.
             warnings.simplefilter("ignore")
             torch.onnx.export(
                 part.module,
@@ -166,26 +162,26 @@ def _save_onnx(part: _Part, path: Path) -> None:
         ) from error
 
 
-def _answers(part: _Part) -> list[Array]:
-    """Return what torch answers to the example."""
+def _outputs_of(part: _Part) -> list[Array]:
+    """Return torch's outputs for the example inputs."""
     with torch.inference_mode():
         answer = part.module(*(torch.from_numpy(value) for value in part.inputs.values()))
     return [value.numpy() for value in (answer if isinstance(answer, tuple) else (answer,))]
 
 
-def _difference(part: _Part, answers: Sequence[Array], path: Path) -> float:
-    """Run the file on the example, and return by how much it differs from torch at most."""
+def _difference(part: _Part, outputs: Sequence[Array], path: Path) -> float:
+    """Run the file on the example inputs and return the largest difference from torch."""
     read_back = FileNetwork(path, len(part.inputs), exact=True)(list(part.inputs.values()))
     return max(
-        float(np.abs(mine - theirs).max()) for mine, theirs in zip(answers, read_back, strict=True)
+        float(np.abs(mine - theirs).max()) for mine, theirs in zip(outputs, read_back, strict=True)
     )
 
 
-def _described(part: _Part, answers: Sequence[Array]) -> dict[str, Any]:
-    outputs = zip(part.outputs, answers, strict=True)
+def _described(part: _Part, outputs: Sequence[Array]) -> dict[str, Any]:
+    named = zip(part.outputs, outputs, strict=True)
     return {
         "inputs": {name: _shaped(name, value) for name, value in part.inputs.items()},
-        "outputs": {name: _shaped(name, value) for name, value in outputs},
+        "outputs": {name: _shaped(name, value) for name, value in named},
     }
 
 

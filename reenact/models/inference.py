@@ -1,16 +1,14 @@
 """Makes a torch module fast on this machine: OpenVINO on a CPU, half precision on CUDA.
 
-An engine is called with NumPy arrays and answers with NumPy arrays; the picture leaves the
-device once a frame.
+An engine takes and returns NumPy arrays; the picture leaves the device once per frame.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
-import inspect
 import logging
-import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -19,6 +17,7 @@ import platformdirs
 import torch
 from torch import nn
 
+from reenact import __version__
 from reenact.errors import ModelError, SinkError
 from reenact.storage import atomic_write
 from reenact.types import Array
@@ -32,17 +31,17 @@ class Engine(Protocol):
     name: str
 
     def hold(self, name: str, value: Array) -> None:
-        """Keep an input on the device until it is held again (a target's reference)."""
+        """Keep an input, such as a target's reference, on the device until it is held again."""
 
     def __call__(self, inputs: Mapping[str, Array]) -> Array:
-        """Run with the held inputs and these, float32, and return the first output, float32."""
+        """Run on the held inputs and these, float32, and return the first output, float32."""
 
 
 def choose_device(wish: str, engine: str = "auto") -> str:
-    """Return "cuda" or "cpu", which OpenVINO runs on in any case.
+    """Return "cuda" or "cpu"; OpenVINO always runs on the CPU.
 
     Raises:
-        ModelError: CUDA was asked for and is not there.
+        ModelError: CUDA was asked for and is not available.
     """
     if wish == "cpu" or engine == "openvino":
         return "cpu"
@@ -57,7 +56,13 @@ def choose_device(wish: str, engine: str = "auto") -> str:
 
 
 def compile_module(
-    module: nn.Module, example: Mapping[str, Array], device: str, engine: str, threads: int
+    module: nn.Module,
+    example: Mapping[str, Array],
+    device: str,
+    engine: str,
+    threads: int,
+    *,
+    key: str,
 ) -> Engine:
     """Compile a module for fixed input shapes.
 
@@ -67,11 +72,13 @@ def compile_module(
         device: "cpu" or "cuda".
         engine: "auto", "torch" or "openvino".
         threads: CPU threads; 0: all.
+        key: architecture, version and config of the module. Modules with equal keys and equal
+            weights must compute the same, because converted networks are cached by both.
     """
     module = module.eval().requires_grad_(False)
     if engine == "openvino" or (engine == "auto" and device == "cpu"):
         try:
-            return OpenVinoEngine(module, example, threads)
+            return OpenVinoEngine(module, example, threads, key=key)
         except ImportError as error:
             if engine == "openvino":
                 raise ModelError(
@@ -93,8 +100,7 @@ class TorchEngine:
         self._module = module.to(self._device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._order = order
         self._held: dict[str, torch.Tensor] = {}
-        if threads and device == "cpu":
-            torch.set_num_threads(threads)
+        self._threads = threads if device == "cpu" else 0
 
     def hold(self, name: str, value: Array) -> None:
         """Keep an input on the device."""
@@ -107,26 +113,46 @@ class TorchEngine:
             for name, value in inputs.items()
         }
         half = self._device.type == "cuda"
-        with torch.inference_mode(), torch.autocast("cuda", torch.float16, enabled=half):
+        with (
+            _torch_threads(self._threads),
+            torch.inference_mode(),
+            torch.autocast("cuda", torch.float16, enabled=half),
+        ):
             answer = self._module(*({**self._held, **fresh}[name] for name in self._order))
         first = answer[0] if isinstance(answer, tuple) else answer
         result: Array = first.float().cpu().numpy()
         return result
 
 
-class OpenVinoEngine:
-    """OpenVINO on a CPU, in the precision that the processor multiplies best."""
+@contextlib.contextmanager
+def _torch_threads(count: int) -> Iterator[None]:
+    """Let torch use this many CPU threads inside the block; 0: leave them as they are."""
+    before = torch.get_num_threads()
+    if count in (0, before):
+        yield
+        return
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
-    def __init__(self, module: nn.Module, example: Mapping[str, Array], threads: int = 0) -> None:
+
+class OpenVinoEngine:
+    """OpenVINO on a CPU, in the precision that it chooses for the processor."""
+
+    def __init__(
+        self, module: nn.Module, example: Mapping[str, Array], threads: int = 0, *, key: str
+    ) -> None:
         import openvino
 
         self.name = "openvino cpu"
         module = module.cpu().float()
-        cached = _cache_folder() / f"{_fingerprint(module, example)}.xml"
-        model = _kept(cached)
+        path = _cache_folder() / f"{_cache_name(key, module, example)}.xml"
+        model = _read_cached(path)
         if model is None:
             model = _convert(module, example)
-            _keep(model, cached)
+            _write_cached(model, path)
         hints: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY"}
         if threads:
             hints["INFERENCE_NUM_THREADS"] = threads
@@ -142,7 +168,7 @@ class OpenVinoEngine:
         self._request.set_tensor(name, self._tensor(self._held[name], shared_memory=True))
 
     def __call__(self, inputs: Mapping[str, Array]) -> Array:
-        """Run the model; the answer is a copy."""
+        """Run the model and return a copy of its first output."""
         for name, value in inputs.items():
             self._request.set_tensor(
                 name, self._tensor(np.ascontiguousarray(value), shared_memory=True)
@@ -153,15 +179,15 @@ class OpenVinoEngine:
 
 
 class FileNetwork:
-    """A network as a file without code, ONNX or OpenVINO, run on the CPU. Not thread-safe.
+    """A network in a file, ONNX or OpenVINO, run on the CPU. Not thread-safe.
 
     Args:
         path: .onnx, or .xml with its .bin.
-        inputs: how many it must take.
-        exact: compute in single precision, also where the processor multiplies faster in half.
+        inputs: number of inputs that it must take.
+        exact: compute in single precision even if half precision is faster.
 
     Raises:
-        ModelError: the file or OpenVINO is missing, or it is another network.
+        ModelError: the file or OpenVINO is missing, or the network is another one.
     """
 
     def __init__(self, path: Path, inputs: int, exact: bool = False) -> None:
@@ -196,23 +222,22 @@ class FileNetwork:
         return [np.asarray(outputs[port], np.float32) for port in self._compiled.outputs]
 
 
-_CACHE_BYTES: Final = 512_000_000
-"""The newest converted networks are kept, so much in all; the live generator takes 7 MB a size."""
+_MAX_CACHE_BYTES: Final = 512_000_000
+"""Size of the cache of converted networks; the live generator takes 7 MB per size."""
 
 
 def _cache_folder() -> Path:
     return platformdirs.user_cache_path("reenact") / "openvino"
 
 
-def _fingerprint(module: nn.Module, example: Mapping[str, Array]) -> str:
-    """Name a network by all that its conversion depends on."""
+def _cache_name(key: str, module: nn.Module, example: Mapping[str, Array]) -> str:
+    """Hash everything that a conversion depends on: versions, key, input shapes and weights."""
     import openvino
 
     digest = hashlib.sha256()
     shapes = {name: value.shape for name, value in example.items()}
-    digest.update(f"{openvino.__version__} {torch.__version__} {module} {shapes}".encode())
-    digest.update(f"{getattr(module, 'config', None)}".encode())
-    digest.update(inspect.getsource(sys.modules[type(module).__module__]).encode())
+    versions = f"{__version__} {openvino.__version__} {torch.__version__}"
+    digest.update(f"{versions} {key} {shapes}".encode())
     for name, value in sorted(module.state_dict().items()):
         digest.update(name.encode())
         digest.update(value.numpy().tobytes())
@@ -236,7 +261,7 @@ def _convert(module: nn.Module, example: Mapping[str, Array]) -> Any:
 
 
 def save_openvino(module: nn.Module, example: Mapping[str, Array], path: Path) -> None:
-    """Write a module as an OpenVINO model, .xml with .bin, whole or not at all.
+    """Write a module as an OpenVINO model, .xml and .bin, atomically.
 
     Args:
         module: its forward takes the inputs in the example's order.
@@ -257,7 +282,7 @@ def save_openvino(module: nn.Module, example: Mapping[str, Array], path: Path) -
 
 
 def _save(model: Any, path: Path) -> None:
-    """Write a converted model; the .xml, which names the other file, comes last."""
+    """Write a converted model; the .xml file is written last, as it refers to the other one."""
     import openvino
 
     with atomic_write(path, parents=True) as partial:
@@ -268,8 +293,8 @@ def _save(model: Any, path: Path) -> None:
         partial.with_suffix(".bin").replace(path.with_suffix(".bin"))
 
 
-def _kept(path: Path) -> Any | None:
-    """Return the network that an earlier start stored; None: there is none, or it is damaged."""
+def _read_cached(path: Path) -> Any | None:
+    """Return the network that an earlier start cached, None if it is missing or damaged."""
     import openvino
 
     if not path.is_file():
@@ -277,21 +302,21 @@ def _kept(path: Path) -> Any | None:
     try:
         return openvino.Core().read_model(path)
     except RuntimeError as error:
-        log.info("%s is damaged, so the network is converted anew: %s", path, error)
+        log.info("%s is damaged, so the network is converted again: %s", path, error)
         return None
 
 
-def _keep(model: Any, path: Path) -> None:
-    """Store a converted model for the next start; a cache that cannot be written is no error."""
+def _write_cached(model: Any, path: Path) -> None:
+    """Cache a converted model for the next start; a cache that cannot be written is no error."""
     try:
         _save(model, path)
-        _forget_oldest(path.parent, _CACHE_BYTES)
+        _remove_oldest(path.parent, _MAX_CACHE_BYTES)
     except (SinkError, OSError) as error:
-        log.info("The converted network is not kept for the next start: %s", error)
+        log.info("The converted network is not cached for the next start: %s", error)
 
 
-def _forget_oldest(folder: Path, limit_bytes: int) -> None:
-    """Remove converted networks, the oldest first, until the newest and what else fits remain."""
+def _remove_oldest(folder: Path, limit_bytes: int) -> None:
+    """Remove the oldest converted networks beyond the limit; the newest always stays."""
     kept = 0
     newest_first = sorted(folder.glob("*.xml"), key=lambda file: -file.stat().st_mtime)
     for number, file in enumerate(newest_first):

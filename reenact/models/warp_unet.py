@@ -1,12 +1,11 @@
-"""The live generator: a moving head over a resting background, repaired and filled by a U-net.
+"""The live generator: a moving head over a static background, repaired and completed by a U-net.
 
-Once for a target, an encoder makes features of the reference and a background with the head's
-surroundings filled in. For each frame a first small U-net, at a quarter of the picture's
-resolution, moves the background, says where the head ends and, where its config lets it, corrects
-the mesh's flow of the head; the two layers are put together. A second one adds a residual picture:
-the inside of the mouth, eyelids, disoccluded cheek. Parents: the modified U-net of Fan 2023, eq. 2
-and Table 1 (landmarks and target picture in, picture out), the landmark flow with a learned
-residual of MobilePortrait, and a moving layer over a still one.
+Once per target, an encoder computes features of the reference and fills in the background behind
+the head. For each frame a first small U-net, at a quarter of the picture's resolution, moves the
+background and predicts where the head's layer ends; the mesh's flow moves the head. The layers are
+composed. A second U-net adds a residual picture: inside of the mouth, eyelids, disoccluded cheek.
+Parents: the modified U-net of Fan 2023, eq. 2 and Table 1 (landmarks and target picture in, picture
+out), the landmark flow with a learned residual of MobilePortrait, and layered video models.
 """
 
 from __future__ import annotations
@@ -22,86 +21,80 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from reenact.errors import ModelError
-from reenact.models.warp_unet_inputs import MAP_CHANNELS, SEEN_CHANNELS, TORN
+from reenact.models.warp_unet_inputs import FLOW, MAP_CHANNELS, SEEN_CHANNELS, TORN, MapChannel
 from reenact.models.weights import header_of
 
 STEM: Final = 4
 """The networks work on pictures unshuffled by this factor."""
 
 MAP_STEM: Final = 2
-"""The maps come at half the picture's resolution."""
+"""The maps have half the picture's resolution."""
 
 _CONTEXT_STEM: Final = 2
-"""What belongs to the head is seen from afar, at half the networks' resolution."""
+"""The encoder's context U-net works at half the networks' resolution, to see farther."""
 
 _REST: Final = 0.024
-"""A motion of the background that is halved, in halves of the side: 3 px at 256."""
+"""A background motion of this size is halved, in halves of the side: 3 px at 256."""
 
 _LAYER_STEM: Final = 2
-"""The share of the head's layer is drawn at so many times the networks' resolution."""
+"""The head's share is predicted at this multiple of the networks' resolution."""
 
 _RIM_CELLS: Final = 2
-"""So wide is the rim of the face, in cells of the maps, where the head's share is learned."""
+"""Width of the face's rim, in cells of the maps, where the head's share is predicted; it is 1
+inside."""
 
 _CAVITY: Final = (-0.5, -0.75, -0.75)
-"""RGB of an opened mouth, -1..1, before anything was learned."""
+"""Initial RGB, -1..1, of the inside of a mouth that the reference does not show."""
 
 
 @dataclass(frozen=True, slots=True)
 class WarpUNetConfig:
-    """Widths of the networks, from the finest level to the coarsest, and how far flows may go.
+    """Widths of the networks, from the finest level to the coarsest.
 
     Attributes:
-        head_flow: the most that the mesh's flow of the head is corrected by, in halves of the side.
-            Corrections that are learned from other people mislead on a new face, those that are
-            learned from a target's footage on what comes later in it: the shipped weights and
-            those of targets make none.
-        rest_flow: the most that the background, with the shoulders, moves by.
-        scene: whether the background begins as what is painted behind the head (`scene.py`);
-            else, in files of earlier versions, as the reference.
+        feature_channels: of the encoded reference.
+        motion_channels, repair_channels, context_channels: of the three U-nets.
+        rest_flow: largest motion of the background and shoulders, in halves of the side.
     """
 
     feature_channels: int = 32
     motion_channels: tuple[int, ...] = (32, 64, 96, 128)
     repair_channels: tuple[int, ...] = (48, 96, 128, 160)
     context_channels: tuple[int, ...] = (48, 96, 128, 160)
-    head_flow: float = 0.0
     rest_flow: float = 0.25
-    scene: bool = True
 
     @classmethod
     def from_json(cls, text: str) -> WarpUNetConfig:
-        """Read what `dataclasses.asdict` and JSON made of a config.
+        """Read a config written as the JSON of `dataclasses.asdict`.
 
         Raises:
             ValueError, TypeError: the text is not such a config.
         """
-        known: dict[str, Any] = {"scene": False} | json.loads(text)
         values: dict[str, Any] = {
             name: tuple(value) if isinstance(value, list) else value
-            for name, value in known.items()
+            for name, value in json.loads(text).items()
         }
         return cls(**values)
 
 
 def read_config(path: Path) -> WarpUNetConfig:
-    """Return the config that stands in a weight file's header.
+    """Return the config in a weight file's header.
 
     Raises:
-        ModelError: there is no such file, it is damaged, of another architecture, or another
-            version of this program wrote it.
+        ModelError: the file is missing, damaged, of another architecture, or was written by another
+            version of this program.
     """
     try:
         return WarpUNetConfig.from_json(header_of(path, "warp_unet").get("config", "{}"))
-    except (TypeError, ValueError) as error:
+    except (AttributeError, TypeError, ValueError) as error:
         raise ModelError(
-            f"{path} was written by another version of this program: train it anew "
-            "(`reenact target train NAME`, where they are a target's own weights)."
+            f"{path} was written by another version of this program: train it again "
+            "(`reenact target train NAME` for the weights of a target)."
         ) from error
 
 
 def input_shapes(config: WarpUNetConfig, size_px: int) -> dict[str, tuple[int, int, int, int]]:
-    """Return the shapes of what `WarpUNet.forward` takes for one picture, by name, in order."""
+    """Return the shapes of the inputs of `WarpUNet.forward` for one picture, by name, in order."""
     cells, coarse = size_px // MAP_STEM, size_px // STEM
     return {
         "reference": (1, 3, size_px, size_px),
@@ -112,7 +105,7 @@ def input_shapes(config: WarpUNetConfig, size_px: int) -> dict[str, tuple[int, i
 
 
 class _Block(nn.Sequential):
-    """Convolution, batch normalisation, SiLU; the normalisation folds away at run time."""
+    """Convolution, batch normalisation, SiLU; the normalisation is folded into the convolution."""
 
     def __init__(self, inputs: int, outputs: int, stride: int = 1, kernel: int = 3) -> None:
         super().__init__(
@@ -123,7 +116,7 @@ class _Block(nn.Sequential):
 
 
 class _UNet(nn.Module):
-    """A U-net whose skips are fused by 1×1 convolutions, which keeps the fine levels cheap."""
+    """A U-net whose skips are fused by 1×1 convolutions, which keeps the finest levels cheap."""
 
     def __init__(self, inputs: int, channels: tuple[int, ...]) -> None:
         super().__init__()
@@ -154,15 +147,14 @@ class _UNet(nn.Module):
 
 
 class ReferenceEncoder(nn.Module):
-    """Features and background of a reference, computed once for a target."""
+    """Features and background of a reference, computed once per target."""
 
     def __init__(self, config: WarpUNetConfig) -> None:
         super().__init__()
         width, context = config.feature_channels, config.context_channels
-        self._scene = config.scene
         self.layers = nn.Sequential(
             nn.PixelUnshuffle(STEM),
-            _Block((7 if config.scene else 4) * STEM**2, 48),
+            _Block(7 * STEM**2, 48),
             _Block(48, 48),
             nn.Conv2d(48, width, 3, padding=1),
         )
@@ -172,26 +164,29 @@ class ReferenceEncoder(nn.Module):
         _start_at_zero(self.feature_head, self.background_head)
 
     def forward(self, reference: Tensor, person: Tensor, scene: Tensor) -> tuple[Tensor, Tensor]:
-        """See `WarpUNet.encode`; features first."""
-        known = [reference, person * 2 - 1, *([scene] if self._scene else [])]
-        near: Tensor = self.layers(torch.cat(known, dim=1))
+        """Return background and features; see `WarpUNet.encode`."""
+        near: Tensor = self.layers(torch.cat([reference, person * 2 - 1, scene], dim=1))
         context = self.context(F.pixel_unshuffle(near, _CONTEXT_STEM))
         fill = F.pixel_shuffle(self.background_head(context).float(), STEM * _CONTEXT_STEM)
         far = F.interpolate(self.feature_head(context), scale_factor=2.0, mode="nearest")
-        return near + far, (scene if self._scene else reference) + fill
+        return scene + fill, near + far
 
 
 class WarpUNet(nn.Module):
-    """Layers, flow correction and repair.
+    """The generator: motion, layers and repair.
 
     `forward(reference, background, features, maps)`:
         reference: (N, 3, S, S) RGB in -1..1.
-        background, features: what `encode` answers.
-        maps: (N, MAP_CHANNELS, S/2, S/2) of `warping.HeadMesh.maps`.
+        background, features: from `encode`.
+        maps: (N, MAP_CHANNELS, S/2, S/2) from `HeadMesh.maps`.
 
-    Returns (picture, layered, share): the repaired picture, and the warped head over the background
-    alone, both (N, 3, S, S), about -1..1; the head's share of each pixel, (N, 1, S, S), 0..1.
+    Returns (picture, layered, share): the repaired picture and the warped head over the background,
+    both (N, 3, S, S), about -1..1; and the share of the head's layer, (N, 1, S, S), 0..1.
     """
+
+    VERSION: Final = 1
+    """Part of the key under which converted networks are cached. Increase it whenever the code of
+    this module changes what a network computes."""
 
     def __init__(self, config: WarpUNetConfig | None = None) -> None:
         super().__init__()
@@ -200,60 +195,56 @@ class WarpUNet(nn.Module):
         maps, width = SEEN_CHANNELS * MAP_STEM**2, self.config.feature_channels
         self.encoder = ReferenceEncoder(self.config)
         self.motion = _UNet(maps + 2 * width, motion)
-        self.flow_head = nn.Conv2d(motion[0], 4, 3, padding=1)
+        self.flow_head = nn.Conv2d(motion[0], 2, 3, padding=1)
         self.layer_head = nn.Conv2d(motion[0], _LAYER_STEM**2, 3, padding=1)
         self.repair = _UNet(3 * STEM**2 + width + maps + motion[0], repair)
         self.picture_head = nn.Conv2d(repair[0], 3 * STEM**2, 3, padding=1)
         self.cavity = nn.Parameter(torch.tensor(_CAVITY)[:, None, None])
         _start_at_zero(self.flow_head, self.layer_head, self.picture_head)
 
-    def extra_repr(self) -> str:
-        """Tell what of the mesh is built in: converted networks are kept by this text."""
-        return f"seen={SEEN_CHANNELS}, torn={TORN}"
-
     def encode(self, reference: Tensor, person: Tensor, scene: Tensor) -> tuple[Tensor, Tensor]:
-        """Return what `forward` needs of a reference.
+        """Compute what `forward` needs of a reference.
 
         Args:
             reference: (N, 3, S, S) RGB in -1..1.
-            person: (N, 1, S, S), how far (0..1) each pixel belongs to the person; `UNKNOWN_PERSON`
-                everywhere: not known.
-            scene: (N, 3, S, S) RGB in -1..1, the reference with the head painted over
-                (`scene.scene_behind`).
+            person: (N, 1, S, S) coverage by the person, 0..1; `UNKNOWN_PERSON` everywhere if it is
+                unknown.
+            scene: (N, 3, S, S) RGB in -1..1, the reference with the head inpainted
+                (`background.scene_behind`).
 
         Returns:
             Background (N, 3, S, S) in about -1..1, features (N, C, S/4, S/4).
         """
-        features, background = self.encoder(reference, person, scene)
-        return background, features
+        encoded: tuple[Tensor, Tensor] = self.encoder(reference, person, scene)
+        return encoded
 
     def forward(
         self, reference: Tensor, background: Tensor, features: Tensor, maps: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
         """See the class."""
         packed = F.pixel_unshuffle(maps[:, :SEEN_CHANNELS], MAP_STEM)
-        mesh_flow = maps[:, :2]
-        coarse_flow = F.avg_pool2d(mesh_flow, MAP_STEM)
-        motion = self.motion(torch.cat([packed, _sample(features, coarse_flow), features], dim=1))
-        flows = torch.tanh(self.flow_head(motion).float())
-        correction = flows[:, :2] * self.config.head_flow
-        residual = torch.cat([correction, _at_rest(flows[:, 2:] * self.config.rest_flow)], dim=1)
-        residual = _upsample(residual)
-        # A sigmoid, begun in the middle: a share that can be cut off at 0 or 1 never comes back.
+        mesh_flow = maps[:, FLOW]
+        moved = _sample(features, F.avg_pool2d(mesh_flow, MAP_STEM))
+        motion = self.motion(torch.cat([packed, moved, features], dim=1))
+        rest_flow = torch.tanh(self.flow_head(motion).float()) * self.config.rest_flow
+        # A sigmoid that starts at one half: a share clipped to 0 or 1 would get no gradient.
         share = torch.sigmoid(F.pixel_shuffle(self.layer_head(motion).float(), _LAYER_STEM))
-        if self.config.scene:
-            share = torch.maximum(share, _inner(maps[:, 5:6]))
-        head_flow, rest_flow = mesh_flow + residual[:, :2], residual[:, 2:]
-        smooth = _upsample(torch.cat([head_flow, rest_flow, share, maps[:, 9:]], dim=1))
-        head = _sample(reference, _torn(head_flow, smooth[:, :2], mesh_flow), sharp=True)
-        head = head + smooth[:, 6:] * (head + 1)
-        head = head + smooth[:, 5:6] * (self.cavity - head)
-        rest = _sample(background, smooth[:, 2:4])
-        layered = rest + smooth[:, 4:5] * (head - rest)
-        moved = _sample(features, coarse_flow + correction)
+        share = torch.maximum(share, _without_rim(maps[:, MapChannel.SKIN, None]))
+        fields = torch.cat(
+            [mesh_flow, _upsample(_damped(rest_flow)), share, maps[:, MapChannel.UNSEEN_MOUTH :]],
+            dim=1,
+        )
+        head_flow, rest_flow, share, unseen, light = torch.split(
+            _upsample(fields), [2, 2, 1, 1, 1], dim=1
+        )
+        head = _sample(reference, _keep_tears(head_flow, mesh_flow), bicubic=True)
+        head = head + light * (head + 1)
+        head = head + unseen * (self.cavity - head)
+        rest = _sample(background, rest_flow)
+        layered = rest + share * (head - rest)
         seen = torch.cat([F.pixel_unshuffle(layered, STEM), moved, packed, motion], dim=1)
         picture = layered + F.pixel_shuffle(self.picture_head(self.repair(seen)).float(), STEM)
-        return picture, layered, smooth[:, 4:5]
+        return picture, layered, share
 
 
 def _start_at_zero(*heads: nn.Conv2d) -> None:
@@ -263,19 +254,19 @@ def _start_at_zero(*heads: nn.Conv2d) -> None:
         nn.init.zeros_(head.bias)
 
 
-def _inner(face: Tensor) -> Tensor:
-    """Return a mask without its rim: within a face no sky behind it shines through."""
+def _without_rim(face: Tensor) -> Tensor:
+    """Erode a mask; inside a face the background must not show through."""
     return 1 - F.max_pool2d(1 - face, 2 * _RIM_CELLS + 1, stride=1, padding=_RIM_CELLS)
 
 
-def _at_rest(flow: Tensor) -> Tensor:
-    """Shrink small motions to nothing: a background that trembles is seen, and blurred."""
+def _damped(flow: Tensor) -> Tensor:
+    """Shrink small motions of the background to zero: a trembling background is conspicuous."""
     fourth = flow.square().sum(1, keepdim=True).square()
     return flow * (fourth / (fourth + _REST**4))
 
 
-def _tears(flow: Tensor) -> Tensor:
-    """Return `warping.tears` of (N, 2, H, W) as (N, 1, H, W) of 0 and 1."""
+def _torn_cells(flow: Tensor) -> Tensor:
+    """Return `mesh_warp.torn_cells` of (N, 2, H, W) as (N, 1, H, W) of 0 and 1."""
     beside = (flow[..., :, 1:] - flow[..., :, :-1]).square().sum(1, keepdim=True) > TORN**2
     below = (flow[..., 1:, :] - flow[..., :-1, :]).square().sum(1, keepdim=True) > TORN**2
     across, down = beside.to(flow.dtype), below.to(flow.dtype)
@@ -285,13 +276,13 @@ def _tears(flow: Tensor) -> Tensor:
     )
 
 
-def _torn(flow: Tensor, smooth: Tensor, mesh_flow: Tensor) -> Tensor:
-    """Return `smooth`, the flow at twice its resolution, but torn where the mesh is.
+def _keep_tears(smooth: Tensor, flow: Tensor) -> Tensor:
+    """Return `smooth`, a flow at twice the mesh's resolution, torn where the mesh is.
 
-    Between a cheek and what it hides, a flow in the middle would point at a place that belongs to
-    neither: there each pixel takes the flow of its own cell.
+    Between a cheek and what it hides, an interpolated flow would point at a place that belongs to
+    neither. There each pixel takes the flow of its own cell.
     """
-    both = torch.cat([flow, _tears(mesh_flow)], dim=1)
+    both = torch.cat([flow, _torn_cells(flow)], dim=1)
     near = F.interpolate(both, scale_factor=2.0, mode="nearest")
     return smooth + near[:, 2:] * (near[:, :2] - smooth)
 
@@ -300,16 +291,16 @@ def _upsample(x: Tensor) -> Tensor:
     return F.interpolate(x, scale_factor=2.0, mode="bilinear", align_corners=False)
 
 
-def _sample(x: Tensor, displacement: Tensor, sharp: bool = False) -> Tensor:
-    """Sample (N, C, H, W) at each cell's own place plus (N, 2, H, W), in halves of the side.
+def _sample(x: Tensor, displacement: Tensor, bicubic: bool = False) -> Tensor:
+    """Sample (N, C, H, W) at each cell's own position plus (N, 2, H, W), in halves of the side.
 
-    Always in single precision: a place in bfloat16 would be off by a pixel. Bilinear, which blurs
-    what lies between pixels; sharp: bicubic.
+    Always in single precision: a position in bfloat16 would be off by a pixel. Bilinear sampling
+    blurs between pixels, bicubic sampling hardly does.
     """
     height, width = displacement.shape[-2:]
     ys = (torch.arange(height, device=x.device, dtype=torch.float32) + 0.5) * (2 / height) - 1
     xs = (torch.arange(width, device=x.device, dtype=torch.float32) + 0.5) * (2 / width) - 1
     own = torch.stack([xs.expand(height, width), ys[:, None].expand(height, width)])
     grid = (displacement.float() + own).permute(0, 2, 3, 1)
-    mode = "bicubic" if sharp else "bilinear"
+    mode = "bicubic" if bicubic else "bilinear"
     return F.grid_sample(x.float(), grid, mode=mode, padding_mode="border", align_corners=False)

@@ -1,27 +1,55 @@
-"""What the live generator takes, said without torch: its maps' channels and its shipped weights."""
+"""The input format of the live generator, without torch: map channels and the shipped weights."""
 
 from __future__ import annotations
 
+from enum import IntEnum
 from importlib.resources import files
 from pathlib import Path
 from typing import Final
 
 SHIPPED_WEIGHTS: Final = "warp_unet.safetensors"
-"""Name of the weights in the package's assets."""
+"""File name of the weights in the package's assets."""
 
 UNKNOWN_PERSON: Final = 0.5
-"""What `WarpUNet.encode` takes for a person who was not cut out."""
+"""Person mask passed to `WarpUNet.encode` when segmentation found nobody."""
 
-MAP_CHANNELS: Final = 11
-"""Channels of `HeadMesh.maps`."""
 
-SEEN_CHANNELS: Final = 10
-"""The first so many of them a generator's networks see; the light after them is only carried
-out."""
+class MapChannel(IntEnum):
+    """Channels of `HeadMesh.maps`.
+
+    The networks see all channels before `LIGHT`; the light is applied to the warped head only.
+    """
+
+    FLOW_X = 0
+    """Source position in the reference minus the cell's own, in halves of the crop's side."""
+    FLOW_Y = 1
+    ATLAS_X = 2
+    """Position on the canonical head, about -1 to 1."""
+    ATLAS_Y = 3
+    ATLAS_Z = 4
+    SKIN = 5
+    """Coverage, 0 to 1, by the face's mesh."""
+    MOUTH = 6
+    """Coverage, 0 to 1, by the inside of the mouth."""
+    EYES = 7
+    IRISES = 8
+    UNSEEN_MOUTH = 9
+    """Inside of the mouth that the reference does not show, 0 to 1."""
+    LIGHT = 10
+    """Relative change of brightness: 0.1 makes the head 10 % brighter, -0.1 darker."""
+
+
+FLOW: Final = slice(MapChannel.FLOW_X, MapChannel.FLOW_Y + 1)
+ATLAS: Final = slice(MapChannel.ATLAS_X, MapChannel.ATLAS_Z + 1)
+
+MAP_CHANNELS: Final = len(MapChannel)
+
+SEEN_CHANNELS: Final = int(MapChannel.LIGHT)
+"""Number of leading channels that the networks see."""
 
 TORN: Final = 0.036
-"""A step of the mesh's flow from one cell to the next, in halves of the side, from which on one of
-them hides the other: 4.6 px at 256. Less is a steep stretch, smooth on its way."""
+"""A step of the flow between neighbouring cells, in halves of the side, above which one cell
+occludes the other: 4.6 px at 256. A smaller step is a steep but continuous stretch."""
 
 
 def shipped_weights() -> Path:

@@ -1,6 +1,7 @@
-"""What lies behind a person: the first guess of the background that a moving head uncovers.
+"""Fills in the background behind a person, which a moving head uncovers.
 
-Once for a target; the generator corrects it. Pure functions of arrays; any thread may call them.
+It runs once per target; the generator refines the result. All functions are pure; any thread may
+call them.
 """
 
 from __future__ import annotations
@@ -14,65 +15,65 @@ from numpy.typing import NDArray
 from reenact.types import Array, Image
 
 _PERSON: Final = 32
-"""From this value of 255 on a pixel may be a person's: hair is cut out half transparent."""
+"""Mask value, of 255, from which a pixel may belong to a person: hair is half transparent."""
 
-_AROUND: Final = 9 / 256
-"""Width, as a share of the side, of what a person is widened by: twice what is added. So far no
-colour is taken from, lest hair tint the wall."""
+_HIDDEN_DILATION: Final = 9 / 256
+"""Kernel, as a share of the side, that widens the person for inpainting. No colour is taken from
+this rim, so that hair does not tint the wall."""
 
-_REPLACED: Final = 5 / 256
-"""The same for what is painted over: beyond, the picture knows better."""
+_FILLED_DILATION: Final = 5 / 256
+"""Kernel that widens the person for compositing; the picture itself is kept beyond this rim."""
 
 _COARSE: Final = 4
-"""Backgrounds are painted at so many times less than the picture's resolution."""
+"""Inpainting runs at this fraction of the picture's resolution."""
 
 _RADIUS_PX: Final = 3
 _SOFT: Final = 1 / 256
 
 _KEPT: Final = (-0.9, -0.3)
-"""Depth below the chin (negative: above it) from which the person stays, at first in part, then
-whole: collars, shoulders and what hair lies on them rest while heads turn. This and what follows in
-eye spans: distances of the outer eye corners."""
+"""Depth relative to the chin (negative: above it) between which the person is kept partly, and
+below which wholly: collars, shoulders and the hair on them stay in place while heads turn. This and
+the following lengths are in eye spans, the distance between the outer eye corners."""
 
 _BESIDE: Final = 0.2
-"""Distance from the face from which hair that leaves the picture stays."""
+"""Distance from the face beyond which hair that leaves the picture is kept."""
 
-_ROOM: Final = 0.45
-"""Room beside the face without which there is no such hair: only ears and temples."""
+_MIN_ROOM: Final = 0.45
+"""With less room beside the face, only ears and temples touch the border, no such hair."""
 
 _GAP: Final = 31 / 256
-"""Of such hair, gaps of so many rows, as a share of the side, are closed."""
+"""Gaps in such hair, in rows as a share of the side, that are closed."""
 
 _FOREHEAD, _CHIN, _EYES = 10, 152, (33, 263)
 
 
 def without_person(image: Image, person: NDArray[np.uint8]) -> Image:
-    """Paint all people over with what surrounds them, uint8 (S, S, 3) RGB (Telea 2004).
+    """Return the picture with all people inpainted, uint8 (S, S, 3) RGB (Telea 2004).
 
     Args:
         image: uint8 (S, S, 3) RGB.
-        person: (S, S), 0 to 255, how far each pixel belongs to a person; a picture with nothing
-            else in it stays as it is.
+        person: (S, S), 0 to 255, coverage by people. A picture that people fill entirely is
+            returned unchanged.
     """
-    hidden = _widened(person, _AROUND)
+    hidden = _widened(person, _HIDDEN_DILATION)
     if hidden.all():
         return image
     return _blended(image, _painted(image, hidden), hidden.astype(np.float32))
 
 
 def scene_behind(image: Image, person: NDArray[np.uint8], landmarks: Array) -> Image:
-    """Paint a head with its hair over, uint8 (S, S, 3) RGB; the person's body stays.
+    """Return the picture with the head and its hair inpainted, uint8 (S, S, 3) RGB.
 
-    So do other people, and hair that leaves the picture at the side: where the head moves away
-    from there, more of it comes in.
+    The person's body is kept. So are other people, and hair that leaves the picture at the side:
+    when the head moves away from that side, more hair comes into view.
 
     Args:
         image: uint8 (S, S, 3) RGB.
-        person: (S, S), 0 to 255, how far each pixel belongs to a person; where that is not known,
-            all alike: then the picture stays as it is.
+        person: (S, S), 0 to 255, coverage by people. If it is uniform, nothing is known, and the
+            picture is returned unchanged.
         landmarks: (478, 3) px.
     """
-    hidden, replaced = _widened(person, _AROUND), _widened(person, _REPLACED)
+    hidden, replaced = _widened(person, _HIDDEN_DILATION), _widened(person, _FILLED_DILATION)
     size = len(image)
     _, groups = cv2.connectedComponents(replaced)
     column, row = np.clip(np.round(landmarks[:468, :2]), 0, size - 1).astype(int).T
@@ -84,7 +85,7 @@ def scene_behind(image: Image, person: NDArray[np.uint8], landmarks: Array) -> I
 
 
 def _widened(person: NDArray[np.uint8], width: float) -> NDArray[np.uint8]:
-    """Return (S, S) of 0 and 1: what is or may be a person, widened by a share of the side."""
+    """Return a (S, S) mask, 0 or 1, of what may be a person, dilated by a share of the side."""
     around = round(width * len(person)) | 1
     found = (person > _PERSON).astype(np.uint8)
     return np.asarray(cv2.dilate(found, np.ones((around, around), np.uint8)), np.uint8)
@@ -108,7 +109,7 @@ def _blended(image: Image, painted: Image, share: Array) -> Image:
 
 
 def _leaving(hidden: NDArray[np.uint8], landmarks: Array) -> NDArray[np.uint8]:
-    """Return (S, S) of 0 and 1: where hidden pixels reach from beside the face to the side."""
+    """Return a (S, S) mask, 0 or 1, of hidden pixels that extend from the face to a side."""
     size, span = len(hidden), _eye_span(landmarks)
     first, last = landmarks[:468, 0].min(), landmarks[:468, 0].max()
     left = _leaving_left(hidden, first / span, span)
@@ -118,16 +119,16 @@ def _leaving(hidden: NDArray[np.uint8], landmarks: Array) -> NDArray[np.uint8]:
 
 
 def _leaving_left(hidden: NDArray[np.uint8], room: float, span: float) -> NDArray[np.uint8]:
-    """Do so on the left, where there is so much room beside the face, eye spans of so many px."""
+    """Do so on the left; `room` is the space beside the face in eye spans of `span` px."""
     found = np.zeros_like(hidden)
-    if room >= _ROOM:
+    if room >= _MIN_ROOM:
         width = round((room - _BESIDE) * span)
         found[:, :width] = np.cumprod(hidden[:, :width], axis=1)
     return found
 
 
 def _above_shoulders(landmarks: Array, size_px: int) -> Array:
-    """Return float32 (S, S): along the face, 1 down to the nose, 0 from just above the chin on."""
+    """Return float32 (S, S): 1 down to the nose, falling to 0 just above the chin."""
     chin = landmarks[_CHIN, :2]
     down = chin - landmarks[_FOREHEAD, :2]
     down = down / (np.linalg.norm(down) * _eye_span(landmarks) + 1e-6)
@@ -138,5 +139,5 @@ def _above_shoulders(landmarks: Array, size_px: int) -> Array:
 
 
 def _eye_span(landmarks: Array) -> float:
-    """Return the distance of the outer eye corners, px; 1 at least."""
+    """Return the distance between the outer eye corners, at least 1 px."""
     return max(float(np.linalg.norm(landmarks[_EYES[0], :2] - landmarks[_EYES[1], :2])), 1.0)

@@ -1,4 +1,4 @@
-"""The floors of every table: the reference unchanged, and the reference warped by a mesh."""
+"""Baselines without a network: the unchanged reference, and a mesh warp of it."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ import numpy as np
 
 from reenact.face.geometry import Triangles, triangulate
 from reenact.registry import RendererSpec
-from reenact.rendering.head_mesh import interpolate, rasterise, warp_image
+from reenact.rendering.mesh_warp import interpolate, rasterise, warp_image
 from reenact.types import Array, Drive, Image, Target
 
 
 class CopyRenderer:
-    """The reference, unchanged: the floor of every table."""
+    """Returns the reference unchanged."""
 
     device = "cpu"
 
@@ -30,13 +30,14 @@ class CopyRenderer:
         return _prepared(self._reference).copy()
 
     def reset(self) -> None:
-        """Nothing to forget."""
+        """Do nothing: each frame is drawn on its own."""
 
 
 class WarpRenderer:
-    """The reference, mesh-warped to the landmarks, no network.
+    """Warps the reference to the landmarks.
 
-    A Delaunay mesh over the reference's landmarks and a border pinned to the crop's edge.
+    The mesh is a Delaunay triangulation of the reference's landmarks and of points pinned to the
+    crop's edge.
     """
 
     device = "cpu"
@@ -62,7 +63,7 @@ class WarpRenderer:
         return warp_image(reference, source)
 
     def reset(self) -> None:
-        """Nothing to forget."""
+        """Do nothing: each frame is drawn on its own."""
 
 
 def _prepared(reference: Image | None) -> Image:
@@ -72,7 +73,7 @@ def _prepared(reference: Image | None) -> Image:
 
 
 def _border(size_px: int) -> Array:
-    """Eight pinned points on the crop's edge, far from the camera."""
+    """Return eight pinned points on the crop's edge, (8, 3), far from the camera."""
     last = size_px - 1
     half = last / 2
     places = [(0, 0), (half, 0), (last, 0), (0, half), (last, half), (0, last), (half, last)]

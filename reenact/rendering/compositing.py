@@ -1,8 +1,8 @@
-"""Puts the generated crop back into the target's whole picture, with no box to be seen.
+"""Pastes the generated crop into the target's whole picture without visible edges.
 
-All that depends on the target alone is computed once. The plate is scaled so that the crop's
-box has whole-numbered edges in it; a frame then costs one separable resize, one multiplication
-and one addition over that box.
+Everything that depends on the target alone is computed once. The plate is scaled so that the crop's
+box has integer edges in it. A frame then costs one separable resize, one multiplication and one
+addition over that box.
 """
 
 from __future__ import annotations
@@ -21,26 +21,26 @@ _FEATHER_SHARE: Final = 0.13
 """Width of the soft edge, as a share of the crop's side."""
 
 _TOP_STEEPNESS: Final = 2.0
-"""The edge at the top is so much narrower: hair rises into it with the head."""
+"""The edge at the top is narrower by this factor: hair rises into it with the head."""
 
 _CORNER_SHARE: Final = 0.35
-"""Radius of the rounded corners, as a share of the crop's side: shoulders, which the plate shows
-at rest, reach into them, and a nodding head hardly does."""
+"""Radius of the rounded corners, as a share of the crop's side. Shoulders, which the plate shows at
+rest, reach into the corners; a nodding head hardly does."""
 
 _RING_SHARE: Final = 0.2
 """Width of the border ring whose colours are compared, as a share of the crop's side."""
 
 _INSIDE_WEIGHT: Final = 0.005
-"""What the middle of the crop counts in the colour comparison, against 1 on the ring."""
+"""Weight of the crop's middle in the colour comparison, against 1 on the ring."""
 
 _FIELD_SIDE: Final = 32
-"""Cells a side in which the colour difference is smoothed."""
+"""Cells per side of the smoothed colour difference."""
 
 _MAX_CORRECTION: Final = 32.0
-"""A difference of more levels than this is no colour cast, but something that moved."""
+"""A larger difference, in levels, is not a colour cast but something that moved."""
 
 _ALIGNED_PX: Final = 0.02
-"""A box this near to whole pixels is left where it is."""
+"""A box this close to integer pixels is not resampled."""
 
 
 class Paster:
@@ -49,17 +49,17 @@ class Paster:
     One thread calls it at a time.
 
     Args:
-        target: its `plate` and `crop_to_plate` are used. Crops of any side may be pasted, the
+        target: its `plate` and `crop_to_plate` are used. Crops of any size may be pasted; the
             renderer's size may differ from that of the stored references.
         max_side: px; a plate with a longer side is scaled down to it.
-        match_colour: whether the correction that `prepare` finds is applied; the attribute of
-            this name may be changed between frames.
+        match_colour: apply the correction that `prepare` measures. The attribute of this name may
+            be changed between frames.
 
     Attributes:
         plate: uint8 (H, W, 3) RGB, the scaled plate; do not write into it.
-        size: (width, height) px of the pictures that come out, both even.
-        box: (left, top, right, bottom) px of that picture which the crop covers.
-        square: (left, top, side) px of the crop in it, also where it reaches beyond.
+        size: (width, height) px of the composed pictures, both even.
+        box: (left, top, right, bottom) px of the part of that picture which the crop covers.
+        square: (left, top, side) px of the whole crop in it; it may extend beyond the picture.
     """
 
     def __init__(self, target: Target, max_side: int = 1280, match_colour: bool = True) -> None:
@@ -88,12 +88,12 @@ class Paster:
     def prepare(self, rest_crop: Image) -> None:
         """Measure the renderer's colour cast on the target at rest.
 
-        The low frequencies of plate minus crop, as seen on the ring inside the crop's border,
-        are spread smoothly over the whole crop and added to every frame from now on: a constant,
-        so it cannot flicker.
+        The low frequencies of plate minus crop, measured on the ring inside the crop's border, are
+        extended smoothly over the whole crop and added to every later frame. The correction is
+        constant, so it cannot flicker.
 
         Args:
-            rest_crop: uint8 (S, S, 3) RGB, what the renderer draws for the neutral face.
+            rest_crop: uint8 (S, S, 3) RGB, the renderer's picture of the neutral face.
         """
         x0, y0, x1, y1 = self.box
         if x0 == x1 or y0 == y1:
@@ -103,7 +103,7 @@ class Paster:
         self._kept_and_matched = self._kept + field * self._weight
 
     def paste(self, crop_image: Image) -> Image:
-        """Return the whole picture with the crop in its place.
+        """Return the whole picture with the crop pasted in.
 
         Args:
             crop_image: uint8 (S, S, 3) RGB.
@@ -124,13 +124,13 @@ class Paster:
         side = crop_image.shape[0]
         if side == self._side:
             return crop_image
-        # Cubic keeps an enlarged face sharp; area leaves no pixel out of a shrunk one.
-        way = cv2.INTER_CUBIC if self._side > side else cv2.INTER_AREA
-        resized = cv2.resize(crop_image, (self._side, self._side), interpolation=way)
+        # Cubic keeps an enlarged face sharp; area averages all pixels of a shrunk one.
+        method = cv2.INTER_CUBIC if self._side > side else cv2.INTER_AREA
+        resized = cv2.resize(crop_image, (self._side, self._side), interpolation=method)
         return np.asarray(resized, dtype=np.uint8)
 
     def _ring(self) -> Array:
-        """Return (h, w) weights of the colour comparison: 1 on the ring, little inside."""
+        """Return (h, w) weights of the colour comparison: 1 on the ring, small inside."""
         place = (np.arange(self._side, dtype=np.float32) + 0.5) / self._side
         depth = np.minimum(place, 1 - place)
         inside = np.minimum.outer(depth, depth)[self._cut]
@@ -138,7 +138,7 @@ class Paster:
 
 
 def _aligned_plate(target: Target, max_side: int) -> tuple[Image, int, int, int]:
-    """Scale the plate so that the crop's box has whole-numbered edges.
+    """Scale the plate so that the crop's box has integer edges.
 
     Returns:
         The plate with even sides, and the box's left, top and side in px of it.
@@ -177,14 +177,14 @@ def _even(length: float) -> int:
 
 
 def _whole_shift(edge: float, surplus: float) -> float:
-    """Return the shift that takes an edge to a whole px and cuts the surplus on both sides."""
+    """Return the shift that moves an edge to an integer px and splits the surplus on both sides."""
     if abs(edge - round(edge)) < _ALIGNED_PX and surplus < 2:
         return round(edge) - edge
     return round(edge - surplus / 2) - edge
 
 
 def _filled(plate: Image, width: int, height: int) -> Image:
-    """Cut to the size, or repeat the last row or column of a plate of one px."""
+    """Crop to the size, or repeat the last row or column of a plate one px too small."""
     missing_x, missing_y = max(0, width - plate.shape[1]), max(0, height - plate.shape[0])
     if missing_x or missing_y:
         plate = np.pad(plate, ((0, missing_y), (0, missing_x), (0, 0)), mode="edge")
@@ -194,7 +194,7 @@ def _filled(plate: Image, width: int, height: int) -> Image:
 def _resampled(plate: Image, affine: Array, size: tuple[int, int]) -> Image:
     """Apply a (2, 3) scale and shift of pixel centres, without aliasing."""
     scale = float(affine[0, 0])
-    if scale < 1:  # blur away what the smaller picture cannot hold
+    if scale < 1:  # low-pass before subsampling
         sigma = 0.5 * math.sqrt(max(1 / scale**2 - 1, 0.0))
         plate = np.asarray(cv2.GaussianBlur(plate, (0, 0), sigma), dtype=np.uint8)
     result = cv2.warpAffine(
@@ -204,12 +204,10 @@ def _resampled(plate: Image, affine: Array, size: tuple[int, int]) -> Image:
 
 
 def _depth(side: int, start: int, length: int, steepness: float = 1.0) -> Array:
-    """Return (side,) px from each place of the crop to its nearer end along one axis.
+    """Return the (side,) distances, px, from each place of the crop to its nearer end on one axis.
 
-    Distances from the first end are multiplied by the steepness.
-
-    An end that reaches or leaves the plate (0 to `length`) does not count: nothing of the plate
-    lies beside it, so it needs no softness.
+    Distances from the first end are multiplied by the steepness. An end at or beyond the plate's
+    own edge (0 or `length`) does not count: nothing of the plate lies beside it.
     """
     place = np.arange(side, dtype=np.float32) + 0.5
     depth = np.full(side, np.inf, np.float32)
@@ -221,7 +219,7 @@ def _depth(side: int, start: int, length: int, steepness: float = 1.0) -> Array:
 
 
 def _soft_mask(depth_x: Array, depth_y: Array, side: int) -> Array:
-    """Return (h, w) weights of the crop: a rectangle with round corners, soft inward."""
+    """Return (h, w) weights of the crop: a rectangle with round corners and soft edges."""
     radius = _CORNER_SHARE * side
     beside = np.hypot(
         np.maximum(radius - depth_x, 0)[None, :], np.maximum(radius - depth_y, 0)[:, None]
@@ -231,10 +229,7 @@ def _soft_mask(depth_x: Array, depth_y: Array, side: int) -> Array:
 
 
 def _low_frequencies(difference: Array, weight: Array) -> Array:
-    """Smooth (h, w, 3) over the places that count, (h, w), and spread it over all of it.
-
-    Normalised convolution (Knutsson and Westin 1993) in a few cells a side.
-    """
+    """Smooth (h, w, 3) by normalised convolution with (h, w) weights (Knutsson and Westin 1993)."""
     height, width = weight.shape
     difference = np.clip(difference, -_MAX_CORRECTION, _MAX_CORRECTION)
     cells = (min(_FIELD_SIDE, width), min(_FIELD_SIDE, height))

@@ -1,7 +1,7 @@
-"""Renderers whose network draws from the target's picture and a landmark map: `fan2023`.
+"""Renderers whose network maps the target's picture and a landmark map to a picture: `fan2023`.
 
-`I = Ω(J, P_t)` (Fan 2023, eq. 2), and the same for any network of that form: a plugin gives its
-name and how its network is built. Importing this module loads no torch.
+`I = Ω(J, P_t)` (Fan 2023, eq. 2). A plugin with a network of this form supplies its name and a
+function that builds the network. Importing this module loads no torch.
 """
 
 from __future__ import annotations
@@ -24,21 +24,20 @@ if TYPE_CHECKING:
     from torch import nn
 
 BuildNetwork = Callable[[str], "tuple[nn.Module, int]"]
-"""Makes a network, and tells its side in px, from the text that its weight file keeps."""
+"""Builds a network from the config text in its weight file; returns it and its side in px."""
 
 
 class LandmarkRenderer:
     """Draws the target's first reference with the driven landmarks. One thread calls it.
 
-    The network draws at the side that it was trained at; a crop of another side is scaled to it
-    and back.
+    The network draws at its training size; a crop of another size is scaled to it and back.
 
     Args:
         settings: device, engine and weights.
         name: of the renderer, and of the architecture in its weight files.
-        build: makes the network; it may raise ValueError or TypeError for a strange text. The
+        build: builds the network; it raises ValueError or TypeError for an invalid config. The
             network maps a picture (N, 3, S, S) and a landmark map (N, 1, S, S) to a picture.
-        recipe: the training file that makes weights, for the message that there are none.
+        recipe: training file that makes weights, named in the error message if there are none.
     """
 
     def __init__(
@@ -60,7 +59,7 @@ class LandmarkRenderer:
         self._crop_px = 0
 
     def prepare(self, target: Target) -> None:
-        """Load the weights, if others are loaded, and keep the target's first reference.
+        """Load the weights unless they are loaded, and keep the target's first reference.
 
         Raises:
             NoWeightsError: there are none.
@@ -76,7 +75,7 @@ class LandmarkRenderer:
         self._engine.hold("picture", self.reference(reference, points))
 
     def reference(self, picture: Image, points: Array) -> Array:
-        """Return what the network is given as the target's picture, (1, 3, S, S) in -1..1.
+        """Return the network's input for the target's picture, (1, 3, S, S) in -1..1.
 
         Args:
             picture: uint8 (S, S, 3) RGB at the network's side.
@@ -92,7 +91,7 @@ class LandmarkRenderer:
         return np.ascontiguousarray(resized_square(from_unit(drawn[0]), self._crop_px))
 
     def reset(self) -> None:
-        """Nothing to forget: each frame is drawn on its own."""
+        """Do nothing: each frame is drawn on its own."""
 
     def _weights(self, target: Target) -> Path:
         own = target.weights if target.renderer == self._name else None
@@ -110,9 +109,10 @@ class LandmarkRenderer:
 
         header = read_header(path)
         try:
-            network, self._size = self._build(header.get("config", "{}"))
+            config = header.get("config", "{}")
+            network, self._size = self._build(config)
         except (TypeError, ValueError) as error:
-            raise ModelError(f"{path} has a header that this version does not know.") from error
+            raise ModelError(f"{path} has a config that this version does not know.") from error
         load_model(path, network, self._name)
         self.network = network.eval()
         size = self._size
@@ -121,7 +121,12 @@ class LandmarkRenderer:
             "landmarks": np.zeros((1, 1, size, size), np.float32),
         }
         self._engine = compile_module(
-            network, example, self.device, self._settings.engine, self._settings.threads
+            network,
+            example,
+            self.device,
+            self._settings.engine,
+            self._settings.threads,
+            key=f"{self._name} {config}",
         )
         self.engine = self._engine.name
         self._loaded = path
@@ -133,7 +138,7 @@ def map_planes(landmarks: Sequence[Array], size_px: int) -> Array:
 
 
 def build_unet(config: str) -> tuple[nn.Module, int]:
-    """Make the network of Fan 2023 from the text in a weight file's header."""
+    """Build the network of Fan 2023 from the config text of a weight file."""
     from reenact.models.unet import UNet, UNetConfig
 
     network = UNet(UNetConfig.from_json(config))
@@ -154,10 +159,10 @@ def spec(
     Args:
         name: as typed.
         summary: one line.
-        recipe: "module:function".
-        training_file: what `reenact train` is given to make its weights.
-        build: makes its network.
-        renderer: the class, where a network wants its reference prepared.
+        recipe: "module:function" of the training recipe.
+        training_file: argument of `reenact train` that makes its weights.
+        build: builds its network.
+        renderer: a subclass if the network needs its reference prepared.
     """
     make = partial(renderer, name=name, build=build, recipe=training_file)
     return RendererSpec(name, summary, make, recipe=recipe)

@@ -1,8 +1,8 @@
-"""Cuts the target out of its background: the alpha channel that moves with the head.
+"""The alpha channel of a target without its background, which moves with the head.
 
-Who belongs to the picture is found once, in the target at rest. A frame's alpha is that cut-out,
-moved by the same mesh over the whole head that moves the picture (`warping.HeadMesh`): cheap, and
-still where the head is still, which a search in every frame would not be.
+The person is segmented once, in the target at rest. The alpha of a frame is that matte, moved by
+the same `HeadMesh` as the picture. This is cheap, and steady where the head is steady, unlike a
+segmentation of every frame.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from reenact.errors import TargetError
 from reenact.face.segmentation import person_masks
 from reenact.face.topology import OVAL
+from reenact.models.warp_unet_inputs import FLOW
 from reenact.rendering.head_mesh import head_mesh
 from reenact.rendering.warp_unet import edge_fade
 from reenact.types import Array, Image, Target
@@ -24,16 +25,16 @@ Alpha = NDArray[np.uint8]
 """uint8 (H, W), 255 opaque."""
 
 _GRID_SIDE: Final = 64
-"""Cells a side of the map by which the cut-out is moved."""
+"""Cells per side of the map that moves the matte."""
 
 _BAND_SHARE: Final = 0.02
-"""Half the width of the edge that is looked for in the picture, as a share of its longer side."""
+"""Half the width of the band that is refined along the edge, as a share of the longer side."""
 
 _SMOOTHNESS: Final = 30.0
-"""Squared levels of difference that are no edge."""
+"""Regularisation of the guided filter, in squared levels."""
 
-_LEAST: Final = 0.35
-"""Coverage below it is nothing: half-covered pixels carry the old background's colour."""
+_MIN_COVERAGE: Final = 0.35
+"""Lower coverage becomes 0: such pixels carry the old background's colour."""
 
 
 class Matte:
@@ -41,15 +42,15 @@ class Matte:
 
     Args:
         target: at the renderer's size.
-        picture: uint8 (H, W, 3) RGB, the target at rest, as it leaves the program.
-        square: (left, top, side) px of that picture where the crop lies; it may reach beyond.
+        picture: uint8 (H, W, 3) RGB, the finished picture of the target at rest.
+        square: (left, top, side) px of the crop in that picture; it may extend beyond it.
 
     Attributes:
-        rest: uint8 (H, W), of the target at rest; do not write into it.
+        rest: uint8 (H, W), alpha of the target at rest; do not write into it.
 
     Raises:
-        TargetError: no person is seen where the face is.
-        ModelError: this mediapipe cannot find people.
+        TargetError: the face is not segmented as a person.
+        ModelError: this version of mediapipe has no segmentation.
     """
 
     def __init__(self, target: Target, picture: Image, square: tuple[int, int, int]) -> None:
@@ -75,11 +76,11 @@ class Matte:
         self._fade = edge_fade(target, _GRID_SIDE)
 
     def alpha(self, landmarks: Array, body: Array | None = None) -> Alpha:
-        """Return the alpha channel of the target with this face.
+        """Return the alpha channel for driven landmarks.
 
         Args:
-            landmarks: float32 (478, 3), px of the crop, as they are given to the renderer.
-            body: the same of the landmarks that shoulders follow.
+            landmarks: float32 (478, 3), px of the crop, as given to the renderer.
+            body: landmarks that the shoulders follow, likewise; None: `landmarks`.
 
         Returns:
             uint8 (H, W), a new array each time.
@@ -87,7 +88,7 @@ class Matte:
         left, top, side = self._square
         rows, columns = self._box
         maps = head_mesh().maps(self._neutral, landmarks, self._crop_px, _GRID_SIDE, body=body)
-        coarse = maps[..., :2] * self._fade * np.float32(side / 2)
+        coarse = maps[..., FLOW] * self._fade * np.float32(side / 2)
         shift = cv2.resize(coarse, (side, side), interpolation=cv2.INTER_LINEAR)
         shift = shift[
             rows.start - top : rows.stop - top, columns.start - left : columns.stop - left
@@ -106,13 +107,13 @@ class Matte:
 
 
 def _refined(mask: Array, picture: Image) -> Alpha:
-    """Lay the mask's coarse edge along the picture's own (guided filter, He et al. 2010)."""
+    """Align the mask's coarse edge with the picture's (guided filter, He et al. 2010)."""
     reach = max(2, round(_BAND_SHARE * max(mask.shape)))
     kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * reach + 1, 2 * reach + 1))
     sure = (mask > 0.5).astype(np.uint8)
     inside, outside = cv2.erode(sure, kernel), cv2.dilate(sure, kernel)
     fine = cv2.ximgproc.guidedFilter(picture, mask, reach, _SMOOTHNESS)
-    fine = np.clip((fine - _LEAST) / (0.9 - _LEAST), 0, 1)
+    fine = np.clip((fine - _MIN_COVERAGE) / (0.9 - _MIN_COVERAGE), 0, 1)
     fine[inside > 0] = 1
     fine[outside == 0] = 0
     return np.asarray(np.round(fine * 255), np.uint8)

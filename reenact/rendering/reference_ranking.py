@@ -1,4 +1,4 @@
-"""How far a driven face is from each reference: which of them a generator should draw it from."""
+"""Distances between a driven face and each reference, to choose the reference to draw from."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from reenact.types import Array
 DIFFERENCES: Final = (
     *REGIONS, "rest", "pitch", "yaw", "roll", "across", "along", "size",
 )  # fmt: skip
-"""What two faces differ in: the mean distance of each region's landmarks, seen from the front, and
-of all others, iod; head angles, radians; the head's place, iod; the logarithm of its size."""
+"""Ways in which two faces differ: mean distance of each region's landmarks, and of the rest, seen
+from the front, iod; head angles, radians; head position, iod; logarithm of the head's size."""
 
 DECIBELS: Final = np.array([4.8, 21.3, 17.1, 13.6, 2.7, 4.4, 4.9, 1.6, 2.1, 7.0], np.float32)
-"""What a generator loses by one unit of each of `DIFFERENCES`: see `training.reference_weights`."""
+"""PSNR lost per unit of each of `DIFFERENCES`, as measured by `tools.reference_weights`."""
 
 
 @dataclass(frozen=True, slots=True)
 class SeenFaces:
-    """What is compared of K faces.
+    """The features of K faces that are compared.
 
     Attributes:
         shapes: float32 (K, 478, 2), seen from the front, iod.
@@ -41,7 +41,7 @@ class SeenFaces:
 
     @classmethod
     def of(cls, landmarks: Array) -> SeenFaces:
-        """Look at (K, 478, 3) landmarks, px."""
+        """Compute them from (K, 478, 3) landmarks, px."""
         poses = [estimate_pose(points) for points in landmarks]
         shapes = [
             to_face_frame(points, pose) for points, pose in zip(landmarks, poses, strict=True)
@@ -55,7 +55,7 @@ class SeenFaces:
 
 
 def differences(references: SeenFaces, landmarks: Array) -> Array:
-    """Return float32 (K, 10), `DIFFERENCES` of references and (478, 3) driven landmarks, px."""
+    """Return float32 (K, 10) `DIFFERENCES` of references and (478, 3) driven landmarks, px."""
     pose = estimate_pose(landmarks)
     shape = to_face_frame(landmarks, pose)[:, :2]
     regions = np.linalg.norm(references.shapes - shape, axis=-1) @ _means().T
@@ -67,16 +67,16 @@ def differences(references: SeenFaces, landmarks: Array) -> Array:
 
 
 def reference_distances(references: SeenFaces, landmarks: Array) -> NDArray[np.float32]:
-    """Return (K,) distances, dB, between references and (478, 3) driven landmarks, px.
+    """Return the (K,) distances, dB, between references and (478, 3) driven landmarks, px.
 
-    A warp moves and scales a face for little, but cannot open a mouth or turn a cheek.
+    Translation and scale cost a warp little, but it cannot open a mouth or turn a cheek.
     """
     return np.asarray(differences(references, landmarks) @ DECIBELS, dtype=np.float32)
 
 
 @lru_cache(maxsize=1)
 def _means() -> Array:
-    """Return float32 (4, 478): the landmarks of each region and the rest; rows sum to 1."""
+    """Return float32 (4, 478) weights of each region's landmarks and the rest; rows sum to 1."""
     regions = region_weights()
     weights = np.concatenate([regions, 1 - regions.sum(axis=0, keepdims=True)])
     weights = np.maximum(weights, 0)

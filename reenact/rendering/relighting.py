@@ -1,9 +1,9 @@
-"""The light on a face: a head that turns, turns in its light, which stays where it is.
+"""Relighting: a turning head changes its shading, because the light stays in place.
 
-A picture moved by a mesh takes highlights and shadows along. From the reference alone it is told
-how bright skin is that faces this way or that: the logarithm of its luma is fitted by a plane over
-the normals, which is Lambert's law for a distant lamp and light from everywhere, to first order
-(Basri and Jacobs 2003). A driven face is brighter or darker by as much as its normals have turned.
+A picture warped by a mesh carries highlights and shadows along. The brightness of skin by surface
+orientation is estimated from the reference alone: the logarithm of luma is fitted by a linear
+function of the normal, which is Lambert's law for a distant lamp and ambient light to first order
+(Basri and Jacobs 2003). A driven face gets brighter or darker as its normals turn.
 """
 
 from __future__ import annotations
@@ -35,18 +35,19 @@ from reenact.face.topology import (
 from reenact.types import Array, Image, Pose
 
 TRUST: Final = 0.75
-"""Share of the change that is believed: beards, blushes and hair's shadows look like light."""
+"""Share of the estimated change that is applied: beards, blushes and shadows of hair look like
+shading."""
 
-MOST: Final = 0.5
-"""Logarithm of the gain that a large change tends to."""
+MAX_LOG_GAIN: Final = 0.5
+"""Asymptote of the logarithm of the gain."""
 
 _SMALL_PX: Final = 128
 _BLUR_PX: Final = 1.5
 _DARK_LEVELS: Final = 4.0
-"""Added to the luma: of near black, noise decides the logarithm."""
+"""Added to the luma, because noise dominates the logarithm near black."""
 
 _FACING: Final = -0.25
-"""Normals with a greater depth are seen too obliquely."""
+"""Normals with a greater z are seen too obliquely."""
 
 _RIDGE: Final = 0.005
 _OUTLIER: Final = 0.15
@@ -54,12 +55,11 @@ _ROUNDS: Final = 6
 
 
 class Lighting:
-    """How bright the skin of one picture is, by where it faces. Immutable.
+    """Brightness of the skin in one picture as a function of its orientation. Immutable.
 
     Args:
-        slope: (3,), by how much the logarithm of the luma grows along a normal's x, y and z, in
-            the camera's axes.
-        shade: (468,), what that makes of the picture's own face.
+        slope: (3,), gradient of the logarithm of luma over the normal, in camera axes.
+        shade: (468,), the resulting logarithm at each landmark of that picture.
     """
 
     def __init__(self, slope: Array, shade: Array) -> None:
@@ -68,11 +68,11 @@ class Lighting:
 
     @classmethod
     def of(cls, picture: Image, landmarks: Array) -> Lighting:
-        """Look at a face.
+        """Estimate the light on a face.
 
         Args:
             picture: uint8 (S, S, 3) RGB.
-            landmarks: (478, 3) px, of its face.
+            landmarks: (478, 3) px of its face.
         """
         small = cv2.resize(picture, (_SMALL_PX, _SMALL_PX), interpolation=cv2.INTER_AREA)
         grey = cv2.cvtColor(small, cv2.COLOR_RGB2GRAY).astype(np.float32)
@@ -88,18 +88,18 @@ class Lighting:
         return cls(slope, facing @ slope)
 
     def gain(self, landmarks: Array, pose: Pose) -> Array:
-        """Return float32 (468,), how many times as bright the skin is at a driven face's landmarks.
+        """Return the factor, float32 (468,), by which each landmark's skin changes brightness.
 
         Args:
-            landmarks: (478, 3) px.
+            landmarks: (478, 3) driven landmarks, px.
             pose: of these.
         """
         change = TRUST * (normals(landmarks, pose) @ self._slope - self._shade)
-        return np.asarray(np.exp(MOST * np.tanh(change / MOST)), dtype=np.float32)
+        return np.asarray(np.exp(MAX_LOG_GAIN * np.tanh(change / MAX_LOG_GAIN)), dtype=np.float32)
 
 
 def normals(landmarks: Array, pose: Pose) -> Array:
-    """Return (468, 3): where the skin at each landmark faces, in the camera's axes, length 1.
+    """Return the (468, 3) unit normals of the skin at each landmark, in camera axes.
 
     Args:
         landmarks: (478, 3) px.
@@ -114,7 +114,7 @@ def normals(landmarks: Array, pose: Pose) -> Array:
 
 
 def _plane(facing: Array, bright: Array) -> Array:
-    """Return the (3,) slope of (N,) brightness over (N, 3) normals; outliers count for little."""
+    """Fit (N,) brightness linearly over (N, 3) normals, robustly, and return the (3,) slope."""
     design = np.concatenate([np.ones((len(facing), 1)), facing], axis=1)
     ridge = np.diag([0.0, _RIDGE, _RIDGE, _RIDGE]) * max(len(facing), 1)
     ridge[0, 0] = 1e-6
@@ -128,10 +128,10 @@ def _plane(facing: Array, bright: Array) -> Array:
 
 @lru_cache(maxsize=1)
 def _surface() -> tuple[Triangles, Any]:
-    """Return triangles (T, 3) of the skin, and the (468, T) sum over those around a landmark.
+    """Return the skin's triangles (T, 3), and a (468, T) matrix that sums over nearby triangles.
 
-    Around is with its neighbours': landmarks tremble in depth. Their cross products point at the
-    camera.
+    Nearby includes the triangles of a landmark's neighbours, because landmarks are noisy in depth.
+    Cross products of the triangles' edges point at the camera.
     """
     triangles = triangulate(canonical_face()[:N_SKIN, :2])[:, [0, 2, 1]]
     corners = np.repeat(np.arange(len(triangles)), 3)
@@ -144,7 +144,7 @@ def _surface() -> tuple[Triangles, Any]:
 
 @lru_cache(maxsize=1)
 def _is_plain_skin() -> NDArray[np.bool_]:
-    """Return (468,): neither lips nor eyes nor brows."""
+    """Return a (468,) mask of landmarks that are not on lips, eyes or brows."""
     others = (LIPS_OUTER, LIPS_INNER, EYE_LEFT, EYE_RIGHT, BROW_LEFT, BROW_RIGHT)
     plain = np.ones(N_SKIN, np.bool_)
     plain[[landmark for loop in others for landmark in loop]] = False

@@ -1,11 +1,10 @@
-"""What the mesh's flow lacks: how skin slides under landmarks, how hair, ears and shoulders move.
+"""Correction of the mesh's flow, on the skin and around the face.
 
-Landmarks are a model's opinion: as a head turns and a face smiles, they slide over the skin that
-they name, much alike on everybody. Around the face the mesh carries hair and neck by rings whose
-depth and share are guessed (`warping`). What both lack in the mean over people is linear in the
-head's motion and the change of expression, and learned from optical flow in people's clips
-(`training.residual_flow`). Some sixty numbers a place: unlike flow that a network draws, it holds
-for people whom it never saw.
+As a head turns and a face smiles, the tracker's landmarks slide over the skin, much alike on
+everybody. Around the face the mesh carries hair and neck by rings whose depth and motion are
+guessed. The mean error of both over people is linear in the head's motion and the change of
+expression. It is learned from optical flow in clips of people (`training.residual_flow`): some
+sixty numbers per position, which generalise to unseen people better than a network's flow.
 """
 
 from __future__ import annotations
@@ -30,65 +29,55 @@ if TYPE_CHECKING:
 ASSET: Final = "residual_flow.npz"
 
 SPAN: Final = 2.4
-"""The field reaches from -SPAN to SPAN about the face's middle, iod, upright with the head."""
-
-_OWN_FLOW: Final = "own_flow."
+"""The field reaches from -SPAN to SPAN about the middle of the face, iod, upright with the head."""
 
 SIDE: Final = 40
-"""Cells a side of the field."""
+"""Cells per side of the field."""
 
 MOTIONS: Final = ("pitch", "yaw", "roll", "across", "along")
-"""The first causes: the head's turn, radians, and shift, iod."""
+"""The first causes: the head's rotation, radians, and translation, iod."""
 
-MOST_TURN: Final = 0.35
-"""Radians that a turn tends to: of larger ones the clips show too few to go on linearly, which
-draws shoulders and the jaw's corner away."""
+MAX_TURN: Final = 0.35
+"""Asymptote of a rotation, radians. The clips show too few larger ones to extrapolate linearly,
+which would distort shoulders and the corner of the jaw."""
 
 _BELOW_CHIN: Final = np.clip((np.linspace(-SPAN, SPAN, SIDE) - 1.5) / 0.5, 0, 1).astype(np.float32)
-"""How far each row of the field is a body's; the chin is near 2."""
+"""Share of each row of the field that belongs to the body; the chin is near 2."""
+
+_PERSONAL: Final = "own_flow."
+"""Prefix of a personal flow's tensors in a weight file."""
 
 
 class ResidualFlow:
-    """What is to be added to the mesh's flow. Immutable.
+    """What is added to the mesh's flow. Immutable.
 
-    Causes are `MOTIONS` and the components of expression, C in all.
+    It is linear in C causes: the head's `MOTIONS` and the components of expression.
 
     Args:
-        components: (C - 5, 468, 3); times a change of shape in the face frame (iod): how far it
-            has each component, in standard deviations.
-        skin: (468, C, 2) iod by which what a landmark of the reference names is to be sought
-            elsewhere, for one unit of each cause, upright with the head.
-        around: (SIDE, SIDE, C, 2) the same for places around the driven face.
-        on_skull: whether it is what a mesh lacks whose hair lies on the skull; in files of earlier
-            versions all hair is as deep.
+        components: (C - 5, 468, 3). Their product with a change of shape in the face frame, iod, is
+            the amount of each component in standard deviations.
+        skin: (468, C, 2) iod between a reference's landmark and the skin that it should name, for
+            one unit of each cause, upright with the head.
+        around: (SIDE, SIDE, C, 2) the same for positions around the driven face.
     """
 
-    def __init__(
-        self, components: Array, skin: Array, around: Array, on_skull: bool | Array = True
-    ) -> None:
+    def __init__(self, components: Array, skin: Array, around: Array) -> None:
         self.components = np.asarray(components, dtype=np.float32)
         self.skin = np.asarray(skin, dtype=np.float32)
         self.around = np.asarray(around, dtype=np.float32)
-        self.on_skull = bool(on_skull)
-        # Causes first: so they meet in one product of matrices, thirty times as fast.
+        # With the causes first, one matrix product applies them: thirty times as fast as einsum.
         self._of_skin, self._of_around = (_causes_first(of) for of in (self.skin, self.around))
 
     def __add__(self, other: ResidualFlow) -> ResidualFlow:
-        """Return the sum of two that are of the same components and the same mesh."""
-        skin, around = self.skin + other.skin, self.around + other.around
-        return ResidualFlow(self.components, skin, around, self.on_skull)
+        """Return the sum of two flows over the same components."""
+        return ResidualFlow(self.components, self.skin + other.skin, self.around + other.around)
 
     def arrays(self) -> dict[str, Array]:
-        """Return what it was made of, by name."""
-        return {
-            "components": self.components,
-            "skin": self.skin,
-            "around": self.around,
-            "on_skull": np.array(self.on_skull, np.float32),
-        }
+        """Return the arguments of the constructor by name."""
+        return {"components": self.components, "skin": self.skin, "around": self.around}
 
     def causes(self, reference: Array, drive: Array, poses: tuple[Pose, Pose]) -> Array:
-        """Return (C,) causes that lead from a reference to a driven face.
+        """Return the (C,) causes that lead from a reference to a driven face.
 
         Args:
             reference: (478, 3) landmarks, crop px.
@@ -96,10 +85,10 @@ class ResidualFlow:
             poses: of both.
         """
         change = to_face_frame(drive, poses[1]) - to_face_frame(reference, poses[0])
-        return limited(head_motion(*poses), change, self.components)
+        return limited_causes(head_motion(*poses), change, self.components)
 
-    def on_skin(self, causes: Array, reference: Array, pose: Pose) -> Array:
-        """Return a reference's (478, 3) landmarks where their skin is, crop px."""
+    def skin_landmarks(self, causes: Array, reference: Array, pose: Pose) -> Array:
+        """Return a reference's (478, 3) landmarks moved onto their skin, crop px."""
         shift = (causes @ self._of_skin).reshape(N_SKIN, 2) @ head_axes(pose).T
         moved = reference.astype(np.float32)
         moved[:N_SKIN, :2] += shift * np.float32(pose.scale)
@@ -108,14 +97,14 @@ class ResidualFlow:
     def flow(
         self, causes: Array, drive: Pose, size_px: int, side: int, body_motion: Array | None = None
     ) -> Array:
-        """Return what the mesh's flow lacks around a driven face.
+        """Return the flow to add around a driven face.
 
         Args:
             causes: (C,).
-            drive: pose to be drawn, crop px.
+            drive: driven pose, crop px.
             size_px: side of the crop.
-            side: cells a side of the flow.
-            body_motion: (5,) `MOTIONS` of what is below the chin; None: the head's.
+            side: cells per side of the flow.
+            body_motion: (5,) `MOTIONS` of everything below the chin; None: the head's.
 
         Returns:
             float32 (side, side, 2), in halves of the crop's side.
@@ -124,7 +113,7 @@ class ResidualFlow:
         moved = (causes @ self._of_around).reshape(SIDE, SIDE, 2)
         if body_motion is not None:
             count = len(MOTIONS)
-            more = (_limited(body_motion) - causes[:count]) @ self._of_around[:count]
+            more = (_limited_motion(body_motion) - causes[:count]) @ self._of_around[:count]
             moved += _BELOW_CHIN[:, None, None] * more.reshape(SIDE, SIDE, 2)
         moved = moved @ upright.T * np.float32(drive.scale * 2 / size_px)
         # From cells of the crop to cells of the field.
@@ -146,19 +135,20 @@ def _causes_first(flows: Array) -> Array:
     return np.ascontiguousarray(np.moveaxis(flows, -2, 0).reshape(flows.shape[-2], -1))
 
 
-def limited(motion: Array, change: Array, components: Array) -> Array:
-    """Return (..., C) causes of (..., 5) `MOTIONS` and (..., 468 and more, 3) changes of shape."""
-    causes = np.concatenate([_limited(motion), component_weights(change, components)], axis=-1)
+def limited_causes(motion: Array, change: Array, components: Array) -> Array:
+    """Return (..., C) causes of (..., 5) `MOTIONS` and (..., 468 or more, 3) changes of shape."""
+    weights = component_weights(change, components)
+    causes = np.concatenate([_limited_motion(motion), weights], axis=-1)
     return np.asarray(causes, dtype=np.float32)
 
 
-def _limited(motion: Array) -> Array:
-    turn = MOST_TURN * np.tanh(motion[..., :3] / MOST_TURN)
+def _limited_motion(motion: Array) -> Array:
+    turn = MAX_TURN * np.tanh(motion[..., :3] / MAX_TURN)
     return np.asarray(np.concatenate([turn, motion[..., 3:]], axis=-1), dtype=np.float32)
 
 
 def head_axes(pose: Pose) -> Array:
-    """Return (2, 2): the columns are the head's own right and down in the picture."""
+    """Return (2, 2): the columns are the head's right and down directions in the picture."""
     x, y = pose.rotation[:2, 0] / max(float(np.hypot(*pose.rotation[:2, 0])), 1e-6)
     return np.array([[x, -y], [y, x]], np.float32)
 
@@ -173,38 +163,39 @@ def head_motion(reference: Pose, drive: Pose) -> Array:
 
 
 @lru_cache(maxsize=1)
-def known_residual_flow() -> ResidualFlow:
-    """Return the shipped one."""
+def shipped_residual_flow() -> ResidualFlow:
+    """Return the residual flow of all people, which comes with the program."""
     with (files("reenact") / "assets" / ASSET).open("rb") as handle, np.load(handle) as arrays:
         return ResidualFlow(**arrays)
 
 
-def own_tensors(own_flow: ResidualFlow) -> dict[str, Tensor]:
-    """Return what a weight file holds beside the network: what was learned of one person's flow."""
+def personal_flow_tensors(flow: ResidualFlow) -> dict[str, Tensor]:
+    """Return one person's flow as tensors to store beside the network in its weight file."""
     import torch
 
     from reenact.models.weights import BESIDE
 
-    return {BESIDE + _OWN_FLOW + name: torch.from_numpy(a) for name, a in own_flow.arrays().items()}
+    return {BESIDE + _PERSONAL + name: torch.from_numpy(a) for name, a in flow.arrays().items()}
 
 
-def read_own_flow(path: Path) -> ResidualFlow | None:
-    """Return what a weight file holds of one person's flow; None: nothing.
+def read_personal_flow(path: Path) -> ResidualFlow | None:
+    """Return the flow of one person that a weight file holds, None if it holds none.
 
     Raises:
         ModelError: the file is missing, damaged or of another architecture.
     """
     from reenact.models.weights import BESIDE, load_tensors
 
-    beginning = BESIDE + _OWN_FLOW
+    prefix = BESIDE + _PERSONAL
     found = {
-        name.removeprefix(beginning): tensor.numpy()
-        for name, tensor in load_tensors(path, "warp_unet", beginning).items()
+        name.removeprefix(prefix): tensor.numpy()
+        for name, tensor in load_tensors(path, "warp_unet", prefix).items()
     }
     if not found:
         return None
-    found.setdefault("on_skull", np.zeros((), np.float32))
     try:
         return ResidualFlow(**found)
     except TypeError as error:
-        raise ModelError(f"{path} is damaged: a part of one face's own flow is missing.") from error
+        raise ModelError(
+            f"{path} does not hold a complete residual flow; train the target again."
+        ) from error

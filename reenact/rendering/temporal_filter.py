@@ -1,9 +1,10 @@
-"""Temporal smoothing of the picture itself: what hardly changes is held, what moves passes at once.
+"""Temporal smoothing of the picture: still regions are held, moving ones pass at once.
 
-Landmarks that tremble by a tenth of a pixel make hair, collars and whatever else is carried along
-with the face glimmer by a few levels. A first-order low-pass in each pixel, whose share of the new
-picture rises with the change around it, stills that without a trail: of real clips one pixel in a
-hundred is shown more than 4 levels from what was drawn, none more than 20. One thread at a time.
+Landmarks that tremble by a tenth of a pixel make hair, collars and everything else that moves with
+the face flicker by a few levels. Each pixel has a first-order low-pass whose weight of the new
+picture rises with the local change, so that nothing leaves a trail: in real clips one pixel in a
+hundred differs by more than 4 levels from what was drawn, and none by more than 20. One thread
+calls it at a time.
 """
 
 from __future__ import annotations
@@ -18,33 +19,33 @@ from reenact.face.filters import MAX_GAP_S, smoothing_factor
 from reenact.types import Array, Image
 
 _STILL_LEVELS: Final = 4.0
-"""A change of the picture around a pixel by so many levels or less is held back."""
+"""Changes around a pixel of up to this many levels are smoothed."""
 
 _MOVING_LEVELS: Final = 4.65
-"""From this change on the new picture is shown as it is."""
+"""Changes of at least this many levels pass unchanged."""
 
 _REACH_SHARE: Final = 1.5 / 256
-"""Standard deviation of the window in which changes are averaged, as a share of the side."""
+"""Standard deviation of the window over which changes are averaged, as a share of the side."""
 
 
 class PictureFilter:
-    """Holds still what hardly changes from one picture to the next."""
+    """Holds pixels that hardly change from one picture to the next."""
 
     def __init__(self) -> None:
         self.reset()
 
     def reset(self) -> None:
-        """Forget the past; the next picture passes unchanged."""
+        """Forget earlier pictures; the next one passes unchanged."""
         self._held: Array | None = None
         self._shown: Image | None = None
 
     def step(self, picture: Image, dt_s: float, settings: SmoothingSettings) -> Image:
-        """Return the steadied picture.
+        """Return the smoothed picture.
 
         Args:
-            picture: uint8 (S, S, 3) RGB; another side than before begins anew.
-            dt_s: seconds since the previous call.
-            settings: `enabled` and `picture_min_cutoff`; they may change between calls.
+            picture: uint8 (S, S, 3) RGB; a change of its size resets the filter.
+            dt_s: seconds since the previous picture.
+            settings: `enabled` and `picture_min_cutoff` are used and may change between calls.
         """
         if not settings.enabled:
             self.reset()
@@ -62,12 +63,14 @@ class PictureFilter:
 
 
 def _share_of_new(picture: Image, shown: Image, still: float) -> Array:
-    """Return (S, S), `still` to 1, by the change that the three colours show around each pixel."""
+    """Return (S, S) weights of the new picture, from `still` to 1, by the change around a pixel."""
     half = (picture.shape[1] // 2, picture.shape[0] // 2)
     small = cv2.resize(cv2.absdiff(picture, shown), half, interpolation=cv2.INTER_AREA)
     most = np.maximum.reduce(cv2.split(small)).astype(np.float32)
     around = cv2.GaussianBlur(most, (0, 0), _REACH_SHARE * half[0])
-    around = cv2.dilate(around, np.ones((3, 3), np.uint8))  # what lies next to what moves moves too
+    around = cv2.dilate(
+        around, np.ones((3, 3), np.uint8)
+    )  # neighbours of moving pixels count as moving
     moving = np.clip((around - _STILL_LEVELS) / (_MOVING_LEVELS - _STILL_LEVELS), 0, 1)
     share = still + (1 - still) * moving
     return np.asarray(cv2.resize(share, picture.shape[1::-1]), np.float32)

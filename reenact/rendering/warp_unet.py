@@ -1,6 +1,6 @@
-"""The built-in renderers: copy, warp, warp_unet.
+"""The live generator as a renderer: `models.warp_unet` driven by the head mesh.
 
-Each draws the target's crop from a `Drive`. Importing this module loads no torch.
+Importing this module loads no torch.
 """
 
 from __future__ import annotations
@@ -18,34 +18,32 @@ from reenact.config import LIVE, RendererSettings, Section, Share
 from reenact.face.geometry import estimate_pose, region_mask
 from reenact.face.topology import OVAL
 from reenact.imaging import from_unit, in_bytes, smoothstep, to_unit
-from reenact.models.warp_unet_inputs import shipped_weights
+from reenact.models.warp_unet_inputs import FLOW, UNKNOWN_PERSON, MapChannel, shipped_weights
 from reenact.registry import RendererSpec
 from reenact.rendering.background import scene_behind
-from reenact.rendering.eyelids import even_out
-from reenact.rendering.head_mesh import (
-    HeadMesh,
-    tears,
-)
+from reenact.rendering.eyes import smooth_shut_lids
+from reenact.rendering.head_mesh import HeadMesh
+from reenact.rendering.mesh_warp import torn_cells
+from reenact.rendering.mouth import UpperTeeth
 from reenact.rendering.reference_ranking import SeenFaces, reference_distances
 from reenact.rendering.relighting import Lighting
-from reenact.rendering.residual_flow import read_own_flow
-from reenact.rendering.teeth import UpperTeeth
+from reenact.rendering.residual_flow import read_personal_flow
 from reenact.types import Array, Drive, Image, Pose, Target
 
 _SKIN: Final = 0.5
-"""Coverage by skin from which on a cell is not sharpened."""
+"""Cells with at least this coverage by skin are not sharpened."""
 
-_LEARNED_AT: Final = 256
-"""Side of the pictures that the general weights were trained on, px."""
+_TRAINING_PX: Final = 256
+"""Side of the pictures that the shipped weights were trained on."""
 
-_MASK_OF_TRAINED: Final = 0.8
-"""Share of the unsharp mask for weights that were trained on the target, which are sharper."""
+_PERSONAL_SHARPENING: Final = 0.8
+"""Factor on the unsharp mask for weights trained on the target, whose pictures are sharper."""
 
-_CUT_OUT: Final = 0.5
-"""Share of a face that must be found to be person, or nothing is told about it."""
+_MIN_PERSON_IN_FACE: Final = 0.5
+"""Share of a face that must be segmented as person; otherwise the segmentation is ignored."""
 
 _FADE_SHARE: Final = 0.16
-"""Over this share of the crop's side the mesh's motion fades towards the plate."""
+"""Share of the crop's side over which the mesh's motion fades towards the plate."""
 
 
 class WarpUNetSettings(Section):
@@ -66,15 +64,15 @@ class WarpUNetSettings(Section):
 
 
 class WarpUNetRenderer:
-    """The live generator: `models.warp_unet` on the mesh's flow.
+    """The live generator. One thread calls it.
 
-    Of several references it draws from the one whose face is most like the driven one; a change
-    fades over `FADE_S`, and a reference is kept until another is clearly nearer.
+    It draws from the reference most similar to the driven face, cross-fades to another one within
+    `FADE_S`, and keeps a reference until another is clearly nearer.
     """
 
     FADE_S: Final = 0.12
-    CLEARLY: Final = 0.8
-    """Another reference must be nearer than this share of the present one's distance."""
+    SWITCH_RATIO: Final = 0.8
+    """Another reference is chosen if its distance is below this multiple of the current one's."""
 
     def __init__(self, settings: RendererSettings, own: WarpUNetSettings) -> None:
         from reenact.models.inference import choose_device
@@ -89,7 +87,7 @@ class WarpUNetRenderer:
         self._fade_s = 0.0
 
     def prepare(self, target: Target) -> None:
-        """Load the weights, if others are loaded, and encode the references.
+        """Load the weights unless they are loaded, and encode the references.
 
         Raises:
             ModelError: the weights are missing, damaged or of another architecture.
@@ -99,10 +97,8 @@ class WarpUNetRenderer:
             self._load(weights, target.crop_size)
         import torch
 
-        from reenact.models.warp_unet_inputs import UNKNOWN_PERSON
-
         references = to_unit(target.references)
-        people = np.stack(list(people_in(target.references, target.landmarks)))
+        people = np.stack(list(person_coverage(target.references, target.landmarks)))
         scenes = np.stack(
             [
                 scene_behind(np.asarray(picture), in_bytes(person), points)
@@ -116,7 +112,7 @@ class WarpUNetRenderer:
         with torch.inference_mode():
             encoded = self._network.encode(*(torch.from_numpy(part).to(device) for part in known))
         background, features = (part.float().cpu().numpy() for part in encoded)
-        self._held_inputs: dict[str, Array] = {
+        self._inputs: dict[str, Array] = {
             "reference": references,
             "background": background,
             "features": features,
@@ -144,40 +140,40 @@ class WarpUNetRenderer:
             picture = earlier + np.float32(self._fade_s / self.FADE_S) * (picture - earlier)
         drawn = from_unit(picture[0])
         poses = self._poses[number], pose
-        even_out(drawn, self._landmarks[number], drive.landmarks, poses)
+        smooth_shut_lids(drawn, self._landmarks[number], drive.landmarks, poses)
         if self._own.teeth and self._teeth is not None:
-            self._teeth.draw(drawn, drive.landmarks, maps[..., 9], pose)
-        return _finished(drawn, maps, self._own.sharpen * self._mask_share)
+            self._teeth.draw(drawn, drive.landmarks, maps[..., MapChannel.UNSEEN_MOUTH], pose)
+        return _finished(drawn, maps, self._own.sharpen * self._sharpening)
 
     def reset(self) -> None:
-        """Forget the reference in use."""
+        """Forget which reference is in use."""
         self._chosen = None
         self._fading_from = None
 
     def _load(self, weights: str, size_px: int) -> None:
         from reenact.models.inference import compile_module
-        from reenact.models.warp_unet import (
-            MAP_STEM,
-            WarpUNet,
-            input_shapes,
-            read_config,
-        )
+        from reenact.models.warp_unet import MAP_STEM, WarpUNet, input_shapes, read_config
         from reenact.models.weights import load_model
 
         path = Path(weights) if weights else shipped_weights()
         config = read_config(path)
         network = WarpUNet(config)
         load_model(path, network, "warp_unet")
-        own_flow = read_own_flow(path)
-        self._mesh = HeadMesh(own_flow)
-        self._mask_share = 1.0 if own_flow is None else _MASK_OF_TRAINED
+        personal_flow = read_personal_flow(path)
+        self._mesh = HeadMesh(personal_flow)
+        self._sharpening = 1.0 if personal_flow is None else _PERSONAL_SHARPENING
         network.eval()
         example = {
             name: np.zeros(shape, np.float32)
             for name, shape in input_shapes(config, size_px).items()
         }
         self._engine = compile_module(
-            network, example, self.device, self._settings.engine, self._settings.threads
+            network,
+            example,
+            self.device,
+            self._settings.engine,
+            self._settings.threads,
+            key=f"warp_unet {WarpUNet.VERSION} {config}",
         )
         self.engine = self._engine.name
         self._network = network
@@ -186,9 +182,9 @@ class WarpUNetRenderer:
         self._loaded = (weights, size_px)
 
     def _draw(self, number: int, drive: Drive, pose: Pose) -> tuple[Array, Array]:
-        """Return the picture, (1, 3, S, S) in -1..1, and the maps that it is of."""
+        """Return the picture, (1, 3, S, S) in -1..1, and the maps that it was drawn with."""
         if self._held != number:
-            for name, values in self._held_inputs.items():
+            for name, values in self._inputs.items():
                 self._engine.hold(name, values[number : number + 1])
             self._held = number
         maps = self._mesh.maps(
@@ -200,11 +196,11 @@ class WarpUNetRenderer:
             poses=(self._poses[number], pose),
             body=drive.body,
         )
-        maps[..., :2] *= self._edge_fade
+        maps[..., FLOW] *= self._edge_fade
         return self._engine({"maps": np.ascontiguousarray(maps.transpose(2, 0, 1))[None]}), maps
 
     def _choose(self, drive: Drive) -> int:
-        """Return the number of the reference to draw from, and see to the fade towards it."""
+        """Return the index of the reference to draw from, and advance the fade towards it."""
         if len(self._landmarks) == 1:
             return 0
         if self._fading_from is None:
@@ -212,9 +208,9 @@ class WarpUNetRenderer:
             nearest = int(distances.argmin())
             if self._chosen is None:
                 self._chosen = nearest
-            elif distances[nearest] < self.CLEARLY * distances[self._chosen]:
+            elif distances[nearest] < self.SWITCH_RATIO * distances[self._chosen]:
                 self._fading_from, self._chosen, self._fade_s = self._chosen, nearest, 0.0
-        # The frame before showed the other one: the time since then belongs to the fade.
+        # The previous frame showed the other reference: the time since then is part of the fade.
         self._fade_s += drive.dt_s
         if self._fade_s >= self.FADE_S:
             self._fading_from = None
@@ -223,64 +219,63 @@ class WarpUNetRenderer:
 
 
 def _finished(picture: Image, maps: Array, sharpen: float) -> Image:
-    """Sharpen, above all beside the skin, and draw softly where the mesh is torn.
+    """Sharpen, above all beside the skin, and soften outlines where the mesh is torn.
 
     Args:
         picture: uint8 (S, S, 3) RGB; it may be changed.
-        maps: (S/2, S/2, MAP_CHANNELS) that it was drawn by. Where they are torn an outline is as
-            coarse as their cells, in steps.
-        sharpen: how much is added beside the skin of what the picture has over its mean of 3×3
-            pixels, at 512 of 5×5. Of what moves, hair comes out softer than skin, which the network
-            repairs more. It learned that at 256: the larger the picture, the more of it skin gets.
+        maps: (S/2, S/2, MAP_CHANNELS) that it was drawn with. A torn outline follows their cells in
+            steps.
+        sharpen: strength of the unsharp mask beside the skin, with a window of 3×3 pixels, at 512
+            of 5×5. Hair comes out softer than skin, which the network repairs more. Above the
+            training resolution skin is sharpened as well, the more the larger the picture.
     """
     side = len(picture)
-    window = 2 * max(round(side / _LEARNED_AT), 1) + 1
+    window = 2 * max(round(side / _TRAINING_PX), 1) + 1
     soft = cv2.blur(picture, (window, window))
     if sharpen:
-        beside = cv2.addWeighted(picture, 1 + sharpen, soft, -sharpen, 0)
-        share = sharpen * max(0.0, 1 - _LEARNED_AT / side)
+        sharp = cv2.addWeighted(picture, 1 + sharpen, soft, -sharpen, 0)
+        share = sharpen * max(0.0, 1 - _TRAINING_PX / side)
         if share:
             picture = np.asarray(cv2.addWeighted(picture, 1 + share, soft, -share, 0), np.uint8)
-        picture = _replaced(picture, beside, maps[..., 5] < _SKIN)
-    return _replaced(picture, soft, tears(maps[..., :2]))
+        picture = _replaced(picture, sharp, maps[..., MapChannel.SKIN] < _SKIN)
+    return _replaced(picture, soft, torn_cells(maps[..., FLOW]))
 
 
 def _replaced(picture: Image, other: NDArray[Any], where: NDArray[np.bool_]) -> Image:
-    """Put another picture's pixels into one, in cells (S/2, S/2); both uint8 (S, S, 3)."""
+    """Replace the pixels under a mask of cells (S/2, S/2); both pictures uint8 (S, S, 3)."""
     mask = cv2.resize(where.astype(np.uint8), picture.shape[1::-1], interpolation=cv2.INTER_NEAREST)
     return np.asarray(cv2.copyTo(other, mask, picture), np.uint8)
 
 
-def people_in(pictures: Iterable[Image], landmarks: Iterable[Array]) -> Iterator[Array]:
-    """Yield what the generator is told of each picture: where it shows a person.
+def person_coverage(pictures: Iterable[Image], landmarks: Iterable[Array]) -> Iterator[Array]:
+    """Yield where each picture shows a person, as `WarpUNet.encode` takes it.
 
     Args:
         pictures: uint8 (S, S, 3) RGB each.
         landmarks: (478, 3) px each.
 
     Yields:
-        float32 (S, S), how far (0 to 1) each pixel is the person; `UNKNOWN_PERSON` everywhere in
-        one whose face itself is not found to be a person's, as in some drawings.
+        float32 (S, S), coverage by the person, 0 to 1. `UNKNOWN_PERSON` everywhere if the face
+        itself is not segmented as a person, as in some drawings.
 
     Raises:
-        ModelError: this version of mediapipe cannot cut people out.
+        ModelError: this version of mediapipe has no segmentation.
     """
     from reenact.face.segmentation import person_masks
-    from reenact.models.warp_unet_inputs import UNKNOWN_PERSON
 
     for mask, points in zip(person_masks(pictures), landmarks, strict=True):
         face = region_mask(points, OVAL, len(mask)) > 127
-        if mask[face].mean() < _CUT_OUT:
+        if mask[face].mean() < _MIN_PERSON_IN_FACE:
             yield np.full_like(mask, UNKNOWN_PERSON)
         else:
             yield mask
 
 
 def edge_fade(target: Target, side: int) -> Array:
-    """Return (side, side, 1): how far the mesh's motion holds, 0 on the crop's edge, 1 inside.
+    """Return (side, side, 1) factors on the mesh's motion: 0 at the crop's edge, 1 inside.
 
-    Motion fades where the plate goes on beyond the crop, so that shoulders and background meet
-    it; where the crop's edge is the plate's, nothing has to meet and all of it holds.
+    Motion fades where the plate continues beyond the crop, so that shoulders and background meet
+    it. It does not fade where the crop's edge is the plate's.
     """
     height, width = target.plate.shape[:2]
     scale, left, top = (float(target.crop_to_plate[at]) for at in ((0, 0), (0, 2), (1, 2)))

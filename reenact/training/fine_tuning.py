@@ -41,8 +41,8 @@ from reenact.models.warp_unet_inputs import shipped_weights
 from reenact.models.weights import read_header
 from reenact.progress import progress_bar
 from reenact.rendering.reference_ranking import SeenFaces, reference_distances
-from reenact.rendering.residual_flow import ResidualFlow, known_residual_flow, read_own_flow
-from reenact.rendering.warp_unet import people_in
+from reenact.rendering.residual_flow import ResidualFlow, read_personal_flow, shipped_residual_flow
+from reenact.rendering.warp_unet import person_coverage
 from reenact.storage import atomic_write, write_png
 from reenact.targets.footage import Footage
 from reenact.targets.reference_selection import choose_references, measure_look
@@ -267,7 +267,7 @@ class PersonalRecipe(WarpUNetRecipe):
             sampler,
             [held_back[i] for i in _spread(len(held_back), _CHECKED)],
             f"{frames} frames of one target, from weights of: {header.get('data', 'unknown')}",
-            read_own_flow(start),
+            read_personal_flow(start),
         )
         super().__init__(config, options.size_px, material)
         self._flow_pairs = sampler.plain(_FLOW_PAIRS, np.random.default_rng(options.seed))
@@ -290,7 +290,7 @@ class PersonalRecipe(WarpUNetRecipe):
             before = super().validate(generator)
             shown = progress_bar(self._flow_pairs, desc="skin and hair", unit="pair", leave=False)
             asked = itertools.takewhile(lambda _: not self._stop(), shown)
-            earlier = self._take_flow(refined(known_residual_flow(), asked))
+            earlier = self._take_flow(refined(shipped_residual_flow(), asked))
             if not is_better(before, super().validate(generator)):
                 self._take_flow(earlier)
         return before
@@ -354,7 +354,7 @@ class _TrainingClip:
         looks = [measure_look(self.images[i], self.landmarks[i]) for i in self.trained]
         self.references = self.trained[choose_references(looks)]
         pictures = (self.images[i] for i in self.trained)
-        people = people_in(pictures, self.landmarks[self.trained])
+        people = person_coverage(pictures, self.landmarks[self.trained])
         self._people = dict(zip(self.trained.tolist(), map(in_bytes, people), strict=True))
         self._seen = SeenFaces.of(self.landmarks[self.references])
         self.chances = rarity(self.landmarks[self.trained])

@@ -27,7 +27,8 @@ from numpy.typing import NDArray
 from reenact.face.geometry import estimate_pose, mirror_index, mirrored_deviation, to_face_frame
 from reenact.face.topology import N_SKIN
 from reenact.progress import progress_bar
-from reenact.rendering.head_mesh import HeadMesh, source_map, warp_image
+from reenact.rendering.head_mesh import HeadMesh
+from reenact.rendering.mesh_warp import source_map, warp_image
 from reenact.rendering.residual_flow import (
     ASSET,
     MOTIONS,
@@ -36,7 +37,7 @@ from reenact.rendering.residual_flow import (
     ResidualFlow,
     head_axes,
     head_motion,
-    limited,
+    limited_causes,
 )
 from reenact.training.sampling import Clip, Pair, Rng, load_clips
 from reenact.types import Array, Image, Pose
@@ -145,7 +146,7 @@ def fit(
     lacks: Sequence[Lack], components: Array, ridge: tuple[float, float] = RIDGE
 ) -> ResidualFlow:
     """Return what explains them best."""
-    causes = limited(
+    causes = limited_causes(
         np.stack([lack.motion for lack in lacks]),
         np.stack([lack.change for lack in lacks]),
         components,

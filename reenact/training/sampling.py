@@ -32,7 +32,8 @@ from reenact.face.geometry import (
 from reenact.face.segmentation import person_masks
 from reenact.imaging import crop_image, in_bytes
 from reenact.rendering.background import without_person
-from reenact.rendering.head_mesh import head_mesh, source_map, warp_image
+from reenact.rendering.head_mesh import head_mesh
+from reenact.rendering.mesh_warp import source_map, warp_image
 from reenact.storage import atomic_write
 from reenact.targets.clip_files import clips_in, decode_clip, load_landmarks
 from reenact.training.augmentation import wink, wink_frames

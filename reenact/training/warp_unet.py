@@ -33,10 +33,10 @@ from reenact.errors import ConfigError, ReenactError
 from reenact.imaging import from_unit
 from reenact.models.discriminators import PatchDiscriminator
 from reenact.models.warp_unet import WarpUNet, WarpUNetConfig, read_config
-from reenact.models.warp_unet_inputs import SEEN_CHANNELS
+from reenact.models.warp_unet_inputs import SEEN_CHANNELS, MapChannel
 from reenact.models.weights import load_tensors, save_model
 from reenact.rendering.head_mesh import HeadMesh
-from reenact.rendering.residual_flow import ResidualFlow, own_tensors
+from reenact.rendering.residual_flow import ResidualFlow, personal_flow_tensors
 from reenact.training.losses import (
     gradient_l1,
     hinge_discriminator,
@@ -214,7 +214,10 @@ class WarpUNetRecipe:
         background, features = self._generator.encode(*_known(batch))
         picture, warped, share = self._generator(reference, background, features, maps)
         scene = _full_size(1 - batch["person"][:, None], self._size)
-        skin, mouth = (_full_size(maps[:, n : n + 1], self._size) for n in (5, 6))
+        skin, mouth = (
+            _full_size(maps[:, channel, None], self._size)
+            for channel in (MapChannel.SKIN, MapChannel.MOUTH)
+        )
         losses = {
             "picture": weighted_l1(picture, truth, weight),
             "warp": weighted_l1(warped, truth, weight) * config.warp_weight,
@@ -283,7 +286,7 @@ class WarpUNetRecipe:
         """Return PSNR of face and picture, and sharpness, on people that training never saw."""
         rows = []
         for truth, maps, picture, warped in _drawn(network, self._material.held_back, self._mesh):
-            face = _boxes(_full_size(maps[:, 5:6], self._size))
+            face = _boxes(_full_size(maps[:, MapChannel.SKIN, None], self._size))
             for result, name in ((picture.clamp(-1, 1), "picture"), (warped, "warped")):
                 rows.append(_figures(result, truth, face, name))
         names = {name for row in rows for name in row}
@@ -302,7 +305,7 @@ class WarpUNetRecipe:
         own = self._material.own_flow
         save_model(
             path,
-            {**network.state_dict(), **({} if own is None else own_tensors(own))},
+            {**network.state_dict(), **({} if own is None else personal_flow_tensors(own))},
             {
                 "architecture": "warp_unet",
                 "config": json.dumps(asdict(self.config.network)),
@@ -359,10 +362,8 @@ def _take_over(network: WarpUNet, path: Path) -> None:
         ModelError: the file is missing, damaged, of another architecture, or of a version whose
             inputs came in another order.
     """
-    begins_alike = read_config(path).scene == network.config.scene
+    read_config(path)  # refuses weights of another version
     old = load_tensors(path, "warp_unet")
-    if not begins_alike:  # what was added to the reference is not what the painted one lacks
-        old = {name: part for name, part in old.items() if "background_head" not in name}
     with torch.no_grad():
         for name, tensor in network.state_dict().items():
             known = old.get(name)

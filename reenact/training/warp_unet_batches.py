@@ -13,8 +13,8 @@ from reenact.face.geometry import estimate_pose, region_mask
 from reenact.face.topology import EYE_LEFT, EYE_RIGHT, LIPS_INNER, LIPS_OUTER
 from reenact.models.warp_unet_inputs import MAP_CHANNELS, UNKNOWN_PERSON
 from reenact.rendering.background import scene_behind
-from reenact.rendering.eyelids import UPPER_LIDS
-from reenact.rendering.head_mesh import HeadMesh, head_mesh, strip_mask
+from reenact.rendering.eyes import UPPER_LIDS, strip_mask
+from reenact.rendering.head_mesh import HeadMesh, head_mesh
 from reenact.rendering.relighting import Lighting
 from reenact.training.mediapipe_torch import face_crop
 from reenact.training.sampling import Pair, Sampler

@@ -33,7 +33,7 @@ ENDINGS = {"onnx": ".onnx", "openvino": ".xml"}
 def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A narrow network whose every part does something."""
     torch.manual_seed(2)
-    config = WarpUNetConfig(8, NARROW, NARROW, NARROW, head_flow=0.2)
+    config = WarpUNetConfig(8, NARROW, NARROW, NARROW)
     network = WarpUNet(config)
     with torch.no_grad():
         for parameter in network.parameters():
@@ -46,7 +46,7 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def drawn(weights: Path, reference: Array, maps: Array) -> Array:
     """Let torch encode and draw."""
-    network = WarpUNet(WarpUNetConfig(8, NARROW, NARROW, NARROW, head_flow=0.2)).eval()
+    network = WarpUNet(WarpUNetConfig(8, NARROW, NARROW, NARROW)).eval()
     load_model(weights, network, "warp_unet")
     picture = torch.from_numpy(reference)
     with torch.inference_mode():
@@ -90,8 +90,8 @@ def test_what_the_networks_take_and_answer_is_written_beside_them(
 def test_a_file_that_answers_otherwise_is_not_called_done(
     weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(exporting, "_answers", lambda part: [np.full((1,), 9.0, np.float32)] * 2)
-    with pytest.raises(ModelError, match="answers otherwise"):
+    monkeypatch.setattr(exporting, "_outputs_of", lambda part: [np.full((1,), 9.0, np.float32)] * 2)
+    with pytest.raises(ModelError, match="differs from the network"):
         list(export_generator(tmp_path, "openvino", SIZE_PX, weights))
     assert not (tmp_path / "export.json").exists()
 

@@ -13,7 +13,7 @@ from reenact.config import TrackingSettings
 from reenact.face.mediapipe_tracker import MediaPipeTracker
 from reenact.imaging import in_bytes
 from reenact.rendering.background import scene_behind, without_person
-from reenact.rendering.warp_unet import people_in
+from reenact.rendering.warp_unet import person_coverage
 from reenact.types import Array, Frame, Image
 from support.faces import portrait_target
 
@@ -111,7 +111,7 @@ def test_a_face_that_lies_beside_all_people_changes_nothing() -> None:
 def test_nobody_is_found_behind_a_portrait() -> None:
     target = portrait_target()
     picture = np.asarray(target.references[0])
-    (person,) = people_in(target.references, target.landmarks)
+    (person,) = person_coverage(target.references, target.landmarks)
     scene = scene_behind(picture, in_bytes(person), target.neutral)
     with closing(MediaPipeTracker(TrackingSettings(), static=True)) as tracker:
         assert tracker.track(Frame(picture, 0.0, 0)) is not None

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from reenact.face.geometry import canonical_face, region_mask, rotation_matrix, to_image
-from reenact.rendering.eye_interior import EYES, eye_sources
+from reenact.rendering.eyes import EYES, eye_sources
 from reenact.types import Array, Pose
 
 BOTH = pytest.mark.parametrize("eye", [0, 1])

@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 
 from reenact.face.geometry import canonical_face, estimate_pose, rotation_matrix, to_image
-from reenact.rendering.eyelids import UPPER_LIDS, even_out, lid_sources
+from reenact.rendering.eyes import UPPER_LIDS, lid_sources, smooth_shut_lids
 from reenact.rendering.head_mesh import HeadMesh
-from reenact.rendering.residual_flow import ResidualFlow, known_residual_flow
+from reenact.rendering.residual_flow import ResidualFlow, shipped_residual_flow
 from reenact.types import Array, Image, Pose
 
 BOTH = pytest.mark.parametrize("lid", [0, 1])
@@ -95,7 +95,7 @@ def test_a_lid_without_height_is_no_error() -> None:
 def test_the_maps_lead_a_shut_lids_lashes_to_lashes() -> None:
     """Stretched over all of the lid, the mesh alone leads higher and higher above them."""
     reference, drive = face(), face(0.12)
-    known = known_residual_flow()
+    known = shipped_residual_flow()
     nothing = ResidualFlow(known.components, 0 * known.skin, 0 * known.around)
     flow = HeadMesh(nothing).maps(reference, drive, 256, 128)[..., :2] * 128
     edge = drive[UPPER_LIDS[0][1][4], :2]
@@ -116,7 +116,7 @@ def striped() -> Image:
 def test_the_skin_of_a_shut_lid_is_smooth(lid: int) -> None:
     reference, drive = face(), face(0.15)
     picture = striped()
-    even_out(picture, reference, drive)
+    smooth_shut_lids(picture, reference, drive)
     crease, edge = (drive[line[4], :2] for line in UPPER_LIDS[lid])
     column, row = np.round(edge + 0.6 * (crease - edge)).astype(int)
     skin = picture[row, column - 3 : column + 4].astype(int)
@@ -127,7 +127,7 @@ def test_the_skin_of_a_shut_lid_is_smooth(lid: int) -> None:
 def test_lashes_and_all_beside_the_lids_stay() -> None:
     reference, drive = face(), face(0.15)
     picture = striped()
-    even_out(picture, reference, drive)
+    smooth_shut_lids(picture, reference, drive)
     changed = (picture != striped()).any(axis=2)
     assert changed.any()
     inside = np.zeros((256, 256), np.uint8)
@@ -144,14 +144,14 @@ def test_raised_brows_leave_open_eyes_as_they_are() -> None:
     creases = [point for crease, _ in UPPER_LIDS for point in crease[1:-1]]
     drive[creases, 1] -= 0.15 * SCALE
     picture = striped()
-    even_out(picture, face(), drive)
+    smooth_shut_lids(picture, face(), drive)
     np.testing.assert_array_equal(picture, striped())
 
 
 def test_open_eyes_and_eyes_beyond_the_edge_are_left_alone() -> None:
     picture = striped()
-    even_out(picture, face(), face(roll=0.2, scale=70.0))
+    smooth_shut_lids(picture, face(), face(roll=0.2, scale=70.0))
     np.testing.assert_array_equal(picture, striped())
     far_off = face(0.15) + np.array([400, 0, 0], np.float32)
-    even_out(picture, face(), far_off)
+    smooth_shut_lids(picture, face(), far_off)
     np.testing.assert_array_equal(picture, striped())

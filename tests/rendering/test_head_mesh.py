@@ -5,15 +5,9 @@ import numpy as np
 import pytest
 
 from reenact.face.geometry import rotation_matrix, to_face_frame, to_image, triangulate
-from reenact.models.warp_unet_inputs import MAP_CHANNELS
-from reenact.rendering.head_mesh import (
-    _skull_depth,
-    grid_to_crop,
-    head_mesh,
-    interpolate,
-    rasterise,
-    warp_image,
-)
+from reenact.models.warp_unet_inputs import FLOW, MAP_CHANNELS, MapChannel
+from reenact.rendering.head_mesh import _skull_depth, head_mesh
+from reenact.rendering.mesh_warp import grid_to_crop, interpolate, rasterise, warp_image
 from reenact.types import Array, Pose
 from support.faces import posed_face
 
@@ -67,9 +61,9 @@ def test_the_same_face_is_not_moved() -> None:
     points, _ = posed_face(10)
     maps = head_mesh().maps(points, points, 256, 128)
     assert maps.shape == (128, 128, MAP_CHANNELS)
-    assert np.abs(maps[..., :2]).max() < 1e-3
-    assert 0.08 < maps[..., 5].mean() < 0.4  # the face's share of the crop
-    assert maps[..., 7].max() == pytest.approx(1)  # eyes are open
+    assert np.abs(maps[..., FLOW]).max() < 1e-3
+    assert 0.08 < maps[..., MapChannel.SKIN].mean() < 0.4  # the face's share of the crop
+    assert maps[..., MapChannel.EYES].max() == pytest.approx(1)  # eyes are open
 
 
 def test_a_moved_face_is_looked_up_where_it_was() -> None:
@@ -78,10 +72,10 @@ def test_a_moved_face_is_looked_up_where_it_was() -> None:
     maps = head_mesh().maps(points, moved, 256, 128)
     scale, shift = grid_to_crop(128, 256)
     x, y = np.round((moved[1, :2] - shift) / scale).astype(int)
-    np.testing.assert_allclose(maps[y, x, :2] * 128, [-12, 6], atol=0.1)
+    np.testing.assert_allclose(maps[y, x, FLOW] * 128, [-12, 6], atol=0.1)
     above = y - int(1.35 * pose.scale / scale)  # hair goes along
-    np.testing.assert_allclose(maps[above, x, :2] * 128, [-12, 6], atol=4)
-    assert np.abs(maps[0, 0, :2]).max() * 128 < 8  # the background's corner hardly moves
+    np.testing.assert_allclose(maps[above, x, FLOW] * 128, [-12, 6], atol=4)
+    assert np.abs(maps[0, 0, FLOW]).max() * 128 < 8  # the background's corner hardly moves
 
 
 def test_an_opened_mouth_has_an_inside() -> None:
@@ -90,8 +84,8 @@ def test_an_opened_mouth_has_an_inside() -> None:
     lower = [87, 14, 317, 88, 178, 402, 318, 95, 324]
     shape[lower, 1] += 0.3
     opened = to_image(shape, pose)
-    before = head_mesh().maps(points, points, 256, 128)[..., 6].sum()
-    after = head_mesh().maps(points, opened, 256, 128)[..., 6].sum()
+    before = head_mesh().maps(points, points, 256, 128)[..., MapChannel.MOUTH].sum()
+    after = head_mesh().maps(points, opened, 256, 128)[..., MapChannel.MOUTH].sum()
     assert after > before + 40
 
 
@@ -105,7 +99,7 @@ def test_a_turned_head_hides_the_far_cheek() -> None:
     turned = to_image(face, turn)
     maps = head_mesh().maps(shape[0], turned, 256, 256)
     nose = np.round(turned[1, :2]).astype(int)
-    atlas_x = maps[nose[1], nose[0], 2]
+    atlas_x = maps[nose[1], nose[0], MapChannel.ATLAS_X]
     assert abs(atlas_x) < 0.05  # the tip of the nose is in front of everything
 
 
@@ -114,7 +108,7 @@ def test_a_folded_head_leaves_no_single_cells_that_look_elsewhere(yaw: float) ->
     points, pose = posed_face(0)
     turn = rotation_matrix(np.array([0.1, yaw, 0.1], np.float32))
     turned = to_image(to_face_frame(points, pose), Pose(turn, pose.translation, pose.scale))
-    flow = np.ascontiguousarray(head_mesh().maps(points, turned, 256, 128)[..., :2])
+    flow = np.ascontiguousarray(head_mesh().maps(points, turned, 256, 128)[..., FLOW])
     assert np.abs(flow - cv2.medianBlur(flow, 3)).max() < 0.1
 
 
@@ -134,7 +128,7 @@ def test_shoulders_follow_a_head_that_moves_and_not_one_that_turns() -> None:
 
     def carried(face: Array) -> Array:
         """Return how far the place an iod below the chin is carried, px."""
-        flow = head_mesh().maps(points, face, 256, side)[..., :2] * -128
+        flow = head_mesh().maps(points, face, 256, side)[..., FLOW] * -128
         return np.asarray(flow[shoulder].mean(axis=(0, 1)))
 
     shift = np.array([0, 10, 0], np.float32)
@@ -152,7 +146,7 @@ def test_hair_goes_on_where_the_forehead_ends(pitch: float) -> None:
     points, pose = posed_face(0)
     turn = rotation_matrix(np.array([pitch, 0, 0], np.float32))
     tilted = to_image(to_face_frame(points, pose), Pose(turn, pose.translation, pose.scale))
-    flow = head_mesh().maps(points, tilted, 256, 256)[..., 1] * 128
+    flow = head_mesh().maps(points, tilted, 256, 256)[..., MapChannel.FLOW_Y] * 128
     column, top = np.round(tilted[10, :2]).astype(int)
     above = slice(top - int(0.4 * pose.scale), top + 2)
     source = np.arange(256)[above] + flow[above, column]
@@ -165,8 +159,8 @@ def test_shoulders_follow_their_own_landmarks() -> None:
     """A head that moved a moment ago: face and hair are there, the collar is where it was."""
     points = (posed_face(0)[0] * 0.6 + [51, 20, 0]).astype(np.float32)
     moved = points + np.array([10, 0, 0], np.float32)
-    late = head_mesh().maps(points, moved, 256, 128, body=points)[..., 0] * -128
-    at_once = head_mesh().maps(points, moved, 256, 128)[..., 0] * -128
+    late = head_mesh().maps(points, moved, 256, 128, body=points)[..., MapChannel.FLOW_X] * -128
+    at_once = head_mesh().maps(points, moved, 256, 128)[..., MapChannel.FLOW_X] * -128
     column, chin = np.round(moved[152, :2] / 2).astype(int)
     np.testing.assert_allclose(late[: chin - 4, column], at_once[: chin - 4, column], atol=0.1)
     collar = chin + 24

@@ -5,7 +5,7 @@ import pytest
 
 from reenact.face.geometry import canonical_face, rotation_matrix, to_image
 from reenact.face.topology import LIPS_INNER
-from reenact.rendering.mouth_interior import interior_sources
+from reenact.rendering.mouth import mouth_sources
 from reenact.types import Array, Pose
 
 LOWER = list(LIPS_INNER[1:10])
@@ -32,7 +32,7 @@ def down_the_middle(points: Array, count: int = 9) -> tuple[Array, Array]:
 def test_the_same_mouth_is_not_moved() -> None:
     points = face(0.2, yaw=0.2, roll=0.3)
     places, _ = down_the_middle(points)
-    found, missing = interior_sources(places, points, points)
+    found, missing = mouth_sources(places, points, points)
     np.testing.assert_allclose(found, places, atol=0.2)
     np.testing.assert_allclose(missing, 0, atol=0.05)
 
@@ -40,7 +40,7 @@ def test_the_same_mouth_is_not_moved() -> None:
 def test_teeth_keep_their_size_when_the_mouth_opens_wider() -> None:
     reference, drive = face(0.15), face(0.45)
     places, depths = down_the_middle(drive)
-    found, missing = interior_sources(places, reference, drive)
+    found, missing = mouth_sources(places, reference, drive)
     gap = float(np.linalg.norm(reference[14] - reference[13]))
     assert depths[-1] > 1.8 * gap, "or nothing is stretched"
     assert (missing[depths < gap] < 0.05).all()
@@ -53,7 +53,7 @@ def test_teeth_keep_their_size_when_the_mouth_opens_wider() -> None:
 def test_a_closing_mouth_covers_the_teeth_from_below() -> None:
     reference, drive = face(0.4), face(0.1)
     places, depths = down_the_middle(drive)
-    found, missing = interior_sources(places, reference, drive)
+    found, missing = mouth_sources(places, reference, drive)
     np.testing.assert_allclose(found[:, 1] - reference[13, 1], depths, atol=0.5)
     np.testing.assert_allclose(missing, 0, atol=0.05)
 
@@ -64,14 +64,14 @@ def test_teeth_go_with_the_head(roll: float, scale: float) -> None:
     reference = face(0.3)
     places, _ = down_the_middle(face(0.3, roll=roll, scale=scale))
     expected, _ = down_the_middle(reference)
-    found, _ = interior_sources(places, reference, face(0.3, roll=roll, scale=scale))
+    found, _ = mouth_sources(places, reference, face(0.3, roll=roll, scale=scale))
     np.testing.assert_allclose(found, expected, atol=0.2)
 
 
 def test_teeth_of_a_turned_head_are_narrower() -> None:
     reference, drive = face(0.3), face(0.3, yaw=0.7)
     across = np.array([[-4, 0], [4, 0]], np.float32) + (drive[13, :2] + drive[14, :2]) / 2
-    found, _ = interior_sources(across, reference, drive)
+    found, _ = mouth_sources(across, reference, drive)
     assert found[1, 0] - found[0, 0] == pytest.approx(8 / np.cos(0.7), rel=0.1)
 
 
@@ -80,7 +80,7 @@ def test_nothing_is_taken_from_outside_the_lips() -> None:
     drive[list(LIPS_INNER)] += 0.3 * (drive[list(LIPS_INNER)] - drive[13])  # wider, too
     lips = drive[list(LIPS_INNER), :2]
     inside = np.concatenate([lips.mean(0) + share * (lips - lips.mean(0)) for share in (0, 0.5, 1)])
-    found, missing = interior_sources(inside, reference, drive)
+    found, missing = mouth_sources(inside, reference, drive)
     lips = reference[list(LIPS_INNER), :2]
     assert (found >= lips.min(0) - 0.01).all()
     assert (found <= lips.max(0) + 0.01).all()
@@ -90,5 +90,5 @@ def test_nothing_is_taken_from_outside_the_lips() -> None:
 def test_lips_in_one_point_are_no_error() -> None:
     shut = face(0.2)
     shut[list(LIPS_INNER)] = shut[13]
-    found, _ = interior_sources(np.array([[128.0, 150.0]], np.float32), shut, shut)
+    found, _ = mouth_sources(np.array([[128.0, 150.0]], np.float32), shut, shut)
     np.testing.assert_allclose(found, shut[None, 13, :2], atol=1e-3)

@@ -10,9 +10,10 @@ import torch
 from reenact.face.geometry import estimate_pose, rotation_matrix
 from reenact.face.topology import N_SKIN
 from reenact.models.warp_unet import WarpUNet
-from reenact.models.warp_unet_inputs import MAP_CHANNELS
-from reenact.rendering.head_mesh import grid_to_crop, head_mesh, interpolate, rasterise
-from reenact.rendering.relighting import MOST, TRUST, Lighting, normals
+from reenact.models.warp_unet_inputs import MAP_CHANNELS, SEEN_CHANNELS, MapChannel
+from reenact.rendering.head_mesh import head_mesh
+from reenact.rendering.mesh_warp import grid_to_crop, interpolate, rasterise
+from reenact.rendering.relighting import MAX_LOG_GAIN, TRUST, Lighting, normals
 from reenact.types import Array, Image
 from support.faces import portrait_target, posed_face, turned
 
@@ -105,7 +106,7 @@ def test_light_is_told_from_beards_spots_and_black() -> None:
     for wild in (np.zeros_like(picture), lit_face(points, lamp=8 * LAMP), noise):
         seen = gain(wild, points, turned(points, 60))
         assert np.isfinite(seen).all()
-        assert (np.abs(np.log(seen)) <= MOST + 1e-5).all()
+        assert (np.abs(np.log(seen)) <= MAX_LOG_GAIN + 1e-5).all()
 
 
 def test_maps_carry_the_light_of_skin_alone() -> None:
@@ -113,12 +114,12 @@ def test_maps_carry_the_light_of_skin_alone() -> None:
     lighting = Lighting.of(lit_face(points), points)
     driven = turned(points, 25)
     maps = head_mesh().maps(points, driven, 256, 128, lighting)
-    light = maps[..., 10]
-    assert light[maps[..., 5] > 0].std() > 0.02
+    light = maps[..., MapChannel.LIGHT]
+    assert light[maps[..., MapChannel.SKIN] > 0].std() > 0.02
     assert (light[:3] == 0).all()
     unlit = head_mesh().maps(points, driven, 256, 128)
-    assert (unlit[..., 10] == 0).all()
-    np.testing.assert_array_equal(unlit[..., :10], maps[..., :10])
+    assert (unlit[..., MapChannel.LIGHT] == 0).all()
+    np.testing.assert_array_equal(unlit[..., :SEEN_CHANNELS], maps[..., :SEEN_CHANNELS])
 
 
 def test_the_generator_makes_the_head_brighter_by_so_much() -> None:
@@ -128,7 +129,7 @@ def test_the_generator_makes_the_head_brighter_by_so_much() -> None:
     background, features = network.encode(reference, torch.ones_like(reference[:, :1]), reference)
     maps = torch.zeros(1, MAP_CHANNELS, 128, 128)
     lit = maps.clone()
-    lit[:, 10] = -0.2
+    lit[:, MapChannel.LIGHT] = -0.2
     with torch.no_grad():
         plain, dark = (network(reference, background, features, m)[1] + 1 for m in (maps, lit))
     # An untrained network's share of the head is one half, everywhere.

@@ -9,15 +9,15 @@ import pytest
 from reenact.face.expression_components import MAX_CHANGE
 from reenact.face.geometry import estimate_pose, mirror_index, rotation_matrix
 from reenact.face.topology import N_SKIN
-from reenact.rendering.head_mesh import HeadMesh, _unless_onto
+from reenact.rendering.head_mesh import HeadMesh, _outside
 from reenact.rendering.residual_flow import (
     MOTIONS,
     SIDE,
     SPAN,
     ResidualFlow,
     head_motion,
-    known_residual_flow,
-    limited,
+    limited_causes,
+    shipped_residual_flow,
 )
 from reenact.training.residual_flow import Lack, fit, observe, principal_components, refined
 from reenact.training.sampling import Pair
@@ -57,7 +57,7 @@ def nothing() -> ResidualFlow:
 def causes_of(reference: Pose, drive: Pose) -> Array:
     """Return the causes of a head that moves and keeps its expression."""
     causes = np.zeros(CAUSES, np.float32)
-    causes[: len(MOTIONS)] = limited(
+    causes[: len(MOTIONS)] = limited_causes(
         head_motion(reference, drive), np.zeros((N_SKIN, 3), np.float32), some_components()
     )[: len(MOTIONS)]
     return causes
@@ -65,10 +65,10 @@ def causes_of(reference: Pose, drive: Pose) -> Array:
 
 def test_a_face_that_does_not_move_adds_no_flow() -> None:
     face = portrait_target(SIZE_PX).neutral
-    pose, known = estimate_pose(face), known_residual_flow()
+    pose, known = estimate_pose(face), shipped_residual_flow()
     causes = known.causes(face, face, (pose, pose))
     assert np.abs(causes).max() < 1e-5
-    np.testing.assert_allclose(known.on_skin(causes, face, pose), face, atol=1e-3)
+    np.testing.assert_allclose(known.skin_landmarks(causes, face, pose), face, atol=1e-3)
     assert np.abs(known.flow(causes, pose, SIZE_PX, 128)).max() < 1e-5
 
 
@@ -103,7 +103,7 @@ def test_a_landmark_is_sought_where_its_skin_is(roll: float) -> None:
     causes = residual.causes(face, driven, (reference, posed()))
     change = causes[len(MOTIONS)]
     assert change == pytest.approx(MAX_CHANGE * np.tanh(0.5 / MAX_CHANGE), abs=1e-3)
-    moved = residual.on_skin(causes, face, reference) - face
+    moved = residual.skin_landmarks(causes, face, reference) - face
     turned = reference.rotation[:2, 0] * 0.1 * change * 50
     np.testing.assert_allclose(moved[50, :2], turned, atol=1e-2)
     assert np.abs(np.delete(moved, 50, axis=0)).max() == 0
@@ -131,12 +131,12 @@ def test_a_large_turn_or_change_is_not_gone_on_with_linearly() -> None:
     assert small > 0.9 * 0.3 * np.radians(3) * 50 * 2 / SIZE_PX
     assert large < 7 * small
     far = np.full((N_SKIN, 3), 100, np.float32)
-    assert limited(np.zeros(5, np.float32), far, some_components()).max() <= MAX_CHANGE
+    assert limited_causes(np.zeros(5, np.float32), far, some_components()).max() <= MAX_CHANGE
 
 
 def test_what_was_learned_is_what_heads_do() -> None:
     """Hair and ears lie on the skull, about; no side is preferred; skin needs little."""
-    known = known_residual_flow()
+    known = shipped_residual_flow()
     moved = len(MOTIONS)
     signs = np.array([1, -1, -1, -1, 1], np.float32)[:, None] * np.array([-1, 1], np.float32)
     field, skin = known.around[:, :, :moved], known.skin[:, :moved]
@@ -157,7 +157,7 @@ def test_components_have_one_sign_whoever_learned_them() -> None:
     """What is read back was learned with these; of either sign they explain as much."""
     rng = np.random.default_rng(RNG_SEED)
     changes = rng.normal(0, 0.01, (40, 478, 3)).astype(np.float32)
-    for components in (known_residual_flow().components, principal_components(changes, 4)):
+    for components in (shipped_residual_flow().components, principal_components(changes, 4)):
         one_side = np.arange(N_SKIN) <= mirror_index()[:N_SKIN]
         flat = components[:, one_side].reshape(len(components), -1)
         largest = np.take_along_axis(flat, np.abs(flat).argmax(axis=1)[:, None], axis=1)
@@ -171,7 +171,7 @@ def lacks_of(residual: ResidualFlow, count: int) -> list[Lack]:
         motion = rng.normal(0, 0.2, len(MOTIONS)).astype(np.float32)
         change = np.zeros((478, 3), np.float32)
         change[:10, 1], change[458:468, 0] = rng.normal(0, 0.1, (2, 1))
-        causes = limited(motion, change, residual.components)
+        causes = limited_causes(motion, change, residual.components)
         around = np.einsum("ijkc,k->ijc", residual.around, causes)
         skin = np.einsum("lkc,k->lc", residual.skin, causes)
         mistaken = 0.5 if number % 10 == 0 else 0.0
@@ -233,7 +233,7 @@ def test_optical_flow_sees_what_the_mesh_leaves_behind() -> None:
     assert lack.motion[3] == pytest.approx(14 / scale, abs=0.01)
     assert np.abs(lack.around[SIDE // 2, SIDE // 2]).max() < 0.02  # the face itself
     assert np.abs(lack.skin[lack.skin_seen]).mean() < 0.02
-    bare, known = (hair_left_behind(pair, of) for of in (nothing(), known_residual_flow()))
+    bare, known = (hair_left_behind(pair, of) for of in (nothing(), shipped_residual_flow()))
     assert bare < -0.02, "the rings carry hair less far than the head goes"
     assert abs(known) < 0.6 * abs(bare)
 
@@ -250,6 +250,6 @@ def test_nothing_beside_a_face_comes_from_its_skin() -> None:
     mask = np.zeros((32, 32), np.uint8)
     mask[:, 16:] = 255
     more = np.full((32, 32, 2), (8 / 16, 0), np.float32)  # from 8 cells to the right
-    kept = _unless_onto(mask, np.zeros_like(more), more)
+    kept = _outside(mask, np.zeros_like(more), more)
     np.testing.assert_allclose(kept[:, :7], more[:, :7])
     assert np.abs(kept[:, 9:23]).max() < 1e-6

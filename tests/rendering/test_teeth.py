@@ -13,7 +13,7 @@ from reenact.face.geometry import canonical_face, region_mask, rotation_matrix, 
 from reenact.face.topology import LIPS_INNER
 from reenact.models.warp_unet_inputs import UNKNOWN_PERSON
 from reenact.rendering import warp_unet as renderers
-from reenact.rendering.teeth import UpperTeeth
+from reenact.rendering.mouth import UpperTeeth
 from reenact.rendering.warp_unet import WarpUNetSettings
 from reenact.types import Array, Image, Pose, Renderer
 from support.faces import drive, opened_mouth, portrait_target
@@ -134,7 +134,7 @@ def rendered(person: float, teeth: bool, monkeypatch: pytest.MonkeyPatch) -> Ima
     def people(pictures: Array, landmarks: Array) -> list[Array]:
         return [np.full((SIDE, SIDE), person, np.float32)]
 
-    monkeypatch.setattr(renderers, "people_in", people)
+    monkeypatch.setattr(renderers, "person_coverage", people)
     renderer: Renderer = registry.load("renderers", "warp_unet").make(
         RendererSettings(warp_unet=WarpUNetSettings(teeth=teeth))
     )

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from pathlib import Path
 
 import cv2
@@ -16,13 +15,29 @@ from reenact.evaluation import metrics
 from reenact.face.geometry import estimate_pose, region_mask
 from reenact.face.topology import IRIS_LEFT, IRIS_RIGHT, OVAL
 from reenact.imaging import from_unit
-from reenact.models.warp_unet import WarpUNet, WarpUNetConfig, _tears
-from reenact.models.warp_unet_inputs import MAP_CHANNELS, UNKNOWN_PERSON, shipped_weights
+from reenact.models.warp_unet import WarpUNet
+from reenact.models.warp_unet import _torn_cells as network_torn_cells
+from reenact.models.warp_unet_inputs import (
+    FLOW,
+    MAP_CHANNELS,
+    UNKNOWN_PERSON,
+    MapChannel,
+    shipped_weights,
+)
 from reenact.models.weights import load_tensors, read_header, save_model
-from reenact.rendering.head_mesh import HeadMesh, head_mesh, tears
+from reenact.rendering.head_mesh import head_mesh
+from reenact.rendering.mesh_warp import torn_cells
 from reenact.rendering.reference_ranking import SeenFaces, reference_distances
-from reenact.rendering.residual_flow import known_residual_flow, own_tensors, read_own_flow
-from reenact.rendering.warp_unet import WarpUNetRenderer, WarpUNetSettings, edge_fade, people_in
+from reenact.rendering.residual_flow import (
+    personal_flow_tensors,
+    shipped_residual_flow,
+)
+from reenact.rendering.warp_unet import (
+    WarpUNetRenderer,
+    WarpUNetSettings,
+    edge_fade,
+    person_coverage,
+)
 from reenact.types import Image, Renderer, Target
 from support.faces import drive, opened_mouth, portrait_target, turned
 
@@ -171,7 +186,7 @@ def test_other_weights_are_checked(tmp_path: Path) -> None:
     short = tmp_path / "short.safetensors"
     state = WarpUNet().state_dict()
     state.pop("flow_head.bias")
-    save_model(short, state, {"architecture": "warp_unet", "config": '{"scene": true}'})
+    save_model(short, state, {"architecture": "warp_unet", "config": "{}"})
     with pytest.raises(ModelError, match=r"flow_head\.bias"):
         opened("warp_unet", target, weights=str(short))
 
@@ -197,7 +212,7 @@ def test_weights_of_another_version_are_told_from_damaged_ones(tmp_path: Path) -
     old = tmp_path / "old.safetensors"
     facts = {"architecture": "warp_unet", "config": '{"max_residual_flow": 0.25}'}
     save_model(old, WarpUNet().state_dict(), facts)
-    with pytest.raises(ModelError, match=r"another version.*train it anew"):
+    with pytest.raises(ModelError, match=r"another version.*train it again"):
         opened("warp_unet", portrait_target(), weights=str(old))
 
 
@@ -205,41 +220,6 @@ def test_weights_of_another_network_are_named_as_such() -> None:
     fusion = Path(registry.__file__).parent / "assets" / "landmark_fusion.safetensors"
     with pytest.raises(ModelError, match="landmark_fusion model, not warp_unet"):
         opened("warp_unet", portrait_target(), weights=str(fusion))
-
-
-def test_weights_from_before_there_were_scenes_still_draw(tmp_path: Path) -> None:
-    """A target's own weights, and the minutes that they took, outlive an update."""
-    config = WarpUNetConfig(scene=False)
-    told = dataclasses.asdict(config)
-    del told["scene"]
-    earlier = tmp_path / "earlier.safetensors"
-    facts = {"architecture": "warp_unet", "config": json.dumps(told)}
-    save_model(earlier, WarpUNet(config).state_dict(), facts)
-    target = portrait_target()
-    picture = opened("warp_unet", target, weights=str(earlier), sharpen=0).render(
-        drive(target.neutral)
-    )
-    assert metrics.psnr(np.asarray(target.references[0]), picture) > 30
-
-
-def test_a_flow_learned_before_hair_lay_on_the_skull_is_drawn_as_it_was_learned(
-    tmp_path: Path,
-) -> None:
-    own = own_tensors(known_residual_flow())
-    del own["beside.own_flow.on_skull"]
-    path = tmp_path / "earlier.safetensors"
-    facts = {
-        "architecture": "warp_unet",
-        "config": json.dumps(dataclasses.asdict(WarpUNetConfig())),
-    }
-    save_model(path, WarpUNet().state_dict() | own, facts)
-    earlier = read_own_flow(path)
-    assert earlier is not None
-    points = portrait_target().neutral
-    hair = HeadMesh(earlier).vertices(points, points, (estimate_pose(points),) * 2, 256)[0][478:496]
-    assert np.ptp(hair[:, 2]) == 0
-    rings = HeadMesh().vertices(points, points, (estimate_pose(points),) * 2, 256)[0][478:496]
-    assert np.ptp(rings[:, 2]) > 40
 
 
 def test_openvino_runs_on_the_cpu_where_there_is_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -273,7 +253,7 @@ def test_an_opened_mouth_is_dark_before_anything_is_learned() -> None:
     network = WarpUNet().eval()
     reference = torch.ones(1, 3, 64, 64)
     maps = torch.zeros(1, MAP_CHANNELS, 32, 32)
-    maps[:, 9, 8:24, 8:24] = 1
+    maps[:, MapChannel.UNSEEN_MOUTH, 8:24, 8:24] = 1
     with torch.no_grad():
         encoded = network.encode(reference, reference[:, :1], reference)
         picture, *_ = network(reference, *encoded, maps)
@@ -282,13 +262,10 @@ def test_an_opened_mouth_is_dark_before_anything_is_learned() -> None:
 
 
 def test_an_untrained_network_uncovers_what_is_painted_behind_the_head() -> None:
-    """One of an earlier version, which knows of no such picture, uncovers the reference."""
     reference, scene = torch.full((1, 3, 64, 64), -0.5), torch.full((1, 3, 64, 64), 0.5)
-    for knows, behind in ((True, scene), (False, reference)):
-        config = WarpUNetConfig.from_json(json.dumps({"scene": True} if knows else {}))
-        with torch.no_grad():
-            background, _ = WarpUNet(config).eval().encode(reference, reference[:, :1], scene)
-        torch.testing.assert_close(background, behind)
+    with torch.no_grad():
+        background, _ = WarpUNet().eval().encode(reference, reference[:, :1], scene)
+    torch.testing.assert_close(background, scene)
 
 
 def test_the_sky_does_not_shine_through_a_face() -> None:
@@ -297,7 +274,7 @@ def test_the_sky_does_not_shine_through_a_face() -> None:
     reference = torch.zeros(1, 3, 64, 64)
     _, features = network.encode(reference, reference[:, :1], reference)
     maps = torch.zeros(1, MAP_CHANNELS, 32, 32)
-    maps[:, 5, 8:24, 8:24] = 1
+    maps[:, MapChannel.SKIN, 8:24, 8:24] = 1
     with torch.no_grad():
         _, layered, _ = network(reference, torch.ones_like(reference), features, maps)
     assert (layered[..., 22:42, 22:42] == 0).all()
@@ -307,11 +284,11 @@ def test_the_sky_does_not_shine_through_a_face() -> None:
 def test_a_person_who_is_not_found_is_unknown() -> None:
     """MediaPipe finds nobody in a noise picture; the network is not told that all is background."""
     target = portrait_target()
-    (person,) = people_in(target.references, target.landmarks)
+    (person,) = person_coverage(target.references, target.landmarks)
     assert person[region_mask(target.landmarks[0], OVAL, target.crop_size) > 127].mean() > 0.9
     assert person[:20, :20].mean() < 0.1
     noise = np.random.default_rng(0).integers(0, 255, target.references.shape, np.uint8)
-    (nobody,) = people_in(noise, target.landmarks)
+    (nobody,) = person_coverage(noise, target.landmarks)
     assert (nobody == UNKNOWN_PERSON).all()
 
 
@@ -323,7 +300,7 @@ def test_sharpening_steepens_edges_and_leaves_the_mean_and_the_skin() -> None:
     )
     assert metrics.sharpness(soft, crisp) > 1.05
     assert crisp.mean() == pytest.approx(soft.mean(), abs=0.5)
-    skin = head_mesh().maps(target.neutral, target.neutral, 256, 128)[..., 5] > 0.5
+    skin = head_mesh().maps(target.neutral, target.neutral, 256, 128)[..., MapChannel.SKIN] > 0.5
     wide = np.repeat(np.repeat(skin, 2, axis=0), 2, axis=1)
     np.testing.assert_array_equal(soft[wide], crisp[wide])
 
@@ -335,7 +312,7 @@ def test_a_larger_picture_is_sharpened_on_skin_as_well_though_less() -> None:
         opened("warp_unet", target, sharpen=amount).render(drive(target.neutral))
         for amount in (0.0, 0.5)
     )
-    skin = head_mesh().maps(target.neutral, target.neutral, 512, 256)[..., 5] > 0.5
+    skin = head_mesh().maps(target.neutral, target.neutral, 512, 256)[..., MapChannel.SKIN] > 0.5
     wide = np.repeat(np.repeat(skin, 2, axis=0), 2, axis=1)
     added = np.abs(crisp.astype(np.int16) - soft).mean(axis=2)
     there = np.abs(soft - cv2.blur(soft, (5, 5)).astype(np.float32)).mean(axis=2)
@@ -348,7 +325,7 @@ def test_what_was_trained_on_one_face_is_sharpened_less(tmp_path: Path) -> None:
     target = portrait_target()
     path = tmp_path / "own.safetensors"
     tensors = load_tensors(shipped_weights(), "warp_unet")
-    tensors |= own_tensors(known_residual_flow())
+    tensors |= personal_flow_tensors(shipped_residual_flow())
     save_model(path, tensors, read_header(shipped_weights()))
     own, general = (
         opened("warp_unet", target, weights=str(of), sharpen=amount).render(drive(target.neutral))
@@ -364,8 +341,8 @@ def test_a_silhouette_is_not_drawn_with_what_lies_between() -> None:
     reference = torch.full((1, 3, side, side), -1.0)
     reference[..., side // 3 : 2 * side // 3] = 1.0
     maps = torch.zeros(1, MAP_CHANNELS, side // 2, side // 2)
-    maps[:, 0, :, : side // 4] = -0.4
-    maps[:, 0, :, side // 4 :] = 0.9
+    maps[:, MapChannel.FLOW_X, :, : side // 4] = -0.4
+    maps[:, MapChannel.FLOW_X, :, side // 4 :] = 0.9
     network = WarpUNet().eval()
     background = torch.full_like(reference, -1.0)
     _, features = network.encode(reference, torch.ones_like(reference[:, :1]), reference)
@@ -379,12 +356,12 @@ def test_network_and_renderer_see_the_same_tears() -> None:
     """The network draws two sides there, the renderer softens what lies between them."""
     target = portrait_target()
     maps = head_mesh().maps(target.neutral, turned(target.neutral, np.degrees(0.5)), 256, 128)
-    flow = np.ascontiguousarray(maps[..., :2])
-    seen = tears(flow)
+    flow = np.ascontiguousarray(maps[..., FLOW])
+    seen = torn_cells(flow)
     assert 0 < seen.mean() < 0.1
-    of_network = _tears(torch.from_numpy(flow.transpose(2, 0, 1))[None])
+    of_network = network_torn_cells(torch.from_numpy(flow.transpose(2, 0, 1))[None])
     np.testing.assert_array_equal(of_network[0, 0].numpy() > 0, seen)
-    assert not tears(np.zeros((8, 8, 2), np.float32)).any()
+    assert not torn_cells(np.zeros((8, 8, 2), np.float32)).any()
 
 
 def test_outlines_of_a_turned_head_are_softened_and_nothing_else() -> None:
@@ -395,7 +372,7 @@ def test_outlines_of_a_turned_head_are_softened_and_nothing_else() -> None:
     picture, maps = renderer._draw(0, drive(face), estimate_pose(face))
     plain = from_unit(picture[0])
     shown = renderer.render(drive(face))
-    wide = np.repeat(np.repeat(tears(maps[..., :2]), 2, axis=0), 2, axis=1)
+    wide = np.repeat(np.repeat(torn_cells(maps[..., FLOW]), 2, axis=0), 2, axis=1)
     assert wide.any()
     np.testing.assert_array_equal(shown[~wide], plain[~wide])
     np.testing.assert_array_equal(shown[wide], cv2.blur(plain, (3, 3))[wide])

@@ -18,7 +18,8 @@ from reenact.face.geometry import (
     to_image,
 )
 from reenact.face.topology import ACTION_UNITS
-from reenact.rendering.head_mesh import head_mesh, source_map, warp_image
+from reenact.rendering.head_mesh import head_mesh
+from reenact.rendering.mesh_warp import source_map, warp_image
 from reenact.types import Array, Pose
 from support.faces import portrait_target
 

@@ -19,13 +19,14 @@ from reenact.errors import ModelError, ReenactError, TargetError
 from reenact.face.geometry import region_mask
 from reenact.face.topology import LIPS_INNER
 from reenact.models.warp_unet import WarpUNet, WarpUNetConfig
+from reenact.models.warp_unet_inputs import MapChannel
 from reenact.models.weights import load_tensors, read_header, save_model
 from reenact.rendering.residual_flow import (
     MOTIONS,
     ResidualFlow,
-    known_residual_flow,
-    own_tensors,
-    read_own_flow,
+    personal_flow_tensors,
+    read_personal_flow,
+    shipped_residual_flow,
 )
 from reenact.rendering.warp_unet import WarpUNetRenderer, WarpUNetSettings
 from reenact.targets.footage import Footage
@@ -119,7 +120,7 @@ def test_training_is_told_where_the_person_is(
 ) -> None:
     """Else a wall would be learned to move with a head. Of a drawing it is not known: all of it."""
     batch = PersonalRecipe([footage], start, options, never).batches(seed=0, steps=1)[0]
-    skin = batch["maps"][..., 5] > 0.5
+    skin = batch["maps"][..., MapChannel.SKIN] > 0.5
     assert batch["person"][skin].mean() > 0.9
     assert batch["person"].mean() < 0.9
     noise = np.random.default_rng(0).integers(0, 255, footage.images.shape, np.uint8)
@@ -217,7 +218,7 @@ def test_the_start_is_kept_where_training_harms(
 
 def flow_of(across_iod: float) -> ResidualFlow:
     """Return a flow of all skin, by a head's shift; the general one where it is 0."""
-    known = known_residual_flow()
+    known = shipped_residual_flow()
     skin = known.skin.copy()
     skin[:, MOTIONS.index("across"), 0] += across_iod
     return ResidualFlow(known.components, skin, known.around)
@@ -229,7 +230,7 @@ def test_a_mesh_that_learned_nonsense_is_not_kept(
     monkeypatch.setattr(fine_tuning, "refined", lambda known, pairs: flow_of(3.0))
     outcome = train_personal([footage], start, options)
     assert outcome.weights is not None
-    assert read_own_flow(outcome.weights) is None
+    assert read_personal_flow(outcome.weights) is None
 
 
 def test_what_the_mesh_learned_is_kept_with_the_weights_and_drawn_by(
@@ -240,10 +241,10 @@ def test_what_the_mesh_learned_is_kept_with_the_weights_and_drawn_by(
     facts = {name: text for name, text in read_header(start).items() if name != "format"}
     begun = start.with_name("wrong.safetensors")
     network = load_tensors(start, "warp_unet")
-    save_model(begun, {**network, **own_tensors(wrong)}, facts)
+    save_model(begun, {**network, **personal_flow_tensors(wrong)}, facts)
     outcome = train_personal([footage], begun, options)
     assert outcome.weights is not None
-    kept, known = read_own_flow(outcome.weights), known_residual_flow()
+    kept, known = read_personal_flow(outcome.weights), shipped_residual_flow()
     assert kept is not None
     np.testing.assert_allclose(kept.skin, known.skin, atol=1e-3)
     pictures = []
@@ -259,12 +260,12 @@ def test_what_the_mesh_learned_is_kept_with_the_weights_and_drawn_by(
 def test_a_weight_file_that_lacks_a_part_of_the_flow_is_refused(
     start: Path, tmp_path: Path
 ) -> None:
-    tensors = own_tensors(known_residual_flow())
+    tensors = personal_flow_tensors(shipped_residual_flow())
     del tensors["beside.own_flow.skin"]
     facts = {name: text for name, text in read_header(start).items() if name != "format"}
     save_model(tmp_path / "part.safetensors", tensors, facts)
-    with pytest.raises(ModelError, match="part of one face's own flow is missing"):
-        read_own_flow(tmp_path / "part.safetensors")
+    with pytest.raises(ModelError, match="does not hold a complete residual flow"):
+        read_personal_flow(tmp_path / "part.safetensors")
 
 
 def test_stopped_and_gone_on(footage: Footage, start: Path, options: PersonalOptions) -> None:

@@ -13,7 +13,7 @@ from reenact.face.geometry import mirrored
 from reenact.face.segmentation import person_masks
 from reenact.face.topology import EYE_LEFT, EYE_RIGHT, LIPS_OUTER
 from reenact.models.warp_unet_inputs import MAP_CHANNELS, UNKNOWN_PERSON
-from reenact.rendering.head_mesh import source_map, warp_image
+from reenact.rendering.mesh_warp import source_map, warp_image
 from reenact.training.sampling import (
     PairSampler,
     Still,

@@ -1,0 +1,132 @@
+"""Rasterises triangle meshes into backward maps, and samples pictures through such maps.
+
+A mesh is rasterised at its driven position. Each cell then interpolates any attribute of the mesh's
+vertices, for example the position in the reference. Triangles are drawn from far to near, so that a
+turned face hides its far cheek. All functions are pure; any thread may call them.
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from reenact.face.geometry import Triangles
+from reenact.models.warp_unet_inputs import FLOW, TORN
+from reenact.types import Array, Image
+
+
+def rasterise(points: Array, triangles: Triangles, side: int, depth: Array) -> NDArray[np.int32]:
+    """Draw each triangle's index into a (side, side) map.
+
+    Args:
+        points: (V, 2) vertices in cells of the map; cell centres lie on whole numbers.
+        triangles: (T, 3) vertex indices.
+        side: cells per side.
+        depth: (V,) distance from the camera; far triangles are drawn first.
+
+    Returns:
+        int32 (side, side), the triangle of each cell, -1 where there is none.
+    """
+    canvas = np.full((side, side), -1, np.int32)
+    corners = np.round(points[triangles] * 16).astype(np.int32)
+    order = np.argsort(-depth[triangles].max(axis=1), kind="stable")
+    fill = cv2.fillConvexPoly
+    for number in order.tolist():
+        fill(canvas, corners[number], (number,), 8, 4)
+    return canvas
+
+
+def interpolate(
+    cells: NDArray[np.int32], points: Array, triangles: Triangles, attributes: Array
+) -> Array:
+    """Interpolate vertex attributes linearly over a rasterised mesh.
+
+    A triangle thinner than a cell also covers cells beside it. There its plane, which may be steep,
+    is clipped to the range of its corners.
+
+    Args:
+        cells: (side, side) from `rasterise`.
+        points: (V, 2) the same vertices, in cells.
+        triangles: (T, 3).
+        attributes: (V, C).
+
+    Returns:
+        float32 (side, side, C); 0 where there is no triangle.
+    """
+    values = attributes[triangles]
+    planes = _planes(points[triangles].astype(np.float32), values)
+    low, high = values.min(axis=1), values.max(axis=1)
+    side = cells.shape[0]
+    axis = np.arange(side, dtype=np.float32)
+    chosen = np.maximum(cells, 0).ravel()
+    result = np.empty((attributes.shape[1], side, side), np.float32)
+    for channel in range(len(result)):
+        across, down, here = (
+            np.take(planes[:, n, channel], chosen).reshape(side, side) for n in range(3)
+        )
+        plane = across * axis + down * axis[:, None] + here
+        least, most = (np.take(of[:, channel], chosen).reshape(side, side) for of in (low, high))
+        np.clip(plane, least, most, out=result[channel])
+    result[:, cells < 0] = 0
+    return np.moveaxis(result, 0, -1)
+
+
+def _planes(corners: Array, values: Array) -> Array:
+    """Return (T, 3, C): the plane `x * p[0] + y * p[1] + p[2]` through each triangle's values."""
+    a, b, c = corners[:, 0], corners[:, 1], corners[:, 2]
+    ab, ac = b - a, c - a
+    area = ab[:, 0] * ac[:, 1] - ab[:, 1] * ac[:, 0]
+    flat = np.abs(area) < 1e-3
+    inverse = np.where(flat, 0, 1 / np.where(flat, 1, area))[:, None].astype(np.float32)
+    first, second = values[:, 1] - values[:, 0], values[:, 2] - values[:, 0]
+    planes = np.empty((len(corners), 3, values.shape[-1]), np.float32)
+    planes[:, 0] = (first * ac[:, 1:] - second * ab[:, 1:]) * inverse
+    planes[:, 1] = (second * ab[:, :1] - first * ac[:, :1]) * inverse
+    planes[:, 2] = values[:, 0] - planes[:, 0] * a[:, :1] - planes[:, 1] * a[:, 1:]
+    planes[flat, 2] = values[flat].mean(axis=1)
+    return planes
+
+
+def grid_to_crop(side: int, size_px: int) -> tuple[float, float]:
+    """Return (scale, shift): crop px = cell * scale + shift, both at pixel centres."""
+    scale = size_px / side
+    return scale, 0.5 * (scale - 1)
+
+
+def torn_cells(flow: Array) -> NDArray[np.bool_]:
+    """Return a (side, side) mask of the cells next to a tear in a flow (side, side, 2).
+
+    The flow is in halves of the side; see `TORN`.
+    """
+    torn = np.zeros(flow.shape[:2], np.bool_)
+    for axis in (0, 1):
+        across, down = np.diff(flow[..., 0], axis=axis), np.diff(flow[..., 1], axis=axis)
+        apart = across * across + down * down > TORN**2
+        first, second = (torn[:-1], torn[1:]) if axis == 0 else (torn[:, :-1], torn[:, 1:])
+        first |= apart
+        second |= apart
+    return torn
+
+
+def source_map(maps: Array, size_px: int) -> Array:
+    """Turn the flow of `HeadMesh.maps` into absolute crop px, float32 (size, size, 2)."""
+    flow = cv2.resize(maps[..., FLOW], (size_px, size_px), interpolation=cv2.INTER_LINEAR)
+    axis = np.arange(size_px, dtype=np.float32)
+    result = flow * np.float32(size_px / 2)
+    result[..., 0] += axis[None, :]
+    result[..., 1] += axis[:, None]
+    return np.asarray(result, dtype=np.float32)
+
+
+def warp_image(image: Image, source: Array) -> Image:
+    """Sample a picture at a (H, W, 2) float32 map of its own px; edges repeat outside."""
+    return np.asarray(
+        cv2.remap(
+            image,
+            source[..., 0],
+            source[..., 1],
+            cv2.INTER_LINEAR,
+            borderMode=cv2.BORDER_REPLICATE,
+        )
+    )
