@@ -1,0 +1,163 @@
+"""What no face goes beyond, in units of the target's own features, and the soft way there.
+
+The bounds are percentiles over the clips of many people (`python -m tools.face_model`). Within the
+usual range nothing changes; beyond it a measure bends towards its bound and never reaches it.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Final
+
+import numpy as np
+
+from reenact.expression.face_model import NOISE, FaceModel, face_model
+from reenact.expression.measures import MEASURES, measure_rows
+from reenact.face.regions import region_weights
+from reenact.face.topology import (
+    EYE_CORNERS_LEFT,
+    EYE_CORNERS_RIGHT,
+    IRIS_LEFT,
+    IRIS_RIGHT,
+    N_LANDMARKS,
+)
+from reenact.types import Array
+
+LIMITED: Final = (*MEASURES, "jaw", "gaze_right_x", "gaze_right_y", "gaze_left_x", "gaze_left_y")
+"""What is limited: the six measures, the distance of chin and nose, each iris in its eye."""
+
+JOINT_USUAL, JOINT_MAX = 2.25, 3.5
+"""Root mean square weight of the expression modes: 99th percentile of the clips, and the bound."""
+
+RESIDUAL_USUAL, RESIDUAL_MAX = 0.007, 0.011
+"""The same of what no mode explains, iod."""
+
+TOLERANCE: Final = 0.005
+"""How far a share may lie beyond its bound before a frame counts as beyond: rounding, and lids that
+move a brow by a hair."""
+
+_CHIN, _NOSE = 152, 2
+_ROOM: Final = 0.95
+_N_MEASURES: Final = len(MEASURES)
+
+
+def bend(value: Array, usual: Array | float, bound: Array | float) -> Array:
+    """Return the value, unchanged up to `usual`, then bent towards `bound`, which is above it."""
+    room = np.maximum(np.asarray(bound) - usual, 1e-6) * _ROOM
+    over = np.maximum(value - usual, 0)
+    return np.asarray(np.minimum(value, usual) + room * np.tanh(over / room), dtype=np.float32)
+
+
+@lru_cache(maxsize=1)
+def limited_rows() -> Array:
+    """Return float32 (11, 1434): the weights of a flattened shape's coordinates in `LIMITED`."""
+    rows = np.zeros((len(LIMITED), N_LANDMARKS, 3), np.float32)
+    rows[:_N_MEASURES] = measure_rows().reshape(_N_MEASURES, N_LANDMARKS, 3)
+    rows[_N_MEASURES, [_CHIN, _NOSE], 1] = 1, -1
+    gaze = rows[_N_MEASURES + 1 :]
+    for eye, (iris, corners) in enumerate(
+        ((IRIS_RIGHT, EYE_CORNERS_RIGHT), (IRIS_LEFT, EYE_CORNERS_LEFT))
+    ):
+        for axis in (0, 1):
+            gaze[2 * eye + axis, iris[0], axis] = 1
+            gaze[2 * eye + axis, list(corners), axis] = -0.5
+    rows = rows.reshape(len(LIMITED), -1)
+    rows.setflags(write=False)
+    return rows
+
+
+def feature_sizes(neutral: Array) -> Array:
+    """Return (11,) iod: the size of a person's own feature that each of `LIMITED` is a share of.
+
+    Args:
+        neutral: (478, 3) resting shape.
+    """
+    rest = limited_rows() @ neutral.reshape(-1)
+    eyes = [
+        float(np.linalg.norm(neutral[a, :2] - neutral[b, :2]))
+        for a, b in (EYE_CORNERS_RIGHT, EYE_CORNERS_LEFT)
+    ]
+    width = rest[MEASURES.index("mouth_width")]
+    brows = rest[_N_MEASURES - 2 : _N_MEASURES]
+    jaw = rest[_N_MEASURES]
+    sizes = [*eyes, width, width, *brows, jaw, eyes[0], eyes[0], eyes[1], eyes[1]]
+    return np.asarray(np.maximum(sizes, 0.05), dtype=np.float32)
+
+
+class Limits:
+    """The bounds of one face.
+
+    Args:
+        neutral: (478, 3) the resting shape that its features are measured on, face frame, iod.
+        base: (478, 3) the shape that deviations are added to; it lies within the limits.
+        model: its `limits` are (11, 4) shares: lower bound, usual range, upper bound.
+    """
+
+    def __init__(self, neutral: Array, base: Array, model: FaceModel | None = None) -> None:
+        model = model or face_model()
+        self.sizes = feature_sizes(neutral)
+        own = (limited_rows() @ base.reshape(-1)) / self.sizes
+        low, usual_low, usual_high, high = model.limits.T
+        self.usual_low = np.minimum(usual_low, own)
+        self.usual_high = np.maximum(usual_high, own)
+        self.low = np.minimum(low, self.usual_low - (usual_low - low) / 2)
+        self.high = np.maximum(high, self.usual_high + (high - usual_high) / 2)
+        self._modes = model.expression
+        gram = model.expression @ model.expression.T
+        self._solver = np.linalg.solve(
+            gram + len(model.mean) * NOISE**2 * np.eye(len(gram), dtype=np.float32) / 1e3,
+            model.expression,
+        ).astype(np.float32)
+        self._patterns = _patterns(model.expression)
+
+    def shares(self, shape: Array) -> Array:
+        """Return the (11,) measures of a (478, 3) shape in units of the face's own features."""
+        return np.asarray((limited_rows() @ shape.reshape(-1)) / self.sizes, dtype=np.float32)
+
+    def bent(self, shares: Array) -> Array:
+        """Return (11,) shares within the bounds; those in the usual range do not change."""
+        high = bend(shares, self.usual_high, self.high)
+        return -bend(-high, -self.usual_low, -self.low)
+
+    def beyond(self, shares: Array) -> bool:
+        """Return whether any share lies outside its bounds."""
+        below, above = self.low - shares, shares - self.high
+        return bool(max(below.max(), above.max()) > TOLERANCE)
+
+    def joint(self, deviation: Array) -> Array:
+        """Return a (478, 3) deviation that is as likely as people's are, taken as a whole.
+
+        Its weights of the expression modes, and what no mode explains, keep their direction.
+        """
+        flat = deviation.reshape(-1)
+        weights = self._solver @ flat
+        explained = weights @ self._modes
+        residual = flat - explained
+        size = np.sqrt(np.mean(weights**2))
+        rest = np.sqrt(np.mean(residual**2))
+        if size <= JOINT_USUAL and rest <= RESIDUAL_USUAL:
+            return deviation
+        kept = bend(size, JOINT_USUAL, JOINT_MAX) / max(size, 1e-6)
+        kept_residual = bend(rest, RESIDUAL_USUAL, RESIDUAL_MAX) / max(rest, 1e-6)
+        return np.asarray(kept * explained + kept_residual * residual, np.float32).reshape(-1, 3)
+
+    def moved_to(self, shape: Array, shares: Array) -> Array:
+        """Return the (478, 3) shape changed by the likeliest expression that gives it the shares.
+
+        The mean of a Gaussian conditioned on its measures: `shape + P (wanted - measured)` with
+        P = C Rᵀ (R C Rᵀ)⁻¹, R the measures' rows and C the covariance of expressions, each column
+        of P faded out beyond its part of the face.
+        """
+        change = (shares - self.shares(shape)) * self.sizes
+        return shape + (self._patterns @ change).astype(np.float32).reshape(-1, 3)
+
+
+def _patterns(modes: Array) -> Array:
+    """Return (1434, 11) `P` of `Limits.moved_to`, each column kept to its part of the face."""
+    rows = limited_rows().astype(np.float64)
+    covariance = modes.T.astype(np.float64) @ (modes @ rows.T) + NOISE**2 * rows.T
+    patterns = covariance @ np.linalg.inv(rows @ covariance)
+    mouth, eyes, brows = np.repeat(region_weights(), 3, axis=1)
+    parts = np.stack([eyes, eyes, mouth, mouth, brows, brows, mouth, *[eyes] * 4], axis=1)
+    patterns *= parts
+    return np.asarray(patterns @ np.linalg.inv(rows @ patterns), dtype=np.float32)

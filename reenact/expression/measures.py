@@ -1,0 +1,91 @@
+"""Six linear measures of a face that people see first: lids, mouth opening and width, brows.
+
+Each is a weighted sum of the coordinates of a face-frame shape, in iod, so that a shape can be
+changed by an exact amount of one of them. Pure functions; any thread may call them.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Final
+
+import numpy as np
+
+from reenact.face.action_units import LID_PAIRS_LEFT, LID_PAIRS_RIGHT, LIP_PAIRS
+from reenact.face.topology import (
+    BROW_LEFT,
+    BROW_RIGHT,
+    EYE_CORNERS_LEFT,
+    EYE_CORNERS_RIGHT,
+    N_LANDMARKS,
+)
+from reenact.types import Array
+
+MEASURES: Final = (
+    "lid_right",
+    "lid_left",
+    "mouth_open",
+    "mouth_width",
+    "brow_right",
+    "brow_left",
+)
+"""Opening of each eye between the middles of its lids, gap of the inner lips, distance of the
+mouth's corners, height of each brow above the corners of its eye; sides are the person's."""
+
+LID_RIGHT, LID_LEFT, MOUTH_OPEN, MOUTH_WIDTH, BROW_RIGHT_UP, BROW_LEFT_UP = range(len(MEASURES))
+
+_BROW: Final = {"right": (*BROW_RIGHT[:5], 52, 65), "left": (*BROW_LEFT[:5], 282, 295)}
+
+
+@lru_cache(maxsize=1)
+def measure_rows() -> Array:
+    """Return float32 (6, 1434): the weights of a flattened (478, 3) shape's coordinates."""
+    rows = np.zeros((len(MEASURES), N_LANDMARKS, 3), np.float32)
+    for row, pairs in ((LID_RIGHT, LID_PAIRS_RIGHT[2:5]), (LID_LEFT, LID_PAIRS_LEFT[2:5])):
+        _add_gap(rows[row], pairs)
+    _add_gap(rows[MOUTH_OPEN], LIP_PAIRS[3:6])
+    rows[MOUTH_WIDTH, [291, 61], 0] = 1, -1
+    for row, brow, corners in (
+        (BROW_RIGHT_UP, _BROW["right"], EYE_CORNERS_RIGHT),
+        (BROW_LEFT_UP, _BROW["left"], EYE_CORNERS_LEFT),
+    ):
+        rows[row, list(corners), 1] = 1 / len(corners)
+        rows[row, list(brow), 1] = -1 / len(brow)
+    rows = rows.reshape(len(MEASURES), -1)
+    rows.setflags(write=False)
+    return rows
+
+
+def measure(shapes: Array) -> Array:
+    """Return the (..., 6) measures of (..., 478, 3) face-frame shapes, iod."""
+    return np.asarray(shapes.reshape(*shapes.shape[:-2], -1) @ measure_rows().T)
+
+
+def _add_gap(row: Array, pairs: tuple[tuple[int, int], ...]) -> None:
+    for upper, lower in pairs:
+        row[upper, 1] -= 1 / len(pairs)
+        row[lower, 1] += 1 / len(pairs)
+
+
+def resting_shape(shapes: Array, angles: Array) -> Array:
+    """Return the (478, 3) shape of a person at rest, from (F, 478, 3) shapes of all that was seen.
+
+    The median of the tenth of the frames in which the lips are closest, the lids as open as in the
+    person's 65th percentile, and the mouth as wide as in the median. It needs the whole clip, so
+    that it is the truth to learn from and to measure against.
+
+    Args:
+        shapes: face frame, iod.
+        angles: (F,) between the face and the camera, rad; the less frontal frames are left out.
+    """
+    seen = shapes[angles <= max(float(np.percentile(angles, 60)), 0.25)]
+    measures = measure(seen)
+    lids = measures[:, [LID_RIGHT, LID_LEFT]].mean(axis=1)
+    width = measures[:, MOUTH_WIDTH]
+    restless = (
+        np.maximum(measures[:, MOUTH_OPEN], 0) / 0.05
+        + np.abs(lids - np.percentile(lids, 65)) / 0.03
+        + np.abs(width - np.median(width)) / 0.06
+    )
+    calm = np.argsort(restless)[: max(len(seen) // 10, 5)]
+    return np.asarray(np.median(seen[calm], axis=0), dtype=np.float32)

@@ -1,0 +1,193 @@
+"""Learn `reenact/assets/face_model.npz` from the landmarks of clips of many people.
+
+    python -m tools.face_model --data ../shared/faces/train
+
+Parameters are chosen on people held out: `--folds ../shared/faces/folds.json --without 0` leaves a
+fold's people away.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+import reenact
+from reenact.expression.actor_identity import STEPS
+from reenact.expression.face_model import ASSET, CHANGES, RELATIVE, FaceModel
+from reenact.expression.limits import LIMITED, feature_sizes, limited_rows
+from reenact.expression.measures import MEASURES, measure, resting_shape
+from reenact.face.geometry import (
+    estimate_pose,
+    mirror_index,
+    mirrored_deviation,
+    rotation_vector,
+    to_face_frame,
+)
+from reenact.types import Array
+
+MODES: Final = 40
+FRAMES_OF_A_PERSON: Final = 60
+MAX_ANGLE: Final = 0.6
+"""Frames that look further away (rad) teach nothing about expressions."""
+
+PERCENTILES: Final = (0.05, 2.0, 98.0, 99.95)
+KERNEL: Final = 0.03
+"""Width of the Gaussian that smooths the densities, iod or share."""
+
+Clip = tuple[Array, Array]
+"""(F, 478, 3) shapes in the face frame, iod, and (F,) angles to the camera, rad."""
+
+
+def read_clips(folder: Path) -> dict[str, list[Clip]]:
+    """Return each person's clips, posed by the canonical face."""
+    people: dict[str, list[Clip]] = {}
+    for path in sorted(folder.glob("*.npz")):
+        with np.load(path, allow_pickle=False) as archive:
+            points = np.ascontiguousarray(archive["landmarks"]).astype(np.float32)
+        points = points[np.isfinite(points).all(axis=(1, 2))]
+        poses = [estimate_pose(one) for one in points]
+        shapes = np.stack([to_face_frame(*pair) for pair in zip(points, poses, strict=True)])
+        angles = np.array([np.linalg.norm(rotation_vector(pose.rotation)) for pose in poses])
+        people.setdefault(path.stem.split("__")[0], []).append((shapes, angles))
+    return people
+
+
+def learn(people: Sequence[list[Clip]]) -> FaceModel:
+    """Return the model of these people's clips."""
+    rests, differences, shares, share_weights = [], [], [], []
+    changes: list[list[Array]] = [[] for _ in MEASURES]
+    for clips in people:
+        shapes = np.concatenate([shapes for shapes, _ in clips])
+        angles = np.concatenate([angles for _, angles in clips])
+        rest = resting_shape(shapes, angles)
+        rests.append(rest)
+        seen = shapes[angles < MAX_ANGLE] if (angles < MAX_ANGLE).sum() > 20 else shapes
+        index = np.linspace(0, len(seen) - 1, min(FRAMES_OF_A_PERSON, len(seen))).astype(int)
+        differences.append(seen[index] - rest)
+        for row in range(len(MEASURES)):
+            states = np.concatenate(
+                [_distinct(measure(one)[:, row], STEPS[row]) for one, _ in clips]
+            )
+            at_rest = measure(rest)[row]
+            changes[row].append(states / at_rest - 1 if RELATIVE[row] else states - at_rest)
+        share = (seen.reshape(len(seen), -1) @ limited_rows().T) / feature_sizes(rest)
+        shares.append(share)
+        share_weights.append(np.full(len(share), 1 / len(share)))
+    mirrored = [_mirror(one) for one in rests]
+    mean, identity = _modes(np.stack(rests + mirrored))
+    both = np.concatenate([*differences, *map(mirrored_deviation, differences)])
+    expression_mean, expression = _modes(both)
+    at_rest = measure(np.stack(rests + mirrored))
+    return FaceModel(
+        mean=mean,
+        identity=identity,
+        expression_mean=expression_mean,
+        expression=expression,
+        rest_mean=np.median(at_rest, axis=0).astype(np.float32),
+        rest_deviation=_spread(at_rest),
+        change_density=_densities(changes),
+        limits=_limits(np.concatenate(shares), np.concatenate(share_weights)),
+    )
+
+
+def _mirror(shape: Array) -> Array:
+    return np.asarray(shape[mirror_index()] * np.array([-1, 1, 1], np.float32))
+
+
+def _distinct(values: Array, step: float) -> Array:
+    """Return the values of a track that differ by a step from the last one returned."""
+    kept = [float(values[0])]
+    for value in values[1:]:
+        if abs(value - kept[-1]) > step:
+            kept.append(float(value))
+    return np.array(kept, np.float32)
+
+
+def _modes(samples: Array) -> tuple[Array, Array]:
+    """Return the (1434,) mean and (MODES, 1434) principal directions times their deviations."""
+    flat = samples.reshape(len(samples), -1).astype(np.float64)
+    mean = flat.mean(axis=0)
+    values, vectors = np.linalg.eigh(np.cov(flat, rowvar=False, bias=True))
+    top = vectors[:, ::-1][:, :MODES] * np.sqrt(np.maximum(values[::-1][:MODES], 0))
+    return mean.astype(np.float32), np.ascontiguousarray(top.T, dtype=np.float32)
+
+
+def _spread(at_rest: Array) -> Array:
+    """Return standard deviations that a few outliers do not widen, from the middle 80 %."""
+    low, high = np.percentile(at_rest, [10, 90], axis=0)
+    return np.asarray((high - low) / 2.563, dtype=np.float32)
+
+
+def _densities(changes: Sequence[Sequence[Array]]) -> Array:
+    """Return (6, 401) densities, each person counting alike, left and right pooled."""
+    rows = np.stack([np.mean([_density(one) for one in row], axis=0) for row in changes])
+    for left, right in ((0, 1), (4, 5)):
+        rows[[left, right]] = rows[[left, right]].mean(axis=0)
+    return np.asarray(rows, dtype=np.float32)
+
+
+def _density(values: Array) -> Array:
+    kernel = np.exp(-0.5 * ((CHANGES[:, None] - values) / KERNEL) ** 2)
+    return np.asarray(kernel.mean(axis=1) / (KERNEL * np.sqrt(2 * np.pi)))
+
+
+def _limits(shares: Array, weights: Array) -> Array:
+    """Return (11, 4) percentiles of the shares, left and right pooled."""
+    swapped = shares.copy()
+    for left, right in ((0, 1), (4, 5), (7, 9), (8, 10)):
+        swapped[:, [left, right]] = shares[:, [right, left]]
+    swapped[:, [7, 9]] *= -1
+    pooled, twice = np.concatenate([shares, swapped]), np.concatenate([weights, weights])
+    limits = np.stack([_percentiles(column, twice) for column in pooled.T])
+    limits[:2, 1] = np.minimum(limits[:2, 1], 0.0)  # an eye may shut without being held back
+    limits[:2, 0] = np.minimum(limits[:2, 0], limits[:2, 1] - 0.03)
+    limits[2, 0] = np.minimum(limits[2, 0], limits[2, 1] - 0.01)
+    return np.asarray(limits, dtype=np.float32)
+
+
+def _percentiles(values: Array, weights: Array) -> Array:
+    order = np.argsort(values)
+    share = np.cumsum(weights[order]) / weights.sum()
+    return np.asarray(np.interp(np.array(PERCENTILES) / 100, share, values[order]))
+
+
+def write(model: FaceModel, path: Path) -> None:
+    """Store the model's arrays in half precision."""
+    arrays = {name: getattr(model, name).astype(np.float16) for name in FaceModel.__slots__}
+    np.savez_compressed(path, **arrays)
+
+
+def _people_of(folder: Path, left_out: Iterable[str]) -> list[list[Clip]]:
+    away = set(left_out)
+    return [clips for name, clips in read_clips(folder).items() if name not in away]
+
+
+def main() -> None:
+    """Write the asset and print what it holds."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--data", type=Path, required=True, help="folder of clips to learn from")
+    parser.add_argument("--folds", type=Path, help="folds of people, as in faces/folds.json")
+    parser.add_argument("--without", type=int, help="number of the fold to leave out")
+    default = Path(reenact.__file__).parent / "assets" / ASSET
+    parser.add_argument("--out", type=Path, default=default)
+    arguments = parser.parse_args()
+    away: list[str] = []
+    if arguments.folds is not None and arguments.without is not None:
+        away = json.loads(arguments.folds.read_text())["folds"][arguments.without]
+    people = _people_of(arguments.data, away)
+    model = learn(people)
+    write(model, arguments.out)
+    print(f"{arguments.out}: {len(people)} people, {arguments.out.stat().st_size // 1024} KiB")
+    for name, row in zip(LIMITED, model.limits, strict=True):
+        print(f"  {name:13s}" + "".join(f"{value:8.3f}" for value in row))
+    for name, middle, spread in zip(MEASURES, model.rest_mean, model.rest_deviation, strict=True):
+        print(f"  {name:13s}{middle:8.3f} ± {spread:.3f} at rest")
+
+
+if __name__ == "__main__":
+    main()
