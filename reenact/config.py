@@ -97,13 +97,6 @@ class ActorSettings(Section):
         "fresh: found, not stored (as for a video or picture where neither this nor actor.name is "
         "set)",
     )
-    calibration_s: float = Field(
-        3.0,
-        ge=0.2,
-        le=60,
-        description="how long calm frames are collected for the neutral",
-        json_schema_extra=unit("s"),
-    )
 
 
 class FusionSettings(Section):
@@ -118,10 +111,10 @@ class FusionSettings(Section):
         description="correct smiles, lips and brows so that on the target they are read as acted",
         json_schema_extra=LIVE,
     )
-    close_lips: bool = Field(
-        False,
-        description="lips apart in the target's picture come together where the actor's do",
-        json_schema_extra=LIVE,
+    mode: Literal["relative", "absolute"] = Field(
+        "relative",
+        description="relative: the actor's expression is added to the target's in its picture; "
+        "absolute: a calm actor gives a calm target, whatever its picture shows",
     )
     intensity: float = Field(
         1.0,

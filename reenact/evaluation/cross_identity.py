@@ -59,6 +59,9 @@ CALM_SHARE: Final = 0.1
 RAMP_FRAMES: Final = 25
 """An expression alone rises from 0 to 1 and falls again in so many frames, one second."""
 
+REST_S: Final = 6.0
+"""The actor rests so long before the first expression alone."""
+
 STILL_FRAMES: Final = 50
 """Frames for which the actor stands still; the second half is judged."""
 
@@ -325,7 +328,7 @@ class Stage:
             return Drive(landmarks, expression, time_s=time_s, dt_s=1 / CLIP_FPS)
 
         still = np.zeros(len(ACTION_UNITS), np.float32)
-        for _ in range(round(2 * settings.actor.calibration_s * CLIP_FPS)):
+        for _ in range(round(REST_S * CLIP_FPS)):
             rest_drive = fused(still)
         self._renderer.reset()
         rest_points = self._reader.track(self._renderer.render(rest_drive))

@@ -17,11 +17,12 @@ import numpy as np
 
 from reenact.config import ActorSettings, FusionSettings, SmoothingSettings
 from reenact.errors import ReenactError
+from reenact.expression.actor_identity import ActorIdentity, Neutral
 from reenact.expression.bias_correction import known_read_back
 from reenact.expression.blink_calibration import EYE_PAIRS, BlinkDepths
 from reenact.expression.head_motion import HeadMotion
-from reenact.expression.neutral import Neutral, NeutralEstimator
 from reenact.expression.neutral_store import load_neutral, save_neutral
+from reenact.expression.target_face import TargetFace, proportional_change
 from reenact.face.action_units import action_units
 from reenact.face.filters import ExpressionFilter, PoseFilter
 from reenact.face.geometry import (
@@ -31,7 +32,7 @@ from reenact.face.geometry import (
     to_face_frame,
     to_image,
 )
-from reenact.face.regions import apply_contact, lid_closure, lip_gaps, lips_together, point_gains
+from reenact.face.regions import lid_closure, point_gains
 from reenact.models.fusion_network import FusionNetwork, shipped_network
 from reenact.types import Array, Expression, Landmarks
 
@@ -39,6 +40,9 @@ log = logging.getLogger(__name__)
 
 _CHECK_AFTER_S: Final = 0.25
 _CHECK_ANGLE: Final = 0.35
+
+_SAVE_FROM, _SAVE_STEP = 0.6, 0.1
+"""Certainty from which on a neutral is stored, and by which it must grow to be stored again."""
 
 
 class Fusion:
@@ -52,6 +56,10 @@ class Fusion:
         smoothing: filters.
         target_neutral: (478, 3) px, the target's neutral landmarks in its crop.
         actor: whose neutral, and where from.
+        identity: what is known of the actor; None: what `actor` says.
+
+    Attributes:
+        frames_limited: frames in which the target was kept from doing what no face does.
 
     Raises:
         ReenactError: `actor.neutral` is "stored" and none is stored.
@@ -64,6 +72,7 @@ class Fusion:
         smoothing: SmoothingSettings,
         target_neutral: Array,
         actor: ActorSettings,
+        identity: ActorIdentity | None = None,
     ) -> None:
         self._settings = settings
         self._smoothing = smoothing
@@ -80,15 +89,16 @@ class Fusion:
         self._time_s: float | None = None
         self._check_from_s: float | None = None
         self._neutral: Neutral | None = None
-        self._saved = 0
-        self._estimator = NeutralEstimator(actor.calibration_s, self._stored())
+        self.frames_limited = 0
+        self._saved = 0.0
+        self._identity = identity or self._identity_of(self._stored())
         self._blinks = BlinkDepths()
         self.set_target(target_neutral)
 
     @property
-    def neutral_found(self) -> bool:
-        """Whether the actor's neutral is more than a first guess."""
-        return self._estimator.found
+    def target(self) -> TargetFace:
+        """The target's own face."""
+        return self._target
 
     @property
     def actor_neutral(self) -> Array | None:
@@ -98,7 +108,7 @@ class Fusion:
     def set_target(self, target_neutral: Array) -> None:
         """Change the target: (478, 3) px in its crop. What is known of the actor stays."""
         pose = estimate_pose(target_neutral)
-        self._target = to_face_frame(target_neutral, pose)
+        self._target = TargetFace(to_face_frame(target_neutral, pose), self._settings.mode)
         self._head = HeadMotion(pose, target_neutral)
 
     def set_neutral(self) -> None:
@@ -121,15 +131,17 @@ class Fusion:
         neutral_wanted = self._take_wishes()
         dt_s = 0.0 if self._time_s is None else time_s - self._time_s
         self._time_s = time_s
-        pose = estimate_pose(landmarks.points, self._estimator.template)
+        pose = estimate_pose(landmarks.points)
         shape = to_face_frame(landmarks.points, pose)
-        neutral = self._estimator.observe(shape, pose, time_s)
+        neutral = self._identity.observe(shape, pose, time_s)
         if neutral_wanted:
-            self._estimator.set_now()
-            self._saved = 0
+            self._tell(self._identity.set_now())
+            self._saved = 0.0
         self._check_identity(float(np.linalg.norm(rotation_vector(pose.rotation))), time_s)
         self._neutral = neutral
         self._keep()
+        pose = estimate_pose(landmarks.points, neutral.shape)
+        shape = to_face_frame(landmarks.points, pose)
         if self._smoothing.enabled:
             pose = self._pose_filter.step(pose, dt_s, self._smoothing)
             shape = self._expression_filter.step(shape, dt_s, self._smoothing)
@@ -140,8 +152,9 @@ class Fusion:
         """Return the target's landmarks with that expression, float32 (478, 3) px of its crop.
 
         An expression of zero deviation at the actor's resting pose gives the target's neutral
-        exactly; so does an intensity of 0, but for the head's pose. With `close_lips` the neutral's
-        lips are no further apart than the actor's at rest.
+        exactly; so does an intensity of 0, but for the head's pose. The openings of lids and lips,
+        the mouth's width and the brows change as the proportions of the two faces ask, and no
+        landmarks lie beyond what faces do (`limits`).
         """
         settings = self._settings
         neutral, deviation = self._neutral, expression.deviation
@@ -152,19 +165,19 @@ class Fusion:
         if settings.mirror:
             actor, deviation = mirrored_deviation(actor), mirrored_deviation(deviation)
             closure = np.roll(closure, EYE_PAIRS)
-        target = self._target
-        if settings.close_lips:
-            target = lips_together(target, lip_gaps(actor))
+        base = self._target.base
         moved = deviation
         if self._network is not None and settings.method == "network":
-            moved = self._network.deviation(actor, deviation, target)
+            moved = self._network.deviation(actor, deviation, base)
         gains = point_gains(settings.mouth, settings.eyes, settings.brows)
         moved = np.float32(settings.intensity) * gains * moved
         if settings.read_back:
             moved = moved + gains * self._read_back.correction(moved)
-        shape = target + moved
+        region_gains = np.array([settings.mouth, settings.eyes, settings.brows], np.float32)
+        wanted = proportional_change(actor, deviation, settings.intensity * region_gains)
         closure = 1 + np.float32(settings.intensity * settings.eyes) * (closure - 1)
-        shape = apply_contact(shape, target, np.maximum(closure, 0))
+        shape, limited = self._target.place(moved, wanted, closure)
+        self.frames_limited += limited
         return to_image(shape, self._head.follow(expression.pose, neutral.pose, settings))
 
     def _take_wishes(self) -> bool:
@@ -174,7 +187,7 @@ class Fusion:
         if reset_wanted:
             self._pose_filter.reset()
             self._expression_filter.reset()
-            self._estimator.interrupt()
+            self._identity.interrupt()
             self._time_s = None
             self._check_from_s = None
         return neutral_wanted
@@ -196,34 +209,45 @@ class Fusion:
             )
         return neutral
 
+    def _identity_of(self, stored: Array | None) -> ActorIdentity:
+        """Start to learn who the actor is, from the neutral of an earlier run if there is one."""
+        identity = ActorIdentity(stored)
+        self._tell(identity.problem)
+        self._saved = 1.0 if stored is not None and not identity.problem else 0.0
+        return identity
+
+    def _tell(self, problem: str) -> None:
+        if problem:
+            log.warning("%s", problem)
+
     def _check_identity(self, angle: float, time_s: float) -> None:
         """Start anew when the face after a start or a reset is plainly another person's."""
         if self._check_from_s is None:
             self._check_from_s = time_s
         if self._check_from_s < 0 or time_s - self._check_from_s < _CHECK_AFTER_S:
             return
-        if angle > _CHECK_ANGLE or not self._estimator.found:
+        if angle > _CHECK_ANGLE:
             return
         self._check_from_s = -1.0
-        if self._actor.neutral != "stored" and self._estimator.disagrees():
+        if self._actor.neutral != "stored" and self._identity.disagrees():
             log.warning(
                 "The neutral kept for the actor %r does not fit this face; it is found anew.",
                 self._actor.name,
             )
-            self._estimator = NeutralEstimator(self._actor.calibration_s)
+            self._identity.forget()
+            self._saved = 0.0
             self._blinks = BlinkDepths()
-            self._saved = 0
 
     def _keep(self) -> None:
-        """Store the neutral when it is found, and once more when it will not change again."""
-        estimator = self._estimator
-        stage = int(estimator.found) + int(estimator.settled)
-        if stage <= self._saved or estimator.goal is None:
+        """Store the neutral when most of it is the actor's own, and when that has grown."""
+        identity = self._identity
+        certainty = identity.certainty
+        if certainty < max(_SAVE_FROM, self._saved + _SAVE_STEP) or identity.goal is None:
             return
-        self._saved = stage
-        if estimator.known or self._actor.neutral == "fresh":
+        self._saved = certainty
+        if self._actor.neutral == "fresh":
             return
         try:
-            save_neutral(self._actor.name, estimator.goal.shape)
+            save_neutral(self._actor.name, identity.goal.shape)
         except ReenactError as error:
             log.warning("%s", error)

@@ -116,15 +116,6 @@ def apply_contact(shape: Array, neutral: Array, closure: Array | None) -> Array:
     return settled
 
 
-def lips_together(shape: Array, gaps: Array) -> Array:
-    """Return the (478, 3) shape with its inner lips at most `gaps` (9,) apart."""
-    more = np.maximum(lip_gaps(shape) - np.maximum(gaps, 0), 0) / 2
-    upper, lower = _lip_spread()
-    moved = shape.copy()
-    moved[:, 1] += upper @ more - lower @ more
-    return moved
-
-
 @lru_cache(maxsize=1)
 def _lid_spread() -> Array:
     """Return (478, 14): how much each landmark follows each landmark of the upper lids."""

@@ -95,7 +95,7 @@ def driven(settings: FusionSettings, acting: Array) -> Array:
     """Return the portrait's landmarks for an actor who rests, and then acts."""
     target = portrait_target(256).neutral
     fusion = Fusion(
-        settings, SmoothingSettings(enabled=False), target, ActorSettings(calibration_s=0.4)
+        settings, SmoothingSettings(enabled=False), target, ActorSettings(neutral="fresh")
     )
     pose = Pose(np.eye(3, dtype=np.float32), np.array([320, 240, 0], np.float32), 90.0)
     face = canonical_face()

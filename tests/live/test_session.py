@@ -474,14 +474,13 @@ def test_whoever_acts_in_a_file_leaves_the_users_neutral_alone(
     portrait = astronaut()
     photo = f"image:{write_jpeg(tmp_path / 'photo.jpg', portrait)}"
     clip = f"video:{write_clip(tmp_path / 'clip.mp4', 25, fps=25, picture=lambda _: portrait)}"
-    hasty = "actor.calibration_s=0.2"
     for source in (photo, clip):
-        with open_session(source, hasty) as session:
+        with open_session(source) as session:
             assert session.source.live == (source == photo)
             session.start()
             until(lambda: session.wait(0.0) or session.stats().frames_in > 30)
             assert session.face_found
         assert not neutral_path("default").exists()
-    with open_session(clip, hasty, "actor.name=eileen") as session:
+    with open_session(clip, "actor.name=eileen") as session:
         session.run()
     assert neutral_path("eileen").exists()

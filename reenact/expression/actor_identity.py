@@ -1,0 +1,514 @@
+"""Who the actor is, apart from what the actor does: the neutral face, from all frames seen.
+
+Three steps, from what is known of all people to what is seen of this one (`docs/actor.md`):
+
+1. `RestingMeasures`: what lids, lips and brows are at rest. Each measure has a posterior on a
+   grid: the population's spread times how likely each seen state would be as a change from it.
+   Eyes are shut often and lips part often, so shut eyes say little of how far they open.
+2. The face that goes with that: the posterior mean of identity, with expression and noise
+   marginalised, given the mean of the distinct states seen and the resting measures.
+3. The actor's own detail: the mean, region by region, of the states that are at rest there.
+
+A state that lasts counts once: a smile held for a minute says no more than one of a second.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Final
+
+import numpy as np
+
+from reenact.expression.face_model import CHANGES, NOISE, RELATIVE, FaceModel, face_model
+from reenact.expression.measures import (
+    BROW_LEFT_UP,
+    BROW_RIGHT_UP,
+    LID_LEFT,
+    LID_RIGHT,
+    MEASURES,
+    MOUTH_OPEN,
+    MOUTH_WIDTH,
+    measure,
+    measure_rows,
+)
+from reenact.face.geometry import canonical_face, rotation_matrix, rotation_vector
+from reenact.face.regions import region_weights
+from reenact.face.topology import EYE_CORNERS_LEFT, EYE_CORNERS_RIGHT
+from reenact.types import Array, Pose
+
+STEPS: Final = np.array([0.01, 0.01, 0.03, 0.03, 0.01, 0.01], np.float32)
+"""(6,) iod: a measure that changed by less since its last counted state is in the same state."""
+
+EASE_S: Final = 0.22
+"""Time constant of the way from one neutral to a better one: a half second in all."""
+
+OTHER_FACE: Final = 0.023
+"""Distance of two shapes (`shape_distance`, iod) from which on they are two people's.
+
+On clips of held-out people, 2 % of a person's own moments and two thirds of other people's lie
+beyond it. A false alarm costs a few seconds of learning the same face anew.
+"""
+
+_KEPT_STATES: Final = 4.0
+"""After a loss of the face all states seen before weigh together as much as so many new ones."""
+
+_KEPT_EVIDENCE: Final = 0.3
+"""The same as a share of what is known of the resting measures."""
+
+GRID: Final = np.stack(
+    [
+        np.linspace(low, high, 96, dtype=np.float32)
+        for low, high in (
+            (0.02, 0.26),
+            (0.02, 0.26),
+            (-0.03, 0.25),
+            (0.5, 1.25),
+            (0.15, 0.65),
+            (0.15, 0.65),
+        )
+    ]
+)
+"""(6, 96) values that the resting measures may have, iod."""
+
+_EVIDENCE: Final = np.array([0.6, 0.6, 0.5, 0.2, 0.4, 0.4], np.float32)
+"""Weight of one more state: those of one minute are alike."""
+
+_UNRELATED: Final = 0.15
+"""Share of states that say nothing of the resting measure, whatever it is."""
+
+_FORGET: Final = 1 / 400
+"""Share of the evidence that goes with every new state."""
+
+_CLOSED_LIPS: Final = (0.015, 0.03)
+"""Mean and standard deviation of the resting gap of the lips, iod: nobody rests with open mouth."""
+
+_STATE: Final = 0.012
+"""Root mean square distance, iod, from which on two shapes are two states."""
+
+_STATES: Final = 128
+_DWELL_S: Final = 2.0
+"""For so many seconds more a state that lasts gains weight as an image of rest."""
+
+_FRONTAL: Final = 0.4
+"""Angle to the camera, rad, at which a frame counts half."""
+
+_KAPPA: Final = 0.1
+"""Variance of the mean expression of one person's states, however many, against one state's."""
+
+_OWN: Final = 0.01
+"""Standard deviation of what is a person's own beyond the modes of identity, iod."""
+
+_CALM: Final = np.array([0.16, 0.16, 0.03, 0.045, 0.03, 0.03], np.float32)
+"""(6,) how far a state's measures may lie from rest to be an image of it: iod, lids and mouth width
+as a share."""
+
+_CALM_COUNT: Final = 0.7
+"""So many images of rest weigh as much as the model."""
+
+_PRIOR_POSE: Final = 0.15
+"""Weight of the assumption that an actor at rest looks at the camera."""
+
+_UPDATE_S: Final = 0.2
+_RECENT_S: Final = 0.3
+_PINNED: Final = 40.0
+"""Weight of a face that was said to be the neutral, in images of rest."""
+
+_IMPLAUSIBLE: Final = 2.2
+"""Standard deviations from which on shut eyes or an open mouth are not believed to be neutral."""
+
+_EXPRESSIVE: Final = np.array([-1, -1, 1, 0, 0, 0])
+"""(6,) the way in which a measure leaves rest again and again; another way needs twice as much."""
+
+
+@dataclass(frozen=True, slots=True)
+class Neutral:
+    """A resting face: (478, 3) shape in the face frame, iod, and the head pose it had."""
+
+    shape: Array
+    pose: Pose
+
+
+class RestingMeasures:
+    """The posterior of one person's six resting measures."""
+
+    def __init__(self, model: FaceModel) -> None:
+        mean, deviation = model.rest_mean.copy(), model.rest_deviation.copy()
+        mean[MOUTH_OPEN], deviation[MOUTH_OPEN] = _CLOSED_LIPS
+        self._prior = -0.5 * ((GRID - mean[:, None]) / deviation[:, None]) ** 2
+        self._density = model.change_density
+        self._evidence = np.zeros_like(GRID)
+        self._last = np.full(len(MEASURES), np.inf, np.float32)
+        self._counted = np.zeros(len(MEASURES), np.int64)
+
+    def observe(self, values: Array, weight: float) -> bool:
+        """Take in the (6,) measures of one frame, iod; return whether any was in a new state."""
+        new = np.abs(values - self._last) > STEPS
+        for row in np.flatnonzero(new):
+            grid = GRID[row]
+            change = values[row] / grid - 1 if RELATIVE[row] else values[row] - grid
+            likelihood = np.interp(change, CHANGES, self._density[row])
+            if RELATIVE[row]:
+                likelihood = likelihood / grid
+            unrelated = 2 / (grid[-1] - grid[0])
+            log = np.log((1 - _UNRELATED) * likelihood + _UNRELATED * unrelated)
+            share = _EVIDENCE[row] if self._counted[row] else 1.0
+            self._evidence[row] *= 1 - _FORGET
+            self._evidence[row] += np.float32(weight * share) * log
+            self._last[row] = values[row]
+            self._counted[row] += 1
+        return bool(new.any())
+
+    def fade(self) -> None:
+        """Trust what was seen so far less."""
+        self._evidence *= np.float32(_KEPT_EVIDENCE)
+
+    def pin(self, values: Array, rows: Array) -> None:
+        """Take (6,) values for the resting ones, where the (6,) rows are True."""
+        certain = -0.5 * ((GRID - values[:, None]) / (STEPS[:, None] / 2)) ** 2
+        self._prior[rows] = certain[rows]
+
+    def estimate(self) -> tuple[Array, Array]:
+        """Return the (6,) posterior means and standard deviations, iod."""
+        log = self._prior + self._evidence
+        share = np.exp(log - log.max(axis=1, keepdims=True))
+        share /= share.sum(axis=1, keepdims=True)
+        mean = (share * GRID).sum(axis=1)
+        variance = (share * (GRID - mean[:, None]) ** 2).sum(axis=1)
+        return mean, np.sqrt(variance)
+
+
+class ActorIdentity:
+    """Collects frames and says what the actor looks like at rest. One thread at a time.
+
+    Args:
+        stored: (478, 3) the actor's neutral from an earlier run, face frame, iod.
+        model: None: the one that comes with the program.
+
+    Attributes:
+        certainty: 0 to 1, how much of the neutral is the actor's own rather than the population's.
+        problem: why the last face that was said to be the neutral is not believed, in one
+            sentence; "" if it is.
+    """
+
+    _smooth: Array | None
+    _pinned: tuple[Array, Array, Array | None] | None
+    _time_s: float | None
+    _since_update_s: float
+    _changed: bool
+    _goal: Neutral | None
+
+    def __init__(self, stored: Array | None = None, model: FaceModel | None = None) -> None:
+        self._model = model or face_model()
+        self._solver = _Posterior(self._model)
+        self._shapes = np.empty((_STATES, len(self._model.mean)), np.float32)
+        self._squares = np.empty(_STATES, np.float32)
+        self._values = np.empty((_STATES, len(MEASURES)), np.float32)
+        self._poses = np.empty((_STATES, 7), np.float32)
+        self._frontal = np.empty(_STATES, np.float32)
+        self._seen_s = np.empty(_STATES, np.float32)
+        self._rank = np.empty(_STATES, np.float32)
+        self._recent: deque[tuple[float, Array, Pose]] = deque()
+        self._current: Neutral | None = None
+        self.forget()
+        if stored is not None:
+            self.problem = self._pin(stored, None)
+
+    @property
+    def current(self) -> Neutral | None:
+        """The neutral to measure against now; None before the first frame."""
+        return self._current
+
+    @property
+    def goal(self) -> Neutral | None:
+        """The neutral that `current` moves to."""
+        return self._goal
+
+    def observe(self, shape: Array, pose: Pose, time_s: float) -> Neutral:
+        """Take in one frame and return the neutral.
+
+        Args:
+            shape: (478, 3) in the face frame of the canonical face, iod.
+            pose: of the head.
+            time_s: of the frame; a time that goes back starts a new run of the same actor.
+        """
+        if self._time_s is not None and time_s < self._time_s:
+            self.interrupt()
+        dt_s = 0.0 if self._time_s is None else min(time_s - self._time_s, 0.2)
+        self._time_s = time_s
+        self._recent.append((time_s, shape, pose))
+        while self._recent[0][0] < time_s - _RECENT_S:
+            self._recent.popleft()
+        self._collect(shape, pose, dt_s)
+        self._since_update_s += dt_s
+        if self._goal is None or (self._changed and self._since_update_s >= _UPDATE_S):
+            self._goal = self._estimate()
+            self._since_update_s, self._changed = 0.0, False
+        self._ease(dt_s)
+        assert self._current is not None
+        return self._current
+
+    def interrupt(self) -> None:
+        """Forget the last frames, and trust what came before less: it may be another face now."""
+        self._recent.clear()
+        self._measures.fade()
+        count = self._count
+        total = float(self._frontal[:count].sum())
+        self._frontal[:count] *= np.float32(min(_KEPT_STATES / max(total, 1e-6), 1.0))
+        self._seen_s[:count] = 0.0
+        self._smooth = None
+        self._time_s = None
+
+    def forget(self) -> None:
+        """Start anew with another person; the neutral moves there from where it is."""
+        self._measures = RestingMeasures(self._model)
+        self._count = 0
+        self._smooth = None
+        self._pinned = None
+        self._time_s = None
+        self._since_update_s = math.inf
+        self._changed = False
+        self._goal = None
+        self._recent.clear()
+        self.certainty = 0.0
+        self.problem = ""
+
+    def set_now(self) -> str:
+        """Take the face of the last 0.3 s for the neutral, where it can be one.
+
+        Returns:
+            What of that face cannot be the actor at rest, in one sentence; "" if all of it can.
+        """
+        if not self._recent:
+            return ""
+        shape = np.mean([shape for _, shape, _ in self._recent], axis=0)
+        pose = np.mean([_pose_vector(pose) for _, _, pose in self._recent], axis=0)
+        self.problem = self._pin(shape, pose)
+        self._goal = self._estimate()
+        return self.problem
+
+    def disagrees(self) -> bool:
+        """Return whether the recent frames are plainly not of the face that the neutral is of."""
+        if self._goal is None or len(self._recent) < 3:
+            return False
+        seen = np.median([shape for _, shape, _ in self._recent], axis=0)
+        known = self._model.without_expression(self._goal.shape)
+        return shape_distance(self._model.without_expression(seen), known) > OTHER_FACE
+
+    def _collect(self, shape: Array, pose: Pose, dt_s: float) -> None:
+        values = measure(shape)
+        angle = float(np.linalg.norm(rotation_vector(pose.rotation)))
+        frontal = 1 / (1 + (angle / _FRONTAL) ** 4)
+        share = np.float32(0.4)
+        self._smooth = (
+            values if self._smooth is None else self._smooth + share * (values - self._smooth)
+        )
+        self._changed |= self._measures.observe(self._smooth, frontal)
+        flat = shape.reshape(-1) - self._model.mean
+        count = self._count
+        square = float(flat @ flat)
+        if count:
+            distances = self._squares[:count] - 2 * (self._shapes[:count] @ flat) + square
+            near = int(distances.argmin())
+            if distances[near] < len(flat) * _STATE**2:
+                if self._seen_s[near] < _DWELL_S:
+                    self._seen_s[near] += np.float32(dt_s)
+                    self._changed = True
+                return
+        index = count if count < _STATES else int(self._rank.argmin())
+        self._shapes[index], self._squares[index] = flat, square
+        self._values[index], self._poses[index] = values, _pose_vector(pose)
+        self._frontal[index], self._seen_s[index] = frontal, 0.0
+        self._rank[index] = np.inf
+        self._count = max(count, index + 1)
+        self._changed = True
+
+    def _estimate(self) -> Neutral:
+        count = self._count
+        values, frontal = self._values[:count], self._frontal[:count]
+        rest, deviation = self._measures.estimate()
+        total = max(float(frontal.sum()), 1e-3)
+        mean = frontal @ self._shapes[:count] / np.float32(total)
+        shape = self._solver.mean(mean, total, rest, deviation)
+
+        tolerance = np.where(RELATIVE, _CALM * rest, _CALM)
+        unrest = ((values - rest) / tolerance) ** 2
+        calm = np.exp(-0.5 * unrest @ _gates().T)
+        calm = calm * (1 + self._seen_s[:count, None] * calm) * frontal[:, None]
+        self._rank[:count] = calm.sum(axis=1)
+        weight = calm.sum(axis=0)
+        total_shape = calm.T @ self._shapes[:count]
+        pose_weight = calm.mean(axis=1)
+        pose_total = pose_weight @ self._poses[:count]
+        pose_sum = float(pose_weight.sum()) + 1e-6
+        if self._pinned is not None:
+            pinned, believed, pose = self._pinned
+            extra = _PINNED * believed
+            weight = weight + extra
+            total_shape += extra[:, None] * pinned
+            if pose is not None:
+                pose_total, pose_sum = pose_total + _PINNED * pose, pose_sum + _PINNED
+        trust = weight / (weight + _CALM_COUNT)
+        own = (total_shape / np.maximum(weight, 1e-6)[:, None]) - shape
+        share = (_regions() * trust[:, None])[..., None]
+        own = (share * own.reshape(len(own), -1, 3)).sum(axis=0)
+        self.certainty = float(trust.mean())
+        neutral = (shape + self._model.mean).reshape(-1, 3) + own
+        vector = pose_total / pose_sum
+        vector[:3] *= pose_sum / (pose_sum + _PRIOR_POSE)
+        return Neutral(np.asarray(neutral, dtype=np.float32), _pose_of(vector))
+
+    def _pin(self, shape: Array, pose: Array | None) -> str:
+        """Give a face that was said to be the neutral its weight; return what of it is wrong."""
+        values = measure(shape)
+        rest, deviation = self._measures.estimate()
+        tolerance = np.where(RELATIVE, _CALM * rest, _CALM)
+        off = (values - rest) / np.sqrt(deviation**2 + tolerance**2)
+        usual_error = np.where(off * _EXPRESSIVE > 0, _IMPLAUSIBLE, 2 * _IMPLAUSIBLE)
+        believed = np.abs(off) < usual_error
+        self._measures.pin(values, believed)
+        regions = ~((_gates() > 0.4) & ~believed).any(axis=1)
+        flat = shape.reshape(-1) - self._model.mean
+        self._pinned = flat.astype(np.float32), regions.astype(np.float32), pose
+        wrong = [text for row, sign, text in _WRONG if not believed[row] and sign * off[row] > 0]
+        if not wrong:
+            return ""
+        shown = " and ".join(dict.fromkeys(wrong))
+        return f"The neutral was taken with {shown}; that part of the face is not used."
+
+    def _ease(self, dt_s: float) -> None:
+        assert self._goal is not None
+        if self._current is None:
+            self._current = self._goal
+            return
+        if self._current is self._goal:
+            return
+        share = 1 - math.exp(-dt_s / EASE_S)
+        now, goal = self._current, self._goal
+        shape = now.shape + np.float32(share) * (goal.shape - now.shape)
+        if float(np.abs(goal.shape - shape).max()) < 1e-5:
+            self._current = goal
+            return
+        start, end = _pose_vector(now.pose), _pose_vector(goal.pose)
+        self._current = Neutral(shape, _pose_of(start + np.float32(share) * (end - start)))
+
+
+class _Posterior:
+    """The posterior mean of a person's resting shape, in closed form.
+
+    For n states the mean of `shape - mean - expression_mean` is Gaussian around the person's own
+    resting shape (modes U and a residual of variance τ²), with covariance
+    (κ + 1/n) WᵀW + σ²/n of expression and noise. By Woodbury's identity all is solved in the
+    space of the 80 modes.
+    """
+
+    def __init__(self, model: FaceModel) -> None:
+        self._expression_mean = model.expression_mean
+        self._identity = model.identity
+        self._modes = np.concatenate([model.identity, model.expression])
+        self._gram = (self._modes @ self._modes.T).astype(np.float64)
+        self._rows = measure_rows()
+        self._offset = self._rows @ model.mean
+        prior = self._prior_times(self._rows.T)
+        self._prior_rows = prior
+        self._modes_prior_rows = self._modes @ prior
+
+    def mean(self, states: Array, count: float, rest: Array, deviation: Array) -> Array:
+        """Return the (1434,) resting shape minus the model's mean, iod.
+
+        Args:
+            states: (1434,) mean of the states minus the model's mean.
+            count: how many they are.
+            rest: (6,) resting measures, iod.
+            deviation: (6,) how uncertain they are.
+        """
+        identities = len(self._identity)
+        scale = np.ones(len(self._modes))
+        scale[identities:] = math.sqrt(_KAPPA + 1 / count)
+        noise = _OWN**2 + NOISE**2 / count
+        seen = states - self._expression_mean
+        matrix = self._gram * scale[:, None] * scale + noise * np.eye(len(scale))
+        right = np.column_stack([self._modes @ seen, self._modes_prior_rows]) * scale[:, None]
+        solved = (scale[:, None] * np.linalg.solve(matrix, right)).astype(np.float32)
+        values = np.column_stack([seen, self._prior_rows]) - self._modes.T @ solved
+        values = self._prior_times(values / np.float32(noise))
+        shape, covariance = values[:, 0], self._prior_rows - values[:, 1:]
+        error = rest - self._offset - self._rows @ shape
+        spread = self._rows @ covariance + np.diag(deviation**2 + 1e-6)
+        return np.asarray(shape + covariance @ np.linalg.solve(spread, error), dtype=np.float32)
+
+    def _prior_times(self, values: Array) -> Array:
+        """Multiply (1434, N) by the covariance of resting shapes."""
+        modes = self._identity
+        return np.asarray(modes.T @ (modes @ values) + np.float32(_OWN**2) * values)
+
+
+_WRONG: Final = (
+    (LID_RIGHT, -1, "shut eyes"),
+    (LID_LEFT, -1, "shut eyes"),
+    (LID_RIGHT, 1, "wide open eyes"),
+    (LID_LEFT, 1, "wide open eyes"),
+    (MOUTH_OPEN, 1, "an open mouth"),
+    (MOUTH_WIDTH, 1, "a broad smile"),
+    (MOUTH_WIDTH, -1, "pursed lips"),
+    (BROW_RIGHT_UP, 1, "raised brows"),
+    (BROW_LEFT_UP, 1, "raised brows"),
+    (BROW_RIGHT_UP, -1, "lowered brows"),
+    (BROW_LEFT_UP, -1, "lowered brows"),
+)
+
+
+def shape_distance(first: Array, second: Array) -> float:
+    """Return how far two resting shapes are apart, iod: RMS over what moves least."""
+    weights = _rigid_weights()
+    difference = first - second
+    difference = difference - weights @ difference
+    return float(np.sqrt((weights @ (difference[:, :2] ** 2)).sum()))
+
+
+def _pose_vector(pose: Pose) -> Array:
+    """Return (7,): rotation vector, translation, logarithm of the scale."""
+    return np.concatenate(
+        [rotation_vector(pose.rotation), pose.translation, [math.log(pose.scale)]]
+    ).astype(np.float32)
+
+
+def _pose_of(vector: Array) -> Pose:
+    return Pose(rotation_matrix(vector[:3]), vector[3:6].copy(), float(math.exp(vector[6])))
+
+
+@lru_cache(maxsize=1)
+def _regions() -> Array:
+    """Return (6, 478): mouth, right and left eye, right and left brow, and the rest of the face."""
+    mouth, eyes, brows = region_weights()
+    left = np.clip((canonical_face()[:, 0] / 0.05 + 1) / 2, 0, 1)
+    right = 1 - left
+    rest = np.maximum(1 - mouth - eyes - brows, 0)
+    regions = np.stack([mouth, eyes * right, eyes * left, brows * right, brows * left, rest])
+    return np.asarray(regions / regions.sum(axis=0), dtype=np.float32)
+
+
+@lru_cache(maxsize=1)
+def _gates() -> Array:
+    """Return (6, 6): how much each measure's unrest (columns) disturbs each of `_regions`."""
+    return np.array(
+        [
+            [0, 0, 1, 1, 0, 0],
+            [1, 0, 0, 0, 0.3, 0],
+            [0, 1, 0, 0, 0, 0.3],
+            [0.3, 0, 0, 0, 1, 0],
+            [0, 0.3, 0, 0, 0, 1],
+            [0, 0, 0.5, 0.5, 0.2, 0.2],
+        ],
+        np.float32,
+    )
+
+
+@lru_cache(maxsize=1)
+def _rigid_weights() -> Array:
+    moves = region_weights().sum(axis=0)
+    weights = np.maximum(1 - moves, 0) ** 2
+    weights[[*EYE_CORNERS_RIGHT, *EYE_CORNERS_LEFT]] = 1
+    return np.asarray(weights / weights.sum(), dtype=np.float32)

@@ -1,0 +1,125 @@
+"""The target's side of the fusion: its own resting face, its proportions and its limits.
+
+The fusion network says what an expression looks like on the target. Here its openings and heights
+are set to what the proportions of the two faces ask for, and kept within what faces do: an opening
+that is a quarter of the actor's mouth's width becomes a quarter of the target's.
+"""
+
+from __future__ import annotations
+
+from typing import Final, Literal
+
+import numpy as np
+
+from reenact.expression.actor_identity import ActorIdentity
+from reenact.expression.limits import Limits, bend, feature_sizes, limited_rows
+from reenact.expression.measures import (
+    LID_LEFT,
+    LID_RIGHT,
+    MEASURES,
+    MOUTH_OPEN,
+    MOUTH_WIDTH,
+    measure,
+)
+from reenact.face.geometry import estimate_pose, to_face_frame
+from reenact.face.regions import apply_contact, lid_gaps
+from reenact.types import Array
+
+_LIDS: Final = [LID_RIGHT, LID_LEFT]
+_MOUTH: Final = [MOUTH_OPEN, MOUTH_WIDTH]
+_BROWS: Final = [MEASURES.index("brow_right"), MEASURES.index("brow_left")]
+_MIDDLE_LIDS: Final = slice(2, 5)
+"""The pairs of `regions.lid_gaps` of one eye that its opening is measured by."""
+
+
+def resting_face(shape: Array) -> tuple[Array, str]:
+    """Estimate how the person of one photo looks at rest.
+
+    Args:
+        shape: (478, 3) of the photo in the face frame, iod.
+
+    Returns:
+        The resting (478, 3) shape, the photo's own wherever that can be at rest, and what of the
+        photo cannot, such as "an open mouth"; "" where all of it can.
+    """
+    identity = ActorIdentity()
+    pose = estimate_pose(shape)
+    identity.observe(to_face_frame(shape, pose), pose, 0.0)
+    problem = identity.set_now()
+    return (identity.observe(shape, pose, 0.0).shape if problem else shape), problem
+
+
+class TargetFace:
+    """One target's shape, proportions and limits. Immutable.
+
+    Args:
+        photo: (478, 3) the target's landmarks in its photo, face frame, iod.
+        mode: "relative": deviations are added to the photo; "absolute": to the target at rest.
+
+    Attributes:
+        rest: (478, 3) the target at rest, as estimated; the photo where that can be at rest.
+        base: (478, 3) the shape that deviations are added to.
+    """
+
+    def __init__(self, photo: Array, mode: Literal["relative", "absolute"] = "relative") -> None:
+        rest, _ = resting_face(photo)
+        self.rest = rest
+        self.base = photo if mode == "relative" else rest
+        self._limits = Limits(rest, self.base)
+        self._own = self._limits.shares(self.base)
+        gaps = np.maximum(lid_gaps(self.base).reshape(2, -1), 0.02)
+        middle = gaps[:, _MIDDLE_LIDS].mean(axis=1)
+        eyes = self._limits.sizes[_LIDS] / middle
+        self._usual_closure = np.repeat(self._limits.usual_high[_LIDS] * eyes, gaps.shape[1])
+        self._closure_bound = np.repeat(self._limits.high[_LIDS] * eyes, gaps.shape[1])
+
+    def place(self, moved: Array, wanted: Array, closure: Array) -> tuple[Array, bool]:
+        """Return the target's (478, 3) shape and whether it had to be kept within the limits.
+
+        Args:
+            moved: (478, 3) deviation that the fusion gives, iod.
+            wanted: (6,) change of `MEASURES` in units of the face's own features, of
+                `proportional_change`.
+            closure: (14,) lid gaps as shares of the resting ones.
+        """
+        limits = self._limits
+        kept = limits.joint(moved)
+        shape = self.base + kept
+        shares = limits.shares(shape)
+        shares[: len(MEASURES)] = self._own[: len(MEASURES)] + wanted
+        middle = closure.reshape(2, -1)[:, _MIDDLE_LIDS].mean(axis=1)
+        shares[_LIDS] = self._own[_LIDS] * middle
+        limited = kept is not moved or limits.beyond(shares)
+        shape = limits.moved_to(shape, limits.bent(shares))
+        bound = bend(closure, self._usual_closure, self._closure_bound)
+        return apply_contact(shape, self.base, np.maximum(bound, 0)), limited
+
+    def beyond(self, shape: Array) -> bool:
+        """Return whether a (478, 3) shape of this face lies outside its limits."""
+        return self._limits.beyond(self._limits.shares(shape))
+
+
+def proportions(neutral: Array) -> Array:
+    """Return the (6,) iod that `MEASURES` of one face are compared with another's in.
+
+    Lids in their own resting opening; mouth and brows as in `limits.feature_sizes`.
+    """
+    sizes = feature_sizes(neutral)[: len(MEASURES)]
+    sizes[_LIDS] = np.maximum(measure(neutral)[_LIDS], 0.02)
+    return sizes
+
+
+def proportional_change(neutral: Array, deviation: Array, gains: Array) -> Array:
+    """Return the (6,) change of `MEASURES` in units of the actor's own features, with gains.
+
+    Args:
+        neutral: (478, 3) the actor at rest.
+        deviation: (478, 3) of the actor from it.
+        gains: (3,) of mouth, eyes and brows.
+    """
+    count = len(MEASURES)
+    change = limited_rows()[:count] @ deviation.reshape(-1) / feature_sizes(neutral)[:count]
+    change[_MOUTH] *= gains[0]
+    change[_LIDS] *= gains[1]
+    change[_BROWS] *= gains[2]
+    return np.asarray(change, dtype=np.float32)

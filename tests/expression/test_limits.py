@@ -1,0 +1,124 @@
+"""Whatever comes in, what goes out is a face; and what people do is left as it is."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from reenact.expression.face_model import face_model
+from reenact.expression.limits import LIMITED, Limits, bend
+from reenact.expression.target_face import TargetFace, resting_face
+from reenact.face.action_units import action_unit_basis
+from reenact.face.geometry import canonical_face
+from reenact.face.regions import lid_gaps, lip_gaps
+from reenact.face.topology import ACTION_UNITS
+from reenact.types import Array
+
+NAMES = list(ACTION_UNITS)
+STILL = np.zeros(6, np.float32)
+OPEN = np.ones(14, np.float32)
+
+
+def unit(name: str, amount: float = 1.0) -> Array:
+    return np.asarray(amount * action_unit_basis()[NAMES.index(name)], dtype=np.float32)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    seed=st.integers(0, 2**31),
+    size=st.sampled_from([0.01, 0.1, 1.0, 30.0]),
+    changes=st.lists(st.floats(-20, 20), min_size=6, max_size=6),
+    closure=st.floats(-1, 50),
+)
+def test_nothing_gets_beyond_the_limits(
+    seed: int, size: float, changes: list[float], closure: float
+) -> None:
+    rng = np.random.default_rng(seed)
+    face = TargetFace(canonical_face())
+    moved = rng.normal(0, size, (478, 3)).astype(np.float32)
+    wanted = np.array(changes, np.float32)
+    shape, limited = face.place(moved, wanted, np.full(14, closure, np.float32))
+    assert np.isfinite(shape).all()
+    assert not face.beyond(shape)
+    assert limited or np.abs(shape - canonical_face()).max() < 0.6
+
+
+def test_a_raw_grimace_would_be_beyond_the_limits() -> None:
+    face = TargetFace(canonical_face())
+    assert face.beyond(canonical_face() + unit("mouth_open", 4))
+    assert face.beyond(canonical_face() - unit("blink_left", 3))
+    assert not face.beyond(canonical_face())
+
+
+def test_a_face_at_rest_is_not_touched() -> None:
+    face = TargetFace(canonical_face())
+    shape, limited = face.place(np.zeros((478, 3), np.float32), STILL, OPEN)
+    np.testing.assert_allclose(shape, canonical_face(), atol=1e-5)
+    assert not limited
+
+
+@pytest.mark.parametrize("name", ["smile_left", "brow_raise_left", "pucker"])
+def test_what_people_do_every_day_is_not_held_back(name: str) -> None:
+    limits = Limits(canonical_face(), canonical_face())
+    deviation = unit(name, 0.5)
+    np.testing.assert_array_equal(limits.joint(deviation), deviation)
+    shares = limits.shares(canonical_face() + deviation)
+    np.testing.assert_allclose(limits.bent(shares), shares, atol=1e-6)
+
+
+def test_a_measure_is_changed_by_exactly_what_was_asked_for() -> None:
+    limits = Limits(canonical_face(), canonical_face())
+    for row in range(len(LIMITED)):
+        shares = limits.shares(canonical_face())
+        shares[row] += 0.05
+        moved = limits.moved_to(canonical_face(), shares)
+        np.testing.assert_allclose(limits.shares(moved), shares, atol=1e-4)
+        assert np.abs(moved - canonical_face()).max() < 0.15
+
+
+def test_bending_is_soft_and_keeps_the_order() -> None:
+    values = np.linspace(-1, 5, 301, dtype=np.float32)
+    bent = bend(values, 0.5, 1.0)
+    np.testing.assert_allclose(bent[values <= 0.5], values[values <= 0.5])
+    assert np.all(np.diff(bent) >= 0)
+    assert np.diff(bent).max() <= np.diff(values).max() + 1e-6
+    assert bent.max() < 1.0
+
+
+def test_eyes_open_at_most_as_wide_as_eyes_do() -> None:
+    face = TargetFace(canonical_face())
+    wide, _ = face.place(np.zeros((478, 3), np.float32), STILL, np.full(14, 9.0, np.float32))
+    bound = face_model().limits[LIMITED.index("lid_left"), 3]
+    width = np.linalg.norm(canonical_face()[263, :2] - canonical_face()[362, :2])
+    assert lid_gaps(wide).max() < 1.1 * bound * width
+    assert lid_gaps(wide)[10] > 1.2 * lid_gaps(canonical_face())[10]
+
+
+# --- targets that do not rest -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("shown", "said"),
+    [
+        (unit("mouth_open", 0.9) + unit("jaw_drop", 0.5), "an open mouth"),
+        (unit("blink_left", 1.1) + unit("blink_right", 1.1), "shut eyes"),
+    ],
+    ids=["shouting", "asleep"],
+)
+def test_a_photo_that_does_not_rest_is_brought_to_rest(shown: Array, said: str) -> None:
+    photo = canonical_face() + shown
+    rest, problem = resting_face(photo)
+    assert said in problem
+    before = np.abs(lip_gaps(photo) - lip_gaps(canonical_face())).mean()
+    before += np.abs(lid_gaps(photo) - lid_gaps(canonical_face())).mean()
+    after = np.abs(lip_gaps(rest) - lip_gaps(canonical_face())).mean()
+    after += np.abs(lid_gaps(rest) - lid_gaps(canonical_face())).mean()
+    assert after < 0.5 * before
+
+
+def test_a_photo_at_rest_is_its_own_resting_face() -> None:
+    rest, problem = resting_face(canonical_face())
+    assert problem == ""
+    np.testing.assert_array_equal(rest, canonical_face())
