@@ -1,0 +1,318 @@
+"""Whoever acts, however they begin: the fused landmarks of runs that do not start calmly.
+
+Every clip's actor moves a target (the next person of the folder, as in the first frame of the
+clip) from its landmarks alone: nothing is rendered. Runs begin at the clip's calmest, first and
+worst frames, show one frame for half a minute, or come after another actor. The truth is the same
+run with the actor's neutral known from the whole clip (`measures.resting_shape`).
+
+Figures, over the six `measures.MEASURES` in units of each face's own features:
+
+- `correlation`, `correlation_5s`: of the fused track with the true one, after one second and after
+  five, mean of the measures that move; `gain` and `gain_LIDS…`: its slope against the true one.
+- `actor_gain_…`: slope of the true fused track against the actor's own, what the fusion gives.
+- `offset`: mean absolute difference from the true track after one second.
+- `beyond`: share of frames in which the target is outside the limits of a face.
+- `right_after_s`: from when on the neutral stays within .02 iod (RMS) of the true one.
+- `jump`: largest change of the neutral from one frame to the next, iod (RMS).
+- `kept`, `moved`: of held expressions, the deviation at the end over that after one second, and how
+  far the neutral has moved meanwhile, iod (RMS).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from reenact.config import ActorSettings, FusionSettings, SmoothingSettings
+from reenact.errors import SourceError
+from reenact.evaluation.metrics import Figures, correlation, mean_figures
+from reenact.expression.actor_identity import ActorIdentity, Neutral
+from reenact.expression.fusion import Fusion
+from reenact.expression.measures import (
+    LID_LEFT,
+    LID_RIGHT,
+    MEASURES,
+    MOUTH_OPEN,
+    MOUTH_WIDTH,
+    measure,
+    resting_shape,
+)
+from reenact.expression.target_face import TargetFace, proportions
+from reenact.face.geometry import estimate_pose, rotation_vector, to_face_frame
+from reenact.progress import progress_bar
+from reenact.targets.clip_files import load_landmarks
+from reenact.types import Array, Landmarks, Pose
+
+PROTOCOL: Final = "wild"
+CLIP_FPS: Final = 25.0
+RUN_S: Final = 10.0
+HELD_S: Final = 30.0
+BEFORE_S: Final = 6.0
+"""How long the other actor is seen before the one that counts."""
+
+CAMERA_NOISE: Final = 0.003
+"""Standard deviation of a held frame's landmarks, iod."""
+
+RIGHT: Final = 0.02
+MOVES: Final = np.array([0.02, 0.02, 0.02, 0.02, 0.015, 0.015])
+"""Standard deviation from which on a measure's true track moves, in shares of the features."""
+
+_GROUPS: Final = {
+    "lids": (LID_RIGHT, LID_LEFT),
+    "mouth_open": (MOUTH_OPEN,),
+    "mouth_width": (MOUTH_WIDTH,),
+    "brows": (MEASURES.index("brow_right"), MEASURES.index("brow_left")),
+}
+_SIZE: Final = (256, 256)
+
+
+@dataclass(frozen=True, slots=True)
+class Performance:
+    """One clip's landmarks.
+
+    Attributes:
+        name: of the clip; who it is stands before __.
+        points: (F, 478, 3) px, frames without a face left out.
+        measures: (F, 6) in the face frame, iod.
+        angles: (F,) to the camera, rad.
+        neutral: the true one.
+    """
+
+    name: str
+    points: Array
+    measures: Array
+    angles: Array
+    neutral: Neutral
+
+
+class KnownActor(ActorIdentity):
+    """An identity that is known and never changes: the truth."""
+
+    def __init__(self, neutral: Neutral) -> None:
+        super().__init__()
+        self._known = neutral
+
+    def observe(self, shape: Array, pose: Pose, time_s: float) -> Neutral:
+        """Return the known neutral."""
+        return self._known
+
+    def disagrees(self) -> bool:
+        """Return False: it is known."""
+        return False
+
+
+def run(videos: Sequence[Path], settings: FusionSettings, *, progress: bool) -> dict[str, Figures]:
+    """Return the figures by run, "CLIP RUN", and the means of each kind of run, "all RUN".
+
+    Raises:
+        SourceError: a clip has no landmarks, or the folder shows one person only.
+    """
+    clips = [read_performance(video) for video in videos]
+    figures: dict[str, Figures] = {}
+    kinds: dict[str, list[Figures]] = {}
+    for number, clip in enumerate(
+        progress_bar(clips, desc="clips", unit="clip", disable=not progress)
+    ):
+        other = next_person(clips, number)
+        stage = Stage(clip, other.points[0], settings)
+        for kind, order in orders(clip).items():
+            before = other if kind == "second" else None
+            found = stage.figures(kind, order, before)
+            figures[f"{clip.name} {kind}"] = found
+            kinds.setdefault(kind, []).append(found)
+    return figures | {f"all {kind}": mean_figures(found) for kind, found in kinds.items()}
+
+
+def read_performance(video: Path) -> Performance:
+    """Read the landmarks beside a clip.
+
+    Raises:
+        SourceError: there are none.
+    """
+    points = load_landmarks(video.with_suffix(".npz"))
+    points = points[np.isfinite(points).all(axis=(1, 2))]
+    poses = [estimate_pose(one) for one in points]
+    shapes = np.stack([to_face_frame(*pair) for pair in zip(points, poses, strict=True)])
+    angles = np.array([np.linalg.norm(rotation_vector(pose.rotation)) for pose in poses])
+    calmest = poses[int(angles.argmin())]
+    neutral = Neutral(resting_shape(shapes, angles), calmest)
+    return Performance(video.stem, points, measure(shapes), angles, neutral)
+
+
+def next_person(clips: Sequence[Performance], number: int) -> Performance:
+    """Return the next clip of another person.
+
+    Raises:
+        SourceError: there is none.
+    """
+    person = clips[number].name.split("__")[0]
+    for other in (*clips[number + 1 :], *clips[:number]):
+        if other.name.split("__")[0] != person:
+            return other
+    raise SourceError("--protocol wild needs clips of two people; who it is stands before __.")
+
+
+def orders(clip: Performance) -> dict[str, NDArray[np.intp]]:
+    """Return the frames of each run, forwards from the first of it and back from the ends."""
+    lids = clip.measures[:, [LID_RIGHT, LID_LEFT]].mean(axis=1)
+    opening = clip.measures[:, MOUTH_OPEN]
+    smile = clip.measures[:, MOUTH_WIDTH] - 0.3 * np.maximum(opening, 0)
+    rest = measure(clip.neutral.shape)
+    calm = np.abs(clip.measures - rest).sum(axis=1) + np.maximum(clip.angles - 0.2, 0)
+    starts = {
+        "calm": int(calm.argmin()),
+        "first": 0,
+        "shut": int(lids.argmin()),
+        "open": int(opening.argmax()),
+        "smile": int(smile.argmax()),
+        "turned": int(clip.angles.argmax()),
+    }
+    count = len(clip.points)
+    there_and_back = np.array([*range(count), *range(count - 2, 0, -1)])
+    steps = np.arange(round(RUN_S * CLIP_FPS))
+    result = {
+        kind: there_and_back[(start + steps) % len(there_and_back)]
+        for kind, start in starts.items()
+    }
+    for kind in ("shut", "open", "smile"):
+        result[f"held_{kind}"] = np.full(round(HELD_S * CLIP_FPS), starts[kind])
+    return result | {"second": result["first"]}
+
+
+@dataclass(frozen=True, slots=True)
+class _Track:
+    """What came out of one run, from its first frame on.
+
+    Attributes:
+        shares: (F, 6) of the target, in units of its own features.
+        neutrals: (F, 478, 3) of the actor.
+        beyond: (F,) whether the target lay outside the limits.
+    """
+
+    shares: Array
+    neutrals: Array
+    beyond: NDArray[np.bool_]
+
+
+class Stage:
+    """One actor before one target.
+
+    Args:
+        clip: the actor's.
+        target: (478, 3) px of the target's photo.
+        settings: of the fusion.
+    """
+
+    def __init__(self, clip: Performance, target: Array, settings: FusionSettings) -> None:
+        self._clip = clip
+        self._target = target
+        self._settings = settings
+        face = TargetFace(to_face_frame(target, estimate_pose(target)), settings.mode)
+        self._sizes = proportions(face.rest)
+        self._rest = self._shares(face.base)
+
+    def figures(
+        self, kind: str, order: NDArray[np.intp], before: Performance | None = None
+    ) -> Figures:
+        """Return the figures of one run; `before` is an actor who was seen earlier."""
+        points = self._clip.points[order]
+        if kind.startswith("held"):
+            noise = np.random.default_rng(0).normal(0, CAMERA_NOISE, points.shape)
+            points = points + (noise * self._clip.neutral.pose.scale).astype(np.float32)
+        found = self._track(points, None, before)
+        error = np.sqrt(((found.neutrals - self._clip.neutral.shape) ** 2).mean(axis=(1, 2)))
+        steps = np.sqrt((np.diff(found.neutrals, axis=0) ** 2).mean(axis=(1, 2)))
+        wrong = np.flatnonzero(error > RIGHT)
+        figures: Figures = {
+            "beyond": float(found.beyond.mean()),
+            "right_after_s": float(wrong[-1] + 1) / CLIP_FPS if len(wrong) else 0.0,
+            "jump": float(steps.max()),
+        }
+        second = round(CLIP_FPS)
+        if kind.startswith("held"):
+            return figures | _held(found, second, self._rest)
+        true = self._track(points, self._clip.neutral, None)
+        acted = self._clip.measures[order] / proportions(self._clip.neutral.shape)
+        return figures | _followed(found.shares, true.shares, acted, second)
+
+    def _shares(self, shapes: Array) -> Array:
+        return np.asarray(measure(shapes) / self._sizes)
+
+    def _track(self, points: Array, known: Neutral | None, before: Performance | None) -> _Track:
+        identity = ActorIdentity() if known is None else KnownActor(known)
+        fusion = Fusion(
+            self._settings,
+            SmoothingSettings(),
+            self._target,
+            ActorSettings(neutral="fresh"),
+            identity,
+        )
+        shapes, neutrals, beyond = [], [], []
+        start_s = 0.0
+        if before is not None:
+            for time_s, one in _timed(before.points[: round(BEFORE_S * CLIP_FPS)], 0.0):
+                fusion.fuse(fusion.express(Landmarks(one, 1.0, _SIZE), time_s))
+                start_s = time_s + 1.0
+            fusion.reset()
+        for time_s, one in _timed(points, start_s):
+            fused = fusion.fuse(fusion.express(Landmarks(one, 1.0, _SIZE), time_s))
+            shape = to_face_frame(fused, estimate_pose(fused, fusion.target.base))
+            assert fusion.actor_neutral is not None
+            shapes.append(shape)
+            neutrals.append(fusion.actor_neutral)
+            beyond.append(fusion.target.beyond(shape))
+        return _Track(self._shares(np.stack(shapes)), np.stack(neutrals), np.array(beyond))
+
+
+def _timed(points: Array, start_s: float) -> Iterator[tuple[float, Array]]:
+    for number, one in enumerate(points):
+        yield start_s + number / CLIP_FPS, one
+
+
+def _held(found: _Track, second: int, rest: Array) -> Figures:
+    """Return what is left of an expression that was held."""
+    early = np.abs(found.shares[second : 2 * second].mean(axis=0) - rest)
+    late = np.abs(found.shares[-second:].mean(axis=0) - rest)
+    shown = early > MOVES
+    moved = found.neutrals[-1] - found.neutrals[second]
+    return {
+        "kept": float(late[shown].sum() / early[shown].sum()) if shown.any() else None,
+        "moved": float(np.sqrt((moved**2).mean())),
+    }
+
+
+def _followed(found: Array, true: Array, acted: Array, second: int) -> Figures:
+    """Return how (F, 6) found shares follow the true ones, and these the actor's own."""
+    figures: Figures = {
+        "correlation": _mean_correlation(found[second:], true[second:]),
+        "correlation_5s": _mean_correlation(found[5 * second :], true[5 * second :]),
+        "offset": float(np.abs(found[second:] - true[second:]).mean()),
+    }
+    gains: list[float] = []
+    for name, rows in _GROUPS.items():
+        moving = [row for row in rows if true[second:, row].std() > MOVES[row]]
+        if not moving:
+            continue
+        own = [_slope(true[second:, row], found[second:, row]) for row in moving]
+        gains += own
+        figures[f"gain_{name}"] = float(np.mean(own))
+        actor = [_slope(acted[second:, row], true[second:, row]) for row in moving]
+        figures[f"actor_gain_{name}"] = float(np.mean(actor))
+    figures["gain"] = float(np.mean(gains)) if gains else None
+    return figures
+
+
+def _mean_correlation(found: Array, true: Array) -> float | None:
+    moving = np.flatnonzero(true.std(axis=0) > MOVES)
+    if not len(moving):
+        return None
+    return float(np.mean([correlation(found[:, row], true[:, row]) for row in moving]))
+
+
+def _slope(x: Array, y: Array) -> float:
+    return float(np.polyfit(x, y, 1)[0])
