@@ -24,6 +24,7 @@ from support.documents import Command, commands, documents, toml_blocks
 from support.faces import portrait_target
 from support.portraits import astronaut
 from support.program import repository
+from tools.settings_reference import FILE, reference
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -93,13 +94,12 @@ def test_a_command_is_one_that_the_program_takes(command: Command) -> None:
     if command.words[0] == "live":
         assert kinds([typed["source"]]) <= parts("sources")
     config = typed.get("config")
-    file = None if config is None else repository() / config
-    if file is not None and file.parts[len(repository().parts)] in ("configs", "plugins"):
-        assert file.is_file()
-    if command.words[0] == "train" and file is not None and file.is_file():
-        read_training_file(file, typed["assignments"])
-    elif "assignments" in typed and command.words[0] != "train":
+    shipped = config is not None and config.parts[0] in ("configs", "plugins")
+    file = repository() / config if shipped else None  # else the reader's own
+    if command.words[0] != "train" and "assignments" in typed:
         load_settings(file, typed["assignments"])
+    elif file is not None:
+        read_training_file(file, typed["assignments"])
 
 
 @pytest.mark.parametrize(("document", "text"), TOML, ids=[document for document, _ in TOML])
@@ -116,6 +116,10 @@ def test_toml_is_what_the_program_reads(document: str, text: str, tmp_path: Path
         read_training_file(file)
     else:
         load_settings(file)
+
+
+def test_the_settings_reference_is_that_of_the_declarations() -> None:
+    assert FILE.read_text(encoding="utf-8") == reference(), "python -m tools.settings_reference"
 
 
 def runs_here(command: Command) -> bool:
