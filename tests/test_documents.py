@@ -94,8 +94,9 @@ def test_a_command_is_one_that_the_program_takes(command: Command) -> None:
     if command.words[0] == "live":
         assert kinds([typed["source"]]) <= parts("sources")
     config = typed.get("config")
-    shipped = config is not None and config.parts[0] in ("configs", "plugins")
-    file = repository() / config if shipped else None  # else the reader's own
+    file = None  # the reader's own
+    if config is not None and config.parts[0] in ("configs", "plugins"):
+        file = repository() / config
     if command.words[0] != "train" and "assignments" in typed:
         load_settings(file, typed["assignments"])
     elif file is not None:
