@@ -1,4 +1,4 @@
-"""The virtual camera's sink before the real driver, read back by other programs."""
+"""The virtual camera's sink with the real driver, read back by other programs."""
 
 from __future__ import annotations
 
@@ -44,14 +44,14 @@ def test_other_programs_read_every_colour_in_order(program: str) -> None:
     with open_sink() as sink, Traffic(sink, SIZE, FPS) as traffic:
         assert (sink.device, sink.size) == (devices.CAMERA, SIZE)
         with READERS[program](sink.device) as pictures:
-            next(pictures)  # at opening the driver may hand out its newest before older ones
+            next(pictures)  # on opening, the driver may give its newest picture before older ones
             seen = [next(pictures) for _ in range(16)]
     assert max(map(colour_error, seen)) <= 2
     found = [number_of(picture) for picture in seen]
     assert found == sorted(found)
     assert found[0] > 0
     assert found[-1] in traffic.sent_s
-    assert len(set(found)) >= 8  # a device that repeats itself, or one picture in two
+    assert len(set(found)) >= 8  # at most every second picture is lost or repeated
 
 
 @both_ages
@@ -71,7 +71,7 @@ def test_device_that_another_program_used_up_is_freed(monkeypatch: pytest.Monkey
     with devices.loopback("old"):
         with pyvirtualcam.Camera(*SIZE, FPS, device=devices.CAMERA) as other:
             other.send(drawn(1, SIZE))
-        assert not v4l2.capability(devices.CAMERA).outputs  # the fault of this driver
+        assert not v4l2.capability(devices.CAMERA).outputs  # the bug of this driver
         with monkeypatch.context() as patch:
             patch.setattr(loopback, "_stream_for_a_moment", lambda device: None)
             with pytest.raises(SinkError, match=r"before 0\.13.*sudo modprobe -r v4l2loopback &&"):
@@ -91,7 +91,7 @@ def test_reader_that_holds_the_device_keeps_its_size(age: str) -> None:
             picture = next(picture for picture in pictures if number_of(picture) >= 2000)
             found = numbers(pictures, 6)
     assert picture.shape == (240, 320, 3)
-    assert picture[:28].max() <= 2  # the whole picture, between bars above and below
+    assert picture[:28].max() <= 2  # the whole picture with bars above and below
     assert picture[-28:].max() <= 2
     assert colour_error(picture[30:210]) <= 2
     assert found == sorted(found)
@@ -176,7 +176,7 @@ def test_pictures_of_changing_sizes_are_fitted_to_the_open_device() -> None:
 
 @pytest.mark.usefixtures("camera")
 def test_still_picture_stays_visible() -> None:
-    """A program that begins to read sees the last picture at once, however old it is."""
+    """A program that starts to read sees the last picture at once, however old it is."""
     with open_sink() as sink:
         sink.write(Frame(drawn(7, SIZE), 0.0, 0))
         sink.write(Frame(drawn(8, SIZE), 0.0, 1))

@@ -1,4 +1,4 @@
-"""The webcam source before a real driver: it reads, loses its camera, and finds it again."""
+"""The webcam source with a real driver: it reads, loses its camera, and finds it again."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from support.fakes import BLUE, GREEN, FakeReenactor, shows_actor, until
 NAME = "vivid-000-vid-cap"
 
 BARS = [(1, 1, 1), (1, 1, 0), (0, 1, 1), (0, 1, 0), (1, 0, 1), (1, 0, 0), (0, 0, 1), (0, 0, 0)]
-"""The test camera's colour bars from left to right: which of red, green, blue are bright."""
+"""The test camera's colour bars from left to right: whether red, green and blue are bright."""
 
 
 @pytest.fixture
@@ -49,7 +49,7 @@ def open_source(argument: str = "vivid", **settings: object) -> ReconnectingSour
 
 
 def read(source: ReconnectingSource) -> Frame:
-    """Read on for as long as the camera is only slow, as everything is under emulation."""
+    """Read the next frame, waiting for as long as the camera is only slow, as under emulation."""
     until_s = time.monotonic() + 60.0
     while True:
         try:
@@ -71,7 +71,7 @@ def read_until_lost(source: ReconnectingSource) -> str:
 
 
 def bars_of(image: Image) -> list[tuple[int, ...]]:
-    """Say of each bar which channels are bright, below the text that stands on them."""
+    """Tell which channels of each bar are bright, below the text across them."""
     height, width = image.shape[:2]
     bars = []
     for bar in range(8):
@@ -181,7 +181,7 @@ def test_still_picture_of_another_program_is_no_frozen_camera() -> None:
 
 
 def test_output_goes_on_while_the_camera_is_unplugged(tmp_path: Path) -> None:
-    """Target acting, at rest while the camera is away, then acting again."""
+    """The target acts, rests while the camera is away, and acts again."""
     settings = Settings()
     settings.output.fps = 15.0
     film = tmp_path / "out.mp4"
@@ -213,7 +213,7 @@ def test_output_goes_on_while_the_camera_is_unplugged(tmp_path: Path) -> None:
     assert not any(shows_actor(frame.image) for frame in frames)
     changes = [_colour(frame.image) for frame in frames]
     runs = [colour for at, colour in enumerate(changes) if at == 0 or changes[at - 1] != colour]
-    # The camera's first picture may be there before the first one goes out.
+    # The camera's first picture may come before the first one is written.
     assert runs in ([BLUE, GREEN, BLUE, GREEN], [GREEN, BLUE, GREEN])
     times_s = np.diff([frame.time_s for frame in frames])
     assert times_s.min() > 0

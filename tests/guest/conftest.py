@@ -1,7 +1,7 @@
-"""Runs `check_*.py` inside the guest: one boot for all, each test with an outcome of its own.
+"""Runs `check_*.py` inside a virtual machine, the guest, which is booted once for all tests.
 
-On the host each test function is an item that waits for the guest's report of it; in the guest
-the same files are ordinary tests.
+On the host, each test function is an item that takes its outcome from the guest's report. In the
+guest, the same files are ordinary tests.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ _TAIL: Final = 3000  # characters of the console that are shown
 
 @dataclass
 class Boot:
-    """What came of the boot that all checks of this run share.
+    """The result of the boot that all checks of this run share.
 
     Attributes:
-        unavailable: why there was none, "" otherwise.
+        unavailable: why there was no boot; "" otherwise.
         console: what the guest printed.
-        reports: of each test function, by file name and function, what its phases came to.
+        reports: the outcomes of each test function's phases, by file name and function.
     """
 
     unavailable: str
@@ -45,11 +45,11 @@ _boot: Final = pytest.StashKey[Boot]()
 
 
 class CheckFailed(Exception):  # noqa: N818 - carries a failure's text from the guest
-    """A test failed in the guest."""
+    """A test failed in the guest; holds its report."""
 
 
 class CheckFile(pytest.File):
-    """A file of tests for the guest, which is not imported here."""
+    """A file of tests for the guest; the host does not import it."""
 
     def collect(self) -> Iterator[pytest.Item]:
         tree = ast.parse(self.path.read_text(encoding="utf-8"))
@@ -76,7 +76,7 @@ class CheckItem(pytest.Item):
         if failures:
             raise CheckFailed("\n\n".join(failures))
         if not any(report["when"] == "teardown" for report in reports):
-            raise CheckFailed(f"The guest did not come to this test.\n{boot.console[-_TAIL:]}")
+            raise CheckFailed(f"The guest did not get to this test.\n{boot.console[-_TAIL:]}")
         skipped = [report["text"] for report in reports if report["outcome"] == "skipped"]
         ran = any(report["when"] == "call" and report["outcome"] == "passed" for report in reports)
         if skipped and not ran:
@@ -98,7 +98,7 @@ def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Col
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out what runs on demand only, unless it is asked for."""
+    """Leave out tests that run on demand only, unless they are asked for."""
     if not IN_GUEST and "guest_browser" not in str(config.getoption("markexpr")):
         on_demand = [item for item in items if item.get_closest_marker("guest_browser")]
         items[:] = [item for item in items if item not in on_demand]
@@ -121,7 +121,7 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
 
 
 def _run_all(session: pytest.Session) -> Boot:
-    """Boot once for all checks that were chosen."""
+    """Boot once for all checks that were selected."""
     nodes = [f"{item.path}::{item.name}" for item in session.items if isinstance(item, CheckItem)]
     command = [sys.executable, "-m", "pytest", "-q", "-p", "pytest_timeout", *nodes]
     options = {"addopts": "--strict-markers", "timeout": str(_TEST_TIMEOUT_S)}

@@ -1,4 +1,4 @@
-"""Loads and unloads drivers, plugs and unplugs, and starts other programs; inside the guest."""
+"""Loads drivers, plugs and unplugs cameras, and starts other programs, all inside the guest."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _NOBODY: Final = 65534
 
 
 def loopback_version(age: str) -> str:
-    """Return the version of v4l2loopback of an age, "old" or "new"; skip where there is none."""
+    """Return an "old" or "new" version of v4l2loopback; skip the test if there is none."""
     found = sorted(
         (path.stem.partition("-")[2] for path in _MODULES.glob("v4l2loopback-*.ko")),
         key=lambda version: [int(part) for part in version.split(".")],
@@ -65,23 +65,23 @@ def webcam() -> Iterator[None]:
 
 
 def unplug() -> None:
-    """Take the test camera away, as if its cable were pulled."""
+    """Remove the test camera, as if its cable were pulled."""
     (_VIVID / "unbind").write_text("vivid.0")
     _wait_for(lambda: not Path(WEBCAM).exists())
 
 
 def plug() -> None:
-    """Bring the test camera back."""
+    """Add the test camera again."""
     (_VIVID / "bind").write_text("vivid.0")
     _wait_for(Path(WEBCAM).exists)
 
 
 @contextmanager
 def another_program(body: Callable[[], object]) -> Iterator[int]:
-    """Run a function in a process of its own until the block ends; yields its number.
+    """Run a function in another process until the block ends; yields the process number.
 
     Args:
-        body: takes what the program holds, and returns it.
+        body: opens what the program is to hold open, and returns it.
     """
     ready, tell = os.pipe()
     process = os.fork()
@@ -104,7 +104,7 @@ def another_program(body: Callable[[], object]) -> Iterator[int]:
 
 @contextmanager
 def ordinary_user() -> Iterator[None]:
-    """Give up the rights of root for a while."""
+    """Drop root's privileges inside the block."""
     os.seteuid(_NOBODY)
     try:
         yield

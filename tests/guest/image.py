@@ -1,9 +1,9 @@
-"""Makes the guest's kernel and first file system from Debian's packages, and keeps them.
+"""Builds the guest's kernel and initial file system from Debian's packages, and caches them.
 
 The packages are downloaded by apt and unpacked; none is installed. v4l2loopback is built in two
-versions, because what goes wrong differs: the one of this Debian, and that of a newer release.
+versions with different bugs: the one of this Debian release and that of a newer one.
 
-    python -m guest.image        (in `tests`) makes the image and prints where it is
+    python -m guest.image        (in `tests`) builds the image and prints its folder
 """
 
 from __future__ import annotations
@@ -43,12 +43,12 @@ _TIMEOUT_S: Final = 600
 
 
 class GuestUnavailable(Exception):  # noqa: N818 - a reason to skip, not a failure
-    """There can be no guest on this machine; the message says what is missing."""
+    """No guest can run on this machine; the message says what is missing."""
 
 
 @dataclass(frozen=True, slots=True)
 class GuestImage:
-    """What qemu boots: a folder with the kernel and the first file system."""
+    """What qemu boots: a folder with the kernel and the initial file system."""
 
     folder: Path
 
@@ -62,18 +62,18 @@ class GuestImage:
 
 
 def cache_folder() -> Path:
-    """Return where images are kept: REENACT_GUEST_CACHE, else in the user's cache folder."""
+    """Return the folder of images: REENACT_GUEST_CACHE, or one in the user's cache folder."""
     chosen = os.environ.get(CACHE_VARIABLE)
     return Path(chosen) if chosen else platformdirs.user_cache_path("reenact") / "guest"
 
 
 def find_image() -> GuestImage:
-    """Return the image; the first time, make it of the kernel that apt has.
+    """Return the image; the first time, build it from apt's kernel.
 
-    Takes up to a minute and about 90 MB of downloads then. Other processes wait meanwhile.
+    Building takes up to a minute and downloads about 90 MB. Other processes wait for it.
 
     Raises:
-        GuestUnavailable: something that is needed is missing; the message says what.
+        GuestUnavailable: something needed is missing; the message says what.
     """
     if (platform.system(), platform.machine()) != ("Linux", "x86_64"):
         system = f"{platform.system()} {platform.machine()}"
@@ -111,7 +111,7 @@ def _make(work: Path, image: Path) -> str:
     packages = _kernel_packages()
     release = packages[0].removeprefix("linux-image-")
     _unpack(packages, root, work)
-    # What the headers include, they name by its place in an installed system.
+    # The headers' makefile includes files by their path in an installed system.
     makefile = root / f"usr/src/linux-headers-{release}/Makefile"
     included = re.sub(r"(^include )(?=/)", rf"\g<1>{root}", makefile.read_text(), flags=re.M)
     makefile.write_text(included)
@@ -141,7 +141,7 @@ def _age(version: str) -> list[int]:
 
 
 def _kernel_packages() -> list[str]:
-    """Name the newest kernel's package, then those that a module is built with."""
+    """Name the newest kernel's package, then those needed to build a module for it."""
     kernels = _depends("linux-image-amd64")
     if not kernels:
         raise GuestUnavailable("apt knows no linux-image-amd64; the guest needs Debian's packages")
@@ -156,7 +156,7 @@ def _depends(package: str) -> list[str]:
 
 
 def _apt_of(release: str, folder: Path) -> list[str]:
-    """Let apt look into another Debian release, without a change to this machine's settings."""
+    """Return options by which apt reads another Debian release; its settings stay as they are."""
     policy = _run(["apt-cache", "policy", "v4l2loopback-dkms"]).decode()
     mirror = re.search(r"\bhttps?://\S+/debian\b", policy)
     if mirror is None or not _KEYRING.exists():
@@ -225,7 +225,7 @@ def _lay_out(first: Path, root: Path, release: str, drivers: Path) -> None:
 
 
 def _search_path() -> str:
-    """Return PATH with the places of an administrator's programs, which users often lack."""
+    """Return PATH with the folders of system programs, which users often lack."""
     return f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
 
 

@@ -1,4 +1,4 @@
-"""Boots the guest and runs one command in it, with this machine's files and Python."""
+"""Boots the guest and runs one command in it with this machine's files and Python."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ QEMU: Final = "qemu-system-x86_64"
 
 _ACCELERATOR_VARIABLE: Final = "REENACT_GUEST_ACCEL"
 _ACCELERATOR: Final = "tcg,thread=multi,tb-size=512"
-"""Emulation in software: slower by a factor of about ten, but it runs on every machine."""
+"""Emulation in software is about ten times slower, but works on every machine."""
 
 _ENVIRONMENT: Final = {
     "HOME": "/run/home",
@@ -39,8 +39,8 @@ class Finished:
     """How a command in the guest ended.
 
     Attributes:
-        status: its exit status; None where the guest ended before it or did not end in time.
-        console: all that the kernel and the command printed.
+        status: its exit status; None if the guest ended first or did not end in time.
+        console: everything that the kernel and the command printed.
     """
 
     status: int | None
@@ -56,16 +56,16 @@ def run_in_guest(
 ) -> Finished:
     """Boot, run a command as root, and power off.
 
-    The guest sees this machine's files; what it changes is forgotten, except in /out.
+    The guest sees this machine's files. Its changes to them are discarded, except in /out.
 
     Args:
         command: program and arguments.
-        out: this folder is /out in the guest; what the command leaves there is there afterwards.
-        timeout_s: the guest is killed when it takes longer.
+        out: the folder that is /out in the guest; what the command writes there stays.
+        timeout_s: the guest is killed if it takes longer.
         environment: more variables for the command.
 
     Raises:
-        GuestUnavailable: there can be no guest here; the message says what is missing.
+        GuestUnavailable: no guest can run here; the message says what is missing.
     """
     if shutil.which(QEMU) is None:
         raise GuestUnavailable(f"{QEMU} is not installed (Debian: qemu-system-x86)")

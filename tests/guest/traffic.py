@@ -16,7 +16,7 @@ from reenact.types import Frame, Image, Sink
 from support.clips import number_of, numbered_picture
 
 COLOURS = ((200, 40, 50), (40, 180, 60), (50, 70, 190), (220, 215, 200))
-"""RGB of the four quarters, in reading order: all within what a camera's YUV can say."""
+"""RGB of the four quarters, in reading order; all of them exist in a camera's YUV."""
 
 _BAND = slice(3, 5)  # eighths of the height that show the number
 
@@ -33,7 +33,7 @@ def _quarters(size: tuple[int, int]) -> Image:
 
 
 def drawn(number: int, size: tuple[int, int]) -> Image:
-    """Draw four colours, and a number across their middle. The size is (width, height) px."""
+    """Draw four colours with a number across their middle; the size is (width, height) px."""
     width, height = size
     image = _quarters(size).copy()
     top, bottom = height * _BAND.start // 8, height * _BAND.stop // 8
@@ -42,7 +42,7 @@ def drawn(number: int, size: tuple[int, int]) -> Image:
 
 
 def colour_error(image: Image) -> float:
-    """Return by how many levels the worst of the four colours is off, in its worst channel."""
+    """Return the largest error of any of the four colours in any channel, in levels."""
     height, width = image.shape[:2]
     worst = 0.0
     for quarter, colour in enumerate(COLOURS):
@@ -54,12 +54,12 @@ def colour_error(image: Image) -> float:
 
 
 class Traffic:
-    """Sends numbered pictures to an open sink, from a thread of its own, until it is closed.
+    """Sends numbered pictures to an open sink from another thread until the block ends.
 
-    The first one has been sent when the block begins: before that nobody can read the device.
+    The first one has been sent when the block begins; the device cannot be read earlier.
 
     Attributes:
-        sent_s: when each number was handed to the sink, on the clock of `time.monotonic`.
+        sent_s: when each number was given to the sink, by `time.monotonic`.
     """
 
     def __init__(self, sink: Sink, size: tuple[int, int], fps: float, first: int = 1) -> None:
@@ -103,7 +103,7 @@ class Traffic:
 def opencv_reader(device: str) -> Iterator[Iterator[Image]]:
     """Open a device by OpenCV; yields an iterator over its pictures, RGB.
 
-    A virtual camera can be read once a program writes into it: that is waited for.
+    Waits for a program that writes to the device, since it cannot be read earlier.
     """
     capture = cv2.VideoCapture(device, cv2.CAP_V4L2)
     until_s = time.monotonic() + 20.0
@@ -126,7 +126,7 @@ def opencv_reader(device: str) -> Iterator[Iterator[Image]]:
 
 @contextmanager
 def pyav_reader(device: str) -> Iterator[Iterator[Image]]:
-    """Open a device by PyAV, which is FFmpeg; yields an iterator over its pictures, RGB."""
+    """Open a device by PyAV (FFmpeg); yields an iterator over its pictures, RGB."""
     options = {"probesize": "32", "analyzeduration": "0", "fflags": "nobuffer"}
     with av.open(device, format="v4l2", options=options) as container:
         yield (
@@ -136,7 +136,7 @@ def pyav_reader(device: str) -> Iterator[Iterator[Image]]:
 
 
 def numbers(pictures: Iterator[Image], count: int) -> list[int]:
-    """Read so many pictures; return their numbers."""
+    """Read some pictures and return their numbers."""
     return [number_of(next(pictures)) for _ in range(count)]
 
 
