@@ -1,10 +1,10 @@
-"""Measures the ways into OBS and a browser: delay from write to picture, and their cost.
+"""Measures the ways into OBS and a browser: the delay from write to picture, and the cost.
 
     PYTHONPATH=tests python benchmarks/measure_obs.py [--seconds 20] [--json FILE]
 
-Pictures of 512 x 512 px, 30 a second, carry the time at which they were written; the delay is read
-from what OBS's screenshot, or a page's canvas, shows, at the moment when it is there. It includes
-the wait for the next picture of 30 a second, the screenshot and its way through obs-websocket.
+Pictures of 512 x 512 px, 30 a second, carry the time at which they were written. The delay is the
+age of the picture in OBS's screenshot or a page's canvas when that is available. It includes the
+wait for the next picture, the screenshot, and its way through obs-websocket.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ import numpy as np
 
 from reenact.sinks.http_address import load_address
 from reenact.sinks.mjpeg_server import HttpSink
-from reenact.sinks.obs.installer import MEDIA_PORT, media_source_settings
+from reenact.sinks.obs.installer import MEDIA_PORT
 from reenact.sinks.obs.sink import ObsSink
 from reenact.types import Frame, Image
 from support.obs import browser, studio
@@ -53,7 +53,7 @@ def main() -> None:
     parser.add_argument("--write", nargs=2, metavar=("KIND", "NAME"), help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.write:
-        write_for_ever(*arguments.write)
+        write_forever(*arguments.write)
         return
     figures: dict[str, Any] = {"machine": machine(), "write": write_costs()}
     with tempfile.TemporaryDirectory(prefix="reenact-") as folder, ExitStack() as undo:
@@ -95,7 +95,7 @@ def write_costs() -> dict[str, float]:
 
 
 def measure_source(obs: Studio, seconds: float) -> dict[str, Any]:
-    """Measure the source "Reenact": cost of nothing, of a still picture and of 30 a second."""
+    """Measure the source "Reenact": the cost of no picture, a still one, and 30 a second."""
     with ring_name() as name:
         found: dict[str, Any] = {"idle": load_of(obs, seconds)}
         item = obs.add("Reenact", "reenact", {"name": name, "hold_s": 86400.0})
@@ -119,7 +119,7 @@ def measure_media_source(obs: Studio, seconds: float) -> dict[str, Any]:
     idle = load_of(obs, seconds)
     with writing("http", ""):
         address = eventually(load_address, 60.0, "the HTTP stream")
-        obs.add("Stream", "ffmpeg_source", media_source_settings(address))
+        obs.add("Stream", "ffmpeg_source", studio.media_source_settings(address))
         eventually(lambda: shot(obs, "Stream") is not None, 60.0, "the stream's picture")
         busy = load_of(obs, seconds)
         found: dict[str, Any] = {"delay_ms": delays(obs, "Stream", seconds), "30 a second": busy}
@@ -164,7 +164,7 @@ def measure_browser(folder: Path, seconds: float) -> dict[str, Any]:
 # How
 
 
-def write_for_ever(kind: str, name: str) -> None:
+def write_forever(kind: str, name: str) -> None:
     """Write pictures that carry the time; runs in a process of its own."""
     sink = ObsSink(name) if kind == "obs" else HttpSink(MEDIA_PORT)
     base = astronaut()

@@ -1,9 +1,9 @@
-"""Measures the virtual camera in the guest: delay from write to read, and cost of a frame.
+"""Measures the virtual camera in the guest: the delay from write to read, and a frame's cost.
 
     PYTHONPATH=tests python benchmarks/measure_virtual_camera.py [--frames 200]
 
-The guest's processors are emulated, about ten times slower than real ones, so the figures say
-how the sink compares with itself, and are upper bounds for a real machine.
+The guest's processors are emulated and about ten times slower than real ones. The figures compare
+versions of the sink, and are upper bounds for a real machine.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def main() -> None:
 
 
 def measured(size: tuple[int, int], frames: int) -> dict[str, object]:
-    """Send pictures through the sink to OpenCV in a process of its own."""
+    """Send pictures through the sink to OpenCV in another process."""
     from guest import devices
     from guest.traffic import drawn
     from reenact.sinks.virtual_camera import CameraSink
@@ -93,7 +93,7 @@ def _read_apart(device: str, frames: int) -> tuple[int, int, int]:
     """Start a process that reads until it has seen the last picture.
 
     Returns:
-        A pipe of lines "number time", a pipe that says when it has begun, and its number.
+        A pipe of lines "number time", a pipe that tells when it has started, and its number.
     """
     from guest.traffic import opencv_reader
     from support.clips import number_of

@@ -10,7 +10,7 @@ from pathlib import Path
 from reenact.errors import ReenactError, SinkError
 from reenact.lifecycle import ClosesOnExit
 from reenact.registry import split
-from reenact.stats import Percentiles, StepTimer
+from reenact.stats import StepTimer
 from reenact.types import Frame, Sink, UserClosable
 
 log = logging.getLogger(__name__)
@@ -40,21 +40,9 @@ class SinkSet(ClosesOnExit):
         self._timer = timer or StepTimer()
 
     @property
-    def sinks(self) -> Mapping[str, Sink]:
-        """All sinks by name, including those that failed; equal names are numbered."""
-        return self._sinks
-
-    @property
     def errors(self) -> Mapping[str, str]:
         """The message of each sink that failed, by name."""
         return self._errors
-
-    @property
-    def write_ms(self) -> Mapping[str, Percentiles]:
-        """The time of each sink's writes, by name."""
-        steps = self._timer.percentiles()
-        named = {name: steps.get(_step(name)) for name in self._sinks}
-        return {name: spread for name, spread in named.items() if spread is not None}
 
     @property
     def live(self) -> bool:
@@ -92,7 +80,7 @@ class SinkSet(ClosesOnExit):
         """
         for name, sink in list(self._working.items()):
             try:
-                with self._timer.step(_step(name)):
+                with self._timer.step(f"write {name}"):
                     sink.write(frame)
             except Exception as error:
                 self._give_up(name, error)
@@ -155,10 +143,6 @@ def check_not_overwritten(sinks: Sequence[str], read: str, what: str) -> None:
         written, own = Path(argument).expanduser(), Path(read).expanduser()
         if written.is_file() and own.is_file() and os.path.samefile(written, own):
             raise SinkError(f"{argument} is the {what} itself; give another file to write.")
-
-
-def _step(name: str) -> str:
-    return f"write {name}"
 
 
 def _unique(names: Sequence[str]) -> list[str]:

@@ -17,7 +17,6 @@ import pytest
 
 from reenact.sinks.http_address import HttpAddress
 from reenact.sinks.mjpeg_server import HttpSink
-from reenact.sinks.obs.installer import media_source_settings
 from reenact.types import Frame, Image
 from support.clips import corners, four_colours, number_of, numbered_picture
 from support.obs import browser, studio
@@ -75,7 +74,7 @@ def test_media_source_of_obs_shows_the_stream(tmp_path: Path) -> None:
     with studio.start(tmp_path) as obs, feeding() as (sink, feeder):
         page = urlsplit(sink.url)
         address = HttpAddress(page.port or 0, page.query.removeprefix("token="))
-        obs.add("Stream", "ffmpeg_source", media_source_settings(address))
+        obs.add("Stream", "ffmpeg_source", studio.media_source_settings(address))
 
         def seen() -> Image | None:
             with contextlib.suppress(Exception):  # a source without a size has no screenshot

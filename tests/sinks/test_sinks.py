@@ -196,10 +196,9 @@ def test_equal_names_are_numbered_and_timed() -> None:
     with SinkSet([NullSink(), NullSink(), NullSink()], timer) as together:
         together.open(SIZE, 25.0)
         together.write(frame(0))
-        assert list(together.sinks) == ["null", "null 2", "null 3"]
-        assert list(together.write_ms) == ["null", "null 2", "null 3"]
-        assert all(spread.p50 > 0 for spread in together.write_ms.values())
-    assert "write null 2" in timer.percentiles()
+    steps = timer.percentiles()
+    assert set(steps) == {"write null", "write null 2", "write null 3"}
+    assert all(spread.p50 > 0 for spread in steps.values())
 
 
 def test_no_sink_is_refused() -> None:

@@ -12,7 +12,7 @@ from contextlib import closing
 from typing import Final
 
 from reenact.errors import SinkError
-from reenact.sinks.http_address import HttpAddress, load_address
+from reenact.sinks.http_address import load_address
 from reenact.sinks.obs.config_files import FLATPAK, ObsFiles, find_obs_files
 from reenact.sinks.obs.ring import RingReader
 from reenact.sinks.obs.scene_collection import (
@@ -126,33 +126,16 @@ def media_source(tell: Tell = print) -> None:
         tell(f"No address is stored yet. Start a stream: reenact live --sink http:{MEDIA_PORT}")
         return
     tell("In OBS: Sources > + > Media Source, with")
-    for name, value in media_source_fields(address):
-        tell(f"  {name:<21} {value}")
-    tell(f"The address stays the same for streams started with --sink http:{address.port}")
-
-
-def media_source_fields(address: HttpAddress) -> list[tuple[str, str]]:
-    """Return the fields of OBS's media source, as OBS calls them, and their values."""
-    return [
+    for name, value in (
         ("Local File", "off"),
         ("Restart playback when source becomes active", "off"),
         ("Network Buffering", "0 MB"),
         ("Input", address.url("stream.mjpg")),
         ("Reconnect Delay", "1 s"),
         ("FFmpeg Options", FFMPEG_OPTIONS),
-    ]
-
-
-def media_source_settings(address: HttpAddress) -> dict[str, object]:
-    """Return the settings by which an input of kind `ffmpeg_source` shows the stream."""
-    return {
-        "is_local_file": False,
-        "input": address.url("stream.mjpg"),
-        "buffering_mb": 0,
-        "reconnect_delay_sec": 1,
-        "restart_on_activate": False,
-        "ffmpeg_options": FFMPEG_OPTIONS,
-    }
+    ):
+        tell(f"  {name:<21} {value}")
+    tell(f"The address stays the same for streams started with --sink http:{address.port}")
 
 
 def _obs_files() -> ObsFiles:

@@ -24,6 +24,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from reenact.sinks.http_address import HttpAddress
+from reenact.sinks.obs.installer import FFMPEG_OPTIONS
+
 SCRIPT: Final = Path(str(files("reenact") / "assets" / "reenact.lua"))
 CANVAS: Final = (1280, 720)
 SCENE: Final = "Scene"
@@ -225,6 +228,18 @@ def _spawn(
         stdout=log,
         stderr=subprocess.STDOUT,
     )
+
+
+def media_source_settings(address: HttpAddress) -> dict[str, object]:
+    """Return what `reenact obs status --media-source` tells the user to set, as OBS stores it."""
+    return {
+        "is_local_file": False,
+        "input": address.url("stream.mjpg"),
+        "buffering_mb": 0,
+        "reconnect_delay_sec": 1,
+        "restart_on_activate": False,
+        "ffmpeg_options": FFMPEG_OPTIONS,
+    }
 
 
 def configure(home: Path, *, scripts: tuple[Path, ...] = ()) -> None:
