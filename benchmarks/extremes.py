@@ -19,7 +19,7 @@ from reenact.evaluation.contact_sheet import SheetRow, compose
 from reenact.evaluation.cross_identity import SINGLE_EXPRESSIONS, TURNS, Result, Stage
 from reenact.evaluation.face_reader import FaceReader
 from reenact.registry import load
-from reenact.storage import throwaway_user_data, write_png
+from reenact.storage import write_png
 from reenact.targets.library import open_target
 
 CROP_PX = 256
@@ -32,7 +32,7 @@ def main(out: Path, names: list[str]) -> None:
     renderer = load("renderers", "warp_unet").make(settings.renderer)
     rows = []
     tracker = load("trackers", "mediapipe").make(settings.tracking)
-    with throwaway_user_data(), FaceReader() as reader, contextlib.closing(tracker):
+    with FaceReader() as reader, contextlib.closing(tracker):
         for name in names:
             target = open_target(name, CROP_PX)
             actor = Clip(

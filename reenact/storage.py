@@ -13,42 +13,22 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from reenact.errors import ReenactError, SinkError
 
 if TYPE_CHECKING:  # numpy and OpenCV are loaded only where a picture is written
     from reenact.types import Image
 
-_DATA_VARIABLE: Final = "REENACT_DATA"
-
 
 def data_folder() -> Path:
-    """Return where what the user makes is kept: REENACT_DATA, or the system's usual place."""
-    chosen = os.environ.get(_DATA_VARIABLE)
+    """Return the folder of what the user makes: REENACT_DATA, or the system's usual place."""
+    chosen = os.environ.get("REENACT_DATA")
     if chosen:
         return Path(chosen).expanduser()
     from platformdirs import user_data_path
 
     return user_data_path("reenact", appauthor=False)
-
-
-@contextmanager
-def throwaway_user_data() -> Iterator[None]:
-    """Let the whole process use an empty data folder, deleted at the end.
-
-    A run finds its actor's neutral and stores it; a measurement must do neither with the user's.
-    """
-    before = os.environ.get(_DATA_VARIABLE)
-    with tempfile.TemporaryDirectory(prefix="reenact-") as folder:
-        os.environ[_DATA_VARIABLE] = folder
-        try:
-            yield
-        finally:
-            if before is None:
-                del os.environ[_DATA_VARIABLE]
-            else:
-                os.environ[_DATA_VARIABLE] = before
 
 
 @contextmanager

@@ -39,7 +39,6 @@ from reenact.live.pipeline import Reenactor
 from reenact.progress import progress_bar
 from reenact.registry import load
 from reenact.stats import StepTimer
-from reenact.storage import throwaway_user_data
 from reenact.types import Array, Drive, Frame, Image, Landmarks, Renderer, Target, Tracker
 
 PROTOCOL: Final = "cross-identity"
@@ -129,7 +128,7 @@ def run(
         )
     settings = settings.model_copy(deep=True)
     settings.output.picture = "crop"
-    settings.actor.neutral = "fresh"
+    settings.actor.neutral = "fresh"  # the user's stored neutral is neither read nor replaced
     renderers: dict[str, Renderer] = {
         name: load("renderers", name).make(settings.renderer.model_copy(update={"name": name}))
         for name in names
@@ -138,21 +137,20 @@ def run(
     figures: dict[str, dict[str, Figures]] = {name: {} for name in names}
     rows: list[SheetRow] = []
     try:
-        with throwaway_user_data():
-            for actor_video, target_video in progress_bar(
-                pairs, desc="pairs", unit="pair", disable=not progress
-            ):
-                actor, owner = read_clip(actor_video), read_clip(target_video)
-                pair = f"{actor.name} > {owner.name}"
-                results = []
-                for name, renderer in renderers.items():
-                    target = first_frame_target(owner, name)
-                    stage = Stage(settings, target, tracker, renderer, reader)
-                    result = stage.measure_acting(actor, frames or FRAMES)
-                    result.figures |= stage.measure_single_expressions(actor, result)
-                    figures[name][pair] = result.figures
-                    results.append(result)
-                rows.append(_sheet_row(pair, actor, first_frame_target(owner, ""), results))
+        for actor_video, target_video in progress_bar(
+            pairs, desc="pairs", unit="pair", disable=not progress
+        ):
+            actor, owner = read_clip(actor_video), read_clip(target_video)
+            pair = f"{actor.name} > {owner.name}"
+            results = []
+            for name, renderer in renderers.items():
+                target = first_frame_target(owner, name)
+                stage = Stage(settings, target, tracker, renderer, reader)
+                result = stage.measure_acting(actor, frames or FRAMES)
+                result.figures |= stage.measure_single_expressions(actor, result)
+                figures[name][pair] = result.figures
+                results.append(result)
+            rows.append(_sheet_row(pair, actor, first_frame_target(owner, ""), results))
     finally:
         tracker.close()
     return figures, rows

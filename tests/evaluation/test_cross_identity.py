@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +13,6 @@ from reenact.evaluation.cross_identity import SINGLE_EXPRESSIONS, pairs_of, pers
 from reenact.face.geometry import canonical_face
 from reenact.face.regions import LID_INDEX, lid_gaps
 from reenact.face.topology import ACTION_UNITS
-from reenact.storage import throwaway_user_data
 from support.moving_portrait import write_two_people
 
 
@@ -48,20 +46,6 @@ def test_a_driven_blink_shuts_eyes_of_any_size(opening: float) -> None:
         rest = lid_gaps(shape)
         assert abs(gaps[eye].mean()) < 0.1 * rest[eye].mean()
         assert gaps[other].mean() > 0.85 * rest[other].mean()
-
-
-def test_the_users_data_is_out_of_reach(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("REENACT_DATA", str(tmp_path))
-    with throwaway_user_data():
-        inside = Path(os.environ["REENACT_DATA"])
-        assert inside != tmp_path
-        (inside / "actors").mkdir()
-    assert os.environ["REENACT_DATA"] == str(tmp_path)
-    assert not inside.exists()
-    monkeypatch.delenv("REENACT_DATA")
-    with pytest.raises(RuntimeError), throwaway_user_data():
-        raise RuntimeError
-    assert "REENACT_DATA" not in os.environ
 
 
 @pytest.fixture(scope="module")
