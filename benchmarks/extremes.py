@@ -8,16 +8,16 @@ Without photos the target is the astronaut of scikit-image.
 from __future__ import annotations
 
 import argparse
-import contextlib
 from pathlib import Path
 
-import numpy as np
-
 from reenact.config import Settings
-from reenact.evaluation.clips import Clip
 from reenact.evaluation.contact_sheet import SheetRow, compose
-from reenact.evaluation.cross_identity import SINGLE_EXPRESSIONS, TURNS, Result, Stage
 from reenact.evaluation.face_reader import FaceReader
+from reenact.evaluation.single_expressions import (
+    SINGLE_EXPRESSIONS,
+    TURNS,
+    measure_single_expressions,
+)
 from reenact.registry import load
 from reenact.storage import write_png
 from reenact.targets.library import open_target
@@ -31,19 +31,14 @@ def main(out: Path, names: list[str]) -> None:
     settings.actor.neutral = "fresh"
     renderer = load("renderers", "warp_unet").make(settings.renderer)
     rows = []
-    tracker = load("trackers", "mediapipe").make(settings.tracking)
-    with FaceReader() as reader, contextlib.closing(tracker):
+    with FaceReader() as reader:
         for name in names:
             target = open_target(name, CROP_PX)
-            actor = Clip(
-                target.name, target.references[:1], target.landmarks[:1], np.array([0], np.intp)
-            )
             renderer.prepare(target)
-            result = Result(figures={}, calm=0, shown=None, peaks=[])
-            Stage(settings, target, tracker, renderer, reader).measure_single_expressions(
-                actor, result
+            _, peaks = measure_single_expressions(
+                target, renderer, reader, settings, points=target.neutral, size=(CROP_PX, CROP_PX)
             )
-            rows.append(SheetRow(target.name, [target.references[0], *result.peaks]))
+            rows.append(SheetRow(target.name, [target.references[0], *peaks]))
     write_png(out, compose(["photo", *SINGLE_EXPRESSIONS, *TURNS], rows)[0])
 
 

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from reenact.evaluation import runner as evaluation
-from reenact.evaluation.cross_identity import SINGLE_EXPRESSIONS, pairs_of, personal_basis
+from reenact.evaluation.cross_identity import pairs_of
+from reenact.evaluation.single_expressions import SINGLE_EXPRESSIONS, personal_basis
 from reenact.face.geometry import canonical_face
 from reenact.face.regions import LID_INDEX, lid_gaps
 from reenact.face.topology import ACTION_UNITS

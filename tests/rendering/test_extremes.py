@@ -10,7 +10,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from reenact.evaluation.cross_identity import SINGLE_EXPRESSIONS, TURNS
+from reenact.evaluation.single_expressions import SINGLE_EXPRESSIONS, TURNS
 from support.program import repository
 
 SCRIPT = repository() / "benchmarks" / "extremes.py"

@@ -1,0 +1,154 @@
+"""Single expressions: an actor at rest whose landmarks do one thing and nothing else.
+
+Each expression rises from 0 to 1 and falls again, through fusion and renderer. How well the action
+units read off the output follow the driven ones tells how well each expression comes across by
+itself. No tracker and no camera take part on the actor's side.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Final
+
+import numpy as np
+
+from reenact.config import Settings
+from reenact.evaluation.clips import CLIP_FPS
+from reenact.evaluation.face_reader import FaceReader, own_shape, units_of
+from reenact.evaluation.metrics import Figures, correlation, mean_of
+from reenact.expression.fusion import Fusion
+from reenact.face.action_units import action_unit_basis
+from reenact.face.geometry import estimate_pose, rotation_matrix, to_face_frame, to_image
+from reenact.face.regions import lid_gaps
+from reenact.face.topology import ACTION_UNITS, IRIS_LEFT, IRIS_RIGHT
+from reenact.types import Array, Drive, Image, Landmarks, Renderer, Target
+
+SINGLE_EXPRESSIONS: Final[dict[str, tuple[str, ...]]] = {
+    "mouth_open": ("mouth_open",),
+    "smile": ("smile_left", "smile_right"),
+    "brow_raise": ("brow_raise_left", "brow_raise_right"),
+    "blink_left": ("blink_left",),
+    "blink_right": ("blink_right",),
+}
+"""The expressions by name, with the action units that each drives."""
+
+TURNS: Final[dict[str, tuple[float, float]]] = {
+    "yaw 30": (30.0, 0.0),
+    "yaw -30": (-30.0, 0.0),
+    "looks left": (0.0, 0.13),
+    "looks right": (0.0, -0.13),
+}
+"""Turns of head and eyes on the contact sheet: yaw in degrees, shift of the irises in iod."""
+
+REST_S: Final = 6.0
+"""The actor rests so long before the first expression."""
+
+RAMP_FRAMES: Final = 25
+"""Frames in which an expression rises and falls: one second."""
+
+TRACKED_EVERY: Final = 2
+"""The face is read off every so many frames."""
+
+
+def measure_single_expressions(
+    target: Target,
+    renderer: Renderer,
+    reader: FaceReader,
+    settings: Settings,
+    *,
+    points: Array,
+    size: tuple[int, int],
+) -> tuple[Figures, list[Image]]:
+    """Drive a target with each expression alone.
+
+    Args:
+        target: at the renderer's size.
+        renderer: prepared with the target; it is reset.
+        reader: reads the outputs.
+        settings: of the fusion; `actor.neutral` must be "fresh".
+        points: (478, 3) px landmarks of the actor at rest.
+        size: (width, height) px of the actor's picture.
+
+    Returns:
+        For each expression the correlation of the driven with the read activation, and
+        `alone_peak`, the mean activation read when fully driven. Then the outputs at the peak of
+        each expression, and after each turn.
+    """
+    pose = estimate_pose(points)
+    shape = to_face_frame(points, pose)
+    basis = personal_basis(shape)
+    fusion = Fusion(settings.fusion, settings.smoothing, target.neutral, settings.actor)
+    steps = 0
+
+    def drive(activation: Array, yaw: float = 0.0, gaze_iod: float = 0.0) -> Drive:
+        nonlocal steps
+        deviation = np.tensordot(activation, basis, 1)
+        deviation[[*IRIS_RIGHT, *IRIS_LEFT], 0] += gaze_iod
+        turn = rotation_matrix(np.array([0, np.radians(yaw), 0], np.float32))
+        turned = replace(pose, rotation=turn @ pose.rotation)
+        moved = to_image(shape + deviation, turned)
+        time_s = steps / CLIP_FPS
+        expression = fusion.express(Landmarks(moved, 1.0, size), time_s)
+        steps += 1
+        landmarks = fusion.fuse(expression)
+        return Drive(landmarks, expression, time_s=time_s, dt_s=1 / CLIP_FPS)
+
+    still = np.zeros(len(ACTION_UNITS), np.float32)
+    for _ in range(round(REST_S * CLIP_FPS)):
+        resting = drive(still)
+    renderer.reset()
+    rest_points = reader.track(renderer.render(resting))
+    rest = to_face_frame(target.neutral, estimate_pose(target.neutral))
+    if rest_points is not None:
+        rest = own_shape(rest_points, rest)
+
+    figures: Figures = {}
+    peaks: list[float] = []
+    pictures: list[Image] = []
+    peak_frame = (RAMP_FRAMES + 1) // 2
+    for name, units in SINGLE_EXPRESSIONS.items():
+        index = [ACTION_UNITS.index(unit) for unit in units]
+        driven: list[float] = []
+        read: list[float] = []
+        for frame in range(RAMP_FRAMES + 1):
+            amount = 1 - abs(2 * frame / RAMP_FRAMES - 1)
+            activation = still.copy()
+            activation[index] = amount
+            moment = drive(activation)
+            if frame % TRACKED_EVERY and frame != peak_frame:
+                continue
+            picture = renderer.render(moment)
+            if frame == peak_frame:
+                pictures.append(picture)
+            seen = reader.track(picture)
+            if seen is not None:
+                driven.append(amount)
+                read.append(float(units_of(seen, rest)[index].mean()))
+        for _ in range(RAMP_FRAMES // 2):  # come to rest before the next
+            drive(still)
+        figures[f"{name}_correlation"] = (
+            correlation(np.array(driven), np.array(read)) if read else None
+        )
+        peaks += [max(read)] if read else []
+    figures["alone_peak"] = mean_of(peaks)
+    for yaw, gaze_iod in TURNS.values():
+        for frame in range(RAMP_FRAMES):
+            amount = min(2 * frame / RAMP_FRAMES, 1)
+            moment = drive(still, yaw * amount, gaze_iod * amount)
+        pictures.append(renderer.render(moment))
+    return figures, pictures
+
+
+def personal_basis(shape: Array) -> Array:
+    """Return the (17, 478, 3) action-unit basis for one person's shape (478, 3), iod.
+
+    The basis is the mean of many people's, which leaves large eyes half open. Here a blink of 1
+    makes the lids meet.
+    """
+    basis = action_unit_basis().copy()
+    gaps = lid_gaps(shape)
+    for unit, eye in (("blink_right", slice(0, 7)), ("blink_left", slice(7, 14))):
+        row = ACTION_UNITS.index(unit)
+        closing = float((gaps - lid_gaps(shape + basis[row]))[eye].mean())
+        basis[row] *= np.float32(np.clip(gaps[eye].mean() / max(closing, 1e-3), 0.5, 2.5))
+    return basis
