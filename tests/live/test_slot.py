@@ -1,31 +1,102 @@
-"""The slot between two threads: it keeps the newest, or loses nothing, and wakes who waits."""
+"""The slot between two threads: the newest item or all of them, and nobody waits in vain."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from functools import partial
 
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from reenact.live.clock import Clock
 from reenact.live.slot import Closed, Slot
+from support.fakes import until
+from support.simulation import SimulatedTime
 
 
-def test_slot_that_replaces_keeps_the_newest() -> None:
-    slot: Slot[str] = Slot(replaces=True)
-    assert slot.put("old") is None
-    assert slot.put("new") == "old"
-    assert slot.take() == "new"
-    assert slot.take(0.0) is None
+class WatchedCondition(threading.Condition):
+    """Counts the waits that have begun."""
+
+    waits = 0
+
+    def wait(self, timeout: float | None = None) -> bool:
+        self.waits += 1
+        return super().wait(timeout)
 
 
-def test_slot_that_waits_loses_nothing_and_keeps_the_order() -> None:
+def attempt(call: Callable[[], object]) -> object:
+    try:
+        return call()
+    except Closed:
+        return Closed
+
+
+@given(st.lists(st.sampled_from(["put", "take", "finish", "close"]), max_size=20))
+def test_a_slot_that_replaces_holds_the_newest_item_until_it_is_closed(calls: list[str]) -> None:
+    slot: Slot[int] = Slot(replaces=True)
+    held: int | None = None
+    finished = False
+    for number, call in enumerate(calls):
+        if call == "put":
+            assert attempt(partial(slot.put, number)) == (Closed if finished else held)
+            held = held if finished else number
+        elif call == "take":
+            empty = Closed if finished else None
+            assert attempt(lambda: slot.take(0.0)) == (empty if held is None else held)
+            held = None
+        elif call == "finish":
+            slot.finish()
+            finished = True
+        else:
+            assert slot.close() == held
+            held, finished = None, True
+        assert slot.closed == ("close" in calls[: number + 1])
+
+
+@pytest.mark.parametrize(
+    ("full", "waiting", "waker", "result"),
+    [
+        (False, lambda slot: slot.take(), lambda slot: slot.put(2), 2),
+        (False, lambda slot: slot.take(), lambda slot: slot.finish(), Closed),
+        (False, lambda slot: slot.take(), lambda slot: slot.close(), Closed),
+        (True, lambda slot: slot.put(2), lambda slot: slot.take(), None),
+        (True, lambda slot: slot.put(2), lambda slot: slot.finish(), Closed),
+        (True, lambda slot: slot.put(2), lambda slot: slot.close(), Closed),
+        (False, lambda slot: slot.pause(600.0), lambda slot: slot.close(), None),
+    ],
+    ids=["take-put", "take-finish", "take-close", "put-take", "put-finish", "put-close", "pause"],
+)
+def test_a_thread_that_waits_is_woken(
+    full: bool,
+    waiting: Callable[[Slot[int]], object],
+    waker: Callable[[Slot[int]], object],
+    result: object,
+) -> None:
+    condition = WatchedCondition()
+    slot: Slot[int] = Slot(replaces=False, clock=Clock(condition=lambda: condition))
+    if full:
+        slot.put(1)
+    results: list[object] = []
+    thread = threading.Thread(
+        target=lambda: results.append(attempt(lambda: waiting(slot))), daemon=True
+    )
+    thread.start()
+    until(lambda: condition.waits == 1)
+    assert results == []
+    waker(slot)
+    thread.join(20.0)
+    assert results == [result]
+
+
+def test_a_slot_that_waits_loses_nothing_and_keeps_the_order() -> None:
     slot: Slot[int] = Slot(replaces=False)
-    taken = []
+    taken: list[object] = []
 
     def take_all() -> None:
-        try:
-            while (item := slot.take()) is not None:
-                taken.append(item)
-        except Closed:
-            pass
+        while (item := attempt(slot.take)) is not Closed:
+            taken.append(item)
 
     thread = threading.Thread(target=take_all)
     thread.start()
@@ -36,26 +107,14 @@ def test_slot_that_waits_loses_nothing_and_keeps_the_order() -> None:
     assert taken == list(range(500))
 
 
-def test_closing_a_slot_wakes_who_waits_and_gives_the_item_back() -> None:
-    full: Slot[int] = Slot(replaces=False)
-    full.put(1)
-    empty: Slot[int] = Slot(replaces=False)
-    raised = []
-
-    def wait_in(call: Callable[[], object]) -> None:
-        try:
-            call()
-        except Closed as error:
-            raised.append(error)
-
-    threads = [
-        threading.Thread(target=wait_in, args=(lambda: full.put(2),)),
-        threading.Thread(target=wait_in, args=(empty.take,)),
-    ]
-    for thread in threads:
-        thread.start()
-    assert full.close() == 1
-    assert empty.close() is None
-    for thread in threads:
-        thread.join()
-    assert len(raised) == 2
+def test_waits_end_by_the_slots_clock(time: SimulatedTime) -> None:
+    slot: Slot[int] = Slot(replaces=False, clock=time.clock)
+    begin_s = time.now_s
+    assert slot.take(0.5) is None
+    assert time.now_s == begin_s + 0.5
+    slot.finish()
+    slot.pause(2.0)  # of a finished slot the item inside is still paced
+    assert time.now_s == begin_s + 2.5
+    slot.close()
+    slot.pause(2.0)
+    assert time.now_s == begin_s + 2.5

@@ -82,3 +82,19 @@ def posed_face(yaw_degrees: float = 20.0, scale: float = 60.0) -> tuple[Array, P
     vector = np.radians(np.array([5, yaw_degrees, -8], np.float32)).astype(np.float32)
     pose = Pose(rotation_matrix(vector), np.array([130, 120, 3], np.float32), scale)
     return to_image(canonical_face(), pose), pose
+
+
+def plain_target(colour: tuple[int, int, int]) -> Target:
+    """A target of one colour: whatever has another one in the output came from elsewhere."""
+    points = to_image(
+        canonical_face(), Pose(np.eye(3, dtype=np.float32), np.zeros(3, np.float32), 40.0)
+    )
+    points = transform_points(points, crop_transform(points, 128))
+    return Target(
+        name="plain",
+        references=np.full((1, 128, 128, 3), colour, np.uint8),
+        landmarks=points[None],
+        neutral=points,
+        plate=np.full((144, 160, 3), colour, np.uint8),
+        crop_to_plate=np.array([[1, 0, 16], [0, 1, 8]], np.float32),
+    )

@@ -1,7 +1,7 @@
 """Parts that satisfy the program's protocols and misbehave on request.
 
-The fake actor is pure magenta and the fake target pure green (blue at rest), so that a picture of
-the actor that leaves the program is seen in a single pixel.
+The fake actor is pure magenta and the fake target pure green (blue at rest), so that a single
+pixel of the actor shows in the output.
 """
 
 from __future__ import annotations
@@ -14,7 +14,9 @@ import numpy as np
 
 from reenact.errors import SinkError, SourceError
 from reenact.lifecycle import ClosesOnExit
+from reenact.live.clock import SYSTEM_CLOCK
 from reenact.types import Drive, Frame, Image, Landmarks, Sink, Source, Target
+from support.simulation import SimulatedTime
 
 MAGENTA = (255, 0, 255)
 GREEN = (0, 200, 0)
@@ -27,7 +29,7 @@ def plain(colour: tuple[int, int, int], size: tuple[int, int] = (64, 48)) -> Ima
 
 
 def shows_actor(image: Image) -> bool:
-    """Whether any pixel is more magenta than video compression could make of green or blue."""
+    """Return True if any pixel is more magenta than video compression makes green or blue."""
     red, green, blue = (image[..., channel].astype(int) for channel in range(3))
     return bool(np.any((red > 150) & (blue > 150) & (green < 120)))
 
@@ -51,6 +53,10 @@ class FakeSource(FakeDevice):
         away: reads of these numbers raise SourceError.
         hangs_at: this read blocks until the source is closed.
         step: called before each read with its number, so that a test can hold it back.
+        time: simulates the clock; None for the real one.
+
+    Attributes:
+        times_s: those of the frames sent so far.
     """
 
     name = "fake actor"
@@ -65,18 +71,20 @@ class FakeSource(FakeDevice):
         away: Collection[int] = (),
         hangs_at: int | None = None,
         step: Callable[[int], None] | None = None,
+        time: SimulatedTime | None = None,
     ) -> None:
         super().__init__()
         self.live = live
         self.fps = fps
         self.size = size
         self.reads = 0
-        self.sent = 0
+        self.times_s: list[float] = []
         self._frames = frames
         self._away = away
         self._hangs_at = hangs_at
         self._step = step
-        self._released = threading.Event()
+        self._released = time or threading.Condition()
+        self._clock = time.clock if time else SYSTEM_CLOCK
 
     def read(self) -> Frame | None:
         number = self.reads
@@ -84,22 +92,25 @@ class FakeSource(FakeDevice):
         if self._step is not None:
             self._step(number)
         if number == self._hangs_at:
-            self._released.wait()
+            with self._released:
+                self._released.wait_for(lambda: self.closed)
             raise SourceError("The fake camera was closed.")
         if number in self._away:
             raise SourceError("The fake camera is unplugged.")
-        if self._frames is not None and self.sent >= self._frames:
+        if self._frames is not None and len(self.times_s) >= self._frames:
             return None
         if self.live:
-            time.sleep(1.0 / self.fps)
-        time_s = time.monotonic() if self.live else self.sent / self.fps
-        frame = Frame(plain(MAGENTA, self.size), time_s, self.sent)
-        self.sent += 1
-        return frame
+            with self._released:
+                self._released.wait_for(lambda: self.closed, 1.0 / self.fps)
+        index = len(self.times_s)
+        time_s = self._clock.now_s() if self.live else index / self.fps
+        self.times_s.append(time_s)
+        return Frame(plain(MAGENTA, self.size), time_s, index)
 
     def close(self) -> None:
-        super().close()
-        self._released.set()
+        with self._released:
+            super().close()
+            self._released.notify_all()
 
 
 class FakeReenactor:
@@ -208,18 +219,29 @@ class FakeSink(FakeDevice):
 
 
 class FakeTracker:
-    """Finds the same face in every frame, except in those of the given numbers."""
+    """Finds the same face in every frame.
+
+    Args:
+        landmarks: of the face.
+        absent: numbers of the calls that find none.
+        fails: numbers of the calls that raise.
+    """
 
     faces_seen = 1
 
-    def __init__(self, landmarks: Landmarks, absent: Collection[int] = ()) -> None:
+    def __init__(
+        self, landmarks: Landmarks, absent: Collection[int] = (), fails: Collection[int] = ()
+    ) -> None:
         self.calls = 0
         self._landmarks = landmarks
         self._absent = absent
+        self._fails = fails
 
     def track(self, frame: Frame) -> Landmarks | None:
         number = self.calls
         self.calls += 1
+        if number in self._fails:
+            raise RuntimeError("the fake tracker fails")
         return None if number in self._absent else self._landmarks
 
     def reset(self) -> None:
@@ -230,24 +252,25 @@ class FakeTracker:
 
 
 class FakeRenderer:
-    """Draws the target's crop in green; raises in the renders of the given numbers."""
+    """Draws the target's first reference; raises in the renders of the given numbers."""
 
     device = "cpu"
 
     def __init__(self, fails: Collection[int] = ()) -> None:
         self.renders = 0
-        self._size = 0
+        self._target: Target | None = None
         self._fails = fails
 
     def prepare(self, target: Target) -> None:
-        self._size = target.crop_size
+        self._target = target
 
     def render(self, drive: Drive) -> Image:
         number = self.renders
         self.renders += 1
         if number in self._fails:
             raise RuntimeError("the fake renderer fails")
-        return plain(GREEN, (self._size, self._size))
+        assert self._target is not None
+        return np.array(self._target.references[0])
 
     def reset(self) -> None:
         """Nothing is remembered."""

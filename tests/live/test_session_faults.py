@@ -1,0 +1,110 @@
+"""What a session does when a part fails: it goes on if it can, and never shows the actor."""
+
+from __future__ import annotations
+
+import pytest
+
+from reenact.config import Settings
+from reenact.errors import SinkError, SourceError
+from reenact.live.fallback import MAX_FAILURES_IN_A_ROW
+from reenact.live.session import Session
+from reenact.sinks.fanout import SinkSet
+from support.fakes import BLUE, GREEN, FakeReenactor, FakeSink, FakeSource, plain, shows_actor
+from support.sessions import run
+from support.simulation import SimulatedTime
+
+
+def test_a_file_that_breaks_off_is_written_so_far_and_its_error_comes_out(
+    time: SimulatedTime,
+) -> None:
+    sink = FakeSink()
+    with pytest.raises(SourceError, match="unplugged"):
+        run(FakeSource(30, away=[12]), FakeReenactor(), sink, time)
+    assert [frame.index for frame in sink.frames] == list(range(12))
+
+
+def test_a_frame_that_cannot_be_rendered_becomes_the_target_at_rest(time: SimulatedTime) -> None:
+    sink = FakeSink()
+    stats = run(FakeSource(6), FakeReenactor(fails=[0, 3]), sink, time)
+    assert sink.colours == [BLUE, GREEN, GREEN, BLUE, GREEN, GREEN]
+    assert [frame.time_s for frame in sink.frames] == [number / 50.0 for number in range(6)]
+    assert (stats.frames_out, stats.failures) == (6, 2)
+
+
+def test_without_even_the_target_at_rest_a_plain_card_is_shown(time: SimulatedTime) -> None:
+    sink = FakeSink()
+    run(FakeSource(4), FakeReenactor(fails=[1], idle_fails=True), sink, time)
+    card = sink.frames[1].image
+    assert card.shape == (48, 64, 3)
+    assert card.min() == card.max()
+
+
+@pytest.mark.parametrize("live", [False, True])
+def test_a_renderer_that_always_fails_ends_the_session(live: bool, time: SimulatedTime) -> None:
+    sink = FakeSink(live=live)
+    reenactor = FakeReenactor(fails="all")
+    with pytest.raises(RuntimeError, match="fake renderer"):
+        run(FakeSource(None, live=live, time=time), reenactor, sink, time)
+    assert reenactor.steps == MAX_FAILURES_IN_A_ROW
+    assert set(sink.colours) == {BLUE}
+
+
+def test_a_short_file_of_which_nothing_was_rendered_is_an_error(time: SimulatedTime) -> None:
+    with pytest.raises(RuntimeError, match="fake renderer"):
+        run(FakeSource(5), FakeReenactor(fails="all"), FakeSink(), time)
+
+
+@pytest.mark.parametrize("live", [False, True])
+def test_a_broken_sink_ends_the_session_with_its_error(live: bool, time: SimulatedTime) -> None:
+    sink = FakeSink(live=live, fails_at=4)
+    with pytest.raises(SinkError, match="broken"):
+        run(FakeSource(None, live=live, time=time), FakeReenactor(), sink, time)
+    assert len(sink.frames) == 4
+
+
+def test_a_sink_that_cannot_be_opened_is_told_before_anything_is_read(
+    time: SimulatedTime,
+) -> None:
+    source = FakeSource(None)
+    with pytest.raises(SinkError, match="cannot be opened"):
+        run(source, FakeReenactor(), FakeSink(open_fails=True), time)
+    assert source.reads == 0
+
+
+def test_an_error_of_the_program_itself_comes_out(time: SimulatedTime) -> None:
+    def break_down(number: int) -> None:
+        if number == 3:
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        run(FakeSource(None, step=break_down), FakeReenactor(), FakeSink(), time)
+
+
+def test_one_failing_output_does_not_stop_the_others(time: SimulatedTime) -> None:
+    first, second, third = FakeSink("a"), FakeSink("b", fails_at=3), FakeSink("c", open_fails=True)
+    outputs = SinkSet([first, second, third])
+    source, reenactor = FakeSource(12), FakeReenactor()
+    with Session(Settings(), source, reenactor, outputs, clock=time.clock) as session:
+        session.start()
+        assert session.wait(20.0)
+    assert [len(sink.frames) for sink in (first, second, third)] == [12, 3, 0]
+    assert set(outputs.errors) == {"b", "c"}
+    assert all(sink.closed for sink in (first, second, third))
+
+
+def test_the_session_ends_when_all_outputs_have_failed(time: SimulatedTime) -> None:
+    first, second = FakeSink("a", live=True, fails_at=5), FakeSink("b", fails_at=2)
+    outputs = SinkSet([first, second])
+    source = FakeSource(None, live=True, time=time)
+    session = Session(Settings(), source, FakeReenactor(), outputs, clock=time.clock)
+    with session, pytest.raises(SinkError, match=r"a is broken.* b is broken|b is broken.* a is"):
+        session.run()
+    assert [len(sink.frames) for sink in (first, second)] == [5, 2]
+
+
+def test_the_leak_detector_detects() -> None:
+    frame = FakeSource(1).read()
+    assert frame is not None
+    assert shows_actor(frame.image)
+    assert not shows_actor(plain(GREEN))
+    assert not shows_actor(plain(BLUE))

@@ -1,0 +1,85 @@
+"""Sessions that are opened by the names of their parts."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import av
+import pytest
+
+from reenact.cli.demo import packaged_actor
+from reenact.expression.neutral_store import neutral_path
+from reenact.live.session import Session
+from reenact.live.settings import load_settings
+from reenact.targets.library import open_target
+from support.clips import write_talk
+from support.fakes import until
+from support.portraits import astronaut, write_jpeg
+
+
+def open_session(source: str, *assignments: str, sink: str = "null") -> Session:
+    settings = load_settings(None, ["renderer.name=warp", "fusion.method=direct", *assignments])
+    return Session.open(settings, source, open_target("astronaut"), [sink, "null"])
+
+
+def test_a_sessions_settings_are_its_own() -> None:
+    settings = load_settings(assignments=["fusion.method=direct"])
+    for renderer in ("copy", "warp"):
+        target = replace(open_target("astronaut"), renderer=renderer)
+        with Session.open(settings, "pattern", target, ["null"]) as session:
+            assert session.stats().renderer == renderer
+            session.update("fusion", "intensity", 0.5)
+            assert session.settings.fusion.intensity == 0.5
+    assert (settings.renderer.name, settings.fusion.intensity) == ("auto", 1.0)
+
+
+@pytest.mark.parametrize(
+    ("background", "sinks", "told"),
+    [
+        ("transparent", ["file:a.mp4", "obs", "http"], "no effect on file:a.mp4 and http;"),
+        ("transparent", ["obs", "null"], None),
+        ("keep", ["http"], None),
+    ],
+)
+def test_outputs_that_keep_the_background_are_told_once(
+    background: str, sinks: list[str], told: str | None, caplog: pytest.LogCaptureFixture
+) -> None:
+    assignments = ["renderer.name=warp", "fusion.method=direct", f"output.background={background}"]
+    settings = load_settings(None, assignments)
+    Session.open(settings, "pattern", open_target("astronaut"), sinks).close()
+    warnings = [text for text in caplog.messages if "background" in text]
+    assert len(warnings) == (told is not None)
+    assert all(str(told) in text and "--sink obs" in text for text in warnings)
+
+
+def test_the_sound_of_a_video_goes_into_a_file(tmp_path: Path) -> None:
+    talk, out = write_talk(tmp_path / "talk.mp4", beep_s=0.2), tmp_path / "out.mp4"
+    with open_session(f"video:{talk}", sink=f"file:{out}") as session:
+        session.run()
+    with av.open(str(out)) as container:
+        heard_s = sum(frame.samples / frame.sample_rate for frame in container.decode(audio=0))
+    assert heard_s == pytest.approx(2.0, abs=0.05)
+
+
+def test_the_device_is_the_renderers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Some renderers need no GPU where there is one."""
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    with open_session("pattern") as session:
+        assert session.stats().device == "cpu"
+
+
+def test_the_actor_in_a_file_gets_no_stored_neutral_unless_it_is_named(tmp_path: Path) -> None:
+    photo = f"image:{write_jpeg(tmp_path / 'photo.jpg', astronaut())}"
+    with packaged_actor() as path:
+        clip = f"video:{path}"
+        for source in (photo, clip):
+            with open_session(source) as session:
+                session.start()
+                until(lambda: session.stats().frames_out > 40)
+                assert session.face_found
+            assert not neutral_path("default").exists()
+        with open_session(clip, "actor.name=eileen") as session:
+            session.start()
+            until(lambda: session.stats().frames_out > 40)
+        assert neutral_path("eileen").exists()
