@@ -44,10 +44,10 @@ Python package changes it while it runs.
 
 def reference() -> str:
     """Return the text of docs/settings.md."""
-    return "\n".join([_HEAD, *(line for part in _parts() for line in _described(*part))])
+    return "\n".join([_HEAD, *(line for part in sections() for line in _described(*part))])
 
 
-def _parts() -> Iterator[tuple[str, type[Section]]]:
+def sections() -> Iterator[tuple[str, type[Section]]]:
     """Yield the sections, each followed by those of the program's own parts."""
     for name, field in Settings.model_fields.items():
         section = field.annotation
