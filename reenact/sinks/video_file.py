@@ -15,7 +15,6 @@ import re
 import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from types import TracebackType
 from typing import Final
 
 import av
@@ -106,13 +105,8 @@ class FileSink(ClosesOnExit):
         """Copy this sound beside the pictures; called before `open`."""
         self._open_sound = open_sound
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if kind is None:
+    def __exit__(self, *error: object) -> None:
+        if error[0] is None:
             self.close()
         else:
             self.abandon()

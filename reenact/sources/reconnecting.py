@@ -7,7 +7,6 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from types import TracebackType
 from typing import Final
 
 from reenact.errors import SourceError
@@ -42,12 +41,7 @@ class ReadGuard:
         self._reading.acquire()
         return not self.closing.is_set()
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._reading.release()
         if self.closing.is_set():
             self._release_once()
