@@ -1,4 +1,4 @@
-"""The doctor on this very machine, and with parts that are broken on purpose."""
+"""The doctor on this machine, and with parts that are broken on purpose."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def run_with(tmp_path: Path, modules: dict[str, str], code: str = "") -> dict[st
     return {check.name: check for check in checks}
 
 
-def test_every_part_is_looked_at_and_missing_ones_have_a_remedy() -> None:
+def test_every_part_is_checked_and_missing_ones_have_a_remedy() -> None:
     checks = doctor.run()
     assert {check.name for check in checks} == PARTS
     for check in checks:
@@ -74,7 +74,7 @@ def test_torch_is_not_loaded_without_a_driver() -> None:
     subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
 
 
-def test_broken_libraries_are_told_and_hide_nothing(tmp_path: Path) -> None:
+def test_broken_libraries_are_reported_and_hide_nothing(tmp_path: Path) -> None:
     checks = run_with(
         tmp_path,
         {
@@ -101,7 +101,7 @@ def test_opencv_without_its_system_library_is_a_missing_part(tmp_path: Path) -> 
     assert checks["cv2"].remedy == remedy("cv2")
 
 
-def test_numpy_2_and_absent_packages_are_told(tmp_path: Path) -> None:
+def test_numpy_2_and_missing_packages_are_reported(tmp_path: Path) -> None:
     for name, version in (("numpy", "2.1.0"), ("opencv_contrib_python", "4.10.0.84")):
         folder = tmp_path / f"{name}-{version}.dist-info"
         folder.mkdir()
@@ -123,7 +123,7 @@ def test_numpy_2_and_absent_packages_are_told(tmp_path: Path) -> None:
     assert "opencv-contrib-python 4.10.0.84" in checks["cv2"].detail
 
 
-def test_cameras_that_cannot_be_listed_are_a_line_of_the_answer(
+def test_cameras_that_cannot_be_listed_are_a_line_of_the_report(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def fail() -> list[cameras.CameraInfo]:
@@ -213,7 +213,7 @@ def test_printed_lines_hold_status_detail_remedy_and_verdict() -> None:
 
 
 def test_every_part_has_a_remedy_on_every_system() -> None:
-    # How to get a virtual camera stands beside its sink.
+    # The remedy of the virtual camera is beside its sink.
     assert set(REMEDIES) == PARTS - {"virtual camera"}
     for part, ways in REMEDIES.items():
         if not isinstance(ways, str):

@@ -130,7 +130,7 @@ def test_device_that_another_program_writes_to_is_left_to_it(age: str, exclusive
         open_sink().close()
 
 
-def test_missing_driver_is_told_with_the_commands() -> None:
+def test_missing_driver_is_reported_with_the_commands() -> None:
     with pytest.raises(SinkError, match=r"apt install v4l2loopback-dkms.*modprobe v4l2loopback"):
         open_sink()
     (check,) = doctor._virtual_camera()
@@ -138,7 +138,7 @@ def test_missing_driver_is_told_with_the_commands() -> None:
 
 
 @pytest.mark.usefixtures("camera")
-def test_forbidden_device_is_told_with_the_command() -> None:
+def test_forbidden_device_is_reported_with_the_command() -> None:
     with devices.ordinary_user():
         with pytest.raises(SinkError, match=r"may not open .*usermod -aG video"):
             open_sink()

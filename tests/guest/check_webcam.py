@@ -98,7 +98,7 @@ def test_camera_is_listed_and_read_in_its_colours() -> None:
 
 @pytest.mark.usefixtures("webcam")
 @pytest.mark.parametrize("fourcc", ["MJPG", "YUYV", ""])
-def test_what_the_camera_cannot_do_is_not_believed(fourcc: str) -> None:
+def test_size_and_rate_are_those_that_the_camera_really_has(fourcc: str) -> None:
     """The test camera has neither MJPG, nor this size, nor this rate."""
     with open_source(fourcc=fourcc, width=300, height=170, fps=240.0) as source:
         frames = [read(source) for _ in range(25)]
@@ -128,7 +128,7 @@ def test_unplugged_camera_comes_back() -> None:
 
 
 @pytest.mark.usefixtures("webcam")
-def test_busy_camera_is_told_with_the_program_that_has_it() -> None:
+def test_busy_camera_is_reported_with_the_program_that_has_it() -> None:
     def hold() -> object:
         capture = cv2.VideoCapture(devices.WEBCAM, cv2.CAP_V4L2)
         assert capture.read()[0]
@@ -144,19 +144,19 @@ def test_busy_camera_is_told_with_the_program_that_has_it() -> None:
 
 
 @pytest.mark.usefixtures("webcam")
-def test_forbidden_camera_is_told_with_the_command() -> None:
+def test_forbidden_camera_is_reported_with_the_command() -> None:
     with devices.ordinary_user(), pytest.raises(SourceError, match="usermod -aG video"):
         open_source()
 
 
-def test_absent_camera_is_told() -> None:
+def test_missing_camera_is_reported() -> None:
     with pytest.raises(SourceError, match="No camera was found: plug one in"):
         open_source("")
     (check,) = doctor._cameras()
     assert check.status == "missing"
 
 
-def test_still_picture_of_another_program_is_no_frozen_camera() -> None:
+def test_still_picture_of_another_program_is_not_a_frozen_camera() -> None:
     size = (160, 120)
     stop = threading.Event()
     with devices.loopback(), CameraSink() as sink:

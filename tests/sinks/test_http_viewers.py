@@ -1,4 +1,4 @@
-"""What really watches the HTTP sink: OBS's media source, and Chromium."""
+"""The HTTP sink with real viewers: OBS's media source and Chromium."""
 
 from __future__ import annotations
 

@@ -194,7 +194,7 @@ def test_tokens_are_long_and_differ() -> None:
     "host",
     ["localhost", "localhost:{port}", "127.0.0.1:{port}", "[::1]:{port}", "LOCALHOST:{port}"],
 )
-def test_own_names_are_answered(host: str, sink: HttpSink) -> None:
+def test_requests_by_local_names_are_answered(host: str, sink: HttpSink) -> None:
     port = urlsplit(sink.url).port
     assert get(sink.url, {"Host": host.format(port=port)})[0] == 200
 
@@ -203,7 +203,7 @@ def test_own_names_are_answered(host: str, sink: HttpSink) -> None:
     "host",
     ["evil.example", "evil.example:80", "localhost.evil.example", "localhost:x", "10.0.0.1", ""],
 )
-def test_other_names_are_refused(host: str, sink: HttpSink) -> None:
+def test_requests_by_other_names_are_refused(host: str, sink: HttpSink) -> None:
     status, _, body = get(sink.url, {"Host": host})
     assert status == 403
     assert b"localhost" in body
@@ -227,7 +227,7 @@ def test_pages_of_this_machine_may_read(origin: str, path: str, sink: HttpSink) 
     ["http://evil.example", "null", "", "https://localhost.evil.example", "file://", "localhost"],
 )
 @pytest.mark.parametrize("path", ["", "frame.jpg", "stream.mjpg"])
-def test_pages_from_elsewhere_are_refused_even_with_the_token(
+def test_pages_of_other_sites_are_refused_even_with_the_token(
     origin: str, path: str, sink: HttpSink
 ) -> None:
     sink.write(frame(1))
@@ -244,7 +244,7 @@ def test_answers_to_programs_carry_no_cors_header(sink: HttpSink) -> None:
 
 
 def free_ports() -> tuple[int, int]:
-    """Return two ports that nobody listens on."""
+    """Return two free ports."""
     with (
         socket.create_server(("127.0.0.1", 0)) as one,
         socket.create_server(("127.0.0.1", 0)) as other,
@@ -259,7 +259,7 @@ def address_at(port: int = 0) -> str:
         return opened.url
 
 
-def test_address_on_a_chosen_port_stays_from_run_to_run() -> None:
+def test_address_on_a_chosen_port_stays_the_same() -> None:
     port, other = free_ports()
     first = address_at(port)
     assert address_at(port) == first
@@ -270,7 +270,7 @@ def test_address_on_a_chosen_port_stays_from_run_to_run() -> None:
         assert stored.stat().st_mode & 0o077 == 0
     elsewhere = address_at(other)
     assert elsewhere.partition("?")[2] != first.partition("?")[2]
-    address_at()  # on a port that changes, which is nothing to keep
+    address_at()  # a free port is another one each time, so its address is not stored
     assert (kept := load_address()) is not None
     assert kept.url("") == elsewhere
     assert address_at(port) == first

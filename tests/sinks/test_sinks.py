@@ -1,4 +1,4 @@
-"""The null sink, several sinks at once, and what is registered."""
+"""The null sink, several sinks at once, and the registered ones."""
 
 from __future__ import annotations
 
@@ -35,10 +35,10 @@ def build(text: str, settings: SinkSettings | None = None) -> object:
     return registry.load("sinks", kind).make(argument, settings or SinkSettings())
 
 
-# What is registered
+# Registered sinks
 
 
-def test_command_line_texts_build_their_sinks(tmp_path: Path) -> None:
+def test_sinks_are_built_from_the_command_line(tmp_path: Path) -> None:
     file = build(f"file:{tmp_path / 'out.mp4'}")
     assert isinstance(file, FileSink)
     assert file.path == tmp_path / "out.mp4"
@@ -58,15 +58,15 @@ def test_command_line_texts_build_their_sinks(tmp_path: Path) -> None:
         ("window:2", "--sink window"),
     ],
 )
-def test_wrong_texts_are_explained(text: str, hint: str) -> None:
+def test_wrong_arguments_are_explained(text: str, hint: str) -> None:
     with pytest.raises(SinkError, match=hint):
         build(text)
 
 
-def test_a_file_that_is_read_is_no_output_by_any_path(tmp_path: Path) -> None:
+def test_a_file_that_is_read_is_not_overwritten_by_any_path(tmp_path: Path) -> None:
     read = tmp_path / "mine.mp4"
     for sink in (f"file:{read}", "file:", "file:.", "null"):
-        check_not_overwritten([sink], str(read), "source")  # it is not there
+        check_not_overwritten([sink], str(read), "source")  # there is no such file
     read.write_bytes(b"a video")
     (tmp_path / "link.mp4").hardlink_to(read)
     for path in (read, tmp_path / "link.mp4", tmp_path / ".." / tmp_path.name / "mine.mp4"):
@@ -114,7 +114,7 @@ def test_all_sinks_get_every_frame() -> None:
         assert sink.closed == 1
 
 
-def test_one_that_fails_is_closed_and_told_once_and_the_others_go_on(
+def test_a_sink_that_fails_is_closed_and_reported_once_and_the_others_go_on(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     good, bad = FakeSink("good"), FakeSink("bad", fails_at=2)
@@ -134,7 +134,7 @@ def test_one_that_fails_is_closed_and_told_once_and_the_others_go_on(
     assert (bad.closed, good.closed) == (1, 1)
 
 
-def test_when_all_have_failed_it_raises_what_each_said() -> None:
+def test_the_error_of_the_last_sink_has_the_messages_of_all() -> None:
     together = SinkSet([FakeSink("one", fails_at=1), FakeSink("two", fails_at=2)])
     together.open(SIZE, 25.0)
     together.write(frame(0))
@@ -146,7 +146,7 @@ def test_when_all_have_failed_it_raises_what_each_said() -> None:
     together.close()
 
 
-def test_one_that_cannot_be_opened_leaves_the_others() -> None:
+def test_a_sink_that_cannot_be_opened_does_not_stop_the_others() -> None:
     good, bad = FakeSink("good"), FakeSink("bad", open_fails=True)
     with SinkSet([bad, good]) as together:
         together.open(SIZE, 25.0)
@@ -155,7 +155,7 @@ def test_one_that_cannot_be_opened_leaves_the_others() -> None:
     assert len(good.frames) == 1
 
 
-def test_when_none_can_be_opened_it_raises() -> None:
+def test_an_error_is_raised_if_no_sink_can_be_opened() -> None:
     together = SinkSet([FakeSink("one", open_fails=True), FakeSink("two", open_fails=True)])
     with pytest.raises(SinkError, match=r"one cannot be opened.* two cannot be opened"):
         together.open(SIZE, 25.0)
@@ -201,12 +201,12 @@ def test_equal_names_are_numbered_and_timed() -> None:
     assert all(spread.p50 > 0 for spread in steps.values())
 
 
-def test_no_sink_is_refused() -> None:
+def test_an_empty_set_is_refused() -> None:
     with pytest.raises(SinkError, match="--sink"):
         SinkSet([])
 
 
-def test_a_file_that_cannot_be_finished_is_told_once() -> None:
+def test_a_file_that_cannot_be_finished_is_reported_once() -> None:
     class Unfinished(FakeSink):
         def close(self) -> None:
             super().close()
@@ -223,7 +223,7 @@ def test_a_file_that_cannot_be_finished_is_told_once() -> None:
     assert beside.errors == {"file": "the disk is full"}
 
 
-def test_a_file_is_whole_when_another_sink_fails(tmp_path: Path) -> None:
+def test_a_file_is_complete_when_another_sink_fails(tmp_path: Path) -> None:
     path = tmp_path / "out.mp4"
     with SinkSet([FakeSink("bad", fails_at=1), FileSink(path), HttpSink()]) as together:
         together.open(SIZE, 25.0)

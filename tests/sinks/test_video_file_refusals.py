@@ -19,13 +19,13 @@ from support.clips import numbered_picture
 
 
 @pytest.mark.parametrize("name", ["out", "out.txt", "out.avi", ".mp4"])
-def test_unknown_ending_is_refused_at_once(name: str, tmp_path: Path) -> None:
+def test_unknown_extension_is_refused_at_once(name: str, tmp_path: Path) -> None:
     with pytest.raises(SinkError, match=r"\.mp4"):
         FileSink(tmp_path / name)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_no_name_is_refused() -> None:
+def test_missing_name_is_refused() -> None:
     with pytest.raises(SinkError, match=r"file:out\.mp4"):
         FileSink("")
 
@@ -110,14 +110,14 @@ def test_full_disk_keeps_a_long_recording_under_its_partial_name(small_disk: Pat
     assert partial.name == "out.partial.mp4"
     assert str(partial) in str(caught.value)
     frames = 0
-    # The picture that the disk cut off ends it.
+    # The last picture is incomplete.
     with contextlib.suppress(av.InvalidDataError), av.open(str(partial)) as container:
         for _ in container.decode(video=0):
             frames += 1
     assert frames > 60
 
 
-def test_disk_that_fills_up_at_the_end_is_told_by_close(small_disk: Path) -> None:
+def test_disk_that_fills_up_at_the_end_is_reported_by_close(small_disk: Path) -> None:
     sink = FileSink(small_disk / "out.mp4")
     sink.open((160, 120), 25.0)
     sink.write(Frame(numbered_picture(0), 0.0, 0))

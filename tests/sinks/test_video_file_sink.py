@@ -1,4 +1,4 @@
-"""The file sink: what is in its files, and when they have their names."""
+"""The file sink: the contents of its files, and when they get their names."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ TICK_S = {".mkv": 1e-3, ".webm": 1e-3}
 
 @pytest.mark.parametrize("ending", KINDS)
 def test_frames_come_back_in_order_with_their_own_times(ending: str, tmp_path: Path) -> None:
-    # 29.97 frames a second, a pause, 60 a second: what a phone writes.
+    # A phone writes such times: 29.97 frames a second, a pause, then 60 a second.
     steps = [1001 / 30000] * 20 + [0.5] + [1 / 60] * 20
     times = [0.0, *np.cumsum(steps).tolist()]
     path = tmp_path / f"out{ending}"
@@ -51,7 +51,7 @@ def test_times_always_rise(tmp_path: Path) -> None:
     assert [number_of(picture) for picture in pictures] == list(range(105))
     assert (np.diff(times) > 0).all()
     assert times[4:55] == pytest.approx([0.08, *[0.12 + t for t in loop]], abs=1e-4)
-    # The second round of a loop goes on from the first at the same rate.
+    # The second pass of a loop continues the first at the same rate.
     assert np.diff(times)[54:] == pytest.approx(0.04, abs=1e-4)
 
 
@@ -104,7 +104,7 @@ def test_odd_sides_repeat_their_last_line(size: tuple[int, int], tmp_path: Path)
     assert np.abs(picture.astype(int) - (200, 60, 30)).max() <= 4
 
 
-def test_frames_of_another_size_are_fitted_in(tmp_path: Path) -> None:
+def test_frames_of_another_size_are_letterboxed(tmp_path: Path) -> None:
     path = tmp_path / "out.mp4"
     with FileSink(path) as sink:
         sink.open((160, 120), 25.0)
@@ -133,7 +133,7 @@ def test_nothing_has_the_final_name_before_the_end(tmp_path: Path) -> None:
         sink.write(Frame(numbered_picture(1), 0.04, 1))
 
 
-def test_a_recording_that_cannot_get_its_name_is_kept(tmp_path: Path) -> None:
+def test_a_recording_that_cannot_be_renamed_is_kept(tmp_path: Path) -> None:
     path = tmp_path / "out.mp4"
     sink = FileSink(path)
     sink.open((160, 120), 25.0)
@@ -154,7 +154,7 @@ def test_without_a_frame_nothing_is_left(tmp_path: Path) -> None:
         assert list(tmp_path.iterdir()) == []
 
 
-def test_leaving_by_an_exception_keeps_the_older_file_alone(tmp_path: Path) -> None:
+def test_leaving_by_an_exception_keeps_only_the_older_file(tmp_path: Path) -> None:
     path = tmp_path / "out.mp4"
     path.write_bytes(b"an older file")
 
@@ -228,6 +228,6 @@ def test_a_killed_program_leaves_a_playable_partial_file(ending: str, tmp_path: 
     assert len(pictures) >= 250 - 50 - 25
     levels = [int(picture[60, 80, 0]) for picture in pictures]
     assert levels == pytest.approx(list(range(len(levels))), abs=3)
-    record(path, [0.0, 0.04])  # the next recording spares it
+    record(path, [0.0, 0.04])  # the next recording leaves it alone
     assert partial.exists()
     assert len(read(path)[0]) == 2

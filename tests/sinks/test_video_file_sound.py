@@ -87,7 +87,7 @@ def test_sound_ends_with_the_last_picture_that_was_written(tmp_path: Path) -> No
     ("codec", "ending", "loop"),
     [("aac", ".webm", False), ("libopus", ".mov", False), ("aac", ".mp4", True)],
 )
-def test_sound_that_cannot_be_copied_is_told(
+def test_sound_that_cannot_be_copied_is_reported(
     codec: str, ending: str, loop: bool, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     talk, out = tmp_path / "talk.mkv", tmp_path / f"out{ending}"

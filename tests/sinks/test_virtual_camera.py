@@ -1,5 +1,4 @@
-"""The virtual camera as far as it can be seen without one; `guest/check_virtual_camera.py` is about
-real devices."""
+"""The virtual camera without a device; `guest/check_virtual_camera.py` has real ones."""
 
 from __future__ import annotations
 
@@ -21,7 +20,7 @@ linux = pytest.mark.skipif(sys.platform != "linux", reason="about v4l2loopback")
 def device(
     sysfs: Path, number: int, name: str, size: str = "", driver: str = "v4l2loopback"
 ) -> None:
-    """Lay out a device as Linux shows it."""
+    """Write what Linux shows of a device."""
     folder = sysfs / "class/video4linux" / f"video{number}"
     folder.mkdir(parents=True)
     (folder / "name").write_text(f"{name}\n")
@@ -56,7 +55,7 @@ def test_driver_and_its_age_are_named(tmp_path: Path) -> None:
     assert describe("linux", tmp_path) == "v4l2loopback 0.13.2: /dev/video10 (reenact)"
 
 
-def test_absence_is_told_with_the_command_that_ends_it(tmp_path: Path) -> None:
+def test_missing_device_is_reported_with_the_command_that_helps(tmp_path: Path) -> None:
     dep = tmp_path / "modules" / platform.release() / "modules.dep"
     dep.parent.mkdir(parents=True)
     dep.write_text("kernel/drivers/media/v4l2-core/videodev.ko:\n")
@@ -89,7 +88,7 @@ def test_device_is_found_by_path_number_and_name(tmp_path: Path) -> None:
             loopback.find(wanted, tmp_path)
 
 
-def test_format_that_a_reader_holds_is_seen(tmp_path: Path) -> None:
+def test_format_that_a_reader_holds_is_known(tmp_path: Path) -> None:
     device(tmp_path, 10, "held", "YUYV:640x480@30/1")
     assert loopback.held_format("/dev/video10", tmp_path) == loopback.Format("YUYV", (640, 480))
     device(tmp_path, 11, "free")
@@ -105,7 +104,7 @@ def test_other_systems_have_their_own_message(system: str) -> None:
     )
 
 
-def test_every_system_has_a_way_to_the_driver() -> None:
+def test_every_system_is_told_how_to_get_a_driver() -> None:
     assert set(GET_DRIVER) == {"linux", "win32", "darwin"}
     assert len(set(GET_DRIVER.values())) == 3
 

@@ -1,4 +1,4 @@
-"""The window: its messages without a display, and itself where there is one."""
+"""The window: its messages without a display, and real frames with one."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def _fresh_answer() -> None:
     [
         (None, None, "DISPLAY is not set"),
         (None, "wayland-0", "XWayland"),
-        # Number 987 has no server; asked directly, OpenCV would end this very process.
+        # There is no display 987; OpenCV itself would end this process.
         (":987", None, "display :987 cannot be opened"),
     ],
 )

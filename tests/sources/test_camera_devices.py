@@ -73,14 +73,14 @@ def test_the_systems_identifier_tells_two_cameras_of_one_model_apart(
     first, second, unnamed = list_cameras()
     assert (first.name, first.port, second.port) == ("C920", "usb#1", "usb#2")
     assert unnamed.name == "camera 2"
-    assert not first.is_gone()  # there is no node to look at
+    assert not first.is_gone()  # it has no node
     named(monkeypatch, (0, "C920", "usb#2"))
     with pytest.raises(SourceError, match="C920 is not connected"):
         find_again(first, [second, CameraInfo(0, "C920", port="usb#2")])
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads what the kernel says")
-def test_of_nodes_that_may_not_be_asked_the_first_of_a_webcam_is_taken(
+def test_first_node_of_a_webcam_is_listed_if_its_nodes_may_not_be_opened(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A webcam has a second node for metadata, whose index is 1."""
@@ -119,7 +119,7 @@ def test_camera_is_found_again_under_another_number(monkeypatch: pytest.MonkeyPa
         find_again(old)
 
 
-def test_camera_is_not_mixed_up_with_another_of_its_model(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_camera_is_not_confused_with_another_of_its_model(monkeypatch: pytest.MonkeyPatch) -> None:
     mine = CameraInfo(2, "C920", "/dev/video2", port="usb-1")
     twin = CameraInfo(4, "C920", "/dev/video4", port="usb-2")
     there = [twin]
@@ -136,7 +136,7 @@ def test_camera_is_not_mixed_up_with_another_of_its_model(monkeypatch: pytest.Mo
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="permission bits and /proc")
 def test_missing_forbidden_and_busy_are_told_apart() -> None:
-    # Not in tmp_path: a test run by root gives its rights up below, and must still get here.
+    # Not in tmp_path, which root creates out of reach of the ordinary user below.
     folder = Path(tempfile.mkdtemp())
     folder.chmod(0o755)
     node = folder / "video5"

@@ -1,4 +1,4 @@
-"""Pictures from files: orientation, depths, transparency, damage."""
+"""Pictures from files: orientation, depth, transparency and damage."""
 
 from __future__ import annotations
 
@@ -164,7 +164,7 @@ def test_tiny_and_huge(
     assert "9000 x 10 px" in caplog.text
 
 
-def test_name_with_other_letters(tmp_path: Path) -> None:
+def test_name_beyond_ascii(tmp_path: Path) -> None:
     path = write_png(tmp_path / "gesicht äöü 顔.png", np.full((2, 2, 3), 9, np.uint8))
     assert read_image(path)[0, 0].tolist() == [9, 9, 9]
 

@@ -1,4 +1,4 @@
-"""What a camera's pictures tell, with times that the tests choose."""
+"""The watch over a camera's pictures, at times that the tests choose."""
 
 from __future__ import annotations
 

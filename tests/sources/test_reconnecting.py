@@ -45,7 +45,7 @@ def test_camera_comes_back_by_itself(
         told = read_until_lost(source)
         assert told.startswith("Test Camera")
         assert source.problem
-        for _ in range(3):  # while it is away, each read comes back soon, with the reason
+        for _ in range(3):  # each read while it is away returns soon with the reason
             with pytest.raises(SourceUnavailable, match="Test Camera"):
                 source.read()
         state.fault = ""
@@ -65,7 +65,7 @@ def test_camera_comes_back_by_itself(
 def test_unplugged_camera_comes_back_under_another_number(
     tmp_path: Path, state: FaultState, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Unplugged, the capture goes on giving pictures here, as OpenCV does on some systems."""
+    """The capture keeps giving pictures after unplugging, as OpenCV does on some systems."""
     clip = write_clip(tmp_path / "camera.avi", 60, codec="mjpeg", pix_fmt="yuvj422p")
     opened: list[CameraInfo] = []
 
@@ -95,7 +95,7 @@ def test_unplugged_camera_comes_back_under_another_number(
     assert state.released == 2
 
 
-def test_hanging_driver_does_not_hold_read_up(
+def test_hanging_driver_does_not_block_read(
     open_camera: Callable[[], WebcamSource], state: FaultState
 ) -> None:
     with reopening(open_camera) as source:
@@ -153,7 +153,7 @@ def test_close_ends_read_and_the_thread(
     assert state.released == state.opened
 
 
-def test_a_bug_in_the_source_comes_out_of_read() -> None:
+def test_read_raises_a_bug_in_the_source() -> None:
     class Buggy(WebcamSource):
         def __init__(self) -> None:
             self.name, self.size, self.fps, self.problem = "buggy", (4, 4), 30.0, ""

@@ -1,4 +1,4 @@
-"""The still image and test pattern sources, and how all sources are registered."""
+"""The still image and test pattern sources, and the registered sources."""
 
 from __future__ import annotations
 
@@ -77,7 +77,9 @@ def test_live_source_gives_one_frame_a_tick_and_leaves_missed_ticks_out(
             time.now_s += busy / fps
     slots = np.floor(np.array(ticks) + 1e-6)
     assert (np.diff(slots) >= 1).all()  # no burst to catch up
-    assert all(np.diff(slots) <= np.ceil(np.array(busy_ticks)) + 1)  # no tick left out for nothing
+    assert all(
+        np.diff(slots) <= np.ceil(np.array(busy_ticks)) + 1
+    )  # no tick is left out without a reason
 
 
 def test_close_wakes_a_waiting_read() -> None:

@@ -1,4 +1,4 @@
-"""The video source on generated media, and on real clips where there are some."""
+"""The video source with generated media, and with real clips if there are any."""
 
 from __future__ import annotations
 
@@ -131,7 +131,7 @@ def test_colours_are_not_swapped(tmp_path: Path) -> None:
     assert corners(frame.image) == ["red", "green", "blue", "white"]
 
 
-def test_transparent_video_lies_on_white(tmp_path: Path) -> None:
+def test_transparent_video_is_laid_on_white(tmp_path: Path) -> None:
     path = tmp_path / "alpha.mkv"
     rgba = np.zeros((32, 32, 4), np.uint8)
     rgba[:, :16] = (200, 0, 0, 255)
@@ -147,7 +147,9 @@ def test_transparent_video_lies_on_white(tmp_path: Path) -> None:
     assert frame.image[5, 25].tolist() == [255, 255, 255]
 
 
-def test_a_colon_in_a_name_is_no_protocol(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_colon_in_a_name_does_not_make_a_protocol(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     for name in ("2024-01-01T12:30.mp4", "udp:1.mp4"):
         shutil.move(write_clip(tmp_path / "plain.mp4", 3), tmp_path / name)
@@ -162,7 +164,7 @@ def test_one_frame_video(tmp_path: Path) -> None:
     assert [(frame.index, frame.time_s) for frame in frames] == [(0, 0.0)]
 
 
-def test_cut_file_gives_what_there_is_and_warns(
+def test_truncated_file_gives_what_there_is_and_warns(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     whole = write_clip(
@@ -227,7 +229,7 @@ def test_bad_videos_are_explained_in_one_sentence(tmp_path: Path) -> None:
         assert len(text) < 200 + len(str(tmp_path))
 
 
-def test_addresses_that_fail_keep_the_password_back() -> None:
+def test_errors_of_addresses_do_not_show_the_password() -> None:
     for address in ("rtsp://me:secret@127.0.0.1:9/x", "http://me:secret@127.0.0.1:9/x.mp4"):
         with pytest.raises(SourceError, match=r"127\.0\.0\.1:9/x") as caught:
             VideoSource(address)

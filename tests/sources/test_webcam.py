@@ -70,8 +70,8 @@ def test_format_size_and_rate_are_asked_for_format_first(
     ]
 
 
-def test_rate_is_measured_not_believed(open_camera: Callable[[], WebcamSource]) -> None:
-    """The clip says 30, as CAP_PROP_FPS would; the pictures come at up to 100 a second."""
+def test_rate_is_measured(open_camera: Callable[[], WebcamSource]) -> None:
+    """CAP_PROP_FPS is 30, while the pictures come at up to 100 a second."""
     with open_camera() as source:
         assert source.fps != 30.0
         frames = read_frames(source, 70)
@@ -89,7 +89,7 @@ def test_frozen_camera_is_noticed(
         since_s = time.monotonic()
         assert "has not changed" in read_until_lost(source)
         assert time.monotonic() - since_s > 0.9
-        assert source.fps == rate  # repeated pictures are no pictures
+        assert source.fps == rate  # repeated pictures do not count
 
 
 def test_black_camera_is_reported_and_goes_on(
@@ -112,7 +112,7 @@ def test_black_camera_is_reported_and_goes_on(
     ]
 
 
-def test_silent_camera_is_lost_though_it_says_open(
+def test_silent_camera_is_lost_though_it_claims_to_be_open(
     open_camera: Callable[[], WebcamSource], state: FaultState
 ) -> None:
     with open_camera() as source:
@@ -132,7 +132,7 @@ def test_single_damaged_pictures_are_stepped_over(
     assert numbers[-1] - numbers[0] > 25
 
 
-def test_flat_pictures_get_their_shape(
+def test_flat_pictures_are_reshaped(
     open_camera: Callable[[], WebcamSource], state: FaultState
 ) -> None:
     state.fault = "flat"
@@ -146,7 +146,7 @@ def test_flat_pictures_get_their_shape(
 
 
 def test_vanished_device_node_is_noticed_at_once(tmp_path: Path, state: FaultState) -> None:
-    """OpenCV goes on giving pictures here; the node alone tells."""
+    """OpenCV keeps giving pictures; only the missing node shows that the camera is gone."""
     node = tmp_path / "video7"
     node.touch()
     clip = write_clip(tmp_path / "camera.avi", 60, codec="mjpeg", pix_fmt="yuvj422p")

@@ -20,7 +20,7 @@ PACE_S = 0.01
 
 
 class FaultyCapture:
-    """A real `cv2.VideoCapture` on a clip, played round and round at 100 frames/s, with faults.
+    """A real `cv2.VideoCapture` on a clip, played in a loop at 100 frames/s, with faults.
 
     `fault` is shared by all captures of one test, as a broken cable would be:
     "" none; "frozen" the last picture again and again; "black"; "silent" no picture while
@@ -100,7 +100,7 @@ def read_frames(source: Source, count: int) -> list[Frame]:
 
 
 def read_until_lost(source: Source) -> str:
-    """Read on until the source is lost; return what it said."""
+    """Read until the source is lost; return its message."""
     try:
         while source.read() is not None:
             pass

@@ -26,7 +26,7 @@ def read(path: Path) -> tuple[list[float], list[Image]]:
         for frame in container.decode(video=0):
             assert frame.time is not None
             times.append(frame.time)
-            # PyAV 14 uses no colour space at all where the two are one.
+            # PyAV 14 ignores the colour spaces if the two are the same.
             rgb = frame.reformat(format="rgb24", src_colorspace="ITU709", dst_colorspace="ITU601")
             pictures.append(rgb.to_ndarray().astype(np.uint8))
     return times, pictures

@@ -1,4 +1,4 @@
-"""`reenact obs`: on the files of OBS, and with OBS itself."""
+"""`reenact obs`, with the files of OBS and with OBS itself."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ linux_only = pytest.mark.skipif(sys.platform != "linux", reason="OBS has its set
 
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A user whose OBS was started once, and closed."""
+    """The home of a user who has started OBS once and closed it."""
     folder = tmp_path / "home"
     folder.mkdir()
     studio.configure(folder)
@@ -73,7 +73,7 @@ def collection_of(files: ObsFiles) -> dict[str, Any]:
 
 
 @linux_only
-def test_without_an_obs_that_was_started_nothing_is_made(
+def test_nothing_is_created_if_obs_was_never_started(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
@@ -85,7 +85,7 @@ def test_without_an_obs_that_was_started_nothing_is_made(
 
 
 @linux_only
-def test_install_adds_script_and_source_and_remove_takes_them_out(files: ObsFiles) -> None:
+def test_install_adds_script_and_source_and_remove_removes_them(files: ObsFiles) -> None:
     before = collection_of(files)
     obs_setup.install(tell=lambda words: None)
     after = collection_of(files)
@@ -136,7 +136,7 @@ def test_other_sources_scripts_and_scenes_are_left_as_they_are(tmp_path: Path) -
 
 
 @linux_only
-def test_damaged_collection_is_told_and_left_alone(files: ObsFiles) -> None:
+def test_damaged_collection_is_reported_and_left_alone(files: ObsFiles) -> None:
     files.collection().write_text("{")
     with pytest.raises(SinkError, match=r"Untitled\.json cannot be read"):
         obs_setup.install(tell=lambda words: None)
@@ -159,10 +159,10 @@ def test_remote_control_is_read_in_both_of_its_places(files: ObsFiles) -> None:
     assert files.canvas() == CANVAS
 
 
-def test_options_of_the_media_source_are_told(
+def test_options_of_the_media_source_are_printed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setenv("REENACT_DATA", str(tmp_path))  # no address of an earlier run
+    monkeypatch.setenv("REENACT_DATA", str(tmp_path))  # without an address of an earlier run
     obs_setup.media_source()
     assert "--sink http:8088" in capsys.readouterr().out
     address = HttpAddress(8123, "t" * 22)
@@ -178,7 +178,7 @@ def test_options_of_the_media_source_are_told(
 
 
 def shown_in_scene(obs: Studio, ring: RingWriter) -> bool:
-    """Write four colours; return whether they fill the canvas from top to bottom, in its middle."""
+    """Write four colours; return True if they fill the canvas's height in its middle."""
     ring.write(four_colours())
     scene = obs.screenshot(SCENE)[..., :3]
     left, width = (CANVAS[0] - CANVAS[1] * 4 // 3) // 2, CANVAS[1] * 4 // 3
@@ -230,7 +230,7 @@ def test_install_into_a_running_obs(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("XDG_CONFIG_HOME", str(home))
     files = ObsFiles(home / "obs-studio")
     files.put_script()
-    # A user who has clicked already: the script is loaded, and there is no source.
+    # The user has loaded the script already, and there is no source.
     studio.configure(home, scripts=(files.script,))
     with studio.start(home) as obs, RingWriter() as ring:
         ring.open()
@@ -259,7 +259,7 @@ def test_install_into_a_running_obs(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 @needs_obs
 @pytest.mark.obs
 @linux_only
-def test_running_obs_without_the_script_is_told_the_one_click(home: Path, files: ObsFiles) -> None:
+def test_running_obs_without_the_script_asks_for_one_step(home: Path, files: ObsFiles) -> None:
     with studio.start(home) as obs:
         done = reenact(home, "obs", "install", "--wait", "0.5")
         assert done.returncode == 2

@@ -28,7 +28,7 @@ SOURCE = "Reenact"
 
 @pytest.fixture(scope="module")
 def obs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Studio]:
-    """OBS with the script; that it ends well is part of every test."""
+    """OBS with the script; it must also end properly."""
     home = tmp_path_factory.mktemp("obs")
     studio.configure(home, scripts=(studio.SCRIPT,))
     with studio.start(home) as running:
@@ -60,7 +60,7 @@ def noise(size: tuple[int, int], seed: int = 0) -> Image:
 
 
 def shows(obs: Studio, image: Image, source: str = SOURCE) -> bool:
-    """Whether the source shows exactly this picture, opaque."""
+    """Return True if the source shows exactly this picture, opaque."""
     with contextlib.suppress(Exception):  # a source without a size has no screenshot
         seen = obs.screenshot(source)
         return np.array_equal(seen[..., :3], image) and bool((seen[..., 3] == 255).all())
@@ -131,7 +131,7 @@ def test_writer_is_found_again_after_its_memory_was_deleted(
     SharedMemory.remove(name)
     with writer(name) as ring:
         ring.write(noise((64, 48), 2))
-        # The source looks again once no frame has come for a while.
+        # The source looks for another memory after a while without frames.
         eventually(lambda: shows(obs, noise((64, 48), 2)), what="the second writer is shown")
 
 
@@ -235,7 +235,7 @@ def test_two_sources_show_two_writers_or_one(
 def test_source_is_created_and_removed_many_times(
     obs: Studio, name: str, add: Callable[..., int]
 ) -> None:
-    """While another one is drawn: a source that is removed must not wait for the drawing."""
+    """Removing a source must not wait for another one that is being drawn."""
     with writer(name) as ring:
         obs.add("Same", "reenact", {"name": name})
         for number in range(20):
@@ -250,6 +250,6 @@ def test_source_is_created_and_removed_many_times(
 
 
 def _open_maps(obs: Studio, name: str) -> int:
-    """Return how many pieces of the ring's memory OBS holds."""
+    """Return how many parts of the ring's memory OBS has mapped."""
     maps = Path(f"/proc/{obs.process.pid}/maps").read_text()
     return sum(f"reenact.{os.geteuid()}.{name}" in line for line in maps.splitlines())

@@ -1,1 +1,1 @@
-"""What the tests and the measurements need to start the real programs."""
+"""Starts OBS and Chromium for tests and measurements."""

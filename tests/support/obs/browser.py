@@ -27,14 +27,14 @@ _FLAGS: Final = (
     "--disable-dev-shm-usage",
     "--no-first-run",
     "--enable-logging=stderr",
-    # Each process of a browser ends itself when the first one has not answered it for 15 s, as
-    # happens on busy or emulated processors. Without its network process, the page never comes.
+    # Chromium's processes end if the first one does not answer for 15 s, as happens on busy or
+    # emulated processors. Without its network process, it never loads the page.
     "--ipc-connection-timeout=300",
 )
 
 _LOG: Final = "chromium.log"
 _LOG_LINES: Final = 20
-_NOISE: Final = "dbus/"  # a machine without a desktop has no bus, which is told at length
+_NOISE: Final = "dbus/"  # long complaints about a missing desktop bus
 _LOOK_S: Final = 0.5
 _END_S: Final = 20.0
 
@@ -47,7 +47,7 @@ progress('the page runs');
 
 
 def program() -> str:
-    """Return Chromium's path, or "" where it is not installed."""
+    """Return Chromium's path, or "" if it is not installed."""
     return next((found for name in _PROGRAMS if (found := shutil.which(name))), "")
 
 
@@ -136,7 +136,7 @@ def page(
         *flags,
         f"--user-data-dir={folder}",
         f"--host-resolver-rules=MAP {host} 127.0.0.1",
-        # A window without an address bar, whose own pages cost as much as the whole start.
+        # Without an address bar, Chromium starts twice as fast.
         f"--app=http://{host}:{server.server_address[1]}/",
     ]
     with log.open("wb") as err:
@@ -173,7 +173,7 @@ def screenshot(url: str, path: Path, folder: Path) -> NDArray[np.uint8]:
                 *_FLAGS,
                 "--hide-scrollbars",
                 "--window-size=640,480",
-                # The stream never ends, so the page never loads: it is looked at after a while.
+                # The stream never ends, so the page never finishes loading.
                 "--timeout=5000",
                 f"--user-data-dir={folder}",
                 f"--screenshot={path}",

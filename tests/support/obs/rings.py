@@ -1,4 +1,4 @@
-"""Rings of frames for tests: names of their own, and writers in other processes."""
+"""Rings of frames for tests: free names, and writers in other processes."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ with RingWriter(name) as writer:
         if pause_s:
             time.sleep(pause_s)
 """
-"""Fills frame n with one colour that says n modulo 256 in three ways."""
+"""Fills frame n with a colour whose three channels each encode n modulo 256."""
 
 
 @contextlib.contextmanager
 def ring_name() -> Iterator[str]:
-    """Yield a name that nobody uses; whatever memory it has in the end is freed."""
+    """Yield a name that is free; its memory is removed in the end."""
     name = f"t{secrets.token_hex(4)}"
     try:
         yield name
@@ -44,7 +44,7 @@ def ring_name() -> Iterator[str]:
 
 
 def memory_of(name: str) -> set[str]:
-    """Return what follows the name in the names of a ring's memory; on Linux only."""
+    """Return the suffixes of the names of a ring's memory; on Linux only."""
     return {path.name.partition(name)[2] for path in Path("/dev/shm").glob(f"reenact.*.{name}*")}
 
 

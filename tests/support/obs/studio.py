@@ -1,4 +1,4 @@
-"""Starts OBS on a display without a screen, with a configuration of its own, and talks to it."""
+"""Starts OBS on a virtual display with its own configuration, and talks to it."""
 
 from __future__ import annotations
 
@@ -38,11 +38,11 @@ T = TypeVar("T")
 MISSING: Final = ", ".join(name for name in ("obs", "Xvfb") if not shutil.which(name))
 
 needs_obs: Final = pytest.mark.skipif(bool(MISSING), reason=f"not installed: {MISSING}")
-"""Marks tests that need what `start` needs."""
+"""Marks tests that call `start`."""
 
 
 def eventually(look: Callable[[], T | None], timeout_s: float = 20.0, what: str = "") -> T:
-    """Call until the answer is true; return it, or fail with what was waited for."""
+    """Call until the answer is true and return it; fail with `what` after a while."""
     deadline_s = time.monotonic() + timeout_s
     while True:
         found = look()
@@ -53,7 +53,7 @@ def eventually(look: Callable[[], T | None], timeout_s: float = 20.0, what: str 
 
 
 class Studio:
-    """OBS as it runs; its requests are those of obs-websocket 5.
+    """A running OBS, controlled by requests of obs-websocket 5.
 
     Attributes:
         home: where its configuration lies.
@@ -95,7 +95,7 @@ class Studio:
         return self._client.send(request, data or None, raw=True) or {}
 
     def add(self, name: str, kind: str, settings: Mapping[str, Any], scene: str = SCENE) -> int:
-        """Add a source to a scene, on top; return its item's number there."""
+        """Add a source to a scene, on top of the others; return its item's number."""
         return int(
             self.ask(
                 "CreateInput",
@@ -108,7 +108,7 @@ class Studio:
         )
 
     def remove(self, name: str) -> None:
-        """Remove a source, and wait until it has gone."""
+        """Remove a source and wait until it is gone."""
         self.ask("RemoveInput", inputName=name)
         eventually(lambda: name not in self.inputs(), what=f"{name} is removed")
 
@@ -117,7 +117,7 @@ class Studio:
         return [entry["inputName"] for entry in self.ask("GetInputList")["inputs"]]
 
     def size_of(self, item: int, scene: str = SCENE) -> tuple[int, int]:
-        """Return the (width, height) px that a source says it has."""
+        """Return the (width, height) px that a source reports."""
         answer = self.ask("GetSceneItemTransform", sceneName=scene, sceneItemId=item)
         transform = answer["sceneItemTransform"]
         return int(transform["sourceWidth"]), int(transform["sourceHeight"])
@@ -137,7 +137,7 @@ class Studio:
 
     def window(self) -> NDArray[np.uint8]:
         """Return uint8 (H, W, 3) RGB of the whole display with OBS's window."""
-        # XWD version 7: a header of big-endian numbers, then colours, then the pixels as BGRX.
+        # XWD version 7: a header of big-endian numbers, the colour map, then the pixels as BGRX.
         data = self._screen.read_bytes()
         header = np.frombuffer(data, ">u4", 25)
         width, height, stride = (int(header[i]) for i in (4, 5, 12))
@@ -199,8 +199,8 @@ def start(home: Path, *arguments: str) -> Iterator[Studio]:
 
 
 def environment(home: Path) -> dict[str, str]:
-    """Return the environment in which OBS, and programs that look for it, find `home`."""
-    # OpenCV points Qt, which OBS uses too, to its own plugins.
+    """Return the environment in which OBS, and programs that look for OBS, use `home`."""
+    # OpenCV sets variables that point Qt, which OBS uses as well, to its own plugins.
     kept = {
         key: value
         for key, value in os.environ.items()
@@ -243,7 +243,7 @@ def media_source_settings(address: HttpAddress) -> dict[str, object]:
 
 
 def configure(home: Path, *, scripts: tuple[Path, ...] = ()) -> None:
-    """Write what OBS has after its first start, with the remote control on and one empty scene."""
+    """Write OBS's files as after its first start, with remote control and one empty scene."""
     folder = home / "obs-studio"
     profile, scenes = folder / "basic/profiles/Untitled", folder / "basic/scenes"
     for made in (profile, scenes):
@@ -251,7 +251,7 @@ def configure(home: Path, *, scripts: tuple[Path, ...] = ()) -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     password = secrets.token_urlsafe(12)
-    # Up to version 30 everything is in global.ini, later a part of it in user.ini.
+    # Until version 30 everything is in global.ini; later, a part of it is in user.ini.
     basic = (
         "[General]\nFirstRun=true\nLastVersion=486539266\nPre19Defaults=false\n"
         "Pre21Defaults=false\nPre23Defaults=false\nPre24.1Defaults=false\nEnableAutoUpdates=false\n"
