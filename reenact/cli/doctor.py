@@ -189,14 +189,14 @@ def _data_folder() -> Iterable[Check]:
 
 
 def _cameras() -> Iterable[Check]:
-    from reenact.sources.camera_devices import list_cameras
+    from reenact.sources import camera_devices
 
-    found = list_cameras()
+    found = camera_devices.list_cameras()
     if found:
         names = ", ".join(f"webcam:{camera.index} {camera.name}" for camera in found)
         yield ok("camera", names)
     else:
-        yield missing("camera", "none was found")
+        yield Check("camera", "missing", "none was found", camera_devices.how_to_get_one())
 
 
 def _virtual_camera() -> Iterable[Check]:

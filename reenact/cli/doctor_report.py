@@ -9,6 +9,7 @@ from typing import Final, Literal, TextIO
 
 _REINSTALL: Final = "install the program again in a fresh virtual environment: `pip install .`"
 CUDA_BUILD: Final = "install the CUDA build of torch 2.13.0 as pytorch.org, Get started, shows"
+_DESKTOP: Final = "start the program on a desktop; without one use --sink http"
 _OWN_FOLDER: Final = (
     "make it yours, `sudo chown -R $USER FOLDER`, or name another in the environment variable "
     "REENACT_DATA"
@@ -43,17 +44,10 @@ REMEDIES: Final[Mapping[str, str | Mapping[str, str]]] = {
         "win32": "name another in the environment variable REENACT_DATA (`setx REENACT_DATA PATH`)",
         "darwin": _OWN_FOLDER,
     },
-    "camera": {
-        "linux": "plug one in; `ls /dev/video*` shows it, and `sudo usermod -aG video $USER` with "
-        "a new login gives the right to use it",
-        "win32": "plug one in, and allow desktop apps under Settings > Privacy & security > Camera",
-        "darwin": "plug one in, and allow your terminal under System Settings > Privacy & Security "
-        "> Camera",
-    },
     "display": {
         "linux": "start the program on a desktop, or by `ssh -X`; without one use --sink http",
-        "win32": "start the program on a desktop; without one use --sink http",
-        "darwin": "start the program on a desktop; without one use --sink http",
+        "win32": _DESKTOP,
+        "darwin": _DESKTOP,
     },
     "OpenVINO": "`pip install openvino`",
     "CUDA": {

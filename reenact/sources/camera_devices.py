@@ -104,7 +104,7 @@ def find_camera(wanted: str, cameras: Sequence[CameraInfo] | None = None) -> Cam
     wanted = wanted.strip()
     cameras = list_cameras() if cameras is None else cameras
     if not cameras:
-        raise SourceError(f"No camera was found: {_for_system(_NO_CAMERA)}.")
+        raise SourceError(f"No camera was found: {how_to_get_one()}.")
     if not wanted:
         return cameras[0]
     if wanted.isdigit():
@@ -144,6 +144,11 @@ def find_again(camera: CameraInfo, others: Collection[CameraInfo] = ()) -> Camer
     if not same_model:
         raise SourceError(explain_missing(camera))
     return min(same_model, key=lambda other: other.port != camera.port)
+
+
+def how_to_get_one() -> str:
+    """Say what to do on this system if there is no camera; starts with a verb."""
+    return _for_system(_NO_CAMERA)
 
 
 def explain_missing(camera: CameraInfo) -> str:

@@ -213,8 +213,8 @@ def test_printed_lines_hold_status_detail_remedy_and_verdict() -> None:
 
 
 def test_every_part_has_a_remedy_on_every_system() -> None:
-    # The remedy of the virtual camera is beside its sink.
-    assert set(REMEDIES) == PARTS - {"virtual camera"}
+    # Those of cameras are beside their source and sink.
+    assert set(REMEDIES) == PARTS - {"camera", "virtual camera"}
     for part, ways in REMEDIES.items():
         if not isinstance(ways, str):
             assert set(ways) == {"linux", "win32", "darwin"}

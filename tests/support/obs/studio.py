@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import base64
 import contextlib
 import json
-import logging
 import os
 import secrets
 import shutil
@@ -19,13 +17,15 @@ from importlib.resources import files
 from pathlib import Path
 from typing import IO, Any, Final, TypeVar
 
-import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from reenact.errors import SinkError
 from reenact.sinks.http_address import HttpAddress
+from reenact.sinks.obs.config_files import ObsFiles
 from reenact.sinks.obs.installer import FFMPEG_OPTIONS
+from reenact.sinks.obs.websocket import ObsRemote
 
 SCRIPT: Final = Path(str(files("reenact") / "assets" / "reenact.lua"))
 CANVAS: Final = (1280, 720)
@@ -64,26 +64,22 @@ class Studio:
     def __init__(
         self, home: Path, process: subprocess.Popen[bytes], log: Path, screen: Path
     ) -> None:
-        import obsws_python
-
-        logging.getLogger("obsws_python").setLevel(logging.CRITICAL + 1)
         self.home = home
         self.process = process
-        self.port, self.password = _remote_control(home)
         self._log = log
         self._screen = screen
+        settings = ObsFiles(home / "obs-studio").remote_control()
+        self.port, self.password = settings.port, settings.password
 
-        def connect() -> Any:
+        def connect() -> ObsRemote | None:
             assert process.poll() is None, f"OBS has ended:\n{self.log[-2000:]}"
-            with contextlib.suppress(OSError, obsws_python.error.OBSSDKError):
-                client = obsws_python.ReqClient(
-                    host="127.0.0.1", port=self.port, password=self.password, timeout=20
-                )
-                client.send("GetSceneList", raw=True)
-                return client
+            with contextlib.suppress(SinkError):
+                remote = ObsRemote(settings, ask=str)
+                remote.current_scene()
+                return remote
             return None
 
-        self._client = eventually(connect, START_S, "OBS answers")
+        self._remote = eventually(connect, START_S, "OBS answers")
 
     @property
     def log(self) -> str:
@@ -92,7 +88,7 @@ class Studio:
 
     def ask(self, request: str, **data: Any) -> dict[str, Any]:
         """Send a request of obs-websocket."""
-        return self._client.send(request, data or None, raw=True) or {}
+        return self._remote.request(request, **data)
 
     def add(self, name: str, kind: str, settings: Mapping[str, Any], scene: str = SCENE) -> int:
         """Add a source to a scene, on top of the others; return its item's number."""
@@ -122,18 +118,9 @@ class Studio:
         transform = answer["sceneItemTransform"]
         return int(transform["sourceWidth"]), int(transform["sourceHeight"])
 
-    def screenshot(
-        self, source: str, size: tuple[int, int] | None = None, kind: str = "png"
-    ) -> NDArray[np.uint8]:
-        """Return uint8 (H, W, 4) RGBA of a source or scene; PNG is exact."""
-        data = {"sourceName": source, "imageFormat": kind}
-        wanted = {} if size is None else {"imageWidth": size[0], "imageHeight": size[1]}
-        answer = self.ask("GetSourceScreenshot", **data, **wanted)
-        encoded = base64.b64decode(answer["imageData"].partition(",")[2])
-        picture = cv2.imdecode(np.frombuffer(encoded, np.uint8), cv2.IMREAD_UNCHANGED)
-        assert picture is not None
-        way = cv2.COLOR_BGRA2RGBA if picture.shape[2] == 4 else cv2.COLOR_BGR2RGBA
-        return np.asarray(cv2.cvtColor(picture, way), np.uint8)
+    def screenshot(self, source: str, size: tuple[int, int] | None = None) -> NDArray[np.uint8]:
+        """Return uint8 (H, W, 4) RGBA of a source or scene, exactly as OBS draws it."""
+        return self._remote.screenshot(source, size)
 
     def window(self) -> NDArray[np.uint8]:
         """Return uint8 (H, W, 3) RGB of the whole display with OBS's window."""
@@ -149,7 +136,7 @@ class Studio:
     def stop(self) -> int:
         """End OBS as a user would; return its exit status."""
         with contextlib.suppress(OSError):
-            self._client.disconnect()
+            self._remote.close()
         self.process.send_signal(signal.SIGINT)
         return self.process.wait(30)
 
@@ -299,9 +286,3 @@ def configure(home: Path, *, scripts: tuple[Path, ...] = ()) -> None:
         "modules": {"scripts-tool": [{"path": str(p), "settings": {}} for p in scripts]},
     }
     (scenes / "Untitled.json").write_text(json.dumps(collection))
-
-
-def _remote_control(home: Path) -> tuple[int, str]:
-    path = home / "obs-studio/plugin_config/obs-websocket/config.json"
-    settings = json.loads(path.read_text())
-    return int(settings["server_port"]), str(settings["server_password"])
