@@ -47,6 +47,7 @@ class Stats:
         latency_ms: from a frame's capture to the end of its write; None before the first.
         steps_ms: duration of each named step; "read" of a live source is mostly waiting.
         faces_lost: how often the face was lost.
+        frames_limited: frames in which the target was kept from what no face does.
         device: the device of the renderer, such as "cpu" or "cuda"; "" before it is known.
         renderer: the name of the renderer.
         size: (width, height) px of the output picture.
@@ -62,6 +63,7 @@ class Stats:
     latency_ms: Percentiles | None = None
     steps_ms: Mapping[str, Percentiles] = field(default_factory=dict)
     faces_lost: int = 0
+    frames_limited: int = 0
     device: str = ""
     renderer: str = ""
     size: tuple[int, int] = (0, 0)
@@ -84,6 +86,7 @@ class Stats:
                 for name, spread in self.steps_ms.items()
             },
             "faces_lost": self.faces_lost,
+            "frames_limited": self.frames_limited,
             "device": self.device,
             "renderer": self.renderer,
             "size": list(self.size),
@@ -232,6 +235,7 @@ class Recorder:
     def stats(
         self,
         faces_lost: int = 0,
+        frames_limited: int = 0,
         device: str = "",
         renderer: str = "",
         size: tuple[int, int] = (0, 0),
@@ -258,6 +262,7 @@ class Recorder:
             latency_ms=self.latency.percentiles(),
             steps_ms=self.timer.percentiles(),
             faces_lost=faces_lost,
+            frames_limited=frames_limited,
             device=device,
             renderer=renderer,
             size=size,

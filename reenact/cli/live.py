@@ -172,6 +172,8 @@ def _summary(stats: Stats) -> str:
         parts.append("dropped: " + ", ".join(f"{n} {cause}" for cause, n in stats.drops.items()))
     if stats.faces_lost:
         parts.append(f"face lost {stats.faces_lost} times")
+    if stats.frames_limited:
+        parts.append(f"{stats.frames_limited} frames held back to what a face can do")
     if stats.failures:
         parts.append(f"{stats.failures} frames could not be rendered")
     return "; ".join(parts) + "."

@@ -80,19 +80,21 @@ def add_evaluate(adder: Adder[argparse.ArgumentParser]) -> None:
     parser.add_argument(
         "--renderer",
         action="append",
-        required=True,
+        default=[],
         metavar="NAME[=WEIGHTS]",
-        help="a renderer, with other weights than its own if given; may be repeated",
+        help="a renderer, with other weights than its own if given; may be repeated; "
+        "--protocol wild needs none",
     )
     parser.add_argument(
         "--data", type=Path, required=True, metavar="DIR", help="clips NAME.mp4 with NAME.npz"
     )
     parser.add_argument(
         "--protocol",
-        choices=("self", "cross"),
+        choices=("self", "cross", "wild"),
         default="self",
         help="self: each clip drives its own first frame; cross: the actor of one clip drives the "
-        "face of another (default: %(default)s)",
+        "face of another; wild: landmarks alone, of runs that begin at each clip's worst frames "
+        "(default: %(default)s)",
     )
     parser.add_argument(
         "--target-training",

@@ -1,8 +1,8 @@
 """`reenact evaluate`: renderers compared on a folder of clips, as JSON, table and sheet.
 
 The protocol is fixed, so that figures can be compared across time; what is measured is
-described in `self_reenactment` and `cross_identity`, each figure in `metrics`. `copy` and `warp`
-are always in the table: a generator that does not beat `warp` has learned nothing.
+described in `self_reenactment`, `cross_identity` and `wild`, each figure in `metrics`. `copy` and
+`warp` are always in the table: a generator that does not beat `warp` has learned nothing.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from reenact.registry import load
 from reenact.storage import check_writable, write_json, write_png
 from reenact.types import Renderer
 
-Protocol = Literal["self", "cross"]
+Protocol = Literal["self", "cross", "wild"]
 
 Report = dict[str, Any]
 """`renderer`, `data`, `protocol`, `clips` (figures by clip's name), `mean` (figures)."""
@@ -43,8 +43,9 @@ class EvaluationOptions:
     """What is measured, and what is written.
 
     Attributes:
-        protocol: "self" for self-reenactment, "cross" for one clip's actor on another's face.
-        limit: clips (self) or pairs of clips (cross) at most.
+        protocol: "self" for self-reenactment, "cross" for one clip's actor on another's face,
+            "wild" for the fused landmarks of runs that do not start calmly: no renderer is asked.
+        limit: clips (self, wild) or pairs of clips (cross) at most.
         frames: frames of each clip at most; None: as the protocol says. For quick looks.
         settings: the renderer's device, engine and weights; and for "cross" all others.
         progress: show a bar on stderr.
@@ -121,10 +122,12 @@ def evaluate(renderers: Sequence[str], data: Path, options: EvaluationOptions) -
     """
     weights = {name: path for name, path in map(_with_weights, renderers) if path}
     asked = [_with_weights(text)[0] for text in renderers]
+    if not asked and options.protocol != "wild":
+        raise ConfigError("Name a renderer to measure, such as --renderer warp_unet.")
     _check(options, bool(weights))
     if len(set(asked)) < len(set(renderers)):
         raise ConfigError("A renderer is named twice with other weights; measure each by itself.")
-    videos = find_clips(data, options.limit if options.protocol == "self" else None)
+    videos = find_clips(data, None if options.protocol == "cross" else options.limit)
     if options.ab is not None:
         prepare_folder(options.ab)
         if options.ab.samefile(data):
@@ -132,6 +135,8 @@ def evaluate(renderers: Sequence[str], data: Path, options: EvaluationOptions) -
     for path in (options.json_path, options.sheet):
         if path is not None:
             check_writable(path)
+    if options.protocol == "wild":
+        return [_measure_wild(videos, data, options)]
     names = _ordered(asked, options.floors)
     perceptual = PerceptualMetrics(options.lpips, options.inception, names)
     with FaceReader() as reader:
@@ -169,8 +174,10 @@ def _check(options: EvaluationOptions, has_weights: bool) -> None:
             "NAME=WEIGHTS, --size, --lpips and --inception are for self-reenactment without "
             "training; for others give weights by --set renderer.weights=PATH."
         )
-    if options.ab is not None and options.protocol == "cross":
-        raise ConfigError("--ab shows the true frames; --protocol cross has none.")
+    if options.ab is not None and options.protocol != "self":
+        raise ConfigError("--ab shows the true frames; only self-reenactment has them.")
+    if options.sheet is not None and options.protocol == "wild":
+        raise ConfigError("--protocol wild draws nothing, so that there is no sheet.")
 
 
 def _stored(reports: Sequence[Report], asked: Sequence[str]) -> Report | list[Report]:
@@ -236,6 +243,22 @@ def _measure_cross(
         progress=options.progress,
     )
     return _Measured(PROTOCOL, names, figures, sheet_columns(names), rows)
+
+
+def _measure_wild(videos: Sequence[Path], data: Path, options: EvaluationOptions) -> Report:
+    from reenact.evaluation.wild import PROTOCOL, run
+
+    figures = run(videos, options.settings.fusion, progress=options.progress)
+    report: Report = {
+        "renderer": "none",
+        "data": str(data),
+        "protocol": PROTOCOL,
+        "clips": figures,
+        "mean": mean_figures(figures.values()),
+    }
+    if options.json_path is not None:
+        write_json(options.json_path, report)
+    return report
 
 
 def _measure_trained(

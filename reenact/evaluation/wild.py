@@ -308,6 +308,8 @@ def _followed(found: Array, true: Array, acted: Array, second: int) -> Figures:
 
 
 def _mean_correlation(found: Array, true: Array) -> float | None:
+    if len(true) < 2:
+        return None
     moving = np.flatnonzero(true.std(axis=0) > MOVES)
     if not len(moving):
         return None

@@ -34,6 +34,10 @@ class ReenactorLike(Protocol):
         """How often the face was lost."""
 
     @property
+    def frames_limited(self) -> int:
+        """Frames in which the target was kept from what no face does."""
+
+    @property
     def size(self) -> tuple[int, int]:
         """(width, height) px of the pictures."""
 

@@ -152,6 +152,11 @@ class Reenactor:
             return self._finish(crop, drive, actor, time_s, index)
 
     @property
+    def frames_limited(self) -> int:
+        """Frames in which the target was kept from what no face does."""
+        return self._fusion.frames_limited
+
+    @property
     def actor_neutral(self) -> Array | None:
         """The actor's current neutral, (478, 3), face frame, iod; None before there is one."""
         return self._fusion.actor_neutral

@@ -213,6 +213,7 @@ class Session(ClosesOnExit):
         """Return the figures so far."""
         return self._recorder.stats(
             faces_lost=self._reenactor.faces_lost,
+            frames_limited=self._reenactor.frames_limited,
             device=self._reenactor.device,
             renderer=self.settings.renderer.name,
             size=self._reenactor.size,

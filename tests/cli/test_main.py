@@ -48,8 +48,8 @@ COMMANDS = (
     ["doctor"],
 )
 REPORT_KEYS = {
-    "frames_in", "frames_out", "drops", "fps", "latency_ms", "steps_ms", "faces_lost", "device",
-    "renderer", "size",
+    "frames_in", "frames_out", "drops", "fps", "latency_ms", "steps_ms", "faces_lost",
+    "frames_limited", "device", "renderer", "size",
 }  # fmt: skip
 
 

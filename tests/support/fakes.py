@@ -134,6 +134,7 @@ class FakeReenactor:
     ) -> None:
         self.size = size
         self.faces_lost = 0
+        self.frames_limited = 0
         self.face_found = True
         self.steps = 0
         self.idles = 0
