@@ -21,7 +21,7 @@ from reenact.expression.actor_identity import ActorIdentity, Neutral
 from reenact.expression.bias_correction import known_read_back
 from reenact.expression.blink_calibration import EYE_PAIRS, BlinkDepths
 from reenact.expression.head_motion import HeadMotion
-from reenact.expression.neutral_store import load_neutral, save_neutral
+from reenact.expression.neutral_store import NeutralStore
 from reenact.expression.target_face import TargetFace, proportional_change
 from reenact.face.action_units import action_units
 from reenact.face.filters import ExpressionFilter, PoseFilter
@@ -57,6 +57,7 @@ class Fusion:
         target_neutral: (478, 3) px, the target's neutral landmarks in its crop.
         actor: whose neutral, and where from.
         identity: what is known of the actor; None: what `actor` says.
+        neutrals: where neutrals are kept; None: none is known, and none is stored.
 
     Attributes:
         frames_limited: frames in which the target was kept from doing what no face does.
@@ -73,8 +74,11 @@ class Fusion:
         target_neutral: Array,
         actor: ActorSettings,
         identity: ActorIdentity | None = None,
+        *,
+        neutrals: NeutralStore | None = None,
     ) -> None:
         self._settings = settings
+        self._neutrals = neutrals
         self._smoothing = smoothing
         self._actor = actor
         self._network: FusionNetwork | None = None
@@ -196,7 +200,7 @@ class Fusion:
         if self._actor.neutral == "fresh":
             return None
         try:
-            neutral = load_neutral(self._actor.name)
+            neutral = None if self._neutrals is None else self._neutrals.load(self._actor.name)
         except ReenactError as error:
             if self._actor.neutral == "stored":
                 raise
@@ -245,9 +249,9 @@ class Fusion:
         if certainty < max(_SAVE_FROM, self._saved + _SAVE_STEP) or identity.goal is None:
             return
         self._saved = certainty
-        if self._actor.neutral == "fresh":
+        if self._neutrals is None or self._actor.neutral == "fresh":
             return
         try:
-            save_neutral(self._actor.name, identity.goal.shape)
+            self._neutrals.save(self._actor.name, identity.goal.shape)
         except ReenactError as error:
             log.warning("%s", error)

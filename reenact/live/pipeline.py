@@ -12,6 +12,7 @@ from reenact import registry
 from reenact.config import Settings
 from reenact.errors import TargetError
 from reenact.expression.fusion import Fusion
+from reenact.expression.neutral_store import NeutralStore
 from reenact.face.filters import BodyFilter
 from reenact.face.geometry import box_shift
 from reenact.face.topology import ACTION_UNITS, N_LANDMARKS
@@ -59,6 +60,7 @@ class Reenactor:
         tracker: finds the face; `close` closes it.
         renderer: draws the target.
         timer: times the steps of each frame.
+        neutrals: where actors' neutrals are kept; None: nowhere.
 
     Attributes:
         faces_lost: how often the face was lost.
@@ -75,6 +77,8 @@ class Reenactor:
         tracker: Tracker,
         renderer: Renderer,
         timer: StepTimer,
+        *,
+        neutrals: NeutralStore | None = None,
     ) -> None:
         self.faces_lost = 0
         self.face_found = False
@@ -84,7 +88,13 @@ class Reenactor:
         self._tracker = tracker
         self._renderer = renderer
         self._timer = timer
-        self._fusion = Fusion(settings.fusion, settings.smoothing, target.neutral, settings.actor)
+        self._fusion = Fusion(
+            settings.fusion,
+            settings.smoothing,
+            target.neutral,
+            settings.actor,
+            neutrals=neutrals,
+        )
         self._paster = Paster(target, settings.output.max_side, settings.output.match_colour)
         self._filter = PictureFilter()
         self._body = BodyFilter()
@@ -282,7 +292,12 @@ def open_reenactor(
     tracker = registry.load("trackers", settings.tracking.name).make(settings.tracking)
     try:
         return Reenactor(
-            settings, resize_target(target, settings.renderer.size), tracker, renderer, timer
+            settings,
+            resize_target(target, settings.renderer.size),
+            tracker,
+            renderer,
+            timer,
+            neutrals=NeutralStore(),
         )
     except BaseException:
         tracker.close()

@@ -12,7 +12,7 @@ from reenact.config import ActorSettings, FusionSettings, SmoothingSettings
 from reenact.errors import ReenactError
 from reenact.expression.fusion import Fusion
 from reenact.expression.measures import MOUTH_OPEN, MOUTH_WIDTH, measure
-from reenact.expression.neutral_store import load_neutral, neutral_path, save_neutral
+from reenact.expression.neutral_store import NeutralStore
 from reenact.face.action_units import action_unit_basis, action_units
 from reenact.face.geometry import (
     canonical_face,
@@ -87,6 +87,7 @@ def start(
         SmoothingSettings(enabled=smooth),
         target_points() if target is None else target,
         ActorSettings(),
+        neutrals=NeutralStore(),
     )
     rest = canonical_face() if neutral is None else neutral
     for number in range(60):
@@ -316,6 +317,13 @@ def test_smoothing_leaves_a_blink(method: str) -> None:
 # --- the neutral ------------------------------------------------------------------------------
 
 
+def stored_fusion(actor: ActorSettings) -> Fusion:
+    """A fusion that keeps neutrals in the test's data folder."""
+    return Fusion(
+        FusionSettings(), SmoothingSettings(), target_points(), actor, neutrals=NeutralStore()
+    )
+
+
 def test_set_neutral_takes_the_present_face() -> None:
     fusion = start(FusionSettings(method="direct"))
     smiling = canonical_face() + deviation_of(smile_left=0.6, smile_right=0.6)
@@ -325,14 +333,14 @@ def test_set_neutral_takes_the_present_face() -> None:
     for number in range(60):
         expression = fusion.express(in_picture(smiling), 4.5 + number / FPS)
     assert np.linalg.norm(expression.deviation, axis=1).mean() < 1e-3
-    stored = load_neutral("default")
+    stored = NeutralStore().load("default")
     assert stored is not None
     np.testing.assert_allclose(stored, smiling, atol=5e-3)
 
 
 def test_a_neutral_is_stored_and_used_again() -> None:
     start(neutral=another_face())
-    again = Fusion(FusionSettings(), SmoothingSettings(), target_points(), ActorSettings())
+    again = stored_fusion(ActorSettings())
     smiling = another_face() + deviation_of(smile_left=0.8, smile_right=0.8)
     units = again.express(in_picture(smiling), 0.0).action_units
     assert units[NAMES.index("smile_left")] > 0.6
@@ -340,10 +348,10 @@ def test_a_neutral_is_stored_and_used_again() -> None:
 
 def test_a_fresh_neutral_does_not_become_the_stored_one() -> None:
     actor = ActorSettings(neutral="fresh")
-    fusion = Fusion(FusionSettings(), SmoothingSettings(), target_points(), actor)
+    fusion = stored_fusion(actor)
     for number in range(100):
         fusion.express(in_picture(another_face()), number / FPS)
-    assert load_neutral("default") is None
+    assert NeutralStore().load("default") is None
 
 
 def test_a_source_that_starts_again_is_no_trouble() -> None:
@@ -358,8 +366,8 @@ def test_another_persons_neutral_is_not_used_in_silence(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     stranger = another_face() * np.array([1.15, 0.85, 1], np.float32)
-    save_neutral("default", stranger)
-    fusion = Fusion(FusionSettings(), SmoothingSettings(), target_points(), ActorSettings())
+    NeutralStore().save("default", stranger)
+    fusion = stored_fusion(ActorSettings())
     with caplog.at_level(logging.WARNING):
         for number in range(150):
             expression = fusion.express(in_picture(canonical_face()), number / FPS)
@@ -370,30 +378,30 @@ def test_another_persons_neutral_is_not_used_in_silence(
 def test_only_the_stored_neutral_needs_a_stored_neutral() -> None:
     actor = ActorSettings(neutral="stored", name="nobody yet")
     with pytest.raises(ReenactError, match=r"No neutral is stored for the actor 'nobody yet'"):
-        Fusion(FusionSettings(), SmoothingSettings(), target_points(), actor)
+        stored_fusion(actor)
 
 
 @pytest.mark.parametrize("content", [b"", b"not an archive", b"PK\x03\x04 broken"])
 def test_a_damaged_neutral_is_found_anew(content: bytes, caplog: pytest.LogCaptureFixture) -> None:
-    path = neutral_path("default")
+    path = NeutralStore().path("default")
     path.parent.mkdir(parents=True)
     path.write_bytes(content)
     with pytest.raises(ReenactError, match="delete it"):
-        load_neutral("default")
+        NeutralStore().load("default")
     with caplog.at_level(logging.WARNING):
-        fusion = Fusion(FusionSettings(), SmoothingSettings(), target_points(), ActorSettings())
+        fusion = stored_fusion(ActorSettings())
     assert fusion.actor_neutral is None
     assert "damaged" in caplog.text
 
 
 @pytest.mark.parametrize("name", ["me", "../../etc/passwd", "Zoë & Max", ".", "a" * 64])
 def test_any_name_gives_a_file_inside_the_folder(name: str) -> None:
-    save_neutral(name, canonical_face())
-    assert neutral_path(name).parent.name == "actors"
-    stored = load_neutral(name)
+    NeutralStore().save(name, canonical_face())
+    assert NeutralStore().path(name).parent.name == "actors"
+    stored = NeutralStore().load(name)
     assert stored is not None
     np.testing.assert_array_equal(stored, canonical_face())
-    assert not list(neutral_path(name).parent.glob("*.part"))
+    assert not list(NeutralStore().path(name).parent.glob("*.part"))
 
 
 def test_a_reset_keeps_the_neutral_and_drops_the_filters() -> None:

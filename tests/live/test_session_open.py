@@ -9,7 +9,7 @@ import av
 import pytest
 
 from reenact.cli.demo import packaged_actor
-from reenact.expression.neutral_store import neutral_path
+from reenact.expression.neutral_store import NeutralStore
 from reenact.live.session import Session
 from reenact.live.settings import load_settings
 from reenact.targets.library import open_target
@@ -78,8 +78,8 @@ def test_the_actor_in_a_file_gets_no_stored_neutral_unless_it_is_named(tmp_path:
                 session.start()
                 until(lambda: session.stats().frames_out > 40)
                 assert session.face_found
-            assert not neutral_path("default").exists()
+            assert not NeutralStore().path("default").exists()
         with open_session(clip, "actor.name=eileen") as session:
             session.start()
             until(lambda: session.stats().frames_out > 40)
-        assert neutral_path("eileen").exists()
+        assert NeutralStore().path("eileen").exists()
