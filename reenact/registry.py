@@ -42,6 +42,7 @@ class SourceSpec(Generic[S]):
         settings: the class of its own settings.
         argument: how its argument is shown in help; "": it takes none.
         still: it shows a picture: nobody sits before it, even where it is live.
+        needs: the device that it needs, such as "a camera"; "": it works on every machine.
     """
 
     name: str
@@ -50,6 +51,7 @@ class SourceSpec(Generic[S]):
     settings: type[S] = cast("type[S]", Section)  # noqa: RUF009
     argument: str = ""
     still: bool = False
+    needs: str = ""
 
     def make(self, argument: str, settings: SourceSettings) -> Source:
         """Build the source with its own section of the settings.
@@ -132,6 +134,7 @@ class SinkSpec(Generic[S]):
         settings: the class of its own settings.
         argument: how its argument is shown in help; "": it takes none.
         alpha: a target without its background (`Frame.alpha`) stays so.
+        needs: the device that it needs, such as "a display"; "": it works on every machine.
     """
 
     name: str
@@ -140,6 +143,7 @@ class SinkSpec(Generic[S]):
     settings: type[S] = cast("type[S]", Section)  # noqa: RUF009
     argument: str = ""
     alpha: bool = False
+    needs: str = ""
 
     def make(self, argument: str, settings: SinkSettings) -> Sink:
         """Build the sink with its own section of the settings.

@@ -300,5 +300,5 @@ WARP_UNET: Final = RendererSpec(
     from_photo=True,
     recipe="reenact.training.warp_unet:build_recipe",
     target_training="reenact.training.fine_tuning:train_on_target",
-    export="reenact.models.export:export_generator",
+    export="reenact.models.warp_unet_export:export_generator",
 )

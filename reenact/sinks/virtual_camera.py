@@ -293,4 +293,5 @@ CAMERA: Final = SinkSpec(
     _camera,
     settings=CameraSettings,
     argument="[DEVICE]",
+    needs="a virtual camera",
 )

@@ -130,4 +130,4 @@ def _window(argument: str, settings: Section) -> Sink:
     return WindowSink()
 
 
-WINDOW: Final = SinkSpec("window", "a window on this screen", _window)
+WINDOW: Final = SinkSpec("window", "a window on this screen", _window, needs="a display")

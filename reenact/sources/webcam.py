@@ -286,4 +286,5 @@ WEBCAM: Final = SourceSpec(
     build=open_webcam,
     settings=WebcamSettings,
     argument="N|NAME",
+    needs="a camera",
 )

@@ -11,8 +11,8 @@ import pytest
 
 from reenact.errors import SinkError, SourceError
 from reenact.evaluation.benchmark import ClipReplay, bench, describe_machine, peak_memory_mb
+from reenact.testing.moving_portrait import moving_portrait, write_clip
 from reenact.types import Frame
-from support.moving_portrait import moving_portrait, write_clip
 
 
 def numbered(count: int) -> list[Frame]:

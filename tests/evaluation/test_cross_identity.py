@@ -14,7 +14,7 @@ from reenact.evaluation.single_expressions import SINGLE_EXPRESSIONS, personal_b
 from reenact.face.geometry import canonical_face
 from reenact.face.regions import LID_INDEX, lid_gaps
 from reenact.face.topology import ACTION_UNITS
-from support.moving_portrait import write_two_people
+from reenact.testing.moving_portrait import write_two_people
 
 
 def test_any_beginning_of_the_pairs_takes_everybody_alike() -> None:

@@ -15,7 +15,7 @@ from reenact.evaluation import fine_tuned as personal_evaluation
 from reenact.evaluation import runner as evaluation
 from reenact.evaluation.clips import find_clips
 from reenact.evaluation.face_reader import FaceReader
-from support.moving_portrait import FRAMES, moving_portrait, write_clip
+from reenact.testing.moving_portrait import FRAMES, moving_portrait, write_clip
 
 SHARE = 0.6
 

@@ -20,7 +20,7 @@ from reenact.evaluation.face_reader import FaceReader
 from reenact.evaluation.metrics import mean_figures
 from reenact.registry import load
 from reenact.targets.clip_files import decode_clip
-from support.moving_portrait import FRAMES, moving_portrait, write_clip
+from reenact.testing.moving_portrait import FRAMES, moving_portrait, write_clip
 
 SCIKIT: Any = metrics  # its functions carry no types
 

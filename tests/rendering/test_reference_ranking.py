@@ -13,9 +13,9 @@ from reenact.rendering.reference_ranking import (
     differences,
     reference_distances,
 )
+from reenact.testing.moving_portrait import moving_portrait
 from reenact.types import Array
 from support.faces import opened_mouth, portrait_target, turned
-from support.moving_portrait import moving_portrait
 from tools.reference_weights import FRAMES, Drawn, draw, fit
 
 

@@ -1,13 +1,11 @@
-"""The portrait as the real tracker sees it, and drives for renderers."""
+"""Faces for tests: the portrait, and faces whose mouth opens or whose head turns."""
 
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import lru_cache
 
 import numpy as np
 
-from reenact.config import TrackingSettings
 from reenact.face.geometry import (
     canonical_face,
     crop_transform,
@@ -17,49 +15,19 @@ from reenact.face.geometry import (
     to_image,
     transform_points,
 )
-from reenact.face.mediapipe_tracker import MediaPipeTracker
-from reenact.imaging import crop_image, invert_affine
-from reenact.live.pipeline import still_expression
-from reenact.types import Array, Drive, Frame, Image, Landmarks, Pose, Target
-from support.portraits import astronaut
+from reenact.testing.portrait import drive, portrait, portrait_landmarks, portrait_target
+from reenact.types import Array, Pose, Target
 
-
-@lru_cache(maxsize=1)
-def portrait() -> Image:
-    """The astronaut, (512, 512, 3) RGB."""
-    return astronaut()
-
-
-@lru_cache(maxsize=1)
-def portrait_landmarks() -> Landmarks:
-    """Her landmarks, as the real tracker finds them."""
-    tracker = MediaPipeTracker(TrackingSettings(), static=True)
-    try:
-        found = tracker.track(Frame(portrait(), 0.0, 0))
-    finally:
-        tracker.close()
-    assert found is not None
-    return found
-
-
-def portrait_target(size_px: int = 256) -> Target:
-    """A target made of the portrait without the target store."""
-    points = portrait_landmarks().points
-    affine = crop_transform(points, size_px)
-    neutral = transform_points(points, affine)
-    return Target(
-        name="portrait",
-        references=crop_image(portrait(), affine, size_px)[None],
-        landmarks=neutral[None],
-        neutral=neutral,
-        plate=portrait(),
-        crop_to_plate=invert_affine(affine),
-    )
-
-
-def drive(landmarks: Array, time_s: float = 0.0, dt_s: float = 0.04) -> Drive:
-    """A drive by landmarks alone."""
-    return Drive(landmarks, still_expression(), time_s=time_s, dt_s=dt_s)
+__all__ = [
+    "drive",
+    "opened_mouth",
+    "plain_target",
+    "portrait",
+    "portrait_landmarks",
+    "portrait_target",
+    "posed_face",
+    "turned",
+]
 
 
 def opened_mouth(points: Array, gap_px: float) -> Array:

@@ -9,15 +9,13 @@ import cv2
 import numpy as np
 
 from reenact.face.geometry import canonical_face
+from reenact.testing.portrait import portrait
 from reenact.types import Array, Image, Target
 
 
 def astronaut() -> Image:
-    """Return Eileen Collins, photographed by NASA: 512 x 512 px, the face about 100 px high."""
-    from skimage import data
-
-    image: Image = data.astronaut()  # type: ignore[no-untyped-call]  # scikit-image has no types
-    return image
+    """Return the portrait that comes with scikit-image, a copy of its own."""
+    return portrait().copy()
 
 
 def on_canvas(image: Image, size: tuple[int, int], corner: tuple[int, int]) -> Image:

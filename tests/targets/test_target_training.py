@@ -27,8 +27,8 @@ from reenact.targets.target_training import (
     train_target,
     training_folder,
 )
+from reenact.testing.moving_portrait import moving_portrait, write_clip
 from support.faces import portrait_target
-from support.moving_portrait import moving_portrait, write_clip
 
 NARROW = (8, 8, 8, 8)
 

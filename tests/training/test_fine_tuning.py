@@ -31,6 +31,7 @@ from reenact.rendering.residual_flow import (
 from reenact.rendering.warp_unet import WarpUNetRenderer, WarpUNetSettings
 from reenact.targets.footage import Footage
 from reenact.targets.target_training import TrainingOutcome, preview_path
+from reenact.testing.moving_portrait import moving_portrait
 from reenact.training import fine_tuning
 from reenact.training.fine_tuning import (
     PersonalOptions,
@@ -40,7 +41,6 @@ from reenact.training.fine_tuning import (
 )
 from reenact.types import Target
 from support.faces import drive
-from support.moving_portrait import moving_portrait
 
 SIZE_PX = 64
 NARROW = (8, 8, 8, 8)

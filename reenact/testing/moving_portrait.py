@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from fractions import Fraction
+from collections.abc import Iterable
 from pathlib import Path
 
-import av
 import numpy as np
 from numpy.typing import NDArray
 
@@ -20,8 +19,9 @@ from reenact.face.geometry import (
 from reenact.face.topology import ACTION_UNITS
 from reenact.rendering.head_mesh import head_mesh
 from reenact.rendering.mesh_warp import source_map, warp_image
-from reenact.types import Array, Pose
-from support.faces import portrait_target
+from reenact.sinks.video_file import FileSink
+from reenact.testing.portrait import portrait_target
+from reenact.types import Array, Frame, Image, Pose
 
 SIZE_PX = 256
 FRAMES = 31
@@ -44,16 +44,19 @@ def moved(points: Array, turn: float) -> Array:
     return to_image(shape, Pose(rotation @ pose.rotation, shift, pose.scale))
 
 
+def write_video(path: Path, images: Iterable[Image], fps: int = 25) -> None:
+    """Write pictures of one size as a video, at a quality that hardly changes them."""
+    with FileSink(str(path), crf=14) as sink:
+        for index, image in enumerate(images):
+            if index == 0:
+                sink.open((image.shape[1], image.shape[0]), fps)
+            sink.write(Frame(image, index / fps, index))
+
+
 def write_clip(folder: Path, name: str, images: NDArray[np.uint8], landmarks: Array) -> Path:
     """Write NAME.mp4 and NAME.npz as the clips are stored."""
     path = folder / f"{name}.mp4"
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream("libx264", rate=Fraction(25), options={"crf": "14"})
-        assert isinstance(stream, av.VideoStream)
-        stream.width, stream.height, stream.pix_fmt = images.shape[2], images.shape[1], "yuv420p"
-        for image in images:
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
-        container.mux(stream.encode())
+    write_video(path, images)
     np.savez(folder / f"{name}.npz", landmarks=landmarks.astype(np.float16))
     return path
 

@@ -1,0 +1,57 @@
+"""Every sink: it takes frames, and leaves them as they are."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from reenact import registry
+from reenact.config import SinkSettings
+from reenact.errors import SinkError
+from reenact.types import Frame, Sink
+
+
+@pytest.fixture
+def sink(request: pytest.FixtureRequest, tmp_path: Path) -> Sink:
+    """An open sink of the requested name.
+
+    One whose argument is shown as PATH writes a video, one with FOLDER into a folder; all others
+    are opened without an argument.
+    """
+    spec = registry.load("sinks", request.param)
+    argument = ""
+    if spec.argument.startswith(("PATH", "FOLDER")):
+        argument = str(tmp_path / ("out.mp4" if spec.argument.startswith("PATH") else "out"))
+    built: Sink | None = None
+    try:
+        built = spec.make(argument, SinkSettings())
+        assert isinstance(built, Sink)
+        built.open((160, 120), 25.0)
+    except SinkError as error:
+        if built is not None:
+            built.close()
+        if not spec.needs:
+            raise
+        pytest.skip(f"{spec.name} needs {spec.needs}: {error}")
+    return built
+
+
+@pytest.mark.parametrize("sink", registry.available("sinks"), indirect=True)
+def test_sink_takes_frames_and_leaves_them_alone(sink: Sink) -> None:
+    image = np.random.default_rng(1).integers(0, 256, (120, 160, 3), np.uint8)
+    before = image.copy()
+    assert sink.name
+    with sink:
+        for index in range(5):
+            sink.write(Frame(image, index / 25.0, index))
+    sink.close()  # again
+    assert np.array_equal(image, before)
+
+
+@pytest.mark.parametrize("sink", registry.available("sinks"), indirect=True)
+def test_sink_takes_frames_of_another_size(sink: Sink) -> None:
+    with sink:
+        sink.write(Frame(np.zeros((120, 160, 3), np.uint8), 0.0, 0))
+        sink.write(Frame(np.zeros((96, 200, 3), np.uint8), 0.04, 1))

@@ -1,0 +1,84 @@
+"""Every source: frames with rising times, in the size that it says."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from reenact import registry
+from reenact.config import SourceSettings
+from reenact.errors import SourceError
+from reenact.storage import write_png
+from reenact.testing.moving_portrait import write_video
+from reenact.types import Frame, Image, Source
+
+FRAMES = 8
+
+
+def picture(number: int) -> Image:
+    """Return a picture of 160 x 120 px that gets brighter with its number."""
+    return np.full((120, 160, 3), 20 * number, np.uint8)
+
+
+@pytest.fixture
+def source(request: pytest.FixtureRequest, tmp_path: Path) -> Source:
+    """An open source of the requested name.
+
+    One whose argument is shown as PATH reads a video, or a picture if it is still; one with FOLDER
+    reads pictures; all others are opened without an argument.
+    """
+    spec = registry.load("sources", request.param)
+    argument = ""
+    if spec.argument.startswith("PATH"):
+        if spec.still:
+            path = tmp_path / "picture.png"
+            write_png(path, picture(5))
+        else:
+            path = tmp_path / "clip.mp4"
+            write_video(path, map(picture, range(FRAMES)))
+        argument = str(path)
+    elif spec.argument.startswith("FOLDER"):
+        for number in range(FRAMES):
+            write_png(tmp_path / f"{number}.png", picture(number))
+        argument = str(tmp_path)
+    try:
+        opened = spec.make(argument, SourceSettings())
+    except SourceError as error:
+        if not spec.needs:
+            raise
+        pytest.skip(f"{spec.name} needs {spec.needs}: {error}")
+    assert isinstance(opened, Source)
+    return opened
+
+
+@pytest.mark.parametrize("source", registry.available("sources"), indirect=True)
+def test_source_delivers_frames(source: Source) -> None:
+    with source:
+        assert source.name
+        assert source.fps > 0
+        frames: list[Frame] = []
+        while len(frames) < FRAMES and (frame := source.read()) is not None:
+            frames.append(frame)
+        assert len(frames) == FRAMES
+        for frame in frames:
+            assert frame.image.dtype == np.uint8
+            assert frame.image.shape == (source.size[1], source.size[0], 3)
+            assert frame.image.flags.c_contiguous
+        times = [frame.time_s for frame in frames]
+        assert times == sorted(set(times)), "times must rise"
+        indices = [frame.index for frame in frames]
+        assert indices == sorted(set(indices)), "indices must rise"
+        if source.live:
+            assert abs(times[-1] - time.monotonic()) < 5.0, "a live source's times are the clock's"
+        else:
+            assert times[0] == 0.0
+    source.close()  # again
+
+
+@pytest.mark.parametrize("source", registry.available("sources"), indirect=True)
+def test_closed_source_has_ended(source: Source) -> None:
+    source.close()
+    assert source.read() is None

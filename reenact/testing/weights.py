@@ -1,0 +1,73 @@
+"""Weights for renderers that come without, by their own recipes."""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+import tempfile
+from functools import cache
+from pathlib import Path
+from typing import Final
+
+from reenact.testing.moving_portrait import write_two_people
+from reenact.training.recipes import build_recipe, run_config
+
+SETTINGS: Final = "batch_size = 2\n"
+"""Beside `train` and `val`, the one setting that every recipe must take."""
+
+
+@cache
+def _scratch() -> tempfile.TemporaryDirectory[str]:
+    """Return a folder that is removed when Python ends."""
+    return tempfile.TemporaryDirectory()
+
+
+@cache
+def people() -> Path:
+    """Return a folder with clips of two people in `train` and of two others in `val`."""
+    folder = Path(_scratch().name) / "people"
+    for split in ("train", "val"):
+        (folder / split).mkdir(parents=True)
+    write_two_people(folder / "train")
+    for file in (folder / "train").iterdir():
+        shutil.copy(file, folder / "val" / f"other_{file.name}")
+    return folder
+
+
+def train_two_steps(recipe: str, folder: Path, settings: str = SETTINGS) -> Path:
+    """Train by a file as a user would.
+
+    Args:
+        recipe: name of the renderer.
+        folder: receives the file, NAME.toml, and the run.
+        settings: TOML of the recipe's settings, without `train` and `val`.
+
+    Returns:
+        The weights.
+    """
+    config = folder / f"{recipe}.toml"
+    config.write_text(
+        f'recipe = "{recipe}"\nfolder = "{(folder / "run").as_posix()}"\nsteps = 2\n'
+        'device = "cpu"\nworkers = 0\nprecision = "float32"\n[settings]\n'
+        f'train = "{(people() / "train").as_posix()}"\n'
+        f'val = "{(people() / "val").as_posix()}"\n{settings}',
+        encoding="utf-8",
+    )
+    outcome = run_config(config, resume=False)
+    assert (outcome.step, outcome.interrupted) == (2, False)
+    rows = (folder / "run" / "history.jsonl").read_text(encoding="utf-8").splitlines()
+    figures = json.loads(rows[-1])
+    assert figures["step"] == 2
+    assert all(math.isfinite(value) for value in figures.values() if value is not None)
+    return folder / "run" / "best.safetensors"
+
+
+@cache
+def untrained_weights(recipe: str) -> Path:
+    """Return weights of a renderer that have learned nothing, as its recipe saves them."""
+    path = Path(_scratch().name) / f"{recipe}.safetensors"
+    folders = {split: str(people() / split) for split in ("train", "val")}
+    made = build_recipe(recipe, {**folders, "batch_size": 2})
+    made.save(made.networks[made.averaged], path, {})
+    return path
