@@ -72,9 +72,10 @@ def parts(group: registry.Group) -> set[str]:
     return set(registry.available(group)).union(*(p.get(f"reenact.{group}", {}) for p in points))
 
 
-def kinds(arguments: list[str] | None) -> set[str]:
+def kinds(arguments: list[str] | str | None) -> set[str]:
     """Return what stands before the first colon or equals sign."""
-    return {re.split("[:=]", argument)[0] for argument in arguments or []}
+    every = [arguments] if isinstance(arguments, str) else arguments
+    return {re.split("[:=]", argument)[0] for argument in every or []}
 
 
 def test_documents_show_commands_and_toml() -> None:
