@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 
 import numpy as np
 
@@ -220,10 +220,10 @@ class FakeSink(FakeDevice):
 
 
 class FakeTracker:
-    """Finds the same face in every frame.
+    """Finds the same face in every frame, until a test sets another one.
 
     Args:
-        landmarks: of the face.
+        face: its landmarks; None: no face is found.
         absent: numbers of the calls that find none.
         fails: numbers of the calls that raise.
     """
@@ -231,10 +231,10 @@ class FakeTracker:
     faces_seen = 1
 
     def __init__(
-        self, landmarks: Landmarks, absent: Collection[int] = (), fails: Collection[int] = ()
+        self, face: Landmarks | None, absent: Collection[int] = (), fails: Collection[int] = ()
     ) -> None:
+        self.face = face
         self.calls = 0
-        self._landmarks = landmarks
         self._absent = absent
         self._fails = fails
 
@@ -243,7 +243,7 @@ class FakeTracker:
         self.calls += 1
         if number in self._fails:
             raise RuntimeError("the fake tracker fails")
-        return None if number in self._absent else self._landmarks
+        return None if number in self._absent else self.face
 
     def reset(self) -> None:
         """Nothing is remembered."""
@@ -253,12 +253,18 @@ class FakeTracker:
 
 
 class FakeRenderer:
-    """Draws the target's first reference; raises in the renders of the given numbers."""
+    """Draws the target's first reference and keeps what it was driven by.
+
+    Args:
+        fails: numbers of the renders that raise.
+        levels: are added to the pictures in turn.
+    """
 
     device = "cpu"
 
-    def __init__(self, fails: Collection[int] = ()) -> None:
-        self.renders = 0
+    def __init__(self, fails: Collection[int] = (), levels: Sequence[int] = (0,)) -> None:
+        self.drives: list[Drive] = []
+        self._levels = levels
         self._target: Target | None = None
         self._fails = fails
 
@@ -266,12 +272,13 @@ class FakeRenderer:
         self._target = target
 
     def render(self, drive: Drive) -> Image:
-        number = self.renders
-        self.renders += 1
+        number = len(self.drives)
+        self.drives.append(drive)
         if number in self._fails:
             raise RuntimeError("the fake renderer fails")
         assert self._target is not None
-        return np.array(self._target.references[0])
+        level = self._levels[number % len(self._levels)]
+        return np.array(self._target.references[0] + level, np.uint8)
 
     def reset(self) -> None:
         """Nothing is remembered."""
