@@ -1,14 +1,20 @@
+"""The face frame, poses, crops and maps: every way there has its way back."""
+
 from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from reenact.face.geometry import (
     FACE_SHARE,
+    box_shift,
     canonical_face,
     crop_transform,
     estimate_pose,
     face_box,
+    fit_similarity,
     inter_ocular,
     landmark_map,
     mirror_index,
@@ -16,46 +22,90 @@ from reenact.face.geometry import (
     mirrored_deviation,
     rotation_matrix,
     rotation_vector,
+    square_to_crop,
     to_face_frame,
+    to_image,
     transform_points,
 )
-from reenact.imaging import crop_image, from_unit, invert_affine, to_unit
+from reenact.imaging import invert_affine
+from reenact.types import Array, Pose
 from support.faces import posed_face
 
-
-def test_value_ranges_are_each_others_inverse() -> None:
-    every_level = np.arange(256, dtype=np.uint8).repeat(3).reshape(16, 16, 3)
-    unit = to_unit(every_level)
-    assert unit.shape == (3, 16, 16)
-    assert unit.min() == -1
-    assert unit.max() == pytest.approx(1)
-    np.testing.assert_array_equal(from_unit(unit), every_level)
+numbers = st.integers(0, 2**32 - 1)
+"""Seeds of faces, which are too many numbers to draw one by one."""
 
 
-def test_canonical_face_is_symmetric_and_one_iod_wide() -> None:
-    face = canonical_face()
-    assert inter_ocular(face) == pytest.approx(1, abs=1e-3)
-    np.testing.assert_allclose(mirrored_deviation(face), face, atol=1e-5)
-    assert mirror_index()[33] == 263
-    assert mirror_index()[468] == 473
-    np.testing.assert_array_equal(mirror_index()[mirror_index()], np.arange(478))
+@st.composite
+def poses(draw: st.DrawFn) -> Pose:
+    """Return a head turned by up to 80 degrees, small or large, anywhere in a picture."""
+    axis = np.array([draw(st.floats(-1, 1)) for _ in range(3)], np.float32)
+    angle = np.radians(draw(st.floats(0, 80)))
+    vector = axis * np.float32(angle / max(float(np.linalg.norm(axis)), 1e-3))
+    place = np.array([draw(st.floats(-2000, 4000)) for _ in range(2)] + [0], np.float32)
+    return Pose(rotation_matrix(vector), place, draw(st.floats(8, 1000)))
 
 
-def test_pose_is_found_again() -> None:
+def some_face(number: int) -> Array:
+    """Return a person's shape in the face frame, iod."""
+    rng = np.random.default_rng(number)
+    person = canonical_face() * rng.uniform(0.9, 1.1, 3)
+    return np.asarray(person + rng.normal(0, 0.02, person.shape), dtype=np.float32)
+
+
+def close_px(pose: Pose) -> float:
+    """Return what float32 may lose, px."""
+    return 1e-5 * (float(np.abs(pose.translation).max()) + 3 * pose.scale)
+
+
+@given(poses(), numbers)
+def test_the_face_frame_and_the_image_are_each_others_inverse(pose: Pose, number: int) -> None:
+    shape = some_face(number)
+    points = to_image(shape, pose)
+    np.testing.assert_allclose(
+        to_face_frame(points, pose), shape, atol=4 * close_px(pose) / pose.scale
+    )
+
+
+@given(poses(), numbers)
+def test_the_pose_of_a_posed_face_is_found_again(pose: Pose, number: int) -> None:
+    shape = some_face(number)
+    found = estimate_pose(to_image(shape, pose), shape)
+    np.testing.assert_allclose(found.rotation, pose.rotation, atol=20 * close_px(pose) / pose.scale)
+    np.testing.assert_allclose(found.translation, pose.translation, atol=20 * close_px(pose))
+    assert found.scale == pytest.approx(pose.scale, rel=20 * close_px(pose) / pose.scale)
+
+
+def test_without_a_template_the_canonical_face_is_fitted() -> None:
     points, pose = posed_face()
     found = estimate_pose(points)
     np.testing.assert_allclose(found.rotation, pose.rotation, atol=1e-4)
-    np.testing.assert_allclose(found.translation, pose.translation, atol=1e-2)
     assert found.scale == pytest.approx(pose.scale, rel=1e-4)
-    np.testing.assert_allclose(to_face_frame(points, found), canonical_face(), atol=1e-3)
 
 
-def test_pose_is_always_a_proper_rotation() -> None:
-    flat = canonical_face().copy()
-    flat[:, 2] = 0
-    for points in (flat * 50, mirrored(posed_face()[0], 256)):
-        found = estimate_pose(points.astype(np.float32))
-        assert np.linalg.det(found.rotation) == pytest.approx(1, abs=1e-4)
+@pytest.mark.parametrize("dimensions", [2, 3])
+def test_a_similarity_is_never_a_reflection(dimensions: int) -> None:
+    source = np.random.default_rng(1).normal(size=(9, dimensions))
+    mirror = np.diag([-1.0] + [1.0] * (dimensions - 1))
+    for goal in (source @ mirror, np.zeros_like(source), source[:, ::-1]):
+        _, rotation, _ = fit_similarity(source, goal)
+        assert np.linalg.det(rotation) == pytest.approx(1)
+        np.testing.assert_allclose(rotation @ rotation.T, np.eye(dimensions), atol=1e-9)
+
+
+@given(poses())
+def test_rotation_vectors_and_matrices_are_each_others_inverse(pose: Pose) -> None:
+    vector = rotation_vector(pose.rotation)
+    np.testing.assert_allclose(rotation_matrix(vector), pose.rotation, atol=1e-5)
+    np.testing.assert_allclose(pose.rotation @ pose.rotation.T, np.eye(3), atol=1e-5)
+
+
+@given(poses(), numbers, st.integers(64, 4000))
+def test_a_face_mirrored_twice_is_the_face(pose: Pose, number: int, width: int) -> None:
+    points = to_image(some_face(number), pose)
+    twice = mirrored(mirrored(points, width), width)
+    np.testing.assert_allclose(twice, points, atol=close_px(pose) + 1e-6 * width)
+    deviation = some_face(number) - canonical_face()
+    np.testing.assert_array_equal(mirrored_deviation(mirrored_deviation(deviation)), deviation)
 
 
 def test_mirroring_swaps_the_turn() -> None:
@@ -65,35 +115,52 @@ def test_mirroring_swaps_the_turn() -> None:
     np.testing.assert_allclose(turned, straight * [1, -1, -1], atol=1e-3)
 
 
-def test_rotation_vector_and_matrix_are_inverse() -> None:
-    vector = np.array([0.3, -0.5, 0.1], np.float32)
-    np.testing.assert_allclose(rotation_vector(rotation_matrix(vector)), vector, atol=1e-5)
+def test_the_canonical_face_is_symmetric_and_one_iod_wide() -> None:
+    face = canonical_face()
+    assert inter_ocular(face) == pytest.approx(1, abs=1e-3)
+    np.testing.assert_allclose(mirrored_deviation(face), face, atol=1e-5)
+    assert mirror_index()[33] == 263
+    assert mirror_index()[468] == 473
 
 
-@pytest.mark.parametrize("scale", [8.0, 60.0, 900.0])
-def test_crop_holds_the_face_at_its_share(scale: float) -> None:
-    points, _ = posed_face(scale=scale)
-    affine = crop_transform(points, 256)
-    left, top, right, bottom = face_box(transform_points(points, affine))
-    assert max(bottom - top, right - left) == pytest.approx(256 * FACE_SHARE, rel=0.01)
-    assert (left + right) / 2 == pytest.approx(127.5, abs=1)
-    back = transform_points(transform_points(points, affine), invert_affine(affine))
-    np.testing.assert_allclose(back, points, rtol=1e-3, atol=1e-2)
+@given(poses(), numbers, st.sampled_from([128, 256, 512]))
+def test_a_crop_holds_the_face_at_its_share_and_leads_back(
+    pose: Pose, number: int, size_px: int
+) -> None:
+    points = to_image(some_face(number), pose)
+    affine = crop_transform(points, size_px)
+    inside = transform_points(points, affine)
+    left, top, right, bottom = face_box(inside)
+    assert max(bottom - top, right - left) == pytest.approx(size_px * FACE_SHARE, rel=0.01)
+    assert (left + right) / 2 == pytest.approx((size_px - 1) / 2, abs=0.01 * size_px)
+    back = transform_points(inside, invert_affine(affine))
+    np.testing.assert_allclose(back, points, atol=0.01 + 1e-4 * np.abs(points).max())
 
 
-def test_crop_puts_pixels_where_points_go() -> None:
-    image = np.zeros((400, 300, 3), np.uint8)
-    image[200:204, 100:104] = 255  # its middle is at (101.5, 201.5)
-    for factor in (0.2, 0.7, 1.0, 2.3):
-        affine = np.array([[factor, 0, 5], [0, factor, -20]], np.float32)
-        crop = crop_image(image, affine, 500).astype(np.float64)[..., 0]
-        ys, xs = np.indices(crop.shape)
-        centre = (crop * xs).sum() / crop.sum(), (crop * ys).sum() / crop.sum()
-        expected = affine[:, :2] @ [101.5, 201.5] + affine[:, 2]
-        np.testing.assert_allclose(centre, expected, atol=0.3)
+@given(st.floats(-50, 50), st.floats(-50, 50), st.floats(20, 900), st.sampled_from([64, 256]))
+def test_the_corners_of_a_square_are_those_of_its_crop(
+    left: float, top: float, side: float, size_px: int
+) -> None:
+    affine = square_to_crop((left, top, side), size_px)
+    corners = np.array([[left, top, 0], [left + side, top + side, 0]], np.float32) - 0.5
+    placed = transform_points(corners, affine)[:, :2]
+    np.testing.assert_allclose(placed, [[-0.5, -0.5], [size_px - 0.5] * 2], atol=0.01)
 
 
-def test_landmark_map_draws_the_lips() -> None:
+@given(poses(), st.floats(-2, 2), st.floats(0.5, 2))
+def test_a_face_shifts_by_what_it_moved_or_grew(pose: Pose, moved: float, grown: float) -> None:
+    points = to_image(canonical_face(), pose)
+    left, top, right, bottom = face_box(points)
+    size = max(right - left, bottom - top)
+    shifted = points + np.array([moved * size, 0, 0], np.float32)
+    close = 0.01 + 10 * close_px(pose) / size
+    assert box_shift(points, shifted) == pytest.approx(abs(moved), abs=close)
+    centre = np.array([(left + right) / 2, (top + bottom) / 2, 0], np.float32)
+    larger = (points - centre) * np.float32(grown) + centre
+    assert box_shift(points, larger) == pytest.approx(abs(grown - 1) / 2, abs=close)
+
+
+def test_a_landmark_map_draws_contours_and_little_else() -> None:
     points, _ = posed_face(yaw_degrees=0)
     drawn = landmark_map(points, 256)
     assert drawn.shape == (256, 256)
