@@ -10,7 +10,6 @@ import contextlib
 import importlib
 import os
 import platform
-import re
 import shutil
 import socket
 import sys
@@ -73,30 +72,29 @@ def _python() -> Iterable[Check]:
 
 
 def _packages() -> Iterable[Check]:
+    from packaging.requirements import Requirement
+
     versions: dict[str, str] = {}
-    absent, other = [], []
-    for text in metadata.requires("reenact") or ():
-        if ";" in text:  # optional, or for another Python
-            continue
-        match = re.match(r"([A-Za-z0-9._-]+)\s*(?:==\s*([^,\s]+))?", text)
-        assert match is not None
-        name, pin = match.groups()
+    problems: list[str] = []
+    others: list[str] = []
+    for requirement in map(Requirement, metadata.requires("reenact") or ()):
+        name, wanted = requirement.name, requirement.specifier
+        if requirement.marker is not None and not requirement.marker.evaluate({"extra": ""}):
+            continue  # optional, or for another Python
         try:
             versions[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
-            absent.append(name)
+            problems.append(f"{name} is not installed")
             continue
-        if pin is not None and versions[name].partition("+")[0] != pin:
-            other.append(f"{name} is {versions[name]}, not {pin}")
-    problems = []
-    if versions.get("numpy", "1").partition(".")[0] != "1":
-        problems.append(f"numpy is {versions['numpy']}, but mediapipe needs one below 2")
-    if absent:
-        problems.append(f"not installed: {', '.join(absent)}")
+        if not wanted.contains(versions[name], prereleases=True):
+            # MediaPipe does not load with numpy 2.
+            (problems if name == "numpy" else others).append(
+                f"{name} is {versions[name]}, not {wanted}"
+            )
     if problems:
-        yield missing("packages", "; ".join(problems))
-    elif other:
-        yield Check("packages", "warning", "; ".join(other), remedy("packages"))
+        yield missing("packages", "; ".join(problems + others))
+    elif others:
+        yield Check("packages", "warning", "; ".join(others), remedy("packages"))
     else:
         shown = ", ".join(f"{name} {versions[name]}" for name in ("torch", "numpy", "av"))
         yield ok("packages", f"all {len(versions)} there: {shown}")

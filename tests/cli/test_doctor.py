@@ -118,7 +118,8 @@ def test_numpy_2_and_missing_packages_are_reported(tmp_path: Path) -> None:
     checks = run_with(tmp_path, {}, hide)
     assert checks["packages"].status == "missing"
     assert "numpy is 2.1.0" in checks["packages"].detail
-    assert "tqdm" in checks["packages"].detail
+    assert "tqdm is not installed" in checks["packages"].detail
+    assert "opencv-contrib-python is 4.10.0.84, not ==4.11" in checks["packages"].detail
     assert checks["cv2"].status == "warning"
     assert "opencv-contrib-python 4.10.0.84" in checks["cv2"].detail
 
