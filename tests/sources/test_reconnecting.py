@@ -7,8 +7,9 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reenact.errors import SourceError
@@ -190,3 +191,69 @@ def test_pauses_grow_to_their_maximum_and_start_over_after_steady_work(
         elif (life_s or 0) < 9.99:
             assert pause_s == pytest.approx(min(before_s * 1.6, first_s * growth))
         before_s = pause_s
+
+
+class ScriptedSource:
+    """Gives some frames and then fails, or ends if it is the last one."""
+
+    live = True
+    name = "scripted"
+    size = (2, 2)
+    fps = 30.0
+
+    def __init__(self, frames: int, is_last: bool, log: list[str]) -> None:
+        self._left = frames
+        self._is_last = is_last
+        self._log = log
+        log.append("opened")
+
+    def read(self) -> Frame | None:
+        if self._left:
+            self._left -= 1
+            self._log.append("frame")
+            return Frame(np.zeros((2, 2, 3), np.uint8), time.monotonic(), 0)
+        if self._is_last:
+            return None
+        raise SourceError("The script failed.")
+
+    def close(self) -> None:
+        self._log.append("closed")
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    first=st.integers(0, 4),
+    others=st.lists(st.none() | st.integers(0, 4), max_size=8),
+    last=st.integers(0, 4),
+)
+def test_every_frame_is_read_or_counted_as_dropped_across_failures(
+    first: int, others: list[int | None], last: int
+) -> None:
+    """Each number is how many frames a source gives until it fails; None: it does not open."""
+    log: list[str] = []
+    script = [first, *others, last]
+
+    def open_source() -> ScriptedSource:
+        frames = script.pop(0)
+        if frames is None:
+            raise SourceError("The script does not open.")
+        return ScriptedSource(frames, is_last=not script, log=log)
+
+    indices: list[int] = []
+    with ReconnectingSource(open_source, first_pause_s=1e-4, max_pause_s=2e-4) as source:
+        while True:
+            try:
+                frame = source.read()
+            except SourceUnavailable:
+                continue
+            if frame is None:
+                break
+            indices.append(frame.index)
+    total = log.count("frame")
+    assert total == first + sum(count or 0 for count in others) + last
+    assert len(indices) + source.dropped == total
+    assert indices == sorted(set(indices))
+    assert not total or indices[-1] == total - 1
+    assert source.reopened == log.count("opened") - 1
+    assert source.reopened == 1 + sum(count is not None for count in others)
+    assert log[-1] == "closed"
