@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reenact.errors import SourceError
+from reenact.lifecycle import ClosesOnExit
 from reenact.sources.camera_devices import CameraInfo
 from reenact.sources.reconnecting import Backoff, ReconnectingSource, SourceUnavailable
 from reenact.sources.webcam import WebcamSettings, WebcamSource, open_webcam
@@ -193,7 +194,7 @@ def test_pauses_grow_to_their_maximum_and_start_over_after_steady_work(
         before_s = pause_s
 
 
-class ScriptedSource:
+class ScriptedSource(ClosesOnExit):
     """Gives some frames and then fails, or ends if it is the last one."""
 
     live = True
