@@ -1,1 +1,9 @@
-"""What makes the files in `reenact/assets`; run from the repository's root, not installed."""
+"""Scripts that make the files in `reenact/assets`.
+
+Run them from the root of the repository (`python -m tools.NAME`); they are not installed.
+"""
+
+from pathlib import Path
+from typing import Final
+
+ASSETS: Final = Path(__file__).parents[1] / "reenact" / "assets"

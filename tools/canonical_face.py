@@ -2,8 +2,9 @@
 
     python -m tools.canonical_face --data ../shared/faces/train
 
-Generalised Procrustes analysis (Gower 1975) over a calm half of each clip's frames, each
-identity weighted alike, then made symmetric. Landmark pairs come from the mean's own symmetry.
+Generalised Procrustes analysis (Gower 1975) over the calm half of each clip's frames, with equal
+weight for each identity. The mean is then made symmetric; its own symmetry tells which landmarks
+are pairs.
 """
 
 from __future__ import annotations
@@ -13,21 +14,16 @@ from pathlib import Path
 
 import numpy as np
 
-from reenact.face.geometry import fit_similarity
+from reenact.face.geometry import estimate_pose, to_face_frame
 from reenact.face.topology import EYE_CORNERS_LEFT, EYE_CORNERS_RIGHT, LIPS_INNER, RIGID
 from reenact.types import Array
+from tools import ASSETS
 
-ASSET = Path(__file__).parents[1] / "assets" / "canonical_face.npz"
-
-
-def _align(points: Array, template: Array, index: list[int]) -> Array:
-    """Bring (478, 3) points onto the template by a similarity fitted on the index."""
-    scale, rotation, translation = fit_similarity(points[index], template[index])
-    return np.asarray(scale * points @ rotation.T + translation, dtype=np.float32)
+ASSET = ASSETS / "canonical_face.npz"
 
 
 def _calm_frames(clip: Array) -> Array:
-    """Return the half of a clip's frames with the mouth most shut."""
+    """Return the half of a clip's frames in which the mouth is most closed."""
     gap = np.linalg.norm(clip[:, 13] - clip[:, 14], axis=-1)
     width = np.linalg.norm(clip[:, 33] - clip[:, 263], axis=-1)
     order = np.argsort(gap / width)
@@ -44,18 +40,17 @@ def canonical_from_clips(folder: Path, iterations: int = 6) -> Array:
     if not people:
         raise SystemExit(f"{folder} holds no .npz landmark files")
     sets = [np.concatenate(clips) for clips in people.values()]
-    index = list(RIGID)
-    mean = sets[0][0]
+    mean = _normalised(sets[0][0])
     for _ in range(iterations):
-        mean = np.mean([np.mean([_align(p, mean, index) for p in s], axis=0) for s in sets], axis=0)
-        mean = _normalised(mean)
+        aligned = [[to_face_frame(p, estimate_pose(p, mean)) for p in points] for points in sets]
+        mean = _normalised(np.mean([np.mean(person, axis=0) for person in aligned], axis=0))
     flipped = mean * np.array([-1, 1, 1], np.float32)
     pairs = np.linalg.norm(flipped[:, None] - mean[None], axis=-1).argmin(axis=1)
     return np.asarray((mean + flipped[pairs]) / 2, dtype=np.float32)
 
 
 def _normalised(points: Array) -> Array:
-    """Centre on the rigid landmarks, turn the face upright, scale to one iod."""
+    """Centre the face on its rigid landmarks, turn it upright and scale it to one iod."""
     right = points[list(EYE_CORNERS_RIGHT)].mean(0)
     left = points[list(EYE_CORNERS_LEFT)].mean(0)
     chin_to_brow = points[152] - points[10]

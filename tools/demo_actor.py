@@ -2,8 +2,9 @@
 
     python -m tools.demo_actor
 
-The face is invented (`demo_portrait`), of two portraits in the public domain. The program's own
-generator moves it: a script of action units, head turns and blinks, drawn as any target is.
+The face is invented: `demo_portrait` composes it of two portraits in the public domain. The
+program's own generator animates it by a script of action units, head turns and blinks, and draws it
+as it draws any target.
 """
 
 from __future__ import annotations
@@ -27,9 +28,10 @@ from reenact.rendering.compositing import Paster
 from reenact.sinks.video_file import FileSettings
 from reenact.targets.library import resize_target, target_from_image
 from reenact.types import Array, Drive, Frame, Pose, Target
+from tools import ASSETS
 from tools.demo_portrait import composed_portrait
 
-ASSET: Final = Path(__file__).parents[1] / "assets" / "demo_actor.mp4"
+ASSET: Final = ASSETS / "demo_actor.mp4"
 FPS: Final = 25
 DURATION_S: Final = 12.0
 
@@ -73,7 +75,7 @@ HEAD: Final[dict[str, Sequence[Key]]] = {
 
 
 def value_at(keys: Sequence[Key], time_s: float) -> float:
-    """Interpolate keys softly: at rest at each key, still before the first and after the last."""
+    """Interpolate keys with smooth steps; hold the value before the first and after the last."""
     times = [time for time, _ in keys]
     values = [value for _, value in keys]
     right = int(np.searchsorted(times, time_s))

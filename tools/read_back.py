@@ -1,13 +1,13 @@
-"""Make `assets/read_back.npz`: what expressions are read as beside themselves.
+"""Make `assets/read_back.npz`: how a tracker misreads expressions on drawn faces.
 
     python -m tools.read_back --data ../shared/faces/train \
         --stills ../shared/faces/stills/human --cache runs/cache
 
-Faces of clips and photos act what people in the clips do, from rest on; the shipped generator
-draws them, and a tracker that looks at single pictures reads the action units off what was drawn.
-By how much they differ from the landmarks' own is regressed on the components of the change of
-shape, each pair also mirrored. Each later round begins from the answer before: what is read does
-not wholly follow a correction.
+Faces of clips and photos act what people in the clips do, starting at rest. The shipped generator
+draws them, and a tracker for single pictures reads the action units of what was drawn. The
+difference from the action units of the landmarks is regressed on the components of the change of
+shape, each pair also mirrored. Each further round starts from the answer of the round before,
+because the reading follows a correction only in part.
 """
 
 from __future__ import annotations
@@ -30,35 +30,35 @@ from reenact.face.topology import ACTION_UNITS
 from reenact.live.pipeline import landmark_drive
 from reenact.progress import progress_bar
 from reenact.registry import load
-from reenact.training.sampling import Pair, PairSampler, load_clips, load_stills
+from reenact.training.augmentation import Pair
+from reenact.training.sampling import PairSampler, load_clips, load_stills
 from reenact.types import Array, Image, Renderer
-
-OUT: Final = Path(__file__).parents[1] / "assets" / ASSET
+from tools import ASSETS
 
 RIDGE: Final = 0.01
-"""Of the mean square of a component; from .003 to .1 it hardly matters."""
+"""Share of the mean square of a component; between .003 and .1 it hardly matters."""
 
-MOST_READ: Final = 1.0
-"""Activation; a greater error is a face that the tracker lost its way on."""
+MAX_ERROR: Final = 1.0
+"""Activation; a larger error means that the tracker failed on this face."""
 
 LEFT_ALONE: Final = ("mouth_open", "jaw_drop", "blink_left", "blink_right", "eye_wide")
-"""How wide mouths and eyes open is seen by everybody, whatever a tracker reads; to the lids fusion
-itself sees."""
+"""Units that are not corrected. Everybody sees how wide mouths and eyes open, whatever a tracker
+reads, and fusion takes care of the lids itself."""
 
 _SIZE_PX: Final = 256
 
 
 class Reader:
-    """Draws pairs by the shipped generator and reads the drawn faces."""
+    """Draws pairs with the shipped generator and reads the drawn faces."""
 
     def __init__(self, face_reader: FaceReader, renderer: Renderer) -> None:
         self._face_reader = face_reader
         self._renderer = renderer
 
     def read(self, pair: Pair, known: ReadBack) -> tuple[Array, Array] | None:
-        """Return (478, 3) the change of shape that is wanted and (17,) what is read too much.
+        """Return the wanted change of shape (478, 3) and the error of the reading (17,).
 
-        None where no face is found.
+        None if no face is found.
         """
         reference = np.ascontiguousarray(pair.reference)
         own = self._face_reader.track(reference)
@@ -70,7 +70,7 @@ class Reader:
         if drawn is None:
             return None
         error = measures(own_shape(drawn, neutral), neutral) - measures(wanted, neutral)
-        return wanted - neutral, np.clip(error / RANGES, -MOST_READ, MOST_READ)
+        return wanted - neutral, np.clip(error / RANGES, -MAX_ERROR, MAX_ERROR)
 
     def _draw(self, pair: Pair, reference: Image, known: ReadBack) -> Image:
         points, driven = pair.reference_landmarks, pair.truth_landmarks
@@ -82,11 +82,11 @@ class Reader:
 
 
 def fit(changes: Array, errors: Array, components: Array) -> Array:
-    """Return the (K, 17) errors for one of each component that explain (N, 17) errors best.
+    """Return the errors (K, 17) per unit of each component that explain the errors (N, 17) best.
 
     Args:
-        changes: (N, 478, 3) of the shape.
-        errors: (N, 17), of each.
+        changes: (N, 478, 3) changes of shape.
+        errors: (N, 17) errors of their readings.
         components: (K, 468, 3).
     """
     both = np.concatenate([changes, mirrored_deviation(changes)])
@@ -97,9 +97,9 @@ def fit(changes: Array, errors: Array, components: Array) -> Array:
 
 
 def learn(pairs: Iterator[Pair], count: int, rounds: int, reader: Reader) -> ReadBack:
-    """Return what so many pairs a round tell."""
+    """Fit the correction in rounds of `count` pairs."""
     components = expression_components()
-    heeded = np.array([name not in LEFT_ALONE for name in ACTION_UNITS], np.float32)
+    corrected = np.array([name not in LEFT_ALONE for name in ACTION_UNITS], np.float32)
     answer = ReadBack(components, np.zeros((len(components), len(ACTION_UNITS)), np.float32))
     for number in range(1, rounds + 1):
         shown = (
@@ -107,9 +107,9 @@ def learn(pairs: Iterator[Pair], count: int, rounds: int, reader: Reader) -> Rea
         )
         seen = [read for pair in shown if (read := reader.read(pair, answer)) is not None]
         changes, errors = (np.stack(part) for part in zip(*seen, strict=True))
-        wrong = np.abs(errors * heeded).mean() / heeded.mean()
-        print(f"wrongly read before round {number}: {wrong:.4f} in the mean")
-        answer = ReadBack(components, answer.errors + heeded * fit(changes, errors, components))
+        wrong = np.abs(errors * corrected).mean() / corrected.mean()
+        print(f"mean error of the reading before round {number}: {wrong:.4f}")
+        answer = ReadBack(components, answer.errors + corrected * fit(changes, errors, components))
     return answer
 
 
@@ -119,10 +119,10 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="folder of clips to learn from")
     parser.add_argument("--stills", type=Path, required=True, help="folder of photos to learn on")
     parser.add_argument("--cache", type=Path, required=True, help="folder for decoded frames")
-    parser.add_argument("--pairs", type=int, default=2000, help="of each round")
+    parser.add_argument("--pairs", type=int, default=2000, help="in each round")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--out", type=Path, default=OUT)
+    parser.add_argument("--out", type=Path, default=ASSETS / ASSET)
     arguments = parser.parse_args()
     clips = load_clips(arguments.data, arguments.cache, with_people=True)
     sampler = PairSampler(clips, load_stills([arguments.stills], _SIZE_PX), 0.0, acting_share=1.0)

@@ -1,12 +1,12 @@
-"""Measure what a generator loses where it draws a face from an unlike reference.
+"""Measure what a generator loses by drawing a face from an unlike reference.
 
     python -m tools.reference_weights --data ../shared/faces/train
 
-Of each clip, references are chosen from the first 60 % as a target's are, and each of them draws
-the same frames of the rest. What its PSNR, the mean of picture and face, lacks against the
-frame's other references is explained by what the faces differ in (least squares, no coefficient
-below 0). Prints `reference_distance.DECIBELS`, and how many dB a choice by them loses against the
-best one.
+References are chosen from the first 60 % of each clip, as those of a target are. Each of them draws
+the same frames of the rest. Its loss in PSNR (mean of picture and face) against the frame's other
+references is explained by the differences between the faces, by non-negative least squares. The
+script prints `reference_ranking.DECIBELS` and how many dB a choice by them loses against the best
+reference.
 """
 
 from __future__ import annotations
@@ -32,37 +32,37 @@ from reenact.targets.reference_selection import choose_references, measure_look
 from reenact.types import Image, Renderer
 
 REFERENCES_SHARE: Final = 0.6
-LEAST_REFERENCES: Final = 40
-"""Frames with a face to choose references from; clips with fewer are left out."""
+MIN_REFERENCES: Final = 40
+"""A clip with fewer frames to choose references from is left out."""
 
 FRAMES: Final = 8
-"""Frames of each clip that are drawn."""
+"""Number of frames drawn of each clip."""
 
 
 @dataclass(frozen=True, slots=True)
 class Drawn:
-    """What K references make of N frames of one clip.
+    """N frames of one clip, each drawn from K references.
 
     Attributes:
         differences: (K, N, 10), see `DIFFERENCES`.
-        decibels: (K, N) PSNR, mean of the picture's and the face's.
+        decibels: (K, N) PSNR, the mean of picture and face.
     """
 
     differences: NDArray[np.float32]
     decibels: NDArray[np.float64]
 
     def lost(self, weights: NDArray[Any]) -> float:
-        """Return the mean dB between the best reference and the nearest by these weights."""
+        """Return the mean loss in dB of the nearest reference by these weights against the best."""
         nearest = (self.differences @ weights).argmin(axis=0)
         got = self.decibels[nearest, np.arange(len(nearest))]
         return float((self.decibels.max(axis=0) - got).mean())
 
 
 def draw(clip: Clip, renderer: Renderer) -> Drawn | None:
-    """Draw frames of a clip's end from references of its beginning; None: it is too short."""
+    """Draw frames of a clip's end from references of its beginning; None if it is too short."""
     early = clip.usable[clip.usable < REFERENCES_SHARE * len(clip.images)]
     late = clip.usable[len(early) :]
-    if len(early) < LEAST_REFERENCES or len(late) < FRAMES:
+    if len(early) < MIN_REFERENCES or len(late) < FRAMES:
         return None
     frames = late[np.linspace(0, len(late) - 1, FRAMES).astype(int)]
     chosen = early[
@@ -91,7 +91,7 @@ def _likeness(clip: Clip, frame: int, drawn: Image) -> float:
 
 
 def fit(clips: Sequence[Drawn]) -> NDArray[np.float64]:
-    """Return (10,) dB that a unit of each difference costs."""
+    """Return how many dB a unit of each difference costs, (10,)."""
     causes = [d.differences - d.differences.mean(axis=0) for d in clips]
     losses = [d.decibels.mean(axis=0) - d.decibels for d in clips]
     weights, _ = nnls(

@@ -131,9 +131,10 @@ class TintRecipe:
 
         self._learned, self._held_out, self._batch = learned, held_out, batch
         self.networks: dict[str, nn.Module] = {NAME: load_network(start)}
-        self.optimisers: dict[str, torch.optim.Optimizer] = {
+        self.optimizers: dict[str, torch.optim.Optimizer] = {
             NAME: torch.optim.Adam(self.networks[NAME].parameters(), 1e-2)
         }
+        self.schedules: Mapping[str, Callable[[float], float]] = {}  # a constant learning rate
 
     def batches(self, seed: int, steps: int) -> Dataset[Any]:
         """Return a dataset whose item n is the batch of step n."""
@@ -146,9 +147,9 @@ class TintRecipe:
     def step(self, batch: Mapping[str, Any], progress: float) -> dict[str, float]:
         """Learn from one batch."""
         loss = (self.networks[NAME](batch["warped"]) - batch["true"]).abs().mean()
-        self.optimisers[NAME].zero_grad()
+        self.optimizers[NAME].zero_grad()
         loss.backward()
-        self.optimisers[NAME].step()
+        self.optimizers[NAME].step()
         return {"pixels": float(loss.detach())}
 
     def validate(self, network: nn.Module) -> dict[str, float]:
@@ -198,7 +199,7 @@ def train_on_target(
     stop: Callable[[], bool] = lambda: False,
 ) -> TrainingOutcome:
     """Train on one target; satisfies `targets.target_training.TargetTrainer`."""
-    from reenact.training.loop import LoopOptions, run
+    from reenact.training.loop import LoopOptions, train
 
     if not resume:
         shutil.rmtree(options.folder, ignore_errors=True)
@@ -216,11 +217,11 @@ def train_on_target(
         workers=0,
         ema=0.9,
     )
-    outcome = run(recipe, loop, resume, stop)
+    outcome = train(recipe, loop, resume, stop)
     after = outcome.best or before
     better = after["score"] > before["score"]
     weights = options.folder / "best.safetensors" if better else None
-    return TrainingOutcome(before, after, weights, outcome.interrupted)
+    return TrainingOutcome(before, after, weights, outcome.stopped)
 
 
 def _target(clip: Footage) -> Target:

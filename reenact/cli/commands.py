@@ -80,7 +80,7 @@ def train(arguments: Namespace) -> int:
             arguments.assignments,
             stop=lambda: interruption.came,
         )
-    return EXIT_INTERRUPTED if outcome.interrupted else 0
+    return EXIT_INTERRUPTED if outcome.stopped else 0
 
 
 def train_prepare(arguments: Namespace) -> int:

@@ -171,6 +171,6 @@ def spec(
 FAN2023: Final = spec(
     "fan2023",
     "the U-net of Fan 2023, drawn from picture and landmark map (no weights are shipped)",
-    recipe="reenact.training.fan2023:build_recipe",
+    recipe="reenact.training.adversarial:build_fan2023",
     training_file="configs/train/fan2023.toml",
 )

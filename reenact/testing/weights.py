@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from reenact.testing.moving_portrait import write_two_people
-from reenact.training.recipes import build_recipe, run_config
+from reenact.training.recipes import build_recipe, measure_config, run_config
 
 SETTINGS: Final = "batch_size = 2\n"
 """Beside `train` and `val`, the one setting that every recipe must take."""
@@ -44,7 +44,7 @@ def train_two_steps(recipe: str, folder: Path, settings: str = SETTINGS) -> Path
         settings: TOML of the recipe's settings, without `train` and `val`.
 
     Returns:
-        The weights.
+        The weights. They were checked to be those that were validated.
     """
     config = folder / f"{recipe}.toml"
     config.write_text(
@@ -55,12 +55,18 @@ def train_two_steps(recipe: str, folder: Path, settings: str = SETTINGS) -> Path
         encoding="utf-8",
     )
     outcome = run_config(config, resume=False)
-    assert (outcome.step, outcome.interrupted) == (2, False)
-    rows = (folder / "run" / "history.jsonl").read_text(encoding="utf-8").splitlines()
-    figures = json.loads(rows[-1])
-    assert figures["step"] == 2
-    assert all(math.isfinite(value) for value in figures.values() if value is not None)
-    return folder / "run" / "best.safetensors"
+    assert (outcome.step, outcome.stopped) == (2, False)
+    assert all(math.isfinite(value) for value in outcome.best.values())
+    row = json.loads(
+        (folder / "run" / "history.jsonl").read_text(encoding="utf-8").splitlines()[-1]
+    )
+    assert row["step"] == 2
+    assert {name: row[name] for name in outcome.best} == outcome.best
+    weights = folder / "run" / "best.safetensors"
+    for name, value in measure_config(config, weights).items():
+        error = abs(value - outcome.best[name])
+        assert error < 0.02 * (1 + abs(value)), f"{name} of the saved weights differs"
+    return weights
 
 
 @cache

@@ -1,76 +1,236 @@
-"""Winks made of blinks: one eye of a near frame in which both are shut.
-
-People in clips blink, they hardly ever wink, and a generator that never saw one eye shut beside an
-open one draws both half shut. Between two frames that are a third of a second apart the head
-hardly moves, so an eye of one fits the other.
-"""
+"""Pairs of pictures, and what is done to them: recolouring, moving, winking, animating a photo."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from typing import Final
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from reenact.face.geometry import transform_points
+from reenact.face.geometry import (
+    estimate_pose,
+    mirrored,
+    rotation_matrix,
+    rotation_vector,
+    to_face_frame,
+    to_image,
+    transform_points,
+)
 from reenact.face.regions import lid_gaps
+from reenact.face.segmentation import person_masks
 from reenact.face.topology import BROW_LEFT, BROW_RIGHT, EYE_LEFT, EYE_RIGHT, RIGID
-from reenact.imaging import crop_image
-from reenact.types import Array, Image
+from reenact.imaging import crop_image, in_bytes
+from reenact.rendering.background import without_person
+from reenact.rendering.head_mesh import head_mesh
+from reenact.rendering.mesh_warp import source_map, warp_image
+from reenact.types import Array, Image, Pose
 
-REACH_FRAMES: Final = 8
-"""Frames between open and shut eyes at most."""
+Rng = np.random.Generator
 
-SHUT: Final = 0.35
+MAX_DISTANCE_FRAMES: Final = 8
+"""Between the frame with open and the one with closed eyes."""
+
+CLOSED: Final = 0.35
 OPEN: Final = 0.8
-"""Lid gaps that count as shut and as open, as shares of the person's median gap."""
+"""Lid gaps that count as closed and as open, as shares of the person's median gap."""
 
-STILL_IOD: Final = 0.03
-"""Motion of the head between the two frames at most, iod."""
+MAX_MOTION_IOD: Final = 0.03
+"""Of the head between the two frames."""
 
 _SOFT: Final = 0.3
-"""Width of the soft edge, as a share of the patch's radius."""
+"""Width of the patch's soft edge, as a share of its radius."""
+
+_STRETCH: Final = 0.06
+"""Standard deviation of the logarithm by which faces are made longer, for more kinds of faces."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """A reference and the truth that is to be drawn from it.
+
+    Attributes:
+        reference, truth: uint8 (S, S, 3) RGB.
+        reference_landmarks, truth_landmarks: (478, 3) px.
+        person, reference_person: uint8 masks, square, of the person in the truth and in the
+            reference, 255: person; None: unknown.
+        has_truth: False if the reference is to act another person's expression. Then no true
+            picture exists, `truth` repeats the reference, and only `truth_landmarks` say what is
+            wanted.
+    """
+
+    reference: Image
+    reference_landmarks: Array
+    truth: Image
+    truth_landmarks: Array
+    person: NDArray[np.uint8] | None = None
+    reference_person: NDArray[np.uint8] | None = None
+    has_truth: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Still:
+    """One photo, separated into person and background.
+
+    Attributes:
+        image: uint8 (S, S, 3) RGB.
+        landmarks: (478, 3) px.
+        person: uint8 (S, S) mask, 255: person.
+        background: uint8 (S, S, 3), the picture with the person inpainted.
+    """
+
+    image: Image
+    landmarks: Array
+    person: NDArray[np.uint8]
+    background: Image
+
+    @classmethod
+    def of(cls, image: Image, landmarks: Array) -> Still:
+        """Separate a picture."""
+        person = in_bytes(next(person_masks([image])))
+        return cls(image, landmarks, person, without_person(image, person))
+
+
+def augment(pair: Pair, rng: Rng, extent: float = 1.0, same_scene: bool = False) -> Pair:
+    """Flip, move, scale, turn, stretch and recolour both pictures; add noise to the landmarks.
+
+    Args:
+        pair: it is not changed.
+        rng: source of the random numbers.
+        extent: of moving, scaling and turning.
+        same_scene: do not flip, stretch or recolour, because one person in one light is learned.
+    """
+    size = pair.truth.shape[0]
+    images = [np.asarray(pair.reference), np.asarray(pair.truth)]
+    landmarks = [pair.reference_landmarks, pair.truth_landmarks]
+    people = [
+        mask if mask is None else cv2.resize(mask, (size, size))
+        for mask in (pair.reference_person, pair.person)
+    ]
+    if not same_scene and rng.random() < 0.5:
+        images = [np.ascontiguousarray(image[:, ::-1]) for image in images]
+        people = [mask if mask is None else np.ascontiguousarray(mask[:, ::-1]) for mask in people]
+        landmarks = [mirrored(points, size) for points in landmarks]
+    scale = float(rng.uniform(1 - 0.12 * extent, 1 + 0.15 * extent))
+    angle = float(rng.normal(0, 5 * extent))
+    middle = (size - 1) / 2
+    affine = np.array(cv2.getRotationMatrix2D((middle, middle), angle, scale), np.float32)
+    affine[:, 2] += (rng.uniform(-0.05, 0.05, 2) * extent * size).astype(np.float32)
+    if not same_scene:
+        stretch = np.float32(np.exp(rng.normal(0, _STRETCH)))
+        affine[:, 2] += affine[:, 1] * np.float32(middle) * (1 - stretch)
+        affine[:, 1] *= stretch
+    images = [crop_image(image, affine, size) for image in images]
+    landmarks = [transform_points(points, affine) for points in landmarks]
+    reference_person, person = (
+        mask if mask is None else crop_image(np.asarray(mask, np.uint8), affine, size)
+        for mask in people
+    )
+    if not same_scene:
+        table = _colour_table(rng)
+        images = [cv2.LUT(image, table).astype(np.uint8) for image in images]
+    landmarks[1] = landmarks[1] + rng.normal(0, 0.25, landmarks[1].shape).astype(np.float32)
+    return replace(
+        pair,
+        reference=images[0],
+        reference_landmarks=landmarks[0],
+        truth=images[1],
+        truth_landmarks=landmarks[1],
+        person=person,
+        reference_person=reference_person,
+    )
+
+
+def _colour_table(rng: Rng) -> NDArray[np.uint8]:
+    """Return a look-up table (256, 1, 3) of gamma, gain and offset, different in each channel."""
+    ramp = np.linspace(0, 1, 256)[:, None]
+    gamma = np.exp(rng.normal(0, 0.15) + rng.normal(0, 0.07, 3))
+    gain = np.exp(rng.normal(0, 0.1) + rng.normal(0, 0.07, 3))
+    table = np.clip(ramp**gamma * gain + rng.normal(0, 0.02), 0, 1) * 255
+    return np.asarray(table[:, None], dtype=np.uint8)
+
+
+def transfer_motion(first: Array, second: Array, face: Array) -> Array:
+    """Move a face as another one moves between two frames, (478, 3) px each.
+
+    The rotation is limited to 12 degrees, the shift to a quarter of the inter-ocular distance.
+    """
+    pose_first, pose_second, pose = (estimate_pose(points) for points in (first, second, face))
+    deviation = to_face_frame(second, pose_second) - to_face_frame(first, pose_first)
+    turn = rotation_vector(pose_second.rotation @ pose_first.rotation.T)
+    angle = float(np.linalg.norm(turn))
+    turn = turn * min(1.0, np.radians(12) / max(angle, 1e-6))
+    shift = (pose_second.translation - pose_first.translation) / pose_first.scale
+    limit = min(1.0, 0.25 / max(float(np.linalg.norm(shift)), 1e-6))
+    moved = Pose(
+        rotation_matrix(turn) @ pose.rotation,
+        pose.translation + shift * limit * pose.scale,
+        pose.scale,
+    )
+    return to_image(to_face_frame(face, pose) + deviation, moved)
+
+
+def animate(still: Still, first: Array, second: Array) -> Pair:
+    """Move the person of a photo as a clip's face moves from `first` to `second`, (478, 3) px.
+
+    The photo is the truth, the moved copy the reference. The background stays where it is.
+    """
+    points = transfer_motion(first, second, still.landmarks)
+    size = still.image.shape[0]
+    flow = source_map(head_mesh().maps(still.landmarks, points, size, size // 2), size)
+    moved = warp_image(still.image, flow).astype(np.float32)
+    person = warp_image(still.person, flow)
+    share = person[..., None].astype(np.float32) / 255
+    reference = still.background + share * (moved - still.background)
+    return Pair(
+        reference.astype(np.uint8), points, still.image, still.landmarks, still.person, person
+    )
 
 
 def wink_frames(landmarks: Array, usable: NDArray[np.intp]) -> NDArray[np.intp]:
-    """Find frames with open eyes that have a frame with shut eyes near them.
+    """Find frames with open eyes that have a frame with closed eyes near them.
+
+    Between two frames a third of a second apart the head hardly moves, so an eye of one fits the
+    other.
 
     Args:
         landmarks: (F, 478, 3) px of a clip.
-        usable: (n,) indices of its frames with a face.
+        usable: (N,) indices of its frames with a face.
 
     Returns:
-        (m, 2): frame with open eyes, nearest frame with shut eyes.
+        (M, 2): frame with open eyes, nearest frame with closed eyes.
     """
     points = landmarks[usable]
     iod = np.linalg.norm(points[:, 33] - points[:, 263], axis=-1)
     gaps = np.stack([lid_gaps(one) for one in points]).reshape(len(points), 2, -1).mean(axis=2)
     gaps = gaps / iod[:, None]
     usual = np.median(gaps, axis=0)
-    shut = np.flatnonzero((gaps < SHUT * usual).all(axis=1))
+    closed = np.flatnonzero((gaps < CLOSED * usual).all(axis=1))
     found = []
     for here in np.flatnonzero((gaps > OPEN * usual).all(axis=1)).tolist():
-        near = shut[np.abs(usable[shut] - usable[here]) <= REACH_FRAMES]
+        near = closed[np.abs(usable[closed] - usable[here]) <= MAX_DISTANCE_FRAMES]
         if not len(near):
             continue
         there = int(near[np.abs(near - here).argmin()])
         moved = np.linalg.norm((points[there] - points[here])[list(RIGID), :2], axis=-1).mean()
-        if moved < STILL_IOD * iod[here]:
+        if moved < MAX_MOTION_IOD * iod[here]:
             found.append((usable[here], usable[there]))
     return np.array(found, np.intp).reshape(-1, 2)
 
 
 def wink(
-    image: Image, points: Array, shut_image: Image, shut_points: Array, right: bool
+    image: Image, points: Array, closed_image: Image, closed_points: Array, right: bool
 ) -> tuple[Image, Array]:
-    """Give a face one shut eye of another frame.
+    """Give a face one closed eye of another frame.
+
+    A generator that never saw one eye closed beside an open one draws both half closed.
 
     Args:
         image: uint8 (S, S, 3) RGB, eyes open.
         points: (478, 3) its landmarks, px.
-        shut_image: the frame with shut eyes.
-        shut_points: its landmarks.
+        closed_image: the frame with closed eyes.
+        closed_points: its landmarks.
         right: the person's right eye (on the image's left), else the left one.
 
     Returns:
@@ -80,9 +240,9 @@ def wink(
         (EYE_RIGHT, BROW_RIGHT, EYE_LEFT) if right else (EYE_LEFT, BROW_LEFT, EYE_RIGHT)
     )
     rigid = list(RIGID)
-    affine, _ = cv2.estimateAffinePartial2D(shut_points[rigid, :2], points[rigid, :2])
+    affine, _ = cv2.estimateAffinePartial2D(closed_points[rigid, :2], points[rigid, :2])
     placed: Array = np.asarray(affine, np.float32)
-    moved = transform_points(shut_points, placed)
+    moved = transform_points(closed_points, placed)
     middle = points[list(eye), :2].mean(axis=0)
     iod = float(np.linalg.norm(points[33] - points[263]))
     across = float(np.linalg.norm(points[list(other), :2].mean(axis=0) - middle)) * 0.42
@@ -94,7 +254,7 @@ def wink(
 
     size = image.shape[0]
     rows, columns = np.indices((size, size), np.float32)
-    patch = crop_image(shut_image, placed, size).astype(np.float32)
+    patch = crop_image(closed_image, placed, size).astype(np.float32)
     picture = image + share(columns, rows) * (patch - image)
     taken = share(points[:, 0], points[:, 1])
     return picture.astype(np.uint8), np.asarray(points + taken * (moved - points), np.float32)

@@ -1,17 +1,17 @@
-"""All that a resumed training needs, as safetensors: nothing is ever unpickled."""
+"""Everything that a resumed training needs, as safetensors: nothing is ever unpickled."""
 
 from __future__ import annotations
 
-import copy
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from reenact.errors import ModelError, ReenactError, SinkError
 from reenact.storage import atomic_write
@@ -20,62 +20,66 @@ FILE: Final = "state.safetensors"
 
 
 class TrainingState:
-    """Networks, averaged weights, optimisers, and how far a training has come.
+    """Networks, averaged weights and optimizers of a training, and how far it has come.
 
-    Random numbers need no place in it: every step draws its own from the seed and its number.
+    Random numbers are not part of it: every step draws its own from the seed and its number.
 
     Args:
         folder: where the state is kept.
-        networks: by name; they are shared, not copied.
-        optimisers: by name; shared as well.
+        networks: by name; shared, not copied.
+        optimizers: by name; shared as well.
         averaged: name of the network whose averaged weights are kept.
+        decay: of the exponential moving average.
 
     Attributes:
         step: steps done.
         seconds: spent on them, over all runs.
-        best: figures of the best validation so far; empty before the first.
-        averaged: the averaged network.
+        best: figures of the best validation so far; empty before the first one.
     """
 
     def __init__(
         self,
         folder: Path,
         networks: Mapping[str, nn.Module],
-        optimisers: Mapping[str, torch.optim.Optimizer],
+        optimizers: Mapping[str, torch.optim.Optimizer],
         averaged: str,
+        decay: float,
     ) -> None:
         self.folder = folder
         self.step = 0
         self.seconds = 0.0
         self.best: dict[str, float] = {}
-        self._networks, self._optimisers = networks, optimisers
+        self._optimizers = optimizers
         self._source = networks[averaged]
-        self.averaged = copy.deepcopy(self._source).requires_grad_(False)
+        self._average = AveragedModel(
+            self._source, multi_avg_fn=_moving_average(decay), use_buffers=True
+        ).requires_grad_(False)
+        self._networks = {**networks, "averaged": self._average}
 
-    def average(self, decay: float) -> None:
-        """Let the averaged weights follow; at the beginning faster, as there is little to keep."""
-        decay = min(decay, (1 + self.step) / (10 + self.step))
-        source = self._source.state_dict()
-        for name, value in self.averaged.state_dict().items():
-            if value.is_floating_point():
-                value.lerp_(source[name], 1 - decay)
-            else:
-                value.copy_(source[name])
+    @property
+    def averaged(self) -> nn.Module:
+        """The network with averaged weights."""
+        network: nn.Module = self._average.module
+        return network
+
+    def average(self) -> None:
+        """Let the averaged weights follow the trained ones."""
+        self._average.update_parameters(self._source)
 
     def save(self) -> None:
         """Write the state, whole or not at all.
 
         Raises:
-            ReenactError: it cannot be written; the state before is still there.
+            ReenactError: it cannot be written; the previous state is still there.
         """
         tensors: dict[str, Tensor] = {}
-        for name, network in self._all_networks():
+        for name, network in self._networks.items():
             for key, value in network.state_dict().items():
                 tensors[f"network/{name}/{key}"] = _portable(value)
-        for name, optimiser in self._optimisers.items():
-            for index, entries in optimiser.state_dict()["state"].items():
+        for name, optimizer in self._optimizers.items():
+            for index, entries in optimizer.state_dict()["state"].items():
                 for key, value in entries.items():
-                    tensors[f"optimiser/{name}/{index}/{key}"] = _portable(torch.as_tensor(value))
+                    tensors[f"optimizer/{name}/{index}/{key}"] = _portable(torch.as_tensor(value))
         facts = {
             "step": str(self.step),
             "seconds": str(self.seconds),
@@ -88,59 +92,73 @@ class TrainingState:
             raise disk_error(self.folder, error) from error
 
     def load(self) -> None:
-        """Go back to the state that was saved.
+        """Return to the saved state.
 
         Raises:
-            ReenactError: there is none, or it is of another network.
+            ReenactError: there is none, or it belongs to another network.
             ModelError: it is damaged.
         """
         path = self.folder / FILE
         if not path.exists():
             raise ReenactError(f"{self.folder} holds no training to resume.")
+        self.step, self.seconds, self.best = read_progress(self.folder)
         try:
-            tensors = load_file(path)
-            with safe_open(path, framework="pt") as file:
-                facts = file.metadata() or {}
-            self.step = int(facts["step"])
-            self.seconds = float(facts["seconds"])
-            self.best = json.loads(facts["best"])
-        except (OSError, SafetensorError, KeyError, ValueError) as error:
-            raise ModelError(f"{path} is damaged: {error}.") from error
-        try:
-            self._restore(tensors)
+            self._restore(load_file(path))
         except (RuntimeError, ValueError, KeyError) as error:
             raise ReenactError(
-                f"{path} is of another network; use the settings it was begun with, or another "
-                "folder."
+                f"{path} belongs to another network; use the settings it was started with, or "
+                "another folder."
             ) from error
 
     def _restore(self, tensors: Mapping[str, Tensor]) -> None:
-        for name, network in self._all_networks():
+        for name, network in self._networks.items():
             prefix = f"network/{name}/"
             network.load_state_dict(
                 {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
             )
-        for name, optimiser in self._optimisers.items():
-            prefix = f"optimiser/{name}/"
+        for name, optimizer in self._optimizers.items():
+            prefix = f"optimizer/{name}/"
             entries: dict[int, dict[str, Tensor]] = {}
             for key, value in tensors.items():
                 if key.startswith(prefix):
                     index, field = key.removeprefix(prefix).split("/")
                     entries.setdefault(int(index), {})[field] = value
-            plain = optimiser.state_dict()
-            optimiser.load_state_dict({"state": entries, "param_groups": plain["param_groups"]})
+            groups = optimizer.state_dict()["param_groups"]
+            optimizer.load_state_dict({"state": entries, "param_groups": groups})
 
-    def _all_networks(self) -> Iterator[tuple[str, nn.Module]]:
-        yield from self._networks.items()
-        yield "averaged", self.averaged
+
+def read_progress(folder: Path) -> tuple[int, float, dict[str, float]]:
+    """Return the steps, the seconds and the best figures of the training saved in a folder.
+
+    Raises:
+        ModelError: the state is missing or damaged.
+    """
+    path = folder / FILE
+    try:
+        with safe_open(path, framework="pt") as file:
+            facts = file.metadata() or {}
+        return int(facts["step"]), float(facts["seconds"]), json.loads(facts["best"])
+    except (OSError, SafetensorError, KeyError, ValueError) as error:
+        raise ModelError(f"{path} is damaged: {error}.") from error
 
 
 def disk_error(folder: Path, error: Exception) -> ReenactError:
-    """Say that a folder takes no more, and what to do."""
+    """Return the error for a folder that cannot be written any more."""
     return ReenactError(
-        f"The training could not be written to {folder} ({error}); free some space and go on from "
-        "the last saved step with --resume."
+        f"The training could not be written to {folder} ({error}); free some space and continue "
+        "from the last saved step with --resume."
     )
+
+
+def _moving_average(decay: float) -> Any:
+    """Return the update of an exponential moving average that adapts faster in the beginning."""
+
+    def update(averaged: list[Tensor], current: list[Tensor], count: Tensor) -> None:
+        warm = float((1 + count) / (10 + count))
+        average = get_ema_multi_avg_fn(min(decay, warm))  # type: ignore[no-untyped-call]
+        average(averaged, current, count)
+
+    return update
 
 
 def _portable(value: Tensor) -> Tensor:

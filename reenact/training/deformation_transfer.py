@@ -1,35 +1,117 @@
-"""Faces bent into other faces, which gives expression transfer its ground truth.
+"""Landmark motion of clips, and its transfer to other faces, the ground truth of fusion.
 
-No clip shows two people with the very same expression, so eq. 5 of Fan 2023 has no truth between
-people. A smooth map of space makes one: it takes a person's resting face near to another's, and
-the same map takes the acting face along. Lids that touch still touch, a mouth that is wider opens
-wider (the idea of Noh & Neumann 2001, expression cloning).
+No two people show exactly the same expression, so eq. 5 of Fan 2023 has no ground truth between
+people. A smooth deformation of space provides it: the deformation that takes one person's resting
+face to another's also takes the acting face along. Touching lids still touch, and a wider mouth
+opens wider (the idea of expression cloning, Noh & Neumann 2001).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 import numpy as np
 
+from reenact.errors import ReenactError
 from reenact.face.action_units import LID_PAIRS_LEFT, LID_PAIRS_RIGHT, LIP_PAIRS
-from reenact.face.geometry import canonical_face, farthest_points
+from reenact.face.geometry import (
+    canonical_face,
+    estimate_pose,
+    farthest_points,
+    rotation_vector,
+    to_face_frame,
+)
 from reenact.types import Array
 
 CONTROLS: Final = 96
 WIDTHS: Final = (0.32, 0.11)
-"""Widths of the two Gaussians of the kernel, iod: heads and features."""
+"""Widths of the kernel's two Gaussians, iod: one for heads, one for features."""
 
 FINE_SHARE: Final = 0.35
 RIDGE: Final = 3e-3
 
 
-class Bender:
-    """Smooth maps between the faces of known people.
+@dataclass(frozen=True, slots=True)
+class Motion:
+    """The landmarks of one clip in the face frame, iod.
+
+    Attributes:
+        identity: the person's name.
+        shapes: (F, 478, 3), every frame in which a face was found.
+        rotations: (F, 3) rotation vectors of the head.
+        rest: (478, 3), the resting shape.
+        rest_rotation: (3,), the mean rotation of the calm frames.
+    """
+
+    identity: str
+    shapes: Array
+    rotations: Array
+    rest: Array
+    rest_rotation: Array
+
+
+def load_motions(folder: Path, stride: int = 1) -> list[Motion]:
+    """Read the landmarks of all clips in a folder (`NAME.npz`, NaN where no face was found).
+
+    Each clip is posed twice: against the canonical face, then against the resting shape that the
+    first pass found.
+
+    Raises:
+        ReenactError: the folder holds no landmark files.
+    """
+    motions = []
+    for path in sorted(folder.glob("*.npz")):
+        with np.load(path, allow_pickle=False) as archive:
+            clip = np.ascontiguousarray(archive["landmarks"]).astype(np.float32)
+        clip = clip[np.isfinite(clip).all(axis=(1, 2))][::stride]
+        rest, _ = resting_shape(*_posed(clip, None))
+        shapes, rotations = _posed(clip, rest)
+        identity = path.stem.split("__")[0]
+        motions.append(Motion(identity, shapes, rotations, *resting_shape(shapes, rotations)))
+    if not motions:
+        raise ReenactError(f"{folder} holds no landmark files (NAME.npz); give a folder of clips.")
+    return motions
+
+
+def resting_shape(shapes: Array, rotations: Array) -> tuple[Array, Array]:
+    """Return the median shape (478, 3) and the mean rotation (3,) of a clip's calm frames.
+
+    In a calm frame the mouth is nearly shut, and lids, mouth width and head are near their medians.
+    """
+    gap = shapes[:, 14, 1] - shapes[:, 13, 1]
+    lids = shapes[:, 145, 1] + shapes[:, 374, 1] - shapes[:, 159, 1] - shapes[:, 386, 1]
+    width = shapes[:, 291, 0] - shapes[:, 61, 0]
+    restless = (
+        np.maximum(gap - np.percentile(gap, 10), 0) / 0.1
+        + np.abs(lids - np.percentile(lids, 60)) / 0.06
+        + np.abs(width - np.median(width)) / 0.08
+        + np.linalg.norm(rotations - np.median(rotations, axis=0), axis=1) / 0.3
+    )
+    calm = np.argsort(restless)[: max(len(shapes) // 5, 1)]
+    return (
+        np.median(shapes[calm], axis=0).astype(np.float32),
+        rotations[calm].mean(axis=0).astype(np.float32),
+    )
+
+
+def _posed(clip: Array, template: Array | None) -> tuple[Array, Array]:
+    poses = [estimate_pose(points, template) for points in clip]
+    shapes = [to_face_frame(points, pose) for points, pose in zip(clip, poses, strict=True)]
+    return np.stack(shapes), np.stack([rotation_vector(pose.rotation) for pose in poses])
+
+
+class DeformationTransfer:
+    """Smooth deformations between the faces of known people.
 
     Args:
-        rests: (P, 478, 3) resting shapes, face frame, iod.
+        rests: (P, 478, 3) resting shapes in the face frame, iod.
+
+    Attributes:
+        fields: (P, CONTROLS, 3), the deformation from the canonical face to each person. The
+            difference of two fields takes one person to another.
     """
 
     def __init__(self, rests: Array) -> None:
@@ -38,14 +120,11 @@ class Bender:
         kernel = self.kernel(face[None])[0].astype(np.float64)
         gram = kernel.T @ kernel + RIDGE * len(face) * np.eye(CONTROLS)
         difference = (rests - face).transpose(1, 0, 2).reshape(len(face), -1)
-        fields = np.linalg.solve(gram, kernel.T @ difference)
-        self.fields: Array = (
-            fields.reshape(CONTROLS, len(rests), 3).transpose(1, 0, 2).astype(np.float32)
-        )
-        """(P, CONTROLS, 3): the map from the canonical face to each person."""
+        fields = np.linalg.solve(gram, kernel.T @ difference).reshape(CONTROLS, len(rests), 3)
+        self.fields: Array = fields.transpose(1, 0, 2).astype(np.float32)
 
     def kernel(self, points: Array) -> Array:
-        """Return (N, M, CONTROLS) of (N, M, 3) points; times a field it is the displacement."""
+        """Return the (N, M, CONTROLS) kernel of (N, M, 3) points; `kernel @ field` displaces."""
         flat = _kernel_space(points.reshape(-1, 3))
         squares = (
             (flat**2).sum(axis=1)[:, None]
@@ -55,35 +134,36 @@ class Bender:
         wide, fine = (np.exp(squares * np.float32(-0.5 / width**2)) for width in WIDTHS)
         return np.asarray(wide + np.float32(FINE_SHARE) * fine).reshape(*points.shape[:2], -1)
 
-    def bend(
-        self, rests: Array, at_rest: Array, acting: Array, fields: Sequence[Array]
+    def transfer(
+        self, rests: Array, rest_kernel: Array, acting: Array, fields: Sequence[Array]
     ) -> list[tuple[Array, Array]]:
-        """Bend (N, 478, 3) resting and acting shapes by each of several (N, CONTROLS, 3) fields.
+        """Deform resting and acting shapes by each of several fields.
 
         Args:
-            rests: (N, 478, 3).
-            at_rest: their kernel, since few people rest in many frames.
-            acting: (N, 478, 3).
-            fields: differences of `fields`.
+            rests: (N, 478, 3) resting shapes.
+            rest_kernel: their kernel, computed once because few people rest in many frames.
+            acting: (N, 478, 3) acting shapes.
+            fields: (N, CONTROLS, 3) each, differences of `fields`.
 
         Returns:
-            For each field the bent resting shapes and the deviations of the bent acting ones.
+            For each field the deformed resting shapes and, from these, the deviations of the
+            deformed acting shapes, both (N, 478, 3).
         """
-        at_act = self.kernel(acting)
+        acting_kernel = self.kernel(acting)
         result = []
         for field in fields:
-            bent = rests + at_rest @ field
-            result.append((bent, acting + at_act @ field - bent))
+            deformed = rests + rest_kernel @ field
+            result.append((deformed, acting + acting_kernel @ field - deformed))
         return result
 
 
 def _kernel_space(points: Array) -> Array:
-    """Depth counts half: the tracker's is uncertain, and faces fold little."""
+    """Halve the depth: the tracker is unsure of it, and faces hardly fold."""
     return np.asarray(points * np.array([1, 1, 0.5], np.float32), dtype=np.float32)
 
 
 def _control_landmarks(face: Array) -> list[int]:
-    """Return lids and lips, then whatever landmark lies farthest from those chosen."""
+    """Choose lids and lips, then always the landmark farthest from those already chosen."""
     pairs = LID_PAIRS_RIGHT[1:6:2] + LID_PAIRS_LEFT[1:6:2] + LIP_PAIRS[::2]
     chosen = [landmark for pair in pairs for landmark in pair]
     rest = farthest_points(_kernel_space(face), chosen, CONTROLS - len(chosen))

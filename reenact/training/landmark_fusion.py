@@ -4,67 +4,75 @@
     reenact train configs/train/landmark_fusion.toml \
         --measure reenact/assets/landmark_fusion.safetensors
 
-Weights of the losses as in the paper: 0.1 adversarial, 10 cycle, 100 L1; Adam (0.5, 0.999); rate of
-the discriminator 1e-4. The batch is 64 instead of 8, since it costs little more here, and the
-generator's rate 6e-4 instead of 2e-4 for that; `landmark_fusion_paper.toml` has the paper's. L1
-(eq. 5) needs the same expression on two faces: the pairs are one frame bent into two people
-(`bending`). Cycle (eq. 4) and critic (eq. 3) see real people's resting faces. One loss is added:
-the lids of the result are as far shut as the actor's, each against its own rest.
+The weights of the losses are the paper's: 0.1 adversarial, 10 cycle, 100 L1; Adam (0.5, 0.999), and
+a rate of 1e-4 for the discriminator. Three things differ. The batch is 64 instead of 8, since it
+costs little more here, with the generator's rate at 6e-4 instead of 2e-4
+(`landmark_fusion_paper.toml` has the paper's values). L1 (eq. 5) needs the same expression on two
+faces: each pair is one frame deformed into two people (`deformation_transfer`), while the cycle
+(eq. 4) and the discriminator (eq. 3) see real people's resting faces. One loss is added: the lids
+of the result are as far closed as the actor's, each against its own rest.
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
-from pydantic import ConfigDict, NonNegativeFloat, PositiveInt, TypeAdapter, ValidationError
+from pydantic import ConfigDict, NonNegativeFloat, PositiveInt
 from pydantic.dataclasses import dataclass as pydantic_dataclass
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from reenact.config import Share, first_problem
-from reenact.errors import ConfigError, ReenactError
+from reenact.config import Share
+from reenact.errors import ReenactError
 from reenact.face.action_units import action_unit_basis, action_units
 from reenact.face.geometry import mirrored_deviation
 from reenact.face.regions import LID_INDEX, SHUT_SHARE, apply_contact, lid_closure, region_weights
 from reenact.models.fusion_network import ARCHITECTURE, LandmarkFusionConfig
 from reenact.models.landmark_fusion import LandmarkDiscriminator, LandmarkFusion
 from reenact.models.weights import save_model
-from reenact.training.deformation_transfer import Bender
-from reenact.training.expression_basis import Motion, load_motions
+from reenact.training.adversarial import (
+    adam,
+    as_floats,
+    discriminator_step,
+    generator_loss,
+    optimizer_step,
+)
+from reenact.training.deformation_transfer import DeformationTransfer, Motion, load_motions
+from reenact.training.loop import Recipe, cosine
+from reenact.training.sampling import PeopleData, describe, read_settings, split_people
 from reenact.types import Array
 
 ACTIVE: Final = 0.08
-"""Standard deviation from which on an action unit's track counts as active."""
+"""Standard deviation above which an action unit's track counts as active."""
+
+Transfer = Callable[[Array, Array, Array], Array]
+"""`transfer(neutral (478, 3), deviations (N, 478, 3), target (478, 3))` returns deviations."""
 
 Batch = dict[str, Array]
 
 
 @pydantic_dataclass(frozen=True, config=ConfigDict(extra="forbid"))
-class FusionRecipeConfig:
-    """Data and weights of the losses.
+class FusionRecipeConfig(PeopleData):
+    """The `[settings]`: data and weights of the losses.
 
     Attributes:
-        train, val: folders of clips' landmarks; identities must not be shared.
-        batch_size: frames a step.
+        batch_size: frames in a step.
         learning_rate: of the autoencoder; falls to a twentieth along a cosine.
-        critic_rate: of the discriminator.
+        discriminator_rate: of the discriminator, constant.
         adversarial_weight, cycle_weight, l1_weight: λ of Fan 2023, eq. 6.
         lid_weight: of the lids' closure.
         scripted_share: share of the frames that are mixed from single action units.
     """
 
-    train: str
-    val: str
     batch_size: PositiveInt = 64
     learning_rate: NonNegativeFloat = 6e-4
-    critic_rate: NonNegativeFloat = 1e-4
+    discriminator_rate: NonNegativeFloat = 1e-4
     adversarial_weight: NonNegativeFloat = 0.1
     cycle_weight: NonNegativeFloat = 10.0
     l1_weight: NonNegativeFloat = 100.0
@@ -79,15 +87,11 @@ def build_recipe(settings: Mapping[str, Any]) -> FusionRecipe:
         ConfigError: a setting is unknown, of the wrong type or out of range.
         ReenactError: the data is missing, or train and val share people.
     """
-    try:
-        config = TypeAdapter(FusionRecipeConfig).validate_python(dict(settings))
-    except ValidationError as error:
-        raise ConfigError(f"settings.{first_problem(error)}") from error
-    return FusionRecipe(config)
+    return FusionRecipe(read_settings(FusionRecipeConfig, settings))
 
 
 class FusionBatches(Dataset[Batch]):
-    """Batch number n, the same for the same seed."""
+    """Item n is the batch of step n, the same for the same seed."""
 
     def __init__(
         self, motions: Sequence[Motion], config: FusionRecipeConfig, seed: int, steps: int
@@ -98,8 +102,8 @@ class FusionBatches(Dataset[Batch]):
             self._people.setdefault(motion.identity, []).append(number)
         self._names = sorted(self._people)
         rests = np.stack([motion.rest for motion in motions])
-        self._bender = Bender(rests)
-        self._at_rest = self._bender.kernel(rests)
+        self._deformation = DeformationTransfer(rests)
+        self._rest_kernel = self._deformation.kernel(rests)
         self._config, self._seed, self._steps = config, seed, steps
 
     def __len__(self) -> int:
@@ -111,8 +115,8 @@ class FusionBatches(Dataset[Batch]):
         chosen, acting = self._frames(rng, count)
         rests = np.stack([self._motions[k].rest for k in chosen])
         source, target = self._fields(rng, count), self._fields(rng, count)
-        (neutral, deviation), (bent, truth) = self._bender.bend(
-            rests, self._at_rest[chosen], acting, [source, target]
+        (neutral, deviation), (deformed, truth) = self._deformation.transfer(
+            rests, self._rest_kernel[chosen], acting, [source, target]
         )
         real, real_acting = self._frames(rng, count, scripted=False)
         real_rests = np.stack([self._motions[k].rest for k in real])
@@ -120,7 +124,7 @@ class FusionBatches(Dataset[Batch]):
         batch = {
             "neutral": neutral,
             "deviation": deviation,
-            "bent": bent,
+            "deformed": deformed,
             "truth": truth,
             "other": others,
             "real": real_rests,
@@ -132,12 +136,12 @@ class FusionBatches(Dataset[Batch]):
         return {name: value.astype(np.float32) for name, value in batch.items()}
 
     def _draw(self, rng: np.random.Generator) -> int:
-        """Return a clip's number; people are drawn alike."""
+        """Return a clip's number; each person is drawn equally often."""
         return int(rng.choice(self._people[self._names[rng.integers(len(self._names))]]))
 
     def _fields(self, rng: np.random.Generator, count: int) -> Array:
-        """Return maps from one person to another, not always all the way, at times beyond."""
-        fields = self._bender.fields
+        """Return deformations between two people, from none of the way to a little beyond."""
+        fields = self._deformation.fields
         pairs = np.array([[self._draw(rng), self._draw(rng)] for _ in range(count)])
         amount = rng.uniform(0, 1.2, (count, 1, 1)).astype(np.float32)
         return np.asarray(amount * (fields[pairs[:, 1]] - fields[pairs[:, 0]]))
@@ -145,7 +149,7 @@ class FusionBatches(Dataset[Batch]):
     def _frames(
         self, rng: np.random.Generator, count: int, scripted: bool = True
     ) -> tuple[NDArray[np.intp], Array]:
-        """Return the clips' numbers and (N, 478, 3) acting shapes."""
+        """Return the clips' numbers (N,) and acting shapes (N, 478, 3)."""
         chosen = np.array([self._draw(rng) for _ in range(count)])
         acting = np.empty((count, 478, 3), np.float32)
         for row, number in enumerate(chosen):
@@ -160,34 +164,29 @@ class FusionBatches(Dataset[Batch]):
 
 
 def _scripted(rest: Array, rng: np.random.Generator) -> Array:
-    """Act one to three units alone: clips seldom show them one by one."""
+    """Return a face that acts one to three action units, which clips seldom show alone."""
     basis = action_unit_basis()
     units = rng.choice(len(basis), rng.integers(1, 4), replace=False)
     deviation = np.tensordot(rng.uniform(0.2, 1, len(units)).astype(np.float32), basis[units], 1)
     return apply_contact(rest + deviation, rest, None)
 
 
-class FusionRecipe:
-    """See the module; satisfies `loop.Recipe`."""
+class FusionRecipe(Recipe):
+    """See the module."""
 
     averaged = "fusion"
 
     def __init__(self, config: FusionRecipeConfig) -> None:
         self.config = config
-        self._motions = load_motions(Path(config.train))
-        held_out = load_motions(Path(config.val))
-        shared = {m.identity for m in self._motions} & {m.identity for m in held_out}
-        if shared:
-            raise ReenactError(f"train and val share people: {', '.join(sorted(shared))}.")
-        self._examination = Examination(held_out)
-        fusion, critic = LandmarkFusion(), LandmarkDiscriminator()
-        self._fusion, self._critic = fusion, critic
-        self.networks: dict[str, nn.Module] = {"fusion": fusion, "critic": critic}
-        betas = (0.5, 0.999)
-        self.optimisers: dict[str, torch.optim.Optimizer] = {
-            "fusion": torch.optim.Adam(fusion.parameters(), config.learning_rate, betas),
-            "critic": torch.optim.Adam(critic.parameters(), config.critic_rate, betas),
+        self._motions, held_out = split_people(config, load_motions)
+        self._validation = FusionValidation(held_out)
+        fusion, discriminator = LandmarkFusion(), LandmarkDiscriminator()
+        self.networks: dict[str, nn.Module] = {"fusion": fusion, "discriminator": discriminator}
+        self.optimizers: dict[str, torch.optim.Optimizer] = {
+            "fusion": adam(fusion, config.learning_rate),
+            "discriminator": adam(discriminator, config.discriminator_rate),
         }
+        self.schedules = {"fusion": cosine(end=0.05)}
         weights = 1 + 2 * torch.from_numpy(region_weights().copy()).sum(0)
         self._weights = (weights / weights.mean())[:, None]
 
@@ -197,47 +196,35 @@ class FusionRecipe:
 
     def step(self, batch: Mapping[str, Any], progress: float) -> dict[str, float]:
         """Learn from one batch of `FusionBatches`."""
-        config, fusion = self.config, self._fusion
-        rate = 0.05 + 0.95 * 0.5 * (1 + float(np.cos(np.pi * progress)))
-        for group in self.optimisers["fusion"].param_groups:
-            group["lr"] = config.learning_rate * rate
+        del progress
+        config = self.config
+        fusion, discriminator = self.networks["fusion"], self.networks["discriminator"]
         neutral, deviation, other = batch["neutral"], batch["deviation"], batch["other"]
-        same = fusion(neutral, deviation, batch["bent"])
+        same = fusion(neutral, deviation, batch["deformed"])
         moved = fusion(neutral, deviation, other)
         back = fusion(other, moved, neutral)
-        self._teach_critic(batch["real"], batch["real_deviation"], other, moved.detach())
-        self._critic.requires_grad_(False)
-        verdict = self._critic(other, moved)
-        self._critic.requires_grad_(True)
+        discriminator_loss = discriminator_step(
+            discriminator,
+            self.optimizers["discriminator"],
+            real=(batch["real"], batch["real_deviation"]),
+            generated=(other, moved.detach()),
+        )
+        adversarial = generator_loss(discriminator, (other, moved))
         wanted = _closure(neutral + deviation, neutral)
         losses = {
             "l1": config.l1_weight * self._l1(same, batch["truth"]),
             "cycle": config.cycle_weight * self._l1(back, deviation),
-            "critic_of": config.adversarial_weight
-            * F.binary_cross_entropy_with_logits(verdict, torch.ones_like(verdict)),
+            "adversarial": config.adversarial_weight * adversarial,
             "lids": config.lid_weight * (_closure(other + moved, other) - wanted).abs().mean(),
         }
-        optimiser = self.optimisers["fusion"]
-        optimiser.zero_grad(set_to_none=True)
-        torch.stack(list(losses.values())).sum().backward()  # type: ignore[no-untyped-call]
-        nn.utils.clip_grad_norm_(fusion.parameters(), 5.0)
-        optimiser.step()
-        return {name: float(value.detach()) for name, value in losses.items()}
+        optimizer_step(self.optimizers["fusion"], losses.values(), max_norm=5.0)
+        return {**as_floats(losses), "discriminator": discriminator_loss}
 
     def _l1(self, result: Tensor, truth: Tensor) -> Tensor:
         return ((result - truth).abs() * self._weights.to(result.device)).mean()
 
-    def _teach_critic(self, real: Tensor, moves: Tensor, fake: Tensor, moved: Tensor) -> None:
-        yes, no = self._critic(real, moves), self._critic(fake, moved)
-        loss = F.binary_cross_entropy_with_logits(yes, torch.ones_like(yes))
-        loss = loss + F.binary_cross_entropy_with_logits(no, torch.zeros_like(no))
-        optimiser = self.optimisers["critic"]
-        optimiser.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        optimiser.step()
-
     def validate(self, network: nn.Module) -> dict[str, float]:
-        """Return the figures of `Examination` on people that training never saw."""
+        """Return the figures of `FusionValidation` on held-out people."""
         device = next(network.parameters()).device
 
         def transfer(neutral: Array, deviations: Array, target: Array) -> Array:
@@ -250,18 +237,17 @@ class FusionRecipe:
                 moved: Array = network(*tensors).float().cpu().numpy()
             return moved
 
-        return self._examination.figures(transfer)
+        return self._validation.figures(transfer)
 
     def save(self, network: nn.Module, path: Path, facts: Mapping[str, str]) -> None:
-        """Write half-precision safetensors with a header of what it is and how it was made."""
-        people = len({motion.identity for motion in self._motions})
+        """Write half-precision safetensors with a header that says what they are."""
         save_model(
             path,
             network.state_dict(),
             {
                 "architecture": ARCHITECTURE,
                 "config": LandmarkFusionConfig().to_json(),
-                "data": f"{len(self._motions)} clips of {people} people; no one of them in val",
+                "data": describe(self._motions, self.config),
                 **facts,
             },
         )
@@ -275,11 +261,11 @@ def _closure(shape: Tensor, neutral: Tensor) -> Tensor:
     return (((gaps / rest) - SHUT_SHARE) / (1 - SHUT_SHARE)).clamp(0, 2)
 
 
-class Examination:
-    """Transfer between people, measured; plain addition is the floor.
+class FusionValidation:
+    """Measures the transfer between people, against plain addition of the deviations.
 
     Args:
-        motions: clips of people that training never saw.
+        motions: clips of held-out people.
         frames: of each clip, spread evenly.
 
     Raises:
@@ -299,23 +285,23 @@ class Examination:
         ]
         if not self._pairs:
             raise ReenactError("Validation needs clips of at least two people.")
-        self._bender = Bender(np.stack([motion.rest for motion in motions]))
+        self._deformation = DeformationTransfer(np.stack([motion.rest for motion in motions]))
         self.direct = self._measure(lambda neutral, deviations, target: deviations)
 
-    def figures(self, transfer: Any) -> dict[str, float]:
-        """Return the figures of a transfer and of plain addition (`direct_…`), and a score.
+    def figures(self, transfer: Transfer) -> dict[str, float]:
+        """Return the figures of a transfer, those of plain addition (`direct_…`), and a score.
 
-        `transfer(neutral (478, 3), deviations (N, 478, 3), target (478, 3))` returns (N, 478, 3).
-
-        bent_iod: mean distance to the truth of a bent face. cycle_iod: mean distance after there
-        and back. neutral_iod: how far a resting actor moves the target. lids: mean error of the
-        lids' closure. correlation: of the actor's and the result's action units, mean over the
-        active ones. nearest_iod: RMS distance to the target person's nearest real frame;
-        real_nearest_iod: the same of real frames of one half of a clip to those of the other, which
-        is how far apart a person's real faces lie.
+        - transfer_iod: mean distance to the truth on a deformed face.
+        - cycle_iod: mean distance after the way there and back.
+        - neutral_iod: how far a resting actor moves the target.
+        - lids: mean error of the lids' closure.
+        - correlation: of the actor's and the result's action units, mean over the active ones.
+        - nearest_iod: RMS distance to the target person's nearest real frame.
+        - real_nearest_iod: the same between the real frames of a clip's two halves, which is how
+          far apart a person's real faces lie.
         """
         own = self._measure(transfer)
-        ratios = [own[k] / self.direct[k] for k in ("bent_iod", "nearest_iod", "lids")]
+        ratios = [own[k] / self.direct[k] for k in ("transfer_iod", "nearest_iod", "lids")]
         score = -float(np.mean(ratios)) + own["correlation"]
         floor = {f"direct_{name}": value for name, value in self.direct.items()}
         return {**own, **floor, "real_nearest_iod": self._own_range(), "score": score}
@@ -324,21 +310,21 @@ class Examination:
         halves = [np.array_split(shapes, 2) for shapes in self._chosen]
         return float(np.mean([_nearest(a, b).mean() for a, b in halves]))
 
-    def _measure(self, transfer: Any) -> dict[str, float]:
+    def _measure(self, transfer: Transfer) -> dict[str, float]:
         rows = []
         for a, b in self._pairs:
             source, target = self._motions[a].rest, self._motions[b].rest
             shapes = self._chosen[a]
             deviations = shapes - source
             moved = transfer(source, deviations, target)
-            field = (self._bender.fields[b] - self._bender.fields[a])[None]
+            field = (self._deformation.fields[b] - self._deformation.fields[a])[None]
             rests = np.broadcast_to(source, shapes.shape)
-            at_rest = self._bender.kernel(source[None])
-            ((bent, truth),) = self._bender.bend(rests, at_rest, shapes, [field])
+            kernel = self._deformation.kernel(source[None])
+            ((deformed, truth),) = self._deformation.transfer(rests, kernel, shapes, [field])
             results = target + moved
             rows.append(
                 {
-                    "bent_iod": _distance(transfer(source, deviations, bent[0]), truth),
+                    "transfer_iod": _distance(transfer(source, deviations, deformed[0]), truth),
                     "cycle_iod": _distance(transfer(target, moved, source), deviations),
                     "neutral_iod": _distance(transfer(source, deviations[:1] * 0, target), 0.0),
                     "lids": _lid_error(results, target, shapes, source),

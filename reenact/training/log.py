@@ -1,4 +1,4 @@
-"""What a training tells while it runs: a bar, a history file, and TensorBoard where installed."""
+"""Log of a training: a progress bar, a history file, and TensorBoard if it is installed."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ _BOARD_EVERY: Final = 10
 """Steps between two points of a curve."""
 
 
-class Journal:
-    """A context manager; a silent one writes and shows nothing.
+class TrainingLog:
+    """A context manager that logs steps and validations.
 
     Args:
-        folder: receives history.jsonl, and what TensorBoard reads.
-        silent: for the processes that only help.
+        folder: receives history.jsonl and the files of TensorBoard.
+        silent: log nothing; for all processes but the first.
     """
 
     def __init__(self, folder: Path, silent: bool = False) -> None:
@@ -42,13 +42,13 @@ class Journal:
         if self._board is not None:
             self._board.close()
 
-    def tell(self, step: int, progress: float, seconds: float, losses: Mapping[str, float]) -> None:
-        """Show one step.
+    def step(self, step: int, progress: float, seconds: float, losses: Mapping[str, float]) -> None:
+        """Log one step.
 
         Args:
             step: its number, from 1.
-            progress: 0 to 1, of steps or minutes, whichever is further.
-            seconds: spent in all, over all runs.
+            progress: 0 to 1.
+            seconds: spent over all runs.
             losses: by name.
         """
         if self._silent:
@@ -65,11 +65,11 @@ class Journal:
             for name, value in losses.items():
                 self._board.add_scalar(f"loss/{name}", value, step)
 
-    def note(self, step: int, seconds: float, figures: Mapping[str, float]) -> None:
-        """Write down a validation.
+    def validation(self, step: int, seconds: float, figures: Mapping[str, float]) -> None:
+        """Log a validation.
 
         Raises:
-            ReenactError: the disk is full.
+            ReenactError: the history cannot be written.
         """
         if self._silent:
             return
@@ -92,7 +92,7 @@ class Journal:
 
 
 def _open_board(folder: Path) -> Any:
-    """Return TensorBoard's writer, None where it (or a protobuf that it bears) is missing."""
+    """Return TensorBoard's writer; None if it, or a protobuf that it accepts, is missing."""
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:

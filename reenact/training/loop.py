@@ -1,50 +1,63 @@
-"""One training loop: seeds, precision, averaged weights, checkpoints that resume, the best kept.
+"""The training loop: seeds, precision, averaged weights, checkpoints that resume, the best kept.
 
-A recipe owns its networks and its step; the loop owns everything else. Several processes share
-one training where `torchrun` starts them (`team`).
+A recipe owns its networks and its step; the loop owns everything else. Started by `torchrun`,
+several processes train together by DistributedDataParallel:
+
+    torchrun --nproc-per-node 4 --no-python reenact train configs/train/fan2023.toml
 """
 
 from __future__ import annotations
 
+import inspect
 import json
 import logging
+import os
 import signal
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
+import numpy as np
 import torch
-from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset
+from torch import nn
+from torch.optim.lr_scheduler import LambdaLR
+from torch.utils.data import DataLoader, Dataset, Subset
 
 from reenact.errors import ReenactError
 from reenact.training.checkpoints import FILE, TrainingState
-from reenact.training.distributed import Team, join_team
-from reenact.training.log import Journal
+from reenact.training.log import TrainingLog
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 log = logging.getLogger(__name__)
+
+_SEED_STRIDE = 1_000_003
+"""Distance between the seeds of two processes, so that each draws batches of its own."""
+
+Schedule = Callable[[float], float]
+"""The factor on a learning rate, as a function of the progress from 0 to 1."""
 
 
 @dataclass(frozen=True, slots=True)
 class LoopOptions:
-    """How long and where.
+    """How long and where to train.
 
     Attributes:
-        folder: where state, best weights and history are kept.
-        steps: last step; the loop ends there or after `minutes`.
-        minutes: budget of wall time over all resumed runs; 0: none.
+        folder: receives the state, the best weights and the history.
+        steps: the last step; the loop ends there or after `minutes`.
+        minutes: budget of wall time over all resumed runs; 0: no limit.
         validate_every: steps between validations.
         seed: of weights and batches.
         device: "cpu" or "cuda".
         precision: "auto" (bfloat16 where the device computes it natively), "float32" or
             "bfloat16".
         workers: processes that make batches; 0: the training process itself.
-        fresh_workers: start them anew instead of as copies of this process: slower, and the only
-            safe way where this process has run other libraries' threads.
-        ema: decay of the averaged weights that are validated and kept.
+        ema: decay of the averaged weights, which are the ones validated and kept.
     """
 
     folder: Path
@@ -55,47 +68,74 @@ class LoopOptions:
     device: str = "cpu"
     precision: str = "auto"
     workers: int = 1
-    fresh_workers: bool = False
     ema: float = 0.998
+
+    def progress(self, step: int, seconds: float) -> float:
+        """Return the share of the steps or of the minutes that is done, the larger one, 0 to 1."""
+        by_time = seconds / (self.minutes * 60) if self.minutes else 0.0
+        return min(max(step / self.steps, by_time), 1.0)
 
 
 class Recipe(Protocol):
-    """What is trained and how one step goes."""
+    """What is trained and how one step goes.
+
+    A step must call its networks through `networks`: there the loop puts the wrappers that average
+    the gradients of several processes.
+    """
 
     networks: dict[str, nn.Module]
-    optimisers: dict[str, torch.optim.Optimizer]
+    optimizers: dict[str, torch.optim.Optimizer]
     averaged: str
-    """Which of the networks is validated and kept, with averaged weights."""
+    """Name of the network that is validated and kept, with averaged weights."""
+
+    schedules: Mapping[str, Schedule] = MappingProxyType({})
+    """Schedules of the learning rates by name of the optimizer; the others stay constant."""
 
     def batches(self, seed: int, steps: int) -> Dataset[Any]:
         """Return a dataset whose item n is the whole batch of step n."""
+        ...
 
     def step(self, batch: Mapping[str, Any], progress: float) -> dict[str, float]:
-        """Learn from one batch; progress runs from 0 to 1. Return losses by name.
-
-        A recipe that wants to end the training raises KeyboardInterrupt before it learns.
-        """
+        """Learn from one batch and return the losses by name; progress runs from 0 to 1."""
+        ...
 
     def validate(self, network: nn.Module) -> dict[str, float]:
-        """Return figures on people it never saw; of "score", more is better."""
+        """Return figures on held-out people; the higher the "score", the better."""
+        ...
 
     def save(self, network: nn.Module, path: Path, facts: Mapping[str, str]) -> None:
         """Write the weights that the live path loads."""
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class TrainingOutcome:
     """How a training ended.
 
     Attributes:
-        best: figures of the best validation, over all runs.
+        best: figures of the best validation over all runs.
         step: the last step done.
-        interrupted: whether it was asked to stop before its end.
+        stopped: True if it was asked to stop before its end.
     """
 
     best: dict[str, float]
     step: int
-    interrupted: bool
+    stopped: bool
+
+
+def cosine(end: float, warm_up: float = 0.0) -> Schedule:
+    """Return a schedule that falls from 1 to `end` along half a cosine.
+
+    Args:
+        end: factor at the end.
+        warm_up: share of the training in which the rate first rises linearly, from a twentieth.
+    """
+
+    def factor(progress: float) -> float:
+        fall = end + (1 - end) * 0.5 * (1 + np.cos(np.pi * progress))
+        rise = progress / warm_up + 0.05 if warm_up else 1.0
+        return float(fall * min(rise, 1.0))
+
+    return factor
 
 
 def train(
@@ -103,90 +143,129 @@ def train(
     options: LoopOptions,
     resume: bool = False,
     stop: Callable[[], bool] = lambda: False,
-) -> dict[str, float]:
-    """Train as `run` does and return the best figures."""
-    return run(recipe, options, resume, stop).best
+) -> TrainingOutcome:
+    """Train until the steps or the minutes are spent, or until asked to stop.
 
-
-def run(
-    recipe: Recipe,
-    options: LoopOptions,
-    resume: bool = False,
-    stop: Callable[[], bool] = lambda: False,
-) -> Outcome:
-    """Train until the steps or the minutes are spent, or it is asked to stop.
-
-    `folder/best.safetensors` holds the best weights on validation so far and
-    `folder/state.safetensors` all that a resumed run needs.
+    `folder/best.safetensors` holds the best weights by validation so far, and
+    `folder/state.safetensors` everything that a resumed run needs.
 
     Args:
         recipe: its networks are moved to the device.
         options: how long and where.
-        resume: go on from the state in the folder.
-        stop: asked before each step; True ends the training, with the weights so far validated
-            and the state saved.
+        resume: continue from the state in the folder.
+        stop: asked before each step; True ends the training. The weights so far are validated and
+            the state is saved.
 
     Raises:
-        ReenactError: the folder cannot be written (any more), or there is nothing to resume.
+        ReenactError: the folder cannot be written, or there is nothing to resume.
     """
-    team = join_team(options.device)
+    fabric = _launch(options.device)
     torch.manual_seed(options.seed)
     _make_folder(options.folder)
     for network in recipe.networks.values():
-        network.to(team.device)
-    state = TrainingState(options.folder, recipe.networks, recipe.optimisers, recipe.averaged)
+        network.to(fabric.device)
+    state = TrainingState(
+        options.folder, recipe.networks, recipe.optimizers, recipe.averaged, options.ema
+    )
     if resume:
         state.load()
-    elif (options.folder / FILE).exists() and team.leads:
+    elif fabric.is_global_zero and (options.folder / FILE).exists():
         raise ReenactError(
             f"{options.folder} holds an earlier training; add --resume or name another folder."
         )
-    team.start_alike(recipe.networks.values(), recipe.optimisers.values())
-    training = _Training(recipe, options, state, team)
-    with Journal(options.folder, silent=not team.leads) as journal:
-        try:
-            interrupted = training.go(journal, stop)
-        except KeyboardInterrupt:
-            interrupted = True
-        training.validate(journal, {})
-    if interrupted and team.leads:
-        log.warning("Stopped after step %d; go on with --resume.", state.step)
-    team.leave()
-    return Outcome(state.best, state.step, interrupted)
+    if fabric.world_size > 1:
+        recipe.networks.update(
+            {name: _distributed(fabric, network) for name, network in recipe.networks.items()}
+        )
+    run = _Run(recipe, options, state, fabric)
+    with TrainingLog(options.folder, silent=not fabric.is_global_zero) as history:
+        stopped = run.steps(history, stop)
+        run.validate(history, {})
+    if stopped and fabric.is_global_zero:
+        log.warning("Stopped after step %d; continue with --resume.", state.step)
+    fabric.barrier()
+    return TrainingOutcome(state.best, state.step, stopped)
 
 
-class _Training:
-    """What `run` is made of, with its parts at hand."""
+def _launch(device: str) -> Fabric:
+    """Join the processes that `torchrun` started, or train in this one alone."""
+    from lightning_fabric import Fabric
+    from lightning_fabric.strategies.ddp import DDPStrategy
+
+    world = int(os.environ.get("WORLD_SIZE", "1"))
+    here = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    fabric = Fabric(
+        accelerator=device,
+        devices=here,
+        num_nodes=world // here,
+        # Copying buffers before each forward pass would change what a discriminator's first pass
+        # keeps for the backward pass.
+        strategy=DDPStrategy(broadcast_buffers=False) if world > 1 else "auto",
+    )
+    fabric.launch()
+    return fabric
+
+
+def _distributed(fabric: Fabric, network: nn.Module) -> nn.Module:
+    """Wrap a network so that the passes through all its methods average their gradients."""
+    wrapped = fabric.setup_module(network)
+    for name, member in vars(type(network)).items():
+        if inspect.isfunction(member) and not name.startswith("_") and name != "forward":
+            wrapped.mark_forward_method(name)
+    return wrapped
+
+
+class _Run:
+    """One run of the loop."""
 
     def __init__(
-        self, recipe: Recipe, options: LoopOptions, state: TrainingState, team: Team
+        self, recipe: Recipe, options: LoopOptions, state: TrainingState, fabric: Fabric
     ) -> None:
-        self._recipe, self._options, self._state, self._team = recipe, options, state, team
+        self._recipe, self._options, self._state, self._fabric = recipe, options, state, fabric
+        self._progress = options.progress(state.step, state.seconds)
 
-    def go(self, journal: Journal, stop: Callable[[], bool]) -> bool:
-        """Do all steps; return whether it was asked to stop."""
-        recipe, options, state, team = self._recipe, self._options, self._state, self._team
-        halves = choose_precision(options.device, options.precision) == "bfloat16"
+    def steps(self, history: TrainingLog, stop: Callable[[], bool]) -> bool:
+        """Do all steps; return True if asked to stop."""
+        recipe, options, state = self._recipe, self._options, self._state
+        schedulers = [
+            LambdaLR(recipe.optimizers[name], self._follow(schedule))
+            for name, schedule in recipe.schedules.items()
+        ]
+        reduced = choose_precision(options.device, options.precision) == "bfloat16"
+        rank_seed = options.seed + _SEED_STRIDE * self._fabric.global_rank
         started = time.monotonic() - state.seconds
-        for batch in _loader(recipe, options, state.step, team):
-            state.seconds = time.monotonic() - started
-            asked = stop()
-            progress = team.agree(1.0 if asked else _progress(options, state))
-            if progress >= 1:
+        for batch in self._loader(rank_seed):
+            asked = self._any(stop())
+            if asked or self._any(self._progress >= 1):
                 return asked
-            torch.manual_seed(team.seed(options.seed + 1) + state.step)
-            with torch.autocast(options.device, torch.bfloat16, enabled=halves):
-                losses = recipe.step(_to_device(batch, team.device), progress)
-            state.average(options.ema)
+            torch.manual_seed(rank_seed + 1 + state.step)
+            with torch.autocast(options.device, torch.bfloat16, enabled=reduced):
+                losses = recipe.step(batch, self._progress)
+            state.average()
             state.step += 1
-            journal.tell(state.step, _progress(options, state), state.seconds, losses)
+            state.seconds = time.monotonic() - started
+            self._progress = options.progress(state.step, state.seconds)
+            for scheduler in schedulers:
+                scheduler.step()
+            history.step(state.step, self._progress, state.seconds, losses)
             if state.step % options.validate_every == 0:
-                self.validate(journal, losses)
+                self.validate(history, losses)
         return False
 
-    def validate(self, journal: Journal, losses: Mapping[str, float]) -> None:
-        """Look at the averaged weights, keep them if they are the best, and save the state."""
-        if not self._team.leads:
+    def _follow(self, schedule: Schedule) -> Callable[[int], float]:
+        """Return a schedule as LambdaLR takes it: its progress may be that of the minutes."""
+        return lambda _: schedule(self._progress)
+
+    def _any(self, value: bool) -> bool:
+        """Tell whether the value is True in any of the processes."""
+        if self._fabric.world_size == 1:
+            return value
+        shared = torch.tensor(float(value), device=self._fabric.device)
+        return bool(self._fabric.all_reduce(shared, reduce_op="max"))
+
+    def validate(self, history: TrainingLog, losses: Mapping[str, float]) -> None:
+        """Measure the averaged weights, keep them if they are the best, and save the state."""
+        if not self._fabric.is_global_zero:
             return
         state = self._state
         state.averaged.eval()
@@ -201,16 +280,30 @@ class _Training:
             }
             self._recipe.save(state.averaged, state.folder / "best.safetensors", facts)
         state.save()
-        journal.note(state.step, state.seconds, {**losses, **figures})
+        history.validation(state.step, state.seconds, {**losses, **figures})
 
-
-def _progress(options: LoopOptions, state: TrainingState) -> float:
-    by_time = state.seconds / (options.minutes * 60) if options.minutes else 0.0
-    return min(max(state.step / options.steps, by_time), 1.0)
+    def _loader(self, seed: int) -> Iterable[Mapping[str, Any]]:
+        options = self._options
+        batches = self._recipe.batches(seed, options.steps)
+        loader: DataLoader[Any] = DataLoader(
+            Subset(batches, range(self._state.step, options.steps)),
+            batch_size=None,
+            num_workers=options.workers,
+            prefetch_factor=4 if options.workers else None,
+            worker_init_fn=_init_worker,
+            pin_memory=options.device == "cuda",
+            # A copy of this process would inherit locks that other libraries' threads hold.
+            multiprocessing_context="spawn" if options.workers else None,
+        )
+        placed = self._fabric.setup_dataloaders(loader, use_distributed_sampler=False)
+        return cast(Iterable[Mapping[str, Any]], placed)
 
 
 def choose_precision(device: str, wish: str) -> str:
-    """Return "bfloat16" where asked for, or where the device multiplies it natively."""
+    """Return the precision to compute in, "float32" or "bfloat16".
+
+    "auto" is bfloat16 where the device multiplies it natively.
+    """
     if wish != "auto":
         return wish
     if device == "cuda":
@@ -219,43 +312,10 @@ def choose_precision(device: str, wish: str) -> str:
     return "bfloat16" if native else "float32"
 
 
-class _Rest(Dataset[Any]):
-    """The batches from a step on."""
+def _init_worker(number: int) -> None:
+    """Keep a worker to one thread, and leave Ctrl-C to the training process.
 
-    def __init__(self, batches: Dataset[Any], start: int, stop: int) -> None:
-        self._batches, self._start, self._stop = batches, start, stop
-
-    def __len__(self) -> int:
-        return max(self._stop - self._start, 0)
-
-    def __getitem__(self, index: int) -> Any:
-        return self._batches[self._start + index]
-
-
-def _loader(
-    recipe: Recipe, options: LoopOptions, start: int, team: Team
-) -> Iterable[Mapping[str, Any]]:
-    import cv2
-
-    # A worker forked from a process whose OpenCV has threads would wait for them for ever.
-    cv2.setNumThreads(1)
-    batches = recipe.batches(team.seed(options.seed), options.steps)
-    loader: Iterable[Mapping[str, Any]] = DataLoader(
-        _Rest(batches, start, options.steps),
-        batch_size=None,
-        num_workers=options.workers,
-        prefetch_factor=4 if options.workers else None,
-        worker_init_fn=_quiet_worker,
-        pin_memory=options.device == "cuda",
-        multiprocessing_context="spawn" if options.workers and options.fresh_workers else None,
-    )
-    return loader
-
-
-def _quiet_worker(number: int) -> None:
-    """Keep a worker to one thread, and let Ctrl-C be the training process's matter.
-
-    Several spinning pools on few cores slow each other down.
+    Several spinning thread pools on few cores slow each other down.
     """
     import cv2
 
@@ -266,17 +326,10 @@ def _quiet_worker(number: int) -> None:
     cv2.setNumThreads(1)
 
 
-def _to_device(batch: Mapping[str, Any], device: str) -> dict[str, Any]:
-    return {
-        name: value.to(device, non_blocking=True) if isinstance(value, Tensor) else value
-        for name, value in batch.items()
-    }
-
-
 def _make_folder(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
-            pass  # its name is unlike any other process's of a team
+            pass
     except OSError as error:
         raise ReenactError(f"Training cannot write to {folder}: {error.strerror}.") from error

@@ -1,4 +1,4 @@
-"""Losses on pictures in -1..1."""
+"""Losses and figures of pictures in -1..1."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ from reenact.face.topology import (
 
 _SSIM_SIGMA_PX: Final = 1.5
 _MARGIN: Final = 5
-"""Half the window of structural similarity, without its middle, px."""
+"""Radius of the window of structural similarity, px."""
 
 _EYE_CORNERS: Final = (33, 263)
 _EYES: Final = [*EYE_LEFT, *EYE_RIGHT, *IRIS_LEFT, *IRIS_RIGHT]
 _PARTS: Final = (slice(N_SKIN), [*LIPS_INNER, *LIPS_OUTER], _EYES)
-"""Landmarks that count together; lips and eyes once more than as skin."""
+"""Groups of landmarks with equal weight; lips and eyes also count as skin."""
 
-_NEAR: Final = 1e-4
-"""Landmarks so near to each other lie together; half a picture is 1."""
+_DISTANCE_FLOOR: Final = 1e-4
+"""Smooths the distance near zero; half a picture is 1."""
 
 _MEAN_FLOOR: Final = 0.01**2
-_SPREAD_FLOOR: Final = 0.03**2
+_VARIANCE_FLOOR: Final = 0.03**2
 """C1 and C2 of Wang 2004."""
 
 
@@ -43,8 +43,8 @@ def weighted_l1(result: Tensor, truth: Tensor, weight: Tensor) -> Tensor:
 def gradient_l1(result: Tensor, truth: Tensor, weight: Tensor) -> Tensor:
     """Weighted mean absolute difference of horizontal and vertical differences.
 
-    L1 alone settles on the mean of what might be there, which is blurred; edges in the wrong
-    strength cost here as well.
+    L1 alone settles on the mean of all that might be there, which is blurred. Here edges of the
+    wrong strength cost as well.
     """
     difference = result - truth
     across = difference[..., :, 1:] - difference[..., :, :-1]
@@ -53,11 +53,11 @@ def gradient_l1(result: Tensor, truth: Tensor, weight: Tensor) -> Tensor:
 
 
 def texture_l1(result: Tensor, truth: Tensor, weight: Tensor, window_px: int = 8) -> Tensor:
-    """Weighted mean absolute difference of how much texture each window of the pictures has.
+    """Weighted mean absolute difference of the amount of texture in each window.
 
-    Texture is the mean gradient magnitude of the luma. It need not lie in the same place, so
-    that hair which cannot be predicted to the pixel costs nothing while it is sharp, and does
-    cost where it was averaged away.
+    Texture is the mean gradient magnitude of the luma. It need not lie in the same place: hair
+    that cannot be predicted to the pixel costs nothing while it is sharp, but does cost where it
+    was averaged away.
     """
     pooled = (_texture(result, window_px) - _texture(truth, window_px)).abs()
     return (pooled * F.avg_pool2d(weight, window_px, window_px // 2)).mean()
@@ -74,27 +74,27 @@ def _texture(picture: Tensor, window_px: int) -> Tensor:
 def structural_similarity(result: Tensor, truth: Tensor) -> Tensor:
     """Return the map of structural similarity, (N, C, H - 10, W - 10), -1 to 1 (Wang 2004, eq. 13).
 
-    With the Gaussian window of 11 px, where it lies inside the picture.
+    The Gaussian window of 11 px stays inside the picture.
     """
-    # Brightness from 0 on, as the equation supposes.
+    # The equation expects brightness from 0 to 1.
     result, truth = (result.float() + 1) / 2, (truth.float() + 1) / 2
     moments = _windowed(
         torch.cat([result, truth, result.square(), truth.square(), result * truth], dim=1)
     )
     mean_a, mean_b, square_a, square_b, product = moments.chunk(5, dim=1)
     covariance = product - mean_a * mean_b
-    spread = square_a - mean_a.square() + square_b - mean_b.square()
+    variance = square_a - mean_a.square() + square_b - mean_b.square()
     return (
         (2 * mean_a * mean_b + _MEAN_FLOOR)
-        * (2 * covariance + _SPREAD_FLOOR)
-        / ((mean_a.square() + mean_b.square() + _MEAN_FLOOR) * (spread + _SPREAD_FLOOR))
+        * (2 * covariance + _VARIANCE_FLOOR)
+        / ((mean_a.square() + mean_b.square() + _MEAN_FLOOR) * (variance + _VARIANCE_FLOOR))
     )
 
 
 def ssim_loss(result: Tensor, truth: Tensor, weight: Tensor) -> Tensor:
     """Weighted mean of 1 - `structural_similarity` of the luma.
 
-    It asks for the contrast of small structures, in their place, where L1 asks for their mean
+    It rewards the contrast of small structures in their place, where L1 rewards their mean
     (Zhao 2017).
     """
     similar = structural_similarity(result.mean(1, keepdim=True), truth.mean(1, keepdim=True))
@@ -102,10 +102,12 @@ def ssim_loss(result: Tensor, truth: Tensor, weight: Tensor) -> Tensor:
 
 
 def landmark_distance(found: Tensor, wanted: Tensor) -> Tensor:
-    """Mean distance of (N, 478, 2) landmarks in eye spans; skin, lips and eyes count alike."""
+    """Mean distance of (N, 478, 2) landmarks in eye spans; skin, lips and eyes weigh the same."""
     span = (wanted[:, _EYE_CORNERS[0]] - wanted[:, _EYE_CORNERS[1]]).norm(dim=1)
-    # A root has no slope at nothing.
-    away = ((found - wanted).square().sum(2) + _NEAR**2).sqrt() / span.clamp(min=_NEAR)[:, None]
+    # The floor keeps the gradient of the square root finite at zero.
+    away = ((found - wanted).square().sum(2) + _DISTANCE_FLOOR**2).sqrt() / span.clamp(
+        min=_DISTANCE_FLOOR
+    )[:, None]
     return torch.stack([away[:, part].mean() for part in _PARTS]).mean()
 
 
@@ -115,17 +117,51 @@ def _windowed(x: Tensor) -> Tensor:
     window = torch.exp(-places.square() / (2 * _SSIM_SIGMA_PX**2))
     planes = x.shape[1]
     row = (window / window.sum()).expand(planes, 1, 1, -1)
-    # The differences of these means are small: half precision would leave nothing of them.
+    # The differences of these means are too small for half precision.
     with torch.autocast(x.device.type, enabled=False):
         across = F.conv2d(x, row, groups=planes)
         return F.conv2d(across, row.transpose(2, 3), groups=planes)
 
 
 def hinge_discriminator(real: Tensor, fake: Tensor) -> Tensor:
-    """Hinge loss of a critic's maps on real and generated pictures."""
+    """Hinge loss of a discriminator's logits on real and generated pictures."""
     return F.relu(1 - real).mean() + F.relu(1 + fake).mean()
 
 
 def hinge_generator(fake: Tensor) -> Tensor:
-    """What the generator pays for being told apart."""
+    """Hinge loss of the generator."""
     return -fake.mean()
+
+
+def picture_figures(result: Tensor, truth: Tensor, face: Tensor, name: str) -> dict[str, Tensor]:
+    """Return PSNR, face PSNR (dB), face SSIM and face sharpness, (N,) each, as `NAME_psnr`, ….
+
+    Args:
+        result: (N, 3, H, W) in -1..1.
+        truth: the same.
+        face: (N, 1, H, W) masks of the face, 0 or 1.
+        name: what the figures' names begin with.
+    """
+    similar = structural_similarity(result, truth)
+    margin = (result.shape[-1] - similar.shape[-1]) // 2
+    inner = face[..., margin:-margin, margin:-margin]
+    squares = ((result - truth) * 127.5).square().mean(1, keepdim=True)
+    whole = squares.mean((1, 2, 3))
+    inside = (squares * face).sum((1, 2, 3)) / face.sum((1, 2, 3)).clamp(min=1)
+    return {
+        f"{name}_psnr": 10 * torch.log10(255**2 / whole),
+        f"{name}_face_psnr": 10 * torch.log10(255**2 / inside),
+        f"{name}_face_ssim": (similar.mean(1, keepdim=True) * inner).sum((1, 2, 3))
+        / inner.sum((1, 2, 3)).clamp(min=1),
+        f"{name}_sharpness": _sharpness(result, face) / _sharpness(truth, face),
+    }
+
+
+def _sharpness(picture: Tensor, face: Tensor) -> Tensor:
+    """Return the mean gradient magnitude of the luma inside the mask, (N,)."""
+    luma = picture.mean(1, keepdim=True)
+    across = (luma[..., :, 1:] - luma[..., :, :-1])[..., 1:, :]
+    down = (luma[..., 1:, :] - luma[..., :-1, :])[..., :, 1:]
+    inside = face[..., 1:, 1:]
+    strength = (across.square() + down.square()).sqrt() * inside
+    return strength.sum((1, 2, 3)) / inside.sum((1, 2, 3)).clamp(min=1)

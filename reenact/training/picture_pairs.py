@@ -1,7 +1,7 @@
-"""Pairs for generators that draw from a picture and a landmark map, and how they are examined.
+"""Pairs for generators that draw from a picture and a landmark map, and how they are validated.
 
-Fan 2023's Ω and the networks that it is compared with see the same pairs at the same size, and
-are validated alike. A batch holds, at the recipe's size and in -1..1:
+Fan 2023's Ω and its baselines see the same pairs at the same size and are validated alike. A batch
+holds, at the recipe's size S and in -1..1:
 
     reference      (N, 3, S, S)  the target's picture P_t
     reference_map  (N, 1, S, S)  its own landmark map
@@ -21,19 +21,20 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from reenact.errors import ReenactError
 from reenact.evaluation import metrics
 from reenact.face.geometry import square_to_crop, transform_points
 from reenact.imaging import from_unit, resized_square, to_unit
 from reenact.rendering.image_to_image import map_planes
+from reenact.training.augmentation import Pair, Rng
 from reenact.training.sampling import (
     Clip,
-    Pair,
     PairSampler,
-    Rng,
+    PictureData,
     Sampler,
+    describe,
     load_clips,
     load_stills,
+    split_people,
     validation_pairs,
 )
 from reenact.types import Array
@@ -41,9 +42,10 @@ from reenact.types import Array
 Batch = dict[str, Array]
 
 _STILL_PX: Final = 256
-"""Stills are cut at the side of the clips."""
+"""Stills are cropped at the size of the clips."""
 
-_EXAMINED_AT_ONCE: Final = 8
+_CHUNK: Final = 8
+"""Pairs that are drawn at once in a validation."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,72 +54,38 @@ class PictureMaterial:
 
     Attributes:
         sampler: draws the training pairs.
-        held_back: pairs of people that are never trained on.
-        description: what the weights were made from, for their file's header.
+        held_out: pairs of people that are never trained on.
+        description: what the weights were made from, for the header of their file.
     """
 
     sampler: Sampler
-    held_back: Sequence[Pair]
+    held_out: Sequence[Pair]
     description: str
 
 
-def load_people(
-    train: Path, val: Path, cache: Path, with_people: bool = False
-) -> tuple[list[Clip], list[Clip]]:
-    """Load the clips to learn from and those to validate on.
-
-    Args:
-        train: folder of clips.
-        val: folder of other people's clips.
-        cache: where decoded clips are kept.
-        with_people: also find out what is person and what is background.
-
-    Raises:
-        ReenactError: a folder is empty or damaged, or both hold the same people.
-    """
-    clips, held_back = (load_clips(folder, cache, with_people) for folder in (train, val))
-    shared = {clip.identity for clip in clips} & {clip.identity for clip in held_back}
-    if shared:
-        raise ReenactError(f"train and val share people: {', '.join(sorted(shared))}.")
-    return clips, held_back
-
-
 def load_pictures(
-    train: Path,
-    val: Path,
-    cache: Path,
-    *,
-    stills: Sequence[Path] = (),
-    still_share: float = 0.25,
-    frames: int = 4,
-    sampler: Callable[[list[Clip]], Sampler] | None = None,
+    data: PictureData, sampler: Callable[[list[Clip]], Sampler] | None = None
 ) -> PictureMaterial:
-    """Load clips, and photos that are moved as the people in the clips move.
+    """Load clips, and photos that are deformed as the people in the clips move.
 
     Args:
-        train: folder of clips.
-        val: folder of other people's clips.
-        cache: where decoded clips are kept.
-        stills: folders of photos.
-        still_share: share of the pairs that comes from photos.
-        frames: of each held-back clip that are looked at in a validation.
+        data: the folders.
         sampler: draws the pairs from the clips; None: two frames of a clip, or a photo.
 
     Raises:
         ReenactError: the data is missing, damaged, or train and val share people.
     """
-    clips, held_back = load_people(train, val, cache)
-    photos = load_stills(list(stills), _STILL_PX)
-    people = len({clip.identity for clip in clips})
+    clips, held_out = split_people(data, lambda folder: load_clips(folder, Path(data.cache)))
+    stills = load_stills([Path(folder) for folder in data.stills], _STILL_PX)
     return PictureMaterial(
-        sampler(clips) if sampler else PairSampler(clips, photos, still_share),
-        [pair for _, pair in validation_pairs(held_back, frames)],
-        f"{len(clips)} clips of {people} people, {len(photos)} stills; no one of them in val",
+        sampler(clips) if sampler else PairSampler(clips, stills, data.still_share),
+        [pair for _, pair in validation_pairs(held_out, data.validation_frames)],
+        f"{describe(clips, data)}, {len(stills)} stills",
     )
 
 
 class PicturePairs(Dataset[Batch]):
-    """Batch number n, the same for the same seed, however often training was resumed."""
+    """Item n is the batch of step n, the same for the same seed, however often training resumed."""
 
     def __init__(
         self, sampler: Sampler, size_px: int, batch_size: int, seed: int, steps: int
@@ -145,7 +113,7 @@ def collate(pairs: Sequence[Pair], size_px: int) -> Batch:
 
 
 def resized(pair: Pair, size_px: int) -> Pair:
-    """Return a pair at another side."""
+    """Return a pair at another size."""
     side = pair.truth.shape[0]
     if side == size_px:
         return pair
@@ -158,7 +126,7 @@ def resized(pair: Pair, size_px: int) -> Pair:
     )
 
 
-def examine(
+def measure(
     draw: Callable[[Mapping[str, Any]], Tensor],
     pairs: Sequence[Pair],
     size_px: int,
@@ -170,13 +138,13 @@ def examine(
 
     Args:
         draw: makes (N, 3, S, S) pictures of a batch.
-        pairs: held back from training.
-        size_px: side at which they are drawn and compared.
+        pairs: held out of training.
+        size_px: S, at which they are drawn and compared.
         device: of the network.
     """
     rows = []
-    for start in range(0, len(pairs), _EXAMINED_AT_ONCE):
-        chosen = [resized(pair, size_px) for pair in pairs[start : start + _EXAMINED_AT_ONCE]]
+    for start in range(0, len(pairs), _CHUNK):
+        chosen = [resized(pair, size_px) for pair in pairs[start : start + _CHUNK]]
         batch = collate(chosen, size_px)
         drawn = draw({name: torch.from_numpy(value).to(device) for name, value in batch.items()})
         for pair, picture in zip(chosen, from_unit(drawn.float().cpu().numpy()), strict=True):

@@ -1,4 +1,4 @@
-"""`reenact train CONFIG`: reads a training file, runs its recipe or measures weights with it."""
+"""`reenact train CONFIG`: reads a training file, trains by its recipe or measures weights."""
 
 from __future__ import annotations
 
@@ -12,19 +12,21 @@ from pydantic import Field, ValidationError
 from reenact import registry
 from reenact.config import Section, first_problem, parse_assignment, read_toml
 from reenact.errors import ConfigError, PluginError
-from reenact.training.loop import LoopOptions, Outcome, Recipe, run
+from reenact.training.loop import LoopOptions, Recipe, TrainingOutcome, train
 
 BUILT_IN: Final = {"landmark_fusion": "reenact.training.landmark_fusion:build_recipe"}
-"""Recipes of parts that are no renderers."""
+"""Recipes of networks that are not renderers."""
 
 
 class TrainingFile(Section):
     """A training file; `settings` belongs to the recipe."""
 
     recipe: str = Field(description="name of a renderer that can be trained, or landmark_fusion")
-    folder: str = Field(description="where state, best weights and history go")
+    folder: str = Field(description="receives state, best weights and history")
     steps: int = Field(gt=0, description="last step")
-    minutes: float = Field(0.0, ge=0, description="ends earlier after so long; 0: never")
+    minutes: float = Field(
+        0.0, ge=0, description="wall time after which it ends earlier; 0: no limit"
+    )
     validate_every: int = Field(500, gt=0, description="steps between validations")
     seed: int = Field(0, ge=0, description="of weights and batches")
     device: Literal["auto", "cpu", "cuda"] = "auto"
@@ -38,12 +40,12 @@ def run_config(
     resume: bool,
     assignments: Iterable[str] = (),
     stop: Callable[[], bool] = lambda: False,
-) -> Outcome:
+) -> TrainingOutcome:
     """Train by a file.
 
     Args:
         path: the training file.
-        resume: go on from the state in its folder.
+        resume: continue from the state in its folder.
         assignments: `key=value` or `settings.key=value`.
         stop: asked before each step; True ends the training with its state saved.
 
@@ -64,11 +66,11 @@ def run_config(
         precision=file.precision,
         workers=file.workers,
     )
-    return run(recipe, options, resume, stop)
+    return train(recipe, options, resume, stop)
 
 
 def measure_config(path: Path, weights: Path, assignments: Iterable[str] = ()) -> dict[str, float]:
-    """Return what a training file's recipe finds of weights on the people held back.
+    """Return the figures of weights on the held-out people of a training file.
 
     Raises:
         ReenactError: the file, a setting, the data or the weights are wrong.
@@ -109,7 +111,7 @@ def read_training_file(path: Path, assignments: Iterable[str] = ()) -> TrainingF
 
 
 def build_recipe(name: str, settings: Mapping[str, Any]) -> Recipe:
-    """Make a recipe by the name of its renderer, or of the part that it trains.
+    """Make a recipe by the name of the renderer or of the network that it trains.
 
     Raises:
         PluginError: there is no such renderer, or it has nothing to train.
@@ -123,6 +125,6 @@ def build_recipe(name: str, settings: Mapping[str, Any]) -> Recipe:
 
 
 def _build(file: TrainingFile) -> Recipe:
-    """Make a file's recipe; the seed comes before the networks draw their first weights."""
+    """Make a file's recipe, seeded because its networks draw their first weights."""
     torch.manual_seed(file.seed)
     return build_recipe(file.recipe, file.settings)

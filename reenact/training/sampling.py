@@ -1,56 +1,154 @@
-"""Clips and stills with landmarks, and the pairs of pictures that generators learn from.
+"""Clips and stills with landmarks, their split by people, and the pairs drawn from them.
 
-A folder of clips holds `NAME.mp4` with `NAME.npz` (`landmarks`: (frames, 478, 3) px, NaN where
-there is no face); identity is what stands before `__` in the name. Splits are by identity.
+A folder of clips holds `NAME.mp4` with `NAME.npz` (`landmarks`: (frames, 478, 3) px, NaN where no
+face was found). The identity is the part of the name before `__`. Splits are by identity.
 """
 
 from __future__ import annotations
 
 import hashlib
-import logging
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Final, Protocol, TypeVar
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import ConfigDict, NonNegativeInt, PositiveInt, TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass as pydantic_dataclass
 
-from reenact.errors import ReenactError
-from reenact.face.geometry import (
-    crop_transform,
-    estimate_pose,
-    mirrored,
-    rotation_matrix,
-    rotation_vector,
-    to_face_frame,
-    to_image,
-    transform_points,
-)
+from reenact.config import Share, first_problem
+from reenact.errors import ConfigError, ReenactError
+from reenact.face.geometry import crop_transform, transform_points
 from reenact.face.segmentation import person_masks
 from reenact.imaging import crop_image, in_bytes
-from reenact.rendering.background import without_person
-from reenact.rendering.head_mesh import head_mesh
-from reenact.rendering.mesh_warp import source_map, warp_image
 from reenact.storage import atomic_write
 from reenact.targets.clip_files import clips_in, decode_clip, load_landmarks
-from reenact.training.augmentation import wink, wink_frames
-from reenact.types import Array, Image, Pose
+from reenact.training.augmentation import (
+    Pair,
+    Rng,
+    Still,
+    animate,
+    augment,
+    transfer_motion,
+    wink,
+    wink_frames,
+)
+from reenact.types import Array
 
-log = logging.getLogger(__name__)
+_WINK_SHARE: Final = 0.12
+"""Share of the pairs from clips whose truth is made to wink, if the clip has a blink."""
 
-Rng = np.random.Generator
+_UNKNOWN_SHARE: Final = 0.05
+"""Share of the pairs from clips whose person mask of the reference is withheld."""
 
-_WINK_SHARE = 0.12
-"""Share of the pairs from clips whose truth is made to wink, where the clip has a blink."""
 
-_UNKNOWN_SHARE = 0.05
-"""Share of the pairs from clips whose reference's person is not told."""
+@pydantic_dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+class PeopleData:
+    """The people that a recipe learns from and those that it is validated on.
 
-_STRETCH = 0.06
-"""Standard deviation of the logarithm by which faces are made longer: few people, more faces."""
+    Attributes:
+        train: folder of clips.
+        val: folder of other people's clips for validation; not read if `folds` is given.
+        folds: JSON file whose "folds" are lists of identities in `train`; "": validate on `val`.
+        held_out_fold: index of the fold that is held out of training and validated on.
+    """
+
+    train: str
+    val: str = ""
+    folds: str = ""
+    held_out_fold: NonNegativeInt = 0
+
+
+@pydantic_dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+class PictureData(PeopleData):
+    """The same with what picture generators need besides.
+
+    Attributes:
+        stills: folders of photos.
+        cache: folder for decoded clips.
+        still_share: share of the pairs that comes from photos.
+        validation_frames: of each held-out clip.
+    """
+
+    stills: tuple[str, ...] = ()
+    cache: str = "runs/cache"
+    still_share: Share = 0.25
+    validation_frames: PositiveInt = 4
+
+
+class _Identified(Protocol):
+    @property
+    def identity(self) -> str: ...
+
+
+Settings = TypeVar("Settings")
+Item = TypeVar("Item", bound=_Identified)
+
+
+def read_settings(kind: type[Settings], values: Mapping[str, Any]) -> Settings:
+    """Check the `[settings]` of a training file.
+
+    Raises:
+        ConfigError: a setting is unknown, missing, of the wrong type or out of range.
+    """
+    try:
+        return TypeAdapter(kind).validate_python(dict(values))
+    except ValidationError as error:
+        raise ConfigError(f"settings.{first_problem(error)}") from error
+
+
+def split_people(
+    data: PeopleData, load: Callable[[Path], list[Item]]
+) -> tuple[list[Item], list[Item]]:
+    """Load what is trained on and what is held out.
+
+    Args:
+        data: where it lies and how it is split.
+        load: reads one folder; its items have an `identity`.
+
+    Raises:
+        ReenactError: a folder is empty or damaged, the fold does not exist, or train and val share
+            people.
+    """
+    items = load(Path(data.train))
+    if data.folds:
+        fold = _read_fold(Path(data.folds), data.held_out_fold)
+        train = [item for item in items if item.identity not in fold]
+        held_out = [item for item in items if item.identity in fold]
+        if not train or not held_out:
+            raise ReenactError(
+                f"Fold {data.held_out_fold} of {data.folds} leaves nobody of {data.train} to "
+                f"{'validate' if train else 'train'} on."
+            )
+        return train, held_out
+    held_out = load(Path(data.val))
+    shared = {item.identity for item in items} & {item.identity for item in held_out}
+    if shared:
+        raise ReenactError(f"train and val share people: {', '.join(sorted(shared))}.")
+    return items, held_out
+
+
+def _read_fold(path: Path, number: int) -> set[str]:
+    try:
+        folds = json.loads(path.read_text(encoding="utf-8"))["folds"]
+        return set(folds[number])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ReenactError(f"{path} is no file of folds: {error}.") from error
+    except IndexError as error:
+        raise ReenactError(
+            f"{path} has {len(folds)} folds; held_out_fold is at most {len(folds) - 1}."
+        ) from error
+
+
+def describe(train: Sequence[_Identified], data: PeopleData) -> str:
+    """Return what weights were made from, for the header of their file."""
+    people = len({item.identity for item in train})
+    held_out = f"fold {data.held_out_fold} held out" if data.folds else "no one of them in val"
+    return f"{len(train)} clips of {people} people, {held_out}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +158,7 @@ class Clip:
     Attributes:
         name: file name without its ending.
         file: .npy of its frames, uint8 (F, S, S, 3) RGB.
-        people_file: .npy of how far each pixel is person, uint8 (F, S/4, S/4); None: unknown.
+        people_file: .npy of the person masks, uint8 (F, S/4, S/4), 255: person; None: unknown.
         landmarks: float32 (F, 478, 3) px.
         usable: (n,) indices of frames with a face.
     """
@@ -73,11 +171,11 @@ class Clip:
 
     @property
     def identity(self) -> str:
-        """Who it is."""
+        """Name of the person."""
         return self.name.split("__")[0]
 
     def person(self, frame: int) -> NDArray[np.uint8] | None:
-        """Return uint8 (S/4, S/4) of one frame: how far each pixel is person; None: unknown."""
+        """Return the person mask of one frame, uint8 (S/4, S/4); None: unknown."""
         if self.people_file is None:
             return None
         return np.asarray(_open_frames(self.people_file)[frame])
@@ -99,9 +197,8 @@ def load_clips(folder: Path, cache: Path, with_people: bool = False) -> list[Cli
 
     Args:
         folder: of clips.
-        cache: for the decoded frames.
-        with_people: also find out what is person and what is background (about 10 ms a frame,
-            kept in the cache).
+        cache: folder for the decoded frames.
+        with_people: also segment person and background (about 10 ms a frame, kept in the cache).
 
     Raises:
         ReenactError: there are no clips, one is damaged, or its landmarks do not fit its frames.
@@ -150,31 +247,8 @@ def _store(frames: NDArray[np.uint8], file: Path) -> None:
         np.save(partial, frames)
 
 
-@dataclass(frozen=True, slots=True)
-class Still:
-    """One photo, taken apart into a person and what is behind.
-
-    Attributes:
-        image: uint8 (S, S, 3) RGB.
-        landmarks: (478, 3) px.
-        person: uint8 (S, S), 0 to 255, how far each pixel belongs to the person.
-        background: uint8 (S, S, 3), the picture with the person painted over from its edge.
-    """
-
-    image: Image
-    landmarks: Array
-    person: NDArray[np.uint8]
-    background: Image
-
-    @classmethod
-    def of(cls, image: Image, landmarks: Array) -> Still:
-        """Take a picture apart."""
-        person = in_bytes(next(person_masks([image])))
-        return cls(image, landmarks, person, without_person(image, person))
-
-
 def load_stills(folders: list[Path], size_px: int) -> list[Still]:
-    """Load photos (`NAME.jpg` with `NAME.npz`), cut as the live path cuts a target."""
+    """Load photos (`NAME.jpg` with `NAME.npz`), cropped as the live path crops a target."""
     stills = []
     for path in sorted(file for folder in folders for file in folder.glob("*.jpg")):
         landmarks = load_landmarks(path.with_suffix(".npz"))
@@ -188,26 +262,6 @@ def load_stills(folders: list[Path], size_px: int) -> list[Still]:
     return stills
 
 
-@dataclass(frozen=True, slots=True)
-class Pair:
-    """A reference and the truth to be drawn from it, both uint8 (S, S, 3), landmarks in px.
-
-    `person` and `reference_person` are uint8, square: how far each pixel of the truth and of the
-    reference is person, not background; None where it is not known.
-
-    Of a reference that is to act another person's expression there is no true picture; then
-    `truth` is the reference once more, and `truth_landmarks` alone say what is wanted.
-    """
-
-    reference: Image
-    reference_landmarks: Array
-    truth: Image
-    truth_landmarks: Array
-    person: NDArray[np.uint8] | None = None
-    reference_person: NDArray[np.uint8] | None = None
-    has_truth: bool = True
-
-
 class Sampler(Protocol):
     """Draws training pairs."""
 
@@ -216,14 +270,14 @@ class Sampler(Protocol):
 
 
 class PairSampler:
-    """Draws training pairs: two frames of a clip, or a photo bent by a clip's motion.
+    """Draws training pairs: two frames of a clip, or a photo animated by a clip's motion.
 
-    Identities are drawn alike, however many frames they have; frames with an unusual mouth or
-    lids are drawn more often. People in clips hardly ever wink, users do: some truths are given
-    one eye of a near frame in which the eyes are shut. A photo is the truth and its bent copy,
-    the person moved before an unmoved background, the reference: photos bring many more people
-    than the clips do. Some frames are to act what somebody else does, as the program is used; how
-    that looks nobody knows, only what is to be read in it.
+    Each identity is drawn equally often, however many frames it has. Frames with an unusual mouth
+    or unusual lids are drawn more often. Users wink, people in clips hardly ever do, so some truths
+    get one eye of a nearby frame with closed eyes (`augmentation.wink`). Photos bring many more
+    people than the clips: a photo is the truth, its animated copy the reference. With
+    `acting_share`, some faces act what another person does, which is how the program is used. Such
+    a pair has no true picture, only landmarks.
     """
 
     def __init__(
@@ -248,7 +302,7 @@ class PairSampler:
 
     def draw(self, rng: Rng) -> Pair:
         """Return one pair, augmented."""
-        draws = (self._bent_still, self._acting, self._frames)
+        draws = (self._animated_still, self._acting, self._frames)
         limits = np.cumsum([self._still_share, self._acting_share])
         return augment(draws[int(np.searchsorted(limits, rng.random(), "right"))](rng), rng)
 
@@ -277,7 +331,7 @@ class PairSampler:
         )
 
     def _acting(self, rng: Rng) -> Pair:
-        """Let a photo, or a resting face of a clip, act what somebody does from rest on."""
+        """Let a photo, or a resting face of a clip, act what somebody does, starting at rest."""
         actor = self._clip(rng)
         rest = int(rng.choice(self._resting[actor.name]))
         acted = int(rng.choice(actor.usable, p=self._rarity[actor.name]))
@@ -289,34 +343,20 @@ class PairSampler:
             clip = self._clip(rng)
             here = int(rng.choice(self._resting[clip.name]))
             image, points, person = clip.images[here], clip.landmarks[here], clip.person(here)
-        motion = _transfer_motion(actor.landmarks[rest], actor.landmarks[acted], points)
+        motion = transfer_motion(actor.landmarks[rest], actor.landmarks[acted], points)
         return Pair(image, points, image, motion, reference_person=person, has_truth=False)
 
-    def _bent_still(self, rng: Rng) -> Pair:
+    def _animated_still(self, rng: Rng) -> Pair:
         clip = self._clip(rng)
         first, second = (clip.landmarks[int(rng.choice(clip.usable))] for _ in range(2))
-        return bend(self._stills[rng.integers(len(self._stills))], first, second)
-
-
-def bend(still: Still, first: Array, second: Array) -> Pair:
-    """Move the person of a photo as a clip's face moves from `first` to `second`, (478, 3) px.
-
-    The photo is the truth, the bent copy the reference; what is behind the person stays.
-    """
-    bent = _transfer_motion(first, second, still.landmarks)
-    size = still.image.shape[0]
-    flow = source_map(head_mesh().maps(still.landmarks, bent, size, size // 2), size)
-    moved = warp_image(still.image, flow).astype(np.float32)
-    person = warp_image(still.person, flow)
-    share = person[..., None].astype(np.float32) / 255
-    reference = still.background + share * (moved - still.background)
-    return Pair(
-        reference.astype(np.uint8), bent, still.image, still.landmarks, still.person, person
-    )
+        return animate(self._stills[rng.integers(len(self._stills))], first, second)
 
 
 def rarity(points: Array) -> NDArray[np.float64]:
-    """Return chances of (F, 478, 3) faces: half alike, half by distance from the median face."""
+    """Return the probabilities of (F, 478, 3) faces, (F,).
+
+    Half is uniform, half proportional to the distance from the median face.
+    """
     iod = np.linalg.norm(points[:, 33] - points[:, 263], axis=-1)
     gaps = [
         np.linalg.norm(points[:, a] - points[:, b], axis=-1) / iod
@@ -330,82 +370,6 @@ def rarity(points: Array) -> NDArray[np.float64]:
 def _resting_frames(clip: Clip, chances: NDArray[np.float64]) -> NDArray[np.intp]:
     """Return the tenth of a clip's frames whose faces are most like its median face."""
     return np.asarray(clip.usable[np.argsort(chances)[: len(chances) // 10 + 1]])
-
-
-def _transfer_motion(first: Array, second: Array, face: Array) -> Array:
-    """Move a face as a clip's face moves between two frames, rotation held to 12 degrees."""
-    pose_first, pose_second, pose = (estimate_pose(points) for points in (first, second, face))
-    deviation = to_face_frame(second, pose_second) - to_face_frame(first, pose_first)
-    turn = rotation_vector(pose_second.rotation @ pose_first.rotation.T)
-    angle = float(np.linalg.norm(turn))
-    turn = turn * min(1.0, np.radians(12) / max(angle, 1e-6))
-    shift = (pose_second.translation - pose_first.translation) / pose_first.scale
-    limit = min(1.0, 0.25 / max(float(np.linalg.norm(shift)), 1e-6))
-    moved = Pose(
-        rotation_matrix(turn) @ pose.rotation,
-        pose.translation + shift * limit * pose.scale,
-        pose.scale,
-    )
-    return to_image(to_face_frame(face, pose) + deviation, moved)
-
-
-def augment(pair: Pair, rng: Rng, extent: float = 1.0, same_scene: bool = False) -> Pair:
-    """Flip, move, scale, turn, stretch and recolour both pictures; shake the truth's landmarks.
-
-    Args:
-        pair: it stays as it is.
-        rng: of the draws.
-        extent: of moving, scaling and turning.
-        same_scene: do not flip, stretch or recolour: there is one person in one light to learn.
-    """
-    size = pair.truth.shape[0]
-    images = [np.asarray(pair.reference), np.asarray(pair.truth)]
-    landmarks = [pair.reference_landmarks, pair.truth_landmarks]
-    people = [
-        mask if mask is None else cv2.resize(mask, (size, size))
-        for mask in (pair.reference_person, pair.person)
-    ]
-    if not same_scene and rng.random() < 0.5:
-        images = [np.ascontiguousarray(image[:, ::-1]) for image in images]
-        people = [mask if mask is None else np.ascontiguousarray(mask[:, ::-1]) for mask in people]
-        landmarks = [mirrored(points, size) for points in landmarks]
-    scale = float(rng.uniform(1 - 0.12 * extent, 1 + 0.15 * extent))
-    angle = float(rng.normal(0, 5 * extent))
-    middle = (size - 1) / 2
-    affine = np.array(cv2.getRotationMatrix2D((middle, middle), angle, scale), np.float32)
-    affine[:, 2] += (rng.uniform(-0.05, 0.05, 2) * extent * size).astype(np.float32)
-    if not same_scene:
-        stretch = np.float32(np.exp(rng.normal(0, _STRETCH)))
-        affine[:, 2] += affine[:, 1] * np.float32(middle) * (1 - stretch)
-        affine[:, 1] *= stretch
-    images = [crop_image(image, affine, size) for image in images]
-    landmarks = [transform_points(points, affine) for points in landmarks]
-    reference_person, person = (
-        mask if mask is None else crop_image(np.asarray(mask, np.uint8), affine, size)
-        for mask in people
-    )
-    if not same_scene:
-        table = _colour_table(rng)
-        images = [cv2.LUT(image, table).astype(np.uint8) for image in images]
-    landmarks[1] = landmarks[1] + rng.normal(0, 0.25, landmarks[1].shape).astype(np.float32)
-    return replace(
-        pair,
-        reference=images[0],
-        reference_landmarks=landmarks[0],
-        truth=images[1],
-        truth_landmarks=landmarks[1],
-        person=person,
-        reference_person=reference_person,
-    )
-
-
-def _colour_table(rng: Rng) -> NDArray[np.uint8]:
-    """Return (256, 1, 3): gamma, gain and offset, a little different in each channel."""
-    ramp = np.linspace(0, 1, 256)[:, None]
-    gamma = np.exp(rng.normal(0, 0.15) + rng.normal(0, 0.07, 3))
-    gain = np.exp(rng.normal(0, 0.1) + rng.normal(0, 0.07, 3))
-    table = np.clip(ramp**gamma * gain + rng.normal(0, 0.02), 0, 1) * 255
-    return np.asarray(table[:, None], dtype=np.uint8)
 
 
 def validation_pairs(clips: list[Clip], per_clip: int) -> Iterator[tuple[str, Pair]]:

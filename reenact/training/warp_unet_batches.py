@@ -1,4 +1,4 @@
-"""Batches of pairs, as the live generator learns from them."""
+"""Batches that the live generator learns from."""
 
 from __future__ import annotations
 
@@ -16,18 +16,19 @@ from reenact.rendering.background import scene_behind
 from reenact.rendering.eyes import UPPER_LIDS, strip_mask
 from reenact.rendering.head_mesh import HeadMesh, head_mesh
 from reenact.rendering.relighting import Lighting
+from reenact.training.augmentation import Pair
 from reenact.training.mediapipe_torch import face_crop
-from reenact.training.sampling import Pair, Sampler
+from reenact.training.sampling import Sampler
 from reenact.types import Array, Image
 
 _WINDOWS: Final = ((LIPS_OUTER, 0.65), (EYE_RIGHT, 0.45), (EYE_LEFT, 0.45))
-"""What a local critic sees: landmarks, and half the side of the square around them, iod."""
+"""Windows of the discriminator: landmarks, and half the side of the square around them, iod."""
 
 Batch = dict[str, NDArray[np.uint8] | Array]
 
 
 class PairBatches(Dataset[Batch]):
-    """Batch number n, the same for the same seed, however often training was resumed."""
+    """Item n is the batch of step n, the same for the same seed, however often training resumed."""
 
     def __init__(
         self,
@@ -52,20 +53,20 @@ class PairBatches(Dataset[Batch]):
 
 
 def collate(pairs: list[Pair], mesh: HeadMesh | None = None) -> Batch:
-    """Stack pairs, moved by a mesh; None: that of all people.
+    """Stack pairs of side S, warped by a mesh; None: that of all people.
 
-    Pictures are uint8 (N, S, S, 3), maps (N, S/2, S/2, C), weights (N, S/2, S/2).
-
-    `scene` is uint8 (N, S, S, 3), the references with their heads painted over.
-
-    And `windows`, (N, 3, 3) of `local_windows` on the truth; `person` and `reference_person`,
-    float32 (N, S/2, S/2), 0 to 1 on the truth and on the reference: where it is not known, 1 and
-    `UNKNOWN_PERSON` everywhere.
-
-    For `FaceMeshNetwork`: `face_crop` and `truth_crop`, (N, 2, 3), where the face to be drawn and
-    that of the truth are, and `moved`, (N, 478, 2), the way from the truth's landmarks to those to
-    be drawn, half a picture being 1. `has_truth`, (N,), is 1 where there is a true picture and
-    that way is nothing, 0 elsewhere.
+    reference, truth   uint8 (N, S, S, 3) RGB
+    scene              uint8 (N, S, S, 3), the references with their heads painted over
+    maps               (N, S/2, S/2, C), see `warp_unet_inputs`
+    weight             (N, S/2, S/2) of `importance`
+    person             (N, S/2, S/2) mask of the person in the truth, 0 to 1; unknown: 1
+    reference_person   the same in the reference; unknown: `UNKNOWN_PERSON`
+    windows            (N, 3, 3) of `local_windows` on the truth
+    has_truth          (N,), 1 if there is a true picture, else 0
+    face_crop          (N, 2, 3), where `FaceMeshNetwork` finds the face that is to be drawn
+    truth_crop         (N, 2, 3), where it finds the face in the truth
+    moved              (N, 478, 2), from the truth's landmarks to those to be drawn, where half a
+                       picture is 1; zero if there is a true picture
     """
     size = pairs[0].truth.shape[0]
     maps = np.empty((len(pairs), size // 2, size // 2, MAP_CHANNELS), np.float32)
@@ -95,7 +96,7 @@ def collate(pairs: list[Pair], mesh: HeadMesh | None = None) -> Batch:
 
 
 def _shown(pair: Pair) -> Array:
-    """Return the landmarks of what the true picture shows."""
+    """Return the landmarks of the face in the true picture."""
     return pair.truth_landmarks if pair.has_truth else pair.reference_landmarks
 
 
@@ -108,10 +109,10 @@ def _scene(pair: Pair) -> Image:
 
 
 def local_windows(points: Array, size_px: int) -> Array:
-    """Return float32 (3, 3): squares around mouth, right and left eye.
+    """Return squares around mouth, right and left eye, float32 (3, 3).
 
-    Middle (x, y) and half the side, in the units of grid_sample: -1 to 1 from edge to edge of the
-    picture.
+    Each row is the centre (x, y) and half the side in the units of grid_sample, -1 to 1 from edge
+    to edge of the picture.
     """
     scale = estimate_pose(points).scale
     rows = []
@@ -123,7 +124,7 @@ def local_windows(points: Array, size_px: int) -> Array:
 
 
 def _halved(person: NDArray[np.uint8] | None, size_px: int, unknown: float) -> Array:
-    """Return float32 (size/2, size/2), 0 to 1."""
+    """Return a mask at half the size, float32, 0 to 1."""
     side = size_px // 2
     if person is None:
         return np.full((side, side), unknown, np.float32)
@@ -132,10 +133,10 @@ def _halved(person: NDArray[np.uint8] | None, size_px: int, unknown: float) -> A
 
 
 def importance(points: Array, size_px: int) -> Array:
-    """Return float32 (size/2, size/2) weights of mean one.
+    """Return the weights of the losses, float32 (size/2, size/2), mean 1.
 
-    In proportion: 1 background, 2 around the face, 3 face, 12 lips, eyes and upper lids, 28 the
-    inside of the mouth, which no warp can bring.
+    They are proportional to 1 in the background, 2 around the face, 3 on the face, 12 on lips, eyes
+    and upper lids, and 28 inside the mouth, which no warp can bring.
     """
     side = size_px // 2
     small = points * np.float32(0.5)

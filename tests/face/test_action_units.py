@@ -116,7 +116,7 @@ def test_a_blink_is_measured_against_the_own_eye() -> None:
 
 @pytest.mark.faces
 def test_real_clips_use_the_range(faces_dir: Path) -> None:
-    from reenact.training.expression_basis import load_motions
+    from reenact.training.deformation_transfer import load_motions
 
     tracks = [
         action_units(shape, motion.rest)
@@ -133,7 +133,8 @@ def test_real_clips_use_the_range(faces_dir: Path) -> None:
 
 
 def test_the_basis_is_learned_from_clips(tmp_path: Path) -> None:
-    from reenact.training.expression_basis import cross_talk, fit, load_motions
+    from reenact.training.deformation_transfer import load_motions
+    from tools.expression_basis import cross_talk, fit
 
     rng = np.random.default_rng(2)
     for number in range(4):

@@ -186,7 +186,7 @@ def test_reset_forgets() -> None:
 
 @pytest.mark.faces
 def test_real_clips_keep_their_motion(faces_dir: Path) -> None:
-    from reenact.training.expression_basis import load_motions
+    from reenact.training.deformation_transfer import load_motions
 
     for motion in load_motions(faces_dir / "val"):
         out = filtered(motion.shapes, fps=25.0)

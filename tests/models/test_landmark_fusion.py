@@ -24,9 +24,8 @@ from reenact.models.fusion_network import (
 )
 from reenact.models.landmark_fusion import LandmarkFusion
 from reenact.models.weights import load_model, save_model
-from reenact.training.deformation_transfer import Bender
-from reenact.training.expression_basis import load_motions
-from reenact.training.landmark_fusion import Examination, build_recipe
+from reenact.training.deformation_transfer import DeformationTransfer, load_motions
+from reenact.training.landmark_fusion import FusionValidation, build_recipe
 from reenact.training.loop import LoopOptions, train
 from reenact.types import Array
 
@@ -84,7 +83,7 @@ def test_numpy_computes_what_torch_computes(tmp_path: Path) -> None:
         np.testing.assert_allclose(fast.deviation(actor, deviation, target), expected, atol=1e-4)
 
 
-def test_a_resting_actor_leaves_any_target_at_rest_exactly(tmp_path: Path) -> None:
+def test_a_resting_actor_leaves_any_target_kernel_exactly(tmp_path: Path) -> None:
     random_network(tmp_path / "m.safetensors")
     fast = FusionNetwork(tmp_path / "m.safetensors")
     still = np.zeros((478, 3), np.float32)
@@ -132,27 +131,29 @@ def test_the_shipped_file_says_what_it_is() -> None:
     assert shipped_path().stat().st_size < 2_000_000
 
 
-def test_a_bent_blink_is_still_a_blink() -> None:
+def test_a_transferred_blink_is_still_a_blink() -> None:
     faces = np.stack([person(seed) for seed in range(3)])
-    bender = Bender(faces)
+    transfer = DeformationTransfer(faces)
     blink = faces[0] + action_unit_basis()[ACTION_UNITS.index("blink_left")]
-    field = (bender.fields[1] - bender.fields[0])[None]
-    rests, at_rest = faces[:1], bender.kernel(faces[:1])
-    ((bent, moved),) = bender.bend(rests, at_rest, blink[None], [field])
+    field = (transfer.fields[1] - transfer.fields[0])[None]
+    rests, kernel = faces[:1], transfer.kernel(faces[:1])
+    ((deformed, moved),) = transfer.transfer(rests, kernel, blink[None], [field])
     apart = np.linalg.norm(faces[0] - faces[1], axis=1).mean()
-    assert np.linalg.norm(bent[0] - faces[1], axis=1).mean() < 0.4 * apart
+    assert np.linalg.norm(deformed[0] - faces[1], axis=1).mean() < 0.4 * apart
     middle = slice(9, 12)
-    rest, shut = lid_gaps(bent[0])[middle], lid_gaps(bent[0] + moved[0])[middle]
+    rest, shut = lid_gaps(deformed[0])[middle], lid_gaps(deformed[0] + moved[0])[middle]
     assert np.all(shut < 0.25 * rest)
 
 
-def test_a_face_bent_into_itself_stays() -> None:
+def test_a_face_transferred_to_itself_stays() -> None:
     faces = np.stack([person(seed) for seed in range(2)])
-    bender = Bender(faces)
+    transfer = DeformationTransfer(faces)
     shapes = faces[:1] + acting(3)
-    nothing = np.zeros((1, *bender.fields.shape[1:]), np.float32)
-    ((bent, moved),) = bender.bend(faces[:1], bender.kernel(faces[:1]), shapes, [nothing])
-    np.testing.assert_allclose(bent, faces[:1], atol=1e-6)
+    nothing = np.zeros((1, *transfer.fields.shape[1:]), np.float32)
+    ((deformed, moved),) = transfer.transfer(
+        faces[:1], transfer.kernel(faces[:1]), shapes, [nothing]
+    )
+    np.testing.assert_allclose(deformed, faces[:1], atol=1e-6)
     np.testing.assert_allclose(moved, shapes - faces[:1], atol=1e-6)
 
 
@@ -166,7 +167,7 @@ def test_the_recipe_trains_resumes_and_keeps_the_best(tmp_path: Path) -> None:
 
     def run(steps: int, resume: bool) -> dict[str, float]:
         options = LoopOptions(folder, steps, validate_every=10, workers=0, precision="float32")
-        return train(build_recipe(settings), options, resume)
+        return train(build_recipe(settings), options, resume).best
 
     run(10, resume=False)
     best = run(40, resume=True)
@@ -215,9 +216,9 @@ def test_the_shipped_network_beats_plain_addition_on_people_it_never_saw(faces_d
     def transfer(neutral: Array, deviations: Array, target: Array) -> Array:
         return np.stack([network.deviation(neutral, one, target) for one in deviations])
 
-    figures = Examination(load_motions(faces_dir / "val"), frames=12).figures(transfer)
+    figures = FusionValidation(load_motions(faces_dir / "val"), frames=12).figures(transfer)
     assert figures["neutral_iod"] == 0
-    assert figures["bent_iod"] < 0.9 * figures["direct_bent_iod"]
+    assert figures["transfer_iod"] < 0.9 * figures["direct_transfer_iod"]
     assert figures["lids"] < figures["direct_lids"]
     assert figures["cycle_iod"] < 0.002
     assert figures["correlation"] > 0.97

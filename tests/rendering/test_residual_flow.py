@@ -19,10 +19,11 @@ from reenact.rendering.residual_flow import (
     limited_causes,
     shipped_residual_flow,
 )
-from reenact.training.residual_flow import Lack, fit, observe, principal_components, refined
-from reenact.training.sampling import Pair
+from reenact.training.augmentation import Pair
+from reenact.training.residual_flow import FlowResidual, fit, measure, refine
 from reenact.types import Array, Pose
 from support.faces import portrait_target
+from tools.residual_flow import principal_components
 
 SIZE_PX = 256
 COMPONENTS = 2
@@ -153,8 +154,8 @@ def test_what_was_learned_is_what_heads_do() -> None:
     assert np.abs(skin[:, MOTIONS.index("across")]).mean() < 0.02
 
 
-def test_components_have_one_sign_whoever_learned_them() -> None:
-    """What is read back was learned with these; of either sign they explain as much."""
+def test_the_sign_of_each_component_is_fixed() -> None:
+    """`read_back.npz` was fitted with these signs; either sign explains as much."""
     rng = np.random.default_rng(RNG_SEED)
     changes = rng.normal(0, 0.01, (40, 478, 3)).astype(np.float32)
     for components in (shipped_residual_flow().components, principal_components(changes, 4)):
@@ -164,9 +165,9 @@ def test_components_have_one_sign_whoever_learned_them() -> None:
         assert (largest > 0).all()
 
 
-def lacks_of(residual: ResidualFlow, count: int) -> list[Lack]:
+def residuals_of(residual: ResidualFlow, count: int) -> list[FlowResidual]:
     rng = np.random.default_rng(RNG_SEED)
-    lacks = []
+    residuals = []
     for number in range(count):
         motion = rng.normal(0, 0.2, len(MOTIONS)).astype(np.float32)
         change = np.zeros((478, 3), np.float32)
@@ -174,32 +175,32 @@ def lacks_of(residual: ResidualFlow, count: int) -> list[Lack]:
         causes = limited_causes(motion, change, residual.components)
         around = np.einsum("ijkc,k->ijc", residual.around, causes)
         skin = np.einsum("lkc,k->lc", residual.skin, causes)
-        mistaken = 0.5 if number % 10 == 0 else 0.0
-        lacks.append(
-            Lack(
+        outlier = 0.5 if number % 10 == 0 else 0.0
+        residuals.append(
+            FlowResidual(
                 motion,
                 change,
-                (skin + mistaken + rng.normal(0, 0.005, skin.shape)).astype(np.float32),
+                (skin + outlier + rng.normal(0, 0.005, skin.shape)).astype(np.float32),
                 rng.random(N_SKIN) < 0.5,
-                (around + mistaken + rng.normal(0, 0.005, around.shape)).astype(np.float32),
+                (around + outlier + rng.normal(0, 0.005, around.shape)).astype(np.float32),
                 rng.random((SIDE, SIDE)) < 0.5,
             )
         )
-    return lacks
+    return residuals
 
 
-def test_the_fit_finds_what_there_is_in_spite_of_mistaken_flow() -> None:
+def test_the_fit_recovers_the_flow_despite_outliers() -> None:
     axis = np.linspace(-1, 1, SIDE, dtype=np.float32)
     residual = nothing()
     residual.around[..., MOTIONS.index("yaw"), 0] = 0.4 * axis[:, None]
     residual.around[..., MOTIONS.index("along"), 1] = 0.2
     residual.skin[:, MOTIONS.index("pitch"), 1] = 0.3
-    found = fit(lacks_of(residual, 400), residual.components, (0.003, 0.15))
+    found = fit(residuals_of(residual, 400), residual.components, (0.003, 0.15))
     np.testing.assert_allclose(found.around, residual.around, atol=0.06)
     np.testing.assert_allclose(found.skin, residual.skin, atol=0.06)
 
 
-def test_components_of_a_change_are_of_spread_one() -> None:
+def test_components_of_a_change_have_unit_variance() -> None:
     rng = np.random.default_rng(RNG_SEED)
     directions = rng.normal(size=(3, 478, 3))
     changes = np.einsum("nk,kij->nij", rng.normal(size=(200, 3)), directions).astype(np.float32)
@@ -218,32 +219,32 @@ def shifted_pair(shift_px: int) -> Pair:
     return Pair(picture, target.neutral, np.asarray(moved, np.uint8), target.neutral + shift)
 
 
-def hair_left_behind(pair: Pair, residual: ResidualFlow) -> float:
-    """Return how far (iod) the mesh carries the hair too far, mean of what is seen of it."""
-    lack = observe(pair, HeadMesh(residual))
+def hair_left_behind(pair: Pair, flow: ResidualFlow) -> float:
+    """Return the mean residual (iod) of the hair that was measured, across the picture."""
+    residual = measure(pair, HeadMesh(flow))
     row, columns = round((SPAN - 1.4) / (2 * SPAN) * (SIDE - 1)), slice(16, 24)
-    assert lack.around_seen[row, columns].any()
-    return float(lack.around[row, columns][lack.around_seen[row, columns]][:, 0].mean())
+    assert residual.around_known[row, columns].any()
+    return float(residual.around[row, columns][residual.around_known[row, columns]][:, 0].mean())
 
 
-def test_optical_flow_sees_what_the_mesh_leaves_behind() -> None:
+def test_optical_flow_measures_what_the_mesh_leaves_over() -> None:
     pair = shifted_pair(14)
-    lack = observe(pair, HeadMesh(nothing()))
+    residual = measure(pair, HeadMesh(nothing()))
     scale = estimate_pose(pair.reference_landmarks).scale
-    assert lack.motion[3] == pytest.approx(14 / scale, abs=0.01)
-    assert np.abs(lack.around[SIDE // 2, SIDE // 2]).max() < 0.02  # the face itself
-    assert np.abs(lack.skin[lack.skin_seen]).mean() < 0.02
+    assert residual.motion[3] == pytest.approx(14 / scale, abs=0.01)
+    assert np.abs(residual.around[SIDE // 2, SIDE // 2]).max() < 0.02  # the face itself
+    assert np.abs(residual.skin[residual.skin_known]).mean() < 0.02
     bare, known = (hair_left_behind(pair, of) for of in (nothing(), shipped_residual_flow()))
     assert bare < -0.02, "the rings carry hair less far than the head goes"
     assert abs(known) < 0.6 * abs(bare)
 
 
-def test_one_persons_frames_tell_more_than_all_people() -> None:
+def test_refining_on_one_person_reduces_the_residual() -> None:
     pairs = [shifted_pair(shift) for shift in range(-14, 15, 2) for _ in range(8)]
-    own = refined(nothing(), pairs)
+    own = refine(nothing(), pairs)
     bare, better = (hair_left_behind(shifted_pair(11), of) for of in (nothing(), own))
     assert abs(better) < 0.7 * abs(bare)
-    assert refined(own, []) is own
+    assert refine(own, []) is own
 
 
 def test_nothing_beside_a_face_comes_from_its_skin() -> None:

@@ -20,7 +20,9 @@ _NO_CHANGE = {
     "GLOG_minloglevel",
     "TF_CPP_MIN_LOG_LEVEL",
     "OPENCV_LOG_LEVEL",
+    # Set once by torch's compiler and by lightning-fabric when they are loaded.
     "TORCHINDUCTOR_CACHE_DIR",
+    "PYTORCH_NVML_BASED_CUDA_CHECK",
 }
 
 

@@ -1,4 +1,4 @@
-"""A recipe that is small, with everything that a real one has."""
+"""A small recipe with everything that a real one has."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from torch.utils.data import Dataset
 
-from reenact.training.loop import LoopOptions
+from reenact.training.loop import LoopOptions, Recipe, cosine
 
 
 class Batches(Dataset[dict[str, torch.Tensor]]):
@@ -26,36 +26,30 @@ class Batches(Dataset[dict[str, torch.Tensor]]):
         return {"x": torch.randn(4, 3, 8, 8, generator=generator)}
 
 
-class TinyRecipe:
-    """Learns to give back its input; small, but with everything a real recipe has.
-
-    Args:
-        interrupt_at: it asks to stop before the step of this number.
-    """
+class TinyRecipe(Recipe):
+    """Learns to return its input."""
 
     averaged = "net"
 
-    def __init__(self, interrupt_at: int | None = None) -> None:
+    def __init__(self) -> None:
         torch.manual_seed(0)
         net = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.BatchNorm2d(8), nn.Conv2d(8, 3, 1))
         self.networks: dict[str, nn.Module] = {"net": net}
-        self.optimisers: dict[str, torch.optim.Optimizer] = {
+        self.optimizers: dict[str, torch.optim.Optimizer] = {
             "net": torch.optim.AdamW(net.parameters(), 1e-2)
         }
+        self.schedules = {"net": cosine(end=0.1)}
         self.losses: list[float] = []
-        self._interrupt_at = interrupt_at
 
     def batches(self, seed: int, steps: int) -> Dataset[Any]:
         return Batches(seed, steps)
 
     def step(self, batch: Mapping[str, Any], progress: float) -> dict[str, float]:
-        if len(self.losses) == self._interrupt_at:
-            raise KeyboardInterrupt
         x = batch["x"]
         loss = (self.networks["net"](x) - x).abs().mean()
-        self.optimisers["net"].zero_grad()
+        self.optimizers["net"].zero_grad()
         loss.backward()
-        self.optimisers["net"].step()
+        self.optimizers["net"].step()
         self.losses.append(float(loss.detach()))
         return {"l1": self.losses[-1]}
 
@@ -67,5 +61,5 @@ class TinyRecipe:
         path.write_text(json.dumps(dict(facts)))
 
 
-def options(folder: Path, steps: int) -> LoopOptions:
-    return LoopOptions(folder, steps=steps, validate_every=5, workers=0, precision="float32")
+def options(folder: Path, steps: int, workers: int = 0) -> LoopOptions:
+    return LoopOptions(folder, steps=steps, validate_every=5, workers=workers, precision="float32")

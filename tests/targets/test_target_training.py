@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-import shutil
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -19,6 +20,7 @@ import torch
 from reenact.cli.main import main
 from reenact.models.warp_unet import WarpUNet, WarpUNetConfig
 from reenact.models.weights import read_header, save_model
+from reenact.targets import target_training
 from reenact.targets.store import TargetStore
 from reenact.targets.target_training import (
     TrainingOutcome,
@@ -28,61 +30,109 @@ from reenact.targets.target_training import (
     training_folder,
 )
 from reenact.testing.moving_portrait import moving_portrait, write_clip
+from reenact.training import fine_tuning
+from reenact.training.fine_tuning import FineTuningOptions
 from support.faces import portrait_target
 
 NARROW = (8, 8, 8, 8)
 
 
-@pytest.fixture
-def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> TargetStore:
-    """Two targets: `me` has footage and narrow weights of its own, `photo` has neither."""
-    monkeypatch.setenv("REENACT_DATA", str(tmp_path / "data"))
-    footage = tmp_path / "footage"
-    footage.mkdir()
-    write_clip(footage, "talk", *moving_portrait())
+@pytest.fixture(scope="module")
+def footage(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("footage")
+    write_clip(folder, "talk", *moving_portrait())
+    return folder
+
+
+@pytest.fixture(scope="module")
+def narrow_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Weights of a narrow network that has learned nothing: it draws the mesh's warp."""
     config = WarpUNetConfig(8, NARROW, NARROW, NARROW)
     torch.manual_seed(1)
-    weights = tmp_path / "narrow.safetensors"
+    weights = tmp_path_factory.mktemp("weights") / "narrow.safetensors"
     facts = {"architecture": "warp_unet", "config": json.dumps(asdict(config)), "data": "nobody"}
     save_model(weights, WarpUNet(config).state_dict(), facts)
+    return weights
+
+
+@pytest.fixture
+def store(footage: Path, narrow_weights: Path) -> TargetStore:
+    """Two targets: `me` has footage and narrow weights of its own, `photo` has neither."""
     made = TargetStore()
-    made.create(replace(portrait_target(), name="me"), weights, footage)
+    made.create(replace(portrait_target(), name="me"), narrow_weights, footage)
     made.create(replace(portrait_target(), name="photo"))
     return made
 
 
-def test_weights_of_another_version_are_left_for_the_shipped_ones(
+def train_briefly(
     store: TargetStore,
-    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    steps: int,
+    rate: float = 3e-3,
+    begun: Callable[[Path], None] = lambda preview: None,
+) -> TrainingOutcome:
+    """Train on small pictures with a high rate and a mesh that stays as it is: seconds."""
+    options = partial(
+        FineTuningOptions, batch_size=4, learning_rate=rate, validate_every=20, flow_pairs=0
+    )
+    monkeypatch.setattr(fine_tuning, "FineTuningOptions", options)
+    monkeypatch.setattr(target_training, "SIZE_PX", 64)
+    return train_target(store, "me", minutes=10, device="cpu", steps=steps, begun=begun)
+
+
+def weights_of(store: TargetStore) -> bytes:
+    weights = store.weights_path("me")
+    assert weights is not None
+    return weights.read_bytes()
+
+
+def test_better_weights_are_kept_with_the_target(
+    store: TargetStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = weights_of(store)
+    previews: list[Path] = []
+    outcome = train_briefly(store, monkeypatch, steps=40, begun=previews.append)
+    assert outcome.weights is not None
+    assert outcome.after["score"] > outcome.before["score"] + 0.05
+    assert outcome.after["picture_face_psnr"] > outcome.before["picture_face_psnr"]
+    assert weights_of(store) == outcome.weights.read_bytes() != before
+    kept = store.load("me")
+    assert kept.renderer == "warp_unet"
+    facts = read_header(Path(kept.weights or ""))
+    assert "frames of one target, from weights of: nobody" in facts["data"]
+    assert previews == [preview_path(training_folder(store, "me"))]
+    assert cv2.imread(str(previews[0])) is not None
+
+
+def test_weights_that_did_not_get_better_are_not_kept(
+    store: TargetStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = weights_of(store)
+    outcome = train_briefly(store, monkeypatch, steps=2, rate=0.0)
+    assert outcome.weights is None
+    assert not outcome.stopped
+    assert weights_of(store) == before
+
+
+def test_weights_of_another_version_give_way_to_the_shipped_ones(
+    store: TargetStore,
+    narrow_weights: Path,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     weights = store.weights_path("me")
     assert weights is not None
-    shipped = tmp_path / "shipped.safetensors"
-    shutil.copy(weights, shipped)
-    monkeypatch.setattr("reenact.training.fine_tuning.shipped_weights", lambda: shipped)
+    monkeypatch.setattr(fine_tuning, "shipped_weights", lambda: narrow_weights)
     facts = {"architecture": "warp_unet", "config": '{"max_residual_flow": 0.25}'}
     save_model(weights, {"bias": torch.zeros(1)}, facts)
-    outcome = train_target(store, "me", minutes=10, device="cpu", steps=2)
-    assert "cannot be used any more" in caplog.text
-    assert np.isfinite(outcome.before["score"])
+    train_briefly(store, monkeypatch, steps=2)
+    assert "is of another version" in caplog.text
+    start = training_folder(store, "me") / "start.safetensors"
+    assert start.read_bytes() == narrow_weights.read_bytes()
 
 
-def test_trained_weights_are_kept_with_the_target(store: TargetStore) -> None:
-    before = store.weights_path("me")
-    assert before is not None
-    old = before.read_bytes()
-    outcome = train_target(store, "me", minutes=10, device="cpu", steps=6)
-    weights = Path(store.load("me").weights or "")
-    assert (outcome.weights is not None) == (weights.read_bytes() != old)
-    if outcome.weights is not None:
-        assert "frames of one target" in read_header(weights)["data"]
-        assert outcome.after["score"] > outcome.before["score"]
-    assert cv2.imread(str(preview_path(training_folder(store, "me")))) is not None
-
-
-def test_ctrl_c_ends_it_with_130_and_a_target_that_is_whole(store: TargetStore) -> None:
+@pytest.mark.slow
+def test_ctrl_c_ends_it_with_130_and_leaves_the_target_whole(store: TargetStore) -> None:
     """In a process of its own, interrupted as soon as the preview is there."""
     arguments = ["target", "train", "me", "--minutes", "30", "--device", "cpu"]
     command = f"from reenact.cli.main import main; raise SystemExit(main({arguments}))"
@@ -99,8 +149,8 @@ def test_ctrl_c_ends_it_with_130_and_a_target_that_is_whole(store: TargetStore) 
         process.send_signal(signal.SIGINT)
         text, errors = process.communicate(timeout=200)
     assert process.returncode == 130, errors
-    assert "preview.png" in text
-    assert "stopped before it got better" in text or "in use from now on" in text
+    assert str(preview) in text
+    assert "me was stopped before it got better" in text
     assert store.load("me").weights is not None
     assert np.array_equal(store.load("me").references, portrait_target().references)
     assert (training_folder(store, "me") / "state.safetensors").exists()
@@ -112,18 +162,19 @@ def test_a_photo_alone_is_told_what_helps(
     assert main(["target", "train", "photo"]) == 2
     told = capsys.readouterr()
     assert "a video of half a minute" in told.err
-    assert not told.out, "told of a training that never began"
+    assert not told.out, "announces a training that never started"
     assert main(["target", "train", "nobody"]) == 2
     assert "no target 'nobody'" in capsys.readouterr().err
     assert main(["target", "train", "astronaut"]) == 2
     assert "built in" in capsys.readouterr().err
 
 
-def test_each_outcome_is_told() -> None:
+def test_each_outcome_is_summarised() -> None:
     start = {"score": 30.0, "picture_face_psnr": 22.0, "picture_sharpness": 0.9}
     better = {"score": 32.0, "picture_face_psnr": 23.5, "picture_sharpness": 0.95}
     kept = summary("me", TrainingOutcome(start, better, Path("best.safetensors"), False))
     assert "22.00 -> 23.50" in kept
     assert "in use from now on" in kept
-    assert "did not get better" in summary("me", TrainingOutcome(start, dict(start), None, False))
-    assert "--resume" in summary("me", TrainingOutcome(start, start, None, True))
+    unchanged = TrainingOutcome(start, dict(start), None, False)
+    assert "did not get better" in summary("me", unchanged)
+    assert "--resume" in summary("me", replace(unchanged, stopped=True))

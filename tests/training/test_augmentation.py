@@ -9,7 +9,7 @@ from reenact.types import Array
 from support.faces import portrait_target
 
 
-def shut(points: Array) -> Array:
+def closed(points: Array) -> Array:
     """Move the upper lids down onto the lower ones."""
     moved = points.copy()
     moved[LID_INDEX[:, 0], 1] = moved[LID_INDEX[:, 1], 1]
@@ -20,9 +20,9 @@ def clip_of(faces: list[Array]) -> tuple[Array, NDArray[np.intp]]:
     return np.stack(faces), np.arange(len(faces))
 
 
-def test_open_frames_find_the_nearest_shut_one() -> None:
+def test_open_frames_find_the_nearest_closed_one() -> None:
     face = portrait_target().neutral
-    landmarks, usable = clip_of([face] * 6 + [shut(face)] + [face] * 12)
+    landmarks, usable = clip_of([face] * 6 + [closed(face)] + [face] * 12)
     pairs = wink_frames(landmarks, usable).tolist()
     assert [here for here, _ in pairs] == [*range(6), *range(7, 15)]  # 8 frames away at most
     assert {there for _, there in pairs} == {6}
@@ -30,15 +30,15 @@ def test_open_frames_find_the_nearest_shut_one() -> None:
 
 def test_a_head_that_moves_in_between_gives_no_wink() -> None:
     face = portrait_target().neutral
-    moved = shut(face) + np.array([20, 0, 0], np.float32)
+    moved = closed(face) + np.array([20, 0, 0], np.float32)
     assert wink_frames(*clip_of([face] * 3 + [moved] + [face] * 3)).shape == (0, 2)
 
 
-def test_one_eye_shuts_and_nothing_else_changes() -> None:
+def test_one_eye_closes_and_nothing_else_changes() -> None:
     target = portrait_target()
     face, image = target.neutral, target.references[0]
     other = 255 - image  # each pixel tells which frame it came from
-    picture, points = wink(image, face, other, shut(face), right=True)
+    picture, points = wink(image, face, other, closed(face), right=True)
     gaps = lid_gaps(points) / lid_gaps(face)
     assert abs(gaps[:7]).max() < 0.05
     np.testing.assert_allclose(gaps[7:], 1, atol=1e-3)
@@ -51,5 +51,5 @@ def test_one_eye_shuts_and_nothing_else_changes() -> None:
     assert np.abs(picture[iris_right].astype(int) - other[iris_right]).max() < 12
     np.testing.assert_array_equal(picture[iris_left], image[iris_left])
     np.testing.assert_array_equal(picture[at(1)], image[at(1)])
-    mirrored_picture, _ = wink(image, face, other, shut(face), right=False)
+    mirrored_picture, _ = wink(image, face, other, closed(face), right=False)
     np.testing.assert_array_equal(mirrored_picture[iris_right], image[iris_right])

@@ -1,4 +1,4 @@
-"""Training on one target, with a small network on a clip made from the portrait."""
+"""Fine-tuning on one target, with a small network on a clip made from the portrait."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ from reenact.targets.target_training import TrainingOutcome, preview_path
 from reenact.testing.moving_portrait import moving_portrait
 from reenact.training import fine_tuning
 from reenact.training.fine_tuning import (
-    PersonalOptions,
-    PersonalRecipe,
+    FineTuningOptions,
+    FineTuningRecipe,
+    fine_tune,
     is_better,
-    train_personal,
 )
 from reenact.types import Target
 from support.faces import drive
@@ -67,25 +67,16 @@ def start(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def options(tmp_path: Path) -> PersonalOptions:
-    return PersonalOptions(
+def options(tmp_path: Path) -> FineTuningOptions:
+    return FineTuningOptions(
         tmp_path / "training",
-        steps=24,
+        steps=16,
         size_px=SIZE_PX,
         batch_size=4,
         learning_rate=3e-3,
         validate_every=8,
+        flow_pairs=0,
     )
-
-
-@pytest.fixture(autouse=True)
-def mesh_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the mesh learn nothing but where a test is about that."""
-    monkeypatch.setattr(fine_tuning, "_FLOW_PAIRS", 0)
-
-
-def never() -> bool:
-    return False
 
 
 def stopping_after(steps: int) -> Callable[[], bool]:
@@ -93,7 +84,7 @@ def stopping_after(steps: int) -> Callable[[], bool]:
     return lambda: next(asked) >= steps
 
 
-def steps_of(options: PersonalOptions) -> list[int]:
+def steps_of(options: FineTuningOptions) -> list[int]:
     lines = (options.folder / "history.jsonl").read_text().splitlines()
     return [json.loads(line)["step"] for line in lines]
 
@@ -101,45 +92,44 @@ def steps_of(options: PersonalOptions) -> list[int]:
 @pytest.fixture(scope="module")
 def trained(
     footage: Footage, start: Path, tmp_path_factory: pytest.TempPathFactory
-) -> tuple[TrainingOutcome, PersonalOptions]:
-    options = PersonalOptions(
+) -> tuple[TrainingOutcome, FineTuningOptions]:
+    options = FineTuningOptions(
         tmp_path_factory.mktemp("trained") / "training",
-        steps=120,
+        steps=80,
         size_px=SIZE_PX,
         batch_size=4,
-        learning_rate=2e-3,
+        learning_rate=3e-3,
         validate_every=40,
+        flow_pairs=0,
     )
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(fine_tuning, "_FLOW_PAIRS", 0)
-        return train_personal([footage], start, options), options
+    return fine_tune([footage], start, options), options
 
 
-def test_training_is_told_where_the_person_is(
-    footage: Footage, start: Path, options: PersonalOptions
+def test_batches_hold_the_mask_of_the_person(
+    footage: Footage, start: Path, options: FineTuningOptions
 ) -> None:
-    """Else a wall would be learned to move with a head. Of a drawing it is not known: all of it."""
-    batch = PersonalRecipe([footage], start, options, never).batches(seed=0, steps=1)[0]
+    """Without it a wall would learn to move with the head. If unknown, all is person."""
+    batch = FineTuningRecipe([footage], start, options).batches(seed=0, steps=1)[0]
     skin = batch["maps"][..., MapChannel.SKIN] > 0.5
     assert batch["person"][skin].mean() > 0.9
     assert batch["person"].mean() < 0.9
     noise = np.random.default_rng(0).integers(0, 255, footage.images.shape, np.uint8)
     nobody = Footage(noise, footage.landmarks)
-    batch = PersonalRecipe([nobody], start, options, never).batches(seed=0, steps=1)[0]
+    batch = FineTuningRecipe([nobody], start, options).batches(seed=0, steps=1)[0]
     assert batch["person"].min() == 1
 
 
-def test_it_ends_when_every_frame_was_seen_often_enough(
-    footage: Footage, start: Path, options: PersonalOptions, monkeypatch: pytest.MonkeyPatch
+def test_it_ends_once_each_frame_was_drawn_often_enough(
+    footage: Footage, start: Path, options: FineTuningOptions, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(fine_tuning, "_MOST_PASSES", 2)
-    outcome = train_personal([footage], start, replace(options, steps=1000, validate_every=100))
+    monkeypatch.setattr(fine_tuning, "_MAX_PASSES", 2)
+    outcome = fine_tune([footage], start, replace(options, steps=1000, validate_every=100))
     assert not outcome.stopped
     assert 1 <= steps_of(options)[-1] <= 2 * len(footage) / options.batch_size
 
 
-def test_training_helps_on_frames_that_it_did_not_see(
-    trained: tuple[TrainingOutcome, PersonalOptions],
+def test_training_helps_on_held_out_frames(
+    trained: tuple[TrainingOutcome, FineTuningOptions],
 ) -> None:
     outcome, options = trained
     assert not outcome.stopped
@@ -151,16 +141,16 @@ def test_training_helps_on_frames_that_it_did_not_see(
 
 
 def test_what_is_kept_lies_between_the_start_and_what_was_learned(
-    footage: Footage, start: Path, options: PersonalOptions
+    footage: Footage, start: Path, options: FineTuningOptions
 ) -> None:
-    outcome = train_personal([footage], start, replace(options, validate_every=24))
+    outcome = fine_tune([footage], start, replace(options, validate_every=16))
     assert outcome.weights is not None
     begun, kept = (load_tensors(path, "warp_unet") for path in (start, outcome.weights))
     state = load_file(options.folder / "state.safetensors")
     moved = 0.0
     for name, value in kept.items():
         if value.is_floating_point():
-            learned = state[f"network/averaged/{name}"]
+            learned = state[f"network/averaged/module.{name}"]
             between = begun[name] + fine_tuning._LEARNED_SHARE * (learned - begun[name])
             torch.testing.assert_close(value, between, atol=2e-3, rtol=2e-3)
             moved = max(moved, float((learned - begun[name]).abs().max()))
@@ -168,7 +158,7 @@ def test_what_is_kept_lies_between_the_start_and_what_was_learned(
 
 
 def test_the_preview_shows_reference_truth_start_and_now(
-    trained: tuple[TrainingOutcome, PersonalOptions],
+    trained: tuple[TrainingOutcome, FineTuningOptions],
 ) -> None:
     sheet = cv2.imread(str(preview_path(trained[1].folder)))
     assert sheet.shape[1] == 4 * (256 + 4) + 4
@@ -190,7 +180,7 @@ def target_of(footage: Footage, weights: Path) -> Target:
 
 
 def test_the_renderer_draws_by_the_trained_weights(
-    trained: tuple[TrainingOutcome, PersonalOptions], footage: Footage, start: Path
+    trained: tuple[TrainingOutcome, FineTuningOptions], footage: Footage, start: Path
 ) -> None:
     errors = []
     assert trained[0].weights is not None
@@ -205,13 +195,13 @@ def test_the_renderer_draws_by_the_trained_weights(
 
 
 def test_the_start_is_kept_where_training_harms(
-    footage: Footage, start: Path, options: PersonalOptions, monkeypatch: pytest.MonkeyPatch
+    footage: Footage, start: Path, options: FineTuningOptions, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    outcome = train_personal([footage], start, replace(options, learning_rate=0.0))
+    outcome = fine_tune([footage], start, replace(options, learning_rate=0.0, steps=4))
     assert outcome.weights is None
     assert outcome.after["score"] == pytest.approx(outcome.before["score"], abs=0.05)
     monkeypatch.setattr(fine_tuning, "_LEARNED_SHARE", 3.0)  # far beyond what was learned
-    wild = train_personal([footage], start, replace(options, learning_rate=0.03, steps=8))
+    wild = fine_tune([footage], start, replace(options, learning_rate=0.03, steps=8))
     assert wild.after["score"] < wild.before["score"]
     assert wild.weights is None
 
@@ -224,25 +214,25 @@ def flow_of(across_iod: float) -> ResidualFlow:
     return ResidualFlow(known.components, skin, known.around)
 
 
-def test_a_mesh_that_learned_nonsense_is_not_kept(
-    footage: Footage, start: Path, options: PersonalOptions, monkeypatch: pytest.MonkeyPatch
+def test_a_residual_flow_that_harms_is_not_kept(
+    footage: Footage, start: Path, options: FineTuningOptions, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(fine_tuning, "refined", lambda known, pairs: flow_of(3.0))
-    outcome = train_personal([footage], start, options)
+    monkeypatch.setattr(fine_tuning, "refine", lambda known, pairs: flow_of(3.0))
+    outcome = fine_tune([footage], start, options)
     assert outcome.weights is not None
     assert read_personal_flow(outcome.weights) is None
 
 
-def test_what_the_mesh_learned_is_kept_with_the_weights_and_drawn_by(
-    footage: Footage, start: Path, options: PersonalOptions, monkeypatch: pytest.MonkeyPatch
+def test_a_residual_flow_that_helps_is_saved_and_drawn_with(
+    footage: Footage, start: Path, options: FineTuningOptions, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(fine_tuning, "refined", lambda known, pairs: flow_of(0.0))
+    monkeypatch.setattr(fine_tuning, "refine", lambda known, pairs: flow_of(0.0))
     wrong = flow_of(3.0)
     facts = {name: text for name, text in read_header(start).items() if name != "format"}
     begun = start.with_name("wrong.safetensors")
     network = load_tensors(start, "warp_unet")
     save_model(begun, {**network, **personal_flow_tensors(wrong)}, facts)
-    outcome = train_personal([footage], begun, options)
+    outcome = fine_tune([footage], begun, options)
     assert outcome.weights is not None
     kept, known = read_personal_flow(outcome.weights), shipped_residual_flow()
     assert kept is not None
@@ -257,9 +247,7 @@ def test_what_the_mesh_learned_is_kept_with_the_weights_and_drawn_by(
     assert np.abs(pictures[0] - pictures[1]).mean() > 0.5, "each draws by its own mesh"
 
 
-def test_a_weight_file_that_lacks_a_part_of_the_flow_is_refused(
-    start: Path, tmp_path: Path
-) -> None:
+def test_a_weight_file_with_an_incomplete_flow_is_refused(start: Path, tmp_path: Path) -> None:
     tensors = personal_flow_tensors(shipped_residual_flow())
     del tensors["beside.own_flow.skin"]
     facts = {name: text for name, text in read_header(start).items() if name != "format"}
@@ -268,63 +256,66 @@ def test_a_weight_file_that_lacks_a_part_of_the_flow_is_refused(
         read_personal_flow(tmp_path / "part.safetensors")
 
 
-def test_stopped_and_gone_on(footage: Footage, start: Path, options: PersonalOptions) -> None:
-    stopped = train_personal([footage], start, options, stop=stopping_after(10))
+def test_a_stopped_training_resumes(
+    footage: Footage, start: Path, options: FineTuningOptions
+) -> None:
+    stopped = fine_tune([footage], start, options, stop=stopping_after(10))
     assert stopped.stopped
     assert steps_of(options)[0] == 8
     assert max(steps_of(options)) <= 10
-    went_on = train_personal([footage], start, options, resume=True)
-    assert not went_on.stopped
-    assert {8, 16, 24} <= set(steps_of(options))
-    assert went_on.before == pytest.approx(stopped.before)
-    assert went_on.after["score"] >= stopped.after["score"]
+    resumed = fine_tune([footage], start, options, resume=True)
+    assert not resumed.stopped
+    assert {8, 16} <= set(steps_of(options))
+    assert resumed.before == pytest.approx(stopped.before)
+    assert resumed.after["score"] >= stopped.after["score"]
 
 
-def test_going_on_starts_where_the_training_began(
-    footage: Footage, start: Path, options: PersonalOptions, tmp_path: Path
+def test_a_resumed_training_compares_with_its_own_start(
+    footage: Footage, start: Path, options: FineTuningOptions, tmp_path: Path
 ) -> None:
-    """By then the target has the better weights, which are mixed already."""
-    stopped = train_personal([footage], start, options, stop=stopping_after(10))
+    """By then the target has the better weights, which lie between start and learned ones."""
+    stopped = fine_tune([footage], start, options, stop=stopping_after(10))
     better = Path(shutil.copy(options.folder / "best.safetensors", tmp_path))
-    went_on = train_personal([footage], better, options, resume=True)
-    assert went_on.before == pytest.approx(stopped.before)
-    anew = train_personal([footage], better, replace(options, steps=1))
+    resumed = fine_tune([footage], better, options, resume=True)
+    assert resumed.before == pytest.approx(stopped.before)
+    anew = fine_tune([footage], better, replace(options, steps=1))
     assert anew.before["score"] == pytest.approx(stopped.after["score"], abs=1e-3)
     assert anew.before != pytest.approx(stopped.before)
 
 
-def test_stopped_before_the_first_step(
-    footage: Footage, start: Path, options: PersonalOptions
+def test_a_training_stopped_before_its_first_step_changes_nothing(
+    footage: Footage, start: Path, options: FineTuningOptions
 ) -> None:
-    outcome = train_personal([footage], start, options, stop=stopping_after(0))
+    outcome = fine_tune([footage], start, options, stop=stopping_after(0))
     assert outcome.stopped
     assert outcome.weights is None
     assert preview_path(options.folder).exists()
 
 
 def test_a_new_training_removes_the_earlier_one(
-    footage: Footage, start: Path, options: PersonalOptions
+    footage: Footage, start: Path, options: FineTuningOptions
 ) -> None:
-    train_personal([footage], start, replace(options, steps=4, validate_every=2))
-    train_personal([footage], start, replace(options, steps=4, validate_every=4))
+    fine_tune([footage], start, replace(options, steps=4, validate_every=2))
+    fine_tune([footage], start, replace(options, steps=4, validate_every=4))
     assert steps_of(options) == [4, 4]
 
 
-def test_what_cannot_be_trained_is_told(
-    footage: Footage, start: Path, options: PersonalOptions
+def test_what_cannot_be_trained_is_reported(
+    footage: Footage, start: Path, options: FineTuningOptions
 ) -> None:
     short = Footage(footage.images[:9], footage.landmarks[:9])
     for clips in ([], [short]):
         with pytest.raises(TargetError, match="video of half a minute"):
-            train_personal(clips, start, options)
+            fine_tune(clips, start, options)
     with pytest.raises(ReenactError, match="no training to resume"):
-        train_personal([footage], start, options, resume=True)
-    save_model(options.folder / "other.safetensors", {}, {"architecture": "other"})
-    with pytest.raises(ModelError, match="nothing to train"):
-        train_personal([footage], options.folder / "other.safetensors", options, resume=True)
+        fine_tune([footage], start, options, resume=True)
+    other = start.with_name("other.safetensors")
+    save_model(other, {}, {"architecture": "other"})
+    with pytest.raises(ModelError, match="warp_unet"):
+        fine_tune([footage], other, options)
 
 
-def test_better_means_both_likeness_and_score() -> None:
+def test_better_means_a_higher_score_and_no_lower_psnr() -> None:
     start = {"score": 30.0, "picture_face_psnr": 21.0}
     assert is_better(start, {"score": 30.2, "picture_face_psnr": 21.1})
     assert not is_better(start, {"score": 30.04, "picture_face_psnr": 21.1})

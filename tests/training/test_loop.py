@@ -1,10 +1,10 @@
 from __future__ import annotations
 
 import json
-import os
-import socket
+import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,43 +13,93 @@ from safetensors.torch import load_file
 from torch import nn
 
 from reenact.errors import ModelError, ReenactError
-from reenact.training.loop import LoopOptions, choose_precision, run, train
+from reenact.training.loop import LoopOptions, choose_precision, cosine, train
 from support.program import repository
 from support.tiny_recipe import TinyRecipe, options
 
+TESTS = repository() / "tests"
 
-def test_a_resumed_training_goes_the_same_way(tmp_path: Path) -> None:
-    whole = TinyRecipe()
+
+def history(folder: Path) -> list[dict[str, float]]:
+    return [json.loads(line) for line in (folder / "history.jsonl").read_text().splitlines()]
+
+
+def test_a_stopped_and_resumed_training_makes_the_same_weights(tmp_path: Path) -> None:
+    """Losses, learning rates, averaged weights and optimizers go on as if never stopped."""
+    whole, first, second = TinyRecipe(), TinyRecipe(), TinyRecipe()
     train(whole, options(tmp_path / "whole", 20))
-    first, second = TinyRecipe(interrupt_at=8), TinyRecipe()
-    outcome = run(first, options(tmp_path / "parts", 20))
-    assert (outcome.step, outcome.interrupted) == (8, True)
+    outcome = train(first, options(tmp_path / "parts", 20), stop=lambda: len(first.losses) == 8)
+    assert (outcome.step, outcome.stopped) == (8, True)
     assert len(first.losses) == 8
-    outcome = run(second, options(tmp_path / "parts", 20), resume=True)
-    assert (outcome.step, outcome.interrupted) == (20, False)
+    outcome = train(second, options(tmp_path / "parts", 20), resume=True)
+    assert (outcome.step, outcome.stopped) == (20, False)
     assert first.losses + second.losses == pytest.approx(whole.losses, abs=1e-6)
     ours = load_file(tmp_path / "parts" / "state.safetensors")
     theirs = load_file(tmp_path / "whole" / "state.safetensors")
+    assert ours.keys() == theirs.keys()
     for name, value in theirs.items():
         torch.testing.assert_close(ours[name], value)
 
 
-def test_it_stops_when_asked_with_its_state_saved(tmp_path: Path) -> None:
+def test_a_training_can_be_stopped_before_its_first_step(tmp_path: Path) -> None:
     recipe = TinyRecipe()
-    outcome = run(recipe, options(tmp_path, 20), stop=lambda: len(recipe.losses) == 3)
-    assert (outcome.step, outcome.interrupted) == (3, True)
+    outcome = train(recipe, options(tmp_path, 20), stop=lambda: True)
+    assert (outcome.step, outcome.stopped) == (0, True)
+    assert recipe.losses == []
     resumed = TinyRecipe()
-    run(resumed, options(tmp_path, 20), resume=True)
-    assert len(resumed.losses) == 17
+    assert train(resumed, options(tmp_path, 20), resume=True).step == 20
 
 
 def test_training_learns_and_keeps_the_best(tmp_path: Path) -> None:
     recipe = TinyRecipe()
-    best = train(recipe, options(tmp_path, 60))
+    best = train(recipe, options(tmp_path, 60)).best
     assert recipe.losses[-1] < recipe.losses[0] / 2
-    rows = [json.loads(line) for line in (tmp_path / "history.jsonl").read_text().splitlines()]
+    rows = history(tmp_path)
     assert best["score"] == max(row["score"] for row in rows)
-    assert "figures" in json.loads((tmp_path / "best.safetensors").read_text())
+    facts = json.loads((tmp_path / "best.safetensors").read_text())
+    assert json.loads(facts["figures"])["score"] == pytest.approx(best["score"], abs=1e-4)
+
+
+def test_worse_weights_do_not_replace_the_best(tmp_path: Path) -> None:
+    class Worsening(TinyRecipe):
+        scores = iter([3.0, 1.0, 2.0])
+
+        def validate(self, network: nn.Module) -> dict[str, float]:
+            return {"score": next(self.scores)}
+
+    best = train(Worsening(), options(tmp_path, 10)).best
+    assert best == {"score": 3.0}
+    assert json.loads((tmp_path / "best.safetensors").read_text())["steps"] == "5"
+
+
+def test_learning_rates_follow_the_schedule(tmp_path: Path) -> None:
+    rates: list[float] = []
+
+    class Watched(TinyRecipe):
+        def step(self, batch: dict[str, torch.Tensor], progress: float) -> dict[str, float]:  # type: ignore[override]
+            rates.append(self.optimizers["net"].param_groups[0]["lr"])
+            return super().step(batch, progress)
+
+    train(Watched(), options(tmp_path, 10))
+    factor = cosine(end=0.1)
+    assert rates == pytest.approx([1e-2 * factor(step / 10) for step in range(10)])
+
+
+def test_the_cosine_warms_up_and_ends_low() -> None:
+    factor = cosine(end=0.01, warm_up=0.1)
+    assert factor(0) == pytest.approx(0.05)
+    assert factor(0.05) == pytest.approx(0.55, abs=0.01)
+    assert factor(0.5) == pytest.approx(0.505)
+    assert factor(1) == pytest.approx(0.01)
+
+
+def test_averaged_weights_lag_behind_the_trained_ones(tmp_path: Path) -> None:
+    recipe = TinyRecipe()
+    train(recipe, options(tmp_path, 30))
+    state = load_file(tmp_path / "state.safetensors")
+    now, averaged = (state[f"network/{name}0.weight"] for name in ("net/", "averaged/module."))
+    start = TinyRecipe().networks["net"].state_dict()["0.weight"]
+    assert 0 < (averaged - start).norm() < (now - start).norm()
 
 
 def test_progress_tells_losses_and_time_left(
@@ -61,7 +111,7 @@ def test_progress_tells_losses_and_time_left(
     assert "0 min left  l1 0." in told
 
 
-def test_curves_are_written_where_tensorboard_is_installed(tmp_path: Path) -> None:
+def test_curves_are_written_if_tensorboard_is_installed(tmp_path: Path) -> None:
     pytest.importorskip("torch.utils.tensorboard", exc_type=ImportError)
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
@@ -74,8 +124,8 @@ def test_curves_are_written_where_tensorboard_is_installed(tmp_path: Path) -> No
 
 def test_the_budget_of_minutes_ends_it(tmp_path: Path) -> None:
     recipe = TinyRecipe()
-    spent = LoopOptions(tmp_path, steps=10**6, minutes=0.02, validate_every=10**6, workers=0)
-    train(recipe, spent)
+    budget = LoopOptions(tmp_path, steps=10**6, minutes=0.01, validate_every=10**6, workers=0)
+    assert not train(recipe, budget).stopped
     assert 0 < len(recipe.losses) < 10**5
     assert (tmp_path / "best.safetensors").exists()
 
@@ -86,7 +136,7 @@ def test_an_earlier_training_is_not_overwritten(tmp_path: Path) -> None:
         train(TinyRecipe(), options(tmp_path, 5))
 
 
-def test_nothing_to_resume_and_a_damaged_state_are_told(tmp_path: Path) -> None:
+def test_nothing_to_resume_and_a_damaged_state_are_reported(tmp_path: Path) -> None:
     with pytest.raises(ReenactError, match="no training to resume"):
         train(TinyRecipe(), options(tmp_path / "empty", 5), resume=True)
     (tmp_path / "state.safetensors").write_bytes(b"not a model")
@@ -94,7 +144,7 @@ def test_nothing_to_resume_and_a_damaged_state_are_told(tmp_path: Path) -> None:
         train(TinyRecipe(), options(tmp_path, 5), resume=True)
 
 
-def test_an_unwritable_folder_is_told_before_any_step(tmp_path: Path) -> None:
+def test_an_unwritable_folder_is_reported_before_any_step(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     recipe = TinyRecipe()
     with pytest.raises(ReenactError, match="cannot write"):
@@ -102,15 +152,44 @@ def test_an_unwritable_folder_is_told_before_any_step(tmp_path: Path) -> None:
     assert recipe.losses == []
 
 
+def test_another_networks_state_is_refused(tmp_path: Path) -> None:
+    train(TinyRecipe(), options(tmp_path, 5))
+    other = TinyRecipe()
+    other.networks["net"] = nn.Conv2d(3, 3, 1)
+    with pytest.raises(ReenactError, match="another network"):
+        train(other, options(tmp_path, 5), resume=True)
+
+
+@pytest.fixture
+def restored_child_handler() -> Iterator[None]:
+    """Undo what torch's DataLoader leaves behind when it has workers."""
+    number = getattr(signal, "SIGCHLD", None)
+    before = None if number is None else signal.getsignal(number)
+    yield
+    if number is not None:
+        signal.signal(number, before)
+
+
+@pytest.mark.usefixtures("restored_child_handler")
+def test_workers_make_the_same_batches_as_the_training_process(tmp_path: Path) -> None:
+    alone, helped = TinyRecipe(), TinyRecipe()
+    train(alone, options(tmp_path / "alone", 6))
+    train(helped, options(tmp_path / "helped", 6, workers=1))
+    assert helped.losses == pytest.approx(alone.losses, abs=1e-6)
+
+
 def test_precision_follows_the_wish() -> None:
     assert choose_precision("cpu", "float32") == "float32"
-    assert choose_precision("cpu", "auto") in {"float32", "bfloat16"}
+    assert choose_precision("cpu", "bfloat16") == "bfloat16"
+    native = torch.cpu._is_amx_tile_supported()
+    assert choose_precision("cpu", "auto") == ("bfloat16" if native else "float32")
 
 
 FULL_DISK = """
 import resource, sys
 from pathlib import Path
 sys.path.insert(0, {tests!r})
+from support.program import repository
 from support.tiny_recipe import TinyRecipe, options
 from reenact.errors import ReenactError
 from reenact.training.loop import train
@@ -125,61 +204,13 @@ except ReenactError as error:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no limit on files there")
-def test_a_full_disk_is_told_and_the_last_state_stays(tmp_path: Path) -> None:
-    code = FULL_DISK.format(tests=str(repository() / "tests"))
+def test_a_full_disk_is_reported_and_the_last_state_stays(tmp_path: Path) -> None:
+    code = FULL_DISK.format(tests=str(TESTS))
     done = subprocess.run(
         [sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=True
     )
-    assert "free some space and go on" in done.stdout
+    assert "free some space and continue" in done.stdout
     assert [file.name for file in tmp_path.glob("*.part")] == []
     resumed = TinyRecipe()
-    run(resumed, options(tmp_path, 8), resume=True)
+    train(resumed, options(tmp_path, 8), resume=True)
     assert len(resumed.losses) == 3
-
-
-def test_another_networks_state_is_refused(tmp_path: Path) -> None:
-    train(TinyRecipe(), options(tmp_path, 5))
-    other = TinyRecipe()
-    other.networks["net"] = nn.Conv2d(3, 3, 1)
-    with pytest.raises(ReenactError, match="another network"):
-        train(other, options(tmp_path, 5), resume=True)
-
-
-TWO_PROCESSES = """
-import json, sys
-from pathlib import Path
-sys.path.insert(0, {tests!r})
-import torch.distributed
-from support.tiny_recipe import TinyRecipe, options
-from reenact.training import loop
-recipe = TinyRecipe()
-rank = int(__import__("os").environ["RANK"])
-for value in recipe.networks["net"].state_dict().values():
-    value.add_(rank)  # they begin apart
-loop.run(recipe, options(Path(sys.argv[1]), 6))
-weights = [float(p.detach().double().sum()) for p in recipe.networks["net"].parameters()]
-Path(sys.argv[1], f"rank{{rank}}.json").write_text(json.dumps([weights, recipe.losses]))
-"""
-
-
-def test_two_processes_train_one_network(tmp_path: Path) -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
-    code = TWO_PROCESSES.format(tests=str(repository() / "tests"))
-    where = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": "2"}
-    processes = [
-        subprocess.Popen(
-            [sys.executable, "-c", code, str(tmp_path)],
-            env={**os.environ, **where, "RANK": str(rank), "OMP_NUM_THREADS": "1"},
-        )
-        for rank in range(2)
-    ]
-    assert [process.wait(timeout=120) for process in processes] == [0, 0]
-    (weights, losses), (others, other_losses) = (
-        json.loads((tmp_path / f"rank{rank}.json").read_text()) for rank in range(2)
-    )
-    assert weights == pytest.approx(others, abs=1e-9)
-    assert losses != pytest.approx(other_losses, abs=1e-4), "both saw the same batches"
-    rows = [json.loads(line) for line in (tmp_path / "history.jsonl").read_text().splitlines()]
-    assert [row["step"] for row in rows] == [5, 6], "only the first one validates"

@@ -12,12 +12,11 @@ from reenact.errors import ReenactError
 from reenact.face.geometry import mirrored
 from reenact.face.segmentation import person_masks
 from reenact.face.topology import EYE_LEFT, EYE_RIGHT, LIPS_OUTER
-from reenact.models.warp_unet_inputs import MAP_CHANNELS, UNKNOWN_PERSON
+from reenact.models.warp_unet_inputs import MAP_CHANNELS, UNKNOWN_PERSON, MapChannel
 from reenact.rendering.mesh_warp import source_map, warp_image
+from reenact.training.augmentation import Still, animate
 from reenact.training.sampling import (
     PairSampler,
-    Still,
-    bend,
     load_clips,
     load_stills,
     validation_pairs,
@@ -116,15 +115,15 @@ def test_maps_lead_from_the_truth_to_the_reference(
         pair = draw.draw(np.random.default_rng(seed))
         batch = collate([pair])
         warped = warp_image(pair.reference, source_map(np.asarray(batch["maps"][0]), 256))
-        face = batch["maps"][0, ..., 5].repeat(2, axis=0).repeat(2, axis=1) > 0.5
+        face = batch["maps"][0, ..., MapChannel.SKIN].repeat(2, axis=0).repeat(2, axis=1) > 0.5
         before = np.abs(pair.reference.astype(int) - pair.truth)[face].mean()
         after = np.abs(warped.astype(int) - pair.truth)[face].mean()
         gains.append(before / max(after, 1.0))
     assert np.median(gains) > 1.5
 
 
-def test_who_acts_somebody_else_has_landmarks_and_no_truth(clips: Path, tmp_path: Path) -> None:
-    """The actor's mouth opens: so is the one to be drawn, on a face whose own is shut."""
+def test_a_face_that_acts_another_has_no_true_picture(clips: Path, tmp_path: Path) -> None:
+    """The actor's mouth opens, so the wanted landmarks open too, on a face with a closed mouth."""
     opening = sliding_landmarks()
     for frame, points in enumerate(opening):
         points[:] = opened_mouth(points, 4.0 * frame)
@@ -168,7 +167,7 @@ def test_people_are_told_from_backgrounds_through_flips_and_turns(
     assert (batch["reference_person"] == UNKNOWN_PERSON).all()
 
 
-def test_a_bent_photo_keeps_its_background() -> None:
+def test_an_animated_photo_keeps_its_background() -> None:
     """The person moves, the wall behind does not: else a generator learns that walls move."""
     target = portrait_target()
     still = Still.of(target.references[0], target.neutral)
@@ -176,7 +175,7 @@ def test_a_bent_photo_keeps_its_background() -> None:
     wall = still.person < 8
     assert wall.mean() > 0.05
     first = sliding_landmarks()[0]
-    pair = bend(still, first, first + np.array([14, 0, 0], np.float32))
+    pair = animate(still, first, first + np.array([14, 0, 0], np.float32))
     assert np.linalg.norm(pair.reference_landmarks - target.neutral, axis=1).min() > 5
     change = np.abs(pair.reference.astype(int) - pair.truth).max(axis=-1)
     far = cv2.erode(wall.astype(np.uint8), np.ones((41, 41), np.uint8)) > 0

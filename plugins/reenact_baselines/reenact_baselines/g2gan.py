@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import numpy as np
 import torch
@@ -21,17 +21,25 @@ from reenact.models.unet import UNet, UNetConfig
 from reenact.training.adversarial import (
     AdversarialConfig,
     adam,
+    as_floats,
     channels_last,
-    descend,
-    fool,
-    material_of,
+    discriminator_step,
+    generator_loss,
+    optimizer_step,
     read_config,
     save_weights,
-    teach_critic,
     unet_config,
 )
-from reenact.training.picture_pairs import Batch, PictureMaterial, PicturePairs, examine
-from reenact.training.sampling import Clip, Pair, Rng, augment, rarity
+from reenact.training.augmentation import Pair, Rng, augment
+from reenact.training.loop import Recipe
+from reenact.training.picture_pairs import (
+    Batch,
+    PictureMaterial,
+    PicturePairs,
+    load_pictures,
+    measure,
+)
+from reenact.training.sampling import Clip, rarity
 
 CYCLE_SHARE: Final = 0.5
 """Weight of the cycle loss, as a share of the pixel loss's."""
@@ -82,26 +90,23 @@ class NeutralPairs:
         return augment(pair, rng)
 
 
-class G2GANRecipe:
-    """See the module; satisfies `loop.Recipe`."""
+class G2GANRecipe(Recipe):
+    """See the module."""
 
     averaged = "generators"
 
     def __init__(self, config: AdversarialConfig, material: PictureMaterial) -> None:
         self.config = config
         self._material = material
-        self._generators = G2GANNetwork(unet_config(config))
-        self.networks: dict[str, nn.Module] = {
-            "generators": self._generators,
-            "expression_critic": MarkovDiscriminator(inputs=4, width=config.width, spectral=False),
-            "neutral_critic": MarkovDiscriminator(inputs=4, width=config.width, spectral=False),
+        generators = G2GANNetwork(unet_config(config))
+        self.networks: dict[str, nn.Module] = {"generators": channels_last(generators)}
+        self.optimizers: dict[str, torch.optim.Optimizer] = {
+            "generators": adam(generators, config.generator_rate)
         }
-        for network in self.networks.values():
-            channels_last(network)
-        self.optimisers: dict[str, torch.optim.Optimizer] = {
-            name: adam(network, config.critic_rate if "critic" in name else config.generator_rate)
-            for name, network in self.networks.items()
-        }
+        for name in ("expression", "neutral"):
+            discriminator = MarkovDiscriminator(inputs=4, width=config.width, spectral=False)
+            self.networks[name] = channels_last(discriminator)
+            self.optimizers[name] = adam(discriminator, config.discriminator_rate)
 
     def batches(self, seed: int, steps: int) -> Dataset[Batch]:
         """Return the batches by step."""
@@ -111,30 +116,33 @@ class G2GANRecipe:
     def step(self, batch: Mapping[str, Any], progress: float) -> dict[str, float]:
         """Learn both ways from one batch: the reference is calm, the truth acts."""
         del progress
-        config, both = self.config, self._generators
+        config, both = self.config, cast(G2GANNetwork, self.networks["generators"])
         neutral, acting, landmarks = batch["reference"], batch["truth"], batch["truth_map"]
         drawn, calmed = both(neutral, landmarks), both.remove(acting, landmarks)
-        told = {}
+        discriminator_losses = {}
         costs = []
         for name, real, fake in (("expression", acting, drawn), ("neutral", neutral, calmed)):
-            critic = self.networks[f"{name}_critic"]
-            optimiser = self.optimisers[f"{name}_critic"]
-            loss = teach_critic(critic, optimiser, landmarks, real, fake.detach())
-            told[f"{name}_critic"] = loss["critic"]
-            costs.append(fool(critic, landmarks, fake))
+            discriminator = self.networks[name]
+            discriminator_losses[f"{name}_discriminator"] = discriminator_step(
+                discriminator,
+                self.optimizers[name],
+                real=(landmarks, real),
+                generated=(landmarks, fake.detach()),
+            )
+            costs.append(generator_loss(discriminator, (landmarks, fake)))
         pixels = F.l1_loss(drawn.float(), acting) + F.l1_loss(calmed.float(), neutral)
         back = F.l1_loss(both.remove(drawn, landmarks).float(), neutral)
         back = back + F.l1_loss(both(calmed, landmarks).float(), acting)
         losses = {
-            "critics_of": config.adversarial_weight * torch.stack(costs).sum(),
+            "adversarial": config.adversarial_weight * torch.stack(costs).sum(),
             "pixels": config.pixel_weight * pixels,
             "cycle": CYCLE_SHARE * config.pixel_weight * back,
         }
-        descend(self.optimisers["generators"], list(losses.values()))
-        return {**{name: float(value.detach()) for name, value in losses.items()}, **told}
+        optimizer_step(self.optimizers["generators"], losses.values())
+        return {**as_floats(losses), **discriminator_losses}
 
     def validate(self, network: nn.Module) -> dict[str, float]:
-        """Return PSNR and SSIM on people that training never saw, by way of a resting face."""
+        """Return PSNR and SSIM on held-out people, by way of a resting face."""
         assert isinstance(network, G2GANNetwork)
         device = next(network.parameters()).device
 
@@ -143,10 +151,10 @@ class G2GANRecipe:
             picture: Tensor = network(resting, batch["truth_map"])
             return picture
 
-        return examine(draw, self._material.held_back, self.config.size_px, device)
+        return measure(draw, self._material.held_out, self.config.size_px, device)
 
     def save(self, network: nn.Module, path: Path, facts: Mapping[str, str]) -> None:
-        """Write half-precision safetensors with a header of what it is and how it was made."""
+        """Write half-precision safetensors with a header that says what they are."""
         assert isinstance(network, G2GANNetwork)
         save_weights(
             "g2gan",
@@ -163,5 +171,5 @@ def build_recipe(settings: Mapping[str, Any]) -> G2GANRecipe:
 
     Photos are not used: they have no calm picture of the same person.
     """
-    config = read_config({"critic_rate": 2e-4, **settings})
-    return G2GANRecipe(config, material_of(config, NeutralPairs))
+    config = read_config({"discriminator_rate": 2e-4, **settings})
+    return G2GANRecipe(config, load_pictures(config, NeutralPairs))

@@ -7,17 +7,13 @@ from typing import Any, Final
 
 from reenact.models.discriminators import MarkovDiscriminator
 from reenact.models.unet import UNet
-from reenact.training.adversarial import (
-    AdversarialRecipe,
-    material_of,
-    read_config,
-    unet_config,
-)
+from reenact.training.adversarial import AdversarialRecipe, read_config, unet_config
+from reenact.training.picture_pairs import load_pictures
 
 DROPOUT: Final = 0.5
 """Its only noise."""
 
-DEFAULTS: Final = {"critic_rate": 2e-4}
+DEFAULTS: Final = {"discriminator_rate": 2e-4}
 
 
 def build_recipe(settings: Mapping[str, Any]) -> AdversarialRecipe:
@@ -29,6 +25,7 @@ def recipe_of(name: str, settings: Mapping[str, Any]) -> AdversarialRecipe:
     """Return pix2pix's networks with other weights of the losses, under another name."""
     config = read_config(settings)
     generator = UNet(unet_config(config, DROPOUT))
-    critic = MarkovDiscriminator(inputs=7, width=config.width, spectral=False)
-    material = material_of(config)
-    return AdversarialRecipe(name, config, material, generator, critic, sees_landmarks=True)
+    discriminator = MarkovDiscriminator(inputs=7, width=config.width, spectral=False)
+    return AdversarialRecipe(
+        name, config, load_pictures(config), generator, discriminator, sees_landmarks=True
+    )

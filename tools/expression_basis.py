@@ -1,39 +1,34 @@
 """Make `assets/expression_basis.npz`: how faces move, learned from the training clips.
 
-    python -m reenact.training.expression_basis --data ../shared/faces/train
+    python -m tools.expression_basis --data ../shared/faces/train
 
 The file holds, all float16:
 
-- `basis` (17, 478, 3): the deviation of each action unit at activation 1, by ridge regression of
-  the clips' deviations on their action units, each identity weighted alike, every frame also
-  mirrored, kept to the unit's own region and scaled so that the unit measures itself.
+- `basis` (17, 478, 3): the deviation of each action unit at activation 1. It is found by ridge
+  regression of the clips' deviations on their action units, with equal weight for each identity
+  and every frame also mirrored. Each unit is kept to its own region and scaled so that it measures
+  itself.
 - `identity_modes` (K, 478, 3) and `expression_modes` (K, 478, 3): principal components of the
-  resting faces of the identities and of the deviations, each times its standard deviation.
+  identities' resting faces and of the deviations, each times its standard deviation.
 """
 
 from __future__ import annotations
 
 import argparse
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from reenact.errors import ReenactError
 from reenact.face.action_units import MIRRORED_UNITS, action_units, mirrored_units
-from reenact.face.geometry import (
-    canonical_face,
-    estimate_pose,
-    mirrored_deviation,
-    rotation_vector,
-    to_face_frame,
-)
+from reenact.face.geometry import canonical_face, mirrored_deviation
 from reenact.face.regions import apply_contact, region_weights
 from reenact.face.topology import ACTION_UNITS
+from reenact.training.deformation_transfer import Motion, load_motions
 from reenact.types import Array
+from tools import ASSETS
 
-ASSET = Path(__file__).parents[1] / "assets" / "expression_basis.npz"
+ASSET = ASSETS / "expression_basis.npz"
 MODES = 16
 RIDGE = 2.0
 
@@ -41,73 +36,11 @@ _BROW_UNITS = {"brow_raise_left", "brow_raise_right", "brow_lower"}
 _EYE_UNITS = {"blink_left", "blink_right", "eye_wide"}
 
 
-@dataclass(frozen=True, slots=True)
-class Motion:
-    """One clip in the face frame: who, (F, 478, 3) shapes, (F, 3) rotations, resting shape."""
-
-    identity: str
-    shapes: Array
-    rotations: Array
-    rest: Array
-    rest_rotation: Array
-
-
-def load_motions(folder: Path, stride: int = 1) -> list[Motion]:
-    """Read the clips' landmarks (`NAME.npz`, NaN where there is no face) into the face frame.
-
-    Each clip is posed twice: by the canonical face, then by the resting shape found with it.
-
-    Raises:
-        ReenactError: the folder holds no landmark files.
-    """
-    motions = []
-    for path in sorted(folder.glob("*.npz")):
-        with np.load(path, allow_pickle=False) as archive:
-            clip = np.ascontiguousarray(archive["landmarks"]).astype(np.float32)
-        clip = clip[np.isfinite(clip).all(axis=(1, 2))][::stride]
-        shapes, rotations = _posed(clip, None)
-        rest, _ = resting_shape(shapes, rotations)
-        shapes, rotations = _posed(clip, rest)
-        rest, rest_rotation = resting_shape(shapes, rotations)
-        identity = path.stem.split("__")[0]
-        motions.append(Motion(identity, shapes, rotations, rest, rest_rotation))
-    if not motions:
-        raise ReenactError(f"{folder} holds no landmark files (NAME.npz); give a folder of clips.")
-    return motions
-
-
-def resting_shape(shapes: Array, rotations: Array) -> tuple[Array, Array]:
-    """Return the median shape and mean rotation of a clip's calm frames.
-
-    Calm: the mouth near shut, lids near their median, mouth width and head near their medians.
-    """
-    gap = shapes[:, 14, 1] - shapes[:, 13, 1]
-    lids = shapes[:, 145, 1] + shapes[:, 374, 1] - shapes[:, 159, 1] - shapes[:, 386, 1]
-    width = shapes[:, 291, 0] - shapes[:, 61, 0]
-    restless = (
-        np.maximum(gap - np.percentile(gap, 10), 0) / 0.1
-        + np.abs(lids - np.percentile(lids, 60)) / 0.06
-        + np.abs(width - np.median(width)) / 0.08
-        + np.linalg.norm(rotations - np.median(rotations, axis=0), axis=1) / 0.3
-    )
-    calm = np.argsort(restless)[: max(len(shapes) // 5, 1)]
-    return (
-        np.median(shapes[calm], axis=0).astype(np.float32),
-        rotations[calm].mean(axis=0).astype(np.float32),
-    )
-
-
-def _posed(clip: Array, template: Array | None) -> tuple[Array, Array]:
-    poses = [estimate_pose(points, template) for points in clip]
-    shapes = [to_face_frame(points, pose) for points, pose in zip(clip, poses, strict=True)]
-    return np.stack(shapes), np.stack([rotation_vector(pose.rotation) for pose in poses])
-
-
 def fit(motions: list[Motion]) -> dict[str, Array]:
     """Return the arrays of the asset, float32."""
     deviations, units, weights = _samples(motions)
     basis = _ridge(units, deviations, weights).reshape(len(ACTION_UNITS), -1, 3)
-    # Mouths open by the jaw: where both are given, the regression would split the one motion.
+    # The jaw opens the mouth. With both units the regression would split this one motion.
     jaw = ACTION_UNITS.index("jaw_drop")
     without_jaw = np.delete(units, jaw, axis=1)
     opening = ACTION_UNITS.index("mouth_open")
