@@ -50,7 +50,10 @@ def mean_figures(clips: Iterable[Mapping[str, float | None]]) -> Figures:
 
 
 def psnr(true: Image, rendered: Image) -> float:
-    """Return the peak signal-to-noise ratio in dB over all pixels and channels, at most 100."""
+    """Return the peak signal-to-noise ratio in dB over all pixels and channels, at most 100.
+
+    Takes pictures, or the (N, 3) pixels of a part of them.
+    """
     if np.array_equal(true, rendered):
         return MAX_PSNR_DB
     return min(

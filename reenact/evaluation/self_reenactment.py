@@ -1,9 +1,12 @@
-"""The one-shot protocol: a clip's first frame, moved by the landmarks of its later frames.
+"""The one-prepared protocol: a clip's first frame, moved by the landmarks of its later frames.
 
-Every fifth frame after the reference is rendered from its own true landmarks and compared with
-the true frame. `consecutive_ssim` and `flicker` need neighbours: for them the first 60 frames
-after the reference are rendered as well, one after the other, with the smoothing of the live path:
-landmarks tremble, and how steady a picture is depends on both.
+Every fifth frame after the reference is rendered from its own true landmarks and compared with the
+true frame: over the whole crop, over the face box (`face_`) and inside the face's oval (`mesh_`).
+Most squared error of the face box comes from shoulders, hair and wall; the oval leaves those out.
+
+`consecutive_ssim` and `flicker` need neighbouring frames. For them the first 60 frames after the
+reference are rendered one after the other with the smoothing of the live path, because how steady
+a picture is depends on how steady its landmarks are.
 """
 
 from __future__ import annotations
@@ -22,8 +25,8 @@ from reenact.evaluation.face_reader import FaceReader, median_shape, own_shape, 
 from reenact.evaluation.metrics import Figures, mean_of
 from reenact.face.action_units import action_units
 from reenact.face.filters import BodyFilter, ExpressionFilter, PoseFilter
-from reenact.face.geometry import estimate_pose, to_face_frame, to_image
-from reenact.face.topology import ACTION_UNITS
+from reenact.face.geometry import estimate_pose, region_mask, to_face_frame, to_image
+from reenact.face.topology import ACTION_UNITS, OVAL
 from reenact.imaging import resized_square
 from reenact.rendering.temporal_filter import PictureFilter
 from reenact.types import Array, Drive, Expression, Image, Renderer, Target
@@ -38,16 +41,16 @@ SHEET_ROWS: Final = 4
 
 @dataclass(frozen=True, slots=True)
 class PreparedClip:
-    """A clip made ready for judging; shared by all renderers.
+    """A clip whose true frames have been looked at; shared by all renderers.
 
     Attributes:
         clip: its frames and landmarks.
         reference: index of the one frame that a renderer sees.
         scored: indices of the frames that are compared.
-        run: consecutive indices, for the figures that look at neighbours.
-        neutral: (478, 3) the person's median shape in the face frame, iod.
-        tracked: (478, 3) px landmarks tracked on each scored true frame, None where not found.
-        descriptor: who the reference shows, None without the optional dependency.
+        run: consecutive indices, for the figures that compare neighbouring frames.
+        neutral: (478, 3) median shape of the person in the face frame, iod.
+        tracked: (478, 3) px landmarks tracked on each scored true frame; None without a face.
+        descriptor: identity of the face in the reference; None without the optional dependency.
     """
 
     clip: Clip
@@ -65,7 +68,7 @@ class PreparedClip:
 
 @dataclass(frozen=True, slots=True)
 class RenderedClip:
-    """What a renderer made of a shot, uint8 (S, S, 3) RGB.
+    """The pictures that a renderer made of a clip, uint8 (S, S, 3) RGB.
 
     Attributes:
         scored: pictures of the scored frames.
@@ -79,12 +82,12 @@ class RenderedClip:
 def prepare_clip(
     clip: Clip, reader: FaceReader, frames: int | None = None, first: int | None = None
 ) -> PreparedClip:
-    """Choose the frames of a clip and look at the true ones.
+    """Choose the frames of a clip and read the faces of the true ones.
 
     Args:
         clip: at least two frames with landmarks.
-        reader: tracks the true frames.
-        frames: scored frames and frames of the run at most; None: all of the protocol.
+        reader: reads the true frames.
+        frames: at most so many scored frames, and frames of the run; None: as the protocol says.
         first: index of the first frame to score; None: `STRIDE` after the reference.
     """
     reference = int(clip.usable[0])
@@ -112,25 +115,23 @@ def prepare_clip(
 
 
 def render_frames(
-    shot: PreparedClip,
+    prepared: PreparedClip,
     renderer: Renderer,
     frames: Sequence[int],
     smoothing: SmoothingSettings | None = None,
 ) -> list[Image]:
-    """Render frames of the clip from their own true landmarks, at the clip's size.
-
-    The renderer must have been given the shot's target; it is reset first.
+    """Render frames of a clip from their own true landmarks, at the clip's size.
 
     Args:
-        shot: as prepared.
-        renderer: draws.
-        frames: indices, rising.
-        smoothing: filters landmarks and pictures as the live path does; None: as they are.
+        prepared: the clip.
+        renderer: prepared with the clip's target; it is reset first.
+        frames: indices in ascending order.
+        smoothing: filters landmarks and pictures as the live path does; None: no filter.
     """
     pose_filter, shape_filter, picture_filter = PoseFilter(), ExpressionFilter(), PictureFilter()
     body_filter, body = BodyFilter(), None
-    clip = shot.clip
-    reference = clip.landmarks[shot.reference]
+    clip = prepared.clip
+    reference = clip.landmarks[prepared.reference]
     neutral = to_face_frame(reference, estimate_pose(reference))
     renderer.reset()
     pictures = []
@@ -162,63 +163,69 @@ def render_frames(
 
 
 def score(
-    shot: PreparedClip,
+    prepared: PreparedClip,
     name: str,
     renderer: Renderer,
     reader: FaceReader,
     target: Target | None = None,
 ) -> tuple[Figures, RenderedClip]:
-    """Render a shot and compare it with the truth.
+    """Render a clip and compare it with the true frames.
 
     Args:
-        shot: as prepared.
+        prepared: the clip.
         name: of the renderer.
-        renderer: draws.
-        reader: tracks the pictures.
-        target: what it draws; None: that of the shot's reference.
+        renderer: is prepared with the target.
+        reader: reads the rendered faces.
+        target: None: the one-prepared target of the clip's first frame.
 
     Returns:
-        The figures, and the pictures that they were taken from.
+        The figures, and the pictures that they were computed from.
     """
-    renderer.prepare(first_frame_target(shot.clip, name) if target is None else target)
-    pictures = render_frames(shot, renderer, shot.scored)
-    figures = compare_pictures(shot, pictures)
-    figures |= tracked_figures(shot, pictures, reader)
-    true_run = shot.true_run()
-    run = render_frames(shot, renderer, shot.run, SmoothingSettings())
+    renderer.prepare(first_frame_target(prepared.clip, name) if target is None else target)
+    pictures = render_frames(prepared, renderer, prepared.scored)
+    figures = compare_pictures(prepared, pictures)
+    figures |= tracked_figures(prepared, pictures, reader)
+    true_run = prepared.true_run()
+    run = render_frames(prepared, renderer, prepared.run, SmoothingSettings())
     figures["consecutive_ssim"] = metrics.consecutive_ssim(run)
     figures["consecutive_ssim_true"] = metrics.consecutive_ssim(true_run)
     figures["flicker"] = metrics.flicker(true_run, run)
     return figures, RenderedClip(pictures, run)
 
 
-def compare_pictures(shot: PreparedClip, pictures: Sequence[Image]) -> Figures:
+def compare_pictures(prepared: PreparedClip, pictures: Sequence[Image]) -> Figures:
     """Compare the pictures of the scored frames with the true ones, pixel by pixel."""
-    names = ("psnr", "ssim", "face_psnr", "face_ssim", "sharpness", "face_sharpness")
+    names = ("psnr", "ssim", "face_psnr", "face_ssim", "mesh_psnr", "sharpness", "face_sharpness")
     values: dict[str, list[float]] = {name: [] for name in names}
-    for i, rendered in zip(shot.scored, pictures, strict=True):
-        true = np.asarray(shot.clip.images[i])
+    for i, rendered in zip(prepared.scored, pictures, strict=True):
+        true = np.asarray(prepared.clip.images[i])
         values["psnr"].append(metrics.psnr(true, rendered))
         values["ssim"].append(metrics.ssim(true, rendered))
         values["sharpness"].append(metrics.sharpness(true, rendered))
-        box = metrics.face_box(shot.clip.landmarks[i], (true.shape[1], true.shape[0]))
+        points = prepared.clip.landmarks[i]
+        box = metrics.face_box(points, (true.shape[1], true.shape[0]))
         if box is not None:
             values["face_psnr"].append(metrics.psnr(true[box], rendered[box]))
             values["face_ssim"].append(metrics.ssim(true[box], rendered[box]))
             values["face_sharpness"].append(metrics.sharpness(true[box], rendered[box]))
+        oval = region_mask(points, OVAL, true.shape[0]) > 127
+        if oval.any():
+            values["mesh_psnr"].append(metrics.psnr(true[oval], rendered[oval]))
     return {name: mean_of(of_name) for name, of_name in values.items()}
 
 
-def tracked_figures(shot: PreparedClip, pictures: Sequence[Image], reader: FaceReader) -> Figures:
-    """Look at rendered and true frames with the same tracker.
+def tracked_figures(
+    prepared: PreparedClip, pictures: Sequence[Image], reader: FaceReader
+) -> Figures:
+    """Compare the faces read off the rendered frames with those of the true frames.
 
-    `tracked` is the share of rendered faces found, of those whose true face was found.
+    `tracked` is the share of frames with a rendered face, of those with a true face.
     """
     units, openings, distances, identities, found = [], [], [], [], []
-    for i, truth, rendered in zip(shot.scored, shot.tracked, pictures, strict=True):
+    for i, truth, rendered in zip(prepared.scored, prepared.tracked, pictures, strict=True):
         points = reader.track(rendered)
-        seen = shot.clip.landmarks[i] if points is None else points
-        identity = reader.identity(shot.descriptor, rendered, seen)
+        seen = prepared.clip.landmarks[i] if points is None else points
+        identity = reader.identity(prepared.descriptor, rendered, seen)
         if identity is not None:
             identities.append(identity)
         if truth is None:
@@ -226,7 +233,7 @@ def tracked_figures(shot: PreparedClip, pictures: Sequence[Image], reader: FaceR
         found.append(points is not None)
         if points is not None:
             distances.append(metrics.landmark_distance(points, truth))
-            error = np.abs(units_of(points, shot.neutral) - units_of(truth, shot.neutral))
+            error = np.abs(units_of(points, prepared.neutral) - units_of(truth, prepared.neutral))
             units.append(float(error.mean()))
             openings.append(float(error[_MOUTH_OPEN]))
     return {
@@ -238,36 +245,37 @@ def tracked_figures(shot: PreparedClip, pictures: Sequence[Image], reader: FaceR
     }
 
 
-def sheet_rows(shot: PreparedClip, drawn: Sequence[RenderedClip]) -> list[SheetRow]:
+def sheet_rows(prepared: PreparedClip, rendered: Sequence[RenderedClip]) -> list[SheetRow]:
     """Show the frames whose expressions differ most: reference, true, each renderer, errors.
 
     Args:
-        shot: the clip.
-        drawn: of each renderer.
+        prepared: the clip.
+        rendered: by each renderer.
     """
-    points = shot.clip.landmarks
-    shapes = [own_shape(points[i], shot.neutral) for i in (shot.reference, *shot.scored)]
+    points = prepared.clip.landmarks
+    shown = (prepared.reference, *prepared.scored)
+    shapes = [own_shape(points[i], prepared.neutral) for i in shown]
     rows = []
     for choice in spread_out(np.stack(shapes), SHEET_ROWS):
-        frame = shot.scored[choice - 1]
-        true = np.asarray(shot.clip.images[frame])
-        pictures = [of_renderer.scored[choice - 1] for of_renderer in drawn]
+        frame = prepared.scored[choice - 1]
+        true = np.asarray(prepared.clip.images[frame])
+        pictures = [of_renderer.scored[choice - 1] for of_renderer in rendered]
         errors = [error_map(true, picture) for picture in pictures]
-        reference = np.asarray(shot.clip.images[shot.reference])
-        label = f"{shot.clip.name}, frame {frame}"
+        reference = np.asarray(prepared.clip.images[prepared.reference])
+        label = f"{prepared.clip.name}, frame {frame}"
         rows.append(SheetRow(label, [reference, true, *pictures, *errors]))
     return rows
 
 
 def sheet_columns(names: Sequence[str]) -> list[str]:
-    """Return the heads of the columns of `sheet_rows`."""
+    """Return the headings of the columns of `sheet_rows`."""
     return ["reference", "true", *names, *(f"error of {name}" for name in names)]
 
 
 def run_columns(
-    shot: PreparedClip, drawn: Mapping[str, RenderedClip]
+    prepared: PreparedClip, rendered: Mapping[str, RenderedClip]
 ) -> dict[str, Sequence[Image]]:
-    """Return the runs of an A/B video by column: reference, true, each renderer."""
-    reference = np.asarray(shot.clip.images[shot.reference])
-    runs = {name: of_renderer.run for name, of_renderer in drawn.items()}
-    return {"reference": [reference] * len(shot.run), "true": shot.true_run(), **runs}
+    """Return the runs of a side-by-side video by column: reference, true, each renderer."""
+    reference = np.asarray(prepared.clip.images[prepared.reference])
+    runs = {name: of_renderer.run for name, of_renderer in rendered.items()}
+    return {"reference": [reference] * len(prepared.run), "true": prepared.true_run(), **runs}
