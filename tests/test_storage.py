@@ -6,10 +6,7 @@ import json
 import os
 import stat
 import sys
-import types
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
@@ -20,6 +17,7 @@ from hypothesis import strategies as st
 from reenact import storage
 from reenact.errors import ModelError, SinkError
 from reenact.storage import atomic_write, check_writable, write_json, write_png
+from support.crashes import interrupted_at_each_line, killed_at_each_line
 
 OLD, NEW = b"old" * 1000, b"new" * 5000
 
@@ -28,23 +26,6 @@ def write_new(path: Path) -> None:
     with atomic_write(path) as partial, partial.open("wb") as file:
         file.write(NEW[:7000])
         file.write(NEW[7000:])
-
-
-def at_line(number: int, event: Callable[[], None], files: set[str]) -> Callable[..., Any]:
-    """Return a trace function that calls `event` before the numbered line that runs in `files`."""
-    left = number
-
-    def trace(frame: types.FrameType, kind: str, argument: object) -> Any:
-        nonlocal left
-        if frame.f_code.co_filename not in files:
-            return None
-        if kind == "line":
-            left -= 1
-            if left == 0:
-                event()
-        return trace
-
-    return trace
 
 
 def test_json_and_png_come_back_as_they_were(tmp_path: Path) -> None:
@@ -93,48 +74,32 @@ def test_a_process_that_dies_at_any_line_leaves_the_old_file_or_the_new_one(
     tmp_path: Path, before: bytes | None
 ) -> None:
     path = tmp_path / "file"
-    traced = {storage.__file__, write_new.__code__.co_filename}
     outcomes: list[bytes | None] = []
-    finished, number = False, 0
-    while not finished:
-        number += 1
+
+    def restore() -> None:
         path.unlink(missing_ok=True)
         if before is not None:
             path.write_bytes(before)
-        child = os.fork()
-        if child == 0:
-            sys.settrace(at_line(number, lambda: os._exit(9), traced))
-            write_new(path)
-            os._exit(0)
-        finished = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+    restore()
+    for _ in killed_at_each_line(lambda: write_new(path), {storage.__file__, __file__}):
         outcomes.append(path.read_bytes() if path.exists() else None)
-    assert number > 20
+        restore()
     changed = outcomes.index(NEW)
-    assert outcomes == [before] * changed + [NEW] * (number - changed)
-    assert 0 < changed < number - 1
+    assert outcomes == [before] * changed + [NEW] * (len(outcomes) - changed)
+    assert 20 < changed < len(outcomes) - 1
 
 
 def test_an_interrupt_at_any_line_leaves_no_partial_file(tmp_path: Path) -> None:
     path = tmp_path / "file"
-
-    def interrupt() -> None:
-        raise KeyboardInterrupt
-
-    previous, number = sys.gettrace(), 0
-    while True:
-        number += 1
+    path.write_bytes(OLD)
+    lines = 0
+    for _ in interrupted_at_each_line(lambda: write_new(path), {storage.__file__, __file__}):
+        lines += 1
+        assert path.read_bytes() in (OLD, NEW)
+        assert list(tmp_path.iterdir()) == [path]
         path.write_bytes(OLD)
-        try:
-            sys.settrace(at_line(number, interrupt, {storage.__file__, __file__}))
-            write_new(path)
-        except KeyboardInterrupt:
-            assert path.read_bytes() in (OLD, NEW)
-            assert list(tmp_path.iterdir()) == [path], f"line event {number}"
-        else:
-            break
-        finally:
-            sys.settrace(previous)
-    assert number > 20
+    assert lines > 20
     assert path.read_bytes() == NEW
 
 

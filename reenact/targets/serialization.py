@@ -1,12 +1,12 @@
-"""A target as named pieces of bytes: what lies in its folder and in its exchange file.
+"""A target as named pieces of bytes, as its folder and its exchange file hold them.
 
     target.json            name, renderer, notes
     reference_0.png ...    the crops
     plate.png              the whole picture
     landmarks.safetensors  landmarks, neutral, crop_to_plate
-    weights.safetensors    the target's own weights, where it has any
+    weights.safetensors    the target's own weights, if it has any
 
-Nothing is unpickled, and every size is checked before anything is allocated for it.
+Nothing is unpickled, and every size is checked before memory is allocated for it.
 """
 
 from __future__ import annotations
@@ -38,17 +38,17 @@ MAX_WEIGHTS_BYTES: Final = 1 << 30
 _MIN_CROP_PX: Final = 32
 _MAX_CROP_PX: Final = 1024
 _MAX_BOX_SHARE: Final = 16.0
-"""The crop's box in the plate is at most so many times the plate's longer side."""
+"""Maximum side of the crop's square in the plate, as a multiple of the plate's longer side."""
 
 _PNG_START: Final = b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR"
 
 Read = Callable[[str, int], bytes]
-"""Returns the bytes of a named piece; raises DamagedError where there are none, or more than so
-many."""
+"""Takes the name of a piece and the most bytes that it may have, and returns its content. Raises
+DamagedError if it is missing or longer."""
 
 
 class DamagedError(Exception):
-    """What is wrong with a target's pieces, as a sentence about them; its reader says of which."""
+    """A sentence that says what is wrong with a piece; the caller adds with which target."""
 
 
 class Description(BaseModel):
@@ -66,13 +66,20 @@ class Description(BaseModel):
     )
 
 
+def bounded(data: bytes, piece: str, max_bytes: int) -> bytes:
+    """Return the content of a piece. Raises DamagedError if it is longer than allowed."""
+    if len(data) > max_bytes:
+        raise DamagedError(f"{piece} is too long.")
+    return data
+
+
 def reference_name(number: int) -> str:
     """Return the name of the piece that holds a reference."""
     return f"reference_{number}.png"
 
 
 def max_bytes() -> dict[str, int]:
-    """Return every piece that may occur, and how long it may be in bytes."""
+    """Return every piece that may occur, with its maximum size in bytes."""
     limits = {DESCRIPTION: 1 << 20, LANDMARKS: 1 << 20, WEIGHTS: MAX_WEIGHTS_BYTES}
     limits[PLATE] = MAX_PLATE_SIDE_PX**2 * 4
     for number in range(MAX_REFERENCES):
@@ -84,7 +91,7 @@ def pack(target: Target) -> dict[str, bytes]:
     """Return the pieces of a target, without its weights.
 
     Raises:
-        DamagedError: it is not what `unpack` would take back.
+        DamagedError: `unpack` would refuse them.
     """
     _check(target)
     description = Description(
@@ -121,7 +128,10 @@ def unpack(read: Read) -> Target:
     description = read_description(read)
     landmarks, neutral, crop_to_plate = _arrays(read(LANDMARKS, limits[LANDMARKS]))
     if len(landmarks) != description.references:
-        raise DamagedError("There are not as many landmarks as pictures.")
+        raise DamagedError(
+            f"{LANDMARKS} has landmarks for {len(landmarks)} pictures; there are "
+            f"{description.references}."
+        )
     references: list[Image] = []
     for number in range(description.references):
         name = reference_name(number)
@@ -177,7 +187,7 @@ def _arrays(data: bytes) -> tuple[Array, Array, Array]:
 
 
 def _check(target: Target) -> None:
-    """Refuse what would mislead, or make the paste-back allocate without bounds."""
+    """Refuse values that make no sense, or that would let the paste-back allocate without limit."""
     height, width = target.references.shape[1:3]
     if height != width or not _MIN_CROP_PX <= width <= _MAX_CROP_PX:
         raise DamagedError(
@@ -203,7 +213,7 @@ def _to_png(image: Image) -> bytes:
 
 
 def _from_png(data: bytes, name: str, max_side_px: int) -> Image:
-    """Decode an 8-bit PNG, its size read from the header first."""
+    """Decode an 8-bit PNG, after checking the size that its header declares."""
     if not data.startswith(_PNG_START) or len(data) < 33:
         raise DamagedError(f"{name} is not a PNG picture.")
     width, height, depth = struct.unpack(">IIB", data[16:25])
@@ -222,7 +232,7 @@ def _from_png(data: bytes, name: str, max_side_px: int) -> Image:
 
 
 def check_weights(path: Path) -> None:
-    """Refuse a file that is not safetensors; nothing of it is loaded.
+    """Refuse a file that is not safetensors, without loading its tensors.
 
     Raises:
         DamagedError: it is not one.

@@ -1,4 +1,4 @@
-"""The user's stored targets: one folder each, or one file to hand on."""
+"""The user's stored targets, one folder each."""
 
 from __future__ import annotations
 
@@ -8,8 +8,6 @@ import re
 import shutil
 import tempfile
 import unicodedata
-import zipfile
-import zlib
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -17,33 +15,29 @@ from typing import Final
 
 from reenact.errors import TargetError
 from reenact.storage import atomic_write, data_folder
-from reenact.targets import serialization as target_files
+from reenact.targets import serialization
 from reenact.targets.clip_files import clips_in
-from reenact.targets.serialization import DamagedError
+from reenact.targets.exchange_file import SUFFIX, open_exchange_file, write_exchange_file
+from reenact.targets.serialization import DamagedError, bounded
 from reenact.types import Target
 
 BUILT_IN: Final = ("astronaut",)
-"""Names of the targets that need no making."""
+"""Targets that come with the program."""
 
 FOOTAGE: Final = "footage"
-"""The folder, inside a target's own, of the clips that it can be trained with. It stays on this
-machine: an exported target does not hold it."""
-
-SUFFIX: Final = ".reenact-target"
-"""How the name of an exported target ends."""
+"""Subfolder of a target with the clips that it can be trained on. It is never exported."""
 
 _NAME: Final = re.compile(r"[^\W_](?:[\w \-]{0,46}[\w\-])?")
 _WINDOWS_DEVICES: Final = frozenset(
     ["con", "prn", "aux", "nul", *(f"{kind}{n}" for kind in ("com", "lpt") for n in range(1, 10))]
 )
-_COPY_BYTES: Final = 1 << 20
 
 
 def checked_name(name: str) -> str:
-    """Return the name in one Unicode form.
+    """Return a target's name in Unicode form NFC.
 
     Raises:
-        TargetError: it could not be a folder's name on every system.
+        TargetError: it could not name a folder on every operating system.
     """
     name = unicodedata.normalize("NFC", name)
     if not _NAME.fullmatch(name) or name.lower() in _WINDOWS_DEVICES:
@@ -57,8 +51,8 @@ def checked_name(name: str) -> str:
 class TargetStore:
     """The stored targets, one folder each.
 
-    A target appears under its name only once it is complete. May be called from any thread;
-    two programs may use one folder.
+    A target appears under its name once it is complete, and never before. Any thread may call, and
+    several processes may share a folder.
 
     Args:
         folder: holds the targets; None: `targets` in `data_folder()`.
@@ -74,8 +68,8 @@ class TargetStore:
 
         Args:
             target: stored under its name.
-            weights: a safetensors file of its own, copied.
-            footage: a folder of clips to train it with, copied; see `footage`.
+            weights: a safetensors file that becomes the target's own; it is copied.
+            footage: a folder of clips to train it on; it is copied. See `footage`.
 
         Raises:
             TargetError: the name is not allowed or taken, or the folder cannot be written.
@@ -96,7 +90,7 @@ class TargetStore:
                 shutil.rmtree(fresh, ignore_errors=True)
 
     def check_free(self, name: str) -> None:
-        """Raise TargetError where a name is not allowed, taken, or built in."""
+        """Raise TargetError if a name is not allowed, taken or built in."""
         if name in BUILT_IN:
             raise TargetError(f"{name} is built in; choose another name.")
         if os.path.lexists(self._place(name)):
@@ -106,14 +100,14 @@ class TargetStore:
             )
 
     def load(self, name: str) -> Target:
-        """Return a stored target; its weights, where it has any, as the path of their file.
+        """Return a stored target; `weights` is the path of its own weights, if it has any.
 
         Raises:
-            TargetError: there is none of that name (the message lists the others), or its
-                files are damaged.
+            TargetError: there is no such target (the message lists those that exist), or its files
+                are damaged.
         """
         with self._reading(name) as read:
-            target = target_files.unpack(read)
+            target = serialization.unpack(read)
         weights = self.weights_path(name) if target.weights else None
         if target.weights and weights is None:
             raise _damaged(name, DamagedError(f"{target.weights} is missing."))
@@ -125,7 +119,7 @@ class TargetStore:
         """Return the folder of a stored target.
 
         Raises:
-            TargetError: there is none of that name.
+            TargetError: there is no such target.
         """
         return self._existing(name)
 
@@ -135,11 +129,11 @@ class TargetStore:
             entries = sorted(entry.name for entry in self.folder.iterdir())
         except OSError:
             return ()
-        described = [n for n in entries if (self.folder / n / target_files.DESCRIPTION).is_file()]
+        described = [n for n in entries if (self.folder / n / serialization.DESCRIPTION).is_file()]
         return tuple(name for name in described if not name.startswith("."))
 
     def show(self, name: str) -> str:
-        """Return what is known of a target, one `field: value` a line."""
+        """Describe a target, one `field: value` a line."""
         target = self.load(name)
         height, width = target.plate.shape[:2]
         lines = {
@@ -155,10 +149,10 @@ class TargetStore:
         return "\n".join(f"{field}: {value}" for field, value in lines.items())
 
     def rename(self, name: str, new: str) -> None:
-        """Give a target another name; all that it holds stays.
+        """Rename a target with everything that it holds.
 
         Raises:
-            TargetError: there is none of that name, or the new one is not allowed or taken.
+            TargetError: there is no such target, or the new name is not allowed or taken.
         """
         place = self._existing(name)
         self.check_free(new)
@@ -166,14 +160,14 @@ class TargetStore:
             place.rename(self._place(new))
 
     def remove(self, name: str) -> None:
-        """Delete a target, a damaged one too.
+        """Delete a target, even a damaged one.
 
         Raises:
-            TargetError: there is none of that name, or it cannot be deleted.
+            TargetError: there is no such target, or it cannot be deleted.
         """
         place = self._existing(name)
         with self._writing():
-            # Out of sight at once: half a target is never listed.
+            # Renamed first, so that half a target is never listed.
             doomed = Path(tempfile.mkdtemp(prefix=".old-", dir=self.folder))
             place.rename(doomed / "target")
             shutil.rmtree(doomed)
@@ -182,7 +176,7 @@ class TargetStore:
         """Return which of "trained weights" and "footage" a target holds.
 
         Raises:
-            TargetError: there is none of that name.
+            TargetError: there is no such target.
         """
         held = {
             "trained weights": self.weights_path(name) is not None,
@@ -191,25 +185,25 @@ class TargetStore:
         return tuple(what for what, there in held.items() if there)
 
     def weights_path(self, name: str) -> Path | None:
-        """Return the file of a target's own weights, None where it uses the shipped ones."""
-        place = self._existing(name) / target_files.WEIGHTS
+        """Return the file of a target's own weights; None if it uses the shipped ones."""
+        place = self._existing(name) / serialization.WEIGHTS
         return place if place.is_file() else None
 
     def attach_weights(self, name: str, weights: Path, renderer: str) -> None:
-        """Give a stored target weights of its own, trained for a renderer.
+        """Give a stored target its own weights for a renderer; a copy of the file is kept.
 
         Raises:
             TargetError: there is no such target, or its folder cannot be written.
         """
         place = self._existing(name)
         with self._reading(name) as read:
-            description = target_files.read_description(read)
+            description = serialization.read_description(read)
         changed = description.model_copy(
-            update={"renderer": renderer, "weights": target_files.WEIGHTS}
+            update={"renderer": renderer, "weights": serialization.WEIGHTS}
         )
-        with atomic_write(place / target_files.WEIGHTS, error=TargetError) as partial:
+        with atomic_write(place / serialization.WEIGHTS, error=TargetError) as partial:
             shutil.copyfile(weights, partial)
-        with atomic_write(place / target_files.DESCRIPTION, error=TargetError) as partial:
+        with atomic_write(place / serialization.DESCRIPTION, error=TargetError) as partial:
             partial.write_text(changed.model_dump_json(indent=1), "utf-8")
 
     def export_file(self, name: str, path: Path) -> Path:
@@ -217,8 +211,8 @@ class TargetStore:
 
         Args:
             name: of a stored target.
-            path: of the file, or a folder that it is put into; `.reenact-target` is appended
-                where the name lacks it. A file of that name is replaced.
+            path: of the file, or of a folder to put it into; `.reenact-target` is appended if it
+                is missing. A file of that name is replaced.
 
         Returns:
             The file's path.
@@ -234,53 +228,27 @@ class TargetStore:
         if path.suffix != SUFFIX:
             path = path.with_name(path.name + SUFFIX)
 
-        with (
-            atomic_write(path, error=TargetError) as partial,
-            zipfile.ZipFile(partial, "w", zipfile.ZIP_STORED) as archive,
-        ):
-            for piece, data in target_files.pack(target).items():
-                archive.writestr(piece, data)
-            if weights is not None:
-                archive.write(weights, target_files.WEIGHTS)
+        write_exchange_file(path, target, weights)
         return path
 
     def import_file(self, path: Path, name: str | None = None) -> str:
-        """Store a target from such a file.
+        """Store a target from an exported file.
 
-        Everything is checked before it is stored; pictures and landmarks are written anew.
+        Everything is checked before it is stored; pictures and landmarks are encoded anew.
 
         Args:
             path: of the file.
-            name: stored under this one; None: the name it was exported with.
+            name: to store it under; None: the name that it was exported with.
 
         Returns:
-            The name it is stored under.
+            The name that it is stored under.
 
         Raises:
             TargetError: the file is missing or damaged, or the name is not allowed or taken.
         """
-        path = Path(path).expanduser()
-        try:
-            with zipfile.ZipFile(path) as archive, tempfile.TemporaryDirectory() as scratch:
-                pieces = _Pieces(archive)
-                target = target_files.unpack(pieces.read)
-                weights = Path(scratch) / target_files.WEIGHTS if target.weights else None
-                if weights is not None:
-                    pieces.extract(target_files.WEIGHTS, weights)
-                    target_files.check_weights(weights)
-                notes = {**target.metadata, "imported from": path.name}
-                target = replace(target, name=name or target.name, metadata=notes)
-                self.create(target, weights)
-        except FileNotFoundError as error:
-            raise TargetError(f"There is no file {path}; check the path.") from error
-        except (DamagedError, zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:
-            # RuntimeError: an encrypted piece, or one in a compression that is not known.
-            raise TargetError(
-                f"{path} is not a target file, or is damaged; export it again. ({error})"
-            ) from error
-        except OSError as error:
-            raise TargetError(f"{path} cannot be read: {error.strerror}.") from error
-        return target.name
+        with open_exchange_file(Path(path).expanduser()) as (target, weights):
+            self.create(replace(target, name=name or target.name), weights)
+            return name or target.name
 
     def _footage_of(self, name: str) -> str:
         clips = clips_in(self._place(name) / FOOTAGE)
@@ -299,13 +267,13 @@ class TargetStore:
         return place
 
     @contextlib.contextmanager
-    def _reading(self, name: str) -> Iterator[target_files.Read]:
+    def _reading(self, name: str) -> Iterator[serialization.Read]:
         place = self._existing(name)
 
-        def read(piece: str, most: int) -> bytes:
+        def read(piece: str, max_bytes: int) -> bytes:
             try:
                 with (place / piece).open("rb") as file:
-                    return _bounded(file.read(most + 1), piece, most)
+                    return bounded(file.read(max_bytes + 1), piece, max_bytes)
             except FileNotFoundError as error:
                 raise DamagedError(f"{piece} is missing.") from error
 
@@ -327,35 +295,6 @@ class TargetStore:
             ) from error
 
 
-class _Pieces:
-    """The pieces in an exchange file; nothing else may be in it."""
-
-    def __init__(self, archive: zipfile.ZipFile) -> None:
-        self._archive = archive
-        self._entries: dict[str, zipfile.ZipInfo] = {}
-        limits = target_files.max_bytes()
-        for entry in archive.infolist():
-            if entry.filename not in limits or entry.filename in self._entries:
-                raise DamagedError(f"{entry.filename!r} does not belong into it.")
-            if entry.file_size > limits[entry.filename]:
-                raise DamagedError(f"{entry.filename} is too long.")
-            self._entries[entry.filename] = entry
-
-    def read(self, piece: str, most: int) -> bytes:
-        with self._archive.open(self._entry(piece)) as file:
-            return _bounded(file.read(most + 1), piece, most)
-
-    def extract(self, piece: str, path: Path) -> None:
-        # zipfile itself reads no further than the size that the entry declares.
-        with self._archive.open(self._entry(piece)) as source, path.open("wb") as copy:
-            shutil.copyfileobj(source, copy, _COPY_BYTES)
-
-    def _entry(self, piece: str) -> zipfile.ZipInfo:
-        if piece not in self._entries:
-            raise DamagedError(f"{piece} is missing.")
-        return self._entries[piece]
-
-
 def _damaged(name: str, error: DamagedError) -> TargetError:
     return TargetError(
         f"The stored target {name} is damaged: {error} Remove it with "
@@ -363,19 +302,13 @@ def _damaged(name: str, error: DamagedError) -> TargetError:
     )
 
 
-def _bounded(data: bytes, piece: str, most: int) -> bytes:
-    if len(data) > most:
-        raise DamagedError(f"{piece} is too long.")
-    return data
-
-
 def _write(folder: Path, target: Target, weights: Path | None) -> None:
     """Write all pieces of a target into an empty folder."""
-    target = replace(target, weights=target_files.WEIGHTS if weights else None)
-    for piece, data in target_files.pack(target).items():
+    target = replace(target, weights=serialization.WEIGHTS if weights else None)
+    for piece, data in serialization.pack(target).items():
         (folder / piece).write_bytes(data)
     if weights is not None:
-        shutil.copyfile(weights, folder / target_files.WEIGHTS)
+        shutil.copyfile(weights, folder / serialization.WEIGHTS)
 
 
 def _quoted(name: str) -> str:

@@ -1,59 +1,36 @@
+"""Targets are stored whole, found by name, and refused when damaged."""
+
 from __future__ import annotations
 
-import json
 import os
 import signal
-import struct
 import sys
 import zipfile
-import zlib
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
-from safetensors.numpy import save, save_file
+from safetensors.numpy import save
 
+from reenact import storage
 from reenact.errors import TargetError
 from reenact.storage import data_folder
-from reenact.targets.store import SUFFIX, TargetStore
+from reenact.targets import store as store_module
+from reenact.targets.store import TargetStore
 from reenact.types import Target
+from support.crashes import killed_at_each_line
 from support.portraits import box_target, smooth_picture
+from support.targets import same_target, write_weights
 
-
-@pytest.fixture
-def store(tmp_path: Path) -> TargetStore:
-    return TargetStore(tmp_path / "targets")
-
-
-@pytest.fixture
-def target() -> Target:
-    made = box_target(smooth_picture((320, 240)), 60, 20, 160)
-    noise = np.random.default_rng(5).integers(0, 256, (3, 256, 256, 3), dtype=np.uint8)
-    return replace(made, references=noise, landmarks=np.repeat(made.landmarks, 3, axis=0))
-
-
-def same(first: Target, second: Target) -> bool:
-    arrays = ("references", "landmarks", "neutral", "plate", "crop_to_plate")
-    return all(
-        np.array_equal(getattr(first, name), getattr(second, name))
-        and getattr(first, name).dtype == getattr(second, name).dtype
-        for name in arrays
-    )
-
-
-def weights_file(folder: Path) -> Path:
-    path = folder / "trained.safetensors"
-    save_file({"layer": np.arange(6, dtype=np.float32)}, path, {"architecture": "test"})
-    return path
+STORE_FILES = {storage.__file__, store_module.__file__}
 
 
 def test_stored_and_loaded_again(store: TargetStore, target: Target) -> None:
     store.create(target)
     loaded = store.load("somebody")
-    assert same(loaded, target)
+    assert same_target(loaded, target)
     assert loaded.name == "somebody"
     assert loaded.renderer == target.renderer
     assert loaded.weights is None
@@ -82,14 +59,14 @@ def test_renamed_with_all_that_it_holds(store: TargetStore, target: Target, tmp_
     footage.mkdir()
     (footage / "talk.mp4").write_bytes(b"a clip")
     (footage / "talk.npz").write_bytes(b"its landmarks")
-    store.create(target, weights_file(tmp_path), footage)
+    store.create(target, write_weights(tmp_path), footage)
     (store.folder_of("somebody") / "training").mkdir()
     held = sorted(path.name for path in store.folder_of("somebody").rglob("*"))
     store.rename("somebody", "anna")
     assert store.list() == ("anna",)
     assert sorted(path.name for path in store.folder_of("anna").rglob("*")) == held
     loaded = store.load("anna")
-    assert same(loaded, target)
+    assert same_target(loaded, target)
     assert loaded.name == "anna"
     assert loaded.weights == str(store.weights_path("anna"))
     assert "footage: talk" in store.show("anna")
@@ -146,7 +123,7 @@ def test_a_name_is_not_taken_twice(store: TargetStore, target: Target) -> None:
     other = replace(target, references=target.references[:1], landmarks=target.landmarks[:1])
     with pytest.raises(TargetError, match="already a target somebody"):
         store.create(other)
-    assert same(store.load("somebody"), target)
+    assert same_target(store.load("somebody"), target)
     with pytest.raises(TargetError, match="astronaut is built in"):
         store.create(replace(target, name="astronaut"))
     for call in (store.load, store.show, store.remove):
@@ -229,7 +206,7 @@ def test_a_damaged_target_says_so(
 def test_weights_of_its_own(store: TargetStore, target: Target, tmp_path: Path) -> None:
     store.create(target)
     assert store.weights_path("somebody") is None
-    trained = weights_file(tmp_path)
+    trained = write_weights(tmp_path)
     store.attach_weights("somebody", trained, "other_renderer")
     loaded = store.load("somebody")
     assert loaded.renderer == "other_renderer"
@@ -259,156 +236,52 @@ def test_footage_is_kept_but_not_handed_on(
         store.folder_of("somebody")
 
 
-@pytest.mark.parametrize("trained", [False, True])
-def test_handed_on_as_one_file(
-    store: TargetStore, target: Target, tmp_path: Path, trained: bool
+@pytest.fixture
+def small() -> Target:
+    """A target of 32 px, quick to store."""
+    return box_target(smooth_picture((48, 40)), 8, 4, 32, crop_px=32)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_process_that_dies_leaves_a_whole_target_or_none(
+    store: TargetStore, small: Target
 ) -> None:
-    store.create(target, weights_file(tmp_path) if trained else None)
-    path = store.export_file("somebody", tmp_path)
-    assert path == tmp_path / f"somebody{SUFFIX}"
-    elsewhere = TargetStore(tmp_path / "elsewhere")
-    assert elsewhere.import_file(path) == "somebody"
-    assert elsewhere.import_file(path, "renamed") == "renamed"
-    assert elsewhere.list() == ("renamed", "somebody")
-    for name in elsewhere.list():
-        loaded = elsewhere.load(name)
-        assert same(loaded, target)
-        assert loaded.metadata["consent"] == "generated"
-        weights = elsewhere.weights_path(name)
-        assert (weights is not None) == trained
-        if weights is not None:
-            assert weights.read_bytes() == (tmp_path / "trained.safetensors").read_bytes()
-    with pytest.raises(TargetError, match="already a target"):
-        elsewhere.import_file(path)
+    for _ in killed_at_each_line(lambda: store.create(small), STORE_FILES):
+        if store.list():
+            assert same_target(store.load("somebody"), small)
+            store.remove("somebody")
+    assert not store.list()
 
 
-def test_export_to_a_place_that_is_not_there(store: TargetStore, target: Target) -> None:
-    store.create(target)
-    with pytest.raises(TargetError, match="cannot be written"):
-        store.export_file("somebody", store.folder / "missing" / "x")
-    with pytest.raises(TargetError, match="no target"):
-        store.export_file("nobody", store.folder)
-
-
-# --- files that mean harm ---------------------------------------------------------------------
-
-
-def pieces_of(store: TargetStore, target: Target, folder: Path) -> dict[str, bytes]:
-    store.create(replace(target, name="source"))
-    with zipfile.ZipFile(store.export_file("source", folder)) as archive:
-        return {name: archive.read(name) for name in archive.namelist()}
-
-
-def png_claiming(width: int, height: int) -> bytes:
-    header = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    body = struct.pack(">I", 13) + header + struct.pack(">I", zlib.crc32(header))
-    return b"\x89PNG\r\n\x1a\n" + body + bytes(64)
-
-
-def described(**changes: object) -> Callable[[dict[str, bytes]], None]:
-    def change(pieces: dict[str, bytes]) -> None:
-        pieces["target.json"] = json.dumps(
-            {**json.loads(pieces["target.json"]), **changes}
-        ).encode()
-
-    return change
-
-
-def placed(affine: list[list[float]]) -> Callable[[dict[str, bytes]], None]:
-    def change(pieces: dict[str, bytes]) -> None:
-        pieces["landmarks.safetensors"] = save(
-            {
-                "landmarks": np.zeros((3, 478, 3), np.float32),
-                "neutral": np.zeros((478, 3), np.float32),
-                "crop_to_plate": np.array(affine, np.float32),
-            }
-        )
-
-    return change
-
-
-def small_reference(pieces: dict[str, bytes]) -> None:
-    pieces["reference_2.png"] = cv2.imencode(".png", np.zeros((64, 64, 3), np.uint8))[1].tobytes()
-
-
-HARM: dict[str, tuple[Callable[[dict[str, bytes]], object], str]] = {
-    "a bomb": (lambda p: p.update({"plate.png": bytes(80 << 20)}), "plate.png is too long"),
-    "a PNG bomb": (lambda p: p.update({"plate.png": png_claiming(60000, 60000)}), "60000 x 60000"),
-    "a path upwards": (lambda p: p.update({"../../evil.png": b"x"}), "does not belong"),
-    "an absolute path": (lambda p: p.update({"/tmp/evil.png": b"x"}), "does not belong"),
-    "a pickle": (lambda p: p.update({"landmarks.npy": b"x"}), "does not belong"),
-    "a missing piece": (lambda p: p.pop("reference_1.png"), "reference_1.png is missing"),
-    "too many references": (described(references=17), "references"),
-    "fewer landmarks": (described(references=2), "landmarks"),
-    "an unknown field": (described(command="rm"), "command"),
-    "weights that lie elsewhere": (described(weights="/etc/passwd"), "weights"),
-    "weights that are missing": (described(weights="weights.safetensors"), "weights"),
-    "a huge box": (placed([[9999, 0, 0], [0, 9999, 0]]), "crop does not fit"),
-    "no box": (placed([[0, 0, 0], [0, 0, 0]]), "crop does not fit"),
-    "a turned box": (placed([[0.5, 0.5, 0], [-0.5, 0.5, 0]]), "crop does not fit"),
-    "no numbers": (placed([[np.nan, 0, 0], [0, np.nan, 0]]), "out of range"),
-    "unequal references": (small_reference, "another size"),
-}
-
-
-@pytest.mark.parametrize("harm", HARM)
-def test_harmful_files_are_refused(
-    store: TargetStore, target: Target, tmp_path: Path, harm: str
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_process_that_dies_while_weights_are_attached_leaves_a_target_that_opens(
+    store: TargetStore, small: Target, tmp_path: Path
 ) -> None:
-    change, said = HARM[harm]
-    pieces = pieces_of(store, target, tmp_path)
-    change(pieces)
-    path = tmp_path / "harm.reenact-target"
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, data in pieces.items():
-            archive.writestr(name, data)
-    before = sorted(tmp_path.rglob("*"))
-    with pytest.raises(TargetError, match="is not a target file, or is damaged") as caught:
-        store.import_file(path, "victim")
-    assert said in str(caught.value)
-    assert "harm.reenact-target" in str(caught.value)
-    assert sorted(tmp_path.rglob("*")) == before
+    trained = write_weights(tmp_path)
+    renderers = []
+    store.create(small)
+    for _ in killed_at_each_line(
+        lambda: store.attach_weights("somebody", trained, "other"), STORE_FILES
+    ):
+        found = store.load("somebody")
+        renderers.append(found.renderer)
+        assert same_target(found, small)
+        if found.weights is not None:
+            assert Path(found.weights).read_bytes() == trained.read_bytes()
+        assert (found.renderer == "other") == (found.weights is not None)
+        store.remove("somebody")
+        store.create(small)
+    assert renderers == sorted(renderers, key=[small.renderer, "other"].index)
+    assert set(renderers) == {small.renderer, "other"}
 
 
-def test_weights_that_are_none_are_refused(
-    store: TargetStore, target: Target, tmp_path: Path
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_process_that_dies_while_a_target_is_removed_leaves_it_whole_or_gone(
+    store: TargetStore, small: Target
 ) -> None:
-    pieces = pieces_of(store, target, tmp_path)
-    described(weights="weights.safetensors")(pieces)
-    pieces["weights.safetensors"] = b"\x80\x04K\x01."  # a pickle
-    path = tmp_path / "harm.reenact-target"
-    with zipfile.ZipFile(path, "w") as archive:
-        for name, data in pieces.items():
-            archive.writestr(name, data)
-    with pytest.raises(TargetError, match="not a safetensors file"):
-        store.import_file(path, "victim")
-    assert store.list() == ("source",)
-
-
-def test_a_declared_size_that_lies(store: TargetStore, target: Target, tmp_path: Path) -> None:
-    pieces = pieces_of(store, target, tmp_path)
-    path = tmp_path / "harm.reenact-target"
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, data in pieces.items():
-            archive.writestr(name, bytes(80 << 20) if name == "plate.png" else data)
-    data = path.read_bytes().replace(struct.pack("<I", 80 << 20), struct.pack("<I", 5000))
-    path.write_bytes(data)
-    with pytest.raises(TargetError, match="is not a target file, or is damaged"):
-        store.import_file(path, "victim")
-    assert store.list() == ("source",)
-
-
-def test_files_that_are_no_targets(store: TargetStore, target: Target, tmp_path: Path) -> None:
-    store.create(target)
-    whole = store.export_file("somebody", tmp_path)
-    text = tmp_path / "text.reenact-target"
-    text.write_text("no archive")
-    half = tmp_path / "half.reenact-target"
-    half.write_bytes(whole.read_bytes()[:-500])
-    for path in (text, half):
-        with pytest.raises(TargetError, match=f"{path.name} is not a target file"):
-            store.import_file(path, "victim")
-    with pytest.raises(TargetError, match="There is no file"):
-        store.import_file(tmp_path / "missing", "victim")
-    with pytest.raises(TargetError, match="cannot be read"):
-        store.import_file(tmp_path, "victim")
+    store.create(small)
+    for _ in killed_at_each_line(lambda: store.remove("somebody"), STORE_FILES):
+        if store.list():
+            assert same_target(store.load("somebody"), small)
+        else:
+            store.create(small)

@@ -1,0 +1,26 @@
+"""A store and a target that several test files use."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from reenact.targets.store import TargetStore
+from reenact.types import Target
+from support.portraits import box_target, smooth_picture
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> TargetStore:
+    return TargetStore(tmp_path / "targets")
+
+
+@pytest.fixture
+def target() -> Target:
+    """Three references of 256 px full of noise, in a plate of 320 x 240 px."""
+    made = box_target(smooth_picture((320, 240)), 60, 20, 160)
+    noise = np.random.default_rng(5).integers(0, 256, (3, 256, 256, 3), dtype=np.uint8)
+    return replace(made, references=noise, landmarks=np.repeat(made.landmarks, 3, axis=0))
