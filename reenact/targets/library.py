@@ -11,17 +11,14 @@ import numpy as np
 
 from reenact.config import TrackingSettings
 from reenact.errors import TargetError
-from reenact.storage import data_folder
 from reenact.targets.builder import RENDERED_PX, create_target, resize_target, target_from_image
-from reenact.targets.store import BUILT_IN, SUFFIX, TargetStore
+from reenact.targets.store import BUILT_IN, TargetStore
 from reenact.types import Image, Target, Tracker
 
 __all__ = [
     "BUILT_IN",
-    "SUFFIX",
     "TargetStore",
     "create_target",
-    "data_folder",
     "open_target",
     "resize_target",
     "still_tracker",

@@ -38,7 +38,8 @@ def small_targets(draw: st.DrawFn) -> Target:
     rng = np.random.default_rng(draw(st.integers(0, 1000)))
     plate = rng.integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
     box = max(size) * draw(st.floats(0.5, 2)) + 1
-    made = box_target(plate, *rng.uniform(-9, 9, 2), box, crop_px=side)
+    left, top = rng.uniform(-9, 9, 2)
+    made = box_target(plate, left, top, box, crop_px=side)
     return replace(
         made,
         name=draw(st.sampled_from(["a", "Zoë 2", "漢字"])),

@@ -1,0 +1,80 @@
+"""A floor for the shipped generator: recorded figures that no change may leave unnoticed.
+
+After a change that is meant to alter the pictures, put the figures that the failed test shows here,
+and say in the commit why they are better.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from reenact.config import Settings
+from reenact.evaluation.clips import Clip, find_clips, first_frame_target, read_clip
+from reenact.evaluation.face_reader import FaceReader
+from reenact.evaluation.metrics import Figures, mean_figures
+from reenact.evaluation.self_reenactment import compare_pictures, prepare_clip, render_frames
+from reenact.registry import load
+from support.moving_portrait import moving_portrait, write_clip
+
+TOLERANCES = {"psnr": 0.15, "face_psnr": 0.15, "mesh_psnr": 0.15}
+OTHER_TOLERANCE = 0.01
+
+PORTRAIT: dict[str, dict[str, float]] = {
+    "warp": {"psnr": 19.445, "ssim": 0.717, "mesh_psnr": 32.954, "sharpness": 1.022},
+    "warp_unet": {"psnr": 29.710, "ssim": 0.929, "mesh_psnr": 32.443, "sharpness": 1.211},
+}
+"""The generated moving portrait. It was made by a mesh warp, which a mesh warp undoes best."""
+
+VAL: dict[str, dict[str, float]] = {
+    "copy": {"psnr": 17.001, "ssim": 0.646, "face_psnr": 16.057, "mesh_psnr": 16.150},
+    "warp": {"psnr": 20.424, "ssim": 0.758, "face_psnr": 22.349, "mesh_psnr": 25.012},
+    "warp_unet": {
+        **{"psnr": 23.746, "ssim": 0.839, "face_psnr": 24.620, "mesh_psnr": 26.882},
+        **{"sharpness": 0.975, "face_sharpness": 0.974},
+    },
+}
+"""The first two clips of the validation set."""
+
+COPY_ON_ALL_OF_VAL = {"psnr": 18.07, "ssim": 0.613, "face_psnr": 17.541, "face_ssim": 0.513}
+
+
+def figures_of(name: str, clips: list[Clip]) -> Figures:
+    """Return the mean one-shot figures that need no face read off the pictures."""
+    renderer = load("renderers", name).make(Settings().renderer)
+    found = []
+    with FaceReader() as reader:
+        for clip in clips:
+            prepared = prepare_clip(clip, reader)
+            renderer.prepare(first_frame_target(clip, name))
+            pictures = render_frames(prepared, renderer, prepared.scored)
+            found.append(compare_pictures(prepared, pictures))
+    return mean_figures(found)
+
+
+def assert_near(found: Figures, recorded: dict[str, float]) -> None:
+    for name, value in recorded.items():
+        tolerance = TOLERANCES.get(name, OTHER_TOLERANCE)
+        assert found[name] == pytest.approx(value, abs=tolerance), f"{name} among {found}"
+
+
+@pytest.mark.parametrize("name", PORTRAIT)
+def test_the_moving_portrait_is_drawn_as_recorded(tmp_path: Path, name: str) -> None:
+    write_clip(tmp_path, "portrait__01", *moving_portrait())
+    assert_near(figures_of(name, [read_clip(tmp_path / "portrait__01.mp4")]), PORTRAIT[name])
+
+
+@pytest.mark.faces
+@pytest.mark.parametrize("name", VAL)
+def test_clips_of_people_are_drawn_as_recorded(faces_dir: Path, name: str) -> None:
+    clips = [read_clip(video) for video in find_clips(faces_dir / "val")[:2]]
+    assert_near(figures_of(name, clips), VAL[name])
+
+
+@pytest.mark.faces
+def test_copy_has_the_figures_that_all_tables_start_from(faces_dir: Path) -> None:
+    clips = [read_clip(video) for video in find_clips(faces_dir / "val")]
+    found = figures_of("copy", clips)
+    for name, value in COPY_ON_ALL_OF_VAL.items():
+        assert found[name] == pytest.approx(value, abs=6e-3 if "psnr" in name else 6e-4), name
