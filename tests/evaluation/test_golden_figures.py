@@ -16,7 +16,7 @@ from reenact.evaluation.face_reader import FaceReader
 from reenact.evaluation.metrics import Figures, mean_figures
 from reenact.evaluation.self_reenactment import compare_pictures, prepare_clip, render_frames
 from reenact.registry import load
-from support.moving_portrait import moving_portrait, write_clip
+from reenact.testing.moving_portrait import moving_portrait, write_clip
 
 TOLERANCES = {"psnr": 0.15, "face_psnr": 0.15, "mesh_psnr": 0.15}
 OTHER_TOLERANCE = 0.01
