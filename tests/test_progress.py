@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import io
-import time
+from collections.abc import Iterator
 
 import pytest
 
-from reenact import progress
 from reenact.progress import progress_bar
 
 
@@ -16,34 +15,47 @@ class Terminal(io.StringIO):
         return True
 
 
-def shown(stream: io.StringIO, monkeypatch: pytest.MonkeyPatch, *, leave: bool = True) -> str:
-    """Return what 200 steps of a millisecond or more show on stderr."""
+def shown(
+    stream: io.StringIO, monkeypatch: pytest.MonkeyPatch, *, step_s: float, leave: bool = True
+) -> str:
+    """Return what 190 steps of a given duration show on stderr."""
+    now_s = 1000.0
+    monkeypatch.setattr("tqdm.std.time", lambda: now_s)
     monkeypatch.setattr("sys.stderr", stream)
-    for _ in progress_bar(range(200), desc="clips", leave=leave):
-        time.sleep(0.001)
+
+    def steps() -> Iterator[int]:
+        nonlocal now_s
+        for number in range(190):
+            now_s += step_s
+            yield number
+
+    for _ in progress_bar(steps(), total=190, desc="clips", leave=leave):
+        pass
     return stream.getvalue()
 
 
-def test_a_log_gets_few_whole_lines(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(progress, "_LINE_EVERY_S", 0.05)
-    began_s = time.monotonic()
-    text = shown(io.StringIO(), monkeypatch)
-    most = (time.monotonic() - began_s) / 0.05 + 2
+@pytest.mark.parametrize("leave", [True, False])
+def test_a_log_gets_a_whole_line_every_ten_seconds(
+    leave: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = shown(io.StringIO(), monkeypatch, step_s=0.25, leave=leave)
     assert "\r" not in text
     lines = text.splitlines()
-    assert 2 < len(lines) <= most
     assert all(line.startswith("clips: ") for line in lines)
-    assert "200/200" in lines[-1]
+    done = [line.split("|")[-1].split("[")[0].strip() for line in lines]
+    every_ten_seconds = ["40/190", "80/190", "120/190", "160/190"]
+    assert done == (["0/190", *every_ten_seconds, "190/190"] if leave else every_ten_seconds)
 
 
 @pytest.mark.parametrize(("leave", "lines"), [(True, 2), (False, 0)])
 def test_work_that_is_soon_done_leaves_its_end_or_nothing_in_a_log(
     leave: bool, lines: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert shown(io.StringIO(), monkeypatch, leave=leave).count("\n") == lines
+    text = shown(io.StringIO(), monkeypatch, step_s=0.001, leave=leave)
+    assert text.count("\n") == lines
 
 
 def test_a_terminal_gets_a_bar(monkeypatch: pytest.MonkeyPatch) -> None:
-    text = shown(Terminal(), monkeypatch)
+    text = shown(Terminal(), monkeypatch, step_s=0.25)
     assert text.count("\r") > 1
     assert text.count("\n") == 1

@@ -1,0 +1,88 @@
+"""The commands that list what there is, and those that keep targets."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from reenact.cli.main import main
+from reenact.errors import PluginError
+from support.portraits import astronaut
+
+
+def test_plugins_lists_all_and_tells_why_one_is_broken(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from reenact import registry
+
+    load = registry.load
+
+    def load_all_but_window(group: registry.Group, name: str) -> registry.AnySpec:
+        if name == "window":
+            raise PluginError("The sink 'window' could not be loaded: no libGL.")
+        return load(group, name)
+
+    monkeypatch.setattr(registry, "load", load_all_but_window)
+    assert main(["plugins"]) == 0
+    text = capsys.readouterr().out
+    for group in registry.GROUPS:
+        for name in registry.available(group):
+            assert re.search(rf"^  {name}\b", text, re.M)
+    assert "no libGL" in text
+
+
+def test_doctor_ends_with_2_only_where_a_needed_part_is_missing(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from reenact.cli import doctor
+    from reenact.cli.doctor_report import Check
+
+    checks = [Check("OBS", "missing", "not installed", "install it")]
+    monkeypatch.setattr(doctor, "run", lambda try_obs=False: checks)
+    assert main(["doctor"]) == 0
+    assert "install it" in capsys.readouterr().out
+    checks.append(Check("cv2", "missing", "no libGL", "get it"))
+    assert main(["doctor"]) == 2
+    assert "get it" in capsys.readouterr().out
+
+
+def test_cameras_names_each_as_it_is_chosen(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from reenact.sources import camera_devices as cameras
+
+    found = [cameras.CameraInfo(2, "HD Webcam"), cameras.CameraInfo(7, "Loop", is_loopback=True)]
+    monkeypatch.setattr(cameras, "list_cameras", lambda: found)
+    assert main(["cameras"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "webcam:2  HD Webcam"
+    assert lines[1].startswith("webcam:7  Loop  (")
+
+
+def test_targets_are_made_listed_shown_handed_on_and_removed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    photo, exported = str(save_astronaut(tmp_path)), str(tmp_path / "ada.reenact-target")
+    assert main(["target", "create", "ada", "--from", photo, "--yes"]) == 0
+    assert main(["target", "export", "ada", exported]) == 0
+    assert main(["target", "import", exported, "--name", "eve"]) == 0
+    capsys.readouterr()
+    assert main(["target", "list"]) == 0
+    assert capsys.readouterr().out.split()[:2] == ["ada", "eve"]
+    assert main(["target", "show", "eve"]) == 0
+    assert "consent: confirmed on the command line" in capsys.readouterr().out
+    assert main(["target", "rename", "eve", "mia"]) == 0
+    assert main(["target", "remove", "ada"]) == 0
+    capsys.readouterr()
+    assert main(["target", "list"]) == 0
+    assert capsys.readouterr().out.split()[0] == "mia"
+
+
+def save_astronaut(folder: Path) -> Path:
+    from PIL import Image as PillowImage
+
+    path = folder / "ada.png"
+    PillowImage.fromarray(astronaut()).save(path)
+    return path

@@ -1,0 +1,172 @@
+"""Whole runs by the command line, to their end and interrupted."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from reenact.cli.main import main
+from reenact.sources.video_file import VideoSource
+from reenact.targets.library import open_target
+from reenact.types import Image
+from support.clips import write_clip
+from support.fakes import until
+from support.portraits import astronaut
+from support.program import reenact
+
+REPORT_KEYS = {
+    "frames_in", "frames_out", "drops", "fps", "latency_ms", "steps_ms", "faces_lost",
+    "frames_limited", "device", "renderer", "size",
+}  # fmt: skip
+
+
+posix = pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals and terminals")
+
+
+def read_video(path: Path) -> list[Image]:
+    images = []
+    with VideoSource(str(path), False) as source:
+        while (frame := source.read()) is not None:
+            images.append(frame.image)
+    return images
+
+
+def swaying(index: int) -> Image:
+    """The portrait, shifted to and fro."""
+    return np.roll(astronaut(), round(8 * np.sin(index / 4)), axis=1)
+
+
+def test_every_frame_of_a_video_comes_out_with_a_report(tmp_path: Path) -> None:
+    clip = write_clip(tmp_path / "actor.mp4", frames=25, fps=25, picture=swaying)
+    out, report = tmp_path / "out.mp4", tmp_path / "report.json"
+    typed = ["live", "--source", f"video:{clip}", "--target", "astronaut", "--sink", f"file:{out}"]
+    typed += ["--sink", "null", "--set", "renderer.name=warp", "--report", str(report)]
+    assert main(typed) == 0
+    figures = json.loads(report.read_text())
+    assert set(figures) == REPORT_KEYS
+    assert figures["frames_in"] == figures["frames_out"] == 25
+    assert figures["drops"] == {}
+    assert figures["renderer"] == "warp"
+    assert {"read", "track", "fuse", "render", "blend", "paste", "write"} <= set(
+        figures["steps_ms"]
+    )
+    images = read_video(out)
+    assert len(images) == 25
+    assert list(images[0].shape[1::-1]) == figures["size"]
+
+
+def test_an_odd_set_of_outputs_goes_on_with_those_that_work(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out.mp4"
+    typed = ["live", "--source", "pattern", "--target", "astronaut", "--sink", f"file:{out}"]
+    typed += ["--sink", "camera:no-such-device", "--set", "renderer.name=warp"]
+    typed += ["--set", "source.pattern.frames=10"]
+    assert main(typed) == 0
+    assert "The other outputs go on." in capsys.readouterr().err
+    assert len(read_video(out)) == 10
+
+
+LIMITED = """
+import resource, sys
+resource.setrlimit(resource.RLIMIT_FSIZE, (4000, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
+from reenact.cli.main import main
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no limit on the size of files")
+@pytest.mark.parametrize("beside", [["--sink", "null"], []])
+def test_a_file_that_failed_is_told_at_the_end_and_not_named_as_written(
+    beside: list[str], tmp_path: Path
+) -> None:
+    clip = write_clip(tmp_path / "actor.mp4", frames=15, picture=swaying)
+    typed = ["live", "--source", f"video:{clip}", "--target", "astronaut"]
+    typed += ["--sink", "file:full.mp4", *beside, "--set", "renderer.name=warp"]
+    done = subprocess.run(
+        [sys.executable, "-c", LIMITED, *typed],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    last = done.stderr.strip().splitlines()
+    assert done.returncode == (0 if beside else 2), done.stderr
+    assert "cannot be written: File too large" in last[-1]
+    assert "frames in" in last[-2]
+    assert not (tmp_path / "full.mp4").exists()
+
+
+def start_endless(folder: Path, *typed: str) -> subprocess.Popen[str]:
+    """Start a run that writes out.mp4 and does not end by itself; its errors come by a pipe."""
+    command = reenact("live", "--target", "astronaut", *typed)
+    command += ["--set", "renderer.name=warp", "--sink", f"file:{folder / 'out.mp4'}"]
+    # Under nohup a closed terminal is ignored, and whatever is started inherits that.
+    inherited = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    try:
+        return subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+        )
+    finally:
+        signal.signal(signal.SIGHUP, inherited)
+
+
+def let_it_write(process: subprocess.Popen[str], partial: Path) -> None:
+    """Wait until a run has begun its file, and a little longer."""
+    until(lambda: partial.exists() or process.poll() is not None, timeout_s=120.0)
+    time.sleep(1.5)
+
+
+@posix
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
+def test_an_interruption_leaves_a_playable_file_and_a_report(tmp_path: Path, name: str) -> None:
+    report, partial = tmp_path / "report.json", tmp_path / "out.partial.mp4"
+    size = ["--set", "source.pattern.width=320", "--set", "source.pattern.height=240"]
+    with start_endless(tmp_path, "--source", "pattern", *size, "--report", str(report)) as process:
+        try:
+            let_it_write(process, partial)
+            process.send_signal(signal.Signals[name])
+            _, errors = process.communicate(timeout=20.0)
+        finally:
+            process.kill()
+    assert process.returncode == 130, errors
+    assert "Traceback" not in errors
+    figures = json.loads(report.read_text())
+    assert set(figures) == REPORT_KEYS
+    images = read_video(tmp_path / "out.mp4")
+    assert len(images) == figures["frames_out"] > 10
+    assert not partial.exists()
+    # Without a face the target stays at rest; the source's colour bars are nowhere.
+    rest = open_target("astronaut").plate.astype(int)
+    assert max(np.abs(image - rest).mean() for image in images) < 4.0
+
+
+@posix
+def test_a_run_whose_messages_nobody_reads_any_more_can_be_ended(tmp_path: Path) -> None:
+    clip, partial = write_clip(tmp_path / "actor.mp4", frames=25), tmp_path / "out.partial.mp4"
+    looped = ["--source", f"video:{clip}", "--set", "source.video.loop=true"]
+    with start_endless(tmp_path, *looped) as process:
+        try:
+            assert process.stderr is not None
+            until(partial.exists, timeout_s=120.0)
+            process.stderr.close()
+            let_it_write(process, partial)  # its progress line fails meanwhile
+            process.send_signal(signal.SIGINT)
+            process.wait(20.0)
+        finally:
+            process.kill()
+    assert not partial.exists()
+    assert len(read_video(tmp_path / "out.mp4")) > 10
