@@ -47,7 +47,7 @@ class Stats:
         latency_ms: from a frame's capture to the end of its write; None before the first.
         steps_ms: duration of each named step; "read" of a live source is mostly waiting.
         faces_lost: how often the face was lost.
-        frames_limited: frames in which the target was kept from what no face does.
+        frames_limited: frames in which the target was limited to what faces can do.
         device: the device of the renderer, such as "cpu" or "cuda"; "" before it is known.
         renderer: the name of the renderer.
         size: (width, height) px of the output picture.

@@ -48,7 +48,7 @@ def test_a_log_gets_a_whole_line_every_ten_seconds(
 
 
 @pytest.mark.parametrize(("leave", "lines"), [(True, 2), (False, 0)])
-def test_work_that_is_soon_done_leaves_its_end_or_nothing_in_a_log(
+def test_short_work_leaves_its_end_or_nothing_in_a_log(
     leave: bool, lines: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     text = shown(io.StringIO(), monkeypatch, step_s=0.001, leave=leave)

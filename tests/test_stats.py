@@ -1,4 +1,4 @@
-"""The statistics: counts, percentiles, bounded memory, and the keys that `--report` promises."""
+"""The statistics: counts, percentiles, bounded memory, and the keys of `--report`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ MS = 1e-3
 
 
 class Clock:
-    """A clock that only moves when told to."""
+    """A clock that tests set."""
 
     def __init__(self) -> None:
         self.now_s = 5.0
@@ -44,7 +44,7 @@ def test_only_the_newest_durations_are_kept() -> None:
     assert durations.samples_ms().tolist() == pytest.approx(range(990, 1000))
 
 
-def test_a_step_that_raises_is_timed_and_its_error_comes_out() -> None:
+def test_a_step_that_raises_is_timed() -> None:
     timer = StepTimer()
     with pytest.raises(ZeroDivisionError), timer.step("render"):
         raise ZeroDivisionError
@@ -110,7 +110,7 @@ def test_drops_are_counted_by_cause() -> None:
     assert recorder.stats().drops == {"renderer busy": 2, "output busy": 1}
 
 
-def test_memory_stays_bounded_in_a_long_run() -> None:
+def test_memory_is_bounded_in_a_long_run() -> None:
     clock = Clock()
     recorder = Recorder(capacity=100, now_s=clock)
     for _ in range(5000):
@@ -152,6 +152,6 @@ def test_report_has_the_promised_keys_and_is_json() -> None:
     }
 
 
-def test_report_of_nothing_measured_is_json_too() -> None:
+def test_a_report_without_measurements_is_json_too() -> None:
     report = json.loads(json.dumps(Stats().report(), allow_nan=False))
     assert report["latency_ms"] == {"p50": None, "p95": None, "p99": None}

@@ -173,7 +173,7 @@ def _summary(stats: Stats) -> str:
     if stats.faces_lost:
         parts.append(f"face lost {stats.faces_lost} times")
     if stats.frames_limited:
-        parts.append(f"{stats.frames_limited} frames held back to what a face can do")
+        parts.append(f"{stats.frames_limited} frames limited to what a face can do")
     if stats.failures:
         parts.append(f"{stats.failures} frames could not be rendered")
     return "; ".join(parts) + "."

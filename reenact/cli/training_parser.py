@@ -93,8 +93,8 @@ def add_evaluate(adder: Adder[argparse.ArgumentParser]) -> None:
         choices=("self", "cross", "wild"),
         default="self",
         help="self: each clip drives its own first frame; cross: the actor of one clip drives the "
-        "face of another; wild: landmarks alone, of runs that begin at each clip's worst frames "
-        "(default: %(default)s)",
+        "face of another; wild: only landmarks, in runs that start at the worst frames of each "
+        "clip (default: %(default)s)",
     )
     parser.add_argument(
         "--target-training",

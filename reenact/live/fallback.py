@@ -35,7 +35,7 @@ class ReenactorLike(Protocol):
 
     @property
     def frames_limited(self) -> int:
-        """Frames in which the target was kept from what no face does."""
+        """The number of frames in which the target was limited to what faces can do."""
 
     @property
     def size(self) -> tuple[int, int]:

@@ -60,7 +60,7 @@ class Reenactor:
         tracker: finds the face; `close` closes it.
         renderer: draws the target.
         timer: times the steps of each frame.
-        neutrals: where actors' neutrals are kept; None: nowhere.
+        neutrals: stores the neutrals of actors; None to store none.
 
     Attributes:
         faces_lost: how often the face was lost.
@@ -163,7 +163,7 @@ class Reenactor:
 
     @property
     def frames_limited(self) -> int:
-        """Frames in which the target was kept from what no face does."""
+        """The number of frames in which the target was limited to what faces can do."""
         return self._fusion.frames_limited
 
     @property
@@ -287,7 +287,7 @@ def open_reenactor(
         raise TargetError(f"The target {target.name} has no pictures; create it again.")
     settings = resolve(settings, target, recorded=recorded)
     if registry.renderer_of(target) != settings.renderer.name:
-        target = replace(target, weights=None)  # they are another renderer's
+        target = replace(target, weights=None)  # they belong to another renderer
     renderer = registry.load("renderers", settings.renderer.name).make(settings.renderer)
     tracker = registry.load("trackers", settings.tracking.name).make(settings.tracking)
     try:

@@ -20,7 +20,7 @@ from reenact.face.topology import ACTION_UNITS, LIPS_INNER
 from reenact.types import Array, Frame, Image
 
 AT_REST = 20
-"""The actor does nothing in the first so many frames."""
+"""The actor is at rest in so many frames at the start."""
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +41,7 @@ def pictures(video: Path) -> list[Image]:
 
 @pytest.fixture(scope="module")
 def units(pictures: list[Image]) -> tuple[Array, Array]:
-    """Action units over time, (N, 17) each: of the actor on the left, of the target."""
+    """Action units over time of the actor and of the target, (N, 17) each."""
     side = pictures[0].shape[0]
     return (
         tracked_units([picture[:, :side] for picture in pictures]),
@@ -50,7 +50,7 @@ def units(pictures: list[Image]) -> tuple[Array, Array]:
 
 
 def tracked_units(images: list[Image]) -> Array:
-    """Rows of NaN where no face was found."""
+    """Return the action units of each picture, (N, 17); NaN if no face was found."""
     tracker = MediaPipeTracker(TrackingSettings())
     found = [
         tracker.track(Frame(np.ascontiguousarray(image), index / 25, index))
@@ -69,7 +69,7 @@ def tracked_units(images: list[Image]) -> Array:
 
 
 def white_in_mouth(picture: Image) -> int:
-    """Return how many px between the target's lips are nearly without colour, and bright."""
+    """Return the number of bright, nearly colourless px between the target's lips."""
     side = picture.shape[0]
     image = np.ascontiguousarray(picture[:, side:])
     tracker = MediaPipeTracker(TrackingSettings(), static=True)
@@ -81,9 +81,7 @@ def white_in_mouth(picture: Image) -> int:
     return int(((saturation < 70) & (value > 130)).sum())
 
 
-def test_the_file_plays_whole_and_says_that_it_is_synthetic(
-    video: Path, pictures: list[Image]
-) -> None:
+def test_the_file_is_complete_and_marked_as_synthetic(video: Path, pictures: list[Image]) -> None:
     with av.open(str(video)) as container:
         assert container.duration is not None
         assert container.duration / av.time_base == pytest.approx(12.0, abs=0.04)
@@ -92,7 +90,7 @@ def test_the_file_plays_whole_and_says_that_it_is_synthetic(
     assert pictures[0].shape == (640, 1280, 3)
 
 
-def test_the_targets_face_is_tracked_all_along(units: tuple[Array, Array]) -> None:
+def test_the_targets_face_is_tracked_throughout(units: tuple[Array, Array]) -> None:
     for rows in units:
         assert np.isfinite(rows).all(axis=1).mean() >= 0.98
 
@@ -101,14 +99,14 @@ def test_the_target_does_what_the_actor_does(units: tuple[Array, Array]) -> None
     actor, target = (rows[np.isfinite(np.hstack(units)).all(axis=1)] for rows in units)
     together = expression_correlation(actor, target)
     assert together is not None
-    # Of brows that rise while the mouth opens wide the tracker reads little on this target.
+    # The tracker sees little of brows that rise while the mouth opens wide.
     assert together >= 0.81
 
 
 @pytest.mark.parametrize(
     ("unit", "least"),
     [
-        # Lips are drawn to 0.66; between them, the tracker takes the tongue for the lower one.
+        # Lips are drawn to 0.66, but the tracker takes the tongue for the lower lip.
         ("mouth_open", 0.3),
         ("smile_left", 0.45),
         ("smile_right", 0.45),
@@ -119,17 +117,17 @@ def test_the_target_does_what_the_actor_does(units: tuple[Array, Array]) -> None
 def test_lips_and_lids_move_far_enough_to_be_seen(
     unit: str, least: float, units: tuple[Array, Array]
 ) -> None:
-    """How far the target's go, of the actor's way: the slope of a line through all frames."""
+    """The target's motion as a share of the actor's: the slope of a line through all frames."""
     seen = np.isfinite(np.hstack(units)).all(axis=1)
     actor, target = (rows[seen, ACTION_UNITS.index(unit)] for rows in units)
     assert target[:AT_REST].max() < 0.2
     assert np.polyfit(actor, target, 1)[0] > least
 
 
-def test_teeth_stay_as_large_as_they_are_when_the_mouth_opens(
+def test_teeth_keep_their_size_when_the_mouth_opens(
     pictures: list[Image], units: tuple[Array, Array]
 ) -> None:
-    """The photo smiles: what opens below its teeth is neither teeth nor nothing."""
+    """The photo smiles, so that a dark gap has to open below its teeth."""
     opened = int(np.nanargmax(units[1][:, ACTION_UNITS.index("mouth_open")]))
     white = [white_in_mouth(pictures[frame]) for frame in (AT_REST // 2, opened)]
     assert white[1] == pytest.approx(white[0], rel=0.5)

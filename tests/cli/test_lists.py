@@ -1,4 +1,4 @@
-"""The commands that list what there is, and those that keep targets."""
+"""The commands that list parts, cameras and targets."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from reenact.errors import PluginError
 from support.portraits import astronaut
 
 
-def test_plugins_lists_all_and_tells_why_one_is_broken(
+def test_plugins_lists_all_parts_and_says_why_one_is_broken(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     from reenact import registry
@@ -33,7 +33,7 @@ def test_plugins_lists_all_and_tells_why_one_is_broken(
     assert "no libGL" in text
 
 
-def test_doctor_ends_with_2_only_where_a_needed_part_is_missing(
+def test_doctor_exits_with_2_only_if_a_required_part_is_missing(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     from reenact.cli import doctor
@@ -48,7 +48,7 @@ def test_doctor_ends_with_2_only_where_a_needed_part_is_missing(
     assert "get it" in capsys.readouterr().out
 
 
-def test_cameras_names_each_as_it_is_chosen(
+def test_cameras_prints_each_as_it_is_typed(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     from reenact.sources import camera_devices as cameras
@@ -61,7 +61,7 @@ def test_cameras_names_each_as_it_is_chosen(
     assert lines[1].startswith("webcam:7  Loop  (")
 
 
-def test_targets_are_made_listed_shown_handed_on_and_removed(
+def test_targets_are_created_listed_shown_exported_renamed_and_removed(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     photo, exported = str(save_astronaut(tmp_path)), str(tmp_path / "ada.reenact-target")

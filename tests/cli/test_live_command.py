@@ -1,4 +1,4 @@
-"""A session at the terminal, and how it and its start are interrupted."""
+"""Ctrl-C while a session starts and while its output hangs."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ sys.exit(main(["plugins"]))
 """
 
 
-def test_an_interruption_while_libraries_load_is_answered_at_once() -> None:
+def test_ctrl_c_while_libraries_load_is_acknowledged_at_once() -> None:
     with subprocess.Popen(
         [sys.executable, "-c", STARTING_RUN],
         stdout=subprocess.PIPE,
@@ -67,7 +67,7 @@ running.run_session(Session(Settings(), FakeSource(None), FakeReenactor(), sink)
 """
 
 
-def test_a_run_given_up_for_its_output_leaves_the_terminal_as_it_was() -> None:
+def test_a_run_whose_output_hangs_is_abandoned_and_restores_the_terminal() -> None:
     import pty
     import termios
 

@@ -20,7 +20,7 @@ from support.clips import write_clip
 
 
 def one_sentence(capsys: pytest.CaptureFixture[str]) -> str:
-    """Return what the user is told, after checking that nothing else is printed."""
+    """Return the error message, after checking that it is all that was printed to stderr."""
     text = capsys.readouterr().err.strip()
     assert text.startswith("reenact: ")
     assert len(text.splitlines()) == 1
@@ -46,7 +46,7 @@ COMMANDS = dict(parsers(build_parser()))
 # Help
 
 
-def test_the_commands_of_the_documents_are_there() -> None:
+def test_the_documented_commands_exist() -> None:
     targets = ("create", "train", "list", "show", "export", "import", "remove")
     assert COMMANDS.keys() >= {f"target {action}" for action in targets}
     assert COMMANDS.keys() >= {"demo", "live", "train", "train prepare", "evaluate", "bench"}
@@ -75,7 +75,7 @@ def test_help_of_live_lists_every_setting(capsys: pytest.CaptureFixture[str]) ->
     assert "Session.update" in text
 
 
-def test_nothing_typed_shows_the_commands(capsys: pytest.CaptureFixture[str]) -> None:
+def test_without_arguments_the_commands_are_shown(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         main([])
     assert ended.value.code == 0
@@ -90,7 +90,7 @@ def test_an_unknown_command_is_a_mistake() -> None:
     assert ended.value.code == 2
 
 
-def test_what_is_typed_arrives() -> None:
+def test_arguments_are_parsed() -> None:
     typed = parse_arguments(
         ["live", "my.toml", "--source", "video:a.mp4", "--target", "ada", "--sink", "window",
          "--sink", "file:b.mp4", "--set", "fusion.mouth=1.1", "--set", "fusion.eyes=0",
@@ -123,7 +123,7 @@ def test_exit_codes(
         assert one_sentence(capsys) == "reenact: The camera is gone."
 
 
-def test_a_bug_is_1_and_shows_its_traceback(
+def test_a_bug_exits_with_1_and_prints_its_traceback(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def fail(arguments: Namespace) -> int:
@@ -161,7 +161,7 @@ def test_a_bug_is_1_and_shows_its_traceback(
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
-def test_a_mistake_is_told_in_one_sentence_and_leaves_nothing(
+def test_a_mistake_is_reported_in_one_sentence_and_leaves_no_file(
     typed: list[str],
     message: str,
     tmp_path: Path,
@@ -177,7 +177,7 @@ def test_a_mistake_is_told_in_one_sentence_and_leaves_nothing(
 
 
 @pytest.mark.parametrize("read", ["source", "target"])
-def test_what_is_read_is_never_written_over(
+def test_a_source_or_target_is_never_overwritten(
     read: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)

@@ -1,4 +1,4 @@
-"""Whole runs by the command line, to their end and interrupted."""
+"""Whole runs of the program, to their end and interrupted."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_every_frame_of_a_video_comes_out_with_a_report(tmp_path: Path) -> None:
     assert list(images[0].shape[1::-1]) == figures["size"]
 
 
-def test_an_odd_set_of_outputs_goes_on_with_those_that_work(
+def test_the_outputs_that_work_go_on_without_the_others(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "out.mp4"
@@ -85,7 +85,7 @@ sys.exit(main(sys.argv[1:]))
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no limit on the size of files")
 @pytest.mark.parametrize("beside", [["--sink", "null"], []])
-def test_a_file_that_failed_is_told_at_the_end_and_not_named_as_written(
+def test_a_file_that_failed_is_reported_at_the_end_and_not_listed_as_written(
     beside: list[str], tmp_path: Path
 ) -> None:
     clip = write_clip(tmp_path / "actor.mp4", frames=15, picture=swaying)
@@ -107,10 +107,10 @@ def test_a_file_that_failed_is_told_at_the_end_and_not_named_as_written(
 
 
 def start_endless(folder: Path, *typed: str) -> subprocess.Popen[str]:
-    """Start a run that writes out.mp4 and does not end by itself; its errors come by a pipe."""
+    """Start an endless run that writes out.mp4; its stderr is a pipe."""
     command = reenact("live", "--target", "astronaut", *typed)
     command += ["--set", "renderer.name=warp", "--sink", f"file:{folder / 'out.mp4'}"]
-    # Under nohup a closed terminal is ignored, and whatever is started inherits that.
+    # nohup ignores SIGHUP, and child processes inherit that.
     inherited = signal.signal(signal.SIGHUP, signal.SIG_DFL)
     try:
         return subprocess.Popen(
@@ -125,7 +125,7 @@ def start_endless(folder: Path, *typed: str) -> subprocess.Popen[str]:
 
 
 def let_it_write(process: subprocess.Popen[str], partial: Path) -> None:
-    """Wait until a run has begun its file, and a little longer."""
+    """Wait until a run has started to write its file, and a little longer."""
     until(lambda: partial.exists() or process.poll() is not None, timeout_s=120.0)
     time.sleep(1.5)
 
@@ -149,13 +149,13 @@ def test_an_interruption_leaves_a_playable_file_and_a_report(tmp_path: Path, nam
     images = read_video(tmp_path / "out.mp4")
     assert len(images) == figures["frames_out"] > 10
     assert not partial.exists()
-    # Without a face the target stays at rest; the source's colour bars are nowhere.
+    # Without a face the target stays at rest, and the colour bars of the source are not shown.
     rest = open_target("astronaut").plate.astype(int)
     assert max(np.abs(image - rest).mean() for image in images) < 4.0
 
 
 @posix
-def test_a_run_whose_messages_nobody_reads_any_more_can_be_ended(tmp_path: Path) -> None:
+def test_a_run_can_be_ended_after_its_stderr_was_closed(tmp_path: Path) -> None:
     clip, partial = write_clip(tmp_path / "actor.mp4", frames=25), tmp_path / "out.partial.mp4"
     looped = ["--source", f"video:{clip}", "--set", "source.video.loop=true"]
     with start_endless(tmp_path, *looped) as process:

@@ -1,4 +1,4 @@
-"""Action units and their basis: zero at rest, monotone, by themselves, and symmetric."""
+"""Action units and their basis: zero at rest, monotone, separate and symmetric."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from reenact.types import Array, Pose
 
 NAMES = list(ACTION_UNITS)
 RELATED = {
-    "mouth_open": {"jaw_drop"},  # mouths open by the jaw
+    "mouth_open": {"jaw_drop"},  # the jaw opens the mouth
     "frown": {"pucker"},
     "stretch": {"frown"},
 }
@@ -53,7 +53,7 @@ def test_each_unit_of_the_basis_measures_itself(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_unit_given_alone_hardly_moves_another(name: str) -> None:
+def test_a_single_unit_hardly_moves_another(name: str) -> None:
     row = NAMES.index(name)
     units = units_of(action_unit_basis()[row])
     others = {NAMES[k] for k in np.flatnonzero(units > 0.15)} - {name}
@@ -72,7 +72,7 @@ def test_the_basis_is_symmetric() -> None:
     np.testing.assert_allclose(basis, mirrored_deviation(basis[list(MIRRORED_UNITS)]), atol=2e-3)
 
 
-def test_a_blink_shuts_its_own_eye_onto_the_lower_lid() -> None:
+def test_a_blink_closes_its_own_eye_onto_the_lower_lid() -> None:
     face = canonical_face()
     closed = lid_gaps(face + action_unit_basis()[NAMES.index("blink_left")])
     rest = lid_gaps(face)
@@ -82,7 +82,7 @@ def test_a_blink_shuts_its_own_eye_onto_the_lower_lid() -> None:
     np.testing.assert_allclose(closed[middle_right], rest[middle_right], atol=0.01)
 
 
-def test_an_opening_mouth_takes_lips_and_jaw() -> None:
+def test_an_opening_mouth_moves_lips_and_jaw() -> None:
     deviation = action_unit_basis()[NAMES.index("mouth_open")]
     face = canonical_face()
     assert lip_gaps(face + deviation)[4] - lip_gaps(face)[4] > 0.25
@@ -103,7 +103,7 @@ def test_the_head_pose_does_not_count() -> None:
     np.testing.assert_allclose(action_units(seen, face), action_units(acting, face), atol=0.05)
 
 
-def test_a_blink_is_measured_against_the_own_eye() -> None:
+def test_a_blink_is_relative_to_the_persons_own_eye() -> None:
     narrow = canonical_face().copy()
     upper = [158, 159, 160, 385, 386, 387]
     lower = [153, 145, 144, 380, 374, 373]
@@ -115,7 +115,7 @@ def test_a_blink_is_measured_against_the_own_eye() -> None:
 
 
 @pytest.mark.faces
-def test_real_clips_use_the_range(faces_dir: Path) -> None:
+def test_real_clips_use_the_whole_range(faces_dir: Path) -> None:
     from reenact.training.deformation_transfer import load_motions
 
     tracks = [

@@ -1,4 +1,4 @@
-"""Steady when still, open for a blink, indifferent to uneven frame times."""
+"""The filters: steady at rest, open for a blink, and independent of the frame rate."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_a_blink_of_three_frames_survives(depths: list[float]) -> None:
 
 
 def test_a_slow_wink_is_not_late() -> None:
-    """A half second down and up: one eye's lids, slower than a blink, and nothing else moves."""
+    """Only the lids of one eye move, for half a second down and half a second up."""
     ramp = 1 - np.abs(np.linspace(-1, 1, 31))
     shapes = blinking(ramp.tolist(), frames=75)
     before, after = closing(shapes), closing(filtered(shapes))
@@ -75,7 +75,7 @@ def test_a_blink_opens_the_filter_of_its_own_eye_only() -> None:
     np.testing.assert_allclose(blink, still, atol=2e-3)
 
 
-def test_the_same_motion_is_seen_alike_at_other_frame_rates() -> None:
+def test_the_frame_rate_does_not_change_the_result() -> None:
     smile = action_unit_basis()[ACTION_UNITS.index("smile_left")]
 
     def after_half_a_second(fps: float) -> float:
@@ -87,7 +87,7 @@ def test_the_same_motion_is_seen_alike_at_other_frame_rates() -> None:
     assert after_half_a_second(60) == pytest.approx(after_half_a_second(20), abs=0.08)
 
 
-def test_a_repeated_time_gives_the_last_value_and_a_long_gap_the_new_one() -> None:
+def test_a_repeated_time_returns_the_last_value_and_a_long_gap_the_new_one() -> None:
     one = OneEuroFilter()
     one.step(np.zeros(4, np.float32), 0.0, 1.0, 0.0)
     ones = np.ones(4, np.float32)
@@ -152,7 +152,7 @@ def test_a_turning_head_lags_less_than_a_tenth_of_a_second() -> None:
 
 
 @pytest.mark.parametrize("fps", [15.0, 60.0])
-def test_shoulders_follow_late_and_hardly_a_nod(fps: float) -> None:
+def test_shoulders_follow_with_a_delay_and_hardly_follow_a_nod(fps: float) -> None:
     start = canonical_face()
     body = BodyFilter()
     body.step(start, 0.0, SETTINGS)
@@ -165,7 +165,7 @@ def test_shoulders_follow_late_and_hardly_a_nod(fps: float) -> None:
     np.testing.assert_allclose(end, start + 1, atol=0.02)
 
 
-def test_shoulders_follow_at_once_where_nothing_is_smoothed() -> None:
+def test_shoulders_follow_at_once_if_nothing_is_smoothed() -> None:
     start = canonical_face()
     for settings in (SmoothingSettings(body_time=0), SmoothingSettings(enabled=False)):
         body = BodyFilter()

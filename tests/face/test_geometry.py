@@ -1,4 +1,4 @@
-"""The face frame, poses, crops and maps: every way there has its way back."""
+"""The face frame, poses, crops and maps: every mapping has its inverse."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from reenact.types import Array, Pose
 from support.faces import posed_face
 
 numbers = st.integers(0, 2**32 - 1)
-"""Seeds of faces, which are too many numbers to draw one by one."""
+"""Seeds of faces."""
 
 
 @st.composite
@@ -53,7 +53,7 @@ def some_face(number: int) -> Array:
 
 
 def close_px(pose: Pose) -> float:
-    """Return what float32 may lose, px."""
+    """Return the tolerance that float32 needs, px."""
     return 1e-5 * (float(np.abs(pose.translation).max()) + 3 * pose.scale)
 
 

@@ -55,7 +55,7 @@ def test_a_picture_without_a_face_gives_none(still_tracker: MediaPipeTracker) ->
 @pytest.mark.parametrize(
     ("rule", "side"), [("largest", "right"), ("0", "left"), ("1", "right"), ("9", "right")]
 )
-def test_which_of_two_faces(rule: str, side: str) -> None:
+def test_the_setting_chooses_one_of_two_faces(rule: str, side: str) -> None:
     tracker = MediaPipeTracker(TrackingSettings(face=rule), static=True)
     found = tracker.track(Frame(two_faces(), 0.0, 0))
     seen = tracker.faces_seen
@@ -88,7 +88,7 @@ def test_the_largest_face_is_followed_when_it_comes_after_two_others() -> None:
     assert first.points[:, 0].mean() < 400 < last.points[:, 0].mean()
 
 
-def test_centre_is_the_face_nearest_to_the_middle() -> None:
+def test_centre_is_the_face_nearest_to_the_centre_of_the_picture() -> None:
     canvas = np.full((420, 1100, 3), 127, np.uint8)
     canvas[:, 340:1100] = two_faces()
     tracker = MediaPipeTracker(TrackingSettings(face="centre"), static=True)
@@ -133,11 +133,11 @@ def test_a_far_face_is_found_and_followed_across_the_picture() -> None:
     assert len(followed) >= len(found) - first - 4  # moving the window may cost a frame
     for index, landmarks in enumerate(found):
         if landmarks is not None:
-            # her nose is 134 px right of the cut's left edge, in the portrait's px
+            # The nose is 134 px to the right of the cut-out's left edge in the portrait.
             assert abs(landmarks.points[1, 0] - (100 + index * 14 + 134 * 90 / 106)) < 12
 
 
-def test_a_missing_or_wrong_model_file_is_told(tmp_path: Path) -> None:
+def test_a_missing_or_wrong_model_file_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="names no file"):
         MediaPipeTracker(TrackingSettings(), MediaPipeSettings(model=str(tmp_path / "none.task")))
     wrong = tmp_path / "wrong.task"
@@ -147,7 +147,7 @@ def test_a_missing_or_wrong_model_file_is_told(tmp_path: Path) -> None:
 
 
 @pytest.mark.faces
-def test_loss_and_refinding_on_a_real_clip(faces_dir: Path) -> None:
+def test_a_lost_face_is_found_again_in_a_real_clip(faces_dir: Path) -> None:
     """The clip shows a face, then, after a cut, none at all."""
     tracker = MediaPipeTracker(TrackingSettings())
     found = []

@@ -1,4 +1,4 @@
-"""One frame's way through the reenactor, with its real parts and with fakes in their place."""
+"""The reenactor, with its real tracker and renderer and with fakes in their place."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def reenactor() -> Iterator[Reenactor]:
 
 
 def shows_actor(image: Image) -> bool:
-    """Whether the actor's own magenta is there; the portrait has purple, but none as pure."""
+    """Return True if the actor's pure magenta is there; the portrait only has a duller purple."""
     return bool(((image[..., 0] > 240) & (image[..., 1] < 40) & (image[..., 2] > 240)).any())
 
 
@@ -103,7 +103,7 @@ def test_crop_output_is_the_generated_square() -> None:
     opened.close()
 
 
-def test_an_unknown_part_is_told() -> None:
+def test_an_unknown_part_is_an_error() -> None:
     wrong = settings()
     wrong.renderer.name = "wrap_unet"
     with pytest.raises(PluginError, match="Did you mean warp_unet"):
@@ -114,11 +114,11 @@ def test_an_unknown_part_is_told() -> None:
         open_reenactor(wrong, portrait_target(), StepTimer())
 
 
-# With a face and a renderer that do as the test says
+# With a fake tracker and renderer
 
 
 class Stage:
-    """A reenactor whose actor the test poses; time passes by a frame with each picture."""
+    """A reenactor whose actor is posed by the test, at 25 frames a second."""
 
     def __init__(self, renderer: FakeRenderer | None = None) -> None:
         self.tracker = FakeTracker(None)
@@ -142,7 +142,7 @@ class Stage:
         return pictures
 
     def moved(self) -> list[float]:
-        """Return how far each drive's landmarks are from the target's neutral, px."""
+        """Return the distance of each drive's landmarks from the target's neutral, px."""
         return [distance(drive.landmarks) for drive in self.renderer.drives]
 
     def bodies_moved(self) -> list[float]:
@@ -199,7 +199,7 @@ def test_after_a_failed_frame_the_target_at_rest_needs_no_renderer() -> None:
     assert len(stage.renderer.drives) == drawn
 
 
-def test_pictures_may_be_changed_by_whoever_gets_them() -> None:
+def test_the_receiver_may_change_a_picture() -> None:
     stage = Stage()
     kept = stage.rest.copy()
     stage.rest[:] = 0
@@ -238,7 +238,7 @@ def test_after_a_jump_of_the_face_the_shoulders_are_not_late(shift_px: float, la
 
 
 def test_a_picture_that_trembles_is_steadied_until_the_face_is_lost() -> None:
-    """The renderer's pictures differ by 2 levels in turn; at rest nothing of that is left."""
+    """The renderer's pictures alternate by 2 levels; none of that is left at rest."""
     stage = Stage(FakeRenderer(levels=(0, 2)))
     inside = np.stack(stage.act(posed(), 20))[1:, 60:90, 60:90].astype(np.float32)
     assert float(np.abs(np.diff(inside, axis=0)).mean()) < 0.3

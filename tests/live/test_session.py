@@ -30,21 +30,21 @@ def test_every_frame_of_a_file_is_rendered_and_keeps_its_time(time: SimulatedTim
     assert sink.opened == ((64, 48), 25.0)
 
 
-def test_a_file_before_a_live_sink_is_paced_by_its_own_times(time: SimulatedTime) -> None:
+def test_a_live_sink_shows_a_file_at_its_own_pace(time: SimulatedTime) -> None:
     stats = run(FakeSource(15, fps=40.0), FakeReenactor(), FakeSink(live=True), time)
     assert stats.frames_out == 15
     assert stats.fps == pytest.approx(40.0)
     assert stats.jitter_ms == pytest.approx(0.0, abs=1e-6)
 
 
-def test_a_file_before_a_sink_that_is_no_screen_is_not_paced(time: SimulatedTime) -> None:
+def test_other_sinks_take_a_file_as_fast_as_it_is_rendered(time: SimulatedTime) -> None:
     before_s = time.now_s
     run(FakeSource(15, fps=1.0), FakeReenactor(), FakeSink(), time)
     assert time.now_s == before_s
 
 
 @pytest.mark.parametrize(("pause_s", "seconds"), [(0.2, 0.22), (0.3, 0.39)])
-def test_a_file_catches_up_after_a_short_pause_of_the_screen_but_not_after_a_long_one(
+def test_a_file_catches_up_after_a_short_delay_but_not_after_a_long_one(
     pause_s: float, seconds: float, time: SimulatedTime
 ) -> None:
     sink = FakeSink(live=True, on_write=lambda number: time.sleep(pause_s * (number == 2)))
@@ -57,7 +57,7 @@ def test_a_file_catches_up_after_a_short_pause_of_the_screen_but_not_after_a_lon
 
 def test_latency_and_steps_are_measured(time: SimulatedTime) -> None:
     stats = run(FakeSource(5), FakeReenactor(step=lambda _: time.sleep(0.02)), FakeSink(), time)
-    # Of a file, one frame is rendered while one is in the slot and one waits to be put there.
+    # While a frame is rendered, the next is in the slot, and the one after waits for the slot.
     assert stats.latency_ms is not None
     assert stats.latency_ms.p50 == pytest.approx(60.0)
     assert {"read", "write"} <= set(stats.steps_ms)
@@ -66,20 +66,20 @@ def test_latency_and_steps_are_measured(time: SimulatedTime) -> None:
 # A live source: the newest frame, at the output's rate
 
 
-def test_a_live_source_drops_the_frames_for_which_the_renderer_has_no_time(
+def test_a_slow_renderer_drops_the_older_frames_of_a_live_source(
     time: SimulatedTime,
 ) -> None:
     source = FakeSource(80, live=True, fps=200.0, time=time)
     reenactor = FakeReenactor(step=lambda _: time.sleep(0.02))
     stats = run(source, reenactor, FakeSink(live=True), time)
     assert stats.frames_in == 80
-    assert stats.drops["renderer busy"] == pytest.approx(60, abs=2)  # of four frames, three
+    assert stats.drops["renderer busy"] == pytest.approx(60, abs=2)  # three of four frames
     assert all_frames_are_counted(stats)
     assert stats.latency_ms is not None
     assert stats.latency_ms.p99 <= 20 + 5 + 20 + 0.001  # a step, a frame's age, an interval
 
 
-def test_an_output_slower_than_the_renderer_drops_pictures(time: SimulatedTime) -> None:
+def test_a_slow_output_drops_pictures(time: SimulatedTime) -> None:
     source = FakeSource(80, live=True, fps=4 * OUTPUT_FPS, time=time)
     stats = run(source, FakeReenactor(), FakeSink(live=True), time)
     assert stats.drops["output busy"] == pytest.approx(60, abs=2)
@@ -87,7 +87,7 @@ def test_an_output_slower_than_the_renderer_drops_pictures(time: SimulatedTime) 
     assert stats.fps == pytest.approx(OUTPUT_FPS, rel=0.02)
 
 
-def test_a_live_source_slower_than_the_output_is_shown_again(time: SimulatedTime) -> None:
+def test_a_slow_live_source_is_shown_again(time: SimulatedTime) -> None:
     source = FakeSource(12, live=True, fps=OUTPUT_FPS / 4, time=time)
     stats = run(source, FakeReenactor(), FakeSink(live=True), time)
     assert stats.fps == pytest.approx(OUTPUT_FPS, rel=0.02)
@@ -97,7 +97,7 @@ def test_a_live_source_slower_than_the_output_is_shown_again(time: SimulatedTime
 
 
 @pytest.mark.parametrize("fps", [8.0, 30.0, 50.0, 70.0])
-def test_a_live_recording_has_one_picture_in_every_interval_of_the_clock(
+def test_a_live_recording_has_one_picture_in_every_interval(
     fps: float, time: SimulatedTime
 ) -> None:
     sink = FakeSink()
@@ -169,8 +169,8 @@ def test_closing_the_window_ends_the_session(time: SimulatedTime) -> None:
     assert stats.frames_out == 6
 
 
-def test_stopping_counts_the_frames_on_their_way(time: SimulatedTime) -> None:
-    """While the sink is held at its 21st frame, three more wait: in two slots and between them."""
+def test_stopping_counts_the_frames_under_way(time: SimulatedTime) -> None:
+    """While the sink holds its 21st frame, three more wait: in two slots and between them."""
     reached, held = threading.Event(), threading.Event()
     sink = FakeSink()
 

@@ -14,7 +14,7 @@ from support.sessions import run
 from support.simulation import SimulatedTime
 
 
-def test_a_file_that_breaks_off_is_written_so_far_and_its_error_comes_out(
+def test_a_truncated_file_is_written_up_to_its_end_and_its_error_is_raised(
     time: SimulatedTime,
 ) -> None:
     sink = FakeSink()
@@ -31,7 +31,7 @@ def test_a_frame_that_cannot_be_rendered_becomes_the_target_at_rest(time: Simula
     assert (stats.frames_out, stats.failures) == (6, 2)
 
 
-def test_without_even_the_target_at_rest_a_plain_card_is_shown(time: SimulatedTime) -> None:
+def test_if_even_the_target_at_rest_fails_a_plain_card_is_shown(time: SimulatedTime) -> None:
     sink = FakeSink()
     run(FakeSource(4), FakeReenactor(fails=[1], idle_fails=True), sink, time)
     card = sink.frames[1].image
@@ -49,7 +49,7 @@ def test_a_renderer_that_always_fails_ends_the_session(live: bool, time: Simulat
     assert set(sink.colours) == {BLUE}
 
 
-def test_a_short_file_of_which_nothing_was_rendered_is_an_error(time: SimulatedTime) -> None:
+def test_a_short_file_is_an_error_if_no_frame_of_it_was_rendered(time: SimulatedTime) -> None:
     with pytest.raises(RuntimeError, match="fake renderer"):
         run(FakeSource(5), FakeReenactor(fails="all"), FakeSink(), time)
 
@@ -62,7 +62,7 @@ def test_a_broken_sink_ends_the_session_with_its_error(live: bool, time: Simulat
     assert len(sink.frames) == 4
 
 
-def test_a_sink_that_cannot_be_opened_is_told_before_anything_is_read(
+def test_a_sink_that_cannot_be_opened_is_an_error_before_anything_is_read(
     time: SimulatedTime,
 ) -> None:
     source = FakeSource(None)
@@ -71,7 +71,7 @@ def test_a_sink_that_cannot_be_opened_is_told_before_anything_is_read(
     assert source.reads == 0
 
 
-def test_an_error_of_the_program_itself_comes_out(time: SimulatedTime) -> None:
+def test_an_error_of_the_program_itself_is_raised(time: SimulatedTime) -> None:
     def break_down(number: int) -> None:
         if number == 3:
             raise ZeroDivisionError

@@ -42,7 +42,7 @@ def test_a_sessions_settings_are_its_own() -> None:
         ("keep", ["http"], None),
     ],
 )
-def test_outputs_that_keep_the_background_are_told_once(
+def test_a_warning_names_the_outputs_that_keep_the_background_once(
     background: str, sinks: list[str], told: str | None, caplog: pytest.LogCaptureFixture
 ) -> None:
     assignments = ["renderer.name=warp", "fusion.method=direct", f"output.background={background}"]
@@ -53,7 +53,7 @@ def test_outputs_that_keep_the_background_are_told_once(
     assert all(str(told) in text and "--sink obs" in text for text in warnings)
 
 
-def test_the_sound_of_a_video_goes_into_a_file(tmp_path: Path) -> None:
+def test_the_sound_of_a_video_is_written_to_a_file(tmp_path: Path) -> None:
     talk, out = write_talk(tmp_path / "talk.mp4", beep_s=0.2), tmp_path / "out.mp4"
     with open_session(f"video:{talk}", sink=f"file:{out}") as session:
         session.run()
@@ -62,8 +62,8 @@ def test_the_sound_of_a_video_goes_into_a_file(tmp_path: Path) -> None:
     assert heard_s == pytest.approx(2.0, abs=0.05)
 
 
-def test_the_device_is_the_renderers(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Some renderers need no GPU where there is one."""
+def test_the_device_is_that_of_the_renderer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Some renderers do not use the GPU."""
     monkeypatch.setattr("torch.cuda.is_available", lambda: True)
     with open_session("pattern") as session:
         assert session.stats().device == "cpu"

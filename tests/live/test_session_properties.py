@@ -1,4 +1,4 @@
-"""What holds for every session, however long its parts take and whatever fails in them."""
+"""Properties of every session, however long its parts take and whatever fails."""
 
 from __future__ import annotations
 
@@ -38,14 +38,14 @@ calls = st.sets(st.integers(1, 40), max_size=15)
 
 
 def taking(time: SimulatedTime, durations: Sequence[float]) -> Callable[[int], None]:
-    """Return what makes the calls of a part take these times in turn."""
+    """Return a hook that makes the calls of a part take these times in turn."""
     return lambda number: time.sleep(durations[number % len(durations)])
 
 
 def noting(
     time: SimulatedTime, durations: Sequence[float], begun_s: list[float]
 ) -> Callable[[int], None]:
-    """Return the same, which also notes when each call began."""
+    """Return the same hook, which also notes when each call began."""
 
     def call(number: int) -> None:
         begun_s.append(time.now_s)
@@ -59,7 +59,7 @@ def newest_before(moments: Sequence[tuple[int, float]], time_s: float) -> int:
 
 
 class NumberingReenactor(FakeReenactor):
-    """Writes the number of its frame into the picture and notes when it was there."""
+    """Writes the index of a frame into its picture and notes when it began and ended it."""
 
     def __init__(self, time: SimulatedTime, durations: Sequence[float]) -> None:
         super().__init__(step=taking(time, durations))
@@ -150,7 +150,7 @@ def run_reenactor(
 
 @examples(max_examples=25)
 @given(st.booleans(), st.sampled_from(["plate", "crop"]), st.tuples(calls, calls, calls, calls))
-def test_no_pixel_is_the_actors_whatever_fails(
+def test_no_pixel_shows_the_actor_whatever_fails(
     live: bool, picture: str, faults: tuple[set[int], set[int], set[int], set[int]]
 ) -> None:
     """All of it is the target's green, or the plain card if tracker and renderer both fail."""
@@ -163,7 +163,7 @@ def test_no_pixel_is_the_actors_whatever_fails(
 
 
 @pytest.mark.parametrize("live", [False, True])
-def test_the_actor_would_be_seen(live: bool) -> None:
+def test_the_check_finds_the_actor_if_it_is_shown(live: bool) -> None:
     """With the camera shown beside the target, the same check of the same run finds the actor."""
     frames = run_reenactor(
         live, "plate", (), FakeTracker(FACE), FakeRenderer(), show_raw_camera=True

@@ -1,4 +1,4 @@
-"""The slot between two threads: the newest item or all of them, and nobody waits in vain."""
+"""The slot between two threads: it keeps the newest item or all, and wakes whoever waits."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def test_a_slot_that_replaces_holds_the_newest_item_until_it_is_closed(calls: li
     ],
     ids=["take-put", "take-finish", "take-close", "put-take", "put-finish", "put-close", "pause"],
 )
-def test_a_thread_that_waits_is_woken(
+def test_a_waiting_thread_is_woken(
     full: bool,
     waiting: Callable[[Slot[int]], object],
     waker: Callable[[Slot[int]], object],
@@ -113,7 +113,7 @@ def test_waits_end_by_the_slots_clock(time: SimulatedTime) -> None:
     assert slot.take(0.5) is None
     assert time.now_s == begin_s + 0.5
     slot.finish()
-    slot.pause(2.0)  # of a finished slot the item inside is still paced
+    slot.pause(2.0)  # a finished slot still paces the item inside
     assert time.now_s == begin_s + 2.5
     slot.close()
     slot.pause(2.0)
