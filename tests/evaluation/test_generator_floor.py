@@ -9,9 +9,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from support.moving_portrait import write_two_people
 
 from reenact.evaluation.runner import EvaluationOptions, evaluate
+from reenact.testing.moving_portrait import write_two_people
 
 GENERATED = {
     "psnr": (30.54, 0.5),
