@@ -1,4 +1,4 @@
-"""The faces that are shown: how they are made from photos and videos, stored and opened.
+"""Targets: the faces that are shown. They are made from photos or videos, stored and opened here.
 
 Photos, videos and hand-placed landmarks come in; `Target` values go out.
 """

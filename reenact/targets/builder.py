@@ -16,7 +16,7 @@ from reenact.config import RendererSettings
 from reenact.errors import SourceError, TargetError
 from reenact.face.face_search import find_face, refine_face
 from reenact.face.geometry import FACE_SHARE, face_box, square_to_crop, transform_points
-from reenact.imaging import invert_affine
+from reenact.imaging import invert_affine, resized_square
 from reenact.sources.image_file import read_image
 from reenact.sources.video_file import VideoSource
 from reenact.targets.footage import clip_names, write_footage
@@ -33,16 +33,16 @@ from reenact.types import Array, Image, Target, Tracker
 MAX_PLATE_SIDE_PX: Final = 4096
 
 RENDERED_PX: Final[int] = RendererSettings().size
-"""Side of the crop that is drawn where no other is chosen."""
+"""Default side of the rendered crop."""
 
 _SMALL_PX: Final = 256
-"""Side of the references where the source holds no more."""
+"""Side of the references if the source has no more detail."""
 
-_LEAST_SHARE: Final = 0.5
-"""A face that holds less of the px that it is drawn with is told of."""
+_MIN_DETAIL: Final = 0.5
+"""A warning tells of a face whose source has less than this share of the rendered pixels."""
 
-_LEAST_INSIDE: Final = 0.5
-"""Share of a face placed by hand that the picture must show."""
+_MIN_INSIDE: Final = 0.5
+"""Share of a hand-placed face that must lie inside the picture."""
 
 _VIDEO_SUFFIXES: Final = frozenset(
     (
@@ -66,13 +66,13 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class _Photo:
-    """One photo: its face, and a way to get its picture again.
+    """A photo of the face. The picture is not kept in memory.
 
     Attributes:
-        face: as found or placed.
+        face: as found, or as placed by hand.
         box: the square of its crop.
         read: returns the picture.
-        placed: whether the landmarks were given, and are not to be looked for again.
+        placed: True if the landmarks were placed by hand; they are used as they are.
     """
 
     face: FoundFace
@@ -106,20 +106,20 @@ def create_target(
 ) -> Target:
     """Make a target from pictures or videos of one face.
 
-    The first reference is the calmest, most frontal, sharp one; its whole picture becomes the
-    plate and its landmarks the neutral. Each photo has a crop of its own. All references of a
-    video share one square over all that its face does, so that their backgrounds agree.
+    The first reference is the calmest, most frontal and sharp one. Its whole picture becomes the
+    plate, and its landmarks become the neutral. Each photo has its own crop. All references of a
+    video share one square that holds the face wherever it goes, so that their backgrounds agree.
 
     Args:
-        name: what the user calls it.
+        name: the user's name for it.
         paths: photos, videos, or both.
-        tracker: one for still pictures (`static`) serves best; it is reset on the way.
-        size_px: side of the references; 256 where the first picture holds less than that.
+        tracker: preferably one for still pictures (`static`); it is reset.
+        size_px: side of the references; 256 if the first picture has less detail than that.
         max_references: how many references at most.
-        metadata: more fields to note in the target.
-        landmarks: (478, 3) px landmarks of the one photo, where no tracker finds them.
-        footage: a folder that receives the crops of the videos, for training; see `footage`.
-        rendered_px: side of the crop that will be drawn; the log tells of a face too small for it.
+        metadata: further notes to store with the target.
+        landmarks: (478, 3) px landmarks of the only photo, for faces that no tracker finds.
+        footage: receives the crops of the videos, to train on; see `footage`.
+        rendered_px: side of the rendered crop; a warning tells of a face too small for it.
 
     Raises:
         SourceError: a file is missing, empty, damaged, or neither picture nor video.
@@ -134,7 +134,7 @@ def create_target(
     elif len(paths) == 1:
         material = [_placed_photo(Path(paths[0]), landmarks)]
     else:
-        raise TargetError("Landmarks by hand belong to one photo; name that one alone.")
+        raise TargetError("Landmarks placed by hand belong to one photo; name only that photo.")
     for path, part in zip(paths, material, strict=True):
         _check_size(Path(path).name, part.box[2], rendered_px)
     target = _assemble(
@@ -166,18 +166,13 @@ def target_from_image(
 
 
 def resize_target(target: Target, size_px: int) -> Target:
-    """Return the target with crops of another side; plate and paste-back stay where they are."""
+    """Return the target with crops of another side; the plate and the crop's place in it stay."""
     if size_px == target.crop_size:
         return target
-    scale = size_px / target.crop_size
-    way = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
-    references = [
-        cv2.resize(picture, (size_px, size_px), interpolation=way) for picture in target.references
-    ]
     to_new = square_to_crop((0, 0, target.crop_size), size_px)
     return replace(
         target,
-        references=np.stack(references).astype(np.uint8, copy=False),
+        references=np.stack([resized_square(picture, size_px) for picture in target.references]),
         landmarks=transform_points(target.landmarks, to_new),
         neutral=transform_points(target.neutral, to_new),
         crop_to_plate=_after(target.crop_to_plate, invert_affine(to_new)),
@@ -198,7 +193,7 @@ def _assemble(
     ]
     from_video = any(len(part.faces) > 1 for part in material)
     looks = [face.look for _, face in owners]
-    # Photos were chosen by the user: none is left out for being like another, or soft.
+    # The user chose the photos: none is dropped for being soft, or for resembling another.
     chosen = (
         choose_references(looks, max_references) if from_video else _in_order(looks, max_references)
     )
@@ -240,7 +235,7 @@ def _assemble(
 
 
 def _in_order(looks: list[Look], count: int) -> list[int]:
-    """Return the calmest first, then the others by how much they differ."""
+    """Return the calmest first, then the others in the order of how much they differ."""
     sharp = [replace(look, sharpness=1.0) for look in looks]
     first = calmest(looks)
     rest = [number for number in choose_references(sharp, len(looks), 0.0) if number != first]
@@ -271,7 +266,7 @@ def _photo(image: Image, tracker: Tracker, label: str) -> _Photo:
     found = find_face(image, tracker)
     if found is None:
         raise TargetError(
-            f"No face was found in {label}; take a picture where the face is larger, upright and "
+            f"No face was found in {label}; use a picture in which the face is larger, upright and "
             "seen from the front, or place its landmarks by hand (--landmarks)."
         )
     return _with_face(image, found.points)
@@ -282,18 +277,18 @@ def _placed_photo(path: Path, points: Array) -> _Photo:
     height, width = image.shape[:2]
     left, top, right, bottom = face_box(points)
     inside = max(min(right, width) - max(left, 0), 0) * max(min(bottom, height) - max(top, 0), 0)
-    if inside <= _LEAST_INSIDE * (right - left) * (bottom - top):
+    if inside <= _MIN_INSIDE * (right - left) * (bottom - top):
         raise TargetError(
-            f"The landmarks lie outside {path.name}, which has {width} x {height} px; place them "
-            "in px of that very picture."
+            f"The landmarks lie outside {path.name}, which has {width} x {height} px; give them in "
+            "px of that picture."
         )
     return replace(_with_face(image, points), read=lambda: read_image(path), placed=True)
 
 
 def _check_size(label: str, side_px: int, rendered_px: int) -> None:
-    if side_px < _LEAST_SHARE * rendered_px:
+    if side_px < _MIN_DETAIL * rendered_px:
         _log.warning(
-            "The face in %s is small, about %d px high, and will be drawn %d px high; a larger "
+            "The face in %s is only about %d px high and will be rendered at %d px; a larger "
             "picture of it gives a sharper target.",
             label,
             round(FACE_SHARE * side_px),
@@ -307,7 +302,7 @@ def _with_face(image: Image, points: Array) -> _Photo:
 
 
 def _limited(plate: Image, crop_to_plate: Array) -> tuple[Image, Array]:
-    """Scale a huge plate down."""
+    """Shrink a plate to `MAX_PLATE_SIDE_PX`, with the crop's place in it."""
     height, width = plate.shape[:2]
     scale = MAX_PLATE_SIDE_PX / max(height, width)
     if scale >= 1:

@@ -1,4 +1,4 @@
-"""The files of a folder of clips: `NAME.mp4` with the face's landmarks in `NAME.npz`."""
+"""Reads a folder of clips: `NAME.mp4`, with the landmarks of its frames in `NAME.npz`."""
 
 from __future__ import annotations
 
@@ -16,9 +16,10 @@ from reenact.types import Array
 
 
 def clips_in(folder: Path) -> list[Path]:
-    """Return the videos of a folder of clips in order of their names.
+    """Return the videos of a folder of clips, sorted by name.
 
-    Without what a killed program left half-written: a partial name and no landmarks.
+    Recordings that a killed program left unfinished are skipped: they have a partial file's name
+    and no landmarks.
     """
     videos = sorted(folder.glob("*.mp4"))
     return [one for one in videos if one.with_suffix(".npz").is_file() or not is_partial(one)]
@@ -28,7 +29,7 @@ def decode_clip(path: Path) -> NDArray[np.uint8]:
     """Decode a whole video, uint8 (F, H, W, 3) RGB.
 
     Raises:
-        SourceError: it is no video, damaged or cut off.
+        SourceError: it is not a video, or damaged, or cut off.
     """
     try:
         with av.open(str(path.absolute())) as container:  # FFmpeg reads a:b.mp4 as a protocol
@@ -41,7 +42,7 @@ def load_landmarks(path: Path) -> Array:
     """Return float32 (..., 478, 3) of an .npz file's `landmarks`.
 
     Raises:
-        SourceError: it is missing, damaged, or holds none.
+        SourceError: the file is missing or damaged, or has no landmarks.
     """
     try:
         with np.load(path, allow_pickle=False) as archive:

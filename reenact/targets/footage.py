@@ -1,7 +1,7 @@
-"""A target's own video, kept for training: clips of its face as the training clips are stored.
+"""A target's footage: the crops of its videos, kept to train on.
 
-`NAME.mp4` holds the crops (H.264, square) and `NAME.npz` the `landmarks` (frames, 478, 3) px of
-the crop, so a target's footage is a folder of clips like any other.
+`NAME.mp4` holds the square crops (H.264), and `NAME.npz` their `landmarks` (frames, 478, 3) px. A
+target's footage is a folder of clips like any other.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -19,6 +18,7 @@ from reenact.errors import SourceError, TargetError
 from reenact.face.face_search import refine_face
 from reenact.face.geometry import square_to_crop, transform_points
 from reenact.face.topology import N_LANDMARKS
+from reenact.imaging import resized_square
 from reenact.sinks.video_file import FileSink
 from reenact.sources.video_file import VideoSource
 from reenact.storage import atomic_write
@@ -27,7 +27,7 @@ from reenact.targets.video_scan import VideoFaces, cut
 from reenact.types import Array, Frame, Image, Tracker
 
 MAX_FRAMES: Final = 1024
-"""Frames of all clips together that are read; `video_faces` keeps 512 of a video."""
+"""Maximum number of frames that are read, over all clips; `video_scan` keeps 512 of a video."""
 
 _FPS: Final = 25.0
 _CRF: Final = 14
@@ -51,11 +51,9 @@ class Footage:
         side = self.images.shape[1]
         if side == size_px:
             return self
-        way = cv2.INTER_AREA if size_px < side else cv2.INTER_CUBIC
-        images = [cv2.resize(one, (size_px, size_px), interpolation=way) for one in self.images]
         to_new = square_to_crop((0, 0, side), size_px)
         return Footage(
-            np.stack(images).astype(np.uint8, copy=False),
+            np.stack([resized_square(image, size_px) for image in self.images]),
             transform_points(self.landmarks, to_new),
         )
 
@@ -64,12 +62,12 @@ class Footage:
 
 
 def clip_names(videos: Iterable[Path]) -> list[str]:
-    """Return names for the clips of videos: the files' own, and a number where one comes again."""
+    """Name the clips of videos after their files, with a number if a name occurs again."""
     names: dict[str, str] = {}
     for video in videos:
         name = video.stem
         number = 1
-        while name.casefold() in names:  # some file systems take A and a for the same
+        while name.casefold() in names:  # some file systems ignore case
             number += 1
             name = f"{video.stem}-{number}"
         names[name.casefold()] = name
@@ -82,23 +80,23 @@ def write_footage(
     """Store the faces of a video as a clip, whole or not at all.
 
     Args:
-        faces: as found.
-        folder: receives NAME.mp4 and NAME.npz; it is made where missing.
-        name: of the clip; an older one of that name is replaced. See `clip_names`.
+        faces: found in the video.
+        folder: receives NAME.mp4 and NAME.npz; it is made if it is missing.
+        name: of the clip, see `clip_names`; an older clip of that name is replaced.
         side_px: side of the crops.
-        tracker: looks at each face a second time, closely; it is reset on the way.
+        tracker: tracks each face a second time, enlarged; it is reset.
 
     Returns:
         The clip's path.
 
     Raises:
         SinkError: the clip cannot be written.
-        SourceError: the video cannot be read any more.
+        SourceError: the video can no longer be read.
     """
     path = folder / f"{name}.mp4"
     with atomic_write(path, parents=True) as clip:
         _write_clip(faces, clip, side_px, tracker)
-        # An older clip must not be seen with the new one's landmarks.
+        # An older clip must never stand beside the new one's landmarks.
         path.unlink(missing_ok=True)
         clip.with_suffix(".npz").replace(path.with_suffix(".npz"))
     return path
@@ -119,7 +117,7 @@ def _write_clip(faces: VideoFaces, path: Path, side_px: int, tracker: Tracker) -
 
 
 def read_footage(folder: Path, size_px: int) -> list[Footage]:
-    """Read the clips of a target, at a side of size_px.
+    """Read the clips of a target, scaled to a side of size_px.
 
     Raises:
         TargetError: a clip is damaged.
@@ -133,7 +131,7 @@ def read_footage(folder: Path, size_px: int) -> list[Footage]:
 
 
 def split(clip: Footage, share: float) -> tuple[Footage, Footage]:
-    """Cut a clip in two at a share of its frames, each with one at least."""
+    """Split a clip at a share of its frames; each part has at least one frame."""
     at = min(max(round(len(clip) * share), 1), len(clip) - 1)
     return (
         Footage(clip.images[:at], clip.landmarks[:at]),
@@ -141,9 +139,9 @@ def split(clip: Footage, share: float) -> tuple[Footage, Footage]:
     )
 
 
-def _read_clip(path: Path, size_px: int, most: int) -> Footage:
+def _read_clip(path: Path, size_px: int, max_frames: int) -> Footage:
     try:
-        landmarks = load_landmarks(path.with_suffix(".npz"))[:most]
+        landmarks = load_landmarks(path.with_suffix(".npz"))[:max_frames]
         images = _read_images(path, len(landmarks))
     except (OSError, ValueError, SourceError) as error:
         raise _damaged(path) from error
@@ -152,10 +150,10 @@ def _read_clip(path: Path, size_px: int, most: int) -> Footage:
     return Footage(images, landmarks).resized(size_px)
 
 
-def _read_images(path: Path, most: int) -> NDArray[np.uint8]:
+def _read_images(path: Path, max_frames: int) -> NDArray[np.uint8]:
     images: list[Image] = []
     with VideoSource(path) as source:
-        while len(images) < most and (frame := source.read()) is not None:
+        while len(images) < max_frames and (frame := source.read()) is not None:
             if frame.size[0] != frame.size[1]:
                 raise ValueError("not square")
             images.append(frame.image)
@@ -164,6 +162,6 @@ def _read_images(path: Path, most: int) -> NDArray[np.uint8]:
 
 def _damaged(path: Path) -> TargetError:
     return TargetError(
-        f"The footage {path} is damaged; remove it, and give its video again by "
+        f"The footage {path} is damaged; delete it, and add its video again with "
         "`reenact target train NAME --from VIDEO`."
     )

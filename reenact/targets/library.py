@@ -1,4 +1,4 @@
-"""Targets as the rest of the program uses them: opened by name or by path."""
+"""Opens targets by name or path, for the rest of the program."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _log = logging.getLogger(__name__)
 
 
 def still_tracker(settings: TrackingSettings | None = None) -> Tracker:
-    """Return the tracker that targets are made with: each picture on its own.
+    """Return the tracker that targets are made with; it looks at each picture by itself.
 
     Raises:
         ModelError: mediapipe or its model file is missing.
@@ -51,13 +51,13 @@ def open_target(
     store: TargetStore | None = None,
     make_tracker: Callable[[], Tracker] = still_tracker,
 ) -> Target:
-    """Return a stored or built-in target, or one made on the fly from a photo or video.
+    """Return a stored or built-in target, or make one from a photo or video.
 
     Args:
         name_or_path: a stored target's name, `astronaut`, or the path of a picture or video.
-        size_px: side that its crops are brought to; None: as stored.
-        store: where stored targets are looked for; None: the user's.
-        make_tracker: makes the tracker where a face has to be found.
+        size_px: side of its crops; None: as stored.
+        store: the stored targets; None: the user's.
+        make_tracker: makes the tracker if a face has to be found.
 
     Raises:
         TargetError: there is no such target or file, no face in it, or it is damaged.
@@ -70,7 +70,7 @@ def open_target(
         target = _with_tracker(make_tracker, _astronaut)
     elif Path(name_or_path).expanduser().exists():
         path = Path(name_or_path).expanduser()
-        _log.warning("%s is used as a target; whether you may use the face was not asked.", path)
+        _log.warning("%s is used as a target without asking whether you may use the face.", path)
         notes = {"consent": "not asked: made on the fly"}
         target = _with_tracker(
             make_tracker,
@@ -81,7 +81,7 @@ def open_target(
     else:
         known = ", ".join((*store.list(), *BUILT_IN))
         raise TargetError(
-            f"There is no target and no file {name_or_path!r}; give the path of a photo or video, "
+            f"There is no target or file {name_or_path!r}; give the path of a photo or video, "
             f"or one of these targets: {known}."
         )
     return target if size_px is None else resize_target(target, size_px)

@@ -1,8 +1,8 @@
-"""Landmarks placed by hand, for drawings and animals in which no tracker finds a face.
+"""Landmarks placed by hand, for drawings and animals whose face no tracker finds.
 
-A file names a few points of the picture (`POINTS`), and the 478 landmarks follow: the canonical
-face is laid over them by a similarity and bent to meet them by a thin-plate spline (Bookstein
-1989). Or it gives all 478 itself. Left and right are those of the picture, as one sees it.
+A file gives the places of a few named points (`POINTS`). The 478 landmarks follow from them: the
+canonical face is laid over the points by a similarity and bent to meet them by a thin-plate spline
+(Bookstein 1989). Or the file gives all 478 itself. Left and right are the viewer's.
 
     [points]                        # TOML; the same in JSON: {"points": {"nose_tip": [268, 240]}}
     left_eye_outer = [135, 105]     # px from the picture's top left corner, x right, y down
@@ -51,8 +51,8 @@ POINTS: Final[Mapping[str, int]] = {
     "left_cheek": 234,
     "right_cheek": 454,
 }
-"""The points that may be named, and the landmark that each is. `mouth_top` and `mouth_bottom` are
-the inner edges of the lips; the cheeks are the face's outline beside the nose."""
+"""The landmark of each named point. `mouth_top` and `mouth_bottom` are on the inner edges of the
+lips; the cheeks are where the face's outline passes the nose."""
 
 REQUIRED: Final = (
     "left_eye_outer",
@@ -66,12 +66,12 @@ REQUIRED: Final = (
 )
 
 _STIFFNESS: Final = 1e-3
-"""How far the bent face may miss a point, in favour of bending less."""
+"""Smoothing of the spline: how far the bent face may miss a point in order to bend less."""
 
 _MAX_PX: Final = 20_000.0
 
-_LEAST_SPREAD: Final = 0.1
-"""Across its longer way a face spreads at least so far, as a share of that way."""
+_MIN_ASPECT: Final = 0.1
+"""Minimum extent of a face across its longest direction, as a share of the extent along it."""
 
 
 def read_manual_landmarks(path: Path) -> Array:
@@ -85,8 +85,8 @@ def read_manual_landmarks(path: Path) -> Array:
         float32 (478, 3) px of the picture.
 
     Raises:
-        TargetError: the file is missing or damaged, names too few points, or unknown ones, or the
-            points are no face.
+        TargetError: the file is missing or damaged, required points are missing or unknown ones
+            are named, or the points do not form a face.
     """
     path = Path(path).expanduser()
     try:
@@ -95,7 +95,7 @@ def read_manual_landmarks(path: Path) -> Array:
             return _complete(np.asarray(content["landmarks"], dtype=np.float32), path)
         points = content.get("points")
         if not isinstance(points, Mapping):
-            raise TargetError(f"{path} holds neither points nor landmarks of a face.")
+            raise TargetError(f"{path} has neither `points` nor `landmarks`.")
         return fit_landmarks({str(name): _place(place) for name, place in points.items()})
     except FileNotFoundError as error:
         raise TargetError(f"There is no file {path}; check the path.") from error
@@ -104,20 +104,20 @@ def read_manual_landmarks(path: Path) -> Array:
 
 
 def fit_landmarks(points: Mapping[str, tuple[float, float]]) -> Array:
-    """Return (478, 3) px landmarks of a face of which some points are known.
+    """Return the (478, 3) px landmarks of a face from some of its points.
 
     Args:
-        points: (x, y) px by name; those of `REQUIRED` at least.
+        points: (x, y) px by name; all of `REQUIRED`, and any others.
 
     Raises:
-        TargetError: a name is unknown, a required one is missing, or points coincide or lie on a
-            line.
+        TargetError: a name is unknown, a required one is missing, or points coincide or lie on
+            one line.
     """
     from scipy.interpolate import RBFInterpolator
 
     unknown = sorted(points.keys() - POINTS.keys())
     if unknown:
-        raise TargetError(f"{unknown[0]} is no point of a face; known: {', '.join(POINTS)}.")
+        raise TargetError(f"There is no point {unknown[0]!r}; known points: {', '.join(POINTS)}.")
     missing = [name for name in REQUIRED if name not in points]
     if missing:
         raise TargetError(f"These points are missing: {', '.join(missing)}.")
@@ -126,7 +126,7 @@ def fit_landmarks(points: Mapping[str, tuple[float, float]]) -> Array:
     known = face[[POINTS[name] for name in points], :2]
     distances = np.linalg.norm(goal[:, None] - goal[None], axis=-1)
     if distances[np.triu_indices(len(goal), 1)].min() < 1:
-        raise TargetError("Two of the points lie in the same place; each needs its own.")
+        raise TargetError("Two of the points lie in the same place; move one of them.")
     _check_spread(goal)
     scale, turn, shift = _upright_similarity(known, goal)
     laid = face.copy()
@@ -162,7 +162,7 @@ def _read(path: Path) -> Mapping[str, Any]:
         return {"landmarks": load_landmarks(path)}
     content = json.loads(path.read_text("utf-8-sig")) if kind == ".json" else read_toml(path)
     if not isinstance(content, Mapping):
-        raise ValueError("it is no table.")
+        raise ValueError("it is not a table.")
     return content
 
 
@@ -185,7 +185,7 @@ def _complete(points: Array, path: Path) -> Array:
 
 
 def _check_spread(points: NDArray[Any]) -> None:
-    """Refuse (N, 2) points that lie on a line, or all in one place."""
+    """Refuse (N, 2) points that lie on one line or in one place."""
     along, across = np.linalg.svd(points - points.mean(axis=0), compute_uv=False)
-    if across <= _LEAST_SPREAD * along:
-        raise TargetError("The points lie on one line, which is no face; place them anew.")
+    if across <= _MIN_ASPECT * along:
+        raise TargetError("The points lie on one line; place them on a face.")

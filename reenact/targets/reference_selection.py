@@ -1,4 +1,4 @@
-"""Chooses the reference pictures of a target: one calm face, then as unlike ones as there are."""
+"""Chooses a target's reference pictures: a calm face, then those that differ most."""
 
 from __future__ import annotations
 
@@ -23,23 +23,24 @@ from reenact.types import Array, Image
 MAX_REFERENCES: Final = 16
 
 MIN_DIFFERENCE: Final = 0.4
-"""Frames of a video nearer than this to a chosen one show nothing new (units of `features`)."""
+"""Frames of a video that differ less than this from a chosen one add nothing. In the units of
+`Look.features`."""
 
 _SHARPNESS_SIDE_PX: Final = 256
 _BLURRED: Final = 0.6
-"""A frame of less than this share of the typical sharpness is no reference."""
+"""A frame below this share of the median sharpness is not used as a reference."""
 
 _HEAD_UNIT_RAD: Final = float(np.radians(12))
 _FEATURE_UNITS: Final = np.array(
     [_HEAD_UNIT_RAD, _HEAD_UNIT_RAD, _HEAD_UNIT_RAD, 0.12, 0.10, 0.06], np.float32
 )
-"""What counts as one clear difference: head angles in radians, then iod of mouth opening, mouth
-width and eye opening."""
+"""One clear difference in each feature: head angles in radians, then the opening and width of the
+mouth and the opening of the eyes in iod."""
 
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """What a picture shows of a face, as far as the choice needs it.
+    """What the choice needs to know of a face in a picture.
 
     Attributes:
         features: float32 (6,): pitch, yaw, roll of the head, opening and width of the mouth,
@@ -52,7 +53,7 @@ class Look:
 
 
 def measure_look(image: Image, points: Array) -> Look:
-    """Measure a face with landmarks (478, 3) px in a picture."""
+    """Measure a face with (478, 3) px landmarks in a picture, uint8 (H, W, 3) RGB."""
     pose = estimate_pose(points)
     shape = to_face_frame(points, pose)
 
@@ -70,9 +71,9 @@ def measure_look(image: Image, points: Array) -> Look:
 
 
 def calmest(looks: Sequence[Look]) -> int:
-    """Return the number of the calmest, most frontal, sharp one.
+    """Return the index of the calmest, most frontal and sharp face.
 
-    Closed mouth, eyes as open as they mostly are, mouth as wide as it mostly is.
+    Calm is a closed mouth of the median width and eyes of the median opening.
     """
     features = np.stack([look.features for look in looks])
     sharpness = _relative_sharpness(looks)

@@ -1,4 +1,4 @@
-"""Looks through a video for its longest shot of one face, and cuts the face's square out of it."""
+"""Finds the longest shot of a face in a video, and cuts the face's square out of its frames."""
 
 from __future__ import annotations
 
@@ -15,20 +15,21 @@ from numpy.typing import NDArray
 
 from reenact.errors import TargetError
 from reenact.face.geometry import FACE_MIDDLE, FACE_SHARE, box_shift, face_box
+from reenact.imaging import resized_square
 from reenact.sources.video_file import VideoSource
 from reenact.targets.reference_selection import Look, calmest, measure_look
 from reenact.types import Array, Frame, Image, Tracker
 
 _SCAN_BUDGET_S: Final = 60.0
 _MAX_SEEN: Final = 512
-"""Frames of a video that are looked at closely; of a longer one every second, fourth, ..."""
+"""Maximum number of faces that are kept; of a longer video every second, fourth, ... frame."""
 
 _MAX_WIDENING: Final = 1.5
-"""A video's square is at most this much wider than its calmest frame needs."""
+"""Maximum side of a video's square, as a multiple of what its calmest frame needs."""
 
-_MIRRORED: Final = 0.08
-"""Of a square's side: so much of the picture, at most, is mirrored beyond its edge. More would show
-a second mouth under a chin that the edge cuts."""
+_MAX_MIRRORED: Final = 0.08
+"""How deep the picture is mirrored beyond its edge, as a share of the square's side. More would
+show a second mouth under a chin that the edge cuts."""
 
 _CUT_LEVELS: Final = 40.0
 _THUMBNAIL_PX: Final = (32, 18)
@@ -36,7 +37,7 @@ _THUMBNAIL_PX: Final = (32, 18)
 _log = logging.getLogger(__name__)
 
 Box = tuple[int, int, int]
-"""(left, top, side) of a square with whole-numbered edges, px of the picture."""
+"""(left, top, side) px of a square in the picture, integers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +47,7 @@ class FoundFace:
     Attributes:
         number: index of the frame; 0 for a photo.
         points: float32 (478, 3) px of the picture.
-        look: what it shows.
+        look: head pose, expression and sharpness.
     """
 
     number: int
@@ -60,8 +61,8 @@ class VideoFaces:
 
     Attributes:
         path: of the video.
-        box: one square over all that the face does, so that the backgrounds of its crops agree.
-        faces: at most 512, in order of their frames, each wholly inside the square.
+        box: one square for all frames, so that the backgrounds of the crops agree.
+        faces: at most 512 in the order of their frames, all completely inside the square.
     """
 
     path: Path
@@ -69,10 +70,10 @@ class VideoFaces:
     faces: list[FoundFace]
 
     def pictures(self, numbers: Collection[int]) -> Iterator[tuple[int, Image]]:
-        """Read those frames of the video again, in order; yields (index, RGB picture).
+        """Read frames of the video again, and yield (index, RGB picture) in order.
 
         Raises:
-            SourceError: the video cannot be read any more.
+            SourceError: the video can no longer be read.
         """
         last = max(numbers)
         with VideoSource(self.path) as source:
@@ -86,16 +87,16 @@ def scan_video(path: Path, tracker: Tracker) -> VideoFaces:
 
     Args:
         path: of the video.
-        tracker: one for still pictures serves best; it is reset on the way.
+        tracker: preferably one for still pictures; it is reset.
 
     Raises:
-        SourceError: it is missing, damaged or no video.
+        SourceError: the file is missing or damaged, or not a video.
         TargetError: it shows no face.
     """
     shot = _longest_shot(path, tracker)
     if not shot:
         raise TargetError(
-            f"No face was found in {path.name}; take a video where the face is larger, upright "
+            f"No face was found in {path.name}; use a video in which the face is larger, upright "
             "and seen from the front."
         )
     first = shot[calmest([face.look for face in shot])]
@@ -105,13 +106,13 @@ def scan_video(path: Path, tracker: Tracker) -> VideoFaces:
 
 
 def square(boxes: list[tuple[float, float, float, float]], calm: Array) -> Box:
-    """Return the square over all boxes (but for rare ones), with the calm face well inside.
+    """Return a square around all boxes but rare ones, with the calm face well inside.
 
-    Its edges are whole-numbered, so that pasting back needs no shift by parts of a px.
+    Its edges are integers, so that pasting back needs no shift by fractions of a px.
 
     Args:
         boxes: (left, top, right, bottom) px of faces.
-        calm: (478, 3) px of the calmest one.
+        calm: (478, 3) px landmarks of the calmest face.
     """
     edges = np.array(boxes)
     low = np.percentile(edges[:, :2], 4, axis=0)
@@ -128,29 +129,27 @@ def square(boxes: list[tuple[float, float, float, float]], calm: Array) -> Box:
 
 
 def cut(picture: Image, box: Box, side_px: int) -> Image:
-    """Cut a square out at (side, side, 3), mirrored where it reaches beyond the picture."""
+    """Cut a square out at (side_px, side_px, 3), mirrored beyond the picture's edge."""
     left, top, side = box
     height, width = picture.shape[:2]
-    rows = _mirrored(np.arange(top, top + side), height, _MIRRORED * side)
-    columns = _mirrored(np.arange(left, left + side), width, _MIRRORED * side)
-    way = cv2.INTER_AREA if side > side_px else cv2.INTER_CUBIC
-    patch = picture[np.ix_(rows, columns)]
-    return np.asarray(cv2.resize(patch, (side_px, side_px), interpolation=way), dtype=np.uint8)
+    rows = _mirrored(np.arange(top, top + side), height, _MAX_MIRRORED * side)
+    columns = _mirrored(np.arange(left, left + side), width, _MAX_MIRRORED * side)
+    return resized_square(picture[np.ix_(rows, columns)], side_px)
 
 
-def _mirrored(numbers: NDArray[np.intp], count: int, most: float) -> NDArray[np.intp]:
-    """Return numbers in 0 to count - 1: those beyond come back, at most `most` deep."""
+def _mirrored(numbers: NDArray[np.intp], count: int, max_depth: float) -> NDArray[np.intp]:
+    """Mirror indices beyond 0 to count - 1 back inside, at most `max_depth` deep."""
     inside = np.clip(numbers, 0, count - 1)
     beyond = numbers - inside
-    depth = np.round(most * np.tanh(beyond / most)).astype(np.intp)
+    depth = np.round(max_depth * np.tanh(beyond / max_depth)).astype(np.intp)
     return np.asarray(np.clip(inside - depth, 0, count - 1))
 
 
 def _longest_shot(path: Path, tracker: Tracker) -> list[FoundFace]:
-    """Look through a video; return its longest shot of a face.
+    """Track the face through a video, and return its longest shot.
 
-    A cut, or the face jumping by its own size, ends a shot: another person may follow. A long
-    video is looked at in ever larger steps, and as far as the time allows.
+    A cut, or a face that jumps by its own size, ends a shot because another person may follow.
+    A long video is read in ever larger steps until `_SCAN_BUDGET_S` is over.
     """
     shots: list[list[FoundFace]] = [[]]
     stride, seen = 1, 0
@@ -162,7 +161,7 @@ def _longest_shot(path: Path, tracker: Tracker) -> list[FoundFace]:
             if frame.index % stride:
                 continue
             if time.monotonic() > deadline_s:
-                _log.warning("%s is long; only its first %.0f s were used.", path, frame.time_s)
+                _log.warning("%s is long; only its first %.0f s are used.", path, frame.time_s)
                 break
             previous, thumbnail = thumbnail, _thumbnail(frame)
             if previous is not None and np.abs(thumbnail - previous).mean() > _CUT_LEVELS:
@@ -173,7 +172,7 @@ def _longest_shot(path: Path, tracker: Tracker) -> list[FoundFace]:
                 continue
             seen += 1
             if tracker.faces_seen > 1 and seen == 1:
-                _log.warning("There are several faces in %s; one is taken.", path)
+                _log.warning("There are several faces in %s; one of them is used.", path)
             if shots[-1] and box_shift(shots[-1][-1].points, found.points) > 1:
                 shots.append([])
             look = measure_look(frame.image, found.points)
