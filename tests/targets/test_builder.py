@@ -108,7 +108,7 @@ def test_a_face_too_small_for_what_is_drawn_is_told(
 ) -> None:
     path = write_png(tmp_path / "small.png", scaled(side_px))
     open_target(str(path), rendered_px)
-    told = re.findall(r"in small.png is small, about (\d+) px .* drawn (\d+) px", caplog.text)
+    told = re.findall(r"in small.png is only about (\d+) px .* rendered at (\d+) px", caplog.text)
     assert [int(px) for pair in told for px in pair] == pytest.approx(heights_px, abs=4)
 
 
