@@ -1,8 +1,8 @@
-"""Tracks videos and pictures and cuts clips of a face out of them, as the training clips are.
+"""Tracks videos and pictures and cuts training clips of a face out of them.
 
 A clip is one shot of one person: a fixed square in which the face takes about 60 % of the height,
-25 frames a second, at most 12 seconds. Where the face is lost for long, or the picture is cut, a
-new clip begins.
+25 frames a second, at most 12 seconds. A new clip begins where the face is lost for long or the
+video cuts.
 """
 
 from __future__ import annotations
@@ -35,13 +35,13 @@ from reenact.types import Array, Frame, Image, Tracker
 FPS: Final = 25.0
 MAX_FRAMES: Final = 300
 MIN_FRAMES: Final = 12
-"""A shorter shot of a video is left out; a sequence of pictures may have any length from two."""
+"""Shorter shots of a video are left out; a sequence of pictures needs two."""
 
 _LOST_FRAMES: Final = 10
-"""A face lost for longer ends the shot."""
+"""A face that is lost for longer ends the shot."""
 
 _HELD_FRAMES: Final = 10
-"""A picture that stays for longer, because the video pauses, comes no more often than this."""
+"""A picture is repeated at most so often where the video pauses."""
 
 _CUT_LEVELS: Final = 40.0
 _THUMBNAIL_PX: Final = (32, 18)
@@ -50,24 +50,23 @@ _TAGS: Final = {"title": "Training clip", "comment": "A face, cut out to train w
 _NOWHERE: Final = np.full((478, 3), np.nan, np.float32)
 
 OnFrame = Callable[[], None]
-"""Called after each frame that was worked on; it may raise to stop."""
+"""Called after each frame; it may raise to stop."""
 
 
 @dataclass(slots=True)
 class Shot:
-    """Frames of one person, one after the other.
+    """Consecutive frames of one person.
 
     Attributes:
-        frames: their indices in the source; one may come twice, where it is slower than 25 a
-            second.
-        points: (478, 3) px for each, NaN where no face was found.
+        frames: their indices in the source; a source below 25 frames a second repeats some.
+        points: (478, 3) px for each, NaN if no face was found.
     """
 
     frames: list[int] = field(default_factory=list)
     points: list[Array] = field(default_factory=list)
 
     def trimmed(self) -> Shot:
-        """Return it without frames before the first and after the last face."""
+        """Return the shot without frames before the first and after the last face."""
         found = np.flatnonzero([bool(np.isfinite(one[0, 0])) for one in self.points])
         if not len(found):
             return Shot()
@@ -78,12 +77,12 @@ class Shot:
 def clips_of_video(
     path: Path, tracker: Tracker, out: Path, name: str, *, size_px: int, on_frame: OnFrame
 ) -> list[Path]:
-    """Write a video's clips as OUT/NAME.mp4, or with numbers where there are several.
+    """Write a video's clips as OUT/NAME.mp4, numbered if there are several.
 
     Args:
         path: of the video.
         tracker: one that follows a face; it is reset.
-        out: folder.
+        out: folder to write to.
         name: of the clips.
         size_px: side of the crops.
         on_frame: called for each frame.
@@ -129,8 +128,8 @@ def clip_of_pictures(
 
     Args:
         files: pictures of one size and place, in order.
-        emotions: kept in the .npz beside the landmarks, one for each picture; may be empty.
-        tracker: for still pictures; it is reset before each.
+        emotions: stored with the landmarks, one for each picture; may be empty.
+        tracker: one for still pictures; it is reset before each.
         out: the .mp4 to write.
         size_px: side of the crops.
         on_frame: called for each picture.
@@ -173,7 +172,7 @@ def still_of_photo(file: Path, tracker: Tracker, out: Path, size_px: int) -> Pat
 
 
 def _find_shots(path: Path, tracker: Tracker, on_frame: OnFrame) -> list[Shot]:
-    """Track a video at 25 frames a second and split it where the face or the picture jumps."""
+    """Track a video at 25 frames a second; split it where the face or the picture jumps."""
     shots = [Shot()]
     lost = 0
     before: Array | None = None
@@ -202,9 +201,10 @@ def _find_shots(path: Path, tracker: Tracker, on_frame: OnFrame) -> list[Shot]:
 
 
 def _at_rate(source: VideoSource) -> Iterator[tuple[Frame, int]]:
-    """Yield every frame with how many of the 25 a second it is nearest to.
+    """Yield every frame with the number of ticks, 25 a second, that it is nearest to.
 
-    By the frames' own times: a phone's rate falls in the dark, and some files declare another.
+    The frames' own times decide: a phone's rate falls in the dark, and some files declare a wrong
+    rate.
     """
     frame = source.read()
     half_s = 0.5 / source.fps
@@ -230,7 +230,7 @@ def _write(
     size_px: int,
     extra: Mapping[str, NDArray[np.int8]] | None = None,
 ) -> Path:
-    """Write a clip: first its landmarks, then its pictures under their final name."""
+    """Write a clip: first its landmarks, then its pictures."""
     found = [one for one in points if np.isfinite(one).all()]
     box: Box = square([face_box(one) for one in found], found[0])
     to_crop = square_to_crop(box, size_px)
@@ -245,6 +245,6 @@ def _write(
 def _store_landmarks(
     beside: Path, points: Array, extra: Mapping[str, NDArray[np.int8]] | None = None
 ) -> None:
-    """Write NAME.npz beside a clip or photo; half precision is 1/8 px at a side of 256."""
+    """Write NAME.npz beside a clip or photo, in half precision: 1/8 px at a side of 256."""
     path = beside.with_suffix(".npz")
     np.savez_compressed(path, landmarks=points.astype(np.float16), **(extra or {}))

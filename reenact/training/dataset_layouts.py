@@ -1,8 +1,10 @@
-"""Finds what a folder of raw material holds: videos, sequences of pictures, photos, and of whom.
+"""Finds videos, sequences of pictures and photos in a folder of raw material, and whom they show.
 
-Known layouts: CK+ (`S005/001/S005_001_00000011.png`: sequences that begin neutral, labels beside
-them in `Emotion`), RaFD (`Rafd090_01_Caucasian_female_angry_frontal.jpg`: 8 expressions, 5
-angles, 3 gazes), and any other folders, of which each direct subfolder holds one person.
+Three layouts are known:
+
+- CK+, `S005/001/S005_001_00000011.png`: sequences that begin neutral, with labels in `Emotion`.
+- RaFD, `Rafd090_01_Caucasian_female_angry_frontal.jpg`: 8 expressions, 5 angles, 3 gazes.
+- Any other folder: each direct subfolder holds one person.
 """
 
 from __future__ import annotations
@@ -30,7 +32,7 @@ EMOTIONS: Final = (
     "sad",
     "surprised",
 )
-"""RaFD's names, in the order of CK+'s numbers."""
+"""The names of RaFD in the order of CK+'s numbers."""
 
 VIDEOS: Final = frozenset({".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg"})
 PICTURES: Final = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"})
@@ -47,12 +49,12 @@ class Item:
     """One thing to prepare.
 
     Attributes:
-        name: of what comes of it; begins with the identity and `__` unless it is the identity.
-        kind: a video; a sequence, whose pictures follow each other; a set of pictures of one
-            person from one place; or a single photo.
+        name: of the result: the identity, or the identity, `__` and more.
+        kind: a video, a sequence of consecutive pictures, a set of pictures of one person from one
+            angle, or a single photo.
         files: the video or photo, or the pictures in order, the neutral one first.
-        emotions: for each picture an index into `EMOTIONS`, -1 where it is not known; empty for
-            videos and photos.
+        emotions: an index into `EMOTIONS` for each picture, -1 if unknown; empty for videos and
+            photos.
     """
 
     name: str
@@ -62,12 +64,12 @@ class Item:
 
     @property
     def identity(self) -> str:
-        """Who it is."""
+        """Name of the person."""
         return self.name.split("__")[0]
 
 
 def find_items(source: Path, layout: Layout = "auto") -> list[Item]:
-    """Find everything to prepare, in order of names.
+    """Find everything to prepare, sorted by name.
 
     Raises:
         SourceError: there is nothing, or nothing of that layout.
@@ -91,10 +93,10 @@ def find_items(source: Path, layout: Layout = "auto") -> list[Item]:
     return sorted(items, key=lambda item: item.name)
 
 
-def held_back(identities: Iterable[str], share: float) -> set[str]:
-    """Choose about that share of the people, at least one, by their names alone.
+def held_out_people(identities: Iterable[str], share: float) -> set[str]:
+    """Choose about that share of the people for validation, at least one.
 
-    More people may come later without moving those who are there.
+    The choice depends on the names alone, so that nobody moves when more people are added.
     """
     places = {
         name: int.from_bytes(hashlib.sha256(name.encode()).digest()[:6], "big") / 2**48
@@ -130,7 +132,7 @@ def _ck_plus(source: Path, pictures: list[Path]) -> list[Item]:
 def _labelled(
     files: list[Path], person: str, number: str, labels: dict[str, Path]
 ) -> tuple[int, ...]:
-    """A sequence goes from neutral to a peak, which alone has a label."""
+    """Return the emotions of a sequence: neutral first, and a label for the peak only."""
     peak = -1
     if label := labels.get(f"{person}_{number}"):
         text = label.read_text(encoding="ascii", errors="replace").strip()

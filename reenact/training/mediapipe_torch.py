@@ -1,9 +1,9 @@
-"""The tracker's face landmark network in torch, so that a loss can look through it.
+"""The tracker's landmark network in torch, so that a loss can be differentiated through it.
 
-MediaPipe carries "attention mesh" (Grishchenko 2020) as a TFLite file: a network that reads 468
-landmarks of a face, then crops its own features around lips and eyes and reads those more
-finely. TFLite cannot be differentiated; here the file's operators are run by torch, with the
-file's own weights, which stay as they are.
+MediaPipe ships "attention mesh" (Grishchenko 2020) as a TFLite file. The network reads 468
+landmarks of a face, then crops its own features around lips and eyes and reads those more finely.
+TFLite cannot be differentiated, so torch runs the file's operators here, with the file's own,
+constant weights.
 """
 
 from __future__ import annotations
@@ -32,20 +32,20 @@ _KINDS: Final = {0: np.float32, 1: np.float16, 2: np.int32}
 """TFLite's types of tensors."""
 
 _MARGIN: Final = 1.5
-"""Side of that crop, in longer sides of the box around the landmarks (as in MediaPipe)."""
+"""Side of that crop, as a multiple of the landmarks' box, as in MediaPipe."""
 
 _REFINED: Final = ("output_lips", "output_left_eye", "output_right_eye")
-"""What is read more finely: of the landmarks that a window was laid around, in their order."""
+"""Outputs that refine the landmarks of a window, in the order of the windows."""
 
 _WINDOW: Final = "Landmarks2TransformMatrix"
-"""The operator that lays a window around landmarks."""
+"""The operator that places a window around landmarks."""
 
 _IRISES: Final = ("output_left_iris", "output_right_iris")
 
 
 @dataclass(frozen=True, slots=True)
 class _Operator:
-    """One operator: what it does with its operands, and the numbers of the tensors."""
+    """One operator: its function, and the numbers of its input and output tensors."""
 
     run: Callable[..., Tensor]
     inputs: tuple[int, ...]
@@ -53,10 +53,10 @@ class _Operator:
 
 
 class FaceMeshNetwork(nn.Module):
-    """Reads landmarks of face crops, differentiably. Its weights are constants.
+    """Reads the landmarks of face crops, differentiably. Its weights are constant.
 
     Raises:
-        ModelError: this version of mediapipe carries no such file, or one with other operators.
+        ModelError: this version of mediapipe has no such file, or one with other operators.
     """
 
     def __init__(self) -> None:
@@ -96,7 +96,7 @@ class FaceMeshNetwork(nn.Module):
 
         Args:
             pictures: (N, 3, H, W) RGB, -1 to 1.
-            crops: (N, 2, 3) of `face_crop`, where the faces are.
+            crops: (N, 2, 3) of `face_crop`, the positions of the faces.
         """
         with torch.autocast(pictures.device.type, enabled=False):
             grid = F.affine_grid(crops, [len(crops), 3, _SIDE, _SIDE], align_corners=False)
@@ -104,7 +104,7 @@ class FaceMeshNetwork(nn.Module):
             return self._read(faces) @ crops[..., :2].transpose(1, 2) + crops[:, None, :, 2]
 
     def _read(self, faces: Tensor) -> Tensor:
-        """Return (N, 478, 2), -1 to 1, of (N, 3, 192, 192) in 0 to 1."""
+        """Return landmarks (N, 478, 2), -1 to 1, of crops (N, 3, 192, 192), 0 to 1."""
         known = {number: self.get_buffer(f"constant_{number}") for number in self._constants}
         known[self._input] = faces
         for operator in self._operators:
@@ -119,11 +119,11 @@ class FaceMeshNetwork(nn.Module):
 
 
 def face_crop(points: Array, size_px: int) -> Array:
-    """Return float32 (2, 3): where the network's crop of a face lies in its picture.
+    """Return where the network's crop of a face lies in its picture, float32 (2, 3).
 
-    It takes coordinates of the crop to those of the picture, both -1 to 1 from edge to edge (see
-    `torch.nn.functional.affine_grid`). The crop is a square around the landmarks, turned with the
-    outer corners of the eyes.
+    The affine takes coordinates of the crop to those of the picture, both -1 to 1 from edge to edge
+    (see `torch.nn.functional.affine_grid`). The crop is a square around the landmarks, upright with
+    the outer corners of the eyes.
 
     Args:
         points: (478, 3) px.
@@ -155,15 +155,15 @@ def _constant(tensor: Any, data: Any) -> NDArray[Any]:
 
 
 def _torch_order(constant: NDArray[Any]) -> NDArray[Any]:
-    """Turn filters from (..., channels) into torch's order; leave all else."""
+    """Move the channels of filters to torch's place; leave all else."""
     return np.array(np.moveaxis(constant, -1, 1) if constant.ndim == 4 else constant)
 
 
 def _operation(name: str, operator: Any, output_shape: Any) -> Callable[..., Tensor]:
-    """Return what an operator does with its operands, pictures as (N, C, H, W).
+    """Return the function of an operator, for pictures as (N, C, H, W).
 
     Raises:
-        ModelError: it is none of those that the file is known to have.
+        ModelError: the operator is unknown.
     """
     options = operator.builtinOptions
     if name in {"CONV_2D", "DEPTHWISE_CONV_2D"}:
@@ -191,7 +191,7 @@ def _convolution(
 ) -> Tensor:
     if depthwise:
         filters = filters.transpose(0, 1)
-    if same:  # as TensorFlow pads: what is odd goes to the end
+    if same:  # TensorFlow pads one more at the end if the padding is odd
         lacking = max(filters.shape[-1] - stride, 0)
         x = F.pad(x, (lacking // 2, lacking - lacking // 2) * 2)
     return F.conv2d(x, filters, bias, stride, groups=len(filters) if depthwise else 1)
@@ -202,21 +202,21 @@ def _reshaped(x: Tensor, shape: tuple[int, ...]) -> Tensor:
 
 
 def _with_channels(x: Tensor, paddings: Tensor) -> Tensor:
-    """Add channels of zeros; other sides are never padded."""
+    """Pad with channels of zeros; the file pads no other axis."""
     before, after = paddings[3].tolist()
     return F.pad(x, (0, 0, 0, 0, before, after))
 
 
 def _scaled(x: Tensor, factor: Tensor) -> Tensor:
-    """Multiply; of (1, 4, 4) factors of a matrix what concerns the plane."""
+    """Multiply; of the (1, 4, 4) factors of a matrix only the planar part is used."""
     return x * (factor[:, :2, [0, 1, 3]] if factor.dim() == 3 else factor)
 
 
 def _window_around(landmarks: Tensor, options: Mapping[str, Any]) -> Tensor:
-    """Return (N, 2, 3): from px of a window to px of the features that landmarks (N, 468, 3) name.
+    """Return affines (N, 2, 3) from px of a window to px of the landmarks' features.
 
-    The window is turned with two landmarks and lies around a subset of them. It is a constant to
-    derivatives: no picture gets nearer to the truth by where it is looked at.
+    The window encloses a subset of the landmarks (N, 468, 3) and is upright with two of them. No
+    gradient passes through it: a picture gets no better by where it is looked at.
     """
     points = landmarks[..., :2].detach()
     left, right = (points[:, options[f"{side}_rotation_idx"]] for side in ("left", "right"))
@@ -234,7 +234,7 @@ def _window_around(landmarks: Tensor, options: Mapping[str, Any]) -> Tensor:
 
 
 def _cut_out(features: Tensor, matrix: Tensor, side: int) -> Tensor:
-    """Cut (N, C, side, side) out of features by the matrix of `_window_around`."""
+    """Crop (N, C, side, side) out of features by the matrix of `_window_around`."""
     whole = features.shape[-1]
     linear = matrix[..., :2] * (side / whole)
     shift = (matrix @ matrix.new_tensor([side / 2, side / 2, 1])) * (2 / whole) - 1
@@ -244,7 +244,7 @@ def _cut_out(features: Tensor, matrix: Tensor, side: int) -> Tensor:
 
 
 def _out_of_window(points: Tensor, matrix: Tensor) -> Tensor:
-    """Take (N, K, 2) px of a window to px of the picture."""
+    """Map (N, K, 2) px of a window to px of the picture."""
     return points @ matrix[..., :2].transpose(1, 2) + matrix[:, None, :, 2]
 
 
@@ -253,6 +253,6 @@ _PLAIN: Final[Mapping[str, Callable[..., Tensor]]] = {
     "PRELU": lambda x, slope: F.prelu(x, slope.flatten()),
     "PAD": _with_channels,
     "MUL": _scaled,
-    "STRIDED_SLICE": lambda x, *_bounds: x,  # of all
+    "STRIDED_SLICE": lambda x, *_bounds: x,  # always of everything
     "TransformLandmarks": _out_of_window,
 }

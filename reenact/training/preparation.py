@@ -1,8 +1,8 @@
-"""`reenact train prepare SOURCE OUT`: raw videos and pictures become clips to train with.
+"""`reenact train prepare SOURCE OUT`: makes training clips of raw videos and pictures.
 
-Every item (a video, a sequence, a photo) is one job; several processes work on them. What came of
-an item stands in `OUT/.prepared/NAME.json`: a second run does only what is new, changed or was cut
-off.
+Every item (a video, a sequence, a photo) is one job, and several processes work on the jobs. The
+result of an item is recorded in `OUT/.prepared/NAME.json`, so that a second run only does what is
+new, changed or incomplete.
 """
 
 from __future__ import annotations
@@ -25,22 +25,22 @@ from reenact.face.mediapipe_tracker import MediaPipeTracker
 from reenact.progress import progress_bar
 from reenact.storage import write_json
 from reenact.training.clip_extraction import clip_of_pictures, clips_of_video, still_of_photo
-from reenact.training.dataset_layouts import Item, Layout, find_items, held_back
+from reenact.training.dataset_layouts import Item, Layout, find_items, held_out_people
 
 MARKS: Final = ".prepared"
 STILLS: Final = "stills"
-"""Photos go into this folder beside the clips."""
+"""Folder of the photos, beside the clips."""
 
 _TICK_S: Final = 0.3
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One item, where it goes, and how.
+    """One item and how it is prepared.
 
     Attributes:
-        item: what.
-        out: the folder that is prepared.
+        item: the video, sequence or photo.
+        out: the folder that receives everything.
         split: "train", "val", or "" for no split.
         size_px: side of the crops.
     """
@@ -52,17 +52,17 @@ class Job:
 
     @property
     def folder(self) -> Path:
-        """Where its clips or its still go."""
+        """The folder of its clips or its still."""
         below = self.out / self.split if self.split else self.out
         return below / STILLS if self.item.kind == "photo" else below
 
     @property
     def mark(self) -> Path:
-        """The file that says what came of it."""
+        """The file that records its result."""
         return self.out / MARKS / f"{self.item.name}.json"
 
     def key(self) -> dict[str, Any]:
-        """Return all that its result depends on."""
+        """Return everything that its result depends on."""
         stamps = [(f.name, f.stat().st_size, f.stat().st_mtime_ns) for f in self.item.files]
         return {
             "files": [list(stamp) for stamp in stamps],
@@ -73,15 +73,15 @@ class Job:
 
 @dataclass(slots=True)
 class Summary:
-    """What a run did.
+    """The result of a run.
 
     Attributes:
-        people: how many identities there are in what is prepared.
-        written: clips and stills of this run.
-        earlier: items that were done before.
-        frames: that this run tracked.
-        seconds: that it took.
-        left_out: item and reason, of all runs.
+        people: number of identities in the source.
+        written: clips and stills that this run wrote.
+        earlier: items that an earlier run had done.
+        frames: frames that this run tracked.
+        seconds: duration of the run.
+        left_out: items without a result, and the reasons, of all runs.
     """
 
     people: int = 0
@@ -92,9 +92,9 @@ class Summary:
     left_out: list[tuple[str, str]] | None = None
 
     def text(self) -> str:
-        """Tell it in a few lines."""
+        """Return the summary for the user."""
         lines = [
-            f"{self.written} clips and stills written, {self.earlier} items were done before; "
+            f"{self.written} clips and stills written, {self.earlier} items done before; "
             f"{self.people} people; {self.frames} frames in {self.seconds:.1f} s "
             f"({self.frames / max(self.seconds, 1e-6):.0f} a second)."
         ]
@@ -111,16 +111,16 @@ def prepare(
     processes: int | None = None,
     val_share: float | None = None,
 ) -> Summary:
-    """Prepare a folder; Ctrl-C ends it, and a second run goes on.
+    """Prepare a folder; after Ctrl-C, a second run continues.
 
     Args:
         source: a folder, or one video or photo.
         out: receives `NAME.mp4` with `NAME.npz`, and photos in `stills`.
-        layout: how the source is laid out.
+        layout: layout of the source.
         size_px: side of the crops.
-        processes: how many work; None: one for each core.
-        val_share: share of the people whose clips go into OUT/val, the others' into OUT/train;
-            None: all into OUT.
+        processes: number of worker processes; None: one for each core.
+        val_share: share of the people whose clips go to OUT/val, while the others' go to OUT/train;
+            None: all go to OUT.
 
     Raises:
         SourceError: there is nothing to prepare.
@@ -128,7 +128,7 @@ def prepare(
     """
     items = find_items(source, layout)
     people = {item.identity for item in items}
-    val = held_back(people, val_share) if val_share else set()
+    val = held_out_people(people, val_share) if val_share else set()
 
     def split_of(item: Item) -> str:
         return ("val" if item.identity in val else "train") if val_share else ""
@@ -158,7 +158,7 @@ def _count(summary: Summary, job: Job, result: dict[str, Any]) -> None:
 
 
 def _done(job: Job) -> dict[str, Any] | None:
-    """Return what came of a job in an earlier run, None where it has to be done (again)."""
+    """Return the result of a job in an earlier run; None if it has to be done (again)."""
     try:
         mark: dict[str, Any] = json.loads(job.mark.read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -166,7 +166,7 @@ def _done(job: Job) -> dict[str, Any] | None:
     written = [job.out / name for name in mark.get("written", [])]
     if mark.get("key") == job.key() and all(path.is_file() for path in written):
         return mark
-    for path in written:  # of an older version, or before the person moved to the other split
+    for path in written:  # outdated, or the person has moved to the other split
         path.unlink(missing_ok=True)
         path.with_suffix(".npz").unlink(missing_ok=True)
     return None
@@ -175,7 +175,7 @@ def _done(job: Job) -> dict[str, Any] | None:
 def _work(
     jobs: Sequence[Job], processes: int, summary: Summary
 ) -> Iterator[tuple[Job, dict[str, Any]]]:
-    """Do the jobs side by side; yields each with its result as it is finished."""
+    """Do the jobs in parallel; yield each with its result as it finishes."""
     if not jobs:
         return
     context = multiprocessing.get_context("spawn")
@@ -198,21 +198,21 @@ def _work(
                     yield pending.pop(future), future.result()
         except BrokenProcessPool as error:
             raise ReenactError(
-                "A process that prepares clips was ended from outside, perhaps for want of memory; "
+                "A process that prepares clips was killed, perhaps for lack of memory; "
                 "try again with --jobs 1."
             ) from error
         finally:
-            # Whatever ends it early: nothing new is begun, and what is begun stops at its frame.
+            # However it ends early: no new job starts, and running jobs stop at their frame.
             stop.set()
             pool.shutdown(wait=True, cancel_futures=True)
 
 
 class _StoppedError(Exception):
-    """The run was ended; what is half done is left out."""
+    """The run was stopped; unfinished jobs are dropped."""
 
 
 class _Worker:
-    """What a process keeps between jobs: the trackers, made when they are first needed."""
+    """State of a worker process: its trackers, made when first needed."""
 
     frames: Any
     stop: Any
@@ -221,7 +221,7 @@ class _Worker:
 
     @classmethod
     def on_frame(cls) -> None:
-        """Count a frame; end the job when the run was ended."""
+        """Count a frame; end the job if the run was stopped."""
         with cls.frames.get_lock():
             cls.frames.value += 1
         if cls.stop.is_set():
@@ -229,7 +229,7 @@ class _Worker:
 
     @classmethod
     def tracker(cls, still: bool) -> MediaPipeTracker:
-        """Return the tracker for pictures that stand alone, or for those that follow each other."""
+        """Return the tracker for single pictures, or that for consecutive ones."""
         if still:
             cls.still = cls.still or MediaPipeTracker(TrackingSettings(), static=True)
             return cls.still
@@ -251,7 +251,7 @@ def _begin_worker(frames: Any, stop: Any) -> None:
 
 
 def _do(job: Job) -> dict[str, Any]:
-    """Do one job in a process of the pool, and write down what came of it."""
+    """Do one job in a worker process, and record its result."""
     item = job.item
     result: dict[str, Any] = {"key": job.key(), "written": []}
     try:

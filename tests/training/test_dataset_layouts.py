@@ -1,4 +1,4 @@
-"""Tiny generated trees, laid out as the data sets are given out."""
+"""Tiny generated trees in the layouts of the data sets."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from reenact.errors import SourceError
-from reenact.training.dataset_layouts import EMOTIONS, find_items, held_back
+from reenact.training.dataset_layouts import EMOTIONS, find_items, held_out_people
 
 
 def touch(path: Path, text: str = "") -> None:
@@ -45,7 +45,7 @@ def test_ck_plus_gives_sequences_neutral_first(tmp_path: Path) -> None:
     assert items[1].emotions == (0, -1), "without a label the peak is not known"
 
 
-def test_a_damaged_label_is_told(tmp_path: Path) -> None:
+def test_a_damaged_label_is_reported(tmp_path: Path) -> None:
     touch(ck_plus(tmp_path) / "Emotion" / "S010" / "002" / "S010_002_00000003_emotion.txt", "x")
     with pytest.raises(SourceError, match="S010_002"):
         find_items(tmp_path)
@@ -84,7 +84,7 @@ def test_other_folders_hold_a_person_each(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("layout", ["auto", "ckplus", "rafd"])
-def test_nothing_to_prepare_is_told(tmp_path: Path, layout: str) -> None:
+def test_nothing_to_prepare_is_reported(tmp_path: Path, layout: str) -> None:
     touch(tmp_path / "notes.txt")
     with pytest.raises(SourceError, match="holds no"):
         find_items(tmp_path, layout)  # type: ignore[arg-type]
@@ -94,7 +94,7 @@ def test_nothing_to_prepare_is_told(tmp_path: Path, layout: str) -> None:
 
 def test_people_stay_in_their_split_when_more_come() -> None:
     people = [f"p{number}" for number in range(200)]
-    chosen = held_back(people, 0.2)
+    chosen = held_out_people(people, 0.2)
     assert 20 < len(chosen) < 60
-    assert held_back([*people, "another"], 0.2) - {"another"} == chosen
-    assert len(held_back(["a", "b"], 0.1)) == 1
+    assert held_out_people([*people, "another"], 0.2) - {"another"} == chosen
+    assert len(held_out_people(["a", "b"], 0.1)) == 1

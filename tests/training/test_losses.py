@@ -53,10 +53,10 @@ def test_texture_loss_forgives_a_shift_but_not_blur(noise: Tensor) -> None:
 
 
 @pytest.mark.parametrize("precision", [None, torch.bfloat16])
-def test_structural_similarity_is_the_one_that_is_measured(
+def test_structural_similarity_agrees_with_the_metric(
     noise: Tensor, precision: torch.dtype | None
 ) -> None:
-    """And no less exactly while a network learns in bfloat16."""
+    """Under bfloat16 autocast as well."""
     other = blurred(noise)
     with torch.autocast("cpu", dtype=precision, enabled=precision is not None):
         found = structural_similarity(other, noise)
@@ -81,11 +81,11 @@ def test_hinge_losses_push_apart() -> None:
     assert hinge_generator(sure) < hinge_generator(-sure)
 
 
-def test_the_critic_judges_patches_with_bounded_slope() -> None:
-    critic = PatchDiscriminator(3 + 2).eval()
+def test_the_discriminator_judges_patches_with_a_bounded_slope() -> None:
+    discriminator = PatchDiscriminator(3 + 2).eval()
     condition = torch.zeros(1, 2, 64, 64)
     first = torch.zeros(1, 3, 64, 64)
     second = first + 0.01
-    verdicts = critic(first, condition), critic(second, condition)
+    verdicts = discriminator(first, condition), discriminator(second, condition)
     assert verdicts[0].shape == (1, 1, 7, 7)
     assert (verdicts[0] - verdicts[1]).abs().max() < 0.5

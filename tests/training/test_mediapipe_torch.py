@@ -1,4 +1,4 @@
-"""The tracker's landmark network, run by torch."""
+"""The tracker's landmark network in torch."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def network() -> FaceMeshNetwork:
 
 @pytest.fixture(scope="module")
 def portrait() -> tuple[Image, Array]:
-    """A photo's crop and what MediaPipe itself reads in it."""
+    """A photo's crop and the landmarks that MediaPipe itself reads in it."""
     picture = portrait_target().references[0]
     with closing(MediaPipeTracker(TrackingSettings(), static=True)) as tracker:
         found = tracker.track(Frame(picture, 0.0, 0))
@@ -82,14 +82,14 @@ def test_a_turned_face_is_read_upright(
     assert np.median(away) < 0.02 * iod(points)
 
 
-def test_a_lowered_chin_is_read_and_the_way_back_is_known(
+def test_a_lowered_chin_is_read_with_a_gradient_at_the_mouth(
     network: FaceMeshNetwork, portrait: tuple[Image, Array]
 ) -> None:
     picture, points = portrait
     crop = torch.from_numpy(face_crop(points, len(picture)))[None]
     top, bottom = points[0, 1], points[17, 1]
     rows = np.arange(len(picture), dtype=np.float32)
-    pull = np.clip((rows - top) / (bottom - top), 0, 2)  # what is below the nose goes down
+    pull = np.clip((rows - top) / (bottom - top), 0, 2)  # everything below the nose moves down
     map_y = np.repeat((rows - 0.08 * iod(points) * pull)[:, None], len(picture), 1)
     map_x = np.repeat(rows[None], len(picture), 0)
     moved = cv2.remap(picture, map_x, map_y.astype(np.float32), cv2.INTER_LINEAR)

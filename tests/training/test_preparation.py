@@ -1,4 +1,4 @@
-"""`reenact train prepare` on the public-domain portrait, through the real tracker and processes."""
+"""`reenact train prepare` on the public-domain portrait, with the real tracker and processes."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from support.portraits import astronaut, write_jpeg
 
 
 def swaying(index: int) -> Image:
-    """The portrait, moved to and fro; from frame 40 on nobody is there."""
+    """Return the portrait, swaying from side to side; from frame 40 on nobody is there."""
     picture = astronaut()
     if index >= 40:
         return np.full_like(picture, 90)
@@ -82,12 +82,12 @@ PAUSING_MS = [*range(0, 800, 40), *range(9000, 9800, 40)]
     ],
     ids=["slowing", "declared as 1000 a second", "pausing"],
 )
-def test_a_video_without_a_constant_rate_keeps_its_time(
+def test_a_video_with_a_varying_rate_keeps_its_time(
     tmp_path: Path, times_ms: list[int], ending: str, codec: str, frames: int
 ) -> None:
     clip = tmp_path / f"talk{ending}"
     count = len(times_ms)
-    # The encoder's rate is what the file declares of itself.
+    # The file declares the encoder's rate as its own.
     write_clip(
         clip, count, fps=1000, picture=lambda i: swaying(i % 40), times_ms=times_ms, codec=codec
     )
@@ -98,7 +98,7 @@ def test_a_video_without_a_constant_rate_keeps_its_time(
     assert abs(len(decode_clip(written)) - frames) <= 2
 
 
-def test_landmarks_lie_on_the_face_of_the_crop(prepared: tuple[Path, Summary]) -> None:
+def test_landmarks_lie_on_the_face_in_the_crop(prepared: tuple[Path, Summary]) -> None:
     """The pupils are darker than the cheeks under them."""
     out, _ = prepared
     images = decode_clip(out / "anna__talk.mp4")
@@ -160,6 +160,6 @@ def test_a_sequence_keeps_its_emotions_and_people_are_split(
     assert decode_clip(clips[0]).shape == (3, 128, 128, 3)
 
 
-def test_nothing_to_prepare_ends_in_a_sentence(tmp_path: Path) -> None:
+def test_nothing_to_prepare_is_reported(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match="holds no"):
         prepare(tmp_path, tmp_path / "out")

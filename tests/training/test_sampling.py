@@ -17,8 +17,10 @@ from reenact.rendering.mesh_warp import source_map, warp_image
 from reenact.training.augmentation import Still, animate
 from reenact.training.sampling import (
     PairSampler,
+    PeopleData,
     load_clips,
     load_stills,
+    split_people,
     validation_pairs,
 )
 from reenact.training.warp_unet_batches import PairBatches, collate, importance, local_windows
@@ -66,7 +68,7 @@ def test_clips_are_loaded_with_their_identity(clips: Path, tmp_path: Path) -> No
     assert [path.stat().st_mtime_ns for path in (tmp_path / "cache").iterdir()] == stamps
 
 
-def test_wrong_data_is_told(clips: Path, tmp_path: Path) -> None:
+def test_wrong_data_is_reported(clips: Path, tmp_path: Path) -> None:
     with pytest.raises(ReenactError, match="holds no clips"):
         load_clips(tmp_path / "nothing", tmp_path / "cache")
     np.savez(clips / "v001__01.npz", landmarks=np.zeros((3, 478, 3)))
@@ -79,7 +81,7 @@ def test_wrong_data_is_told(clips: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("share", [0.0, 0.5, 0.9])
-def test_a_clip_that_was_cut_off_is_told(share: float, clips: Path, tmp_path: Path) -> None:
+def test_a_truncated_clip_is_reported(share: float, clips: Path, tmp_path: Path) -> None:
     video = clips / "v002__01.mp4"
     whole = video.read_bytes()
     video.write_bytes(whole[: int(len(whole) * share)])
@@ -147,9 +149,7 @@ def test_a_face_that_acts_another_has_no_true_picture(clips: Path, tmp_path: Pat
     assert ordinary["weight"].mean() == pytest.approx(1, abs=1e-3)
 
 
-def test_people_are_told_from_backgrounds_through_flips_and_turns(
-    clips: Path, tmp_path: Path
-) -> None:
+def test_person_masks_follow_flips_and_turns(clips: Path, tmp_path: Path) -> None:
     loaded = load_clips(clips, tmp_path / "cache", with_people=True)
     draw = PairSampler(loaded, [], 0.0)
     pairs = [draw.draw(np.random.default_rng(seed)) for seed in range(6)]
@@ -168,7 +168,7 @@ def test_people_are_told_from_backgrounds_through_flips_and_turns(
 
 
 def test_an_animated_photo_keeps_its_background() -> None:
-    """The person moves, the wall behind does not: else a generator learns that walls move."""
+    """Only the person moves. Otherwise a generator would learn that walls move."""
     target = portrait_target()
     still = Still.of(target.references[0], target.neutral)
     assert still.person[128, 128] == 255
@@ -214,6 +214,26 @@ def test_importance_is_highest_at_mouth_and_eyes() -> None:
 
     assert at(13) > at(1) > weight[2, 2]
     assert at(159) > at(10 if at(10) < at(1) else 1)
+
+
+def test_a_fold_is_held_out_of_training(clips: Path, tmp_path: Path) -> None:
+    folds = tmp_path / "folds.json"
+    folds.write_text('{"folds": [["v002"], ["v001"], ["v009"]]}')
+
+    def split(fold: int) -> tuple[list[str], list[str]]:
+        data = PeopleData(str(clips), folds=str(folds), held_out_fold=fold)
+        train, held_out = split_people(data, lambda folder: load_clips(folder, tmp_path / "cache"))
+        return [clip.identity for clip in train], [clip.identity for clip in held_out]
+
+    assert split(0) == (["v001"], ["v002"])
+    assert split(1) == (["v002"], ["v001"])
+    with pytest.raises(ReenactError, match="leaves nobody"):
+        split(2)
+    with pytest.raises(ReenactError, match="held_out_fold is at most 2"):
+        split(3)
+    folds.write_text("[]")
+    with pytest.raises(ReenactError, match="no file of folds"):
+        split(0)
 
 
 def test_validation_starts_from_each_clips_first_frame(clips: Path, tmp_path: Path) -> None:
