@@ -42,7 +42,7 @@ def test_wrong_training_files_are_told(tmp_path: Path) -> None:
         read_training_file(tmp_path / "none.toml")
     fine = tmp_path / "fine.toml"
     fine.write_text("recipe = 'warp_unet'\nsteps = 1\nfolder = 'x'\n")
-    with pytest.raises(ConfigError, match=r"folder\.x=1: folder is one value, no section"):
+    with pytest.raises(ConfigError, match=r"folder\.x=1: folder is a value, not a section"):
         read_training_file(fine, ["folder.x=1"])
 
 
