@@ -213,7 +213,7 @@ class Stage:
         self._target = target
         self._settings = settings
         face = TargetFace(to_face_frame(target, estimate_pose(target)), settings.mode)
-        self._sizes = proportions(face.rest)
+        self._sizes = proportions(face.base)
         self._rest = self._shares(face.base)
 
     def figures(

@@ -1,9 +1,9 @@
-"""What is read off a driven face, and what to add so that it is what was meant.
+"""Corrects an expression for what a tracker misreads on the drawn target.
 
 One person's expression on another's face is not read as it was acted: a tracker that sees the
-picture finds brows that nobody lowered, lips that lie aside. In the mean over people that
-is linear in the expression, and learned (`training.read_back`): acted on many faces, drawn, and
-read back. What is read too much is taken away beforehand.
+picture finds brows that nobody lowered, or lips pulled aside. On average this error is linear in
+the expression. It is learned by drawing expressions on many faces and tracking the pictures
+(`tools.read_back`), and subtracted beforehand.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ from reenact.types import Array
 
 ASSET: Final = "read_back.npz"
 
-MOST: Final = 0.6
-"""Activation that a correction of one action unit tends to."""
+MAX_CORRECTION: Final = 0.6
+"""Activation that the correction of one action unit approaches but never exceeds."""
 
 _STEP: Final = 0.3
 
 
 class ReadBack:
-    """What expressions are read as beside themselves. Immutable.
+    """The average misreading of each component of expression. Immutable.
 
     Args:
         components: (K, 468, 3), as of `residual_flow.ResidualFlow`.
-        errors: (K, 17); how much too much of each action unit is read for one of a component.
+        errors: (K, 17) excess activation of each action unit per unit of a component.
     """
 
     def __init__(self, components: Array, errors: Array) -> None:
@@ -40,21 +40,21 @@ class ReadBack:
         self.errors = np.asarray(errors, dtype=np.float32)
 
     def correction(self, deviation: Array) -> Array:
-        """Return what is to be added to a target's deviation, float32 (478, 3).
+        """Return the correction to add to a target's deviation, float32 (478, 3).
 
         Args:
             deviation: (478, 3) from the target's neutral, face frame, iod.
         """
         error = component_weights(deviation, self.components) @ self.errors
-        error = MOST * np.tanh(error / MOST)
+        error = MAX_CORRECTION * np.tanh(error / MAX_CORRECTION)
         return np.asarray(np.tensordot(-error, _single_units(), 1), dtype=np.float32)
 
 
 @lru_cache(maxsize=1)
 def _single_units() -> Array:
-    """Return (17, 478, 3): the deviation by which each unit is measured 1 more and the others not.
+    """Return (17, 478, 3): for each unit the deviation that raises its activation alone, by 1.
 
-    The typical deviations (`action_unit_basis`) change their neighbours' measures a little as well.
+    The typical deviations (`action_unit_basis`) also change other units a little.
     """
     face, basis = canonical_face(), action_unit_basis()
     measured = np.stack([measures(face + _STEP * typical, face) for typical in basis])
@@ -64,6 +64,6 @@ def _single_units() -> Array:
 
 @lru_cache(maxsize=1)
 def known_read_back() -> ReadBack:
-    """Return the shipped one."""
+    """Return the correction that comes with the program."""
     with (files("reenact") / "assets" / ASSET).open("rb") as handle, np.load(handle) as arrays:
         return ReadBack(expression_components(), arrays["errors"])

@@ -1,4 +1,4 @@
-"""The target's head follows the actor's: relative motion with gains and soft limits."""
+"""Moves the target's head as the actor's: relative motion with gains and soft limits."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ class HeadMotion:
         self._side = side
 
     def follow(self, actor: Pose, rest: Pose, settings: FusionSettings) -> Pose:
-        """Return the target's pose for the actor's pose against the actor's pose at rest.
+        """Return the target's pose for the actor's pose, relative to the actor's resting pose.
 
-        At rest it is the target's own pose exactly. Angles beyond six tenths of their limit are
-        held back more and more, and never pass it; the face's box stays inside the crop.
+        At rest it is exactly the target's own pose. Angles beyond .6 of their limit are compressed
+        and never pass the limit. The face's box stays inside the crop.
         """
         turn = rotation_vector(actor.rotation @ rest.rotation.T) * np.float32(settings.pose)
         limits = np.radians([settings.max_pitch, settings.max_yaw, settings.max_roll])
@@ -58,7 +58,7 @@ class HeadMotion:
         )
 
     def _room(self, scale: float) -> Array:
-        """Return (4,) px: how far the scaled face may move left, up, right, down."""
+        """Return (4,) px: how far the scaled face can move left, up, right and down."""
         origin = self._pose.translation[:2]
         low = origin + (self._box[:2] - origin) * scale
         high = origin + (self._box[2:] - origin) * scale
@@ -67,7 +67,7 @@ class HeadMotion:
 
 
 def _soft(value: Array, limit: Array) -> Array:
-    """Return the value, straight up to a share of the limit, then bending towards it."""
+    """Return the value, unchanged up to a share of the limit, then bent towards the limit."""
     limit = np.maximum(limit, 1e-6)
     size = np.abs(value) / limit
     over = np.maximum(size - _STRAIGHT, 0)

@@ -1,7 +1,7 @@
-"""Neutral faces that are kept between runs, one file for each actor.
+"""Neutral faces stored between runs, one file per actor.
 
-They lie in the user's data folder (`REENACT_DATA` overrides it) under `actors/`, as .npz without
-pickles. A neutral is a shape without pose or picture.
+The files are `actors/NAME.npz` in the user's data folder (`REENACT_DATA` overrides it), without
+pickles. A neutral is a shape; it holds neither pose nor picture.
 """
 
 from __future__ import annotations
@@ -33,17 +33,17 @@ class NeutralStore:
         self.folder = data_folder() / "actors" if folder is None else folder
 
     def path(self, name: str) -> Path:
-        """Return where the neutral of an actor is kept; any name gives a safe file name."""
+        """Return the path of an actor's neutral; any name gives a safe file name."""
         plain = re.sub(r"[^A-Za-z0-9_-]+", "-", name).strip("-")[:40]
         if plain != name:
             plain = f"{plain or 'actor'}-{sha256(name.encode()).hexdigest()[:8]}"
         return self.folder / f"{plain}.npz"
 
     def load(self, name: str) -> Array | None:
-        """Return an actor's (478, 3) neutral in the face frame, iod; None when there is none.
+        """Return an actor's (478, 3) neutral in the face frame, iod; None if there is none.
 
         Raises:
-            ReenactError: the file is there and is not a neutral.
+            ReenactError: the file exists but does not hold a neutral.
         """
         path = self.path(name)
         try:

@@ -67,6 +67,7 @@ class TargetFace:
         self.base = photo if mode == "relative" else rest
         self._limits = Limits(rest, self.base)
         self._own = self._limits.shares(self.base)
+        self._units = (feature_sizes(self.base) / self._limits.sizes)[: len(MEASURES)]
         gaps = np.maximum(lid_gaps(self.base).reshape(2, -1), 0.02)
         middle = gaps[:, _MIDDLE_LIDS].mean(axis=1)
         eyes = self._limits.sizes[_LIDS] / middle
@@ -86,7 +87,7 @@ class TargetFace:
         kept = limits.joint(moved)
         shape = self.base + kept
         shares = limits.shares(shape)
-        shares[: len(MEASURES)] = self._own[: len(MEASURES)] + wanted
+        shares[: len(MEASURES)] = self._own[: len(MEASURES)] + wanted * self._units
         middle = closure.reshape(2, -1)[:, _MIDDLE_LIDS].mean(axis=1)
         shares[_LIDS] = self._own[_LIDS] * middle
         limited = kept is not moved or limits.beyond(shares)

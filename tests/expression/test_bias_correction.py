@@ -9,7 +9,7 @@ import pytest
 
 from reenact.config import ActorSettings, FusionSettings, Settings, SmoothingSettings
 from reenact.evaluation.face_reader import FaceReader
-from reenact.expression.bias_correction import MOST, ReadBack, known_read_back
+from reenact.expression.bias_correction import MAX_CORRECTION, ReadBack, known_read_back
 from reenact.expression.fusion import Fusion
 from reenact.face.action_units import RANGES, action_unit_basis, measures
 from reenact.face.expression_components import component_weights, expression_components
@@ -60,7 +60,7 @@ def test_what_is_read_too_much_is_taken_away_and_nothing_else(unit: str) -> None
     correction = too_much_of(unit, 0.1).correction(deviation_of(0.8, *SMILE))
     changed = (measures(face + correction, face) - measures(face, face)) / RANGES
     row = NAMES.index(unit)
-    assert 0.02 < abs(changed[row]) < MOST
+    assert 0.02 < abs(changed[row]) < MAX_CORRECTION
     assert np.abs(np.delete(changed, row)).max() < 0.25 * abs(changed[row])
 
 
@@ -68,7 +68,7 @@ def test_a_correction_stays_small_whatever_is_acted() -> None:
     face = canonical_face()
     correction = too_much_of("brow_lower", 9.0).correction(deviation_of(1.0, *SMILE))
     changed = (measures(face + correction, face) - measures(face, face)) / RANGES
-    assert abs(changed[NAMES.index("brow_lower")]) == pytest.approx(MOST, rel=0.1)
+    assert abs(changed[NAMES.index("brow_lower")]) == pytest.approx(MAX_CORRECTION, rel=0.1)
 
 
 def test_a_linear_error_is_found_in_noise() -> None:
