@@ -5,7 +5,7 @@ clip) from its landmarks alone: nothing is rendered. Runs begin at the clip's ca
 worst frames, show one frame for half a minute, or come after another actor. The truth is the same
 run with the actor's neutral known from the whole clip (`measures.resting_shape`).
 
-Figures, over the six `measures.MEASURES` in units of each face's own features:
+Figures, over the six `measures.MEASURES` in the units of `target_face.proportions`:
 
 - `correlation`, `correlation_5s`: of the fused track with the true one, after one second and after
   five, mean of the measures that move; `gain` and `gain_LIDS…`: its slope against the true one.
@@ -59,8 +59,8 @@ CAMERA_NOISE: Final = 0.003
 """Standard deviation of a held frame's landmarks, iod."""
 
 RIGHT: Final = 0.02
-MOVES: Final = np.array([0.02, 0.02, 0.02, 0.02, 0.015, 0.015])
-"""Standard deviation from which on a measure's true track moves, in shares of the features."""
+MOVES: Final = np.array([0.03, 0.03, 0.02, 0.02, 0.006, 0.006])
+"""Standard deviation from which on a measure's true track moves, in the units of `proportions`."""
 
 _GROUPS: Final = {
     "lids": (LID_RIGHT, LID_LEFT),
@@ -189,7 +189,7 @@ class _Track:
     """What came out of one run, from its first frame on.
 
     Attributes:
-        shares: (F, 6) of the target, in units of its own features.
+        shares: (F, 6) of the target, in the units of `proportions`.
         neutrals: (F, 478, 3) of the actor.
         beyond: (F,) whether the target lay outside the limits.
     """

@@ -12,7 +12,7 @@ from typing import Final, Literal
 import numpy as np
 
 from reenact.expression.actor_identity import ActorIdentity
-from reenact.expression.limits import Limits, bend, feature_sizes, limited_rows
+from reenact.expression.limits import Limits, bend
 from reenact.expression.measures import (
     LID_LEFT,
     LID_RIGHT,
@@ -67,7 +67,7 @@ class TargetFace:
         self.base = photo if mode == "relative" else rest
         self._limits = Limits(rest, self.base)
         self._own = self._limits.shares(self.base)
-        self._units = (feature_sizes(self.base) / self._limits.sizes)[: len(MEASURES)]
+        self._units = proportions(self.base) / self._limits.sizes[: len(MEASURES)]
         gaps = np.maximum(lid_gaps(self.base).reshape(2, -1), 0.02)
         middle = gaps[:, _MIDDLE_LIDS].mean(axis=1)
         eyes = self._limits.sizes[_LIDS] / middle
@@ -79,8 +79,7 @@ class TargetFace:
 
         Args:
             moved: (478, 3) deviation that the fusion gives, iod.
-            wanted: (6,) change of `MEASURES` in units of the face's own features, of
-                `proportional_change`.
+            wanted: (6,) change of `MEASURES`, of `proportional_change`.
             closure: (14,) lid gaps as shares of the resting ones.
         """
         limits = self._limits
@@ -101,25 +100,27 @@ class TargetFace:
 
 
 def proportions(neutral: Array) -> Array:
-    """Return the (6,) iod that `MEASURES` of one face are compared with another's in.
+    """Return the (6,) units, iod, in which the `MEASURES` of two faces change alike.
 
-    Lids in their own resting opening; mouth and brows as in `limits.feature_sizes`.
+    Lids change by a share of their resting opening, the mouth by a share of its resting width, and
+    brows by a share of the face: 1 iod.
     """
-    sizes = feature_sizes(neutral)[: len(MEASURES)]
-    sizes[_LIDS] = np.maximum(measure(neutral)[_LIDS], 0.02)
+    rest = measure(neutral)
+    sizes = np.ones(len(MEASURES), np.float32)
+    sizes[_LIDS] = np.maximum(rest[_LIDS], 0.02)
+    sizes[_MOUTH] = max(float(rest[MOUTH_WIDTH]), 0.2)
     return sizes
 
 
 def proportional_change(neutral: Array, deviation: Array, gains: Array) -> Array:
-    """Return the (6,) change of `MEASURES` in units of the actor's own features, with gains.
+    """Return the (6,) change of `MEASURES` in the units of `proportions`, with gains.
 
     Args:
         neutral: (478, 3) the actor at rest.
         deviation: (478, 3) of the actor from it.
         gains: (3,) of mouth, eyes and brows.
     """
-    count = len(MEASURES)
-    change = limited_rows()[:count] @ deviation.reshape(-1) / feature_sizes(neutral)[:count]
+    change = measure(deviation) / proportions(neutral)
     change[_MOUTH] *= gains[0]
     change[_LIDS] *= gains[1]
     change[_BROWS] *= gains[2]
