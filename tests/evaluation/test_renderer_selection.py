@@ -5,15 +5,21 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
 import torch
 
+from reenact import registry
 from reenact.config import Settings
+from reenact.errors import ModelError
+from reenact.evaluation import renderer_selection
 from reenact.evaluation.renderer_selection import MIN_GAIN_DB, choose_renderer, generator_gain_db
 from reenact.live.pipeline import open_reenactor
 from reenact.models.warp_unet import WarpUNet
 from reenact.models.warp_unet_inputs import shipped_weights
 from reenact.models.weights import load_model, save_model
+from reenact.registry import RendererSpec
 from reenact.stats import StepTimer
+from reenact.types import Drive, Image, Target
 from support.faces import portrait_target
 
 
@@ -35,6 +41,53 @@ def test_what_the_generator_harms_is_drawn_by_the_warp(tmp_path: Path) -> None:
     target = replace(portrait_target(), weights=str(weights))
     assert generator_gain_db(target, "warp_unet") < MIN_GAIN_DB - 1
     assert choose_renderer(target).renderer == "warp"
+
+
+class Knowing:
+    """A generator from elsewhere that draws one picture, whatever the reference is."""
+
+    device = "cpu"
+
+    def __init__(self, picture: Image) -> None:
+        self._picture = picture
+
+    def prepare(self, target: Target) -> None:
+        """Nothing to prepare."""
+
+    def render(self, drive: Drive) -> Image:
+        return self._picture.copy()
+
+    def reset(self) -> None:
+        """Nothing is remembered."""
+
+
+def test_a_generator_from_elsewhere_is_picked_where_it_is_better(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    target = portrait_target()
+
+    def no_weights(common: object, own: object) -> Knowing:
+        raise ModelError("There is no model file far.safetensors.")
+
+    specs = {
+        "knowing": RendererSpec(
+            "knowing", "", lambda common, own: Knowing(target.references[0]), from_photo=True
+        ),
+        "trained": RendererSpec("trained", "", no_weights),
+        "wanting": RendererSpec("wanting", "", no_weights, from_photo=True),
+    }
+    load = registry.load
+    names = [*specs, "warp_unet"]
+    monkeypatch.setattr(renderer_selection, "available", lambda group: names)
+    monkeypatch.setattr(
+        renderer_selection, "load", lambda group, name: specs.get(name) or load(group, name)
+    )
+    assert choose_renderer(target).renderer == "knowing"
+    assert "wanting is not measured: There is no model file" in caplog.text
+    assert "trained" not in caplog.text
+    names[:] = ["wanting"]
+    with pytest.raises(ModelError, match="far"):
+        choose_renderer(target)
 
 
 def test_the_live_path_takes_the_targets_renderer_unless_told() -> None:
