@@ -11,11 +11,13 @@ import pytest
 
 from reenact.config import Settings
 from reenact.errors import SourceError
-from reenact.evaluation import fine_tuned as personal_evaluation
+from reenact.evaluation import fine_tuned
 from reenact.evaluation import runner as evaluation
 from reenact.evaluation.clips import find_clips
 from reenact.evaluation.face_reader import FaceReader
 from reenact.testing.moving_portrait import FRAMES, moving_portrait, write_clip
+from support.plugins import install
+from support.program import repository
 
 SHARE = 0.6
 
@@ -33,8 +35,8 @@ def clip_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_all_rows_are_measured_on_the_rest(
     clip_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    short_run = functools.partial(personal_evaluation.run, steps=2, min_clip_s=2.0)
-    monkeypatch.setattr(personal_evaluation, "run", short_run)
+    short_run = functools.partial(fine_tuned.run, steps=2, min_clip_s=2.0)
+    monkeypatch.setattr(fine_tuned, "run", short_run)
     reports = evaluation.evaluate(
         ["warp_unet"],
         clip_folder,
@@ -66,6 +68,24 @@ def test_all_rows_are_measured_on_the_rest(
     assert (tmp_path / "sheet.png").stat().st_size > 10_000
 
 
+def test_a_generator_from_outside_is_trained_and_measured_alike(
+    clip_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install(repository() / "examples" / "tint", tmp_path / "site", monkeypatch)
+    short_run = functools.partial(fine_tuned.run, steps=2, min_clip_s=2.0)
+    monkeypatch.setattr(fine_tuned, "run", short_run)
+    reports = evaluation.evaluate(
+        ["tint"],
+        clip_folder,
+        evaluation.EvaluationOptions(
+            frames=2, progress=False, target_training=SHARE, training_minutes=1.0
+        ),
+    )
+    assert [report["renderer"] for report in reports][-2:] == ["tint", "tint (trained)"]
+    untrained, trained = (report["mean"]["face_psnr"] for report in reports[-2:])
+    assert trained > untrained + 0.3, "the references of the first part show the second"
+
+
 def test_the_frames_compared_lie_behind_the_cut(clip_folder: Path) -> None:
     from reenact.evaluation import self_reenactment
     from reenact.evaluation.clips import read_clip
@@ -81,7 +101,7 @@ def test_the_frames_compared_lie_behind_the_cut(clip_folder: Path) -> None:
 
 def test_clips_that_are_too_short_are_told(clip_folder: Path) -> None:
     with FaceReader() as reader, pytest.raises(SourceError, match="No clip is 6 s long"):
-        personal_evaluation.run(
+        fine_tuned.run(
             ["warp"],
             find_clips(clip_folder),
             Settings(),
