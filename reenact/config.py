@@ -76,39 +76,47 @@ class SourceSettings(PartsSection):
 class TrackingSettings(PartsSection):
     """Which face, and how sure."""
 
-    name: str = Field("mediapipe", description="see `reenact plugins`")
+    name: str = Field("mediapipe", description="the tracker, one of `reenact plugins`")
     face: str = Field(
         "largest",
         pattern=r"^(largest|centre|[0-9]+)$",
-        description="which face of several: largest, centre, or its number from the left, from 0",
+        description="the face to follow: largest, centre, or a number counted from the left, "
+        "from 0",
     )
-    min_confidence: float = Field(0.5, ge=0, le=1, description="below it a face counts as lost")
+    min_confidence: float = Field(
+        0.5, ge=0, le=1, description="a face that is found with less confidence counts as lost"
+    )
 
 
 class ActorSettings(Section):
     """The actor's own neutral face."""
 
     name: str = Field(
-        "default", min_length=1, max_length=64, description="whose neutral is stored and used again"
+        "default",
+        min_length=1,
+        max_length=64,
+        description="the actor whose neutral face is stored and used again",
     )
     neutral: Literal["auto", "stored", "fresh"] = Field(
         "auto",
-        description="auto: stored, else found in the first seconds and stored; stored: only that; "
-        "fresh: found, not stored (as for a video or picture where neither this nor actor.name is "
-        "set)",
+        description="auto: use the stored neutral, or estimate one and store it; stored: use "
+        "only a stored one; fresh: estimate one and do not store it, as for a video "
+        "or picture unless this or actor.name is set",
     )
 
 
 class FusionSettings(Section):
-    """How the actor's expression goes onto the target."""
+    """How the actor's expression is carried over to the target."""
 
     method: Literal["network", "direct"] = Field(
         "network",
-        description="network: the landmark-fusion autoencoder; direct: deviations are just added",
+        description="network: the landmark-fusion autoencoder; direct: add the deviations as "
+        "they are",
     )
     read_back: bool = Field(
         True,
-        description="correct smiles, lips and brows so that on the target they are read as acted",
+        description="correct smiles, lips and brows so that they are read on the target as they "
+        "were acted",
         json_schema_extra=LIVE,
     )
     mode: Literal["relative", "absolute"] = Field(
@@ -120,48 +128,48 @@ class FusionSettings(Section):
         1.0,
         ge=0,
         le=2,
-        description="whole expression: 0 neutral, 1 as acted",
+        description="strength of the whole expression: 0 neutral, 1 as acted",
         json_schema_extra=LIVE,
     )
     mouth: float = Field(
-        1.0, ge=0, le=2, description="gain of mouth and jaw", json_schema_extra=LIVE
+        1.0, ge=0, le=2, description="gain of the mouth and jaw", json_schema_extra=LIVE
     )
     eyes: float = Field(
-        1.0, ge=0, le=2, description="gain of lids and gaze", json_schema_extra=LIVE
+        1.0, ge=0, le=2, description="gain of the lids and gaze", json_schema_extra=LIVE
     )
     brows: float = Field(1.0, ge=0, le=2, description="gain of the brows", json_schema_extra=LIVE)
     pose: float = Field(
-        1.0, ge=0, le=2, description="gain of head rotation", json_schema_extra=LIVE
+        1.0, ge=0, le=2, description="gain of the rotation of the head", json_schema_extra=LIVE
     )
     translation: float = Field(
         0.5,
         ge=0,
         le=1,
-        description="gain of head movement and of moving closer",
+        description="gain of moving the head sideways, up, down and closer",
         json_schema_extra=LIVE,
     )
     max_yaw: float = Field(
         25.0,
         ge=0,
         le=60,
-        description="head turned at most so far from the target's own pose",
+        description="largest turn of the head away from the target's own pose",
         json_schema_extra=unit("degrees", live=True),
     )
     max_pitch: float = Field(
         18.0,
         ge=0,
         le=60,
-        description="head nodded at most so far",
+        description="largest nod of the head away from the target's own pose",
         json_schema_extra=unit("degrees", live=True),
     )
     max_roll: float = Field(
         25.0,
         ge=0,
         le=60,
-        description="head tilted at most so far",
+        description="largest tilt of the head away from the target's own pose",
         json_schema_extra=unit("degrees", live=True),
     )
-    mirror: bool = Field(False, description="act as into a mirror", json_schema_extra=LIVE)
+    mirror: bool = Field(False, description="mirror the actor's movements", json_schema_extra=LIVE)
 
 
 class RendererSettings(PartsSection):
@@ -169,14 +177,14 @@ class RendererSettings(PartsSection):
 
     name: str = Field(
         "auto",
-        description="auto: what draws the target best, as measured when it was made; or one of "
-        "`reenact plugins`",
+        description="auto: the renderer that drew the target best when it was created; or one "
+        "of `reenact plugins`",
     )
     size: Literal[128, 256, 512] = Field(
         256, description="side of the generated crop", json_schema_extra=unit("px")
     )
     device: Literal["auto", "cpu", "cuda"] = Field(
-        "auto", description="auto: CUDA where there is one"
+        "auto", description="auto: CUDA if it is available"
     )
     engine: Literal["auto", "torch", "openvino"] = Field(
         "auto", description="auto: OpenVINO on a CPU, torch on CUDA"
@@ -184,54 +192,57 @@ class RendererSettings(PartsSection):
     threads: int = Field(0, ge=0, le=64, description="CPU threads of the engine; 0: all cores")
     weights: str = Field(
         "",
-        description="path of a .safetensors file; empty: the target's own, else the shipped ones",
+        description="path of a .safetensors file; empty: the target's own weights, else the "
+        "shipped ones",
     )
 
 
 class SmoothingSettings(Section):
-    """One-Euro filters (Casiez 2012) and the picture's; in seconds, nothing counts frames."""
+    """One-Euro filters (Casiez 2012) of the landmarks, and a filter of the picture."""
 
-    enabled: bool = Field(True, description="smooth at all", json_schema_extra=LIVE)
+    enabled: bool = Field(
+        True, description="smooth the landmarks and the picture", json_schema_extra=LIVE
+    )
     pose_min_cutoff: float = Field(
         0.6,
         gt=0,
         le=60,
-        description="cut-off of a still head",
+        description="cut-off frequency for a still head",
         json_schema_extra=unit("Hz", live=True),
     )
     pose_beta: float = Field(
         25.0,
         ge=0,
         le=100,
-        description="how fast the cut-off rises with the head's speed (Hz per iod/s)",
+        description="how fast the cut-off rises with the speed of the head (Hz per iod/s)",
         json_schema_extra=LIVE,
     )
     expression_min_cutoff: float = Field(
         1.1,
         gt=0,
         le=60,
-        description="cut-off of a still expression",
+        description="cut-off frequency for a still expression",
         json_schema_extra=unit("Hz", live=True),
     )
     expression_beta: float = Field(
         100.0,
         ge=0,
         le=500,
-        description="how fast the cut-off rises with the expression's speed (Hz per iod/s)",
+        description="how fast the cut-off rises with the speed of the expression (Hz per iod/s)",
         json_schema_extra=LIVE,
     )
     picture_min_cutoff: float = Field(
         0.06,
         gt=0,
         le=60,
-        description="cut-off of what hardly changes in the picture (60: it passes almost as drawn)",
+        description="cut-off frequency for pixels that hardly change (60: almost no smoothing)",
         json_schema_extra=unit("Hz", live=True),
     )
     body_time: float = Field(
         0.4,
         ge=0,
         le=10,
-        description="how late shoulders follow the head (0: at once)",
+        description="delay with which the shoulders follow the head (0: none)",
         json_schema_extra=unit("s", live=True),
     )
 
@@ -241,28 +252,34 @@ class OutputSettings(Section):
 
     picture: Literal["plate", "crop"] = Field(
         "plate",
-        description="plate: the whole picture of the target; crop: the generated square alone",
+        description="plate: the target's whole picture; crop: only the generated square",
     )
     background: Literal["keep", "transparent"] = Field(
         "keep",
-        description="transparent: the target is cut out, for outputs with an alpha channel (obs)",
+        description="transparent: cut the target out, for outputs with an alpha channel (obs)",
     )
     max_side: int = Field(
         1280,
         ge=128,
         le=4096,
-        description="a larger plate is scaled down to this side",
+        description="longest side of the plate; a larger one is scaled down",
         json_schema_extra=unit("px"),
     )
     fps: float = Field(
-        30.0, gt=0, le=240, description="rate of live outputs", json_schema_extra=unit("frames/s")
+        30.0,
+        gt=0,
+        le=240,
+        description="frame rate of live outputs",
+        json_schema_extra=unit("frames/s"),
     )
     match_colour: bool = Field(
-        True, description="match the crop's border colours to the plate", json_schema_extra=LIVE
+        True,
+        description="match the colours of the crop's border to the plate",
+        json_schema_extra=LIVE,
     )
     show_raw_camera: bool = Field(
         False,
-        description="show the actor beside the target; off, the actor's picture never leaves",
+        description="show the actor beside the target; otherwise the actor's picture never leaves",
     )
 
 

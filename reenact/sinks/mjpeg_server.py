@@ -125,9 +125,9 @@ class HttpSettings(Section):
         0,
         ge=0,
         le=65535,
-        description="port of the HTTP stream on the loopback address; 0: any free one",
+        description="port of the stream on the loopback address; 0: any free one",
     )
-    quality: int = Field(85, ge=10, le=100, description="JPEG quality of the HTTP stream")
+    quality: int = Field(85, ge=10, le=100, description="JPEG quality of the stream")
 
 
 def _http(argument: str, settings: HttpSettings) -> Sink:

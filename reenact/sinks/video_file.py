@@ -228,7 +228,7 @@ class FileSink(ClosesOnExit):
 class FileSettings(Section):
     """How a video file is compressed."""
 
-    crf: int = Field(18, ge=0, le=51, description="H.264 quality of a file; lower is better")
+    crf: int = Field(18, ge=0, le=51, description="H.264 quality of the file; lower is better")
 
 
 def _file(argument: str, settings: FileSettings) -> Sink:

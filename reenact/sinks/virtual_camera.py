@@ -276,10 +276,13 @@ def _windows_cameras() -> list[str]:
 class CameraSettings(Section):
     """Which virtual camera, and by which driver."""
 
-    device: str = Field("", description="virtual camera device or name; empty: the first")
+    device: str = Field(
+        "", description="device or name of the virtual camera; empty: the first one"
+    )
     backend: str = Field(
         "",
-        description="pyvirtualcam backend: v4l2loopback, obs or unitycapture; empty: what works",
+        description="pyvirtualcam backend: v4l2loopback, obs or unitycapture; empty: the first "
+        "that works",
     )
 
 

@@ -23,10 +23,10 @@ class ClockedSettings(Section):
         DEFAULT_FPS,
         gt=0,
         le=240,
-        description="rate of the pictures",
+        description="frame rate of the source",
         json_schema_extra=unit("frames/s"),
     )
-    frames: int = Field(0, ge=0, description="end after so many pictures; 0: never")
+    frames: int = Field(0, ge=0, description="end after this many frames; 0: never")
 
 
 class ClockedSource(ClosesOnExit):

@@ -309,7 +309,7 @@ def _without_password(url: str) -> str:
 class VideoSettings(Section):
     """How a video is played."""
 
-    loop: bool = Field(False, description="start a video file again when it ends")
+    loop: bool = Field(False, description="start a video file again at its end")
 
 
 def _build_video(argument: str, settings: VideoSettings) -> Source:

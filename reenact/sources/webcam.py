@@ -47,22 +47,30 @@ class WebcamSettings(Section):
     """What is asked of a webcam; it may send something else."""
 
     width: int = Field(
-        1280, ge=64, le=7680, description="width asked of a webcam", json_schema_extra=unit("px")
+        1280,
+        ge=64,
+        le=7680,
+        description="width to ask the camera for",
+        json_schema_extra=unit("px"),
     )
     height: int = Field(
-        720, ge=64, le=4320, description="height asked of a webcam", json_schema_extra=unit("px")
+        720,
+        ge=64,
+        le=4320,
+        description="height to ask the camera for",
+        json_schema_extra=unit("px"),
     )
     fps: float = Field(
         30.0,
         gt=0,
         le=240,
-        description="rate asked of a webcam",
+        description="frame rate to ask the camera for",
         json_schema_extra=unit("frames/s"),
     )
     fourcc: str = Field(
         "MJPG",
         pattern=r"^([A-Za-z0-9]{4})?$",
-        description="pixel format asked of a webcam; empty: the driver's choice",
+        description="pixel format to ask the camera for; empty: the driver's choice",
     )
 
 
