@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import argparse
-from typing import Final
+from collections.abc import Callable
+from typing import Final, TypeVar
+
+T = TypeVar("T", int, float)
 
 Adder = argparse._SubParsersAction  # the type of add_subparsers has no public name
 
@@ -32,25 +35,30 @@ def add_device(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def share(text: str) -> float:
-    """Parse a share from 0.1 to 0.9."""
-    value = float(text)
-    if not 0.1 <= value <= 0.9:
-        raise argparse.ArgumentTypeError(f"{text} is not between 0.1 and 0.9")
-    return value
+def add_size(parser: argparse.ArgumentParser, what: str) -> None:
+    """Add --size, the side of `what` in px."""
+    parser.add_argument(
+        "--size",
+        type=int,
+        choices=SIZES_PX,
+        default=256,
+        help=f"side of the {what} in px (default: %(default)s)",
+    )
 
 
-def minutes(text: str) -> float:
-    """Parse a duration in minutes of at most a day."""
-    value = float(text)
-    if not 0 < value <= 24 * 60:
-        raise argparse.ArgumentTypeError(f"{text} is not between 0 and {24 * 60} minutes")
-    return value
+def number(kind: type[T], low: float, high: float) -> Callable[[str], T]:
+    """Return what parses a number from low to high."""
+
+    def parse(text: str) -> T:
+        value = kind(text)
+        if not low <= value <= high:
+            raise argparse.ArgumentTypeError(f"{text} is not between {low} and {high}")
+        return value
+
+    parse.__name__ = "number"  # argparse names it: "invalid number value"
+    return parse
 
 
-def count(text: str) -> int:
-    """Parse a positive integer."""
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not positive")
-    return value
+SHARE: Final = number(float, 0.1, 0.9)
+MINUTES: Final = number(float, 0.01, 24 * 60)
+COUNT: Final = number(int, 1, 10**9)

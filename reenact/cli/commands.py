@@ -9,11 +9,11 @@ from argparse import Namespace
 
 from reenact.cli.live import EXIT_INTERRUPTED, Interruption, run_session
 from reenact.errors import ModelError, PluginError, SourceError, TargetError
+from reenact.lifecycle import quiet_native_libraries
 
 
 def live(arguments: Namespace) -> int:
     """Run a session until its source ends, its window is closed, or Ctrl-C."""
-    from reenact.lifecycle import quiet_native_libraries
     from reenact.live.session import Session
     from reenact.live.settings import load_settings
     from reenact.sinks.fanout import check_not_overwritten
@@ -50,7 +50,6 @@ def live(arguments: Namespace) -> int:
 def demo(arguments: Namespace) -> int:
     """Run the whole program on the shipped video and portrait."""
     from reenact.cli.demo import open_demo, packaged_actor
-    from reenact.lifecycle import quiet_native_libraries
     from reenact.live.settings import load_settings
 
     settings = load_settings(None, arguments.assignments)
@@ -65,7 +64,6 @@ def demo(arguments: Namespace) -> int:
 
 def train(arguments: Namespace) -> int:
     """Train by a recipe, or print the recipe's validation figures of some weights."""
-    from reenact.lifecycle import quiet_native_libraries
     from reenact.training.recipes import measure_config, run_config
 
     if arguments.measure is not None:
@@ -85,7 +83,6 @@ def train(arguments: Namespace) -> int:
 
 def train_prepare(arguments: Namespace) -> int:
     """Make clips for training from raw videos and pictures."""
-    from reenact.lifecycle import quiet_native_libraries
     from reenact.training.preparation import prepare
 
     with quiet_native_libraries():
@@ -104,7 +101,6 @@ def train_prepare(arguments: Namespace) -> int:
 def evaluate(arguments: Namespace) -> int:
     """Measure renderers on clips."""
     from reenact.evaluation import runner as evaluation
-    from reenact.lifecycle import quiet_native_libraries
     from reenact.live.settings import load_settings
 
     options = evaluation.EvaluationOptions(
@@ -129,7 +125,6 @@ def evaluate(arguments: Namespace) -> int:
 def bench(arguments: Namespace) -> int:
     """Measure speed."""
     from reenact.evaluation.benchmark import bench as run_bench
-    from reenact.lifecycle import quiet_native_libraries
 
     with quiet_native_libraries():
         run_bench(arguments.device, arguments.size or [256], arguments.json)
@@ -225,7 +220,6 @@ def doctor(arguments: Namespace) -> int:
     """Check what is missing on this machine and say how to get it."""
     from reenact.cli.doctor import run
     from reenact.cli.doctor_report import exit_code, print_checks
-    from reenact.lifecycle import quiet_native_libraries
 
     with quiet_native_libraries():
         checks = run(try_obs=arguments.obs)

@@ -8,7 +8,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from reenact.cli import commands
-from reenact.cli.arguments import SIZES_PX, Adder, add_assignments, add_device
+from reenact.cli.arguments import SIZES_PX, Adder, add_assignments, add_device, add_size
 from reenact.cli.target_parser import add_target
 from reenact.cli.training_parser import TRAIN_PREPARE, add_evaluate, add_train
 
@@ -161,13 +161,7 @@ def _add_export(adder: Adder[argparse.ArgumentParser]) -> None:
     parser.add_argument(
         "--weights", type=Path, metavar="FILE", help="use these weights (default: the shipped ones)"
     )
-    parser.add_argument(
-        "--size",
-        type=int,
-        choices=SIZES_PX,
-        default=256,
-        help="side of the pictures in px (default: %(default)s)",
-    )
+    add_size(parser, "pictures")
     parser.set_defaults(run=commands.export)
 
 

@@ -13,12 +13,12 @@ from pathlib import Path
 
 from reenact.cli.live import EXIT_INTERRUPTED, Interruption
 from reenact.cli.prompts import ask_consent, confirm_removal
+from reenact.lifecycle import quiet_native_libraries
 
 
 def create(arguments: Namespace) -> int:
     """Create a target from pictures or videos, and choose the renderer that draws it best."""
     from reenact.evaluation.renderer_selection import FLOOR, choose_renderer
-    from reenact.lifecycle import quiet_native_libraries
     from reenact.targets.library import TargetStore, create_target, still_tracker
     from reenact.targets.manual_landmarks import read_manual_landmarks
 
@@ -51,7 +51,6 @@ def create(arguments: Namespace) -> int:
 
 def train(arguments: Namespace) -> int:
     """Train the generator on a target's own video; Ctrl-C ends it and keeps the best state."""
-    from reenact.lifecycle import quiet_native_libraries
     from reenact.models.inference import choose_device
     from reenact.targets.library import TargetStore, still_tracker
     from reenact.targets.target_training import add_footage, summary, train_target

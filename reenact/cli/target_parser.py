@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from pathlib import Path
 
-from reenact.cli import target_commands
-from reenact.cli.arguments import Adder, add_device, minutes
+from reenact.cli import target_commands as commands
+from reenact.cli.arguments import MINUTES, Adder, add_device
 
 
 def add_target(adder: Adder[argparse.ArgumentParser]) -> None:
@@ -19,43 +20,43 @@ def add_target(adder: Adder[argparse.ArgumentParser]) -> None:
     _add_create(actions)
     _add_train(actions)
 
-    listing = actions.add_parser("list", help="list the stored and built-in targets")
-    listing.set_defaults(run=target_commands.list_targets)
-
-    show = actions.add_parser("show", help="describe a target")
-    show.add_argument("name", metavar="NAME")
-    show.set_defaults(run=target_commands.show)
-
-    export = actions.add_parser("export", help="write a target to a file")
-    export.add_argument("name", metavar="NAME")
+    _add_action(actions, "list", "list the stored and built-in targets", commands.list_targets)
+    _add_action(actions, "show", "describe a target", commands.show, name="NAME")
+    export = _add_action(actions, "export", "write it to a file", commands.export, name="NAME")
     export.add_argument("file", type=Path, metavar="FILE")
-    export.set_defaults(run=target_commands.export)
-
-    importing = actions.add_parser("import", help="store a target from an exported file")
+    importing = _add_action(actions, "import", "store one from a file", commands.import_file)
     importing.add_argument("file", type=Path, metavar="FILE")
     importing.add_argument(
         "--name", metavar="NAME", help="the name of the target (default: its name when exported)"
     )
-    importing.set_defaults(run=target_commands.import_file)
-
-    rename = actions.add_parser("rename", help="rename a target")
-    rename.add_argument("name", metavar="OLD")
-    rename.add_argument("new", metavar="NEW")
-    rename.set_defaults(run=target_commands.rename)
-
-    remove = actions.add_parser("remove", help="remove a target")
-    remove.add_argument("name", metavar="NAME")
+    _add_action(actions, "rename", "rename a target", commands.rename, name="OLD", new="NEW")
+    remove = _add_action(actions, "remove", "remove a target", commands.remove, name="NAME")
     remove.add_argument(
         "--yes",
         action="store_true",
         help="do not ask (default: ask in a terminal if trained weights or footage would be lost)",
     )
-    remove.set_defaults(run=target_commands.remove)
+
+
+def _add_action(
+    actions: Adder[argparse.ArgumentParser],
+    action: str,
+    help_text: str,
+    run: Callable[[argparse.Namespace], int],
+    **names: str,
+) -> argparse.ArgumentParser:
+    """Add an action of the command with its positional arguments: how each is shown, by name."""
+    parser = actions.add_parser(action, help=help_text)
+    for name, shown in names.items():
+        parser.add_argument(name, metavar=shown)
+    parser.set_defaults(run=run)
+    return parser
 
 
 def _add_create(actions: Adder[argparse.ArgumentParser]) -> None:
-    create = actions.add_parser("create", help="create a target from photos or a video")
-    create.add_argument("name", metavar="NAME")
+    create = _add_action(
+        actions, "create", "create a target from photos or a video", commands.create, name="NAME"
+    )
     create.add_argument(
         "--from",
         dest="sources",
@@ -78,7 +79,6 @@ def _add_create(actions: Adder[argparse.ArgumentParser]) -> None:
         action="store_true",
         help="confirm that you may use this face (default: ask in a terminal)",
     )
-    create.set_defaults(run=target_commands.create)
 
 
 def _add_train(actions: Adder[argparse.ArgumentParser]) -> None:
@@ -96,7 +96,7 @@ def _add_train(actions: Adder[argparse.ArgumentParser]) -> None:
     train.add_argument("name", metavar="NAME")
     train.add_argument(
         "--minutes",
-        type=minutes,
+        type=MINUTES,
         default=10.0,
         metavar="M",
         help="the longest time it may take (default: %(default)s)",
@@ -122,4 +122,4 @@ def _add_train(actions: Adder[argparse.ArgumentParser]) -> None:
         action="store_true",
         help="continue where Ctrl-C ended the training (default: start again)",
     )
-    train.set_defaults(run=target_commands.train)
+    train.set_defaults(run=commands.train)

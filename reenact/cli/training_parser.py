@@ -7,7 +7,15 @@ from pathlib import Path
 from typing import Final
 
 from reenact.cli import commands
-from reenact.cli.arguments import SIZES_PX, Adder, add_assignments, count, minutes, share
+from reenact.cli.arguments import (
+    COUNT,
+    MINUTES,
+    SHARE,
+    SIZES_PX,
+    Adder,
+    add_assignments,
+    add_size,
+)
 
 TRAIN_PREPARE: Final = "train-prepare"
 """`train prepare` as one word: beside an action, `train` could not take a file."""
@@ -50,19 +58,13 @@ def add_train(adder: Adder[argparse.ArgumentParser]) -> None:
         help="the layout of the source: that of CK+ or RaFD as distributed, or folders that hold "
         "one person each; auto: recognised by the file names (default: %(default)s)",
     )
+    add_size(prepare, "crops")
     prepare.add_argument(
-        "--size",
-        type=int,
-        choices=SIZES_PX,
-        default=256,
-        help="side of the crops in px (default: %(default)s)",
-    )
-    prepare.add_argument(
-        "--jobs", type=count, metavar="N", help="number of processes (default: one per core)"
+        "--jobs", type=COUNT, metavar="N", help="number of processes (default: one per core)"
     )
     prepare.add_argument(
         "--val-share",
-        type=share,
+        type=SHARE,
         metavar="S",
         help="put about this share of the people into OUT/val and the rest into OUT/train "
         "(default: everything into OUT)",
@@ -98,7 +100,7 @@ def add_evaluate(adder: Adder[argparse.ArgumentParser]) -> None:
     )
     parser.add_argument(
         "--target-training",
-        type=share,
+        type=SHARE,
         metavar="S",
         help="train the renderers that can be trained on a target on the first share S of each "
         "clip, such as 0.6, and measure all on the rest; a trained one is the row `NAME (trained)` "
@@ -106,7 +108,7 @@ def add_evaluate(adder: Adder[argparse.ArgumentParser]) -> None:
     )
     parser.add_argument(
         "--training-minutes",
-        type=minutes,
+        type=MINUTES,
         default=10.0,
         metavar="M",
         help="training time per clip (default: %(default)s)",
@@ -126,7 +128,7 @@ def add_evaluate(adder: Adder[argparse.ArgumentParser]) -> None:
         metavar="FILE.onnx",
         help="measure FID and Inception Score with this network",
     )
-    parser.add_argument("--limit", type=count, metavar="N", help="number of clips (default: all)")
+    parser.add_argument("--limit", type=COUNT, metavar="N", help="number of clips (default: all)")
     parser.add_argument("--json", type=Path, required=True, metavar="FILE", help="the report")
     parser.add_argument(
         "--sheet", type=Path, metavar="FILE.png", help="a contact sheet of the pictures"

@@ -97,12 +97,6 @@ def test_the_actor_is_never_in_the_picture_unless_asked_for(reenactor: Reenactor
     np.testing.assert_array_equal(side_by_side[:, 512:], reenactor.idle(0.0, 0).image)
 
 
-def test_crop_output_is_the_generated_square() -> None:
-    opened = open_reenactor(settings(picture="crop"), portrait_target(), StepTimer())
-    assert opened.step(nobody(0)).size == opened.size == (256, 256)
-    opened.close()
-
-
 def test_an_unknown_part_is_an_error() -> None:
     wrong = settings()
     wrong.renderer.name = "wrap_unet"

@@ -19,17 +19,6 @@ from support.simulation import SimulatedTime
 # A file: every frame, at its own time
 
 
-def test_every_frame_of_a_file_is_rendered_and_keeps_its_time(time: SimulatedTime) -> None:
-    sink = FakeSink()
-    reenactor = FakeReenactor(step=lambda number: time.sleep(0.02 * (number % 3)))
-    stats = run(FakeSource(40, fps=25.0), reenactor, sink, time)
-    assert (stats.frames_in, stats.frames_out, stats.repeats, stats.drops) == (40, 40, 0, {})
-    assert [frame.index for frame in sink.frames] == list(range(40))
-    assert [frame.time_s for frame in sink.frames] == [number / 25.0 for number in range(40)]
-    assert set(sink.colours) == {GREEN}
-    assert sink.opened == ((64, 48), 25.0)
-
-
 def test_a_live_sink_shows_a_file_at_its_own_pace(time: SimulatedTime) -> None:
     stats = run(FakeSource(15, fps=40.0), FakeReenactor(), FakeSink(live=True), time)
     assert stats.frames_out == 15

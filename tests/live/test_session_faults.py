@@ -9,7 +9,7 @@ from reenact.errors import SinkError, SourceError
 from reenact.live.fallback import MAX_FAILURES_IN_A_ROW
 from reenact.live.session import Session
 from reenact.sinks.fanout import SinkSet
-from support.fakes import BLUE, GREEN, FakeReenactor, FakeSink, FakeSource, plain, shows_actor
+from support.fakes import BLUE, GREEN, FakeReenactor, FakeSink, FakeSource
 from support.sessions import run
 from support.simulation import SimulatedTime
 
@@ -100,11 +100,3 @@ def test_the_session_ends_when_all_outputs_have_failed(time: SimulatedTime) -> N
     with session, pytest.raises(SinkError, match=r"a is broken.* b is broken|b is broken.* a is"):
         session.run()
     assert [len(sink.frames) for sink in (first, second)] == [5, 2]
-
-
-def test_the_leak_detector_detects() -> None:
-    frame = FakeSource(1).read()
-    assert frame is not None
-    assert shows_actor(frame.image)
-    assert not shows_actor(plain(GREEN))
-    assert not shows_actor(plain(BLUE))

@@ -89,6 +89,7 @@ def test_every_frame_of_a_file_comes_out_once_in_order_and_not_too_early(
     assert [frame.time_s for frame in sink.frames] == source.times_s
     assert (stats.frames_in, stats.frames_out) == (count, count)
     assert (stats.repeats, stats.drops) == (0, {})
+    assert sink.opened == ((64, 48), 25.0)
     if live_sink and count:
         late_s = np.array(written_s) - written_s[0] - source.times_s
         assert late_s.min() > -1e-6

@@ -90,23 +90,6 @@ def test_a_waiting_thread_is_woken(
     assert results == [result]
 
 
-def test_a_slot_that_waits_loses_nothing_and_keeps_the_order() -> None:
-    slot: Slot[int] = Slot(replaces=False)
-    taken: list[object] = []
-
-    def take_all() -> None:
-        while (item := attempt(slot.take)) is not Closed:
-            taken.append(item)
-
-    thread = threading.Thread(target=take_all)
-    thread.start()
-    for number in range(500):
-        assert slot.put(number) is None
-    slot.finish()
-    thread.join()
-    assert taken == list(range(500))
-
-
 def test_waits_end_by_the_slots_clock(time: SimulatedTime) -> None:
     slot: Slot[int] = Slot(replaces=False, clock=time.clock)
     begin_s = time.now_s
