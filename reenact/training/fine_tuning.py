@@ -28,28 +28,23 @@ from typing import Final
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import nn
 
 from reenact.errors import ModelError, ReenactError, TargetError
 from reenact.evaluation.contact_sheet import SheetRow, compose, spread_out
 from reenact.face.geometry import estimate_pose, to_face_frame
-from reenact.imaging import in_bytes
 from reenact.models.warp_unet import read_config
 from reenact.models.warp_unet_inputs import shipped_weights
 from reenact.models.weights import header_of
 from reenact.progress import progress_bar
-from reenact.rendering.reference_ranking import SeenFaces, reference_distances
 from reenact.rendering.residual_flow import ResidualFlow, read_personal_flow, shipped_residual_flow
-from reenact.rendering.warp_unet import person_coverage
 from reenact.storage import atomic_write, write_png
 from reenact.targets.footage import Footage
-from reenact.targets.reference_selection import choose_references, measure_look
 from reenact.targets.target_training import TrainingOptions, TrainingOutcome, preview_path
-from reenact.training.augmentation import Pair, Rng, augment
+from reenact.training.augmentation import Pair
 from reenact.training.loop import LoopOptions, train
 from reenact.training.residual_flow import refine
-from reenact.training.sampling import rarity
+from reenact.training.target_pairs import TargetClip, TargetSampler
 from reenact.training.warp_unet import (
     ARCHITECTURE,
     Material,
@@ -64,23 +59,11 @@ log = logging.getLogger(__name__)
 MIN_FRAMES: Final = 24
 """Frames with a face that footage must have."""
 
-_HELD_OUT: Final = ((0.42, 0.48), (0.93, 1.0))
-"""Stretches that are never trained on, as shares of a clip."""
-
-_GAP_FRAMES: Final = 2
-"""Frames beside a held-out stretch, too much like it to be trained on."""
-
 _MAX_HELD_OUT: Final = 16
 """Held-out frames that are drawn in each validation."""
 
 _MIN_GAIN: Final = 0.05
 """The score, in dB, must rise by more than this."""
-
-_NEAREST_SHARE: Final = 0.5
-"""Share of the pairs whose reference is the one that the renderer would choose."""
-
-_AUGMENTATION: Final = 0.45
-"""Extent of the augmentation, relative to the general training."""
 
 _TEXTURE_WEIGHT: Final = 4.0
 """On two clips and 60 steps, the general training's weight lets sharpness fall by 0.04 and 0.07;
@@ -223,7 +206,7 @@ class FineTuningRecipe(WarpUNetRecipe):
     """
 
     def __init__(self, footage: Sequence[Footage], start: Path, options: FineTuningOptions) -> None:
-        clips = [_TrainingClip(clip) for clip in footage if len(clip) >= MIN_FRAMES]
+        clips = [TargetClip(clip) for clip in footage if len(clip) >= MIN_FRAMES]
         if not clips:
             raise TargetError(
                 f"There are fewer than {MIN_FRAMES} frames of this target to train with; give a "
@@ -242,7 +225,7 @@ class FineTuningRecipe(WarpUNetRecipe):
             network=read_config(start),
         )
         held_out = [pair for clip in clips for pair in clip.held_out]
-        sampler = _Sampler(clips)
+        sampler = TargetSampler(clips)
         trained_on = header_of(start, ARCHITECTURE).get("data", "unknown")
         material = Material(
             sampler,
@@ -318,85 +301,6 @@ class FineTuningRecipe(WarpUNetRecipe):
         ]
         columns = ["reference", "true", "start", "now"]
         write_png(self._preview_path, compose(columns, rows)[0])
-
-
-class _TrainingClip:
-    """A clip with its frames to train on, its references and its held-out pairs."""
-
-    def __init__(self, footage: Footage) -> None:
-        self.images, self.landmarks = footage.images, footage.landmarks
-        held_out, near = _stretches(len(footage))
-        self.trained: NDArray[np.intp] = np.setdiff1d(np.arange(len(footage)), [*held_out, *near])
-        looks = [measure_look(self.images[i], self.landmarks[i]) for i in self.trained]
-        self.references = self.trained[choose_references(looks)]
-        pictures = (self.images[i] for i in self.trained)
-        people = person_coverage(pictures, self.landmarks[self.trained])
-        self._people = dict(zip(self.trained.tolist(), map(in_bytes, people), strict=True))
-        self._faces = SeenFaces.of(self.landmarks[self.references])
-        self.chances = rarity(self.landmarks[self.trained])
-        self.held_out = [self.pair(self.nearest_reference(i), i) for i in held_out]
-
-    def nearest_reference(self, frame: int) -> int:
-        """Return the reference that the renderer would choose for a frame."""
-        distances = reference_distances(self._faces, self.landmarks[frame])
-        return int(self.references[distances.argmin()])
-
-    def pair(self, reference: int, truth: int) -> Pair:
-        """Return a pair of two frames."""
-        person = self._people.get(truth)
-        return Pair(
-            self.images[reference],
-            self.landmarks[reference],
-            self.images[truth],
-            self.landmarks[truth],
-            None if person is None or _is_unknown(person) else person,
-            self._people[reference],
-        )
-
-
-class _Sampler:
-    """Draws pairs of a target's own frames; the longer a clip, the more often."""
-
-    def __init__(self, clips: Sequence[_TrainingClip]) -> None:
-        self._clips = clips
-        lengths = np.array([len(clip.trained) for clip in clips], np.float64)
-        self._chances = lengths / lengths.sum()
-
-    def draw(self, rng: Rng) -> Pair:
-        """Return one pair, augmented a little."""
-        clip = self._clips[int(rng.choice(len(self._clips), p=self._chances))]
-        truth = int(rng.choice(clip.trained, p=clip.chances))
-        if rng.random() < _NEAREST_SHARE:
-            reference = clip.nearest_reference(truth)
-        else:
-            reference = int(rng.choice(clip.references))
-        return augment(clip.pair(reference, truth), rng, _AUGMENTATION, same_scene=True)
-
-    def plain(self, count: int, rng: Rng) -> list[Pair]:
-        """Return pairs of a clip's references and other frames, not augmented."""
-        pairs: list[Pair] = []
-        while len(pairs) < count:
-            clip = self._clips[int(rng.choice(len(self._clips), p=self._chances))]
-            reference, truth = int(rng.choice(clip.references)), int(rng.choice(clip.trained))
-            if reference != truth:
-                pairs.append(clip.pair(reference, truth))
-        return pairs
-
-
-def _is_unknown(person: NDArray[np.uint8]) -> bool:
-    """Return True for the uniform mask of a picture in which no person was found."""
-    return bool((person == person.flat[0]).all())
-
-
-def _stretches(count: int) -> tuple[list[int], list[int]]:
-    """Return the held-out frames of a clip, and those too near to them to be trained on."""
-    held_out: list[int] = []
-    near: list[int] = []
-    for start, stop in _HELD_OUT:
-        first, last = round(start * count), round(stop * count)
-        held_out += range(first, last)
-        near += [*range(first - _GAP_FRAMES, first), *range(last, last + _GAP_FRAMES)]
-    return held_out, near
 
 
 def _spread(count: int, maximum: int) -> list[int]:
