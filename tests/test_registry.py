@@ -9,8 +9,11 @@ from pathlib import Path
 import pytest
 
 from reenact import registry
-from reenact.errors import PluginError
-from reenact.registry import RendererSpec
+from reenact.config import Section, SinkSettings
+from reenact.errors import PluginError, SinkError
+from reenact.registry import RendererSpec, SinkSpec
+from reenact.sinks.null import NullSink
+from reenact.types import Sink
 
 GOOD = """
 from reenact.registry import RendererSpec, SinkSpec
@@ -85,6 +88,31 @@ def test_what_is_not_a_spec_is_refused(plugin_module: str, monkeypatch: pytest.M
     register(monkeypatch, number=f"{plugin_module}:NOT_A_SPEC")
     with pytest.raises(PluginError, match="not a SinkSpec, but int"):
         registry.load("sinks", "number")
+
+
+class OwnSettings(Section):
+    """Of a part from elsewhere."""
+
+    length: int = 3
+
+
+def test_a_part_is_built_with_its_own_section() -> None:
+    given: list[tuple[str, OwnSettings]] = []
+
+    def build(argument: str, own: OwnSettings) -> Sink:
+        given.append((argument, own))
+        return NullSink()
+
+    spec = SinkSpec("extra", "a sink", build, settings=OwnSettings, argument="PATH")
+    spec.make("here", SinkSettings())
+    spec.make("", SinkSettings(extra=OwnSettings(length=5)))
+    assert [(argument, own.length) for argument, own in given] == [("here", 3), ("", 5)]
+
+
+def test_what_a_part_takes_nothing_for_is_refused() -> None:
+    sink = SinkSpec("extra", "a sink", lambda argument, own: NullSink())
+    with pytest.raises(SinkError, match="extra takes nothing after a colon; write --sink extra"):
+        sink.make("here", SinkSettings())
 
 
 @pytest.mark.parametrize(

@@ -107,15 +107,18 @@ class Pairs:
 
     Args:
         footage: clips.
-        count: frames taken from each, evenly spread.
+        stretch: where the frames are taken, as shares of each clip.
     """
 
-    def __init__(self, footage: Sequence[Footage], count: int = 12) -> None:
+    def __init__(
+        self, footage: Sequence[Footage], stretch: tuple[float, float] = (0.0, 1.0)
+    ) -> None:
         warped, true = [], []
         for clip in footage:
             warp = WarpRenderer()
             warp.prepare(_target(clip))
-            for index in np.linspace(1, len(clip.images) - 1, count).astype(int):
+            first, last = (share * (len(clip.images) - 1) for share in stretch)
+            for index in np.linspace(first, last, 12).astype(int):
                 warped.append(warp.render(landmark_drive(clip.landmarks[index])))
                 true.append(clip.images[index])
         self.warped, self.true = to_unit(np.stack(warped)), to_unit(np.stack(true))
@@ -203,10 +206,8 @@ def train_on_target(
 
     if not resume:
         shutil.rmtree(options.folder, ignore_errors=True)
-    cuts = [round(0.8 * len(clip.images)) for clip in footage]
-    learned = [Footage(c.images[:n], c.landmarks[:n]) for c, n in zip(footage, cuts, strict=True)]
-    held_out = [Footage(c.images[n:], c.landmarks[n:]) for c, n in zip(footage, cuts, strict=True)]
-    recipe = TintRecipe(Pairs(learned), Pairs(held_out), start, batch=8)
+    learned, held_out = Pairs(footage, (0.0, 0.7)), Pairs(footage, (0.8, 1.0))
+    recipe = TintRecipe(learned, held_out, start, batch=8)
     before = recipe.validate(recipe.networks[NAME].to(options.device))
     loop = LoopOptions(
         options.folder,

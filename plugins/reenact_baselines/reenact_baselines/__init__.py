@@ -1,6 +1,6 @@
 """pix2pix, CGAN and G2-GAN, the networks that Fan 2023 compares with, as renderers.
 
-Only the specs stand here: listing them loads no torch.
+This module holds the specs and loads no torch.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def _build_g2gan(config: str) -> tuple[nn.Module, int]:
 
 
 class G2GANRenderer(LandmarkRenderer):
-    """Takes the expression away from the target's picture once, then puts each frame's on."""
+    """Removes the expression from the target's picture once, then adds that of each frame."""
 
     def reference(self, picture: Image, points: Array) -> Array:
         """Return the picture with a resting face."""
@@ -55,7 +55,7 @@ CGAN: Final = spec(
 )
 G2GAN: Final = spec(
     "g2gan",
-    "G2-GAN of Song 2018, by way of a neutral face, as a baseline",
+    "G2-GAN of Song 2018, through a neutral face, as a baseline",
     recipe="reenact_baselines.g2gan:build_recipe",
     training_file="plugins/reenact_baselines/g2gan.toml",
     build=_build_g2gan,

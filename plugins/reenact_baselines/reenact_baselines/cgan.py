@@ -1,6 +1,6 @@
 """A conditional GAN (Mirza & Osindero 2014; the row "cGAN" of Isola 2017, Table 1).
 
-pix2pix without its pixel loss: only the discriminator says what is wanted.
+pix2pix without its pixel loss: the discriminator is its only loss.
 """
 
 from __future__ import annotations

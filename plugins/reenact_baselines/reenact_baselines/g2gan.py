@@ -1,7 +1,7 @@
-"""G2-GAN (Song 2018): one network takes an expression away, its twin puts one on.
+"""G2-GAN (Song 2018): one network removes an expression, its twin adds one.
 
-Expression transfer goes by way of a neutral picture, which Fan 2023 holds against it. Losses:
-adversarial, pixels and cycle, each for both ways.
+An expression is transferred through a neutral picture, which Fan 2023 names as its weakness. The
+losses are adversarial, pixel and cycle losses, each in both directions.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ CYCLE_SHARE: Final = 0.5
 
 
 class G2GANNetwork(nn.Module):
-    """Both generators; `forward` puts an expression on a neutral picture.
+    """Both generators; `forward` adds an expression to a neutral picture.
 
     Pictures are (N, 3, S, S) in -1..1, landmark maps (N, 1, S, S).
     """
@@ -142,7 +142,7 @@ class G2GANRecipe(Recipe):
         return {**as_floats(losses), **discriminator_losses}
 
     def validate(self, network: nn.Module) -> dict[str, float]:
-        """Return PSNR and SSIM on held-out people, by way of a resting face."""
+        """Return PSNR and SSIM on held-out people, through a neutral face."""
         assert isinstance(network, G2GANNetwork)
         device = next(network.parameters()).device
 

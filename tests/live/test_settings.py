@@ -1,0 +1,52 @@
+"""Choices that settings leave open are made in a copy, with the sections of the chosen parts."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from reenact.config import Settings
+from reenact.live.pipeline import open_reenactor
+from reenact.live.settings import load_settings, resolve
+from reenact.registry import DEFAULT_RENDERER
+from reenact.rendering.warp_unet import WarpUNetSettings
+from reenact.stats import StepTimer
+from support.faces import portrait_target
+
+
+def test_the_callers_settings_stay_as_they_were() -> None:
+    settings = Settings()
+    resolved = resolve(settings, replace(portrait_target(), renderer="copy"), recorded=True)
+    assert (resolved.renderer.name, resolved.actor.neutral) == ("copy", "fresh")
+    assert settings == Settings()
+
+
+def test_a_target_without_a_measured_renderer_gets_the_default_one() -> None:
+    assert resolve(Settings(), portrait_target()).renderer.name == DEFAULT_RENDERER
+
+
+@pytest.mark.parametrize(
+    ("assignment", "neutral"),
+    [("actor.name=me", "auto"), ("actor.neutral=auto", "auto"), ("actor.neutral=stored", "stored")],
+)
+def test_a_recorded_actor_who_is_named_may_have_a_neutral(assignment: str, neutral: str) -> None:
+    settings = load_settings(assignments=[assignment])
+    assert resolve(settings, portrait_target(), recorded=True).actor.neutral == neutral
+
+
+def test_the_sections_of_the_chosen_parts_are_held() -> None:
+    """Else a change of one, while a session runs, would not reach the part."""
+    settings = load_settings(assignments=["renderer.warp_unet.sharpen=0.2"])
+    renderer = resolve(settings, portrait_target()).renderer
+    own = renderer.part("warp_unet", WarpUNetSettings)
+    assert own.sharpen == 0.2
+    own.sharpen = 0.7
+    assert renderer.part("warp_unet", WarpUNetSettings).sharpen == 0.7
+    assert settings.renderer.part("warp_unet", WarpUNetSettings).sharpen == 0.2
+
+
+def test_weights_that_are_another_renderers_are_not_loaded() -> None:
+    target = replace(portrait_target(), renderer="tint", weights="tint.safetensors")
+    settings = load_settings(assignments=["renderer.name=warp_unet", "renderer.device=cpu"])
+    open_reenactor(settings, target, StepTimer()).close()  # it would find no such file
