@@ -77,9 +77,8 @@ class Stats:
             "drops": dict(self.drops),
             "fps": round(self.fps, 2),
             "latency_ms": {
-                "p50": round(latency.p50, 2) if latency else None,
-                "p95": round(latency.p95, 2) if latency else None,
-                "p99": round(latency.p99, 2) if latency else None,
+                name: round(getattr(latency, name), 2) if latency else None
+                for name in ("p50", "p95", "p99")
             },
             "steps_ms": {
                 name: {"p50": round(spread.p50, 3), "p95": round(spread.p95, 3)}
@@ -232,15 +231,8 @@ class Recorder:
         if captured_s is not None:
             self.latency.add(now_s - captured_s)
 
-    def stats(
-        self,
-        faces_lost: int = 0,
-        frames_limited: int = 0,
-        device: str = "",
-        renderer: str = "",
-        size: tuple[int, int] = (0, 0),
-    ) -> Stats:
-        """Return the figures so far, completed by what only the caller knows.
+    def stats(self) -> Stats:
+        """Return the figures so far, but nothing of the face, the renderer and the picture.
 
         It takes some milliseconds if many samples are kept, but blocks no other call for so long.
         """
@@ -261,9 +253,4 @@ class Recorder:
             jitter_ms=float(intervals_ms.std()) if intervals_ms.size > 1 else 0.0,
             latency_ms=self.latency.percentiles(),
             steps_ms=self.timer.percentiles(),
-            faces_lost=faces_lost,
-            frames_limited=frames_limited,
-            device=device,
-            renderer=renderer,
-            size=size,
         )

@@ -15,7 +15,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from pydantic import ValidationError
@@ -211,7 +211,8 @@ class Session(ClosesOnExit):
 
     def stats(self) -> Stats:
         """Return the figures so far."""
-        return self._recorder.stats(
+        return replace(
+            self._recorder.stats(),
             faces_lost=self._reenactor.faces_lost,
             frames_limited=self._reenactor.frames_limited,
             device=self._reenactor.device,

@@ -138,7 +138,7 @@ def test_a_far_face_is_found_and_followed_across_the_picture() -> None:
 
 
 def test_a_missing_or_wrong_model_file_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match="names no file"):
+    with pytest.raises(ModelError, match="There is no file"):
         MediaPipeTracker(TrackingSettings(), MediaPipeSettings(model=str(tmp_path / "none.task")))
     wrong = tmp_path / "wrong.task"
     wrong.write_bytes(b"no model")

@@ -52,6 +52,14 @@ def test_latency_and_steps_are_measured(time: SimulatedTime) -> None:
     assert {"read", "write"} <= set(stats.steps_ms)
 
 
+def test_the_figures_include_those_of_the_reenactor(time: SimulatedTime) -> None:
+    reenactor = FakeReenactor(size=(32, 24))
+    reenactor.faces_lost, reenactor.frames_limited = 2, 3
+    stats = run(FakeSource(3), reenactor, FakeSink(), time)
+    assert (stats.faces_lost, stats.frames_limited) == (2, 3)
+    assert (stats.device, stats.renderer, stats.size) == ("cpu", "auto", (32, 24))
+
+
 # A live source: the newest frame, at the output's rate
 
 
