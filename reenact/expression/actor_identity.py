@@ -113,8 +113,11 @@ _PRIOR_POSE: Final = 0.15
 
 _UPDATE_S: Final = 0.2
 _RECENT_S: Final = 0.3
-_PINNED: Final = 40.0
-"""Weight of a face that was said to be the neutral, in images of rest."""
+_SAID: Final = 40.0
+"""Weight of a face that the user said to be the neutral, in images of rest."""
+
+_STORED: Final = 10.0
+"""Weight of a neutral from an earlier run: it may have been short, and of somebody else."""
 
 _IMPLAUSIBLE: Final = 2.2
 """Standard deviations from which on shut eyes or an open mouth are not believed to be neutral."""
@@ -165,9 +168,9 @@ class RestingMeasures:
         """Trust what was seen so far less."""
         self._evidence *= np.float32(_KEPT_EVIDENCE)
 
-    def pin(self, values: Array, rows: Array) -> None:
-        """Take (6,) values for the resting ones, where the (6,) rows are True."""
-        certain = -0.5 * ((GRID - values[:, None]) / (STEPS[:, None] / 2)) ** 2
+    def pin(self, values: Array, rows: Array, deviations: Array) -> None:
+        """Expect (6,) values at rest, give or take (6,) deviations, where the rows are True."""
+        certain = -0.5 * ((GRID - values[:, None]) / deviations[:, None]) ** 2
         self._prior[rows] = certain[rows]
 
     def estimate(self) -> tuple[Array, Array]:
@@ -214,7 +217,7 @@ class ActorIdentity:
         self._current: Neutral | None = None
         self.forget()
         if stored is not None:
-            self.problem = self._pin(stored, None)
+            self.problem = self._pin(stored, None, _STORED)
 
     @property
     def current(self) -> Neutral | None:
@@ -285,7 +288,7 @@ class ActorIdentity:
             return ""
         shape = np.mean([shape for _, shape, _ in self._recent], axis=0)
         pose = np.mean([_pose_vector(pose) for _, _, pose in self._recent], axis=0)
-        self.problem = self._pin(shape, pose)
+        self.problem = self._pin(shape, pose, _SAID)
         self._goal = self._estimate()
         return self.problem
 
@@ -344,12 +347,11 @@ class ActorIdentity:
         pose_total = pose_weight @ self._poses[:count]
         pose_sum = float(pose_weight.sum()) + 1e-6
         if self._pinned is not None:
-            pinned, believed, pose = self._pinned
-            extra = _PINNED * believed
+            pinned, extra, pose = self._pinned
             weight = weight + extra
             total_shape += extra[:, None] * pinned
             if pose is not None:
-                pose_total, pose_sum = pose_total + _PINNED * pose, pose_sum + _PINNED
+                pose_total, pose_sum = pose_total + _SAID * pose, pose_sum + _SAID
         trust = weight / (weight + _CALM_COUNT)
         own = (total_shape / np.maximum(weight, 1e-6)[:, None]) - shape
         share = (_regions() * trust[:, None])[..., None]
@@ -360,18 +362,19 @@ class ActorIdentity:
         vector[:3] *= pose_sum / (pose_sum + _PRIOR_POSE)
         return Neutral(np.asarray(neutral, dtype=np.float32), _pose_of(vector))
 
-    def _pin(self, shape: Array, pose: Array | None) -> str:
-        """Give a face that was said to be the neutral its weight; return what of it is wrong."""
+    def _pin(self, shape: Array, pose: Array | None, weight: float) -> str:
+        """Let a face weigh as much as so many images of rest; return what of it cannot be rest."""
         values = measure(shape)
         rest, deviation = self._measures.estimate()
         tolerance = np.where(RELATIVE, _CALM * rest, _CALM)
         off = (values - rest) / np.sqrt(deviation**2 + tolerance**2)
         usual_error = np.where(off * _EXPRESSIVE > 0, _IMPLAUSIBLE, 2 * _IMPLAUSIBLE)
         believed = np.abs(off) < usual_error
-        self._measures.pin(values, believed)
+        self._measures.pin(values, believed, STEPS * np.float32(_SAID / weight / 2))
         regions = ~((_gates() > 0.4) & ~believed).any(axis=1)
         flat = shape.reshape(-1) - self._model.mean
-        self._pinned = flat.astype(np.float32), regions.astype(np.float32), pose
+        extra = np.float32(weight) * regions.astype(np.float32)
+        self._pinned = flat.astype(np.float32), extra, pose
         wrong = [text for row, sign, text in _WRONG if not believed[row] and sign * off[row] > 0]
         if not wrong:
             return ""
