@@ -17,10 +17,10 @@ from typing import Final
 import numpy as np
 
 import reenact
-from reenact.expression.actor_identity import STEPS
 from reenact.expression.face_model import ASSET, CHANGES, RELATIVE, FaceModel
 from reenact.expression.limits import LIMITED, feature_sizes, limited_rows
 from reenact.expression.measures import MEASURES, measure, resting_shape
+from reenact.expression.resting_measures import STEPS
 from reenact.face.geometry import (
     estimate_pose,
     mirror_index,

@@ -1,0 +1,98 @@
+"""How open, wide and high lids, mouth and brows are in one person at rest.
+
+Each of `measures.MEASURES` has a posterior on a grid: the population's spread times how likely each
+distinct state seen would be as a change from it. The learned densities are not Gaussian: lids shut
+and lips part, so that a shut eye says little of how far it opens.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+
+from reenact.expression.face_model import CHANGES, RELATIVE, FaceModel
+from reenact.expression.measures import MEASURES, MOUTH_OPEN
+from reenact.types import Array
+
+STEPS: Final = np.array([0.01, 0.01, 0.03, 0.03, 0.01, 0.01], np.float32)
+"""(6,) iod: a measure that changed by less since its last counted state is in the same state."""
+
+GRID: Final = np.stack(
+    [
+        np.linspace(low, high, 96, dtype=np.float32)
+        for low, high in (
+            (0.02, 0.26),
+            (0.02, 0.26),
+            (-0.03, 0.25),
+            (0.5, 1.25),
+            (0.15, 0.65),
+            (0.15, 0.65),
+        )
+    ]
+)
+"""(6, 96) values that the resting measures may have, iod."""
+
+_EVIDENCE: Final = np.array([0.6, 0.6, 0.5, 0.2, 0.4, 0.4], np.float32)
+"""Weight of one more state: those of one minute are alike."""
+
+_UNRELATED: Final = 0.15
+"""Share of states that say nothing of the resting measure, whatever it is."""
+
+_FORGET: Final = 1 / 400
+"""Share of the evidence that goes with every new state."""
+
+_CLOSED_LIPS: Final = (0.015, 0.03)
+"""Mean and standard deviation of the resting gap of the lips, iod: nobody rests with open mouth."""
+
+_KEPT_EVIDENCE: Final = 0.3
+"""Share of the evidence that is kept after a loss of the face."""
+
+
+class RestingMeasures:
+    """The posterior of one person's six resting measures."""
+
+    def __init__(self, model: FaceModel) -> None:
+        mean, deviation = model.rest_mean.copy(), model.rest_deviation.copy()
+        mean[MOUTH_OPEN], deviation[MOUTH_OPEN] = _CLOSED_LIPS
+        self._prior = -0.5 * ((GRID - mean[:, None]) / deviation[:, None]) ** 2
+        self._density = model.change_density
+        self._evidence = np.zeros_like(GRID)
+        self._last = np.full(len(MEASURES), np.inf, np.float32)
+        self._counted = np.zeros(len(MEASURES), np.int64)
+
+    def observe(self, values: Array, weight: float) -> bool:
+        """Take in the (6,) measures of one frame, iod; return whether any was in a new state."""
+        new = np.abs(values - self._last) > STEPS
+        for row in np.flatnonzero(new):
+            grid = GRID[row]
+            change = values[row] / grid - 1 if RELATIVE[row] else values[row] - grid
+            likelihood = np.interp(change, CHANGES, self._density[row])
+            if RELATIVE[row]:
+                likelihood = likelihood / grid
+            unrelated = 2 / (grid[-1] - grid[0])
+            log = np.log((1 - _UNRELATED) * likelihood + _UNRELATED * unrelated)
+            share = _EVIDENCE[row] if self._counted[row] else 1.0
+            self._evidence[row] *= 1 - _FORGET
+            self._evidence[row] += np.float32(weight * share) * log
+            self._last[row] = values[row]
+            self._counted[row] += 1
+        return bool(new.any())
+
+    def fade(self) -> None:
+        """Trust what was seen so far less."""
+        self._evidence *= np.float32(_KEPT_EVIDENCE)
+
+    def pin(self, values: Array, rows: Array, deviations: Array) -> None:
+        """Expect (6,) values at rest, give or take (6,) deviations, where the rows are True."""
+        certain = -0.5 * ((GRID - values[:, None]) / deviations[:, None]) ** 2
+        self._prior[rows] = certain[rows]
+
+    def estimate(self) -> tuple[Array, Array]:
+        """Return the (6,) posterior means and standard deviations, iod."""
+        log = self._prior + self._evidence
+        share = np.exp(log - log.max(axis=1, keepdims=True))
+        share /= share.sum(axis=1, keepdims=True)
+        mean = (share * GRID).sum(axis=1)
+        variance = (share * (GRID - mean[:, None]) ** 2).sum(axis=1)
+        return mean, np.sqrt(variance)
