@@ -1,6 +1,6 @@
-"""What everything does with pictures: value ranges, scaling, letterboxes, crops.
+"""Picture operations that everything shares: value ranges, scaling, letterboxing, crops.
 
-0 to 255 meets -1 to 1 in `to_unit` and `from_unit` only.
+Only `to_unit` and `from_unit` convert between 0..255 and -1..1.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def smoothstep(x: _Number) -> _Number:
 
 
 def in_bytes(mask: NDArray[Any]) -> NDArray[np.uint8]:
-    """Return a mask of 0 to 1 as 0 to 255."""
+    """Convert a mask from 0..1 to 0..255, rounded."""
     return np.asarray(np.round(np.asarray(mask) * 255), dtype=np.uint8)
 
 
@@ -44,7 +44,7 @@ def from_unit(tensor: Array) -> NDArray[np.uint8]:
 
 
 def resized_square(picture: Image, size_px: int) -> Image:
-    """Return a square picture at another size."""
+    """Scale a square picture, uint8 (S, S, 3), to another side."""
     if picture.shape[0] == size_px:
         return picture
     shrinks = size_px < picture.shape[0]
@@ -53,15 +53,15 @@ def resized_square(picture: Image, size_px: int) -> Image:
 
 
 def even(size: tuple[int, int]) -> tuple[int, int]:
-    """Round (width, height) px up to even numbers, as pictures with halved colour need them."""
+    """Round (width, height) px up to even numbers, as 4:2:0 chroma subsampling needs them."""
     return size[0] + size[0] % 2, size[1] + size[1] % 2
 
 
 def letterbox(image: Image, size: tuple[int, int]) -> Image:
-    """Fit a picture into another size: whole, centred, its proportions kept, bars black.
+    """Fit a whole picture into another size, centred between black bars, with its aspect ratio.
 
-    A picture that is only rounded up to even numbers is not scaled: its last row or column is
-    repeated. One that has the size already is returned as it is.
+    A picture whose size is only rounded up to even numbers is not scaled; its last row or column is
+    repeated. A picture of the right size is returned as it is.
 
     Args:
         image: uint8 (H, W, 3) RGB.
@@ -93,7 +93,7 @@ def invert_affine(affine: Array) -> Array:
 
 
 def crop_image(image: Image, affine: Array, size_px: int) -> Image:
-    """Cut the (size, size, 3) crop that a (2, 3) affine describes; outside, edges repeat."""
+    """Cut the (size_px, size_px, 3) crop that a (2, 3) affine describes; edges are repeated."""
     scale = float(np.hypot(affine[0, 0], affine[1, 0]))
     if scale < 0.5:  # shrink first, so that no pixel is skipped
         factor = max(0.5 ** int(np.floor(np.log2(1 / scale))), 1 / min(image.shape[:2]))

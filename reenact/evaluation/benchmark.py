@@ -1,9 +1,9 @@
-"""`reenact bench`: how fast the whole path runs on this machine.
+"""`reenact bench`: measures how fast the whole path runs on this machine.
 
-A real face video goes through tracker, fusion, generator, paste and the session's threads into
-a sink that throws the pictures away, in two runs for each size: first as fast as it goes, which
-gives `fps` and `steps_ms`; then at a camera's rate, which gives `latency_ms` from capture to
-write. Opening and the first frames are left out of both and timed as `start_s`.
+A video of a real face goes through tracker, fusion, generator, paste and the session's threads into
+a sink that discards the pictures. There are two runs for each size. The first goes as fast as it
+can and gives `fps` and `steps_ms`; the second goes at a camera's rate and gives `latency_ms` from
+capture to write. Neither counts the opening and the first frames, which are timed as `start_s`.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ from reenact.targets.library import open_target
 from reenact.types import Frame, Target
 
 CAMERA_FPS: Final = 30.0
-"""Rate of the second run, a usual webcam's."""
+"""Frame rate of the second run: that of most webcams."""
 
 WARM_UP_FRAMES: Final = 30
-"""Frames before each run that no figure counts: compiling, caches, the actor's neutral."""
+"""Frames before each run that are not counted: compiling, caches, the actor's neutral."""
 
 PORTRAIT: Final = "astronaut"
 """The built-in target."""
@@ -48,20 +48,20 @@ Device = Literal["auto", "cpu", "cuda"]
 
 
 class ClipReplay(ClosesOnExit):
-    """A source that plays frames from memory forth and back, for a given time.
+    """A source that plays frames from memory forwards and backwards for a given time.
 
-    `read` is called by one thread.
+    One thread calls `read`.
     """
 
     def __init__(self, frames: Sequence[Frame], seconds: float, fps: float, live: bool) -> None:
-        """Keep the frames; the time starts with the first `read`.
+        """Keep the frames; the clock starts with the first `read`.
 
         Args:
             frames: at least one, all of one size.
-            seconds: after it `read` answers None.
-            fps: rate of the frames' times.
-            live: True: each frame comes when a camera would deliver it, and late ones are
-                lost; False: each as soon as it is asked for.
+            seconds: after this time `read` returns None.
+            fps: frame rate of the timestamps.
+            live: True: each frame comes when a camera would deliver it, and frames that nobody
+                reads in time are lost. False: each comes as soon as it is asked for.
         """
         self.live = live
         self.name = "clip in memory"
@@ -73,7 +73,7 @@ class ClipReplay(ClosesOnExit):
         self._index = -1
 
     def read(self) -> Frame | None:
-        """Return the next frame, None when the time is over."""
+        """Return the next frame; None once the time is over."""
         now_s = time.monotonic()
         if self._start_s is None:
             self._start_s = now_s
@@ -107,23 +107,22 @@ def bench(
     clip: Path | None = None,
     settings: Settings | None = None,
 ) -> dict[str, Any]:
-    """Measure, print a table, and write the report.
+    """Measure, print a table and write the report.
 
     Args:
         device: what the generator runs on.
-        sizes: sides of the generated crop in px.
-        json_path: receives what is returned.
-        seconds: length of each of the two runs of a size.
+        sizes: sides of the generated crop, px.
+        json_path: receives the report.
+        seconds: length of each of the two runs at a size.
         renderer: a registered name.
         clip: the actor's video; None: the packaged one.
         settings: everything else.
 
     Returns:
         `machine` (what it ran on), `device`, `sizes` (for each size `fps`, `latency_ms` with p50,
-        p95 and p99, and `steps_ms` with p50 and p95 of each step), `start_s` (from a
-        photo of the target to the first picture, with libraries and models still to be loaded,
-        for the first size), `memory_mb` (the process's peak; None
-        where the system does not tell).
+        p95 and p99, and `steps_ms` with p50 and p95 of each step), `start_s` (from a photo of the
+        target to the first picture at the first size, loading libraries and models included) and
+        `memory_mb` (the process's peak; None if the system does not tell).
 
     Raises:
         ReenactError: a part, a model, the clip or the report cannot be used.
@@ -192,7 +191,7 @@ def format_report(report: dict[str, Any]) -> str:
 
 
 def describe_machine() -> dict[str, Any]:
-    """Return what figures depend on: processor, cores, versions, commit, time."""
+    """Return what the figures depend on: processor, cores, versions, commit, time."""
     packages = {}
     for name in _PACKAGES:
         try:
@@ -212,14 +211,14 @@ def describe_machine() -> dict[str, Any]:
 
 
 def available_cores() -> int:
-    """Return how many cores this process may use."""
+    """Return the number of cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
 def peak_memory_mb() -> float | None:
-    """Return the most memory that this process ever held, None where the system does not tell."""
+    """Return the peak memory of this process; None if the system does not tell."""
     try:
         import resource
     except ImportError:  # Windows
@@ -231,7 +230,7 @@ def peak_memory_mb() -> float | None:
 def _run(
     settings: Settings, target: Target, frames: Sequence[Frame], seconds: float, live: bool
 ) -> tuple[Stats, float]:
-    """Run one session; return its figures and when (perf_counter) the first picture was there."""
+    """Run a session; return its figures, and the perf_counter time of the first picture."""
     recorder = Recorder()
     reenactor = open_reenactor(settings, target, recorder.timer)
     try:
@@ -292,7 +291,7 @@ def _gpu() -> str | None:
 
 
 def _commit() -> str | None:
-    """Return the commit of the checkout that the program runs from, None outside of one."""
+    """Return the commit of the checkout that the program runs from; None outside a checkout."""
     folder = Path(__file__).resolve().parent
     if not (folder.parent / ".git").exists():
         return None

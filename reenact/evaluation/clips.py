@@ -1,4 +1,4 @@
-"""The clips that evaluation runs on, and the one-shot targets made from them."""
+"""The clips that evaluation uses, and the one-shot targets made from them."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ CLIP_FPS: Final = 25.0
 
 @dataclass(frozen=True, slots=True)
 class Clip:
-    """One shot of one person, in memory.
+    """A shot of one person, in memory.
 
     Attributes:
-        name: file name without its ending; identity is what stands before `__`.
+        name: of the file without its suffix; the part before `__` names the person.
         images: uint8 (F, S, S, 3) RGB.
-        landmarks: float32 (F, 478, 3) px, NaN where there is no face.
-        usable: (n,) indices of frames with a face, at least two.
+        landmarks: float32 (F, 478, 3) px; NaN in frames without a face.
+        usable: (n,) indices of the frames with a face, at least two.
     """
 
     name: str
@@ -37,10 +37,10 @@ class Clip:
 
 
 def find_clips(folder: Path, limit: int | None = None) -> list[Path]:
-    """Return the videos of a folder of clips in order of their names.
+    """Return the videos of a folder of clips, sorted by name.
 
     Raises:
-        SourceError: there is no such folder, it holds no video, or landmarks are missing.
+        SourceError: the folder is missing or holds no videos, or landmarks are missing.
     """
     if not folder.is_dir():
         raise SourceError(f"There is no folder {folder}; --data takes a folder of clips.")
@@ -57,7 +57,7 @@ def read_clip(video: Path) -> Clip:
     """Read one clip with its landmarks.
 
     Raises:
-        SourceError: a file is damaged, pictures are not square, the lengths differ, or fewer
+        SourceError: a file is damaged, the pictures are not square, the lengths differ, or fewer
             than two frames have landmarks.
     """
     landmarks = load_landmarks(video.with_suffix(".npz"))
@@ -79,7 +79,7 @@ def read_clip(video: Path) -> Clip:
 
 
 def resized(clip: Clip, size_px: int) -> Clip:
-    """Return a clip at another side."""
+    """Return the clip scaled to another side."""
     side = clip.images.shape[1]
     if side == size_px:
         return clip
@@ -89,13 +89,13 @@ def resized(clip: Clip, size_px: int) -> Clip:
 
 
 def first_frame_target(clip: Clip, renderer: str) -> Target:
-    """Make the one-shot target: the clip's first frame with a face, the crop as its own plate."""
+    """Make the one-shot target from the clip's first frame with a face, see `crop_target`."""
     first = int(clip.usable[0])
     return crop_target(clip.name, clip.images[first], clip.landmarks[first], renderer)
 
 
 def crop_target(name: str, picture: Image, points: Array, renderer: str) -> Target:
-    """Make a target of one (S, S, 3) crop and its (478, 3) landmarks, the crop as its own plate."""
+    """Make a target from a (S, S, 3) crop, which is also the plate, and (478, 3) px landmarks."""
     picture = np.ascontiguousarray(picture)
     return Target(
         name=name,

@@ -1,4 +1,4 @@
-"""Contact sheets: pictures side by side with labels, to be looked at.
+"""Contact sheets: labelled pictures side by side.
 
 Pure functions of arrays; any thread may call.
 """
@@ -18,7 +18,7 @@ from reenact.imaging import resized_square
 from reenact.types import Array, Image
 
 MAX_SIDE_PX: Final = 2400
-"""A sheet never gets wider or higher; what does not fit goes onto the next one."""
+"""Maximum width and height of a sheet; what does not fit goes onto the next one."""
 
 _MAX_TILE_PX: Final = 256
 _STRIP_PX: Final = 22
@@ -30,10 +30,10 @@ _WHITE_ERROR_LEVELS: Final = 96.0
 
 @dataclass(frozen=True, slots=True)
 class SheetRow:
-    """One line of a sheet.
+    """A row of a sheet.
 
     Attributes:
-        label: what is written above it, ASCII.
+        label: written above it, ASCII.
         pictures: uint8 (S, S, 3) RGB, one for each column.
     """
 
@@ -42,18 +42,18 @@ class SheetRow:
 
 
 def error_map(true: Image, rendered: Image) -> Image:
-    """Return where two pictures differ: black none, then red, yellow, white from 96 levels on."""
+    """Show where two pictures differ: from black over red and yellow to white at 96 levels."""
     error = np.abs(true.astype(np.float32) - rendered.astype(np.float32)).mean(axis=-1)
     heat = error[..., None] * np.float32(3 / _WHITE_ERROR_LEVELS) - np.arange(3, dtype=np.float32)
     return np.asarray((np.clip(heat, 0, 1) * 255).astype(np.uint8))
 
 
 def spread_out(shapes: Array, count: int) -> list[int]:
-    """Choose frames that differ most from the first one and from each other.
+    """Choose the frames that differ most from the first one and from each other.
 
     Args:
-        shapes: (N, 478, 3) face-frame shapes; the first counts as chosen and is not returned.
-        count: how many to choose, at most N - 1.
+        shapes: (N, 478, 3) shapes in the face frame; the first one is not returned.
+        count: how many to choose; at most N - 1 are.
 
     Returns:
         Indices into `shapes` in ascending order.
@@ -63,11 +63,11 @@ def spread_out(shapes: Array, count: int) -> list[int]:
 
 
 def compose(columns: Sequence[str], rows: Sequence[SheetRow]) -> list[Image]:
-    """Lay labelled rows out on as many sheets as they need, 2,400 px a side at most.
+    """Lay out labelled rows on as many sheets as they need, each at most 2,400 px a side.
 
     Args:
-        columns: heads of the columns, ASCII.
-        rows: at least one; each with as many pictures as there are columns.
+        columns: headings, ASCII.
+        rows: at least one; each has one picture for each column.
 
     Returns:
         uint8 (H, W, 3) RGB sheets.

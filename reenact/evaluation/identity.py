@@ -1,8 +1,7 @@
-"""Who a picture shows: dlib's face descriptor, for evaluation only.
+"""Tells whom a picture shows, by dlib's face descriptor. For evaluation only.
 
-An optional dependency (`pip install reenact[identity]`). The face is aligned by five of
-MediaPipe's landmarks, so that dlib's own landmark model, which is for non-commercial use, is
-never loaded.
+An optional dependency (`pip install reenact[identity]`). Five of MediaPipe's landmarks align the
+face, so that dlib's own landmark model, which is for non-commercial use only, is never loaded.
 """
 
 from __future__ import annotations
@@ -18,14 +17,14 @@ from reenact.types import Array, Image
 _NETWORK: Final = "models/dlib_face_recognition_resnet_model_v1.dat"
 
 _FIVE_POINTS: Final = (263, 362, 33, 133, 2)
-"""dlib's order: outer and inner corner of the eye on the image's right, the same on its left,
-then where the nose meets the lip."""
+"""In dlib's order: outer and inner corner of the eye on the picture's right, the same on its left,
+and the point where the nose meets the lip."""
 
 
 class FaceDescriptor:
-    """Turns a face into 128 numbers whose Euclidean distance says how alike two faces are.
+    """Turns a face into 128 numbers; their Euclidean distance tells how alike two faces are.
 
-    Under 0.6 two pictures count as the same person (dlib's own threshold). Not thread-safe.
+    Below 0.6 two pictures count as the same person (dlib's own threshold). Not thread-safe.
     """
 
     def __init__(self, dlib: Any, network: Path) -> None:
@@ -50,12 +49,12 @@ class FaceDescriptor:
 
 
 def open_descriptor() -> FaceDescriptor | None:
-    """Load the descriptor, None where the optional dependency is not installed."""
+    """Load the descriptor; None if the optional dependency is not installed."""
     try:
         import dlib
     except ImportError:
         return None
-    # The package of the weights is located, not imported: its import needs an old setuptools.
+    # The package with the weights is not imported, because that needs an old setuptools.
     package = find_spec("face_recognition_models")
     for folder in (package.submodule_search_locations or ()) if package else ():
         network = Path(folder) / _NETWORK
@@ -65,5 +64,5 @@ def open_descriptor() -> FaceDescriptor | None:
 
 
 def distance(first: Array, second: Array) -> float:
-    """Return the Euclidean distance of two descriptors: 0 equal, under 0.6 the same person."""
+    """Return the Euclidean distance of two descriptors; below 0.6 they are of the same person."""
     return float(np.linalg.norm(first - second))

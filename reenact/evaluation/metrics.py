@@ -1,4 +1,4 @@
-"""Figures that compare a rendered picture, or a rendered run of pictures, with the true one.
+"""Figures that compare rendered pictures, or runs of them, with the true ones.
 
 Pure functions of arrays: no files, no networks, no state; any thread may call them. Pictures are
 uint8 (H, W, 3) RGB, runs are sequences of such pictures of one size, consecutive in time.
@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 from reenact.types import Array, Image
 
 BOX_MARGIN_PX: Final = 8
-"""How far the face box reaches beyond the landmarks, in px of the crop."""
+"""How far the face box reaches beyond the landmarks, px."""
 
 MAX_PSNR_DB: Final = 100.0
-"""What `psnr` answers for equal pictures, in place of infinity."""
+"""The PSNR of equal pictures, in place of infinity."""
 
 _SSIM_WINDOW_PX: Final = 11
 _LUMA: Final = np.array([0.299, 0.587, 0.114], np.float32)  # Rec. 601, the clips' matrix
@@ -32,16 +32,16 @@ _FLICKER_FLOOR: Final = 0.1
 
 
 Figures = dict[str, float | None]
-"""Figures by name; None where one could not be measured."""
+"""Figures by name; None for one that could not be measured."""
 
 
 def mean_of(values: Sequence[float]) -> float | None:
-    """Return the mean, None of nothing."""
+    """Return the mean; None for an empty sequence."""
     return float(np.mean(values)) if values else None
 
 
 def mean_figures(clips: Iterable[Mapping[str, float | None]]) -> Figures:
-    """Average each figure over the clips that have it; None where none has."""
+    """Average each figure over the clips that have it; None if none has."""
     names: dict[str, list[float]] = {}
     for figures in clips:
         for name, value in figures.items():
@@ -104,7 +104,7 @@ def face_box(landmarks: Array, size: tuple[int, int]) -> tuple[slice, slice] | N
         size: (width, height) px of that frame; the box is cut to it.
 
     Returns:
-        None where less of the box lies in the picture than SSIM's window needs.
+        None if the part of the box in the picture is smaller than the window of SSIM.
     """
     width, height = size
     low = np.floor(landmarks[:, :2].min(axis=0)).astype(int) - BOX_MARGIN_PX
@@ -129,7 +129,7 @@ def consecutive_ssim(frames: Sequence[Image]) -> float | None:
 
 
 def still_mask(before: Array, middle: Array, after: Array) -> NDArray[np.bool_]:
-    """Mark the pixels of three consecutive (H, W) lumas where nothing moves.
+    """Mark the pixels of three consecutive (H, W) luma planes where nothing moves.
 
     A pixel moves when the luma, blurred by 2 px so that camera noise does not count, changes by
     more than 2 levels to the frame before or after; 5 px around it count as moving as well.
@@ -142,15 +142,15 @@ def still_mask(before: Array, middle: Array, after: Array) -> NDArray[np.bool_]:
 
 
 def flicker(true: Sequence[Image], rendered: Sequence[Image]) -> float | None:
-    """Return how much more the rendered run trembles than the true one where nothing moves.
+    """Return how much more a rendered run flickers than the true one where nothing moves.
 
     Mean absolute second difference over time of the luma, over the pixels that are still in the
-    *true* run (`still_mask`), rendered over true. 1 is as steady as the camera; 0 is a frozen
-    picture. The true run's part counts as at least 0.1 levels, so that a synthetic run without
-    any noise still gives a finite figure.
+    *true* run (`still_mask`), rendered over true. 1 is as steady as the camera, and 0 is a frozen
+    picture. The true run's mean counts as at least 0.1 levels, so that a synthetic run without
+    noise still gives a finite figure.
 
     Returns:
-        None where fewer than three frames are given or under 1 % of the pixels are still.
+        None for fewer than three frames, or if less than 1 % of the pixels are still.
 
     Raises:
         ValueError: the runs differ in length.
@@ -174,7 +174,7 @@ def flicker(true: Sequence[Image], rendered: Sequence[Image]) -> float | None:
 
 
 def correlation(first: Array, second: Array) -> float:
-    """Return Pearson's correlation of two (N,) tracks; 0 where one of them never changes."""
+    """Return Pearson's correlation of two (N,) tracks; 0 if one of them is constant."""
     a = first.astype(np.float64) - first.mean()
     b = second.astype(np.float64) - second.mean()
     lengths = float(np.linalg.norm(a) * np.linalg.norm(b))
@@ -189,11 +189,11 @@ def expression_correlation(
     Args:
         actor: (N, 17) action units of the actor over time, 0 to 1.
         output: (N, 17) action units tracked on the output.
-        active_deviation: an action unit is active where the actor's track has at least this
-            standard deviation; the others hold nothing but the tracker's noise.
+        active_deviation: minimum standard deviation of an active action unit of the actor; the
+            tracks of the others are nothing but the tracker's noise.
 
     Returns:
-        None where no action unit is active.
+        None if no action unit is active.
     """
     active = np.flatnonzero(actor.std(axis=0) >= active_deviation)
     if not active.size:

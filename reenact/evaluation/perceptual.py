@@ -1,13 +1,13 @@
-"""LPIPS, FID and Inception Score, where the user gives the networks that they are made of.
+"""LPIPS, FID and Inception Score, by networks that the user provides.
 
     reenact evaluate … --lpips lpips.onnx --inception inception.onnx
 
-The networks come as files that hold no code, ONNX or OpenVINO. That of LPIPS takes two pictures
-(1, 3, H, W) in -1..1 and gives their distance. That of Inception takes a picture (1, 3, 299, 299)
-in -1..1 and gives the features (1, 2048) that FID compares and, as a second output if there is one,
-the logits for the Inception Score. They are exported once, where torchvision is, by
-`torch.onnx.export` of `lpips.LPIPS(net="alex")` and of an Inception v3. FID and the Inception Score
-are computed by torchmetrics.
+The networks are ONNX or OpenVINO files, which hold no code. The network of LPIPS takes two pictures
+(1, 3, H, W) in -1..1 and returns their distance. The Inception network takes a picture
+(1, 3, 299, 299) in -1..1. It returns the features (1, 2048) that FID compares and, as an optional
+second output, the logits for the Inception Score. Export them once with `torch.onnx.export` from
+`lpips.LPIPS(net="alex")` and from an Inception v3 on a machine with torchvision. FID and the
+Inception Score are computed by torchmetrics.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ if TYPE_CHECKING:
 _INCEPTION_PX: Final = 299
 
 
-class Distance:
-    """LPIPS by a file. One thread.
+class LpipsDistance:
+    """LPIPS (Zhang et al. 2018), by a network in a file. One thread.
 
     Args:
         path: of the network.
 
     Raises:
-        ModelError: it is missing, damaged, or takes other than two inputs.
+        ModelError: the file is missing or damaged, or does not take two inputs.
     """
 
     def __init__(self, path: Path) -> None:
@@ -44,12 +44,12 @@ class Distance:
         self._network = FileNetwork(path, inputs=2)
 
     def between(self, true: Image, rendered: Image) -> float:
-        """Return the distance of two pictures of one size, 0 for equal ones."""
+        """Return the distance of two pictures of the same size; 0 for equal ones."""
         return float(self._network([to_unit(true[None]), to_unit(rendered[None])])[0].mean())
 
 
-class Distribution:
-    """FID and Inception Score of one renderer's pictures against the true ones. One thread.
+class InceptionStatistics:
+    """FID and Inception Score of one renderer's pictures. One thread.
 
     Args:
         path: of the Inception network.
@@ -70,13 +70,13 @@ class Distribution:
             ) from error
         self._network = FileNetwork(path, inputs=1)
         outputs = self._network([_unit_299(_blank())])
-        self._distance: Any = FrechetInceptionDistance(feature=_handed_on(outputs[0].shape[1]))
+        self._distance: Any = FrechetInceptionDistance(feature=_passthrough(outputs[0].shape[1]))
         self._score: Any = None
         if len(outputs) > 1:
-            self._score = InceptionScore(feature=_handed_on(outputs[1].shape[1]), splits=1)
+            self._score = InceptionScore(feature=_passthrough(outputs[1].shape[1]), splits=1)
 
     def add(self, true: Image, rendered: Image) -> None:
-        """Take in one rendered picture and the true one."""
+        """Add a rendered picture and the true one."""
         import torch
 
         for picture, real in ((true, True), (rendered, False)):
@@ -86,7 +86,7 @@ class Distribution:
                 self._score.update(outputs[1])
 
     def figures(self) -> dict[str, float | None]:
-        """Return `fid` (smaller is nearer) and `inception_score` of all pictures so far."""
+        """Return `fid` (less is better) and `inception_score` of all pictures so far."""
         enough = int(self._distance.fake_features_num_samples) > 1
         figures: dict[str, float | None] = {
             "fid": float(self._distance.compute()) if enough else None
@@ -97,7 +97,7 @@ class Distribution:
 
 
 class PerceptualMetrics:
-    """The figures of these networks for several renderers; without networks there are none.
+    """The figures of these networks for several renderers; without a network there are none.
 
     Args:
         lpips: network of LPIPS, or None.
@@ -109,15 +109,15 @@ class PerceptualMetrics:
     """
 
     def __init__(self, lpips: Path | None, inception: Path | None, names: Sequence[str]) -> None:
-        self._distance = None if lpips is None else Distance(lpips)
+        self._distance = None if lpips is None else LpipsDistance(lpips)
         self._distributions = (
-            {} if inception is None else {n: Distribution(inception) for n in names}
+            {} if inception is None else {n: InceptionStatistics(inception) for n in names}
         )
 
     def compare(
         self, name: str, true: Sequence[Image], rendered: Sequence[Image]
     ) -> dict[str, float | None]:
-        """Take in a clip's pictures of a renderer; return the clip's `lpips`."""
+        """Add a renderer's pictures of a clip, and return the clip's `lpips`."""
         pairs = list(zip(true, rendered, strict=True))
         if name in self._distributions:
             for one, other in pairs:
@@ -128,22 +128,22 @@ class PerceptualMetrics:
         return {"lpips": float(np.mean(values)) if values else None}
 
     def totals(self, name: str) -> dict[str, float | None]:
-        """Return the figures of a renderer that only all clips together have."""
+        """Return the figures of a renderer that only exist for all clips together."""
         found = self._distributions.get(name)
         return {} if found is None else found.figures()
 
 
-def _handed_on(width: int) -> Any:
-    """Return a module that hands features on: torchmetrics wants a network of its own."""
+def _passthrough(width: int) -> Any:
+    """Return a module that passes features on, because torchmetrics insists on a network."""
     from torch import nn
 
-    class HandedOn(nn.Module):
+    class Passthrough(nn.Module):
         num_features = width
 
         def forward(self, features: Tensor) -> Tensor:
             return features
 
-    return HandedOn()
+    return Passthrough()
 
 
 def _unit_299(picture: Image) -> Array:

@@ -1,7 +1,7 @@
-"""`reenact evaluate`: renderers compared on a folder of clips, as JSON, table and sheet.
+"""`reenact evaluate`: compares renderers on a folder of clips, in JSON, a table and contact sheets.
 
-The protocol is fixed, so that figures can be compared across time; what is measured is
-described in `self_reenactment`, `cross_identity` and `wild`, each figure in `metrics`. `copy` and
+The protocols are fixed, so that figures can be compared across time. What they measure is
+described in `self_reenactment`, `cross_identity` and `wild`; the figures in `metrics`. `copy` and
 `warp` are always in the table: a generator that does not beat `warp` has learned nothing.
 """
 
@@ -35,34 +35,37 @@ Report = dict[str, Any]
 
 FLOORS: Final = ("copy", "warp")
 
-_DECIMALS: Final = {"psnr": 2, "face_psnr": 2, "akd_px": 2, "sharpness": 2, "face_sharpness": 2}
+_DECIMALS: Final = dict.fromkeys(
+    ("psnr", "face_psnr", "mesh_psnr", "akd_px", "sharpness", "face_sharpness"), 2
+)
+"""Of figures that are not shown with three."""
 
 
 @dataclass(frozen=True, slots=True)
 class EvaluationOptions:
-    """What is measured, and what is written.
+    """What to measure and what to write.
 
     Attributes:
         protocol: "self" for self-reenactment, "cross" for one clip's actor on another's face,
-            "wild" for the fused landmarks of runs that do not start calmly: no renderer is asked.
+            "wild" for the fused landmarks of runs that do not start calmly, without a renderer.
         limit: clips (self, wild) or pairs of clips (cross) at most.
-        frames: frames of each clip at most; None: as the protocol says. For quick looks.
-        settings: the renderer's device, engine and weights; and for "cross" all others.
+        frames: frames of each clip at most, for a quick look; None: as the protocol says.
+        settings: the renderer's device, engine and weights; for "cross" everything else too.
         progress: show a bar on stderr.
         floors: add `copy` and `warp` to the table.
-        target_training: share of each clip that the renderers are trained further on, where they
-            can be; all are then measured on the rest, the trained ones as `NAME (trained)`.
-        training_minutes: how long that takes for each clip.
-        size_px: side at which pictures are drawn and compared in self-reenactment; None: the
+        target_training: share of each clip on which the renderers that can be trained are trained
+            further; all are measured on the rest, the trained ones as `NAME (trained)`.
+        training_minutes: length of that training for each clip.
+        size_px: side at which pictures are rendered and compared in self-reenactment; None: the
             clips' own.
-        lpips: network of the figure `lpips`, see `perceptual`; for self-reenactment.
-        inception: network of the figures `fid` and `inception_score`, which stand in the mean.
-        json_path: receives the report of one renderer, or the list of several; without floors
-            that were not asked for. Where one was trained, it is the report of that one, with
-            `clips` and `mean` of the others under `beside`.
-        sheet: receives the contact sheet as PNG; further sheets get a number in their names.
-        ab: folder that receives a video of each clip, the true run beside each renderer's; for
-            self-reenactment.
+        lpips: network of the figure `lpips` in self-reenactment, see `perceptual`.
+        inception: network of the figures `fid` and `inception_score`, which only the mean has.
+        json_path: receives the report of one renderer, or a list of several reports. Floors that
+            were not asked for are left out. If one renderer was trained, the file holds its report,
+            with `clips` and `mean` of the others under `beside`.
+        sheet: receives the contact sheet as PNG; further sheets get numbers in their names.
+        ab: folder that receives a video of each clip in self-reenactment, with the true run beside
+            each renderer's.
     """
 
     protocol: Protocol = "self"
@@ -83,13 +86,13 @@ class EvaluationOptions:
 
 @dataclass(frozen=True, slots=True)
 class _Measured:
-    """What a protocol found.
+    """The results of a protocol.
 
     Attributes:
-        title: of the protocol.
-        names: of the rows.
+        title: name of the protocol in reports.
+        names: of the rows of the table.
         figures: by row and clip.
-        columns: of the contact sheet.
+        columns: headings of the contact sheet.
         rows: of the contact sheet.
     """
 
@@ -104,18 +107,18 @@ def evaluate(renderers: Sequence[str], data: Path, options: EvaluationOptions) -
     """Evaluate renderers on the same frames.
 
     Args:
-        renderers: registered names; for self-reenactment also `NAME=WEIGHTS`.
+        renderers: registered names, and `NAME=WEIGHTS` in self-reenactment.
         data: folder of clips, `NAME.mp4` with `NAME.npz`.
-        options: what is measured and written.
+        options: what to measure and write.
 
     Returns:
         One report for each renderer, floors first, trained ones last.
 
     Raises:
-        SourceError: the folder or a clip of it cannot be used, or a protocol that needs two people
-            finds one.
-        ConfigError: weights or a size are given for a protocol that has none, a renderer is
-            named with several weights, or the clips would be written over.
+        SourceError: the folder or a clip in it cannot be used, or shows one person where the
+            protocol needs two.
+        ConfigError: an option does not fit the protocol, a renderer is named with several weights,
+            or the clips would be overwritten.
         PluginError: a renderer is unknown.
         ModelError: a model file or library is missing.
         SinkError: a report cannot be written.
@@ -126,7 +129,9 @@ def evaluate(renderers: Sequence[str], data: Path, options: EvaluationOptions) -
         raise ConfigError("Name a renderer to measure, such as --renderer warp_unet.")
     _check(options, bool(weights))
     if len(set(asked)) < len(set(renderers)):
-        raise ConfigError("A renderer is named twice with other weights; measure each by itself.")
+        raise ConfigError(
+            "A renderer is named twice with different weights; measure one at a time."
+        )
     videos = find_clips(data, None if options.protocol == "cross" else options.limit)
     if options.ab is not None:
         prepare_folder(options.ab)
@@ -167,21 +172,21 @@ def evaluate(renderers: Sequence[str], data: Path, options: EvaluationOptions) -
 
 
 def _check(options: EvaluationOptions, has_weights: bool) -> None:
-    """Refuse what a protocol has no use for."""
+    """Refuse options that the protocol cannot use."""
     plain = options.protocol == "self" and options.target_training is None
     if not plain and (has_weights or options.size_px or options.lpips or options.inception):
         raise ConfigError(
             "NAME=WEIGHTS, --size, --lpips and --inception are for self-reenactment without "
-            "training; for others give weights by --set renderer.weights=PATH."
+            "training; elsewhere give weights with --set renderer.weights=PATH."
         )
     if options.ab is not None and options.protocol != "self":
-        raise ConfigError("--ab shows the true frames; only self-reenactment has them.")
+        raise ConfigError("--ab shows the true frames, which only self-reenactment has.")
     if options.sheet is not None and options.protocol == "wild":
-        raise ConfigError("--protocol wild draws nothing, so that there is no sheet.")
+        raise ConfigError("--protocol wild renders nothing; leave out --sheet.")
 
 
 def _stored(reports: Sequence[Report], asked: Sequence[str]) -> Report | list[Report]:
-    """Return what the JSON file holds: the reports asked for, or a trained one with the others."""
+    """Return the content of the JSON file, see `EvaluationOptions.json_path`."""
     last = reports[-1]
     if len([report for report in reports if fine_tuned.is_trained(report["renderer"])]) == 1:
         beside = {r["renderer"]: {"clips": r["clips"], "mean": r["mean"]} for r in reports[:-1]}
@@ -195,14 +200,14 @@ def _stored(reports: Sequence[Report], asked: Sequence[str]) -> Report | list[Re
 
 
 def sheet_path(path: Path, number: int) -> Path:
-    """Return where sheet `number` (from 0) goes: NAME.png, NAME-2.png, NAME-3.png."""
+    """Return the path of sheet `number`, counted from 0: NAME.png, NAME-2.png, NAME-3.png."""
     return path if number == 0 else path.with_name(f"{path.stem}-{number + 1}{path.suffix}")
 
 
 def format_table(reports: Iterable[Report]) -> str:
-    """Return the mean figures as a Markdown table, one line for each renderer.
+    """Return the mean figures as a Markdown table with one line for each renderer.
 
-    Columns without any figure are left out; a dash stands where one renderer has none.
+    Columns without figures are left out; a dash stands for a single missing figure.
     """
     rows = list(reports)
     names = list(dict.fromkeys(name for row in rows for name in row["mean"]))
@@ -230,7 +235,7 @@ def _ordered(renderers: Sequence[str], floors: bool) -> list[str]:
 def _measure_cross(
     names: Sequence[str], videos: Sequence[Path], reader: FaceReader, options: EvaluationOptions
 ) -> _Measured:
-    # Imported here: the whole live path, which "self" does without.
+    # Imported here because it loads the whole live path.
     from reenact.evaluation.cross_identity import PROTOCOL, run, sheet_columns
 
     figures, rows = run(

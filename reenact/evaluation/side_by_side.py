@@ -1,4 +1,4 @@
-"""A/B videos of an evaluation: the true run of a clip beside each renderer's, to be looked at."""
+"""Writes videos that show the true run of a clip beside each renderer's."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from reenact.sinks.video_file import FileSink
 from reenact.types import Frame, Image
 
 _CRF: Final = 14
-"""Better than a recording's: what the encoder blurs cannot be judged."""
+"""Better than that of recordings, so that the encoder blurs nothing that matters."""
 
 
 def prepare_folder(folder: Path) -> None:
-    """Make the folder, where it is missing, and check that videos can be written there.
+    """Make the folder if it is missing, and check that videos can be written there.
 
     Raises:
         SinkError: it is a file, or nothing can be written there.
@@ -26,21 +26,21 @@ def prepare_folder(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise SinkError(
-            f"{folder} cannot be the folder of the A/B videos: {error.strerror}."
+            f"{folder} cannot be used as the folder of the videos (--ab): {error.strerror}."
         ) from error
     FileSink(folder / "check.mp4")
 
 
 def write_side_by_side(folder: Path, name: str, runs: Mapping[str, Sequence[Image]]) -> Path | None:
-    """Write runs of pictures side by side, in the clips' time, with the number of each frame.
+    """Write runs of pictures side by side at the clips' frame rate, labelled with the time.
 
     Args:
         folder: of the video, NAME.mp4.
         name: of the clip.
-        runs: by the head of their column, all of one length; uint8 (S, S, 3) RGB pictures.
+        runs: uint8 (S, S, 3) RGB pictures by column heading, all of one length.
 
     Returns:
-        The file; None where the runs are empty.
+        The file; None if the runs are empty.
 
     Raises:
         ValueError: the runs differ in length.

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from reenact.errors import ModelError
-from reenact.evaluation.perceptual import Distance, Distribution, PerceptualMetrics
+from reenact.evaluation.perceptual import InceptionStatistics, LpipsDistance, PerceptualMetrics
 from reenact.types import Image
 
 
@@ -53,19 +53,19 @@ def inception(tmp_path: Path) -> Path:
 
 
 def test_lpips_is_what_the_network_says(lpips: Path) -> None:
-    distance = Distance(lpips)
+    distance = LpipsDistance(lpips)
     assert distance.between(plain(90), plain(90)) == 0
     assert distance.between(plain(0), plain(255)) == pytest.approx(2, abs=0.02)
 
 
 def test_a_wrong_network_is_told(lpips: Path, tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"no model file .*none\.onnx"):
-        Distance(tmp_path / "none.onnx")
+        LpipsDistance(tmp_path / "none.onnx")
     (tmp_path / "text.onnx").write_text("not a network")
     with pytest.raises(ModelError, match="not a network"):
-        Distance(tmp_path / "text.onnx")
+        LpipsDistance(tmp_path / "text.onnx")
     with pytest.raises(ModelError, match="does not take"):
-        Distance(lpips).between(plain(1, 32), plain(1, 32))
+        LpipsDistance(lpips).between(plain(1, 32), plain(1, 32))
 
 
 def test_a_network_for_pairs_is_not_taken_for_one_picture(lpips: Path) -> None:
@@ -76,7 +76,7 @@ def test_a_network_for_pairs_is_not_taken_for_one_picture(lpips: Path) -> None:
 
 def test_fid_is_the_distance_of_the_means_where_all_pictures_are_alike(inception: Path) -> None:
     pytest.importorskip("torchmetrics")
-    distribution = Distribution(inception)
+    distribution = InceptionStatistics(inception)
     for _ in range(4):
         distribution.add(plain(0), plain(51))
     # Between two points in colour space: 3 * (51 / 127.5) ** 2.

@@ -327,7 +327,7 @@ def test_ab_videos_are_refused_where_there_is_no_truth_or_no_folder(
     with pytest.raises(ConfigError, match="--protocol cross"):
         run(tmp_path / "ab", "cross")
     (tmp_path / "file").write_text("in the way")
-    with pytest.raises(SinkError, match="folder of the A/B videos"):
+    with pytest.raises(SinkError, match="folder of the videos"):
         run(tmp_path / "file")
     with pytest.raises(ConfigError, match="the clips themselves"):
         run(clip_folder)
@@ -339,5 +339,5 @@ def test_what_cannot_be_measured_is_told(clip_folder: Path) -> None:
     with pytest.raises(SourceError, match="clips of two people"):
         evaluation.evaluate(["warp"], clip_folder, cross)
     for twice in (["warp_unet=a", "warp_unet=b"], ["warp_unet", "warp_unet=b"]):
-        with pytest.raises(ConfigError, match="named twice with other weights"):
+        with pytest.raises(ConfigError, match="named twice with different weights"):
             evaluation.evaluate(twice, clip_folder, evaluation.EvaluationOptions(progress=False))

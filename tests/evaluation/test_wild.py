@@ -128,5 +128,5 @@ def test_it_needs_two_people_and_draws_no_sheet(clips: list[Path]) -> None:
     with pytest.raises(SourceError, match="two people"):
         wild.run(clips[:1], FusionSettings(), progress=False)
     options = EvaluationOptions(protocol="wild", sheet=clips[0].with_suffix(".png"))
-    with pytest.raises(ConfigError, match="no sheet"):
+    with pytest.raises(ConfigError, match="leave out --sheet"):
         evaluate([], clips[0].parent, options)
