@@ -180,7 +180,7 @@ class RendererSettings(PartsSection):
         description="auto: the renderer that drew the target best when it was created; or one "
         "of `reenact plugins`",
     )
-    size: Literal[128, 256, 512] = Field(
+    size: Literal[128, 256, 512, 720, 1024] = Field(
         256, description="side of the generated crop", json_schema_extra=unit("px")
     )
     device: Literal["auto", "cpu", "cuda"] = Field(

@@ -70,7 +70,7 @@ def test_assignments_are_read_by_their_type(
         ("fusion.intensity", "=value, not"),
         ("fusion.intensity=3", "fusion.intensity: Input should be less than or equal to 2"),
         ("fusion.intensity=lots", "fusion.intensity: Input should be a valid number"),
-        ("renderer.size=300", "renderer.size: Input should be 128, 256 or 512"),
+        ("renderer.size=300", "renderer.size: Input should be 128, 256, 512, 720 or 1024"),
         ("tracking.face=smallest", "tracking.face"),
         ("sink.http_port=80", "unknown setting sink.http_port; did you mean sink.http.port?"),
         ("sink.http.prt=80", "did you mean sink.http.port?"),

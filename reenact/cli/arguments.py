@@ -10,7 +10,7 @@ T = TypeVar("T", int, float)
 
 Adder = argparse._SubParsersAction  # the type of add_subparsers has no public name
 
-SIZES_PX: Final = (128, 256, 512)
+SIZES_PX: Final = (128, 256, 512, 720, 1024)
 
 
 def add_assignments(parser: argparse.ArgumentParser) -> None:

@@ -33,8 +33,8 @@ class Engine(Protocol):
     def hold(self, name: str, value: Array) -> None:
         """Keep an input, such as a target's reference, on the device until it is held again."""
 
-    def __call__(self, inputs: Mapping[str, Array]) -> Array:
-        """Run on the held inputs and these, float32, and return the first output, float32."""
+    def __call__(self, inputs: Mapping[str, Array]) -> tuple[Array, ...]:
+        """Run on the held inputs and these, float32, and return all outputs, float32."""
 
 
 def choose_device(wish: str, engine: str = "auto") -> str:
@@ -106,7 +106,7 @@ class TorchEngine:
         """Keep an input on the device."""
         self._held[name] = torch.from_numpy(value).to(self._device)
 
-    def __call__(self, inputs: Mapping[str, Array]) -> Array:
+    def __call__(self, inputs: Mapping[str, Array]) -> tuple[Array, ...]:
         """Run the module."""
         fresh = {
             name: torch.from_numpy(value).to(self._device, non_blocking=True)
@@ -119,9 +119,8 @@ class TorchEngine:
             torch.autocast("cuda", torch.float16, enabled=half),
         ):
             answer = self._module(*({**self._held, **fresh}[name] for name in self._order))
-        first = answer[0] if isinstance(answer, tuple) else answer
-        result: Array = first.float().cpu().numpy()
-        return result
+        outputs = answer if isinstance(answer, tuple) else (answer,)
+        return tuple(output.float().cpu().numpy() for output in outputs)
 
 
 @contextlib.contextmanager
@@ -160,22 +159,21 @@ class OpenVinoEngine:
         self._request = compiled.create_infer_request()
         self._tensor = openvino.Tensor
         self._held: dict[str, Array] = {}
-        self._output = compiled.output(0)
+        self._outputs = compiled.outputs
 
     def hold(self, name: str, value: Array) -> None:
         """Keep an input; its memory is shared with the request."""
         self._held[name] = np.ascontiguousarray(value)
         self._request.set_tensor(name, self._tensor(self._held[name], shared_memory=True))
 
-    def __call__(self, inputs: Mapping[str, Array]) -> Array:
-        """Run the model and return a copy of its first output."""
+    def __call__(self, inputs: Mapping[str, Array]) -> tuple[Array, ...]:
+        """Run the model and return copies of its outputs."""
         for name, value in inputs.items():
             self._request.set_tensor(
                 name, self._tensor(np.ascontiguousarray(value), shared_memory=True)
             )
         self._request.infer()
-        result: Array = self._request.get_tensor(self._output).data.copy()
-        return result
+        return tuple(self._request.get_tensor(output).data.copy() for output in self._outputs)
 
 
 class FileNetwork:

@@ -14,7 +14,7 @@ import itertools
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -172,6 +172,22 @@ class ReferenceEncoder(nn.Module):
         return scene + fill, near + far
 
 
+class Drawing(NamedTuple):
+    """What the network computes for one frame.
+
+    Attributes:
+        layered: (N, 3, S, S) the warped head over the background, about -1..1.
+        residual: (N, 3, S, S) what the repair adds to it.
+        rest_flow: (N, 2, S/2, S/2) flow of the background, in halves of the side.
+        share: (N, 1, S/2, S/2) share of the head's layer, 0..1.
+    """
+
+    layered: Tensor
+    residual: Tensor
+    rest_flow: Tensor
+    share: Tensor
+
+
 class WarpUNet(nn.Module):
     """The generator: motion, layers and repair.
 
@@ -222,29 +238,65 @@ class WarpUNet(nn.Module):
         self, reference: Tensor, background: Tensor, features: Tensor, maps: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
         """See the class."""
+        drawn = self.draw(reference, background, features, maps)
+        share = _upsample(drawn.share)
+        return drawn.layered + drawn.residual, drawn.layered, share
+
+    def draw(
+        self, reference: Tensor, background: Tensor, features: Tensor, maps: Tensor
+    ) -> Drawing:
+        """Compute the picture and the fields that it is composed of; arguments as of `forward`."""
         packed = F.pixel_unshuffle(maps[:, :SEEN_CHANNELS], MAP_STEM)
         mesh_flow = maps[:, FLOW]
         moved = _sample(features, F.avg_pool2d(mesh_flow, MAP_STEM))
         motion = self.motion(torch.cat([packed, moved, features], dim=1))
-        rest_flow = torch.tanh(self.flow_head(motion).float()) * self.config.rest_flow
+        flow = torch.tanh(self.flow_head(motion).float()) * self.config.rest_flow
+        rest_flow = _upsample(_damped(flow))
         # A sigmoid that starts at one half: a share clipped to 0 or 1 would get no gradient.
         share = torch.sigmoid(F.pixel_shuffle(self.layer_head(motion).float(), _LAYER_STEM))
         share = torch.maximum(share, _without_rim(maps[:, MapChannel.SKIN, None]))
-        fields = torch.cat(
-            [mesh_flow, _upsample(_damped(rest_flow)), share, maps[:, MapChannel.UNSEEN_MOUTH :]],
-            dim=1,
-        )
-        head_flow, rest_flow, share, unseen, light = torch.split(
-            _upsample(fields), [2, 2, 1, 1, 1], dim=1
+        fields = [mesh_flow, rest_flow, share, maps[:, MapChannel.UNSEEN_MOUTH :]]
+        head_flow, fine_flow, fine_share, unseen, light = torch.split(
+            _upsample(torch.cat(fields, dim=1)), [2, 2, 1, 1, 1], dim=1
         )
         head = _sample(reference, _keep_tears(head_flow, mesh_flow), bicubic=True)
         head = head + light * (head + 1)
         head = head + unseen * (self.cavity - head)
-        rest = _sample(background, rest_flow)
-        layered = rest + share * (head - rest)
+        rest = _sample(background, fine_flow)
+        layered = rest + fine_share * (head - rest)
         seen = torch.cat([F.pixel_unshuffle(layered, STEM), moved, packed, motion], dim=1)
-        picture = layered + F.pixel_shuffle(self.picture_head(self.repair(seen)).float(), STEM)
-        return picture, layered, share
+        residual = F.pixel_shuffle(self.picture_head(self.repair(seen)).float(), STEM)
+        return Drawing(layered, residual, rest_flow, share)
+
+
+class Picture(nn.Module):
+    """The picture alone, for output at the network's size."""
+
+    def __init__(self, network: WarpUNet) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(
+        self, reference: Tensor, background: Tensor, features: Tensor, maps: Tensor
+    ) -> Tensor:
+        """Return (N, 3, S, S), about -1..1; arguments as of `WarpUNet.forward`."""
+        drawn = self.network.draw(reference, background, features, maps)
+        return drawn.layered + drawn.residual
+
+
+class Layers(nn.Module):
+    """What `rendering.layers.compose` needs of the network, for output at another size."""
+
+    def __init__(self, network: WarpUNet) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(
+        self, reference: Tensor, background: Tensor, features: Tensor, maps: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Return residual (N, 3, S, S), and flow and share (N, 3, S/2, S/2) of the background."""
+        drawn = self.network.draw(reference, background, features, maps)
+        return drawn.residual, torch.cat([drawn.rest_flow, drawn.share], dim=1)
 
 
 def _start_at_zero(*heads: nn.Conv2d) -> None:

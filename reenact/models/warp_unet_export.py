@@ -15,7 +15,7 @@ import numpy as np
 from torch import Tensor, nn
 
 from reenact.models.export import Format, Part, write_parts
-from reenact.models.warp_unet import WarpUNet, input_shapes, read_config
+from reenact.models.warp_unet import Picture, WarpUNet, input_shapes, read_config
 from reenact.models.warp_unet_inputs import FLOW, shipped_weights
 from reenact.models.weights import load_model, read_header
 from reenact.types import Array
@@ -57,7 +57,7 @@ def _parts(network: WarpUNet, size_px: int) -> tuple[Part, Part]:
     encoded = {"reference": drawn["reference"], "person": person, "scene": drawn["background"]}
     return (
         Part("encoder", _Encoder(network).eval(), encoded, ("background", "features"), _MEANINGS),
-        Part("generator", _Generator(network).eval(), drawn, ("picture",), _MEANINGS),
+        Part("generator", Picture(network).eval(), drawn, ("picture",), _MEANINGS),
     )
 
 
@@ -68,15 +68,3 @@ class _Encoder(nn.Module):
 
     def forward(self, reference: Tensor, person: Tensor, scene: Tensor) -> tuple[Tensor, Tensor]:
         return self.network.encode(reference, person, scene)
-
-
-class _Generator(nn.Module):
-    def __init__(self, network: WarpUNet) -> None:
-        super().__init__()
-        self.network = network
-
-    def forward(
-        self, reference: Tensor, background: Tensor, features: Tensor, maps: Tensor
-    ) -> Tensor:
-        picture: Tensor = self.network(reference, background, features, maps)[0]
-        return picture

@@ -10,6 +10,9 @@ from typing import Final
 SHIPPED_WEIGHTS: Final = "warp_unet.safetensors"
 """File name of the weights in the package's assets."""
 
+NETWORK_PX: Final = 256
+"""Side of the pictures that the network works on, whatever the size of the output."""
+
 UNKNOWN_PERSON: Final = 0.5
 """Person mask passed to `WarpUNet.encode` when segmentation found nobody."""
 

@@ -87,7 +87,7 @@ class LandmarkRenderer:
     def render(self, drive: Drive) -> Image:
         """Draw one frame."""
         points = transform_points(drive.landmarks, self._to_network)
-        drawn = self._engine({"landmarks": map_planes([points], self._size)})
+        (drawn,) = self._engine({"landmarks": map_planes([points], self._size)})
         return np.ascontiguousarray(resized_square(from_unit(drawn[0]), self._crop_px))
 
     def reset(self) -> None:

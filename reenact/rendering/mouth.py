@@ -129,12 +129,16 @@ class UpperTeeth:
         Args:
             picture: uint8 (S, S, 3) RGB.
             drive: (478, 3) landmarks that it was drawn with, crop px.
-            unseen: float32 (S/n, S/n): inside of the mouth that the reference does not show, 0 to
-                1, in cells of n px.
+            unseen: float32 (side, side): inside of the mouth that the reference does not show, 0
+                to 1.
             pose: of these landmarks; None: it is estimated here.
         """
         if not self._share:
             return
+        if not unseen.any():
+            return
+        if len(picture) % len(unseen):
+            unseen = np.asarray(cv2.resize(unseen, picture.shape[1::-1]), np.float32)
         cell = len(picture) // len(unseen)
         rows, columns, places = patch(drive[list(LIPS_INNER), :2], len(picture), cell)
         cells = unseen[

@@ -15,14 +15,21 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from reenact.config import LIVE, RendererSettings, Section, Share
-from reenact.face.geometry import estimate_pose, region_mask
+from reenact.face.geometry import estimate_pose, region_mask, square_to_crop, transform_points
 from reenact.face.topology import OVAL
-from reenact.imaging import from_unit, in_bytes, smoothstep, to_unit
-from reenact.models.warp_unet_inputs import FLOW, UNKNOWN_PERSON, MapChannel, shipped_weights
+from reenact.imaging import in_bytes, resized_square, smoothstep, to_levels, to_unit
+from reenact.models.warp_unet_inputs import (
+    FLOW,
+    NETWORK_PX,
+    UNKNOWN_PERSON,
+    MapChannel,
+    shipped_weights,
+)
 from reenact.registry import RendererSpec
 from reenact.rendering.background import scene_behind
 from reenact.rendering.eyes import smooth_shut_lids
 from reenact.rendering.head_mesh import HeadMesh
+from reenact.rendering.layers import compose, fill_background
 from reenact.rendering.mesh_warp import torn_cells
 from reenact.rendering.mouth import UpperTeeth
 from reenact.rendering.reference_ranking import SeenFaces, reference_distances
@@ -33,8 +40,8 @@ from reenact.types import Array, Drive, Image, Pose, Target
 _SKIN: Final = 0.5
 """Cells with at least this coverage by skin are not sharpened."""
 
-_TRAINING_PX: Final = 256
-"""Side of the pictures that the shipped weights were trained on."""
+_MAP_SIDE: Final = NETWORK_PX // 2
+"""Side of the maps in cells."""
 
 _PERSONAL_SHARPENING: Final = 0.8
 """Factor on the unsharp mask for weights trained on the target, whose pictures are sharper."""
@@ -51,8 +58,8 @@ class WarpUNetSettings(Section):
 
     sharpen: Share = Field(
         0.5,
-        description="unsharp mask beside the skin, where the picture is a little soft, and at 512 "
-        "half of it on skin; 0: none; weights trained on the target get less",
+        description="unsharp mask beside the skin, where the picture is a little soft, at 256 px "
+        "only; 0: none; weights trained on the target get less",
         json_schema_extra=LIVE,
     )
     teeth: bool = Field(
@@ -80,8 +87,8 @@ class WarpUNetRenderer:
         self._settings, self._own = settings, own
         self.device = choose_device(settings.device, settings.engine)
         self.engine = ""
-        self._loaded: tuple[str, int] | None = None
-        self._landmarks = np.zeros((0, 478, 3), np.float32)
+        self._loaded: tuple[str, bool] | None = None
+        self._size = NETWORK_PX
         self._chosen: int | None = None
         self._fading_from: int | None = None
         self._fade_s = 0.0
@@ -92,67 +99,85 @@ class WarpUNetRenderer:
         Raises:
             ModelError: the weights are missing, damaged or of another architecture.
         """
-        weights = self._settings.weights or target.weights or ""
-        if self._loaded != (weights, target.crop_size):
-            self._load(weights, target.crop_size)
         import torch
 
-        references = to_unit(target.references)
-        people = np.stack(list(person_coverage(target.references, target.landmarks)))
-        scenes = np.stack(
-            [
-                scene_behind(np.asarray(picture), in_bytes(person), points)
-                for picture, person, points in zip(
-                    target.references, people, target.landmarks, strict=True
-                )
-            ]
-        )
+        self._size = target.crop_size
+        weights, resized = self._settings.weights or target.weights or "", self._is_resized
+        if self._loaded != (weights, resized):
+            self._load(weights)
+            self._loaded = weights, resized
+        self._to_network = square_to_crop((0, 0, self._size), NETWORK_PX)
+        pictures = [resized_square(np.asarray(one), NETWORK_PX) for one in target.references]
+        self._landmarks = transform_points(target.landmarks, self._to_network)
+        self._full_landmarks = target.landmarks
+        people = list(person_coverage(pictures, self._landmarks))
+        scenes = [
+            scene_behind(picture, in_bytes(person), points)
+            for picture, person, points in zip(pictures, people, self._landmarks, strict=True)
+        ]
+        inputs = to_unit(np.stack(pictures)), np.stack(people)[:, None], to_unit(np.stack(scenes))
         device = next(self._network.parameters()).device
-        known = (references, people[:, None], to_unit(scenes))
         with torch.inference_mode():
-            encoded = self._network.encode(*(torch.from_numpy(part).to(device) for part in known))
+            encoded = self._network.encode(*(torch.from_numpy(part).to(device) for part in inputs))
         background, features = (part.float().cpu().numpy() for part in encoded)
         self._inputs: dict[str, Array] = {
-            "reference": references,
+            "reference": inputs[0],
             "background": background,
             "features": features,
         }
-        self._landmarks = target.landmarks
-        self._poses = [estimate_pose(points) for points in target.landmarks]
+        self._references = target.references
+        self._backgrounds = [
+            fill_background(_full_scene(picture, person, points), coarse, filled)
+            for picture, person, points, coarse, filled in zip(
+                target.references, people, target.landmarks, inputs[2], background, strict=True
+            )
+            if self._is_resized
+        ]
+        self._poses = [estimate_pose(points) for points in self._landmarks]
         self._lighting = [
             Lighting.of(picture, points)
-            for picture, points in zip(target.references, target.landmarks, strict=True)
+            for picture, points in zip(pictures, self._landmarks, strict=True)
         ]
-        is_person = (people != UNKNOWN_PERSON).any()
-        self._teeth = UpperTeeth(target.landmarks) if is_person else None
-        self._seen = SeenFaces.of(target.landmarks)
-        self._edge_fade = edge_fade(target, self._map_side)
+        is_person = (inputs[1] != UNKNOWN_PERSON).any()
+        self._teeth = UpperTeeth(self._landmarks) if is_person else None
+        self._seen = SeenFaces.of(self._landmarks)
+        self._edge_fade = edge_fade(target, _MAP_SIDE)
         self._held: int | None = None
         self.reset()
 
     def render(self, drive: Drive) -> Image:
         """Draw one frame."""
-        number = self._choose(drive)
-        pose = estimate_pose(drive.landmarks)
-        picture, maps = self._draw(number, drive, pose)
+        landmarks = transform_points(drive.landmarks, self._to_network)
+        body = None if drive.body is None else transform_points(drive.body, self._to_network)
+        number = self._choose(landmarks, drive.dt_s)
+        pose = estimate_pose(landmarks)
+        picture, maps = self._draw(number, landmarks, pose, body)
         if self._fading_from is not None:
-            earlier, _ = self._draw(self._fading_from, drive, pose)
+            earlier, _ = self._draw(self._fading_from, landmarks, pose, body)
             picture = earlier + np.float32(self._fade_s / self.FADE_S) * (picture - earlier)
-        drawn = from_unit(picture[0])
-        poses = self._poses[number], pose
-        smooth_shut_lids(drawn, self._landmarks[number], drive.landmarks, poses)
+        drawn = to_levels(picture)
+        full_pose = estimate_pose(drive.landmarks)
+        reference = self._full_landmarks[number]
+        smooth_shut_lids(drawn, reference, drive.landmarks, (estimate_pose(reference), full_pose))
         if self._own.teeth and self._teeth is not None:
-            self._teeth.draw(drawn, drive.landmarks, maps[..., MapChannel.UNSEEN_MOUTH], pose)
-        return _finished(drawn, maps, self._own.sharpen * self._sharpening)
+            unseen = maps[..., MapChannel.UNSEEN_MOUTH]
+            self._teeth.draw(drawn, drive.landmarks, unseen, full_pose)
+        sharpen = 0.0 if self._is_resized else self._own.sharpen * self._sharpening
+        return _finished(drawn, maps, sharpen)
 
     def reset(self) -> None:
         """Forget which reference is in use."""
         self._chosen = None
         self._fading_from = None
 
-    def _load(self, weights: str, size_px: int) -> None:
+    @property
+    def _is_resized(self) -> bool:
+        """Whether the output has another size than the network's pictures."""
+        return self._size != NETWORK_PX
+
+    def _load(self, weights: str) -> None:
         from reenact.models.inference import compile_module
-        from reenact.models.warp_unet import MAP_STEM, WarpUNet, input_shapes, read_config
+        from reenact.models.warp_unet import Layers, Picture, WarpUNet, input_shapes, read_config
         from reenact.models.weights import load_model
 
         path = Path(weights) if weights else shipped_weights()
@@ -162,87 +187,94 @@ class WarpUNetRenderer:
         personal_flow = read_personal_flow(path)
         self._mesh = HeadMesh(personal_flow)
         self._sharpening = 1.0 if personal_flow is None else _PERSONAL_SHARPENING
-        network.eval()
-        example = {
-            name: np.zeros(shape, np.float32)
-            for name, shape in input_shapes(config, size_px).items()
-        }
+        self._cavity = network.cavity.detach().numpy().ravel().copy()
+        module = Layers(network) if self._is_resized else Picture(network)
         self._engine = compile_module(
-            network,
-            example,
+            module,
+            {
+                name: np.zeros(shape, np.float32)
+                for name, shape in input_shapes(config, NETWORK_PX).items()
+            },
             self.device,
             self._settings.engine,
             self._settings.threads,
-            key=f"warp_unet {WarpUNet.VERSION} {config}",
+            key=f"{type(module).__name__} of warp_unet {WarpUNet.VERSION} {config}",
         )
         self.engine = self._engine.name
-        self._network = network
-        self._map_side = size_px // MAP_STEM
-        self._size = size_px
-        self._loaded = (weights, size_px)
+        self._network = network.eval()
 
-    def _draw(self, number: int, drive: Drive, pose: Pose) -> tuple[Array, Array]:
-        """Return the picture, (1, 3, S, S) in -1..1, and the maps that it was drawn with."""
+    def _draw(
+        self, number: int, landmarks: Array, pose: Pose, body: Array | None
+    ) -> tuple[Array, Array]:
+        """Draw from one reference; landmarks are px of a crop of `NETWORK_PX`.
+
+        Returns:
+            The picture, float32 (S, S, 3) RGB, about -1 to 1, and the maps that it was drawn with.
+        """
         if self._held != number:
             for name, values in self._inputs.items():
                 self._engine.hold(name, values[number : number + 1])
             self._held = number
         maps = self._mesh.maps(
             self._landmarks[number],
-            drive.landmarks,
-            self._size,
-            self._map_side,
+            landmarks,
+            NETWORK_PX,
+            _MAP_SIDE,
             self._lighting[number],
             poses=(self._poses[number], pose),
-            body=drive.body,
+            body=body,
         )
         maps[..., FLOW] *= self._edge_fade
-        return self._engine({"maps": np.ascontiguousarray(maps.transpose(2, 0, 1))[None]}), maps
+        outputs = self._engine({"maps": np.ascontiguousarray(maps.transpose(2, 0, 1))[None]})
+        drawn = [output[0] for output in outputs]
+        if not self._is_resized:
+            return np.asarray(cv2.merge(list(drawn[0])), np.float32), maps
+        reference, background = self._references[number], self._backgrounds[number]
+        return compose(reference, background, maps, drawn, self._cavity), maps
 
-    def _choose(self, drive: Drive) -> int:
+    def _choose(self, landmarks: Array, dt_s: float) -> int:
         """Return the index of the reference to draw from, and advance the fade towards it."""
         if len(self._landmarks) == 1:
             return 0
         if self._fading_from is None:
-            distances = reference_distances(self._seen, drive.landmarks)
+            distances = reference_distances(self._seen, landmarks)
             nearest = int(distances.argmin())
             if self._chosen is None:
                 self._chosen = nearest
             elif distances[nearest] < self.SWITCH_RATIO * distances[self._chosen]:
                 self._fading_from, self._chosen, self._fade_s = self._chosen, nearest, 0.0
         # The previous frame showed the other reference: the time since then is part of the fade.
-        self._fade_s += drive.dt_s
+        self._fade_s += dt_s
         if self._fade_s >= self.FADE_S:
             self._fading_from = None
         assert self._chosen is not None
         return self._chosen
 
 
+def _full_scene(picture: Image, person: Array, landmarks: Array) -> Image:
+    """Return `scene_behind` of a picture whose person is known at the network's size."""
+    return scene_behind(picture, in_bytes(cv2.resize(person, picture.shape[1::-1])), landmarks)
+
+
 def _finished(picture: Image, maps: Array, sharpen: float) -> Image:
-    """Sharpen, above all beside the skin, and soften outlines where the mesh is torn.
+    """Sharpen everything but the skin, and soften outlines where the mesh is torn.
 
     Args:
         picture: uint8 (S, S, 3) RGB; it may be changed.
-        maps: (S/2, S/2, MAP_CHANNELS) that it was drawn with. A torn outline follows their cells in
-            steps.
-        sharpen: strength of the unsharp mask beside the skin, with a window of 3×3 pixels, at 512
-            of 5×5. Hair comes out softer than skin, which the network repairs more. Above the
-            training resolution skin is sharpened as well, the more the larger the picture.
+        maps: (side, side, MAP_CHANNELS) that it was drawn with. A torn outline follows their cells.
+        sharpen: strength of the unsharp mask. Skin needs none: the network repairs it more than
+            hair.
     """
-    side = len(picture)
-    window = 2 * max(round(side / _TRAINING_PX), 1) + 1
+    window = 2 * max(round(len(picture) / NETWORK_PX), 1) + 1
     soft = cv2.blur(picture, (window, window))
     if sharpen:
         sharp = cv2.addWeighted(picture, 1 + sharpen, soft, -sharpen, 0)
-        share = sharpen * max(0.0, 1 - _TRAINING_PX / side)
-        if share:
-            picture = np.asarray(cv2.addWeighted(picture, 1 + share, soft, -share, 0), np.uint8)
         picture = _replaced(picture, sharp, maps[..., MapChannel.SKIN] < _SKIN)
     return _replaced(picture, soft, torn_cells(maps[..., FLOW]))
 
 
 def _replaced(picture: Image, other: NDArray[Any], where: NDArray[np.bool_]) -> Image:
-    """Replace the pixels under a mask of cells (S/2, S/2); both pictures uint8 (S, S, 3)."""
+    """Replace the pixels under a (side, side) mask of cells; both pictures uint8 (S, S, 3)."""
     mask = cv2.resize(where.astype(np.uint8), picture.shape[1::-1], interpolation=cv2.INTER_NEAREST)
     return np.asarray(cv2.copyTo(other, mask, picture), np.uint8)
 

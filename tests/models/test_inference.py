@@ -40,17 +40,17 @@ def test_held_and_fresh_inputs(engine: str) -> None:
     compiled = compile_module(Affine(), example(), "cpu", engine, threads=1, key="affine 1")
     compiled.hold("held", np.full((1, 3), 10, np.float32))
     for value in (1.0, -4.0):
-        answer = compiled({"fresh": np.full((1, 3), value, np.float32)})
+        answer = compiled({"fresh": np.full((1, 3), value, np.float32)})[0]
         np.testing.assert_allclose(answer, np.full((1, 3), 10 + 2 * value), atol=0.05)
     compiled.hold("held", np.zeros((1, 3), np.float32))
-    np.testing.assert_allclose(compiled({"fresh": np.ones((1, 3), np.float32)}), 2, atol=0.05)
+    np.testing.assert_allclose(compiled({"fresh": np.ones((1, 3), np.float32)})[0], 2, atol=0.05)
 
 
 def test_answers_do_not_share_memory() -> None:
     compiled = compile_module(Affine(), example(), "cpu", "openvino", threads=1, key="affine 1")
     compiled.hold("held", np.zeros((1, 3), np.float32))
-    first = compiled({"fresh": np.ones((1, 3), np.float32)})
-    compiled({"fresh": np.zeros((1, 3), np.float32)})
+    first = compiled({"fresh": np.ones((1, 3), np.float32)})[0]
+    compiled({"fresh": np.zeros((1, 3), np.float32)})[0]
     np.testing.assert_allclose(first, 2, atol=0.05)
 
 
@@ -75,7 +75,7 @@ def test_a_network_is_converted_once_and_again_when_its_weights_change(
     monkeypatch.setattr(engines, "_convert", refuse)
     compiled = compile_module(Affine(), example(), "cpu", "openvino", 0, key="affine 1")
     compiled.hold("held", np.ones((1, 3), np.float32))
-    np.testing.assert_allclose(compiled({"fresh": np.ones((1, 3), np.float32)}), 3, atol=0.05)
+    np.testing.assert_allclose(compiled({"fresh": np.ones((1, 3), np.float32)})[0], 3, atol=0.05)
     with pytest.raises(AssertionError, match="although it is kept"):
         compile_module(Affine(gain=3.0), example(), "cpu", "openvino", 0, key="affine 1")
     with pytest.raises(AssertionError, match="although it is kept"):
@@ -99,7 +99,7 @@ def test_a_damaged_network_in_the_cache_is_converted_anew(
         compiled = compile_module(Affine(), example(), "cpu", "openvino", 0, key="affine 1")
     assert kept.name in caplog.text
     compiled.hold("held", np.ones((1, 3), np.float32))
-    np.testing.assert_allclose(compiled({"fresh": np.ones((1, 3), np.float32)}), 3, atol=0.05)
+    np.testing.assert_allclose(compiled({"fresh": np.ones((1, 3), np.float32)})[0], 3, atol=0.05)
     # The names inside a network count upwards, so its file may be some bytes longer.
     now = {file.name: file.stat().st_size for file in own_cache.iterdir()}
     assert now == {name: pytest.approx(len(data), abs=50) for name, data in whole.items()}
@@ -128,4 +128,4 @@ def test_an_unwritable_cache_is_no_error(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr(platformdirs, "user_cache_path", lambda name: blocked / name)
     compiled = compile_module(Affine(), example(), "cpu", "openvino", 0, key="affine 1")
     compiled.hold("held", np.zeros((1, 3), np.float32))
-    np.testing.assert_allclose(compiled({"fresh": np.ones((1, 3), np.float32)}), 2, atol=0.05)
+    np.testing.assert_allclose(compiled({"fresh": np.ones((1, 3), np.float32)})[0], 2, atol=0.05)
