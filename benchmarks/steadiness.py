@@ -24,7 +24,7 @@ from reenact.evaluation.self_reenactment import PreparedClip, prepare_clip, rend
 from reenact.types import Image
 
 CHIN: Final = 152
-LEAST_ROWS: Final = 10
+MIN_ROWS: Final = 10
 """Rows below the chin that are enough to be measured."""
 
 
@@ -33,7 +33,7 @@ def below_chin(shot: PreparedClip, true: Sequence[Image], drawn: Sequence[Image]
     found = []
     for frame, of_true, of_drawn in zip(shot.run, true, drawn, strict=True):
         first = int(shot.clip.landmarks[frame, CHIN, 1]) + 6
-        if first < len(of_true) - LEAST_ROWS:
+        if first < len(of_true) - MIN_ROWS:
             found.append(metrics.psnr(of_true[first:], of_drawn[first:]))
     return float(np.mean(found)) if found else None
 

@@ -27,7 +27,7 @@ SHAPE_SCALE: Final = 5.0
 DEVIATION_SCALE: Final = 10.0
 OUTPUT_SCALE: Final = 0.05
 
-_LARGEST_WIDTH: Final = 1024
+_MAX_WIDTH: Final = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +166,6 @@ def _config(path: Path, facts: dict[str, str]) -> LandmarkFusionConfig:
         sizes = {field.name: int(values.pop(field.name)) for field in fields(LandmarkFusionConfig)}
     except (KeyError, ValueError, TypeError, AttributeError) as error:
         raise ModelError(f"{path} has no readable configuration in its header.") from error
-    if values or not all(0 < size <= _LARGEST_WIDTH for size in sizes.values()):
+    if values or not all(0 < size <= _MAX_WIDTH for size in sizes.values()):
         raise ModelError(f"{path} asks for layer sizes that this program does not know.")
     return LandmarkFusionConfig(**sizes)

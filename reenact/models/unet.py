@@ -34,7 +34,7 @@ MAP_CHANNELS: Final = 1
 """The landmark map J: `geometry.landmark_map`, in -1..1."""
 
 _KERNEL: Final = 4
-_LARGEST_WIDTH: Final = 1024
+_MAX_WIDTH: Final = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +60,8 @@ class UNetConfig:
     def __post_init__(self) -> None:
         if self.size_px not in (32, 64, 128, 256, 512, 1024):
             raise ValueError(f"size_px must be a power of two from 32 to 1024, not {self.size_px}")
-        if not 0 < self.width <= self.most <= _LARGEST_WIDTH:
-            raise ValueError(f"widths must go up to {_LARGEST_WIDTH}, not {self.most}")
+        if not 0 < self.width <= self.most <= _MAX_WIDTH:
+            raise ValueError(f"widths must go up to {_MAX_WIDTH}, not {self.most}")
         if not 0 <= self.dropout < 1:
             raise ValueError(f"dropout must be a share below 1, not {self.dropout}")
 
