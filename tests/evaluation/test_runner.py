@@ -324,7 +324,7 @@ def test_ab_videos_are_refused_where_there_is_no_truth_or_no_folder(
             evaluation.EvaluationOptions(protocol=protocol, ab=ab, progress=False),
         )
 
-    with pytest.raises(ConfigError, match="--protocol cross"):
+    with pytest.raises(ConfigError, match="only self-reenactment has"):
         run(tmp_path / "ab", "cross")
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(SinkError, match="folder of the videos"):
