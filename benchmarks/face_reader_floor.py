@@ -1,8 +1,8 @@
-"""What the face reader's figures come to on the true pictures themselves, hardly changed.
+"""Measures the figures that read faces off pictures, on true pictures that are hardly changed.
 
     python benchmarks/face_reader_floor.py ../shared/faces/val
 
-No renderer can be expected to do better than the truth with camera noise on it.
+No renderer can be expected to do better than the true picture with camera noise.
 """
 
 from __future__ import annotations
@@ -40,13 +40,13 @@ def shifted(picture: Image) -> Image:
 
 
 def compressed(picture: Image) -> Image:
-    """Write and read it as JPEG of quality 80."""
+    """Encode the picture as JPEG of quality 80, and decode it."""
     written = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, 80])[1]
     return np.asarray(cv2.imdecode(written, cv2.IMREAD_COLOR), np.uint8)
 
 
 def blurred(picture: Image) -> Image:
-    """Blur by a standard deviation of .7 px."""
+    """Blur the picture by a standard deviation of 0.7 px."""
     return np.asarray(cv2.GaussianBlur(picture, (0, 0), 0.7), np.uint8)
 
 
@@ -54,14 +54,14 @@ CHANGES: tuple[Callable[[Image], Image], ...] = (noisy, shifted, compressed, blu
 
 
 def main(data: Path) -> None:
-    """Print a table."""
+    """Print a table of the changes and their figures."""
     rows: dict[str, list[Figures]] = {}
     with FaceReader() as reader:
         for video in find_clips(data):
-            shot = prepare_clip(read_clip(video), reader)
-            true = [np.asarray(shot.clip.images[i]) for i in shot.scored]
+            prepared = prepare_clip(read_clip(video), reader)
+            true = [np.asarray(prepared.clip.images[i]) for i in prepared.scored]
             for change in CHANGES:
-                figures = tracked_figures(shot, [change(picture) for picture in true], reader)
+                figures = tracked_figures(prepared, [change(picture) for picture in true], reader)
                 rows.setdefault(change.__name__, []).append(figures)
     print("| the true picture |", *(f"{name} |" for name in FIGURES))
     for name, of_clips in rows.items():

@@ -28,7 +28,7 @@ def write_new(path: Path) -> None:
         file.write(NEW[7000:])
 
 
-def test_json_and_png_come_back_as_they_were(tmp_path: Path) -> None:
+def test_json_and_png_are_read_back_as_written(tmp_path: Path) -> None:
     write_json(tmp_path / "a.json", {"mean": {"psnr": 20.5, "identity": None}})
     assert json.loads((tmp_path / "a.json").read_text()) == {
         "mean": {"psnr": 20.5, "identity": None}
@@ -53,7 +53,9 @@ PLAIN = (
 
 @settings(max_examples=30, deadline=None)
 @given(st.recursive(PLAIN, lambda part: st.lists(part) | st.dictionaries(st.text(), part)))
-def test_any_json_value_comes_back(tmp_path_factory: pytest.TempPathFactory, value: object) -> None:
+def test_any_json_value_is_read_back_as_written(
+    tmp_path_factory: pytest.TempPathFactory, value: object
+) -> None:
     path = tmp_path_factory.getbasetemp() / "value.json"
     write_json(path, value)
     assert json.loads(path.read_text("utf-8")) == value
@@ -151,7 +153,7 @@ def test_missing_folder_and_folder_as_file_are_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")
-def test_a_full_disk_is_named(tmp_path: Path) -> None:
+def test_a_full_disk_is_reported(tmp_path: Path) -> None:
     path = tmp_path / "a"
     path.write_bytes(OLD)
     with (
@@ -174,6 +176,6 @@ def test_a_device_is_not_replaced_by_a_file() -> None:
 
 
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="no folder here refuses the superuser")
-def test_a_folder_that_refuses_is_named() -> None:
+def test_a_folder_that_refuses_is_reported() -> None:
     with pytest.raises(SinkError, match=r"/proc/reenact\.json cannot be written"):
         check_writable(Path("/proc/reenact.json"))

@@ -24,7 +24,7 @@ def values(source: ClipReplay, count: int) -> list[int]:
     return [int(frame.image[0, 0, 0]) for frame in frames if frame is not None]
 
 
-def test_replay_goes_forth_and_back_without_a_jump() -> None:
+def test_a_replay_goes_forwards_and_backwards_without_a_jump() -> None:
     source = ClipReplay(numbered(4), seconds=60, fps=30, live=False)
     assert values(source, 10) == [0, 1, 2, 3, 2, 1, 0, 1, 2, 3]
     assert source.size == (6, 4)
@@ -50,7 +50,7 @@ def test_live_replay_loses_what_is_late_and_tells_capture_time() -> None:
     assert before_s <= first.time_s < second.time_s <= time.monotonic()
 
 
-def test_replay_ends() -> None:
+def test_a_closed_replay_ends() -> None:
     source = ClipReplay(numbered(4), seconds=60, fps=30, live=False)
     with source:
         assert source.read() is not None
@@ -82,7 +82,7 @@ def test_the_report_has_the_designed_keys(
     assert not user.exists()
 
 
-def test_machine_names_what_figures_depend_on() -> None:
+def test_the_machine_is_described_with_all_that_figures_depend_on() -> None:
     machine = describe_machine()
     assert machine["cores"] >= 1
     assert machine["cpu"]
@@ -92,7 +92,7 @@ def test_machine_names_what_figures_depend_on() -> None:
     assert memory is None or 20 < memory < 100_000
 
 
-def test_a_missing_clip_or_folder_is_told_before_anything_runs(tmp_path: Path) -> None:
+def test_a_missing_clip_or_folder_is_refused_before_anything_runs(tmp_path: Path) -> None:
     with pytest.raises(SinkError, match="there is no folder"):
         bench(json_path=tmp_path / "no" / "bench.json")
     with pytest.raises(SourceError, match=r"nothing\.mp4"):

@@ -17,7 +17,7 @@ from reenact.face.topology import ACTION_UNITS
 from reenact.testing.moving_portrait import write_two_people
 
 
-def test_any_beginning_of_the_pairs_takes_everybody_alike() -> None:
+def test_any_first_pairs_use_everybody_equally_often() -> None:
     names = ["a__01", "a__02", "b__01", "c__01", "d__02"]
     pairs = [
         (actor.stem, target.stem)

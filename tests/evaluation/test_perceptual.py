@@ -58,7 +58,7 @@ def test_lpips_is_what_the_network_says(lpips: Path) -> None:
     assert distance.between(plain(0), plain(255)) == pytest.approx(2, abs=0.02)
 
 
-def test_a_wrong_network_is_told(lpips: Path, tmp_path: Path) -> None:
+def test_an_unfit_network_is_refused(lpips: Path, tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"no model file .*none\.onnx"):
         LpipsDistance(tmp_path / "none.onnx")
     (tmp_path / "text.onnx").write_text("not a network")
@@ -68,7 +68,7 @@ def test_a_wrong_network_is_told(lpips: Path, tmp_path: Path) -> None:
         LpipsDistance(lpips).between(plain(1, 32), plain(1, 32))
 
 
-def test_a_network_for_pairs_is_not_taken_for_one_picture(lpips: Path) -> None:
+def test_a_network_for_pairs_is_refused_for_single_pictures(lpips: Path) -> None:
     pytest.importorskip("torchmetrics")
     with pytest.raises(ModelError, match="2 inputs instead of 1"):
         PerceptualMetrics(None, lpips, ["warp"])
@@ -84,7 +84,7 @@ def test_fid_is_the_distance_of_the_means_where_all_pictures_are_alike(inception
     assert distribution.figures()["inception_score"] == pytest.approx(1.0, abs=1e-4)
 
 
-def test_taste_tells_renderers_apart(lpips: Path, inception: Path) -> None:
+def test_the_figures_of_renderers_are_kept_apart(lpips: Path, inception: Path) -> None:
     pytest.importorskip("torchmetrics")
     taste = PerceptualMetrics(lpips, inception, ["good", "bad"])
     true = [plain(100), plain(120)]

@@ -106,7 +106,7 @@ def test_the_mesh_figure_looks_inside_the_oval_alone(clip_folder: Path) -> None:
     assert inside["mesh_psnr"] < inside["face_psnr"] < 50
 
 
-def test_what_moves_the_face_beats_what_does_not(reports: list[evaluation.Report]) -> None:
+def test_a_warp_beats_a_copy(reports: list[evaluation.Report]) -> None:
     copy, warp = (report["mean"] for report in reports)
     assert warp["face_psnr"] > copy["face_psnr"] + 6
     assert warp["face_ssim"] > copy["face_ssim"] + 0.1
@@ -183,7 +183,7 @@ def test_a_run_is_smoothed_as_the_live_path_smooths_it(clip_folder: Path) -> Non
     assert smoothed < 0.85 * trembling(SmoothingSettings(picture_min_cutoff=60))
 
 
-def test_faces_that_are_not_found_leave_gaps_not_zeros() -> None:
+def test_faces_that_are_not_found_give_no_figure_rather_than_zero() -> None:
     with FaceReader() as reader:
         shot = self_reenactment.prepare_clip(synthetic(set()), reader, frames=3)
         renderer = load("renderers", "copy").make(Settings().renderer)
@@ -210,7 +210,7 @@ def test_the_target_is_the_first_frame_with_a_face() -> None:
     assert target.crop_to_plate.tolist() == [[1, 0, 0], [0, 1, 0]]
 
 
-def test_table_is_markdown_with_dashes_for_gaps() -> None:
+def test_the_table_is_markdown_with_dashes_for_missing_figures() -> None:
     rows: list[evaluation.Report] = [
         {"renderer": "copy", "mean": {"psnr": 18.066, "ssim": 0.6129, "identity": None}},
         {"renderer": "warp", "mean": {"psnr": None, "ssim": 0.75, "identity": None}},
@@ -271,7 +271,7 @@ def broken_folder(kind: str, good: Path, folder: Path) -> Path:
         ("no face", "fewer than two frames with a face"),
     ],
 )
-def test_bad_clips_are_told_in_a_sentence(
+def test_bad_clips_are_refused_in_one_sentence(
     kind: str, sentence: str, clip_folder: Path, tmp_path: Path
 ) -> None:
     folder = broken_folder(kind, clip_folder, tmp_path)
@@ -297,7 +297,7 @@ def test_unknown_renderer_and_unwritable_report_are_refused(
     assert not list(tmp_path.iterdir())
 
 
-def test_the_ab_video_shows_the_run_beside_the_truth(
+def test_the_video_shows_the_run_beside_the_true_frames(
     reports: list[evaluation.Report], clip_folder: Path
 ) -> None:
     del reports
@@ -314,7 +314,7 @@ def test_the_ab_video_shows_the_run_beside_the_truth(
     assert np.abs(warp - true).mean() < 0.8 * np.abs(copy - true).mean()
 
 
-def test_ab_videos_are_refused_where_there_is_no_truth_or_no_folder(
+def test_side_by_side_videos_need_true_frames_and_a_folder(
     clip_folder: Path, tmp_path: Path
 ) -> None:
     def run(ab: Path, protocol: evaluation.Protocol = "self") -> None:
@@ -334,7 +334,7 @@ def test_ab_videos_are_refused_where_there_is_no_truth_or_no_folder(
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
-def test_what_cannot_be_measured_is_told(clip_folder: Path) -> None:
+def test_what_cannot_be_measured_is_refused(clip_folder: Path) -> None:
     cross = evaluation.EvaluationOptions(protocol="cross", progress=False)
     with pytest.raises(SourceError, match="clips of two people"):
         evaluation.evaluate(["warp"], clip_folder, cross)

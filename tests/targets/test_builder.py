@@ -38,7 +38,7 @@ def nose_on_plate(target: Target) -> Array:
     return transform_points(target.landmarks[0], target.crop_to_plate)[1, :2]
 
 
-def test_one_photo(tmp_path: Path, tracker: Tracker) -> None:
+def test_one_photo_makes_a_target(tmp_path: Path, tracker: Tracker) -> None:
     path = write_jpeg(tmp_path / "portrait.jpg", astronaut())
     target = create_target("Eileen", [path], tracker, metadata={"consent": "public domain"})
     assert target.name == "Eileen"
@@ -80,7 +80,7 @@ def scaled(side_px: int) -> Image:
     ],
     ids=["120 px", "160x120", "small face in 4K", "2160 px", "8000 px", "nothing but face"],
 )
-def test_sizes(
+def test_pictures_and_faces_of_any_size_make_a_target(
     tracker: Tracker,
     picture: Callable[[], Image],
     scale: float,
@@ -99,7 +99,7 @@ def test_sizes(
     ("side_px", "rendered_px", "heights_px"),
     [(250, 256, [52, 154]), (400, 256, []), (400, 512, [84, 307])],
 )
-def test_a_face_too_small_for_what_is_drawn_is_told(
+def test_a_face_smaller_than_it_is_rendered_gives_a_warning(
     side_px: int,
     rendered_px: int,
     heights_px: list[int],
@@ -112,7 +112,9 @@ def test_a_face_too_small_for_what_is_drawn_is_told(
     assert [int(px) for pair in told for px in pair] == pytest.approx(heights_px, abs=4)
 
 
-def test_grey_alpha_and_lying_photos(tmp_path: Path, tracker: Tracker) -> None:
+def test_grey_transparent_and_rotated_photos_make_the_same_target(
+    tmp_path: Path, tracker: Tracker
+) -> None:
     bgr = np.asarray(cv2.cvtColor(astronaut(), cv2.COLOR_RGB2BGR), dtype=np.uint8)
     grey = np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2GRAY), dtype=np.uint8)
     bgra = np.dstack([bgr, np.full((512, 512), 255, np.uint8)])
@@ -127,7 +129,7 @@ def test_grey_alpha_and_lying_photos(tmp_path: Path, tracker: Tracker) -> None:
         assert np.abs(nose_on_plate(target) - NOSE_PX).max() < 2, path.name
 
 
-def test_the_larger_of_two_faces_and_a_word_about_it(
+def test_the_larger_of_two_faces_is_used_with_a_warning(
     tmp_path: Path, tracker: Tracker, caplog: pytest.LogCaptureFixture
 ) -> None:
     small = np.asarray(cv2.resize(astronaut()[:300, 70:370], (250, 250)), dtype=np.uint8)
@@ -152,7 +154,7 @@ def test_several_photos_begin_with_the_most_frontal(tmp_path: Path, tracker: Tra
         assert np.abs(points[:468, :2].mean(axis=0) - 256 * 0.5).max() < 25
 
 
-def test_missing_empty_and_false_files(tmp_path: Path, tracker: Tracker) -> None:
+def test_missing_empty_and_unreadable_files_are_refused(tmp_path: Path, tracker: Tracker) -> None:
     text = tmp_path / "text.jpg"
     text.write_text("this is no picture")
     film = tmp_path / "text.mp4"
@@ -190,7 +192,7 @@ def test_landmarks_by_hand_must_lie_in_the_picture(
 
 
 @pytest.mark.parametrize("size", [(2, 6000), (6000, 2), (1, 1)])
-def test_a_picture_that_is_a_line_shows_no_face(
+def test_a_picture_one_pixel_high_shows_no_face(
     size: tuple[int, int], tmp_path: Path, tracker: Tracker
 ) -> None:
     path = write_png(tmp_path / "line.png", np.full((size[1], size[0], 3), 90, np.uint8))
@@ -198,7 +200,9 @@ def test_a_picture_that_is_a_line_shows_no_face(
         create_target("x", [path], tracker)
 
 
-def test_nobody_there(tmp_path: Path, numbered_clip: Path, tracker: Tracker) -> None:
+def test_a_picture_without_a_face_is_refused(
+    tmp_path: Path, numbered_clip: Path, tracker: Tracker
+) -> None:
     wall = write_jpeg(tmp_path / "wall.jpg", smooth_picture((640, 480)))
     for path in (wall, numbered_clip):
         with pytest.raises(TargetError, match="No face was found in") as caught:
@@ -239,7 +243,7 @@ def test_frames_that_show_nothing_new_are_left_out(tmp_path: Path, tracker: Trac
     assert len(create_target("x", [path], tracker).references) == 1
 
 
-def test_a_video_of_one_frame(tmp_path: Path, tracker: Tracker) -> None:
+def test_a_video_of_one_frame_makes_a_target(tmp_path: Path, tracker: Tracker) -> None:
     path = write_clip(tmp_path / "one.mp4", 1, picture=lambda _: astronaut())
     target = create_target("x", [path], tracker)
     assert len(target.references) == 1
@@ -258,7 +262,7 @@ def test_only_one_shot_of_a_cut_video_is_used(tmp_path: Path, tracker: Tracker) 
     assert target.references.mean(axis=(1, 2, 3)).min() > 90
 
 
-def test_blurred_frames_are_no_references(tmp_path: Path, tracker: Tracker) -> None:
+def test_blurred_frames_are_not_used_as_references(tmp_path: Path, tracker: Tracker) -> None:
     def picture(index: int) -> Image:
         image = head_rolling(index)
         if index >= 17:
@@ -283,7 +287,7 @@ def _roll_of(image: Image, tracker: Tracker) -> float:
     return float(np.degrees(rotation_vector(estimate_pose(found.points).rotation)[2]))
 
 
-def test_beyond_the_picture_its_edge_is_mirrored_and_never_deep() -> None:
+def test_a_crop_beyond_the_picture_mirrors_a_thin_edge() -> None:
     rows = np.repeat(np.arange(100, dtype=np.uint8), 100).reshape(100, 100)
     picture = np.stack([rows] * 3, axis=-1)
     square = video_faces.cut(picture, (0, 50, 100), 100)[:, 0, 0].astype(int)
@@ -292,7 +296,7 @@ def test_beyond_the_picture_its_edge_is_mirrored_and_never_deep() -> None:
     assert square[50:].min() >= 100 - 0.08 * 100 - 1
 
 
-def test_a_long_video_is_looked_at_to_its_end(
+def test_a_long_video_is_scanned_to_its_end(
     tmp_path: Path, tracker: Tracker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(video_faces, "_MAX_SEEN", 6)
@@ -320,7 +324,7 @@ def test_resizing_keeps_everything_in_its_place() -> None:
 
 @pytest.mark.faces
 @pytest.mark.parametrize("name", ["webcam_d9.mp4", "webcam_face_noface.mov", "talk_face4.mp4"])
-def test_real_videos(faces_dir: Path, tracker: Tracker, name: str) -> None:
+def test_videos_of_people_make_targets(faces_dir: Path, tracker: Tracker, name: str) -> None:
     target = create_target("x", [faces_dir / "raw" / name], tracker)
     assert 8 < len(target.references) <= MAX_REFERENCES
     assert target.references.shape[1:] == (512, 512, 3)

@@ -60,7 +60,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> tuple[bytes, Target]:
 
 
 @pytest.mark.parametrize("trained", [False, True])
-def test_handed_on_as_one_file(
+def test_an_exported_file_imports_elsewhere(
     store: TargetStore, target: Target, tmp_path: Path, trained: bool
 ) -> None:
     store.create(target, write_weights(tmp_path) if trained else None)
@@ -82,7 +82,7 @@ def test_handed_on_as_one_file(
         elsewhere.import_file(path)
 
 
-def test_export_to_a_place_that_is_not_there(store: TargetStore, target: Target) -> None:
+def test_export_to_a_missing_folder_is_refused(store: TargetStore, target: Target) -> None:
     store.create(target)
     with pytest.raises(TargetError, match="cannot be written"):
         store.export_file("somebody", store.folder / "missing" / "x")
@@ -92,7 +92,7 @@ def test_export_to_a_place_that_is_not_there(store: TargetStore, target: Target)
 
 @settings(max_examples=40, deadline=None)
 @given(target=small_targets())
-def test_any_target_comes_back_as_it_was(
+def test_any_target_survives_export_and_import(
     tmp_path_factory: pytest.TempPathFactory, target: Target
 ) -> None:
     path = tmp_path_factory.getbasetemp() / "any"
@@ -228,7 +228,7 @@ def test_harmful_files_are_refused(
     assert sorted(tmp_path.rglob("*")) == before
 
 
-def test_weights_that_are_none_are_refused(
+def test_weights_that_are_not_safetensors_are_refused(
     store: TargetStore, target: Target, tmp_path: Path
 ) -> None:
     pieces = pieces_of(store, target, tmp_path)
@@ -243,7 +243,9 @@ def test_weights_that_are_none_are_refused(
     assert store.list() == ("source",)
 
 
-def test_a_declared_size_that_lies(store: TargetStore, target: Target, tmp_path: Path) -> None:
+def test_a_false_declared_size_is_refused(
+    store: TargetStore, target: Target, tmp_path: Path
+) -> None:
     pieces = pieces_of(store, target, tmp_path)
     path = tmp_path / "harm.reenact-target"
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
@@ -256,7 +258,7 @@ def test_a_declared_size_that_lies(store: TargetStore, target: Target, tmp_path:
     assert store.list() == ("source",)
 
 
-def test_files_that_are_no_targets(store: TargetStore, target: Target, tmp_path: Path) -> None:
+def test_other_files_are_refused(store: TargetStore, target: Target, tmp_path: Path) -> None:
     store.create(target)
     whole = store.export_file("somebody", tmp_path)
     text = tmp_path / "text.reenact-target"

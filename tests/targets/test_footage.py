@@ -59,7 +59,7 @@ def test_the_clip_holds_every_frame_as_the_references_show_it(folder: Path) -> N
         assert np.abs(clips[0].landmarks[frame] - points)[:, :2].max() < 0.1
 
 
-def test_it_is_a_clip_like_those_of_the_training_data(folder: Path) -> None:
+def test_footage_reads_as_training_data(folder: Path) -> None:
     clip = read_clip(folder / "roll.mp4")
     assert len(clip.usable) == 11
     with av.open(str(folder / "roll.mp4")) as container:
@@ -82,12 +82,12 @@ def test_videos_of_one_name_each_keep_their_clip(tmp_path: Path, tracker: Tracke
     assert sorted(len(clip) for clip in stored) == [3, 5]
 
 
-def test_clips_are_named_apart_on_every_file_system() -> None:
+def test_clip_names_differ_even_where_case_is_ignored() -> None:
     paths = map(Path, ("a/x.mov", "b/X.mp4", "c/x-2.mp4", "y.mp4", "d/x.mp4"))
     assert clip_names(paths) == ["x", "X-2", "x-2-2", "y", "x-3"]
 
 
-def test_another_size_keeps_everything_in_its_place(folder: Path) -> None:
+def test_resizing_footage_keeps_landmarks_on_the_face(folder: Path) -> None:
     whole, half = read_footage(folder, 256)[0], read_footage(folder, 128)[0]
     assert half.images.shape == (11, 128, 128, 3)
     assert np.allclose(half.landmarks[..., :2], (whole.landmarks[..., :2] + 0.5) / 2 - 0.5)
@@ -101,7 +101,7 @@ def test_a_photo_leaves_no_footage(tmp_path: Path, tracker: Tracker) -> None:
     assert read_footage(tmp_path / "footage", 256) == []
 
 
-def test_damaged_footage_is_told(folder: Path, tmp_path: Path) -> None:
+def test_damaged_footage_is_refused(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "roll.mp4").write_bytes((folder / "roll.mp4").read_bytes())
     with pytest.raises(TargetError, match=r"footage .* is damaged"):
         read_footage(tmp_path, 256)
@@ -148,7 +148,7 @@ def test_an_interrupted_clip_leaves_those_before_as_they_were(
         assert [len(clip) for clip in read_footage(place, 256)] == [11]
 
 
-def test_what_a_killed_program_left_is_no_clip(folder: Path, tmp_path: Path) -> None:
+def test_unfinished_recordings_are_not_clips(folder: Path, tmp_path: Path) -> None:
     for ending in ("mp4", "npz"):
         shutil.copy(folder / f"roll.{ending}", tmp_path / f"cut.partial.{ending}")
     for left in ("roll.partial.mp4", "roll.partial-2.mp4"):
@@ -157,7 +157,7 @@ def test_what_a_killed_program_left_is_no_clip(folder: Path, tmp_path: Path) -> 
     assert [video.stem for video in find_clips(tmp_path)] == ["cut.partial"]
 
 
-def test_its_length_is_the_frames_it_has() -> None:
+def test_the_length_of_a_clip_is_its_number_of_frames() -> None:
     clip = Footage(np.zeros((3, 8, 8, 3), np.uint8), np.zeros((3, 478, 3), np.float32))
     assert len(clip) == 3
     assert clip.resized(8) is clip

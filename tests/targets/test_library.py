@@ -41,7 +41,7 @@ def test_the_built_in_target_needs_no_making(store: TargetStore) -> None:
     assert store.list() == ()
 
 
-def test_a_photo_is_made_into_a_target_on_the_fly(
+def test_a_photo_can_be_opened_as_a_target(
     store: TargetStore, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     path = write_jpeg(tmp_path / "photo of me.jpg", astronaut())

@@ -96,7 +96,7 @@ def line() -> str:
         ("short.json", '{"landmarks": [[1, 2], [3, 4]]}', r"\(2, 2\) landmarks"),
     ],
 )
-def test_what_cannot_be_used_is_told(
+def test_unusable_landmark_files_are_refused(
     tmp_path: Path, name: str, content: str | None, sentence: str
 ) -> None:
     path = tmp_path / name
@@ -106,7 +106,7 @@ def test_what_cannot_be_used_is_told(
         read_manual_landmarks(path)
 
 
-def test_a_damaged_file_is_told(tmp_path: Path) -> None:
+def test_a_damaged_landmark_file_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "cut.npz"
     np.savez(path, landmarks=portrait_landmarks().points)
     path.write_bytes(path.read_bytes()[:2000])
@@ -114,7 +114,7 @@ def test_a_damaged_file_is_told(tmp_path: Path) -> None:
         read_manual_landmarks(path)
 
 
-def test_points_in_one_place_are_told() -> None:
+def test_coinciding_points_are_refused() -> None:
     points = named() | {"chin": named()["nose_tip"]}
     with pytest.raises(TargetError, match="same place"):
         fit_landmarks(points)

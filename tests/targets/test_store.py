@@ -27,7 +27,7 @@ from support.targets import same_target, write_weights
 STORE_FILES = {storage.__file__, store_module.__file__}
 
 
-def test_stored_and_loaded_again(store: TargetStore, target: Target) -> None:
+def test_a_stored_target_loads_as_it_was(store: TargetStore, target: Target) -> None:
     store.create(target)
     loaded = store.load("somebody")
     assert same_target(loaded, target)
@@ -42,7 +42,7 @@ def test_stored_and_loaded_again(store: TargetStore, target: Target) -> None:
     assert "consent: generated" in shown
 
 
-def test_removed(store: TargetStore, target: Target) -> None:
+def test_a_removed_target_is_gone(store: TargetStore, target: Target) -> None:
     store.create(target)
     store.create(replace(target, name="another"))
     store.remove("somebody")
@@ -54,7 +54,9 @@ def test_removed(store: TargetStore, target: Target) -> None:
         store.remove("somebody")
 
 
-def test_renamed_with_all_that_it_holds(store: TargetStore, target: Target, tmp_path: Path) -> None:
+def test_a_renamed_target_keeps_all_that_it_holds(
+    store: TargetStore, target: Target, tmp_path: Path
+) -> None:
     footage = tmp_path / "footage"
     footage.mkdir()
     (footage / "talk.mp4").write_bytes(b"a clip")
@@ -85,7 +87,7 @@ def test_renamed_with_all_that_it_holds(store: TargetStore, target: Target, tmp_
         ("../somebody", "anna", "cannot be a target's name"),
     ],
 )
-def test_a_name_that_cannot_be_changed_stays(
+def test_an_impossible_rename_changes_nothing(
     old: str, new: str, told: str, store: TargetStore, target: Target
 ) -> None:
     store.create(target)
@@ -96,7 +98,7 @@ def test_a_name_that_cannot_be_changed_stays(
 
 
 @pytest.mark.parametrize("name", ["a", "My face 2", "Zoë", "x_1-b", "7", "漢字"])
-def test_names_that_are_allowed(store: TargetStore, target: Target, name: str) -> None:
+def test_allowed_names_are_stored(store: TargetStore, target: Target, name: str) -> None:
     store.create(replace(target, name=name))
     assert store.list() == (name,)
     assert store.load(name).name == name
@@ -109,7 +111,7 @@ def test_names_that_are_allowed(store: TargetStore, target: Target, name: str) -
         *("con", "LPT1", "x" * 49),
     ],
 )
-def test_names_that_are_not(store: TargetStore, target: Target, name: str) -> None:
+def test_other_names_are_refused(store: TargetStore, target: Target, name: str) -> None:
     for call in (store.load, store.remove, store.show, store.weights_path):
         with pytest.raises(TargetError, match="cannot be a target's name"):
             call(name)
@@ -142,7 +144,7 @@ def test_the_folder_is_chosen_by_the_environment(
     assert data_folder().name == "reenact"
 
 
-def test_a_folder_that_cannot_be_written(tmp_path: Path, target: Target) -> None:
+def test_a_folder_that_cannot_be_made_is_refused(tmp_path: Path, target: Target) -> None:
     (tmp_path / "file").write_text("in the way")
     store = TargetStore(tmp_path / "file" / "targets")
     assert store.list() == ()
@@ -151,7 +153,7 @@ def test_a_folder_that_cannot_be_written(tmp_path: Path, target: Target) -> None
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write")
-def test_a_folder_without_permission(store: TargetStore, target: Target) -> None:
+def test_a_folder_without_permission_is_refused(store: TargetStore, target: Target) -> None:
     store.folder.mkdir(mode=0o500)
     with pytest.raises(TargetError, match="Permission denied"):
         store.create(target)
@@ -190,7 +192,7 @@ def cut_in_half(path: Path) -> None:
         ("target.json", lambda path: path.write_text('{"format": 2}')),
     ],
 )
-def test_a_damaged_target_says_so(
+def test_a_damaged_target_is_refused_and_can_be_removed(
     store: TargetStore, target: Target, piece: str, damage: Callable[[Path], object]
 ) -> None:
     store.create(target)
@@ -203,7 +205,9 @@ def test_a_damaged_target_says_so(
     assert store.list() == ()
 
 
-def test_weights_of_its_own(store: TargetStore, target: Target, tmp_path: Path) -> None:
+def test_attached_weights_are_copied_and_required(
+    store: TargetStore, target: Target, tmp_path: Path
+) -> None:
     store.create(target)
     assert store.weights_path("somebody") is None
     trained = write_weights(tmp_path)
@@ -219,7 +223,7 @@ def test_weights_of_its_own(store: TargetStore, target: Target, tmp_path: Path) 
         store.load("somebody")
 
 
-def test_footage_is_kept_but_not_handed_on(
+def test_footage_is_kept_but_not_exported(
     store: TargetStore, target: Target, tmp_path: Path
 ) -> None:
     clips = tmp_path / "clips"
