@@ -80,6 +80,9 @@ without `_LEARNED_SHARE` one clip of five lost 1.7 dB on its unseen rest between
 
 _MAX_STEPS: Final = 3000
 
+_FLOW_PAIRS_A_STEP: Final = 25
+"""A training of few steps lets the mesh learn from few pairs, too."""
+
 _PREVIEW_ROWS: Final = 4
 
 _START: Final = "start.safetensors"
@@ -122,6 +125,9 @@ def train_on_target(
     chosen = FineTuningOptions(
         options.folder, options.minutes, options.steps, options.size_px, options.device
     )
+    if options.steps is not None:
+        pairs = min(chosen.flow_pairs, _FLOW_PAIRS_A_STEP * options.steps)
+        chosen = replace(chosen, flow_pairs=pairs)
     return fine_tune(footage, start, chosen, resume=resume, stop=stop)
 
 
