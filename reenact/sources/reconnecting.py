@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Final
+from typing import Final, Protocol, runtime_checkable
 
 from reenact.errors import SourceError
 from reenact.lifecycle import ClosesOnExit
@@ -22,6 +22,14 @@ _log = logging.getLogger(__name__)
 
 class SourceUnavailable(SourceError):  # noqa: N818 - a passing state rather than an error
     """There is no frame now; the source is being reopened and the next `read` may succeed."""
+
+
+@runtime_checkable
+class HasProblem(Protocol):
+    """A source that says what is wrong with its pictures."""
+
+    problem: str
+    """A sentence; "" if nothing is wrong."""
 
 
 class ReadGuard:
@@ -156,7 +164,8 @@ class ReconnectingSource(ClosesOnExit):
     @property
     def problem(self) -> str:
         """What is wrong now, as a sentence, such as that the camera is black; "" if nothing is."""
-        return self._failure or self._stall or str(getattr(self._source, "problem", ""))
+        own = self._source.problem if isinstance(self._source, HasProblem) else ""
+        return self._failure or self._stall or own
 
     def read(self) -> Frame | None:
         """Return the newest unread frame; None when the source has ended or was closed.
