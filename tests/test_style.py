@@ -10,7 +10,9 @@ import pytest
 from support.program import repository
 
 
+@pytest.mark.slow
 @pytest.mark.style
+@pytest.mark.timeout(900)  # mypy on a busy machine, without its cache
 @pytest.mark.parametrize(
     "command",
     [["ruff", "check", "."], ["ruff", "format", "--check", "."], ["mypy"]],

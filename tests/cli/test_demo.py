@@ -19,6 +19,8 @@ from reenact.face.mediapipe_tracker import MediaPipeTracker
 from reenact.face.topology import ACTION_UNITS, LIPS_INNER
 from reenact.types import Array, Frame, Image
 
+pytestmark = pytest.mark.slow
+
 AT_REST = 20
 """The actor is at rest in so many frames at the start."""
 

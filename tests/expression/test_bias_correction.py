@@ -133,6 +133,7 @@ def portrait_acts(rng: np.random.Generator) -> Iterator[Pair]:
         yield Pair(picture, points, picture, acted, has_truth=False)
 
 
+@pytest.mark.slow
 def test_it_is_learned_from_what_a_tracker_reads_off_drawn_faces(
     capsys: pytest.CaptureFixture[str],
 ) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import pytest
 
 from reenact.evaluation.single_expressions import SINGLE_EXPRESSIONS, TURNS
 from support.program import repository
@@ -16,6 +17,7 @@ from support.program import repository
 SCRIPT = repository() / "benchmarks" / "extremes.py"
 
 
+@pytest.mark.slow
 def test_no_two_expressions_look_alike(tmp_path: Path) -> None:
     sheet = tmp_path / "sheet.png"
     subprocess.run([sys.executable, str(SCRIPT), str(sheet)], check=True, capture_output=True)

@@ -114,6 +114,7 @@ def test_weights_that_did_not_get_better_are_not_kept(
     assert weights_of(store) == before
 
 
+@pytest.mark.slow
 def test_weights_of_another_version_give_way_to_the_shipped_ones(
     store: TargetStore,
     narrow_weights: Path,

@@ -60,6 +60,7 @@ def face_in(tracker: MediaPipeTracker, picture: Image) -> Landmarks | None:
     return tracker.track(Frame(np.ascontiguousarray(picture[..., :3]), 0.0, 0))
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_two_commands_bring_a_moving_face_into_a_fresh_obs(
     tmp_path: Path, tracker: MediaPipeTracker
