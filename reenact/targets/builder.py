@@ -35,8 +35,14 @@ MAX_PLATE_SIDE_PX: Final = 4096
 RENDERED_PX: Final[int] = RendererSettings().size
 """Default side of the rendered crop."""
 
-_SMALL_PX: Final = 256
-"""Side of the references if the source has no more detail."""
+_SIDES_PX: Final = (256, 512, 1024)
+"""Sides of the references: the largest one whose detail the first picture holds."""
+
+_MAX_VIDEO_SIDE_PX: Final = 512
+"""Largest side of references from a video, of which there are many, and of its footage."""
+
+_MIN_SOURCE_SHARE: Final = 0.75
+"""A picture holds a side's detail if its own crop has at least this share of it."""
 
 _MIN_DETAIL: Final = 0.5
 """A warning tells of a face whose source has less than this share of the rendered pixels."""
@@ -97,7 +103,7 @@ def create_target(
     paths: Sequence[Path],
     tracker: Tracker,
     *,
-    size_px: int = 512,
+    size_px: int = 1024,
     max_references: int = MAX_REFERENCES,
     metadata: Mapping[str, str] | None = None,
     landmarks: Array | None = None,
@@ -114,7 +120,8 @@ def create_target(
         name: the user's name for it.
         paths: photos, videos, or both.
         tracker: preferably one for still pictures (`static`); it is reset.
-        size_px: side of the references; 256 if the first picture has less detail than that.
+        size_px: largest side of the references; it is 256 or 512 if the first picture has less
+            detail, and at most 512 for videos.
         max_references: how many references at most.
         metadata: further notes to store with the target.
         landmarks: (478, 3) px landmarks of the only photo, for faces that no tracker finds.
@@ -148,7 +155,8 @@ def create_target(
     if footage is not None:
         videos = [part for part in material if isinstance(part, VideoFaces)]
         for part, clip in zip(videos, clip_names(part.path for part in videos), strict=True):
-            write_footage(part, footage, clip, target.crop_size, tracker)
+            side_px = min(target.crop_size, _MAX_VIDEO_SIDE_PX)
+            write_footage(part, footage, clip, side_px, tracker)
     return target
 
 
@@ -157,7 +165,7 @@ def target_from_image(
     image: Image,
     tracker: Tracker,
     *,
-    size_px: int = 512,
+    size_px: int = 1024,
     metadata: Mapping[str, str] | None = None,
 ) -> Target:
     """Make a target from one picture, uint8 (H, W, 3) RGB; see `create_target`."""
@@ -200,7 +208,12 @@ def _assemble(
     references = [owners[number] for number in chosen]
 
     first_side = references[0][0].box[2]
-    side_px = size_px if first_side >= 0.75 * size_px else min(size_px, _SMALL_PX)
+    limit_px = min(size_px, _MAX_VIDEO_SIDE_PX) if from_video else size_px
+    side_px = max(
+        side
+        for side in _SIDES_PX
+        if side == _SIDES_PX[0] or (side <= limit_px and first_side >= _MIN_SOURCE_SHARE * side)
+    )
     crops: dict[int, Image] = {}
     landmarks: dict[int, Array] = {}
     plate: Image | None = None

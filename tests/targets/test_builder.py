@@ -75,7 +75,7 @@ def scaled(side_px: int) -> Image:
         (lambda: on_canvas(scaled(120), (160, 120), (40, 0)), 120 / 512, (40, 0), 256),
         (lambda: on_canvas(astronaut(), (3840, 2160), (2900, 900)), 1.0, (2900, 900), 256),
         (lambda: scaled(2160), 2160 / 512, (0, 0), 512),
-        (lambda: scaled(8000), 4096 / 512, (0, 0), 512),
+        (lambda: scaled(8000), 4096 / 512, (0, 0), 1024),
         (lambda: np.ascontiguousarray(astronaut()[40:190, 150:300]), 1.0, (-150, -40), 256),
     ],
     ids=["120 px", "160x120", "small face in 4K", "2160 px", "8000 px", "nothing but face"],
