@@ -89,8 +89,8 @@ def _add_live(adder: Adder[argparse.ArgumentParser]) -> None:
         "live",
         help="drive a target's face with a webcam or a video",
         description=(
-            "Run until the source ends or Ctrl-C. Every frame of a video is rendered. Keys in a "
-            "terminal: n takes your current face as the neutral one, p prints figures, q quits."
+            "Run until the source ends or Ctrl-C. Every frame of a video is rendered.\n"
+            "Keys in a terminal: n sets your neutral face, p prints figures, q quits."
         ),
         formatter_class=argparse.RawDescriptionHelpFormatter,
         add_help=False,

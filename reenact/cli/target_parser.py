@@ -22,9 +22,11 @@ def add_target(adder: Adder[argparse.ArgumentParser]) -> None:
 
     _add_action(actions, "list", "list the stored and built-in targets", commands.list_targets)
     _add_action(actions, "show", "describe a target", commands.show, name="NAME")
-    export = _add_action(actions, "export", "write it to a file", commands.export, name="NAME")
+    export = _add_action(
+        actions, "export", "write a target to a file", commands.export, name="NAME"
+    )
     export.add_argument("file", type=Path, metavar="FILE")
-    importing = _add_action(actions, "import", "store one from a file", commands.import_file)
+    importing = _add_action(actions, "import", "store a target from a file", commands.import_file)
     importing.add_argument("file", type=Path, metavar="FILE")
     importing.add_argument(
         "--name", metavar="NAME", help="the name of the target (default: its name when exported)"

@@ -14,7 +14,7 @@ from typing import Final
 
 import numpy as np
 
-from reenact.face.topology import ACTION_UNITS
+from reenact.face.topology import ACTION_UNITS, CHIN, MOUTH_CORNERS
 from reenact.types import Array
 
 LID_PAIRS_RIGHT: Final = (
@@ -37,7 +37,7 @@ _MIDDLE_LIDS_LEFT: Final = LID_PAIRS_LEFT[2:5]
 _MIDDLE_LIPS: Final = LIP_PAIRS[3:6]
 _UPPER_LIP: Final = [0, 37, 267, 39, 269]
 _LOWER_LIP: Final = [17, 84, 314, 181, 405]
-_LIP_LINE: Final = [61, 291, 0, 17, 37, 267, 84, 314]
+_LIP_LINE: Final = [*MOUTH_CORNERS, 0, 17, 37, 267, 84, 314]
 _BROW_RIGHT: Final = [63, 105, 66, 52, 65, 70, 107]
 _BROW_LEFT: Final = [293, 334, 296, 282, 295, 300, 336]
 _INNER_BROW_RIGHT: Final = [107, 55, 66]
@@ -96,10 +96,10 @@ def measures(shape: Array, neutral: Array) -> Array:
     """Return the (17,) signed measures behind the activations, iod; of lids, shares."""
     d = shape - neutral
     gap = _mean_gap(shape, _MIDDLE_LIPS) - _mean_gap(neutral, _MIDDLE_LIPS)
-    chin = float(d[152, 1])
+    chin = float(d[CHIN, 1])
     upper = float(d[_UPPER_LIP, 1].mean())
     lower = float(d[_LOWER_LIP, 1].mean())
-    corner_right, corner_left = d[61], d[291]
+    corner_right, corner_left = d[list(MOUTH_CORNERS)]
     side = float(d[_LIP_LINE, 0].mean())
     # An opening jaw moves the lips and their corners too, by shares fitted on the training clips.
     # Only the rest of their motion counts for their own units.

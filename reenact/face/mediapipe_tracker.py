@@ -19,7 +19,7 @@ from pydantic import Field
 from reenact.config import Section, TrackingSettings
 from reenact.errors import ModelError
 from reenact.face.geometry import box_shift, face_box
-from reenact.face.topology import N_LANDMARKS
+from reenact.face.topology import N_LANDMARKS, OUTER_EYE_CORNERS
 from reenact.registry import TrackerSpec
 from reenact.types import Array, Frame, Image, Landmarks
 
@@ -235,7 +235,8 @@ def _plausible(points: Array, size: tuple[int, int]) -> bool:
 
 def _upright(points: Array) -> bool:
     """Return True if the line between the eyes is tilted by less than 45 degrees."""
-    across, down = points[263, :2] - points[33, :2]
+    right, left = points[list(OUTER_EYE_CORNERS), :2]
+    across, down = left - right
     return bool(abs(down) < across)
 
 

@@ -43,6 +43,11 @@ RIGID: Final = (
 
 EYE_CORNERS_RIGHT: Final = (33, 133)
 EYE_CORNERS_LEFT: Final = (362, 263)
+OUTER_EYE_CORNERS: Final = (EYE_CORNERS_RIGHT[0], EYE_CORNERS_LEFT[1])
+MOUTH_CORNERS: Final = (61, 291)
+"""The right corner, then the left one."""
+
+CHIN: Final = 152
 
 ACTION_UNITS: Final = (
     "mouth_open",  # AU25-27: gap between the inner lips
