@@ -83,7 +83,7 @@ def letterbox(image: Image, size: tuple[int, int]) -> Image:
         return np.pad(image, padding, mode="edge")
     factor = min(size[0] / width, size[1] / height)
     inner = (max(1, round(width * factor)), max(1, round(height * factor)))
-    method = cv2.INTER_AREA if factor < 1 else cv2.INTER_LINEAR
+    method = cv2.INTER_AREA if factor < 1 else cv2.INTER_CUBIC
     left, top = (size[0] - inner[0]) // 2, (size[1] - inner[1]) // 2
     fitted = np.zeros((size[1], size[0], 3), np.uint8)
     fitted[top : top + inner[1], left : left + inner[0]] = cv2.resize(
