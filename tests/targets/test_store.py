@@ -152,7 +152,10 @@ def test_a_folder_that_cannot_be_made_is_refused(tmp_path: Path, target: Target)
         store.create(target)
 
 
-@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write")
+@pytest.mark.skipif(
+    not hasattr(os, "geteuid") or os.geteuid() == 0,
+    reason="root may write: run the tests as an ordinary user",
+)
 def test_a_folder_without_permission_is_refused(store: TargetStore, target: Target) -> None:
     store.folder.mkdir(mode=0o500)
     with pytest.raises(TargetError, match="Permission denied"):

@@ -112,7 +112,11 @@ def test_progress_tells_losses_and_time_left(
 
 
 def test_curves_are_written_if_tensorboard_is_installed(tmp_path: Path) -> None:
-    pytest.importorskip("torch.utils.tensorboard", exc_type=ImportError)
+    pytest.importorskip(
+        "torch.utils.tensorboard",
+        exc_type=ImportError,
+        reason="tensorboard is not installed: pip install '.[tensorboard]'",
+    )
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     train(TinyRecipe(), options(tmp_path, 20))
