@@ -18,7 +18,7 @@ from reenact.face.geometry import FACE_MIDDLE, FACE_SHARE, box_shift, face_box
 from reenact.imaging import resized_square
 from reenact.sources.video_file import VideoSource
 from reenact.targets.reference_selection import Look, calmest, measure_look
-from reenact.types import Array, Frame, Image, Tracker
+from reenact.types import Array, Image, Tracker
 
 _SCAN_BUDGET_S: Final = 60.0
 _MAX_SEEN: Final = 512
@@ -80,6 +80,19 @@ class VideoFaces:
             while (frame := source.read()) is not None and frame.index <= last:
                 if frame.index in numbers:
                     yield frame.index, frame.image
+
+
+class CutDetector:
+    """Finds hard cuts in a video, by the mean change of a thumbnail from frame to frame."""
+
+    def __init__(self) -> None:
+        self._before: Array | None = None
+
+    def is_cut(self, image: Image) -> bool:
+        """Tell whether a frame, uint8 (H, W, 3) RGB, shows another scene than the one before."""
+        small = cv2.resize(image, _THUMBNAIL_PX, interpolation=cv2.INTER_AREA).astype(np.float32)
+        before, self._before = self._before, small
+        return before is not None and float(np.abs(small - before).mean()) > _CUT_LEVELS
 
 
 def scan_video(path: Path, tracker: Tracker) -> VideoFaces:
@@ -153,7 +166,7 @@ def _longest_shot(path: Path, tracker: Tracker) -> list[FoundFace]:
     """
     shots: list[list[FoundFace]] = [[]]
     stride, seen = 1, 0
-    thumbnail: Array | None = None
+    cuts = CutDetector()
     deadline_s = time.monotonic() + _SCAN_BUDGET_S
     tracker.reset()
     with VideoSource(path) as source:
@@ -163,8 +176,7 @@ def _longest_shot(path: Path, tracker: Tracker) -> list[FoundFace]:
             if time.monotonic() > deadline_s:
                 _log.warning("%s is long; only its first %.0f s are used.", path, frame.time_s)
                 break
-            previous, thumbnail = thumbnail, _thumbnail(frame)
-            if previous is not None and np.abs(thumbnail - previous).mean() > _CUT_LEVELS:
+            if cuts.is_cut(frame.image):
                 tracker.reset()
                 shots.append([])
             found = tracker.track(frame)
@@ -182,11 +194,6 @@ def _longest_shot(path: Path, tracker: Tracker) -> list[FoundFace]:
                 shots = [[face for face in shot if face.number % stride == 0] for shot in shots]
                 seen = sum(len(shot) for shot in shots)
     return max(shots, key=len)
-
-
-def _thumbnail(frame: Frame) -> Array:
-    small = cv2.resize(frame.image, _THUMBNAIL_PX, interpolation=cv2.INTER_AREA)
-    return np.asarray(cv2.cvtColor(small, cv2.COLOR_RGB2GRAY), dtype=np.float32)
 
 
 def _holds(box: Box, points: Array) -> bool:

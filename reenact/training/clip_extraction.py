@@ -29,7 +29,7 @@ from reenact.imaging import crop_image
 from reenact.sinks.video_file import FileSink
 from reenact.sources.image_file import read_image
 from reenact.sources.video_file import VideoSource
-from reenact.targets.video_scan import Box, cut, square
+from reenact.targets.video_scan import Box, CutDetector, cut, square
 from reenact.types import Array, Frame, Image, Tracker
 
 FPS: Final = 25.0
@@ -43,8 +43,6 @@ _LOST_FRAMES: Final = 10
 _HELD_FRAMES: Final = 10
 """A picture is repeated at most so often where the video pauses."""
 
-_CUT_LEVELS: Final = 40.0
-_THUMBNAIL_PX: Final = (32, 18)
 _CRF: Final = 16
 _TAGS: Final = {"title": "Training clip", "comment": "A face, cut out to train with."}
 _NOWHERE: Final = np.full((478, 3), np.nan, np.float32)
@@ -175,15 +173,14 @@ def _find_shots(path: Path, tracker: Tracker, on_frame: OnFrame) -> list[Shot]:
     """Track a video at 25 frames a second; split it where the face or the picture jumps."""
     shots = [Shot()]
     lost = 0
-    before: Array | None = None
+    cuts = CutDetector()
     last: Array | None = None
     tracker.reset()
     with VideoSource(path) as source:
         for frame, times in _at_rate(source):
             if not times:
                 continue
-            previous, before = before, _thumbnail(frame.image)
-            if previous is not None and np.abs(before - previous).mean() > _CUT_LEVELS:
+            if cuts.is_cut(frame.image):
                 tracker.reset()
                 shots.append(Shot())
                 last = None
@@ -216,11 +213,6 @@ def _at_rate(source: VideoSource) -> Iterator[tuple[Frame, int]]:
         end = int(np.ceil((frame.time_s + half_s) * FPS - 1e-6))
         yield frame, min(end - begun, _HELD_FRAMES)
         frame, begun = following, end
-
-
-def _thumbnail(image: Image) -> Array:
-    small = cv2.resize(image, _THUMBNAIL_PX, interpolation=cv2.INTER_AREA)
-    return np.asarray(small, dtype=np.float32)
 
 
 def _write(
