@@ -2,8 +2,9 @@
 
 Every clip's actor moves a target (the next person of the folder, as in the first frame of the
 clip) from its landmarks alone: nothing is rendered. Runs begin at the clip's calmest, first and
-worst frames, show one frame for half a minute, or come after another actor. The truth is the same
-run with the actor's neutral known from the whole clip (`measures.resting_shape`).
+worst frames, dwell on its worst quarter for some seconds (sobbing, shouting, laughing), show one
+frame for half a minute, or come after another actor. The truth is the same run with the actor's
+neutral known from the whole clip (`measures.resting_shape`).
 
 Figures, over the six `measures.MEASURES` in the units of `target_face.proportions`:
 
@@ -52,6 +53,9 @@ PROTOCOL: Final = "wild"
 CLIP_FPS: Final = 25.0
 RUN_S: Final = 10.0
 HELD_S: Final = 30.0
+DWELL_S: Final = 6.0
+"""How long only the worst quarter of a clip's frames is seen before the rest of it."""
+
 BEFORE_S: Final = 6.0
 """How long the other actor is seen before the one that counts."""
 
@@ -179,6 +183,10 @@ def orders(clip: Performance) -> dict[str, NDArray[np.intp]]:
         kind: there_and_back[(start + steps) % len(there_and_back)]
         for kind, start in starts.items()
     }
+    for kind, worst in (("sobbing", -lids), ("shouting", opening), ("laughing", smile)):
+        quarter = np.flatnonzero(worst >= np.percentile(worst, 75))
+        dwelling = np.resize(np.concatenate([quarter, quarter[::-1]]), round(DWELL_S * CLIP_FPS))
+        result[kind] = np.concatenate([dwelling, result["first"]])
     for kind in ("shut", "open", "smile"):
         result[f"held_{kind}"] = np.full(round(HELD_S * CLIP_FPS), starts[kind])
     return result | {"second": result["first"]}
