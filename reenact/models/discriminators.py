@@ -1,4 +1,4 @@
-"""Critics: Markov (patch) discriminators, Fan 2023, §III-B."""
+"""Patch discriminators, Fan 2023, §III-B."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from torch.nn.utils.parametrizations import spectral_norm
 from reenact.models.unet import start_small
 
 _STRIDED: Final = 3
-"""Layers of the Markov discriminator that halve the picture: 30×30 verdicts at 256 px."""
+"""Layers of the Markov discriminator that halve the picture: it has 30×30 logits at 256 px."""
 
 
 class PatchDiscriminator(nn.Module):
-    """Judges overlapping patches of a picture given what it was made from.
+    """Classifies overlapping patches of a picture as real or generated, given its condition.
 
     Args:
         inputs: channels of the picture and of its condition together.
@@ -33,9 +33,9 @@ class PatchDiscriminator(nn.Module):
         self.layers = nn.Sequential(*layers)
 
     def forward(self, picture: Tensor, condition: Tensor) -> Tensor:
-        """Map (N, 3, H, W) and (N, C, H, W) to unbounded verdicts (N, 1, h, w)."""
-        verdict: Tensor = self.layers(torch.cat([picture, condition], dim=1))
-        return verdict
+        """Map (N, 3, H, W) and (N, C, H, W) to logits (N, 1, h, w)."""
+        logits: Tensor = self.layers(torch.cat([picture, condition], dim=1))
+        return logits
 
 
 class MarkovDiscriminator(nn.Module):
@@ -44,7 +44,7 @@ class MarkovDiscriminator(nn.Module):
     Input layer: 4×4 convolution with stride 2, LeakyReLU (0.2). Down-sampling layers: convolution,
     spectral normalisation, ReLU, two with stride 2 and one with stride 1. Output layer: one
     convolution; its sigmoid is in the loss. Table 2 with the widths is missing from the text: they
-    are those of pix2pix's 70×70 discriminator, which also has 30×30 verdicts at 256 px.
+    are those of pix2pix's 70×70 discriminator, which also has 30×30 logits at 256 px.
 
     Args:
         inputs: channels of the condition and the picture together.
@@ -63,17 +63,17 @@ class MarkovDiscriminator(nn.Module):
         self.layers = nn.Sequential(*layers)
 
     def forward(self, condition: Tensor, picture: Tensor) -> Tensor:
-        """Judge patches.
+        """Classify patches.
 
         Args:
-            condition: (N, C, S, S) what the picture was made from, in -1..1.
+            condition: (N, C, S, S) what the picture was generated from, in -1..1.
             picture: (N, 3, S, S) RGB in -1..1.
 
         Returns:
             (N, 1, S/8 - 2, S/8 - 2) logits, positive for real.
         """
-        verdict: Tensor = self.layers(torch.cat([condition, picture], dim=1))
-        return verdict
+        logits: Tensor = self.layers(torch.cat([condition, picture], dim=1))
+        return logits
 
 
 def _judging(inputs: int, outputs: int, stride: int, spectral: bool) -> list[nn.Module]:

@@ -1,8 +1,8 @@
-"""The landmark-fusion autoencoder at run time: a few products of matrices, in numpy.
+"""The landmark-fusion autoencoder at run time: a few matrix products in numpy.
 
-Computes what `models.landmark_fusion.LandmarkFusion` computes (a test compares them), in a
-fifth of a millisecond and without loading torch. Weights come from a safetensors file whose
-header and shapes are checked before anything is read; nothing is ever unpickled.
+It computes the same as `models.landmark_fusion.LandmarkFusion` (a test compares them), in a fifth
+of a millisecond and without loading torch. Weights come from a safetensors file whose header and
+shapes are checked before any tensor is read.
 """
 
 from __future__ import annotations

@@ -1,18 +1,17 @@
 """The landmark-fusion autoencoder Φ of Fan 2023, eq. 1: `J = L_t + Φ(L_s, L_t)`.
 
-Two encoders, their latents side by side, one decoder that yields a deviation. The paper's figure
-of the network is missing, so the sizes here are this project's own. It works on face-frame
-coordinates (pose removed, iod), since eq. 1 adds the deviation to the target's landmarks.
+Two encoders feed one decoder, which yields a deviation. The paper's figure of the network is
+missing, so the sizes are this project's own. It works on face-frame coordinates (pose removed,
+iod), since eq. 1 adds the deviation to the target's landmarks.
 
-"Neutral in, the target's own neutral out" holds by construction: the source is given as the
-actor's own neutral n and the deviation d from it, and the decoder's answer to d = 0 is taken
-away again,
+A neutral actor gives the target's own neutral by construction: the source is given as the actor's
+neutral n and the deviation d from it, and the decoder's output for d = 0 is subtracted,
 
     Φ(n, d, t) = d + G(E1(n, d), E2(t)) − G(E1(n, 0), E2(t)).
 
-A network that only learned to give nothing for nothing would do so about, not exactly, and a
-face at rest that is off by a little is seen all the time. The leading d makes plain addition of
-the deviation the start (the decoder's last layer is zero at first), which training has to beat.
+A network that merely learned this would hold it approximately, and a small error at rest is
+visible all the time. The leading d makes training start from plain addition of the deviation,
+because the decoder's last layer is zero at first.
 
 `reenact.models.fusion_network` computes the same in numpy for the live path.
 """
@@ -85,7 +84,7 @@ class LandmarkFusion(nn.Module):
 
 
 class LandmarkDiscriminator(nn.Module):
-    """D_J of Fan 2023, eq. 3: whether a face could rest like this and move like that."""
+    """D_J of Fan 2023, eq. 3: classifies a resting shape and its deviation as real or generated."""
 
     canonical: Tensor
 
@@ -104,7 +103,7 @@ class LandmarkDiscriminator(nn.Module):
     def forward(self, neutral: Tensor, deviation: Tensor) -> Tensor:
         """Map (N, 478, 3) resting shapes and deviations to logits (N, 1), positive for real."""
         who = SHAPE_SCALE * (neutral.flatten(1) - self.canonical)
-        verdict: Tensor = self.layers(
+        logits: Tensor = self.layers(
             torch.cat([who, DEVIATION_SCALE * deviation.flatten(1)], dim=1)
         )
-        return verdict
+        return logits

@@ -1,10 +1,10 @@
 """The expression transfer network Ω of Fan 2023, eq. 2 and Table 1: a modified U-net.
 
-`I = Ω(J, P_t)`: the target's picture and the landmark map that the fusion gave go in, the
-target's picture with that expression comes out. All kernels are 4×4, there is no pooling,
-transposed convolutions go up, Tanh ends it without normalisation.
+`I = Ω(J, P_t)`: from the target's picture and the fused landmark map it generates the target's
+picture with that expression. All kernels are 4×4, there is no pooling, up-sampling is by transposed
+convolutions, and the output layer is Tanh without normalisation.
 
-Where the text is silent or contradicts itself:
+Choices where the paper is silent or contradicts itself:
 
 - A down-sampling layer is LeakyReLU (0.2), convolution with stride 2, batch normalisation; an
   up-sampling layer ReLU, transposed convolution with stride 2, batch normalisation. The very

@@ -1,4 +1,4 @@
-"""Model files: safetensors in half precision with a header; checked before anything is loaded."""
+"""Model files: safetensors in half precision with a header, validated before loading."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from reenact.errors import ModelError
 from reenact.storage import atomic_write
 
 BESIDE: Final = "beside."
-"""Beginning of the names of tensors that lie beside a network's weights in its file."""
+"""Prefix of the names of tensors that a weight file holds besides the network's own."""
 
 
 def save_model(path: Path, state: Mapping[str, Tensor], facts: Mapping[str, str]) -> None:
@@ -42,7 +42,7 @@ def read_header(path: Path) -> dict[str, str]:
     """Return the text fields of a model file without loading its weights.
 
     Raises:
-        ModelError: there is no such file, or it is not a model of this program.
+        ModelError: the file is missing, or it is not a model of this program.
     """
     if not path.is_file():
         raise ModelError(f"There is no model file {path}.")
@@ -60,8 +60,8 @@ def load_model(path: Path, network: nn.Module, architecture: str) -> dict[str, s
     """Load weights into a network, in single precision, and return the header.
 
     Raises:
-        ModelError: the file is missing, damaged, of another architecture, or its shapes are not
-            the network's.
+        ModelError: the file is missing, damaged, of another architecture, or its tensors do not
+            fit the network.
     """
     header = header_of(path, architecture)
     wanted = network.state_dict()
@@ -78,25 +78,25 @@ def load_model(path: Path, network: nn.Module, architecture: str) -> dict[str, s
     return header
 
 
-def load_tensors(path: Path, architecture: str, beginning: str = "") -> dict[str, Tensor]:
-    """Return the weights of a file, in single precision, whatever their shapes.
+def load_tensors(path: Path, architecture: str, prefix: str = "") -> dict[str, Tensor]:
+    """Return tensors of a file in single precision, without checking their shapes.
 
     Args:
         path: the file.
-        architecture: that the file must be of.
-        beginning: of the names of those that are read.
+        architecture: required architecture of the file.
+        prefix: only tensors whose names begin with it are read.
 
     Raises:
         ModelError: the file is missing, damaged or of another architecture.
     """
     header_of(path, architecture)
     with safe_open(path, framework="pt") as file:
-        names = [name for name in file.keys() if name.startswith(beginning)]  # noqa: SIM118
+        names = [name for name in file.keys() if name.startswith(prefix)]  # noqa: SIM118
         return {name: file.get_tensor(name).float() for name in names}
 
 
 def header_of(path: Path, architecture: str) -> dict[str, str]:
-    """Return the text fields of a model file of one architecture.
+    """Return the header of a model file that must be of one architecture.
 
     Raises:
         ModelError: the file is missing, damaged or of another architecture.

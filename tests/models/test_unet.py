@@ -90,7 +90,7 @@ def test_sizes_that_do_not_fit_are_refused(wrong: dict[str, int]) -> None:
         UNetConfig.from_json('{"depth": 3}')
 
 
-def test_the_discriminator_gives_thirty_by_thirty_verdicts() -> None:
+def test_the_discriminator_gives_thirty_by_thirty_logits() -> None:
     discriminator = MarkovDiscriminator()
     pictures = torch.zeros(1, 3, 256, 256)
     assert discriminator(pictures, pictures).shape == (1, 1, 30, 30)
@@ -101,7 +101,7 @@ def test_the_discriminator_gives_thirty_by_thirty_verdicts() -> None:
     assert discriminator.layers[1].negative_slope == 0.2
 
 
-def test_a_verdict_sees_seventy_pixels() -> None:
+def test_a_logit_sees_seventy_pixels() -> None:
     discriminator = MarkovDiscriminator(width=4).eval()
     picture = torch.zeros(1, 3, 256, 256, requires_grad=True)
     discriminator(torch.zeros(1, 3, 256, 256), picture + torch.rand(1, 3, 256, 256))[

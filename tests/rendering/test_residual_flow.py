@@ -152,6 +152,9 @@ def test_what_was_learned_is_what_heads_do() -> None:
     assert np.abs(at(0, -1.1, "yaw")).max() < 0.2
     assert np.abs(at(0, -1.1, "pitch")).max() < 0.2
     assert np.abs(skin[:, MOTIONS.index("across")]).mean() < 0.02
+    assert -0.4 < at(0, -1.5, "across")[0] < -0.1, "hair lags behind a head that shifts"
+    assert -0.4 < at(0, -1.5, "along")[1] < -0.1
+    assert 0.02 < np.abs(skin[:, MOTIONS.index("yaw")]).mean() < 0.1, "skin slides in a turn"
 
 
 def test_the_sign_of_each_component_is_fixed() -> None:
