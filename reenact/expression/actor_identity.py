@@ -268,7 +268,7 @@ class ActorIdentity:
             weight = weight + extra
             total_shape += extra[:, None] * pinned
             if pose is not None:
-                pose_total, pose_sum = pose_total + _SAID * pose, pose_sum + _SAID
+                pose_total, pose_sum = _SAID * pose, _SAID
         trust = weight / (weight + _CALM_COUNT)
         own = (total_shape / np.maximum(weight, 1e-6)[:, None]) - shape
         share = (_regions() * trust[:, None])[..., None]

@@ -414,6 +414,7 @@ def test_a_reset_keeps_the_neutral_and_drops_the_filters() -> None:
 
 @pytest.mark.faces
 def test_real_actors_drive_real_targets(faces_dir: Path, method: str) -> None:
+    """Without the correction of misreadings, which departs from what was acted on purpose."""
     from reenact.targets.clip_files import load_landmarks
 
     files = sorted((faces_dir / "val").glob("*.npz"))[::2]
@@ -422,18 +423,29 @@ def test_real_actors_drive_real_targets(faces_dir: Path, method: str) -> None:
     for actor, other in zip(clips, clips[2:] + clips[:2], strict=True):
         target = other[0]
         fusion = Fusion(
-            settings_of(method), SmoothingSettings(), target, ActorSettings(neutral="fresh")
+            settings_of(method, read_back=False),
+            SmoothingSettings(),
+            target,
+            ActorSettings(neutral="fresh"),
         )
-        given, shown = [], []
+        rest = to_face_frame(target, estimate_pose(target))
+        given, shown, acted_widths, shown_widths = [], [], [], []
         for number, points in enumerate(actor):
             expression = fusion.express(Landmarks(points, 1.0, (256, 256)), number / 25)
             result = fusion.fuse(expression)
             assert np.isfinite(result).all()
             given.append(expression.action_units)
             shown.append(target_units(result, target))
+            shape = to_face_frame(result, estimate_pose(result, rest))
+            acted_widths.append(measure(expression.deviation)[MOUTH_WIDTH])
+            shown_widths.append(measure(shape)[MOUTH_WIDTH])
         before, after = np.stack(given)[25:], np.stack(shown)[25:]
         for k in np.flatnonzero(before.std(axis=0) > 0.1):
-            assert np.corrcoef(before[:, k], after[:, k])[0, 1] > 0.8, NAMES[k]
+            # A photo that smiles nears the limit of its width, and the unit's dead zone swallows
+            # what is left; the width itself still follows.
+            if NAMES[k] != "stretch":
+                assert np.corrcoef(before[:, k], after[:, k])[0, 1] > 0.9, NAMES[k]
+        assert np.corrcoef(acted_widths[25:], shown_widths[25:])[0, 1] > 0.9
         neutral = fusion.actor_neutral
         assert neutral is not None
         at_rest = Landmarks(to_image(neutral, FRONT), 1.0, (640, 480))
