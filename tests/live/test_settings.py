@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from reenact.config import Settings
@@ -47,6 +48,11 @@ def test_the_sections_of_the_chosen_parts_are_held() -> None:
 
 
 def test_weights_that_are_another_renderers_are_not_loaded() -> None:
-    target = replace(portrait_target(), renderer="tint", weights="tint.safetensors")
     settings = load_settings(assignments=["renderer.name=warp_unet", "renderer.device=cpu"])
-    open_reenactor(settings, target, StepTimer()).close()  # it would find no such file
+    pictures = []
+    for weights in ("tint.safetensors", None):  # there is no such file
+        target = replace(portrait_target(), renderer="tint", weights=weights)
+        reenactor = open_reenactor(settings, target, StepTimer())
+        pictures.append(reenactor.idle(0.0, 0).image)
+        reenactor.close()
+    np.testing.assert_array_equal(pictures[0], pictures[1])
