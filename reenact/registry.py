@@ -60,9 +60,7 @@ class SourceSpec(Generic[S]):
             SourceError: it takes no argument, or cannot be opened.
         """
         if argument and not self.argument:
-            raise SourceError(
-                f"The source {self.name} takes nothing after a colon; write --source {self.name}."
-            )
+            raise SourceError(_unwanted_argument("source", self.name))
         return self.build(argument, settings.part(self.name, self.settings))
 
 
@@ -152,9 +150,7 @@ class SinkSpec(Generic[S]):
             SinkError: it takes no argument, or not this one.
         """
         if argument and not self.argument:
-            raise SinkError(
-                f"The sink {self.name} takes nothing after a colon; write --sink {self.name}."
-            )
+            raise SinkError(_unwanted_argument("sink", self.name))
         return self.build(argument, settings.part(self.name, self.settings))
 
 
@@ -245,3 +241,7 @@ def split(text: str) -> tuple[str, str]:
 
 def _entries(group: Group) -> dict[str, EntryPoint]:
     return {entry.name: entry for entry in entry_points(group=f"reenact.{group}")}
+
+
+def _unwanted_argument(kind: str, name: str) -> str:
+    return f"The {kind} {name} takes nothing after a colon; write --{kind} {name}."

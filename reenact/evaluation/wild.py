@@ -31,6 +31,7 @@ from numpy.typing import NDArray
 
 from reenact.config import ActorSettings, FusionSettings, SmoothingSettings
 from reenact.errors import SourceError
+from reenact.evaluation.clips import CLIP_FPS
 from reenact.evaluation.metrics import Figures, correlation, mean_figures
 from reenact.expression.actor_identity import ActorIdentity, Neutral
 from reenact.expression.fusion import Fusion
@@ -50,7 +51,6 @@ from reenact.targets.clip_files import load_landmarks
 from reenact.types import Array, Landmarks, Pose
 
 PROTOCOL: Final = "wild"
-CLIP_FPS: Final = 25.0
 RUN_S: Final = 10.0
 HELD_S: Final = 30.0
 DWELL_S: Final = 6.0
