@@ -10,6 +10,7 @@ within the limits of a face (`target_face`).
 
 from __future__ import annotations
 
+import copy
 import logging
 import threading
 from typing import Final
@@ -95,6 +96,8 @@ class Fusion:
         self._wishes = threading.Lock()
         self._reset_wanted = False
         self._neutral_wanted = False
+        self._undo_wanted = False
+        self._identity_before: ActorIdentity | None = None
         self._time_s: float | None = None
         self._check_from_s: float | None = None
         self._neutral: Neutral | None = None
@@ -125,6 +128,11 @@ class Fusion:
         with self._wishes:
             self._neutral_wanted = True
 
+    def undo_neutral(self) -> None:
+        """Use the neutral before the last `set_neutral` again, from the next frame on."""
+        with self._wishes:
+            self._undo_wanted = True
+
     def reset(self) -> None:
         """Forget earlier frames, after a cut or a lost face; keep the neutral if it still fits."""
         with self._wishes:
@@ -144,6 +152,7 @@ class Fusion:
         shape = to_face_frame(landmarks.points, pose)
         neutral = self._identity.observe(shape, pose, time_s)
         if neutral_wanted:
+            self._identity_before = copy.deepcopy(self._identity)
             _warn(self._identity.set_now())
             self._saved = 0.0
         self._check_identity(float(np.linalg.norm(rotation_vector(pose.rotation))), time_s)
@@ -194,7 +203,11 @@ class Fusion:
     def _take_wishes(self) -> bool:
         with self._wishes:
             neutral_wanted, reset_wanted = self._neutral_wanted, self._reset_wanted
-            self._neutral_wanted = self._reset_wanted = False
+            undo_wanted = self._undo_wanted
+            self._neutral_wanted = self._reset_wanted = self._undo_wanted = False
+        if undo_wanted and self._identity_before is not None:
+            self._identity, self._identity_before = self._identity_before, None
+            self._saved = 0.0
         if reset_wanted:
             self._pose_filter.reset()
             self._expression_filter.reset()

@@ -7,8 +7,9 @@ from typing import Final, Protocol
 
 import numpy as np
 
+from reenact.live.pipeline import PreparedTarget
 from reenact.stats import Recorder
-from reenact.types import Frame
+from reenact.types import Drive, Frame, Target
 
 log = logging.getLogger(__name__)
 
@@ -19,11 +20,26 @@ _CARD_GREY: Final = 64
 
 
 class ReenactorLike(Protocol):
-    """What a session needs of `pipeline.Reenactor`. One thread calls everything but `close`."""
+    """What a session needs of `pipeline.Reenactor`.
+
+    One thread calls the methods; `prepare`, `close` and the properties are any thread's.
+    """
 
     @property
     def face_found(self) -> bool:
         """True if any frame so far had a face."""
+
+    @property
+    def face_present(self) -> bool:
+        """True if the newest frame had a face."""
+
+    @property
+    def target(self) -> Target:
+        """The target that is shown."""
+
+    @property
+    def drive(self) -> Drive | None:
+        """What the newest picture was drawn from; None for the target at rest."""
 
     @property
     def device(self) -> str:
@@ -49,6 +65,15 @@ class ReenactorLike(Protocol):
 
     def set_neutral(self) -> None:
         """Take the actor's current face as the neutral one."""
+
+    def undo_neutral(self) -> None:
+        """Return to the neutral before the last `set_neutral`."""
+
+    def prepare(self, target: Target) -> PreparedTarget:
+        """Get another target ready for `switch`. Raises ReenactError."""
+
+    def switch(self, prepared: PreparedTarget) -> None:
+        """Show another target from the next frame on."""
 
     def reset(self) -> None:
         """Forget earlier frames."""

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 from reenact import registry
-from reenact.config import Settings
+from reenact.config import OutputSettings, Settings
 from reenact.errors import TargetError
 from reenact.expression.fusion import Fusion
 from reenact.expression.neutral_store import NeutralStore
@@ -48,6 +48,27 @@ _CUT_SHARE: Final = 0.6
 """A face that moves by this share of its own size between two frames is behind a cut."""
 
 
+@dataclass(frozen=True, slots=True)
+class PreparedTarget:
+    """A target that is ready to be drawn, with all that is computed once for it.
+
+    Attributes:
+        target: at the renderer's size.
+        renderer_name: of the renderer in the registry.
+        renderer: prepared for the target.
+        paster: puts the crop into the plate.
+        rest_crop: the crop of the target at rest, uint8 (S, S, 3) RGB.
+        matte: separates the target from its background; None if that is kept.
+    """
+
+    target: Target
+    renderer_name: str
+    renderer: Renderer
+    paster: Paster
+    rest_crop: Image
+    matte: Matte | None
+
+
 class Reenactor:
     """Turns frames of the actor into pictures of the target. One thread calls it.
 
@@ -61,6 +82,7 @@ class Reenactor:
         renderer: draws the target.
         timer: times the steps of each frame.
         neutrals: stores the neutrals of actors; None to store none.
+        chooses_renderer: True if each target that follows may name its own renderer.
 
     Attributes:
         faces_lost: how often the face was lost.
@@ -79,15 +101,15 @@ class Reenactor:
         timer: StepTimer,
         *,
         neutrals: NeutralStore | None = None,
+        chooses_renderer: bool = False,
     ) -> None:
         self.faces_lost = 0
         self.face_found = False
-        self.device = renderer.device
         self.settings = settings
-        self._target = target
         self._tracker = tracker
-        self._renderer = renderer
         self._timer = timer
+        self._chooses_renderer = chooses_renderer
+        self._drive: Drive | None = None
         self._fusion = Fusion(
             settings.fusion,
             settings.smoothing,
@@ -95,7 +117,6 @@ class Reenactor:
             settings.actor,
             neutrals=neutrals,
         )
-        self._paster = Paster(target, settings.output.max_side, settings.output.match_colour)
         self._filter = PictureFilter()
         self._body = BodyFilter()
         self._last: Landmarks | None = None
@@ -103,12 +124,53 @@ class Reenactor:
         self._presence = 0.0
         self._warned_of_several_faces = False
         self._time_s: float | None = None
+        self._show(self._prepared(target, settings.renderer.name, renderer))
+
+    def prepare(self, target: Target) -> PreparedTarget:
+        """Get another target ready for `switch`. Takes seconds; any thread may call.
+
+        Args:
+            target: at any size.
+
+        Raises:
+            ReenactError: its renderer is unknown or cannot be opened.
+        """
+        settings = self.settings.renderer
+        name = registry.renderer_of(target) if self._chooses_renderer else settings.name
+        spec = registry.load("renderers", name)
+        setattr(settings, name, settings.part(name, spec.settings))
+        renderer = spec.make(settings.model_copy(update={"name": name}))
+        return self._prepared(
+            resize_target(_with_weights_for(name, target), settings.size), name, renderer
+        )
+
+    def switch(self, prepared: PreparedTarget) -> None:
+        """Show another target from the next frame on. What is known of the actor stays."""
+        self._fusion.set_target(prepared.target.neutral)
+        self._filter.reset()
+        self._body.reset()
+        self._fused = None
+        self._drive = None
+        self.settings.renderer.name = prepared.renderer_name
+        self._show(prepared)
+
+    def _prepared(self, target: Target, name: str, renderer: Renderer) -> PreparedTarget:
+        output = self.settings.output
         renderer.prepare(target)
-        self._rest_crop = renderer.render(_resting(target.neutral))
+        rest_crop = renderer.render(_resting(target.neutral))
         renderer.reset()
-        self._paster.prepare(self._rest_crop)
-        rest = self._picture(self._rest_crop)
-        self._matte = self._open_matte(rest)
+        paster = Paster(target, output.max_side, output.match_colour)
+        paster.prepare(rest_crop)
+        matte = (
+            None if output.background == "keep" else _open_matte(target, paster, rest_crop, output)
+        )
+        return PreparedTarget(target, name, renderer, paster, rest_crop, matte)
+
+    def _show(self, prepared: PreparedTarget) -> None:
+        self.device = prepared.renderer.device
+        self._target, self._renderer = prepared.target, prepared.renderer
+        self._paster, self._matte = prepared.paster, prepared.matte
+        self._rest_crop = prepared.rest_crop
         self.size = self._finish(self._rest_crop, None, None, 0.0, 0).size
 
     def step(self, frame: Frame) -> Frame:
@@ -138,6 +200,7 @@ class Reenactor:
         if self._presence == 0 or self._fused is None:
             self._filter.reset()
             self._body.reset()
+            self._drive = None
             return self._finish(self._rest_crop, None, actor, time_s, index)
         expression, fused = self._fused
         neutral, share = self._target.neutral, np.float32(smoothstep(self._presence))
@@ -150,6 +213,7 @@ class Reenactor:
             dt_s=dt_s,
             body=neutral + share * (body - neutral),
         )
+        self._drive = drive
         try:
             with self._timer.step("render"):
                 crop = self._renderer.render(drive)
@@ -171,9 +235,28 @@ class Reenactor:
         """The actor's current neutral, (478, 3), face frame, iod; None before there is one."""
         return self._fusion.actor_neutral
 
+    @property
+    def face_present(self) -> bool:
+        """True if the newest frame had a face."""
+        return self._last is not None
+
+    @property
+    def target(self) -> Target:
+        """The target that is shown, at the renderer's size."""
+        return self._target
+
+    @property
+    def drive(self) -> Drive | None:
+        """What the newest picture was drawn from; None for the target at rest."""
+        return self._drive
+
     def set_neutral(self) -> None:
         """Take the actor's current face as the neutral one."""
         self._fusion.set_neutral()
+
+    def undo_neutral(self) -> None:
+        """Return to the neutral before the last `set_neutral`, if there was one."""
+        self._fusion.undo_neutral()
 
     def reset(self) -> None:
         """Forget earlier frames, for instance after a cut, but not the actor's neutral."""
@@ -258,15 +341,18 @@ class Reenactor:
         pasted = self.settings.output.picture == "plate"
         return self._paster.paste(crop) if pasted else crop.copy()
 
-    def _open_matte(self, rest: Image) -> Matte | None:
-        """Return what separates the target from its background; None if that is to be kept."""
-        if self.settings.output.background == "keep":
-            return None
-        from reenact.rendering.matting import Matte
 
-        pasted = self.settings.output.picture == "plate"
-        square = self._paster.square if pasted else (0, 0, self._target.crop_size)
-        return Matte(self._target, rest, square)
+def _open_matte(target: Target, paster: Paster, rest_crop: Image, output: OutputSettings) -> Matte:
+    from reenact.rendering.matting import Matte
+
+    if output.picture == "plate":
+        return Matte(target, paster.paste(rest_crop), paster.square)
+    return Matte(target, rest_crop.copy(), (0, 0, target.crop_size))
+
+
+def _with_weights_for(renderer: str, target: Target) -> Target:
+    """Return the target without its own weights if they belong to another renderer."""
+    return target if registry.renderer_of(target) == renderer else replace(target, weights=None)
 
 
 def open_reenactor(
@@ -285,9 +371,9 @@ def open_reenactor(
     """
     if len(target.references) == 0:
         raise TargetError(f"The target {target.name} has no pictures; create it again.")
+    chooses_renderer = settings.renderer.name == "auto"
     settings = resolve(settings, target, recorded=recorded)
-    if registry.renderer_of(target) != settings.renderer.name:
-        target = replace(target, weights=None)  # they belong to another renderer
+    target = _with_weights_for(settings.renderer.name, target)
     renderer = registry.load("renderers", settings.renderer.name).make(settings.renderer)
     tracker = registry.load("trackers", settings.tracking.name).make(settings.tracking)
     try:
@@ -298,6 +384,7 @@ def open_reenactor(
             renderer,
             timer,
             neutrals=NeutralStore(),
+            chooses_renderer=chooses_renderer,
         )
     except BaseException:
         tracker.close()

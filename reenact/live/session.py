@@ -24,8 +24,9 @@ from reenact.config import Section, Settings
 from reenact.errors import ConfigError, SourceError
 from reenact.lifecycle import ClosesOnExit
 from reenact.live.clock import SYSTEM_CLOCK, Clock
-from reenact.live.fallback import FallbackReenactor, ReenactorLike
+from reenact.live.fallback import ReenactorLike
 from reenact.live.pacing import Emitter, Output, Rendered
+from reenact.live.presenter import Presenter
 from reenact.live.slot import Closed, Slot
 from reenact.stats import Recorder, Stats
 from reenact.types import Frame, Sink, Source, Target
@@ -55,12 +56,20 @@ class Session(ClosesOnExit):
     """One run from a source to sinks. `open` makes it; `run`, or `start` and `wait`, run it.
 
     One thread calls `run`, `start` and `close`. Any thread may call `wait`, `ended`, `stop`,
-    `stats`, `update` and `set_neutral`. A signal handler may call none of them. Leaving the
-    context closes the session.
+    `stats` and `update`, and use the attributes. A signal handler may do none of that. Leaving
+    the context closes the session.
 
     Attributes:
         settings: the settings of the run; `update` changes those marked live.
         source: where the frames come from.
+        reenactor: draws the target.
+        output: where the pictures go.
+        presenter: decides what is shown.
+        recorder: collects the figures.
+        source_problem: why a live source delivers nothing; "" while it does.
+        actor_frame: the newest frame of the actor while `watch_actor` is True. It is for the
+            actor's own eyes; no sink gets it.
+        watch_actor: whether `actor_frame` is kept.
     """
 
     def __init__(
@@ -85,9 +94,13 @@ class Session(ClosesOnExit):
         """
         self.settings = settings
         self.source = source
-        self._reenactor = reenactor
-        self._output = output
-        self._recorder = recorder or Recorder(now_s=clock.now_s)
+        self.reenactor = reenactor
+        self.output = output
+        self.recorder = recorder or Recorder(now_s=clock.now_s)
+        self.presenter = Presenter(reenactor, self.recorder)
+        self.source_problem = ""
+        self.watch_actor = False
+        self.actor_frame: Frame | None = None
         self._clock = clock
         self._captured: Slot[_Captured] = Slot(replaces=source.live, clock=clock)
         self._rendered: Slot[Rendered] = Slot(replaces=source.live, clock=clock)
@@ -95,7 +108,6 @@ class Session(ClosesOnExit):
         self._ended = threading.Event()
         self._first_error: BaseException | None = None
         self._error_lock = threading.Lock()
-        self._neutral_wanted = threading.Event()
         self._threads: dict[Callable[[], None], threading.Thread] = {}
 
     @classmethod
@@ -185,9 +197,9 @@ class Session(ClosesOnExit):
         """Ask all threads to end now; files are finished."""
         captured, rendered = self._captured.close(), self._rendered.close()
         if captured is not None:
-            self._recorder.dropped(_STOPPED)
+            self.recorder.dropped(_STOPPED)
         if rendered is not None and rendered.captured_s is not None:
-            self._recorder.dropped(_STOPPED)
+            self.recorder.dropped(_STOPPED)
 
     def close(self) -> None:
         """Stop, wait for the threads for up to a second, and release every part."""
@@ -199,40 +211,40 @@ class Session(ClosesOnExit):
         self.source.close()
         self._join(self._capture, deadline_s - time.monotonic())
         if self._join(self._emit, 0.0):
-            self._output.close()
+            self.output.close()
         if self._join(self._work, 0.0):
-            self._reenactor.close()
+            self.reenactor.close()
         self._ended.set()
 
     @property
     def face_found(self) -> bool:
         """True if any frame so far had a face. Any thread may ask."""
-        return self._reenactor.face_found
+        return self.reenactor.face_found
 
     def stats(self) -> Stats:
         """Return the figures so far."""
         return replace(
-            self._recorder.stats(),
-            faces_lost=self._reenactor.faces_lost,
-            frames_limited=self._reenactor.frames_limited,
-            device=self._reenactor.device,
+            self.recorder.stats(),
+            faces_lost=self.reenactor.faces_lost,
+            frames_limited=self.reenactor.frames_limited,
+            device=self.reenactor.device,
             renderer=self.settings.renderer.name,
-            size=self._reenactor.size,
+            size=self.reenactor.size,
         )
 
     @property
     def frames_out(self) -> int:
         """The number of pictures written so far; cheaper than `stats`."""
-        return self._recorder.frames_out
+        return self.recorder.frames_out
 
     @property
     def output_errors(self) -> Mapping[str, str]:
         """The message of each sink that failed, by its name. Any thread may ask."""
-        return self._output.errors
+        return self.output.errors
 
     def set_neutral(self) -> None:
         """Take the actor's face in the next frame as the neutral one."""
-        self._neutral_wanted.set()
+        self.presenter.ask(self.reenactor.set_neutral)
 
     def update(self, section: str, key: str, value: Any) -> None:
         """Change a setting that is marked live, from the next frame on.
@@ -296,42 +308,42 @@ class Session(ClosesOnExit):
     # The capture thread
 
     def _capture(self) -> None:
-        away = False
         while not self._captured.closed:
             try:
-                with self._recorder.timer.step("read"):
+                with self.recorder.timer.step("read"):
                     frame = self.source.read()
             except SourceError as error:
                 if not self.source.live:
                     self._fail(error)  # `wait` raises it once the earlier frames are written
                     break
-                if not away:
+                if not self.source_problem:
                     log.warning("%s", error)
-                away = True
+                self.source_problem = str(error)
                 self._captured.pause(_RETRY_S)
                 continue
             if frame is None:
                 break
-            if away:
+            if self.source_problem:
                 log.warning("%s is back.", self.source.name)
-                away = False
+                self.source_problem = ""
             self._take_in(frame)
         self._captured.finish()
 
     def _take_in(self, frame: Frame) -> None:
-        self._recorder.frame_in()
+        self.recorder.frame_in()
+        self.actor_frame = frame if self.watch_actor else None
         captured_s = frame.time_s if self.source.live else self._clock.now_s()
         try:
             if self._captured.put(_Captured(frame, captured_s)) is not None:
-                self._recorder.dropped(_RENDERER_BUSY)
+                self.recorder.dropped(_RENDERER_BUSY)
         except Closed:
-            self._recorder.dropped(_STOPPED)
+            self.recorder.dropped(_STOPPED)
             raise
 
     # The work thread
 
     def _work(self) -> None:
-        pictures = FallbackReenactor(self._reenactor, self._recorder)
+        pictures = self.presenter
         period_s = 1.0 / self.settings.output.fps if self.source.live else None
         seen_s = self._clock.now_s()
         away = False
@@ -342,16 +354,14 @@ class Session(ClosesOnExit):
                 item = self._captured.take(period_s)
             except Closed:
                 break
-            if self._neutral_wanted.is_set():
-                self._neutral_wanted.clear()
-                self._reenactor.set_neutral()
+            due = pictures.settle()
             if item is not None:
                 if away:
-                    self._reenactor.reset()
+                    self.reenactor.reset()
                 away, seen_s = False, self._clock.now_s()
                 self._hand_on(pictures.step(item.frame), item.captured_s)
-            elif self._clock.now_s() - seen_s > AWAY_S:
-                away = True
+            elif due or self._clock.now_s() - seen_s > AWAY_S:
+                away = not due
                 self._hand_on(pictures.idle(self._clock.now_s(), 0), None)
         pictures.raise_if_all_failed()
         self._rendered.finish()
@@ -361,19 +371,19 @@ class Session(ClosesOnExit):
             replaced = self._rendered.put(Rendered(picture, captured_s))
         except Closed:
             if captured_s is not None:
-                self._recorder.dropped(_STOPPED)
+                self.recorder.dropped(_STOPPED)
             raise
         if replaced is not None and replaced.captured_s is not None:
-            self._recorder.dropped(_OUTPUT_BUSY)
+            self.recorder.dropped(_OUTPUT_BUSY)
 
     # The emit thread
 
     def _emit(self) -> None:
-        emitter = Emitter(self._rendered, self._output, self._recorder, self._clock)
+        emitter = Emitter(self._rendered, self.output, self.recorder, self._clock)
         live = self.source.live
         fps = self.settings.output.fps if live else self.source.fps
         try:
-            self._output.open(self._reenactor.size, fps)
+            self.output.open(self.reenactor.size, fps)
             self._start(self._work)
             self._start(self._capture)
             self._opened.set()
@@ -382,7 +392,7 @@ class Session(ClosesOnExit):
             else:
                 emitter.emit_all()
         finally:
-            self._output.close()
+            self.output.close()
 
 
 def _join_sound(source: Source, sinks: list[Sink]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -19,15 +20,23 @@ log = logging.getLogger(__name__)
 class SinkSet(ClosesOnExit):
     """Writes to several sinks; one that fails is closed and the others go on.
 
-    One thread calls `open` and `write`; any may call `close`, also twice.
+    One thread calls `open` and `write`; any may call the rest, and `close` twice.
     """
 
-    def __init__(self, sinks: Sequence[Sink], timer: StepTimer | None = None) -> None:
+    def __init__(
+        self,
+        sinks: Sequence[Sink],
+        timer: StepTimer | None = None,
+        *,
+        ends_with_window: bool = True,
+    ) -> None:
         """Take over the sinks, which `close` closes.
 
         Args:
             sinks: at least one.
             timer: gets the time of each sink's writes as the step `write NAME`.
+            ends_with_window: a window that the user closes ends the session; otherwise it is
+                removed as by `remove`.
 
         Raises:
             SinkError: there is no sink.
@@ -38,6 +47,66 @@ class SinkSet(ClosesOnExit):
         self._working = dict(self._sinks)
         self._errors: dict[str, str] = {}
         self._timer = timer or StepTimer()
+        self._ends_with_window = ends_with_window
+        self._fps = 0.0
+        self._changes = threading.Lock()
+        self._waiting: dict[str, Sink] = {}
+        self._leaving: set[str] = set()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of the sinks that work, and of those that open with the next frame."""
+        with self._changes:
+            return (*(name for name in self._working if name not in self._leaving), *self._waiting)
+
+    def add(self, sink: Sink) -> str:
+        """Take over a sink that gets all frames from the next one on.
+
+        Returns:
+            Its name among the sinks. If it cannot be opened, the reason stands in `errors`.
+        """
+        with self._changes:
+            name = _unique([*self._working, *self._waiting, sink.name])[-1]
+            self._errors.pop(name, None)
+            self._waiting[name] = sink
+        return name
+
+    def remove(self, name: str) -> None:
+        """Close a sink, which gets no further frame; the others notice nothing.
+
+        Raises:
+            SinkError: there is no such sink.
+        """
+        with self._changes:
+            if self._errors.pop(name, None) is None and self._waiting.pop(name, None) is None:
+                if name not in self._working:
+                    raise SinkError(f"There is no output {name}.")
+                self._leaving.add(name)
+
+    def _change(self, size: tuple[int, int]) -> None:
+        """Open and close what was added and removed since the last frame."""
+        with self._changes:
+            new, self._waiting = self._waiting, {}
+            leaving, self._leaving = self._leaving, set()
+            self._sinks |= new
+            self._working |= new
+            gone = {name: self._working.pop(name) for name in leaving if name in self._working}
+            for name in gone:
+                self._sinks.pop(name)
+        for name, sink in new.items():
+            self._open(name, sink, size)
+        for name, sink in gone.items():
+            if isinstance(sink, UserClosable):  # a window is closed by the thread that opened it
+                self._finish(name, sink)
+            else:  # a file may take a while to finish, and the next frame is due
+                threading.Thread(target=self._finish, args=(name, sink)).start()
+
+    def _finish(self, name: str, sink: Sink) -> None:
+        try:
+            sink.close()
+        except ReenactError as error:
+            log.warning("%s", error)
+            self._errors[name] = str(error)
 
     @property
     def errors(self) -> Mapping[str, str]:
@@ -52,8 +121,15 @@ class SinkSet(ClosesOnExit):
     @property
     def closed_by_user(self) -> bool:
         """True if the user has closed one of the sinks, which ends the session."""
-        sinks = self._sinks.values()
-        return any(isinstance(sink, UserClosable) and sink.closed_by_user for sink in sinks)
+        closed = [
+            name
+            for name, sink in list(self._sinks.items())
+            if isinstance(sink, UserClosable) and sink.closed_by_user
+        ]
+        if self._ends_with_window:
+            return bool(closed)
+        self._leaving.update(closed)
+        return False
 
     def open(self, size: tuple[int, int], fps: float) -> None:
         """Open every sink.
@@ -65,12 +141,16 @@ class SinkSet(ClosesOnExit):
         Raises:
             SinkError: none could be opened; the message has that of each.
         """
+        self._fps = fps
         for name, sink in list(self._working.items()):
-            try:
-                sink.open(size, fps)
-            except Exception as error:
-                self._give_up(name, error)
+            self._open(name, sink, size)
         self._require_one()
+
+    def _open(self, name: str, sink: Sink, size: tuple[int, int]) -> None:
+        try:
+            sink.open(size, self._fps)
+        except Exception as error:
+            self._give_up(name, error)
 
     def write(self, frame: Frame) -> None:
         """Write a frame to every sink that works.
@@ -78,6 +158,8 @@ class SinkSet(ClosesOnExit):
         Raises:
             SinkError: none is left; the message has that of each.
         """
+        if self._waiting or self._leaving:
+            self._change(frame.size)
         for name, sink in list(self._working.items()):
             try:
                 with self._timer.step(f"write {name}"):

@@ -336,6 +336,13 @@ def test_set_neutral_takes_the_present_face() -> None:
     stored = NeutralStore().load("default")
     assert stored is not None
     np.testing.assert_allclose(stored, smiling, atol=5e-3)
+    fusion.undo_neutral()
+    for number in range(60):
+        expression = fusion.express(in_picture(smiling), 6.5 + number / FPS)
+    assert expression.action_units[NAMES.index("smile_left")] > 0.3
+    again = NeutralStore().load("default")
+    assert again is not None
+    np.testing.assert_allclose(again, canonical_face(), atol=5e-3)
 
 
 def test_a_neutral_is_stored_and_used_again() -> None:

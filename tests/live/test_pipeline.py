@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -95,6 +96,22 @@ def test_the_actor_is_never_in_the_picture_unless_asked_for(reenactor: Reenactor
     assert side_by_side.shape == (512, 1024, 3)
     assert shows_actor(side_by_side[:, :512])
     np.testing.assert_array_equal(side_by_side[:, 512:], reenactor.idle(0.0, 0).image)
+
+
+def test_another_target_is_drawn_from_the_next_frame_on(reenactor: Reenactor) -> None:
+    for index, number in enumerate(AT_REST):
+        reenactor.step(Frame(acted()[number], index / FPS, index))
+    neutral = reenactor.actor_neutral
+    other = portrait_target()
+    flipped = replace(other, references=other.references[..., ::-1], plate=other.plate[..., ::-1])
+    reenactor.switch(reenactor.prepare(flipped))
+    drawn = reenactor.step(Frame(acted()[AT_REST[0]], len(AT_REST) / FPS, len(AT_REST)))
+    fresh = open_reenactor(settings(), flipped, StepTimer())
+    assert difference(drawn.image, fresh.idle(0.0, 0).image) < 3.0
+    fresh.close()
+    assert reenactor.drive is not None
+    assert neutral is not None
+    assert reenactor.actor_neutral == pytest.approx(neutral, abs=0.02)
 
 
 def test_an_unknown_part_is_an_error() -> None:

@@ -15,12 +15,14 @@ import numpy as np
 from reenact.errors import SinkError, SourceError
 from reenact.lifecycle import ClosesOnExit
 from reenact.live.clock import SYSTEM_CLOCK
+from reenact.live.pipeline import PreparedTarget
 from reenact.types import Drive, Frame, Image, Landmarks, Sink, Source, Target
 from support.simulation import SimulatedTime
 
 MAGENTA = (255, 0, 255)
 GREEN = (0, 200, 0)
 BLUE = (0, 0, 200)
+RED = (200, 0, 0)
 
 
 def plain(colour: tuple[int, int, int], size: tuple[int, int] = (64, 48)) -> Image:
@@ -114,7 +116,7 @@ class FakeSource(FakeDevice):
 
 
 class FakeReenactor:
-    """Green pictures for frames, blue ones at rest.
+    """Pictures in a colour for frames, green at first and red from `switch` on; blue at rest.
 
     Args:
         fails: number of the steps that raise, or "all".
@@ -135,7 +137,10 @@ class FakeReenactor:
         self.size = size
         self.faces_lost = 0
         self.frames_limited = 0
-        self.face_found = True
+        self.face_found = self.face_present = True
+        self.drive: Drive | None = None
+        self.colour = GREEN
+        self.undone = 0
         self.steps = 0
         self.idles = 0
         self.neutrals = 0
@@ -152,7 +157,7 @@ class FakeReenactor:
             self._step(number)
         if self._fails == "all" or number in self._fails:
             raise RuntimeError("the fake renderer fails")
-        return Frame(plain(GREEN, self.size), frame.time_s, frame.index)
+        return Frame(plain(self.colour, self.size), frame.time_s, frame.index)
 
     def idle(self, time_s: float, index: int) -> Frame:
         self.idles += 1
@@ -162,6 +167,19 @@ class FakeReenactor:
 
     def set_neutral(self) -> None:
         self.neutrals += 1
+
+    def undo_neutral(self) -> None:
+        self.undone += 1
+
+    @property
+    def target(self) -> Target:
+        raise NotImplementedError
+
+    def prepare(self, target: Target) -> PreparedTarget:
+        raise NotImplementedError
+
+    def switch(self, prepared: PreparedTarget) -> None:
+        self.colour = RED
 
     def reset(self) -> None:
         self.resets += 1

@@ -1,0 +1,137 @@
+"""Decides what a session shows: the target moved by the actor, at rest, or frozen.
+
+Whoever controls the session asks from any thread. Everything happens on the work thread, between
+two frames, so that no picture is half of one thing and half of another.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable
+from dataclasses import replace
+from queue import Empty, SimpleQueue
+from typing import Final
+
+import cv2
+import numpy as np
+
+from reenact.imaging import letterbox, smoothstep
+from reenact.live.fallback import FallbackReenactor, ReenactorLike
+from reenact.live.pipeline import PreparedTarget
+from reenact.stats import Recorder
+from reenact.types import Frame
+
+FADE_S: Final = 0.4
+"""How long one target fades into another."""
+
+
+class Show(enum.Enum):
+    """What is shown."""
+
+    LIVE = "live"
+    """The target, moved by the actor."""
+
+    REST = "rest"
+    """The target at rest, whatever the actor does."""
+
+    FROZEN = "frozen"
+    """The picture of the moment in which this was chosen."""
+
+
+class Presenter:
+    """Makes the pictures of a session. Any thread may set `show` and call `ask` and `switch`.
+
+    The work thread calls the rest.
+
+    Args:
+        reenactor: makes the pictures.
+        recorder: counts the frames that fail.
+
+    Attributes:
+        show: what the next picture shows.
+    """
+
+    def __init__(self, reenactor: ReenactorLike, recorder: Recorder) -> None:
+        self.show = Show.LIVE
+        self._reenactor = reenactor
+        self._pictures = FallbackReenactor(reenactor, recorder)
+        self._wishes: SimpleQueue[Callable[[], None]] = SimpleQueue()
+        self._shown = Show.LIVE
+        self._last: Frame | None = None
+        self._fading: Frame | None = None
+        self._fade_start_s: float | None = None
+
+    def ask(self, wish: Callable[[], None]) -> None:
+        """Let the work thread call this before the next frame."""
+        self._wishes.put(wish)
+
+    def switch(self, prepared: PreparedTarget) -> None:
+        """Fade to another target, from the next frame on."""
+
+        def begin() -> None:
+            self._reenactor.switch(prepared)
+            self._fade()
+
+        self.ask(begin)
+
+    def settle(self) -> bool:
+        """Do what was asked for; return True if a picture is due even without a new frame."""
+        while True:
+            try:
+                self._wishes.get_nowait()()
+            except Empty:
+                break
+        before, self._shown = self._shown, self.show
+        if self._shown is before:
+            return False
+        if before is Show.FROZEN and self._shown is Show.LIVE:
+            self._fade()
+        if Show.REST in (before, self._shown):
+            self._reenactor.reset()
+        return self._shown is Show.REST
+
+    def step(self, frame: Frame) -> Frame:
+        """Return the picture for a frame of the actor, with its time and index.
+
+        Raises:
+            Exception: see `FallbackReenactor.step`.
+        """
+        if self._shown is Show.LIVE:
+            return self._keep(self._faded(self._pictures.step(frame)))
+        return self.idle(frame.time_s, frame.index)
+
+    def idle(self, time_s: float, index: int) -> Frame:
+        """Return the picture where there is no frame: the target at rest, or frozen."""
+        if self._shown is Show.FROZEN and self._last is not None:
+            return replace(self._last, time_s=time_s, index=index)
+        return self._keep(self._faded(self._pictures.idle(time_s, index)))
+
+    def raise_if_all_failed(self) -> None:
+        """Raise the last failure if there were frames and none of them was rendered."""
+        self._pictures.raise_if_all_failed()
+
+    def _keep(self, picture: Frame) -> Frame:
+        self._last = picture
+        return picture
+
+    def _fade(self) -> None:
+        """Fade from the last picture into those that come."""
+        self._fading, self._fade_start_s = self._last, None
+
+    def _faded(self, picture: Frame) -> Frame:
+        old = self._fading
+        if old is None:
+            return picture
+        if self._fade_start_s is None:
+            self._fade_start_s = picture.time_s
+        share = (picture.time_s - self._fade_start_s) / FADE_S
+        if not 0 <= share < 1:
+            self._fading = None
+            return picture
+        rest = 1 - smoothstep(share)
+        before = letterbox(old.image, picture.size)
+        image = cv2.addWeighted(before, rest, picture.image, 1 - rest, 0)
+        alpha = picture.alpha
+        if alpha is not None and old.alpha is not None and alpha.shape == old.alpha.shape:
+            alpha = np.asarray(cv2.addWeighted(old.alpha, rest, alpha, 1 - rest, 0), np.uint8)
+        return replace(picture, image=np.asarray(image, np.uint8), alpha=alpha)

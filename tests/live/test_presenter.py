@@ -1,0 +1,95 @@
+"""What a session shows on request, and how one target gives way to another."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any, cast
+
+import numpy as np
+import pytest
+
+from reenact.live.pipeline import PreparedTarget
+from reenact.live.presenter import FADE_S, Show
+from reenact.live.session import Session
+from support.fakes import BLUE, GREEN, RED, FakeReenactor, FakeSink, FakeSource, shows_actor
+from support.sessions import OUTPUT_FPS, all_frames_are_counted, make_session
+from support.simulation import SimulatedTime
+
+
+def play(
+    time: SimulatedTime, script: dict[int, Callable[[Session], Any]], frames: int = 60
+) -> tuple[FakeSink, Session]:
+    """Run a live session; before the write of a number, do what the script says."""
+    sink = FakeSink(live=True)
+    reenactor = FakeReenactor()
+    source = FakeSource(frames, live=True, fps=OUTPUT_FPS, time=time)
+    session = make_session(source, reenactor, sink, time)
+
+    def act(number: int) -> None:
+        if number in script:
+            script[number](session)
+
+    sink.on_write = act
+    with session:
+        session.start()
+        assert session.wait(20.0)
+    assert not any(shows_actor(frame.image) for frame in sink.frames)
+    assert all_frames_are_counted(session.stats())
+    return sink, session
+
+
+def show(what: Show) -> Callable[[Session], None]:
+    return lambda session: setattr(session.presenter, "show", what)
+
+
+def test_panic_shows_the_target_at_rest_at_once_and_until_it_ends(time: SimulatedTime) -> None:
+    sink, _ = play(time, {20: show(Show.REST), 40: show(Show.LIVE)})
+    colours = sink.colours
+    assert colours[10:20] == [GREEN] * 10
+    assert colours[23:40] == [BLUE] * 17
+    assert colours[43:] == [GREEN] * len(colours[43:])
+
+
+def test_panic_needs_no_frame_of_the_actor(time: SimulatedTime) -> None:
+    sink = FakeSink(live=True)
+    source = FakeSource(None, live=True, fps=OUTPUT_FPS, hangs_at=10, time=time)
+    session = make_session(source, FakeReenactor(), sink, time)
+    seen = threading.Event()
+
+    def panic(number: int) -> None:
+        if number == 15:
+            session.presenter.show = Show.REST
+        if number == 20:  # long before the camera counts as gone
+            seen.set()
+
+    sink.on_write = panic
+    with session:
+        session.start()
+        assert seen.wait(20.0)
+    assert sink.colours[14] == GREEN
+    assert sink.colours[18] == BLUE
+
+
+def test_a_frozen_picture_stays_while_the_time_goes_on(time: SimulatedTime) -> None:
+    sink, session = play(time, {20: show(Show.FROZEN), 40: show(Show.LIVE)})
+    reenactor = cast(FakeReenactor, session.reenactor)
+    assert set(sink.colours[10:]) == {GREEN}
+    assert reenactor.steps == pytest.approx(40, abs=3)
+    assert len(sink.frames) == pytest.approx(60, abs=3)
+
+
+def test_targets_fade_into_each_other_without_a_missing_frame(time: SimulatedTime) -> None:
+    other = cast(PreparedTarget, None)  # the fake draws it in red
+    sink, session = play(time, {20: lambda session: session.presenter.switch(other)})
+    reds = np.array([red for red, _, _ in sink.colours])
+    greens = np.array([green for _, green, _ in sink.colours])
+    first = int(np.argmax(reds > 0))
+    last = int(np.argmax(reds == RED[0]))
+    assert first == pytest.approx(22, abs=2)
+    assert last - first == pytest.approx(FADE_S * OUTPUT_FPS, abs=2)
+    assert (np.diff(reds[first : last + 1]) >= 0).all()
+    assert (reds + greens)[1:] == pytest.approx(200, abs=3)
+    times = np.array([frame.time_s for frame in sink.frames])
+    assert np.diff(times).max() < 1.5 / OUTPUT_FPS
+    assert cast(FakeReenactor, session.reenactor).resets == 0
