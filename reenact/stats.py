@@ -197,6 +197,12 @@ class Recorder:
         """The number of pictures written so far."""
         return self._frames_out
 
+    @property
+    def drops(self) -> dict[str, int]:
+        """The number of frames that were never written, by cause."""
+        with self._lock:
+            return dict(self._drops)
+
     def frame_in(self) -> None:
         """Count a frame from the source."""
         with self._lock:

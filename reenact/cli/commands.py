@@ -14,6 +14,7 @@ from reenact.lifecycle import quiet_native_libraries
 
 def live(arguments: Namespace) -> int:
     """Run a session until its source ends, its window is closed, or Ctrl-C."""
+    from reenact.live.controls import Controls
     from reenact.live.session import Session
     from reenact.live.settings import load_settings
     from reenact.sinks.fanout import check_not_overwritten
@@ -37,7 +38,7 @@ def live(arguments: Namespace) -> int:
             make_tracker=lambda: still_tracker(settings.tracking),
         )
         session = Session.open(settings, arguments.source, target, sinks)
-    if run_session(session, sinks, arguments.report):
+    if run_session(Controls(session, arguments.target), sinks, arguments.report):
         return EXIT_INTERRUPTED
     if not (session.source.live or session.face_found or arguments.source == "pattern"):
         raise SourceError(
@@ -50,13 +51,14 @@ def live(arguments: Namespace) -> int:
 def demo(arguments: Namespace) -> int:
     """Run the whole program on the shipped video and portrait."""
     from reenact.cli.demo import open_demo, packaged_actor
+    from reenact.live.controls import Controls
     from reenact.live.settings import load_settings
 
     settings = load_settings(None, arguments.assignments)
     with packaged_actor() as actor:
         with quiet_native_libraries():
             session = open_demo(actor, arguments.out, settings)
-        if run_session(session, []):
+        if run_session(Controls(session), []):
             return EXIT_INTERRUPTED
     print(f"Actor and target side by side: {arguments.out}")
     return 0

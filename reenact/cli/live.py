@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any, Final
@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Any, Final
 from typing_extensions import Self
 
 from reenact.cli.terminal import Keys
+from reenact.errors import ReenactError
 
 if TYPE_CHECKING:
-    from reenact.live.session import Session
+    from reenact.live.controls import Controls
     from reenact.stats import Stats
 
 EXIT_INTERRUPTED: Final = 130
@@ -32,11 +33,65 @@ _TICK_S: Final = 0.1
 """How often keys are read and the progress line is updated."""
 
 
-def run_session(session: Session, sinks: list[str], report: Path | None = None) -> bool:
+def _neutral(controls: Controls) -> str:
+    controls.set_neutral()
+    return "Your current face is now the neutral one."
+
+
+def _undo_neutral(controls: Controls) -> str:
+    controls.undo_neutral()
+    return "The neutral face is the one before again."
+
+
+def _panic(controls: Controls) -> str:
+    resting = controls.snapshot()["show"] == "rest"
+    (controls.resume if resting else controls.panic)()
+    return "The target follows you again." if resting else "The target rests; space goes on."
+
+
+def _freeze(controls: Controls) -> str:
+    frozen = controls.snapshot()["show"] == "frozen"
+    (controls.resume if frozen else controls.freeze)()
+    return "The target follows you again." if frozen else "The picture is frozen; f goes on."
+
+
+def _mirror(controls: Controls) -> str:
+    return "Mirrored." if controls.mirror() else "Not mirrored."
+
+
+def _record(controls: Controls) -> str:
+    if controls.recording is None:
+        return f"Recording to {controls.start_recording()}; r stops."
+    return f"Recorded: {controls.stop_recording()}"
+
+
+def _figures(controls: Controls) -> str:
+    return _summary(controls.stats())
+
+
+ACTIONS: Final[Mapping[str, tuple[str, Callable[[Controls], str]]]] = {
+    "n": ("set neutral face", _neutral),
+    "u": ("undo that", _undo_neutral),
+    " ": ("rest", _panic),
+    "f": ("freeze", _freeze),
+    "x": ("mirror", _mirror),
+    "r": ("record", _record),
+    "p": ("print figures", _figures),
+}
+"""What each key does: its help, and the action, which returns what to tell the user."""
+
+
+def keys_help() -> str:
+    """Return what the keys do, in one line."""
+    named = ((key if key.strip() else "space", text) for key, (text, _) in ACTIONS.items())
+    return "   ".join([*(f"{key}: {text}" for key, text in named), "q: quit"])
+
+
+def run_session(controls: Controls, sinks: list[str], report: Path | None = None) -> bool:
     """Run a session with keys and a progress line, then print its figures.
 
     Args:
-        session: is closed at the end.
+        controls: of the session, which is closed at the end.
         sinks: the sinks as typed; the files among them are named at the end.
         report: a JSON file that receives the figures.
 
@@ -48,10 +103,10 @@ def run_session(session: Session, sinks: list[str], report: Path | None = None) 
     """
     from reenact.storage import write_json  # loads cv2
 
-    interruption = Interruption()
+    interruption, session = Interruption(), controls.session
     with interruption, session, Keys() as keys:
         threads = [
-            threading.Thread(target=body, args=(session, interruption, keys), daemon=True)
+            threading.Thread(target=body, args=(controls, interruption, keys), daemon=True)
             for body in (_stop_on_request, _serve_terminal)
         ]
         for thread in threads:
@@ -108,35 +163,36 @@ class Interruption:
         self.came = self.stop = True
 
 
-def _stop_on_request(session: Session, interruption: Interruption, keys: Keys) -> None:
+def _stop_on_request(controls: Controls, interruption: Interruption, keys: Keys) -> None:
     """Stop the session when that is requested.
 
     It has a thread of its own, because writing to stderr may block or fail if nobody reads it.
     """
-    while not session.ended(_TICK_S):
+    while not controls.session.ended(_TICK_S):
         if interruption.stop:
-            session.stop()
-            if not session.ended(_MAX_FINISH_S):
+            controls.stop()
+            if not controls.session.ended(_MAX_FINISH_S):
                 keys.close()
                 _print("reenact: an output does not respond.")
                 os._exit(EXIT_INTERRUPTED)
 
 
-def _serve_terminal(session: Session, interruption: Interruption, keys: Keys) -> None:
+def _serve_terminal(controls: Controls, interruption: Interruption, keys: Keys) -> None:
     """Act on keys and show the progress of a file until the session ends."""
     with contextlib.suppress(OSError):  # nobody reads stderr any more, or the terminal has gone
-        _act_on_keys(session, interruption, keys)
+        _act_on_keys(controls, interruption, keys)
 
 
-def _act_on_keys(session: Session, interruption: Interruption, keys: Keys) -> None:
+def _act_on_keys(controls: Controls, interruption: Interruption, keys: Keys) -> None:
     from reenact.progress import progress_bar  # loads tqdm
     from reenact.types import HasLength
 
+    session = controls.session
     total = session.source.frames_total if isinstance(session.source, HasLength) else None
     show = not session.source.live and sys.stderr is not None
     with progress_bar(total=total, unit=" frames", disable=not show, leave=False) as bar:
         if keys.active and session.source.live:
-            print("n: set neutral face   p: print figures   q: quit", file=sys.stderr)
+            print(keys_help(), file=sys.stderr)
         acknowledged = False
         while not session.ended(_TICK_S):
             if interruption.came and not acknowledged:
@@ -147,11 +203,15 @@ def _act_on_keys(session: Session, interruption: Interruption, keys: Keys) -> No
             key = keys.pressed()
             if key == "q":
                 interruption.stop = True
-            elif key == "n":
-                session.set_neutral()
-                bar.write("Your current face is now the neutral one.", file=sys.stderr)
-            elif key == "p":
-                bar.write(_summary(session.stats()), file=sys.stderr)
+            elif key is not None and key in ACTIONS:
+                bar.write(_done(ACTIONS[key][1], controls), file=sys.stderr)
+
+
+def _done(action: Callable[[Controls], str], controls: Controls) -> str:
+    try:
+        return action(controls)
+    except ReenactError as error:
+        return str(error)
 
 
 def _print(text: str) -> None:

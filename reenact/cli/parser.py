@@ -9,6 +9,7 @@ from pathlib import Path
 
 from reenact.cli import commands
 from reenact.cli.arguments import SIZES_PX, Adder, add_assignments, add_device, add_size
+from reenact.cli.live import keys_help
 from reenact.cli.target_parser import add_target
 from reenact.cli.training_parser import TRAIN_PREPARE, add_evaluate, add_train
 
@@ -80,7 +81,7 @@ def _settings_help() -> str:
     lines = ["settings, for CONFIG and --set (type, default):"]
     for name, kind, default, text in describe():
         lines.append(f"  {name} ({kind}, {default!r})\n      {text}")
-    lines.append('"(live)": Session.update of the Python package can change it during a run.')
+    lines.append('"(live)": the panel (--panel) can change it during a run.')
     return "\n".join(lines)
 
 
@@ -90,7 +91,7 @@ def _add_live(adder: Adder[argparse.ArgumentParser]) -> None:
         help="drive a target's face with a webcam or a video",
         description=(
             "Run until the source ends or Ctrl-C. Every frame of a video is rendered.\n"
-            "Keys in a terminal: n sets your neutral face, p prints figures, q quits."
+            f"Keys in a terminal: {keys_help()}."
         ),
         formatter_class=argparse.RawDescriptionHelpFormatter,
         add_help=False,

@@ -193,6 +193,11 @@ class Session(ClosesOnExit):
         """Wait for the end like `wait`, but raise nothing."""
         return self._ended.wait(timeout_s)
 
+    @property
+    def error(self) -> BaseException | None:
+        """The first error of any thread, which `wait` raises; None if there was none."""
+        return self._first_error
+
     def stop(self) -> None:
         """Ask all threads to end now; files are finished."""
         captured, rendered = self._captured.close(), self._rendered.close()
@@ -241,10 +246,6 @@ class Session(ClosesOnExit):
     def output_errors(self) -> Mapping[str, str]:
         """The message of each sink that failed, by its name. Any thread may ask."""
         return self.output.errors
-
-    def set_neutral(self) -> None:
-        """Take the actor's face in the next frame as the neutral one."""
-        self.presenter.ask(self.reenactor.set_neutral)
 
     def update(self, section: str, key: str, value: Any) -> None:
         """Change a setting that is marked live, from the next frame on.

@@ -59,11 +59,13 @@ import threading, time
 from support.fakes import FakeReenactor, FakeSink, FakeSource
 from reenact.cli import live as running
 from reenact.config import Settings
+from reenact.live.controls import Controls
 from reenact.live.session import Session
 
 running._MAX_FINISH_S = 0.3
 sink = FakeSink(on_write=lambda number: time.sleep(60.0 if number == 5 else 0.0))
-running.run_session(Session(Settings(), FakeSource(None), FakeReenactor(), sink), [])
+session = Session(Settings(), FakeSource(None), FakeReenactor(), sink)
+running.run_session(Controls(session), [])
 """
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from reenact.errors import ConfigError
+from reenact.live.controls import Controls
 from reenact.live.session import AWAY_S
 from support.fakes import BLUE, GREEN, FakeReenactor, FakeSink, FakeSource, until
 from support.sessions import OUTPUT_FPS, all_frames_are_counted, make_session, run
@@ -207,7 +208,7 @@ def test_neutral_is_set_once_by_the_work_thread(time: SimulatedTime) -> None:
     source = FakeSource(None, live=True, time=time)
     with make_session(source, reenactor, FakeSink(live=True), time) as session:
         session.start()
-        session.set_neutral()
+        Controls(session).set_neutral()
         until(lambda: reenactor.neutrals > 0)
         steps = reenactor.steps
         until(lambda: reenactor.steps > steps + 3)

@@ -1,0 +1,311 @@
+"""The one door of a running session: whatever can be done to it is done through `Controls`.
+
+The keys of the terminal, the panel's page and its API all come this way, so that nothing can be
+done in one place only.
+"""
+
+from __future__ import annotations
+
+import datetime
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from reenact import registry
+from reenact.errors import ReenactError, SinkError
+from reenact.live.features import Feature, features
+from reenact.live.presenter import Show
+from reenact.live.presets import live_settings, preset_path, read_preset, write_preset
+from reenact.live.session import Session
+from reenact.sinks.fanout import SinkSet
+from reenact.stats import Stats
+from reenact.types import Image
+
+_RECENT_S: Final = 3.0
+"""Rates are those of the last seconds."""
+
+_RECENT_FRAMES: Final = 60
+
+_SLOW: Final = 0.8
+"""A session with less than this share of the wanted rate is slow."""
+
+_WARM_UP_S: Final = 5.0
+
+
+class Controls:
+    """Controls one session. Any thread may call.
+
+    Args:
+        session: which is controlled; it need not run yet.
+        target: what the user calls the target that is shown.
+        now_s: the monotonic time, s.
+
+    Attributes:
+        session: the session.
+        target: the name of the target that is shown.
+        recording: the file that is being recorded; None if there is none.
+    """
+
+    def __init__(
+        self, session: Session, target: str = "", now_s: Callable[[], float] = time.monotonic
+    ) -> None:
+        self.session = session
+        self.target = target
+        self.recording: Path | None = None
+        self._recording_name = ""
+        self._now_s = now_s
+        self._start_s = now_s()
+        self._switching = threading.Lock()
+        self._counts: deque[tuple[float, int, dict[str, int]]] = deque()
+        self._counting = threading.Lock()
+
+    # What is going on
+
+    def stats(self) -> Stats:
+        """Return the figures of the whole run."""
+        return self.session.stats()
+
+    def snapshot(self) -> dict[str, Any]:
+        """Return the state in values that JSON knows; rates are those of the last seconds."""
+        session = self.session
+        fps, drops = self._recent()
+        wanted_fps = session.settings.output.fps if session.source.live else session.source.fps
+        latency_ms = session.recorder.latency.samples_ms()[-_RECENT_FRAMES:]
+        state: dict[str, Any] = {
+            "state": "ended" if session.ended(0.0) else "running",
+            "show": session.presenter.show.value,
+            "target": self.target,
+            "source": session.source.name,
+            "face": self._face(),
+            "fps": round(fps, 1),
+            "wanted_fps": round(wanted_fps, 1),
+            "delay_ms": round(float(np.median(latency_ms))) if latency_ms.size else None,
+            "drops": drops,
+            "outputs": self.outputs(),
+            "recording": str(self.recording or ""),
+            "device": session.reenactor.device,
+            "renderer": session.settings.renderer.name,
+            "size": list(session.reenactor.size),
+        }
+        warm = self._now_s() - self._start_s > _WARM_UP_S
+        state["slow"] = warm and session.source.live and fps < _SLOW * wanted_fps
+        state["problems"] = list(self._problems(state))
+        return state
+
+    def features(self) -> list[Feature]:
+        """Return what actor and target do in the newest picture; empty for the target at rest."""
+        reenactor = self.session.reenactor
+        drive = reenactor.drive
+        return [] if drive is None else features(drive, reenactor.target)
+
+    def actor_picture(self) -> Image | None:
+        """Return the newest picture of the actor while `watch_actor` is on."""
+        frame = self.session.actor_frame
+        return None if frame is None else frame.image
+
+    def watch_actor(self, on: bool) -> None:
+        """Keep the newest picture of the actor for `actor_picture`, or stop that."""
+        self.session.watch_actor = on
+
+    # The actor's neutral face
+
+    def set_neutral(self) -> None:
+        """Take the actor's face in the next frame as the neutral one."""
+        self.session.presenter.ask(self.session.reenactor.set_neutral)
+
+    def undo_neutral(self) -> None:
+        """Return to the neutral before the last `set_neutral`."""
+        self.session.presenter.ask(self.session.reenactor.undo_neutral)
+
+    # What is shown
+
+    def panic(self) -> None:
+        """Show the target at rest at once."""
+        self.session.presenter.show = Show.REST
+
+    def freeze(self) -> None:
+        """Keep the present picture."""
+        self.session.presenter.show = Show.FROZEN
+
+    def resume(self) -> None:
+        """Follow the actor again, after `panic` or `freeze`."""
+        self.session.presenter.show = Show.LIVE
+
+    def switch_target(self, name: str) -> None:
+        """Fade to another target. Returns when it is ready, which takes seconds.
+
+        Args:
+            name: of a stored or built-in target, or the path of a photo or video.
+
+        Raises:
+            ReenactError: there is no such target, or it cannot be drawn; the old one stays.
+        """
+        from reenact.targets.library import open_target
+
+        with self._switching:
+            size_px = self.session.settings.renderer.size
+            prepared = self.session.reenactor.prepare(open_target(name, size_px))
+            self.session.presenter.switch(prepared)
+            self.target = name
+
+    # Settings
+
+    def update(self, section: str, key: str, value: Any) -> None:
+        """Change a setting that is marked live, from the next frame on.
+
+        Raises:
+            ConfigError: there is no such setting, it is not live, or the value is not allowed.
+        """
+        self.session.update(section, key, value)
+
+    def settings(self) -> dict[str, Any]:
+        """Return the live settings by `section.key`."""
+        return {f"{section}.{key}": v for section, key, v in live_settings(self.session.settings)}
+
+    def mirror(self) -> bool:
+        """Mirror the actor's movements, or no longer; return whether they are mirrored now."""
+        mirrored = not self.session.settings.fusion.mirror
+        self.update("fusion", "mirror", mirrored)
+        return mirrored
+
+    def set_intensity(self, intensity: float) -> None:
+        """Set the strength of the whole expression, 0 to 2; 1 is as acted. Raises ConfigError."""
+        self.update("fusion", "intensity", intensity)
+
+    def save_preset(self, name: str) -> None:
+        """Store the live settings under a name. Raises ReenactError."""
+        write_preset(preset_path(name), self.session.settings)
+
+    def load_preset(self, name: str) -> None:
+        """Use the live settings stored under a name; nothing changes if any is not allowed.
+
+        Raises:
+            ReenactError: there is no such preset, or it is damaged.
+        """
+        known = self.settings()
+        for section, key, value in read_preset(preset_path(name)):
+            if f"{section}.{key}" in known:  # a part that this session does not use has none
+                self.update(section, key, value)
+
+    # Outputs
+
+    def outputs(self) -> list[dict[str, str]]:
+        """Return the name of each output, and why it failed; "" if it works."""
+        errors = dict(self.session.output_errors)
+        output = self.session.output
+        names = output.names if isinstance(output, SinkSet) else ()
+        working = [{"name": name, "error": ""} for name in names if name not in errors]
+        return working + [{"name": name, "error": text} for name, text in errors.items()]
+
+    def add_output(self, text: str) -> str:
+        """Add an output, such as `camera` or `file:out.mp4`, from the next picture on.
+
+        Returns:
+            Its name in `outputs`, which also tells if it could not be opened.
+
+        Raises:
+            ReenactError: there is no such output, or it does not take that argument.
+        """
+        kind, argument = registry.split(text)
+        sink = registry.load("sinks", kind).make(argument, self.session.settings.sink)
+        return self._sinks().add(sink)
+
+    def remove_output(self, name: str) -> None:
+        """Close an output; the others go on. Raises SinkError if there is none of that name."""
+        self._sinks().remove(name)
+
+    def start_recording(self, path: Path | None = None) -> Path:
+        """Record to a file; None: a new one among the user's videos.
+
+        Raises:
+            SinkError: a recording runs already, or the file cannot be written.
+        """
+        if self.recording is not None:
+            raise SinkError(f"{self.recording} is being recorded; stop that first.")
+        path = path or _new_recording()
+        self._recording_name = self.add_output(f"file:{path}")
+        self.recording = path
+        return path
+
+    def stop_recording(self) -> Path:
+        """Finish the recording; return its file. Raises SinkError if there is none."""
+        path, self.recording = self.recording, None
+        if path is None:
+            raise SinkError("Nothing is being recorded.")
+        self.remove_output(self._recording_name)
+        return path
+
+    def stop(self) -> None:
+        """End the session; files are finished."""
+        self.session.stop()
+
+    def _sinks(self) -> SinkSet:
+        if not isinstance(self.session.output, SinkSet):
+            raise SinkError("The outputs of this session cannot be changed.")
+        return self.session.output
+
+    def _face(self) -> str:
+        reenactor = self.session.reenactor
+        if reenactor.face_present:
+            return "found"
+        return "lost" if reenactor.face_found else "none"
+
+    def _recent(self) -> tuple[float, dict[str, int]]:
+        """Return the rate and the dropped frames, by cause, of the last seconds."""
+        now_s = self._now_s()
+        frames, drops = self.session.recorder.frames_out, self.session.recorder.drops
+        with self._counting:
+            self._counts.append((now_s, frames, drops))
+            while now_s - self._counts[0][0] > _RECENT_S and len(self._counts) > 2:
+                self._counts.popleft()
+            then_s, frames_then, drops_then = self._counts[0]
+        fps = (frames - frames_then) / (now_s - then_s) if now_s > then_s else 0.0
+        recent = {cause: count - drops_then.get(cause, 0) for cause, count in drops.items()}
+        return fps, {cause: count for cause, count in recent.items() if count}
+
+    def _problems(self, state: dict[str, Any]) -> Iterator[dict[str, str]]:
+        """Yield what is wrong: its place in the snapshot, what it is, and what to do."""
+        session = self.session
+        error = session.error
+        if error is not None:
+            known = isinstance(error, ReenactError)
+            told = str(error) if known else f"{type(error).__name__}: {error}"
+            yield _problem("state", f"The session has ended. {told}", "Start it again.")
+        if session.source_problem:
+            yield _problem("source", session.source_problem, "The target rests until it is back.")
+        elif state["face"] != "found":
+            yield _problem(
+                "face",
+                "No face is seen, so the target rests.",
+                "Sit before the camera with light on your face.",
+            )
+        if state["slow"]:
+            yield _problem(
+                "fps",
+                f"{state['fps']:.0f} pictures a second instead of {state['wanted_fps']:.0f}.",
+                "Close other programs, or start with a smaller renderer.size or output.fps.",
+            )
+        for output in state["outputs"]:
+            if output["error"]:
+                yield _problem("outputs", output["error"], "Then switch it on again.")
+
+
+def _problem(where: str, what: str, remedy: str) -> dict[str, str]:
+    return {"where": where, "what": what, "do": remedy}
+
+
+def _new_recording() -> Path:
+    from platformdirs import user_videos_path
+
+    folder = user_videos_path()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SinkError(f"{folder} cannot be made: {error.strerror}.") from error
+    now = datetime.datetime.now()
+    return folder / f"reenact {now:%Y-%m-%d %H.%M.%S}.mp4"

@@ -1,0 +1,82 @@
+"""What the actor does and what the target makes of it, in a few numbers for a person to see."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from reenact.face.action_units import action_units
+from reenact.face.geometry import estimate_pose, rotation_vector, to_face_frame
+from reenact.face.topology import ACTION_UNITS, IRIS_LEFT, IRIS_RIGHT
+from reenact.types import Array, Drive, Pose, Target
+
+_UNITS: Final = {
+    "mouth open": ("mouth_open",),
+    "smile": ("smile_left", "smile_right"),
+    "left brow": ("brow_raise_left",),
+    "right brow": ("brow_raise_right",),
+    "left lid": ("blink_left",),
+    "right lid": ("blink_right",),
+}
+
+_GAZE_IOD: Final = 0.09
+"""How far the irises move sideways when the eyes look to the side."""
+
+_POSES: Final = {"nod": 0, "turn": 1, "tilt": 2}
+_POSE_RANGE: Final = np.radians(30)
+
+
+@dataclass(frozen=True, slots=True)
+class Feature:
+    """One thing that a face does.
+
+    Attributes:
+        name: what a person calls it.
+        actor: how far the actor does it: 0 to 1; -1 to 1 if `signed`.
+        output: how far the target does it.
+        signed: it goes two ways from rest, as a gaze does.
+    """
+
+    name: str
+    actor: float
+    output: float
+    signed: bool = False
+
+
+def features(drive: Drive, target: Target) -> list[Feature]:
+    """Measure a drive and the target that it draws.
+
+    Args:
+        drive: of the newest picture.
+        target: that was drawn, at the size of the drive's landmarks.
+    """
+    rest_pose = estimate_pose(target.neutral)
+    rest = to_face_frame(target.neutral, rest_pose)
+    pose = estimate_pose(drive.landmarks, rest)
+    shape = to_face_frame(drive.landmarks, pose)
+    actor, output = drive.expression.action_units, action_units(shape, rest)
+    found = [
+        Feature(name, _mean(actor, units), _mean(output, units)) for name, units in _UNITS.items()
+    ]
+    found.append(
+        Feature("gaze", _gaze(drive.expression.deviation), _gaze(shape - rest), signed=True)
+    )
+    actor_turn, output_turn = _turn(drive.expression.pose), _turn(pose) - _turn(rest_pose)
+    for name, axis in _POSES.items():
+        found.append(Feature(name, float(actor_turn[axis]), float(output_turn[axis]), signed=True))
+    return found
+
+
+def _mean(units: Array, names: tuple[str, ...]) -> float:
+    return float(np.mean([units[ACTION_UNITS.index(name)] for name in names]))
+
+
+def _gaze(deviation: Array) -> float:
+    sideways = deviation[[IRIS_RIGHT[0], IRIS_LEFT[0]], 0].mean()
+    return float(np.clip(sideways / _GAZE_IOD, -1, 1))
+
+
+def _turn(pose: Pose) -> Array:
+    return np.asarray(np.clip(rotation_vector(pose.rotation) / _POSE_RANGE, -1, 1), np.float32)

@@ -1,0 +1,71 @@
+"""Presets: the settings that may change while a session runs, as a TOML file to keep or share.
+
+`reenact live CONFIG` reads such a file as well.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from reenact.config import PartsSection, Section, Settings
+from reenact.errors import ConfigError
+from reenact.live.settings import load_settings
+from reenact.storage import atomic_write, data_folder
+from reenact.targets.store import checked_name
+
+SUFFIX = ".toml"
+
+
+def preset_path(name: str) -> Path:
+    """Return the file of a preset. Raises TargetError if the name cannot be a file's."""
+    return presets_folder() / f"{checked_name(name)}{SUFFIX}"
+
+
+def presets_folder() -> Path:
+    """Return the folder of the user's presets."""
+    return data_folder() / "presets"
+
+
+def preset_names() -> list[str]:
+    """Return the sorted names of the presets."""
+    return sorted(path.stem for path in presets_folder().glob(f"[!.]*{SUFFIX}"))
+
+
+def live_settings(settings: Section, prefix: str = "") -> Iterator[tuple[str, str, Any]]:
+    """Yield (section, key, value) of each setting that may change live, those of parts included."""
+    for key, field in type(settings).model_fields.items():
+        value, extra = getattr(settings, key), field.json_schema_extra
+        if isinstance(value, Section):
+            yield from live_settings(value, key)
+        elif isinstance(extra, dict) and extra.get("live"):
+            yield prefix, key, value
+    if isinstance(settings, PartsSection):
+        for name, part in settings.__pydantic_extra__.items():
+            yield from live_settings(part, f"{prefix}.{name}")
+
+
+def write_preset(path: Path, settings: Settings) -> None:
+    """Write the live settings to a TOML file.
+
+    Raises:
+        ConfigError: it cannot be written.
+    """
+    sections: dict[str, list[str]] = {}
+    for section, key, value in live_settings(settings):
+        # JSON's numbers, truth values and texts are TOML's too.
+        sections.setdefault(section, []).append(f"{key} = {json.dumps(value)}")
+    text = "\n\n".join("\n".join([f"[{name}]", *lines]) for name, lines in sections.items())
+    with atomic_write(path, error=ConfigError, parents=True) as partial:
+        partial.write_text(f"{text}\n", encoding="utf-8")
+
+
+def read_preset(path: Path) -> list[tuple[str, str, Any]]:
+    """Return (section, key, value) of the live settings in a file; all of it is checked.
+
+    Raises:
+        ConfigError: it cannot be read, or a key or value is not allowed.
+    """
+    return [*live_settings(load_settings(path))]

@@ -1,0 +1,177 @@
+"""Everything that can be done to a running session, done through its one door."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from pathlib import Path
+from typing import Any, cast
+
+import av
+import pytest
+
+from reenact.config import Settings
+from reenact.errors import ConfigError, ReenactError, SinkError
+from reenact.live.controls import Controls
+from reenact.live.presets import preset_names, preset_path
+from reenact.live.session import Session
+from reenact.sinks.fanout import SinkSet
+from reenact.testing.moving_portrait import moving_portrait, write_video
+from support.fakes import GREEN, FakeReenactor, FakeSink, FakeSource, until
+from support.sessions import OUTPUT_FPS
+from support.simulation import SimulatedTime
+
+
+class Stage:
+    """A live session of fakes whose outputs may change."""
+
+    def __init__(self, time: SimulatedTime, fails: Collection[int] | str = ()) -> None:
+        self.sink = FakeSink("first", live=True)
+        self.reenactor = FakeReenactor(fails=fails)
+        settings = Settings()
+        settings.output.fps = OUTPUT_FPS
+        source = FakeSource(None, live=True, fps=OUTPUT_FPS, time=time)
+        output = SinkSet([self.sink])
+        self.session = Session(settings, source, self.reenactor, output, clock=time.clock)
+        self.controls = Controls(self.session, "anna", lambda: time.now_s)
+
+    def frames(self, count: int) -> None:
+        """Wait for so many more pictures."""
+        goal = len(self.sink.frames) + count
+        until(lambda: len(self.sink.frames) >= goal)
+
+    def problems(self) -> dict[str, str]:
+        problems = self.controls.snapshot()["problems"]
+        assert all(one["do"] for one in problems)
+        return {one["where"]: one["what"] for one in problems}
+
+
+@pytest.fixture
+def stage(time: SimulatedTime) -> Iterator[Stage]:
+    opened = Stage(time)
+    with opened.session:
+        opened.session.start()
+        yield opened
+
+
+def test_the_state_of_a_healthy_session(stage: Stage) -> None:
+    stage.controls.snapshot()
+    stage.frames(200)
+    state = stage.controls.snapshot()
+    assert state["state"] == "running"
+    assert (state["target"], state["source"], state["face"]) == ("anna", "fake actor", "found")
+    assert state["fps"] == pytest.approx(OUTPUT_FPS, rel=0.1)
+    assert state["delay_ms"] <= 1000 / OUTPUT_FPS
+    assert state["outputs"] == [{"name": "first", "error": ""}]
+    assert state["problems"] == []
+
+
+def test_what_is_wrong_is_told_with_what_to_do(stage: Stage) -> None:
+    stage.reenactor.face_present = False
+    stage.session.source_problem = ""
+    assert "No face" in stage.problems()["face"]
+    stage.session.source_problem = "The camera is unplugged."
+    assert stage.problems() == {"source": "The camera is unplugged."}
+    broken = FakeSink("second", open_fails=True)
+    cast(SinkSet, stage.session.output).add(broken)
+    stage.frames(3)
+    assert "second cannot be opened" in stage.problems()["outputs"]
+
+
+def test_a_fatal_error_is_told(time: SimulatedTime) -> None:
+    stage = Stage(time, fails="all")
+    with stage.session, pytest.raises(RuntimeError):
+        stage.session.run()
+    assert stage.controls.snapshot()["state"] == "ended"
+    assert "the fake renderer fails" in stage.problems()["state"]
+
+
+def test_neutrals_are_set_and_taken_back_by_the_work_thread(stage: Stage) -> None:
+    stage.controls.set_neutral()
+    until(lambda: stage.reenactor.neutrals == 1)
+    stage.controls.undo_neutral()
+    until(lambda: stage.reenactor.undone == 1)
+
+
+def test_an_output_comes_and_goes_while_the_others_go_on(stage: Stage, tmp_path: Path) -> None:
+    stage.frames(5)
+    path = stage.controls.start_recording(tmp_path / "talk.mp4")
+    with pytest.raises(SinkError, match="is being recorded"):
+        stage.controls.start_recording()
+    assert stage.controls.snapshot()["recording"] == str(path)
+    stage.frames(30)
+    stage.controls.stop_recording()
+    stage.frames(10)
+    until(path.is_file)
+    with av.open(str(path)) as file:
+        recorded = sum(1 for _ in file.decode(video=0))
+    assert 25 <= recorded < len(stage.sink.frames)
+    assert stage.controls.outputs() == [{"name": "first", "error": ""}]
+    assert set(stage.sink.colours[2:]) == {GREEN}
+    with pytest.raises(SinkError, match="no output file"):
+        stage.controls.remove_output("file:other.mp4")
+    with pytest.raises(ReenactError, match="no sink called"):
+        stage.controls.add_output("nothing")
+
+
+def test_a_preset_brings_the_settings_back(stage: Stage) -> None:
+    controls = stage.controls
+    controls.update("fusion", "mouth", 1.3)
+    controls.mirror()
+    controls.save_preset("talk show")
+    assert preset_names() == ["talk show"]
+    kept = controls.settings()
+    controls.update("fusion", "mouth", 0.2)
+    controls.mirror()
+    controls.load_preset("talk show")
+    assert controls.settings() == kept
+    assert kept["fusion.mirror"] is True
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[fusion]\nmirror = true\nmouth = 9.0", "less than or equal to 2"),
+        ("[fusion]\nmirror = true\nmoth = 1.0", "did you mean"),
+        ("nonsense", "not a readable TOML"),
+    ],
+)
+def test_a_wrong_preset_changes_nothing(stage: Stage, text: str, message: str) -> None:
+    path = preset_path("wrong")
+    path.parent.mkdir(parents=True)
+    path.write_text(text, "utf-8")
+    before = stage.controls.settings()
+    with pytest.raises(ConfigError, match=message):
+        stage.controls.load_preset("wrong")
+    assert stage.controls.settings() == before
+
+
+def test_presets_stay_in_their_folder() -> None:
+    with pytest.raises(ReenactError, match="cannot be a target's name"):
+        preset_path("../escape")
+
+
+def test_a_real_session_changes_its_target_and_measures_the_face(tmp_path: Path) -> None:
+    """The portrait drives one target and then another; features are those of the new one."""
+    from reenact.live.settings import load_settings
+    from reenact.targets.library import open_target
+
+    images, _ = moving_portrait()
+    write_video(tmp_path / "actor.mp4", images)
+    still = tmp_path / "still.mp4"
+    write_video(still, images[:1])
+    options: list[Any] = ["renderer.name=warp", "fusion.method=direct", "actor.neutral=fresh"]
+    settings = load_settings(None, options)
+    target = open_target("astronaut")
+    with Session.open(settings, f"video:{tmp_path / 'actor.mp4'}", target, ["null"]) as session:
+        controls = Controls(session, "astronaut")
+        controls.switch_target(str(still))
+        with pytest.raises(ReenactError, match="no target or file"):
+            controls.switch_target("nobody")
+        session.start()
+        assert session.wait(120.0)
+        assert controls.target == str(still)
+        assert session.reenactor.target.name == "still"
+        found = {feature.name: feature for feature in controls.features()}
+        assert {"mouth open", "smile", "left lid", "gaze", "turn"} <= set(found)
+        assert all(-1 <= one.actor <= 1 and -1 <= one.output <= 1 for one in found.values())
+        assert session.stats().failures == 0
