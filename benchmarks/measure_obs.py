@@ -33,9 +33,10 @@ from reenact.sinks.mjpeg_server import HttpSink
 from reenact.sinks.obs.installer import MEDIA_PORT
 from reenact.sinks.obs.sink import ObsSink
 from reenact.types import Frame, Image
+from support.fakes import until
 from support.obs import browser, studio
 from support.obs.rings import ring_name
-from support.obs.studio import Studio, eventually
+from support.obs.studio import Studio
 from support.portraits import astronaut
 
 SIZE_PX: Final = 512
@@ -100,9 +101,7 @@ def measure_source(obs: Studio, seconds: float) -> dict[str, Any]:
         found: dict[str, Any] = {"idle": load_of(obs, seconds)}
         item = obs.add("Reenact", "reenact", {"name": name, "hold_s": 86400.0})
         with writing("obs", name) as writer:
-            eventually(
-                lambda: obs.size_of(item) == (SIZE_PX, SIZE_PX), 60.0, "the source's picture"
-            )
+            until(lambda: obs.size_of(item) == (SIZE_PX, SIZE_PX), 60.0, "the source's picture")
             found["30 a second"] = load_of(obs, seconds)
             found["delay_ms"] = delays(obs, "Reenact", seconds)
             writer.kill()
@@ -118,9 +117,9 @@ def measure_media_source(obs: Studio, seconds: float) -> dict[str, Any]:
     """Measure OBS's own media source on the HTTP stream."""
     idle = load_of(obs, seconds)
     with writing("http", ""):
-        address = eventually(load_address, 60.0, "the HTTP stream")
+        address = until(load_address, 60.0, "the HTTP stream")
         obs.add("Stream", "ffmpeg_source", studio.media_source_settings(address))
-        eventually(lambda: shot(obs, "Stream") is not None, 60.0, "the stream's picture")
+        until(lambda: shot(obs, "Stream") is not None, 60.0, "the stream's picture")
         busy = load_of(obs, seconds)
         found: dict[str, Any] = {"delay_ms": delays(obs, "Stream", seconds), "30 a second": busy}
         obs.remove("Stream")
@@ -147,7 +146,7 @@ def measure_browser(folder: Path, seconds: float) -> dict[str, Any]:
     """Measure Chromium's canvas on the HTTP stream."""
     Path(os.environ["REENACT_DATA"], "http.json").unlink(missing_ok=True)
     with writing("http", ""):
-        address = eventually(load_address, 60.0, "the HTTP stream")
+        address = until(load_address, 60.0, "the HTTP stream")
         url = address.url("stream.mjpg")
         found = []
         with browser.page(_PAGE % json.dumps(url), folder) as reports:

@@ -23,15 +23,12 @@ class Sound(ClosesOnExit):
     """
 
     def __init__(self, path: str, name: str, start_s: float) -> None:
-        """Open the file.
+        """Open the sound of a file. Raises av.FFmpegError or OSError if that fails.
 
         Args:
             path: of a file with sound.
             name: what a person would call it.
             start_s: the time of the first picture on the track's own clock.
-
-        Raises:
-            av.FFmpegError, OSError: it cannot be opened.
         """
         self._name = name
         self._start_s = start_s
@@ -58,11 +55,7 @@ class Sound(ClosesOnExit):
         self._held = next(self._packets, None)
 
     def copy(self, until_s: float) -> None:
-        """Copy what begins before a time, which counts from the first picture.
-
-        Raises:
-            av.FFmpegError, OSError: it cannot be written.
-        """
+        """Copy what begins before a time, in seconds from the first picture."""
         while self._held is not None and self._container is not None:
             time_s, packet = self._held
             if time_s >= until_s:

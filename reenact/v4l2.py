@@ -28,8 +28,7 @@ class Capability:
 
     Attributes:
         driver: such as "uvcvideo".
-        bus: where the device is plugged in, such as "usb-0000:00:14.0-3", which tells two cameras
-            of one model apart.
+        bus: where it is plugged in, which tells two cameras of one model apart.
         captures: True if pictures can be read from it.
         outputs: True if pictures can be written to it.
     """

@@ -30,16 +30,9 @@ class SinkSet(ClosesOnExit):
         *,
         ends_with_window: bool = True,
     ) -> None:
-        """Take over the sinks, which `close` closes.
+        """Take over at least one sink; `timer` gets each one's writes as a step `write NAME`.
 
-        Args:
-            sinks: at least one.
-            timer: gets the time of each sink's writes as the step `write NAME`.
-            ends_with_window: a window that the user closes ends the session; otherwise it is
-                removed as by `remove`.
-
-        Raises:
-            SinkError: there is no sink.
+        Unless `ends_with_window`, a window that the user closes is removed as by `remove`.
         """
         if not sinks:
             raise SinkError("Say where the picture goes, as with --sink window.")
@@ -60,10 +53,9 @@ class SinkSet(ClosesOnExit):
             return (*(name for name in self._working if name not in self._leaving), *self._waiting)
 
     def add(self, sink: Sink) -> str:
-        """Take over a sink that gets all frames from the next one on.
+        """Take over a sink that gets all frames from the next one on; return its name here.
 
-        Returns:
-            Its name among the sinks. If it cannot be opened, the reason stands in `errors`.
+        If it cannot be opened, the reason stands in `errors`.
         """
         with self._changes:
             name = _unique([*self._working, *self._waiting, sink.name])[-1]
@@ -72,11 +64,7 @@ class SinkSet(ClosesOnExit):
         return name
 
     def remove(self, name: str) -> None:
-        """Close a sink, which gets no further frame; the others notice nothing.
-
-        Raises:
-            SinkError: there is no such sink.
-        """
+        """Close a sink, which gets no further frame. Raises SinkError if there is no such sink."""
         with self._changes:
             if self._errors.pop(name, None) is None and self._waiting.pop(name, None) is None:
                 if name not in self._working:
@@ -132,15 +120,7 @@ class SinkSet(ClosesOnExit):
         return False
 
     def open(self, size: tuple[int, int], fps: float) -> None:
-        """Open every sink.
-
-        Args:
-            size: (width, height) px.
-            fps: about how many frames come in a second.
-
-        Raises:
-            SinkError: none could be opened; the message has that of each.
-        """
+        """Open every sink. Raises SinkError, with the message of each, if none could be opened."""
         self._fps = fps
         for name, sink in list(self._working.items()):
             self._open(name, sink, size)
@@ -153,11 +133,7 @@ class SinkSet(ClosesOnExit):
             self._give_up(name, error)
 
     def write(self, frame: Frame) -> None:
-        """Write a frame to every sink that works.
-
-        Raises:
-            SinkError: none is left; the message has that of each.
-        """
+        """Write to every sink that works. Raises SinkError, with all messages, if none is left."""
         if self._waiting or self._leaving:
             self._change(frame.size)
         for name, sink in list(self._working.items()):
@@ -171,9 +147,8 @@ class SinkSet(ClosesOnExit):
     def close(self) -> None:
         """Close every sink.
 
-        Raises:
-            SinkError: none could be closed properly, such as the only file on a full disk. If
-                some could, the failures are in `errors` and in the log.
+        Raises SinkError if none could be closed properly, such as the only file on a full disk. If
+        some could, the failures are in `errors` and in the log.
         """
         open_before = len(self._working)
         for name, sink in list(self._working.items()):
@@ -208,15 +183,12 @@ class SinkSet(ClosesOnExit):
 
 
 def check_not_overwritten(sinks: Sequence[str], read: str, what: str) -> None:
-    """Check that no sink writes to the file that the run reads.
+    """Raise SinkError if a sink writes to the file that the run reads, by whatever path.
 
     Args:
         sinks: as typed on the command line, such as `file:out.mp4`.
-        read: path of what is read; anything that is not a file, such as an address, is ignored.
+        read: what is read; anything that is not a file, such as an address, is ignored.
         what: what it is to the user, such as "source".
-
-    Raises:
-        SinkError: a sink writes to that file, by whatever path.
     """
     for sink in sinks:
         kind, argument = split(sink)

@@ -23,12 +23,7 @@ _TOKEN: Final = re.compile(r"[A-Za-z0-9_-]{20,100}")
 
 @dataclass(frozen=True, slots=True)
 class HttpAddress:
-    """Where an HTTP stream is.
-
-    Attributes:
-        port: on the loopback address.
-        token: what a request must contain.
-    """
+    """A stream's port on the loopback address, and the token that a request must contain."""
 
     port: int
     token: str
@@ -39,11 +34,7 @@ class HttpAddress:
 
 
 def load_address(port: int | None = None) -> HttpAddress | None:
-    """Return the address that was stored for a port; None if there is none that can be read.
-
-    Args:
-        port: None: the one that was opened last.
-    """
+    """Return the address stored for a port, or the one opened last; None if there is none."""
     kept = _kept()
     if port is None:
         port = next(reversed(kept), 0)

@@ -6,15 +6,13 @@ Each of these needs the token of the run as `?token=...`, which only `HttpSink.u
 - `/stream.mjpg` is the stream, where every reader gets the newest picture at its own pace,
 - `/frame.jpg` is the newest picture.
 
-The server listens on the loopback address alone. A page of another site that guesses the port
-gets nothing: the token is random, and requests are refused that call this machine by another
-name, as after DNS rebinding, or that come from a page of another site. Pages of this machine may
-read the pixels (CORS).
+The server listens on the loopback address alone and refuses requests that call this machine by
+another name, as after DNS rebinding, or that come from a page of another site. Pages of this
+machine may read the pixels (CORS).
 """
 
 from __future__ import annotations
 
-import contextlib
 import hmac
 import logging
 import os
@@ -52,11 +50,7 @@ img { width: 100%%; height: 100%%; object-fit: contain; display: block; }
 
 
 class NewestPicture:
-    """The newest picture and its JPEG. Any thread may call.
-
-    Attributes:
-        encoded_frames: how many pictures have been encoded.
-    """
+    """The newest picture and its JPEG; counts the pictures it encoded. Any thread may call."""
 
     def __init__(self, quality: int) -> None:
         self.encoded_frames = 0
@@ -95,53 +89,23 @@ class NewestPicture:
             with self._changed:
                 number, image = self._number, self._image
             if self._jpeg[0] != number and image is not None:
-                self._jpeg = (number, _encode(image, self._quality))
+                bgr = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
+                options = [cv2.IMWRITE_JPEG_QUALITY, self._quality]
+                self._jpeg = (number, bytes(cv2.imencode(".jpg", bgr, options)[1]))
                 self.encoded_frames += 1
             return self._jpeg
 
 
-def _encode(image: Image, quality: int) -> bytes:
-    bgr = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
-    _, data = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, quality])
-    return bytes(data)
-
-
 class MjpegServer(ThreadingHTTPServer):
-    """An HTTP server that ends its connections when it is closed."""
+    """An HTTP server for readers that come and go."""
 
-    daemon_threads = True
     # On Windows this option would let two programs share a port.
     allow_reuse_address = os.name != "nt"
-
-    def __init__(self, address: tuple[str, int], handler: Any) -> None:
-        self._connections: set[socket.socket] = set()
-        self._guard = threading.Lock()
-        super().__init__(address, handler)
 
     @override
     def server_bind(self) -> None:
         # HTTPServer looks up its own name here, which is not needed and may take seconds.
         socketserver.TCPServer.server_bind(self)
-
-    @override
-    def process_request(self, request: Any, client_address: Any) -> None:
-        with self._guard:
-            self._connections.add(request)
-        super().process_request(request, client_address)
-
-    @override
-    def shutdown_request(self, request: Any) -> None:
-        with self._guard:
-            self._connections.discard(request)
-        super().shutdown_request(request)
-
-    @override
-    def server_close(self) -> None:
-        super().server_close()
-        with self._guard:
-            for connection in self._connections:
-                with contextlib.suppress(OSError):
-                    connection.shutdown(socket.SHUT_RDWR)
 
     @override
     def handle_error(self, request: Any, client_address: Any) -> None:

@@ -1,8 +1,7 @@
 """Shows frames to browsers and other programs on this machine: MJPEG over HTTP.
 
-On a port that the user chose, the token of the last time is used again, so that an address keeps
-working. `reenact obs status --media-source` prints it with the options that cut OBS's delay from a
-second to less than a tenth.
+`reenact obs status --media-source` prints the address of a chosen port with the options that cut
+OBS's delay from a second to less than a tenth.
 """
 
 from __future__ import annotations
@@ -30,25 +29,16 @@ log = logging.getLogger(__name__)
 class HttpSink(ClosesOnExit):
     """Serves the newest frame over HTTP; see `sinks.mjpeg_handler` for what is served.
 
-    A frame is encoded once for all readers, and not at all while nobody reads. Encoding and
-    sending happen in the readers' threads, so that a slow reader holds up nobody else. One thread
+    On a port that the user chose, the token of the last time is used again. A frame is encoded once
+    for all readers, in the readers' own threads, and not at all while nobody reads. One thread
     calls `open` and `write`; any may call the rest.
-
-    Attributes:
-        name: "http".
-        live: True.
     """
 
     name = "http"
     live = True
 
     def __init__(self, port: int = 0, quality: int = 85) -> None:
-        """Open nothing yet.
-
-        Args:
-            port: on the loopback address; 0: any free one.
-            quality: of the JPEGs, 1 to 100.
-        """
+        """Open nothing yet. The port is on the loopback address; 0 takes any free one."""
         self._port = port
         kept = load_address(port)
         self._token = kept.token if kept else secrets.token_urlsafe(16)
@@ -74,11 +64,7 @@ class HttpSink(ClosesOnExit):
         return HttpAddress(int(server.server_address[1]), self._token).url(path)
 
     def open(self, size: tuple[int, int], fps: float) -> None:
-        """Start serving and print the address on stderr; size and rate follow the frames.
-
-        Raises:
-            SinkError: the port is taken or may not be used.
-        """
+        """Start serving and print the address on stderr. Raises SinkError if the port is taken."""
         handler = functools.partial(MjpegHandler, self._newest, self._token)
         try:
             self._server = MjpegServer((LOOPBACK, self._port), handler)
@@ -99,17 +85,13 @@ class HttpSink(ClosesOnExit):
         print(f"Watch at {self.url}", file=sys.stderr, flush=True)
 
     def write(self, frame: Frame) -> None:
-        """Make this the newest frame; returns at once.
-
-        Raises:
-            SinkError: the server is not running.
-        """
+        """Make this the newest frame; returns at once."""
         if self._server is None:
             raise SinkError("The HTTP stream is closed.")
         self._newest.put(frame.image)
 
     def close(self) -> None:
-        """Stop serving and end every reader's connection. May be called twice."""
+        """Stop serving; readers get no more pictures. May be called twice."""
         with self._lock:
             server, self._server = self._server, None
             self._newest.close()

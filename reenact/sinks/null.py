@@ -11,14 +11,7 @@ from reenact.types import Frame, Sink
 
 
 class NullSink(ClosesOnExit):
-    """Counts frames and shows them nowhere. One thread calls.
-
-    Attributes:
-        name: "null".
-        live: False: every frame counts.
-        frames: how many have been written.
-        size: (width, height) px of the last one.
-    """
+    """Counts frames and remembers the last one's (width, height) px. One thread calls."""
 
     name = "null"
     live = False

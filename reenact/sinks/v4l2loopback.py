@@ -35,12 +35,7 @@ _ALLOW: Final = "add yourself to its group with `sudo usermod -aG video $USER` a
 
 @dataclass(frozen=True, slots=True)
 class Format:
-    """What a device shows until no program has it open any more.
-
-    Attributes:
-        layout: four letters for the order of the bytes, such as "YU12".
-        size: (width, height) px.
-    """
+    """What a device shows: a layout of four letters, such as "YU12", and (width, height) px."""
 
     layout: str
     size: tuple[int, int]
@@ -48,12 +43,7 @@ class Format:
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """Why a virtual camera cannot be used, or works badly.
-
-    Attributes:
-        what: in a few words.
-        remedy: how to repair it; starts with a verb.
-    """
+    """Why a virtual camera cannot be used or works badly, and a remedy that starts with a verb."""
 
     what: str
     remedy: str
@@ -81,14 +71,9 @@ def describe(sysfs: Path = SYSFS) -> str:
 
 
 def find(wanted: str, sysfs: Path = SYSFS) -> list[str]:
-    """Return the device files that fit.
+    """Return the device files that fit a device file, its number, a device's name, or "" for any.
 
-    Args:
-        wanted: a device file, its number, a device's name, or "" for any.
-        sysfs: where Linux shows its devices.
-
-    Raises:
-        SinkError: there is none; the message says what to do.
+    Raises SinkError if there is none; the message says what to do.
     """
     found = devices(sysfs)
     if not found:
@@ -106,16 +91,9 @@ def find(wanted: str, sysfs: Path = SYSFS) -> list[str]:
 
 
 def take(wanted: str) -> str:
-    """Prepare the first device that fits and is free for a writer.
+    """Prepare the first device that fits `wanted` (see `find`) for a writer; return its file.
 
-    Args:
-        wanted: as for `find`.
-
-    Returns:
-        Its device file.
-
-    Raises:
-        SinkError: none fits or is free; the message says what to do.
+    Raises SinkError if none fits or is free; the message says what to do.
     """
     problems = []
     for device in find(wanted):
@@ -129,12 +107,7 @@ def take(wanted: str) -> str:
 
 
 def absence(sysfs: Path = SYSFS, modules: Path = Path("/lib/modules")) -> Fault | None:
-    """Say why there is no device at all; None if there is one.
-
-    Args:
-        sysfs: where Linux shows its devices.
-        modules: where the kernels' drivers are.
-    """
+    """Say why there is no device at all; None if there is one."""
     if devices(sysfs):
         return None
     if (sysfs / "module/v4l2loopback").is_dir():
@@ -177,15 +150,12 @@ def weakness(device: str) -> Fault | None:
 
 
 def prepare(device: str) -> None:
-    """Make a device ready for a writer.
+    """Make a device ready for a writer. Raises SinkError if it takes no pictures.
 
     v4l2loopback before 0.13, loaded with exclusive_caps=1, takes one writer only: once that has
     closed the device, it takes no other until the module is loaded again. It recovers when a
     program starts *streaming* to the device and closes it, which is done here unless another
     program may be writing.
-
-    Raises:
-        SinkError: it takes no pictures; the message says what to do.
     """
     problem = obstacle(device)
     if problem is None and not v4l2.capability(device).outputs:
@@ -201,12 +171,7 @@ def prepare(device: str) -> None:
 
 
 def held_format(device: str, sysfs: Path = SYSFS) -> Format | None:
-    """Return what a device shows now; None if no program has it open or it is unknown.
-
-    Args:
-        device: device file such as /dev/video10.
-        sysfs: where Linux shows its devices.
-    """
+    """Return what a device file shows now; None if no program has it open or it is unknown."""
     # Such as "YU12:640x480@30"; empty while nobody uses the device.
     shown = v4l2.text(sysfs / "class/video4linux" / Path(device).name / "format")
     match = re.match(r"(.{4}):(\d+)x(\d+)@", shown)

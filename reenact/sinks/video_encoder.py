@@ -106,10 +106,9 @@ class _UnbufferedFile(io.FileIO):
 
 
 class VideoEncoder:
-    """Writes one file. One thread calls; every method raises av.FFmpegError, OSError, ValueError.
+    """Writes one file and counts its frames. One thread calls.
 
-    Attributes:
-        frames: how many were added.
+    Every method raises av.FFmpegError, OSError or ValueError.
     """
 
     def __init__(
@@ -123,7 +122,7 @@ class VideoEncoder:
         tags: Mapping[str, str],
         sound: Sound | None,
     ) -> None:
-        """Open the encoder.
+        """Open the encoder on an empty file.
 
         Args:
             path: an empty file.

@@ -47,22 +47,17 @@ def is_partial(path: Path) -> bool:
 class FileSink(ClosesOnExit):
     """A video file: H.264 in .mp4, .m4v, .mov and .mkv, VP9 in .webm.
 
-    Every frame keeps its own time, counted from the first one, to 1/90000 s in MP4 and MOV and to
-    1 ms in Matroska and WebM. The last frame lasts as long as the one before, but no longer than
-    1/fps. Times always rise: a frame that is not later than the one before comes one tick after
-    it, and after a jump back of more than a second (a looped source) the clock goes on.
+    Every frame keeps its own time, counted from the first one, to 1/90000 s in MP4 and MOV and to 1
+    ms in Matroska and WebM. The last frame lasts as long as the one before, but no longer than
+    1/fps. Times always rise: a frame that is not later than the one before comes one tick after it,
+    and after a jump back of more than a second (a looped source) the clock goes on.
 
-    Colours are BT.709, limited range, and tagged as such. A side of odd length gets its last row
-    or column twice. An older file of the same name is replaced when the new one is finished.
-    Sound is copied without encoding it again, for as long as there are pictures.
+    Colours are BT.709, limited range, and tagged as such. A side of odd length gets its last row or
+    column twice. An older file of the same name is replaced when the new one is finished. Sound is
+    copied without encoding it again, for as long as there are pictures.
 
     Any thread may call any method. Leaving the context by an exception calls `abandon` instead of
     `close`.
-
-    Attributes:
-        name: `file:` and the path as it was given.
-        path: of the finished file.
-        live: False: every frame counts.
     """
 
     live = False
@@ -76,8 +71,7 @@ class FileSink(ClosesOnExit):
             tags: what the file says of itself.
 
         Raises:
-            SinkError: the name is missing or a folder's, its extension is unknown, or its folder
-                is missing or not writable.
+            SinkError: the path names no video that could be written there.
         """
         if not str(path):
             raise SinkError("Say which file to write, as in --sink file:out.mp4.")
@@ -112,15 +106,7 @@ class FileSink(ClosesOnExit):
             self.abandon()
 
     def open(self, size: tuple[int, int], fps: float) -> None:
-        """Start the file.
-
-        Args:
-            size: (width, height) px; frames of another size are letterboxed.
-            fps: about how many frames come in a second.
-
-        Raises:
-            SinkError: the file cannot be written, or the encoder refuses the size.
-        """
+        """Start the file. Raises SinkError if it cannot be written or its size is refused."""
         with self._lock:
             self._partial = self._reserve()
             try:
@@ -139,10 +125,9 @@ class FileSink(ClosesOnExit):
     def write(self, frame: Frame) -> None:
         """Add a frame.
 
-        Raises:
-            SinkError: the disk is full or has failed, or the file is not open. A recording of up
-                to a minute is removed; a longer one stays under the partial name, which the
-                message gives.
+        Raises SinkError if the disk is full or has failed, or the file is not open. A recording of
+        up to a minute is then removed; a longer one stays under the partial name, which the message
+        gives.
         """
         with self._lock:
             if self._encoder is None:
@@ -155,9 +140,8 @@ class FileSink(ClosesOnExit):
     def close(self) -> None:
         """Finish the file and give it its name; leave nothing if there was no frame.
 
-        Raises:
-            SinkError: the end could not be written, as on a full disk; or the file is complete
-                but could not be renamed, and the message gives the name that it has.
+        Raises SinkError if the end could not be written, as on a full disk, or if the complete file
+        could not be renamed; the message gives the name that it has.
         """
         with self._lock:
             encoder, partial = self._encoder, self._partial

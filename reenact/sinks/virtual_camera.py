@@ -55,12 +55,10 @@ class CameraSink(ClosesOnExit):
     """A virtual camera: v4l2loopback on Linux, OBS or UnityCapture on Windows, OBS on macOS.
 
     It stays open at one size until `close`, since programs that read a camera keep its size, and
-    many stop if it goes away. Pictures of another size are letterboxed. One thread calls `open`
-    and `write`; any may call `close`.
+    many stop if it goes away. Pictures of another size are letterboxed. One thread calls `open` and
+    `write`; any may call `close`.
 
     Attributes:
-        name: "camera".
-        live: True.
         device: the name that other programs see, "" before `open`.
         size: (width, height) px that the device really has.
     """
@@ -84,16 +82,9 @@ class CameraSink(ClosesOnExit):
         self._lock = threading.Lock()
 
     def open(self, size: tuple[int, int], fps: float) -> None:
-        """Open the camera.
+        """Open the camera; a device that a program already reads keeps its own size.
 
-        Args:
-            size: (width, height) px of the frames; a device that a program already reads keeps
-                its own size.
-            fps: about how many frames come in a second.
-
-        Raises:
-            SinkError: there is no virtual camera, or it cannot be opened; the message says what
-                to do on this system.
+        Raises SinkError if there is no virtual camera or it cannot be opened, with what to do.
         """
         with self._lock:
             self._check_backend()
@@ -107,11 +98,7 @@ class CameraSink(ClosesOnExit):
             log.info("Virtual camera %s, %d x %d.", self.device, *self.size)
 
     def write(self, frame: Frame) -> None:
-        """Show a frame.
-
-        Raises:
-            SinkError: the camera is closed or has gone.
-        """
+        """Show a frame. Raises SinkError if the camera is closed or has gone."""
         with self._lock:
             if self._camera is None:
                 raise SinkError("The virtual camera is closed.")
@@ -161,7 +148,8 @@ class CameraSink(ClosesOnExit):
         self.size, self._layout = held.size, _LAYOUTS[held.layout]
 
     def _open(self, device: str, size: tuple[int, int], fps: float, layout: str) -> Camera:
-        pyvirtualcam = _library()
+        import pyvirtualcam
+
         options: dict[str, Any] = {
             "device": device or None,
             "backend": self._backend or None,
@@ -173,31 +161,17 @@ class CameraSink(ClosesOnExit):
             raise SinkError(explain(str(error))) from error
 
     def _check_backend(self) -> None:
-        known = _library().camera.BACKENDS
-        if self._backend and self._backend not in known:
+        from pyvirtualcam.camera import BACKENDS
+
+        if self._backend and self._backend not in BACKENDS:
             raise SinkError(
                 f"There is no virtual camera backend {self._backend!r} on this system; known: "
-                f"{', '.join(known)}."
+                f"{', '.join(BACKENDS)}."
             )
 
 
-def _library() -> Any:
-    try:
-        import pyvirtualcam
-    except ImportError as error:
-        raise SinkError(
-            f"pyvirtualcam cannot be loaded ({error}); `pip install pyvirtualcam`."
-        ) from error
-    return pyvirtualcam
-
-
 def absence(system: str = sys.platform, sysfs: Path = loopback.SYSFS) -> loopback.Fault | None:
-    """Say why there is no virtual camera, and how to get one; None if there is one.
-
-    Args:
-        system: as `sys.platform`.
-        sysfs: where Linux shows its devices.
-    """
+    """Say why there is no virtual camera, and how to get one; None if there is one."""
     if system == "linux":
         return loopback.absence(sysfs)
     if system == "win32":
@@ -231,12 +205,7 @@ def describe(system: str = sys.platform, sysfs: Path = loopback.SYSFS) -> str:
 
 
 def explain(problem: str, system: str = sys.platform) -> str:
-    """Turn a backend's error into one or two sentences that say what to do.
-
-    Args:
-        problem: the backend's message.
-        system: as `sys.platform`.
-    """
+    """Turn a backend's error into one or two sentences that say what to do."""
     words = " ".join(problem.split()).rstrip(".")
     if system == "linux":
         if "already in use" in words:

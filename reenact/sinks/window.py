@@ -26,15 +26,10 @@ INSTEAD: Final = "use --sink http to watch in a browser, or --sink file:out.mp4"
 
 
 class WindowSink(ClosesOnExit):
-    """A window that the user closes by q, Esc or its button.
+    """A window that the user closes by q, Esc or its button, which sets `closed_by_user`.
 
     One thread makes all calls; on macOS it must be the program's main thread. Another thread may
     call `close`, which then leaves the window open until the program ends.
-
-    Attributes:
-        name: "window".
-        live: True.
-        closed_by_user: True once the user has closed it; later frames are ignored.
     """
 
     name = "window"
@@ -47,8 +42,7 @@ class WindowSink(ClosesOnExit):
     def open(self, size: tuple[int, int], fps: float) -> None:
         """Open the window at (width, height) px, scaled down to fit a small screen.
 
-        Raises:
-            SinkError: there is no display, or OpenCV was built without windows.
+        Raises SinkError if there is no display, or OpenCV was built without windows.
         """
         if sys.platform == "darwin" and threading.current_thread() is not threading.main_thread():
             raise SinkError(f"macOS opens windows from a program's main thread only; {INSTEAD}.")
@@ -66,11 +60,7 @@ class WindowSink(ClosesOnExit):
         self._thread = threading.get_ident()
 
     def write(self, frame: Frame) -> None:
-        """Show a frame and check the keyboard.
-
-        Raises:
-            SinkError: the window is not open, or the display has gone.
-        """
+        """Show a frame and check the keyboard. Raises SinkError if there is no window any more."""
         if self.closed_by_user:
             return
         if self._thread is None:
@@ -100,8 +90,8 @@ class WindowSink(ClosesOnExit):
 def display_problem() -> str | None:
     """Say in a few words why no window can be shown; None if one can.
 
-    On Linux, a child process tries to open a window, since the library behind OpenCV's windows
-    ends a process that has no display. That takes up to a second; the answer is kept.
+    On Linux a child process tries to open a window, since the library behind OpenCV's windows ends
+    a process that has no display. That takes up to a second; the answer is kept.
     """
     if not sys.platform.startswith("linux"):
         return None

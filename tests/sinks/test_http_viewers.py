@@ -19,8 +19,9 @@ from reenact.sinks.http_address import HttpAddress
 from reenact.sinks.mjpeg_server import HttpSink
 from reenact.types import Frame, Image
 from support.clips import corners, four_colours, number_of, numbered_picture
+from support.fakes import until
 from support.obs import browser, studio
-from support.obs.studio import eventually, needs_obs
+from support.obs.studio import needs_obs
 
 SIZE = (320, 240)
 START_S = 60.0
@@ -85,17 +86,15 @@ def test_media_source_of_obs_shows_the_stream(tmp_path: Path) -> None:
             image = seen()
             return 0 if image is None else number_of(image)
 
-        first = eventually(number, START_S, "the stream is shown")
-        eventually(lambda: first < number() <= feeder.number, what="it moves on")
+        first = until(number, START_S, "the stream is shown")
+        until(lambda: first < number() <= feeder.number, what="it moves on")
         feeder.picture = four_colours(SIZE)
 
         def colours() -> list[str]:
             image = seen()
             return [] if image is None else corners(image)
 
-        eventually(
-            lambda: colours() == ["red", "green", "blue", "white"], what="its colours are right"
-        )
+        until(lambda: colours() == ["red", "green", "blue", "white"], what="its colours are right")
 
 
 _CANVAS_PAGE = """

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
-import av
 import numpy as np
 import pytest
 
@@ -88,15 +87,6 @@ def test_settings_reach_the_file(tmp_path: Path) -> None:
                 sink.write(Frame(noise, index / 25, index))
         sizes.append(sink.path.stat().st_size)
     assert sizes[0] > 3 * sizes[1]
-
-
-def test_null_counts() -> None:
-    with NullSink() as sink:
-        sink.open(SIZE, 25.0)
-        for number in range(7):
-            sink.write(frame(number))
-    assert sink.frames == 7
-    assert sink.size == SIZE
 
 
 # Several at once
@@ -221,14 +211,3 @@ def test_a_file_that_cannot_be_finished_is_reported_once() -> None:
     beside.open(SIZE, 25.0)
     beside.close()
     assert beside.errors == {"file": "the disk is full"}
-
-
-def test_a_file_is_complete_when_another_sink_fails(tmp_path: Path) -> None:
-    path = tmp_path / "out.mp4"
-    with SinkSet([FakeSink("bad", fails_at=1), FileSink(path), HttpSink()]) as together:
-        together.open(SIZE, 25.0)
-        for number in range(25):
-            together.write(frame(number))
-        assert list(together.errors) == ["bad"]
-    with av.open(str(path)) as container:
-        assert sum(1 for _ in container.decode(video=0)) == 25

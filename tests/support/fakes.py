@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
+from typing import TypeVar
 
 import numpy as np
 
@@ -23,6 +24,8 @@ MAGENTA = (255, 0, 255)
 GREEN = (0, 200, 0)
 BLUE = (0, 0, 200)
 RED = (200, 0, 0)
+
+T = TypeVar("T")
 
 
 def plain(colour: tuple[int, int, int], size: tuple[int, int] = (64, 48)) -> Image:
@@ -302,12 +305,13 @@ class FakeRenderer:
         """Nothing is remembered."""
 
 
-def until(condition: Callable[[], bool], timeout_s: float = 20.0) -> None:
-    """Wait until something holds; fail the test when it never does."""
+def until(look: Callable[[], T | None], timeout_s: float = 20.0, what: str = "") -> T:
+    """Call until the answer is true and return it; fail the test with `what` after a while."""
     deadline_s = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline_s, "what the test waits for did not happen"
+    while not (found := look()):
+        assert time.monotonic() < deadline_s, f"did not happen: {what or look}"
         time.sleep(0.005)
+    return found
 
 
 def parts() -> Iterator[Source | Sink]:

@@ -26,13 +26,7 @@ _DEFAULT_CANVAS: Final = (1920, 1080)
 
 @dataclass(frozen=True, slots=True)
 class RemoteControl:
-    """The settings of obs-websocket.
-
-    Attributes:
-        enabled: True if OBS listens.
-        port: on this machine.
-        password: "" if none is needed.
-    """
+    """The settings of obs-websocket on this machine; the password is "" if none is needed."""
 
     enabled: bool = False
     port: int = DEFAULT_PORT
@@ -62,12 +56,7 @@ def find_obs_files() -> ObsFiles | None:
 
 
 class ObsFiles:
-    """The settings folder of one OBS. Any thread may call.
-
-    Attributes:
-        folder: `obs-studio` in the user's settings.
-        script: the place of this program's script.
-    """
+    """The `obs-studio` settings folder of one OBS, and where this program's script goes in it."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -141,16 +130,11 @@ class ObsFiles:
         return sorted((self.folder / "basic/scenes").glob("*.json"))
 
     def put_script(self) -> bool:
-        """Copy the packaged script to its place; return False if it was there already.
-
-        Raises:
-            SinkError: the folder cannot be written.
-        """
-        text = packaged_script()
+        """Copy the packaged script to its place; return False if it was there already."""
         if self.has_this_script():
             return False
         with atomic_write(self.script, parents=True) as partial:
-            partial.write_text(text, encoding="utf-8")
+            partial.write_text(packaged_script(), encoding="utf-8")
         return True
 
     def has_this_script(self) -> bool:

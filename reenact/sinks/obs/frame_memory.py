@@ -41,7 +41,7 @@ class RingFrame:
 
     Attributes:
         picture: uint8 (H, W, 4) BGRA, straight alpha.
-        number: number of the frame within its generation, from 1.
+        number: of the frame within its generation, from 1.
         generation: changes with every writer and every size.
         time_ns: when it was written, by `clock_ns`.
     """
@@ -72,19 +72,10 @@ class MemoryBarrier:
 
 
 class FrameMemory:
-    """The slots of one generation. One thread calls.
-
-    Attributes:
-        size: (width, height) px of every frame.
-        generation: its number.
-    """
+    """The slots of one generation for frames of one (width, height) px. One thread calls."""
 
     def __init__(self, memory: SharedMemory, name: str, generation: int) -> None:
-        """Take over mapped memory.
-
-        Raises:
-            ValueError: it does not hold frames of this version.
-        """
+        """Take over mapped memory. Raises ValueError if it holds no frames of this version."""
         version, slots, width, height, stride = (int(value) for value in memory.words[_SHAPE])
         slot_bytes, total_bytes = (int(value) for value in memory.longs[_EXTENT])
         is_known = bytes(memory.bytes[:8]) == _MAGIC and version == VERSION
@@ -105,8 +96,7 @@ class FrameMemory:
     def create(cls, name: str, size: tuple[int, int]) -> FrameMemory:
         """Create a new generation of a ring for frames of (width, height) px.
 
-        Raises:
-            OSError: the frames are too large, or there is no memory left.
+        Raises OSError if the frames are too large, or there is no memory left.
         """
         width, height = size
         if max(size) > _MAX_SIDE_PX:
@@ -122,11 +112,7 @@ class FrameMemory:
 
     @classmethod
     def open(cls, name: str, generation: int) -> FrameMemory:
-        """Map a generation of a ring.
-
-        Raises:
-            OSError, ValueError: it is not there, not complete, or of another version.
-        """
+        """Map a generation of a ring. Raises OSError or ValueError if it is missing or cut off."""
         path = frame_memory_name(name, generation)
         header = SharedMemory.open(path, HEADER_BYTES)
         total_bytes = int(header.longs[_EXTENT][1])

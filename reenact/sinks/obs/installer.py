@@ -40,17 +40,11 @@ Tell = Callable[[str], None]
 
 
 def install(wait_s: float = 120.0, tell: Tell = print) -> None:
-    """Add the script to OBS and the source to its current scene.
+    """Add the script to OBS and the source to its current scene; `tell` gets each line of report.
 
-    If OBS is not running, its files are changed. A running OBS cannot be told to load a script,
-    so the user is asked to do that, and waited for.
-
-    Args:
-        wait_s: how long to wait for the user.
-        tell: is called with each line of the report.
-
-    Raises:
-        SinkError: OBS was never started, or it is running and cannot be reached.
+    If OBS is not running, its files are changed. A running OBS cannot be told to load a script, so
+    the user is asked to do that, and waited for. Raises SinkError if OBS was never started, or is
+    running and cannot be reached.
     """
     files = _obs_files()
     running = files.is_running()
@@ -83,8 +77,7 @@ def install(wait_s: float = 120.0, tell: Tell = print) -> None:
 def remove(tell: Tell = print) -> None:
     """Remove everything that `install` added, from all scenes and scene collections.
 
-    Raises:
-        SinkError: OBS is running and cannot be reached.
+    Raises SinkError if OBS is running and cannot be reached.
     """
     files = _obs_files()
     if files.is_running():

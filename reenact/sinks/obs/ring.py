@@ -73,11 +73,7 @@ _MAX_ATTEMPTS: Final = 100
 
 
 def check_name(name: str) -> str:
-    """Return the name if a ring may have it.
-
-    Raises:
-        SinkError: it has too many characters, or others than are allowed.
-    """
+    """Return the name if a ring may have it; raises SinkError otherwise."""
     if not _NAME.fullmatch(name):
         raise SinkError(
             f"obs:{name}: a name has 1 to 12 letters, digits, - and _; set the same one in the "
@@ -93,11 +89,7 @@ class RingWriter(ClosesOnExit):
     """
 
     def __init__(self, name: str = DEFAULT_NAME) -> None:
-        """Touch nothing yet.
-
-        Raises:
-            SinkError: a ring may not have this name.
-        """
+        """Touch nothing yet. Raises SinkError if a ring may not have this name."""
         self._name = check_name(name)
         self._control: SharedMemory | None = None
         self._frames: FrameMemory | None = None
@@ -107,8 +99,7 @@ class RingWriter(ClosesOnExit):
     def open(self) -> None:
         """Take possession of the name.
 
-        Raises:
-            SinkError: another program writes under this name, or there is no shared memory left.
+        Raises SinkError if another program writes under it, or there is no shared memory left.
         """
         with self._lock:
             try:
@@ -123,14 +114,11 @@ class RingWriter(ClosesOnExit):
             self._control = control
 
     def write(self, image: Image, alpha: NDArray[np.uint8] | None = None) -> int:
-        """Make this the newest frame, by one copy and without waiting.
+        """Make this the newest frame, by one copy and without waiting; return its number, from 1.
 
         Args:
             image: uint8 (H, W, 3) RGB; its size may differ from the last one's.
             alpha: uint8 (H, W), 255 opaque; None: the picture is opaque.
-
-        Returns:
-            The frame's number within its generation, from 1.
 
         Raises:
             SinkError: it is not open, or there is no shared memory left.
@@ -199,11 +187,7 @@ class RingReader(ClosesOnExit):
     """Reads the newest frame just as the script in OBS does. One thread calls."""
 
     def __init__(self, name: str = DEFAULT_NAME) -> None:
-        """Open nothing yet.
-
-        Raises:
-            SinkError: a ring may not have this name.
-        """
+        """Open nothing yet. Raises SinkError if a ring may not have this name."""
         self._name = check_name(name)
         self._frames: FrameMemory | None = None
         self._barrier = MemoryBarrier()

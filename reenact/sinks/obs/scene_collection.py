@@ -26,11 +26,7 @@ Json = dict[str, Any]
 
 
 def read_collection(path: Path) -> Json:
-    """Read a scene collection.
-
-    Raises:
-        SinkError: it cannot be read.
-    """
+    """Read a scene collection. Raises SinkError if it cannot be read."""
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
         if not isinstance(found, dict):
@@ -66,15 +62,9 @@ def scenes_with_source(collection: Json) -> list[str]:
 
 
 def add_to_collection(collection: Json, script: Path, canvas: tuple[int, int]) -> list[str]:
-    """Add the script, and its source to the current scene, if they are missing.
+    """Add the script, and its source to the current scene, if they are missing; say what was done.
 
-    Args:
-        collection: changed in place.
-        script: its path.
-        canvas: (width, height) px that the source is fitted into.
-
-    Returns:
-        What was done, in words; empty if everything was there.
+    The collection is changed in place; the source is fitted into a canvas of (width, height) px.
     """
     done = []
     if not has_script(collection, script):

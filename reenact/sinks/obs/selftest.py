@@ -26,14 +26,7 @@ _INSTALL: Final = "`reenact obs install`"
 
 
 class Finding(NamedTuple):
-    """The result of a trial.
-
-    Attributes:
-        name: of the part.
-        works: True if it does what it should.
-        detail: what was seen, in a few words.
-        remedy: what to do; "" if nothing is to be done.
-    """
+    """The result of a trial: what was seen, and what to do about it, "" if nothing."""
 
     name: str
     works: bool

@@ -35,7 +35,6 @@ class SharedMemory:
     """
 
     def __init__(self, mapping: mmap.mmap) -> None:
-        """Take over a mapping; use `create`, `open` or `open_or_create` instead."""
         self._mapping = mapping
         self.bytes: NDArray[np.uint8] = np.frombuffer(mapping, np.uint8)
         self.words: NDArray[np.uint32] = self.bytes[:HEADER_BYTES].view(np.uint32)
@@ -43,14 +42,9 @@ class SharedMemory:
 
     @classmethod
     def create(cls, name: str, size: int) -> SharedMemory:
-        """Create memory that is all zero.
+        """Create memory of at least `HEADER_BYTES` that is all zero, under at most 21 characters.
 
-        Args:
-            name: at most 21 letters, digits, dots, - and _.
-            size: bytes, at least `HEADER_BYTES`.
-
-        Raises:
-            OSError: there is no memory left, or (except on Windows) the name is taken.
+        Raises OSError if there is no memory left or (except on Windows) the name is taken.
         """
         return cls(_mapping(name, size, create=True))
 
@@ -58,8 +52,7 @@ class SharedMemory:
     def open(cls, name: str, size: int) -> SharedMemory:
         """Map existing memory; Windows creates it if it is missing.
 
-        Raises:
-            OSError: it is missing, smaller, or another user's.
+        Raises OSError if it is missing, smaller, or another user's.
         """
         return cls(_mapping(name, size, create=False))
 

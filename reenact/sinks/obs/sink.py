@@ -16,40 +16,21 @@ class ObsSink(ClosesOnExit):
 
     They are shown by the source that `reenact obs install` adds, in any number of scenes. OBS may
     start and end at any time. One thread calls `open` and `write`; any may call `close`.
-
-    Attributes:
-        name: "obs".
-        live: True.
     """
 
     name = "obs"
     live = True
 
     def __init__(self, ring_name: str = "") -> None:
-        """Touch nothing yet.
-
-        Args:
-            ring_name: the name in the source's properties; "" for the default.
-
-        Raises:
-            SinkError: a ring may not have this name.
-        """
+        """Touch nothing yet; the name is that in the source's properties, "" for the default."""
         self._writer = RingWriter(ring_name or DEFAULT_NAME)
 
     def open(self, size: tuple[int, int], fps: float) -> None:
-        """Take possession of the name; size and rate follow the frames.
-
-        Raises:
-            SinkError: another program writes under this name, or there is no shared memory left.
-        """
+        """Take possession of the name. Raises SinkError if another program writes under it."""
         self._writer.open()
 
     def write(self, frame: Frame) -> None:
-        """Make this the newest frame; returns at once.
-
-        Raises:
-            SinkError: it is not open, or there is no shared memory left.
-        """
+        """Make this the newest frame; returns at once."""
         self._writer.write(frame.image, frame.alpha)
 
     def close(self) -> None:

@@ -32,17 +32,10 @@ class ObsRemote(ClosesOnExit):
     """A connection to OBS on this machine. One thread calls; each request may take seconds."""
 
     def __init__(self, settings: RemoteControl, ask: Callable[[], str] | None = None) -> None:
-        """Connect.
+        """Connect. Raises SinkError if obsws-python is missing, or OBS does not listen or refuses.
 
-        The password comes from the environment variable `REENACT_OBS_PASSWORD`, else from OBS's
-        own settings, else from the user. It is not stored.
-
-        Args:
-            settings: of the remote control.
-            ask: asks the user for the password; None: in the terminal, if there is one.
-
-        Raises:
-            SinkError: obsws-python is missing, OBS does not listen, or the password is wrong.
+        The password comes from the environment variable `REENACT_OBS_PASSWORD`, else from OBS's own
+        settings, else from `ask` (None: the terminal, if there is one). It is not stored.
         """
         password = os.environ.get(PASSWORD_VARIABLE) or settings.password
         try:
@@ -63,11 +56,7 @@ class ObsRemote(ClosesOnExit):
                 ) from again
 
     def request(self, kind: str, **data: Any) -> dict[str, Any]:
-        """Send a request of obs-websocket and return its answer.
-
-        Raises:
-            SinkError: OBS refuses it or has ended.
-        """
+        """Send a request and return its answer. Raises SinkError if OBS refuses it or has ended."""
         from obsws_python.error import OBSSDKError
 
         try:
@@ -94,11 +83,7 @@ class ObsRemote(ClosesOnExit):
         return str(self.request("GetCurrentProgramScene")["currentProgramSceneName"])
 
     def add_source(self) -> list[str]:
-        """Add the source to the current scene, fitted into the canvas, if it is missing.
-
-        Returns:
-            What was done, in words.
-        """
+        """Add the source to the current scene if it is missing; return what was done, in words."""
         scene = self.current_scene()
         names = self.sources()
         items = self.request("GetSceneItemList", sceneName=scene)["sceneItems"]
@@ -138,12 +123,7 @@ class ObsRemote(ClosesOnExit):
     def screenshot(self, source: str, size: tuple[int, int] | None = None) -> NDArray[np.uint8]:
         """Return what a source or scene shows: uint8 (H, W, 4) RGBA, straight alpha.
 
-        Args:
-            source: its name.
-            size: (width, height) px; None: its own.
-
-        Raises:
-            SinkError: OBS has no picture of it.
+        `size` is (width, height) px, None: its own. Raises SinkError if OBS has no picture of it.
         """
         wanted = {} if size is None else {"imageWidth": size[0], "imageHeight": size[1]}
         answer = self.request("GetSourceScreenshot", sourceName=source, imageFormat="png", **wanted)

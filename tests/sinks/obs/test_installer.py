@@ -25,8 +25,9 @@ from reenact.sinks.obs.selftest import try_obs
 from reenact.sinks.obs.websocket import ObsRemote
 from support import program
 from support.clips import corners, four_colours
+from support.fakes import until
 from support.obs import studio
-from support.obs.studio import CANVAS, SCENE, Studio, eventually, needs_obs
+from support.obs.studio import CANVAS, SCENE, Studio, needs_obs
 
 linux_only = pytest.mark.skipif(sys.platform != "linux", reason="OBS has its settings elsewhere")
 
@@ -197,7 +198,7 @@ def test_fresh_obs_has_a_moving_face_after_install(home: Path, files: ObsFiles) 
     with studio.start(home) as obs, RingWriter() as ring:
         ring.open()
         assert obs.inputs() == ["Reenact"]
-        eventually(lambda: shown_in_scene(obs, ring), what="the picture fills the canvas")
+        until(lambda: shown_in_scene(obs, ring), what="the picture fills the canvas")
         status = reenact(home, "obs", "status").stdout
         assert "OBS has the source: Reenact" in status
         assert "160 x 120 px" in status
@@ -209,7 +210,7 @@ def test_fresh_obs_has_a_moving_face_after_install(home: Path, files: ObsFiles) 
         assert again.stdout.splitlines() == ["Ready: `reenact live --sink obs`."]
         assert obs.inputs() == ["Reenact"]
         assert reenact(home, "obs", "remove").returncode == 0
-        eventually(lambda: obs.inputs() == [], what="the source is removed")
+        until(lambda: obs.inputs() == [], what="the source is removed")
         assert obs.stop() == 0
     done = reenact(home, "obs", "remove")
     assert done.returncode == 0
@@ -241,7 +242,7 @@ def test_install_into_a_running_obs(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         done = reenact(home, "obs", "install", REENACT_OBS_PASSWORD=obs.password)
         assert (done.returncode, done.stderr) == (0, "")
         assert "The source Reenact is in the scene Scene." in done.stdout
-        eventually(lambda: shown_in_scene(obs, ring), what="the picture fills the canvas")
+        until(lambda: shown_in_scene(obs, ring), what="the picture fills the canvas")
         asked = []
 
         def ask() -> str:

@@ -16,8 +16,9 @@ import pytest
 from reenact.config import TrackingSettings
 from reenact.face.mediapipe_tracker import MediaPipeTracker
 from reenact.types import Frame, Image, Landmarks
+from support.fakes import until
 from support.obs import studio
-from support.obs.studio import CANVAS, SCENE, Studio, eventually, needs_obs
+from support.obs.studio import CANVAS, SCENE, Studio, needs_obs
 from support.program import reenact
 
 pytestmark = [pytest.mark.obs, needs_obs]
@@ -81,7 +82,7 @@ def test_two_commands_bring_a_moving_face_into_a_fresh_obs(
                 assert not ended()
                 return face_in(tracker, obs.screenshot(SCENE))
 
-            first = eventually(face, START_S, "a face is in the scene")
+            first = until(face, START_S, "a face is in the scene")
             width, height = first.points[:468, :2].max(0) - first.points[:468, :2].min(0)
             assert height > CANVAS[1] / 4
             assert abs(first.points[1, 0] - CANVAS[0] / 2) < width
@@ -92,7 +93,7 @@ def test_two_commands_bring_a_moving_face_into_a_fresh_obs(
                     np.abs(now.points[:468, :2] - first.points[:468, :2]).max() > 0.02 * height
                 )
 
-            eventually(moved, START_S, "the face moves")
+            until(moved, START_S, "the face moves")
             scene = obs.screenshot(SCENE)[..., :3]
             # The game is seen beside the target, above it, and not through it.
             for place in ((20, 20), (20, CANVAS[0] - 20), (CANVAS[1] // 2, 20)):

@@ -17,9 +17,10 @@ from reenact.sinks.obs.ring import RingWriter
 from reenact.sinks.obs.shared_memory import SharedMemory
 from reenact.types import Image
 from support.clips import four_colours
+from support.fakes import until
 from support.obs import studio
 from support.obs.rings import ring_name, writing_process
-from support.obs.studio import CANVAS, SCENE, Studio, eventually, needs_obs
+from support.obs.studio import CANVAS, SCENE, Studio, needs_obs
 
 pytestmark = [pytest.mark.obs, needs_obs]
 
@@ -79,10 +80,10 @@ def test_source_is_there_and_its_pixels_are_right(
     assert obs.size_of(item) == (0, 0)
     with writer(name) as ring:
         ring.write(four_colours())
-        eventually(lambda: shows(obs, four_colours()), what="four colours are shown")
+        until(lambda: shows(obs, four_colours()), what="four colours are shown")
         assert obs.size_of(item) == (160, 120)
         ring.write(noise((160, 120)))
-        eventually(lambda: shows(obs, noise((160, 120))), what="every pixel is right")
+        until(lambda: shows(obs, noise((160, 120))), what="every pixel is right")
         scene = obs.screenshot(SCENE)
         assert scene.shape == (CANVAS[1], CANVAS[0], 4)
         assert np.array_equal(scene[:120, :160, :3], noise((160, 120)))
@@ -93,7 +94,7 @@ def test_hidden_source_has_its_size(obs: Studio, name: str, add: Callable[..., i
     obs.ask("SetSceneItemEnabled", sceneName=SCENE, sceneItemId=item, sceneItemEnabled=False)
     with writer(name) as ring:
         ring.write(noise((200, 90)))
-        eventually(lambda: obs.size_of(item) == (200, 90), what="the size is known")
+        until(lambda: obs.size_of(item) == (200, 90), what="the size is known")
 
 
 def test_source_that_comes_later_shows_the_picture_at_once(
@@ -103,7 +104,7 @@ def test_source_that_comes_later_shows_the_picture_at_once(
         ring.write(noise((64, 48)))
         item = add()
         assert obs.size_of(item) == (64, 48)
-        eventually(lambda: shows(obs, noise((64, 48))), what="the picture is shown")
+        until(lambda: shows(obs, noise((64, 48))), what="the picture is shown")
 
 
 def test_new_size_and_new_writer_are_followed(
@@ -113,12 +114,12 @@ def test_new_size_and_new_writer_are_followed(
     with writer(name) as ring:
         for seed, size in enumerate([(320, 240), (240, 320), (640, 360), (31, 17)]):
             ring.write(noise(size, seed))
-            eventually(lambda s=size, n=seed: shows(obs, noise(s, n)), what=f"{size} is shown")  # type: ignore[misc]
+            until(lambda s=size, n=seed: shows(obs, noise(s, n)), what=f"{size} is shown")  # type: ignore[misc]
             assert obs.size_of(item) == size
     for seed in range(3):
         with writer(name) as ring:
             ring.write(noise((100, 50), seed))
-            eventually(lambda n=seed: shows(obs, noise((100, 50), n)), what=f"writer {seed}")  # type: ignore[misc]
+            until(lambda n=seed: shows(obs, noise((100, 50), n)), what=f"writer {seed}")  # type: ignore[misc]
 
 
 def test_writer_is_found_again_after_its_memory_was_deleted(
@@ -127,12 +128,12 @@ def test_writer_is_found_again_after_its_memory_was_deleted(
     add()
     with writer(name) as ring:
         ring.write(noise((64, 48), 1))
-        eventually(lambda: shows(obs, noise((64, 48), 1)), what="the first writer is shown")
+        until(lambda: shows(obs, noise((64, 48), 1)), what="the first writer is shown")
     SharedMemory.remove(name)
     with writer(name) as ring:
         ring.write(noise((64, 48), 2))
         # The source looks for another memory after a while without frames.
-        eventually(lambda: shows(obs, noise((64, 48), 2)), what="the second writer is shown")
+        until(lambda: shows(obs, noise((64, 48), 2)), what="the second writer is shown")
 
 
 def test_stopped_writer_shows_its_last_picture_and_then_nothing(
@@ -141,8 +142,8 @@ def test_stopped_writer_shows_its_last_picture_and_then_nothing(
     hold_s = 3.0
     item = add(hold_s=hold_s)
     with writing_process(name, 0.03) as process:
-        eventually(lambda: obs.size_of(item) == (512, 512), what="a picture has come")
-        eventually(lambda: not is_clear(obs.screenshot(SOURCE)), what="it is shown")
+        until(lambda: obs.size_of(item) == (512, 512), what="a picture has come")
+        until(lambda: not is_clear(obs.screenshot(SOURCE)), what="it is shown")
         stopped_s = time.monotonic()
         process.send_signal(signal.SIGSTOP)
         time.sleep(0.3)
@@ -155,7 +156,7 @@ def test_stopped_writer_shows_its_last_picture_and_then_nothing(
         assert len(shown) > 1
         assert obs.size_of(item) == (512, 512)
         process.send_signal(signal.SIGCONT)
-        eventually(lambda: not is_clear(obs.screenshot(SOURCE)), what="the writer is back")
+        until(lambda: not is_clear(obs.screenshot(SOURCE)), what="the writer is back")
         obs.ask("SetInputSettings", inputName=SOURCE, inputSettings={"hold_s": 600.0})
         process.kill()
         process.wait()
@@ -168,13 +169,13 @@ def test_picture_of_a_writer_long_gone_is_not_shown(
 ) -> None:
     with writing_process(name, 0.03) as process:
         probe = add()
-        eventually(lambda: obs.size_of(probe) == (512, 512), what="a picture has come")
+        until(lambda: obs.size_of(probe) == (512, 512), what="a picture has come")
         obs.remove(SOURCE)
         process.kill()
         process.wait()
     time.sleep(1.0)
     item = add(hold_s=0.5)
-    eventually(lambda: obs.size_of(item) == (512, 512), what="the memory is found")
+    until(lambda: obs.size_of(item) == (512, 512), what="the memory is found")
     assert is_clear(obs.screenshot(SOURCE))
 
 
@@ -187,8 +188,8 @@ def test_alpha_lets_the_background_through(obs: Studio, name: str, add: Callable
     alpha[:, 40:80], alpha[:, 80:120], alpha[:, 120:] = 64, 128, 255
     with writer(name) as ring:
         ring.write(four_colours(), alpha)
-        eventually(lambda: obs.size_of(item) == (160, 120), what="the picture has come")
-        eventually(lambda: not is_clear(obs.screenshot(SOURCE)), what="the picture is drawn")
+        until(lambda: obs.size_of(item) == (160, 120), what="the picture has come")
+        until(lambda: not is_clear(obs.screenshot(SOURCE)), what="the picture is drawn")
         own = obs.screenshot(SOURCE)
         assert np.array_equal(own[..., 3], alpha)
         scene = obs.screenshot(SCENE)[:120, :160, :3].astype(float)
@@ -203,8 +204,8 @@ def test_no_torn_frame_is_shown_while_a_writer_laps_the_reader(
     item = add()
     numbers: set[int] = set()
     with writing_process(name, 0.0003, lapping=True):
-        eventually(lambda: obs.size_of(item) == (512, 512), what="a picture has come")
-        eventually(lambda: not is_clear(obs.screenshot(SOURCE)), what="it is drawn")
+        until(lambda: obs.size_of(item) == (512, 512), what="a picture has come")
+        until(lambda: not is_clear(obs.screenshot(SOURCE)), what="it is drawn")
         looks, end_s = 0, time.monotonic() + 20
         while looks < 40 or (len(numbers) <= 10 and time.monotonic() < end_s):
             looks += 1
@@ -226,10 +227,10 @@ def test_two_sources_show_two_writers_or_one(
         ring.write(noise((64, 48), 1))
         other.write(noise((48, 64), 2))
         for source, image in ((SOURCE, noise((64, 48), 1)), ("Same", noise((64, 48), 1))):
-            eventually(lambda s=source, i=image: shows(obs, i, s), what=f"{source} is right")  # type: ignore[misc]
-        eventually(lambda: shows(obs, noise((48, 64), 2), "Other"), what="Other is right")
+            until(lambda s=source, i=image: shows(obs, i, s), what=f"{source} is right")  # type: ignore[misc]
+        until(lambda: shows(obs, noise((48, 64), 2), "Other"), what="Other is right")
         obs.ask("SetInputSettings", inputName="Other", inputSettings={"name": name})
-        eventually(lambda: shows(obs, noise((64, 48), 1), "Other"), what="it follows its name")
+        until(lambda: shows(obs, noise((64, 48), 1), "Other"), what="it follows its name")
 
 
 def test_source_is_created_and_removed_many_times(
@@ -241,11 +242,11 @@ def test_source_is_created_and_removed_many_times(
         for number in range(20):
             ring.write(noise((64, 48), number))
             add()
-            eventually(lambda n=number: shows(obs, noise((64, 48), n)), what="it is shown")  # type: ignore[misc]
+            until(lambda n=number: shows(obs, noise((64, 48), n)), what="it is shown")  # type: ignore[misc]
             obs.remove(SOURCE)
         obs.remove("Same")
         # OBS frees a removed source a moment later.
-        eventually(lambda: _open_maps(obs, name) == 0, what="the memory is let go")
+        until(lambda: _open_maps(obs, name) == 0, what="the memory is let go")
     assert obs.process.poll() is None
 
 

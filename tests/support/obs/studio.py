@@ -10,12 +10,11 @@ import shutil
 import signal
 import socket
 import subprocess
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib.resources import files
 from pathlib import Path
-from typing import IO, Any, Final, TypeVar
+from typing import IO, Any, Final
 
 import numpy as np
 import pytest
@@ -26,30 +25,17 @@ from reenact.sinks.http_address import HttpAddress
 from reenact.sinks.obs.config_files import ObsFiles
 from reenact.sinks.obs.installer import FFMPEG_OPTIONS
 from reenact.sinks.obs.websocket import ObsRemote
+from support.fakes import until
 
 SCRIPT: Final = Path(str(files("reenact") / "assets" / "reenact.lua"))
 CANVAS: Final = (1280, 720)
 SCENE: Final = "Scene"
 START_S: Final = 60.0
 
-T = TypeVar("T")
-
-
 MISSING: Final = ", ".join(name for name in ("obs", "Xvfb") if not shutil.which(name))
 
 needs_obs: Final = pytest.mark.skipif(bool(MISSING), reason=f"not installed: {MISSING}")
 """Marks tests that call `start`."""
-
-
-def eventually(look: Callable[[], T | None], timeout_s: float = 20.0, what: str = "") -> T:
-    """Call until the answer is true and return it; fail with `what` after a while."""
-    deadline_s = time.monotonic() + timeout_s
-    while True:
-        found = look()
-        if found:
-            return found
-        assert time.monotonic() < deadline_s, f"did not happen: {what or look}"
-        time.sleep(0.02)
 
 
 class Studio:
@@ -79,7 +65,7 @@ class Studio:
                 return remote
             return None
 
-        self._remote = eventually(connect, START_S, "OBS answers")
+        self._remote = until(connect, START_S, "OBS answers")
 
     @property
     def log(self) -> str:
@@ -106,7 +92,7 @@ class Studio:
     def remove(self, name: str) -> None:
         """Remove a source and wait until it is gone."""
         self.ask("RemoveInput", inputName=name)
-        eventually(lambda: name not in self.inputs(), what=f"{name} is removed")
+        until(lambda: name not in self.inputs(), what=f"{name} is removed")
 
     def inputs(self) -> list[str]:
         """Return the names of all sources."""
