@@ -48,8 +48,8 @@ class CameraInfo:
         node: the device node on Linux, else "".
         port: tells two cameras of one model apart: where it is plugged in on Linux, the system's
             own identifier on Windows and macOS; "" where unknown.
-        is_loopback: it is a v4l2loopback device, which shows what another program sends, perhaps
-            this one.
+        is_loopback: a v4l2loopback device, which shows what another program sends, perhaps this
+            one.
     """
 
     index: int
@@ -64,10 +64,7 @@ class CameraInfo:
 
 
 def list_cameras() -> list[CameraInfo]:
-    """List the cameras, real ones first, each group by index; switches no camera on.
-
-    May be called from any thread.
-    """
+    """List the cameras, real ones first, each group by index; switches no camera on."""
     # Loaded late: on macOS it brings the bridge to Objective-C along.
     from cv2_enumerate_cameras import enumerate_cameras
 
@@ -91,15 +88,10 @@ def backend() -> int:
 
 
 def find_camera(wanted: str, cameras: Sequence[CameraInfo] | None = None) -> CameraInfo:
-    """Choose a camera.
+    """Choose a camera by "" (the first one), an index, a device node, or a name or part of one.
 
-    Args:
-        wanted: "" for the first one, an index, a device node, or a name or part of one in any
-            case.
-        cameras: to choose from; None: those that `list_cameras` finds.
-
-    Raises:
-        SourceError: no camera, or more than one, fits; the message lists those that exist.
+    Raises SourceError if no camera, or more than one, fits; the message lists those that exist.
+    `cameras` None: those that `list_cameras` finds.
     """
     wanted = wanted.strip()
     cameras = list_cameras() if cameras is None else cameras
@@ -119,23 +111,17 @@ def find_camera(wanted: str, cameras: Sequence[CameraInfo] | None = None) -> Cam
         ]
     if len(fits) == 1:
         return fits[0]
+    listed = ", ".join(f"{camera.index} ({camera.name})" for camera in fits or cameras)
     if fits:
-        raise SourceError(
-            f"{wanted!r} fits more than one camera; choose by number: {_listed(fits)}."
-        )
-    raise SourceError(f"There is no camera {wanted!r}; there is {_listed(cameras)}.")
+        raise SourceError(f"{wanted!r} fits more than one camera; choose by number: {listed}.")
+    raise SourceError(f"There is no camera {wanted!r}; there is {listed}.")
 
 
 def find_again(camera: CameraInfo, others: Collection[CameraInfo] = ()) -> CameraInfo:
     """Find a camera that was open before; it may have come back under another number.
 
-    Args:
-        camera: as it was.
-        others: the cameras that were there beside it; another one of its model is not taken
-            for it.
-
-    Raises:
-        SourceError: it is not there.
+    `others` were there beside it: another one of its model is not taken for it. Raises SourceError
+    if it is not there.
     """
     cameras = list_cameras()
     if camera in cameras:
@@ -213,10 +199,6 @@ def _windows_forbids() -> bool:
                     if winreg.QueryValueEx(key, "Value")[0] == "Deny":
                         return True
     return False
-
-
-def _listed(cameras: Sequence[CameraInfo]) -> str:
-    return ", ".join(f"{camera.index} ({camera.name})" for camera in cameras)
 
 
 def _for_system(remedies: dict[str, str]) -> str:

@@ -33,14 +33,8 @@ class ClockedSource(ClosesOnExit):
     """Pictures that exist already, handed out by the clock or as fast as they are read.
 
     Without an end (`frames` is 0) it is live: reads are paced by the clock, `time_s` is monotonic,
-    and ticks that the reader missed are left out. With an end, every frame is to be rendered:
-    reads do not wait, and `time_s` is index / fps.
-
-    Attributes:
-        live: True if it has no end.
-        name: what a person would call it.
-        size: (width, height) px.
-        fps: frames/s.
+    and ticks that the reader missed are left out. With an end, every frame is to be rendered: reads
+    do not wait, and `time_s` is index / fps.
     """
 
     def __init__(self, name: str, size: tuple[int, int], fps: float, frames: int) -> None:

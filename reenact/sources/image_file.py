@@ -35,17 +35,11 @@ _log = logging.getLogger(__name__)
 
 
 def read_image(path: str | Path) -> Image:
-    """Read a picture: JPEG, PNG, WebP, AVIF, GIF, TIFF, BMP, JPEG 2000 or PPM.
+    """Read a picture as uint8 (H, W, 3) RGB: JPEG, PNG, WebP, AVIF, GIF, TIFF, BMP, JPEG 2000, PPM.
 
     The EXIF orientation is applied. Grey and palette pictures become RGB, and 16 bits become 8.
     Transparent parts are laid on white. An animation gives its first frame. A picture with a side
     over `MAX_SIDE_PX` is scaled down to it with a log message. May be called from any thread.
-
-    Args:
-        path: a file.
-
-    Returns:
-        uint8 (H, W, 3) RGB, contiguous.
 
     Raises:
         SourceError: the file is missing, empty, damaged, not a picture, or has too many pixels,
@@ -62,14 +56,9 @@ def read_image(path: str | Path) -> Image:
 
 
 def check_file(path: Path, kind: str) -> None:
-    """Check that a file is there and holds something.
+    """Check that a file is there and holds something; `kind` is what it should be, for the message.
 
-    Args:
-        path: the file.
-        kind: what it should be, such as "picture", for the message.
-
-    Raises:
-        SourceError: there is no such file, it is a folder, or it is empty.
+    Raises SourceError if there is no such file, it is a folder, or it is empty.
     """
     if not path.exists():
         raise SourceError(f"There is no file {path}; check the path.")
@@ -142,16 +131,7 @@ class ImageSource(ClockedSource):
     """
 
     def __init__(self, path: str | Path, fps: float = DEFAULT_FPS, frames: int = 0) -> None:
-        """Read the picture.
-
-        Args:
-            path: a file that `read_image` takes.
-            fps: frames/s.
-            frames: how many there are; 0: no end.
-
-        Raises:
-            SourceError: see `read_image`.
-        """
+        """Read the picture, see `read_image`; `frames` is how many there are, 0: no end."""
         self._image = read_image(path)
         height, width = self._image.shape[:2]
         super().__init__(Path(path).name, (width, height), fps, frames)

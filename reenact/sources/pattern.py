@@ -20,13 +20,6 @@ class PatternSource(ClockedSource):
     def __init__(
         self, size: tuple[int, int] = (1280, 720), fps: float = DEFAULT_FPS, frames: int = 0
     ) -> None:
-        """Start it.
-
-        Args:
-            size: (width, height) px.
-            fps: frames/s.
-            frames: how many there are; 0: no end.
-        """
         super().__init__("test pattern", size, fps, frames)
 
     def _picture(self, index: int) -> Image:
@@ -44,15 +37,9 @@ _BAR_STEP_PX: Final = 4
 
 
 def pattern_image(index: int, size: tuple[int, int]) -> Image:
-    """Draw one picture of the test pattern; the same arguments give the same picture.
+    """Draw the test pattern's picture of a number at (width, height) px, uint8 (H, W, 3) RGB.
 
-    Args:
-        index: number of the picture, which is written in its middle; the bars move left by 4 px
-            a picture.
-        size: (width, height) px.
-
-    Returns:
-        uint8 (H, W, 3) RGB, contiguous.
+    The number is written in the middle; the bars move left by 4 px a picture.
     """
     width, height = size
     columns = (np.arange(width) + index * _BAR_STEP_PX) % width * len(_BARS) // width
@@ -88,7 +75,6 @@ class PatternSettings(ClockedSettings):
 
 
 def _build_pattern(argument: str, settings: PatternSettings) -> Source:
-    del argument
     return PatternSource((settings.width, settings.height), settings.fps, settings.frames)
 
 

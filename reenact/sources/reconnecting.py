@@ -71,10 +71,9 @@ class ReadGuard:
 
 
 class Backoff:
-    """The pauses between attempts to reopen a source.
+    """The pauses between attempts to reopen a source, each longer than the one before.
 
-    Each pause is longer than the one before, up to a maximum. They start over once the source
-    has worked for more than ten seconds.
+    They start over once the source has worked for more than ten seconds.
     """
 
     def __init__(self, first_s: float, max_s: float) -> None:
@@ -101,16 +100,14 @@ class ReconnectingSource(ClosesOnExit):
     """Wraps a live source and opens it again after every SourceError.
 
     A thread of its own opens and reads the source and keeps the newest frame, so `read` never
-    blocks longer than `timeout_s`, even if a driver hangs. The constructor opens the source for
-    the first time and passes its error on: a camera that was never there is the user's mistake,
-    while one that went away is waited for.
+    blocks longer than `timeout_s`, even if a driver hangs. The constructor opens the source for the
+    first time and passes its error on: a camera that was never there is the user's mistake, while
+    one that went away is waited for.
 
-    The frames' `index` counts what the device delivered since the first opening, across
-    reopenings. A gap is a frame that was replaced before it was read.
+    The frames' `index` counts what the device delivered since the first opening, across reopenings.
+    A gap is a frame that was replaced before it was read.
 
     Attributes:
-        live: always True.
-        name: the wrapped source's name.
         size: (width, height) px; may change when the device comes back.
         fps: frames/s of the wrapped source; the last known rate while it is away.
         timeout_s: longest wait of one `read`.
@@ -128,17 +125,10 @@ class ReconnectingSource(ClosesOnExit):
         first_pause_s: float = 0.5,
         max_pause_s: float = 5.0,
     ) -> None:
-        """Open the source for the first time.
+        """Open the source for the first time, with its error if that fails.
 
-        Args:
-            open_source: opens the device and returns it; called again after each failure,
-                from the source's own thread.
-            timeout_s: longest wait of one `read`.
-            first_pause_s: pause before the first attempt to reopen.
-            max_pause_s: the pauses grow up to this.
-
-        Raises:
-            SourceError: the first opening failed.
+        `open_source` is called again after each failure, from the source's own thread, with pauses
+        that grow from `first_pause_s` to `max_pause_s`.
         """
         self.timeout_s = timeout_s
         self.reopened = 0
@@ -170,11 +160,8 @@ class ReconnectingSource(ClosesOnExit):
     def read(self) -> Frame | None:
         """Return the newest unread frame; None when the source has ended or was closed.
 
-        Waits at most `timeout_s`. Only one thread may call.
-
-        Raises:
-            SourceUnavailable: there is no frame now. It is raised at once when the source is
-                lost, then once per `timeout_s` until it is back; call again.
+        Waits at most `timeout_s`. Only one thread may call. SourceUnavailable is raised at once
+        when the source is lost, then once per `timeout_s` until it is back; call again.
         """
         with self._changed:
             self._changed.wait_for(self._has_news, self.timeout_s)

@@ -41,28 +41,22 @@ _log = logging.getLogger(__name__)
 class VideoSource(ClosesOnExit):
     """A video file or stream read by PyAV.
 
-    Frames come upright (the display matrix is applied), with square pixels, and in the size of
-    the first one. Their `time_s` is the presentation time since the first frame, or for a live
-    stream the monotonic time of decoding. One thread calls `read`; any may call `close`.
+    Frames come upright (the display matrix is applied), with square pixels, and in the size of the
+    first one. Their `time_s` is the presentation time since the first frame, or for a live stream
+    the monotonic time of decoding. One thread calls `read`; any may call `close`.
 
     Attributes:
         live: True for a network stream that has no end.
         name: the file's name, or the URL without user and password.
-        size: (width, height) px.
-        fps: the stream's average rate.
         frames_total: the container's estimate of all frames, None in a loop or if it has none.
         duration_s: the container's length of one pass, None if it has none.
     """
 
     def __init__(self, location: str | Path, loop: bool = False) -> None:
-        """Open the video and decode its first frame.
+        """Open a path or URL (http, https, rtsp, ...) and decode the first frame.
 
-        Args:
-            location: path or URL (http, https, rtsp, ...).
-            loop: start over at the end, while the times go on; a live stream has no end.
-
-        Raises:
-            SourceError: it cannot be opened, is not a video, or has no frame that can be decoded.
+        With `loop` a file starts over at its end, while the times go on. Raises SourceError if it
+        cannot be opened, is not a video, or has no frame that can be decoded.
         """
         text = str(location)
         self._is_url = "://" in text
@@ -95,10 +89,8 @@ class VideoSource(ClosesOnExit):
     def read(self) -> Frame | None:
         """Return the next frame; None at the end of a file and once closed.
 
-        A damaged or truncated file gives what can be decoded and ends with a logged warning.
-
-        Raises:
-            SourceError: the connection or the disk failed, or a live stream broke off.
+        A damaged or truncated file gives what can be decoded and ends with a logged warning. Raises
+        SourceError if the connection or the disk failed, or a live stream broke off.
         """
         with self._guard as is_open:
             if not is_open:
@@ -146,7 +138,11 @@ class VideoSource(ClosesOnExit):
             )
         except (av.FFmpegError, OSError, ValueError) as error:
             raise SourceError(self._why_not_opened(error)) from error
-        streams = [stream for stream in container.streams.video if _is_moving(stream)]
+        streams = [  # without the cover pictures of sound files
+            stream
+            for stream in container.streams.video
+            if not int(stream.disposition) & _ATTACHED_PICTURE
+        ]
         if not streams:
             container.close()
             raise SourceError(f"{self.name} has no video track, only sound or data.")
@@ -242,7 +238,7 @@ class VideoSource(ClosesOnExit):
         self._damaged = 0
 
     def _warn_if_cut(self) -> None:
-        if self.live or self._frames_this_pass == 0:
+        if self._frames_this_pass == 0:
             return
         length_s = self._last_s - self._pass_start_s + 1 / self.fps
         missing_s = (self.duration_s or 0.0) - length_s
@@ -256,17 +252,10 @@ class VideoSource(ClosesOnExit):
 
 
 def _to_rgb(frame: VideoFrame, width_px: int, reformatter: VideoReformatter) -> Image:
-    """Convert a decoded frame of any pixel format to RGB, upright, with square pixels.
+    """Convert a decoded frame to uint8 (H, W, 3) RGB, upright, `width_px` wide before turning.
 
-    Args:
-        frame: as it came from the decoder; its colour matrix is respected.
-        width_px: width before turning, which differs from the stored one for pixels that are
-            not square.
-        reformatter: used for the whole stream, since setting up a conversion costs time; not to
-            be shared between threads.
-
-    Returns:
-        uint8 (H, W, 3) RGB, contiguous; transparent parts are laid on white.
+    Its colour matrix is respected, and transparent parts are laid on white. One reformatter serves
+    the whole stream, since setting up a conversion costs time.
     """
     has_alpha = any(component.is_alpha for component in frame.format.components)
     converted = reformatter.reformat(
@@ -291,14 +280,8 @@ def _turned(image: Image, matrix: NDArray[np.int32]) -> Image:
         image = np.asarray(cv2.transpose(image), dtype=np.uint8)
         flip_x, flip_y = c < 0, b < 0
     if flip_x or flip_y:
-        code = -1 if flip_x and flip_y else (1 if flip_x else 0)
-        image = np.asarray(cv2.flip(image, code), dtype=np.uint8)
+        image = np.ascontiguousarray(image[:: -1 if flip_y else 1, :: -1 if flip_x else 1])
     return image
-
-
-def _is_moving(stream: VideoStream) -> bool:
-    """Return True for a video track, False for the cover picture of a sound file."""
-    return not int(stream.disposition) & _ATTACHED_PICTURE
 
 
 def _without_password(url: str) -> str:

@@ -74,26 +74,15 @@ class WebcamSettings(Section):
     )
 
 
-class Capture(Protocol):
+class _Capture(Protocol):
     """The part of `cv2.VideoCapture` that is used."""
 
-    def isOpened(self) -> bool:  # noqa: N802 - OpenCV's name
-        """Return True if opening worked; this stays true after unplugging."""
-
-    def set(self, propId: int, value: float, /) -> bool:  # noqa: N803 - OpenCV's name
-        """Ask for a property."""
-
-    def get(self, propId: int, /) -> float:  # noqa: N803 - OpenCV's name
-        """Return a property."""
-
-    def grab(self) -> bool:
-        """Wait for the next picture."""
-
-    def retrieve(self) -> tuple[bool, Any]:
-        """Decode the grabbed picture: uint8 (H, W, 3) BGR, or (1, N) bytes from the driver."""
-
-    def release(self) -> None:
-        """Give the device back."""
+    def isOpened(self) -> bool: ...  # noqa: N802 - OpenCV's names
+    def set(self, propId: int, value: float, /) -> bool: ...  # noqa: N803
+    def get(self, propId: int, /) -> float: ...  # noqa: N803
+    def grab(self) -> bool: ...
+    def retrieve(self) -> tuple[bool, Any]: ...
+    def release(self) -> None: ...
 
 
 class WebcamSource(ClosesOnExit):
@@ -102,8 +91,6 @@ class WebcamSource(ClosesOnExit):
     One thread calls `read`; any may call `close`.
 
     Attributes:
-        live: always True.
-        name: the camera's name.
         size: (width, height) px that the camera really sends.
         fps: frames/s, measured over the last pictures; repeated ones do not count.
         problem: a sentence while the picture is black, else "".
@@ -115,20 +102,13 @@ class WebcamSource(ClosesOnExit):
         self,
         camera: CameraInfo,
         settings: WebcamSettings,
-        open_capture: Callable[[CameraInfo], Capture] | None = None,
+        open_capture: Callable[[CameraInfo], _Capture] | None = None,
     ) -> None:
         """Open the camera, ask for format, size and rate, and read the first pictures.
 
-        These measure the rate and are discarded: many cameras adjust their exposure in them.
-
-        Args:
-            camera: which one.
-            settings: `fourcc`, `width`, `height` and `fps` are asked for; `size` and `fps` tell
-                what the camera really does.
-            open_capture: opens the device; None: OpenCV with the system's own backend.
-
-        Raises:
-            SourceError: the camera is gone, forbidden, busy or frozen, or sends no picture.
+        These measure the rate and are discarded: many cameras adjust their exposure in them. Raises
+        SourceError if the camera is gone, forbidden, busy or frozen, or sends no picture.
+        `open_capture` None: OpenCV with the system's own backend.
         """
         self.name = camera.name
         self.problem = ""
@@ -154,8 +134,7 @@ class WebcamSource(ClosesOnExit):
     def read(self) -> Frame | None:
         """Block until the next picture; None once closed. `time_s` is monotonic, at the grab.
 
-        Raises:
-            SourceError: the camera is unplugged, silent or frozen.
+        Raises SourceError if the camera is unplugged, silent or frozen.
         """
         taken = self._take()
         if taken is None:
@@ -259,14 +238,9 @@ class WebcamSource(ClosesOnExit):
 
 
 def open_webcam(argument: str, settings: WebcamSettings) -> ReconnectingSource:
-    """Open a camera that is reopened after every failure.
+    """Open a camera by what `find_camera` takes; it is reopened after every failure.
 
-    Args:
-        argument: its index, name or part of it, or device node; "" for the first camera.
-        settings: what is asked of it.
-
-    Raises:
-        SourceError: there is no such camera, or its first opening failed.
+    Raises SourceError if there is no such camera, or its first opening failed.
     """
     cameras = list_cameras()
     camera = find_camera(argument, cameras)
@@ -282,10 +256,8 @@ def open_webcam(argument: str, settings: WebcamSettings) -> ReconnectingSource:
     return ReconnectingSource(open_source)
 
 
-def _open_opencv(camera: CameraInfo) -> Capture:
-    if camera.node:
-        return cv2.VideoCapture(camera.node, backend())
-    return cv2.VideoCapture(camera.index, backend())
+def _open_opencv(camera: CameraInfo) -> _Capture:
+    return cv2.VideoCapture(camera.node or camera.index, backend())
 
 
 WEBCAM: Final = SourceSpec(

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import logging
-import struct
 import tracemalloc
-import zlib
 from pathlib import Path
 
 import cv2
@@ -18,29 +16,8 @@ from hypothesis import strategies as st
 from reenact.errors import SourceError
 from reenact.sources import image_file as pictures
 from reenact.sources.image_file import read_image
-from support.clips import corners, four_colours, numbered_picture, write_png
-
-
-def png(width: int, height: int, pixels: bytes, colour_type: int, **chunks: bytes) -> bytes:
-    """Write a PNG by hand, with whatever size its header claims."""
-
-    def chunk(kind: bytes, data: bytes) -> bytes:
-        crc = zlib.crc32(kind + data)
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", crc)
-
-    return (
-        b"\x89PNG\r\n\x1a\n"
-        + chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, colour_type, 0, 0, 0))
-        + b"".join(chunk(kind.encode(), data) for kind, data in chunks.items())
-        + chunk(b"IDAT", zlib.compress(pixels))
-        + chunk(b"IEND", b"")
-    )
-
-
-def _with_exif_orientation(jpeg: bytes, orientation: int) -> bytes:
-    entry = struct.pack("<HHII", 0x0112, 3, 1, orientation)
-    exif = b"Exif\0\0II*\0" + struct.pack("<IH", 8, 1) + entry + bytes(4)
-    return jpeg[:2] + b"\xff\xe1" + struct.pack(">H", len(exif) + 2) + exif + jpeg[2:]
+from support.clips import corners, four_colours, numbered_picture, png_claiming, write_png
+from support.portraits import write_jpeg
 
 
 @pytest.mark.parametrize(
@@ -54,15 +31,12 @@ def _with_exif_orientation(jpeg: bytes, orientation: int) -> bytes:
     ],
 )
 def test_exif_orientation(tmp_path: Path, orientation: int, expected: list[str]) -> None:
-    bgr = cv2.cvtColor(four_colours(), cv2.COLOR_RGB2BGR)
-    path = tmp_path / "photo.jpg"
-    path.write_bytes(_with_exif_orientation(cv2.imencode(".jpg", bgr)[1].tobytes(), orientation))
-    image = read_image(path)
+    image = read_image(write_jpeg(tmp_path / "photo.jpg", four_colours(), orientation))
     assert corners(image) == expected
     assert image.shape == ((160, 120, 3) if orientation > 4 else (120, 160, 3))
 
 
-def test_grey_16_bit_and_alpha(tmp_path: Path) -> None:
+def test_grey_16_bit_alpha_and_palette(tmp_path: Path) -> None:
     grey = write_png(tmp_path / "grey.png", np.full((4, 6), 77, np.uint8))
     assert read_image(grey).tolist() == [[[77, 77, 77]] * 6] * 4
     deep = write_png(tmp_path / "deep.png", np.array([[[65535, 0, 32896]]], np.uint16))
@@ -73,6 +47,10 @@ def test_grey_16_bit_and_alpha(tmp_path: Path) -> None:
     mixed = read_image(write_png(tmp_path / "alpha.png", bgra))
     assert mixed.tolist() == [[[200, 0, 0], [255, 255, 255], [227, 127, 127]]]
     assert mixed.flags.c_contiguous
+    palette = PIL.Image.fromarray(np.array([[0, 1]], np.uint8), "P")
+    palette.putpalette([10, 20, 30, 90, 90, 90])
+    palette.save(tmp_path / "palette.png", transparency=1)
+    assert read_image(tmp_path / "palette.png").tolist() == [[[10, 20, 30], [255, 255, 255]]]
 
 
 @pytest.mark.parametrize(
@@ -97,20 +75,12 @@ def test_first_frame_on_white(tmp_path: Path, ending: str) -> None:
     assert image[8, 28].max() < 15
 
 
-def test_palette_with_transparency(tmp_path: Path) -> None:
-    """A PNG of two palette entries, the second one transparent."""
-    path = tmp_path / "palette.png"
-    palette = bytes([10, 20, 30, 90, 90, 90])
-    path.write_bytes(png(2, 1, b"\0\0\1", 3, PLTE=palette, tRNS=bytes([255, 0])))
-    assert read_image(path).tolist() == [[[10, 20, 30], [255, 255, 255]]]
-
-
 @pytest.mark.parametrize("size", [(50_000, 50_000), (2_147_483_647, 1)])
 def test_too_many_pixels_are_refused_before_any_is_decoded(
     tmp_path: Path, size: tuple[int, int]
 ) -> None:
     path = tmp_path / "bomb.png"
-    path.write_bytes(png(*size, bytes(1000), 2))
+    path.write_bytes(png_claiming(*size))
     tracemalloc.start()
     with pytest.raises(SourceError, match="scale it down"):
         read_image(path)
@@ -152,11 +122,8 @@ def test_damage_gives_a_picture_or_one_sentence(
 def test_tiny_and_huge(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    assert read_image(write_png(tmp_path / "dot.png", np.zeros((1, 1, 3), np.uint8))).shape == (
-        1,
-        1,
-        3,
-    )
+    dot = write_png(tmp_path / "dot.png", np.zeros((1, 1, 3), np.uint8))
+    assert read_image(dot).shape == (1, 1, 3)
     strip = write_png(tmp_path / "strip.png", np.full((10, 9000, 3), 50, np.uint8))
     with caplog.at_level(logging.WARNING, logger="reenact"):
         image = read_image(strip)

@@ -18,16 +18,12 @@ from reenact.sources.clocked import ClockedSettings
 from reenact.sources.image_file import ImageSource
 from reenact.sources.pattern import PatternSettings, PatternSource, pattern_image
 from reenact.types import Frame, Source
-from support.clips import (
-    read_all,
-    write_png,
-)
+from support.clips import read_all, write_png
 
 
 def test_still_source_with_an_end_is_not_paced(tmp_path: Path) -> None:
-    source = ImageSource(
-        write_png(tmp_path / "a.png", np.full((8, 9, 3), 3, np.uint8)), 25, frames=5
-    )
+    path = write_png(tmp_path / "a.png", np.full((8, 9, 3), 3, np.uint8))
+    source = ImageSource(path, 25, frames=5)
     assert (source.live, source.size, source.fps, source.name) == (False, (9, 8), 25, "a.png")
     frames = read_all(source)
     assert [(frame.index, frame.time_s) for frame in frames] == [(i, i / 25) for i in range(5)]
@@ -77,9 +73,8 @@ def test_live_source_gives_one_frame_a_tick_and_leaves_missed_ticks_out(
             time.now_s += busy / fps
     slots = np.floor(np.array(ticks) + 1e-6)
     assert (np.diff(slots) >= 1).all()  # no burst to catch up
-    assert all(
-        np.diff(slots) <= np.ceil(np.array(busy_ticks)) + 1
-    )  # no tick is left out without a reason
+    # No tick is left out without a reason.
+    assert all(np.diff(slots) <= np.ceil(np.array(busy_ticks)) + 1)
 
 
 def test_close_wakes_a_waiting_read() -> None:
@@ -92,9 +87,6 @@ def test_close_wakes_a_waiting_read() -> None:
     source.close()
     thread.join(timeout=5)
     assert result == [None]
-
-
-# --- test pattern -----------------------------------------------------------------------------
 
 
 def test_pattern_is_deterministic_and_moves() -> None:
@@ -114,9 +106,6 @@ def test_pattern_of_any_size(size: tuple[int, int]) -> None:
     assert [frame.size for frame in frames] == [size] * 3
 
 
-# --- registration -----------------------------------------------------------------------------
-
-
 def test_sources_are_registered_and_built(numbered_clip: Path, tmp_path: Path) -> None:
     assert {"webcam", "video", "image", "pattern"} <= set(available("sources"))
     picture = write_png(tmp_path / "b.png", np.zeros((70, 80, 3), np.uint8))
@@ -129,8 +118,7 @@ def test_sources_are_registered_and_built(numbered_clip: Path, tmp_path: Path) -
         ("image", str(picture), (80, 70), 2),
         ("pattern", "", (128, 96), 2),
     ):
-        spec = load("sources", kind)
-        source = spec.make(argument, settings)
+        source = load("sources", kind).make(argument, settings)
         assert isinstance(source, Source)
         assert source.size == size
         assert len(read_all(source)) == count

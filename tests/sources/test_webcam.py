@@ -112,15 +112,6 @@ def test_black_camera_is_reported_and_goes_on(
     ]
 
 
-def test_silent_camera_is_lost_though_it_claims_to_be_open(
-    open_camera: Callable[[], WebcamSource], state: FaultState
-) -> None:
-    with open_camera() as source:
-        read_frames(source, 2)
-        state.fault = "silent"
-        assert "sends no picture" in read_until_lost(source)
-
-
 def test_single_damaged_pictures_are_stepped_over(
     open_camera: Callable[[], WebcamSource], state: FaultState
 ) -> None:

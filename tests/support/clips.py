@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 import threading
 import time
+import zlib
 from collections.abc import Callable, Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -203,3 +204,11 @@ def write_png(path: Path, pixels: NDArray[np.uint8] | NDArray[np.uint16]) -> Pat
     """Store pixels as OpenCV has them (grey, BGR or BGRA)."""
     path.write_bytes(cv2.imencode(".png", pixels)[1].tobytes())
     return path
+
+
+def png_claiming(width: int, height: int) -> bytes:
+    """Return the start of a PNG whose header claims a size."""
+    header = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    body = struct.pack(">I", 13) + header + struct.pack(">I", zlib.crc32(header))
+    data = struct.pack(">I", 60) + b"IDAT" + bytes(64)
+    return b"\x89PNG\r\n\x1a\n" + body + data

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import struct
 from pathlib import Path
 
 import cv2
 import numpy as np
+import PIL.ExifTags
+import PIL.Image
 
 from reenact.face.geometry import canonical_face
 from reenact.testing.portrait import portrait
@@ -35,15 +36,11 @@ def turned(image: Image, degrees: float, middle: tuple[float, float] = (224, 116
     )
 
 
-def write_jpeg(path: Path, image: Image, exif_orientation: int | None = None) -> Path:
-    """Store an RGB picture, with an EXIF orientation where one is given."""
-    bgr = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
-    jpeg = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, 95])[1].tobytes()
-    if exif_orientation is not None:
-        entry = struct.pack("<HHII", 0x0112, 3, 1, exif_orientation)
-        exif = b"Exif\0\0II*\0" + struct.pack("<IH", 8, 1) + entry + bytes(4)
-        jpeg = jpeg[:2] + b"\xff\xe1" + struct.pack(">H", len(exif) + 2) + exif + jpeg[2:]
-    path.write_bytes(jpeg)
+def write_jpeg(path: Path, image: Image, exif_orientation: int = 1) -> Path:
+    """Store an RGB picture with an EXIF orientation."""
+    exif = PIL.Image.Exif()
+    exif[PIL.ExifTags.Base.Orientation] = exif_orientation
+    PIL.Image.fromarray(image).save(path, quality=95, exif=exif)
     return path
 
 

@@ -6,7 +6,6 @@ import contextlib
 import json
 import struct
 import zipfile
-import zlib
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -24,6 +23,7 @@ from reenact.targets.exchange_file import SUFFIX, open_exchange_file, write_exch
 from reenact.targets.serialization import DamagedError
 from reenact.targets.store import TargetStore
 from reenact.types import Target
+from support.clips import png_claiming
 from support.portraits import box_target, smooth_picture
 from support.targets import same_target, write_weights
 
@@ -155,12 +155,6 @@ def pieces_of(store: TargetStore, target: Target, folder: Path) -> dict[str, byt
     store.create(replace(target, name="source"))
     with zipfile.ZipFile(store.export_file("source", folder)) as archive:
         return {name: archive.read(name) for name in archive.namelist()}
-
-
-def png_claiming(width: int, height: int) -> bytes:
-    header = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    body = struct.pack(">I", 13) + header + struct.pack(">I", zlib.crc32(header))
-    return b"\x89PNG\r\n\x1a\n" + body + bytes(64)
 
 
 def described(**changes: object) -> Callable[[dict[str, bytes]], None]:
