@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import logging
+import mimetypes
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -50,35 +52,14 @@ _MIN_DETAIL: Final = 0.5
 _MIN_INSIDE: Final = 0.5
 """Share of a hand-placed face that must lie inside the picture."""
 
-_VIDEO_SUFFIXES: Final = frozenset(
-    (
-        ".mp4",
-        ".mov",
-        ".mkv",
-        ".webm",
-        ".avi",
-        ".m4v",
-        ".mpg",
-        ".mpeg",
-        ".wmv",
-        ".ts",
-        ".flv",
-        ".ogv",
-    )
-)
-
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class _Photo:
-    """A photo of the face. The picture is not kept in memory.
+    """A photo of the face with the square of its crop. The picture is not kept in memory.
 
-    Attributes:
-        face: as found, or as placed by hand.
-        box: the square of its crop.
-        read: returns the picture.
-        placed: True if the landmarks were placed by hand; they are used as they are.
+    `placed` means that the landmarks were placed by hand; they are used as they are.
     """
 
     face: FoundFace
@@ -209,11 +190,8 @@ def _assemble(
 
     first_side = references[0][0].box[2]
     limit_px = min(size_px, _MAX_VIDEO_SIDE_PX) if from_video else size_px
-    side_px = max(
-        side
-        for side in _SIDES_PX
-        if side == _SIDES_PX[0] or (side <= limit_px and first_side >= _MIN_SOURCE_SHARE * side)
-    )
+    fits = [s for s in _SIDES_PX if s <= limit_px and first_side >= _MIN_SOURCE_SHARE * s]
+    side_px = max(fits, default=_SIDES_PX[0])
     crops: dict[int, Image] = {}
     landmarks: dict[int, Array] = {}
     plate: Image | None = None
@@ -243,7 +221,10 @@ def _assemble(
         neutral=landmarks[0].astype(np.float32),
         plate=plate,
         crop_to_plate=crop_to_plate,
-        metadata={"made": _now(), **metadata},
+        metadata={
+            "made": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+            **metadata,
+        },
     )
 
 
@@ -256,23 +237,17 @@ def _in_order(looks: list[Look], count: int) -> list[int]:
 
 
 def _look_into(path: Path, tracker: Tracker) -> _Material:
-    if path.suffix.lower() in _VIDEO_SUFFIXES:
+    if (mimetypes.guess_type(path.name)[0] or "").startswith("video/"):
         return scan_video(path, tracker)
     try:
         image = read_image(path)
     except SourceError:
-        if not path.expanduser().is_file() or not _is_video(path):
-            raise
-        return scan_video(path, tracker)
+        # A name may not tell what it is, such as .ts or none at all.
+        with contextlib.suppress(SourceError):
+            VideoSource(path).close()
+            return scan_video(path, tracker)
+        raise
     return replace(_photo(image, tracker, path.name), read=lambda: read_image(path))
-
-
-def _is_video(path: Path) -> bool:
-    try:
-        VideoSource(path).close()
-    except SourceError:
-        return False
-    return True
 
 
 def _photo(image: Image, tracker: Tracker, label: str) -> _Photo:
@@ -331,7 +306,3 @@ def _after(second: Array, first: Array) -> Array:
     """Return the (2, 3) affine that applies `first`, then `second`."""
     whole = np.vstack([first, [0, 0, 1]]).astype(np.float64)
     return (second.astype(np.float64) @ whole).astype(np.float32)
-
-
-def _now() -> str:
-    return datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")

@@ -18,19 +18,14 @@ from reenact.types import Array
 def clips_in(folder: Path) -> list[Path]:
     """Return the videos of a folder of clips, sorted by name.
 
-    Recordings that a killed program left unfinished are skipped: they have a partial file's name
-    and no landmarks.
+    What a killed program left unfinished is skipped: it has a partial file's name and no landmarks.
     """
     videos = sorted(folder.glob("*.mp4"))
     return [one for one in videos if one.with_suffix(".npz").is_file() or not is_partial(one)]
 
 
 def decode_clip(path: Path) -> NDArray[np.uint8]:
-    """Decode a whole video, uint8 (F, H, W, 3) RGB.
-
-    Raises:
-        SourceError: it is not a video, or damaged, or cut off.
-    """
+    """Decode a whole video, uint8 (F, H, W, 3) RGB. Raises SourceError if it is damaged."""
     try:
         with av.open(str(path.absolute())) as container:  # FFmpeg reads a:b.mp4 as a protocol
             return np.stack([f.to_ndarray(format="rgb24") for f in container.decode(video=0)])
@@ -39,11 +34,7 @@ def decode_clip(path: Path) -> NDArray[np.uint8]:
 
 
 def load_landmarks(path: Path) -> Array:
-    """Return float32 (..., 478, 3) of an .npz file's `landmarks`.
-
-    Raises:
-        SourceError: the file is missing or damaged, or has no landmarks.
-    """
+    """Return float32 (..., 478, 3) of an .npz file. Raises SourceError if it has none."""
     try:
         with np.load(path, allow_pickle=False) as archive:
             return np.ascontiguousarray(archive["landmarks"]).astype(np.float32)

@@ -30,11 +30,7 @@ _COMPRESSIONS: Final = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 
 
 def write_exchange_file(path: Path, target: Target, weights: Path | None) -> None:
-    """Write a target with its own weights, if it has any, to one file.
-
-    Raises:
-        TargetError: the file cannot be written.
-    """
+    """Write a target, with its own weights if any, to one file. Raises TargetError."""
     with (
         atomic_write(path, error=TargetError) as partial,
         zipfile.ZipFile(partial, "w", zipfile.ZIP_STORED) as archive,
@@ -47,13 +43,10 @@ def write_exchange_file(path: Path, target: Target, weights: Path | None) -> Non
 
 @contextmanager
 def open_exchange_file(path: Path) -> Iterator[tuple[Target, Path | None]]:
-    """Read and check such a file.
+    """Read and check such a file; yield the target, and a copy of its own weights if it has any.
 
-    Yields:
-        The target, and a copy of its own weights that is deleted afterwards, if it has any.
-
-    Raises:
-        TargetError: the file is missing or damaged, or holds something that does not belong there.
+    The copy is deleted afterwards. Raises TargetError if the file is missing or damaged, or holds
+    something that does not belong there.
     """
     with tempfile.TemporaryDirectory() as scratch:
         weights = Path(scratch) / serialization.WEIGHTS

@@ -36,12 +36,7 @@ _TAGS: Final = {"title": "Footage of a target", "comment": "Crops that a target 
 
 @dataclass(frozen=True, slots=True)
 class Footage:
-    """One clip of the target, in memory.
-
-    Attributes:
-        images: uint8 (F, S, S, 3) RGB.
-        landmarks: float32 (F, 478, 3) px of the crop.
-    """
+    """One clip of the target: uint8 (F, S, S, 3) RGB, and float32 (F, 478, 3) px of the crop."""
 
     images: NDArray[np.uint8]
     landmarks: Array
@@ -76,22 +71,12 @@ def clip_names(videos: Iterable[Path]) -> list[str]:
 
 def write_footage(
     faces: VideoFaces, folder: Path, name: str, side_px: int, tracker: Tracker
-) -> Path:
-    """Store the faces of a video as a clip, whole or not at all.
+) -> None:
+    """Store the faces of a video as the clip NAME.mp4 with NAME.npz, whole or not at all.
 
-    Args:
-        faces: found in the video.
-        folder: receives NAME.mp4 and NAME.npz; it is made if it is missing.
-        name: of the clip, see `clip_names`; an older clip of that name is replaced.
-        side_px: side of the crops.
-        tracker: tracks each face a second time, enlarged; it is reset.
-
-    Returns:
-        The clip's path.
-
-    Raises:
-        SinkError: the clip cannot be written.
-        SourceError: the video can no longer be read.
+    The folder is made if it is missing; an older clip of that name is replaced. The tracker looks
+    at each face a second time, enlarged; it is reset. Raises SinkError if the clip cannot be
+    written, SourceError if the video can no longer be read.
     """
     path = folder / f"{name}.mp4"
     with atomic_write(path, parents=True) as clip:
@@ -99,7 +84,6 @@ def write_footage(
         # An older clip must never stand beside the new one's landmarks.
         path.unlink(missing_ok=True)
         clip.with_suffix(".npz").replace(path.with_suffix(".npz"))
-    return path
 
 
 def _write_clip(faces: VideoFaces, path: Path, side_px: int, tracker: Tracker) -> None:
@@ -117,11 +101,7 @@ def _write_clip(faces: VideoFaces, path: Path, side_px: int, tracker: Tracker) -
 
 
 def read_footage(folder: Path, size_px: int) -> list[Footage]:
-    """Read the clips of a target, scaled to a side of size_px.
-
-    Raises:
-        TargetError: a clip is damaged.
-    """
+    """Read the clips of a target at a side of size_px. Raises TargetError if one is damaged."""
     clips: list[Footage] = []
     for path in clips_in(folder):
         room = MAX_FRAMES - sum(len(clip) for clip in clips)

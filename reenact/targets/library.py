@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Final
 
@@ -32,11 +33,7 @@ _log = logging.getLogger(__name__)
 
 
 def still_tracker(settings: TrackingSettings | None = None) -> Tracker:
-    """Return the tracker that targets are made with; it looks at each picture by itself.
-
-    Raises:
-        ModelError: mediapipe or its model file is missing.
-    """
+    """Return the tracker that targets are made with; it looks at each picture by itself."""
     from reenact.face.mediapipe_tracker import MediaPipeSettings, MediaPipeTracker
 
     settings = settings or TrackingSettings()
@@ -67,17 +64,17 @@ def open_target(
     if name_or_path in store.list():
         target = store.load(name_or_path)
     elif name_or_path in BUILT_IN:
-        target = _with_tracker(make_tracker, _astronaut)
+        with closing(make_tracker()) as tracker:
+            target = _astronaut(tracker)
     elif Path(name_or_path).expanduser().exists():
         path = Path(name_or_path).expanduser()
         _log.warning("%s is used as a target without asking whether you may use the face.", path)
         notes = {"consent": "not asked: made on the fly"}
-        target = _with_tracker(
-            make_tracker,
-            lambda tracker: create_target(
-                path.stem, [path], tracker, metadata=notes, rendered_px=size_px or RENDERED_PX
-            ),
-        )
+        rendered_px = size_px or RENDERED_PX
+        with closing(make_tracker()) as tracker:
+            target = create_target(
+                path.stem, [path], tracker, metadata=notes, rendered_px=rendered_px
+            )
     else:
         known = ", ".join((*store.list(), *BUILT_IN))
         raise TargetError(
@@ -101,11 +98,3 @@ def _astronaut(tracker: Tracker) -> Target:
     portrait = np.asarray(enlarged, dtype=np.uint8)
     notes = {"from": "NASA, Great Images database", "consent": "not needed: public domain"}
     return target_from_image("astronaut", portrait, tracker, metadata=notes)
-
-
-def _with_tracker(make_tracker: Callable[[], Tracker], make: Callable[[Tracker], Target]) -> Target:
-    tracker = make_tracker()
-    try:
-        return make(tracker)
-    finally:
-        tracker.close()

@@ -75,18 +75,15 @@ _MIN_ASPECT: Final = 0.1
 
 
 def read_manual_landmarks(path: Path) -> Array:
-    """Read landmarks from a file.
+    """Read landmarks from a file, float32 (478, 3) px of the picture.
 
     Args:
-        path: TOML or JSON with `points` (see `POINTS`) or with `landmarks`, a list of 478 [x, y]
-            or [x, y, z]; or an .npz with `landmarks` (478, 2) or (478, 3).
-
-    Returns:
-        float32 (478, 3) px of the picture.
+        path: TOML or JSON with `points` (see `POINTS`) or with `landmarks`, a list of 478 [x, y] or
+            [x, y, z]; or an .npz with `landmarks` (478, 2) or (478, 3).
 
     Raises:
-        TargetError: the file is missing or damaged, required points are missing or unknown ones
-            are named, or the points do not form a face.
+        TargetError: the file is missing or damaged, required points are missing or unknown ones are
+            named, or the points do not form a face.
     """
     path = Path(path).expanduser()
     try:
@@ -104,14 +101,10 @@ def read_manual_landmarks(path: Path) -> Array:
 
 
 def fit_landmarks(points: Mapping[str, tuple[float, float]]) -> Array:
-    """Return the (478, 3) px landmarks of a face from some of its points.
+    """Return the (478, 3) px landmarks of a face from some of its (x, y) points by name.
 
-    Args:
-        points: (x, y) px by name; all of `REQUIRED`, and any others.
-
-    Raises:
-        TargetError: a name is unknown, a required one is missing, or points coincide or lie on
-            one line.
+    Raises TargetError if a name is unknown, one of `REQUIRED` is missing, or points coincide or lie
+    on one line.
     """
     from scipy.interpolate import RBFInterpolator
 
@@ -145,8 +138,7 @@ def _upright_similarity(
 ) -> tuple[float, NDArray[np.float64], NDArray[np.float64]]:
     """Return scale, (2, 2) rotation and (2,) translation of the least squares fit.
 
-    Raises:
-        TargetError: only a reflection would fit.
+    Raises TargetError if only a reflection would fit.
     """
     scale, rotation, translation = fit_similarity(source, goal)
     if scale <= 0:

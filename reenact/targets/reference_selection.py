@@ -23,8 +23,7 @@ from reenact.types import Array, Image
 MAX_REFERENCES: Final = 16
 
 MIN_DIFFERENCE: Final = 0.4
-"""Frames of a video that differ less than this from a chosen one add nothing. In the units of
-`Look.features`."""
+"""In units of `Look.features`; less than this from a chosen frame adds nothing."""
 
 _SHARPNESS_SIDE_PX: Final = 256
 _BLURRED: Final = 0.6
@@ -94,13 +93,10 @@ def choose_references(
     count: int = MAX_REFERENCES,
     min_difference: float = MIN_DIFFERENCE,
 ) -> list[int]:
-    """Choose references: the calmest, then each time the one farthest from those chosen.
+    """Return the calmest, then each time the one farthest from those chosen, at most `count`.
 
-    Greedy farthest-point sampling (Gonzalez 1985) in `Look.features`; blurred ones are left
-    out, and it ends early where the rest shows nothing new.
-
-    Returns:
-        1 to `count` numbers, the calmest first.
+    Greedy farthest-point sampling (Gonzalez 1985) in `Look.features`; blurred ones are left out,
+    and it ends early where the rest shows nothing new.
     """
     first = calmest(looks)
     return [

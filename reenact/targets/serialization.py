@@ -88,11 +88,7 @@ def max_bytes() -> dict[str, int]:
 
 
 def pack(target: Target) -> dict[str, bytes]:
-    """Return the pieces of a target, without its weights.
-
-    Raises:
-        DamagedError: `unpack` would refuse them.
-    """
+    """Return the pieces of a target, without its weights; DamagedError if `unpack` refuses them."""
     _check(target)
     description = Description(
         name=target.name,
@@ -119,11 +115,7 @@ def pack(target: Target) -> dict[str, bytes]:
 
 
 def unpack(read: Read) -> Target:
-    """Build a target from its pieces.
-
-    Raises:
-        DamagedError: a piece is missing, too long, damaged, or does not fit the others.
-    """
+    """Build a target from its pieces. Raises DamagedError if one is damaged or does not fit."""
     limits = max_bytes()
     description = read_description(read)
     landmarks, neutral, crop_to_plate = _arrays(read(LANDMARKS, limits[LANDMARKS]))
@@ -155,11 +147,7 @@ def unpack(read: Read) -> Target:
 
 
 def read_description(read: Read) -> Description:
-    """Read `target.json` alone.
-
-    Raises:
-        DamagedError: it is missing or damaged.
-    """
+    """Read `target.json` alone. Raises DamagedError if it is missing or damaged."""
     try:
         return Description.model_validate_json(read(DESCRIPTION, max_bytes()[DESCRIPTION]))
     except ValidationError as error:
@@ -232,11 +220,7 @@ def _from_png(data: bytes, name: str, max_side_px: int) -> Image:
 
 
 def check_weights(path: Path) -> None:
-    """Refuse a file that is not safetensors, without loading its tensors.
-
-    Raises:
-        DamagedError: it is not one.
-    """
+    """Raise DamagedError if a file is not safetensors; its tensors are not loaded."""
     try:
         with safe_open(path, framework="numpy"):
             pass

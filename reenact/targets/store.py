@@ -8,7 +8,7 @@ import re
 import shutil
 import tempfile
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
@@ -36,8 +36,7 @@ _WINDOWS_DEVICES: Final = frozenset(
 def checked_name(name: str) -> str:
     """Return a target's name in Unicode form NFC.
 
-    Raises:
-        TargetError: it could not name a folder on every operating system.
+    Raises TargetError if it could not name a folder on every operating system.
     """
     name = unicodedata.normalize("NFC", name)
     if not _NAME.fullmatch(name) or name.lower() in _WINDOWS_DEVICES:
@@ -49,13 +48,10 @@ def checked_name(name: str) -> str:
 
 
 class TargetStore:
-    """The stored targets, one folder each.
+    """The stored targets, one folder each, in `folder` (None: `targets` in `data_folder()`).
 
     A target appears under its name once it is complete, and never before. Any thread may call, and
     several processes may share a folder.
-
-    Args:
-        folder: holds the targets; None: `targets` in `data_folder()`.
     """
 
     def __init__(self, folder: Path | None = None) -> None:
@@ -64,15 +60,9 @@ class TargetStore:
     def create(
         self, target: Target, weights: Path | None = None, footage: Path | None = None
     ) -> None:
-        """Store a new target.
+        """Store a new target under its name, with copies of its own weights and of its footage.
 
-        Args:
-            target: stored under its name.
-            weights: a safetensors file that becomes the target's own; it is copied.
-            footage: a folder of clips to train it on; it is copied. See `footage`.
-
-        Raises:
-            TargetError: the name is not allowed or taken, or the folder cannot be written.
+        Raises TargetError if the name is not allowed or taken, or the folder cannot be written.
         """
         self.check_free(target.name)
         name = checked_name(target.name)
@@ -102,9 +92,7 @@ class TargetStore:
     def load(self, name: str) -> Target:
         """Return a stored target; `weights` is the path of its own weights, if it has any.
 
-        Raises:
-            TargetError: there is no such target (the message lists those that exist), or its files
-                are damaged.
+        Raises TargetError if there is no such target, or its files are damaged.
         """
         with self._reading(name) as read:
             target = serialization.unpack(read)
@@ -114,14 +102,6 @@ class TargetStore:
         return replace(
             target, name=checked_name(name), weights=None if weights is None else str(weights)
         )
-
-    def folder_of(self, name: str) -> Path:
-        """Return the folder of a stored target.
-
-        Raises:
-            TargetError: there is no such target.
-        """
-        return self._existing(name)
 
     def list(self) -> tuple[str, ...]:
         """Return the sorted names of the stored targets."""
@@ -142,7 +122,7 @@ class TargetStore:
             "plate": f"{width} x {height} px",
             "renderer": target.renderer,
             "weights": "its own" if target.weights else "the shipped ones",
-            "footage": self._footage_of(name),
+            "footage": ", ".join(clip.stem for clip in self._clips(name)) or "none",
             **target.metadata,
             "folder": str(self._place(name)),
         }
@@ -151,21 +131,16 @@ class TargetStore:
     def rename(self, name: str, new: str) -> None:
         """Rename a target with everything that it holds.
 
-        Raises:
-            TargetError: there is no such target, or the new name is not allowed or taken.
+        Raises TargetError if there is no such target, or the new name is not allowed or taken.
         """
-        place = self._existing(name)
+        place = self.folder_of(name)
         self.check_free(new)
         with self._writing():
             place.rename(self._place(new))
 
     def remove(self, name: str) -> None:
-        """Delete a target, even a damaged one.
-
-        Raises:
-            TargetError: there is no such target, or it cannot be deleted.
-        """
-        place = self._existing(name)
+        """Delete a target, even a damaged one. Raises TargetError if that is not possible."""
+        place = self.folder_of(name)
         with self._writing():
             # Renamed first, so that half a target is never listed.
             doomed = Path(tempfile.mkdtemp(prefix=".old-", dir=self.folder))
@@ -173,29 +148,21 @@ class TargetStore:
             shutil.rmtree(doomed)
 
     def irreplaceable_parts(self, name: str) -> tuple[str, ...]:
-        """Return which of "trained weights" and "footage" a target holds.
-
-        Raises:
-            TargetError: there is no such target.
-        """
+        """Return which of "trained weights" and "footage" a target holds."""
         held = {
             "trained weights": self.weights_path(name) is not None,
-            "footage": bool(clips_in(self._place(name) / FOOTAGE)),
+            "footage": bool(self._clips(name)),
         }
         return tuple(what for what, there in held.items() if there)
 
     def weights_path(self, name: str) -> Path | None:
         """Return the file of a target's own weights; None if it uses the shipped ones."""
-        place = self._existing(name) / serialization.WEIGHTS
+        place = self.folder_of(name) / serialization.WEIGHTS
         return place if place.is_file() else None
 
     def attach_weights(self, name: str, weights: Path, renderer: str) -> None:
-        """Give a stored target its own weights for a renderer; a copy of the file is kept.
-
-        Raises:
-            TargetError: there is no such target, or its folder cannot be written.
-        """
-        place = self._existing(name)
+        """Give a stored target a copy of these weights as its own, for a renderer."""
+        place = self.folder_of(name)
         with self._reading(name) as read:
             description = serialization.read_description(read)
         changed = description.model_copy(
@@ -207,18 +174,10 @@ class TargetStore:
             partial.write_text(changed.model_dump_json(indent=1), "utf-8")
 
     def export_file(self, name: str, path: Path) -> Path:
-        """Write a target to one file.
+        """Write a target to one file, or into a folder under its name; return the file's path.
 
-        Args:
-            name: of a stored target.
-            path: of the file, or of a folder to put it into; `.reenact-target` is appended if it
-                is missing. A file of that name is replaced.
-
-        Returns:
-            The file's path.
-
-        Raises:
-            TargetError: there is no such target, it is damaged, or the file cannot be written.
+        `.reenact-target` is appended if it is missing. A file of that name is replaced. Raises
+        TargetError if there is no such target, it is damaged, or the file cannot be written.
         """
         target = self.load(name)
         weights = self.weights_path(name)
@@ -232,32 +191,23 @@ class TargetStore:
         return path
 
     def import_file(self, path: Path, name: str | None = None) -> str:
-        """Store a target from an exported file.
+        """Store a target from an exported file, under its own name or another; return that name.
 
-        Everything is checked before it is stored; pictures and landmarks are encoded anew.
-
-        Args:
-            path: of the file.
-            name: to store it under; None: the name that it was exported with.
-
-        Returns:
-            The name that it is stored under.
-
-        Raises:
-            TargetError: the file is missing or damaged, or the name is not allowed or taken.
+        Everything is checked before it is stored; pictures and landmarks are encoded anew. Raises
+        TargetError if the file is missing or damaged, or the name is not allowed or taken.
         """
         with open_exchange_file(Path(path).expanduser()) as (target, weights):
             self.create(replace(target, name=name or target.name), weights)
             return name or target.name
 
-    def _footage_of(self, name: str) -> str:
-        clips = clips_in(self._place(name) / FOOTAGE)
-        return ", ".join(clip.stem for clip in clips) or "none"
+    def _clips(self, name: str) -> Sequence[Path]:
+        return clips_in(self._place(name) / FOOTAGE)
 
     def _place(self, name: str) -> Path:
         return self.folder / checked_name(name)
 
-    def _existing(self, name: str) -> Path:
+    def folder_of(self, name: str) -> Path:
+        """Return the folder of a stored target. Raises TargetError if there is no such target."""
         place = self._place(name)
         if name in BUILT_IN:
             raise TargetError(f"{name} is built in; it is not among the stored targets.")
@@ -268,7 +218,7 @@ class TargetStore:
 
     @contextlib.contextmanager
     def _reading(self, name: str) -> Iterator[serialization.Read]:
-        place = self._existing(name)
+        place = self.folder_of(name)
 
         def read(piece: str, max_bytes: int) -> bytes:
             try:

@@ -95,20 +95,14 @@ class TargetTrainer(Protocol):
 
 
 def is_trainable(renderer: str) -> bool:
-    """Whether a renderer can be trained on one target.
-
-    Raises:
-        PluginError: there is no such renderer, or it could not be loaded.
-    """
+    """Return True if a renderer can be trained on one target; PluginError if it is unknown."""
     return load("renderers", renderer).target_training is not None
 
 
 def target_trainer(renderer: str) -> TargetTrainer:
     """Return the trainer of a renderer.
 
-    Raises:
-        PluginError: there is no such renderer, it cannot be trained on a target, or its trainer
-            could not be loaded.
+    Raises PluginError if there is no such renderer, or it cannot be trained on a target.
     """
     place = load("renderers", renderer).target_training
     if place is None:
@@ -130,10 +124,8 @@ def training_folder(store: TargetStore, name: str) -> Path:
 def add_footage(store: TargetStore, name: str, videos: Sequence[Path], tracker: Tracker) -> None:
     """Add videos of the same face to a target's footage; an older one of that name is replaced.
 
-    Raises:
-        TargetError: there is no such target, or a video shows no face.
-        SourceError: a video cannot be read.
-        SinkError: the target's folder cannot be written.
+    Raises ReenactError if there is no such target, or a video cannot be read, shows no face, or
+    cannot be stored.
     """
     folder = store.folder_of(name) / FOOTAGE
     side_px = store.load(name).crop_size
@@ -168,9 +160,8 @@ def train_target(
         steps: end after so many, where the minutes allow more; None: as usual.
 
     Raises:
-        TargetError: there is no such target, or it has no footage.
-        PluginError: the renderer cannot be trained on a target.
-        ReenactError: its folder cannot be written, or there is nothing to resume.
+        ReenactError: there is no such target, it has no footage, the renderer cannot be trained on
+            it, its folder cannot be written, or there is nothing to resume.
     """
     target = store.load(name)
     footage = read_footage(store.folder_of(name) / FOOTAGE, SIZE_PX)

@@ -42,13 +42,7 @@ Box = tuple[int, int, int]
 
 @dataclass(frozen=True, slots=True)
 class FoundFace:
-    """A face in one picture.
-
-    Attributes:
-        number: index of the frame; 0 for a photo.
-        points: float32 (478, 3) px of the picture.
-        look: head pose, expression and sharpness.
-    """
+    """A face in one picture: frame (0 for a photo), (478, 3) px landmarks, and its look."""
 
     number: int
     points: Array
@@ -70,11 +64,7 @@ class VideoFaces:
     faces: list[FoundFace]
 
     def pictures(self, numbers: Collection[int]) -> Iterator[tuple[int, Image]]:
-        """Read frames of the video again, and yield (index, RGB picture) in order.
-
-        Raises:
-            SourceError: the video can no longer be read.
-        """
+        """Read frames of the video again, and yield (index, RGB picture) in order."""
         last = max(numbers)
         with VideoSource(self.path) as source:
             while (frame := source.read()) is not None and frame.index <= last:
@@ -98,13 +88,8 @@ class CutDetector:
 def scan_video(path: Path, tracker: Tracker) -> VideoFaces:
     """Find a video's longest shot of a face.
 
-    Args:
-        path: of the video.
-        tracker: preferably one for still pictures; it is reset.
-
-    Raises:
-        SourceError: the file is missing or damaged, or not a video.
-        TargetError: it shows no face.
+    The tracker is preferably one for still pictures; it is reset. Raises SourceError if the file is
+    missing, damaged or no video, TargetError if it shows no face.
     """
     shot = _longest_shot(path, tracker)
     if not shot:
@@ -121,11 +106,8 @@ def scan_video(path: Path, tracker: Tracker) -> VideoFaces:
 def square(boxes: list[tuple[float, float, float, float]], calm: Array) -> Box:
     """Return a square around all boxes but rare ones, with the calm face well inside.
 
-    Its edges are integers, so that pasting back needs no shift by fractions of a px.
-
-    Args:
-        boxes: (left, top, right, bottom) px of faces.
-        calm: (478, 3) px landmarks of the calmest face.
+    Boxes are (left, top, right, bottom) px, `calm` the (478, 3) px landmarks of the calmest face.
+    The edges are integers, so that pasting back needs no shift by fractions of a px.
     """
     edges = np.array(boxes)
     low = np.percentile(edges[:, :2], 4, axis=0)

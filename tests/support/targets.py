@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
+import torch
 from safetensors.numpy import save_file
 
+from reenact.models.warp_unet import WarpUNet, WarpUNetConfig
+from reenact.models.weights import save_model
 from reenact.types import Target
 
 
@@ -24,4 +29,14 @@ def write_weights(folder: Path) -> Path:
     """Write a small safetensors file and return its path."""
     path = folder / "trained.safetensors"
     save_file({"layer": np.arange(6, dtype=np.float32)}, path, {"architecture": "test"})
+    return path
+
+
+def write_narrow_weights(path: Path) -> Path:
+    """Write the weights of a narrow network that has learned nothing: it draws the mesh's warp."""
+    channels = (8, 8, 8, 8)
+    config = WarpUNetConfig(8, channels, channels, channels)
+    torch.manual_seed(1)
+    facts = {"architecture": "warp_unet", "config": json.dumps(asdict(config)), "data": "nobody"}
+    save_model(path, WarpUNet(config).state_dict(), facts)
     return path

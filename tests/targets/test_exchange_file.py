@@ -157,11 +157,14 @@ def pieces_of(store: TargetStore, target: Target, folder: Path) -> dict[str, byt
         return {name: archive.read(name) for name in archive.namelist()}
 
 
-def described(**changes: object) -> Callable[[dict[str, bytes]], None]:
-    def change(pieces: dict[str, bytes]) -> None:
-        pieces["target.json"] = json.dumps(
-            {**json.loads(pieces["target.json"]), **changes}
-        ).encode()
+PICKLE = {"weights.safetensors": b"\x80\x04K\x01."}
+
+
+def described(**changes: object) -> Callable[[dict[str, bytes]], dict[str, bytes]]:
+    def change(pieces: dict[str, bytes]) -> dict[str, bytes]:
+        told = {**json.loads(pieces["target.json"]), **changes}
+        pieces["target.json"] = json.dumps(told).encode()
+        return pieces
 
     return change
 
@@ -195,6 +198,10 @@ HARM: dict[str, tuple[Callable[[dict[str, bytes]], object], str]] = {
     "an unknown field": (described(command="rm"), "command"),
     "weights that lie elsewhere": (described(weights="/etc/passwd"), "weights"),
     "weights that are missing": (described(weights="weights.safetensors"), "weights"),
+    "weights that are a pickle": (
+        lambda p: p.update(described(weights="weights.safetensors")(p), **PICKLE),
+        "not a safetensors file",
+    ),
     "a huge box": (placed([[9999, 0, 0], [0, 9999, 0]]), "crop does not fit"),
     "no box": (placed([[0, 0, 0], [0, 0, 0]]), "crop does not fit"),
     "a turned box": (placed([[0.5, 0.5, 0], [-0.5, 0.5, 0]]), "crop does not fit"),
@@ -220,21 +227,6 @@ def test_harmful_files_are_refused(
     assert said in str(caught.value)
     assert "harm.reenact-target" in str(caught.value)
     assert sorted(tmp_path.rglob("*")) == before
-
-
-def test_weights_that_are_not_safetensors_are_refused(
-    store: TargetStore, target: Target, tmp_path: Path
-) -> None:
-    pieces = pieces_of(store, target, tmp_path)
-    described(weights="weights.safetensors")(pieces)
-    pieces["weights.safetensors"] = b"\x80\x04K\x01."  # a pickle
-    path = tmp_path / "harm.reenact-target"
-    with zipfile.ZipFile(path, "w") as archive:
-        for name, data in pieces.items():
-            archive.writestr(name, data)
-    with pytest.raises(TargetError, match="not a safetensors file"):
-        store.import_file(path, "victim")
-    assert store.list() == ("source",)
 
 
 def test_a_false_declared_size_is_refused(

@@ -14,7 +14,7 @@ import pytest
 from reenact.errors import TargetError
 from reenact.evaluation.clips import find_clips, read_clip
 from reenact.targets.builder import create_target
-from reenact.targets.footage import Footage, clip_names, read_footage, write_footage
+from reenact.targets.footage import clip_names, read_footage, write_footage
 from reenact.targets.library import still_tracker
 from reenact.targets.store import FOOTAGE, TargetStore
 from reenact.targets.target_training import add_footage
@@ -22,7 +22,8 @@ from reenact.targets.video_scan import scan_video
 from reenact.types import Frame, Image, Landmarks, Tracker
 from support.clips import write_clip
 from support.faces import portrait_target
-from support.portraits import astronaut, turned
+from support.fakes import FakeTracker
+from support.portraits import astronaut, turned, write_jpeg
 
 
 @pytest.fixture(scope="module")
@@ -94,8 +95,6 @@ def test_resizing_footage_keeps_landmarks_on_the_face(folder: Path) -> None:
 
 
 def test_a_photo_leaves_no_footage(tmp_path: Path, tracker: Tracker) -> None:
-    from support.portraits import write_jpeg
-
     photo = write_jpeg(tmp_path / "photo.jpg", astronaut())
     create_target("x", [photo], tracker, footage=tmp_path / "footage")
     assert read_footage(tmp_path / "footage", 256) == []
@@ -113,25 +112,13 @@ def test_damaged_footage_is_refused(folder: Path, tmp_path: Path) -> None:
             read_footage(tmp_path, 256)
 
 
-class InterruptedTracker:
+class InterruptedTracker(FakeTracker):
     """Ctrl-C comes while it looks at the fourth face."""
 
-    faces_seen = 1
-
-    def __init__(self) -> None:
-        self._looks = 0
-
     def track(self, frame: Frame) -> Landmarks | None:
-        self._looks += 1
-        if self._looks == 4:
+        if self.calls == 3:
             raise KeyboardInterrupt
-        return None
-
-    def reset(self) -> None:
-        """Nothing is remembered."""
-
-    def close(self) -> None:
-        """Nothing is held."""
+        return super().track(frame)
 
 
 def test_an_interrupted_clip_leaves_those_before_as_they_were(
@@ -143,7 +130,7 @@ def test_an_interrupted_clip_leaves_those_before_as_they_were(
     for video in ("roll.mp4", "other.mp4"):
         again = replace(faces, path=Path(shutil.copy(faces.path, tmp_path / video)))
         with pytest.raises(KeyboardInterrupt):
-            write_footage(again, place, again.path.stem, 256, InterruptedTracker())
+            write_footage(again, place, again.path.stem, 256, InterruptedTracker(None))
         assert sorted(file.name for file in place.iterdir()) == ["roll.mp4", "roll.npz"]
         assert [len(clip) for clip in read_footage(place, 256)] == [11]
 
@@ -155,9 +142,3 @@ def test_unfinished_recordings_are_not_clips(folder: Path, tmp_path: Path) -> No
         (tmp_path / left).write_bytes(b"half a video")
     assert [len(clip) for clip in read_footage(tmp_path, 256)] == [11]
     assert [video.stem for video in find_clips(tmp_path)] == ["cut.partial"]
-
-
-def test_the_length_of_a_clip_is_its_number_of_frames() -> None:
-    clip = Footage(np.zeros((3, 8, 8, 3), np.uint8), np.zeros((3, 478, 3), np.float32))
-    assert len(clip) == 3
-    assert clip.resized(8) is clip

@@ -14,11 +14,6 @@ from reenact.types import Tracker
 from support.portraits import astronaut, box_target, smooth_picture, write_jpeg
 
 
-@pytest.fixture
-def store(tmp_path: Path) -> TargetStore:
-    return TargetStore(tmp_path / "targets")
-
-
 def no_tracker() -> Tracker:
     raise AssertionError("no face needs to be found")
 

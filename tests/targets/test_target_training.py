@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import asdict, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -18,7 +17,6 @@ import pytest
 import torch
 
 from reenact.cli.main import main
-from reenact.models.warp_unet import WarpUNet, WarpUNetConfig
 from reenact.models.weights import read_header, save_model
 from reenact.targets import target_training
 from reenact.targets.store import TargetStore
@@ -33,8 +31,7 @@ from reenact.testing.moving_portrait import moving_portrait, write_clip
 from reenact.training import fine_tuning
 from reenact.training.fine_tuning import FineTuningOptions
 from support.faces import portrait_target
-
-NARROW = (8, 8, 8, 8)
+from support.targets import write_narrow_weights
 
 
 @pytest.fixture(scope="module")
@@ -46,13 +43,7 @@ def footage(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def narrow_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Weights of a narrow network that has learned nothing: it draws the mesh's warp."""
-    config = WarpUNetConfig(8, NARROW, NARROW, NARROW)
-    torch.manual_seed(1)
-    weights = tmp_path_factory.mktemp("weights") / "narrow.safetensors"
-    facts = {"architecture": "warp_unet", "config": json.dumps(asdict(config)), "data": "nobody"}
-    save_model(weights, WarpUNet(config).state_dict(), facts)
-    return weights
+    return write_narrow_weights(tmp_path_factory.mktemp("weights") / "narrow.safetensors")
 
 
 @pytest.fixture

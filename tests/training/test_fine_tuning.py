@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -18,7 +18,6 @@ from reenact.config import RendererSettings
 from reenact.errors import ModelError, ReenactError, TargetError
 from reenact.face.geometry import region_mask
 from reenact.face.topology import LIPS_INNER
-from reenact.models.warp_unet import WarpUNet, WarpUNetConfig
 from reenact.models.warp_unet_inputs import MapChannel
 from reenact.models.weights import load_tensors, read_header, save_model
 from reenact.rendering.residual_flow import (
@@ -41,9 +40,9 @@ from reenact.training.fine_tuning import (
 )
 from reenact.types import Target
 from support.faces import drive
+from support.targets import write_narrow_weights
 
 SIZE_PX = 64
-NARROW = (8, 8, 8, 8)
 
 
 @pytest.fixture(scope="module")
@@ -57,13 +56,7 @@ def footage() -> Footage:
 
 @pytest.fixture(scope="module")
 def start(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A narrow network that has learned nothing: it draws the mesh's warp."""
-    torch.manual_seed(3)
-    config = WarpUNetConfig(8, NARROW, NARROW, NARROW)
-    facts = {"architecture": "warp_unet", "config": json.dumps(asdict(config)), "data": "nobody"}
-    path = tmp_path_factory.mktemp("start") / "start.safetensors"
-    save_model(path, WarpUNet(config).state_dict(), facts)
-    return path
+    return write_narrow_weights(tmp_path_factory.mktemp("start") / "start.safetensors")
 
 
 @pytest.fixture
