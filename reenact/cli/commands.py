@@ -126,10 +126,31 @@ def evaluate(arguments: Namespace) -> int:
 
 def bench(arguments: Namespace) -> int:
     """Measure speed."""
-    from reenact.evaluation.benchmark import bench as run_bench
+    from reenact.evaluation import benchmark
+    from reenact.evaluation.benchmark_comparison import compare
+    from reenact.evaluation.glass_to_glass import measure_delay
+    from reenact.live.settings import load_settings
 
+    sizes = arguments.size or []
+    if arguments.compare is not None:
+        options = [word for size in sizes for word in ("--size", str(size))]
+        options += [word for text in arguments.assignments for word in ("--set", text)]
+        if arguments.seconds is not None:
+            options += ["--seconds", str(arguments.seconds)]
+        if arguments.device != "auto":
+            options += ["--device", arguments.device]
+        compare(arguments.compare, options, arguments.rounds, arguments.json)
+        return 0
+    settings = load_settings(None, arguments.assignments)
+    if arguments.device != "auto":
+        settings.renderer.device = arguments.device
+    seconds = arguments.seconds or 10.0
     with quiet_native_libraries():
-        run_bench(arguments.device, arguments.size or [256], arguments.json)
+        if arguments.glass_to_glass is None:
+            benchmark.bench(settings, sizes, arguments.json, seconds=seconds)
+            return 0
+        settings.renderer.size = sizes[0] if sizes else settings.renderer.size
+        measure_delay(arguments.glass_to_glass, settings, seconds, arguments.json)
     return 0
 
 

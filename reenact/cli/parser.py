@@ -8,7 +8,15 @@ from importlib.metadata import version
 from pathlib import Path
 
 from reenact.cli import commands
-from reenact.cli.arguments import SIZES_PX, Adder, add_assignments, add_device, add_size
+from reenact.cli.arguments import (
+    COUNT,
+    SIZES_PX,
+    Adder,
+    add_assignments,
+    add_device,
+    add_size,
+    number,
+)
 from reenact.cli.live import keys_help
 from reenact.cli.target_parser import add_target
 from reenact.cli.training_parser import TRAIN_PREPARE, add_evaluate, add_train
@@ -128,14 +136,44 @@ def _add_live(adder: Adder[argparse.ArgumentParser]) -> None:
 
 
 def _add_bench(adder: Adder[argparse.ArgumentParser]) -> None:
-    parser = adder.add_parser("bench", help="measure the speed of each step and of the whole run")
+    parser = adder.add_parser(
+        "bench",
+        help="measure the speed of each step and of the whole run",
+        description="A side of --compare is a text of words: section.key=value sets a setting, an "
+        "environment's python or a folder of installed packages is another version, and `this` is "
+        "this one.",
+    )
     add_device(parser)
     parser.add_argument(
         "--size",
         type=int,
         action="append",
         choices=SIZES_PX,
-        help="side of the generated crop in px; may be repeated (default: 256)",
+        help="side of the generated crop in px; may be repeated (default: renderer.size)",
+    )
+    parser.add_argument(
+        "--seconds",
+        type=number(float, 0.5, 3600),
+        metavar="SECONDS",
+        help="length of each run (default: 10)",
+    )
+    add_assignments(parser)
+    parser.add_argument(
+        "--compare",
+        nargs=2,
+        metavar=("A", "B"),
+        help='measure two sides in turn, such as "this" and "renderer.engine=torch"',
+    )
+    parser.add_argument(
+        "--rounds",
+        type=COUNT,
+        default=5,
+        help="how often each side of --compare is measured (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--glass-to-glass",
+        metavar="SINK",
+        help="send numbered pictures through `camera` or `obs` and read them back",
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures to a file")
     parser.set_defaults(run=commands.bench)

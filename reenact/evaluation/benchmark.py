@@ -3,34 +3,39 @@
 A video of a real face goes through tracker, fusion, generator, paste and the session's threads into
 a sink that discards the pictures. There are two runs for each size. The first goes as fast as it
 can and gives `fps` and `steps_ms`; the second goes at a camera's rate and gives `latency_ms` from
-capture to write. Neither counts the opening and the first frames, which are timed as `start_s`.
+capture to write, `drops`, and the share of the processors and the GPU that a stream takes. The
+start is timed in processes of its own, which load everything.
 """
 
 from __future__ import annotations
 
+import contextlib
+import multiprocessing
 import os
 import platform
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime, timezone
 from importlib.metadata import PackageNotFoundError, version
 from importlib.resources import as_file, files
+from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 from reenact.config import Settings
 from reenact.errors import SourceError
-from reenact.lifecycle import ClosesOnExit
-from reenact.live.pipeline import Reenactor, open_reenactor
+from reenact.lifecycle import ClosesOnExit, quiet_native_libraries
+from reenact.live.pipeline import open_reenactor
 from reenact.live.session import Session
 from reenact.registry import DEFAULT_RENDERER, load
 from reenact.sinks.fanout import SinkSet
 from reenact.stats import Percentiles, Recorder, Stats
 from reenact.storage import check_writable, write_json
 from reenact.targets.library import open_target
-from reenact.types import Frame, Target
+from reenact.types import Frame, Source, Target
 
 CAMERA_FPS: Final = 30.0
 """Frame rate of the second run: that of most webcams."""
@@ -41,10 +46,11 @@ WARM_UP_FRAMES: Final = 30
 PORTRAIT: Final = "astronaut"
 """The built-in target."""
 
-_MAX_CLIP_FRAMES: Final = 300
+_MAX_CLIP_FRAMES: Final = 90
 _PACKAGES: Final = ("reenact", "torch", "openvino", "mediapipe", "numpy", "opencv-python", "av")
 
-Device = Literal["auto", "cpu", "cuda"]
+_PERCENTILES: Final = ("p50", "p95", "p99")
+_START_TIMEOUT_S: Final = 120.0
 
 
 class ClipReplay(ClosesOnExit):
@@ -98,114 +104,132 @@ class ClipReplay(ClosesOnExit):
 
 
 def bench(
-    device: Device = "auto",
-    sizes: Sequence[int] = (256,),
+    settings: Settings | None = None,
+    sizes: Sequence[int] = (),
     json_path: Path | None = None,
     *,
     seconds: float = 10.0,
-    renderer: str = DEFAULT_RENDERER,
     clip: Path | None = None,
-    settings: Settings | None = None,
 ) -> dict[str, Any]:
     """Measure, print a table and write the report.
 
     Args:
-        device: what the generator runs on.
-        sizes: sides of the generated crop, px.
+        settings: of the runs; the renderer `auto` is the default one.
+        sizes: sides of the generated crop, px; none: that of the settings.
         json_path: receives the report.
         seconds: length of each of the two runs at a size.
-        renderer: a registered name.
         clip: the actor's video; None: the packaged one.
-        settings: everything else.
 
     Returns:
-        `machine` (what it ran on), `device`, `sizes` (for each size `fps`, `latency_ms` with p50,
-        p95 and p99, and `steps_ms` with p50 and p95 of each step), `start_s` (from a photo of the
-        target to the first picture at the first size, loading libraries and models included) and
-        `memory_mb` (the process's peak; None if the system does not tell).
+        `machine` (what it ran on), `device`, `sizes` (see `_measure_size`), `start_s` (from the
+        start of a process to its first picture at the first size, `cold` without what earlier
+        starts cached and `warm` with it) and `memory_mb` (the process's peak; None if the system
+        does not tell).
 
     Raises:
         ReenactError: a part, a model, the clip or the report cannot be used.
     """
     if json_path is not None:
         check_writable(json_path)
-    base = settings or Settings()
-    frames = _read_clip(clip, base)
+    base = (settings or Settings()).model_copy(deep=True)
+    base.actor.neutral = "fresh"  # the user's stored neutral is neither read nor replaced
+    if base.renderer.name == "auto":
+        base.renderer.name = DEFAULT_RENDERER
+    frames = read_clip(clip, base)
+    start_s: dict[str, float | None] = {}
     measured: dict[str, Any] = {}
-    start_s: float | None = None
-    used_device = ""
-    for size in sizes:
-        chosen = base.model_copy(deep=True)
-        chosen.renderer = base.renderer.model_copy(
-            update={"name": renderer, "size": size, "device": device}
-        )
-        chosen.actor.neutral = "fresh"  # the user's stored neutral is neither read nor replaced
-        opening_s = time.perf_counter()
-        target = open_target(PORTRAIT, size)
-        throughput, first_picture_s = _run(chosen, target, frames, seconds, live=False)
-        if start_s is None:
-            start_s = round(first_picture_s - opening_s, 2)
-        camera, _ = _run(chosen, target, frames, seconds, live=True)
-        used_device = throughput.device
-        measured[str(size)] = {
-            "fps": round(throughput.fps, 2),
-            "latency_ms": _spread(camera.latency_ms, ("p50", "p95", "p99")),
-            "steps_ms": {
-                name: _spread(steps, ("p50", "p95")) for name, steps in throughput.steps_ms.items()
-            },
-        }
+    for size in sizes or (base.renderer.size,):
+        base.renderer.size = size  # type: ignore[assignment]  # pydantic refuses other sizes
+        start_s = start_s or _time_starts(base, clip)
+        measured[str(size)] = _measure_size(base, frames, seconds)
     report = {
         "machine": describe_machine(),
-        "device": used_device,
+        "device": next(iter(measured.values())).pop("device"),
         "sizes": measured,
         "start_s": start_s,
         "memory_mb": peak_memory_mb(),
     }
+    for figures in measured.values():
+        figures.pop("device", None)
     if json_path is not None:
         write_json(json_path, report)
     print(format_report(report))
     return report
 
 
+def _measure_size(settings: Settings, frames: Sequence[Frame], seconds: float) -> dict[str, Any]:
+    """Return the figures of one size.
+
+    Returns:
+        `device`; as fast as it goes `fps` and `steps_ms`; at a camera's rate `latency_ms`,
+        `jitter_ms` and `drops`, the `cpu_share` of all cores and the `gpu_share` (0 if the GPU was
+        left alone, None if there is none), and by how much the peak memory rose during the run,
+        `memory_growth_mb`.
+    """
+    target = open_target(PORTRAIT, settings.renderer.size)
+    throughput, _ = _run(settings, target, frames, seconds, live=False)
+    memory_mb, busy_s, start_s = peak_memory_mb(), time.process_time(), time.perf_counter()
+    camera, gpu_share = _run(settings, target, frames, seconds, live=True)
+    elapsed_s = (time.perf_counter() - start_s) * available_cores()
+    return {
+        "device": throughput.device,
+        "fps": round(throughput.fps, 2),
+        "latency_ms": _spread(camera.latency_ms),
+        "jitter_ms": round(camera.jitter_ms, 2),
+        "drops": sum(camera.drops.values()) - camera.drops.get("stopped", 0),
+        "cpu_share": round((time.process_time() - busy_s) / elapsed_s, 3),
+        "gpu_share": gpu_share,
+        "memory_growth_mb": memory_mb and round((peak_memory_mb() or 0) - memory_mb, 1),
+        "steps_ms": {name: _spread(steps) for name, steps in throughput.steps_ms.items()},
+    }
+
+
 def format_report(report: dict[str, Any]) -> str:
     """Return the report as text for a terminal."""
-    machine = report["machine"]
-    memory = report["memory_mb"]
+    machine, start_s = report["machine"], report["start_s"]
     lines = [
         f"{machine['cpu']}, {machine['cores']} cores, {machine['system']}; {report['device']}",
-        f"start {report['start_s']:.1f} s, memory {f'{memory:.0f} MB' if memory else 'unknown'}",
+        f"start to first picture: cold {_text(start_s['cold'], '.1f', ' s')}, "
+        f"warm {_text(start_s['warm'], '.1f', ' s')}; "
+        f"memory {_text(report['memory_mb'], '.0f', ' MB')}",
     ]
     for size, figures in report["sizes"].items():
-        latency = figures["latency_ms"]
         lines.append("")
         lines.append(f"{size} px: {figures['fps']:.1f} frames/s as fast as it goes")
-        if latency is not None:
-            lines.append(
-                f"  latency at {CAMERA_FPS:.0f} frames/s: {latency['p50']:.0f} ms "
-                f"(95 %: {latency['p95']:.0f} ms)"
-            )
-        lines.append(f"  {'step':<12}{'median ms':>12}{'95 % ms':>12}")
-        for name, steps in figures["steps_ms"].items():
-            lines.append(f"  {name:<12}{steps['p50']:>12.2f}{steps['p95']:>12.2f}")
+        lines.append(
+            f"  at {CAMERA_FPS:.0f} frames/s: {figures['drops']} frames dropped; "
+            f"processors {_text(figures['cpu_share'], '.0%')}, "
+            f"GPU {_text(figures['gpu_share'], '.0%')}; "
+            f"memory grew by {_text(figures['memory_growth_mb'], '.0f', ' MB')}"
+        )
+        lines.append(f"  {'':<12}{'median ms':>12}{'95 % ms':>12}{'99 % ms':>12}")
+        rows = {"delay": figures["latency_ms"], **figures["steps_ms"]}
+        for name, row in rows.items():
+            if row is not None:
+                numbers = "".join(f"{row[key]:>12.2f}" for key in _PERCENTILES)
+                lines.append(f"  {name:<12}{numbers}")
     return "\n".join(lines)
+
+
+def _text(value: float | None, form: str, unit: str = "") -> str:
+    return "not measured" if value is None else f"{value:{form}}{unit}"
 
 
 def describe_machine() -> dict[str, Any]:
     """Return what the figures depend on: processor, cores, versions, commit, time."""
     packages = {}
     for name in _PACKAGES:
-        try:
+        with contextlib.suppress(PackageNotFoundError):
             packages[name] = version(name)
-        except PackageNotFoundError:
-            continue
     return {
         "cpu": _processor(),
         "cores": available_cores(),
-        "gpu": _gpu(),
+        "gpu": _ask_gpu("name"),
         "system": f"{platform.system()} {platform.release()} {platform.machine()}",
         "python": platform.python_version(),
         "packages": packages,
         "commit": _commit(),
+        "load": round(os.getloadavg()[0], 1) if hasattr(os, "getloadavg") else None,
         "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
     }
 
@@ -229,14 +253,14 @@ def peak_memory_mb() -> float | None:
 
 def _run(
     settings: Settings, target: Target, frames: Sequence[Frame], seconds: float, live: bool
-) -> tuple[Stats, float]:
-    """Run a session; return its figures, and the perf_counter time of the first picture."""
+) -> tuple[Stats, float | None]:
+    """Run a session; return its figures, and for how much of the time the GPU was busy."""
     recorder = Recorder()
     reenactor = open_reenactor(settings, target, recorder.timer)
     try:
-        reenactor.step(frames[0])
-        first_picture_s = time.perf_counter()
-        _warm_up(reenactor, frames)
+        for index in range(WARM_UP_FRAMES):
+            frame = frames[index % len(frames)]
+            reenactor.step(Frame(frame.image, index / CAMERA_FPS, index))
     except BaseException:
         reenactor.close()
         raise
@@ -245,32 +269,74 @@ def _run(
     sinks = SinkSet([load("sinks", "null").make("", settings.sink)])
     with Session(settings, source, reenactor, sinks, recorder=recorder) as session:
         session.start()
-        session.wait()
-        return session.stats(), first_picture_s
+        gpu_share = _wait(session)
+        return session.stats(), gpu_share
 
 
-def _warm_up(reenactor: Reenactor, frames: Sequence[Frame]) -> None:
-    for index in range(1, WARM_UP_FRAMES):
-        frame = frames[index % len(frames)]
-        reenactor.step(Frame(frame.image, index / CAMERA_FPS, index))
+def _time_starts(settings: Settings, clip: Path | None) -> dict[str, float | None]:
+    """Return the seconds from the start of a process to its first picture, cold and warm."""
+    with tempfile.TemporaryDirectory(prefix="reenact-") as cache:
+        return {kind: _time_start(settings, clip, cache) for kind in ("cold", "warm")}
 
 
-def _read_clip(clip: Path | None, settings: Settings) -> list[Frame]:
+def _time_start(settings: Settings, clip: Path | None, cache: str) -> float | None:
+    context = multiprocessing.get_context("spawn")
+    here, there = context.Pipe(duplex=False)
+    child = context.Process(target=_show_first_picture, args=(settings, clip, cache, there))
+    start_s = time.perf_counter()
+    child.start()
+    there.close()
+    try:
+        shown = here.poll(_START_TIMEOUT_S) and here.recv()
+        elapsed_s = time.perf_counter() - start_s
+    except EOFError:  # it failed, as this process will, which then says why
+        shown = False
+    child.join(_START_TIMEOUT_S)
+    return round(elapsed_s, 2) if shown else None
+
+
+def _show_first_picture(
+    settings: Settings, clip: Path | None, cache: str, done: Connection
+) -> None:
+    os.environ["REENACT_CACHE"] = cache
+    with quiet_native_libraries(), _open_clip(clip, settings) as source:
+        frame = source.read()
+        target = open_target(PORTRAIT, settings.renderer.size)
+        reenactor = open_reenactor(settings, target, Recorder().timer)
+        if frame is not None:
+            reenactor.step(frame)
+            done.send(True)
+        reenactor.close()
+
+
+@contextlib.contextmanager
+def _open_clip(clip: Path | None, settings: Settings) -> Iterator[Source]:
     packaged = files("reenact") / "assets" / "demo_actor.mp4"
     if clip is None and not packaged.is_file():
         raise SourceError("The packaged actor's clip is missing; install reenact again.")
     with as_file(packaged) as path:
         source = load("sources", "video").make(str(clip or path), settings.source)
-        frames: list[Frame] = []
-        with source:
-            while len(frames) < _MAX_CLIP_FRAMES and (frame := source.read()) is not None:
-                frames.append(frame)
+        with contextlib.closing(source):
+            yield source
+
+
+def read_clip(clip: Path | None, settings: Settings) -> list[Frame]:
+    """Return the first frames of an actor's video; None: the packaged one.
+
+    Raises:
+        SourceError: there is no such video, or it holds no frames.
+    """
+    frames: list[Frame] = []
+    with _open_clip(clip, settings) as source:
+        while len(frames) < _MAX_CLIP_FRAMES and (frame := source.read()) is not None:
+            frames.append(frame)
     if not frames:
         raise SourceError(f"{clip} holds no frames.")
     return frames
 
 
-def _spread(spread: Percentiles | None, names: Sequence[str]) -> dict[str, float] | None:
+def _spread(spread: Percentiles | None) -> dict[str, float] | None:
+    names = _PERCENTILES
     return None if spread is None else {name: round(getattr(spread, name), 3) for name in names}
 
 
@@ -284,10 +350,30 @@ def _processor() -> str:
     return platform.processor() or platform.machine()
 
 
-def _gpu() -> str | None:
-    import torch
+def _ask_gpu(property_name: str) -> str | None:
+    """Ask the first NVIDIA GPU for a property; None if there is none."""
+    command = ["nvidia-smi", f"--query-gpu={property_name}", "--format=csv,noheader,nounits"]
+    try:
+        answer = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return answer.stdout.partition("\n")[0].strip()
 
-    return torch.cuda.get_device_name() if torch.cuda.is_available() else None
+
+def _wait(session: Session) -> float | None:
+    """Wait for the end; return for how much of the time the GPU was busy.
+
+    That is 0 if this process left the GPU alone, and None if there is none.
+    """
+    torch = sys.modules.get("torch")
+    used = torch is not None and torch.cuda.is_initialized()
+    busy_percent = []
+    while not session.wait(1.0):
+        if used:
+            busy_percent.append(float(_ask_gpu("utilization.gpu") or 0))
+    if used:
+        return sum(busy_percent) / (100 * len(busy_percent)) if busy_percent else None
+    return None if _ask_gpu("name") is None else 0.0
 
 
 def _commit() -> str | None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import logging
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, Protocol
@@ -225,7 +226,8 @@ _MAX_CACHE_BYTES: Final = 512_000_000
 
 
 def _cache_folder() -> Path:
-    return platformdirs.user_cache_path("reenact") / "openvino"
+    chosen = os.environ.get("REENACT_CACHE")
+    return (Path(chosen) if chosen else platformdirs.user_cache_path("reenact")) / "openvino"
 
 
 def _cache_name(key: str, module: nn.Module, example: Mapping[str, Array]) -> str:

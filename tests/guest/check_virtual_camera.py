@@ -14,11 +14,14 @@ from guest import devices
 from guest.traffic import COLOURS, READERS, Traffic, colour_error, drawn, numbers, opencv_reader
 from reenact import v4l2
 from reenact.cli import doctor
+from reenact.config import Settings
 from reenact.errors import SinkError
+from reenact.evaluation.glass_to_glass import measure_delay
 from reenact.sinks import v4l2loopback as loopback
 from reenact.sinks.virtual_camera import CameraSink
 from reenact.types import Frame
 from support.clips import number_of
+from support.fakes import FakeReenactor
 
 SIZE = (320, 240)
 FPS = 10.0  # emulated processors are slow
@@ -185,3 +188,10 @@ def test_still_picture_stays_visible() -> None:
             picture = next(pictures)
     assert number_of(picture) == 8
     assert picture[20, 100] == pytest.approx(np.array(COLOURS[0]), abs=2)
+
+
+@pytest.mark.usefixtures("camera")
+def test_delay_from_capture_to_another_program_is_measured() -> None:
+    figures = measure_delay("camera", Settings(), 4.0, reenactor=FakeReenactor(size=SIZE))
+    assert 0 < figures["delay_ms"]["p50"] <= figures["delay_ms"]["p99"] < 4000
+    assert figures["seen"] >= 5

@@ -1,0 +1,164 @@
+"""`reenact bench --compare A B`: two sides measured in turn, so that both meet the same machine.
+
+A side is a text of words: `section.key=value` sets a setting, and a path names another installed
+version: an environment's python, or a folder of installed packages (`pip install --target`). The
+word `this`, or no path, is the version that compares. Every measurement is a process of its own,
+which runs its version's `reenact bench`; the sides alternate, and who goes first alternates too.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from reenact.errors import ConfigError, ReenactError
+from reenact.evaluation.benchmark import describe_machine
+from reenact.storage import check_writable, write_json
+
+_RUN: Final = (
+    "import sys; sys.path = [path for path in sys.path if path]\n"
+    "from importlib.metadata import entry_points\n"
+    "found = entry_points(group='console_scripts', name='reenact')\n"
+    "sys.exit(next(iter(found)).load()())"
+)
+"""Runs the command line of whichever version an interpreter finds, not that of the folder."""
+
+
+def compare(
+    sides: Sequence[str], options: Sequence[str], rounds: int, json_path: Path | None = None
+) -> dict[str, Any]:
+    """Measure both sides in turn, print a table and write the report.
+
+    Args:
+        sides: two texts as in the module's description.
+        options: of `reenact bench`, for both; an older version must know them too.
+        rounds: how often each side is measured.
+        json_path: receives the report.
+
+    Returns:
+        `machine`, `sides`, `rounds`, and `figures`: for each one that both sides report, by its
+        dotted name, the median and the [least, greatest] of each side, and those of the ratio of
+        the second to the first within a round.
+
+    Raises:
+        ConfigError: a side is neither settings nor a version.
+        ReenactError: a measurement failed.
+    """
+    if json_path is not None:
+        check_writable(json_path)
+    commands = [_command(side) for side in sides]
+    found: list[list[dict[str, float]]] = [[], []]
+    for number in range(rounds):
+        for side in (0, 1) if number % 2 == 0 else (1, 0):
+            found[side].append(dict(_figures(_measure(*commands[side], options))))
+            print(f"round {number + 1}: {'AB'[side]} {sides[side]}", file=sys.stderr, flush=True)
+    figures: dict[str, Any] = {}
+    for name in found[0][0]:
+        pairs = [(a[name], b[name]) for a, b in zip(*found, strict=True) if name in a and name in b]
+        if not pairs:
+            continue
+        ratios = [b / a for a, b in pairs if a > 0]
+        first, second = zip(*pairs, strict=True)
+        figures[name] = {
+            "a": _spread(first),
+            "b": _spread(second),
+            "ratio": _spread(ratios) if ratios else None,
+        }
+    report = {
+        "machine": describe_machine(),
+        "sides": list(sides),
+        "rounds": rounds,
+        "figures": figures,
+    }
+    if json_path is not None:
+        write_json(json_path, report)
+    print(format_comparison(report))
+    return report
+
+
+def format_comparison(report: Mapping[str, Any]) -> str:
+    """Return the report as a Markdown table: medians, with the least and greatest in brackets."""
+    machine = report["machine"]
+    lines = [
+        f"A: {report['sides'][0]}; B: {report['sides'][1]}; {report['rounds']} rounds on "
+        f"{machine['cpu']}, {machine['cores']} cores, load {machine['load']}, {machine['date']}",
+        "",
+        "| figure | A | B | B / A |",
+        "| --- | ---: | ---: | ---: |",
+    ]
+    for name, row in report["figures"].items():
+        cells = ("–" if row[key] is None else _cell(row[key]) for key in ("a", "b", "ratio"))
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _command(side: str) -> tuple[list[str], dict[str, str]]:
+    """Return the start of a side's command, and its environment variables."""
+    python, settings, variables = sys.executable, list[str](), dict(os.environ)
+    for word in side.split():
+        if "=" in word:
+            settings += ["--set", word]
+        elif word != "this":
+            path = Path(word).expanduser()
+            if path.is_dir():
+                before = variables.get("PYTHONPATH", "")
+                variables["PYTHONPATH"] = os.pathsep.join(
+                    filter(None, (str(path.absolute()), before))
+                )
+            elif path.is_file():
+                python = str(path.absolute())  # resolved, it would be another environment's
+            else:
+                raise ConfigError(
+                    f"--compare takes section.key=value, an environment's python, a folder of "
+                    f"installed packages, or `this`, not {word!r}."
+                )
+    return [python, "-c", _RUN, "bench", *settings], variables
+
+
+def _measure(command: Sequence[str], variables: dict[str, str], options: Sequence[str]) -> Any:
+    with tempfile.TemporaryDirectory(prefix="reenact-") as folder:
+        path = Path(folder, "bench.json")
+        done = subprocess.run(
+            [*command, *options, "--json", str(path)],
+            env=variables,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode != 0:
+            raise ReenactError(f"A measurement failed: {done.stderr.strip()}")
+        return json.loads(path.read_text(encoding="utf-8"))
+
+
+def _figures(report: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
+    """Yield every number of a report by its dotted name; of a single size without the size."""
+    sizes = report["sizes"]
+    yield from _numbers("", next(iter(sizes.values())) if len(sizes) == 1 else sizes)
+    yield from _numbers("", {key: report[key] for key in ("start_s", "memory_mb")})
+
+
+def _numbers(prefix: str, values: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            yield from _numbers(f"{prefix}{key}.", value)
+        elif isinstance(value, int | float):
+            yield f"{prefix}{key}", float(value)
+
+
+def _spread(values: Sequence[float]) -> dict[str, float]:
+    return {
+        "median": round(statistics.median(values), 3),
+        "least": round(min(values), 3),
+        "greatest": round(max(values), 3),
+    }
+
+
+def _cell(spread: Mapping[str, float]) -> str:
+    return "{median:.4g} ({least:.4g}–{greatest:.4g})".format(**spread)

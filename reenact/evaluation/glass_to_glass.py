@@ -1,0 +1,194 @@
+"""`reenact bench --glass-to-glass SINK`: the delay from a captured frame to a program that sees it.
+
+The whole path runs at a camera's rate. Each picture of the target carries the number of the frame
+that it was made from, as black and white fields along its upper edge. They go through a real sink,
+and are read back as another program would read them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, Final, cast
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from reenact.config import Settings
+from reenact.errors import SourceError
+from reenact.evaluation.benchmark import CAMERA_FPS, PORTRAIT, WARM_UP_FRAMES, ClipReplay, read_clip
+from reenact.live.fallback import ReenactorLike
+from reenact.live.pipeline import open_reenactor
+from reenact.live.session import Session
+from reenact.registry import load
+from reenact.sinks.fanout import SinkSet
+from reenact.sinks.obs.ring import RingReader
+from reenact.sources.camera_devices import backend, find_camera
+from reenact.stats import Durations, Recorder
+from reenact.storage import check_writable, write_json
+from reenact.targets.library import open_target
+from reenact.types import Frame, Image, Sink
+
+_BITS: Final = 16
+_FIELDS: Final = _BITS + 2
+"""A white and a black field come before the bits, so that other pictures are not taken for one."""
+
+_HEIGHT_SHARE: Final = 1 / 16
+_BLACK, _WHITE = 80, 176
+_POLL_S: Final = 0.002
+_RING: Final = "bench"
+
+Sighting = tuple[int, float]
+"""The number in a picture that was read back, and the monotonic time at which it was."""
+
+
+def draw_number(picture: Image, number: int) -> None:
+    """Draw a number's Gray code into a picture, uint8 (H, W, 3), so that it survives YUV.
+
+    Of two pictures in a row at most one field differs, so that a mixture of both reads as either.
+    """
+    code = (number ^ (number >> 1)) & ((1 << _BITS) - 1)
+    fields = np.array([1, 0, *((code >> bit) & 1 for bit in range(_BITS))], np.uint8)
+    width = picture.shape[1]
+    row = fields[np.arange(width) * _FIELDS // width] * np.uint8(255)
+    picture[: round(len(picture) * _HEIGHT_SHARE)] = row[None, :, None]
+
+
+def read_number(picture: NDArray[np.uint8]) -> int | None:
+    """Return the number in a picture of any size, (H, W, C); None if it carries none."""
+    height, width = picture.shape[:2]
+    row = picture[max(round(height * _HEIGHT_SHARE / 2), 0), :, :3].mean(axis=-1)
+    levels = row[(2 * np.arange(_FIELDS) + 1) * width // (2 * _FIELDS)]
+    if ((levels > _BLACK) & (levels < _WHITE)).any() or levels[0] < levels[1]:
+        return None
+    number = 0
+    for bit in reversed(range(_BITS)):
+        number = (number << 1) | (int(levels[bit + 2] > _WHITE) ^ (number & 1))
+    return number
+
+
+def measure_delay(
+    kind: str,
+    settings: Settings,
+    seconds: float,
+    json_path: Path | None = None,
+    *,
+    reenactor: ReenactorLike | None = None,
+) -> dict[str, Any]:
+    """Run the whole path into a virtual camera or the ring for OBS, read it back, and print.
+
+    Args:
+        kind: "camera" or "obs", with the sink's argument after a colon.
+        settings: of the run.
+        seconds: its length.
+        json_path: receives the figures.
+        reenactor: makes the pictures; None: the packaged actor drives the packaged portrait.
+
+    Returns:
+        `delay_ms` from capture to sight (p50, p95, p99), and counts: `seen`, `lost` (frames of the
+        camera between the first and the last one seen that nobody saw) and `duplicated` (pictures
+        that showed the same frame as the one before).
+
+    Raises:
+        ReenactError: a part cannot be opened, or no picture was seen.
+    """
+    if json_path is not None:
+        check_writable(json_path)
+    settings = settings.model_copy(deep=True)
+    settings.actor.neutral = "fresh"  # the user's stored neutral is neither read nor replaced
+    name, _, argument = kind.partition(":")
+    sink = load("sinks", name).make(argument or (_RING if name == "obs" else ""), settings.sink)
+    frames = read_clip(None, settings)
+    recorder = Recorder()
+    if reenactor is None:
+        target = open_target(PORTRAIT, settings.renderer.size)
+        reenactor = open_reenactor(settings, target, recorder.timer)
+        for index in range(WARM_UP_FRAMES):
+            reenactor.step(Frame(frames[index].image, index / CAMERA_FPS, index))
+    coded = _Coded(reenactor)
+    source = ClipReplay(frames, seconds, CAMERA_FPS, live=True)
+    output = SinkSet([sink])
+    sightings: list[Sighting] = []
+    with Session(settings, source, cast(ReenactorLike, coded), output, recorder=recorder) as run:
+        run.start()
+        reader = threading.Thread(
+            target=lambda: sightings.extend(_sightings(sink, argument, settings, run.ended)),
+            daemon=True,
+        )
+        reader.start()
+        run.wait()
+        reader.join(5.0)
+    figures = _delays(sightings, coded.captured_s)
+    if json_path is not None:
+        write_json(json_path, figures)
+    delay = ", ".join(f"{key} {value:.1f} ms" for key, value in figures["delay_ms"].items())
+    print(
+        f"{kind}: from capture to sight {delay}; {figures['seen']} frames seen, "
+        f"{figures['lost']} lost, {figures['duplicated']} shown again"
+    )
+    return figures
+
+
+class _Coded:
+    """A reenactor whose pictures carry the number of the frame that they were made from."""
+
+    def __init__(self, reenactor: ReenactorLike) -> None:
+        self.captured_s: dict[int, float] = {}
+        self._reenactor = reenactor
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._reenactor, name)
+
+    def step(self, frame: Frame) -> Frame:
+        self.captured_s[frame.index] = frame.time_s
+        picture = self._reenactor.step(frame)
+        draw_number(picture.image, frame.index)
+        return picture
+
+
+def _sightings(
+    sink: Sink, argument: str, settings: Settings, ended: Callable[[float], bool]
+) -> Iterator[Sighting]:
+    """Yield what another program sees of a sink until the session has ended."""
+    with contextlib.ExitStack() as undo:
+        if sink.name == "obs":
+            ring = undo.enter_context(RingReader(argument or _RING))
+            last = 0
+            while not ended(_POLL_S):
+                found = ring.newest()
+                if found is not None and found.number != last:
+                    last = found.number
+                    number = read_number(found.picture)
+                    if number is not None:
+                        yield number, time.monotonic()
+            return
+        device = find_camera(str(getattr(sink, "device", "")))
+        camera = cv2.VideoCapture(device.index, backend())
+        undo.callback(camera.release)
+        while not ended(0.0):
+            done, picture = camera.read()
+            number = read_number(np.asarray(picture, np.uint8)) if done else None
+            if number is not None:
+                yield number, time.monotonic()
+
+
+def _delays(sightings: list[Sighting], captured_s: dict[int, float]) -> dict[str, Any]:
+    delays = Durations()
+    seen: set[int] = set()
+    for number, seen_s in sightings:
+        if number in captured_s and number not in seen:
+            seen.add(number)
+            delays.add(seen_s - captured_s[number])
+    spread = delays.percentiles()
+    if spread is None:
+        raise SourceError("No picture with a number was read back from the sink.")
+    return {
+        "delay_ms": {name: round(getattr(spread, name), 2) for name in ("p50", "p95", "p99")},
+        "seen": len(seen),
+        "lost": max(seen) - min(seen) + 1 - len(seen),
+        "duplicated": len(sightings) - len(seen),
+    }
