@@ -43,6 +43,7 @@ class SourceSpec(Generic[S]):
         argument: how its argument is shown in help; "": it takes none.
         still: it shows a picture: nobody sits before it, even where it is live.
         needs: the device that it needs, such as "a camera"; "": it works on every machine.
+        landmarks: its frames carry the actor's landmarks (`Frame.performance`): no tracker is used.
     """
 
     name: str
@@ -52,6 +53,7 @@ class SourceSpec(Generic[S]):
     argument: str = ""
     still: bool = False
     needs: str = ""
+    landmarks: bool = False
 
     def make(self, argument: str, settings: SourceSettings) -> Source:
         """Build the source with its own section of the settings.

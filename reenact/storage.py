@@ -73,7 +73,28 @@ def atomic_write(
         with suppress(OSError):  # some systems and file systems cannot flush a folder
             _flush(place.parent)
     except OSError as problem:
-        raise error(_refusal(path, problem)) from problem
+        raise error(refusal(path, problem)) from problem
+
+
+def reserve_partial(path: Path) -> Path:
+    """Create an empty file `NAME.partial.EXT` beside a file that takes long to write.
+
+    A partial file that a killed program left stays; the name then gets a number.
+
+    Raises:
+        SinkError: the folder is missing or refuses.
+    """
+    for number in range(1, 100):
+        mark = "partial" if number == 1 else f"partial-{number}"
+        partial = path.with_name(f"{path.stem}.{mark}{path.suffix}")
+        try:
+            os.close(os.open(partial, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+        except FileExistsError:
+            continue
+        except OSError as problem:
+            raise SinkError(refusal(path, problem)) from problem
+        return partial
+    raise SinkError(f"{path.parent} is full of partial files; remove them first.")
 
 
 def check_writable(path: Path) -> None:
@@ -86,7 +107,7 @@ def check_writable(path: Path) -> None:
         with _hidden_folder(path, Path(os.path.realpath(path)), SinkError):
             pass
     except OSError as problem:
-        raise SinkError(_refusal(path, problem)) from problem
+        raise SinkError(refusal(path, problem)) from problem
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -135,9 +156,13 @@ def _flush(path: Path) -> None:
         os.close(handle)
 
 
-def _refusal(path: Path, problem: OSError) -> str:
-    if problem.errno in (errno.ENOENT, errno.ENOTDIR) and not path.parent.is_dir():
+def refusal(path: Path, problem: Exception) -> str:
+    """Return why a file cannot be written, and what to do about it."""
+    number = getattr(problem, "errno", None)
+    if not path.parent.is_dir():
         return f"{path} cannot be written: there is no folder {path.parent}."
-    if problem.errno == errno.ENOSPC:
+    if number in (errno.ENOSPC, errno.EDQUOT):
         return f"{path} cannot be written: the disk is full; free some space."
-    return f"{path} cannot be written: {problem.strerror or problem}."
+    if number in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return f"{path} cannot be written: you may not write to {path.parent}; choose another."
+    return f"{path} cannot be written: {getattr(problem, 'strerror', None) or problem}."

@@ -25,29 +25,6 @@ Array = NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)
-class Frame:
-    """One picture of a stream.
-
-    Attributes:
-        image: uint8 (H, W, 3) RGB, contiguous.
-        time_s: for a live source the monotonic time of capture; for a file its presentation
-            time from the file's start. Kept unchanged from the source to the sink.
-        index: running number from the source, from 0.
-        alpha: uint8 (H, W) coverage of the target, 255 opaque; None where all of it is.
-    """
-
-    image: Image
-    time_s: float
-    index: int
-    alpha: NDArray[np.uint8] | None = None
-
-    @property
-    def size(self) -> tuple[int, int]:
-        """(width, height) in px."""
-        return self.image.shape[1], self.image.shape[0]
-
-
-@dataclass(frozen=True, slots=True)
 class Landmarks:
     """478 face landmarks in the order of MediaPipe FaceMesh with irises.
 
@@ -90,6 +67,61 @@ class Expression:
     deviation: Array
     pose: Pose
     action_units: Array
+
+
+@dataclass(frozen=True, slots=True)
+class PerformanceFrame:
+    """One frame of a performance: what was seen of the actor, and what the target was given.
+
+    A source that knows the landmarks hands them over in it, and what a file kept of an earlier
+    run; a sink finds all of it in the picture's frame.
+
+    Attributes:
+        landmarks: of the actor, as tracked; None: no face.
+        time_s: of the actor's frame.
+        neutral_said: the user said that this face is the neutral one.
+        reset: what came before was forgotten, as after a loss of the source.
+        stored: (478, 3) the neutral that the run began with, face frame, iod; None: none.
+        fused: (478, 3) px of the target's crop; None: no face, or not fused yet.
+        expression: of the actor, with it.
+        trust: (6,) 0 to 1, how far each of `regions.PARTS` was believed.
+        limited: (12,) which of `limits.LIMITED` and, last, the whole were limited.
+    """
+
+    landmarks: Landmarks | None
+    time_s: float = 0.0
+    neutral_said: bool = False
+    reset: bool = False
+    stored: Array | None = None
+    fused: Array | None = None
+    expression: Expression | None = None
+    trust: Array | None = None
+    limited: NDArray[np.bool_] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One picture of a stream.
+
+    Attributes:
+        image: uint8 (H, W, 3) RGB, contiguous.
+        time_s: for a live source the monotonic time of capture; for a file its presentation
+            time from the file's start. Kept unchanged from the source to the sink.
+        index: running number from the source, from 0.
+        alpha: uint8 (H, W) coverage of the target, 255 opaque; None where all of it is.
+        performance: what is known of the actor without looking at the picture; None: nothing.
+    """
+
+    image: Image
+    time_s: float
+    index: int
+    alpha: NDArray[np.uint8] | None = None
+    performance: PerformanceFrame | None = None
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(width, height) in px."""
+        return self.image.shape[1], self.image.shape[0]
 
 
 @dataclass(frozen=True, slots=True)

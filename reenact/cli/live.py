@@ -241,7 +241,9 @@ def _summary(stats: Stats) -> str:
 
 def _outcome(sinks: list[str], errors: Mapping[str, str]) -> list[str]:
     """Return the files that were written and why other outputs failed, in lines."""
-    texts = [text for text in sinks if text.startswith("file:") and text not in errors]
+    texts = [
+        text for text in sinks if text.startswith(("file:", "landmarks:")) and text not in errors
+    ]
     files = ", ".join(str(Path(text.partition(":")[2])) for text in texts)
     # If every sink failed, the session raises their error.
     failed = errors.values() if len(errors) < len(sinks) else ()

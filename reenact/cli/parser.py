@@ -114,7 +114,8 @@ def _add_live(adder: Adder[argparse.ArgumentParser]) -> None:
         "--source",
         default="webcam:0",
         metavar="KIND[:ARG]",
-        help="webcam:NUMBER, webcam:NAME, video:PATH, video:URL, image:PATH or pattern "
+        help="webcam:NUMBER, webcam:NAME, video:PATH, video:URL, image:PATH, landmarks:FILE (a "
+        "kept performance) or pattern "
         "(default: %(default)s)",
     )
     parser.add_argument(
@@ -126,7 +127,8 @@ def _add_live(adder: Adder[argparse.ArgumentParser]) -> None:
         "--sink",
         action="append",
         metavar="KIND[:ARG]",
-        help="camera, obs, window, http, file:PATH or null; may be repeated (default: window)",
+        help="camera, obs, window, http, file:PATH, landmarks:FILE (keeps the performance, "
+        "without a picture) or null; may be repeated (default: window)",
     )
     add_assignments(parser)
     parser.add_argument(

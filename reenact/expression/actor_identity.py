@@ -33,8 +33,8 @@ from reenact.expression.measures import (
     measure_rows,
 )
 from reenact.expression.resting_measures import STEPS, RestingMeasures
-from reenact.face.geometry import canonical_face, rotation_matrix, rotation_vector
-from reenact.face.regions import region_weights
+from reenact.face.geometry import rotation_matrix, rotation_vector
+from reenact.face.regions import part_weights, region_weights
 from reenact.face.topology import EYE_CORNERS_LEFT, EYE_CORNERS_RIGHT
 from reenact.types import Array, Pose
 
@@ -271,7 +271,7 @@ class ActorIdentity:
                 pose_total, pose_sum = _SAID * pose, _SAID
         trust = weight / (weight + _CALM_COUNT)
         own = (total_shape / np.maximum(weight, 1e-6)[:, None]) - shape
-        share = (_regions() * trust[:, None])[..., None]
+        share = (part_weights() * trust[:, None])[..., None]
         own = (share * own.reshape(len(own), -1, 3)).sum(axis=0)
         self.certainty = float(trust.mean())
         neutral = (shape + self._model.mean).reshape(-1, 3) + own
@@ -400,19 +400,8 @@ def _pose_of(vector: Array) -> Pose:
 
 
 @lru_cache(maxsize=1)
-def _regions() -> Array:
-    """Return (6, 478): mouth, right and left eye, right and left brow, and the rest of the face."""
-    mouth, eyes, brows = region_weights()
-    left = np.clip((canonical_face()[:, 0] / 0.05 + 1) / 2, 0, 1)
-    right = 1 - left
-    rest = np.maximum(1 - mouth - eyes - brows, 0)
-    regions = np.stack([mouth, eyes * right, eyes * left, brows * right, brows * left, rest])
-    return np.asarray(regions / regions.sum(axis=0), dtype=np.float32)
-
-
-@lru_cache(maxsize=1)
 def _gates() -> Array:
-    """Return (6, 6): how much each measure's unrest (columns) disturbs each of `_regions`."""
+    """Return (6, 6): how much each measure's unrest (columns) disturbs each of `regions.PARTS`."""
     return np.array(
         [
             [0, 0, 1, 1, 0, 0],

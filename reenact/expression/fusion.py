@@ -23,6 +23,7 @@ from reenact.expression.actor_identity import ActorIdentity, Neutral
 from reenact.expression.bias_correction import known_read_back
 from reenact.expression.blink_calibration import EYE_PAIRS, BlinkDepths
 from reenact.expression.head_motion import HeadMotion
+from reenact.expression.limits import LIMITED
 from reenact.expression.neutral_store import NeutralStore
 from reenact.expression.target_face import TargetFace, proportional_change
 from reenact.face.action_units import action_units
@@ -34,7 +35,7 @@ from reenact.face.geometry import (
     to_face_frame,
     to_image,
 )
-from reenact.face.regions import lid_closure, point_gains
+from reenact.face.regions import PARTS, lid_closure, point_gains
 from reenact.models.fusion_network import FusionNetwork, shipped_network
 from reenact.types import Array, Expression, Landmarks
 
@@ -66,7 +67,10 @@ class Fusion:
         neutrals: where neutrals are stored; None: none is read or stored.
 
     Attributes:
+        stored: (478, 3) the neutral that it began with, face frame, iod; None: none was known.
         frames_limited: number of frames that would have gone beyond the limits of a face.
+        limited: (12,) what of the last frame was limited: each of `limits.LIMITED`, and the whole.
+        trust: (6,) how far each of `regions.PARTS` was believed in the last frame.
 
     Raises:
         ReenactError: `actor.neutral` is "stored" and none is stored.
@@ -102,8 +106,11 @@ class Fusion:
         self._check_from_s: float | None = None
         self._neutral: Neutral | None = None
         self.frames_limited = 0
+        self.limited = np.zeros(len(LIMITED) + 1, bool)
+        self.trust = np.ones(len(PARTS), np.float32)
         self._saved = 0.0
-        self._identity = identity or self._identity_of(self._stored())
+        self.stored = None if identity else self._stored()
+        self._identity = identity or self._identity_of(self.stored)
         self._blinks = BlinkDepths()
         self.set_target(target_neutral)
 
@@ -122,6 +129,11 @@ class Fusion:
         pose = estimate_pose(target_neutral)
         self._target = TargetFace(to_face_frame(target_neutral, pose), self._settings.mode)
         self._head = HeadMotion(pose, target_neutral)
+
+    def begin_with(self, stored: Array) -> None:
+        """Begin with the (478, 3) neutral that an actor was known by, face frame, iod."""
+        self.stored = stored
+        self._identity = self._identity_of(stored)
 
     def set_neutral(self) -> None:
         """Use the actor's face as the neutral from the next frame on."""
@@ -196,8 +208,8 @@ class Fusion:
             moved = moved + correction
             wanted += proportional_change(base, correction, _CORRECTED)
         closure = 1 + np.float32(settings.intensity * settings.eyes) * (closure - 1)
-        shape, limited = self._target.place(moved, wanted, closure)
-        self.frames_limited += limited
+        shape, self.limited = self._target.place(moved, wanted, closure)
+        self.frames_limited += int(self.limited.any())
         return to_image(shape, self._head.follow(expression.pose, neutral.pose, settings))
 
     def _take_wishes(self) -> bool:

@@ -10,6 +10,7 @@ from functools import lru_cache
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from reenact.expression.face_model import NOISE, FaceModel, face_model
 from reenact.expression.measures import MEASURES, measure_rows
@@ -119,10 +120,9 @@ class Limits:
         high = bend(shares, self.usual_high, self.high)
         return -bend(-high, -self.usual_low, -self.low)
 
-    def beyond(self, shares: Array) -> bool:
-        """Return whether any share lies outside its bounds."""
-        below, above = self.low - shares, shares - self.high
-        return bool(max(below.max(), above.max()) > TOLERANCE)
+    def beyond(self, shares: Array) -> NDArray[np.bool_]:
+        """Return which of the (11,) shares lie outside their bounds."""
+        return np.asarray(np.maximum(self.low - shares, shares - self.high) > TOLERANCE)
 
     def joint(self, deviation: Array) -> Array:
         """Return a (478, 3) deviation that is as likely as people's are, taken as a whole.

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Final, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from reenact.expression.actor_identity import ActorIdentity
 from reenact.expression.limits import Limits, bend
@@ -74,8 +75,10 @@ class TargetFace:
         self._usual_closure = np.repeat(self._limits.usual_high[_LIDS] * eyes, gaps.shape[1])
         self._closure_bound = np.repeat(self._limits.high[_LIDS] * eyes, gaps.shape[1])
 
-    def place(self, moved: Array, wanted: Array, closure: Array) -> tuple[Array, bool]:
-        """Return the target's (478, 3) shape and whether it had to be kept within the limits.
+    def place(self, moved: Array, wanted: Array, closure: Array) -> tuple[Array, NDArray[np.bool_]]:
+        """Return the target's (478, 3) shape, and what of it had to be limited.
+
+        That is (12,): each of `limits.LIMITED`, and the deviation as a whole.
 
         Args:
             moved: (478, 3) deviation that the fusion gives, iod.
@@ -89,14 +92,14 @@ class TargetFace:
         shares[: len(MEASURES)] = self._own[: len(MEASURES)] + wanted * self._units
         middle = closure.reshape(2, -1)[:, _MIDDLE_LIDS].mean(axis=1)
         shares[_LIDS] = self._own[_LIDS] * middle
-        limited = kept is not moved or limits.beyond(shares)
+        limited = np.append(limits.beyond(shares), kept is not moved)
         shape = limits.moved_to(shape, limits.bent(shares))
         bound = bend(closure, self._usual_closure, self._closure_bound)
         return apply_contact(shape, self.base, np.maximum(bound, 0)), limited
 
     def beyond(self, shape: Array) -> bool:
         """Return whether a (478, 3) shape of this face lies outside its limits."""
-        return self._limits.beyond(self._limits.shares(shape))
+        return bool(self._limits.beyond(self._limits.shares(shape)).any())
 
 
 def proportions(neutral: Array) -> Array:

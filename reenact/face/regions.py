@@ -30,6 +30,9 @@ from reenact.types import Array
 
 REGIONS: Final = ("mouth", "eyes", "brows")
 
+PARTS: Final = ("mouth", "right eye", "left eye", "right brow", "left brow", "rest")
+"""The parts of a face that are judged on their own; sides are the person's."""
+
 _CHIN: Final = (152, 148, 176, 377, 400, 175, 199, 200, 171, 396, 208, 428, 18, 83, 313)
 _CORES: Final = {
     "mouth": (*LIPS_OUTER, *LIPS_INNER, *_CHIN),
@@ -68,6 +71,22 @@ def region_weights() -> Array:
         weights[row, core] = 1
     weights.setflags(write=False)
     return weights
+
+
+@lru_cache(maxsize=1)
+def part_weights() -> Array:
+    """Return how much each landmark belongs to each of `PARTS`, float32 (6, 478).
+
+    The columns sum to 1.
+    """
+    mouth, eyes, brows = region_weights()
+    left = np.clip((canonical_face()[:, 0] / 0.05 + 1) / 2, 0, 1)
+    right = 1 - left
+    rest = np.maximum(1 - mouth - eyes - brows, 0)
+    parts = np.stack([mouth, eyes * right, eyes * left, brows * right, brows * left, rest])
+    parts = np.asarray(parts / parts.sum(axis=0), dtype=np.float32)
+    parts.setflags(write=False)
+    return parts
 
 
 def point_gains(mouth: float, eyes: float, brows: float) -> Array:

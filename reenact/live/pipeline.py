@@ -29,6 +29,7 @@ from reenact.types import (
     Frame,
     Image,
     Landmarks,
+    PerformanceFrame,
     Pose,
     Renderer,
     Target,
@@ -123,6 +124,7 @@ class Reenactor:
         self._fused: tuple[Expression, Array] | None = None
         self._presence = 0.0
         self._warned_of_several_faces = False
+        self._neutral_said = self._was_reset = False
         self._time_s: float | None = None
         self._show(self._prepared(target, settings.renderer.name, renderer))
 
@@ -178,12 +180,14 @@ class Reenactor:
 
         If there is no face, the target comes to rest within `RETURN_S`.
         """
+        self._replay(frame)
         with self._timer.step("track"):
             landmarks = self._tracker.track(frame)
         dt_s = self._elapsed(frame.time_s)
         with self._timer.step("fuse"):
             self._follow(landmarks, frame.time_s, dt_s)
-        return self._draw(frame, frame.time_s, dt_s, frame.index)
+        picture = self._draw(frame, frame.time_s, dt_s, frame.index)
+        return replace(picture, performance=self._performance(landmarks, frame.time_s))
 
     def idle(self, time_s: float, index: int) -> Frame:
         """Return the target at rest, or on its way there for `RETURN_S` after the last frame."""
@@ -253,6 +257,7 @@ class Reenactor:
     def set_neutral(self) -> None:
         """Take the actor's current face as the neutral one."""
         self._fusion.set_neutral()
+        self._neutral_said = True
 
     def undo_neutral(self) -> None:
         """Return to the neutral before the last `set_neutral`, if there was one."""
@@ -269,10 +274,40 @@ class Reenactor:
         self._fused = None
         self._presence = 0.0
         self._time_s = None
+        self._was_reset = True
 
     def close(self) -> None:
         """Release the tracker's models."""
         self._tracker.close()
+
+    def _replay(self, frame: Frame) -> None:
+        """Do what the user or the session did before a frame of a kept performance."""
+        kept = frame.performance
+        if kept is None:
+            return
+        if kept.stored is not None and self._fusion.stored is None:
+            self._fusion.begin_with(kept.stored)
+        if kept.reset:
+            self.reset()
+        if kept.neutral_said:
+            self.set_neutral()
+
+    def _performance(self, landmarks: Landmarks | None, time_s: float) -> PerformanceFrame:
+        """Return what is known of the frame that was just followed."""
+        fused = None if landmarks is None else self._fused
+        said, self._neutral_said = self._neutral_said, False
+        reset, self._was_reset = self._was_reset, False
+        return PerformanceFrame(
+            landmarks,
+            time_s,
+            neutral_said=said,
+            reset=reset,
+            stored=self._fusion.stored,
+            fused=None if fused is None else fused[1],
+            expression=None if fused is None else fused[0],
+            trust=self._fusion.trust,
+            limited=self._fusion.limited,
+        )
 
     def _follow(self, landmarks: Landmarks | None, time_s: float, dt_s: float) -> None:
         """Update the fused landmarks, and how far the target follows the actor."""
@@ -355,8 +390,29 @@ def _with_weights_for(renderer: str, target: Target) -> Target:
     return target if registry.renderer_of(target) == renderer else replace(target, weights=None)
 
 
+class KnownLandmarks:
+    """Takes the landmarks that a frame carries; satisfies `reenact.types.Tracker`."""
+
+    faces_seen = 1
+
+    def track(self, frame: Frame) -> Landmarks | None:
+        """Return the frame's landmarks."""
+        return None if frame.performance is None else frame.performance.landmarks
+
+    def reset(self) -> None:
+        """Do nothing."""
+
+    def close(self) -> None:
+        """Do nothing."""
+
+
 def open_reenactor(
-    settings: Settings, target: Target, timer: StepTimer, *, recorded: bool = False
+    settings: Settings,
+    target: Target,
+    timer: StepTimer,
+    *,
+    recorded: bool = False,
+    tracked: bool = True,
 ) -> Reenactor:
     """Build the reenactor with the tracker and renderer named in the settings.
 
@@ -365,6 +421,7 @@ def open_reenactor(
         target: at any size.
         timer: times the steps of each frame.
         recorded: True if the actor is in a file or picture; see `resolve`.
+        tracked: False if the source's frames carry the landmarks, so that no tracker is needed.
 
     Raises:
         ReenactError: a part is unknown or cannot be opened.
@@ -375,7 +432,9 @@ def open_reenactor(
     settings = resolve(settings, target, recorded=recorded)
     target = _with_weights_for(settings.renderer.name, target)
     renderer = registry.load("renderers", settings.renderer.name).make(settings.renderer)
-    tracker = registry.load("trackers", settings.tracking.name).make(settings.tracking)
+    tracker: Tracker = KnownLandmarks()
+    if tracked:
+        tracker = registry.load("trackers", settings.tracking.name).make(settings.tracking)
     try:
         return Reenactor(
             settings,

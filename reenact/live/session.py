@@ -151,7 +151,9 @@ class Session(ClosesOnExit):
             _join_sound(opened, outputs)
             recorder = Recorder()
             recorded = spec.still or not opened.live
-            reenactor = open_reenactor(settings, target, recorder.timer, recorded=recorded)
+            reenactor = open_reenactor(
+                settings, target, recorder.timer, recorded=recorded, tracked=not spec.landmarks
+            )
             undo.callback(reenactor.close)
             output = SinkSet(outputs, recorder.timer)
             session = cls(reenactor.settings, opened, reenactor, output, recorder=recorder)

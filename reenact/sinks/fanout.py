@@ -192,7 +192,7 @@ def check_not_overwritten(sinks: Sequence[str], read: str, what: str) -> None:
     """
     for sink in sinks:
         kind, argument = split(sink)
-        if kind != "file":
+        if kind not in ("file", "landmarks"):
             continue
         written, own = Path(argument).expanduser(), Path(read).expanduser()
         if written.is_file() and own.is_file() and os.path.samefile(written, own):

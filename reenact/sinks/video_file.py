@@ -9,7 +9,6 @@ ordinary, seekable file at the end, and Matroska and WebM are built that way.
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 import re
 import threading
@@ -26,6 +25,7 @@ from reenact.lifecycle import ClosesOnExit
 from reenact.registry import SinkSpec
 from reenact.sinks.video_encoder import FORMATS, VideoEncoder
 from reenact.sound import Sound
+from reenact.storage import refusal, reserve_partial
 from reenact.types import Frame, Sink
 
 TAGS: Final[Mapping[str, str]] = {
@@ -93,7 +93,7 @@ class FileSink(ClosesOnExit):
                 f"{', '.join(FORMATS)}."
             )
         self._format = file_format
-        self._reserve().unlink()
+        reserve_partial(self.path).unlink()
 
     def take_sound(self, open_sound: Callable[[], Sound | None]) -> None:
         """Copy this sound beside the pictures; called before `open`."""
@@ -108,7 +108,7 @@ class FileSink(ClosesOnExit):
     def open(self, size: tuple[int, int], fps: float) -> None:
         """Start the file. Raises SinkError if it cannot be written or its size is refused."""
         with self._lock:
-            self._partial = self._reserve()
+            self._partial = reserve_partial(self.path)
             try:
                 self._encoder = VideoEncoder(
                     self._partial,
@@ -158,7 +158,9 @@ class FileSink(ClosesOnExit):
             try:
                 partial.replace(self.path)
             except OSError as error:  # Windows: another program has the older file open
-                raise SinkError(f"{self._refusal(error)} All of it is in {partial}.") from error
+                raise SinkError(
+                    f"{refusal(self.path, error)} All of it is in {partial}."
+                ) from error
 
     def abandon(self) -> None:
         """Remove what was written; an older file of the final name stays."""
@@ -171,42 +173,16 @@ class FileSink(ClosesOnExit):
                 with contextlib.suppress(OSError):
                     partial.unlink()
 
-    def _reserve(self) -> Path:
-        """Create an empty file under a partial name that is free."""
-        for number in range(1, 100):
-            mark = "partial" if number == 1 else f"partial-{number}"
-            partial = self.path.with_name(f"{self.path.stem}.{mark}{self.path.suffix}")
-            try:
-                os.close(os.open(partial, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
-            except FileExistsError:
-                continue
-            except OSError as error:
-                raise SinkError(self._refusal(error)) from error
-            return partial
-        raise SinkError(f"{self.path.parent} is full of partial files; remove them first.")
-
     def _failed(self, error: Exception) -> SinkError:
         """Give up the file and return why; see `write` for what is kept."""
         encoder, partial = self._encoder, self._partial
         if encoder is None or encoder.duration_s < _MIN_KEPT_S:
             self.abandon()
-            return SinkError(self._refusal(error))
+            return SinkError(refusal(self.path, error))
         self._encoder = self._partial = None
         encoder.abandon()
         kept = f"The first {encoder.duration_s / 60:.0f} min are in {partial}."
-        return SinkError(f"{self._refusal(error)} {kept}")
-
-    def _refusal(self, error: Exception) -> str:
-        folder = self.path.parent
-        if not folder.is_dir():
-            return f"{self.path} cannot be written: there is no folder {folder}."
-        number = getattr(error, "errno", None)
-        if number in (errno.ENOSPC, errno.EDQUOT):
-            return f"{self.path} cannot be written: the disk is full; free some space there."
-        if number in (errno.EACCES, errno.EPERM, errno.EROFS):
-            return f"{self.path} cannot be written: you may not write to {folder}; choose another."
-        reason = getattr(error, "strerror", None) or str(error)
-        return f"{self.path} cannot be written: {reason}."
+        return SinkError(f"{refusal(self.path, error)} {kept}")
 
 
 class FileSettings(Section):

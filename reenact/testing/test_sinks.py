@@ -17,12 +17,12 @@ from reenact.types import Frame, Sink
 def sink(request: pytest.FixtureRequest, tmp_path: Path) -> Sink:
     """An open sink of the requested name.
 
-    One whose argument is shown as PATH writes a video, one with FOLDER into a folder; all others
-    are opened without an argument.
+    One whose argument is shown as PATH writes a video, one with FILE another file, and one with
+    FOLDER into a folder; all others are opened without an argument.
     """
     spec = registry.load("sinks", request.param)
     argument = ""
-    if spec.argument.startswith(("PATH", "FOLDER")):
+    if spec.argument.startswith(("PATH", "FILE", "FOLDER")):
         argument = str(tmp_path / ("out.mp4" if spec.argument.startswith("PATH") else "out"))
     built: Sink | None = None
     try:

@@ -11,9 +11,11 @@ import pytest
 from reenact import registry
 from reenact.config import SourceSettings
 from reenact.errors import SourceError
+from reenact.face.geometry import canonical_face
+from reenact.performance import PerformanceWriter
 from reenact.storage import write_png
 from reenact.testing.moving_portrait import write_video
-from reenact.types import Frame, Image, Source
+from reenact.types import Frame, Image, Landmarks, PerformanceFrame, Source
 
 FRAMES = 8
 
@@ -23,12 +25,22 @@ def picture(number: int) -> Image:
     return np.full((120, 160, 3), 20 * number, np.uint8)
 
 
+def write_performance(path: Path) -> None:
+    """Keep a performance in which nothing moves, seen in a picture of 160 x 120 px."""
+    writer = PerformanceWriter(path, 25.0)
+    seen = Landmarks(60 * canonical_face() + np.float32(60), 1.0, (160, 120))
+    for index in range(FRAMES):
+        writer.add(PerformanceFrame(seen, index / 25))
+    writer.close()
+
+
 @pytest.fixture
 def source(request: pytest.FixtureRequest, tmp_path: Path) -> Source:
     """An open source of the requested name.
 
-    One whose argument is shown as PATH reads a video, or a picture if it is still; one with FOLDER
-    reads pictures; all others are opened without an argument.
+    One whose argument is shown as PATH reads a video, or a picture if it is still; one with FILE
+    reads a kept performance, and one with FOLDER pictures; all others are opened without an
+    argument.
     """
     spec = registry.load("sources", request.param)
     argument = ""
@@ -40,6 +52,9 @@ def source(request: pytest.FixtureRequest, tmp_path: Path) -> Source:
             path = tmp_path / "clip.mp4"
             write_video(path, map(picture, range(FRAMES)))
         argument = str(path)
+    elif spec.argument.startswith("FILE"):
+        argument = str(tmp_path / "take.npy")
+        write_performance(Path(argument))
     elif spec.argument.startswith("FOLDER"):
         for number in range(FRAMES):
             write_png(tmp_path / f"{number}.png", picture(number))

@@ -1,0 +1,188 @@
+"""The file of a kept performance: landmarks and what was made of them, no picture.
+
+It holds two numpy arrays one after the other, `START` of shape (1,) and `FRAMES` of shape (F,);
+`docs/actor.md` describes their fields. numpy alone reads it:
+
+    with open("take.npy", "rb") as file:
+        start, frames = np.load(file), np.load(file)
+
+Frames are appended while the performance goes on. The number of frames in the header grows after
+the frames themselves, so that what a killed program or a full disk leaves is a whole file.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.lib import format as numpy_format
+from numpy.typing import NDArray
+
+from reenact.errors import SourceError
+from reenact.types import Landmarks, PerformanceFrame
+
+VERSION: Final = 1
+
+_FACE: Final = (478, 3)
+
+npy: Any = numpy_format
+"""The file format's own functions, which have no types."""
+
+START: Final = np.dtype([("version", "<i4"), ("fps", "<f8"), ("neutral", "<f4", _FACE)])
+FRAMES: Final = np.dtype(
+    [
+        ("time_s", "<f8"),
+        ("size", "<i4", 2),
+        ("confidence", "<f4"),
+        ("tracked", "<f4", _FACE),
+        ("fused", "<f4", _FACE),
+        ("rotation", "<f4", (3, 3)),
+        ("translation", "<f4", 3),
+        ("scale", "<f8"),
+        ("action_units", "<f4", 17),
+        ("trust", "<f4", 6),
+        ("limited", "?", 12),
+        ("neutral_said", "?"),
+        ("reset", "?"),
+    ]
+)
+
+_MAX_SIDE_PX: Final = 16384
+
+
+class PerformanceWriter:
+    """Appends frames to a new file. One thread at a time.
+
+    Args:
+        path: of the file, which is created or replaced.
+        fps: about how many frames come in a second.
+
+    Any method raises OSError if the disk refuses; what `flush` wrote before stays readable.
+    """
+
+    def __init__(self, path: Path, fps: float) -> None:
+        self._file = path.open("wb")
+        self._fps = fps
+        self._frames_at = 0
+        self._start_s = 0.0
+        self.frames = 0
+
+    def add(self, frame: PerformanceFrame) -> None:
+        """Append a frame; `flush` makes it count."""
+        if not self.frames:
+            self._begin(frame)
+        self._file.write(_record(frame, frame.time_s - self._start_s).tobytes())
+        self.frames += 1
+
+    def flush(self) -> None:
+        """Bring all frames so far to the disk."""
+        if self.frames:
+            self._file.flush()
+            self._file.seek(self._frames_at)
+            self._file.write(_header(self.frames))
+            self._file.seek(0, os.SEEK_END)
+        self._file.flush()
+
+    def close(self) -> None:
+        """Finish the file. May be called twice."""
+        if not self._file.closed:
+            try:
+                self.flush()
+            finally:
+                self._file.close()
+
+    def _begin(self, first: PerformanceFrame) -> None:
+        start = np.zeros(1, START)
+        stored = np.full(_FACE, np.nan, np.float32) if first.stored is None else first.stored
+        start[0] = VERSION, self._fps, stored
+        np.save(self._file, start, allow_pickle=False)
+        self._frames_at = self._file.tell()
+        self._file.write(_header(0))
+        self._start_s = first.time_s
+
+
+def read_performance(path: Path) -> tuple[NDArray[np.void], NDArray[np.void]]:
+    """Return the (1,) `START` and the (F,) `FRAMES` of a file; frames are read as they are used.
+
+    Raises:
+        SourceError: there is no such file, it is of another kind or version, or damaged.
+    """
+    try:
+        with path.open("rb") as file:
+            start = np.load(file, allow_pickle=False)
+            npy.read_magic(file)
+            shape, _, kind = npy.read_array_header_1_0(file)
+            if not isinstance(start, np.ndarray) or start.dtype != START or kind != FRAMES:
+                raise ValueError("other fields")
+            frames = np.memmap(path, FRAMES, "r", file.tell(), shape)
+            usable = start.shape == (1,) and int(start["version"][0]) == VERSION
+    except OSError as error:
+        raise SourceError(f"{path} cannot be read: {error.strerror}.") from error
+    except (ValueError, EOFError) as error:
+        raise SourceError(
+            f"{path} is not a performance; use a file of --sink landmarks:FILE."
+        ) from error
+    sizes = frames["size"]
+    if not (usable and len(frames) and sizes.min() > 0 and sizes.max() <= _MAX_SIDE_PX):
+        raise SourceError(f"{path} is of another version or damaged; keep the performance again.")
+    return start, frames
+
+
+def frame_of(frames: NDArray[np.void], index: int, stored: NDArray[np.float32]) -> PerformanceFrame:
+    """Return one frame as a source hands it over: what the actor did, not what was made of it.
+
+    Args:
+        frames: of `read_performance`.
+        index: of the frame.
+        stored: (478, 3) the neutral that the performance began with; NaN: none.
+    """
+    frame = frames[index]
+    points = np.array(frame["tracked"])
+    width, height = (int(side) for side in frame["size"])
+    found = bool(np.isfinite(points).all())
+    return PerformanceFrame(
+        Landmarks(points, float(frame["confidence"]), (width, height)) if found else None,
+        time_s=float(frame["time_s"]),
+        neutral_said=bool(frame["neutral_said"]),
+        reset=bool(frame["reset"]),
+        stored=stored if np.isfinite(stored).all() else None,
+    )
+
+
+def _header(frames: int) -> bytes:
+    text = io.BytesIO()
+    described = npy.dtype_to_descr(FRAMES)
+    npy.write_array_header_1_0(
+        text, {"descr": described, "fortran_order": False, "shape": (frames,)}
+    )
+    return text.getvalue()
+
+
+def _record(frame: PerformanceFrame, time_s: float) -> NDArray[np.void]:
+    record = np.zeros(1, FRAMES)
+    row: Any = record[0]
+    row["time_s"] = time_s
+    row["neutral_said"], row["reset"] = frame.neutral_said, frame.reset
+    for name in ("tracked", "fused"):
+        row[name] = np.nan
+    if frame.landmarks is not None:
+        row["size"], row["confidence"] = frame.landmarks.size, frame.landmarks.confidence
+        row["tracked"] = frame.landmarks.points
+    if frame.fused is not None:
+        row["fused"] = frame.fused
+    if frame.expression is not None:
+        pose = frame.expression.pose
+        row["rotation"], row["translation"], row["scale"] = (
+            pose.rotation,
+            pose.translation,
+            pose.scale,
+        )
+        row["action_units"] = frame.expression.action_units
+    if frame.trust is not None:
+        row["trust"] = frame.trust
+    if frame.limited is not None:
+        row["limited"] = frame.limited
+    return record

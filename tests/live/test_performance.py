@@ -1,0 +1,115 @@
+"""A performance that is kept, read by numpy alone, and played again."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from reenact.cli.demo import packaged_actor
+from reenact.cli.main import main
+from reenact.config import Settings
+from reenact.errors import SourceError
+from reenact.expression.neutral_store import NeutralStore
+from reenact.face.geometry import canonical_face
+from reenact.live.pipeline import KnownLandmarks, Reenactor
+from reenact.sinks.landmarks import LandmarksSink
+from reenact.sources.landmarks import LandmarksSource
+from reenact.stats import StepTimer
+from reenact.types import Array, Frame, Landmarks
+from support.faces import opened_mouth, portrait_target, posed_face
+from support.fakes import MAGENTA, FakeRenderer, FakeTracker, plain
+
+NOTHING = plain(MAGENTA, (320, 240))
+
+
+def take(path: Path) -> tuple[NDArray[np.void], NDArray[np.void]]:
+    with path.open("rb") as file:
+        return np.load(file), np.load(file)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("whose", ["the packaged actor", "a person"])
+def test_a_kept_performance_gives_the_same_landmarks_again(
+    whose: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    clip = tmp_path / "clip.mp4"
+    if whose == "a person":
+        clip = request.getfixturevalue("faces_dir") / "train" / "v012__01.mp4"
+    else:
+        with packaged_actor() as packaged:
+            shutil.copy(packaged, clip)
+    first, again = tmp_path / "first.npy", tmp_path / "again.npy"
+    for source, kept in ((f"video:{clip}", first), (f"landmarks:{first}", again)):
+        words = ["--target", "astronaut", "--set", "renderer.name=copy", "--source", source]
+        assert main(["live", *words, "--sink", f"landmarks:{kept}"]) == 0
+    (start, frames), (_, played) = take(first), take(again)
+    assert start["version"] == 1
+    assert len(frames) > 100
+    assert frames["time_s"][0] == 0
+    assert np.allclose(np.diff(frames["time_s"]), 1 / start["fps"], atol=0.02)
+    assert np.isfinite(frames["fused"]).all()
+    for name in frames.dtype.names:
+        assert np.array_equal(frames[name], played[name], equal_nan=True), name
+
+
+def test_the_users_neutral_and_losses_are_kept_as_well(tmp_path: Path) -> None:
+    """Without them the same landmarks would give other ones, because the neutral is another."""
+    neutrals = NeutralStore(tmp_path)
+    rest = canonical_face() * np.array([1, 1.03, 1], np.float32)
+    neutrals.save("default", rest)
+    points, _ = posed_face(yaw_degrees=5)
+    tracker = FakeTracker(None, absent=range(20, 24))
+    sink = LandmarksSink(str(tmp_path / "take.npy"))
+    settings = Settings.model_validate({"renderer": {"name": "warp"}})
+    acted = Reenactor(
+        settings, portrait_target(), tracker, FakeRenderer(), StepTimer(), neutrals=neutrals
+    )
+    sink.open((64, 64), 25.0)
+    fused: list[Array | None] = []
+    for index in range(60):
+        if index == 10:
+            acted.set_neutral()
+        if index == 40:
+            acted.reset()
+        moved = opened_mouth(points, 6 + 6 * np.sin(index))
+        tracker.face = Landmarks(moved, 1.0, (320, 240))
+        picture = acted.step(Frame(NOTHING, 100 + index / 25, index))
+        sink.write(picture)
+        sink.write(replace(picture, time_s=picture.time_s + 0.01))  # a second time, by the clock
+        assert picture.performance is not None
+        fused.append(picture.performance.fused)
+    sink.write(acted.idle(200.0, 60))
+    sink.close()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["default.npz", "take.npy"]
+
+    settings.actor.neutral = "fresh"
+    played = Reenactor(settings, portrait_target(), KnownLandmarks(), FakeRenderer(), StepTimer())
+    with LandmarksSource(str(tmp_path / "take.npy")) as source:
+        assert source.frames_total == 60
+        assert source.size == (320, 240)
+        for before in fused:
+            frame = source.read()
+            assert frame is not None
+            performance = played.step(frame).performance
+            assert performance is not None
+            if before is None:
+                assert performance.fused is None
+            else:
+                assert performance.fused == pytest.approx(before, abs=1e-3)
+
+
+def test_what_is_no_performance_is_refused(tmp_path: Path) -> None:
+    other = tmp_path / "other.npy"
+    with pytest.raises(SourceError, match="cannot be read"):
+        LandmarksSource(str(other))
+    np.save(other, np.zeros(3))
+    with pytest.raises(SourceError, match="is not a performance"):
+        LandmarksSource(str(other))
+    other.write_bytes(b"")
+    with pytest.raises(SourceError, match="is not a performance"):
+        LandmarksSource(str(other))
