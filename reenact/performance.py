@@ -22,7 +22,7 @@ from numpy.lib import format as numpy_format
 from numpy.typing import NDArray
 
 from reenact.errors import SourceError
-from reenact.types import Landmarks, PerformanceFrame
+from reenact.types import EVENTS, Landmarks, PerformanceFrame
 
 VERSION: Final = 1
 
@@ -45,8 +45,7 @@ FRAMES: Final = np.dtype(
         ("action_units", "<f4", 17),
         ("trust", "<f4", 6),
         ("limited", "?", 12),
-        ("neutral_said", "?"),
-        ("reset", "?"),
+        ("events", "?", len(EVENTS)),
     ]
 )
 
@@ -126,8 +125,8 @@ def read_performance(path: Path) -> tuple[NDArray[np.void], NDArray[np.void]]:
             f"{path} is not a performance; use a file of --sink landmarks:FILE."
         ) from error
     sizes = frames["size"]
-    if not (usable and len(frames) and sizes.min() > 0 and sizes.max() <= _MAX_SIDE_PX):
-        raise SourceError(f"{path} is of another version or damaged; keep the performance again.")
+    if not (usable and len(frames) and sizes.min() >= 0 and 0 < sizes.max() <= _MAX_SIDE_PX):
+        raise SourceError(f"{path} shows nobody, or is of another version or damaged.")
     return start, frames
 
 
@@ -146,8 +145,7 @@ def frame_of(frames: NDArray[np.void], index: int, stored: NDArray[np.float32]) 
     return PerformanceFrame(
         Landmarks(points, float(frame["confidence"]), (width, height)) if found else None,
         time_s=float(frame["time_s"]),
-        neutral_said=bool(frame["neutral_said"]),
-        reset=bool(frame["reset"]),
+        events=tuple(bool(happened) for happened in frame["events"]),
         stored=stored if np.isfinite(stored).all() else None,
     )
 
@@ -165,7 +163,7 @@ def _record(frame: PerformanceFrame, time_s: float) -> NDArray[np.void]:
     record = np.zeros(1, FRAMES)
     row: Any = record[0]
     row["time_s"] = time_s
-    row["neutral_said"], row["reset"] = frame.neutral_said, frame.reset
+    row["events"] = frame.events
     for name in ("tracked", "fused"):
         row[name] = np.nan
     if frame.landmarks is not None:

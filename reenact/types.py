@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Protocol, runtime_checkable
+from typing import Final, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -69,6 +69,10 @@ class Expression:
     action_units: Array
 
 
+EVENTS: Final = ("reset", "set_neutral", "undo_neutral")
+"""What the user and the session ask of the program that follows an actor, in this order."""
+
+
 @dataclass(frozen=True, slots=True)
 class PerformanceFrame:
     """One frame of a performance: what was seen of the actor, and what the target was given.
@@ -79,8 +83,7 @@ class PerformanceFrame:
     Attributes:
         landmarks: of the actor, as tracked; None: no face.
         time_s: of the actor's frame.
-        neutral_said: the user said that this face is the neutral one.
-        reset: what came before was forgotten, as after a loss of the source.
+        events: (3,) which of `EVENTS` happened since the frame before.
         stored: (478, 3) the neutral that the run began with, face frame, iod; None: none.
         fused: (478, 3) px of the target's crop; None: no face, or not fused yet.
         expression: of the actor, with it.
@@ -90,8 +93,7 @@ class PerformanceFrame:
 
     landmarks: Landmarks | None
     time_s: float = 0.0
-    neutral_said: bool = False
-    reset: bool = False
+    events: tuple[bool, ...] = (False,) * len(EVENTS)
     stored: Array | None = None
     fused: Array | None = None
     expression: Expression | None = None

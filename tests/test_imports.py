@@ -31,7 +31,7 @@ ROOMS["evaluation"] = ROOMS["live"] | {"live"}
 ROOMS["training"] = ROOMS["evaluation"] | {"evaluation"}
 ROOMS["testing"] = ROOMS["cli"] = ROOMS["training"] | {"training"}
 
-MAX_MODULES_AT_THE_TOP = 12
+MAX_MODULES_AT_THE_TOP = 13
 MAX_LINES = 500
 MODULES_IN_A_ROOM = range(4, 21)
 

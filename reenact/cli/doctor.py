@@ -194,7 +194,8 @@ def _cameras() -> Iterable[Check]:
         names = ", ".join(f"webcam:{camera.index} {camera.name}" for camera in found)
         yield ok("camera", names)
     else:
-        yield Check("camera", "missing", "none was found", camera_devices.how_to_get_one())
+        way = f"{camera_devices.how_to_get_one()}; or use --source video:PATH or landmarks:FILE"
+        yield Check("camera", "missing", "none was found", way)
 
 
 def _virtual_camera() -> Iterable[Check]:

@@ -23,6 +23,7 @@ from reenact.rendering.temporal_filter import PictureFilter
 from reenact.stats import StepTimer
 from reenact.targets.library import resize_target
 from reenact.types import (
+    EVENTS,
     Array,
     Drive,
     Expression,
@@ -124,7 +125,7 @@ class Reenactor:
         self._fused: tuple[Expression, Array] | None = None
         self._presence = 0.0
         self._warned_of_several_faces = False
-        self._neutral_said = self._was_reset = False
+        self._events: set[str] = set()
         self._time_s: float | None = None
         self._show(self._prepared(target, settings.renderer.name, renderer))
 
@@ -257,11 +258,12 @@ class Reenactor:
     def set_neutral(self) -> None:
         """Take the actor's current face as the neutral one."""
         self._fusion.set_neutral()
-        self._neutral_said = True
+        self._events.add("set_neutral")
 
     def undo_neutral(self) -> None:
         """Return to the neutral before the last `set_neutral`, if there was one."""
         self._fusion.undo_neutral()
+        self._events.add("undo_neutral")
 
     def reset(self) -> None:
         """Forget earlier frames, for instance after a cut, but not the actor's neutral."""
@@ -274,7 +276,7 @@ class Reenactor:
         self._fused = None
         self._presence = 0.0
         self._time_s = None
-        self._was_reset = True
+        self._events.add("reset")
 
     def close(self) -> None:
         """Release the tracker's models."""
@@ -287,21 +289,18 @@ class Reenactor:
             return
         if kept.stored is not None and self._fusion.stored is None:
             self._fusion.begin_with(kept.stored)
-        if kept.reset:
-            self.reset()
-        if kept.neutral_said:
-            self.set_neutral()
+        for event, happened in zip(EVENTS, kept.events, strict=True):
+            if happened:
+                getattr(self, event)()
 
     def _performance(self, landmarks: Landmarks | None, time_s: float) -> PerformanceFrame:
         """Return what is known of the frame that was just followed."""
         fused = None if landmarks is None else self._fused
-        said, self._neutral_said = self._neutral_said, False
-        reset, self._was_reset = self._was_reset, False
+        events, self._events = self._events, set()
         return PerformanceFrame(
             landmarks,
             time_s,
-            neutral_said=said,
-            reset=reset,
+            events=tuple(event in events for event in EVENTS),
             stored=self._fusion.stored,
             fused=None if fused is None else fused[1],
             expression=None if fused is None else fused[0],

@@ -53,7 +53,7 @@ def test_a_kept_performance_gives_the_same_landmarks_again(
     assert frames["time_s"][0] == 0
     assert np.allclose(np.diff(frames["time_s"]), 1 / start["fps"], atol=0.02)
     assert np.isfinite(frames["fused"]).all()
-    for name in frames.dtype.names:
+    for name in frames.dtype.names or ():
         assert np.array_equal(frames[name], played[name], equal_nan=True), name
 
 
@@ -74,6 +74,8 @@ def test_the_users_neutral_and_losses_are_kept_as_well(tmp_path: Path) -> None:
     for index in range(60):
         if index == 10:
             acted.set_neutral()
+        if index == 15:
+            acted.undo_neutral()
         if index == 40:
             acted.reset()
         moved = opened_mouth(points, 6 + 6 * np.sin(index))

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -50,20 +49,18 @@ def test_an_older_performance_stays_until_the_new_one_is_finished(tmp_path: Path
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_a_killed_program_leaves_what_it_wrote(tmp_path: Path) -> None:
-    script = f"""
-import os, sys
-sys.path[:0] = {[os.path.dirname(__file__)]!r}
-from test_landmarks import LandmarksSink, acted
-from reenact.sinks import landmarks
-landmarks._FLUSH_S = 0
-sink = LandmarksSink({str(tmp_path / "take.npy")!r})
-sink.open((8, 8), 25.0)
-for index in range(7):
-    sink.write(acted(index))
-os.kill(os.getpid(), 9)
-"""
-    subprocess.run([sys.executable, "-c", script], check=False)
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs a process to kill")
+def test_a_killed_program_leaves_what_it_wrote(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("reenact.sinks.landmarks._FLUSH_S", 0.0)
+    child = os.fork()
+    if not child:
+        sink = LandmarksSink(str(tmp_path / "take.npy"))
+        sink.open((8, 8), 25.0)
+        write(sink, 7)
+        os.kill(os.getpid(), signal.SIGKILL)
+    os.waitpid(child, 0)
     (partial,) = tmp_path.iterdir()
     assert partial.name == "take.partial.npy"
     assert kept(partial)["tracked"][:, 0, 0].tolist() == list(range(7))
