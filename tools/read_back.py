@@ -3,7 +3,7 @@
     python -m tools.read_back --data ../shared/faces/train \
         --stills ../shared/faces/stills/human --cache runs/cache
 
-Faces of clips and photos act what people in the clips do, starting at rest. The shipped generator
+Photos act what people in clips do, starting at rest. The shipped generator
 draws them, and a tracker for single pictures reads the action units of what was drawn. The
 difference from the action units of the landmarks is regressed on the components of the change of
 shape, each pair also mirrored. Each further round starts from the answer of the round before,
@@ -13,7 +13,7 @@ because the reading follows a correction only in part.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -30,8 +30,8 @@ from reenact.face.topology import ACTION_UNITS
 from reenact.live.pipeline import landmark_drive
 from reenact.progress import progress_bar
 from reenact.registry import load
-from reenact.training.augmentation import Pair
-from reenact.training.sampling import PairSampler, load_clips, load_stills
+from reenact.training.augmentation import Pair, Still, transfer_motion
+from reenact.training.sampling import Clip, load_clips, load_stills, rarity
 from reenact.types import Array, Image, Renderer
 from tools import ASSETS
 
@@ -113,6 +113,19 @@ def learn(pairs: Iterator[Pair], count: int, rounds: int, reader: Reader) -> Rea
     return answer
 
 
+def acting_pairs(
+    clips: Sequence[Clip], stills: Sequence[Still], rng: np.random.Generator
+) -> Iterator[Pair]:
+    """Let photos act what people in clips do, starting from each clip's most usual face."""
+    while True:
+        clip = clips[rng.integers(len(clips))]
+        chances = rarity(clip.landmarks[clip.usable])
+        rest, acted = clip.usable[chances.argmin()], rng.choice(clip.usable, p=chances)
+        still = stills[rng.integers(len(stills))]
+        points = transfer_motion(clip.landmarks[rest], clip.landmarks[acted], still.landmarks)
+        yield Pair(still.image, still.landmarks, still.image, points, None, still.person)
+
+
 def main() -> None:
     """Learn, and write the asset."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
@@ -125,13 +138,13 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=ASSETS / ASSET)
     arguments = parser.parse_args()
     clips = load_clips(arguments.data, arguments.cache, with_people=True)
-    sampler = PairSampler(clips, load_stills([arguments.stills], _SIZE_PX), 0.0, acting_share=1.0)
-    rng = np.random.default_rng(arguments.seed)
+    pairs = acting_pairs(
+        clips, load_stills([arguments.stills], _SIZE_PX), np.random.default_rng(arguments.seed)
+    )
     settings = Settings()
     settings.renderer.name = "warp_unet"
     renderer: Renderer = load("renderers", "warp_unet").make(settings.renderer)
     with FaceReader() as face_reader:
-        pairs = iter(lambda: sampler.draw(rng), None)
         answer = learn(pairs, arguments.pairs, arguments.rounds, Reader(face_reader, renderer))
     np.savez_compressed(arguments.out, errors=answer.errors.astype(np.float16))
     print(f"{arguments.out}: {arguments.out.stat().st_size / 1000:.1f} kB")

@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Sequence
-from importlib.resources import files
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -24,8 +23,6 @@ from reenact.registry import TrackerSpec
 from reenact.types import Array, Frame, Image, Landmarks
 
 log = logging.getLogger(__name__)
-
-_LANDMARK_NETWORK: Final = "modules/face_landmark/face_landmark_with_attention.tflite"
 
 _MAX_FACES: Final = 5
 """MediaPipe looks for no more faces while it follows this many. It looks if it follows one."""
@@ -55,28 +52,6 @@ class _Detector(Protocol):
 
     def close(self) -> None:
         """Release the models."""
-
-
-def landmark_network() -> tuple[Any, dict[int, str]]:
-    """Return MediaPipe's network of refined landmarks, for losses that are computed through it.
-
-    Returns:
-        The model in TFLite's schema (`ModelT`), and the names of the operators by number.
-
-    Raises:
-        ModelError: this version of mediapipe does not contain the file.
-    """
-    try:
-        from mediapipe.tasks.metadata import schema_py_generated as schema
-
-        data = (files("mediapipe") / _LANDMARK_NETWORK).read_bytes()
-    except (ImportError, OSError) as error:
-        raise ModelError(
-            "The landmark loss needs MediaPipe's landmark network, which this version does not "
-            "contain. Install mediapipe==0.10.21, or set settings.landmark_weight to 0."
-        ) from error
-    names = {number: name for name, number in vars(schema.BuiltinOperator).items()}
-    return schema.ModelT.InitFromObj(schema.Model.GetRootAsModel(data, 0)), names
 
 
 class MediaPipeSettings(Section):

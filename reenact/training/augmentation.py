@@ -55,9 +55,6 @@ class Pair:
         reference_landmarks, truth_landmarks: (478, 3) px.
         person, reference_person: uint8 masks, square, of the person in the truth and in the
             reference, 255: person; None: unknown.
-        has_truth: False if the reference is to act another person's expression. Then no true
-            picture exists, `truth` repeats the reference, and only `truth_landmarks` say what is
-            wanted.
     """
 
     reference: Image
@@ -66,7 +63,6 @@ class Pair:
     truth_landmarks: Array
     person: NDArray[np.uint8] | None = None
     reference_person: NDArray[np.uint8] | None = None
-    has_truth: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,27 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from reenact.face.topology import (
-    EYE_LEFT,
-    EYE_RIGHT,
-    IRIS_LEFT,
-    IRIS_RIGHT,
-    LIPS_INNER,
-    LIPS_OUTER,
-    N_SKIN,
-)
-
 _SSIM_SIGMA_PX: Final = 1.5
 _MARGIN: Final = 5
 """Radius of the window of structural similarity, px."""
-
-_EYE_CORNERS: Final = (33, 263)
-_EYES: Final = [*EYE_LEFT, *EYE_RIGHT, *IRIS_LEFT, *IRIS_RIGHT]
-_PARTS: Final = (slice(N_SKIN), [*LIPS_INNER, *LIPS_OUTER], _EYES)
-"""Groups of landmarks with equal weight; lips and eyes also count as skin."""
-
-_DISTANCE_FLOOR: Final = 1e-4
-"""Smooths the distance near zero; half a picture is 1."""
 
 _MEAN_FLOOR: Final = 0.01**2
 _VARIANCE_FLOOR: Final = 0.03**2
@@ -99,16 +81,6 @@ def ssim_loss(result: Tensor, truth: Tensor, weight: Tensor) -> Tensor:
     """
     similar = structural_similarity(result.mean(1, keepdim=True), truth.mean(1, keepdim=True))
     return ((1 - similar) * weight[..., _MARGIN:-_MARGIN, _MARGIN:-_MARGIN]).mean()
-
-
-def landmark_distance(found: Tensor, wanted: Tensor) -> Tensor:
-    """Mean distance of (N, 478, 2) landmarks in eye spans; skin, lips and eyes weigh the same."""
-    span = (wanted[:, _EYE_CORNERS[0]] - wanted[:, _EYE_CORNERS[1]]).norm(dim=1)
-    # The floor keeps the gradient of the square root finite at zero.
-    away = ((found - wanted).square().sum(2) + _DISTANCE_FLOOR**2).sqrt() / span.clamp(
-        min=_DISTANCE_FLOOR
-    )[:, None]
-    return torch.stack([away[:, part].mean() for part in _PARTS]).mean()
 
 
 def _windowed(x: Tensor) -> Tensor:

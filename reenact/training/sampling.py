@@ -33,7 +33,6 @@ from reenact.training.augmentation import (
     Still,
     animate,
     augment,
-    transfer_motion,
     wink,
     wink_frames,
 )
@@ -275,36 +274,23 @@ class PairSampler:
     Each identity is drawn equally often, however many frames it has. Frames with an unusual mouth
     or unusual lids are drawn more often. Users wink, people in clips hardly ever do, so some truths
     get one eye of a nearby frame with closed eyes (`augmentation.wink`). Photos bring many more
-    people than the clips: a photo is the truth, its animated copy the reference. With
-    `acting_share`, some faces act what another person does, which is how the program is used. Such
-    a pair has no true picture, only landmarks.
+    people than the clips: a photo is the truth, its animated copy the reference.
     """
 
-    def __init__(
-        self,
-        clips: list[Clip],
-        stills: list[Still],
-        still_share: float,
-        acting_share: float = 0.0,
-    ) -> None:
+    def __init__(self, clips: list[Clip], stills: list[Still], still_share: float) -> None:
         self._people: dict[str, list[Clip]] = {}
         for clip in clips:
             self._people.setdefault(clip.identity, []).append(clip)
         self._names = sorted(self._people)
         self._stills = stills
         self._still_share = still_share if stills else 0.0
-        self._acting_share = acting_share
         self._rarity = {clip.name: rarity(clip.landmarks[clip.usable]) for clip in clips}
-        self._resting = {
-            clip.name: _resting_frames(clip, self._rarity[clip.name]) for clip in clips
-        }
         self._winks = {clip.name: wink_frames(clip.landmarks, clip.usable) for clip in clips}
 
     def draw(self, rng: Rng) -> Pair:
         """Return one pair, augmented."""
-        draws = (self._animated_still, self._acting, self._frames)
-        limits = np.cumsum([self._still_share, self._acting_share])
-        return augment(draws[int(np.searchsorted(limits, rng.random(), "right"))](rng), rng)
+        is_still = rng.random() < self._still_share
+        return augment(self._animated_still(rng) if is_still else self._frames(rng), rng)
 
     def _clip(self, rng: Rng) -> Clip:
         clips = self._people[self._names[rng.integers(len(self._names))]]
@@ -330,22 +316,6 @@ class PairSampler:
             None if rng.random() < _UNKNOWN_SHARE else clip.person(first),
         )
 
-    def _acting(self, rng: Rng) -> Pair:
-        """Let a photo, or a resting face of a clip, act what somebody does, starting at rest."""
-        actor = self._clip(rng)
-        rest = int(rng.choice(self._resting[actor.name]))
-        acted = int(rng.choice(actor.usable, p=self._rarity[actor.name]))
-        if self._stills and rng.random() < 0.5:
-            still = self._stills[rng.integers(len(self._stills))]
-            image, points = still.image, still.landmarks
-            person: NDArray[np.uint8] | None = still.person
-        else:
-            clip = self._clip(rng)
-            here = int(rng.choice(self._resting[clip.name]))
-            image, points, person = clip.images[here], clip.landmarks[here], clip.person(here)
-        motion = transfer_motion(actor.landmarks[rest], actor.landmarks[acted], points)
-        return Pair(image, points, image, motion, reference_person=person, has_truth=False)
-
     def _animated_still(self, rng: Rng) -> Pair:
         clip = self._clip(rng)
         first, second = (clip.landmarks[int(rng.choice(clip.usable))] for _ in range(2))
@@ -365,11 +335,6 @@ def rarity(points: Array) -> NDArray[np.float64]:
     spread = sum(np.abs(gap - np.median(gap)) / (gap.std() + 1e-6) for gap in gaps)
     weight = np.asarray(spread, np.float64) + 1e-3
     return np.asarray(0.5 / len(weight) + 0.5 * weight / weight.sum(), dtype=np.float64)
-
-
-def _resting_frames(clip: Clip, chances: NDArray[np.float64]) -> NDArray[np.intp]:
-    """Return the tenth of a clip's frames whose faces are most like its median face."""
-    return np.asarray(clip.usable[np.argsort(chances)[: len(chances) // 10 + 1]])
 
 
 def validation_pairs(clips: list[Clip], per_clip: int) -> Iterator[tuple[str, Pair]]:

@@ -8,9 +8,6 @@ truth shows no person, the background layer learns what is seen there, and the h
 leave it free. From `adversarial_from` on, a Markov discriminator with spectral normalisation
 (Fan 2023, eq. 7) judges windows around mouth and eyes, like the local discriminators of LGP-GAN:
 teeth and lids that the reference does not show are a guess, and L1 draws the mean of all guesses.
-With `landmark_weight`, the landmarks that the tracker reads in the picture are to match those that
-it reads in the truth. With `acting_share` they are also to match what was asked for where one
-person acts another person's expression and no true picture exists.
 """
 
 from __future__ import annotations
@@ -44,13 +41,11 @@ from reenact.training.losses import (
     gradient_l1,
     hinge_discriminator,
     hinge_generator,
-    landmark_distance,
     picture_figures,
     ssim_loss,
     texture_l1,
     weighted_l1,
 )
-from reenact.training.mediapipe_torch import FaceMeshNetwork
 from reenact.training.sampling import (
     PairSampler,
     PictureData,
@@ -82,7 +77,6 @@ class WarpUNetRecipeConfig(PictureData):
         start: weight file of this recipe to start from; "": start anew.
         parts: names of the generator's parts that learn, such as "repair"; (): all. The flow
             overfits first; the repair keeps getting better.
-        acting_share: share of the pairs in which one person acts another one's expression.
         batch_size: pairs in a step.
         learning_rate: at the start; falls to a hundredth along a cosine.
         warp_weight: of the loss of the warped reference.
@@ -91,7 +85,6 @@ class WarpUNetRecipeConfig(PictureData):
         ssim_weight: of the loss of structural similarity; 0: not computed.
         background_weight: of the background layer's L1 where the truth shows no person.
         layer_weight: of the head's share where there is no person, and of its lack on skin.
-        landmark_weight: of the distance between the landmarks read in the picture and in the truth.
         adversarial_weight: of the discriminator's loss.
         adversarial_from: progress (0 to 1) from which the discriminator takes part; 1: never.
         network: sizes of the generator.
@@ -99,7 +92,6 @@ class WarpUNetRecipeConfig(PictureData):
 
     start: str = ""
     parts: tuple[str, ...] = ()
-    acting_share: Share = 0.0
     batch_size: PositiveInt = 12
     learning_rate: NonNegativeFloat = 7e-4
     warp_weight: NonNegativeFloat = 0.4
@@ -108,7 +100,6 @@ class WarpUNetRecipeConfig(PictureData):
     ssim_weight: NonNegativeFloat = 0.3
     background_weight: NonNegativeFloat = 0.5
     layer_weight: NonNegativeFloat = 0.1
-    landmark_weight: NonNegativeFloat = 0.0
     adversarial_weight: NonNegativeFloat = 0.08
     adversarial_from: Share = 0.5
     validation_frames: PositiveInt = 5
@@ -157,7 +148,7 @@ def load_material(config: WarpUNetRecipeConfig, size_px: int) -> Material:
     )
     stills = load_stills([Path(folder) for folder in config.stills], size_px)
     return Material(
-        PairSampler(clips, stills, config.still_share, config.acting_share),
+        PairSampler(clips, stills, config.still_share),
         [pair for _, pair in validation_pairs(held_out, config.validation_frames)],
         f"{describe(clips, config)}, {len(stills)} stills",
     )
@@ -185,7 +176,6 @@ class WarpUNetRecipe(Recipe):
         if config.start:
             load_model(Path(config.start), generator, ARCHITECTURE)
         self._frozen = _freeze(generator, config.parts)
-        self._tracker = FaceMeshNetwork() if config.landmark_weight else None
         discriminator = PatchDiscriminator(3 + SEEN_CHANNELS)
         self.networks: dict[str, nn.Module] = {
             "generator": generator,
@@ -215,9 +205,7 @@ class WarpUNetRecipe(Recipe):
             part.eval()
         reference, truth = _unit(batch["reference"]), _unit(batch["truth"])
         maps = batch["maps"].permute(0, 3, 1, 2).contiguous()
-        has_truth = batch["has_truth"][:, None, None, None]
-        importance = _full_size(batch["weight"][:, None], self._size)
-        weight = importance * has_truth
+        weight = _full_size(batch["weight"][:, None], self._size)
         background, features = generator.encode(*_encoder_inputs(batch))
         picture, warped, share = generator(reference, background, features, maps)
         scene = _full_size(1 - batch["person"][:, None], self._size)
@@ -236,12 +224,6 @@ class WarpUNetRecipe(Recipe):
         }
         if config.ssim_weight:
             losses["structure"] = ssim_loss(picture, truth, weight) * config.ssim_weight
-        if config.acting_share:
-            # Without it lips turn pink and teeth green, because the tracker reads those best.
-            acting = importance * (1 - has_truth)
-            losses["colour"] = weighted_l1(_colour(picture), _colour(warped.detach()), acting)
-        if self._tracker is not None:
-            losses["landmarks"] = self._landmarks(batch, picture, truth) * config.landmark_weight
         if progress >= config.adversarial_from:
             losses["adversarial"] = self._adversarial(batch, picture, truth, maps)
         if not all(torch.isfinite(loss) for loss in losses.values()):
@@ -252,19 +234,6 @@ class WarpUNetRecipe(Recipe):
         optimizer_step(self.optimizers["generator"], losses.values(), max_norm=1.0)
         return as_floats(losses)
 
-    def _landmarks(self, batch: Mapping[str, Any], picture: Tensor, truth: Tensor) -> Tensor:
-        """Return the distance of the landmarks read in the picture from those read in the truth.
-
-        The same network reads both, so that its bias cancels. It sees grey pictures, so that it
-        cannot bend the colours. Without a true picture, the wanted landmarks are those read in the
-        reference, moved as the reference is to act.
-        """
-        assert self._tracker is not None
-        tracker = self._tracker.to(picture.device)
-        with torch.no_grad():
-            wanted = tracker(_grey(truth), batch["truth_crop"]) + batch["moved"]
-        return landmark_distance(tracker(_grey(picture), batch["face_crop"]), wanted)
-
     def _adversarial(
         self, batch: Mapping[str, Any], picture: Tensor, truth: Tensor, maps: Tensor
     ) -> Tensor:
@@ -272,11 +241,8 @@ class WarpUNetRecipe(Recipe):
         discriminator = self.networks["discriminator"]
         shown = (picture, truth, maps[:, :SEEN_CHANNELS])
         fake, real, seen = (_crop(t, batch["windows"]) for t in shown)
-        true = batch["has_truth"].repeat(batch["windows"].shape[1]) > 0
-        if true.any():
-            verdict = discriminator(real[true], seen[true])
-            loss = hinge_discriminator(verdict, discriminator(fake.detach(), seen))
-            optimizer_step(self.optimizers["discriminator"], [loss])
+        loss = hinge_discriminator(discriminator(real, seen), discriminator(fake.detach(), seen))
+        optimizer_step(self.optimizers["discriminator"], [loss])
         discriminator.requires_grad_(False)
         cost = hinge_generator(discriminator(fake, seen)) * self.config.adversarial_weight
         discriminator.requires_grad_(True)
@@ -361,15 +327,6 @@ def _freeze(network: nn.Module, parts: Sequence[str]) -> list[nn.Module]:
 def _unit(pictures: Tensor) -> Tensor:
     """`geometry.to_unit` on the device."""
     return pictures.permute(0, 3, 1, 2).float() * (1 / 127.5) - 1
-
-
-def _grey(pictures: Tensor) -> Tensor:
-    return pictures.mean(1, keepdim=True).expand_as(pictures)
-
-
-def _colour(pictures: Tensor) -> Tensor:
-    """Return what is not grey of (N, 3, H, W)."""
-    return pictures - _grey(pictures)
 
 
 def _encoder_inputs(batch: Mapping[str, Tensor]) -> tuple[Tensor, Tensor, Tensor]:

@@ -17,7 +17,6 @@ from reenact.rendering.eyes import UPPER_LIDS, strip_mask
 from reenact.rendering.head_mesh import HeadMesh, head_mesh
 from reenact.rendering.relighting import Lighting
 from reenact.training.augmentation import Pair
-from reenact.training.mediapipe_torch import face_crop
 from reenact.training.sampling import Sampler
 from reenact.types import Array, Image
 
@@ -62,11 +61,6 @@ def collate(pairs: list[Pair], mesh: HeadMesh | None = None) -> Batch:
     person             (N, S/2, S/2) mask of the person in the truth, 0 to 1; unknown: 1
     reference_person   the same in the reference; unknown: `UNKNOWN_PERSON`
     windows            (N, 3, 3) of `local_windows` on the truth
-    has_truth          (N,), 1 if there is a true picture, else 0
-    face_crop          (N, 2, 3), where `FaceMeshNetwork` finds the face that is to be drawn
-    truth_crop         (N, 2, 3), where it finds the face in the truth
-    moved              (N, 478, 2), from the truth's landmarks to those to be drawn, where half a
-                       picture is 1; zero if there is a true picture
     """
     size = pairs[0].truth.shape[0]
     maps = np.empty((len(pairs), size // 2, size // 2, MAP_CHANNELS), np.float32)
@@ -85,19 +79,8 @@ def collate(pairs: list[Pair], mesh: HeadMesh | None = None) -> Batch:
         "truth": np.stack([pair.truth for pair in pairs]),
         "maps": maps,
         "windows": np.stack([local_windows(pair.truth_landmarks, size) for pair in pairs]),
-        "face_crop": np.stack([face_crop(pair.truth_landmarks, size) for pair in pairs]),
-        "truth_crop": np.stack([face_crop(_shown(pair), size) for pair in pairs]),
-        "moved": np.stack(
-            [(pair.truth_landmarks - _shown(pair))[:, :2] * np.float32(2 / size) for pair in pairs]
-        ),
-        "has_truth": np.array([pair.has_truth for pair in pairs], np.float32),
         "weight": np.stack([importance(pair.truth_landmarks, size) for pair in pairs]),
     }
-
-
-def _shown(pair: Pair) -> Array:
-    """Return the landmarks of the face in the true picture."""
-    return pair.truth_landmarks if pair.has_truth else pair.reference_landmarks
 
 
 def _scene(pair: Pair) -> Image:

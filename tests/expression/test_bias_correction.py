@@ -130,7 +130,7 @@ def portrait_acts(rng: np.random.Generator) -> Iterator[Pair]:
         amounts = rng.uniform(0, 0.4, len(NAMES)).astype(np.float32)
         turned = np.tensordot(amounts, action_unit_basis(), 1) @ pose.rotation.T
         acted = (points + np.float32(pose.scale) * turned).astype(np.float32)
-        yield Pair(picture, points, picture, acted, has_truth=False)
+        yield Pair(picture, points, picture, acted)
 
 
 @pytest.mark.slow

@@ -25,7 +25,7 @@ from reenact.training.sampling import (
 )
 from reenact.training.warp_unet_batches import PairBatches, collate, importance, local_windows
 from reenact.types import Array
-from support.faces import opened_mouth, portrait_target
+from support.faces import portrait_target
 
 
 def write_pair(folder: Path, name: str, landmarks: Array, shift_px: int = 3) -> None:
@@ -122,31 +122,6 @@ def test_maps_lead_from_the_truth_to_the_reference(
         after = np.abs(warped.astype(int) - pair.truth)[face].mean()
         gains.append(before / max(after, 1.0))
     assert np.median(gains) > 1.5
-
-
-def test_a_face_that_acts_another_has_no_true_picture(clips: Path, tmp_path: Path) -> None:
-    """The actor's mouth opens, so the wanted landmarks open too, on a face with a closed mouth."""
-    opening = sliding_landmarks()
-    for frame, points in enumerate(opening):
-        points[:] = opened_mouth(points, 4.0 * frame)
-    write_pair(clips, "v003__01", opening)
-    actors = [clip for clip in load_clips(clips, tmp_path / "cache") if clip.name == "v003__01"]
-    draw = PairSampler(actors, [], 0.0, acting_share=1.0)
-    pairs = [draw.draw(np.random.default_rng(seed)) for seed in range(10)]
-    batch = collate(pairs)
-    assert not batch["has_truth"].any()
-    gaps = []
-    for pair, moved in zip(pairs, batch["moved"], strict=True):
-        np.testing.assert_array_equal(pair.truth, pair.reference)
-        there = (pair.truth_landmarks - pair.reference_landmarks)[:, :2]
-        np.testing.assert_allclose(moved * 128, there, atol=1e-3)
-        gaps.append(float(np.linalg.norm(there[14] - there[13])))
-    assert max(gaps) > 5
-    ordinary = collate([PairSampler(actors, [], 0.0).draw(np.random.default_rng(0))])
-    assert ordinary["has_truth"].all()
-    assert not ordinary["moved"].any()
-    np.testing.assert_array_equal(ordinary["truth_crop"], ordinary["face_crop"])
-    assert ordinary["weight"].mean() == pytest.approx(1, abs=1e-3)
 
 
 def test_person_masks_follow_flips_and_turns(clips: Path, tmp_path: Path) -> None:
