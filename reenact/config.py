@@ -23,6 +23,19 @@ else:  # pragma: no cover - the same library under its older name
 Share = Annotated[float, Field(ge=0, le=1)]
 """A part of a whole."""
 
+Emotion = Literal[
+    "actor",
+    "neutral",
+    "angry",
+    "contemptuous",
+    "disgusted",
+    "fearful",
+    "happy",
+    "sad",
+    "surprised",
+]
+"""What `drive.emotion` may be: one of `expression.emotions.EMOTIONS`, or what the actor does."""
+
 LIVE: Final[dict[str, Any]] = {"live": True}
 """`json_schema_extra` of a setting that may change while a session runs."""
 
@@ -49,7 +62,7 @@ class PartsSection(Section):
 
     model_config = ConfigDict(extra="allow")
 
-    __pydantic_extra__: dict[str, SerializeAsAny[Section]] = Field(init=False)
+    __pydantic_extra__: dict[str, SerializeAsAny[Section]]
 
     def part(self, name: str, settings: type[OwnSettings]) -> OwnSettings:
         """Return the settings of one part: what was given, else its defaults.
@@ -124,13 +137,6 @@ class FusionSettings(Section):
         description="relative: the actor's expression is added to the target's in its picture; "
         "absolute: a calm actor gives a calm target, whatever its picture shows",
     )
-    intensity: float = Field(
-        1.0,
-        ge=0,
-        le=2,
-        description="strength of the whole expression: 0 neutral, 1 as acted",
-        json_schema_extra=LIVE,
-    )
     mouth: float = Field(
         1.0, ge=0, le=2, description="gain of the mouth and jaw", json_schema_extra=LIVE
     )
@@ -170,6 +176,49 @@ class FusionSettings(Section):
         json_schema_extra=unit("degrees", live=True),
     )
     mirror: bool = Field(False, description="mirror the actor's movements", json_schema_extra=LIVE)
+
+
+class DriveSettings(PartsSection):
+    """What the target does: as the actor, an emotion, or what a file says."""
+
+    emotion: Emotion = Field(
+        "actor",
+        description="actor: as the actor does, or as drive.track says; else the emotion to show",
+        json_schema_extra=LIVE,
+    )
+    intensity: float = Field(
+        1.0,
+        ge=0,
+        le=2,
+        description="strength of the whole expression, the actor's and an emotion's: 0 neutral, "
+        "1 as acted",
+        json_schema_extra=LIVE,
+    )
+    mix: Share = Field(
+        0.5,
+        description="how much of the actor's own expression an emotion replaces (0: it is added, "
+        "1: only lids and gaze stay the actor's)",
+        json_schema_extra=LIVE,
+    )
+    track: str = Field(
+        "",
+        description="a CSV or JSON lines file of emotions or action units over time; empty: none",
+    )
+    motion: str = Field(
+        "",
+        description="the motion by which an emotion comes, one of `reenact plugins`; empty: it is "
+        "eased in",
+    )
+
+
+class IdleSettings(Section):
+    """What the target does while no face is seen."""
+
+    life: bool = Field(
+        True,
+        description="breathe, blink and look about while no face is seen; otherwise stand still",
+        json_schema_extra=LIVE,
+    )
 
 
 class RendererSettings(PartsSection):
@@ -294,6 +343,8 @@ class Settings(Section):
     tracking: TrackingSettings = Field(default_factory=TrackingSettings)
     actor: ActorSettings = Field(default_factory=ActorSettings)
     fusion: FusionSettings = Field(default_factory=FusionSettings)
+    drive: DriveSettings = Field(default_factory=DriveSettings)
+    idle: IdleSettings = Field(default_factory=IdleSettings)
     renderer: RendererSettings = Field(default_factory=RendererSettings)
     smoothing: SmoothingSettings = Field(default_factory=SmoothingSettings)
     output: OutputSettings = Field(default_factory=OutputSettings)

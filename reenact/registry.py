@@ -17,6 +17,7 @@ from typing import Any, Final, Generic, Literal, TypeAlias, cast, overload
 from typing_extensions import TypeVar
 
 from reenact.config import (
+    DriveSettings,
     RendererSettings,
     Section,
     SinkSettings,
@@ -24,7 +25,7 @@ from reenact.config import (
     TrackingSettings,
 )
 from reenact.errors import PluginError, SinkError, SourceError
-from reenact.types import Renderer, Sink, Source, Target, Tracker
+from reenact.types import MotionSource, Renderer, Sink, Source, Target, Tracker
 
 S = TypeVar("S", bound=Section, default=Section)
 """The class of a part's own settings."""
@@ -156,15 +157,41 @@ class SinkSpec(Generic[S]):
         return self.build(argument, settings.part(self.name, self.settings))
 
 
-AnySpec: TypeAlias = SourceSpec[Any] | TrackerSpec[Any] | RendererSpec[Any] | SinkSpec[Any]
+@dataclass(frozen=True, slots=True)
+class MotionSpec(Generic[S]):
+    """What the program knows of a source of motions before it is built.
 
-Group: TypeAlias = Literal["sources", "trackers", "renderers", "sinks"]
+    Attributes:
+        name: as in `drive.motion`, and the name of its section: `[drive.NAME]`.
+        summary: one line for `reenact plugins`.
+        build: `build(settings)` loads its weights.
+        settings: the class of its own settings.
+        recipe: as of `RendererSpec`.
+    """
+
+    name: str
+    summary: str
+    build: Callable[[S], MotionSource]
+    settings: type[S] = cast("type[S]", Section)  # noqa: RUF009
+    recipe: str | None = None
+
+    def make(self, settings: DriveSettings) -> MotionSource:
+        """Build it with its own section of the settings."""
+        return self.build(settings.part(self.name, self.settings))
+
+
+AnySpec: TypeAlias = (
+    SourceSpec[Any] | TrackerSpec[Any] | RendererSpec[Any] | SinkSpec[Any] | MotionSpec[Any]
+)
+
+Group: TypeAlias = Literal["sources", "trackers", "renderers", "sinks", "motions"]
 
 _SPECS: Final[dict[Group, type[AnySpec]]] = {
     "sources": SourceSpec,
     "trackers": TrackerSpec,
     "renderers": RendererSpec,
     "sinks": SinkSpec,
+    "motions": MotionSpec,
 }
 
 GROUPS: Final = tuple(_SPECS)
@@ -186,6 +213,8 @@ def load(group: Literal["trackers"], name: str) -> TrackerSpec[Any]: ...
 def load(group: Literal["renderers"], name: str) -> RendererSpec[Any]: ...
 @overload
 def load(group: Literal["sinks"], name: str) -> SinkSpec[Any]: ...
+@overload
+def load(group: Literal["motions"], name: str) -> MotionSpec[Any]: ...
 @overload
 def load(group: Group, name: str) -> AnySpec: ...
 def load(group: Group, name: str) -> AnySpec:

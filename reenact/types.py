@@ -61,7 +61,7 @@ class Expression:
     Attributes:
         deviation: float32 (478, 3) in iod, face frame, minus the actor's neutral.
         pose: the actor's head pose.
-        action_units: float32 (17,) in 0 to 1, in the order of `facemesh.ACTION_UNITS`.
+        action_units: float32 (17,) in 0 to 1, in the order of `topology.ACTION_UNITS`.
     """
 
     deviation: Array
@@ -131,9 +131,10 @@ class Drive:
     """All that a renderer may want to draw one frame.
 
     Attributes:
-        landmarks: float32 (478, 3), fused, px of the target's crop.
-        expression: the actor's expression.
-        emotion: float32 (8,) weights, for renderers driven by emotion; zeros: not known.
+        landmarks: float32 (478, 3), px of the target's crop; the intensity is in them.
+        expression: what the target does, before the intensity: the actor's expression and what a
+            key or a file adds to it. Without an actor it is what the idle target does.
+        emotion: float32 (8,) weights of sum 1, in the order of `emotions.EMOTIONS`.
         intensity: 0 neutral, 1 as acted, up to 2.
         time_s: time of the frame.
         dt_s: seconds since the previous frame; 0 for the first.
@@ -143,7 +144,7 @@ class Drive:
 
     landmarks: Array
     expression: Expression
-    emotion: Array = field(default_factory=lambda: np.zeros(8, np.float32))
+    emotion: Array = field(default_factory=lambda: np.eye(8, dtype=np.float32)[0])
     intensity: float = 1.0
     time_s: float = 0.0
     dt_s: float = 0.0
@@ -265,6 +266,21 @@ class Renderer(Protocol):
 
     def reset(self) -> None:
         """Forget earlier frames."""
+
+
+@runtime_checkable
+class MotionSource(Protocol):
+    """Invents how an emotion comes over a face."""
+
+    def motion(self, emotion: str, seed: int) -> Array:
+        """Return float32 (F, 478, 3), iod: deviations at 25 frames a second.
+
+        The first is zero, the last is the peak at intensity 1.
+
+        Args:
+            emotion: one of `emotions.EMOTIONS` but neutral.
+            seed: chooses among the motions; the same seed gives the same one.
+        """
 
 
 @runtime_checkable

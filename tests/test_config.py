@@ -26,9 +26,9 @@ def test_defaults_are_valid() -> None:
 
 
 def test_an_assignment_beats_the_file_and_the_file_beats_the_default(tmp_path: Path) -> None:
-    path = write(tmp_path, "[fusion]\nintensity = 0.5\nmouth = 0.7\n")
-    settings = load_settings(path, ["fusion.intensity=1.5"])
-    assert settings.fusion.intensity == 1.5
+    path = write(tmp_path, "[drive]\nintensity = 0.5\n[fusion]\nmouth = 0.7\n")
+    settings = load_settings(path, ["drive.intensity=1.5"])
+    assert settings.drive.intensity == 1.5
     assert settings.fusion.mouth == 0.7
     assert settings.fusion.eyes == Settings().fusion.eyes
 
@@ -43,7 +43,7 @@ def test_a_file_may_begin_with_a_byte_order_mark(tmp_path: Path) -> None:
     ("text", "section", "key", "value"),
     [
         ("fusion.mirror=true", "fusion", "mirror", True),
-        ("fusion.intensity = 1", "fusion", "intensity", 1.0),
+        ("drive.intensity = 1", "drive", "intensity", 1.0),
         ("renderer.size=512", "renderer", "size", 512),
         ("renderer.name=warp", "renderer", "name", "warp"),
         ("tracking.face=1", "tracking", "face", "1"),
@@ -64,12 +64,12 @@ def test_assignments_are_read_by_their_type(
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("fusion.intensty=1", "did you mean fusion.intensity"),
-        ("fusin.intensity=1", "did you mean fusion"),
+        ("drive.intensty=1", "did you mean drive.intensity"),
+        ("fusin.mouth=1", "did you mean fusion"),
         ("fusion=1", "section.key=value"),
-        ("fusion.intensity", "=value, not"),
-        ("fusion.intensity=3", "fusion.intensity: Input should be less than or equal to 2"),
-        ("fusion.intensity=lots", "fusion.intensity: Input should be a valid number"),
+        ("drive.intensity", "=value, not"),
+        ("drive.intensity=3", "drive.intensity: Input should be less than or equal to 2"),
+        ("drive.intensity=lots", "drive.intensity: Input should be a valid number"),
         ("renderer.size=300", "renderer.size: Input should be 128, 256, 512, 720 or 1024"),
         ("tracking.face=smallest", "tracking.face"),
         ("sink.http_port=80", "unknown setting sink.http_port; did you mean sink.http.port?"),
@@ -90,10 +90,10 @@ def test_a_wrong_assignment_is_told_in_one_sentence(text: str, message: str) -> 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("[fusion]\nintensity = ", "not a readable TOML file"),
+        ("[drive]\nintensity = ", "not a readable TOML file"),
         ("intensity = 1", "unknown setting intensity"),
         ("fusion = 1", "fusion is a section"),
-        ("[fusion]\nintensty = 1", "did you mean fusion.intensity"),
+        ("[drive]\nintensty = 1", "did you mean drive.intensity"),
     ],
 )
 def test_a_wrong_file_is_told_with_its_name(tmp_path: Path, text: str, message: str) -> None:
@@ -142,8 +142,8 @@ def test_another_parts_settings_are_refused() -> None:
 def test_a_setting_that_is_assigned_later_is_checked_too() -> None:
     settings = Settings()
     with pytest.raises(ValueError, match="less than or equal to 2"):
-        settings.fusion.intensity = 5.0
-    assert settings.fusion.intensity == 1.0
+        settings.drive.intensity = 5.0
+    assert settings.drive.intensity == 1.0
 
 
 @pytest.mark.parametrize(

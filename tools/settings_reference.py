@@ -24,7 +24,7 @@ Every setting of `reenact live`. A TOML file is given as the first argument, sin
 `--set section.key=value`; what is typed beats the file, and the file beats the default:
 
 ```toml
-[fusion]
+[drive]
 intensity = 1.2
 
 [sink.http]

@@ -21,7 +21,7 @@ def add_assignments(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="KEY=VALUE",
-        help="change a setting, such as fusion.intensity=1.2; may be repeated",
+        help="change a setting, such as drive.intensity=1.2; may be repeated",
     )
 
 

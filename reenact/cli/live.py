@@ -10,11 +10,12 @@ import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, get_args
 
 from typing_extensions import Self
 
 from reenact.cli.terminal import Keys
+from reenact.config import Emotion
 from reenact.errors import ReenactError
 
 if TYPE_CHECKING:
@@ -69,6 +70,28 @@ def _figures(controls: Controls) -> str:
     return _summary(controls.stats())
 
 
+def _show(emotion: str) -> Callable[[Controls], str]:
+    def show(controls: Controls) -> str:
+        controls.show_emotion(emotion)
+        return "The target follows you again." if emotion == "actor" else f"{emotion.title()}."
+
+    return show
+
+
+def _change_intensity(step: float) -> Callable[[Controls], str]:
+    def change(controls: Controls) -> str:
+        now = controls.session.settings.drive.intensity
+        controls.set_intensity(round(min(max(now + step, 0.0), 2.0), 1))
+        return f"Intensity {controls.session.settings.drive.intensity:.1f}."
+
+    return change
+
+
+def _motion(controls: Controls) -> str:
+    controls.play_motion()
+    return "A motion is played."
+
+
 ACTIONS: Final[Mapping[str, tuple[str, Callable[[Controls], str]]]] = {
     "n": ("set neutral face", _neutral),
     "u": ("undo that", _undo_neutral),
@@ -77,6 +100,10 @@ ACTIONS: Final[Mapping[str, tuple[str, Callable[[Controls], str]]]] = {
     "x": ("mirror", _mirror),
     "r": ("record", _record),
     "p": ("print figures", _figures),
+    "m": ("play a motion", _motion),
+    "up": ("", _change_intensity(0.1)),
+    "down": ("", _change_intensity(-0.1)),
+    **{str(n): ("", _show(emotion)) for n, emotion in enumerate(get_args(Emotion))},
 }
 """What each key does: its help, and the action, which returns what to tell the user."""
 
@@ -84,7 +111,8 @@ ACTIONS: Final[Mapping[str, tuple[str, Callable[[Controls], str]]]] = {
 def keys_help() -> str:
     """Return what the keys do, in one line."""
     named = ((key if key.strip() else "space", text) for key, (text, _) in ACTIONS.items())
-    return "   ".join([*(f"{key}: {text}" for key, text in named), "q: quit"])
+    told = [f"{key}: {text}" for key, text in named if text]
+    return "   ".join([*told, "1-8: show an emotion", "0: you", "up/down: intensity", "q: quit"])
 
 
 def run_session(controls: Controls, sinks: list[str], report: Path | None = None) -> bool:

@@ -11,6 +11,9 @@ from typing_extensions import Self
 
 from reenact.lifecycle import ClosesOnExit
 
+_ARROWS = {b"\x1b[A": "up", b"\x1b[B": "down", b"\xe0H": "up", b"\xe0P": "down"}
+"""What terminals, and Windows, send for the arrow keys."""
+
 
 class Keys(ClosesOnExit):
     """Reads single keys without Enter while its context is open, if stdin is a terminal.
@@ -49,17 +52,29 @@ class Keys(ClosesOnExit):
         return self._active
 
     def pressed(self) -> str | None:
-        """Return a key pressed since the last call, in lower case; None if there was none."""
+        """Return a key pressed since the last call, in lower case; None if there was none.
+
+        The arrow keys are "up" and "down".
+        """
         if not self._active:
             return None
         if sys.platform == "win32":
             import msvcrt
 
-            return msvcrt.getwch().lower() if msvcrt.kbhit() else None
+            if not msvcrt.kbhit():
+                return None
+            key = msvcrt.getch()
+            return _named(key + msvcrt.getch() if key == b"\xe0" else key)
         import select
 
         if not select.select([sys.stdin], [], [], 0)[0]:
             return None
         key = os.read(sys.stdin.fileno(), 1)
         self._active = bool(key)  # empty if the terminal was closed
-        return key.decode("ascii", "ignore").lower() or None
+        if key == b"\x1b" and select.select([sys.stdin], [], [], 0)[0]:
+            key += os.read(sys.stdin.fileno(), 2)
+        return _named(key)
+
+
+def _named(key: bytes) -> str | None:
+    return _ARROWS.get(key) or key.decode("ascii", "ignore").lower() or None

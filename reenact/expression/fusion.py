@@ -13,6 +13,7 @@ from __future__ import annotations
 import copy
 import logging
 import threading
+from dataclasses import replace
 from typing import Final
 
 import numpy as np
@@ -22,7 +23,9 @@ from reenact.errors import ReenactError
 from reenact.expression.actor_identity import ActorIdentity, Neutral
 from reenact.expression.bias_correction import known_read_back
 from reenact.expression.blink_calibration import EYE_PAIRS, BlinkDepths
+from reenact.expression.driving import Addition, nothing
 from reenact.expression.head_motion import HeadMotion
+from reenact.expression.idle_life import Life
 from reenact.expression.limits import LIMITED
 from reenact.expression.neutral_store import NeutralStore
 from reenact.expression.target_face import TargetFace, proportional_change
@@ -31,13 +34,14 @@ from reenact.face.filters import ExpressionFilter, PoseFilter
 from reenact.face.geometry import (
     estimate_pose,
     mirrored_deviation,
+    rotation_matrix,
     rotation_vector,
     to_face_frame,
     to_image,
 )
 from reenact.face.regions import PARTS, lid_closure, point_gains
 from reenact.models.fusion_network import FusionNetwork, shipped_network
-from reenact.types import Array, Expression, Landmarks
+from reenact.types import Array, Expression, Landmarks, Pose
 
 log = logging.getLogger(__name__)
 
@@ -178,8 +182,12 @@ class Fusion:
         self._blinks.observe(lid_closure(shape, neutral.shape), time_s)
         return Expression(shape - neutral.shape, pose, action_units(shape, neutral.shape))
 
-    def fuse(self, expression: Expression) -> Array:
+    def fuse(self, expression: Expression, addition: Addition | None = None) -> Array:
         """Return the target's landmarks with that expression, float32 (478, 3) px of its crop.
+
+        Args:
+            expression: the actor's, of `express`.
+            addition: what comes on top of it, and the intensity of both; None: nothing.
 
         An expression of zero deviation at the actor's resting pose gives the target's neutral
         exactly; so does an intensity of 0, but for the head's pose. The openings of lids and lips,
@@ -190,8 +198,11 @@ class Fusion:
         neutral, deviation = self._neutral, expression.deviation
         if neutral is None:
             raise RuntimeError("fuse needs an expression of express")
+        addition = addition or nothing()
+        intensity = addition.intensity
         actor = neutral.shape
         closure = self._blinks.widen(lid_closure(actor + deviation, actor))
+        deviation = addition.kept() * deviation
         if settings.mirror:
             actor, deviation = mirrored_deviation(actor), mirrored_deviation(deviation)
             closure = np.roll(closure, EYE_PAIRS)
@@ -200,17 +211,47 @@ class Fusion:
         if self._network is not None and settings.method == "network":
             moved = self._network.deviation(actor, deviation, base)
         gains = point_gains(settings.mouth, settings.eyes, settings.brows)
-        moved = np.float32(settings.intensity) * gains * moved
+        moved = np.float32(intensity) * gains * moved
         region_gains = np.array([settings.mouth, settings.eyes, settings.brows], np.float32)
-        wanted = proportional_change(actor, deviation, settings.intensity * region_gains)
+        wanted = proportional_change(actor, deviation, intensity * region_gains)
         if settings.read_back:
             correction = gains * self._read_back.correction(moved)
             moved = moved + correction
             wanted += proportional_change(base, correction, _CORRECTED)
-        closure = 1 + np.float32(settings.intensity * settings.eyes) * (closure - 1)
-        shape, self.limited = self._target.place(moved, wanted, closure)
+        closure = 1 + np.float32(intensity * settings.eyes) * (closure - 1)
+        shape, self.limited = self._target.place(*self._with(addition, moved, wanted, closure))
         self.frames_limited += int(self.limited.any())
         return to_image(shape, self._head.follow(expression.pose, neutral.pose, settings))
+
+    def alone(self, life: Life | None, addition: Addition) -> tuple[Array, Array]:
+        """Return the target's landmarks without an actor, and those that its shoulders follow.
+
+        Args:
+            life: what the target does by itself; None: nothing.
+            addition: as of `fuse`.
+        """
+        still = np.zeros(3, np.float32)
+        turn, shift, breath = (life.turn, life.shift, life.breath) if life else (still,) * 3
+        moved = life.deviation if life else np.zeros_like(addition.deviation)
+        closure = np.full(2 * EYE_PAIRS, life.closure if life else 1.0, np.float32)
+        wanted = proportional_change(self._target.base, moved, np.ones(3, np.float32))
+        shape, _ = self._target.place(*self._with(addition, moved, wanted, closure))
+        rest, limits = Pose(np.eye(3, dtype=np.float32), still, 1.0), FusionSettings(translation=1)
+        head = self._head.follow(Pose(rotation_matrix(turn), shift, 1.0), rest, limits)
+        body = self._head.follow(replace(rest, translation=breath), rest, limits)
+        return to_image(shape, head), to_image(self._target.base, body)
+
+    def _with(
+        self, addition: Addition, moved: Array, wanted: Array, closure: Array
+    ) -> tuple[Array, Array, Array]:
+        """Return the arguments of `TargetFace.place` with what is added."""
+        if addition.idle:
+            return moved, wanted, closure
+        base = self._target.base
+        added = np.float32(addition.intensity) * addition.deviation
+        change = lid_closure(base + added, base) - lid_closure(base, base)
+        own = proportional_change(base, added, np.ones(3, np.float32))
+        return moved + added, wanted + own, closure * np.maximum(1 + change, 0)
 
     def _take_wishes(self) -> bool:
         with self._wishes:

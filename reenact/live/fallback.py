@@ -66,6 +66,9 @@ class ReenactorLike(Protocol):
     def set_neutral(self) -> None:
         """Take the actor's current face as the neutral one."""
 
+    def play_motion(self) -> None:
+        """Play the motion of the emotion that is set, or a smile, once."""
+
     def undo_neutral(self) -> None:
         """Return to the neutral before the last `set_neutral`."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -11,8 +12,11 @@ import numpy as np
 from reenact import registry
 from reenact.config import OutputSettings, Settings
 from reenact.errors import TargetError
+from reenact.expression.driving import Driver, nothing
 from reenact.expression.fusion import Fusion
+from reenact.expression.idle_life import IdleLife
 from reenact.expression.neutral_store import NeutralStore
+from reenact.expression.tracks import Track, load_track
 from reenact.face.filters import BodyFilter
 from reenact.face.geometry import box_shift
 from reenact.face.topology import ACTION_UNITS, N_LANDMARKS
@@ -30,6 +34,7 @@ from reenact.types import (
     Frame,
     Image,
     Landmarks,
+    MotionSource,
     PerformanceFrame,
     Pose,
     Renderer,
@@ -85,6 +90,8 @@ class Reenactor:
         timer: times the steps of each frame.
         neutrals: stores the neutrals of actors; None to store none.
         chooses_renderer: True if each target that follows may name its own renderer.
+        track: what a file says that the target does; None: nothing.
+        motions: invents how an emotion comes; None: it is eased in.
 
     Attributes:
         faces_lost: how often the face was lost.
@@ -104,6 +111,8 @@ class Reenactor:
         *,
         neutrals: NeutralStore | None = None,
         chooses_renderer: bool = False,
+        track: Track | None = None,
+        motions: MotionSource | None = None,
     ) -> None:
         self.faces_lost = 0
         self.face_found = False
@@ -124,6 +133,10 @@ class Reenactor:
         self._last: Landmarks | None = None
         self._fused: tuple[Expression, Array] | None = None
         self._presence = 0.0
+        self._driver = Driver(settings.drive, track, motions)
+        self._addition = nothing()
+        self._life = IdleLife()
+        self._failed = False
         self._warned_of_several_faces = False
         self._events: set[str] = set()
         self._time_s: float | None = None
@@ -179,22 +192,32 @@ class Reenactor:
     def step(self, frame: Frame) -> Frame:
         """Return the target's picture for a frame of the actor, with its time and index.
 
-        If there is no face, the target comes to rest within `RETURN_S`.
+        If there is no face, the target goes over to what `idle` shows within `RETURN_S`.
         """
         self._replay(frame)
         with self._timer.step("track"):
             landmarks = self._tracker.track(frame)
         dt_s = self._elapsed(frame.time_s)
+        self._failed = False
         with self._timer.step("fuse"):
             self._follow(landmarks, frame.time_s, dt_s)
         picture = self._draw(frame, frame.time_s, dt_s, frame.index)
         return replace(picture, performance=self._performance(landmarks, frame.time_s))
 
     def idle(self, time_s: float, index: int) -> Frame:
-        """Return the target at rest, or on its way there for `RETURN_S` after the last frame."""
+        """Return the target without an actor, or on its way there for `RETURN_S`.
+
+        It lives (`idle.life`) and shows the emotion that is set. After a failed frame it is at
+        rest, which needs no renderer.
+        """
         dt_s = self._elapsed(time_s)
+        self._addition = self._driver.step(dt_s)
         self._presence = max(self._presence - dt_s / RETURN_S, 0.0)
         return self._draw(None, time_s, dt_s, index)
+
+    def play_motion(self) -> None:
+        """Play the motion of the emotion that is set, or a smile, once."""
+        self._driver.play()
 
     def _elapsed(self, time_s: float) -> float:
         """Return the seconds since the previous frame, at most half of `RETURN_S`."""
@@ -202,33 +225,59 @@ class Reenactor:
         return 0.0 if before is None else min(max(time_s - before, 0.0), RETURN_S / 2)
 
     def _draw(self, actor: Frame | None, time_s: float, dt_s: float, index: int) -> Frame:
-        if self._presence == 0 or self._fused is None:
+        drive = self._drive = None if self._failed else self._drive_of(time_s, dt_s)
+        if drive is None:
             self._filter.reset()
             self._body.reset()
-            self._drive = None
             return self._finish(self._rest_crop, None, actor, time_s, index)
-        expression, fused = self._fused
-        neutral, share = self._target.neutral, np.float32(smoothstep(self._presence))
-        body = self._body.step(fused, dt_s, self.settings.smoothing)
-        drive = Drive(
-            landmarks=neutral + share * (fused - neutral),
-            expression=expression,
-            intensity=self.settings.fusion.intensity,
-            time_s=time_s,
-            dt_s=dt_s,
-            body=neutral + share * (body - neutral),
-        )
-        self._drive = drive
         try:
             with self._timer.step("render"):
                 crop = self._renderer.render(drive)
         except Exception:
-            self._presence = 0.0  # so that `idle` does not need the renderer
+            self._presence, self._failed = 0.0, True  # so that `idle` does not need the renderer
             raise
         with self._timer.step("blend"):
             crop = self._filter.step(crop, dt_s, self.settings.smoothing)
         with self._timer.step("paste"):
             return self._finish(crop, drive, actor, time_s, index)
+
+    def _drive_of(self, time_s: float, dt_s: float) -> Drive | None:
+        """Return what the renderer is to draw; None for the target at rest."""
+        addition = self._addition
+        share = np.float32(smoothstep(self._presence) if self._fused else 0.0)
+        landmarks = body = self._target.neutral
+        expression = still_expression()
+        life = None
+        if share < 1 and self.settings.idle.life:
+            life = self._life.step(dt_s)
+            expression = replace(expression, deviation=life.deviation, action_units=life.units)
+        else:
+            self._life.reset()
+        if share < 1 and (life or not addition.idle):
+            landmarks, body = self._fusion.alone(life, addition)
+        elif share == 0:
+            return None
+        if self._fused and share:
+            acted, fused = self._fused
+            late = self._body.step(fused, dt_s, self.settings.smoothing)
+            landmarks = landmarks + share * (fused - landmarks)
+            body = body + share * (late - body)
+            expression = _between(expression, acted, share)
+        else:
+            self._body.reset()
+        return Drive(
+            landmarks=landmarks,
+            expression=Expression(
+                addition.kept() * expression.deviation + addition.deviation,
+                expression.pose,
+                addition.mixed_units(expression.action_units),
+            ),
+            emotion=addition.emotion(expression.action_units),
+            intensity=addition.intensity,
+            time_s=time_s,
+            dt_s=dt_s,
+            body=body,
+        )
 
     @property
     def frames_limited(self) -> int:
@@ -272,6 +321,7 @@ class Reenactor:
         self._renderer.reset()
         self._filter.reset()
         self._body.reset()
+        self._life.reset()
         self._last = None
         self._fused = None
         self._presence = 0.0
@@ -311,6 +361,7 @@ class Reenactor:
     def _follow(self, landmarks: Landmarks | None, time_s: float, dt_s: float) -> None:
         """Update the fused landmarks, and how far the target follows the actor."""
         step = dt_s / RETURN_S
+        self._addition = self._driver.step(dt_s)
         if landmarks is None:
             if self._last is not None:
                 self.faces_lost += 1
@@ -328,7 +379,7 @@ class Reenactor:
         self._warn_of_several_faces()
         self._last = landmarks
         expression = self._fusion.express(landmarks, time_s)
-        self._fused = expression, self._fusion.fuse(expression)
+        self._fused = expression, self._fusion.fuse(expression, self._addition)
         self._presence = 1.0 if first else min(self._presence + step, 1.0)
 
     def _warn_of_several_faces(self) -> None:
@@ -434,6 +485,9 @@ def open_reenactor(
     tracker: Tracker = KnownLandmarks()
     if tracked:
         tracker = registry.load("trackers", settings.tracking.name).make(settings.tracking)
+    drive = settings.drive
+    track = load_track(Path(drive.track)) if drive.track else None
+    motions = registry.load("motions", drive.motion).make(drive) if drive.motion else None
     try:
         return Reenactor(
             settings,
@@ -443,6 +497,8 @@ def open_reenactor(
             timer,
             neutrals=NeutralStore(),
             chooses_renderer=chooses_renderer,
+            track=track,
+            motions=motions,
         )
     except BaseException:
         tracker.close()
@@ -455,6 +511,14 @@ def still_expression() -> Expression:
         deviation=np.zeros((N_LANDMARKS, 3), np.float32),
         pose=Pose(np.eye(3, dtype=np.float32), np.zeros(3, np.float32), 1.0),
         action_units=np.zeros(len(ACTION_UNITS), np.float32),
+    )
+
+
+def _between(idle: Expression, acted: Expression, share: np.float32) -> Expression:
+    return Expression(
+        idle.deviation + share * (acted.deviation - idle.deviation),
+        acted.pose,
+        idle.action_units + share * (acted.action_units - idle.action_units),
     )
 
 

@@ -22,6 +22,7 @@ GROUP_OF: Final[dict[str, registry.Group]] = {
     "source": "sources",
     "tracking": "trackers",
     "renderer": "renderers",
+    "drive": "motions",
     "sink": "sinks",
 }
 """The sections that hold sections of parts, with the group of these parts."""

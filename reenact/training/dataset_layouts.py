@@ -18,21 +18,10 @@ from pathlib import Path
 from typing import Final, Literal
 
 from reenact.errors import SourceError
+from reenact.expression.emotions import EMOTIONS
 
 Layout = Literal["auto", "folders", "ckplus", "rafd"]
 Kind = Literal["video", "sequence", "set", "photo"]
-
-EMOTIONS: Final = (
-    "neutral",
-    "angry",
-    "contemptuous",
-    "disgusted",
-    "fearful",
-    "happy",
-    "sad",
-    "surprised",
-)
-"""The names of RaFD in the order of CK+'s numbers."""
 
 VIDEOS: Final = frozenset({".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg"})
 PICTURES: Final = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"})

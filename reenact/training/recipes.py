@@ -32,7 +32,7 @@ from reenact.training.checkpoints import FILE, read_progress
 from reenact.training.loop import LoopOptions, Recipe, TrainingOutcome, train
 
 BUILT_IN: Final = {"landmark_fusion": "reenact.training.landmark_fusion:build_recipe"}
-"""Recipes of networks that are not renderers."""
+"""Recipes of networks that are no parts."""
 
 BEST: Final = "best.safetensors"
 
@@ -49,7 +49,9 @@ class TrainingStage(Section):
 class TrainingFile(Section):
     """A training file; `settings` belongs to the recipe."""
 
-    recipe: str = Field(description="name of a renderer that can be trained, or landmark_fusion")
+    recipe: str = Field(
+        description="name of a renderer or motion that can be trained, or landmark_fusion"
+    )
     folder: str = Field(description="receives state, best weights and history")
     steps: int = Field(gt=0, description="last step, of each stage")
     minutes: float = Field(
@@ -159,15 +161,18 @@ def read_training_file(path: Path, assignments: Iterable[str] = ()) -> TrainingF
 
 
 def build_recipe(name: str, settings: Mapping[str, Any]) -> Recipe:
-    """Make a recipe by the name of the renderer or of the network that it trains.
+    """Make a recipe by the name of the renderer, motion or network that it trains.
 
     Raises:
-        PluginError: there is no such renderer, or it has nothing to train.
+        PluginError: there is no such part, or it has nothing to train.
         ReenactError: a setting or the data is wrong.
     """
-    place = BUILT_IN.get(name) or registry.load("renderers", name).recipe
+    place = BUILT_IN.get(name)
     if place is None:
-        raise PluginError(f"The renderer {name} has nothing to train.")
+        motion = name in registry.available("motions")
+        place = registry.load("motions" if motion else "renderers", name).recipe
+    if place is None:
+        raise PluginError(f"{name} has nothing to train.")
     build: Callable[[Mapping[str, Any]], Recipe] = registry.import_object(place)
     return build(settings)
 

@@ -10,6 +10,7 @@ import pytest
 
 from reenact.config import ActorSettings, FusionSettings, SmoothingSettings
 from reenact.errors import ReenactError
+from reenact.expression.driving import Addition, nothing
 from reenact.expression.fusion import Fusion
 from reenact.expression.measures import MOUTH_OPEN, MOUTH_WIDTH, measure
 from reenact.expression.neutral_store import NeutralStore
@@ -97,8 +98,14 @@ def start(
     return fusion
 
 
-def acted(fusion: Fusion, shape: Array, pose: Pose = FRONT, time_s: float = 4.0) -> Array:
-    return fusion.fuse(fusion.express(in_picture(shape, pose), time_s))
+def acted(
+    fusion: Fusion,
+    shape: Array,
+    pose: Pose = FRONT,
+    time_s: float = 4.0,
+    addition: Addition | None = None,
+) -> Array:
+    return fusion.fuse(fusion.express(in_picture(shape, pose), time_s), addition)
 
 
 def target_units(points: Array, target: Array) -> Array:
@@ -125,9 +132,9 @@ def test_an_actor_at_rest_leaves_the_target_at_rest(method: str) -> None:
 
 
 def test_intensity_zero_is_the_neutral(method: str) -> None:
-    fusion = start(settings_of(method, intensity=0.0))
+    fusion = start(settings_of(method))
     shape = canonical_face() + deviation_of(mouth_open=1, blink_left=1, smile_right=0.8)
-    assert in_iod(acted(fusion, shape), target_points()) < 5e-3
+    assert in_iod(acted(fusion, shape, addition=nothing(0.0)), target_points()) < 5e-3
 
 
 @pytest.mark.parametrize("name", GIVEN)
@@ -241,14 +248,13 @@ def test_gains_hold_one_region_and_leave_no_tear(method: str) -> None:
     assert steps[outside].max() < 0.12 * estimate_pose(target_points()).scale
 
 
-def test_intensity_is_read_at_each_call() -> None:
-    settings = FusionSettings(method="direct")
-    fusion = start(settings)
+def test_a_higher_intensity_does_more() -> None:
+    fusion = start(FusionSettings(method="direct"))
     shape = canonical_face() + deviation_of(mouth_open=0.4)
     row = NAMES.index("mouth_open")
     once = target_units(acted(fusion, shape), target_points())[row]
-    settings.intensity = 2.0
-    twice = target_units(acted(fusion, shape, time_s=4.1), target_points())[row]
+    again = acted(fusion, shape, time_s=4.1, addition=nothing(2.0))
+    twice = target_units(again, target_points())[row]
     assert twice > 1.6 * once
 
 

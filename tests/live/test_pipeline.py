@@ -10,9 +10,11 @@ import pytest
 
 from reenact.config import Settings, TrackingSettings
 from reenact.errors import PluginError
+from reenact.expression.emotions import EMOTIONS
 from reenact.face.geometry import estimate_pose, rotation_matrix, to_face_frame, to_image
 from reenact.face.mediapipe_tracker import MediaPipeTracker
 from reenact.face.regions import lip_gaps
+from reenact.face.topology import ACTION_UNITS
 from reenact.live.pipeline import RETURN_S, Reenactor, open_reenactor
 from reenact.stats import StepTimer
 from reenact.types import Array, Frame, Image, Landmarks, Pose
@@ -29,6 +31,7 @@ def settings(**output: object) -> Settings:
         {
             "renderer": {"name": "warp"},
             "actor": {"neutral": "fresh"},
+            "idle": {"life": False},
             "output": output,
         }
     )
@@ -131,12 +134,14 @@ def test_an_unknown_part_is_an_error() -> None:
 class Stage:
     """A reenactor whose actor is posed by the test, at 25 frames a second."""
 
-    def __init__(self, renderer: FakeRenderer | None = None) -> None:
+    def __init__(self, renderer: FakeRenderer | None = None, life: bool = False) -> None:
         self.tracker = FakeTracker(None)
         self.renderer = renderer or FakeRenderer()
         self.timer = StepTimer()
         options = settings()
         options.fusion.method = "direct"  # needs no weights
+        options.idle.life = life
+        self.settings = options
         self.reenactor = Reenactor(options, TARGET, self.tracker, self.renderer, self.timer)
         self.renderer.drives.clear()
         self.rest = self.reenactor.idle(0.0, 0).image
@@ -198,6 +203,37 @@ def test_without_a_face_the_target_comes_to_rest_and_needs_no_renderer() -> None
     drawn = len(stage.renderer.drives)
     np.testing.assert_array_equal(stage.act(None)[0], stage.rest)
     assert len(stage.renderer.drives) == drawn
+
+
+def test_without_a_face_the_target_lives_and_gives_way_to_the_actor() -> None:
+    stage = Stage(life=True)
+    stage.act(None, 100)
+    alive = np.stack([drive.landmarks for drive in stage.renderer.drives])
+    ways = np.abs(np.diff(alive, axis=0)).mean(axis=(1, 2))
+    assert ways.max() < 0.5
+    assert ways[-50:].min() > 1e-4, "it never stands still"
+    assert max(stage.moved()) < 3.0
+    stage.act(posed(), 20)
+    assert stage.moved()[-1] < 0.1
+    stage.settings.idle.life = False
+    np.testing.assert_array_equal(stage.act(None, RETURN_FRAMES)[-1], stage.rest)
+
+
+def test_an_emotion_is_in_all_that_drives_a_renderer_with_and_without_an_actor() -> None:
+    stage = Stage()
+    happy, smile = EMOTIONS.index("happy"), ACTION_UNITS.index("smile_left")
+    stage.act(posed(), 20)
+    calm = stage.renderer.drives[-1]
+    assert calm.emotion[0] == pytest.approx(1.0, abs=0.05)
+    stage.settings.drive.emotion = "happy"
+    stage.settings.drive.intensity = 1.5
+    for face in (posed(), None):
+        stage.act(face, 20)
+        drive = stage.renderer.drives[-1]
+        assert drive.emotion[happy] > 0.95
+        assert drive.expression.action_units[smile] > 0.9
+        assert drive.intensity == 1.5
+        assert np.abs(drive.landmarks - calm.landmarks)[61].max() > 1.0
 
 
 def test_after_a_failed_frame_the_target_at_rest_needs_no_renderer() -> None:

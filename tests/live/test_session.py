@@ -192,15 +192,15 @@ def test_stopping_counts_the_frames_under_way(time: SimulatedTime) -> None:
 
 def test_a_live_setting_changes_and_others_do_not(time: SimulatedTime) -> None:
     with make_session(FakeSource(None), FakeReenactor(), FakeSink(), time) as session:
-        session.update("fusion", "intensity", 1.5)
-        assert session.settings.fusion.intensity == 1.5
+        session.update("drive", "intensity", 1.5)
+        assert session.settings.drive.intensity == 1.5
         with pytest.raises(ConfigError, match="less than or equal to 2"):
-            session.update("fusion", "intensity", 9.0)
+            session.update("drive", "intensity", 9.0)
         with pytest.raises(ConfigError, match="cannot be changed while running"):
             session.update("renderer", "size", 512)
-        with pytest.raises(ConfigError, match=r"no setting fusion\.intensty"):
-            session.update("fusion", "intensty", 1.0)
-        assert session.settings.fusion.intensity == 1.5
+        with pytest.raises(ConfigError, match=r"no setting drive\.intensty"):
+            session.update("drive", "intensty", 1.0)
+        assert session.settings.drive.intensity == 1.5
 
 
 def test_neutral_is_set_once_by_the_work_thread(time: SimulatedTime) -> None:

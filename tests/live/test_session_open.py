@@ -29,9 +29,9 @@ def test_a_sessions_settings_are_its_own() -> None:
         target = replace(open_target("astronaut"), renderer=renderer)
         with Session.open(settings, "pattern", target, ["null"]) as session:
             assert session.stats().renderer == renderer
-            session.update("fusion", "intensity", 0.5)
-            assert session.settings.fusion.intensity == 0.5
-    assert (settings.renderer.name, settings.fusion.intensity) == ("auto", 1.0)
+            session.update("drive", "intensity", 0.5)
+            assert session.settings.drive.intensity == 0.5
+    assert (settings.renderer.name, settings.drive.intensity) == ("auto", 1.0)
 
 
 @pytest.mark.parametrize(

@@ -171,6 +171,9 @@ class FakeReenactor:
     def set_neutral(self) -> None:
         self.neutrals += 1
 
+    def play_motion(self) -> None:
+        raise NotImplementedError
+
     def undo_neutral(self) -> None:
         self.undone += 1
 

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from reenact.errors import SourceError
-from reenact.training.dataset_layouts import EMOTIONS, find_items, held_out_people
+from reenact.expression.emotions import EMOTIONS
+from reenact.training.dataset_layouts import find_items, held_out_people
 
 
 def touch(path: Path, text: str = "") -> None:

@@ -1,0 +1,188 @@
+"""What the target does besides the actor: an emotion by a key, by a file, or as a motion.
+
+An emotion is a sum of action units (`emotions.acted_units`) and their typical deviation of the
+landmarks, so that it drives generators by emotion, by action units and by landmarks alike. It comes
+over the actor's expression, of which `drive.mix` says how much it replaces, and goes again, within
+`EASE_S`, from whatever is shown at that moment.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from reenact.config import DriveSettings
+from reenact.expression.emotions import EMOTIONS, acted_deviations, acted_units, emotion_weights
+from reenact.expression.tracks import Track
+from reenact.face.action_units import action_unit_basis
+from reenact.face.regions import REGIONS, region_weights
+from reenact.face.topology import ACTION_UNITS, N_LANDMARKS
+from reenact.imaging import smoothstep
+from reenact.types import Array, MotionSource
+
+EASE_S: Final = 0.4
+"""How long it takes from what is shown to another emotion, or back to the actor."""
+
+MOTION_FPS: Final = 25.0
+HOLD_S: Final = 0.6
+"""How long a motion that is played once stays at its peak."""
+
+
+@dataclass(frozen=True, slots=True)
+class Addition:
+    """What comes on top of the actor's expression in one frame.
+
+    Attributes:
+        levels: (8,) of `EMOTIONS`, 0 to 1.
+        units: (17,) action units.
+        deviation: (478, 3) iod, before the intensity.
+        replaced: share of the actor's expression that is taken away.
+        intensity: strength of the whole.
+    """
+
+    levels: Array
+    units: Array
+    deviation: Array
+    replaced: float = 0.0
+    intensity: float = 1.0
+
+    @property
+    def idle(self) -> bool:
+        """True if nothing is added."""
+        return not (self.replaced or self.levels.any() or self.deviation.any())
+
+    def kept(self) -> Array:
+        """Return (478, 1): the share of the actor's deviation that stays; lids and gaze stay."""
+        eyes = region_weights()[REGIONS.index("eyes")]
+        return np.asarray(1 - self.replaced * (1 - eyes), np.float32)[:, None]
+
+    def mixed_units(self, units: Array) -> Array:
+        """Return the (17,) units of an actor with these units together with what is added."""
+        kept = np.where(_IS_EYES, 1.0, 1.0 - self.replaced)
+        return np.clip(kept * units + self.units, 0, 1).astype(np.float32)
+
+    def emotion(self, units: Array) -> Array:
+        """Return the (8,) weights of an actor with these units together with what is added."""
+        if self.idle:
+            return emotion_weights(units)
+        named = self.levels.any()
+        weights = emotion_weights(units if named else self.mixed_units(units))
+        if named:
+            weights = (1 - self.replaced) * weights + self.levels
+        weights[0] = 0
+        weights /= max(float(weights.sum()), 1.0)
+        weights[0] = 1 - weights.sum()
+        return np.asarray(weights, np.float32)
+
+
+_IS_EYES: Final = np.array(["blink" in name or "eye" in name for name in ACTION_UNITS])
+
+
+def nothing(intensity: float = 1.0) -> Addition:
+    """Return the addition that leaves the actor alone."""
+    return Addition(
+        np.zeros(len(EMOTIONS), np.float32),
+        np.zeros(len(ACTION_UNITS), np.float32),
+        np.zeros((N_LANDMARKS, 3), np.float32),
+        intensity=intensity,
+    )
+
+
+class Driver:
+    """Decides frame by frame what is added to the actor's expression.
+
+    One thread calls it. The settings are read at each step.
+
+    Args:
+        settings: emotion, intensity and mix.
+        track: what a file says over time; it counts while the emotion is "actor".
+        motions: invents how an emotion comes; None: it is eased in.
+    """
+
+    def __init__(
+        self,
+        settings: DriveSettings,
+        track: Track | None = None,
+        motions: MotionSource | None = None,
+    ) -> None:
+        self._settings, self._track, self._motions = settings, track, motions
+        self._shown, self._from = nothing(), nothing()
+        self._cause = "actor"
+        self._since_s = EASE_S
+        self._time_s = 0.0
+        self._motion: Array | None = None
+        self._seed = 0
+        self._playing = ""
+
+    def play(self) -> None:
+        """Play the motion of the emotion once, or a smile; then the actor has the face again."""
+        emotion = self._settings.emotion
+        self._playing = "happy" if emotion in ("actor", "neutral") else emotion
+        self._begin("motion", self._playing)
+
+    def step(self, dt_s: float) -> Addition:
+        """Return what is added after another `dt_s` seconds."""
+        settings = self._settings
+        self._time_s += dt_s
+        self._since_s += dt_s
+        if self._playing and self._since_s > self._length_s() + HOLD_S:
+            self._playing = ""
+        if not self._playing and self._cause != settings.emotion:
+            self._begin(settings.emotion, settings.emotion)
+        goal = self._goal(self._playing or settings.emotion)
+        share = np.float32(smoothstep(min(self._since_s / EASE_S, 1.0)))
+        if share < 1:
+            before = self._from
+            goal = Addition(
+                before.levels + share * (goal.levels - before.levels),
+                before.units + share * (goal.units - before.units),
+                before.deviation + share * (goal.deviation - before.deviation),
+                float(before.replaced + share * (goal.replaced - before.replaced)),
+                goal.intensity,
+            )
+        self._shown = goal
+        return goal
+
+    def _begin(self, cause: str, emotion: str) -> None:
+        self._cause, self._from, self._since_s = cause, self._shown, 0.0
+        self._motion = None
+        if self._motions is not None and emotion not in ("actor", "neutral"):
+            self._motion = self._motions.motion(emotion, self._seed)
+            self._seed += 1
+
+    def _length_s(self) -> float:
+        return EASE_S if self._motion is None else (len(self._motion) - 1) / MOTION_FPS
+
+    def _goal(self, emotion: str) -> Addition:
+        settings = self._settings
+        if emotion == "actor":
+            return self._tracked()
+        number = EMOTIONS.index(emotion)
+        levels = np.eye(len(EMOTIONS), dtype=np.float32)[number]
+        units, deviation = acted_units()[number], acted_deviations()[number]
+        if self._motion is not None:
+            place = min(self._since_s * MOTION_FPS, len(self._motion) - 1.0)
+            before = int(place)
+            after = min(before + 1, len(self._motion) - 1)
+            part = np.float32(place - before)
+            deviation = self._motion[before] + part * (self._motion[after] - self._motion[before])
+            done = np.float32(min(self._since_s / self._length_s(), 1.0))
+            levels, units = done * levels, done * units
+        return Addition(levels, units, deviation, settings.mix, settings.intensity)
+
+    def _tracked(self) -> Addition:
+        settings = self._settings
+        found = None if self._track is None else self._track.at(self._time_s)
+        if found is None:
+            return nothing(settings.intensity)
+        levels, own, intensity = found
+        units = levels @ acted_units() + own
+        return Addition(
+            levels,
+            np.clip(units, 0, 1),
+            np.tensordot(levels, acted_deviations(), 1) + np.tensordot(own, action_unit_basis(), 1),
+            settings.mix * float(min(max(levels.sum(), units.max()), 1)),
+            settings.intensity * intensity,
+        )

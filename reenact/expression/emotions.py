@@ -1,0 +1,113 @@
+"""Emotions from action units, and the action units and landmarks of an emotion.
+
+The table is that of LGP-GAN (Xia 2021, Table I: happy 6+12, sad 1+4+15, surprised 1+2+5+26,
+disgusted 9+15+16, angry 4+5+7+23, fearful 1+2+4+5+7+20+26) in the units that landmarks show
+(`topology.ACTION_UNITS`). Landmarks do not show AU6, AU7, AU9 and AU23: AU6 goes with AU12, and
+AU10 stands for AU9, which lifts the upper lip as well. AU1 and AU2 are one unit. Contempt is not
+in the table; it is the one-sided AU12 of FACS (R12A+R14A). All functions are pure.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Final, get_args
+
+import numpy as np
+
+from reenact.config import Emotion
+from reenact.face.action_units import action_unit_basis
+from reenact.face.topology import ACTION_UNITS
+from reenact.types import Array
+
+EMOTIONS: Final[tuple[str, ...]] = get_args(Emotion)[1:]
+"""The names of RaFD in the order of CK+'s numbers, and of `Drive.emotion`: neutral, angry,
+contemptuous, disgusted, fearful, happy, sad, surprised."""
+
+EVIDENCE_FROM, EVIDENCE_FULL = 0.20, 0.60
+"""The evidence for an emotion at which its weight begins to rise from 0, and at which it is 1."""
+
+# Per emotion: the features that speak for it, with weights of sum 1, and those that speak against
+# it. A feature is an action unit; "smile", "raise" and "crooked" join the two sides.
+_EVIDENCE: Final[dict[str, dict[str, float]]] = {
+    "angry": {"brow_lower": 0.8, "eye_wide": 0.2, "raise": -0.6, "smile": -0.6},
+    "contemptuous": {"crooked": 1.0, "smile": -0.5, "jaw_drop": -0.5},
+    "disgusted": {"upper_lip_raise": 0.6, "frown": 0.2, "lower_lip_depress": 0.2, "smile": -0.6},
+    "fearful": {"stretch": 0.5, "raise": 0.2, "brow_lower": 0.1, "eye_wide": 0.2, "smile": -0.4},
+    "happy": {"smile": 1.0, "frown": -0.5},
+    "sad": {"frown": 0.7, "brow_lower": 0.15, "raise": 0.15, "eye_wide": -0.5, "smile": -0.5},
+    "surprised": {"raise": 0.4, "eye_wide": 0.35, "jaw_drop": 0.25, "stretch": -0.5, "smile": -0.4},
+}
+
+# What an acted emotion of intensity 1 does. The units that the table leaves out are what AU6, AU7,
+# AU9 and AU23 do to what landmarks show: narrower lids, lowered brows, a narrower mouth.
+_ACTED: Final[dict[str, dict[str, float]]] = {
+    "neutral": {},
+    "angry": {
+        "brow_lower": 1.0, "eye_wide": 0.2, "frown": 0.3, "pucker": 0.3, "lower_lip_depress": 0.2,
+    },
+    "contemptuous": {"smile_left": 0.8, "mouth_left": 0.2},
+    "disgusted": {
+        "upper_lip_raise": 1.0, "frown": 0.4, "lower_lip_depress": 0.3, "brow_lower": 0.4,
+        "blink_left": 0.1, "blink_right": 0.1,
+    },
+    "fearful": {
+        "brow_raise_left": 0.5, "brow_raise_right": 0.5, "brow_lower": 0.3, "eye_wide": 0.8,
+        "stretch": 1.0, "jaw_drop": 0.2, "mouth_open": 0.2,
+    },
+    "happy": {"smile_left": 1.0, "smile_right": 1.0, "mouth_open": 0.3, "upper_lip_raise": 0.3},
+    "sad": {"frown": 1.0, "brow_lower": 0.3, "brow_raise_left": 0.2, "brow_raise_right": 0.2},
+    "surprised": {
+        "brow_raise_left": 0.9, "brow_raise_right": 0.9, "eye_wide": 0.8, "jaw_drop": 0.6,
+        "mouth_open": 0.4,
+    },
+}  # fmt: skip
+
+
+def emotion_weights(units: Array) -> Array:
+    """Return the weight of each of `EMOTIONS`, float32 (..., 8), 0 to 1, of sum 1.
+
+    The evidence for an emotion is a weighted mean of its units (`_EVIDENCE`). It counts from
+    `EVIDENCE_FROM` on, and fully at `EVIDENCE_FULL`. The strongest emotion decides how little of
+    neutral is left, and the others share with it by the squares of their weights.
+
+    Args:
+        units: (..., 17) activations, 0 to 1, in the order of `topology.ACTION_UNITS`.
+    """
+    column = {name: units[..., index] for index, name in enumerate(ACTION_UNITS)}
+    column["smile"] = np.minimum(column["smile_left"], column["smile_right"])
+    column["crooked"] = np.abs(column["smile_left"] - column["smile_right"])
+    column["raise"] = np.minimum(column["brow_raise_left"], column["brow_raise_right"])
+    evidence = np.stack(
+        [
+            sum((weight * column[name] for name, weight in terms.items()), np.zeros(()))
+            for terms in (_EVIDENCE[emotion] for emotion in EMOTIONS[1:])
+        ],
+        axis=-1,
+    )
+    found = np.clip((evidence - EVIDENCE_FROM) / (EVIDENCE_FULL - EVIDENCE_FROM), 0, 1)
+    strongest = found.max(axis=-1, keepdims=True)
+    squares = found**2
+    shares = strongest * squares / np.maximum(squares.sum(axis=-1, keepdims=True), 1e-6)
+    return np.asarray(np.concatenate([1 - strongest, shares], axis=-1), np.float32)
+
+
+@lru_cache(maxsize=1)
+def acted_units() -> Array:
+    """Return the action units of each emotion at intensity 1, float32 (8, 17); read-only."""
+    units = np.array(
+        [[_ACTED[emotion].get(unit, 0.0) for unit in ACTION_UNITS] for emotion in EMOTIONS],
+        np.float32,
+    )
+    units.setflags(write=False)
+    return units
+
+
+@lru_cache(maxsize=1)
+def acted_deviations() -> Array:
+    """Return the landmarks' deviation of each emotion at intensity 1, (8, 478, 3), iod.
+
+    They are sums of the typical motions of the units; read-only.
+    """
+    deviations = np.tensordot(acted_units(), action_unit_basis(), 1).astype(np.float32)
+    deviations.setflags(write=False)
+    return deviations

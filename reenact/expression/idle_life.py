@@ -1,0 +1,157 @@
+"""The life of a target whose actor is away: breathing, blinks, small looks of eyes and head.
+
+The rates are those of people at rest: 12 to 18 breaths a minute, about 15 blinks a minute, which
+close in .1 s and open in .2 s (Schiffman 2001; Kwon et al. 2013), and a look elsewhere every few
+seconds, where the eyes go first and the head follows a little. Everything is drawn from a seed, at
+times that do not depend on the frame rate.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from reenact.face.action_units import action_unit_basis
+from reenact.face.topology import ACTION_UNITS, IRIS_LEFT, IRIS_RIGHT, N_LANDMARKS
+from reenact.imaging import smoothstep
+from reenact.types import Array
+
+BEGIN_S: Final = 2.0
+"""How long it takes from rest to full life."""
+
+BLINK_S: Final = 4.0
+"""Mean time between two blinks."""
+
+LOOK_S: Final = 2.6
+"""Mean time between two looks."""
+
+BREATH_S: Final = 4.2
+"""Mean length of a breath; breathing in takes `_IN` of it."""
+
+_IN: Final = 0.42
+_CLOSE_S, _SHUT_S, _OPEN_S = 0.10, 0.04, 0.20
+_SACCADE_S: Final = 0.05
+_HEAD_S: Final = 0.35
+"""Time constant of the head that follows a look."""
+
+_BLINKS: Final = [ACTION_UNITS.index("blink_left"), ACTION_UNITS.index("blink_right")]
+_IRISES: Final = [*IRIS_RIGHT, *IRIS_LEFT]
+
+
+@dataclass(frozen=True, slots=True)
+class Life:
+    """One moment.
+
+    Attributes:
+        units: (17,) action units.
+        deviation: (478, 3) iod.
+        closure: of the lids: 1 as at rest, 0 closed.
+        turn: (3,) rotation vector of the head, rad.
+        shift: (3,) of the head, iod.
+        breath: (3,) the part of `shift` that the shoulders share.
+    """
+
+    units: Array
+    deviation: Array
+    closure: float
+    turn: Array
+    shift: Array
+    breath: Array
+
+
+class IdleLife:
+    """Invents life; the same seed gives the same life.
+
+    Attributes:
+        begun: True once there was a step since the last reset.
+    """
+
+    def __init__(self, seed: int = 0) -> None:
+        self._rng = np.random.default_rng(seed)
+        self._time_s = 0.0
+        self._blink_s = self._wait(BLINK_S, 0.8)
+        self._look_s = self._wait(LOOK_S, 0.6)
+        self._breath_s, self._breath_length_s = 0.0, BREATH_S
+        self._gaze, self._gaze_before, self._looked_s = np.zeros(2), np.zeros(2), -1.0
+        self._head_goal, self._head, self._head_way = np.zeros(3), np.zeros(3), np.zeros(3)
+        self._alive_s = 0.0
+
+    def reset(self) -> None:
+        """Begin at rest again; life goes on where it was."""
+        self._alive_s = 0.0
+
+    @property
+    def begun(self) -> bool:
+        """True if life has begun since the last reset."""
+        return self._alive_s > 0
+
+    def step(self, dt_s: float) -> Life:
+        """Return life after another `dt_s` seconds."""
+        self._time_s += dt_s
+        self._alive_s += dt_s
+        share = float(smoothstep(min(self._alive_s / BEGIN_S, 1.0)))
+        shut = share * self._lids()
+        gaze, turn = share * self._looks(dt_s)
+        breath = np.array([0.0, -0.018, 0.0]) * share * self._breathing()
+        units = np.zeros(len(ACTION_UNITS), np.float32)
+        units[_BLINKS] = shut
+        deviation: Array = np.tensordot(units, action_unit_basis(), 1).astype(np.float32)
+        deviation[_IRISES, :2] += gaze[:2].astype(np.float32)
+        turn = turn + np.array([-0.010, 0.0, 0.0]) * share * self._breathing()
+        return Life(
+            units,
+            deviation.reshape(N_LANDMARKS, 3),
+            1.0 - shut,
+            turn.astype(np.float32),
+            (breath + np.array([-0.35, 0.0, 0.0]) * turn[1]).astype(np.float32),
+            breath.astype(np.float32),
+        )
+
+    def _wait(self, mean_s: float, least_s: float) -> float:
+        """Return a waiting time: at least `least_s`, else as from a Poisson process."""
+        return least_s + float(self._rng.exponential(mean_s - least_s))
+
+    def _lids(self) -> float:
+        """Return how far the lids are shut, 0 to 1."""
+        while self._time_s > self._blink_s + _CLOSE_S + _SHUT_S + _OPEN_S:
+            self._blink_s += self._wait(BLINK_S, 0.8)
+        t = self._time_s - self._blink_s
+        if t < _CLOSE_S + _SHUT_S:
+            return float(smoothstep(min(max(t / _CLOSE_S, 0.0), 1.0)))
+        return 1.0 - float(smoothstep(min((t - _CLOSE_S - _SHUT_S) / _OPEN_S, 1.0)))
+
+    def _breathing(self) -> float:
+        """Return how far the chest is raised, 0 to 1."""
+        while self._time_s >= self._breath_s + self._breath_length_s:
+            self._breath_s += self._breath_length_s
+            self._breath_length_s = BREATH_S * float(self._rng.uniform(0.85, 1.15))
+        phase = (self._time_s - self._breath_s) / self._breath_length_s
+        within = phase / _IN if phase < _IN else (1 - phase) / (1 - _IN)
+        return float(smoothstep(within))
+
+    def _looks(self, dt_s: float) -> Array:
+        """Return (2, 3): the shift of the irises, iod, and the turn of the head, rad."""
+        while self._time_s >= self._look_s:
+            self._gaze_before, self._looked_s = self._gaze, self._look_s
+            if self._rng.random() < 0.45:  # back to whom it looks at
+                self._gaze, self._head_goal = np.zeros(2), self._rng.normal(0, [0.008, 0.012, 0.01])
+            else:
+                self._gaze = np.clip(
+                    self._rng.normal(0, [0.035, 0.010]), [-0.07, -0.02], [0.07, 0.02]
+                )
+                follow = self._gaze * self._rng.uniform(0.4, 1.4)
+                self._head_goal = np.array([follow[1], -follow[0], self._rng.normal(0, 0.015)])
+            self._look_s += self._wait(LOOK_S, 0.6)
+        # A critically damped spring, integrated exactly: it is the same at any frame rate.
+        rate = 1 / _HEAD_S
+        gap = self._head - self._head_goal
+        slope = self._head_way + rate * gap
+        fall = math.exp(-rate * dt_s)
+        self._head = self._head_goal + (gap + slope * dt_s) * fall
+        self._head_way = (self._head_way - rate * slope * dt_s) * fall
+        moved = float(smoothstep(min((self._time_s - self._looked_s) / _SACCADE_S, 1.0)))
+        gaze = self._gaze_before + moved * (self._gaze - self._gaze_before)
+        return np.stack([np.append(gaze, 0.0), self._head])

@@ -1,0 +1,86 @@
+"""What the target does over time, from a file (`drive.track`).
+
+CSV with a header, or JSON lines; the columns or keys are:
+
+- `time_s`: seconds since the first frame, rising;
+- emotions (`emotions.EMOTIONS`) and action units (`topology.ACTION_UNITS`): 0 to 1;
+- `intensity`: a factor on `drive.intensity`, 0 to 2; 1 where it is not given.
+
+What is not named is 0. Between two rows all values change linearly. Before the first row and after
+the last one the actor drives alone.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from reenact.errors import ConfigError
+from reenact.expression.emotions import EMOTIONS
+from reenact.face.topology import ACTION_UNITS
+from reenact.types import Array
+
+_VALUES: Final = (*EMOTIONS, *ACTION_UNITS, "intensity")
+
+
+@dataclass(frozen=True, slots=True)
+class Track:
+    """Emotions, action units and intensity over time.
+
+    Attributes:
+        times_s: (N,), rising.
+        values: (N, 26): emotions, action units, intensity.
+    """
+
+    times_s: Array
+    values: Array
+
+    def at(self, time_s: float) -> tuple[Array, Array, float] | None:
+        """Return emotions (8,), action units (17,) and the intensity; None outside the track."""
+        times_s = self.times_s
+        if not times_s[0] <= time_s <= times_s[-1]:
+            return None
+        after = int(np.searchsorted(times_s, time_s))
+        before = max(after - 1, 0)
+        span = float(times_s[after] - times_s[before])
+        share = np.float32((time_s - times_s[before]) / span if span else 1.0)
+        found = self.values[before] + share * (self.values[after] - self.values[before])
+        return found[: len(EMOTIONS)], found[len(EMOTIONS) : -1], float(found[-1])
+
+
+def load_track(path: Path) -> Track:
+    """Read a track.
+
+    Raises:
+        ConfigError: it cannot be read, names something unknown, or holds a value out of range.
+    """
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+        rows: Sequence[Mapping[str, Any]]
+        if path.suffix.lower() == ".csv":
+            rows = list(csv.DictReader(text.splitlines()))
+        else:
+            rows = [json.loads(line) for line in text.splitlines() if line.strip()]
+        times_s, values = zip(*(_row(row) for row in rows), strict=True)
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        raise ConfigError(f"drive.track: {path} cannot be used: {error}.") from error
+    if np.any(np.diff(times_s) <= 0):
+        raise ConfigError(f"drive.track: the times of {path} do not rise.")
+    return Track(np.array(times_s, np.float64), np.array(values, np.float32))
+
+
+def _row(row: Mapping[str, Any]) -> tuple[float, list[float]]:
+    unknown = [name for name in row if name not in (*_VALUES, "time_s")]
+    if unknown or "time_s" not in row:
+        raise ValueError(f"unknown column {unknown[0]!r}" if unknown else "there is no time_s")
+    default = {"intensity": 1.0}
+    values = [float(row.get(name) or default.get(name, 0.0)) for name in _VALUES]
+    if not (min(values) >= 0 and max(values[:-1]) <= 1 and values[-1] <= 2):
+        raise ValueError(f"a value at {row['time_s']} s is out of range")
+    return float(row["time_s"]), values

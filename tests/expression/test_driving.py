@@ -1,0 +1,235 @@
+"""Emotions from action units and back, by key, by file and as motions, on any target."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from reenact.config import ActorSettings, DriveSettings, FusionSettings, SmoothingSettings
+from reenact.errors import ConfigError
+from reenact.expression.driving import EASE_S, HOLD_S, Addition, Driver, nothing
+from reenact.expression.emotions import EMOTIONS, acted_deviations, acted_units, emotion_weights
+from reenact.expression.fusion import Fusion
+from reenact.expression.idle_life import BEGIN_S, IdleLife, Life
+from reenact.expression.tracks import load_track
+from reenact.face.action_units import action_units
+from reenact.face.geometry import canonical_face, estimate_pose, to_face_frame
+from reenact.face.topology import ACTION_UNITS
+from reenact.types import Array
+from support.faces import portrait_landmarks
+
+DT_S = 1 / 25
+HAPPY = EMOTIONS.index("happy")
+
+
+def units_of(**amounts: float) -> Array:
+    units = np.zeros(len(ACTION_UNITS), np.float32)
+    for name, amount in amounts.items():
+        units[ACTION_UNITS.index(name)] = amount
+    return units
+
+
+def run(driver: Driver, seconds: float) -> list[Addition]:
+    return [driver.step(DT_S) for _ in range(round(seconds / DT_S))]
+
+
+def steps(additions: list[Addition]) -> float:
+    """Return the largest step of a landmark between two frames, iod."""
+    shown = np.stack([addition.deviation for addition in additions])
+    return float(np.linalg.norm(np.diff(shown, axis=0), axis=-1).max())
+
+
+@pytest.mark.parametrize("emotion", EMOTIONS)
+def test_an_acted_emotion_is_recognised(emotion: str) -> None:
+    weights = emotion_weights(acted_units()[EMOTIONS.index(emotion)])
+    assert EMOTIONS[int(weights.argmax())] == emotion
+    assert weights.max() > 0.8
+    assert weights.sum() == pytest.approx(1.0, abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("units", "emotion"),
+    [
+        ({"smile_left": 0.8, "smile_right": 0.8}, "happy"),  # 6+12
+        ({"frown": 0.8, "brow_lower": 0.3, "brow_raise_left": 0.3, "brow_raise_right": 0.3}, "sad"),
+        ({"brow_raise_left": 0.8, "brow_raise_right": 0.8, "eye_wide": 0.8, "jaw_drop": 0.6},
+         "surprised"),
+        ({"upper_lip_raise": 0.9, "frown": 0.4, "lower_lip_depress": 0.4}, "disgusted"),
+        ({"brow_lower": 0.8, "eye_wide": 0.3}, "angry"),
+        ({"smile_right": 0.8}, "contemptuous"),
+        ({"mouth_open": 0.8, "jaw_drop": 0.8}, "neutral"),  # speech
+        ({"blink_left": 1.0, "blink_right": 1.0}, "neutral"),
+    ],
+)  # fmt: skip
+def test_the_papers_table_names_the_emotion(units: dict[str, float], emotion: str) -> None:
+    weights = emotion_weights(units_of(**units))
+    assert EMOTIONS[int(weights.argmax())] == emotion
+
+
+def test_weights_rise_with_the_units_from_the_thresholds_on() -> None:
+    smile = units_of(smile_left=1, smile_right=1)
+    happy = [float(emotion_weights(amount * smile)[HAPPY]) for amount in (0.2, 0.4, 0.6)]
+    assert happy == pytest.approx([0.0, 0.5, 1.0], abs=1e-5)
+
+
+def test_a_key_eases_an_emotion_in_and_the_actor_gets_the_face_back() -> None:
+    settings = DriveSettings()
+    driver = Driver(settings)
+    before = run(driver, 0.2)
+    settings.emotion = "happy"
+    way = run(driver, EASE_S + DT_S)
+    np.testing.assert_allclose(way[-1].deviation, acted_deviations()[HAPPY], atol=1e-6)
+    settings.emotion = "actor"
+    back = run(driver, EASE_S + DT_S)
+    assert before[-1].idle
+    assert back[-1].idle
+    largest = float(np.linalg.norm(acted_deviations()[HAPPY], axis=-1).max())
+    assert steps([*before, *way, *back]) < 0.2 * largest
+
+
+@pytest.mark.parametrize("mix", [0.0, 0.5, 1.0])
+def test_mix_says_how_much_of_the_actor_is_replaced_but_lids_stay(mix: float) -> None:
+    driver = Driver(DriveSettings(emotion="happy", mix=mix))
+    addition = run(driver, 1.0)[-1]
+    acted = units_of(jaw_drop=0.8, blink_left=1.0)
+    mixed = addition.mixed_units(acted)
+    assert mixed[ACTION_UNITS.index("jaw_drop")] == pytest.approx(0.8 * (1 - mix), abs=1e-5)
+    assert mixed[ACTION_UNITS.index("blink_left")] == 1.0
+    assert addition.emotion(acted)[HAPPY] == pytest.approx(1.0, abs=1e-5)
+    kept = addition.kept()[:, 0]
+    assert kept[159] == pytest.approx(1.0)
+    assert kept[14] == pytest.approx(1 - mix, abs=1e-5)
+
+
+def target_units(points: Array, target: Array) -> Array:
+    neutral = to_face_frame(target, estimate_pose(target))
+    return action_units(to_face_frame(points, estimate_pose(points, neutral)), neutral)
+
+
+def open_fusion() -> Fusion:
+    return Fusion(
+        FusionSettings(method="direct"),
+        SmoothingSettings(),
+        canonical_points(),
+        ActorSettings(neutral="fresh"),
+    )
+
+
+def canonical_points() -> Array:
+    return np.asarray(canonical_face() * np.float32(90) + np.float32(128), np.float32)
+
+
+@pytest.mark.parametrize("emotion", ["happy", "sad", "surprised"])
+def test_a_key_moves_any_targets_landmarks_more_with_more_intensity(emotion: str) -> None:
+    number = EMOTIONS.index(emotion)
+    fusion, target = open_fusion(), canonical_points()
+    weights = []
+    for intensity in (0.0, 0.5, 1.0):
+        driver = Driver(DriveSettings.model_validate({"emotion": emotion, "intensity": intensity}))
+        points, _ = fusion.alone(None, run(driver, 1.0)[-1])
+        weights.append(float(emotion_weights(target_units(points, target))[number]))
+    assert weights[0] < weights[1] < weights[2]
+    assert weights[2] > 0.7
+
+
+def test_without_anything_the_target_alone_is_at_rest() -> None:
+    points = portrait_landmarks().points
+    fusion = Fusion(FusionSettings(), SmoothingSettings(), points, ActorSettings(neutral="fresh"))
+    shown, body = fusion.alone(None, nothing())
+    np.testing.assert_allclose(shown, points, atol=1e-2)
+    np.testing.assert_allclose(body, points, atol=1e-2)
+
+
+class Nod:
+    """A motion of 11 frames, to a peak that is its seed's own."""
+
+    def motion(self, emotion: str, seed: int) -> Array:
+        way = np.linspace(0, 1, 11, dtype=np.float32)[:, None, None]
+        return np.asarray(way * np.full((478, 3), 0.1 * (seed + 1), np.float32))
+
+
+def test_a_motion_is_played_from_the_present_pose_and_gives_way_to_the_actor() -> None:
+    driver = Driver(DriveSettings(), motions=Nod())
+    run(driver, 0.2)
+    driver.play()
+    shown = run(driver, 0.4 + HOLD_S)
+    np.testing.assert_allclose(shown[-1].deviation, 0.1, atol=1e-6)
+    assert shown[-1].emotion(units_of())[HAPPY] == pytest.approx(1.0)
+    driver.play()  # another draw, from where it is
+    shown += run(driver, 0.4 + HOLD_S)
+    np.testing.assert_allclose(shown[-1].deviation, 0.2, atol=1e-6)
+    shown += run(driver, 2 * DT_S + EASE_S)
+    assert shown[-1].idle
+    assert steps(shown) < 0.06
+
+
+def test_a_file_drives_between_its_first_and_last_row(tmp_path: Path) -> None:
+    rows = [
+        {"time_s": 1.0, "happy": 0.0, "intensity": 1.0},
+        {"time_s": 2.0, "happy": 1.0, "jaw_drop": 0.5, "intensity": 0.5},
+    ]
+    lines, table = tmp_path / "track.jsonl", tmp_path / "track.csv"
+    lines.write_text("\n".join(json.dumps(row) for row in rows))
+    table.write_text("time_s,happy,jaw_drop,intensity\n1.0,0,,1\n2.0,1,0.5,0.5\n")
+    for path in (lines, table):
+        shown = run(Driver(DriveSettings(), load_track(path)), 2.4)
+        half = shown[round(1.5 / DT_S) - 1]
+        assert shown[round(0.8 / DT_S)].idle
+        assert shown[-1].idle
+        assert half.levels[HAPPY] == pytest.approx(0.5, abs=0.02)
+        assert half.intensity == pytest.approx(0.75, abs=0.02)
+        assert half.mixed_units(units_of())[ACTION_UNITS.index("jaw_drop")] > 0.2
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("time_s,hapy\n0,1\n", "hapy"),
+        ("happy\n1\n", "no time_s"),
+        ("time_s,happy\n0,3\n", "out of range"),
+        ("time_s,happy\n1,0\n1,1\n", "do not rise"),
+        ("time_s,happy\nx,0\n", "cannot be used"),
+    ],
+)
+def test_a_wrong_track_is_explained(tmp_path: Path, text: str, problem: str) -> None:
+    path = tmp_path / "track.csv"
+    path.write_text(text)
+    with pytest.raises(ConfigError, match=problem):
+        load_track(path)
+
+
+def lives(seed: int, fps: float, seconds: float) -> list[Life]:
+    life = IdleLife(seed)
+    return [life.step(1 / fps) for _ in range(round(seconds * fps))]
+
+
+def test_idle_life_is_that_of_people_and_the_same_for_a_seed() -> None:
+    minutes = 5
+    moments = lives(3, 25, 60 * minutes)
+    closure = np.array([moment.closure for moment in moments])
+    shut = closure < 0.5
+    blinks = np.count_nonzero(shut[1:] & ~shut[:-1]) / minutes
+    assert 10 <= blinks <= 22
+    assert shut.mean() < 0.12
+    height = np.array([moment.breath[1] for moment in moments])
+    middle = height.mean()
+    breaths = np.count_nonzero((height[1:] < middle) & (height[:-1] >= middle)) / minutes
+    assert 12 <= breaths <= 18
+    turns = np.degrees(np.linalg.norm([moment.turn for moment in moments], axis=1))
+    assert 0.5 < turns.mean() < 3
+    assert turns.max() < 8
+    twice = lives(3, 50, 20)[1::2]
+    np.testing.assert_allclose([one.closure for one in twice], closure[:500], atol=1e-4)
+    assert any(
+        not np.array_equal(one.deviation, other.deviation)
+        for one, other in zip(lives(4, 25, 20), moments, strict=False)
+    )
+
+
+def test_idle_life_begins_at_rest() -> None:
+    first = lives(0, 25, BEGIN_S)
+    assert np.abs(first[0].turn).max() < 1e-3
+    assert np.abs(np.diff([moment.turn for moment in first], axis=0)).max() < np.radians(0.5)
