@@ -7,7 +7,7 @@ from typing import Final, Protocol
 
 import numpy as np
 
-from reenact.live.pipeline import PreparedTarget
+from reenact.live.prepared_target import PreparedTarget
 from reenact.stats import Recorder
 from reenact.types import Drive, Frame, Target
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import numpy as np
 
 from reenact import registry
-from reenact.config import OutputSettings, Settings
+from reenact.config import Settings
 from reenact.errors import TargetError
 from reenact.expression.driving import Driver, nothing
 from reenact.expression.fusion import Fusion
@@ -21,8 +21,8 @@ from reenact.face.filters import BodyFilter
 from reenact.face.geometry import box_shift
 from reenact.face.topology import ACTION_UNITS, N_LANDMARKS
 from reenact.imaging import letterbox, smoothstep
+from reenact.live.prepared_target import PreparedTarget, prepare_target
 from reenact.live.settings import resolve
-from reenact.rendering.compositing import Paster
 from reenact.rendering.temporal_filter import PictureFilter
 from reenact.stats import StepTimer
 from reenact.targets.library import resize_target
@@ -42,9 +42,6 @@ from reenact.types import (
     Tracker,
 )
 
-if TYPE_CHECKING:
-    from reenact.rendering.matting import Matte
-
 log = logging.getLogger(__name__)
 
 RETURN_S: Final = 0.4
@@ -53,27 +50,6 @@ RETURN_S: Final = 0.4
 _CUT_S: Final = 0.2
 _CUT_SHARE: Final = 0.6
 """A face that moves by this share of its own size between two frames is behind a cut."""
-
-
-@dataclass(frozen=True, slots=True)
-class PreparedTarget:
-    """A target that is ready to be drawn, with all that is computed once for it.
-
-    Attributes:
-        target: at the renderer's size.
-        renderer_name: of the renderer in the registry.
-        renderer: prepared for the target.
-        paster: puts the crop into the plate.
-        rest_crop: the crop of the target at rest, uint8 (S, S, 3) RGB.
-        matte: separates the target from its background; None if that is kept.
-    """
-
-    target: Target
-    renderer_name: str
-    renderer: Renderer
-    paster: Paster
-    rest_crop: Image
-    matte: Matte | None
 
 
 class Reenactor:
@@ -140,7 +116,8 @@ class Reenactor:
         self._warned_of_several_faces = False
         self._events: set[str] = set()
         self._time_s: float | None = None
-        self._show(self._prepared(target, settings.renderer.name, renderer))
+        rest = _resting(target.neutral)
+        self._show(prepare_target(target, settings.renderer.name, renderer, rest, settings.output))
 
     def prepare(self, target: Target) -> PreparedTarget:
         """Get another target ready for `switch`. Takes seconds; any thread may call.
@@ -156,8 +133,9 @@ class Reenactor:
         spec = registry.load("renderers", name)
         setattr(settings, name, settings.part(name, spec.settings))
         renderer = spec.make(settings.model_copy(update={"name": name}))
-        return self._prepared(
-            resize_target(_with_weights_for(name, target), settings.size), name, renderer
+        target = resize_target(_with_weights_for(name, target), settings.size)
+        return prepare_target(
+            target, name, renderer, _resting(target.neutral), self.settings.output
         )
 
     def switch(self, prepared: PreparedTarget) -> None:
@@ -169,18 +147,6 @@ class Reenactor:
         self._drive = None
         self.settings.renderer.name = prepared.renderer_name
         self._show(prepared)
-
-    def _prepared(self, target: Target, name: str, renderer: Renderer) -> PreparedTarget:
-        output = self.settings.output
-        renderer.prepare(target)
-        rest_crop = renderer.render(_resting(target.neutral))
-        renderer.reset()
-        paster = Paster(target, output.max_side, output.match_colour)
-        paster.prepare(rest_crop)
-        matte = (
-            None if output.background == "keep" else _open_matte(target, paster, rest_crop, output)
-        )
-        return PreparedTarget(target, name, renderer, paster, rest_crop, matte)
 
     def _show(self, prepared: PreparedTarget) -> None:
         self.device = prepared.renderer.device
@@ -427,14 +393,6 @@ class Reenactor:
         return self._paster.paste(crop) if pasted else crop.copy()
 
 
-def _open_matte(target: Target, paster: Paster, rest_crop: Image, output: OutputSettings) -> Matte:
-    from reenact.rendering.matting import Matte
-
-    if output.picture == "plate":
-        return Matte(target, paster.paste(rest_crop), paster.square)
-    return Matte(target, rest_crop.copy(), (0, 0, target.crop_size))
-
-
 def _with_weights_for(renderer: str, target: Target) -> Target:
     """Return the target without its own weights if they belong to another renderer."""
     return target if registry.renderer_of(target) == renderer else replace(target, weights=None)
@@ -482,12 +440,12 @@ def open_reenactor(
     settings = resolve(settings, target, recorded=recorded)
     target = _with_weights_for(settings.renderer.name, target)
     renderer = registry.load("renderers", settings.renderer.name).make(settings.renderer)
-    tracker: Tracker = KnownLandmarks()
-    if tracked:
-        tracker = registry.load("trackers", settings.tracking.name).make(settings.tracking)
     drive = settings.drive
     track = load_track(Path(drive.track)) if drive.track else None
     motions = registry.load("motions", drive.motion).make(drive) if drive.motion else None
+    tracker: Tracker = KnownLandmarks()
+    if tracked:
+        tracker = registry.load("trackers", settings.tracking.name).make(settings.tracking)
     try:
         return Reenactor(
             settings,

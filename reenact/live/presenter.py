@@ -17,7 +17,7 @@ import numpy as np
 
 from reenact.imaging import letterbox, smoothstep
 from reenact.live.fallback import FallbackReenactor, ReenactorLike
-from reenact.live.pipeline import PreparedTarget
+from reenact.live.prepared_target import PreparedTarget
 from reenact.stats import Recorder
 from reenact.types import Frame
 

@@ -9,7 +9,7 @@ from typing import Any, cast
 import numpy as np
 import pytest
 
-from reenact.live.pipeline import PreparedTarget
+from reenact.live.prepared_target import PreparedTarget
 from reenact.live.presenter import FADE_S, Show
 from reenact.live.session import Session
 from support.fakes import BLUE, GREEN, RED, FakeReenactor, FakeSink, FakeSource, shows_actor

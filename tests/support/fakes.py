@@ -16,7 +16,7 @@ import numpy as np
 from reenact.errors import SinkError, SourceError
 from reenact.lifecycle import ClosesOnExit
 from reenact.live.clock import SYSTEM_CLOCK
-from reenact.live.pipeline import PreparedTarget
+from reenact.live.prepared_target import PreparedTarget
 from reenact.types import Drive, Frame, Image, Landmarks, Sink, Source, Target
 from support.simulation import SimulatedTime
 
