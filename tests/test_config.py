@@ -50,7 +50,6 @@ def test_a_file_may_begin_with_a_byte_order_mark(tmp_path: Path) -> None:
         ('sink.camera.device="OBS Virtual Camera"', "sink.camera", "device", "OBS Virtual Camera"),
         ("sink.camera.device=/dev/video4", "sink.camera", "device", "/dev/video4"),
         ("sink.http.port=8090", "sink.http", "port", 8090),
-        ("renderer.warp_unet.teeth=false", "renderer.warp_unet", "teeth", False),
         ("renderer.weights=a=b.safetensors", "renderer", "weights", "a=b.safetensors"),
     ],
 )
@@ -116,9 +115,9 @@ def test_every_setting_is_described_with_its_default() -> None:
     described = {name: (default, text) for name, _, default, text in describe()}
     settings = Settings()
     common = {f"{s}.{key}" for s, section in settings.model_dump().items() for key in section}
-    parts = {"source.webcam.width", "tracking.mediapipe.model", "renderer.warp_unet.teeth"}
+    parts = {"source.webcam.width", "tracking.mediapipe.model", "sink.http.port"}
     assert common < set(described)
-    assert parts | {"sink.http.port", "sink.file.crf"} <= set(described) - common
+    assert parts | {"sink.file.crf"} <= set(described) - common
     for name, (default, text) in described.items():
         assert len(text) > 10
         if name in common:

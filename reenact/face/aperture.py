@@ -73,25 +73,6 @@ class Opening:
         return _height(self._lower, along)
 
 
-def patch(points: Array, side: int, step: int = 1) -> tuple[slice, slice, Array]:
-    """Return the part of a square picture around some points, with a margin of one step.
-
-    Args:
-        points: (N, 2) px.
-        side: side of the picture, px.
-        step: the part starts and ends at multiples of it, px.
-
-    Returns:
-        The rows and columns of the part, and the places (H * W, 2) of its pixels, px.
-    """
-    first = np.clip(np.floor(points.min(axis=0) / step) - 1, 0, side // step).astype(int) * step
-    last = np.clip(np.ceil(points.max(axis=0) / step) + 1, 0, side // step).astype(int) * step
-    rows, columns = slice(int(first[1]), int(last[1])), slice(int(first[0]), int(last[0]))
-    down, across = np.mgrid[rows, columns]
-    places = np.stack([across.ravel(), down.ravel()], axis=1)
-    return rows, columns, places.astype(np.float32)
-
-
 def growth(shown: Opening, before: Pose, after: Pose) -> tuple[float, float]:
     """Return the factors along and across by which a rigid opening grows as the head moves."""
     grown = after.scale / before.scale

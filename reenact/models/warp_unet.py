@@ -21,7 +21,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from reenact.errors import ModelError
-from reenact.models.warp_unet_inputs import FLOW, MAP_CHANNELS, SEEN_CHANNELS, TORN, MapChannel
+from reenact.models.warp_unet_inputs import FLOW, MAP_CHANNELS, SEEN_CHANNELS, MapChannel
 from reenact.models.weights import header_of
 
 STEM: Final = 4
@@ -38,6 +38,10 @@ _REST: Final = 0.024
 
 _LAYER_STEM: Final = 2
 """The head's share is predicted at this multiple of the networks' resolution."""
+
+_COARSE: Final = 8
+"""Outside the face the repair is a low-pass of this width, px: it corrects colours and seams there,
+but what it adds to hair in detail is the mean of all hair, which is a smear."""
 
 _RIM_CELLS: Final = 2
 """Width of the face's rim, in cells of the maps, where the head's share is predicted; it is 1
@@ -177,7 +181,7 @@ class Drawing(NamedTuple):
 
     Attributes:
         layered: (N, 3, S, S) the warped head over the background, about -1..1.
-        residual: (N, 3, S, S) what the repair adds to it.
+        residual: (N, 3, S, S) what the repair adds to it, coarse outside the face.
         rest_flow: (N, 2, S/2, S/2) flow of the background, in halves of the side.
         share: (N, 1, S/2, S/2) share of the head's layer, 0..1.
     """
@@ -200,7 +204,7 @@ class WarpUNet(nn.Module):
     both (N, 3, S, S), about -1..1; and the share of the head's layer, (N, 1, S, S), 0..1.
     """
 
-    VERSION: Final = 1
+    VERSION: Final = 2
     """Part of the key under which converted networks are cached. Increase it whenever the code of
     this module changes what a network computes."""
 
@@ -255,17 +259,25 @@ class WarpUNet(nn.Module):
         # A sigmoid that starts at one half: a share clipped to 0 or 1 would get no gradient.
         share = torch.sigmoid(F.pixel_shuffle(self.layer_head(motion).float(), _LAYER_STEM))
         share = torch.maximum(share, _without_rim(maps[:, MapChannel.SKIN, None]))
-        fields = [mesh_flow, rest_flow, share, maps[:, MapChannel.UNSEEN_MOUTH :]]
-        head_flow, fine_flow, fine_share, unseen, light = torch.split(
-            _upsample(torch.cat(fields, dim=1)), [2, 2, 1, 1, 1], dim=1
+        face = F.avg_pool2d(maps[:, MapChannel.SKIN, None], 5, stride=1, padding=2)
+        fields = [mesh_flow, rest_flow, share, face, maps[:, MapChannel.UNSEEN_MOUTH :]]
+        head_flow, fine_flow, fine_share, face, unseen, light = torch.split(
+            _upsample(torch.cat(fields, dim=1)), [2, 2, 1, 1, 1, 1], dim=1
         )
-        head = _sample(reference, _keep_tears(head_flow, mesh_flow), bicubic=True)
+        head = _sample(reference, head_flow, bicubic=True)
         head = head + light * (head + 1)
         head = head + unseen * (self.cavity - head)
         rest = _sample(background, fine_flow)
         layered = rest + fine_share * (head - rest)
         seen = torch.cat([F.pixel_unshuffle(layered, STEM), moved, packed, motion], dim=1)
         residual = F.pixel_shuffle(self.picture_head(self.repair(seen)).float(), STEM)
+        coarse = F.interpolate(
+            F.avg_pool2d(residual, _COARSE),
+            scale_factor=float(_COARSE),
+            mode="bilinear",
+            align_corners=False,
+        )
+        residual = coarse + face * (residual - coarse)
         return Drawing(layered, residual, rest_flow, share)
 
 
@@ -315,28 +327,6 @@ def _damped(flow: Tensor) -> Tensor:
     """Shrink small motions of the background to zero: a trembling background is conspicuous."""
     fourth = flow.square().sum(1, keepdim=True).square()
     return flow * (fourth / (fourth + _REST**4))
-
-
-def _torn_cells(flow: Tensor) -> Tensor:
-    """Return `mesh_warp.torn_cells` of (N, 2, H, W) as (N, 1, H, W) of 0 and 1."""
-    beside = (flow[..., :, 1:] - flow[..., :, :-1]).square().sum(1, keepdim=True) > TORN**2
-    below = (flow[..., 1:, :] - flow[..., :-1, :]).square().sum(1, keepdim=True) > TORN**2
-    across, down = beside.to(flow.dtype), below.to(flow.dtype)
-    return torch.maximum(
-        torch.maximum(F.pad(across, (1, 0)), F.pad(across, (0, 1))),
-        torch.maximum(F.pad(down, (0, 0, 1, 0)), F.pad(down, (0, 0, 0, 1))),
-    )
-
-
-def _keep_tears(smooth: Tensor, flow: Tensor) -> Tensor:
-    """Return `smooth`, a flow at twice the mesh's resolution, torn where the mesh is.
-
-    Between a cheek and what it hides, an interpolated flow would point at a place that belongs to
-    neither. There each pixel takes the flow of its own cell.
-    """
-    both = torch.cat([flow, _torn_cells(flow)], dim=1)
-    near = F.interpolate(both, scale_factor=2.0, mode="nearest")
-    return smooth + near[:, 2:] * (near[:, :2] - smooth)
 
 
 def _upsample(x: Tensor) -> Tensor:

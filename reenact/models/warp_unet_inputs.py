@@ -50,10 +50,6 @@ MAP_CHANNELS: Final = len(MapChannel)
 SEEN_CHANNELS: Final = int(MapChannel.LIGHT)
 """Number of leading channels that the networks see."""
 
-TORN: Final = 0.036
-"""A step of the flow between neighbouring cells, in halves of the side, above which one cell
-occludes the other: 4.6 px at 256. A smaller step is a steep but continuous stretch."""
-
 
 def shipped_weights() -> Path:
     """Return the path of the weights inside the package."""

@@ -34,7 +34,7 @@ from reenact.face.topology import (
     OVAL,
 )
 from reenact.models.warp_unet_inputs import ATLAS, FLOW, MAP_CHANNELS, MapChannel
-from reenact.rendering.eyes import UPPER_LIDS, eye_sources, lid_sources, strip_mask
+from reenact.rendering.eyes import eye_sources
 from reenact.rendering.mesh_warp import grid_to_crop, interpolate, rasterise
 from reenact.rendering.mouth import mouth_sources
 from reenact.rendering.relighting import Lighting
@@ -202,7 +202,7 @@ class HeadMesh:
 def _fill_openings(
     maps: Array, points: Array, faces: tuple[Array, Array], poses: tuple[Pose, Pose], size_px: int
 ) -> None:
-    """Enter the inside of mouth and eyes, and the upper lids, into maps of the mesh.
+    """Enter the inside of mouth and eyes into maps of the mesh.
 
     Args:
         maps: (side, side, MAP_CHANNELS); the flow is changed, the channels from MOUTH to
@@ -223,8 +223,6 @@ def _fill_openings(
     for eye, coverage in enumerate(both):
         inside = _Cells(coverage, size_px)
         inside.blend_flow(*eye_sources(inside.places, *faces, eye, poses), maps)
-        inside = _Cells(strip_mask(points, UPPER_LIDS[eye], side), size_px)
-        inside.blend_flow(*lid_sources(inside.places, *faces, eye, poses), maps)
     eyes = both[0] | both[1]
     irises = region_mask(points, IRIS_RIGHT[1:], side) | region_mask(points, IRIS_LEFT[1:], side)
     masks = {

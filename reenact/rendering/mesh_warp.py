@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reenact.face.geometry import Triangles
-from reenact.models.warp_unet_inputs import FLOW, TORN
+from reenact.models.warp_unet_inputs import FLOW
 from reenact.types import Array, Image
 
 
@@ -92,21 +92,6 @@ def grid_to_crop(side: int, size_px: int) -> tuple[float, float]:
     """Return (scale, shift): crop px = cell * scale + shift, both at pixel centres."""
     scale = size_px / side
     return scale, 0.5 * (scale - 1)
-
-
-def torn_cells(flow: Array) -> NDArray[np.bool_]:
-    """Return a (side, side) mask of the cells next to a tear in a flow (side, side, 2).
-
-    The flow is in halves of the side; see `TORN`.
-    """
-    torn = np.zeros(flow.shape[:2], np.bool_)
-    for axis in (0, 1):
-        across, down = np.diff(flow[..., 0], axis=axis), np.diff(flow[..., 1], axis=axis)
-        apart = across * across + down * down > TORN**2
-        first, second = (torn[:-1], torn[1:]) if axis == 0 else (torn[:, :-1], torn[:, 1:])
-        first |= apart
-        second |= apart
-    return torn
 
 
 def source_map(maps: Array, size_px: int) -> Array:

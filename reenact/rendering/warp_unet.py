@@ -7,14 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
-from pydantic import Field
 
-from reenact.config import LIVE, RendererSettings, Section, Share
+from reenact.config import RendererSettings
 from reenact.face.geometry import estimate_pose, region_mask, square_to_crop, transform_points
 from reenact.face.topology import OVAL
 from reenact.imaging import in_bytes, resized_square, smoothstep, to_levels, to_unit
@@ -22,52 +20,25 @@ from reenact.models.warp_unet_inputs import (
     FLOW,
     NETWORK_PX,
     UNKNOWN_PERSON,
-    MapChannel,
     shipped_weights,
 )
 from reenact.registry import RendererSpec
 from reenact.rendering.background import scene_behind
-from reenact.rendering.eyes import smooth_shut_lids
 from reenact.rendering.head_mesh import HeadMesh
 from reenact.rendering.layers import compose, fill_background
-from reenact.rendering.mesh_warp import torn_cells
-from reenact.rendering.mouth import UpperTeeth
 from reenact.rendering.reference_ranking import SeenFaces, reference_distances
 from reenact.rendering.relighting import Lighting
 from reenact.rendering.residual_flow import read_personal_flow
 from reenact.types import Array, Drive, Image, Pose, Target
 
-_SKIN: Final = 0.5
-"""Cells with at least this coverage by skin are not sharpened."""
-
 _MAP_SIDE: Final = NETWORK_PX // 2
 """Side of the maps in cells."""
-
-_PERSONAL_SHARPENING: Final = 0.8
-"""Factor on the unsharp mask for weights trained on the target, whose pictures are sharper."""
 
 _MIN_PERSON_IN_FACE: Final = 0.5
 """Share of a face that must be segmented as person; otherwise the segmentation is ignored."""
 
 _FADE_SHARE: Final = 0.16
 """Share of the crop's side over which the mesh's motion fades towards the plate."""
-
-
-class WarpUNetSettings(Section):
-    """What is done to the network's picture."""
-
-    sharpen: Share = Field(
-        0.5,
-        description="unsharp mask beside the skin, where the picture is a little soft, at 256 px "
-        "only; 0: none; weights trained on the target get less",
-        json_schema_extra=LIVE,
-    )
-    teeth: bool = Field(
-        True,
-        description="where teeth are drawn that no photo of the target shows, draw the gaps "
-        "between them",
-        json_schema_extra=LIVE,
-    )
 
 
 class WarpUNetRenderer:
@@ -81,10 +52,10 @@ class WarpUNetRenderer:
     SWITCH_RATIO: Final = 0.8
     """Another reference is chosen if its distance is below this multiple of the current one's."""
 
-    def __init__(self, settings: RendererSettings, own: WarpUNetSettings) -> None:
+    def __init__(self, settings: RendererSettings) -> None:
         from reenact.models.inference import choose_device
 
-        self._settings, self._own = settings, own
+        self._settings = settings
         self.device = choose_device(settings.device, settings.engine)
         self.engine = ""
         self._loaded: tuple[str, bool] | None = None
@@ -109,7 +80,6 @@ class WarpUNetRenderer:
         self._to_network = square_to_crop((0, 0, self._size), NETWORK_PX)
         pictures = [resized_square(np.asarray(one), NETWORK_PX) for one in target.references]
         self._landmarks = transform_points(target.landmarks, self._to_network)
-        self._full_landmarks = target.landmarks
         people = list(person_coverage(pictures, self._landmarks))
         scenes = [
             scene_behind(picture, in_bytes(person), points)
@@ -138,8 +108,6 @@ class WarpUNetRenderer:
             Lighting.of(picture, points)
             for picture, points in zip(pictures, self._landmarks, strict=True)
         ]
-        is_person = (inputs[1] != UNKNOWN_PERSON).any()
-        self._teeth = UpperTeeth(self._landmarks) if is_person else None
         self._seen = SeenFaces.of(self._landmarks)
         self._edge_fade = edge_fade(target, _MAP_SIDE)
         self._held: int | None = None
@@ -151,19 +119,11 @@ class WarpUNetRenderer:
         body = None if drive.body is None else transform_points(drive.body, self._to_network)
         number = self._choose(landmarks, drive.dt_s)
         pose = estimate_pose(landmarks)
-        picture, maps = self._draw(number, landmarks, pose, body)
+        picture = self._draw(number, landmarks, pose, body)
         if self._fading_from is not None:
-            earlier, _ = self._draw(self._fading_from, landmarks, pose, body)
+            earlier = self._draw(self._fading_from, landmarks, pose, body)
             picture = earlier + np.float32(self._fade_s / self.FADE_S) * (picture - earlier)
-        drawn = to_levels(picture)
-        full_pose = estimate_pose(drive.landmarks)
-        reference = self._full_landmarks[number]
-        smooth_shut_lids(drawn, reference, drive.landmarks, (estimate_pose(reference), full_pose))
-        if self._own.teeth and self._teeth is not None:
-            unseen = maps[..., MapChannel.UNSEEN_MOUTH]
-            self._teeth.draw(drawn, drive.landmarks, unseen, full_pose)
-        sharpen = 0.0 if self._is_resized else self._own.sharpen * self._sharpening
-        return _finished(drawn, maps, sharpen)
+        return to_levels(picture)
 
     def reset(self) -> None:
         """Forget which reference is in use."""
@@ -184,9 +144,7 @@ class WarpUNetRenderer:
         config = read_config(path)
         network = WarpUNet(config)
         load_model(path, network, "warp_unet")
-        personal_flow = read_personal_flow(path)
-        self._mesh = HeadMesh(personal_flow)
-        self._sharpening = 1.0 if personal_flow is None else _PERSONAL_SHARPENING
+        self._mesh = HeadMesh(read_personal_flow(path))
         self._cavity = network.cavity.detach().numpy().ravel().copy()
         module = Layers(network) if self._is_resized else Picture(network)
         self._engine = compile_module(
@@ -203,13 +161,11 @@ class WarpUNetRenderer:
         self.engine = self._engine.name
         self._network = network.eval()
 
-    def _draw(
-        self, number: int, landmarks: Array, pose: Pose, body: Array | None
-    ) -> tuple[Array, Array]:
+    def _draw(self, number: int, landmarks: Array, pose: Pose, body: Array | None) -> Array:
         """Draw from one reference; landmarks are px of a crop of `NETWORK_PX`.
 
         Returns:
-            The picture, float32 (S, S, 3) RGB, about -1 to 1, and the maps that it was drawn with.
+            The picture, float32 (S, S, 3) RGB, about -1 to 1.
         """
         if self._held != number:
             for name, values in self._inputs.items():
@@ -228,9 +184,9 @@ class WarpUNetRenderer:
         outputs = self._engine({"maps": np.ascontiguousarray(maps.transpose(2, 0, 1))[None]})
         drawn = [output[0] for output in outputs]
         if not self._is_resized:
-            return np.asarray(cv2.merge(list(drawn[0])), np.float32), maps
+            return np.asarray(cv2.merge(list(drawn[0])), np.float32)
         reference, background = self._references[number], self._backgrounds[number]
-        return compose(reference, background, maps, drawn, self._cavity), maps
+        return compose(reference, background, maps, drawn, self._cavity)
 
     def _choose(self, landmarks: Array, dt_s: float) -> int:
         """Return the index of the reference to draw from, and advance the fade towards it."""
@@ -254,29 +210,6 @@ class WarpUNetRenderer:
 def _full_scene(picture: Image, person: Array, landmarks: Array) -> Image:
     """Return `scene_behind` of a picture whose person is known at the network's size."""
     return scene_behind(picture, in_bytes(cv2.resize(person, picture.shape[1::-1])), landmarks)
-
-
-def _finished(picture: Image, maps: Array, sharpen: float) -> Image:
-    """Sharpen everything but the skin, and soften outlines where the mesh is torn.
-
-    Args:
-        picture: uint8 (S, S, 3) RGB; it may be changed.
-        maps: (side, side, MAP_CHANNELS) that it was drawn with. A torn outline follows their cells.
-        sharpen: strength of the unsharp mask. Skin needs none: the network repairs it more than
-            hair.
-    """
-    window = 2 * max(round(len(picture) / NETWORK_PX), 1) + 1
-    soft = cv2.blur(picture, (window, window))
-    if sharpen:
-        sharp = cv2.addWeighted(picture, 1 + sharpen, soft, -sharpen, 0)
-        picture = _replaced(picture, sharp, maps[..., MapChannel.SKIN] < _SKIN)
-    return _replaced(picture, soft, torn_cells(maps[..., FLOW]))
-
-
-def _replaced(picture: Image, other: NDArray[Any], where: NDArray[np.bool_]) -> Image:
-    """Replace the pixels under a (side, side) mask of cells; both pictures uint8 (S, S, 3)."""
-    mask = cv2.resize(where.astype(np.uint8), picture.shape[1::-1], interpolation=cv2.INTER_NEAREST)
-    return np.asarray(cv2.copyTo(other, mask, picture), np.uint8)
 
 
 def person_coverage(pictures: Iterable[Image], landmarks: Iterable[Array]) -> Iterator[Array]:
@@ -327,8 +260,7 @@ def edge_fade(target: Target, side: int) -> Array:
 WARP_UNET: Final = RendererSpec(
     "warp_unet",
     "mesh warp repaired and filled by a small U-net (default)",
-    WarpUNetRenderer,
-    settings=WarpUNetSettings,
+    lambda common, own: WarpUNetRenderer(common),
     from_photo=True,
     recipe="reenact.training.warp_unet:build_recipe",
     target_training="reenact.training.fine_tuning:train_on_target",

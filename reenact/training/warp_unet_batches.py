@@ -9,11 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
+from reenact.face.aperture import LEFT_EYE, RIGHT_EYE
 from reenact.face.geometry import estimate_pose, region_mask
 from reenact.face.topology import EYE_LEFT, EYE_RIGHT, LIPS_INNER, LIPS_OUTER
 from reenact.models.warp_unet_inputs import MAP_CHANNELS, UNKNOWN_PERSON
 from reenact.rendering.background import scene_behind
-from reenact.rendering.eyes import UPPER_LIDS, strip_mask
 from reenact.rendering.head_mesh import HeadMesh, head_mesh
 from reenact.rendering.relighting import Lighting
 from reenact.training.augmentation import Pair
@@ -22,6 +22,12 @@ from reenact.types import Array, Image
 
 _WINDOWS: Final = ((LIPS_OUTER, 0.65), (EYE_RIGHT, 0.45), (EYE_LEFT, 0.45))
 """Windows of the discriminator: landmarks, and half the side of the square around them, iod."""
+
+_UPPER_LIDS: Final = (
+    (33, 247, 30, 29, 27, 28, 56, 190, 133, *reversed(RIGHT_EYE[0][1:-1])),
+    (362, 414, 286, 258, 257, 259, 260, 467, 263, *reversed(LEFT_EYE[0][1:-1])),
+)
+"""Loops of landmarks: an upper lid's crease, and back along its edge."""
 
 Batch = dict[str, NDArray[np.uint8] | Array]
 
@@ -129,10 +135,8 @@ def importance(points: Array, size_px: int) -> Array:
     reach = round(float(np.ptp(small[:468, 1])) * 0.2) | 1
     around = cv2.dilate(face, np.ones((reach, reach), np.uint8))
     detail = np.zeros((side, side), np.uint8)
-    for loop in (LIPS_OUTER, EYE_LEFT, EYE_RIGHT):
+    for loop in (LIPS_OUTER, EYE_LEFT, EYE_RIGHT, *_UPPER_LIDS):
         detail |= region_mask(small, loop, side)
-    for lid in UPPER_LIDS:
-        detail |= strip_mask(small, lid, side)
     detail = cv2.dilate(detail, np.ones((5, 5), np.uint8)).astype(np.uint8)
     inside = region_mask(small, LIPS_INNER, side)
     weight = 1 + around.astype(np.float32) + face + 9 * (detail > 0) + 16 * (inside > 127)

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from reenact.config import Settings
+from reenact.face.mediapipe_tracker import MediaPipeSettings
 from reenact.live.pipeline import open_reenactor
 from reenact.live.settings import load_settings, resolve
 from reenact.registry import DEFAULT_RENDERER
-from reenact.rendering.warp_unet import WarpUNetSettings
 from reenact.stats import StepTimer
 from support.faces import portrait_target
 
@@ -38,13 +38,13 @@ def test_a_recorded_actor_who_is_named_may_have_a_neutral(assignment: str, neutr
 
 def test_the_sections_of_the_chosen_parts_are_held() -> None:
     """Else a change of one, while a session runs, would not reach the part."""
-    settings = load_settings(assignments=["renderer.warp_unet.sharpen=0.2"])
-    renderer = resolve(settings, portrait_target()).renderer
-    own = renderer.part("warp_unet", WarpUNetSettings)
-    assert own.sharpen == 0.2
-    own.sharpen = 0.7
-    assert renderer.part("warp_unet", WarpUNetSettings).sharpen == 0.7
-    assert settings.renderer.part("warp_unet", WarpUNetSettings).sharpen == 0.2
+    settings = load_settings(assignments=["tracking.mediapipe.model=a.task"])
+    tracking = resolve(settings, portrait_target()).tracking
+    own = tracking.part("mediapipe", MediaPipeSettings)
+    assert own.model == "a.task"
+    own.model = "b.task"
+    assert tracking.part("mediapipe", MediaPipeSettings).model == "b.task"
+    assert settings.tracking.part("mediapipe", MediaPipeSettings).model == "a.task"
 
 
 def test_weights_that_are_another_renderers_are_not_loaded() -> None:

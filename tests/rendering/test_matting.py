@@ -11,7 +11,7 @@ from reenact.live.pipeline import Reenactor, still_expression
 from reenact.rendering.baselines import CopyRenderer
 from reenact.rendering.compositing import Paster
 from reenact.rendering.matting import Alpha, Matte
-from reenact.rendering.warp_unet import WarpUNetRenderer, WarpUNetSettings
+from reenact.rendering.warp_unet import WarpUNetRenderer
 from reenact.stats import StepTimer
 from reenact.targets.library import open_target
 from reenact.types import Array, Drive, Frame, Landmarks, Target
@@ -87,7 +87,7 @@ def test_cut_out_fits_what_the_generator_draws(
 ) -> None:
     """The head of a moved picture is found anew, and lies where the moved cut-out says."""
     paster = Paster(target)
-    renderer = WarpUNetRenderer(Settings().renderer, WarpUNetSettings())
+    renderer = WarpUNetRenderer(Settings().renderer)
     renderer.prepare(target)
     landmarks = moved(target, shift)
     body = target.neutral if late else None

@@ -27,7 +27,7 @@ from reenact.rendering.residual_flow import (
     read_personal_flow,
     shipped_residual_flow,
 )
-from reenact.rendering.warp_unet import WarpUNetRenderer, WarpUNetSettings
+from reenact.rendering.warp_unet import WarpUNetRenderer
 from reenact.targets.footage import Footage
 from reenact.targets.target_training import TrainingOutcome, preview_path
 from reenact.testing.moving_portrait import moving_portrait
@@ -178,9 +178,7 @@ def test_the_renderer_draws_by_the_trained_weights(
     errors = []
     assert trained[0].weights is not None
     for weights in (start, trained[0].weights):
-        renderer = WarpUNetRenderer(
-            RendererSettings(engine="torch", device="cpu"), WarpUNetSettings()
-        )
+        renderer = WarpUNetRenderer(RendererSettings(engine="torch", device="cpu"))
         renderer.prepare(target_of(footage, weights))
         pictures = [renderer.render(drive(points)) for points in footage.landmarks[29:31]]
         errors.append(float(np.abs(np.stack(pictures) - footage.images[29:31].astype(int)).mean()))
@@ -232,9 +230,7 @@ def test_a_residual_flow_that_helps_is_saved_and_drawn_with(
     np.testing.assert_allclose(kept.skin, known.skin, atol=1e-3)
     pictures = []
     for weights in (start, begun):
-        renderer = WarpUNetRenderer(
-            RendererSettings(engine="torch", device="cpu"), WarpUNetSettings()
-        )
+        renderer = WarpUNetRenderer(RendererSettings(engine="torch", device="cpu"))
         renderer.prepare(target_of(footage, weights))
         pictures.append(renderer.render(drive(footage.landmarks[29])).astype(int))
     assert np.abs(pictures[0] - pictures[1]).mean() > 0.5, "each draws by its own mesh"
