@@ -57,6 +57,9 @@ class ReenactorLike(Protocol):
     def size(self) -> tuple[int, int]:
         """(width, height) px of the pictures."""
 
+    def look(self, frame: Frame) -> None:
+        """Find the face in a frame ahead of its `step`; a thread of its own may call this."""
+
     def step(self, frame: Frame) -> Frame:
         """Return the target's picture for a frame of the actor, with its time and index."""
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import threading
+from collections import deque
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
@@ -47,13 +49,16 @@ log = logging.getLogger(__name__)
 RETURN_S: Final = 0.4
 """How long the target takes to come to rest when the face is lost, and to follow it again."""
 
+_MAX_AHEAD: Final = 4
+"""How many frames of `look` are remembered: one in the slot, one just taken, and spare."""
+
 _CUT_S: Final = 0.2
 _CUT_SHARE: Final = 0.6
 """A face that moves by this share of its own size between two frames is behind a cut."""
 
 
 class Reenactor:
-    """Turns frames of the actor into pictures of the target. One thread calls it.
+    """Turns frames of the actor into pictures of the target. One thread calls all but `look`.
 
     Only the tracker sees the actor's picture. It is part of the output only if
     `output.show_raw_camera` is set.
@@ -94,6 +99,8 @@ class Reenactor:
         self.face_found = False
         self.settings = settings
         self._tracker = tracker
+        self._tracker_lock = threading.Lock()
+        self._seen: deque[tuple[Frame, Landmarks | Exception | None]] = deque(maxlen=_MAX_AHEAD)
         self._timer = timer
         self._chooses_renderer = chooses_renderer
         self._drive: Drive | None = None
@@ -161,14 +168,24 @@ class Reenactor:
         If there is no face, the target goes over to what `idle` shows within `RETURN_S`.
         """
         self._replay(frame)
-        with self._timer.step("track"):
-            landmarks = self._tracker.track(frame)
+        landmarks = self._landmarks_of(frame)
         dt_s = self._elapsed(frame.time_s)
         self._failed = False
         with self._timer.step("fuse"):
             self._follow(landmarks, frame.time_s, dt_s)
         picture = self._draw(frame, frame.time_s, dt_s, frame.index)
         return replace(picture, performance=self._performance(landmarks, frame.time_s))
+
+    def look(self, frame: Frame) -> None:
+        """Find the face in a frame ahead of its `step`, which then need not.
+
+        Another thread than that of `step` may call this, so that the next frame is tracked while
+        one is drawn.
+        """
+        try:
+            self._seen.append((frame, self._track(frame)))
+        except Exception as error:
+            self._seen.append((frame, error))  # `step` raises it
 
     def idle(self, time_s: float, index: int) -> Frame:
         """Return the target without an actor, or on its way there for `RETURN_S`.
@@ -184,6 +201,19 @@ class Reenactor:
     def play_motion(self) -> None:
         """Play the motion of the emotion that is set, or a smile, once."""
         self._driver.play()
+
+    def _track(self, frame: Frame) -> Landmarks | None:
+        with self._tracker_lock, self._timer.step("track"):
+            return self._tracker.track(frame)
+
+    def _landmarks_of(self, frame: Frame) -> Landmarks | None:
+        """Return what `look` saw in this frame, or look now."""
+        for seen, found in tuple(self._seen):
+            if seen is frame:
+                if isinstance(found, Exception):
+                    raise found
+                return found
+        return self._track(frame)
 
     def _elapsed(self, time_s: float) -> float:
         """Return the seconds since the previous frame, at most half of `RETURN_S`."""
@@ -282,7 +312,8 @@ class Reenactor:
 
     def reset(self) -> None:
         """Forget earlier frames, for instance after a cut, but not the actor's neutral."""
-        self._tracker.reset()
+        with self._tracker_lock:
+            self._tracker.reset()
         self._fusion.reset()
         self._renderer.reset()
         self._filter.reset()
@@ -296,7 +327,8 @@ class Reenactor:
 
     def close(self) -> None:
         """Release the tracker's models."""
-        self._tracker.close()
+        with self._tracker_lock:
+            self._tracker.close()
 
     def _replay(self, frame: Frame) -> None:
         """Do what the user or the session did before a frame of a kept performance."""

@@ -26,7 +26,7 @@ from reenact.lifecycle import ClosesOnExit
 from reenact.live.clock import SYSTEM_CLOCK, Clock
 from reenact.live.fallback import ReenactorLike
 from reenact.live.pacing import Emitter, Output, Rendered
-from reenact.live.presenter import Presenter
+from reenact.live.presenter import Presenter, Show
 from reenact.live.slot import Closed, Slot
 from reenact.stats import Recorder, Stats
 from reenact.types import Frame, Sink, Source, Target
@@ -336,6 +336,8 @@ class Session(ClosesOnExit):
         self.recorder.frame_in()
         self.actor_frame = frame if self.watch_actor else None
         captured_s = frame.time_s if self.source.live else self._clock.now_s()
+        if self.presenter.show is Show.LIVE:
+            self.reenactor.look(frame)
         try:
             if self._captured.put(_Captured(frame, captured_s)) is not None:
                 self.recorder.dropped(_RENDERER_BUSY)

@@ -261,6 +261,23 @@ def test_each_step_is_measured() -> None:
     assert set(stage.timer.percentiles()) == {"track", "fuse", "render", "blend", "paste"}
 
 
+def test_a_frame_that_was_looked_at_ahead_is_not_tracked_again() -> None:
+    stage, plainly = Stage(), Stage()
+    stage.tracker = FakeTracker(posed(12.0), fails=[4])
+    stage.reenactor._tracker = stage.tracker
+    frames = [Frame(plain(MAGENTA), n / FPS, n) for n in range(1, 6)]
+    for frame in frames[:2]:
+        stage.reenactor.look(frame)  # another thread is one or two frames ahead
+    plainly.tracker.face = posed(12.0)
+    for number, frame in enumerate(frames[:4]):
+        picture = stage.reenactor.step(frame).image
+        np.testing.assert_array_equal(picture, plainly.reenactor.step(frame).image)
+        assert stage.tracker.calls == max(2, number + 1)
+    stage.reenactor.look(frames[4])
+    with pytest.raises(RuntimeError, match="the fake tracker fails"):
+        stage.reenactor.step(frames[4])
+
+
 def test_shoulders_are_late_and_come_to_rest_with_the_face() -> None:
     stage = Stage()
     stage.act(posed(), 20)

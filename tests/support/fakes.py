@@ -144,7 +144,7 @@ class FakeReenactor:
         self.drive: Drive | None = None
         self.colour = GREEN
         self.undone = 0
-        self.steps = 0
+        self.steps = self.looks = 0
         self.idles = 0
         self.neutrals = 0
         self.resets = 0
@@ -152,6 +152,9 @@ class FakeReenactor:
         self._fails = fails
         self._idle_fails = idle_fails
         self._step = step
+
+    def look(self, frame: Frame) -> None:
+        self.looks += 1
 
     def step(self, frame: Frame) -> Frame:
         number = self.steps
