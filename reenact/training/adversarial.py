@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -35,13 +36,12 @@ from reenact.models.unet import UNet, UNetConfig
 from reenact.models.weights import save_model
 from reenact.training.loop import Recipe
 from reenact.training.picture_pairs import (
-    Batch,
     PictureMaterial,
-    PicturePairs,
+    collate,
     load_pictures,
     measure,
 )
-from reenact.training.sampling import PictureData, read_settings
+from reenact.training.sampling import Batch, PairBatches, PictureData, read_settings
 
 BETAS: Final = (0.5, 0.999)
 """β1 and β2 of Adam in the paper and in pix2pix."""
@@ -68,27 +68,15 @@ class AdversarialConfig(PictureData):
     pixel_weight: NonNegativeFloat = 100.0
 
 
-def read_config(
-    settings: Mapping[str, Any], defaults: Mapping[str, Any] | None = None
-) -> AdversarialConfig:
-    """Check the `[settings]` of a training file.
-
-    Args:
-        settings: as read.
-        defaults: those of the recipe, where they differ from the paper's.
-
-    Raises:
-        ConfigError: a setting is unknown, of the wrong type or out of range.
-    """
-    return read_settings(AdversarialConfig, {**(defaults or {}), **settings})
+def read_config(settings: Mapping[str, Any]) -> AdversarialConfig:
+    """Check the `[settings]` of a training file. Raises ConfigError if one does not fit."""
+    return read_settings(AdversarialConfig, settings)
 
 
 def build_fan2023(settings: Mapping[str, Any]) -> AdversarialRecipe:
     """Make the recipe of Fan 2023 from the `[settings]` of a training file.
 
-    Raises:
-        ConfigError: a setting is unknown, of the wrong type or out of range.
-        ReenactError: the data is missing or its landmarks do not fit.
+    Raises ReenactError if a setting is wrong, or the data is missing or does not fit.
     """
     config = read_config(settings)
     discriminator = MarkovDiscriminator(inputs=6, width=config.width)
@@ -137,7 +125,8 @@ class AdversarialRecipe(Recipe):
     def batches(self, seed: int, steps: int) -> Dataset[Batch]:
         """Return the batches by step."""
         config = self.config
-        return PicturePairs(self._material.sampler, config.size_px, config.batch_size, seed, steps)
+        stack = partial(collate, size_px=config.size_px)
+        return PairBatches(self._material.sampler, stack, config.batch_size, seed, steps)
 
     def step(self, batch: Mapping[str, Any], progress: float) -> dict[str, float]:
         """Learn from one batch of `picture_pairs.collate`."""
@@ -174,16 +163,9 @@ class AdversarialRecipe(Recipe):
     def save(self, network: nn.Module, path: Path, facts: Mapping[str, str]) -> None:
         """Write half-precision safetensors with a header that says what they are."""
         assert isinstance(network, UNet)
-        # Dropout is part of training alone.
-        config = replace(network.config, dropout=0.0)
-        save_weights(
-            self._name,
-            network,
-            config=config.to_json(),
-            material=self._material,
-            path=path,
-            facts=facts,
-        )
+        config = replace(network.config, dropout=0.0).to_json()  # part of training alone
+        material = self._material
+        save_weights(self._name, network, config=config, material=material, path=path, facts=facts)
 
 
 def save_weights(
@@ -201,11 +183,7 @@ def save_weights(
 
 
 def unet_config(config: AdversarialConfig, dropout: float = 0.0) -> UNetConfig:
-    """Return the sizes of the generator.
-
-    Raises:
-        ConfigError: the side or the width is not allowed.
-    """
+    """Return the sizes of the generator. Raises ConfigError if side or width is not allowed."""
     try:
         return UNetConfig(config.size_px, config.width, 8 * config.width, dropout)
     except ValueError as error:
@@ -231,11 +209,8 @@ def discriminator_step(
 ) -> float:
     """Let a discriminator learn from real and generated data (eq. 7); return its loss.
 
-    Args:
-        discriminator: returns logits.
-        optimizer: its own.
-        real: its arguments for real data.
-        generated: its arguments for generated data, detached from the generator.
+    It returns logits for the arguments `real` and `generated`, which is detached from the
+    generator.
     """
     loss = (_log_loss(discriminator(*real), 1.0) + _log_loss(discriminator(*generated), 0.0)) / 2
     optimizer_step(optimizer, [loss])

@@ -53,7 +53,7 @@ class Pair:
     Attributes:
         reference, truth: uint8 (S, S, 3) RGB.
         reference_landmarks, truth_landmarks: (478, 3) px.
-        person, reference_person: uint8 masks, square, of the person in the truth and in the
+        person, reference_person: square uint8 masks of the person in the truth and in the
             reference, 255: person; None: unknown.
     """
 
@@ -70,10 +70,9 @@ class Still:
     """One photo, separated into person and background.
 
     Attributes:
-        image: uint8 (S, S, 3) RGB.
+        image, background: uint8 (S, S, 3) RGB; in the background the person is inpainted.
         landmarks: (478, 3) px.
         person: uint8 (S, S) mask, 255: person.
-        background: uint8 (S, S, 3), the picture with the person inpainted.
     """
 
     image: Image
@@ -91,11 +90,8 @@ class Still:
 def augment(pair: Pair, rng: Rng, extent: float = 1.0, same_scene: bool = False) -> Pair:
     """Flip, move, scale, turn, stretch and recolour both pictures; add noise to the landmarks.
 
-    Args:
-        pair: it is not changed.
-        rng: source of the random numbers.
-        extent: of moving, scaling and turning.
-        same_scene: do not flip, stretch or recolour, because one person in one light is learned.
+    `extent` is that of moving, scaling and turning. In the `same_scene` nothing is flipped,
+    stretched or recoloured, because one person in one light is learned.
     """
     size = pair.truth.shape[0]
     images = [np.asarray(pair.reference), np.asarray(pair.truth)]
@@ -188,14 +184,8 @@ def wink_frames(landmarks: Array, usable: NDArray[np.intp]) -> NDArray[np.intp]:
     """Find frames with open eyes that have a frame with closed eyes near them.
 
     Between two frames a third of a second apart the head hardly moves, so an eye of one fits the
-    other.
-
-    Args:
-        landmarks: (F, 478, 3) px of a clip.
-        usable: (N,) indices of its frames with a face.
-
-    Returns:
-        (M, 2): frame with open eyes, nearest frame with closed eyes.
+    other. Takes (F, 478, 3) px and the (N,) indices of frames with a face. Returns (M, 2): frame
+    with open eyes, nearest frame with closed eyes.
     """
     points = landmarks[usable]
     iod = np.linalg.norm(points[:, 33] - points[:, 263], axis=-1)
@@ -218,19 +208,10 @@ def wink_frames(landmarks: Array, usable: NDArray[np.intp]) -> NDArray[np.intp]:
 def wink(
     image: Image, points: Array, closed_image: Image, closed_points: Array, right: bool
 ) -> tuple[Image, Array]:
-    """Give a face one closed eye of another frame.
+    """Give a face one closed eye of another frame; return the picture and its landmarks.
 
-    A generator that never saw one eye closed beside an open one draws both half closed.
-
-    Args:
-        image: uint8 (S, S, 3) RGB, eyes open.
-        points: (478, 3) its landmarks, px.
-        closed_image: the frame with closed eyes.
-        closed_points: its landmarks.
-        right: the person's right eye (on the image's left), else the left one.
-
-    Returns:
-        The picture and its landmarks.
+    A generator that never saw one eye closed beside an open one draws both half closed. `right` is
+    the person's right eye, on the image's left.
     """
     eye, brow, other = (
         (EYE_RIGHT, BROW_RIGHT, EYE_LEFT) if right else (EYE_LEFT, BROW_LEFT, EYE_RIGHT)

@@ -23,13 +23,8 @@ class TrainingState:
     """Networks, averaged weights and optimizers of a training, and how far it has come.
 
     Random numbers are not part of it: every step draws its own from the seed and its number.
-
-    Args:
-        folder: where the state is kept.
-        networks: by name; shared, not copied.
-        optimizers: by name; shared as well.
-        averaged: name of the network whose averaged weights are kept.
-        decay: of the exponential moving average.
+    Networks and optimizers are shared, not copied; `averaged` names the network whose moving
+    average is kept.
 
     Attributes:
         step: steps done.
@@ -67,11 +62,7 @@ class TrainingState:
         self._average.update_parameters(self._source)
 
     def save(self) -> None:
-        """Write the state, whole or not at all.
-
-        Raises:
-            ReenactError: it cannot be written; the previous state is still there.
-        """
+        """Write the state, whole or not at all. Raises ReenactError if that is not possible."""
         tensors: dict[str, Tensor] = {}
         for name, network in self._networks.items():
             for key, value in network.state_dict().items():
@@ -94,9 +85,7 @@ class TrainingState:
     def load(self) -> None:
         """Return to the saved state.
 
-        Raises:
-            ReenactError: there is none, or it belongs to another network.
-            ModelError: it is damaged.
+        Raises ReenactError if there is none, it belongs to another network, or is damaged.
         """
         path = self.folder / FILE
         if not path.exists():
@@ -130,8 +119,7 @@ class TrainingState:
 def read_progress(folder: Path) -> tuple[int, float, dict[str, float]]:
     """Return the steps, the seconds and the best figures of the training saved in a folder.
 
-    Raises:
-        ModelError: the state is missing or damaged.
+    Raises ModelError if the state is missing or damaged.
     """
     path = folder / FILE
     try:

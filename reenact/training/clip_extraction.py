@@ -53,11 +53,9 @@ OnFrame = Callable[[], None]
 
 @dataclass(slots=True)
 class Shot:
-    """Consecutive frames of one person.
+    """Consecutive frames of one person: their indices in the source, and (478, 3) px for each.
 
-    Attributes:
-        frames: their indices in the source; a source below 25 frames a second repeats some.
-        points: (478, 3) px for each, NaN if no face was found.
+    A source below 25 frames a second repeats some. The points are NaN where no face was found.
     """
 
     frames: list[int] = field(default_factory=list)
@@ -77,16 +75,8 @@ def clips_of_video(
 ) -> list[Path]:
     """Write a video's clips as OUT/NAME.mp4, numbered if there are several.
 
-    Args:
-        path: of the video.
-        tracker: one that follows a face; it is reset.
-        out: folder to write to.
-        name: of the clips.
-        size_px: side of the crops.
-        on_frame: called for each frame.
-
-    Raises:
-        ReenactError: the video is damaged, shows no face for long enough, or the disk is full.
+    The tracker is one that follows a face; it is reset. Raises ReenactError if the video is
+    damaged, shows no face for long enough, or the disk is full.
     """
     shots = [
         shot for shot in _find_shots(path, tracker, on_frame) if len(shot.frames) >= MIN_FRAMES
@@ -124,16 +114,9 @@ def clip_of_pictures(
 ) -> Path:
     """Write pictures of one person, such as a CK+ sequence, as one clip.
 
-    Args:
-        files: pictures of one size and place, in order.
-        emotions: stored with the landmarks, one for each picture; may be empty.
-        tracker: one for still pictures; it is reset before each.
-        out: the .mp4 to write.
-        size_px: side of the crops.
-        on_frame: called for each picture.
-
-    Raises:
-        ReenactError: a picture is damaged, fewer than two show a face, or the disk is full.
+    The pictures have one size and place. `emotions` are stored with the landmarks, one for each;
+    there may be none. The tracker is one for still pictures. Raises ReenactError if a picture is
+    damaged, fewer than two show a face, or the disk is full.
     """
     points = []
     for file in files:
@@ -149,8 +132,7 @@ def clip_of_pictures(
 def still_of_photo(file: Path, tracker: Tracker, out: Path, size_px: int) -> Path:
     """Write a photo's face as a square JPEG with its landmarks.
 
-    Raises:
-        ReenactError: it is damaged, shows no face, or cannot be written.
+    Raises ReenactError if it is damaged, shows no face, or cannot be written.
     """
     image = read_image(file)
     found = find_face(image, tracker)

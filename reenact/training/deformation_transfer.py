@@ -57,10 +57,7 @@ def load_motions(folder: Path, stride: int = 1) -> list[Motion]:
     """Read the landmarks of all clips in a folder (`NAME.npz`, NaN where no face was found).
 
     Each clip is posed twice: against the canonical face, then against the resting shape that the
-    first pass found.
-
-    Raises:
-        ReenactError: the folder holds no landmark files.
+    first pass found. Raises ReenactError if the folder holds no landmark files.
     """
     motions = []
     for path in sorted(folder.glob("*.npz")):
@@ -106,12 +103,8 @@ def _posed(clip: Array, template: Array | None) -> tuple[Array, Array]:
 class DeformationTransfer:
     """Smooth deformations between the faces of known people.
 
-    Args:
-        rests: (P, 478, 3) resting shapes in the face frame, iod.
-
-    Attributes:
-        fields: (P, CONTROLS, 3), the deformation from the canonical face to each person. The
-            difference of two fields takes one person to another.
+    Takes (P, 478, 3) resting shapes in the face frame, iod. `fields` (P, CONTROLS, 3) holds the
+    deformation from the canonical face to each person; the difference of two takes one to another.
     """
 
     def __init__(self, rests: Array) -> None:
@@ -137,17 +130,17 @@ class DeformationTransfer:
     def transfer(
         self, rests: Array, rest_kernel: Array, acting: Array, fields: Sequence[Array]
     ) -> list[tuple[Array, Array]]:
-        """Deform resting and acting shapes by each of several fields.
+        """Deform (N, 478, 3) resting and acting shapes by each of several fields.
 
         Args:
-            rests: (N, 478, 3) resting shapes.
+            rests: resting shapes.
             rest_kernel: their kernel, computed once because few people rest in many frames.
-            acting: (N, 478, 3) acting shapes.
+            acting: acting shapes.
             fields: (N, CONTROLS, 3) each, differences of `fields`.
 
         Returns:
             For each field the deformed resting shapes and, from these, the deviations of the
-            deformed acting shapes, both (N, 478, 3).
+                deformed acting shapes.
         """
         acting_kernel = self.kernel(acting)
         result = []

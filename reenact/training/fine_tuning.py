@@ -196,19 +196,10 @@ def is_better(before: Mapping[str, float], after: Mapping[str, float]) -> bool:
 
 
 class FineTuningRecipe(WarpUNetRecipe):
-    """The generator's recipe on one target.
+    """The generator's recipe on one target, from the weights at `start`.
 
-    Args:
-        footage: clips of one person.
-        start: weights to start from.
-        options: how long and where.
-
-    Attributes:
-        max_steps: the number of steps after which more would harm, by the number of frames.
-
-    Raises:
-        TargetError: there is not enough footage.
-        ModelError: the start is missing or damaged.
+    `max_steps` is the number of steps after which more would harm, by the number of frames. Raises
+    TargetError if there is not enough footage, ModelError if the start is missing or damaged.
     """
 
     def __init__(self, footage: Sequence[Footage], start: Path, options: FineTuningOptions) -> None:
@@ -250,11 +241,7 @@ class FineTuningRecipe(WarpUNetRecipe):
         self._drawn_at_start: list[Image] = []
 
     def prepare(self, device: str, stop: Callable[[], bool]) -> dict[str, float]:
-        """Write the first preview and let the mesh learn.
-
-        Returns:
-            The figures of the start on the held-out frames.
-        """
+        """Write the first preview and let the mesh learn; return the figures of the start."""
         generator = self.networks[self.averaged].to(device)
         self._drawn_at_start = draw(generator, self._preview_pairs, self._mesh)
         if not self._preview_path.exists():

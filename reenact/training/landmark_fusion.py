@@ -83,9 +83,7 @@ class FusionRecipeConfig(PeopleData):
 def build_recipe(settings: Mapping[str, Any]) -> FusionRecipe:
     """Make the recipe from the `[settings]` of a training file.
 
-    Raises:
-        ConfigError: a setting is unknown, of the wrong type or out of range.
-        ReenactError: the data is missing, or train and val share people.
+    Raises ReenactError if a setting is wrong, the data is missing, or train and val share people.
     """
     return FusionRecipe(read_settings(FusionRecipeConfig, settings))
 
@@ -241,16 +239,12 @@ class FusionRecipe(Recipe):
 
     def save(self, network: nn.Module, path: Path, facts: Mapping[str, str]) -> None:
         """Write half-precision safetensors with a header that says what they are."""
-        save_model(
-            path,
-            network.state_dict(),
-            {
-                "architecture": ARCHITECTURE,
-                "config": LandmarkFusionConfig().to_json(),
-                "data": describe(self._motions, self.config),
-                **facts,
-            },
-        )
+        header = {
+            "architecture": ARCHITECTURE,
+            "config": LandmarkFusionConfig().to_json(),
+            "data": describe(self._motions, self.config),
+        }
+        save_model(path, network.state_dict(), {**header, **facts})
 
 
 def _closure(shape: Tensor, neutral: Tensor) -> Tensor:
@@ -264,12 +258,7 @@ def _closure(shape: Tensor, neutral: Tensor) -> Tensor:
 class FusionValidation:
     """Measures the transfer between people, against plain addition of the deviations.
 
-    Args:
-        motions: clips of held-out people.
-        frames: of each clip, spread evenly.
-
-    Raises:
-        ReenactError: there are not two people to transfer between.
+    `frames` of each held-out clip are spread evenly. Raises ReenactError without two people.
     """
 
     def __init__(self, motions: Sequence[Motion], frames: int = 40) -> None:

@@ -21,9 +21,8 @@ _BOARD_EVERY: Final = 10
 class TrainingLog:
     """A context manager that logs steps and validations.
 
-    Args:
-        folder: receives history.jsonl and the files of TensorBoard.
-        silent: log nothing; for all processes but the first.
+    `folder` receives history.jsonl and the files of TensorBoard. All processes but the first are
+    `silent`.
     """
 
     def __init__(self, folder: Path, silent: bool = False) -> None:
@@ -43,14 +42,7 @@ class TrainingLog:
             self._board.close()
 
     def step(self, step: int, progress: float, seconds: float, losses: Mapping[str, float]) -> None:
-        """Log one step.
-
-        Args:
-            step: its number, from 1.
-            progress: 0 to 1.
-            seconds: spent over all runs.
-            losses: by name.
-        """
+        """Log a step, counted from 1, with progress from 0 to 1 and the seconds over all runs."""
         if self._silent:
             return
         self._measure(step)
@@ -66,11 +58,7 @@ class TrainingLog:
                 self._board.add_scalar(f"loss/{name}", value, step)
 
     def validation(self, step: int, seconds: float, figures: Mapping[str, float]) -> None:
-        """Log a validation.
-
-        Raises:
-            ReenactError: the history cannot be written.
-        """
+        """Log a validation. Raises ReenactError if the history cannot be written."""
         if self._silent:
             return
         row = {"step": step, "seconds": round(seconds, 1), **figures}

@@ -109,13 +109,7 @@ class Recipe(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class TrainingOutcome:
-    """How a training ended.
-
-    Attributes:
-        best: figures of the best validation over all runs.
-        step: the last step done.
-        stopped: True if it was asked to stop before its end.
-    """
+    """How a training ended: the best figures of all runs, the last step, and if it was stopped."""
 
     best: dict[str, float]
     step: int
@@ -125,9 +119,7 @@ class TrainingOutcome:
 def cosine(end: float, warm_up: float = 0.0) -> Schedule:
     """Return a schedule that falls from 1 to `end` along half a cosine.
 
-    Args:
-        end: factor at the end.
-        warm_up: share of the training in which the rate first rises linearly, from a twentieth.
+    In the first `warm_up` share of the training the rate first rises linearly, from a twentieth.
     """
 
     def factor(progress: float) -> float:
@@ -144,20 +136,12 @@ def train(
     resume: bool = False,
     stop: Callable[[], bool] = lambda: False,
 ) -> TrainingOutcome:
-    """Train until the steps or the minutes are spent, or until asked to stop.
+    """Train until the steps or the minutes are spent, or until `stop`, asked before each step.
 
     `folder/best.safetensors` holds the best weights by validation so far, and
-    `folder/state.safetensors` everything that a resumed run needs.
-
-    Args:
-        recipe: its networks are moved to the device.
-        options: how long and where.
-        resume: continue from the state in the folder.
-        stop: asked before each step; True ends the training. The weights so far are validated and
-            the state is saved.
-
-    Raises:
-        ReenactError: the folder cannot be written, or there is nothing to resume.
+    `folder/state.safetensors` everything that a resumed run needs. The recipe's networks are moved
+    to the device. A training that is stopped validates and saves what it has. Raises ReenactError
+    if the folder cannot be written, or there is nothing to resume.
     """
     fabric = _launch(options.device)
     torch.manual_seed(options.seed)

@@ -108,11 +108,7 @@ def hinge_generator(fake: Tensor) -> Tensor:
 def picture_figures(result: Tensor, truth: Tensor, face: Tensor, name: str) -> dict[str, Tensor]:
     """Return PSNR, face PSNR (dB), face SSIM and face sharpness, (N,) each, as `NAME_psnr`, ….
 
-    Args:
-        result: (N, 3, H, W) in -1..1.
-        truth: the same.
-        face: (N, 1, H, W) masks of the face, 0 or 1.
-        name: what the figures' names begin with.
+    Pictures are (N, 3, H, W) in -1..1; the face is a mask (N, 1, H, W) of 0 or 1.
     """
     similar = structural_similarity(result, truth)
     margin = (result.shape[-1] - similar.shape[-1]) // 2

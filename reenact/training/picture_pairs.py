@@ -19,14 +19,14 @@ from typing import Any, Final
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset
 
 from reenact.evaluation import metrics
 from reenact.face.geometry import square_to_crop, transform_points
 from reenact.imaging import from_unit, resized_square, to_unit
 from reenact.rendering.image_to_image import map_planes
-from reenact.training.augmentation import Pair, Rng
+from reenact.training.augmentation import Pair
 from reenact.training.sampling import (
+    Batch,
     Clip,
     PairSampler,
     PictureData,
@@ -37,9 +37,6 @@ from reenact.training.sampling import (
     split_people,
     validation_pairs,
 )
-from reenact.types import Array
-
-Batch = dict[str, Array]
 
 _STILL_PX: Final = 256
 """Stills are cropped at the size of the clips."""
@@ -50,12 +47,9 @@ _CHUNK: Final = 8
 
 @dataclass(frozen=True, slots=True)
 class PictureMaterial:
-    """What a picture generator learns from.
+    """What a picture generator learns from: training pairs, pairs of other people, and a note.
 
-    Attributes:
-        sampler: draws the training pairs.
-        held_out: pairs of people that are never trained on.
-        description: what the weights were made from, for the header of their file.
+    The note says in the header of the weights what they were made from.
     """
 
     sampler: Sampler
@@ -68,12 +62,8 @@ def load_pictures(
 ) -> PictureMaterial:
     """Load clips, and photos that are deformed as the people in the clips move.
 
-    Args:
-        data: the folders.
-        sampler: draws the pairs from the clips; None: two frames of a clip, or a photo.
-
-    Raises:
-        ReenactError: the data is missing, damaged, or train and val share people.
+    `sampler` draws the pairs from the clips; None: two frames of a clip, or a photo. Raises
+    ReenactError if the data is missing or damaged, or train and val share people.
     """
     clips, held_out = split_people(data, lambda folder: load_clips(folder, Path(data.cache)))
     stills = load_stills([Path(folder) for folder in data.stills], _STILL_PX)
@@ -82,23 +72,6 @@ def load_pictures(
         [pair for _, pair in validation_pairs(held_out, data.validation_frames)],
         f"{describe(clips, data)}, {len(stills)} stills",
     )
-
-
-class PicturePairs(Dataset[Batch]):
-    """Item n is the batch of step n, the same for the same seed, however often training resumed."""
-
-    def __init__(
-        self, sampler: Sampler, size_px: int, batch_size: int, seed: int, steps: int
-    ) -> None:
-        self._sampler, self._size = sampler, size_px
-        self._batch_size, self._seed, self._steps = batch_size, seed, steps
-
-    def __len__(self) -> int:
-        return self._steps
-
-    def __getitem__(self, step: int) -> Batch:
-        rng: Rng = np.random.default_rng([self._seed, step])
-        return collate([self._sampler.draw(rng) for _ in range(self._batch_size)], self._size)
 
 
 def collate(pairs: Sequence[Pair], size_px: int) -> Batch:
@@ -134,13 +107,8 @@ def measure(
 ) -> dict[str, float]:
     """Return PSNR (dB) and SSIM of drawn pairs, of the whole picture and of the face's box.
 
-    The score is the SSIM of the whole picture, by which Fan 2023 chose (Fig. 5).
-
-    Args:
-        draw: makes (N, 3, S, S) pictures of a batch.
-        pairs: held out of training.
-        size_px: S, at which they are drawn and compared.
-        device: of the network.
+    The score is the SSIM of the whole picture, by which Fan 2023 chose (Fig. 5). `draw` makes (N,
+    3, S, S) pictures of a batch; S is `size_px`.
     """
     rows = []
     for start in range(0, len(pairs), _CHUNK):

@@ -15,7 +15,7 @@ import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -38,11 +38,8 @@ _TICK_S: Final = 0.3
 class Job:
     """One item and how it is prepared.
 
-    Attributes:
-        item: the video, sequence or photo.
-        out: the folder that receives everything.
-        split: "train", "val", or "" for no split.
-        size_px: side of the crops.
+    `out` receives everything; `split` is "train", "val", or "" for no split; `size_px` the crops'
+    side.
     """
 
     item: Item
@@ -63,12 +60,8 @@ class Job:
 
     def key(self) -> dict[str, Any]:
         """Return everything that its result depends on."""
-        stamps = [(f.name, f.stat().st_size, f.stat().st_mtime_ns) for f in self.item.files]
-        return {
-            "files": [list(stamp) for stamp in stamps],
-            "split": self.split,
-            "size": self.size_px,
-        }
+        stamps = [[f.name, f.stat().st_size, f.stat().st_mtime_ns] for f in self.item.files]
+        return {"files": stamps, "split": self.split, "size": self.size_px}
 
 
 @dataclass(slots=True)
@@ -89,7 +82,7 @@ class Summary:
     earlier: int = 0
     frames: int = 0
     seconds: float = 0.0
-    left_out: list[tuple[str, str]] | None = None
+    left_out: list[tuple[str, str]] = field(default_factory=list)
 
     def text(self) -> str:
         """Return the summary for the user."""
@@ -98,7 +91,7 @@ class Summary:
             f"{self.people} people; {self.frames} frames in {self.seconds:.1f} s "
             f"({self.frames / max(self.seconds, 1e-6):.0f} a second)."
         ]
-        lines += [f"left out: {name}: {why}" for name, why in self.left_out or []]
+        lines += [f"left out: {name}: {why}" for name, why in self.left_out]
         return "\n".join(lines)
 
 
@@ -135,7 +128,7 @@ def prepare(
 
     jobs = [Job(item, out, split_of(item), size_px) for item in items]
     _make_folders(out, jobs)
-    summary = Summary(people=len(people), left_out=[])
+    summary = Summary(people=len(people))
     waiting = []
     for job in jobs:
         done = _done(job)
@@ -153,7 +146,7 @@ def prepare(
 
 
 def _count(summary: Summary, job: Job, result: dict[str, Any]) -> None:
-    if result.get("why") and summary.left_out is not None:
+    if result.get("why"):
         summary.left_out.append((job.item.name, result["why"]))
 
 
@@ -272,29 +265,14 @@ def _do(job: Job) -> dict[str, Any]:
 def _write(job: Job) -> list[Path]:
     item, folder = job.item, job.folder
     tracker = _Worker.tracker(still=item.kind != "video")
+    options: Any = {"size_px": job.size_px, "on_frame": _Worker.on_frame}
     if item.kind == "video":
-        return clips_of_video(
-            item.files[0],
-            tracker,
-            folder,
-            item.name,
-            size_px=job.size_px,
-            on_frame=_Worker.on_frame,
-        )
+        return clips_of_video(item.files[0], tracker, folder, item.name, **options)
     if item.kind == "photo":
         _Worker.on_frame()
         return [still_of_photo(item.files[0], tracker, folder / f"{item.name}.jpg", job.size_px)]
     path = folder / f"{item.name}.mp4"
-    return [
-        clip_of_pictures(
-            item.files,
-            item.emotions,
-            tracker,
-            path,
-            size_px=job.size_px,
-            on_frame=_Worker.on_frame,
-        )
-    ]
+    return [clip_of_pictures(item.files, item.emotions, tracker, path, **options)]
 
 
 def _make_folders(out: Path, jobs: Sequence[Job]) -> None:

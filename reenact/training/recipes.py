@@ -74,18 +74,12 @@ def run_config(
     assignments: Iterable[str] = (),
     stop: Callable[[], bool] = lambda: False,
 ) -> TrainingOutcome:
-    """Train by a file, stage by stage.
+    """Train by a file, stage by stage, until its end or `stop`, asked before each step.
 
-    The best weights of the last stage are copied to `folder/best.safetensors`.
-
-    Args:
-        path: the training file.
-        resume: continue from the state in its folder, in the stage that was reached.
-        assignments: `key=value` or `settings.key=value`; they hold for all stages.
-        stop: asked before each step; True ends the training with its state saved.
-
-    Raises:
-        ReenactError: the file, a setting or the data is wrong, or there is nothing to resume.
+    The best weights of the last stage are copied to `folder/best.safetensors`. `resume` continues
+    in the stage that was reached. Assignments are `key=value` or `settings.key=value` and hold for
+    all stages. Raises ReenactError if the file, a setting or the data is wrong, or there is nothing
+    to resume.
     """
     file = read_training_file(path, assignments)
     if not file.stages:
@@ -115,11 +109,7 @@ def run_config(
 
 
 def measure_config(path: Path, weights: Path, assignments: Iterable[str] = ()) -> dict[str, float]:
-    """Return the figures of weights on the held-out people of a training file.
-
-    Raises:
-        ReenactError: the file, a setting, the data or the weights are wrong.
-    """
+    """Return the figures of weights on the held-out people of a training file."""
     from reenact.models.inference import choose_device
     from reenact.models.weights import load_model, read_header
 
@@ -135,10 +125,8 @@ def measure_config(path: Path, weights: Path, assignments: Iterable[str] = ()) -
 def read_training_file(path: Path, assignments: Iterable[str] = ()) -> TrainingFile:
     """Read and check a training file; assignments are `key=value` or `settings.key=value`.
 
-    What is assigned beats the stages as well.
-
-    Raises:
-        ConfigError: it cannot be read, or a value is not allowed.
+    What is assigned beats the stages as well. Raises ConfigError if the file cannot be read, or a
+    value is not allowed.
     """
     values = read_toml(path)
     assigned = set()
@@ -163,9 +151,8 @@ def read_training_file(path: Path, assignments: Iterable[str] = ()) -> TrainingF
 def build_recipe(name: str, settings: Mapping[str, Any]) -> Recipe:
     """Make a recipe by the name of the renderer, motion or network that it trains.
 
-    Raises:
-        PluginError: there is no such part, or it has nothing to train.
-        ReenactError: a setting or the data is wrong.
+    Raises ReenactError if there is no such part, it has nothing to train, or a setting or the data
+    is wrong.
     """
     place = BUILT_IN.get(name)
     if place is None:

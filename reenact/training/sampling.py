@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import ConfigDict, NonNegativeInt, PositiveInt, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass as pydantic_dataclass
+from torch.utils.data import Dataset
 
 from reenact.config import Share, first_problem
 from reenact.errors import ConfigError, ReenactError
@@ -89,11 +90,7 @@ Item = TypeVar("Item", bound=_Identified)
 
 
 def read_settings(kind: type[Settings], values: Mapping[str, Any]) -> Settings:
-    """Check the `[settings]` of a training file.
-
-    Raises:
-        ConfigError: a setting is unknown, missing, of the wrong type or out of range.
-    """
+    """Check the `[settings]` of a training file. Raises ConfigError if one does not fit."""
     try:
         return TypeAdapter(kind).validate_python(dict(values))
     except ValidationError as error:
@@ -103,15 +100,10 @@ def read_settings(kind: type[Settings], values: Mapping[str, Any]) -> Settings:
 def split_people(
     data: PeopleData, load: Callable[[Path], list[Item]]
 ) -> tuple[list[Item], list[Item]]:
-    """Load what is trained on and what is held out.
+    """Load what is trained on and what is held out; `load` reads one folder.
 
-    Args:
-        data: where it lies and how it is split.
-        load: reads one folder; its items have an `identity`.
-
-    Raises:
-        ReenactError: a folder is empty or damaged, the fold does not exist, or train and val share
-            people.
+    Raises ReenactError if a folder is empty or damaged, the fold does not exist, or train and val
+    share people.
     """
     items = load(Path(data.train))
     if data.folds:
@@ -152,14 +144,14 @@ def describe(train: Sequence[_Identified], data: PeopleData) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Clip:
-    """One shot of one person.
+    """One shot of one person, by files so that workers do not copy its frames.
 
     Attributes:
-        name: file name without its ending.
+        name: file name without its ending; the part before `__` names the person.
         file: .npy of its frames, uint8 (F, S, S, 3) RGB.
-        people_file: .npy of the person masks, uint8 (F, S/4, S/4), 255: person; None: unknown.
         landmarks: float32 (F, 478, 3) px.
         usable: (n,) indices of frames with a face.
+        people_file: .npy of the person masks, uint8 (F, S/4, S/4), 255: person; None: unknown.
     """
 
     name: str
@@ -194,13 +186,9 @@ def _open_frames(file: Path) -> NDArray[np.uint8]:
 def load_clips(folder: Path, cache: Path, with_people: bool = False) -> list[Clip]:
     """Load all clips of a folder, decoded once into a memory-mapped cache.
 
-    Args:
-        folder: of clips.
-        cache: folder for the decoded frames.
-        with_people: also segment person and background (about 10 ms a frame, kept in the cache).
-
-    Raises:
-        ReenactError: there are no clips, one is damaged, or its landmarks do not fit its frames.
+    `with_people` also segments person and background (about 10 ms a frame, kept in the cache).
+    Raises ReenactError if there are no clips, one is damaged, or its landmarks do not fit its
+    frames.
     """
     clips = []
     for video in clips_in(folder):
@@ -266,6 +254,31 @@ class Sampler(Protocol):
 
     def draw(self, rng: Rng) -> Pair:
         """Return one pair, augmented."""
+
+
+Batch = dict[str, NDArray[Any]]
+
+
+class PairBatches(Dataset[Batch]):
+    """Item n is the batch of step n, the same for the same seed, however often training resumed."""
+
+    def __init__(
+        self,
+        sampler: Sampler,
+        collate: Callable[[list[Pair]], Batch],
+        batch_size: int,
+        seed: int,
+        steps: int,
+    ) -> None:
+        self._sampler, self._collate, self._batch_size = sampler, collate, batch_size
+        self._seed, self._steps = seed, steps
+
+    def __len__(self) -> int:
+        return self._steps
+
+    def __getitem__(self, step: int) -> Batch:
+        rng = np.random.default_rng([self._seed, step])
+        return self._collate([self._sampler.draw(rng) for _ in range(self._batch_size)])
 
 
 class PairSampler:

@@ -15,6 +15,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, cast
 
@@ -47,6 +48,8 @@ from reenact.training.losses import (
     weighted_l1,
 )
 from reenact.training.sampling import (
+    Batch,
+    PairBatches,
     PairSampler,
     PictureData,
     Sampler,
@@ -57,7 +60,7 @@ from reenact.training.sampling import (
     split_people,
     validation_pairs,
 )
-from reenact.training.warp_unet_batches import Batch, PairBatches, collate
+from reenact.training.warp_unet_batches import collate
 from reenact.types import Image
 
 ARCHITECTURE: Final = "warp_unet"
@@ -191,7 +194,8 @@ class WarpUNetRecipe(Recipe):
 
     def batches(self, seed: int, steps: int) -> Dataset[Batch]:
         """Return the batches by step."""
-        return PairBatches(self._material.sampler, self.config.batch_size, seed, steps, self._mesh)
+        size, stack = self.config.batch_size, partial(collate, mesh=self._mesh)
+        return PairBatches(self._material.sampler, stack, size, seed, steps)
 
     def step(self, batch: Mapping[str, Any], progress: float) -> dict[str, float]:
         """Learn from one batch of `warp_unet_batches.collate`.

@@ -7,7 +7,6 @@ from typing import Final
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from torch.utils.data import Dataset
 
 from reenact.face.aperture import LEFT_EYE, RIGHT_EYE
 from reenact.face.geometry import estimate_pose, region_mask
@@ -17,7 +16,7 @@ from reenact.rendering.background import scene_behind
 from reenact.rendering.head_mesh import HeadMesh, head_mesh
 from reenact.rendering.relighting import Lighting
 from reenact.training.augmentation import Pair
-from reenact.training.sampling import Sampler
+from reenact.training.sampling import Batch
 from reenact.types import Array, Image
 
 _WINDOWS: Final = ((LIPS_OUTER, 0.65), (EYE_RIGHT, 0.45), (EYE_LEFT, 0.45))
@@ -28,33 +27,6 @@ _UPPER_LIDS: Final = (
     (362, 414, 286, 258, 257, 259, 260, 467, 263, *reversed(LEFT_EYE[0][1:-1])),
 )
 """Loops of landmarks: an upper lid's crease, and back along its edge."""
-
-Batch = dict[str, NDArray[np.uint8] | Array]
-
-
-class PairBatches(Dataset[Batch]):
-    """Item n is the batch of step n, the same for the same seed, however often training resumed."""
-
-    def __init__(
-        self,
-        sampler: Sampler,
-        batch_size: int,
-        seed: int,
-        steps: int,
-        mesh: HeadMesh | None = None,
-    ) -> None:
-        self._sampler = sampler
-        self._mesh = mesh
-        self._batch_size = batch_size
-        self._seed = seed
-        self._steps = steps
-
-    def __len__(self) -> int:
-        return self._steps
-
-    def __getitem__(self, step: int) -> Batch:
-        rng = np.random.default_rng([self._seed, step])
-        return collate([self._sampler.draw(rng) for _ in range(self._batch_size)], self._mesh)
 
 
 def collate(pairs: list[Pair], mesh: HeadMesh | None = None) -> Batch:

@@ -16,6 +16,7 @@ from reenact.models.warp_unet_inputs import MAP_CHANNELS, UNKNOWN_PERSON, MapCha
 from reenact.rendering.mesh_warp import source_map, warp_image
 from reenact.training.augmentation import Still, animate
 from reenact.training.sampling import (
+    PairBatches,
     PairSampler,
     PeopleData,
     load_clips,
@@ -23,7 +24,7 @@ from reenact.training.sampling import (
     split_people,
     validation_pairs,
 )
-from reenact.training.warp_unet_batches import PairBatches, collate, importance, local_windows
+from reenact.training.warp_unet_batches import collate, importance, local_windows
 from reenact.types import Array
 from support.faces import portrait_target
 
@@ -96,9 +97,10 @@ def sampler(clips: Path, cache: Path, still_share: float = 0.0) -> PairSampler:
 
 
 def test_a_batch_is_the_same_for_the_same_step(clips: Path, tmp_path: Path) -> None:
-    first = PairBatches(sampler(clips, tmp_path), 2, seed=5, steps=10)[3]
-    again = PairBatches(sampler(clips, tmp_path), 2, seed=5, steps=10)[3]
-    other = PairBatches(sampler(clips, tmp_path), 2, seed=5, steps=10)[4]
+    batches, others = (
+        PairBatches(sampler(clips, tmp_path), collate, 2, seed=5, steps=10) for _ in range(2)
+    )
+    first, again, other = batches[3], others[3], others[4]
     for name, value in first.items():
         np.testing.assert_array_equal(value, again[name])
     assert not np.array_equal(first["truth"], other["truth"])

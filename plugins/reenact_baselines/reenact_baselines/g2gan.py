@@ -7,6 +7,7 @@ losses are adversarial, pixel and cycle losses, each in both directions.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, cast
 
@@ -33,13 +34,12 @@ from reenact.training.adversarial import (
 from reenact.training.augmentation import Pair, Rng, augment
 from reenact.training.loop import Recipe
 from reenact.training.picture_pairs import (
-    Batch,
     PictureMaterial,
-    PicturePairs,
+    collate,
     load_pictures,
     measure,
 )
-from reenact.training.sampling import Clip, rarity
+from reenact.training.sampling import Batch, Clip, PairBatches, rarity
 
 CYCLE_SHARE: Final = 0.5
 """Weight of the cycle loss, as a share of the pixel loss's."""
@@ -111,7 +111,8 @@ class G2GANRecipe(Recipe):
     def batches(self, seed: int, steps: int) -> Dataset[Batch]:
         """Return the batches by step."""
         config = self.config
-        return PicturePairs(self._material.sampler, config.size_px, config.batch_size, seed, steps)
+        stack = partial(collate, size_px=config.size_px)
+        return PairBatches(self._material.sampler, stack, config.batch_size, seed, steps)
 
     def step(self, batch: Mapping[str, Any], progress: float) -> dict[str, float]:
         """Learn both ways from one batch: the reference is calm, the truth acts."""
