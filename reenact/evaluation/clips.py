@@ -39,8 +39,7 @@ class Clip:
 def find_clips(folder: Path, limit: int | None = None) -> list[Path]:
     """Return the videos of a folder of clips, sorted by name.
 
-    Raises:
-        SourceError: the folder is missing or holds no videos, or landmarks are missing.
+    Raises SourceError if the folder is missing or holds no videos, or landmarks are missing.
     """
     if not folder.is_dir():
         raise SourceError(f"There is no folder {folder}; --data takes a folder of clips.")
@@ -56,9 +55,8 @@ def find_clips(folder: Path, limit: int | None = None) -> list[Path]:
 def read_clip(video: Path) -> Clip:
     """Read one clip with its landmarks.
 
-    Raises:
-        SourceError: a file is damaged, the pictures are not square, the lengths differ, or fewer
-            than two frames have landmarks.
+    Raises SourceError if a file is damaged, the pictures are not square, the lengths differ, or
+    fewer than two frames have landmarks.
     """
     landmarks = load_landmarks(video.with_suffix(".npz"))
     if landmarks.ndim != 3 or landmarks.shape[1:] != (478, 3):

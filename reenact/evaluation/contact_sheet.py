@@ -1,7 +1,4 @@
-"""Contact sheets: labelled pictures side by side.
-
-Pure functions of arrays; any thread may call.
-"""
+"""Contact sheets: labelled pictures side by side."""
 
 from __future__ import annotations
 
@@ -18,7 +15,7 @@ from reenact.imaging import resized_square
 from reenact.types import Array, Image
 
 MAX_SIDE_PX: Final = 2400
-"""Maximum width and height of a sheet; what does not fit goes onto the next one."""
+"""Of a sheet; what does not fit goes onto the next one."""
 
 _MAX_TILE_PX: Final = 256
 _STRIP_PX: Final = 22
@@ -30,12 +27,7 @@ _WHITE_ERROR_LEVELS: Final = 96.0
 
 @dataclass(frozen=True, slots=True)
 class SheetRow:
-    """A row of a sheet.
-
-    Attributes:
-        label: written above it, ASCII.
-        pictures: uint8 (S, S, 3) RGB, one for each column.
-    """
+    """A row of a sheet: an ASCII label above it, and a uint8 (S, S, 3) RGB picture a column."""
 
     label: str
     pictures: Sequence[Image]
@@ -49,14 +41,9 @@ def error_map(true: Image, rendered: Image) -> Image:
 
 
 def spread_out(shapes: Array, count: int) -> list[int]:
-    """Choose the frames that differ most from the first one and from each other.
+    """Return the frames that differ most from the first one and from each other, ascending.
 
-    Args:
-        shapes: (N, 478, 3) shapes in the face frame; the first one is not returned.
-        count: how many to choose; at most N - 1 are.
-
-    Returns:
-        Indices into `shapes` in ascending order.
+    `shapes` are (N, 478, 3) in the face frame; at most N - 1 of them are returned.
     """
     flat = shapes.reshape(len(shapes), -1).astype(np.float64)
     return sorted(farthest_points(flat, [0], count))
@@ -65,12 +52,8 @@ def spread_out(shapes: Array, count: int) -> list[int]:
 def compose(columns: Sequence[str], rows: Sequence[SheetRow]) -> list[Image]:
     """Lay out labelled rows on as many sheets as they need, each at most 2,400 px a side.
 
-    Args:
-        columns: headings, ASCII.
-        rows: at least one; each has one picture for each column.
-
-    Returns:
-        uint8 (H, W, 3) RGB sheets.
+    The columns' headings are ASCII. Each row has one picture for each column. Returns uint8 (H, W,
+    3) RGB sheets.
     """
     tile = min(_MAX_TILE_PX, (MAX_SIDE_PX - _GAP_PX) // len(columns) - _GAP_PX)
     row_height = tile + _STRIP_PX + _GAP_PX

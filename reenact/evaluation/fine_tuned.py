@@ -29,7 +29,6 @@ from reenact.registry import load
 from reenact.targets.footage import Footage
 from reenact.targets.reference_selection import choose_references, measure_look
 from reenact.targets.target_training import (
-    TargetTrainer,
     TrainingOptions,
     is_trainable,
     target_trainer,
@@ -108,15 +107,8 @@ def run(
             for name, drawer in drawers.items():
                 target = first_frame_target(clip, name.removesuffix(_TRAINED))
                 if is_trained(name):
-                    options = TrainingOptions(
-                        Path(scratch) / name,
-                        minutes,
-                        steps,
-                        target.crop_size,
-                        choose_device(settings.renderer.device),
-                    )
-                    trainer = target_trainer(name.removesuffix(_TRAINED))
-                    target = _trained(target, _part(clip, cut), settings, trainer, options)
+                    options = TrainingOptions(Path(scratch) / name, minutes, steps)
+                    target = _trained(target, clip, cut, settings, options)
                 figures[name][clip.name], drawn[name] = self_reenactment.score(
                     shot, name, drawer, reader, target
                 )
@@ -139,26 +131,17 @@ def _drawer(row: str, settings: Settings) -> Renderer:
     return load("renderers", name).make(chosen)
 
 
-def _part(clip: Clip, cut: int) -> Footage:
-    """Return the frames with a face before a cut."""
-    usable = clip.usable[clip.usable < cut]
-    return Footage(clip.images[usable], clip.landmarks[usable])
-
-
 def _trained(
-    target: Target,
-    footage: Footage,
-    settings: Settings,
-    trainer: TargetTrainer,
-    options: TrainingOptions,
+    target: Target, clip: Clip, cut: int, settings: Settings, options: TrainingOptions
 ) -> Target:
-    """Give the target the weights and references that its footage allows."""
+    """Give the target the weights and references that the frames before a cut allow."""
+    usable = clip.usable[clip.usable < cut]
+    footage = Footage(clip.images[usable], clip.landmarks[usable])
     start = Path(settings.renderer.weights) if settings.renderer.weights else None
-    outcome = trainer([footage], start, options)
-    looks = [
-        measure_look(image, points)
-        for image, points in zip(footage.images, footage.landmarks, strict=True)
-    ]
+    device = choose_device(settings.renderer.device)
+    options = replace(options, size_px=target.crop_size, device=device)
+    outcome = target_trainer(target.renderer)([footage], start, options)
+    looks = list(map(measure_look, footage.images, footage.landmarks))
     chosen = choose_references(looks)
     weights = outcome.weights or start
     return replace(

@@ -31,11 +31,7 @@ _INCEPTION_PX: Final = 299
 class LpipsDistance:
     """LPIPS (Zhang et al. 2018), by a network in a file. One thread.
 
-    Args:
-        path: of the network.
-
-    Raises:
-        ModelError: the file is missing or damaged, or does not take two inputs.
+    Raises ModelError if the file is missing or damaged, or does not take two inputs.
     """
 
     def __init__(self, path: Path) -> None:
@@ -49,13 +45,9 @@ class LpipsDistance:
 
 
 class InceptionStatistics:
-    """FID and Inception Score of one renderer's pictures. One thread.
+    """FID and Inception Score of one renderer's pictures, by an Inception network in a file.
 
-    Args:
-        path: of the Inception network.
-
-    Raises:
-        ModelError: it is missing or damaged, or torchmetrics is not installed.
+    One thread. Raises ModelError if it is missing or damaged, or torchmetrics is not installed.
     """
 
     def __init__(self, path: Path) -> None:
@@ -69,7 +61,8 @@ class InceptionStatistics:
                 f"FID needs torchmetrics ({error}); run: pip install 'reenact[perceptual]'."
             ) from error
         self._network = FileNetwork(path, inputs=1)
-        outputs = self._network([_unit_299(_blank())])
+        blank = np.zeros((_INCEPTION_PX, _INCEPTION_PX, 3), np.uint8)
+        outputs = self._network([_unit_299(blank)])
         self._distance: Any = FrechetInceptionDistance(feature=_passthrough(outputs[0].shape[1]))
         self._score: Any = None
         if len(outputs) > 1:
@@ -99,13 +92,7 @@ class InceptionStatistics:
 class PerceptualMetrics:
     """The figures of these networks for several renderers; without a network there are none.
 
-    Args:
-        lpips: network of LPIPS, or None.
-        inception: network of FID and Inception Score, or None.
-        names: of the renderers.
-
-    Raises:
-        ModelError: a network or library is missing or damaged.
+    Raises ModelError if a network or library is missing or damaged.
     """
 
     def __init__(self, lpips: Path | None, inception: Path | None, names: Sequence[str]) -> None:
@@ -148,7 +135,3 @@ def _passthrough(width: int) -> Any:
 
 def _unit_299(picture: Image) -> Array:
     return to_unit(resized_square(picture, _INCEPTION_PX)[None])
-
-
-def _blank() -> Image:
-    return np.zeros((_INCEPTION_PX, _INCEPTION_PX, 3), np.uint8)

@@ -54,10 +54,7 @@ def choose_renderer(target: Target) -> Target:
     """Return the target with the renderer that draws it best, and the measured gain noted.
 
     All renderers that can draw from a photo are measured. One that fails is left out, with a
-    warning.
-
-    Raises:
-        ReenactError: none could be measured; this is what the first one said.
+    warning; if all fail, the first one's ReenactError is raised.
     """
     gains: dict[str, float] = {}
     failures: list[ReenactError] = []
@@ -83,17 +80,10 @@ def choose_renderer(target: Target) -> Target:
 
 
 def generator_gain_db(target: Target, name: str) -> float:
-    """Return how much better than the mesh warp a renderer draws the target's own picture.
+    """Return how much better than the mesh warp a renderer draws the target's first reference.
 
-    PSNR of the face, and a decibel for each tenth of sharpness.
-
-    Args:
-        target: its first reference is drawn. Weights of its own are used if they are for this
-            renderer.
-        name: of the renderer.
-
-    Raises:
-        ModelError: the renderer's weights are missing or damaged.
+    PSNR of the face, and a decibel for each tenth of sharpness. The target's own weights are used
+    if they are for this renderer. Raises ModelError if its weights are missing or damaged.
     """
     if renderer_of(target) != name:
         target = replace(target, weights=None)

@@ -86,15 +86,7 @@ class EvaluationOptions:
 
 @dataclass(frozen=True, slots=True)
 class _Measured:
-    """The results of a protocol.
-
-    Attributes:
-        title: name of the protocol in reports.
-        names: of the rows of the table.
-        figures: by row and clip.
-        columns: headings of the contact sheet.
-        rows: of the contact sheet.
-    """
+    """The results of a protocol: table rows, figures by row and clip, and the contact sheet's."""
 
     title: str
     names: Sequence[str]
@@ -104,15 +96,10 @@ class _Measured:
 
 
 def evaluate(renderers: Sequence[str], data: Path, options: EvaluationOptions) -> list[Report]:
-    """Evaluate renderers on the same frames.
+    """Evaluate renderers on the same frames of the clips (`NAME.mp4` with `NAME.npz`) in a folder.
 
-    Args:
-        renderers: registered names, and `NAME=WEIGHTS` in self-reenactment.
-        data: folder of clips, `NAME.mp4` with `NAME.npz`.
-        options: what to measure and write.
-
-    Returns:
-        One report for each renderer, floors first, trained ones last.
+    Renderers are registered names, and `NAME=WEIGHTS` in self-reenactment. Returns one report for
+    each, floors first, trained ones last.
 
     Raises:
         SourceError: the folder or a clip in it cannot be used, or shows one person where the
@@ -123,8 +110,8 @@ def evaluate(renderers: Sequence[str], data: Path, options: EvaluationOptions) -
         ModelError: a model file or library is missing.
         SinkError: a report cannot be written.
     """
-    weights = {name: path for name, path in map(_with_weights, renderers) if path}
-    asked = [_with_weights(text)[0] for text in renderers]
+    weights = {name: path for name, _, path in (r.partition("=") for r in renderers) if path}
+    asked = [renderer.partition("=")[0] for renderer in renderers]
     if not asked and options.protocol != "wild":
         raise ConfigError("Name a renderer to measure, such as --renderer warp_unet.")
     _check(options, bool(weights))
@@ -219,12 +206,6 @@ def format_table(reports: Iterable[Report]) -> str:
 
 def _cell(name: str, value: float | None) -> str:
     return "–" if value is None else f"{value:.{_DECIMALS.get(name, 3)}f}"
-
-
-def _with_weights(text: str) -> tuple[str, str]:
-    """Split `NAME=WEIGHTS`."""
-    name, _, path = text.partition("=")
-    return name, path
 
 
 def _ordered(renderers: Sequence[str], floors: bool) -> list[str]:

@@ -12,16 +12,11 @@ from reenact.evaluation.contact_sheet import SheetRow, compose
 from reenact.sinks.video_file import FileSink
 from reenact.types import Frame, Image
 
-_CRF: Final = 14
-"""Better than that of recordings, so that the encoder blurs nothing that matters."""
+_CRF: Final = 14  # better than that of recordings, to blur nothing that matters
 
 
 def prepare_folder(folder: Path) -> None:
-    """Make the folder if it is missing, and check that videos can be written there.
-
-    Raises:
-        SinkError: it is a file, or nothing can be written there.
-    """
+    """Make the folder if it is missing. Raises SinkError if no video can be written there."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -31,30 +26,15 @@ def prepare_folder(folder: Path) -> None:
     FileSink(folder / "check.mp4")
 
 
-def write_side_by_side(folder: Path, name: str, runs: Mapping[str, Sequence[Image]]) -> Path | None:
-    """Write runs of pictures side by side at the clips' frame rate, labelled with the time.
+def write_side_by_side(folder: Path, name: str, runs: Mapping[str, Sequence[Image]]) -> None:
+    """Write runs of pictures side by side as NAME.mp4, labelled with the time, if there are any.
 
-    Args:
-        folder: of the video, NAME.mp4.
-        name: of the clip.
-        runs: uint8 (S, S, 3) RGB pictures by column heading, all of one length.
-
-    Returns:
-        The file; None if the runs are empty.
-
-    Raises:
-        ValueError: the runs differ in length.
-        SinkError: the file cannot be written.
+    The runs are uint8 (S, S, 3) RGB pictures by column heading, all of one length.
     """
-    path = folder / f"{name}.mp4"
-    frames = list(zip(*runs.values(), strict=True))
-    if not frames:
-        return None
-    with FileSink(path, crf=_CRF) as sink:
-        for number, pictures in enumerate(frames):
+    with FileSink(folder / f"{name}.mp4", crf=_CRF) as sink:
+        for number, pictures in enumerate(zip(*runs.values(), strict=True)):
             row = SheetRow(f"{name}, {number / CLIP_FPS:.2f} s", pictures)
             picture = compose(list(runs), [row])[0]
             if number == 0:
                 sink.open((picture.shape[1], picture.shape[0]), CLIP_FPS)
             sink.write(Frame(picture, number / CLIP_FPS, number))
-    return path
