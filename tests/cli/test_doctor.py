@@ -31,8 +31,7 @@ def run_with(tmp_path: Path, modules: dict[str, str], code: str = "") -> dict[st
     program = (
         "import json, sys\nfrom dataclasses import asdict\nfrom reenact.cli import doctor\n"
         f"{code}\nchecks = doctor.run()\n"
-        "print('CHECKS' + json.dumps([asdict(check) for check in checks]))\n"
-        "print('TORCH', 'torch' in sys.modules)"
+        "print('CHECKS' + json.dumps([asdict(check) for check in checks]))"
     )
     done = subprocess.run(
         [sys.executable, "-c", program],
@@ -189,15 +188,6 @@ def test_port_of_obs_is_read_from_its_settings_and_tried(
     checks = {check.name: check for check in doctor._obs()}
     assert checks["OBS remote control"].status == "missing"
     assert str(port) in checks["OBS remote control"].detail
-
-
-def test_only_required_parts_decide_the_exit_code() -> None:
-    there = Check("python", "ok", "3.11")
-    optional = Check("OBS", "missing", "not installed", "get it")
-    odd = Check("packages", "warning", "torch is 2.12.0, not 2.13.0", "install it")
-    needed = Check("models", "missing", "not there", "install it")
-    assert exit_code([there, optional, odd]) == 0
-    assert exit_code([there, needed]) == 2
 
 
 def test_printed_lines_hold_status_detail_remedy_and_verdict() -> None:

@@ -11,9 +11,9 @@ import pytest
 
 from reenact.config import Settings
 from reenact.errors import SourceError
-from reenact.evaluation import fine_tuned
+from reenact.evaluation import fine_tuned, self_reenactment
 from reenact.evaluation import runner as evaluation
-from reenact.evaluation.clips import find_clips
+from reenact.evaluation.clips import find_clips, read_clip
 from reenact.evaluation.face_reader import FaceReader
 from reenact.testing.moving_portrait import FRAMES, moving_portrait, write_clip
 from support.plugins import install
@@ -32,12 +32,14 @@ def clip_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.slow
-def test_all_rows_are_measured_on_the_rest(
-    clip_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture(autouse=True)
+def _short_run(monkeypatch: pytest.MonkeyPatch) -> None:
     short_run = functools.partial(fine_tuned.run, steps=2, min_clip_s=2.0)
     monkeypatch.setattr(fine_tuned, "run", short_run)
+
+
+@pytest.mark.slow
+def test_all_rows_are_measured_on_the_rest(clip_folder: Path, tmp_path: Path) -> None:
     reports = evaluation.evaluate(
         ["warp_unet"],
         clip_folder,
@@ -50,12 +52,8 @@ def test_all_rows_are_measured_on_the_rest(
             training_minutes=1.0,
         ),
     )
-    assert [report["renderer"] for report in reports] == [
-        "copy",
-        "warp",
-        "warp_unet",
-        "warp_unet (trained)",
-    ]
+    rows = ["copy", "warp", "warp_unet", "warp_unet (trained)"]
+    assert [report["renderer"] for report in reports] == rows
     assert {report["protocol"] for report in reports} == {
         "self-reenactment, trained on the first 60%"
     }
@@ -73,8 +71,6 @@ def test_a_generator_from_outside_is_trained_and_measured_alike(
     clip_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     install(repository() / "examples" / "tint", tmp_path / "site", monkeypatch)
-    short_run = functools.partial(fine_tuned.run, steps=2, min_clip_s=2.0)
-    monkeypatch.setattr(fine_tuned, "run", short_run)
     reports = evaluation.evaluate(
         ["tint"],
         clip_folder,
@@ -88,9 +84,6 @@ def test_a_generator_from_outside_is_trained_and_measured_alike(
 
 
 def test_the_frames_compared_lie_behind_the_cut(clip_folder: Path) -> None:
-    from reenact.evaluation import self_reenactment
-    from reenact.evaluation.clips import read_clip
-
     clip = read_clip(clip_folder / "portrait__01.mp4")
     cut = round(SHARE * 2 * FRAMES)
     with FaceReader() as reader:
@@ -110,4 +103,5 @@ def test_clips_that_are_too_short_are_told(clip_folder: Path) -> None:
             share=SHARE,
             minutes=1.0,
             progress=False,
+            min_clip_s=fine_tuned.MIN_CLIP_S,
         )

@@ -12,10 +12,12 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 from safetensors.torch import load_file
 
 from reenact.config import RendererSettings
 from reenact.errors import ModelError, ReenactError, TargetError
+from reenact.evaluation.clips import crop_target
 from reenact.face.geometry import region_mask
 from reenact.face.topology import LIPS_INNER
 from reenact.models.warp_unet_inputs import MapChannel
@@ -38,7 +40,6 @@ from reenact.training.fine_tuning import (
     fine_tune,
     is_better,
 )
-from reenact.types import Target
 from support.faces import drive
 from support.targets import write_narrow_weights
 
@@ -59,17 +60,21 @@ def start(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_narrow_weights(tmp_path_factory.mktemp("start") / "start.safetensors")
 
 
-@pytest.fixture
-def options(tmp_path: Path) -> FineTuningOptions:
+def options_in(folder: Path, steps: int, validate_every: int) -> FineTuningOptions:
     return FineTuningOptions(
-        tmp_path / "training",
-        steps=16,
+        folder / "training",
+        steps=steps,
         size_px=SIZE_PX,
         batch_size=4,
         learning_rate=3e-3,
-        validate_every=8,
+        validate_every=validate_every,
         flow_pairs=0,
     )
+
+
+@pytest.fixture
+def options(tmp_path: Path) -> FineTuningOptions:
+    return options_in(tmp_path, 16, 8)
 
 
 def stopping_after(steps: int) -> Callable[[], bool]:
@@ -86,15 +91,7 @@ def steps_of(options: FineTuningOptions) -> list[int]:
 def trained(
     footage: Footage, start: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[TrainingOutcome, FineTuningOptions]:
-    options = FineTuningOptions(
-        tmp_path_factory.mktemp("trained") / "training",
-        steps=80,
-        size_px=SIZE_PX,
-        batch_size=4,
-        learning_rate=3e-3,
-        validate_every=40,
-        flow_pairs=0,
-    )
+    options = options_in(tmp_path_factory.mktemp("trained"), 80, 40)
     return fine_tune([footage], start, options), options
 
 
@@ -160,16 +157,12 @@ def test_the_preview_shows_reference_truth_start_and_now(
     assert np.abs(start - now).mean() > 0.2
 
 
-def target_of(footage: Footage, weights: Path) -> Target:
-    return Target(
-        name="me",
-        references=footage.images[:1],
-        landmarks=footage.landmarks[:1],
-        neutral=footage.landmarks[0],
-        plate=footage.images[0],
-        crop_to_plate=np.eye(2, 3, dtype=np.float32),
-        weights=str(weights),
-    )
+def drawn_by(weights: Path, footage: Footage) -> NDArray[np.uint8]:
+    """Let the renderer draw two late frames from the first one."""
+    target = crop_target("me", footage.images[0], footage.landmarks[0], "auto")
+    renderer = WarpUNetRenderer(RendererSettings(engine="torch", device="cpu"))
+    renderer.prepare(replace(target, weights=str(weights)))
+    return np.stack([renderer.render(drive(points)) for points in footage.landmarks[29:31]])
 
 
 def test_the_renderer_draws_by_the_trained_weights(
@@ -178,10 +171,8 @@ def test_the_renderer_draws_by_the_trained_weights(
     errors = []
     assert trained[0].weights is not None
     for weights in (start, trained[0].weights):
-        renderer = WarpUNetRenderer(RendererSettings(engine="torch", device="cpu"))
-        renderer.prepare(target_of(footage, weights))
-        pictures = [renderer.render(drive(points)) for points in footage.landmarks[29:31]]
-        errors.append(float(np.abs(np.stack(pictures) - footage.images[29:31].astype(int)).mean()))
+        error = drawn_by(weights, footage) - footage.images[29:31].astype(int)
+        errors.append(float(np.abs(error).mean()))
     assert errors[1] < errors[0]
 
 
@@ -228,12 +219,8 @@ def test_a_residual_flow_that_helps_is_saved_and_drawn_with(
     kept, known = read_personal_flow(outcome.weights), shipped_residual_flow()
     assert kept is not None
     np.testing.assert_allclose(kept.skin, known.skin, atol=1e-3)
-    pictures = []
-    for weights in (start, begun):
-        renderer = WarpUNetRenderer(RendererSettings(engine="torch", device="cpu"))
-        renderer.prepare(target_of(footage, weights))
-        pictures.append(renderer.render(drive(footage.landmarks[29])).astype(int))
-    assert np.abs(pictures[0] - pictures[1]).mean() > 0.5, "each draws by its own mesh"
+    one, other = (drawn_by(weights, footage).astype(int) for weights in (start, begun))
+    assert np.abs(one - other).mean() > 0.5, "each draws by its own mesh"
 
 
 def test_a_weight_file_with_an_incomplete_flow_is_refused(start: Path, tmp_path: Path) -> None:
