@@ -226,7 +226,7 @@ def test_the_table_is_markdown_with_dashes_for_missing_figures() -> None:
 
 
 def store(archive: Path, **arrays: Array) -> None:
-    np.savez(archive, **arrays)  # type: ignore[arg-type]
+    np.savez(archive, **arrays)
 
 
 DAMAGE: list[tuple[str, Callable[[Path, Path, Array], object]]] = [

@@ -28,13 +28,7 @@ _TAIL: Final = 3000  # characters of the console that are shown
 
 @dataclass
 class Boot:
-    """The result of the boot that all checks of this run share.
-
-    Attributes:
-        unavailable: why there was no boot; "" otherwise.
-        console: what the guest printed.
-        reports: the outcomes of each test function's phases, by file name and function.
-    """
+    """The result of the boot that all checks of this run share, or why there was none."""
 
     unavailable: str
     console: str

@@ -78,11 +78,7 @@ def plug() -> None:
 
 @contextmanager
 def another_program(body: Callable[[], object]) -> Iterator[int]:
-    """Run a function in another process until the block ends; yields the process number.
-
-    Args:
-        body: opens what the program is to hold open, and returns it.
-    """
+    """Run a function, which returns what it holds open, in another process; yield its number."""
     ready, tell = os.pipe()
     process = os.fork()
     if process == 0:

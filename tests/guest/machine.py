@@ -38,12 +38,7 @@ _ENVIRONMENT: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """How a command in the guest ended.
-
-    Attributes:
-        status: its exit status; None if the guest ended first or did not end in time.
-        console: everything that the kernel and the command printed.
-    """
+    """How a command ended: its status, None if the guest ended first, and all that was printed."""
 
     status: int | None
     console: str
@@ -56,18 +51,10 @@ def run_in_guest(
     timeout_s: float = 240.0,
     environment: Mapping[str, str] | None = None,
 ) -> Finished:
-    """Boot, run a command as root, and power off.
+    """Boot, run a command as root with these variables, and power off; killed after `timeout_s`.
 
-    The guest sees this machine's files. Its changes to them are discarded, except in /out.
-
-    Args:
-        command: program and arguments.
-        out: the folder that is /out in the guest; what the command writes there stays.
-        timeout_s: the guest is killed if it takes longer.
-        environment: more variables for the command.
-
-    Raises:
-        GuestUnavailable: no guest can run here; the message says what is missing.
+    The guest sees this machine's files. Its changes to them are discarded, except in /out, which is
+    the folder `out`. Raises GuestUnavailable, with what is missing, if no guest can run here.
     """
     if shutil.which(QEMU) is None:
         raise GuestUnavailable(f"{QEMU} is not installed (Debian: qemu-system-x86)")
@@ -81,7 +68,7 @@ def run_in_guest(
     with tempfile.TemporaryFile() as console:
         try:
             subprocess.run(
-                [QEMU, *_options(image.kernel, image.initrd, out)],
+                [QEMU, *_options(image, out)],
                 stdin=subprocess.DEVNULL,
                 stdout=console,
                 stderr=subprocess.STDOUT,
@@ -99,7 +86,7 @@ def run_in_guest(
     return Finished(status, shown)
 
 
-def _options(kernel: Path, initrd: Path, out: Path) -> list[str]:
+def _options(image: Path, out: Path) -> list[str]:
     accelerator = os.environ.get(_ACCELERATOR_VARIABLE, _ACCELERATOR)
     shared = "local,security_model=none"
     text = (
@@ -108,7 +95,7 @@ def _options(kernel: Path, initrd: Path, out: Path) -> list[str]:
     )
     return [
         *text.split(),
-        *("-kernel", str(kernel), "-initrd", str(initrd)),
+        *("-kernel", str(image / "vmlinuz"), "-initrd", str(image / "initrd")),
         # On a busy machine the emulated timer is late, and its check ends in a panic.
         *("-append", f"console=ttyS0 quiet panic=-1 no_timer_check {_FASTER}"),
         *("-virtfs", f"{shared},path=/,mount_tag=root,readonly=on,multidevs=remap"),

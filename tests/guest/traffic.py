@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 
 from reenact.types import Frame, Image, Sink
-from support.clips import number_of, numbered_picture
+from support.clips import numbered_picture
 
 COLOURS = ((200, 40, 50), (40, 180, 60), (50, 70, 190), (220, 215, 200))
 """RGB of the four quarters, in reading order; all of them exist in a camera's YUV."""
@@ -133,11 +133,6 @@ def pyav_reader(device: str) -> Iterator[Iterator[Image]]:
             frame.to_ndarray(format="rgb24").astype(np.uint8, copy=False)
             for frame in container.decode(video=0)
         )
-
-
-def numbers(pictures: Iterator[Image], count: int) -> list[int]:
-    """Read some pictures and return their numbers."""
-    return [number_of(next(pictures)) for _ in range(count)]
 
 
 READERS = {"opencv": opencv_reader, "pyav": pyav_reader}

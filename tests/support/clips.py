@@ -76,19 +76,11 @@ def write_clip(
     pixel_aspect: Fraction | None = None,
     options: dict[str, str] | None = None,
 ) -> Path:
-    """Encode a clip by PyAV.
+    """Encode a clip by PyAV; the path's ending says the container.
 
-    Args:
-        path: its ending says the container.
-        frames: how many.
-        fps: the rate, where `times_ms` is None.
-        size: (width, height) px of the default picture; even numbers.
-        picture: draws frame i, RGB; None: `numbered_picture`.
-        times_ms: presentation times for a variable rate.
-        codec: FFmpeg's name of the encoder.
-        pix_fmt: FFmpeg's name of the stored pixel format.
-        pixel_aspect: width over height of a pixel.
-        options: of the container, such as movflags.
+    `picture` draws frame i, RGB (default: `numbered_picture` of (width, height) px). `times_ms` are
+    presentation times for a variable rate, instead of `fps`. `codec` and `pix_fmt` are FFmpeg's
+    names, `options` those of the container. `pixel_aspect` is width over height of a pixel.
     """
     draw = picture or (lambda index: numbered_picture(index, size))
     first = draw(0)

@@ -10,15 +10,10 @@ from typing import Any
 
 
 def killed_at_each_line(action: Callable[[], object], files: set[str]) -> Iterator[int]:
-    """Run an action in forked processes: the first dies before its first line, and so on.
+    """Run an action without threads in forked processes: the first dies before its first line, etc.
 
-    Args:
-        action: runs no threads.
-        files: paths of the modules whose lines count.
-
-    Yields:
-        The number of the line, after the process died before it; the last is of a process that
-        came to the end of the action.
+    Only lines of modules at these paths count. Yields the number of the line, after the process
+    died before it; the last is of a process that came to the end of the action.
     """
     number = 0
     while True:
@@ -39,8 +34,7 @@ def killed_at_each_line(action: Callable[[], object], files: set[str]) -> Iterat
 def interrupted_at_each_line(action: Callable[[], object], files: set[str]) -> Iterator[int]:
     """Run an action that KeyboardInterrupt ends before its first line, then its second, and so on.
 
-    Yields:
-        The number of the line, after each interrupted run; none after the one that came to its end.
+    Yields the line's number after each interrupted run; none after the one that came to its end.
     """
 
     def interrupt() -> None:

@@ -22,13 +22,10 @@ _SHELL = ("sh", "bash", "console", "")
 
 @dataclass(frozen=True)
 class Command:
-    """One command line of `reenact` in a document.
+    """One command line of `reenact` in a document; `words` follow the program's name.
 
-    Attributes:
-        document: relative to the repository.
-        words: what follows `reenact`.
-        block: the number of its block in the document; None in a sentence, where a command may be
-            named without its arguments.
+    `block` is the number of its block in the document; None in a sentence, where a command may be
+    named without its arguments.
     """
 
     document: str

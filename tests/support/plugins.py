@@ -20,10 +20,8 @@ PLUGINS = repository() / "plugins"
 def install(plugin: Path, site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Put a plugin where Python looks for packages, as `pip install` would.
 
-    Args:
-        plugin: folder with its pyproject.toml and package.
-        site: receives the record of the installation.
-        monkeypatch: takes everything back.
+    `plugin` is the folder with its pyproject.toml and package; `site` receives the record of the
+    installation.
     """
     project = tomllib.loads((plugin / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     record = site / f"{project['name'].replace('-', '_')}-{project['version']}.dist-info"

@@ -29,10 +29,8 @@ _NO_CHANGE = {
 def process_state(user_data: Path) -> dict[str, object]:
     """Return what must be the same before and after a test, by name.
 
-    torch and OpenCV are asked only if something has imported them.
-
-    Args:
-        user_data: the folder where the program keeps a user's targets when no other is named.
+    torch and OpenCV are asked only if something has imported them. `user_data` is the folder where
+    the program keeps a user's targets when no other is named.
     """
     state: dict[str, object] = {
         "working folder": Path.cwd(),

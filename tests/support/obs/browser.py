@@ -52,11 +52,7 @@ def program() -> str:
 
 
 class Reports:
-    """What a page has sent by its calls of `report(value)`, in order.
-
-    Attributes:
-        steps: how far the page came: its calls of `progress(step)`, and some made for it.
-    """
+    """What a page has sent by its calls of `report(value)`, in order, and how far it came."""
 
     def __init__(self, process: subprocess.Popen[bytes], log: Path) -> None:
         self.steps: list[str] = []
@@ -71,9 +67,8 @@ class Reports:
     def get(self, timeout: float) -> Any:
         """Return the next report, at once or when it comes.
 
-        Raises:
-            AssertionError: there is none within `timeout` seconds, or the browser has ended; says
-                how far the page came and what the browser wrote last.
+        Raises AssertionError if there is none within `timeout` seconds, or the browser has ended;
+        it says how far the page came and what the browser wrote last.
         """
         until_s = time.monotonic() + timeout
         while True:
@@ -97,11 +92,8 @@ def page(
 ) -> Iterator[Reports]:
     """Show a page in Chromium; yield what its calls of `report(value)` send.
 
-    Args:
-        html: the page; the functions `report` and `progress` are defined before it.
-        folder: for the browser's profile and its log, chromium.log.
-        host: the name by which the browser asks for the page, so its origin; of this machine.
-        flags: more of Chromium's.
+    `folder` is for the browser's profile and its log. `host` is the name by which the browser asks
+    for the page, so its origin; it leads to this machine.
     """
 
     class Handler(http.server.BaseHTTPRequestHandler):
@@ -157,13 +149,7 @@ def page(
 
 
 def screenshot(url: str, path: Path, folder: Path) -> NDArray[np.uint8]:
-    """Return uint8 (H, W, 3) RGB of what Chromium shows at an address after some seconds.
-
-    Args:
-        url: of the page.
-        path: of the PNG that is made.
-        folder: for the browser's profile and its log, chromium.log.
-    """
+    """Return uint8 (H, W, 3) RGB of what Chromium shows at an address after some seconds."""
     folder.mkdir(parents=True, exist_ok=True)
     log = folder / _LOG
     with log.open("wb") as err:

@@ -54,13 +54,9 @@ def writing_process(
 ) -> Iterator[subprocess.Popen[bytes]]:
     """Write 512 x 512 px frames in another process, which is killed in the end.
 
-    Frame n has one colour: red n, green 7 n, blue 255 - n, modulo 256.
-
-    Args:
-        name: of the ring.
-        pause_s: between the frames.
-        lapping: only every third frame is there, so that all are written into one slot, over the
-            one that readers are busy with.
+    Frame n has one colour: red n, green 7 n, blue 255 - n, modulo 256. With `lapping` only every
+    third frame is there, so that all are written into one slot, over the one that readers are busy
+    with.
     """
     process = subprocess.Popen([sys.executable, "-c", _WRITER, name, str(pause_s), str(lapping)])
     try:

@@ -39,13 +39,7 @@ needs_obs: Final = pytest.mark.skipif(bool(MISSING), reason=f"not installed: {MI
 
 
 class Studio:
-    """A running OBS, controlled by requests of obs-websocket 5.
-
-    Attributes:
-        home: where its configuration lies.
-        port: of its remote control.
-        password: of the same.
-    """
+    """A running OBS with its configuration in `home`, controlled by requests of obs-websocket 5."""
 
     def __init__(
         self, home: Path, process: subprocess.Popen[bytes], log: Path, screen: Path
