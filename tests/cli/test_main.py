@@ -65,7 +65,7 @@ def test_help_of_live_lists_every_setting(capsys: pytest.CaptureFixture[str]) ->
     text = capsys.readouterr().out
     for name, _, default, _ in describe():
         assert re.search(rf"^  {re.escape(name)} \(.*{re.escape(repr(default))}\)$", text, re.M)
-    assert "Session.update" in text
+    assert "(live)" in text
 
 
 def test_without_arguments_the_commands_are_shown(capsys: pytest.CaptureFixture[str]) -> None:
