@@ -119,6 +119,23 @@ class _Block(nn.Sequential):
         )
 
 
+class _Fuse(_Block):
+    """A block of a 1×1 convolution over a coarse map, upsampled, and a fine one beside it.
+
+    The coarse map is convolved before it is upsampled: the same sum on a quarter of the cells.
+    """
+
+    def forward(self, coarse: Tensor, fine: Tensor) -> Tensor:  # type: ignore[override]
+        """Map (N, C, H/2, W/2) and (N, D, H, W) to (N, outputs, H, W); inputs = C + D."""
+        convolution, normalisation, activation = self
+        assert isinstance(convolution, nn.Conv2d)
+        of_coarse = convolution.weight[:, : coarse.shape[1]]
+        of_fine = convolution.weight[:, coarse.shape[1] :]
+        sums = F.interpolate(F.conv2d(coarse, of_coarse), scale_factor=2.0, mode="nearest")
+        result: Tensor = activation(normalisation(sums + F.conv2d(fine, of_fine)))
+        return result
+
+
 class _UNet(nn.Module):
     """A U-net whose skips are fused by 1×1 convolutions, which keeps the finest levels cheap."""
 
@@ -133,7 +150,7 @@ class _UNet(nn.Module):
             for fine, coarse in pairs
         )
         self.up = nn.ModuleList(
-            nn.Sequential(_Block(fine + coarse, fine, kernel=1), _Block(fine, fine))
+            nn.Sequential(_Fuse(fine + coarse, fine, kernel=1), _Block(fine, fine))
             for fine, coarse in reversed(pairs)
         )
 
@@ -144,9 +161,10 @@ class _UNet(nn.Module):
         for down in self.down:
             skips.append(x)
             x = down(x)
+        up: Any
         for up in self.up:
-            x = F.interpolate(x, scale_factor=2.0, mode="nearest")
-            x = up(torch.cat([x, skips.pop()], dim=1))
+            fuse, refine = up
+            x = refine(fuse(x, skips.pop()))
         return x
 
 
@@ -204,7 +222,7 @@ class WarpUNet(nn.Module):
     both (N, 3, S, S), about -1..1; and the share of the head's layer, (N, 1, S, S), 0..1.
     """
 
-    VERSION: Final = 2
+    VERSION: Final = 3
     """Part of the key under which converted networks are cached. Increase it whenever the code of
     this module changes what a network computes."""
 
