@@ -32,56 +32,58 @@ S = TypeVar("S", bound=Section, default=Section)
 
 
 @dataclass(frozen=True, slots=True)
-class SourceSpec(Generic[S]):
-    """What the program knows of a source before it is built.
+class Spec(Generic[S]):
+    """What the program knows of a part before it is built.
 
     Attributes:
-        name: as typed, and the name of its section: `[source.NAME]`.
+        name: as typed, and the name of its section, such as `[source.NAME]`; those of trackers and
+            motions stand in `[tracking]` and `[drive]`.
         summary: one line for `reenact plugins`.
+        build: makes the part.
+        settings: the class of its own settings.
+    """
+
+    name: str
+    summary: str
+    build: Callable[..., Any]
+    settings: type[S] = cast("type[S]", Section)  # noqa: RUF009
+
+
+@dataclass(frozen=True, slots=True)
+class SourceSpec(Spec[S]):
+    """Describes a source; what every spec has, stands in `Spec`.
+
+    Attributes:
         build: `build(argument, settings)` opens it. `argument` is what follows the colon in
             `--source NAME:ARGUMENT`, "" where there is none. Raises SourceError.
-        settings: the class of its own settings.
         argument: how its argument is shown in help; "": it takes none.
         still: it shows a picture: nobody sits before it, even where it is live.
         needs: the device that it needs, such as "a camera"; "": it works on every machine.
         landmarks: its frames carry the actor's landmarks (`Frame.performance`): no tracker is used.
     """
 
-    name: str
-    summary: str
     build: Callable[[str, S], Source]
-    settings: type[S] = cast("type[S]", Section)  # noqa: RUF009
     argument: str = ""
     still: bool = False
     needs: str = ""
     landmarks: bool = False
 
     def make(self, argument: str, settings: SourceSettings) -> Source:
-        """Build the source with its own section of the settings.
-
-        Raises:
-            SourceError: it takes no argument, or cannot be opened.
-        """
+        """Build it with its own settings. Raises SourceError if it takes no argument or fails."""
         if argument and not self.argument:
             raise SourceError(_unwanted_argument("source", self.name))
         return self.build(argument, settings.part(self.name, self.settings))
 
 
 @dataclass(frozen=True, slots=True)
-class TrackerSpec(Generic[S]):
-    """What the program knows of a tracker before it is built.
+class TrackerSpec(Spec[S]):
+    """Describes a tracker; what every spec has, stands in `Spec`.
 
     Attributes:
-        name: as typed, and the name of its section: `[tracking.NAME]`.
-        summary: one line for `reenact plugins`.
         build: `build(common, settings)` loads its models. `common` says which face is wanted.
-        settings: the class of its own settings.
     """
 
-    name: str
-    summary: str
     build: Callable[[TrackingSettings, S], Tracker]
-    settings: type[S] = cast("type[S]", Section)  # noqa: RUF009
 
     def make(self, settings: TrackingSettings) -> Tracker:
         """Build the tracker with its own section of the settings."""
@@ -89,15 +91,12 @@ class TrackerSpec(Generic[S]):
 
 
 @dataclass(frozen=True, slots=True)
-class RendererSpec(Generic[S]):
-    """What the program knows of a renderer before it is built.
+class RendererSpec(Spec[S]):
+    """Describes a renderer; what every spec has, stands in `Spec`.
 
     Attributes:
-        name: as typed, and the name of its section: `[renderer.NAME]`.
-        summary: one line for `reenact plugins`.
         build: `build(common, settings)` makes it; its `prepare` loads the weights. `common` says
             the size, device, engine and weights that are wanted.
-        settings: the class of its own settings.
         from_photo: it can draw any target from one photo with what is installed, so that
             `target create` measures it and picks it where it is the best.
         recipe: "module:function" of the recipe that `reenact train` trains it by; it takes the
@@ -109,10 +108,7 @@ class RendererSpec(Generic[S]):
     What is given as "module:function" is imported when it is used; None: it cannot be done.
     """
 
-    name: str
-    summary: str
     build: Callable[[RendererSettings, S], Renderer]
-    settings: type[S] = cast("type[S]", Section)  # noqa: RUF009
     from_photo: bool = False
     recipe: str | None = None
     target_training: str | None = None
@@ -124,55 +120,39 @@ class RendererSpec(Generic[S]):
 
 
 @dataclass(frozen=True, slots=True)
-class SinkSpec(Generic[S]):
-    """What the program knows of a sink before it is built.
+class SinkSpec(Spec[S]):
+    """Describes a sink; what every spec has, stands in `Spec`.
 
     Attributes:
-        name: as typed, and the name of its section: `[sink.NAME]`.
-        summary: one line for `reenact plugins`.
         build: `build(argument, settings)` makes it; its `open` opens the device. `argument` is
             what follows the colon in `--sink NAME:ARGUMENT`, "" where there is none.
-        settings: the class of its own settings.
         argument: how its argument is shown in help; "": it takes none.
         alpha: a target without its background (`Frame.alpha`) stays so.
         needs: the device that it needs, such as "a display"; "": it works on every machine.
     """
 
-    name: str
-    summary: str
     build: Callable[[str, S], Sink]
-    settings: type[S] = cast("type[S]", Section)  # noqa: RUF009
     argument: str = ""
     alpha: bool = False
     needs: str = ""
 
     def make(self, argument: str, settings: SinkSettings) -> Sink:
-        """Build the sink with its own section of the settings.
-
-        Raises:
-            SinkError: it takes no argument, or not this one.
-        """
+        """Build it with its own settings. Raises SinkError if it takes not this argument."""
         if argument and not self.argument:
             raise SinkError(_unwanted_argument("sink", self.name))
         return self.build(argument, settings.part(self.name, self.settings))
 
 
 @dataclass(frozen=True, slots=True)
-class MotionSpec(Generic[S]):
-    """What the program knows of a source of motions before it is built.
+class MotionSpec(Spec[S]):
+    """Describes a source of motions; what every spec has, stands in `Spec`.
 
     Attributes:
-        name: as in `drive.motion`, and the name of its section: `[drive.NAME]`.
-        summary: one line for `reenact plugins`.
         build: `build(settings)` loads its weights.
-        settings: the class of its own settings.
         recipe: as of `RendererSpec`.
     """
 
-    name: str
-    summary: str
     build: Callable[[S], MotionSource]
-    settings: type[S] = cast("type[S]", Section)  # noqa: RUF009
     recipe: str | None = None
 
     def make(self, settings: DriveSettings) -> MotionSource:
@@ -180,9 +160,7 @@ class MotionSpec(Generic[S]):
         return self.build(settings.part(self.name, self.settings))
 
 
-AnySpec: TypeAlias = (
-    SourceSpec[Any] | TrackerSpec[Any] | RendererSpec[Any] | SinkSpec[Any] | MotionSpec[Any]
-)
+AnySpec: TypeAlias = Spec[Any]
 
 Group: TypeAlias = Literal["sources", "trackers", "renderers", "sinks", "motions"]
 
@@ -220,9 +198,8 @@ def load(group: Group, name: str) -> AnySpec: ...
 def load(group: Group, name: str) -> AnySpec:
     """Return one spec.
 
-    Raises:
-        PluginError: the name is not registered (the message lists those that are), or the
-            module behind it could not be imported (the message gives the cause).
+    Raises PluginError if the name is not registered, with those that are, or if the module behind
+    it could not be imported, with the cause.
     """
     entries = _entries(group)
     if name not in entries:
@@ -252,11 +229,7 @@ def renderer_of(target: Target) -> str:
 
 
 def import_object(place: str) -> Any:
-    """Return what "module:name" refers to.
-
-    Raises:
-        PluginError: the module could not be imported, or has no such name.
-    """
+    """Return what "module:name" refers to. Raises PluginError if it could not be imported."""
     module, _, name = place.partition(":")
     try:
         return getattr(import_module(module), name)

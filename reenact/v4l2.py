@@ -46,14 +46,12 @@ class Capability:
 
 @dataclass(frozen=True, slots=True)
 class Holder:
-    """Another program that has a device open.
+    """Another program that has a device open, by its short name and process number.
 
     Attributes:
-        program: its short name.
-        process: its process number.
         writes: True if it opened the device for writing only, so that it must send pictures.
-        reads: True if it has mapped the device's buffers, as readers do; one that has not may
-            read or write.
+        reads: True if it has mapped the device's buffers, as readers do; one that has not may read
+            or write.
     """
 
     program: str

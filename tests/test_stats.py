@@ -32,11 +32,6 @@ def test_percentiles_are_those_of_the_samples() -> None:
     assert astuple(found) == pytest.approx((50.0, 95.0, 99.0))
 
 
-def test_no_samples_no_percentiles() -> None:
-    assert Durations().percentiles() is None
-    assert StepTimer().percentiles() == {}
-
-
 def test_only_the_newest_durations_are_kept() -> None:
     durations = Durations(capacity=10)
     for value in range(1000):
@@ -83,7 +78,10 @@ def test_recorder_counts_rate_latency_and_jitter() -> None:
         clock.now_s += gap_ms * MS
         recorder.frame_in()
         recorder.frame_out(clock.now_s - 70 * MS)
+    for cause in ("renderer busy", "output busy", "renderer busy"):
+        recorder.dropped(cause)
     stats = recorder.stats()
+    assert stats.drops == {"renderer busy": 2, "output busy": 1}
     assert (stats.frames_in, stats.frames_out, stats.repeats) == (5, 5, 0)
     assert stats.fps == pytest.approx(25.0)
     assert stats.jitter_ms == pytest.approx(10.0)
@@ -97,13 +95,6 @@ def test_a_repeated_picture_has_no_latency() -> None:
     recorder.frame_out(None)
     stats = recorder.stats()
     assert (stats.frames_out, stats.repeats, stats.latency_ms) == (1, 1, None)
-
-
-def test_drops_are_counted_by_cause() -> None:
-    recorder = Recorder()
-    for cause in ("renderer busy", "output busy", "renderer busy"):
-        recorder.dropped(cause)
-    assert recorder.stats().drops == {"renderer busy": 2, "output busy": 1}
 
 
 def test_memory_is_bounded_in_a_long_run() -> None:

@@ -21,15 +21,10 @@ def packaged_actor() -> AbstractContextManager[Path]:
 
 
 def open_demo(actor: Path, out: Path, settings: Settings) -> Session:
-    """Open the session that drives Eileen Collins's public-domain portrait with the actor.
+    """Open the session that drives Eileen Collins's public-domain portrait with the actor's video.
 
-    Args:
-        actor: the actor's video.
-        out: the video to write, with actor and target side by side.
-        settings: the settings; the actor is always shown, and its neutral is always measured.
-
-    Raises:
-        ReenactError: the video cannot be written.
+    It writes both side by side; the actor's neutral is always measured. Raises ReenactError if the
+    video cannot be written.
     """
     shown = settings.model_copy(deep=True)
     shown.output.show_raw_camera = True

@@ -25,8 +25,7 @@ from reenact.cli.training_parser import TRAIN_PREPARE, add_evaluate, add_train
 def parse_arguments(words: Sequence[str]) -> argparse.Namespace:
     """Parse what was typed after `reenact`; its `run` is the function of the command.
 
-    Raises:
-        SystemExit: 0 after --help or --version, 2 after a mistake.
+    Raises SystemExit, with 0 after --help or --version and 2 after a mistake.
     """
     if list(words[:2]) == ["train", "prepare"]:
         words = [TRAIN_PREPARE, *words[2:]]

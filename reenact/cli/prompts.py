@@ -12,18 +12,10 @@ log = logging.getLogger(__name__)
 
 
 def ask_consent(name: str, assume_yes: bool) -> str:
-    """Ask whether the user may use a face.
+    """Ask whether the user may use a face, unless --yes was passed (`assume_yes`).
 
-    Args:
-        name: the name of the new target.
-        assume_yes: True if the user passed --yes; nothing is asked.
-
-    Returns:
-        The text to store under "consent" in the target's metadata. Without a terminal nothing is
-        asked, and the text says so.
-
-    Raises:
-        TargetError: the user did not answer yes.
+    Returns the text to store under "consent" in the target's metadata. Without a terminal nothing
+    is asked, and the text says so. Raises TargetError if the user did not answer yes.
     """
     if assume_yes:
         return "confirmed on the command line"
@@ -38,15 +30,10 @@ def ask_consent(name: str, assume_yes: bool) -> str:
 
 
 def confirm_removal(name: str, lost: Sequence[str], assume_yes: bool) -> None:
-    """Ask before a target is removed together with parts that cannot be made again.
+    """Ask before a target is removed with parts that cannot be made again, such as its footage.
 
-    Args:
-        name: the name of the target.
-        lost: those parts, such as "trained weights"; nothing is asked if there are none.
-        assume_yes: True if the user passed --yes; nothing is asked.
-
-    Raises:
-        TargetError: the user did not answer yes. Without a terminal nothing is asked.
+    Nothing is asked if none is lost, --yes was passed, or there is no terminal. Raises TargetError
+    if the user did not answer yes.
     """
     if not lost or assume_yes or not _in_terminal():
         return

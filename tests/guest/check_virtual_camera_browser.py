@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from guest import devices
-from guest.traffic import COLOURS, Traffic
+from guest.traffic import COLOURS, traffic
 from reenact.sinks.virtual_camera import CameraSink
 from support.obs import browser
 
@@ -56,7 +56,7 @@ def test_a_page_gets_the_virtual_camera(tmp_path: Path) -> None:
     with devices.loopback(), CameraSink() as sink:
         sink.open(SIZE, 5.0)
         with (
-            Traffic(sink, SIZE, 5.0),
+            traffic(sink, SIZE, 5.0),
             browser.page(PAGE, tmp_path, "localhost", answer_yes) as reports,
         ):
             seen = [picture_in(reports, START_S)]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,8 +11,9 @@ import av
 import cv2
 import numpy as np
 
-from reenact.types import Frame, Image, Sink
+from reenact.types import Image, Sink
 from support.clips import numbered_picture
+from support.traffic import Traffic
 
 COLOURS = ((200, 40, 50), (40, 180, 60), (50, 70, 190), (220, 215, 200))
 """RGB of the four quarters, in reading order; all of them exist in a camera's YUV."""
@@ -53,50 +53,9 @@ def colour_error(image: Image) -> float:
     return worst
 
 
-class Traffic:
-    """Sends numbered pictures to an open sink from another thread until the block ends.
-
-    The first one has been sent when the block begins; the device cannot be read earlier.
-
-    Attributes:
-        sent_s: when each number was given to the sink, by `time.monotonic`.
-    """
-
-    def __init__(self, sink: Sink, size: tuple[int, int], fps: float, first: int = 1) -> None:
-        self.sent_s: dict[int, float] = {}
-        self._sink = sink
-        self._size = size
-        self._period_s = 1.0 / fps
-        self._number = first
-        self._begun = threading.Event()
-        self._stop = threading.Event()
-        self._failure: BaseException | None = None
-        self._thread = threading.Thread(target=self._run, daemon=True)
-
-    def __enter__(self) -> Traffic:
-        self._thread.start()
-        self._begun.wait()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        self._thread.join()
-        if self._failure is not None:
-            raise self._failure
-
-    def _run(self) -> None:
-        try:
-            due_s = time.monotonic()
-            while not self._stop.wait(max(0.0, due_s - time.monotonic())):
-                picture = drawn(self._number, self._size)
-                self.sent_s[self._number] = time.monotonic()
-                self._sink.write(Frame(picture, due_s, self._number))
-                self._number += 1
-                self._begun.set()
-                due_s = max(due_s + self._period_s, time.monotonic() - self._period_s)
-        except BaseException as failure:
-            self._failure = failure
-            self._begun.set()
+def traffic(sink: Sink, size: tuple[int, int], fps: float, first: int = 1) -> Traffic:
+    """Send pictures of four colours with their numbers across the middle."""
+    return Traffic(sink, lambda number: drawn(number, size), fps, first)
 
 
 @contextmanager

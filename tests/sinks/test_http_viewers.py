@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,11 +15,12 @@ import pytest
 
 from reenact.sinks.http_address import HttpAddress
 from reenact.sinks.mjpeg_server import HttpSink
-from reenact.types import Frame, Image
+from reenact.types import Image
 from support.clips import corners, four_colours, number_of, numbered_picture
 from support.fakes import until
 from support.obs import browser, studio
 from support.obs.studio import needs_obs
+from support.traffic import Traffic
 
 SIZE = (320, 240)
 START_S = 60.0
@@ -29,42 +28,12 @@ START_S = 60.0
 needs_browser = pytest.mark.skipif(not browser.program(), reason="not installed: chromium")
 
 
-class Feeder:
-    """Writes 25 pictures a second into a sink, numbered or as told.
-
-    Attributes:
-        number: of the frame that was written last.
-        picture: shown instead of the numbers, when set.
-    """
-
-    def __init__(self, sink: HttpSink) -> None:
-        self.number = 0
-        self.picture: Image | None = None
-        self._sink = sink
-        self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._feed)
-
-    def __enter__(self) -> Feeder:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._ended.set()
-        self._thread.join()
-
-    def _feed(self) -> None:
-        while not self._ended.wait(0.04):
-            number = (self.number + 1) % 4096
-            image = numbered_picture(number, SIZE) if self.picture is None else self.picture
-            self._sink.write(Frame(image, time.monotonic(), number))
-            self.number = number
-
-
 @contextmanager
-def feeding() -> Iterator[tuple[HttpSink, Feeder]]:
+def feeding() -> Iterator[tuple[HttpSink, Traffic]]:
+    """Serve 25 numbered pictures a second."""
     with HttpSink() as sink:
         sink.open(SIZE, 25.0)
-        with Feeder(sink) as feeder:
+        with Traffic(sink, lambda number: numbered_picture(number % 4096, SIZE), 25.0) as feeder:
             yield sink, feeder
 
 
@@ -88,7 +57,7 @@ def test_media_source_of_obs_shows_the_stream(tmp_path: Path) -> None:
 
         first = until(number, START_S, "the stream is shown")
         until(lambda: first < number() <= feeder.number, what="it moves on")
-        feeder.picture = four_colours(SIZE)
+        feeder.draw = lambda _: four_colours(SIZE)
 
         def colours() -> list[str]:
             image = seen()
@@ -151,7 +120,7 @@ def test_page_of_another_site_sees_nothing_in_chromium(tmp_path: Path, name: str
 @pytest.mark.browser
 def test_own_page_shows_the_stream_in_chromium(tmp_path: Path) -> None:
     with feeding() as (sink, feeder):
-        feeder.picture = four_colours(SIZE)
+        feeder.draw = lambda _: four_colours(SIZE)
         shot = tmp_path / "shot.png"
         picture = browser.screenshot(sink.url, shot, tmp_path / "profile")
     height, width = picture.shape[:2]

@@ -11,8 +11,8 @@ import cv2
 import pytest
 
 from reenact.errors import SourceError
-from reenact.sources.camera_devices import CameraInfo, list_cameras
-from reenact.sources.webcam import WebcamSettings, WebcamSource, open_webcam
+from reenact.sources.camera_devices import CameraInfo
+from reenact.sources.webcam import WebcamSettings, WebcamSource
 from reenact.types import Source
 from support.cameras import (
     CAMERA,
@@ -171,15 +171,3 @@ def test_close_while_another_thread_reads(
 ) -> None:
     close_while_reading(open_camera(), frames=5)
     assert state.released == 1
-
-
-def test_real_camera() -> None:
-    cameras = [camera for camera in list_cameras() if not camera.is_loopback]
-    if not cameras:
-        pytest.skip("no camera on this machine")
-    with open_webcam(str(cameras[0].index), WebcamSettings(width=640, height=480)) as source:
-        frames = read_frames(source, 30)
-        assert source.name == cameras[0].name
-        assert source.fps > 1
-    assert frames[-1].time_s > frames[0].time_s
-    assert len({frame.image.tobytes() for frame in frames}) > 1

@@ -152,16 +152,6 @@ def test_a_folder_that_cannot_be_made_is_refused(tmp_path: Path, target: Target)
         store.create(target)
 
 
-@pytest.mark.skipif(
-    not hasattr(os, "geteuid") or os.geteuid() == 0,
-    reason="root may write: run the tests as an ordinary user",
-)
-def test_a_folder_without_permission_is_refused(store: TargetStore, target: Target) -> None:
-    store.folder.mkdir(mode=0o500)
-    with pytest.raises(TargetError, match="Permission denied"):
-        store.create(target)
-
-
 @pytest.mark.skipif(sys.platform == "win32", reason="needs a limit of the file size")
 def test_a_full_disk_leaves_nothing_behind(store: TargetStore, target: Target) -> None:
     import resource

@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from reenact.errors import ModelError, ReenactError
-from reenact.training.loop import LoopOptions, choose_precision, cosine, train
+from reenact.training.loop import LoopOptions, cosine, train
 from support.program import repository
 from support.tiny_recipe import TinyRecipe, options
 
@@ -180,13 +180,6 @@ def test_workers_make_the_same_batches_as_the_training_process(tmp_path: Path) -
     train(alone, options(tmp_path / "alone", 6))
     train(helped, options(tmp_path / "helped", 6, workers=1))
     assert helped.losses == pytest.approx(alone.losses, abs=1e-6)
-
-
-def test_precision_follows_the_wish() -> None:
-    assert choose_precision("cpu", "float32") == "float32"
-    assert choose_precision("cpu", "bfloat16") == "bfloat16"
-    native = torch.cpu._is_amx_tile_supported()
-    assert choose_precision("cpu", "auto") == ("bfloat16" if native else "float32")
 
 
 FULL_DISK = """
