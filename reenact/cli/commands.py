@@ -1,4 +1,4 @@
-"""What the commands do. Each function takes the parsed arguments and returns the exit code.
+"""What the commands do. Each function takes the parsed arguments and may return an exit code.
 
 Heavy modules are imported where they are used, so that `reenact --help` answers at once.
 """
@@ -83,7 +83,7 @@ def train(arguments: Namespace) -> int:
     return EXIT_INTERRUPTED if outcome.stopped else 0
 
 
-def train_prepare(arguments: Namespace) -> int:
+def train_prepare(arguments: Namespace) -> None:
     """Make clips for training from raw videos and pictures."""
     from reenact.training.preparation import prepare
 
@@ -97,10 +97,9 @@ def train_prepare(arguments: Namespace) -> int:
             val_share=arguments.val_share,
         )
     print(summary.text())
-    return 0
 
 
-def evaluate(arguments: Namespace) -> int:
+def evaluate(arguments: Namespace) -> None:
     """Measure renderers on clips."""
     from reenact.evaluation import runner as evaluation
     from reenact.live.settings import load_settings
@@ -121,7 +120,6 @@ def evaluate(arguments: Namespace) -> int:
     with quiet_native_libraries():
         reports = evaluation.evaluate(arguments.renderer, arguments.data, options)
     print(evaluation.format_table(reports))
-    return 0
 
 
 def bench(arguments: Namespace) -> int:
@@ -154,7 +152,7 @@ def bench(arguments: Namespace) -> int:
     return 0
 
 
-def export(arguments: Namespace) -> int:
+def export(arguments: Namespace) -> None:
     """Write a generator's networks as files for other programs."""
     from reenact.registry import DEFAULT_RENDERER, import_object, load, renderer_of
 
@@ -178,10 +176,9 @@ def export(arguments: Namespace) -> int:
         arguments.folder, arguments.format, arguments.size, weights
     ):
         print(line)
-    return 0
 
 
-def plugins(arguments: Namespace) -> int:
+def plugins(arguments: Namespace) -> None:
     """List all registered parts; a part that cannot be loaded is listed with the reason."""
     from reenact import registry
     from reenact.registry import SinkSpec, SourceSpec
@@ -196,10 +193,9 @@ def plugins(arguments: Namespace) -> int:
                 continue
             argument = spec.argument if isinstance(spec, SourceSpec | SinkSpec) else ""
             print(f"  {name + (f':{argument}' if argument else ''):<20} {spec.summary}")
-    return 0
 
 
-def cameras(arguments: Namespace) -> int:
+def cameras(arguments: Namespace) -> None:
     """List the webcams."""
     from reenact.sources.camera_devices import list_cameras
 
@@ -209,18 +205,16 @@ def cameras(arguments: Namespace) -> int:
     for camera in found:
         note = "  (a virtual camera, fed by another program)" if camera.is_loopback else ""
         print(f"webcam:{camera.index}  {camera.name}{note}")
-    return 0
 
 
-def obs_install(arguments: Namespace) -> int:
+def obs_install(arguments: Namespace) -> None:
     """Add the source to OBS."""
     from reenact.sinks.obs.installer import install
 
     install(arguments.wait)
-    return 0
 
 
-def obs_status(arguments: Namespace) -> int:
+def obs_status(arguments: Namespace) -> None:
     """Print the state of the source in OBS, or how a media source shows the HTTP stream."""
     from reenact.sinks.obs.installer import media_source, status
 
@@ -228,15 +222,13 @@ def obs_status(arguments: Namespace) -> int:
         media_source()
     else:
         status()
-    return 0
 
 
-def obs_remove(arguments: Namespace) -> int:
+def obs_remove(arguments: Namespace) -> None:
     """Remove the source from OBS."""
     from reenact.sinks.obs.installer import remove
 
     remove()
-    return 0
 
 
 def doctor(arguments: Namespace) -> int:

@@ -37,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     chosen = parse_arguments(sys.argv[1:] if arguments is None else arguments)
     with _warnings_on_stderr(), _interrupt_on_signals() as interruptions:
         try:
-            return int(chosen.run(chosen))
+            return int(chosen.run(chosen) or 0)
         except KeyboardInterrupt:
             return EXIT_INTERRUPTED
         except Exception as error:

@@ -1,4 +1,4 @@
-"""What `reenact target` does. Each function takes the parsed arguments and returns the exit code.
+"""What `reenact target` does. Each function takes the parsed arguments.
 
 Heavy modules are imported where they are used, so that `reenact --help` answers at once.
 """
@@ -10,19 +10,23 @@ import tempfile
 from argparse import Namespace
 from contextlib import closing
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from reenact.cli.live import EXIT_INTERRUPTED, Interruption
 from reenact.cli.prompts import ask_consent, confirm_removal
 from reenact.lifecycle import quiet_native_libraries
 
+if TYPE_CHECKING:
+    from reenact.targets.store import TargetStore
 
-def create(arguments: Namespace) -> int:
+
+def create(arguments: Namespace) -> None:
     """Create a target from pictures or videos, and choose the renderer that draws it best."""
     from reenact.evaluation.renderer_selection import FLOOR, choose_renderer
-    from reenact.targets.library import TargetStore, create_target, still_tracker
+    from reenact.targets.library import create_target, still_tracker
     from reenact.targets.manual_landmarks import read_manual_landmarks
 
-    store = TargetStore()
+    store = _store()
     store.check_free(arguments.name)
     landmarks = None if arguments.landmarks is None else read_manual_landmarks(arguments.landmarks)
     notes = {"consent": ask_consent(arguments.name, arguments.yes)}
@@ -46,16 +50,15 @@ def create(arguments: Namespace) -> int:
     print(
         f"Try it: reenact live --source webcam:0 --target {shlex.quote(target.name)} --sink window"
     )
-    return 0
 
 
 def train(arguments: Namespace) -> int:
     """Train the generator on a target's own video; Ctrl-C ends it and keeps the best state."""
     from reenact.models.inference import choose_device
-    from reenact.targets.library import TargetStore, still_tracker
+    from reenact.targets.library import still_tracker
     from reenact.targets.target_training import add_footage, summary, train_target
 
-    store = TargetStore()
+    store = _store()
     device = choose_device(arguments.device)
     if arguments.sources:
         with quiet_native_libraries(), closing(still_tracker()) as tracker:
@@ -79,58 +82,48 @@ def train(arguments: Namespace) -> int:
     return EXIT_INTERRUPTED if outcome.stopped else 0
 
 
-def list_targets(arguments: Namespace) -> int:
+def list_targets(arguments: Namespace) -> None:
     """List the stored and the built-in targets."""
-    from reenact.targets.library import BUILT_IN, TargetStore
+    from reenact.targets.library import BUILT_IN
 
-    for name in TargetStore().list():
+    for name in _store().list():
         print(name)
     for name in BUILT_IN:
         print(f"{name}  (built in)")
-    return 0
 
 
-def show(arguments: Namespace) -> int:
+def show(arguments: Namespace) -> None:
     """Describe a target."""
-    from reenact.targets.library import TargetStore
-
-    print(TargetStore().show(arguments.name))
-    return 0
+    print(_store().show(arguments.name))
 
 
-def export(arguments: Namespace) -> int:
+def export(arguments: Namespace) -> None:
     """Write a target to a file."""
-    from reenact.targets.library import TargetStore
-
-    path = TargetStore().export_file(arguments.name, arguments.file)
+    path = _store().export_file(arguments.name, arguments.file)
     print(f"{arguments.name} was written to {path}.")
-    return 0
 
 
-def import_file(arguments: Namespace) -> int:
+def import_file(arguments: Namespace) -> None:
     """Store a target from an exported file."""
-    from reenact.targets.library import TargetStore
-
-    name = TargetStore().import_file(arguments.file, arguments.name)
+    name = _store().import_file(arguments.file, arguments.name)
     print(f"{name} is ready.")
-    return 0
 
 
-def rename(arguments: Namespace) -> int:
+def rename(arguments: Namespace) -> None:
     """Rename a target."""
-    from reenact.targets.library import TargetStore
-
-    TargetStore().rename(arguments.name, arguments.new)
+    _store().rename(arguments.name, arguments.new)
     print(f"{arguments.name} is now called {arguments.new}.")
-    return 0
 
 
-def remove(arguments: Namespace) -> int:
+def remove(arguments: Namespace) -> None:
     """Remove a target."""
-    from reenact.targets.library import TargetStore
-
-    store = TargetStore()
+    store = _store()
     confirm_removal(arguments.name, store.irreplaceable_parts(arguments.name), arguments.yes)
     store.remove(arguments.name)
     print(f"{arguments.name} was removed.")
-    return 0
+
+
+def _store() -> TargetStore:
+    from reenact.targets.store import TargetStore
+
+    return TargetStore()

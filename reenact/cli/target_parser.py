@@ -44,7 +44,7 @@ def _add_action(
     actions: Adder[argparse.ArgumentParser],
     action: str,
     help_text: str,
-    run: Callable[[argparse.Namespace], int],
+    run: Callable[[argparse.Namespace], None],
     **names: str,
 ) -> argparse.ArgumentParser:
     """Add an action of the command with its positional arguments: how each is shown, by name."""
