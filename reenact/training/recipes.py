@@ -156,8 +156,10 @@ def build_recipe(name: str, settings: Mapping[str, Any]) -> Recipe:
     """
     place = BUILT_IN.get(name)
     if place is None:
-        motion = name in registry.available("motions")
-        place = registry.load("motions" if motion else "renderers", name).recipe
+        if name in registry.available("motions"):
+            place = registry.load("motions", name).recipe
+        else:
+            place = registry.load("renderers", name).recipe
     if place is None:
         raise PluginError(f"{name} has nothing to train.")
     build: Callable[[Mapping[str, Any]], Recipe] = registry.import_object(place)
