@@ -53,10 +53,14 @@ def add_train(adder: Adder[argparse.ArgumentParser]) -> None:
     prepare.add_argument("out", type=Path, metavar="OUT", help="where to write the clips")
     prepare.add_argument(
         "--layout",
-        choices=("auto", "folders", "ckplus", "rafd"),
+        choices=(
+            *("auto", "folders", "rafd", "ckplus", "kdef", "bosphorus", "mug", "oulu", "cfee"),
+            "emotionet",
+        ),
         default="auto",
-        help="the layout of the source: that of CK+ or RaFD as distributed, or folders that hold "
-        "one person each; auto: recognised by the file names (default: %(default)s)",
+        help="the layout of the source: that of a data set as distributed, or folders that hold "
+        "one person each; auto: recognised by the file names, but for CFEE and EmotionNet "
+        "(default: %(default)s)",
     )
     add_size(prepare, "crops")
     prepare.add_argument(

@@ -26,6 +26,9 @@ contemptuous, disgusted, fearful, happy, sad, surprised."""
 EVIDENCE_FROM, EVIDENCE_FULL = 0.20, 0.60
 """The evidence for an emotion at which its weight begins to rise from 0, and at which it is 1."""
 
+LEVELS: Final = {"neutral": 0.0, "subtle": 1 / 3, "moderate": 2 / 3, "intense": 1.0}
+"""The intensity from which on each level of Wang 2025 holds; neutral is what has no weight."""
+
 # Per emotion: the features that speak for it, with weights of sum 1, and those that speak against
 # it. A feature is an action unit; "smile", "raise" and "crooked" join the two sides.
 _EVIDENCE: Final[dict[str, dict[str, float]]] = {
@@ -73,22 +76,33 @@ def emotion_weights(units: Array) -> Array:
     Args:
         units: (..., 17) activations, 0 to 1, in the order of `topology.ACTION_UNITS`.
     """
-    column = {name: units[..., index] for index, name in enumerate(ACTION_UNITS)}
-    column["smile"] = np.minimum(column["smile_left"], column["smile_right"])
-    column["crooked"] = np.abs(column["smile_left"] - column["smile_right"])
-    column["raise"] = np.minimum(column["brow_raise_left"], column["brow_raise_right"])
-    evidence = np.stack(
-        [
-            sum((weight * column[name] for name, weight in terms.items()), np.zeros(()))
-            for terms in (_EVIDENCE[emotion] for emotion in EMOTIONS[1:])
-        ],
-        axis=-1,
-    )
-    found = np.clip((evidence - EVIDENCE_FROM) / (EVIDENCE_FULL - EVIDENCE_FROM), 0, 1)
+    found = np.clip((_evidence(units) - EVIDENCE_FROM) / (EVIDENCE_FULL - EVIDENCE_FROM), 0, 1)
     strongest = found.max(axis=-1, keepdims=True)
     squares = found**2
     shares = strongest * squares / np.maximum(squares.sum(axis=-1, keepdims=True), 1e-6)
     return np.asarray(np.concatenate([1 - strongest, shares], axis=-1), np.float32)
+
+
+def emotion_intensity(units: Array) -> Array:
+    """Return how strong the strongest emotion is, float32 (...): 0 none, 1 as acted, to 1.67.
+
+    It is the evidence as a share of `EVIDENCE_FULL`. `LEVELS` divides it into those of Wang 2025.
+    """
+    strongest = np.maximum(_evidence(units).max(axis=-1), 0)
+    return np.asarray(strongest / EVIDENCE_FULL, np.float32)
+
+
+def _evidence(units: Array) -> Array:
+    """Return the evidence for each emotion but neutral, (..., 7)."""
+    column = {name: units[..., index] for index, name in enumerate(ACTION_UNITS)}
+    column["smile"] = np.minimum(column["smile_left"], column["smile_right"])
+    column["crooked"] = np.abs(column["smile_left"] - column["smile_right"])
+    column["raise"] = np.minimum(column["brow_raise_left"], column["brow_raise_right"])
+    rows = [
+        sum((weight * column[name] for name, weight in terms.items()), np.zeros(()))
+        for terms in (_EVIDENCE[emotion] for emotion in EMOTIONS[1:])
+    ]
+    return np.stack(rows, axis=-1)
 
 
 @lru_cache(maxsize=1)

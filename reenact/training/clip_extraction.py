@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import cv2
 import numpy as np
@@ -30,6 +30,7 @@ from reenact.sinks.video_file import FileSink
 from reenact.sources.image_file import read_image
 from reenact.sources.video_file import VideoSource
 from reenact.targets.video_scan import Box, CutDetector, cut, square
+from reenact.training.labels import label
 from reenact.types import Array, Frame, Image, Tracker
 
 FPS: Final = 25.0
@@ -125,12 +126,14 @@ def clip_of_pictures(
         on_frame()
     if sum(bool(np.isfinite(one).all()) for one in points) < 2:
         raise ReenactError(f"Fewer than two pictures of {out.stem} show a face.")
-    extra = {"emotions": np.array(emotions, np.int8)} if emotions else {}
-    return _write(out, points, (read_image(file) for file in files), size_px, extra)
+    known = np.array(emotions, np.int8) if emotions else None
+    return _write(out, points, (read_image(file) for file in files), size_px, known)
 
 
-def still_of_photo(file: Path, tracker: Tracker, out: Path, size_px: int) -> Path:
-    """Write a photo's face as a square JPEG with its landmarks.
+def still_of_photo(
+    file: Path, emotions: Sequence[int], tracker: Tracker, out: Path, size_px: int
+) -> Path:
+    """Write a photo's face as a square JPEG with its landmarks, and its emotion if it is known.
 
     Raises ReenactError if it is damaged, shows no face, or cannot be written.
     """
@@ -146,7 +149,8 @@ def still_of_photo(file: Path, tracker: Tracker, out: Path, size_px: int) -> Pat
     )
     if not done:
         raise ReenactError(f"{file.name} could not be encoded.")
-    _store_landmarks(out, transform_points(found.points, affine))
+    known = {"emotions": np.array(emotions[0], np.int8)} if emotions else {}
+    _store_landmarks(out, transform_points(found.points, affine), known)
     out.write_bytes(data.tobytes())
     return out
 
@@ -202,13 +206,15 @@ def _write(
     points: Sequence[Array],
     pictures: Iterator[Image],
     size_px: int,
-    extra: Mapping[str, NDArray[np.int8]] | None = None,
+    known: NDArray[np.int8] | None = None,
 ) -> Path:
-    """Write a clip: first its landmarks, then its pictures."""
+    """Write a clip: first its landmarks and labels, then its pictures."""
     found = [one for one in points if np.isfinite(one).all()]
     box: Box = square([face_box(one) for one in found], found[0])
     to_crop = square_to_crop(box, size_px)
-    _store_landmarks(path, np.stack([transform_points(one, to_crop) for one in points]), extra)
+    landmarks = np.stack([transform_points(one, to_crop) for one in points])
+    given = {} if known is None else {"emotions": known}
+    _store_landmarks(path, landmarks, {**given, **label(landmarks, known).arrays()})
     with FileSink(path, _CRF, tags=_TAGS) as sink:
         sink.open((size_px, size_px), FPS)
         for index, picture in enumerate(pictures):
@@ -216,9 +222,7 @@ def _write(
     return path
 
 
-def _store_landmarks(
-    beside: Path, points: Array, extra: Mapping[str, NDArray[np.int8]] | None = None
-) -> None:
+def _store_landmarks(beside: Path, points: Array, labels: Mapping[str, NDArray[Any]]) -> None:
     """Write NAME.npz beside a clip or photo, in half precision: 1/8 px at a side of 256."""
     path = beside.with_suffix(".npz")
-    np.savez_compressed(path, landmarks=points.astype(np.float16), **(extra or {}))
+    np.savez_compressed(path, landmarks=points.astype(np.float16), **labels)

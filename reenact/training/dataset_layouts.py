@@ -1,14 +1,12 @@
 """Finds videos, sequences of pictures and photos in a folder of raw material, and whom they show.
 
-Three layouts are known:
-
-- CK+, `S005/001/S005_001_00000011.png`: sequences that begin neutral, with labels in `Emotion`.
-- RaFD, `Rafd090_01_Caucasian_female_angry_frontal.jpg`: 8 expressions, 5 angles, 3 gazes.
-- Any other folder: each direct subfolder holds one person.
+The usual layouts of data sets are a table of path patterns (`LAYOUTS`), and EmotionNet comes as a
+CSV file of pictures with action units. In any other folder, each direct subfolder holds one person.
 """
 
 from __future__ import annotations
 
+import csv
 import hashlib
 import re
 from collections import defaultdict
@@ -17,20 +15,110 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
 
-from reenact.errors import SourceError
-from reenact.expression.emotions import EMOTIONS
+import numpy as np
 
-Layout = Literal["auto", "folders", "ckplus", "rafd"]
+from reenact.errors import SourceError
+from reenact.expression.emotions import EMOTIONS, emotion_weights
+from reenact.face.topology import ACTION_UNITS
+
+Layout = Literal[
+    "auto", "folders", "rafd", "ckplus", "kdef", "bosphorus", "mug", "oulu", "cfee", "emotionet"
+]
 Kind = Literal["video", "sequence", "set", "photo"]
 
 VIDEOS: Final = frozenset({".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg"})
 PICTURES: Final = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"})
 
-_CK_PLUS: Final = re.compile(r"^(S\d{3})_(\d{3})_(\d{8})$")
-_RAFD: Final = re.compile(
-    r"^Rafd(?P<angle>\d{3})_(?P<person>\d+)_[A-Za-z]+_[a-z]+_(?P<emotion>[a-z]+)_"
-    r"(?P<gaze>frontal|left|right)$"
-)
+
+@dataclass(frozen=True, slots=True)
+class Pattern:
+    """The layout of one data set.
+
+    Attributes:
+        path: matches the end of a picture's path without its ending. Its groups are `person`,
+            `emotion`, for sequences `frame`, and any others that tell one clip from another.
+        kind: of the items.
+        prefix: of the people's names.
+        share: of a sequence that is taken; MUG goes to the peak and back.
+    """
+
+    path: re.Pattern[str]
+    kind: Kind
+    prefix: str = ""
+    share: float = 1.0
+
+
+def _pattern(path: str, kind: Kind, prefix: str = "", share: float = 1.0) -> Pattern:
+    return Pattern(re.compile(rf"(?:^|/){path}$"), kind, prefix, share)
+
+
+LAYOUTS: Final[dict[Layout, Pattern]] = {
+    "rafd": _pattern(
+        r"Rafd(?P<angle>\d{3})_(?P<person>\d+)_[A-Za-z]+_[a-z]+_(?P<emotion>[a-z]+)_"
+        r"(?P<gaze>frontal|left|right)",
+        "set",
+        "rafd",
+    ),
+    "ckplus": _pattern(r"(?P<person>S\d{3})_(?P<number>\d{3})_(?P<frame>\d{8})", "sequence"),
+    "kdef": _pattern(
+        r"(?P<session>[AB])(?P<person>[FM]\d\d)(?P<emotion>AF|AN|DI|HA|NE|SA|SU)"
+        r"(?P<angle>S|FL|FR|HL|HR)",
+        "set",
+        "kdef",
+    ),
+    "bosphorus": _pattern(r"(?P<person>bs\d{3})_(?P<emotion>E_[A-Z]+|N_N)_\d+", "set"),
+    "mug": _pattern(
+        r"(?P<person>\d{3})/(?P<emotion>[a-z]+)/(?P<take>take\d+)/(?P<frame>img_\d+)",
+        "sequence",
+        "mug",
+        share=0.5,
+    ),
+    "oulu": _pattern(
+        r"(?P<camera>VL|NI)/(?P<light>Strong|Weak|Dark)/(?P<person>P\d{3})/(?P<emotion>[A-Z][a-z]+)/"
+        r"(?P<frame>\d{3})",
+        "sequence",
+        "oulu",
+    ),
+    "cfee": _pattern(r"(?P<emotion>[a-z]+)/(?P<person>[^/]+)", "set", "cfee"),
+}
+"""The data sets by name: RaFD, CK+, KDEF, Bosphorus, MUG, Oulu-CASIA and CFEE (a folder for each
+emotion; its compound emotions are left out)."""
+
+_RECOGNISED: Final[tuple[Layout, ...]] = ("rafd", "ckplus", "kdef", "bosphorus", "mug", "oulu")
+"""The layouts whose names no other folder has."""
+
+_NAMES: Final = {
+    "neutral": ("ne", "n_n"),
+    "angry": ("an", "anger", "e_anger"),
+    "contemptuous": ("contempt",),
+    "disgusted": ("di", "disgust", "e_disgust"),
+    "fearful": ("af", "afraid", "fear", "e_fear"),
+    "happy": ("ha", "happiness", "e_happy"),
+    "sad": ("sa", "sadness", "e_sadness"),
+    "surprised": ("su", "surprise", "e_surprise"),
+}
+_NUMBER: Final = {
+    name: number for number, emotion in enumerate(EMOTIONS) for name in (emotion, *_NAMES[emotion])
+}
+
+_FACS: Final = {
+    1: ("brow_raise_left", "brow_raise_right"),
+    2: ("brow_raise_left", "brow_raise_right"),
+    4: ("brow_lower",),
+    5: ("eye_wide",),
+    9: ("upper_lip_raise",),
+    10: ("upper_lip_raise",),
+    12: ("smile_left", "smile_right"),
+    15: ("frown",),
+    16: ("lower_lip_depress",),
+    18: ("pucker",),
+    20: ("stretch",),
+    25: ("mouth_open",),
+    26: ("mouth_open", "jaw_drop"),
+}
+"""The units of `topology.ACTION_UNITS` for a unit of FACS."""
+
+_FACS_COLUMN: Final = re.compile(r"\s*'?AU ?(\d+)'?\s*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +130,8 @@ class Item:
         kind: a video, a sequence of consecutive pictures, a set of pictures of one person from one
             angle, or a single photo.
         files: the video or photo, or the pictures in order, the neutral one first.
-        emotions: an index into `EMOTIONS` for each picture, -1 if unknown; empty for videos and
-            photos.
+        emotions: an index into `EMOTIONS` for each picture, -1 if unknown; empty where nothing is
+            known of any.
     """
 
     name: str
@@ -67,17 +155,15 @@ def find_items(source: Path, layout: Layout = "auto") -> list[Item]:
         raise SourceError(f"There is no folder {source}; check the path.")
     files = [source] if source.is_file() else sorted(f for f in source.rglob("*") if f.is_file())
     pictures = [file for file in files if file.suffix.lower() in PICTURES]
-    chosen = _recognise(pictures) if layout == "auto" else layout
-    if chosen == "ckplus":
-        items = _ck_plus(source, pictures)
-    elif chosen == "rafd":
-        items = _rafd(pictures)
+    chosen = _recognise(source, pictures) if layout == "auto" else layout
+    if chosen == "emotionet":
+        items = _emotionet(source, pictures)
+    elif chosen in LAYOUTS:
+        items = _of_pattern(source, pictures, LAYOUTS[chosen])
     else:
         items = _folders(source, files)
     if not items:
-        wanted = {"ckplus": "CK+ sequences", "rafd": "RaFD pictures"}.get(
-            chosen, "video or picture"
-        )
+        wanted = "video or picture" if chosen in ("auto", "folders") else f"picture of {chosen}"
         raise SourceError(f"{source} holds no {wanted}.")
     return sorted(items, key=lambda item: item.name)
 
@@ -95,63 +181,92 @@ def held_out_people(identities: Iterable[str], share: float) -> set[str]:
     return chosen or {min(places, key=places.__getitem__)}
 
 
-def _recognise(pictures: list[Path]) -> Layout:
-    if any(_RAFD.match(file.stem) for file in pictures):
-        return "rafd"
-    return "ckplus" if any(_CK_PLUS.match(file.stem) for file in pictures) else "folders"
+def _recognise(source: Path, pictures: list[Path]) -> Layout:
+    for layout in _RECOGNISED:
+        path = LAYOUTS[layout].path
+        if any(path.search(_place(source, file)) for file in pictures):
+            return layout
+    return "folders"
 
 
-def _ck_plus(source: Path, pictures: list[Path]) -> list[Item]:
-    sequences: dict[tuple[str, str], list[Path]] = defaultdict(list)
+def _place(source: Path, file: Path) -> str:
+    """Return what a pattern is matched with: the path with the source's own name in it."""
+    return file.relative_to(source.parent).with_suffix("").as_posix()
+
+
+def _of_pattern(source: Path, pictures: list[Path], pattern: Pattern) -> list[Item]:
+    found: dict[str, list[tuple[str | int, Path, int]]] = defaultdict(list)
     for file in pictures:
-        if match := _CK_PLUS.match(file.stem):
-            sequences[match[1], match[2]].append(file)
-    labels = {file.name[:8]: file for file in sorted(source.rglob("S*_*_*_emotion.txt"))}
-    return [
-        Item(
-            f"{person}__{number}",
-            "sequence",
-            tuple(files),
-            _labelled(files, person, number, labels),
+        match = pattern.path.search(_place(source, file))
+        if match is None:
+            continue
+        groups = match.groupdict()
+        person, frame = groups.pop("person"), groups.pop("frame", "")
+        named = groups.pop("emotion", "") if pattern.kind == "set" else groups.get("emotion", "")
+        number = _NUMBER.get(named.lower(), -1)
+        if named and number < 0:
+            continue
+        name = f"{pattern.prefix}{person}" + "".join(
+            ("__" if at == 0 else "_") + text for at, text in enumerate(groups.values())
         )
-        for (person, number), files in sequences.items()
-    ]
-
-
-def _labelled(
-    files: list[Path], person: str, number: str, labels: dict[str, Path]
-) -> tuple[int, ...]:
-    """Return the emotions of a sequence: neutral first, and a label for the peak only."""
-    peak = -1
-    if label := labels.get(f"{person}_{number}"):
-        text = label.read_text(encoding="ascii", errors="replace").strip()
-        try:
-            peak = round(float(text))
-        except ValueError as error:
-            raise SourceError(f"{label} holds no number of an emotion, but {text!r}.") from error
-    peak = peak if 0 <= peak < len(EMOTIONS) else -1
-    return (0, *[-1] * (len(files) - 2), peak)[: len(files)]
-
-
-def _rafd(pictures: list[Path]) -> list[Item]:
-    sets: dict[tuple[str, str, str], list[tuple[int, Path]]] = defaultdict(list)
-    for file in pictures:
-        match = _RAFD.match(file.stem)
-        if match and match["emotion"] in EMOTIONS:
-            key = match["person"], match["angle"], match["gaze"]
-            sets[key].append((EMOTIONS.index(match["emotion"]), file))
+        found[name].append((frame or number, file, number))
+    if pattern.kind == "set":
+        return [
+            Item(name, "set", tuple(f for _, f, _ in kept), tuple(n for _, _, n in kept))
+            for name, kept in ((name, sorted(rows)) for name, rows in found.items())
+        ]
+    labels = {file.name[:8]: file for file in sorted(source.rglob("S*_*_*_emotion.txt"))}
     items = []
-    for (person, angle, gaze), found in sets.items():
-        in_order = sorted(found)
+    for name, rows in found.items():
+        rows.sort()
+        files = tuple(file for _, file, _ in rows)[: max(round(len(rows) * pattern.share), 1)]
+        peak = rows[0][2]
+        if peak < 0 and (label := labels.get(name.replace("__", "_"))):
+            peak = _read_label(label)
         items.append(
-            Item(
-                f"rafd{person}__{angle}_{gaze}",
-                "set",
-                tuple(file for _, file in in_order),
-                tuple(emotion for emotion, _ in in_order),
-            )
+            Item(name, "sequence", files, (0, *[-1] * (len(files) - 2), peak)[: len(files)])
         )
     return items
+
+
+def _read_label(label: Path) -> int:
+    """Return the emotion in a file of CK+, -1 if it is none of `EMOTIONS`."""
+    text = label.read_text(encoding="ascii", errors="replace").strip()
+    try:
+        number = round(float(text))
+    except ValueError as error:
+        raise SourceError(f"{label} holds no number of an emotion, but {text!r}.") from error
+    return number if 0 <= number < len(EMOTIONS) else -1
+
+
+def _emotionet(source: Path, pictures: list[Path]) -> list[Item]:
+    """Read the pictures that a CSV file labels with action units of FACS; 1: seen, 999: unknown.
+
+    Every picture counts as a person of its own; the emotion is that of its units, as in the paper's
+    table (`emotions.emotion_weights`).
+    """
+    by_name = {file.name: file for file in pictures}
+    items = []
+    for table in sorted(source.rglob("*.csv")):
+        with table.open(encoding="utf-8-sig", newline="") as handle:
+            for row in csv.DictReader(handle, skipinitialspace=True):
+                texts = [str(value).strip().strip("'\"") for value in row.values()]
+                file = next(
+                    (by_name[n] for n in (t.split("/")[-1] for t in texts) if n in by_name), None
+                )
+                if file is not None:
+                    items.append(Item(file.stem, "photo", (file,), (_emotion_of_facs(row),)))
+    return items
+
+
+def _emotion_of_facs(row: dict[str, str]) -> int:
+    units = np.zeros(len(ACTION_UNITS), np.float32)
+    for column, value in row.items():
+        match = _FACS_COLUMN.fullmatch(column or "")
+        if match and str(value).strip() == "1":
+            for unit in _FACS.get(int(match[1]), ()):
+                units[ACTION_UNITS.index(unit)] = 0.8
+    return int(emotion_weights(units).argmax())
 
 
 def _folders(source: Path, files: list[Path]) -> list[Item]:

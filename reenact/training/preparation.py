@@ -270,7 +270,8 @@ def _write(job: Job) -> list[Path]:
         return clips_of_video(item.files[0], tracker, folder, item.name, **options)
     if item.kind == "photo":
         _Worker.on_frame()
-        return [still_of_photo(item.files[0], tracker, folder / f"{item.name}.jpg", job.size_px)]
+        still = folder / f"{item.name}.jpg"
+        return [still_of_photo(item.files[0], item.emotions, tracker, still, job.size_px)]
     path = folder / f"{item.name}.mp4"
     return [clip_of_pictures(item.files, item.emotions, tracker, path, **options)]
 

@@ -8,7 +8,7 @@ import pytest
 
 from reenact.errors import SourceError
 from reenact.expression.emotions import EMOTIONS
-from reenact.training.dataset_layouts import find_items, held_out_people
+from reenact.training.dataset_layouts import Item, find_items, held_out_people
 
 
 def touch(path: Path, text: str = "") -> None:
@@ -84,7 +84,67 @@ def test_other_folders_hold_a_person_each(tmp_path: Path) -> None:
     assert items["carl"].kind == "video"
 
 
-@pytest.mark.parametrize("layout", ["auto", "ckplus", "rafd"])
+def emotions_of(items: list[Item]) -> dict[str, list[str]]:
+    return {
+        item.name: [EMOTIONS[number] if number >= 0 else "?" for number in item.emotions]
+        for item in items
+    }
+
+
+def test_kdef_gives_a_set_for_each_session_and_angle(tmp_path: Path) -> None:
+    for session, person, angle in (("A", "F01", "S"), ("B", "F01", "S"), ("A", "M35", "HL")):
+        for code in ("AF", "AN", "DI", "HA", "NE", "SA", "SU"):
+            name = f"{session}{person}{code}{angle}"
+            touch(tmp_path / f"{session}{person}" / f"{name}.JPG")
+    items = find_items(tmp_path)
+    assert [item.name for item in items] == ["kdefF01__A_S", "kdefF01__B_S", "kdefM35__A_HL"]
+    assert {item.identity for item in items} == {"kdefF01", "kdefM35"}
+    six = ["neutral", "angry", "disgusted", "fearful", "happy", "sad", "surprised"]
+    assert all(found == six for found in emotions_of(items).values())
+    assert items[0].files[4].stem == "AF01HAS"
+
+
+def test_bosphorus_gives_the_emotions_of_a_person(tmp_path: Path) -> None:
+    for name in ("N_N_0", "E_HAPPY_0", "E_ANGER_0", "LFAU_9_0", "YR_R10_0", "O_HAIR_0"):
+        touch(tmp_path / "bs007" / f"bs007_{name}.png")
+    assert emotions_of(find_items(tmp_path)) == {"bs007": ["neutral", "angry", "happy"]}
+
+
+def test_mug_goes_to_the_peak_and_oulu_casia_ends_there(tmp_path: Path) -> None:
+    for frame in range(8):
+        touch(tmp_path / "mug" / "004" / "disgust" / "take001" / f"img_{frame:04d}.jpg")
+        name = f"{frame:03d}.jpeg"
+        touch(tmp_path / "oulu" / "VL" / "Strong" / "P012" / "Surprise" / name)
+    assert emotions_of(find_items(tmp_path / "mug")) == {
+        "mug004__disgust_take001": ["neutral", "?", "?", "disgusted"]
+    }
+    (item,) = find_items(tmp_path / "oulu")
+    assert item.identity == "ouluP012"
+    assert item.emotions == (0, *[-1] * 6, EMOTIONS.index("surprised"))
+
+
+def test_cfee_leaves_compound_emotions_out(tmp_path: Path) -> None:
+    for emotion in ("neutral", "happy", "sadly_angry", "fearful"):
+        touch(tmp_path / emotion / "001.jpg")
+    found = emotions_of(find_items(tmp_path, "cfee"))
+    assert found == {"cfee001": ["neutral", "fearful", "happy"]}
+
+
+def test_emotionet_photos_have_the_emotion_of_their_action_units(tmp_path: Path) -> None:
+    for name in ("N_1.jpg", "N_2.jpg", "N_3.jpg"):
+        touch(tmp_path / "images" / name)
+    table = tmp_path / "aus.csv"
+    touch(table, "URL, AU 1, AU 2, AU 5, AU 6, AU 12, AU 26\n")
+    with table.open("a") as handle:
+        handle.write("'http://host/a/N_1.jpg', 0, 0, 0, 1, 1, 0\n")
+        handle.write("'http://host/a/N_2.jpg', 1, 1, 1, 0, 0, 1\n")
+        handle.write("'http://host/a/N_3.jpg', 999, 0, 0, 0, 0, 0\n")
+        handle.write("'http://host/a/absent.jpg', 0, 0, 0, 1, 1, 0\n")
+    found = emotions_of(find_items(tmp_path, "emotionet"))
+    assert found == {"N_1": ["happy"], "N_2": ["surprised"], "N_3": ["neutral"]}
+
+
+@pytest.mark.parametrize("layout", ["auto", "ckplus", "rafd", "mug", "emotionet"])
 def test_nothing_to_prepare_is_reported(tmp_path: Path, layout: str) -> None:
     touch(tmp_path / "notes.txt")
     with pytest.raises(SourceError, match="holds no"):

@@ -1,0 +1,80 @@
+"""Labels of clips: action units, emotion and intensity of each frame.
+
+They are computed from the landmarks, against the resting face of the clip (`emotions` has the
+thresholds). Where a data set labels pictures itself, its neutral pictures give the resting face,
+and its emotions stand.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from reenact.expression.emotions import EMOTIONS, emotion_intensity, emotion_weights
+from reenact.face.action_units import action_units
+from reenact.face.geometry import estimate_pose, rotation_vector, to_face_frame
+from reenact.face.topology import ACTION_UNITS
+from reenact.training.deformation_transfer import resting_shape
+from reenact.types import Array
+
+
+@dataclass(frozen=True, slots=True)
+class Labels:
+    """What a face does in each frame; NaN where none was found.
+
+    Attributes:
+        units: float32 (F, 17), of `topology.ACTION_UNITS`.
+        emotions: float32 (F, 8), of sum 1, of `emotions.EMOTIONS`.
+        intensity: float32 (F,), of `emotions.emotion_intensity`.
+    """
+
+    units: Array
+    emotions: Array
+    intensity: Array
+
+    def arrays(self) -> dict[str, Array]:
+        """Return the arrays by their names in a clip's NPZ file."""
+        return {
+            "action_units": self.units,
+            "emotion_weights": self.emotions,
+            "intensity": self.intensity,
+        }
+
+
+def label(landmarks: Array, known: NDArray[np.int8] | None = None) -> Labels:
+    """Label the frames of one clip of one person.
+
+    Args:
+        landmarks: (F, 478, 3) px, NaN where no face was found; at least one face.
+        known: (F,) emotions that the data set gives, -1 where it gives none.
+    """
+    seen = np.flatnonzero(np.isfinite(landmarks).all(axis=(1, 2)))
+    found = landmarks[seen].astype(np.float32)
+    calm = np.zeros(len(found), bool) if known is None else known[seen] == 0
+    rest: Array | None = None
+    for _ in range(2):  # against the canonical face, then against the rest that this gave
+        poses = [estimate_pose(points, rest) for points in found]
+        shapes = np.stack(
+            [to_face_frame(points, pose) for points, pose in zip(found, poses, strict=True)]
+        )
+        turns = np.stack([rotation_vector(pose.rotation) for pose in poses])
+        rest = shapes[calm].mean(axis=0) if calm.any() else resting_shape(shapes, turns)[0]
+    units = np.full((len(landmarks), len(ACTION_UNITS)), np.nan, np.float32)
+    assert rest is not None
+    units[seen] = [action_units(shape, rest) for shape in shapes]
+    emotions = emotion_weights(units)
+    if known is not None:
+        emotions[known >= 0] = np.eye(len(EMOTIONS), dtype=np.float32)[known[known >= 0]]
+    return Labels(units, emotions, emotion_intensity(units))
+
+
+def load_labels(path: Path) -> Labels:
+    """Return the labels in a clip's NPZ file; where it has none, they are computed."""
+    with np.load(path, allow_pickle=False) as archive:
+        if "action_units" in archive:
+            return Labels(archive["action_units"], archive["emotion_weights"], archive["intensity"])
+        known = archive.get("emotions")
+        return label(np.ascontiguousarray(archive["landmarks"]), known)
