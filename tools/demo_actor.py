@@ -23,7 +23,7 @@ from reenact.face.geometry import estimate_pose, rotation_matrix, to_face_frame,
 from reenact.face.mediapipe_tracker import MediaPipeTracker
 from reenact.face.topology import ACTION_UNITS, IRIS_LEFT, IRIS_RIGHT
 from reenact.imaging import smoothstep
-from reenact.live.pipeline import still_expression
+from reenact.live.drives import still_expression
 from reenact.rendering.compositing import Paster
 from reenact.sinks.video_file import FileSettings
 from reenact.targets.library import resize_target, target_from_image

@@ -27,7 +27,7 @@ from reenact.face.action_units import RANGES, measures, mirrored_units
 from reenact.face.expression_components import component_weights, expression_components
 from reenact.face.geometry import estimate_pose, mirrored_deviation, to_face_frame, to_image
 from reenact.face.topology import ACTION_UNITS
-from reenact.live.pipeline import landmark_drive
+from reenact.live.drives import landmark_drive
 from reenact.progress import progress_bar
 from reenact.registry import load
 from reenact.training.augmentation import Pair, Still, transfer_motion

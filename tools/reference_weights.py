@@ -25,7 +25,7 @@ from reenact import registry
 from reenact.config import RendererSettings
 from reenact.evaluation import metrics
 from reenact.evaluation.clips import Clip, find_clips, first_frame_target, read_clip
-from reenact.live.pipeline import landmark_drive
+from reenact.live.drives import landmark_drive
 from reenact.progress import progress_bar
 from reenact.rendering.reference_ranking import DECIBELS, DIFFERENCES, SeenFaces, differences
 from reenact.targets.reference_selection import choose_references, measure_look

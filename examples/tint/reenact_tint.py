@@ -17,7 +17,7 @@ from pydantic import Field, ValidationError
 from reenact.config import LIVE, RendererSettings, Section, Share, first_problem
 from reenact.errors import ConfigError
 from reenact.imaging import from_unit, to_unit
-from reenact.live.pipeline import landmark_drive
+from reenact.live.drives import landmark_drive
 from reenact.registry import RendererSpec
 from reenact.rendering.baselines import WarpRenderer
 from reenact.targets.footage import Footage

@@ -22,7 +22,7 @@ from reenact.evaluation import metrics
 from reenact.face.action_units import action_unit_basis
 from reenact.face.geometry import estimate_pose, rotation_matrix, to_face_frame, to_image
 from reenact.face.topology import ACTION_UNITS
-from reenact.live.pipeline import landmark_drive
+from reenact.live.drives import landmark_drive
 from reenact.registry import available, load, renderer_of
 from reenact.rendering.head_mesh import head_mesh
 from reenact.rendering.mesh_warp import source_map, warp_image

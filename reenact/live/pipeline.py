@@ -21,8 +21,8 @@ from reenact.expression.neutral_store import NeutralStore
 from reenact.expression.tracks import Track, load_track
 from reenact.face.filters import BodyFilter
 from reenact.face.geometry import box_shift
-from reenact.face.topology import ACTION_UNITS, N_LANDMARKS
 from reenact.imaging import letterbox, smoothstep
+from reenact.live.drives import between, resting_drive, still_expression, with_addition
 from reenact.live.prepared_target import PreparedTarget, prepare_target
 from reenact.live.settings import resolve
 from reenact.rendering.temporal_filter import PictureFilter
@@ -38,7 +38,6 @@ from reenact.types import (
     Landmarks,
     MotionSource,
     PerformanceFrame,
-    Pose,
     Renderer,
     Target,
     Tracker,
@@ -123,7 +122,7 @@ class Reenactor:
         self._warned_of_several_faces = False
         self._events: set[str] = set()
         self._time_s: float | None = None
-        rest = _resting(target.neutral)
+        rest = resting_drive(target.neutral)
         self._show(prepare_target(target, settings.renderer.name, renderer, rest, settings.output))
 
     def prepare(self, target: Target) -> PreparedTarget:
@@ -142,7 +141,7 @@ class Reenactor:
         renderer = spec.make(settings.model_copy(update={"name": name}))
         target = resize_target(_with_weights_for(name, target), settings.size)
         return prepare_target(
-            target, name, renderer, _resting(target.neutral), self.settings.output
+            target, name, renderer, resting_drive(target.neutral), self.settings.output
         )
 
     def switch(self, prepared: PreparedTarget) -> None:
@@ -258,22 +257,11 @@ class Reenactor:
             late = self._body.step(fused, dt_s, self.settings.smoothing)
             landmarks = landmarks + share * (fused - landmarks)
             body = body + share * (late - body)
-            expression = _between(expression, acted, share)
+            expression = between(expression, acted, share)
         else:
             self._body.reset()
-        return Drive(
-            landmarks=landmarks,
-            expression=Expression(
-                addition.kept() * expression.deviation + addition.deviation,
-                expression.pose,
-                addition.mixed_units(expression.action_units),
-            ),
-            emotion=addition.emotion(expression.action_units),
-            intensity=addition.intensity,
-            time_s=time_s,
-            dt_s=dt_s,
-            body=body,
-        )
+        drive = Drive(landmarks, expression, time_s=time_s, dt_s=dt_s, body=body)
+        return with_addition(drive, addition)
 
     @property
     def frames_limited(self) -> int:
@@ -493,29 +481,3 @@ def open_reenactor(
     except BaseException:
         tracker.close()
         raise
-
-
-def still_expression() -> Expression:
-    """Return the expression of an actor at rest who looks straight ahead."""
-    return Expression(
-        deviation=np.zeros((N_LANDMARKS, 3), np.float32),
-        pose=Pose(np.eye(3, dtype=np.float32), np.zeros(3, np.float32), 1.0),
-        action_units=np.zeros(len(ACTION_UNITS), np.float32),
-    )
-
-
-def _between(idle: Expression, acted: Expression, share: np.float32) -> Expression:
-    return Expression(
-        idle.deviation + share * (acted.deviation - idle.deviation),
-        acted.pose,
-        idle.action_units + share * (acted.action_units - idle.action_units),
-    )
-
-
-def landmark_drive(landmarks: Array) -> Drive:
-    """Return the drive for a single picture with these (478, 3) landmarks, crop px."""
-    return Drive(landmarks, still_expression())
-
-
-def _resting(neutral: Array) -> Drive:
-    return Drive(neutral, still_expression(), intensity=0.0)

@@ -8,7 +8,7 @@ from reenact.config import TrackingSettings
 from reenact.face.geometry import crop_transform, transform_points
 from reenact.face.mediapipe_tracker import MediaPipeTracker
 from reenact.imaging import crop_image, invert_affine
-from reenact.live.pipeline import still_expression
+from reenact.live.drives import still_expression
 from reenact.types import Array, Drive, Frame, Image, Landmarks, Target
 
 

@@ -15,7 +15,7 @@ from reenact.config import RendererSettings
 from reenact.errors import ModelError, NoWeightsError, PluginError
 from reenact.evaluation.clips import first_frame_target, read_clip
 from reenact.face.geometry import canonical_face, crop_transform, to_image, transform_points
-from reenact.live.pipeline import landmark_drive, still_expression
+from reenact.live.drives import landmark_drive, still_expression
 from reenact.targets.footage import Footage
 from reenact.targets.target_training import TrainingOptions, target_trainer
 from reenact.testing.moving_portrait import moving_portrait

@@ -7,7 +7,8 @@ import pytest
 
 from reenact.config import Settings
 from reenact.errors import TargetError
-from reenact.live.pipeline import Reenactor, still_expression
+from reenact.live.drives import still_expression
+from reenact.live.pipeline import Reenactor
 from reenact.rendering.baselines import CopyRenderer
 from reenact.rendering.compositing import Paster
 from reenact.rendering.matting import Alpha, Matte

@@ -1,0 +1,54 @@
+"""Makes what renderers draw from: a single picture's, the target's at rest, a mixture."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from reenact.expression.driving import Addition
+from reenact.face.topology import ACTION_UNITS, N_LANDMARKS
+from reenact.types import Array, Drive, Expression, Pose
+
+
+def still_expression() -> Expression:
+    """Return the expression of an actor at rest who looks straight ahead."""
+    return Expression(
+        deviation=np.zeros((N_LANDMARKS, 3), np.float32),
+        pose=Pose(np.eye(3, dtype=np.float32), np.zeros(3, np.float32), 1.0),
+        action_units=np.zeros(len(ACTION_UNITS), np.float32),
+    )
+
+
+def landmark_drive(landmarks: Array) -> Drive:
+    """Return the drive for a single picture with these (478, 3) landmarks, crop px."""
+    return Drive(landmarks, still_expression())
+
+
+def resting_drive(neutral: Array) -> Drive:
+    """Return the drive of a target at rest, from its (478, 3) neutral, crop px."""
+    return Drive(neutral, still_expression(), intensity=0.0)
+
+
+def between(idle: Expression, acted: Expression, share: np.float32) -> Expression:
+    """Return the expression this far, 0 to 1, on the way from the idle to the acted one."""
+    return Expression(
+        idle.deviation + share * (acted.deviation - idle.deviation),
+        acted.pose,
+        idle.action_units + share * (acted.action_units - idle.action_units),
+    )
+
+
+def with_addition(drive: Drive, addition: Addition) -> Drive:
+    """Return a drive, whose landmarks have it already, with what a key or a file adds."""
+    expression = drive.expression
+    return replace(
+        drive,
+        expression=Expression(
+            addition.kept() * expression.deviation + addition.deviation,
+            expression.pose,
+            addition.mixed_units(expression.action_units),
+        ),
+        emotion=addition.emotion(expression.action_units),
+        intensity=addition.intensity,
+    )
