@@ -34,7 +34,7 @@ STRIDE: Final = 8
 """Pixels between those that are compared; a kernel regression of all would take hours."""
 
 PENALTIES: Final = (0.004, 0.04, 0.4, 4.0)
-WIDTHS: Final = (0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
+WIDTHS: Final = (0.1, 0.3, 1.0, 3.0, 10.0)
 RADII: Final = (1, 2)
 
 
@@ -55,6 +55,7 @@ def choices() -> Iterator[Choice]:
         yield Choice("global ridge", 1000 * penalty)
         yield Choice("pixel ridge", penalty)
         yield from (Choice("masked ridge", penalty, radius=one) for one in RADII)
+    for penalty in PENALTIES:
         yield from (Choice("pixel kernel", penalty, width=one) for one in WIDTHS)
 
 

@@ -6,7 +6,6 @@ prepare` stores them for RaFD and CK+), or else by their action units (`emotion_
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,16 +16,9 @@ from numpy.typing import NDArray
 
 from reenact.errors import SourceError
 from reenact.evaluation.clips import find_clips
-from reenact.expression.emotions import EMOTIONS, acted_deviations, acted_units, emotion_weights
-from reenact.expression.measures import resting_shape
-from reenact.face.action_units import action_units
-from reenact.face.geometry import (
-    canonical_face,
-    estimate_pose,
-    mirrored_deviation,
-    rotation_vector,
-    to_face_frame,
-)
+from reenact.evaluation.recognition import read_expressions
+from reenact.expression.emotions import EMOTIONS, acted_deviations, acted_units
+from reenact.face.geometry import canonical_face, mirrored_deviation
 from reenact.face.regions import apply_contact, lip_gaps
 from reenact.face.topology import ACTION_UNITS, MOUTH_CORNERS
 from reenact.targets.clip_files import decode_clip, load_landmarks
@@ -239,45 +231,29 @@ def _lean(pair: FacePair) -> float:
 
 def _choices(video: Path, person: str, mean_motion: Collection[str]) -> list[tuple[str, _Choice]]:
     """Return the pairs of each expression in a clip, best first."""
-    landmarks = load_landmarks(video.with_suffix(".npz"))
-    usable = np.flatnonzero(np.isfinite(landmarks).all(axis=(1, 2)))
-    if len(usable) < 2:
+    clip = read_expressions(video.with_suffix(".npz"))
+    if clip is None:
         return []
-    points = np.ascontiguousarray(landmarks[usable], np.float32)
-    labels = _labels(video.with_suffix(".npz"), usable)
-    poses = [estimate_pose(one) for one in points]
-    shapes = np.stack([to_face_frame(*one) for one in zip(points, poses, strict=True)])
-    if labels is not None and (labels == 0).any():
-        neutral = np.asarray(np.median(shapes[labels == 0], axis=0), np.float32)
-    else:
-        angles = [np.linalg.norm(rotation_vector(pose.rotation)) for pose in poses]
-        neutral = resting_shape(shapes, np.asarray(angles, np.float32))
-    poses = [estimate_pose(one, neutral) for one in points]
-    turns = np.degrees([rotation_vector(pose.rotation) for pose in poses])
-    shapes = np.stack([to_face_frame(*one) for one in zip(points, poses, strict=True)])
-    units = np.stack([action_units(one, neutral) for one in shapes])
-    deviations = shapes - neutral
-    seen = (np.abs(turns).max(axis=1) < MAX_ANGLE) & (units[:, _BLINKS].max(axis=1) < _MAX_BLINK)
-    unrest = np.linalg.norm(deviations, axis=2).mean(axis=1)
-    weights = emotion_weights(units)
-    calm = seen & (weights[:, 0] > 0.5 if labels is None else labels == 0)
-    neutrals = _spread(np.where(calm, -unrest, -np.inf), FRAMES)
+    blinking = clip.units[:, _BLINKS].max(axis=1) >= _MAX_BLINK
+    seen = (np.abs(clip.turns).max(axis=1) < MAX_ANGLE) & ~blinking
+    unrest = np.linalg.norm(clip.deviations, axis=2).mean(axis=1)
+    neutrals = _spread(np.where(seen & (clip.weights[:, 0] > 0.5), -unrest, -np.inf), FRAMES)
+    seen[neutrals] = False
+    lips = np.array([_lips(one) for one in clip.deviations])
     found = []
     for row, name in enumerate(EXPRESSIONS, start=1):
-        if labels is None:
-            scores = weights[:, row] - np.abs(units - acted_units()[row]).mean(axis=1)
-            fits = seen & ~np.isin(np.arange(len(seen)), neutrals)
-            if name not in mean_motion:
-                acted = _lips(acted_deviations()[row])
-                fits &= np.abs(np.array([_lips(one) for one in deviations]) - acted) < _MAX_GAP
-            scores = np.where(fits, scores, -np.inf)
+        scores, fits = clip.weights[:, row], seen
+        if clip.labelled:
+            fits = seen & (scores == 1)
         else:
-            scores = np.where(seen & (labels == row), 1.0, -np.inf)
-        for acting in _spread(scores, FRAMES):
+            scores = scores - np.abs(clip.units - acted_units()[row]).mean(axis=1)
+            if name not in mean_motion:
+                fits = seen & (np.abs(lips - _lips(acted_deviations()[row])) < _MAX_GAP)
+        for acting in _spread(np.where(fits, scores, -np.inf), FRAMES):
             for rest in neutrals:
-                if float(np.linalg.norm(turns[acting] - turns[rest])) < MAX_TURN:
-                    frames = int(usable[rest]), int(usable[acting])
-                    both = deviations[rest], deviations[acting]
+                if float(np.linalg.norm(clip.turns[acting] - clip.turns[rest])) < MAX_TURN:
+                    frames = int(clip.frames[rest]), int(clip.frames[acting])
+                    both = clip.deviations[rest], clip.deviations[acting]
                     found.append((name, _Choice(video, person, frames, both, scores[acting])))
     return found
 
@@ -322,15 +298,3 @@ def _spread(scores: NDArray[np.floating[Any]], count: int) -> list[int]:
         if all(abs(index - other) >= _APART for other in taken):
             taken.append(int(index))
     return taken
-
-
-def _labels(path: Path, usable: NDArray[np.intp]) -> NDArray[np.intp] | None:
-    """Return the labels of the usable frames, an index into EMOTIONS; None: there are none."""
-    try:
-        with np.load(path) as stored:
-            if "emotions" not in stored:
-                return None
-            labels = np.asarray(stored["emotions"], np.intp)[usable]
-    except (OSError, ValueError, zipfile.BadZipFile, IndexError) as error:
-        raise SourceError(f"{path} cannot be read: {error}.") from error
-    return np.where(labels < 0, 0, labels) if (labels > 0).any() else None

@@ -8,7 +8,7 @@ in which unit its λ (.4) and σ (3 and 10) are; here the unit is the range 0..1
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -116,7 +116,8 @@ def _patches(plane: Array, radius: int) -> Array:
     """Return the patch around each pixel of (N, H, W), and a 1: (N, H, W, K + 1)."""
     side = 2 * radius + 1
     padded = np.pad(plane, ((0, 0), (radius, radius), (radius, radius)), mode="edge")
-    windows = np.lib.stride_tricks.sliding_window_view(padded, (side, side), axis=(1, 2))
+    view: Any = np.lib.stride_tricks.sliding_window_view  # its types know one axis alone
+    windows = view(padded, (side, side), axis=(1, 2))
     flat = windows.reshape(*plane.shape, side * side)
     return np.concatenate([flat, np.ones((*plane.shape, 1), flat.dtype)], axis=-1)
 
