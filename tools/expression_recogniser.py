@@ -34,7 +34,9 @@ MAX_TURN = 25.0
 
 def read(folder: Path) -> tuple[Array, NDArray[np.intp], NDArray[np.str_]]:
     """Return the deviations, labels and people of all clear frames of a folder of clips."""
-    deviations, labels, people = [], [], []
+    deviations: list[Array] = []
+    labels: list[int] = []
+    people: list[str] = []
     for path in sorted(folder.glob("*.npz")):
         clip = read_expressions(path)
         if clip is None:

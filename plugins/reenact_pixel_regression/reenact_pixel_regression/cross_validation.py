@@ -81,14 +81,14 @@ def predict(choice: Choice, x: Array, t: Array, queries: Array) -> Array:
     if choice.method == "pixel ridge":
         w, b = pixel_ridge(x[few], t[few], choice.penalty)
         return np.asarray(queries[few] * w + b, np.float32)
-    drawn = np.empty(queries[few].shape, np.float32)
-    for at in np.ndindex(drawn.shape[1:]):
-        own, wanted = x[few][(slice(None), *at)], t[few][(slice(None), *at)]
+    seen, wanted, asked = (one[few].reshape(len(one), -1).T for one in (x, t, queries))
+    drawn = np.empty(asked.shape, np.float32)
+    for at, own in enumerate(seen):
         kernel = gaussian_kernel(own[:, None], own[None], choice.width)
         kernel[np.diag_indices_from(kernel)] += choice.penalty
-        kappa = gaussian_kernel(queries[few][(slice(None), *at)][:, None], own[None], choice.width)
-        drawn[(slice(None), *at)] = kappa @ np.linalg.solve(kernel, wanted)
-    return drawn
+        kappa = gaussian_kernel(asked[at][:, None], own[None], choice.width)
+        drawn[at] = kappa @ np.linalg.solve(kernel, wanted[at])
+    return drawn.T.reshape(queries[few].shape)
 
 
 def _masked(choice: Choice, x: Array, t: Array, queries: Array) -> Array:
@@ -100,7 +100,7 @@ def _masked(choice: Choice, x: Array, t: Array, queries: Array) -> Array:
         planes = [one[:, band].transpose(0, 3, 1, 2) for one in (x, t, queries)]
         drawn = masked_ridge(planes[0], planes[1], choice.penalty, reach, planes[2])
         rows.append(drawn[:, :, reach, STRIDE // 2 :: STRIDE])
-    return np.stack(rows, axis=2).transpose(0, 2, 3, 1)
+    return np.asarray(np.stack(rows, axis=2).transpose(0, 2, 3, 1), np.float32)
 
 
 def cross_validate(
@@ -156,7 +156,7 @@ def table(results: Mapping[Choice, Mapping[str, float]]) -> str:
 def main(clips: str, folds_path: str) -> None:
     """Print the table of a folder of clips."""
     config = PixelRegressionTraining(train=Path(clips), val=Path(clips))
-    pairs = read_pairs(config.train, config.evidence, config.least_people, config.mean_motion)
+    pairs = read_pairs(config.train, config.evidence, config.min_people, config.mean_motion)
     shown = {
         name: align(found, name, motion_of(found, name, name in config.mean_motion))
         for name, found in pairs.items()

@@ -45,7 +45,7 @@ _APART: Final = 5
 _MAX_GAP: Final = 0.07
 """Inter-ocular distances by which the lips' opening may differ from that of the motion."""
 
-_LEAST_PAIRS: Final = 12
+_MIN_PAIRS: Final = 12
 
 ONE_SIDED: Final = ("contemptuous",)
 """Expressions of one side of the face; all pairs are mirrored to the person's left."""
@@ -113,7 +113,7 @@ class _Choice:
 def read_pairs(
     folder: Path,
     evidence: float,
-    least_people: int,
+    min_people: int,
     mean_motion: Collection[str] = (),
     people: Collection[str] | None = None,
 ) -> dict[str, list[FacePair]]:
@@ -123,7 +123,7 @@ def read_pairs(
         folder: of clips `NAME.mp4` with `NAME.npz`; the part before `__` names the person.
         evidence: least score of an expression without a label: its weight by `emotion_weights`,
             minus the mean difference of its action units from those of the acted expression.
-        least_people: where fewer people score so much, the best ones of the rest are taken, too.
+        min_people: where fewer people score so much, the best ones of the rest are taken, too.
         mean_motion: expressions whose motion is the mean of the pairs. Of the others, only frames
             whose lips are as far apart as those of the acted expression are taken.
         people: only these; None: everybody.
@@ -137,7 +137,7 @@ def read_pairs(
         if people is None or person in people:
             for name, choice in _choices(video, person, mean_motion):
                 choices[name].append(choice)
-    kept = {name: _best(found, evidence, least_people) for name, found in choices.items()}
+    kept = {name: _best(found, evidence, min_people) for name, found in choices.items()}
     faces = _faces([one for found in kept.values() for one in found])
     return {
         name: [
@@ -182,7 +182,7 @@ def align(pairs: Sequence[FacePair], expression: str, motion: Array) -> AlignedP
 
     Each is there twice, the second time mirrored. A one-sided expression is there once, on the
     person's left. Lips that are farther apart than in the motion cannot be closed by bending the
-    picture, nor opened: such pairs are left out, but for the nearest `_LEAST_PAIRS`.
+    picture, nor opened: such pairs are left out, but for the nearest `_MIN_PAIRS`.
 
     Args:
         pairs: at least one.
@@ -190,7 +190,7 @@ def align(pairs: Sequence[FacePair], expression: str, motion: Array) -> AlignedP
         motion: (478, 3) iod, see `motion_of`.
     """
     gaps = np.array([abs(_lips(pair.acting.deviation) - _lips(motion)) for pair in pairs])
-    allowed = max(_MAX_GAP, float(np.sort(gaps)[:_LEAST_PAIRS][-1]))
+    allowed = max(_MAX_GAP, float(np.sort(gaps)[:_MIN_PAIRS][-1]))
     kept = [pair for pair, gap in zip(pairs, gaps, strict=True) if gap <= allowed]
     inputs, targets = [], []
     for pair in kept:
@@ -258,13 +258,13 @@ def _choices(video: Path, person: str, mean_motion: Collection[str]) -> list[tup
     return found
 
 
-def _best(found: Sequence[_Choice], evidence: float, least_people: int) -> list[_Choice]:
+def _best(found: Sequence[_Choice], evidence: float, min_people: int) -> list[_Choice]:
     """Keep the choices with enough evidence, and the best of the other people where few have."""
     best: dict[str, float] = {}
     for one in found:
         best[one.person] = max(one.score, best.get(one.person, -np.inf))
     ranked = sorted(best, key=lambda person: -best[person])
-    few = set(ranked[:least_people])
+    few = set(ranked[:min_people])
     return [
         one
         for one in found

@@ -53,9 +53,11 @@ def pixel_ridge(x: Array, t: Array, penalty: float) -> tuple[Floats, Floats]:
     return w, b
 
 
-def gaussian_kernel(first: Floats, second: Floats, width: float) -> Floats:
+def gaussian_kernel(
+    first: NDArray[np.floating[Any]], second: NDArray[np.floating[Any]], width: float
+) -> Floats:
     """Return exp(-(first - second)² / 2σ²) (eq. 12)."""
-    difference = (first - second) / width
+    difference = (first - second).astype(np.float64) / width
     kernel: Floats = np.exp(-0.5 * difference * difference)
     return kernel
 

@@ -47,7 +47,7 @@ class PixelRegressionTraining(Section):
     evidence: float = Field(
         0.1, ge=-1, le=1, description="least score of an expression without a label"
     )
-    least_people: int = Field(
+    min_people: int = Field(
         20, ge=1, description="with fewer who score so much, the best of the rest are taken, too"
     )
     mean_motion: list[str] = Field(
@@ -96,7 +96,7 @@ class PixelRegressionRecipe(Recipe):
 
     def _read(self, folder: Path) -> Pairs:
         config = self.config
-        pairs = read_pairs(folder, config.evidence, config.least_people, config.mean_motion)
+        pairs = read_pairs(folder, config.evidence, config.min_people, config.mean_motion)
         if not any(pairs.values()):
             raise SourceError(f"No clip of {folder} shows an expression and its neutral face.")
         return pairs
@@ -131,7 +131,7 @@ class PixelRegressionRecipe(Recipe):
         config = self.config
         if config.method == "ridge":
             w, b = pixel_ridge(inputs, targets, config.penalty)
-            return np.stack([b, w + b]).astype(np.float32)
+            return np.asarray(np.stack([b, w + b]), np.float32)
         levels = np.linspace(0, 1, config.levels, dtype=np.float32)
         return pixel_kernel(inputs, targets, config.penalty, config.width, levels)
 
