@@ -64,6 +64,11 @@ class PartsSection(Section):
 
     __pydantic_extra__: dict[str, SerializeAsAny[Section]]
 
+    def parts(self) -> dict[str, Section]:
+        """Return the sections of parts that are there, by name."""
+        extra = self.__pydantic_extra__
+        return {name: part for name, part in extra.items() if isinstance(part, Section)}
+
     def part(self, name: str, settings: type[OwnSettings]) -> OwnSettings:
         """Return the settings of one part: what was given, else its defaults.
 

@@ -8,12 +8,15 @@ from __future__ import annotations
 from argparse import Namespace
 
 from reenact.cli.live import EXIT_INTERRUPTED, Interruption, run_session
+from reenact.cli.panel import panel
 from reenact.errors import ModelError, PluginError, SourceError, TargetError
 from reenact.lifecycle import quiet_native_libraries
 
 
 def live(arguments: Namespace) -> int:
     """Run a session until its source ends, its window is closed, or Ctrl-C."""
+    if arguments.panel:
+        return panel(arguments)
     from reenact.live.controls import Controls
     from reenact.live.session import Session
     from reenact.live.settings import load_settings

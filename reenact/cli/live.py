@@ -8,6 +8,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any, Final, get_args
@@ -115,13 +116,19 @@ def keys_help() -> str:
     return "   ".join([*told, "1-8: show an emotion", "0: you", "up/down: intensity", "q: quit"])
 
 
-def run_session(controls: Controls, sinks: list[str], report: Path | None = None) -> bool:
+def run_session(
+    controls: Controls,
+    sinks: list[str],
+    report: Path | None = None,
+    interruption: Interruption | None = None,
+) -> bool:
     """Run a session with keys and a progress line, then print its figures.
 
     Args:
         controls: of the session, which is closed at the end.
         sinks: the sinks as typed; the files among them are named at the end.
         report: a JSON file that receives the figures.
+        interruption: what ends it, already open; None: one of its own.
 
     Returns:
         True if Ctrl-C, or a signal like it, ended the session.
@@ -131,8 +138,12 @@ def run_session(controls: Controls, sinks: list[str], report: Path | None = None
     """
     from reenact.storage import write_json  # loads cv2
 
-    interruption, session = Interruption(), controls.session
-    with interruption, session, Keys() as keys:
+    session = controls.session
+    with ExitStack() as stack:
+        if interruption is None:
+            interruption = stack.enter_context(Interruption())
+        stack.enter_context(session)
+        keys = stack.enter_context(Keys())
         threads = [
             threading.Thread(target=body, args=(controls, interruption, keys), daemon=True)
             for body in (_stop_on_request, _serve_terminal)

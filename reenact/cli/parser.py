@@ -18,6 +18,7 @@ from reenact.cli.arguments import (
     number,
 )
 from reenact.cli.live import keys_help
+from reenact.cli.panel import add_address, panel
 from reenact.cli.target_parser import add_target
 from reenact.cli.training_parser import TRAIN_PREPARE, add_evaluate, add_train
 
@@ -29,7 +30,7 @@ def parse_arguments(words: Sequence[str]) -> argparse.Namespace:
     """
     if list(words[:2]) == ["train", "prepare"]:
         words = [TRAIN_PREPARE, *words[2:]]
-    return build_parser().parse_args(words or ["--help"])
+    return build_parser().parse_args(words or ["panel"])
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -43,6 +44,7 @@ def build_parser() -> argparse.ArgumentParser:
     adder = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     _add_demo(adder)
     _add_live(adder)
+    _add_panel(adder)
     add_target(adder)
     add_train(adder)
     add_evaluate(adder)
@@ -133,7 +135,20 @@ def _add_live(adder: Adder[argparse.ArgumentParser]) -> None:
     parser.add_argument(
         "--report", type=Path, metavar="FILE.json", help="write the figures of the run to a file"
     )
+    parser.add_argument(
+        "--panel", action="store_true", help="open the control panel in the browser as well"
+    )
+    add_address(parser)
     parser.set_defaults(run=commands.live)
+
+
+def _add_panel(adder: Adder[argparse.ArgumentParser]) -> None:
+    parser = adder.add_parser(
+        "panel", help="open the control panel in the browser; so does reenact without a command"
+    )
+    add_assignments(parser)
+    add_address(parser)
+    parser.set_defaults(run=panel, config=None, source="", target="", sink=None, report=None)
 
 
 def _add_bench(adder: Adder[argparse.ArgumentParser]) -> None:

@@ -128,6 +128,11 @@ class Fusion:
         """The actor's current (478, 3) neutral, face frame, iod; None before the first frame."""
         return None if self._neutral is None else self._neutral.shape
 
+    @property
+    def actor_rest_pose(self) -> Pose | None:
+        """The pose of the actor's head at rest; None before the first frame."""
+        return None if self._neutral is None else self._neutral.pose
+
     def set_target(self, target_neutral: Array) -> None:
         """Change the target: (478, 3) px in its crop. What is known of the actor stays."""
         pose = estimate_pose(target_neutral)

@@ -21,9 +21,10 @@ from reenact.errors import ReenactError, SinkError
 from reenact.live.features import Feature, features
 from reenact.live.presenter import Show
 from reenact.live.presets import live_settings, preset_path, read_preset, write_preset
-from reenact.live.session import Session
+from reenact.live.session import Session, join_sound
 from reenact.sinks.fanout import SinkSet
 from reenact.stats import Stats
+from reenact.targets.store import TargetStore
 from reenact.types import Image
 
 _RECENT_S: Final = 3.0
@@ -43,6 +44,7 @@ class Controls:
     Args:
         session: which is controlled; it need not run yet.
         target: what the user calls the target that is shown.
+        store: the stored targets; None: the user's.
         now_s: the monotonic time, s.
 
     Attributes:
@@ -52,12 +54,18 @@ class Controls:
     """
 
     def __init__(
-        self, session: Session, target: str = "", now_s: Callable[[], float] = time.monotonic
+        self,
+        session: Session,
+        target: str = "",
+        store: TargetStore | None = None,
+        now_s: Callable[[], float] = time.monotonic,
     ) -> None:
         self.session = session
         self.target = target
         self.recording: Path | None = None
         self._recording_name = ""
+        self._store = store
+        self._refused: dict[str, str] = {}
         self._now_s = now_s
         self._start_s = now_s()
         self._switching = threading.Lock()
@@ -101,7 +109,9 @@ class Controls:
         """Return what actor and target do in the newest picture; empty for the target at rest."""
         reenactor = self.session.reenactor
         drive = reenactor.drive
-        return [] if drive is None else features(drive, reenactor.target)
+        if drive is None:
+            return []
+        return features(drive, reenactor.target, reenactor.actor_rest_pose)
 
     def actor_picture(self) -> Image | None:
         """Return the newest picture of the actor while `watch_actor` is on."""
@@ -149,7 +159,7 @@ class Controls:
 
         with self._switching:
             size_px = self.session.settings.renderer.size
-            prepared = self.session.reenactor.prepare(open_target(name, size_px))
+            prepared = self.session.reenactor.prepare(open_target(name, size_px, store=self._store))
             self.session.presenter.switch(prepared)
             self.target = name
 
@@ -204,7 +214,7 @@ class Controls:
 
     def outputs(self) -> list[dict[str, str]]:
         """Return the name of each output, and why it failed; "" if it works."""
-        errors = dict(self.session.output_errors)
+        errors = {**self.session.output_errors, **self._refused}
         output = self.session.output
         names = output.names if isinstance(output, SinkSet) else ()
         working = [{"name": name, "error": ""} for name in names if name not in errors]
@@ -221,11 +231,22 @@ class Controls:
         """
         kind, argument = registry.split(text)
         sink = registry.load("sinks", kind).make(argument, self.session.settings.sink)
-        return self._sinks().add(sink)
+        if not self.session.recorder.frames_out:
+            join_sound(self.session.source, [sink])
+        self._refused.pop(text, None)
+        return self._sinks().add(sink, text)
+
+    def try_output(self, text: str) -> None:
+        """Add an output; if it is refused, the reason stands in `outputs`."""
+        try:
+            self.add_output(text)
+        except ReenactError as error:
+            self._refused[text] = str(error)
 
     def remove_output(self, name: str) -> None:
         """Close an output; the others go on. Raises SinkError if there is none of that name."""
-        self._sinks().remove(name)
+        if self._refused.pop(name, None) is None:
+            self._sinks().remove(name)
 
     def start_recording(self, path: Path | None = None) -> Path:
         """Record to a file; None: a new one among the user's videos.
@@ -259,6 +280,8 @@ class Controls:
 
     def _face(self) -> str:
         reenactor = self.session.reenactor
+        if self.session.presenter.show is not Show.LIVE:
+            return "paused"
         if reenactor.face_present:
             return "found"
         return "lost" if reenactor.face_found else "none"
@@ -286,7 +309,7 @@ class Controls:
             yield _problem("state", f"The session has ended. {told}", "Start it again.")
         if session.source_problem:
             yield _problem("source", session.source_problem, "The target rests until it is back.")
-        elif state["face"] != "found":
+        elif state["face"] in ("lost", "none"):
             yield _problem(
                 "face",
                 "No face is seen, so the target rests.",

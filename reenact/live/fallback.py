@@ -9,7 +9,7 @@ import numpy as np
 
 from reenact.live.prepared_target import PreparedTarget
 from reenact.stats import Recorder
-from reenact.types import Drive, Frame, Target
+from reenact.types import Drive, Frame, Pose, Target
 
 log = logging.getLogger(__name__)
 
@@ -32,6 +32,10 @@ class ReenactorLike(Protocol):
     @property
     def face_present(self) -> bool:
         """True if the newest frame had a face."""
+
+    @property
+    def actor_rest_pose(self) -> Pose | None:
+        """The pose of the actor's head at rest; None before the first face."""
 
     @property
     def target(self) -> Target:

@@ -45,12 +45,13 @@ class Feature:
     signed: bool = False
 
 
-def features(drive: Drive, target: Target) -> list[Feature]:
+def features(drive: Drive, target: Target, actor_rest: Pose | None = None) -> list[Feature]:
     """Measure a drive and the target that it draws.
 
     Args:
         drive: of the newest picture.
         target: that was drawn, at the size of the drive's landmarks.
+        actor_rest: the pose of the actor's head at rest; None: facing the camera.
     """
     rest_pose = estimate_pose(target.neutral)
     rest = to_face_frame(target.neutral, rest_pose)
@@ -64,8 +65,12 @@ def features(drive: Drive, target: Target) -> list[Feature]:
         Feature("gaze", _gaze(drive.expression.deviation), _gaze(shape - rest), signed=True)
     )
     actor_turn, output_turn = _turn(drive.expression.pose), _turn(pose) - _turn(rest_pose)
+    if actor_rest is not None:
+        actor_turn = actor_turn - _turn(actor_rest)
     for name, axis in _POSES.items():
-        found.append(Feature(name, float(actor_turn[axis]), float(output_turn[axis]), signed=True))
+        found.append(
+            Feature(name, _limited(actor_turn[axis]), _limited(output_turn[axis]), signed=True)
+        )
     return found
 
 
@@ -75,8 +80,12 @@ def _mean(units: Array, names: tuple[str, ...]) -> float:
 
 def _gaze(deviation: Array) -> float:
     sideways = deviation[[IRIS_RIGHT[0], IRIS_LEFT[0]], 0].mean()
-    return float(np.clip(sideways / _GAZE_IOD, -1, 1))
+    return _limited(sideways / _GAZE_IOD)
+
+
+def _limited(value: float) -> float:
+    return float(np.clip(value, -1, 1))
 
 
 def _turn(pose: Pose) -> Array:
-    return np.asarray(np.clip(rotation_vector(pose.rotation) / _POSE_RANGE, -1, 1), np.float32)
+    return np.asarray(rotation_vector(pose.rotation) / _POSE_RANGE, np.float32)

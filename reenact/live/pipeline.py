@@ -38,6 +38,7 @@ from reenact.types import (
     Landmarks,
     MotionSource,
     PerformanceFrame,
+    Pose,
     Renderer,
     Target,
     Tracker,
@@ -272,6 +273,11 @@ class Reenactor:
     def actor_neutral(self) -> Array | None:
         """The actor's current neutral, (478, 3), face frame, iod; None before there is one."""
         return self._fusion.actor_neutral
+
+    @property
+    def actor_rest_pose(self) -> Pose | None:
+        """The pose of the actor's head at rest; None before the first face."""
+        return self._fusion.actor_rest_pose
 
     @property
     def face_present(self) -> bool:

@@ -43,7 +43,7 @@ def live_settings(settings: Section, prefix: str = "") -> Iterator[tuple[str, st
         elif isinstance(extra, dict) and extra.get("live"):
             yield prefix, key, value
     if isinstance(settings, PartsSection):
-        for name, part in settings.__pydantic_extra__.items():
+        for name, part in settings.parts().items():
             yield from live_settings(part, f"{prefix}.{name}")
 
 
@@ -69,3 +69,14 @@ def read_preset(path: Path) -> list[tuple[str, str, Any]]:
         ConfigError: it cannot be read, or a key or value is not allowed.
     """
     return [*live_settings(load_settings(path))]
+
+
+def import_preset(name: str, toml: str) -> None:
+    """Store a preset that came as text, after all of it was checked.
+
+    Raises:
+        ReenactError: it is no preset, or it cannot be stored.
+    """
+    with atomic_write(preset_path(name), error=ConfigError, parents=True) as partial:
+        partial.write_text(toml, encoding="utf-8")
+        read_preset(partial)

@@ -13,7 +13,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import Any, Final
@@ -111,7 +111,15 @@ class Session(ClosesOnExit):
         self._threads: dict[Callable[[], None], threading.Thread] = {}
 
     @classmethod
-    def open(cls, settings: Settings, source: str, target: Target, sinks: list[str]) -> Session:
+    def open(
+        cls,
+        settings: Settings,
+        source: str,
+        target: Target,
+        sinks: list[str],
+        *,
+        extra: Sequence[Sink] = (),
+    ) -> Session:
         """Build a session from the texts of the command line; nothing runs yet.
 
         Args:
@@ -119,6 +127,7 @@ class Session(ClosesOnExit):
             source: such as `webcam:0` or `video:clip.mp4`.
             target: the face to show.
             sinks: such as `["window", "file:out.mp4"]`.
+            extra: further sinks. With them a window that the user closes ends nothing but itself.
 
         Raises:
             ReenactError: a part is unknown or cannot be opened, or a sink would overwrite the
@@ -148,14 +157,15 @@ class Session(ClosesOnExit):
                     "target without its background.",
                     " and ".join(opaque),
                 )
-            _join_sound(opened, outputs)
+            join_sound(opened, outputs)
             recorder = Recorder()
             recorded = spec.still or not opened.live
             reenactor = open_reenactor(
                 settings, target, recorder.timer, recorded=recorded, tracked=not spec.landmarks
             )
             undo.callback(reenactor.close)
-            output = SinkSet(outputs, recorder.timer)
+            ends_with_window = not extra
+            output = SinkSet([*outputs, *extra], recorder.timer, ends_with_window=ends_with_window)
             session = cls(reenactor.settings, opened, reenactor, output, recorder=recorder)
             undo.pop_all()
         return session
@@ -400,7 +410,7 @@ class Session(ClosesOnExit):
             self.output.close()
 
 
-def _join_sound(source: Source, sinks: list[Sink]) -> None:
+def join_sound(source: Source, sinks: Sequence[Sink]) -> None:
     """Give a file's sound to the sinks that store sound."""
     from reenact.sound import HasSound, StoresSound
 

@@ -27,6 +27,7 @@ from reenact.rendering.background import scene_behind
 from reenact.rendering.head_mesh import HeadMesh
 from reenact.rendering.layers import compose, fill_background
 from reenact.rendering.reference_ranking import SeenFaces, reference_distances
+from reenact.rendering.relighting import Lighting
 from reenact.rendering.residual_flow import read_personal_flow
 from reenact.types import Array, Drive, Image, Pose, Target
 
@@ -103,6 +104,10 @@ class WarpUNetRenderer:
             if self._is_resized
         ]
         self._poses = [estimate_pose(points) for points in self._landmarks]
+        self._lighting = [
+            Lighting.of(picture, points)
+            for picture, points in zip(pictures, self._landmarks, strict=True)
+        ]
         self._seen = SeenFaces.of(self._landmarks)
         self._edge_fade = edge_fade(target, _MAP_SIDE)
         self._held: int | None = None
@@ -171,6 +176,7 @@ class WarpUNetRenderer:
             landmarks,
             NETWORK_PX,
             _MAP_SIDE,
+            self._lighting[number],
             poses=(self._poses[number], pose),
             body=body,
         )

@@ -52,13 +52,14 @@ class SinkSet(ClosesOnExit):
         with self._changes:
             return (*(name for name in self._working if name not in self._leaving), *self._waiting)
 
-    def add(self, sink: Sink) -> str:
+    def add(self, sink: Sink, name: str = "") -> str:
         """Take over a sink that gets all frames from the next one on; return its name here.
 
-        If it cannot be opened, the reason stands in `errors`.
+        The name is the one given, else the sink's own. If the sink cannot be opened, the reason
+        stands in `errors`.
         """
         with self._changes:
-            name = _unique([*self._working, *self._waiting, sink.name])[-1]
+            name = _unique([*self._working, *self._waiting, name or sink.name])[-1]
             self._errors.pop(name, None)
             self._waiting[name] = sink
         return name

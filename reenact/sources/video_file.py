@@ -138,10 +138,10 @@ class VideoSource(ClosesOnExit):
             )
         except (av.FFmpegError, OSError, ValueError) as error:
             raise SourceError(self._why_not_opened(error)) from error
-        streams = [  # without the cover pictures of sound files
+        streams = [  # without the cover pictures of sound files, and drawings such as SVG
             stream
             for stream in container.streams.video
-            if not int(stream.disposition) & _ATTACHED_PICTURE
+            if stream.codec_context and not int(stream.disposition) & _ATTACHED_PICTURE
         ]
         if not streams:
             container.close()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from contextlib import closing
+from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Final
 
@@ -12,6 +13,7 @@ import numpy as np
 
 from reenact.config import TrackingSettings
 from reenact.errors import TargetError
+from reenact.sources.video_file import VideoSource
 from reenact.targets.builder import RENDERED_PX, create_target, resize_target, target_from_image
 from reenact.targets.store import BUILT_IN, TargetStore
 from reenact.types import Image, Target, Tracker
@@ -19,6 +21,7 @@ from reenact.types import Image, Target, Tracker
 __all__ = [
     "BUILT_IN",
     "TargetStore",
+    "built_in_portrait",
     "create_target",
     "open_target",
     "resize_target",
@@ -28,6 +31,11 @@ __all__ = [
 
 _HEAD: Final = (slice(0, 300), slice(74, 374))
 _HEAD_SIZE_PX: Final = (640, 640)
+
+_ORIGINS: Final = {
+    "astronaut": "NASA, Great Images database",
+    "robin": "the invented face of the demo's actor",
+}
 
 _log = logging.getLogger(__name__)
 
@@ -51,7 +59,7 @@ def open_target(
     """Return a stored or built-in target, or make one from a photo or video.
 
     Args:
-        name_or_path: a stored target's name, `astronaut`, or the path of a picture or video.
+        name_or_path: a stored or built-in target's name, or the path of a picture or video.
         size_px: side of its crops; None: as stored.
         store: the stored targets; None: the user's.
         make_tracker: makes the tracker if a face has to be found.
@@ -64,8 +72,10 @@ def open_target(
     if name_or_path in store.list():
         target = store.load(name_or_path)
     elif name_or_path in BUILT_IN:
+        notes = {"from": _ORIGINS[name_or_path], "consent": "not needed: public domain"}
+        portrait = built_in_portrait(name_or_path)
         with closing(make_tracker()) as tracker:
-            target = _astronaut(tracker)
+            target = target_from_image(name_or_path, portrait, tracker, metadata=notes)
     elif Path(name_or_path).expanduser().exists():
         path = Path(name_or_path).expanduser()
         _log.warning("%s is used as a target without asking whether you may use the face.", path)
@@ -84,17 +94,25 @@ def open_target(
     return target if size_px is None else resize_target(target, size_px)
 
 
-def _astronaut(tracker: Tracker) -> Target:
-    """Eileen Collins, photographed by NASA: in the public domain, shipped with scikit-image.
+def built_in_portrait(name: str) -> Image:
+    """Return the picture of a built-in target, uint8 (H, W, 3) RGB.
 
-    Head and shoulders of the picture, enlarged to what a webcam would frame.
+    `astronaut` is Eileen Collins, photographed by NASA: in the public domain, shipped with
+    scikit-image; head and shoulders, enlarged to what a webcam would frame. `robin` is the
+    invented face of the demo's actor.
     """
+    if name == "robin":
+        with (
+            as_file(files("reenact") / "assets" / "demo_actor.mp4") as path,
+            VideoSource(path) as video,
+        ):
+            first = video.read()
+        assert first is not None  # the file comes with the program
+        return first.image
     import cv2
     from skimage import data
 
     picture: Image = data.astronaut()  # type: ignore[no-untyped-call]  # scikit-image has no types
     head = np.ascontiguousarray(picture[_HEAD])
     enlarged = cv2.resize(head, _HEAD_SIZE_PX, interpolation=cv2.INTER_LANCZOS4)
-    portrait = np.asarray(enlarged, dtype=np.uint8)
-    notes = {"from": "NASA, Great Images database", "consent": "not needed: public domain"}
-    return target_from_image("astronaut", portrait, tracker, metadata=notes)
+    return np.asarray(enlarged, dtype=np.uint8)

@@ -21,7 +21,7 @@ from reenact.targets.exchange_file import SUFFIX, open_exchange_file, write_exch
 from reenact.targets.serialization import DamagedError, bounded
 from reenact.types import Target
 
-BUILT_IN: Final = ("astronaut",)
+BUILT_IN: Final = ("astronaut", "robin")
 """Targets that come with the program."""
 
 FOOTAGE: Final = "footage"

@@ -68,9 +68,15 @@ def test_help_of_live_lists_every_setting(capsys: pytest.CaptureFixture[str]) ->
     assert "(live)" in text
 
 
-def test_without_arguments_the_commands_are_shown(capsys: pytest.CaptureFixture[str]) -> None:
+def test_without_arguments_the_panel_opens() -> None:
+    typed = parse_arguments([])
+    assert typed.run is parse_arguments(["panel"]).run
+    assert (typed.listen, typed.port, typed.target) == ("", 0, "")
+
+
+def test_the_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
-        main([])
+        main(["--help"])
     assert ended.value.code == 0
     told = capsys.readouterr()
     assert told.err == ""

@@ -32,7 +32,7 @@ class Stage:
         source = FakeSource(None, live=True, fps=OUTPUT_FPS, time=time)
         output = SinkSet([self.sink])
         self.session = Session(settings, source, self.reenactor, output, clock=time.clock)
-        self.controls = Controls(self.session, "anna", lambda: time.now_s)
+        self.controls = Controls(self.session, "anna", now_s=lambda: time.now_s)
 
     def frames(self, count: int) -> None:
         """Wait for so many more pictures."""

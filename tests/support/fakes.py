@@ -17,7 +17,7 @@ from reenact.errors import SinkError, SourceError
 from reenact.lifecycle import ClosesOnExit
 from reenact.live.clock import SYSTEM_CLOCK
 from reenact.live.prepared_target import PreparedTarget
-from reenact.types import Drive, Frame, Image, Landmarks, Sink, Source, Target
+from reenact.types import Drive, Frame, Image, Landmarks, Pose, Sink, Source, Target
 from support.simulation import SimulatedTime
 
 MAGENTA = (255, 0, 255)
@@ -142,6 +142,7 @@ class FakeReenactor:
         self.frames_limited = 0
         self.face_found = self.face_present = True
         self.drive: Drive | None = None
+        self.actor_rest_pose: Pose | None = None
         self.colour = GREEN
         self.undone = 0
         self.steps = self.looks = 0

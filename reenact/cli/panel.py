@@ -1,0 +1,87 @@
+"""Runs the control panel: sessions start and end as its page asks."""
+
+from __future__ import annotations
+
+import sys
+import webbrowser
+from argparse import ArgumentParser, Namespace
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from reenact.cli.live import Interruption, run_session
+from reenact.errors import ReenactError
+from reenact.lifecycle import quiet_native_libraries
+
+if TYPE_CHECKING:
+    from reenact.panel.server import Address
+
+_TICK_S: Final = 0.2
+
+_OPEN_NETWORK: Final = (
+    "Everybody who can reach {host} can open the panel with the token, and without TLS everybody "
+    "on the way can read the token and see the picture. Give --certificate and --key for TLS."
+)
+
+
+def add_address(parser: ArgumentParser) -> None:
+    """Add the options of where the panel is served."""
+    parser.add_argument(
+        "--listen",
+        metavar="ADDRESS",
+        default="",
+        help="serve the panel at this address of the machine; without TLS a warning says what "
+        "that means (default: the loopback address)",
+    )
+    parser.add_argument(
+        "--port", type=int, default=0, help="port of the panel (default: 7843, or any free one)"
+    )
+    parser.add_argument("--certificate", type=Path, metavar="FILE", help="TLS certificate, PEM")
+    parser.add_argument("--key", type=Path, metavar="FILE", help="key of the certificate, PEM")
+    parser.add_argument(
+        "--no-browser", action="store_true", help="print the panel's address and open nothing"
+    )
+
+
+def panel(arguments: Namespace) -> int:
+    """Serve the page until Ctrl-C; what is typed is offered there or started at once."""
+    from reenact.panel.server import PanelServer
+    from reenact.panel.studio import Studio
+
+    outputs = arguments.sink or []
+    with (
+        Interruption() as interruption,
+        Studio(arguments.config, arguments.assignments) as studio,
+        PanelServer(studio, _address(arguments)) as server,
+    ):
+        print(f"The panel: {server.url}", file=sys.stderr, flush=True)
+        if not arguments.no_browser:
+            webbrowser.open(server.url)
+        studio.offer(arguments.source, arguments.target or "")
+        if arguments.target:
+            studio.start(arguments.source or "webcam:0", arguments.target, outputs)
+        while not interruption.stop:
+            choice = studio.next_start(_TICK_S)
+            if choice is None:
+                continue
+            with quiet_native_libraries():
+                controls = studio.open(choice)
+            if controls is None:
+                continue
+            error: Exception | None = None
+            try:
+                run_session(controls, outputs, arguments.report, interruption)
+            except Exception as caught:
+                error = caught
+            studio.ended(error)
+    return 0
+
+
+def _address(arguments: Namespace) -> Address:
+    from reenact.panel.server import LOOPBACK, Address
+
+    host, certificate, key = arguments.listen or LOOPBACK, arguments.certificate, arguments.key
+    if (certificate is None) != (key is None):
+        raise ReenactError("TLS needs both --certificate and --key.")
+    if host not in (LOOPBACK, "::1", "localhost") and certificate is None:
+        print(f"reenact: {_OPEN_NETWORK.format(host=host)}", file=sys.stderr)
+    return Address(host, arguments.port, certificate, key)

@@ -1,0 +1,316 @@
+"""What the API can do: each endpoint with its path, its body and what it calls.
+
+The routes, the OpenAPI document and the security tests are all made from this one table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Final, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from reenact import registry
+from reenact.errors import TargetError
+from reenact.live.presenter import Show
+from reenact.live.presets import import_preset, preset_names, preset_path
+from reenact.panel.studio import Studio
+from reenact.panel.widgets import widgets
+
+
+class Body(BaseModel):
+    """What a request holds; unknown names are refused."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class StartBody(Body):
+    """A session to start."""
+
+    source: str = Field(max_length=500, description="such as webcam:0")
+    target: str = Field(max_length=100, description="the name of a target")
+    outputs: list[str] = Field(default=[], max_length=16, description="such as camera")
+
+
+class NameBody(Body):
+    """A name."""
+
+    name: str = Field(max_length=100, description="of a target")
+
+
+class SourceBody(Body):
+    """A source to look at; empty for none."""
+
+    source: str = Field(max_length=500, description="such as webcam:0; empty: none")
+
+
+class OutputBody(Body):
+    """An output, and whether it is on."""
+
+    output: str = Field(max_length=500, description="such as camera")
+    on: bool = Field(description="whether it gets the picture")
+
+
+class ShowBody(Body):
+    """What is shown."""
+
+    show: Literal["live", "rest", "frozen"] = Field(
+        description="live: the target moves; rest: it rests at once; frozen: the picture stays"
+    )
+
+
+class CreateBody(Body):
+    """A target to make."""
+
+    name: str = Field(max_length=100, description="of the new target")
+    uploads: list[str] = Field(max_length=32, description="what POST /api/uploads answered")
+    consent: Literal[True] = Field(description="the face may be used")
+
+
+class ImportBody(Body):
+    """A target that was exported."""
+
+    upload: str = Field(max_length=100, description="what POST /api/uploads answered")
+    name: str | None = Field(None, max_length=100, description="to store it under")
+
+
+class TrainBody(Body):
+    """A training."""
+
+    minutes: float = Field(10, gt=0, le=240, description="how long it may take")
+
+
+class SettingsBody(Body):
+    """Settings by section.key."""
+
+    values: dict[str, bool | float | str] = Field(description="such as fusion.mirror")
+
+
+class PresetBody(Body):
+    """A preset to store."""
+
+    toml: str | None = Field(
+        None, max_length=100_000, description="its text; none: the present settings"
+    )
+
+
+class NoBody(Body):
+    """Nothing."""
+
+
+Call = Callable[[Studio, Mapping[str, str], Any], Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """One thing that the API can do.
+
+    Attributes:
+        method: of HTTP.
+        path: with names in braces, which become the second argument of `call`.
+        summary: one line for the document.
+        call: gets the studio, the names in the path, and the body; its result becomes JSON.
+        body: what the request holds; None for GET.
+    """
+
+    method: str
+    path: str
+    summary: str
+    call: Call
+    body: type[Body] | None = None
+
+
+def _set_show(studio: Studio, body: ShowBody) -> None:
+    controls = studio.running()
+    {
+        Show.LIVE.value: controls.resume,
+        Show.REST.value: controls.panic,
+        Show.FROZEN.value: controls.freeze,
+    }[body.show]()
+
+
+def _outputs() -> list[dict[str, Any]]:
+    """Describe the outputs that a switch can turn on."""
+    found = []
+    for name in registry.available("sinks"):
+        spec = registry.load("sinks", name)
+        if name not in ("null", "file"):
+            found.append({"output": name, "summary": spec.summary, "needs": spec.needs})
+    return found
+
+
+def _stop_job(studio: Studio, number: str) -> None:
+    job = studio.jobs.get(int(number)) if number.isdecimal() else None
+    if job is None:
+        raise TargetError("That work has ended.")
+    job.stop_wanted.set()
+
+
+def _save_preset(studio: Studio, name: str, toml: str | None) -> None:
+    if toml is None:
+        studio.running().save_preset(name)
+    else:
+        import_preset(name, toml)
+
+
+def _remove_preset(name: str) -> None:
+    preset_path(name).unlink(missing_ok=True)
+
+
+def _started(studio: Studio, body: StartBody) -> None:
+    studio.start(body.source, body.target, body.outputs)
+
+
+ENDPOINTS: Final = (
+    Endpoint("GET", "/api/state", "Everything that the page shows", lambda s, p, b: s.state()),
+    Endpoint("GET", "/api/sources", "The cameras", lambda s, p, b: s.sources()),
+    Endpoint("GET", "/api/outputs", "What can be switched on", lambda s, p, b: _outputs()),
+    Endpoint("GET", "/api/targets", "The targets", lambda s, p, b: s.gallery.list()),
+    Endpoint("GET", "/api/settings", "All settings", lambda s, p, b: widgets(s.settings())),
+    Endpoint("GET", "/api/presets", "The presets", lambda s, p, b: preset_names()),
+    Endpoint("POST", "/api/start", "Start a session", lambda s, p, b: _started(s, b), StartBody),
+    Endpoint("POST", "/api/stop", "End the session", lambda s, p, b: s.stop(), NoBody),
+    Endpoint(
+        "POST",
+        "/api/watch",
+        "Look at a camera before the start",
+        lambda s, p, b: s.watch_source(b.source),
+        SourceBody,
+    ),
+    Endpoint(
+        "POST",
+        "/api/target",
+        "Fade to another target",
+        lambda s, p, b: s.switch(b.name).number,
+        NameBody,
+    ),
+    Endpoint(
+        "POST", "/api/show", "Move, rest or freeze", lambda s, p, b: _set_show(s, b), ShowBody
+    ),
+    Endpoint(
+        "POST",
+        "/api/neutral",
+        "Take the actor's present face as the neutral one",
+        lambda s, p, b: s.running().set_neutral(),
+        NoBody,
+    ),
+    Endpoint(
+        "DELETE",
+        "/api/neutral",
+        "Return to the neutral before",
+        lambda s, p, b: s.running().undo_neutral(),
+        NoBody,
+    ),
+    Endpoint(
+        "POST",
+        "/api/motion",
+        "Play a motion of its driver",
+        lambda s, p, b: s.running().play_motion(),
+        NoBody,
+    ),
+    Endpoint(
+        "PATCH",
+        "/api/settings",
+        "Change settings; answers with those that wait for the next start",
+        lambda s, p, b: s.update(b.values),
+        SettingsBody,
+    ),
+    Endpoint(
+        "POST",
+        "/api/outputs",
+        "Switch an output on or off",
+        lambda s, p, b: s.set_output(b.output, b.on),
+        OutputBody,
+    ),
+    Endpoint(
+        "POST",
+        "/api/recording",
+        "Start a recording; answers with its file",
+        lambda s, p, b: str(s.running().start_recording()),
+        NoBody,
+    ),
+    Endpoint(
+        "DELETE",
+        "/api/recording",
+        "Finish the recording; answers with its file",
+        lambda s, p, b: str(s.running().stop_recording()),
+        NoBody,
+    ),
+    Endpoint(
+        "PUT",
+        "/api/presets/{name}",
+        "Store the present settings, or those of a file, as a preset",
+        lambda s, p, b: _save_preset(s, p["name"], b.toml),
+        PresetBody,
+    ),
+    Endpoint(
+        "POST",
+        "/api/presets/{name}",
+        "Use a preset",
+        lambda s, p, b: s.load_preset(p["name"]),
+        NoBody,
+    ),
+    Endpoint(
+        "DELETE",
+        "/api/presets/{name}",
+        "Delete a preset",
+        lambda s, p, b: _remove_preset(p["name"]),
+        NoBody,
+    ),
+    Endpoint(
+        "POST",
+        "/api/targets",
+        "Make a target of files that were sent; answers with the number of the work",
+        lambda s, p, b: s.gallery.create(b.name, b.uploads).number,
+        CreateBody,
+    ),
+    Endpoint(
+        "POST",
+        "/api/import",
+        "Store a target that was exported; answers with its name",
+        lambda s, p, b: s.gallery.import_file(b.upload, b.name),
+        ImportBody,
+    ),
+    Endpoint(
+        "PATCH",
+        "/api/targets/{name}",
+        "Rename a target",
+        lambda s, p, b: s.gallery.rename(p["name"], b.name),
+        NameBody,
+    ),
+    Endpoint(
+        "DELETE",
+        "/api/targets/{name}",
+        "Remove a target; it can be restored until the panel ends",
+        lambda s, p, b: s.gallery.remove(p["name"]),
+        NoBody,
+    ),
+    Endpoint(
+        "POST",
+        "/api/targets/{name}/restore",
+        "Bring a removed target back",
+        lambda s, p, b: s.gallery.restore(p["name"]),
+        NoBody,
+    ),
+    Endpoint(
+        "POST",
+        "/api/targets/{name}/train",
+        "Train a target on its own video; answers with the number of the work",
+        lambda s, p, b: s.gallery.train(p["name"], b.minutes).number,
+        TrainBody,
+    ),
+    Endpoint(
+        "DELETE",
+        "/api/jobs/{number}",
+        "End a work early; a training keeps its best state",
+        lambda s, p, b: _stop_job(s, p["number"]),
+        NoBody,
+    ),
+    Endpoint(
+        "GET",
+        "/api/features",
+        "What actor and target do now",
+        lambda s, p, b: [asdict(one) for one in s.running().features()],
+    ),
+)

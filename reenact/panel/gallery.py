@@ -1,0 +1,217 @@
+"""The targets as the page shows them: pictures, making, renaming, removing with a way back."""
+
+from __future__ import annotations
+
+import multiprocessing
+import shutil
+import time
+from collections.abc import Sequence
+from contextlib import closing
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any, Final
+
+from reenact.errors import ReenactError, TargetError
+from reenact.panel.jobs import Job, Jobs
+from reenact.panel.preview import small_jpeg
+from reenact.panel.uploads import Uploads
+from reenact.sources.image_file import read_image
+from reenact.targets.library import BUILT_IN, built_in_portrait
+from reenact.targets.store import TargetStore, checked_name
+from reenact.targets.target_training import preview_path, training_folder
+
+PICTURE_PX: Final = 256
+
+_REMOVED: Final = ".removed"
+_POLL_S: Final = 0.2
+_STOP_S: Final = 60.0
+
+
+class Gallery:
+    """The user's targets and the built-in ones. Any thread may call.
+
+    Args:
+        store: the stored targets.
+        jobs: runs what takes long.
+        uploads: the files that a page has sent.
+
+    Attributes:
+        store: the stored targets.
+        changes: grows with every change, so that a page knows when to look again.
+    """
+
+    def __init__(self, store: TargetStore, jobs: Jobs, uploads: Uploads) -> None:
+        self.store = store
+        self.changes = 0
+        self._jobs = jobs
+        self._uploads = uploads
+
+    def list(self) -> list[dict[str, Any]]:
+        """Describe each target: its name, and whether it is built in, trained or trainable."""
+        found = [{"name": name, "built_in": True} for name in BUILT_IN]
+        for name in self.store.list():
+            parts = self.store.irreplaceable_parts(name)
+            found.append(
+                {
+                    "name": name,
+                    "built_in": False,
+                    "trained": "trained weights" in parts,
+                    "footage": "footage" in parts,
+                }
+            )
+        return found
+
+    def picture(self, name: str) -> bytes:
+        """Return a JPEG of a target, `PICTURE_PX` high. Raises ReenactError."""
+        if name in BUILT_IN:
+            return small_jpeg(built_in_portrait(name), PICTURE_PX)
+        return small_jpeg(read_image(self.store.folder_of(name) / "reference_0.png"), PICTURE_PX)
+
+    def create(self, name: str, uploads: Sequence[str]) -> Job:
+        """Start making a target of files that were sent. The user has said that it is allowed.
+
+        Raises:
+            TargetError: the name is not allowed or taken, or a file is unknown.
+        """
+        self.store.check_free(name)
+        if self._jobs.running("create", name) is not None:
+            raise TargetError(f"{name} is being made already.")
+        paths = self._uploads.paths(uploads)
+
+        def work(job: Job) -> str:
+            try:
+                return self._create(job, checked_name(name), paths)
+            finally:
+                self._uploads.forget(uploads)
+
+        return self._jobs.start("create", name, work)
+
+    def _create(self, job: Job, name: str, paths: Sequence[Path]) -> str:
+        from reenact.evaluation.renderer_selection import choose_renderer
+        from reenact.targets.library import create_target, still_tracker
+
+        job.step = "Finding the face"
+        footage = paths[0].with_suffix(".footage")
+        try:
+            with closing(still_tracker()) as tracker:
+                notes = {"consent": "confirmed in the panel"}
+                target = create_target(name, paths, tracker, metadata=notes, footage=footage)
+            job.step, job.progress = "Choosing what draws it best", 0.5
+            target = choose_renderer(target)
+            self.store.create(target, footage=footage)
+        finally:
+            shutil.rmtree(footage, ignore_errors=True)
+        self.changes += 1
+        return f"{name} is ready."
+
+    def rename(self, name: str, new: str) -> None:
+        """Rename a target. Raises TargetError."""
+        self.store.rename(name, new)
+        self.changes += 1
+
+    def remove(self, name: str) -> None:
+        """Take a target away; `restore` brings it back until the panel ends.
+
+        Raises:
+            TargetError: there is no such target, or it is being trained.
+        """
+        place = self.store.folder_of(name)
+        if self._jobs.running("train", name) is not None:
+            raise TargetError(f"{name} is being trained; stop that first.")
+        kept = self._removed(name)
+        kept.parent.mkdir(exist_ok=True)
+        shutil.rmtree(kept, ignore_errors=True)
+        place.rename(kept)
+        self.changes += 1
+
+    def restore(self, name: str) -> None:
+        """Bring a removed target back. Raises TargetError if that is not possible."""
+        self.store.check_free(name)
+        kept = self._removed(name)
+        if not kept.is_dir():
+            raise TargetError(f"{name} was not removed lately.")
+        kept.rename(self.store.folder / checked_name(name))
+        self.changes += 1
+
+    def forget_removed(self) -> None:
+        """Delete what was removed, for good."""
+        shutil.rmtree(self.store.folder / _REMOVED, ignore_errors=True)
+
+    def import_file(self, upload: str, name: str | None) -> str:
+        """Store a target that another program exported; return its name. Raises TargetError."""
+        stored = self.store.import_file(self._uploads.paths([upload])[0], name)
+        self._uploads.forget([upload])
+        self.changes += 1
+        return stored
+
+    def train(self, name: str, minutes: float) -> Job:
+        """Start training a target on its own video, in a process of its own.
+
+        Raises:
+            TargetError: there is no such target, it has no video, or one is being trained.
+        """
+        if "footage" not in self.store.irreplaceable_parts(name):
+            raise TargetError(f"{name} has no video to learn from; make it anew from a video.")
+        if self._jobs.running("train") is not None:
+            raise TargetError("A target is being trained already; two at once only take longer.")
+        return self._jobs.start("train", name, lambda job: self._train(job, minutes))
+
+    def training_preview(self, name: str) -> Path | None:
+        """Return the picture that shows how a training goes, if there is one yet."""
+        path = preview_path(training_folder(self.store, name))
+        return path if path.is_file() else None
+
+    def _train(self, job: Job, minutes: float) -> str:
+        context = multiprocessing.get_context("spawn")
+        stop = context.Event()
+        ours, theirs = context.Pipe(duplex=False)
+        arguments = (self.store.folder, job.target, minutes, stop, theirs)
+        process = context.Process(target=_train_elsewhere, args=arguments, daemon=True)
+        process.start()
+        theirs.close()
+        job.step, start_s = "Training", time.monotonic()
+        while not ours.poll(_POLL_S):
+            done = (time.monotonic() - start_s) / (60 * minutes)
+            job.progress, job.left_s = min(done, 1.0), max(60 * minutes * (1 - done), 0.0)
+            if job.stop_wanted.is_set():
+                stop.set()
+                job.step = "Stopping; the best state is kept"
+        try:
+            done_well, text = ours.recv()
+        except EOFError:
+            done_well, text = False, "The training ended by itself; the terminal may tell why."
+        process.join(_STOP_S)
+        self.changes += 1
+        if not done_well:
+            raise ReenactError(text)
+        return str(text)
+
+    def _removed(self, name: str) -> Path:
+        return self.store.folder / _REMOVED / checked_name(name)
+
+
+def _train_elsewhere(
+    folder: Path, name: str, minutes: float, stop: Any, answer: Connection
+) -> None:
+    """Train in a process whose load and lock do not slow the session."""
+    import os
+    import signal
+
+    from reenact.models.inference import choose_device
+    from reenact.targets.target_training import summary, train_target
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the panel says when to stop
+    if hasattr(os, "nice"):
+        os.nice(10)
+    try:
+        outcome = train_target(
+            TargetStore(folder),
+            name,
+            minutes=minutes,
+            device=choose_device("auto"),
+            stop=stop.is_set,
+        )
+        answer.send((True, summary(name, outcome)))
+    except Exception as error:
+        told = str(error) if isinstance(error, ReenactError) else f"{type(error).__name__}: {error}"
+        answer.send((False, told))

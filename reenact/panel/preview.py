@@ -1,0 +1,137 @@
+"""The newest picture of the target, and of the actor, as small JPEGs for the page.
+
+A session's thread only leaves a reference behind. Scaling and encoding happen on the server's
+side, once for all viewers, and not at all while nobody watches.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from typing import Final
+
+import cv2
+
+from reenact import registry
+from reenact.config import SourceSettings
+from reenact.errors import ReenactError
+from reenact.lifecycle import ClosesOnExit
+from reenact.types import Frame, Image
+
+log = logging.getLogger(__name__)
+
+MAX_SIDE_PX: Final = 640
+_QUALITY: Final = 80
+_RETRY_S: Final = 0.5
+
+
+def small_jpeg(image: Image, max_side_px: int = MAX_SIDE_PX, quality: int = _QUALITY) -> bytes:
+    """Return a picture, uint8 (H, W, 3) RGB, as a JPEG whose longer side is `max_side_px`."""
+    height, width = image.shape[:2]
+    scale = max_side_px / max(height, width)
+    if scale < 1:
+        size = (max(1, round(width * scale)), max(1, round(height * scale)))
+        image = cv2.resize(image, size, interpolation=cv2.INTER_AREA).astype("uint8")
+    bgr = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
+    _, data = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, quality])
+    return bytes(data)
+
+
+class NewestPicture:
+    """The newest picture, encoded on demand. Any thread may call."""
+
+    def __init__(self) -> None:
+        self._image: Image | None = None
+        self._jpeg: tuple[Image | None, bytes] = (None, b"")
+        self._encoding = threading.Lock()
+
+    def put(self, image: Image | None) -> None:
+        """Make this the newest picture; returns at once."""
+        self._image = image
+
+    def jpeg(self) -> bytes:
+        """Return the newest picture; the same object until there is another; b"" if none."""
+        with self._encoding:
+            image = self._image
+            if image is not self._jpeg[0]:
+                self._jpeg = (image, b"" if image is None else small_jpeg(image))
+            return self._jpeg[1]
+
+
+class PanelSink(ClosesOnExit):
+    """The output that the page shows. It never fails, so that a session goes on without others.
+
+    Attributes:
+        name: "panel".
+        live: True: a video is played at its own pace.
+        newest: the picture that was written last.
+    """
+
+    name = "panel"
+    live = True
+
+    def __init__(self, newest: NewestPicture) -> None:
+        self.newest = newest
+
+    def open(self, size: tuple[int, int], fps: float) -> None:
+        """Do nothing."""
+
+    def write(self, frame: Frame) -> None:
+        """Make this the newest picture."""
+        self.newest.put(frame.image)
+
+    def close(self) -> None:
+        """Forget the picture."""
+        self.newest.put(None)
+
+
+class SourceWatch(ClosesOnExit):
+    """Reads a source for the actor's own eyes, before a session uses it.
+
+    Args:
+        text: such as `webcam:0`.
+        settings: of the sources.
+        newest: gets the pictures.
+
+    Attributes:
+        text: the source.
+        problem: why there is no picture; "" if there is one.
+    """
+
+    def __init__(self, text: str, settings: SourceSettings, newest: NewestPicture) -> None:
+        self.text = text
+        self.problem = ""
+        self._settings = settings
+        self._newest = newest
+        self._ending = threading.Event()
+        self._thread = threading.Thread(target=self._read, name="panel-source", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Release the source; waits for that up to a few seconds."""
+        self._ending.set()
+        if threading.current_thread() is not self._thread:
+            self._thread.join(5.0)
+        self._newest.put(None)
+
+    def _read(self) -> None:
+        kind, argument = registry.split(self.text)
+        try:
+            source = registry.load("sources", kind).make(argument, self._settings)
+        except ReenactError as error:
+            self.problem = str(error)
+            return
+        with source:
+            while not self._ending.is_set():
+                try:
+                    frame = source.read()
+                except ReenactError as error:
+                    self.problem = str(error)
+                    self._ending.wait(_RETRY_S)
+                    continue
+                if frame is None:
+                    return
+                self.problem = ""
+                self._newest.put(frame.image)
+                if not source.live:
+                    self._ending.wait(1.0 / max(source.fps, 1.0))

@@ -1,0 +1,179 @@
+"""Who may talk to the panel: this machine's user, and no page of another site.
+
+A web page that the user happens to visit can send requests to the loopback address. It gets
+nothing: it does not know the token; it cannot send the cookie along (SameSite=Strict); under
+another host name, as after DNS rebinding, it is refused; its Origin is not the panel's; and what
+changes anything needs a Content-Type that browsers do not send across sites without asking.
+"""
+
+from __future__ import annotations
+
+import hmac
+import secrets
+from collections.abc import Iterable
+from http.cookies import CookieError, SimpleCookie
+from pathlib import Path
+from typing import Final
+from urllib.parse import parse_qs, urlencode
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import PlainTextResponse, RedirectResponse, Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from reenact.errors import SinkError
+from reenact.panel.uploads import TYPES
+from reenact.storage import atomic_write, data_folder
+
+COOKIE: Final = "reenact-panel"
+
+LOOPBACK_HOSTS: Final = ("127.0.0.1", "localhost", "[::1]")
+
+CHANGE_TYPES: Final = frozenset({"application/json"}) | TYPES
+"""The media types of requests that change something."""
+
+_SAFE: Final = frozenset({"GET", "HEAD"})
+
+_HEADERS: Final = {
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
+    "img-src 'self' blob:; connect-src 'self'; base-uri 'none'; form-action 'none'; "
+    "frame-ancestors 'none'",
+    "Cache-Control": "no-store",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+}
+
+
+def kept_token() -> str:
+    """Return the token of this user, the same at each start, so that bookmarks keep working.
+
+    It is stored readable by this user alone; if that is not possible, there is a new one.
+    """
+    path = token_path()
+    try:
+        token = path.read_text(encoding="ascii").strip()
+    except (OSError, UnicodeDecodeError):
+        token = ""
+    if len(token) < 20:
+        token = secrets.token_urlsafe(24)
+        try:
+            with atomic_write(path, parents=True) as partial:
+                partial.touch(0o600)
+                partial.write_text(token, encoding="ascii")
+        except SinkError:
+            pass
+    return token
+
+
+def token_path() -> Path:
+    """Return the file that holds the token."""
+    return data_folder() / "panel" / "token"
+
+
+class Guard:
+    """Lets requests through that come from the panel's own page, or that know the token.
+
+    Args:
+        app: gets what is let through.
+        token: to be given once in the address (`?token=...`), after which a cookie holds it, or
+            with each request as `Authorization: Bearer ...`.
+        hosts: the names that this machine may be called by, without a port.
+        secure: the panel is served by TLS.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        token: str,
+        hosts: Iterable[str] = LOOPBACK_HOSTS,
+        secure: bool = False,
+    ) -> None:
+        self._app = app
+        self._token = token
+        self._hosts = frozenset(hosts)
+        self._secure = secure
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request or connection."""
+        if scope["type"] not in ("http", "websocket"):
+            await self._app(scope, receive, send)
+            return
+        refusal = self._refusal(scope)
+        if refusal is None:
+            await self._app(scope, receive, _with_headers(send))
+        elif scope["type"] == "websocket":
+            await receive()
+            await send({"type": "websocket.close", "code": 1008})
+        else:
+            await refusal(scope, receive, _with_headers(send))
+
+    def _refusal(self, scope: Scope) -> Response | None:
+        """Return what to answer instead; None if the request is let through."""
+        headers = Headers(scope=scope)
+        host = headers.get("host", "")
+        if _name(host) not in self._hosts:
+            return _refused(403, "The panel does not answer to this name.")
+        scheme = "https" if self._secure else "http"
+        origin = headers.get("origin")
+        if origin is not None and origin.lower() != f"{scheme}://{host.lower()}":
+            return _refused(403, "The panel answers to its own page only.")
+        if scope["type"] == "http" and scope["method"] in _SAFE:
+            given = parse_qs(scope["query_string"].decode("latin-1")).get("token")
+            if given and self._is_token(given[0]):
+                return self._welcome(scope)
+        if not self._knows_token(headers):
+            return _refused(401, "Open the panel by the address that reenact printed.")
+        if scope["type"] == "http" and scope["method"] not in _SAFE:
+            kind = headers.get("content-type", "").partition(";")[0].strip().lower()
+            if kind not in CHANGE_TYPES:
+                return _refused(415, "Send application/json, or a picture or video.")
+        return None
+
+    def _welcome(self, scope: Scope) -> Response:
+        """Move the token from the address into a cookie."""
+        rest = parse_qs(scope["query_string"].decode("latin-1"))
+        rest.pop("token")
+        query = urlencode(rest, doseq=True)
+        # A path of two slashes would name another host.
+        path = "/" + scope["path"].lstrip("/")
+        response = RedirectResponse(f"{path}?{query}" if query else path, 303)
+        response.set_cookie(
+            COOKIE, self._token, httponly=True, samesite="strict", secure=self._secure, path="/"
+        )
+        return response
+
+    def _knows_token(self, headers: Headers) -> bool:
+        scheme, _, given = headers.get("authorization", "").partition(" ")
+        if scheme.lower() == "bearer":
+            return self._is_token(given.strip())
+        try:
+            cookies = SimpleCookie(headers.get("cookie", ""))
+        except CookieError:
+            return False
+        return COOKIE in cookies and self._is_token(cookies[COOKIE].value)
+
+    def _is_token(self, given: str) -> bool:
+        return hmac.compare_digest(given.encode(), self._token.encode())
+
+
+def _name(host: str) -> str:
+    """Return a Host header without its port, in lower case."""
+    name, colon, port = host.strip().lower().rpartition(":")
+    return name if colon and port.isdigit() else host.strip().lower()
+
+
+def _refused(status: int, text: str) -> Response:
+    return PlainTextResponse(f"{text}\n", status)
+
+
+def _with_headers(send: Send) -> Send:
+    async def guarded(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            headers = MutableHeaders(scope=message)
+            for name, value in _HEADERS.items():
+                headers.setdefault(name, value)
+        await send(message)
+
+    return guarded

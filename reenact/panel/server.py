@@ -1,0 +1,135 @@
+"""Serves the panel in a thread of its own: whatever happens there, a session goes on."""
+
+from __future__ import annotations
+
+import logging
+import socket
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from reenact.errors import ReenactError
+from reenact.lifecycle import ClosesOnExit
+from reenact.panel.security import LOOPBACK_HOSTS, kept_token
+
+if TYPE_CHECKING:
+    from reenact.panel.studio import Studio
+
+log = logging.getLogger(__name__)
+
+PORT: Final = 7843
+"""Tried first, so that a bookmark and OBS's dock keep working."""
+
+LOOPBACK: Final = "127.0.0.1"
+
+_START_S: Final = 20.0
+_STOP_S: Final = 3.0
+_MAX_WEBSOCKET_BYTES: Final = 1 << 16
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where the panel is served.
+
+    Attributes:
+        host: an address of this machine.
+        port: 0: `PORT`, or any free one if that is taken.
+        certificate: a TLS certificate, PEM; None: no TLS.
+        key: of the certificate.
+    """
+
+    host: str = LOOPBACK
+    port: int = 0
+    certificate: Path | None = None
+    key: Path | None = None
+
+
+class PanelServer(ClosesOnExit):
+    """The running panel. One thread makes and closes it.
+
+    Args:
+        studio: what it is about.
+        address: where it is served.
+
+    Attributes:
+        url: the address of the page, with its token.
+
+    Raises:
+        ReenactError: the address or the certificate cannot be used.
+    """
+
+    def __init__(self, studio: Studio, address: Address | None = None) -> None:
+        import uvicorn
+
+        from reenact.panel.app import make_app
+
+        address = address or Address()
+        secure = address.certificate is not None
+        token = kept_token()
+        self._socket = _bound(address)
+        port = self._socket.getsockname()[1]
+        named = f"[{address.host}]" if ":" in address.host else address.host
+        hosts = {*LOOPBACK_HOSTS, named.lower()}
+        if address.host in ("0.0.0.0", "::"):
+            hosts |= {socket.gethostname().lower(), *_own_addresses()}
+        self.url = f"{'https' if secure else 'http'}://{named}:{port}/?token={token}"
+        config = uvicorn.Config(
+            make_app(studio, token, hosts, secure),
+            log_config=None,
+            log_level="error",
+            access_log=False,  # the address holds the token
+            lifespan="off",
+            server_header=False,
+            ws_max_size=_MAX_WEBSOCKET_BYTES,
+            timeout_keep_alive=5,
+            ssl_certfile=address.certificate,
+            ssl_keyfile=address.key,
+        )
+        self._server = uvicorn.Server(config)
+        self._thread = threading.Thread(target=self._serve, name="panel-server", daemon=True)
+        self._ready = threading.Event()
+        self._thread.start()
+
+    def close(self) -> None:
+        """Stop serving; open pages say that the panel has ended."""
+        self._server.should_exit = True
+        self._server.force_exit = True
+        self._thread.join(_STOP_S)
+        self._socket.close()
+
+    def _serve(self) -> None:
+        try:
+            self._server.run(sockets=[self._socket])
+        except Exception:
+            log.exception("The panel has failed; the session goes on.")
+
+
+def _bound(address: Address) -> socket.socket:
+    family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
+    ports = (address.port,) if address.port else (PORT, 0)
+    for port in ports:
+        listener = socket.socket(family)
+        try:
+            # On Windows the option would let two programs share the port.
+            if hasattr(socket, "SO_REUSEPORT"):
+                listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind((address.host, port))
+            listener.listen(128)
+        except OSError as error:
+            listener.close()
+            if port == ports[-1]:
+                raise ReenactError(
+                    f"The panel cannot be served at {address.host}:{port}: "
+                    f"{error.strerror or error}. Choose another --port or --listen address."
+                ) from error
+            continue
+        return listener
+    raise AssertionError("unreachable")
+
+
+def _own_addresses() -> list[str]:
+    try:
+        return [str(info[4][0]) for info in socket.getaddrinfo(socket.gethostname(), None)]
+    except OSError:
+        return []

@@ -1,0 +1,74 @@
+// Small helpers to build the page; no text is ever parsed as HTML.
+
+/** Make an element: h("button.primary", {onclick}, "Text", child). */
+export function h(name, ...parts) {
+  const [tag, ...classes] = name.split(".");
+  const element = document.createElement(tag || "div");
+  if (classes.length) element.className = classes.join(" ");
+  for (const part of parts.flat(Infinity)) {
+    if (part === null || part === undefined || part === false) continue;
+    if (part instanceof Node || typeof part !== "object") element.append(part);
+    else assign(element, part);
+  }
+  return element;
+}
+
+function assign(element, properties) {
+  for (const [key, value] of Object.entries(properties)) {
+    if (key.startsWith("on")) element.addEventListener(key.slice(2), value);
+    else if (key in element && key !== "list" && key !== "form") element[key] = value;
+    else if (value === false || value === null || value === undefined) element.removeAttribute(key);
+    else element.setAttribute(key, value === true ? "" : value);
+  }
+}
+
+/** Set a text only if it differs, so that screen readers and selections are left alone. */
+export function say(element, text) {
+  if (element.textContent !== text) element.textContent = text;
+}
+
+/** Replace the children only if `key` differs from the last call's. */
+export function fill(element, key, make) {
+  const text = JSON.stringify(key);
+  if (element.dataset.key === text) return;
+  element.dataset.key = text;
+  element.replaceChildren(...[make()].flat(Infinity).filter((part) => part));
+}
+
+let count = 0;
+
+/** Return an id that no other element has. */
+export const unique = (prefix) => `${prefix}-${++count}`;
+
+/** Show a message for a while, with an action if one is given. */
+export function toast(text, { bad = false, action = "", act = () => {} } = {}) {
+  const note = h(`div.toast${bad ? ".bad" : ""}`, h("span", text));
+  const gone = () => note.remove();
+  if (action) {
+    note.append(h("button.quiet", { type: "button", onclick: () => (gone(), act()) }, action));
+  }
+  document.getElementById("toasts").append(note);
+  setTimeout(gone, action ? 12000 : bad ? 9000 : 4500);
+}
+
+/** Ask in a dialog; resolves with the form's data, or null. */
+export function ask(title, content, accept, cancel) {
+  return new Promise((resolve) => {
+    const label = unique("dialog");
+    const form = h(
+      "form.dialog-form",
+      { method: "dialog", onsubmit: (event) => (event.preventDefault(), end(new FormData(form))) },
+      h("h2", { id: label }, title),
+      content,
+      h(
+        "div.row.end",
+        h("button.quiet", { type: "button", onclick: () => end(null) }, cancel),
+        h("button.primary", { type: "submit" }, accept),
+      ),
+    );
+    const dialog = h("dialog", { "aria-labelledby": label, oncancel: () => end(null) }, form);
+    const end = (value) => (dialog.remove(), resolve(value));
+    document.body.append(dialog);
+    dialog.showModal();
+  });
+}

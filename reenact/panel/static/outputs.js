@@ -1,0 +1,80 @@
+// Where the picture goes, on and off while live, and the recording.
+
+import { attempt } from "./api.js";
+import { fill, h, say } from "./dom.js";
+import { record } from "./keys.js";
+import { T } from "./texts.js";
+
+/** A switch for one output, with what it is for. */
+export function outputChoice(one, on, changed) {
+  const box = h("input", {
+    type: "checkbox",
+    role: "switch",
+    checked: on,
+    "data-output": one.output,
+    onchange: () => changed(box.checked, box),
+  });
+  const help = T.outputs.helps[one.output] ?? `${one.summary}. ${one.needs ? T.outputs.needs(one.needs) : ""}`;
+  return h(
+    "div.output",
+    h("label.switch", box, h("span", T.outputs.names[one.output] ?? one.output)),
+    h("small", help),
+    h("small.problem"),
+  );
+}
+
+export class OutputsTab {
+  constructor(page) {
+    this.page = page;
+    this.known = null;
+    this.list = h("div.choices");
+    this.record = h("button.record", {
+      type: "button",
+      onclick: () => record(page.state().session),
+    });
+    this.path = h("small");
+    this.element = h(
+      "div",
+      h("h2", T.outputs.title),
+      h("p.muted", T.outputs.help),
+      this.list,
+      h("h3", T.outputs.recording),
+      h("div.row.start", this.record),
+      this.path,
+    );
+  }
+
+  async opened() {
+    this.known = await attempt("GET", "outputs");
+    this.update(this.page.state());
+  }
+
+  update(state) {
+    const session = state?.session;
+    if (!session || !this.known) return;
+    const typed = session.outputs
+      .map((one) => one.name)
+      .filter((name) => name !== "panel" && !name.startsWith("file:"))
+      .filter((name) => !this.known.some((one) => one.output === name))
+      .map((name) => ({ output: name, summary: name, needs: "" }));
+    const all = [...this.known, ...typed];
+    fill(this.list, all, () =>
+      all.map((one) =>
+        outputChoice(one, false, async (on, box) => {
+          box.disabled = true;
+          await attempt("POST", "outputs", { output: one.output, on });
+          box.disabled = false;
+        }),
+      ),
+    );
+    for (const box of this.list.querySelectorAll("input")) {
+      const one = session.outputs.find((output) => output.name === box.dataset.output);
+      if (!box.disabled) box.checked = Boolean(one && !one.error);
+      say(box.closest(".output").querySelector(".problem"), one?.error ?? "");
+    }
+    const on = Boolean(session.recording);
+    say(this.record, on ? T.outputs.stopRecording : T.outputs.record);
+    this.record.classList.toggle("on", on);
+    say(this.path, on ? T.outputs.recordingTo(session.recording) : T.outputs.recordHelp);
+  }
+}

@@ -1,0 +1,71 @@
+// Sets of settings, kept under names and shared as files.
+
+import { attempt } from "./api.js";
+import { fill, h, toast } from "./dom.js";
+import { T } from "./texts.js";
+
+const path = (name) => `presets/${encodeURIComponent(name)}`;
+
+export class PresetsTab {
+  constructor() {
+    this.field = h("input", { name: "preset", required: true, maxLength: 48, "aria-label": T.presets.name, placeholder: T.presets.name });
+    const form = h(
+      "form.row.start",
+      { onsubmit: (event) => (event.preventDefault(), this.save()) },
+      this.field,
+      h("button.primary", { type: "submit" }, T.presets.save),
+    );
+    this.list = h("ul.list");
+    this.file = h("input.hidden", {
+      type: "file", accept: ".toml", tabIndex: -1, "aria-label": T.presets.load,
+      onchange: () => this.open(this.file.files[0]),
+    });
+    const load = h("button.quiet", { type: "button", onclick: () => this.file.click() }, T.presets.load);
+    this.element = h(
+      "div",
+      h("h2", T.presets.title),
+      h("p.muted", T.presets.help),
+      form,
+      this.list,
+      h("div.row.start", load, this.file),
+    );
+  }
+
+  async opened() {
+    const names = (await attempt("GET", "presets")) ?? [];
+    fill(this.list, names, () =>
+      names.length ? names.map((name) => this.row(name)) : h("li.muted", T.presets.none),
+    );
+  }
+
+  row(name) {
+    const button = (text, onclick) => h("button.quiet", { type: "button", onclick, "aria-label": `${text}: ${name}` }, text);
+    return h(
+      "li",
+      h("span.name", name),
+      button(T.presets.use, async () => {
+        if ((await attempt("POST", path(name))) !== undefined) toast(T.presets.used(name));
+      }),
+      h("a.button.quiet", { href: `/api/${path(name)}/file`, download: "", "aria-label": `${T.presets.file}: ${name}` }, T.presets.file),
+      button(T.presets.remove, async () => {
+        await attempt("DELETE", path(name));
+        await this.opened();
+      }),
+    );
+  }
+
+  async save(toml = null) {
+    const name = this.field.value.trim();
+    if ((await attempt("PUT", path(name), { toml })) === undefined) return;
+    toast(T.presets.saved(name));
+    this.field.value = "";
+    await this.opened();
+  }
+
+  async open(file) {
+    if (!file) return;
+    this.field.value = file.name.replace(/\.toml$/, "");
+    await this.save(await file.text());
+    this.file.value = "";
+  }
+}

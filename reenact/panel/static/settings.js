@@ -1,0 +1,83 @@
+// Every setting as it is declared, those of plugins included; and the keys.
+
+import { attempt } from "./api.js";
+import { h } from "./dom.js";
+import { T } from "./texts.js";
+import { settings, widget } from "./widgets.js";
+
+export class SettingsTab {
+  constructor(page) {
+    this.page = page;
+    this.element = h("div");
+  }
+
+  async opened() {
+    const all = await settings();
+    const sections = new Map();
+    for (const one of all) {
+      if (!sections.has(one.section)) sections.set(one.section, []);
+      sections.get(one.section).push(one);
+    }
+    const waiting = h("div.notice", { hidden: true }, h("span", T.settings.waiting), this.restart());
+    const changed = (name) => {
+      if (!all.find((one) => one.name === name).live) waiting.hidden = false;
+    };
+    const groups = [...sections].map(([name, some]) =>
+      h(
+        "details.group",
+        h("summary", h("strong", name), h("small", some[0].section_help)),
+        some.map((one) => widget(one, { changed })),
+      ),
+    );
+    const search = h("input", {
+      type: "search", placeholder: T.settings.search, "aria-label": T.settings.search,
+      oninput: () => find(groups, search.value.trim().toLowerCase()),
+    });
+    this.element.replaceChildren(
+      h("h2", T.settings.title), h("p.muted", T.settings.help), search, waiting, ...groups,
+      keysPart(this.page),
+    );
+  }
+
+  restart() {
+    const start = () => {
+      const { source, target, outputs } = this.page.state().choice;
+      attempt("POST", "start", { source, target, outputs });
+    };
+    return h("button.primary", { type: "button", onclick: start }, T.settings.restart);
+  }
+}
+
+function find(groups, words) {
+  for (const group of groups) {
+    let any = false;
+    for (const one of group.querySelectorAll(".setting")) {
+      const name = one.querySelector("[data-setting]").dataset.setting;
+      const fits = `${name} ${one.textContent}`.toLowerCase().includes(words);
+      one.hidden = !fits;
+      any ||= fits;
+    }
+    group.hidden = !any;
+    group.open = Boolean(words) && any;
+  }
+}
+
+function keysPart(page) {
+  const box = h("input", {
+    type: "checkbox", role: "switch", checked: page.keys.enabled,
+    onchange: () => (page.keys.enabled = box.checked),
+  });
+  const example =
+    `curl -X POST ${location.origin}/api/show -H "Authorization: Bearer TOKEN" ` +
+    `-H "Content-Type: application/json" -d '{"show": "rest"}'`;
+  return h(
+    "section.part",
+    h("h2", T.keys.title),
+    h("p.muted", T.keys.help),
+    h("label.switch", box, h("span", T.keys.enabled)),
+    h("dl.keys", T.keys.list.map(([key, text]) => [h("dt", h("kbd", key)), h("dd", text)])),
+    h("p.muted", T.keys.global),
+    h("pre", { tabIndex: 0 }, example),
+    h("p", h("a", { href: "/openapi.json" }, T.keys.api)),
+  );
+}

@@ -1,0 +1,347 @@
+"""What the panel is about: what the user has chosen, and the session that runs, if one does.
+
+Sessions run on the program's main thread, because some windows need it. A page asks for a start
+here; whoever waits in `next_start` makes it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import queue
+import threading
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from reenact.config import Settings
+from reenact.errors import ConfigError, ReenactError, SinkError, SourceError, TargetError
+from reenact.lifecycle import ClosesOnExit
+from reenact.live.controls import Controls
+from reenact.live.session import Session
+from reenact.live.settings import load_settings
+from reenact.panel.gallery import Gallery
+from reenact.panel.jobs import Job, Jobs
+from reenact.panel.preview import NewestPicture, PanelSink, SourceWatch
+from reenact.panel.uploads import Uploads
+from reenact.registry import available
+from reenact.storage import atomic_write, data_folder
+from reenact.targets.library import open_target, still_tracker
+from reenact.targets.store import TargetStore
+
+log = logging.getLogger(__name__)
+
+_STOP_S: Final = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """What the user wants to see; kept for the next start of the program.
+
+    Attributes:
+        source: such as `webcam:0`; "": not chosen yet.
+        target: the target's name; "": not chosen yet.
+        outputs: such as `camera`; none: only the panel shows the picture.
+        settings: what was changed, by `section.key`.
+    """
+
+    source: str = ""
+    target: str = ""
+    outputs: tuple[str, ...] = ()
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Studio(ClosesOnExit):
+    """The panel's state. Any thread may call, except `next_start`, `open` and `ended`.
+
+    Args:
+        config: a TOML file with settings.
+        assignments: further settings, as `section.key=value`; they outrank those of the page.
+        store: the stored targets; None: the user's.
+
+    Attributes:
+        choice: what the user wants to see.
+        controls: of the session that runs; None if none does.
+        picture: what the outputs show.
+        actor: what the camera shows, while somebody asked for it.
+        gallery: the targets.
+        jobs: the work that takes long.
+        uploads: the files that a page has sent.
+    """
+
+    def __init__(
+        self,
+        config: Path | None = None,
+        assignments: Iterable[str] = (),
+        store: TargetStore | None = None,
+    ) -> None:
+        self._config = config
+        self._assignments = list(assignments)
+        load_settings(config, self._assignments)  # so that a mistake is told at once
+        self.choice = _kept_choice()
+        self.controls: Controls | None = None
+        self.picture, self.actor = NewestPicture(), NewestPicture()
+        self.jobs, self.uploads = Jobs(), Uploads()
+        self.gallery = Gallery(store or TargetStore(), self.jobs, self.uploads)
+        self._offered_source = self._offered_target = ""
+        self._starts: queue.SimpleQueue[Choice] = queue.SimpleQueue()
+        self._phase = "idle"
+        self._error = ""
+        self._watch: SourceWatch | None = None
+        self._watching = threading.Lock()
+
+    def state(self) -> dict[str, Any]:
+        """Return all that a page shows, in values that JSON knows."""
+        controls, watch = self.controls, self._watch
+        return {
+            "phase": self._phase,
+            "error": self._error,
+            "choice": asdict(self.choice),
+            "session": None if controls is None else controls.snapshot(),
+            "jobs": self.jobs.described(),
+            "targets": self.gallery.changes,
+            "source_problem": "" if watch is None else watch.problem,
+        }
+
+    def running(self) -> Controls:
+        """Return the controls of the running session.
+
+        Raises:
+            ReenactError: none runs.
+        """
+        if self.controls is None:
+            raise ReenactError("Nothing runs; choose a camera and a target and start.")
+        return self.controls
+
+    def offer(self, source: str, target: str) -> None:
+        """Let the page choose a source and a target that were typed; "" for none."""
+        self._offered_source, self._offered_target = source, target
+
+    # What a page asks for
+
+    def start(self, source: str, target: str, outputs: Sequence[str]) -> None:
+        """Ask for a session; one that runs ends first.
+
+        Raises:
+            ReenactError: the source or the target is not among those on offer.
+        """
+        if not source or not target:
+            raise ReenactError("Choose a camera and a target first.")
+        self._check_source(source)
+        self._check_target(target)
+        self._choose(source=source, target=target, outputs=tuple(outputs))
+        self._phase, self._error = "starting", ""
+        self._starts.put(self.choice)
+        if self.controls is not None:
+            self.controls.stop()
+
+    def stop(self) -> None:
+        """End the session that runs; the panel stays."""
+        self.running().stop()
+
+    def switch(self, target: str) -> Job:
+        """Fade the running session to another target. Raises ReenactError if none runs."""
+        controls = self.running()
+        self._check_target(target)
+
+        def work(job: Job) -> str:
+            job.step = "Getting ready"
+            controls.switch_target(target)
+            self._choose(target=target)
+            return f"{target} is shown."
+
+        return self.jobs.start("switch", target, work)
+
+    def set_output(self, output: str, on: bool) -> None:
+        """Switch an output on or off, now and at the next start. Raises ReenactError."""
+        if output not in {*self.choice.outputs, *available("sinks")} - {"file"}:
+            raise SinkError(f"There is no output {output}.")
+        controls = self.controls
+        if controls is not None:
+            known = {one["name"] for one in controls.outputs()}
+            if output in known:  # an output that failed is tried again
+                controls.remove_output(output)
+            if on:
+                controls.add_output(output)
+        others = [one for one in self.choice.outputs if one != output]
+        self._choose(outputs=(*others, output) if on else tuple(others))
+
+    def settings(self) -> Settings:
+        """Return the settings of the running session, or those of the next one."""
+        controls = self.controls
+        return self._loaded_settings() if controls is None else controls.session.settings
+
+    def update(self, values: Mapping[str, Any]) -> list[str]:
+        """Change settings by `section.key`, now if they are live, and for the next start.
+
+        Returns:
+            The names of those that wait for the next start.
+
+        Raises:
+            ConfigError: a name or value is not allowed; nothing is changed.
+        """
+        changed = {**self.choice.settings, **values}
+        load_settings(None, _assigned(changed))
+        controls, waiting = self.controls, []
+        live = {} if controls is None else controls.settings()
+        for name, value in values.items():
+            section, _, key = name.rpartition(".")
+            if controls is not None and name in live:
+                controls.update(section, key, value)
+            elif controls is not None:
+                waiting.append(name)
+        self._choose(settings=changed)
+        return waiting
+
+    def load_preset(self, name: str) -> None:
+        """Use a preset. Raises ReenactError."""
+        controls = self.running()
+        controls.load_preset(name)
+        self._choose(settings={**self.choice.settings, **controls.settings()})
+
+    def watch_source(self, source: str) -> None:
+        """Show what a source sees before a session uses it; "" ends that."""
+        with self._watching:
+            watch = self._watch
+            if watch is not None and watch.text == source and self.controls is None:
+                return
+            if watch is not None:
+                self._watch = None
+                watch.close()
+            if source and self._phase == "idle":
+                self._check_source(source)
+                self._watch = SourceWatch(source, self._loaded_settings().source, self.actor)
+
+    def sources(self) -> list[dict[str, str]]:
+        """Return what may be chosen as the source: the cameras, and what else is offered."""
+        from reenact.sources.camera_devices import list_cameras
+
+        cameras = [
+            {"source": f"webcam:{camera.index}", "name": camera.name}
+            for camera in list_cameras()
+            if not camera.is_loopback
+        ]
+        known = {camera["source"] for camera in cameras}
+        others = dict.fromkeys((self._offered_source, self.choice.source))
+        return cameras + [
+            {"source": text, "name": Path(text.partition(":")[2]).name or text}
+            for text in others
+            if text and text not in known
+        ]
+
+    # What the main thread does
+
+    def next_start(self, timeout_s: float) -> Choice | None:
+        """Wait for a page to ask for a session."""
+        try:
+            choice = self._starts.get(timeout=timeout_s)
+        except queue.Empty:
+            return None
+        return choice
+
+    def open(self, choice: Choice) -> Controls | None:
+        """Build the session that was asked for; None if that fails, which the page tells."""
+        try:
+            with self._watching:
+                if self._watch is not None:
+                    self._watch.close()
+                    self._watch = None
+            settings = self._loaded_settings()
+            target = open_target(
+                choice.target,
+                settings.renderer.size,
+                store=self.gallery.store,
+                make_tracker=lambda: still_tracker(settings.tracking),
+            )
+            extra = [PanelSink(self.picture)]
+            session = Session.open(settings, choice.source, target, [], extra=extra)
+        except Exception as error:
+            self.ended(error)
+            return None
+        controls = Controls(session, choice.target, store=self.gallery.store)
+        for output in choice.outputs:
+            controls.try_output(output)
+        self.controls, self._phase = controls, "running"
+        return controls
+
+    def ended(self, error: BaseException | None) -> None:
+        """Note that the session has ended, and why if that was an error."""
+        controls, self.controls = self.controls, None
+        if controls is not None:
+            live = controls.settings()
+            waiting = {k: v for k, v in self.choice.settings.items() if k not in live}
+            self._choose(settings=waiting | _differences(live, load_settings(None)))
+        self._phase = "idle" if self._starts.empty() else "starting"
+        self.actor.put(None)
+        if error is not None:
+            known = isinstance(error, ReenactError)
+            self._error = str(error) if known else f"{type(error).__name__}: {error}"
+            if not known:
+                log.error("The session has failed.", exc_info=error)
+
+    def close(self) -> None:
+        """End what runs in the background and delete what is not needed any more."""
+        self.jobs.stop_all()
+        with self._watching:
+            if self._watch is not None:
+                self._watch.close()
+        self.gallery.forget_removed()
+        self.uploads.close()
+
+    def _check_source(self, source: str) -> None:
+        """A page may choose what it was offered, not any file or address."""
+        if source not in {one["source"] for one in self.sources()}:
+            raise SourceError(f"{source} is not among the cameras of this machine.")
+
+    def _check_target(self, target: str) -> None:
+        names = {one["name"] for one in self.gallery.list()}
+        if target not in names | {self._offered_target}:
+            raise TargetError(f"There is no target {target}.")
+
+    def _choose(self, **changes: Any) -> None:
+        self.choice = Choice(**{**_shallow(self.choice), **changes})
+        text = json.dumps(asdict(self.choice), indent=1)
+        with (
+            contextlib.suppress(ConfigError),  # then the next start begins anew
+            atomic_write(_choice_path(), error=ConfigError, parents=True) as partial,
+        ):
+            partial.write_text(text, encoding="utf-8")
+
+    def _loaded_settings(self) -> Settings:
+        chosen = _assigned(self.choice.settings)
+        try:
+            return load_settings(self._config, [*chosen, *self._assignments])
+        except ConfigError as error:
+            log.warning("The settings of the last time are not used: %s", error)
+            self._choose(settings={})
+            return load_settings(self._config, self._assignments)
+
+
+def _choice_path() -> Path:
+    return data_folder() / "panel" / "choice.json"
+
+
+def _kept_choice() -> Choice:
+    try:
+        kept = json.loads(_choice_path().read_text(encoding="utf-8"))
+        outputs = tuple(str(output) for output in kept["outputs"])
+        return Choice(str(kept["source"]), str(kept["target"]), outputs, dict(kept["settings"]))
+    except (OSError, ValueError, KeyError, TypeError):
+        return Choice()
+
+
+def _shallow(choice: Choice) -> dict[str, Any]:
+    return {name: getattr(choice, name) for name in Choice.__slots__}
+
+
+def _assigned(settings: Mapping[str, Any]) -> list[str]:
+    return [f"{name}={json.dumps(value)}" for name, value in settings.items()]
+
+
+def _differences(values: Mapping[str, Any], defaults: Settings) -> dict[str, Any]:
+    from reenact.live.presets import live_settings
+
+    usual = {f"{section}.{key}": value for section, key, value in live_settings(defaults)}
+    return {name: value for name, value in values.items() if value != usual.get(name, value)}

@@ -1,0 +1,92 @@
+"""Files that a page has sent: written to a folder that goes with the program, and limited."""
+
+from __future__ import annotations
+
+import secrets
+import shutil
+import tempfile
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
+from typing import Final
+
+from reenact.errors import ReenactError, TargetError
+from reenact.lifecycle import ClosesOnExit
+
+MAX_BYTES: Final = {"image": 64 << 20, "video": 4 << 30, "application": 1 << 30}
+"""How large a file may be, by the first part of its media type."""
+
+MAX_FILES: Final = 32
+
+_SUFFIXES: Final = {
+    "image/jpeg": ".jpg",
+    "image/png": ".png",
+    "image/webp": ".webp",
+    "image/avif": ".avif",
+    "image/gif": ".gif",
+    "image/bmp": ".bmp",
+    "image/tiff": ".tiff",
+    "video/mp4": ".mp4",
+    "video/quicktime": ".mov",
+    "video/webm": ".webm",
+    "video/x-matroska": ".mkv",
+    "video/x-msvideo": ".avi",
+    "application/octet-stream": ".reenact-target",
+}
+"""The types that are taken. A page of another site cannot send any of them without asking."""
+
+TYPES: Final = frozenset(_SUFFIXES)
+
+
+class TooLargeError(ReenactError):
+    """A file is larger than its type may be."""
+
+
+class Uploads(ClosesOnExit):
+    """The files, by identifiers that nobody can guess. Their names are made here, not there."""
+
+    def __init__(self) -> None:
+        self._folder = Path(tempfile.mkdtemp(prefix="reenact-panel-"))
+        self._paths: dict[str, Path] = {}
+
+    async def take(self, media_type: str, chunks: AsyncIterator[bytes]) -> str:
+        """Store a file as it comes in; return its identifier.
+
+        Raises:
+            TooLargeError: it is too large; nothing of it stays.
+            TargetError: there are too many files.
+        """
+        if len(self._paths) >= MAX_FILES:
+            raise TargetError(f"No more than {MAX_FILES} files; make a target of these first.")
+        limit, size = MAX_BYTES[media_type.partition("/")[0]], 0
+        number = secrets.token_hex(8)
+        path = self._folder / f"{number}{_SUFFIXES[media_type]}"
+        try:
+            with path.open("wb") as file:
+                async for chunk in chunks:
+                    size += len(chunk)
+                    if size > limit:
+                        raise TooLargeError(f"The file has more than {limit >> 20} MB.")
+                    file.write(chunk)
+        except BaseException:
+            path.unlink(missing_ok=True)
+            raise
+        self._paths[number] = path
+        return number
+
+    def paths(self, numbers: Sequence[str]) -> list[Path]:
+        """Return where files are. Raises TargetError if one is unknown."""
+        missing = [number for number in numbers if number not in self._paths]
+        if missing or not numbers:
+            raise TargetError("The files were not sent, or are used already; drop them again.")
+        return [self._paths[number] for number in numbers]
+
+    def forget(self, numbers: Sequence[str]) -> None:
+        """Delete files."""
+        for number in numbers:
+            path = self._paths.pop(number, None)
+            if path is not None:
+                path.unlink(missing_ok=True)
+
+    def close(self) -> None:
+        """Delete all of them."""
+        shutil.rmtree(self._folder, ignore_errors=True)

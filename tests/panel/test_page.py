@@ -1,0 +1,325 @@
+"""The page in a real Chromium, with a clip as the camera."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from reenact.sinks.fanout import SinkSet
+from reenact.testing.moving_portrait import moving_portrait, write_video
+from reenact.testing.portrait import portrait
+from support.fakes import FakeSink, until
+from support.obs.browser import program
+from support.panels import Panel
+from support.portraits import write_jpeg
+
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.slow,
+    pytest.mark.skipif(not program(), reason="Chromium is missing (apt install chromium)"),
+]
+
+MAGENTA = (255, 0, 255)
+
+
+@pytest.fixture(scope="session")
+def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The moving portrait with a broad magenta border, by which any of it would be noticed."""
+    images = moving_portrait()[0].copy()
+    images[:, :24] = images[:, -24:] = images[:, :, :24] = images[:, :, -24:] = MAGENTA
+    path = tmp_path_factory.mktemp("bordered") / "actor.mp4"
+    write_video(path, images)
+    return path
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Any]:
+    api = pytest.importorskip("playwright.sync_api", reason="playwright is missing: .[test]")
+    with api.sync_playwright() as started:
+        browser = started.chromium.launch(executable_path=program(), args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+class Page:
+    """A page of the panel, and what a person does with it.
+
+    Attributes:
+        tab: Playwright's page.
+        strange: requests to other hosts, and errors of the scripts.
+    """
+
+    def __init__(self, browser: Any, panel: Panel, width: int = 1280, height: int = 800) -> None:
+        self.context = browser.new_context(viewport={"width": width, "height": height})
+        self.tab = self.context.new_page()
+        self.tab.set_default_timeout(60_000)
+        self.strange: list[str] = []
+        own = f"127.0.0.1:{panel.port}/"
+        self.tab.on("pageerror", lambda error: self.strange.append(str(error)))
+        self.tab.on(
+            "request",
+            lambda one: (
+                None
+                if own in one.url or one.url.startswith("blob:")
+                else self.strange.append(one.url)
+            ),
+        )
+        self.tab.goto(panel.server.url)
+
+    def close(self) -> None:
+        self.context.close()
+        assert self.strange == []
+
+    def button(self, name: str) -> Any:
+        return self.tab.get_by_role("button", name=name, exact=True)
+
+    def open(self, tab: str) -> None:
+        self.tab.get_by_role("tab", name=tab).click()
+
+    def begin(self, target: str = "robin") -> None:
+        """Choose camera and target and start: three clicks."""
+        self.tab.locator(".choice").first.click()
+        self.tab.locator(f'[data-name="{target}"]').click()
+        self.button("Start").click()
+        self.live()
+
+    def live(self) -> None:
+        """Wait for the first picture."""
+        self.tab.locator(".stage").wait_for()
+        self.tab.locator(".waiting").wait_for(state="hidden")
+
+    def serious(self) -> list[str]:
+        """Return what axe finds to be serious or critical."""
+        axe = pytest.importorskip("axe_playwright_python.sync_playwright")
+        found = axe.Axe().run(self.tab).response["violations"]
+        return [
+            f"{one['id']}: {one['nodes'][0]['html']}"
+            for one in found
+            if one["impact"] in ("serious", "critical")
+        ]
+
+
+@pytest.fixture
+def page(chromium: Any, filmed: Panel) -> Iterator[Page]:
+    opened = Page(chromium, filmed)
+    yield opened
+    opened.close()
+
+
+def frames(panel: Panel, count: int = 10) -> None:
+    """Wait for so many more pictures of the session."""
+    controls = panel.studio.controls
+    assert controls is not None
+    goal = controls.session.frames_out + count
+    until(lambda: controls.session.frames_out >= goal, 60.0)
+
+
+def state(panel: Panel) -> dict[str, Any]:
+    session = panel.studio.state()["session"]
+    assert session is not None
+    return dict(session)
+
+
+def test_three_clicks_lead_to_a_moving_face_and_are_kept(page: Page, filmed: Panel) -> None:
+    page.begin()
+    until(lambda: state(filmed)["face"] == "found", 30.0)
+    page.tab.wait_for_timeout(1000)
+    first = page.tab.locator(".stage canvas").first.screenshot()
+    page.tab.wait_for_timeout(1000)
+    assert first != page.tab.locator(".stage canvas").first.screenshot()
+    assert "Live" in page.tab.locator(".pill").inner_text()
+    page.button("Stop").click()
+    page.tab.locator(".steps").wait_for()
+    again = Panel(filmed.studio.choice.source)
+    try:
+        assert (again.studio.choice.target, again.studio.choice.outputs) == ("robin", ())
+    finally:
+        again.close()
+
+
+def test_a_photo_becomes_a_target_that_is_renamed_removed_and_brought_back(
+    page: Page, filmed: Panel, tmp_path: Path
+) -> None:
+    photo = write_jpeg(tmp_path / "Anna B.jpg", portrait())
+    page.tab.locator("input[type=file]").set_input_files(str(photo))
+    dialog = page.tab.get_by_role("dialog")
+    assert dialog.get_by_label("Name").input_value() == "Anna B"
+    dialog.get_by_role("button", name="Make target").click()  # refused without consent
+    assert not filmed.studio.jobs.described()
+    dialog.get_by_role("checkbox").check()
+    dialog.get_by_role("button", name="Make target").click()
+    card = page.tab.locator('[data-name="Anna B"]')
+    card.wait_for()
+    assert card.locator("img").evaluate("image => image.decode().then(() => image.naturalWidth)")
+    card.locator("summary").click()
+    card.get_by_role("button", name="Rename").click()
+    dialog.get_by_label("New name").fill("Anna C")
+    dialog.get_by_role("button", name="Save").click()
+    card = page.tab.locator('[data-name="Anna C"]')
+    card.locator("summary").click()
+    card.get_by_role("button", name="Remove").click()
+    card.wait_for(state="detached")
+    assert filmed.studio.gallery.store.list() == ()
+    page.button("Undo").click()
+    card.wait_for()
+    assert filmed.studio.gallery.store.list() == ("Anna C",)
+
+
+def test_another_target_fades_in_with_no_frame_missing_and_none_of_the_actor(
+    page: Page, filmed: Panel
+) -> None:
+    page.begin()
+    controls = filmed.studio.controls
+    assert controls is not None
+    kept, output = FakeSink("kept"), controls.session.output
+    assert isinstance(output, SinkSet)
+    output.add(kept)
+    frames(filmed)
+    page.tab.locator('[data-name="astronaut"]').click()
+    until(lambda: controls.target == "astronaut", 60.0)
+    frames(filmed, 30)
+    page.tab.locator('[data-name="astronaut"].chosen').wait_for()
+    page.tab.get_by_role("switch", name="Show me").check()  # on the page only
+    page.tab.locator(".inset").wait_for()
+    frames(filmed)
+    numbers = [frame.index for frame in kept.frames]
+    assert numbers == list(range(numbers[0], numbers[0] + len(numbers)))
+    for frame in kept.frames:
+        red, green, blue = np.moveaxis(frame.image.astype(int), -1, 0)
+        assert not ((red > 230) & (blue > 230) & (green < 60)).any()
+    assert controls.stats().failures == 0
+
+
+def test_the_neutral_is_taken_after_a_count_and_bars_move(page: Page, filmed: Panel) -> None:
+    page.begin()
+    page.open("Calibrate")
+    page.tab.locator('[data-feature="mouth open"]').wait_for()
+    values = set()
+    for _ in range(30):
+        values.add(page.tab.locator('[data-feature="mouth open"] .value').inner_text())
+        page.tab.wait_for_timeout(100)
+    assert len(values) > 3
+    page.button("Look neutral").click()
+    page.tab.get_by_text("Look calmly at the camera … 3").wait_for()
+    page.tab.get_by_text("is the neutral one").wait_for()
+    page.button("Undo").click()
+    page.tab.get_by_text("is used again").wait_for()
+
+
+def test_the_target_rests_at_once_and_goes_on(page: Page, filmed: Panel) -> None:
+    page.begin()
+    page.tab.keyboard.press("Space")
+    until(lambda: state(filmed)["show"] == "rest")
+    page.button("Go on").wait_for()
+    controls = filmed.studio.controls
+    assert controls is not None
+    frames(filmed, 20)
+    assert not controls.session.reenactor.face_present
+    assert state(filmed)["problems"] == []
+    page.button("Go on").click()
+    until(lambda: state(filmed)["face"] == "found")
+    page.button("Freeze").click()
+    until(lambda: state(filmed)["show"] == "frozen")
+
+
+def test_outputs_and_recordings_come_and_go(
+    page: Page, filmed: Panel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_VIDEOS_DIR", str(tmp_path))
+    page.begin()
+    page.open("Outputs")
+    stream = page.tab.get_by_role("switch", name="Browser stream")
+    stream.check()
+    until(lambda: {"name": "http", "error": ""} in state(filmed)["outputs"])
+    stream.uncheck()
+    until(lambda: "http" not in [one["name"] for one in state(filmed)["outputs"]])
+    page.button("Record").click()
+    page.button("Stop recording").wait_for()
+    frames(filmed, 20)
+    page.button("Stop recording").click()
+    until(lambda: len(list(tmp_path.glob("reenact *.mp4"))) == 1)
+    window = page.tab.get_by_role("switch", name="Window")
+    window.check()  # there is no display
+    page.tab.locator(".output .problem").filter(has_text="window").wait_for()
+
+
+def test_a_preset_brings_sliders_back(page: Page, filmed: Panel) -> None:
+    page.begin()
+    page.open("Expression")
+    page.tab.get_by_label("Mouth").fill("0.5")
+    until(lambda: filmed.studio.settings().fusion.mouth == 0.5)
+    page.open("Presets")
+    page.tab.get_by_label("Name").fill("calm")
+    page.button("Save").click()
+    page.tab.locator(".list .name", has_text="calm").wait_for()
+    page.open("Expression")
+    page.button("Back to usual").click()
+    until(lambda: filmed.studio.settings().fusion.mouth == 1.0)
+    page.open("Presets")
+    page.button("Use: calm").click()
+    until(lambda: filmed.studio.settings().fusion.mouth == 0.5)
+    assert filmed.studio.choice.settings["fusion.mouth"] == 0.5
+
+
+def test_a_setting_that_waits_is_used_at_the_next_start(page: Page, filmed: Panel) -> None:
+    page.begin()
+    page.open("Settings")
+    page.tab.get_by_label("Search").fill("max_side")
+    field = page.tab.locator('[data-setting="output.max_side"]')
+    field.fill("320")
+    field.dispatch_event("change")
+    page.button("Start again").click()
+    until(lambda: filmed.studio.controls is not None and max(state(filmed)["size"]) == 320, 60.0)
+
+
+def test_everything_fits_into_a_dock_and_axe_finds_nothing_serious(
+    chromium: Any, filmed: Panel
+) -> None:
+    page = Page(chromium, filmed, 320, 640)
+    wide = "document.documentElement.scrollWidth"
+    page.tab.locator(".target-card").first.wait_for()
+    assert page.tab.evaluate(wide) <= 320
+    assert page.serious() == []
+    page.begin()
+    for scheme in ("light", "dark"):
+        page.tab.emulate_media(color_scheme=scheme)
+        for tab in ("Targets", "Expression", "Calibrate", "Outputs", "Presets", "Settings"):
+            page.open(tab)
+            page.tab.wait_for_timeout(400)
+            assert page.tab.evaluate(wide) <= 320, tab
+            assert page.serious() == [], (tab, scheme)
+    page.close()
+
+
+def test_the_page_is_used_by_the_keyboard_alone(page: Page, filmed: Panel) -> None:
+    page.tab.locator(".target-card").first.wait_for()
+    page.tab.locator(".choice input").first.focus()
+    page.tab.keyboard.press("Space")
+    page.tab.locator(".target input").first.focus()
+    page.tab.keyboard.press("ArrowRight")
+    page.button("Start").focus()
+    page.tab.keyboard.press("Enter")
+    page.live()
+    page.tab.get_by_role("tab", name="Targets").focus()
+    page.tab.keyboard.press("ArrowRight")
+    assert page.tab.get_by_role("tabpanel", name="Expression").is_visible()
+
+
+def test_a_session_outlives_its_panel_and_errors_are_told(page: Page, filmed: Panel) -> None:
+    page.begin()
+    controls = filmed.studio.controls
+    assert controls is not None
+    controls.session._fail(RuntimeError("the card fell off"))
+    controls.stop()
+    page.tab.locator(".steps .problem, .go .problem").filter(
+        has_text="the card fell off"
+    ).wait_for()
+    page.button("Start").click()
+    page.live()
+    filmed.server.close()
+    page.tab.get_by_text("The panel has ended").wait_for()
+    frames(filmed, 20)
