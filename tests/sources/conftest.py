@@ -2,22 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from reenact.sources.webcam import WebcamSettings, WebcamSource
-from support.cameras import CAMERA, FaultState, FaultyCapture
+from support.cameras import FaultState
 from support.clips import write_clip
 
 
 @pytest.fixture
-def state() -> FaultState:
-    return FaultState()
-
-
-@pytest.fixture
-def open_camera(tmp_path: Path, state: FaultState) -> Callable[[], WebcamSource]:
+def state(tmp_path: Path) -> FaultState:
     clip = write_clip(tmp_path / "camera.avi", 60, codec="mjpeg", pix_fmt="yuvj422p")
-    return lambda: WebcamSource(CAMERA, WebcamSettings(), lambda _: FaultyCapture(clip, state))
+    return FaultState(clip)

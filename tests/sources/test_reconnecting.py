@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -25,22 +24,19 @@ from support.cameras import (
     read_until_back,
     read_until_lost,
 )
-from support.clips import number_of, write_clip
+from support.clips import number_of
 
 
-def reopening(open_camera: Callable[[], WebcamSource]) -> ReconnectingSource:
-    return ReconnectingSource(open_camera, timeout_s=0.2, first_pause_s=0.05, max_pause_s=0.2)
+def reopening(state: FaultState) -> ReconnectingSource:
+    return ReconnectingSource(state.open, timeout_s=0.2, first_pause_s=0.05, max_pause_s=0.2)
 
 
 @pytest.mark.parametrize("fault", ["frozen", "silent", "unopenable"])
 def test_camera_comes_back_by_itself(
-    open_camera: Callable[[], WebcamSource],
-    state: FaultState,
-    fault: str,
-    monkeypatch: pytest.MonkeyPatch,
+    state: FaultState, fault: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("reenact.sources.webcam._WARM_UP_S", 0.1)
-    with reopening(open_camera) as source:
+    with reopening(state) as source:
         assert isinstance(source, Source)
         before = read_frames(source, 5)
         state.fault = fault
@@ -68,12 +64,11 @@ def test_unplugged_camera_comes_back_under_another_number(
     tmp_path: Path, state: FaultState, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The capture keeps giving pictures after unplugging, as OpenCV does on some systems."""
-    clip = write_clip(tmp_path / "camera.avi", 60, codec="mjpeg", pix_fmt="yuvj422p")
     opened: list[CameraInfo] = []
 
     def open_capture(camera: CameraInfo) -> FaultyCapture:
         opened.append(camera)
-        return FaultyCapture(clip, state)
+        return FaultyCapture(state.clip, state)
 
     def plugged() -> list[CameraInfo]:
         nodes = sorted(tmp_path.glob("video*"))
@@ -97,10 +92,8 @@ def test_unplugged_camera_comes_back_under_another_number(
     assert state.released == 2
 
 
-def test_hanging_driver_does_not_block_read(
-    open_camera: Callable[[], WebcamSource], state: FaultState
-) -> None:
-    with reopening(open_camera) as source:
+def test_hanging_driver_does_not_block_read(state: FaultState) -> None:
+    with reopening(state) as source:
         read_frames(source, 2)
         state.fault = "hangs"
         read_until_lost(source)
@@ -110,18 +103,14 @@ def test_hanging_driver_does_not_block_read(
         read_until_back(source)
 
 
-def test_first_opening_fails_at_once(
-    open_camera: Callable[[], WebcamSource], state: FaultState
-) -> None:
+def test_first_opening_fails_at_once(state: FaultState) -> None:
     state.fault = "unopenable"
     with pytest.raises(SourceError, match="sends no picture"):
-        reopening(open_camera)
+        reopening(state)
 
 
-def test_black_is_passed_on_without_reopening(
-    open_camera: Callable[[], WebcamSource], state: FaultState
-) -> None:
-    with reopening(open_camera) as source:
+def test_black_is_passed_on_without_reopening(state: FaultState) -> None:
+    with reopening(state) as source:
         state.fault = "black"
         while not source.problem:
             read_frames(source, 1)
@@ -129,10 +118,8 @@ def test_black_is_passed_on_without_reopening(
         assert source.reopened == 0
 
 
-def test_close_ends_read_and_the_thread(
-    open_camera: Callable[[], WebcamSource], state: FaultState
-) -> None:
-    source = reopening(open_camera)
+def test_close_ends_read_and_the_thread(state: FaultState) -> None:
+    source = reopening(state)
     read_frames(source, 1)
     state.fault = "unopenable"
     read_until_lost(source)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import cv2
@@ -12,23 +11,18 @@ import pytest
 
 from reenact.errors import SourceError
 from reenact.sources.camera_devices import CameraInfo
-from reenact.sources.webcam import WebcamSettings, WebcamSource
 from reenact.types import Source
 from support.cameras import (
-    CAMERA,
     FaultState,
-    FaultyCapture,
     read_frames,
     read_until_lost,
 )
 from support.clips import close_while_reading, four_colours, number_of, write_clip
 
 
-def test_frames_from_the_real_capture(
-    open_camera: Callable[[], WebcamSource], state: FaultState
-) -> None:
+def test_frames_from_the_real_capture(state: FaultState) -> None:
     before_s = time.monotonic()
-    with open_camera() as source:
+    with state.open() as source:
         assert isinstance(source, Source)
         assert source.live
         assert (source.name, source.size) == ("Test Camera", (160, 120))
@@ -44,23 +38,17 @@ def test_frames_from_the_real_capture(
 
 
 def test_colours_are_rgb(tmp_path: Path, state: FaultState) -> None:
-    clip = write_clip(
-        tmp_path / "colours.avi",
-        9,
-        codec="mjpeg",
-        pix_fmt="yuvj444p",
-        picture=lambda _: four_colours(),
-    )
-    with WebcamSource(CAMERA, WebcamSettings(), lambda _: FaultyCapture(clip, state)) as source:
+    state.clip = tmp_path / "colours.avi"
+    options = {"codec": "mjpeg", "pix_fmt": "yuvj444p"}
+    write_clip(state.clip, 9, picture=lambda _: four_colours(), **options)
+    with state.open() as source:
         (frame,) = read_frames(source, 1)
     assert frame.image[20, 20, 0] > 200  # red, top left
     assert frame.image[20, 20, 2] < 60
 
 
-def test_format_size_and_rate_are_asked_for_format_first(
-    open_camera: Callable[[], WebcamSource], state: FaultState
-) -> None:
-    open_camera().close()
+def test_format_size_and_rate_are_asked_for_format_first(state: FaultState) -> None:
+    state.open().close()
     mjpg = int.from_bytes(b"MJPG", "little")
     assert state.asked == [
         (cv2.CAP_PROP_FOURCC, mjpg),
@@ -70,19 +58,17 @@ def test_format_size_and_rate_are_asked_for_format_first(
     ]
 
 
-def test_rate_is_measured(open_camera: Callable[[], WebcamSource]) -> None:
+def test_rate_is_measured(state: FaultState) -> None:
     """CAP_PROP_FPS is 30, while the pictures come at up to 100 a second."""
-    with open_camera() as source:
+    with state.open() as source:
         assert source.fps != 30.0
         frames = read_frames(source, 70)
         rate = 60 / (frames[-1].time_s - frames[-61].time_s)
         assert source.fps == pytest.approx(rate, rel=0.01)
 
 
-def test_frozen_camera_is_noticed(
-    open_camera: Callable[[], WebcamSource], state: FaultState
-) -> None:
-    with open_camera() as source:
+def test_frozen_camera_is_noticed(state: FaultState) -> None:
+    with state.open() as source:
         read_frames(source, 5)
         rate = source.fps
         state.fault = "frozen"
@@ -93,9 +79,9 @@ def test_frozen_camera_is_noticed(
 
 
 def test_black_camera_is_reported_and_goes_on(
-    open_camera: Callable[[], WebcamSource], state: FaultState, caplog: pytest.LogCaptureFixture
+    state: FaultState, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with caplog.at_level(logging.WARNING, logger="reenact"), open_camera() as source:
+    with caplog.at_level(logging.WARNING, logger="reenact"), state.open() as source:
         read_frames(source, 3)
         assert source.problem == ""
         state.fault = "black"
@@ -112,10 +98,8 @@ def test_black_camera_is_reported_and_goes_on(
     ]
 
 
-def test_single_damaged_pictures_are_stepped_over(
-    open_camera: Callable[[], WebcamSource], state: FaultState
-) -> None:
-    with open_camera() as source:
+def test_single_damaged_pictures_are_stepped_over(state: FaultState) -> None:
+    with state.open() as source:
         state.fault = "glitch"
         frames = read_frames(source, 20)
     numbers = [number_of(frame.image) for frame in frames]
@@ -123,11 +107,9 @@ def test_single_damaged_pictures_are_stepped_over(
     assert numbers[-1] - numbers[0] > 25
 
 
-def test_flat_pictures_are_reshaped(
-    open_camera: Callable[[], WebcamSource], state: FaultState
-) -> None:
+def test_flat_pictures_are_reshaped(state: FaultState) -> None:
     state.fault = "flat"
-    with open_camera() as source:
+    with state.open() as source:
         assert source.size == (160, 120)
         numbers = [number_of(frame.image) for frame in read_frames(source, 10)]
         assert numbers == list(range(numbers[0], numbers[0] + 10))
@@ -140,34 +122,28 @@ def test_vanished_device_node_is_noticed_at_once(tmp_path: Path, state: FaultSta
     """OpenCV keeps giving pictures; only the missing node shows that the camera is gone."""
     node = tmp_path / "video7"
     node.touch()
-    clip = write_clip(tmp_path / "camera.avi", 60, codec="mjpeg", pix_fmt="yuvj422p")
     camera = CameraInfo(7, "Plugged Camera", str(node))
-    with WebcamSource(camera, WebcamSettings(), lambda _: FaultyCapture(clip, state)) as source:
+    with state.open(camera) as source:
         read_frames(source, 3)
         node.unlink()
         with pytest.raises(SourceError, match="Plugged Camera is not connected"):
             source.read()
     with pytest.raises(SourceError, match="not connected"):
-        WebcamSource(camera, WebcamSettings(), lambda _: FaultyCapture(clip, state))
+        state.open(camera)
     assert state.opened == 1
 
 
 @pytest.mark.parametrize("fault", ["unopenable", "silent"])
 def test_failed_opening_gives_the_device_back(
-    open_camera: Callable[[], WebcamSource],
-    state: FaultState,
-    fault: str,
-    monkeypatch: pytest.MonkeyPatch,
+    state: FaultState, fault: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("reenact.sources.webcam._WARM_UP_S", 0.2)
     state.fault = fault
     with pytest.raises(SourceError, match="Test Camera sends no picture, it is probably in use"):
-        open_camera()
+        state.open()
     assert state.released == state.opened == 1
 
 
-def test_close_while_another_thread_reads(
-    open_camera: Callable[[], WebcamSource], state: FaultState
-) -> None:
-    close_while_reading(open_camera(), frames=5)
+def test_close_while_another_thread_reads(state: FaultState) -> None:
+    close_while_reading(state.open(), frames=5)
     assert state.released == 1

@@ -13,6 +13,7 @@ import pytest
 from reenact.errors import SourceError
 from reenact.sources.camera_devices import CameraInfo
 from reenact.sources.reconnecting import ReconnectingSource, SourceUnavailable
+from reenact.sources.webcam import WebcamSettings, WebcamSource
 from reenact.types import Frame, Source
 
 CAMERA = CameraInfo(0, "Test Camera")
@@ -83,11 +84,17 @@ class FaultyCapture:
 
 
 class FaultState:
-    def __init__(self) -> None:
+    """The fault that all captures of one test share, and what they were asked for."""
+
+    def __init__(self, clip: Path) -> None:
+        self.clip = clip
         self.fault = ""
         self.opened = 0
         self.released = 0
         self.asked: list[tuple[int, float]] = []
+
+    def open(self, camera: CameraInfo = CAMERA) -> WebcamSource:
+        return WebcamSource(camera, WebcamSettings(), lambda _: FaultyCapture(self.clip, self))
 
 
 def read_frames(source: Source, count: int) -> list[Frame]:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -72,19 +73,38 @@ def options_in(folder: Path, steps: int, validate_every: int) -> FineTuningOptio
     )
 
 
+@dataclass
+class Tuning:
+    """What a test trains with; `run` changes options."""
+
+    footage: Footage
+    start: Path
+    options: FineTuningOptions
+
+    def run(
+        self, *, resume: bool = False, stop: Callable[[], bool] = lambda: False, **changes: Any
+    ) -> TrainingOutcome:
+        options = replace(self.options, **changes)
+        return fine_tune([self.footage], self.start, options, resume=resume, stop=stop)
+
+    def batch(self) -> dict[str, NDArray[Any]]:
+        recipe = FineTuningRecipe([self.footage], self.start, self.options)
+        return recipe.batches(seed=0, steps=1)[0]
+
+    def steps(self) -> list[int]:
+        """Return the steps of the validations."""
+        lines = (self.options.folder / "history.jsonl").read_text().splitlines()
+        return [json.loads(line)["step"] for line in lines]
+
+
 @pytest.fixture
-def options(tmp_path: Path) -> FineTuningOptions:
-    return options_in(tmp_path, 16, 8)
+def tuning(footage: Footage, start: Path, tmp_path: Path) -> Tuning:
+    return Tuning(footage, start, options_in(tmp_path, 16, 8))
 
 
 def stopping_after(steps: int) -> Callable[[], bool]:
     asked = iter(range(10**6))
     return lambda: next(asked) >= steps
-
-
-def steps_of(options: FineTuningOptions) -> list[int]:
-    lines = (options.folder / "history.jsonl").read_text().splitlines()
-    return [json.loads(line)["step"] for line in lines]
 
 
 @pytest.fixture(scope="module")
@@ -95,27 +115,24 @@ def trained(
     return fine_tune([footage], start, options), options
 
 
-def test_batches_hold_the_mask_of_the_person(
-    footage: Footage, start: Path, options: FineTuningOptions
-) -> None:
+def test_batches_hold_the_mask_of_the_person(tuning: Tuning) -> None:
     """Without it a wall would learn to move with the head. If unknown, all is person."""
-    batch = FineTuningRecipe([footage], start, options).batches(seed=0, steps=1)[0]
+    batch = tuning.batch()
     skin = batch["maps"][..., MapChannel.SKIN] > 0.5
     assert batch["person"][skin].mean() > 0.9
     assert batch["person"].mean() < 0.9
-    noise = np.random.default_rng(0).integers(0, 255, footage.images.shape, np.uint8)
-    nobody = Footage(noise, footage.landmarks)
-    batch = FineTuningRecipe([nobody], start, options).batches(seed=0, steps=1)[0]
+    noise = np.random.default_rng(0).integers(0, 255, tuning.footage.images.shape, np.uint8)
+    batch = replace(tuning, footage=Footage(noise, tuning.footage.landmarks)).batch()
     assert batch["person"].min() == 1
 
 
 def test_it_ends_once_each_frame_was_drawn_often_enough(
-    footage: Footage, start: Path, options: FineTuningOptions, monkeypatch: pytest.MonkeyPatch
+    tuning: Tuning, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(fine_tuning, "_MAX_PASSES", 2)
-    outcome = fine_tune([footage], start, replace(options, steps=1000, validate_every=100))
+    outcome = tuning.run(steps=1000, validate_every=100)
     assert not outcome.stopped
-    assert 1 <= steps_of(options)[-1] <= 2 * len(footage) / options.batch_size
+    assert 1 <= tuning.steps()[-1] <= 2 * len(tuning.footage) / tuning.options.batch_size
 
 
 def test_training_helps_on_held_out_frames(
@@ -130,13 +147,11 @@ def test_training_helps_on_held_out_frames(
     assert "frames of one target, from weights of: nobody" in header["data"]
 
 
-def test_what_is_kept_lies_between_the_start_and_what_was_learned(
-    footage: Footage, start: Path, options: FineTuningOptions
-) -> None:
-    outcome = fine_tune([footage], start, replace(options, validate_every=16))
+def test_what_is_kept_lies_between_the_start_and_what_was_learned(tuning: Tuning) -> None:
+    outcome = tuning.run(validate_every=16)
     assert outcome.weights is not None
-    begun, kept = (load_tensors(path, "warp_unet") for path in (start, outcome.weights))
-    state = load_file(options.folder / "state.safetensors")
+    begun, kept = (load_tensors(path, "warp_unet") for path in (tuning.start, outcome.weights))
+    state = load_file(tuning.options.folder / "state.safetensors")
     moved = 0.0
     for name, value in kept.items():
         if value.is_floating_point():
@@ -177,13 +192,13 @@ def test_the_renderer_draws_by_the_trained_weights(
 
 
 def test_the_start_is_kept_where_training_harms(
-    footage: Footage, start: Path, options: FineTuningOptions, monkeypatch: pytest.MonkeyPatch
+    tuning: Tuning, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    outcome = fine_tune([footage], start, replace(options, learning_rate=0.0, steps=4))
+    outcome = tuning.run(learning_rate=0.0, steps=4)
     assert outcome.weights is None
     assert outcome.after["score"] == pytest.approx(outcome.before["score"], abs=0.05)
     monkeypatch.setattr(fine_tuning, "_LEARNED_SHARE", 3.0)  # far beyond what was learned
-    wild = fine_tune([footage], start, replace(options, learning_rate=0.03, steps=8))
+    wild = tuning.run(learning_rate=0.03, steps=8)
     assert wild.after["score"] < wild.before["score"]
     assert wild.weights is None
 
@@ -197,29 +212,30 @@ def flow_of(across_iod: float) -> ResidualFlow:
 
 
 def test_a_residual_flow_that_harms_is_not_kept(
-    footage: Footage, start: Path, options: FineTuningOptions, monkeypatch: pytest.MonkeyPatch
+    tuning: Tuning, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(fine_tuning, "refine", lambda known, pairs: flow_of(3.0))
-    outcome = fine_tune([footage], start, options)
+    outcome = tuning.run()
     assert outcome.weights is not None
     assert read_personal_flow(outcome.weights) is None
 
 
 def test_a_residual_flow_that_helps_is_saved_and_drawn_with(
-    footage: Footage, start: Path, options: FineTuningOptions, monkeypatch: pytest.MonkeyPatch
+    tuning: Tuning, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(fine_tuning, "refine", lambda known, pairs: flow_of(0.0))
     wrong = flow_of(3.0)
-    facts = {name: text for name, text in read_header(start).items() if name != "format"}
-    begun = start.with_name("wrong.safetensors")
-    network = load_tensors(start, "warp_unet")
+    facts = {name: text for name, text in read_header(tuning.start).items() if name != "format"}
+    begun = tuning.start.with_name("wrong.safetensors")
+    network = load_tensors(tuning.start, "warp_unet")
     save_model(begun, {**network, **personal_flow_tensors(wrong)}, facts)
-    outcome = fine_tune([footage], begun, options)
+    outcome = replace(tuning, start=begun).run()
     assert outcome.weights is not None
     kept, known = read_personal_flow(outcome.weights), shipped_residual_flow()
     assert kept is not None
     np.testing.assert_allclose(kept.skin, known.skin, atol=1e-3)
-    one, other = (drawn_by(weights, footage).astype(int) for weights in (start, begun))
+    weights = (tuning.start, begun)
+    one, other = (drawn_by(path, tuning.footage).astype(int) for path in weights)
     assert np.abs(one - other).mean() > 0.5, "each draws by its own mesh"
 
 
@@ -232,63 +248,53 @@ def test_a_weight_file_with_an_incomplete_flow_is_refused(start: Path, tmp_path:
         read_personal_flow(tmp_path / "part.safetensors")
 
 
-def test_a_stopped_training_resumes(
-    footage: Footage, start: Path, options: FineTuningOptions
-) -> None:
-    stopped = fine_tune([footage], start, options, stop=stopping_after(10))
+def test_a_stopped_training_resumes(tuning: Tuning) -> None:
+    stopped = tuning.run(stop=stopping_after(10))
     assert stopped.stopped
-    assert steps_of(options)[0] == 8
-    assert max(steps_of(options)) <= 10
-    resumed = fine_tune([footage], start, options, resume=True)
+    assert tuning.steps()[0] == 8
+    assert max(tuning.steps()) <= 10
+    resumed = tuning.run(resume=True)
     assert not resumed.stopped
-    assert {8, 16} <= set(steps_of(options))
+    assert {8, 16} <= set(tuning.steps())
     assert resumed.before == pytest.approx(stopped.before)
     assert resumed.after["score"] >= stopped.after["score"]
 
 
-def test_a_resumed_training_compares_with_its_own_start(
-    footage: Footage, start: Path, options: FineTuningOptions, tmp_path: Path
-) -> None:
+def test_a_resumed_training_compares_with_its_own_start(tuning: Tuning, tmp_path: Path) -> None:
     """By then the target has the better weights, which lie between start and learned ones."""
-    stopped = fine_tune([footage], start, options, stop=stopping_after(10))
-    better = Path(shutil.copy(options.folder / "best.safetensors", tmp_path))
-    resumed = fine_tune([footage], better, options, resume=True)
+    stopped = tuning.run(stop=stopping_after(10))
+    better = Path(shutil.copy(tuning.options.folder / "best.safetensors", tmp_path))
+    resumed = replace(tuning, start=better).run(resume=True)
     assert resumed.before == pytest.approx(stopped.before)
-    anew = fine_tune([footage], better, replace(options, steps=1))
+    anew = replace(tuning, start=better).run(steps=1)
     assert anew.before["score"] == pytest.approx(stopped.after["score"], abs=1e-3)
     assert anew.before != pytest.approx(stopped.before)
 
 
-def test_a_training_stopped_before_its_first_step_changes_nothing(
-    footage: Footage, start: Path, options: FineTuningOptions
-) -> None:
-    outcome = fine_tune([footage], start, options, stop=stopping_after(0))
+def test_a_training_stopped_before_its_first_step_changes_nothing(tuning: Tuning) -> None:
+    outcome = tuning.run(stop=stopping_after(0))
     assert outcome.stopped
     assert outcome.weights is None
-    assert preview_path(options.folder).exists()
+    assert preview_path(tuning.options.folder).exists()
 
 
-def test_a_new_training_removes_the_earlier_one(
-    footage: Footage, start: Path, options: FineTuningOptions
-) -> None:
-    fine_tune([footage], start, replace(options, steps=4, validate_every=2))
-    fine_tune([footage], start, replace(options, steps=4, validate_every=4))
-    assert steps_of(options) == [4, 4]
+def test_a_new_training_removes_the_earlier_one(tuning: Tuning) -> None:
+    tuning.run(steps=4, validate_every=2)
+    tuning.run(steps=4, validate_every=4)
+    assert tuning.steps() == [4, 4]
 
 
-def test_what_cannot_be_trained_is_reported(
-    footage: Footage, start: Path, options: FineTuningOptions
-) -> None:
-    short = Footage(footage.images[:9], footage.landmarks[:9])
+def test_what_cannot_be_trained_is_reported(tuning: Tuning) -> None:
+    short = Footage(tuning.footage.images[:9], tuning.footage.landmarks[:9])
     for clips in ([], [short]):
         with pytest.raises(TargetError, match="video of half a minute"):
-            fine_tune(clips, start, options)
+            fine_tune(clips, tuning.start, tuning.options)
     with pytest.raises(ReenactError, match="no training to resume"):
-        fine_tune([footage], start, options, resume=True)
-    other = start.with_name("other.safetensors")
+        tuning.run(resume=True)
+    other = tuning.start.with_name("other.safetensors")
     save_model(other, {}, {"architecture": "other"})
     with pytest.raises(ModelError, match="warp_unet"):
-        fine_tune([footage], other, options)
+        replace(tuning, start=other).run()
 
 
 def test_better_means_a_higher_score_and_no_lower_psnr() -> None:

@@ -26,6 +26,8 @@ pytestmark = [pytest.mark.obs, needs_obs]
 
 SOURCE = "Reenact"
 
+Add = Callable[..., int]
+
 
 @pytest.fixture(scope="module")
 def obs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Studio]:
@@ -72,9 +74,7 @@ def is_clear(picture: NDArray[np.uint8]) -> bool:
     return not picture[..., 3].any()
 
 
-def test_source_is_there_and_its_pixels_are_right(
-    obs: Studio, name: str, add: Callable[..., int]
-) -> None:
+def test_source_is_there_and_its_pixels_are_right(obs: Studio, name: str, add: Add) -> None:
     assert "reenact" in obs.ask("GetInputKindList")["inputKinds"]
     item = add()
     assert obs.size_of(item) == (0, 0)
@@ -89,7 +89,7 @@ def test_source_is_there_and_its_pixels_are_right(
         assert np.array_equal(scene[:120, :160, :3], noise((160, 120)))
 
 
-def test_hidden_source_has_its_size(obs: Studio, name: str, add: Callable[..., int]) -> None:
+def test_hidden_source_has_its_size(obs: Studio, name: str, add: Add) -> None:
     item = add()
     obs.ask("SetSceneItemEnabled", sceneName=SCENE, sceneItemId=item, sceneItemEnabled=False)
     with writer(name) as ring:
@@ -98,7 +98,7 @@ def test_hidden_source_has_its_size(obs: Studio, name: str, add: Callable[..., i
 
 
 def test_source_that_comes_later_shows_the_picture_at_once(
-    obs: Studio, name: str, add: Callable[..., int]
+    obs: Studio, name: str, add: Add
 ) -> None:
     with writer(name) as ring:
         ring.write(noise((64, 48)))
@@ -107,9 +107,7 @@ def test_source_that_comes_later_shows_the_picture_at_once(
         until(lambda: shows(obs, noise((64, 48))), what="the picture is shown")
 
 
-def test_new_size_and_new_writer_are_followed(
-    obs: Studio, name: str, add: Callable[..., int]
-) -> None:
+def test_new_size_and_new_writer_are_followed(obs: Studio, name: str, add: Add) -> None:
     item = add()
     with writer(name) as ring:
         for seed, size in enumerate([(320, 240), (240, 320), (640, 360), (31, 17)]):
@@ -123,7 +121,7 @@ def test_new_size_and_new_writer_are_followed(
 
 
 def test_writer_is_found_again_after_its_memory_was_deleted(
-    obs: Studio, name: str, add: Callable[..., int]
+    obs: Studio, name: str, add: Add
 ) -> None:
     add()
     with writer(name) as ring:
@@ -137,7 +135,7 @@ def test_writer_is_found_again_after_its_memory_was_deleted(
 
 
 def test_stopped_writer_shows_its_last_picture_and_then_nothing(
-    obs: Studio, name: str, add: Callable[..., int]
+    obs: Studio, name: str, add: Add
 ) -> None:
     hold_s = 3.0
     item = add(hold_s=hold_s)
@@ -164,9 +162,7 @@ def test_stopped_writer_shows_its_last_picture_and_then_nothing(
         assert not is_clear(obs.screenshot(SOURCE))
 
 
-def test_picture_of_a_writer_long_gone_is_not_shown(
-    obs: Studio, name: str, add: Callable[..., int]
-) -> None:
+def test_picture_of_a_writer_long_gone_is_not_shown(obs: Studio, name: str, add: Add) -> None:
     with writing_process(name, 0.03) as process:
         probe = add()
         until(lambda: obs.size_of(probe) == (512, 512), what="a picture has come")
@@ -179,7 +175,7 @@ def test_picture_of_a_writer_long_gone_is_not_shown(
     assert is_clear(obs.screenshot(SOURCE))
 
 
-def test_alpha_lets_the_background_through(obs: Studio, name: str, add: Callable[..., int]) -> None:
+def test_alpha_lets_the_background_through(obs: Studio, name: str, add: Add) -> None:
     colour = (20, 160, 220)
     packed = 0xFF000000 | colour[2] << 16 | colour[1] << 8 | colour[0]
     obs.add("Background", "color_source_v3", {"color": packed, "width": 160, "height": 120})
@@ -199,7 +195,7 @@ def test_alpha_lets_the_background_through(obs: Studio, name: str, add: Callable
 
 
 def test_no_torn_frame_is_shown_while_a_writer_laps_the_reader(
-    obs: Studio, name: str, add: Callable[..., int]
+    obs: Studio, name: str, add: Add
 ) -> None:
     item = add()
     numbers: set[int] = set()
@@ -217,9 +213,7 @@ def test_no_torn_frame_is_shown_while_a_writer_laps_the_reader(
     assert len(numbers) > 10, "frames of a fast writer are hardly ever taken"
 
 
-def test_two_sources_show_two_writers_or_one(
-    obs: Studio, name: str, add: Callable[..., int]
-) -> None:
+def test_two_sources_show_two_writers_or_one(obs: Studio, name: str, add: Add) -> None:
     with ring_name() as second, writer(name) as ring, writer(second) as other:
         add()
         obs.add("Same", "reenact", {"name": name})
@@ -233,9 +227,7 @@ def test_two_sources_show_two_writers_or_one(
         until(lambda: shows(obs, noise((64, 48), 1), "Other"), what="it follows its name")
 
 
-def test_source_is_created_and_removed_many_times(
-    obs: Studio, name: str, add: Callable[..., int]
-) -> None:
+def test_source_is_created_and_removed_many_times(obs: Studio, name: str, add: Add) -> None:
     """Removing a source must not wait for another one that is being drawn."""
     with writer(name) as ring:
         obs.add("Same", "reenact", {"name": name})
