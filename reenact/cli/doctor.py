@@ -23,6 +23,7 @@ from typing import Final
 from reenact.cli.doctor_report import CUDA_BUILD, Check, missing, ok, remedy
 
 _CONNECT_TIMEOUT_S: Final = 0.5
+_LIBRARIES: Final = ("cv2", "mediapipe", "OpenVINO")
 _PRECISIONS: Final = ("FP32", "FP16", "BF16", "INT8")
 _OPENCV_PACKAGES: Final = (
     "opencv-python",
@@ -59,7 +60,9 @@ def run(try_obs: bool = False) -> list[Check]:
         try:
             checks.extend(look())
         except Exception as error:  # a broken part must not hide the others
-            checks.append(Check(name, "warning", f"cannot be looked at: {_summary(error)}"))
+            told = _summary(error)
+            unknown = Check(name, "warning", f"cannot be looked at: {told}")
+            checks.append(missing(name, told) if name in _LIBRARIES else unknown)
     return checks
 
 
@@ -101,11 +104,7 @@ def _packages() -> Iterable[Check]:
 
 
 def _cv2() -> Iterable[Check]:
-    try:
-        version = str(importlib.import_module("cv2").__version__)
-    except Exception as error:
-        yield missing("cv2", _summary(error))
-        return
+    version = str(importlib.import_module("cv2").__version__)
     builds = {}
     for name in _OPENCV_PACKAGES:
         with contextlib.suppress(metadata.PackageNotFoundError):
@@ -124,14 +123,8 @@ def _cv2() -> Iterable[Check]:
 
 
 def _mediapipe() -> Iterable[Check]:
-    try:
-        module = importlib.import_module("mediapipe")
-        solutions = hasattr(module, "solutions")
-    except Exception as error:
-        yield missing("mediapipe", _summary(error))
-        return
-    version = metadata.version("mediapipe")
-    if solutions:
+    module, version = importlib.import_module("mediapipe"), metadata.version("mediapipe")
+    if hasattr(module, "solutions"):
         yield ok("mediapipe", f"{version}, with its face models")
     else:
         way = (
@@ -223,14 +216,9 @@ def _display() -> Iterable[Check]:
 
 
 def _openvino() -> Iterable[Check]:
-    try:
-        core = importlib.import_module("openvino").Core()
-        devices = list(core.available_devices)
-    except Exception as error:
-        yield missing("OpenVINO", _summary(error))
-        return
+    core = importlib.import_module("openvino").Core()
     described = []
-    for device in devices:
+    for device in core.available_devices:
         name = str(core.get_property(device, "FULL_DEVICE_NAME")).strip()
         able = core.get_property(device, "OPTIMIZATION_CAPABILITIES")
         precisions = [precision for precision in _PRECISIONS if precision in able]

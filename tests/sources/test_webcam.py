@@ -39,8 +39,8 @@ def test_frames_from_the_real_capture(state: FaultState) -> None:
 
 def test_colours_are_rgb(tmp_path: Path, state: FaultState) -> None:
     state.clip = tmp_path / "colours.avi"
-    options = {"codec": "mjpeg", "pix_fmt": "yuvj444p"}
-    write_clip(state.clip, 9, picture=lambda _: four_colours(), **options)
+    colours = four_colours()
+    write_clip(state.clip, 9, codec="mjpeg", pix_fmt="yuvj444p", picture=lambda _: colours)
     with state.open() as source:
         (frame,) = read_frames(source, 1)
     assert frame.image[20, 20, 0] > 200  # red, top left

@@ -51,8 +51,7 @@ def test_readers_see_the_newest_frame_of_any_size(
                 before_ns = clock_ns()
                 assert writer.write(image, alpha) == number
                 if reads_all or index == count - 1:
-                    frame = reader.newest()
-                    assert frame is not None
+                    frame = until(reader.newest)
                     assert frame.number == number
                     assert before_ns <= frame.time_ns <= clock_ns()
                     assert np.array_equal(frame.picture[..., 2::-1], image)
@@ -66,7 +65,7 @@ def test_readers_see_the_newest_frame_of_any_size(
 def test_no_frame_is_torn_while_a_fast_writer_runs(name: str, lapping: bool) -> None:
     numbers: list[int] = []
     with writing_process(name, 0.0003 * lapping, lapping=lapping), RingReader(name) as reader:
-        until(lambda: reader.newest() is not None)
+        until(reader.newest)
         end_s = time.monotonic() + 3.0
         while time.monotonic() < end_s:
             frame = reader.newest()
@@ -88,8 +87,7 @@ def test_reader_skips_a_slot_that_is_being_written(name: str) -> None:
     with RingWriter(name) as writer, RingReader(name) as reader:
         writer.open()
         writer.write(four_colours())
-        found = reader.newest()
-        assert found is not None
+        found = until(reader.newest)
         frames = SharedMemory.open(f"{name}.{found.generation:08x}", HEADER_BYTES)
         slot = 16 + 2 * (found.number % int(frames.words[3]))
         frames.longs[slot] = 0
@@ -101,29 +99,26 @@ def test_reader_skips_a_slot_that_is_being_written(name: str) -> None:
 
 def test_second_writer_is_refused_while_the_first_works(name: str) -> None:
     with writing_process(name, 0.02), RingReader(name) as reader:
-        until(lambda: reader.newest() is not None)
+        until(reader.newest)
         with pytest.raises(SinkError, match=f"already writes for OBS as {name}"):
             RingWriter(name).open()
         with ring_name() as another, RingWriter(another) as other:
             other.open()
-        first = reader.newest()
-        assert first is not None
+        first = until(reader.newest)
         until(lambda: (found := reader.newest()) is not None and found.number > first.number)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="the memory goes with its last user")
 def test_name_of_a_killed_writer_is_taken_over_and_its_memory_freed(name: str) -> None:
     with writing_process(name, 0.02) as process, RingReader(name) as reader:
-        until(lambda: reader.newest() is not None)
+        until(reader.newest)
         process.send_signal(signal.SIGKILL)
         process.wait()
-        old = reader.newest()
-        assert old is not None
+        old = until(reader.newest)
         with RingWriter(name) as writer:
             writer.open()
             writer.write(four_colours())
-            new = reader.newest()
-            assert new is not None
+            new = until(reader.newest)
             assert new.generation != old.generation
             assert np.array_equal(new.picture[..., 2::-1], four_colours())
             if sys.platform == "linux":
@@ -168,11 +163,9 @@ def test_sink_writes_pictures_with_and_without_alpha(name: str) -> None:
     with ObsSink(name) as sink, RingReader(name) as reader:
         sink.open((160, 120), 30.0)
         sink.write(Frame(four_colours(), 0.0, 0))
-        opaque = reader.newest()
+        opaque = until(reader.newest)
         sink.write(Frame(four_colours(), 0.1, 1, alpha))
-        clear = reader.newest()
-        assert opaque is not None
-        assert clear is not None
+        clear = until(reader.newest)
         assert (opaque.picture[..., 3] == 255).all()
         assert not clear.picture[..., 3].any()
         assert np.array_equal(clear.picture[..., :3], opaque.picture[..., :3])
