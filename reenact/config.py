@@ -326,11 +326,6 @@ class OutputSettings(Section):
         description="frame rate of live outputs",
         json_schema_extra=unit("frames/s"),
     )
-    match_colour: bool = Field(
-        True,
-        description="match the colours of the crop's border to the plate",
-        json_schema_extra=LIVE,
-    )
     show_raw_camera: bool = Field(
         False,
         description="show the actor beside the target; otherwise the actor's picture never leaves",

@@ -414,7 +414,6 @@ class Reenactor:
 
     def _picture(self, crop: Image) -> Image:
         """Return a new picture of the target with this crop."""
-        self._paster.match_colour = self.settings.output.match_colour
         pasted = self.settings.output.picture == "plate"
         return self._paster.paste(crop) if pasted else crop.copy()
 

@@ -49,8 +49,7 @@ def prepare_target(
     renderer.prepare(target)
     rest_crop = renderer.render(rest)
     renderer.reset()
-    paster = Paster(target, output.max_side, output.match_colour)
-    paster.prepare(rest_crop)
+    paster = Paster(target, output.max_side)
     matte = None
     if output.background != "keep":
         matte = _open_matte(target, paster, rest_crop, output)

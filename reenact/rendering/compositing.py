@@ -8,11 +8,10 @@ addition over that box.
 from __future__ import annotations
 
 import math
-from typing import Any, Final
+from typing import Final
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from reenact.imaging import smoothstep
 from reenact.types import Array, Image, Target
@@ -27,18 +26,6 @@ _CORNER_SHARE: Final = 0.35
 """Radius of the rounded corners, as a share of the crop's side. Shoulders, which the plate shows at
 rest, reach into the corners; a nodding head hardly does."""
 
-_RING_SHARE: Final = 0.2
-"""Width of the border ring whose colours are compared, as a share of the crop's side."""
-
-_INSIDE_WEIGHT: Final = 0.005
-"""Weight of the crop's middle in the colour comparison, against 1 on the ring."""
-
-_FIELD_SIDE: Final = 32
-"""Cells per side of the smoothed colour difference."""
-
-_MAX_CORRECTION: Final = 32.0
-"""A larger difference, in levels, is not a colour cast but something that moved."""
-
 _ALIGNED_PX: Final = 0.02
 """A box this close to integer pixels is not resampled."""
 
@@ -52,8 +39,6 @@ class Paster:
         target: its `plate` and `crop_to_plate` are used. Crops of any size may be pasted; the
             renderer's size may differ from that of the stored references.
         max_side: px; a plate with a longer side is scaled down to it.
-        match_colour: apply the correction that `prepare` measures. The attribute of this name may
-            be changed between frames.
 
     Attributes:
         plate: uint8 (H, W, 3) RGB, the scaled plate; do not write into it.
@@ -62,8 +47,7 @@ class Paster:
         square: (left, top, side) px of the whole crop in it; it may extend beyond the picture.
     """
 
-    def __init__(self, target: Target, max_side: int = 1280, match_colour: bool = True) -> None:
-        self.match_colour = match_colour
+    def __init__(self, target: Target, max_side: int = 1280) -> None:
         self.plate, left, top, self._side = _aligned_plate(target, max_side)
         height, width = self.plate.shape[:2]
         self.size = (width, height)
@@ -83,24 +67,6 @@ class Paster:
         )
         self._weight = np.ascontiguousarray(np.repeat(weight[..., None], 3, axis=2))
         self._kept: Array = self.plate[y0:y1, x0:x1] * (np.float32(1) - self._weight)
-        self._kept_and_matched = self._kept
-
-    def prepare(self, rest_crop: Image) -> None:
-        """Measure the renderer's colour cast on the target at rest.
-
-        The low frequencies of plate minus crop, measured on the ring inside the crop's border, are
-        extended smoothly over the whole crop and added to every later frame. The correction is
-        constant, so it cannot flicker.
-
-        Args:
-            rest_crop: uint8 (S, S, 3) RGB, the renderer's picture of the neutral face.
-        """
-        x0, y0, x1, y1 = self.box
-        if x0 == x1 or y0 == y1:
-            return
-        plate = self.plate[y0:y1, x0:x1].astype(np.float32)
-        field = _low_frequencies(plate - self._resized(rest_crop)[self._cut], self._ring())
-        self._kept_and_matched = self._kept + field * self._weight
 
     def paste(self, crop_image: Image) -> Image:
         """Return the whole picture with the crop pasted in.
@@ -116,8 +82,7 @@ class Paster:
         if x0 == x1 or y0 == y1:
             return result
         moving = cv2.multiply(self._resized(crop_image)[self._cut], self._weight, dtype=cv2.CV_32F)
-        still = self._kept_and_matched if self.match_colour else self._kept
-        result[y0:y1, x0:x1] = cv2.add(moving, still, dtype=cv2.CV_8U)
+        result[y0:y1, x0:x1] = cv2.add(moving, self._kept, dtype=cv2.CV_8U)
         return result
 
     def _resized(self, crop_image: Image) -> Image:
@@ -128,13 +93,6 @@ class Paster:
         method = cv2.INTER_CUBIC if self._side > side else cv2.INTER_AREA
         resized = cv2.resize(crop_image, (self._side, self._side), interpolation=method)
         return np.asarray(resized, dtype=np.uint8)
-
-    def _ring(self) -> Array:
-        """Return (h, w) weights of the colour comparison: 1 on the ring, small inside."""
-        place = (np.arange(self._side, dtype=np.float32) + 0.5) / self._side
-        depth = np.minimum(place, 1 - place)
-        inside = np.minimum.outer(depth, depth)[self._cut]
-        return np.where(inside < _RING_SHARE, 1.0, _INSIDE_WEIGHT).astype(np.float32)
 
 
 def _aligned_plate(target: Target, max_side: int) -> tuple[Image, int, int, int]:
@@ -226,21 +184,3 @@ def _soft_mask(depth_x: Array, depth_y: Array, side: int) -> Array:
     )
     x = np.clip((radius - beside) / max(1.0, _FEATHER_SHARE * side), 0, 1)
     return np.asarray(smoothstep(x), dtype=np.float32)
-
-
-def _low_frequencies(difference: Array, weight: Array) -> Array:
-    """Smooth (h, w, 3) by normalised convolution with (h, w) weights (Knutsson and Westin 1993)."""
-    height, width = weight.shape
-    difference = np.clip(difference, -_MAX_CORRECTION, _MAX_CORRECTION)
-    cells = (min(_FIELD_SIDE, width), min(_FIELD_SIDE, height))
-    counted = cv2.resize(weight, cells, interpolation=cv2.INTER_AREA)
-    summed = cv2.resize(difference * weight[..., None], cells, interpolation=cv2.INTER_AREA)
-    sigma = max(cells) / 8
-    mean = _blurred(np.asarray(summed), sigma) / _blurred(np.asarray(counted), sigma)[..., None]
-    field = cv2.resize(mean, (width, height), interpolation=cv2.INTER_LINEAR)
-    return np.asarray(field, dtype=np.float32).reshape(height, width, 3)
-
-
-def _blurred(values: NDArray[Any], sigma: float) -> Array:
-    result = cv2.GaussianBlur(values, (0, 0), sigma, borderType=cv2.BORDER_REPLICATE)
-    return np.asarray(result, dtype=np.float32)

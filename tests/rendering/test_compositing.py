@@ -57,7 +57,6 @@ def test_where_the_crop_leaves_the_plate_it_is_not_softened() -> None:
 def test_a_crop_beside_the_plate_changes_nothing() -> None:
     plate = smooth_picture((320, 240))
     paster = Paster(box_target(plate, 900, 900, 128))
-    paster.prepare(WHITE)
     assert np.array_equal(paster.paste(WHITE), plate)
 
 
@@ -110,43 +109,6 @@ def test_box_and_plate_fit_to_a_part_of_a_pixel(max_side: int) -> None:
     assert error.mean() < 1.0
     shifted = np.roll(paster.plate, 1, axis=1)
     assert error.mean() < 0.4 * difference(shifted[middle], paster.plate[middle]).mean()
-
-
-def test_colour_cast_is_taken_out_and_stays_out() -> None:
-    plate = smooth_picture((640, 480))
-    target = box_target(plate, 190, 100, 256)
-    true = plate[100:356, 190:446]
-    cast = np.clip(true + np.array([14, -9, 6]), 0, 255).astype(np.uint8)
-    paster = Paster(target)
-    before = paster.paste(cast)
-    paster.prepare(cast)
-    after = paster.paste(cast)
-    middle = (slice(160, 300), slice(250, 380))
-    assert difference(before[middle], plate[middle]).mean(axis=(0, 1)) == pytest.approx(
-        [14, 9, 6], abs=1
-    )
-    assert difference(after, plate).mean() < 0.5
-
-    acted = cast.copy()
-    acted[100:140, 100:160] = 30  # a mouth opens
-    moved = paster.paste(acted)
-    changed = difference(moved, after).any(axis=-1)
-    y, x = np.nonzero(changed)
-    assert (y.min(), y.max(), x.min(), x.max()) == (200, 239, 290, 349), "the rest flickers"
-
-    paster.match_colour = False
-    assert np.array_equal(paster.paste(cast), before)
-
-
-def test_colour_correction_ignores_what_the_mouth_does_at_rest() -> None:
-    plate = smooth_picture((640, 480))
-    paster = Paster(box_target(plate, 190, 100, 256))
-    rest = plate[100:356, 190:446].copy()
-    rest[110:160, 90:160] = 0
-    paster.prepare(rest)
-    ring = paster.paste(plate[100:356, 190:446].copy())
-    assert difference(ring, plate).mean() < 0.6
-    assert difference(ring, plate).max() <= 12
 
 
 def test_an_enlarged_face_stays_sharp() -> None:

@@ -17,7 +17,7 @@ EDGES = st.integers(-80, 180)
 @settings(max_examples=60)
 @given(SIDES, EDGES, EDGES, st.integers(0, 255))
 def test_outside_of_the_box_nothing_changes(side: int, left: int, top: int, level: int) -> None:
-    paster = Paster(box_target(PLATE, left, top, side, crop_px=side), match_colour=False)
+    paster = Paster(box_target(PLATE, left, top, side, crop_px=side))
     pasted = paster.paste(np.full((side, side, 3), level, np.uint8))
     assert pasted.shape == PLATE.shape
     x0, y0, x1, y1 = paster.box
@@ -35,6 +35,5 @@ def test_outside_of_the_box_nothing_changes(side: int, left: int, top: int, leve
 def test_what_is_cut_out_and_pasted_leaves_the_picture(side: int, left: int, top: int) -> None:
     target = box_target(PLATE, left, top, side, crop_px=side)
     paster = Paster(target)
-    paster.prepare(target.references[0])
     pasted = paster.paste(target.references[0])
     assert np.abs(pasted.astype(int) - PLATE).max() <= 1
