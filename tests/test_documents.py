@@ -92,13 +92,13 @@ def test_a_command_is_one_that_the_program_takes(command: Command) -> None:
     typed = vars(arguments)
     assert kinds(typed.get("renderer")) <= parts("renderers")
     assert kinds(typed.get("sink")) <= parts("sinks")
-    if command.words[0] == "live":
+    if command.words[:1] == ("live",):
         assert kinds([typed["source"]]) <= parts("sources")
     config = typed.get("config")
     file = None  # the reader's own
     if config is not None and config.parts[0] in ("configs", "plugins"):
         file = repository() / config
-    if command.words[0] != "train" and "assignments" in typed:
+    if command.words[:1] != ("train",) and "assignments" in typed:
         load_settings(file, typed["assignments"])
     elif file is not None:
         read_training_file(file, typed["assignments"])
@@ -132,7 +132,7 @@ def runs_here(command: Command) -> bool:
         return False  # told by the test above
     if arguments is None or any(re.fullmatch(r"(\w+:)?[A-Z]+", word) for word in command.words):
         return False
-    if command.words[0] == "live":
+    if command.words[:1] == ("live",):
         return kinds([arguments.source]) <= {"video", "image"} and kinds(arguments.sink) == {"file"}
     return bool(HARMLESS & {command.words[:1], command.words[:2]})
 
