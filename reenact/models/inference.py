@@ -6,22 +6,29 @@ An engine takes and returns NumPy arrays; the picture leaves the device once per
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import hashlib
+import json
 import logging
 import os
-from collections.abc import Iterator, Mapping, Sequence
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import numpy as np
 import platformdirs
-import torch
-from torch import nn
 
 from reenact import __version__
 from reenact.errors import ModelError, SinkError
 from reenact.storage import atomic_write
 from reenact.types import Array
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
 
 log = logging.getLogger(__name__)
 
@@ -46,8 +53,11 @@ def choose_device(wish: str, engine: str = "auto") -> str:
     """
     if wish == "cpu" or engine == "openvino":
         return "cpu"
-    if torch.cuda.is_available():
-        return "cuda"
+    if _may_have_cuda():
+        import torch
+
+        if torch.cuda.is_available():
+            return "cuda"
     if wish == "cuda":
         raise ModelError(
             "CUDA was asked for, but torch sees no GPU; set renderer.device=cpu, or install an "
@@ -56,8 +66,19 @@ def choose_device(wish: str, engine: str = "auto") -> str:
     return "cpu"
 
 
+def _may_have_cuda() -> bool:
+    """Return False if CUDA is certainly missing; torch, which knows, takes a second to load."""
+    if version("torch").endswith("+cpu"):
+        return False
+    try:
+        ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
+    except OSError:
+        return False
+    return True
+
+
 def compile_module(
-    module: nn.Module,
+    make: Callable[[], nn.Module],
     example: Mapping[str, Array],
     device: str,
     engine: str,
@@ -68,18 +89,18 @@ def compile_module(
     """Compile a module for fixed input shapes.
 
     Args:
-        module: its forward takes the inputs in the example's order.
+        make: builds the module, whose forward takes the inputs in the example's order. It is not
+            called, and torch is not loaded, if an earlier start cached the converted network.
         example: float32 arrays by input name, of the shapes that will be used.
         device: "cpu" or "cuda".
         engine: "auto", "torch" or "openvino".
-        threads: CPU threads; 0: all.
-        key: architecture, version and config of the module. Modules with equal keys and equal
-            weights must compute the same, because converted networks are cached by both.
+        threads: CPU threads; 0: as many as are fastest.
+        key: architecture, version, config and `file_digest` of the weights. Modules with equal
+            keys must compute the same, because converted networks are cached by them.
     """
-    module = module.eval().requires_grad_(False)
     if engine == "openvino" or (engine == "auto" and device == "cpu"):
         try:
-            return OpenVinoEngine(module, example, threads, key=key)
+            return OpenVinoEngine(make, example, threads, key=key)
         except ImportError as error:
             if engine == "openvino":
                 raise ModelError(
@@ -87,7 +108,12 @@ def compile_module(
                     "renderer.engine=torch."
                 ) from error
             log.warning("OpenVINO is not installed; torch runs instead, about half as fast.")
-    return TorchEngine(module, list(example), device, threads)
+    return TorchEngine(make(), list(example), device, threads)
+
+
+def file_digest(path: Path) -> str:
+    """Return what identifies the content of a file."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:24]
 
 
 class TorchEngine:
@@ -96,8 +122,12 @@ class TorchEngine:
     def __init__(
         self, module: nn.Module, order: Sequence[str], device: str, threads: int = 0
     ) -> None:
+        import torch
+
         self.name = f"torch {device}"
+        self._torch = torch
         self._device = torch.device(device)
+        module = module.eval().requires_grad_(False)
         self._module = module.to(self._device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._order = order
         self._held: dict[str, torch.Tensor] = {}
@@ -105,10 +135,11 @@ class TorchEngine:
 
     def hold(self, name: str, value: Array) -> None:
         """Keep an input on the device."""
-        self._held[name] = torch.from_numpy(value).to(self._device)
+        self._held[name] = self._torch.from_numpy(value).to(self._device)
 
     def __call__(self, inputs: Mapping[str, Array]) -> tuple[Array, ...]:
         """Run the module."""
+        torch = self._torch
         fresh = {
             name: torch.from_numpy(value).to(self._device, non_blocking=True)
             for name, value in inputs.items()
@@ -127,6 +158,8 @@ class TorchEngine:
 @contextlib.contextmanager
 def _torch_threads(count: int) -> Iterator[None]:
     """Let torch use this many CPU threads inside the block; 0: leave them as they are."""
+    import torch
+
     before = torch.get_num_threads()
     if count in (0, before):
         yield
@@ -139,24 +172,25 @@ def _torch_threads(count: int) -> Iterator[None]:
 
 
 class OpenVinoEngine:
-    """OpenVINO on a CPU, in the precision that it chooses for the processor."""
+    """OpenVINO on a CPU, in the precision and with the threads that are fastest there."""
 
     def __init__(
-        self, module: nn.Module, example: Mapping[str, Array], threads: int = 0, *, key: str
+        self,
+        make: Callable[[], nn.Module],
+        example: Mapping[str, Array],
+        threads: int = 0,
+        *,
+        key: str,
     ) -> None:
         import openvino
 
         self.name = "openvino cpu"
-        module = module.cpu().float()
-        path = _cache_folder() / f"{_cache_name(key, module, example)}.xml"
+        path = _cache_folder() / f"{_cache_name(key, example)}.xml"
         model = _read_cached(path)
         if model is None:
-            model = _convert(module, example)
+            model = _convert(make().eval().requires_grad_(False).cpu().float(), example)
             _write_cached(model, path)
-        hints: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY"}
-        if threads:
-            hints["INFERENCE_NUM_THREADS"] = threads
-        compiled = openvino.Core().compile_model(model, "CPU", hints)
+        compiled = _compile(openvino.Core(), model, threads)
         self._request = compiled.create_infer_request()
         self._tensor = openvino.Tensor
         self._held: dict[str, Array] = {}
@@ -175,6 +209,73 @@ class OpenVinoEngine:
             )
         self._request.infer()
         return tuple(self._request.get_tensor(output).data.copy() for output in self._outputs)
+
+
+_TRIALS: Final = 12
+"""Runs of each choice; the fastest counts, because other programs slow some of them down."""
+
+_NOTABLE: Final = 0.9
+"""A precision replaces float32 if it takes less than this share of its time; half of the threads
+replace all if these take more than this share of theirs, because the tracker needs a core, too."""
+
+
+_MANY_CORES: Final = 4
+"""With fewer, the network takes all: the tracker needs a sixth of the time."""
+
+
+def _compile(core: Any, model: Any, threads: int) -> Any:
+    """Compile a model with the precision and number of threads that are fastest on this machine.
+
+    Both are measured with the first network and kept beside the cached networks: OpenVINO's own
+    choice, bfloat16 where the processor has it, may be slower than float32.
+
+    Args:
+        core: OpenVINO.
+        model: the network.
+        threads: number of threads that the user wants; 0: the fastest.
+    """
+    import openvino
+
+    path = _cache_folder() / "fastest.json"
+    cores = os.cpu_count() or 1
+    machine = f"{core.get_property('CPU', 'FULL_DEVICE_NAME')} {cores} {openvino.__version__}"
+    hints: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY"}
+    kept = {}
+    with contextlib.suppress(OSError, ValueError):
+        kept = json.loads(path.read_text(encoding="utf-8"))
+    if kept.get("machine") != machine:
+        kinds = core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+        offered = {"bf16": "BF16", "f16": "FP16"}
+        best: dict[str, Any] = {"INFERENCE_PRECISION_HINT": "f32"}
+        best_s = _time(core.compile_model(model, "CPU", hints | best))
+        for precision in (short for short, name in offered.items() if name in kinds):
+            other: dict[str, Any] = {"INFERENCE_PRECISION_HINT": precision}
+            other_s = _time(core.compile_model(model, "CPU", hints | other))
+            if other_s < _NOTABLE * best_s:
+                best, best_s = other, other_s
+        half = best | {"INFERENCE_NUM_THREADS": cores // 2}
+        if cores >= _MANY_CORES and best_s > _NOTABLE * _time(
+            core.compile_model(model, "CPU", hints | half)
+        ):
+            best = half
+        kept = {"machine": machine, "hints": best}
+        with contextlib.suppress(SinkError), atomic_write(path, parents=True) as partial:
+            partial.write_text(json.dumps(kept), encoding="utf-8")
+    hints |= kept["hints"]
+    if threads:
+        hints["INFERENCE_NUM_THREADS"] = threads
+    return core.compile_model(model, "CPU", hints)
+
+
+def _time(compiled: Any) -> float:
+    """Return the seconds of the fastest of some runs."""
+    request = compiled.create_infer_request()
+    took_s = []
+    for _ in range(_TRIALS):
+        start_s = time.perf_counter()
+        request.infer()
+        took_s.append(time.perf_counter() - start_s)
+    return min(took_s)
 
 
 class FileNetwork:
@@ -230,23 +331,17 @@ def _cache_folder() -> Path:
     return (Path(chosen) if chosen else platformdirs.user_cache_path("reenact")) / "openvino"
 
 
-def _cache_name(key: str, module: nn.Module, example: Mapping[str, Array]) -> str:
-    """Hash everything that a conversion depends on: versions, key, input shapes and weights."""
-    import openvino
-
-    digest = hashlib.sha256()
+def _cache_name(key: str, example: Mapping[str, Array]) -> str:
+    """Hash everything that a conversion depends on: versions, key and input shapes."""
     shapes = {name: value.shape for name, value in example.items()}
-    versions = f"{__version__} {openvino.__version__} {torch.__version__}"
-    digest.update(f"{versions} {key} {shapes}".encode())
-    for name, value in sorted(module.state_dict().items()):
-        digest.update(name.encode())
-        digest.update(value.numpy().tobytes())
-    return digest.hexdigest()[:24]
+    versions = [__version__, *(version(name) for name in ("openvino", "torch"))]
+    return hashlib.sha256(f"{versions} {key} {shapes}".encode()).hexdigest()[:24]
 
 
 def _convert(module: nn.Module, example: Mapping[str, Array]) -> Any:
     """Trace a module into an OpenVINO model with named inputs; takes seconds."""
     import openvino
+    import torch
 
     tensors = [torch.from_numpy(value) for value in example.values()]
     with torch.inference_mode():

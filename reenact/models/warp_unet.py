@@ -11,24 +11,20 @@ out), the landmark flow with a learned residual of MobilePortrait, and layered v
 from __future__ import annotations
 
 import itertools
-import json
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from reenact.errors import ModelError
-from reenact.models.warp_unet_inputs import FLOW, MAP_CHANNELS, SEEN_CHANNELS, MapChannel
-from reenact.models.weights import header_of
-
-STEM: Final = 4
-"""The networks work on pictures unshuffled by this factor."""
-
-MAP_STEM: Final = 2
-"""The maps have half the picture's resolution."""
+from reenact.models.warp_unet_inputs import (
+    FLOW,
+    MAP_STEM,
+    SEEN_CHANNELS,
+    STEM,
+    MapChannel,
+    WarpUNetConfig,
+)
 
 _CONTEXT_STEM: Final = 2
 """The encoder's context U-net works at half the networks' resolution, to see farther."""
@@ -49,63 +45,6 @@ inside."""
 
 _CAVITY: Final = (-0.5, -0.75, -0.75)
 """Initial RGB, -1..1, of the inside of a mouth that the reference does not show."""
-
-
-@dataclass(frozen=True, slots=True)
-class WarpUNetConfig:
-    """Widths of the networks, from the finest level to the coarsest.
-
-    Attributes:
-        feature_channels: of the encoded reference.
-        motion_channels, repair_channels, context_channels: of the three U-nets.
-        rest_flow: largest motion of the background and shoulders, in halves of the side.
-    """
-
-    feature_channels: int = 32
-    motion_channels: tuple[int, ...] = (32, 64, 96, 128)
-    repair_channels: tuple[int, ...] = (48, 96, 128, 160)
-    context_channels: tuple[int, ...] = (48, 96, 128, 160)
-    rest_flow: float = 0.25
-
-    @classmethod
-    def from_json(cls, text: str) -> WarpUNetConfig:
-        """Read a config written as the JSON of `dataclasses.asdict`.
-
-        Raises:
-            ValueError, TypeError: the text is not such a config.
-        """
-        values: dict[str, Any] = {
-            name: tuple(value) if isinstance(value, list) else value
-            for name, value in json.loads(text).items()
-        }
-        return cls(**values)
-
-
-def read_config(path: Path) -> WarpUNetConfig:
-    """Return the config in a weight file's header.
-
-    Raises:
-        ModelError: the file is missing, damaged, of another architecture, or was written by another
-            version of this program.
-    """
-    try:
-        return WarpUNetConfig.from_json(header_of(path, "warp_unet").get("config", "{}"))
-    except (AttributeError, TypeError, ValueError) as error:
-        raise ModelError(
-            f"{path} was written by another version of this program: train it again "
-            "(`reenact target train NAME` for the weights of a target)."
-        ) from error
-
-
-def input_shapes(config: WarpUNetConfig, size_px: int) -> dict[str, tuple[int, int, int, int]]:
-    """Return the shapes of the inputs of `WarpUNet.forward` for one picture, by name, in order."""
-    cells, coarse = size_px // MAP_STEM, size_px // STEM
-    return {
-        "reference": (1, 3, size_px, size_px),
-        "background": (1, 3, size_px, size_px),
-        "features": (1, config.feature_channels, coarse, coarse),
-        "maps": (1, MAP_CHANNELS, cells, cells),
-    }
 
 
 class _Block(nn.Sequential):
@@ -221,10 +160,6 @@ class WarpUNet(nn.Module):
     Returns (picture, layered, share): the repaired picture and the warped head over the background,
     both (N, 3, S, S), about -1..1; and the share of the head's layer, (N, 1, S, S), 0..1.
     """
-
-    VERSION: Final = 3
-    """Part of the key under which converted networks are cached. Increase it whenever the code of
-    this module changes what a network computes."""
 
     def __init__(self, config: WarpUNetConfig | None = None) -> None:
         super().__init__()

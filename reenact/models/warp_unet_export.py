@@ -12,11 +12,10 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
-from torch import Tensor, nn
 
 from reenact.models.export import Format, Part, write_parts
-from reenact.models.warp_unet import Picture, WarpUNet, input_shapes, read_config
-from reenact.models.warp_unet_inputs import FLOW, shipped_weights
+from reenact.models.warp_unet import Picture, WarpUNet
+from reenact.models.warp_unet_inputs import FLOW, input_shapes, read_config, shipped_weights
 from reenact.models.weights import load_model, read_header
 from reenact.types import Array
 
@@ -56,15 +55,6 @@ def _parts(network: WarpUNet, size_px: int) -> tuple[Part, Part]:
     person = rng.uniform(0, 1, (1, 1, size_px, size_px)).astype(np.float32)
     encoded = {"reference": drawn["reference"], "person": person, "scene": drawn["background"]}
     return (
-        Part("encoder", _Encoder(network).eval(), encoded, ("background", "features"), _MEANINGS),
+        Part("encoder", network.encoder, encoded, ("background", "features"), _MEANINGS),
         Part("generator", Picture(network).eval(), drawn, ("picture",), _MEANINGS),
     )
-
-
-class _Encoder(nn.Module):
-    def __init__(self, network: WarpUNet) -> None:
-        super().__init__()
-        self.network = network
-
-    def forward(self, reference: Tensor, person: Tensor, scene: Tensor) -> tuple[Tensor, Tensor]:
-        return self.network.encode(reference, person, scene)

@@ -1,17 +1,32 @@
-"""The input format of the live generator, without torch: map channels and the shipped weights."""
+"""The live generator's sizes, inputs and shipped weights, without torch."""
 
 from __future__ import annotations
 
+import json
+from dataclasses import dataclass
 from enum import IntEnum
 from importlib.resources import files
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
+
+from reenact.errors import ModelError
+from reenact.models.weights import header_of
 
 SHIPPED_WEIGHTS: Final = "warp_unet.safetensors"
 """File name of the weights in the package's assets."""
 
+VERSION: Final = 3
+"""Part of the key under which converted networks are cached. Increase it whenever the code of
+`models.warp_unet` changes what a network computes."""
+
 NETWORK_PX: Final = 256
 """Side of the pictures that the network works on, whatever the size of the output."""
+
+STEM: Final = 4
+"""The networks work on pictures unshuffled by this factor."""
+
+MAP_STEM: Final = 2
+"""The maps have half the picture's resolution."""
 
 UNKNOWN_PERSON: Final = 0.5
 """Person mask passed to `WarpUNet.encode` when segmentation found nobody."""
@@ -54,3 +69,60 @@ SEEN_CHANNELS: Final = int(MapChannel.LIGHT)
 def shipped_weights() -> Path:
     """Return the path of the weights inside the package."""
     return Path(str(files("reenact") / "assets" / SHIPPED_WEIGHTS))
+
+
+@dataclass(frozen=True, slots=True)
+class WarpUNetConfig:
+    """Widths of the networks, from the finest level to the coarsest.
+
+    Attributes:
+        feature_channels: of the encoded reference.
+        motion_channels, repair_channels, context_channels: of the three U-nets.
+        rest_flow: largest motion of the background and shoulders, in halves of the side.
+    """
+
+    feature_channels: int = 32
+    motion_channels: tuple[int, ...] = (32, 64, 96, 128)
+    repair_channels: tuple[int, ...] = (48, 96, 128, 160)
+    context_channels: tuple[int, ...] = (48, 96, 128, 160)
+    rest_flow: float = 0.25
+
+    @classmethod
+    def from_json(cls, text: str) -> WarpUNetConfig:
+        """Read a config written as the JSON of `dataclasses.asdict`.
+
+        Raises:
+            ValueError, TypeError: the text is not such a config.
+        """
+        values: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value
+            for name, value in json.loads(text).items()
+        }
+        return cls(**values)
+
+
+def read_config(path: Path) -> WarpUNetConfig:
+    """Return the config in a weight file's header.
+
+    Raises:
+        ModelError: the file is missing, damaged, of another architecture, or was written by another
+            version of this program.
+    """
+    try:
+        return WarpUNetConfig.from_json(header_of(path, "warp_unet").get("config", "{}"))
+    except (AttributeError, TypeError, ValueError) as error:
+        raise ModelError(
+            f"{path} was written by another version of this program: train it again "
+            "(`reenact target train NAME` for the weights of a target)."
+        ) from error
+
+
+def input_shapes(config: WarpUNetConfig, size_px: int) -> dict[str, tuple[int, int, int, int]]:
+    """Return the shapes of the inputs of `WarpUNet.forward` for one picture, by name, in order."""
+    cells, coarse = size_px // MAP_STEM, size_px // STEM
+    return {
+        "reference": (1, 3, size_px, size_px),
+        "background": (1, 3, size_px, size_px),
+        "features": (1, config.feature_channels, coarse, coarse),
+        "maps": (1, MAP_CHANNELS, cells, cells),
+    }

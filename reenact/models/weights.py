@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-import torch
+import numpy as np
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
-from torch import Tensor, nn
 
 from reenact.errors import ModelError
 from reenact.storage import atomic_write
+from reenact.types import Array
+
+if TYPE_CHECKING:  # loading torch takes a second and 170 MB, which most runs do without
+    from torch import Tensor, nn
 
 BESIDE: Final = "beside."
 """Prefix of the names of tensors that a weight file holds besides the network's own."""
@@ -24,6 +26,9 @@ def save_model(path: Path, state: Mapping[str, Tensor], facts: Mapping[str, str]
     Raises:
         ModelError: the file cannot be written.
     """
+    import torch
+    from safetensors.torch import save_file
+
     tensors = {
         name: value.detach().cpu().to(torch.float16).contiguous()
         if value.is_floating_point()
@@ -47,7 +52,7 @@ def read_header(path: Path) -> dict[str, str]:
     if not path.is_file():
         raise ModelError(f"There is no model file {path}.")
     try:
-        with safe_open(path, framework="pt") as file:
+        with safe_open(path, framework="np") as file:
             header: dict[str, str] = file.metadata() or {}
     except (OSError, SafetensorError) as error:
         raise ModelError(f"{path} is not a safetensors file, or it is damaged.") from error
@@ -78,7 +83,7 @@ def load_model(path: Path, network: nn.Module, architecture: str) -> dict[str, s
     return header
 
 
-def load_tensors(path: Path, architecture: str, prefix: str = "") -> dict[str, Tensor]:
+def load_arrays(path: Path, architecture: str, prefix: str = "") -> dict[str, Array]:
     """Return tensors of a file in single precision, without checking their shapes.
 
     Args:
@@ -90,9 +95,9 @@ def load_tensors(path: Path, architecture: str, prefix: str = "") -> dict[str, T
         ModelError: the file is missing, damaged or of another architecture.
     """
     header_of(path, architecture)
-    with safe_open(path, framework="pt") as file:
+    with safe_open(path, framework="np") as file:
         names = [name for name in file.keys() if name.startswith(prefix)]  # noqa: SIM118
-        return {name: file.get_tensor(name).float() for name in names}
+        return {name: file.get_tensor(name).astype(np.float32) for name in names}
 
 
 def header_of(path: Path, architecture: str) -> dict[str, str]:

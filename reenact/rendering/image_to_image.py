@@ -104,7 +104,7 @@ class LandmarkRenderer:
         return Path(text)
 
     def _load(self, path: Path) -> None:
-        from reenact.models.inference import compile_module
+        from reenact.models.inference import compile_module, file_digest
         from reenact.models.weights import load_model, read_header
 
         header = read_header(path)
@@ -121,12 +121,12 @@ class LandmarkRenderer:
             "landmarks": np.zeros((1, 1, size, size), np.float32),
         }
         self._engine = compile_module(
-            network,
+            lambda: network,
             example,
             self.device,
             self._settings.engine,
             self._settings.threads,
-            key=f"{self._name} {config}",
+            key=f"{self._name} {config} {file_digest(path)}",
         )
         self.engine = self._engine.name
         self._loaded = path

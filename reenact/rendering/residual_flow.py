@@ -184,12 +184,12 @@ def read_personal_flow(path: Path) -> ResidualFlow | None:
     Raises:
         ModelError: the file is missing, damaged or of another architecture.
     """
-    from reenact.models.weights import BESIDE, load_tensors
+    from reenact.models.weights import BESIDE, load_arrays
 
     prefix = BESIDE + _PERSONAL
     found = {
-        name.removeprefix(prefix): tensor.numpy()
-        for name, tensor in load_tensors(path, "warp_unet", prefix).items()
+        name.removeprefix(prefix): values
+        for name, values in load_arrays(path, "warp_unet", prefix).items()
     }
     if not found:
         return None

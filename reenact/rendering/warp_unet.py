@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import cv2
 import numpy as np
@@ -20,8 +20,12 @@ from reenact.models.warp_unet_inputs import (
     FLOW,
     NETWORK_PX,
     UNKNOWN_PERSON,
+    VERSION,
+    input_shapes,
+    read_config,
     shipped_weights,
 )
+from reenact.models.weights import load_arrays
 from reenact.registry import RendererSpec
 from reenact.rendering.background import scene_behind
 from reenact.rendering.head_mesh import HeadMesh
@@ -30,6 +34,9 @@ from reenact.rendering.reference_ranking import SeenFaces, reference_distances
 from reenact.rendering.relighting import Lighting
 from reenact.rendering.residual_flow import read_personal_flow
 from reenact.types import Array, Drive, Image, Pose, Target
+
+if TYPE_CHECKING:
+    from torch import nn
 
 _MAP_SIDE: Final = NETWORK_PX // 2
 """Side of the maps in cells."""
@@ -70,8 +77,6 @@ class WarpUNetRenderer:
         Raises:
             ModelError: the weights are missing, damaged or of another architecture.
         """
-        import torch
-
         self._size = target.crop_size
         weights, resized = self._settings.weights or target.weights or "", self._is_resized
         if self._loaded != (weights, resized):
@@ -86,10 +91,16 @@ class WarpUNetRenderer:
             for picture, person, points in zip(pictures, people, self._landmarks, strict=True)
         ]
         inputs = to_unit(np.stack(pictures)), np.stack(people)[:, None], to_unit(np.stack(scenes))
-        device = next(self._network.parameters()).device
-        with torch.inference_mode():
-            encoded = self._network.encode(*(torch.from_numpy(part).to(device) for part in inputs))
-        background, features = (part.float().cpu().numpy() for part in encoded)
+        encoded = [
+            self._encoder(
+                {
+                    name: part[number : number + 1]
+                    for name, part in zip(("reference", "person", "scene"), inputs, strict=True)
+                }
+            )
+            for number in range(len(pictures))
+        ]
+        background, features = (np.concatenate(part) for part in zip(*encoded, strict=True))
         self._inputs: dict[str, Array] = {
             "reference": inputs[0],
             "background": background,
@@ -136,30 +147,28 @@ class WarpUNetRenderer:
         return self._size != NETWORK_PX
 
     def _load(self, weights: str) -> None:
-        from reenact.models.inference import compile_module
-        from reenact.models.warp_unet import Layers, Picture, WarpUNet, input_shapes, read_config
-        from reenact.models.weights import load_model
+        from reenact.models.inference import compile_module, file_digest
 
         path = Path(weights) if weights else shipped_weights()
         config = read_config(path)
-        network = WarpUNet(config)
-        load_model(path, network, "warp_unet")
         self._mesh = HeadMesh(read_personal_flow(path))
-        self._cavity = network.cavity.detach().numpy().ravel().copy()
-        module = Layers(network) if self._is_resized else Picture(network)
-        self._engine = compile_module(
-            module,
-            {
-                name: np.zeros(shape, np.float32)
-                for name, shape in input_shapes(config, NETWORK_PX).items()
-            },
-            self.device,
-            self._settings.engine,
-            self._settings.threads,
-            key=f"{type(module).__name__} of warp_unet {WarpUNet.VERSION} {config}",
+        self._cavity = load_arrays(path, "warp_unet", "cavity")["cavity"].ravel()
+        kind = "Layers" if self._is_resized else "Picture"
+        shapes = input_shapes(config, NETWORK_PX)
+        square = (1, 1, NETWORK_PX, NETWORK_PX)
+        encoded = {"reference": shapes["reference"], "person": square, "scene": shapes["reference"]}
+        self._encoder, self._engine = (
+            compile_module(
+                lambda part=part: _network(path, part),  # type: ignore[misc]
+                {name: np.zeros(shape, np.float32) for name, shape in inputs.items()},
+                self.device,
+                self._settings.engine,
+                self._settings.threads,
+                key=f"{part} of warp_unet {VERSION} {config} {file_digest(path)}",
+            )
+            for part, inputs in (("encoder", encoded), (kind, shapes))
         )
         self.engine = self._engine.name
-        self._network = network.eval()
 
     def _draw(self, number: int, landmarks: Array, pose: Pose, body: Array | None) -> Array:
         """Draw from one reference; landmarks are px of a crop of `NETWORK_PX`.
@@ -205,6 +214,16 @@ class WarpUNetRenderer:
             self._fading_from = None
         assert self._chosen is not None
         return self._chosen
+
+
+def _network(path: Path, part: str) -> nn.Module:
+    """Load the weights; return the encoder, or what draws pictures or layers with them."""
+    from reenact.models import warp_unet
+    from reenact.models.weights import load_model
+
+    network = warp_unet.WarpUNet(read_config(path))
+    load_model(path, network, "warp_unet")
+    return network.encoder if part == "encoder" else getattr(warp_unet, part)(network)
 
 
 def _full_scene(picture: Image, person: Array, landmarks: Array) -> Image:

@@ -33,8 +33,7 @@ from torch import nn
 from reenact.errors import ModelError, ReenactError, TargetError
 from reenact.evaluation.contact_sheet import SheetRow, compose, spread_out
 from reenact.face.geometry import estimate_pose, to_face_frame
-from reenact.models.warp_unet import read_config
-from reenact.models.warp_unet_inputs import shipped_weights
+from reenact.models.warp_unet_inputs import read_config, shipped_weights
 from reenact.models.weights import header_of
 from reenact.progress import progress_bar
 from reenact.rendering.residual_flow import ResidualFlow, read_personal_flow, shipped_residual_flow

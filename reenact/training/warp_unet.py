@@ -30,8 +30,8 @@ from reenact.config import Share
 from reenact.errors import ConfigError, ReenactError
 from reenact.imaging import from_unit
 from reenact.models.discriminators import PatchDiscriminator
-from reenact.models.warp_unet import WarpUNet, WarpUNetConfig
-from reenact.models.warp_unet_inputs import SEEN_CHANNELS, MapChannel
+from reenact.models.warp_unet import WarpUNet
+from reenact.models.warp_unet_inputs import SEEN_CHANNELS, MapChannel, WarpUNetConfig
 from reenact.models.weights import load_model, save_model
 from reenact.rendering.head_mesh import HeadMesh
 from reenact.rendering.residual_flow import ResidualFlow, personal_flow_tensors

@@ -17,9 +17,9 @@ from reenact.errors import ModelError, SinkError
 from reenact.models import export as exporting
 from reenact.models.export import Format
 from reenact.models.inference import FileNetwork
-from reenact.models.warp_unet import WarpUNet, WarpUNetConfig
+from reenact.models.warp_unet import WarpUNet
 from reenact.models.warp_unet_export import export_generator
-from reenact.models.warp_unet_inputs import MAP_CHANNELS
+from reenact.models.warp_unet_inputs import MAP_CHANNELS, WarpUNetConfig
 from reenact.models.weights import load_model, save_model
 from reenact.types import Array
 from support.documents import documents

@@ -7,8 +7,8 @@ import torch
 from torch import nn
 
 from reenact.errors import ModelError
-from reenact.models.warp_unet import WarpUNet, WarpUNetConfig
-from reenact.models.warp_unet_inputs import shipped_weights
+from reenact.models.warp_unet import WarpUNet
+from reenact.models.warp_unet_inputs import WarpUNetConfig, shipped_weights
 from reenact.models.weights import load_model, read_header, save_model
 
 

@@ -22,8 +22,9 @@ from reenact.models.warp_unet_inputs import (
     NETWORK_PX,
     UNKNOWN_PERSON,
     MapChannel,
+    shipped_weights,
 )
-from reenact.models.weights import save_model
+from reenact.models.weights import load_model, save_model
 from reenact.rendering.layers import compose
 from reenact.rendering.reference_ranking import SeenFaces, reference_distances
 from reenact.rendering.warp_unet import (
@@ -312,8 +313,10 @@ def test_full_size_layers_are_the_networks_own() -> None:
     lighting = renderer._lighting[0]
     maps = renderer._mesh.maps(target.neutral, face, NETWORK_PX, NETWORK_PX // 2, lighting)
     maps[..., FLOW] *= renderer._edge_fade
+    network = WarpUNet().eval()
+    load_model(shipped_weights(), network, "warp_unet")
     with torch.inference_mode():
-        outputs = Layers(renderer._network)(
+        outputs = Layers(network)(
             *inputs, torch.from_numpy(np.ascontiguousarray(maps.transpose(2, 0, 1)))[None]
         )
     composed = compose(

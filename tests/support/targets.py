@@ -10,7 +10,8 @@ import numpy as np
 import torch
 from safetensors.numpy import save_file
 
-from reenact.models.warp_unet import WarpUNet, WarpUNetConfig
+from reenact.models.warp_unet import WarpUNet
+from reenact.models.warp_unet_inputs import WarpUNetConfig
 from reenact.models.weights import save_model
 from reenact.types import Target
 

@@ -12,7 +12,6 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-import torch
 from numpy.typing import NDArray
 from safetensors.torch import load_file
 
@@ -22,7 +21,7 @@ from reenact.evaluation.clips import crop_target
 from reenact.face.geometry import region_mask
 from reenact.face.topology import LIPS_INNER
 from reenact.models.warp_unet_inputs import MapChannel
-from reenact.models.weights import load_tensors, read_header, save_model
+from reenact.models.weights import load_arrays, read_header, save_model
 from reenact.rendering.residual_flow import (
     MOTIONS,
     ResidualFlow,
@@ -150,15 +149,15 @@ def test_training_helps_on_held_out_frames(
 def test_what_is_kept_lies_between_the_start_and_what_was_learned(tuning: Tuning) -> None:
     outcome = tuning.run(validate_every=16)
     assert outcome.weights is not None
-    begun, kept = (load_tensors(path, "warp_unet") for path in (tuning.start, outcome.weights))
+    begun, kept = (load_arrays(path, "warp_unet") for path in (tuning.start, outcome.weights))
     state = load_file(tuning.options.folder / "state.safetensors")
     moved = 0.0
     for name, value in kept.items():
-        if value.is_floating_point():
-            learned = state[f"network/averaged/module.{name}"]
+        if not name.endswith("num_batches_tracked"):
+            learned = state[f"network/averaged/module.{name}"].numpy()
             between = begun[name] + fine_tuning._LEARNED_SHARE * (learned - begun[name])
-            torch.testing.assert_close(value, between, atol=2e-3, rtol=2e-3)
-            moved = max(moved, float((learned - begun[name]).abs().max()))
+            np.testing.assert_allclose(value, between, atol=2e-3, rtol=2e-3)
+            moved = max(moved, float(np.abs(learned - begun[name]).max()))
     assert moved > 0.02, "something must have been learned"
 
 
@@ -227,7 +226,7 @@ def test_a_residual_flow_that_helps_is_saved_and_drawn_with(
     wrong = flow_of(3.0)
     facts = {name: text for name, text in read_header(tuning.start).items() if name != "format"}
     begun = tuning.start.with_name("wrong.safetensors")
-    network = load_tensors(tuning.start, "warp_unet")
+    network = load_file(tuning.start)
     save_model(begun, {**network, **personal_flow_tensors(wrong)}, facts)
     outcome = replace(tuning, start=begun).run()
     assert outcome.weights is not None

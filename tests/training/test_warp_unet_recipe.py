@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from reenact.errors import ConfigError, ModelError, ReenactError
-from reenact.models.warp_unet import WarpUNet, WarpUNetConfig
+from reenact.models.warp_unet import WarpUNet
+from reenact.models.warp_unet_inputs import WarpUNetConfig
 from reenact.models.weights import read_header
 from reenact.training.augmentation import Pair
 from reenact.training.warp_unet import Material, WarpUNetRecipe, WarpUNetRecipeConfig
