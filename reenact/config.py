@@ -104,6 +104,11 @@ class TrackingSettings(PartsSection):
     min_confidence: float = Field(
         0.5, ge=0, le=1, description="a face that is found with less confidence counts as lost"
     )
+    body: bool = Field(
+        True,
+        description="shoulders and neck follow the actor's own where they are seen; off: the head",
+        json_schema_extra=LIVE,
+    )
 
 
 class ActorSettings(Section):
@@ -291,13 +296,6 @@ class SmoothingSettings(Section):
         le=60,
         description="cut-off frequency for pixels that hardly change (60: almost no smoothing)",
         json_schema_extra=unit("Hz", live=True),
-    )
-    body_time: float = Field(
-        0.4,
-        ge=0,
-        le=10,
-        description="delay with which the shoulders follow the head (0: none)",
-        json_schema_extra=unit("s", live=True),
     )
 
 

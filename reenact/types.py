@@ -127,6 +127,20 @@ class Frame:
 
 
 @dataclass(frozen=True, slots=True)
+class Body:
+    """Where the target's torso is.
+
+    Attributes:
+        motion: float32 (2, 3), the similarity from the torso at rest to where it is now, in shares
+            of the crop's side: x right, y down, 0 and 1 at the edges.
+        share: 0 the shoulders follow the head alone, 1 they follow `motion`.
+    """
+
+    motion: Array
+    share: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
 class Drive:
     """All that a renderer may want to draw one frame.
 
@@ -138,8 +152,7 @@ class Drive:
         intensity: 0 neutral, 1 as acted, up to 2.
         time_s: time of the frame.
         dt_s: seconds since the previous frame; 0 for the first.
-        body: float32 (478, 3), the landmarks that shoulders follow, which are late; None: they
-            follow `landmarks`.
+        body: the torso, if it is known; None: the shoulders follow the head.
     """
 
     landmarks: Array
@@ -148,7 +161,7 @@ class Drive:
     intensity: float = 1.0
     time_s: float = 0.0
     dt_s: float = 0.0
-    body: Array | None = None
+    body: Body | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -229,11 +229,14 @@ class Fusion:
         return to_image(shape, self._head.follow(expression.pose, neutral.pose, settings))
 
     def alone(self, life: Life | None, addition: Addition) -> tuple[Array, Array]:
-        """Return the target's landmarks without an actor, and those that its shoulders follow.
+        """Return the target's landmarks without an actor, and the motion of its torso.
 
         Args:
             life: what the target does by itself; None: nothing.
             addition: as of `fuse`.
+
+        Returns:
+            (478, 3) px, and (4,) as of `BodyTracker.track`.
         """
         still = np.zeros(3, np.float32)
         turn, shift, breath = (life.turn, life.shift, life.breath) if life else (still,) * 3
@@ -243,8 +246,7 @@ class Fusion:
         shape, _ = self._target.place(*self._with(addition, moved, wanted, closure))
         rest, limits = Pose(np.eye(3, dtype=np.float32), still, 1.0), FusionSettings(translation=1)
         head = self._head.follow(Pose(rotation_matrix(turn), shift, 1.0), rest, limits)
-        body = self._head.follow(replace(rest, translation=breath), rest, limits)
-        return to_image(shape, head), to_image(self._target.base, body)
+        return to_image(shape, head), np.array([*breath[:2], 0, 0], np.float32)
 
     def _with(
         self, addition: Addition, moved: Array, wanted: Array, closure: Array

@@ -39,18 +39,18 @@ class HeadMotion:
         """
         turn = rotation_vector(actor.rotation @ rest.rotation.T) * np.float32(settings.pose)
         limits = np.radians([settings.max_pitch, settings.max_yaw, settings.max_roll])
-        turn = _soft(turn, limits.astype(np.float32))
+        turn = soft(turn, limits.astype(np.float32))
         shift = (actor.translation - rest.translation) / np.float32(rest.scale)
         shift = shift * np.float32(settings.translation)
         if settings.mirror:
             turn = turn * -_MIRROR
             shift = shift * _MIRROR
         growth = math.log(actor.scale / rest.scale) * settings.translation
-        scale = math.exp(float(_soft(np.array([growth], np.float32), _MAX_LOG_SCALE)[0]))
+        scale = math.exp(float(soft(np.array([growth], np.float32), _MAX_LOG_SCALE)[0]))
         room = self._room(scale)
         shift_px = shift * np.float32(self._pose.scale)
         shift_px[2] = 0  # depth is only relative; coming closer shows in the scale
-        shift_px[:2] = _soft(shift_px[:2], np.where(shift_px[:2] < 0, room[:2], room[2:]))
+        shift_px[:2] = soft(shift_px[:2], np.where(shift_px[:2] < 0, room[:2], room[2:]))
         return Pose(
             rotation_matrix(turn) @ self._pose.rotation,
             (self._pose.translation + shift_px).astype(np.float32),
@@ -66,7 +66,7 @@ class HeadMotion:
         return np.asarray(np.maximum(room, 1e-3), dtype=np.float32)
 
 
-def _soft(value: Array, limit: Array) -> Array:
+def soft(value: Array, limit: Array) -> Array:
     """Return the value, unchanged up to a share of the limit, then bent towards the limit."""
     limit = np.maximum(limit, 1e-6)
     size = np.abs(value) / limit

@@ -183,32 +183,6 @@ class PoseFilter:
         )
 
 
-class BodyFilter:
-    """Makes the shoulders follow the head with a delay, so that they miss its short motions."""
-
-    def __init__(self) -> None:
-        self.reset()
-
-    def reset(self) -> None:
-        """Forget the past; the next landmarks are returned unchanged."""
-        self._value: Array | None = None
-
-    def step(self, landmarks: Array, dt_s: float, settings: SmoothingSettings) -> Array:
-        """Return the landmarks that shoulders follow: a first-order low-pass of the face's.
-
-        Args:
-            landmarks: float32 (478, 3) px.
-            dt_s: seconds since the previous call.
-            settings: of them `enabled` and `body_time`, which may change between calls.
-        """
-        if self._value is None or dt_s > MAX_GAP_S or not settings.enabled:
-            self._value = landmarks
-            return landmarks
-        kept = math.exp(-dt_s / settings.body_time) if settings.body_time else 0.0
-        self._value = landmarks + np.float32(kept) * (self._value - landmarks)
-        return self._value
-
-
 def _core(groups: Array) -> Array:
     """Return the weights (G, N) for the speed of each group; its border hardly counts."""
     sharp = groups**4

@@ -14,12 +14,13 @@ import numpy as np
 from reenact import registry
 from reenact.config import Settings
 from reenact.errors import TargetError
+from reenact.expression.body_motion import BodyMotion
 from reenact.expression.driving import Driver, nothing
 from reenact.expression.fusion import Fusion
 from reenact.expression.idle_life import IdleLife
 from reenact.expression.neutral_store import NeutralStore
 from reenact.expression.tracks import Track, load_track
-from reenact.face.filters import BodyFilter
+from reenact.face.body_tracker import BodyTracker
 from reenact.face.geometry import box_shift
 from reenact.imaging import letterbox, smoothstep
 from reenact.live.drives import between, resting_drive, still_expression, with_addition
@@ -57,10 +58,14 @@ _CUT_SHARE: Final = 0.6
 """A face that moves by this share of its own size between two frames is behind a cut."""
 
 
+_Seen = tuple[Landmarks | None, Array | None]
+"""The face in a frame, and `BodyTracker.track` of it."""
+
+
 class Reenactor:
     """Turns frames of the actor into pictures of the target. One thread calls all but `look`.
 
-    Only the tracker sees the actor's picture. It is part of the output only if
+    Only the trackers see the actor's picture. It is part of the output only if
     `output.show_raw_camera` is set.
 
     Args:
@@ -100,7 +105,7 @@ class Reenactor:
         self.settings = settings
         self._tracker = tracker
         self._tracker_lock = threading.Lock()
-        self._seen: deque[tuple[Frame, Landmarks | Exception | None]] = deque(maxlen=_MAX_AHEAD)
+        self._seen: deque[tuple[Frame, _Seen | Exception]] = deque(maxlen=_MAX_AHEAD)
         self._timer = timer
         self._chooses_renderer = chooses_renderer
         self._drive: Drive | None = None
@@ -112,7 +117,7 @@ class Reenactor:
             neutrals=neutrals,
         )
         self._filter = PictureFilter()
-        self._body = BodyFilter()
+        self._body_tracker = BodyTracker()
         self._last: Landmarks | None = None
         self._fused: tuple[Expression, Array] | None = None
         self._presence = 0.0
@@ -149,7 +154,6 @@ class Reenactor:
         """Show another target from the next frame on. What is known of the actor stays."""
         self._fusion.set_target(prepared.target.neutral)
         self._filter.reset()
-        self._body.reset()
         self._fused = None
         self._drive = None
         self.settings.renderer.name = prepared.renderer_name
@@ -160,6 +164,7 @@ class Reenactor:
         self._target, self._renderer = prepared.target, prepared.renderer
         self._paster, self._matte = prepared.paster, prepared.matte
         self._rest_crop = prepared.rest_crop
+        self._body = BodyMotion(self._target.neutral, self._target.crop_size)
         self.size = self._finish(self._rest_crop, None, None, 0.0, 0).size
 
     def step(self, frame: Frame) -> Frame:
@@ -168,11 +173,12 @@ class Reenactor:
         If there is no face, the target goes over to what `idle` shows within `RETURN_S`.
         """
         self._replay(frame)
-        landmarks = self._landmarks_of(frame)
+        landmarks, torso = self._seen_in(frame)
         dt_s = self._elapsed(frame.time_s)
         self._failed = False
         with self._timer.step("fuse"):
             self._follow(landmarks, frame.time_s, dt_s)
+            self._follow_body(torso, dt_s)
         picture = self._draw(frame, frame.time_s, dt_s, frame.index)
         return replace(picture, performance=self._performance(landmarks, frame.time_s))
 
@@ -202,11 +208,16 @@ class Reenactor:
         """Play the motion of the emotion that is set, or a smile, once."""
         self._driver.play()
 
-    def _track(self, frame: Frame) -> Landmarks | None:
-        with self._tracker_lock, self._timer.step("track"):
-            return self._tracker.track(frame)
+    def _track(self, frame: Frame) -> _Seen:
+        with self._tracker_lock:
+            with self._timer.step("track"):
+                landmarks = self._tracker.track(frame)
+            if landmarks is None or frame.performance or not self.settings.tracking.body:
+                return landmarks, None
+            with self._timer.step("body"):
+                return landmarks, self._body_tracker.track(frame.image, landmarks.points)
 
-    def _landmarks_of(self, frame: Frame) -> Landmarks | None:
+    def _seen_in(self, frame: Frame) -> _Seen:
         """Return what `look` saw in this frame, or look now."""
         for seen, found in tuple(self._seen):
             if seen is frame:
@@ -224,7 +235,6 @@ class Reenactor:
         drive = self._drive = None if self._failed else self._drive_of(time_s, dt_s)
         if drive is None:
             self._filter.reset()
-            self._body.reset()
             return self._finish(self._rest_crop, None, actor, time_s, index)
         try:
             with self._timer.step("render"):
@@ -241,26 +251,25 @@ class Reenactor:
         """Return what the renderer is to draw; None for the target at rest."""
         addition = self._addition
         share = np.float32(smoothstep(self._presence) if self._fused else 0.0)
-        landmarks = body = self._target.neutral
+        landmarks, breath = self._target.neutral, None
         expression = still_expression()
         life = None
+        if not share:
+            self._body.reset()
         if share < 1 and self.settings.idle.life:
             life = self._life.step(dt_s)
             expression = replace(expression, deviation=life.deviation, action_units=life.units)
         else:
             self._life.reset()
         if share < 1 and (life or not addition.idle):
-            landmarks, body = self._fusion.alone(life, addition)
+            landmarks, breath = self._fusion.alone(life, addition)
         elif share == 0:
             return None
         if self._fused and share:
             acted, fused = self._fused
-            late = self._body.step(fused, dt_s, self.settings.smoothing)
             landmarks = landmarks + share * (fused - landmarks)
-            body = body + share * (late - body)
             expression = between(expression, acted, share)
-        else:
-            self._body.reset()
+        body = self._body.body(float(share), breath)
         drive = Drive(landmarks, expression, time_s=time_s, dt_s=dt_s, body=body)
         return with_addition(drive, addition)
 
@@ -308,6 +317,7 @@ class Reenactor:
         """Forget earlier frames, for instance after a cut, but not the actor's neutral."""
         with self._tracker_lock:
             self._tracker.reset()
+            self._body_tracker.reset()
         self._fusion.reset()
         self._renderer.reset()
         self._filter.reset()
@@ -366,13 +376,18 @@ class Reenactor:
             dt_s < _CUT_S and box_shift(last.points, landmarks.points) > _CUT_SHARE
         ):
             self._fusion.reset()
-            self._body.reset()
         first, self.face_found = not self.face_found, True
         self._warn_of_several_faces()
         self._last = landmarks
         expression = self._fusion.express(landmarks, time_s)
         self._fused = expression, self._fusion.fuse(expression, self._addition)
         self._presence = 1.0 if first else min(self._presence + step, 1.0)
+
+    def _follow_body(self, torso: Array | None, dt_s: float) -> None:
+        settings = self.settings
+        if self._fused is not None:
+            fused = self._fused[1]
+            self._body.follow(torso, fused, dt_s, settings.fusion, settings.smoothing)
 
     def _warn_of_several_faces(self) -> None:
         """Warn once that there are several faces, and say which one is followed."""

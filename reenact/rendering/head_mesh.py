@@ -34,12 +34,13 @@ from reenact.face.topology import (
     OVAL,
 )
 from reenact.models.warp_unet_inputs import ATLAS, FLOW, MAP_CHANNELS, MapChannel
+from reenact.rendering.body_field import torso_flow
 from reenact.rendering.eyes import eye_sources
 from reenact.rendering.mesh_warp import grid_to_crop, interpolate, rasterise
 from reenact.rendering.mouth import mouth_sources
 from reenact.rendering.relighting import Lighting
-from reenact.rendering.residual_flow import ResidualFlow, head_motion, shipped_residual_flow
-from reenact.types import Array, Pose
+from reenact.rendering.residual_flow import ResidualFlow, shipped_residual_flow
+from reenact.types import Array, Body, Pose
 
 RINGS: Final = ((1.3, 0.95, 0.8), (1.7, 0.7, 0.7))
 """Rings around the face's oval that carry hair and neck: (size relative to the oval, share of the
@@ -103,7 +104,6 @@ class HeadMesh:
         drive: Array,
         poses: tuple[Pose, Pose],
         size_px: int,
-        body_pose: Pose | None = None,
     ) -> tuple[Array, Array]:
         """Return the (V, 3) vertices on the reference and on the driven face, crop px.
 
@@ -112,11 +112,10 @@ class HeadMesh:
             drive: (478, 3) driven landmarks, crop px.
             poses: of both.
             size_px: side of the crop.
-            body_pose: head pose that the body follows; None: that of `drive`.
         """
         reference_pose, drive_pose = poses
         pivot = reference[_CHIN] + reference_pose.rotation @ _NECK_PIVOT * reference_pose.scale
-        body = _move_rigidly(pivot, reference_pose, body_pose or drive_pose) - pivot
+        body = _move_rigidly(pivot, reference_pose, drive_pose) - pivot
         rings_from, rings_to = [], []
         for size, above, below in RINGS:
             ring = _ring(reference, size)
@@ -152,7 +151,7 @@ class HeadMesh:
         lighting: Lighting | None = None,
         *,
         poses: tuple[Pose, Pose] | None = None,
-        body: Array | None = None,
+        body: Body | None = None,
     ) -> Array:
         """Rasterise the driven head into the maps that a generator takes.
 
@@ -163,17 +162,15 @@ class HeadMesh:
             side: side of the maps in cells.
             lighting: of the reference; None: no relighting.
             poses: of reference and drive; None: they are estimated here.
-            body: (478, 3) landmarks that everything below the chin follows, crop px; None: `drive`.
+            body: the torso that neck and shoulders follow; None: they follow the head.
 
         Returns:
             float32 (side, side, MAP_CHANNELS); `MapChannel` gives the meaning of each channel.
         """
         poses = poses or (estimate_pose(reference), estimate_pose(drive))
         causes = self._residual_flow.causes(reference, drive, poses)
-        body_pose = None if body is None else estimate_pose(body)
-        body_motion = None if body_pose is None else head_motion(poses[0], body_pose)
         reference = self._residual_flow.skin_landmarks(causes, reference, poses[0])
-        start, end = self.vertices(reference, drive, poses, size_px, body_pose)
+        start, end = self.vertices(reference, drive, poses, size_px)
         scale, shift = grid_to_crop(side, size_px)
         points = (end[:, :2] - shift) / scale
         cells = rasterise(points, self.triangles, side, end[:, 2])
@@ -189,10 +186,15 @@ class HeadMesh:
         result[..., MapChannel.LIGHT] = 0 if lighting is None else drawn[..., 5]
         is_face = self._is_face[cells] & (cells >= 0)
         result[..., MapChannel.SKIN] = is_face
-        residual = self._residual_flow.flow(causes, poses[1], size_px, side, body_motion)
+        residual = self._residual_flow.flow(causes, poses[1], size_px, side)
         residual *= 1 - is_face[..., None].astype(np.float32)
         skin = region_mask((reference - shift) / scale, OVAL, side)
         flow = result[..., FLOW] + _outside(skin, result[..., FLOW], residual)
+        if body is not None:
+            torso = torso_flow(body, drive, poses[1].scale, size_px, side)
+            flow += _outside(
+                skin, flow, torso[..., 2:] * ~is_face[..., None] * (torso[..., :2] - flow)
+            )
         # Where the head folds, single cells may show a far layer and would appear as specks.
         result[..., FLOW] = cv2.medianBlur(np.ascontiguousarray(flow), 3)
         _fill_openings(result, points, (reference, drive), poses, size_px)

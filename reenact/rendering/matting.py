@@ -19,7 +19,7 @@ from reenact.face.topology import OVAL
 from reenact.models.warp_unet_inputs import FLOW
 from reenact.rendering.head_mesh import head_mesh
 from reenact.rendering.warp_unet import edge_fade
-from reenact.types import Array, Image, Target
+from reenact.types import Array, Body, Image, Target
 
 Alpha = NDArray[np.uint8]
 """uint8 (H, W), 255 opaque."""
@@ -75,12 +75,12 @@ class Matte:
         )
         self._fade = edge_fade(target, _GRID_SIDE)
 
-    def alpha(self, landmarks: Array, body: Array | None = None) -> Alpha:
+    def alpha(self, landmarks: Array, body: Body | None = None) -> Alpha:
         """Return the alpha channel for driven landmarks.
 
         Args:
             landmarks: float32 (478, 3), px of the crop, as given to the renderer.
-            body: landmarks that the shoulders follow, likewise; None: `landmarks`.
+            body: the torso; None: the shoulders follow the head.
 
         Returns:
             uint8 (H, W), a new array each time.

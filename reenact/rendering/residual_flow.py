@@ -41,9 +41,6 @@ MAX_TURN: Final = 0.35
 """Asymptote of a rotation, radians. The clips show too few larger ones to extrapolate linearly,
 which would distort shoulders and the corner of the jaw."""
 
-_BELOW_CHIN: Final = np.clip((np.linspace(-SPAN, SPAN, SIDE) - 1.5) / 0.5, 0, 1).astype(np.float32)
-"""Share of each row of the field that belongs to the body; the chin is near 2."""
-
 _PERSONAL: Final = "own_flow."
 """Prefix of a personal flow's tensors in a weight file."""
 
@@ -94,9 +91,7 @@ class ResidualFlow:
         moved[:N_SKIN, :2] += shift * np.float32(pose.scale)
         return moved
 
-    def flow(
-        self, causes: Array, drive: Pose, size_px: int, side: int, body_motion: Array | None = None
-    ) -> Array:
+    def flow(self, causes: Array, drive: Pose, size_px: int, side: int) -> Array:
         """Return the flow to add around a driven face.
 
         Args:
@@ -104,17 +99,12 @@ class ResidualFlow:
             drive: driven pose, crop px.
             size_px: side of the crop.
             side: cells per side of the flow.
-            body_motion: (5,) `MOTIONS` of everything below the chin; None: the head's.
 
         Returns:
             float32 (side, side, 2), in halves of the crop's side.
         """
         upright = head_axes(drive)
         moved = (causes @ self._of_around).reshape(SIDE, SIDE, 2)
-        if body_motion is not None:
-            count = len(MOTIONS)
-            more = (_limited_motion(body_motion) - causes[:count]) @ self._of_around[:count]
-            moved += _BELOW_CHIN[:, None, None] * more.reshape(SIDE, SIDE, 2)
         moved = moved @ upright.T * np.float32(drive.scale * 2 / size_px)
         # From cells of the crop to cells of the field.
         cell, grid = size_px / side, (SIDE - 1) / (2 * SPAN)

@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 
 from reenact.config import RendererSettings
+from reenact.face.body_tracker import reference_torsos
 from reenact.face.geometry import estimate_pose, region_mask, square_to_crop, transform_points
 from reenact.face.topology import OVAL
 from reenact.imaging import in_bytes, resized_square, smoothstep, to_levels, to_unit
@@ -28,12 +29,13 @@ from reenact.models.warp_unet_inputs import (
 from reenact.models.weights import load_arrays
 from reenact.registry import RendererSpec
 from reenact.rendering.background import scene_behind
+from reenact.rendering.body_field import moved_from
 from reenact.rendering.head_mesh import HeadMesh
 from reenact.rendering.layers import compose, fill_background
 from reenact.rendering.reference_ranking import SeenFaces, reference_distances
 from reenact.rendering.relighting import Lighting
 from reenact.rendering.residual_flow import read_personal_flow
-from reenact.types import Array, Drive, Image, Pose, Target
+from reenact.types import Array, Body, Drive, Image, Pose, Target
 
 if TYPE_CHECKING:
     from torch import nn
@@ -115,6 +117,7 @@ class WarpUNetRenderer:
             if self._is_resized
         ]
         self._poses = [estimate_pose(points) for points in self._landmarks]
+        self._torsos = reference_torsos(target)
         self._lighting = [
             Lighting.of(picture, points)
             for picture, points in zip(pictures, self._landmarks, strict=True)
@@ -127,12 +130,11 @@ class WarpUNetRenderer:
     def render(self, drive: Drive) -> Image:
         """Draw one frame."""
         landmarks = transform_points(drive.landmarks, self._to_network)
-        body = None if drive.body is None else transform_points(drive.body, self._to_network)
         number = self._choose(landmarks, drive.dt_s)
         pose = estimate_pose(landmarks)
-        picture = self._draw(number, landmarks, pose, body)
+        picture = self._draw(number, landmarks, pose, drive.body)
         if self._fading_from is not None:
-            earlier = self._draw(self._fading_from, landmarks, pose, body)
+            earlier = self._draw(self._fading_from, landmarks, pose, drive.body)
             picture = earlier + np.float32(self._fade_s / self.FADE_S) * (picture - earlier)
         return to_levels(picture)
 
@@ -170,7 +172,7 @@ class WarpUNetRenderer:
         )
         self.engine = self._engine.name
 
-    def _draw(self, number: int, landmarks: Array, pose: Pose, body: Array | None) -> Array:
+    def _draw(self, number: int, landmarks: Array, pose: Pose, body: Body | None) -> Array:
         """Draw from one reference; landmarks are px of a crop of `NETWORK_PX`.
 
         Returns:
@@ -187,7 +189,7 @@ class WarpUNetRenderer:
             _MAP_SIDE,
             self._lighting[number],
             poses=(self._poses[number], pose),
-            body=body,
+            body=None if body is None else moved_from(body, self._torsos[number]),
         )
         maps[..., FLOW] *= self._edge_fade
         outputs = self._engine({"maps": np.ascontiguousarray(maps.transpose(2, 0, 1))[None]})

@@ -1,0 +1,104 @@
+"""Moves the target's shoulders as the actor's: relative motion with gains and soft limits.
+
+The shoulders move with the head, and besides by the difference between the actor's torso and head.
+That difference fades within seconds: no rest of the torso needs to be known, and nothing jumps when
+the torso is lost or found.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Final
+
+import numpy as np
+
+from reenact.config import FusionSettings, SmoothingSettings
+from reenact.expression.head_motion import soft
+from reenact.face.body_tracker import head_borne, torso
+from reenact.face.filters import POSE_NOISE, OneEuroFilter
+from reenact.types import Array, Body
+
+RETURN_S: Final = 0.4
+"""How long the shoulders take to follow the torso, or the head alone again."""
+
+_FADE_S: Final = 10.0
+"""Time constant with which the difference between torso and head fades."""
+
+_LIMITS: Final = np.array([0.7, 0.5, 0.25, 0.2], np.float32)
+"""Largest difference between torso and head: across, down (iod), roll (radians), log of growth."""
+
+_MIRROR: Final = np.array([-1, 1, -1, 1], np.float32)
+
+
+class BodyMotion:
+    """Carries the motion of an actor's torso over to one target. One thread calls it.
+
+    Args:
+        neutral: (478, 3) px, the target's neutral landmarks in its crop.
+        crop_px: side of the crop.
+    """
+
+    def __init__(self, neutral: Array, crop_px: int) -> None:
+        self._neutral, self._crop_px = neutral, crop_px
+        self._filter = OneEuroFilter(noise=POSE_NOISE)
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget the past."""
+        self._filter.reset()
+        self._last: Array | None = None
+        self._difference = np.zeros(4, np.float32)
+        self._motion = np.zeros(4, np.float32)
+        self._share = 0.0
+
+    def follow(
+        self,
+        seen: Array | None,
+        fused: Array,
+        dt_s: float,
+        settings: FusionSettings,
+        smoothing: SmoothingSettings,
+    ) -> None:
+        """Take in a frame.
+
+        Args:
+            seen: (4,) of `BodyTracker.track`.
+            fused: (478, 3) px, the target's landmarks as the actor moves them.
+            dt_s: seconds since the last frame.
+            settings: gains, and whether the actor is mirrored.
+            smoothing: of the torso's motion.
+        """
+        head = head_borne(self._neutral, fused)
+        step = dt_s / RETURN_S
+        if seen is None:
+            self._filter.reset()
+            self._last = None
+            self._share = max(self._share - step, 0.0)
+        else:
+            if smoothing.enabled:
+                beta = smoothing.pose_beta
+                seen = self._filter.step(seen, dt_s, smoothing.pose_min_cutoff, beta)
+            along = settings.translation
+            gains = np.array([along, along, settings.pose, along], np.float32)
+            beside = seen * (gains * _MIRROR if settings.mirror else gains) - head
+            if self._last is not None:
+                self._difference += beside - self._last
+            self._last = beside
+            self._share = min(self._share + step, 1.0)
+        fade_s = RETURN_S if seen is None else _FADE_S
+        self._difference *= np.float32(math.exp(-dt_s / fade_s))
+        self._motion = head + soft(self._difference, _LIMITS)
+
+    def body(self, share: float, breath: Array | None = None) -> Body | None:
+        """Return where the target's torso is; None if it follows the head alone.
+
+        Args:
+            share: 0 to 1, how far the target follows the actor.
+            breath: (4,) motion of the torso of a target without an actor; None: none.
+        """
+        motion, known = np.float32(share) * self._motion, share * self._share
+        if breath is None:
+            known = self._share if share else 0.0
+        else:
+            motion, known = motion + np.float32(1 - share) * breath, known + 1 - share
+        return torso(motion, self._neutral, self._crop_px, known) if known else None

@@ -1,0 +1,51 @@
+"""The flow of neck and shoulders that follow the torso's own motion."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import cv2
+import numpy as np
+
+from reenact.face.topology import CHIN
+from reenact.imaging import smoothstep
+from reenact.types import Array, Body
+
+_NECK: Final = (0.2, 1.2)
+"""Depth below the chin between which the neck passes from the head's motion to the torso's, iod."""
+
+_SPREAD, _BESIDE = 1.2, 1.5
+"""Beside the chin the torso begins higher by this factor of the distance, up to so far, iod."""
+
+
+def moved_from(body: Body, torso: Array) -> Body:
+    """Return the body as seen from a reference whose torso, (2, 3), is not the target's at rest."""
+    back = np.vstack([cv2.invertAffineTransform(torso.astype(np.float64)), (0, 0, 1)])
+    return Body((body.motion @ back).astype(np.float32), body.share)
+
+
+def torso_flow(body: Body, landmarks: Array, iod_px: float, size_px: int, side: int) -> Array:
+    """Return the flow of the torso and its weight, float32 (side, side, 3).
+
+    Args:
+        body: where the torso is.
+        landmarks: (478, 3) driven landmarks, crop px.
+        iod_px: of the driven face.
+        size_px: side of the crop.
+        side: cells per side.
+
+    Returns:
+        x and y of the flow in halves of the crop's side, and the weight, 0 above to `body.share`
+        below.
+    """
+    axis = (np.arange(side, dtype=np.float32) + 0.5) / side
+    across, down = np.broadcast_to(axis, (side, side)), np.broadcast_to(axis[:, None], (side, side))
+    back = cv2.invertAffineTransform(body.motion.astype(np.float64)).astype(np.float32)
+    x = back[0, 0] * across + back[0, 1] * down + back[0, 2] - across
+    y = back[1, 0] * across + back[1, 1] * down + back[1, 2] - down
+    chin, iod = (landmarks[CHIN, :2] + 0.5) / size_px, iod_px / size_px
+    beside = np.minimum(np.abs(across - chin[0]), _BESIDE * iod)
+    depth = (down - chin[1] + _SPREAD * beside) / np.float32(iod)
+    first, last = _NECK
+    weight = body.share * smoothstep(np.clip((depth - first) / (last - first), 0, 1))
+    return np.stack([2 * x, 2 * y, weight], axis=-1).astype(np.float32)
