@@ -38,7 +38,7 @@ MAX_LINES = 500
 MODULES_IN_A_ROOM = range(4, 21)
 
 ONLY_IN = {
-    "mediapipe": {"face.mediapipe_tracker", "face.segmentation"},
+    "mediapipe": {"face.mediapipe_tracker", "face.segmentation", "face.shoulders"},
     "pyvirtualcam": {"sinks.virtual_camera"},
     "av": {
         "sound",

@@ -114,6 +114,7 @@ def evaluate(arguments: Namespace) -> None:
         target_training=arguments.target_training,
         training_minutes=arguments.training_minutes,
         size_px=arguments.size,
+        body=arguments.body,
         lpips=arguments.lpips,
         inception=arguments.inception,
         json_path=arguments.json,

@@ -124,6 +124,12 @@ def add_evaluate(adder: Adder[argparse.ArgumentParser]) -> None:
         help="side in px at which pictures are rendered and compared (default: that of the clips)",
     )
     parser.add_argument(
+        "--body",
+        action="store_true",
+        help="measure each renderer once more with shoulders that follow the actor's torso, as the "
+        "row `NAME (body)`",
+    )
+    parser.add_argument(
         "--lpips", type=Path, metavar="FILE.onnx", help="measure LPIPS with this network"
     )
     parser.add_argument(

@@ -22,7 +22,7 @@ from reenact.evaluation.clips import CLIP_FPS, Clip, first_frame_target, read_cl
 from reenact.evaluation.contact_sheet import SheetRow
 from reenact.evaluation.face_reader import FaceReader
 from reenact.evaluation.metrics import Figures
-from reenact.evaluation.self_reenactment import RenderedClip, run_columns
+from reenact.evaluation.self_reenactment import RenderedClip, run_columns, with_and_without
 from reenact.evaluation.side_by_side import write_side_by_side
 from reenact.models.inference import choose_device
 from reenact.registry import load
@@ -69,6 +69,7 @@ def run(
     min_clip_s: float = MIN_CLIP_S,
     progress: bool = True,
     ab: Path | None = None,
+    body: bool = False,
 ) -> tuple[dict[str, dict[str, Figures]], list[SheetRow]]:
     """Train and measure on each clip that is long enough.
 
@@ -84,6 +85,7 @@ def run(
         min_clip_s: clips shorter than this are left out.
         progress: show a bar on stderr.
         ab: folder that receives a video of each clip; None: no videos.
+        body: measure also with shoulders that follow the actor's torso, as rows `NAME (body)`.
 
     Returns:
         Figures by row and clip, and the rows of the contact sheet.
@@ -94,14 +96,14 @@ def run(
     from reenact.progress import progress_bar
 
     drawers = {name: _drawer(name, settings) for name in rows(renderers)}
-    figures: dict[str, dict[str, Figures]] = {name: {} for name in drawers}
+    figures: dict[str, dict[str, Figures]] = {}
     pictured: list[SheetRow] = []
     for video in progress_bar(videos, desc="clips", unit="clip", disable=not progress):
         clip = read_clip(video)
         if len(clip.images) < min_clip_s * CLIP_FPS:
             continue
         cut = round(share * len(clip.images))
-        shot = self_reenactment.prepare_clip(clip, reader, frames, first=cut)
+        shot = self_reenactment.prepare_clip(clip, reader, frames, cut, body)
         drawn: dict[str, RenderedClip] = {}
         with tempfile.TemporaryDirectory() as scratch:
             for name, drawer in drawers.items():
@@ -109,9 +111,9 @@ def run(
                 if is_trained(name):
                     options = TrainingOptions(Path(scratch) / name, minutes, steps)
                     target = _trained(target, clip, cut, settings, options)
-                figures[name][clip.name], drawn[name] = self_reenactment.score(
-                    shot, name, drawer, reader, target
-                )
+                for row, of_row in with_and_without(name, shot).items():
+                    found, drawn[row] = self_reenactment.score(of_row, name, drawer, reader, target)
+                    figures.setdefault(row, {})[clip.name] = found
         pictured += self_reenactment.sheet_rows(shot, list(drawn.values()))
         if ab is not None:
             write_side_by_side(ab, clip.name, run_columns(shot, drawn))

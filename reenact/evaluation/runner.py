@@ -22,7 +22,7 @@ from reenact.evaluation.contact_sheet import SheetRow, compose
 from reenact.evaluation.face_reader import FaceReader
 from reenact.evaluation.metrics import Figures, mean_figures
 from reenact.evaluation.perceptual import PerceptualMetrics
-from reenact.evaluation.self_reenactment import RenderedClip, run_columns
+from reenact.evaluation.self_reenactment import FLOORS, RenderedClip, run_columns, with_and_without
 from reenact.evaluation.side_by_side import prepare_folder, write_side_by_side
 from reenact.registry import load
 from reenact.storage import check_writable, write_json, write_png
@@ -32,8 +32,6 @@ Protocol = Literal["self", "cross", "wild"]
 
 Report = dict[str, Any]
 """`renderer`, `data`, `protocol`, `clips` (figures by clip's name), `mean` (figures)."""
-
-FLOORS: Final = ("copy", "warp")
 
 _DECIMALS: Final = dict.fromkeys(
     ("psnr", "face_psnr", "mesh_psnr", "akd_px", "sharpness", "face_sharpness"), 2
@@ -50,6 +48,8 @@ class EvaluationOptions:
             "wild" for the fused landmarks of runs that do not start calmly, without a renderer.
         limit: clips (self, wild) or pairs of clips (cross) at most.
         frames: frames of each clip at most, for a quick look; None: as the protocol says.
+        body: measure self-reenactment also with shoulders that follow the actor's torso, as rows
+            `NAME (body)`, and the figure `shoulder_px`.
         settings: the renderer's device, engine and weights; for "cross" everything else too.
         progress: show a bar on stderr.
         floors: add `copy` and `warp` to the table.
@@ -71,6 +71,7 @@ class EvaluationOptions:
     protocol: Protocol = "self"
     limit: int | None = None
     frames: int | None = None
+    body: bool = False
     settings: Settings = field(default_factory=Settings)
     progress: bool = True
     floors: bool = True
@@ -181,7 +182,8 @@ def _stored(reports: Sequence[Report], asked: Sequence[str]) -> Report | list[Re
     chosen = [
         report
         for report in reports
-        if report["renderer"] in asked or fine_tuned.is_trained(report["renderer"])
+        if report["renderer"].removesuffix(" (body)") in asked
+        or fine_tuned.is_trained(report["renderer"])
     ]
     return chosen[0] if len(chosen) == 1 else chosen
 
@@ -264,8 +266,9 @@ def _measure_trained(
         frames=options.frames,
         progress=options.progress,
         ab=options.ab,
+        body=options.body,
     )
-    names = fine_tuned.rows(names)
+    names = list(figures)
     columns = self_reenactment.sheet_columns(names)
     return _Measured(fine_tuned.protocol(share), names, figures, columns, rows)
 
@@ -286,20 +289,22 @@ def _measure_self(
     for name in names:
         own = {"name": name, "weights": weights.get(name, chosen.weights)}
         renderers[name] = load("renderers", name).make(chosen.model_copy(update=own))
-    figures: dict[str, dict[str, Figures]] = {name: {} for name in names}
+    figures: dict[str, dict[str, Figures]] = {}
     rows: list[SheetRow] = []
     for video in progress_bar(videos, desc="clips", unit="clip", disable=not options.progress):
         clip = read_clip(video)
         if options.size_px is not None:
             clip = resized(clip, options.size_px)
-        shot = self_reenactment.prepare_clip(clip, reader, options.frames)
+        shot = self_reenactment.prepare_clip(clip, reader, options.frames, body=options.body)
         true = [np.asarray(shot.clip.images[i]) for i in shot.scored]
         drawn: dict[str, RenderedClip] = {}
         for name, renderer in renderers.items():
-            found, drawn[name] = self_reenactment.score(shot, name, renderer, reader)
-            figures[name][video.stem] = found | perceptual.compare(name, true, drawn[name].scored)
+            for row, of_row in with_and_without(name, shot).items():
+                found, drawn[row] = self_reenactment.score(of_row, name, renderer, reader)
+                found |= perceptual.compare(row, true, drawn[row].scored)
+                figures.setdefault(row, {})[video.stem] = found
         rows += self_reenactment.sheet_rows(shot, list(drawn.values()))
         if options.ab is not None:
             write_side_by_side(options.ab, video.stem, run_columns(shot, drawn))
-    columns = self_reenactment.sheet_columns(names)
-    return _Measured(self_reenactment.PROTOCOL, names, figures, columns, rows)
+    columns = self_reenactment.sheet_columns(list(figures))
+    return _Measured(self_reenactment.PROTOCOL, list(figures), figures, columns, rows)

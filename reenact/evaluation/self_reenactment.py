@@ -12,29 +12,38 @@ a picture is depends on how steady its landmarks are.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 import numpy as np
 
-from reenact.config import SmoothingSettings
+from reenact.config import FusionSettings, SmoothingSettings
 from reenact.evaluation import metrics
 from reenact.evaluation.clips import CLIP_FPS, Clip, first_frame_target
 from reenact.evaluation.contact_sheet import SheetRow, error_map, spread_out
 from reenact.evaluation.face_reader import FaceReader, median_shape, own_shape, units_of
 from reenact.evaluation.metrics import Figures, mean_of
+from reenact.expression.body_motion import BodyMotion
 from reenact.face.action_units import action_units
-from reenact.face.filters import BodyFilter, ExpressionFilter, PoseFilter
+from reenact.face.body_tracker import BodyTracker
+from reenact.face.filters import ExpressionFilter, PoseFilter
 from reenact.face.geometry import estimate_pose, region_mask, to_face_frame, to_image
+from reenact.face.shoulders import shoulder_points
 from reenact.face.topology import ACTION_UNITS, OVAL
 from reenact.imaging import resized_square
 from reenact.rendering.temporal_filter import PictureFilter
-from reenact.types import Array, Drive, Expression, Image, Renderer, Target
+from reenact.types import Array, Body, Drive, Expression, Image, Renderer, Target
 
 PROTOCOL: Final = "self-reenactment"
+FLOORS: Final = ("copy", "warp")
+"""They ignore the body."""
+
 STRIDE: Final = 5
 RUN_FRAMES: Final = 60
 _MOUTH_OPEN: Final = ACTION_UNITS.index("mouth_open")
+_VISIBLE: Final = 0.5
+"""Shoulders that the pose model calls less visible are not compared."""
+
 SHEET_ROWS: Final = 4
 """Frames of each clip on the contact sheet."""
 
@@ -51,6 +60,8 @@ class PreparedClip:
         neutral: (478, 3) median shape of the person in the face frame, iod.
         tracked: (478, 3) px landmarks tracked on each scored true frame; None without a face.
         descriptor: identity of the face in the reference; None without the optional dependency.
+        bodies: the torso of each frame, relative to the reference; empty: the head alone is known.
+        shoulders: `shoulder_points` of each scored true frame; empty: not wanted.
     """
 
     clip: Clip
@@ -60,6 +71,8 @@ class PreparedClip:
     neutral: Array
     tracked: tuple[Array | None, ...]
     descriptor: Array | None
+    bodies: Mapping[int, Body | None] = field(default_factory=dict)
+    shoulders: tuple[Array | None, ...] = ()
 
     def true_run(self) -> list[Image]:
         """Return the true pictures of the run."""
@@ -80,7 +93,11 @@ class RenderedClip:
 
 
 def prepare_clip(
-    clip: Clip, reader: FaceReader, frames: int | None = None, first: int | None = None
+    clip: Clip,
+    reader: FaceReader,
+    frames: int | None = None,
+    first: int | None = None,
+    body: bool = False,
 ) -> PreparedClip:
     """Choose the frames of a clip and read the faces of the true ones.
 
@@ -89,6 +106,7 @@ def prepare_clip(
         reader: reads the true frames.
         frames: at most so many scored frames, and frames of the run; None: as the protocol says.
         first: index of the first frame to score; None: `STRIDE` after the reference.
+        body: follow the torso, too, and find the shoulders.
     """
     reference = int(clip.usable[0])
     usable = set(clip.usable.tolist())
@@ -111,7 +129,31 @@ def prepare_clip(
         neutral=median_shape(clip.landmarks[clip.usable]),
         tracked=tuple(reader.track(clip.images[i]) for i in scored),
         descriptor=None if seen is None else reader.describe(shown, seen),
+        bodies=_bodies(clip) if body else {},
+        shoulders=tuple(shoulder_points(clip.images[i] for i in scored)) if body else (),
     )
+
+
+def _bodies(clip: Clip) -> dict[int, Body | None]:
+    """Follow the torso from the first frame with a face, as live but without gains."""
+    tracker, bodies = BodyTracker(), {}
+    whole, plain = FusionSettings(translation=1.0), SmoothingSettings(enabled=False)
+    motion = BodyMotion(clip.landmarks[clip.usable[0]], clip.images.shape[1])
+    before = clip.usable[0]
+    for i in clip.usable:
+        points = np.ascontiguousarray(clip.landmarks[i])
+        seen = tracker.track(np.ascontiguousarray(clip.images[i]), points)
+        motion.follow(seen, points, float(i - before) / CLIP_FPS, whole, plain)
+        bodies[int(i)], before = motion.body(1.0), i
+    return bodies
+
+
+def with_and_without(name: str, prepared: PreparedClip) -> dict[str, PreparedClip]:
+    """Return the clip by row of the table: without its bodies, and as `NAME (body)` with them."""
+    found = {name: replace(prepared, bodies={})}
+    if prepared.bodies and name not in FLOORS:
+        found[f"{name} (body)"] = prepared
+    return found
 
 
 def render_frames(
@@ -129,7 +171,6 @@ def render_frames(
         smoothing: filters landmarks and pictures as the live path does; None: no filter.
     """
     pose_filter, shape_filter, picture_filter = PoseFilter(), ExpressionFilter(), PictureFilter()
-    body_filter, body = BodyFilter(), None
     clip = prepared.clip
     reference = clip.landmarks[prepared.reference]
     neutral = to_face_frame(reference, estimate_pose(reference))
@@ -146,13 +187,12 @@ def render_frames(
             pose = pose_filter.step(pose, dt_s, smoothing)
             shape = shape_filter.step(shape, dt_s, smoothing)
             points = to_image(shape, pose)
-            body = body_filter.step(points, dt_s, smoothing)
         drive = Drive(
             landmarks=points,
             expression=Expression(shape - neutral, pose, action_units(shape, neutral)),
             time_s=time_s,
             dt_s=dt_s,
-            body=body,
+            body=prepared.bodies.get(i),
         )
         picture = renderer.render(drive)
         if smoothing is not None:
@@ -185,6 +225,8 @@ def score(
     pictures = render_frames(prepared, renderer, prepared.scored)
     figures = compare_pictures(prepared, pictures)
     figures |= tracked_figures(prepared, pictures, reader)
+    if prepared.shoulders:
+        figures["shoulder_px"] = shoulder_distance(prepared.shoulders, pictures)
     true_run = prepared.true_run()
     run = render_frames(prepared, renderer, prepared.run, SmoothingSettings())
     figures["consecutive_ssim"] = metrics.consecutive_ssim(run)
@@ -243,6 +285,19 @@ def tracked_figures(
         "tracked": mean_of(found),
         "identity": mean_of(identities),
     }
+
+
+def shoulder_distance(truth: Sequence[Array | None], pictures: Sequence[Image]) -> float | None:
+    """Return the mean distance, px, of shoulders in pictures from the true ones, None without any.
+
+    Shoulders that are hidden in the true picture are left out.
+    """
+    distances = []
+    for true, found in zip(truth, shoulder_points(pictures), strict=True):
+        if true is not None and found is not None:
+            apart = np.linalg.norm(found[:, :2] - true[:, :2], axis=1)
+            distances.extend(apart[true[:, 2] > _VISIBLE].tolist())
+    return mean_of(distances)
 
 
 def sheet_rows(prepared: PreparedClip, rendered: Sequence[RenderedClip]) -> list[SheetRow]:

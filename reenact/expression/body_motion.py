@@ -14,14 +14,14 @@ import numpy as np
 
 from reenact.config import FusionSettings, SmoothingSettings
 from reenact.expression.head_motion import soft
-from reenact.face.body_tracker import head_borne, torso
+from reenact.face.body_tracker import Torso, head_borne, torso
 from reenact.face.filters import POSE_NOISE, OneEuroFilter
 from reenact.types import Array, Body
 
 RETURN_S: Final = 0.4
 """How long the shoulders take to follow the torso, or the head alone again."""
 
-_FADE_S: Final = 10.0
+_FADE_S: Final = 30.0
 """Time constant with which the difference between torso and head fades."""
 
 _LIMITS: Final = np.array([0.7, 0.5, 0.25, 0.2], np.float32)
@@ -46,14 +46,17 @@ class BodyMotion:
     def reset(self) -> None:
         """Forget the past."""
         self._filter.reset()
-        self._last: Array | None = None
+        self._since = -1
+        self._offset = np.zeros(4, np.float32)
+        self._jump = np.zeros(4, np.float32)
+        self._seen = False
         self._difference = np.zeros(4, np.float32)
         self._motion = np.zeros(4, np.float32)
         self._share = 0.0
 
     def follow(
         self,
-        seen: Array | None,
+        seen: Torso | None,
         fused: Array,
         dt_s: float,
         settings: FusionSettings,
@@ -62,31 +65,35 @@ class BodyMotion:
         """Take in a frame.
 
         Args:
-            seen: (4,) of `BodyTracker.track`.
+            seen: the actor's torso.
             fused: (478, 3) px, the target's landmarks as the actor moves them.
             dt_s: seconds since the last frame.
             settings: gains, and whether the actor is mirrored.
             smoothing: of the torso's motion.
         """
         head = head_borne(self._neutral, fused)
-        step = dt_s / RETURN_S
+        step, soon = dt_s / RETURN_S, np.float32(math.exp(-dt_s / RETURN_S))
         if seen is None:
             self._filter.reset()
-            self._last = None
+            self._difference = soon * self._difference
             self._share = max(self._share - step, 0.0)
         else:
+            moved = seen.motion
             if smoothing.enabled:
-                beta = smoothing.pose_beta
-                seen = self._filter.step(seen, dt_s, smoothing.pose_min_cutoff, beta)
+                cutoff, beta = smoothing.pose_min_cutoff, smoothing.pose_beta
+                moved = self._filter.step(moved, dt_s, cutoff, beta)
             along = settings.translation
             gains = np.array([along, along, settings.pose, along], np.float32)
-            beside = seen * (gains * _MIRROR if settings.mirror else gains) - head
-            if self._last is not None:
-                self._difference += beside - self._last
-            self._last = beside
+            beside = moved * (gains * _MIRROR if settings.mirror else gains) - head
+            if seen.since != self._since:
+                self._since, self._offset = seen.since, self._difference - beside
+            if not self._seen:
+                self._jump = self._difference - beside - self._offset
+            self._offset -= np.float32(1 - math.exp(-dt_s / _FADE_S)) * (beside + self._offset)
+            self._jump = soon * self._jump
+            self._difference = beside + self._offset + self._jump
             self._share = min(self._share + step, 1.0)
-        fade_s = RETURN_S if seen is None else _FADE_S
-        self._difference *= np.float32(math.exp(-dt_s / fade_s))
+        self._seen = seen is not None
         self._motion = head + soft(self._difference, _LIMITS)
 
     def body(self, share: float, breath: Array | None = None) -> Body | None:
@@ -94,7 +101,7 @@ class BodyMotion:
 
         Args:
             share: 0 to 1, how far the target follows the actor.
-            breath: (4,) motion of the torso of a target without an actor; None: none.
+            breath: (4,) as of `Torso`, of a target without an actor; None: none.
         """
         motion, known = np.float32(share) * self._motion, share * self._share
         if breath is None:

@@ -13,7 +13,6 @@ from __future__ import annotations
 import copy
 import logging
 import threading
-from dataclasses import replace
 from typing import Final
 
 import numpy as np
@@ -236,7 +235,7 @@ class Fusion:
             addition: as of `fuse`.
 
         Returns:
-            (478, 3) px, and (4,) as of `BodyTracker.track`.
+            (478, 3) px, and (4,) as of `Torso`.
         """
         still = np.zeros(3, np.float32)
         turn, shift, breath = (life.turn, life.shift, life.breath) if life else (still,) * 3

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import cv2
 import numpy as np
@@ -29,7 +29,7 @@ _JOINT: Final = np.array([0.0, -0.8, 1.8], np.float32)
 """Where head meets body, relative to the chin in the face frame, iod. A head that nods or turns
 about it leaves the shoulders in place."""
 
-_WORKING_IOD: Final = 28.0
+_WORKING_IOD: Final = 40.0
 """Pictures are scaled down until the inter-ocular distance has so many px."""
 
 _COLLAR: Final = 0.35
@@ -37,10 +37,10 @@ _WIDTH: Final = 3.0
 """The torso begins this far below the chin, and reaches this far to each side, iod."""
 
 _MAX_CORNERS, _MIN_CORNERS = 80, 8
-_MIN_SHARE: Final = 0.3
+_MIN_SHARE: Final = 0.15
 """With fewer or a smaller share of the keyframe's corners the torso is lost."""
 
-_FEW: Final = 0.5
+_FEW: Final = 0.3
 _PATIENCE: Final = 10
 """After so many pictures with fewer corners than this share, a new keyframe is taken."""
 
@@ -59,6 +59,18 @@ _FLOW: Final[dict[str, Any]] = {
 }
 
 
+class Torso(NamedTuple):
+    """How a torso has moved.
+
+    Attributes:
+        motion: float32 (4,), across and down, iod; roll, radians; and the logarithm of its growth.
+        since: tells from which picture it is counted; another number is another picture.
+    """
+
+    motion: Array
+    since: int
+
+
 @dataclass(frozen=True, slots=True)
 class _Keyframe:
     """A picture whose corners are followed.
@@ -72,7 +84,7 @@ class _Keyframe:
     """
 
     gray: NDArray[np.uint8]
-    corners: Array
+    corners: NDArray[Any]
     motion: NDArray[np.float64]
     pivot: NDArray[np.float64]
     iod_px: float
@@ -83,6 +95,7 @@ class BodyTracker:
 
     def __init__(self) -> None:
         self._can_segment = True
+        self._since = 0
         self.reset()
 
     def reset(self) -> None:
@@ -93,17 +106,12 @@ class BodyTracker:
         self._weak = 0
         self._wait = 0
 
-    def track(self, image: Image, landmarks: Array) -> Array | None:
-        """Return the motion of the torso since it was seen first.
+    def track(self, image: Image, landmarks: Array) -> Torso | None:
+        """Return the motion of the torso since it was seen first; None if none is seen.
 
         Args:
             image: uint8 (H, W, 3) RGB.
             landmarks: (478, 3) px of the face in it.
-
-        Returns:
-            (4,): how far the torso has moved across and down, iod; its roll, radians; and the
-            logarithm of its growth. None if no torso is seen. After a None the motion may be
-            counted from another picture.
         """
         if image.shape != self._size:
             self.reset()
@@ -117,14 +125,14 @@ class BodyTracker:
         key = self._keyframe
         if key is None:
             self._take_keyframe(image, gray, landmarks, None)
-            return None if self._keyframe is None else np.zeros(4, np.float32)
+            return None if self._keyframe is None else Torso(np.zeros(4, np.float32), self._since)
         motion, share = self._followed(key, gray)
         self._weak = self._weak + 1 if share < _FEW else 0
         if self._weak > _PATIENCE and not self._wait:
             self._take_keyframe(image, gray, landmarks, motion)
         if motion is None:
             return None
-        return _parameters(motion, key)
+        return Torso(_parameters(motion, key), self._since)
 
     def _followed(
         self, key: _Keyframe, gray: NDArray[np.uint8]
@@ -191,12 +199,13 @@ class BodyTracker:
         if motion is None or old is None:
             pivot = chin + np.array([0, NECK * iod_px])
             self._keyframe = _Keyframe(gray, corners, np.eye(2, 3), pivot, iod_px)
+            self._since += 1
         else:
             self._keyframe = _Keyframe(gray, corners, motion, old.pivot, old.iod_px)
 
 
 def head_borne(neutral: Array, landmarks: Array) -> Array:
-    """Return the motion, (4,) as of `BodyTracker.track`, of a torso that a head takes along.
+    """Return the motion, (4,) as of `Torso`, of a torso that a head takes along.
 
     Args:
         neutral: (478, 3) px, from which it moves.
@@ -209,10 +218,10 @@ def head_borne(neutral: Array, landmarks: Array) -> Array:
 
 
 def torso(motion: Array, neutral: Array, crop_px: int, share: float = 1.0) -> Body:
-    """Return the torso of a face's crop that moves as `BodyTracker.track` says.
+    """Return the torso of a face's crop that has moved.
 
     Args:
-        motion: (4,).
+        motion: (4,) of `Torso`.
         neutral: (478, 3) px, the landmarks from which it moves.
         crop_px: side of the crop.
         share: of `Body`.
@@ -236,7 +245,7 @@ def reference_torsos(target: Target) -> list[Array]:
     torsos = []
     for picture, points in zip(target.references, target.landmarks, strict=True):
         seen = tracker.track(picture, points)
-        motion = head_borne(target.neutral, points) if seen is None else seen
+        motion = head_borne(target.neutral, points) if seen is None else seen.motion
         torsos.append(torso(motion, target.neutral, size).motion)
     return torsos
 

@@ -20,7 +20,7 @@ from reenact.expression.fusion import Fusion
 from reenact.expression.idle_life import IdleLife
 from reenact.expression.neutral_store import NeutralStore
 from reenact.expression.tracks import Track, load_track
-from reenact.face.body_tracker import BodyTracker
+from reenact.face.body_tracker import BodyTracker, Torso
 from reenact.face.geometry import box_shift
 from reenact.imaging import letterbox, smoothstep
 from reenact.live.drives import between, resting_drive, still_expression, with_addition
@@ -58,8 +58,8 @@ _CUT_SHARE: Final = 0.6
 """A face that moves by this share of its own size between two frames is behind a cut."""
 
 
-_Seen = tuple[Landmarks | None, Array | None]
-"""The face in a frame, and `BodyTracker.track` of it."""
+_Seen = tuple[Landmarks | None, Torso | None]
+"""The face and the torso in a frame."""
 
 
 class Reenactor:
@@ -383,7 +383,7 @@ class Reenactor:
         self._fused = expression, self._fusion.fuse(expression, self._addition)
         self._presence = 1.0 if first else min(self._presence + step, 1.0)
 
-    def _follow_body(self, torso: Array | None, dt_s: float) -> None:
+    def _follow_body(self, torso: Torso | None, dt_s: float) -> None:
         settings = self.settings
         if self._fused is not None:
             fused = self._fused[1]

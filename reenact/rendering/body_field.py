@@ -48,4 +48,4 @@ def torso_flow(body: Body, landmarks: Array, iod_px: float, size_px: int, side: 
     depth = (down - chin[1] + _SPREAD * beside) / np.float32(iod)
     first, last = _NECK
     weight = body.share * smoothstep(np.clip((depth - first) / (last - first), 0, 1))
-    return np.stack([2 * x, 2 * y, weight], axis=-1).astype(np.float32)
+    return np.asarray(np.stack([2 * x, 2 * y, weight], axis=-1), np.float32)

@@ -1,0 +1,44 @@
+"""Finds shoulders by MediaPipe's pose model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Final
+
+import numpy as np
+
+from reenact.errors import ModelError
+from reenact.types import Array, Image
+
+_SHOULDERS: Final = (12, 11)
+"""The right one, then the left one."""
+
+
+def shoulder_points(images: Iterable[Image]) -> Iterator[Array | None]:
+    """Yield for each picture where the shoulders are; every picture is searched by itself.
+
+    Args:
+        images: uint8 (H, W, 3) RGB.
+
+    Yields:
+        float32 (2, 3): x and y, px, of the right and the left shoulder, which may lie beyond the
+        picture, and how visible each is, 0 to 1. None if no person is found.
+
+    Raises:
+        ModelError: this version of mediapipe has no such model.
+    """
+    try:
+        from mediapipe.python.solutions.pose import Pose
+    except ImportError as error:
+        raise ModelError(
+            "This version of mediapipe cannot find shoulders. Install mediapipe==0.10.21."
+        ) from error
+    with Pose(static_image_mode=True, model_complexity=1) as model:
+        for image in images:
+            found = model.process(np.ascontiguousarray(image)).pose_landmarks
+            if found is None:
+                yield None
+                continue
+            height, width = image.shape[:2]
+            points = [found.landmark[number] for number in _SHOULDERS]
+            yield np.array([(p.x * width, p.y * height, p.visibility) for p in points], np.float32)
