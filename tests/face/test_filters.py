@@ -9,7 +9,7 @@ import pytest
 
 from reenact.config import SmoothingSettings
 from reenact.face.action_units import action_unit_basis
-from reenact.face.filters import BodyFilter, ExpressionFilter, OneEuroFilter, PoseFilter
+from reenact.face.filters import ExpressionFilter, OneEuroFilter, PoseFilter
 from reenact.face.geometry import canonical_face, rotation_matrix, rotation_vector
 from reenact.face.regions import lid_gaps
 from reenact.face.topology import ACTION_UNITS
@@ -149,31 +149,6 @@ def test_a_turning_head_lags_less_than_a_tenth_of_a_second() -> None:
     assert 0 <= behind / speed < 0.1
     for pose in out:
         np.testing.assert_allclose(pose.rotation @ pose.rotation.T, np.eye(3), atol=1e-4)
-
-
-@pytest.mark.parametrize("fps", [15.0, 60.0])
-def test_shoulders_follow_with_a_delay_and_hardly_follow_a_nod(fps: float) -> None:
-    start = canonical_face()
-    body = BodyFilter()
-    body.step(start, 0.0, SETTINGS)
-    times = np.arange(1, round(2 * fps) + 1) / fps
-    nods = np.sin(2 * np.pi * 2 * times)
-    moved = [body.step(start + np.float32(nod), 1 / fps, SETTINGS) - start for nod in nods]
-    assert np.abs(moved).max() < 0.45
-    for _ in range(round(2 * fps)):
-        end = body.step(start + 1, 1 / fps, SETTINGS)
-    np.testing.assert_allclose(end, start + 1, atol=0.02)
-
-
-def test_shoulders_follow_at_once_if_nothing_is_smoothed() -> None:
-    start = canonical_face()
-    for settings in (SmoothingSettings(body_time=0), SmoothingSettings(enabled=False)):
-        body = BodyFilter()
-        body.step(start, 0.0, settings)
-        np.testing.assert_array_equal(body.step(start + 1, 0.04, settings), start + 1)
-    body = BodyFilter()
-    body.step(start, 0.0, SETTINGS)
-    np.testing.assert_array_equal(body.step(start + 1, 0.6, SETTINGS), start + 1)
 
 
 def test_reset_forgets() -> None:

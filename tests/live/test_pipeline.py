@@ -161,9 +161,6 @@ class Stage:
         """Return the distance of each drive's landmarks from the target's neutral, px."""
         return [distance(drive.landmarks) for drive in self.renderer.drives]
 
-    def bodies_moved(self) -> list[float]:
-        return [distance(drive.body) for drive in self.renderer.drives if drive.body is not None]
-
 
 def distance(points: Array) -> float:
     return float(np.abs(points - TARGET.neutral).mean())
@@ -258,7 +255,7 @@ def test_the_receiver_may_change_a_picture() -> None:
 def test_each_step_is_measured() -> None:
     stage = Stage()
     stage.act(posed())
-    assert set(stage.timer.percentiles()) == {"track", "fuse", "render", "blend", "paste"}
+    assert set(stage.timer.percentiles()) == {"track", "body", "fuse", "render", "blend", "paste"}
 
 
 def test_a_frame_that_was_looked_at_ahead_is_not_tracked_again() -> None:
@@ -276,29 +273,6 @@ def test_a_frame_that_was_looked_at_ahead_is_not_tracked_again() -> None:
     stage.reenactor.look(frames[4])
     with pytest.raises(RuntimeError, match="the fake tracker fails"):
         stage.reenactor.step(frames[4])
-
-
-def test_shoulders_are_late_and_come_to_rest_with_the_face() -> None:
-    stage = Stage()
-    stage.act(posed(), 20)
-    stage.renderer.drives.clear()
-    stage.act(posed(12.0), 40)
-    assert 0 < stage.bodies_moved()[2] < 0.4 * stage.moved()[2]
-    assert stage.bodies_moved()[-1] == pytest.approx(stage.moved()[-1], rel=0.1)
-    whole = stage.moved()[-1]
-    stage.act(None, RETURN_FRAMES)
-    assert stage.bodies_moved()[-1] < 0.2 * whole
-
-
-@pytest.mark.parametrize(("shift_px", "late"), [(0.0, True), (400.0, False)])
-def test_after_a_jump_of_the_face_the_shoulders_are_not_late(shift_px: float, late: bool) -> None:
-    stage = Stage()
-    stage.act(posed(), 20)
-    stage.renderer.drives.clear()
-    stage.act(posed(12.0, shift_px))
-    (drive,) = stage.renderer.drives
-    assert drive.body is not None
-    assert np.array_equal(drive.body, drive.landmarks) != late
 
 
 def test_a_picture_that_trembles_is_steadied_until_the_face_is_lost() -> None:

@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pytest
 
+from reenact.face.body_tracker import torso
 from reenact.face.geometry import rotation_matrix, to_face_frame, to_image, triangulate
 from reenact.models.warp_unet_inputs import FLOW, MAP_CHANNELS, MapChannel
 from reenact.rendering.head_mesh import _skull_depth, head_mesh
@@ -155,19 +158,6 @@ def test_hair_goes_on_where_the_forehead_ends(pitch: float) -> None:
     assert steps.max() < 3
 
 
-def test_shoulders_follow_their_own_landmarks() -> None:
-    """A head that moved a moment ago: face and hair are there, the collar is where it was."""
-    points = (posed_face(0)[0] * 0.6 + [51, 20, 0]).astype(np.float32)
-    moved = points + np.array([10, 0, 0], np.float32)
-    late = head_mesh().maps(points, moved, 256, 128, body=points)[..., MapChannel.FLOW_X] * -128
-    at_once = head_mesh().maps(points, moved, 256, 128)[..., MapChannel.FLOW_X] * -128
-    column, chin = np.round(moved[152, :2] / 2).astype(int)
-    np.testing.assert_allclose(late[: chin - 4, column], at_once[: chin - 4, column], atol=0.1)
-    collar = chin + 24
-    assert at_once[collar, column] > 3
-    assert abs(late[collar, column]) < 0.1 * at_once[collar, column]
-
-
 def test_rings_lie_on_the_skull() -> None:
     pose = Pose(np.eye(3, dtype=np.float32), np.array([128, 100, 0], np.float32), 50.0)
     crown, brow, far_off = _skull_depth(
@@ -181,3 +171,21 @@ def test_rings_lie_on_the_skull() -> None:
         np.array([[90, 100], [166, 100]], np.float32), Pose(turn, pose.translation, pose.scale)
     )
     assert abs(left - right) > 5, "one side has come nearer"
+
+
+def test_the_torso_moves_shoulders_and_neither_face_nor_what_follows_the_head() -> None:
+    points = (posed_face(0)[0] * 0.6 + [51, 20, 0]).astype(np.float32)
+    turned = points + np.array([10, 0, 0], np.float32)
+    aside = torso(np.array([-0.2, 0, 0, 0], np.float32), points, 256)
+    head = head_mesh().maps(points, turned, 256, 128)
+    both = head_mesh().maps(points, turned, 256, 128, body=aside)
+    none = head_mesh().maps(points, turned, 256, 128, body=replace(aside, share=0.0))
+    np.testing.assert_array_equal(none, head)
+    column, chin = np.round(turned[152, :2] / 2).astype(int)
+    np.testing.assert_array_equal(both[: chin - 30], head[: chin - 30])
+    face = head[..., MapChannel.SKIN] > 0
+    np.testing.assert_allclose(both[face], head[face], atol=1e-3)
+    iod = 0.6 * posed_face(0)[1].scale
+    shoulder = both[110:, 20:108, MapChannel.FLOW_X] * -128
+    np.testing.assert_allclose(shoulder, -0.2 * iod, rtol=0.02)
+    assert head[chin + 24, column, MapChannel.FLOW_X] * -128 > 3

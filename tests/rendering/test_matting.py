@@ -7,6 +7,7 @@ import pytest
 
 from reenact.config import Settings
 from reenact.errors import TargetError
+from reenact.face.body_tracker import torso
 from reenact.live.drives import still_expression
 from reenact.live.pipeline import Reenactor
 from reenact.rendering.baselines import CopyRenderer
@@ -82,16 +83,16 @@ def test_cut_out_goes_with_the_head_and_the_suit_stays(
 
 
 @pytest.mark.parametrize("shift", [(12, 4), (-12, 8)])
-@pytest.mark.parametrize("late", [False, True])
+@pytest.mark.parametrize("torso_known", [False, True])
 def test_cut_out_fits_what_the_generator_draws(
-    matte: Matte, target: Target, shift: tuple[float, float], late: bool
+    matte: Matte, target: Target, shift: tuple[float, float], torso_known: bool
 ) -> None:
     """The head of a moved picture is found anew, and lies where the moved cut-out says."""
     paster = Paster(target)
     renderer = WarpUNetRenderer(Settings().renderer)
     renderer.prepare(target)
     landmarks = moved(target, shift)
-    body = target.neutral if late else None
+    body = torso(np.zeros(4, np.float32), target.neutral, target.crop_size) if torso_known else None
     rest = still_expression()
     drive = Drive(landmarks, rest, body=body)
     drawn = renderer.render(drive)

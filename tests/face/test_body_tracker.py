@@ -1,0 +1,116 @@
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from reenact.evaluation.clips import read_clip
+from reenact.face.body_tracker import NECK, BodyTracker, reference_torsos, torso
+from reenact.face.geometry import estimate_pose, transform_points
+from reenact.face.shoulders import shoulder_points
+from reenact.face.topology import CHIN
+from reenact.testing.portrait import portrait, portrait_landmarks, portrait_target
+from reenact.types import Array, Image
+
+
+def moved_picture(motion: Array) -> Image:
+    """Return the portrait moved as `Torso` says."""
+    points = portrait_landmarks().points
+    iod = estimate_pose(points).scale
+    pivot = points[CHIN, :2] + np.array([0, NECK * iod])
+    affine = cv2.getRotationMatrix2D((0, 0), -math.degrees(motion[2]), math.exp(motion[3]))
+    affine[:, 2] = pivot + motion[:2] * iod - affine[:, :2] @ pivot
+    border = cv2.BORDER_REPLICATE
+    moved = cv2.warpAffine(portrait(), affine, (512, 512), borderMode=border)
+    return np.asarray(moved, np.uint8)
+
+
+def test_the_motion_of_the_torso_is_found() -> None:
+    tracker, landmarks = BodyTracker(), portrait_landmarks().points
+    first = tracker.track(portrait(), landmarks)
+    assert first is not None
+    assert not first.motion.any()
+    for share in np.linspace(0.2, 1, 5):
+        motion = np.float32(share) * np.array([0.3, -0.2, 0.08, 0.06], np.float32)
+        seen = tracker.track(moved_picture(motion), landmarks)
+        assert seen is not None
+        assert seen.since == first.since
+        np.testing.assert_allclose(seen.motion, motion, atol=0.02)
+
+
+def test_a_hand_before_the_torso_hardly_matters_and_a_cut_begins_anew() -> None:
+    tracker, landmarks = BodyTracker(), portrait_landmarks().points
+    first = tracker.track(portrait(), landmarks)
+    hidden = portrait().copy()
+    hidden[380:480, 200:300] = 128
+    seen = tracker.track(hidden, landmarks)
+    assert first is not None
+    assert seen is not None
+    np.testing.assert_allclose(seen.motion, 0, atol=0.02)
+    other = np.ascontiguousarray(portrait()[:, ::-1])
+    mirrored = landmarks.copy()
+    mirrored[:, 0] = 511 - mirrored[:, 0]
+    found = [tracker.track(other, mirrored) for _ in range(60)]
+    assert found[0] is None
+    assert found[-1] is not None
+    assert found[-1].since != first.since
+    np.testing.assert_allclose(found[-1].motion, 0, atol=1e-3)
+
+
+def test_without_a_person_there_is_no_torso() -> None:
+    tracker = BodyTracker()
+    plain = np.full((512, 512, 3), 90, np.uint8)
+    assert tracker.track(plain, portrait_landmarks().points) is None
+
+
+def test_the_torso_of_another_reference_is_known() -> None:
+    target = portrait_target()
+    motion = np.array([0.2, 0.1, 0.05, 0.0], np.float32)
+    affine = torso(motion, target.neutral, 256).motion.astype(np.float64)
+    affine_px = affine.copy()
+    affine_px[:, 2] = 256 * affine[:, 2] + 0.5 * (affine[:, :2].sum(axis=1) - 1)
+    border = cv2.BORDER_REPLICATE
+    other = cv2.warpAffine(target.references[0], affine_px, (256, 256), borderMode=border)
+    points = transform_points(target.neutral, affine_px.astype(np.float32))
+    object.__setattr__(target, "references", np.stack([target.references[0], other]))
+    object.__setattr__(target, "landmarks", np.stack([target.neutral, points]))
+    same, moved = reference_torsos(target)
+    np.testing.assert_allclose(same, np.eye(2, 3), atol=0.005)
+    np.testing.assert_allclose(moved, affine, atol=0.01)
+
+
+def test_torso_and_shoulders_of_a_real_clip_agree(faces_dir: Path) -> None:
+    """Seated before a wall, the man sways: tracker and pose model see the same motion."""
+    clip = read_clip(faces_dir / "train" / "v102__01.mp4")
+    numbers = range(0, 60, 4)
+    tracker, moved = BodyTracker(), []
+    for number in range(60):
+        picture = np.ascontiguousarray(clip.images[number])
+        seen = tracker.track(picture, np.ascontiguousarray(clip.landmarks[number]))
+        assert seen is not None
+        moved.append(seen.motion)
+    shoulders = np.stack(
+        [
+            points[:, :2].mean(axis=0)
+            for points in shoulder_points(clip.images[n] for n in numbers)
+            if points is not None
+        ]
+    )
+    iod = estimate_pose(clip.landmarks[0]).scale
+    apart = (shoulders - shoulders[0]) / iod - np.stack([moved[n][:2] for n in numbers])
+    assert len(shoulders) == len(numbers)
+    assert np.median(np.abs(apart)) < 0.1
+    assert np.ptp(np.stack(moved), axis=0)[:2].max() > 0.1
+
+
+@pytest.mark.parametrize("share", [0.0, 0.4])
+def test_a_torso_turns_about_the_base_of_the_neck(share: float) -> None:
+    neutral = portrait_target().neutral
+    body = torso(np.array([0, 0, 0.2, 0.1], np.float32), neutral, 256, share)
+    iod = estimate_pose(neutral).scale / 256
+    pivot = (neutral[CHIN, :2] + 0.5) / 256 + (0, NECK * iod)
+    np.testing.assert_allclose(body.motion[:, :2] @ pivot + body.motion[:, 2], pivot, atol=1e-5)
+    assert body.share == share
