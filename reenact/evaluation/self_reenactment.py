@@ -138,12 +138,12 @@ def _bodies(clip: Clip) -> dict[int, Body | None]:
     """Follow the torso from the first frame with a face, as live but without gains."""
     tracker, bodies = BodyTracker(), {}
     whole, plain = FusionSettings(translation=1.0), SmoothingSettings(enabled=False)
-    motion = BodyMotion(clip.landmarks[clip.usable[0]], clip.images.shape[1])
+    motion = BodyMotion(first_frame_target(clip, ""), whole, plain)
     before = clip.usable[0]
     for i in clip.usable:
         points = np.ascontiguousarray(clip.landmarks[i])
         seen = tracker.track(np.ascontiguousarray(clip.images[i]), points)
-        motion.follow(seen, points, float(i - before) / CLIP_FPS, whole, plain)
+        motion.follow(seen, points, float(i - before) / CLIP_FPS)
         bodies[int(i)], before = motion.body(1.0), i
     return bodies
 

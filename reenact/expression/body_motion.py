@@ -16,7 +16,7 @@ from reenact.config import FusionSettings, SmoothingSettings
 from reenact.expression.head_motion import soft
 from reenact.face.body_tracker import Torso, head_borne, torso
 from reenact.face.filters import POSE_NOISE, OneEuroFilter
-from reenact.types import Array, Body
+from reenact.types import Array, Body, Target
 
 RETURN_S: Final = 0.4
 """How long the shoulders take to follow the torso, or the head alone again."""
@@ -34,12 +34,16 @@ class BodyMotion:
     """Carries the motion of an actor's torso over to one target. One thread calls it.
 
     Args:
-        neutral: (478, 3) px, the target's neutral landmarks in its crop.
-        crop_px: side of the crop.
+        target: its neutral landmarks are used.
+        settings: gains, and whether the actor is mirrored; they may change between calls.
+        smoothing: of the torso's motion; likewise.
     """
 
-    def __init__(self, neutral: Array, crop_px: int) -> None:
-        self._neutral, self._crop_px = neutral, crop_px
+    def __init__(
+        self, target: Target, settings: FusionSettings, smoothing: SmoothingSettings
+    ) -> None:
+        self._neutral, self._crop_px = target.neutral, target.crop_size
+        self._settings, self._smoothing = settings, smoothing
         self._filter = OneEuroFilter(noise=POSE_NOISE)
         self.reset()
 
@@ -54,23 +58,15 @@ class BodyMotion:
         self._motion = np.zeros(4, np.float32)
         self._share = 0.0
 
-    def follow(
-        self,
-        seen: Torso | None,
-        fused: Array,
-        dt_s: float,
-        settings: FusionSettings,
-        smoothing: SmoothingSettings,
-    ) -> None:
+    def follow(self, seen: Torso | None, fused: Array, dt_s: float) -> None:
         """Take in a frame.
 
         Args:
             seen: the actor's torso.
             fused: (478, 3) px, the target's landmarks as the actor moves them.
             dt_s: seconds since the last frame.
-            settings: gains, and whether the actor is mirrored.
-            smoothing: of the torso's motion.
         """
+        settings, smoothing = self._settings, self._smoothing
         head = head_borne(self._neutral, fused)
         step, soon = dt_s / RETURN_S, np.float32(math.exp(-dt_s / RETURN_S))
         if seen is None:

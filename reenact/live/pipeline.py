@@ -164,7 +164,7 @@ class Reenactor:
         self._target, self._renderer = prepared.target, prepared.renderer
         self._paster, self._matte = prepared.paster, prepared.matte
         self._rest_crop = prepared.rest_crop
-        self._body = BodyMotion(self._target.neutral, self._target.crop_size)
+        self._body = BodyMotion(self._target, self.settings.fusion, self.settings.smoothing)
         self.size = self._finish(self._rest_crop, None, None, 0.0, 0).size
 
     def step(self, frame: Frame) -> Frame:
@@ -178,7 +178,8 @@ class Reenactor:
         self._failed = False
         with self._timer.step("fuse"):
             self._follow(landmarks, frame.time_s, dt_s)
-            self._follow_body(torso, dt_s)
+            if self._fused is not None:
+                self._body.follow(torso, self._fused[1], dt_s)
         picture = self._draw(frame, frame.time_s, dt_s, frame.index)
         return replace(picture, performance=self._performance(landmarks, frame.time_s))
 
@@ -382,12 +383,6 @@ class Reenactor:
         expression = self._fusion.express(landmarks, time_s)
         self._fused = expression, self._fusion.fuse(expression, self._addition)
         self._presence = 1.0 if first else min(self._presence + step, 1.0)
-
-    def _follow_body(self, torso: Torso | None, dt_s: float) -> None:
-        settings = self.settings
-        if self._fused is not None:
-            fused = self._fused[1]
-            self._body.follow(torso, fused, dt_s, settings.fusion, settings.smoothing)
 
     def _warn_of_several_faces(self) -> None:
         """Warn once that there are several faces, and say which one is followed."""
