@@ -92,14 +92,19 @@ def add_evaluate(adder: Adder[argparse.ArgumentParser]) -> None:
         "--protocol wild needs none",
     )
     parser.add_argument(
-        "--data", type=Path, required=True, metavar="DIR", help="clips NAME.mp4 with NAME.npz"
+        "--data",
+        type=Path,
+        required=True,
+        metavar="DIR",
+        help="clips NAME.mp4 with NAME.npz (emotions: also pictures)",
     )
     parser.add_argument(
         "--protocol",
-        choices=("self", "cross", "wild"),
+        choices=("self", "cross", "emotions", "wild"),
         default="self",
         help="self: each clip drives its own first frame; cross: the actor of one clip drives the "
-        "face of another; wild: only landmarks, in runs that start at the worst frames of each "
+        "face of another; emotions: clips' first frames or pictures show each emotion; "
+        "wild: only landmarks, in runs that start at the worst frames of each "
         "clip (default: %(default)s)",
     )
     parser.add_argument(

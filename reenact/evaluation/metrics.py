@@ -128,6 +128,16 @@ def consecutive_ssim(frames: Sequence[Image]) -> float | None:
     return float(np.mean([ssim(*pair) for pair in pairwise(frames)]))
 
 
+def average_content_distance(descriptors: Sequence[Array]) -> float:
+    """Return ACD (Tulyakov 2018): the mean distance of a run's identities to the next ones."""
+    return float(np.mean([np.linalg.norm(one - other) for one, other in pairwise(descriptors)]))
+
+
+def content_distance_to(still: Array, descriptors: Sequence[Array]) -> float:
+    """Return ACD-I: the mean distance of a run's identities to that of the input picture."""
+    return float(np.mean([np.linalg.norm(one - still) for one in descriptors]))
+
+
 def still_mask(before: Array, middle: Array, after: Array) -> NDArray[np.bool_]:
     """Mark the pixels of three consecutive (H, W) luma planes where nothing moves.
 

@@ -1,8 +1,8 @@
 """`reenact evaluate`: compares renderers on a folder of clips, in JSON, a table and contact sheets.
 
 The protocols are fixed, so that figures can be compared across time. What they measure is
-described in `self_reenactment`, `cross_identity` and `wild`; the figures in `metrics`. `copy` and
-`warp` are always in the table: a generator that does not beat `warp` has learned nothing.
+described in `self_reenactment`, `cross_identity`, `emotions` and `wild`; the figures in `metrics`.
+`copy` and `warp` are always in the table: who does not beat `warp` has learned nothing.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from reenact.registry import load
 from reenact.storage import check_writable, write_json, write_png
 from reenact.types import Renderer
 
-Protocol = Literal["self", "cross", "wild"]
+Protocol = Literal["self", "cross", "wild", "emotions"]
 
 Report = dict[str, Any]
 """`renderer`, `data`, `protocol`, `clips` (figures by clip's name), `mean` (figures)."""
@@ -120,7 +120,12 @@ def evaluate(renderers: Sequence[str], data: Path, options: EvaluationOptions) -
         raise ConfigError(
             "A renderer is named twice with different weights; measure one at a time."
         )
-    videos = find_clips(data, None if options.protocol == "cross" else options.limit)
+    if options.protocol == "emotions":
+        from reenact.evaluation.emotions import find_portraits
+
+        videos = find_portraits(data, options.limit)
+    else:
+        videos = find_clips(data, None if options.protocol == "cross" else options.limit)
     if options.ab is not None:
         prepare_folder(options.ab)
         if options.ab.samefile(data):
@@ -135,6 +140,10 @@ def evaluate(renderers: Sequence[str], data: Path, options: EvaluationOptions) -
     with FaceReader() as reader:
         if options.protocol == "cross":
             measured = _measure_cross(names, videos, reader, options)
+        elif options.protocol == "emotions":
+            measured = _measure_emotions(
+                names, videos, reader, options, weights=weights, perceptual=perceptual
+            )
         elif options.target_training is not None:
             measured = _measure_trained(names, videos, reader, options, options.target_training)
         else:
@@ -162,11 +171,16 @@ def evaluate(renderers: Sequence[str], data: Path, options: EvaluationOptions) -
 def _check(options: EvaluationOptions, has_weights: bool) -> None:
     """Refuse options that the protocol cannot use."""
     plain = options.protocol == "self" and options.target_training is None
-    if not plain and (has_weights or options.size_px or options.lpips or options.inception):
+    emotions = options.protocol == "emotions"
+    if not plain and (options.size_px or options.lpips):
+        raise ConfigError("--size and --lpips are for self-reenactment without training.")
+    if not (plain or emotions) and (has_weights or options.inception):
         raise ConfigError(
-            "NAME=WEIGHTS, --size, --lpips and --inception are for self-reenactment without "
-            "training; elsewhere give weights with --set renderer.weights=PATH."
+            "NAME=WEIGHTS and --inception are for self-reenactment without training and for "
+            "emotions; elsewhere give weights with --set renderer.weights=PATH."
         )
+    if options.target_training is not None and options.protocol == "emotions":
+        raise ConfigError("--target-training needs the true frames, which emotions do not have.")
     if options.ab is not None and options.protocol != "self":
         raise ConfigError("--ab shows the true frames, which only self-reenactment has.")
     if options.sheet is not None and options.protocol == "wild":
@@ -233,6 +247,41 @@ def _measure_cross(
     return _Measured(PROTOCOL, names, figures, sheet_columns(names), rows)
 
 
+def _measure_emotions(
+    names: Sequence[str],
+    portraits: Sequence[Path],
+    reader: FaceReader,
+    options: EvaluationOptions,
+    *,
+    weights: Mapping[str, str],
+    perceptual: PerceptualMetrics,
+) -> _Measured:
+    from reenact.evaluation.emotions import PROTOCOL, run, sheet_columns
+
+    renderers = _renderers(names, options, weights)
+    figures, rows = run(
+        renderers,
+        portraits,
+        options.settings.renderer.size,
+        reader,
+        perceptual,
+        progress=options.progress,
+    )
+    return _Measured(PROTOCOL, names, figures, sheet_columns(), rows)
+
+
+def _renderers(
+    names: Sequence[str], options: EvaluationOptions, weights: Mapping[str, str]
+) -> dict[str, Renderer]:
+    """Return the renderers by name, those with weights of their own with these."""
+    chosen = options.settings.renderer
+    renderers: dict[str, Renderer] = {}
+    for name in names:
+        own = {"name": name, "weights": weights.get(name, chosen.weights)}
+        renderers[name] = load("renderers", name).make(chosen.model_copy(update=own))
+    return renderers
+
+
 def _measure_wild(videos: Sequence[Path], data: Path, options: EvaluationOptions) -> Report:
     from reenact.evaluation.wild import PROTOCOL, run
 
@@ -284,11 +333,7 @@ def _measure_self(
 ) -> _Measured:
     from reenact.progress import progress_bar
 
-    chosen = options.settings.renderer
-    renderers: dict[str, Renderer] = {}
-    for name in names:
-        own = {"name": name, "weights": weights.get(name, chosen.weights)}
-        renderers[name] = load("renderers", name).make(chosen.model_copy(update=own))
+    renderers = _renderers(names, options, weights)
     figures: dict[str, dict[str, Figures]] = {}
     rows: list[SheetRow] = []
     for video in progress_bar(videos, desc="clips", unit="clip", disable=not options.progress):

@@ -1,0 +1,204 @@
+"""The emotions protocol: each still or clip's first frame shows each emotion, half and whole.
+
+The target is driven by `Drive.emotion`, by action units and by landmarks at once, as the keys of
+`reenact live` drive it. What it shows is read off the picture and told by a classifier that has not
+seen the person (`recognition`); `copy`, which shows no emotion, says what the reader's noise gives.
+
+`recognised` is the share of the seven emotions that are told as asked at full intensity, and
+`recognised_half` at half of it. `identity` and `identity_half` are distances of the face to the
+person: to other frames of the clip, so that `copy` is not at 0, or to the still itself, where it
+is. `acd` is the distance of each picture of a run from neutral to the whole emotion to the next
+one (MoCoGAN's average content distance), `acd_i` that of each to the still (Otberdout 2022).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from reenact.errors import SourceError
+from reenact.evaluation.clips import crop_target, read_clip
+from reenact.evaluation.contact_sheet import SheetRow
+from reenact.evaluation.face_reader import FaceReader, own_shape
+from reenact.evaluation.metrics import (
+    Figures,
+    average_content_distance,
+    content_distance_to,
+    mean_of,
+)
+from reenact.evaluation.perceptual import PerceptualMetrics
+from reenact.evaluation.recognition import shipped_recogniser
+from reenact.expression.emotions import EMOTIONS, acted_deviations, acted_units
+from reenact.face.geometry import estimate_pose, square_to_crop, to_face_frame, transform_points
+from reenact.imaging import resized_square
+from reenact.progress import progress_bar
+from reenact.sources.image_file import read_image
+from reenact.targets.clip_files import clips_in, load_landmarks
+from reenact.types import Array, Drive, Expression, Image, Pose, Renderer, Target
+
+PROTOCOL: Final = "emotions"
+
+INTENSITIES: Final = (0.5, 1.0)
+
+_PICTURES: Final = (".jpg", ".jpeg", ".png", ".webp")
+_OTHER_FRAMES: Final = 5
+"""Frames of a clip that tell who the person is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Portrait:
+    """A face that is to show emotions.
+
+    Attributes:
+        target: one-shot, at the renderer's size.
+        rest: (478, 3) its face as the reader sees it, face frame, iod; None: it sees none.
+        descriptor: its identity; None without a face or the optional dependency.
+        person: identity by other frames of the clip; for a still that of the still.
+    """
+
+    target: Target
+    rest: Array | None
+    descriptor: Array | None
+    person: Array | None
+
+
+def find_portraits(folder: Path, limit: int | None = None) -> list[Path]:
+    """Return the clips and pictures of a folder that have landmarks beside them, by name.
+
+    Raises:
+        SourceError: there are none.
+    """
+    found = clips_in(folder) + [one for one in folder.iterdir() if one.suffix in _PICTURES]
+    chosen = sorted(one for one in found if one.with_suffix(".npz").is_file())[:limit]
+    if not chosen:
+        raise SourceError(f"{folder} holds no clip or picture with its landmarks, NAME.npz.")
+    return chosen
+
+
+def read_portrait(path: Path, size_px: int, reader: FaceReader) -> Portrait:
+    """Make the target of a clip's first frame, or of a square picture.
+
+    Raises:
+        SourceError: a file is damaged, or a picture is not square.
+    """
+    others: list[tuple[Image, Array]] = []
+    if path.suffix == ".mp4":
+        clip = read_clip(path)
+        frames = clip.usable[np.linspace(0, len(clip.usable) - 1, _OTHER_FRAMES + 1).astype(int)]
+        picture, points = clip.images[frames[0]], clip.landmarks[frames[0]]
+        others = [(clip.images[one], clip.landmarks[one]) for one in frames[1:]]
+    else:
+        picture, points = read_image(path), load_landmarks(path.with_suffix(".npz"))
+    if picture.shape[0] != picture.shape[1] or points.shape != (478, 3):
+        raise SourceError(f"{path.name} is not a square crop of a face with its landmarks.")
+    to_size = square_to_crop((0, 0, picture.shape[0]), size_px)
+    points = transform_points(np.ascontiguousarray(points, np.float32), to_size)
+    target = crop_target(path.stem, resized_square(picture, size_px), points, "")
+    seen = reader.track(target.references[0])
+    descriptor = None if seen is None else reader.describe(target.references[0], seen)
+    known = [reader.describe(image, own) for image, own in others]
+    person = np.mean([one for one in known if one is not None], axis=0) if others else descriptor
+    rest = None if seen is None else to_face_frame(seen, estimate_pose(seen))
+    return Portrait(target, rest, descriptor, None if descriptor is None else person)
+
+
+def emotion_drive(target: Target, emotion: str, intensity: float) -> Drive:
+    """Return what drives a target that does nothing but show an emotion."""
+    number = EMOTIONS.index(emotion)
+    pose = estimate_pose(target.neutral)
+    deviation = acted_deviations()[number]
+    moved = (np.float32(intensity) * deviation) @ pose.rotation.T * np.float32(pose.scale)
+    actor = Pose(np.eye(3, dtype=np.float32), np.zeros(3, np.float32), 1.0)
+    return Drive(
+        landmarks=target.neutral + moved,
+        expression=Expression(deviation, actor, acted_units()[number]),
+        emotion=np.eye(len(EMOTIONS), dtype=np.float32)[number],
+        intensity=intensity,
+    )
+
+
+def run(
+    renderers: Mapping[str, Renderer],
+    portraits: Sequence[Path],
+    size_px: int,
+    reader: FaceReader,
+    perceptual: PerceptualMetrics,
+    *,
+    progress: bool,
+) -> tuple[dict[str, dict[str, Figures]], list[SheetRow]]:
+    """Measure every renderer on every portrait.
+
+    Args:
+        renderers: by name.
+        portraits: clips and pictures, see `find_portraits`.
+        size_px: side at which they are drawn.
+        reader: reads the faces.
+        perceptual: is given each still and the pictures of it, for FID and Inception Score.
+        progress: show a bar on stderr.
+
+    Returns:
+        The figures by renderer and portrait, and the rows of the contact sheet.
+    """
+    figures: dict[str, dict[str, Figures]] = {name: {} for name in renderers}
+    rows = []
+    for path in progress_bar(portraits, desc="faces", unit="face", disable=not progress):
+        portrait = read_portrait(path, size_px, reader)
+        still = portrait.target.references[0]
+        for name, renderer in renderers.items():
+            renderer.prepare(replace(portrait.target, renderer=name))
+            drawn: dict[tuple[str, float], Image] = {}
+            for emotion in EMOTIONS:
+                for intensity in INTENSITIES:
+                    renderer.reset()
+                    drive = emotion_drive(portrait.target, emotion, intensity)
+                    drawn[emotion, intensity] = renderer.render(drive)
+            shown = [drawn[emotion, 1.0] for emotion in EMOTIONS]
+            own = perceptual.compare(name, [still] * len(shown), shown)
+            figures[name][path.stem] = _figures(portrait, drawn, reader) | own
+            rows.append(SheetRow(f"{path.stem}, {name}", [still, *shown]))
+    return figures, rows
+
+
+def sheet_columns() -> list[str]:
+    """Return the headings of the columns of the contact sheet."""
+    return ["still", *EMOTIONS]
+
+
+def _figures(
+    portrait: Portrait, drawn: dict[tuple[str, float], Image], reader: FaceReader
+) -> Figures:
+    told: dict[float, list[float]] = {one: [] for one in INTENSITIES}
+    distances: dict[float, list[float]] = {one: [] for one in INTENSITIES}
+    found, steps, from_still = [], [], []
+    for emotion in EMOTIONS[1:]:
+        run_of = [portrait.descriptor]
+        for intensity in INTENSITIES:
+            picture = drawn[emotion, intensity]
+            points = reader.track(picture)
+            found.append(float(points is not None))
+            right = False
+            if points is not None and portrait.rest is not None:
+                deviation = own_shape(points, portrait.rest) - portrait.rest
+                right = shipped_recogniser().emotion(deviation) == emotion
+            told[intensity].append(float(right))
+            if points is not None:
+                distance = reader.identity(portrait.person, picture, points)
+                distances[intensity] += [] if distance is None else [distance]
+                run_of.append(reader.describe(picture, points))
+        known = [one for one in run_of if one is not None]
+        if len(known) == len(INTENSITIES) + 1:
+            steps.append(average_content_distance(known))
+            from_still.append(content_distance_to(known[0], known[1:]))
+    return {
+        "recognised": mean_of(told[1.0]),
+        "recognised_half": mean_of(told[0.5]),
+        "identity": mean_of(distances[1.0]),
+        "identity_half": mean_of(distances[0.5]),
+        "acd": mean_of(steps),
+        "acd_i": mean_of(from_still),
+        "tracked": mean_of(found),
+    }

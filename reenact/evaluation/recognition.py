@@ -1,0 +1,212 @@
+"""Tells which emotion a face shows, by a classifier that learned from the landmarks of others.
+
+Multinomial logistic regression on how far landmarks of the face are from the person's rest. It
+learned from frames that their action units label clearly (`emotion_weights`), because no labelled
+set is free to ship, so at best it agrees with that table on people whom it has not seen.
+`python -m tools.expression_recogniser` makes it and prints how often it does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib.resources import files
+from pathlib import Path
+from typing import Final
+from zipfile import BadZipFile
+
+import numpy as np
+from numpy.typing import NDArray
+
+from reenact.errors import SourceError
+from reenact.expression.emotions import EMOTIONS, emotion_weights
+from reenact.expression.measures import resting_shape
+from reenact.face.action_units import action_units
+from reenact.face.geometry import (
+    estimate_pose,
+    mirrored_deviation,
+    rotation_vector,
+    to_face_frame,
+)
+from reenact.face.topology import (
+    BROW_LEFT,
+    BROW_RIGHT,
+    CHIN,
+    EYE_LEFT,
+    EYE_RIGHT,
+    LIPS_INNER,
+    LIPS_OUTER,
+    MOUTH_CORNERS,
+)
+from reenact.targets.clip_files import load_landmarks
+from reenact.types import Array
+
+ASSET: Final = "expression_recogniser.npz"
+
+_POINTS: Final = [
+    *BROW_RIGHT[:5], *BROW_LEFT[:5], *EYE_RIGHT[::2], *EYE_LEFT[::2], *LIPS_OUTER[::2],
+    *LIPS_INNER[::2], *MOUTH_CORNERS, CHIN, 205, 425,
+]  # fmt: skip
+
+CLEAR: Final = 0.5
+"""Weight from which an emotion labels a frame without a label; neutral needs `CALM`."""
+
+CALM: Final = 0.95
+
+
+@dataclass(frozen=True, slots=True)
+class ClipExpressions:
+    """What a clip's face does in its frames with a face.
+
+    Attributes:
+        frames: (N,) their indices.
+        points: float32 (N, 478, 3) px.
+        deviations: float32 (N, 478, 3) iod, minus the person's rest.
+        units: float32 (N, 17) action units.
+        turns: (N, 3) degrees, the head's rotation vector.
+        weights: float32 (N, 8) of `EMOTIONS`; where the clip has labels, 1 for the frame's.
+        labelled: whether it has.
+    """
+
+    frames: NDArray[np.intp]
+    points: Array
+    deviations: Array
+    units: Array
+    turns: Array
+    weights: Array
+    labelled: bool
+
+
+def read_expressions(path: Path) -> ClipExpressions | None:
+    """Read the landmarks of a clip, `NAME.npz`; None if fewer than two frames have a face.
+
+    The rest is the median of the frames labelled neutral, or else `resting_shape`. Labels are
+    those that `reenact train prepare` stores as `emotions`.
+
+    Raises:
+        SourceError: the file is missing or damaged.
+    """
+    landmarks = load_landmarks(path)
+    frames = np.flatnonzero(np.isfinite(landmarks).all(axis=(1, 2)))
+    if len(frames) < 2:
+        return None
+    points = np.ascontiguousarray(landmarks[frames], np.float32)
+    labels = _labels(path, frames)
+    poses = [estimate_pose(one) for one in points]
+    shapes = np.stack([to_face_frame(*one) for one in zip(points, poses, strict=True)])
+    if labels is not None and (labels == 0).any():
+        rest = np.asarray(np.median(shapes[labels == 0], axis=0), np.float32)
+    else:
+        angles = [np.linalg.norm(rotation_vector(pose.rotation)) for pose in poses]
+        rest = resting_shape(shapes, np.asarray(angles, np.float32))
+    poses = [estimate_pose(one, rest) for one in points]
+    shapes = np.stack([to_face_frame(*one) for one in zip(points, poses, strict=True)])
+    units = np.stack([action_units(one, rest) for one in shapes])
+    weights = emotion_weights(units)
+    if labels is not None:
+        weights = np.where(labels[:, None] == np.arange(len(EMOTIONS)), np.float32(1), 0)
+    turns = np.degrees([rotation_vector(pose.rotation) for pose in poses]).astype(np.float32)
+    return ClipExpressions(frames, points, shapes - rest, units, turns, weights, labels is not None)
+
+
+def _labels(path: Path, frames: NDArray[np.intp]) -> NDArray[np.intp] | None:
+    """Return the labels of frames, an index into EMOTIONS or -1; None: there are none."""
+    try:
+        with np.load(path) as stored:
+            found = np.asarray(stored["emotions"], np.intp) if "emotions" in stored else None
+        return None if found is None or (found < 1).all() else found[frames]
+    except (OSError, ValueError, BadZipFile, IndexError) as error:
+        raise SourceError(f"{path} cannot be read: {error}.") from error
+
+
+def clear_labels(weights: Array) -> NDArray[np.intp]:
+    """Return the label of each frame by its (N, 8) weights, -1 where it is not clear."""
+    labels = weights.argmax(axis=1)
+    strongest = weights.max(axis=1)
+    return np.where(strongest >= np.where(labels == 0, CALM, CLEAR), labels, -1)
+
+
+class ExpressionRecogniser:
+    """Multinomial logistic regression on landmarks.
+
+    Args:
+        weights: float32 (F + 1, 8), the last row for the constant.
+    """
+
+    def __init__(self, weights: Array) -> None:
+        self.weights = weights
+
+    def probabilities(self, deviations: Array) -> Array:
+        """Return the (N, 8) probabilities of `EMOTIONS` of (N, 478, 3) deviations, iod."""
+        scores = _features(deviations) @ self.weights
+        scores -= scores.max(axis=1, keepdims=True)
+        shares = np.exp(scores)
+        return np.asarray(shares / shares.sum(axis=1, keepdims=True), np.float32)
+
+    def emotion(self, deviation: Array) -> str:
+        """Return the likeliest emotion of a (478, 3) deviation, iod."""
+        return EMOTIONS[int(self.probabilities(deviation[None]).argmax())]
+
+
+def fit_recogniser(
+    deviations: Array, labels: NDArray[np.intp], penalty: float = 0.02
+) -> ExpressionRecogniser:
+    """Fit the classifier; each emotion counts the same, however many frames it has.
+
+    Args:
+        deviations: (N, 478, 3) iod.
+        labels: (N,) indices into `EMOTIONS`.
+        penalty: weight of the squared weights.
+    """
+    from scipy.optimize import minimize
+
+    features = _features(deviations).astype(np.float64)
+    wanted = np.eye(len(EMOTIONS))[labels]
+    share = (wanted / np.maximum(wanted.sum(axis=0), 1)).sum(axis=1, keepdims=True)
+    share /= share.sum()
+    free = np.ones((features.shape[1], 1))
+    free[-1] = 0  # the constant is not penalised
+
+    def loss(flat: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+        weights = flat.reshape(features.shape[1], -1)
+        scores = features @ weights
+        scores -= scores.max(axis=1, keepdims=True)
+        log = scores - np.log(np.exp(scores).sum(axis=1, keepdims=True))
+        gradient = features.T @ (share * (np.exp(log) - wanted)) + penalty * free * weights
+        cost = -(share * wanted * log).sum() + 0.5 * penalty * (free * weights**2).sum()
+        return float(cost), gradient.ravel()
+
+    start = np.zeros(features.shape[1] * len(EMOTIONS))
+    found = minimize(loss, start, jac=True, method="L-BFGS-B", options={"maxiter": 300})
+    return ExpressionRecogniser(found.x.reshape(features.shape[1], -1).astype(np.float32))
+
+
+@lru_cache(maxsize=1)
+def shipped_recogniser() -> ExpressionRecogniser:
+    """Return the classifier that learned from the training clips."""
+    with (files("reenact") / "assets" / ASSET).open("rb") as handle:
+        return ExpressionRecogniser(np.load(handle)["weights"].astype(np.float32))
+
+
+def confusion_table(true: Sequence[int], told: Sequence[int]) -> str:
+    """Return how often each true emotion was told as which, as Markdown with shares."""
+    counts = np.zeros((len(EMOTIONS), len(EMOTIONS)))
+    np.add.at(counts, (np.asarray(true, int), np.asarray(told, int)), 1)
+    lines = [["true", *EMOTIONS, "faces"], ["---"] + ["---:"] * (len(EMOTIONS) + 1)]
+    for name, row in zip(EMOTIONS, counts, strict=True):
+        total = row.sum()
+        lines.append([name, *(f"{one / max(total, 1):.2f}" for one in row), f"{total:.0f}"])
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def _features(deviations: Array) -> Array:
+    """Return (N, F + 1): where `_POINTS` are and how crooked the lips, in .1 iod, and a 1.
+
+    Contempt lifts either corner of the mouth, which no sum of places could tell.
+    """
+    count = len(deviations)
+    places = deviations[:, _POINTS, :2].reshape(count, -1)
+    lips = (deviations - mirrored_deviation(deviations))[:, LIPS_OUTER[::2], :2]
+    crooked = np.abs(lips).reshape(count, -1)
+    return np.concatenate([10 * places, 10 * crooked, np.ones((count, 1), np.float32)], axis=1)

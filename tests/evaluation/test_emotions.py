@@ -1,0 +1,105 @@
+"""The recogniser of emotions, and the protocol that asks it what a renderer shows."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from reenact.errors import ConfigError, SourceError
+from reenact.evaluation.emotions import emotion_drive, find_portraits
+from reenact.evaluation.face_reader import own_shape
+from reenact.evaluation.metrics import average_content_distance, content_distance_to
+from reenact.evaluation.recognition import (
+    clear_labels,
+    confusion_table,
+    fit_recogniser,
+    read_expressions,
+    shipped_recogniser,
+)
+from reenact.evaluation.runner import EvaluationOptions, evaluate
+from reenact.expression.emotions import EMOTIONS, acted_deviations
+from reenact.face.geometry import canonical_face, estimate_pose, mirrored_deviation, to_face_frame
+from reenact.testing.moving_portrait import moving_portrait, write_clip
+from reenact.testing.portrait import portrait_target
+
+
+def test_the_shipped_recogniser_tells_acted_emotions() -> None:
+    told = [shipped_recogniser().emotion(one) for one in acted_deviations()]
+    assert sum(a == b for a, b in zip(told, EMOTIONS, strict=True)) >= 7, told
+    assert told[0] == "neutral"
+    mirrored = mirrored_deviation(acted_deviations()[EMOTIONS.index("happy")])
+    assert shipped_recogniser().emotion(mirrored) == "happy"
+
+
+def test_fitting_separates_what_can_be_separated_and_counts_emotions_the_same() -> None:
+    rng = np.random.default_rng(3)
+    labels = np.repeat(np.arange(len(EMOTIONS)), [80, *[8] * 7])
+    noise = rng.normal(0, 0.01, (len(labels), 478, 3)).astype(np.float32)
+    deviations = acted_deviations()[labels] + noise
+    told = fit_recogniser(deviations[::2], labels[::2]).probabilities(deviations[1::2])
+    assert np.allclose(told.sum(axis=1), 1, atol=1e-5)
+    right = told.argmax(axis=1) == labels[1::2]
+    assert min(right[labels[1::2] == one].mean() for one in range(len(EMOTIONS))) >= 0.75
+
+
+def test_labels_are_stored_ones_or_clear_action_units(tmp_path: Path) -> None:
+    images, landmarks = moving_portrait()
+    write_clip(tmp_path, "a__01", images, landmarks)
+    own = read_expressions(tmp_path / "a__01.npz")
+    assert own is not None
+    assert not own.labelled
+    assert EMOTIONS[own.weights[8].argmax()] == "surprised"  # mouth open, brows raised
+    labels = np.full(len(images), -1, np.int8)
+    labels[[0, 8]] = 0, EMOTIONS.index("happy")
+    np.savez(tmp_path / "b.npz", landmarks=landmarks.astype(np.float16), emotions=labels)
+    given = read_expressions(tmp_path / "b.npz")
+    assert given is not None
+    assert given.labelled
+    told = clear_labels(given.weights)
+    assert told[[0, 8]].tolist() == [0, EMOTIONS.index("happy")]
+    assert (np.delete(told, [0, 8]) == -1).all()
+
+
+def test_the_confusion_table_holds_shares() -> None:
+    row = confusion_table([5, 5, 5, 5], [5, 5, 5, 2]).splitlines()[2 + 5]
+    assert row.startswith("| happy | 0.00 | 0.00 | 0.25 | 0.00 | 0.00 | 0.75 |")
+    assert row.endswith("| 4 |")
+
+
+def test_content_distances_by_hand() -> None:
+    run = [np.array(one, np.float32) for one in ([0, 0], [3, 4], [3, 0])]
+    assert average_content_distance(run) == pytest.approx((5 + 4) / 2)
+    assert content_distance_to(run[0], run[1:]) == pytest.approx((5 + 3) / 2)
+
+
+def test_a_drive_acts_the_emotion_in_the_targets_pose() -> None:
+    target = portrait_target(256)
+    drive = emotion_drive(target, "surprised", 0.5)
+    rest = to_face_frame(target.neutral, estimate_pose(target.neutral))
+    acted = own_shape(drive.landmarks, rest) - rest
+    wanted = 0.5 * acted_deviations()[EMOTIONS.index("surprised")]
+    assert np.abs(acted - wanted).mean() < 0.01
+    assert drive.emotion[EMOTIONS.index("surprised")] == 1
+    assert drive.intensity == 0.5
+    assert canonical_face().shape == drive.expression.deviation.shape
+
+
+def test_the_protocol_tells_a_renderer_that_acts_from_copy(tmp_path: Path) -> None:
+    target = portrait_target(256)
+    cv2.imwrite(str(tmp_path / "still.png"), target.references[0][..., ::-1])
+    np.savez(tmp_path / "still.npz", landmarks=target.neutral.astype(np.float16))
+    options = EvaluationOptions(protocol="emotions", progress=False, sheet=tmp_path / "sheet.png")
+    copy, warp = evaluate(["warp"], tmp_path, options)
+    assert (copy["renderer"], warp["renderer"]) == ("copy", "warp")
+    assert copy["mean"]["recognised"] == 0
+    assert warp["mean"]["recognised"] >= 3 / 7
+    assert warp["mean"]["tracked"] == 1
+    assert (tmp_path / "sheet.png").is_file()
+    with pytest.raises(ConfigError, match="--size"):
+        evaluate(["warp"], tmp_path, EvaluationOptions(protocol="emotions", size_px=128))
+    (tmp_path / "still.npz").unlink()
+    with pytest.raises(SourceError, match=r"NAME\.npz"):
+        find_portraits(tmp_path)
