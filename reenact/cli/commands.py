@@ -120,6 +120,8 @@ def evaluate(arguments: Namespace) -> None:
         json_path=arguments.json,
         sheet=arguments.sheet,
         ab=arguments.ab,
+        rating=arguments.rating,
+        labelled=arguments.labelled,
     )
     with quiet_native_libraries():
         reports = evaluation.evaluate(arguments.renderer, arguments.data, options)

@@ -154,5 +154,17 @@ def add_evaluate(adder: Adder[argparse.ArgumentParser]) -> None:
         metavar="FOLDER",
         help="for each clip a video of the true and all rendered pictures side by side",
     )
+    parser.add_argument(
+        "--rating",
+        type=Path,
+        metavar="FILE.html",
+        help="for --protocol emotions: a page on which people rate the pictures blindly",
+    )
+    parser.add_argument(
+        "--labelled",
+        type=Path,
+        metavar="FOLDER",
+        help="for --protocol emotions: the pictures as labelled clips, to train with",
+    )
     add_assignments(parser)
     parser.set_defaults(run=commands.evaluate)

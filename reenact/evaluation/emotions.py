@@ -21,7 +21,7 @@ from typing import Final
 import numpy as np
 
 from reenact.errors import SourceError
-from reenact.evaluation.clips import crop_target, read_clip
+from reenact.evaluation.clips import CLIP_FPS, crop_target, read_clip
 from reenact.evaluation.contact_sheet import SheetRow
 from reenact.evaluation.face_reader import FaceReader, own_shape
 from reenact.evaluation.metrics import (
@@ -36,15 +36,20 @@ from reenact.expression.emotions import EMOTIONS, acted_deviations, acted_units
 from reenact.face.geometry import estimate_pose, square_to_crop, to_face_frame, transform_points
 from reenact.imaging import resized_square
 from reenact.progress import progress_bar
+from reenact.sinks.video_file import FileSink
 from reenact.sources.image_file import read_image
+from reenact.storage import atomic_write
 from reenact.targets.clip_files import clips_in, load_landmarks
-from reenact.types import Array, Drive, Expression, Image, Pose, Renderer, Target
+from reenact.types import Array, Drive, Expression, Frame, Image, Pose, Renderer, Target
 
 PROTOCOL: Final = "emotions"
 
 INTENSITIES: Final = (0.5, 1.0)
 
 _PICTURES: Final = (".jpg", ".jpeg", ".png", ".webp")
+_CRF: Final = 12
+"""Quality of labelled clips, which is to blur nothing."""
+
 _OTHER_FRAMES: Final = 5
 """Frames of a clip that tell who the person is."""
 
@@ -128,6 +133,7 @@ def run(
     reader: FaceReader,
     perceptual: PerceptualMetrics,
     *,
+    labelled: Path | None = None,
     progress: bool,
 ) -> tuple[dict[str, dict[str, Figures]], list[SheetRow]]:
     """Measure every renderer on every portrait.
@@ -138,6 +144,7 @@ def run(
         size_px: side at which they are drawn.
         reader: reads the faces.
         perceptual: is given each still and the pictures of it, for FID and Inception Score.
+        labelled: folder that receives a labelled clip of each still and renderer.
         progress: show a bar on stderr.
 
     Returns:
@@ -157,10 +164,26 @@ def run(
                     drive = emotion_drive(portrait.target, emotion, intensity)
                     drawn[emotion, intensity] = renderer.render(drive)
             shown = [drawn[emotion, 1.0] for emotion in EMOTIONS]
+            if labelled is not None:
+                _write_labelled(labelled / f"{path.stem}__{name}.mp4", shown, reader)
             own = perceptual.compare(name, [still] * len(shown), shown)
             figures[name][path.stem] = _figures(portrait, drawn, reader) | own
             rows.append(SheetRow(f"{path.stem}, {name}", [still, *shown]))
     return figures, rows
+
+
+def _write_labelled(path: Path, shown: Sequence[Image], reader: FaceReader) -> None:
+    """Write pictures of all emotions as a clip with landmarks and labels, for training."""
+    points = [reader.track(one) for one in shown]
+    nowhere = np.full((478, 3), np.nan, np.float32)
+    landmarks = np.stack([nowhere if one is None else one for one in points])
+    with atomic_write(path.with_suffix(".npz")) as partial, partial.open("wb") as file:
+        labels = np.arange(len(EMOTIONS), dtype=np.int8)
+        np.savez_compressed(file, landmarks=landmarks.astype(np.float16), emotions=labels)
+    with FileSink(path, crf=_CRF) as sink:
+        sink.open((shown[0].shape[1], shown[0].shape[0]), CLIP_FPS)
+        for index, picture in enumerate(shown):
+            sink.write(Frame(picture, index / CLIP_FPS, index))
 
 
 def sheet_columns() -> list[str]:

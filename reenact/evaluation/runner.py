@@ -83,6 +83,8 @@ class EvaluationOptions:
     json_path: Path | None = None
     sheet: Path | None = None
     ab: Path | None = None
+    rating: Path | None = None
+    labelled: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +132,9 @@ def evaluate(renderers: Sequence[str], data: Path, options: EvaluationOptions) -
         prepare_folder(options.ab)
         if options.ab.samefile(data):
             raise ConfigError(f"--ab {options.ab} holds the clips themselves; give another folder.")
-    for path in (options.json_path, options.sheet):
+    if options.labelled is not None:
+        prepare_folder(options.labelled)
+    for path in (options.json_path, options.sheet, options.rating):
         if path is not None:
             check_writable(path)
     if options.protocol == "wild":
@@ -183,6 +187,8 @@ def _check(options: EvaluationOptions, has_weights: bool) -> None:
         raise ConfigError("--target-training needs the true frames, which emotions do not have.")
     if options.ab is not None and options.protocol != "self":
         raise ConfigError("--ab shows the true frames, which only self-reenactment has.")
+    if (options.rating or options.labelled) and not emotions:
+        raise ConfigError("--rating and --labelled are for --protocol emotions.")
     if options.sheet is not None and options.protocol == "wild":
         raise ConfigError("--protocol wild renders nothing; leave out --sheet.")
 
@@ -257,6 +263,7 @@ def _measure_emotions(
     perceptual: PerceptualMetrics,
 ) -> _Measured:
     from reenact.evaluation.emotions import PROTOCOL, run, sheet_columns
+    from reenact.evaluation.rating_page import write_rating_page
 
     renderers = _renderers(names, options, weights)
     figures, rows = run(
@@ -265,8 +272,11 @@ def _measure_emotions(
         options.settings.renderer.size,
         reader,
         perceptual,
+        labelled=options.labelled,
         progress=options.progress,
     )
+    if options.rating is not None:
+        write_rating_page(options.rating, sheet_columns(), rows)
     return _Measured(PROTOCOL, names, figures, sheet_columns(), rows)
 
 

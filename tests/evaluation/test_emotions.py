@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from pathlib import Path
 
 import cv2
@@ -9,6 +11,7 @@ import numpy as np
 import pytest
 
 from reenact.errors import ConfigError, SourceError
+from reenact.evaluation.clips import read_clip
 from reenact.evaluation.emotions import emotion_drive, find_portraits
 from reenact.evaluation.face_reader import own_shape
 from reenact.evaluation.metrics import average_content_distance, content_distance_to
@@ -91,13 +94,29 @@ def test_the_protocol_tells_a_renderer_that_acts_from_copy(tmp_path: Path) -> No
     target = portrait_target(256)
     cv2.imwrite(str(tmp_path / "still.png"), target.references[0][..., ::-1])
     np.savez(tmp_path / "still.npz", landmarks=target.neutral.astype(np.float16))
-    options = EvaluationOptions(protocol="emotions", progress=False, sheet=tmp_path / "sheet.png")
+    options = EvaluationOptions(
+        protocol="emotions",
+        progress=False,
+        sheet=tmp_path / "sheet.png",
+        rating=tmp_path / "rate.html",
+        labelled=tmp_path / "set",
+    )
     copy, warp = evaluate(["warp"], tmp_path, options)
     assert (copy["renderer"], warp["renderer"]) == ("copy", "warp")
     assert copy["mean"]["recognised"] == 0
     assert warp["mean"]["recognised"] >= 3 / 7
     assert warp["mean"]["tracked"] == 1
     assert (tmp_path / "sheet.png").is_file()
+    page = (tmp_path / "rate.html").read_text(encoding="utf-8")
+    content = json.loads(re.search(r"const content = (.*);\n", page)[1])  # type: ignore[index]
+    asked = [(one["still"], one["emotion"]) for one in content["questions"]]
+    assert asked == [("still", emotion) for emotion in EMOTIONS[1:]]
+    assert all(one["pictures"].keys() == {"copy", "warp"} for one in content["questions"])
+    written = read_expressions(tmp_path / "set" / "still__warp.npz")
+    assert written is not None
+    assert written.labelled
+    assert clear_labels(written.weights).tolist() == list(range(len(EMOTIONS)))
+    assert len(read_clip(tmp_path / "set" / "still__warp.mp4").images) == len(EMOTIONS)
     with pytest.raises(ConfigError, match="--size"):
         evaluate(["warp"], tmp_path, EvaluationOptions(protocol="emotions", size_px=128))
     (tmp_path / "still.npz").unlink()

@@ -56,9 +56,13 @@ class PixelRegressionRenderer:
         points, frame = chosen(target.landmarks[0]), frame_points().astype(np.float64)
         soft = weight(frame, SIZE_PX)[..., None]
         size = (target.crop_size, target.crop_size)
+        added = np.concatenate(
+            [change(tabulate(knots), face) * soft for knots in self._loaded[1]], axis=-1
+        )
+        drawn = carried(added, points, frame, size)
         self._changes: list[Array] = [
-            carried(change(tabulate(knots), face) * soft, points, frame, size)
-            for knots in self._loaded[1]
+            np.ascontiguousarray(drawn[..., channel : channel + 3])
+            for channel in range(0, drawn.shape[-1], 3)
         ]
 
     def render(self, drive: Drive) -> Image:

@@ -139,19 +139,19 @@ def aligned(photo: Array, points: Array, frame: Array, side: int) -> Array:
 
 
 def carried(added: Array, points: Array, frame: Array, size: tuple[int, int]) -> Array:
-    """Carry what is added in the frame back to a photo, float32 (H, W, 3); 0 off the frame.
+    """Carry what is added in the frame back to a photo, float32 (H, W, C); 0 off the frame.
 
     Args:
-        added: (S, S, 3) in the frame.
+        added: (S, S, C) in the frame.
         points: (N, 2) px of the photo.
         frame: (N, 2) px of the frame.
         size: (width, height) px of the photo.
     """
     places = spline_map(points, frame, size).reshape(-1, 2)
     inside = ((places >= 0) & (places <= added.shape[0] - 1)).all(axis=1)
-    result = np.zeros((len(places), 3), np.float32)
+    result = np.zeros((len(places), added.shape[2]), np.float32)
     result[inside] = sample(added, places[inside])
-    return result.reshape(size[1], size[0], 3)
+    return result.reshape(size[1], size[0], -1)
 
 
 def express(photo: Array, landmarks: Array, model: Any, emotion: str, intensity: float) -> Array:
