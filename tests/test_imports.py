@@ -29,7 +29,9 @@ ROOMS: dict[str, set[str]] = {
 ROOMS["live"] = ROOMS["targets"] | {"targets"}
 ROOMS["evaluation"] = ROOMS["live"] | {"live"}
 ROOMS["training"] = ROOMS["evaluation"] | {"evaluation"}
-ROOMS["testing"] = ROOMS["cli"] = ROOMS["training"] | {"training"}
+ROOMS["panel"] = ROOMS["evaluation"] | {"evaluation"}
+ROOMS["testing"] = ROOMS["training"] | {"training"}
+ROOMS["cli"] = ROOMS["testing"] | {"panel"}
 
 MAX_MODULES_AT_THE_TOP = 13
 MAX_LINES = 500
@@ -49,6 +51,7 @@ ONLY_IN = {
     "cv2_enumerate_cameras": {"sources.camera_devices"},
     "openvino": {"models.inference"},
     "tqdm": {"progress"},
+    "uvicorn": {"panel.server"},
 }
 """Libraries that may be exchanged one day, and the modules that are all that would change."""
 
