@@ -1,0 +1,170 @@
+"""Measures what each mechanism of the live generator brings, by leaving it out.
+
+    python benchmarks/ablation.py ../shared/faces/train --first v101 --json before.json
+    python benchmarks/ablation.py ../shared/faces/train --first v101 --against before.json
+
+Each clip's first frame is moved by the landmarks of frames spread evenly over the rest. A row is a
+mean difference over clips with its standard error. `--against` compares with the figures of an
+earlier run, perhaps of another version. Hair is the person above the chin, beside the face's oval.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Final
+from unittest.mock import patch
+
+import cv2
+import numpy as np
+
+from reenact.config import Settings
+from reenact.evaluation import metrics
+from reenact.evaluation.clips import find_clips, first_frame_target, read_clip, resized
+from reenact.evaluation.face_reader import FaceReader
+from reenact.evaluation.metrics import Figures, mean_of
+from reenact.evaluation.self_reenactment import (
+    PreparedClip,
+    compare_pictures,
+    prepare_clip,
+    render_frames,
+    tracked_figures,
+)
+from reenact.face.geometry import region_mask
+from reenact.face.segmentation import person_masks
+from reenact.face.topology import OVAL
+from reenact.registry import load
+from reenact.storage import write_json
+from reenact.types import Array, Image, Renderer
+
+FRAMES: Final = 14
+CHIN: Final = 152
+MIN_HAIR_PX: Final = 400
+SHOWN: Final = (
+    *("psnr", "face_psnr", "face_ssim", "mesh_psnr", "hair_psnr", "sharpness", "face_sharpness"),
+    *("hair_sharpness", "au_error", "akd_px"),
+)
+"""The figures in the table."""
+
+WITHOUT: Final[dict[str, dict[str, Any]]] = {
+    "everything": {},
+    "coarse repair beside the face": {
+        "models.warp_unet._COARSE": 1,
+        "rendering.warp_unet.VERSION": 0,  # converted networks are kept by version
+    },
+    "sliding of the skin": {
+        "rendering.residual_flow.ResidualFlow.skin_landmarks": lambda flow, causes, face, pose: face
+    },
+    "residual flow beside the face": {"rendering.head_mesh._outside": lambda a, b, more: 0 * more},
+    "depth of the skull": {
+        "rendering.head_mesh._skull_depth": lambda at, pose: np.full(len(at), pose.translation[2])
+    },
+    "irises as discs": {
+        "rendering.head_mesh.eye_sources": lambda places, *_: (places, np.float32(0))
+    },
+}
+"""What replaces which names of the program to leave a mechanism out."""
+
+
+@contextmanager
+def without(name: str) -> Iterator[Renderer]:
+    """Provide the generator without a mechanism."""
+    with ExitStack() as stack:
+        for place, other in WITHOUT[name].items():
+            stack.enter_context(patch(f"reenact.{place}", other))
+        yield load("renderers", "warp_unet").make(Settings().renderer)
+
+
+def prepare(video: Path, reader: FaceReader, size_px: int) -> PreparedClip:
+    """Read a clip, and choose the frames that are drawn."""
+    clip = resized(read_clip(video), size_px)
+    later = clip.usable[1:]
+    chosen = later[np.linspace(0, len(later) - 1, min(FRAMES, len(later))).round().astype(int)]
+    tracked = tuple(reader.track(clip.images[i]) for i in chosen)
+    return replace(prepare_clip(clip, reader, 1), scored=tuple(chosen.tolist()), tracked=tracked)
+
+
+def hair_figures(shot: PreparedClip, people: Sequence[Array], pictures: Sequence[Image]) -> Figures:
+    """Compare the hair, ears and neck."""
+    found: dict[str, list[float]] = {"hair_psnr": [], "hair_sharpness": []}
+    for i, person, drawn in zip(shot.scored, people, pictures, strict=True):
+        true, points = np.asarray(shot.clip.images[i]), shot.clip.landmarks[i]
+        face = cv2.dilate(region_mask(points, OVAL, len(true)), np.ones((5, 5), np.uint8)) > 127
+        hair = (person > 0.5) & ~face
+        hair[max(int(points[CHIN, 1]), 0) :] = False
+        if np.count_nonzero(hair) >= MIN_HAIR_PX:
+            found["hair_psnr"].append(metrics.psnr(true[hair], drawn[hair]))
+            slopes = [
+                np.hypot(*np.gradient(metrics.luma(one)))[hair].mean() for one in (drawn, true)
+            ]
+            found["hair_sharpness"].append(float(slopes[0] / max(slopes[1], 1e-6)))
+    return {name: mean_of(values) for name, values in found.items()}
+
+
+def measure(
+    renderer: Renderer,
+    shots: Sequence[PreparedClip],
+    people: Sequence[Sequence[Array]],
+    reader: FaceReader,
+) -> dict[str, Figures]:
+    """Return the figures of each clip."""
+    rows = {}
+    for shot, masks in zip(shots, people, strict=True):
+        renderer.prepare(first_frame_target(shot.clip, "warp_unet"))
+        pictures = render_frames(shot, renderer, shot.scored)
+        rows[shot.clip.name] = (
+            compare_pictures(shot, pictures)
+            | hair_figures(shot, masks, pictures)
+            | tracked_figures(shot, pictures, reader)
+        )
+    return rows
+
+
+def row(name: str, rows: dict[str, Figures], base: dict[str, Figures] | None) -> str:
+    """Return means, or differences from a base with their standard errors, as a table's row."""
+    cells = [name]
+    for figure in SHOWN:
+        pairs = [(of[figure], (base or rows)[clip][figure]) for clip, of in rows.items()]
+        known = np.array([pair for pair in pairs if None not in pair], np.float64)
+        more = known[:, 0] - known[:, 1]
+        error = more.std(ddof=1) / np.sqrt(len(more))
+        cells.append(
+            f"{known[:, 0].mean():.3f}" if base is None else f"{more.mean():+.3f} ± {error:.3f}"
+        )
+    return f"| {' | '.join(cells)} |"
+
+
+def main(arguments: argparse.Namespace) -> None:
+    """Print the table, and write the figures of the whole generator."""
+    videos = [video for video in find_clips(arguments.data) if video.stem >= arguments.first]
+    base = json.loads(arguments.against.read_text("utf-8")) if arguments.against else None
+    print(f"| | {' | '.join(SHOWN)} |")
+    with FaceReader() as reader:
+        shots = [prepare(video, reader, arguments.size) for video in videos]
+        people = [
+            list(person_masks(np.asarray(shot.clip.images[i]) for i in shot.scored))
+            for shot in shots
+        ]
+        for name in arguments.without or WITHOUT:
+            with without(name) as renderer:
+                rows = measure(renderer, shots, people, reader)
+            print(row(f"without {name}" if WITHOUT[name] else name, rows, base), flush=True)
+            if not WITHOUT[name]:
+                base = base or rows
+                if arguments.json:
+                    write_json(arguments.json, rows)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("data", type=Path, help="folder of clips")
+    parser.add_argument("--first", default="", help="leave out clips whose names are before this")
+    parser.add_argument("--size", type=int, default=256, help="side of the pictures, px")
+    parser.add_argument("--without", action="append", choices=WITHOUT, help="only these")
+    parser.add_argument("--json", type=Path, help="file for the figures of the whole generator")
+    parser.add_argument("--against", type=Path, help="such a file to compare with")
+    main(parser.parse_args())
