@@ -114,10 +114,7 @@ def frames(target: Target, settings: RendererSettings) -> Iterator[Frame]:
             time_s=time_s,
             dt_s=1 / FPS,
         )
-        crop = renderer.render(drive)
-        if index == 0:
-            paster.prepare(crop)
-        yield Frame(paster.paste(crop), time_s, index)
+        yield Frame(paster.paste(renderer.render(drive)), time_s, index)
 
 
 def main() -> None:

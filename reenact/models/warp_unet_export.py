@@ -26,7 +26,7 @@ _MEANINGS: Final = {
     "background": "from the encoder",
     "features": "from the encoder",
     "maps": "HeadMesh(read_personal_flow(weights)).maps(reference's landmarks, driven landmarks, "
-    "size, size / 2, Lighting.of(reference, its landmarks)), all in reenact.rendering",
+    "size, size / 2), all in reenact.rendering",
     "picture": "RGB, about -1 to 1",
 }
 

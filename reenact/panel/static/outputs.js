@@ -1,7 +1,7 @@
 // Where the picture goes, on and off while live, and the recording.
 
 import { attempt } from "./api.js";
-import { fill, h, rich, say, toast } from "./dom.js";
+import { fill, h, say } from "./dom.js";
 import { record } from "./keys.js";
 import { T } from "./texts.js";
 
@@ -18,14 +18,9 @@ export function outputChoice(one, on, changed) {
   return h(
     "div.output",
     h("label.switch", box, h("span", T.outputs.names[one.output] ?? one.output)),
-    h("small", rich(help)),
+    h("small", help),
     h("small.problem"),
   );
-}
-
-async function delaySound() {
-  const told = await attempt("POST", "obs-sound");
-  if (told) toast(told);
 }
 
 export class OutputsTab {
@@ -33,8 +28,10 @@ export class OutputsTab {
     this.page = page;
     this.known = null;
     this.list = h("div.choices");
-    const click = () => record(page.state().session);
-    this.record = h("button.record", { type: "button", onclick: click }, T.outputs.record);
+    this.record = h("button.record", {
+      type: "button",
+      onclick: () => record(page.state().session),
+    });
     this.path = h("small");
     this.element = h(
       "div",
@@ -44,9 +41,6 @@ export class OutputsTab {
       h("h3", T.outputs.recording),
       h("div.row.start", this.record),
       this.path,
-      h("h3", T.outputs.sound),
-      h("p.muted", T.outputs.soundHelp),
-      h("div.row.start", h("button", { type: "button", onclick: delaySound }, T.outputs.delaySound)),
     );
   }
 
@@ -76,8 +70,7 @@ export class OutputsTab {
     for (const box of this.list.querySelectorAll("input")) {
       const one = session.outputs.find((output) => output.name === box.dataset.output);
       if (!box.disabled) box.checked = Boolean(one && !one.error);
-      const problem = box.closest(".output").querySelector(".problem");
-      fill(problem, one?.error ?? "", () => rich(one?.error ?? ""));
+      say(box.closest(".output").querySelector(".problem"), one?.error ?? "");
     }
     const on = Boolean(session.recording);
     say(this.record, on ? T.outputs.stopRecording : T.outputs.record);
