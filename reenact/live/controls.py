@@ -83,7 +83,6 @@ class Controls:
         session = self.session
         fps, drops = self._recent()
         wanted_fps = session.settings.output.fps if session.source.live else session.source.fps
-        latency_ms = session.recorder.latency.samples_ms()[-_RECENT_FRAMES:]
         state: dict[str, Any] = {
             "state": "ended" if session.ended(0.0) else "running",
             "show": session.presenter.show.value,
@@ -92,7 +91,7 @@ class Controls:
             "face": self._face(),
             "fps": round(fps, 1),
             "wanted_fps": round(wanted_fps, 1),
-            "delay_ms": round(float(np.median(latency_ms))) if latency_ms.size else None,
+            "delay_ms": self.delay_ms(),
             "drops": drops,
             "outputs": self.outputs(),
             "recording": str(self.recording or ""),
@@ -104,6 +103,11 @@ class Controls:
         state["slow"] = warm and session.source.live and fps < _SLOW * wanted_fps
         state["problems"] = list(self._problems(state))
         return state
+
+    def delay_ms(self) -> int | None:
+        """Return the median delay of the last pictures from camera to output; None before any."""
+        latency_ms = self.session.recorder.latency.samples_ms()[-_RECENT_FRAMES:]
+        return round(float(np.median(latency_ms))) if latency_ms.size else None
 
     def features(self) -> list[Feature]:
         """Return what actor and target do in the newest picture; empty for the target at rest."""
@@ -268,6 +272,19 @@ class Controls:
             raise SinkError("Nothing is being recorded.")
         self.remove_output(self._recording_name)
         return path
+
+    def delay_obs_sound(self) -> str:
+        """Delay the microphones of OBS by what the picture is late; return a sentence.
+
+        Raises:
+            SinkError: nothing is measured yet, or OBS cannot be reached.
+        """
+        from reenact.sinks.obs.installer import delay_microphones
+
+        delay_ms = self.delay_ms()
+        if delay_ms is None:
+            raise SinkError("No delay is measured yet; wait for the first pictures.")
+        return f"{', '.join(delay_microphones(delay_ms))}: delayed by {delay_ms} ms in OBS."
 
     def stop(self) -> None:
         """End the session; files are finished."""

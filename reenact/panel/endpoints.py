@@ -135,7 +135,8 @@ def _outputs() -> list[dict[str, Any]]:
     found = []
     for name in registry.available("sinks"):
         spec = registry.load("sinks", name)
-        if name not in ("null", "file"):
+        needs_argument = spec.argument and not spec.argument.startswith("[")
+        if name != "null" and not needs_argument:
             found.append({"output": name, "summary": spec.summary, "needs": spec.needs})
     return found
 
@@ -235,6 +236,13 @@ ENDPOINTS: Final = (
         "/api/recording",
         "Finish the recording; answers with its file",
         lambda s, p, b: str(s.running().stop_recording()),
+        NoBody,
+    ),
+    Endpoint(
+        "POST",
+        "/api/obs-sound",
+        "Delay the microphones of OBS by what the picture is late",
+        lambda s, p, b: s.running().delay_obs_sound(),
         NoBody,
     ),
     Endpoint(

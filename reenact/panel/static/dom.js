@@ -35,6 +35,11 @@ export function fill(element, key, make) {
   element.replaceChildren(...[make()].flat(Infinity).filter((part) => part));
 }
 
+/** Return the parts of a text in which `...` is code. */
+export function rich(text) {
+  return text.split("`").map((part, number) => (number % 2 ? h("code", part) : part));
+}
+
 let count = 0;
 
 /** Return an id that no other element has. */
@@ -42,7 +47,7 @@ export const unique = (prefix) => `${prefix}-${++count}`;
 
 /** Show a message for a while, with an action if one is given. */
 export function toast(text, { bad = false, action = "", act = () => {} } = {}) {
-  const note = h(`div.toast${bad ? ".bad" : ""}`, h("span", text));
+  const note = h(`div.toast${bad ? ".bad" : ""}`, h("span", rich(text)));
   const gone = () => note.remove();
   if (action) {
     note.append(h("button.quiet", { type: "button", onclick: () => (gone(), act()) }, action));

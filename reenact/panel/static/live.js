@@ -1,7 +1,7 @@
 // A session runs: the target large, its status, and the tabs of controls.
 
 import { CalibrateTab } from "./calibrate.js";
-import { fill, h, say, unique } from "./dom.js";
+import { fill, h, rich, say, unique } from "./dom.js";
 import { ExpressionTab } from "./expression.js";
 import { OutputsTab } from "./outputs.js";
 import { PresetsTab } from "./presets.js";
@@ -74,7 +74,7 @@ export class LiveView {
   update(state) {
     const session = state.session;
     fill(this.problems, session.problems, () =>
-      session.problems.map((one) => h("li", h("strong", one.what), " ", one.do)),
+      session.problems.map((one) => h("li", h("strong", rich(one.what)), " ", one.do)),
     );
     this.problems.hidden = session.problems.length === 0;
     this.status.update(session);
@@ -102,7 +102,6 @@ class Status {
     say(cell.word, ` (${T.status[level]})`);
     say(cell.value, value);
     say(cell.note, note);
-    cell.note.title = note;
   }
 
   update(session) {

@@ -70,6 +70,7 @@ function show() {
   say(pill, `${T.shows[session.show]} · ${T.status.fps(session.fps)} · ${T.status.ms(session.delay_ms)}`);
   pill.className = `pill ${bad ? "bad" : paused ? "warn" : "good"}`;
   say(rest, session.show === "rest" ? T.actions.resume : T.actions.rest);
+  rest.className = session.show === "rest" ? "primary" : "danger";
   rest.title = session.show === "rest" ? T.actions.resumeHelp : T.actions.restHelp;
   say(freeze, session.show === "frozen" ? T.actions.resume : T.actions.freeze);
   document.title = `${T.title} – ${session.target}`;

@@ -1,7 +1,7 @@
 // Where the picture goes, on and off while live, and the recording.
 
 import { attempt } from "./api.js";
-import { fill, h, say } from "./dom.js";
+import { fill, h, rich, say, toast } from "./dom.js";
 import { record } from "./keys.js";
 import { T } from "./texts.js";
 
@@ -18,9 +18,14 @@ export function outputChoice(one, on, changed) {
   return h(
     "div.output",
     h("label.switch", box, h("span", T.outputs.names[one.output] ?? one.output)),
-    h("small", help),
+    h("small", rich(help)),
     h("small.problem"),
   );
+}
+
+async function delaySound() {
+  const told = await attempt("POST", "obs-sound");
+  if (told) toast(told);
 }
 
 export class OutputsTab {
@@ -28,10 +33,8 @@ export class OutputsTab {
     this.page = page;
     this.known = null;
     this.list = h("div.choices");
-    this.record = h("button.record", {
-      type: "button",
-      onclick: () => record(page.state().session),
-    });
+    const click = () => record(page.state().session);
+    this.record = h("button.record", { type: "button", onclick: click }, T.outputs.record);
     this.path = h("small");
     this.element = h(
       "div",
@@ -41,6 +44,9 @@ export class OutputsTab {
       h("h3", T.outputs.recording),
       h("div.row.start", this.record),
       this.path,
+      h("h3", T.outputs.sound),
+      h("p.muted", T.outputs.soundHelp),
+      h("div.row.start", h("button", { type: "button", onclick: delaySound }, T.outputs.delaySound)),
     );
   }
 
@@ -70,7 +76,8 @@ export class OutputsTab {
     for (const box of this.list.querySelectorAll("input")) {
       const one = session.outputs.find((output) => output.name === box.dataset.output);
       if (!box.disabled) box.checked = Boolean(one && !one.error);
-      say(box.closest(".output").querySelector(".problem"), one?.error ?? "");
+      const problem = box.closest(".output").querySelector(".problem");
+      fill(problem, one?.error ?? "", () => rich(one?.error ?? ""));
     }
     const on = Boolean(session.recording);
     say(this.record, on ? T.outputs.stopRecording : T.outputs.record);

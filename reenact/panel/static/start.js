@@ -1,7 +1,7 @@
 // Nothing runs: camera, target, output, start.
 
 import { attempt } from "./api.js";
-import { fill, h, say } from "./dom.js";
+import { fill, h, rich, say } from "./dom.js";
 import { TargetGallery } from "./targets.js";
 import { outputChoice } from "./outputs.js";
 import { T } from "./texts.js";
@@ -126,7 +126,8 @@ export class StartView {
     say(this.button, starting ? T.first.starting : T.first.start);
     const missing = ["source", "target"].find((what) => !this[what]);
     say(this.note, starting ? T.first.startingHelp : missing ? T.first.missing[missing] : "");
-    say(this.problem, this.state.error || this.state.source_problem);
+    const problem = this.state.error || this.state.source_problem;
+    fill(this.problem, problem, () => rich(problem));
   }
 
   async start() {

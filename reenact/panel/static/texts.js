@@ -52,7 +52,7 @@ export const T = {
     ms: (ms) => (ms === null ? "–" : `${ms} ms`),
     delayHelp: "camera to output",
     face: "Face",
-    faces: { found: "Found", lost: "Lost", none: "Not seen", paused: "Not followed" },
+    faces: { found: "Found", lost: "Lost", none: "Not seen", paused: "Paused" },
     faceHelp: {
       found: "the target follows",
       lost: "the target rests",
@@ -219,6 +219,9 @@ export const T = {
     recordHelp: "An MP4 among your videos.",
     stopRecording: "Stop recording",
     recordingTo: (path) => `Recording to ${path}`,
+    sound: "Sound in OBS",
+    soundHelp: "Delays OBS’s microphones by what the picture is late, so that voice and lips agree.",
+    delaySound: "Match the microphones",
     recorded: (path) => `Recorded: ${path}`,
   },
 

@@ -112,6 +112,21 @@ def status(tell: Tell = print) -> None:
     tell(f"picture     {_picture_status()}")
 
 
+def delay_microphones(delay_ms: int) -> list[str]:
+    """Delay the microphones of a running OBS; return their names.
+
+    Raises SinkError if OBS does not run, cannot be reached without a question, or has none.
+    """
+    files = _obs_files()
+    if not files.is_running():
+        raise SinkError("OBS is not running; start it first.")
+    with closing(ObsRemote(files.remote_control(), ask=str)) as remote:
+        names = remote.delay_microphones(delay_ms)
+    if not names:
+        raise SinkError("OBS has no microphone; add one under Settings > Audio.")
+    return names
+
+
 def media_source(tell: Tell = print) -> None:
     """Tell how to show the HTTP stream in OBS's own media source without delay."""
     address = load_address()

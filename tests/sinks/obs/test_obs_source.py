@@ -7,14 +7,17 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from reenact.sinks.obs.config_files import RemoteControl
 from reenact.sinks.obs.ring import RingWriter
 from reenact.sinks.obs.shared_memory import SharedMemory
+from reenact.sinks.obs.websocket import ObsRemote
 from reenact.types import Image
 from support.clips import four_colours
 from support.fakes import until
@@ -246,3 +249,18 @@ def _open_maps(obs: Studio, name: str) -> int:
     """Return how many parts of the ring's memory OBS has mapped."""
     maps = Path(f"/proc/{obs.process.pid}/maps").read_text()
     return sum(f"reenact.{os.geteuid()}.{name}" in line for line in maps.splitlines())
+
+
+def test_microphones_are_delayed_and_nothing_else(obs: Studio) -> None:
+    kinds = obs.ask("GetInputKindList", unversioned=True)["inputKinds"]
+    kind = next((kind for kind in kinds if kind.endswith("_input_capture")), None)
+    if kind is None:
+        pytest.skip("this OBS takes no sound from devices")
+    obs.add("Voice", kind, {})
+    obs.add("Film", "ffmpeg_source", {})
+    with closing(ObsRemote(RemoteControl(True, obs.port, obs.password))) as remote:
+        assert "Voice" in remote.delay_microphones(83)
+    for name, delay_ms in (("Voice", 83), ("Film", 0)):
+        offset = obs.ask("GetInputAudioSyncOffset", inputName=name)["inputAudioSyncOffset"]
+        assert offset == delay_ms
+        obs.remove(name)

@@ -1,0 +1,93 @@
+"""Sends the actor's head and face to a VMC marionette."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from pythonosc.osc_bundle_builder import IMMEDIATELY, OscBundleBuilder
+from pythonosc.osc_message_builder import OscMessageBuilder
+from pythonosc.udp_client import UDPClient
+
+from reenact.config import Section
+from reenact.errors import SinkError
+from reenact.lifecycle import ClosesOnExit
+from reenact.registry import SinkSpec
+from reenact.types import Frame, Sink
+from reenact_vmc import protocol
+
+
+class VmcSink(ClosesOnExit):
+    """Sends one OSC bundle a frame over UDP. One thread calls.
+
+    Attributes:
+        name: `vmc:` and the address.
+        live: True: the newest frame counts.
+    """
+
+    live = True
+
+    def __init__(self, address: str) -> None:
+        """Take the address HOST:PORT; "" stands for 127.0.0.1:39539.
+
+        Raises:
+            SinkError: it is no address, or the host is unknown.
+        """
+        host, _, port = (address or f"127.0.0.1:{protocol.MARIONETTE_PORT}").rpartition(":")
+        if not (port.isdecimal() and 0 < int(port) < 65536):
+            raise SinkError(f"vmc:{address} has no port; write it as vmc:127.0.0.1:39539.")
+        self.name = f"vmc:{address}" if address else "vmc"
+        try:
+            self._client = UDPClient(host or "127.0.0.1", int(port))
+        except OSError as error:
+            raise SinkError(f"vmc: the host {host} cannot be reached: {error}") from error
+
+    def open(self, size: tuple[int, int], fps: float) -> None:
+        """Do nothing: the protocol has no connection."""
+
+    def write(self, frame: Frame) -> None:
+        """Send what the actor does; only that there is nobody if no face made the picture.
+
+        Raises:
+            SinkError: the network refuses to send.
+        """
+        bundle = OscBundleBuilder(IMMEDIATELY)
+        performance = frame.performance
+        expression = performance.expression if performance else None
+        _add(bundle, protocol.OK, int(expression is not None))
+        _add(bundle, protocol.TIME, frame.time_s)
+        if expression is not None:
+            turn = protocol.quaternion(expression.pose.rotation)
+            _add(bundle, protocol.BONE, protocol.HEAD, 0.0, 0.0, 0.0, *turn)
+            for name, value in protocol.blend_shapes(expression.action_units).items():
+                _add(bundle, protocol.VALUE, name, float(value))
+            _add(bundle, protocol.APPLY)
+        try:
+            self._client.send(bundle.build())
+        except ConnectionRefusedError:
+            pass  # nobody listens yet
+        except OSError as error:
+            raise SinkError(f"{self.name} cannot be sent to: {error}") from error
+
+    def close(self) -> None:
+        """Close the socket."""
+        self._client.close()
+
+
+def _add(bundle: OscBundleBuilder, address: str, *values: str | int | float) -> None:
+    message = OscMessageBuilder(address)
+    for value in values:
+        message.add_arg(value)
+    bundle.add_content(message.build())
+
+
+def _vmc(argument: str, settings: Section) -> Sink:
+    return VmcSink(argument)
+
+
+VMC: Final = SinkSpec(
+    "vmc",
+    "the actor's head and face for VTuber programs (VMC protocol over UDP)",
+    _vmc,
+    argument="HOST:PORT",
+    alpha=True,
+)

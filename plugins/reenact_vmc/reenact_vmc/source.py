@@ -1,0 +1,157 @@
+"""Reads an actor's head and face from a VMC performer instead of a camera."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import Any, Final
+
+import numpy as np
+from pydantic import Field
+from pythonosc.dispatcher import Dispatcher
+from pythonosc.osc_server import BlockingOSCUDPServer
+
+from reenact.config import Section
+from reenact.errors import SourceError
+from reenact.expression.face_model import face_model
+from reenact.face.action_units import action_unit_basis
+from reenact.face.geometry import to_image
+from reenact.lifecycle import ClosesOnExit
+from reenact.registry import SourceSpec
+from reenact.types import Array, Frame, Landmarks, PerformanceFrame, Pose, Source
+from reenact_vmc import protocol
+
+SIZE: Final = (640, 480)
+"""(width, height) px of the picture in which the face is said to be."""
+
+_IOD_PX: Final = 100.0
+_POLL_S: Final = 0.05
+_SILENT_S: Final = 2.0
+
+
+class VmcSettings(Section):
+    """Settings of the source."""
+
+    listen: str = Field(
+        default="127.0.0.1", description="the address to listen on; 0.0.0.0: the whole network"
+    )
+
+
+class VmcSource(ClosesOnExit):
+    """A frame for each `/VMC/Ext/Blend/Apply` that comes in; its picture is black.
+
+    The landmarks are those of a mean face that does what the blend shapes say.
+
+    Attributes:
+        live: True: frames come by themselves.
+        name: `vmc:` and the port.
+        size: (width, height) px.
+        fps: what most senders send.
+    """
+
+    live = True
+    size = SIZE
+    fps = 30.0
+
+    def __init__(self, port: str, listen: str = "127.0.0.1") -> None:
+        """Listen on a port; "" stands for 39540.
+
+        Raises:
+            SourceError: it is no port, or another program has it.
+        """
+        if port and not (port.isdecimal() and 0 < int(port) < 65536):
+            raise SourceError(f"vmc:{port} is no port; write it as vmc:39540.")
+        number = int(port or protocol.PERFORMER_PORT)
+        self.name = f"vmc:{number}"
+        dispatcher = Dispatcher()
+        dispatcher.map(protocol.BONE, self._bone)
+        dispatcher.map(protocol.VALUE, self._value)
+        dispatcher.map(protocol.APPLY, self._apply)
+        try:
+            self._server = BlockingOSCUDPServer((listen, number), dispatcher)
+        except OSError as error:
+            raise SourceError(
+                f"Nothing can listen on {listen}:{number} ({error.strerror}); close the program "
+                "that has the port, or choose another, as in --source vmc:39550."
+            ) from error
+        self._shapes: dict[str, float] = {}
+        self._turn = [0.0, 0.0, 0.0, 1.0]
+        self._arrived = threading.Condition()
+        self._units: Array | None = None
+        self._index = 0
+        self._closed = False
+        self._neutral = face_model().mean.reshape(-1, 3)
+        self._black = np.zeros((SIZE[1], SIZE[0], 3), np.uint8)
+        self._thread = threading.Thread(
+            target=self._server.serve_forever, args=(_POLL_S,), name="reenact_vmc", daemon=True
+        )
+        self._thread.start()
+
+    def read(self) -> Frame | None:
+        """Wait for the next state of the face; None once closed.
+
+        Raises:
+            SourceError: nobody has sent for two seconds.
+        """
+        with self._arrived:
+            self._arrived.wait_for(lambda: self._closed or self._units is not None, _SILENT_S)
+            units, self._units = self._units, None
+            if self._closed:
+                return None
+            if units is None:
+                raise SourceError(
+                    f"Nothing comes in on {self.name}; let the tracking program send VMC there."
+                )
+            turn = protocol.rotation(self._turn)
+        time_s = time.monotonic()
+        shape = self._neutral + np.tensordot(units, action_unit_basis(), 1)
+        middle = np.array([SIZE[0] / 2, SIZE[1] / 2, 0.0], np.float32)
+        points = to_image(shape, Pose(turn, middle, _IOD_PX)).astype(np.float32)
+        seen = PerformanceFrame(Landmarks(points, 1.0, SIZE), time_s, stored=self._neutral)
+        index, self._index = self._index, self._index + 1
+        return Frame(self._black, time_s, index, performance=seen)
+
+    def close(self) -> None:
+        """Stop listening, and wake a `read` that waits."""
+        with self._arrived:
+            if self._closed:
+                return
+            self._closed = True
+            self._arrived.notify_all()
+        self._server.shutdown()
+        self._server.server_close()
+
+    def _bone(self, _: str, *values: Any) -> None:
+        if len(values) == 8 and values[0] == protocol.HEAD and _are_numbers(values[1:]):
+            with self._arrived:
+                self._turn = [float(value) for value in values[4:]]
+
+    def _value(self, _: str, *values: Any) -> None:
+        if len(values) == 2 and isinstance(values[0], str) and _are_numbers(values[1:]):
+            with self._arrived:
+                self._shapes[values[0]] = float(values[1])
+
+    def _apply(self, _: str, *values: Any) -> None:
+        with self._arrived:
+            self._units = protocol.action_units(self._shapes)
+            self._shapes = {}
+            self._arrived.notify_all()
+
+
+def _are_numbers(values: tuple[Any, ...]) -> bool:
+    return all(isinstance(value, int | float) for value in values)
+
+
+def _vmc(argument: str, settings: VmcSettings) -> Source:
+    return VmcSource(argument, settings.listen)
+
+
+VMC: Final = SourceSpec(
+    "vmc",
+    "an actor tracked by another program or a phone (VMC protocol over UDP)",
+    _vmc,
+    argument="PORT",
+    settings=VmcSettings,
+    needs="a VMC performer that sends",
+    landmarks=True,
+)

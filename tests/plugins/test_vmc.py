@@ -1,0 +1,131 @@
+"""The VMC protocol, out and in, over a real UDP socket."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import sys
+import threading
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+
+from reenact.errors import SinkError, SourceError
+from reenact.face.action_units import action_units
+from reenact.face.geometry import estimate_pose, rotation_matrix, to_face_frame
+from reenact.face.topology import ACTION_UNITS
+from reenact.types import Array, Expression, Frame, PerformanceFrame, Pose
+from support.plugins import PLUGINS
+
+sys.path.append(str(PLUGINS / "reenact_vmc"))
+
+pytest.importorskip("pythonosc", reason="python-osc is not installed")
+
+from pythonosc.osc_bundle import OscBundle
+from reenact_vmc import protocol
+from reenact_vmc.sink import VmcSink
+from reenact_vmc.source import VmcSource
+
+PICTURE = np.zeros((48, 64, 3), np.uint8)
+
+
+def units(**given: float) -> Array:
+    return np.array([given.get(name, 0.0) for name in ACTION_UNITS], np.float32)
+
+
+def acted(what: Array, turn: tuple[float, float, float] = (0, 0, 0)) -> Frame:
+    pose = Pose(rotation_matrix(np.array(turn, np.float32)), np.zeros(3, np.float32), 100.0)
+    expression = Expression(np.zeros((478, 3), np.float32), pose, what)
+    return Frame(PICTURE, 1.5, 0, performance=PerformanceFrame(None, expression=expression))
+
+
+@contextlib.contextmanager
+def marionette() -> Iterator[tuple[str, socket.socket]]:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.settimeout(5)
+        yield f"127.0.0.1:{listener.getsockname()[1]}", listener
+
+
+def received(listener: socket.socket) -> list[tuple[str, list[object]]]:
+    return [(part.address, list(part.params)) for part in OscBundle(listener.recv(65536))]
+
+
+def free_port() -> str:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
+        taken.bind(("127.0.0.1", 0))
+        return str(taken.getsockname()[1])
+
+
+def test_the_sink_sends_head_and_blend_shapes_as_the_protocol_lays_them_out() -> None:
+    # The actor turns to the own left: the nose goes to the image's right, and so towards -x of
+    # Unity's left-handed frame, in which the model looks along z.
+    with marionette() as (address, listener), VmcSink(address) as sink:
+        sink.open((64, 48), 30)
+        sink.write(acted(units(jaw_drop=0.5, mouth_open=0.2, blink_left=1.0), turn=(0, -0.4, 0)))
+        messages = received(listener)
+    assert messages[0] == (protocol.OK, [1])
+    assert messages[1] == (protocol.TIME, [1.5])
+    address_of_bone, (bone, *numbers) = messages[2]
+    assert (address_of_bone, bone) == (protocol.BONE, "Head")
+    np.testing.assert_allclose(numbers, [0, 0, 0, 0, np.sin(-0.2), 0, np.cos(-0.2)], atol=1e-5)
+    assert messages[-1] == (protocol.APPLY, [])
+    shapes = dict(values for name, values in messages if name == protocol.VALUE)
+    moved = {name: value for name, value in shapes.items() if value}
+    assert moved == pytest.approx({"JawOpen": 0.5, "MouthClose": 0.3, "EyeBlinkLeft": 1.0})
+
+
+def test_the_sink_says_that_there_is_nobody_when_no_face_made_the_picture() -> None:
+    with marionette() as (address, listener), VmcSink(address) as sink:
+        sink.write(Frame(PICTURE, 0.0, 0))
+        assert [name for name, _ in received(listener)] == [protocol.OK, protocol.TIME]
+
+
+def test_what_the_sink_sends_moves_the_face_of_the_source() -> None:
+    said = units(jaw_drop=0.8, mouth_open=0.7, blink_left=0.9, smile_left=0.6, smile_right=0.6)
+    port = free_port()
+    with VmcSource(port) as source, VmcSink(f"127.0.0.1:{port}") as sink:
+        sink.write(acted(said, turn=(0.1, 0.3, -0.05)))
+        frame = source.read()
+    assert frame is not None
+    assert frame.performance is not None
+    seen = frame.performance.landmarks
+    neutral = frame.performance.stored
+    assert seen is not None
+    assert neutral is not None
+    pose = estimate_pose(seen.points, neutral)
+    np.testing.assert_allclose(
+        pose.rotation, rotation_matrix(np.array((0.1, 0.3, -0.05), np.float32)), atol=0.05
+    )
+    done = action_units(to_face_frame(seen.points, pose), neutral)
+    assert np.corrcoef(done, said)[0, 1] > 0.9
+    assert done[ACTION_UNITS.index("blink_left")] > 0.7
+    assert done[ACTION_UNITS.index("blink_right")] < 0.2
+
+
+def test_names_in_any_case_count_and_nonsense_moves_nothing() -> None:
+    assert protocol.action_units({"eyeblinkLEFT": 1.0, "tongueOut": 1.0}).tolist() == (
+        units(blink_left=1.0).tolist()
+    )
+    assert not protocol.action_units({"JawOpen": float("nan"), "MouthLeft": -3.0}).any()
+    assert np.array_equal(protocol.rotation([0.0, 0.0, 0.0, 0.0]), np.eye(3, dtype=np.float32))
+
+
+def test_a_source_that_is_closed_wakes_its_reader() -> None:
+    source = VmcSource(free_port())
+    frames: list[Frame | None] = []
+    reader = threading.Thread(target=lambda: frames.append(source.read()))
+    reader.start()
+    source.close()
+    reader.join(5)
+    assert frames == [None]
+
+
+def test_bad_addresses_and_taken_ports_are_one_sentence() -> None:
+    with pytest.raises(SinkError, match="no port"):
+        VmcSink("127.0.0.1")
+    with pytest.raises(SourceError, match="no port"):
+        VmcSource("seventy")
+    with VmcSource(port := free_port()), pytest.raises(SourceError, match="close the program"):
+        VmcSource(port)
