@@ -145,7 +145,7 @@ def test_neutral_is_the_photo_and_intensity_blends() -> None:
 
 @pytest.mark.slow
 def test_training_again_gives_the_same_weights(tmp_path: Path) -> None:
-    from reenact_pixel_regression.model import load_knots
+    from reenact_pixel_regression.knots import load_knots
 
     settings = 'batch_size = 2\nmethod = "kernel"\nlevels = 5\nwidth = 0.3\n'
     (tmp_path / "a").mkdir()

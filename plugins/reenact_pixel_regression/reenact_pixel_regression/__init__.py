@@ -2,7 +2,7 @@
 
 The head stays still. Each emotion has one regression for each pixel, in closed form; their weights
 are `Drive.emotion`, and `Drive.intensity` blends them with the photo (ours). This module holds the
-spec and the renderer, and loads no torch before weights are read.
+spec and the renderer, which needs no torch.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from reenact.registry import RendererSpec
 from reenact.types import Array, Drive, Image, Target
 
 if TYPE_CHECKING:
-    from reenact_pixel_regression.model import Knots
+    from reenact_pixel_regression.knots import Knots
 
 NAME: Final = "pixel_regression"
 
@@ -45,7 +45,7 @@ class PixelRegressionRenderer:
             ModelError: the weights are missing, damaged or of another renderer.
         """
         from reenact_pixel_regression.alignment import SIZE_PX, chosen, frame_points, to_frame
-        from reenact_pixel_regression.model import load_knots
+        from reenact_pixel_regression.knots import load_knots
         from reenact_pixel_regression.portable import carried, change, tabulate, weight
 
         path = self._weights(target)

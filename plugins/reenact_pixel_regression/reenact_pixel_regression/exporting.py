@@ -14,8 +14,7 @@ from reenact.errors import SinkError
 from reenact.storage import atomic_write, write_json
 from reenact_pixel_regression import NAME, portable, shipped_weights
 from reenact_pixel_regression.alignment import INDEX, frame_points
-from reenact_pixel_regression.model import load_knots
-from reenact_pixel_regression.pairs import EXPRESSIONS
+from reenact_pixel_regression.knots import EXPRESSIONS, load_knots
 
 if TYPE_CHECKING:
     from reenact.models.export import Format

@@ -1,28 +1,13 @@
-"""The weights: what each pixel becomes, at a few levels between black and white.
-
-A linear regression is two knots for each pixel and channel, its outputs for 0 and for 255; a kernel
-regression is smooth, so that a few more describe it. Between them the output is interpolated.
-"""
+"""The regressions of all expressions as a module of torch, for the training loop."""
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Final
-
-import numpy as np
 import torch
 from torch import Tensor, nn
 
-from reenact.errors import ModelError
 from reenact.expression.emotions import acted_deviations
-from reenact.models.weights import load_tensors
-from reenact.types import Array
-from reenact_pixel_regression import NAME
 from reenact_pixel_regression.alignment import SIZE_PX
-from reenact_pixel_regression.pairs import EXPRESSIONS
-
-Knots = Array
-"""float32 (E, L, S, S, 3): outputs in 0..1 of each expression at L levels from 0 to 1."""
+from reenact_pixel_regression.knots import EXPRESSIONS
 
 
 class PixelTables(nn.Module):
@@ -50,16 +35,3 @@ class PixelTables(nn.Module):
         low = torch.gather(self.knots, 1, below.expand(len(self.knots), *below.shape))
         high = torch.gather(self.knots, 1, below.expand(len(self.knots), *below.shape) + 1)
         return torch.lerp(low, high, place - below)
-
-
-def load_knots(path: Path) -> Knots:
-    """Return the knots in a weight file.
-
-    Raises:
-        ModelError: it is missing, damaged, or not of this renderer.
-    """
-    knots = load_tensors(path, NAME).get("knots", torch.zeros(0))
-    shape: Final = tuple(knots.shape)
-    if len(shape) != 5 or shape[1] < 2 or shape[::2] != (len(EXPRESSIONS), SIZE_PX, 3):
-        raise ModelError(f"{path} holds knots of the shape {shape}, which do not fit {NAME}.")
-    return np.asarray(knots.numpy(), np.float32)

@@ -24,9 +24,7 @@ from reenact.face.topology import ACTION_UNITS, MOUTH_CORNERS
 from reenact.targets.clip_files import decode_clip, load_landmarks
 from reenact.types import Array, Image
 from reenact_pixel_regression.alignment import to_frame
-
-EXPRESSIONS: Final = EMOTIONS[1:]
-"""One model each; neutral needs none."""
+from reenact_pixel_regression.knots import EXPRESSIONS
 
 MAX_ANGLE: Final = 20.0
 """Degrees that a head may be turned in a frame that is used."""

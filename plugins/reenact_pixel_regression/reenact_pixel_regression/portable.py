@@ -18,6 +18,9 @@ import numpy as np
 
 LEVELS = 256
 
+GREY_LEVELS = 6
+"""Levels that the channels of a grey picture differ by at most, on average."""
+
 Array = Any
 """An array of numpy; the shape is in the doc of each use."""
 
@@ -100,8 +103,14 @@ def look_up(table: Array, picture: Array) -> Array:
 
 
 def change(table: Array, picture: Array) -> Array:
-    """Return what an expression adds to an aligned picture, float32 (S, S, 3), levels."""
-    return np.subtract(look_up(table, picture), picture, dtype=np.float32)
+    """Return what an expression adds to an aligned picture, float32 (S, S, 3), levels.
+
+    What is added to a grey picture is grey, although the channels are regressed one by one.
+    """
+    added = np.subtract(look_up(table, picture), picture, dtype=np.float32)
+    if np.ptp(picture, axis=2).mean() < GREY_LEVELS:
+        added[...] = added.mean(axis=2, keepdims=True)
+    return added
 
 
 def weight(points: Array, side: int) -> Array:

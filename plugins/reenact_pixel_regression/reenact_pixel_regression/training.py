@@ -25,8 +25,9 @@ from reenact.training.loop import Recipe
 from reenact.types import Array
 from reenact_pixel_regression import NAME
 from reenact_pixel_regression.alignment import SIZE_PX, frame_points
+from reenact_pixel_regression.knots import EXPRESSIONS
 from reenact_pixel_regression.model import PixelTables
-from reenact_pixel_regression.pairs import EXPRESSIONS, FacePair, align, motion_of, read_pairs
+from reenact_pixel_regression.pairs import FacePair, align, motion_of, read_pairs
 from reenact_pixel_regression.portable import weight
 from reenact_pixel_regression.regression import pixel_kernel, pixel_ridge
 
