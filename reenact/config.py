@@ -242,6 +242,11 @@ class RendererSettings(PartsSection):
     size: Literal[128, 256, 512, 720, 1024] = Field(
         256, description="side of the generated crop", json_schema_extra=unit("px")
     )
+    adaptive: bool = Field(
+        True,
+        description="draw at a smaller size while the machine cannot keep up with a camera; the "
+        "pictures keep theirs",
+    )
     device: Literal["auto", "cpu", "cuda"] = Field(
         "auto", description="auto: CUDA if it is available"
     )

@@ -133,6 +133,7 @@ def bench(
         check_writable(json_path)
     base = (settings or Settings()).model_copy(deep=True)
     base.actor.neutral = "fresh"  # the user's stored neutral is neither read nor replaced
+    base.renderer.adaptive = False
     if base.renderer.name == "auto":
         base.renderer.name = DEFAULT_RENDERER
     frames = read_clip(clip, base)

@@ -1,4 +1,4 @@
-"""Makes what renderers draw from: a single picture's, the target's at rest, a mixture."""
+"""What renderers draw from: one picture's drive, the resting one, a mixture; known landmarks."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 
 from reenact.expression.driving import Addition
 from reenact.face.topology import ACTION_UNITS, N_LANDMARKS
-from reenact.types import Array, Drive, Expression, Pose
+from reenact.types import Array, Drive, Expression, Frame, Landmarks, Pose
 
 
 def still_expression() -> Expression:
@@ -52,3 +52,19 @@ def with_addition(drive: Drive, addition: Addition) -> Drive:
         emotion=addition.emotion(expression.action_units),
         intensity=addition.intensity,
     )
+
+
+class KnownLandmarks:
+    """Takes the landmarks that a frame carries; satisfies `reenact.types.Tracker`."""
+
+    faces_seen = 1
+
+    def track(self, frame: Frame) -> Landmarks | None:
+        """Return the frame's landmarks."""
+        return None if frame.performance is None else frame.performance.landmarks
+
+    def reset(self) -> None:
+        """Do nothing."""
+
+    def close(self) -> None:
+        """Do nothing."""

@@ -64,6 +64,9 @@ class ReenactorLike(Protocol):
     def look(self, frame: Frame) -> None:
         """Find the face in a frame ahead of its `step`; a thread of its own may call this."""
 
+    def draw_at(self, size_px: int) -> None:
+        """Draw at this size from now on; the pictures keep theirs."""
+
     def step(self, frame: Frame) -> Frame:
         """Return the target's picture for a frame of the actor, with its time and index."""
 

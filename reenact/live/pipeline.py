@@ -23,7 +23,14 @@ from reenact.expression.tracks import Track, load_track
 from reenact.face.body_tracker import BodyTracker, Torso
 from reenact.face.geometry import box_shift
 from reenact.imaging import letterbox, smoothstep
-from reenact.live.drives import between, resting_drive, still_expression, with_addition
+from reenact.live.drives import (
+    KnownLandmarks,
+    between,
+    resting_drive,
+    still_expression,
+    with_addition,
+)
+from reenact.live.load import SteppedRenderer, open_renderer
 from reenact.live.prepared_target import PreparedTarget, prepare_target
 from reenact.live.settings import resolve
 from reenact.rendering.temporal_filter import PictureFilter
@@ -144,7 +151,7 @@ class Reenactor:
         name = registry.renderer_of(target) if self._chooses_renderer else settings.name
         spec = registry.load("renderers", name)
         setattr(settings, name, settings.part(name, spec.settings))
-        renderer = spec.make(settings.model_copy(update={"name": name}))
+        renderer = open_renderer(settings.model_copy(update={"name": name}))
         target = resize_target(_with_weights_for(name, target), settings.size)
         return prepare_target(
             target, name, renderer, resting_drive(target.neutral), self.settings.output
@@ -304,6 +311,11 @@ class Reenactor:
         """What the newest picture was drawn from; None for the target at rest."""
         return self._drive
 
+    def draw_at(self, size_px: int) -> None:
+        """Draw at this size from now on; the pictures keep theirs."""
+        if isinstance(self._renderer, SteppedRenderer):
+            self._renderer.draw_at(size_px)
+
     def set_neutral(self) -> None:
         """Take the actor's current face as the neutral one."""
         self._fusion.set_neutral()
@@ -433,22 +445,6 @@ def _with_weights_for(renderer: str, target: Target) -> Target:
     return target if registry.renderer_of(target) == renderer else replace(target, weights=None)
 
 
-class KnownLandmarks:
-    """Takes the landmarks that a frame carries; satisfies `reenact.types.Tracker`."""
-
-    faces_seen = 1
-
-    def track(self, frame: Frame) -> Landmarks | None:
-        """Return the frame's landmarks."""
-        return None if frame.performance is None else frame.performance.landmarks
-
-    def reset(self) -> None:
-        """Do nothing."""
-
-    def close(self) -> None:
-        """Do nothing."""
-
-
 def open_reenactor(
     settings: Settings,
     target: Target,
@@ -474,7 +470,7 @@ def open_reenactor(
     chooses_renderer = settings.renderer.name == "auto"
     settings = resolve(settings, target, recorded=recorded)
     target = _with_weights_for(settings.renderer.name, target)
-    renderer = registry.load("renderers", settings.renderer.name).make(settings.renderer)
+    renderer = open_renderer(settings.renderer)
     drive = settings.drive
     track = load_track(Path(drive.track)) if drive.track else None
     motions = registry.load("motions", drive.motion).make(drive) if drive.motion else None

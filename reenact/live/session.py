@@ -25,6 +25,7 @@ from reenact.errors import ConfigError, SourceError
 from reenact.lifecycle import ClosesOnExit
 from reenact.live.clock import SYSTEM_CLOCK, Clock
 from reenact.live.fallback import ReenactorLike
+from reenact.live.load import LoadControl
 from reenact.live.pacing import Emitter, Output, Rendered
 from reenact.live.presenter import Presenter, Show
 from reenact.live.slot import Closed, Slot
@@ -102,6 +103,9 @@ class Session(ClosesOnExit):
         self.watch_actor = False
         self.actor_frame: Frame | None = None
         self._clock = clock
+        adapts = source.live and settings.renderer.adaptive
+        self._load = LoadControl(settings.renderer.size) if adapts else None
+        self._overtaken = 0
         self._captured: Slot[_Captured] = Slot(replaces=source.live, clock=clock)
         self._rendered: Slot[Rendered] = Slot(replaces=source.live, clock=clock)
         self._opened = threading.Event()
@@ -350,6 +354,7 @@ class Session(ClosesOnExit):
             self.reenactor.look(frame)
         try:
             if self._captured.put(_Captured(frame, captured_s)) is not None:
+                self._overtaken += 1
                 self.recorder.dropped(_RENDERER_BUSY)
         except Closed:
             self.recorder.dropped(_STOPPED)
@@ -375,11 +380,26 @@ class Session(ClosesOnExit):
                     self.reenactor.reset()
                 away, seen_s = False, self._clock.now_s()
                 self._hand_on(pictures.step(item.frame), item.captured_s)
+                self._adapt(seen_s)
             elif due or self._clock.now_s() - seen_s > AWAY_S:
                 away = not due
                 self._hand_on(pictures.idle(self._clock.now_s(), 0), None)
         pictures.raise_if_all_failed()
         self._rendered.finish()
+
+    def _adapt(self, start_s: float) -> None:
+        """Draw smaller while the machine cannot keep up with a live source."""
+        if self._load is None:
+            return
+        now_s, before_px = self._clock.now_s(), self._load.size_px
+        size_px = self._load.frame(now_s, now_s - start_s, self._overtaken)
+        self.reenactor.draw_at(size_px)
+        if size_px < before_px == self.settings.renderer.size:
+            log.warning(
+                "The machine cannot keep up: the target is drawn at %d px until it can.", size_px
+            )
+        elif size_px > before_px:
+            log.info("The target is drawn at %d px again.", size_px)
 
     def _hand_on(self, picture: Frame, captured_s: float | None) -> None:
         try:

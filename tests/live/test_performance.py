@@ -16,7 +16,8 @@ from reenact.config import Settings
 from reenact.errors import SourceError
 from reenact.expression.neutral_store import NeutralStore
 from reenact.face.geometry import canonical_face
-from reenact.live.pipeline import KnownLandmarks, Reenactor
+from reenact.live.drives import KnownLandmarks
+from reenact.live.pipeline import Reenactor
 from reenact.sinks.landmarks import LandmarksSink
 from reenact.sources.landmarks import LandmarksSource
 from reenact.stats import StepTimer

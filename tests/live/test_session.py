@@ -77,6 +77,22 @@ def test_a_slow_renderer_drops_the_older_frames_of_a_live_source(
     assert stats.latency_ms.p99 <= 20 + 5 + 20 + 0.001  # a step, a frame's age, an interval
 
 
+def test_a_size_that_is_too_much_is_lowered_with_one_message(
+    time: SimulatedTime, caplog: pytest.LogCaptureFixture
+) -> None:
+    source = FakeSource(600, live=True, fps=30.0, time=time)
+    reenactor = FakeReenactor(step=lambda _: time.sleep(0.05))
+    session = make_session(source, reenactor, FakeSink(live=True), time, size_px=1024)
+    with session:
+        session.start()
+        until(lambda: session.wait(0.0))
+    assert reenactor.drawn_at[0] == 1024
+    assert reenactor.drawn_at[-1] == 256
+    assert [record.getMessage() for record in caplog.records] == [
+        "The machine cannot keep up: the target is drawn at 720 px until it can."
+    ]
+
+
 def test_a_slow_output_drops_pictures(time: SimulatedTime) -> None:
     source = FakeSource(80, live=True, fps=4 * OUTPUT_FPS, time=time)
     stats = run(source, FakeReenactor(), FakeSink(live=True), time)

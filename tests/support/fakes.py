@@ -146,6 +146,7 @@ class FakeReenactor:
         self.colour = GREEN
         self.undone = 0
         self.steps = self.looks = 0
+        self.drawn_at: list[int] = []
         self.idles = 0
         self.neutrals = 0
         self.resets = 0
@@ -153,6 +154,9 @@ class FakeReenactor:
         self._fails = fails
         self._idle_fails = idle_fails
         self._step = step
+
+    def draw_at(self, size_px: int) -> None:
+        self.drawn_at.append(size_px)
 
     def look(self, frame: Frame) -> None:
         self.looks += 1

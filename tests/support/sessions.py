@@ -14,9 +14,13 @@ OUTPUT_FPS = 50.0
 
 
 def make_session(
-    source: FakeSource, reenactor: FakeReenactor, sink: FakeSink, time: SimulatedTime
+    source: FakeSource,
+    reenactor: FakeReenactor,
+    sink: FakeSink,
+    time: SimulatedTime,
+    size_px: int = 256,
 ) -> Session:
-    settings = Settings()
+    settings = Settings.model_validate({"renderer": {"size": size_px}})
     settings.output.fps = OUTPUT_FPS
     return Session(settings, source, reenactor, sink, clock=time.clock)
 

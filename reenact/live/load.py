@@ -1,0 +1,181 @@
+"""What happens when the machine cannot keep up with a camera.
+
+The session's slots drop frames before the delay grows. If that goes on, `LoadControl` lowers the
+size at which the target is drawn, and raises it again later. `SteppedRenderer` draws at that size;
+its pictures keep theirs, so that outputs and recordings notice nothing.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Final
+
+from reenact import registry
+from reenact.config import RendererSettings
+from reenact.errors import ReenactError
+from reenact.face.geometry import square_to_crop, transform_points
+from reenact.imaging import resized_square
+from reenact.targets.builder import resize_target
+from reenact.types import Drive, Image, Renderer, Target
+
+log = logging.getLogger(__name__)
+
+SIZES_PX: Final = (1024, 720, 512, 256)
+"""The steps. A smaller size would save nothing: the networks work at 256 px in any case."""
+
+_WINDOW_S: Final = 4.0
+_MAX_DROPPED: Final = 0.1
+"""Share of the frames of a window whose loss means that the machine cannot keep up."""
+
+_BUSY: Final = 0.9
+"""Share of a window that the work takes where it is the work that loses frames."""
+
+_ROOM: Final = 0.75
+"""A larger size is drawn again if it would take at most this share of the time."""
+
+_HOLD_S: Final = 20.0
+_MAX_HOLD_S: Final = 640.0
+"""How long a size is kept before a larger one is tried: twice as long after each vain attempt."""
+
+
+class LoadControl:
+    """Decides at which size the target is drawn. Pure: the caller supplies the time.
+
+    Args:
+        size_px: what the user asked for; it is never exceeded.
+
+    Attributes:
+        size_px: the size to draw at.
+    """
+
+    def __init__(self, size_px: int) -> None:
+        self.size_px = size_px
+        self._sizes = [size_px, *(size for size in SIZES_PX if size < size_px)]
+        self._growth: dict[int, float] = {}  # cost of the next larger size over this one's
+        self._cost_above_s: float | None = None
+        self._hold_s = _HOLD_S
+        self._changed_s, self._raised_s = -math.inf, -math.inf
+        self._begin(None, 0)
+
+    def frame(self, now_s: float, work_s: float, dropped: int) -> int:
+        """Count a frame and return the size for the next one.
+
+        Args:
+            now_s: when its work ended, monotonic.
+            work_s: how long that took.
+            dropped: number of frames that were lost so far because the work was busy.
+        """
+        if self._start_s is None:
+            self._begin(now_s, dropped)
+            return self.size_px
+        self._frames += 1
+        self._work_s += work_s
+        elapsed_s = now_s - self._start_s
+        if elapsed_s >= _WINDOW_S:
+            self._decide(now_s, elapsed_s, dropped - self._dropped_before)
+            self._begin(now_s, dropped)
+        return self.size_px
+
+    def _begin(self, now_s: float | None, dropped: int) -> None:
+        self._start_s, self._dropped_before = now_s, dropped
+        self._frames, self._work_s = 0, 0.0
+
+    def _decide(self, now_s: float, elapsed_s: float, dropped: int) -> None:
+        place, cost_s = self._sizes.index(self.size_px), self._work_s / self._frames
+        if self._cost_above_s is not None:
+            self._growth[self.size_px] = max(self._cost_above_s / cost_s, 1.0)
+            self._cost_above_s = None
+        lost = dropped > _MAX_DROPPED * (self._frames + dropped)
+        if lost and self._work_s > _BUSY * elapsed_s:
+            if place + 1 < len(self._sizes):
+                if now_s - self._raised_s < 2 * _HOLD_S:
+                    self._hold_s = min(2 * self._hold_s, _MAX_HOLD_S)
+                self._cost_above_s = cost_s
+                self._go_to(place + 1, now_s)
+        elif place and not dropped and now_s - self._changed_s > self._hold_s:
+            larger_s = cost_s * self._growth.get(self.size_px, 1.0)
+            if larger_s < _ROOM * elapsed_s / self._frames:
+                self._raised_s = now_s
+                self._go_to(place - 1, now_s)
+
+    def _go_to(self, place: int, now_s: float) -> None:
+        self.size_px, self._changed_s = self._sizes[place], now_s
+
+
+class SteppedRenderer:
+    """A renderer that may draw smaller than its pictures are; satisfies `types.Renderer`.
+
+    One thread calls it.
+
+    Args:
+        make: builds a renderer for crops of a size, px.
+        size_px: side of the pictures.
+
+    Attributes:
+        device: of the renderer.
+    """
+
+    def __init__(self, make: Callable[[int], Renderer], size_px: int) -> None:
+        self._make = make
+        self._size_px = self._drawn_px = size_px
+        self._whole = self._using = make(size_px)
+        self._renderers: dict[int, Renderer | None] = {size_px: self._whole}
+        self.device = self._whole.device
+
+    def prepare(self, target: Target) -> None:
+        """Prepare the whole size; smaller ones follow when they are wanted."""
+        self._target = target
+        self._whole.prepare(target)
+        self._renderers = {self._size_px: self._whole}
+        self._using, self._drawn_px = self._whole, self._size_px
+
+    def draw_at(self, size_px: int) -> None:
+        """Draw at this size from now on, or as soon as another thread has prepared it."""
+        if size_px == self._drawn_px:
+            return
+        if size_px not in self._renderers:
+            self._renderers[size_px] = None
+            threading.Thread(target=self._prepare, args=(size_px,), daemon=True).start()
+        ready = self._renderers[size_px]
+        if ready is not None:
+            ready.reset()
+            self._using, self._drawn_px = ready, size_px
+
+    def render(self, drive: Drive) -> Image:
+        """Return uint8 (S, S, 3) RGB of the whole size."""
+        if self._using is self._whole:
+            return self._whole.render(drive)
+        to_drawn = square_to_crop((0, 0, self._size_px), self._drawn_px)
+        landmarks = transform_points(drive.landmarks, to_drawn)
+        return resized_square(
+            self._using.render(replace(drive, landmarks=landmarks)), self._size_px
+        )
+
+    def reset(self) -> None:
+        """Forget earlier frames."""
+        self._using.reset()
+
+    def _prepare(self, size_px: int) -> None:
+        try:
+            renderer = self._make(size_px)
+            renderer.prepare(resize_target(self._target, size_px))
+        except ReenactError as error:
+            log.warning("The target cannot be drawn at %d px: %s", size_px, error)
+        else:
+            self._renderers[size_px] = renderer
+
+
+def open_renderer(settings: RendererSettings) -> SteppedRenderer:
+    """Build the renderer that the settings name.
+
+    Raises:
+        ReenactError: it is unknown or cannot be opened.
+    """
+    spec = registry.load("renderers", settings.name)
+    return SteppedRenderer(
+        lambda size: spec.make(settings.model_copy(update={"size": size})), settings.size
+    )

@@ -1,0 +1,104 @@
+from __future__ import annotations
+
+import numpy as np
+
+from reenact.errors import ModelError
+from reenact.live.drives import landmark_drive
+from reenact.live.load import LoadControl, SteppedRenderer
+from reenact.targets.builder import resize_target
+from support.faces import plain_target
+from support.fakes import FakeRenderer, until
+
+CAMERA_S = 1 / 30
+
+
+class Machine:
+    """Works off a camera's frames one at a time, and counts those that come meanwhile."""
+
+    def __init__(self, asked_px: int) -> None:
+        self.control = LoadControl(asked_px)
+        self.now_s = 0.0
+        self.dropped = 0
+        self.sizes = [asked_px]
+
+    def run(self, seconds: float, costs_s: dict[int, float]) -> list[int]:
+        """Return the sizes that were drawn at, in order, beginning with the present one."""
+        self.sizes = self.sizes[-1:]
+        end_s = self.now_s + seconds
+        while self.now_s < end_s:
+            work_s = costs_s[self.control.size_px]
+            self.now_s += max(work_s, CAMERA_S)
+            self.dropped += int(work_s / CAMERA_S)
+            size = self.control.frame(self.now_s, work_s, self.dropped)
+            if size != self.sizes[-1]:
+                self.sizes.append(size)
+        return self.sizes
+
+
+QUICK = {1024: 0.030, 720: 0.020, 512: 0.012, 256: 0.010}
+
+
+def scaled(factor: float) -> dict[int, float]:
+    return {size: factor * cost for size, cost in QUICK.items()}
+
+
+def test_a_machine_that_keeps_up_draws_what_was_asked_for() -> None:
+    assert Machine(1024).run(300, scaled(1.1)) == [1024]
+
+
+def test_the_size_goes_down_until_the_machine_keeps_up_and_not_below_the_networks() -> None:
+    assert Machine(1024).run(60, scaled(1.6)) == [1024, 720]
+    assert Machine(1024).run(60, scaled(2.5)) == [1024, 720, 512]
+    assert Machine(512).run(300, scaled(9)) == [512, 256]
+    assert Machine(256).run(300, scaled(9)) == [256]
+
+
+def test_it_comes_back_once_there_is_room_and_not_sooner() -> None:
+    machine = Machine(1024)
+    machine.run(30, scaled(1.6))
+    assert machine.run(600, scaled(1.3)) == [720], "1024 px would take 39 ms of 33"
+    assert machine.run(60, scaled(0.7)) == [720, 1024]
+
+
+def test_a_load_that_comes_and_goes_does_not_make_the_size_flutter() -> None:
+    machine = Machine(1024)
+    changes = 0
+    for _ in range(60):
+        for factor in (1.6, 0.7):
+            changes += len(machine.run(30, scaled(factor))) - 1
+    assert changes < 30, "in an hour of 120 changes of the load"
+
+
+def test_smaller_pictures_are_enlarged_and_driven_by_scaled_landmarks() -> None:
+    made: dict[int, FakeRenderer] = {}
+
+    def make(size_px: int) -> FakeRenderer:
+        if size_px == 720:
+            raise ModelError("no weights")
+        return made.setdefault(size_px, FakeRenderer(levels=[size_px // 8]))
+
+    renderer = SteppedRenderer(make, 512)
+    target = resize_target(plain_target((0, 100, 0)), 512)
+    renderer.prepare(target)
+    face = landmark_drive(target.neutral)
+
+    def drawn() -> int:
+        picture = renderer.render(face)
+        assert picture.shape == (512, 512, 3)
+        return int(picture[0, 0, 0])
+
+    renderer.draw_at(720)
+    assert drawn() == 64
+
+    def is_small() -> bool:
+        renderer.draw_at(256)
+        return drawn() == 32
+
+    until(is_small)
+    scaled_face = made[256].drives[-1].landmarks[:, :2]
+    np.testing.assert_allclose(scaled_face + 0.5, (face.landmarks[:, :2] + 0.5) / 2, rtol=1e-4)
+    renderer.draw_at(512)
+    assert drawn() == 64
+    renderer.draw_at(256)
+    assert drawn() == 32, "it was kept"
+    assert set(made) == {256, 512}
