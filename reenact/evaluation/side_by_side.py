@@ -9,8 +9,8 @@ from typing import Final
 from reenact.errors import SinkError
 from reenact.evaluation.clips import CLIP_FPS
 from reenact.evaluation.contact_sheet import SheetRow, compose
-from reenact.sinks.video_file import FileSink
-from reenact.types import Frame, Image
+from reenact.sinks.video_file import FileSink, write_video
+from reenact.types import Image
 
 _CRF: Final = 14  # better than that of recordings, to blur nothing that matters
 
@@ -31,10 +31,7 @@ def write_side_by_side(folder: Path, name: str, runs: Mapping[str, Sequence[Imag
 
     The runs are uint8 (S, S, 3) RGB pictures by column heading, all of one length.
     """
-    with FileSink(folder / f"{name}.mp4", crf=_CRF) as sink:
-        for number, pictures in enumerate(zip(*runs.values(), strict=True)):
-            row = SheetRow(f"{name}, {number / CLIP_FPS:.2f} s", pictures)
-            picture = compose(list(runs), [row])[0]
-            if number == 0:
-                sink.open((picture.shape[1], picture.shape[0]), CLIP_FPS)
-            sink.write(Frame(picture, number / CLIP_FPS, number))
+    frames = enumerate(zip(*runs.values(), strict=True))
+    rows = (SheetRow(f"{name}, {number / CLIP_FPS:.2f} s", row) for number, row in frames)
+    pictures = (compose(list(runs), [row])[0] for row in rows)
+    write_video(folder / f"{name}.mp4", pictures, CLIP_FPS, _CRF)

@@ -12,7 +12,7 @@ import contextlib
 import os
 import re
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -26,7 +26,7 @@ from reenact.registry import SinkSpec
 from reenact.sinks.video_encoder import FORMATS, VideoEncoder
 from reenact.sound import Sound
 from reenact.storage import refusal, reserve_partial
-from reenact.types import Frame, Sink
+from reenact.types import Frame, Image, Sink
 
 TAGS: Final[Mapping[str, str]] = {
     "title": "Synthetic video",
@@ -183,6 +183,21 @@ class FileSink(ClosesOnExit):
         encoder.abandon()
         kept = f"The first {encoder.duration_s / 60:.0f} min are in {partial}."
         return SinkError(f"{refusal(self.path, error)} {kept}")
+
+
+def write_video(
+    path: Path,
+    pictures: Iterable[Image],
+    fps: float,
+    crf: int = 18,
+    tags: Mapping[str, str] = TAGS,
+) -> None:
+    """Write uint8 (H, W, 3) RGB pictures as a video, whole or not at all; see `FileSink`."""
+    with FileSink(path, crf, tags) as sink:
+        for index, picture in enumerate(pictures):
+            if index == 0:
+                sink.open((picture.shape[1], picture.shape[0]), fps)
+            sink.write(Frame(picture, index / fps, index))
 
 
 class FileSettings(Section):

@@ -6,7 +6,7 @@ target's footage is a folder of clips like any other.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -19,12 +19,12 @@ from reenact.face.face_search import refine_face
 from reenact.face.geometry import square_to_crop, transform_points
 from reenact.face.topology import N_LANDMARKS
 from reenact.imaging import resized_square
-from reenact.sinks.video_file import FileSink
+from reenact.sinks.video_file import write_video
 from reenact.sources.video_file import VideoSource
 from reenact.storage import atomic_write
 from reenact.targets.clip_files import clips_in, load_landmarks
 from reenact.targets.video_scan import VideoFaces, cut
-from reenact.types import Array, Frame, Image, Tracker
+from reenact.types import Array, Image, Tracker
 
 MAX_FRAMES: Final = 1024
 """Maximum number of frames that are read, over all clips; `video_scan` keeps 512 of a video."""
@@ -90,13 +90,14 @@ def _write_clip(faces: VideoFaces, path: Path, side_px: int, tracker: Tracker) -
     to_crop = square_to_crop(faces.box, side_px)
     known = {face.number: face.points for face in faces.faces}
     landmarks: list[Array] = []
-    with FileSink(path, _CRF, tags=_TAGS) as sink:
-        sink.open((side_px, side_px), _FPS)
+
+    def crops() -> Iterator[Image]:
         for number, picture in faces.pictures(known):
             points = refine_face(picture, known[number], tracker)
-            index = len(landmarks)
-            sink.write(Frame(cut(picture, faces.box, side_px), index / _FPS, index))
             landmarks.append(transform_points(points, to_crop))
+            yield cut(picture, faces.box, side_px)
+
+    write_video(path, crops(), _FPS, _CRF, _TAGS)
     np.savez_compressed(path.with_suffix(".npz"), landmarks=np.stack(landmarks))
 
 

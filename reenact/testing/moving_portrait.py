@@ -19,9 +19,9 @@ from reenact.face.geometry import (
 from reenact.face.topology import ACTION_UNITS
 from reenact.rendering.head_mesh import head_mesh
 from reenact.rendering.mesh_warp import source_map, warp_image
-from reenact.sinks.video_file import FileSink
+from reenact.sinks import video_file
 from reenact.testing.portrait import portrait_target
-from reenact.types import Array, Frame, Image, Pose
+from reenact.types import Array, Image, Pose
 
 SIZE_PX = 256
 FRAMES = 31
@@ -44,13 +44,9 @@ def moved(points: Array, turn: float) -> Array:
     return to_image(shape, Pose(rotation @ pose.rotation, shift, pose.scale))
 
 
-def write_video(path: Path, images: Iterable[Image], fps: int = 25) -> None:
-    """Write pictures of one size as a video, at a quality that hardly changes them."""
-    with FileSink(str(path), crf=14) as sink:
-        for index, image in enumerate(images):
-            if index == 0:
-                sink.open((image.shape[1], image.shape[0]), fps)
-            sink.write(Frame(image, index / fps, index))
+def write_video(path: Path, images: Iterable[Image]) -> None:
+    """Write pictures of one size as a video, 25 a second, at a quality that hardly changes them."""
+    video_file.write_video(path, images, 25, crf=14)
 
 
 def write_clip(folder: Path, name: str, images: NDArray[np.uint8], landmarks: Array) -> Path:

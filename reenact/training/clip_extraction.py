@@ -26,7 +26,7 @@ from reenact.face.geometry import (
     transform_points,
 )
 from reenact.imaging import crop_image
-from reenact.sinks.video_file import FileSink
+from reenact.sinks.video_file import write_video
 from reenact.sources.image_file import read_image
 from reenact.sources.video_file import VideoSource
 from reenact.targets.video_scan import Box, CutDetector, cut, square
@@ -215,10 +215,7 @@ def _write(
     landmarks = np.stack([transform_points(one, to_crop) for one in points])
     given = {} if known is None else {"emotions": known}
     _store_landmarks(path, landmarks, {**given, **label(landmarks, known).arrays()})
-    with FileSink(path, _CRF, tags=_TAGS) as sink:
-        sink.open((size_px, size_px), FPS)
-        for index, picture in enumerate(pictures):
-            sink.write(Frame(cut(picture, box, size_px), index / FPS, index))
+    write_video(path, (cut(picture, box, size_px) for picture in pictures), FPS, _CRF, _TAGS)
     return path
 
 

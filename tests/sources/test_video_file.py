@@ -6,24 +6,27 @@ import contextlib
 import http.server
 import logging
 import shutil
+import socket
 import threading
 import time
 from collections.abc import Iterator
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 
 import av
-import cv2
 import numpy as np
 import pytest
 
 from reenact.config import SourceSettings
 from reenact.errors import SourceError
 from reenact.registry import load
-from reenact.sources.reconnecting import ReconnectingSource, SourceUnavailable
+from reenact.sinks.mjpeg_server import HttpSink
+from reenact.sources.reconnecting import ReconnectingSource
 from reenact.sources.video_file import VideoSource
 from reenact.targets.clip_files import decode_clip
-from reenact.types import Frame, Source
+from reenact.types import Source
+from support.cameras import read_frames, read_until_back, read_until_lost
 from support.clips import (
     close_while_reading,
     corners,
@@ -35,6 +38,7 @@ from support.clips import (
     write_clip,
     write_sound,
 )
+from support.traffic import Traffic
 
 
 def test_video_gives_every_frame_once_in_order(
@@ -224,16 +228,8 @@ def test_errors_of_addresses_do_not_show_the_password() -> None:
 
 
 def test_video_by_http(numbered_clip: Path) -> None:
-    folder = numbered_clip.parent
-
-    class Files(http.server.SimpleHTTPRequestHandler):
-        def __init__(self, *args: object, **kwargs: object) -> None:
-            super().__init__(*args, directory=str(folder), **kwargs)  # type: ignore[arg-type]
-
-        def log_message(self, format: str, *args: object) -> None:
-            pass
-
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Files) as server:
+    files = partial(http.server.SimpleHTTPRequestHandler, directory=str(numbered_clip.parent))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), files) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         base = f"http://127.0.0.1:{server.server_address[1]}"
         source = VideoSource(f"{base}/{numbered_clip.name}")
@@ -245,56 +241,33 @@ def test_video_by_http(numbered_clip: Path) -> None:
 
 
 def test_stream_without_an_end_is_live_and_comes_back() -> None:
-    """An MJPEG stream by HTTP that breaks off after 20 pictures, at every connection."""
-    jpegs = []
-    for number in range(20):
-        ok, data = cv2.imencode(".jpg", numbered_picture(number))
-        assert ok
-        jpegs.append(data.tobytes())
-    connections = []
+    """An MJPEG stream by HTTP whose sender goes away and returns."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
 
-    class Stream(http.server.BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            connections.append(time.monotonic())
-            self.send_response(200)
-            self.send_header("Content-Type", "multipart/x-mixed-replace; boundary=part")
-            self.end_headers()
-            with contextlib.suppress(ConnectionError):
-                for jpeg in jpegs:
-                    head = f"--part\r\nContent-Type: image/jpeg\r\nContent-Length: {len(jpeg)}\r\n"
-                    self.wfile.write(head.encode() + b"\r\n" + jpeg + b"\r\n")
-                    time.sleep(0.01)
+    @contextlib.contextmanager
+    def sending() -> Iterator[str]:
+        with HttpSink(port) as sink:
+            sink.open((160, 120), 50.0)
+            with Traffic(sink, numbered_picture, 50.0):
+                yield sink.url_of("stream.mjpg")
 
-        def log_message(self, format: str, *args: object) -> None:
-            pass
-
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Stream) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        before_s = time.monotonic()
-        url = f"http://127.0.0.1:{server.server_address[1]}/"
+    before_s = time.monotonic()
+    with sending() as url:
         source = load("sources", "video").make(url, SourceSettings())
         assert isinstance(source, ReconnectingSource)
-        frames: list[Frame] = []
-        told: list[str] = []
-        with source:
-            while len(connections) < 2 or len(frames) < 25:
-                try:
-                    frame = source.read()
-                except SourceUnavailable as away:
-                    told.append(str(away))
-                else:
-                    assert frame is not None
-                    frames.append(frame)
-        server.shutdown()
-    assert source.reopened >= 1
-    assert "broke off" in told[0]
+        frames = read_frames(source, 10)
+    with source:
+        assert "broke off" in read_until_lost(source)
+        with sending():
+            frames += [read_until_back(source), *read_frames(source, 10)]
+        assert source.reopened >= 1
     assert {frame.size for frame in frames} == {(160, 120)}
     times_s = [frame.time_s for frame in frames]
     assert times_s == sorted(times_s)
     assert before_s <= times_s[0] <= times_s[-1] <= time.monotonic()
     indices = [frame.index for frame in frames]
-    assert len(set(indices)) == len(indices)
-    assert indices == sorted(indices)
+    assert indices == sorted(set(indices))
 
 
 def test_close_while_another_thread_reads(numbered_clip: Path) -> None:
