@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, ValidationError
 
@@ -36,13 +36,31 @@ Emotion = Literal[
 ]
 """What `drive.emotion` may be: one of `expression.emotions.EMOTIONS`, or what the actor does."""
 
-LIVE: Final[dict[str, Any]] = {"live": True}
-"""`json_schema_extra` of a setting that may change while a session runs."""
-
 
 def unit(name: str, live: bool = False) -> dict[str, Any]:
     """Return the `json_schema_extra` of a setting with a unit, such as "px"."""
     return {"unit": name, "live": live}
+
+
+_T = TypeVar("_T")
+
+Live = Annotated[_T, Field(json_schema_extra={"live": True})]
+"""A setting that may change while a session runs: `Live[bool]`."""
+
+Gain = Annotated[float, Field(ge=0, le=2, json_schema_extra={"live": True})]
+"""A factor that may change while a session runs."""
+
+Degrees = Annotated[float, Field(ge=0, le=60, json_schema_extra=unit("degrees", live=True))]
+"""An angle that may change while a session runs."""
+
+Hertz = Annotated[float, Field(gt=0, le=60, json_schema_extra=unit("Hz", live=True))]
+"""A cut-off frequency that may change while a session runs."""
+
+Pixels = Annotated[int, Field(json_schema_extra=unit("px"))]
+"""A width, height or side."""
+
+FrameRate = Annotated[float, Field(gt=0, le=240, json_schema_extra=unit("frames/s"))]
+"""Pictures in a second."""
 
 
 class Section(BaseModel):
@@ -104,10 +122,9 @@ class TrackingSettings(PartsSection):
     min_confidence: float = Field(
         0.5, ge=0, le=1, description="a face that is found with less confidence counts as lost"
     )
-    body: bool = Field(
+    body: Live[bool] = Field(
         True,
         description="shoulders and neck follow the actor's own where they are seen; off: the head",
-        json_schema_extra=LIVE,
     )
 
 
@@ -136,79 +153,51 @@ class FusionSettings(Section):
         description="network: the landmark-fusion autoencoder; direct: add the deviations as "
         "they are",
     )
-    read_back: bool = Field(
+    read_back: Live[bool] = Field(
         True,
         description="correct smiles, lips and brows so that they are read on the target as they "
         "were acted",
-        json_schema_extra=LIVE,
     )
     mode: Literal["relative", "absolute"] = Field(
         "relative",
         description="relative: the actor's expression is added to the target's in its picture; "
         "absolute: a calm actor gives a calm target, whatever its picture shows",
     )
-    mouth: float = Field(
-        1.0, ge=0, le=2, description="gain of the mouth and jaw", json_schema_extra=LIVE
+    mouth: Gain = Field(1.0, description="gain of the mouth and jaw")
+    eyes: Gain = Field(1.0, description="gain of the lids and gaze")
+    brows: Gain = Field(1.0, description="gain of the brows")
+    pose: Gain = Field(1.0, description="gain of the rotation of the head")
+    translation: Live[Share] = Field(
+        0.5, description="gain of moving the head sideways, up, down and closer"
     )
-    eyes: float = Field(
-        1.0, ge=0, le=2, description="gain of the lids and gaze", json_schema_extra=LIVE
+    max_yaw: Degrees = Field(
+        25.0, description="largest turn of the head away from the target's own pose"
     )
-    brows: float = Field(1.0, ge=0, le=2, description="gain of the brows", json_schema_extra=LIVE)
-    pose: float = Field(
-        1.0, ge=0, le=2, description="gain of the rotation of the head", json_schema_extra=LIVE
+    max_pitch: Degrees = Field(
+        18.0, description="largest nod of the head away from the target's own pose"
     )
-    translation: float = Field(
-        0.5,
-        ge=0,
-        le=1,
-        description="gain of moving the head sideways, up, down and closer",
-        json_schema_extra=LIVE,
+    max_roll: Degrees = Field(
+        25.0, description="largest tilt of the head away from the target's own pose"
     )
-    max_yaw: float = Field(
-        25.0,
-        ge=0,
-        le=60,
-        description="largest turn of the head away from the target's own pose",
-        json_schema_extra=unit("degrees", live=True),
-    )
-    max_pitch: float = Field(
-        18.0,
-        ge=0,
-        le=60,
-        description="largest nod of the head away from the target's own pose",
-        json_schema_extra=unit("degrees", live=True),
-    )
-    max_roll: float = Field(
-        25.0,
-        ge=0,
-        le=60,
-        description="largest tilt of the head away from the target's own pose",
-        json_schema_extra=unit("degrees", live=True),
-    )
-    mirror: bool = Field(False, description="mirror the actor's movements", json_schema_extra=LIVE)
+    mirror: Live[bool] = Field(False, description="mirror the actor's movements")
 
 
 class DriveSettings(PartsSection):
     """What the target does: as the actor, an emotion, or what a file says."""
 
-    emotion: Emotion = Field(
+    emotion: Live[Emotion] = Field(
         "actor",
         description="actor: as the actor does, or as drive.track says; else the emotion to show",
-        json_schema_extra=LIVE,
     )
-    intensity: float = Field(
+    intensity: Gain = Field(
         1.0,
-        ge=0,
-        le=2,
         description="strength of the whole expression, the actor's and an emotion's: 0 neutral, "
         "1 as acted",
-        json_schema_extra=LIVE,
     )
-    mix: Share = Field(
+    mix: Live[Share] = Field(
         0.5,
         description="how much of the actor's own expression an emotion replaces (0: it is added, "
         "1: only lids and gaze stay the actor's)",
-        json_schema_extra=LIVE,
     )
     track: str = Field(
         "",
@@ -224,10 +213,9 @@ class DriveSettings(PartsSection):
 class IdleSettings(Section):
     """What the target does while no face is seen."""
 
-    life: bool = Field(
+    life: Live[bool] = Field(
         True,
         description="breathe, blink and look about while no face is seen; otherwise stand still",
-        json_schema_extra=LIVE,
     )
 
 
@@ -264,43 +252,26 @@ class RendererSettings(PartsSection):
 class SmoothingSettings(Section):
     """One-Euro filters (Casiez 2012) of the landmarks, and a filter of the picture."""
 
-    enabled: bool = Field(
-        True, description="smooth the landmarks and the picture", json_schema_extra=LIVE
-    )
-    pose_min_cutoff: float = Field(
-        0.6,
-        gt=0,
-        le=60,
-        description="cut-off frequency for a still head",
-        json_schema_extra=unit("Hz", live=True),
-    )
-    pose_beta: float = Field(
+    enabled: Live[bool] = Field(True, description="smooth the landmarks and the picture")
+    pose_min_cutoff: Hertz = Field(0.6, description="cut-off frequency for a still head")
+    pose_beta: Live[float] = Field(
         25.0,
         ge=0,
         le=100,
         description="how fast the cut-off rises with the speed of the head (Hz per iod/s)",
-        json_schema_extra=LIVE,
     )
-    expression_min_cutoff: float = Field(
-        1.1,
-        gt=0,
-        le=60,
-        description="cut-off frequency for a still expression",
-        json_schema_extra=unit("Hz", live=True),
+    expression_min_cutoff: Hertz = Field(
+        1.1, description="cut-off frequency for a still expression"
     )
-    expression_beta: float = Field(
+    expression_beta: Live[float] = Field(
         100.0,
         ge=0,
         le=500,
         description="how fast the cut-off rises with the speed of the expression (Hz per iod/s)",
-        json_schema_extra=LIVE,
     )
-    picture_min_cutoff: float = Field(
+    picture_min_cutoff: Hertz = Field(
         0.06,
-        gt=0,
-        le=60,
         description="cut-off frequency for pixels that hardly change (60: almost no smoothing)",
-        json_schema_extra=unit("Hz", live=True),
     )
 
 
@@ -315,20 +286,10 @@ class OutputSettings(Section):
         "keep",
         description="transparent: cut the target out, for outputs with an alpha channel (obs)",
     )
-    max_side: int = Field(
-        1280,
-        ge=128,
-        le=4096,
-        description="longest side of the plate; a larger one is scaled down",
-        json_schema_extra=unit("px"),
+    max_side: Pixels = Field(
+        1280, ge=128, le=4096, description="longest side of the plate; a larger one is scaled down"
     )
-    fps: float = Field(
-        30.0,
-        gt=0,
-        le=240,
-        description="frame rate of live outputs",
-        json_schema_extra=unit("frames/s"),
-    )
+    fps: FrameRate = Field(30.0, description="frame rate of live outputs")
     show_raw_camera: bool = Field(
         False,
         description="show the actor beside the target; otherwise the actor's picture never leaves",

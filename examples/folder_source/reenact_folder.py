@@ -7,7 +7,7 @@ from typing import Final
 
 from pydantic import Field
 
-from reenact.config import Section, unit
+from reenact.config import FrameRate, Section
 from reenact.errors import SourceError
 from reenact.lifecycle import ClosesOnExit
 from reenact.registry import SourceSpec
@@ -19,9 +19,7 @@ _ENDINGS: Final = {".png", ".jpg", ".jpeg", ".webp"}
 class FolderSettings(Section):
     """The section `[source.folder]`."""
 
-    fps: float = Field(
-        25.0, gt=0, le=240, description="rate of the pictures", json_schema_extra=unit("frames/s")
-    )
+    fps: FrameRate = Field(25.0, description="rate of the pictures")
 
 
 class FolderSource(ClosesOnExit):

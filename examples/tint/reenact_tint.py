@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 from pydantic import Field, ValidationError
 
-from reenact.config import LIVE, RendererSettings, Section, Share, first_problem
+from reenact.config import Live, RendererSettings, Section, Share, first_problem
 from reenact.errors import ConfigError
 from reenact.imaging import from_unit, to_unit
 from reenact.live.drives import landmark_drive
@@ -39,9 +39,7 @@ NAME: Final = "tint"
 class TintSettings(Section):
     """The section `[renderer.tint]`."""
 
-    strength: Share = Field(
-        1.0, description="how much of the learned colours is used", json_schema_extra=LIVE
-    )
+    strength: Live[Share] = Field(1.0, description="how much of the learned colours is used")
 
 
 class TintRenderer:

@@ -9,7 +9,7 @@ from typing import Final
 
 from pydantic import Field
 
-from reenact.config import Section, unit
+from reenact.config import FrameRate, Section
 from reenact.lifecycle import ClosesOnExit
 from reenact.types import Frame, Image
 
@@ -19,13 +19,7 @@ DEFAULT_FPS: Final = 30.0
 class ClockedSettings(Section):
     """How long and how fast pictures that exist already are shown."""
 
-    fps: float = Field(
-        DEFAULT_FPS,
-        gt=0,
-        le=240,
-        description="frame rate of the source",
-        json_schema_extra=unit("frames/s"),
-    )
+    fps: FrameRate = Field(DEFAULT_FPS, description="frame rate of the source")
     frames: int = Field(0, ge=0, description="end after this many frames; 0: never")
 
 

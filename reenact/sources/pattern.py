@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from pydantic import Field
 
-from reenact.config import unit
+from reenact.config import Pixels
 from reenact.registry import SourceSpec
 from reenact.sources.clocked import DEFAULT_FPS, ClockedSettings, ClockedSource
 from reenact.types import Image, Source
@@ -66,12 +66,8 @@ def pattern_image(index: int, size: tuple[int, int]) -> Image:
 class PatternSettings(ClockedSettings):
     """How large, long and fast the test pattern is shown."""
 
-    width: int = Field(
-        1280, ge=64, le=7680, description="width of the pictures", json_schema_extra=unit("px")
-    )
-    height: int = Field(
-        720, ge=64, le=4320, description="height of the pictures", json_schema_extra=unit("px")
-    )
+    width: Pixels = Field(1280, ge=64, le=7680, description="width of the pictures")
+    height: Pixels = Field(720, ge=64, le=4320, description="height of the pictures")
 
 
 def _build_pattern(argument: str, settings: PatternSettings) -> Source:

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from reenact.config import Section, unit
+from reenact.config import FrameRate, Pixels, Section
 from reenact.errors import SourceError
 from reenact.lifecycle import ClosesOnExit
 from reenact.registry import SourceSpec
@@ -46,27 +46,9 @@ _log = logging.getLogger(__name__)
 class WebcamSettings(Section):
     """What is asked of a webcam; it may send something else."""
 
-    width: int = Field(
-        1280,
-        ge=64,
-        le=7680,
-        description="width to ask the camera for",
-        json_schema_extra=unit("px"),
-    )
-    height: int = Field(
-        720,
-        ge=64,
-        le=4320,
-        description="height to ask the camera for",
-        json_schema_extra=unit("px"),
-    )
-    fps: float = Field(
-        30.0,
-        gt=0,
-        le=240,
-        description="frame rate to ask the camera for",
-        json_schema_extra=unit("frames/s"),
-    )
+    width: Pixels = Field(1280, ge=64, le=7680, description="width to ask the camera for")
+    height: Pixels = Field(720, ge=64, le=4320, description="height to ask the camera for")
+    fps: FrameRate = Field(30.0, description="frame rate to ask the camera for")
     fourcc: str = Field(
         "MJPG",
         pattern=r"^([A-Za-z0-9]{4})?$",
