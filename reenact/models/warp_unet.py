@@ -199,7 +199,7 @@ class WarpUNet(nn.Module):
         """Compute the picture and the fields that it is composed of; arguments as of `forward`."""
         packed = F.pixel_unshuffle(maps, MAP_STEM)
         mesh_flow = maps[:, FLOW]
-        moved = _sample(features, F.avg_pool2d(mesh_flow, MAP_STEM))
+        moved = sample(features, F.avg_pool2d(mesh_flow, MAP_STEM))
         motion = self.motion(torch.cat([packed, moved, features], dim=1))
         # A sigmoid that starts at one half: a share clipped to 0 or 1 would get no gradient.
         share = torch.sigmoid(F.pixel_shuffle(self.layer_head(motion).float(), _LAYER_STEM))
@@ -209,7 +209,7 @@ class WarpUNet(nn.Module):
         head_flow, fine_share, face, unseen = torch.split(
             _upsample(torch.cat(fields, dim=1)), [2, 1, 1, 1], dim=1
         )
-        head = _sample(reference, head_flow, bicubic=True)
+        head = sample(reference, head_flow, bicubic=True)
         head = head + unseen * (self.cavity - head)
         layered = background + fine_share * (head - background)
         seen = torch.cat([F.pixel_unshuffle(layered, STEM), moved, packed, motion], dim=1)
@@ -270,7 +270,7 @@ def _upsample(x: Tensor) -> Tensor:
     return F.interpolate(x, scale_factor=2.0, mode="bilinear", align_corners=False)
 
 
-def _sample(x: Tensor, displacement: Tensor, bicubic: bool = False) -> Tensor:
+def sample(x: Tensor, displacement: Tensor, bicubic: bool = False) -> Tensor:
     """Sample (N, C, H, W) at each cell's own position plus (N, 2, H, W), in halves of the side.
 
     Always in single precision: a position in bfloat16 would be off by a pixel. Bilinear sampling

@@ -2,7 +2,8 @@
 
 There are two: `encoder` runs once per reference, `generator` once per frame. `HeadMesh.maps`
 computes the maps; weights trained on a target come with a residual flow for it
-(`residual_flow.read_personal_flow`).
+(`residual_flow.read_personal_flow`). For every size the networks work on the cells of `NETWORK_PX`;
+pictures are scaled inside of them, and the reference is sampled at the output's size.
 """
 
 from __future__ import annotations
@@ -12,10 +13,20 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
 
 from reenact.models.export import Format, Part, write_parts
-from reenact.models.warp_unet import Picture, WarpUNet
-from reenact.models.warp_unet_inputs import FLOW, input_shapes, read_config, shipped_weights
+from reenact.models.warp_unet import Picture, WarpUNet, sample
+from reenact.models.warp_unet_inputs import (
+    FLOW,
+    NETWORK_PX,
+    MapChannel,
+    input_shapes,
+    read_config,
+    shipped_weights,
+)
 from reenact.models.weights import load_model, read_header
 from reenact.types import Array
 
@@ -26,7 +37,7 @@ _MEANINGS: Final = {
     "background": "from the encoder",
     "features": "from the encoder",
     "maps": "HeadMesh(read_personal_flow(weights)).maps(reference's landmarks, driven landmarks, "
-    "size, size / 2), all in reenact.rendering",
+    "256, 128), all in reenact.rendering; landmarks are px of a crop of 256 px, whatever the size",
     "picture": "RGB, about -1 to 1",
 }
 
@@ -47,14 +58,63 @@ def _parts(network: WarpUNet, size_px: int) -> tuple[Part, Part]:
     rng = np.random.default_rng(0)
     drawn: dict[str, Array] = {
         name: rng.uniform(-1, 1, shape).astype(np.float32)
-        for name, shape in input_shapes(network.config, size_px).items()
+        for name, shape in input_shapes(network.config, NETWORK_PX).items()
     }
+    for name in ("reference", "background"):
+        drawn[name] = rng.uniform(-1, 1, (1, 3, size_px, size_px)).astype(np.float32)
     # Coverages are 0 to 1; the flow is up to a tenth of the side.
     drawn["maps"] = np.abs(drawn["maps"])
     drawn["maps"][:, FLOW] *= 0.1
     person = rng.uniform(0, 1, (1, 1, size_px, size_px)).astype(np.float32)
     encoded = {"reference": drawn["reference"], "person": person, "scene": drawn["background"]}
+    encoder: nn.Module = network.encoder
+    generator: nn.Module = Picture(network)
+    if size_px != NETWORK_PX:
+        encoder, generator = _Encoder(network, size_px), _Generator(network, size_px)
     return (
-        Part("encoder", network.encoder, encoded, ("background", "features"), _MEANINGS),
-        Part("generator", Picture(network).eval(), drawn, ("picture",), _MEANINGS),
+        Part("encoder", encoder.eval(), encoded, ("background", "features"), _MEANINGS),
+        Part("generator", generator.eval(), drawn, ("picture",), _MEANINGS),
     )
+
+
+class _Encoder(nn.Module):
+    """Encodes pictures of another size than the network's; its background has theirs."""
+
+    def __init__(self, network: WarpUNet, size_px: int) -> None:
+        super().__init__()
+        self.network, self.size_px = network, size_px
+
+    def forward(self, reference: Tensor, person: Tensor, scene: Tensor) -> tuple[Tensor, Tensor]:
+        coarse = _resize(scene, NETWORK_PX)
+        background, features = self.network.encode(
+            _resize(reference, NETWORK_PX), _resize(person, NETWORK_PX), coarse
+        )
+        return scene + _resize(background - coarse, self.size_px), features
+
+
+class _Generator(nn.Module):
+    """Draws pictures of another size than the network's, as `rendering.layers.compose` does."""
+
+    def __init__(self, network: WarpUNet, size_px: int) -> None:
+        super().__init__()
+        self.network, self.size_px = network, size_px
+
+    def forward(
+        self, reference: Tensor, background: Tensor, features: Tensor, maps: Tensor
+    ) -> Tensor:
+        small = (_resize(picture, NETWORK_PX) for picture in (reference, background))
+        drawn = self.network.draw(*small, features, maps)
+        fields = torch.cat([maps[:, FLOW], maps[:, MapChannel.UNSEEN_MOUTH, None]], dim=1)
+        fields = _resize(torch.cat([fields, drawn.share], dim=1), self.size_px)
+        head = sample(reference, fields[:, :2], bicubic=True)
+        head = head + fields[:, 2:3] * (self.network.cavity - head)
+        layered = background + fields[:, 3:] * (head - background)
+        return layered + _resize(drawn.residual, self.size_px)
+
+
+def _resize(x: Tensor, size_px: int) -> Tensor:
+    """Resize (N, C, S, S), by the mean of areas where it shrinks by a whole number."""
+    factor, rest = divmod(x.shape[-1], size_px)
+    if factor > 1 and not rest:
+        return F.avg_pool2d(x, factor)
+    return F.interpolate(x, size=(size_px, size_px), mode="bilinear", align_corners=False)

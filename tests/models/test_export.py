@@ -8,23 +8,27 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import get_args
 
+import cv2
 import numpy as np
 import pytest
 import torch
 
 from reenact.cli.main import main
 from reenact.errors import ModelError, SinkError
+from reenact.imaging import from_unit, resized_square, to_unit
 from reenact.models import export as exporting
 from reenact.models.export import Format
 from reenact.models.inference import FileNetwork
-from reenact.models.warp_unet import WarpUNet
+from reenact.models.warp_unet import Layers, WarpUNet
 from reenact.models.warp_unet_export import export_generator
-from reenact.models.warp_unet_inputs import MAP_CHANNELS, WarpUNetConfig
+from reenact.models.warp_unet_inputs import FLOW, MAP_CHANNELS, NETWORK_PX, WarpUNetConfig
 from reenact.models.weights import load_model, save_model
+from reenact.rendering.layers import compose
 from reenact.types import Array
 from support.documents import documents
 
-SIZE_PX = 64
+SIZE_PX = NETWORK_PX
+SIDE = NETWORK_PX // 2
 NARROW = (8, 8, 8, 8)
 
 ENDINGS = {"onnx": ".onnx", "openvino": ".xml"}
@@ -73,6 +77,43 @@ def test_another_library_draws_the_same_picture(
     (picture,) = generator([reference, background, features, maps])
     np.testing.assert_allclose(picture, drawn(weights, reference, maps), atol=1e-3)
     assert np.abs(picture - reference).mean() > 0.05
+
+
+def test_a_larger_size_is_drawn_by_the_networks_own_cells(weights: Path, tmp_path: Path) -> None:
+    """It is the picture that the program composes at this size."""
+    size_px = 2 * NETWORK_PX
+    list(export_generator(tmp_path, "openvino", size_px, weights))
+    encoder, generator = (
+        FileNetwork(tmp_path / f"{name}.xml", inputs, exact=True)
+        for name, inputs in (("encoder", 3), ("generator", 4))
+    )
+    rng = np.random.default_rng(5)
+    noise = rng.integers(0, 256, (1, 40, 40, 3), np.uint8)[0]
+    reference = cv2.resize(noise, (size_px, size_px), interpolation=cv2.INTER_CUBIC)
+    whole = to_unit(reference[None])
+    person = np.ones((1, 1, size_px, size_px), np.float32)
+    background, features = encoder([whole, person, -whole])
+    flow = cv2.resize(rng.uniform(-0.1, 0.1, (6, 6, 2)).astype(np.float32), (SIDE, SIDE))
+    maps = np.zeros((SIDE, SIDE, MAP_CHANNELS), np.float32)
+    maps[..., FLOW] = flow
+    (picture,) = generator([whole, background, features, maps.transpose(2, 0, 1)[None].copy()])
+    network = WarpUNet(WarpUNetConfig(8, NARROW, NARROW, NARROW)).eval()
+    load_model(weights, network, "warp_unet")
+    small = to_unit(resized_square(reference, NETWORK_PX)[None])
+    with torch.inference_mode():
+        parts = (small, to_unit(resized_square(from_unit(background[0]), NETWORK_PX)[None]))
+        inputs = [torch.from_numpy(part) for part in (*parts, features)]
+        layers = Layers(network)(*inputs, torch.from_numpy(maps.transpose(2, 0, 1)[None].copy()))
+    expected = compose(
+        reference,
+        from_unit(background[0]),
+        maps,
+        [layer[0].numpy() for layer in layers],
+        network.cavity.detach().numpy().ravel(),
+    )
+    assert picture.shape == (1, 3, size_px, size_px)
+    error = np.abs(picture[0].transpose(1, 2, 0) - np.clip(expected, -1, 1))[20:-20, 20:-20]
+    assert np.median(error) < 0.01
 
 
 def test_what_the_networks_take_and_answer_is_written_beside_them(
