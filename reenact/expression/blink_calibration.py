@@ -2,7 +2,8 @@
 
 The tracker often reports a gap for a shut eye: in clips of 47 people the narrowest gap of a blink
 has a median of .16 of the open one, and .34 or more for a quarter of the eyes. Without correction
-the target's eyes would stay half open whenever the actor blinks.
+the target's eyes would stay half open whenever the actor blinks. Until an eye's own blinks are
+known, the median is assumed.
 """
 
 from __future__ import annotations
@@ -30,6 +31,9 @@ _MAX_BLINK_S: Final = 0.5
 _MAX_SHUT: Final = 0.45
 """Widest gap, as a share of the open one, that counts as a shut eye."""
 
+_USUAL_SHUT: Final = 0.16
+"""Gap of a shut eye before any blink was seen: the median."""
+
 _SHARE: Final = 0.7
 """Share of an eye's last blinks that shall shut it completely."""
 
@@ -56,7 +60,7 @@ class BlinkDepths:
     def widen(self, closure: Array) -> Array:
         """Return the (14,) closures stretched so that this actor's shut eyes give 0.
 
-        Open eyes do not change; nothing changes before the first blink.
+        Open eyes do not change.
         """
         shut = np.concatenate([eye.shut for eye in self._eyes])
         stretched = np.maximum((closure - shut) / (1 - shut), 0)
@@ -67,7 +71,7 @@ class _Eye:
     """One eye; `shut` (7,) are the closures reported while it is shut."""
 
     def __init__(self) -> None:
-        self.shut = np.zeros(EYE_PAIRS, np.float32)
+        self.shut = np.full(EYE_PAIRS, _USUAL_SHUT, np.float32)
         self._depths: deque[Array] = deque(maxlen=_MAX_KEPT)
         self._open_s: float | None = None
         self._narrowest: Array | None = None

@@ -22,9 +22,9 @@ def blink(depth: float) -> list[float]:
     return [1.0, 1.0, 0.7, depth, depth, 0.7, 1.0, 1.0]
 
 
-def test_before_the_first_blink_closures_are_taken_as_they_are() -> None:
-    closure = closures(0.3, 1.2)
-    np.testing.assert_array_equal(BlinkDepths().widen(closure), closure)
+def test_the_first_blink_shuts_the_usual_eye() -> None:
+    widened = BlinkDepths().widen(closures(0.16, 1.2))
+    np.testing.assert_allclose(widened, closures(0.0, 1.2), atol=1e-6)
 
 
 def test_an_eye_shuts_whole_where_its_blinks_end() -> None:
@@ -54,8 +54,9 @@ def test_open_eyes_stay_as_they_are() -> None:
 )
 def test_what_is_no_blink_teaches_nothing(motion: list[float]) -> None:
     blinks = BlinkDepths()
+    before = blinks.widen(closures(0.3, 0.3))
     watch(blinks, motion, motion)
-    np.testing.assert_array_equal(blinks.widen(closures(0.3, 0.3)), closures(0.3, 0.3))
+    np.testing.assert_array_equal(blinks.widen(closures(0.3, 0.3)), before)
 
 
 def test_eyes_that_hardly_narrow_are_not_taken_for_shut() -> None:
