@@ -101,7 +101,7 @@ class KnownActor(ActorIdentity):
         super().__init__()
         self._known = neutral
 
-    def observe(self, shape: Array, pose: Pose, time_s: float) -> Neutral:
+    def observe(self, shape: Array, pose: Pose, time_s: float, trust: float = 1.0) -> Neutral:
         """Return the known neutral."""
         return self._known
 

@@ -61,6 +61,9 @@ _DWELL_S: Final = 2.0
 _FRONTAL: Final = 0.4
 """Angle to the camera, rad, at which a frame counts half."""
 
+_MIN_TRUST: Final = 0.15
+"""Weight of a frame that is not believed: doubt itself rests on the neutral, which may be wrong."""
+
 _KAPPA: Final = 0.1
 """Variance of the mean expression of one person's states, however many, against one state's."""
 
@@ -146,13 +149,14 @@ class ActorIdentity:
         """The neutral that `current` moves to."""
         return self._goal
 
-    def observe(self, shape: Array, pose: Pose, time_s: float) -> Neutral:
+    def observe(self, shape: Array, pose: Pose, time_s: float, trust: float = 1.0) -> Neutral:
         """Take in one frame and return the neutral.
 
         Args:
             shape: (478, 3) in the face frame of the canonical face, iod.
             pose: of the head.
             time_s: of the frame; a time that goes back starts a new run of the same actor.
+            trust: 0 to 1, how far the shape is believed.
         """
         if self._time_s is not None and time_s < self._time_s:
             self.interrupt()
@@ -161,7 +165,7 @@ class ActorIdentity:
         self._recent.append((time_s, shape, pose))
         while self._recent[0][0] < time_s - _RECENT_S:
             self._recent.popleft()
-        self._collect(shape, pose, dt_s)
+        self._collect(shape, pose, dt_s, trust)
         self._since_update_s += dt_s
         if self._goal is None or (self._changed and self._since_update_s >= _UPDATE_S):
             self._goal = self._estimate()
@@ -217,10 +221,10 @@ class ActorIdentity:
         known = self._model.without_expression(self._goal.shape)
         return shape_distance(self._model.without_expression(seen), known) > OTHER_FACE
 
-    def _collect(self, shape: Array, pose: Pose, dt_s: float) -> None:
+    def _collect(self, shape: Array, pose: Pose, dt_s: float, trust: float) -> None:
         values = measure(shape)
         angle = float(np.linalg.norm(rotation_vector(pose.rotation)))
-        frontal = 1 / (1 + (angle / _FRONTAL) ** 4)
+        frontal = max(trust, _MIN_TRUST) / (1 + (angle / _FRONTAL) ** 4)
         share = np.float32(0.4)
         self._smooth = (
             values if self._smooth is None else self._smooth + share * (values - self._smooth)

@@ -28,6 +28,7 @@ from reenact.expression.idle_life import Life
 from reenact.expression.limits import LIMITED
 from reenact.expression.neutral_store import NeutralStore
 from reenact.expression.target_face import TargetFace, proportional_change
+from reenact.expression.tracker_trust import TrackerTrust
 from reenact.face.action_units import action_units
 from reenact.face.filters import ExpressionFilter, PoseFilter
 from reenact.face.geometry import (
@@ -38,7 +39,7 @@ from reenact.face.geometry import (
     to_face_frame,
     to_image,
 )
-from reenact.face.regions import PARTS, lid_closure, point_gains
+from reenact.face.regions import lid_closure, point_gains
 from reenact.models.fusion_network import FusionNetwork, shipped_network
 from reenact.types import Array, Expression, Landmarks, Pose
 
@@ -50,6 +51,9 @@ _CHECK_ANGLE: Final = 0.35
 _CORRECTED: Final = np.array([1.0, 1.0, 0.5], np.float32)
 """How far mouth, eyes and brows follow the correction of misreadings. With more than a half the
 brows follow the mouth as well: their correlation with the actor's falls from .96 to .92."""
+
+_EYES: Final = slice(1, 3)
+"""The eyes in `regions.PARTS`."""
 
 _SAVE_FROM, _SAVE_STEP = 0.6, 0.1
 """Certainty from which on a neutral is stored, and by which it must grow to be stored again."""
@@ -73,7 +77,6 @@ class Fusion:
         stored: (478, 3) the neutral that it began with, face frame, iod; None: none was known.
         frames_limited: number of frames that would have gone beyond the limits of a face.
         limited: (12,) what of the last frame was limited: each of `limits.LIMITED`, and the whole.
-        trust: (6,) how far each of `regions.PARTS` was believed in the last frame.
 
     Raises:
         ReenactError: `actor.neutral` is "stored" and none is stored.
@@ -110,12 +113,17 @@ class Fusion:
         self._neutral: Neutral | None = None
         self.frames_limited = 0
         self.limited = np.zeros(len(LIMITED) + 1, bool)
-        self.trust = np.ones(len(PARTS), np.float32)
+        self._trust = TrackerTrust()
         self._saved = 0.0
         self.stored = None if identity else self._stored()
         self._identity = identity or self._identity_of(self.stored)
         self._blinks = BlinkDepths()
         self.set_target(target_neutral)
+
+    @property
+    def trust(self) -> Array:
+        """How far each of `regions.PARTS` was believed in the last frame, (6,), 0 to 1."""
+        return self._trust.trust
 
     @property
     def target(self) -> TargetFace:
@@ -170,7 +178,11 @@ class Fusion:
         self._time_s = time_s
         pose = estimate_pose(landmarks.points)
         shape = to_face_frame(landmarks.points, pose)
-        neutral = self._identity.observe(shape, pose, time_s)
+        if self._neutral is not None:
+            known = self._neutral.shape
+            seen = to_face_frame(landmarks.points, estimate_pose(landmarks.points, known))
+            self._trust.judge(seen - known, pose, landmarks, dt_s)
+        neutral = self._identity.observe(shape, pose, time_s, float(self.trust.min()))
         if neutral_wanted:
             self._identity_before = copy.deepcopy(self._identity)
             _warn(self._identity.set_now())
@@ -183,8 +195,11 @@ class Fusion:
         if self._smoothing.enabled:
             pose = self._pose_filter.step(pose, dt_s, self._smoothing)
             shape = self._expression_filter.step(shape, dt_s, self._smoothing)
-        self._blinks.observe(lid_closure(shape, neutral.shape), time_s)
-        return Expression(shape - neutral.shape, pose, action_units(shape, neutral.shape))
+        if self.trust[_EYES].min() == 1:
+            self._blinks.observe(lid_closure(shape, neutral.shape), time_s)
+        deviation = self._trust.believe(shape - neutral.shape, dt_s)
+        believed = neutral.shape + deviation
+        return Expression(deviation, pose, action_units(believed, neutral.shape))
 
     def fuse(self, expression: Expression, addition: Addition | None = None) -> Array:
         """Return the target's landmarks with that expression, float32 (478, 3) px of its crop.
@@ -271,6 +286,7 @@ class Fusion:
             self._pose_filter.reset()
             self._expression_filter.reset()
             self._identity.interrupt()
+            self._trust.reset()
             self._time_s = None
             self._check_from_s = None
         return neutral_wanted

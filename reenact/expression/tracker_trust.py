@@ -1,0 +1,199 @@
+"""How far the tracker's landmarks can be believed, part by part.
+
+A tracker draws a mouth where a hand is. What it draws is unlike what that mouth does: what no
+mode of expression explains grows, and typical deviations appear. Two linear scores, of the mouth
+and of an eye, tell covered from open parts (`python -m tools.tracker_trust`). A part is not
+believed either at the picture's edge, or on the far side of a profile.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from functools import lru_cache
+from importlib.resources import files
+from typing import Final
+
+import numpy as np
+
+from reenact.expression.face_model import NOISE, face_model
+from reenact.face.geometry import mirrored_deviation
+from reenact.face.regions import PARTS, part_weights
+from reenact.types import Array, Landmarks, Pose
+
+ASSET: Final = "tracker_trust.npz"
+
+_DOUBT: Final = {"mouth": (1.6, 2.8), "eye": (2.5, 4.0)}
+"""Scores at which doubt begins, and from which on nothing is believed."""
+
+_SUSPECT: Final = 0.5
+"""Score of one frame from which on a part may not move by more than `_MAX_STEP`, RMS, iod."""
+
+_MAX_STEP: Final = 0.02
+
+_SCORE_S: Final = 0.08
+"""Time constant of the scores."""
+
+_FALL_S, _RISE_S, _WAIT_S = 0.12, 0.45, 0.3
+"""Seconds from believing to not believing and back, and for which a part has to look open first."""
+
+_BEFORE_S: Final = 0.2
+"""What is held is what was believed so long before the doubt began."""
+
+_REST_S: Final = 2.0
+"""Time constant of the way from what was last believed to rest."""
+
+_PROFILE: Final = (0.7, 0.85)
+"""Sine of the yaw at which the far eye and brow begin to be doubted, and are not believed."""
+
+_EDGE: Final = (0.1, 0.4)
+"""The same of the share of a part's landmarks that lie outside the picture."""
+
+
+def features(deviation: Array) -> Array:
+    """Return what the scores are linear in: weights of expressions and logarithms of residuals.
+
+    Args:
+        deviation: (478, 3) from the actor's neutral, iod.
+
+    Returns:
+        (46,): 40 weights, and of each part the logarithm of what no mode explains, iod squared.
+    """
+    modes, solver = _modes()
+    flat = deviation.reshape(-1)
+    weights = solver @ flat
+    residual = ((flat - weights @ modes) ** 2).reshape(-1, 3).sum(axis=1)
+    return np.concatenate([np.clip(weights, -6, 6), np.log(_focus() @ residual + 1e-6)])
+
+
+class TrackerTrust:
+    """How far each part of one actor's face is believed, over time. One thread at a time."""
+
+    def __init__(self) -> None:
+        self.reset()
+
+    def reset(self) -> None:
+        """Believe everything again, at once: the next frame shows another moment."""
+        self.trust = np.ones(len(PARTS), np.float32)
+        self._scores: Array | None = None
+        self._open_s = np.full(len(PARTS), np.inf, np.float32)
+        self._course = np.ones(len(PARTS), np.float32)
+        self._history: deque[tuple[float, Array]] = deque()
+        self._held: Array | None = None
+        self._last: Array | None = None
+        self._suspect = np.zeros(len(PARTS), bool)
+        self._now_s = 0.0
+
+    def judge(self, deviation: Array, pose: Pose, landmarks: Landmarks, dt_s: float) -> Array:
+        """Return the (6,) trust in `regions.PARTS`, 0 to 1.
+
+        Args:
+            deviation: (478, 3) from the actor's neutral, as tracked.
+            pose: of the actor's head.
+            landmarks: as tracked.
+            dt_s: seconds since the frame before.
+        """
+        seen, mirrored = features(deviation), features(mirrored_deviation(deviation))
+        scores = np.array([_score("mouth", seen), _score("eye", seen), _score("eye", mirrored)])
+        share = 1 - math.exp(-max(dt_s, 0.0) / _SCORE_S)
+        self._scores = (
+            scores if self._scores is None else self._scores + share * (scores - self._scores)
+        )
+        eyes = scores[1:] > _SUSPECT
+        self._suspect |= np.array([scores[0] > _SUSPECT, *eyes, *eyes, (scores > _SUSPECT).any()])
+        mouth, right, left = self._scores
+        doubt = np.zeros(len(PARTS), np.float32)
+        doubt[0] = _ramp(mouth, _DOUBT["mouth"])
+        doubt[1:3] = _ramp(right, _DOUBT["eye"]), _ramp(left, _DOUBT["eye"])
+        outside = ((landmarks.points[:, :2] < 0) | (landmarks.points[:, :2] >= landmarks.size)).any(
+            axis=1
+        )
+        doubt = np.maximum(doubt, _ramp(_focus() @ outside, _EDGE))
+        turn = float(pose.rotation[2, 0])  # sine of the yaw; the right eye is far if it is negative
+        far = 1 if turn < 0 else 2
+        doubt[far] = max(doubt[far], _ramp(abs(turn), _PROFILE))
+        doubt[3:5] = np.maximum(doubt[3:5], doubt[1:3])
+        doubt[5] = doubt.max()
+        return self._follow(1 - doubt, dt_s)
+
+    def believe(self, deviation: Array, dt_s: float) -> Array:
+        """Return the (478, 3) deviation to use: as tracked, last believed, or on the way to rest.
+
+        Args:
+            deviation: from the actor's neutral, filtered.
+            dt_s: seconds since the frame before.
+        """
+        self._now_s += max(dt_s, 0.0)
+        believed = self._slowed(self._mixed(deviation, dt_s))
+        self._history.append((self._now_s, believed))
+        while self._history[0][0] < self._now_s - _BEFORE_S:
+            self._history.popleft()
+        self._last = believed
+        return believed
+
+    def _mixed(self, deviation: Array, dt_s: float) -> Array:
+        """Return the deviation with what is held where it is not believed."""
+        sure = self.trust >= 1
+        if self._held is None or sure.all():
+            self._held = self._history[0][1] if self._history else deviation
+            return deviation
+        weights = part_weights()
+        lost = (weights.T @ (1 - sure).astype(np.float32))[:, None]
+        kept = lost * np.float32(math.exp(-max(dt_s, 0.0) / _REST_S))
+        self._held = kept * self._held + (1 - lost) * deviation
+        share = (weights.T @ self.trust)[:, None]
+        return np.asarray(self._held + share * (deviation - self._held), dtype=np.float32)
+
+    def _slowed(self, deviation: Array) -> Array:
+        """Return the deviation without jumps of suspect parts, until they have caught up."""
+        self._suspect |= self.trust < 1
+        if self._last is None or not self._suspect.any():
+            return deviation
+        change = deviation - self._last
+        steps = np.sqrt(_focus() @ (change**2).sum(axis=1))
+        share = np.where(self._suspect, np.minimum(_MAX_STEP / np.maximum(steps, 1e-6), 1), 1)
+        self._suspect &= share < 1
+        return np.asarray(
+            self._last + (part_weights().T @ share)[:, None] * change, dtype=np.float32
+        )
+
+    def _follow(self, believable: Array, dt_s: float) -> Array:
+        """Let trust fall fast, and rise slowly once a part has looked open for a while."""
+        self._open_s = np.where(believable < 1, 0, self._open_s + dt_s)
+        falling = believable < self._course
+        fall = np.maximum(self._course - dt_s / _FALL_S, believable)
+        rise = np.where(self._open_s >= _WAIT_S, self._course + dt_s / _RISE_S, self._course)
+        self._course = np.where(falling, fall, np.minimum(rise, 1)).astype(np.float32)
+        self.trust = self._course**2 * (3 - 2 * self._course)
+        return self.trust
+
+
+def _ramp(value: Array | float, bounds: tuple[float, float]) -> Array:
+    low, high = bounds
+    return np.clip((np.asarray(value) - low) / (high - low), 0, 1)
+
+
+def _score(part: str, seen: Array) -> float:
+    weights = _weights()[part]
+    return float(weights[:-1] @ seen + weights[-1])
+
+
+@lru_cache(maxsize=1)
+def _weights() -> dict[str, Array]:
+    with (files("reenact") / "assets" / ASSET).open("rb") as handle, np.load(handle) as archive:
+        return {part: archive[part] for part in _DOUBT}
+
+
+@lru_cache(maxsize=1)
+def _focus() -> Array:
+    """Return (6, 478): weights of a mean over each part; its border hardly counts."""
+    sharp = part_weights() ** 2
+    return np.asarray(sharp / sharp.sum(axis=1, keepdims=True), dtype=np.float32)
+
+
+@lru_cache(maxsize=1)
+def _modes() -> tuple[Array, Array]:
+    """Return the (40, 1434) modes of expression, and what gives their weights."""
+    modes = face_model().expression
+    ridge = modes.shape[1] * NOISE**2 / 1e3 * np.eye(len(modes), dtype=np.float32)
+    return modes, np.linalg.solve(modes @ modes.T + ridge, modes).astype(np.float32)
