@@ -3,8 +3,9 @@
 Every clip's actor moves a target (the next person of the folder, as in the first frame of the
 clip) from its landmarks alone: nothing is rendered. Runs begin at the clip's calmest, first and
 worst frames, dwell on its worst quarter for some seconds (sobbing, shouting, laughing), show one
-frame for half a minute, or come after another actor. The truth is the same run with the actor's
-neutral known from the whole clip (`measures.resting_shape`).
+frame for half a minute, or come after another actor. In others the real tracker sees a hand or a
+card over mouth or eye (`evaluation.covered`). The truth is the same run with the actor's neutral
+known from the whole clip (`measures.resting_shape`).
 
 Figures, over the six `measures.MEASURES` in the units of `target_face.proportions`:
 
@@ -15,6 +16,12 @@ Figures, over the six `measures.MEASURES` in the units of `target_face.proportio
 - `beyond`: share of frames in which the target is outside the limits of a face.
 - `right_after_s`: from when on the neutral stays within .02 iod (RMS) of the true one.
 - `jump`: largest change of the neutral from one frame to the next, iod (RMS).
+- `step`, `step_open`: largest change of the covered part from one frame to the next while it is
+  covered and for a second after, iod (RMS), and the same of the run without a hand.
+- `stray`: how far the covered part's measures lie outside of what was held and rest, while it is
+  covered whole, in the units of `proportions`.
+- `trust`: how far the covered part was believed meanwhile; `limits`: share of all frames in which a
+  limit bit that did not bite without the hand.
 - `kept`, `moved`: of held expressions, the deviation at the end over that after one second, and how
   far the neutral has moved meanwhile, iod (RMS).
 """
@@ -29,9 +36,10 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from reenact.config import ActorSettings, FusionSettings, SmoothingSettings
+from reenact.config import ActorSettings, FusionSettings, SmoothingSettings, TrackingSettings
 from reenact.errors import SourceError
-from reenact.evaluation.clips import CLIP_FPS
+from reenact.evaluation.clips import CLIP_FPS, read_clip
+from reenact.evaluation.covered import COVERS, Cover, CoveredRun, track_covered
 from reenact.evaluation.metrics import Figures, correlation, mean_figures
 from reenact.expression.actor_identity import ActorIdentity, Neutral
 from reenact.expression.fusion import Fusion
@@ -46,7 +54,9 @@ from reenact.expression.measures import (
 )
 from reenact.expression.target_face import TargetFace, proportions
 from reenact.face.geometry import estimate_pose, rotation_vector, to_face_frame
+from reenact.face.regions import part_weights
 from reenact.progress import progress_bar
+from reenact.registry import load
 from reenact.targets.clip_files import load_landmarks
 from reenact.types import Array, Landmarks, Pose
 
@@ -119,6 +129,7 @@ def run(videos: Sequence[Path], settings: FusionSettings, *, progress: bool) -> 
     clips = [read_performance(video) for video in videos]
     figures: dict[str, Figures] = {}
     kinds: dict[str, list[Figures]] = {}
+    tracker = load("trackers", "mediapipe").make(TrackingSettings())
     for number, clip in enumerate(
         progress_bar(clips, desc="clips", unit="clip", disable=not progress)
     ):
@@ -129,6 +140,13 @@ def run(videos: Sequence[Path], settings: FusionSettings, *, progress: bool) -> 
             found = stage.figures(kind, order, before)
             figures[f"{clip.name} {kind}"] = found
             kinds.setdefault(kind, []).append(found)
+        for cover in COVERS if videos[number].stat().st_size else ():
+            run = track_covered(read_clip(videos[number]), cover, tracker)
+            if run is not None:
+                found = stage.covered(run, cover)
+                figures[f"{clip.name} {cover}"] = found
+                kinds.setdefault(cover, []).append(found)
+    tracker.close()
     return figures | {f"all {kind}": mean_figures(found) for kind, found in kinds.items()}
 
 
@@ -200,11 +218,17 @@ class _Track:
         shares: (F, 6) of the target, in the units of `proportions`.
         neutrals: (F, 478, 3) of the actor.
         beyond: (F,) whether the target lay outside the limits.
+        shapes: (F, 478, 3) of the target, iod.
+        trust: (F, 6) in the parts of the actor's face.
+        limited: (F,) whether a limit bit.
     """
 
     shares: Array
     neutrals: Array
     beyond: NDArray[np.bool_]
+    shapes: Array
+    trust: Array
+    limited: NDArray[np.bool_]
 
 
 class Stage:
@@ -248,6 +272,32 @@ class Stage:
         acted = self._clip.measures[order] / proportions(self._clip.neutral.shape)
         return figures | _followed(found.shares, true.shares, acted, second)
 
+    def covered(self, run: CoveredRun, cover: Cover) -> Figures:
+        """Return the figures of a run in which a part of the face is covered."""
+        found, free = (self._track(points, None, None) for points in (run.covered, run.open))
+        part = 1 if cover == "hand_eye" else 0
+        near = part_weights()[part] ** 2
+        steps = [
+            np.sqrt((np.diff(track.shapes, axis=0) ** 2).sum(axis=2) @ near / near.sum())
+            for track in (found, free)
+        ]
+        during = run.share[1:] > 0
+        during[np.flatnonzero(during)[-1] :][: round(CLIP_FPS)] = True
+        whole = np.flatnonzero(run.share >= 1)[round(0.2 * CLIP_FPS) :]
+        rows = [LID_RIGHT] if part else [MOUTH_OPEN, MOUTH_WIDTH]
+        before = found.shares[int(np.argmax(run.share > 0)) - round(0.2 * CLIP_FPS), rows]
+        low, high = np.minimum(before, self._rest[rows]), np.maximum(before, self._rest[rows])
+        seen = found.shares[whole][:, rows]
+        stray = np.maximum(low - seen, seen - high).max(initial=0.0)
+        return {
+            "step": float(steps[0][during].max()),
+            "step_open": float(steps[1][during].max()),
+            "stray": float(stray),
+            "trust": float(found.trust[whole, part].mean()),
+            "limits": float((found.limited & ~free.limited).mean()),
+            "beyond": float(found.beyond.mean()),
+        }
+
     def _shares(self, shapes: Array) -> Array:
         return np.asarray(measure(shapes) / self._sizes)
 
@@ -260,7 +310,7 @@ class Stage:
             ActorSettings(neutral="fresh"),
             identity,
         )
-        shapes, neutrals, beyond = [], [], []
+        shapes, neutrals, beyond, trust, limited = [], [], [], [], []
         start_s = 0.0
         if before is not None:
             for time_s, one in _timed(before.points[: round(BEFORE_S * CLIP_FPS)], 0.0):
@@ -274,7 +324,16 @@ class Stage:
             shapes.append(shape)
             neutrals.append(fusion.actor_neutral)
             beyond.append(fusion.target.beyond(shape))
-        return _Track(self._shares(np.stack(shapes)), np.stack(neutrals), np.array(beyond))
+            trust.append(fusion.trust)
+            limited.append(bool(fusion.limited.any()))
+        return _Track(
+            self._shares(np.stack(shapes)),
+            np.stack(neutrals),
+            np.array(beyond),
+            np.stack(shapes),
+            np.stack(trust),
+            np.array(limited),
+        )
 
 
 def _timed(points: Array, start_s: float) -> Iterator[tuple[float, Array]]:

@@ -134,13 +134,14 @@ class TrackerTrust:
     def _mixed(self, deviation: Array, dt_s: float) -> Array:
         """Return the deviation with what is held where it is not believed."""
         sure = self.trust >= 1
+        before = self._history[0][1] if self._history else deviation
         if self._held is None or sure.all():
-            self._held = self._history[0][1] if self._history else deviation
+            self._held = before
             return deviation
         weights = part_weights()
         lost = (weights.T @ (1 - sure).astype(np.float32))[:, None]
         kept = lost * np.float32(math.exp(-max(dt_s, 0.0) / _REST_S))
-        self._held = kept * self._held + (1 - lost) * deviation
+        self._held = kept * self._held + (1 - lost) * before
         share = (weights.T @ self.trust)[:, None]
         return np.asarray(self._held + share * (deviation - self._held), dtype=np.float32)
 

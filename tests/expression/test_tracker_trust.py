@@ -1,0 +1,93 @@
+"""What the tracker says of a covered part is not believed, and comes back without a jump."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from reenact.config import FusionSettings, TrackingSettings
+from reenact.evaluation import wild
+from reenact.evaluation.clips import read_clip
+from reenact.evaluation.covered import track_covered
+from reenact.expression.tracker_trust import TrackerTrust
+from reenact.face.action_units import action_unit_basis
+from reenact.face.geometry import canonical_face, rotation_matrix, to_image
+from reenact.face.topology import ACTION_UNITS
+from reenact.registry import load
+from reenact.types import Array, Landmarks, Pose
+
+STILL = np.zeros((478, 3), np.float32)
+FRONTAL = Pose(np.eye(3, dtype=np.float32), np.array([128, 128, 0], np.float32), 60.0)
+
+
+def nonsense(amount: float) -> Array:
+    """Return a deviation that no face makes: a mouth that is torn apart point by point."""
+    rng = np.random.default_rng(0)
+    return amount * rng.normal(0, 0.05, (478, 3)).astype(np.float32)
+
+
+def judge(trust: TrackerTrust, deviation: Array, frames: int, pose: Pose = FRONTAL) -> list[Array]:
+    seen = Landmarks(to_image(canonical_face() + deviation, pose), 1.0, (256, 256))
+    result = []
+    for _ in range(frames):
+        trust.judge(deviation, pose, seen, 0.04)
+        result.append(trust.believe(deviation, 0.04))
+    return result
+
+
+def test_expressions_are_believed() -> None:
+    trust = TrackerTrust()
+    for unit in ("mouth_open", "smile_left", "blink_right", "brow_raise_left"):
+        deviation = action_unit_basis()[ACTION_UNITS.index(unit)]
+        assert judge(trust, deviation, 10)[-1] == pytest.approx(deviation, abs=1e-6), unit
+        trust.reset()
+
+
+def test_nonsense_fades_to_what_was_believed_then_to_rest_and_back_without_a_jump() -> None:
+    trust = TrackerTrust()
+    smile = action_unit_basis()[ACTION_UNITS.index("smile_left")]
+    held = judge(trust, smile, 20)
+    covered = judge(trust, smile + nonsense(1.0), 50)
+    free = judge(trust, smile, 50)
+    steps = np.sqrt((np.diff([*held, *covered, *free], axis=0) ** 2).sum(axis=2).mean(axis=1))
+    assert steps.max() < 0.03
+    most = float(np.abs(smile).max())
+    assert float(np.abs(covered[10] - smile).max()) < 0.3 * most
+    assert float(np.abs(covered[-1]).max()) < 0.6 * most
+    assert free[-1] == pytest.approx(smile, abs=1e-4)
+
+
+def test_the_far_side_of_a_profile_and_the_pictures_edge_are_not_believed() -> None:
+    trust = TrackerTrust()
+    turned = Pose(rotation_matrix(np.array([0, 1.1, 0], np.float32)), FRONTAL.translation, 60.0)
+    judge(trust, STILL, 20, turned)
+    right, left = trust.trust[1:3]
+    far_is_right = (turned.rotation @ canonical_face()[33])[2] > (
+        turned.rotation @ canonical_face()[263]
+    )[2]
+    assert (right, left) == ((0, 1) if far_is_right else (1, 0))
+    trust.reset()
+    judge(trust, STILL, 20, Pose(FRONTAL.rotation, np.array([128, 240, 0], np.float32), 60.0))
+    assert trust.trust[0] == 0
+    assert trust.trust[1] == 1
+
+
+@pytest.mark.slow
+def test_a_hand_before_the_mouth_of_a_person(faces_dir: Path) -> None:
+    video = faces_dir / "train" / "v031__01.mp4"
+    tracker = load("trackers", "mediapipe").make(TrackingSettings())
+    run = track_covered(read_clip(video), "hand_mouth", tracker)
+    tracker.close()
+    assert run is not None
+    clip = wild.read_performance(video)
+    other = wild.read_performance(faces_dir / "train" / "v001__01.mp4")
+    figures = wild.Stage(clip, other.points[0], FusionSettings()).covered(run, "hand_mouth")
+    assert figures["trust"] is not None
+    assert figures["trust"] < 0.1
+    assert figures["step"] is not None
+    assert figures["step"] < 0.05
+    assert figures["stray"] is not None
+    assert figures["stray"] < 0.05
+    assert figures["limits"] == 0
