@@ -107,7 +107,7 @@ def _draw_hand(mask: Image, place: Array, size: float, angle: float) -> None:
     lines += [((0.45, 0.25), (0.95, -0.3), 0.22), ((0.0, 0.7), (0.0, 3.0), 0.7)]
     for start, end, thickness in lines:
         first, last = _placed(np.array([start, end]), place, size, angle).round().astype(int)
-        cv2.line(mask, first.tolist(), last.tolist(), 255, max(round(2 * thickness * size), 1))
+        cv2.line(mask, first.tolist(), last.tolist(), (255,), max(round(2 * thickness * size), 1))
 
 
 def _placed(points: Array, place: Array, size: float, angle: float) -> Array:
@@ -116,4 +116,4 @@ def _placed(points: Array, place: Array, size: float, angle: float) -> Array:
 
 
 def _fill(mask: Image, corners: Array) -> None:
-    cv2.fillPoly(mask, [corners.round().astype(np.int32)], 255)
+    cv2.fillPoly(mask, [corners.round().astype(np.int32)], (255,))
