@@ -102,8 +102,8 @@ class _Generator(nn.Module):
     def forward(
         self, reference: Tensor, background: Tensor, features: Tensor, maps: Tensor
     ) -> Tensor:
-        small = (_resize(picture, NETWORK_PX) for picture in (reference, background))
-        drawn = self.network.draw(*small, features, maps)
+        small, behind = (_resize(picture, NETWORK_PX) for picture in (reference, background))
+        drawn = self.network.draw(small, behind, features, maps)
         fields = torch.cat([maps[:, FLOW], maps[:, MapChannel.UNSEEN_MOUTH, None]], dim=1)
         fields = _resize(torch.cat([fields, drawn.share], dim=1), self.size_px)
         head = sample(reference, fields[:, :2], bicubic=True)
@@ -114,7 +114,7 @@ class _Generator(nn.Module):
 
 def _resize(x: Tensor, size_px: int) -> Tensor:
     """Resize (N, C, S, S), by the mean of areas where it shrinks by a whole number."""
-    factor, rest = divmod(x.shape[-1], size_px)
+    factor, rest = divmod(int(x.shape[-1]), size_px)  # tracing, it is a tensor
     if factor > 1 and not rest:
         return F.avg_pool2d(x, factor)
     return F.interpolate(x, size=(size_px, size_px), mode="bilinear", align_corners=False)

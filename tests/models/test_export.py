@@ -79,12 +79,15 @@ def test_another_library_draws_the_same_picture(
     assert np.abs(picture - reference).mean() > 0.05
 
 
-def test_a_larger_size_is_drawn_by_the_networks_own_cells(weights: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", get_args(Format))
+def test_a_larger_size_is_drawn_by_the_networks_own_cells(
+    weights: Path, tmp_path: Path, kind: Format
+) -> None:
     """It is the picture that the program composes at this size."""
     size_px = 2 * NETWORK_PX
-    list(export_generator(tmp_path, "openvino", size_px, weights))
+    list(export_generator(tmp_path, kind, size_px, weights))
     encoder, generator = (
-        FileNetwork(tmp_path / f"{name}.xml", inputs, exact=True)
+        FileNetwork(tmp_path / f"{name}{ENDINGS[kind]}", inputs, exact=True)
         for name, inputs in (("encoder", 3), ("generator", 4))
     )
     rng = np.random.default_rng(5)
