@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import webbrowser
 from argparse import ArgumentParser, Namespace
@@ -54,7 +55,7 @@ def panel(arguments: Namespace) -> int:
         PanelServer(studio, _address(arguments)) as server,
     ):
         print(f"The panel: {server.url}", file=sys.stderr, flush=True)
-        if not arguments.no_browser:
+        if not arguments.no_browser and _has_screen():
             webbrowser.open(server.url)
         studio.offer(arguments.source, arguments.target or "")
         if arguments.target:
@@ -74,6 +75,13 @@ def panel(arguments: Namespace) -> int:
                 error = caught
             studio.ended(error)
     return 0
+
+
+def _has_screen() -> bool:
+    """Return False where a browser would be one of the terminal's own, which holds the program."""
+    return not sys.platform.startswith("linux") or bool(
+        os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
+    )
 
 
 def _address(arguments: Namespace) -> Address:

@@ -85,6 +85,7 @@ class Controls:
         wanted_fps = session.settings.output.fps if session.source.live else session.source.fps
         state: dict[str, Any] = {
             "state": "ended" if session.ended(0.0) else "running",
+            "frames_out": session.frames_out,
             "show": session.presenter.show.value,
             "target": self.target,
             "source": session.source.name,

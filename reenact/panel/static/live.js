@@ -18,6 +18,8 @@ const TABS = [
   ["settings", SettingsTab],
 ];
 
+const MAX_DELAY_MS = 250;
+
 export class LiveView {
   constructor(page) {
     this.page = page;
@@ -109,7 +111,8 @@ class Status {
     const level = (place) => (wrong.has(place) ? "bad" : "good");
     const slow = session.fps < 0.8 * session.wanted_fps;
     this.set("rate", wrong.has("fps") ? "bad" : slow ? "warn" : "good", T.status.fps(session.fps), T.status.ofFps(session.wanted_fps));
-    this.set("delay", "good", T.status.ms(session.delay_ms), T.status.delayHelp);
+    const late = session.delay_ms > MAX_DELAY_MS;
+    this.set("delay", late ? "warn" : "good", T.status.ms(session.delay_ms), T.status.delayHelp);
     this.set("face", level("face"), T.status.faces[session.face], T.status.faceHelp[session.face]);
     const camera = wrong.has("source") ? T.status.cameraBad : T.status.cameraGood;
     this.set("camera", level("source"), camera, session.source);

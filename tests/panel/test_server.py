@@ -1,0 +1,135 @@
+"""How the panel starts and ends, and where it can be reached."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import signal
+import ssl
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from reenact.cli.main import main
+from reenact.errors import ReenactError
+from reenact.panel.server import Address, PanelServer
+from reenact.panel.studio import Studio
+from support.fakes import until
+from support.panels import FAST, Panel
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
+def test_the_program_alone_opens_the_panel_until_ctrl_c() -> None:
+    with subprocess.Popen(
+        [sys.executable, "-m", "reenact.cli.main", "panel", "--no-browser", "--port", "0"],
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        try:
+            assert process.stderr is not None
+            found = re.search(r"http://\S+", process.stderr.readline())
+            assert found is not None
+            base, _, token = found[0].partition("/?token=")
+            request = urllib.request.Request(
+                f"{base}/api/state", headers={"Authorization": f"Bearer {token}"}
+            )
+            with urllib.request.urlopen(request, timeout=20.0) as answer:
+                state = json.load(answer)["value"]
+            assert (state["phase"], state["session"]) == ("idle", None)
+            process.send_signal(signal.SIGINT)
+            _, left = process.communicate(timeout=20.0)
+        finally:
+            process.kill()
+    assert (process.returncode, left) == (0, "")
+
+
+def test_the_address_stays_the_same_and_a_taken_port_is_told() -> None:
+    with Studio() as studio, PanelServer(studio) as first:
+        with PanelServer(studio) as second:  # the usual port is taken
+            assert first.url.partition("=")[2] == second.url.partition("=")[2]
+            assert first.url != second.url
+        port = int(first.url.split(":")[2].partition("/")[0])
+        with pytest.raises(ReenactError, match="Choose another --port"):
+            PanelServer(studio, Address(port=port))
+
+
+def test_a_session_outlives_the_server(panel: Panel) -> None:
+    panel.start("pattern")
+    controls = panel.studio.controls
+    assert controls is not None
+    panel.server.close()
+    goal = controls.session.frames_out + 20
+    until(lambda: controls.session.frames_out > goal, 60.0)
+
+
+def test_a_start_that_fails_says_why_and_the_next_one_works(panel: Panel) -> None:
+    panel.call("PATCH", "/api/settings", values={"tracking.name": "nobody"})
+    panel.call("POST", "/api/start", source="pattern", target="robin", outputs=[])
+    until(lambda: "no tracker called 'nobody'" in panel.studio.state()["error"], 60.0)
+    assert panel.studio.state()["phase"] == "idle"
+    panel.call("PATCH", "/api/settings", values={"tracking.name": "mediapipe"})
+    panel.start("pattern")
+    assert panel.studio.state()["error"] == ""
+
+
+def test_outputs_that_fail_are_told_and_end_nothing(panel: Panel) -> None:
+    panel.start("pattern", outputs=("window", "nothing"))
+    controls = panel.studio.controls
+    assert controls is not None
+    until(lambda: sum(bool(one["error"]) for one in controls.outputs()) == 2)
+    assert {"name": "panel", "error": ""} in controls.outputs()
+
+
+def test_settings_of_plugins_and_parts_appear_by_themselves(panel: Panel) -> None:
+    panel.start("pattern")
+    told = {one["name"]: one for one in panel.call("GET", "/api/settings")}
+    assert told["fusion.mouth"] | {"value": 1.0} == told["fusion.mouth"]
+    assert (told["fusion.mouth"]["min"], told["fusion.mouth"]["max"]) == (0.0, 2.0)
+    assert told["fusion.max_yaw"]["unit"] == "degrees"
+    assert told["renderer.size"]["choices"] == [128, 256, 512, 720, 1024]
+    assert not told["renderer.size"]["live"]
+    assert "tracking.mediapipe.model" in told  # of a part, declared beside it
+    assert panel.call("PATCH", "/api/settings", values={"fusion.mouth": 1.5, "output.fps": 24}) == [
+        "output.fps"
+    ]
+    assert "less than or equal to 2" in panel.call(
+        "PATCH", "/api/settings", values={"fusion.mirror": True, "fusion.mouth": 9}
+    )
+    settings = panel.studio.settings()
+    assert (settings.fusion.mouth, settings.fusion.mirror) == (1.5, False)
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl makes the certificate")
+def test_tls_is_served_and_cookies_are_secure(tmp_path: Path) -> None:
+    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=localhost",
+         "-keyout", key, "-out", certificate],
+        check=True,
+        capture_output=True,
+    )  # fmt: skip
+    context = ssl.create_default_context(cafile=str(certificate))
+    context.check_hostname = False
+
+    class Stay(urllib.request.HTTPRedirectHandler):
+        def redirect_request(self, *_: object) -> None:
+            return None
+
+    opener = urllib.request.build_opener(Stay, urllib.request.HTTPSHandler(context=context))
+    address = Address("127.0.0.1", 0, certificate, key)
+    with Studio(assignments=FAST) as studio, PanelServer(studio, address) as server:
+        assert server.url.startswith("https://")
+        with pytest.raises(urllib.error.HTTPError) as refused:
+            opener.open(server.url)
+        assert refused.value.code == 303
+        assert "Secure" in refused.value.headers["Set-Cookie"]
+
+
+def test_half_of_what_tls_needs_is_a_mistake(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["panel", "--no-browser", "--certificate", "x.pem"]) == 2
+    assert "both --certificate and --key" in capsys.readouterr().err
