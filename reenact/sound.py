@@ -54,6 +54,12 @@ class Sound(ClosesOnExit):
         self._container = container
         self._held = next(self._packets, None)
 
+    def begin(self, time_s: float) -> None:
+        """Do nothing: the sound of a file has its own times."""
+
+    def finish(self) -> None:
+        """Do nothing: nothing is encoded."""
+
     def copy(self, until_s: float) -> None:
         """Copy what begins before a time, in seconds from the first picture."""
         while self._held is not None and self._container is not None:
@@ -85,11 +91,30 @@ class Sound(ClosesOnExit):
             log.warning("The sound of %s is damaged; the rest of it is left out.", self._name)
 
 
+class SoundTrack(Protocol):
+    """What is stored beside pictures: the sound of a file, or of a microphone."""
+
+    def join(self, container: OutputContainer, codecs: Collection[str]) -> None:
+        """Add the track to a file without packets."""
+
+    def begin(self, time_s: float) -> None:
+        """Note the time of the first picture."""
+
+    def copy(self, until_s: float) -> None:
+        """Write what begins before a time, in seconds from the first picture."""
+
+    def finish(self) -> None:
+        """Write what is left."""
+
+    def close(self) -> None:
+        """Release everything; may be called twice."""
+
+
 @runtime_checkable
 class HasSound(Protocol):
     """A source that may have sound."""
 
-    def open_sound(self) -> Sound | None:
+    def open_sound(self) -> SoundTrack | None:
         """Open the sound, to be copied beside the frames; None where there is none to copy."""
 
 
@@ -97,5 +122,5 @@ class HasSound(Protocol):
 class StoresSound(Protocol):
     """A sink that stores sound."""
 
-    def take_sound(self, open_sound: Callable[[], Sound | None]) -> None:
+    def take_sound(self, open_sound: Callable[[], SoundTrack | None]) -> None:
         """Store this sound beside the pictures; called before `open`."""

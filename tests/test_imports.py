@@ -43,6 +43,7 @@ ONLY_IN = {
     "av": {
         "sound",
         "sources.video_file",
+        "sinks.live_sound",
         "sinks.video_encoder",
         "sinks.video_file",
         "targets.clip_files",
@@ -50,6 +51,7 @@ ONLY_IN = {
     "PIL": {"sources.image_file"},
     "cv2_enumerate_cameras": {"sources.camera_devices"},
     "openvino": {"models.inference"},
+    "sounddevice": {"sinks.live_sound"},
     "tqdm": {"progress"},
     "uvicorn": {"panel.server"},
 }

@@ -253,16 +253,28 @@ class Controls:
         if self._refused.pop(name, None) is None:
             self._sinks().remove(name)
 
-    def start_recording(self, path: Path | None = None) -> Path:
-        """Record to a file; None: a new one among the user's videos.
+    def start_recording(self, path: Path | None = None, microphone: str | None = None) -> Path:
+        """Record to a file.
+
+        Args:
+            path: of the file; None: a new one among the user's videos.
+            microphone: the microphone to record, late by as much as the picture; "": the usual
+                one; None: none.
 
         Raises:
-            SinkError: a recording runs already, or the file cannot be written.
+            SinkError: a recording runs already, or the file or microphone cannot be used.
         """
+        from reenact.sinks.live_sound import LiveSound, SoundCard
+        from reenact.sinks.video_file import FileSettings, FileSink
+
         if self.recording is not None:
             raise SinkError(f"{self.recording} is being recorded; stop that first.")
         path = path or _new_recording()
-        self._recording_name = self.add_output(f"file:{path}")
+        sink = FileSink(path, self.session.settings.sink.part("file", FileSettings).crf)
+        if microphone is not None:
+            sound = LiveSound(SoundCard(microphone), lambda: (self.delay_ms() or 0) / 1e3)
+            sink.take_sound(lambda: sound)
+        self._recording_name = self._sinks().add(sink)
         self.recording = path
         return path
 

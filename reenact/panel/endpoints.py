@@ -95,6 +95,14 @@ class PresetBody(Body):
     )
 
 
+class RecordBody(Body):
+    """A recording to start."""
+
+    microphone: str | None = Field(
+        None, max_length=200, description="to record as well; empty: the usual one; null: none"
+    )
+
+
 class NoBody(Body):
     """Nothing."""
 
@@ -228,8 +236,8 @@ ENDPOINTS: Final = (
         "POST",
         "/api/recording",
         "Start a recording; answers with its file",
-        lambda s, p, b: str(s.running().start_recording()),
-        NoBody,
+        lambda s, p, b: str(s.running().start_recording(microphone=b.microphone)),
+        RecordBody,
     ),
     Endpoint(
         "DELETE",

@@ -21,7 +21,7 @@ from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
 
 from reenact.imaging import even, letterbox
-from reenact.sound import Sound
+from reenact.sound import SoundTrack
 from reenact.types import Frame, Image
 
 _KEYFRAME_S: Final = 2.0
@@ -120,7 +120,7 @@ class VideoEncoder:
         fps: float,
         *,
         tags: Mapping[str, str],
-        sound: Sound | None,
+        sound: SoundTrack | None,
     ) -> None:
         """Open the encoder on an empty file.
 
@@ -203,6 +203,7 @@ class VideoEncoder:
             self._mux(self._stream.encode(None))
             if self._sound is not None:
                 self._sound.copy(self.duration_s)
+                self._sound.finish()
         self._container.close()
         self._file.close()
         self._close_sound()
@@ -223,6 +224,8 @@ class VideoEncoder:
     def _next_ticks(self, time_s: float) -> int:
         if not self.frames:
             self._origin_s = time_s
+            if self._sound is not None:
+                self._sound.begin(time_s)
             return 0
         ticks = round((time_s - self._origin_s) * self._ticks_per_s)
         if ticks < self._ticks - _RESTART_S * self._ticks_per_s:

@@ -24,7 +24,7 @@ from reenact.errors import SinkError
 from reenact.lifecycle import ClosesOnExit
 from reenact.registry import SinkSpec
 from reenact.sinks.video_encoder import FORMATS, VideoEncoder
-from reenact.sound import Sound
+from reenact.sound import SoundTrack
 from reenact.storage import refusal, reserve_partial
 from reenact.types import Frame, Image, Sink
 
@@ -83,7 +83,7 @@ class FileSink(ClosesOnExit):
         self._lock = threading.RLock()
         self._encoder: VideoEncoder | None = None
         self._partial: Path | None = None
-        self._open_sound: Callable[[], Sound | None] = lambda: None
+        self._open_sound: Callable[[], SoundTrack | None] = lambda: None
         if self.path.is_dir():
             raise SinkError(f"{path} is a folder; give the name of a file to write.")
         file_format = FORMATS.get(self.path.suffix.lower())
@@ -95,7 +95,7 @@ class FileSink(ClosesOnExit):
         self._format = file_format
         reserve_partial(self.path).unlink()
 
-    def take_sound(self, open_sound: Callable[[], Sound | None]) -> None:
+    def take_sound(self, open_sound: Callable[[], SoundTrack | None]) -> None:
         """Copy this sound beside the pictures; called before `open`."""
         self._open_sound = open_sound
 

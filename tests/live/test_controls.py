@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any, cast
@@ -111,6 +112,13 @@ def test_an_output_comes_and_goes_while_the_others_go_on(stage: Stage, tmp_path:
         stage.controls.remove_output("file:other.mp4")
     with pytest.raises(ReenactError, match="no sink called"):
         stage.controls.add_output("nothing")
+
+
+def test_a_microphone_that_is_missing_leaves_no_recording(stage: Stage, tmp_path: Path) -> None:
+    with pytest.raises(SinkError, match="microphone"):
+        stage.controls.start_recording(tmp_path / "talk.mp4", microphone="no such microphone")
+    assert stage.controls.recording is None
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_preset_brings_the_settings_back(stage: Stage) -> None:

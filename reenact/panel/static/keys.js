@@ -54,9 +54,16 @@ export class Keys {
   }
 }
 
+const SOUND = "reenact-sound";
+
+/** Whether recordings have the microphone's sound. */
+export const withSound = () => localStorage.getItem(SOUND) === "on";
+export const setSound = (on) => localStorage.setItem(SOUND, on ? "on" : "off");
+
 /** Start or stop the recording. */
 export async function record(session) {
   const on = Boolean(session.recording);
-  const path = await attempt(on ? "DELETE" : "POST", "recording");
+  const body = on ? {} : { microphone: withSound() ? "" : null };
+  const path = await attempt(on ? "DELETE" : "POST", "recording", body);
   if (path) toast(on ? T.outputs.recorded(path) : T.outputs.recordingTo(path));
 }

@@ -2,7 +2,7 @@
 
 import { attempt } from "./api.js";
 import { fill, h, rich, say, toast } from "./dom.js";
-import { record } from "./keys.js";
+import { record, setSound, withSound } from "./keys.js";
 import { T } from "./texts.js";
 
 /** A switch for one output, with what it is for. */
@@ -36,12 +36,19 @@ export class OutputsTab {
     const click = () => record(page.state().session);
     this.record = h("button.record", { type: "button", onclick: click }, T.outputs.record);
     this.path = h("small");
+    const sound = h("input", {
+      type: "checkbox",
+      role: "switch",
+      checked: withSound(),
+      onchange: () => setSound(sound.checked),
+    });
     this.element = h(
       "div",
       h("h2", T.outputs.title),
       h("p.muted", T.outputs.help),
       this.list,
       h("h3", T.outputs.recording),
+      h("label.switch", sound, h("span", T.outputs.withSound)),
       h("div.row.start", this.record),
       this.path,
       h("h3", T.outputs.sound),

@@ -217,6 +217,7 @@ export const T = {
     recording: "Recording",
     record: "Record",
     recordHelp: "An MP4 among your videos.",
+    withSound: "With my microphone",
     stopRecording: "Stop recording",
     recordingTo: (path) => `Recording to ${path}`,
     sound: "Sound in OBS",

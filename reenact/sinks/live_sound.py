@@ -1,0 +1,201 @@
+"""A microphone's sound beside live pictures, late by as much as they are.
+
+A picture is written some time after it was captured. Sound that was captured at the same moment is
+stored at the same moment of the file. The clocks of sound cards are off by some ten millionths, and
+buffers get lost; each piece says when it was captured, and what is written is stretched by a little
+until it agrees with that.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import deque
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+import av
+import numpy as np
+from av.container import OutputContainer
+from numpy.typing import NDArray
+
+from reenact.errors import SinkError
+from reenact.lifecycle import ClosesOnExit
+
+if TYPE_CHECKING:
+    from av.audio.stream import AudioStream
+
+log = logging.getLogger(__name__)
+
+RATE_HZ: Final = 48_000
+
+_MAX_JUMP_S: Final = 0.05
+"""A larger gap between the sound and its time is closed at once, by silence or by leaving out."""
+
+_MAX_STRETCH: Final = 0.005
+"""A smaller gap is closed by stretching pieces by this share at most, which nobody hears."""
+
+_EASE: Final = 0.2
+"""Share of the gap that a piece closes: the times of single pieces tremble."""
+
+_MAX_QUEUED: Final = 3000
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Some sound: int16 (N,) mono samples at `RATE_HZ`, and the monotonic time of the first."""
+
+    samples: NDArray[np.int16]
+    captured_s: float
+
+
+class Microphone(Protocol):
+    """Delivers sound as it is captured."""
+
+    def take(self) -> list[Piece]:
+        """Return what was captured since the last call, in order."""
+
+    def close(self) -> None:
+        """Release the device. May be called twice."""
+
+
+class SoundCard(ClosesOnExit):
+    """A microphone of this machine, by way of sounddevice.
+
+    Args:
+        name: its name or a part of it; "": the system's usual one.
+
+    Raises:
+        SinkError: sounddevice is missing, or there is no such microphone.
+    """
+
+    def __init__(self, name: str = "") -> None:
+        try:
+            import sounddevice
+        except (ImportError, OSError) as error:  # OSError: the library PortAudio is missing
+            raise SinkError(
+                "A microphone needs the package sounddevice: `pip install 'reenact[microphone]'`; "
+                "on Linux also `sudo apt install libportaudio2`."
+            ) from error
+        self._pieces: deque[Piece] = deque(maxlen=_MAX_QUEUED)
+        try:
+            self._stream = sounddevice.InputStream(
+                samplerate=RATE_HZ,
+                device=name or None,
+                channels=1,
+                dtype="int16",
+                callback=self._heard,
+            )
+            self._stream.start()
+        except (sounddevice.PortAudioError, ValueError) as error:
+            raise SinkError(f"The microphone cannot be opened: {error}") from error
+
+    def take(self) -> list[Piece]:
+        """Return what was captured since the last call, in order."""
+        return [self._pieces.popleft() for _ in range(len(self._pieces))]
+
+    def close(self) -> None:
+        """Release the device. May be called twice."""
+        self._stream.close()
+
+    def _heard(self, samples: NDArray[np.int16], count: int, times: Any, status: Any) -> None:
+        ago_s = times.currentTime - times.inputBufferAdcTime
+        self._pieces.append(Piece(samples[:, 0].copy(), time.monotonic() - ago_s))
+
+
+class LiveSound(ClosesOnExit):
+    """Encodes a microphone's sound into a file. One thread calls.
+
+    Args:
+        microphone: is closed at the end.
+        delay_s: by how much a picture is written after its capture, asked for each piece.
+    """
+
+    def __init__(self, microphone: Microphone, delay_s: Callable[[], float]) -> None:
+        self._microphone = microphone
+        self._delay_s = delay_s
+        self._start_s: float | None = None
+        self._container: OutputContainer | None = None
+        self._stream: AudioStream | None = None
+        self._written = 0
+        self._gap = 0.0
+
+    def join(self, container: OutputContainer, codecs: Collection[str]) -> None:
+        """Add a track to a file without packets."""
+        codec = "aac" if "aac" in codecs else "libopus"
+        self._stream = container.add_stream(codec, rate=RATE_HZ)  # type: ignore[assignment]
+        assert self._stream is not None
+        self._stream.layout = "mono"
+        self._stream.codec_context.open()
+        size = self._stream.codec_context.frame_size or 1024
+        layout = self._stream.codec_context.layout
+        format = self._stream.codec_context.format
+        self._resampler = av.AudioResampler(format, layout, RATE_HZ, frame_size=size)
+        self._container = container
+
+    def begin(self, time_s: float) -> None:
+        """Note when the first picture was written; what was captured before is left out."""
+        self._start_s = time_s
+
+    def copy(self, until_s: float) -> None:
+        """Encode what the microphone has delivered; `until_s` does not matter, as it is live."""
+        if self._start_s is None:
+            return
+        for piece in self._microphone.take():
+            self._add(piece, piece.captured_s + self._delay_s() - self._start_s)
+
+    def finish(self) -> None:
+        """Write what the encoder still holds."""
+        if self._written:
+            self._mux(None)
+
+    def close(self) -> None:
+        """Release the microphone; may be called twice."""
+        self._microphone.close()
+
+    def _add(self, piece: Piece, file_s: float) -> None:
+        """Encode a piece so that it begins at a time of the file, as nearly as nobody hears."""
+        samples = piece.samples
+        wanted = round(file_s * RATE_HZ)
+        if wanted + len(samples) <= 0:
+            return
+        if wanted < 0:
+            samples, wanted = samples[-wanted:], 0
+        gap = wanted - self._written
+        if abs(gap) > _MAX_JUMP_S * RATE_HZ:
+            if gap > 0:
+                samples = np.concatenate([np.zeros(gap, np.int16), samples])
+            else:
+                samples = samples[min(-gap, len(samples)) :]
+            self._gap = 0.0
+        else:
+            self._gap += _EASE * (gap - self._gap)
+            most = _MAX_STRETCH * len(samples)
+            samples = _stretched(samples, round(float(np.clip(self._gap, -most, most))))
+        if len(samples):
+            self._encode(samples)
+
+    def _encode(self, samples: NDArray[np.int16]) -> None:
+        frame = av.AudioFrame.from_ndarray(samples[None], format="s16", layout="mono")
+        frame.sample_rate = RATE_HZ
+        frame.pts, frame.time_base = self._written, Fraction(1, RATE_HZ)
+        self._written += len(samples)
+        self._mux(frame)
+
+    def _mux(self, frame: av.AudioFrame | None) -> None:
+        assert self._stream is not None
+        assert self._container is not None
+        for whole in self._resampler.resample(frame):
+            self._container.mux(self._stream.encode(whole))
+        if frame is None:
+            self._container.mux(self._stream.encode(None))
+
+
+def _stretched(samples: NDArray[np.int16], more: int) -> NDArray[np.int16]:
+    """Return the samples stretched to `more` of them, or fewer if that is negative."""
+    if not more or len(samples) + more < 2:
+        return samples
+    places = np.linspace(0, len(samples) - 1, len(samples) + more)
+    return np.interp(places, np.arange(len(samples)), samples).astype(np.int16)
