@@ -38,7 +38,12 @@ class LandmarkRenderer:
         build: builds the network; it raises ValueError or TypeError for an invalid config. The
             network maps a picture (N, 3, S, S) and a landmark map (N, 1, S, S) to a picture.
         recipe: training file that makes weights, named in the error message if there are none.
+
+    Attributes:
+        condition_shape: of one frame's `condition`, if that is no landmark map.
     """
+
+    condition_shape: tuple[int, ...] | None = None
 
     def __init__(
         self,
@@ -84,10 +89,14 @@ class LandmarkRenderer:
         del points
         return to_unit(picture[None])
 
+    def condition(self, drive: Drive) -> Array:
+        """Return the network's input for one frame: the landmark map, (1, 1, S, S) in -1..1."""
+        points = transform_points(drive.landmarks, self._to_network)
+        return map_planes([points], self._size)
+
     def render(self, drive: Drive) -> Image:
         """Draw one frame."""
-        points = transform_points(drive.landmarks, self._to_network)
-        (drawn,) = self._engine({"landmarks": map_planes([points], self._size)})
+        (drawn,) = self._engine({"condition": self.condition(drive)})
         return np.ascontiguousarray(resized_square(from_unit(drawn[0]), self._crop_px))
 
     def reset(self) -> None:
@@ -118,7 +127,7 @@ class LandmarkRenderer:
         size = self._size
         example = {
             "picture": np.zeros((1, 3, size, size), np.float32),
-            "landmarks": np.zeros((1, 1, size, size), np.float32),
+            "condition": np.zeros((1, *(self.condition_shape or (1, size, size))), np.float32),
         }
         self._engine = compile_module(
             lambda: network,

@@ -24,7 +24,7 @@ from reenact.evaluation import metrics
 from reenact.face.geometry import square_to_crop, transform_points
 from reenact.imaging import from_unit, resized_square, to_unit
 from reenact.rendering.image_to_image import map_planes
-from reenact.training.augmentation import Pair
+from reenact.training.augmentation import Pair, Rng, augment
 from reenact.training.sampling import (
     Batch,
     Clip,
@@ -34,6 +34,7 @@ from reenact.training.sampling import (
     describe,
     load_clips,
     load_stills,
+    rarity,
     split_people,
     validation_pairs,
 )
@@ -74,6 +75,29 @@ def load_pictures(
     )
 
 
+class NeutralPairs:
+    """Draws a calm frame as the reference and any frame of the same clip as the truth."""
+
+    def __init__(self, clips: list[Clip]) -> None:
+        self._people: dict[str, list[Clip]] = {}
+        for clip in clips:
+            self._people.setdefault(clip.identity, []).append(clip)
+        self._names = sorted(self._people)
+        self._chances = {clip.name: rarity(clip.landmarks[clip.usable]) for clip in clips}
+
+    def draw(self, rng: Rng) -> Pair:
+        """Return one pair, augmented."""
+        clips = self._people[self._names[rng.integers(len(self._names))]]
+        clip = clips[rng.integers(len(clips))]
+        chances = self._chances[clip.name]
+        calm = clip.usable[np.argsort(chances)[: max(len(chances) // 2, 1)]]
+        first, second = int(rng.choice(calm)), int(rng.choice(clip.usable, p=chances))
+        pair = Pair(
+            clip.images[first], clip.landmarks[first], clip.images[second], clip.landmarks[second]
+        )
+        return augment(pair, rng)
+
+
 def collate(pairs: Sequence[Pair], size_px: int) -> Batch:
     """Make a batch as the module describes it."""
     small = [resized(pair, size_px) for pair in pairs]
@@ -104,16 +128,17 @@ def measure(
     pairs: Sequence[Pair],
     size_px: int,
     device: torch.device,
+    stack: Callable[[Sequence[Pair], int], Batch] = collate,
 ) -> dict[str, float]:
     """Return PSNR (dB) and SSIM of drawn pairs, of the whole picture and of the face's box.
 
     The score is the SSIM of the whole picture, by which Fan 2023 chose (Fig. 5). `draw` makes (N,
-    3, S, S) pictures of a batch; S is `size_px`.
+    3, S, S) pictures of a batch, which `stack` makes; S is `size_px`.
     """
     rows = []
     for start in range(0, len(pairs), _CHUNK):
         chosen = [resized(pair, size_px) for pair in pairs[start : start + _CHUNK]]
-        batch = collate(chosen, size_px)
+        batch = stack(chosen, size_px)
         drawn = draw({name: torch.from_numpy(value).to(device) for name, value in batch.items()})
         for pair, picture in zip(chosen, from_unit(drawn.float().cpu().numpy()), strict=True):
             true = np.asarray(pair.truth)

@@ -9,11 +9,12 @@ import pytest
 
 from support.plugins import PLUGINS, install
 
-PIXEL_REGRESSION = PLUGINS / "reenact_pixel_regression"
+HERE = [PLUGINS / name for name in ("reenact_pixel_regression", "reenact_ganimation")]
 
-sys.path.append(str(PIXEL_REGRESSION))
+sys.path += map(str, HERE)
 
 
 @pytest.fixture(autouse=True)
 def registered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    install(PIXEL_REGRESSION, tmp_path / "site", monkeypatch)
+    for plugin in HERE:
+        install(plugin, tmp_path / "site", monkeypatch)

@@ -11,7 +11,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final, cast
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -31,15 +30,15 @@ from reenact.training.adversarial import (
     save_weights,
     unet_config,
 )
-from reenact.training.augmentation import Pair, Rng, augment
 from reenact.training.loop import Recipe
 from reenact.training.picture_pairs import (
+    NeutralPairs,
     PictureMaterial,
     collate,
     load_pictures,
     measure,
 )
-from reenact.training.sampling import Batch, Clip, PairBatches, rarity
+from reenact.training.sampling import Batch, PairBatches
 
 CYCLE_SHARE: Final = 0.5
 """Weight of the cycle loss, as a share of the pixel loss's."""
@@ -65,29 +64,6 @@ class G2GANNetwork(nn.Module):
         """Return a picture with the expression of the map."""
         drawn: Tensor = self.synthesising(neutral, landmarks)
         return drawn
-
-
-class NeutralPairs:
-    """Draws a calm frame as the reference and any frame of the same clip as the truth."""
-
-    def __init__(self, clips: list[Clip]) -> None:
-        self._people: dict[str, list[Clip]] = {}
-        for clip in clips:
-            self._people.setdefault(clip.identity, []).append(clip)
-        self._names = sorted(self._people)
-        self._chances = {clip.name: rarity(clip.landmarks[clip.usable]) for clip in clips}
-
-    def draw(self, rng: Rng) -> Pair:
-        """Return one pair, augmented."""
-        clips = self._people[self._names[rng.integers(len(self._names))]]
-        clip = clips[rng.integers(len(clips))]
-        chances = self._chances[clip.name]
-        calm = clip.usable[np.argsort(chances)[: max(len(chances) // 2, 1)]]
-        first, second = int(rng.choice(calm)), int(rng.choice(clip.usable, p=chances))
-        pair = Pair(
-            clip.images[first], clip.landmarks[first], clip.images[second], clip.landmarks[second]
-        )
-        return augment(pair, rng)
 
 
 class G2GANRecipe(Recipe):

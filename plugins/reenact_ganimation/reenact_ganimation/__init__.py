@@ -1,0 +1,45 @@
+"""GANimation (Pumarola 2018; survey: Syed 2023, §3.2.2) as a renderer of reenact.
+
+The target's picture and the actor's 17 action units give its picture with these units; the head
+stays still. This module holds the spec and the renderer, and loads no torch.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from reenact.face.topology import ACTION_UNITS
+from reenact.rendering.image_to_image import LandmarkRenderer, spec
+from reenact.types import Array, Drive
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+class GanimationRenderer(LandmarkRenderer):
+    """Draws the target's first reference with the driven action units."""
+
+    condition_shape = (len(ACTION_UNITS),)
+
+    def condition(self, drive: Drive) -> Array:
+        """Return the action units times the intensity, (1, 17)."""
+        units = np.clip(drive.expression.action_units * np.float32(drive.intensity), 0, 1)
+        return np.ascontiguousarray(units[None], np.float32)
+
+
+def _build(config: str) -> tuple[nn.Module, int]:
+    from reenact.models.masked_generator import build_masked
+
+    return build_masked(config)
+
+
+GANIMATION: Final = spec(
+    "ganimation",
+    "GANimation: action units change a photo, the head stays still (no weights are shipped)",
+    recipe="reenact_ganimation.training:build_recipe",
+    training_file="plugins/reenact_ganimation/ganimation.toml",
+    build=_build,
+    renderer=GanimationRenderer,
+)

@@ -1,0 +1,155 @@
+"""A generator with a colour and an attention mask, and its critic, conditioned on a vector.
+
+The layers are those of LGP-GAN's global networks (Xia 2021, Tables II and III), which took them from
+StarGAN and GANimation. The generator draws `I = (1 − M) · C + M · I_x` (eq. 1): where the attention
+mask M is 1, the input picture stays.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+
+from reenact.errors import ModelError
+
+
+@dataclass(frozen=True, slots=True)
+class MaskedConfig:
+    """Sizes of both networks.
+
+    Attributes:
+        size_px: S, side of the pictures, a power of two from 32.
+        conditions: K, length of the vector.
+        width: channels of the first layers.
+        blocks: residual blocks of the generator; the paper has 6, its local generators 3.
+    """
+
+    size_px: int = 128
+    conditions: int = 17
+    width: int = 64
+    blocks: int = 6
+
+    def __post_init__(self) -> None:
+        """Refuse what the critic could not halve."""
+        if self.size_px < 32 or self.size_px & (self.size_px - 1):
+            raise ValueError(f"a side of {self.size_px} px is no power of two from 32")
+
+    def to_json(self) -> str:
+        """Return the text that a weight file keeps."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> MaskedConfig:
+        """Read such a text. Raises ValueError or TypeError if it does not fit."""
+        return cls(**json.loads(text))
+
+
+class MaskedGenerator(nn.Module):
+    """Changes a picture as a vector says (Table II, global generator)."""
+
+    def __init__(self, config: MaskedConfig) -> None:
+        super().__init__()
+        self.config = config
+        width = config.width
+        self.body = nn.Sequential(
+            *_normed(nn.Conv2d(3 + config.conditions, width, 7, 1, 3, bias=False)),
+            *_normed(nn.Conv2d(width, 2 * width, 4, 2, 1, bias=False)),
+            *_normed(nn.Conv2d(2 * width, 4 * width, 4, 2, 1, bias=False)),
+            *(_Residual(4 * width) for _ in range(config.blocks)),
+            *_normed(nn.ConvTranspose2d(4 * width, 2 * width, 4, 2, 1, bias=False)),
+            *_normed(nn.ConvTranspose2d(2 * width, width, 4, 2, 1, bias=False)),
+        )
+        self.colour = nn.Sequential(nn.Conv2d(width, 3, 7, 1, 3, bias=False), nn.Tanh())
+        self.attention = nn.Sequential(nn.Conv2d(width, 1, 7, 1, 3, bias=False), nn.Sigmoid())
+
+    def masks(self, picture: Tensor, condition: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the colours C (N, 3, S, S) in -1..1 and the attention M (N, 1, S, S) in 0..1.
+
+        Args:
+            picture: (N, 3, S, S) in -1..1.
+            condition: (N, K).
+        """
+        planes = condition[:, :, None, None].expand(-1, -1, *picture.shape[2:])
+        features = self.body(torch.cat([picture, planes], dim=1))
+        return self.colour(features), self.attention(features)
+
+    def forward(self, picture: Tensor, condition: Tensor) -> Tensor:
+        """Return the changed picture (N, 3, S, S) in -1..1 (eq. 1)."""
+        return blended(picture, *self.masks(picture, condition))
+
+
+def blended(picture: Tensor, colour: Tensor, attention: Tensor) -> Tensor:
+    """Return (1 − M) · C + M · I_x (Xia 2021, eq. 1)."""
+    return (1 - attention) * colour + attention * picture
+
+
+class ConditionCritic(nn.Module):
+    """Judges patches of a picture, and reads the vector off it (Table III, global)."""
+
+    def __init__(self, config: MaskedConfig) -> None:
+        super().__init__()
+        depth = min(6, config.size_px.bit_length() - 2)
+        widths = [3, *(config.width << level for level in range(depth))]
+        layers: list[nn.Module] = []
+        for inputs, outputs in pairwise(widths):
+            layers += [nn.Conv2d(inputs, outputs, 4, 2, 1), nn.LeakyReLU(0.01)]
+        self.body = nn.Sequential(*layers)
+        self.real = nn.Conv2d(widths[-1], 1, 3, 1, 1, bias=False)
+        self.condition = nn.Conv2d(
+            widths[-1], config.conditions, config.size_px >> depth, bias=False
+        )
+
+    def forward(self, picture: Tensor) -> tuple[Tensor, Tensor]:
+        """Return scores (N, 1, h, w), higher for real, and the vector (N, K)."""
+        features = self.body(picture)
+        return self.real(features), self.condition(features).flatten(1)
+
+
+def gradient_penalty(critic: ConditionCritic, real: Tensor, generated: Tensor) -> Tensor:
+    """Return the mean of (‖∇D(x̂)‖₂ − 1)² on the lines between pictures (Gulrajani 2017)."""
+    share = torch.rand(len(real), 1, 1, 1, device=real.device, dtype=real.dtype)
+    between = (share * real + (1 - share) * generated).requires_grad_(True)
+    scores, _ = critic(between)
+    (slope,) = torch.autograd.grad(scores.sum(), between, create_graph=True)
+    penalty: Tensor = (slope.flatten(1).norm(dim=1) - 1).square().mean()
+    return penalty
+
+
+def total_variation(mask: Tensor) -> Tensor:
+    """Return the sum over pixels of squared differences to the right and below, mean over N."""
+    across = (mask[..., 1:] - mask[..., :-1]).square().sum()
+    down = (mask[..., 1:, :] - mask[..., :-1, :]).square().sum()
+    return (across + down) / len(mask)
+
+
+def build_masked(config: str) -> tuple[MaskedGenerator, int]:
+    """Build the generator from the config text of a weight file."""
+    network = MaskedGenerator(MaskedConfig.from_json(config))
+    if network.config.conditions < 1:
+        raise ModelError("A masked generator needs a condition.")
+    return network, network.config.size_px
+
+
+class _Residual(nn.Module):
+    """Two 3×3 convolutions with instance normalisation, added to their input."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            *_normed(nn.Conv2d(width, width, 3, 1, 1, bias=False)),
+            nn.Conv2d(width, width, 3, 1, 1, bias=False),
+            nn.InstanceNorm2d(width, affine=True),
+        )
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Map (N, W, h, w) to the same."""
+        changed: Tensor = features + self.layers(features)
+        return changed
+
+
+def _normed(layer: nn.Conv2d | nn.ConvTranspose2d) -> tuple[nn.Module, ...]:
+    return layer, nn.InstanceNorm2d(layer.out_channels, affine=True), nn.ReLU()

@@ -1,0 +1,97 @@
+"""GANimation: its losses by hand, and training that resumes.
+
+That it can be trained and driven is what the contract tests ask of every renderer.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from reenact_ganimation.training import falling
+from torch import Tensor, nn
+
+from reenact.config import RendererSettings
+from reenact.errors import NoWeightsError
+from reenact.evaluation.clips import first_frame_target, read_clip
+from reenact.models.masked_generator import (
+    ConditionCritic,
+    MaskedConfig,
+    MaskedGenerator,
+    blended,
+    gradient_penalty,
+    total_variation,
+)
+from reenact.registry import load
+from reenact.testing.portrait import drive, portrait_target
+from reenact.testing.weights import people, train_two_steps
+from reenact.training.recipes import run_config
+
+SMALL = "batch_size = 2\nsize_px = 32\nwidth = 4\nblocks = 1\nvalidation_frames = 2\n"
+
+
+def test_the_networks_are_those_of_tables_2_and_3() -> None:
+    config = MaskedConfig()
+    generator, critic = MaskedGenerator(config), ConditionCritic(config)
+    first = generator.body[0]
+    assert isinstance(first, nn.Conv2d)
+    assert first.weight.shape == (64, 3 + 17, 7, 7)
+    widths = [layer.out_channels for layer in critic.body if isinstance(layer, nn.Conv2d)]
+    assert widths == [64, 128, 256, 512, 1024, 2048]
+    assert critic.real.kernel_size == (3, 3)
+    assert critic.condition.kernel_size == (2, 2)  # h / 64
+    assert not [one for one in critic.modules() if isinstance(one, nn.InstanceNorm2d)]
+    with pytest.raises(ValueError, match="100"):
+        MaskedConfig(size_px=100)
+
+
+def test_the_mask_keeps_the_picture_where_it_is_one() -> None:
+    picture, colour = torch.full((1, 3, 2, 2), 0.5), torch.full((1, 3, 2, 2), -1.0)
+    mask = torch.tensor([[[[1.0, 0.0], [0.5, 0.25]]]])
+    wanted = torch.tensor([[0.5, -1.0], [-0.25, -0.625]])
+    assert torch.allclose(blended(picture, colour, mask)[0, 0], wanted)
+
+
+def test_the_smoothness_and_the_gradient_penalty_by_hand() -> None:
+    mask = torch.tensor([[[[0.0, 1.0], [0.5, 0.5]]]])
+    assert total_variation(mask) == pytest.approx(1 + 0 + 0.25 + 0.25)
+
+    class Linear(ConditionCritic):
+        """Its slope is 3 in one pixel and 4 in another: of length 5."""
+
+        def forward(self, picture: Tensor) -> tuple[Tensor, Tensor]:
+            return 3 * picture[:, 0, 0, :1] + 4 * picture[:, 1, 0, 1:2], picture[:, :, 0, 0]
+
+    linear = Linear(MaskedConfig(32, width=2))
+    real, generated = torch.randn(2, 4, 3, 2, 2)
+    assert gradient_penalty(linear, real, generated) == pytest.approx((5 - 1) ** 2)
+
+
+def test_the_rates_stay_for_two_thirds_and_fall_to_zero() -> None:
+    assert [falling(one) for one in (0, 0.5, 2 / 3)] == pytest.approx([1, 1, 1])
+    assert [falling(one) for one in (5 / 6, 1)] == pytest.approx([0.5, 0])
+
+
+def test_it_trains_resumes_and_is_driven_by_action_units(tmp_path: Path) -> None:
+    weights = train_two_steps("ganimation", tmp_path, SMALL)
+    config = tmp_path / "ganimation.toml"
+    config.write_text(config.read_text(encoding="utf-8").replace("steps = 2", "steps = 3"))
+    assert run_config(config, resume=True).step == 3
+    settings = RendererSettings(name="ganimation", weights=str(weights), engine="torch")
+    renderer = load("renderers", "ganimation").make(settings)
+    renderer.prepare(first_frame_target(read_clip(people() / "val" / "other_portrait__01.mp4"), ""))
+
+    def drawn(units: float, intensity: float) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
+        still = drive(portrait_target().neutral)
+        acted = replace(still.expression, action_units=np.full(17, units, np.float32))
+        return renderer.render(replace(still, expression=acted, intensity=intensity))
+
+    assert np.array_equal(drawn(0.0, 1.0), drawn(1.0, 0.0))
+    assert np.abs(drawn(0.0, 1.0).astype(int) - drawn(1.0, 1.0)).max() > 0
+    with pytest.raises(NoWeightsError, match=r"train plugins/reenact_ganimation/ganimation\.toml"):
+        load("renderers", "ganimation").make(RendererSettings(name="ganimation")).prepare(
+            portrait_target()
+        )
