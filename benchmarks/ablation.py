@@ -41,7 +41,6 @@ from reenact.registry import load
 from reenact.storage import write_json
 from reenact.types import Array, Image, Renderer
 
-FRAMES: Final = 14
 CHIN: Final = 152
 MIN_HAIR_PX: Final = 400
 SHOWN: Final = (
@@ -71,19 +70,19 @@ WITHOUT: Final[dict[str, dict[str, Any]]] = {
 
 
 @contextmanager
-def without(name: str) -> Iterator[Renderer]:
-    """Provide the generator without a mechanism."""
+def without(name: str, renderer: str) -> Iterator[Renderer]:
+    """Provide a renderer without a mechanism."""
     with ExitStack() as stack:
         for place, other in WITHOUT[name].items():
             stack.enter_context(patch(f"reenact.{place}", other))
-        yield load("renderers", "warp_unet").make(Settings().renderer)
+        yield load("renderers", renderer).make(Settings().renderer)
 
 
-def prepare(video: Path, reader: FaceReader, size_px: int) -> PreparedClip:
+def prepare(video: Path, reader: FaceReader, size_px: int, frames: int) -> PreparedClip:
     """Read a clip, and choose the frames that are drawn."""
     clip = resized(read_clip(video), size_px)
     later = clip.usable[1:]
-    chosen = later[np.linspace(0, len(later) - 1, min(FRAMES, len(later))).round().astype(int)]
+    chosen = later[np.linspace(0, len(later) - 1, min(frames, len(later))).round().astype(int)]
     tracked = tuple(reader.track(clip.images[i]) for i in chosen)
     return replace(prepare_clip(clip, reader, 1), scored=tuple(chosen.tolist()), tracked=tracked)
 
@@ -144,13 +143,13 @@ def main(arguments: argparse.Namespace) -> None:
     base = json.loads(arguments.against.read_text("utf-8")) if arguments.against else None
     print(f"| | {' | '.join(SHOWN)} |")
     with FaceReader() as reader:
-        shots = [prepare(video, reader, arguments.size) for video in videos]
+        shots = [prepare(video, reader, arguments.size, arguments.frames) for video in videos]
         people = [
             list(person_masks(np.asarray(shot.clip.images[i]) for i in shot.scored))
             for shot in shots
         ]
         for name in arguments.without or WITHOUT:
-            with without(name) as renderer:
+            with without(name, arguments.renderer) as renderer:
                 rows = measure(renderer, shots, people, reader)
             print(row(f"without {name}" if WITHOUT[name] else name, rows, base), flush=True)
             if not WITHOUT[name]:
@@ -164,6 +163,8 @@ if __name__ == "__main__":
     parser.add_argument("data", type=Path, help="folder of clips")
     parser.add_argument("--first", default="", help="leave out clips whose names are before this")
     parser.add_argument("--size", type=int, default=256, help="side of the pictures, px")
+    parser.add_argument("--renderer", default="warp_unet", help="warp_unet, or one to compare with")
+    parser.add_argument("--frames", type=int, default=14, help="of each clip")
     parser.add_argument("--without", action="append", choices=WITHOUT, help="only these")
     parser.add_argument("--json", type=Path, help="file for the figures of the whole generator")
     parser.add_argument("--against", type=Path, help="such a file to compare with")
