@@ -30,13 +30,13 @@ _JOINT: Final = np.array([0.0, -0.8, 1.8], np.float32)
 about it leaves the shoulders in place."""
 
 _WORKING_IOD: Final = 40.0
-"""Pictures are scaled down until the inter-ocular distance has so many px."""
+"""Pictures are scaled down until the inter-ocular distance has about so many px."""
 
 _COLLAR: Final = 0.35
 _WIDTH: Final = 3.0
 """The torso begins this far below the chin, and reaches this far to each side, iod."""
 
-_MAX_CORNERS, _MIN_CORNERS = 80, 8
+_MAX_CORNERS, _MIN_CORNERS = 60, 8
 _MIN_SHARE: Final = 0.15
 """With fewer or a smaller share of the keyframe's corners the torso is lost."""
 
@@ -48,11 +48,16 @@ _RETRY: Final = 30
 """Pictures between two attempts to take a keyframe: the segmentation takes 30 ms."""
 
 _MAX_ERROR_PX: Final = 1.0
-_AREA: Final = cv2.INTER_AREA
+
+_TOLERANCES: Final = (0.3, 0.2, 0.1, 0.05, 0.05)
+"""Errors, iod, at which a corner's weight falls to a quarter, from one fit to the next."""
+
+_STIFFNESS: Final = 0.2
+"""Weight of the wish for neither roll nor growth, as the square of a distance in iod."""
 _EDGE_PX: Final = 1.0
 
 _FLOW: Final[dict[str, Any]] = {
-    "winSize": (15, 15),
+    "winSize": (17, 17),
     "maxLevel": 2,
     "flags": cv2.OPTFLOW_USE_INITIAL_FLOW,
     "criteria": (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 10, 0.03),
@@ -116,11 +121,8 @@ class BodyTracker:
         if image.shape != self._size:
             self.reset()
             self._size = image.shape
-            self._scale = min(1.0, _WORKING_IOD / max(estimate_pose(landmarks).scale, 1.0))
-        gray = np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), np.uint8)
-        if self._scale < 1:
-            small = cv2.resize(gray, None, fx=self._scale, fy=self._scale, interpolation=_AREA)
-            gray = np.asarray(small, np.uint8)
+            self._shrink = max(round(estimate_pose(landmarks).scale / _WORKING_IOD), 1)
+        gray = self._small(image)
         self._wait = max(self._wait - 1, 0)
         key = self._keyframe
         if key is None:
@@ -133,6 +135,13 @@ class BodyTracker:
         if motion is None:
             return None
         return Torso(_parameters(motion, key), self._since)
+
+    def _small(self, image: Image) -> NDArray[np.uint8]:
+        """Return a picture in grey at the working size; a whole factor is shrunk fast."""
+        gray = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
+        width, height = (side // self._shrink for side in gray.shape[::-1])
+        gray = gray[: height * self._shrink, : width * self._shrink]
+        return np.asarray(cv2.resize(gray, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
 
     def _followed(
         self, key: _Keyframe, gray: NDArray[np.uint8]
@@ -152,12 +161,10 @@ class BodyTracker:
         good = (seen[:, 0] > 0) & (seen_back[:, 0] > 0) & (error < _MAX_ERROR_PX) & inside
         needed = max(_MIN_CORNERS, _MIN_SHARE * len(key.corners))
         if good.sum() >= needed:
-            found, agree = cv2.estimateAffinePartial2D(
-                key.corners[good], there[good], ransacReprojThreshold=_MAX_ERROR_PX
-            )
-            if found is not None and agree.sum() >= needed:
+            found, agree = _similarity(key.corners[good, 0], there[good, 0], guess, key.iod_px)
+            if agree >= needed:
                 self._guess = found
-                return _after(found, key.motion), float(agree.sum()) / len(key.corners)
+                return _after(found, key.motion), agree / len(key.corners)
         self._guess = None
         return None, 0.0
 
@@ -184,8 +191,8 @@ class BodyTracker:
         except ModelError:
             self._can_segment = False  # another mediapipe than the one with the models
             return
-        iod_px = estimate_pose(landmarks).scale * self._scale
-        chin = landmarks[CHIN, :2].astype(np.float64) * self._scale
+        iod_px = estimate_pose(landmarks).scale / self._shrink
+        chin = landmarks[CHIN, :2].astype(np.float64) / self._shrink
         mask = cv2.resize((person > 0.5).astype(np.uint8), gray.shape[::-1])
         mask = cv2.erode(mask, np.ones((3, 3), np.uint8))
         mask[: max(math.ceil(chin[1] + _COLLAR * iod_px), 0)] = 0
@@ -248,6 +255,32 @@ def reference_torsos(target: Target) -> list[Array]:
         motion = head_borne(target.neutral, points) if seen is None else seen.motion
         torsos.append(torso(motion, target.neutral, size).motion)
     return torsos
+
+
+def _similarity(
+    start: NDArray[Any], end: NDArray[Any], guess: NDArray[np.float64], iod_px: float
+) -> tuple[NDArray[np.float64], int]:
+    """Fit a similarity by reweighted least squares (Geman and McClure 1985), from a guess on.
+
+    Roll and growth are drawn to none, so that a few corners close together do not invent them.
+
+    Returns:
+        The (2, 3) affine, and how many of the points agree with it.
+    """
+    fit, x, y = guess, start.astype(np.float64), end.astype(np.float64)
+    for share in _TOLERANCES:
+        error = ((x @ fit[:, :2].T + fit[:, 2] - y) ** 2).sum(axis=1) / (share * iod_px) ** 2
+        weight = 1 / (1 + error) ** 2
+        weight /= weight.sum()
+        middle, there = weight @ x, weight @ y
+        from_middle, from_there = x - middle, y - there
+        prior = _STIFFNESS * iod_px**2
+        spread = weight @ (from_middle**2).sum(axis=1) + prior
+        a = (weight @ (from_middle * from_there).sum(axis=1) + prior) / spread
+        b = weight @ (from_middle[:, 0] * from_there[:, 1] - from_middle[:, 1] * from_there[:, 0])
+        turn = np.array([[a, -b / spread], [b / spread, a]])
+        fit = np.column_stack([turn, there - turn @ middle])
+    return fit, int((error < 1).sum())
 
 
 def _after(second: NDArray[np.float64], first: NDArray[np.float64]) -> NDArray[np.float64]:

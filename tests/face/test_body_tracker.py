@@ -79,7 +79,7 @@ def test_the_torso_of_another_reference_is_known() -> None:
     object.__setattr__(target, "landmarks", np.stack([target.neutral, points]))
     same, moved = reference_torsos(target)
     np.testing.assert_allclose(same, np.eye(2, 3), atol=0.005)
-    np.testing.assert_allclose(moved, affine, atol=0.01)
+    np.testing.assert_allclose(moved, affine, atol=0.03)
 
 
 def test_torso_and_shoulders_of_a_real_clip_agree(faces_dir: Path) -> None:
