@@ -10,7 +10,7 @@ import datetime
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,6 +21,7 @@ from reenact.errors import ReenactError, SinkError
 from reenact.live.features import Feature, features
 from reenact.live.presenter import Show
 from reenact.live.presets import live_settings, preset_path, read_preset, write_preset
+from reenact.live.problems import problems
 from reenact.live.session import Session, join_sound
 from reenact.sinks.fanout import SinkSet
 from reenact.stats import Stats
@@ -102,7 +103,7 @@ class Controls:
         }
         warm = self._now_s() - self._start_s > _WARM_UP_S
         state["slow"] = warm and session.source.live and fps < _SLOW * wanted_fps
-        state["problems"] = list(self._problems(state))
+        state["problems"] = list(problems(session, state))
         return state
 
     def delay_ms(self) -> int | None:
@@ -328,36 +329,6 @@ class Controls:
         fps = (frames - frames_then) / (now_s - then_s) if now_s > then_s else 0.0
         recent = {cause: count - drops_then.get(cause, 0) for cause, count in drops.items()}
         return fps, {cause: count for cause, count in recent.items() if count}
-
-    def _problems(self, state: dict[str, Any]) -> Iterator[dict[str, str]]:
-        """Yield what is wrong: its place in the snapshot, what it is, and what to do."""
-        session = self.session
-        error = session.error
-        if error is not None:
-            known = isinstance(error, ReenactError)
-            told = str(error) if known else f"{type(error).__name__}: {error}"
-            yield _problem("state", f"The session has ended. {told}", "Start it again.")
-        if session.source_problem:
-            yield _problem("source", session.source_problem, "The target rests until it is back.")
-        elif state["face"] in ("lost", "none"):
-            yield _problem(
-                "face",
-                "No face is seen, so the target rests.",
-                "Sit before the camera with light on your face.",
-            )
-        if state["slow"]:
-            yield _problem(
-                "fps",
-                f"{state['fps']:.0f} pictures a second instead of {state['wanted_fps']:.0f}.",
-                "Close other programs, or start with a smaller renderer.size or output.fps.",
-            )
-        for output in state["outputs"]:
-            if output["error"]:
-                yield _problem("outputs", output["error"], "Then switch it on again.")
-
-
-def _problem(where: str, what: str, remedy: str) -> dict[str, str]:
-    return {"where": where, "what": what, "do": remedy}
 
 
 def _new_recording() -> Path:

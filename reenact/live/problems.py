@@ -1,0 +1,44 @@
+"""What is wrong with a session, in words, and what to do about it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from reenact.errors import ReenactError
+from reenact.live.session import Session
+
+
+def problems(session: Session, state: Mapping[str, Any]) -> Iterator[dict[str, str]]:
+    """Yield what is wrong: `where` in the snapshot, `what` it is, and what to `do`.
+
+    Args:
+        session: that is looked at.
+        state: its snapshot, as `Controls.snapshot` makes it.
+    """
+    error = session.error
+    if error is not None:
+        known = isinstance(error, ReenactError)
+        told = str(error) if known else f"{type(error).__name__}: {error}"
+        yield _problem("state", f"The session has ended. {told}", "Start it again.")
+    if session.source_problem:
+        yield _problem("source", session.source_problem, "The target rests until it is back.")
+    elif state["face"] in ("lost", "none"):
+        yield _problem(
+            "face",
+            "No face is seen, so the target rests.",
+            "Sit before the camera with light on your face.",
+        )
+    if state["slow"]:
+        yield _problem(
+            "fps",
+            f"{state['fps']:.0f} pictures a second instead of {state['wanted_fps']:.0f}.",
+            "Close other programs, or start with a smaller renderer.size or output.fps.",
+        )
+    for output in state["outputs"]:
+        if output["error"]:
+            yield _problem("outputs", output["error"], "Then switch it on again.")
+
+
+def _problem(where: str, what: str, remedy: str) -> dict[str, str]:
+    return {"where": where, "what": what, "do": remedy}
