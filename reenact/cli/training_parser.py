@@ -134,6 +134,14 @@ def add_evaluate(adder: Adder[argparse.ArgumentParser]) -> None:
         help="measure each renderer once more with shoulders that follow the actor's torso, as the "
         "row `NAME (body)`",
     )
+    parser.add_argument("--limit", type=COUNT, metavar="N", help="number of clips (default: all)")
+    _add_figures(parser)
+    add_assignments(parser)
+    parser.set_defaults(run=commands.evaluate)
+
+
+def _add_figures(parser: argparse.ArgumentParser) -> None:
+    """Add the networks that `evaluate` measures with, and the files that it writes."""
     parser.add_argument(
         "--lpips", type=Path, metavar="FILE.onnx", help="measure LPIPS with this network"
     )
@@ -143,7 +151,6 @@ def add_evaluate(adder: Adder[argparse.ArgumentParser]) -> None:
         metavar="FILE.onnx",
         help="measure FID and Inception Score with this network",
     )
-    parser.add_argument("--limit", type=COUNT, metavar="N", help="number of clips (default: all)")
     parser.add_argument("--json", type=Path, required=True, metavar="FILE", help="the report")
     parser.add_argument(
         "--sheet", type=Path, metavar="FILE.png", help="a contact sheet of the pictures"
@@ -166,5 +173,3 @@ def add_evaluate(adder: Adder[argparse.ArgumentParser]) -> None:
         metavar="FOLDER",
         help="for --protocol emotions: the pictures as labelled clips, to train with",
     )
-    add_assignments(parser)
-    parser.set_defaults(run=commands.evaluate)

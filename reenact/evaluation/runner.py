@@ -66,6 +66,8 @@ class EvaluationOptions:
         sheet: receives the contact sheet as PNG; further sheets get numbers in their names.
         ab: folder that receives a video of each clip in self-reenactment, with the true run beside
             each renderer's.
+        rating: receives the page on which people rate the pictures of "emotions".
+        labelled: folder that receives the pictures of "emotions" as labelled clips.
     """
 
     protocol: Protocol = "self"
@@ -128,32 +130,13 @@ def evaluate(renderers: Sequence[str], data: Path, options: EvaluationOptions) -
         videos = find_portraits(data, options.limit)
     else:
         videos = find_clips(data, None if options.protocol == "cross" else options.limit)
-    if options.ab is not None:
-        prepare_folder(options.ab)
-        if options.ab.samefile(data):
-            raise ConfigError(f"--ab {options.ab} holds the clips themselves; give another folder.")
-    if options.labelled is not None:
-        prepare_folder(options.labelled)
-    for path in (options.json_path, options.sheet, options.rating):
-        if path is not None:
-            check_writable(path)
+    _prepare_outputs(options, data)
     if options.protocol == "wild":
-        return [_measure_wild(videos, data, options)]
-    names = _ordered(asked, options.floors)
+        names = asked = ["none"]
+    else:
+        names = _ordered(asked, options.floors)
     perceptual = PerceptualMetrics(options.lpips, options.inception, names)
-    with FaceReader() as reader:
-        if options.protocol == "cross":
-            measured = _measure_cross(names, videos, reader, options)
-        elif options.protocol == "emotions":
-            measured = _measure_emotions(
-                names, videos, reader, options, weights=weights, perceptual=perceptual
-            )
-        elif options.target_training is not None:
-            measured = _measure_trained(names, videos, reader, options, options.target_training)
-        else:
-            measured = _measure_self(
-                names, videos, reader, options, weights=weights, perceptual=perceptual
-            )
+    measured = _measure(names, videos, options, weights, perceptual)
     reports: list[Report] = [
         {
             "renderer": name,
@@ -170,6 +153,37 @@ def evaluate(renderers: Sequence[str], data: Path, options: EvaluationOptions) -
         for number, page in enumerate(compose(measured.columns, measured.rows)):
             write_png(sheet_path(options.sheet, number), page)
     return reports
+
+
+def _prepare_outputs(options: EvaluationOptions, data: Path) -> None:
+    """Raise before the measurement what would prevent writing its results."""
+    if options.ab is not None:
+        prepare_folder(options.ab)
+        if options.ab.samefile(data):
+            raise ConfigError(f"--ab {options.ab} holds the clips themselves; give another folder.")
+    if options.labelled is not None:
+        prepare_folder(options.labelled)
+    for path in (options.json_path, options.sheet, options.rating):
+        if path is not None:
+            check_writable(path)
+
+
+def _measure(
+    names: Sequence[str],
+    videos: Sequence[Path],
+    options: EvaluationOptions,
+    weights: Mapping[str, str],
+    perceptual: PerceptualMetrics,
+) -> _Measured:
+    if options.protocol == "wild":
+        return _measure_wild(names[0], videos, options)
+    with FaceReader() as reader:
+        if options.protocol == "cross":
+            return _measure_cross(names, videos, reader, options)
+        if options.target_training is not None:
+            return _measure_trained(names, videos, reader, options, options.target_training)
+        measure = _measure_emotions if options.protocol == "emotions" else _measure_self
+        return measure(names, videos, reader, options, weights=weights, perceptual=perceptual)
 
 
 def _check(options: EvaluationOptions, has_weights: bool) -> None:
@@ -292,20 +306,11 @@ def _renderers(
     return renderers
 
 
-def _measure_wild(videos: Sequence[Path], data: Path, options: EvaluationOptions) -> Report:
+def _measure_wild(name: str, videos: Sequence[Path], options: EvaluationOptions) -> _Measured:
     from reenact.evaluation.wild import PROTOCOL, run
 
     figures = run(videos, options.settings.fusion, progress=options.progress)
-    report: Report = {
-        "renderer": "none",
-        "data": str(data),
-        "protocol": PROTOCOL,
-        "clips": figures,
-        "mean": mean_figures(figures.values()),
-    }
-    if options.json_path is not None:
-        write_json(options.json_path, report)
-    return report
+    return _Measured(PROTOCOL, [name], {name: figures}, (), ())
 
 
 def _measure_trained(
