@@ -9,7 +9,9 @@ import pytest
 
 from support.plugins import PLUGINS, install
 
-HERE = [PLUGINS / name for name in ("reenact_pixel_regression", "reenact_ganimation")]
+HERE = [
+    PLUGINS / name for name in ("reenact_pixel_regression", "reenact_ganimation", "reenact_motion")
+]
 
 sys.path += map(str, HERE)
 

@@ -1,0 +1,164 @@
+"""MotionGAN: the sphere's maps, its losses, what it learns from clips, and what it draws live."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from reenact_motion import MOTION_GAN, MotionGANSettings
+from reenact_motion.network import CLASSES, NOISE, POINT, MotionGenerator, inner
+from reenact_motion.recipe import MotionBatches, _penalty, build_recipe
+from reenact_motion.segments import SAMPLES, UNITS, deviations_of, find_segments
+from reenact_motion.srvf import (
+    Curve,
+    curve_of,
+    distance,
+    exp_map,
+    karcher_mean,
+    log_map,
+    srvf,
+)
+from reenact_motion.srvf import inner as l2
+
+from reenact.errors import ReenactError
+from reenact.expression.emotions import EMOTIONS, acted_units, emotion_weights
+from reenact.face.action_units import action_unit_basis, action_units
+from reenact.face.geometry import canonical_face
+from reenact.testing.weights import people
+from reenact.training.deformation_transfer import Motion
+from reenact.training.recipes import build_recipe as recipe_of
+
+RNG = np.random.default_rng(7)
+
+
+def curves(count: int) -> Curve:
+    return np.cumsum(RNG.standard_normal((count, SAMPLES, len(UNITS))), axis=1)
+
+
+def test_a_curve_and_its_point_on_the_sphere_are_a_round_trip() -> None:
+    given = curves(5)
+    given -= given[:, :1]
+    q, length = srvf(given)
+    assert np.allclose(l2(q, q), 1.0)
+    assert np.allclose(length, np.linalg.norm(np.diff(given, axis=1), axis=-1).sum(axis=1))
+    assert np.abs(curve_of(q, length) - given).max() < 1e-6
+
+
+def test_the_srvf_of_a_straight_line_by_hand() -> None:
+    line = np.linspace(0, 1, 5)[:, None] * np.array([3.0, 4.0])
+    q, length = srvf(line)
+    assert length == pytest.approx(5.0)
+    assert np.allclose(q, [0.6, 0.8])
+
+
+def test_exp_and_log_are_inverse_to_1e_6_and_keep_the_distance() -> None:
+    q = srvf(curves(20))[0]
+    mean, others = q[0], q[1:]
+    tangent = log_map(mean, others)
+    assert np.abs(l2(tangent, mean[None])).max() < 1e-9, "it is orthogonal to the mean"
+    assert np.allclose(np.sqrt(l2(tangent, tangent)), distance(mean, others))
+    assert np.abs(exp_map(mean, tangent) - others).max() < 1e-6
+    assert np.abs(log_map(mean, exp_map(mean, tangent)) - tangent).max() < 1e-6
+    assert np.allclose(exp_map(mean, 0 * tangent), mean)
+
+
+def test_the_mean_lies_half_way_between_two_points_and_its_tangents_cancel() -> None:
+    q = srvf(curves(2))[0]
+    mean = karcher_mean(q)
+    assert distance(mean, q[0]) == pytest.approx(float(distance(q[0], q[1])) / 2, abs=1e-6)
+    assert np.abs(log_map(mean, q).mean(axis=0)).max() < 1e-6
+
+
+def test_the_generator_stays_in_the_tangent_space_of_its_class() -> None:
+    generator = MotionGenerator()
+    generator.means.normal_()
+    emotion = torch.arange(CLASSES)
+    made = generator(torch.randn(CLASSES, NOISE), emotion)
+    assert made.shape == (CLASSES, *POINT)
+    assert inner(made, generator.means).abs().max() < 1e-5
+
+
+def test_the_penalty_is_that_of_a_linear_critic() -> None:
+    """‖∇D‖ of D(v) = 2 v₀ is 2 everywhere, so that the penalty is (2 - 1)²."""
+
+    class Linear(torch.nn.Module):
+        def forward(self, tangent: torch.Tensor, emotion: torch.Tensor) -> torch.Tensor:
+            return 2 * tangent[:, 0, :1]
+
+    real, made = torch.randn(2, 6, *POINT)
+    assert float(_penalty(Linear(), real, made, torch.zeros(6))) == pytest.approx(1.0)
+
+
+def test_batches_lie_between_motions_of_one_class_and_are_drawn_again_alike() -> None:
+    tangents = [np.full((2, *POINT), number, np.float64) for number in range(CLASSES)]
+    batches = MotionBatches(tangents, (2, 16), seed=3, steps=5)
+    batch = batches[4]
+    assert batch["tangent"].shape == (2, 16, *POINT)
+    assert np.array_equal(batch["tangent"][:, :, 0, 0], batch["emotion"])
+    assert np.array_equal(MotionBatches(tangents, (2, 16), 3, 5)[4]["tangent"], batch["tangent"])
+
+
+def acting(emotion: int, name: str = "anna") -> Motion:
+    """Return a clip in which somebody turns from neutral to an emotion."""
+    way = 1.4 * np.concatenate([np.zeros(10), np.linspace(0, 1, 40), np.ones(5)])
+    units = way[:, None].astype(np.float32) * acted_units()[emotion]
+    shapes = canonical_face() + np.tensordot(units, action_unit_basis(), 1)
+    still = np.zeros(3, np.float32)
+    return Motion(name, shapes, np.zeros((len(way), 3), np.float32), canonical_face(), still)
+
+
+def test_a_motion_is_cut_from_neutral_to_the_peak_with_its_mirror_image() -> None:
+    happy = EMOTIONS.index("happy")
+    first, second = find_segments([acting(happy)])
+    assert first.emotion == second.emotion == happy
+    assert np.abs(first.curve[0]).max() < 1e-9
+    assert 6 / 25 <= first.duration_s <= 40 / 25
+    end = deviations_of(first.curve, happy, 12)[-1]
+    units = action_units(canonical_face() + end, canonical_face())
+    assert emotion_weights(units)[happy] > 0.7
+
+
+def test_clips_without_emotions_cannot_be_learned_from() -> None:
+    assert not find_segments([acting(0)])
+    with pytest.raises(ReenactError, match="No clip shows a face that turns"):
+        build_recipe({"train": str(people() / "train"), "val": str(people() / "val")})
+
+
+def test_two_steps_of_training_change_both_networks_and_give_figures(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def clips(folder: Path) -> list[Motion]:
+        return [acting(number, folder.name) for number in range(1, len(EMOTIONS))]
+
+    monkeypatch.setattr("reenact_motion.recipe.load_motions", clips)
+    recipe = recipe_of("motion_gan", {"train": "train", "val": "val", "batch_size": 4})
+    before = {name: one.state_dict() for name, one in recipe.networks.items()}
+    kept = {name: state["layers.0.weight"].clone() for name, state in before.items()}
+    batches = recipe.batches(0, 2)
+    for step in range(2):
+        batch = {key: torch.from_numpy(value) for key, value in batches[step].items()}
+        losses = recipe.step(batch, 0.0)
+        assert all(np.isfinite(value) for value in losses.values())
+    for name, network in recipe.networks.items():
+        assert not torch.equal(network.state_dict()["layers.0.weight"], kept[name])
+    figures = recipe.validate(recipe.networks["generator"])
+    assert figures["walk_nearest"] > figures["people_nearest"]
+    assert figures["mean_variety"] == 0
+    weights = tmp_path / "motion.safetensors"
+    recipe.save(recipe.networks["generator"], weights, {"steps": "2"})
+    source = MOTION_GAN.build(MotionGANSettings(weights=str(weights)))
+    assert source.motion("happy", 0).shape[1:] == (478, 3)
+
+
+@pytest.mark.parametrize("emotion", EMOTIONS[1:])
+def test_the_shipped_motions_end_in_their_emotion_and_vary(emotion: str) -> None:
+    source = MOTION_GAN.build(MotionGANSettings())
+    number, face = EMOTIONS.index(emotion), canonical_face()
+    ends = [source.motion(emotion, seed)[-1] for seed in range(8)]
+    weights = np.stack([emotion_weights(action_units(face + end, face)) for end in ends])
+    assert 1 + int(weights.mean(axis=0)[1:].argmax()) == number
+    mean = MOTION_GAN.build(MotionGANSettings(variety=0))
+    assert np.ptp(ends, axis=0).max() > 0.01
+    assert np.array_equal(mean.motion(emotion, 0), mean.motion(emotion, 2))
