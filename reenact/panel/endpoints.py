@@ -292,7 +292,7 @@ ENDPOINTS: Final = (
         "PATCH",
         "/api/targets/{name}",
         "Rename a target",
-        lambda s, p, b: s.gallery.rename(p["name"], b.name),
+        lambda s, p, b: s.rename(p["name"], b.name),
         NameBody,
     ),
     Endpoint(

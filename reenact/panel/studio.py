@@ -154,6 +154,14 @@ class Studio(ClosesOnExit):
 
         return self.jobs.start("switch", target, work)
 
+    def rename(self, name: str, new: str) -> None:
+        """Rename a target, also where it is chosen or shown. Raises TargetError."""
+        self.gallery.rename(name, new)
+        if self.choice.target == name:
+            self._choose(target=new)
+        if self.controls is not None and self.controls.target == name:
+            self.controls.target = new
+
     def set_output(self, output: str, on: bool) -> None:
         """Switch an output on or off, now and at the next start. Raises ReenactError."""
         if output not in {*self.choice.outputs, *available("sinks")} - {"file"}:

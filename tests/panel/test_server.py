@@ -11,6 +11,7 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,7 @@ from reenact.cli.main import main
 from reenact.errors import ReenactError
 from reenact.panel.server import Address, PanelServer
 from reenact.panel.studio import Studio
+from reenact.testing.portrait import portrait_target
 from support.fakes import until
 from support.panels import FAST, Panel
 
@@ -83,6 +85,15 @@ def test_outputs_that_fail_are_told_and_end_nothing(panel: Panel) -> None:
     assert controls is not None
     until(lambda: sum(bool(one["error"]) for one in controls.outputs()) == 2)
     assert {"name": "panel", "error": ""} in controls.outputs()
+
+
+def test_a_target_that_is_shown_can_be_renamed(panel: Panel) -> None:
+    panel.studio.gallery.store.create(replace(portrait_target(), name="anna"))
+    panel.start("pattern", "anna")
+    assert panel.call("PATCH", "/api/targets/anna", name="berta") is None
+    state = panel.call("GET", "/api/state")
+    assert (state["session"]["target"], state["choice"]["target"]) == ("berta", "berta")
+    panel.start("pattern", "berta")
 
 
 def test_settings_of_plugins_and_parts_appear_by_themselves(panel: Panel) -> None:

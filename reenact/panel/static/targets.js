@@ -46,7 +46,7 @@ export class TargetGallery {
   async update(state, chosen) {
     const jobs = state.jobs.filter((job) => job.state === "running" && job.kind !== "switch");
     this.showJobs(jobs);
-    this.tellEnded(state.jobs);
+    this.tellEnded(state.jobs, chosen);
     if (this.seen !== state.targets) {
       this.seen = state.targets;
       const targets = await attempt("GET", "targets");
@@ -199,11 +199,13 @@ export class TargetGallery {
     }
   }
 
-  tellEnded(jobs) {
+  tellEnded(jobs, chosen) {
     this.told ??= new Set(jobs.filter((job) => job.state !== "running").map((job) => job.number));
     for (const job of jobs) {
       if (job.state === "running" || this.told.has(job.number)) continue;
       this.told.add(job.number);
+      // A target that is shown is drawn anew, by the weights that it has learned.
+      if (job.kind === "train" && job.state === "done" && job.target === chosen) this.choose(chosen);
       if (job.kind !== "switch" || job.state === "failed") {
         toast(job.result, { bad: job.state === "failed" });
       }
