@@ -69,7 +69,7 @@ class PanelServer(ClosesOnExit):
         token = kept_token()
         self._socket = _bound(address)
         port = self._socket.getsockname()[1]
-        named = f"[{address.host}]" if ":" in address.host else address.host
+        named = _named(address.host)
         hosts = {*LOOPBACK_HOSTS, named.lower()}
         if address.host in ("0.0.0.0", "::"):
             hosts |= {socket.gethostname().lower(), *_own_addresses()}
@@ -128,8 +128,13 @@ def _bound(address: Address) -> socket.socket:
     raise AssertionError("unreachable")
 
 
+def _named(host: str) -> str:
+    """Return an address as it stands in a URL, IPv6 in brackets."""
+    return f"[{host}]" if ":" in host else host
+
+
 def _own_addresses() -> list[str]:
     try:
-        return [str(info[4][0]) for info in socket.getaddrinfo(socket.gethostname(), None)]
+        return [_named(str(info[4][0])) for info in socket.getaddrinfo(socket.gethostname(), None)]
     except OSError:
         return []
