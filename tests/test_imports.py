@@ -35,7 +35,7 @@ ROOMS["cli"] = ROOMS["testing"] | {"panel"}
 
 MAX_MODULES_AT_THE_TOP = 13
 MAX_LINES = 500
-MODULES_IN_A_ROOM = range(4, 21)
+MODULES_IN_A_ROOM = range(4, 22)
 
 ONLY_IN = {
     "mediapipe": {"face.mediapipe_tracker", "face.segmentation", "face.shoulders"},
