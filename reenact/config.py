@@ -158,10 +158,11 @@ class FusionSettings(Section):
         description="correct smiles, lips and brows so that they are read on the target as they "
         "were acted",
     )
-    mode: Literal["relative", "absolute"] = Field(
-        "relative",
+    mode: Literal["auto", "relative", "absolute"] = Field(
+        "auto",
         description="relative: the actor's expression is added to the target's in its picture; "
-        "absolute: a calm actor gives a calm target, whatever its picture shows",
+        "absolute: a calm actor gives a calm target, whatever its picture shows; auto: absolute "
+        "for a picture that smiles, speaks or has its eyes shut, else relative",
     )
     mouth: Gain = Field(1.0, description="gain of the mouth and jaw")
     eyes: Gain = Field(1.0, description="gain of the lids and gaze")

@@ -45,6 +45,8 @@ def create(arguments: Namespace) -> None:
         store.create(target, footage=footage)
     count = len(target.references)
     print(f"{target.name} is ready, with {count} reference picture{'s' if count != 1 else ''}.")
+    if target.metadata["expressions"] == "absolute":
+        print("Its picture is not at rest; a calm actor gives a calm face (fusion.mode=absolute).")
     if target.renderer == FLOOR:
         print("The generator does not know such faces, so the mesh warp alone will draw it.")
     print(

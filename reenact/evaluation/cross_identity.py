@@ -109,6 +109,8 @@ def run(
         )
     settings = settings.model_copy(deep=True)
     settings.output.picture = "crop"
+    if settings.fusion.mode == "auto":
+        settings.fusion.mode = "relative"  # figures are departures from the photo
     settings.actor.neutral = "fresh"  # the user's stored neutral is neither read nor replaced
     renderers: dict[str, Renderer] = {
         name: load("renderers", name).make(settings.renderer.model_copy(update={"name": name}))

@@ -33,6 +33,18 @@ _MIDDLE_LIDS: Final = slice(2, 5)
 """The pairs of `regions.lid_gaps` of one eye that its opening is measured by."""
 
 
+Mode = Literal["relative", "absolute"]
+
+
+def mode_for(points: Array) -> Mode:
+    """Return the better `fusion.mode` for a photo's (478, 3) landmarks, px.
+
+    "absolute" if its expression cannot be rest, such as a smile with teeth or shut eyes.
+    """
+    problem = resting_face(to_face_frame(points, estimate_pose(points)))[1]
+    return "absolute" if problem else "relative"
+
+
 def resting_face(shape: Array) -> tuple[Array, str]:
     """Estimate how the person of one photo looks at rest.
 
@@ -40,8 +52,8 @@ def resting_face(shape: Array) -> tuple[Array, str]:
         shape: (478, 3) of the photo in the face frame, iod.
 
     Returns:
-        The resting (478, 3) shape, the photo's own wherever that can be at rest, and what of the
-        photo cannot, such as "an open mouth"; "" where all of it can.
+        The resting (478, 3) shape, the photo's own wherever that can be at rest, and a sentence
+        that says what of the photo cannot; "" if all of it can.
     """
     identity = ActorIdentity()
     pose = estimate_pose(shape)
@@ -55,17 +67,19 @@ class TargetFace:
 
     Args:
         photo: (478, 3) the target's landmarks in its photo, face frame, iod.
-        mode: "relative": deviations are added to the photo; "absolute": to the target at rest.
+        mode: "relative": deviations are added to the photo; "absolute": to the target at rest;
+            "auto": as `mode_for` says.
 
     Attributes:
         rest: (478, 3) the target at rest, as estimated; the photo where that can be at rest.
         base: (478, 3) the shape that deviations are added to.
     """
 
-    def __init__(self, photo: Array, mode: Literal["relative", "absolute"] = "relative") -> None:
-        rest, _ = resting_face(photo)
+    def __init__(self, photo: Array, mode: Literal["auto"] | Mode = "relative") -> None:
+        rest, problem = resting_face(photo)
         self.rest = rest
-        self.base = photo if mode == "relative" else rest
+        absolute = bool(problem) if mode == "auto" else mode == "absolute"
+        self.base = rest if absolute else photo
         self._limits = Limits(rest, self.base)
         self._own = self._limits.shares(self.base)
         self._units = proportions(self.base) / self._limits.sizes[: len(MEASURES)]

@@ -16,6 +16,7 @@ import numpy as np
 
 from reenact.config import RendererSettings
 from reenact.errors import SourceError, TargetError
+from reenact.expression.target_face import mode_for
 from reenact.face.face_search import find_face, refine_face
 from reenact.face.geometry import FACE_SHARE, face_box, square_to_crop, transform_points
 from reenact.imaging import invert_affine, resized_square
@@ -222,6 +223,7 @@ def _assemble(
         plate=plate,
         crop_to_plate=crop_to_plate,
         metadata={
+            "expressions": mode_for(landmarks[0]),
             "made": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
             **metadata,
         },

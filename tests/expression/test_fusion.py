@@ -14,6 +14,7 @@ from reenact.expression.driving import Addition, nothing
 from reenact.expression.fusion import Fusion
 from reenact.expression.measures import MOUTH_OPEN, MOUTH_WIDTH, measure
 from reenact.expression.neutral_store import NeutralStore
+from reenact.expression.target_face import mode_for
 from reenact.face.action_units import action_unit_basis, action_units
 from reenact.face.geometry import (
     canonical_face,
@@ -122,7 +123,7 @@ def method(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-def settings_of(method: str, **values: float | bool) -> FusionSettings:
+def settings_of(method: str, **values: float | bool | str) -> FusionSettings:
     return FusionSettings.model_validate({"method": method, **values})
 
 
@@ -191,6 +192,9 @@ def test_a_calm_actor_closes_a_shouting_photos_lips_in_absolute_mode_alone(metho
     speaking = canonical_face() + deviation_of(mouth_open=0.5)
     assert gap("relative", canonical_face()) > 0.15
     assert gap("absolute", canonical_face()) < 0.06
+    assert gap("auto", canonical_face()) == gap("absolute", canonical_face())
+    assert mode_for(shouting) == "absolute"
+    assert mode_for(target_points()) == "relative"
     assert gap("absolute", speaking) > gap("absolute", canonical_face()) + 0.1
 
 
@@ -436,7 +440,7 @@ def test_real_actors_drive_real_targets(faces_dir: Path, method: str) -> None:
     for actor, other in zip(clips, clips[2:] + clips[:2], strict=True):
         target = other[0]
         fusion = Fusion(
-            settings_of(method, read_back=False),
+            settings_of(method, read_back=False, mode="relative"),
             SmoothingSettings(),
             target,
             ActorSettings(neutral="fresh"),
