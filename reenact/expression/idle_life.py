@@ -15,7 +15,7 @@ from typing import Final
 import numpy as np
 
 from reenact.face.action_units import action_unit_basis
-from reenact.face.topology import ACTION_UNITS, IRIS_LEFT, IRIS_RIGHT, N_LANDMARKS
+from reenact.face.topology import ACTION_UNITS, IRIS_LEFT, IRIS_RIGHT
 from reenact.imaging import smoothstep
 from reenact.types import Array
 
@@ -63,11 +63,7 @@ class Life:
 
 
 class IdleLife:
-    """Invents life; the same seed gives the same life.
-
-    Attributes:
-        begun: True once there was a step since the last reset.
-    """
+    """Invents life; the same seed gives the same life."""
 
     def __init__(self, seed: int = 0) -> None:
         self._rng = np.random.default_rng(seed)
@@ -82,11 +78,6 @@ class IdleLife:
     def reset(self) -> None:
         """Begin at rest again; life goes on where it was."""
         self._alive_s = 0.0
-
-    @property
-    def begun(self) -> bool:
-        """True if life has begun since the last reset."""
-        return self._alive_s > 0
 
     def step(self, dt_s: float) -> Life:
         """Return life after another `dt_s` seconds."""
@@ -103,7 +94,7 @@ class IdleLife:
         turn = turn + np.array([-0.010, 0.0, 0.0]) * share * self._breathing()
         return Life(
             units,
-            deviation.reshape(N_LANDMARKS, 3),
+            deviation,
             1.0 - shut,
             turn.astype(np.float32),
             (breath + np.array([-0.35, 0.0, 0.0]) * turn[1]).astype(np.float32),
