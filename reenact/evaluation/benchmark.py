@@ -169,18 +169,14 @@ def _measure_size(settings: Settings, frames: Sequence[Frame], seconds: float) -
     """
     target = open_target(PORTRAIT, settings.renderer.size)
     throughput, _ = _run(settings, target, frames, seconds, live=False)
-    memory_mb, busy_s, start_s = peak_memory_mb(), time.process_time(), time.perf_counter()
-    camera, gpu_share = _run(settings, target, frames, seconds, live=True)
-    elapsed_s = (time.perf_counter() - start_s) * available_cores()
+    camera, use = _run(settings, target, frames, seconds, live=True)
     return {
         "device": throughput.device,
         "fps": round(throughput.fps, 2),
         "latency_ms": _spread(camera.latency_ms),
         "jitter_ms": round(camera.jitter_ms, 2),
         "drops": sum(camera.drops.values()) - camera.drops.get("stopped", 0),
-        "cpu_share": round((time.process_time() - busy_s) / elapsed_s, 3),
-        "gpu_share": gpu_share,
-        "memory_growth_mb": memory_mb and round((peak_memory_mb() or 0) - memory_mb, 1),
+        **use,
         "steps_ms": {name: _spread(steps) for name, steps in throughput.steps_ms.items()},
     }
 
@@ -254,8 +250,8 @@ def peak_memory_mb() -> float | None:
 
 def _run(
     settings: Settings, target: Target, frames: Sequence[Frame], seconds: float, live: bool
-) -> tuple[Stats, float | None]:
-    """Run a session; return its figures, and for how much of the time the GPU was busy."""
+) -> tuple[Stats, dict[str, float | None]]:
+    """Run a session; return its figures, and its use of the machine as in `_measure_size`."""
     recorder = Recorder()
     reenactor = open_reenactor(settings, target, recorder.timer)
     try:
@@ -269,9 +265,15 @@ def _run(
     source = ClipReplay(frames, seconds, CAMERA_FPS, live)
     sinks = SinkSet([load("sinks", "null").make("", settings.sink)])
     with Session(settings, source, reenactor, sinks, recorder=recorder) as session:
+        memory_mb, busy_s, start_s = peak_memory_mb(), time.process_time(), time.perf_counter()
         session.start()
         gpu_share = _wait(session)
-        return session.stats(), gpu_share
+        busy_s, elapsed_s = time.process_time() - busy_s, time.perf_counter() - start_s
+        return session.stats(), {
+            "cpu_share": round(busy_s / elapsed_s / available_cores(), 3),
+            "gpu_share": gpu_share,
+            "memory_growth_mb": memory_mb and round((peak_memory_mb() or 0) - memory_mb, 1),
+        }
 
 
 def _time_starts(settings: Settings, clip: Path | None) -> dict[str, float | None]:

@@ -246,18 +246,21 @@ def _compile(core: Any, model: Any, threads: int) -> Any:
     if kept.get("machine") != machine:
         kinds = core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
         offered = {"bf16": "BF16", "f16": "FP16"}
+        others = [short for short, name in offered.items() if name in kinds]
         best: dict[str, Any] = {"INFERENCE_PRECISION_HINT": "f32"}
-        best_s = _time(core.compile_model(model, "CPU", hints | best))
-        for precision in (short for short, name in offered.items() if name in kinds):
-            other: dict[str, Any] = {"INFERENCE_PRECISION_HINT": precision}
-            other_s = _time(core.compile_model(model, "CPU", hints | other))
-            if other_s < _NOTABLE * best_s:
-                best, best_s = other, other_s
-        half = best | {"INFERENCE_NUM_THREADS": cores // 2}
-        if cores >= _MANY_CORES and best_s > _NOTABLE * _time(
-            core.compile_model(model, "CPU", hints | half)
-        ):
-            best = half
+
+        def time_of(choice: dict[str, Any]) -> float:
+            return _time(core.compile_model(model, "CPU", hints | choice))
+
+        if others or cores >= _MANY_CORES:
+            best_s = time_of(best)
+            for precision in others:
+                other = {"INFERENCE_PRECISION_HINT": precision}
+                if (other_s := time_of(other)) < _NOTABLE * best_s:
+                    best, best_s = other, other_s
+            half = best | {"INFERENCE_NUM_THREADS": cores // 2}
+            if cores >= _MANY_CORES and best_s > _NOTABLE * time_of(half):
+                best = half
         kept = {"machine": machine, "hints": best}
         with contextlib.suppress(SinkError), atomic_write(path, parents=True) as partial:
             partial.write_text(json.dumps(kept), encoding="utf-8")
