@@ -1,6 +1,6 @@
 """A generator with a colour and an attention mask, and its critic, conditioned on a vector.
 
-The layers are those of LGP-GAN's global networks (Xia 2021, Tables II and III), which took them from
+The layers are those of LGP-GAN's global networks (Xia 2021, Tables II and III), taken from
 StarGAN and GANimation. The generator draws `I = (1 − M) · C + M · I_x` (eq. 1): where the attention
 mask M is 1, the input picture stays.
 """
