@@ -1,9 +1,9 @@
 """The live generator: a moving head over a static background, repaired and completed by a U-net.
 
 Once per target, an encoder computes features of the reference and fills in the background behind
-the head. For each frame the mesh's flow moves the head, and a first small U-net, at a quarter of
-the picture's resolution, predicts where its layer ends; the background rests. A second U-net adds
-a residual picture: inside of the mouth, eyelids, disoccluded cheek.
+the head. For each frame a first small U-net, at a quarter of the picture's resolution, moves the
+background and predicts where the head's layer ends; the mesh's flow moves the head. The layers are
+composed. A second U-net adds a residual picture: inside of the mouth, eyelids, disoccluded cheek.
 Parents: the modified U-net of Fan 2023, eq. 2 and Table 1 (landmarks and target picture in, picture
 out), the landmark flow with a learned residual of MobilePortrait, and layered video models.
 """
@@ -19,8 +19,8 @@ from torch import Tensor, nn
 
 from reenact.models.warp_unet_inputs import (
     FLOW,
-    MAP_CHANNELS,
     MAP_STEM,
+    SEEN_CHANNELS,
     STEM,
     MapChannel,
     WarpUNetConfig,
@@ -28,6 +28,9 @@ from reenact.models.warp_unet_inputs import (
 
 _CONTEXT_STEM: Final = 2
 """The encoder's context U-net works at half the networks' resolution, to see farther."""
+
+_REST: Final = 0.024
+"""A background motion of this size is halved, in halves of the side: 3 px at 256."""
 
 _LAYER_STEM: Final = 2
 """The head's share is predicted at this multiple of the networks' resolution."""
@@ -136,11 +139,13 @@ class Drawing(NamedTuple):
     Attributes:
         layered: (N, 3, S, S) the warped head over the background, about -1..1.
         residual: (N, 3, S, S) what the repair adds to it, coarse outside the face.
+        rest_flow: (N, 2, S/2, S/2) flow of the background, in halves of the side.
         share: (N, 1, S/2, S/2) share of the head's layer, 0..1.
     """
 
     layered: Tensor
     residual: Tensor
+    rest_flow: Tensor
     share: Tensor
 
 
@@ -160,14 +165,15 @@ class WarpUNet(nn.Module):
         super().__init__()
         self.config = config or WarpUNetConfig()
         motion, repair = self.config.motion_channels, self.config.repair_channels
-        maps, width = MAP_CHANNELS * MAP_STEM**2, self.config.feature_channels
+        maps, width = SEEN_CHANNELS * MAP_STEM**2, self.config.feature_channels
         self.encoder = ReferenceEncoder(self.config)
         self.motion = _UNet(maps + 2 * width, motion)
+        self.flow_head = nn.Conv2d(motion[0], 2, 3, padding=1)
         self.layer_head = nn.Conv2d(motion[0], _LAYER_STEM**2, 3, padding=1)
         self.repair = _UNet(3 * STEM**2 + width + maps + motion[0], repair)
         self.picture_head = nn.Conv2d(repair[0], 3 * STEM**2, 3, padding=1)
         self.cavity = nn.Parameter(torch.tensor(_CAVITY)[:, None, None])
-        _start_at_zero(self.layer_head, self.picture_head)
+        _start_at_zero(self.flow_head, self.layer_head, self.picture_head)
 
     def encode(self, reference: Tensor, person: Tensor, scene: Tensor) -> tuple[Tensor, Tensor]:
         """Compute what `forward` needs of a reference.
@@ -197,21 +203,25 @@ class WarpUNet(nn.Module):
         self, reference: Tensor, background: Tensor, features: Tensor, maps: Tensor
     ) -> Drawing:
         """Compute the picture and the fields that it is composed of; arguments as of `forward`."""
-        packed = F.pixel_unshuffle(maps, MAP_STEM)
+        packed = F.pixel_unshuffle(maps[:, :SEEN_CHANNELS], MAP_STEM)
         mesh_flow = maps[:, FLOW]
         moved = sample(features, F.avg_pool2d(mesh_flow, MAP_STEM))
         motion = self.motion(torch.cat([packed, moved, features], dim=1))
+        flow = torch.tanh(self.flow_head(motion).float()) * self.config.rest_flow
+        rest_flow = _upsample(_damped(flow))
         # A sigmoid that starts at one half: a share clipped to 0 or 1 would get no gradient.
         share = torch.sigmoid(F.pixel_shuffle(self.layer_head(motion).float(), _LAYER_STEM))
         share = torch.maximum(share, _without_rim(maps[:, MapChannel.SKIN, None]))
         face = F.avg_pool2d(maps[:, MapChannel.SKIN, None], 5, stride=1, padding=2)
-        fields = [mesh_flow, share, face, maps[:, MapChannel.UNSEEN_MOUTH, None]]
-        head_flow, fine_share, face, unseen = torch.split(
-            _upsample(torch.cat(fields, dim=1)), [2, 1, 1, 1], dim=1
+        fields = [mesh_flow, rest_flow, share, face, maps[:, MapChannel.UNSEEN_MOUTH :]]
+        head_flow, fine_flow, fine_share, face, unseen, light = torch.split(
+            _upsample(torch.cat(fields, dim=1)), [2, 2, 1, 1, 1, 1], dim=1
         )
         head = sample(reference, head_flow, bicubic=True)
+        head = head + light * (head + 1)
         head = head + unseen * (self.cavity - head)
-        layered = background + fine_share * (head - background)
+        rest = sample(background, fine_flow)
+        layered = rest + fine_share * (head - rest)
         seen = torch.cat([F.pixel_unshuffle(layered, STEM), moved, packed, motion], dim=1)
         residual = F.pixel_shuffle(self.picture_head(self.repair(seen)).float(), STEM)
         coarse = F.interpolate(
@@ -221,7 +231,7 @@ class WarpUNet(nn.Module):
             align_corners=False,
         )
         residual = coarse + face * (residual - coarse)
-        return Drawing(layered, residual, share)
+        return Drawing(layered, residual, rest_flow, share)
 
 
 class Picture(nn.Module):
@@ -249,9 +259,9 @@ class Layers(nn.Module):
     def forward(
         self, reference: Tensor, background: Tensor, features: Tensor, maps: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """Return residual (N, 3, S, S) and the head's share (N, 1, S/2, S/2)."""
+        """Return residual (N, 3, S, S), and flow and share (N, 3, S/2, S/2) of the background."""
         drawn = self.network.draw(reference, background, features, maps)
-        return drawn.residual, drawn.share
+        return drawn.residual, torch.cat([drawn.rest_flow, drawn.share], dim=1)
 
 
 def _start_at_zero(*heads: nn.Conv2d) -> None:
@@ -264,6 +274,12 @@ def _start_at_zero(*heads: nn.Conv2d) -> None:
 def _without_rim(face: Tensor) -> Tensor:
     """Erode a mask; inside a face the background must not show through."""
     return 1 - F.max_pool2d(1 - face, 2 * _RIM_CELLS + 1, stride=1, padding=_RIM_CELLS)
+
+
+def _damped(flow: Tensor) -> Tensor:
+    """Shrink small motions of the background to zero: a trembling background is conspicuous."""
+    fourth = flow.square().sum(1, keepdim=True).square()
+    return flow * (fourth / (fourth + _REST**4))
 
 
 def _upsample(x: Tensor) -> Tensor:

@@ -37,7 +37,8 @@ _MEANINGS: Final = {
     "background": "from the encoder",
     "features": "from the encoder",
     "maps": "HeadMesh(read_personal_flow(weights)).maps(reference's landmarks, driven landmarks, "
-    "256, 128), all in reenact.rendering; landmarks are px of a crop of 256 px, whatever the size",
+    "256, 128, Lighting.of(reference, its landmarks)), all in reenact.rendering; landmarks are px "
+    "of a crop of 256 px, whatever the size",
     "picture": "RGB, about -1 to 1",
 }
 
@@ -104,11 +105,15 @@ class _Generator(nn.Module):
     ) -> Tensor:
         small, behind = (_resize(picture, NETWORK_PX) for picture in (reference, background))
         drawn = self.network.draw(small, behind, features, maps)
-        fields = torch.cat([maps[:, FLOW], maps[:, MapChannel.UNSEEN_MOUTH, None]], dim=1)
-        fields = _resize(torch.cat([fields, drawn.share], dim=1), self.size_px)
-        head = sample(reference, fields[:, :2], bicubic=True)
-        head = head + fields[:, 2:3] * (self.network.cavity - head)
-        layered = background + fields[:, 3:] * (head - background)
+        fields = [maps[:, FLOW], drawn.rest_flow, drawn.share, maps[:, MapChannel.UNSEEN_MOUTH :]]
+        flow, rest_flow, share, unseen, light = torch.split(
+            _resize(torch.cat(fields, dim=1), self.size_px), [2, 2, 1, 1, 1], dim=1
+        )
+        head = sample(reference, flow, bicubic=True)
+        head = head + light * (head + 1)
+        head = head + unseen * (self.network.cavity - head)
+        rest = sample(background, rest_flow)
+        layered = rest + share * (head - rest)
         return layered + _resize(drawn.residual, self.size_px)
 
 

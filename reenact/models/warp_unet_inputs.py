@@ -15,7 +15,7 @@ from reenact.models.weights import header_of
 SHIPPED_WEIGHTS: Final = "warp_unet.safetensors"
 """File name of the weights in the package's assets."""
 
-VERSION: Final = 4
+VERSION: Final = 5
 """Part of the key under which converted networks are cached. Increase it whenever the code of
 `models.warp_unet` changes what a network computes."""
 
@@ -33,7 +33,10 @@ UNKNOWN_PERSON: Final = 0.5
 
 
 class MapChannel(IntEnum):
-    """Channels of `HeadMesh.maps`, all of which the networks see."""
+    """Channels of `HeadMesh.maps`.
+
+    The networks see all channels before `LIGHT`; the light is applied to the warped head only.
+    """
 
     FLOW_X = 0
     """Source position in the reference minus the cell's own, in halves of the crop's side."""
@@ -50,12 +53,17 @@ class MapChannel(IntEnum):
     IRISES = 8
     UNSEEN_MOUTH = 9
     """Inside of the mouth that the reference does not show, 0 to 1."""
+    LIGHT = 10
+    """Relative change of brightness: 0.1 makes the head 10 % brighter, -0.1 darker."""
 
 
 FLOW: Final = slice(MapChannel.FLOW_X, MapChannel.FLOW_Y + 1)
 ATLAS: Final = slice(MapChannel.ATLAS_X, MapChannel.ATLAS_Z + 1)
 
 MAP_CHANNELS: Final = len(MapChannel)
+
+SEEN_CHANNELS: Final = int(MapChannel.LIGHT)
+"""Number of leading channels that the networks see."""
 
 
 def shipped_weights() -> Path:
@@ -70,12 +78,14 @@ class WarpUNetConfig:
     Attributes:
         feature_channels: of the encoded reference.
         motion_channels, repair_channels, context_channels: of the three U-nets.
+        rest_flow: largest motion of the background and shoulders, in halves of the side.
     """
 
     feature_channels: int = 32
     motion_channels: tuple[int, ...] = (32, 64, 96, 128)
     repair_channels: tuple[int, ...] = (48, 96, 128, 160)
     context_channels: tuple[int, ...] = (48, 96, 128, 160)
+    rest_flow: float = 0.25
 
     @classmethod
     def from_json(cls, text: str) -> WarpUNetConfig:

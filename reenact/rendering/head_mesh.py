@@ -38,6 +38,7 @@ from reenact.rendering.body_field import torso_flow
 from reenact.rendering.eyes import eye_sources
 from reenact.rendering.mesh_warp import grid_to_crop, interpolate, rasterise
 from reenact.rendering.mouth import mouth_sources
+from reenact.rendering.relighting import Lighting
 from reenact.rendering.residual_flow import ResidualFlow, shipped_residual_flow
 from reenact.types import Array, Body, Pose
 
@@ -58,6 +59,9 @@ this point does, so a head that nods or turns about it leaves the shoulders in p
 
 _FLOOR_SHARE: Final = 0.5
 """Share of the body's motion that the crop's lower border has."""
+
+_RING_LIGHT: Final = 0.5
+"""Share of the skin's change of light that the inner ring has: hair reflects differently."""
 
 _BORDER: Final = tuple(
     (x, y)
@@ -144,6 +148,7 @@ class HeadMesh:
         drive: Array,
         size_px: int,
         side: int,
+        lighting: Lighting | None = None,
         *,
         poses: tuple[Pose, Pose] | None = None,
         body: Body | None = None,
@@ -155,6 +160,7 @@ class HeadMesh:
             drive: (478, 3) driven landmarks, crop px.
             size_px: side of the crop.
             side: side of the maps in cells.
+            lighting: of the reference; None: no relighting.
             poses: of reference and drive; None: they are estimated here.
             body: the torso that neck and shoulders follow; None: they follow the head.
 
@@ -171,10 +177,13 @@ class HeadMesh:
         displacement = (start[:, :2] - end[:, :2]) * np.float32(2 / size_px)
         # Channels are contiguous planes, which is the layout that the network takes.
         result = np.moveaxis(np.empty((MAP_CHANNELS, side, side), np.float32), 0, -1)
-        attributes = np.concatenate([displacement, self.atlas], axis=1)
-        drawn = interpolate(cells, points, self.triangles, attributes)
+        attributes = [displacement, self.atlas]
+        if lighting is not None:
+            attributes.append(_vertex_light(lighting.gain(drive, poses[1]))[:, None])
+        drawn = interpolate(cells, points, self.triangles, np.concatenate(attributes, axis=1))
         result[..., FLOW] = drawn[..., :2]
         result[..., ATLAS] = drawn[..., 2:5]
+        result[..., MapChannel.LIGHT] = 0 if lighting is None else drawn[..., 5]
         is_face = self._is_face[cells] & (cells >= 0)
         result[..., MapChannel.SKIN] = is_face
         residual = self._residual_flow.flow(causes, poses[1], size_px, side)
@@ -275,6 +284,16 @@ def _outside(mask: NDArray[np.uint8], flow: Array, more: Array) -> Array:
 def head_mesh() -> HeadMesh:
     """Return the `HeadMesh` with the shipped residual flow."""
     return HeadMesh()
+
+
+def _vertex_light(gain: Array) -> Array:
+    """Return the relative change of brightness at each vertex, (V,), from (468,) gains of skin."""
+    change = gain - 1
+    irises = (change[list(loop)].mean() for loop in (EYE_RIGHT, EYE_LEFT))
+    rings = np.zeros((len(RINGS), len(OVAL) // 2), np.float32)
+    rings[0] = _RING_LIGHT * change[list(OVAL)[::2]]
+    parts = [change, *(np.full(len(IRIS_RIGHT), iris) for iris in irises), rings.ravel()]
+    return np.asarray(np.concatenate([*parts, np.zeros(len(_BORDER))]), dtype=np.float32)
 
 
 def _ring(shape: Array, size: float) -> Array:

@@ -104,14 +104,14 @@ def source_map(maps: Array, size_px: int) -> Array:
     return np.asarray(result, dtype=np.float32)
 
 
-def warp_image(image: Image, source: Array, interpolation: int = cv2.INTER_LINEAR) -> Image:
+def warp_image(image: Image, source: Array) -> Image:
     """Sample a picture at a (H, W, 2) float32 map of its own px; edges repeat outside."""
     return np.asarray(
         cv2.remap(
             image,
             source[..., 0],
             source[..., 1],
-            interpolation,
+            cv2.INTER_LINEAR,
             borderMode=cv2.BORDER_REPLICATE,
         )
     )

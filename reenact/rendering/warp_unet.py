@@ -33,6 +33,7 @@ from reenact.rendering.body_field import moved_from
 from reenact.rendering.head_mesh import HeadMesh
 from reenact.rendering.layers import compose, fill_background
 from reenact.rendering.reference_ranking import SeenFaces, reference_distances
+from reenact.rendering.relighting import Lighting
 from reenact.rendering.residual_flow import read_personal_flow
 from reenact.types import Array, Body, Drive, Image, Pose, Target
 
@@ -117,6 +118,10 @@ class WarpUNetRenderer:
         ]
         self._poses = [estimate_pose(points) for points in self._landmarks]
         self._torsos = reference_torsos(target)
+        self._lighting = [
+            Lighting.of(picture, points)
+            for picture, points in zip(pictures, self._landmarks, strict=True)
+        ]
         self._seen = SeenFaces.of(self._landmarks)
         self._edge_fade = edge_fade(target, _MAP_SIDE)
         self._held: int | None = None
@@ -182,6 +187,7 @@ class WarpUNetRenderer:
             landmarks,
             NETWORK_PX,
             _MAP_SIDE,
+            self._lighting[number],
             poses=(self._poses[number], pose),
             body=None if body is None else moved_from(body, self._torsos[number]),
         )

@@ -31,7 +31,7 @@ from reenact.errors import ConfigError, ReenactError
 from reenact.imaging import from_unit
 from reenact.models.discriminators import PatchDiscriminator
 from reenact.models.warp_unet import WarpUNet
-from reenact.models.warp_unet_inputs import MAP_CHANNELS, MapChannel, WarpUNetConfig
+from reenact.models.warp_unet_inputs import SEEN_CHANNELS, MapChannel, WarpUNetConfig
 from reenact.models.weights import load_model, save_model
 from reenact.rendering.head_mesh import HeadMesh
 from reenact.rendering.residual_flow import ResidualFlow, personal_flow_tensors
@@ -179,7 +179,7 @@ class WarpUNetRecipe(Recipe):
         if config.start:
             load_model(Path(config.start), generator, ARCHITECTURE)
         self._frozen = _freeze(generator, config.parts)
-        discriminator = PatchDiscriminator(3 + MAP_CHANNELS)
+        discriminator = PatchDiscriminator(3 + SEEN_CHANNELS)
         self.networks: dict[str, nn.Module] = {
             "generator": generator,
             "discriminator": discriminator,
@@ -243,7 +243,7 @@ class WarpUNetRecipe(Recipe):
     ) -> Tensor:
         """Let the discriminator learn, then return the generator's loss by it."""
         discriminator = self.networks["discriminator"]
-        shown = (picture, truth, maps)
+        shown = (picture, truth, maps[:, :SEEN_CHANNELS])
         fake, real, seen = (_crop(t, batch["windows"]) for t in shown)
         loss = hinge_discriminator(discriminator(real, seen), discriminator(fake.detach(), seen))
         optimizer_step(self.optimizers["discriminator"], [loss])

@@ -14,6 +14,7 @@ from reenact.face.topology import EYE_LEFT, EYE_RIGHT, LIPS_INNER, LIPS_OUTER
 from reenact.models.warp_unet_inputs import MAP_CHANNELS, UNKNOWN_PERSON
 from reenact.rendering.background import scene_behind
 from reenact.rendering.head_mesh import HeadMesh, head_mesh
+from reenact.rendering.relighting import Lighting
 from reenact.training.augmentation import Pair
 from reenact.training.sampling import Batch
 from reenact.types import Array, Image
@@ -44,7 +45,8 @@ def collate(pairs: list[Pair], mesh: HeadMesh | None = None) -> Batch:
     mesh = mesh or head_mesh()
     for number, pair in enumerate(pairs):
         reference, truth = pair.reference_landmarks, pair.truth_landmarks
-        maps[number] = mesh.maps(reference, truth, size, size // 2)
+        lighting = Lighting.of(np.asarray(pair.reference), reference)
+        maps[number] = mesh.maps(reference, truth, size, size // 2, lighting)
     return {
         "person": np.stack([_halved(pair.person, size, 1) for pair in pairs]),
         "reference_person": np.stack(

@@ -178,9 +178,9 @@ def test_other_weights_are_checked(tmp_path: Path) -> None:
         opened("warp_unet", target, weights=str(other))
     short = tmp_path / "short.safetensors"
     state = WarpUNet().state_dict()
-    state.pop("layer_head.bias")
+    state.pop("flow_head.bias")
     save_model(short, state, {"architecture": "warp_unet", "config": "{}"})
-    with pytest.raises(ModelError, match=r"layer_head\.bias"):
+    with pytest.raises(ModelError, match=r"flow_head\.bias"):
         opened("warp_unet", target, weights=str(short))
 
 
@@ -310,7 +310,8 @@ def test_full_size_layers_are_the_networks_own() -> None:
     expected = renderer.render(drive(face))
     assert isinstance(renderer, WarpUNetRenderer)
     inputs = [torch.from_numpy(value) for value in renderer._inputs.values()]
-    maps = renderer._mesh.maps(target.neutral, face, NETWORK_PX, NETWORK_PX // 2)
+    lighting = renderer._lighting[0]
+    maps = renderer._mesh.maps(target.neutral, face, NETWORK_PX, NETWORK_PX // 2, lighting)
     maps[..., FLOW] *= renderer._edge_fade
     network = WarpUNet().eval()
     load_model(shipped_weights(), network, "warp_unet")
