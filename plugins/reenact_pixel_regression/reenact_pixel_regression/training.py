@@ -56,6 +56,9 @@ class PixelRegressionTraining(Section):
         description="expressions whose motion is the mean of the pairs; without labels the others "
         "have that of the acted expression",
     )
+    exaggeration: float = Field(
+        1.0, gt=0, le=2, description="factor on the motion that the targets are given"
+    )
     batch_size: int = Field(1, ge=1, description="unused: all pairs are solved at once")
 
 
@@ -117,6 +120,7 @@ class PixelRegressionRecipe(Recipe):
             if not pairs or name in self._errors:
                 continue
             motion = motion_of(pairs, name, name in self.config.mean_motion)
+            motion = motion * np.float32(self.config.exaggeration)
             shown = align(pairs, name, motion)
             people = len({pair.person for pair in pairs})
             self._sizes[name] = f"{people} people, {len(shown.people)} pairs"
