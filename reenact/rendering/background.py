@@ -32,8 +32,17 @@ _SOFT: Final = 1 / 256
 
 _KEPT: Final = (-0.9, -0.3)
 """Depth relative to the chin (negative: above it) between which the person is kept partly, and
-below which wholly: collars, shoulders and the hair on them stay in place while heads turn.
-In eye spans, the distance between the outer eye corners."""
+below which wholly: collars, shoulders and the hair on them stay in place while heads turn. This and
+the following lengths are in eye spans, the distance between the outer eye corners."""
+
+_BESIDE: Final = 0.2
+"""Distance from the face beyond which hair that leaves the picture is kept."""
+
+_MIN_ROOM: Final = 0.45
+"""With less room beside the face, only ears and temples touch the border, no such hair."""
+
+_GAP: Final = 31 / 256
+"""Gaps in such hair, in rows as a share of the side, that are closed."""
 
 _FOREHEAD, _CHIN, _EYES = 10, 152, (33, 263)
 
@@ -55,7 +64,8 @@ def without_person(image: Image, person: NDArray[np.uint8]) -> Image:
 def scene_behind(image: Image, person: NDArray[np.uint8], landmarks: Array) -> Image:
     """Return the picture with the head and its hair inpainted, uint8 (S, S, 3) RGB.
 
-    The person's body is kept, and so are other people.
+    The person's body is kept. So are other people, and hair that leaves the picture at the side:
+    when the head moves away from that side, more hair comes into view.
 
     Args:
         image: uint8 (S, S, 3) RGB.
@@ -70,7 +80,7 @@ def scene_behind(image: Image, person: NDArray[np.uint8], landmarks: Array) -> I
     own = np.bincount(groups[row, column]).argmax()
     if hidden.all() or own == 0:
         return image
-    share = (groups == own) * _above_shoulders(landmarks, size)
+    share = (groups == own) * _above_shoulders(landmarks, size) * (1 - _leaving(hidden, landmarks))
     return _blended(image, _painted(image, hidden), share.astype(np.float32))
 
 
@@ -96,6 +106,25 @@ def _painted(image: Image, hidden: NDArray[np.uint8]) -> Image:
 def _blended(image: Image, painted: Image, share: Array) -> Image:
     soft = cv2.GaussianBlur(share, (0, 0), _SOFT * len(image))[..., None]
     return np.asarray(image + soft * (painted.astype(np.float32) - image)).astype(np.uint8)
+
+
+def _leaving(hidden: NDArray[np.uint8], landmarks: Array) -> NDArray[np.uint8]:
+    """Return a (S, S) mask, 0 or 1, of hidden pixels that extend from the face to a side."""
+    size, span = len(hidden), _eye_span(landmarks)
+    first, last = landmarks[:468, 0].min(), landmarks[:468, 0].max()
+    left = _leaving_left(hidden, first / span, span)
+    right = _leaving_left(hidden[:, ::-1], (size - 1 - last) / span, span)[:, ::-1]
+    rows = np.ones((round(_GAP * size) | 1, 1), np.uint8)
+    return np.asarray(cv2.morphologyEx(left | right, cv2.MORPH_CLOSE, rows), np.uint8)
+
+
+def _leaving_left(hidden: NDArray[np.uint8], room: float, span: float) -> NDArray[np.uint8]:
+    """Do so on the left; `room` is the space beside the face in eye spans of `span` px."""
+    found = np.zeros_like(hidden)
+    if room >= _MIN_ROOM:
+        width = round((room - _BESIDE) * span)
+        found[:, :width] = np.cumprod(hidden[:, :width], axis=1)
+    return found
 
 
 def _above_shoulders(landmarks: Array, size_px: int) -> Array:

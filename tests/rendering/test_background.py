@@ -74,6 +74,28 @@ def test_other_people_stay_until_all_are_painted_over() -> None:
     assert np.abs(empty.astype(int) - wall())[200:, 50:150].mean() < 20
 
 
+def test_hair_that_leaves_the_picture_stays_there() -> None:
+    """On the left, where it does; on the right, where the wall is seen, nothing stays."""
+    person = people()
+    person[90:130, :100] = 255
+    picture = wall()
+    picture[person > 0] = (20, 200, 20)
+    scene = scene_behind(picture, person, landmarks())
+    hair = (slice(95, 125), slice(0, 50))
+    np.testing.assert_array_equal(scene[hair], picture[hair])
+    assert np.abs(scene.astype(int) - wall())[75:125, 75:155].max() < 40
+
+
+def test_an_ear_beside_the_picture_s_edge_is_no_hair_that_leaves_it() -> None:
+    cut = 65  # ten columns are left beside the face
+    points = landmarks()
+    points[:, 0] -= cut
+    part = (slice(SIDE - cut), slice(cut, SIDE))
+    scene = scene_behind(with_people()[part], people()[part], points)
+    away = np.abs(scene.astype(int) - wall()[part])
+    assert away[75:125, :80].max() < 40
+
+
 @pytest.mark.parametrize("known", [0, 128, 255])
 def test_a_picture_of_which_nothing_is_known_stays(known: int) -> None:
     person = np.full((SIDE, SIDE), known, np.uint8)
