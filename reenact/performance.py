@@ -22,7 +22,7 @@ from numpy.lib import format as numpy_format
 from numpy.typing import NDArray
 
 from reenact.errors import SourceError
-from reenact.types import EVENTS, Landmarks, PerformanceFrame
+from reenact.types import EVENTS, Landmarks, PerformanceFrame, Torso
 
 VERSION: Final = 1
 
@@ -46,6 +46,8 @@ FRAMES: Final = np.dtype(
         ("trust", "<f4", 6),
         ("limited", "?", 12),
         ("events", "?", len(EVENTS)),
+        ("torso", "<f4", 4),
+        ("torso_since", "<i4"),
     ]
 )
 
@@ -147,6 +149,9 @@ def frame_of(frames: NDArray[np.void], index: int, stored: NDArray[np.float32]) 
         time_s=float(frame["time_s"]),
         events=tuple(bool(happened) for happened in frame["events"]),
         stored=stored if np.isfinite(stored).all() else None,
+        torso=Torso(np.array(frame["torso"]), since)
+        if (since := int(frame["torso_since"]))
+        else None,
     )
 
 
@@ -181,6 +186,8 @@ def _record(frame: PerformanceFrame, time_s: float) -> NDArray[np.void]:
         row["action_units"] = frame.expression.action_units
     if frame.trust is not None:
         row["trust"] = frame.trust
+    if frame.torso is not None:
+        row["torso"], row["torso_since"] = frame.torso
     if frame.limited is not None:
         row["limited"] = frame.limited
     return record

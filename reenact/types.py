@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Final, Protocol, runtime_checkable
+from typing import Final, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -73,6 +73,18 @@ EVENTS: Final = ("reset", "set_neutral", "undo_neutral")
 """What the user and the session ask of the program that follows an actor, in this order."""
 
 
+class Torso(NamedTuple):
+    """How an actor's torso has moved.
+
+    Attributes:
+        motion: float32 (4,), across and down, iod; roll, radians; and the logarithm of its growth.
+        since: tells from which picture it is counted; another number is another picture.
+    """
+
+    motion: Array
+    since: int
+
+
 @dataclass(frozen=True, slots=True)
 class PerformanceFrame:
     """One frame of a performance: what was seen of the actor, and what the target was given.
@@ -89,6 +101,7 @@ class PerformanceFrame:
         expression: of the actor, with it.
         trust: (6,) 0 to 1, how far each of `regions.PARTS` was believed.
         limited: (12,) which of `limits.LIMITED` and, last, the whole were limited.
+        torso: of the actor; None: not seen.
     """
 
     landmarks: Landmarks | None
@@ -99,6 +112,7 @@ class PerformanceFrame:
     expression: Expression | None = None
     trust: Array | None = None
     limited: NDArray[np.bool_] | None = None
+    torso: Torso | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,9 +14,9 @@ import numpy as np
 
 from reenact.config import FusionSettings, SmoothingSettings
 from reenact.expression.head_motion import soft
-from reenact.face.body_tracker import Torso, head_borne, torso
+from reenact.face.body_tracker import head_borne, torso
 from reenact.face.filters import POSE_NOISE, OneEuroFilter
-from reenact.types import Array, Body, Target
+from reenact.types import Array, Body, Target, Torso
 
 RETURN_S: Final = 0.4
 """How long the shoulders take to follow the torso, or the head alone again."""

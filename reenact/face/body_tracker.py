@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import cv2
 import numpy as np
@@ -20,7 +20,7 @@ from reenact.errors import ModelError
 from reenact.face.geometry import estimate_pose, to_face_frame, to_image
 from reenact.face.segmentation import person_masks
 from reenact.face.topology import CHIN
-from reenact.types import Array, Body, Image, Target
+from reenact.types import Array, Body, Image, Target, Torso
 
 NECK: Final = 0.8
 """Height of the pivot of the torso's motion below the chin, iod."""
@@ -62,18 +62,6 @@ _FLOW: Final[dict[str, Any]] = {
     "flags": cv2.OPTFLOW_USE_INITIAL_FLOW,
     "criteria": (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 10, 0.03),
 }
-
-
-class Torso(NamedTuple):
-    """How a torso has moved.
-
-    Attributes:
-        motion: float32 (4,), across and down, iod; roll, radians; and the logarithm of its growth.
-        since: tells from which picture it is counted; another number is another picture.
-    """
-
-    motion: Array
-    since: int
 
 
 @dataclass(frozen=True, slots=True)

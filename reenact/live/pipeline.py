@@ -20,7 +20,7 @@ from reenact.expression.fusion import Fusion
 from reenact.expression.idle_life import IdleLife
 from reenact.expression.neutral_store import NeutralStore
 from reenact.expression.tracks import Track, load_track
-from reenact.face.body_tracker import BodyTracker, Torso
+from reenact.face.body_tracker import BodyTracker
 from reenact.face.geometry import box_shift
 from reenact.imaging import letterbox, smoothstep
 from reenact.live.drives import (
@@ -49,6 +49,7 @@ from reenact.types import (
     Pose,
     Renderer,
     Target,
+    Torso,
     Tracker,
 )
 
@@ -188,7 +189,7 @@ class Reenactor:
             if self._fused is not None:
                 self._body.follow(torso, self._fused[1], dt_s)
         picture = self._draw(frame, frame.time_s, dt_s, frame.index)
-        return replace(picture, performance=self._performance(landmarks, frame.time_s))
+        return replace(picture, performance=self._performance(landmarks, torso, frame.time_s))
 
     def look(self, frame: Frame) -> None:
         """Find the face in a frame ahead of its `step`, which then need not.
@@ -220,8 +221,10 @@ class Reenactor:
         with self._tracker_lock:
             with self._timer.step("track"):
                 landmarks = self._tracker.track(frame)
-            if landmarks is None or frame.performance or not self.settings.tracking.body:
+            if landmarks is None or not self.settings.tracking.body:
                 return landmarks, None
+            if frame.performance is not None:
+                return landmarks, frame.performance.torso
             with self._timer.step("body"):
                 return landmarks, self._body_tracker.track(frame.image, landmarks.points)
 
@@ -358,7 +361,9 @@ class Reenactor:
             if happened:
                 getattr(self, event)()
 
-    def _performance(self, landmarks: Landmarks | None, time_s: float) -> PerformanceFrame:
+    def _performance(
+        self, landmarks: Landmarks | None, torso: Torso | None, time_s: float
+    ) -> PerformanceFrame:
         """Return what is known of the frame that was just followed."""
         fused = None if landmarks is None else self._fused
         events, self._events = self._events, set()
@@ -371,6 +376,7 @@ class Reenactor:
             expression=None if fused is None else fused[0],
             trust=self._fusion.trust,
             limited=self._fusion.limited,
+            torso=torso,
         )
 
     def _follow(self, landmarks: Landmarks | None, time_s: float, dt_s: float) -> None:

@@ -6,7 +6,7 @@ import pytest
 from reenact.config import FusionSettings, SmoothingSettings
 from reenact.evaluation.clips import crop_target
 from reenact.expression.body_motion import RETURN_S, BodyMotion
-from reenact.face.body_tracker import Torso
+from reenact.types import Torso
 from support.faces import posed_face
 
 NEUTRAL = posed_face(0)[0]
