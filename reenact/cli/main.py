@@ -33,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         The exit code.
     """
-    _quiet_libraries()
+    _prepare_libraries()
     chosen = parse_arguments(sys.argv[1:] if arguments is None else arguments)
     with _warnings_on_stderr(), _interrupt_on_signals() as interruptions:
         try:
@@ -58,11 +58,13 @@ def _report(error: Exception) -> int:
     return EXIT_BUG
 
 
-def _quiet_libraries() -> None:
-    """Turn off the log messages of native libraries."""
+def _prepare_libraries() -> None:
+    """Turn off the log messages of native libraries, and NumPy's threads."""
     os.environ.setdefault("GLOG_minloglevel", "2")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("OPENCV_LOG_LEVEL", "ERROR")
+    # NumPy's products are small here: a second thread makes them wait for a core that is busy.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 
 @contextlib.contextmanager
