@@ -23,7 +23,7 @@ from reenact.types import Array, Landmarks, Pose
 
 ASSET: Final = "tracker_trust.npz"
 
-_DOUBT: Final = {"mouth": (1.6, 2.8), "eye": (2.5, 4.0)}
+_DOUBT: Final = {"mouth": (2.8, 4.0), "eye": (2.5, 4.0)}
 """Scores at which doubt begins, and from which on nothing is believed."""
 
 _SUSPECT: Final = 0.5
