@@ -19,6 +19,7 @@ _NO_CHANGE = {
     # Set once, for libraries that read them when they are loaded.
     "GLOG_minloglevel",
     "TF_CPP_MIN_LOG_LEVEL",
+    "OPENBLAS_NUM_THREADS",
     "OPENCV_LOG_LEVEL",
     # Set once by torch's compiler and by lightning-fabric when they are loaded.
     "TORCHINDUCTOR_CACHE_DIR",
