@@ -102,7 +102,7 @@ def test_the_target_does_what_the_actor_does(units: tuple[Array, Array]) -> None
     together = expression_correlation(actor, target)
     assert together is not None
     # The tracker sees little of brows that rise while the mouth opens wide.
-    assert together >= 0.78
+    assert together >= 0.79
 
 
 @pytest.mark.parametrize(
