@@ -33,9 +33,9 @@ ROOMS["panel"] = ROOMS["evaluation"] | {"evaluation"}
 ROOMS["testing"] = ROOMS["training"] | {"training"}
 ROOMS["cli"] = ROOMS["testing"] | {"panel"}
 
-MAX_MODULES_AT_THE_TOP = 13
+MAX_MODULES_AT_THE_TOP = 12
 MAX_LINES = 500
-MODULES_IN_A_ROOM = range(4, 22)
+MODULES_IN_A_ROOM = range(4, 21)
 
 ONLY_IN = {
     "mediapipe": {"face.mediapipe_tracker", "face.segmentation", "face.shoulders"},
@@ -117,7 +117,7 @@ def test_every_folder_is_a_room() -> None:
 
 
 def test_the_house_stays_small() -> None:
-    assert len(list(PACKAGE.glob("*.py"))) <= MAX_MODULES_AT_THE_TOP
+    assert sum(room(module) == "" for module in MODULES) <= MAX_MODULES_AT_THE_TOP
     for name in ROOMS:
         modules = [p for p in (PACKAGE / name).glob("*.py") if p.name != "__init__.py"]
         assert len(modules) in MODULES_IN_A_ROOM, f"{name} holds {len(modules)} modules"

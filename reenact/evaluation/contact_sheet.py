@@ -1,17 +1,21 @@
-"""Contact sheets: labelled pictures side by side."""
+"""Contact sheets and videos: labelled pictures side by side."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from reenact.errors import SinkError
+from reenact.evaluation.clips import CLIP_FPS
 from reenact.face.geometry import farthest_points
 from reenact.imaging import resized_square
+from reenact.sinks.video_file import FileSink, write_video
 from reenact.types import Array, Image
 
 MAX_SIDE_PX: Final = 2400
@@ -23,6 +27,7 @@ _GAP_PX: Final = 4
 _BACKGROUND: Final = 24
 _INK: Final = (235, 235, 235)
 _WHITE_ERROR_LEVELS: Final = 96.0
+_CRF: Final = 14  # better than that of recordings, to blur nothing that matters
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,3 +93,25 @@ def _write(strip: NDArray[np.uint8], text: str) -> None:
         line, text, (3, _STRIP_PX - 7), cv2.FONT_HERSHEY_SIMPLEX, 0.45, _INK, 1, cv2.LINE_AA
     )
     strip[...] = line
+
+
+def prepare_folder(folder: Path) -> None:
+    """Make the folder if it is missing. Raises SinkError if no video can be written there."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SinkError(
+            f"{folder} cannot be used as the folder of the videos (--ab): {error.strerror}."
+        ) from error
+    FileSink(folder / "check.mp4")
+
+
+def write_side_by_side(folder: Path, name: str, runs: Mapping[str, Sequence[Image]]) -> None:
+    """Write runs of pictures side by side as NAME.mp4, labelled with the time, if there are any.
+
+    The runs are uint8 (S, S, 3) RGB pictures by column heading, all of one length.
+    """
+    frames = enumerate(zip(*runs.values(), strict=True))
+    rows = (SheetRow(f"{name}, {number / CLIP_FPS:.2f} s", row) for number, row in frames)
+    pictures = (compose(list(runs), [row])[0] for row in rows)
+    write_video(folder / f"{name}.mp4", pictures, CLIP_FPS, _CRF)

@@ -19,11 +19,10 @@ from reenact.config import Settings
 from reenact.errors import SourceError
 from reenact.evaluation import self_reenactment
 from reenact.evaluation.clips import CLIP_FPS, Clip, first_frame_target, read_clip
-from reenact.evaluation.contact_sheet import SheetRow
+from reenact.evaluation.contact_sheet import SheetRow, write_side_by_side
 from reenact.evaluation.face_reader import FaceReader
 from reenact.evaluation.metrics import Figures
 from reenact.evaluation.self_reenactment import RenderedClip, run_columns, with_and_without
-from reenact.evaluation.side_by_side import write_side_by_side
 from reenact.models.inference import choose_device
 from reenact.registry import load
 from reenact.targets.footage import Footage

@@ -18,12 +18,11 @@ from reenact.config import Settings
 from reenact.errors import ConfigError
 from reenact.evaluation import fine_tuned, self_reenactment
 from reenact.evaluation.clips import find_clips, read_clip, resized
-from reenact.evaluation.contact_sheet import SheetRow, compose
+from reenact.evaluation.contact_sheet import SheetRow, compose, prepare_folder, write_side_by_side
 from reenact.evaluation.face_reader import FaceReader
 from reenact.evaluation.metrics import Figures, mean_figures
 from reenact.evaluation.perceptual import PerceptualMetrics
 from reenact.evaluation.self_reenactment import FLOORS, RenderedClip, run_columns, with_and_without
-from reenact.evaluation.side_by_side import prepare_folder, write_side_by_side
 from reenact.registry import load
 from reenact.storage import check_writable, write_json, write_png
 from reenact.types import Renderer

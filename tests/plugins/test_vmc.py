@@ -7,6 +7,7 @@ import socket
 import sys
 import threading
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pytest
@@ -48,7 +49,7 @@ def marionette() -> Iterator[tuple[str, socket.socket]]:
         yield f"127.0.0.1:{listener.getsockname()[1]}", listener
 
 
-def received(listener: socket.socket) -> list[tuple[str, list[object]]]:
+def received(listener: socket.socket) -> list[tuple[str, list[Any]]]:
     return [(part.address, list(part.params)) for part in OscBundle(listener.recv(65536))]
 
 
@@ -71,7 +72,7 @@ def test_the_sink_sends_head_and_blend_shapes_as_the_protocol_lays_them_out() ->
     assert (address_of_bone, bone) == (protocol.BONE, "Head")
     np.testing.assert_allclose(numbers, [0, 0, 0, 0, np.sin(-0.2), 0, np.cos(-0.2)], atol=1e-5)
     assert messages[-1] == (protocol.APPLY, [])
-    shapes = dict(values for name, values in messages if name == protocol.VALUE)
+    shapes = {values[0]: values[1] for name, values in messages if name == protocol.VALUE}
     moved = {name: value for name, value in shapes.items() if value}
     assert moved == pytest.approx({"JawOpen": 0.5, "MouthClose": 0.3, "EyeBlinkLeft": 1.0})
 
