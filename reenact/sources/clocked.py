@@ -63,6 +63,7 @@ class ClockedSource(ClosesOnExit):
     def _wait_for_tick(self) -> float:
         self._closing.wait(max(0.0, self._next_s - time.monotonic()))
         now_s = time.monotonic()
-        missed = max(0, int((now_s - self._next_s) * self.fps))
+        # A tick that is due by rounding alone is not a second one.
+        missed = max(0, int((now_s - self._next_s) * self.fps + 1e-6))
         self._next_s += (missed + 1) / self.fps
         return now_s

@@ -126,10 +126,9 @@ def test_lips_and_lids_move_far_enough_to_be_seen(
     assert np.polyfit(actor, target, 1)[0] > least
 
 
-def test_teeth_keep_their_size_when_the_mouth_opens(
+def test_a_photo_that_smiles_shows_its_teeth_only_when_the_actor_opens_the_mouth(
     pictures: list[Image], units: tuple[Array, Array]
 ) -> None:
-    """The photo smiles, so that a dark gap has to open below its teeth."""
     opened = int(np.nanargmax(units[1][:, ACTION_UNITS.index("mouth_open")]))
     white = [white_in_mouth(pictures[frame]) for frame in (AT_REST // 2, opened)]
-    assert white[1] == pytest.approx(white[0], rel=0.5)
+    assert white[0] < 0.3 * white[1]

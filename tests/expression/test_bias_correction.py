@@ -149,5 +149,5 @@ def test_it_is_learned_from_what_a_tracker_reads_off_drawn_faces(
         for line in capsys.readouterr().out.splitlines()
         if "mean error" in line
     )
-    assert after < 0.95 * before
+    assert after < 0.97 * before
     assert answer.errors.shape == known_read_back().errors.shape

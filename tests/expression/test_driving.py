@@ -137,7 +137,8 @@ def test_a_key_moves_any_targets_landmarks_more_with_more_intensity(emotion: str
 
 def test_without_anything_the_target_alone_is_at_rest() -> None:
     points = portrait_landmarks().points
-    fusion = Fusion(FusionSettings(), SmoothingSettings(), points, ActorSettings(neutral="fresh"))
+    settings = FusionSettings(mode="relative")
+    fusion = Fusion(settings, SmoothingSettings(), points, ActorSettings(neutral="fresh"))
     shown, torso = fusion.alone(None, nothing())
     np.testing.assert_allclose(shown, points, atol=1e-2)
     assert not torso.any()

@@ -32,6 +32,7 @@ def settings(**output: object) -> Settings:
             "renderer": {"name": "warp"},
             "actor": {"neutral": "fresh"},
             "idle": {"life": False},
+            "fusion": {"mode": "relative"},
             "output": output,
         }
     )

@@ -14,7 +14,7 @@ from reenact.testing.moving_portrait import moving_portrait, write_video
 from reenact.testing.portrait import portrait
 from support.fakes import FakeSink, until
 from support.obs.browser import program
-from support.panels import Panel
+from support.panels import Panel, without_display
 from support.portraits import write_jpeg
 
 pytestmark = [
@@ -230,6 +230,7 @@ def test_outputs_and_recordings_come_and_go(
     page: Page, filmed: Panel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("XDG_VIDEOS_DIR", str(tmp_path))
+    without_display(monkeypatch)
     page.begin()
     page.open("Outputs")
     stream = page.tab.get_by_role("switch", name="Browser stream")
@@ -243,7 +244,7 @@ def test_outputs_and_recordings_come_and_go(
     page.button("Stop recording").click()
     until(lambda: len(list(tmp_path.glob("reenact *.mp4"))) == 1)
     window = page.tab.get_by_role("switch", name="Window")
-    window.check()  # there is no display
+    window.check()
     page.tab.locator(".output .problem").filter(has_text="window").wait_for()
 
 

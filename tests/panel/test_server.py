@@ -22,7 +22,7 @@ from reenact.panel.server import Address, PanelServer
 from reenact.panel.studio import Studio
 from reenact.testing.portrait import portrait_target
 from support.fakes import until
-from support.panels import FAST, Panel
+from support.panels import FAST, Panel, without_display
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
@@ -79,7 +79,10 @@ def test_a_start_that_fails_says_why_and_the_next_one_works(panel: Panel) -> Non
     assert panel.studio.state()["error"] == ""
 
 
-def test_outputs_that_fail_are_told_and_end_nothing(panel: Panel) -> None:
+def test_outputs_that_fail_are_told_and_end_nothing(
+    panel: Panel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    without_display(monkeypatch)
     panel.start("pattern", outputs=("window", "nothing"))
     controls = panel.studio.controls
     assert controls is not None

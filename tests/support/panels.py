@@ -8,6 +8,8 @@ from http.client import HTTPConnection
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+import pytest
+
 from reenact.panel.security import COOKIE
 from reenact.panel.server import Address, PanelServer
 from reenact.panel.studio import Studio
@@ -97,3 +99,9 @@ class Panel:
         controls = self.studio.controls
         assert controls is not None
         until(lambda: controls.session.frames_out > 3, 60.0)
+
+
+def without_display(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let there be no screen on which a window could open."""
+    for name in ("DISPLAY", "WAYLAND_DISPLAY"):
+        monkeypatch.delenv(name, raising=False)

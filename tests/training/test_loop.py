@@ -1,10 +1,8 @@
 from __future__ import annotations
 
 import json
-import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -164,22 +162,31 @@ def test_another_networks_state_is_refused(tmp_path: Path) -> None:
         train(other, options(tmp_path, 5), resume=True)
 
 
-@pytest.fixture
-def restored_child_handler() -> Iterator[None]:
-    """Undo what torch's DataLoader leaves behind when it has workers."""
-    number = getattr(signal, "SIGCHLD", None)
-    before = None if number is None else signal.getsignal(number)
-    yield
-    if number is not None:
-        signal.signal(number, before)
+WITH_WORKERS = """
+import sys
+from pathlib import Path
+sys.path.insert(0, {tests!r})
+from support.tiny_recipe import TinyRecipe, options
+from reenact.training.loop import train
+folder = Path(sys.argv[1])
+for workers in (0, 1):
+    recipe = TinyRecipe()
+    train(recipe, options(folder / str(workers), 6, workers=workers))
+    print(*recipe.losses)
+"""
 
 
-@pytest.mark.usefixtures("restored_child_handler")
 def test_workers_make_the_same_batches_as_the_training_process(tmp_path: Path) -> None:
-    alone, helped = TinyRecipe(), TinyRecipe()
-    train(alone, options(tmp_path / "alone", 6))
-    train(helped, options(tmp_path / "helped", 6, workers=1))
-    assert helped.losses == pytest.approx(alone.losses, abs=1e-6)
+    """In a process of its own: workers are forked, which threads of other tests do not bear."""
+    done = subprocess.run(
+        [sys.executable, "-c", WITH_WORKERS.format(tests=str(TESTS)), str(tmp_path)],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    alone, helped = ([float(loss) for loss in line.split()] for line in done.stdout.splitlines())
+    assert len(alone) == 6
+    assert helped == pytest.approx(alone, abs=1e-6)
 
 
 FULL_DISK = """

@@ -234,7 +234,7 @@ def test_source_is_created_and_removed_many_times(obs: Studio, name: str, add: A
     """Removing a source must not wait for another one that is being drawn."""
     with writer(name) as ring:
         obs.add("Same", "reenact", {"name": name})
-        for number in range(20):
+        for number in range(8):
             ring.write(noise((64, 48), number))
             add()
             until(lambda n=number: shows(obs, noise((64, 48), n)), what="it is shown")  # type: ignore[misc]
