@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, ValidationError
+from pydantic.fields import FieldInfo
 
 from reenact.errors import ConfigError
 
@@ -40,6 +41,12 @@ Emotion = Literal[
 def unit(name: str, live: bool = False) -> dict[str, Any]:
     """Return the `json_schema_extra` of a setting with a unit, such as "px"."""
     return {"unit": name, "live": live}
+
+
+def declared(entry: FieldInfo) -> dict[str, Any]:
+    """Return what a setting declares beside its type: its "unit", and whether it is "live"."""
+    extra = entry.json_schema_extra
+    return dict(extra) if isinstance(extra, dict) else {}
 
 
 _T = TypeVar("_T")

@@ -14,6 +14,7 @@ import numpy as np
 
 from reenact.evaluation.clips import CLIP_FPS, Clip
 from reenact.face.topology import EYE_CORNERS_LEFT, EYE_CORNERS_RIGHT
+from reenact.imaging import smoothstep
 from reenact.types import Array, Frame, Image, Tracker
 
 Cover = Literal["hand_mouth", "card_mouth", "hand_eye"]
@@ -73,7 +74,7 @@ def _course() -> Array:
     times = np.arange(round((_START_S + 2 * _WAY_S + _STAY_S + _AFTER_S) * CLIP_FPS)) / CLIP_FPS
     gone = _START_S + _WAY_S + _STAY_S
     share = np.minimum((times - _START_S) / _WAY_S, 1 - (times - gone) / _WAY_S).clip(0, 1)
-    return np.asarray(share**2 * (3 - 2 * share), dtype=np.float32)
+    return np.asarray(smoothstep(share), dtype=np.float32)
 
 
 def _covered(image: Image, face: Array, cover: Cover, share: float, number: int) -> Image:

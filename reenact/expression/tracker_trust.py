@@ -19,6 +19,7 @@ import numpy as np
 from reenact.expression.face_model import NOISE, face_model
 from reenact.face.geometry import mirrored_deviation
 from reenact.face.regions import PARTS, part_weights
+from reenact.imaging import smoothstep
 from reenact.types import Array, Landmarks, Pose
 
 ASSET: Final = "tracker_trust.npz"
@@ -165,7 +166,7 @@ class TrackerTrust:
         fall = np.maximum(self._course - dt_s / _FALL_S, believable)
         rise = np.where(self._open_s >= _WAIT_S, self._course + dt_s / _RISE_S, self._course)
         self._course = np.where(falling, fall, np.minimum(rise, 1)).astype(np.float32)
-        self.trust = self._course**2 * (3 - 2 * self._course)
+        self.trust = smoothstep(self._course)
         return self.trust
 
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from reenact.config import PartsSection, Section, Settings
+from reenact.config import PartsSection, Section, Settings, declared
 from reenact.errors import ConfigError
 from reenact.live.settings import load_settings
 from reenact.storage import atomic_write, data_folder
@@ -37,10 +37,10 @@ def preset_names() -> list[str]:
 def live_settings(settings: Section, prefix: str = "") -> Iterator[tuple[str, str, Any]]:
     """Yield (section, key, value) of each setting that may change live, those of parts included."""
     for key, field in type(settings).model_fields.items():
-        value, extra = getattr(settings, key), field.json_schema_extra
+        value = getattr(settings, key)
         if isinstance(value, Section):
             yield from live_settings(value, key)
-        elif isinstance(extra, dict) and extra.get("live"):
+        elif declared(field).get("live"):
             yield prefix, key, value
     if isinstance(settings, PartsSection):
         for name, part in settings.parts().items():

@@ -20,7 +20,7 @@ from typing import Any, Final
 
 from pydantic import ValidationError
 
-from reenact.config import Section, Settings
+from reenact.config import Section, Settings, declared
 from reenact.errors import ConfigError, SourceError
 from reenact.lifecycle import ClosesOnExit
 from reenact.live.clock import SYSTEM_CLOCK, Clock
@@ -280,8 +280,7 @@ class Session(ClosesOnExit):
         entry = type(settings).model_fields.get(key) if isinstance(settings, Section) else None
         if entry is None:
             raise ConfigError(f"There is no setting {section}.{key}.")
-        extra = entry.json_schema_extra
-        if not (isinstance(extra, dict) and extra.get("live")):
+        if not declared(entry).get("live"):
             raise ConfigError(f"{section}.{key} cannot be changed while running; restart with it.")
         try:
             setattr(settings, key, value)

@@ -14,7 +14,7 @@ from typing import Any, Final
 from pydantic import TypeAdapter, ValidationError
 
 from reenact import registry
-from reenact.config import Section, Settings, first_problem, parse_assignment, read_toml
+from reenact.config import Section, Settings, declared, first_problem, parse_assignment, read_toml
 from reenact.errors import ConfigError, PluginError
 from reenact.types import Target
 
@@ -91,7 +91,7 @@ def describe() -> Iterator[tuple[str, str, Any, str]]:
 
 def _described(prefix: str, section: type[Section]) -> Iterator[tuple[str, str, Any, str]]:
     for key, entry in section.model_fields.items():
-        extra = entry.json_schema_extra if isinstance(entry.json_schema_extra, dict) else {}
+        extra = declared(entry)
         unit = f" [{extra['unit']}]" if "unit" in extra else ""
         live = " (live)" if extra.get("live") else ""
         kind = str(TypeAdapter[Any](entry.annotation or str).json_schema().get("type", "choice"))

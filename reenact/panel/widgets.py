@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from reenact.config import PartsSection, Section, Settings
+from reenact.config import PartsSection, Section, Settings, declared
 
 
 def widgets(settings: Settings) -> list[dict[str, Any]]:
@@ -28,8 +28,7 @@ def _described(section: Section, prefix: str) -> Iterator[dict[str, Any]]:
         if isinstance(value, Section):
             yield from _described(value, key)
             continue
-        given = field.json_schema_extra
-        extra = given if isinstance(given, dict) else {}
+        extra = declared(field)
         schema = TypeAdapter[Any](field.annotation or str).json_schema()
         bounds = {**schema, **_bounds(field.metadata)}
         yield {

@@ -13,15 +13,16 @@ from typing import Any, Final, Literal
 
 import numpy as np
 import torch
-from pydantic import Field, ValidationError
+from pydantic import Field
 from torch import nn
 from torch.utils.data import Dataset
 
-from reenact.config import Section, first_problem
-from reenact.errors import ConfigError, SourceError
+from reenact.config import Section
+from reenact.errors import SourceError
 from reenact.evaluation.clips import find_clips
 from reenact.models.weights import save_model
 from reenact.training.loop import Recipe
+from reenact.training.sampling import read_settings
 from reenact.types import Array
 from reenact_pixel_regression import NAME
 from reenact_pixel_regression.alignment import SIZE_PX, frame_points
@@ -179,10 +180,7 @@ def build_recipe(settings: Mapping[str, Any]) -> PixelRegressionRecipe:
         ConfigError: a setting is wrong.
         SourceError: a folder holds no clips.
     """
-    try:
-        config = PixelRegressionTraining.model_validate(dict(settings))
-    except ValidationError as error:
-        raise ConfigError(f"settings.{first_problem(error)}") from error
+    config = read_settings(PixelRegressionTraining, settings)
     for folder in (config.train, config.val):
         find_clips(folder)
     return PixelRegressionRecipe(config)
