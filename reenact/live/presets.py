@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from reenact.config import PartsSection, Section, Settings, declared
+from reenact.config import Settings
 from reenact.errors import ConfigError
-from reenact.live.settings import load_settings
+from reenact.live.settings import load_settings, walk
 from reenact.storage import atomic_write, data_folder
 from reenact.targets.store import checked_name
 
@@ -34,17 +34,9 @@ def preset_names() -> list[str]:
     return sorted(path.stem for path in presets_folder().glob(f"[!.]*{SUFFIX}"))
 
 
-def live_settings(settings: Section, prefix: str = "") -> Iterator[tuple[str, str, Any]]:
+def live_settings(settings: Settings) -> Iterator[tuple[str, str, Any]]:
     """Yield (section, key, value) of each setting that may change live, those of parts included."""
-    for key, field in type(settings).model_fields.items():
-        value = getattr(settings, key)
-        if isinstance(value, Section):
-            yield from live_settings(value, key)
-        elif declared(field).get("live"):
-            yield prefix, key, value
-    if isinstance(settings, PartsSection):
-        for name, part in settings.parts().items():
-            yield from live_settings(part, f"{prefix}.{name}")
+    yield from ((one.section, one.key, one.value) for one in walk(settings) if one.live)
 
 
 def write_preset(path: Path, settings: Settings) -> None:

@@ -6,15 +6,24 @@ that names the nearest one. Only the parts that are named are imported.
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ValidationError
 
 from reenact import registry
-from reenact.config import Section, Settings, declared, first_problem, parse_assignment, read_toml
+from reenact.config import (
+    PartsSection,
+    Section,
+    Settings,
+    first_problem,
+    parse_assignment,
+    read_toml,
+)
 from reenact.errors import ConfigError, PluginError
 from reenact.types import Target
 
@@ -75,27 +84,74 @@ def resolve(settings: Settings, target: Target, *, recorded: bool = False) -> Se
     return chosen
 
 
-def describe() -> Iterator[tuple[str, str, Any, str]]:
-    """Yield (section.key, type, default, help with unit) of every setting, for help texts.
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One setting, as it is declared and as it stands.
 
-    Those of parts follow the section's own. A part that cannot be loaded is left out.
+    Attributes:
+        section: where it is, such as "fusion", or of a part's own "renderer.warp_unet".
+        key: its name there.
+        schema: its declaration in JSON Schema's words, with "unit" and "live" as declared.
+        value: what it is set to.
+        help: what the section says of itself.
+        used: False for that of a part that these settings do not name, which has its default.
     """
-    for section, kind in _sections().items():
-        yield from _described(section, kind)
-        for name in _parts(section):
-            try:
-                yield from _described(f"{section}.{name}", _part(section, name))
-            except PluginError:  # `reenact plugins` tells the cause
-                continue
+
+    section: str
+    key: str
+    schema: dict[str, Any]
+    value: Any
+    help: str
+    used: bool
+
+    @property
+    def name(self) -> str:
+        """`section.key`."""
+        return f"{self.section}.{self.key}"
+
+    @property
+    def live(self) -> bool:
+        """True if it may change while a session runs."""
+        return self.used and bool(self.schema.get("live"))
 
 
-def _described(prefix: str, section: type[Section]) -> Iterator[tuple[str, str, Any, str]]:
-    for key, entry in section.model_fields.items():
-        extra = declared(entry)
-        unit = f" [{extra['unit']}]" if "unit" in extra else ""
-        live = " (live)" if extra.get("live") else ""
-        kind = str(TypeAdapter[Any](entry.annotation or str).json_schema().get("type", "choice"))
-        yield f"{prefix}.{key}", kind, entry.default, f"{entry.description}{unit}{live}"
+def walk(settings: Settings, *, unused: bool = False) -> Iterator[Setting]:
+    """Yield every setting. Those of a section's parts follow the section's own.
+
+    Args:
+        settings: of a run.
+        unused: those of all other installed parts too. A part that cannot be loaded is left out.
+    """
+    for section in type(settings).model_fields:
+        yield from _walk(getattr(settings, section), section, True, unused)
+
+
+def _walk(section: Section, place: str, used: bool, unused: bool) -> Iterator[Setting]:
+    schema = type(section).model_json_schema()["properties"] if type(section).model_fields else {}
+    help = (type(section).__doc__ or "").strip().partition("\n")[0]
+    for key in type(section).model_fields:
+        value = getattr(section, key)
+        if isinstance(value, Section):
+            yield from _walk(value, f"{place}.{key}", used, unused)
+        else:
+            yield Setting(place, key, schema[key], value, help, used)
+    if not isinstance(section, PartsSection):
+        return
+    named = section.parts()
+    for name in sorted({*named, *(_parts(place) if unused else ())}):
+        with contextlib.suppress(PluginError):  # `reenact plugins` tells the cause
+            part = named[name] if name in named else _part(place, name)()
+            yield from _walk(part, f"{place}.{name}", used and name in named, unused)
+
+
+def describe() -> Iterator[tuple[str, str, Any, str]]:
+    """Yield (section.key, type, default, help with unit) of every setting, for help texts."""
+    for one in walk(Settings(), unused=True):
+        told = one.schema
+        unit = f" [{told['unit']}]" if "unit" in told else ""
+        live = " (live)" if told.get("live") else ""
+        kind = str(told.get("type", "choice"))
+        yield one.name, kind, told.get("default"), f"{told['description']}{unit}{live}"
 
 
 def _sections() -> dict[str, type[Section]]:

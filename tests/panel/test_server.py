@@ -13,6 +13,7 @@ import urllib.error
 import urllib.request
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -23,6 +24,8 @@ from reenact.panel.studio import Studio
 from reenact.testing.portrait import portrait_target
 from support.fakes import until
 from support.panels import FAST, Panel, without_display
+from support.plugins import install
+from support.program import repository
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
@@ -99,7 +102,7 @@ def test_a_target_that_is_shown_can_be_renamed(panel: Panel) -> None:
     panel.start("pattern", "berta")
 
 
-def test_settings_of_plugins_and_parts_appear_by_themselves(panel: Panel) -> None:
+def test_settings_of_parts_appear_with_their_declaration(panel: Panel) -> None:
     panel.start("pattern")
     told = {one["name"]: one for one in panel.call("GET", "/api/settings")}
     assert told["fusion.mouth"] | {"value": 1.0} == told["fusion.mouth"]
@@ -107,7 +110,7 @@ def test_settings_of_plugins_and_parts_appear_by_themselves(panel: Panel) -> Non
     assert told["fusion.max_yaw"]["unit"] == "degrees"
     assert told["renderer.size"]["choices"] == [128, 256, 512, 720, 1024]
     assert not told["renderer.size"]["live"]
-    assert "tracking.mediapipe.model" in told  # of a part, declared beside it
+    assert told["sink.http.quality"]["value"] == 85  # of a part that is not in use
     assert panel.call("PATCH", "/api/settings", values={"fusion.mouth": 1.5, "output.fps": 24}) == [
         "output.fps"
     ]
@@ -116,6 +119,26 @@ def test_settings_of_plugins_and_parts_appear_by_themselves(panel: Panel) -> Non
     )
     settings = panel.studio.settings()
     assert (settings.fusion.mouth, settings.fusion.mirror) == (1.5, False)
+
+
+def test_settings_of_a_plugin_appear_by_themselves_and_are_live_while_it_draws(
+    panel: Panel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = "renderer.tint.strength"
+    install(repository() / "examples" / "tint", tmp_path / "site", monkeypatch)
+
+    def told() -> Any:
+        return {one["name"]: one for one in panel.call("GET", "/api/settings")}[name]
+
+    expected = {"kind": "number", "value": 1.0, "min": 0, "max": 1, "live": False}
+    assert told() == told() | expected
+    panel.studio._assignments.remove("renderer.name=warp")
+    assert panel.call("PATCH", "/api/settings", values={"renderer.name": "tint"}) == []
+    panel.start("pattern")
+    assert told()["live"]
+    assert panel.call("PATCH", "/api/settings", values={name: 0.25}) == []
+    assert told()["value"] == 0.25
+    assert panel.studio.running().settings()[name] == 0.25
 
 
 @pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl makes the certificate")
