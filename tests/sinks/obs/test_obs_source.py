@@ -23,7 +23,7 @@ from support.clips import four_colours
 from support.fakes import until
 from support.obs import studio
 from support.obs.rings import ring_name, writing_process
-from support.obs.studio import CANVAS, SCENE, Studio, needs_obs
+from support.obs.studio import CANVAS, Studio, needs_obs
 
 pytestmark = [pytest.mark.obs, needs_obs]
 
@@ -38,6 +38,7 @@ def obs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Studio]:
     home = tmp_path_factory.mktemp("obs")
     studio.configure(home, scripts=(studio.SCRIPT,))
     with studio.start(home) as running:
+        running.use_inner_scene()
         yield running
         assert running.stop() == 0
 
@@ -87,14 +88,14 @@ def test_source_is_there_and_its_pixels_are_right(obs: Studio, name: str, add: A
         assert obs.size_of(item) == (160, 120)
         ring.write(noise((160, 120)))
         until(lambda: shows(obs, noise((160, 120))), what="every pixel is right")
-        scene = obs.screenshot(SCENE)
+        scene = obs.screenshot(obs.scene)
         assert scene.shape == (CANVAS[1], CANVAS[0], 4)
         assert np.array_equal(scene[:120, :160, :3], noise((160, 120)))
 
 
 def test_hidden_source_has_its_size(obs: Studio, name: str, add: Add) -> None:
     item = add()
-    obs.ask("SetSceneItemEnabled", sceneName=SCENE, sceneItemId=item, sceneItemEnabled=False)
+    obs.ask("SetSceneItemEnabled", sceneName=obs.scene, sceneItemId=item, sceneItemEnabled=False)
     with writer(name) as ring:
         ring.write(noise((200, 90)))
         until(lambda: obs.size_of(item) == (200, 90), what="the size is known")
@@ -191,7 +192,7 @@ def test_alpha_lets_the_background_through(obs: Studio, name: str, add: Add) -> 
         until(lambda: not is_clear(obs.screenshot(SOURCE)), what="the picture is drawn")
         own = obs.screenshot(SOURCE)
         assert np.array_equal(own[..., 3], alpha)
-        scene = obs.screenshot(SCENE)[:120, :160, :3].astype(float)
+        scene = obs.screenshot(obs.scene)[:120, :160, :3].astype(float)
     share = alpha[..., None] / 255
     mixed = four_colours() * share + np.array(colour) * (1 - share)
     assert np.abs(scene - mixed).max() <= 2.0
