@@ -1,4 +1,4 @@
-"""The WebSocket of a page: the state twice a second, pictures as fast as the page draws them.
+"""The WebSocket of a page: the state twice a second, and pictures as the page draws them.
 
 The page says what it wants as JSON: `{"watch": ["output", "actor", "features"]}`. The state comes
 as `{"state": ...}`, the bars as `{"features": [...]}`, and a picture as a byte that tells which it
@@ -9,12 +9,13 @@ gets no other, so that a slow reader misses pictures instead of seeing old ones.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
-import time
+from collections.abc import Callable, Coroutine
 from dataclasses import asdict
+from functools import partial
 from typing import Any, Final
 
-from starlette.concurrency import run_in_threadpool
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from reenact.panel.preview import NewestPicture
@@ -25,9 +26,14 @@ PICTURES: Final = {"output": b"\x00", "actor": b"\x01"}
 MAX_VIEWERS: Final = 16
 """More connections than these are refused."""
 
-_TICK_S: Final = 0.05
 _STATE_S: Final = 0.5
-_FEATURES_S: Final = 0.1
+_FEATURES_S: Final = 0.125
+_GAP_S: Final = 0.045
+"""At least so long between two pictures: every second one of 30 a second is sent."""
+
+_WAIT_S: Final = 0.1
+"""How long to wait for a new picture before looking again at what the page wants."""
+
 _STALLED_S: Final = 20.0
 """A reader that takes nothing for so long is disconnected."""
 
@@ -69,61 +75,73 @@ class _Viewer:
         self.watch: frozenset[str] = frozenset()
         self._studio = studio
         self._socket = socket
-        self._drawn = True
+        self._drawn = asyncio.Event()
+        self._drawn.set()
         self._sent: dict[str, bytes] = {}
 
-    async def run(self, wanted: Any) -> None:
-        sending = asyncio.create_task(self._send_all(wanted))
+    async def run(self, wanted: Callable[[], None]) -> None:
+        sending = [
+            asyncio.create_task(self._until_lost(work))
+            for work in (self._send_states(wanted), self._send_features(), self._send_pictures())
+        ]
         try:
             while True:
                 self._take(json.loads(await self._socket.receive_text()))
-                if sending.done():
-                    return
+                wanted()
         except (WebSocketDisconnect, ValueError, KeyError, RuntimeError):
             return
         finally:
-            sending.cancel()
+            for task in sending:
+                task.cancel()
 
     def _take(self, message: Any) -> None:
         if not isinstance(message, dict):
             raise ValueError("not an object")
         if message.get("drawn"):
-            self._drawn = True
+            self._drawn.set()
         if isinstance(message.get("watch"), list):
             self.watch = frozenset(str(what) for what in message["watch"][:8])
 
-    async def _send_all(self, wanted: Any) -> None:
-        state_s = features_s = 0.0
+    async def _until_lost(self, work: Coroutine[Any, Any, None]) -> None:
         try:
-            while True:
-                now_s = time.monotonic()
-                if now_s - state_s >= _STATE_S:
-                    state_s = now_s
-                    wanted()
-                    state = await run_in_threadpool(self._studio.state)
-                    await self._send_text({"state": state})
-                if "features" in self.watch and now_s - features_s >= _FEATURES_S:
-                    features_s = now_s
-                    await self._send_text({"features": self._features()})
-                if self._drawn:
-                    await self._send_picture()
-                await asyncio.sleep(_TICK_S)
+            await work
         except (WebSocketDisconnect, RuntimeError, TimeoutError, asyncio.TimeoutError):
-            await self._socket.close()
+            with contextlib.suppress(RuntimeError):  # another task has closed it
+                await self._socket.close()
 
-    def _features(self) -> list[dict[str, Any]]:
-        controls = self._studio.controls
-        return [] if controls is None else [asdict(one) for one in controls.features()]
+    async def _send_states(self, wanted: Callable[[], None]) -> None:
+        while True:
+            wanted()  # a session that began meanwhile does not know yet
+            await self._send({"state": self._studio.state()})
+            await asyncio.sleep(_STATE_S)
 
-    async def _send_picture(self) -> None:
-        for name, mark in PICTURES.items():
-            if name not in self.watch:
-                continue
-            jpeg = await run_in_threadpool(self._newest(name).jpeg)
-            if jpeg and jpeg is not self._sent.get(name):
-                self._sent[name] = jpeg
-                self._drawn = False
-                await asyncio.wait_for(self._socket.send_bytes(mark + jpeg), _STALLED_S)
+    async def _send_features(self) -> None:
+        while True:
+            controls = self._studio.controls
+            if "features" in self.watch:
+                found = [] if controls is None else controls.features()
+                await self._send({"features": [asdict(one) for one in found]})
+            await asyncio.sleep(_FEATURES_S)
+
+    async def _send_pictures(self) -> None:
+        """Send each kind that is wanted as soon as it is made, once the last one is drawn."""
+        fresh = asyncio.Event()
+        tell = partial(asyncio.get_running_loop().call_soon_threadsafe, fresh.set)
+        while True:
+            await self._drawn.wait()
+            await asyncio.sleep(_GAP_S)
+            fresh.clear()
+            for newest in (self._studio.picture, self._studio.actor):
+                newest.tell_next(tell)
+            with contextlib.suppress(TimeoutError, asyncio.TimeoutError):
+                await asyncio.wait_for(fresh.wait(), _WAIT_S)
+            for name in self.watch & PICTURES.keys():
+                jpeg = self._newest(name).jpeg()
+                if jpeg and jpeg is not self._sent.get(name):
+                    self._sent[name] = jpeg
+                    self._drawn.clear()
+                    message = PICTURES[name] + jpeg
+                    await asyncio.wait_for(self._socket.send_bytes(message), _STALLED_S)
 
     def _newest(self, name: str) -> NewestPicture:
         if name == "output":
@@ -133,5 +151,5 @@ class _Viewer:
             self._studio.actor.put(controls.actor_picture())
         return self._studio.actor
 
-    async def _send_text(self, value: dict[str, Any]) -> None:
+    async def _send(self, value: dict[str, Any]) -> None:
         await asyncio.wait_for(self._socket.send_json(value), _STALLED_S)

@@ -82,6 +82,7 @@ class PanelServer(ClosesOnExit):
             lifespan="off",
             server_header=False,
             ws_max_size=_MAX_WEBSOCKET_BYTES,
+            ws_per_message_deflate=False,  # a JPEG gets no smaller
             timeout_keep_alive=5,
             ssl_certfile=address.certificate,
             ssl_keyfile=address.key,

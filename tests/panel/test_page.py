@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import runpy
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,9 @@ from reenact.testing.moving_portrait import moving_portrait, write_video
 from reenact.testing.portrait import portrait
 from support.fakes import FakeSink, until
 from support.obs.browser import program
-from support.panels import Panel, without_display
+from support.panels import FAST, Panel, without_display
 from support.portraits import write_jpeg
+from support.program import repository
 
 pytestmark = [
     pytest.mark.browser,
@@ -294,6 +296,19 @@ def test_everything_fits_into_a_dock_and_axe_finds_nothing_serious(
             assert page.tab.evaluate(wide) <= 320, tab
             assert page.serious() == [], (tab, scheme)
     page.close()
+
+
+def test_the_page_shows_pictures_that_were_put_out_in_their_order(
+    chromium: Any, clip: Path
+) -> None:
+    """How soon is measured by the script's `main`."""
+    measure = runpy.run_path(str(repository() / "benchmarks" / "panel_delay.py"))["run"]
+    assignments = [*FAST, "output.fps=10"]
+    seen, times_s = measure(chromium, 4.0, assignments, f"video:{clip}", "robin")
+    numbers = [number for number, _ in seen]
+    assert numbers == sorted(numbers)
+    assert len(set(numbers)) > 5
+    assert all(at_s > times_s[number] for number, at_s in seen)
 
 
 def test_the_page_is_used_by_the_keyboard_alone(page: Page, filmed: Panel) -> None:
