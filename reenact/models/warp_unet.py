@@ -11,6 +11,7 @@ out), the landmark flow with a learned residual of MobilePortrait, and layered v
 from __future__ import annotations
 
 import itertools
+from functools import reduce
 from typing import Any, Final, NamedTuple
 
 import torch
@@ -58,6 +59,28 @@ class _Block(nn.Sequential):
         )
 
 
+class _Stem(_Block):
+    """A 1×1 block over maps side by side, each unshuffled by a factor of its own.
+
+    Each map has a strided convolution of its own, which gives the same sum: putting them side by
+    side in the layout of the convolutions takes longer than to convolve them.
+    """
+
+    def forward(self, *parts: tuple[Tensor, int]) -> Tensor:
+        """Map (N, C, f H, f W) with their factors f to (N, outputs, H, W)."""
+        convolution, normalisation, activation = self
+        assert isinstance(convolution, nn.Conv2d)
+        inputs = [part.shape[1] * factor**2 for part, factor in parts]
+        sums = (
+            F.conv2d(part, weight.reshape(len(weight), -1, factor, factor), stride=factor)
+            for weight, (part, factor) in zip(
+                torch.split(convolution.weight, inputs, dim=1), parts, strict=True
+            )
+        )
+        result: Tensor = activation(normalisation(reduce(torch.add, sums)))
+        return result
+
+
 class _Fuse(_Block):
     """A block of a 1×1 convolution over a coarse map, upsampled, and a fine one beside it.
 
@@ -81,7 +104,7 @@ class _UNet(nn.Module):
     def __init__(self, inputs: int, channels: tuple[int, ...]) -> None:
         super().__init__()
         self.stem = nn.Sequential(
-            _Block(inputs, channels[0], kernel=1), _Block(channels[0], channels[0])
+            _Stem(inputs, channels[0], kernel=1), _Block(channels[0], channels[0])
         )
         pairs = list(itertools.pairwise(channels))
         self.down = nn.ModuleList(
@@ -93,9 +116,10 @@ class _UNet(nn.Module):
             for fine, coarse in reversed(pairs)
         )
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Map (N, inputs, H, W) to (N, channels[0], H, W); H and W divisible by 8."""
-        x = self.stem(x)
+    def forward(self, *parts: tuple[Tensor, int]) -> Tensor:
+        """Map the parts of `_Stem` to (N, channels[0], H, W); H and W divisible by 8."""
+        join, refine_stem = self.stem
+        x: Tensor = refine_stem(join(*parts))
         skips = []
         for down in self.down:
             skips.append(x)
@@ -127,7 +151,7 @@ class ReferenceEncoder(nn.Module):
     def forward(self, reference: Tensor, person: Tensor, scene: Tensor) -> tuple[Tensor, Tensor]:
         """Return background and features; see `WarpUNet.encode`."""
         near: Tensor = self.layers(torch.cat([reference, person * 2 - 1, scene], dim=1))
-        context = self.context(F.pixel_unshuffle(near, _CONTEXT_STEM))
+        context = self.context((near, _CONTEXT_STEM))
         fill = F.pixel_shuffle(self.background_head(context).float(), STEM * _CONTEXT_STEM)
         far = F.interpolate(self.feature_head(context), scale_factor=2.0, mode="nearest")
         return scene + fill, near + far
@@ -203,10 +227,10 @@ class WarpUNet(nn.Module):
         self, reference: Tensor, background: Tensor, features: Tensor, maps: Tensor
     ) -> Drawing:
         """Compute the picture and the fields that it is composed of; arguments as of `forward`."""
-        packed = F.pixel_unshuffle(maps[:, :SEEN_CHANNELS], MAP_STEM)
+        seen = maps[:, :SEEN_CHANNELS], MAP_STEM
         mesh_flow = maps[:, FLOW]
         moved = sample(features, F.avg_pool2d(mesh_flow, MAP_STEM))
-        motion = self.motion(torch.cat([packed, moved, features], dim=1))
+        motion = self.motion(seen, (moved, 1), (features, 1))
         flow = torch.tanh(self.flow_head(motion).float()) * self.config.rest_flow
         rest_flow = _upsample(_damped(flow))
         # A sigmoid that starts at one half: a share clipped to 0 or 1 would get no gradient.
@@ -222,8 +246,8 @@ class WarpUNet(nn.Module):
         head = head + unseen * (self.cavity - head)
         rest = sample(background, fine_flow)
         layered = rest + fine_share * (head - rest)
-        seen = torch.cat([F.pixel_unshuffle(layered, STEM), moved, packed, motion], dim=1)
-        residual = F.pixel_shuffle(self.picture_head(self.repair(seen)).float(), STEM)
+        repair = self.repair((layered, STEM), (moved, 1), seen, (motion, 1))
+        residual = F.pixel_shuffle(self.picture_head(repair).float(), STEM)
         coarse = F.interpolate(
             F.avg_pool2d(residual, _COARSE),
             scale_factor=float(_COARSE),
