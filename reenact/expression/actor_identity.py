@@ -122,6 +122,8 @@ class ActorIdentity:
     _since_update_s: float
     _changed: bool
     _goal: Neutral | None
+    _goal_vector: Array
+    _vector: Array
 
     def __init__(self, stored: Array | None = None, model: FaceModel | None = None) -> None:
         self._model = model or face_model()
@@ -281,7 +283,8 @@ class ActorIdentity:
         neutral = (shape + self._model.mean).reshape(-1, 3) + own
         vector = pose_total / pose_sum
         vector[:3] *= pose_sum / (pose_sum + _PRIOR_POSE)
-        return Neutral(np.asarray(neutral, dtype=np.float32), _pose_of(vector))
+        self._goal_vector = np.asarray(vector, dtype=np.float32)
+        return Neutral(np.asarray(neutral, dtype=np.float32), _pose_of(self._goal_vector))
 
     def _pin(self, shape: Array, pose: Array | None, weight: float) -> str:
         """Let a face weigh as much as so many images of rest; return what of it cannot be rest."""
@@ -305,18 +308,17 @@ class ActorIdentity:
     def _ease(self, dt_s: float) -> None:
         assert self._goal is not None
         if self._current is None:
-            self._current = self._goal
-            return
+            self._current, self._vector = self._goal, self._goal_vector
         if self._current is self._goal:
             return
         share = 1 - math.exp(-dt_s / EASE_S)
         now, goal = self._current, self._goal
         shape = now.shape + np.float32(share) * (goal.shape - now.shape)
         if float(np.abs(goal.shape - shape).max()) < 1e-5:
-            self._current = goal
+            self._current, self._vector = goal, self._goal_vector
             return
-        start, end = _pose_vector(now.pose), _pose_vector(goal.pose)
-        self._current = Neutral(shape, _pose_of(start + np.float32(share) * (end - start)))
+        self._vector = self._vector + np.float32(share) * (self._goal_vector - self._vector)
+        self._current = Neutral(shape, _pose_of(self._vector))
 
 
 class _Posterior:
@@ -325,7 +327,7 @@ class _Posterior:
     For n states the mean of `shape - mean - expression_mean` is Gaussian around the person's own
     resting shape (modes U and a residual of variance τ²), with covariance
     (κ + 1/n) WᵀW + σ²/n of expression and noise. By Woodbury's identity all is solved in the
-    space of the 80 modes.
+    space of the 80 modes and the 6 measures; only the result is a whole face.
     """
 
     def __init__(self, model: FaceModel) -> None:
@@ -333,11 +335,13 @@ class _Posterior:
         self._identity = model.identity
         self._modes = np.concatenate([model.identity, model.expression])
         self._gram = (self._modes @ self._modes.T).astype(np.float64)
-        self._rows = measure_rows()
-        self._offset = self._rows @ model.mean
-        prior = self._prior_times(self._rows.T)
-        self._prior_rows = prior
-        self._modes_prior_rows = self._modes @ prior
+        self._rows = rows = measure_rows()
+        self._offset = rows @ model.mean
+        self._rows_modes = rows @ self._modes.T
+        by_identity = self._rows_modes[:, : len(model.identity)]
+        self._prior_rows = model.identity.T @ by_identity.T + np.float32(_OWN**2) * rows.T
+        self._modes_prior_rows = self._modes @ self._prior_rows
+        self._rows_prior_rows = rows @ self._prior_rows
 
     def mean(self, states: Array, count: float, rest: Array, deviation: Array) -> Array:
         """Return the (1434,) resting shape minus the model's mean, iod.
@@ -353,20 +357,23 @@ class _Posterior:
         scale[identities:] = math.sqrt(_KAPPA + 1 / count)
         noise = _OWN**2 + NOISE**2 / count
         seen = states - self._expression_mean
-        matrix = self._gram * scale[:, None] * scale + noise * np.eye(len(scale))
-        right = np.column_stack([self._modes @ seen, self._modes_prior_rows]) * scale[:, None]
-        solved = (scale[:, None] * np.linalg.solve(matrix, right)).astype(np.float32)
-        values = np.column_stack([seen, self._prior_rows]) - self._modes.T @ solved
-        values = self._prior_times(values / np.float32(noise))
-        shape, covariance = values[:, 0], self._prior_rows - values[:, 1:]
-        error = rest - self._offset - self._rows @ shape
-        spread = self._rows @ covariance + np.diag(deviation**2 + 1e-6)
-        return np.asarray(shape + covariance @ np.linalg.solve(spread, error), dtype=np.float32)
-
-    def _prior_times(self, values: Array) -> Array:
-        """Multiply (1434, N) by the covariance of resting shapes."""
-        modes = self._identity
-        return np.asarray(modes.T @ (modes @ values) + np.float32(_OWN**2) * values)
+        matrix = self._gram * scale[:, None] * scale
+        matrix.flat[:: len(scale) + 1] += noise
+        # Column 0 stands for what was seen, the others for the measures: what of each is noise,
+        # and then its share in the resting shape, first as measures and at last as a face.
+        right = np.column_stack([self._modes @ seen, self._modes_prior_rows])
+        solved = scale[:, None] * np.linalg.solve(matrix, right * scale[:, None])
+        by_modes = (right[:identities] - self._gram[:identities] @ solved) / noise
+        by_rows = np.column_stack([self._rows @ seen, self._rows_prior_rows])
+        by_rows = (by_rows - self._rows_modes @ solved) / noise
+        measured = self._rows_modes[:, :identities] @ by_modes + _OWN**2 * by_rows
+        spread = self._rows_prior_rows - measured[:, 1:] + np.diag(deviation**2 + 1e-6)
+        change = np.linalg.solve(spread, rest - self._offset - measured[:, 0])
+        share = np.append(1, -change)
+        prior = self._prior_rows @ change.astype(np.float32)
+        own = seen - prior - (solved @ share).astype(np.float32) @ self._modes
+        shape = (by_modes @ share).astype(np.float32) @ self._identity
+        return np.asarray(shape + np.float32(_OWN**2 / noise) * own + prior, dtype=np.float32)
 
 
 _WRONG: Final = (

@@ -47,19 +47,19 @@ class ReadBack:
         """
         error = component_weights(deviation, self.components) @ self.errors
         error = MAX_CORRECTION * np.tanh(error / MAX_CORRECTION)
-        return np.asarray(np.tensordot(-error, _single_units(), 1), dtype=np.float32)
+        return np.asarray(-error @ _single_units(), dtype=np.float32).reshape(-1, 3)
 
 
 @lru_cache(maxsize=1)
 def _single_units() -> Array:
-    """Return (17, 478, 3): for each unit the deviation that raises its activation alone, by 1.
+    """Return (17, 1434): for each unit the deviation that raises its activation alone, by 1.
 
     The typical deviations (`action_unit_basis`) also change other units a little.
     """
     face, basis = canonical_face(), action_unit_basis()
     measured = np.stack([measures(face + _STEP * typical, face) for typical in basis])
     inverse = np.linalg.pinv(measured / (_STEP * RANGES), rcond=0.05)
-    return np.asarray(np.tensordot(inverse, basis, 1), dtype=np.float32)
+    return np.asarray(inverse @ basis.reshape(len(basis), -1), dtype=np.float32)
 
 
 @lru_cache(maxsize=1)

@@ -54,7 +54,7 @@ class BlinkDepths:
             closure: (14,) of `regions.lid_closure`.
             time_s: time of the frame; must rise.
         """
-        for eye, lids in zip(self._eyes, np.split(closure, 2), strict=True):
+        for eye, lids in zip(self._eyes, closure.reshape(2, -1), strict=True):
             eye.observe(lids, time_s)
 
     def widen(self, closure: Array) -> Array:
@@ -77,8 +77,9 @@ class _Eye:
         self._narrowest: Array | None = None
 
     def observe(self, lids: Array, time_s: float) -> None:
-        if float(lids.mean()) < _OPEN:
-            if self._narrowest is None or lids.mean() < self._narrowest.mean():
+        mean = float(lids.sum()) / len(lids)
+        if mean < _OPEN:
+            if self._narrowest is None or mean < self._narrowest.mean():
                 self._narrowest = lids.copy()
             return
         if self._narrowest is not None and self._open_s is not None:

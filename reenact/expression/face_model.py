@@ -65,6 +65,12 @@ class FaceModel:
         return np.asarray(shape - does.reshape(-1, 3), dtype=np.float32)
 
 
+def expression_solver(modes: Array) -> Array:
+    """Return float32 (M, 1434): what a flattened deviation is multiplied by for its weights."""
+    ridge = modes.shape[1] * NOISE**2 / 1e3 * np.eye(len(modes), dtype=np.float32)
+    return np.linalg.solve(modes @ modes.T + ridge, modes).astype(np.float32)
+
+
 _RIDGE: Final = 0.1
 """Standard deviation of what no mode explains, iod, summed in squares over the landmarks."""
 

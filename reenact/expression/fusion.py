@@ -55,6 +55,8 @@ brows follow the mouth as well: their correlation with the actor's falls from .9
 _EYES: Final = slice(1, 3)
 """The eyes in `regions.PARTS`."""
 
+_NOTHING: Final = nothing()
+
 _SAVE_FROM, _SAVE_STEP = 0.6, 0.1
 """Certainty from which on a neutral is stored, and by which it must grow to be stored again."""
 
@@ -178,20 +180,17 @@ class Fusion:
         self._time_s = time_s
         pose = estimate_pose(landmarks.points)
         shape = to_face_frame(landmarks.points, pose)
-        if self._neutral is not None:
-            known = self._neutral.shape
-            seen = to_face_frame(landmarks.points, estimate_pose(landmarks.points, known))
-            self._trust.judge(seen - known, pose, landmarks, dt_s)
         neutral = self._identity.observe(shape, pose, time_s, float(self.trust.min()))
         if neutral_wanted:
             self._identity_before = copy.deepcopy(self._identity)
             _warn(self._identity.set_now())
             self._saved = 0.0
-        self._check_identity(float(np.linalg.norm(rotation_vector(pose.rotation))), time_s)
+        self._check_identity(pose, time_s)
         self._neutral = neutral
         self._keep()
         pose = estimate_pose(landmarks.points, neutral.shape)
         shape = to_face_frame(landmarks.points, pose)
+        self._trust.judge(shape - neutral.shape, pose, landmarks, dt_s)
         if self._smoothing.enabled:
             pose = self._pose_filter.step(pose, dt_s, self._smoothing)
             shape = self._expression_filter.step(shape, dt_s, self._smoothing)
@@ -217,11 +216,12 @@ class Fusion:
         neutral, deviation = self._neutral, expression.deviation
         if neutral is None:
             raise RuntimeError("fuse needs an expression of express")
-        addition = addition or nothing()
+        addition = addition or _NOTHING
         intensity = addition.intensity
         actor = neutral.shape
         closure = self._blinks.widen(lid_closure(actor + deviation, actor))
-        deviation = addition.kept() * deviation
+        if addition.replaced:
+            deviation = addition.kept() * deviation
         if settings.mirror:
             actor, deviation = mirrored_deviation(actor), mirrored_deviation(deviation)
             closure = np.roll(closure, EYE_PAIRS)
@@ -315,13 +315,13 @@ class Fusion:
         self._saved = 1.0 if stored is not None and not identity.problem else 0.0
         return identity
 
-    def _check_identity(self, angle: float, time_s: float) -> None:
+    def _check_identity(self, pose: Pose, time_s: float) -> None:
         """Learn the actor anew if the face after a start or a reset is another person's."""
         if self._check_from_s is None:
             self._check_from_s = time_s
         if self._check_from_s < 0 or time_s - self._check_from_s < _CHECK_AFTER_S:
             return
-        if angle > _CHECK_ANGLE:
+        if float(np.linalg.norm(rotation_vector(pose.rotation))) > _CHECK_ANGLE:
             return
         self._check_from_s = -1.0
         if self._actor.neutral != "stored" and self._identity.disagrees():

@@ -14,7 +14,7 @@ from reenact.types import Array, Pose
 _MIRROR: Final = np.array([-1, 1, 1], np.float32)
 _STRAIGHT: Final = 0.6
 _BORDER: Final = 0.15
-_MAX_LOG_SCALE: Final = np.array([0.18], np.float32)
+_MAX_LOG_SCALE: Final = 0.18
 
 
 class HeadMotion:
@@ -37,16 +37,19 @@ class HeadMotion:
         At rest it is exactly the target's own pose. Angles beyond .6 of their limit are compressed
         and never pass the limit. The face's box stays inside the crop.
         """
-        turn = rotation_vector(actor.rotation @ rest.rotation.T) * np.float32(settings.pose)
-        limits = np.radians([settings.max_pitch, settings.max_yaw, settings.max_roll])
-        turn = soft(turn, limits.astype(np.float32))
-        shift = (actor.translation - rest.translation) / np.float32(rest.scale)
-        shift = shift * np.float32(settings.translation)
+        wanted, limits = np.empty(4, np.float32), np.empty(4, np.float32)
+        wanted[:3] = settings.pose * rotation_vector(actor.rotation @ rest.rotation.T)
+        wanted[3] = settings.translation * math.log(actor.scale / rest.scale)
+        angles = settings.max_pitch, settings.max_yaw, settings.max_roll
+        limits[:] = *map(math.radians, angles), _MAX_LOG_SCALE
+        wanted = soft(wanted, limits)
+        turn, scale = wanted[:3], math.exp(float(wanted[3]))
+        shift = np.float32(settings.translation / rest.scale) * (
+            actor.translation - rest.translation
+        )
         if settings.mirror:
             turn = turn * -_MIRROR
             shift = shift * _MIRROR
-        growth = math.log(actor.scale / rest.scale) * settings.translation
-        scale = math.exp(float(soft(np.array([growth], np.float32), _MAX_LOG_SCALE)[0]))
         room = self._room(scale)
         shift_px = shift * np.float32(self._pose.scale)
         shift_px[2] = 0  # depth is only relative; coming closer shows in the scale

@@ -12,7 +12,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from reenact.expression.face_model import NOISE, FaceModel, face_model
+from reenact.expression.face_model import NOISE, FaceModel, expression_solver, face_model
 from reenact.expression.measures import MEASURES, measure_rows
 from reenact.face.regions import region_weights
 from reenact.face.topology import (
@@ -44,6 +44,8 @@ _N_MEASURES: Final = len(MEASURES)
 
 def bend(value: Array, usual: Array | float, bound: Array | float) -> Array:
     """Return the value, unchanged up to `usual`, then bent towards `bound`, which is above it."""
+    if not np.any(value > usual):
+        return np.asarray(value, dtype=np.float32)
     room = np.maximum(np.asarray(bound) - usual, 1e-6) * _ROOM
     over = np.maximum(value - usual, 0)
     return np.asarray(np.minimum(value, usual) + room * np.tanh(over / room), dtype=np.float32)
@@ -104,11 +106,7 @@ class Limits:
         self.low = np.minimum(low, self.usual_low - (usual_low - low) / 2)
         self.high = np.maximum(high, self.usual_high + (high - usual_high) / 2)
         self._modes = model.expression
-        gram = model.expression @ model.expression.T
-        self._solver = np.linalg.solve(
-            gram + len(model.mean) * NOISE**2 * np.eye(len(gram), dtype=np.float32) / 1e3,
-            model.expression,
-        ).astype(np.float32)
+        self._solver = expression_solver(model.expression)
         self._patterns = _patterns(model.expression)
 
     def shares(self, shape: Array) -> Array:
@@ -133,23 +131,26 @@ class Limits:
         weights = self._solver @ flat
         explained = weights @ self._modes
         residual = flat - explained
-        size = np.sqrt(np.mean(weights**2))
-        rest = np.sqrt(np.mean(residual**2))
+        size = np.sqrt(weights @ weights / len(weights))
+        rest = np.sqrt(residual @ residual / len(flat))
         if size <= JOINT_USUAL and rest <= RESIDUAL_USUAL:
             return deviation
         kept = bend(size, JOINT_USUAL, JOINT_MAX) / max(size, 1e-6)
         kept_residual = bend(rest, RESIDUAL_USUAL, RESIDUAL_MAX) / max(rest, 1e-6)
         return np.asarray(kept * explained + kept_residual * residual, np.float32).reshape(-1, 3)
 
-    def moved_to(self, shape: Array, shares: Array) -> Array:
+    def moved_to(self, shape: Array, shares: Array, measured: Array | None = None) -> Array:
         """Return the (478, 3) shape changed by the likeliest expression that gives it the shares.
+
+        `measured` are its own shares, if they are known.
 
         The mean of a Gaussian conditioned on its measures: `shape + P (wanted - measured)` with
         P = C Rᵀ (R C Rᵀ)⁻¹, R the measures' rows and C the covariance of expressions, each column
         of P faded out beyond its part of the face.
         """
-        change = (shares - self.shares(shape)) * self.sizes
-        return shape + (self._patterns @ change).astype(np.float32).reshape(-1, 3)
+        measured = self.shares(shape) if measured is None else measured
+        change = np.asarray((shares - measured) * self.sizes, dtype=np.float32)
+        return shape + (self._patterns @ change).reshape(-1, 3)
 
 
 def _patterns(modes: Array) -> Array:

@@ -28,7 +28,9 @@ from reenact.types import Array
 
 _LIDS: Final = [LID_RIGHT, LID_LEFT]
 _MOUTH: Final = [MOUTH_OPEN, MOUTH_WIDTH]
-_BROWS: Final = [MEASURES.index("brow_right"), MEASURES.index("brow_left")]
+_REGION: Final = np.array([["mouth", "lid", "brow"].index(name.split("_")[0]) for name in MEASURES])
+"""(6,) the gain in `proportional_change` that each of `MEASURES` has."""
+
 _MIDDLE_LIDS: Final = slice(2, 5)
 """The pairs of `regions.lid_gaps` of one eye that its opening is measured by."""
 
@@ -102,12 +104,13 @@ class TargetFace:
         limits = self._limits
         kept = limits.joint(moved)
         shape = self.base + kept
-        shares = limits.shares(shape)
+        measured = limits.shares(shape)
+        shares = measured.copy()
         shares[: len(MEASURES)] = self._own[: len(MEASURES)] + wanted * self._units
         middle = closure.reshape(2, -1)[:, _MIDDLE_LIDS].mean(axis=1)
         shares[_LIDS] = self._own[_LIDS] * middle
         limited = np.append(limits.beyond(shares), kept is not moved)
-        shape = limits.moved_to(shape, limits.bent(shares))
+        shape = limits.moved_to(shape, limits.bent(shares), measured)
         bound = bend(closure, self._usual_closure, self._closure_bound)
         return apply_contact(shape, self.base, np.maximum(bound, 0)), limited
 
@@ -137,8 +140,4 @@ def proportional_change(neutral: Array, deviation: Array, gains: Array) -> Array
         deviation: (478, 3) of the actor from it.
         gains: (3,) of mouth, eyes and brows.
     """
-    change = measure(deviation) / proportions(neutral)
-    change[_MOUTH] *= gains[0]
-    change[_LIDS] *= gains[1]
-    change[_BROWS] *= gains[2]
-    return np.asarray(change, dtype=np.float32)
+    return np.asarray(gains.take(_REGION) * measure(deviation) / proportions(neutral), np.float32)

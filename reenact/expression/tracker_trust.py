@@ -16,7 +16,7 @@ from typing import Final
 
 import numpy as np
 
-from reenact.expression.face_model import NOISE, face_model
+from reenact.expression.face_model import expression_solver, face_model
 from reenact.face.geometry import mirrored_deviation
 from reenact.face.regions import PARTS, part_weights
 from reenact.imaging import smoothstep
@@ -24,8 +24,8 @@ from reenact.types import Array, Landmarks, Pose
 
 ASSET: Final = "tracker_trust.npz"
 
-_DOUBT: Final = {"mouth": (2.8, 4.0), "eye": (2.5, 4.0)}
-"""Scores at which doubt begins, and from which on nothing is believed."""
+_DOUBT: Final = np.array([(2.8, 4.0), (2.5, 4.0), (2.5, 4.0)], np.float32)
+"""Scores of mouth and eyes at which doubt begins, and from which on nothing is believed."""
 
 _SUSPECT: Final = 0.5
 """Score of one frame from which on a part may not move by more than `_MAX_STEP`, RMS, iod."""
@@ -63,8 +63,11 @@ def features(deviation: Array) -> Array:
     modes, solver = _modes()
     flat = deviation.reshape(-1)
     weights = solver @ flat
-    residual = ((flat - weights @ modes) ** 2).reshape(-1, 3).sum(axis=1)
-    return np.concatenate([np.clip(weights, -6, 6), np.log(_focus() @ residual + 1e-6)])
+    residual = ((flat - weights @ modes) ** 2).reshape(-1, 3)
+    seen = np.empty(len(modes) + len(PARTS), np.float32)
+    seen[: len(modes)] = weights.clip(-6, 6)
+    seen[len(modes) :] = np.log((_focus() @ residual).sum(axis=1) + 1e-6)
+    return seen
 
 
 class TrackerTrust:
@@ -94,25 +97,27 @@ class TrackerTrust:
             landmarks: as tracked.
             dt_s: seconds since the frame before.
         """
-        seen, mirrored = features(deviation), features(mirrored_deviation(deviation))
-        scores = np.array([_score("mouth", seen), _score("eye", seen), _score("eye", mirrored)])
-        share = 1 - math.exp(-max(dt_s, 0.0) / _SCORE_S)
+        weights, constants = _weights()
+        scores = weights @ features(deviation) + constants
+        share = np.float32(1 - math.exp(-max(dt_s, 0.0) / _SCORE_S))
         self._scores = (
             scores if self._scores is None else self._scores + share * (scores - self._scores)
         )
-        eyes = scores[1:] > _SUSPECT
-        self._suspect |= np.array([scores[0] > _SUSPECT, *eyes, *eyes, (scores > _SUSPECT).any()])
-        mouth, right, left = self._scores
+        mouth, right, left = (scores > _SUSPECT).tolist()
+        if mouth or right or left:
+            self._suspect |= np.array([mouth, right, left, right, left, True])
         doubt = np.zeros(len(PARTS), np.float32)
-        doubt[0] = _ramp(mouth, _DOUBT["mouth"])
-        doubt[1:3] = _ramp(right, _DOUBT["eye"]), _ramp(left, _DOUBT["eye"])
-        outside = ((landmarks.points[:, :2] < 0) | (landmarks.points[:, :2] >= landmarks.size)).any(
-            axis=1
-        )
-        doubt = np.maximum(doubt, _ramp(_focus() @ outside, _EDGE))
+        doubt[:3] = ((self._scores - _DOUBT[:, 0]) / (_DOUBT[:, 1] - _DOUBT[:, 0])).clip(0, 1)
+        points = landmarks.points[:, :2]
+        if points.min() < 0 or (points.max(axis=0) >= landmarks.size).any():
+            outside = _focus() @ ((points < 0) | (points >= landmarks.size)).any(axis=1)
+            doubt = np.maximum(doubt, ((outside - _EDGE[0]) / (_EDGE[1] - _EDGE[0])).clip(0, 1))
         turn = float(pose.rotation[2, 0])  # sine of the yaw; the right eye is far if it is negative
-        far = 1 if turn < 0 else 2
-        doubt[far] = max(doubt[far], _ramp(abs(turn), _PROFILE))
+        if abs(turn) > _PROFILE[0]:
+            far = 1 if turn < 0 else 2
+            doubt[far] = max(
+                doubt[far], min((abs(turn) - _PROFILE[0]) / (_PROFILE[1] - _PROFILE[0]), 1.0)
+            )
         doubt[3:5] = np.maximum(doubt[3:5], doubt[1:3])
         doubt[5] = doubt.max()
         return self._follow(1 - doubt, dt_s)
@@ -162,6 +167,8 @@ class TrackerTrust:
     def _follow(self, believable: Array, dt_s: float) -> Array:
         """Let trust fall fast, and rise slowly once a part has looked open for a while."""
         self._open_s = np.where(believable < 1, 0, self._open_s + dt_s)
+        if self._course.min() == 1 and believable.min() == 1:
+            return self.trust
         falling = believable < self._course
         fall = np.maximum(self._course - dt_s / _FALL_S, believable)
         rise = np.where(self._open_s >= _WAIT_S, self._course + dt_s / _RISE_S, self._course)
@@ -170,20 +177,22 @@ class TrackerTrust:
         return self.trust
 
 
-def _ramp(value: Array | float, bounds: tuple[float, float]) -> Array:
-    low, high = bounds
-    return np.clip((np.asarray(value) - low) / (high - low), 0, 1)
-
-
-def _score(part: str, seen: Array) -> float:
-    weights = _weights()[part]
-    return float(weights[:-1] @ seen + weights[-1])
-
-
 @lru_cache(maxsize=1)
-def _weights() -> dict[str, Array]:
+def _weights() -> tuple[Array, Array]:
+    """Return (3, 46) and (3,): what gives the scores of mouth, right and left eye.
+
+    The left eye's score is the right one's of the mirrored face. The modes are symmetric: a
+    mirrored face has the same weights, some with another sign.
+    """
     with (files("reenact") / "assets" / ASSET).open("rb") as handle, np.load(handle) as archive:
-        return {part: archive[part] for part in _DOUBT}
+        mouth, right = archive["mouth"], archive["eye"]
+    modes = face_model().expression
+    mirrored = mirrored_deviation(modes.reshape(len(modes), -1, 3)).reshape(modes.shape)
+    signs = np.sign((modes * mirrored).sum(axis=1))
+    parts = len(modes) + np.array([0, 2, 1, 4, 3, 5])
+    left = np.concatenate([signs * right[: len(modes)], right[parts], right[-1:]])
+    stacked = np.asarray([mouth, right, left], dtype=np.float32)
+    return np.ascontiguousarray(stacked[:, :-1]), stacked[:, -1]
 
 
 @lru_cache(maxsize=1)
@@ -197,5 +206,4 @@ def _focus() -> Array:
 def _modes() -> tuple[Array, Array]:
     """Return the (40, 1434) modes of expression, and what gives their weights."""
     modes = face_model().expression
-    ridge = modes.shape[1] * NOISE**2 / 1e3 * np.eye(len(modes), dtype=np.float32)
-    return modes, np.linalg.solve(modes @ modes.T + ridge, modes).astype(np.float32)
+    return modes, expression_solver(modes)

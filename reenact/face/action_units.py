@@ -14,7 +14,7 @@ from typing import Final
 
 import numpy as np
 
-from reenact.face.topology import ACTION_UNITS, CHIN, MOUTH_CORNERS
+from reenact.face.topology import ACTION_UNITS, CHIN, MOUTH_CORNERS, N_LANDMARKS
 from reenact.types import Array
 
 LID_PAIRS_RIGHT: Final = (
@@ -94,29 +94,21 @@ def action_units(shape: Array, neutral: Array) -> Array:
 
 def measures(shape: Array, neutral: Array) -> Array:
     """Return the (17,) signed measures behind the activations, iod; of lids, shares."""
-    d = shape - neutral
-    gap = _mean_gap(shape, _MIDDLE_LIPS) - _mean_gap(neutral, _MIDDLE_LIPS)
-    chin = float(d[CHIN, 1])
-    upper = float(d[_UPPER_LIP, 1].mean())
-    lower = float(d[_LOWER_LIP, 1].mean())
-    corner_right, corner_left = d[list(MOUTH_CORNERS)]
-    side = float(d[_LIP_LINE, 0].mean())
+    rows = _rows()
+    found: list[float] = (rows @ (shape - neutral).reshape(-1)).tolist()
+    gap, chin, upper, lower, right_x, right_y, left_x, left_y, side, *found = found
+    brow_right, brow_left, inner, together, lids_right, lids_left = found
+    rest_right, rest_left = (rows[-2:] @ neutral.reshape(-1)).tolist()
     # An opening jaw moves the lips and their corners too, by shares fitted on the training clips.
     # Only the rest of their motion counts for their own units.
     fall = 0.4 * max(chin, 0.0)
-    up_right = fall - float(corner_right[1])
-    up_left = fall - float(corner_left[1])
-    out_right = side - float(corner_right[0])
-    out_left = float(corner_left[0]) - side
+    up_right, up_left = fall - right_y, fall - left_y
+    out_right, out_left = side - right_x, left_x - side
     widening = out_left + out_right
     narrowing = -widening - 0.2 * max(chin, 0.0)
     lift = 0.5 * (up_left + up_right)
-    brow_right = -float(d[_BROW_RIGHT, 1].mean())
-    brow_left = -float(d[_BROW_LEFT, 1].mean())
-    inner = 0.5 * float(d[_INNER_BROW_RIGHT, 1].mean() + d[_INNER_BROW_LEFT, 1].mean())
-    together = float(d[_INNER_BROW_RIGHT, 0].mean() - d[_INNER_BROW_LEFT, 0].mean())
-    opening_right = _opening(shape, neutral, _MIDDLE_LIDS_RIGHT)
-    opening_left = _opening(shape, neutral, _MIDDLE_LIDS_LEFT)
+    opening_right = (rest_right + lids_right) / max(rest_right, 0.05)
+    opening_left = (rest_left + lids_left) / max(rest_left, 0.05)
     return np.array(
         [
             gap,
@@ -130,8 +122,8 @@ def measures(shape: Array, neutral: Array) -> Array:
             lower - 0.7 * max(chin, 0.0) - 0.4 * max(gap, 0.0),
             side,
             -side,
-            brow_left,
-            brow_right,
+            -brow_left,
+            -brow_right,
             0.6 * inner + 0.8 * together,
             1 - opening_left,
             1 - opening_right,
@@ -139,6 +131,31 @@ def measures(shape: Array, neutral: Array) -> Array:
         ],
         np.float32,
     )
+
+
+@lru_cache(maxsize=1)
+def _rows() -> Array:
+    """Return float32 (15, 1434): the weights of a flattened deviation in what `measures` needs.
+
+    Lip gap, chin, upper and lower lip, each corner of the mouth across and down, lips across, each
+    brow, their inner ends down and together, gap of each eye's lids.
+    """
+    rows = np.zeros((15, N_LANDMARKS, 3), np.float32)
+    gaps = ((0, _MIDDLE_LIPS), (13, _MIDDLE_LIDS_RIGHT), (14, _MIDDLE_LIDS_LEFT))
+    for row, pairs in gaps:
+        upper, lower = np.array(pairs).T
+        rows[row, upper, 1], rows[row, lower, 1] = -1 / len(pairs), 1 / len(pairs)
+    right, left = MOUTH_CORNERS
+    means = [
+        ([CHIN], 1), (_UPPER_LIP, 1), (_LOWER_LIP, 1), ([right], 0), ([right], 1), ([left], 0),
+        ([left], 1), (_LIP_LINE, 0), (_BROW_RIGHT, 1), (_BROW_LEFT, 1),
+    ]  # fmt: skip
+    for row, (points, axis) in enumerate(means, start=1):
+        rows[row, points, axis] = 1 / len(points)
+    rows[11, _INNER_BROW_RIGHT + _INNER_BROW_LEFT, 1] = 0.5 / len(_INNER_BROW_LEFT)
+    rows[12, _INNER_BROW_RIGHT, 0] = 1 / len(_INNER_BROW_RIGHT)
+    rows[12, _INNER_BROW_LEFT, 0] = -1 / len(_INNER_BROW_LEFT)
+    return rows.reshape(len(rows), -1)
 
 
 @lru_cache(maxsize=1)
@@ -156,15 +173,6 @@ def action_unit_basis() -> Array:
 def mirrored_units(units: Array) -> Array:
     """Return the (..., 17) activations of the mirrored face."""
     return units[..., list(MIRRORED_UNITS)]
-
-
-def _mean_gap(shape: Array, pairs: tuple[tuple[int, int], ...]) -> float:
-    return sum(float(shape[lower, 1] - shape[upper, 1]) for upper, lower in pairs) / len(pairs)
-
-
-def _opening(shape: Array, neutral: Array, pairs: tuple[tuple[int, int], ...]) -> float:
-    """Return the lid opening as a share of the neutral's, which is taken as at least 0.05 iod."""
-    return _mean_gap(shape, pairs) / max(_mean_gap(neutral, pairs), 0.05)
 
 
 def _ramp(x: Array) -> Array:

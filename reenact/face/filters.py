@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Final
+from typing import Final, TypeVar
 
 import numpy as np
 
@@ -19,6 +19,8 @@ from reenact.config import SmoothingSettings
 from reenact.face.geometry import canonical_face, rotation_matrix, rotation_vector
 from reenact.face.regions import LID_INDEX, region_weights
 from reenact.types import Array, Pose
+
+_Number = TypeVar("_Number", float, Array)
 
 SPEED_CUTOFF_HZ: Final = 3.0
 """Cut-off of the speed. With the paper's 1 Hz a blink would be over before it counts."""
@@ -37,10 +39,10 @@ MAX_GAP_S: Final = 0.5
 """After a longer gap the filter starts again."""
 
 
-def smoothing_factor(cutoff_hz: Array | float, dt_s: float) -> Array:
+def smoothing_factor(cutoff_hz: _Number, dt_s: float) -> _Number:
     """Return the weight of the new value in a first-order low-pass, 0 to 1."""
-    ratio = 2 * math.pi * dt_s * np.asarray(cutoff_hz, np.float32)
-    return np.asarray(ratio / (ratio + 1), dtype=np.float32)
+    ratio = 2 * math.pi * dt_s * cutoff_hz
+    return ratio / (ratio + 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +109,7 @@ class OneEuroFilter:
         )
         motion = np.maximum(self._group_speed(self._speed) - self._noise, 0)
         for gauge in self._gauges:
-            seen = abs(float((gauge.weights * self._speed).sum())) - gauge.noise
+            seen = abs(float(np.vdot(gauge.weights, self._speed))) - gauge.noise
             motion[gauge.group] = max(motion[gauge.group], seen)
         cutoff = min_cutoff_hz + beta * motion
         factor = smoothing_factor(self._spread(cutoff, value.ndim), dt_s)
@@ -116,10 +118,10 @@ class OneEuroFilter:
         return self._value
 
     def _group_speed(self, velocity: Array) -> Array:
-        squares = (velocity * velocity).reshape(len(velocity), -1).sum(axis=1)
+        squares = (velocity * velocity).reshape(len(velocity), -1)
         if self._share is None:
-            return np.asarray(np.sqrt(squares.mean()))
-        return np.asarray(np.sqrt(self._share @ squares))
+            return np.asarray(np.sqrt(squares.sum() / len(squares)))
+        return np.asarray(np.sqrt((self._share @ squares).sum(axis=1)))
 
     def _spread(self, cutoff: Array, dimensions: int) -> Array:
         if self._groups is None:
@@ -149,16 +151,12 @@ class PoseFilter:
     """Filters the rotation, the translation and the logarithm of the scale of a head pose."""
 
     def __init__(self) -> None:
-        self._rotation = OneEuroFilter(noise=POSE_NOISE)
-        self._translation = OneEuroFilter(noise=POSE_NOISE)
-        self._scale = OneEuroFilter(noise=POSE_NOISE)
+        self._filter = OneEuroFilter(_POSE_GROUPS, POSE_NOISE)
         self._anchor: Pose | None = None
 
     def reset(self) -> None:
         """Forget the past."""
-        self._rotation.reset()
-        self._translation.reset()
-        self._scale.reset()
+        self._filter.reset()
         self._anchor = None
 
     def step(self, pose: Pose, dt_s: float, settings: SmoothingSettings) -> Pose:
@@ -170,16 +168,16 @@ class PoseFilter:
         cutoff, beta = settings.pose_min_cutoff, settings.pose_beta
         # Rotations are filtered as rotation vectors relative to an anchor: a straight line of
         # vectors is a rotation about one axis.
-        rotation = rotation_vector(pose.rotation @ anchor.rotation.T)
-        translation = (pose.translation - anchor.translation) / np.float32(anchor.scale)
-        scale = np.array([math.log(pose.scale / anchor.scale)], np.float32)
-        rotation = self._rotation.step(rotation * _SUM, dt_s, cutoff, beta) / _SUM
-        translation = self._translation.step(translation * _SUM, dt_s, cutoff, beta) / _SUM
-        scale = self._scale.step(scale, dt_s, cutoff, beta)
+        value = np.empty(7, np.float32)
+        value[:3] = _SUM * rotation_vector(pose.rotation @ anchor.rotation.T)
+        value[3:6] = (_SUM / anchor.scale) * (pose.translation - anchor.translation)
+        value[6] = math.log(pose.scale / anchor.scale)
+        value = self._filter.step(value, dt_s, cutoff, beta)
+        translation = value[3:6] * (anchor.scale / _SUM) + anchor.translation
         return Pose(
-            rotation_matrix(rotation) @ anchor.rotation,
-            (translation * np.float32(anchor.scale) + anchor.translation).astype(np.float32),
-            anchor.scale * math.exp(float(scale[0])),
+            rotation_matrix(value[:3] / _SUM) @ anchor.rotation,
+            np.asarray(translation, dtype=np.float32),
+            anchor.scale * math.exp(float(value[6])),
         )
 
 
@@ -189,7 +187,9 @@ def _core(groups: Array) -> Array:
     return np.asarray(sharp / sharp.sum(axis=1, keepdims=True), dtype=np.float32)
 
 
-_SUM: Final = np.float32(math.sqrt(3))
+_POSE_GROUPS: Final = np.repeat(np.eye(3, dtype=np.float32), (3, 3, 1), axis=1)
+
+_SUM: Final = math.sqrt(3)
 """Scales three coordinates so that the filter's root mean square is the vector's length."""
 
 

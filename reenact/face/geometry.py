@@ -21,8 +21,6 @@ from scipy.spatial import Delaunay
 from reenact.face.topology import (
     BROW_LEFT,
     BROW_RIGHT,
-    EYE_CORNERS_LEFT,
-    EYE_CORNERS_RIGHT,
     EYE_LEFT,
     EYE_RIGHT,
     IRIS_LEFT,
@@ -40,6 +38,8 @@ Triangles = NDArray[np.int32]
 
 Square = tuple[float, float, float]
 """(left, top, side) px of a picture, edges; it may reach beyond the picture."""
+
+_RIGID: Final = np.array(RIGID)
 
 FACE_SHARE: Final = 0.6
 """Height of the face, as a share of the crop's side."""
@@ -85,13 +85,6 @@ def mirrored_deviation(deviation: Array) -> Array:
     return deviation[..., mirror_index(), :] * np.array([-1, 1, 1], np.float32)
 
 
-def inter_ocular(points: Array) -> float:
-    """Return the distance between the centres of the eyes of (478, 3) points, in 3-D."""
-    right = points[list(EYE_CORNERS_RIGHT)].mean(axis=0)
-    left = points[list(EYE_CORNERS_LEFT)].mean(axis=0)
-    return float(np.linalg.norm(left - right))
-
-
 def estimate_pose(points: Array, template: Array | None = None) -> Pose:
     """Fit the pose that takes the template to the landmarks of a picture.
 
@@ -103,8 +96,7 @@ def estimate_pose(points: Array, template: Array | None = None) -> Pose:
             canonical face.
     """
     shape = canonical_face() if template is None else template
-    index = list(RIGID)
-    scale, rotation, translation = fit_similarity(shape[index], points[index])
+    scale, rotation, translation = fit_similarity(shape.take(_RIGID, 0), points.take(_RIGID, 0))
     return Pose(rotation.astype(np.float32), translation.astype(np.float32), scale)
 
 
@@ -124,24 +116,26 @@ def fit_similarity(
         where only a reflection would fit.
     """
     a, b = source.astype(np.float64), goal.astype(np.float64)
-    a_mean, b_mean = a.mean(axis=0), b.mean(axis=0)
+    a_mean, b_mean = a.sum(axis=0) / len(a), b.sum(axis=0) / len(b)
     a_centred, b_centred = a - a_mean, b - b_mean
     u, singular, vt = np.linalg.svd(b_centred.T @ a_centred)
     sign = np.ones(a.shape[1])
     sign[-1] = np.sign(np.linalg.det(u @ vt)) or 1.0
     rotation = (u * sign) @ vt
-    scale = float((singular * sign).sum() / max((a_centred**2).sum(), 1e-12))
+    scale = float(singular @ sign / max(np.vdot(a_centred, a_centred), 1e-12))
     return scale, rotation, b_mean - scale * rotation @ a_mean
 
 
 def to_face_frame(points: Array, pose: Pose) -> Array:
     """Return (478, 3) px landmarks in the face frame (iod) of a pose."""
-    return ((points - pose.translation) @ pose.rotation / pose.scale).astype(np.float32)
+    turned = pose.rotation / np.float32(pose.scale)
+    return np.asarray((points - pose.translation) @ turned, dtype=np.float32)
 
 
 def to_image(shape: Array, pose: Pose) -> Array:
     """Return the (478, 3) px landmarks of a face-frame shape (iod) with a pose."""
-    return (shape @ pose.rotation.T * pose.scale + pose.translation).astype(np.float32)
+    turned = pose.rotation.T * np.float32(pose.scale)
+    return np.asarray(shape @ turned + pose.translation, dtype=np.float32)
 
 
 def rotation_vector(rotation: Array) -> Array:

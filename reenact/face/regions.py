@@ -97,12 +97,17 @@ def point_gains(mouth: float, eyes: float, brows: float) -> Array:
 
 def lid_gaps(shape: Array) -> Array:
     """Return the vertical gaps of the lids, (14,), iod, in the order of `LID_INDEX`."""
-    return np.asarray(shape[LID_INDEX[:, 1], 1] - shape[LID_INDEX[:, 0], 1])
+    return _gaps(shape, LID_INDEX)
 
 
 def lip_gaps(shape: Array) -> Array:
     """Return the vertical gaps of the inner lips, (9,), iod; they are negative if lips cross."""
-    return np.asarray(shape[_LIPS[:, 1], 1] - shape[_LIPS[:, 0], 1])
+    return _gaps(shape, _LIPS)
+
+
+def _gaps(shape: Array, pairs: NDArray[np.int64]) -> Array:
+    heights = shape[:, 1].take(pairs)
+    return np.asarray(heights[:, 1] - heights[:, 0])
 
 
 def lid_closure(shape: Array, neutral: Array) -> Array:

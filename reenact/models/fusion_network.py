@@ -141,7 +141,7 @@ def shipped_network() -> FusionNetwork:
 
 
 def _silu(x: Array) -> Array:
-    return np.asarray(x / (1 + np.exp(-np.clip(x, -60, 60))), dtype=np.float32)
+    return np.asarray(x / (1 + np.exp(-np.maximum(x, -60))), dtype=np.float32)
 
 
 def _read(path: Path) -> tuple[dict[str, Array], dict[str, str]]:

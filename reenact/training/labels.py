@@ -8,7 +8,6 @@ and its emotions stand.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -69,12 +68,3 @@ def label(landmarks: Array, known: NDArray[np.int8] | None = None) -> Labels:
     if known is not None:
         emotions[known >= 0] = np.eye(len(EMOTIONS), dtype=np.float32)[known[known >= 0]]
     return Labels(units, emotions, emotion_intensity(units))
-
-
-def load_labels(path: Path) -> Labels:
-    """Return the labels in a clip's NPZ file; where it has none, they are computed."""
-    with np.load(path, allow_pickle=False) as archive:
-        if "action_units" in archive:
-            return Labels(archive["action_units"], archive["emotion_weights"], archive["intensity"])
-        known = archive.get("emotions")
-        return label(np.ascontiguousarray(archive["landmarks"]), known)

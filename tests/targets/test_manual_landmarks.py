@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from reenact.errors import TargetError
-from reenact.face.geometry import inter_ocular
+from reenact.face.geometry import estimate_pose
 from reenact.face.topology import N_LANDMARKS
 from reenact.targets.manual_landmarks import POINTS, REQUIRED, fit_landmarks, read_manual_landmarks
 from support.faces import portrait_landmarks
@@ -29,7 +29,7 @@ def test_few_points_give_the_whole_face(names: tuple[str, ...] | None, mean_iod:
     truth = portrait_landmarks().points
     fitted = fit_landmarks(named(names))
     assert fitted.shape == (N_LANDMARKS, 3)
-    iod = inter_ocular(truth)
+    iod = estimate_pose(truth).scale
     distances = np.linalg.norm((fitted - truth)[:, :2], axis=1) / iod
     assert distances.mean() < mean_iod
     for name in names or POINTS:

@@ -17,7 +17,6 @@ from reenact.face.geometry import face_box
 from reenact.face.mediapipe_tracker import MediaPipeTracker
 from reenact.targets.clip_files import decode_clip, load_landmarks
 from reenact.training.clip_extraction import clips_of_video
-from reenact.training.labels import load_labels
 from reenact.training.preparation import MARKS, STILLS, Summary, prepare
 from reenact.training.sampling import load_clips
 from reenact.types import Image
@@ -160,7 +159,7 @@ def test_a_sequence_keeps_its_emotions_and_people_are_split(
         assert stored["landmarks"].shape == (3, 478, 3)
         assert stored["action_units"].shape == (3, 17)
         assert stored["emotion_weights"].argmax(axis=1).tolist() == [0, 0, 5]
-    assert load_labels(labelled).intensity[0] == pytest.approx(0.0, abs=1e-3)
+        assert stored["intensity"][0] == pytest.approx(0.0, abs=1e-3)
     assert decode_clip(clips[0]).shape == (3, 128, 128, 3)
 
 
