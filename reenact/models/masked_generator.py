@@ -49,7 +49,7 @@ class MaskedConfig:
 
 
 class MaskedGenerator(nn.Module):
-    """Changes a picture as a vector says (Table II, global generator)."""
+    """Changes a picture as a vector says (Table II); the local generators have 3 blocks."""
 
     def __init__(self, config: MaskedConfig) -> None:
         super().__init__()
@@ -67,10 +67,10 @@ class MaskedGenerator(nn.Module):
         self.attention = nn.Sequential(nn.Conv2d(width, 1, 7, 1, 3, bias=False), nn.Sigmoid())
 
     def masks(self, picture: Tensor, condition: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the colours C (N, 3, S, S) in -1..1 and the attention M (N, 1, S, S) in 0..1.
+        """Return the colours C (N, 3, H, W) in -1..1 and the attention M (N, 1, H, W) in 0..1.
 
         Args:
-            picture: (N, 3, S, S) in -1..1.
+            picture: (N, 3, H, W) in -1..1, sides divisible by 4.
             condition: (N, K).
         """
         planes = condition[:, :, None, None].expand(-1, -1, *picture.shape[2:])
@@ -78,7 +78,7 @@ class MaskedGenerator(nn.Module):
         return self.colour(features), self.attention(features)
 
     def forward(self, picture: Tensor, condition: Tensor) -> Tensor:
-        """Return the changed picture (N, 3, S, S) in -1..1 (eq. 1)."""
+        """Return the changed picture (N, 3, H, W) in -1..1 (eq. 1)."""
         return blended(picture, *self.masks(picture, condition))
 
 
@@ -88,20 +88,29 @@ def blended(picture: Tensor, colour: Tensor, attention: Tensor) -> Tensor:
 
 
 class ConditionCritic(nn.Module):
-    """Judges patches of a picture, and reads the vector off it (Table III, global)."""
+    """Judges patches of a picture, and reads the vector off it (Table III).
 
-    def __init__(self, config: MaskedConfig) -> None:
+    Args:
+        shape: (h, w) of the pictures, px.
+        conditions: K, length of the vector.
+        width: channels of the first layer; each of the others doubles them.
+        depth: layers that halve the picture; the paper has 6 for a face, 4 for a region. Small
+            pictures get fewer.
+    """
+
+    def __init__(
+        self, shape: tuple[int, int], conditions: int, width: int = 64, depth: int = 6
+    ) -> None:
         super().__init__()
-        depth = min(6, config.size_px.bit_length() - 2)
-        widths = [3, *(config.width << level for level in range(depth))]
+        depth = min(depth, min(shape).bit_length() - 2)
+        widths = [3, *(width << level for level in range(depth))]
         layers: list[nn.Module] = []
         for inputs, outputs in pairwise(widths):
             layers += [nn.Conv2d(inputs, outputs, 4, 2, 1), nn.LeakyReLU(0.01)]
         self.body = nn.Sequential(*layers)
         self.real = nn.Conv2d(widths[-1], 1, 3, 1, 1, bias=False)
-        self.condition = nn.Conv2d(
-            widths[-1], config.conditions, config.size_px >> depth, bias=False
-        )
+        whole = (shape[0] >> depth, shape[1] >> depth)
+        self.condition = nn.Conv2d(widths[-1], conditions, whole, bias=False)
 
     def forward(self, picture: Tensor) -> tuple[Tensor, Tensor]:
         """Return scores (N, 1, h, w), higher for real, and the vector (N, K)."""

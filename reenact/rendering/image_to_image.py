@@ -41,9 +41,11 @@ class LandmarkRenderer:
 
     Attributes:
         condition_shape: of one frame's `condition`, if that is no landmark map.
+        shipped: weights that come with the renderer; "": none.
     """
 
     condition_shape: tuple[int, ...] | None = None
+    shipped: str = ""
 
     def __init__(
         self,
@@ -70,14 +72,18 @@ class LandmarkRenderer:
             NoWeightsError: there are none.
             ModelError: they are damaged or of another architecture.
         """
-        path = self._weights(target)
-        if self._loaded != path:
-            self._load(path)
+        self.load(target)
         self._crop_px = target.crop_size
         self._to_network = square_to_crop((0, 0, self._crop_px), self._size)
         reference = resized_square(target.references[0], self._size)
         points = transform_points(target.landmarks[0], self._to_network)
         self._engine.hold("picture", self.reference(reference, points))
+
+    def load(self, target: Target) -> None:
+        """Load the user's weights, the target's own or the shipped ones, unless they are loaded."""
+        path = self._weights(target)
+        if self._loaded != path:
+            self._load(path)
 
     def reference(self, picture: Image, points: Array) -> Array:
         """Return the network's input for the target's picture, (1, 3, S, S) in -1..1.
@@ -104,7 +110,7 @@ class LandmarkRenderer:
 
     def _weights(self, target: Target) -> Path:
         own = target.weights if target.renderer == self._name else None
-        text = self._settings.weights or own
+        text = self._settings.weights or own or self.shipped
         if not text:
             raise NoWeightsError(
                 f"{self._name} comes without weights: train it by `reenact train {self._recipe}` "

@@ -30,11 +30,13 @@ from pydantic.dataclasses import dataclass as pydantic_dataclass
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
+from reenact.config import Share
 from reenact.errors import ConfigError
 from reenact.models.discriminators import MarkovDiscriminator
 from reenact.models.unet import UNet, UNetConfig
 from reenact.models.weights import save_model
-from reenact.training.loop import Recipe
+from reenact.training.labels import FaceBatches, FaceData, FaceMaterial
+from reenact.training.loop import Recipe, Schedule
 from reenact.training.picture_pairs import (
     PictureMaterial,
     collate,
@@ -42,6 +44,7 @@ from reenact.training.picture_pairs import (
     measure,
 )
 from reenact.training.sampling import Batch, PairBatches, PictureData, read_settings
+from reenact.types import Array
 
 BETAS: Final = (0.5, 0.999)
 """β1 and β2 of Adam in the paper and in pix2pix."""
@@ -166,6 +169,108 @@ class AdversarialRecipe(Recipe):
         config = replace(network.config, dropout=0.0).to_json()  # part of training alone
         material = self._material
         save_weights(self._name, network, config=config, material=material, path=path, facts=facts)
+
+
+@pydantic_dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+class FaceGanConfig(FaceData):
+    """The settings that all recipes of this form have.
+
+    Attributes:
+        critic_steps: of the critics for one of the generator; each sees faces of its own.
+        width: channels of the networks' first layers.
+        rate: of Adam for all networks.
+        critic_first: share of the training in which the critics alone learn (ours). A generator
+            that begins with critics that know nothing learns to return its input.
+    """
+
+    critic_steps: PositiveInt = 5
+    width: PositiveInt = 64
+    rate: NonNegativeFloat = 1e-4
+    critic_first: Share = 0.0
+
+
+class FaceRecipe(Recipe):
+    """A generator against critics, which learn more often; a recipe supplies the losses.
+
+    Args:
+        name: of the renderer that loads the weights.
+        config: data, sizes and rates.
+        material: what is learned from.
+        generator: maps faces (N, 3, S, S) and conditions to faces; its `config` has `to_json`.
+        critics: networks by name.
+    """
+
+    averaged = "generator"
+
+    def __init__(
+        self,
+        name: str,
+        config: FaceGanConfig,
+        material: FaceMaterial,
+        generator: nn.Module,
+        critics: Mapping[str, nn.Module],
+    ) -> None:
+        self.name, self.material, self._config = name, material, config
+        self.networks: dict[str, nn.Module] = {"generator": generator, **critics}
+        self.optimizers: dict[str, torch.optim.Optimizer] = {
+            "generator": adam(generator, config.rate),
+            "critic": adam(nn.ModuleDict(dict(critics)), config.rate),
+        }
+        self.critics = list(critics)
+
+    def batches(self, seed: int, steps: int) -> Dataset[Batch]:
+        """Return the batches by step, each for all steps of the critics."""
+        count = self._config.critic_steps * self._config.batch_size
+        return FaceBatches(self.material, count, seed, steps)
+
+    def wanted(self, batch: Mapping[str, Tensor]) -> Tensor:
+        """Return the conditions (N, K) that are asked for."""
+        raise NotImplementedError
+
+    def critic_losses(self, batch: Mapping[str, Tensor], wanted: Tensor) -> dict[str, Tensor]:
+        """Return the losses of the critics."""
+        raise NotImplementedError
+
+    def generator_losses(self, batch: Mapping[str, Tensor], wanted: Tensor) -> dict[str, Tensor]:
+        """Return the losses of the generator, from which the critics learn nothing."""
+        raise NotImplementedError
+
+    def acted(self) -> Array:
+        """Return the conditions (7, K) of all emotions but neutral, for the validation."""
+        raise NotImplementedError
+
+    def step(self, batch: Mapping[str, Any], progress: float) -> dict[str, float]:
+        """Let the critics learn some times, then the generator once."""
+        count = self._config.critic_steps
+        for number in range(count):
+            part = {name: values[number::count] for name, values in batch.items()}
+            wanted = self.wanted(part)
+            judged = self.critic_losses(part, wanted)
+            optimizer_step(self.optimizers["critic"], judged.values())
+        if progress < self._config.critic_first:
+            return as_floats(judged)
+        for name in self.critics:
+            self.networks[name].requires_grad_(False)
+        drawn = self.generator_losses(part, wanted)
+        optimizer_step(self.optimizers["generator"], drawn.values())
+        for name in self.critics:
+            self.networks[name].requires_grad_(True)
+        return {**as_floats(judged), **as_floats(drawn)}
+
+    def validate(self, network: nn.Module) -> dict[str, float]:
+        """Return how well acted emotions are shown; see `FaceMaterial.measure`."""
+        return self.material.measure(network, self.acted(), next(network.parameters()).device)
+
+    def save(self, network: nn.Module, path: Path, facts: Mapping[str, str]) -> None:
+        """Write half-precision safetensors with a header that says what they are."""
+        config: str = network.config.to_json()  # type: ignore[operator, union-attr]
+        header = {"architecture": self.name, "config": config, "data": self.material.description}
+        save_model(path, network.state_dict(), {**header, **facts})
+
+
+def falling(constant: float) -> Schedule:
+    """Return the factor on a rate that stays for that share of the training, then falls to 0."""
+    return lambda progress: min(1.0, (1 - progress) / (1 - constant))
 
 
 def save_weights(

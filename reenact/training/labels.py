@@ -1,23 +1,57 @@
-"""Labels of clips: action units, emotion and intensity of each frame.
+"""Labels of clips (action units, emotion, intensity of each frame), and aligned faces with them.
 
-They are computed from the landmarks, against the resting face of the clip (`emotions` has the
+Labels are computed from the landmarks, against the resting face of the clip (`emotions` has the
 thresholds). Where a data set labels pictures itself, its neutral pictures give the resting face,
 and its emotions stand.
+
+Generators that are driven by action units or emotions learn from `FaceMaterial`: frames of heads
+that are turned little, aligned as the live path aligns a target (`rendering.aligned_face`), held in
+memory as small pictures. A batch holds
+
+    faces      (N, 3, S, S)  in -1..1
+    units      (N, 17)       action units relative to the person's rest, 0..1
+    emotions   (N, 8)        weights of `emotions.EMOTIONS`, of sum 1
+    intensity  (N,)          of `emotions.emotion_intensity`
+
+and `other_faces`, `other_units`, …: another face of the same clip, mirrored and lit alike.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from pydantic import ConfigDict, PositiveFloat, PositiveInt
+from pydantic.dataclasses import dataclass as pydantic_dataclass
+from torch import Tensor
+from torch.utils.data import Dataset
 
+from reenact.errors import ReenactError
+from reenact.evaluation import metrics
+from reenact.evaluation.face_reader import FaceReader, own_shape
+from reenact.evaluation.recognition import clear_labels, read_expressions, shipped_recogniser
 from reenact.expression.emotions import EMOTIONS, emotion_intensity, emotion_weights
-from reenact.face.action_units import action_units
+from reenact.face.action_units import action_units, mirrored_units
 from reenact.face.geometry import estimate_pose, rotation_vector, to_face_frame
 from reenact.face.topology import ACTION_UNITS
+from reenact.imaging import crop_image, from_unit, resized_square, to_unit
+from reenact.rendering.aligned_face import to_frame
+from reenact.targets.clip_files import clips_in, decode_clip
+from reenact.training.augmentation import Rng
 from reenact.training.deformation_transfer import resting_shape
-from reenact.types import Array
+from reenact.training.sampling import Batch, PeopleData, describe, split_people
+from reenact.types import Array, Image
+
+_READ_PX: Final = 256
+"""Side at which drawn faces are read."""
+
+_LIGHT: Final = 0.12
+"""Standard deviation of the logarithm of brightness and contrast."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,3 +102,195 @@ def label(landmarks: Array, known: NDArray[np.int8] | None = None) -> Labels:
     if known is not None:
         emotions[known >= 0] = np.eye(len(EMOTIONS), dtype=np.float32)[known[known >= 0]]
     return Labels(units, emotions, emotion_intensity(units))
+
+
+@pydantic_dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+class FaceData(PeopleData):
+    """What a recipe learns from; see `sampling.PeopleData` for the people.
+
+    Attributes:
+        size_px: S, side of the aligned faces.
+        batch_size: faces in each step of a network.
+        frames: of each clip at most; half evenly spread, half those with most expression.
+        max_angle: degrees that a head may be turned.
+    """
+
+    size_px: PositiveInt = 128
+    batch_size: PositiveInt = 16
+    frames: PositiveInt = 60
+    max_angle: PositiveFloat = 25.0
+
+
+@dataclass(frozen=True, slots=True)
+class LabelledClip:
+    """The chosen frames of one clip.
+
+    Attributes:
+        identity: the person.
+        pictures: uint8 (F, S, S, 3) RGB.
+        units, emotions, intensity: see the module.
+    """
+
+    identity: str
+    pictures: NDArray[np.uint8]
+    units: Array
+    emotions: Array
+    intensity: Array
+
+
+def load_labelled(folder: Path, data: FaceData) -> list[LabelledClip]:
+    """Read the clips of a folder. Raises ReenactError if there are none, or one is damaged."""
+    clips = []
+    for video in clips_in(folder):
+        found = read_expressions(video.with_suffix(".npz"))
+        if found is None:
+            continue
+        level = emotion_intensity(found.units)
+        kept = np.flatnonzero(np.abs(found.turns).max(axis=1) < data.max_angle)
+        if not len(kept):
+            continue
+        spread = kept[np.linspace(0, len(kept) - 1, data.frames // 2 + 1).astype(int)[:-1]]
+        strong = kept[np.argsort(-level[kept])[: data.frames // 2 + 1]]
+        chosen = np.unique(np.concatenate([spread, strong]))
+        images, size = decode_clip(video), data.size_px
+        pictures = [
+            crop_image(images[found.frames[row]], to_frame(found.points[row], size), size)
+            for row in chosen.tolist()
+        ]
+        clips.append(
+            LabelledClip(
+                video.stem.split("__")[0],
+                np.stack(pictures),
+                found.units[chosen],
+                found.weights[chosen],
+                level[chosen],
+            )
+        )
+    if not clips:
+        raise ReenactError(f"{folder} holds no clips (NAME.mp4 with NAME.npz) of faces in front.")
+    return clips
+
+
+class FaceMaterial:
+    """What is learned from, and whom it is validated on.
+
+    Args:
+        data: which.
+        by_emotion: draw each emotion equally often, of faces that show one clearly, and not each
+            person equally often.
+
+    Raises ReenactError if the data is missing or damaged, or train and val share people.
+    """
+
+    def __init__(self, data: FaceData, by_emotion: bool = False) -> None:
+        train, self.held_out = split_people(data, lambda folder: load_labelled(folder, data))
+        self.description = describe(train, data)
+        groups: dict[str | int, list[tuple[LabelledClip, int]]] = {}
+        for clip in train:
+            labels = clear_labels(clip.emotions)
+            for row, label in enumerate(labels.tolist()):
+                if not by_emotion or label >= 0:
+                    key = label if by_emotion else clip.identity
+                    groups.setdefault(key, []).append((clip, row))
+        self._groups = list(groups.values())
+        self._chances = [
+            _chances(np.array([clip.intensity[row] for clip, row in faces]))
+            for faces in self._groups
+        ]
+
+    def draw(self, rng: Rng, count: int) -> Batch:
+        """Return a batch; strong expressions are drawn more often."""
+        rows = []
+        for group in rng.choice(len(self._groups), count).tolist():
+            faces = self._groups[group]
+            clip, row = faces[int(rng.choice(len(faces), p=self._chances[group]))]
+            rows.append(_augmented(clip, row, rng))
+        return {name: np.stack([row[name] for row in rows]) for name in rows[0]}
+
+    def measure(
+        self, draw: Callable[[Tensor, Tensor], Tensor], conditions: Array, device: torch.device
+    ) -> dict[str, float]:
+        """Return how well the emotions of calm held-out faces are shown.
+
+        `told` is the share of faces that the recogniser tells as asked, `believed` the mean
+        probability that it gives the emotion, `ssim` the likeness to the calm face. The score is
+        believed times ssim, so that neither an untouched face nor a broken one has a high one.
+
+        Args:
+            draw: maps faces (N, 3, S, S) in -1..1 and conditions (N, K) to faces.
+            conditions: (7, K), of each emotion but neutral.
+            device: of the network.
+        """
+        told, believed, alike = [], [], []
+        wanted = torch.from_numpy(np.array(conditions, np.float32)).to(device)
+        with FaceReader() as reader:
+            for clip in self.held_out:
+                calm = clip.pictures[int(clip.intensity.argmin())]
+                rest = _shape(reader, calm)
+                if rest is None:
+                    continue
+                face = torch.from_numpy(to_unit(calm[None])).to(device)
+                drawn = draw(face.expand(len(wanted), -1, -1, -1).contiguous(), wanted)
+                for number, picture in enumerate(from_unit(drawn.float().cpu().numpy()), start=1):
+                    alike.append(metrics.ssim(calm, picture))
+                    shape = _shape(reader, picture, rest)
+                    shares = np.zeros(len(EMOTIONS), np.float32)
+                    if shape is not None:
+                        shares = shipped_recogniser().probabilities((shape - rest)[None])[0]
+                    told.append(float(shares.argmax() == number))
+                    believed.append(float(shares[number]))
+        if not told:
+            return {"told": 0.0, "believed": 0.0, "ssim": 0.0, "score": 0.0}
+        figures = {"told": told, "believed": believed, "ssim": alike}
+        means = {name: float(np.mean(values)) for name, values in figures.items()}
+        return {**means, "score": means["believed"] * means["ssim"]}
+
+
+class FaceBatches(Dataset[Batch]):
+    """Item n is the batch of step n, the same for the same seed, however often training resumed."""
+
+    def __init__(self, material: FaceMaterial, count: int, seed: int, steps: int) -> None:
+        self._material, self._count, self._seed, self._steps = material, count, seed, steps
+
+    def __len__(self) -> int:
+        return self._steps
+
+    def __getitem__(self, step: int) -> Batch:
+        return self._material.draw(np.random.default_rng([self._seed, step]), self._count)
+
+
+def one_hot(emotions: Sequence[int]) -> Array:
+    """Return the (N, 8) vectors of emotions."""
+    return np.eye(len(EMOTIONS), dtype=np.float32)[list(emotions)]
+
+
+def _chances(intensity: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Return the probability of each face of a person: half uniform, half by its expression."""
+    strength = np.asarray(intensity, np.float64) + 1e-3
+    return np.asarray(0.5 / len(strength) + 0.5 * strength / strength.sum(), np.float64)
+
+
+def _augmented(clip: LabelledClip, row: int, rng: Rng) -> dict[str, Any]:
+    """Return a face and another of its clip, both mirrored half of the time and relit alike."""
+    flips = rng.random() < 0.5
+    gain, contrast = np.exp(rng.normal(0, _LIGHT, 2)).astype(np.float32)
+    found: dict[str, Any] = {}
+    for prefix, index in (("", row), ("other_", int(rng.integers(len(clip.pictures))))):
+        picture = clip.pictures[index]
+        face = to_unit((picture[:, ::-1] if flips else picture)[None])[0]
+        units = clip.units[index]
+        found |= {
+            f"{prefix}faces": np.clip((face * contrast + 1) * gain - 1, -1, 1),
+            f"{prefix}units": mirrored_units(units) if flips else units,
+            f"{prefix}emotions": clip.emotions[index],
+            f"{prefix}intensity": clip.intensity[index],
+        }
+    return found
+
+
+def _shape(reader: FaceReader, picture: Image, rest: Array | None = None) -> Array | None:
+    """Return the (478, 3) shape of a small face, iod; None if the reader finds none."""
+    points = reader.track(resized_square(picture, _READ_PX))
+    if points is None:
+        return None
+    return to_face_frame(points, estimate_pose(points)) if rest is None else own_shape(points, rest)

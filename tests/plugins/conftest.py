@@ -7,10 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from reenact.testing.weights import people
+from reenact.training.labels import FaceData, FaceMaterial
 from support.plugins import PLUGINS, install
 
 HERE = [
-    PLUGINS / name for name in ("reenact_pixel_regression", "reenact_ganimation", "reenact_motion")
+    PLUGINS / f"reenact_{name}" for name in ("pixel_regression", "ganimation", "lgp_gan", "motion")
 ]
 
 sys.path += map(str, HERE)
@@ -20,3 +22,10 @@ sys.path += map(str, HERE)
 def registered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for plugin in HERE:
         install(plugin, tmp_path / "site", monkeypatch)
+
+
+@pytest.fixture(scope="session")
+def people_faces() -> FaceMaterial:
+    """The aligned faces of two generated people, 32 px."""
+    data = FaceData(str(people() / "train"), str(people() / "val"), size_px=32, frames=6)
+    return FaceMaterial(data)

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from reenact_ganimation.training import falling
+from reenact_ganimation.training import FALLING
 from torch import Tensor, nn
 
 from reenact.config import RendererSettings
@@ -30,12 +30,12 @@ from reenact.testing.portrait import drive, portrait_target
 from reenact.testing.weights import people, train_two_steps
 from reenact.training.recipes import run_config
 
-SMALL = "batch_size = 2\nsize_px = 32\nwidth = 4\nblocks = 1\nvalidation_frames = 2\n"
+SMALL = "batch_size = 2\nsize_px = 32\nwidth = 4\nblocks = 1\nframes = 6\n"
 
 
 def test_the_networks_are_those_of_tables_2_and_3() -> None:
     config = MaskedConfig()
-    generator, critic = MaskedGenerator(config), ConditionCritic(config)
+    generator, critic = MaskedGenerator(config), ConditionCritic((128, 128), 17)
     first = generator.body[0]
     assert isinstance(first, nn.Conv2d)
     assert first.weight.shape == (64, 3 + 17, 7, 7)
@@ -65,14 +65,14 @@ def test_the_smoothness_and_the_gradient_penalty_by_hand() -> None:
         def forward(self, picture: Tensor) -> tuple[Tensor, Tensor]:
             return 3 * picture[:, 0, 0, :1] + 4 * picture[:, 1, 0, 1:2], picture[:, :, 0, 0]
 
-    linear = Linear(MaskedConfig(32, width=2))
+    linear = Linear((32, 32), 17, 2)
     real, generated = torch.randn(2, 4, 3, 2, 2)
     assert gradient_penalty(linear, real, generated) == pytest.approx((5 - 1) ** 2)
 
 
 def test_the_rates_stay_for_two_thirds_and_fall_to_zero() -> None:
-    assert [falling(one) for one in (0, 0.5, 2 / 3)] == pytest.approx([1, 1, 1])
-    assert [falling(one) for one in (5 / 6, 1)] == pytest.approx([0.5, 0])
+    assert [FALLING(one) for one in (0, 0.5, 2 / 3)] == pytest.approx([1, 1, 1])
+    assert [FALLING(one) for one in (5 / 6, 1)] == pytest.approx([0.5, 0])
 
 
 def test_it_trains_resumes_and_is_driven_by_action_units(tmp_path: Path) -> None:

@@ -11,14 +11,15 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from reenact.face.topology import ACTION_UNITS
-from reenact.rendering.image_to_image import LandmarkRenderer, spec
+from reenact.rendering.aligned_face import AlignedRenderer
+from reenact.rendering.image_to_image import spec
 from reenact.types import Array, Drive
 
 if TYPE_CHECKING:
     from torch import nn
 
 
-class GanimationRenderer(LandmarkRenderer):
+class GanimationRenderer(AlignedRenderer):
     """Draws the target's first reference with the driven action units."""
 
     condition_shape = (len(ACTION_UNITS),)

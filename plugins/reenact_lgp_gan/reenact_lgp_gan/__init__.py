@@ -1,0 +1,31 @@
+"""LGP-GAN (Xia 2021) as a renderer of reenact: eyes and mouth first, then the whole face.
+
+The target's picture shows an emotion; the head stays still. This module holds the spec and loads no
+torch.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from reenact.rendering.aligned_face import EmotionRenderer
+from reenact.rendering.image_to_image import spec
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+def _build(config: str) -> tuple[nn.Module, int]:
+    from reenact_lgp_gan.network import build
+
+    return build(config)
+
+
+LGP_GAN: Final = spec(
+    "lgp_gan",
+    "LGP-GAN (Xia 2021): a photo shows an emotion, the head stays still (no weights are shipped)",
+    recipe="reenact_lgp_gan.training:build_recipe",
+    training_file="plugins/reenact_lgp_gan/lgp_gan.toml",
+    build=_build,
+    renderer=EmotionRenderer,
+)

@@ -1,0 +1,154 @@
+"""The networks of LGP-GAN (Xia 2021, Tables II and III).
+
+Two local generators draw the eyes and the mouth, which are put back into the face; a global one
+draws the face from that. Each has a critic of its own. The paper cuts the regions out around
+landmarks. Here the face is aligned by its landmarks first (`rendering.aligned_face`), so that the
+regions have fixed places, which an exported network needs.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from typing import Final, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from reenact.models.masked_generator import (
+    ConditionCritic,
+    MaskedConfig,
+    MaskedGenerator,
+    blended,
+)
+
+CONDITIONS: Final = 8
+"""n, the emotions of `emotions.EMOTIONS`."""
+
+LOCAL_BLOCKS: Final = 3
+LOCAL_DEPTH: Final = 4
+
+PAPER_PX: Final = 128
+
+
+class Region(NamedTuple):
+    """A rectangle of the aligned face, px."""
+
+    top: int
+    left: int
+    height: int
+    width: int
+
+    def cut(self, picture: Tensor) -> Tensor:
+        """Return the region of (N, C, S, S) pictures, (N, C, height, width)."""
+        return picture[..., self.top : self.top + self.height, self.left : self.left + self.width]
+
+
+REGIONS: Final = {"eyes": Region(12, 16, 48, 96), "mouth": Region(60, 32, 48, 64)}
+"""At 128 px. The sizes are the paper's; the places are those of the canonical face's landmarks,
+the mouth's with room for a jaw that drops."""
+
+
+def region(name: str, size_px: int) -> Region:
+    """Return a region at another side."""
+    return Region(*(value * size_px // PAPER_PX for value in REGIONS[name]))
+
+
+@dataclass(frozen=True, slots=True)
+class LgpConfig:
+    """Sizes of all networks.
+
+    Attributes:
+        size_px: S, side of the faces, a power of two from 32.
+        width: channels of the first layers.
+        blocks: residual blocks of the global generator.
+        local_blocks: of each local one.
+    """
+
+    size_px: int = PAPER_PX
+    width: int = 64
+    blocks: int = 6
+    local_blocks: int = LOCAL_BLOCKS
+
+    def masked(self, blocks: int) -> MaskedConfig:
+        """Return the sizes of one generator. Raises ValueError for another side."""
+        return MaskedConfig(self.size_px, CONDITIONS, self.width, blocks)
+
+    def to_json(self) -> str:
+        """Return the text that a weight file keeps."""
+        return json.dumps(asdict(self))
+
+
+class Drawn(NamedTuple):
+    """What the generators draw of a face, and their attention masks, by region and `face`."""
+
+    pictures: dict[str, Tensor]
+    masks: dict[str, Tensor]
+
+
+class LgpGenerator(nn.Module):
+    """The cascade of two local generators and a global one."""
+
+    def __init__(self, config: LgpConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.local = nn.ModuleDict(
+            {name: MaskedGenerator(config.masked(config.local_blocks)) for name in REGIONS}
+        )
+        self.whole = MaskedGenerator(config.masked(config.blocks))
+
+    def draw(self, picture: Tensor, condition: Tensor) -> Drawn:
+        """Return the regions and the face I_y, all in -1..1, with their masks.
+
+        Args:
+            picture: (N, 3, S, S) aligned faces in -1..1.
+            condition: (N, 8), the wanted emotion.
+        """
+        pictures, masks = {}, {}
+        stage = picture.clone()
+        for name, generator in self.local.items():
+            place = region(name, self.config.size_px)
+            own = place.cut(picture)
+            assert isinstance(generator, MaskedGenerator)
+            colour, masks[name] = generator.masks(own, condition)
+            pictures[name] = blended(own, colour, masks[name])
+            stage = _pasted(stage, pictures[name], place)
+        colour, masks["face"] = self.whole.masks(stage, condition)
+        pictures["face"] = blended(stage, colour, masks["face"])
+        return Drawn(pictures, masks)
+
+    def forward(self, picture: Tensor, condition: Tensor) -> Tensor:
+        """Return the face with the wanted emotion, (N, 3, S, S) in -1..1."""
+        return self.draw(picture, condition).pictures["face"]
+
+
+def _pasted(picture: Tensor, part: Tensor, place: Region) -> Tensor:
+    """Return pictures with a region replaced."""
+    top, left, height, width = place
+    rows = picture[..., top : top + height, :]
+    row = torch.cat([rows[..., :left], part, rows[..., left + width :]], dim=-1)
+    return torch.cat([picture[..., :top, :], row, picture[..., top + height :, :]], dim=-2)
+
+
+def critics(config: LgpConfig) -> dict[str, ConditionCritic]:
+    """Return the three critics, D_eyes, D_mouth and D_global."""
+    made = {
+        name: ConditionCritic(
+            region(name, config.size_px)[2:], CONDITIONS, config.width, LOCAL_DEPTH
+        )
+        for name in REGIONS
+    }
+    side = (config.size_px, config.size_px)
+    return {**made, "face": ConditionCritic(side, CONDITIONS, config.width)}
+
+
+def cut_out(picture: Tensor) -> dict[str, Tensor]:
+    """Return the regions of faces (N, 3, S, S), and the faces themselves."""
+    size = picture.shape[-1]
+    return {name: region(name, size).cut(picture) for name in REGIONS} | {"face": picture}
+
+
+def build(config: str) -> tuple[LgpGenerator, int]:
+    """Build the generator from the config text of a weight file."""
+    sizes = LgpConfig(**json.loads(config))
+    return LgpGenerator(sizes), sizes.size_px

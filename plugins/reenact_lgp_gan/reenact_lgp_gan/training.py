@@ -1,0 +1,151 @@
+"""Trains LGP-GAN by eq. 2 to 9 of Xia 2021.
+
+`log D` in eq. 2 stands inside a Wasserstein loss, whose critic has no logarithm (Gulrajani 2017);
+here it is the critic's score. Eq. 8 and 9 are to be minimised, so the signs of L_adv in them are
+the other way round here. ‖M‖₂ of eq. 7 is taken over the root of the number of pixels, so that its
+weight does not depend on the size. Expressions have no labels in the clips: a face counts as what
+its action units say clearly, and each emotion is drawn equally often.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import torch
+import torch.nn.functional as F
+from pydantic import ConfigDict, NonNegativeFloat, PositiveInt
+from pydantic.dataclasses import dataclass as pydantic_dataclass
+from torch import Tensor
+
+from reenact.errors import ConfigError
+from reenact.models.masked_generator import ConditionCritic, gradient_penalty
+from reenact.training.adversarial import FaceGanConfig, FaceRecipe, falling
+from reenact.training.labels import FaceMaterial, one_hot
+from reenact.training.loop import Schedule
+from reenact.training.sampling import read_settings
+from reenact.types import Array
+from reenact_lgp_gan.network import LOCAL_BLOCKS, LgpConfig, LgpGenerator, critics, cut_out
+
+FALLING: Final = falling(1 / 2)
+"""Of all rates: constant for 100,000 of 200,000 steps, then linear to 0."""
+
+
+@pydantic_dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+class LgpTraining(FaceGanConfig):
+    """The `[settings]` of the recipe; the defaults are the paper's.
+
+    Attributes:
+        blocks, local_blocks: of the generators, see `LgpConfig`.
+        penalty_weight: λ_gp of eq. 2.
+        class_weight, cycle_weight, self_weight, attention_weight: λ1 to λ4 of eq. 8 and 9.
+    """
+
+    blocks: PositiveInt = 6
+    local_blocks: PositiveInt = LOCAL_BLOCKS
+    penalty_weight: NonNegativeFloat = 10.0
+    class_weight: NonNegativeFloat = 1.0
+    cycle_weight: NonNegativeFloat = 10.0
+    self_weight: NonNegativeFloat = 10.0
+    attention_weight: NonNegativeFloat = 0.1
+
+
+class LgpRecipe(FaceRecipe):
+    """See the module."""
+
+    def __init__(self, config: LgpTraining, material: FaceMaterial) -> None:
+        self.config = config
+        sizes = LgpConfig(config.size_px, config.width, config.blocks, config.local_blocks)
+        try:
+            generator = LgpGenerator(sizes)
+        except ValueError as error:
+            raise ConfigError(f"settings.size_px: {error}.") from error
+        super().__init__("lgp_gan", config, material, generator, critics(sizes))
+        self.schedules: Mapping[str, Schedule] = dict.fromkeys(self.optimizers, FALLING)
+
+    def wanted(self, batch: Mapping[str, Tensor]) -> Tensor:
+        """Return the emotions of the next face of the batch, f_y, (N, 8)."""
+        return shown(batch).roll(1, dims=0)
+
+    def acted(self) -> Array:
+        """Return all emotions but neutral."""
+        return one_hot(range(1, 8))
+
+    def critic_losses(self, batch: Mapping[str, Tensor], wanted: Tensor) -> dict[str, Tensor]:
+        """Return L_D of eq. 8, summed over the three critics."""
+        with torch.no_grad():
+            generated = self._generator().draw(batch["faces"], wanted).pictures
+        losses = [
+            critic_loss(self._critic(name), real, generated[name], shown(batch), self.config)
+            for name, real in cut_out(batch["faces"]).items()
+        ]
+        return {name: sum_of(losses, name) for name in losses[0]}
+
+    def generator_losses(self, batch: Mapping[str, Tensor], wanted: Tensor) -> dict[str, Tensor]:
+        """Return the terms of L_G, eq. 9."""
+        config, generator, faces = self.config, self._generator(), batch["faces"]
+        drawn = generator.draw(faces, wanted)
+        judged = {name: self._critic(name)(one) for name, one in drawn.pictures.items()}
+        back = generator(drawn.pictures["face"], shown(batch))
+        same = generator(faces, shown(batch))
+        adversarial = torch.stack([-scores.float().mean() for scores, _ in judged.values()])
+        classes = torch.stack([cross_entropy(read, wanted) for _, read in judged.values()])
+        return {
+            "adversarial": adversarial.sum(),
+            "classes": config.class_weight * classes.sum(),
+            "cycle": config.cycle_weight * F.l1_loss(back.float(), faces),
+            "self": config.self_weight * F.l1_loss(same.float(), faces),
+            "attention": config.attention_weight * attention_loss(drawn.masks),
+        }
+
+    def _generator(self) -> LgpGenerator:
+        generator = self.networks["generator"]
+        assert isinstance(generator, LgpGenerator)
+        return generator
+
+    def _critic(self, name: str) -> ConditionCritic:
+        critic = self.networks[name]
+        assert isinstance(critic, ConditionCritic)
+        return critic
+
+
+def shown(batch: Mapping[str, Tensor]) -> Tensor:
+    """Return the emotion of each face, f_x, one-hot (N, 8)."""
+    emotions = batch["emotions"]
+    return F.one_hot(emotions.argmax(dim=1), emotions.shape[1]).to(emotions.dtype)
+
+
+def critic_loss(
+    critic: ConditionCritic, real: Tensor, generated: Tensor, emotions: Tensor, config: LgpTraining
+) -> dict[str, Tensor]:
+    """Return one critic's share of eq. 2 and 3, to be minimised."""
+    real_scores, read = critic(real)
+    generated_scores, _ = critic(generated)
+    penalty = gradient_penalty(critic, real, generated.to(real.dtype))
+    return {
+        "critic": generated_scores.float().mean() - real_scores.float().mean(),
+        "penalty": config.penalty_weight * penalty,
+        "read": config.class_weight * cross_entropy(read, emotions),
+    }
+
+
+def cross_entropy(read: Tensor, emotions: Tensor) -> Tensor:
+    """Return the mean of -log D(f | I), of logits and one-hot emotions (N, 8), eq. 3 and 4."""
+    return F.cross_entropy(read.float(), emotions)
+
+
+def attention_loss(masks: Mapping[str, Tensor]) -> Tensor:
+    """Return the sum of ‖M‖₂ / √pixels over the masks, mean over the batch (eq. 7)."""
+    norms = [mask.float().flatten(1).square().mean(dim=1).sqrt() for mask in masks.values()]
+    return torch.stack(norms).sum(dim=0).mean()
+
+
+def sum_of(losses: list[dict[str, Tensor]], name: str) -> Tensor:
+    """Return the sum of a loss over the critics."""
+    return torch.stack([one[name] for one in losses]).sum()
+
+
+def build_recipe(settings: Mapping[str, Any]) -> LgpRecipe:
+    """Make the recipe from the `[settings]` of a training file; see `LgpTraining`."""
+    config = read_settings(LgpTraining, settings)
+    return LgpRecipe(config, FaceMaterial(config, by_emotion=True))

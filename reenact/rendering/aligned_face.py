@@ -1,0 +1,115 @@
+"""Renderers whose network redraws an aligned face as a vector says: GANimation, LGP-GAN and others.
+
+A similarity takes the target's face into the network's frame. What the network changes there is
+enlarged, carried back and added to the target's first reference, which keeps its own detail, its
+background and its pose. Importing this module loads no torch.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Final, get_args
+
+import cv2
+import numpy as np
+
+from reenact.config import Emotion
+from reenact.face.geometry import canonical_face, fit_similarity
+from reenact.face.topology import N_SKIN, RIGID
+from reenact.imaging import crop_image, to_unit
+from reenact.rendering.image_to_image import LandmarkRenderer
+from reenact.types import Array, Drive, Image, Target
+
+FACE_SHARE: Final = 0.74
+"""Height of the canonical face, as a share of the frame's side."""
+
+FACE_MIDDLE: Final = 0.47
+"""Height of its middle; below the chin there is room for a jaw that drops."""
+
+MAX_STRENGTH: Final = 1.3
+"""Of what a network changes; more than that shows its faults alone."""
+
+_EDGE: Final = 0.08
+"""Width of the border in which changes fade out, as a share of the frame's side."""
+
+
+def frame_face(size_px: int) -> Array:
+    """Return the (478, 2) px landmarks of the canonical face in a frame of that side."""
+    face = canonical_face()[:, :2]
+    low, high = face[:N_SKIN].min(axis=0), face[:N_SKIN].max(axis=0)
+    scale = size_px * FACE_SHARE / float(high[1] - low[1])
+    middle = np.array([0.5, FACE_MIDDLE], np.float32) * size_px - 0.5
+    placed: Array = (face - (low + high) / 2) * np.float32(scale) + middle
+    return placed
+
+
+def to_frame(points: Array, size_px: int) -> Array:
+    """Return the (2, 3) similarity that takes a face, (478, 3) px, into the frame."""
+    index = list(RIGID)
+    scale, rotation, shift = fit_similarity(points[index, :2], frame_face(size_px)[index])
+    return np.concatenate([scale * rotation, shift[:, None]], axis=1).astype(np.float32)
+
+
+@lru_cache(maxsize=4)
+def _fading(size_px: int) -> Array:
+    """Return 1 inside the frame, falling to 0 at its border, (S, S, 1)."""
+    places = (np.arange(size_px) + 0.5) / size_px
+    side = np.clip(np.minimum(places, 1 - places) / _EDGE, 0, 1)
+    return np.asarray(np.minimum.outer(side, side)[..., None], np.float32)
+
+
+class AlignedRenderer(LandmarkRenderer):
+    """Adds to the target's first reference what the network changes in its aligned face.
+
+    A subclass sets `condition_shape` and `condition`. The network maps a face (N, 3, S, S) in -1..1
+    and the condition to a face.
+    """
+
+    def prepare(self, target: Target) -> None:
+        """Load the weights unless they are loaded, and align the target's face.
+
+        Raises NoWeightsError or ModelError, as its parent.
+        """
+        self.load(target)
+        self._reference = np.ascontiguousarray(target.references[0])
+        self._affine = to_frame(target.landmarks[0], self._size)
+        face = crop_image(self._reference, self._affine, self._size)
+        self._face = to_unit(face[None])
+        self._engine.hold("picture", self._face)
+
+    def strength(self, drive: Drive) -> float:
+        """Return the factor on what the network changes."""
+        del drive
+        return 1.0
+
+    def render(self, drive: Drive) -> Image:
+        """Draw one frame; at strength 0 it is the reference itself."""
+        strength = self.strength(drive)
+        if not strength:
+            return self._reference.copy()
+        (drawn,) = self._engine({"condition": self.condition(drive)})
+        change = (drawn[0] - self._face[0]).transpose(1, 2, 0) * _fading(self._size)
+        side = self._reference.shape[0]
+        carried = cv2.warpAffine(
+            np.ascontiguousarray(change, np.float32) * np.float32(127.5 * strength),
+            self._affine,
+            (side, side),
+            flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+        )
+        return np.asarray(cv2.add(self._reference, carried, dtype=cv2.CV_8U), np.uint8)
+
+
+class EmotionRenderer(AlignedRenderer):
+    """Asks the network for an emotion; its intensity is a factor on the change (ours)."""
+
+    condition_shape = (len(get_args(Emotion)) - 1,)
+
+    def condition(self, drive: Drive) -> Array:
+        """Return the weights of the emotions without neutral's share, (1, 8), of sum 1."""
+        weights = drive.emotion.astype(np.float32)
+        weights[0] = 0
+        return np.ascontiguousarray((weights / max(float(weights.sum()), 1e-6))[None])
+
+    def strength(self, drive: Drive) -> float:
+        """Return the intensity times what neutral leaves, at most `MAX_STRENGTH`."""
+        return min(drive.intensity * float(1 - drive.emotion[0]), MAX_STRENGTH)

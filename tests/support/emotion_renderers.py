@@ -1,0 +1,55 @@
+"""What the plugins that are driven by emotions have in common in their tests."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+
+from reenact.config import RendererSettings
+from reenact.evaluation.clips import first_frame_target, read_clip
+from reenact.expression.emotions import EMOTIONS
+from reenact.registry import load
+from reenact.testing.portrait import drive, portrait_target
+from reenact.testing.weights import people, train_two_steps
+from reenact.training.labels import FaceMaterial
+from reenact.training.recipes import run_config
+from reenact.types import Drive, Image
+
+
+def face_batch(material: FaceMaterial, count: int) -> dict[str, Tensor]:
+    """Return a batch of faces."""
+    drawn = material.draw(np.random.default_rng(0), count)
+    return {name: torch.from_numpy(values) for name, values in drawn.items()}
+
+
+def emotional(name: str, intensity: float = 1.0) -> Drive:
+    """Return the drive of a still face that shows an emotion."""
+    shown = np.eye(len(EMOTIONS), dtype=np.float32)[EMOTIONS.index(name)]
+    still = drive(portrait_target().neutral)
+    return Drive(still.landmarks, still.expression, shown, intensity)
+
+
+def check_it_resumes_and_shows_emotions(name: str, settings: str, folder: Path) -> None:
+    """Train two steps and a third, and ask the renderer for emotions and intensities."""
+    weights = train_two_steps(name, folder, settings)
+    config = folder / f"{name}.toml"
+    config.write_text(config.read_text(encoding="utf-8").replace("steps = 2", "steps = 3"))
+    assert run_config(config, resume=True).step == 3
+    made = RendererSettings(name=name, weights=str(weights), engine="torch")
+    renderer = load("renderers", name).make(made)
+    target = first_frame_target(read_clip(people() / "val" / "other_portrait__01.mp4"), "")
+    renderer.prepare(target)
+
+    def change(emotion: str, intensity: float = 1.0) -> Image:
+        drawn = renderer.render(emotional(emotion, intensity))
+        return np.asarray(cv2.absdiff(drawn, target.references[0]), np.uint8)
+
+    assert not change("neutral").any()
+    assert not change("happy", 0.0).any()
+    assert 0 < change("happy", 0.5).sum() < change("happy").sum()
+    assert (change("happy") != change("sad")).any()
+    assert not change("happy")[:4].any()  # beside the face the photo stays
