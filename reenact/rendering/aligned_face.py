@@ -47,7 +47,7 @@ def to_frame(points: Array, size_px: int) -> Array:
     """Return the (2, 3) similarity that takes a face, (478, 3) px, into the frame."""
     index = list(RIGID)
     scale, rotation, shift = fit_similarity(points[index, :2], frame_face(size_px)[index])
-    return np.concatenate([scale * rotation, shift[:, None]], axis=1).astype(np.float32)
+    return np.asarray(np.concatenate([scale * rotation, shift[:, None]], axis=1), np.float32)
 
 
 @lru_cache(maxsize=4)
