@@ -97,7 +97,9 @@ def train_prepare(arguments: Namespace) -> None:
             layout=arguments.layout,
             size_px=arguments.size,
             processes=arguments.jobs,
-            val_share=arguments.val_share,
+            val_share=arguments.val_share or 0.0,
+            test_share=arguments.test_share or 0.0,
+            grey=arguments.grey,
         )
     print(summary.text())
 
@@ -109,6 +111,7 @@ def evaluate(arguments: Namespace) -> None:
 
     options = evaluation.EvaluationOptions(
         protocol=arguments.protocol,
+        clips=arguments.clips,
         limit=arguments.limit,
         settings=load_settings(None, arguments.assignments),
         target_training=arguments.target_training,

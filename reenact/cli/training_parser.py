@@ -67,11 +67,17 @@ def add_train(adder: Adder[argparse.ArgumentParser]) -> None:
         "--jobs", type=COUNT, metavar="N", help="number of processes (default: one per core)"
     )
     prepare.add_argument(
+        "--grey", action="store_true", help="make all pictures grey, as Fan 2023 does with CK+"
+    )
+    prepare.add_argument(
         "--val-share",
         type=SHARE,
         metavar="S",
         help="put about this share of the people into OUT/val and the rest into OUT/train "
         "(default: everything into OUT)",
+    )
+    prepare.add_argument(
+        "--test-share", type=SHARE, metavar="S", help="the same for OUT/test (default: nobody)"
     )
     prepare.set_defaults(run=commands.train_prepare)
 
@@ -100,9 +106,10 @@ def add_evaluate(adder: Adder[argparse.ArgumentParser]) -> None:
     )
     parser.add_argument(
         "--protocol",
-        choices=("self", "cross", "emotions", "wild"),
+        choices=("self", "transfer", "cross", "emotions", "wild"),
         default="self",
-        help="self: each clip drives its own first frame; cross: the actor of one clip drives the "
+        help="self: each clip drives its own first frame; transfer: one person's expression on "
+        "another, against the other's own picture with it; cross: the actor of one clip drives the "
         "face of another; emotions: clips' first frames or pictures show each emotion; "
         "wild: only landmarks, in runs that start at the worst frames of each "
         "clip (default: %(default)s)",
@@ -133,6 +140,12 @@ def add_evaluate(adder: Adder[argparse.ArgumentParser]) -> None:
         action="store_true",
         help="measure each renderer once more with shoulders that follow the actor's torso, as the "
         "row `NAME (body)`",
+    )
+    parser.add_argument(
+        "--clips",
+        default="*",
+        metavar="PATTERN",
+        help="only clips with such names: '*__090_frontal' is RaFD from the front (default: all)",
     )
     parser.add_argument("--limit", type=COUNT, metavar="N", help="number of clips (default: all)")
     _add_figures(parser)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Final
 
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 from reenact.errors import SourceError
 from reenact.face.geometry import square_to_crop, transform_points
 from reenact.imaging import resized_square
-from reenact.targets.clip_files import clips_in, decode_clip, load_landmarks
+from reenact.targets.clip_files import UNRELATED, clips_in, decode_clip, load_landmarks
 from reenact.types import Array, Image, Target
 
 CLIP_FPS: Final = 25.0
@@ -28,24 +29,27 @@ class Clip:
         images: uint8 (F, S, S, 3) RGB.
         landmarks: float32 (F, 478, 3) px; NaN in frames without a face.
         usable: (n,) indices of the frames with a face, at least two.
+        unrelated: the frames are single pictures of a data set instead of a video.
     """
 
     name: str
     images: NDArray[np.uint8]
     landmarks: Array
     usable: NDArray[np.intp]
+    unrelated: bool = False
 
 
-def find_clips(folder: Path, limit: int | None = None) -> list[Path]:
-    """Return the videos of a folder of clips, sorted by name.
+def find_clips(folder: Path, limit: int | None = None, pattern: str = "*") -> list[Path]:
+    """Return the videos of a folder of clips whose names match, sorted by name.
 
     Raises SourceError if the folder is missing or holds no videos, or landmarks are missing.
     """
     if not folder.is_dir():
         raise SourceError(f"There is no folder {folder}; --data takes a folder of clips.")
-    videos = clips_in(folder)[:limit]
+    videos = [one for one in clips_in(folder) if fnmatch(one.stem, pattern)][:limit]
     if not videos:
-        raise SourceError(f"{folder} holds no clips; each is NAME.mp4 with its NAME.npz.")
+        named = "" if pattern == "*" else f" {pattern}"
+        raise SourceError(f"{folder} holds no clips{named}; each is NAME.mp4 with its NAME.npz.")
     for video in videos:
         if not video.with_suffix(".npz").is_file():
             raise SourceError(f"{video.name} has no landmarks: {video.stem}.npz is missing.")
@@ -73,7 +77,9 @@ def read_clip(video: Path) -> Clip:
     usable = np.flatnonzero(np.isfinite(landmarks).all(axis=(1, 2)))
     if len(usable) < 2:
         raise SourceError(f"{video.stem}.npz has fewer than two frames with a face.")
-    return Clip(video.stem, images, landmarks, usable)
+    with np.load(video.with_suffix(".npz"), allow_pickle=False) as archive:
+        unrelated = UNRELATED in archive
+    return Clip(video.stem, images, landmarks, usable, unrelated)
 
 
 def resized(clip: Clip, size_px: int) -> Clip:
@@ -83,7 +89,7 @@ def resized(clip: Clip, size_px: int) -> Clip:
         return clip
     images = np.stack([resized_square(one, size_px) for one in clip.images])
     landmarks = transform_points(clip.landmarks, square_to_crop((0, 0, side), size_px))
-    return Clip(clip.name, images, landmarks, clip.usable)
+    return replace(clip, images=images, landmarks=landmarks)
 
 
 def first_frame_target(clip: Clip, renderer: str) -> Target:

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Final
 
@@ -71,14 +72,15 @@ class Portrait:
     person: Array | None
 
 
-def find_portraits(folder: Path, limit: int | None = None) -> list[Path]:
-    """Return the clips and pictures of a folder that have landmarks beside them, by name.
+def find_portraits(folder: Path, limit: int | None = None, pattern: str = "*") -> list[Path]:
+    """Return the clips and pictures whose names match, with landmarks beside them, by name.
 
     Raises:
         SourceError: there are none.
     """
     found = clips_in(folder) + [one for one in folder.iterdir() if one.suffix in _PICTURES]
-    chosen = sorted(one for one in found if one.with_suffix(".npz").is_file())[:limit]
+    named = [one for one in found if fnmatch(one.stem, pattern)]
+    chosen = sorted(one for one in named if one.with_suffix(".npz").is_file())[:limit]
     if not chosen:
         raise SourceError(f"{folder} holds no clip or picture with its landmarks, NAME.npz.")
     return chosen

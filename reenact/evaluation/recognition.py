@@ -62,6 +62,7 @@ class ClipExpressions:
     Attributes:
         frames: (N,) their indices.
         points: float32 (N, 478, 3) px.
+        rest: float32 (478, 3) the person's resting shape, face frame, iod.
         deviations: float32 (N, 478, 3) iod, minus the person's rest.
         units: float32 (N, 17) action units.
         turns: (N, 3) degrees, the head's rotation vector.
@@ -71,6 +72,7 @@ class ClipExpressions:
 
     frames: NDArray[np.intp]
     points: Array
+    rest: Array
     deviations: Array
     units: Array
     turns: Array
@@ -107,7 +109,8 @@ def read_expressions(path: Path) -> ClipExpressions | None:
     if labels is not None:
         weights = np.where(labels[:, None] == np.arange(len(EMOTIONS)), np.float32(1), 0)
     turns = np.degrees([rotation_vector(pose.rotation) for pose in poses]).astype(np.float32)
-    return ClipExpressions(frames, points, shapes - rest, units, turns, weights, labels is not None)
+    known = labels is not None
+    return ClipExpressions(frames, points, rest, shapes - rest, units, turns, weights, known)
 
 
 def _labels(path: Path, frames: NDArray[np.intp]) -> NDArray[np.intp] | None:

@@ -1,7 +1,8 @@
 """`reenact evaluate`: compares renderers on a folder of clips, in JSON, a table and contact sheets.
 
 The protocols are fixed, so that figures can be compared across time. What they measure is
-described in `self_reenactment`, `cross_identity`, `emotions` and `wild`; the figures in `metrics`.
+described in `self_reenactment`, `transfer`, `cross_identity`, `emotions` and `wild`; the figures in
+`metrics`.
 `copy` and `warp` are always in the table: who does not beat `warp` has learned nothing.
 """
 
@@ -27,7 +28,7 @@ from reenact.registry import load
 from reenact.storage import check_writable, write_json, write_png
 from reenact.types import Renderer
 
-Protocol = Literal["self", "cross", "wild", "emotions"]
+Protocol = Literal["self", "cross", "wild", "emotions", "transfer"]
 
 Report = dict[str, Any]
 """`renderer`, `data`, `protocol`, `clips` (figures by clip's name), `mean` (figures)."""
@@ -44,7 +45,9 @@ class EvaluationOptions:
 
     Attributes:
         protocol: "self" for self-reenactment, "cross" for one clip's actor on another's face,
-            "wild" for the fused landmarks of runs that do not start calmly, without a renderer.
+            "emotions" and "transfer" for those protocols, "wild" for the fused landmarks of runs
+            that do not start calmly, without a renderer.
+        clips: pattern of the clips' names, such as `*__090_frontal` for RaFD's frontal pictures.
         limit: clips (self, wild) or pairs of clips (cross) at most.
         frames: frames of each clip at most, for a quick look; None: as the protocol says.
         body: measure self-reenactment also with shoulders that follow the actor's torso, as rows
@@ -70,6 +73,7 @@ class EvaluationOptions:
     """
 
     protocol: Protocol = "self"
+    clips: str = "*"
     limit: int | None = None
     frames: int | None = None
     body: bool = False
@@ -126,9 +130,10 @@ def evaluate(renderers: Sequence[str], data: Path, options: EvaluationOptions) -
     if options.protocol == "emotions":
         from reenact.evaluation.emotions import find_portraits
 
-        videos = find_portraits(data, options.limit)
+        videos = find_portraits(data, options.limit, options.clips)
     else:
-        videos = find_clips(data, None if options.protocol == "cross" else options.limit)
+        limit = None if options.protocol == "cross" else options.limit
+        videos = find_clips(data, limit, options.clips)
     _prepare_outputs(options, data)
     if options.protocol == "wild":
         names = asked = ["none"]
@@ -181,6 +186,8 @@ def _measure(
             return _measure_cross(names, videos, reader, options)
         if options.target_training is not None:
             return _measure_trained(names, videos, reader, options, options.target_training)
+        if options.protocol == "transfer":
+            return _measure_transfer(names, videos, reader, options, weights)
         measure = _measure_emotions if options.protocol == "emotions" else _measure_self
         return measure(names, videos, reader, options, weights=weights, perceptual=perceptual)
 
@@ -188,16 +195,20 @@ def _measure(
 def _check(options: EvaluationOptions, has_weights: bool) -> None:
     """Refuse options that the protocol cannot use."""
     plain = options.protocol == "self" and options.target_training is None
-    emotions = options.protocol == "emotions"
-    if not plain and (options.size_px or options.lpips):
-        raise ConfigError("--size and --lpips are for self-reenactment without training.")
-    if not (plain or emotions) and (has_weights or options.inception):
+    emotions, transfer = options.protocol == "emotions", options.protocol == "transfer"
+    if options.lpips and not plain:
+        raise ConfigError("--lpips is for self-reenactment without training.")
+    if options.size_px and not (plain or transfer):
+        raise ConfigError("--size is for self-reenactment without training, and for transfer.")
+    if options.inception and not (plain or emotions):
+        raise ConfigError("--inception is for self-reenactment without training, and for emotions.")
+    if has_weights and not (plain or emotions or transfer):
         raise ConfigError(
-            "NAME=WEIGHTS and --inception are for self-reenactment without training and for "
-            "emotions; elsewhere give weights with --set renderer.weights=PATH."
+            "NAME=WEIGHTS is for self-reenactment without training, emotions and transfer; "
+            "elsewhere give weights with --set renderer.weights=PATH."
         )
-    if options.target_training is not None and options.protocol == "emotions":
-        raise ConfigError("--target-training needs the true frames, which emotions do not have.")
+    if options.target_training is not None and (emotions or transfer):
+        raise ConfigError("--target-training is for self-reenactment and for cross.")
     if options.ab is not None and options.protocol != "self":
         raise ConfigError("--ab shows the true frames, which only self-reenactment has.")
     if (options.rating or options.labelled) and not emotions:
@@ -291,6 +302,22 @@ def _measure_emotions(
     if options.rating is not None:
         write_rating_page(options.rating, sheet_columns(), rows)
     return _Measured(PROTOCOL, names, figures, sheet_columns(), rows)
+
+
+def _measure_transfer(
+    names: Sequence[str],
+    videos: Sequence[Path],
+    reader: FaceReader,
+    options: EvaluationOptions,
+    weights: Mapping[str, str],
+) -> _Measured:
+    from reenact.evaluation.transfer import PROTOCOL, run
+
+    renderers = _renderers(names, options, weights)
+    figures, columns, rows = run(
+        renderers, videos, reader, size_px=options.size_px, progress=options.progress
+    )
+    return _Measured(PROTOCOL, names, figures, columns, rows)
 
 
 def _renderers(

@@ -7,6 +7,9 @@ Most squared error of the face box comes from shoulders, hair and wall; the oval
 `consecutive_ssim` and `flicker` need neighbouring frames. For them the first 60 frames after the
 reference are rendered one after the other with the smoothing of the live path, because how steady
 a picture is depends on how steady its landmarks are.
+
+Of a set of single pictures (RaFD, KDEF, …) every one is drawn from the first, the neutral one, and
+there are no figures of neighbouring frames.
 """
 
 from __future__ import annotations
@@ -110,13 +113,14 @@ def prepare_clip(
     """
     reference = int(clip.usable[0])
     usable = set(clip.usable.tolist())
-    begin = reference + STRIDE if first is None else first
-    scored = [i for i in range(begin, len(clip.images), STRIDE) if i in usable]
+    stride = 1 if clip.unrelated else STRIDE
+    begin = reference + stride if first is None else first
+    scored = [i for i in range(begin, len(clip.images), stride) if i in usable]
     scored = (scored or [int(clip.usable[-1])])[:frames]
     run: list[int] = []
     begin = reference + 1 if first is None else first
     for i in range(begin, min(begin + (frames or RUN_FRAMES), len(clip.images))):
-        if i not in usable:
+        if i not in usable or clip.unrelated:
             break
         run.append(i)
     shown = clip.images[reference]

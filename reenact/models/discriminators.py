@@ -49,16 +49,23 @@ class MarkovDiscriminator(nn.Module):
     Args:
         inputs: channels of the condition and the picture together.
         width: channels of the input layer; they double to eight times as many.
-        spectral: spectral normalisation and ReLU (Fan 2023); else batch normalisation and
-            LeakyReLU (Isola 2017).
+        spectral: spectral normalisation (Fan 2023); else batch normalisation (Isola 2017).
+        relu: ReLU (Fan 2023); else LeakyReLU (Isola 2017).
     """
 
-    def __init__(self, inputs: int = 6, width: int = 64, spectral: bool = True) -> None:
+    def __init__(
+        self, inputs: int = 6, width: int = 64, *, spectral: bool = True, relu: bool = True
+    ) -> None:
         super().__init__()
         layers: list[nn.Module] = [nn.Conv2d(inputs, width, 4, 2, 1), nn.LeakyReLU(0.2)]
         for level in range(_STRIDED):
             stride = 2 if level < _STRIDED - 1 else 1
-            layers += _judging(width << level, width << (level + 1), stride, spectral)
+            layer = nn.Conv2d(width << level, width << (level + 1), 4, stride, 1)
+            start_small(layer)
+            layers += (
+                [spectral_norm(layer)] if spectral else [layer, nn.BatchNorm2d(layer.out_channels)]
+            )
+            layers.append(nn.ReLU() if relu else nn.LeakyReLU(0.2))
         layers.append(nn.Conv2d(width << _STRIDED, 1, 4, 1, 1))
         self.layers = nn.Sequential(*layers)
 
@@ -74,11 +81,3 @@ class MarkovDiscriminator(nn.Module):
         """
         logits: Tensor = self.layers(torch.cat([condition, picture], dim=1))
         return logits
-
-
-def _judging(inputs: int, outputs: int, stride: int, spectral: bool) -> list[nn.Module]:
-    layer = nn.Conv2d(inputs, outputs, 4, stride, 1)
-    start_small(layer)
-    if spectral:
-        return [spectral_norm(layer), nn.ReLU()]
-    return [layer, nn.BatchNorm2d(outputs), nn.LeakyReLU(0.2)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zlib
 from pathlib import Path
+from typing import Final
 from zipfile import BadZipFile
 
 import av
@@ -13,6 +14,9 @@ from numpy.typing import NDArray
 from reenact.errors import SourceError
 from reenact.sinks.video_file import is_partial
 from reenact.types import Array
+
+UNRELATED: Final = "unrelated"
+"""Array in the NPZ file of a clip whose frames are single pictures of a person, no video."""
 
 
 def clips_in(folder: Path) -> list[Path]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,11 +50,13 @@ def write_video(path: Path, images: Iterable[Image]) -> None:
     video_file.write_video(path, images, 25, crf=14)
 
 
-def write_clip(folder: Path, name: str, images: NDArray[np.uint8], landmarks: Array) -> Path:
+def write_clip(
+    folder: Path, name: str, images: NDArray[np.uint8], landmarks: Array, **labels: NDArray[Any]
+) -> Path:
     """Write NAME.mp4 and NAME.npz as the clips are stored."""
     path = folder / f"{name}.mp4"
     write_video(path, images)
-    np.savez(folder / f"{name}.npz", landmarks=landmarks.astype(np.float16))
+    np.savez(folder / f"{name}.npz", landmarks=landmarks.astype(np.float16), **labels)
     return path
 
 

@@ -6,13 +6,14 @@
 
 The generator maximises log D of its picture instead of minimising log(1 − D), as Goodfellow 2014
 advises and pix2pix does: its gradient does not vanish while the discriminator is ahead. Fan 2023,
-pix2pix and CGAN are this recipe with different networks, weights and rates.
+pix2pix and CGAN are this recipe with other settings, which an ablation changes one at a time.
 
 `reenact train configs/train/fan2023.toml` trains Fan 2023's expression transfer network Ω (§V-B).
-The defaults of `AdversarialConfig` are the paper's; its 120 epochs are steps and minutes in the
-training file. It differs from the paper in two points. The pairs are two frames of one person's
-clip (the paper's data sets are given out on request), moved, scaled and recoloured besides the
-paper's left-right flip. The landmark map has the lines of 478 landmarks instead of 68.
+The networks, rates and weights of `AdversarialConfig` are the paper's by default; its 120 epochs
+are steps in the training file. Two defaults are not: pairs are also moved, scaled and recoloured
+(`augmentation`; the paper flips them), and drawn from the truth's own landmarks (`landmarks`; the
+paper trains on Φ's). `configs/train/fan2023_paper.toml` sets both as the paper has them. The
+landmark map has the lines of 478 landmarks instead of 68.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import torch
 import torch.nn.functional as F
@@ -33,6 +34,7 @@ from torch.utils.data import Dataset
 from reenact.config import Share
 from reenact.errors import ConfigError
 from reenact.models.discriminators import MarkovDiscriminator
+from reenact.models.fusion_network import FusionNetwork, shipped_network
 from reenact.models.unet import UNet, UNetConfig
 from reenact.models.weights import save_model
 from reenact.training.labels import FaceBatches, FaceData, FaceMaterial
@@ -58,17 +60,29 @@ class AdversarialConfig(PictureData):
         size_px: side of the pictures, a power of two.
         batch_size: pairs in a step.
         width: channels of the first layers of generator and discriminator.
+        dropout: of the generator, pix2pix's noise.
+        spectral: spectral instead of batch normalisation in the discriminator.
+        critic_relu: ReLU instead of LeakyReLU in the discriminator.
+        critic_sees_landmarks: it is given the landmark map besides the target's picture.
         generator_rate, discriminator_rate: of Adam, constant.
         adversarial_weight, pixel_weight: µ1 and µ2 of eq. 9.
+        landmarks: what pictures are drawn from: the truth's own, or those that Φ fused (eq. 1).
+        fusion: weights of Φ; "": the shipped ones.
     """
 
     size_px: PositiveInt = 256
     batch_size: PositiveInt = 8
     width: PositiveInt = 64
+    dropout: Share = 0.0
+    spectral: bool = True
+    critic_relu: bool = True
+    critic_sees_landmarks: bool = False
     generator_rate: NonNegativeFloat = 2e-4
     discriminator_rate: NonNegativeFloat = 1e-4
     adversarial_weight: NonNegativeFloat = 1.0
     pixel_weight: NonNegativeFloat = 100.0
+    landmarks: Literal["true", "fused"] = "true"
+    fusion: str = ""
 
 
 def read_config(settings: Mapping[str, Any]) -> AdversarialConfig:
@@ -81,11 +95,20 @@ def build_fan2023(settings: Mapping[str, Any]) -> AdversarialRecipe:
 
     Raises ReenactError if a setting is wrong, or the data is missing or does not fit.
     """
+    return build_adversarial("fan2023", settings)
+
+
+def build_adversarial(name: str, settings: Mapping[str, Any]) -> AdversarialRecipe:
+    """Make the recipe of the renderer `name`. Raises as `build_fan2023`."""
     config = read_config(settings)
-    discriminator = MarkovDiscriminator(inputs=6, width=config.width)
-    return AdversarialRecipe(
-        "fan2023", config, load_pictures(config), UNet(unet_config(config)), discriminator
-    )
+    return AdversarialRecipe(name, config, load_pictures(config, fusion=fusion_network(config)))
+
+
+def fusion_network(config: AdversarialConfig) -> FusionNetwork | None:
+    """Return Φ if pictures are drawn from fused landmarks. Raises ModelError if it is damaged."""
+    if config.landmarks == "true":
+        return None
+    return FusionNetwork(Path(config.fusion)) if config.fusion else shipped_network()
 
 
 class AdversarialRecipe(Recipe):
@@ -93,29 +116,22 @@ class AdversarialRecipe(Recipe):
 
     Args:
         name: of the renderer that loads the weights.
-        config: data, weights and rates.
+        config: data, networks, weights and rates.
         material: what it learns from.
-        generator: draws a picture from a picture and a landmark map.
-        discriminator: judges `discriminator(condition, picture)`, logits. The condition is the
-            target's picture (eq. 7).
-        sees_landmarks: the condition is picture and landmark map together.
     """
 
     averaged = "generator"
 
-    def __init__(
-        self,
-        name: str,
-        config: AdversarialConfig,
-        material: PictureMaterial,
-        generator: UNet,
-        discriminator: nn.Module,
-        *,
-        sees_landmarks: bool = False,
-    ) -> None:
+    def __init__(self, name: str, config: AdversarialConfig, material: PictureMaterial) -> None:
         self.config = config
         self._name, self._material = name, material
-        self._sees_landmarks = sees_landmarks
+        generator = UNet(unet_config(config))
+        discriminator = MarkovDiscriminator(
+            inputs=7 if config.critic_sees_landmarks else 6,
+            width=config.width,
+            spectral=config.spectral,
+            relu=config.critic_relu,
+        )
         self.networks: dict[str, nn.Module] = {
             "generator": channels_last(generator),
             "discriminator": channels_last(discriminator),
@@ -137,7 +153,7 @@ class AdversarialRecipe(Recipe):
         config, discriminator = self.config, self.networks["discriminator"]
         reference, truth = batch["reference"], batch["truth"]
         condition = reference
-        if self._sees_landmarks:
+        if config.critic_sees_landmarks:
             condition = torch.cat([reference, batch["truth_map"]], dim=1)
         generated = self.networks["generator"](reference, batch["truth_map"])
         discriminator_loss = discriminator_step(
@@ -287,10 +303,10 @@ def save_weights(
     save_model(path, network.state_dict(), header)
 
 
-def unet_config(config: AdversarialConfig, dropout: float = 0.0) -> UNetConfig:
+def unet_config(config: AdversarialConfig) -> UNetConfig:
     """Return the sizes of the generator. Raises ConfigError if side or width is not allowed."""
     try:
-        return UNetConfig(config.size_px, config.width, 8 * config.width, dropout)
+        return UNetConfig(config.size_px, config.width, 8 * config.width, config.dropout)
     except ValueError as error:
         raise ConfigError(f"settings: {error}.") from error
 

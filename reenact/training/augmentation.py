@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Final, Literal, get_args
 
 import cv2
 import numpy as np
@@ -28,6 +29,20 @@ from reenact.rendering.mesh_warp import source_map, warp_image
 from reenact.types import Array, Image, Pose
 
 Rng = np.random.Generator
+
+Augmentation = Literal[
+    "flip", "scale", "turn", "move", "stretch", "colour", "noise", "winks", "rare"
+]
+"""What is done to training pairs, by name; Fan 2023 flips them and nothing else.
+
+Both pictures are flipped, scaled, turned, moved, stretched and recoloured alike; the landmarks of
+the truth get noise; some truths wink, and rare faces are drawn more often (`sampling.PairSampler`).
+"""
+
+AUGMENTATIONS: Final[tuple[Augmentation, ...]] = get_args(Augmentation)
+
+SAME_SCENE: Final[tuple[Augmentation, ...]] = ("scale", "turn", "move", "noise")
+"""For pairs of one person in one light."""
 
 MAX_DISTANCE_FRAMES: Final = 8
 """Between the frame with open and the one with closed eyes."""
@@ -87,51 +102,65 @@ class Still:
         return cls(image, landmarks, person, without_person(image, person))
 
 
-def augment(pair: Pair, rng: Rng, extent: float = 1.0, same_scene: bool = False) -> Pair:
-    """Flip, move, scale, turn, stretch and recolour both pictures; add noise to the landmarks.
-
-    `extent` is that of moving, scaling and turning. In the `same_scene` nothing is flipped,
-    stretched or recoloured, because one person in one light is learned.
-    """
+def augment(
+    pair: Pair,
+    rng: Rng,
+    extent: float = 1.0,
+    changes: Collection[Augmentation] = AUGMENTATIONS,
+) -> Pair:
+    """Change a pair as `Augmentation` says; `extent` is that of scaling, turning and moving."""
     size = pair.truth.shape[0]
     images = [np.asarray(pair.reference), np.asarray(pair.truth)]
     landmarks = [pair.reference_landmarks, pair.truth_landmarks]
-    people = [
-        mask if mask is None else cv2.resize(mask, (size, size))
+    people: list[NDArray[np.uint8] | None] = [
+        mask if mask is None else np.asarray(cv2.resize(mask, (size, size)), np.uint8)
         for mask in (pair.reference_person, pair.person)
     ]
-    if not same_scene and rng.random() < 0.5:
+    if "flip" in changes and rng.random() < 0.5:
         images = [np.ascontiguousarray(image[:, ::-1]) for image in images]
         people = [mask if mask is None else np.ascontiguousarray(mask[:, ::-1]) for mask in people]
         landmarks = [mirrored(points, size) for points in landmarks]
-    scale = float(rng.uniform(1 - 0.12 * extent, 1 + 0.15 * extent))
-    angle = float(rng.normal(0, 5 * extent))
-    middle = (size - 1) / 2
-    affine = np.array(cv2.getRotationMatrix2D((middle, middle), angle, scale), np.float32)
-    affine[:, 2] += (rng.uniform(-0.05, 0.05, 2) * extent * size).astype(np.float32)
-    if not same_scene:
-        stretch = np.float32(np.exp(rng.normal(0, _STRETCH)))
-        affine[:, 2] += affine[:, 1] * np.float32(middle) * (1 - stretch)
-        affine[:, 1] *= stretch
-    images = [crop_image(image, affine, size) for image in images]
-    landmarks = [transform_points(points, affine) for points in landmarks]
-    reference_person, person = (
-        mask if mask is None else crop_image(np.asarray(mask, np.uint8), affine, size)
-        for mask in people
-    )
-    if not same_scene:
+    affine = _random_affine(rng, size, extent, changes)
+    if affine is not None:
+        images = [crop_image(image, affine, size) for image in images]
+        landmarks = [transform_points(points, affine) for points in landmarks]
+        people = [mask if mask is None else crop_image(mask, affine, size) for mask in people]
+    if "colour" in changes:
         table = _colour_table(rng)
         images = [cv2.LUT(image, table).astype(np.uint8) for image in images]
-    landmarks[1] = landmarks[1] + rng.normal(0, 0.25, landmarks[1].shape).astype(np.float32)
+    if "noise" in changes:
+        landmarks[1] = landmarks[1] + rng.normal(0, 0.25, landmarks[1].shape).astype(np.float32)
     return replace(
         pair,
         reference=images[0],
         reference_landmarks=landmarks[0],
         truth=images[1],
         truth_landmarks=landmarks[1],
-        person=person,
-        reference_person=reference_person,
+        person=people[1],
+        reference_person=people[0],
     )
+
+
+def _random_affine(
+    rng: Rng, size: int, extent: float, changes: Collection[Augmentation]
+) -> Array | None:
+    """Draw a (2, 3) affine of the picture; None if nothing is to move."""
+    if not {"scale", "turn", "move", "stretch"} & set(changes):
+        return None
+    scale = angle = 0.0
+    if "scale" in changes:
+        scale = float(rng.uniform(-0.12, 0.15)) * extent
+    if "turn" in changes:
+        angle = float(rng.normal(0, 5)) * extent
+    middle = (size - 1) / 2
+    affine = np.array(cv2.getRotationMatrix2D((middle, middle), angle, 1 + scale), np.float32)
+    if "move" in changes:
+        affine[:, 2] += (rng.uniform(-0.05, 0.05, 2) * extent * size).astype(np.float32)
+    if "stretch" in changes:
+        stretch = np.float32(np.exp(rng.normal(0, _STRETCH)))
+        affine[:, 2] += affine[:, 1] * np.float32(middle) * (1 - stretch)
+        affine[:, 1] *= stretch
+    return affine
 
 
 def _colour_table(rng: Rng) -> NDArray[np.uint8]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final
 
 import cv2
@@ -29,6 +30,7 @@ from reenact.imaging import crop_image
 from reenact.sinks.video_file import write_video
 from reenact.sources.image_file import read_image
 from reenact.sources.video_file import VideoSource
+from reenact.targets.clip_files import UNRELATED
 from reenact.targets.video_scan import Box, CutDetector, cut, square
 from reenact.training.labels import label
 from reenact.types import Array, Frame, Image, Tracker
@@ -72,7 +74,14 @@ class Shot:
 
 
 def clips_of_video(
-    path: Path, tracker: Tracker, out: Path, name: str, *, size_px: int, on_frame: OnFrame
+    path: Path,
+    tracker: Tracker,
+    out: Path,
+    name: str,
+    *,
+    size_px: int,
+    on_frame: OnFrame,
+    grey: bool = False,
 ) -> list[Path]:
     """Write a video's clips as OUT/NAME.mp4, numbered if there are several.
 
@@ -100,7 +109,9 @@ def clips_of_video(
                         raise ReenactError(f"{path.name} could not be read twice alike.")
                     yield held.image
 
-            written.append(_write(out / f"{clip}.mp4", shot.points, pictures(), size_px))
+            written.append(
+                _write(out / f"{clip}.mp4", shot.points, pictures(), size_px=size_px, grey=grey)
+            )
     return written
 
 
@@ -112,12 +123,14 @@ def clip_of_pictures(
     *,
     size_px: int,
     on_frame: OnFrame,
+    grey: bool = False,
+    unrelated: bool = False,
 ) -> Path:
     """Write pictures of one person, such as a CK+ sequence, as one clip.
 
     The pictures have one size and place. `emotions` are stored with the landmarks, one for each;
-    there may be none. The tracker is one for still pictures. Raises ReenactError if a picture is
-    damaged, fewer than two show a face, or the disk is full.
+    there may be none. Unrelated pictures are no sequence. The tracker is one for still pictures.
+    Raises ReenactError if a picture is damaged, fewer than two show a face, or the disk is full.
     """
     points = []
     for file in files:
@@ -126,26 +139,37 @@ def clip_of_pictures(
         on_frame()
     if sum(bool(np.isfinite(one).all()) for one in points) < 2:
         raise ReenactError(f"Fewer than two pictures of {out.stem} show a face.")
-    known = np.array(emotions, np.int8) if emotions else None
-    return _write(out, points, (read_image(file) for file in files), size_px, known)
+    given = {"emotions": np.array(emotions, np.int8)} if emotions else {}
+    if unrelated:
+        given[UNRELATED] = np.array(True)
+    return _write(
+        out, points, (read_image(file) for file in files), size_px=size_px, grey=grey, given=given
+    )
 
 
 def still_of_photo(
-    file: Path, emotions: Sequence[int], tracker: Tracker, out: Path, size_px: int
+    file: Path,
+    emotions: Sequence[int],
+    tracker: Tracker,
+    out: Path,
+    *,
+    size_px: int,
+    on_frame: OnFrame,
+    grey: bool = False,
 ) -> Path:
     """Write a photo's face as a square JPEG with its landmarks, and its emotion if it is known.
 
     Raises ReenactError if it is damaged, shows no face, or cannot be written.
     """
+    on_frame()
     image = read_image(file)
     found = find_face(image, tracker)
     if found is None:
         raise ReenactError(f"{file.name} shows no face.")
     affine = crop_transform(found.points, size_px)
+    picture = _coloured(crop_image(image, affine, size_px), grey)
     done, data = cv2.imencode(
-        ".jpg",
-        np.ascontiguousarray(crop_image(image, affine, size_px)[..., ::-1]),
-        [cv2.IMWRITE_JPEG_QUALITY, 95],
+        ".jpg", np.ascontiguousarray(picture[..., ::-1]), [cv2.IMWRITE_JPEG_QUALITY, 95]
     )
     if not done:
         raise ReenactError(f"{file.name} could not be encoded.")
@@ -205,18 +229,29 @@ def _write(
     path: Path,
     points: Sequence[Array],
     pictures: Iterator[Image],
+    *,
     size_px: int,
-    known: NDArray[np.int8] | None = None,
+    grey: bool,
+    given: Mapping[str, NDArray[Any]] = MappingProxyType({}),
 ) -> Path:
     """Write a clip: first its landmarks and labels, then its pictures."""
     found = [one for one in points if np.isfinite(one).all()]
     box: Box = square([face_box(one) for one in found], found[0])
     to_crop = square_to_crop(box, size_px)
     landmarks = np.stack([transform_points(one, to_crop) for one in points])
-    given = {} if known is None else {"emotions": known}
-    _store_landmarks(path, landmarks, {**given, **label(landmarks, known).arrays()})
-    write_video(path, (cut(picture, box, size_px) for picture in pictures), FPS, _CRF, _TAGS)
+    labels = label(landmarks, given.get("emotions")).arrays()
+    _store_landmarks(path, landmarks, {**given, **labels})
+    crops = (_coloured(cut(picture, box, size_px), grey) for picture in pictures)
+    write_video(path, crops, FPS, _CRF, _TAGS)
     return path
+
+
+def _coloured(picture: Image, grey: bool) -> Image:
+    """Return the picture, as luma in all three channels if it is to be grey."""
+    if not grey:
+        return picture
+    luma = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)
+    return np.asarray(cv2.cvtColor(luma, cv2.COLOR_GRAY2RGB), np.uint8)
 
 
 def _store_landmarks(beside: Path, points: Array, labels: Mapping[str, NDArray[Any]]) -> None:

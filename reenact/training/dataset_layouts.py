@@ -168,17 +168,20 @@ def find_items(source: Path, layout: Layout = "auto") -> list[Item]:
     return sorted(items, key=lambda item: item.name)
 
 
-def held_out_people(identities: Iterable[str], share: float) -> set[str]:
-    """Choose about that share of the people for validation, at least one.
+def held_out_people(identities: Iterable[str], share: float, after: float = 0.0) -> set[str]:
+    """Choose about that share of the people, at least one unless it is 0.
 
-    The choice depends on the names alone, so that nobody moves when more people are added.
+    The choice depends on the names alone, so that nobody moves when more people are added. `after`
+    is the share that was chosen already, of other people.
     """
     places = {
         name: int.from_bytes(hashlib.sha256(name.encode()).digest()[:6], "big") / 2**48
         for name in identities
     }
-    chosen = {name for name, place in places.items() if place < share}
-    return chosen or {min(places, key=places.__getitem__)}
+    if not share or not places:
+        return set()
+    chosen = {name for name, place in places.items() if after <= place < after + share}
+    return chosen or {min(places, key=lambda name: (places[name] < after, places[name]))}
 
 
 def _recognise(source: Path, pictures: list[Path]) -> Layout:

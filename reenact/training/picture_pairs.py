@@ -11,7 +11,7 @@ holds, at the recipe's size S and in -1..1:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -21,13 +21,18 @@ import torch
 from torch import Tensor
 
 from reenact.evaluation import metrics
+from reenact.evaluation.recognition import ClipExpressions, clear_labels, read_expressions
+from reenact.evaluation.transfer import fused_drive
 from reenact.face.geometry import square_to_crop, transform_points
 from reenact.imaging import from_unit, resized_square, to_unit
+from reenact.models.fusion_network import FusionNetwork
 from reenact.rendering.image_to_image import map_planes
-from reenact.training.augmentation import Pair, Rng, augment
+from reenact.training.augmentation import AUGMENTATIONS, Augmentation, Pair, Rng
+from reenact.training.deformation_transfer import DeformationTransfer
 from reenact.training.sampling import (
     Batch,
     Clip,
+    Driven,
     PairSampler,
     PictureData,
     Sampler,
@@ -36,8 +41,10 @@ from reenact.training.sampling import (
     load_stills,
     rarity,
     split_people,
+    true_landmarks,
     validation_pairs,
 )
+from reenact.types import Array
 
 _STILL_PX: Final = 256
 """Stills are cropped at the size of the clips."""
@@ -59,43 +66,115 @@ class PictureMaterial:
 
 
 def load_pictures(
-    data: PictureData, sampler: Callable[[list[Clip]], Sampler] | None = None
+    data: PictureData,
+    sampler: Callable[[list[Clip], Driven], Sampler] | None = None,
+    fusion: FusionNetwork | None = None,
 ) -> PictureMaterial:
     """Load clips, and photos that are deformed as the people in the clips move.
 
-    `sampler` draws the pairs from the clips; None: two frames of a clip, or a photo. Raises
-    ReenactError if the data is missing or damaged, or train and val share people.
+    Args:
+        data: where they are, and what is done to the pairs.
+        sampler: draws the pairs from the clips; None: two frames of a clip, or a photo.
+        fusion: makes the landmarks that the pictures are drawn from, see `FusedLandmarks`; None:
+            they are the truth's own.
+
+    Raises:
+        ReenactError: the data is missing or damaged, or train and val share people.
     """
     clips, held_out = split_people(data, lambda folder: load_clips(folder, Path(data.cache)))
     stills = load_stills([Path(folder) for folder in data.stills], _STILL_PX)
+    driven = true_landmarks
+    if fusion is not None:
+        driven = FusedLandmarks(fusion, clips, held_out, [Path(data.train), Path(data.val)]).of
     return PictureMaterial(
-        sampler(clips) if sampler else PairSampler(clips, stills, data.still_share),
-        [pair for _, pair in validation_pairs(held_out, data.validation_frames)],
+        sampler(clips, driven)
+        if sampler
+        else PairSampler(clips, stills, data.still_share, data.augmentation, driven),
+        [pair for _, pair in validation_pairs(held_out, data.validation_frames, driven)],
         f"{describe(clips, data)}, {len(stills)} stills",
     )
 
 
-class NeutralPairs:
-    """Draws a calm frame as the reference and any frame of the same clip as the truth."""
+class NeutralPairs(PairSampler):
+    """Draws a calm frame of a clip as the reference."""
 
-    def __init__(self, clips: list[Clip]) -> None:
-        self._people: dict[str, list[Clip]] = {}
+    def __init__(
+        self,
+        clips: list[Clip],
+        driven: Driven = true_landmarks,
+        changes: Collection[Augmentation] = AUGMENTATIONS,
+    ) -> None:
+        super().__init__(clips, [], 0.0, [one for one in changes if one != "winks"], driven)
+        self._calm = {}
         for clip in clips:
-            self._people.setdefault(clip.identity, []).append(clip)
-        self._names = sorted(self._people)
-        self._chances = {clip.name: rarity(clip.landmarks[clip.usable]) for clip in clips}
+            chances = rarity(clip.landmarks[clip.usable])
+            self._calm[clip.name] = clip.usable[np.argsort(chances)[: max(len(chances) // 2, 1)]]
 
-    def draw(self, rng: Rng) -> Pair:
-        """Return one pair, augmented."""
-        clips = self._people[self._names[rng.integers(len(self._names))]]
-        clip = clips[rng.integers(len(clips))]
-        chances = self._chances[clip.name]
-        calm = clip.usable[np.argsort(chances)[: max(len(chances) // 2, 1)]]
-        first, second = int(rng.choice(calm)), int(rng.choice(clip.usable, p=chances))
-        pair = Pair(
-            clip.images[first], clip.landmarks[first], clip.images[second], clip.landmarks[second]
+    def _reference(self, clip: Clip, rng: Rng) -> int:
+        return int(rng.choice(self._calm[clip.name]))
+
+
+class FusedLandmarks:
+    """Landmarks that Φ makes for frames of clips, J_gen of Fan 2023, eq. 1 and 2.
+
+    The source is another person with the same expression: one whose frame has the same label or,
+    where a clip has no labels, the acting face itself, deformed into that person. The head's pose
+    is that of the frame, since the paper's pictures are all frontal.
+
+    Args:
+        fusion: Φ.
+        people: clips of the people who act.
+        others: further clips that are driven.
+        folders: hold the clips' landmarks and labels.
+    """
+
+    def __init__(
+        self,
+        fusion: FusionNetwork,
+        people: Sequence[Clip],
+        others: Sequence[Clip],
+        folders: Sequence[Path],
+    ) -> None:
+        self._fusion = fusion
+        self._clips: dict[str, ClipExpressions] = {}
+        for clip in [*people, *others]:
+            file = next(f for f in (one / f"{clip.name}.npz" for one in folders) if f.is_file())
+            found = read_expressions(file)
+            assert found is not None, "a clip has two frames with a face"
+            self._clips[clip.name] = found
+        self._actors = [(clip.identity, self._clips[clip.name]) for clip in people]
+        self._deformation = DeformationTransfer(
+            np.stack([found.rest for found in self._clips.values()])
         )
-        return augment(pair, rng)
+        self._fields = dict(zip(self._clips, self._deformation.fields, strict=True))
+        self._names = [clip.name for clip in people]
+
+    def of(self, clip: Clip, frame: int, rng: Rng) -> Array:
+        """Return the fused landmarks of one frame, (478, 3) px; see `sampling.Driven`."""
+        own = self._clips[clip.name]
+        row = int(np.flatnonzero(own.frames == frame)[0])
+        rest, deviation = self._source(clip, own, row, rng)
+        return fused_drive(self._fusion, rest, deviation, own, row).landmarks
+
+    def _source(self, clip: Clip, own: ClipExpressions, row: int, rng: Rng) -> tuple[Array, Array]:
+        """Return the resting shape of another person, and its deviation in the same expression."""
+        emotion = int(clear_labels(own.weights[row : row + 1])[0])
+        if own.labelled and emotion >= 0:
+            same = [
+                (other.rest, deviation)
+                for identity, other in self._actors
+                if other.labelled and identity != clip.identity
+                for deviation in other.deviations[clear_labels(other.weights) == emotion]
+            ]
+            if same:
+                return same[rng.integers(len(same))]
+        name = self._names[rng.integers(len(self._names))]
+        field = (self._fields[name] - self._fields[clip.name])[None]
+        rest, acting = own.rest[None], own.rest[None] + own.deviations[row : row + 1]
+        ((bent, moved),) = self._deformation.transfer(
+            rest, self._deformation.kernel(rest), acting, [field]
+        )
+        return bent[0], moved[0]
 
 
 def collate(pairs: Sequence[Pair], size_px: int) -> Batch:

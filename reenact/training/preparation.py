@@ -38,14 +38,15 @@ _TICK_S: Final = 0.3
 class Job:
     """One item and how it is prepared.
 
-    `out` receives everything; `split` is "train", "val", or "" for no split; `size_px` the crops'
-    side.
+    `out` receives everything; `split` is "train", "val", "test", or "" for none; `size_px` the
+    crops' side; `grey` takes their colours away.
     """
 
     item: Item
     out: Path
     split: str
     size_px: int
+    grey: bool = False
 
     @property
     def folder(self) -> Path:
@@ -61,7 +62,7 @@ class Job:
     def key(self) -> dict[str, Any]:
         """Return everything that its result depends on."""
         stamps = [[f.name, f.stat().st_size, f.stat().st_mtime_ns] for f in self.item.files]
-        return {"files": stamps, "split": self.split, "size": self.size_px}
+        return {"files": stamps, "split": self.split, "size": self.size_px, "grey": self.grey}
 
 
 @dataclass(slots=True)
@@ -102,7 +103,9 @@ def prepare(
     layout: Layout = "auto",
     size_px: int = 256,
     processes: int | None = None,
-    val_share: float | None = None,
+    val_share: float = 0.0,
+    test_share: float = 0.0,
+    grey: bool = False,
 ) -> Summary:
     """Prepare a folder; after Ctrl-C, a second run continues.
 
@@ -112,8 +115,10 @@ def prepare(
         layout: layout of the source.
         size_px: side of the crops.
         processes: number of worker processes; None: one for each core.
-        val_share: share of the people whose clips go to OUT/val, while the others' go to OUT/train;
-            None: all go to OUT.
+        val_share: share of the people whose clips go to OUT/val.
+        test_share: share of those whose clips go to OUT/test; the others' go to OUT/train, or if
+            both shares are 0 to OUT.
+        grey: take the pictures' colours away.
 
     Raises:
         SourceError: there is nothing to prepare.
@@ -121,12 +126,11 @@ def prepare(
     """
     items = find_items(source, layout)
     people = {item.identity for item in items}
-    val = held_out_people(people, val_share) if val_share else set()
-
-    def split_of(item: Item) -> str:
-        return ("val" if item.identity in val else "train") if val_share else ""
-
-    jobs = [Job(item, out, split_of(item), size_px) for item in items]
+    splits = dict.fromkeys(people, "train" if val_share or test_share else "")
+    val = held_out_people(people, val_share)
+    splits |= dict.fromkeys(val, "val")
+    splits |= dict.fromkeys(held_out_people(people - val, test_share, after=val_share), "test")
+    jobs = [Job(item, out, splits[item.identity], size_px, grey) for item in items]
     _make_folders(out, jobs)
     summary = Summary(people=len(people))
     waiting = []
@@ -265,15 +269,17 @@ def _do(job: Job) -> dict[str, Any]:
 def _write(job: Job) -> list[Path]:
     item, folder = job.item, job.folder
     tracker = _Worker.tracker(still=item.kind != "video")
-    options: Any = {"size_px": job.size_px, "on_frame": _Worker.on_frame}
+    options: Any = {"size_px": job.size_px, "grey": job.grey, "on_frame": _Worker.on_frame}
     if item.kind == "video":
         return clips_of_video(item.files[0], tracker, folder, item.name, **options)
     if item.kind == "photo":
-        _Worker.on_frame()
         still = folder / f"{item.name}.jpg"
-        return [still_of_photo(item.files[0], item.emotions, tracker, still, job.size_px)]
+        return [still_of_photo(item.files[0], item.emotions, tracker, still, **options)]
     path = folder / f"{item.name}.mp4"
-    return [clip_of_pictures(item.files, item.emotions, tracker, path, **options)]
+    unrelated = item.kind == "set"
+    return [
+        clip_of_pictures(item.files, item.emotions, tracker, path, unrelated=unrelated, **options)
+    ]
 
 
 def _make_folders(out: Path, jobs: Sequence[Job]) -> None:

@@ -60,6 +60,9 @@ class TrainingFile(Section):
     validate_every: int = Field(500, gt=0, description="steps between validations")
     seed: int = Field(0, ge=0, description="of weights and batches")
     device: Literal["auto", "cpu", "cuda"] = "auto"
+    average: float = Field(
+        0.998, ge=0, lt=1, description="decay of the averaged weights; 0: the last ones are kept"
+    )
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     workers: int = Field(1, ge=0, le=64, description="processes that make batches")
     settings: dict[str, Any] = Field(default_factory=dict)
@@ -194,6 +197,7 @@ def _options(file: TrainingFile) -> LoopOptions:
         device=choose_device(file.device),
         precision=file.precision,
         workers=file.workers,
+        ema=file.average,
     )
 
 

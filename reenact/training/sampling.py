@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -29,6 +29,8 @@ from reenact.imaging import crop_image, in_bytes
 from reenact.storage import atomic_write
 from reenact.targets.clip_files import clips_in, decode_clip, load_landmarks
 from reenact.training.augmentation import (
+    AUGMENTATIONS,
+    Augmentation,
     Pair,
     Rng,
     Still,
@@ -55,12 +57,14 @@ class PeopleData:
         val: folder of other people's clips for validation; not read if `folds` is given.
         folds: JSON file whose "folds" are lists of identities in `train`; "": validate on `val`.
         held_out_fold: index of the fold that is held out of training and validated on.
+        test_fold: index of a fold that is held out of both, to report figures of.
     """
 
     train: str
     val: str = ""
     folds: str = ""
     held_out_fold: NonNegativeInt = 0
+    test_fold: NonNegativeInt | None = None
 
 
 @pydantic_dataclass(frozen=True, config=ConfigDict(extra="forbid"))
@@ -72,12 +76,14 @@ class PictureData(PeopleData):
         cache: folder for decoded clips.
         still_share: share of the pairs that comes from photos.
         validation_frames: of each held-out clip.
+        augmentation: what is done to training pairs.
     """
 
     stills: tuple[str, ...] = ()
     cache: str = "runs/cache"
     still_share: Share = 0.25
     validation_frames: PositiveInt = 4
+    augmentation: tuple[Augmentation, ...] = AUGMENTATIONS
 
 
 class _Identified(Protocol):
@@ -107,8 +113,9 @@ def split_people(
     """
     items = load(Path(data.train))
     if data.folds:
-        fold = _read_fold(Path(data.folds), data.held_out_fold)
-        train = [item for item in items if item.identity not in fold]
+        fold = read_fold(Path(data.folds), data.held_out_fold)
+        test = set() if data.test_fold is None else read_fold(Path(data.folds), data.test_fold)
+        train = [item for item in items if item.identity not in fold | test]
         held_out = [item for item in items if item.identity in fold]
         if not train or not held_out:
             raise ReenactError(
@@ -123,7 +130,8 @@ def split_people(
     return items, held_out
 
 
-def _read_fold(path: Path, number: int) -> set[str]:
+def read_fold(path: Path, number: int) -> set[str]:
+    """Return the people of one fold. Raises ReenactError if the file or the fold is missing."""
     try:
         folds = json.loads(path.read_text(encoding="utf-8"))["folds"]
         return set(folds[number])
@@ -249,6 +257,16 @@ def load_stills(folders: list[Path], size_px: int) -> list[Still]:
     return stills
 
 
+Driven = Callable[[Clip, int, Rng], Array]
+"""Returns the (478, 3) px landmarks that a generator is given for a frame of a clip."""
+
+
+def true_landmarks(clip: Clip, frame: int, rng: Rng) -> Array:
+    """Drive a frame with its own landmarks."""
+    del rng
+    return np.asarray(clip.landmarks[frame])
+
+
 class Sampler(Protocol):
     """Draws training pairs."""
 
@@ -290,28 +308,46 @@ class PairSampler:
     people than the clips: a photo is the truth, its animated copy the reference.
     """
 
-    def __init__(self, clips: list[Clip], stills: list[Still], still_share: float) -> None:
+    def __init__(
+        self,
+        clips: list[Clip],
+        stills: list[Still],
+        still_share: float,
+        changes: Collection[Augmentation] = AUGMENTATIONS,
+        driven: Driven = true_landmarks,
+    ) -> None:
+        self._changes, self._driven = changes, driven
         self._people: dict[str, list[Clip]] = {}
         for clip in clips:
             self._people.setdefault(clip.identity, []).append(clip)
         self._names = sorted(self._people)
         self._stills = stills
         self._still_share = still_share if stills else 0.0
-        self._rarity = {clip.name: rarity(clip.landmarks[clip.usable]) for clip in clips}
-        self._winks = {clip.name: wink_frames(clip.landmarks, clip.usable) for clip in clips}
+        self._rarity = {
+            clip.name: rarity(clip.landmarks[clip.usable]) if "rare" in changes else None
+            for clip in clips
+        }
+        self._winks = {
+            clip.name: wink_frames(clip.landmarks, clip.usable) if "winks" in changes else ()
+            for clip in clips
+        }
 
     def draw(self, rng: Rng) -> Pair:
         """Return one pair, augmented."""
         is_still = rng.random() < self._still_share
-        return augment(self._animated_still(rng) if is_still else self._frames(rng), rng)
+        pair = self._animated_still(rng) if is_still else self._frames(rng)
+        return augment(pair, rng, changes=self._changes)
 
     def _clip(self, rng: Rng) -> Clip:
         clips = self._people[self._names[rng.integers(len(self._names))]]
         return clips[rng.integers(len(clips))]
 
+    def _reference(self, clip: Clip, rng: Rng) -> int:
+        return int(rng.choice(clip.usable))
+
     def _frames(self, rng: Rng) -> Pair:
         clip = self._clip(rng)
-        first = int(rng.choice(clip.usable))
+        first = self._reference(clip, rng)
         winks = self._winks[clip.name]
         if len(winks) and rng.random() < _WINK_SHARE:
             here, there = winks[rng.integers(len(winks))].tolist()
@@ -319,7 +355,7 @@ class PairSampler:
             truth, points = wink(*opened, *shut, right=bool(rng.random() < 0.5))
         else:
             here = int(rng.choice(clip.usable, p=self._rarity[clip.name]))
-            truth, points = clip.images[here], clip.landmarks[here]
+            truth, points = clip.images[here], self._driven(clip, here, rng)
         return Pair(
             clip.images[first],
             clip.landmarks[first],
@@ -350,8 +386,11 @@ def rarity(points: Array) -> NDArray[np.float64]:
     return np.asarray(0.5 / len(weight) + 0.5 * weight / weight.sum(), dtype=np.float64)
 
 
-def validation_pairs(clips: list[Clip], per_clip: int) -> Iterator[tuple[str, Pair]]:
+def validation_pairs(
+    clips: list[Clip], per_clip: int, driven: Driven = true_landmarks
+) -> Iterator[tuple[str, Pair]]:
     """Yield each clip's first frame against `per_clip` later ones, spread evenly."""
+    rng = np.random.default_rng(0)
     for clip in clips:
         first, rest = int(clip.usable[0]), clip.usable[1:]
         for frame in rest[np.linspace(0, len(rest) - 1, per_clip).astype(int)].tolist():
@@ -361,7 +400,7 @@ def validation_pairs(clips: list[Clip], per_clip: int) -> Iterator[tuple[str, Pa
                     np.asarray(clip.images[first]),
                     clip.landmarks[first],
                     np.asarray(clip.images[frame]),
-                    clip.landmarks[frame],
+                    driven(clip, frame, rng),
                     clip.person(frame),
                     clip.person(first),
                 ),

@@ -13,7 +13,7 @@ from reenact.rendering.reference_ranking import SeenFaces, reference_distances
 from reenact.rendering.warp_unet import person_coverage
 from reenact.targets.footage import Footage
 from reenact.targets.reference_selection import choose_references, measure_look
-from reenact.training.augmentation import Pair, Rng, augment
+from reenact.training.augmentation import SAME_SCENE, Pair, Rng, augment
 from reenact.training.sampling import rarity
 
 _HELD_OUT: Final = ((0.42, 0.48), (0.93, 1.0))
@@ -88,7 +88,7 @@ class TargetSampler:
             reference = clip.nearest_reference(truth)
         else:
             reference = int(rng.choice(clip.references))
-        return augment(clip.pair(reference, truth), rng, _AUGMENTATION, same_scene=True)
+        return augment(clip.pair(reference, truth), rng, _AUGMENTATION, SAME_SCENE)
 
     def plain(self, count: int, rng: Rng) -> list[Pair]:
         """Return pairs of a clip's references and other frames, not augmented."""

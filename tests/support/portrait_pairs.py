@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from reenact.models.discriminators import MarkovDiscriminator
-from reenact.models.unet import UNet
-from reenact.training.adversarial import AdversarialRecipe, read_config, unet_config
+from reenact.training.adversarial import AdversarialRecipe, read_config
 from reenact.training.augmentation import Pair, Rng
 from reenact.training.picture_pairs import PictureMaterial
 from support.faces import portrait_target
@@ -23,10 +21,9 @@ class ShiftedPortrait:
         return Pair(target.references[0], target.neutral, moved, points)
 
 
-def small_adversarial_recipe(**settings: float) -> AdversarialRecipe:
+def small_adversarial_recipe(**settings: float | bool) -> AdversarialRecipe:
     """Return the recipe of fan2023 with narrow networks."""
     config = read_config({"train": "", "size_px": 64, "width": 8, "batch_size": 4, **settings})
     held_out = [ShiftedPortrait().draw(np.random.default_rng(0))]
     material = PictureMaterial(ShiftedPortrait(), held_out, "the portrait")
-    discriminator = MarkovDiscriminator(6, config.width)
-    return AdversarialRecipe("fan2023", config, material, UNet(unet_config(config)), discriminator)
+    return AdversarialRecipe("fan2023", config, material)

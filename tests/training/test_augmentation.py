@@ -1,10 +1,11 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from numpy.typing import NDArray
 
 from reenact.face.regions import LID_INDEX, lid_gaps
-from reenact.training.augmentation import wink, wink_frames
+from reenact.training.augmentation import Augmentation, Pair, augment, wink, wink_frames
 from reenact.types import Array
 from support.faces import portrait_target
 
@@ -53,3 +54,23 @@ def test_one_eye_closes_and_nothing_else_changes() -> None:
     np.testing.assert_array_equal(picture[at(1)], image[at(1)])
     mirrored_picture, _ = wink(image, face, other, closed(face), right=False)
     np.testing.assert_array_equal(mirrored_picture[iris_right], image[iris_right])
+
+
+@pytest.mark.parametrize("changes", [(), ("flip",), ("scale",), ("colour",), ("noise",)])
+def test_only_what_was_asked_for_is_changed(changes: tuple[Augmentation, ...]) -> None:
+    target = portrait_target(64)
+    picture, points = target.references[0], target.neutral
+    pairs = [
+        augment(Pair(picture, points, picture, points), np.random.default_rng(seed), 1.0, changes)
+        for seed in range(8)
+    ]
+    flipped = [np.array_equal(one.truth, picture[:, ::-1]) for one in pairs]
+    same = [np.array_equal(one.truth, picture) for one in pairs]
+    moved = [np.abs(one.truth_landmarks - points).max() for one in pairs]
+    assert all(same) == (changes in ((), ("noise",)))
+    assert any(flipped) == (changes == ("flip",))
+    assert max(moved) == 0 or changes in (("flip",), ("scale",), ("noise",))
+    assert max(np.abs(one.reference_landmarks - points).max() for one in pairs) == 0 or changes in (
+        ("flip",),
+        ("scale",),
+    )

@@ -159,3 +159,8 @@ def test_people_stay_in_their_split_when_more_come() -> None:
     assert 20 < len(chosen) < 60
     assert held_out_people([*people, "another"], 0.2) - {"another"} == chosen
     assert len(held_out_people(["a", "b"], 0.1)) == 1
+    test = held_out_people(set(people) - chosen, 0.1, after=0.2)
+    assert 8 < len(test) < 35
+    assert not held_out_people([*people, "another"], 0.2) & test
+    assert not held_out_people([], 0.1)
+    assert not held_out_people(people, 0.0)

@@ -13,9 +13,10 @@ import pytest
 from reenact.cli.main import main
 from reenact.config import TrackingSettings
 from reenact.errors import SourceError
+from reenact.evaluation.clips import read_clip
 from reenact.face.geometry import face_box
 from reenact.face.mediapipe_tracker import MediaPipeTracker
-from reenact.targets.clip_files import decode_clip, load_landmarks
+from reenact.targets.clip_files import UNRELATED, decode_clip, load_landmarks
 from reenact.training.clip_extraction import clips_of_video
 from reenact.training.preparation import MARKS, STILLS, Summary, prepare
 from reenact.training.sampling import load_clips
@@ -138,29 +139,42 @@ def test_a_sequence_keeps_its_emotions_and_people_are_split(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     raw = tmp_path / "raw"
-    for person in ("S001", "S002"):
+    for person in ("S001", "S002", "S003"):
         folder = raw / person / "001"
         folder.mkdir(parents=True)
         for frame in (1, 2, 3):
             picture = np.roll(astronaut(), 2 * frame, axis=1)
-            grey = np.repeat(picture.mean(axis=-1, keepdims=True), 3, axis=-1).astype(np.uint8)
-            cv2.imwrite(str(folder / f"{person}_001_{frame:08d}.png"), grey)
+            cv2.imwrite(str(folder / f"{person}_001_{frame:08d}.png"), picture)
     (raw / "S001_001_00000003_emotion.txt").write_text("5")
     words = ["train", "prepare", str(raw), str(tmp_path / "out"), "--val-share", "0.3"]
-    assert main([*words, "--jobs", "1", "--size", "128"]) == 0
-    assert "2 people" in capsys.readouterr().out
+    words += ["--test-share", "0.3", "--grey", "--jobs", "1", "--size", "128"]
+    assert main(words) == 0
+    assert "3 people" in capsys.readouterr().out
     clips = sorted((tmp_path / "out").glob("*/S*.mp4"))
-    assert {clip.parent.name for clip in clips} == {"train", "val"}
+    assert {clip.parent.name for clip in clips} == {"train", "val", "test"}
     marks = [json.loads(m.read_text()) for m in (tmp_path / "out" / MARKS).iterdir()]
-    assert {mark["name"] for mark in marks} == {"S001__001", "S002__001"}
+    assert {mark["name"] for mark in marks} == {f"S00{number}__001" for number in (1, 2, 3)}
     labelled = next((tmp_path / "out").glob("*/S001__001.npz"))
     with np.load(labelled) as stored:
         assert stored["emotions"].tolist() == [0, -1, 5]
+        assert UNRELATED not in stored
         assert stored["landmarks"].shape == (3, 478, 3)
         assert stored["action_units"].shape == (3, 17)
         assert stored["emotion_weights"].argmax(axis=1).tolist() == [0, 0, 5]
         assert stored["intensity"][0] == pytest.approx(0.0, abs=1e-3)
-    assert decode_clip(clips[0]).shape == (3, 128, 128, 3)
+    pictures = decode_clip(clips[0])
+    assert pictures.shape == (3, 128, 128, 3)
+    assert np.ptp(pictures.astype(int), axis=-1).max() <= 3, "it was to be grey"
+
+
+def test_a_set_of_pictures_is_no_sequence(tmp_path: Path) -> None:
+    (tmp_path / "raw").mkdir()
+    for emotion in ("neutral", "happy"):
+        name = f"Rafd090_01_Caucasian_female_{emotion}_frontal.jpg"
+        write_jpeg(tmp_path / "raw" / name, astronaut())
+    summary = prepare(tmp_path / "raw", tmp_path / "out", processes=1, size_px=128)
+    assert summary.written == 1
+    assert read_clip(tmp_path / "out" / "rafd01__090_frontal.mp4").unrelated
 
 
 def test_nothing_to_prepare_is_reported(tmp_path: Path) -> None:

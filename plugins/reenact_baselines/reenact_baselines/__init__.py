@@ -44,13 +44,13 @@ class G2GANRenderer(LandmarkRenderer):
 PIX2PIX: Final = spec(
     "pix2pix",
     "the image-to-image network of Isola 2017, as a baseline",
-    recipe="reenact_baselines.pix2pix:build_recipe",
+    recipe="reenact_baselines.pix2pix:build_pix2pix",
     training_file="plugins/reenact_baselines/pix2pix.toml",
 )
 CGAN: Final = spec(
     "cgan",
     "a conditional GAN without pixel loss, as a baseline",
-    recipe="reenact_baselines.cgan:build_recipe",
+    recipe="reenact_baselines.pix2pix:build_cgan",
     training_file="plugins/reenact_baselines/cgan.toml",
 )
 G2GAN: Final = spec(

@@ -24,6 +24,7 @@ from reenact.training.adversarial import (
     as_floats,
     channels_last,
     discriminator_step,
+    fusion_network,
     generator_loss,
     optimizer_step,
     read_config,
@@ -80,7 +81,9 @@ class G2GANRecipe(Recipe):
             "generators": adam(generators, config.generator_rate)
         }
         for name in ("expression", "neutral"):
-            discriminator = MarkovDiscriminator(inputs=4, width=config.width, spectral=False)
+            discriminator = MarkovDiscriminator(
+                inputs=4, width=config.width, spectral=False, relu=False
+            )
             self.networks[name] = channels_last(discriminator)
             self.optimizers[name] = adam(discriminator, config.discriminator_rate)
 
@@ -149,4 +152,5 @@ def build_recipe(settings: Mapping[str, Any]) -> G2GANRecipe:
     Photos are not used: they have no calm picture of the same person.
     """
     config = read_config({"discriminator_rate": 2e-4, **settings})
-    return G2GANRecipe(config, load_pictures(config, NeutralPairs))
+    sampler = partial(NeutralPairs, changes=config.augmentation)
+    return G2GANRecipe(config, load_pictures(config, sampler, fusion_network(config)))

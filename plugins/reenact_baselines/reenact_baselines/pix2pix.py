@@ -1,31 +1,31 @@
-"""pix2pix (Isola 2017), with the target's picture and the landmark map as its input."""
+"""pix2pix (Isola 2017), with the target's picture and the landmark map as its input, and CGAN.
+
+CGAN is pix2pix without its pixel loss, so that the discriminator is its only loss: the row "cGAN"
+of Isola 2017, Table 1, after Mirza & Osindero 2014. Both are the recipe of Fan 2023 with other
+settings.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any, Final
 
-from reenact.models.discriminators import MarkovDiscriminator
-from reenact.models.unet import UNet
-from reenact.training.adversarial import AdversarialRecipe, read_config, unet_config
-from reenact.training.picture_pairs import load_pictures
+from reenact.training.adversarial import AdversarialRecipe, build_adversarial
 
-DROPOUT: Final = 0.5
-"""Its only noise."""
+DEFAULTS: Final[Mapping[str, Any]] = {
+    "dropout": 0.5,
+    "spectral": False,
+    "critic_relu": False,
+    "critic_sees_landmarks": True,
+    "discriminator_rate": 2e-4,
+}
 
-DEFAULTS: Final = {"discriminator_rate": 2e-4}
 
-
-def build_recipe(settings: Mapping[str, Any]) -> AdversarialRecipe:
+def build_pix2pix(settings: Mapping[str, Any]) -> AdversarialRecipe:
     """Make the recipe from the `[settings]` of a training file; see `AdversarialConfig`."""
-    return recipe_of("pix2pix", {**DEFAULTS, **settings})
+    return build_adversarial("pix2pix", {**DEFAULTS, **settings})
 
 
-def recipe_of(name: str, settings: Mapping[str, Any]) -> AdversarialRecipe:
-    """Return pix2pix's networks with other weights of the losses, under another name."""
-    config = read_config(settings)
-    generator = UNet(unet_config(config, DROPOUT))
-    discriminator = MarkovDiscriminator(inputs=7, width=config.width, spectral=False)
-    return AdversarialRecipe(
-        name, config, load_pictures(config), generator, discriminator, sees_landmarks=True
-    )
+def build_cgan(settings: Mapping[str, Any]) -> AdversarialRecipe:
+    """Make the recipe from the `[settings]` of a training file; see `AdversarialConfig`."""
+    return build_adversarial("cgan", {**DEFAULTS, "pixel_weight": 0.0, **settings})

@@ -1,0 +1,240 @@
+"""Tables 3 and 4 of Fan 2023, with spread: fan2023, its peers, and the ablation that leads to it.
+
+    python benchmarks/fan2023.py --train ../shared/faces/train --folds ../shared/faces/folds.json \
+        --out runs/fan2023_peers --size 64 --width 32 --steps 600 --seeds 3
+
+Every network is trained on the same pairs for the same number of steps, once for each seed. The
+people are split in three: one fold chooses the best weights, another one is reported, the rest are
+learned from. OUT receives `table.md`, `curves.png` (Fig. 5 and 6), `grid.png` (Fig. 3 and 4) and
+each training; a second call goes on where the first was ended.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import cv2
+import numpy as np
+import torch
+from reenact_baselines.pix2pix import DEFAULTS
+
+from reenact import registry
+from reenact.config import RendererSettings
+from reenact.evaluation import transfer
+from reenact.evaluation.contact_sheet import compose
+from reenact.evaluation.face_reader import FaceReader
+from reenact.models.weights import load_model
+from reenact.storage import write_json, write_png
+from reenact.training.checkpoints import FILE, read_progress
+from reenact.training.recipes import build_recipe, run_config
+from reenact.training.sampling import read_fold
+
+PIX2PIX: Final[dict[str, Any]] = dict(DEFAULTS)
+STEPS: Final[list[tuple[str, dict[str, Any]]]] = [
+    ("spectral normalisation", {"spectral": True}),
+    ("ReLU in the critic", {"critic_relu": True}),
+    ("critic sees the picture alone", {"critic_sees_landmarks": False}),
+    ("critic's rate halved", {"discriminator_rate": 1e-4}),
+]
+"""From pix2pix to fan2023, one change after the other; the last is to drop dropout."""
+
+
+def variants() -> dict[str, tuple[str, dict[str, Any]]]:
+    """Return recipe and settings of every row of the table, by its name."""
+    rows: dict[str, tuple[str, dict[str, Any]]] = {"pix2pix": ("pix2pix", {})}
+    settings = PIX2PIX
+    for name, change in STEPS:
+        settings = {**settings, **change}
+        rows[f"+ {name}"] = ("fan2023", settings)
+    rows["+ no dropout = fan2023"] = ("fan2023", {})
+    rows["fan2023 on Φ's landmarks"] = ("fan2023", {"landmarks": "fused"})
+    rows["G2-GAN"] = ("g2gan", {})
+    rows["CGAN"] = ("cgan", {})
+    return rows
+
+
+def train(folder: Path, recipe: str, settings: Mapping[str, Any], steps: int, seed: int) -> Path:
+    """Train one network unless that was done; return its best weights."""
+    folder.mkdir(parents=True, exist_ok=True)
+    begun = (folder / FILE).exists()
+    best = folder / "best.safetensors"
+    if begun and read_progress(folder)[0] >= steps:
+        return best
+    config = folder / "training.toml"
+    values = "".join(f"{key} = {json.dumps(value)}\n" for key, value in settings.items())
+    config.write_text(
+        f'recipe = "{recipe}"\nfolder = "{folder}"\nsteps = {steps}\nseed = {seed}\n'
+        f'validate_every = {max(steps // 4, 1)}\nworkers = 0\ndevice = "cpu"\n'
+        f"[settings]\n{values}",
+        encoding="utf-8",
+    )
+    run_config(config, resume=begun)
+    return best
+
+
+class Test:
+    """Measures weights on the people of the test fold."""
+
+    def __init__(self, common: Mapping[str, Any]) -> None:
+        own = {**common, "held_out_fold": common["test_fold"]}
+        self._recipes = {
+            (network, landmarks): build_recipe(network, {**own, "landmarks": landmarks})
+            for network in ("fan2023", "g2gan")
+            for landmarks in ("true", "fused")
+        }
+
+    def figures(self, best: Path, recipe: str) -> dict[str, float]:
+        """Return figures with the truth's own landmarks and with those that Φ fused."""
+        figures: dict[str, float] = {}
+        for landmarks in ("true", "fused"):
+            made = self._recipes["g2gan" if recipe == "g2gan" else "fan2023", landmarks]
+            network = made.networks[made.averaged]
+            load_model(best, network, recipe)
+            with torch.no_grad():
+                found = made.validate(network.eval())
+            names = ("ssim", "psnr", "face_ssim")
+            figures |= {f"{name}, {landmarks}": found[name] for name in names}
+        return figures
+
+
+def table(rows: Mapping[str, Sequence[Mapping[str, float]]]) -> str:
+    """Return means with standard deviations over seeds, as Markdown."""
+    names = list(next(iter(rows.values()))[0])
+    lines = [["network", *names, "seeds"], ["---", *["---:"] * (len(names) + 1)]]
+    for row, runs in rows.items():
+        cells = []
+        for name in names:
+            values = np.array([one[name] for one in runs])
+            places = 2 if name.startswith(("psnr", "minutes")) else 3
+            spread = f" ± {values.std(ddof=1):.{places}f}" if len(values) > 1 else ""
+            cells.append(f"{values.mean():.{places}f}{spread}")
+        lines.append([row, *cells, str(len(runs))])
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
+
+
+def curves(folders: Mapping[str, Sequence[Path]], figure: str) -> np.ndarray[Any, Any]:
+    """Draw a figure on the validation fold by step, the mean of the seeds (Fig. 5 and 6)."""
+    width, height, margin = 760, 420, 60
+    canvas = np.full((height, width, 3), 255, np.uint8)
+    lines = {}
+    for name, runs in folders.items():
+        rows = [_history(run, figure) for run in runs]
+        steps = sorted(set.intersection(*(set(row) for row in rows)))
+        lines[name] = [(step, float(np.mean([row[step] for row in rows]))) for step in steps]
+    last = max(step for line in lines.values() for step, _ in line)
+    values = [value for line in lines.values() for _, value in line]
+    low, high = min(values), max(values)
+    for number, (name, line) in enumerate(lines.items()):
+        shade = cv2.applyColorMap(np.full((1, 1), number * 29 % 256, np.uint8), cv2.COLORMAP_TURBO)
+        colour = tuple(int(one) for one in shade[0, 0])
+        points = [
+            (
+                margin + (width - 2 * margin - 200) * step // last,
+                round(height - margin - (height - 2 * margin) * (value - low) / (high - low)),
+            )
+            for step, value in line
+        ]
+        cv2.polylines(canvas, [np.array(points, np.int32)], False, colour, 2, cv2.LINE_AA)
+        place = (width - 250, margin + 20 * number)
+        text = name.replace("Φ", "Phi")
+        cv2.putText(canvas, text, place, cv2.FONT_HERSHEY_SIMPLEX, 0.4, colour, 1, cv2.LINE_AA)
+    for text, place in (
+        (f"{figure} by step, validation fold, mean of seeds", (margin, 30)),
+        (f"{high:.3f}", (5, margin + 5)),
+        (f"{low:.3f}", (5, height - margin + 5)),
+        (str(last), (width - 250 - margin, height - margin + 25)),
+    ):
+        cv2.putText(canvas, text, place, cv2.FONT_HERSHEY_SIMPLEX, 0.45, (0, 0, 0), 1, cv2.LINE_AA)
+    return canvas[..., ::-1]
+
+
+def _history(folder: Path, figure: str) -> dict[int, float]:
+    lines = (folder / "history.jsonl").read_text(encoding="utf-8").splitlines()
+    return {row["step"]: row[figure] for row in map(json.loads, lines)}
+
+
+def transferred(
+    weights: Mapping[str, Path], args: argparse.Namespace
+) -> tuple[dict[str, dict[str, float]], list[np.ndarray[Any, Any]]]:
+    """Return the figures of the transfer protocol on the test fold, and the grid."""
+    people = read_fold(args.folds, args.test_fold)
+    videos = [one for one in sorted(args.train.glob("*.mp4")) if one.stem.split("__")[0] in people]
+    renderers = {}
+    for name, path in {"copy": "", **weights}.items():
+        settings = RendererSettings(name=name, weights=str(path), device="cpu", engine="torch")
+        renderers[name] = registry.load("renderers", name).make(settings)
+    with FaceReader() as reader:
+        figures, columns, rows = transfer.run(
+            renderers, videos, reader, size_px=args.size, progress=True
+        )
+    means = {}
+    for name, of_clips in figures.items():
+        values = {
+            figure: [one for own in of_clips.values() if (one := own.get(figure)) is not None]
+            for figure in ("ssim", "psnr", "face_ssim", "fused_px", "identity", "tracked")
+        }
+        means[name] = {figure: float(np.mean(own)) for figure, own in values.items() if own}
+    return means, compose(columns, rows)
+
+
+def main() -> None:
+    """Train what is missing, measure, and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--train", type=Path, required=True)
+    parser.add_argument("--folds", type=Path, required=True)
+    parser.add_argument("--validation-fold", type=int, default=0)
+    parser.add_argument("--test-fold", type=int, default=1)
+    parser.add_argument("--out", type=Path, default=Path("runs/fan2023_peers"))
+    parser.add_argument("--size", type=int, default=64)
+    parser.add_argument("--width", type=int, default=32)
+    parser.add_argument("--steps", type=int, default=600)
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--augmentation", nargs="*", default=["flip"])
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    cv2.setNumThreads(1)
+    common = {
+        "train": str(args.train),
+        "folds": str(args.folds),
+        "held_out_fold": args.validation_fold,
+        "test_fold": args.test_fold,
+        "size_px": args.size,
+        "width": args.width,
+        "augmentation": args.augmentation,
+    }
+    test = Test(common)
+    rows: dict[str, list[dict[str, float]]] = {}
+    folders: dict[str, list[Path]] = {}
+    for seed in range(1, args.seeds + 1):
+        for row, (recipe, own) in variants().items():
+            folder = args.out / f"{row.replace(' ', '_').replace(chr(39), '')}-{seed}"
+            settings = {**common, **own}
+            best = train(folder, recipe, settings, args.steps, seed)
+            stored = folder / "test.json"
+            if not stored.exists():
+                write_json(stored, test.figures(best, recipe))
+            minutes = read_progress(folder)[1] / 60
+            found = {**json.loads(stored.read_text(encoding="utf-8")), "minutes": minutes}
+            rows.setdefault(row, []).append(found)
+            folders.setdefault(row, []).append(folder)
+            (args.out / "table.md").write_text(table(rows), encoding="utf-8")
+    print(table(rows))
+    pages = [curves(folders, figure) for figure in ("ssim", "psnr")]
+    write_png(args.out / "curves.png", np.ascontiguousarray(np.concatenate(pages)))
+    chosen = {
+        recipe: folders[row][0] / "best.safetensors"
+        for row, (recipe, own) in variants().items()
+        if recipe != "fan2023" or not own
+    }
+    means, sheets = transferred(chosen, args)
+    print(table({name: [own] for name, own in means.items()}))
+    for number, sheet in enumerate(sheets):
+        write_png(args.out / f"grid{number or ''}.png", sheet)
+
+
+if __name__ == "__main__":
+    main()

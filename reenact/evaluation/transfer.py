@@ -1,0 +1,248 @@
+"""The transfer protocol: A's expression on B, against B's own picture with it (Fan 2023, §V).
+
+Each person who shows an emotion is drawn with it from a neutral picture, by the landmarks that Φ
+fuses (eq. 1) from other people who show it. Where a data set has labels, every labelled picture is
+a truth. In clips without labels action units stand for them (`recognition.clear_labels`): the truth
+is the frame that shows the emotion most, a source's frame the one with the nearest action units.
+The head's pose is that of the truth, because the paper's pictures are all frontal.
+
+The sheet is that of Fig. 3 and 4: sources in the first row, targets in the first column.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from reenact.errors import SourceError
+from reenact.evaluation.clips import Clip, crop_target, read_clip, resized
+from reenact.evaluation.contact_sheet import SheetRow
+from reenact.evaluation.face_reader import FaceReader
+from reenact.evaluation.metrics import Figures, landmark_distance, mean_of
+from reenact.evaluation.recognition import ClipExpressions, clear_labels, read_expressions
+from reenact.evaluation.self_reenactment import PreparedClip, compare_pictures, tracked_figures
+from reenact.expression.emotions import EMOTIONS
+from reenact.face.action_units import action_units
+from reenact.face.geometry import estimate_pose, square_to_crop, to_image, transform_points
+from reenact.imaging import resized_square
+from reenact.models.fusion_network import FusionNetwork, shipped_network
+from reenact.progress import progress_bar
+from reenact.types import Array, Drive, Expression, Image, Renderer
+
+PROTOCOL: Final = "transfer"
+
+SOURCES: Final = 3
+"""People who drive a truth at most."""
+
+GRID: Final = 8
+"""Sources and targets of the sheet at most."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Person:
+    """A clip, or a set of pictures, with what the face does in its frames."""
+
+    clip: Clip
+    does: ClipExpressions
+    labels: NDArray[np.intp]
+
+    @property
+    def identity(self) -> str:
+        return self.clip.name.split("__")[0]
+
+    def rows(self, emotion: int) -> list[int]:
+        """Return the rows of `does` that are truths of an emotion."""
+        found = np.flatnonzero(self.labels == emotion)
+        if self.does.labelled or not len(found):
+            return [int(row) for row in found]
+        return [int(found[self.does.weights[found, emotion].argmax()])]
+
+    def neutral(self) -> int:
+        """Return the row of the neutral picture: a labelled one, or the nearest to the rest."""
+        calm = np.flatnonzero(self.labels == 0)
+        rows = calm if len(calm) else np.arange(len(self.does.frames))
+        return int(rows[np.abs(self.does.deviations[rows]).mean(axis=(1, 2)).argmin()])
+
+    def picture(self, row: int) -> Image:
+        return np.asarray(self.clip.images[self.does.frames[row]])
+
+
+def fused_drive(
+    fusion: FusionNetwork,
+    rest: Array,
+    deviation: Array,
+    target: ClipExpressions,
+    row: int,
+    *,
+    emotion: int = 0,
+) -> Drive:
+    """Return what drives a target: J = L_t + Φ(L_s, L_t) of Fan 2023, eq. 1.
+
+    Args:
+        fusion: Φ.
+        rest: (478, 3) resting shape of the source, face frame, iod.
+        deviation: (478, 3) of the source from it.
+        target: the target's frames.
+        row: of the frame whose pose the landmarks get.
+        emotion: of the source, an index into `EMOTIONS`.
+    """
+    moved = fusion.deviation(rest, deviation, target.rest)
+    pose = estimate_pose(target.points[row], target.rest)
+    return Drive(
+        landmarks=to_image(target.rest + moved, pose),
+        expression=Expression(moved, pose, action_units(target.rest + moved, target.rest)),
+        emotion=np.eye(len(EMOTIONS), dtype=np.float32)[emotion],
+        intensity=1.0,
+    )
+
+
+def run(
+    renderers: Mapping[str, Renderer],
+    videos: Sequence[Path],
+    reader: FaceReader,
+    *,
+    size_px: int | None = None,
+    fusion: FusionNetwork | None = None,
+    progress: bool = False,
+) -> tuple[dict[str, dict[str, Figures]], list[str], list[SheetRow]]:
+    """Measure every renderer on every pair of people with a common emotion.
+
+    Args:
+        renderers: by name.
+        videos: clips with landmarks.
+        reader: reads the faces.
+        size_px: side at which pictures are drawn and compared; None: the clips' own.
+        fusion: Φ; None: the shipped one.
+        progress: show a bar on stderr.
+
+    Returns:
+        The figures by renderer and target, the sheet's headings and its rows.
+
+    Raises:
+        SourceError: no two people show the same emotion.
+    """
+    fusion = fusion or shipped_network()
+    people = [one for one in (_read(video, size_px) for video in videos) if one is not None]
+    figures: dict[str, dict[str, Figures]] = {name: {} for name in renderers}
+    for number, person in enumerate(progress_bar(people, desc="faces", disable=not progress)):
+        drives = _drives(person, people, fusion, number)
+        if not drives:
+            continue
+        prepared = _prepared(person, [row for row, _ in drives], reader)
+        fused = [
+            landmark_distance(drive.landmarks, person.does.points[row]) for row, drive in drives
+        ]
+        for name, renderer in renderers.items():
+            drawn = _draw(person, name, renderer, [drive for _, drive in drives])
+            figures[name][person.clip.name] = {
+                **compare_pictures(prepared, drawn),
+                **tracked_figures(prepared, drawn, reader),
+                "fused_px": mean_of(fused),
+            }
+    if not any(figures.values()):
+        raise SourceError("No two people in these clips show the same emotion clearly.")
+    return figures, *_grid(renderers, people, fusion)
+
+
+def _read(video: Path, size_px: int | None) -> _Person | None:
+    does = read_expressions(video.with_suffix(".npz"))
+    if does is None:
+        return None
+    clip = read_clip(video)
+    labels = clear_labels(does.weights)
+    if size_px is None or size_px == clip.images.shape[1]:
+        return _Person(clip, does, labels)
+    to_size = square_to_crop((0, 0, clip.images.shape[1]), size_px)
+    placed = replace(does, points=transform_points(does.points, to_size))
+    return _Person(resized(clip, size_px), placed, labels)
+
+
+def _drives(
+    person: _Person, people: Sequence[_Person], fusion: FusionNetwork, number: int
+) -> list[tuple[int, Drive]]:
+    """Return the rows of a person's truths, each with a drive by another person."""
+    found = []
+    for emotion in range(1, len(EMOTIONS)):
+        acting = [one for one in people if one.identity != person.identity and one.rows(emotion)]
+        chosen = [acting[(number + k) % len(acting)] for k in range(min(SOURCES, len(acting)))]
+        for row in person.rows(emotion):
+            for source in chosen:
+                rows = source.rows(emotion)
+                if not source.does.labelled:
+                    rows = np.flatnonzero(source.labels == emotion).tolist()
+                apart = np.abs(source.does.units[rows] - person.does.units[row]).sum(axis=1)
+                acts = rows[int(apart.argmin())]
+                acted = source.does.rest, source.does.deviations[acts]
+                found.append((row, fused_drive(fusion, *acted, person.does, row, emotion=emotion)))
+    return found
+
+
+def _prepared(person: _Person, rows: Sequence[int], reader: FaceReader) -> PreparedClip:
+    """Return the truths, one for each drawn picture, as self-reenactment compares them."""
+    frames = [int(person.does.frames[row]) for row in rows]
+    track = cache(lambda frame: reader.track(person.clip.images[frame]))
+    neutral = person.neutral()
+    return PreparedClip(
+        clip=person.clip,
+        reference=int(person.does.frames[neutral]),
+        scored=tuple(frames),
+        run=(),
+        neutral=person.does.rest,
+        tracked=tuple(track(frame) for frame in frames),
+        descriptor=reader.describe(person.picture(neutral), person.does.points[neutral]),
+    )
+
+
+def _draw(person: _Person, name: str, renderer: Renderer, drives: Sequence[Drive]) -> list[Image]:
+    neutral = person.neutral()
+    points = person.does.points[neutral]
+    renderer.prepare(crop_target(person.clip.name, person.picture(neutral), points, name))
+    pictures = []
+    for drive in drives:
+        renderer.reset()
+        pictures.append(resized_square(renderer.render(drive), person.clip.images.shape[1]))
+    return pictures
+
+
+def _grid(
+    renderers: Mapping[str, Renderer], people: Sequence[_Person], fusion: FusionNetwork
+) -> tuple[list[str], list[SheetRow]]:
+    """Draw each target, in its neutral picture's pose, with the expression of each source."""
+    sources: list[tuple[_Person, int, int]] = []
+    for emotion in range(1, len(EMOTIONS)):
+        acting = [(one, row) for one in people for row in one.rows(emotion)]
+        fresh = [one for one in acting if one[0] not in [source for source, *_ in sources]]
+        if acting:
+            best = max(fresh or acting, key=lambda one: float(one[0].does.weights[one[1], emotion]))
+            sources.append((*best, emotion))
+    sources = sources[:GRID]
+    side = people[0].clip.images.shape[1]
+    blank = np.full((side, side, 3), 24, np.uint8)
+    first = [resized_square(one.picture(row), side) for one, row, _ in sources]
+    rows = [SheetRow("sources", [blank, *first])]
+    targets = {one.identity: one for one in reversed(people)}
+    for target in sorted(targets.values(), key=lambda one: one.clip.name)[:GRID]:
+        neutral = target.neutral()
+        drives = [
+            fused_drive(
+                fusion,
+                one.does.rest,
+                one.does.deviations[row],
+                target.does,
+                neutral,
+                emotion=emotion,
+            )
+            for one, row, emotion in sources
+        ]
+        for name, renderer in renderers.items():
+            drawn = _draw(target, name, renderer, drives)
+            label = f"{target.clip.name}, {name}"
+            rows.append(SheetRow(label, [target.picture(neutral), *drawn]))
+    columns = ["target", *(f"{EMOTIONS[e]}: {one.identity}" for one, _, e in sources)]
+    return columns, rows
