@@ -106,6 +106,7 @@ class Session(ClosesOnExit):
         adapts = source.live and settings.renderer.adaptive
         self._load = LoadControl(settings.renderer.size) if adapts else None
         self._overtaken = 0
+        self._work_start_s = self._work_s = 0.0
         self._captured: Slot[_Captured] = Slot(replaces=source.live, clock=clock)
         self._rendered: Slot[Rendered] = Slot(replaces=source.live, clock=clock)
         self._opened = threading.Event()
@@ -349,7 +350,7 @@ class Session(ClosesOnExit):
         self.recorder.frame_in()
         self.actor_frame = frame if self.watch_actor else None
         captured_s = frame.time_s if self.source.live else self._clock.now_s()
-        if self.presenter.show is Show.LIVE:
+        if self.presenter.show is Show.LIVE and self._is_drawn_next():
             self.reenactor.look(frame)
         try:
             if self._captured.put(_Captured(frame, captured_s)) is not None:
@@ -358,6 +359,11 @@ class Session(ClosesOnExit):
         except Closed:
             self.recorder.dropped(_STOPPED)
             raise
+
+    def _is_drawn_next(self) -> bool:
+        """Return False if the next frame will overtake this one, so that tracking it is in vain."""
+        rest_s = self._work_start_s + self._work_s - self._clock.now_s()
+        return not self.source.live or rest_s < 1 / self.source.fps
 
     # The work thread
 
@@ -378,20 +384,22 @@ class Session(ClosesOnExit):
                 if away:
                     self.reenactor.reset()
                 away, seen_s = False, self._clock.now_s()
+                self._work_start_s = seen_s
                 self._hand_on(pictures.step(item.frame), item.captured_s)
-                self._adapt(seen_s)
+                self._work_s = self._clock.now_s() - seen_s
+                self._adapt(self._work_s)
             elif due or self._clock.now_s() - seen_s > AWAY_S:
                 away = not due
                 self._hand_on(pictures.idle(self._clock.now_s(), 0), None)
         pictures.raise_if_all_failed()
         self._rendered.finish()
 
-    def _adapt(self, start_s: float) -> None:
+    def _adapt(self, work_s: float) -> None:
         """Draw smaller while the machine cannot keep up with a live source."""
         if self._load is None:
             return
         now_s, before_px = self._clock.now_s(), self._load.size_px
-        size_px = self._load.frame(now_s, now_s - start_s, self._overtaken)
+        size_px = self._load.frame(now_s, work_s, self._overtaken)
         self.reenactor.draw_at(size_px)
         if size_px < before_px == self.settings.renderer.size:
             log.warning(
