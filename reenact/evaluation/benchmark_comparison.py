@@ -44,8 +44,8 @@ def compare(
 
     Returns:
         `machine`, `sides`, `rounds`, and `figures`: for each one that both sides report, by its
-        dotted name, the median and the [least, greatest] of each side, and those of the ratio of
-        the second to the first within a round.
+        dotted name, the median, least and greatest value of each side (`a`, `b`), and of the
+        `ratio` of the second to the first within a round.
 
     Raises:
         ConfigError: a side is neither settings nor a version.
@@ -57,20 +57,15 @@ def compare(
     found: list[list[dict[str, float]]] = [[], []]
     for number in range(rounds):
         for side in (0, 1) if number % 2 == 0 else (1, 0):
-            found[side].append(dict(_figures(_measure(*commands[side], options))))
+            found[side].append(_measure(*commands[side], options))
             print(f"round {number + 1}: {'AB'[side]} {sides[side]}", file=sys.stderr, flush=True)
     figures: dict[str, Any] = {}
     for name in found[0][0]:
         pairs = [(a[name], b[name]) for a, b in zip(*found, strict=True) if name in a and name in b]
-        if not pairs:
-            continue
-        ratios = [b / a for a, b in pairs if a > 0]
-        first, second = zip(*pairs, strict=True)
-        figures[name] = {
-            "a": _spread(first),
-            "b": _spread(second),
-            "ratio": _spread(ratios) if ratios else None,
-        }
+        if pairs:
+            first, second = zip(*pairs, strict=True)
+            ratios = [b / a for a, b in pairs if a > 0]
+            figures[name] = {"a": _spread(first), "b": _spread(second), "ratio": _spread(ratios)}
     report = {
         "machine": describe_machine(),
         "sides": list(sides),
@@ -79,22 +74,23 @@ def compare(
     }
     if json_path is not None:
         write_json(json_path, report)
-    print(format_comparison(report))
+    print(_as_table(report))
     return report
 
 
-def format_comparison(report: Mapping[str, Any]) -> str:
+def _as_table(report: Mapping[str, Any]) -> str:
     """Return the report as a Markdown table: medians, with the least and greatest in brackets."""
-    machine = report["machine"]
+    machine, sides = report["machine"], report["sides"]
     lines = [
-        f"A: {report['sides'][0]}; B: {report['sides'][1]}; {report['rounds']} rounds on "
-        f"{machine['cpu']}, {machine['cores']} cores, load {machine['load']}, {machine['date']}",
+        f"A: {sides[0]}; B: {sides[1]}; {report['rounds']} rounds on {machine['cpu']}, "
+        f"{machine['cores']} cores, load {machine['load']}, {machine['date']}",
         "",
         "| figure | A | B | B / A |",
         "| --- | ---: | ---: | ---: |",
     ]
+    cell = "{median:.4g} ({least:.4g}–{greatest:.4g})"
     for name, row in report["figures"].items():
-        cells = ("–" if row[key] is None else _cell(row[key]) for key in ("a", "b", "ratio"))
+        cells = (cell.format(**row[key]) if row[key] else "–" for key in ("a", "b", "ratio"))
         lines.append(f"| {name} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
@@ -103,45 +99,37 @@ def _command(side: str) -> tuple[list[str], dict[str, str]]:
     """Return the start of a side's command, and its environment variables."""
     python, settings, variables = sys.executable, list[str](), dict(os.environ)
     for word in side.split():
+        path = Path(word).expanduser().absolute()  # resolved, it would be another environment's
         if "=" in word:
             settings += ["--set", word]
+        elif path.is_dir():
+            folders = str(path), variables.get("PYTHONPATH", "")
+            variables["PYTHONPATH"] = os.pathsep.join(filter(None, folders))
+        elif path.is_file():
+            python = str(path)
         elif word != "this":
-            path = Path(word).expanduser()
-            if path.is_dir():
-                before = variables.get("PYTHONPATH", "")
-                variables["PYTHONPATH"] = os.pathsep.join(
-                    filter(None, (str(path.absolute()), before))
-                )
-            elif path.is_file():
-                python = str(path.absolute())  # resolved, it would be another environment's
-            else:
-                raise ConfigError(
-                    f"--compare takes section.key=value, an environment's python, a folder of "
-                    f"installed packages, or `this`, not {word!r}."
-                )
+            raise ConfigError(
+                "--compare takes section.key=value, an environment's python, a folder of "
+                f"installed packages, or `this`, not {word!r}."
+            )
     return [python, "-c", _RUN, "bench", *settings], variables
 
 
-def _measure(command: Sequence[str], variables: dict[str, str], options: Sequence[str]) -> Any:
+def _measure(
+    command: Sequence[str], variables: dict[str, str], options: Sequence[str]
+) -> dict[str, float]:
+    """Return every number of a report by its dotted name; of a single size without the size."""
     with tempfile.TemporaryDirectory(prefix="reenact-") as folder:
         path = Path(folder, "bench.json")
-        done = subprocess.run(
-            [*command, *options, "--json", str(path)],
-            env=variables,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        words = [*command, *options, "--json", str(path)]
+        done = subprocess.run(words, env=variables, capture_output=True, text=True, check=False)
         if done.returncode != 0:
             raise ReenactError(f"A measurement failed: {done.stderr.strip()}")
-        return json.loads(path.read_text(encoding="utf-8"))
-
-
-def _figures(report: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
-    """Yield every number of a report by its dotted name; of a single size without the size."""
+        report = json.loads(path.read_text(encoding="utf-8"))
     sizes = report["sizes"]
-    yield from _numbers("", next(iter(sizes.values())) if len(sizes) == 1 else sizes)
-    yield from _numbers("", {key: report[key] for key in ("start_s", "memory_mb")})
+    figures = next(iter(sizes.values())) if len(sizes) == 1 else sizes
+    rest = {key: report[key] for key in ("start_s", "memory_mb")}
+    return dict(_numbers("", {**figures, **rest}))
 
 
 def _numbers(prefix: str, values: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
@@ -152,13 +140,8 @@ def _numbers(prefix: str, values: Mapping[str, Any]) -> Iterator[tuple[str, floa
             yield f"{prefix}{key}", float(value)
 
 
-def _spread(values: Sequence[float]) -> dict[str, float]:
-    return {
-        "median": round(statistics.median(values), 3),
-        "least": round(min(values), 3),
-        "greatest": round(max(values), 3),
-    }
-
-
-def _cell(spread: Mapping[str, float]) -> str:
-    return "{median:.4g} ({least:.4g}–{greatest:.4g})".format(**spread)
+def _spread(values: Sequence[float]) -> dict[str, float] | None:
+    if not values:
+        return None
+    of = {"median": statistics.median(values), "least": min(values), "greatest": max(values)}
+    return {name: round(value, 3) for name, value in of.items()}

@@ -11,6 +11,7 @@ import contextlib
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final, cast
 
@@ -20,9 +21,14 @@ from numpy.typing import NDArray
 
 from reenact.config import Settings
 from reenact.errors import SourceError
-from reenact.evaluation.benchmark import CAMERA_FPS, PORTRAIT, WARM_UP_FRAMES, ClipReplay, read_clip
+from reenact.evaluation.benchmark import (
+    CAMERA_FPS,
+    ClipReplay,
+    own_settings,
+    read_clip,
+    warm_reenactor,
+)
 from reenact.live.fallback import ReenactorLike
-from reenact.live.pipeline import open_reenactor
 from reenact.live.session import Session
 from reenact.registry import load
 from reenact.sinks.fanout import SinkSet
@@ -30,7 +36,6 @@ from reenact.sinks.obs.ring import RingReader
 from reenact.sources.camera_devices import backend, find_camera
 from reenact.stats import Durations, Recorder
 from reenact.storage import check_writable, write_json
-from reenact.targets.library import open_target
 from reenact.types import Frame, Image, Sink
 
 _BITS: Final = 16
@@ -98,18 +103,12 @@ def measure_delay(
     """
     if json_path is not None:
         check_writable(json_path)
-    settings = settings.model_copy(deep=True)
-    settings.actor.neutral = "fresh"  # the user's stored neutral is neither read nor replaced
+    settings = own_settings(settings)
     name, _, argument = kind.partition(":")
     sink = load("sinks", name).make(argument or (_RING if name == "obs" else ""), settings.sink)
     frames = read_clip(None, settings)
     recorder = Recorder()
-    if reenactor is None:
-        target = open_target(PORTRAIT, settings.renderer.size)
-        reenactor = open_reenactor(settings, target, recorder.timer)
-        for index in range(WARM_UP_FRAMES):
-            reenactor.step(Frame(frames[index].image, index / CAMERA_FPS, index))
-    coded = _Coded(reenactor)
+    coded = _Coded(reenactor or warm_reenactor(settings, frames, recorder))
     source = ClipReplay(frames, seconds, CAMERA_FPS, live=True)
     output = SinkSet([sink])
     sightings: list[Sighting] = []
@@ -187,7 +186,7 @@ def _delays(sightings: list[Sighting], captured_s: dict[int, float]) -> dict[str
     if spread is None:
         raise SourceError("No picture with a number was read back from the sink.")
     return {
-        "delay_ms": {name: round(getattr(spread, name), 2) for name in ("p50", "p95", "p99")},
+        "delay_ms": {name: round(value, 2) for name, value in asdict(spread).items()},
         "seen": len(seen),
         "lost": max(seen) - min(seen) + 1 - len(seen),
         "duplicated": len(sightings) - len(seen),
