@@ -1,11 +1,10 @@
 """The live generator: a moving head over a static background, repaired and completed by a U-net.
 
-Once per target, an encoder computes features of the reference and fills in the background behind
-the head. For each frame a first small U-net, at a quarter of the picture's resolution, moves the
-background and predicts where the head's layer ends; the mesh's flow moves the head. The layers are
-composed. A second U-net adds a residual picture: inside of the mouth, eyelids, disoccluded cheek.
-Parents: the modified U-net of Fan 2023, eq. 2 and Table 1 (landmarks and target picture in, picture
-out), the landmark flow with a learned residual of MobilePortrait, and layered video models.
+Once per target, an encoder computes features of the reference and fills in the background. For each
+frame a first small U-net, at a quarter of the resolution, moves the background and predicts where
+the head's layer ends; the mesh's flow moves the head. A second U-net adds a residual picture to the
+composed layers: inside of the mouth, eyelids, disoccluded cheek. Parents: the U-net of Fan 2023,
+eq. 2 and Table 1, the landmark flow of MobilePortrait, and layered video models.
 """
 
 from __future__ import annotations
@@ -200,17 +199,12 @@ class WarpUNet(nn.Module):
         _start_at_zero(self.flow_head, self.layer_head, self.picture_head)
 
     def encode(self, reference: Tensor, person: Tensor, scene: Tensor) -> tuple[Tensor, Tensor]:
-        """Compute what `forward` needs of a reference.
+        """Return what `forward` needs of a reference: background and features (N, C, S/4, S/4).
 
         Args:
             reference: (N, 3, S, S) RGB in -1..1.
-            person: (N, 1, S, S) coverage by the person, 0..1; `UNKNOWN_PERSON` everywhere if it is
-                unknown.
-            scene: (N, 3, S, S) RGB in -1..1, the reference with the head inpainted
-                (`background.scene_behind`).
-
-        Returns:
-            Background (N, 3, S, S) in about -1..1, features (N, C, S/4, S/4).
+            person: (N, 1, S, S) coverage by the person, 0..1, or `UNKNOWN_PERSON` everywhere.
+            scene: (N, 3, S, S) in -1..1, the reference without the head (`scene_behind`).
         """
         encoded: tuple[Tensor, Tensor] = self.encoder(reference, person, scene)
         return encoded
@@ -220,8 +214,7 @@ class WarpUNet(nn.Module):
     ) -> tuple[Tensor, Tensor, Tensor]:
         """See the class."""
         drawn = self.draw(reference, background, features, maps)
-        share = _upsample(drawn.share)
-        return drawn.layered + drawn.residual, drawn.layered, share
+        return drawn.layered + drawn.residual, drawn.layered, _upsample(drawn.share)
 
     def draw(
         self, reference: Tensor, background: Tensor, features: Tensor, maps: Tensor
@@ -237,15 +230,9 @@ class WarpUNet(nn.Module):
         share = torch.sigmoid(F.pixel_shuffle(self.layer_head(motion).float(), _LAYER_STEM))
         share = torch.maximum(share, _without_rim(maps[:, MapChannel.SKIN, None]))
         face = F.avg_pool2d(maps[:, MapChannel.SKIN, None], 5, stride=1, padding=2)
-        fields = [mesh_flow, rest_flow, share, face, maps[:, MapChannel.UNSEEN_MOUTH :]]
-        head_flow, fine_flow, fine_share, face, unseen, light = torch.split(
-            _upsample(torch.cat(fields, dim=1)), [2, 2, 1, 1, 1, 1], dim=1
-        )
-        head = sample(reference, head_flow, bicubic=True)
-        head = head + light * (head + 1)
-        head = head + unseen * (self.cavity - head)
-        rest = sample(background, fine_flow)
-        layered = rest + fine_share * (head - rest)
+        fields = [mesh_flow, rest_flow, share, maps[:, MapChannel.UNSEEN_MOUTH :], face]
+        fine = _upsample(torch.cat(fields, dim=1))
+        layered, face = self.compose(reference, background, fine[:, :-1]), fine[:, -1:]
         repair = self.repair((layered, STEM), (moved, 1), seen, (motion, 1))
         residual = F.pixel_shuffle(self.picture_head(repair).float(), STEM)
         coarse = F.interpolate(
@@ -256,6 +243,19 @@ class WarpUNet(nn.Module):
         )
         residual = coarse + face * (residual - coarse)
         return Drawing(layered, residual, rest_flow, share)
+
+    def compose(self, reference: Tensor, background: Tensor, fields: Tensor) -> Tensor:
+        """Lay the warped, relit head over the moved background, (N, 3, S, S).
+
+        The fields, (N, 7, S, S), are the flows of head and background, the head's share, and the
+        map's channels from `UNSEEN_MOUTH`.
+        """
+        flow, rest_flow, share, unseen, light = torch.split(fields, [2, 2, 1, 1, 1], dim=1)
+        head = sample(reference, flow, bicubic=True)
+        head = head + light * (head + 1)
+        head = head + unseen * (self.cavity - head)
+        rest = sample(background, rest_flow)
+        return rest + share * (head - rest)
 
 
 class Picture(nn.Module):

@@ -1,9 +1,8 @@
 """The networks of `warp_unet` for `reenact export`.
 
-There are two: `encoder` runs once per reference, `generator` once per frame. `HeadMesh.maps`
-computes the maps; weights trained on a target come with a residual flow for it
-(`residual_flow.read_personal_flow`). For every size the networks work on the cells of `NETWORK_PX`;
-pictures are scaled inside of them, and the reference is sampled at the output's size.
+There are two: `encoder` runs once per reference, `generator` once per frame. For every size they
+work on the cells of `NETWORK_PX`; pictures are scaled inside of them, and the reference is sampled
+at the output's size. Weights trained on a target come with a residual flow for `HeadMesh`.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from reenact.models.export import Format, Part, write_parts
-from reenact.models.warp_unet import Picture, WarpUNet, sample
+from reenact.models.warp_unet import Picture, WarpUNet
 from reenact.models.warp_unet_inputs import (
     FLOW,
     NETWORK_PX,
@@ -106,14 +105,8 @@ class _Generator(nn.Module):
         small, behind = (_resize(picture, NETWORK_PX) for picture in (reference, background))
         drawn = self.network.draw(small, behind, features, maps)
         fields = [maps[:, FLOW], drawn.rest_flow, drawn.share, maps[:, MapChannel.UNSEEN_MOUTH :]]
-        flow, rest_flow, share, unseen, light = torch.split(
-            _resize(torch.cat(fields, dim=1), self.size_px), [2, 2, 1, 1, 1], dim=1
-        )
-        head = sample(reference, flow, bicubic=True)
-        head = head + light * (head + 1)
-        head = head + unseen * (self.network.cavity - head)
-        rest = sample(background, rest_flow)
-        layered = rest + share * (head - rest)
+        fine = _resize(torch.cat(fields, dim=1), self.size_px)
+        layered = self.network.compose(reference, background, fine)
         return layered + _resize(drawn.residual, self.size_px)
 
 

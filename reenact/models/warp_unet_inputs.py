@@ -89,11 +89,7 @@ class WarpUNetConfig:
 
     @classmethod
     def from_json(cls, text: str) -> WarpUNetConfig:
-        """Read a config written as the JSON of `dataclasses.asdict`.
-
-        Raises:
-            ValueError, TypeError: the text is not such a config.
-        """
+        """Read the JSON of `dataclasses.asdict`; raises ValueError or TypeError if it is not."""
         values: dict[str, Any] = {
             name: tuple(value) if isinstance(value, list) else value
             for name, value in json.loads(text).items()
@@ -104,9 +100,8 @@ class WarpUNetConfig:
 def read_config(path: Path) -> WarpUNetConfig:
     """Return the config in a weight file's header.
 
-    Raises:
-        ModelError: the file is missing, damaged, of another architecture, or was written by another
-            version of this program.
+    Raises ModelError if the file is missing, damaged, of another architecture, or was written by
+    another version of this program.
     """
     try:
         return WarpUNetConfig.from_json(header_of(path, "warp_unet").get("config", "{}"))

@@ -1,7 +1,6 @@
 """Fills in the background behind a person, which a moving head uncovers.
 
-It runs once per target; the generator refines the result. All functions are pure; any thread may
-call them.
+It runs once per target; the generator refines the result.
 """
 
 from __future__ import annotations
@@ -48,12 +47,9 @@ _FOREHEAD, _CHIN, _EYES = 10, 152, (33, 263)
 
 
 def without_person(image: Image, person: NDArray[np.uint8]) -> Image:
-    """Return the picture with all people inpainted, uint8 (S, S, 3) RGB (Telea 2004).
+    """Return a picture with all people inpainted, uint8 (S, S, 3) RGB (Telea 2004).
 
-    Args:
-        image: uint8 (S, S, 3) RGB.
-        person: (S, S), 0 to 255, coverage by people. A picture that people fill entirely is
-            returned unchanged.
+    `person` is (S, S), 0 to 255. A picture that people fill entirely is returned unchanged.
     """
     hidden = _widened(person, _HIDDEN_DILATION)
     if hidden.all():
@@ -62,16 +58,11 @@ def without_person(image: Image, person: NDArray[np.uint8]) -> Image:
 
 
 def scene_behind(image: Image, person: NDArray[np.uint8], landmarks: Array) -> Image:
-    """Return the picture with the head and its hair inpainted, uint8 (S, S, 3) RGB.
+    """Return a picture with the head and its hair inpainted, uint8 (S, S, 3) RGB.
 
     The person's body is kept. So are other people, and hair that leaves the picture at the side:
-    when the head moves away from that side, more hair comes into view.
-
-    Args:
-        image: uint8 (S, S, 3) RGB.
-        person: (S, S), 0 to 255, coverage by people. If it is uniform, nothing is known, and the
-            picture is returned unchanged.
-        landmarks: (478, 3) px.
+    when the head moves away from that side, more hair comes into view. `person` is (S, S), 0 to
+    255; if it is uniform, nothing is known, and the picture is returned unchanged.
     """
     hidden, replaced = _widened(person, _HIDDEN_DILATION), _widened(person, _FILLED_DILATION)
     size = len(image)

@@ -34,11 +34,7 @@ class CopyRenderer:
 
 
 class WarpRenderer:
-    """Warps the reference to the landmarks.
-
-    The mesh is a Delaunay triangulation of the reference's landmarks and of points pinned to the
-    crop's edge.
-    """
+    """Warps the reference by a Delaunay mesh of its landmarks and points on the crop's edge."""
 
     device = "cpu"
 

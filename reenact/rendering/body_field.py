@@ -27,25 +27,15 @@ def moved_from(body: Body, torso: Array) -> Body:
 def torso_flow(body: Body, landmarks: Array, iod_px: float, size_px: int, side: int) -> Array:
     """Return the flow of the torso and its weight, float32 (side, side, 3).
 
-    Args:
-        body: where the torso is.
-        landmarks: (478, 3) driven landmarks, crop px.
-        iod_px: of the driven face.
-        size_px: side of the crop.
-        side: cells per side.
-
-    Returns:
-        x and y of the flow in halves of the crop's side, and the weight, 0 above to `body.share`
-        below.
+    The flow is in halves of the crop's side, the weight 0 above to `body.share` below. `landmarks`
+    are the driven ones, (478, 3) crop px; `iod_px` is theirs.
     """
-    axis = (np.arange(side, dtype=np.float32) + 0.5) / side
-    across, down = np.broadcast_to(axis, (side, side)), np.broadcast_to(axis[:, None], (side, side))
+    down, across = (np.mgrid[:side, :side].astype(np.float32) + 0.5) / side
     back = cv2.invertAffineTransform(body.motion.astype(np.float64)).astype(np.float32)
-    x = back[0, 0] * across + back[0, 1] * down + back[0, 2] - across
-    y = back[1, 0] * across + back[1, 1] * down + back[1, 2] - down
+    x, y = (row[0] * across + row[1] * down + row[2] for row in back)
     chin, iod = (landmarks[CHIN, :2] + 0.5) / size_px, iod_px / size_px
     beside = np.minimum(np.abs(across - chin[0]), _BESIDE * iod)
     depth = (down - chin[1] + _SPREAD * beside) / np.float32(iod)
     first, last = _NECK
     weight = body.share * smoothstep(np.clip((depth - first) / (last - first), 0, 1))
-    return np.asarray(np.stack([2 * x, 2 * y, weight], axis=-1), np.float32)
+    return np.stack([2 * (x - across), 2 * (y - down), weight], axis=-1)

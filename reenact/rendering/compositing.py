@@ -1,8 +1,7 @@
 """Pastes the generated crop into the target's whole picture without visible edges.
 
-Everything that depends on the target alone is computed once. The plate is scaled so that the crop's
-box has integer edges in it. A frame then costs one separable resize, one multiplication and one
-addition over that box.
+All that depends on the target alone is computed once. The plate is scaled and shifted so that the
+crop's box has integer edges in it; a frame then costs one resize and one weighted sum over the box.
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ from typing import Final
 import cv2
 import numpy as np
 
-from reenact.imaging import smoothstep
+from reenact.imaging import resized_square, smoothstep
 from reenact.types import Array, Image, Target
 
 _FEATHER_SHARE: Final = 0.13
@@ -26,161 +25,117 @@ _CORNER_SHARE: Final = 0.35
 """Radius of the rounded corners, as a share of the crop's side. Shoulders, which the plate shows at
 rest, reach into the corners; a nodding head hardly does."""
 
+_FADE_SHARE: Final = 0.16
+"""Share of the crop's side over which the mesh's motion fades towards the plate."""
+
 _ALIGNED_PX: Final = 0.02
-"""A box this close to integer pixels is not resampled."""
+"""A side this little longer than a whole number of px counts as that number."""
 
 
 class Paster:
-    """Pastes crops of one target into its plate.
-
-    One thread calls it at a time.
+    """Pastes crops of one target into its plate. One thread calls it at a time.
 
     Args:
-        target: its `plate` and `crop_to_plate` are used. Crops of any size may be pasted; the
-            renderer's size may differ from that of the stored references.
+        target: its `plate` and `crop_to_plate` are used. Crops of any size may be pasted.
         max_side: px; a plate with a longer side is scaled down to it.
 
     Attributes:
-        plate: uint8 (H, W, 3) RGB, the scaled plate; do not write into it.
+        plate: uint8 (H, W, 3) RGB, the aligned plate; do not write into it.
         size: (width, height) px of the composed pictures, both even.
         box: (left, top, right, bottom) px of the part of that picture which the crop covers.
         square: (left, top, side) px of the whole crop in it; it may extend beyond the picture.
     """
 
     def __init__(self, target: Target, max_side: int = 1280) -> None:
-        self.plate, left, top, self._side = _aligned_plate(target, max_side)
+        self.plate, self.square = _aligned_plate(target, max_side)
+        left, top, side = self.square
         height, width = self.plate.shape[:2]
         self.size = (width, height)
-        self.square = (left, top, self._side)
-        self.box = (
-            min(max(left, 0), width),
-            min(max(top, 0), height),
-            min(max(left + self._side, 0), width),
-            min(max(top + self._side, 0), height),
-        )
-        x0, y0, x1, y1 = self.box
+        x0, x1 = np.clip([left, left + side], 0, width).tolist()
+        y0, y1 = np.clip([top, top + side], 0, height).tolist()
+        self.box = (x0, y0, x1, y1)
         self._cut = (slice(y0 - top, y1 - top), slice(x0 - left, x1 - left))
         weight = _soft_mask(
-            _depth(self._side, left, width)[self._cut[1]],
-            _depth(self._side, top, height, _TOP_STEEPNESS)[self._cut[0]],
-            self._side,
+            _depth(side, left, side, width)[self._cut[1]],
+            _depth(side, top, side, height, _TOP_STEEPNESS)[self._cut[0]],
         )
         self._weight = np.ascontiguousarray(np.repeat(weight[..., None], 3, axis=2))
         self._kept: Array = self.plate[y0:y1, x0:x1] * (np.float32(1) - self._weight)
 
     def paste(self, crop_image: Image) -> Image:
-        """Return the whole picture with the crop pasted in.
-
-        Args:
-            crop_image: uint8 (S, S, 3) RGB.
-
-        Returns:
-            uint8 (H, W, 3) RGB of `size`, contiguous, a new array each time.
-        """
+        """Paste a crop, uint8 (S, S, 3) RGB; return a new uint8 (H, W, 3) picture of `size`."""
         result = self.plate.copy()
         x0, y0, x1, y1 = self.box
         if x0 == x1 or y0 == y1:
             return result
-        moving = cv2.multiply(self._resized(crop_image)[self._cut], self._weight, dtype=cv2.CV_32F)
+        crop = resized_square(crop_image, self.square[2])[self._cut]
+        moving = cv2.multiply(crop, self._weight, dtype=cv2.CV_32F)
         result[y0:y1, x0:x1] = cv2.add(moving, self._kept, dtype=cv2.CV_8U)
         return result
 
-    def _resized(self, crop_image: Image) -> Image:
-        side = crop_image.shape[0]
-        if side == self._side:
-            return crop_image
-        # Cubic keeps an enlarged face sharp; area averages all pixels of a shrunk one.
-        method = cv2.INTER_CUBIC if self._side > side else cv2.INTER_AREA
-        resized = cv2.resize(crop_image, (self._side, self._side), interpolation=method)
-        return np.asarray(resized, dtype=np.uint8)
 
+def edge_fade(target: Target, side: int) -> Array:
+    """Return (side, side, 1) factors on the mesh's motion: 0 at the crop's edge, 1 inside.
 
-def _aligned_plate(target: Target, max_side: int) -> tuple[Image, int, int, int]:
-    """Scale the plate so that the crop's box has integer edges.
-
-    Returns:
-        The plate with even sides, and the box's left, top and side in px of it.
+    Motion fades where the plate continues beyond the crop, so that shoulders and background meet
+    it. It does not fade where the crop's edge is the plate's.
     """
-    plate = target.plate
-    height, width = plate.shape[:2]
-    # Edges, not centres: a pixel reaches half a px to each side of its centre.
-    scale_to_plate = float(target.crop_to_plate[0, 0])
-    left = float(target.crop_to_plate[0, 2]) + 0.5 - scale_to_plate / 2
-    top = float(target.crop_to_plate[1, 2]) + 0.5 - scale_to_plate / 2
-    side = target.crop_size * scale_to_plate
-
-    wanted = min(1.0, max_side / max(width, height))
-    out_width, out_height = _even(width * wanted), _even(height * wanted)
-    out_side = max(1, math.ceil(side * wanted - _ALIGNED_PX))
-    scale = out_side / side
-    if abs(scale - 1) * max(side, width, height) < _ALIGNED_PX:
-        scale = 1.0
-    shift_x = _whole_shift(left * scale, width * scale - out_width)
-    shift_y = _whole_shift(top * scale, height * scale - out_height)
-    out_left, out_top = round(left * scale + shift_x), round(top * scale + shift_y)
-    if scale == 1.0 and max(abs(shift_x), abs(shift_y)) < _ALIGNED_PX:
-        image = np.ascontiguousarray(_filled(plate, out_width, out_height))
-        return image, out_left, out_top, out_side
-    affine = np.array(
-        [
-            [scale, 0, shift_x + (scale - 1) / 2],
-            [0, scale, shift_y + (scale - 1) / 2],
-        ]
+    height, width = target.plate.shape[:2]
+    scale, left, top = (float(target.crop_to_plate[at]) for at in ((0, 0), (0, 2), (1, 2)))
+    reach = target.crop_size * scale
+    across, down = (
+        smoothstep(np.minimum(_depth(side, start - 1, reach + 2, length) / _FADE_SHARE, 1))
+        for start, length in ((left, width), (top, height))
     )
-    return _resampled(plate, affine, (out_width, out_height)), out_left, out_top, out_side
+    return np.asarray(np.minimum.outer(down, across)[..., None], dtype=np.float32)
 
 
-def _even(length: float) -> int:
-    return max(2, 2 * math.floor(length / 2 + 0.01))
-
-
-def _whole_shift(edge: float, surplus: float) -> float:
-    """Return the shift that moves an edge to an integer px and splits the surplus on both sides."""
-    if abs(edge - round(edge)) < _ALIGNED_PX and surplus < 2:
-        return round(edge) - edge
-    return round(edge - surplus / 2) - edge
-
-
-def _filled(plate: Image, width: int, height: int) -> Image:
-    """Crop to the size, or repeat the last row or column of a plate one px too small."""
-    missing_x, missing_y = max(0, width - plate.shape[1]), max(0, height - plate.shape[0])
-    if missing_x or missing_y:
-        plate = np.pad(plate, ((0, missing_y), (0, missing_x), (0, 0)), mode="edge")
-    return plate[:height, :width]
-
-
-def _resampled(plate: Image, affine: Array, size: tuple[int, int]) -> Image:
-    """Apply a (2, 3) scale and shift of pixel centres, without aliasing."""
-    scale = float(affine[0, 0])
+def _aligned_plate(target: Target, max_side: int) -> tuple[Image, tuple[int, int, int]]:
+    """Return the plate with even sides, and the crop's left, top and side in px of it."""
+    plate, affine = target.plate, target.crop_to_plate.astype(np.float64)
+    own = np.array(plate.shape[1::-1])
+    wanted = min(1.0, max_side / own.max())
+    size = np.maximum(2, 2 * np.floor(own * wanted / 2 + 0.01)).astype(int)
+    side = target.crop_size * affine[0, 0]
+    whole = max(1, math.ceil(side * wanted - _ALIGNED_PX))
+    scale = whole / side
+    # Edges, not centres: a pixel reaches half a px to each side of its centre.
+    edges = (affine[:, 2] + 0.5 - affine[0, 0] / 2) * scale
+    surplus = np.maximum(own * scale - size, 0)
+    corner = np.round(edges - np.floor(surplus / 2))
+    shift = corner - edges + (scale - 1) / 2
     if scale < 1:  # low-pass before subsampling
         sigma = 0.5 * math.sqrt(max(1 / scale**2 - 1, 0.0))
-        plate = np.asarray(cv2.GaussianBlur(plate, (0, 0), sigma), dtype=np.uint8)
-    result = cv2.warpAffine(
-        plate, affine, size, flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE
+        plate = (
+            np.asarray(cv2.GaussianBlur(plate, (0, 0), sigma), np.uint8) if sigma > 0.1 else plate
+        )
+    moved = cv2.warpAffine(
+        plate,
+        np.array([[scale, 0, shift[0]], [0, scale, shift[1]]]),
+        size.tolist(),
+        flags=cv2.INTER_CUBIC,
+        borderMode=cv2.BORDER_REPLICATE,
     )
-    return np.asarray(result, dtype=np.uint8)
+    return np.asarray(moved, np.uint8), (int(corner[0]), int(corner[1]), whole)
 
 
-def _depth(side: int, start: int, length: int, steepness: float = 1.0) -> Array:
-    """Return the (side,) distances, px, from each place of the crop to its nearer end on one axis.
+def _depth(cells: int, start: float, reach: float, length: float, steepness: float = 1.0) -> Array:
+    """Return how far each of a crop's cells lies from its nearer end on one axis, as shares.
 
     Distances from the first end are multiplied by the steepness. An end at or beyond the plate's
     own edge (0 or `length`) does not count: nothing of the plate lies beside it.
     """
-    place = np.arange(side, dtype=np.float32) + 0.5
-    depth = np.full(side, np.inf, np.float32)
+    place = (np.arange(cells, dtype=np.float32) + 0.5) / cells
+    depth = np.full(cells, np.inf, np.float32)
     if start > 0:
         depth = np.minimum(depth, place * np.float32(steepness))
-    if start + side < length:
-        depth = np.minimum(depth, side - place)
+    if start + reach < length:
+        depth = np.minimum(depth, 1 - place)
     return depth
 
 
-def _soft_mask(depth_x: Array, depth_y: Array, side: int) -> Array:
+def _soft_mask(depth_x: Array, depth_y: Array) -> Array:
     """Return (h, w) weights of the crop: a rectangle with round corners and soft edges."""
-    radius = _CORNER_SHARE * side
-    beside = np.hypot(
-        np.maximum(radius - depth_x, 0)[None, :], np.maximum(radius - depth_y, 0)[:, None]
-    )
-    x = np.clip((radius - beside) / max(1.0, _FEATHER_SHARE * side), 0, 1)
-    return np.asarray(smoothstep(x), dtype=np.float32)
+    beside, above = (np.maximum(_CORNER_SHARE - depth, 0) for depth in (depth_x, depth_y))
+    inside = (_CORNER_SHARE - np.hypot(beside[None, :], above[:, None])) / _FEATHER_SHARE
+    return np.asarray(smoothstep(np.clip(inside, 0, 1)), dtype=np.float32)

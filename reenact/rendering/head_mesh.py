@@ -1,12 +1,12 @@
 """The mesh that moves the whole head, and the maps that a generator takes from it.
 
 The mesh has the face's landmarks, two rings around the face that carry hair and neck, and a border
-around the crop. `HeadMesh.maps` rasterises it at the driven face.
+around the crop.
 """
 
 from __future__ import annotations
 
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from typing import Final
 
 import cv2
@@ -31,13 +31,13 @@ from reenact.face.topology import (
     IRIS_RIGHT,
     LIPS_INNER,
     N_LANDMARKS,
+    N_SKIN,
     OVAL,
 )
 from reenact.models.warp_unet_inputs import ATLAS, FLOW, MAP_CHANNELS, MapChannel
 from reenact.rendering.body_field import torso_flow
-from reenact.rendering.eyes import eye_sources
 from reenact.rendering.mesh_warp import grid_to_crop, interpolate, rasterise
-from reenact.rendering.mouth import mouth_sources
+from reenact.rendering.openings import eye_sources, mouth_sources
 from reenact.rendering.relighting import Lighting
 from reenact.rendering.residual_flow import ResidualFlow, shipped_residual_flow
 from reenact.types import Array, Body, Pose
@@ -50,8 +50,7 @@ _CHIN: Final = 152
 
 _SKULL_CENTRE: Final = np.array([0.0, 0.0, 1.15], np.float32)
 _SKULL_RADII: Final = np.array([1.2, 1.6, 1.45], np.float32)
-"""Ellipsoid that approximates the skull and its hair, in the face frame, iod. Its size is that of a
-head; optical flow in the training clips agrees above the forehead and at the ears."""
+"""Ellipsoid that approximates the skull and its hair, in the face frame, iod."""
 
 _NECK_PIVOT: Final = np.array([0.0, -0.8, 1.8], np.float32)
 """Where head meets body, relative to the chin in the face frame, iod. The body moves by as much as
@@ -63,6 +62,8 @@ _FLOOR_SHARE: Final = 0.5
 _RING_LIGHT: Final = 0.5
 """Share of the skin's change of light that the inner ring has: hair reflects differently."""
 
+_OPENINGS: Final = (MapChannel.MOUTH, MapChannel.EYES, MapChannel.IRISES)
+
 _BORDER: Final = tuple(
     (x, y)
     for x in (-0.35, 0.15, 0.5, 0.85, 1.35)
@@ -73,74 +74,51 @@ _BORDER: Final = tuple(
 
 
 class HeadMesh:
-    """The mesh of the whole head: landmarks, two rings for hair and neck, and a border.
+    """The mesh of the whole head.
 
     Its triangles are those of the canonical face for everybody, so that a turned head folds
     consistently. Above the chin the rings follow the head's rigid motion, below it the body's. Both
-    fade out towards the border, of which only the lower side moves.
-
-    Args:
-        residual_flow: correction of the flow that landmarks and rings give; None: the shipped one.
+    fade out towards the border, of which only the lower side moves. The residual flow corrects what
+    landmarks and rings give; None: the shipped one.
     """
 
     def __init__(self, residual_flow: ResidualFlow | None = None) -> None:
         self._residual_flow = residual_flow or shipped_residual_flow()
         shape = canonical_face()
-        side = float(np.ptp(shape[:468, 1])) / FACE_SHARE
-        middle = shape[:468, :2].min(0) + np.ptp(shape[:468, :2], axis=0) / 2
-        corner = middle - np.array([0.5, FACE_MIDDLE]) * side
-        rings = [_ring(shape, size)[:, :2] for size, _, _ in RINGS]
-        border = corner + np.array(_BORDER) * side
-        self._border = border
-        plane = np.concatenate([shape[:, :2], *rings, border])
+        side = float(np.ptp(shape[:N_SKIN, 1])) / FACE_SHARE
+        middle = shape[:N_SKIN, :2].min(0) + np.ptp(shape[:N_SKIN, :2], axis=0) / 2
+        border = middle + (np.array(_BORDER) - [0.5, FACE_MIDDLE]) * side
+        rings = [_ring(shape, size) for size, _, _ in RINGS]
+        vertices = np.concatenate([shape, *rings, np.insert(border, 2, 1.0, axis=1)])
+        self._atlas = np.asarray(vertices / 2, dtype=np.float32)
+        """Position of each vertex on the canonical head, about -1 to 1, (V, 3)."""
+        plane = np.concatenate([shape[:, :2], *(ring[:, :2] for ring in rings), border])
         # The rims of the irises reach under the lids; only their centres become vertices.
         kept = np.setdiff1d(np.arange(len(plane)), IRIS_RIGHT[1:] + IRIS_LEFT[1:])
         self.triangles: Triangles = kept[triangulate(plane[kept])].astype(np.int32)
         self._is_face = self.triangles.max(axis=1) < N_LANDMARKS
 
     def vertices(
-        self,
-        reference: Array,
-        drive: Array,
-        poses: tuple[Pose, Pose],
-        size_px: int,
+        self, reference: Array, drive: Array, poses: tuple[Pose, Pose], size_px: int
     ) -> tuple[Array, Array]:
-        """Return the (V, 3) vertices on the reference and on the driven face, crop px.
-
-        Args:
-            reference: (478, 3) landmarks of the reference, crop px.
-            drive: (478, 3) driven landmarks, crop px.
-            poses: of both.
-            size_px: side of the crop.
-        """
+        """Return the (V, 3) vertices on reference and driven face; arguments as of `maps`."""
         reference_pose, drive_pose = poses
         pivot = reference[_CHIN] + reference_pose.rotation @ _NECK_PIVOT * reference_pose.scale
         body = _move_rigidly(pivot, reference_pose, drive_pose) - pivot
-        rings_from, rings_to = [], []
+        start, end = [reference], [drive]
         for size, above, below in RINGS:
             ring = _ring(reference, size)
             ring[:, 2] = _skull_depth(ring[:, :2], reference_pose)
             lower = np.clip((ring[:, 1] - reference[_CHIN, 1]) / (reference_pose.scale * 0.5), 0, 1)
             share = lower[:, None]
-            rings_from.append(ring)
             head = _move_rigidly(ring, reference_pose, drive_pose) - ring
-            rings_to.append(ring + (1 - share) * above * head + share * below * body)
-        border = np.zeros((len(_BORDER), 3), np.float32)
-        border[:, :2] = np.array(_BORDER, np.float32) * size_px
-        border[:, 2] = size_px
-        border_to = border.copy()
-        border_to[border[:, 1] > size_px, :2] += _FLOOR_SHARE * body[:2]
-        start = np.concatenate([reference, *rings_from, border]).astype(np.float32)
-        end = np.concatenate([drive, *rings_to, border_to]).astype(np.float32)
-        return start, end
-
-    @cached_property
-    def atlas(self) -> Array:
-        """(V, 3) position of each vertex on the canonical head, about -1 to 1."""
-        shape = canonical_face()
-        rings = [_ring(shape, size) for size, _, _ in RINGS]
-        border = np.concatenate([self._border, np.full((len(_BORDER), 1), 1.0)], axis=1)
-        return np.asarray(np.concatenate([shape, *rings, border]) / 2, dtype=np.float32)
+            start.append(ring)
+            end.append(ring + (1 - share) * above * head + share * below * body)
+        border = np.insert(np.array(_BORDER, np.float32), 2, 1.0, axis=1) * size_px
+        moved = border.copy()
+        moved[border[:, 1] > size_px, :2] += _FLOOR_SHARE * body[:2]
+        from_, to = np.concatenate([*start, border]), np.concatenate([*end, moved])
+        return from_.astype(np.float32), to.astype(np.float32)
 
     def maps(
         self,
@@ -153,7 +131,7 @@ class HeadMesh:
         poses: tuple[Pose, Pose] | None = None,
         body: Body | None = None,
     ) -> Array:
-        """Rasterise the driven head into the maps that a generator takes.
+        """Rasterise the driven head: float32 (side, side, MAP_CHANNELS), see `MapChannel`.
 
         Args:
             reference: (478, 3) landmarks of the reference, crop px.
@@ -163,9 +141,6 @@ class HeadMesh:
             lighting: of the reference; None: no relighting.
             poses: of reference and drive; None: they are estimated here.
             body: the torso that neck and shoulders follow; None: they follow the head.
-
-        Returns:
-            float32 (side, side, MAP_CHANNELS); `MapChannel` gives the meaning of each channel.
         """
         poses = poses or (estimate_pose(reference), estimate_pose(drive))
         causes = self._residual_flow.causes(reference, drive, poses)
@@ -177,7 +152,7 @@ class HeadMesh:
         displacement = (start[:, :2] - end[:, :2]) * np.float32(2 / size_px)
         # Channels are contiguous planes, which is the layout that the network takes.
         result = np.moveaxis(np.empty((MAP_CHANNELS, side, side), np.float32), 0, -1)
-        attributes = [displacement, self.atlas]
+        attributes = [displacement, self._atlas]
         if lighting is not None:
             attributes.append(_vertex_light(lighting.gain(drive, poses[1]))[:, None])
         drawn = interpolate(cells, points, self.triangles, np.concatenate(attributes, axis=1))
@@ -206,47 +181,33 @@ def _fill_openings(
 ) -> None:
     """Enter the inside of mouth and eyes into maps of the mesh.
 
-    Args:
-        maps: (side, side, MAP_CHANNELS); the flow is changed, the channels from MOUTH to
-            UNSEEN_MOUTH are written.
-        points: (V, 2) driven vertices, in cells.
-        faces: (478, 3) landmarks of reference and drive, crop px.
-        poses: of both.
-        size_px: side of the crop.
+    The flow is changed, and the channels from MOUTH to UNSEEN_MOUTH are written. `points` are the
+    (V, 2) driven vertices, in cells; the rest is as `HeadMesh.maps` has it.
     """
     side = len(maps)
-    maps[..., MapChannel.UNSEEN_MOUTH] = 0
-    mouth = region_mask(points, LIPS_INNER, side)
+    mouth, right, left, *irises = (
+        region_mask(points, loop, side)
+        for loop in (LIPS_INNER, EYE_RIGHT, EYE_LEFT, IRIS_RIGHT[1:], IRIS_LEFT[1:])
+    )
     inside = _Cells(mouth, size_px)
     sources, missing = mouth_sources(inside.places, *faces, poses)
     inside.blend_flow(sources, 1.0, maps)
+    maps[..., MapChannel.UNSEEN_MOUTH] = 0
     maps[inside.rows, inside.columns, MapChannel.UNSEEN_MOUTH] = inside.coverage * missing
-    both = [region_mask(points, loop, side) for loop in (EYE_RIGHT, EYE_LEFT)]
-    for eye, coverage in enumerate(both):
+    for eye, coverage in enumerate((right, left)):
         inside = _Cells(coverage, size_px)
         inside.blend_flow(*eye_sources(inside.places, *faces, eye, poses), maps)
-    eyes = both[0] | both[1]
-    irises = region_mask(points, IRIS_RIGHT[1:], side) | region_mask(points, IRIS_LEFT[1:], side)
-    masks = {
-        MapChannel.MOUTH: mouth,
-        MapChannel.EYES: eyes,
-        MapChannel.IRISES: cv2.min(irises, eyes),
-    }
-    for channel, mask in masks.items():
+    eyes = right | left
+    masks = mouth, eyes, cv2.min(irises[0] | irises[1], eyes)
+    for channel, mask in zip(_OPENINGS, masks, strict=True):
         maps[..., channel] = mask * np.float32(1 / 255)
 
 
 class _Cells:
-    """The cells that an opening covers.
-
-    Attributes:
-        rows, columns: (N,).
-        places: (N, 2) crop px.
-        coverage: (N,), 0 to 1.
-    """
+    """The cells that an opening covers: rows and columns (N,), places in crop px, coverage 0..1."""
 
     def __init__(self, mask: NDArray[np.uint8], size_px: int) -> None:
-        scale, shift = grid_to_crop(mask.shape[0], size_px)
+        scale, shift = grid_to_crop(len(mask), size_px)
         self.rows, self.columns = np.nonzero(mask)
         places = np.stack([self.columns, self.rows], axis=1).astype(np.float32)
         self.places = places * np.float32(scale) + np.float32(shift)

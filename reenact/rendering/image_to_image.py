@@ -68,9 +68,8 @@ class LandmarkRenderer:
     def prepare(self, target: Target) -> None:
         """Load the weights unless they are loaded, and keep the target's first reference.
 
-        Raises:
-            NoWeightsError: there are none.
-            ModelError: they are damaged or of another architecture.
+        Raises NoWeightsError if there are none, ModelError if they are damaged or of another
+        architecture.
         """
         self.load(target)
         self._crop_px = target.crop_size
@@ -88,9 +87,7 @@ class LandmarkRenderer:
     def reference(self, picture: Image, points: Array) -> Array:
         """Return the network's input for the target's picture, (1, 3, S, S) in -1..1.
 
-        Args:
-            picture: uint8 (S, S, 3) RGB at the network's side.
-            points: (478, 3) px of it.
+        The picture is uint8 (S, S, 3) RGB at the network's side; `points` are its landmarks.
         """
         del points
         return to_unit(picture[None])

@@ -1,16 +1,13 @@
-"""Composes the generator's layers at the size of the output.
+"""Composes the generator's layers at the size of the output (Gemino, Sivaraman et al. 2022).
 
-The network works on pictures of `NETWORK_PX` for every output size. Its flows, its share of the
-head and its residual are smooth, so they are upsampled. The reference and the background are
-sampled at the output's size, so that the fine detail of a large photo survives: the scheme of
-Gemino (Sivaraman et al. 2022). `WarpUNet.forward` composes the same layers at the network's size.
-All functions are pure; any thread may call them.
+The network works on `NETWORK_PX` for every output size. Its smooth flows, share and residual are
+upsampled; reference and background are sampled at the output's size, so that their detail survives.
+`WarpUNet.forward` composes the same layers at the network's size.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
 from typing import Any, Final
 
 import cv2
@@ -18,12 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reenact.models.warp_unet_inputs import FLOW, MapChannel
+from reenact.rendering.mesh_warp import sources, warp_image
 from reenact.types import Array, Image
 
 _FLOAT: Final = cv2.CV_32F
-
-_NO_SECOND_MAP: Final = np.zeros(0, np.float32)
-"""For `cv2.remap`, whose first map holds both coordinates."""
 
 
 def compose(
@@ -50,8 +45,8 @@ def compose(
     if unseen.any():
         added += _resized(share * unseen, len(added))[..., None] * (cavity + 1)
     # The flow is interpolated across tears of the mesh, too: following its cells shows their steps.
-    head = _sample(reference, _resized(maps[..., FLOW], size), cv2.INTER_CUBIC)
-    rest = _sample(background, _resized(cv2.merge(rest_flow), size), cv2.INTER_LINEAR)
+    head = warp_image(reference, sources(_resized(maps[..., FLOW], size)), cv2.INTER_CUBIC)
+    rest = warp_image(background, sources(_resized(cv2.merge(rest_flow), size)))
     picture = cv2.multiply(head, _factor(share * (1 - unseen) * (1 + light), size), dtype=_FLOAT)
     cv2.add(picture, cv2.multiply(rest, _factor(1 - share, size), dtype=_FLOAT), dst=picture)
     return np.asarray(cv2.add(picture, _resized(added, size), dst=picture), np.float32)
@@ -79,19 +74,3 @@ def _resized(values: NDArray[Any], size: int) -> Array:
 def _factor(weights: Array, size: int) -> Array:
     """Return (side, side) weights of a uint8 picture in -1 to 1 as (size, size, 3)."""
     return _resized(cv2.merge([weights * np.float32(1 / 127.5)] * 3), size)
-
-
-def _sample(picture: Image, flow: Array, interpolation: int) -> Image:
-    """Sample a picture at each pixel's own position plus a (S, S, 2) flow in halves of the side."""
-    size = len(picture)
-    places = cv2.scaleAdd(flow, size / 2, _positions(size))
-    border = cv2.BORDER_REPLICATE
-    sampled = cv2.remap(picture, places, _NO_SECOND_MAP, interpolation, borderMode=border)
-    return np.asarray(sampled, np.uint8)
-
-
-@lru_cache(maxsize=2)
-def _positions(size: int) -> Array:
-    """Return (size, size, 2), x and y of each pixel."""
-    axis = np.arange(size, dtype=np.float32)
-    return np.stack(np.meshgrid(axis, axis), axis=-1)

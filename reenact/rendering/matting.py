@@ -1,7 +1,7 @@
 """The alpha channel of a target without its background, which moves with the head.
 
 The person is segmented once, in the target at rest. The alpha of a frame is that matte, moved by
-the same `HeadMesh` as the picture. This is cheap, and steady where the head is steady, unlike a
+the same `HeadMesh` as the picture: cheap, and steady where the head is steady, unlike a
 segmentation of every frame.
 """
 
@@ -16,9 +16,11 @@ from numpy.typing import NDArray
 from reenact.errors import TargetError
 from reenact.face.segmentation import person_masks
 from reenact.face.topology import OVAL
+from reenact.imaging import in_bytes
 from reenact.models.warp_unet_inputs import FLOW
+from reenact.rendering.compositing import edge_fade
 from reenact.rendering.head_mesh import head_mesh
-from reenact.rendering.warp_unet import edge_fade
+from reenact.rendering.mesh_warp import warp_image
 from reenact.types import Array, Body, Image, Target
 
 Alpha = NDArray[np.uint8]
@@ -33,8 +35,9 @@ _BAND_SHARE: Final = 0.02
 _SMOOTHNESS: Final = 30.0
 """Regularisation of the guided filter, in squared levels."""
 
-_MIN_COVERAGE: Final = 0.35
-"""Lower coverage becomes 0: such pixels carry the old background's colour."""
+_MIN_COVERAGE, _MAX_COVERAGE = 0.35, 0.9
+"""Coverage that becomes 0 and 1: with little of the person, a pixel has the old background's
+colour."""
 
 
 class Matte:
@@ -54,55 +57,38 @@ class Matte:
     """
 
     def __init__(self, target: Target, picture: Image, square: tuple[int, int, int]) -> None:
-        self._neutral = target.neutral
-        self._crop_px = target.crop_size
-        self._square = square
-        left, top, side = square
+        self._neutral, self._crop_px = target.neutral, target.crop_size
+        left, top, self._side = square
         height, width = picture.shape[:2]
-        scale = side / target.crop_size
         mask = next(person_masks([picture]))
-        oval = (target.neutral[list(OVAL), :2] * scale + (left, top)).astype(np.int32)
-        face = cv2.fillConvexPoly(np.zeros((height, width), np.uint8), oval, (1,))
+        oval = target.neutral[list(OVAL), :2] * (self._side / self._crop_px) + (left, top)
+        face = cv2.fillConvexPoly(np.zeros(mask.shape, np.uint8), oval.astype(np.int32), (1,))
         if not face.any() or mask[face > 0].mean() < 0.5:
             raise TargetError(
                 f"No person is seen in the picture of {target.name}, so its background cannot be "
                 "taken away; use output.background=keep."
             )
         self.rest: Alpha = _refined(mask, picture)
-        self._box = (
-            slice(max(top, 0), min(top + side, height)),
-            slice(max(left, 0), min(left + side, width)),
-        )
+        x0, x1 = np.clip([left, left + self._side], 0, width).tolist()
+        y0, y1 = np.clip([top, top + self._side], 0, height).tolist()
+        self._box = (slice(y0, y1), slice(x0, x1))
+        self._cut = (slice(y0 - top, y1 - top), slice(x0 - left, x1 - left))
         self._fade = edge_fade(target, _GRID_SIDE)
 
     def alpha(self, landmarks: Array, body: Body | None = None) -> Alpha:
-        """Return the alpha channel for driven landmarks.
+        """Return the alpha channel for driven landmarks, uint8 (H, W), a new array each time.
 
         Args:
             landmarks: float32 (478, 3), px of the crop, as given to the renderer.
             body: the torso; None: the shoulders follow the head.
-
-        Returns:
-            uint8 (H, W), a new array each time.
         """
-        left, top, side = self._square
-        rows, columns = self._box
         maps = head_mesh().maps(self._neutral, landmarks, self._crop_px, _GRID_SIDE, body=body)
-        coarse = maps[..., FLOW] * self._fade * np.float32(side / 2)
-        shift = cv2.resize(coarse, (side, side), interpolation=cv2.INTER_LINEAR)
-        shift = shift[
-            rows.start - top : rows.stop - top, columns.start - left : columns.stop - left
-        ]
-        across = np.arange(columns.start, columns.stop, dtype=np.float32)
-        down = np.arange(rows.start, rows.stop, dtype=np.float32)
+        flow = maps[..., FLOW] * self._fade * np.float32(self._side / 2)
+        shift = cv2.resize(flow, (self._side, self._side), interpolation=cv2.INTER_LINEAR)
         result = self.rest.copy()
-        result[self._box] = cv2.remap(
-            self.rest,
-            shift[..., 0] + across,
-            shift[..., 1] + down[:, None],
-            cv2.INTER_LINEAR,
-            borderMode=cv2.BORDER_REPLICATE,
-        )
+        down, across = np.mgrid[self._box].astype(np.float32)
+        places = np.stack([across, down], axis=-1) + shift[self._cut]
+        result[self._box] = warp_image(self.rest, places)
         return result
 
 
@@ -111,9 +97,8 @@ def _refined(mask: Array, picture: Image) -> Alpha:
     reach = max(2, round(_BAND_SHARE * max(mask.shape)))
     kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * reach + 1, 2 * reach + 1))
     sure = (mask > 0.5).astype(np.uint8)
-    inside, outside = cv2.erode(sure, kernel), cv2.dilate(sure, kernel)
     fine = cv2.ximgproc.guidedFilter(picture, mask, reach, _SMOOTHNESS)
-    fine = np.clip((fine - _MIN_COVERAGE) / (0.9 - _MIN_COVERAGE), 0, 1)
-    fine[inside > 0] = 1
-    fine[outside == 0] = 0
-    return np.asarray(np.round(fine * 255), np.uint8)
+    fine = np.clip((fine - _MIN_COVERAGE) / (_MAX_COVERAGE - _MIN_COVERAGE), 0, 1)
+    fine[cv2.erode(sure, kernel) > 0] = 1
+    fine[cv2.dilate(sure, kernel) == 0] = 0
+    return in_bytes(fine)

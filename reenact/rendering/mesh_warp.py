@@ -7,6 +7,9 @@ turned face hides its far cheek. All functions are pure; any thread may call the
 
 from __future__ import annotations
 
+from functools import lru_cache
+from typing import Final
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -15,44 +18,33 @@ from reenact.face.geometry import Triangles
 from reenact.models.warp_unet_inputs import FLOW
 from reenact.types import Array, Image
 
+_NO_SECOND_MAP: Final = np.zeros(0, np.float32)
+"""For `cv2.remap`, whose first map holds both coordinates."""
+
 
 def rasterise(points: Array, triangles: Triangles, side: int, depth: Array) -> NDArray[np.int32]:
-    """Draw each triangle's index into a (side, side) map.
+    """Return the triangle of each cell, int32 (side, side), -1 where there is none.
 
     Args:
         points: (V, 2) vertices in cells of the map; cell centres lie on whole numbers.
         triangles: (T, 3) vertex indices.
         side: cells per side.
         depth: (V,) distance from the camera; far triangles are drawn first.
-
-    Returns:
-        int32 (side, side), the triangle of each cell, -1 where there is none.
     """
     canvas = np.full((side, side), -1, np.int32)
     corners = np.round(points[triangles] * 16).astype(np.int32)
-    order = np.argsort(-depth[triangles].max(axis=1), kind="stable")
-    fill = cv2.fillConvexPoly
-    for number in order.tolist():
-        fill(canvas, corners[number], (number,), 8, 4)
+    for number in np.argsort(-depth[triangles].max(axis=1), kind="stable").tolist():
+        cv2.fillConvexPoly(canvas, corners[number], (number,), 8, 4)
     return canvas
 
 
 def interpolate(
     cells: NDArray[np.int32], points: Array, triangles: Triangles, attributes: Array
 ) -> Array:
-    """Interpolate vertex attributes linearly over a rasterised mesh.
+    """Interpolate (V, C) vertex attributes over the result of `rasterise`: (side, side, C).
 
     A triangle thinner than a cell also covers cells beside it. There its plane, which may be steep,
-    is clipped to the range of its corners.
-
-    Args:
-        cells: (side, side) from `rasterise`.
-        points: (V, 2) the same vertices, in cells.
-        triangles: (T, 3).
-        attributes: (V, C).
-
-    Returns:
-        float32 (side, side, C); 0 where there is no triangle.
+    is clipped to the range of its corners. Cells without a triangle get 0.
     """
     values = attributes[triangles]
     planes = _planes(points[triangles].astype(np.float32), values)
@@ -97,21 +89,23 @@ def grid_to_crop(side: int, size_px: int) -> tuple[float, float]:
 def source_map(maps: Array, size_px: int) -> Array:
     """Turn the flow of `HeadMesh.maps` into absolute crop px, float32 (size, size, 2)."""
     flow = cv2.resize(maps[..., FLOW], (size_px, size_px), interpolation=cv2.INTER_LINEAR)
-    axis = np.arange(size_px, dtype=np.float32)
-    result = flow * np.float32(size_px / 2)
-    result[..., 0] += axis[None, :]
-    result[..., 1] += axis[:, None]
-    return np.asarray(result, dtype=np.float32)
+    return sources(np.asarray(flow, np.float32))
 
 
-def warp_image(image: Image, source: Array) -> Image:
+def sources(flow: Array) -> Array:
+    """Turn a (S, S, 2) flow in halves of the side into absolute px, float32 (S, S, 2)."""
+    size = len(flow)
+    return np.asarray(cv2.scaleAdd(flow, size / 2, _positions(size)), dtype=np.float32)
+
+
+def warp_image(image: Image, source: Array, interpolation: int = cv2.INTER_LINEAR) -> Image:
     """Sample a picture at a (H, W, 2) float32 map of its own px; edges repeat outside."""
-    return np.asarray(
-        cv2.remap(
-            image,
-            source[..., 0],
-            source[..., 1],
-            cv2.INTER_LINEAR,
-            borderMode=cv2.BORDER_REPLICATE,
-        )
-    )
+    border = cv2.BORDER_REPLICATE
+    return np.asarray(cv2.remap(image, source, _NO_SECOND_MAP, interpolation, borderMode=border))
+
+
+@lru_cache(maxsize=2)
+def _positions(size: int) -> Array:
+    """Return (size, size, 2), x and y of each pixel."""
+    axis = np.arange(size, dtype=np.float32)
+    return np.stack(np.meshgrid(axis, axis), axis=-1)

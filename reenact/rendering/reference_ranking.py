@@ -43,11 +43,10 @@ class SeenFaces:
     def of(cls, landmarks: Array) -> SeenFaces:
         """Compute them from (K, 478, 3) landmarks, px."""
         poses = [estimate_pose(points) for points in landmarks]
-        shapes = [
-            to_face_frame(points, pose) for points, pose in zip(landmarks, poses, strict=True)
-        ]
         return cls(
-            np.stack(shapes)[..., :2],
+            np.stack([to_face_frame(*face) for face in zip(landmarks, poses, strict=True)])[
+                ..., :2
+            ],
             np.stack([rotation_vector(pose.rotation) for pose in poses]),
             np.stack([pose.translation[:2] for pose in poses]),
             np.array([pose.scale for pose in poses], np.float32),

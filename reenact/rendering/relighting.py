@@ -1,13 +1,13 @@
 """Relighting: a turning head changes its shading, because the light stays in place.
 
-A picture warped by a mesh carries highlights and shadows along. The brightness of skin by surface
-orientation is estimated from the reference alone: the logarithm of luma is fitted by a linear
-function of the normal, which is Lambert's law for a distant lamp and ambient light to first order
-(Basri and Jacobs 2003). A driven face gets brighter or darker as its normals turn.
+The logarithm of the skin's luma in the reference is fitted by a linear function of the normal:
+Lambert's law for a distant lamp and ambient light to first order (Basri and Jacobs 2003). A driven
+face gets brighter or darker as its normals turn.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final
 
@@ -54,26 +54,21 @@ _OUTLIER: Final = 0.15
 _ROUNDS: Final = 6
 
 
+@dataclass(frozen=True, slots=True)
 class Lighting:
     """Brightness of the skin in one picture as a function of its orientation. Immutable.
 
-    Args:
+    Attributes:
         slope: (3,), gradient of the logarithm of luma over the normal, in camera axes.
         shade: (468,), the resulting logarithm at each landmark of that picture.
     """
 
-    def __init__(self, slope: Array, shade: Array) -> None:
-        self._slope = slope
-        self._shade = shade
+    slope: Array
+    shade: Array
 
     @classmethod
     def of(cls, picture: Image, landmarks: Array) -> Lighting:
-        """Estimate the light on a face.
-
-        Args:
-            picture: uint8 (S, S, 3) RGB.
-            landmarks: (478, 3) px of its face.
-        """
+        """Estimate the light on the face in a uint8 (S, S, 3) RGB picture; (478, 3) px."""
         small = cv2.resize(picture, (_SMALL_PX, _SMALL_PX), interpolation=cv2.INTER_AREA)
         grey = cv2.cvtColor(small, cv2.COLOR_RGB2GRAY).astype(np.float32)
         luma = cv2.GaussianBlur(grey, (0, 0), _BLUR_PX)
@@ -88,23 +83,13 @@ class Lighting:
         return cls(slope, facing @ slope)
 
     def gain(self, landmarks: Array, pose: Pose) -> Array:
-        """Return the factor, float32 (468,), by which each landmark's skin changes brightness.
-
-        Args:
-            landmarks: (478, 3) driven landmarks, px.
-            pose: of these.
-        """
-        change = TRUST * (normals(landmarks, pose) @ self._slope - self._shade)
+        """Return the factors, (468,), by which the skin at driven landmarks changes brightness."""
+        change = TRUST * (normals(landmarks, pose) @ self.slope - self.shade)
         return np.asarray(np.exp(MAX_LOG_GAIN * np.tanh(change / MAX_LOG_GAIN)), dtype=np.float32)
 
 
 def normals(landmarks: Array, pose: Pose) -> Array:
-    """Return the (468, 3) unit normals of the skin at each landmark, in camera axes.
-
-    Args:
-        landmarks: (478, 3) px.
-        pose: of these.
-    """
+    """Return the (468, 3) unit normals of the skin at (478, 3) landmarks, in camera axes."""
     triangles, around = _surface()
     shape = to_face_frame(landmarks, pose)
     first, second, third = (shape[triangles[:, corner]] for corner in range(3))

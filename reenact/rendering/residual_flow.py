@@ -1,10 +1,9 @@
 """Correction of the mesh's flow, on the skin and around the face.
 
 As a head turns and a face smiles, the tracker's landmarks slide over the skin, much alike on
-everybody. Around the face the mesh carries hair and neck by rings whose depth and motion are
-guessed. The mean error of both over people is linear in the head's motion and the change of
-expression. It is learned from optical flow in clips of people (`training.residual_flow`): some
-sixty numbers per position, which generalise to unseen people better than a network's flow.
+everybody, and the mesh's rings guess the motion of hair and neck. The mean error of both is linear
+in the head's motion and the change of expression: some sixty numbers per position, learned from
+optical flow (`training.residual_flow`), which generalise better than a network's flow.
 """
 
 from __future__ import annotations
@@ -46,13 +45,11 @@ _PERSONAL: Final = "own_flow."
 
 
 class ResidualFlow:
-    """What is added to the mesh's flow. Immutable.
-
-    It is linear in C causes: the head's `MOTIONS` and the components of expression.
+    """What is added to the mesh's flow, linear in C causes. Immutable.
 
     Args:
         components: (C - 5, 468, 3). Their product with a change of shape in the face frame, iod, is
-            the amount of each component in standard deviations.
+            the amount of each component of expression in standard deviations.
         skin: (468, C, 2) iod between a reference's landmark and the skin that it should name, for
             one unit of each cause, upright with the head.
         around: (SIDE, SIDE, C, 2) the same for positions around the driven face.
@@ -74,13 +71,7 @@ class ResidualFlow:
         return {"components": self.components, "skin": self.skin, "around": self.around}
 
     def causes(self, reference: Array, drive: Array, poses: tuple[Pose, Pose]) -> Array:
-        """Return the (C,) causes that lead from a reference to a driven face.
-
-        Args:
-            reference: (478, 3) landmarks, crop px.
-            drive: (478, 3) landmarks, crop px.
-            poses: of both.
-        """
+        """Return the (C,) causes that lead from (478, 3) landmarks to driven ones, crop px."""
         change = to_face_frame(drive, poses[1]) - to_face_frame(reference, poses[0])
         return limited_causes(head_motion(*poses), change, self.components)
 
@@ -92,17 +83,7 @@ class ResidualFlow:
         return moved
 
     def flow(self, causes: Array, drive: Pose, size_px: int, side: int) -> Array:
-        """Return the flow to add around a driven face.
-
-        Args:
-            causes: (C,).
-            drive: driven pose, crop px.
-            size_px: side of the crop.
-            side: cells per side of the flow.
-
-        Returns:
-            float32 (side, side, 2), in halves of the crop's side.
-        """
+        """Return the flow around a driven face, float32 (side, side, 2), in halves of the crop."""
         upright = head_axes(drive)
         moved = (causes @ self._of_around).reshape(SIDE, SIDE, 2)
         moved = moved @ upright.T * np.float32(drive.scale * 2 / size_px)
@@ -112,10 +93,12 @@ class ResidualFlow:
         centre = drive.translation[:2] - 0.5 * (cell - 1)
         shift = (SIDE - 1) / 2 - turn @ centre
         affine = np.concatenate([turn * cell, shift[:, None]], axis=1)
-        flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-        border = cv2.BORDER_REPLICATE
         spread = cv2.warpAffine(
-            moved.astype(np.float32), affine, (side, side), flags=flags, borderMode=border
+            moved.astype(np.float32),
+            affine,
+            (side, side),
+            flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+            borderMode=cv2.BORDER_REPLICATE,
         )
         return np.asarray(spread, dtype=np.float32)
 
@@ -127,14 +110,9 @@ def _causes_first(flows: Array) -> Array:
 
 def limited_causes(motion: Array, change: Array, components: Array) -> Array:
     """Return (..., C) causes of (..., 5) `MOTIONS` and (..., 468 or more, 3) changes of shape."""
-    weights = component_weights(change, components)
-    causes = np.concatenate([_limited_motion(motion), weights], axis=-1)
-    return np.asarray(causes, dtype=np.float32)
-
-
-def _limited_motion(motion: Array) -> Array:
     turn = MAX_TURN * np.tanh(motion[..., :3] / MAX_TURN)
-    return np.asarray(np.concatenate([turn, motion[..., 3:]], axis=-1), dtype=np.float32)
+    causes = [turn, motion[..., 3:], component_weights(change, components)]
+    return np.asarray(np.concatenate(causes, axis=-1), dtype=np.float32)
 
 
 def head_axes(pose: Pose) -> Array:
@@ -171,8 +149,7 @@ def personal_flow_tensors(flow: ResidualFlow) -> dict[str, Tensor]:
 def read_personal_flow(path: Path) -> ResidualFlow | None:
     """Return the flow of one person that a weight file holds, None if it holds none.
 
-    Raises:
-        ModelError: the file is missing, damaged or of another architecture.
+    Raises ModelError if the file is missing, damaged or of another architecture.
     """
     from reenact.models.weights import BESIDE, load_arrays
 

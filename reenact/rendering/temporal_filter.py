@@ -1,10 +1,8 @@
 """Temporal smoothing of the picture: still regions are held, moving ones pass at once.
 
-Landmarks that tremble by a tenth of a pixel make hair, collars and everything else that moves with
-the face flicker by a few levels. Each pixel has a first-order low-pass whose weight of the new
-picture rises with the local change, so that nothing leaves a trail: in real clips one pixel in a
-hundred differs by more than 4 levels from what was drawn, and none by more than 20. One thread
-calls it at a time.
+Landmarks that tremble by a tenth of a pixel make hair and collars flicker by a few levels. Each
+pixel has a first-order low-pass whose weight of the new picture rises with the local change, so
+that nothing leaves a trail. One thread calls it at a time.
 """
 
 from __future__ import annotations
@@ -40,12 +38,9 @@ class PictureFilter:
         self._shown: Image | None = None
 
     def step(self, picture: Image, dt_s: float, settings: SmoothingSettings) -> Image:
-        """Return the smoothed picture.
+        """Return the smoothed picture, uint8 (S, S, 3); a change of its size resets the filter.
 
-        Args:
-            picture: uint8 (S, S, 3) RGB; a change of its size resets the filter.
-            dt_s: seconds since the previous picture.
-            settings: `enabled` and `picture_min_cutoff` are used and may change between calls.
+        `dt_s` is the time since the previous one. `enabled` and `picture_min_cutoff` are used.
         """
         if not settings.enabled:
             self.reset()
@@ -68,9 +63,8 @@ def _share_of_new(picture: Image, shown: Image, still: float) -> Array:
     small = cv2.resize(cv2.absdiff(picture, shown), half, interpolation=cv2.INTER_AREA)
     most = np.maximum.reduce(cv2.split(small)).astype(np.float32)
     around = cv2.GaussianBlur(most, (0, 0), _REACH_SHARE * half[0])
-    around = cv2.dilate(
-        around, np.ones((3, 3), np.uint8)
-    )  # neighbours of moving pixels count as moving
+    # Neighbours of moving pixels count as moving.
+    around = cv2.dilate(around, np.ones((3, 3), np.uint8))
     moving = np.clip((around - _STILL_LEVELS) / (_MOVING_LEVELS - _STILL_LEVELS), 0, 1)
     share = still + (1 - still) * moving
     return np.asarray(cv2.resize(share, picture.shape[1::-1]), np.float32)

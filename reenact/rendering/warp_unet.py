@@ -6,6 +6,7 @@ Importing this module loads no torch.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -16,7 +17,7 @@ from reenact.config import RendererSettings
 from reenact.face.body_tracker import reference_torsos
 from reenact.face.geometry import estimate_pose, region_mask, square_to_crop, transform_points
 from reenact.face.topology import OVAL
-from reenact.imaging import in_bytes, resized_square, smoothstep, to_levels, to_unit
+from reenact.imaging import in_bytes, resized_square, to_levels, to_unit
 from reenact.models.warp_unet_inputs import (
     FLOW,
     NETWORK_PX,
@@ -30,6 +31,7 @@ from reenact.models.weights import load_arrays
 from reenact.registry import RendererSpec
 from reenact.rendering.background import scene_behind
 from reenact.rendering.body_field import moved_from
+from reenact.rendering.compositing import edge_fade
 from reenact.rendering.head_mesh import HeadMesh
 from reenact.rendering.layers import compose, fill_background
 from reenact.rendering.reference_ranking import SeenFaces, reference_distances
@@ -46,8 +48,22 @@ _MAP_SIDE: Final = NETWORK_PX // 2
 _MIN_PERSON_IN_FACE: Final = 0.5
 """Share of a face that must be segmented as person; otherwise the segmentation is ignored."""
 
-_FADE_SHARE: Final = 0.16
-"""Share of the crop's side over which the mesh's motion fades towards the plate."""
+
+@dataclass(frozen=True, slots=True)
+class _Reference:
+    """One reference and all that its frames share.
+
+    Picture and background have the output's size; landmarks and pose are those of a crop of
+    `NETWORK_PX`, at which the network takes its inputs.
+    """
+
+    picture: Image
+    background: Image
+    landmarks: Array
+    pose: Pose
+    torso: Array
+    lighting: Lighting
+    inputs: dict[str, Array]
 
 
 class WarpUNetRenderer:
@@ -76,56 +92,46 @@ class WarpUNetRenderer:
     def prepare(self, target: Target) -> None:
         """Load the weights unless they are loaded, and encode the references.
 
-        Raises:
-            ModelError: the weights are missing, damaged or of another architecture.
+        Raises ModelError if the weights are missing, damaged or of another architecture.
         """
         self._size = target.crop_size
-        weights, resized = self._settings.weights or target.weights or "", self._is_resized
-        if self._loaded != (weights, resized):
-            self._load(weights)
-            self._loaded = weights, resized
+        weights = self._settings.weights or target.weights or ""
+        if self._loaded != (weights, self._is_resized):
+            self._load(Path(weights) if weights else shipped_weights())
+            self._loaded = weights, self._is_resized
         self._to_network = square_to_crop((0, 0, self._size), NETWORK_PX)
-        pictures = [resized_square(np.asarray(one), NETWORK_PX) for one in target.references]
-        self._landmarks = transform_points(target.landmarks, self._to_network)
-        people = list(person_coverage(pictures, self._landmarks))
-        scenes = [
-            scene_behind(picture, in_bytes(person), points)
-            for picture, person, points in zip(pictures, people, self._landmarks, strict=True)
-        ]
-        inputs = to_unit(np.stack(pictures)), np.stack(people)[:, None], to_unit(np.stack(scenes))
-        encoded = [
-            self._encoder(
-                {
-                    name: part[number : number + 1]
-                    for name, part in zip(("reference", "person", "scene"), inputs, strict=True)
-                }
-            )
-            for number in range(len(pictures))
-        ]
-        background, features = (np.concatenate(part) for part in zip(*encoded, strict=True))
-        self._inputs: dict[str, Array] = {
-            "reference": inputs[0],
-            "background": background,
-            "features": features,
-        }
-        self._references = target.references
-        self._backgrounds = [
-            fill_background(_full_scene(picture, person, points), coarse, filled)
-            for picture, person, points, coarse, filled in zip(
-                target.references, people, target.landmarks, inputs[2], background, strict=True
-            )
-            if self._is_resized
-        ]
-        self._poses = [estimate_pose(points) for points in self._landmarks]
-        self._torsos = reference_torsos(target)
-        self._lighting = [
-            Lighting.of(picture, points)
-            for picture, points in zip(pictures, self._landmarks, strict=True)
-        ]
-        self._seen = SeenFaces.of(self._landmarks)
+        landmarks = transform_points(target.landmarks, self._to_network)
+        pictures = (resized_square(np.asarray(one), NETWORK_PX) for one in target.references)
+        people = person_coverage(pictures, landmarks)
+        shown = zip(
+            target.references, target.landmarks, people, reference_torsos(target), strict=True
+        )
+        self._references = [self._encode(*one) for one in shown]
+        self._seen = SeenFaces.of(landmarks)
         self._edge_fade = edge_fade(target, _MAP_SIDE)
         self._held: int | None = None
         self.reset()
+
+    def _encode(self, picture: Image, landmarks: Array, person: Array, torso: Array) -> _Reference:
+        small = resized_square(np.asarray(picture), NETWORK_PX)
+        points = transform_points(landmarks, self._to_network)
+        reference = to_unit(small[None])
+        scene = to_unit(scene_behind(small, in_bytes(person), points)[None])
+        background, features = self._encoder(
+            {"reference": reference, "person": np.array(person[None, None]), "scene": scene}
+        )
+        behind = scene_behind(
+            picture, in_bytes(cv2.resize(person, picture.shape[1::-1])), landmarks
+        )
+        return _Reference(
+            picture,
+            fill_background(behind, scene[0], background[0]),
+            points,
+            estimate_pose(points),
+            torso,
+            Lighting.of(small, points),
+            {"reference": reference, "background": background, "features": features},
+        )
 
     def render(self, drive: Drive) -> Image:
         """Draw one frame."""
@@ -148,10 +154,9 @@ class WarpUNetRenderer:
         """Whether the output has another size than the network's pictures."""
         return self._size != NETWORK_PX
 
-    def _load(self, weights: str) -> None:
+    def _load(self, path: Path) -> None:
         from reenact.models.inference import compile_module, file_digest
 
-        path = Path(weights) if weights else shipped_weights()
         config = read_config(path)
         self._mesh = HeadMesh(read_personal_flow(path))
         self._cavity = load_arrays(path, "warp_unet", "cavity")["cavity"].ravel()
@@ -173,35 +178,34 @@ class WarpUNetRenderer:
         self.engine = self._engine.name
 
     def _draw(self, number: int, landmarks: Array, pose: Pose, body: Body | None) -> Array:
-        """Draw from one reference; landmarks are px of a crop of `NETWORK_PX`.
+        """Draw from one reference, float32 (S, S, 3) RGB, about -1 to 1.
 
-        Returns:
-            The picture, float32 (S, S, 3) RGB, about -1 to 1.
+        The landmarks are px of a crop of `NETWORK_PX`.
         """
+        reference = self._references[number]
         if self._held != number:
-            for name, values in self._inputs.items():
-                self._engine.hold(name, values[number : number + 1])
+            for name, values in reference.inputs.items():
+                self._engine.hold(name, values)
             self._held = number
         maps = self._mesh.maps(
-            self._landmarks[number],
+            reference.landmarks,
             landmarks,
             NETWORK_PX,
             _MAP_SIDE,
-            self._lighting[number],
-            poses=(self._poses[number], pose),
-            body=None if body is None else moved_from(body, self._torsos[number]),
+            reference.lighting,
+            poses=(reference.pose, pose),
+            body=None if body is None else moved_from(body, reference.torso),
         )
         maps[..., FLOW] *= self._edge_fade
         outputs = self._engine({"maps": np.ascontiguousarray(maps.transpose(2, 0, 1))[None]})
         drawn = [output[0] for output in outputs]
         if not self._is_resized:
             return np.asarray(cv2.merge(list(drawn[0])), np.float32)
-        reference, background = self._references[number], self._backgrounds[number]
-        return compose(reference, background, maps, drawn, self._cavity)
+        return compose(reference.picture, reference.background, maps, drawn, self._cavity)
 
     def _choose(self, landmarks: Array, dt_s: float) -> int:
         """Return the index of the reference to draw from, and advance the fade towards it."""
-        if len(self._landmarks) == 1:
+        if len(self._references) == 1:
             return 0
         if self._fading_from is None:
             distances = reference_distances(self._seen, landmarks)
@@ -228,54 +232,18 @@ def _network(path: Path, part: str) -> nn.Module:
     return network.encoder if part == "encoder" else getattr(warp_unet, part)(network)
 
 
-def _full_scene(picture: Image, person: Array, landmarks: Array) -> Image:
-    """Return `scene_behind` of a picture whose person is known at the network's size."""
-    return scene_behind(picture, in_bytes(cv2.resize(person, picture.shape[1::-1])), landmarks)
-
-
 def person_coverage(pictures: Iterable[Image], landmarks: Iterable[Array]) -> Iterator[Array]:
-    """Yield where each picture shows a person, as `WarpUNet.encode` takes it.
+    """Yield each uint8 (S, S, 3) picture's coverage by the person, float32 (S, S), 0 to 1.
 
-    Args:
-        pictures: uint8 (S, S, 3) RGB each.
-        landmarks: (478, 3) px each.
-
-    Yields:
-        float32 (S, S), coverage by the person, 0 to 1. `UNKNOWN_PERSON` everywhere if the face
-        itself is not segmented as a person, as in some drawings.
-
-    Raises:
-        ModelError: this version of mediapipe has no segmentation.
+    It is `UNKNOWN_PERSON` everywhere if the face itself is not segmented as a person, as in some
+    drawings. Raises ModelError if this version of mediapipe has no segmentation.
     """
     from reenact.face.segmentation import person_masks
 
     for mask, points in zip(person_masks(pictures), landmarks, strict=True):
         face = region_mask(points, OVAL, len(mask)) > 127
-        if mask[face].mean() < _MIN_PERSON_IN_FACE:
-            yield np.full_like(mask, UNKNOWN_PERSON)
-        else:
-            yield mask
-
-
-def edge_fade(target: Target, side: int) -> Array:
-    """Return (side, side, 1) factors on the mesh's motion: 0 at the crop's edge, 1 inside.
-
-    Motion fades where the plate continues beyond the crop, so that shoulders and background meet
-    it. It does not fade where the crop's edge is the plate's.
-    """
-    height, width = target.plate.shape[:2]
-    scale, left, top = (float(target.crop_to_plate[at]) for at in ((0, 0), (0, 2), (1, 2)))
-    reach = target.crop_size * scale
-    axes = []
-    for start, length in ((left, width), (top, height)):
-        place = (np.arange(side, dtype=np.float32) + 0.5) / side
-        depth = np.full(side, _FADE_SHARE, np.float32)
-        if start > 1:
-            depth = np.minimum(depth, place)
-        if start + reach < length - 1:
-            depth = np.minimum(depth, 1 - place)
-        axes.append(smoothstep(depth / _FADE_SHARE))
-    return np.asarray(np.minimum.outer(axes[1], axes[0])[..., None], dtype=np.float32)
+        is_found = mask[face].mean() >= _MIN_PERSON_IN_FACE
+        yield mask if is_found else np.full_like(mask, UNKNOWN_PERSON)
 
 
 WARP_UNET: Final = RendererSpec(

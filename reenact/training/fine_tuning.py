@@ -1,10 +1,8 @@
 """Fine-tunes the live generator on one target: `reenact target train NAME`.
 
-The shipped weights, or the target's own, learn from the target's footage under the conditions of
-the live path. The reference is one of those that a target made of this footage would have, half of
-the time the one that the renderer would choose; the truth is any frame. MediaPipe's mask of the
-person keeps the network from learning that the wall behind moves with the head. Batch normalisation
-keeps the statistics of the start, because those of one person would drift with every batch.
+The shipped weights, or the target's own, learn under the conditions of the live path: the reference
+is one of those that a target made of this footage would have, the truth any frame. Batch
+normalisation keeps the statistics of the start: those of one person would drift with every batch.
 
 Some stretches of the footage are held out. The weights with the best score on them are kept, but
 only if that score is above the start's. What is scored and kept lies between the start and the
@@ -36,6 +34,7 @@ from reenact.face.geometry import estimate_pose, to_face_frame
 from reenact.models.warp_unet_inputs import read_config, shipped_weights
 from reenact.models.weights import header_of
 from reenact.progress import progress_bar
+from reenact.rendering.head_mesh import HeadMesh
 from reenact.rendering.residual_flow import ResidualFlow, read_personal_flow, shipped_residual_flow
 from reenact.storage import atomic_write, write_png
 from reenact.targets.footage import Footage
@@ -258,7 +257,7 @@ class FineTuningRecipe(WarpUNetRecipe):
         """Let the mesh move by a residual flow; return the previous one."""
         earlier = self._material.own_flow
         self._material = replace(self._material, own_flow=flow)
-        self._mesh = self._material.mesh()
+        self._mesh = HeadMesh(flow)
         return earlier
 
     def validate(self, network: nn.Module) -> dict[str, float]:

@@ -1,10 +1,9 @@
 """Fit the residual flow: how skin, hair, ears, neck and shoulders move beyond the mesh.
 
-Each sample is a pair of frames of one clip. The mesh warps the first frame's face to the second's,
-and optical flow measures what still differs, where it agrees in both directions and on the person
-only. These residuals are regressed on the head's motion and on the principal components of the
-change of shape, for each landmark and for each cell around the face. The regression is a ridge
-regression with the Huber loss, by iteratively reweighted least squares.
+The mesh warps one frame of a clip to another. Optical flow measures what still differs, where it
+agrees in both directions and on the person only. These residuals are regressed on the head's motion
+and on the principal components of the change of shape, for each landmark and each cell around the
+face, by ridge regression with the Huber loss (iteratively reweighted least squares).
 
 `tools/residual_flow.py` fits the asset on many people. `refine` continues from it for one person,
 on the footage that a target is trained on.
@@ -118,10 +117,8 @@ def fit(
 ) -> ResidualFlow:
     """Return the residual flow that explains the residuals best.
 
-    Args:
-        residuals: the samples.
-        components: (K, 468, 3) principal components of the change of shape.
-        ridge: of motions and of components, see `RIDGE`.
+    `components` are (K, 468, 3) principal components of the change of shape; `ridge` is of motions
+    and of components, see `RIDGE`.
     """
     causes = limited_causes(
         np.stack([residual.motion for residual in residuals]),
@@ -130,23 +127,19 @@ def fit(
     )
     ridges = np.full(causes.shape[1], ridge[1])
     ridges[: len(MOTIONS)] = ridge[0]
-    skin = _regress(
-        causes,
-        np.stack([residual.skin for residual in residuals]),
-        np.stack([residual.skin_known for residual in residuals]),
-        ridges,
+    skin, around = (
+        _regress(causes, np.stack(flows), np.stack(known), ridges)
+        for flows, known in (
+            zip(*((of.skin, of.skin_known) for of in residuals), strict=True),
+            zip(
+                *((of.around.reshape(-1, 2), of.around_known.ravel()) for of in residuals),
+                strict=True,
+            ),
+        )
     )
-    around = _regress(
-        causes,
-        np.stack([residual.around.reshape(-1, 2) for residual in residuals]),
-        np.stack([residual.around_known.ravel() for residual in residuals]),
-        ridges,
-    ).reshape(SIDE, SIDE, -1)
-    planes = [
-        cv2.GaussianBlur(around[..., n], (0, 0), _SMOOTHING_CELLS) for n in range(around.shape[-1])
-    ]
-    field = np.stack(planes, axis=-1).reshape(SIDE, SIDE, -1, 2).astype(np.float32)
-    return ResidualFlow(components, skin, field)
+    planes = np.moveaxis(around.reshape(SIDE, SIDE, -1), -1, 0)
+    smooth = np.stack([cv2.GaussianBlur(plane, (0, 0), _SMOOTHING_CELLS) for plane in planes], -1)
+    return ResidualFlow(components, skin, smooth.reshape(SIDE, SIDE, -1, 2).astype(np.float32))
 
 
 def refine(known: ResidualFlow, pairs: Iterable[Pair]) -> ResidualFlow:

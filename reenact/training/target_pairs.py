@@ -33,11 +33,9 @@ class TargetClip:
     """A clip of one person: the frames to train on, its references and its held-out pairs.
 
     Attributes:
-        images: uint8 (F, S, S, 3) RGB.
-        landmarks: (F, 478, 3) px.
-        trained: (N,) indices of the frames to train on.
+        images: uint8 (F, S, S, 3) RGB; landmarks: (F, 478, 3) px.
+        trained: (N,) indices of the frames to train on; chances: with which they are drawn.
         references: (K,) indices of the references that a target of these frames would have.
-        chances: (N,) probabilities with which the frames to train on are drawn.
         held_out: pairs that are never trained on, with the references of the live path.
     """
 

@@ -2,12 +2,11 @@
 
     reenact train configs/train/warp_unet.toml
 
-The losses are L1, gradient L1, texture L1 and structural similarity on the repaired picture and,
-with less weight, L1 on the two layers alone, all weighted towards face, mouth and eyes. Where the
-truth shows no person, the background layer learns what is seen there, and the head layer learns to
-leave it free. From `adversarial_from` on, a Markov discriminator with spectral normalisation
-(Fan 2023, eq. 7) judges windows around mouth and eyes, like the local discriminators of LGP-GAN:
-teeth and lids that the reference does not show are a guess, and L1 draws the mean of all guesses.
+The losses are L1, gradient L1, texture L1 and structural similarity, weighted towards face, mouth
+and eyes. Where the truth shows no person, the background layer learns what is seen there, and the
+head layer learns to leave it free. From `adversarial_from` on, a Markov discriminator with spectral
+normalisation (Fan 2023, eq. 7) judges windows around mouth and eyes, like the local discriminators
+of LGP-GAN: L1 alone draws the mean of all teeth and lids that there might be.
 """
 
 from __future__ import annotations
@@ -112,9 +111,7 @@ class WarpUNetRecipeConfig(PictureData):
 def build_recipe(settings: Mapping[str, Any]) -> WarpUNetRecipe:
     """Make the recipe from the `[settings]` of a training file.
 
-    Raises:
-        ConfigError: a setting is unknown, of the wrong type or out of range.
-        ReenactError: the data is missing or its landmarks do not fit.
+    Raises ConfigError if a setting is wrong, ReenactError if the data is missing or does not fit.
     """
     return WarpUNetRecipe(read_settings(WarpUNetRecipeConfig, settings))
 
@@ -135,17 +132,9 @@ class Material:
     description: str
     own_flow: ResidualFlow | None = None
 
-    def mesh(self) -> HeadMesh:
-        """Return the mesh that warps the pairs."""
-        return HeadMesh(self.own_flow)
-
 
 def load_material(config: WarpUNetRecipeConfig, size_px: int) -> Material:
-    """Load the folders that a config names.
-
-    Raises:
-        ReenactError: a folder is empty or damaged, or train and val share people.
-    """
+    """Load the folders that a config names; raises ReenactError if they are unsuitable."""
     clips, held_out = split_people(
         config, lambda folder: load_clips(folder, Path(config.cache), with_people=True)
     )
@@ -158,13 +147,7 @@ def load_material(config: WarpUNetRecipeConfig, size_px: int) -> Material:
 
 
 class WarpUNetRecipe(Recipe):
-    """See the module.
-
-    Args:
-        config: weights of the losses, and the folders of the data.
-        size_px: side of the pictures.
-        material: what it learns from; None: the content of the config's folders.
-    """
+    """See the module. Without material it learns from the config's folders."""
 
     averaged = "generator"
 
@@ -174,21 +157,18 @@ class WarpUNetRecipe(Recipe):
         self.config = config
         self._size = size_px
         self._material = material or load_material(config, size_px)
-        self._mesh = self._material.mesh()
+        self._mesh = HeadMesh(self._material.own_flow)
         generator = WarpUNet(config.network).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         if config.start:
             load_model(Path(config.start), generator, ARCHITECTURE)
         self._frozen = _freeze(generator, config.parts)
-        discriminator = PatchDiscriminator(3 + SEEN_CHANNELS)
-        self.networks: dict[str, nn.Module] = {
-            "generator": generator,
-            "discriminator": discriminator,
-        }
-        self.optimizers: dict[str, torch.optim.Optimizer] = {
+        critic = PatchDiscriminator(3 + SEEN_CHANNELS)
+        self.networks = {"generator": generator, "discriminator": critic}
+        self.optimizers = {
             "generator": torch.optim.AdamW(
                 generator.parameters(), config.learning_rate, betas=(0.9, 0.99), fused=True
             ),
-            "discriminator": torch.optim.Adam(discriminator.parameters(), 2e-4, betas=(0.5, 0.999)),
+            "discriminator": torch.optim.Adam(critic.parameters(), 2e-4, betas=(0.5, 0.999)),
         }
         self.schedules = {"generator": cosine(end=0.01, warm_up=0.005)}
 
@@ -198,19 +178,14 @@ class WarpUNetRecipe(Recipe):
         return PairBatches(self._material.sampler, stack, size, seed, steps)
 
     def step(self, batch: Mapping[str, Any], progress: float) -> dict[str, float]:
-        """Learn from one batch of `warp_unet_batches.collate`.
-
-        Raises:
-            ReenactError: the training diverged.
-        """
+        """Learn from one batch of `collate`; raises ReenactError if the training diverged."""
         config = self.config
         generator = cast(WarpUNet, self.networks["generator"])
         for part in self._frozen:
             part.eval()
-        reference, truth = _unit(batch["reference"]), _unit(batch["truth"])
-        maps = batch["maps"].permute(0, 3, 1, 2).contiguous()
+        reference, encoder_inputs, truth, maps = _tensors(batch)
         weight = _full_size(batch["weight"][:, None], self._size)
-        background, features = generator.encode(*_encoder_inputs(batch))
+        background, features = generator.encode(reference, *encoder_inputs)
         picture, warped, share = generator(reference, background, features, maps)
         scene = _full_size(1 - batch["person"][:, None], self._size)
         skin, mouth = (
@@ -259,10 +234,9 @@ class WarpUNetRecipe(Recipe):
             face = _boxes(_full_size(maps[:, MapChannel.SKIN, None], self._size))
             for result, name in ((picture.clamp(-1, 1), "picture"), (warped, "warped")):
                 rows.append(picture_figures(result, truth, face, name))
-        names = {name for row in rows for name in row}
         means = {
             name: float(torch.cat([row[name] for row in rows if name in row]).mean())
-            for name in sorted(names)
+            for name in sorted({name for row in rows for name in row})
         }
         # Blur raises PSNR. A tenth of sharpness counts as one decibel, and so do three hundredths
         # of structural similarity.
@@ -303,19 +277,17 @@ def _drawn(
             name: torch.from_numpy(value).to(device)
             for name, value in collate(list(pairs[start : start + _CHUNK]), mesh).items()
         }
-        reference, truth = _unit(batch["reference"]), _unit(batch["truth"])
-        maps = batch["maps"].permute(0, 3, 1, 2).contiguous()
-        picture, warped, _ = network(reference, *network.encode(*_encoder_inputs(batch)), maps)
+        reference, encoder_inputs, truth, maps = _tensors(batch)
+        encoded = network.encode(reference, *encoder_inputs)
+        picture, warped, _ = network(reference, *encoded, maps)
         yield truth, maps, picture, warped
 
 
 def _freeze(network: nn.Module, parts: Sequence[str]) -> list[nn.Module]:
     """Freeze all but some parts of a network; return the frozen modules.
 
-    The caller keeps these in evaluation mode, so that their statistics stay as well.
-
-    Raises:
-        ConfigError: there is no such part.
+    The caller keeps these in evaluation mode, so that their statistics stay as well. Raises
+    ConfigError if there is no such part.
     """
     known = {name.split(".")[0] for name, _ in network.named_parameters()}
     for name in parts:
@@ -328,15 +300,15 @@ def _freeze(network: nn.Module, parts: Sequence[str]) -> list[nn.Module]:
     return [part for name, part in network.named_children() if parts and name not in parts]
 
 
-def _unit(pictures: Tensor) -> Tensor:
-    """`geometry.to_unit` on the device."""
-    return pictures.permute(0, 3, 1, 2).float() * (1 / 127.5) - 1
-
-
-def _encoder_inputs(batch: Mapping[str, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
-    """Return reference, person mask and painted scene."""
-    person = _full_size(batch["reference_person"][:, None], batch["reference"].shape[1])
-    return _unit(batch["reference"]), person, _unit(batch["scene"])
+def _tensors(batch: Mapping[str, Tensor]) -> tuple[Tensor, tuple[Tensor, Tensor], Tensor, Tensor]:
+    """Return reference, (person mask, painted scene), truth and maps as the networks take them."""
+    reference, scene, truth = (
+        batch[name].permute(0, 3, 1, 2).float() * (1 / 127.5) - 1
+        for name in ("reference", "scene", "truth")
+    )
+    person = _full_size(batch["reference_person"][:, None], reference.shape[-1])
+    maps = batch["maps"].permute(0, 3, 1, 2).contiguous()
+    return reference, (person, scene), truth, maps
 
 
 def _crop(x: Tensor, windows: Tensor) -> Tensor:

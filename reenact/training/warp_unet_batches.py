@@ -70,10 +70,9 @@ def _scene(pair: Pair) -> Image:
 
 
 def local_windows(points: Array, size_px: int) -> Array:
-    """Return squares around mouth, right and left eye, float32 (3, 3).
+    """Return squares around mouth, right and left eye: x, y and half the side, float32 (3, 3).
 
-    Each row is the centre (x, y) and half the side in the units of grid_sample, -1 to 1 from edge
-    to edge of the picture.
+    The units are those of grid_sample, -1 to 1 from edge to edge of the picture.
     """
     scale = estimate_pose(points).scale
     rows = []

@@ -3,8 +3,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from reenact.face.geometry import canonical_face, region_mask, rotation_matrix, to_image
-from reenact.rendering.eyes import EYES, eye_sources
+from reenact.face.geometry import (
+    canonical_face,
+    estimate_pose,
+    region_mask,
+    rotation_matrix,
+    to_image,
+)
+from reenact.rendering import openings
+from reenact.rendering.openings import EYES
 from reenact.types import Array, Pose
 
 BOTH = pytest.mark.parametrize("eye", [0, 1])
@@ -26,6 +33,11 @@ def face(
             shape[lid, 1] = line + opened * (shape[lid, 1] - line)
     rotation = rotation_matrix(np.array([0, yaw, roll], np.float32))
     return to_image(shape, Pose(rotation, np.array([128, 128, 0], np.float32), scale))
+
+
+def eye_sources(places: Array, reference: Array, drive: Array, eye: int) -> tuple[Array, float]:
+    poses = estimate_pose(reference), estimate_pose(drive)
+    return openings.eye_sources(places, reference, drive, eye, poses)
 
 
 def inside(points: Array, eye: int) -> Array:

@@ -3,9 +3,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from reenact.face.geometry import canonical_face, rotation_matrix, to_image
+from reenact.face.geometry import canonical_face, estimate_pose, rotation_matrix, to_image
 from reenact.face.topology import LIPS_INNER
-from reenact.rendering.mouth import mouth_sources
+from reenact.rendering import openings
 from reenact.types import Array, Pose
 
 LOWER = list(LIPS_INNER[1:10])
@@ -20,6 +20,11 @@ def face(gap_iod: float, yaw: float = 0.0, roll: float = 0.0, scale: float = 60.
     shape[LOWER, 1] += gap_iod * (1 - ((shape[LOWER, 0] - middle) / width) ** 2)
     rotation = rotation_matrix(np.array([0, yaw, roll], np.float32))
     return to_image(shape, Pose(rotation, np.array([128, 128, 0], np.float32), scale))
+
+
+def mouth_sources(places: Array, reference: Array, drive: Array) -> tuple[Array, Array]:
+    poses = estimate_pose(reference), estimate_pose(drive)
+    return openings.mouth_sources(places, reference, drive, poses)
 
 
 def down_the_middle(points: Array, count: int = 9) -> tuple[Array, Array]:

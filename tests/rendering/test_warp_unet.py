@@ -25,13 +25,10 @@ from reenact.models.warp_unet_inputs import (
     shipped_weights,
 )
 from reenact.models.weights import load_model, save_model
+from reenact.rendering.compositing import edge_fade
 from reenact.rendering.layers import compose
 from reenact.rendering.reference_ranking import SeenFaces, reference_distances
-from reenact.rendering.warp_unet import (
-    WarpUNetRenderer,
-    edge_fade,
-    person_coverage,
-)
+from reenact.rendering.warp_unet import WarpUNetRenderer, person_coverage
 from reenact.types import Array, Image, Renderer, Target
 from support.faces import drive, opened_mouth, portrait_target, turned
 
@@ -294,7 +291,7 @@ def test_the_network_works_at_its_own_size_for_every_output(size_px: int) -> Non
     assert picture.shape == (size_px, size_px, 3)
     assert picture.dtype == np.uint8
     assert metrics.psnr(np.asarray(target.references[0]), picture) > 27
-    assert renderer._inputs["reference"].shape[-1] == NETWORK_PX
+    assert renderer._references[0].inputs["reference"].shape[-1] == NETWORK_PX
     small = opened("warp_unet", portrait_target(NETWORK_PX))
     own = small.render(drive(portrait_target(NETWORK_PX).neutral))
     resized = cv2.resize(picture, (NETWORK_PX, NETWORK_PX), interpolation=cv2.INTER_AREA)
@@ -309,9 +306,11 @@ def test_full_size_layers_are_the_networks_own() -> None:
     renderer = opened("warp_unet", target)
     expected = renderer.render(drive(face))
     assert isinstance(renderer, WarpUNetRenderer)
-    inputs = [torch.from_numpy(value) for value in renderer._inputs.values()]
-    lighting = renderer._lighting[0]
-    maps = renderer._mesh.maps(target.neutral, face, NETWORK_PX, NETWORK_PX // 2, lighting)
+    reference = renderer._references[0]
+    inputs = [torch.from_numpy(value) for value in reference.inputs.values()]
+    maps = renderer._mesh.maps(
+        target.neutral, face, NETWORK_PX, NETWORK_PX // 2, reference.lighting
+    )
     maps[..., FLOW] *= renderer._edge_fade
     network = WarpUNet().eval()
     load_model(shipped_weights(), network, "warp_unet")
@@ -321,7 +320,7 @@ def test_full_size_layers_are_the_networks_own() -> None:
         )
     composed = compose(
         target.references[0],
-        from_unit(renderer._inputs["background"][0]),
+        from_unit(reference.inputs["background"][0]),
         maps,
         [output[0].numpy() for output in outputs],
         renderer._cavity,

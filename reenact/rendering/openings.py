@@ -1,9 +1,8 @@
-"""The inside of an eye: where a driven eye's pixels come from in the reference.
+"""The inside of mouth and eyes: where a driven opening's pixels come from in the reference.
 
-A mesh between the lids with the iris's centre as a vertex would stretch the iris
-into a wedge as the gaze moves. Here the iris moves as a disc, and the white on each side is
-stretched or compressed between iris and corner. What a lid hides in the reference is unknown; the
-pixels next to the lid stand in for it.
+A mesh between lips or lids would stretch teeth as a mouth opens, and irises into wedges as the gaze
+moves. Here the inside of a mouth hangs from the upper lip, however far the lower one drops. An iris
+moves as a disc, and the white on each side is stretched or compressed between iris and corner.
 """
 
 from __future__ import annotations
@@ -12,13 +11,15 @@ from typing import Final
 
 import numpy as np
 
-from reenact.face.aperture import LEFT_EYE, RIGHT_EYE, Opening, growth
-from reenact.face.geometry import estimate_pose
+from reenact.face.aperture import LEFT_EYE, MOUTH, RIGHT_EYE, Opening, growth
 from reenact.face.topology import IRIS_LEFT, IRIS_RIGHT
 from reenact.types import Array, Pose
 
 EYES: Final = ((RIGHT_EYE, IRIS_RIGHT), (LEFT_EYE, IRIS_LEFT))
 """Edges of the opening and landmarks of the iris; the eye on the image's left comes first."""
+
+_RIM_IOD: Final = 0.03
+"""Width of the transition from what a mouth shows to what it does not."""
 
 _MIN_PX: Final = 0.1
 """Smaller distances count as this much, so that nothing is divided by zero."""
@@ -36,21 +37,45 @@ _CLOSED: Final = 0.2
 """An eye opened less than this share of the reference's opening is closed."""
 
 
-def eye_sources(
-    places: Array,
-    reference: Array,
-    drive: Array,
-    eye: int,
-    poses: tuple[Pose, Pose] | None = None,
-) -> tuple[Array, float]:
-    """Return where places inside a driven eye come from.
+def mouth_sources(
+    places: Array, reference: Array, drive: Array, poses: tuple[Pose, Pose]
+) -> tuple[Array, Array]:
+    """Return where places inside the driven mouth come from, and which of them are unseen.
 
     Args:
-        places: (N, 2) crop px.
+        places: (N, 2) crop px; places a little outside map to places equally far outside.
         reference: (478, 3) landmarks of the reference, crop px.
         drive: (478, 3) driven landmarks, crop px.
-        eye: index into `EYES`.
-        poses: of reference and drive; None: they are estimated here.
+        poses: of both.
+
+    Returns:
+        float32 (N, 2) crop px, and float32 (N,): 0 where the reference shows the place, 1 where it
+        does not and its lower lip or corner stands in.
+    """
+    shown, wanted = Opening(reference, MOUTH), Opening(drive, MOUTH)
+    grown_along, grown = growth(shown, *poses)
+    along, across = wanted.measure(places).T
+    drop = across - wanted.upper(along)
+    beyond_lip = np.maximum(across - np.maximum(wanted.lower(along), wanted.upper(along)), 0)
+    outside = wanted.beyond_corners(along) / grown
+    along = along / grown_along
+    beside = np.abs(shown.beyond_corners(along) - outside)
+    along = along - shown.beyond_corners(along) + outside
+    top = shown.upper(along)
+    opening = np.maximum(shown.lower(along) - top, 0)
+    drop = (drop - beyond_lip) / grown
+    across = top + np.minimum(drop, opening) + beyond_lip / grown
+    missing = np.maximum(drop - opening, beside) / (_RIM_IOD * poses[0].scale)
+    return shown.places(along, across), np.clip(missing, 0, 1).astype(np.float32)
+
+
+def eye_sources(
+    places: Array, reference: Array, drive: Array, eye: int, poses: tuple[Pose, Pose]
+) -> tuple[Array, float]:
+    """Return where places inside a driven eye come from; `eye` is an index into `EYES`.
+
+    What a lid hides in the reference is unknown; the pixels next to the lid stand in for it. The
+    arguments are those of `mouth_sources`.
 
     Returns:
         float32 (N, 2) crop px, and a trust from 0 to 1: low where the lids almost meet, because
@@ -58,12 +83,11 @@ def eye_sources(
     """
     edges, iris = EYES[eye]
     shown, wanted = Opening(reference, edges), Opening(drive, edges)
-    grown_along, grown = growth(shown, *(poses or (estimate_pose(reference), estimate_pose(drive))))
-    (from_along, from_across), (to_along, to_across) = (
-        opening.measure(points[iris[:1], :2])[0]
-        for opening, points in ((shown, reference), (wanted, drive))
-    )
-    radius = _iris_radius(reference[list(iris), :2])
+    grown_along, grown = growth(shown, *poses)
+    from_along, from_across = shown.measure(reference[iris[:1], :2])[0]
+    to_along, to_across = wanted.measure(drive[iris[:1], :2])[0]
+    # Of the rim's four landmarks, no lid hides those on its sides.
+    radius = max(float(np.hypot(*(reference[iris[1], :2] - reference[iris[3], :2]))) / 2, 0.5)
     reach = _LIMBUS * radius
     along, across = wanted.measure(places).T
     knots = _increasing(wanted.reach, to_along, reach * grown_along)
@@ -82,11 +106,6 @@ def eye_sources(
     opened = wanted.height() / max(shown.height() * grown, _MIN_PX)
     trust = float(np.clip((opened - _CLOSED) / _CLOSED, 0, 1))
     return shown.places(source_along, disc + share * (white - disc)), trust
-
-
-def _iris_radius(iris: Array) -> float:
-    """Return half the distance, px, of the two rim landmarks of (5, 2) that no lid hides."""
-    return max(float(np.hypot(*(iris[1] - iris[3]))) / 2, 0.5)
 
 
 def _increasing(reach: float, middle: float, half: float) -> Array:
