@@ -165,7 +165,7 @@ class FusionSettings(Section):
         description="correct smiles, lips and brows so that they are read on the target as they "
         "were acted",
     )
-    mode: Literal["auto", "relative", "absolute"] = Field(
+    mode: Live[Literal["auto", "relative", "absolute"]] = Field(
         "auto",
         description="relative: the actor's expression is added to the target's in its picture; "
         "absolute: a calm actor gives a calm target, whatever its picture shows; auto: absolute "
@@ -236,7 +236,7 @@ class RendererSettings(PartsSection):
         "of `reenact plugins`",
     )
     size: Literal[128, 256, 512, 720, 1024] = Field(
-        256, description="side of the generated crop", json_schema_extra=unit("px")
+        256, description="side of the generated crop", json_schema_extra=unit("px", live=True)
     )
     adaptive: bool = Field(
         True,
@@ -290,14 +290,31 @@ class OutputSettings(Section):
         "plate",
         description="plate: the target's whole picture; crop: only the generated square",
     )
-    background: Literal["keep", "transparent"] = Field(
+    background: Live[Literal["keep", "blur", "colour", "transparent"]] = Field(
         "keep",
-        description="transparent: cut the target out, for outputs with an alpha channel (obs)",
+        description="keep: that of the target's picture; blur: the same out of focus; colour: "
+        "background_colour; transparent: none, for outputs with an alpha channel (obs)",
     )
-    max_side: Pixels = Field(
-        1280, ge=128, le=4096, description="longest side of the plate; a larger one is scaled down"
+    background_colour: str = Field(
+        "#00b140",
+        pattern=r"^#[0-9a-fA-F]{6}$",
+        description="the colour of the background, #rrggbb",
+        json_schema_extra={"format": "color", "live": True},
     )
-    fps: FrameRate = Field(30.0, description="frame rate of live outputs")
+    max_side: int = Field(
+        1280,
+        ge=128,
+        le=4096,
+        description="longest side of the plate; a larger one is scaled down",
+        json_schema_extra=unit("px", live=True),
+    )
+    fps: float = Field(
+        30.0,
+        gt=0,
+        le=240,
+        description="frame rate of live outputs",
+        json_schema_extra=unit("frames/s", live=True),
+    )
     show_raw_camera: bool = Field(
         False,
         description="show the actor beside the target; otherwise the actor's picture never leaves",

@@ -17,12 +17,14 @@ from typing import Any, Final
 import numpy as np
 
 from reenact import registry
+from reenact.config import Settings
 from reenact.errors import ReenactError, SinkError
 from reenact.live.features import Feature, features
 from reenact.live.presenter import Show
 from reenact.live.presets import live_settings, preset_path, read_preset, write_preset
 from reenact.live.problems import problems
 from reenact.live.session import Session, join_sound
+from reenact.live.settings import change
 from reenact.sinks.fanout import SinkSet
 from reenact.stats import Stats
 from reenact.targets.store import TargetStore
@@ -37,6 +39,9 @@ _SLOW: Final = 0.8
 """A session with less than this share of the wanted rate is slow."""
 
 _WARM_UP_S: Final = 5.0
+
+_PREPARED: Final = frozenset({"renderer.size", "output.max_side", "fusion.mode"})
+"""Settings for which the target is prepared anew."""
 
 
 class Controls:
@@ -161,11 +166,16 @@ class Controls:
         Raises:
             ReenactError: there is no such target, or it cannot be drawn; the old one stays.
         """
+        self._switch(name, self.session.settings, lambda: None)
+
+    def _switch(self, name: str, settings: Settings, then: Callable[[], None]) -> None:
         from reenact.targets.library import open_target
 
         with self._switching:
-            size_px = self.session.settings.renderer.size
-            prepared = self.session.reenactor.prepare(open_target(name, size_px, store=self._store))
+            size_px, max_side_px = settings.renderer.size, settings.output.max_side
+            target = open_target(name, size_px, store=self._store)
+            prepared = self.session.reenactor.prepare(target, size_px, max_side_px)
+            self.session.presenter.ask(then)
             self.session.presenter.switch(prepared)
             self.target = name
 
@@ -174,10 +184,22 @@ class Controls:
     def update(self, section: str, key: str, value: Any) -> None:
         """Change a setting that is marked live, from the next frame on.
 
+        A size, background or `fusion.mode` takes seconds; until then the old one is used.
+
         Raises:
-            ConfigError: there is no such setting, it is not live, or the value is not allowed.
+            ReenactError: there is no such setting, it is not live, the value is not allowed, or
+                the target has no outline to put a background behind.
         """
-        self.session.update(section, key, value)
+        name, session = f"{section}.{key}", self.session
+        if name == "output.background" and value != "keep":
+            with self._switching:
+                session.reenactor.open_backdrop()
+        if name in _PREPARED and self.settings()[name] != value:
+            tried = session.settings.model_copy(deep=True)
+            change(tried, section, key, value)
+            self._switch(self.target, tried, lambda: session.update(section, key, value))
+        else:
+            session.update(section, key, value)
 
     def settings(self) -> dict[str, Any]:
         """Return the live settings by `section.key`."""

@@ -22,7 +22,8 @@ _CARD_GREY: Final = 64
 class ReenactorLike(Protocol):
     """What a session needs of `pipeline.Reenactor`.
 
-    One thread calls the methods; `prepare`, `close` and the properties are any thread's.
+    One thread calls the methods; `prepare`, `open_backdrop`, `close` and the properties are any
+    thread's.
     """
 
     @property
@@ -82,8 +83,13 @@ class ReenactorLike(Protocol):
     def undo_neutral(self) -> None:
         """Return to the neutral before the last `set_neutral`."""
 
-    def prepare(self, target: Target) -> PreparedTarget:
-        """Get another target ready for `switch`. Raises ReenactError."""
+    def prepare(
+        self, target: Target, size_px: int | None = None, max_side_px: int | None = None
+    ) -> PreparedTarget:
+        """Get another target ready for `switch`, at other sizes if given. Raises ReenactError."""
+
+    def open_backdrop(self) -> None:
+        """Get ready for another `output.background`. Raises ReenactError."""
 
     def switch(self, prepared: PreparedTarget) -> None:
         """Show another target from the next frame on."""

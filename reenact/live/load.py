@@ -49,11 +49,12 @@ class LoadControl:
         size_px: what the user asked for; it is never exceeded.
 
     Attributes:
+        asked_px: what the user asked for.
         size_px: the size to draw at.
     """
 
     def __init__(self, size_px: int) -> None:
-        self.size_px = size_px
+        self.asked_px = self.size_px = size_px
         self._sizes = [size_px, *(size for size in SIZES_PX if size < size_px)]
         self._growth: dict[int, float] = {}  # cost of the next larger size over this one's
         self._cost_above_s: float | None = None

@@ -7,7 +7,7 @@ frame's own time.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Final, Protocol
 
@@ -81,8 +81,8 @@ class Emitter:
         self._recorder = recorder
         self._now_s = clock.now_s
 
-    def emit_live(self, fps: float) -> None:
-        """Write one picture in every interval of 1/fps until the user closes the window.
+    def emit_live(self, fps: Callable[[], float]) -> None:
+        """Write one picture in every interval of 1/fps() until the user closes the window.
 
         A new picture is written at once, so that pacing adds no latency if source and output
         have the same rate. If none came, the last one is written again at the interval's end.
@@ -93,10 +93,9 @@ class Emitter:
             Closed: no more pictures will come.
             SinkError: no sink is left.
         """
-        period_s = 1.0 / fps
         last: Frame | None = None
         index = 0
-        interval_end_s = self._now_s() + period_s
+        interval_end_s = self._now_s() + 1.0 / fps()
         while not self._output.closed_by_user:
             new = self._slot.take(max(0.0, interval_end_s - self._now_s()))
             if new is not None:
@@ -107,10 +106,10 @@ class Emitter:
                 index += 1
             if new is not None:
                 self._slot.pause(max(0.0, interval_end_s - self._now_s()))
-            interval_end_s += period_s
+            interval_end_s += 1.0 / fps()
             if interval_end_s < self._now_s():
                 # The sink is slow. The intervals that it missed are skipped.
-                interval_end_s = self._now_s() + period_s
+                interval_end_s = self._now_s() + 1.0 / fps()
 
     def emit_all(self) -> None:
         """Write every picture once; if a sink is live, at the frame's own time.

@@ -139,24 +139,37 @@ class Reenactor:
         rest = resting_drive(target.neutral)
         self._show(prepare_target(target, settings.renderer.name, renderer, rest, settings.output))
 
-    def prepare(self, target: Target) -> PreparedTarget:
+    def prepare(
+        self, target: Target, size_px: int | None = None, max_side_px: int | None = None
+    ) -> PreparedTarget:
         """Get another target ready for `switch`. Takes seconds; any thread may call.
 
         Args:
             target: at any size.
+            size_px: side of the generated crop; None: as set.
+            max_side_px: longest side of the plate; None: as set.
 
         Raises:
             ReenactError: its renderer is unknown or cannot be opened.
         """
-        settings = self.settings.renderer
+        settings, output = self.settings.renderer, self.settings.output
+        size_px = size_px or settings.size
+        if max_side_px:
+            output = output.model_copy(update={"max_side": max_side_px})
         name = registry.renderer_of(target) if self._chooses_renderer else settings.name
         spec = registry.load("renderers", name)
         setattr(settings, name, settings.part(name, spec.settings))
-        renderer = open_renderer(settings.model_copy(update={"name": name}))
-        target = resize_target(_with_weights_for(name, target), settings.size)
-        return prepare_target(
-            target, name, renderer, resting_drive(target.neutral), self.settings.output
-        )
+        renderer = open_renderer(settings.model_copy(update={"name": name, "size": size_px}))
+        target = resize_target(_with_weights_for(name, target), size_px)
+        return prepare_target(target, name, renderer, resting_drive(target.neutral), output)
+
+    def open_backdrop(self) -> None:
+        """Get ready for another `output.background`. Takes a second; any thread may call.
+
+        Raises:
+            ReenactError: no person is seen in the target's picture.
+        """
+        self._prepared.open_backdrop(self.settings.output)
 
     def switch(self, prepared: PreparedTarget) -> None:
         """Show another target from the next frame on. What is known of the actor stays."""
@@ -170,8 +183,7 @@ class Reenactor:
     def _show(self, prepared: PreparedTarget) -> None:
         self.device = prepared.renderer.device
         self._target, self._renderer = prepared.target, prepared.renderer
-        self._paster, self._matte = prepared.paster, prepared.matte
-        self._rest_crop = prepared.rest_crop
+        self._prepared, self._rest_crop = prepared, prepared.rest_crop
         self._body = BodyMotion(self._target, self.settings.fusion, self.settings.smoothing)
         self.size = self._finish(self._rest_crop, None, None, 0.0, 0).size
 
@@ -426,11 +438,10 @@ class Reenactor:
             time_s: time of the result.
             index: index of the result.
         """
-        picture = self._picture(crop)
-        alpha = None
-        if self._matte is not None:
-            matte = self._matte
-            alpha = matte.rest if drive is None else matte.alpha(drive.landmarks, drive.body)
+        picture, alpha = self._picture(crop), None
+        backdrop = self._prepared.backdrop
+        if backdrop is not None and self.settings.output.background != "keep":
+            picture, alpha = backdrop.lay(picture, drive, self.settings.output)
         if self.settings.output.show_raw_camera:
             side = picture.shape[0]
             nobody = np.zeros((side, side, 3), np.uint8)
@@ -443,7 +454,7 @@ class Reenactor:
     def _picture(self, crop: Image) -> Image:
         """Return a new picture of the target with this crop."""
         pasted = self.settings.output.picture == "plate"
-        return self._paster.paste(crop) if pasted else crop.copy()
+        return self._prepared.paster.paste(crop) if pasted else crop.copy()
 
 
 def _with_weights_for(renderer: str, target: Target) -> Target:

@@ -10,10 +10,10 @@ from reenact.rendering.compositing import Paster
 from reenact.types import Drive, Image, Renderer, Target
 
 if TYPE_CHECKING:
-    from reenact.rendering.matting import Matte
+    from reenact.live.backdrop import Backdrop
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class PreparedTarget:
     """A target that is ready to be drawn, with all that is computed once for it.
 
@@ -23,7 +23,7 @@ class PreparedTarget:
         renderer: prepared for the target.
         paster: puts the crop into the plate.
         rest_crop: the crop of the target at rest, uint8 (S, S, 3) RGB.
-        matte: separates the target from its background; None if that is kept.
+        backdrop: stands in for its background; None before `open_backdrop`.
     """
 
     target: Target
@@ -31,7 +31,22 @@ class PreparedTarget:
     renderer: Renderer
     paster: Paster
     rest_crop: Image
-    matte: Matte | None
+    backdrop: Backdrop | None = None
+
+    def open_backdrop(self, output: OutputSettings) -> None:
+        """Find out where the target ends, which takes a second; any thread may call.
+
+        Raises:
+            ReenactError: no person is seen in the target's picture.
+        """
+        from reenact.live.backdrop import Backdrop
+
+        if self.backdrop is not None:
+            return
+        picture, square = self.rest_crop.copy(), (0, 0, self.target.crop_size)
+        if output.picture == "plate":
+            picture, square = self.paster.paste(self.rest_crop), self.paster.square
+        self.backdrop = Backdrop(self.target, picture, square)
 
 
 def prepare_target(
@@ -50,15 +65,7 @@ def prepare_target(
     rest_crop = renderer.render(rest)
     renderer.reset()
     paster = Paster(target, output.max_side)
-    matte = None
+    prepared = PreparedTarget(target, renderer_name, renderer, paster, rest_crop)
     if output.background != "keep":
-        matte = _open_matte(target, paster, rest_crop, output)
-    return PreparedTarget(target, renderer_name, renderer, paster, rest_crop, matte)
-
-
-def _open_matte(target: Target, paster: Paster, rest_crop: Image, output: OutputSettings) -> Matte:
-    from reenact.rendering.matting import Matte
-
-    if output.picture == "plate":
-        return Matte(target, paster.paste(rest_crop), paster.square)
-    return Matte(target, rest_crop.copy(), (0, 0, target.crop_size))
+        prepared.open_backdrop(output)
+    return prepared

@@ -18,16 +18,15 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from pydantic import ValidationError
-
-from reenact.config import Section, Settings, declared
-from reenact.errors import ConfigError, SourceError
+from reenact.config import Settings
+from reenact.errors import SourceError
 from reenact.lifecycle import ClosesOnExit
 from reenact.live.clock import SYSTEM_CLOCK, Clock
 from reenact.live.fallback import ReenactorLike
 from reenact.live.load import LoadControl
 from reenact.live.pacing import Emitter, Output, Rendered
 from reenact.live.presenter import Presenter, Show
+from reenact.live.settings import change
 from reenact.live.slot import Closed, Slot
 from reenact.stats import Recorder, Stats
 from reenact.types import Frame, Sink, Source, Target
@@ -275,19 +274,7 @@ class Session(ClosesOnExit):
         Raises:
             ConfigError: there is no such setting, it is not live, or the value is not allowed.
         """
-        settings: object = self.settings
-        for name in section.split("."):
-            settings = getattr(settings, name, None)
-        entry = type(settings).model_fields.get(key) if isinstance(settings, Section) else None
-        if entry is None:
-            raise ConfigError(f"There is no setting {section}.{key}.")
-        if not declared(entry).get("live"):
-            raise ConfigError(f"{section}.{key} cannot be changed while running; restart with it.")
-        try:
-            setattr(settings, key, value)
-        except ValidationError as error:
-            problem = error.errors()[0]
-            raise ConfigError(f"{section}.{key}: {problem['msg']} (given: {value!r}).") from error
+        change(self.settings, section, key, value)
 
     def _start(self, body: Callable[[], None]) -> None:
         name = f"reenact{body.__name__}"
@@ -369,14 +356,13 @@ class Session(ClosesOnExit):
 
     def _work(self) -> None:
         pictures = self.presenter
-        period_s = 1.0 / self.settings.output.fps if self.source.live else None
         seen_s = self._clock.now_s()
         away = False
         if self.source.live:
             self._hand_on(pictures.idle(seen_s, 0), None)
         while True:
             try:
-                item = self._captured.take(period_s)
+                item = self._captured.take(self._period_s())
             except Closed:
                 break
             due = pictures.settle()
@@ -394,10 +380,16 @@ class Session(ClosesOnExit):
         pictures.raise_if_all_failed()
         self._rendered.finish()
 
+    def _period_s(self) -> float | None:
+        """How long the work waits for a frame; None: for as long as that takes."""
+        return 1.0 / self.settings.output.fps if self.source.live else None
+
     def _adapt(self, work_s: float) -> None:
         """Draw smaller while the machine cannot keep up with a live source."""
         if self._load is None:
             return
+        if self._load.asked_px != self.settings.renderer.size:
+            self._load = LoadControl(self.settings.renderer.size)
         now_s, before_px = self._clock.now_s(), self._load.size_px
         size_px = self._load.frame(now_s, work_s, self._overtaken)
         self.reenactor.draw_at(size_px)
@@ -423,14 +415,14 @@ class Session(ClosesOnExit):
     def _emit(self) -> None:
         emitter = Emitter(self._rendered, self.output, self.recorder, self._clock)
         live = self.source.live
-        fps = self.settings.output.fps if live else self.source.fps
         try:
+            fps = self.settings.output.fps if live else self.source.fps
             self.output.open(self.reenactor.size, fps)
             self._start(self._work)
             self._start(self._capture)
             self._opened.set()
             if live:
-                emitter.emit_live(fps)
+                emitter.emit_live(lambda: self.settings.output.fps)
             else:
                 emitter.emit_all()
         finally:

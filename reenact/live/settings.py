@@ -20,6 +20,7 @@ from reenact.config import (
     PartsSection,
     Section,
     Settings,
+    declared,
     first_problem,
     parse_assignment,
     read_toml,
@@ -142,6 +143,27 @@ def _walk(section: Section, place: str, used: bool, unused: bool) -> Iterator[Se
         with contextlib.suppress(PluginError):  # `reenact plugins` tells the cause
             part = named[name] if name in named else _part(place, name)()
             yield from _walk(part, f"{place}.{name}", used and name in named, unused)
+
+
+def change(settings: Settings, section: str, key: str, value: Any) -> None:
+    """Change a setting that is marked live, in place.
+
+    Raises:
+        ConfigError: there is no such setting, it is not live, or the value is not allowed.
+    """
+    place: object = settings
+    for name in section.split("."):
+        place = getattr(place, name, None)
+    entry = type(place).model_fields.get(key) if isinstance(place, Section) else None
+    if entry is None:
+        raise ConfigError(f"There is no setting {section}.{key}.")
+    if not declared(entry).get("live"):
+        raise ConfigError(f"{section}.{key} cannot be changed while running; restart with it.")
+    try:
+        setattr(place, key, value)
+    except ValidationError as error:
+        problem = error.errors()[0]
+        raise ConfigError(f"{section}.{key}: {problem['msg']} (given: {value!r}).") from error
 
 
 def describe() -> Iterator[tuple[str, str, Any, str]]:

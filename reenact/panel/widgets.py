@@ -13,8 +13,8 @@ def widgets(settings: Settings) -> list[dict[str, Any]]:
 
     Returns:
         For each: its `name` (section.key), `section`, `section_help`, `kind` (boolean, number,
-        integer, string or choice), `value`, `default`, `help`, `unit`, whether it is `live`, and
-        as far as they are declared `min`, `max` and `choices`.
+        integer, string, color or choice), `value`, `default`, `help`, `unit`, whether it is
+        `live`, and as far as they are declared `min`, `max` and `choices`.
     """
     return [_described(one) for one in walk(settings, unused=True)]
 
@@ -25,7 +25,7 @@ def _described(setting: Setting) -> dict[str, Any]:
         "name": setting.name,
         "section": setting.section,
         "section_help": setting.help,
-        "kind": "choice" if "enum" in told else told.get("type", "string"),
+        "kind": "choice" if "enum" in told else told.get("format", told.get("type", "string")),
         "value": setting.value,
         "default": told.get("default"),
         "help": told.get("description", ""),

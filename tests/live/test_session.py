@@ -214,7 +214,7 @@ def test_a_live_setting_changes_and_others_do_not(time: SimulatedTime) -> None:
         with pytest.raises(ConfigError, match="less than or equal to 2"):
             session.update("drive", "intensity", 9.0)
         with pytest.raises(ConfigError, match="cannot be changed while running"):
-            session.update("renderer", "size", 512)
+            session.update("renderer", "threads", 2)
         with pytest.raises(ConfigError, match=r"no setting drive\.intensty"):
             session.update("drive", "intensty", 1.0)
         assert session.settings.drive.intensity == 1.5

@@ -250,6 +250,22 @@ def test_outputs_and_recordings_come_and_go(
     page.tab.locator(".output .problem").filter(has_text="window").wait_for()
 
 
+def test_the_background_and_the_size_are_chosen_live(page: Page, filmed: Panel) -> None:
+    page.begin()
+    page.open("Outputs")
+    background = page.tab.get_by_label("Background")
+    background.select_option("A colour")
+    colour = page.tab.locator('[data-setting="output.background_colour"]')
+    colour.wait_for()
+    colour.fill("#0000ff")
+    until(lambda: filmed.studio.settings().output.background_colour == "#0000ff")
+    picture = filmed.studio.picture
+    until(lambda: bool((picture._image[8, 8] == (0, 0, 255)).all()), 30.0)  # type: ignore[index]
+    page.tab.get_by_label("Longest side of the picture").fill("320")
+    until(lambda: max(state(filmed)["size"]) == 320, 30.0)
+    assert filmed.studio.choice.settings["output.max_side"] == 320
+
+
 def test_a_preset_brings_sliders_back(page: Page, filmed: Panel) -> None:
     page.begin()
     page.open("Expression")
@@ -265,18 +281,16 @@ def test_a_preset_brings_sliders_back(page: Page, filmed: Panel) -> None:
     page.open("Presets")
     page.button("Use: calm").click()
     until(lambda: filmed.studio.settings().fusion.mouth == 0.5)
-    assert filmed.studio.choice.settings["fusion.mouth"] == 0.5
+    until(lambda: filmed.studio.choice.settings["fusion.mouth"] == 0.5)
 
 
 def test_a_setting_that_waits_is_used_at_the_next_start(page: Page, filmed: Panel) -> None:
     page.begin()
     page.open("Settings")
-    page.tab.get_by_label("Search").fill("max_side")
-    field = page.tab.locator('[data-setting="output.max_side"]')
-    field.fill("320")
-    field.dispatch_event("change")
+    page.tab.get_by_label("Search").fill("output.picture")
+    page.tab.locator('[data-setting="output.picture"]').select_option("crop")
     page.button("Start again").click()
-    until(lambda: filmed.studio.controls is not None and max(state(filmed)["size"]) == 320, 60.0)
+    until(lambda: filmed.studio.controls is not None and state(filmed)["size"] == [128, 128], 60.0)
 
 
 def test_everything_fits_into_a_dock_and_axe_finds_nothing_serious(

@@ -109,11 +109,10 @@ def test_settings_of_parts_appear_with_their_declaration(panel: Panel) -> None:
     assert (told["fusion.mouth"]["min"], told["fusion.mouth"]["max"]) == (0.0, 2.0)
     assert told["fusion.max_yaw"]["unit"] == "degrees"
     assert told["renderer.size"]["choices"] == [128, 256, 512, 720, 1024]
-    assert not told["renderer.size"]["live"]
+    assert not told["renderer.engine"]["live"]
     assert told["sink.http.quality"]["value"] == 85  # of a part that is not in use
-    assert panel.call("PATCH", "/api/settings", values={"fusion.mouth": 1.5, "output.fps": 24}) == [
-        "output.fps"
-    ]
+    values = {"fusion.mouth": 1.5, "output.picture": "crop"}
+    assert panel.call("PATCH", "/api/settings", values=values) == ["output.picture"]
     assert "less than or equal to 2" in panel.call(
         "PATCH", "/api/settings", values={"fusion.mirror": True, "fusion.mouth": 9}
     )

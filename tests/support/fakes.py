@@ -189,7 +189,12 @@ class FakeReenactor:
     def target(self) -> Target:
         raise NotImplementedError
 
-    def prepare(self, target: Target) -> PreparedTarget:
+    def prepare(
+        self, target: Target, size_px: int | None = None, max_side_px: int | None = None
+    ) -> PreparedTarget:
+        raise NotImplementedError
+
+    def open_backdrop(self) -> None:
         raise NotImplementedError
 
     def switch(self, prepared: PreparedTarget) -> None:

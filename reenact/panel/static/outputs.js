@@ -4,6 +4,11 @@ import { attempt } from "./api.js";
 import { fill, h, rich, say, toast } from "./dom.js";
 import { record, setSound, withSound } from "./keys.js";
 import { T } from "./texts.js";
+import { settings, widget } from "./widgets.js";
+
+const PICTURE = [
+  "output.background", "output.background_colour", "renderer.size", "output.max_side", "output.fps",
+];
 
 /** A switch for one output, with what it is for. */
 export function outputChoice(one, on, changed) {
@@ -36,6 +41,7 @@ export class OutputsTab {
     const click = () => record(page.state().session);
     this.record = h("button.record", { type: "button", onclick: click }, T.outputs.record);
     this.path = h("small");
+    this.picture = h("fieldset", h("legend", T.outputs.picture));
     const sound = h("input", {
       type: "checkbox",
       role: "switch",
@@ -51,6 +57,7 @@ export class OutputsTab {
       h("label.switch", sound, h("span", T.outputs.withSound)),
       h("div.row.start", this.record),
       this.path,
+      this.picture,
       h("h3", T.outputs.sound),
       h("p.muted", T.outputs.soundHelp),
       h("div.row.start", h("button", { type: "button", onclick: delaySound }, T.outputs.delaySound)),
@@ -58,8 +65,21 @@ export class OutputsTab {
   }
 
   async opened() {
-    this.known = await attempt("GET", "outputs");
+    const [known, all] = await Promise.all([attempt("GET", "outputs"), settings()]);
+    this.known = known;
+    this.picture.replaceChildren(this.picture.firstChild, ...this.widgets(all));
     this.update(this.page.state());
+  }
+
+  /** The colour is shown only where it is used. */
+  widgets(all) {
+    const known = new Map(all.map((one) => [one.name, one]));
+    const made = PICTURE.map((name) => widget(known.get(name), { changed }));
+    function changed(name, value) {
+      if (name === "output.background") made[1].hidden = value !== "colour";
+    }
+    changed("output.background", known.get("output.background").value);
+    return made;
   }
 
   update(state) {

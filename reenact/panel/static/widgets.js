@@ -20,7 +20,7 @@ const usual = (name) => {
 };
 
 const step = (one) => {
-  if (one.kind === "integer") return 1;
+  if (one.kind === "integer") return one.unit === "px" ? 16 : 1;
   const range = one.max - one.min;
   return range > 20 ? 1 : range > 5 ? 0.1 : 0.05;
 };
@@ -28,17 +28,22 @@ const step = (one) => {
 const shown = (one, value) => `${Number(Number(value).toFixed(2))}${one.unit ? ` ${one.unit}` : ""}`;
 
 const shownChoice = (one, value) =>
-  (one.name === "drive.emotion" && T.expression.emotions[value]) || String(value);
+  T.choices[one.name]?.[value] ?? `${value}${one.unit ? ` ${one.unit}` : ""}`;
 
 /** Return the widget of one setting. */
 export function widget(one, { changed = () => {}, compact = false } = {}) {
   const id = unique("setting");
   const help = unique("help");
-  const label = T.expression.labels[one.name] ?? usual(one.name);
+  const label = T.labels[one.name] ?? usual(one.name);
   const set = async (value) => {
-    if ((await change({ [one.name]: value })) !== undefined) changed(one.name, value);
+    const field = document.getElementById(id);
+    field.disabled = true;
+    const refused = (await change({ [one.name]: value })) === undefined;
+    field.disabled = false;
+    if (refused) field.closest(".setting").replaceWith(widget(one, { changed, compact }));
+    else changed(one.name, (one.value = value));
   };
-  const note = h("small", { id: help }, one.help + (one.live || compact ? "" : ` (${T.settings.waits})`));
+  const note = h("small", { id: help }, (T.helps[one.name] ?? one.help) + (one.live || compact ? "" : ` (${T.settings.waits})`));
   const about = { id, "aria-describedby": help, "data-setting": one.name };
   if (one.kind === "boolean") {
     const box = h("input", {
@@ -67,8 +72,9 @@ export function widget(one, { changed = () => {}, compact = false } = {}) {
     return h("div.setting", h("div.row", h("label", { htmlFor: id }, label), value), slider, note);
   }
   const number = ["number", "integer"].includes(one.kind);
+  const type = number ? "number" : one.kind === "color" ? "color" : "text";
   const field = h("input", {
-    ...about, type: number ? "number" : "text", value: one.value, step: number ? "any" : null,
+    ...about, type, value: one.value, step: number ? "any" : null,
     onchange: () => set(number ? Number(field.value) : field.value),
   });
   return h("div.setting", h("label", { htmlFor: id }, label), field, note);

@@ -1,0 +1,70 @@
+"""What stands behind a target in place of its own background."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import cv2
+import numpy as np
+
+from reenact.config import OutputSettings
+from reenact.rendering.matting import Alpha, Matte
+from reenact.types import Array, Drive, Image, Target
+
+_BLUR_SHARE: Final = 1 / 28
+"""Standard deviation of the blur, as a share of the longer side."""
+
+
+class Backdrop:
+    """Cuts one target out and lays it on what `output.background` says. One thread calls `lay`.
+
+    Args:
+        target: at the renderer's size.
+        picture: uint8 (H, W, 3) RGB, the finished picture of the target at rest.
+        square: (left, top, side) px of the crop in that picture.
+
+    Raises:
+        TargetError: no person is seen in the picture.
+        ModelError: this version of mediapipe has no segmentation.
+    """
+
+    def __init__(self, target: Target, picture: Image, square: tuple[int, int, int]) -> None:
+        self._matte = Matte(target, picture, square)
+        self._blurred = _blurred(picture, self._matte.rest)
+        self._plain: tuple[str, Image] | None = None
+
+    def lay(
+        self, picture: Image, drive: Drive | None, output: OutputSettings
+    ) -> tuple[Image, Alpha | None]:
+        """Return the picture with the background that is set, and its alpha channel if any.
+
+        Args:
+            picture: uint8 (H, W, 3) RGB of the size of the one at rest.
+            drive: what it was drawn from; None for the target at rest.
+            output: `background` is not "keep".
+        """
+        matte = self._matte
+        alpha = matte.rest if drive is None else matte.alpha(drive.landmarks, drive.body)
+        if output.background == "transparent":
+            return picture, alpha
+        blur = output.background == "blur"
+        behind = self._blurred if blur else self._coloured(output.background_colour)
+        share = cv2.merge([alpha, alpha, alpha])
+        person = cv2.multiply(picture, share, scale=1 / 255)
+        rest = cv2.multiply(behind, cv2.bitwise_not(share), scale=1 / 255)
+        return np.asarray(cv2.add(person, rest), np.uint8), None
+
+    def _coloured(self, colour: str) -> Image:
+        if self._plain is None or self._plain[0] != colour:
+            rgb = np.frombuffer(bytes.fromhex(colour[1:]), np.uint8)
+            self._plain = colour, np.broadcast_to(rgb, self._blurred.shape).copy()
+        return self._plain[1]
+
+
+def _blurred(picture: Image, person: Alpha) -> Image:
+    """Return the picture out of focus, with nothing of the person in it."""
+    sigma = _BLUR_SHARE * max(picture.shape)
+    free: Array = 1 - person.astype(np.float32)[..., None] / 255 + np.float32(1e-3)
+    around = cv2.GaussianBlur(picture * free, (0, 0), sigma)
+    weight = cv2.GaussianBlur(free, (0, 0), sigma)
+    return np.asarray(np.round(around / weight[..., None]), np.uint8)

@@ -1,0 +1,94 @@
+"""Background, size and rate are changed while a session runs; no picture is missing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+
+from reenact.errors import ConfigError
+from reenact.live.controls import Controls
+from reenact.live.session import Session
+from reenact.live.settings import load_settings
+from reenact.targets.library import open_target
+from reenact.types import Frame, Image
+from support.fakes import FakeSink, until
+
+SETTINGS = ["renderer.name=warp", "fusion.method=direct", "renderer.size=128", "idle.life=false"]
+WALL = (slice(10, 100), slice(10, 60))
+"""A place in the astronaut's picture, of 640 px, in which nobody stands."""
+
+FACE = (slice(200, 260), slice(260, 330))
+
+
+class Stage:
+    def __init__(self) -> None:
+        self.sink = FakeSink("kept", live=True)
+        settings = load_settings(None, SETTINGS)
+        target = open_target("astronaut", 128)
+        self.session = Session.open(settings, "pattern", target, [], extra=[self.sink])
+        self.controls = Controls(self.session, "astronaut")
+
+    def picture(self) -> Frame:
+        """Return a picture that is made from now on, after any fade."""
+        seen_s = self.sink.frames[-1].time_s + 1.0
+        until(lambda: self.sink.frames[-1].time_s > seen_s, 60.0)
+        return self.sink.frames[-1]
+
+
+@pytest.fixture
+def stage() -> Iterator[Stage]:
+    opened = Stage()
+    with opened.session:
+        opened.session.start()
+        until(lambda: len(opened.sink.frames) > 1, 60.0)
+        yield opened
+        numbers = [frame.index for frame in opened.sink.frames]
+        assert numbers == list(range(numbers[0], numbers[0] + len(numbers)))
+
+
+def detail(image: Image) -> float:
+    """Return how much neighbouring pixels differ."""
+    return float(np.abs(np.diff(image.astype(float), axis=1)).mean())
+
+
+def test_the_background_is_changed_live(stage: Stage) -> None:
+    kept = stage.picture().image
+    stage.controls.update("output", "background", "blur")
+    blurred = stage.picture().image
+    assert detail(blurred[WALL]) < 0.5 * detail(kept[WALL])
+    assert np.abs(blurred[FACE].astype(int) - kept[FACE]).mean() < 2
+    stage.controls.update("output", "background", "colour")
+    stage.controls.update("output", "background_colour", "#102030")
+    coloured = stage.picture().image
+    assert np.abs(coloured[WALL].astype(int) - (0x10, 0x20, 0x30)).max() <= 1
+    assert np.abs(coloured[FACE].astype(int) - kept[FACE]).mean() < 2
+    stage.controls.update("output", "background", "transparent")
+    cut = stage.picture()
+    assert cut.alpha is not None
+    assert (cut.alpha[WALL].max(), cut.alpha[FACE].min()) == (0, 255)
+    stage.controls.switch_target("robin")  # which gets its own outline
+    assert stage.picture().alpha is not None
+    stage.controls.update("output", "background", "keep")
+    assert stage.picture().alpha is None
+    with pytest.raises(ConfigError, match="background_colour"):
+        stage.controls.update("output", "background_colour", "red")
+
+
+def test_size_and_rate_are_changed_live(stage: Stage) -> None:
+    before = stage.picture().size
+    assert stage.controls.settings()["output.max_side"] == 1280
+    stage.controls.update("output", "max_side", 320)
+    assert max(stage.picture().size) == 320
+    assert before != stage.picture().size
+    stage.controls.update("renderer", "size", 256)
+    until(lambda: stage.session.reenactor.target.crop_size == 256, 60.0)
+    assert stage.session.settings.renderer.size == 256
+    stage.controls.update("output", "fps", 5.0)
+    first, last = stage.picture(), stage.picture()
+    assert last.index - first.index <= 1.2 * 5 * (last.time_s - first.time_s) + 2
+    stage.controls.update("fusion", "mode", "absolute")
+    until(lambda: stage.session.settings.fusion.mode == "absolute", 60.0)
+    with pytest.raises(ConfigError, match=r"renderer\.size"):
+        stage.controls.update("renderer", "size", 300)
