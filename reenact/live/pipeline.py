@@ -22,7 +22,7 @@ from reenact.expression.neutral_store import NeutralStore
 from reenact.expression.tracks import Track, load_track
 from reenact.face.body_tracker import BodyTracker
 from reenact.face.geometry import box_shift
-from reenact.imaging import letterbox, smoothstep
+from reenact.imaging import smoothstep
 from reenact.live.drives import (
     KnownLandmarks,
     between,
@@ -429,32 +429,8 @@ class Reenactor:
     def _finish(
         self, crop: Image, drive: Drive | None, actor: Frame | None, time_s: float, index: int
     ) -> Frame:
-        """Return the output for a crop: pasted, matted and beside the actor, as set.
-
-        Args:
-            crop: the rendered crop.
-            drive: what it was rendered from; None for the target at rest.
-            actor: the actor's frame; None if there is none.
-            time_s: time of the result.
-            index: index of the result.
-        """
-        picture, alpha = self._picture(crop), None
-        backdrop = self._prepared.backdrop
-        if backdrop is not None and self.settings.output.background != "keep":
-            picture, alpha = backdrop.lay(picture, drive, self.settings.output)
-        if self.settings.output.show_raw_camera:
-            side = picture.shape[0]
-            nobody = np.zeros((side, side, 3), np.uint8)
-            panel = nobody if actor is None else letterbox(actor.image, (side, side))
-            picture = np.concatenate([panel, picture], axis=1)
-            if alpha is not None:
-                alpha = np.pad(alpha, ((0, 0), (side, 0)), constant_values=255)
+        picture, alpha = self._prepared.picture(crop, drive, actor, self.settings.output)
         return Frame(picture, time_s, index, alpha)
-
-    def _picture(self, crop: Image) -> Image:
-        """Return a new picture of the target with this crop."""
-        pasted = self.settings.output.picture == "plate"
-        return self._prepared.paster.paste(crop) if pasted else crop.copy()
 
 
 def _with_weights_for(renderer: str, target: Target) -> Target:

@@ -5,9 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from reenact.config import OutputSettings
+from reenact.imaging import letterbox
 from reenact.rendering.compositing import Paster
-from reenact.types import Drive, Image, Renderer, Target
+from reenact.types import Drive, Frame, Image, Renderer, Target
 
 if TYPE_CHECKING:
     from reenact.live.backdrop import Backdrop
@@ -47,6 +50,30 @@ class PreparedTarget:
         if output.picture == "plate":
             picture, square = self.paster.paste(self.rest_crop), self.paster.square
         self.backdrop = Backdrop(self.target, picture, square)
+
+    def picture(
+        self, crop: Image, drive: Drive | None, actor: Frame | None, output: OutputSettings
+    ) -> tuple[Image, Image | None]:
+        """Return the output for a crop, and its alpha channel if it has one.
+
+        Args:
+            crop: the rendered crop.
+            drive: what it was rendered from; None for the target at rest.
+            actor: the actor's frame; None if there is none.
+            output: says whether it is pasted, on which background, and beside the actor.
+        """
+        picture = self.paster.paste(crop) if output.picture == "plate" else crop.copy()
+        alpha = None
+        if self.backdrop is not None and output.background != "keep":
+            picture, alpha = self.backdrop.lay(picture, drive, output)
+        if output.show_raw_camera:
+            side = picture.shape[0]
+            nobody = np.zeros((side, side, 3), np.uint8)
+            panel = nobody if actor is None else letterbox(actor.image, (side, side))
+            picture = np.concatenate([panel, picture], axis=1)
+            if alpha is not None:
+                alpha = np.pad(alpha, ((0, 0), (side, 0)), constant_values=255)
+        return picture, alpha
 
 
 def prepare_target(
