@@ -14,10 +14,15 @@ visible all the time. The leading d makes training start from plain addition of 
 because the decoder's last layer is zero at first.
 
 `reenact.models.fusion_network` computes the same in numpy for the live path.
+
+Beside it stands the network of FReeNet (Zhang 2020), which has the same sum and the same weights of
+its losses, and whose sizes are known. It is measured, and not run live.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import pairwise
 from typing import Final
 
 import torch
@@ -81,6 +86,43 @@ class LandmarkFusion(nn.Module):
         hidden = nn.functional.silu(self.decoder_in(torch.cat([source, target], dim=1)))
         result: Tensor = self.decoder_out(hidden)
         return result
+
+
+class FreenetFusion(nn.Module):
+    """Φ as in FReeNet: two encoders of six layers to 512, a decoder 1024, 1024, 512, LeakyReLU .2.
+
+    It sees the acting source alone, so that nothing keeps a resting target at rest but what it
+    learned. FReeNet has 106 landmarks in the picture (212 numbers), here it is all coordinates.
+    """
+
+    canonical: Tensor
+
+    def __init__(self, latent: int = 512) -> None:
+        super().__init__()
+        sizes = [COORDINATES, *[latent] * 6]
+        self.source = nn.Sequential(*_dense(sizes))
+        self.target = nn.Sequential(*_dense(sizes))
+        last = nn.Linear(latent, COORDINATES)
+        self.decoder = nn.Sequential(*_dense([2 * latent, 2 * latent, 2 * latent, latent]), last)
+        nn.init.zeros_(last.weight)
+        nn.init.zeros_(last.bias)
+        canonical = torch.from_numpy(canonical_face().copy()).reshape(-1)
+        self.register_buffer("canonical", canonical, persistent=False)
+
+    def forward(self, neutral: Tensor, deviation: Tensor, target: Tensor) -> Tensor:
+        """Return the target's (N, 478, 3) deviation; the arguments are `LandmarkFusion`'s."""
+        acts = SHAPE_SCALE * ((neutral + deviation).flatten(1) - self.canonical)
+        onto = SHAPE_SCALE * (target.flatten(1) - self.canonical)
+        latent = torch.cat([self.source(acts), self.target(onto)], dim=1)
+        moved: Tensor = OUTPUT_SCALE * self.decoder(latent).view_as(deviation)
+        return moved
+
+
+def _dense(sizes: Sequence[int]) -> list[nn.Module]:
+    layers: list[nn.Module] = []
+    for inputs, outputs in pairwise(sizes):
+        layers += [nn.Linear(inputs, outputs), nn.LeakyReLU(0.2)]
+    return layers
 
 
 class LandmarkDiscriminator(nn.Module):

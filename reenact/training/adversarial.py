@@ -327,22 +327,27 @@ def discriminator_step(
     optimizer: torch.optim.Optimizer,
     real: tuple[Tensor, ...],
     generated: tuple[Tensor, ...],
+    least_squares: bool = False,
 ) -> float:
     """Let a discriminator learn from real and generated data (eq. 7); return its loss.
 
     It returns logits for the arguments `real` and `generated`, which is detached from the
-    generator.
+    generator. Least squares are those of LSGAN.
     """
-    loss = (_log_loss(discriminator(*real), 1.0) + _log_loss(discriminator(*generated), 0.0)) / 2
+    cost = _square_loss if least_squares else _log_loss
+    loss = (cost(discriminator(*real), 1.0) + cost(discriminator(*generated), 0.0)) / 2
     optimizer_step(optimizer, [loss])
     return float(loss.detach())
 
 
-def generator_loss(discriminator: nn.Module, generated: tuple[Tensor, ...]) -> Tensor:
+def generator_loss(
+    discriminator: nn.Module, generated: tuple[Tensor, ...], least_squares: bool = False
+) -> Tensor:
     """Return the loss of a generator by the discriminator, which learns nothing from it."""
     discriminator.requires_grad_(False)
     try:
-        return _log_loss(discriminator(*generated), 1.0)
+        cost = _square_loss if least_squares else _log_loss
+        return cost(discriminator(*generated), 1.0)
     finally:
         discriminator.requires_grad_(True)
 
@@ -362,6 +367,11 @@ def optimizer_step(
 def as_floats(losses: Mapping[str, Tensor]) -> dict[str, float]:
     """Return the values of losses by name."""
     return {name: float(value.detach()) for name, value in losses.items()}
+
+
+def _square_loss(logits: Tensor, label: float) -> Tensor:
+    """Return the mean squared distance of a critic's values to one label (Mao 2017)."""
+    return (logits.float() - label).square().mean()
 
 
 def _log_loss(logits: Tensor, label: float) -> Tensor:

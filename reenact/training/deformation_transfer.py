@@ -14,9 +14,17 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from reenact.errors import ReenactError
-from reenact.face.action_units import LID_PAIRS_LEFT, LID_PAIRS_RIGHT, LIP_PAIRS
+from reenact.evaluation.recognition import clear_labels
+from reenact.expression.emotions import emotion_weights
+from reenact.face.action_units import (
+    LID_PAIRS_LEFT,
+    LID_PAIRS_RIGHT,
+    LIP_PAIRS,
+    action_units,
+)
 from reenact.face.geometry import (
     canonical_face,
     estimate_pose,
@@ -44,6 +52,7 @@ class Motion:
         rotations: (F, 3) rotation vectors of the head.
         rest: (478, 3), the resting shape.
         rest_rotation: (3,), the mean rotation of the calm frames.
+        emotions: (F,) indices into `EMOTIONS`, -1 where a frame has no label; None: no labels.
     """
 
     identity: str
@@ -51,23 +60,32 @@ class Motion:
     rotations: Array
     rest: Array
     rest_rotation: Array
+    emotions: NDArray[np.intp] | None = None
 
 
-def load_motions(folder: Path, stride: int = 1) -> list[Motion]:
+def load_motions(folder: Path, stride: int = 1, pseudo_labels: bool = False) -> list[Motion]:
     """Read the landmarks of all clips in a folder (`NAME.npz`, NaN where no face was found).
 
     Each clip is posed twice: against the canonical face, then against the resting shape that the
-    first pass found. Raises ReenactError if the folder holds no landmark files.
+    first pass found. Labels are those of the data set (`emotions`), whose neutral frames are the
+    rest. Pseudo-labels stand for them in other clips: frames whose action units are clear
+    (`recognition.clear_labels`). Raises ReenactError if the folder holds no landmark files.
     """
     motions = []
     for path in sorted(folder.glob("*.npz")):
         with np.load(path, allow_pickle=False) as archive:
             clip = np.ascontiguousarray(archive["landmarks"]).astype(np.float32)
-        clip = clip[np.isfinite(clip).all(axis=(1, 2))][::stride]
-        rest, _ = resting_shape(*_posed(clip, None))
-        shapes, rotations = _posed(clip, rest)
+            known = archive["emotions"].astype(np.intp) if "emotions" in archive else None
+        seen = np.flatnonzero(np.isfinite(clip).all(axis=(1, 2)))[::stride]
+        labels = None if known is None else known[seen]
+        rest, _ = _rest(*_posed(clip[seen], None), labels)
+        shapes, rotations = _posed(clip[seen], rest)
+        rest, rest_rotation = _rest(shapes, rotations, labels)
+        if labels is None and pseudo_labels:
+            units = np.stack([action_units(shape, rest) for shape in shapes])
+            labels = clear_labels(emotion_weights(units))
         identity = path.stem.split("__")[0]
-        motions.append(Motion(identity, shapes, rotations, *resting_shape(shapes, rotations)))
+        motions.append(Motion(identity, shapes, rotations, rest, rest_rotation, labels))
     if not motions:
         raise ReenactError(f"{folder} holds no landmark files (NAME.npz); give a folder of clips.")
     return motions
@@ -92,6 +110,14 @@ def resting_shape(shapes: Array, rotations: Array) -> tuple[Array, Array]:
         np.median(shapes[calm], axis=0).astype(np.float32),
         rotations[calm].mean(axis=0).astype(np.float32),
     )
+
+
+def _rest(shapes: Array, rotations: Array, labels: NDArray[np.intp] | None) -> tuple[Array, Array]:
+    """Return shape and rotation at rest: those of frames labelled neutral, or of calm ones."""
+    if labels is None or not (labels == 0).any():
+        return resting_shape(shapes, rotations)
+    calm = labels == 0
+    return np.asarray(np.median(shapes[calm], axis=0)), rotations[calm].mean(axis=0)
 
 
 def _posed(clip: Array, template: Array | None) -> tuple[Array, Array]:

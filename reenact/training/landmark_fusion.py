@@ -5,20 +5,25 @@
         --measure reenact/assets/landmark_fusion.safetensors
 
 The weights of the losses are the paper's: 0.1 adversarial, 10 cycle, 100 L1; Adam (0.5, 0.999), and
-a rate of 1e-4 for the discriminator. Three things differ. The batch is 64 instead of 8, since it
-costs little more here, with the generator's rate at 6e-4 instead of 2e-4
-(`landmark_fusion_paper.toml` has the paper's values). L1 (eq. 5) needs the same expression on two
-faces: each pair is one frame deformed into two people (`deformation_transfer`), while the cycle
-(eq. 4) and the discriminator (eq. 3) see real people's resting faces. One loss is added: the lids
-of the result are as far closed as the actor's, each against its own rest.
+a rate of 1e-4 for the discriminator. L1 (eq. 5) needs the same expression on two faces. Where the
+data has labels they are two people's own (§V-B), else one frame deformed into two people
+(`deformation_transfer`), while the cycle (eq. 4) and the discriminator (eq. 3) see real people's
+resting faces.
+
+What else is done is a switch: larger batches and rates that fall, frames mixed from single action
+units, acting that is more or less strong, weights of the regions, a limit of the gradients, and a
+loss by which lids close as far as the actor's, each against its own rest.
+`landmark_fusion_paper.toml` turns all of it off, `landmark_fusion_freenet.toml` trains FReeNet's
+network by its losses.
 """
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import numpy as np
 import torch
@@ -31,10 +36,10 @@ from torch.utils.data import Dataset
 from reenact.config import Share
 from reenact.errors import ReenactError
 from reenact.face.action_units import action_unit_basis, action_units
-from reenact.face.geometry import mirrored_deviation
+from reenact.face.geometry import canonical_face, mirrored_deviation
 from reenact.face.regions import LID_INDEX, SHUT_SHARE, apply_contact, lid_closure, region_weights
 from reenact.models.fusion_network import ARCHITECTURE, LandmarkFusionConfig
-from reenact.models.landmark_fusion import LandmarkDiscriminator, LandmarkFusion
+from reenact.models.landmark_fusion import FreenetFusion, LandmarkDiscriminator, LandmarkFusion
 from reenact.models.weights import save_model
 from reenact.training.adversarial import (
     adam,
@@ -62,22 +67,39 @@ class FusionRecipeConfig(PeopleData):
     """The `[settings]`: data and weights of the losses.
 
     Attributes:
+        network: "ours", or "freenet" with the layers and the two critics of FReeNet.
         batch_size: frames in a step.
-        learning_rate: of the autoencoder; falls to a twentieth along a cosine.
+        learning_rate: of the autoencoder.
+        final_rate: share of it to which it falls along a cosine; 1: constant.
         discriminator_rate: of the discriminator, constant.
         adversarial_weight, cycle_weight, l1_weight: λ of Fan 2023, eq. 6.
         lid_weight: of the lids' closure.
+        identity_weight: of a person who drives their own face (FReeNet).
+        region_weights: lids, lips and brows count more in eq. 4 and 5.
+        clip_norm: limit of the gradients; 0: none.
         scripted_share: share of the frames that are mixed from single action units.
+        gain: by which acting is weaker or stronger at most.
+        labelled_share: share of the pairs of eq. 5 that are two people with the same label, if
+            the data has labels.
+        pseudo_labels: action units label the frames of clips without labels.
     """
 
+    network: Literal["ours", "freenet"] = "ours"
     batch_size: PositiveInt = 64
     learning_rate: NonNegativeFloat = 6e-4
+    final_rate: Share = 0.05
     discriminator_rate: NonNegativeFloat = 1e-4
     adversarial_weight: NonNegativeFloat = 0.1
     cycle_weight: NonNegativeFloat = 10.0
     l1_weight: NonNegativeFloat = 100.0
     lid_weight: NonNegativeFloat = 1.0
+    identity_weight: NonNegativeFloat = 0.0
+    region_weights: bool = True
+    clip_norm: NonNegativeFloat = 5.0
     scripted_share: Share = 0.25
+    gain: Share = 0.3
+    labelled_share: Share = 1.0
+    pseudo_labels: bool = False
 
 
 def build_recipe(settings: Mapping[str, Any]) -> FusionRecipe:
@@ -103,6 +125,7 @@ class FusionBatches(Dataset[Batch]):
         self._deformation = DeformationTransfer(rests)
         self._rest_kernel = self._deformation.kernel(rests)
         self._config, self._seed, self._steps = config, seed, steps
+        self._labelled = labelled_frames(motions)
 
     def __len__(self) -> int:
         return self._steps
@@ -116,6 +139,11 @@ class FusionBatches(Dataset[Batch]):
         (neutral, deviation), (deformed, truth) = self._deformation.transfer(
             rests, self._rest_kernel[chosen], acting, [source, target]
         )
+        if self._labelled:
+            for row in np.flatnonzero(rng.random(count) < self._config.labelled_share):
+                a, b, acts, truly = self._same_label(rng)
+                neutral[row], deviation[row] = a.rest, a.shapes[acts] - a.rest
+                deformed[row], truth[row] = b.rest, b.shapes[truly] - b.rest
         real, real_acting = self._frames(rng, count, scripted=False)
         real_rests = np.stack([self._motions[k].rest for k in real])
         others = np.stack([self._motions[self._draw(rng)].rest for _ in range(count)])
@@ -132,6 +160,13 @@ class FusionBatches(Dataset[Batch]):
         for value in batch.values():
             value[flip] = mirrored_deviation(value[flip])
         return {name: value.astype(np.float32) for name, value in batch.items()}
+
+    def _same_label(self, rng: np.random.Generator) -> tuple[Motion, Motion, int, int]:
+        """Draw two people with the same emotion, and a frame of each that shows it."""
+        shown = self._labelled[int(rng.choice(list(self._labelled)))]
+        a, b = rng.choice(list(shown), 2, replace=False)
+        (first, acts), (second, truly) = (shown[k][rng.integers(len(shown[k]))] for k in (a, b))
+        return self._motions[first], self._motions[second], acts, truly
 
     def _draw(self, rng: np.random.Generator) -> int:
         """Return a clip's number; each person is drawn equally often."""
@@ -156,9 +191,24 @@ class FusionBatches(Dataset[Batch]):
                 acting[row] = _scripted(motion.rest, rng)
             else:
                 deviation = motion.shapes[rng.integers(len(motion.shapes))] - motion.rest
-                gain = rng.uniform(0.7, 1.3) if scripted else 1.0
+                spread = self._config.gain if scripted else 0.0
+                gain = rng.uniform(1 - spread, 1 + spread)
                 acting[row] = motion.rest + np.float32(gain) * deviation
         return chosen, acting
+
+
+def labelled_frames(motions: Sequence[Motion]) -> dict[int, dict[str, list[tuple[int, int]]]]:
+    """Return the frames that show an emotion, as (motion, frame), by emotion and person.
+
+    Emotions that fewer than two people show are left out, and neutral is none.
+    """
+    shown: dict[int, dict[str, list[tuple[int, int]]]] = {}
+    for number, motion in enumerate(motions):
+        labels = motion.emotions if motion.emotions is not None else np.empty(0, np.intp)
+        for frame in np.flatnonzero(labels > 0).tolist():
+            people = shown.setdefault(int(labels[frame]), {})
+            people.setdefault(motion.identity, []).append((number, frame))
+    return {emotion: people for emotion, people in shown.items() if len(people) > 1}
 
 
 def _scripted(rest: Array, rng: np.random.Generator) -> Array:
@@ -176,16 +226,22 @@ class FusionRecipe(Recipe):
 
     def __init__(self, config: FusionRecipeConfig) -> None:
         self.config = config
-        self._motions, held_out = split_people(config, load_motions)
+        load = partial(load_motions, pseudo_labels=config.pseudo_labels)
+        self._motions, held_out = split_people(config, load)
         self._validation = FusionValidation(held_out)
-        fusion, discriminator = LandmarkFusion(), LandmarkDiscriminator()
-        self.networks: dict[str, nn.Module] = {"fusion": fusion, "discriminator": discriminator}
+        fusion = LandmarkFusion() if config.network == "ours" else FreenetFusion()
+        self.networks: dict[str, nn.Module] = {"fusion": fusion}
         self.optimizers: dict[str, torch.optim.Optimizer] = {
-            "fusion": adam(fusion, config.learning_rate),
-            "discriminator": adam(discriminator, config.discriminator_rate),
+            "fusion": adam(fusion, config.learning_rate)
         }
-        self.schedules = {"fusion": cosine(end=0.05)}
-        weights = 1 + 2 * torch.from_numpy(region_weights().copy()).sum(0)
+        self._critics = ("discriminator",) if config.network == "ours" else ("person", "face")
+        for name in self._critics:
+            self.networks[name] = LandmarkDiscriminator()
+            self.optimizers[name] = adam(self.networks[name], config.discriminator_rate)
+        self.schedules = {"fusion": cosine(end=config.final_rate)}
+        weights = torch.ones(478)
+        if config.region_weights:
+            weights = 1 + 2 * torch.from_numpy(region_weights().copy()).sum(0)
         self._weights = (weights / weights.mean())[:, None]
 
     def batches(self, seed: int, steps: int) -> Dataset[Batch]:
@@ -196,27 +252,44 @@ class FusionRecipe(Recipe):
         """Learn from one batch of `FusionBatches`."""
         del progress
         config = self.config
-        fusion, discriminator = self.networks["fusion"], self.networks["discriminator"]
+        fusion = self.networks["fusion"]
         neutral, deviation, other = batch["neutral"], batch["deviation"], batch["other"]
         same = fusion(neutral, deviation, batch["deformed"])
         moved = fusion(neutral, deviation, other)
         back = fusion(other, moved, neutral)
-        discriminator_loss = discriminator_step(
-            discriminator,
-            self.optimizers["discriminator"],
-            real=(batch["real"], batch["real_deviation"]),
-            generated=(other, moved.detach()),
-        )
-        adversarial = generator_loss(discriminator, (other, moved))
-        wanted = _closure(neutral + deviation, neutral)
+        told: dict[str, float] = {}
+        adversarial = []
+        for name in self._critics:
+            # FReeNet's second critic sees the face without whose it is.
+            one, real_one = other, batch["real"]
+            if name == "face":
+                one = real_one = _canonical(other)
+            real = real_one, batch["real"] + batch["real_deviation"] - real_one
+            generated = one, other + moved - one
+            told[name] = discriminator_step(
+                self.networks[name],
+                self.optimizers[name],
+                real=real,
+                generated=(generated[0], generated[1].detach()),
+                least_squares=config.network == "freenet",
+            )
+            adversarial.append(
+                generator_loss(self.networks[name], generated, config.network == "freenet")
+            )
         losses = {
             "l1": config.l1_weight * self._l1(same, batch["truth"]),
             "cycle": config.cycle_weight * self._l1(back, deviation),
-            "adversarial": config.adversarial_weight * adversarial,
-            "lids": config.lid_weight * (_closure(other + moved, other) - wanted).abs().mean(),
+            "adversarial": config.adversarial_weight * torch.stack(adversarial).sum(),
         }
-        optimizer_step(self.optimizers["fusion"], losses.values(), max_norm=5.0)
-        return {**as_floats(losses), "discriminator": discriminator_loss}
+        if config.lid_weight:
+            shut = _closure(other + moved, other) - _closure(neutral + deviation, neutral)
+            losses["lids"] = config.lid_weight * shut.abs().mean()
+        if config.identity_weight:
+            own = fusion(neutral, deviation, neutral)
+            losses["identity"] = config.identity_weight * self._l1(own, deviation)
+        limit = config.clip_norm or None
+        optimizer_step(self.optimizers["fusion"], losses.values(), max_norm=limit)
+        return {**as_floats(losses), **told}
 
     def _l1(self, result: Tensor, truth: Tensor) -> Tensor:
         return ((result - truth).abs() * self._weights.to(result.device)).mean()
@@ -239,12 +312,18 @@ class FusionRecipe(Recipe):
 
     def save(self, network: nn.Module, path: Path, facts: Mapping[str, str]) -> None:
         """Write half-precision safetensors with a header that says what they are."""
+        ours = self.config.network == "ours"
         header = {
-            "architecture": ARCHITECTURE,
-            "config": LandmarkFusionConfig().to_json(),
+            "architecture": ARCHITECTURE if ours else f"{ARCHITECTURE}_freenet",
+            "config": LandmarkFusionConfig().to_json() if ours else "{}",
             "data": describe(self._motions, self.config),
         }
         save_model(path, network.state_dict(), {**header, **facts})
+
+
+def _canonical(shapes: Tensor) -> Tensor:
+    """Return the canonical face as often as there are (N, 478, 3) shapes."""
+    return torch.from_numpy(canonical_face().copy()).to(shapes).expand_as(shapes)
 
 
 def _closure(shape: Tensor, neutral: Tensor) -> Tensor:
@@ -275,7 +354,10 @@ class FusionValidation:
         if not self._pairs:
             raise ReenactError("Validation needs clips of at least two people.")
         self._deformation = DeformationTransfer(np.stack([motion.rest for motion in motions]))
-        self.direct = self._measure(lambda neutral, deviations, target: deviations)
+        self._labelled = labelled_frames(motions)
+        self.direct = self._measure(_add)
+        if self._labelled:
+            self.direct["labelled_iod"] = self._labelled_distance(_add)
 
     def figures(self, transfer: Transfer) -> dict[str, float]:
         """Return the figures of a transfer, those of plain addition (`direct_…`), and a score.
@@ -286,14 +368,34 @@ class FusionValidation:
         - lids: mean error of the lids' closure.
         - correlation: of the actor's and the result's action units, mean over the active ones.
         - nearest_iod: RMS distance to the target person's nearest real frame.
+        - labelled_iod: mean distance to the other's own face with the same label, where both have
+          labels.
         - real_nearest_iod: the same between the real frames of a clip's two halves, which is how
           far apart a person's real faces lie.
         """
         own = self._measure(transfer)
+        if self._labelled:
+            own["labelled_iod"] = self._labelled_distance(transfer)
         ratios = [own[k] / self.direct[k] for k in ("transfer_iod", "nearest_iod", "lids")]
         score = -float(np.mean(ratios)) + own["correlation"]
         floor = {f"direct_{name}": value for name, value in self.direct.items()}
         return {**own, **floor, "real_nearest_iod": self._own_range(), "score": score}
+
+    def _labelled_distance(self, transfer: Transfer) -> float:
+        """Return the mean distance of Φ's faces to the other people's own, eq. 5's labelled pairs.
+
+        Each person is compared by the mean of the frames that show the emotion.
+        """
+        found = []
+        for people in self._labelled.values():
+            means = {}
+            for name, frames in people.items():
+                moved = [self._motions[k].shapes[row] - self._motions[k].rest for k, row in frames]
+                means[name] = self._motions[frames[0][0]].rest, np.mean(moved, axis=0)
+            for a, b in itertools.permutations(means, 2):
+                (rest, deviation), (target, truth) = means[a], means[b]
+                found.append(_distance(transfer(rest, deviation[None], target), truth))
+        return float(np.mean(found))
 
     def _own_range(self) -> float:
         halves = [np.array_split(shapes, 2) for shapes in self._chosen]
@@ -322,6 +424,12 @@ class FusionValidation:
                 }
             )
         return {name: float(np.nanmean([row[name] for row in rows])) for name in rows[0]}
+
+
+def _add(neutral: Array, deviations: Array, target: Array) -> Array:
+    """Transfer deviations as they are."""
+    del neutral, target
+    return deviations
 
 
 def _distance(first: Array, second: Array | float) -> float:
