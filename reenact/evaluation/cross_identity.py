@@ -128,19 +128,14 @@ def run(
             strongest: list[tuple[int, Image] | None] = []
             for name, renderer in renderers.items():
                 target = first_frame_target(owner, name)
-                recorder = RecordingRenderer(renderer)
-                tracker.reset()
-                reenactor = Reenactor(settings, target, tracker, recorder, StepTimer())
-                acting = measure_acting(
-                    reenactor, recorder, actor, target, reader, frames=frames or FRAMES
-                )
-                alone, peaks = measure_single_expressions(
+                acting, alone, peaks = _measure_pair(
+                    actor,
                     target,
                     renderer,
-                    reader,
-                    settings,
-                    points=np.ascontiguousarray(actor.landmarks[acting.calmest]),
-                    size=(actor.images.shape[2], actor.images.shape[1]),
+                    tracker=tracker,
+                    reader=reader,
+                    settings=settings,
+                    frames=frames or FRAMES,
                 )
                 figures[name][pair] = acting.figures | alone
                 strongest.append(acting.strongest)
@@ -148,6 +143,28 @@ def run(
     finally:
         tracker.close()
     return figures, rows
+
+
+def _measure_pair(
+    actor: Clip,
+    target: Target,
+    renderer: Renderer,
+    *,
+    tracker: Tracker,
+    reader: FaceReader,
+    settings: Settings,
+    frames: int,
+) -> tuple[Acting, Figures, list[Image]]:
+    """Measure one renderer on one pair: acting, and each expression alone with its pictures."""
+    recorder = RecordingRenderer(renderer)
+    tracker.reset()
+    reenactor = Reenactor(settings, target, tracker, recorder, StepTimer())
+    acting = measure_acting(reenactor, recorder, actor, target, reader, frames=frames)
+    points = np.ascontiguousarray(actor.landmarks[acting.calmest])
+    size = actor.images.shape[2], actor.images.shape[1]
+    return acting, *measure_single_expressions(
+        target, renderer, reader, settings, points=points, size=size
+    )
 
 
 def sheet_columns(names: Sequence[str]) -> list[str]:
@@ -265,7 +282,6 @@ def measure_acting(
         # found. The median of a clip of one long smile is a smile.
         neutral = usual if reenactor.actor_neutral is None else reenactor.actor_neutral
         own = reader.track(image)
-        shape = own_shape(points, rest)
         seen.append(
             _Seen(
                 frame=i,
@@ -273,25 +289,33 @@ def measure_acting(
                 read=None if own is None else units_of(own, neutral),
                 shown=units_of(points, rest),
                 unrest=_unrest(recorder.drive, target, target_rest),
-                offset=float(np.linalg.norm(shape - rest, axis=1).mean()),
+                offset=float(np.linalg.norm(own_shape(points, rest) - rest, axis=1).mean()),
                 picture=output,
             )
         )
+    return _acting(
+        seen,
+        calmest=int(actor.usable[0]),
+        identity=mean_of(identities),
+        tracked=len(seen) / looked if looked else None,
+        rest_change=_change_at_rest(reenactor, actor.images[order[-1]], len(order)),
+    )
+
+
+def _acting(seen: Sequence[_Seen], *, calmest: int, **figures: float | None) -> Acting:
+    """Return what came of the outputs seen, with further figures; `calmest` if there are none."""
     calm = sorted(seen, key=lambda one: one.unrest)[: max(round(CALM_SHARE * len(seen)), 1)]
     strongest = max(seen, key=lambda one: float(one.acted.sum()), default=None)
-    figures: Figures = {
-        "identity": mean_of(identities),
-        "expression_correlation": _correlation([(one.acted, one.shown) for one in seen]),
-        "expression_ceiling": _correlation(
-            [(one.acted, one.read) for one in seen if one.read is not None]
-        ),
-        "neutral_error": mean_of([one.offset for one in calm]),
-        "tracked": len(seen) / looked if looked else None,
-        "rest_change": _change_at_rest(reenactor, actor.images[order[-1]], len(order)),
-    }
     return Acting(
-        figures=figures,
-        calmest=calm[0].frame if calm else int(actor.usable[0]),
+        figures={
+            **figures,
+            "expression_correlation": _correlation([(one.acted, one.shown) for one in seen]),
+            "expression_ceiling": _correlation(
+                [(one.acted, one.read) for one in seen if one.read is not None]
+            ),
+            "neutral_error": mean_of([one.offset for one in calm]),
+        },
+        calmest=calm[0].frame if calm else calmest,
         strongest=None if strongest is None else (strongest.frame, strongest.picture),
     )
 

@@ -46,6 +46,9 @@ REST_S: Final = 6.0
 RAMP_FRAMES: Final = 25
 """Frames in which an expression rises and falls: one second."""
 
+_PEAK_FRAME: Final = (RAMP_FRAMES + 1) // 2
+_STILL: Final = np.zeros(len(ACTION_UNITS), np.float32)
+
 TRACKED_EVERY: Final = 2
 """The face is read off every so many frames."""
 
@@ -74,28 +77,9 @@ def measure_single_expressions(
         `alone_peak`, the mean activation read when fully driven. Then the outputs at the peak of
         each expression, and after each turn.
     """
-    pose = estimate_pose(points)
-    shape = to_face_frame(points, pose)
-    basis = personal_basis(shape)
-    fusion = Fusion(settings.fusion, settings.smoothing, target.neutral, settings.actor)
-    steps = 0
-
-    def drive(activation: Array, yaw: float = 0.0, gaze_iod: float = 0.0) -> Drive:
-        nonlocal steps
-        deviation = np.tensordot(activation, basis, 1)
-        deviation[[*IRIS_RIGHT, *IRIS_LEFT], 0] += gaze_iod
-        turn = rotation_matrix(np.array([0, np.radians(yaw), 0], np.float32))
-        turned = replace(pose, rotation=turn @ pose.rotation)
-        moved = to_image(shape + deviation, turned)
-        time_s = steps / CLIP_FPS
-        expression = fusion.express(Landmarks(moved, 1.0, size), time_s)
-        steps += 1
-        landmarks = fusion.fuse(expression)
-        return Drive(landmarks, expression, time_s=time_s, dt_s=1 / CLIP_FPS)
-
-    still = np.zeros(len(ACTION_UNITS), np.float32)
+    actor = _StillActor(target, settings, points, size)
     for _ in range(round(REST_S * CLIP_FPS)):
-        resting = drive(still)
+        resting = actor.drive(_STILL)
     renderer.reset()
     rest_points = reader.track(renderer.render(resting))
     rest = to_face_frame(target.neutral, estimate_pose(target.neutral))
@@ -105,27 +89,10 @@ def measure_single_expressions(
     figures: Figures = {}
     peaks: list[float] = []
     pictures: list[Image] = []
-    peak_frame = (RAMP_FRAMES + 1) // 2
     for name, units in SINGLE_EXPRESSIONS.items():
         index = [ACTION_UNITS.index(unit) for unit in units]
-        driven: list[float] = []
-        read: list[float] = []
-        for frame in range(RAMP_FRAMES + 1):
-            amount = 1 - abs(2 * frame / RAMP_FRAMES - 1)
-            activation = still.copy()
-            activation[index] = amount
-            moment = drive(activation)
-            if frame % TRACKED_EVERY and frame != peak_frame:
-                continue
-            picture = renderer.render(moment)
-            if frame == peak_frame:
-                pictures.append(picture)
-            seen = reader.track(picture)
-            if seen is not None:
-                driven.append(amount)
-                read.append(float(units_of(seen, rest)[index].mean()))
-        for _ in range(RAMP_FRAMES // 2):  # come to rest before the next
-            drive(still)
+        driven, read, peak = _one_expression(actor, renderer, reader, rest, index)
+        pictures.append(peak)
         figures[f"{name}_correlation"] = (
             correlation(np.array(driven), np.array(read)) if read else None
         )
@@ -134,9 +101,68 @@ def measure_single_expressions(
     for yaw, gaze_iod in TURNS.values():
         for frame in range(RAMP_FRAMES):
             amount = min(2 * frame / RAMP_FRAMES, 1)
-            moment = drive(still, yaw * amount, gaze_iod * amount)
+            moment = actor.drive(_STILL, yaw * amount, gaze_iod * amount)
         pictures.append(renderer.render(moment))
     return figures, pictures
+
+
+class _StillActor:
+    """An actor at rest, (478, 3) px landmarks `points`, who does what `drive` says."""
+
+    def __init__(
+        self, target: Target, settings: Settings, points: Array, size: tuple[int, int]
+    ) -> None:
+        self._pose = estimate_pose(points)
+        self._shape = to_face_frame(points, self._pose)
+        self._basis = personal_basis(self._shape)
+        self._fusion = Fusion(settings.fusion, settings.smoothing, target.neutral, settings.actor)
+        self._size = size
+        self._steps = 0
+
+    def drive(self, activation: Array, yaw: float = 0.0, gaze_iod: float = 0.0) -> Drive:
+        """Return the target's next frame for (17,) activations, a turn, and a shift of the irises.
+
+        The turn is in degrees.
+        """
+        deviation = np.tensordot(activation, self._basis, 1)
+        deviation[[*IRIS_RIGHT, *IRIS_LEFT], 0] += gaze_iod
+        turn = rotation_matrix(np.array([0, np.radians(yaw), 0], np.float32))
+        turned = replace(self._pose, rotation=turn @ self._pose.rotation)
+        moved = to_image(self._shape + deviation, turned)
+        time_s = self._steps / CLIP_FPS
+        self._steps += 1
+        expression = self._fusion.express(Landmarks(moved, 1.0, self._size), time_s)
+        landmarks = self._fusion.fuse(expression)
+        return Drive(landmarks, expression, time_s=time_s, dt_s=1 / CLIP_FPS)
+
+
+def _one_expression(
+    actor: _StillActor, renderer: Renderer, reader: FaceReader, rest: Array, index: list[int]
+) -> tuple[list[float], list[float], Image]:
+    """Let the units of these indices rise, fall, and come to rest.
+
+    Returns:
+        The driven and the read activations, and the output at the peak.
+    """
+    driven: list[float] = []
+    read: list[float] = []
+    for frame in range(RAMP_FRAMES + 1):
+        amount = 1 - abs(2 * frame / RAMP_FRAMES - 1)
+        activation = _STILL.copy()
+        activation[index] = amount
+        moment = actor.drive(activation)
+        if frame % TRACKED_EVERY and frame != _PEAK_FRAME:
+            continue
+        picture = renderer.render(moment)
+        if frame == _PEAK_FRAME:
+            peak = picture
+        seen = reader.track(picture)
+        if seen is not None:
+            driven.append(amount)
+            read.append(float(units_of(seen, rest)[index].mean()))
+    for _ in range(RAMP_FRAMES // 2):
+        actor.drive(_STILL)
+    return driven, read, peak
 
 
 def personal_basis(shape: Array) -> Array:

@@ -17,11 +17,13 @@ Figures, over the six `measures.MEASURES` in the units of `target_face.proportio
 - `right_after_s`: from when on the neutral stays within .02 iod (RMS) of the true one.
 - `jump`: largest change of the neutral from one frame to the next, iod (RMS).
 - `step`, `step_open`: largest change of the covered part from one frame to the next while it is
-  covered and for a second after, iod (RMS), and the same of the run without a hand.
+  covered and for a second after, iod (RMS), and the same of the run without a hand, in which people
+  move, too; `excess` is their difference.
 - `stray`: how far the covered part's measures lie outside of what was held and rest, while it is
   covered whole, in the units of `proportions`.
 - `trust`: how far the covered part was believed meanwhile; `limits`: share of all frames in which a
-  limit bit that did not bite without the hand.
+  limit bit but none without the hand; `limits_covered`, `limits_open`: in which one bit, with the
+  hand and without it.
 - `kept`, `moved`: of held expressions, the deviation at the end over that after one second, and how
   far the neutral has moved meanwhile, iod (RMS).
 """
@@ -289,12 +291,16 @@ class Stage:
         low, high = np.minimum(before, self._rest[rows]), np.maximum(before, self._rest[rows])
         seen = found.shares[whole][:, rows]
         stray = np.maximum(low - seen, seen - high).max(initial=0.0)
+        step, step_open = (float(track[during].max()) for track in steps)
         return {
-            "step": float(steps[0][during].max()),
-            "step_open": float(steps[1][during].max()),
+            "step": step,
+            "step_open": step_open,
+            "excess": step - step_open,
             "stray": float(stray),
             "trust": float(found.trust[whole, part].mean()),
             "limits": float((found.limited & ~free.limited).mean()),
+            "limits_covered": float(found.limited.mean()),
+            "limits_open": float(free.limited.mean()),
             "beyond": float(found.beyond.mean()),
         }
 

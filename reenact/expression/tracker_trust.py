@@ -41,6 +41,9 @@ _FALL_S, _RISE_S, _WAIT_S = 0.12, 0.45, 0.3
 _BEFORE_S: Final = 0.2
 """What is held is what was believed so long before the doubt began."""
 
+_WARY_S: Final = 0.6
+"""The same if the doubt came after suspicious frames: what covers a mouth is not known at once."""
+
 _REST_S: Final = 2.0
 """Time constant of the way from what was last believed to rest."""
 
@@ -86,6 +89,7 @@ class TrackerTrust:
         self._held: Array | None = None
         self._last: Array | None = None
         self._suspect = np.zeros(len(PARTS), bool)
+        self._wary = False
         self._now_s = 0.0
 
     def judge(self, deviation: Array, pose: Pose, landmarks: Landmarks, dt_s: float) -> Array:
@@ -104,7 +108,8 @@ class TrackerTrust:
             scores if self._scores is None else self._scores + share * (scores - self._scores)
         )
         mouth, right, left = (scores > _SUSPECT).tolist()
-        if mouth or right or left:
+        self._wary = mouth or right or left
+        if self._wary:
             self._suspect |= np.array([mouth, right, left, right, left, True])
         doubt = np.zeros(len(PARTS), np.float32)
         doubt[:3] = ((self._scores - _DOUBT[:, 0]) / (_DOUBT[:, 1] - _DOUBT[:, 0])).clip(0, 1)
@@ -130,9 +135,10 @@ class TrackerTrust:
             dt_s: seconds since the frame before.
         """
         self._now_s += max(dt_s, 0.0)
-        believed = self._slowed(self._mixed(deviation, dt_s))
+        believed = self._slowed(self._explained(self._mixed(deviation, dt_s)))
         self._history.append((self._now_s, believed))
-        while self._history[0][0] < self._now_s - _BEFORE_S:
+        reach = _WARY_S if self._wary else _BEFORE_S
+        while self._history[0][0] < self._now_s - reach:
             self._history.popleft()
         self._last = believed
         return believed
@@ -150,6 +156,18 @@ class TrackerTrust:
         self._held = kept * self._held + (1 - lost) * before
         share = (weights.T @ self.trust)[:, None]
         return np.asarray(self._held + share * (deviation - self._held), dtype=np.float32)
+
+    def _explained(self, deviation: Array) -> Array:
+        """Return the deviation without what no expression explains, as far as a part is doubted.
+
+        What covers one part bends the tracker's whole mesh.
+        """
+        doubt = 1 - self.trust.min()
+        if not doubt:
+            return deviation
+        modes, solver = _modes()
+        flat = deviation.reshape(-1)
+        return (flat + doubt * ((solver @ flat) @ modes - flat)).reshape(-1, 3)
 
     def _slowed(self, deviation: Array) -> Array:
         """Return the deviation without jumps of suspect parts, until they have caught up."""

@@ -14,6 +14,7 @@ from reenact.evaluation.covered import track_covered
 from reenact.expression.tracker_trust import TrackerTrust
 from reenact.face.action_units import action_unit_basis
 from reenact.face.geometry import canonical_face, rotation_matrix, to_image
+from reenact.face.regions import part_weights
 from reenact.face.topology import ACTION_UNITS
 from reenact.registry import load
 from reenact.types import Array, Landmarks, Pose
@@ -57,6 +58,23 @@ def test_nonsense_fades_to_what_was_believed_then_to_rest_and_back_without_a_jum
     assert float(np.abs(covered[10] - smile).max()) < 0.3 * most
     assert float(np.abs(covered[-1]).max()) < 0.6 * most
     assert free[-1] == pytest.approx(smile, abs=1e-4)
+
+
+def test_while_an_eye_is_covered_the_rest_of_the_mesh_does_what_expressions_do() -> None:
+    """What covers one part bends the tracker's whole mesh; no limit of a face is to bite then."""
+    trust = TrackerTrust()
+    smile = action_unit_basis()[ACTION_UNITS.index("smile_left")]
+    judge(trust, smile, 20)
+    torn = nonsense(4.0) * part_weights()[1][:, None]
+    brow = part_weights()[4] ** 2
+    bend = np.random.default_rng(1).normal(0, 0.03, (478, 3)).astype(np.float32)
+    seen = smile + torn + bend * part_weights()[4][:, None]
+    believed = judge(trust, seen, 30)[-1]
+    assert trust.trust[1] == 0
+    assert trust.trust[4] == 1
+    left = np.sqrt(brow @ ((believed - smile) ** 2).sum(axis=1) / brow.sum())
+    came = np.sqrt(brow @ ((seen - smile) ** 2).sum(axis=1) / brow.sum())
+    assert left < 0.4 * came
 
 
 def test_the_far_side_of_a_profile_and_the_pictures_edge_are_not_believed() -> None:
