@@ -8,6 +8,7 @@ mask M is 1, the input picture stays.
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from itertools import pairwise
 
@@ -26,12 +27,16 @@ class MaskedConfig:
         conditions: K, length of the vector.
         width: channels of the first layers.
         blocks: residual blocks of the generator; the paper has 6, its local generators 3.
+        windowed: the vector's planes fade to the border (ours). Constant ones, as in the papers,
+            are taken off by the instance normalisation wherever no padding is seen, so that the
+            vector only acts from the border inwards and is learned slowly.
     """
 
     size_px: int = 128
     conditions: int = 17
     width: int = 64
     blocks: int = 6
+    windowed: bool = False
 
     def __post_init__(self) -> None:
         """Refuse what the critic could not halve."""
@@ -48,6 +53,18 @@ class MaskedConfig:
         return cls(**json.loads(text))
 
 
+def encoder_decoder(inputs: int, width: int, blocks: Iterable[nn.Module]) -> nn.Sequential:
+    """Return the layers of Table II before its heads; the blocks have 4 × width channels."""
+    return nn.Sequential(
+        *_normed(nn.Conv2d(inputs, width, 7, 1, 3, bias=False)),
+        *_normed(nn.Conv2d(width, 2 * width, 4, 2, 1, bias=False)),
+        *_normed(nn.Conv2d(2 * width, 4 * width, 4, 2, 1, bias=False)),
+        *blocks,
+        *_normed(nn.ConvTranspose2d(4 * width, 2 * width, 4, 2, 1, bias=False)),
+        *_normed(nn.ConvTranspose2d(2 * width, width, 4, 2, 1, bias=False)),
+    )
+
+
 class MaskedGenerator(nn.Module):
     """Changes a picture as a vector says (Table II); the local generators have 3 blocks."""
 
@@ -55,14 +72,8 @@ class MaskedGenerator(nn.Module):
         super().__init__()
         self.config = config
         width = config.width
-        self.body = nn.Sequential(
-            *_normed(nn.Conv2d(3 + config.conditions, width, 7, 1, 3, bias=False)),
-            *_normed(nn.Conv2d(width, 2 * width, 4, 2, 1, bias=False)),
-            *_normed(nn.Conv2d(2 * width, 4 * width, 4, 2, 1, bias=False)),
-            *(_Residual(4 * width) for _ in range(config.blocks)),
-            *_normed(nn.ConvTranspose2d(4 * width, 2 * width, 4, 2, 1, bias=False)),
-            *_normed(nn.ConvTranspose2d(2 * width, width, 4, 2, 1, bias=False)),
-        )
+        blocks = (ResidualBlock(4 * width) for _ in range(config.blocks))
+        self.body = encoder_decoder(3 + config.conditions, width, blocks)
         self.colour = nn.Sequential(nn.Conv2d(width, 3, 7, 1, 3, bias=False), nn.Tanh())
         self.attention = nn.Sequential(nn.Conv2d(width, 1, 7, 1, 3, bias=False), nn.Sigmoid())
 
@@ -73,13 +84,48 @@ class MaskedGenerator(nn.Module):
             picture: (N, 3, H, W) in -1..1, sides divisible by 4.
             condition: (N, K).
         """
-        planes = condition[:, :, None, None].expand(-1, -1, *picture.shape[2:])
-        features = self.body(torch.cat([picture, planes], dim=1))
+        features = self.body(with_planes(picture, condition, self.config.windowed))
         return self.colour(features), self.attention(features)
 
     def forward(self, picture: Tensor, condition: Tensor) -> Tensor:
         """Return the changed picture (N, 3, H, W) in -1..1 (eq. 1)."""
         return blended(picture, *self.masks(picture, condition))
+
+
+class PlainGenerator(nn.Module):
+    """The same layers without a mask: the whole picture is drawn anew.
+
+    Args:
+        conditions: K, length of the vector.
+        width: channels of the first layers.
+        blocks: between encoder and decoder, of 4 × width channels.
+        windowed: see `MaskedConfig`.
+    """
+
+    def __init__(
+        self, conditions: int, width: int, blocks: Iterable[nn.Module], windowed: bool = False
+    ) -> None:
+        super().__init__()
+        self._windowed = windowed
+        self.body = encoder_decoder(3 + conditions, width, blocks)
+        self.colour = nn.Sequential(nn.Conv2d(width, 3, 7, 1, 3, bias=False), nn.Tanh())
+
+    def forward(self, picture: Tensor, condition: Tensor) -> Tensor:
+        """Return the changed picture (N, 3, H, W) in -1..1."""
+        drawn: Tensor = self.colour(self.body(with_planes(picture, condition, self._windowed)))
+        return drawn
+
+
+def with_planes(picture: Tensor, condition: Tensor, windowed: bool = False) -> Tensor:
+    """Return pictures (N, 3, H, W) with a plane for each number of the vector, (N, 3 + K, H, W)."""
+    planes = condition[:, :, None, None].expand(-1, -1, *picture.shape[2:])
+    if windowed:
+        down, across = (
+            torch.hann_window(side, periodic=False, device=picture.device, dtype=picture.dtype)
+            for side in picture.shape[2:]
+        )
+        planes = planes * (down[:, None] * across)
+    return torch.cat([picture, planes], dim=1)
 
 
 def blended(picture: Tensor, colour: Tensor, attention: Tensor) -> Tensor:
@@ -143,7 +189,7 @@ def build_masked(config: str) -> tuple[MaskedGenerator, int]:
     return network, network.config.size_px
 
 
-class _Residual(nn.Module):
+class ResidualBlock(nn.Module):
     """Two 3×3 convolutions with instance normalisation, added to their input."""
 
     def __init__(self, width: int) -> None:

@@ -197,12 +197,17 @@ class FaceGanConfig(FaceData):
         rate: of Adam for all networks.
         critic_first: share of the training in which the critics alone learn (ours). A generator
             that begins with critics that know nothing learns to return its input.
+        pair_weight: of the mean difference to another frame of the same clip (ours), which makes a
+            short training possible; 0: no pair is compared.
+        windowed: see `masked_generator.MaskedConfig`.
     """
 
     critic_steps: PositiveInt = 5
     width: PositiveInt = 64
     rate: NonNegativeFloat = 1e-4
     critic_first: Share = 0.0
+    pair_weight: NonNegativeFloat = 0.0
+    windowed: bool = False
 
 
 class FaceRecipe(Recipe):
@@ -250,6 +255,17 @@ class FaceRecipe(Recipe):
     def generator_losses(self, batch: Mapping[str, Tensor], wanted: Tensor) -> dict[str, Tensor]:
         """Return the losses of the generator, from which the critics learn nothing."""
         raise NotImplementedError
+
+    def pair_losses(self, batch: Mapping[str, Tensor], condition: Tensor) -> dict[str, Tensor]:
+        """Return the loss of drawing a face from another one of its clip, if it has a weight.
+
+        `condition` is what the face itself shows.
+        """
+        weight = self._config.pair_weight
+        if not weight:
+            return {}
+        drawn = self.networks["generator"](batch["other_faces"], condition)
+        return {"pairs": weight * F.l1_loss(drawn.float(), batch["faces"])}
 
     def acted(self) -> Array:
         """Return the conditions (7, K) of all emotions but neutral, for the validation."""

@@ -12,6 +12,7 @@ memory as small pictures. A batch holds
     units      (N, 17)       action units relative to the person's rest, 0..1
     emotions   (N, 8)        weights of `emotions.EMOTIONS`, of sum 1
     intensity  (N,)          of `emotions.emotion_intensity`
+    people     (N,)          whom each shows, see `FaceMaterial.people`
 
 and `other_faces`, `other_units`, …: another face of the same clip, mirrored and lit alike.
 """
@@ -49,6 +50,9 @@ from reenact.types import Array, Image
 
 _READ_PX: Final = 256
 """Side at which drawn faces are read."""
+
+_CANDIDATES: Final = 4
+"""Other faces of a clip, of which the one whose head is turned most alike is taken."""
 
 _LIGHT: Final = 0.12
 """Standard deviation of the logarithm of brightness and contrast."""
@@ -128,11 +132,13 @@ class LabelledClip:
     Attributes:
         identity: the person.
         pictures: uint8 (F, S, S, 3) RGB.
+        turns: (F, 3) degrees, the heads' rotation vectors.
         units, emotions, intensity: see the module.
     """
 
     identity: str
     pictures: NDArray[np.uint8]
+    turns: Array
     units: Array
     emotions: Array
     intensity: Array
@@ -161,6 +167,7 @@ def load_labelled(folder: Path, data: FaceData) -> list[LabelledClip]:
             LabelledClip(
                 video.stem.split("__")[0],
                 np.stack(pictures),
+                found.turns[chosen],
                 found.units[chosen],
                 found.weights[chosen],
                 level[chosen],
@@ -171,26 +178,34 @@ def load_labelled(folder: Path, data: FaceData) -> list[LabelledClip]:
     return clips
 
 
+Grouping = Callable[[LabelledClip], NDArray[np.intp]]
+"""Tells the group of each face of a clip, -1: none."""
+
+
 class FaceMaterial:
     """What is learned from, and whom it is validated on.
 
     Args:
         data: which.
-        by_emotion: draw each emotion equally often, of faces that show one clearly, and not each
-            person equally often.
+        group: tells the group of each face of a clip, -1: leave it out. Groups are drawn equally
+            often. None: each person is a group.
+
+    Attributes:
+        people: whom the training faces show; `people` of a batch are indices into it.
 
     Raises ReenactError if the data is missing or damaged, or train and val share people.
     """
 
-    def __init__(self, data: FaceData, by_emotion: bool = False) -> None:
+    def __init__(self, data: FaceData, group: Grouping | None = None) -> None:
         train, self.held_out = split_people(data, lambda folder: load_labelled(folder, data))
         self.description = describe(train, data)
-        groups: dict[str | int, list[tuple[LabelledClip, int]]] = {}
+        self.people = sorted({clip.identity for clip in train})
+        groups: dict[int, list[tuple[LabelledClip, int]]] = {}
         for clip in train:
-            labels = clear_labels(clip.emotions)
-            for row, label in enumerate(labels.tolist()):
-                if not by_emotion or label >= 0:
-                    key = label if by_emotion else clip.identity
+            own = self.people.index(clip.identity)
+            keys = np.full(len(clip.pictures), own) if group is None else group(clip)
+            for row, key in enumerate(keys.tolist()):
+                if key >= 0:
                     groups.setdefault(key, []).append((clip, row))
         self._groups = list(groups.values())
         self._chances = [
@@ -204,7 +219,8 @@ class FaceMaterial:
         for group in rng.choice(len(self._groups), count).tolist():
             faces = self._groups[group]
             clip, row = faces[int(rng.choice(len(faces), p=self._chances[group]))]
-            rows.append(_augmented(clip, row, rng))
+            person = np.int64(self.people.index(clip.identity))
+            rows.append({**_augmented(clip, row, rng), "people": person})
         return {name: np.stack([row[name] for row in rows]) for name in rows[0]}
 
     def measure(
@@ -259,6 +275,11 @@ class FaceBatches(Dataset[Batch]):
         return self._material.draw(np.random.default_rng([self._seed, step]), self._count)
 
 
+def by_emotion(clip: LabelledClip) -> NDArray[np.intp]:
+    """Group the faces of a clip by the emotion that they show clearly."""
+    return clear_labels(clip.emotions)
+
+
 def one_hot(emotions: Sequence[int]) -> Array:
     """Return the (N, 8) vectors of emotions."""
     return np.eye(len(EMOTIONS), dtype=np.float32)[list(emotions)]
@@ -275,7 +296,9 @@ def _augmented(clip: LabelledClip, row: int, rng: Rng) -> dict[str, Any]:
     flips = rng.random() < 0.5
     gain, contrast = np.exp(rng.normal(0, _LIGHT, 2)).astype(np.float32)
     found: dict[str, Any] = {}
-    for prefix, index in (("", row), ("other_", int(rng.integers(len(clip.pictures))))):
+    others = rng.integers(len(clip.pictures), size=_CANDIDATES)
+    nearest = np.linalg.norm(clip.turns[others] - clip.turns[row], axis=1).argmin()
+    for prefix, index in (("", row), ("other_", int(others[nearest]))):
         picture = clip.pictures[index]
         face = to_unit((picture[:, ::-1] if flips else picture)[None])[0]
         units = clip.units[index]

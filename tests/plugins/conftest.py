@@ -12,7 +12,8 @@ from reenact.training.labels import FaceData, FaceMaterial
 from support.plugins import PLUGINS, install
 
 HERE = [
-    PLUGINS / f"reenact_{name}" for name in ("pixel_regression", "ganimation", "lgp_gan", "motion")
+    PLUGINS / f"reenact_{name}"
+    for name in ("pixel_regression", "ganimation", "lgp_gan", "attention_cgan", "motion")
 ]
 
 sys.path += map(str, HERE)

@@ -33,8 +33,8 @@ def emotional(name: str, intensity: float = 1.0) -> Drive:
     return Drive(still.landmarks, still.expression, shown, intensity)
 
 
-def check_it_resumes_and_shows_emotions(name: str, settings: str, folder: Path) -> None:
-    """Train two steps and a third, and ask the renderer for emotions and intensities."""
+def check_it_resumes_and_shows_emotions(name: str, settings: str, folder: Path) -> Path:
+    """Train two steps and a third, ask the renderer for emotions, and return the weights."""
     weights = train_two_steps(name, folder, settings)
     config = folder / f"{name}.toml"
     config.write_text(config.read_text(encoding="utf-8").replace("steps = 2", "steps = 3"))
@@ -53,3 +53,4 @@ def check_it_resumes_and_shows_emotions(name: str, settings: str, folder: Path) 
     assert 0 < change("happy", 0.5).sum() < change("happy").sum()
     assert (change("happy") != change("sad")).any()
     assert not change("happy")[:4].any()  # beside the face the photo stays
+    return weights

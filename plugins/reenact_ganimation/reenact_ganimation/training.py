@@ -13,7 +13,7 @@ small, as the authors' does.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import torch
 import torch.nn.functional as F
@@ -70,7 +70,12 @@ class GanimationRecipe(FaceRecipe):
     def __init__(self, config: GanimationConfig, material: FaceMaterial) -> None:
         self.config = config
         try:
-            sizes = MaskedConfig(config.size_px, width=config.width, blocks=config.blocks)
+            sizes = MaskedConfig(
+                config.size_px,
+                width=config.width,
+                blocks=config.blocks,
+                windowed=config.windowed,
+            )
         except ValueError as error:
             raise ConfigError(f"settings.size_px: {error}.") from error
         side = config.size_px
@@ -97,12 +102,12 @@ class GanimationRecipe(FaceRecipe):
     def critic_losses(self, batch: Mapping[str, Tensor], wanted: Tensor) -> dict[str, Tensor]:
         """Return WGAN-GP's losses and the error of the units read off real faces."""
         config, real = self.config, batch["faces"]
-        generator, critic = self.networks["generator"], self.networks["critic"]
+        generator = self.networks["generator"]
+        critic = cast(ConditionCritic, self.networks["critic"])
         with torch.no_grad():
             generated = generator(real, wanted).float()
         real_scores, read = critic(real)
         generated_scores, _ = critic(generated)
-        assert isinstance(critic, ConditionCritic)
         penalty = gradient_penalty(critic, real, generated)
         return {
             "critic": generated_scores.float().mean() - real_scores.float().mean(),
@@ -113,8 +118,7 @@ class GanimationRecipe(FaceRecipe):
     def generator_losses(self, batch: Mapping[str, Tensor], wanted: Tensor) -> dict[str, Tensor]:
         """Return the losses of the generator."""
         config, critic = self.config, self.networks["critic"]
-        generator = self.networks["generator"]
-        assert isinstance(generator, MaskedGenerator)
+        generator = cast(MaskedGenerator, self.networks["generator"])
         faces = batch["faces"]
         colour, mask = generator.masks(faces, wanted)
         generated = blended(faces, colour, mask)
@@ -128,6 +132,7 @@ class GanimationRecipe(FaceRecipe):
             "cycle": config.cycle_weight * F.l1_loss(back.float(), faces),
             "attention": config.attention_weight * masks.square().mean(),
             "smooth": config.smooth_weight * total_variation(masks),
+            **self.pair_losses(batch, batch["units"]),
         }
 
 

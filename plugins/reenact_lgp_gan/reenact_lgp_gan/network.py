@@ -63,16 +63,18 @@ class LgpConfig:
         width: channels of the first layers.
         blocks: residual blocks of the global generator.
         local_blocks: of each local one.
+        windowed: see `MaskedConfig`.
     """
 
     size_px: int = PAPER_PX
     width: int = 64
     blocks: int = 6
     local_blocks: int = LOCAL_BLOCKS
+    windowed: bool = False
 
     def masked(self, blocks: int) -> MaskedConfig:
         """Return the sizes of one generator. Raises ValueError for another side."""
-        return MaskedConfig(self.size_px, CONDITIONS, self.width, blocks)
+        return MaskedConfig(self.size_px, CONDITIONS, self.width, blocks, self.windowed)
 
     def to_json(self) -> str:
         """Return the text that a weight file keeps."""

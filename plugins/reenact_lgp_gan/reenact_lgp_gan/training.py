@@ -10,7 +10,7 @@ its action units say clearly, and each emotion is drawn equally often.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import torch
 import torch.nn.functional as F
@@ -21,7 +21,7 @@ from torch import Tensor
 from reenact.errors import ConfigError
 from reenact.models.masked_generator import ConditionCritic, gradient_penalty
 from reenact.training.adversarial import FaceGanConfig, FaceRecipe, falling
-from reenact.training.labels import FaceMaterial, one_hot
+from reenact.training.labels import FaceMaterial, by_emotion, one_hot
 from reenact.training.loop import Schedule
 from reenact.training.sampling import read_settings
 from reenact.types import Array
@@ -55,7 +55,9 @@ class LgpRecipe(FaceRecipe):
 
     def __init__(self, config: LgpTraining, material: FaceMaterial) -> None:
         self.config = config
-        sizes = LgpConfig(config.size_px, config.width, config.blocks, config.local_blocks)
+        sizes = LgpConfig(
+            config.size_px, config.width, config.blocks, config.local_blocks, config.windowed
+        )
         try:
             generator = LgpGenerator(sizes)
         except ValueError as error:
@@ -96,17 +98,14 @@ class LgpRecipe(FaceRecipe):
             "cycle": config.cycle_weight * F.l1_loss(back.float(), faces),
             "self": config.self_weight * F.l1_loss(same.float(), faces),
             "attention": config.attention_weight * attention_loss(drawn.masks),
+            **self.pair_losses(batch, shown(batch)),
         }
 
     def _generator(self) -> LgpGenerator:
-        generator = self.networks["generator"]
-        assert isinstance(generator, LgpGenerator)
-        return generator
+        return cast(LgpGenerator, self.networks["generator"])
 
     def _critic(self, name: str) -> ConditionCritic:
-        critic = self.networks[name]
-        assert isinstance(critic, ConditionCritic)
-        return critic
+        return cast(ConditionCritic, self.networks[name])
 
 
 def shown(batch: Mapping[str, Tensor]) -> Tensor:
@@ -148,4 +147,4 @@ def sum_of(losses: list[dict[str, Tensor]], name: str) -> Tensor:
 def build_recipe(settings: Mapping[str, Any]) -> LgpRecipe:
     """Make the recipe from the `[settings]` of a training file; see `LgpTraining`."""
     config = read_settings(LgpTraining, settings)
-    return LgpRecipe(config, FaceMaterial(config, by_emotion=True))
+    return LgpRecipe(config, FaceMaterial(config, by_emotion))

@@ -1,0 +1,134 @@
+"""The networks of the attention cGAN (Wang 2025, §II-B and C).
+
+The paper gives neither depth nor widths nor how the two attentions combine. Here the layers are
+those of LGP-GAN (Xia 2021, Table II) without a mask. The notation of eq. 5 to 9 is that of Roy
+2018 (scSE), whose sum of both attentions is taken.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from itertools import pairwise
+from typing import Final
+
+from torch import Tensor, nn
+
+from reenact.expression.emotions import EMOTIONS, LEVELS
+from reenact.models.masked_generator import PlainGenerator, ResidualBlock
+
+CONDITIONS: Final = len(EMOTIONS) + len(LEVELS)
+"""An emotion and a level z of intensity. The paper has a model, or a z, for each emotion."""
+
+
+@dataclass(frozen=True, slots=True)
+class AttentionConfig:
+    """Sizes of both networks.
+
+    Attributes:
+        size_px: S, side of the faces, a power of two from 32.
+        width: channels of the first layers.
+        blocks: residual blocks with attention.
+        reduction: ratio by which W_down of eq. 6 shrinks the channels.
+        windowed: see `masked_generator.MaskedConfig`.
+    """
+
+    size_px: int = 128
+    width: int = 64
+    blocks: int = 6
+    reduction: int = 16
+    windowed: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse what the discriminator could not halve."""
+        if self.size_px < 32 or self.size_px & (self.size_px - 1):
+            raise ValueError(f"a side of {self.size_px} px is no power of two from 32")
+
+    def to_json(self) -> str:
+        """Return the text that a weight file keeps."""
+        return json.dumps(asdict(self))
+
+
+class ChannelAttention(nn.Module):
+    """Weighs channels by what they hold on average (eq. 5 to 7)."""
+
+    def __init__(self, channels: int, reduction: int) -> None:
+        super().__init__()
+        hidden = max(channels // reduction, 1)
+        self.down, self.up = nn.Linear(channels, hidden), nn.Linear(hidden, channels)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Map (N, C, h, w) to the same."""
+        pooled = features.mean(dim=(2, 3))
+        shares: Tensor = self.up(self.down(pooled).relu()).sigmoid()
+        return shares[:, :, None, None] * features
+
+
+class SpatialAttention(nn.Module):
+    """Weighs places by a projection of their channels (eq. 8 and 9)."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.squeeze = nn.Conv2d(channels, 1, 1)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Map (N, C, h, w) to the same."""
+        shares: Tensor = self.squeeze(features).sigmoid()
+        return shares * features
+
+
+class AttentionBlock(ResidualBlock):
+    """A residual block whose change is weighed by both attentions."""
+
+    def __init__(self, channels: int, reduction: int) -> None:
+        super().__init__(channels)
+        self.channel = ChannelAttention(channels, reduction)
+        self.spatial = SpatialAttention(channels)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Map (N, C, h, w) to the same."""
+        change = self.layers(features)
+        weighed: Tensor = features + self.channel(change) + self.spatial(change)
+        return weighed
+
+
+class AttentionGenerator(PlainGenerator):
+    """Maps a face (N, 3, S, S) and a condition (N, 12) to a face."""
+
+    def __init__(self, config: AttentionConfig) -> None:
+        blocks = [AttentionBlock(4 * config.width, config.reduction) for _ in range(config.blocks)]
+        super().__init__(CONDITIONS, config.width, blocks, config.windowed)
+        self.config = config
+
+
+class IdentityExtractor(nn.Module):
+    """φ of eq. 16: features by which the people of the training set are told apart.
+
+    The paper names no extractor. Free ones with weights (FaceNet, ArcFace) are downloads; dlib's
+    has no gradient. This one learns beside the discriminator, from the training faces alone.
+    """
+
+    def __init__(self, people: int, width: int) -> None:
+        super().__init__()
+        widths = [3, width, 2 * width, 4 * width, 8 * width]
+        layers: list[nn.Module] = []
+        for inputs, outputs in pairwise(widths):
+            layers += [nn.Conv2d(inputs, outputs, 4, 2, 1), nn.LeakyReLU(0.01)]
+        self.body = nn.Sequential(*layers)
+        self.people = nn.Linear(widths[-1], people)
+
+    def features(self, faces: Tensor) -> Tensor:
+        """Return φ(x), (N, F), of length 1."""
+        pooled: Tensor = self.body(faces).mean(dim=(2, 3))
+        return nn.functional.normalize(pooled, dim=1)
+
+    def forward(self, faces: Tensor) -> Tensor:
+        """Return the logits of the people, (N, P)."""
+        logits: Tensor = self.people(16 * self.features(faces))
+        return logits
+
+
+def build(config: str) -> tuple[AttentionGenerator, int]:
+    """Build the generator from the config text of a weight file."""
+    sizes = AttentionConfig(**json.loads(config))
+    return AttentionGenerator(sizes), sizes.size_px

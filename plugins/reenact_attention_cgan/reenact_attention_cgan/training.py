@@ -1,0 +1,165 @@
+"""Trains the attention cGAN by eq. 10 to 18 of Wang 2025.
+
+The paper gives no weights, rates, batch or number of epochs; the defaults are chosen here. Eq. 15
+compares with a real picture of the wanted intensity: another frame of the same clip. The level of a
+frame is that of its action units (`emotions.LEVELS`), which stands for the paper's labels by hand.
+The auxiliary classifier also tells the emotion, since one network has all of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final, cast
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from pydantic import ConfigDict, NonNegativeFloat, PositiveInt
+from pydantic.dataclasses import dataclass as pydantic_dataclass
+from torch import Tensor
+
+from reenact.errors import ConfigError
+from reenact.expression.emotions import EMOTIONS, LEVELS
+from reenact.models.masked_generator import ConditionCritic
+from reenact.training.adversarial import FaceGanConfig, FaceRecipe
+from reenact.training.labels import FaceMaterial, LabelledClip, one_hot
+from reenact.training.sampling import read_settings
+from reenact.types import Array
+from reenact_attention_cgan.network import (
+    CONDITIONS,
+    AttentionConfig,
+    AttentionGenerator,
+    IdentityExtractor,
+)
+
+FROM: Final = tuple(LEVELS.values())[1:]
+"""The intensities from which on a face is subtle, moderate, intense."""
+
+
+@pydantic_dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+class AttentionTraining(FaceGanConfig):
+    """The `[settings]` of the recipe.
+
+    Attributes:
+        blocks, reduction: see `AttentionConfig`.
+        pixel_weight, cycle_weight, identity_weight, level_weight: λ_pix, λ_rec, λ_id, λ_int of
+            eq. 17 and 18.
+        saturating: eq. 10 as it stands. Otherwise -log D(G), whose gradient does not vanish while
+            the discriminator is sure (Goodfellow 2014).
+    """
+
+    critic_steps: PositiveInt = 1
+    rate: NonNegativeFloat = 2e-4
+    blocks: PositiveInt = 6
+    reduction: PositiveInt = 16
+    pixel_weight: NonNegativeFloat = 10.0
+    cycle_weight: NonNegativeFloat = 10.0
+    identity_weight: NonNegativeFloat = 1.0
+    level_weight: NonNegativeFloat = 1.0
+    saturating: bool = True
+
+
+class AttentionRecipe(FaceRecipe):
+    """See the module."""
+
+    def __init__(self, config: AttentionTraining, material: FaceMaterial) -> None:
+        self.config = config
+        try:
+            sizes = AttentionConfig(
+                config.size_px, config.width, config.blocks, config.reduction, config.windowed
+            )
+        except ValueError as error:
+            raise ConfigError(f"settings.size_px: {error}.") from error
+        side = config.size_px
+        critics = {
+            "critic": ConditionCritic((side, side), CONDITIONS, config.width),
+            "identity": IdentityExtractor(len(material.people), config.width),
+        }
+        super().__init__("attention_cgan", config, material, AttentionGenerator(sizes), critics)
+
+    def wanted(self, batch: Mapping[str, Tensor]) -> Tensor:
+        """Return z_t, what the face shows that is to be drawn from another of its clip."""
+        return labels(batch["emotions"], batch["intensity"])
+
+    def acted(self) -> Array:
+        """Return all emotions but neutral at the highest level."""
+        return conditions()
+
+    def critic_losses(self, batch: Mapping[str, Tensor], wanted: Tensor) -> dict[str, Tensor]:
+        """Return L_D of eq. 18, and what the extractor learns from."""
+        with torch.no_grad():
+            generated = self.networks["generator"](batch["other_faces"], wanted).float()
+        real, read = self.networks["critic"](batch["faces"])
+        false, _ = self.networks["critic"](generated)
+        known = self.networks["identity"](batch["faces"])
+        return {
+            "critic": discriminator_loss(real, false),
+            "read": self.config.level_weight * classification(read, wanted),
+            "people": F.cross_entropy(known.float(), batch["people"]),
+        }
+
+    def generator_losses(self, batch: Mapping[str, Tensor], wanted: Tensor) -> dict[str, Tensor]:
+        """Return the terms of L_G, eq. 17."""
+        config, generator = self.config, self.networks["generator"]
+        source = batch["other_faces"]
+        shown = labels(batch["other_emotions"], batch["other_intensity"])
+        drawn = generator(source, wanted)
+        scores, read = self.networks["critic"](drawn)
+        back = generator(drawn, shown)
+        extractor = cast(IdentityExtractor, self.networks["identity"])
+        alike = extractor.features(source) - extractor.features(drawn)
+        return {
+            "adversarial": adversarial_loss(scores, config.saturating),
+            "pixels": config.pixel_weight * F.l1_loss(drawn.float(), batch["faces"]),
+            "cycle": config.cycle_weight * F.l1_loss(back.float(), source),
+            "identity": config.identity_weight * alike.float().abs().sum(dim=1).mean(),
+            "level": config.level_weight * classification(read, wanted),
+        }
+
+
+def discriminator_loss(real: Tensor, generated: Tensor) -> Tensor:
+    """Return L_adv^D of eq. 11, of logits."""
+    return F.softplus(-real.float()).mean() + F.softplus(generated.float()).mean()
+
+
+def adversarial_loss(generated: Tensor, saturating: bool) -> Tensor:
+    """Return L_adv^G of eq. 10, log(1 - D(G)), of logits; or -log D(G)."""
+    if saturating:
+        return -F.softplus(generated.float()).mean()
+    return F.softplus(-generated.float()).mean()
+
+
+def classification(read: Tensor, wanted: Tensor) -> Tensor:
+    """Return the mean of -log D_int (eq. 13 and 14), of the level and of the emotion (ours)."""
+    count = len(EMOTIONS)
+    emotion = F.cross_entropy(read[:, :count].float(), wanted[:, :count])
+    return F.cross_entropy(read[:, count:].float(), wanted[:, count:]) + emotion
+
+
+def labels(emotions: Tensor, intensity: Tensor) -> Tensor:
+    """Return the condition (N, 12) of faces: the emotion, neutral below the first level; z."""
+    bounds = torch.tensor(FROM, device=intensity.device, dtype=intensity.dtype)
+    level = torch.bucketize(intensity, bounds, right=True)
+    emotion = torch.where(level > 0, emotions[:, 1:].argmax(dim=1) + 1, 0)
+    pair = F.one_hot(emotion, len(EMOTIONS)), F.one_hot(level, len(LEVELS))
+    return torch.cat(pair, dim=1).to(intensity.dtype)
+
+
+def conditions() -> Array:
+    """Return the conditions (7, 12) of all emotions but neutral at the highest level."""
+    level = np.eye(len(LEVELS), dtype=np.float32)[[-1] * (len(EMOTIONS) - 1)]
+    return np.concatenate([one_hot(range(1, len(EMOTIONS))), level], axis=1)
+
+
+def by_level(clip: LabelledClip) -> NDArray[np.intp]:
+    """Return the group of each face of a clip: its emotion and level."""
+    level = np.searchsorted(FROM, clip.intensity, side="right")
+    emotion = np.where(level > 0, clip.emotions[:, 1:].argmax(axis=1) + 1, 0)
+    return np.asarray(emotion * len(LEVELS) + level, np.intp)
+
+
+def build_recipe(settings: Mapping[str, Any]) -> AttentionRecipe:
+    """Make the recipe from the `[settings]` of a training file; see `AttentionTraining`."""
+    config = read_settings(AttentionTraining, settings)
+    return AttentionRecipe(config, FaceMaterial(config, by_level))
