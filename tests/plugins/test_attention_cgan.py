@@ -129,7 +129,8 @@ def test_eq_12_15_16_and_17_from_what_is_drawn(people_faces: FaceMaterial) -> No
 def phi(extractor: nn.Module, faces: Tensor) -> Tensor:
     assert isinstance(extractor, IdentityExtractor)
     features: Tensor = extractor.body(faces).mean(dim=(2, 3))
-    return features / features.norm(dim=1, keepdim=True)
+    lengths: Tensor = features.norm(dim=1, keepdim=True)
+    return features / lengths
 
 
 def test_intensity_asks_for_the_nearest_levels() -> None:
