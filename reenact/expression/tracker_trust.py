@@ -167,8 +167,8 @@ class TrackerTrust:
             return deviation
         modes, solver = _modes()
         flat = deviation.reshape(-1)
-        explained = np.asarray((solver @ flat) @ modes)
-        return (flat + doubt * (explained - flat)).reshape(-1, 3)
+        explained = (solver @ flat) @ modes
+        return np.asarray(flat + doubt * (explained - flat), dtype=np.float32).reshape(-1, 3)
 
     def _slowed(self, deviation: Array) -> Array:
         """Return the deviation without jumps of suspect parts, until they have caught up."""
