@@ -45,7 +45,10 @@ class Opening:
         along = self.corner_line[:2] / max(length, 1e-6)
         self._axes = np.stack([along, np.array([-along[1], along[0]])])
         self._middle = (first[:2] + last[:2]) / 2
-        self._upper, self._lower = (self.measure(points[edge, :2]) for edge in (upper, lower))
+        self._upper, self._lower = (
+            edge[np.argsort(edge[:, 0])].T
+            for edge in (self.measure(points[upper, :2]), self.measure(points[lower, :2]))
+        )
 
     def measure(self, places: Array) -> Array:
         """Return the coordinates (N, 2), along and across, of (N, 2) places in px."""
@@ -66,11 +69,11 @@ class Opening:
 
     def upper(self, along: NDArray[np.floating[Any]]) -> Array:
         """Return the coordinate across of the upper edge."""
-        return _height(self._upper, along)
+        return np.interp(along, *self._upper)
 
     def lower(self, along: NDArray[np.floating[Any]]) -> Array:
         """Return the coordinate across of the lower edge."""
-        return _height(self._lower, along)
+        return np.interp(along, *self._lower)
 
 
 def growth(shown: Opening, before: Pose, after: Pose) -> tuple[float, float]:
@@ -79,8 +82,3 @@ def growth(shown: Opening, before: Pose, after: Pose) -> tuple[float, float]:
     turned = after.rotation @ before.rotation.T @ shown.corner_line
     foreshortened = float(np.hypot(*turned[:2])) / max(2 * shown.reach, 1e-6)
     return grown * max(foreshortened, _MIN_FORESHORTENING), grown
-
-
-def _height(edge: Array, along: NDArray[np.floating[Any]]) -> Array:
-    order = np.argsort(edge[:, 0])
-    return np.interp(along, edge[order, 0], edge[order, 1])

@@ -25,12 +25,13 @@ def moved_from(body: Body, torso: Array) -> Body:
 
 
 def torso_flow(body: Body, landmarks: Array, iod_px: float, size_px: int, side: int) -> Array:
-    """Return the flow of the torso and its weight, float32 (side, side, 3).
+    """Return the flow of the torso and its weight, float32 (3, side, side).
 
     The flow is in halves of the crop's side, the weight 0 above to `body.share` below. `landmarks`
     are the driven ones, (478, 3) crop px; `iod_px` is theirs.
     """
-    down, across = (np.mgrid[:side, :side].astype(np.float32) + 0.5) / side
+    across = (np.arange(side, dtype=np.float32) + 0.5) / side
+    down = across[:, None]
     back = cv2.invertAffineTransform(body.motion.astype(np.float64)).astype(np.float32)
     x, y = (row[0] * across + row[1] * down + row[2] for row in back)
     chin, iod = (landmarks[CHIN, :2] + 0.5) / size_px, iod_px / size_px
@@ -38,4 +39,4 @@ def torso_flow(body: Body, landmarks: Array, iod_px: float, size_px: int, side: 
     depth = (down - chin[1] + _SPREAD * beside) / np.float32(iod)
     first, last = _NECK
     weight = body.share * smoothstep(np.clip((depth - first) / (last - first), 0, 1))
-    return np.stack([2 * (x - across), 2 * (y - down), weight], axis=-1)
+    return np.stack([2 * (x - across), 2 * (y - down), weight])

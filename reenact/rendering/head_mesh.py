@@ -150,28 +150,24 @@ class HeadMesh:
         points = (end[:, :2] - shift) / scale
         cells = rasterise(points, self.triangles, side, end[:, 2])
         displacement = (start[:, :2] - end[:, :2]) * np.float32(2 / size_px)
-        # Channels are contiguous planes, which is the layout that the network takes.
-        result = np.moveaxis(np.empty((MAP_CHANNELS, side, side), np.float32), 0, -1)
         attributes = [displacement, self._atlas]
         if lighting is not None:
             attributes.append(_vertex_light(lighting.gain(drive, poses[1]))[:, None])
         drawn = interpolate(cells, points, self.triangles, np.concatenate(attributes, axis=1))
-        result[..., FLOW] = drawn[..., :2]
-        result[..., ATLAS] = drawn[..., 2:5]
-        result[..., MapChannel.LIGHT] = 0 if lighting is None else drawn[..., 5]
-        is_face = self._is_face[cells] & (cells >= 0)
-        result[..., MapChannel.SKIN] = is_face
-        residual = self._residual_flow.flow(causes, poses[1], size_px, side)
-        residual *= 1 - is_face[..., None].astype(np.float32)
+        # Channels are contiguous planes, which is the layout that the network takes.
+        planes = np.empty((MAP_CHANNELS, side, side), np.float32)
+        result = np.moveaxis(planes, 0, -1)
+        flow, planes[ATLAS], light = np.split(np.moveaxis(drawn, -1, 0), [2, 5])
+        planes[MapChannel.LIGHT] = 0 if lighting is None else light[0]
+        is_face = planes[MapChannel.SKIN] = self._is_face[cells] & (cells >= 0)
         skin = region_mask((reference - shift) / scale, OVAL, side)
-        flow = result[..., FLOW] + _outside(skin, result[..., FLOW], residual)
+        residual = self._residual_flow.flow(causes, poses[1], size_px, side)
+        flow += _outside(skin, flow, np.ascontiguousarray(np.moveaxis(residual, -1, 0)) * ~is_face)
         if body is not None:
-            torso = torso_flow(body, drive, poses[1].scale, size_px, side)
-            flow += _outside(
-                skin, flow, torso[..., 2:] * ~is_face[..., None] * (torso[..., :2] - flow)
-            )
+            *torso, weight = torso_flow(body, drive, poses[1].scale, size_px, side)
+            flow += _outside(skin, flow, weight * ~is_face * (torso - flow))
         # Where the head folds, single cells may show a far layer and would appear as specks.
-        result[..., FLOW] = cv2.medianBlur(np.ascontiguousarray(flow), 3)
+        planes[FLOW] = [cv2.medianBlur(plane, 3) for plane in flow]
         _fill_openings(result, points, (reference, drive), poses, size_px)
         return result
 
@@ -230,15 +226,14 @@ def _move_rigidly(points: Array, start: Pose, end: Pose) -> Array:
 def _outside(mask: NDArray[np.uint8], flow: Array, more: Array) -> Array:
     """Return `more` flow, reduced to 0 where it would make a cell sample from inside a mask.
 
-    Without this, what lies beside a face would be drawn with the face's skin. All (side, side),
-    flows in halves of the side.
+    Without this, what lies beside a face would be drawn with the face's skin. The mask is uint8
+    (side, side), the flows are (2, side, side) in halves of the side.
     """
     side = len(mask)
     axis = np.arange(side, dtype=np.float32)
-    places = (flow + more) * np.float32(side / 2)
-    across, down = places[..., 0] + axis, places[..., 1] + axis[:, None]
-    inside = cv2.remap(mask, across, down, cv2.INTER_LINEAR)
-    return more * (1 - inside * np.float32(1 / 255))[..., None]
+    across, down = (flow + more) * np.float32(side / 2)
+    inside = cv2.remap(mask, across + axis, down + axis[:, None], cv2.INTER_LINEAR)
+    return more * (1 - inside * np.float32(1 / 255))
 
 
 @lru_cache(maxsize=1)
