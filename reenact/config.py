@@ -325,6 +325,14 @@ class SinkSettings(PartsSection):
     """Where the picture goes; each sink has a section of its own."""
 
 
+class RemoteSettings(PartsSection):
+    """What controls a session from outside; each kind has a section of its own."""
+
+    use: str = Field(
+        "", description="what to listen to, such as `hotkeys, midi`, of `reenact plugins`"
+    )
+
+
 class Settings(Section):
     """All settings of `reenact live`."""
 
@@ -338,6 +346,7 @@ class Settings(Section):
     smoothing: SmoothingSettings = Field(default_factory=SmoothingSettings)
     output: OutputSettings = Field(default_factory=OutputSettings)
     sink: SinkSettings = Field(default_factory=SinkSettings)
+    remote: RemoteSettings = Field(default_factory=RemoteSettings)
 
 
 def read_toml(path: Path) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from typing_extensions import TypeVar
 
 from reenact.config import (
     DriveSettings,
+    RemoteSettings,
     RendererSettings,
     Section,
     SinkSettings,
@@ -25,7 +26,16 @@ from reenact.config import (
     TrackingSettings,
 )
 from reenact.errors import PluginError, SinkError, SourceError
-from reenact.types import MotionSource, Renderer, Sink, Source, Target, Tracker
+from reenact.types import (
+    MotionSource,
+    Performer,
+    Remote,
+    Renderer,
+    Sink,
+    Source,
+    Target,
+    Tracker,
+)
 
 S = TypeVar("S", bound=Section, default=Section)
 """The class of a part's own settings."""
@@ -160,9 +170,26 @@ class MotionSpec(Spec[S]):
         return self.build(settings.part(self.name, self.settings))
 
 
+@dataclass(frozen=True, slots=True)
+class RemoteSpec(Spec[S]):
+    """Describes a remote control; what every spec has, stands in `Spec`.
+
+    Attributes:
+        build: `build(performer, settings)` opens it. Raises ReenactError.
+        needs: the device that it needs, such as "a MIDI device".
+    """
+
+    build: Callable[[Performer, S], Remote]
+    needs: str = ""
+
+    def make(self, performer: Performer, settings: RemoteSettings) -> Remote:
+        """Open it with its own section of the settings. Raises ReenactError."""
+        return self.build(performer, settings.part(self.name, self.settings))
+
+
 AnySpec: TypeAlias = Spec[Any]
 
-Group: TypeAlias = Literal["sources", "trackers", "renderers", "sinks", "motions"]
+Group: TypeAlias = Literal["sources", "trackers", "renderers", "sinks", "motions", "remotes"]
 
 _SPECS: Final[dict[Group, type[AnySpec]]] = {
     "sources": SourceSpec,
@@ -170,6 +197,7 @@ _SPECS: Final[dict[Group, type[AnySpec]]] = {
     "renderers": RendererSpec,
     "sinks": SinkSpec,
     "motions": MotionSpec,
+    "remotes": RemoteSpec,
 }
 
 GROUPS: Final = tuple(_SPECS)
@@ -193,6 +221,8 @@ def load(group: Literal["renderers"], name: str) -> RendererSpec[Any]: ...
 def load(group: Literal["sinks"], name: str) -> SinkSpec[Any]: ...
 @overload
 def load(group: Literal["motions"], name: str) -> MotionSpec[Any]: ...
+@overload
+def load(group: Literal["remotes"], name: str) -> RemoteSpec[Any]: ...
 @overload
 def load(group: Group, name: str) -> AnySpec: ...
 def load(group: Group, name: str) -> AnySpec:

@@ -333,6 +333,26 @@ class Sink(Device, Protocol):
         """Put out one frame. Raises SinkError; the session goes on with the other sinks."""
 
 
+class Performer(Protocol):
+    """Does what a remote control names. Any thread may call; every call returns at once."""
+
+    def check(self, text: str) -> None:
+        """Raise ConfigError if this names neither an action nor a setting."""
+
+    def act(self, text: str) -> None:
+        """Do an action, such as "rest" or "target=anna"."""
+
+    def turn(self, setting: str, share: float) -> None:
+        """Turn a setting, such as "drive.intensity", to a share, 0 to 1, of its range."""
+
+
+class Remote(Protocol):
+    """A remote control that is listened to, such as a MIDI device."""
+
+    def close(self) -> None:
+        """Stop listening. May be called twice."""
+
+
 @runtime_checkable
 class UserClosable(Protocol):
     """A sink that the user can close, such as a window; that ends the session."""

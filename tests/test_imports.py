@@ -51,6 +51,7 @@ ONLY_IN = {
     "PIL": {"sources.image_file"},
     "cv2_enumerate_cameras": {"sources.camera_devices"},
     "openvino": {"models.inference"},
+    "pynput": {"live.hotkeys"},
     "sounddevice": {"sinks.live_sound"},
     "tqdm": {"progress"},
     "uvicorn": {"panel.server"},

@@ -8,7 +8,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from types import FrameType
@@ -36,85 +36,27 @@ _TICK_S: Final = 0.1
 """How often keys are read and the progress line is updated."""
 
 
-def _neutral(controls: Controls) -> str:
-    controls.set_neutral()
-    return "Your current face is now the neutral one."
-
-
-def _undo_neutral(controls: Controls) -> str:
-    controls.undo_neutral()
-    return "The neutral face is the one before again."
-
-
-def _panic(controls: Controls) -> str:
-    resting = controls.snapshot()["show"] == "rest"
-    (controls.resume if resting else controls.panic)()
-    return "The target follows you again." if resting else "The target rests; space goes on."
-
-
-def _freeze(controls: Controls) -> str:
-    frozen = controls.snapshot()["show"] == "frozen"
-    (controls.resume if frozen else controls.freeze)()
-    return "The target follows you again." if frozen else "The picture is frozen; f goes on."
-
-
-def _mirror(controls: Controls) -> str:
-    return "Mirrored." if controls.mirror() else "Not mirrored."
-
-
-def _record(controls: Controls) -> str:
-    if controls.recording is None:
-        return f"Recording to {controls.start_recording()}; r stops."
-    return f"Recorded: {controls.stop_recording()}"
-
-
-def _figures(controls: Controls) -> str:
-    return _summary(controls.stats())
-
-
-def _show(emotion: str) -> Callable[[Controls], str]:
-    def show(controls: Controls) -> str:
-        controls.show_emotion(emotion)
-        return "The target follows you again." if emotion == "actor" else f"{emotion.title()}."
-
-    return show
-
-
-def _change_intensity(step: float) -> Callable[[Controls], str]:
-    def change(controls: Controls) -> str:
-        now = controls.session.settings.drive.intensity
-        controls.set_intensity(round(min(max(now + step, 0.0), 2.0), 1))
-        return f"Intensity {controls.session.settings.drive.intensity:.1f}."
-
-    return change
-
-
-def _motion(controls: Controls) -> str:
-    controls.play_motion()
-    return "A motion is played."
-
-
-ACTIONS: Final[Mapping[str, tuple[str, Callable[[Controls], str]]]] = {
-    "n": ("set neutral face", _neutral),
-    "u": ("undo that", _undo_neutral),
-    " ": ("rest", _panic),
-    "f": ("freeze", _freeze),
-    "x": ("mirror", _mirror),
-    "r": ("record", _record),
-    "p": ("print figures", _figures),
-    "m": ("play a motion", _motion),
-    "up": ("", _change_intensity(0.1)),
-    "down": ("", _change_intensity(-0.1)),
-    **{str(n): ("", _show(emotion)) for n, emotion in enumerate(get_args(Emotion))},
+KEYS: Final[Mapping[str, tuple[str, str]]] = {
+    "n": ("set neutral face", "neutral"),
+    "u": ("undo that", "undo"),
+    " ": ("rest", "rest"),
+    "f": ("freeze", "freeze"),
+    "x": ("mirror", "mirror"),
+    "r": ("record", "record"),
+    "m": ("play a motion", "motion"),
+    "up": ("", "intensity=+0.1"),
+    "down": ("", "intensity=-0.1"),
+    **{str(n): ("", f"emotion={emotion}") for n, emotion in enumerate(get_args(Emotion))},
 }
-"""What each key does: its help, and the action, which returns what to tell the user."""
+"""What each key does: its help, and one of `live.actions.ACTIONS`."""
 
 
 def keys_help() -> str:
     """Return what the keys do, in one line."""
-    named = ((key if key.strip() else "space", text) for key, (text, _) in ACTIONS.items())
+    named = ((key if key.strip() else "space", text) for key, (text, _) in KEYS.items())
     told = [f"{key}: {text}" for key, text in named if text]
-    return "   ".join([*told, "1-8: show an emotion", "0: you", "up/down: intensity", "q: quit"])
+    more = ["1-8: show an emotion", "0: you", "up/down: intensity", "p: print figures", "q: quit"]
+    return "   ".join([*told, *more])
 
 
 def run_session(
@@ -137,6 +79,7 @@ def run_session(
     Raises:
         BaseException: the first error of any of the session's threads.
     """
+    from reenact.live.remotes import Remotes
     from reenact.storage import write_json  # loads cv2
 
     session = controls.session
@@ -144,6 +87,7 @@ def run_session(
         if interruption is None:
             interruption = stack.enter_context(Interruption())
         stack.enter_context(session)
+        stack.enter_context(Remotes(controls))
         keys = stack.enter_context(Keys())
         threads = [
             threading.Thread(target=body, args=(controls, interruption, keys), daemon=True)
@@ -244,13 +188,17 @@ def _act_on_keys(controls: Controls, interruption: Interruption, keys: Keys) -> 
             key = keys.pressed()
             if key == "q":
                 interruption.stop = True
-            elif key is not None and key in ACTIONS:
-                bar.write(_done(ACTIONS[key][1], controls), file=sys.stderr)
+            elif key == "p":
+                bar.write(_summary(controls.stats()), file=sys.stderr)
+            elif key is not None and key in KEYS:
+                bar.write(_done(KEYS[key][1], controls), file=sys.stderr)
 
 
-def _done(action: Callable[[Controls], str], controls: Controls) -> str:
+def _done(action: str, controls: Controls) -> str:
+    from reenact.live.actions import act
+
     try:
-        return action(controls)
+        return act(controls, action)
     except ReenactError as error:
         return str(error)
 

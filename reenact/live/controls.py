@@ -57,6 +57,7 @@ class Controls:
         session: the session.
         target: the name of the target that is shown.
         recording: the file that is being recorded; None if there is none.
+        remotes: the remote controls that are listened to, and why one is not; "" if it is.
     """
 
     def __init__(
@@ -69,6 +70,7 @@ class Controls:
         self.session = session
         self.target = target
         self.recording: Path | None = None
+        self.remotes: dict[str, str] = {}
         self._recording_name = ""
         self._store = store
         self._refused: dict[str, str] = {}
@@ -102,6 +104,7 @@ class Controls:
             "drops": drops,
             "outputs": self.outputs(),
             "recording": str(self.recording or ""),
+            "remotes": [{"name": name, "error": text} for name, text in self.remotes.items()],
             "device": session.reenactor.device,
             "renderer": session.settings.renderer.name,
             "size": list(session.reenactor.size),

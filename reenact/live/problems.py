@@ -38,6 +38,9 @@ def problems(session: Session, state: Mapping[str, Any]) -> Iterator[dict[str, s
     for output in state["outputs"]:
         if output["error"]:
             yield _problem("outputs", output["error"], "Then switch it on again.")
+    for remote in state["remotes"]:
+        if remote["error"]:
+            yield _problem("remotes", remote["error"], "All else works; remote.use names it.")
 
 
 def _problem(where: str, what: str, remedy: str) -> dict[str, str]:

@@ -10,6 +10,7 @@ import contextlib
 import difflib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -34,6 +35,7 @@ GROUP_OF: Final[dict[str, registry.Group]] = {
     "renderer": "renderers",
     "drive": "motions",
     "sink": "sinks",
+    "remote": "remotes",
 }
 """The sections that hold sections of parts, with the group of these parts."""
 
@@ -111,6 +113,15 @@ class Setting:
         return f"{self.section}.{self.key}"
 
     @property
+    def range(self) -> tuple[float | None, float | None]:
+        """Its lowest and highest value, of which an excluded one is told as well; None: none."""
+        told = self.schema
+        return (
+            told.get("minimum", told.get("exclusiveMinimum")),
+            told.get("maximum", told.get("exclusiveMaximum")),
+        )
+
+    @property
     def live(self) -> bool:
         """True if it may change while a session runs."""
         return self.used and bool(self.schema.get("live"))
@@ -128,7 +139,7 @@ def walk(settings: Settings, *, unused: bool = False) -> Iterator[Setting]:
 
 
 def _walk(section: Section, place: str, used: bool, unused: bool) -> Iterator[Setting]:
-    schema = type(section).model_json_schema()["properties"] if type(section).model_fields else {}
+    schema = _declarations(type(section))
     help = (type(section).__doc__ or "").strip().partition("\n")[0]
     for key in type(section).model_fields:
         value = getattr(section, key)
@@ -143,6 +154,12 @@ def _walk(section: Section, place: str, used: bool, unused: bool) -> Iterator[Se
         with contextlib.suppress(PluginError):  # `reenact plugins` tells the cause
             part = named[name] if name in named else _part(place, name)()
             yield from _walk(part, f"{place}.{name}", used and name in named, unused)
+
+
+@cache
+def _declarations(section: type[Section]) -> dict[str, Any]:
+    declared: dict[str, Any] = section.model_json_schema().get("properties", {})
+    return declared
 
 
 def change(settings: Settings, section: str, key: str, value: Any) -> None:

@@ -13,10 +13,16 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from reenact import registry
 from reenact.errors import TargetError
+from reenact.live.actions import ACTIONS, act
 from reenact.live.presenter import Show
 from reenact.live.presets import import_preset, preset_names, preset_path
 from reenact.panel.studio import Studio
 from reenact.panel.widgets import widgets
+
+
+def _shown(name: str) -> str:
+    argument = ACTIONS[name].argument
+    return f"{name}={argument}" if argument else name
 
 
 class Body(BaseModel):
@@ -79,6 +85,16 @@ class TrainBody(Body):
     """A training."""
 
     minutes: float = Field(10, gt=0, le=240, description="how long it may take")
+
+
+class ActBody(Body):
+    """An action."""
+
+    do: str = Field(
+        max_length=300,
+        description=f"one of {', '.join(_shown(name) for name in ACTIONS)}",
+        examples=["rest", "target=anna"],
+    )
 
 
 class SettingsBody(Body):
@@ -193,6 +209,13 @@ ENDPOINTS: Final = (
         "Fade to another target",
         lambda s, p, b: s.switch(b.name).number,
         NameBody,
+    ),
+    Endpoint(
+        "POST",
+        "/api/act",
+        "What a key or a button does; answers with a sentence",
+        lambda s, p, b: act(s.running(), b.do),
+        ActBody,
     ),
     Endpoint(
         "POST", "/api/show", "Move, rest or freeze", lambda s, p, b: _set_show(s, b), ShowBody

@@ -20,7 +20,7 @@ def widgets(settings: Settings) -> list[dict[str, Any]]:
 
 
 def _described(setting: Setting) -> dict[str, Any]:
-    told = setting.schema
+    told, (low, high) = setting.schema, setting.range
     return {
         "name": setting.name,
         "section": setting.section,
@@ -31,7 +31,7 @@ def _described(setting: Setting) -> dict[str, Any]:
         "help": told.get("description", ""),
         "unit": told.get("unit", ""),
         "live": setting.live,
-        "min": told.get("minimum", told.get("exclusiveMinimum")),
-        "max": told.get("maximum", told.get("exclusiveMaximum")),
+        "min": low,
+        "max": high,
         "choices": told.get("enum"),
     }

@@ -8,6 +8,8 @@ import pytest
 
 from reenact import registry
 from reenact.config import (
+    DriveSettings,
+    RemoteSettings,
     RendererSettings,
     Section,
     SinkSettings,
@@ -22,6 +24,8 @@ SECTIONS: Final[dict[registry.Group, type[Section]]] = {
     "trackers": TrackingSettings,
     "renderers": RendererSettings,
     "sinks": SinkSettings,
+    "motions": DriveSettings,
+    "remotes": RemoteSettings,
 }
 
 

@@ -13,7 +13,7 @@ from support.plugins import PLUGINS, install
 
 HERE = [
     PLUGINS / f"reenact_{name}"
-    for name in ("pixel_regression", "ganimation", "lgp_gan", "attention_cgan", "motion")
+    for name in ("pixel_regression", "ganimation", "lgp_gan", "attention_cgan", "motion", "midi")
 ]
 
 sys.path += map(str, HERE)

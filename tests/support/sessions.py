@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 
 from reenact.config import Settings
+from reenact.live.controls import Controls
 from reenact.live.session import Session
+from reenact.sinks.fanout import SinkSet
 from reenact.stats import Stats
 from support.fakes import FakeReenactor, FakeSink, FakeSource, shows_actor, until
 from support.simulation import SimulatedTime
@@ -48,3 +51,13 @@ def run(
 
 def all_frames_are_counted(stats: Stats) -> bool:
     return stats.frames_in == stats.frames_out - stats.repeats + sum(stats.drops.values())
+
+
+@contextlib.contextmanager
+def fake_controls(time: SimulatedTime) -> Iterator[Controls]:
+    """Run a live session of fakes, whose outputs may change."""
+    source = FakeSource(None, live=True, time=time)
+    output = SinkSet([FakeSink(live=True)])
+    with Session(Settings(), source, FakeReenactor(), output, clock=time.clock) as session:
+        session.start()
+        yield Controls(session)

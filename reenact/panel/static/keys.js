@@ -6,6 +6,14 @@ import { T } from "./texts.js";
 
 const STORED = "reenact-keys";
 
+const ACTIONS = {
+  " ": "rest", f: "freeze", n: "neutral", u: "undo", x: "mirror", m: "motion",
+  arrowup: "intensity=+0.1", arrowdown: "intensity=-0.1",
+  0: "emotion=actor", 1: "emotion=neutral", 2: "emotion=angry", 3: "emotion=contemptuous",
+  4: "emotion=disgusted", 5: "emotion=fearful", 6: "emotion=happy", 7: "emotion=sad",
+  8: "emotion=surprised",
+};
+
 export class Keys {
   constructor(page) {
     this.page = page;
@@ -28,30 +36,16 @@ export class Keys {
   press(key) {
     const session = this.page.state()?.session;
     if (!session) return false;
-    const show = (what) =>
-      attempt("POST", "show", { show: session.show === what ? "live" : what });
-    const does = {
-      " ": () => show("rest"),
-      f: () => show("frozen"),
-      n: () => attempt("POST", "neutral").then(() => toast(T.calibrate.done)),
-      u: () => attempt("DELETE", "neutral").then(() => toast(T.calibrate.undone)),
-      x: () => this.change("fusion.mirror", (one) => !one.value),
-      r: () => record(session),
-      m: () => attempt("POST", "motion"),
-      arrowup: () => this.change("drive.intensity", (one) => Math.min(one.value + 0.1, one.max)),
-      arrowdown: () => this.change("drive.intensity", (one) => Math.max(one.value - 0.1, one.min)),
-    };
-    if (/^[0-8]$/.test(key)) this.change("drive.emotion", (one) => one.choices[Number(key)]);
-    else if (key in does) does[key]();
+    if (key === "r") record(session);
+    else if (key in ACTIONS) perform(ACTIONS[key]);
     else return false;
     return true;
   }
+}
 
-  /** Change a setting to what `next` makes of its description. */
-  async change(name, next) {
-    const one = (await attempt("GET", "settings"))?.find((setting) => setting.name === name);
-    if (one) await attempt("PATCH", "settings", { values: { [name]: next(one) } });
-  }
+async function perform(action) {
+  const told = await attempt("POST", "act", { do: action });
+  if (told) toast(told);
 }
 
 const SOUND = "reenact-sound";

@@ -1,7 +1,7 @@
 // Every setting as it is declared, those of plugins included; and the keys.
 
 import { attempt } from "./api.js";
-import { h } from "./dom.js";
+import { h, rich } from "./dom.js";
 import { T } from "./texts.js";
 import { settings, widget } from "./widgets.js";
 
@@ -67,16 +67,19 @@ function keysPart(page) {
     type: "checkbox", role: "switch", checked: page.keys.enabled,
     onchange: () => (page.keys.enabled = box.checked),
   });
+  const remotes = page.state()?.session?.remotes ?? [];
   const example =
-    `curl -X POST ${location.origin}/api/show -H "Authorization: Bearer TOKEN" ` +
-    `-H "Content-Type: application/json" -d '{"show": "rest"}'`;
+    `curl -X POST ${location.origin}/api/act -H "Authorization: Bearer TOKEN" ` +
+    `-H "Content-Type: application/json" -d '{"do": "rest"}'`;
   return h(
     "section.part",
     h("h2", T.keys.title),
     h("p.muted", T.keys.help),
     h("label.switch", box, h("span", T.keys.enabled)),
     h("dl.keys", T.keys.list.map(([key, text]) => [h("dt", h("kbd", key)), h("dd", text)])),
-    h("p.muted", T.keys.global),
+    h("p", rich(T.keys.global)),
+    remotes.map((one) => h("p", h("strong", one.name), `: ${one.error || T.keys.listening}`)),
+    h("p.muted", T.keys.request),
     h("pre", { tabIndex: 0 }, example),
     h("p", h("a", { href: "/openapi.json" }, T.keys.api)),
   );

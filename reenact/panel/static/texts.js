@@ -303,8 +303,10 @@ export const T = {
       ["M", "Play a motion"],
     ],
     global:
-      "A browser sees no key while another program has the focus. For a Stream Deck or a hotkey " +
-      "tool, send a request to the API:",
+      "A browser sees no key while another program has the focus. Write `hotkeys` into the " +
+      "setting `remote.use` for keys that always work, or `midi` for a MIDI device.",
+    listening: "listening",
+    request: "For a Stream Deck or a hotkey tool, send a request to the API:",
     api: "Description of the API",
   },
 };

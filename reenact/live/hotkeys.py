@@ -1,0 +1,94 @@
+"""Keys that work while any program has the focus, by way of pynput."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Any, Final
+
+from pydantic import Field
+
+from reenact.config import Section
+from reenact.errors import SourceError
+from reenact.lifecycle import ClosesOnExit
+from reenact.live.actions import bindings
+from reenact.registry import RemoteSpec
+from reenact.types import Performer
+
+_WAYLAND: Final = (
+    "Wayland lets no program see the keys of others. Bind a shortcut of the desktop to a request "
+    "of the panel's API instead: docs/panel.md."
+)
+
+
+class HotkeySettings(Section):
+    """Keys that work while any program has the focus."""
+
+    keys: str = Field(
+        "ctrl+alt+space: rest; ctrl+alt+f: freeze; ctrl+alt+n: neutral; ctrl+alt+x: mirror; "
+        "ctrl+alt+r: record; ctrl+alt+m: motion",
+        description="what keys do, as in `ctrl+alt+a: target=anna; ctrl+alt+1: emotion=happy`",
+    )
+
+
+class Hotkeys(ClosesOnExit):
+    """Listens to the keys of the whole desktop.
+
+    Args:
+        performer: does what the keys are bound to.
+        settings: the keys.
+
+    Raises:
+        SourceError: the system does not allow it, or pynput is missing.
+        ConfigError: a key or action is unknown.
+    """
+
+    def __init__(self, performer: Performer, settings: HotkeySettings) -> None:
+        bound = bindings(settings.keys)
+        for action in bound.values():
+            performer.check(action)
+        keyboard = _keyboard()
+
+        def does(action: str) -> Any:
+            return lambda: performer.act(action)
+
+        try:
+            self._keys = keyboard.GlobalHotKeys(
+                {_named(key): does(action) for key, action in bound.items()}
+            )
+        except ValueError as error:
+            raise SourceError(f"remote.hotkeys.keys: {error}.") from error
+        self._keys.start()
+        self._keys.wait()
+
+    def close(self) -> None:
+        """Stop listening."""
+        self._keys.stop()
+
+
+def _keyboard() -> Any:
+    if sys.platform.startswith("linux") and os.environ.get("WAYLAND_DISPLAY"):
+        raise SourceError(_WAYLAND)
+    try:
+        from pynput import keyboard
+    except ImportError as error:  # also where no display can be reached
+        if error.name == "pynput":
+            raise SourceError(
+                "Hotkeys need the package pynput: `pip install 'reenact[hotkeys]'`."
+            ) from error
+        raise SourceError(f"Hotkeys cannot be used here: {str(error).splitlines()[0]}") from error
+    return keyboard
+
+
+def _named(keys: str) -> str:
+    """Return keys such as ctrl+alt+f in pynput's words, <ctrl>+<alt>+f."""
+    return "+".join(f"<{key}>" if len(key) > 1 else key for key in keys.replace(" ", "").split("+"))
+
+
+HOTKEYS: Final = RemoteSpec(
+    "hotkeys",
+    "keys that work while any program has the focus (not on Wayland)",
+    Hotkeys,
+    settings=HotkeySettings,
+    needs="a desktop, not Wayland's",
+)

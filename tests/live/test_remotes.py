@@ -1,0 +1,160 @@
+"""Keys, hotkeys and knobs do by name what the page does."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from reenact.errors import ConfigError, ReenactError
+from reenact.live.actions import ACTIONS, act, bindings, turn
+from reenact.live.controls import Controls
+from reenact.live.hotkeys import HOTKEYS
+from reenact.live.remotes import Remotes
+from support.fakes import until
+from support.obs.studio import display
+from support.sessions import fake_controls
+from support.simulation import SimulatedTime
+
+
+@pytest.fixture
+def controls(time: SimulatedTime) -> Iterator[Controls]:
+    with fake_controls(time) as made:
+        yield made
+
+
+def test_actions_by_name(controls: Controls, tmp_path: Path) -> None:
+    session = controls.session
+    assert "rests" in act(controls, "rest")
+    assert session.presenter.show.value == "rest"
+    assert "follows" in act(controls, "rest")
+    assert "frozen" in act(controls, "freeze")
+    act(controls, "freeze")
+    act(controls, "emotion=happy")
+    assert session.settings.drive.emotion == "happy"
+    for _ in range(12):
+        act(controls, "intensity=+0.1")
+    assert session.settings.drive.intensity == 2.0
+    controls.save_preset("strong")
+    act(controls, "intensity=-5")
+    act(controls, "preset=strong")
+    assert session.settings.drive.intensity == 2.0
+    assert act(controls, "mirror") == "Mirrored."
+    assert act(controls, "output=null") == "null is on."
+    assert act(controls, "output=null") == "null is off."
+    assert "neutral one" in act(controls, "neutral")
+    until(lambda: session.reenactor.neutrals == 1)  # type: ignore[attr-defined]
+    assert "ends" in act(controls, "stop")
+    assert session.ended(5.0)
+
+
+@pytest.mark.parametrize(
+    "text", ["dance", "", "intensity=much", "emotion=bored", "preset=../x", "output=nothing"]
+)
+def test_a_wrong_action_is_told_in_one_sentence(controls: Controls, text: str) -> None:
+    with pytest.raises(ReenactError) as caught:
+        act(controls, text)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "share", "value"),
+    [
+        ("drive.intensity", 0.25, 0.5),
+        ("fusion.max_yaw", 2.0, 60.0),
+        ("fusion.mirror", 0.7, True),
+        ("drive.emotion", 1.0, "surprised"),
+        ("smoothing.pose_min_cutoff", 0.0, 0.06),
+    ],
+)
+def test_a_knob_turns_a_setting_through_its_range(
+    controls: Controls, name: str, share: float, value: object
+) -> None:
+    turn(controls, name, share)
+    assert controls.settings()[name] == value
+    with pytest.raises(ConfigError, match="no setting"):
+        turn(controls, "renderer.threads", share)
+
+
+def test_bindings_are_read_or_refused() -> None:
+    text = " Ctrl+Alt+F : freeze;note  3: target=anna ; "
+    assert bindings(text) == {"ctrl+alt+f": "freeze", "note 3": "target=anna"}
+    with pytest.raises(ConfigError, match="NAME: ACTION"):
+        bindings("ctrl+f freeze")
+
+
+def test_a_remote_that_fails_is_told_and_the_session_goes_on(
+    controls: Controls, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WAYLAND_DISPLAY", "wayland-0")
+    controls.session.settings.remote.use = "hotkeys, telepathy"
+    with Remotes(controls):
+        told = {one["name"]: one["error"] for one in controls.snapshot()["remotes"]}
+    assert "no remote called 'telepathy'" in told["telepathy"]
+    if sys.platform.startswith("linux"):
+        assert "Wayland" in told["hotkeys"]
+    assert {one["where"] for one in controls.snapshot()["problems"]} == {"remotes"}
+
+
+PRESS = """
+import sys, threading
+from Xlib import X, XK, display
+from Xlib.ext import xtest
+from reenact.config import RemoteSettings
+from reenact.live.hotkeys import HOTKEYS, HotkeySettings
+
+class Told:
+    done = threading.Event()
+    def check(self, text): pass
+    def act(self, text):
+        print(text, flush=True)
+        if text == "target=anna":
+            self.done.set()
+
+told = Told()
+settings = RemoteSettings(hotkeys=HotkeySettings(keys=sys.argv[1]))
+remote = HOTKEYS.make(told, settings)
+screen = display.Display()
+for keys in ("space", "f", "x", "a"):
+    keys = ["Control_L", "Alt_L", keys]
+    codes = [screen.keysym_to_keycode(XK.string_to_keysym(key)) for key in keys]
+    for code in codes:
+        xtest.fake_input(screen, X.KeyPress, code)
+    for code in reversed(codes):
+        xtest.fake_input(screen, X.KeyRelease, code)
+    screen.sync()
+assert told.done.wait(20)
+remote.close()
+"""
+
+
+@pytest.mark.skipif(shutil.which("Xvfb") is None, reason="Xvfb is missing (apt install xvfb)")
+def test_hotkeys_are_heard_on_an_x_display_whatever_has_the_focus(tmp_path: Path) -> None:
+    """The keys are pressed through the X server's own XTEST extension."""
+    pytest.importorskip("Xlib", reason="pynput is missing: .[hotkeys]")
+    keys = "ctrl+alt+space: rest; ctrl+alt+f: freeze; shift+x: stop; ctrl+alt+a: target=anna"
+    with display(tmp_path) as number:
+        environment = {**os.environ, "DISPLAY": number}
+        environment.pop("WAYLAND_DISPLAY", None)
+        done = subprocess.run(
+            [sys.executable, "-c", PRESS, keys],
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+    assert (done.returncode, done.stdout.split()) == (0, ["rest", "freeze", "target=anna"]), done
+
+
+def test_an_unknown_action_of_a_hotkey_is_told(controls: Controls) -> None:
+    assert set(ACTIONS) >= set(bindings(HOTKEYS.settings().keys).values())
+    remote = controls.session.settings.remote
+    remote.hotkeys = HOTKEYS.settings(keys="ctrl+q: dance")  # type: ignore[attr-defined]
+    with pytest.raises(ConfigError, match="no action dance"), Remotes(controls) as remotes:
+        HOTKEYS.make(remotes, remote)
