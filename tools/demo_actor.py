@@ -4,7 +4,7 @@
 
 The face is invented: `demo_portrait` composes it of two portraits in the public domain. The
 program's own generator animates it by a script of action units, head turns and blinks, and draws it
-as it draws any target.
+as it draws any target. Only teeth, which the portrait does not show, are painted in.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ from reenact.live.drives import still_expression
 from reenact.rendering.compositing import Paster
 from reenact.sinks.video_file import FileSettings
 from reenact.targets.library import resize_target, target_from_image
-from reenact.types import Array, Drive, Frame, Pose, Target
+from reenact.types import Array, Drive, Frame, Pose, Renderer, Target
 from tools import ASSETS
-from tools.demo_portrait import composed_portrait
+from tools.demo_portrait import Teeth, composed_portrait
 
 ASSET: Final = ASSETS / "demo_actor.mp4"
 FPS: Final = 25
@@ -101,9 +101,8 @@ def scripted_landmarks(neutral: Array, time_s: float) -> Array:
     return to_image(shape, Pose(turn @ pose.rotation, place, pose.scale))
 
 
-def frames(target: Target, settings: RendererSettings) -> Iterator[Frame]:
+def frames(target: Target, renderer: Renderer, teeth: Teeth) -> Iterator[Frame]:
     """Draw the script's frames."""
-    renderer = registry.load("renderers", settings.name).make(settings)
     renderer.prepare(target)
     paster = Paster(target, max_side=512)
     for index in range(round(DURATION_S * FPS)):
@@ -114,22 +113,24 @@ def frames(target: Target, settings: RendererSettings) -> Iterator[Frame]:
             time_s=time_s,
             dt_s=1 / FPS,
         )
-        yield Frame(paster.paste(renderer.render(drive)), time_s, index)
+        drawn = teeth.painted(renderer.render(drive), drive.landmarks)
+        yield Frame(paster.paste(drawn), time_s, index)
 
 
 def main() -> None:
     """Write the asset."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, default=ASSET)
-    parser.add_argument("--size", type=int, default=256, help="side of the generated crop, px")
+    parser.add_argument("--size", type=int, default=512, help="side of the generated crop, px")
     arguments = parser.parse_args()
     tracker = MediaPipeTracker(TrackingSettings(), static=True)
     target = target_from_image("demo actor", composed_portrait(tracker), tracker)
-    settings = RendererSettings(name="warp_unet", size=arguments.size)
+    target = resize_target(target, arguments.size)
+    renderer = registry.load("renderers", "warp_unet").make(RendererSettings(size=arguments.size))
     sink = registry.load("sinks", "file").make(
         str(arguments.out), SinkSettings(file=FileSettings(crf=23))
     )
-    for frame in frames(resize_target(target, arguments.size), settings):
+    for frame in frames(target, renderer, Teeth(tracker)):
         if frame.index == 0:
             sink.open(frame.size, float(FPS))
         sink.write(frame)
