@@ -30,6 +30,8 @@ class MaskedConfig:
         windowed: the vector's planes fade to the border (ours). Constant ones, as in the papers,
             are taken off by the instance normalisation wherever no padding is seen, so that the
             vector only acts from the border inwards and is learned slowly.
+        residual: the colours are a change of the picture (ours), so that a short training need not
+            learn to draw faces first.
     """
 
     size_px: int = 128
@@ -37,6 +39,7 @@ class MaskedConfig:
     width: int = 64
     blocks: int = 6
     windowed: bool = False
+    residual: bool = False
 
     def __post_init__(self) -> None:
         """Refuse what the critic could not halve."""
@@ -65,6 +68,14 @@ def encoder_decoder(inputs: int, width: int, blocks: Iterable[nn.Module]) -> nn.
     )
 
 
+def colour_head(width: int, residual: bool) -> nn.Sequential:
+    """Return the head for colours; one for changes of the picture begins with none."""
+    layer = nn.Conv2d(width, 3, 7, 1, 3, bias=False)
+    if residual:
+        nn.init.zeros_(layer.weight)
+    return nn.Sequential(layer, nn.Tanh())
+
+
 class MaskedGenerator(nn.Module):
     """Changes a picture as a vector says (Table II); the local generators have 3 blocks."""
 
@@ -74,7 +85,7 @@ class MaskedGenerator(nn.Module):
         width = config.width
         blocks = (ResidualBlock(4 * width) for _ in range(config.blocks))
         self.body = encoder_decoder(3 + config.conditions, width, blocks)
-        self.colour = nn.Sequential(nn.Conv2d(width, 3, 7, 1, 3, bias=False), nn.Tanh())
+        self.colour = colour_head(width, config.residual)
         self.attention = nn.Sequential(nn.Conv2d(width, 1, 7, 1, 3, bias=False), nn.Sigmoid())
 
     def masks(self, picture: Tensor, condition: Tensor) -> tuple[Tensor, Tensor]:
@@ -85,7 +96,9 @@ class MaskedGenerator(nn.Module):
             condition: (N, K).
         """
         features = self.body(with_planes(picture, condition, self.config.windowed))
-        return self.colour(features), self.attention(features)
+        return coloured(picture, self.colour(features), self.config.residual), self.attention(
+            features
+        )
 
     def forward(self, picture: Tensor, condition: Tensor) -> Tensor:
         """Return the changed picture (N, 3, H, W) in -1..1 (eq. 1)."""
@@ -99,33 +112,46 @@ class PlainGenerator(nn.Module):
         conditions: K, length of the vector.
         width: channels of the first layers.
         blocks: between encoder and decoder, of 4 × width channels.
-        windowed: see `MaskedConfig`.
+        windowed, residual: see `MaskedConfig`.
     """
 
     def __init__(
-        self, conditions: int, width: int, blocks: Iterable[nn.Module], windowed: bool = False
+        self,
+        conditions: int,
+        width: int,
+        blocks: Iterable[nn.Module],
+        windowed: bool = False,
+        residual: bool = False,
     ) -> None:
         super().__init__()
-        self._windowed = windowed
+        self._windowed, self._residual = windowed, residual
         self.body = encoder_decoder(3 + conditions, width, blocks)
-        self.colour = nn.Sequential(nn.Conv2d(width, 3, 7, 1, 3, bias=False), nn.Tanh())
+        self.colour = colour_head(width, residual)
 
     def forward(self, picture: Tensor, condition: Tensor) -> Tensor:
         """Return the changed picture (N, 3, H, W) in -1..1."""
-        drawn: Tensor = self.colour(self.body(with_planes(picture, condition, self._windowed)))
-        return drawn
+        features = self.body(with_planes(picture, condition, self._windowed))
+        return coloured(picture, self.colour(features), self._residual)
+
+
+def coloured(picture: Tensor, colour: Tensor, residual: bool) -> Tensor:
+    """Return colours, or what they change in a picture."""
+    return (picture + colour).clamp(-1, 1) if residual else colour
 
 
 def with_planes(picture: Tensor, condition: Tensor, windowed: bool = False) -> Tensor:
     """Return pictures (N, 3, H, W) with a plane for each number of the vector, (N, 3 + K, H, W)."""
     planes = condition[:, :, None, None].expand(-1, -1, *picture.shape[2:])
-    if windowed:
-        down, across = (
-            torch.hann_window(side, periodic=False, device=picture.device, dtype=picture.dtype)
-            for side in picture.shape[2:]
-        )
-        planes = planes * (down[:, None] * across)
-    return torch.cat([picture, planes], dim=1)
+    return torch.cat([picture, planes * window(picture) if windowed else planes], dim=1)
+
+
+def window(picture: Tensor) -> Tensor:
+    """Return a Hann window (H, W) of pictures (N, 3, H, W): 1 in the middle, 0 at the border."""
+    down, across = (
+        torch.hann_window(side, periodic=False, device=picture.device, dtype=picture.dtype)
+        for side in picture.shape[2:]
+    )
+    return down[:, None] * across
 
 
 def blended(picture: Tensor, colour: Tensor, attention: Tensor) -> Tensor:
@@ -164,7 +190,7 @@ class ConditionCritic(nn.Module):
         return self.real(features), self.condition(features).flatten(1)
 
 
-def gradient_penalty(critic: ConditionCritic, real: Tensor, generated: Tensor) -> Tensor:
+def gradient_penalty(critic: nn.Module, real: Tensor, generated: Tensor) -> Tensor:
     """Return the mean of (‖∇D(x̂)‖₂ − 1)² on the lines between pictures (Gulrajani 2017)."""
     share = torch.rand(len(real), 1, 1, 1, device=real.device, dtype=real.dtype)
     between = (share * real + (1 - share) * generated).requires_grad_(True)

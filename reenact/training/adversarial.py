@@ -33,12 +33,15 @@ from torch.utils.data import Dataset
 
 from reenact.config import Share
 from reenact.errors import ConfigError
+from reenact.expression.emotions import EMOTIONS
 from reenact.models.discriminators import MarkovDiscriminator
 from reenact.models.fusion_network import FusionNetwork, shipped_network
+from reenact.models.masked_generator import gradient_penalty, window
 from reenact.models.unet import UNet, UNetConfig
 from reenact.models.weights import save_model
-from reenact.training.labels import FaceBatches, FaceData, FaceMaterial
+from reenact.training.labels import FaceBatches, FaceData, FaceMaterial, one_hot, shown
 from reenact.training.loop import Recipe, Schedule
+from reenact.training.losses import weighted_l1
 from reenact.training.picture_pairs import (
     PictureMaterial,
     collate,
@@ -199,7 +202,7 @@ class FaceGanConfig(FaceData):
             that begins with critics that know nothing learns to return its input.
         pair_weight: of the mean difference to another frame of the same clip (ours), which makes a
             short training possible; 0: no pair is compared.
-        windowed: see `masked_generator.MaskedConfig`.
+        windowed, residual: see `masked_generator.MaskedConfig`.
     """
 
     critic_steps: PositiveInt = 5
@@ -208,6 +211,7 @@ class FaceGanConfig(FaceData):
     critic_first: Share = 0.0
     pair_weight: NonNegativeFloat = 0.0
     windowed: bool = False
+    residual: bool = False
 
 
 class FaceRecipe(Recipe):
@@ -245,8 +249,8 @@ class FaceRecipe(Recipe):
         return FaceBatches(self.material, count, seed, steps)
 
     def wanted(self, batch: Mapping[str, Tensor]) -> Tensor:
-        """Return the conditions (N, K) that are asked for."""
-        raise NotImplementedError
+        """Return the conditions (N, K) that are asked for: the next face's emotion."""
+        return shown(batch).roll(1, dims=0)
 
     def critic_losses(self, batch: Mapping[str, Tensor], wanted: Tensor) -> dict[str, Tensor]:
         """Return the losses of the critics."""
@@ -259,17 +263,31 @@ class FaceRecipe(Recipe):
     def pair_losses(self, batch: Mapping[str, Tensor], condition: Tensor) -> dict[str, Tensor]:
         """Return the loss of drawing a face from another one of its clip, if it has a weight.
 
-        `condition` is what the face itself shows.
+        `condition` is what the face itself shows. The middle of a picture counts most.
         """
         weight = self._config.pair_weight
         if not weight:
             return {}
-        drawn = self.networks["generator"](batch["other_faces"], condition)
-        return {"pairs": weight * F.l1_loss(drawn.float(), batch["faces"])}
+        drawn = self.drawn_pairs(batch["other_faces"], condition, batch["faces"])
+        losses = [
+            weighted_l1(one.float(), truth, window(truth) / window(truth).mean())
+            for one, truth in drawn
+        ]
+        return {"pairs": weight * torch.stack(losses).mean()}
+
+    def drawn_pairs(
+        self, source: Tensor, condition: Tensor, truth: Tensor
+    ) -> list[tuple[Tensor, Tensor]]:
+        """Return what is drawn of a face, and what it is compared with.
+
+        A generator with a mask also gives the colours under it, which learn nothing else once the
+        mask has closed.
+        """
+        return [(self.networks["generator"](source, condition), truth)]
 
     def acted(self) -> Array:
         """Return the conditions (7, K) of all emotions but neutral, for the validation."""
-        raise NotImplementedError
+        return one_hot(range(1, len(EMOTIONS)))
 
     def step(self, batch: Mapping[str, Any], progress: float) -> dict[str, float]:
         """Let the critics learn some times, then the generator once."""
@@ -298,6 +316,23 @@ class FaceRecipe(Recipe):
         config: str = network.config.to_json()  # type: ignore[operator, union-attr]
         header = {"architecture": self.name, "config": config, "data": self.material.description}
         save_model(path, network.state_dict(), {**header, **facts})
+
+
+def critic_losses(
+    critic: nn.Module, real: Tensor, generated: Tensor, penalty_weight: float
+) -> tuple[dict[str, Tensor], Tensor]:
+    """Return WGAN-GP's losses of a critic (Gulrajani 2017), and what it reads off real pictures.
+
+    The critic returns scores and a vector, see `masked_generator.ConditionCritic`.
+    """
+    real_scores, read = critic(real)
+    generated_scores, _ = critic(generated)
+    penalty = gradient_penalty(critic, real, generated.to(real.dtype))
+    losses = {
+        "critic": generated_scores.float().mean() - real_scores.float().mean(),
+        "penalty": penalty_weight * penalty,
+    }
+    return losses, read.float()
 
 
 def falling(constant: float) -> Schedule:

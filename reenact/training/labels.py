@@ -19,13 +19,14 @@ and `other_faces`, `other_units`, …: another face of the same clip, mirrored a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from pydantic import ConfigDict, PositiveFloat, PositiveInt
 from pydantic.dataclasses import dataclass as pydantic_dataclass
@@ -51,8 +52,10 @@ from reenact.types import Array, Image
 _READ_PX: Final = 256
 """Side at which drawn faces are read."""
 
-_CANDIDATES: Final = 4
-"""Other faces of a clip, of which the one whose head is turned most alike is taken."""
+_CANDIDATES: Final = 8
+_MAX_TURN: Final = 6.0
+"""The other face of a clip is, of some candidates within these degrees, the one whose expression
+differs most; if none is, that whose head is turned most alike."""
 
 _LIGHT: Final = 0.12
 """Standard deviation of the logarithm of brightness and contrast."""
@@ -280,6 +283,12 @@ def by_emotion(clip: LabelledClip) -> NDArray[np.intp]:
     return clear_labels(clip.emotions)
 
 
+def shown(batch: Mapping[str, Tensor]) -> Tensor:
+    """Return the emotion of each face of a batch, one-hot (N, 8)."""
+    emotions = batch["emotions"]
+    return F.one_hot(emotions.argmax(dim=1), emotions.shape[1]).to(emotions.dtype)
+
+
 def one_hot(emotions: Sequence[int]) -> Array:
     """Return the (N, 8) vectors of emotions."""
     return np.eye(len(EMOTIONS), dtype=np.float32)[list(emotions)]
@@ -297,8 +306,10 @@ def _augmented(clip: LabelledClip, row: int, rng: Rng) -> dict[str, Any]:
     gain, contrast = np.exp(rng.normal(0, _LIGHT, 2)).astype(np.float32)
     found: dict[str, Any] = {}
     others = rng.integers(len(clip.pictures), size=_CANDIDATES)
-    nearest = np.linalg.norm(clip.turns[others] - clip.turns[row], axis=1).argmin()
-    for prefix, index in (("", row), ("other_", int(others[nearest]))):
+    turned = np.linalg.norm(clip.turns[others] - clip.turns[row], axis=1) / _MAX_TURN
+    moved = np.abs(clip.units[others] - clip.units[row]).mean(axis=1)
+    best = int(others[np.where(turned < 1, moved, -turned).argmax()])
+    for prefix, index in (("", row), ("other_", best)):
         picture = clip.pictures[index]
         face = to_unit((picture[:, ::-1] if flips else picture)[None])[0]
         units = clip.units[index]

@@ -13,7 +13,15 @@ from support.plugins import PLUGINS, install
 
 HERE = [
     PLUGINS / f"reenact_{name}"
-    for name in ("pixel_regression", "ganimation", "lgp_gan", "attention_cgan", "motion", "midi")
+    for name in (
+        "pixel_regression",
+        "ganimation",
+        "lgp_gan",
+        "attention_cgan",
+        "expression_baselines",
+        "motion",
+        "midi",
+    )
 ]
 
 sys.path += map(str, HERE)

@@ -18,7 +18,6 @@ from reenact_lgp_gan.training import (
     LgpTraining,
     attention_loss,
     critic_loss,
-    shown,
 )
 from torch import Tensor, nn
 
@@ -26,7 +25,7 @@ from reenact.expression.emotions import EMOTIONS
 from reenact.face.topology import BROW_LEFT, BROW_RIGHT, EYE_LEFT, EYE_RIGHT, LIPS_OUTER
 from reenact.models.masked_generator import ConditionCritic, MaskedGenerator
 from reenact.rendering.aligned_face import frame_face
-from reenact.training.labels import FaceMaterial
+from reenact.training.labels import FaceMaterial, shown
 from support.emotion_renderers import check_it_resumes_and_shows_emotions, face_batch
 
 SMALL = (

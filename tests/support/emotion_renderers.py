@@ -50,7 +50,8 @@ def check_it_resumes_and_shows_emotions(name: str, settings: str, folder: Path) 
 
     assert not change("neutral").any()
     assert not change("happy", 0.0).any()
-    assert 0 < change("happy", 0.5).sum() < change("happy").sum()
+    assert change("happy", 0.1).any()
+    assert change("happy", 0.1).sum() < change("happy").sum()
     assert (change("happy") != change("sad")).any()
     assert not change("happy")[:4].any()  # beside the face the photo stays
     return weights

@@ -30,7 +30,7 @@ class AttentionConfig:
         width: channels of the first layers.
         blocks: residual blocks with attention.
         reduction: ratio by which W_down of eq. 6 shrinks the channels.
-        windowed: see `masked_generator.MaskedConfig`.
+        windowed, residual: see `masked_generator.MaskedConfig`.
     """
 
     size_px: int = 128
@@ -38,6 +38,7 @@ class AttentionConfig:
     blocks: int = 6
     reduction: int = 16
     windowed: bool = False
+    residual: bool = False
 
     def __post_init__(self) -> None:
         """Refuse what the discriminator could not halve."""
@@ -97,7 +98,7 @@ class AttentionGenerator(PlainGenerator):
 
     def __init__(self, config: AttentionConfig) -> None:
         blocks = [AttentionBlock(4 * config.width, config.reduction) for _ in range(config.blocks)]
-        super().__init__(CONDITIONS, config.width, blocks, config.windowed)
+        super().__init__(CONDITIONS, config.width, blocks, config.windowed, config.residual)
         self.config = config
 
 

@@ -67,7 +67,12 @@ class AttentionRecipe(FaceRecipe):
         self.config = config
         try:
             sizes = AttentionConfig(
-                config.size_px, config.width, config.blocks, config.reduction, config.windowed
+                config.size_px,
+                config.width,
+                config.blocks,
+                config.reduction,
+                config.windowed,
+                config.residual,
             )
         except ValueError as error:
             raise ConfigError(f"settings.size_px: {error}.") from error

@@ -29,10 +29,9 @@ from reenact.models.masked_generator import (
     MaskedConfig,
     MaskedGenerator,
     blended,
-    gradient_penalty,
     total_variation,
 )
-from reenact.training.adversarial import FaceGanConfig, FaceRecipe, falling
+from reenact.training.adversarial import FaceGanConfig, FaceRecipe, critic_losses, falling
 from reenact.training.labels import FaceMaterial
 from reenact.training.loop import Schedule
 from reenact.training.sampling import read_settings
@@ -75,6 +74,7 @@ class GanimationRecipe(FaceRecipe):
                 width=config.width,
                 blocks=config.blocks,
                 windowed=config.windowed,
+                residual=config.residual,
             )
         except ValueError as error:
             raise ConfigError(f"settings.size_px: {error}.") from error
@@ -102,18 +102,11 @@ class GanimationRecipe(FaceRecipe):
     def critic_losses(self, batch: Mapping[str, Tensor], wanted: Tensor) -> dict[str, Tensor]:
         """Return WGAN-GP's losses and the error of the units read off real faces."""
         config, real = self.config, batch["faces"]
-        generator = self.networks["generator"]
-        critic = cast(ConditionCritic, self.networks["critic"])
         with torch.no_grad():
-            generated = generator(real, wanted).float()
-        real_scores, read = critic(real)
-        generated_scores, _ = critic(generated)
-        penalty = gradient_penalty(critic, real, generated)
-        return {
-            "critic": generated_scores.float().mean() - real_scores.float().mean(),
-            "penalty": config.penalty_weight * penalty,
-            "read": config.condition_weight * F.mse_loss(read.float(), batch["units"]),
-        }
+            generated = self.networks["generator"](real, wanted).float()
+        critic = self.networks["critic"]
+        losses, read = critic_losses(critic, real, generated, config.penalty_weight)
+        return {**losses, "read": config.condition_weight * F.mse_loss(read, batch["units"])}
 
     def generator_losses(self, batch: Mapping[str, Tensor], wanted: Tensor) -> dict[str, Tensor]:
         """Return the losses of the generator."""
@@ -122,18 +115,29 @@ class GanimationRecipe(FaceRecipe):
         faces = batch["faces"]
         colour, mask = generator.masks(faces, wanted)
         generated = blended(faces, colour, mask)
-        back_colour, back_mask = generator.masks(generated, batch["units"])
         scores, read = critic(generated)
-        back = blended(generated, back_colour, back_mask)
-        masks = torch.cat([mask, back_mask]).float()
+        cycle = generated.new_zeros(())
+        if config.cycle_weight:
+            back_colour, back_mask = generator.masks(generated, batch["units"])
+            back = blended(generated, back_colour, back_mask)
+            cycle = F.l1_loss(back.float(), faces)
+            mask = torch.cat([mask, back_mask])
+        mask = mask.float()
         return {
             "adversarial": -scores.float().mean(),
             "units": config.condition_weight * F.mse_loss(read.float(), wanted),
-            "cycle": config.cycle_weight * F.l1_loss(back.float(), faces),
-            "attention": config.attention_weight * masks.square().mean(),
-            "smooth": config.smooth_weight * total_variation(masks),
+            "cycle": config.cycle_weight * cycle,
+            "attention": config.attention_weight * mask.square().mean(),
+            "smooth": config.smooth_weight * total_variation(mask),
             **self.pair_losses(batch, batch["units"]),
         }
+
+    def drawn_pairs(
+        self, source: Tensor, condition: Tensor, truth: Tensor
+    ) -> list[tuple[Tensor, Tensor]]:
+        """Return the face and the colours under its mask, with the true face."""
+        colour, mask = cast(MaskedGenerator, self.networks["generator"]).masks(source, condition)
+        return [(blended(source, colour, mask), truth), (colour, truth)]
 
 
 def build_recipe(settings: Mapping[str, Any]) -> GanimationRecipe:

@@ -63,7 +63,7 @@ class LgpConfig:
         width: channels of the first layers.
         blocks: residual blocks of the global generator.
         local_blocks: of each local one.
-        windowed: see `MaskedConfig`.
+        windowed, residual: see `MaskedConfig`.
     """
 
     size_px: int = PAPER_PX
@@ -71,10 +71,13 @@ class LgpConfig:
     blocks: int = 6
     local_blocks: int = LOCAL_BLOCKS
     windowed: bool = False
+    residual: bool = False
 
     def masked(self, blocks: int) -> MaskedConfig:
         """Return the sizes of one generator. Raises ValueError for another side."""
-        return MaskedConfig(self.size_px, CONDITIONS, self.width, blocks, self.windowed)
+        return MaskedConfig(
+            self.size_px, CONDITIONS, self.width, blocks, self.windowed, self.residual
+        )
 
     def to_json(self) -> str:
         """Return the text that a weight file keeps."""
@@ -82,9 +85,10 @@ class LgpConfig:
 
 
 class Drawn(NamedTuple):
-    """What the generators draw of a face, and their attention masks, by region and `face`."""
+    """What the generators draw, by region and `face`: I, and the colours C and masks M of it."""
 
     pictures: dict[str, Tensor]
+    colours: dict[str, Tensor]
     masks: dict[str, Tensor]
 
 
@@ -106,18 +110,18 @@ class LgpGenerator(nn.Module):
             picture: (N, 3, S, S) aligned faces in -1..1.
             condition: (N, 8), the wanted emotion.
         """
-        pictures, masks = {}, {}
+        pictures, colours, masks = {}, {}, {}
         stage = picture.clone()
         for name, generator in self.local.items():
             place = region(name, self.config.size_px)
             own = place.cut(picture)
             assert isinstance(generator, MaskedGenerator)
-            colour, masks[name] = generator.masks(own, condition)
-            pictures[name] = blended(own, colour, masks[name])
+            colours[name], masks[name] = generator.masks(own, condition)
+            pictures[name] = blended(own, colours[name], masks[name])
             stage = _pasted(stage, pictures[name], place)
-        colour, masks["face"] = self.whole.masks(stage, condition)
-        pictures["face"] = blended(stage, colour, masks["face"])
-        return Drawn(pictures, masks)
+        colours["face"], masks["face"] = self.whole.masks(stage, condition)
+        pictures["face"] = blended(stage, colours["face"], masks["face"])
+        return Drawn(pictures, colours, masks)
 
     def forward(self, picture: Tensor, condition: Tensor) -> Tensor:
         """Return the face with the wanted emotion, (N, 3, S, S) in -1..1."""

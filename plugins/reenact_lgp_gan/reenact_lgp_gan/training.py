@@ -19,12 +19,11 @@ from pydantic.dataclasses import dataclass as pydantic_dataclass
 from torch import Tensor
 
 from reenact.errors import ConfigError
-from reenact.models.masked_generator import ConditionCritic, gradient_penalty
-from reenact.training.adversarial import FaceGanConfig, FaceRecipe, falling
-from reenact.training.labels import FaceMaterial, by_emotion, one_hot
+from reenact.models.masked_generator import ConditionCritic
+from reenact.training.adversarial import FaceGanConfig, FaceRecipe, critic_losses, falling
+from reenact.training.labels import FaceMaterial, by_emotion, shown
 from reenact.training.loop import Schedule
 from reenact.training.sampling import read_settings
-from reenact.types import Array
 from reenact_lgp_gan.network import LOCAL_BLOCKS, LgpConfig, LgpGenerator, critics, cut_out
 
 FALLING: Final = falling(1 / 2)
@@ -56,7 +55,12 @@ class LgpRecipe(FaceRecipe):
     def __init__(self, config: LgpTraining, material: FaceMaterial) -> None:
         self.config = config
         sizes = LgpConfig(
-            config.size_px, config.width, config.blocks, config.local_blocks, config.windowed
+            config.size_px,
+            config.width,
+            config.blocks,
+            config.local_blocks,
+            config.windowed,
+            config.residual,
         )
         try:
             generator = LgpGenerator(sizes)
@@ -64,14 +68,6 @@ class LgpRecipe(FaceRecipe):
             raise ConfigError(f"settings.size_px: {error}.") from error
         super().__init__("lgp_gan", config, material, generator, critics(sizes))
         self.schedules: Mapping[str, Schedule] = dict.fromkeys(self.optimizers, FALLING)
-
-    def wanted(self, batch: Mapping[str, Tensor]) -> Tensor:
-        """Return the emotions of the next face of the batch, f_y, (N, 8)."""
-        return shown(batch).roll(1, dims=0)
-
-    def acted(self) -> Array:
-        """Return all emotions but neutral."""
-        return one_hot(range(1, 8))
 
     def critic_losses(self, batch: Mapping[str, Tensor], wanted: Tensor) -> dict[str, Tensor]:
         """Return L_D of eq. 8, summed over the three critics."""
@@ -101,6 +97,13 @@ class LgpRecipe(FaceRecipe):
             **self.pair_losses(batch, shown(batch)),
         }
 
+    def drawn_pairs(
+        self, source: Tensor, condition: Tensor, truth: Tensor
+    ) -> list[tuple[Tensor, Tensor]]:
+        """Return regions and face and the colours under their masks, with the true ones."""
+        drawn, true = self._generator().draw(source, condition), cut_out(truth)
+        return [(one[name], true[name]) for one in (drawn.pictures, drawn.colours) for name in true]
+
     def _generator(self) -> LgpGenerator:
         return cast(LgpGenerator, self.networks["generator"])
 
@@ -108,24 +111,12 @@ class LgpRecipe(FaceRecipe):
         return cast(ConditionCritic, self.networks[name])
 
 
-def shown(batch: Mapping[str, Tensor]) -> Tensor:
-    """Return the emotion of each face, f_x, one-hot (N, 8)."""
-    emotions = batch["emotions"]
-    return F.one_hot(emotions.argmax(dim=1), emotions.shape[1]).to(emotions.dtype)
-
-
 def critic_loss(
     critic: ConditionCritic, real: Tensor, generated: Tensor, emotions: Tensor, config: LgpTraining
 ) -> dict[str, Tensor]:
     """Return one critic's share of eq. 2 and 3, to be minimised."""
-    real_scores, read = critic(real)
-    generated_scores, _ = critic(generated)
-    penalty = gradient_penalty(critic, real, generated.to(real.dtype))
-    return {
-        "critic": generated_scores.float().mean() - real_scores.float().mean(),
-        "penalty": config.penalty_weight * penalty,
-        "read": config.class_weight * cross_entropy(read, emotions),
-    }
+    losses, read = critic_losses(critic, real, generated, config.penalty_weight)
+    return {**losses, "read": config.class_weight * cross_entropy(read, emotions)}
 
 
 def cross_entropy(read: Tensor, emotions: Tensor) -> Tensor:

@@ -1,0 +1,113 @@
+"""AttGAN (He 2019): an encoder, and a decoder that is told the wanted emotion; no cycle.
+
+Drawn with its own emotion, a face has to come back; drawn with another, a critic has to tell that.
+Losses: reconstruction 100, classification 1 for the critic and 10 for the generator, WGAN-GP 10,
+five critic steps, Adam .5/.999 at 2e-4, batch 32. The critic is that of Xia 2021, Table III, in
+place of the paper's with instance normalisation; one shortcut joins encoder and decoder, as there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import pairwise
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from pydantic import ConfigDict, NonNegativeFloat, PositiveInt
+from pydantic.dataclasses import dataclass as pydantic_dataclass
+from torch import Tensor, nn
+
+from reenact.expression.emotions import EMOTIONS
+from reenact.models.masked_generator import ConditionCritic, with_planes
+from reenact.training.adversarial import FaceGanConfig, FaceRecipe, critic_losses
+from reenact.training.labels import FaceMaterial, by_emotion, shown
+from reenact.training.sampling import read_settings
+from reenact_expression_baselines.layers import BaselineConfig, doubling, drawing, halving, sizes
+
+
+@pydantic_dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+class AttganTraining(FaceGanConfig):
+    """The `[settings]` of the recipe; the defaults are the paper's.
+
+    Attributes:
+        depth: layers of the encoder.
+        same_weight: of the reconstruction, λ1.
+        class_weight, critic_class_weight: of the classification, λ2 and λ3.
+        penalty_weight: of the gradient penalty.
+    """
+
+    batch_size: PositiveInt = 32
+    rate: NonNegativeFloat = 2e-4
+    depth: PositiveInt = 5
+    same_weight: NonNegativeFloat = 100.0
+    class_weight: NonNegativeFloat = 10.0
+    critic_class_weight: NonNegativeFloat = 1.0
+    penalty_weight: NonNegativeFloat = 10.0
+
+
+class AttganGenerator(nn.Module):
+    """Maps faces (N, 3, S, S) in -1..1 and emotions (N, 8) to faces."""
+
+    def __init__(self, config: BaselineConfig) -> None:
+        super().__init__()
+        self.config = config
+        widths = config.widths()
+        self.encoder = nn.ModuleList(halving([3, *widths]))
+        self.up = doubling(widths[-1] + len(EMOTIONS), widths[-2])
+        rest = [2 * widths[-2], *reversed(widths[:-2])]
+        self.decoder = nn.Sequential(*(doubling(*pair) for pair in pairwise(rest)))
+        self.last = drawing(rest[-1])
+
+    def forward(self, faces: Tensor, emotions: Tensor) -> Tensor:
+        """Return the faces with other emotions."""
+        levels = [faces]
+        for layer in self.encoder:
+            levels.append(layer(levels[-1]))
+        features = torch.cat([self.up(with_planes(levels[-1], emotions)), levels[-2]], dim=1)
+        drawn: Tensor = self.last(self.decoder(features))
+        return drawn
+
+
+class AttganRecipe(FaceRecipe):
+    """See the module."""
+
+    def __init__(self, config: AttganTraining, material: FaceMaterial) -> None:
+        self.config = config
+        network = AttganGenerator(sizes(config, config.depth))
+        critic = ConditionCritic((config.size_px, config.size_px), len(EMOTIONS), config.width)
+        super().__init__("attgan", config, material, network, {"critic": critic})
+
+    def critic_losses(self, batch: Mapping[str, Tensor], wanted: Tensor) -> dict[str, Tensor]:
+        """Return the losses of the critic."""
+        with torch.no_grad():
+            generated = self.networks["generator"](batch["faces"], wanted)
+        losses, read = critic_losses(
+            self.networks["critic"], batch["faces"], generated, self.config.penalty_weight
+        )
+        cost = F.cross_entropy(read, shown(batch))
+        return {**losses, "read": self.config.critic_class_weight * cost}
+
+    def generator_losses(self, batch: Mapping[str, Tensor], wanted: Tensor) -> dict[str, Tensor]:
+        """Return the losses of the generator."""
+        config, generator, faces = self.config, self.networks["generator"], batch["faces"]
+        scores, read = self.networks["critic"](generator(faces, wanted))
+        same = generator(faces, shown(batch))
+        return {
+            "adversarial": -scores.float().mean(),
+            "classes": config.class_weight * F.cross_entropy(read.float(), wanted),
+            "same": config.same_weight * F.l1_loss(same.float(), faces),
+            **self.pair_losses(batch, shown(batch)),
+        }
+
+
+def build(config: str) -> tuple[AttganGenerator, int]:
+    """Build the generator from the config text of a weight file."""
+    made = BaselineConfig.from_json(config)
+    return AttganGenerator(made), made.size_px
+
+
+def build_recipe(settings: Mapping[str, Any]) -> AttganRecipe:
+    """Make the recipe from the `[settings]` of a training file; see `AttganTraining`."""
+    config = read_settings(AttganTraining, settings)
+    return AttganRecipe(config, FaceMaterial(config, by_emotion))

@@ -1,0 +1,75 @@
+"""What the three baselines share: sizes, and a stack of layers that halves or doubles pictures."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from itertools import pairwise
+
+from torch import nn
+
+from reenact.errors import ConfigError
+from reenact.training.adversarial import FaceGanConfig
+
+
+@dataclass(frozen=True, slots=True)
+class BaselineConfig:
+    """Sizes of a baseline's networks.
+
+    Attributes:
+        size_px: S, side of the faces, a power of two from 32.
+        width: channels of the first layers.
+        depth: residual blocks of StarGAN; layers of AttGAN's and ExprGAN's encoders.
+    """
+
+    size_px: int
+    width: int
+    depth: int
+
+    def __post_init__(self) -> None:
+        """Refuse what the networks could not halve."""
+        if self.size_px < 32 or self.size_px & (self.size_px - 1):
+            raise ValueError(f"a side of {self.size_px} px is no power of two from 32")
+
+    def to_json(self) -> str:
+        """Return the text that a weight file keeps."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> BaselineConfig:
+        """Read such a text. Raises ValueError or TypeError if it does not fit."""
+        return cls(**json.loads(text))
+
+    def widths(self) -> list[int]:
+        """Return the channels of an encoder's layers, which end at 4 × 4 px or before."""
+        depth = min(self.depth, self.size_px.bit_length() - 3)
+        return [self.width << level for level in range(depth)]
+
+
+def sizes(config: FaceGanConfig, depth: int) -> BaselineConfig:
+    """Return the sizes that a recipe asks for. Raises ConfigError if they are not allowed."""
+    try:
+        return BaselineConfig(config.size_px, config.width, depth)
+    except ValueError as error:
+        raise ConfigError(f"settings.size_px: {error}.") from error
+
+
+def halving(widths: Sequence[int]) -> list[nn.Module]:
+    """Return 4×4 convolutions that halve a picture, normalised by the batch."""
+    layers: list[nn.Module] = []
+    for inputs, outputs in pairwise(widths):
+        convolution = nn.Conv2d(inputs, outputs, 4, 2, 1, bias=False)
+        layers.append(nn.Sequential(convolution, nn.BatchNorm2d(outputs), nn.LeakyReLU(0.2)))
+    return layers
+
+
+def doubling(inputs: int, outputs: int) -> nn.Sequential:
+    """Return a 4×4 transposed convolution that doubles a picture, normalised by the batch."""
+    convolution = nn.ConvTranspose2d(inputs, outputs, 4, 2, 1, bias=False)
+    return nn.Sequential(convolution, nn.BatchNorm2d(outputs), nn.ReLU())
+
+
+def drawing(inputs: int) -> nn.Sequential:
+    """Return the last layer, which doubles the picture and gives colours in -1..1."""
+    return nn.Sequential(nn.ConvTranspose2d(inputs, 3, 4, 2, 1), nn.Tanh())

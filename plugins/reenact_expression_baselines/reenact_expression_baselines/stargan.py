@@ -1,0 +1,94 @@
+"""StarGAN (Choi 2018): one generator for all emotions, a critic that tells them, a cycle.
+
+The layers are those of the paper, from which Xia 2021 took Tables II and III. Losses: WGAN-GP 10,
+classification 1, cycle 10, five critic steps, Adam .5/.999 at 1e-4, constant for half of the
+training.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from pydantic import ConfigDict, NonNegativeFloat, PositiveInt
+from pydantic.dataclasses import dataclass as pydantic_dataclass
+from torch import Tensor
+
+from reenact.expression.emotions import EMOTIONS
+from reenact.models.masked_generator import ConditionCritic, PlainGenerator, ResidualBlock
+from reenact.training.adversarial import FaceGanConfig, FaceRecipe, critic_losses, falling
+from reenact.training.labels import FaceMaterial, by_emotion, shown
+from reenact.training.loop import Schedule
+from reenact.training.sampling import read_settings
+from reenact_expression_baselines.layers import BaselineConfig, sizes
+
+
+@pydantic_dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+class StarganTraining(FaceGanConfig):
+    """The `[settings]` of the recipe; the defaults are the paper's.
+
+    Attributes:
+        blocks: residual blocks of the generator.
+        class_weight, cycle_weight, penalty_weight: λ_cls, λ_rec, λ_gp.
+    """
+
+    blocks: PositiveInt = 6
+    class_weight: NonNegativeFloat = 1.0
+    cycle_weight: NonNegativeFloat = 10.0
+    penalty_weight: NonNegativeFloat = 10.0
+
+
+class StarganGenerator(PlainGenerator):
+    """Maps faces (N, 3, S, S) in -1..1 and emotions (N, 8) to faces."""
+
+    def __init__(self, config: BaselineConfig) -> None:
+        blocks = [ResidualBlock(4 * config.width) for _ in range(config.depth)]
+        super().__init__(len(EMOTIONS), config.width, blocks)
+        self.config = config
+
+
+class StarganRecipe(FaceRecipe):
+    """See the module."""
+
+    def __init__(self, config: StarganTraining, material: FaceMaterial) -> None:
+        self.config = config
+        network = StarganGenerator(sizes(config, config.blocks))
+        critic = ConditionCritic((config.size_px, config.size_px), len(EMOTIONS), config.width)
+        super().__init__("stargan", config, material, network, {"critic": critic})
+        self.schedules: Mapping[str, Schedule] = dict.fromkeys(self.optimizers, falling(1 / 2))
+
+    def critic_losses(self, batch: Mapping[str, Tensor], wanted: Tensor) -> dict[str, Tensor]:
+        """Return the losses of the critic."""
+        with torch.no_grad():
+            generated = self.networks["generator"](batch["faces"], wanted)
+        losses, read = critic_losses(
+            self.networks["critic"], batch["faces"], generated, self.config.penalty_weight
+        )
+        return {**losses, "read": self.config.class_weight * F.cross_entropy(read, shown(batch))}
+
+    def generator_losses(self, batch: Mapping[str, Tensor], wanted: Tensor) -> dict[str, Tensor]:
+        """Return the losses of the generator."""
+        config, generator, faces = self.config, self.networks["generator"], batch["faces"]
+        drawn = generator(faces, wanted)
+        scores, read = self.networks["critic"](drawn)
+        back = generator(drawn, shown(batch))
+        return {
+            "adversarial": -scores.float().mean(),
+            "classes": config.class_weight * F.cross_entropy(read.float(), wanted),
+            "cycle": config.cycle_weight * F.l1_loss(back.float(), faces),
+            **self.pair_losses(batch, shown(batch)),
+        }
+
+
+def build(config: str) -> tuple[StarganGenerator, int]:
+    """Build the generator from the config text of a weight file."""
+    made = BaselineConfig.from_json(config)
+    return StarganGenerator(made), made.size_px
+
+
+def build_recipe(settings: Mapping[str, Any]) -> StarganRecipe:
+    """Make the recipe from the `[settings]` of a training file; see `StarganTraining`."""
+    config = read_settings(StarganTraining, settings)
+    return StarganRecipe(config, FaceMaterial(config, by_emotion))

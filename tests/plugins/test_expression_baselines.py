@@ -1,0 +1,62 @@
+"""StarGAN, AttGAN and ExprGAN: what tells each from the others, and training that resumes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from reenact_expression_baselines.attgan import AttganGenerator
+from reenact_expression_baselines.exprgan import CODES, ExprganGenerator, expression_code
+from reenact_expression_baselines.layers import BaselineConfig
+from reenact_expression_baselines.stargan import StarganRecipe, StarganTraining
+from torch import nn
+
+from reenact.training.labels import FaceMaterial, shown
+from support.emotion_renderers import check_it_resumes_and_shows_emotions, face_batch
+
+SMALL = "batch_size = 2\nsize_px = 32\nwidth = 4\nframes = 6\ncritic_steps = 2\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "more"), [("stargan", "blocks = 1\n"), ("attgan", ""), ("exprgan", "depth = 3\n")]
+)
+def test_it_trains_resumes_and_shows_emotions(name: str, more: str, tmp_path: Path) -> None:
+    check_it_resumes_and_shows_emotions(name, SMALL + more, tmp_path)
+
+
+def test_stargan_weighs_a_cycle_and_classes(people_faces: FaceMaterial) -> None:
+    torch.manual_seed(0)
+    config = StarganTraining(train="", size_px=32, batch_size=2, width=4, blocks=1)
+    recipe = StarganRecipe(config, people_faces)
+    batch = face_batch(people_faces, 4)
+    wanted, generator = recipe.wanted(batch), recipe.networks["generator"]
+    with torch.no_grad():
+        losses = recipe.generator_losses(batch, wanted)
+        drawn = generator(batch["faces"], wanted)
+        cycle = (generator(drawn, shown(batch)) - batch["faces"]).abs().mean()
+        _, read = recipe.networks["critic"](drawn)
+    assert losses["cycle"] == pytest.approx(10 * float(cycle), rel=1e-4)
+    classes = -float((read.log_softmax(1) * wanted).sum(1).mean())
+    assert losses["classes"] == pytest.approx(classes, rel=1e-4)
+
+
+def test_attgan_puts_the_emotion_between_encoder_and_decoder() -> None:
+    network = AttganGenerator(BaselineConfig(64, 4, 5)).eval()
+    layer = next(one for one in network.up.modules() if isinstance(one, nn.ConvTranspose2d))
+    assert layer.in_channels == 4 * 8 + 8  # four layers at 64 px, and eight emotions
+    faces = torch.rand(1, 3, 64, 64)
+    first, second = (network(faces, torch.eye(8)[[index]]) for index in (1, 5))
+    assert first.shape == faces.shape
+    assert not torch.equal(first, second)
+
+
+def test_exprgan_codes_the_intensity() -> None:
+    code = expression_code(torch.eye(8)[[2]], torch.full((1, CODES), 0.25))
+    signs = code.reshape(8, CODES) / 0.25
+    assert torch.equal(signs, 2 * torch.eye(8)[2][:, None].expand(-1, CODES) - 1)
+    network = ExprganGenerator(BaselineConfig(32, 4, 3)).eval()
+    faces = torch.rand(1, 3, 32, 32)
+    identity = network.encode(faces)
+    assert identity.abs().max() <= 1
+    assert torch.allclose(network(faces, 0.25 * torch.eye(8)[[2]]), network.decode(identity, code))
