@@ -14,12 +14,14 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 import cv2
 import numpy as np
 import torch
+from reenact_baselines.g2gan import G2GANRecipe
 from reenact_baselines.pix2pix import DEFAULTS
 
 from reenact import registry
@@ -27,77 +29,89 @@ from reenact.config import RendererSettings
 from reenact.evaluation import transfer
 from reenact.evaluation.contact_sheet import compose
 from reenact.evaluation.face_reader import FaceReader
+from reenact.models.fusion_network import shipped_network
 from reenact.models.weights import load_model
 from reenact.storage import write_json, write_png
+from reenact.training.adversarial import AdversarialRecipe, read_config
 from reenact.training.checkpoints import FILE, read_progress
-from reenact.training.recipes import build_recipe, run_config
+from reenact.training.loop import LoopOptions, Recipe, train
+from reenact.training.picture_pairs import NeutralPairs, PictureMaterial, load_pictures
+from reenact.training.recipes import BEST
 from reenact.training.sampling import read_fold
 
-PIX2PIX: Final[dict[str, Any]] = dict(DEFAULTS)
 STEPS: Final[list[tuple[str, dict[str, Any]]]] = [
     ("spectral normalisation", {"spectral": True}),
     ("ReLU in the critic", {"critic_relu": True}),
     ("critic sees the picture alone", {"critic_sees_landmarks": False}),
     ("critic's rate halved", {"discriminator_rate": 1e-4}),
+    ("no dropout = fan2023", {"dropout": 0.0}),
 ]
-"""From pix2pix to fan2023, one change after the other; the last is to drop dropout."""
+"""From pix2pix to fan2023, one change after the other."""
 
 
 def variants() -> dict[str, tuple[str, dict[str, Any]]]:
-    """Return recipe and settings of every row of the table, by its name."""
-    rows: dict[str, tuple[str, dict[str, Any]]] = {"pix2pix": ("pix2pix", {})}
-    settings = PIX2PIX
+    """Return the renderer and the settings of every row of the table, by its name."""
+    settings = dict(DEFAULTS)
+    rows: dict[str, tuple[str, dict[str, Any]]] = {"pix2pix": ("pix2pix", settings)}
     for name, change in STEPS:
         settings = {**settings, **change}
         rows[f"+ {name}"] = ("fan2023", settings)
-    rows["+ no dropout = fan2023"] = ("fan2023", {})
     rows["fan2023 on Φ's landmarks"] = ("fan2023", {"landmarks": "fused"})
-    rows["G2-GAN"] = ("g2gan", {})
-    rows["CGAN"] = ("cgan", {})
+    rows["G2-GAN"] = ("g2gan", {"discriminator_rate": 2e-4})
+    rows["CGAN"] = ("cgan", {**DEFAULTS, "pixel_weight": 0.0})
     return rows
 
 
-def train(folder: Path, recipe: str, settings: Mapping[str, Any], steps: int, seed: int) -> Path:
-    """Train one network unless that was done; return its best weights."""
-    folder.mkdir(parents=True, exist_ok=True)
-    begun = (folder / FILE).exists()
-    best = folder / "best.safetensors"
-    if begun and read_progress(folder)[0] >= steps:
-        return best
-    config = folder / "training.toml"
-    values = "".join(f"{key} = {json.dumps(value)}\n" for key, value in settings.items())
-    config.write_text(
-        f'recipe = "{recipe}"\nfolder = "{folder}"\nsteps = {steps}\nseed = {seed}\n'
-        f'validate_every = {max(steps // 4, 1)}\nworkers = 0\ndevice = "cpu"\n'
-        f"[settings]\n{values}",
-        encoding="utf-8",
-    )
-    run_config(config, resume=begun)
-    return best
+class Peers:
+    """Trains and measures networks on the same people."""
 
-
-class Test:
-    """Measures weights on the people of the test fold."""
-
-    def __init__(self, common: Mapping[str, Any]) -> None:
-        own = {**common, "held_out_fold": common["test_fold"]}
-        self._recipes = {
-            (network, landmarks): build_recipe(network, {**own, "landmarks": landmarks})
-            for network in ("fan2023", "g2gan")
-            for landmarks in ("true", "fused")
+    def __init__(self, common: Mapping[str, Any], test_fold: int) -> None:
+        config = read_config({**common, "test_fold": test_fold})
+        held_back = read_config({**common, "held_out_fold": test_fold})
+        fusion = shipped_network()
+        calm = partial(NeutralPairs, changes=config.augmentation)
+        self._pairs = {
+            "true": load_pictures(config),
+            "fused": load_pictures(config, fusion=fusion),
+            "calm": load_pictures(config, calm),
         }
+        self._tests = {
+            "true": load_pictures(held_back),
+            "fused": load_pictures(held_back, fusion=fusion),
+        }
+        self._common = common
 
-    def figures(self, best: Path, recipe: str) -> dict[str, float]:
-        """Return figures with the truth's own landmarks and with those that Φ fused."""
+    def _recipe(self, name: str, own: Mapping[str, Any], pairs: PictureMaterial) -> Recipe:
+        config = read_config({**self._common, **own})
+        return (
+            G2GANRecipe(config, pairs)
+            if name == "g2gan"
+            else AdversarialRecipe(name, config, pairs)
+        )
+
+    def train(self, folder: Path, name: str, own: Mapping[str, Any], steps: int, seed: int) -> None:
+        """Train one network unless that was done."""
+        begun = (folder / FILE).exists()
+        if begun and read_progress(folder)[0] >= steps:
+            return
+        torch.manual_seed(seed)
+        kind = "calm" if name == "g2gan" else own.get("landmarks", "true")
+        options = LoopOptions(
+            folder, steps, validate_every=max(steps // 4, 1), seed=seed, workers=0
+        )
+        train(self._recipe(name, own, self._pairs[kind]), options, resume=begun)
+
+    def figures(self, best: Path, name: str, own: Mapping[str, Any]) -> dict[str, float]:
+        """Return figures on the test fold with the truth's own landmarks and with fused ones."""
         figures: dict[str, float] = {}
-        for landmarks in ("true", "fused"):
-            made = self._recipes["g2gan" if recipe == "g2gan" else "fan2023", landmarks]
+        for landmarks, pairs in self._tests.items():
+            made = self._recipe(name, own, pairs)
             network = made.networks[made.averaged]
-            load_model(best, network, recipe)
+            load_model(best, network, name)
             with torch.no_grad():
                 found = made.validate(network.eval())
             names = ("ssim", "psnr", "face_ssim")
-            figures |= {f"{name}, {landmarks}": found[name] for name in names}
+            figures |= {f"{figure}, {landmarks}": found[figure] for figure in names}
         return figures
 
 
@@ -158,26 +172,28 @@ def _history(folder: Path, figure: str) -> dict[int, float]:
 
 
 def transferred(
-    weights: Mapping[str, Path], args: argparse.Namespace
+    weights: Mapping[str, tuple[str, Path]], args: argparse.Namespace
 ) -> tuple[dict[str, dict[str, float]], list[np.ndarray[Any, Any]]]:
     """Return the figures of the transfer protocol on the test fold, and the grid."""
     people = read_fold(args.folds, args.test_fold)
     videos = [one for one in sorted(args.train.glob("*.mp4")) if one.stem.split("__")[0] in people]
     renderers = {}
-    for name, path in {"copy": "", **weights}.items():
-        settings = RendererSettings(name=name, weights=str(path), device="cpu", engine="torch")
-        renderers[name] = registry.load("renderers", name).make(settings)
+    for row, (name, path) in {"copy": ("copy", Path()), **weights}.items():
+        settings = RendererSettings(
+            name=name, weights="" if row == "copy" else str(path), device="cpu", engine="torch"
+        )
+        renderers[row] = registry.load("renderers", name).make(settings)
     with FaceReader() as reader:
         figures, columns, rows = transfer.run(
             renderers, videos, reader, size_px=args.size, progress=True
         )
     means = {}
-    for name, of_clips in figures.items():
+    for row, of_clips in figures.items():
         values = {
             figure: [one for own in of_clips.values() if (one := own.get(figure)) is not None]
             for figure in ("ssim", "psnr", "face_ssim", "fused_px", "identity", "tracked")
         }
-        means[name] = {figure: float(np.mean(own)) for figure, own in values.items() if own}
+        means[row] = {figure: float(np.mean(own)) for figure, own in values.items() if own}
     return means, compose(columns, rows)
 
 
@@ -201,34 +217,32 @@ def main() -> None:
         "train": str(args.train),
         "folds": str(args.folds),
         "held_out_fold": args.validation_fold,
-        "test_fold": args.test_fold,
         "size_px": args.size,
         "width": args.width,
         "augmentation": args.augmentation,
     }
-    test = Test(common)
-    rows: dict[str, list[dict[str, float]]] = {}
-    folders: dict[str, list[Path]] = {}
+    peers = Peers(common, args.test_fold)
+    rows: dict[str, list[dict[str, float]]] = {row: [] for row in variants()}
+    folders: dict[str, list[Path]] = {row: [] for row in variants()}
     for seed in range(1, args.seeds + 1):
-        for row, (recipe, own) in variants().items():
-            folder = args.out / f"{row.replace(' ', '_').replace(chr(39), '')}-{seed}"
-            settings = {**common, **own}
-            best = train(folder, recipe, settings, args.steps, seed)
+        for number, (row, (name, own)) in enumerate(variants().items()):
+            folder = args.out / f"{number}-{name}-{seed}"
+            peers.train(folder, name, own, args.steps, seed)
             stored = folder / "test.json"
             if not stored.exists():
-                write_json(stored, test.figures(best, recipe))
-            minutes = read_progress(folder)[1] / 60
-            found = {**json.loads(stored.read_text(encoding="utf-8")), "minutes": minutes}
-            rows.setdefault(row, []).append(found)
-            folders.setdefault(row, []).append(folder)
-            (args.out / "table.md").write_text(table(rows), encoding="utf-8")
+                write_json(stored, peers.figures(folder / BEST, name, own))
+            found = json.loads(stored.read_text(encoding="utf-8"))
+            rows[row].append({**found, "minutes": read_progress(folder)[1] / 60})
+            folders[row].append(folder)
+            shown = {row: runs for row, runs in rows.items() if runs}
+            (args.out / "table.md").write_text(table(shown), encoding="utf-8")
     print(table(rows))
     pages = [curves(folders, figure) for figure in ("ssim", "psnr")]
     write_png(args.out / "curves.png", np.ascontiguousarray(np.concatenate(pages)))
     chosen = {
-        recipe: folders[row][0] / "best.safetensors"
-        for row, (recipe, own) in variants().items()
-        if recipe != "fan2023" or not own
+        row: (name, folders[row][0] / BEST)
+        for row, (name, own) in variants().items()
+        if name != "fan2023" or "fan2023" in row
     }
     means, sheets = transferred(chosen, args)
     print(table({name: [own] for name, own in means.items()}))
