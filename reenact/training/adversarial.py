@@ -169,8 +169,14 @@ class AdversarialRecipe(Recipe):
         losses = {"adversarial": config.adversarial_weight * adversarial}
         if config.pixel_weight:
             losses["pixels"] = config.pixel_weight * F.l1_loss(generated.float(), truth)
+        losses |= self.further_losses(batch, generated)
         optimizer_step(self.optimizers["generator"], losses.values())
         return {**as_floats(losses), "discriminator": discriminator_loss}
+
+    def further_losses(self, batch: Mapping[str, Any], generated: Tensor) -> dict[str, Tensor]:
+        """Return losses of the generated pictures that a subclass adds, by name."""
+        del batch, generated
+        return {}
 
     def validate(self, network: nn.Module) -> dict[str, float]:
         """Return PSNR and SSIM on held-out people; see `picture_pairs.measure`."""

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from reenact_motion import MOTION_GAN, MotionGANSettings
+from reenact_motion import MOTION_GAN, TEXTURE_GAN, MotionGANSettings
 from reenact_motion.network import CLASSES, NOISE, POINT, MotionGenerator, inner
 from reenact_motion.recipe import MotionBatches, _penalty, build_recipe
 from reenact_motion.segments import SAMPLES, UNITS, deviations_of, find_segments
@@ -21,14 +21,20 @@ from reenact_motion.srvf import (
     srvf,
 )
 from reenact_motion.srvf import inner as l2
+from reenact_motion.texture import TextureConfig, TextureRecipe
+from torch import Tensor, nn
 
+from reenact.config import RendererSettings
 from reenact.errors import ReenactError
 from reenact.expression.emotions import EMOTIONS, acted_units, emotion_weights
 from reenact.face.action_units import action_unit_basis, action_units
 from reenact.face.geometry import canonical_face
-from reenact.testing.weights import people
+from reenact.testing.portrait import drive, portrait_target
+from reenact.testing.weights import people, train_two_steps
 from reenact.training.deformation_transfer import Motion
+from reenact.training.picture_pairs import PictureMaterial
 from reenact.training.recipes import build_recipe as recipe_of
+from support.portrait_pairs import ShiftedPortrait
 
 RNG = np.random.default_rng(7)
 
@@ -162,3 +168,35 @@ def test_the_shipped_motions_end_in_their_emotion_and_vary(emotion: str) -> None
     mean = MOTION_GAN.build(MotionGANSettings(variety=0))
     assert np.ptp(ends, axis=0).max() > 0.01
     assert np.array_equal(mean.motion(emotion, 0), mean.motion(emotion, 2))
+
+
+def test_texture_gans_identity_loss_is_one_minus_the_cosine_to_the_face() -> None:
+    """F is a fixed map here: it has nothing to learn, and its features are worked out by hand."""
+
+    class Corner(nn.Module):
+        def forward(self, pictures: Tensor) -> Tensor:
+            return nn.functional.normalize(pictures[:, :2, 0, 0], dim=1)
+
+    config = TextureConfig(train="", size_px=32, width=4, identity_weight=10.0)
+    recipe = TextureRecipe(config, PictureMaterial(ShiftedPortrait(), [], "the portrait"))
+    recipe.networks["identity"] = Corner()
+    recipe.optimizers["identity"] = torch.optim.SGD([torch.zeros(1, requires_grad=True)], 0.0)
+    face, truth, drawn = (torch.zeros(2, 3, 32, 32) for _ in range(3))
+    face[:, 0, 0, 0] = 1
+    truth[:, 0, 0, 0] = 1
+    drawn[0, :2, 0, 0] = torch.tensor([3.0, 4.0])  # cosine .6
+    drawn[1, 1, 0, 0] = 1  # cosine 0
+    truth.requires_grad_()
+    batch = {"reference": face, "truth": truth}
+    losses = recipe.further_losses(batch, drawn)
+    assert float(losses["identity"]) == pytest.approx(10 * (0.4 + 1) / 2)
+
+
+def test_texture_gan_trains_and_draws(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    small = "batch_size = 2\nsize_px = 64\nwidth = 8\nvalidation_frames = 2\naugmentation = []\n"
+    weights = train_two_steps("texture_gan", tmp_path, small)
+    renderer = TEXTURE_GAN.make(RendererSettings(name="texture_gan", weights=str(weights)))
+    target = portrait_target(64)
+    renderer.prepare(target)
+    assert renderer.render(drive(target.neutral)).shape == (64, 64, 3)

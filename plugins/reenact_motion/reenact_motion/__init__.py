@@ -1,6 +1,6 @@
-"""MotionGAN (Otberdout 2022): how an emotion comes over a face, drawn from noise and a class.
+"""MotionGAN (Otberdout 2022): how an emotion comes over a face, and TextureGAN, which draws it.
 
-This module holds the spec and loads no torch.
+This module holds the specs and loads no torch.
 """
 
 from __future__ import annotations
@@ -11,11 +11,13 @@ from pydantic import Field
 
 from reenact.config import Section, Share
 from reenact.registry import MotionSpec
+from reenact.rendering.image_to_image import spec
 
 if TYPE_CHECKING:
     from reenact_motion.source import MotionGAN
 
 NAME: Final = "motion_gan"
+TEXTURE_NAME: Final = "texture_gan"
 
 
 class MotionGANSettings(Section):
@@ -41,4 +43,11 @@ MOTION_GAN: Final = MotionSpec(
     build=_build,
     settings=MotionGANSettings,
     recipe="reenact_motion.recipe:build_recipe",
+)
+
+TEXTURE_GAN: Final = spec(
+    TEXTURE_NAME,
+    "frames from a face and landmarks, by TextureGAN (Otberdout 2022; no weights are shipped)",
+    recipe="reenact_motion.texture:build_recipe",
+    training_file="plugins/reenact_motion/texture_gan.toml",
 )
