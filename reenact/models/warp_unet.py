@@ -71,7 +71,7 @@ class _Stem(_Block):
         assert isinstance(convolution, nn.Conv2d)
         inputs = [part.shape[1] * factor**2 for part, factor in parts]
         sums = (
-            F.conv2d(part, weight.reshape(len(weight), -1, factor, factor), stride=factor)
+            F.conv2d(part, weight.reshape(weight.shape[0], -1, factor, factor), stride=factor)
             for weight, (part, factor) in zip(
                 torch.split(convolution.weight, inputs, dim=1), parts, strict=True
             )
@@ -213,13 +213,14 @@ class WarpUNet(nn.Module):
         self, reference: Tensor, background: Tensor, features: Tensor, maps: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
         """See the class."""
-        drawn = self.draw(reference, background, features, maps)
+        drawn = self.draw(warped(reference, maps), background, features, maps)
         return drawn.layered + drawn.residual, drawn.layered, _upsample(drawn.share)
 
-    def draw(
-        self, reference: Tensor, background: Tensor, features: Tensor, maps: Tensor
-    ) -> Drawing:
-        """Compute the picture and the fields that it is composed of; arguments as of `forward`."""
+    def draw(self, head: Tensor, background: Tensor, features: Tensor, maps: Tensor) -> Drawing:
+        """Compute the picture and the fields that it is composed of.
+
+        The head is the reference `warped` by the maps; the rest is as of `forward`.
+        """
         seen = maps[:, :SEEN_CHANNELS], MAP_STEM
         mesh_flow = maps[:, FLOW]
         moved = sample(features, F.avg_pool2d(mesh_flow, MAP_STEM))
@@ -230,9 +231,9 @@ class WarpUNet(nn.Module):
         share = torch.sigmoid(F.pixel_shuffle(self.layer_head(motion).float(), _LAYER_STEM))
         share = torch.maximum(share, _without_rim(maps[:, MapChannel.SKIN, None]))
         face = F.avg_pool2d(maps[:, MapChannel.SKIN, None], 5, stride=1, padding=2)
-        fields = [mesh_flow, rest_flow, share, maps[:, MapChannel.UNSEEN_MOUTH :], face]
+        fields = [rest_flow, share, maps[:, MapChannel.UNSEEN_MOUTH :], face]
         fine = _upsample(torch.cat(fields, dim=1))
-        layered, face = self.compose(reference, background, fine[:, :-1]), fine[:, -1:]
+        layered, face = self.compose(head, background, fine[:, :-1]), fine[:, -1:]
         repair = self.repair((layered, STEM), (moved, 1), seen, (motion, 1))
         residual = F.pixel_shuffle(self.picture_head(repair).float(), STEM)
         coarse = F.interpolate(
@@ -244,14 +245,13 @@ class WarpUNet(nn.Module):
         residual = coarse + face * (residual - coarse)
         return Drawing(layered, residual, rest_flow, share)
 
-    def compose(self, reference: Tensor, background: Tensor, fields: Tensor) -> Tensor:
-        """Lay the warped, relit head over the moved background, (N, 3, S, S).
+    def compose(self, head: Tensor, background: Tensor, fields: Tensor) -> Tensor:
+        """Lay the warped head, relit, over the moved background, (N, 3, S, S).
 
-        The fields, (N, 7, S, S), are the flows of head and background, the head's share, and the
-        map's channels from `UNSEEN_MOUTH`.
+        The fields, (N, 5, S, S), are the background's flow, the head's share, and the map's
+        channels from `UNSEEN_MOUTH`.
         """
-        flow, rest_flow, share, unseen, light = torch.split(fields, [2, 2, 1, 1, 1], dim=1)
-        head = sample(reference, flow, bicubic=True)
+        rest_flow, share, unseen, light = torch.split(fields, [2, 1, 1, 1], dim=1)
         head = head + light * (head + 1)
         head = head + unseen * (self.cavity - head)
         rest = sample(background, rest_flow)
@@ -265,11 +265,9 @@ class Picture(nn.Module):
         super().__init__()
         self.network = network
 
-    def forward(
-        self, reference: Tensor, background: Tensor, features: Tensor, maps: Tensor
-    ) -> Tensor:
-        """Return (N, 3, S, S), about -1..1; arguments as of `WarpUNet.forward`."""
-        drawn = self.network.draw(reference, background, features, maps)
+    def forward(self, head: Tensor, background: Tensor, features: Tensor, maps: Tensor) -> Tensor:
+        """Return (N, 3, S, S), about -1..1; arguments as of `WarpUNet.draw`."""
+        drawn = self.network.draw(head, background, features, maps)
         return drawn.layered + drawn.residual
 
 
@@ -281,11 +279,18 @@ class Layers(nn.Module):
         self.network = network
 
     def forward(
-        self, reference: Tensor, background: Tensor, features: Tensor, maps: Tensor
+        self, head: Tensor, background: Tensor, features: Tensor, maps: Tensor
     ) -> tuple[Tensor, Tensor]:
         """Return residual (N, 3, S, S), and flow and share (N, 3, S/2, S/2) of the background."""
-        drawn = self.network.draw(reference, background, features, maps)
+        drawn = self.network.draw(head, background, features, maps)
         return drawn.residual, torch.cat([drawn.rest_flow, drawn.share], dim=1)
+
+
+def warped(reference: Tensor, maps: Tensor) -> Tensor:
+    """Sample a reference, (N, 3, S, S), where the flow of maps, of any size, points to."""
+    size = [int(side) for side in reference.shape[-2:]]  # tracing, they are tensors
+    flow = F.interpolate(maps[:, FLOW], size=size, mode="bilinear", align_corners=False)
+    return sample(reference, flow, bicubic=True)
 
 
 def _start_at_zero(*heads: nn.Conv2d) -> None:

@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from reenact.models.export import Format, Part, write_parts
-from reenact.models.warp_unet import Picture, WarpUNet
+from reenact.models.warp_unet import WarpUNet, warped
 from reenact.models.warp_unet_inputs import (
     FLOW,
     NETWORK_PX,
@@ -68,9 +68,9 @@ def _parts(network: WarpUNet, size_px: int) -> tuple[Part, Part]:
     person = rng.uniform(0, 1, (1, 1, size_px, size_px)).astype(np.float32)
     encoded = {"reference": drawn["reference"], "person": person, "scene": drawn["background"]}
     encoder: nn.Module = network.encoder
-    generator: nn.Module = Picture(network)
     if size_px != NETWORK_PX:
-        encoder, generator = _Encoder(network, size_px), _Generator(network, size_px)
+        encoder = _Encoder(network, size_px)
+    generator = _Generator(network, size_px)
     return (
         Part("encoder", encoder.eval(), encoded, ("background", "features"), _MEANINGS),
         Part("generator", generator.eval(), drawn, ("picture",), _MEANINGS),
@@ -93,7 +93,7 @@ class _Encoder(nn.Module):
 
 
 class _Generator(nn.Module):
-    """Draws pictures of another size than the network's, as `rendering.layers.compose` does."""
+    """Warps the reference and draws; other sizes as `rendering.layers.compose` does."""
 
     def __init__(self, network: WarpUNet, size_px: int) -> None:
         super().__init__()
@@ -102,11 +102,14 @@ class _Generator(nn.Module):
     def forward(
         self, reference: Tensor, background: Tensor, features: Tensor, maps: Tensor
     ) -> Tensor:
-        small, behind = (_resize(picture, NETWORK_PX) for picture in (reference, background))
+        head = warped(reference, maps)
+        small, behind = (_resize(picture, NETWORK_PX) for picture in (head, background))
         drawn = self.network.draw(small, behind, features, maps)
-        fields = [maps[:, FLOW], drawn.rest_flow, drawn.share, maps[:, MapChannel.UNSEEN_MOUTH :]]
+        if self.size_px == NETWORK_PX:
+            return drawn.layered + drawn.residual
+        fields = [drawn.rest_flow, drawn.share, maps[:, MapChannel.UNSEEN_MOUTH :]]
         fine = _resize(torch.cat(fields, dim=1), self.size_px)
-        layered = self.network.compose(reference, background, fine)
+        layered = self.network.compose(head, background, fine)
         return layered + _resize(drawn.residual, self.size_px)
 
 

@@ -14,20 +14,46 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from reenact.models.warp_unet_inputs import FLOW, MapChannel
+from reenact.models.warp_unet_inputs import MapChannel
 from reenact.rendering.mesh_warp import sources, warp_image
 from reenact.types import Array, Image
 
 _FLOAT: Final = cv2.CV_32F
 
+_FINE_PX: Final = 1536
+"""Side of an `enlarged` reference; two to four times the reference's own."""
 
-def compose(
-    reference: Image, background: Image, maps: Array, drawn: Sequence[Array], cavity: Array
-) -> Array:
-    """Draw the moved head over the moved background, relit and repaired.
+
+def enlarged(reference: Image) -> Image:
+    """Return a reference in the size that `warp_head` takes.
+
+    Sampling it linearly costs a quarter of sampling the reference itself bicubically, and is as
+    sharp but for one or two percent.
+    """
+    zoom = max(2, min(4, _FINE_PX // len(reference)))
+    size = (zoom * len(reference),) * 2
+    return np.asarray(cv2.resize(reference, size, interpolation=cv2.INTER_CUBIC), np.uint8)
+
+
+def warp_head(fine: Image, flow: Array, size: int) -> Image:
+    """Sample an `enlarged` reference at a size, where a flow of any size points to.
 
     Args:
-        reference: uint8 (S, S, 3) RGB.
+        fine: uint8 (F, F, 3) RGB.
+        flow: (side, side, 2), in halves of the crop's side.
+        size: side of the result, px.
+    """
+    # The flow is interpolated across tears of the mesh, too: following its cells shows their steps.
+    return warp_image(fine, sources(_resized(flow, size), len(fine) // size))
+
+
+def compose(
+    head: Image, background: Image, maps: Array, drawn: Sequence[Array], cavity: Array
+) -> Image:
+    """Lay the moved head, relit and repaired, over the moved background.
+
+    Args:
+        head: uint8 (S, S, 3) RGB, of `warp_head`.
         background: uint8 (S, S, 3) RGB, the reference with the background filled in.
         maps: (side, side, MAP_CHANNELS) of `HeadMesh.maps`.
         drawn: the outputs of `models.warp_unet.Layers` for one picture: residual (3, P, P), where
@@ -36,20 +62,19 @@ def compose(
         cavity: (3,) RGB, -1 to 1, inside of a mouth that the reference does not show.
 
     Returns:
-        float32 (S, S, 3) RGB, about -1 to 1.
+        uint8 (S, S, 3) RGB.
     """
-    size = len(reference)
+    size = len(head)
     residual, (*rest_flow, share) = drawn
     unseen, light = maps[..., MapChannel.UNSEEN_MOUTH], maps[..., MapChannel.LIGHT]
-    added = cv2.merge(list(residual - 1))
+    # In levels, 0 to 255: relit (v + 1) (1 + light) - 1 of a value v is a factor on its level.
+    added = cv2.merge(list(residual * np.float32(127.5)))
     if unseen.any():
-        added += _resized(share * unseen, len(added))[..., None] * (cavity + 1)
-    # The flow is interpolated across tears of the mesh, too: following its cells shows their steps.
-    head = warp_image(reference, sources(_resized(maps[..., FLOW], size)), cv2.INTER_CUBIC)
+        added += _resized(share * unseen, len(added))[..., None] * (cavity + 1) * 127.5
     rest = warp_image(background, sources(_resized(cv2.merge(rest_flow), size)))
     picture = cv2.multiply(head, _factor(share * (1 - unseen) * (1 + light), size), dtype=_FLOAT)
     cv2.add(picture, cv2.multiply(rest, _factor(1 - share, size), dtype=_FLOAT), dst=picture)
-    return np.asarray(cv2.add(picture, _resized(added, size), dst=picture), np.float32)
+    return np.asarray(cv2.add(picture, _resized(added, size), dtype=cv2.CV_8U), np.uint8)
 
 
 def fill_background(scene: Image, coarse_scene: Array, coarse_background: Array) -> Image:
@@ -72,5 +97,5 @@ def _resized(values: NDArray[Any], size: int) -> Array:
 
 
 def _factor(weights: Array, size: int) -> Array:
-    """Return (side, side) weights of a uint8 picture in -1 to 1 as (size, size, 3)."""
-    return _resized(cv2.merge([weights * np.float32(1 / 127.5)] * 3), size)
+    """Return (side, side) weights as (size, size, 3)."""
+    return _resized(cv2.merge([weights] * 3), size)

@@ -92,10 +92,13 @@ def source_map(maps: Array, size_px: int) -> Array:
     return sources(np.asarray(flow, np.float32))
 
 
-def sources(flow: Array) -> Array:
-    """Turn a (S, S, 2) flow in halves of the side into absolute px, float32 (S, S, 2)."""
+def sources(flow: Array, zoom: int = 1) -> Array:
+    """Turn a (S, S, 2) flow in halves of the side into absolute px, float32 (S, S, 2).
+
+    They are px of a picture whose side is `zoom` times S.
+    """
     size = len(flow)
-    return np.asarray(cv2.scaleAdd(flow, size / 2, _positions(size)), dtype=np.float32)
+    return np.asarray(cv2.scaleAdd(flow, size * zoom / 2, _positions(size, zoom)), np.float32)
 
 
 def warp_image(image: Image, source: Array, interpolation: int = cv2.INTER_LINEAR) -> Image:
@@ -104,8 +107,8 @@ def warp_image(image: Image, source: Array, interpolation: int = cv2.INTER_LINEA
     return np.asarray(cv2.remap(image, source, _NO_SECOND_MAP, interpolation, borderMode=border))
 
 
-@lru_cache(maxsize=2)
-def _positions(size: int) -> Array:
-    """Return (size, size, 2), x and y of each pixel."""
-    axis = np.arange(size, dtype=np.float32)
+@lru_cache(maxsize=4)
+def _positions(size: int, zoom: int) -> Array:
+    """Return (size, size, 2), x and y of each pixel's centre in a picture `zoom` times as large."""
+    axis = (np.arange(size, dtype=np.float32) + 0.5) * zoom - 0.5
     return np.stack(np.meshgrid(axis, axis), axis=-1)

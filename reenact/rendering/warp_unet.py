@@ -33,7 +33,7 @@ from reenact.rendering.background import scene_behind
 from reenact.rendering.body_field import moved_from
 from reenact.rendering.compositing import edge_fade
 from reenact.rendering.head_mesh import HeadMesh
-from reenact.rendering.layers import compose, fill_background
+from reenact.rendering.layers import compose, enlarged, fill_background, warp_head
 from reenact.rendering.reference_ranking import SeenFaces, reference_distances
 from reenact.rendering.relighting import Lighting
 from reenact.rendering.residual_flow import read_personal_flow
@@ -110,6 +110,7 @@ class WarpUNetRenderer:
         self._seen = SeenFaces.of(landmarks)
         self._edge_fade = edge_fade(target, _MAP_SIDE)
         self._held: int | None = None
+        self._fine: dict[int, Image] = {}
         self.reset()
 
     def _encode(self, picture: Image, landmarks: Array, person: Array, torso: Array) -> _Reference:
@@ -124,13 +125,13 @@ class WarpUNetRenderer:
             picture, in_bytes(cv2.resize(person, picture.shape[1::-1])), landmarks
         )
         return _Reference(
-            picture,
+            np.asarray(picture),
             fill_background(behind, scene[0], background[0]),
             points,
             estimate_pose(points),
             torso,
             Lighting.of(small, points),
-            {"reference": reference, "background": background, "features": features},
+            {"background": background, "features": features},
         )
 
     def render(self, drive: Drive) -> Image:
@@ -141,8 +142,9 @@ class WarpUNetRenderer:
         picture = self._draw(number, landmarks, pose, drive.body)
         if self._fading_from is not None:
             earlier = self._draw(self._fading_from, landmarks, pose, drive.body)
-            picture = earlier + np.float32(self._fade_s / self.FADE_S) * (picture - earlier)
-        return to_levels(picture)
+            share = self._fade_s / self.FADE_S
+            cv2.addWeighted(earlier, 1 - share, picture, share, 0, dst=picture)
+        return picture
 
     def reset(self) -> None:
         """Forget which reference is in use."""
@@ -163,7 +165,8 @@ class WarpUNetRenderer:
         kind = "Layers" if self._is_resized else "Picture"
         shapes = input_shapes(config, NETWORK_PX)
         square = (1, 1, NETWORK_PX, NETWORK_PX)
-        encoded = {"reference": shapes["reference"], "person": square, "scene": shapes["reference"]}
+        picture = shapes.pop("reference")
+        encoded = {"reference": picture, "person": square, "scene": picture}
         self._encoder, self._engine = (
             compile_module(
                 lambda part=part: _network(path, part),  # type: ignore[misc]
@@ -173,20 +176,21 @@ class WarpUNetRenderer:
                 self._settings.threads,
                 key=f"{part} of warp_unet {VERSION} {config} {file_digest(path)}",
             )
-            for part, inputs in (("encoder", encoded), (kind, shapes))
+            for part, inputs in (("encoder", encoded), (kind, {"head": picture, **shapes}))
         )
         self.engine = self._engine.name
 
-    def _draw(self, number: int, landmarks: Array, pose: Pose, body: Body | None) -> Array:
-        """Draw from one reference, float32 (S, S, 3) RGB, about -1 to 1.
-
-        The landmarks are px of a crop of `NETWORK_PX`.
-        """
+    def _draw(self, number: int, landmarks: Array, pose: Pose, body: Body | None) -> Image:
+        """Draw from one reference; the landmarks are px of a crop of `NETWORK_PX`."""
         reference = self._references[number]
         if self._held != number:
             for name, values in reference.inputs.items():
                 self._engine.hold(name, values)
             self._held = number
+        if number not in self._fine:
+            if len(self._fine) == 2:  # of those between which a picture fades
+                self._fine.clear()
+            self._fine[number] = enlarged(reference.picture)
         maps = self._mesh.maps(
             reference.landmarks,
             landmarks,
@@ -197,11 +201,13 @@ class WarpUNetRenderer:
             body=None if body is None else moved_from(body, reference.torso),
         )
         maps[..., FLOW] *= self._edge_fade
-        outputs = self._engine({"maps": np.ascontiguousarray(maps.transpose(2, 0, 1))[None]})
-        drawn = [output[0] for output in outputs]
+        head = warp_head(self._fine[number], maps[..., FLOW], self._size)
+        small = to_unit(resized_square(head, NETWORK_PX)[None])
+        planes = np.ascontiguousarray(maps.transpose(2, 0, 1))[None]
+        drawn = [output[0] for output in self._engine({"head": small, "maps": planes})]
         if not self._is_resized:
-            return np.asarray(cv2.merge(list(drawn[0])), np.float32)
-        return compose(reference.picture, reference.background, maps, drawn, self._cavity)
+            return to_levels(np.asarray(cv2.merge(list(drawn[0])), np.float32))
+        return compose(head, reference.background, maps, drawn, self._cavity)
 
     def _choose(self, landmarks: Array, dt_s: float) -> int:
         """Return the index of the reference to draw from, and advance the fade towards it."""

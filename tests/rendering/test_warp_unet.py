@@ -14,8 +14,8 @@ from reenact.errors import ModelError
 from reenact.evaluation import metrics
 from reenact.face.geometry import region_mask
 from reenact.face.topology import IRIS_LEFT, IRIS_RIGHT, OVAL
-from reenact.imaging import from_unit, to_levels
-from reenact.models.warp_unet import Layers, WarpUNet
+from reenact.imaging import from_unit, to_unit
+from reenact.models.warp_unet import Layers, WarpUNet, warped
 from reenact.models.warp_unet_inputs import (
     FLOW,
     MAP_CHANNELS,
@@ -26,7 +26,7 @@ from reenact.models.warp_unet_inputs import (
 )
 from reenact.models.weights import load_model, save_model
 from reenact.rendering.compositing import edge_fade
-from reenact.rendering.layers import compose
+from reenact.rendering.layers import compose, enlarged, warp_head
 from reenact.rendering.reference_ranking import SeenFaces, reference_distances
 from reenact.rendering.warp_unet import WarpUNetRenderer, person_coverage
 from reenact.types import Array, Image, Renderer, Target
@@ -291,7 +291,7 @@ def test_the_network_works_at_its_own_size_for_every_output(size_px: int) -> Non
     assert picture.shape == (size_px, size_px, 3)
     assert picture.dtype == np.uint8
     assert metrics.psnr(np.asarray(target.references[0]), picture) > 27
-    assert renderer._references[0].inputs["reference"].shape[-1] == NETWORK_PX
+    assert renderer._references[0].inputs["background"].shape[-1] == NETWORK_PX
     small = opened("warp_unet", portrait_target(NETWORK_PX))
     own = small.render(drive(portrait_target(NETWORK_PX).neutral))
     resized = cv2.resize(picture, (NETWORK_PX, NETWORK_PX), interpolation=cv2.INTER_AREA)
@@ -307,25 +307,25 @@ def test_full_size_layers_are_the_networks_own() -> None:
     expected = renderer.render(drive(face))
     assert isinstance(renderer, WarpUNetRenderer)
     reference = renderer._references[0]
-    inputs = [torch.from_numpy(value) for value in reference.inputs.values()]
     maps = renderer._mesh.maps(
         target.neutral, face, NETWORK_PX, NETWORK_PX // 2, reference.lighting
     )
     maps[..., FLOW] *= renderer._edge_fade
     network = WarpUNet().eval()
     load_model(shipped_weights(), network, "warp_unet")
+    planes = torch.from_numpy(maps.transpose(2, 0, 1)[None].copy())
+    head = warped(torch.from_numpy(to_unit(target.references)), planes)
+    inputs = [torch.from_numpy(value) for value in reference.inputs.values()]
     with torch.inference_mode():
-        outputs = Layers(network)(
-            *inputs, torch.from_numpy(np.ascontiguousarray(maps.transpose(2, 0, 1)))[None]
-        )
+        outputs = Layers(network)(head, *inputs, planes)
     composed = compose(
-        target.references[0],
+        warp_head(enlarged(target.references[0]), maps[..., FLOW], NETWORK_PX),
         from_unit(reference.inputs["background"][0]),
         maps,
         [output[0].numpy() for output in outputs],
         renderer._cavity,
     )
-    error = np.abs(to_levels(composed).astype(int) - expected)
+    error = np.abs(composed.astype(int) - expected)
     assert error.mean() < 1.0
     assert (error > 8).mean() < 0.01
 
