@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import copy
 import os
 from functools import partial
 from pathlib import Path
@@ -11,7 +12,12 @@ import torch
 from torch import Tensor, nn
 
 from reenact.models import inference as engines
-from reenact.models.inference import OpenVinoEngine, TorchEngine, compile_module
+from reenact.models.inference import (
+    Computation,
+    OpenVinoEngine,
+    TorchEngine,
+    compile_module,
+)
 from reenact.types import Array
 
 
@@ -53,6 +59,42 @@ def test_answers_do_not_share_memory() -> None:
     first = compiled({"fresh": np.ones((1, 3), np.float32)})[0]
     compiled({"fresh": np.zeros((1, 3), np.float32)})[0]
     np.testing.assert_allclose(first, 2, atol=0.05)
+
+
+def test_a_graph_is_recorded_once_and_replayed_on_its_own_memory() -> None:
+    """On a CPU a stand-in replays: like CUDA's graphs, it writes into the outputs of the record."""
+    recorded = []
+
+    def record(compute: Computation) -> Computation:
+        outputs = compute()
+        recorded.append(outputs)
+
+        def replay() -> tuple[Tensor, ...]:
+            for output, new in zip(outputs, compute(), strict=True):
+                output.copy_(new)
+            return outputs
+
+        return replay
+
+    engine = TorchEngine(Affine(), example(), "cpu", record=record)
+    engine.hold("held", np.full((1, 3), 10, np.float32))
+    first, again = (engine({"fresh": np.full((1, 3), gain, np.float32)}) for gain in (1.0, -4.0))
+    np.testing.assert_allclose(first[0], 12)  # not overwritten by the second
+    np.testing.assert_allclose(again[0], 2)
+    np.testing.assert_allclose(again[1], -4)
+    assert len(recorded) == 1
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA")
+def test_cuda_draws_the_same_as_a_cpu() -> None:
+    torch.manual_seed(0)
+    module = nn.Sequential(nn.Conv2d(3, 16, 3, padding=1), nn.SiLU(), nn.Conv2d(16, 3, 3))
+    pictures = np.random.default_rng(0).uniform(-1, 1, (3, 1, 3, 32, 32)).astype(np.float32)
+    on_cpu = TorchEngine(copy.deepcopy(module), {"picture": pictures[0]}, "cpu")
+    on_cuda = TorchEngine(module, {"picture": pictures[0]}, "cuda")
+    for picture in pictures:
+        expected, drawn = (engine({"picture": picture})[0] for engine in (on_cpu, on_cuda))
+        np.testing.assert_allclose(drawn, expected, atol=5e-3)
 
 
 def test_a_cpu_gets_openvino_by_itself() -> None:
