@@ -36,8 +36,9 @@ from reenact.evaluation.self_reenactment import (
 )
 from reenact.face.geometry import region_mask
 from reenact.face.segmentation import person_masks
-from reenact.face.topology import OVAL
+from reenact.face.topology import N_SKIN, OVAL
 from reenact.registry import load
+from reenact.rendering.openings import mouth_sources
 from reenact.storage import write_json
 from reenact.types import Array, Image, Renderer
 
@@ -55,6 +56,10 @@ WITHOUT: Final[dict[str, dict[str, Any]]] = {
         "models.warp_unet._COARSE": 1,
         "rendering.warp_unet.VERSION": 0,  # converted networks are kept by version
     },
+    "moving background": {
+        "models.warp_unet._damped": lambda flow: 0 * flow,
+        "rendering.warp_unet.VERSION": -1,
+    },
     "sliding of the skin": {
         "rendering.residual_flow.ResidualFlow.skin_landmarks": lambda flow, causes, face, pose: face
     },
@@ -64,6 +69,15 @@ WITHOUT: Final[dict[str, dict[str, Any]]] = {
     },
     "irises as discs": {
         "rendering.head_mesh.eye_sources": lambda places, *_: (places, np.float32(0))
+    },
+    "light": {
+        "rendering.relighting.Lighting.gain": lambda *_: np.ones(N_SKIN, np.float32),
+    },
+    "mark of the unseen mouth": {
+        "rendering.head_mesh.mouth_sources": lambda *of: (
+            mouth_sources(*of)[0],
+            np.zeros(len(of[0]), np.float32),
+        ),
     },
 }
 """What replaces which names of the program to leave a mechanism out."""
