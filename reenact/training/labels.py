@@ -189,19 +189,23 @@ class FaceMaterial:
     """What is learned from, and whom it is validated on.
 
     Args:
-        data: which.
+        train, held_out: the clips of both.
+        description: of the data, for the header of the weights.
         group: tells the group of each face of a clip, -1: leave it out. Groups are drawn equally
             often. None: each person is a group.
 
     Attributes:
         people: whom the training faces show; `people` of a batch are indices into it.
-
-    Raises ReenactError if the data is missing or damaged, or train and val share people.
     """
 
-    def __init__(self, data: FaceData, group: Grouping | None = None) -> None:
-        train, self.held_out = split_people(data, lambda folder: load_labelled(folder, data))
-        self.description = describe(train, data)
+    def __init__(
+        self,
+        train: Sequence[LabelledClip],
+        held_out: Sequence[LabelledClip],
+        description: str,
+        group: Grouping | None = None,
+    ) -> None:
+        self.held_out, self.description = held_out, description
         self.people = sorted({clip.identity for clip in train})
         groups: dict[int, list[tuple[LabelledClip, int]]] = {}
         for clip in train:
@@ -263,6 +267,15 @@ class FaceMaterial:
         figures = {"told": told, "believed": believed, "ssim": alike}
         means = {name: float(np.mean(values)) for name, values in figures.items()}
         return {**means, "score": means["believed"] * means["ssim"]}
+
+
+def load_faces(data: FaceData, group: Grouping | None = None) -> FaceMaterial:
+    """Load what a recipe learns from.
+
+    Raises ReenactError if the data is missing or damaged, or train and val share people.
+    """
+    train, held_out = split_people(data, lambda folder: load_labelled(folder, data))
+    return FaceMaterial(train, held_out, describe(train, data), group)
 
 
 class FaceBatches(Dataset[Batch]):

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from reenact.testing.weights import people
-from reenact.training.labels import FaceData, FaceMaterial
+from reenact.training.labels import FaceData, FaceMaterial, load_faces
 from support.plugins import PLUGINS, install
 
 HERE = [
@@ -37,4 +37,4 @@ def registered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def people_faces() -> FaceMaterial:
     """The aligned faces of two generated people, 32 px."""
     data = FaceData(str(people() / "train"), str(people() / "val"), size_px=32, frames=6)
-    return FaceMaterial(data)
+    return load_faces(data)

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from reenact_ganimation.training import FALLING
+from reenact_ganimation.training import FALLING, GanimationConfig, GanimationRecipe
 from torch import Tensor, nn
 
 from reenact.config import RendererSettings
@@ -24,10 +24,12 @@ from reenact.models.masked_generator import (
     blended,
     gradient_penalty,
     total_variation,
+    with_planes,
 )
 from reenact.registry import load
 from reenact.testing.portrait import drive, portrait_target
 from reenact.testing.weights import people, train_two_steps
+from reenact.training.labels import FaceMaterial
 from reenact.training.recipes import run_config
 
 SMALL = "batch_size = 2\nsize_px = 32\nwidth = 4\nblocks = 1\nframes = 6\n"
@@ -55,6 +57,28 @@ def test_the_mask_keeps_the_picture_where_it_is_one() -> None:
     assert torch.allclose(blended(picture, colour, mask)[0, 0], wanted)
 
 
+def test_short_trainings_begin_with_the_picture_and_see_the_vector_everywhere() -> None:
+    torch.manual_seed(0)
+    picture, vectors = torch.rand(2, 3, 32, 32), torch.stack([torch.zeros(17), torch.ones(17)])
+    begun = MaskedGenerator(MaskedConfig(32, width=4, blocks=1, residual=True))
+    assert torch.allclose(begun(picture, vectors), picture, atol=1e-6)
+    assert with_planes(picture, vectors)[1, 3:].unique().tolist() == [1]
+    faded = with_planes(picture, vectors, windowed=True)
+    assert faded[1, 3:, 0].abs().max() == 0
+    assert faded[1, 3:, 15:17, 15:17].min() > 0.98
+
+    def told(windowed: bool) -> float:
+        """Return how much the vector changes the middle of the first layer's normalised output."""
+        torch.manual_seed(0)
+        first = MaskedGenerator(MaskedConfig(64, width=4, blocks=1, windowed=windowed)).body[:2]
+        still = torch.rand(1, 3, 64, 64)
+        with torch.no_grad():
+            both = [first(with_planes(still, one[None], windowed)) for one in vectors]
+        return float((both[0] - both[1])[..., 28:36, 28:36].abs().mean())
+
+    assert told(windowed=True) > 2 * told(windowed=False)
+
+
 def test_the_smoothness_and_the_gradient_penalty_by_hand() -> None:
     mask = torch.tensor([[[[0.0, 1.0], [0.5, 0.5]]]])
     assert total_variation(mask) == pytest.approx(1 + 0 + 0.25 + 0.25)
@@ -73,6 +97,25 @@ def test_the_smoothness_and_the_gradient_penalty_by_hand() -> None:
 def test_the_rates_stay_for_two_thirds_and_fall_to_zero() -> None:
     assert [FALLING(one) for one in (0, 0.5, 2 / 3)] == pytest.approx([1, 1, 1])
     assert [FALLING(one) for one in (5 / 6, 1)] == pytest.approx([0.5, 0])
+
+
+def test_pairs_are_compared_with_what_lies_under_the_mask(people_faces: FaceMaterial) -> None:
+    config = GanimationConfig(train="", size_px=32, batch_size=2, width=4, blocks=1, pair_weight=3)
+    recipe = GanimationRecipe(config, people_faces)
+    drawn = people_faces.draw(np.random.default_rng(0), 4)
+    batch = {name: torch.from_numpy(values) for name, values in drawn.items()}
+    generator = recipe.networks["generator"]
+    assert isinstance(generator, MaskedGenerator)
+    with torch.no_grad():
+        losses = recipe.pair_losses(batch, batch["units"])
+        colour, mask = generator.masks(batch["other_faces"], batch["units"])
+    weight = np.outer(np.hanning(32), np.hanning(32))
+    weight /= weight.mean()
+    errors = [
+        ((one - batch["faces"]).abs().numpy() * weight).mean()
+        for one in (colour, blended(batch["other_faces"], colour, mask))
+    ]
+    assert losses["pairs"] == pytest.approx(3 * np.mean(errors), rel=1e-4)
 
 
 def test_it_trains_resumes_and_is_driven_by_action_units(tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ from reenact.errors import ConfigError
 from reenact.expression.emotions import EMOTIONS, LEVELS
 from reenact.models.masked_generator import ConditionCritic
 from reenact.training.adversarial import FaceGanConfig, FaceRecipe
-from reenact.training.labels import FaceMaterial, LabelledClip, one_hot
+from reenact.training.labels import FaceMaterial, LabelledClip, load_faces, one_hot
 from reenact.training.sampling import read_settings
 from reenact.types import Array
 from reenact_attention_cgan.network import (
@@ -167,4 +167,4 @@ def by_level(clip: LabelledClip) -> NDArray[np.intp]:
 def build_recipe(settings: Mapping[str, Any]) -> AttentionRecipe:
     """Make the recipe from the `[settings]` of a training file; see `AttentionTraining`."""
     config = read_settings(AttentionTraining, settings)
-    return AttentionRecipe(config, FaceMaterial(config, by_level))
+    return AttentionRecipe(config, load_faces(config, by_level))

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from reenact.expression.emotions import EMOTIONS
 from reenact.models.masked_generator import ConditionCritic, with_planes
 from reenact.training.adversarial import FaceGanConfig, FaceRecipe, critic_losses
-from reenact.training.labels import FaceMaterial, by_emotion, shown
+from reenact.training.labels import FaceMaterial, by_emotion, load_faces, shown
 from reenact.training.sampling import read_settings
 from reenact_expression_baselines.layers import BaselineConfig, doubling, drawing, halving, sizes
 
@@ -110,4 +110,4 @@ def build(config: str) -> tuple[AttganGenerator, int]:
 def build_recipe(settings: Mapping[str, Any]) -> AttganRecipe:
     """Make the recipe from the `[settings]` of a training file; see `AttganTraining`."""
     config = read_settings(AttganTraining, settings)
-    return AttganRecipe(config, FaceMaterial(config, by_emotion))
+    return AttganRecipe(config, load_faces(config, by_emotion))

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from reenact.expression.emotions import EMOTIONS
 from reenact.models.masked_generator import ConditionCritic, total_variation
 from reenact.training.adversarial import FaceGanConfig, FaceRecipe
-from reenact.training.labels import FaceMaterial, by_emotion, shown
+from reenact.training.labels import FaceMaterial, by_emotion, load_faces, shown
 from reenact.training.sampling import read_settings
 from reenact_expression_baselines.layers import BaselineConfig, doubling, drawing, halving, sizes
 
@@ -164,4 +164,4 @@ def build(config: str) -> tuple[ExprganGenerator, int]:
 def build_recipe(settings: Mapping[str, Any]) -> ExprganRecipe:
     """Make the recipe from the `[settings]` of a training file; see `ExprganTraining`."""
     config = read_settings(ExprganTraining, settings)
-    return ExprganRecipe(config, FaceMaterial(config, by_emotion))
+    return ExprganRecipe(config, load_faces(config, by_emotion))

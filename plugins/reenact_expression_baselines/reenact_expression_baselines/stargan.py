@@ -19,7 +19,7 @@ from torch import Tensor
 from reenact.expression.emotions import EMOTIONS
 from reenact.models.masked_generator import ConditionCritic, PlainGenerator, ResidualBlock
 from reenact.training.adversarial import FaceGanConfig, FaceRecipe, critic_losses, falling
-from reenact.training.labels import FaceMaterial, by_emotion, shown
+from reenact.training.labels import FaceMaterial, by_emotion, load_faces, shown
 from reenact.training.loop import Schedule
 from reenact.training.sampling import read_settings
 from reenact_expression_baselines.layers import BaselineConfig, sizes
@@ -91,4 +91,4 @@ def build(config: str) -> tuple[StarganGenerator, int]:
 def build_recipe(settings: Mapping[str, Any]) -> StarganRecipe:
     """Make the recipe from the `[settings]` of a training file; see `StarganTraining`."""
     config = read_settings(StarganTraining, settings)
-    return StarganRecipe(config, FaceMaterial(config, by_emotion))
+    return StarganRecipe(config, load_faces(config, by_emotion))

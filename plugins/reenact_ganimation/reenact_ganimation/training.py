@@ -32,7 +32,7 @@ from reenact.models.masked_generator import (
     total_variation,
 )
 from reenact.training.adversarial import FaceGanConfig, FaceRecipe, critic_losses, falling
-from reenact.training.labels import FaceMaterial
+from reenact.training.labels import FaceMaterial, load_faces
 from reenact.training.loop import Schedule
 from reenact.training.sampling import read_settings
 from reenact.types import Array
@@ -143,4 +143,4 @@ class GanimationRecipe(FaceRecipe):
 def build_recipe(settings: Mapping[str, Any]) -> GanimationRecipe:
     """Make the recipe from the `[settings]` of a training file; see `GanimationConfig`."""
     config = read_settings(GanimationConfig, settings)
-    return GanimationRecipe(config, FaceMaterial(config))
+    return GanimationRecipe(config, load_faces(config))

@@ -21,7 +21,7 @@ from torch import Tensor
 from reenact.errors import ConfigError
 from reenact.models.masked_generator import ConditionCritic
 from reenact.training.adversarial import FaceGanConfig, FaceRecipe, critic_losses, falling
-from reenact.training.labels import FaceMaterial, by_emotion, shown
+from reenact.training.labels import FaceMaterial, by_emotion, load_faces, shown
 from reenact.training.loop import Schedule
 from reenact.training.sampling import read_settings
 from reenact_lgp_gan.network import LOCAL_BLOCKS, LgpConfig, LgpGenerator, critics, cut_out
@@ -138,4 +138,4 @@ def sum_of(losses: list[dict[str, Tensor]], name: str) -> Tensor:
 def build_recipe(settings: Mapping[str, Any]) -> LgpRecipe:
     """Make the recipe from the `[settings]` of a training file; see `LgpTraining`."""
     config = read_settings(LgpTraining, settings)
-    return LgpRecipe(config, FaceMaterial(config, by_emotion))
+    return LgpRecipe(config, load_faces(config, by_emotion))
