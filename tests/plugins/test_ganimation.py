@@ -62,7 +62,7 @@ def test_short_trainings_begin_with_the_picture_and_see_the_vector_everywhere() 
     picture, vectors = torch.rand(2, 3, 32, 32), torch.stack([torch.zeros(17), torch.ones(17)])
     begun = MaskedGenerator(MaskedConfig(32, width=4, blocks=1, residual=True))
     assert torch.allclose(begun(picture, vectors), picture, atol=1e-6)
-    assert with_planes(picture, vectors)[1, 3:].unique().tolist() == [1]
+    assert (with_planes(picture, vectors)[1, 3:] == 1).all()
     faded = with_planes(picture, vectors, windowed=True)
     assert faded[1, 3:, 0].abs().max() == 0
     assert faded[1, 3:, 15:17, 15:17].min() > 0.98
