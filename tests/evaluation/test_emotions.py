@@ -27,6 +27,7 @@ from reenact.expression.emotions import EMOTIONS, acted_deviations
 from reenact.face.geometry import canonical_face, estimate_pose, mirrored_deviation, to_face_frame
 from reenact.testing.moving_portrait import moving_portrait, write_clip
 from reenact.testing.portrait import portrait_target
+from tools.expression_recogniser import Frames, held_out
 
 
 def test_the_shipped_recogniser_tells_acted_emotions() -> None:
@@ -72,6 +73,27 @@ def test_the_confusion_table_holds_shares() -> None:
     assert row.endswith("| 4 |")
 
 
+def test_synthetic_faces_can_teach_what_real_ones_do_not_show() -> None:
+    """Data expansion: nobody real shows contempt; a synthetic set does."""
+    rng = np.random.default_rng(5)
+    shown = [one for one in range(len(EMOTIONS)) if EMOTIONS[one] != "contemptuous"]
+
+    def frames(labels: list[int], people: int) -> Frames:
+        every = np.tile(labels, 6 * people)
+        noise = rng.normal(0, 0.01, (len(every), 478, 3)).astype(np.float32)
+        names = np.repeat([f"p{one}" for one in range(people)], 6 * len(labels))
+        return acted_deviations()[every] + noise, every, names
+
+    real, drawn = frames(shown, 2), frames(list(range(len(EMOTIONS))), 1)
+    asked = frames([EMOTIONS.index("contemptuous")], 1)
+    asked = asked[0], asked[1], np.full(len(asked[1]), "held out")
+    both = tuple(np.concatenate(pair) for pair in zip(real, asked, strict=True))
+    data = both[0], both[1], both[2]
+    for more, least, most in ((None, 0.0, 0.0), (drawn, 0.9, 1.0)):
+        true, told = held_out(data, [["held out"]], more)
+        assert least <= np.mean(np.array(true) == told) <= most
+
+
 def test_content_distances_by_hand() -> None:
     run = [np.array(one, np.float32) for one in ([0, 0], [3, 4], [3, 0])]
     assert average_content_distance(run) == pytest.approx((5 + 4) / 2)
@@ -106,6 +128,10 @@ def test_the_protocol_tells_a_renderer_that_acts_from_copy(tmp_path: Path) -> No
     assert copy["mean"]["recognised"] == 0
     assert warp["mean"]["recognised"] >= 3 / 7
     assert warp["mean"]["tracked"] == 1
+    if warp["mean"]["identity"] is not None:  # the optional dependency is installed
+        assert copy["mean"]["identity"] == copy["mean"]["acd"] == copy["mean"]["acd_i"] == 0
+        assert 0 < warp["mean"]["identity_half"] < warp["mean"]["identity"]
+        assert warp["mean"]["acd"] > 0
     assert (tmp_path / "sheet.png").is_file()
     page = (tmp_path / "rate.html").read_text(encoding="utf-8")
     content = json.loads(re.search(r"const content = (.*);\n", page)[1])  # type: ignore[index]

@@ -84,6 +84,18 @@ def test_fid_is_the_distance_of_the_means_where_all_pictures_are_alike(inception
     assert distribution.figures()["inception_score"] == pytest.approx(1.0, abs=1e-4)
 
 
+def test_the_inception_score_counts_the_kinds_of_pictures(inception: Path) -> None:
+    pytest.importorskip("torchmetrics")
+    kinds = InceptionStatistics(inception)
+    red, blue = plain(0), plain(0)
+    red[..., 0], blue[..., 2] = 255, 255
+    for _ in range(3):
+        kinds.add(red, red)
+        kinds.add(blue, blue)
+    # Two kinds, equally often, with softmax(10, -10, -10): exp(mean KL to the mean) is 2.
+    assert kinds.figures()["inception_score"] == pytest.approx(2.0, abs=1e-3)
+
+
 def test_the_figures_of_renderers_are_kept_apart(lpips: Path, inception: Path) -> None:
     pytest.importorskip("torchmetrics")
     taste = PerceptualMetrics(lpips, inception, ["good", "bad"])

@@ -18,16 +18,20 @@ from reenact_pixel_regression import portable
 from reenact_pixel_regression.alignment import INDEX, SIZE_PX, chosen, frame_points, to_frame
 from reenact_pixel_regression.exporting import export
 from reenact_pixel_regression.regression import (
+    changed_share,
     masked_ridge,
     pixel_kernel,
     pixel_ridge,
     ridge_weights,
 )
 
+from reenact.cli.main import main
 from reenact.config import RendererSettings
 from reenact.expression.emotions import EMOTIONS
 from reenact.face.geometry import canonical_face
 from reenact.registry import import_object, load
+from reenact.targets.clip_files import decode_clip
+from reenact.testing.moving_portrait import moving_portrait, write_video
 from reenact.testing.portrait import drive, portrait_target
 from reenact.testing.weights import train_two_steps
 from reenact.types import Array, Drive, Image
@@ -75,6 +79,18 @@ def test_pixel_kernel_is_eq_15() -> None:
         for level, value in zip(levels, table[:, p], strict=True):
             kappa = np.exp(-((x[:, p] - level) ** 2) / (2 * width**2))
             assert np.isclose(value, t[:, p] @ inverse @ kappa, atol=1e-5)
+
+
+def test_only_pixels_that_an_expression_changes_take_part() -> None:
+    """One corner grows darker in every pair by 30 levels; the light of each pair is another."""
+    x = RNG.random((40, 32, 32, 3)).astype(np.float32)
+    light = RNG.normal(0, 0.2, (40, 1, 1, 1)).astype(np.float32)
+    t = x + light
+    t[:, :12, :12] -= 30 / 255
+    share = changed_share(x, t, 10)
+    assert share[2:6, 2:6].min() == 1
+    assert share[20:, 20:].max() == 0
+    assert changed_share(x, t, 100).max() == 0
 
 
 def test_masked_regression_sees_its_patch_alone() -> None:
@@ -141,6 +157,21 @@ def test_neutral_is_the_photo_and_intensity_blends() -> None:
     assert np.abs(full[mouth[1] - 8 : mouth[1] + 8, mouth[0] - 20 : mouth[0] + 20]).mean() > 8
     corners = full[[0, 0, -1, -1], [0, -1, 0, -1]]
     assert not corners.any()
+
+
+def test_it_is_driven_live_by_an_emotion(tmp_path: Path) -> None:
+    """`drive.emotion` is what keys 1 to 8 set."""
+    images, _ = moving_portrait()
+    clip = tmp_path / "actor.mp4"
+    write_video(clip, images[:16])
+    drawn = {}
+    for emotion in ("neutral", "surprised"):
+        out = tmp_path / f"{emotion}.mp4"
+        words = ["--source", f"video:{clip}", "--target", "astronaut", "--sink", f"file:{out}"]
+        words += ["--set", "renderer.name=pixel_regression", "--set", f"drive.emotion={emotion}"]
+        assert main(["live", *words]) == 0
+        drawn[emotion] = decode_clip(out)[-1].astype(int)
+    assert np.abs(drawn["surprised"] - drawn["neutral"]).max() > 40
 
 
 @pytest.mark.slow

@@ -10,12 +10,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, Final
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from reenact.imaging import smoothstep
 from reenact.types import Array
 
 Floats = NDArray[np.float64]
+
+SOFT_PX: Final = 2.5
+"""Standard deviation by which the share of the pixels is smoothed."""
 
 _BATCH: Final = 512
 """Pixels that are solved at a time: N × N matrices of doubles, 300 MB for 270 pairs."""
@@ -51,6 +56,25 @@ def pixel_ridge(x: Array, t: Array, penalty: float) -> tuple[Floats, Floats]:
     w = ((n + penalty) * xt - xs * ts) / determinant
     b = (xx * ts - xs * xt) / determinant
     return w, b
+
+
+def changed_share(x: Array, t: Array, levels: float) -> Array:
+    """Return how far each pixel takes part in an expression, (S, S) 0 to 1 (ours).
+
+    The mean change over the pairs, without each pair's change of light, rises above noise where
+    the expression is. Elsewhere a regression moves a face towards the mean of all faces, which
+    costs identity and shows nothing.
+
+    Args:
+        x: (N, S, S, 3) inputs in 0..1.
+        t: (N, S, S, 3) targets.
+        levels: of 255, change by which a pixel takes part by half; below half of it, not at all.
+    """
+    change = t - x
+    change = change - np.median(change, axis=(1, 2), keepdims=True)
+    strength = np.abs(change.mean(axis=0)).max(axis=-1) * np.float32(255 / levels)
+    soft = cv2.GaussianBlur(strength.astype(np.float32), (0, 0), SOFT_PX)
+    return np.asarray(smoothstep(np.clip(soft - 0.5, 0, 1)))
 
 
 def gaussian_kernel(

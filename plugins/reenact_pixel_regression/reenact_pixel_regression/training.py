@@ -30,7 +30,7 @@ from reenact_pixel_regression.knots import EXPRESSIONS
 from reenact_pixel_regression.model import PixelTables
 from reenact_pixel_regression.pairs import FacePair, align, motion_of, read_pairs
 from reenact_pixel_regression.portable import weight
-from reenact_pixel_regression.regression import pixel_kernel, pixel_ridge
+from reenact_pixel_regression.regression import changed_share, pixel_kernel, pixel_ridge
 
 Pairs = Mapping[str, list[FacePair]]
 
@@ -59,6 +59,11 @@ class PixelRegressionTraining(Section):
     )
     exaggeration: float = Field(
         1.0, gt=0, le=2, description="factor on the motion that the targets are given"
+    )
+    limit_levels: float = Field(
+        0.0,
+        ge=0,
+        description="mean change, of 255 levels, by which a pixel takes part by half; 0: all do",
     )
     batch_size: int = Field(1, ge=1, description="unused: all pairs are solved at once")
 
@@ -125,7 +130,12 @@ class PixelRegressionRecipe(Recipe):
             shown = align(pairs, name, motion)
             people = len({pair.person for pair in pairs})
             self._sizes[name] = f"{people} people, {len(shown.people)} pairs"
-            knots = torch.from_numpy(self.solve(shown.inputs, shown.targets))
+            solved = self.solve(shown.inputs, shown.targets)
+            if self.config.limit_levels:
+                share = changed_share(shown.inputs, shown.targets, self.config.limit_levels)
+                plain = np.linspace(0, 1, len(solved), dtype=np.float32)[:, None, None, None]
+                solved = plain + share[None, ..., None] * (solved - plain)
+            knots = torch.from_numpy(solved)
             network.knots[row].copy_(knots)
             network.motions[row].copy_(torch.tensor(motion))
             drawn = network(torch.from_numpy(shown.inputs).to(network.knots.device))[row].cpu()
