@@ -31,7 +31,7 @@ NOISE: Final = 0.004
 """Standard deviation of the tracker's noise, iod."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class FaceModel:
     """What is known of all faces. Shapes are flattened (478, 3), in the face frame, iod.
 
@@ -65,8 +65,10 @@ class FaceModel:
         return np.asarray(shape - does.reshape(-1, 3), dtype=np.float32)
 
 
-def expression_solver(modes: Array) -> Array:
+@lru_cache(maxsize=4)
+def expression_solver(model: FaceModel) -> Array:
     """Return float32 (M, 1434): what a flattened deviation is multiplied by for its weights."""
+    modes = model.expression
     ridge = modes.shape[1] * NOISE**2 / 1e3 * np.eye(len(modes), dtype=np.float32)
     return np.linalg.solve(modes @ modes.T + ridge, modes).astype(np.float32)
 

@@ -106,7 +106,7 @@ class Limits:
         self.low = np.minimum(low, self.usual_low - (usual_low - low) / 2)
         self.high = np.maximum(high, self.usual_high + (high - usual_high) / 2)
         self._modes = model.expression
-        self._solver = expression_solver(model.expression)
+        self._solver = expression_solver(model)
         self._patterns = _patterns(model.expression)
 
     def shares(self, shape: Array) -> Array:

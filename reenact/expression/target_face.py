@@ -26,8 +26,8 @@ from reenact.face.geometry import estimate_pose, to_face_frame
 from reenact.face.regions import apply_contact, lid_gaps
 from reenact.types import Array
 
-_LIDS: Final = [LID_RIGHT, LID_LEFT]
-_MOUTH: Final = [MOUTH_OPEN, MOUTH_WIDTH]
+_LIDS: Final = slice(LID_RIGHT, LID_LEFT + 1)
+_MOUTH: Final = slice(MOUTH_OPEN, MOUTH_WIDTH + 1)
 _REGION: Final = np.array([["mouth", "lid", "brow"].index(name.split("_")[0]) for name in MEASURES])
 """(6,) the gain in `proportional_change` that each of `MEASURES` has."""
 
@@ -83,7 +83,7 @@ class TargetFace:
         absolute = bool(problem) if mode == "auto" else mode == "absolute"
         self.base = rest if absolute else photo
         self._limits = Limits(rest, self.base)
-        self._own = self._limits.shares(self.base)
+        self._own = self._limits.shares(self.base)[: len(MEASURES)]
         self._units = proportions(self.base) / self._limits.sizes[: len(MEASURES)]
         gaps = np.maximum(lid_gaps(self.base).reshape(2, -1), 0.02)
         middle = gaps[:, _MIDDLE_LIDS].mean(axis=1)
@@ -106,8 +106,8 @@ class TargetFace:
         shape = self.base + kept
         measured = limits.shares(shape)
         shares = measured.copy()
-        shares[: len(MEASURES)] = self._own[: len(MEASURES)] + wanted * self._units
-        middle = closure.reshape(2, -1)[:, _MIDDLE_LIDS].mean(axis=1)
+        shares[: len(MEASURES)] = self._own + wanted * self._units
+        middle = closure.reshape(2, -1)[:, _MIDDLE_LIDS].sum(axis=1) / 3
         shares[_LIDS] = self._own[_LIDS] * middle
         limited = np.append(limits.beyond(shares), kept is not moved)
         shape = limits.moved_to(shape, limits.bent(shares), measured)

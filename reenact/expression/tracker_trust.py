@@ -63,9 +63,9 @@ def features(deviation: Array) -> Array:
     Returns:
         (46,): 40 weights, and of each part the logarithm of what no mode explains, iod squared.
     """
-    modes, solver = _modes()
+    modes = face_model().expression
     flat = deviation.reshape(-1)
-    weights = solver @ flat
+    weights = expression_solver(face_model()) @ flat
     residual = ((flat - weights @ modes) ** 2).reshape(-1, 3)
     seen = np.empty(len(modes) + len(PARTS), np.float32)
     seen[: len(modes)] = weights.clip(-6, 6)
@@ -165,9 +165,8 @@ class TrackerTrust:
         doubt = 1 - self.trust.min()
         if not doubt:
             return deviation
-        modes, solver = _modes()
         flat = deviation.reshape(-1)
-        explained = (solver @ flat) @ modes
+        explained = (expression_solver(face_model()) @ flat) @ face_model().expression
         return np.asarray(flat + doubt * (explained - flat), dtype=np.float32).reshape(-1, 3)
 
     def _slowed(self, deviation: Array) -> Array:
@@ -219,10 +218,3 @@ def _focus() -> Array:
     """Return (6, 478): weights of a mean over each part; its border hardly counts."""
     sharp = part_weights() ** 2
     return np.asarray(sharp / sharp.sum(axis=1, keepdims=True), dtype=np.float32)
-
-
-@lru_cache(maxsize=1)
-def _modes() -> tuple[Array, Array]:
-    """Return the (40, 1434) modes of expression, and what gives their weights."""
-    modes = face_model().expression
-    return modes, expression_solver(modes)

@@ -128,9 +128,9 @@ def apply_contact(shape: Array, neutral: Array, closure: Array | None) -> Array:
         neutral: (478, 3) of the same person.
         closure: (14,) as from `lid_closure`; None to move only lids that cross.
     """
-    gaps = lid_gaps(shape)
-    floor = np.minimum(lid_gaps(neutral), 0.004)
-    wanted = gaps if closure is None else closure * lid_gaps(neutral)
+    gaps, rest = lid_gaps(shape), lid_gaps(neutral)
+    floor = np.minimum(rest, 0.004)
+    wanted = gaps if closure is None else closure * rest
     settled = shape.copy()
     settled[:, 1] += _lid_spread() @ (gaps - np.maximum(wanted, floor))
     crossing = np.minimum(lip_gaps(settled) - np.minimum(lip_gaps(neutral), 0), 0) / 2

@@ -1,0 +1,122 @@
+"""Where the strength of speakers' mouths is lost, from the actor to what a reader sees.
+
+    python benchmarks/strength.py PHOTO CLIP ...
+
+Each clip's actor drives the photo from the clip's first frame on, by the live path. For the opening
+of the mouth and for its width this prints slope and correlation of one stage against another, in
+inter-ocular distances, and first the slope that the proportions of the two faces ask for. *Read*
+means found by the tracker in that picture alone; *mesh* is the picture without a network (`warp`).
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from reenact.config import Settings, TrackingSettings
+from reenact.evaluation.clips import CLIP_FPS, read_clip
+from reenact.evaluation.cross_identity import RecordingRenderer
+from reenact.evaluation.face_reader import FaceReader, own_shape
+from reenact.evaluation.metrics import correlation
+from reenact.expression.measures import MOUTH_OPEN, MOUTH_WIDTH, measure
+from reenact.expression.target_face import TargetFace, proportions
+from reenact.face.geometry import estimate_pose, to_face_frame
+from reenact.live.pipeline import Reenactor
+from reenact.models.warp_unet_inputs import NETWORK_PX
+from reenact.progress import progress_bar
+from reenact.registry import load
+from reenact.sources.image_file import read_image
+from reenact.stats import StepTimer
+from reenact.targets.builder import target_from_image
+from reenact.types import Array, Frame, Target
+
+MEASURED: Final = {"mouth opening": MOUTH_OPEN, "mouth width": MOUTH_WIDTH}
+EVERY: Final = 2
+"""Every so many pictures are read."""
+
+STAGES: Final = {
+    "fused, of tracked": ("fused", "tracked"),
+    "actor read, of tracked": ("actor", "tracked"),
+    "mesh read, of fused": ("mesh", "fused"),
+    "network read, of fused": ("network", "fused"),
+    "network read, of actor read": ("network", "actor"),
+}
+
+
+def measured(video: Path, target: Target, reader: FaceReader) -> dict[str, Array]:
+    """Return the (F, 6) measures of one run at each stage, iod, and the (6,) slopes asked for."""
+    settings = Settings()
+    settings.output.picture = "crop"
+    settings.actor.neutral = "fresh"
+    clip = read_clip(video)
+    recorder = RecordingRenderer(load("renderers", "warp_unet").make(settings.renderer))
+    mesh = load("renderers", "warp").make(settings.renderer)
+    mesh.prepare(target)
+    tracker = load("trackers", "mediapipe").make(TrackingSettings())
+    reenactor = Reenactor(settings, target, tracker, recorder, StepTimer())
+    base = TargetFace(
+        to_face_frame(target.neutral, estimate_pose(target.neutral)), settings.fusion.mode
+    ).base
+    found: dict[str, list[Array]] = {}
+    for number, frame in enumerate(clip.images):
+        image = np.ascontiguousarray(frame)
+        output = reenactor.step(Frame(image, number / CLIP_FPS, number))
+        kept, drive = output.performance, recorder.drive
+        if number % EVERY or kept is None or kept.landmarks is None or drive is None:
+            continue
+        neutral = reenactor.actor_neutral
+        assert neutral is not None
+        seen = {
+            "tracked": (kept.landmarks.points, neutral),
+            "actor": (reader.track(image), neutral),
+            "fused": (drive.landmarks, base),
+            "mesh": (reader.track(mesh.render(drive)), base),
+            "network": (reader.track(output.image), base),
+        }
+        shapes = {
+            stage: own_shape(points, face)
+            for stage, (points, face) in seen.items()
+            if points is not None
+        }
+        if len(shapes) == len(seen):
+            for stage, shape in shapes.items():
+                found.setdefault(stage, []).append(measure(shape))
+    reenactor.close()
+    tracks = {stage: np.stack(values) for stage, values in found.items()}
+    return tracks | {"asked for": proportions(base) / proportions(neutral)}
+
+
+def main() -> None:
+    """Print a table of the clips' means, and each clip's slopes."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("photo", type=Path)
+    parser.add_argument("clips", type=Path, nargs="+")
+    arguments = parser.parse_args()
+    with FaceReader() as reader:
+        target = photo_target(arguments.photo)
+        runs = [measured(clip, target, reader) for clip in progress_bar(arguments.clips)]
+    for name, row in MEASURED.items():
+        asked = [float(run["asked for"][row]) for run in runs]
+        print(f"| {name}, asked for | {np.mean(asked):.2f} | |", *(f"{one:.2f}" for one in asked))
+        for title, (stage, origin) in STAGES.items():
+            pairs = [(run[origin][:, row], run[stage][:, row]) for run in runs]
+            slopes = [float(np.polyfit(x, y, 1)[0]) for x, y in pairs]
+            followed = np.mean([correlation(x, y) for x, y in pairs])
+            each = " ".join(f"{slope:.2f}" for slope in slopes)
+            print(f"| {name}: {title} | {np.mean(slopes):.2f} | {followed:.2f} | {each}")
+
+
+def photo_target(photo: Path) -> Target:
+    """Return the target that a photo makes, 256 px."""
+    tracker = load("trackers", "mediapipe").make(TrackingSettings())
+    try:
+        return target_from_image(photo.stem, read_image(photo), tracker, size_px=NETWORK_PX)
+    finally:
+        tracker.close()
+
+
+if __name__ == "__main__":
+    main()
