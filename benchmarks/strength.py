@@ -67,8 +67,7 @@ def measured(video: Path, target: Target, reader: FaceReader) -> dict[str, Array
         kept, drive = output.performance, recorder.drive
         if number % EVERY or kept is None or kept.landmarks is None or drive is None:
             continue
-        neutral = reenactor.actor_neutral
-        assert neutral is not None
+        neutral = known_neutral(reenactor)
         seen = {
             "tracked": (kept.landmarks.points, neutral),
             "actor": (reader.track(image), neutral),
@@ -86,7 +85,14 @@ def measured(video: Path, target: Target, reader: FaceReader) -> dict[str, Array
                 found.setdefault(stage, []).append(measure(shape))
     reenactor.close()
     tracks = {stage: np.stack(values) for stage, values in found.items()}
-    return tracks | {"asked for": proportions(base) / proportions(neutral)}
+    asked = proportions(base) / proportions(known_neutral(reenactor))
+    return tracks | {"asked for": asked}
+
+
+def known_neutral(reenactor: Reenactor) -> Array:
+    """Return the actor's neutral; there is one after the first face."""
+    assert reenactor.actor_neutral is not None
+    return reenactor.actor_neutral
 
 
 def main() -> None:
