@@ -295,6 +295,8 @@ class Controls:
 
         if self.recording is not None:
             raise SinkError(f"{self.recording} is being recorded; stop that first.")
+        if microphone is not None and not self.session.source.live:
+            raise SinkError("A microphone fits a camera only; record this source without it.")
         path = path or _new_recording()
         sink = FileSink(path, self.session.settings.sink.part("file", FileSettings).crf)
         if microphone is not None:

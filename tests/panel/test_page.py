@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import os
 import runpy
+import shutil
 from collections.abc import Iterator
+from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from reenact import registry
 from reenact.sinks.fanout import SinkSet
 from reenact.testing.moving_portrait import moving_portrait, write_video
 from reenact.testing.portrait import portrait
+from support.clap_room import FPS, ClapMicrophone, seen_and_heard
 from support.fakes import FakeSink, until
 from support.obs.browser import program
 from support.panels import FAST, Panel, without_display
@@ -73,8 +78,15 @@ class Page:
         self.tab.goto(panel.server.url)
 
     def close(self) -> None:
+        self.shoot("end")
         self.context.close()
         assert self.strange == []
+
+    def shoot(self, moment: str) -> None:
+        """Keep a picture for people to look at in the folder REENACT_SHOTS, if that is set."""
+        if folder := os.environ.get("REENACT_SHOTS"):
+            test = os.environ["PYTEST_CURRENT_TEST"].split("::")[-1].split()[0]
+            (Path(folder) / f"{test} {moment}.png").write_bytes(self.tab.screenshot())
 
     def button(self, name: str) -> Any:
         return self.tab.get_by_role("button", name=name, exact=True)
@@ -169,6 +181,48 @@ def test_a_photo_becomes_a_target_that_is_renamed_removed_and_brought_back(
     page.button("Undo").click()
     card.wait_for()
     assert filmed.studio.gallery.store.list() == ("Anna C",)
+
+
+def test_a_video_becomes_a_target_that_is_trained_exported_and_imported(
+    page: Page, filmed: Panel, tmp_path: Path
+) -> None:
+    tab, dialog = page.tab, page.tab.get_by_role("dialog")
+    tab.set_default_timeout(240_000)
+    files = tab.locator("input[type=file]")
+    video = tmp_path / "anna.mp4"
+    write_video(video, moving_portrait()[0])
+    files.set_input_files(str(video))
+    dialog.get_by_role("checkbox").check()
+    dialog.get_by_role("button", name="Make target").click()
+    card = tab.locator('[data-name="anna"]')
+    card.locator("summary").click()
+    card.get_by_role("button", name="Train for ten minutes").click()
+    job = tab.locator(".job")
+    job.get_by_text("min left").wait_for()
+    minutes = {"minutes": 30}
+    assert "already" in filmed.call("POST", "/api/targets/anna/train", **minutes)
+    assert "stop that first" in filmed.call("DELETE", "/api/targets/anna")
+    picture = job.locator("img.training")
+    picture.wait_for()
+    assert picture.evaluate("image => image.decode().then(() => image.naturalWidth)") > 100
+    page.shoot("training")
+    job.get_by_role("button", name="Stop").click()
+    tab.locator(".toast", has_text="anna").wait_for()
+    job.wait_for(state="detached")
+    assert [one["state"] for one in filmed.studio.jobs.described() if one["kind"] == "train"] == [
+        "done"
+    ]
+    card.locator("summary").click()
+    with tab.expect_download() as download:
+        card.get_by_role("link", name="Export").click()
+    exported = tmp_path / download.value.suggested_filename
+    shutil.copy(download.value.path(), exported)
+    card.locator("summary").click()
+    card.get_by_role("button", name="Remove").click()
+    card.wait_for(state="detached")
+    files.set_input_files(str(exported))
+    card.wait_for()
+    assert filmed.studio.gallery.store.list() == ("anna",)
 
 
 def test_another_target_fades_in_with_no_frame_missing_and_none_of_the_actor(
@@ -266,6 +320,35 @@ def test_the_background_and_the_size_are_chosen_live(page: Page, filmed: Panel) 
     assert filmed.studio.choice.settings["output.max_side"] == 320
 
 
+def test_a_clap_is_recorded_when_it_is_seen(
+    chromium: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The recording's own tests tell the offset to 20 ms, whatever this machine does meanwhile."""
+    monkeypatch.setenv("XDG_VIDEOS_DIR", str(tmp_path))
+    monkeypatch.setattr("reenact.sinks.live_sound.SoundCard", ClapMicrophone)
+    found = registry.entry_points
+    camera = EntryPoint("clap", "support.clap_room:CAMERA", "reenact.sources")
+    monkeypatch.setattr(
+        registry, "entry_points", lambda group: [*found(group=group), *[camera][: "sou" in group]]
+    )
+    panel = Panel("clap", "output.show_raw_camera=true", f"output.fps={FPS}")
+    page = Page(chromium, panel)
+    page.begin()
+    page.open("Outputs")
+    page.tab.get_by_role("switch", name="With my microphone").check()
+    page.button("Record").click()
+    page.button("Stop recording").wait_for()
+    frames(panel, round(9 * FPS))
+    page.button("Stop recording").click()
+    until(lambda: len(list(tmp_path.glob("reenact *.mp4"))) == 1)
+    page.close()
+    panel.close()
+    seen, heard = seen_and_heard(next(tmp_path.glob("reenact *.mp4")))
+    offsets = [min((at - seen_s for seen_s in seen), key=abs) for at in heard[1:]]
+    assert len(offsets) >= 2
+    assert abs(float(np.median(offsets))) < 0.1
+
+
 def test_a_preset_brings_sliders_back(page: Page, filmed: Panel) -> None:
     page.begin()
     page.open("Expression")
@@ -307,6 +390,7 @@ def test_everything_fits_into_a_dock_and_axe_finds_nothing_serious(
         for tab in ("Targets", "Expression", "Calibrate", "Outputs", "Presets", "Settings"):
             page.open(tab)
             page.tab.wait_for_timeout(400)
+            page.shoot(f"{tab} {scheme}")
             assert page.tab.evaluate(wide) <= 320, tab
             assert page.serious() == [], (tab, scheme)
     page.close()

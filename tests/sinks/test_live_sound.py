@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
-import av
 import numpy as np
 import pytest
 
 from reenact.sinks.live_sound import RATE_HZ, LiveSound, Piece
 from reenact.sinks.video_file import FileSink
 from reenact.types import Frame
+from support.clap_room import seen_and_heard
+from support.fakes import until
 
 FPS = 25.0
 START_S = 5000.0
@@ -70,22 +75,6 @@ def record(path: Path, room: Room, seconds: float, delay_s: float, fps: float = 
     assert room.closed
 
 
-def seen_and_heard(path: Path) -> tuple[list[float], list[float]]:
-    """Return the times of the white pictures and of the claps, s."""
-    with av.open(str(path)) as file:
-        pictures = file.decode(video=0)
-        seen = [p.time or 0.0 for p in pictures if p.to_ndarray(format="gray").mean() > 128]
-    heard: list[float] = []
-    with av.open(str(path)) as file:
-        for frame in file.decode(audio=0):
-            loud = np.flatnonzero(np.abs(frame.to_ndarray()).reshape(-1) > 0.2)
-            for place in loud:
-                at_s = (frame.time or 0.0) + place / frame.sample_rate
-                if not heard or at_s - heard[-1] > 0.5:
-                    heard.append(at_s)
-    return seen, heard
-
-
 @pytest.mark.parametrize("ending", [".mp4", ".mkv", ".webm"])
 @pytest.mark.parametrize("delay_s", [0.05, 0.3])
 def test_a_clap_is_heard_when_it_is_seen(tmp_path: Path, ending: str, delay_s: float) -> None:
@@ -114,3 +103,71 @@ def test_what_a_card_loses_becomes_silence(tmp_path: Path) -> None:
     record(path, Room(lost=(3.0, 5.0)), 9.0, 0.08)
     seen, heard = seen_and_heard(path)
     assert heard[-2:] == pytest.approx(seen[-2:], abs=0.02)
+
+
+CLAPS = """
+import sys, time
+import numpy as np, sounddevice
+from pathlib import Path
+from reenact.sinks.live_sound import RATE_HZ, LiveSound, SoundCard
+from reenact.sinks.video_file import FileSink
+from reenact.types import Frame
+
+DELAY_S, LAST = 0.06, 5
+played, done = [], 0
+
+def clap(out, count, times, status):
+    global done
+    out[:] = 0
+    start_s = times.outputBufferDacTime - times.currentTime + time.monotonic()
+    for at in range(done, done + count):
+        if at % RATE_HZ == RATE_HZ // 2:
+            out[at - done : at - done + 96] = 20_000
+            played.append(start_s + (at - done) / RATE_HZ)
+    done += count
+
+def show(captured_s, level):
+    image = np.full((48, 64, 3), level, np.uint8)
+    sink.write(Frame(image, captured_s + DELAY_S, 0))
+
+with FileSink(Path(sys.argv[1])) as sink:
+    sound = LiveSound(SoundCard(), lambda: DELAY_S)
+    sink.take_sound(lambda: sound)
+    sink.open((64, 48), 25.0)
+    with sounddevice.OutputStream(RATE_HZ, channels=1, dtype="int16", callback=clap):
+        while len(played) < 2:  # the first one comes while the devices still settle
+            time.sleep(0.01)
+        show(time.monotonic(), 0)
+        for number in range(2, LAST):
+            while len(played) <= number or time.monotonic() < played[number] + 0.3:
+                time.sleep(0.01)
+            show(played[number], 255)
+            show(played[number] + 0.04, 0)
+    show(time.monotonic(), 0)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("pulseaudio") is None, reason="PulseAudio is missing")
+def test_a_clap_from_a_real_sound_server_is_heard_when_it_is_seen(tmp_path: Path) -> None:
+    """The microphone is the monitor of a null sink, by way of PortAudio and ALSA."""
+    try:
+        import sounddevice  # noqa: F401
+    except (ImportError, OSError):
+        pytest.skip("sounddevice or PortAudio is missing: .[microphone]")
+    path, log = tmp_path / "room.mkv", tmp_path / "log"
+    (tmp_path / ".asoundrc").write_text("pcm.!default pulse\nctl.!default pulse\n", "utf-8")
+    environment = {**os.environ, "HOME": str(tmp_path), "XDG_RUNTIME_DIR": str(tmp_path)}
+    environment.pop("PULSE_SERVER", None)
+    words = ["-n", "--daemonize=no", "--exit-idle-time=-1", f"--log-target=file:{log}"]
+    words += ["--load=module-native-protocol-unix", "--load=module-null-sink"]
+    with subprocess.Popen(["pulseaudio", *words], env=environment) as server:
+        try:
+            until((tmp_path / "pulse" / "native").exists)
+            command = [sys.executable, "-c", CLAPS, str(path)]
+            subprocess.run(command, env=environment, check=True, timeout=120)
+        finally:
+            server.terminate()
+    seen, heard = seen_and_heard(path)
+    assert len(seen) == 3
+    assert heard[-3:] == pytest.approx(seen, abs=0.02)

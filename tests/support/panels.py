@@ -28,8 +28,8 @@ class Panel:
         token: that requests need.
     """
 
-    def __init__(self, source: str = "pattern") -> None:
-        self.studio = Studio(assignments=[*FAST, "source.video.loop=true"])
+    def __init__(self, source: str = "pattern", *assignments: str) -> None:
+        self.studio = Studio(assignments=[*FAST, "source.video.loop=true", *assignments])
         self.studio.offer(source, "")
         self.server = PanelServer(self.studio, Address(port=0))
         address = urlsplit(self.server.url)

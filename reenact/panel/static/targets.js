@@ -96,7 +96,11 @@ export class TargetGallery {
         "div.menu-items",
         item(T.targets.rename, () => this.rename(one.name, path)),
         one.footage && item(T.targets.train, () => attempt("POST", `${path}/train`, { minutes: 10 })),
-        h("a.button.quiet", { href: `/api/${path}/export`, download: "" }, T.targets.exported),
+        h(
+          "a.button.quiet",
+          { href: `/api/${path}/export`, download: "", onclick: () => (menu.open = false) },
+          T.targets.exported,
+        ),
         item(T.targets.remove, () => this.remove(one.name, path)),
       ),
     );

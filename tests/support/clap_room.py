@@ -1,0 +1,89 @@
+"""A camera that sees claps and a microphone that hears them."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Final
+
+import av
+import numpy as np
+
+from reenact.config import Section
+from reenact.lifecycle import ClosesOnExit
+from reenact.registry import SourceSpec
+from reenact.sinks.live_sound import RATE_HZ, Piece
+from reenact.types import Frame, Source
+
+FPS: Final = 25.0
+_HEARD_LATE_S: Final = 0.3
+_claps: Final[list[float]] = []
+
+
+class ClapCamera(ClosesOnExit):
+    """Black pictures, and a white one every two seconds, when somebody claps."""
+
+    name = "clap"
+    live = True
+    size = (160, 120)
+    fps = FPS
+
+    def __init__(self) -> None:
+        _claps.clear()
+        self._start_s, self._index = time.monotonic(), 0
+
+    def read(self) -> Frame | None:
+        time.sleep(max(self._start_s + self._index / FPS - time.monotonic(), 0.0))
+        now_s, clap = time.monotonic(), self._index % 50 == 0
+        if clap:
+            _claps.append(now_s)
+        image = np.full((120, 160, 3), 255 if clap else 0, np.uint8)
+        self._index += 1
+        return Frame(image, now_s, self._index - 1)
+
+    def close(self) -> None:
+        pass
+
+
+class ClapMicrophone(ClosesOnExit):
+    """Hears the claps; delivers what it heard a little later."""
+
+    def __init__(self, name: str = "") -> None:
+        self._done_s = time.monotonic()
+
+    def take(self) -> list[Piece]:
+        count = max(int((time.monotonic() - _HEARD_LATE_S - self._done_s) * RATE_HZ), 0)
+        samples = np.zeros(count, np.int16)
+        for clap_s in _claps:
+            at = round((clap_s - self._done_s) * RATE_HZ)
+            if 0 <= at < count:
+                samples[at : at + 96] = 20_000
+        piece = Piece(samples, self._done_s)
+        self._done_s += count / RATE_HZ
+        return [piece] if count else []
+
+    def close(self) -> None:
+        pass
+
+
+def _build(argument: str, settings: Section) -> Source:
+    return ClapCamera()
+
+
+CAMERA: Final = SourceSpec("clap", "a camera that sees somebody clap", _build)
+
+
+def seen_and_heard(path: Path) -> tuple[list[float], list[float]]:
+    """Return the times of pictures that are white at the left, and of claps, s."""
+    with av.open(str(path)) as file:
+        pictures = file.decode(video=0)
+        seen = [p.time or 0.0 for p in pictures if p.to_ndarray(format="gray")[:, :8].mean() > 128]
+    heard: list[float] = []
+    with av.open(str(path)) as file:
+        for frame in file.decode(audio=0):
+            loud = np.flatnonzero(np.abs(frame.to_ndarray()).reshape(-1) > 0.2)
+            for place in loud:
+                at_s = (frame.time or 0.0) + place / frame.sample_rate
+                if not heard or at_s - heard[-1] > 0.5:
+                    heard.append(at_s)
+    return seen, heard
