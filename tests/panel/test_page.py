@@ -6,7 +6,7 @@ import os
 import runpy
 import shutil
 from collections.abc import Iterator
-from importlib.metadata import EntryPoint
+from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any
 
@@ -326,10 +326,11 @@ def test_a_clap_is_recorded_when_it_is_seen(
     """The recording's own tests tell the offset to 20 ms, whatever this machine does meanwhile."""
     monkeypatch.setenv("XDG_VIDEOS_DIR", str(tmp_path))
     monkeypatch.setattr("reenact.sinks.live_sound.SoundCard", ClapMicrophone)
-    found = registry.entry_points
     camera = EntryPoint("clap", "support.clap_room:CAMERA", "reenact.sources")
     monkeypatch.setattr(
-        registry, "entry_points", lambda group: [*found(group=group), *[camera][: "sou" in group]]
+        registry,
+        "entry_points",
+        lambda group: [*entry_points(group=group), *[camera][: "sou" in group]],
     )
     panel = Panel("clap", "output.show_raw_camera=true", f"output.fps={FPS}")
     page = Page(chromium, panel)

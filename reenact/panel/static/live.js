@@ -88,7 +88,7 @@ class Status {
   constructor() {
     this.cells = {};
     this.element = h("section.status", { "aria-label": T.status.title });
-    for (const name of ["rate", "delay", "face", "camera", "outputs", "engine", "dropped"]) {
+    for (const name of ["rate", "delay", "face", "camera", "outputs", "recording", "engine", "dropped"]) {
       const cell = { value: h("strong"), note: h("small"), dot: h("span.dot") };
       cell.word = h("span.hidden");
       this.cells[name] = cell;
@@ -121,8 +121,9 @@ class Status {
     this.set("engine", "good", device, `${session.renderer}, ${width} × ${height}`);
     const names = session.outputs.map((one) => T.outputs.names[one.name] ?? one.name);
     const others = names.filter((name) => name !== "panel" && !name.startsWith("file:"));
-    const recording = session.recording ? T.status.recording : "";
-    this.set("outputs", level("outputs"), others.join(", ") || T.status.pageOnly, recording);
+    this.set("outputs", level("outputs"), others.join(", ") || T.status.pageOnly, "");
+    const file = session.recording.split(/[\\/]/).pop();
+    this.set("recording", "good", file ? T.status.on : T.status.off, file);
     const drops = Object.entries(session.drops);
     const count = drops.reduce((sum, [, number]) => sum + number, 0);
     const causes = drops.map(([cause]) => T.status.causes[cause] ?? cause).join(", ");
