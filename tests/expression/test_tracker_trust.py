@@ -13,7 +13,7 @@ from reenact.evaluation.clips import read_clip
 from reenact.evaluation.covered import track_covered
 from reenact.expression.tracker_trust import TrackerTrust
 from reenact.face.action_units import action_unit_basis
-from reenact.face.geometry import canonical_face, rotation_matrix, to_image
+from reenact.face.geometry import canonical_face, mirrored_deviation, rotation_matrix, to_image
 from reenact.face.regions import part_weights
 from reenact.face.topology import ACTION_UNITS
 from reenact.registry import load
@@ -75,6 +75,17 @@ def test_while_an_eye_is_covered_the_rest_of_the_mesh_does_what_expressions_do()
     left = np.sqrt(brow @ ((believed - smile) ** 2).sum(axis=1) / brow.sum())
     came = np.sqrt(brow @ ((seen - smile) ** 2).sum(axis=1) / brow.sum())
     assert left < 0.4 * came
+
+
+def test_the_left_eye_is_judged_as_the_right_one_of_the_mirrored_face() -> None:
+    """It rests on the symmetry of the face model."""
+    right, left = TrackerTrust(), TrackerTrust()
+    torn = nonsense(4.0) * part_weights()[1][:, None]
+    for _ in range(10):
+        judge(right, torn, 1)
+        judge(left, mirrored_deviation(torn), 1)
+        np.testing.assert_allclose(left.trust, right.trust[[0, 2, 1, 4, 3, 5]], atol=1e-4)
+    assert right.trust[1] == 0
 
 
 def test_the_far_side_of_a_profile_and_the_pictures_edge_are_not_believed() -> None:
