@@ -48,6 +48,7 @@ class Stats:
         steps_ms: duration of each named step; "read" of a live source is mostly waiting.
         faces_lost: how often the face was lost.
         frames_limited: frames in which the target was limited to what faces can do.
+        frames_still: frames in which the target kept so still that it was not drawn again.
         device: the device of the renderer, such as "cpu" or "cuda"; "" before it is known.
         renderer: the name of the renderer.
         size: (width, height) px of the output picture.
@@ -64,6 +65,7 @@ class Stats:
     steps_ms: Mapping[str, Percentiles] = field(default_factory=dict)
     faces_lost: int = 0
     frames_limited: int = 0
+    frames_still: int = 0
     device: str = ""
     renderer: str = ""
     size: tuple[int, int] = (0, 0)
@@ -86,6 +88,7 @@ class Stats:
             },
             "faces_lost": self.faces_lost,
             "frames_limited": self.frames_limited,
+            "frames_still": self.frames_still,
             "device": self.device,
             "renderer": self.renderer,
             "size": list(self.size),

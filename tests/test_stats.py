@@ -133,6 +133,7 @@ def test_report_has_the_promised_keys_and_is_json() -> None:
         "steps_ms": {"track": {"p50": 1.0, "p95": 2.0}},
         "faces_lost": 0,
         "frames_limited": 0,
+        "frames_still": 0,
         "device": "cpu",
         "renderer": "warp_unet",
         "size": [640, 480],

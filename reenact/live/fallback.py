@@ -59,6 +59,10 @@ class ReenactorLike(Protocol):
         """The number of frames in which the target was limited to what faces can do."""
 
     @property
+    def frames_still(self) -> int:
+        """The number of frames whose picture was the last one again, as the target kept still."""
+
+    @property
     def size(self) -> tuple[int, int]:
         """(width, height) px of the pictures."""
 

@@ -19,6 +19,7 @@ from reenact.config import RendererSettings
 from reenact.errors import ReenactError
 from reenact.face.geometry import square_to_crop, transform_points
 from reenact.imaging import resized_square
+from reenact.live.stillness import Stillness
 from reenact.targets.builder import resize_target
 from reenact.types import Drive, Image, Renderer, Target
 
@@ -110,7 +111,7 @@ class LoadControl:
 class SteppedRenderer:
     """A renderer that may draw smaller than its pictures are; satisfies `types.Renderer`.
 
-    One thread calls it.
+    Of a target that keeps still it returns the last picture again. One thread calls it.
 
     Args:
         make: builds a renderer for crops of a size, px.
@@ -118,6 +119,7 @@ class SteppedRenderer:
 
     Attributes:
         device: of the renderer.
+        frames_still: number of the pictures that were returned again.
     """
 
     def __init__(self, make: Callable[[int], Renderer], size_px: int) -> None:
@@ -126,6 +128,8 @@ class SteppedRenderer:
         self._whole = self._using = make(size_px)
         self._renderers: dict[int, Renderer | None] = {size_px: self._whole}
         self.device = self._whole.device
+        self._stillness = Stillness(size_px)
+        self.frames_still = 0
 
     def prepare(self, target: Target) -> None:
         """Prepare the whole size; smaller ones follow when they are wanted."""
@@ -133,6 +137,7 @@ class SteppedRenderer:
         self._whole.prepare(target)
         self._renderers = {self._size_px: self._whole}
         self._using, self._drawn_px = self._whole, self._size_px
+        self._stillness.reset()
 
     def draw_at(self, size_px: int) -> None:
         """Draw at this size from now on, or as soon as another thread has prepared it."""
@@ -144,10 +149,18 @@ class SteppedRenderer:
         ready = self._renderers[size_px]
         if ready is not None:
             ready.reset()
+            self._stillness.reset()
             self._using, self._drawn_px = ready, size_px
 
     def render(self, drive: Drive) -> Image:
-        """Return uint8 (S, S, 3) RGB of the whole size."""
+        """Return uint8 (S, S, 3) RGB of the whole size; the caller does not write into it."""
+        if self._stillness.repeats(drive):
+            self.frames_still += 1
+        else:
+            self._picture = self._drawn(drive)
+        return self._picture
+
+    def _drawn(self, drive: Drive) -> Image:
         if self._using is self._whole:
             return self._whole.render(drive)
         to_drawn = square_to_crop((0, 0, self._size_px), self._drawn_px)
@@ -159,6 +172,7 @@ class SteppedRenderer:
     def reset(self) -> None:
         """Forget earlier frames."""
         self._using.reset()
+        self._stillness.reset()
 
     def _prepare(self, size_px: int) -> None:
         try:

@@ -302,6 +302,11 @@ class Reenactor:
         return self._fusion.frames_limited
 
     @property
+    def frames_still(self) -> int:
+        """The number of frames whose picture was the last one again, as the target kept still."""
+        return getattr(self._renderer, "frames_still", 0)
+
+    @property
     def actor_neutral(self) -> Array | None:
         """The actor's current neutral, (478, 3), face frame, iod; None before there is one."""
         return self._fusion.actor_neutral

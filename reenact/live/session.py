@@ -248,6 +248,7 @@ class Session(ClosesOnExit):
             self.recorder.stats(),
             faces_lost=self.reenactor.faces_lost,
             frames_limited=self.reenactor.frames_limited,
+            frames_still=self.reenactor.frames_still,
             device=self.reenactor.device,
             renderer=self.settings.renderer.name,
             size=self.reenactor.size,

@@ -24,7 +24,7 @@ from support.program import reenact
 
 REPORT_KEYS = {
     "frames_in", "frames_out", "drops", "fps", "latency_ms", "steps_ms", "faces_lost",
-    "frames_limited", "device", "renderer", "size",
+    "frames_limited", "frames_still", "device", "renderer", "size",
 }  # fmt: skip
 
 

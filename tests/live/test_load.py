@@ -1,6 +1,11 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
+from hypothesis import given
+from hypothesis import settings as examples
+from hypothesis import strategies as st
 
 from reenact.errors import ModelError
 from reenact.live.drives import landmark_drive
@@ -102,3 +107,33 @@ def test_smaller_pictures_are_enlarged_and_driven_by_scaled_landmarks() -> None:
     renderer.draw_at(256)
     assert drawn() == 32, "it was kept"
     assert set(made) == {256, 512}
+
+
+def moved(path_px: list[float]) -> tuple[list[float], list[float], int]:
+    """Return where a landmark was and where it was last drawn in each frame, and the repeats."""
+    target = plain_target((90, 90, 90))
+    fake = FakeRenderer()
+    renderer = SteppedRenderer(lambda size: fake, target.crop_size)
+    renderer.prepare(target)
+    shown = []
+    for shift_px in path_px:
+        landmarks = target.neutral.copy()
+        landmarks[10, 0] += shift_px * target.crop_size / 256
+        renderer.render(replace(landmark_drive(landmarks), dt_s=1 / 30))
+        drawn = fake.drives[-1].landmarks[10, 0] - target.neutral[10, 0]
+        shown.append(float(drawn) * 256 / target.crop_size)
+    return path_px, shown, renderer.frames_still
+
+
+def test_a_target_that_keeps_still_is_hardly_ever_drawn_again() -> None:
+    *_, repeats = moved([0.0] * 150)
+    assert repeats > 0.8 * 150
+
+
+@given(st.floats(0.02, 4), st.floats(0.1, 8))
+@examples(max_examples=25, deadline=None)
+def test_what_moves_is_never_shown_where_it_no_longer_is(size_px: float, hertz: float) -> None:
+    path, shown, repeats = moved([size_px * np.sin(hertz * i * 2 * np.pi / 30) for i in range(90)])
+    assert np.abs(np.subtract(path, shown)).max() <= 0.1 + 1e-3
+    if size_px * hertz > 2:  # as slow as anything that a speaking face does
+        assert repeats == 0

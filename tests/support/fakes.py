@@ -139,7 +139,7 @@ class FakeReenactor:
     ) -> None:
         self.size = size
         self.faces_lost = 0
-        self.frames_limited = 0
+        self.frames_limited = self.frames_still = 0
         self.face_found = self.face_present = True
         self.drive: Drive | None = None
         self.actor_rest_pose: Pose | None = None

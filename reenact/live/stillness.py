@@ -1,0 +1,64 @@
+"""Shows the last picture again while the target does not move."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+
+from reenact.types import Array, Drive
+
+MAX_SHIFT: Final = 0.1 / 256
+"""How far a landmark may be from where it was drawn, as a share of the crop's side. People who
+speak are never so still from one frame to the next (0 to 1 % of the frames of six training clips);
+a photo of a person before a good camera is in half of them."""
+
+_MAX_CHANGE: Final = 0.002
+"""The same for the deviation, iod, and for the weights of emotions."""
+
+_SETTLE_S: Final = 0.3
+"""So long a still drive is drawn, for whatever a renderer fades or filters over time."""
+
+_MAX_AGE_S: Final = 1.0
+"""A picture is drawn anew after this time, for whatever else it may depend on."""
+
+
+class Stillness:
+    """Tells which drives need not be drawn. One thread calls it.
+
+    Args:
+        size_px: side of the crop in whose px the landmarks are.
+    """
+
+    def __init__(self, size_px: int) -> None:
+        self._max_px = MAX_SHIFT * size_px
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget what was drawn."""
+        self._drawn: Drive | None = None
+        self._still_s = self._age_s = 0.0
+
+    def repeats(self, drive: Drive) -> bool:
+        """Return True if the last picture shows this drive, too; False if it is to be drawn now."""
+        near = self._drawn is not None and self._is_near(self._drawn, drive)
+        self._still_s = self._still_s + drive.dt_s if near else 0.0
+        self._age_s += drive.dt_s
+        if self._still_s >= _SETTLE_S and self._age_s < _MAX_AGE_S:
+            return True
+        self._drawn, self._age_s = drive, 0.0
+        return False
+
+    def _is_near(self, drawn: Drive, drive: Drive) -> bool:
+        if (drawn.body is None) != (drive.body is None):
+            return False
+        pairs: list[tuple[Array | float, Array | float, float]] = [
+            (drawn.landmarks[:, :2], drive.landmarks[:, :2], self._max_px),
+            (drawn.expression.deviation[:, :2], drive.expression.deviation[:, :2], _MAX_CHANGE),
+            (drawn.emotion, drive.emotion, _MAX_CHANGE),
+            (drawn.intensity, drive.intensity, _MAX_CHANGE),
+        ]
+        if drawn.body is not None and drive.body is not None:
+            pairs.append((drawn.body.motion, drive.body.motion, MAX_SHIFT))
+            pairs.append((drawn.body.share, drive.body.share, _MAX_CHANGE))
+        return all(np.abs(np.subtract(a, b)).max() <= most for a, b, most in pairs)
