@@ -8,7 +8,7 @@ them. All operators are in ONNX opset 17, which OpenVINO, ONNX Runtime and Tenso
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal, Protocol
@@ -17,8 +17,9 @@ import numpy as np
 import torch
 from torch import nn
 
-from reenact.errors import ModelError, SinkError
+from reenact.errors import ModelError, NoWeightsError, SinkError
 from reenact.models.inference import FileNetwork, save_openvino
+from reenact.models.weights import load_model, read_header
 from reenact.storage import atomic_write, write_json
 from reenact.types import Array
 
@@ -111,6 +112,44 @@ def write_parts(
         networks[path.name] = _described(part, outputs)
         yield f"{path}: read back, it differs from torch by at most {difference:.1e}."
     write_json(folder / "export.json", {**facts, "networks": networks})
+
+
+def write_conditional(
+    folder: Path,
+    kind: Format,
+    weights: Path | None,
+    *,
+    name: str,
+    build: Callable[[str], tuple[nn.Module, int]],
+    conditions: Sequence[str],
+) -> Iterator[str]:
+    """Write a generator that maps an aligned face and a vector to a face, as `Exporter` says.
+
+    Args:
+        folder: output folder.
+        kind: file format.
+        weights: its weights.
+        name: of the renderer.
+        build: builds it from the config in its weights; also returns its side, px.
+        conditions: names of the numbers of the vector.
+    """
+    if weights is None:
+        raise NoWeightsError(
+            f"{name} comes without weights: train it, and give the file with --weights."
+        )
+    network, size_px = build(read_header(weights).get("config", "{}"))
+    load_model(weights, network, name)
+    inputs = {
+        "face": np.zeros((1, 3, size_px, size_px), np.float32),
+        "condition": np.full((1, len(conditions)), 0.5, np.float32),
+    }
+    meanings = {
+        "face": "RGB in -1 to 1, aligned as by reenact.rendering.aligned_face.to_frame",
+        "condition": ", ".join(conditions),
+        "drawn": "the changed face, RGB in -1 to 1",
+    }
+    part = Part(name, network.eval(), inputs, ("drawn",), meanings)
+    yield from write_parts(folder, kind, [part], {"renderer": name})
 
 
 def _save_onnx(part: Part, path: Path) -> None:

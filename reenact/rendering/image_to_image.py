@@ -165,6 +165,7 @@ def spec(
     training_file: str,
     build: BuildNetwork = build_unet,
     renderer: type[LandmarkRenderer] = LandmarkRenderer,
+    export: str | None = None,
 ) -> RendererSpec:
     """Describe such a renderer for an entry point.
 
@@ -175,9 +176,10 @@ def spec(
         training_file: argument of `reenact train` that makes its weights.
         build: builds its network.
         renderer: a subclass if the network needs its reference prepared.
+        export: "module:function" of a `models.export.Exporter`.
     """
     make = partial(renderer, name=name, build=build, recipe=training_file)
-    return RendererSpec(name, summary, make, recipe=recipe)
+    return RendererSpec(name, summary, make, recipe=recipe, export=export)
 
 
 FAN2023: Final = spec(

@@ -31,6 +31,7 @@ from reenact.testing.portrait import drive, portrait_target
 from reenact.testing.weights import people, train_two_steps
 from reenact.training.labels import FaceMaterial
 from reenact.training.recipes import run_config
+from support.emotion_renderers import check_export
 
 SMALL = "batch_size = 2\nsize_px = 32\nwidth = 4\nblocks = 1\nframes = 6\n"
 
@@ -134,6 +135,7 @@ def test_it_trains_resumes_and_is_driven_by_action_units(tmp_path: Path) -> None
 
     assert np.array_equal(drawn(0.0, 1.0), drawn(1.0, 0.0))
     assert np.abs(drawn(0.0, 1.0).astype(int) - drawn(1.0, 1.0)).max() > 0
+    check_export("ganimation", weights, tmp_path)
     with pytest.raises(NoWeightsError, match=r"train plugins/reenact_ganimation/ganimation\.toml"):
         load("renderers", "ganimation").make(RendererSettings(name="ganimation")).prepare(
             portrait_target()

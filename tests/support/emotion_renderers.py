@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import cv2
 import numpy as np
+import pytest
 import torch
 from torch import Tensor
 
 from reenact.config import RendererSettings
+from reenact.errors import NoWeightsError
 from reenact.evaluation.clips import first_frame_target, read_clip
 from reenact.expression.emotions import EMOTIONS
-from reenact.registry import load
+from reenact.registry import import_object, load
 from reenact.testing.portrait import drive, portrait_target
 from reenact.testing.weights import people, train_two_steps
 from reenact.training.labels import FaceMaterial
@@ -54,4 +57,20 @@ def check_it_resumes_and_shows_emotions(name: str, settings: str, folder: Path) 
     assert change("happy", 0.1).sum() < change("happy").sum()
     assert (change("happy") != change("sad")).any()
     assert not change("happy")[:4].any()  # beside the face the photo stays
+    check_export(name, weights, folder)
     return weights
+
+
+def check_export(name: str, weights: Path, folder: Path) -> None:
+    """Export a generator, which reads its file back and compares, and look at its description."""
+    exporter = load("renderers", name).export
+    assert exporter is not None
+    lines = list(import_object(exporter)(folder / "exported", "openvino", 256, weights))
+    assert "differs from torch by at most" in lines[0]
+    told = json.loads((folder / "exported" / "export.json").read_text(encoding="utf-8"))
+    (network,) = told["networks"].values()
+    conditions = network["inputs"]["condition"]
+    assert len(conditions["meaning"].split(", ")) == conditions["shape"][1]
+    assert network["inputs"]["face"]["shape"] == network["outputs"]["drawn"]["shape"]
+    with pytest.raises(NoWeightsError, match="train it"):
+        list(import_object(exporter)(folder / "exported", "openvino", 256))

@@ -55,4 +55,5 @@ ATTENTION_CGAN: Final = spec(
     training_file="plugins/reenact_attention_cgan/attention_cgan.toml",
     build=_build,
     renderer=AttentionRenderer,
+    export="reenact_attention_cgan.network:export",
 )

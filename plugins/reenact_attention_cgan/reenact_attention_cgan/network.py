@@ -8,16 +8,20 @@ those of LGP-GAN (Xia 2021, Table II) without a mask. The notation of eq. 5 to 9
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from itertools import pairwise
+from pathlib import Path
 from typing import Final
 
 from torch import Tensor, nn
 
 from reenact.expression.emotions import EMOTIONS, LEVELS
+from reenact.models.export import Format, write_conditional
 from reenact.models.masked_generator import PlainGenerator, ResidualBlock
 
-CONDITIONS: Final = len(EMOTIONS) + len(LEVELS)
+CODES: Final = (*EMOTIONS, *(f"level {name}" for name in LEVELS))
+CONDITIONS: Final = len(CODES)
 """An emotion and a level z of intensity. The paper has a model, or a z, for each emotion."""
 
 
@@ -133,3 +137,11 @@ def build(config: str) -> tuple[AttentionGenerator, int]:
     """Build the generator from the config text of a weight file."""
     sizes = AttentionConfig(**json.loads(config))
     return AttentionGenerator(sizes), sizes.size_px
+
+
+def export(folder: Path, kind: Format, size_px: int, weights: Path | None = None) -> Iterator[str]:
+    """Write the generator; satisfies `models.export.Exporter`. It keeps its own side."""
+    del size_px
+    return write_conditional(
+        folder, kind, weights, name="attention_cgan", build=build, conditions=CODES
+    )

@@ -55,6 +55,7 @@ STARGAN: Final = spec(
     training_file="plugins/reenact_expression_baselines/stargan.toml",
     build=_build_stargan,
     renderer=EmotionRenderer,
+    export="reenact_expression_baselines.stargan:export",
 )
 ATTGAN: Final = spec(
     "attgan",
@@ -63,6 +64,7 @@ ATTGAN: Final = spec(
     training_file="plugins/reenact_expression_baselines/attgan.toml",
     build=_build_attgan,
     renderer=EmotionRenderer,
+    export="reenact_expression_baselines.attgan:export",
 )
 EXPRGAN: Final = spec(
     "exprgan",
@@ -71,4 +73,5 @@ EXPRGAN: Final = spec(
     training_file="plugins/reenact_expression_baselines/exprgan.toml",
     build=_build_exprgan,
     renderer=ExprganRenderer,
+    export="reenact_expression_baselines.exprgan:export",
 )

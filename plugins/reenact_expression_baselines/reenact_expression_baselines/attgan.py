@@ -8,8 +8,9 @@ place of the paper's with instance normalisation; one shortcut joins encoder and
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -19,6 +20,7 @@ from pydantic.dataclasses import dataclass as pydantic_dataclass
 from torch import Tensor, nn
 
 from reenact.expression.emotions import EMOTIONS
+from reenact.models.export import Format, write_conditional
 from reenact.models.masked_generator import ConditionCritic, with_planes
 from reenact.training.adversarial import FaceGanConfig, FaceRecipe, critic_losses
 from reenact.training.labels import FaceMaterial, by_emotion, load_faces, shown
@@ -111,3 +113,9 @@ def build_recipe(settings: Mapping[str, Any]) -> AttganRecipe:
     """Make the recipe from the `[settings]` of a training file; see `AttganTraining`."""
     config = read_settings(AttganTraining, settings)
     return AttganRecipe(config, load_faces(config, by_emotion))
+
+
+def export(folder: Path, kind: Format, size_px: int, weights: Path | None = None) -> Iterator[str]:
+    """Write the generator; satisfies `models.export.Exporter`. It keeps its own side."""
+    del size_px
+    return write_conditional(folder, kind, weights, name="attgan", build=build, conditions=EMOTIONS)

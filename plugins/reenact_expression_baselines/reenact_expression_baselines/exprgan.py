@@ -9,8 +9,9 @@ VGG-Face, is a download) and the three stages of the training. The weights are c
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from itertools import pairwise
+from pathlib import Path
 from typing import Any, Final, cast
 
 import torch
@@ -20,6 +21,7 @@ from pydantic.dataclasses import dataclass as pydantic_dataclass
 from torch import Tensor, nn
 
 from reenact.expression.emotions import EMOTIONS
+from reenact.models.export import Format, write_conditional
 from reenact.models.masked_generator import ConditionCritic, total_variation
 from reenact.training.adversarial import FaceGanConfig, FaceRecipe
 from reenact.training.labels import FaceMaterial, by_emotion, load_faces, shown
@@ -165,3 +167,11 @@ def build_recipe(settings: Mapping[str, Any]) -> ExprganRecipe:
     """Make the recipe from the `[settings]` of a training file; see `ExprganTraining`."""
     config = read_settings(ExprganTraining, settings)
     return ExprganRecipe(config, load_faces(config, by_emotion))
+
+
+def export(folder: Path, kind: Format, size_px: int, weights: Path | None = None) -> Iterator[str]:
+    """Write the generator; satisfies `models.export.Exporter`. It keeps its own side."""
+    del size_px
+    return write_conditional(
+        folder, kind, weights, name="exprgan", build=build, conditions=EMOTIONS
+    )

@@ -7,7 +7,8 @@ training.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -17,6 +18,7 @@ from pydantic.dataclasses import dataclass as pydantic_dataclass
 from torch import Tensor
 
 from reenact.expression.emotions import EMOTIONS
+from reenact.models.export import Format, write_conditional
 from reenact.models.masked_generator import ConditionCritic, PlainGenerator, ResidualBlock
 from reenact.training.adversarial import FaceGanConfig, FaceRecipe, critic_losses, falling
 from reenact.training.labels import FaceMaterial, by_emotion, load_faces, shown
@@ -92,3 +94,11 @@ def build_recipe(settings: Mapping[str, Any]) -> StarganRecipe:
     """Make the recipe from the `[settings]` of a training file; see `StarganTraining`."""
     config = read_settings(StarganTraining, settings)
     return StarganRecipe(config, load_faces(config, by_emotion))
+
+
+def export(folder: Path, kind: Format, size_px: int, weights: Path | None = None) -> Iterator[str]:
+    """Write the generator; satisfies `models.export.Exporter`. It keeps its own side."""
+    del size_px
+    return write_conditional(
+        folder, kind, weights, name="stargan", build=build, conditions=EMOTIONS
+    )

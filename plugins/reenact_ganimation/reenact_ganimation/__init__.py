@@ -43,4 +43,5 @@ GANIMATION: Final = spec(
     training_file="plugins/reenact_ganimation/ganimation.toml",
     build=_build,
     renderer=GanimationRenderer,
+    export="reenact_ganimation.training:export",
 )

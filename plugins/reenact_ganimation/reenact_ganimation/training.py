@@ -12,7 +12,8 @@ small, as the authors' does.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any, Final, cast
 
 import torch
@@ -24,11 +25,14 @@ from torch import Tensor
 from reenact.config import Share
 from reenact.errors import ConfigError
 from reenact.expression.emotions import acted_units
+from reenact.face.topology import ACTION_UNITS
+from reenact.models.export import Format, write_conditional
 from reenact.models.masked_generator import (
     ConditionCritic,
     MaskedConfig,
     MaskedGenerator,
     blended,
+    build_masked,
     total_variation,
 )
 from reenact.training.adversarial import FaceGanConfig, FaceRecipe, critic_losses, falling
@@ -144,3 +148,11 @@ def build_recipe(settings: Mapping[str, Any]) -> GanimationRecipe:
     """Make the recipe from the `[settings]` of a training file; see `GanimationConfig`."""
     config = read_settings(GanimationConfig, settings)
     return GanimationRecipe(config, load_faces(config))
+
+
+def export(folder: Path, kind: Format, size_px: int, weights: Path | None = None) -> Iterator[str]:
+    """Write the generator; satisfies `models.export.Exporter`. It keeps its own side."""
+    del size_px
+    return write_conditional(
+        folder, kind, weights, name="ganimation", build=build_masked, conditions=ACTION_UNITS
+    )

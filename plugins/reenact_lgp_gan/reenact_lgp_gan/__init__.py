@@ -28,4 +28,5 @@ LGP_GAN: Final = spec(
     training_file="plugins/reenact_lgp_gan/lgp_gan.toml",
     build=_build,
     renderer=EmotionRenderer,
+    export="reenact_lgp_gan.network:export",
 )

@@ -9,12 +9,16 @@ regions have fixed places, which an exported network needs.
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Final, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
+from reenact.expression.emotions import EMOTIONS
+from reenact.models.export import Format, write_conditional
 from reenact.models.masked_generator import (
     ConditionCritic,
     MaskedConfig,
@@ -158,3 +162,11 @@ def build(config: str) -> tuple[LgpGenerator, int]:
     """Build the generator from the config text of a weight file."""
     sizes = LgpConfig(**json.loads(config))
     return LgpGenerator(sizes), sizes.size_px
+
+
+def export(folder: Path, kind: Format, size_px: int, weights: Path | None = None) -> Iterator[str]:
+    """Write the generator; satisfies `models.export.Exporter`. It keeps its own side."""
+    del size_px
+    return write_conditional(
+        folder, kind, weights, name="lgp_gan", build=build, conditions=EMOTIONS
+    )

@@ -84,14 +84,17 @@ class LgpRecipe(FaceRecipe):
         config, generator, faces = self.config, self._generator(), batch["faces"]
         drawn = generator.draw(faces, wanted)
         judged = {name: self._critic(name)(one) for name, one in drawn.pictures.items()}
-        back = generator(drawn.pictures["face"], shown(batch))
         same = generator(faces, shown(batch))
+        cycle = faces.new_zeros(())
+        if config.cycle_weight:
+            back = generator(drawn.pictures["face"], shown(batch))
+            cycle = F.l1_loss(back.float(), faces)
         adversarial = torch.stack([-scores.float().mean() for scores, _ in judged.values()])
         classes = torch.stack([cross_entropy(read, wanted) for _, read in judged.values()])
         return {
             "adversarial": adversarial.sum(),
             "classes": config.class_weight * classes.sum(),
-            "cycle": config.cycle_weight * F.l1_loss(back.float(), faces),
+            "cycle": config.cycle_weight * cycle,
             "self": config.self_weight * F.l1_loss(same.float(), faces),
             "attention": config.attention_weight * attention_loss(drawn.masks),
             **self.pair_losses(batch, shown(batch)),
