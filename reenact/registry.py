@@ -8,8 +8,10 @@ imports what it needs.
 from __future__ import annotations
 
 import difflib
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Final, Generic, Literal, TypeAlias, cast, overload
@@ -274,7 +276,13 @@ def split(text: str) -> tuple[str, str]:
 
 
 def _entries(group: Group) -> dict[str, EntryPoint]:
-    return {entry.name: entry for entry in entry_points(group=f"reenact.{group}")}
+    return _found(group, tuple(sys.path), entry_points)
+
+
+@lru_cache(maxsize=32)
+def _found(group: Group, path: tuple[str, ...], find: Callable[..., Any]) -> dict[str, EntryPoint]:
+    """Look through the installed packages once for each path: it takes some milliseconds."""
+    return {entry.name: entry for entry in find(group=f"reenact.{group}")}
 
 
 def _unwanted_argument(kind: str, name: str) -> str:

@@ -92,7 +92,9 @@ class Page:
         return self.tab.get_by_role("button", name=name, exact=True)
 
     def open(self, tab: str) -> None:
+        """Open a tab and wait until it shows something."""
         self.tab.get_by_role("tab", name=tab).click()
+        self.tab.locator(".tab h2").first.wait_for()
 
     def begin(self, target: str = "robin") -> None:
         """Choose camera and target and start: three clicks."""
