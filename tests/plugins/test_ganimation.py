@@ -15,8 +15,10 @@ from reenact_ganimation.training import FALLING, GanimationConfig, GanimationRec
 from torch import Tensor, nn
 
 from reenact.config import RendererSettings
-from reenact.errors import NoWeightsError
 from reenact.evaluation.clips import first_frame_target, read_clip
+from reenact.expression.emotions import EMOTIONS, acted_units
+from reenact.face.geometry import region_mask
+from reenact.face.topology import LIPS_OUTER
 from reenact.models.masked_generator import (
     ConditionCritic,
     MaskedConfig,
@@ -136,7 +138,19 @@ def test_it_trains_resumes_and_is_driven_by_action_units(tmp_path: Path) -> None
     assert np.array_equal(drawn(0.0, 1.0), drawn(1.0, 0.0))
     assert np.abs(drawn(0.0, 1.0).astype(int) - drawn(1.0, 1.0)).max() > 0
     check_export("ganimation", weights, tmp_path)
-    with pytest.raises(NoWeightsError, match=r"train plugins/reenact_ganimation/ganimation\.toml"):
-        load("renderers", "ganimation").make(RendererSettings(name="ganimation")).prepare(
-            portrait_target()
-        )
+
+
+def test_the_shipped_weights_change_the_mouth_of_a_smile_most() -> None:
+    renderer = load("renderers", "ganimation").make(RendererSettings(name="ganimation"))
+    target = portrait_target(256)
+    renderer.prepare(target)
+    photo = target.references[0]
+    assert np.array_equal(renderer.render(drive(target.neutral)), photo)
+    still = drive(target.neutral)
+    smiling = acted_units()[EMOTIONS.index("happy")]
+    drawn = renderer.render(
+        replace(still, expression=replace(still.expression, action_units=smiling))
+    )
+    change = np.abs(drawn.astype(int) - photo).mean(axis=2)
+    mouth = region_mask(target.landmarks[0], LIPS_OUTER, 256) > 0
+    assert change[mouth].mean() > 2 * change[~mouth].mean()

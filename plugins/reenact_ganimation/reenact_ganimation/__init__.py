@@ -6,6 +6,7 @@ stays still. This module holds the spec and the renderer, and loads no torch.
 
 from __future__ import annotations
 
+from importlib.resources import files
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -23,11 +24,16 @@ class GanimationRenderer(AlignedRenderer):
     """Draws the target's first reference with the driven action units."""
 
     condition_shape = (len(ACTION_UNITS),)
+    shipped = str(files("reenact_ganimation") / "ganimation.safetensors")
 
     def condition(self, drive: Drive) -> Array:
         """Return the action units times the intensity, (1, 17)."""
         units = np.clip(drive.expression.action_units * np.float32(drive.intensity), 0, 1)
         return np.ascontiguousarray(units[None], np.float32)
+
+    def strength(self, drive: Drive) -> float:
+        """Return 1, but for faint units, so that a face at rest is the photo."""
+        return min(10 * float(self.condition(drive).max()), 1.0)
 
 
 def _build(config: str) -> tuple[nn.Module, int]:
@@ -38,7 +44,7 @@ def _build(config: str) -> tuple[nn.Module, int]:
 
 GANIMATION: Final = spec(
     "ganimation",
-    "GANimation: action units change a photo, the head stays still (no weights are shipped)",
+    "GANimation: action units change a photo, the head stays still",
     recipe="reenact_ganimation.training:build_recipe",
     training_file="plugins/reenact_ganimation/ganimation.toml",
     build=_build,

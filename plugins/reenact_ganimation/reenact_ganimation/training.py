@@ -40,6 +40,7 @@ from reenact.training.labels import FaceMaterial, load_faces
 from reenact.training.loop import Schedule
 from reenact.training.sampling import read_settings
 from reenact.types import Array
+from reenact_ganimation import GanimationRenderer
 
 FALLING: Final = falling(2 / 3)
 """Both rates: constant for 20 of 30 epochs, then linear to 0."""
@@ -154,5 +155,10 @@ def export(folder: Path, kind: Format, size_px: int, weights: Path | None = None
     """Write the generator; satisfies `models.export.Exporter`. It keeps its own side."""
     del size_px
     return write_conditional(
-        folder, kind, weights, name="ganimation", build=build_masked, conditions=ACTION_UNITS
+        folder,
+        kind,
+        weights or Path(GanimationRenderer.shipped),
+        name="ganimation",
+        build=build_masked,
+        conditions=ACTION_UNITS,
     )
