@@ -161,10 +161,14 @@ def test_still_picture_of_another_program_is_not_a_frozen_camera() -> None:
     stop = threading.Event()
     with devices.loopback(), CameraSink() as sink:
         sink.open(size, 20.0)
+        picture = Frame(drawn(5, size), 0.0, 0)
 
         def send() -> None:
             while not stop.wait(0.05):
-                sink.write(Frame(drawn(5, size), 0.0, 0))
+                sink.write(picture)
+
+        # The device counts as a camera from its first picture on.
+        sink.write(picture)
 
         sender = threading.Thread(target=send)
         sender.start()
