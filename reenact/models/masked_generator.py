@@ -18,6 +18,12 @@ from torch import Tensor, nn
 from reenact.errors import ModelError
 
 
+def check_side(size_px: int) -> None:
+    """Raise ValueError if layers that halve a picture could not halve this side often enough."""
+    if size_px < 32 or size_px & (size_px - 1):
+        raise ValueError(f"a side of {size_px} px is no power of two from 32")
+
+
 @dataclass(frozen=True, slots=True)
 class MaskedConfig:
     """Sizes of both networks.
@@ -43,8 +49,7 @@ class MaskedConfig:
 
     def __post_init__(self) -> None:
         """Refuse what the critic could not halve."""
-        if self.size_px < 32 or self.size_px & (self.size_px - 1):
-            raise ValueError(f"a side of {self.size_px} px is no power of two from 32")
+        check_side(self.size_px)
 
     def to_json(self) -> str:
         """Return the text that a weight file keeps."""

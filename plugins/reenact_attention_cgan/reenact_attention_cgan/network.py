@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from reenact.expression.emotions import EMOTIONS, LEVELS
 from reenact.models.export import Format, write_conditional
-from reenact.models.masked_generator import PlainGenerator, ResidualBlock
+from reenact.models.masked_generator import PlainGenerator, ResidualBlock, check_side
 
 CODES: Final = (*EMOTIONS, *(f"level {name}" for name in LEVELS))
 CONDITIONS: Final = len(CODES)
@@ -46,8 +46,7 @@ class AttentionConfig:
 
     def __post_init__(self) -> None:
         """Refuse what the discriminator could not halve."""
-        if self.size_px < 32 or self.size_px & (self.size_px - 1):
-            raise ValueError(f"a side of {self.size_px} px is no power of two from 32")
+        check_side(self.size_px)
 
     def to_json(self) -> str:
         """Return the text that a weight file keeps."""

@@ -10,6 +10,7 @@ from itertools import pairwise
 from torch import nn
 
 from reenact.errors import ConfigError
+from reenact.models.masked_generator import check_side
 from reenact.training.adversarial import FaceGanConfig
 
 
@@ -29,8 +30,7 @@ class BaselineConfig:
 
     def __post_init__(self) -> None:
         """Refuse what the networks could not halve."""
-        if self.size_px < 32 or self.size_px & (self.size_px - 1):
-            raise ValueError(f"a side of {self.size_px} px is no power of two from 32")
+        check_side(self.size_px)
 
     def to_json(self) -> str:
         """Return the text that a weight file keeps."""
