@@ -1,19 +1,21 @@
 """Measures what the control panel and one viewer cost the live path.
 
-    python benchmarks/panel_cost.py --rounds 20
+    python benchmarks/panel_cost.py --rounds 40
 
-One session draws a looped clip as fast as it can. In turn, for a few seconds each, it runs without
-the panel, with it, and with it while a viewer in another process takes every picture. Prints the
-frames a second and the processor time a frame of each way, and their ratios to the session alone,
-round by round, so that what else the machine does weighs on all ways alike. The processor time
-that the panel's own threads took is told beside it. Last comes the time from the program's start to
-the page.
+One session draws a looped clip as fast as it can. In turn, for two seconds each, it runs without
+the panel, without it once more, with it, and with it while a viewer in another process takes every
+picture. For each way the ratio of its frames a second to those of the session alone is the median
+over the rounds, with the interval that holds the true median in 95 % of cases. The ratio of the
+session alone to itself is the noise: a cost that is smaller cannot be told from none. Beside it
+stand the processor times of the whole process, of the panel's own threads and of the viewer, per
+frame of the session. Last comes the time from the program's start to the page.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import random
 import statistics
 import subprocess
 import sys
@@ -25,7 +27,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.resources import as_file, files
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
@@ -41,9 +43,18 @@ from reenact.sinks.video_file import write_video
 from reenact.targets.clip_files import decode_clip
 from reenact.targets.library import open_target
 
-WAYS: Final = ("alone", "panel", "panel and viewer")
+WAYS: Final = ("alone", "alone again", "panel", "panel and viewer")
 FPS: Final = 240.0
 """Faster than any machine draws, so that the panel's own pace never holds the session up."""
+
+
+class Measured(NamedTuple):
+    """Frames a second, and processor times per frame, ms."""
+
+    rate: float
+    whole_ms: float
+    panel_ms: float
+    viewer_ms: float
 
 
 class Bench:
@@ -54,43 +65,62 @@ class Bench:
         self.controls = Controls(session, "astronaut")
 
     @contextmanager
-    def way(self, way: str) -> Iterator[None]:
-        """Let the session run in one of the ways."""
+    def way(self, way: str) -> Iterator[int | None]:
+        """Let the session run in one of the ways; gives the viewer's process, if there is one."""
         output = self.session.output
         assert isinstance(output, SinkSet)
-        if way == "alone":
-            yield
+        if way.startswith("alone"):
+            yield None
             return
         name = output.add(PanelSink(self.studio.picture))
         self.studio.controls = self.controls
         with PanelServer(self.studio, Address(port=0)) as server:
-            viewer = None
-            if way != "panel":
+            if way == "panel":
+                yield None
+            else:
                 command = [sys.executable, __file__, "--view", server.url]
-                viewer = subprocess.Popen(command, stdout=subprocess.PIPE)
-                assert viewer.stdout is not None
-                viewer.stdout.readline()
-            yield
-            if viewer is not None:
-                viewer.terminate()
-                viewer.wait()
+                with subprocess.Popen(command, stdout=subprocess.PIPE) as viewer:
+                    assert viewer.stdout is not None
+                    viewer.stdout.readline()
+                    yield viewer.pid
+                    viewer.terminate()
         output.remove(name)
 
-    def measure(self, seconds: float) -> tuple[float, float, float]:
-        """Return frames/s, ms of processor time a frame, and the panel's threads' share of that."""
-        first, cpu_s, own_s = self.session.frames_out, time.process_time(), panel_s()
+    def measure(self, seconds: float, viewer: int | None) -> Measured:
+        """Return what the session did in a few seconds from now."""
+
+        def times_s() -> tuple[float, ...]:
+            return time.process_time(), panel_s(), process_s(viewer)
+
+        first, before_s = self.session.frames_out, times_s()
         start_s = time.monotonic()
         time.sleep(seconds)
         frames = self.session.frames_out - first
         rate = frames / (time.monotonic() - start_s)
-        taken = [1e3 * s / frames for s in (time.process_time() - cpu_s, panel_s() - own_s)]
-        return rate, taken[0], taken[1]
+        taken_ms = (1e3 * (b - a) / frames for a, b in zip(before_s, times_s(), strict=True))
+        return Measured(rate, *taken_ms)
 
 
 def panel_s() -> float:
     """Return the processor time that the panel's threads have taken."""
     own = (t for t in threading.enumerate() if t.name.startswith(("panel", "AnyIO", "asyncio")))
     return sum(time.clock_gettime(time.pthread_getcpuclockid(t.ident or 0)) for t in own)
+
+
+def process_s(number: int | None) -> float:
+    """Return the processor time that another process has taken (Linux)."""
+    if number is None:
+        return 0.0
+    fields = Path(f"/proc/{number}/stat").read_text("ascii").rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def median_between(values: list[float]) -> tuple[float, float, float]:
+    """Return the median, and between which values the true one is in 95 % of cases."""
+    ranked, width = sorted(values), 0.98 * len(values) ** 0.5
+    ends = [round(len(values) / 2 + side * width) for side in (-1, 1)]
+    low, high = ranked[max(ends[0], 0)], ranked[min(ends[1], len(values) - 1)]
+    return statistics.median(values), low, high
 
 
 def view(url: str) -> None:
@@ -130,7 +160,7 @@ def page_after_s() -> float:
 
 def main(rounds: int, seconds: float) -> None:
     """Measure all ways in turn, and print what they took."""
-    found: dict[str, list[tuple[float, float, float]]] = {way: [] for way in WAYS}
+    found: dict[str, list[Measured]] = {way: [] for way in WAYS}
     actor = files("reenact") / "assets" / "demo_actor.mp4"
     with tempfile.TemporaryDirectory() as folder, as_file(actor) as path:
         os.environ["REENACT_DATA"] = folder
@@ -142,23 +172,23 @@ def main(rounds: int, seconds: float) -> None:
         with session, Studio() as studio:
             session.start()
             bench = Bench(session, studio)
-            time.sleep(seconds)
-            for number in range(rounds):
-                for way in WAYS[number % 3 :] + WAYS[: number % 3]:
-                    with bench.way(way):
+            time.sleep(5.0)
+            for _ in range(rounds):
+                for way in random.sample(WAYS, len(WAYS)):
+                    with bench.way(way) as viewer:
                         time.sleep(0.5)
-                        found[way].append(bench.measure(seconds))
+                        found[way].append(bench.measure(seconds, viewer))
         starts = [page_after_s() for _ in range(4)][1:]
     for way in WAYS:
-        rates, whole, own = zip(*found[way], strict=True)
-        pairs = list(zip(found[way], found["alone"], strict=True))
-        rate, cost = (
-            statistics.median(mine[i] / alone[i] for mine, alone in pairs) for i in (0, 1)
-        )
+        ratios = [
+            one.rate / base.rate for one, base in zip(found[way], found["alone"], strict=True)
+        ]
+        ratio, low, high = median_between(ratios)
+        rate, whole, panel, viewer = map(statistics.median, zip(*found[way], strict=True))
         print(
-            f"{way}: {statistics.median(rates):.1f} frames/s ({rate:.3f} of alone), "
-            f"{statistics.median(whole):.2f} ms of processor time a frame ({cost:.3f}), of which "
-            f"the panel's threads {statistics.median(own):.2f} ms"
+            f"{way}: {rate:.1f} frames/s, {ratio:.3f} of alone ({low:.3f} to {high:.3f}); "
+            f"{whole:.1f} ms of processor time a frame, the panel's threads {panel:.2f} ms; "
+            f"the viewer's process {viewer:.2f} ms"
         )
     print(f"page after {statistics.median(starts):.2f} s")
 
@@ -166,8 +196,8 @@ def main(rounds: int, seconds: float) -> None:
 if __name__ == "__main__":
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--rounds", type=int, default=20, help="turns of each way")
-    parser.add_argument("--seconds", type=float, default=4.0, help="of each turn")
+    parser.add_argument("--rounds", type=int, default=40, help="turns of each way")
+    parser.add_argument("--seconds", type=float, default=2.0, help="of each turn")
     parser.add_argument("--view", metavar="URL", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.view:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import threading
+import time
 from collections.abc import Callable
 from typing import Final
 
@@ -48,21 +49,25 @@ class NewestPicture:
         self._image: Image | None = None
         self._jpeg: tuple[Image | None, bytes] = (None, b"")
         self._encoding = threading.Lock()
-        self._tell: set[Callable[[], object]] = set()
+        self._waiting: dict[Callable[[], object], float] = {}
 
     def put(self, image: Image | None) -> None:
         """Make this the newest picture; returns at once."""
         if image is self._image:
             return
         self._image = image
-        told, self._tell = self._tell, set()
-        for tell in tuple(told):
+        now_s = time.monotonic()
+        for tell in [tell for tell, from_s in list(self._waiting.items()) if now_s >= from_s]:
+            self._waiting.pop(tell, None)
             with contextlib.suppress(RuntimeError):  # the server has ended
                 tell()
 
-    def tell_next(self, tell: Callable[[], object]) -> None:
-        """Call `tell` once, when there is another picture, on the thread that makes it."""
-        self._tell.add(tell)
+    def tell_next(self, tell: Callable[[], object], from_s: float) -> None:
+        """Call `tell` once, for the first new picture from a monotonic time on.
+
+        The thread that makes the picture calls it.
+        """
+        self._waiting[tell] = from_s
 
     def jpeg(self) -> bytes:
         """Return the newest picture; the same object until there is another; b"" if none."""
