@@ -349,6 +349,10 @@ class Performer(Protocol):
 class Remote(Protocol):
     """A remote control that is listened to, such as a MIDI device."""
 
+    @property
+    def lost(self) -> bool:
+        """True if the device has gone, so that another has to be opened."""
+
     def close(self) -> None:
         """Stop listening. May be called twice."""
 

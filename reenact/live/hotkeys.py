@@ -61,6 +61,11 @@ class Hotkeys(ClosesOnExit):
         self._keys.start()
         self._keys.wait()
 
+    @property
+    def lost(self) -> bool:
+        """True if the desktop has gone."""
+        return not self._keys.is_alive()
+
     def close(self) -> None:
         """Stop listening."""
         self._keys.stop()

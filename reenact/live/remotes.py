@@ -8,23 +8,28 @@ from __future__ import annotations
 
 import logging
 import threading
-from contextlib import ExitStack
+import time
 from typing import Final
 
 from reenact import registry
-from reenact.errors import ReenactError
+from reenact.errors import ReenactError, SourceError
 from reenact.lifecycle import ClosesOnExit
 from reenact.live.actions import act, check, turn
 from reenact.live.controls import Controls
+from reenact.types import Remote
 
 log = logging.getLogger(__name__)
 
 _STOP_S: Final = 2.0
 
+LOOK_S: Final = 2.0
+"""How often a device is looked for that is not there, or may have gone."""
+
 
 class Remotes(ClosesOnExit):
     """The remotes that `remote.use` names, open. Those that fail are told in the snapshot.
 
+    A device that is not there yet, or that is pulled out, is looked for until it is there.
     Satisfies `types.Performer`; any thread may call `act` and `turn`.
 
     Args:
@@ -38,15 +43,11 @@ class Remotes(ClosesOnExit):
         self._wanted = threading.Condition()
         self._ending = False
         self._thread: threading.Thread | None = None
-        self._open = ExitStack()
-        settings = controls.session.settings.remote
-        for name in filter(None, (name.strip() for name in settings.use.split(","))):
-            try:
-                self._open.callback(registry.load("remotes", name).make(self, settings).close)
-                controls.remotes[name] = ""
-            except ReenactError as error:
-                log.warning("%s", error)
-                controls.remotes[name] = str(error)
+        self._open: dict[str, Remote] = {}
+        self._absent: set[str] = set()
+        names = (name.strip() for name in controls.session.settings.remote.use.split(","))
+        for name in filter(None, names):
+            self._try(name)
         if controls.remotes:
             self._thread = threading.Thread(target=self._perform, name="remotes", daemon=True)
             self._thread.start()
@@ -70,21 +71,53 @@ class Remotes(ClosesOnExit):
 
     def close(self) -> None:
         """Close the remotes and stop listening."""
-        self._open.close()
         with self._wanted:
             self._ending = True
             self._wanted.notify()
         if self._thread is not None:
             self._thread.join(_STOP_S)
+        for remote in self._open.values():
+            remote.close()
+
+    def _try(self, name: str) -> None:
+        """Open a remote; if its device is absent, that is tried again."""
+        controls = self._controls
+        settings = controls.session.settings.remote
+        self._absent.discard(name)
+        try:
+            self._open[name] = registry.load("remotes", name).make(self, settings)
+            problem = ""
+        except ReenactError as error:
+            if isinstance(error, SourceError):
+                self._absent.add(name)
+            problem = str(error)
+            if problem != controls.remotes.get(name):
+                log.warning("%s", problem)
+        controls.remotes[name] = problem
+
+    def _look(self) -> None:
+        """Look for the devices that are absent or have gone."""
+        for name, remote in list(self._open.items()):
+            if remote.lost:
+                self._open.pop(name).close()
+                self._absent.add(name)
+        for name in list(self._absent):
+            self._try(name)
 
     def _perform(self) -> None:
+        look_s = time.monotonic() + LOOK_S
         while True:
             with self._wanted:
-                self._wanted.wait_for(lambda: self._ending or self._acts or self._turns)
+                self._wanted.wait_for(
+                    lambda: self._ending or self._acts or self._turns, look_s - time.monotonic()
+                )
                 if self._ending:
                     return
                 acts, turns = self._acts, self._turns
                 self._acts, self._turns = [], {}
+            if time.monotonic() >= look_s:
+                self._look()
+                look_s = time.monotonic() + LOOK_S
             for text in acts:
                 try:
                     log.info("%s", act(self._controls, text))

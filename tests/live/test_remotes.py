@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -134,9 +135,9 @@ remote.close()
 
 
 @pytest.mark.skipif(shutil.which("Xvfb") is None, reason="Xvfb is missing (apt install xvfb)")
+@pytest.mark.skipif(find_spec("pynput") is None, reason="pynput is missing: .[hotkeys]")
 def test_hotkeys_are_heard_on_an_x_display_whatever_has_the_focus(tmp_path: Path) -> None:
     """The keys are pressed through the X server's own XTEST extension."""
-    pytest.importorskip("Xlib", reason="pynput is missing: .[hotkeys]")
     keys = "ctrl+alt+space: rest; ctrl+alt+f: freeze; shift+x: stop; ctrl+alt+a: target=anna"
     with display(tmp_path) as number:
         environment = {**os.environ, "DISPLAY": number}

@@ -35,7 +35,10 @@ class Keyboard(ModuleType):
                 keyboard.callback = callback
 
         self.Input = Input
-        self.get_devices = lambda **_: [{"name": "Pads", "is_input": True, "is_output": False}]
+        self.connected = ["Pads"]
+        self.get_devices = lambda **_: [
+            {"name": name, "is_input": True, "is_output": False} for name in self.connected
+        ]
 
     def send(self, *data: int) -> None:
         """Send the bytes of a message as a cable carries them."""
@@ -97,6 +100,23 @@ def test_one_channel_alone_can_be_chosen(keyboard: Keyboard, controls: Controls)
         keyboard.send(0x99, 37, 100)
         until(lambda: controls.session.settings.drive.emotion == "happy")
         assert controls.session.presenter.show.value == "live"
+
+
+def test_a_device_may_be_plugged_in_later_and_pulled_out(
+    keyboard: Keyboard, controls: Controls, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("reenact.live.remotes.LOOK_S", 0.05)
+    shown = controls.session.presenter
+    keyboard.connected = []
+    with listening(controls):
+        for show in ("rest", "live"):
+            until(lambda: "none is connected" in controls.remotes["midi"])
+            assert [one["where"] for one in controls.snapshot()["problems"]] == ["remotes"]
+            keyboard.connected = ["Pads"]
+            until(lambda: controls.remotes["midi"] == "")
+            keyboard.send(0x90, 36, 100)
+            until(lambda: shown.show.value == show)  # noqa: B023 - it is called in this turn
+            keyboard.connected = []
 
 
 @pytest.mark.parametrize(

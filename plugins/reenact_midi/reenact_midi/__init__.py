@@ -65,15 +65,23 @@ class Midi(ClosesOnExit):
             if _is_setting(action) and kind != "control":
                 raise ConfigError(f"remote.midi.map: only a controller can turn {action}.")
             performer.check(action)
+        names = _connected()
+        found = [name for name in names if settings.port.lower() in name.lower()]
+        if not found:
+            offered = ", ".join(names) or "none is connected"
+            raise SourceError(f"There is no MIDI device {settings.port}: {offered}.")
         try:
-            names = list(dict.fromkeys(mido.get_input_names()))
-            found = [name for name in names if settings.port.lower() in name.lower()]
-            if not found:
-                offered = ", ".join(names) or "none is connected"
-                raise SourceError(f"There is no MIDI device {settings.port}: {offered}.")
             self._port = mido.open_input(found[0], callback=self._heard)
-        except (OSError, RuntimeError, ImportError) as error:
+        except (OSError, RuntimeError) as error:
             raise SourceError(f"MIDI cannot be used: {str(error).splitlines()[0]}") from error
+
+    @property
+    def lost(self) -> bool:
+        """True if the device was pulled out."""
+        try:
+            return self._port.name not in _connected()
+        except SourceError:
+            return True
 
     def close(self) -> None:
         """Release the device."""
@@ -97,6 +105,16 @@ class Midi(ClosesOnExit):
                 self._performer.act(action)
         elif level:  # a note of no velocity is released
             self._performer.act(action)
+
+
+def _connected() -> list[str]:
+    """Return the names of the devices that are there. Raises SourceError."""
+    import mido
+
+    try:
+        return list(dict.fromkeys(mido.get_input_names()))
+    except (OSError, RuntimeError, ImportError) as error:
+        raise SourceError(f"MIDI cannot be used: {str(error).splitlines()[0]}") from error
 
 
 def _is_setting(action: str) -> bool:
