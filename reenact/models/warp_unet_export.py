@@ -12,16 +12,15 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from reenact.models.export import Format, Part, write_parts
-from reenact.models.warp_unet import WarpUNet, warped
+from reenact.models.warp_unet import WarpUNet, compose, warped
 from reenact.models.warp_unet_inputs import (
     FLOW,
     NETWORK_PX,
-    MapChannel,
+    SEEN_CHANNELS,
     input_shapes,
     read_config,
     shipped_weights,
@@ -102,15 +101,13 @@ class _Generator(nn.Module):
     def forward(
         self, reference: Tensor, background: Tensor, features: Tensor, maps: Tensor
     ) -> Tensor:
-        head = warped(reference, maps)
+        head = self.network.relit(warped(reference, maps), maps)
         small, behind = (_resize(picture, NETWORK_PX) for picture in (head, background))
-        drawn = self.network.draw(small, behind, features, maps)
+        drawn = self.network.draw(small, behind, features, maps[:, :SEEN_CHANNELS])
         if self.size_px == NETWORK_PX:
             return drawn.layered + drawn.residual
-        fields = [drawn.rest_flow, drawn.share, maps[:, MapChannel.UNSEEN_MOUTH :]]
-        fine = _resize(torch.cat(fields, dim=1), self.size_px)
-        layered = self.network.compose(head, background, fine)
-        return layered + _resize(drawn.residual, self.size_px)
+        fields = (_resize(field, self.size_px) for field in (drawn.rest_flow, drawn.share))
+        return compose(head, background, *fields) + _resize(drawn.residual, self.size_px)
 
 
 def _resize(x: Tensor, size_px: int) -> Tensor:

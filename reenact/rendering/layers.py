@@ -2,7 +2,7 @@
 
 The network works on `NETWORK_PX` for every output size. Its smooth flows, share and residual are
 upsampled; reference and background are sampled at the output's size, so that their detail survives.
-`WarpUNet.forward` composes the same layers at the network's size.
+`WarpUNet.draw` composes the same layers at the network's size.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from reenact.models.warp_unet_inputs import MapChannel
+from reenact.models.warp_unet_inputs import NETWORK_PX, MapChannel
 from reenact.rendering.mesh_warp import sources, warp_image
 from reenact.types import Array, Image
 
@@ -47,34 +47,54 @@ def warp_head(fine: Image, flow: Array, size: int) -> Image:
     return warp_image(fine, sources(_resized(flow, size), len(fine) // size))
 
 
-def compose(
-    head: Image, background: Image, maps: Array, drawn: Sequence[Array], cavity: Array
-) -> Image:
-    """Lay the moved head, relit and repaired, over the moved background.
+def relit(head: Image, maps: Array, cavity: Array) -> Array:
+    """Relight a head and fill the mouth that the reference hides, as `WarpUNet.relit` does.
 
     Args:
         head: uint8 (S, S, 3) RGB, of `warp_head`.
-        background: uint8 (S, S, 3) RGB, the reference with the background filled in.
         maps: (side, side, MAP_CHANNELS) of `HeadMesh.maps`.
-        drawn: the outputs of `models.warp_unet.Layers` for one picture: residual (3, P, P), where
-            -1 to 1 is the value range; and (3, side, side), the background's flow in halves of the
-            side and the head's share, 0 to 1.
         cavity: (3,) RGB, -1 to 1, inside of a mouth that the reference does not show.
+
+    Returns:
+        float32 (S, S, 3) RGB in levels, 0 to 255, or a little above.
+    """
+    unseen, light = maps[..., MapChannel.UNSEEN_MOUTH], maps[..., MapChannel.LIGHT]
+    # In levels, relit (v + 1) (1 + light) - 1 of a value v is a factor.
+    factor = _factor(light + np.float32(1), len(head))
+    result = np.asarray(cv2.multiply(head, factor, dtype=_FLOAT), np.float32)
+    if unseen.any():
+        share = _resized(unseen, len(head))[..., None]
+        result += share * ((cavity + 1) * np.float32(127.5) - result)
+    return result
+
+
+def as_input(head: Array) -> Array:
+    """Return a `relit` head as the network takes it: float32 (1, 3, P, P), about -1 to 1."""
+    small = cv2.split(_resized(head, NETWORK_PX))
+    unit = [channel * np.float32(1 / 127.5) - 1 for channel in small]
+    return np.asarray(np.stack(unit)[None], np.float32)
+
+
+def compose(head: Array, background: Image, drawn: Sequence[Array]) -> Image:
+    """Lay the moved head, repaired, over the moved background.
+
+    Args:
+        head: float32 (S, S, 3) RGB in levels, `relit`.
+        background: uint8 (S, S, 3) RGB, the reference with the background filled in.
+        drawn: the outputs of `models.warp_unet.Layers` for one picture, any sizes: residual
+            (3, P, P), where -1 to 1 is the value range; the background's flow (2, Q, Q) in halves
+            of the side; and the head's share (1, R, R), 0 to 1.
 
     Returns:
         uint8 (S, S, 3) RGB.
     """
     size = len(head)
-    residual, (*rest_flow, share) = drawn
-    unseen, light = maps[..., MapChannel.UNSEEN_MOUTH], maps[..., MapChannel.LIGHT]
-    # In levels, 0 to 255: relit (v + 1) (1 + light) - 1 of a value v is a factor on its level.
-    added = cv2.merge(list(residual * np.float32(127.5)))
-    if unseen.any():
-        added += _resized(share * unseen, len(added))[..., None] * (cavity + 1) * 127.5
-    rest = warp_image(background, sources(_resized(cv2.merge(rest_flow), size)))
-    picture = cv2.multiply(head, _factor(share * (1 - unseen) * (1 + light), size), dtype=_FLOAT)
+    residual, rest_flow, (share,) = drawn
+    rest = warp_image(background, sources(_resized(cv2.merge(list(rest_flow)), size)))
+    picture = cv2.multiply(head, _factor(share, size), dtype=_FLOAT)
     cv2.add(picture, cv2.multiply(rest, _factor(1 - share, size), dtype=_FLOAT), dst=picture)
-    return np.asarray(cv2.add(picture, _resized(added, size), dtype=cv2.CV_8U), np.uint8)
+    added = _resized(cv2.merge(list(residual * np.float32(127.5))), size)
+    return np.asarray(cv2.add(picture, added, dtype=cv2.CV_8U), np.uint8)
 
 
 def fill_background(scene: Image, coarse_scene: Array, coarse_background: Array) -> Image:
@@ -98,4 +118,4 @@ def _resized(values: NDArray[Any], size: int) -> Array:
 
 def _factor(weights: Array, size: int) -> Array:
     """Return (side, side) weights as (size, size, 3)."""
-    return _resized(cv2.merge([weights] * 3), size)
+    return np.asarray(cv2.merge([_resized(weights, size)] * 3), np.float32)

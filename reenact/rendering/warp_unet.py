@@ -21,6 +21,7 @@ from reenact.imaging import in_bytes, resized_square, to_levels, to_unit
 from reenact.models.warp_unet_inputs import (
     FLOW,
     NETWORK_PX,
+    SEEN_CHANNELS,
     UNKNOWN_PERSON,
     VERSION,
     input_shapes,
@@ -33,7 +34,7 @@ from reenact.rendering.background import scene_behind
 from reenact.rendering.body_field import moved_from
 from reenact.rendering.compositing import edge_fade
 from reenact.rendering.head_mesh import HeadMesh
-from reenact.rendering.layers import compose, enlarged, fill_background, warp_head
+from reenact.rendering.layers import as_input, compose, enlarged, fill_background, relit, warp_head
 from reenact.rendering.reference_ranking import SeenFaces, reference_distances
 from reenact.rendering.relighting import Lighting
 from reenact.rendering.residual_flow import read_personal_flow
@@ -165,8 +166,9 @@ class WarpUNetRenderer:
         kind = "Layers" if self._is_resized else "Picture"
         shapes = input_shapes(config, NETWORK_PX)
         square = (1, 1, NETWORK_PX, NETWORK_PX)
-        picture = shapes.pop("reference")
+        picture, maps = shapes.pop("reference"), shapes.pop("maps")
         encoded = {"reference": picture, "person": square, "scene": picture}
+        drawn = {"head": picture, **shapes, "maps": (1, SEEN_CHANNELS, *maps[2:])}
         self._encoder, self._engine = (
             compile_module(
                 lambda part=part: _network(path, part),  # type: ignore[misc]
@@ -176,7 +178,7 @@ class WarpUNetRenderer:
                 self._settings.threads,
                 key=f"{part} of warp_unet {VERSION} {config} {file_digest(path)}",
             )
-            for part, inputs in (("encoder", encoded), (kind, {"head": picture, **shapes}))
+            for part, inputs in (("encoder", encoded), (kind, drawn))
         )
         self.engine = self._engine.name
 
@@ -201,13 +203,14 @@ class WarpUNetRenderer:
             body=None if body is None else moved_from(body, reference.torso),
         )
         maps[..., FLOW] *= self._edge_fade
-        head = warp_head(self._fine[number], maps[..., FLOW], self._size)
-        small = to_unit(resized_square(head, NETWORK_PX)[None])
-        planes = np.ascontiguousarray(maps.transpose(2, 0, 1))[None]
-        drawn = [output[0] for output in self._engine({"head": small, "maps": planes})]
+        warped = warp_head(self._fine[number], maps[..., FLOW], self._size)
+        head = relit(warped, maps, self._cavity)
+        seen = np.ascontiguousarray(maps.transpose(2, 0, 1)[None, :SEEN_CHANNELS])
+        inputs = {"head": as_input(head), "maps": seen}
+        drawn = [output[0] for output in self._engine(inputs)]
         if not self._is_resized:
             return to_levels(np.asarray(cv2.merge(list(drawn[0])), np.float32))
-        return compose(head, reference.background, maps, drawn, self._cavity)
+        return compose(head, reference.background, drawn)
 
     def _choose(self, landmarks: Array, dt_s: float) -> int:
         """Return the index of the reference to draw from, and advance the fade towards it."""

@@ -21,9 +21,15 @@ from reenact.models.export import Format
 from reenact.models.inference import FileNetwork
 from reenact.models.warp_unet import Layers, WarpUNet
 from reenact.models.warp_unet_export import export_generator
-from reenact.models.warp_unet_inputs import FLOW, MAP_CHANNELS, NETWORK_PX, WarpUNetConfig
+from reenact.models.warp_unet_inputs import (
+    FLOW,
+    MAP_CHANNELS,
+    NETWORK_PX,
+    SEEN_CHANNELS,
+    WarpUNetConfig,
+)
 from reenact.models.weights import load_model, save_model
-from reenact.rendering.layers import compose, enlarged, warp_head
+from reenact.rendering.layers import as_input, compose, enlarged, relit, warp_head
 from reenact.types import Array
 from support.documents import documents
 
@@ -102,19 +108,15 @@ def test_a_larger_size_is_drawn_by_the_networks_own_cells(
     (picture,) = generator([whole, background, features, maps.transpose(2, 0, 1)[None].copy()])
     network = WarpUNet(WarpUNetConfig(8, NARROW, NARROW, NARROW)).eval()
     load_model(weights, network, "warp_unet")
-    head = warp_head(enlarged(reference), maps[..., FLOW], size_px)
-    small = to_unit(resized_square(head, NETWORK_PX)[None])
+    cavity = network.cavity.detach().numpy().ravel()
+    head = relit(warp_head(enlarged(reference), maps[..., FLOW], size_px), maps, cavity)
+    behind = to_unit(resized_square(from_unit(background[0]), NETWORK_PX)[None])
+    seen = maps[..., :SEEN_CHANNELS].transpose(2, 0, 1)[None].copy()
     with torch.inference_mode():
-        parts = (small, to_unit(resized_square(from_unit(background[0]), NETWORK_PX)[None]))
-        inputs = [torch.from_numpy(part) for part in (*parts, features)]
-        layers = Layers(network)(*inputs, torch.from_numpy(maps.transpose(2, 0, 1)[None].copy()))
-    expected = compose(
-        head,
-        from_unit(background[0]),
-        maps,
-        [layer[0].numpy() for layer in layers],
-        network.cavity.detach().numpy().ravel(),
-    )
+        inputs = [torch.from_numpy(part) for part in (as_input(head), behind, features, seen)]
+        layers = Layers(network)(*inputs)
+    drawn = [layer[0].numpy() for layer in layers]
+    expected = compose(head, from_unit(background[0]), drawn)
     assert picture.shape == (1, 3, size_px, size_px)
     error = np.abs(picture[0].transpose(1, 2, 0) - expected / 127.5 + 1)[20:-20, 20:-20]
     assert np.median(error) < 0.01

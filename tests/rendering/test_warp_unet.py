@@ -20,13 +20,14 @@ from reenact.models.warp_unet_inputs import (
     FLOW,
     MAP_CHANNELS,
     NETWORK_PX,
+    SEEN_CHANNELS,
     UNKNOWN_PERSON,
     MapChannel,
     shipped_weights,
 )
 from reenact.models.weights import load_model, save_model
 from reenact.rendering.compositing import edge_fade
-from reenact.rendering.layers import compose, enlarged, warp_head
+from reenact.rendering.layers import compose, enlarged, relit, warp_head
 from reenact.rendering.reference_ranking import SeenFaces, reference_distances
 from reenact.rendering.warp_unet import WarpUNetRenderer, person_coverage
 from reenact.types import Array, Image, Renderer, Target
@@ -314,16 +315,16 @@ def test_full_size_layers_are_the_networks_own() -> None:
     network = WarpUNet().eval()
     load_model(shipped_weights(), network, "warp_unet")
     planes = torch.from_numpy(maps.transpose(2, 0, 1)[None].copy())
-    head = warped(torch.from_numpy(to_unit(target.references)), planes)
     inputs = [torch.from_numpy(value) for value in reference.inputs.values()]
     with torch.inference_mode():
-        outputs = Layers(network)(head, *inputs, planes)
+        warped_head = warped(torch.from_numpy(to_unit(target.references)), planes)
+        head = network.relit(warped_head, planes)
+        outputs = Layers(network)(head, *inputs, planes[:, :SEEN_CHANNELS])
+    warped_picture = warp_head(enlarged(target.references[0]), maps[..., FLOW], NETWORK_PX)
     composed = compose(
-        warp_head(enlarged(target.references[0]), maps[..., FLOW], NETWORK_PX),
+        relit(warped_picture, maps, renderer._cavity),
         from_unit(reference.inputs["background"][0]),
-        maps,
         [output[0].numpy() for output in outputs],
-        renderer._cavity,
     )
     error = np.abs(composed.astype(int) - expected)
     assert error.mean() < 1.0
@@ -336,7 +337,7 @@ def test_the_repair_is_coarse_outside_the_face() -> None:
     torch.manual_seed(0)
     torch.nn.init.normal_(network.picture_head.weight, std=0.05)
     reference = torch.rand(1, 3, 64, 64) * 2 - 1
-    maps = torch.zeros(1, MAP_CHANNELS, 32, 32)
+    maps = torch.zeros(1, SEEN_CHANNELS, 32, 32)
     maps[:, MapChannel.SKIN, :, 16:] = 1
     with torch.no_grad():
         _, features = network.encode(reference, reference[:, :1], reference)
