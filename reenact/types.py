@@ -121,11 +121,12 @@ class Frame:
 
     Attributes:
         image: uint8 (H, W, 3) RGB, contiguous.
-        time_s: for a live source the monotonic time of capture; for a file its presentation
-            time from the file's start. Kept unchanged from the source to the sink.
+        time_s: for a live source the monotonic time of capture, and in a sink that of writing; for
+            a file its presentation time from the file's start.
         index: running number from the source, from 0.
         alpha: uint8 (H, W) coverage of the target, 255 opaque; None where all of it is.
         performance: what is known of the actor without looking at the picture; None: nothing.
+        captured_s: in a sink, `time_s` as it was before, if the source is live; else None.
     """
 
     image: Image
@@ -133,6 +134,7 @@ class Frame:
     index: int
     alpha: NDArray[np.uint8] | None = None
     performance: PerformanceFrame | None = None
+    captured_s: float | None = None
 
     @property
     def size(self) -> tuple[int, int]:

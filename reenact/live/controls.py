@@ -284,8 +284,7 @@ class Controls:
 
         Args:
             path: of the file; None: a new one among the user's videos.
-            microphone: the microphone to record, late by as much as the picture; "": the usual
-                one; None: none.
+            microphone: the microphone to record; "": the usual one; None: none.
 
         Raises:
             SinkError: a recording runs already, or the file or microphone cannot be used.
@@ -300,7 +299,7 @@ class Controls:
         path = path or _new_recording()
         sink = FileSink(path, self.session.settings.sink.part("file", FileSettings).crf)
         if microphone is not None:
-            sound = LiveSound(SoundCard(microphone), lambda: (self.delay_ms() or 0) / 1e3)
+            sound = LiveSound(SoundCard(microphone))
             sink.take_sound(lambda: sound)
         self._recording_name = self._sinks().add(sink)
         self.recording = path

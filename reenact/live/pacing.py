@@ -101,7 +101,7 @@ class Emitter:
             if new is not None:
                 last = new.frame
             if last is not None:
-                picture = replace(last, time_s=self._now_s(), index=index)
+                picture = replace(last, time_s=self._now_s(), index=index, captured_s=last.time_s)
                 self._write(picture, None if new is None else new.captured_s)
                 index += 1
             if new is not None:

@@ -1,7 +1,7 @@
-"""A microphone's sound beside live pictures, late by as much as they are.
+"""A microphone's sound beside live pictures.
 
-A picture is written some time after it was captured. Sound that was captured at the same moment is
-stored at the same moment of the file. The clocks of sound cards are off by some ten millionths, and
+A picture is written some time after it was captured, now more, now less. Sound and picture are
+stored at the time of their capture. The clocks of sound cards are off by some ten millionths, and
 buffers get lost; each piece says when it was captured, and what is written is stretched by a little
 until it agrees with that.
 """
@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any, Final, Protocol
@@ -110,12 +110,10 @@ class LiveSound(ClosesOnExit):
 
     Args:
         microphone: is closed at the end.
-        delay_s: by how much a picture is written after its capture, asked for each piece.
     """
 
-    def __init__(self, microphone: Microphone, delay_s: Callable[[], float]) -> None:
+    def __init__(self, microphone: Microphone) -> None:
         self._microphone = microphone
-        self._delay_s = delay_s
         self._start_s: float | None = None
         self._container: OutputContainer | None = None
         self._stream: AudioStream | None = None
@@ -136,7 +134,7 @@ class LiveSound(ClosesOnExit):
         self._container = container
 
     def begin(self, time_s: float) -> None:
-        """Note when the first picture was written; what was captured before is left out."""
+        """Note when the first picture was captured; what is older is left out."""
         self._start_s = time_s
 
     def copy(self, until_s: float) -> None:
@@ -144,7 +142,7 @@ class LiveSound(ClosesOnExit):
         if self._start_s is None:
             return
         for piece in self._microphone.take():
-            self._add(piece, piece.captured_s + self._delay_s() - self._start_s)
+            self._add(piece, piece.captured_s - self._start_s)
 
     def finish(self) -> None:
         """Write what the encoder still holds."""

@@ -187,7 +187,9 @@ class VideoEncoder:
 
     def add(self, frame: Frame) -> None:
         """Add a frame; it is encoded once the next one tells how long it lasts."""
-        ticks = self._next_ticks(frame.time_s)
+        # Sound is stored at the time of its capture, so pictures beside it are as well.
+        captured_s = None if self._sound is None else frame.captured_s
+        ticks = self._next_ticks(frame.time_s if captured_s is None else captured_s)
         if self._pending is not None:
             self._interval_ticks = ticks - self._ticks
             self._encode(self._pending, self._interval_ticks)

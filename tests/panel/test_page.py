@@ -325,7 +325,6 @@ def test_the_background_and_the_size_are_chosen_live(page: Page, filmed: Panel) 
 def test_a_clap_is_recorded_when_it_is_seen(
     chromium: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The recording's own tests tell the offset to 20 ms, whatever this machine does meanwhile."""
     monkeypatch.setenv("XDG_VIDEOS_DIR", str(tmp_path))
     monkeypatch.setattr("reenact.sinks.live_sound.SoundCard", ClapMicrophone)
     camera = EntryPoint("clap", "support.clap_room:CAMERA", "reenact.sources")
@@ -347,9 +346,11 @@ def test_a_clap_is_recorded_when_it_is_seen(
     page.close()
     panel.close()
     seen, heard = seen_and_heard(next(tmp_path.glob("reenact *.mp4")))
-    offsets = [min((at - seen_s for seen_s in seen), key=abs) for at in heard[1:]]
-    assert len(offsets) >= 2
-    assert abs(float(np.median(offsets))) < 0.1
+    # A machine that is busy may drop the one picture of a clap.
+    pairs = [(min(seen, key=lambda seen_s: abs(at - seen_s)), at) for at in heard[1:]]
+    pairs = [(seen_s, at) for seen_s, at in pairs if abs(at - seen_s) < 1]
+    assert len(pairs) >= 2
+    assert [at for _, at in pairs] == pytest.approx([seen_s for seen_s, _ in pairs], abs=0.02)
 
 
 def test_a_preset_brings_sliders_back(page: Page, filmed: Panel) -> None:

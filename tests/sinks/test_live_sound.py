@@ -62,16 +62,17 @@ class Room:
 
 
 def record(path: Path, room: Room, seconds: float, delay_s: float, fps: float = FPS) -> None:
-    """Write pictures that are late, and white for those captured at a clap."""
+    """Write pictures that are late, now more, now less, and white if captured at a clap."""
     with FileSink(path) as sink:
-        sound = LiveSound(room, lambda: delay_s)
+        sound = LiveSound(room)
         sink.take_sound(lambda: sound)
         sink.open((64, 48), fps)
         for number in range(round(seconds * fps)):
             captured_s = START_S + number / fps
-            room.now_s = captured_s + delay_s
+            room.now_s = captured_s + delay_s * (1 + number % 3)
             level = 255 if number % round(2 * fps) == 0 else 0
-            sink.write(Frame(np.full((48, 64, 3), level, np.uint8), room.now_s, number))
+            image = np.full((48, 64, 3), level, np.uint8)
+            sink.write(Frame(image, room.now_s, number, captured_s=captured_s))
     assert room.closed
 
 
@@ -128,10 +129,10 @@ def clap(out, count, times, status):
 
 def show(captured_s, level):
     image = np.full((48, 64, 3), level, np.uint8)
-    sink.write(Frame(image, captured_s + DELAY_S, 0))
+    sink.write(Frame(image, captured_s + DELAY_S, 0, captured_s=captured_s))
 
 with FileSink(Path(sys.argv[1])) as sink:
-    sound = LiveSound(SoundCard(), lambda: DELAY_S)
+    sound = LiveSound(SoundCard())
     sink.take_sound(lambda: sound)
     sink.open((64, 48), 25.0)
     with sounddevice.OutputStream(RATE_HZ, channels=1, dtype="int16", callback=clap):
