@@ -114,42 +114,47 @@ def write_parts(
     write_json(folder / "export.json", {**facts, "networks": networks})
 
 
-def write_conditional(
-    folder: Path,
-    kind: Format,
-    weights: Path | None,
-    *,
+def conditional_exporter(
     name: str,
     build: Callable[[str], tuple[nn.Module, int]],
     conditions: Sequence[str],
-) -> Iterator[str]:
-    """Write a generator that maps an aligned face and a vector to a face, as `Exporter` says.
+    shipped: str = "",
+) -> Exporter:
+    """Return the exporter of a generator that maps an aligned face and a vector to a face.
+
+    The file keeps the side that the network was trained at.
 
     Args:
-        folder: output folder.
-        kind: file format.
-        weights: its weights.
         name: of the renderer.
-        build: builds it from the config in its weights; also returns its side, px.
+        build: builds the network from the config in its weights; also returns its side, px.
         conditions: names of the numbers of the vector.
+        shipped: weights that come with the renderer; "": none.
     """
-    if weights is None:
-        raise NoWeightsError(
-            f"{name} comes without weights: train it, and give the file with --weights."
-        )
-    network, size_px = build(read_header(weights).get("config", "{}"))
-    load_model(weights, network, name)
-    inputs = {
-        "face": np.zeros((1, 3, size_px, size_px), np.float32),
-        "condition": np.full((1, len(conditions)), 0.5, np.float32),
-    }
-    meanings = {
-        "face": "RGB in -1 to 1, aligned as by reenact.rendering.aligned_face.to_frame",
-        "condition": ", ".join(conditions),
-        "drawn": "the changed face, RGB in -1 to 1",
-    }
-    part = Part(name, network.eval(), inputs, ("drawn",), meanings)
-    yield from write_parts(folder, kind, [part], {"renderer": name})
+
+    def export(
+        folder: Path, kind: Format, size_px: int, weights: Path | None = None
+    ) -> Iterator[str]:
+        del size_px
+        if weights is None and not shipped:
+            raise NoWeightsError(
+                f"{name} comes without weights: train it, and give the file with --weights."
+            )
+        weights = weights or Path(shipped)
+        network, side = build(read_header(weights).get("config", "{}"))
+        load_model(weights, network, name)
+        inputs = {
+            "face": np.zeros((1, 3, side, side), np.float32),
+            "condition": np.full((1, len(conditions)), 0.5, np.float32),
+        }
+        meanings = {
+            "face": "RGB in -1 to 1, aligned as by reenact.rendering.aligned_face.to_frame",
+            "condition": ", ".join(conditions),
+            "drawn": "the changed face, RGB in -1 to 1",
+        }
+        part = Part(name, network.eval(), inputs, ("drawn",), meanings)
+        yield from write_parts(folder, kind, [part], {"renderer": name})
+
+    return export
 
 
 def _save_onnx(part: Part, path: Path) -> None:

@@ -11,11 +11,15 @@ import json
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from itertools import pairwise
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
 from reenact.errors import ModelError
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 
 def check_side(size_px: int) -> None:
@@ -25,7 +29,21 @@ def check_side(size_px: int) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class MaskedConfig:
+class NetworkConfig:
+    """Sizes of a network, which its weight files keep as text."""
+
+    def to_json(self) -> str:
+        """Return the text that a weight file keeps."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """Read such a text. Raises ValueError or TypeError if it does not fit."""
+        return cls(**json.loads(text))
+
+
+@dataclass(frozen=True, slots=True)
+class MaskedConfig(NetworkConfig):
     """Sizes of both networks.
 
     Attributes:
@@ -50,15 +68,6 @@ class MaskedConfig:
     def __post_init__(self) -> None:
         """Refuse what the critic could not halve."""
         check_side(self.size_px)
-
-    def to_json(self) -> str:
-        """Return the text that a weight file keeps."""
-        return json.dumps(asdict(self))
-
-    @classmethod
-    def from_json(cls, text: str) -> MaskedConfig:
-        """Read such a text. Raises ValueError or TypeError if it does not fit."""
-        return cls(**json.loads(text))
 
 
 def encoder_decoder(inputs: int, width: int, blocks: Iterable[nn.Module]) -> nn.Sequential:

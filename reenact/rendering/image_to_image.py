@@ -38,14 +38,13 @@ class LandmarkRenderer:
         build: builds the network; it raises ValueError or TypeError for an invalid config. The
             network maps a picture (N, 3, S, S) and a landmark map (N, 1, S, S) to a picture.
         recipe: training file that makes weights, named in the error message if there are none.
+        shipped: weights that come with the renderer; "": none.
 
     Attributes:
         condition_shape: of one frame's `condition`, if that is no landmark map.
-        shipped: weights that come with the renderer; "": none.
     """
 
     condition_shape: tuple[int, ...] | None = None
-    shipped: str = ""
 
     def __init__(
         self,
@@ -55,6 +54,7 @@ class LandmarkRenderer:
         name: str,
         build: BuildNetwork,
         recipe: str,
+        shipped: str = "",
     ) -> None:
         from reenact.models.inference import choose_device
 
@@ -62,6 +62,7 @@ class LandmarkRenderer:
         self.engine = ""
         self._settings = settings
         self._name, self._build, self._recipe = name, build, recipe
+        self._shipped = shipped
         self._loaded: Path | None = None
         self._crop_px = 0
 
@@ -107,7 +108,7 @@ class LandmarkRenderer:
 
     def _weights(self, target: Target) -> Path:
         own = target.weights if target.renderer == self._name else None
-        text = self._settings.weights or own or self.shipped
+        text = self._settings.weights or own or self._shipped
         if not text:
             raise NoWeightsError(
                 f"{self._name} comes without weights: train it by `reenact train {self._recipe}` "
@@ -166,6 +167,7 @@ def spec(
     build: BuildNetwork = build_unet,
     renderer: type[LandmarkRenderer] = LandmarkRenderer,
     export: str | None = None,
+    shipped: str = "",
 ) -> RendererSpec:
     """Describe such a renderer for an entry point.
 
@@ -177,8 +179,9 @@ def spec(
         build: builds its network.
         renderer: a subclass if the network needs its reference prepared.
         export: "module:function" of a `models.export.Exporter`.
+        shipped: weights that come with it; "": none.
     """
-    make = partial(renderer, name=name, build=build, recipe=training_file)
+    make = partial(renderer, name=name, build=build, recipe=training_file, shipped=shipped)
     return RendererSpec(name, summary, make, recipe=recipe, export=export)
 
 

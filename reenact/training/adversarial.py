@@ -33,15 +33,11 @@ from torch.utils.data import Dataset
 
 from reenact.config import Share
 from reenact.errors import ConfigError
-from reenact.expression.emotions import EMOTIONS
 from reenact.models.discriminators import MarkovDiscriminator
 from reenact.models.fusion_network import FusionNetwork, shipped_network
-from reenact.models.masked_generator import gradient_penalty, window
 from reenact.models.unet import UNet, UNetConfig
 from reenact.models.weights import save_model
-from reenact.training.labels import FaceBatches, FaceData, FaceMaterial, one_hot, shown
-from reenact.training.loop import Recipe, Schedule
-from reenact.training.losses import weighted_l1
+from reenact.training.loop import Recipe
 from reenact.training.picture_pairs import (
     PictureMaterial,
     collate,
@@ -49,7 +45,6 @@ from reenact.training.picture_pairs import (
     measure,
 )
 from reenact.training.sampling import Batch, PairBatches, PictureData, read_settings
-from reenact.types import Array
 
 BETAS: Final = (0.5, 0.999)
 """β1 and β2 of Adam in the paper and in pix2pix."""
@@ -194,156 +189,6 @@ class AdversarialRecipe(Recipe):
         config = replace(network.config, dropout=0.0).to_json()  # part of training alone
         material = self._material
         save_weights(self._name, network, config=config, material=material, path=path, facts=facts)
-
-
-@pydantic_dataclass(frozen=True, config=ConfigDict(extra="forbid"))
-class FaceGanConfig(FaceData):
-    """The settings that all recipes of this form have.
-
-    Attributes:
-        critic_steps: of the critics for one of the generator; each sees faces of its own.
-        width: channels of the networks' first layers.
-        rate: of Adam for all networks.
-        critic_first: share of the training in which the critics alone learn (ours). A generator
-            that begins with critics that know nothing learns to return its input.
-        pair_weight: of the mean difference to another frame of the same clip (ours), which makes a
-            short training possible; 0: no pair is compared.
-        windowed, residual: see `masked_generator.MaskedConfig`.
-    """
-
-    critic_steps: PositiveInt = 5
-    width: PositiveInt = 64
-    rate: NonNegativeFloat = 1e-4
-    critic_first: Share = 0.0
-    pair_weight: NonNegativeFloat = 0.0
-    windowed: bool = False
-    residual: bool = False
-
-
-class FaceRecipe(Recipe):
-    """A generator against critics, which learn more often; a recipe supplies the losses.
-
-    Args:
-        name: of the renderer that loads the weights.
-        config: data, sizes and rates.
-        material: what is learned from.
-        generator: maps faces (N, 3, S, S) and conditions to faces; its `config` has `to_json`.
-        critics: networks by name.
-    """
-
-    averaged = "generator"
-
-    def __init__(
-        self,
-        name: str,
-        config: FaceGanConfig,
-        material: FaceMaterial,
-        generator: nn.Module,
-        critics: Mapping[str, nn.Module],
-    ) -> None:
-        self.name, self.material, self._config = name, material, config
-        self.networks: dict[str, nn.Module] = {"generator": generator, **critics}
-        self.optimizers: dict[str, torch.optim.Optimizer] = {
-            "generator": adam(generator, config.rate),
-            "critic": adam(nn.ModuleDict(dict(critics)), config.rate),
-        }
-        self.critics = list(critics)
-
-    def batches(self, seed: int, steps: int) -> Dataset[Batch]:
-        """Return the batches by step, each for all steps of the critics."""
-        count = self._config.critic_steps * self._config.batch_size
-        return FaceBatches(self.material, count, seed, steps)
-
-    def wanted(self, batch: Mapping[str, Tensor]) -> Tensor:
-        """Return the conditions (N, K) that are asked for: the next face's emotion."""
-        return shown(batch).roll(1, dims=0)
-
-    def critic_losses(self, batch: Mapping[str, Tensor], wanted: Tensor) -> dict[str, Tensor]:
-        """Return the losses of the critics."""
-        raise NotImplementedError
-
-    def generator_losses(self, batch: Mapping[str, Tensor], wanted: Tensor) -> dict[str, Tensor]:
-        """Return the losses of the generator, from which the critics learn nothing."""
-        raise NotImplementedError
-
-    def pair_losses(self, batch: Mapping[str, Tensor], condition: Tensor) -> dict[str, Tensor]:
-        """Return the loss of drawing a face from another one of its clip, if it has a weight.
-
-        `condition` is what the face itself shows. The middle of a picture counts most.
-        """
-        weight = self._config.pair_weight
-        if not weight:
-            return {}
-        drawn = self.drawn_pairs(batch["other_faces"], condition, batch["faces"])
-        losses = [
-            weighted_l1(one.float(), truth, window(truth) / window(truth).mean())
-            for one, truth in drawn
-        ]
-        return {"pairs": weight * torch.stack(losses).mean()}
-
-    def drawn_pairs(
-        self, source: Tensor, condition: Tensor, truth: Tensor
-    ) -> list[tuple[Tensor, Tensor]]:
-        """Return what is drawn of a face, and what it is compared with.
-
-        A generator with a mask also gives the colours under it, which learn nothing else once the
-        mask has closed.
-        """
-        return [(self.networks["generator"](source, condition), truth)]
-
-    def acted(self) -> Array:
-        """Return the conditions (7, K) of all emotions but neutral, for the validation."""
-        return one_hot(range(1, len(EMOTIONS)))
-
-    def step(self, batch: Mapping[str, Any], progress: float) -> dict[str, float]:
-        """Let the critics learn some times, then the generator once."""
-        count = self._config.critic_steps
-        for number in range(count):
-            part = {name: values[number::count] for name, values in batch.items()}
-            wanted = self.wanted(part)
-            judged = self.critic_losses(part, wanted)
-            optimizer_step(self.optimizers["critic"], judged.values())
-        if progress < self._config.critic_first:
-            return as_floats(judged)
-        for name in self.critics:
-            self.networks[name].requires_grad_(False)
-        drawn = self.generator_losses(part, wanted)
-        optimizer_step(self.optimizers["generator"], drawn.values())
-        for name in self.critics:
-            self.networks[name].requires_grad_(True)
-        return {**as_floats(judged), **as_floats(drawn)}
-
-    def validate(self, network: nn.Module) -> dict[str, float]:
-        """Return how well acted emotions are shown; see `FaceMaterial.measure`."""
-        return self.material.measure(network, self.acted(), next(network.parameters()).device)
-
-    def save(self, network: nn.Module, path: Path, facts: Mapping[str, str]) -> None:
-        """Write half-precision safetensors with a header that says what they are."""
-        config: str = network.config.to_json()  # type: ignore[operator, union-attr]
-        header = {"architecture": self.name, "config": config, "data": self.material.description}
-        save_model(path, network.state_dict(), {**header, **facts})
-
-
-def critic_losses(
-    critic: nn.Module, real: Tensor, generated: Tensor, penalty_weight: float
-) -> tuple[dict[str, Tensor], Tensor]:
-    """Return WGAN-GP's losses of a critic (Gulrajani 2017), and what it reads off real pictures.
-
-    The critic returns scores and a vector, see `masked_generator.ConditionCritic`.
-    """
-    real_scores, read = critic(real)
-    generated_scores, _ = critic(generated)
-    penalty = gradient_penalty(critic, real, generated.to(real.dtype))
-    losses = {
-        "critic": generated_scores.float().mean() - real_scores.float().mean(),
-        "penalty": penalty_weight * penalty,
-    }
-    return losses, read.float()
-
-
-def falling(constant: float) -> Schedule:
-    """Return the factor on a rate that stays for that share of the training, then falls to 0."""
-    return lambda progress: min(1.0, (1 - progress) / (1 - constant))
 
 
 def save_weights(

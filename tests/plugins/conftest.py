@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from reenact.testing.weights import people
-from reenact.training.labels import FaceData, FaceMaterial, load_faces
+from reenact.training.faces.clips import FaceData
+from reenact.training.faces.material import FaceMaterial, load_faces
 from support.plugins import PLUGINS, install
 
 HERE = [

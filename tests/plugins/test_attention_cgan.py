@@ -34,7 +34,7 @@ from torch import Tensor, nn
 from reenact.expression.emotions import EMOTIONS, LEVELS
 from reenact.targets.clip_files import decode_clip
 from reenact.testing.portrait import portrait_target
-from reenact.training.labels import FaceMaterial
+from reenact.training.faces.material import FaceMaterial
 from support.emotion_renderers import check_it_resumes_and_shows_emotions, emotional, face_batch
 
 SMALL = "batch_size = 2\nsize_px = 32\nwidth = 4\nblocks = 1\nreduction = 4\nframes = 6\n"

@@ -12,7 +12,7 @@ from reenact_expression_baselines.layers import BaselineConfig
 from reenact_expression_baselines.stargan import StarganRecipe, StarganTraining
 from torch import nn
 
-from reenact.training.labels import FaceMaterial, shown
+from reenact.training.faces.material import FaceMaterial, shown
 from support.emotion_renderers import check_it_resumes_and_shows_emotions, face_batch
 
 SMALL = "batch_size = 2\nsize_px = 32\nwidth = 4\nframes = 6\ncritic_steps = 2\n"

@@ -25,8 +25,12 @@ from reenact.expression.emotions import EMOTIONS
 from reenact.face.topology import BROW_LEFT, BROW_RIGHT, EYE_LEFT, EYE_RIGHT, LIPS_OUTER
 from reenact.models.masked_generator import ConditionCritic, MaskedGenerator
 from reenact.rendering.aligned_face import frame_face
-from reenact.training.labels import FaceMaterial, shown
-from support.emotion_renderers import check_it_resumes_and_shows_emotions, face_batch
+from reenact.training.faces.material import FaceMaterial, shown
+from support.emotion_renderers import (
+    check_it_comes_without_weights,
+    check_it_resumes_and_shows_emotions,
+    face_batch,
+)
 
 SMALL = (
     "batch_size = 2\nsize_px = 32\nwidth = 4\nblocks = 1\nlocal_blocks = 1\ncritic_steps = 2\n"
@@ -181,6 +185,7 @@ def test_the_rates_stay_for_half_and_fall_to_zero() -> None:
 
 def test_it_trains_resumes_and_shows_emotions(tmp_path: Path) -> None:
     check_it_resumes_and_shows_emotions("lgp_gan", SMALL, tmp_path)
+    check_it_comes_without_weights("lgp_gan")
 
 
 def _training() -> LgpTraining:

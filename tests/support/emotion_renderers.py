@@ -14,11 +14,15 @@ from torch import Tensor
 from reenact.config import RendererSettings
 from reenact.errors import NoWeightsError
 from reenact.evaluation.clips import first_frame_target, read_clip
+from reenact.evaluation.emotions import emotion_drive
+from reenact.evaluation.face_reader import FaceReader, own_shape
+from reenact.evaluation.recognition import shipped_recogniser
 from reenact.expression.emotions import EMOTIONS
+from reenact.face.geometry import estimate_pose, to_face_frame
 from reenact.registry import import_object, load
 from reenact.testing.portrait import drive, portrait_target
 from reenact.testing.weights import people, train_two_steps
-from reenact.training.labels import FaceMaterial
+from reenact.training.faces.material import FaceMaterial
 from reenact.training.recipes import run_config
 from reenact.types import Drive, Image
 
@@ -58,9 +62,33 @@ def check_it_resumes_and_shows_emotions(name: str, settings: str, folder: Path) 
     assert (change("happy") != change("sad")).any()
     assert not change("happy")[:4].any()  # beside the face the photo stays
     check_export(name, weights, folder)
-    with pytest.raises(NoWeightsError, match=f"train plugins/.*{name}.toml"):
-        load("renderers", name).make(RendererSettings(name=name)).prepare(target)
     return weights
+
+
+def check_shipped_weights(name: str, least: int) -> None:
+    """Ask the shipped weights for all emotions, of which the recogniser has to tell `least`."""
+    renderer = load("renderers", name).make(RendererSettings(name=name))
+    target = portrait_target(256)
+    renderer.prepare(target)
+    photo = target.references[0]
+    assert np.array_equal(renderer.render(emotional("neutral")), photo)
+    told = []
+    with FaceReader() as reader:
+        points = reader.track(photo)
+        assert points is not None
+        rest = to_face_frame(points, estimate_pose(points))
+        for emotion in EMOTIONS[1:]:
+            points = reader.track(renderer.render(emotion_drive(target, emotion, 1.0)))
+            assert points is not None
+            told.append(shipped_recogniser().emotion(own_shape(points, rest) - rest))
+    right = [one for one, wanted in zip(told, EMOTIONS[1:], strict=True) if one == wanted]
+    assert len(right) >= least, told
+
+
+def check_it_comes_without_weights(name: str) -> None:
+    """Check what a user is told who has not trained it."""
+    with pytest.raises(NoWeightsError, match=f"train plugins/.*{name}.toml"):
+        load("renderers", name).make(RendererSettings(name=name)).prepare(portrait_target())
 
 
 def check_export(name: str, weights: Path, folder: Path) -> None:

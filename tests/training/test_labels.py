@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
 
 from reenact.expression.emotions import EMOTIONS, LEVELS, acted_deviations
 from reenact.face.geometry import canonical_face, rotation_matrix, to_image
-from reenact.training.labels import FaceMaterial, LabelledClip, by_emotion, label, one_hot
+from reenact.training.labels import label
 from reenact.types import Array, Pose
 
 HAPPY = EMOTIONS.index("happy")
@@ -42,29 +41,3 @@ def test_what_the_data_set_says_stands_and_gives_the_neutral() -> None:
     assert labels.emotions[0, HAPPY] == 1
     assert labels.units[1].max() < 0.05, "its neutral is this person's rest"
     assert labels.units[3].max() > 0.3
-
-
-def test_groups_are_drawn_equally_often_with_another_face_of_the_same_clip() -> None:
-    def grey(name: str, shade: int, emotions: list[int]) -> LabelledClip:
-        count = len(emotions)
-        shades = np.arange(count, dtype=np.uint8)[:, None, None, None] + np.uint8(shade)
-        return LabelledClip(
-            name,
-            np.broadcast_to(shades, (count, 32, 32, 3)).copy(),
-            np.zeros((count, 3), np.float32),
-            np.eye(17, dtype=np.float32)[:count],
-            one_hot(emotions),
-            np.linspace(0, 1, count, dtype=np.float32),
-        )
-
-    clips = [grey("a", 20, [0] * 9 + [5]), grey("b", 200, [0] * 10)]
-    people, emotions = (FaceMaterial(clips, [], "", group) for group in (None, by_emotion))
-    drawn = people.draw(np.random.default_rng(0), 400)
-    assert drawn["people"].mean() == pytest.approx(0.5, abs=0.08)
-    dark = [drawn[f"{which}faces"].mean(axis=(1, 2, 3)) < 0 for which in ("", "other_")]
-    assert np.array_equal(dark[0], drawn["people"] == 0)
-    assert np.array_equal(dark[1], dark[0])
-    moved = np.abs(drawn["units"] - drawn["other_units"]).max(axis=1)
-    assert (moved == 1).mean() > 0.95  # an expression of its own, wherever there is one
-    smiles = emotions.draw(np.random.default_rng(0), 400)["emotions"][:, 5]
-    assert smiles.mean() == pytest.approx(0.5, abs=0.08)

@@ -7,18 +7,20 @@ those of LGP-GAN (Xia 2021, Table II) without a mask. The notation of eq. 5 to 9
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import pairwise
-from pathlib import Path
 from typing import Final
 
 from torch import Tensor, nn
 
 from reenact.expression.emotions import EMOTIONS, LEVELS
-from reenact.models.export import Format, write_conditional
-from reenact.models.masked_generator import PlainGenerator, ResidualBlock, check_side
+from reenact.models.export import conditional_exporter
+from reenact.models.masked_generator import (
+    NetworkConfig,
+    PlainGenerator,
+    ResidualBlock,
+    check_side,
+)
 
 CODES: Final = (*EMOTIONS, *(f"level {name}" for name in LEVELS))
 CONDITIONS: Final = len(CODES)
@@ -26,7 +28,7 @@ CONDITIONS: Final = len(CODES)
 
 
 @dataclass(frozen=True, slots=True)
-class AttentionConfig:
+class AttentionConfig(NetworkConfig):
     """Sizes of both networks.
 
     Attributes:
@@ -47,10 +49,6 @@ class AttentionConfig:
     def __post_init__(self) -> None:
         """Refuse what the discriminator could not halve."""
         check_side(self.size_px)
-
-    def to_json(self) -> str:
-        """Return the text that a weight file keeps."""
-        return json.dumps(asdict(self))
 
 
 class ChannelAttention(nn.Module):
@@ -134,13 +132,8 @@ class IdentityExtractor(nn.Module):
 
 def build(config: str) -> tuple[AttentionGenerator, int]:
     """Build the generator from the config text of a weight file."""
-    sizes = AttentionConfig(**json.loads(config))
+    sizes = AttentionConfig.from_json(config)
     return AttentionGenerator(sizes), sizes.size_px
 
 
-def export(folder: Path, kind: Format, size_px: int, weights: Path | None = None) -> Iterator[str]:
-    """Write the generator; satisfies `models.export.Exporter`. It keeps its own side."""
-    del size_px
-    return write_conditional(
-        folder, kind, weights, name="attention_cgan", build=build, conditions=CODES
-    )
+export = conditional_exporter("attention_cgan", build, CODES)

@@ -9,7 +9,7 @@ The auxiliary classifier also tells the emotion, since one network has all of th
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final, cast
+from typing import Final, cast
 
 import numpy as np
 import torch
@@ -22,9 +22,9 @@ from torch import Tensor
 from reenact.errors import ConfigError
 from reenact.expression.emotions import EMOTIONS, LEVELS
 from reenact.models.masked_generator import ConditionCritic
-from reenact.training.adversarial import FaceGanConfig, FaceRecipe
-from reenact.training.labels import FaceMaterial, LabelledClip, load_faces, one_hot
-from reenact.training.sampling import read_settings
+from reenact.training.faces.clips import LabelledClip
+from reenact.training.faces.material import FaceMaterial, one_hot
+from reenact.training.faces.recipe import FaceGanConfig, FaceRecipe, recipe_builder
 from reenact.types import Array
 from reenact_attention_cgan.network import (
     CONDITIONS,
@@ -63,6 +63,8 @@ class AttentionTraining(FaceGanConfig):
 class AttentionRecipe(FaceRecipe):
     """See the module."""
 
+    paired = True
+
     def __init__(self, config: AttentionTraining, material: FaceMaterial) -> None:
         self.config = config
         try:
@@ -83,9 +85,9 @@ class AttentionRecipe(FaceRecipe):
         }
         super().__init__("attention_cgan", config, material, AttentionGenerator(sizes), critics)
 
-    def wanted(self, batch: Mapping[str, Tensor]) -> Tensor:
-        """Return z_t, what the face shows that is to be drawn from another of its clip."""
-        return labels(batch["emotions"], batch["intensity"])
+    def shows(self, batch: Mapping[str, Tensor], prefix: str = "") -> Tensor:
+        """Return the emotions and levels z of the faces."""
+        return labels(batch[f"{prefix}emotions"], batch[f"{prefix}intensity"])
 
     def acted(self) -> Array:
         """Return all emotions but neutral at the highest level."""
@@ -94,7 +96,7 @@ class AttentionRecipe(FaceRecipe):
     def critic_losses(self, batch: Mapping[str, Tensor], wanted: Tensor) -> dict[str, Tensor]:
         """Return L_D of eq. 18, and what the extractor learns from."""
         with torch.no_grad():
-            generated = self.networks["generator"](batch["other_faces"], wanted).float()
+            generated = self.networks["generator"](self.given(batch)[0], wanted).float()
         real, read = self.networks["critic"](batch["faces"])
         false, _ = self.networks["critic"](generated)
         known = self.networks["identity"](batch["faces"])
@@ -107,19 +109,21 @@ class AttentionRecipe(FaceRecipe):
     def generator_losses(self, batch: Mapping[str, Tensor], wanted: Tensor) -> dict[str, Tensor]:
         """Return the terms of L_G, eq. 17."""
         config, generator = self.config, self.networks["generator"]
-        source = batch["other_faces"]
-        shown = labels(batch["other_emotions"], batch["other_intensity"])
+        source, shown = self.given(batch)
         drawn = generator(source, wanted)
         scores, read = self.networks["critic"](drawn)
-        back = generator(drawn, shown)
+        cycle = source.new_zeros(())
+        if config.cycle_weight:
+            cycle = F.l1_loss(generator(drawn, shown).float(), source)
         extractor = cast(IdentityExtractor, self.networks["identity"])
         alike = extractor.features(source) - extractor.features(drawn)
         return {
             "adversarial": adversarial_loss(scores, config.saturating),
             "pixels": config.pixel_weight * F.l1_loss(drawn.float(), batch["faces"]),
-            "cycle": config.cycle_weight * F.l1_loss(back.float(), source),
+            "cycle": config.cycle_weight * cycle,
             "identity": config.identity_weight * alike.float().abs().sum(dim=1).mean(),
             "level": config.level_weight * classification(read, wanted),
+            **self.pair_losses((drawn, batch["faces"])),
         }
 
 
@@ -164,7 +168,4 @@ def by_level(clip: LabelledClip) -> NDArray[np.intp]:
     return np.asarray(emotion * len(LEVELS) + level, np.intp)
 
 
-def build_recipe(settings: Mapping[str, Any]) -> AttentionRecipe:
-    """Make the recipe from the `[settings]` of a training file; see `AttentionTraining`."""
-    config = read_settings(AttentionTraining, settings)
-    return AttentionRecipe(config, load_faces(config, by_level))
+build_recipe = recipe_builder(AttentionTraining, AttentionRecipe, by_level)

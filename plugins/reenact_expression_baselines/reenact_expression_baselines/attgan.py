@@ -8,10 +8,8 @@ place of the paper's with instance normalisation; one shortcut joins encoder and
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from itertools import pairwise
-from pathlib import Path
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -20,12 +18,18 @@ from pydantic.dataclasses import dataclass as pydantic_dataclass
 from torch import Tensor, nn
 
 from reenact.expression.emotions import EMOTIONS
-from reenact.models.export import Format, write_conditional
-from reenact.models.masked_generator import ConditionCritic, with_planes
-from reenact.training.adversarial import FaceGanConfig, FaceRecipe, critic_losses
-from reenact.training.labels import FaceMaterial, by_emotion, load_faces, shown
-from reenact.training.sampling import read_settings
-from reenact_expression_baselines.layers import BaselineConfig, doubling, drawing, halving, sizes
+from reenact.models.export import conditional_exporter
+from reenact.models.masked_generator import ConditionCritic, coloured, with_planes
+from reenact.training.faces.material import FaceMaterial, by_emotion
+from reenact.training.faces.recipe import FaceGanConfig, FaceRecipe, critic_losses, recipe_builder
+from reenact_expression_baselines.layers import (
+    BaselineConfig,
+    builder,
+    doubling,
+    drawing,
+    halving,
+    sizes,
+)
 
 
 @pydantic_dataclass(frozen=True, config=ConfigDict(extra="forbid"))
@@ -67,8 +71,7 @@ class AttganGenerator(nn.Module):
         for layer in self.encoder:
             levels.append(layer(levels[-1]))
         features = torch.cat([self.up(with_planes(levels[-1], emotions)), levels[-2]], dim=1)
-        drawn: Tensor = self.last(self.decoder(features))
-        return drawn
+        return coloured(faces, self.last(self.decoder(features)), self.config.residual)
 
 
 class AttganRecipe(FaceRecipe):
@@ -83,39 +86,28 @@ class AttganRecipe(FaceRecipe):
     def critic_losses(self, batch: Mapping[str, Tensor], wanted: Tensor) -> dict[str, Tensor]:
         """Return the losses of the critic."""
         with torch.no_grad():
-            generated = self.networks["generator"](batch["faces"], wanted)
+            generated = self.networks["generator"](self.given(batch)[0], wanted)
         losses, read = critic_losses(
             self.networks["critic"], batch["faces"], generated, self.config.penalty_weight
         )
-        cost = F.cross_entropy(read, shown(batch))
+        cost = F.cross_entropy(read, self.shows(batch))
         return {**losses, "read": self.config.critic_class_weight * cost}
 
     def generator_losses(self, batch: Mapping[str, Tensor], wanted: Tensor) -> dict[str, Tensor]:
         """Return the losses of the generator."""
-        config, generator, faces = self.config, self.networks["generator"], batch["faces"]
-        scores, read = self.networks["critic"](generator(faces, wanted))
-        same = generator(faces, shown(batch))
+        config, generator = self.config, self.networks["generator"]
+        faces, own = self.given(batch)
+        drawn = generator(faces, wanted)
+        scores, read = self.networks["critic"](drawn)
+        same = generator(faces, own)
         return {
             "adversarial": -scores.float().mean(),
             "classes": config.class_weight * F.cross_entropy(read.float(), wanted),
             "same": config.same_weight * F.l1_loss(same.float(), faces),
-            **self.pair_losses(batch, shown(batch)),
+            **self.pair_losses((drawn, batch["faces"])),
         }
 
 
-def build(config: str) -> tuple[AttganGenerator, int]:
-    """Build the generator from the config text of a weight file."""
-    made = BaselineConfig.from_json(config)
-    return AttganGenerator(made), made.size_px
-
-
-def build_recipe(settings: Mapping[str, Any]) -> AttganRecipe:
-    """Make the recipe from the `[settings]` of a training file; see `AttganTraining`."""
-    config = read_settings(AttganTraining, settings)
-    return AttganRecipe(config, load_faces(config, by_emotion))
-
-
-def export(folder: Path, kind: Format, size_px: int, weights: Path | None = None) -> Iterator[str]:
-    """Write the generator; satisfies `models.export.Exporter`. It keeps its own side."""
-    del size_px
-    return write_conditional(folder, kind, weights, name="attgan", build=build, conditions=EMOTIONS)
+build = builder(AttganGenerator)
+build_recipe = recipe_builder(AttganTraining, AttganRecipe, by_emotion)
+export = conditional_exporter("attgan", build, EMOTIONS)

@@ -9,10 +9,9 @@ VGG-Face, is a download) and the three stages of the training. The weights are c
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from itertools import pairwise
-from pathlib import Path
-from typing import Any, Final, cast
+from typing import Final, cast
 
 import torch
 import torch.nn.functional as F
@@ -21,12 +20,18 @@ from pydantic.dataclasses import dataclass as pydantic_dataclass
 from torch import Tensor, nn
 
 from reenact.expression.emotions import EMOTIONS
-from reenact.models.export import Format, write_conditional
-from reenact.models.masked_generator import ConditionCritic, total_variation
-from reenact.training.adversarial import FaceGanConfig, FaceRecipe
-from reenact.training.labels import FaceMaterial, by_emotion, load_faces, shown
-from reenact.training.sampling import read_settings
-from reenact_expression_baselines.layers import BaselineConfig, doubling, drawing, halving, sizes
+from reenact.models.export import conditional_exporter
+from reenact.models.masked_generator import ConditionCritic, coloured, total_variation
+from reenact.training.faces.material import FaceMaterial, by_emotion
+from reenact.training.faces.recipe import FaceGanConfig, FaceRecipe, recipe_builder
+from reenact_expression_baselines.layers import (
+    BaselineConfig,
+    builder,
+    doubling,
+    drawing,
+    halving,
+    sizes,
+)
 
 CODES: Final = 5
 """Numbers of each emotion in the expression code."""
@@ -94,7 +99,8 @@ class ExprganGenerator(nn.Module):
         """Return the faces with other emotions; the largest number of each is its intensity."""
         size = emotions.amax(dim=1, keepdim=True)
         wanted = emotions / size.clamp(min=1e-6)
-        return self.decode(self.encode(faces), expression_code(wanted, size.expand(-1, CODES)))
+        code = expression_code(wanted, size.expand(-1, CODES))
+        return coloured(faces, self.decode(self.encode(faces), code), self.config.residual)
 
 
 class ExprganRecipe(FaceRecipe):
@@ -114,12 +120,14 @@ class ExprganRecipe(FaceRecipe):
         """Return the losses of the discriminators of faces and of identity codes."""
         generator = self._generator()
         with torch.no_grad():
-            identity = generator.encode(batch["faces"])
+            faces = self.given(batch)[0]
+            identity = generator.encode(faces)
             generated = generator.decode(identity, expression_code(wanted, _sizes(wanted)))
+            generated = coloured(faces, generated, self.config.residual)
         scores, read = self.networks["critic"](batch["faces"])
         false, _ = self.networks["critic"](generated)
         even = 2 * torch.rand_like(identity) - 1
-        known = F.cross_entropy(read[:, : len(EMOTIONS)].float(), shown(batch))
+        known = F.cross_entropy(read[:, : len(EMOTIONS)].float(), self.shows(batch))
         prior = self.networks["prior"]
         return {
             "critic": F.softplus(-scores.float()).mean() + F.softplus(false.float()).mean(),
@@ -129,12 +137,14 @@ class ExprganRecipe(FaceRecipe):
 
     def generator_losses(self, batch: Mapping[str, Tensor], wanted: Tensor) -> dict[str, Tensor]:
         """Return the losses of encoder and decoder."""
-        config, generator, faces = self.config, self._generator(), batch["faces"]
+        config, generator = self.config, self._generator()
+        faces, shown = self.given(batch)
         identity, size = generator.encode(faces), _sizes(wanted)
         code = expression_code(wanted, size)
-        drawn = generator.decode(identity, code)
-        own = batch["intensity"].clamp(0, 1)[:, None].expand(-1, CODES)
-        same = generator.decode(identity, expression_code(shown(batch), own))
+        drawn = coloured(faces, generator.decode(identity, code), config.residual)
+        level = batch["other_intensity" if config.pair_weight else "intensity"].clamp(0, 1)
+        own = expression_code(shown, level[:, None].expand(-1, CODES))
+        same = coloured(faces, generator.decode(identity, own), config.residual)
         scores, read = self.networks["critic"](drawn)
         count = len(EMOTIONS)
         return {
@@ -145,7 +155,7 @@ class ExprganRecipe(FaceRecipe):
             "code": config.code_weight * F.mse_loss(read[:, count:].float(), code),
             "same": config.same_weight * F.l1_loss(same.float(), faces),
             "smooth": config.smooth_weight * total_variation(drawn.float()),
-            **self.pair_losses(batch, shown(batch)),
+            **self.pair_losses((drawn, batch["faces"])),
         }
 
     def _generator(self) -> ExprganGenerator:
@@ -157,21 +167,6 @@ def _sizes(wanted: Tensor) -> Tensor:
     return torch.rand(len(wanted), CODES, device=wanted.device)
 
 
-def build(config: str) -> tuple[ExprganGenerator, int]:
-    """Build the generator from the config text of a weight file."""
-    made = BaselineConfig.from_json(config)
-    return ExprganGenerator(made), made.size_px
-
-
-def build_recipe(settings: Mapping[str, Any]) -> ExprganRecipe:
-    """Make the recipe from the `[settings]` of a training file; see `ExprganTraining`."""
-    config = read_settings(ExprganTraining, settings)
-    return ExprganRecipe(config, load_faces(config, by_emotion))
-
-
-def export(folder: Path, kind: Format, size_px: int, weights: Path | None = None) -> Iterator[str]:
-    """Write the generator; satisfies `models.export.Exporter`. It keeps its own side."""
-    del size_px
-    return write_conditional(
-        folder, kind, weights, name="exprgan", build=build, conditions=EMOTIONS
-    )
+build = builder(ExprganGenerator)
+build_recipe = recipe_builder(ExprganTraining, ExprganRecipe, by_emotion)
+export = conditional_exporter("exprgan", build, EMOTIONS)

@@ -2,44 +2,40 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
+from typing import TypeVar
 
 from torch import nn
 
 from reenact.errors import ConfigError
-from reenact.models.masked_generator import check_side
-from reenact.training.adversarial import FaceGanConfig
+from reenact.models.masked_generator import NetworkConfig, check_side
+from reenact.training.faces.recipe import FaceGanConfig
+
+Network = TypeVar("Network", bound=nn.Module)
 
 
 @dataclass(frozen=True, slots=True)
-class BaselineConfig:
+class BaselineConfig(NetworkConfig):
     """Sizes of a baseline's networks.
 
     Attributes:
         size_px: S, side of the faces, a power of two from 32.
         width: channels of the first layers.
         depth: residual blocks of StarGAN; layers of AttGAN's and ExprGAN's encoders.
+        windowed, residual: see `masked_generator.MaskedConfig`; only StarGAN's planes are windowed.
     """
 
     size_px: int
     width: int
     depth: int
+    windowed: bool = False
+    residual: bool = False
 
     def __post_init__(self) -> None:
         """Refuse what the networks could not halve."""
         check_side(self.size_px)
-
-    def to_json(self) -> str:
-        """Return the text that a weight file keeps."""
-        return json.dumps(asdict(self))
-
-    @classmethod
-    def from_json(cls, text: str) -> BaselineConfig:
-        """Read such a text. Raises ValueError or TypeError if it does not fit."""
-        return cls(**json.loads(text))
 
     def widths(self) -> list[int]:
         """Return the channels of an encoder's layers, which end at 4 × 4 px or before."""
@@ -50,9 +46,21 @@ class BaselineConfig:
 def sizes(config: FaceGanConfig, depth: int) -> BaselineConfig:
     """Return the sizes that a recipe asks for. Raises ConfigError if they are not allowed."""
     try:
-        return BaselineConfig(config.size_px, config.width, depth)
+        return BaselineConfig(config.size_px, config.width, depth, config.windowed, config.residual)
     except ValueError as error:
         raise ConfigError(f"settings.size_px: {error}.") from error
+
+
+def builder(
+    network: Callable[[BaselineConfig], Network],
+) -> Callable[[str], tuple[Network, int]]:
+    """Return the function that builds a network from the config text of a weight file."""
+
+    def build(config: str) -> tuple[Network, int]:
+        made = BaselineConfig.from_json(config)
+        return network(made), made.size_px
+
+    return build
 
 
 def halving(widths: Sequence[int]) -> list[nn.Module]:

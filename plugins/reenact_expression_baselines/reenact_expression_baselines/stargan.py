@@ -7,9 +7,7 @@ training.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from pathlib import Path
-from typing import Any
+from collections.abc import Mapping
 
 import torch
 import torch.nn.functional as F
@@ -18,13 +16,18 @@ from pydantic.dataclasses import dataclass as pydantic_dataclass
 from torch import Tensor
 
 from reenact.expression.emotions import EMOTIONS
-from reenact.models.export import Format, write_conditional
+from reenact.models.export import conditional_exporter
 from reenact.models.masked_generator import ConditionCritic, PlainGenerator, ResidualBlock
-from reenact.training.adversarial import FaceGanConfig, FaceRecipe, critic_losses, falling
-from reenact.training.labels import FaceMaterial, by_emotion, load_faces, shown
+from reenact.training.faces.material import FaceMaterial, by_emotion
+from reenact.training.faces.recipe import (
+    FaceGanConfig,
+    FaceRecipe,
+    critic_losses,
+    falling,
+    recipe_builder,
+)
 from reenact.training.loop import Schedule
-from reenact.training.sampling import read_settings
-from reenact_expression_baselines.layers import BaselineConfig, sizes
+from reenact_expression_baselines.layers import BaselineConfig, builder, sizes
 
 
 @pydantic_dataclass(frozen=True, config=ConfigDict(extra="forbid"))
@@ -47,7 +50,8 @@ class StarganGenerator(PlainGenerator):
 
     def __init__(self, config: BaselineConfig) -> None:
         blocks = [ResidualBlock(4 * config.width) for _ in range(config.depth)]
-        super().__init__(len(EMOTIONS), config.width, blocks)
+        planes = len(EMOTIONS)
+        super().__init__(planes, config.width, blocks, config.windowed, config.residual)
         self.config = config
 
 
@@ -64,41 +68,32 @@ class StarganRecipe(FaceRecipe):
     def critic_losses(self, batch: Mapping[str, Tensor], wanted: Tensor) -> dict[str, Tensor]:
         """Return the losses of the critic."""
         with torch.no_grad():
-            generated = self.networks["generator"](batch["faces"], wanted)
+            generated = self.networks["generator"](self.given(batch)[0], wanted)
         losses, read = critic_losses(
             self.networks["critic"], batch["faces"], generated, self.config.penalty_weight
         )
-        return {**losses, "read": self.config.class_weight * F.cross_entropy(read, shown(batch))}
+        return {
+            **losses,
+            "read": self.config.class_weight * F.cross_entropy(read, self.shows(batch)),
+        }
 
     def generator_losses(self, batch: Mapping[str, Tensor], wanted: Tensor) -> dict[str, Tensor]:
         """Return the losses of the generator."""
-        config, generator, faces = self.config, self.networks["generator"], batch["faces"]
+        config, generator = self.config, self.networks["generator"]
+        faces, own = self.given(batch)
         drawn = generator(faces, wanted)
         scores, read = self.networks["critic"](drawn)
-        back = generator(drawn, shown(batch))
+        cycle = faces.new_zeros(())
+        if config.cycle_weight:
+            cycle = F.l1_loss(generator(drawn, own).float(), faces)
         return {
             "adversarial": -scores.float().mean(),
             "classes": config.class_weight * F.cross_entropy(read.float(), wanted),
-            "cycle": config.cycle_weight * F.l1_loss(back.float(), faces),
-            **self.pair_losses(batch, shown(batch)),
+            "cycle": config.cycle_weight * cycle,
+            **self.pair_losses((drawn, batch["faces"])),
         }
 
 
-def build(config: str) -> tuple[StarganGenerator, int]:
-    """Build the generator from the config text of a weight file."""
-    made = BaselineConfig.from_json(config)
-    return StarganGenerator(made), made.size_px
-
-
-def build_recipe(settings: Mapping[str, Any]) -> StarganRecipe:
-    """Make the recipe from the `[settings]` of a training file; see `StarganTraining`."""
-    config = read_settings(StarganTraining, settings)
-    return StarganRecipe(config, load_faces(config, by_emotion))
-
-
-def export(folder: Path, kind: Format, size_px: int, weights: Path | None = None) -> Iterator[str]:
-    """Write the generator; satisfies `models.export.Exporter`. It keeps its own side."""
-    del size_px
-    return write_conditional(
-        folder, kind, weights, name="stargan", build=build, conditions=EMOTIONS
-    )
+build = builder(StarganGenerator)
+build_recipe = recipe_builder(StarganTraining, StarganRecipe, by_emotion)
+export = conditional_exporter("stargan", build, EMOTIONS)

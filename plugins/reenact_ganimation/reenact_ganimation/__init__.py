@@ -19,12 +19,13 @@ from reenact.types import Array, Drive
 if TYPE_CHECKING:
     from torch import nn
 
+WEIGHTS: Final = str(files("reenact_ganimation") / "ganimation.safetensors")
+
 
 class GanimationRenderer(AlignedRenderer):
     """Draws the target's first reference with the driven action units."""
 
     condition_shape = (len(ACTION_UNITS),)
-    shipped = str(files("reenact_ganimation") / "ganimation.safetensors")
 
     def condition(self, drive: Drive) -> Array:
         """Return the action units times the intensity, (1, 17)."""
@@ -50,4 +51,5 @@ GANIMATION: Final = spec(
     build=_build,
     renderer=GanimationRenderer,
     export="reenact_ganimation.training:export",
+    shipped=WEIGHTS,
 )

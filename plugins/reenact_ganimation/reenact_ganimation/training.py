@@ -12,9 +12,8 @@ small, as the authors' does.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from pathlib import Path
-from typing import Any, Final, cast
+from collections.abc import Mapping
+from typing import Final, cast
 
 import torch
 import torch.nn.functional as F
@@ -22,11 +21,10 @@ from pydantic import ConfigDict, NonNegativeFloat, PositiveInt
 from pydantic.dataclasses import dataclass as pydantic_dataclass
 from torch import Tensor
 
-from reenact.config import Share
 from reenact.errors import ConfigError
 from reenact.expression.emotions import acted_units
 from reenact.face.topology import ACTION_UNITS
-from reenact.models.export import Format, write_conditional
+from reenact.models.export import conditional_exporter
 from reenact.models.masked_generator import (
     ConditionCritic,
     MaskedConfig,
@@ -35,12 +33,17 @@ from reenact.models.masked_generator import (
     build_masked,
     total_variation,
 )
-from reenact.training.adversarial import FaceGanConfig, FaceRecipe, critic_losses, falling
-from reenact.training.labels import FaceMaterial, load_faces
+from reenact.training.faces.material import FaceMaterial
+from reenact.training.faces.recipe import (
+    FaceGanConfig,
+    FaceRecipe,
+    critic_losses,
+    falling,
+    recipe_builder,
+)
 from reenact.training.loop import Schedule
-from reenact.training.sampling import read_settings
 from reenact.types import Array
-from reenact_ganimation import GanimationRenderer
+from reenact_ganimation import WEIGHTS
 
 FALLING: Final = falling(2 / 3)
 """Both rates: constant for 20 of 30 epochs, then linear to 0."""
@@ -55,7 +58,6 @@ class GanimationConfig(FaceGanConfig):
         batch_size: faces that the critic sees in each of its steps.
         blocks: of the generator, see `MaskedConfig`.
         condition_weight, cycle_weight, attention_weight, smooth_weight, penalty_weight: of losses.
-        acted_share: share of the wanted units that are those of an acted emotion (ours).
     """
 
     batch_size: PositiveInt = 25
@@ -65,7 +67,6 @@ class GanimationConfig(FaceGanConfig):
     attention_weight: NonNegativeFloat = 0.1
     smooth_weight: NonNegativeFloat = 1e-5
     penalty_weight: NonNegativeFloat = 10.0
-    acted_share: Share = 0.0
 
 
 class GanimationRecipe(FaceRecipe):
@@ -88,17 +89,9 @@ class GanimationRecipe(FaceRecipe):
         super().__init__("ganimation", config, material, MaskedGenerator(sizes), {"critic": critic})
         self.schedules: Mapping[str, Schedule] = dict.fromkeys(self.optimizers, FALLING)
 
-    def wanted(self, batch: Mapping[str, Tensor]) -> Tensor:
-        """Return the units of the next face of the batch, or those of an acted emotion."""
-        units = batch["units"]
-        wanted = units.roll(1, dims=0)
-        if self.config.acted_share:
-            acted = torch.from_numpy(self.acted()).to(units.device)
-            chosen = acted[torch.randint(len(acted), (len(units),), device=units.device)]
-            chosen = chosen * torch.rand(len(units), 1, device=units.device).sqrt()
-            asked = torch.rand(len(units), 1, device=units.device) < self.config.acted_share
-            wanted = torch.where(asked, chosen, wanted)
-        return wanted
+    def shows(self, batch: Mapping[str, Tensor], prefix: str = "") -> Tensor:
+        """Return the action units of the faces."""
+        return batch[f"{prefix}units"]
 
     def acted(self) -> Array:
         """Return the action units of the acted emotions."""
@@ -108,7 +101,7 @@ class GanimationRecipe(FaceRecipe):
         """Return WGAN-GP's losses and the error of the units read off real faces."""
         config, real = self.config, batch["faces"]
         with torch.no_grad():
-            generated = self.networks["generator"](real, wanted).float()
+            generated = self.networks["generator"](self.given(batch)[0], wanted).float()
         critic = self.networks["critic"]
         losses, read = critic_losses(critic, real, generated, config.penalty_weight)
         return {**losses, "read": config.condition_weight * F.mse_loss(read, batch["units"])}
@@ -117,13 +110,13 @@ class GanimationRecipe(FaceRecipe):
         """Return the losses of the generator."""
         config, critic = self.config, self.networks["critic"]
         generator = cast(MaskedGenerator, self.networks["generator"])
-        faces = batch["faces"]
+        faces, own = self.given(batch)
         colour, mask = generator.masks(faces, wanted)
         generated = blended(faces, colour, mask)
         scores, read = critic(generated)
         cycle = generated.new_zeros(())
         if config.cycle_weight:
-            back_colour, back_mask = generator.masks(generated, batch["units"])
+            back_colour, back_mask = generator.masks(generated, own)
             back = blended(generated, back_colour, back_mask)
             cycle = F.l1_loss(back.float(), faces)
             mask = torch.cat([mask, back_mask])
@@ -134,31 +127,9 @@ class GanimationRecipe(FaceRecipe):
             "cycle": config.cycle_weight * cycle,
             "attention": config.attention_weight * mask.square().mean(),
             "smooth": config.smooth_weight * total_variation(mask),
-            **self.pair_losses(batch, batch["units"]),
+            **self.pair_losses((generated, batch["faces"]), (colour, batch["faces"])),
         }
 
-    def drawn_pairs(
-        self, source: Tensor, condition: Tensor, truth: Tensor
-    ) -> list[tuple[Tensor, Tensor]]:
-        """Return the face and the colours under its mask, with the true face."""
-        colour, mask = cast(MaskedGenerator, self.networks["generator"]).masks(source, condition)
-        return [(blended(source, colour, mask), truth), (colour, truth)]
 
-
-def build_recipe(settings: Mapping[str, Any]) -> GanimationRecipe:
-    """Make the recipe from the `[settings]` of a training file; see `GanimationConfig`."""
-    config = read_settings(GanimationConfig, settings)
-    return GanimationRecipe(config, load_faces(config))
-
-
-def export(folder: Path, kind: Format, size_px: int, weights: Path | None = None) -> Iterator[str]:
-    """Write the generator; satisfies `models.export.Exporter`. It keeps its own side."""
-    del size_px
-    return write_conditional(
-        folder,
-        kind,
-        weights or Path(GanimationRenderer.shipped),
-        name="ganimation",
-        build=build_masked,
-        conditions=ACTION_UNITS,
-    )
+build_recipe = recipe_builder(GanimationConfig, GanimationRecipe)
+export = conditional_exporter("ganimation", build_masked, ACTION_UNITS, shipped=WEIGHTS)

@@ -8,21 +8,19 @@ regions have fixed places, which an exported network needs.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from reenact.expression.emotions import EMOTIONS
-from reenact.models.export import Format, write_conditional
+from reenact.models.export import conditional_exporter
 from reenact.models.masked_generator import (
     ConditionCritic,
     MaskedConfig,
     MaskedGenerator,
+    NetworkConfig,
     blended,
 )
 
@@ -59,7 +57,7 @@ def region(name: str, size_px: int) -> Region:
 
 
 @dataclass(frozen=True, slots=True)
-class LgpConfig:
+class LgpConfig(NetworkConfig):
     """Sizes of all networks.
 
     Attributes:
@@ -82,10 +80,6 @@ class LgpConfig:
         return MaskedConfig(
             self.size_px, CONDITIONS, self.width, blocks, self.windowed, self.residual
         )
-
-    def to_json(self) -> str:
-        """Return the text that a weight file keeps."""
-        return json.dumps(asdict(self))
 
 
 class Drawn(NamedTuple):
@@ -160,13 +154,8 @@ def cut_out(picture: Tensor) -> dict[str, Tensor]:
 
 def build(config: str) -> tuple[LgpGenerator, int]:
     """Build the generator from the config text of a weight file."""
-    sizes = LgpConfig(**json.loads(config))
+    sizes = LgpConfig.from_json(config)
     return LgpGenerator(sizes), sizes.size_px
 
 
-def export(folder: Path, kind: Format, size_px: int, weights: Path | None = None) -> Iterator[str]:
-    """Write the generator; satisfies `models.export.Exporter`. It keeps its own side."""
-    del size_px
-    return write_conditional(
-        folder, kind, weights, name="lgp_gan", build=build, conditions=EMOTIONS
-    )
+export = conditional_exporter("lgp_gan", build, EMOTIONS)

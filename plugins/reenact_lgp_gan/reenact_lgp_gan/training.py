@@ -10,7 +10,7 @@ its action units say clearly, and each emotion is drawn equally often.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final, cast
+from typing import Final, cast
 
 import torch
 import torch.nn.functional as F
@@ -20,10 +20,15 @@ from torch import Tensor
 
 from reenact.errors import ConfigError
 from reenact.models.masked_generator import ConditionCritic
-from reenact.training.adversarial import FaceGanConfig, FaceRecipe, critic_losses, falling
-from reenact.training.labels import FaceMaterial, by_emotion, load_faces, shown
+from reenact.training.faces.material import FaceMaterial, by_emotion
+from reenact.training.faces.recipe import (
+    FaceGanConfig,
+    FaceRecipe,
+    critic_losses,
+    falling,
+    recipe_builder,
+)
 from reenact.training.loop import Schedule
-from reenact.training.sampling import read_settings
 from reenact_lgp_gan.network import LOCAL_BLOCKS, LgpConfig, LgpGenerator, critics, cut_out
 
 FALLING: Final = falling(1 / 2)
@@ -72,40 +77,38 @@ class LgpRecipe(FaceRecipe):
     def critic_losses(self, batch: Mapping[str, Tensor], wanted: Tensor) -> dict[str, Tensor]:
         """Return L_D of eq. 8, summed over the three critics."""
         with torch.no_grad():
-            generated = self._generator().draw(batch["faces"], wanted).pictures
+            generated = self._generator().draw(self.given(batch)[0], wanted).pictures
         losses = [
-            critic_loss(self._critic(name), real, generated[name], shown(batch), self.config)
+            critic_loss(self._critic(name), real, generated[name], self.shows(batch), self.config)
             for name, real in cut_out(batch["faces"]).items()
         ]
         return {name: sum_of(losses, name) for name in losses[0]}
 
     def generator_losses(self, batch: Mapping[str, Tensor], wanted: Tensor) -> dict[str, Tensor]:
         """Return the terms of L_G, eq. 9."""
-        config, generator, faces = self.config, self._generator(), batch["faces"]
+        config, generator = self.config, self._generator()
+        faces, own = self.given(batch)
         drawn = generator.draw(faces, wanted)
         judged = {name: self._critic(name)(one) for name, one in drawn.pictures.items()}
-        same = generator(faces, shown(batch))
-        cycle = faces.new_zeros(())
+        cycle = same = faces.new_zeros(())
         if config.cycle_weight:
-            back = generator(drawn.pictures["face"], shown(batch))
-            cycle = F.l1_loss(back.float(), faces)
+            cycle = F.l1_loss(generator(drawn.pictures["face"], own).float(), faces)
+        if config.self_weight:
+            same = F.l1_loss(generator(faces, own).float(), faces)
+        true = cut_out(batch["faces"])
+        parts = [
+            (one[name], true[name]) for one in (drawn.pictures, drawn.colours) for name in true
+        ]
         adversarial = torch.stack([-scores.float().mean() for scores, _ in judged.values()])
         classes = torch.stack([cross_entropy(read, wanted) for _, read in judged.values()])
         return {
             "adversarial": adversarial.sum(),
             "classes": config.class_weight * classes.sum(),
             "cycle": config.cycle_weight * cycle,
-            "self": config.self_weight * F.l1_loss(same.float(), faces),
+            "self": config.self_weight * same,
             "attention": config.attention_weight * attention_loss(drawn.masks),
-            **self.pair_losses(batch, shown(batch)),
+            **self.pair_losses(*parts),
         }
-
-    def drawn_pairs(
-        self, source: Tensor, condition: Tensor, truth: Tensor
-    ) -> list[tuple[Tensor, Tensor]]:
-        """Return regions and face and the colours under their masks, with the true ones."""
-        drawn, true = self._generator().draw(source, condition), cut_out(truth)
-        return [(one[name], true[name]) for one in (drawn.pictures, drawn.colours) for name in true]
 
     def _generator(self) -> LgpGenerator:
         return cast(LgpGenerator, self.networks["generator"])
@@ -138,7 +141,4 @@ def sum_of(losses: list[dict[str, Tensor]], name: str) -> Tensor:
     return torch.stack([one[name] for one in losses]).sum()
 
 
-def build_recipe(settings: Mapping[str, Any]) -> LgpRecipe:
-    """Make the recipe from the `[settings]` of a training file; see `LgpTraining`."""
-    config = read_settings(LgpTraining, settings)
-    return LgpRecipe(config, load_faces(config, by_emotion))
+build_recipe = recipe_builder(LgpTraining, LgpRecipe, by_emotion)

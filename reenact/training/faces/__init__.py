@@ -1,0 +1,1 @@
+"""Aligned faces with the labels of their expressions, and what generators learn from them."""

@@ -1,0 +1,150 @@
+"""Faces of clips that are bent to acted emotions, so that everybody shows each of them.
+
+Clips of people who talk hardly show fear, contempt or sadness, and their frames differ by light and
+pose besides. Here a frame is warped to the person's resting shape with the motion of an acted
+emotion (`emotions.acted_deviations`), and where this opens the lips, the mouth is taken from
+another frame of the clip whose lips are as far apart. Outside of the face the picture stays as it
+is, so that a pair of frame and result differs by the expression alone (ours).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from reenact.evaluation.recognition import ClipExpressions
+from reenact.expression.emotions import EMOTIONS, acted_deviations, acted_units
+from reenact.face.geometry import (
+    estimate_pose,
+    region_mask,
+    square_to_crop,
+    to_image,
+    transform_points,
+)
+from reenact.face.regions import apply_contact, lip_gaps
+from reenact.face.topology import LIPS_OUTER, OVAL
+from reenact.imaging import crop_image, resized_square
+from reenact.rendering.aligned_face import to_frame
+from reenact.rendering.head_mesh import head_mesh
+from reenact.rendering.mesh_warp import source_map, warp_image
+from reenact.types import Array, Image
+
+EXAGGERATION: Final = 1.3
+"""Factor on the motion: a network draws less of it than it was shown."""
+
+LEVELS: Final = (0.4, 0.7, 1.0, 1.0)
+"""Of the emotions, drawn at random."""
+
+_OPEN: Final = 0.06
+"""Inter-ocular distances between the lips from which on a mouth is taken from another frame."""
+
+_ALIKE: Final = 0.08
+"""Inter-ocular distances by which the opening of that mouth may differ."""
+
+_MAX_TURN: Final = 10.0
+"""Degrees between the heads of both frames."""
+
+_SOFT: Final = 0.03
+"""Blur of the masks, as a share of the picture's side."""
+
+
+@dataclass(frozen=True, slots=True)
+class ActedFaces:
+    """A frame and its copies with the emotions.
+
+    Attributes:
+        pictures: uint8 (8, S, S, 3) aligned faces; the first is the frame as it is.
+        units: float32 (8, 17), as they are and as acted.
+        emotions: float32 (8, 8), of sum 1; what an emotion leaves is neutral.
+        intensity: float32 (8,).
+    """
+
+    pictures: NDArray[np.uint8]
+    units: Array
+    emotions: Array
+    intensity: Array
+
+
+def act(
+    images: NDArray[np.uint8],
+    found: ClipExpressions,
+    row: int,
+    size_px: int,
+    rng: np.random.Generator,
+) -> ActedFaces:
+    """Bend one frame of a clip to the seven emotions.
+
+    Args:
+        images: (F, H, H, 3) RGB, the clip.
+        found: what its face does.
+        row: of the frame, an index into the rows of `found`.
+        size_px: S, side of the aligned faces.
+        rng: draws how strong each emotion is.
+    """
+    side = min(2 * size_px, images.shape[1])
+    smaller = square_to_crop((0, 0, images.shape[1]), side)
+
+    def frame(number: int) -> tuple[Image, Array]:
+        picture = resized_square(images[found.frames[number]], side)
+        return picture, transform_points(found.points[number], smaller)
+
+    levels = np.array([0.0, *rng.choice(LEVELS, len(EMOTIONS) - 1)], np.float32)
+    picture, points = frame(row)
+    pose = estimate_pose(points, found.rest)
+    affine = to_frame(points, size_px)
+    pictures = [crop_image(picture, affine, size_px)]
+    for number, level in enumerate(levels[1:].tolist(), start=1):
+        motion = np.float32(EXAGGERATION * level) * acted_deviations()[number]
+        shape = apply_contact(found.rest + motion, found.rest, None)
+        wanted = to_image(shape, pose)
+        bent = _warped(picture, points, wanted)
+        mouth = _mouth_like(found, row, float(lip_gaps(shape)[3:6].mean()))
+        if mouth is not None:
+            other = _warped(*frame(mouth), wanted)
+            bent = _blended(bent, other, _soft(wanted, LIPS_OUTER, len(bent), grown=0.5))
+        face = np.maximum(
+            _soft(points, OVAL, len(bent), grown=2), _soft(wanted, OVAL, len(bent), grown=2)
+        )
+        pictures.append(crop_image(_blended(picture, bent, face), affine, size_px))
+    shown = levels[:, None] * np.eye(len(EMOTIONS), dtype=np.float32)
+    shown[:, 0] = 1 - levels
+    units = levels[:, None] * acted_units()
+    units[0], shown[0] = found.units[row], found.weights[row]
+    return ActedFaces(np.stack(pictures), units, shown, levels)
+
+
+def _mouth_like(found: ClipExpressions, row: int, gap: float) -> int | None:
+    """Return the row whose lips are `gap` apart in a head turned alike; None: it need not be."""
+    if gap < _OPEN:
+        return None
+    gaps = np.array([lip_gaps(found.rest + one)[3:6].mean() for one in found.deviations])
+    turned = np.linalg.norm(found.turns - found.turns[row], axis=1) / _MAX_TURN
+    away = np.abs(gaps - gap) / _ALIKE
+    away[turned > 1] = np.inf
+    best = int(away.argmin())
+    return best if away[best] < 1 and best != row else None
+
+
+def _warped(picture: Image, points: Array, wanted: Array) -> Image:
+    side = len(picture)
+    return warp_image(picture, source_map(head_mesh().maps(points, wanted, side, side // 2), side))
+
+
+def _soft(points: Array, loop: tuple[int, ...], side: int, grown: float) -> Array:
+    """Return a mask (S, S, 1), 0 to 1, of a loop of landmarks, `grown` blurs wider."""
+    blur = _SOFT * side
+    mask = region_mask(points, loop, side)
+    if grown:
+        width = 2 * round(grown * blur) + 1
+        mask = np.asarray(cv2.dilate(mask, np.ones((width, width), np.uint8)), np.uint8)
+    soft = cv2.GaussianBlur(mask.astype(np.float32) / 255, (0, 0), blur / 2)
+    return np.asarray(soft[..., None], np.float32)
+
+
+def _blended(picture: Image, other: Image, share: Array) -> Image:
+    mixed = picture + share * (other.astype(np.float32) - picture)
+    return np.asarray(np.round(mixed), np.uint8)

@@ -1,0 +1,139 @@
+"""Aligned faces of clips with the labels of their expressions.
+
+Frames of heads that are turned little are aligned as the live path aligns a target
+(`rendering.aligned_face`), and held in memory as small pictures.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import ConfigDict, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic.dataclasses import dataclass as pydantic_dataclass
+
+from reenact.errors import ReenactError
+from reenact.evaluation.recognition import ClipExpressions, read_expressions
+from reenact.expression.emotions import emotion_intensity
+from reenact.imaging import crop_image
+from reenact.rendering.aligned_face import to_frame
+from reenact.targets.clip_files import clips_in, decode_clip
+from reenact.training.faces.acted import act
+from reenact.training.sampling import PeopleData
+from reenact.types import Array
+
+
+@pydantic_dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+class FaceData(PeopleData):
+    """What a recipe learns from; see `sampling.PeopleData` for the people.
+
+    Attributes:
+        size_px: S, side of the aligned faces.
+        batch_size: faces in each step of a network.
+        frames: of each clip at most; half evenly spread, half those with most expression.
+        max_angle: degrees that a head may be turned.
+        acted_frames: of each training clip that are bent to all emotions besides (`acted_faces`;
+            ours).
+    """
+
+    size_px: PositiveInt = 128
+    batch_size: PositiveInt = 16
+    frames: PositiveInt = 60
+    max_angle: PositiveFloat = 25.0
+    acted_frames: NonNegativeInt = 0
+
+
+@dataclass(frozen=True, slots=True)
+class LabelledClip:
+    """The chosen frames of one clip.
+
+    Attributes:
+        identity: the person.
+        pictures: uint8 (F, S, S, 3) RGB.
+        turns: (F, 3) degrees, the heads' rotation vectors.
+        units, emotions, intensity: see the module.
+        sources: how many of the frames, from the first, a pair may begin with; None: all.
+    """
+
+    identity: str
+    pictures: NDArray[np.uint8]
+    turns: Array
+    units: Array
+    emotions: Array
+    intensity: Array
+    sources: int | None = None
+
+
+def load_labelled(folder: Path, data: FaceData) -> list[LabelledClip]:
+    """Read the clips of a folder. Raises ReenactError if there are none, or one is damaged."""
+    clips = []
+    for video, found, kept in _in_front(folder, data):
+        level = emotion_intensity(found.units)
+        spread = kept[np.linspace(0, len(kept) - 1, data.frames // 2 + 1).astype(int)[:-1]]
+        strong = kept[np.argsort(-level[kept])[: data.frames // 2 + 1]]
+        chosen = np.unique(np.concatenate([spread, strong]))
+        images, size = decode_clip(video), data.size_px
+        pictures = [
+            crop_image(images[found.frames[row]], to_frame(found.points[row], size), size)
+            for row in chosen.tolist()
+        ]
+        clips.append(
+            LabelledClip(
+                video.stem.split("__")[0],
+                np.stack(pictures),
+                found.turns[chosen],
+                found.units[chosen],
+                found.weights[chosen],
+                level[chosen],
+            )
+        )
+    if not clips:
+        raise ReenactError(f"{folder} holds no clips (NAME.mp4 with NAME.npz) of faces in front.")
+    return clips
+
+
+def load_acted(folder: Path, data: FaceData, people: Collection[str]) -> list[LabelledClip]:
+    """Bend frames of these people's clips to all emotions, each frame a clip of its own.
+
+    Half of the frames are evenly spread, half those with least expression. Raises ReenactError if
+    a clip is damaged.
+    """
+    clips: list[LabelledClip] = []
+    for video, found, kept in _in_front(folder, data):
+        identity = video.stem.split("__")[0]
+        if identity not in people:
+            continue
+        calm = kept[np.argsort(emotion_intensity(found.units[kept]), kind="stable")]
+        spread = kept[np.linspace(0, len(kept) - 1, data.acted_frames // 2 + 1).astype(int)[:-1]]
+        chosen = np.unique(np.concatenate([spread, calm[: (data.acted_frames + 1) // 2]]))
+        images, rng = decode_clip(video), np.random.default_rng(len(clips))
+        for row in chosen.tolist():
+            acted = act(images, found, row, data.size_px, rng)
+            turns = np.repeat(found.turns[row][None], len(acted.pictures), axis=0)
+            clips.append(
+                LabelledClip(
+                    identity,
+                    acted.pictures,
+                    turns,
+                    acted.units,
+                    acted.emotions,
+                    acted.intensity,
+                    sources=1,
+                )
+            )
+    return clips
+
+
+def _in_front(
+    folder: Path, data: FaceData
+) -> Iterator[tuple[Path, ClipExpressions, NDArray[np.intp]]]:
+    """Yield each clip, what its face does, and the rows in which it is turned little."""
+    for video in clips_in(folder):
+        found = read_expressions(video.with_suffix(".npz"))
+        if found is not None:
+            kept = np.flatnonzero(np.abs(found.turns).max(axis=1) < data.max_angle)
+            if len(kept):
+                yield video, found, kept

@@ -1,0 +1,225 @@
+"""What generators that are driven by action units or emotions learn from, in batches.
+
+A batch holds
+
+    faces      (N, 3, S, S)  in -1..1
+    units      (N, 17)       action units relative to the person's rest, 0..1
+    emotions   (N, 8)        weights of `emotions.EMOTIONS`, of sum 1
+    intensity  (N,)          of `emotions.emotion_intensity`
+    people     (N,)          whom each shows, see `FaceMaterial.people`
+
+and `other_faces`, `other_units`, …: another face of the same clip, mirrored and lit alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from reenact.evaluation import metrics
+from reenact.evaluation.face_reader import FaceReader, own_shape
+from reenact.evaluation.recognition import clear_labels, shipped_recogniser
+from reenact.expression.emotions import EMOTIONS
+from reenact.face.action_units import mirrored_units
+from reenact.face.geometry import estimate_pose, to_face_frame
+from reenact.face.topology import ACTION_UNITS
+from reenact.imaging import from_unit, resized_square, to_unit
+from reenact.training.augmentation import Rng
+from reenact.training.faces.clips import FaceData, LabelledClip, load_acted, load_labelled
+from reenact.training.sampling import Batch, describe, split_people
+from reenact.types import Array, Image
+
+_READ_PX: Final = 256
+"""Side at which drawn faces are read."""
+
+_CANDIDATES: Final = 8
+_MAX_TURN: Final = 6.0
+"""The other face of a clip is, of some candidates within these degrees, the one whose expression
+differs most; if none is, that whose head is turned most alike."""
+
+_CONTEMPT: Final = EMOTIONS.index("contemptuous")
+_SMILES: Final = [ACTION_UNITS.index(name) for name in ("smile_right", "smile_left")]
+
+_LIGHT: Final = 0.12
+"""Standard deviation of the logarithm of brightness and contrast."""
+
+
+Grouping = Callable[[LabelledClip], NDArray[np.intp]]
+"""Tells the group of each face of a clip, -1: none."""
+
+
+class FaceMaterial:
+    """What is learned from, and whom it is validated on.
+
+    Args:
+        train, held_out: the clips of both.
+        description: of the data, for the header of the weights.
+        group: tells the group of each face of a clip, -1: leave it out. Groups are drawn equally
+            often. None: each person is a group.
+
+    Attributes:
+        people: whom the training faces show; `people` of a batch are indices into it.
+    """
+
+    def __init__(
+        self,
+        train: Sequence[LabelledClip],
+        held_out: Sequence[LabelledClip],
+        description: str,
+        group: Grouping | None = None,
+    ) -> None:
+        self.held_out, self.description = held_out, description
+        self.people = sorted({clip.identity for clip in train})
+        groups: dict[int, list[tuple[LabelledClip, int]]] = {}
+        for clip in train:
+            own = self.people.index(clip.identity)
+            keys = np.full(len(clip.pictures), own) if group is None else group(clip)
+            for row, key in enumerate(keys.tolist()):
+                if key >= 0:
+                    groups.setdefault(key, []).append((clip, row))
+        self._groups = list(groups.values())
+        self._chances = [
+            _chances(np.array([clip.intensity[row] for clip, row in faces]))
+            for faces in self._groups
+        ]
+
+    def draw(self, rng: Rng, count: int) -> Batch:
+        """Return a batch; strong expressions are drawn more often."""
+        rows = []
+        for group in rng.choice(len(self._groups), count).tolist():
+            faces = self._groups[group]
+            clip, row = faces[int(rng.choice(len(faces), p=self._chances[group]))]
+            person = np.int64(self.people.index(clip.identity))
+            rows.append({**_augmented(clip, row, rng), "people": person})
+        return {name: np.stack([row[name] for row in rows]) for name in rows[0]}
+
+    def measure(
+        self, draw: Callable[[Tensor, Tensor], Tensor], conditions: Array, device: torch.device
+    ) -> dict[str, float]:
+        """Return how well the emotions of calm held-out faces are shown.
+
+        `told` is the share of faces that the recogniser tells as asked, `believed` the mean
+        probability that it gives the emotion, `ssim` the likeness to the calm face. The score is
+        believed times ssim, so that neither an untouched face nor a broken one has a high one.
+
+        Args:
+            draw: maps faces (N, 3, S, S) in -1..1 and conditions (N, K) to faces.
+            conditions: (7, K), of each emotion but neutral.
+            device: of the network.
+        """
+        told, believed, alike = [], [], []
+        wanted = torch.from_numpy(np.array(conditions, np.float32)).to(device)
+        with FaceReader() as reader:
+            for clip in self.held_out:
+                calm = clip.pictures[int(clip.intensity.argmin())]
+                rest = _shape(reader, calm)
+                if rest is None:
+                    continue
+                face = torch.from_numpy(to_unit(calm[None])).to(device)
+                drawn = draw(face.expand(len(wanted), -1, -1, -1).contiguous(), wanted)
+                for number, picture in enumerate(from_unit(drawn.float().cpu().numpy()), start=1):
+                    alike.append(metrics.ssim(calm, picture))
+                    shape = _shape(reader, picture, rest)
+                    shares = np.zeros(len(EMOTIONS), np.float32)
+                    if shape is not None:
+                        shares = shipped_recogniser().probabilities((shape - rest)[None])[0]
+                    told.append(float(shares.argmax() == number))
+                    believed.append(float(shares[number]))
+        if not told:
+            return {"told": 0.0, "believed": 0.0, "ssim": 0.0, "score": 0.0}
+        figures = {"told": told, "believed": believed, "ssim": alike}
+        means = {name: float(np.mean(values)) for name, values in figures.items()}
+        return {**means, "score": means["believed"] * means["ssim"]}
+
+
+def load_faces(data: FaceData, group: Grouping | None = None) -> FaceMaterial:
+    """Load what a recipe learns from.
+
+    Raises ReenactError if the data is missing or damaged, or train and val share people.
+    """
+    train, held_out = split_people(data, lambda folder: load_labelled(folder, data))
+    description = describe(train, data)
+    if data.acted_frames:
+        people = {clip.identity for clip in train}
+        train = [*train, *load_acted(Path(data.train), data, people)]
+        description += f", {data.acted_frames} frames of each also bent to emotions"
+    return FaceMaterial(train, held_out, description, group)
+
+
+class FaceBatches(Dataset[Batch]):
+    """Item n is the batch of step n, the same for the same seed, however often training resumed."""
+
+    def __init__(self, material: FaceMaterial, count: int, seed: int, steps: int) -> None:
+        self._material, self._count, self._seed, self._steps = material, count, seed, steps
+
+    def __len__(self) -> int:
+        return self._steps
+
+    def __getitem__(self, step: int) -> Batch:
+        return self._material.draw(np.random.default_rng([self._seed, step]), self._count)
+
+
+def by_emotion(clip: LabelledClip) -> NDArray[np.intp]:
+    """Group the faces of a clip by the emotion that they show clearly."""
+    return clear_labels(clip.emotions)
+
+
+def shown(batch: Mapping[str, Tensor]) -> Tensor:
+    """Return the emotion of each face of a batch, one-hot (N, 8)."""
+    emotions = batch["emotions"]
+    return F.one_hot(emotions.argmax(dim=1), emotions.shape[1]).to(emotions.dtype)
+
+
+def one_hot(emotions: Sequence[int]) -> Array:
+    """Return the (N, 8) vectors of emotions."""
+    return np.eye(len(EMOTIONS), dtype=np.float32)[list(emotions)]
+
+
+def _chances(intensity: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Return the probability of each face of a person: half uniform, half by its expression."""
+    strength = np.asarray(intensity, np.float64) + 1e-3
+    return np.asarray(0.5 / len(strength) + 0.5 * strength / strength.sum(), np.float64)
+
+
+def _augmented(clip: LabelledClip, row: int, rng: Rng) -> dict[str, Any]:
+    """Return a face and another of its clip, both mirrored half of the time and relit alike.
+
+    Contempt is mirrored to the person's left, since an emotion does not tell the side.
+    """
+    flips = rng.random() < 0.5
+    if clip.emotions[row].argmax() == _CONTEMPT:
+        right, left = clip.units[row, _SMILES]
+        flips = bool(right > left)
+    gain, contrast = np.exp(rng.normal(0, _LIGHT, 2)).astype(np.float32)
+    found: dict[str, Any] = {}
+    others = rng.integers(clip.sources or len(clip.pictures), size=_CANDIDATES)
+    turned = np.linalg.norm(clip.turns[others] - clip.turns[row], axis=1) / _MAX_TURN
+    moved = np.abs(clip.units[others] - clip.units[row]).mean(axis=1)
+    best = int(others[np.where(turned < 1, moved, -turned).argmax()])
+    for prefix, index in (("", row), ("other_", best)):
+        picture = clip.pictures[index]
+        face = to_unit((picture[:, ::-1] if flips else picture)[None])[0]
+        units = clip.units[index]
+        found |= {
+            f"{prefix}faces": np.clip((face * contrast + 1) * gain - 1, -1, 1),
+            f"{prefix}units": mirrored_units(units) if flips else units,
+            f"{prefix}emotions": clip.emotions[index],
+            f"{prefix}intensity": clip.intensity[index],
+        }
+    return found
+
+
+def _shape(reader: FaceReader, picture: Image, rest: Array | None = None) -> Array | None:
+    """Return the (478, 3) shape of a small face, iod; None if the reader finds none."""
+    points = reader.track(resized_square(picture, _READ_PX))
+    if points is None:
+        return None
+    return to_face_frame(points, estimate_pose(points)) if rest is None else own_shape(points, rest)

@@ -1,0 +1,217 @@
+"""Trains generators that draw an aligned face as a vector says: GANimation, LGP-GAN and others.
+
+A recipe has one generator and critics that learn more often. What a paper adds to that, its losses,
+stands in its plugin.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from pydantic import ConfigDict, NonNegativeFloat, PositiveInt
+from pydantic.dataclasses import dataclass as pydantic_dataclass
+from torch import Tensor, nn
+from torch.utils.data import Dataset
+
+from reenact.config import Share
+from reenact.expression.emotions import EMOTIONS
+from reenact.models.masked_generator import gradient_penalty, window
+from reenact.models.weights import save_model
+from reenact.training.adversarial import adam, as_floats, optimizer_step
+from reenact.training.faces.clips import FaceData
+from reenact.training.faces.material import (
+    FaceBatches,
+    FaceMaterial,
+    Grouping,
+    load_faces,
+    one_hot,
+    shown,
+)
+from reenact.training.loop import Recipe, Schedule
+from reenact.training.sampling import Batch, read_settings
+from reenact.types import Array
+
+
+@pydantic_dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+class FaceGanConfig(FaceData):
+    """The settings that all recipes of this form have.
+
+    Attributes:
+        critic_steps: of the critics for one of the generator; each sees faces of its own.
+        width: channels of the networks' first layers.
+        rate: of Adam for all networks.
+        pair_weight: of the squared error against another frame of the same clip, whose expression
+            is asked for (ours), which makes a short training possible; 0: no pair is compared.
+        pairs_first: share of the training in which the generator learns from pairs alone, in half
+            of the time that a step with critics takes (ours).
+        windowed, residual: see `masked_generator.MaskedConfig`.
+    """
+
+    critic_steps: PositiveInt = 5
+    width: PositiveInt = 64
+    rate: NonNegativeFloat = 1e-4
+    pair_weight: NonNegativeFloat = 0.0
+    pairs_first: Share = 0.0
+    windowed: bool = False
+    residual: bool = False
+
+
+class FaceRecipe(Recipe):
+    """A generator against critics, which learn more often; a recipe supplies the losses.
+
+    Args:
+        name: of the renderer that loads the weights.
+        config: data, sizes and rates.
+        material: what is learned from.
+        generator: maps faces (N, 3, S, S) and conditions to faces; its `config` has `to_json`.
+        critics: networks by name.
+    """
+
+    averaged = "generator"
+    paired = False
+    """Whether a face is drawn from another one of its clip, as it always is with a weight."""
+
+    def __init__(
+        self,
+        name: str,
+        config: FaceGanConfig,
+        material: FaceMaterial,
+        generator: nn.Module,
+        critics: Mapping[str, nn.Module],
+    ) -> None:
+        self.name, self.material, self._config = name, material, config
+        self.networks: dict[str, nn.Module] = {"generator": generator, **critics}
+        self.optimizers: dict[str, torch.optim.Optimizer] = {
+            "generator": adam(generator, config.rate),
+            "critic": adam(nn.ModuleDict(dict(critics)), config.rate),
+        }
+        self.critics = list(critics)
+        self.paired = self.paired or config.pair_weight > 0
+
+    def batches(self, seed: int, steps: int) -> Dataset[Batch]:
+        """Return the batches by step, each for all steps of the critics."""
+        count = self._config.critic_steps * self._config.batch_size
+        return FaceBatches(self.material, count, seed, steps)
+
+    def shows(self, batch: Mapping[str, Tensor], prefix: str = "") -> Tensor:
+        """Return the conditions (N, K) that `faces`, or with its prefix `other_faces`, show."""
+        return shown({"emotions": batch[f"{prefix}emotions"]})
+
+    def wanted(self, batch: Mapping[str, Tensor]) -> Tensor:
+        """Return the conditions (N, K) that are asked for: the next face's, or the pair's."""
+        conditions = self.shows(batch)
+        return conditions if self.paired else conditions.roll(1, dims=0)
+
+    def given(self, batch: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
+        """Return the faces that are changed and the conditions that they show.
+
+        Of pairs they are the other faces of the clips, from which `faces` are drawn.
+        """
+        prefix = "other_" if self.paired else ""
+        return batch[f"{prefix}faces"], self.shows(batch, prefix)
+
+    def critic_losses(self, batch: Mapping[str, Tensor], wanted: Tensor) -> dict[str, Tensor]:
+        """Return the losses of the critics."""
+        raise NotImplementedError
+
+    def generator_losses(self, batch: Mapping[str, Tensor], wanted: Tensor) -> dict[str, Tensor]:
+        """Return the losses of the generator, from which the critics learn nothing."""
+        raise NotImplementedError
+
+    def pair_losses(self, *drawn: tuple[Tensor, Tensor]) -> dict[str, Tensor]:
+        """Return the squared error of pictures against the true ones, if it has a weight.
+
+        Most of a picture stays as it is, and the median of what might change there is no change:
+        with absolute errors nothing is learned. The middle of a picture counts most. A generator
+        with a mask also gives the colours under it, which learn nothing else once the mask has
+        closed.
+        """
+        weight = self._config.pair_weight
+        if not weight:
+            return {}
+        losses = []
+        for one, truth in drawn:
+            counts = window(truth) / window(truth).mean()
+            losses.append(((one.float() - truth).square() * counts).mean())
+        return {"pairs": weight * torch.stack(losses).mean()}
+
+    def acted(self) -> Array:
+        """Return the conditions (7, K) of all emotions but neutral, for the validation."""
+        return one_hot(range(1, len(EMOTIONS)))
+
+    def step(self, batch: Mapping[str, Any], progress: float) -> dict[str, float]:
+        """Let the critics learn some times, then the generator once; at first it learns alone."""
+        count = self._config.critic_steps
+        if self._config.pair_weight and progress < self._config.pairs_first:
+            part = {name: values[::count] for name, values in batch.items()}
+            drawn = self.networks["generator"](self.given(part)[0], self.wanted(part))
+            losses = self.pair_losses((drawn, part["faces"]))
+            optimizer_step(self.optimizers["generator"], losses.values())
+            return as_floats(losses)
+        for number in range(count):
+            part = {name: values[number::count] for name, values in batch.items()}
+            wanted = self.wanted(part)
+            judged = self.critic_losses(part, wanted)
+            optimizer_step(self.optimizers["critic"], judged.values())
+        for name in self.critics:
+            self.networks[name].requires_grad_(False)
+        losses = self.generator_losses(part, wanted)
+        optimizer_step(self.optimizers["generator"], losses.values())
+        for name in self.critics:
+            self.networks[name].requires_grad_(True)
+        return {**as_floats(judged), **as_floats(losses)}
+
+    def validate(self, network: nn.Module) -> dict[str, float]:
+        """Return how well acted emotions are shown; see `FaceMaterial.measure`."""
+        return self.material.measure(network, self.acted(), next(network.parameters()).device)
+
+    def save(self, network: nn.Module, path: Path, facts: Mapping[str, str]) -> None:
+        """Write half-precision safetensors with a header that says what they are."""
+        config: str = network.config.to_json()  # type: ignore[operator, union-attr]
+        header = {"architecture": self.name, "config": config, "data": self.material.description}
+        save_model(path, network.state_dict(), {**header, **facts})
+
+
+def critic_losses(
+    critic: nn.Module, real: Tensor, generated: Tensor, penalty_weight: float
+) -> tuple[dict[str, Tensor], Tensor]:
+    """Return WGAN-GP's losses of a critic (Gulrajani 2017), and what it reads off real pictures.
+
+    The critic returns scores and a vector, see `masked_generator.ConditionCritic`.
+    """
+    real_scores, read = critic(real)
+    generated_scores, _ = critic(generated)
+    penalty = gradient_penalty(critic, real, generated.to(real.dtype))
+    losses = {
+        "critic": generated_scores.float().mean() - real_scores.float().mean(),
+        "penalty": penalty_weight * penalty,
+    }
+    return losses, read.float()
+
+
+def falling(constant: float) -> Schedule:
+    """Return the factor on a rate that stays for that share of the training, then falls to 0."""
+    return lambda progress: min(1.0, (1 - progress) / (1 - constant))
+
+
+Settings = TypeVar("Settings", bound=FaceGanConfig)
+
+
+def recipe_builder(
+    settings_type: type[Settings],
+    recipe: Callable[[Settings, FaceMaterial], FaceRecipe],
+    group: Grouping | None = None,
+) -> Callable[[Mapping[str, Any]], FaceRecipe]:
+    """Return the function that makes a recipe from the `[settings]` of a training file.
+
+    It raises ReenactError if a setting is wrong, or the data is missing or does not fit.
+    """
+
+    def build_recipe(settings: Mapping[str, Any]) -> FaceRecipe:
+        config = read_settings(settings_type, settings)
+        return recipe(config, load_faces(config, group))
+
+    return build_recipe
