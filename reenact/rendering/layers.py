@@ -58,21 +58,21 @@ def relit(head: Image, maps: Array, cavity: Array) -> Array:
     Returns:
         float32 (S, S, 3) RGB in levels, 0 to 255, or a little above.
     """
+    size = len(head)
     unseen, light = maps[..., MapChannel.UNSEEN_MOUTH], maps[..., MapChannel.LIGHT]
     # In levels, relit (v + 1) (1 + light) - 1 of a value v is a factor.
-    factor = _factor(light + np.float32(1), len(head))
-    result = np.asarray(cv2.multiply(head, factor, dtype=_FLOAT), np.float32)
+    result = cv2.multiply(head, _factor((1 + light) * (1 - unseen), size), dtype=_FLOAT)
     if unseen.any():
-        share = _resized(unseen, len(head))[..., None]
-        result += share * ((cavity + 1) * np.float32(127.5) - result)
-    return result
+        filling = cv2.merge([unseen * level for level in (cavity + 1) * np.float32(127.5)])
+        cv2.add(result, _resized(filling, size), dst=result)
+    return np.asarray(result, np.float32)
 
 
 def as_input(head: Array) -> Array:
     """Return a `relit` head as the network takes it: float32 (1, 3, P, P), about -1 to 1."""
-    small = cv2.split(_resized(head, NETWORK_PX))
-    unit = [channel * np.float32(1 / 127.5) - 1 for channel in small]
-    return np.asarray(np.stack(unit)[None], np.float32)
+    small = _resized(head, NETWORK_PX)
+    planes = cv2.dnn.blobFromImage(small, 1 / 127.5, mean=(127.5, 127.5, 127.5))
+    return np.asarray(planes, np.float32)
 
 
 def compose(head: Array, background: Image, drawn: Sequence[Array]) -> Image:

@@ -47,14 +47,10 @@ def interpolate(
     A triangle thinner than a cell also covers cells beside it. There its plane, which may be steep,
     is clipped to the range of its corners. Cells without a triangle get 0.
     """
-    values = attributes[triangles]
-    planes = _planes(points[triangles].astype(np.float32), values)
-    # Five numbers for each channel and triangle, gathered at once: that is most of the time.
-    numbers = np.stack([*np.moveaxis(planes, 1, 0), values.min(axis=1), values.max(axis=1)])
-    table = np.moveaxis(numbers, 1, 2).reshape(-1, len(triangles))
+    table = _planes(points.astype(np.float32), attributes, triangles)
     side, chosen = len(cells), np.maximum(cells, 0).ravel()
-    gathered = np.take(table, chosen, axis=1, mode="clip").reshape(5, -1, side, side)
-    across, down, here, low, high = gathered
+    gathered = np.take(table.reshape(-1, len(triangles)), chosen, axis=1, mode="clip")
+    across, down, here, low, high = gathered.reshape(5, -1, side, side)
     axis = np.arange(side, dtype=np.float32)
     here += across * axis
     here += down * axis[:, None]
@@ -64,19 +60,27 @@ def interpolate(
     return np.moveaxis(here, 0, -1)
 
 
-def _planes(corners: Array, values: Array) -> Array:
-    """Return (T, 3, C): the plane `x * p[0] + y * p[1] + p[2]` through each triangle's values."""
-    a, b, c = corners[:, 0], corners[:, 1], corners[:, 2]
-    ab, ac = b - a, c - a
-    area = ab[:, 0] * ac[:, 1] - ab[:, 1] * ac[:, 0]
+def _planes(points: Array, attributes: Array, triangles: Triangles) -> Array:
+    """Return five numbers for each attribute and triangle, (5, C, T).
+
+    They are a, b and c of the plane `a x + b y + c`, and the least and the greatest value.
+    """
+    corners = triangles.T
+    x, y = points.T[:, corners]
+    values = np.take(np.ascontiguousarray(attributes.T), corners, axis=1)
+    of_a, of_b, of_c = values[:, 0], values[:, 1], values[:, 2]
+    x_ab, x_ac, y_ab, y_ac = x[1] - x[0], x[2] - x[0], y[1] - y[0], y[2] - y[0]
+    area = x_ab * y_ac - y_ab * x_ac
     flat = np.abs(area) < 1e-3
-    inverse = np.where(flat, 0, 1 / np.where(flat, 1, area))[:, None].astype(np.float32)
-    first, second = values[:, 1] - values[:, 0], values[:, 2] - values[:, 0]
-    planes = np.empty((len(corners), 3, values.shape[-1]), np.float32)
-    planes[:, 0] = (first * ac[:, 1:] - second * ab[:, 1:]) * inverse
-    planes[:, 1] = (second * ab[:, :1] - first * ac[:, :1]) * inverse
-    planes[:, 2] = values[:, 0] - planes[:, 0] * a[:, :1] - planes[:, 1] * a[:, 1:]
-    planes[flat, 2] = values[flat].mean(axis=1)
+    inverse = np.where(flat, 0, 1 / np.where(flat, 1, area)).astype(np.float32)
+    first, second = of_b - of_a, of_c - of_a
+    planes = np.empty((5, values.shape[0], len(triangles)), np.float32)
+    planes[0] = (first * y_ac - second * y_ab) * inverse
+    planes[1] = (second * x_ab - first * x_ac) * inverse
+    planes[2] = of_a - planes[0] * x[0] - planes[1] * y[0]
+    planes[2][:, flat] = values[:, :, flat].mean(axis=1)
+    planes[3] = np.minimum(np.minimum(of_a, of_b), of_c)
+    planes[4] = np.maximum(np.maximum(of_a, of_b), of_c)
     return planes
 
 
