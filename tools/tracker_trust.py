@@ -24,30 +24,31 @@ from reenact.expression.tracker_trust import ASSET, features
 from reenact.face.geometry import estimate_pose, mirrored_deviation, to_face_frame
 from reenact.registry import load
 from reenact.targets.clip_files import load_landmarks
-from reenact.types import Array
+from reenact.types import Array, Pose
 
 EVERY: Final = 3
 """Of frames that follow one another so many are alike."""
 
-PENALTY: Final = 300.0
+PENALTY: Final = 200.0
 MAX_FRAMES: Final = 200
 
 
-def deviations(points: Array) -> Iterator[Array]:
-    """Yield each frame's (478, 3) deviation from the neutral as it is known by then, iod."""
+def deviations(points: Array) -> Iterator[tuple[Array, Pose]]:
+    """Yield each frame's (478, 3) deviation from the neutral as known by then, iod, and pose."""
     identity = ActorIdentity()
     for number, one in enumerate(points):
         pose = estimate_pose(one)
         neutral = identity.observe(to_face_frame(one, pose), pose, number / CLIP_FPS).shape
-        yield to_face_frame(one, estimate_pose(one, neutral)) - neutral
+        pose = estimate_pose(one, neutral)
+        yield to_face_frame(one, pose) - neutral, pose
 
 
-def learn(videos: Sequence[Path], people: int) -> dict[str, Array]:
+def learn(videos: Sequence[Path]) -> dict[str, Array]:
     """Return the weights of each part's score: those of `features`, and last the constant."""
     samples: dict[str, tuple[list[Array], list[bool]]] = {"mouth": ([], []), "eye": ([], [])}
 
-    def add(part: str, deviation: Array, covered: bool) -> None:
-        samples[part][0].append(features(deviation))
+    def add(part: str, deviation: Array, pose: Pose, covered: bool) -> None:
+        samples[part][0].append(features(deviation, pose))
         samples[part][1].append(covered)
 
     tracker = load("trackers", "mediapipe").make(TrackingSettings())
@@ -55,12 +56,12 @@ def learn(videos: Sequence[Path], people: int) -> dict[str, Array]:
     for video in videos:
         points = load_landmarks(video.with_suffix(".npz"))
         points = points[np.isfinite(points).all(axis=(1, 2))][:MAX_FRAMES]
-        for deviation in list(deviations(points))[::EVERY]:
+        for deviation, pose in list(deviations(points))[::EVERY]:
             for part in samples:
-                add(part, deviation, False)
-                add(part, mirrored_deviation(deviation), False)
+                add(part, deviation, pose, False)
+                add(part, mirrored_deviation(deviation), pose, False)
         person = video.stem.split("__")[0]
-        if person in seen or len(seen) >= people:
+        if person in seen:
             continue
         seen.add(person)
         clip = read_clip(video)
@@ -69,13 +70,13 @@ def learn(videos: Sequence[Path], people: int) -> dict[str, Array]:
             if run is None:
                 continue
             part = cover.split("_")[1]
-            for number, deviation in enumerate(deviations(run.covered)):
+            for number, (deviation, pose) in enumerate(deviations(run.covered)):
                 if run.share[number] > 0.6:
-                    add(part, deviation, True)
+                    add(part, deviation, pose, True)
                     if part == "mouth":
-                        add(part, mirrored_deviation(deviation), True)
+                        add(part, mirrored_deviation(deviation), pose, True)
                 elif run.share[number] == 0 and not number % EVERY:
-                    add(part, deviation, False)
+                    add(part, deviation, pose, False)
     tracker.close()
     return {
         part: logistic(np.stack(rows), np.array(covered))
@@ -103,12 +104,11 @@ def main() -> None:
     """Learn the weights and store them."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, required=True, help="folder of clips")
-    parser.add_argument("--people", type=int, default=40, help="whose faces are covered")
     parser.add_argument(
         "--out", type=Path, default=Path(reenact.__file__).parent / "assets" / ASSET
     )
     arguments = parser.parse_args()
-    np.savez(arguments.out, **learn(find_clips(arguments.data), arguments.people))
+    np.savez(arguments.out, **learn(find_clips(arguments.data)))
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from typing import Final
 import numpy as np
 
 from reenact.expression.face_model import expression_solver, face_model
-from reenact.face.geometry import mirrored_deviation
+from reenact.face.geometry import mirrored_deviation, rotation_vector
 from reenact.face.regions import PARTS, part_weights
 from reenact.imaging import smoothstep
 from reenact.types import Array, Landmarks, Pose
@@ -54,22 +54,28 @@ _EDGE: Final = (0.1, 0.4)
 """The same of the share of a part's landmarks that lie outside the picture."""
 
 
-def features(deviation: Array) -> Array:
-    """Return what the scores are linear in: weights of expressions and logarithms of residuals.
+def features(deviation: Array, pose: Pose) -> Array:
+    """Return what the scores are linear in: expressions, residuals and the turn of the head.
+
+    A tracker errs more on a turned head, so that less of its shape is an expression.
 
     Args:
         deviation: (478, 3) from the actor's neutral, iod.
+        pose: of the head.
 
     Returns:
-        (46,): 40 weights, and of each part the logarithm of what no mode explains, iod squared.
+        (50,): 40 weights, of each part the logarithm of what no mode explains, iod squared, the
+        squares of pitch, yaw and roll, and the pitch, rad.
     """
     modes = face_model().expression
     flat = deviation.reshape(-1)
     weights = expression_solver(face_model()) @ flat
     residual = ((flat - weights @ modes) ** 2).reshape(-1, 3)
-    seen = np.empty(len(modes) + len(PARTS), np.float32)
+    turn = rotation_vector(pose.rotation)
+    seen = np.empty(len(modes) + len(PARTS) + 4, np.float32)
     seen[: len(modes)] = weights.clip(-6, 6)
-    seen[len(modes) :] = np.log((_focus() @ residual).sum(axis=1) + 1e-6)
+    seen[len(modes) : -4] = np.log((_focus() @ residual).sum(axis=1) + 1e-6)
+    seen[-4:-1], seen[-1] = turn**2, turn[0]
     return seen
 
 
@@ -102,7 +108,7 @@ class TrackerTrust:
             dt_s: seconds since the frame before.
         """
         weights, constants = _weights()
-        scores = weights @ features(deviation) + constants
+        scores = weights @ features(deviation, pose) + constants
         share = np.float32(1 - math.exp(-max(dt_s, 0.0) / _SCORE_S))
         self._scores = (
             scores if self._scores is None else self._scores + share * (scores - self._scores)
@@ -113,8 +119,10 @@ class TrackerTrust:
             self._suspect |= np.array([mouth, right, left, right, left, True])
         doubt = np.zeros(len(PARTS), np.float32)
         doubt[:3] = ((self._scores - _DOUBT[:, 0]) / (_DOUBT[:, 1] - _DOUBT[:, 0])).clip(0, 1)
-        points = landmarks.points[:, :2]
-        if points.min() < 0 or (points.max(axis=0) >= landmarks.size).any():
+        x, y = landmarks.points[:, 0], landmarks.points[:, 1]
+        width, height = landmarks.size
+        if min(x.min(), y.min()) < 0 or x.max() >= width or y.max() >= height:
+            points = landmarks.points[:, :2]
             outside = _focus() @ ((points < 0) | (points >= landmarks.size)).any(axis=1)
             doubt = np.maximum(doubt, ((outside - _EDGE[0]) / (_EDGE[1] - _EDGE[0])).clip(0, 1))
         turn = float(pose.rotation[2, 0])  # sine of the yaw; the right eye is far if it is negative
@@ -197,7 +205,7 @@ class TrackerTrust:
 
 @lru_cache(maxsize=1)
 def _weights() -> tuple[Array, Array]:
-    """Return (3, 46) and (3,): what gives the scores of mouth, right and left eye.
+    """Return (3, 50) and (3,): what gives the scores of mouth, right and left eye.
 
     The left eye's score is the right one's of the mirrored face. The modes are symmetric: a
     mirrored face has the same weights, some with another sign.
@@ -208,7 +216,8 @@ def _weights() -> tuple[Array, Array]:
     mirrored = mirrored_deviation(modes.reshape(len(modes), -1, 3)).reshape(modes.shape)
     signs = np.sign((modes * mirrored).sum(axis=1))
     parts = len(modes) + np.array([0, 2, 1, 4, 3, 5])
-    left = np.concatenate([signs * right[: len(modes)], right[parts], right[-1:]])
+    turn = right[len(modes) + len(parts) :]  # the same for a mirrored head
+    left = np.concatenate([signs * right[: len(modes)], right[parts], turn])
     stacked = np.asarray([mouth, right, left], dtype=np.float32)
     return np.ascontiguousarray(stacked[:, :-1]), stacked[:, -1]
 

@@ -88,6 +88,17 @@ def test_the_left_eye_is_judged_as_the_right_one_of_the_mirrored_face() -> None:
     assert right.trust[1] == 0
 
 
+def test_what_would_be_doubted_of_a_frontal_face_is_believed_of_a_turned_one() -> None:
+    """On turned heads a tracker errs as much without anything before the face."""
+    turned = Pose(rotation_matrix(np.array([0.1, 0.6, 0.3], np.float32)), FRONTAL.translation, 60.0)
+    least = []
+    for pose in (FRONTAL, turned):
+        trust = TrackerTrust()
+        judge(trust, nonsense(0.25), 20, pose)
+        least.append(float(trust.trust.min()))
+    assert least == [0, 1]
+
+
 def test_the_far_side_of_a_profile_and_the_pictures_edge_are_not_believed() -> None:
     trust = TrackerTrust()
     turned = Pose(rotation_matrix(np.array([0, 1.1, 0], np.float32)), FRONTAL.translation, 60.0)
