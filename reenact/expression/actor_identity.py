@@ -225,7 +225,8 @@ class ActorIdentity:
 
     def _collect(self, shape: Array, pose: Pose, dt_s: float, trust: float) -> None:
         values = measure(shape)
-        angle = float(np.linalg.norm(rotation_vector(pose.rotation)))
+        cosine = (float(np.trace(pose.rotation)) - 1) / 2
+        angle = math.acos(min(max(cosine, -1.0), 1.0))
         frontal = max(trust, _MIN_TRUST) / (1 + (angle / _FRONTAL) ** 4)
         share = np.float32(0.4)
         self._smooth = (

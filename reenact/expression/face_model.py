@@ -69,8 +69,20 @@ class FaceModel:
 def expression_solver(model: FaceModel) -> Array:
     """Return float32 (M, 1434): what a flattened deviation is multiplied by for its weights."""
     modes = model.expression
-    ridge = modes.shape[1] * NOISE**2 / 1e3 * np.eye(len(modes), dtype=np.float32)
-    return np.linalg.solve(modes @ modes.T + ridge, modes).astype(np.float32)
+    return np.linalg.solve(modes @ modes.T + _noise(modes), modes).astype(np.float32)
+
+
+def explained_squares(model: FaceModel) -> Array:
+    """Return float32 (M, M) Q: the weights w of `expression_solver` explain w @ Q @ w.
+
+    That is a part of the sum of squares of the deviation.
+    """
+    modes = model.expression
+    return np.asarray(modes @ modes.T + 2 * _noise(modes), np.float32)
+
+
+def _noise(modes: Array) -> Array:
+    return np.asarray(modes.shape[1] * NOISE**2 / 1e3 * np.eye(len(modes)), np.float32)
 
 
 _RIDGE: Final = 0.1

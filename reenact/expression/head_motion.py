@@ -73,6 +73,8 @@ def soft(value: Array, limit: Array) -> Array:
     """Return the value, unchanged up to a share of the limit, then bent towards the limit."""
     limit = np.maximum(limit, 1e-6)
     size = np.abs(value) / limit
+    if size.max() <= _STRAIGHT:
+        return value
     over = np.maximum(size - _STRAIGHT, 0)
     room = 1 - _STRAIGHT
     bent = np.minimum(size, _STRAIGHT) + room * np.tanh(over / room)

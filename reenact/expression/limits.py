@@ -6,13 +6,20 @@ usual range nothing changes; beyond it a measure bends towards its bound and nev
 
 from __future__ import annotations
 
+import math
 from functools import lru_cache
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from reenact.expression.face_model import NOISE, FaceModel, expression_solver, face_model
+from reenact.expression.face_model import (
+    NOISE,
+    FaceModel,
+    explained_squares,
+    expression_solver,
+    face_model,
+)
 from reenact.expression.measures import MEASURES, measure_rows
 from reenact.face.regions import region_weights
 from reenact.face.topology import (
@@ -42,7 +49,7 @@ _ROOM: Final = 0.95
 _N_MEASURES: Final = len(MEASURES)
 
 
-def bend(value: Array, usual: Array | float, bound: Array | float) -> Array:
+def bend(value: Array | float, usual: Array | float, bound: Array | float) -> Array:
     """Return the value, unchanged up to `usual`, then bent towards `bound`, which is above it."""
     if not np.any(value > usual):
         return np.asarray(value, dtype=np.float32)
@@ -105,8 +112,11 @@ class Limits:
         self.usual_high = np.maximum(usual_high, own)
         self.low = np.minimum(low, self.usual_low - (usual_low - low) / 2)
         self.high = np.maximum(high, self.usual_high + (high - usual_high) / 2)
+        self._room_low = np.maximum(self.usual_low - self.low, 1e-6) * _ROOM
+        self._room_high = np.maximum(self.high - self.usual_high, 1e-6) * _ROOM
         self._modes = model.expression
         self._solver = expression_solver(model)
+        self._explained = explained_squares(model)
         self._patterns = _patterns(model.expression)
 
     def shares(self, shape: Array) -> Array:
@@ -115,29 +125,35 @@ class Limits:
 
     def bent(self, shares: Array) -> Array:
         """Return (11,) shares within the bounds; those in the usual range do not change."""
-        high = bend(shares, self.usual_high, self.high)
-        return -bend(-high, -self.usual_low, -self.low)
+        usual = np.minimum(np.maximum(shares, self.usual_low), self.usual_high)
+        over = shares - usual
+        if not over.any():
+            return shares
+        room = np.where(over > 0, self._room_high, self._room_low)
+        return np.asarray(usual + room * np.tanh(over / room), dtype=np.float32)
 
     def beyond(self, shares: Array) -> NDArray[np.bool_]:
         """Return which of the (11,) shares lie outside their bounds."""
         return np.asarray(np.maximum(self.low - shares, shares - self.high) > TOLERANCE)
 
-    def joint(self, deviation: Array) -> Array:
+    def joint(self, deviation: Array) -> tuple[Array, bool]:
         """Return a (478, 3) deviation that is as likely as people's are, taken as a whole.
 
-        Its weights of the expression modes, and what no mode explains, keep their direction.
+        Its weights of the expression modes, and what no mode explains, keep their direction. With
+        it: whether it lay beyond the bounds.
         """
         flat = deviation.reshape(-1)
         weights = self._solver @ flat
+        size = math.sqrt(weights @ weights / len(weights))
+        rest = math.sqrt(max(flat @ flat - weights @ self._explained @ weights, 0) / len(flat))
+        if size <= JOINT_USUAL and rest <= RESIDUAL_USUAL:
+            return deviation, False
         explained = weights @ self._modes
         residual = flat - explained
-        size = np.sqrt(weights @ weights / len(weights))
-        rest = np.sqrt(residual @ residual / len(flat))
-        if size <= JOINT_USUAL and rest <= RESIDUAL_USUAL:
-            return deviation
         kept = bend(size, JOINT_USUAL, JOINT_MAX) / max(size, 1e-6)
         kept_residual = bend(rest, RESIDUAL_USUAL, RESIDUAL_MAX) / max(rest, 1e-6)
-        return np.asarray(kept * explained + kept_residual * residual, np.float32).reshape(-1, 3)
+        bent = np.asarray(kept * explained + kept_residual * residual, np.float32)
+        return bent.reshape(-1, 3), size > JOINT_MAX or rest > RESIDUAL_MAX
 
     def moved_to(self, shape: Array, shares: Array, measured: Array | None = None) -> Array:
         """Return the (478, 3) shape changed by the likeliest expression that gives it the shares.

@@ -60,27 +60,43 @@ class RestingMeasures:
         self._evidence = np.zeros_like(GRID)
         self._last = np.full(len(MEASURES), np.inf, np.float32)
         self._counted = np.zeros(len(MEASURES), np.int64)
+        self._pending: list[tuple[int, float, float]] = []
 
     def observe(self, values: Array, weight: float) -> bool:
         """Take in the (6,) measures of one frame, iod; return whether any was in a new state."""
         new = np.abs(values - self._last) > STEPS
-        for row in np.flatnonzero(new):
-            grid = GRID[row]
-            change = values[row] / grid - 1 if RELATIVE[row] else values[row] - grid
-            likelihood = np.interp(change, CHANGES, self._density[row])
-            if RELATIVE[row]:
-                likelihood = likelihood / grid
-            unrelated = 2 / (grid[-1] - grid[0])
-            log = np.log((1 - _UNRELATED) * likelihood + _UNRELATED * unrelated)
+        if not new.any():
+            return False
+        self._pending += [(row, values[row], weight) for row in np.flatnonzero(new).tolist()]
+        self._last[new] = values[new]
+        return True
+
+    def _count(self) -> None:
+        """Add the states that were seen since the last call to the evidence."""
+        if not self._pending:
+            return
+        rows = np.array([row for row, _, _ in self._pending])
+        values = np.array([value for _, value, _ in self._pending], np.float32)[:, None]
+        grid, relative = GRID[rows], RELATIVE[rows, None]
+        change = np.where(relative, values / grid - 1, values - grid)
+        place = (change - CHANGES[0]) * ((len(CHANGES) - 1) / (CHANGES[-1] - CHANGES[0]))
+        place = place.clip(0, len(CHANGES) - 1)
+        before = np.minimum(place.astype(np.int64), len(CHANGES) - 2)
+        density = self._density[rows]
+        low, high = (np.take_along_axis(density, before + step, axis=1) for step in (0, 1))
+        likelihood = (low + (place - before) * (high - low)) / np.where(relative, grid, 1)
+        unrelated = 2 / (grid[:, -1:] - grid[:, :1])
+        logs = np.log((1 - _UNRELATED) * likelihood + _UNRELATED * unrelated)
+        for (row, _, weight), log in zip(self._pending, logs, strict=True):
             share = _EVIDENCE[row] if self._counted[row] else 1.0
             self._evidence[row] *= 1 - _FORGET
             self._evidence[row] += np.float32(weight * share) * log
-            self._last[row] = values[row]
             self._counted[row] += 1
-        return bool(new.any())
+        self._pending.clear()
 
     def fade(self) -> None:
         """Trust what was seen so far less."""
+        self._count()
         self._evidence *= np.float32(_KEPT_EVIDENCE)
 
     def pin(self, values: Array, rows: Array, deviations: Array) -> None:
@@ -90,6 +106,7 @@ class RestingMeasures:
 
     def estimate(self) -> tuple[Array, Array]:
         """Return the (6,) posterior means and standard deviations, iod."""
+        self._count()
         log = self._prior + self._evidence
         share = np.exp(log - log.max(axis=1, keepdims=True))
         share /= share.sum(axis=1, keepdims=True)

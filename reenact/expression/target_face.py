@@ -102,14 +102,14 @@ class TargetFace:
             closure: (14,) lid gaps as shares of the resting ones.
         """
         limits = self._limits
-        kept = limits.joint(moved)
+        kept, unlikely = limits.joint(moved)
         shape = self.base + kept
         measured = limits.shares(shape)
         shares = measured.copy()
         shares[: len(MEASURES)] = self._own + wanted * self._units
         middle = closure.reshape(2, -1)[:, _MIDDLE_LIDS].sum(axis=1) / 3
         shares[_LIDS] = self._own[_LIDS] * middle
-        limited = np.append(limits.beyond(shares), kept is not moved)
+        limited = np.append(limits.beyond(shares), unlikely)
         shape = limits.moved_to(shape, limits.bent(shares), measured)
         bound = bend(closure, self._usual_closure, self._closure_bound)
         return apply_contact(shape, self.base, np.maximum(bound, 0)), limited

@@ -89,7 +89,8 @@ def action_units(shape: Array, neutral: Array) -> Array:
         neutral: (478, 3), the same person at rest, in the same frame.
     """
     share: Array = (measures(shape, neutral) - _DEAD) / RANGES
-    return _ramp(share) - _ramp(share - np.float32(1))
+    first, second = _ramp(np.stack([share, share - np.float32(1)]))
+    return np.asarray(first - second)
 
 
 def measures(shape: Array, neutral: Array) -> Array:

@@ -89,10 +89,13 @@ def part_weights() -> Array:
     return parts
 
 
+@lru_cache(maxsize=4)
 def point_gains(mouth: float, eyes: float, brows: float) -> Array:
     """Return the gain of each landmark, (478, 1), from those of the regions; elsewhere it is 1."""
     change = np.array([mouth - 1, eyes - 1, brows - 1], np.float32)
-    return np.asarray((1 + change @ region_weights())[:, None], dtype=np.float32)
+    gains = np.asarray((1 + change @ region_weights())[:, None], dtype=np.float32)
+    gains.setflags(write=False)
+    return gains
 
 
 def lid_gaps(shape: Array) -> Array:

@@ -63,9 +63,22 @@ def test_a_face_at_rest_is_not_touched() -> None:
 def test_what_people_do_every_day_is_not_held_back(name: str) -> None:
     limits = Limits(canonical_face(), canonical_face())
     deviation = unit(name, 0.5)
-    np.testing.assert_array_equal(limits.joint(deviation), deviation)
+    kept, unlikely = limits.joint(deviation)
+    np.testing.assert_array_equal(kept, deviation)
+    assert not unlikely
     shares = limits.shares(canonical_face() + deviation)
     np.testing.assert_allclose(limits.bent(shares), shares, atol=1e-6)
+
+
+def test_the_deviation_as_a_whole_counts_as_limited_only_beyond_its_bounds() -> None:
+    limits = Limits(canonical_face(), canonical_face())
+    mode = face_model().expression[0].reshape(-1, 3)
+    one = np.float32(np.sqrt(len(face_model().expression)))  # a size of 1
+    for size, limited in ((3.0, False), (4.0, True)):
+        kept, unlikely = limits.joint(size * one * mode)
+        assert unlikely == limited
+        np.testing.assert_allclose(kept / np.abs(kept).max(), mode / np.abs(mode).max(), atol=1e-2)
+        assert limits.joint(kept)[1] is False
 
 
 def test_a_measure_is_changed_by_exactly_what_was_asked_for() -> None:
