@@ -20,6 +20,8 @@ from reenact.face.geometry import (
     canonical_face,
     estimate_pose,
     region_mask,
+    rotation_matrix,
+    rotation_vector,
     to_face_frame,
     to_image,
     triangulate,
@@ -59,6 +61,10 @@ this point does, so a head that nods or turns about it leaves the shoulders in p
 _FLOOR_SHARE: Final = 0.5
 """Share of the body's motion that the crop's lower border has."""
 
+_STILL: Final = (0.03, 0.03, 0.05)
+"""Changes of a pose that are halved for hair and body: shift, iod; turn, radians; logarithm of the
+scale. Most of what landmarks show below that is noise and expression."""
+
 _RING_LIGHT: Final = 0.5
 """Share of the skin's change of light that the inner ring has: hair reflects differently."""
 
@@ -77,9 +83,9 @@ class HeadMesh:
     """The mesh of the whole head.
 
     Its triangles are those of the canonical face for everybody, so that a turned head folds
-    consistently. Above the chin the rings follow the head's rigid motion, below it the body's. Both
-    fade out towards the border, of which only the lower side moves. The residual flow corrects what
-    landmarks and rings give; None: the shipped one.
+    consistently. Above the chin the rings follow the head's rigid motion, below it the body's,
+    both without small motions. Both fade out towards the border, of which only the lower side
+    moves. The residual flow corrects what landmarks and rings give; None: the shipped one.
     """
 
     def __init__(self, residual_flow: ResidualFlow | None = None) -> None:
@@ -102,7 +108,7 @@ class HeadMesh:
         self, reference: Array, drive: Array, poses: tuple[Pose, Pose], size_px: int
     ) -> tuple[Array, Array]:
         """Return the (V, 3) vertices on reference and driven face; arguments as of `maps`."""
-        reference_pose, drive_pose = poses
+        reference_pose, drive_pose = poses[0], _followed(*poses)
         pivot = reference[_CHIN] + reference_pose.rotation @ _NECK_PIVOT * reference_pose.scale
         body = _move_rigidly(pivot, reference_pose, drive_pose) - pivot
         start, end = [reference], [drive]
@@ -221,6 +227,33 @@ class _Cells:
 def _move_rigidly(points: Array, start: Pose, end: Pose) -> Array:
     """Move (N, 3) or (3,) points of a rigid body, px, from one pose to another."""
     return to_image(to_face_frame(points, start), end)
+
+
+def _followed(start: Pose, end: Pose) -> Pose:
+    """Return the pose that hair and body follow: that of the face without small changes."""
+    shift, turn, zoom = (
+        _damped(change, still)
+        for change, still in zip(
+            (
+                (end.translation - start.translation) / start.scale,
+                rotation_vector(end.rotation @ start.rotation.T),
+                np.log(np.float32(end.scale / start.scale)),
+            ),
+            _STILL,
+            strict=True,
+        )
+    )
+    return Pose(
+        rotation_matrix(turn) @ start.rotation,
+        start.translation + shift * np.float32(start.scale),
+        start.scale * float(np.exp(zoom)),
+    )
+
+
+def _damped(change: Array, still: float) -> Array:
+    """Halve a change of size `still`; shrink smaller ones towards 0, keep much larger ones."""
+    square = np.square(change).sum()
+    return change * np.float32(square / (square + still**2))
 
 
 def _outside(mask: NDArray[np.uint8], flow: Array, more: Array) -> Array:

@@ -140,7 +140,20 @@ def test_shoulders_follow_a_head_that_moves_and_not_one_that_turns() -> None:
     turn = rotation_matrix(np.array([0.05, 0.25, 0], np.float32))
     turned = np.asarray((points - neck) @ turn.T + neck, np.float32)
     assert np.abs(turned[1] - points[1])[:2].max() > 15
-    assert np.abs(carried(turned)).max() < 2
+    assert np.abs(carried(turned)).max() < 2.5
+
+
+@pytest.mark.parametrize(("shift_iod", "least", "most"), [(0.01, 0.0, 0.1), (0.3, 0.8, 1.0)])
+def test_hair_follows_large_motions_of_the_face_and_no_small_ones(
+    shift_iod: float, least: float, most: float
+) -> None:
+    points, pose = posed_face(0, scale=35)
+    shift = np.array([shift_iod * pose.scale, 0, 0], np.float32)
+    start, end = head_mesh().vertices(
+        points, points + shift, (pose, replace(pose, translation=pose.translation + shift)), 256
+    )
+    crown = start[478:496, 1].argmin() + 478
+    assert least <= (end - start)[crown, 0] / shift[0] <= most
 
 
 @pytest.mark.parametrize("pitch", [-0.25, 0.25])
