@@ -12,7 +12,7 @@ import asyncio
 import contextlib
 import json
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from dataclasses import asdict
 from functools import partial
 from typing import Any, Final
@@ -37,6 +37,14 @@ _WAIT_S: Final = 0.1
 
 _STALLED_S: Final = 20.0
 """A reader that takes nothing for so long is disconnected."""
+
+_LOST: Final = (
+    WebSocketDisconnect,
+    RuntimeError,  # sent after it was closed
+    asyncio.TimeoutError,
+    ValueError,  # what it sends makes no sense
+    KeyError,  # it sends no text
+)
 
 
 class Viewers:
@@ -81,19 +89,23 @@ class _Viewer:
         self._sent: dict[str, bytes] = {}
 
     async def run(self, wanted: Callable[[], None]) -> None:
-        sending = [
-            asyncio.create_task(self._until_lost(work))
-            for work in (self._send_news(wanted), self._send_pictures())
+        work = [
+            asyncio.create_task(one)
+            for one in (self._read(wanted), self._send_news(wanted), self._send_pictures())
         ]
         try:
-            while True:
-                self._take(json.loads(await self._socket.receive_text()))
-                wanted()
-        except (WebSocketDisconnect, ValueError, KeyError, RuntimeError):
-            return
+            done, _ = await asyncio.wait(work, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            for task in sending:
+            for task in work:
                 task.cancel()
+        with contextlib.suppress(*_LOST):
+            for task in done:
+                task.result()
+
+    async def _read(self, wanted: Callable[[], None]) -> None:
+        while True:
+            self._take(json.loads(await self._socket.receive_text()))
+            wanted()
 
     def _take(self, message: Any) -> None:
         if not isinstance(message, dict):
@@ -102,13 +114,6 @@ class _Viewer:
             self._drawn.set()
         if isinstance(message.get("watch"), list):
             self.watch = frozenset(str(what) for what in message["watch"][:8])
-
-    async def _until_lost(self, work: Coroutine[Any, Any, None]) -> None:
-        try:
-            await work
-        except (WebSocketDisconnect, RuntimeError, TimeoutError, asyncio.TimeoutError):
-            with contextlib.suppress(RuntimeError):  # another task has closed it
-                await self._socket.close()
 
     async def _send_news(self, wanted: Callable[[], None]) -> None:
         """Send state and features. A reader that takes neither is disconnected."""

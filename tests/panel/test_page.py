@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import os
 import runpy
 import shutil
@@ -31,6 +32,19 @@ pytestmark = [
 ]
 
 MAGENTA = (255, 0, 255)
+
+# A photo on its way from a folder, as base64.
+DRAGGED = """(photo) => {
+  const bytes = Uint8Array.from(atob(photo), (letter) => letter.charCodeAt(0));
+  const dragged = new DataTransfer();
+  dragged.items.add(new File([bytes], "Anna B.jpg", { type: "image/jpeg" }));
+  return dragged;
+}"""
+
+HIDE = """() => {
+  Object.defineProperty(document, "hidden", { value: true });
+  document.dispatchEvent(new Event("visibilitychange"));
+}"""
 
 
 @pytest.fixture(scope="session")
@@ -161,12 +175,15 @@ def test_a_photo_becomes_a_target_that_is_renamed_removed_and_brought_back(
     page: Page, filmed: Panel, tmp_path: Path
 ) -> None:
     photo = write_jpeg(tmp_path / "Anna B.jpg", portrait())
-    page.tab.locator("input[type=file]").set_input_files(str(photo))
+    dragged = page.tab.evaluate_handle(DRAGGED, base64.b64encode(photo.read_bytes()).decode())
+    page.tab.locator(".targets").dispatch_event("drop", {"dataTransfer": dragged})
     dialog = page.tab.get_by_role("dialog")
     assert dialog.get_by_label("Name").input_value() == "Anna B"
     dialog.get_by_role("button", name="Make target").click()  # refused without consent
     assert not filmed.studio.jobs.described()
     dialog.get_by_role("checkbox").check()
+    assert page.serious() == []
+    page.shoot("dialog")
     dialog.get_by_role("button", name="Make target").click()
     card = page.tab.locator('[data-name="Anna B"]')
     card.wait_for()
@@ -268,6 +285,18 @@ def test_the_neutral_is_taken_after_a_count_and_bars_move(page: Page, filmed: Pa
     page.tab.get_by_text("is used again").wait_for()
 
 
+def test_no_picture_is_made_for_a_page_that_nobody_sees(page: Page, filmed: Panel) -> None:
+    page.begin()
+    picture = filmed.studio.picture
+    first = picture._jpeg
+    until(lambda: picture._jpeg is not first)
+    page.tab.evaluate(HIDE)
+    frames(filmed, 5)
+    last = picture._jpeg
+    frames(filmed, 10)
+    assert picture._jpeg is last
+
+
 def test_the_target_rests_at_once_and_goes_on(page: Page, filmed: Panel) -> None:
     page.begin()
     page.tab.keyboard.press("Space")
@@ -346,11 +375,11 @@ def test_a_clap_is_recorded_when_it_is_seen(
     page.close()
     panel.close()
     seen, heard = seen_and_heard(next(tmp_path.glob("reenact *.mp4")))
-    # A machine that is busy may drop the one picture of a clap.
-    pairs = [(min(seen, key=lambda seen_s: abs(at - seen_s)), at) for at in heard[1:]]
-    pairs = [(seen_s, at) for seen_s, at in pairs if abs(at - seen_s) < 1]
-    assert len(pairs) >= 2
-    assert [at for _, at in pairs] == pytest.approx([seen_s for seen_s, _ in pairs], abs=0.02)
+    # A machine that is busy may drop all pictures of a clap, but not of each one.
+    offsets = [min((at - seen_s for seen_s in seen), key=abs) for at in heard[1:]]
+    offsets = [offset for offset in offsets if abs(offset) < 1]
+    assert len(offsets) >= 2
+    assert max(map(abs, offsets)) <= 0.02
 
 
 def test_a_preset_brings_sliders_back(page: Page, filmed: Panel) -> None:
@@ -397,6 +426,10 @@ def test_everything_fits_into_a_dock_and_axe_finds_nothing_serious(
             page.shoot(f"{tab} {scheme}")
             assert page.tab.evaluate(wide) <= 320, tab
             assert page.serious() == [], (tab, scheme)
+        page.tab.set_viewport_size({"width": 1920, "height": 1080})
+        page.shoot(f"large {scheme}")
+        assert page.serious() == [], scheme
+        page.tab.set_viewport_size({"width": 320, "height": 640})
     page.close()
 
 

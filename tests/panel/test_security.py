@@ -277,6 +277,30 @@ def test_a_session_goes_on_under_200_connections_and_slow_readers(panel: Panel) 
         thread.join()
 
 
+def test_a_reader_that_takes_nothing_makes_room_for_others(
+    panel: Panel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("reenact.panel.live_socket._STALLED_S", 0.5)
+    monkeypatch.setattr("reenact.panel.live_socket._STATE_S", 0.0)
+    monkeypatch.setattr("reenact.panel.live_socket.MAX_VIEWERS", 1)
+    given = {"Cookie": f"{COOKIE}={panel.token}"}
+    address = f"ws://127.0.0.1:{panel.port}/api/live"
+    with socket.socket() as deaf:
+        deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        deaf.connect(("127.0.0.1", panel.port))
+        connect(address, additional_headers=given, sock=deaf, max_queue=1)
+
+        def there_is_room() -> bool:
+            try:
+                with connect(address, additional_headers=given):
+                    return True
+            except InvalidStatus:
+                return False
+
+        assert not there_is_room()
+        until(there_is_room, 60.0)
+
+
 @pytest.mark.parametrize(
     "text", ["x", "[1]", '{"watch": 5}', '{"watch": ["nothing"]}', "{" * 70000]
 )

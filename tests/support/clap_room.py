@@ -16,12 +16,16 @@ from reenact.sinks.live_sound import RATE_HZ, Piece
 from reenact.types import Frame, Source
 
 FPS: Final = 25.0
+_FADE: Final = 16
 _HEARD_LATE_S: Final = 0.3
 _claps: Final[list[float]] = []
 
 
 class ClapCamera(ClosesOnExit):
-    """Black pictures, and a white one every two seconds, when somebody claps."""
+    """Black pictures that turn white every two seconds, when somebody claps, and then fade.
+
+    The level tells the time since the clap, so that its picture may be dropped.
+    """
 
     name = "clap"
     live = True
@@ -33,13 +37,13 @@ class ClapCamera(ClosesOnExit):
         self._start_s, self._index = time.monotonic(), 0
 
     def read(self) -> Frame | None:
-        time.sleep(max(self._start_s + self._index / FPS - time.monotonic(), 0.0))
-        now_s, clap = time.monotonic(), self._index % 50 == 0
-        if clap:
-            _claps.append(now_s)
-        image = np.full((120, 160, 3), 255 if clap else 0, np.uint8)
+        captured_s, since = self._start_s + self._index / FPS, self._index % 50
+        time.sleep(max(captured_s - time.monotonic(), 0.0))
+        if not since:
+            _claps.append(captured_s)
+        level = 255 - _FADE * since if since < 8 else 0
         self._index += 1
-        return Frame(image, now_s, self._index - 1)
+        return Frame(np.full((120, 160, 3), level, np.uint8), captured_s, self._index - 1)
 
     def close(self) -> None:
         pass
@@ -74,10 +78,13 @@ CAMERA: Final = SourceSpec("clap", "a camera that sees somebody clap", _build)
 
 
 def seen_and_heard(path: Path) -> tuple[list[float], list[float]]:
-    """Return the times of pictures that are white at the left, and of claps, s."""
+    """Return when the clap was of each picture that is bright at the left edge, and claps, s."""
     with av.open(str(path)) as file:
-        pictures = file.decode(video=0)
-        seen = [p.time or 0.0 for p in pictures if p.to_ndarray(format="gray")[:, :8].mean() > 128]
+        pictures = [(p.time or 0.0, p.to_ndarray(format="gray")) for p in file.decode(video=0)]
+    levels = [
+        (at_s, float(np.median(picture[len(picture) // 2, :8]))) for at_s, picture in pictures
+    ]
+    seen = [at_s - round((255 - level) / _FADE) / FPS for at_s, level in levels if level > 128]
     heard: list[float] = []
     with av.open(str(path)) as file:
         for frame in file.decode(audio=0):

@@ -59,6 +59,7 @@ export class Live {
   constructor({ onstate, onfeatures, onpicture, onlost }) {
     Object.assign(this, { onstate, onfeatures, onpicture, onlost });
     this.watching = new Set();
+    document.addEventListener("visibilitychange", () => this.tell());
     this.open();
   }
 
@@ -82,9 +83,10 @@ export class Live {
     this.tell();
   }
 
+  /** Tell what is watched: nothing while the page is hidden. */
   tell() {
     if (this.socket.readyState === WebSocket.OPEN) {
-      this.socket.send(JSON.stringify({ watch: [...this.watching] }));
+      this.socket.send(JSON.stringify({ watch: document.hidden ? [] : [...this.watching] }));
     }
   }
 
