@@ -88,6 +88,22 @@ def test_the_largest_face_is_followed_when_it_comes_after_two_others() -> None:
     assert first.points[:, 0].mean() < 400 < last.points[:, 0].mean()
 
 
+def test_a_second_face_that_joins_one_is_noticed_soon() -> None:
+    """A face that is alone is followed without a search in every picture."""
+    both, tracker = two_faces(), MediaPipeTracker(TrackingSettings(face="1"))
+    alone = both.copy()
+    alone[:, 330:] = 127
+    found = [tracker.track(Frame(alone, index / 30, index)) for index in range(30)]
+    places = np.stack([landmarks.points for landmarks in found if landmarks])
+    assert len(places) == 30
+    assert np.abs(places[20:] - places[10:20].mean(axis=0)).max() < 2
+    joined = [tracker.track(Frame(both, index / 30, index)) for index in range(30, 37)]
+    tracker.close()
+    assert tracker.faces_seen == 2
+    assert joined[-1] is not None
+    assert joined[-1].points[:, 0].mean() > 330
+
+
 def test_centre_is_the_face_nearest_to_the_centre_of_the_picture() -> None:
     canvas = np.full((420, 1100, 3), 127, np.uint8)
     canvas[:, 340:1100] = two_faces()
