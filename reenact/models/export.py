@@ -140,7 +140,8 @@ def conditional_exporter(
                 f"{name} comes without weights: train it, and give the file with --weights."
             )
         weights = weights or Path(shipped)
-        network, side = build(read_header(weights).get("config", "{}"))
+        header = read_header(weights)
+        network, side = build(header.get("config", "{}"))
         load_model(weights, network, name)
         inputs = {
             "face": np.zeros((1, 3, side, side), np.float32),
@@ -149,10 +150,12 @@ def conditional_exporter(
         meanings = {
             "face": "RGB in -1 to 1, aligned as by reenact.rendering.aligned_face.to_frame",
             "condition": ", ".join(conditions),
-            "drawn": "the changed face, RGB in -1 to 1",
+            "drawn": "the changed face, RGB in -1 to 1; times `gain` is the change that is shown",
         }
         part = Part(name, network.eval(), inputs, ("drawn",), meanings)
-        yield from write_parts(folder, kind, [part], {"renderer": name})
+        yield from write_parts(
+            folder, kind, [part], {"renderer": name, "gain": float(header.get("gain", 1))}
+        )
 
     return export
 

@@ -62,7 +62,7 @@ class AlignedRenderer(LandmarkRenderer):
     """Adds to the target's first reference what the network changes in its aligned face.
 
     A subclass sets `condition_shape` and `condition`. The network maps a face (N, 3, S, S) in -1..1
-    and the condition to a face.
+    and the condition to a face; the weights' header may hold a `gain`, a factor on the change.
     """
 
     def prepare(self, target: Target) -> None:
@@ -76,6 +76,7 @@ class AlignedRenderer(LandmarkRenderer):
         face = crop_image(self._reference, self._affine, self._size)
         self._face = to_unit(face[None])
         self._engine.hold("picture", self._face)
+        self._gain = float(self.header.get("gain", 1))
 
     def strength(self, drive: Drive) -> float:
         """Return the factor on what the network changes."""
@@ -91,7 +92,7 @@ class AlignedRenderer(LandmarkRenderer):
         change = (drawn[0] - self._face[0]).transpose(1, 2, 0) * _fading(self._size)
         side = self._reference.shape[0]
         carried = cv2.warpAffine(
-            np.ascontiguousarray(change, np.float32) * np.float32(127.5 * strength),
+            np.ascontiguousarray(change, np.float32) * np.float32(127.5 * self._gain * strength),
             self._affine,
             (side, side),
             flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,

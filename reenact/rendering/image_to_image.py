@@ -6,7 +6,7 @@ function that builds the network. Importing this module loads no torch.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -42,6 +42,7 @@ class LandmarkRenderer:
 
     Attributes:
         condition_shape: of one frame's `condition`, if that is no landmark map.
+        header: what the weights in use say of themselves.
     """
 
     condition_shape: tuple[int, ...] | None = None
@@ -63,6 +64,7 @@ class LandmarkRenderer:
         self._settings = settings
         self._name, self._build, self._recipe = name, build, recipe
         self._shipped = shipped
+        self.header: Mapping[str, str] = {}
         self._loaded: Path | None = None
         self._crop_px = 0
 
@@ -142,7 +144,7 @@ class LandmarkRenderer:
             key=f"{self._name} {config} {file_digest(path)}",
         )
         self.engine = self._engine.name
-        self._loaded = path
+        self._loaded, self.header = path, header
 
 
 def map_planes(landmarks: Sequence[Array], size_px: int) -> Array:

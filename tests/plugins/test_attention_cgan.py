@@ -35,7 +35,12 @@ from reenact.expression.emotions import EMOTIONS, LEVELS
 from reenact.targets.clip_files import decode_clip
 from reenact.testing.portrait import portrait_target
 from reenact.training.faces.material import FaceMaterial
-from support.emotion_renderers import check_it_resumes_and_shows_emotions, emotional, face_batch
+from support.emotion_renderers import (
+    check_it_resumes_and_shows_emotions,
+    check_shipped_weights,
+    emotional,
+    face_batch,
+)
 
 SMALL = "batch_size = 2\nsize_px = 32\nwidth = 4\nblocks = 1\nreduction = 4\nframes = 6\n"
 
@@ -166,3 +171,7 @@ def set_to(layer: nn.Linear | nn.Conv2d, weight: object, bias: object) -> None:
         layer.weight.copy_(torch.tensor(weight))
         assert layer.bias is not None
         layer.bias.copy_(torch.tensor(bias))
+
+
+def test_the_shipped_weights_show_what_is_asked() -> None:
+    check_shipped_weights("attention_cgan", least=2)

@@ -27,8 +27,8 @@ from reenact.models.masked_generator import ConditionCritic, MaskedGenerator
 from reenact.rendering.aligned_face import frame_face
 from reenact.training.faces.material import FaceMaterial, shown
 from support.emotion_renderers import (
-    check_it_comes_without_weights,
     check_it_resumes_and_shows_emotions,
+    check_shipped_weights,
     face_batch,
 )
 
@@ -185,7 +185,10 @@ def test_the_rates_stay_for_half_and_fall_to_zero() -> None:
 
 def test_it_trains_resumes_and_shows_emotions(tmp_path: Path) -> None:
     check_it_resumes_and_shows_emotions("lgp_gan", SMALL, tmp_path)
-    check_it_comes_without_weights("lgp_gan")
+
+
+def test_the_shipped_weights_show_what_is_asked() -> None:
+    check_shipped_weights("lgp_gan", least=3)
 
 
 def _training() -> LgpTraining:

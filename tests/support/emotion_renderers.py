@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import closing
 from pathlib import Path
 
 import cv2
@@ -20,6 +21,12 @@ from reenact.evaluation.recognition import shipped_recogniser
 from reenact.expression.emotions import EMOTIONS
 from reenact.face.geometry import estimate_pose, to_face_frame
 from reenact.registry import import_object, load
+from reenact.targets.library import (
+    built_in_portrait,
+    resize_target,
+    still_tracker,
+    target_from_image,
+)
 from reenact.testing.portrait import drive, portrait_target
 from reenact.testing.weights import people, train_two_steps
 from reenact.training.faces.material import FaceMaterial
@@ -68,7 +75,9 @@ def check_it_resumes_and_shows_emotions(name: str, settings: str, folder: Path) 
 def check_shipped_weights(name: str, least: int) -> None:
     """Ask the shipped weights for all emotions, of which the recogniser has to tell `least`."""
     renderer = load("renderers", name).make(RendererSettings(name=name))
-    target = portrait_target(256)
+    with closing(still_tracker()) as tracker:
+        target = target_from_image("robin", built_in_portrait("robin"), tracker)
+    target = resize_target(target, 256)
     renderer.prepare(target)
     photo = target.references[0]
     assert np.array_equal(renderer.render(emotional("neutral")), photo)

@@ -5,6 +5,7 @@ The head stays still. This module holds the spec and the renderer, and loads no 
 
 from __future__ import annotations
 
+from importlib.resources import files
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -15,6 +16,8 @@ from reenact.types import Array, Drive
 
 if TYPE_CHECKING:
     from torch import nn
+
+WEIGHTS: Final = str(files("reenact_attention_cgan") / "attention_cgan.safetensors")
 
 LEVELS: Final = 4
 """neutral, subtle, moderate and intense, at intensities 0, 1/3, 2/3 and 1."""
@@ -50,10 +53,11 @@ def _build(config: str) -> tuple[nn.Module, int]:
 
 ATTENTION_CGAN: Final = spec(
     "attention_cgan",
-    "a cGAN with attention (Wang 2025): emotions at levels of intensity (no weights are shipped)",
+    "a cGAN with attention (Wang 2025): emotions at levels of intensity",
     recipe="reenact_attention_cgan.training:build_recipe",
     training_file="plugins/reenact_attention_cgan/attention_cgan.toml",
     build=_build,
     renderer=AttentionRenderer,
     export="reenact_attention_cgan.network:export",
+    shipped=WEIGHTS,
 )

@@ -21,6 +21,7 @@ from reenact.models.masked_generator import (
     ResidualBlock,
     check_side,
 )
+from reenact_attention_cgan import WEIGHTS
 
 CODES: Final = (*EMOTIONS, *(f"level {name}" for name in LEVELS))
 CONDITIONS: Final = len(CODES)
@@ -136,4 +137,4 @@ def build(config: str) -> tuple[AttentionGenerator, int]:
     return AttentionGenerator(sizes), sizes.size_px
 
 
-export = conditional_exporter("attention_cgan", build, CODES)
+export = conditional_exporter("attention_cgan", build, CODES, WEIGHTS)

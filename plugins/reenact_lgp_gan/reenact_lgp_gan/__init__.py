@@ -6,6 +6,7 @@ torch.
 
 from __future__ import annotations
 
+from importlib.resources import files
 from typing import TYPE_CHECKING, Final
 
 from reenact.rendering.aligned_face import EmotionRenderer
@@ -13,6 +14,8 @@ from reenact.rendering.image_to_image import spec
 
 if TYPE_CHECKING:
     from torch import nn
+
+WEIGHTS: Final = str(files("reenact_lgp_gan") / "lgp_gan.safetensors")
 
 
 def _build(config: str) -> tuple[nn.Module, int]:
@@ -23,10 +26,11 @@ def _build(config: str) -> tuple[nn.Module, int]:
 
 LGP_GAN: Final = spec(
     "lgp_gan",
-    "LGP-GAN (Xia 2021): a photo shows an emotion, the head stays still (no weights are shipped)",
+    "LGP-GAN (Xia 2021): a photo shows an emotion, the head stays still",
     recipe="reenact_lgp_gan.training:build_recipe",
     training_file="plugins/reenact_lgp_gan/lgp_gan.toml",
     build=_build,
     renderer=EmotionRenderer,
     export="reenact_lgp_gan.network:export",
+    shipped=WEIGHTS,
 )

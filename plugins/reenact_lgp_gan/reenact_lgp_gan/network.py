@@ -23,6 +23,7 @@ from reenact.models.masked_generator import (
     NetworkConfig,
     blended,
 )
+from reenact_lgp_gan import WEIGHTS
 
 CONDITIONS: Final = 8
 """n, the emotions of `emotions.EMOTIONS`."""
@@ -158,4 +159,4 @@ def build(config: str) -> tuple[LgpGenerator, int]:
     return LgpGenerator(sizes), sizes.size_px
 
 
-export = conditional_exporter("lgp_gan", build, EMOTIONS)
+export = conditional_exporter("lgp_gan", build, EMOTIONS, WEIGHTS)

@@ -1,0 +1,117 @@
+"""The table of the generators that are driven by emotions or action units, in `papers.md`.
+
+    python benchmarks/emotion_generators.py --data ../shared/faces/val --sheet emotions.png
+    python benchmarks/emotion_generators.py --data ../shared/faces/train \
+        --folds ../shared/faces/folds.json --fold 0
+
+Each renderer draws seven emotions on the first frame of each clip, with the weights that come with
+it, or with NAME=PATH. `recognised` is the share that is told as asked, of one clip for each person
+if a fold is given. Identity is the distance to other frames of the person, and how far it is above
+that of the unmoved picture. The time is what a frame takes the processor, all threads together.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from reenact.config import RendererSettings
+from reenact.evaluation import emotions
+from reenact.evaluation.contact_sheet import compose
+from reenact.evaluation.face_reader import FaceReader
+from reenact.evaluation.perceptual import PerceptualMetrics
+from reenact.expression.emotions import EMOTIONS
+from reenact.registry import load
+from reenact.storage import write_png
+from reenact.targets.clip_files import clips_in
+from reenact.testing.portrait import portrait_target
+from reenact.training.sampling import read_fold
+from reenact.types import Renderer
+
+RENDERERS: Final = (
+    "copy", "warp", "warp_unet", "pixel_regression", "ganimation", "lgp_gan", "attention_cgan",
+    "stargan", "attgan", "exprgan", "texture_gan",
+)  # fmt: skip
+SIZE_PX: Final = 256
+ROUNDS: Final = 60
+
+
+def portraits(data: Path, folds: Path | None, number: int) -> list[Path]:
+    """Return the clips of a folder; of a fold, the first clip of each person."""
+    clips = clips_in(data)
+    if folds is None:
+        return clips
+    people = read_fold(folds, number)
+    first: dict[str, Path] = {}
+    for clip in clips:
+        first.setdefault(clip.stem.split("__")[0], clip)
+    return [clip for person, clip in first.items() if person in people]
+
+
+def milliseconds(renderer: Renderer) -> float:
+    """Return what a frame costs the processor, in all threads."""
+    target = portrait_target(SIZE_PX)
+    renderer.prepare(target)
+    drives = [emotions.emotion_drive(target, one, 0.8) for one in EMOTIONS[1:]]
+    renderer.render(drives[0])
+    start = time.process_time()
+    for number in range(ROUNDS):
+        renderer.render(drives[number % len(drives)])
+    return 1000 * (time.process_time() - start) / ROUNDS
+
+
+def trained(renderer: Renderer) -> str:
+    """Return the steps and minutes of the weights that a renderer has loaded."""
+    header = getattr(renderer, "header", None)
+    if not header:
+        return "–"
+    minutes = float(header.get("minutes", "nan"))
+    size = json.loads(header.get("config", "{}")).get("size_px", "")
+    return f"{header.get('steps', '')} steps, {minutes:.0f} min, {size} px"
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--folds", type=Path)
+    parser.add_argument("--fold", type=int, default=0)
+    parser.add_argument("--sheet", type=Path)
+    parser.add_argument("--renderer", action="append", metavar="NAME[=WEIGHTS]")
+    options = parser.parse_args()
+    made = {}
+    for text in options.renderer or RENDERERS:
+        name, _, weights = text.partition("=")
+        settings = RendererSettings(name=name, weights=weights, size=SIZE_PX)
+        made[name] = load("renderers", name).make(settings)
+    clips = portraits(options.data, options.folds, options.fold)
+    with FaceReader() as reader:
+        nothing = PerceptualMetrics(None, None, list(made))
+        figures, rows = emotions.run(made, clips, SIZE_PX, reader, nothing, progress=True)
+
+    def mean(name: str, figure: str) -> float:
+        return float(np.nanmean([one[figure] for one in figures[name].values()]))
+
+    unmoved = mean("copy", "identity") if "copy" in made else float("nan")
+    print(f"{len(clips)} faces, {7 * len(clips)} emotions")
+    print("| renderer | recognised | at half | identity | above copy | ms a frame | trained |")
+    print("|---|---:|---:|---:|---:|---:|---|")
+    for name, renderer in made.items():
+        own = mean(name, "identity")
+        cells = [f"{mean(name, 'recognised'):.2f}", f"{mean(name, 'recognised_half'):.2f}"]
+        cells += [f"{own:.3f}", f"{100 * (own / unmoved - 1):.0f} %"]
+        cells += [f"{milliseconds(renderer):.1f}", trained(renderer)]
+        print(f"| {name} | {' | '.join(cells)} |")
+    if options.sheet:
+        for number, page in enumerate(compose(emotions.sheet_columns(), rows)):
+            path = options.sheet
+            write_png(path.with_stem(f"{path.stem}-{number}") if number else path, page)
+
+
+if __name__ == "__main__":
+    main()
