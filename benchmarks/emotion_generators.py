@@ -95,7 +95,7 @@ def main() -> None:
         figures, rows = emotions.run(made, clips, SIZE_PX, reader, nothing, progress=True)
 
     def mean(name: str, figure: str) -> float:
-        return float(np.nanmean([one[figure] for one in figures[name].values()]))
+        return float(np.nanmean(np.array([one[figure] for one in figures[name].values()], float)))
 
     unmoved = mean("copy", "identity") if "copy" in made else float("nan")
     print(f"{len(clips)} faces, {7 * len(clips)} emotions")

@@ -31,7 +31,7 @@ from reenact.testing.portrait import drive, portrait_target
 from reenact.testing.weights import people, train_two_steps
 from reenact.training.faces.material import FaceMaterial
 from reenact.training.recipes import run_config
-from reenact.types import Drive, Image
+from reenact.types import Array, Drive, Image
 
 
 def face_batch(material: FaceMaterial, count: int) -> dict[str, Tensor]:
@@ -72,26 +72,27 @@ def check_it_resumes_and_shows_emotions(name: str, settings: str, folder: Path) 
     return weights
 
 
-def check_shipped_weights(name: str, least: int) -> None:
-    """Ask the shipped weights for all emotions, of which the recogniser has to tell `least`."""
+def check_shipped_weights(name: str) -> None:
+    """Check that each emotion is believed more where it is asked for, of the demo's calm face."""
     renderer = load("renderers", name).make(RendererSettings(name=name))
     with closing(still_tracker()) as tracker:
         target = target_from_image("robin", built_in_portrait("robin"), tracker)
     target = resize_target(target, 256)
     renderer.prepare(target)
-    photo = target.references[0]
-    assert np.array_equal(renderer.render(emotional("neutral")), photo)
-    told = []
+    assert np.array_equal(renderer.render(emotional("neutral")), target.references[0])
     with FaceReader() as reader:
-        points = reader.track(photo)
-        assert points is not None
-        rest = to_face_frame(points, estimate_pose(points))
-        for emotion in EMOTIONS[1:]:
+        rest: Array | None = None
+        believed = []
+        for emotion in EMOTIONS:
             points = reader.track(renderer.render(emotion_drive(target, emotion, 1.0)))
             assert points is not None
-            told.append(shipped_recogniser().emotion(own_shape(points, rest) - rest))
-    right = [one for one, wanted in zip(told, EMOTIONS[1:], strict=True) if one == wanted]
-    assert len(right) >= least, told
+            if rest is None:
+                rest = to_face_frame(points, estimate_pose(points))
+            deviation = own_shape(points, rest) - rest
+            believed.append(shipped_recogniser().probabilities(deviation[None])[0])
+    more = (np.array(believed) - believed[0]).diagonal()[1:]
+    assert (more > 0).sum() >= 5, more
+    assert more.mean() > 0.05, more
 
 
 def check_it_comes_without_weights(name: str) -> None:
