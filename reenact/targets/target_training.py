@@ -196,8 +196,8 @@ def summary(name: str, outcome: TrainingOutcome) -> str:
         return f"{name} is better: {figures}. Its own weights are in use from now on."
     if outcome.stopped:
         return (
-            f"{name} was stopped before it got better; its weights stay as they were. --resume "
-            "goes on from here."
+            f"{name} was stopped before it got better; its weights stay as they were. "
+            f"`reenact target train {name} --resume` goes on from here."
         )
     return (
         f"{name} did not get better: {figures}. Its weights stay as they were; more video, with "
