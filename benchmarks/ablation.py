@@ -60,6 +60,7 @@ WITHOUT: Final[dict[str, dict[str, Any]]] = {
         "models.warp_unet._damped": lambda flow: 0 * flow,
         "rendering.warp_unet.VERSION": -1,
     },
+    "damping of small motions": {"rendering.head_mesh._followed": lambda start, end: end},
     "sliding of the skin": {
         "rendering.residual_flow.ResidualFlow.skin_landmarks": lambda flow, causes, face, pose: face
     },
@@ -84,12 +85,13 @@ WITHOUT: Final[dict[str, dict[str, Any]]] = {
 
 
 @contextmanager
-def without(name: str, renderer: str) -> Iterator[Renderer]:
-    """Provide a renderer without a mechanism."""
+def without(name: str, renderer: str, weights: str) -> Iterator[Renderer]:
+    """Provide a renderer without a mechanism; weights "": the shipped ones."""
+    settings = Settings().renderer.model_copy(update={"weights": weights})
     with ExitStack() as stack:
         for place, other in WITHOUT[name].items():
             stack.enter_context(patch(f"reenact.{place}", other))
-        yield load("renderers", renderer).make(Settings().renderer)
+        yield load("renderers", renderer).make(settings)
 
 
 def prepare(video: Path, reader: FaceReader, size_px: int, frames: int) -> PreparedClip:
@@ -163,7 +165,7 @@ def main(arguments: argparse.Namespace) -> None:
             for shot in shots
         ]
         for name in arguments.without or WITHOUT:
-            with without(name, arguments.renderer) as renderer:
+            with without(name, arguments.renderer, arguments.weights) as renderer:
                 rows = measure(renderer, shots, people, reader)
             print(row(f"without {name}" if WITHOUT[name] else name, rows, base), flush=True)
             if not WITHOUT[name]:
@@ -178,6 +180,7 @@ if __name__ == "__main__":
     parser.add_argument("--first", default="", help="leave out clips whose names are before this")
     parser.add_argument("--size", type=int, default=256, help="side of the pictures, px")
     parser.add_argument("--renderer", default="warp_unet", help="warp_unet, or one to compare with")
+    parser.add_argument("--weights", default="", help="weight file; none: the shipped ones")
     parser.add_argument("--frames", type=int, default=14, help="of each clip")
     parser.add_argument("--without", action="append", choices=WITHOUT, help="only these")
     parser.add_argument("--json", type=Path, help="file for the figures of the whole generator")
