@@ -62,6 +62,9 @@ class ClipReplay(ClosesOnExit):
         fps: frame rate of the timestamps.
         live: True: each frame comes when a camera would deliver it, and frames that nobody reads in
             time are lost. False: each comes as soon as it is asked for.
+
+    Attributes:
+        lost: the number of frames that nobody read in time.
     """
 
     def __init__(self, frames: Sequence[Frame], seconds: float, fps: float, live: bool) -> None:
@@ -73,6 +76,7 @@ class ClipReplay(ClosesOnExit):
         self._seconds = seconds
         self._start_s = 0.0
         self._index = -1
+        self.lost = 0
 
     def read(self) -> Frame | None:
         """Return the next frame; None once the time is over."""
@@ -83,7 +87,9 @@ class ClipReplay(ClosesOnExit):
         self._index += 1
         time_s = self._index / self.fps
         if self.live:
-            self._index = max(self._index, int(elapsed_s * self.fps))
+            missed = max(int(elapsed_s * self.fps) - self._index, 0)
+            self._index += missed
+            self.lost += missed
             time.sleep(max(0.0, self._index / self.fps - elapsed_s))
             time_s = time.monotonic()
         last = len(self._frames) - 1
@@ -175,9 +181,10 @@ def _measure_size(settings: Settings, frames: Sequence[Frame], seconds: float) -
 
     Returns:
         `device`; as fast as it goes `fps` and `steps_ms`; at a camera's rate `latency_ms`,
-        `jitter_ms` and `drops`, the `cpu_share` of all cores and the `gpu_share` (0 if the GPU was
-        left alone, None if there is none), and by how much the peak memory rose during the run,
-        `memory_growth_mb`.
+        `jitter_ms` and `drops` (of the camera's frames, wherever they were lost), the `cpu_share`
+        of all cores and the `gpu_share` (0 if the GPU was left alone, None if there is none), and
+        `memory_growth_mb`, by which the memory in use rose after the first fifth of the run (None
+        if the system does not tell).
     """
     fastest, _ = _run(settings, frames, seconds, live=False)
     camera, use = _run(settings, frames, seconds, live=True)
@@ -186,7 +193,6 @@ def _measure_size(settings: Settings, frames: Sequence[Frame], seconds: float) -
         "fps": round(fastest.fps, 2),
         "latency_ms": _spread(camera.latency_ms),
         "jitter_ms": round(camera.jitter_ms, 2),
-        "drops": sum(camera.drops.values()) - camera.drops.get("stopped", 0),
         **use,
         "steps_ms": {name: _spread(steps) for name, steps in fastest.steps_ms.items()},
     }
@@ -201,26 +207,33 @@ def _run(
     source = ClipReplay(frames, seconds, CAMERA_FPS, live)
     sinks = SinkSet([load("sinks", "null").make("", settings.sink)])
     with Session(settings, source, reenactor, sinks, recorder=recorder) as session:
-        memory_mb, busy_s, start_s = peak_memory_mb(), time.process_time(), time.perf_counter()
+        busy_s, start_s = time.process_time(), time.perf_counter()
         session.start()
-        gpu_share = _wait(session)
+        gpu_share, memory_growth_mb = _wait(session)
         busy_s, elapsed_s = time.process_time() - busy_s, time.perf_counter() - start_s
-        return session.stats(), {
+        stats = session.stats()
+        return stats, {
+            "drops": source.lost + sum(stats.drops.values()) - stats.drops.get("stopped", 0),
             "cpu_share": round(busy_s / elapsed_s / available_cores(), 3),
             "gpu_share": gpu_share,
-            "memory_growth_mb": memory_mb and round((peak_memory_mb() or 0) - memory_mb, 1),
+            "memory_growth_mb": memory_growth_mb,
         }
 
 
-def _wait(session: Session) -> float | None:
-    """Wait for the end; return the GPU's share as in `_measure_size`."""
+def _wait(session: Session) -> tuple[float | None, float | None]:
+    """Wait for the end; return `gpu_share` and `memory_growth_mb` as in `_measure_size`."""
     torch = sys.modules.get("torch")
     used = torch is not None and torch.cuda.is_initialized()
-    busy_percent = [0.0]
+    busy_percent, memory_mb = [0.0], [_memory_mb()]
     while not session.wait(1.0):
+        memory_mb.append(_memory_mb())
         if used:
             busy_percent.append(float(_gpu("utilization.gpu") or 0))
-    return None if _gpu("name") is None else sum(busy_percent) / (100 * len(busy_percent))
+    before, after = memory_mb[len(memory_mb) // 5], memory_mb[-1]
+    return (
+        None if _gpu("name") is None else sum(busy_percent) / (100 * len(busy_percent)),
+        None if before is None or after is None else round(after - before, 1),
+    )
 
 
 def _time_starts(settings: Settings, clip: Path | None) -> dict[str, float | None]:
@@ -297,6 +310,15 @@ def peak_memory_mb() -> float | None:
         return None
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return round(peak / (1 << 20 if sys.platform == "darwin" else 1 << 10), 1)
+
+
+def _memory_mb() -> float | None:
+    """Return the memory that this process uses now; None where there is no /proc."""
+    try:
+        pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
+    except OSError:
+        return None
+    return pages * os.sysconf("SC_PAGE_SIZE") / (1 << 20)
 
 
 def _processor() -> str:

@@ -54,6 +54,7 @@ def test_live_replay_loses_what_is_late_and_tells_capture_time() -> None:
     assert first is not None
     assert second is not None
     assert second.index >= 25
+    assert source.lost == second.index - 1
     assert before_s <= first.time_s < second.time_s <= time.monotonic()
 
 
