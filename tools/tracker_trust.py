@@ -3,12 +3,14 @@
     python -m tools.tracker_trust --data ../shared/faces/train
 
 Hands and cards are laid over the first clip of each person (`evaluation.covered`) and tracked.
-Logistic regression then tells frames with a covered part from open ones and from all clips.
+Logistic regression then tells frames with a covered part from open ones and from all clips. With
+`--folds ../shared/faces/folds.json --without 0` people are left out, and judged instead.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
@@ -20,7 +22,7 @@ from reenact.config import TrackingSettings
 from reenact.evaluation.clips import CLIP_FPS, find_clips, read_clip
 from reenact.evaluation.covered import COVERS, track_covered
 from reenact.expression.actor_identity import ActorIdentity
-from reenact.expression.tracker_trust import ASSET, features
+from reenact.expression.tracker_trust import ASSET, DOUBT, features
 from reenact.face.geometry import estimate_pose, mirrored_deviation, to_face_frame
 from reenact.registry import load
 from reenact.targets.clip_files import load_landmarks
@@ -43,8 +45,8 @@ def deviations(points: Array) -> Iterator[tuple[Array, Pose]]:
         yield to_face_frame(one, pose) - neutral, pose
 
 
-def learn(videos: Sequence[Path]) -> dict[str, Array]:
-    """Return the weights of each part's score: those of `features`, and last the constant."""
+def samples_of(videos: Sequence[Path]) -> dict[str, tuple[Array, Array]]:
+    """Return of each part the `features` of many frames, and in which of them it is covered."""
     samples: dict[str, tuple[list[Array], list[bool]]] = {"mouth": ([], []), "eye": ([], [])}
 
     def add(part: str, deviation: Array, pose: Pose, covered: bool) -> None:
@@ -78,10 +80,7 @@ def learn(videos: Sequence[Path]) -> dict[str, Array]:
                 elif run.share[number] == 0 and not number % EVERY:
                     add(part, deviation, pose, False)
     tracker.close()
-    return {
-        part: logistic(np.stack(rows), np.array(covered))
-        for part, (rows, covered) in samples.items()
-    }
+    return {part: (np.stack(rows), np.array(covered)) for part, (rows, covered) in samples.items()}
 
 
 def logistic(rows: Array, positive: Array) -> Array:
@@ -107,8 +106,25 @@ def main() -> None:
     parser.add_argument(
         "--out", type=Path, default=Path(reenact.__file__).parent / "assets" / ASSET
     )
+    parser.add_argument("--folds", type=Path, help="folds of people, as in faces/folds.json")
+    parser.add_argument("--without", type=int, help="number of the fold to leave out and judge")
     arguments = parser.parse_args()
-    np.savez(arguments.out, **learn(find_clips(arguments.data)))
+    videos = find_clips(arguments.data)
+    away: list[str] = []
+    if arguments.folds is not None and arguments.without is not None:
+        away = json.loads(arguments.folds.read_text())["folds"][arguments.without]
+    known = samples_of([one for one in videos if one.stem.split("__")[0] not in away])
+    weights = {part: logistic(*found) for part, found in known.items()}
+    if not away:
+        np.savez(arguments.out, **weights)
+        return
+    unknown = samples_of([one for one in videos if one.stem.split("__")[0] in away])
+    for (part, (rows, covered)), (doubt, _) in zip(unknown.items(), DOUBT, strict=False):
+        doubted = rows @ weights[part][:-1] + weights[part][-1] > doubt
+        print(
+            f"{part}: {doubted[covered].mean():.3f} of the covered frames are doubted, "
+            f"{doubted[~covered].mean():.4f} of the open ones"
+        )
 
 
 if __name__ == "__main__":

@@ -27,8 +27,10 @@ from reenact.evaluation.single_expressions import (
     TURNS,
     measure_single_expressions,
 )
-from reenact.face.geometry import estimate_pose, rotation_vector, to_face_frame
+from reenact.expression.target_face import TargetFace
+from reenact.face.geometry import estimate_pose, rotation_vector, to_face_frame, to_image
 from reenact.imaging import resized_square
+from reenact.live.drives import resting_drive
 from reenact.live.pipeline import Reenactor
 from reenact.progress import progress_bar
 from reenact.registry import load
@@ -109,8 +111,6 @@ def run(
         )
     settings = settings.model_copy(deep=True)
     settings.output.picture = "crop"
-    if settings.fusion.mode == "auto":
-        settings.fusion.mode = "relative"  # figures are departures from the photo
     settings.actor.neutral = "fresh"  # the user's stored neutral is neither read nor replaced
     renderers: dict[str, Renderer] = {
         name: load("renderers", name).make(settings.renderer.model_copy(update={"name": name}))
@@ -217,6 +217,7 @@ class _Seen:
     Attributes:
         frame: its index in the actor's clip.
         acted: the actor's action units, from the clip's landmarks.
+        fused: the action units of the landmarks that the output was drawn from.
         read: the actor's action units as the face reader reads them off the actor's own picture;
             None where it finds no face. What an output could reach at best.
         shown: the action units read off the output.
@@ -227,6 +228,7 @@ class _Seen:
 
     frame: int
     acted: Array
+    fused: Array
     read: Array | None
     shown: Array
     unrest: float
@@ -253,11 +255,17 @@ def measure_acting(
         reader: reads the outputs.
         frames: of the clip at most.
     """
-    target_rest = to_face_frame(target.neutral, estimate_pose(target.neutral))
-    rest_picture = reenactor.idle(0.0, 0).image
-    rest_points = reader.track(rest_picture)
+    own_pose = estimate_pose(target.neutral)
+    target_rest = to_face_frame(target.neutral, own_pose)
+    photo = reenactor.idle(0.0, 0).image
+    photo_points = reader.track(photo)
+    who = None if photo_points is None else reader.describe(photo, photo_points)
+    base = TargetFace(target_rest, reenactor.settings.fusion.mode).base
+    rest_points = photo_points
+    if base is not target_rest:  # the target does not rest in its photo
+        rest_points = reader.track(recorder.render(resting_drive(to_image(base, own_pose))))
+        recorder.reset()
     rest = target_rest if rest_points is None else own_shape(rest_points, target_rest)
-    who = None if rest_points is None else reader.describe(rest_picture, rest_points)
     usual = median_shape(actor.landmarks[actor.usable])
     usable = set(actor.usable.tolist())
 
@@ -286,6 +294,7 @@ def measure_acting(
             _Seen(
                 frame=i,
                 acted=units_of(actor.landmarks[i], neutral),
+                fused=units_of(recorder.drive.landmarks, base),
                 read=None if own is None else units_of(own, neutral),
                 shown=units_of(points, rest),
                 unrest=_unrest(recorder.drive, target, target_rest),
@@ -310,6 +319,7 @@ def _acting(seen: Sequence[_Seen], *, calmest: int, **figures: float | None) -> 
         figures={
             **figures,
             "expression_correlation": _correlation([(one.acted, one.shown) for one in seen]),
+            "fused_correlation": _correlation([(one.acted, one.fused) for one in seen]),
             "expression_ceiling": _correlation(
                 [(one.acted, one.read) for one in seen if one.read is not None]
             ),

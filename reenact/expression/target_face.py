@@ -109,7 +109,8 @@ class TargetFace:
         shares[: len(MEASURES)] = self._own + wanted * self._units
         middle = closure.reshape(2, -1)[:, _MIDDLE_LIDS].sum(axis=1) / 3
         shares[_LIDS] = self._own[_LIDS] * middle
-        limited = np.append(limits.beyond(shares), unlikely)
+        limited = np.empty(len(shares) + 1, bool)
+        limited[:-1], limited[-1] = limits.beyond(shares), unlikely
         shape = limits.moved_to(shape, limits.bent(shares), measured)
         bound = bend(closure, self._usual_closure, self._closure_bound)
         return apply_contact(shape, self.base, np.maximum(bound, 0)), limited

@@ -24,7 +24,7 @@ from reenact.types import Array, Landmarks, Pose
 
 ASSET: Final = "tracker_trust.npz"
 
-_DOUBT: Final = np.array([(2.8, 4.0), (2.5, 4.0), (2.5, 4.0)], np.float32)
+DOUBT: Final = ((2.8, 4.0), (2.5, 4.0), (2.5, 4.0))
 """Scores of mouth and eyes at which doubt begins, and from which on nothing is believed."""
 
 _SUSPECT: Final = 0.5
@@ -88,7 +88,7 @@ class TrackerTrust:
     def reset(self) -> None:
         """Believe everything again, at once: the next frame shows another moment."""
         self.trust = np.ones(len(PARTS), np.float32)
-        self._scores: Array | None = None
+        self._scores: list[float] = []
         self._open_s = np.full(len(PARTS), np.inf, np.float32)
         self._course = np.ones(len(PARTS), np.float32)
         self._history: deque[tuple[float, Array]] = deque()
@@ -108,17 +108,19 @@ class TrackerTrust:
             dt_s: seconds since the frame before.
         """
         weights, constants = _weights()
-        scores = weights @ features(deviation, pose) + constants
-        share = np.float32(1 - math.exp(-max(dt_s, 0.0) / _SCORE_S))
-        self._scores = (
-            scores if self._scores is None else self._scores + share * (scores - self._scores)
-        )
-        mouth, right, left = (scores > _SUSPECT).tolist()
+        scores = (weights @ features(deviation, pose) + constants).tolist()
+        share = 1 - math.exp(-max(dt_s, 0.0) / _SCORE_S)
+        before = self._scores or scores
+        self._scores = [old + share * (new - old) for old, new in zip(before, scores, strict=True)]
+        mouth, right, left = (score > _SUSPECT for score in scores)
         self._wary = mouth or right or left
         if self._wary:
             self._suspect |= np.array([mouth, right, left, right, left, True])
         doubt = np.zeros(len(PARTS), np.float32)
-        doubt[:3] = ((self._scores - _DOUBT[:, 0]) / (_DOUBT[:, 1] - _DOUBT[:, 0])).clip(0, 1)
+        doubt[:3] = [
+            min(max((score - low) / (high - low), 0.0), 1.0)
+            for score, (low, high) in zip(self._scores, DOUBT, strict=True)
+        ]
         x, y = landmarks.points[:, 0], landmarks.points[:, 1]
         width, height = landmarks.size
         if min(x.min(), y.min()) < 0 or x.max() >= width or y.max() >= height:
@@ -131,6 +133,9 @@ class TrackerTrust:
             doubt[far] = max(
                 doubt[far], min((abs(turn) - _PROFILE[0]) / (_PROFILE[1] - _PROFILE[0]), 1.0)
             )
+        if not doubt.any() and self._course.min() == 1:
+            self._open_s += np.float32(dt_s)
+            return self.trust
         doubt[3:5] = np.maximum(doubt[3:5], doubt[1:3])
         doubt[5] = doubt.max()
         return self._follow(1 - doubt, dt_s)
@@ -193,8 +198,6 @@ class TrackerTrust:
     def _follow(self, believable: Array, dt_s: float) -> Array:
         """Let trust fall fast, and rise slowly once a part has looked open for a while."""
         self._open_s = np.where(believable < 1, 0, self._open_s + dt_s)
-        if self._course.min() == 1 and believable.min() == 1:
-            return self.trust
         falling = believable < self._course
         fall = np.maximum(self._course - dt_s / _FALL_S, believable)
         rise = np.where(self._open_s >= _WAIT_S, self._course + dt_s / _RISE_S, self._course)
