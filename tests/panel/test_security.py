@@ -288,7 +288,7 @@ def test_a_reader_that_takes_nothing_makes_room_for_others(
     with socket.socket() as deaf:
         deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         deaf.connect(("127.0.0.1", panel.port))
-        connect(address, additional_headers=given, sock=deaf, max_queue=1)
+        connect(address, additional_headers=given, sock=deaf, max_queue=1, ping_interval=None)
 
         def there_is_room() -> bool:
             try:
