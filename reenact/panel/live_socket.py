@@ -9,7 +9,6 @@ gets no other, so that a slow reader misses pictures instead of seeing old ones.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import time
 from collections.abc import Callable
@@ -94,13 +93,13 @@ class _Viewer:
             for one in (self._read(wanted), self._send_news(wanted), self._send_pictures())
         ]
         try:
-            done, _ = await asyncio.wait(work, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(work, return_when=asyncio.FIRST_COMPLETED)
         finally:
             for task in work:
                 task.cancel()
-        with contextlib.suppress(*_LOST):
-            for task in done:
-                task.result()
+        for ended in await asyncio.gather(*work, return_exceptions=True):
+            if isinstance(ended, Exception) and not isinstance(ended, _LOST):
+                raise ended
 
     async def _read(self, wanted: Callable[[], None]) -> None:
         while True:
