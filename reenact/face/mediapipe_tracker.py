@@ -276,6 +276,8 @@ class _MeshDetector:
         if self._pictures_alone >= _ALONE - _SETTLING and not joined:
             found = self._one.process(image).multi_face_landmarks
         if not found or self._pictures_alone < _ALONE:
+            if self._pictures_alone >= _ALONE:
+                self._all.reset()  # it would look where the face was when it was last used
             found = self._all.process(image).multi_face_landmarks or []
         is_alone = len(found) == 1 and not self._static and not joined
         self._pictures_alone = self._pictures_alone + 1 if is_alone else 0
@@ -283,7 +285,8 @@ class _MeshDetector:
 
     def reset(self) -> None:
         self._pictures_alone = 0
-        self._all.reset()
+        for graph in self._graphs:
+            graph.reset()
 
     def close(self) -> None:
         for graph in self._graphs:
