@@ -255,17 +255,9 @@ def measure_acting(
         reader: reads the outputs.
         frames: of the clip at most.
     """
-    own_pose = estimate_pose(target.neutral)
-    target_rest = to_face_frame(target.neutral, own_pose)
-    photo = reenactor.idle(0.0, 0).image
-    photo_points = reader.track(photo)
-    who = None if photo_points is None else reader.describe(photo, photo_points)
+    target_rest = to_face_frame(target.neutral, estimate_pose(target.neutral))
     base = TargetFace(target_rest, reenactor.settings.fusion.mode).base
-    rest_points = photo_points
-    if base is not target_rest:  # the target does not rest in its photo
-        rest_points = reader.track(recorder.render(resting_drive(to_image(base, own_pose))))
-        recorder.reset()
-    rest = target_rest if rest_points is None else own_shape(rest_points, target_rest)
+    rest, who = _resting(reenactor, recorder, target, reader, rest=target_rest, base=base)
     usual = median_shape(actor.landmarks[actor.usable])
     usable = set(actor.usable.tolist())
 
@@ -309,6 +301,29 @@ def measure_acting(
         tracked=len(seen) / looked if looked else None,
         rest_change=_change_at_rest(reenactor, actor.images[order[-1]], len(order)),
     )
+
+
+def _resting(
+    reenactor: Reenactor,
+    recorder: RecordingRenderer,
+    target: Target,
+    reader: FaceReader,
+    *,
+    rest: Array,
+    base: Array,
+) -> tuple[Array, Array | None]:
+    """Return the resting target as the reader sees it, and whom it sees in the photo.
+
+    The `base` is another face than `rest`, the photo's, if the target does not rest in its photo.
+    """
+    photo = reenactor.idle(0.0, 0).image
+    points = reader.track(photo)
+    who = None if points is None else reader.describe(photo, points)
+    if base is not rest:
+        resting = resting_drive(to_image(base, estimate_pose(target.neutral)))
+        points = reader.track(recorder.render(resting))
+        recorder.reset()
+    return (rest if points is None else own_shape(points, rest)), who
 
 
 def _acting(seen: Sequence[_Seen], *, calmest: int, **figures: float | None) -> Acting:
