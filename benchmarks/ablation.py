@@ -62,9 +62,8 @@ WITHOUT: Final[dict[str, dict[str, Any]]] = {
     },
     "damping of small motions": {"rendering.head_mesh._followed": lambda start, end: end},
     "sliding of the skin": {
-        "rendering.residual_flow.ResidualFlow.skin_landmarks": lambda flow, causes, face, pose: face
+        "rendering.skin_flow.SkinFlow.moved": lambda flow, reference, drive, poses: reference
     },
-    "residual flow beside the face": {"rendering.head_mesh._outside": lambda a, b, more: 0 * more},
     "depth of the skull": {
         "rendering.head_mesh._skull_depth": lambda at, pose: np.full(len(at), pose.translation[2])
     },

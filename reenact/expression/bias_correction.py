@@ -31,7 +31,7 @@ class ReadBack:
     """The average misreading of each component of expression. Immutable.
 
     Args:
-        components: (K, 468, 3), as of `residual_flow.ResidualFlow`.
+        components: (K, 468, 3), as of `skin_flow.SkinFlow`.
         errors: (K, 17) excess activation of each action unit per unit of a component.
     """
 

@@ -1,7 +1,6 @@
 """The principal components of how expressions change the shape of a face.
 
-They are learned together with the residual flow (`rendering.residual_flow`) and stored in its
-asset.
+They are learned together with the skin's flow (`rendering.skin_flow`) and stored in its asset.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ import numpy as np
 from reenact.face.topology import N_SKIN
 from reenact.types import Array
 
-ASSET: Final = "residual_flow.npz"
+ASSET: Final = "skin_flow.npz"
 
 MAX_CHANGE: Final = 2.0
 """The limit that the weight of a component tends to, in standard deviations."""

@@ -2,7 +2,7 @@
 
 There are two: `encoder` runs once per reference, `generator` once per frame. For every size they
 work on the cells of `NETWORK_PX`; pictures are scaled inside of them, and the reference is sampled
-at the output's size. Weights trained on a target come with a residual flow for `HeadMesh`.
+at the output's size.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _MEANINGS: Final = {
     "scene": "the reference with the head inpainted, -1 to 1 (background.scene_behind)",
     "background": "from the encoder",
     "features": "from the encoder",
-    "maps": "HeadMesh(read_personal_flow(weights)).maps(reference's landmarks, driven landmarks, "
+    "maps": "head_mesh().maps(reference's landmarks, driven landmarks, "
     "256, 128, Lighting.of(reference, its landmarks)), all in reenact.rendering; landmarks are px "
     "of a crop of 256 px, whatever the size",
     "picture": "RGB, about -1 to 1",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
@@ -15,9 +15,6 @@ from reenact.types import Array
 
 if TYPE_CHECKING:  # loading torch takes a second and 170 MB, which most runs do without
     from torch import Tensor, nn
-
-BESIDE: Final = "beside."
-"""Prefix of the names of tensors that a weight file holds besides the network's own."""
 
 
 def save_model(path: Path, state: Mapping[str, Tensor], facts: Mapping[str, str]) -> None:
@@ -71,7 +68,7 @@ def load_model(path: Path, network: nn.Module, architecture: str) -> dict[str, s
     header = header_of(path, architecture)
     wanted = network.state_dict()
     with safe_open(path, framework="pt") as file:
-        names = {name for name in file.keys() if not name.startswith(BESIDE)}  # noqa: SIM118
+        names = set(file.keys())
         shapes = {name: tuple(file.get_slice(name).get_shape()) for name in names}
         odd = sorted(
             (names ^ wanted.keys())

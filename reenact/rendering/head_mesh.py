@@ -41,7 +41,7 @@ from reenact.rendering.body_field import torso_flow
 from reenact.rendering.mesh_warp import grid_to_crop, interpolate, rasterise
 from reenact.rendering.openings import eye_sources, mouth_sources
 from reenact.rendering.relighting import Lighting
-from reenact.rendering.residual_flow import ResidualFlow, shipped_residual_flow
+from reenact.rendering.skin_flow import SkinFlow, shipped_skin_flow
 from reenact.types import Array, Body, Pose
 
 RINGS: Final = ((1.3, 0.95, 0.8), (1.7, 0.7, 0.7))
@@ -85,11 +85,11 @@ class HeadMesh:
     Its triangles are those of the canonical face for everybody, so that a turned head folds
     consistently. Above the chin the rings follow the head's rigid motion, below it the body's,
     both without small motions. Both fade out towards the border, of which only the lower side
-    moves. The residual flow corrects what landmarks and rings give; None: the shipped one.
+    moves. The skin flow corrects what landmarks name; None: the shipped one.
     """
 
-    def __init__(self, residual_flow: ResidualFlow | None = None) -> None:
-        self._residual_flow = residual_flow or shipped_residual_flow()
+    def __init__(self, skin_flow: SkinFlow | None = None) -> None:
+        self._skin_flow = skin_flow or shipped_skin_flow()
         shape = canonical_face()
         side = float(np.ptp(shape[:N_SKIN, 1])) / FACE_SHARE
         middle = shape[:N_SKIN, :2].min(0) + np.ptp(shape[:N_SKIN, :2], axis=0) / 2
@@ -149,8 +149,7 @@ class HeadMesh:
             body: the torso that neck and shoulders follow; None: they follow the head.
         """
         poses = poses or (estimate_pose(reference), estimate_pose(drive))
-        causes = self._residual_flow.causes(reference, drive, poses)
-        reference = self._residual_flow.skin_landmarks(causes, reference, poses[0])
+        reference = self._skin_flow.moved(reference, drive, poses)
         start, end = self.vertices(reference, drive, poses, size_px)
         scale, shift = grid_to_crop(side, size_px)
         points = (end[:, :2] - shift) / scale
@@ -166,10 +165,8 @@ class HeadMesh:
         flow, planes[ATLAS], light = np.split(np.moveaxis(drawn, -1, 0), [2, 5])
         planes[MapChannel.LIGHT] = 0 if lighting is None else light[0]
         is_face = planes[MapChannel.SKIN] = self._is_face[cells] & (cells >= 0)
-        skin = region_mask((reference - shift) / scale, OVAL, side)
-        residual = self._residual_flow.flow(causes, poses[1], size_px, side)
-        flow += _outside(skin, flow, np.ascontiguousarray(np.moveaxis(residual, -1, 0)) * ~is_face)
         if body is not None:
+            skin = region_mask((reference - shift) / scale, OVAL, side)
             *torso, weight = torso_flow(body, drive, poses[1].scale, size_px, side)
             flow += _outside(skin, flow, weight * ~is_face * (torso - flow))
         # Where the head folds, single cells may show a far layer and would appear as specks.
@@ -271,7 +268,7 @@ def _outside(mask: NDArray[np.uint8], flow: Array, more: Array) -> Array:
 
 @lru_cache(maxsize=1)
 def head_mesh() -> HeadMesh:
-    """Return the `HeadMesh` with the shipped residual flow."""
+    """Return the `HeadMesh` with the shipped skin flow."""
     return HeadMesh()
 
 

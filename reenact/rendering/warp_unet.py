@@ -33,11 +33,10 @@ from reenact.registry import RendererSpec
 from reenact.rendering.background import scene_behind
 from reenact.rendering.body_field import moved_from
 from reenact.rendering.compositing import edge_fade
-from reenact.rendering.head_mesh import HeadMesh
+from reenact.rendering.head_mesh import head_mesh
 from reenact.rendering.layers import as_input, compose, enlarged, fill_background, relit, warp_head
 from reenact.rendering.reference_ranking import SeenFaces, reference_distances
 from reenact.rendering.relighting import Lighting
-from reenact.rendering.residual_flow import read_personal_flow
 from reenact.types import Array, Body, Drive, Image, Pose, Target
 
 if TYPE_CHECKING:
@@ -161,7 +160,7 @@ class WarpUNetRenderer:
         from reenact.models.inference import compile_module, file_digest
 
         config = read_config(path)
-        self._mesh = HeadMesh(read_personal_flow(path))
+        self._mesh = head_mesh()
         self._cavity = load_arrays(path, "warp_unet", "cavity")["cavity"].ravel()
         kind = "Layers" if self._is_resized else "Picture"
         shapes = input_shapes(config, NETWORK_PX)

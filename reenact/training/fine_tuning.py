@@ -7,20 +7,16 @@ normalisation keeps the statistics of the start: those of one person would drift
 Some stretches of the footage are held out. The weights with the best score on them are kept, but
 only if that score is above the start's. What is scored and kept lies between the start and the
 learned weights, since the footage is more alike than what comes later.
-
-The mesh learns before the network: how this person's skin, hair and shoulders move
-(`residual_flow.refine`). It is kept if it brings the start's weights nearer to the held-out frames.
 """
 
 from __future__ import annotations
 
 import copy
-import itertools
 import logging
 import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -33,15 +29,11 @@ from reenact.evaluation.contact_sheet import SheetRow, compose, spread_out
 from reenact.face.geometry import estimate_pose, to_face_frame
 from reenact.models.warp_unet_inputs import read_config, shipped_weights
 from reenact.models.weights import header_of
-from reenact.progress import progress_bar
-from reenact.rendering.head_mesh import HeadMesh
-from reenact.rendering.residual_flow import ResidualFlow, read_personal_flow, shipped_residual_flow
 from reenact.storage import atomic_write, write_png
 from reenact.targets.footage import Footage
 from reenact.targets.target_training import TrainingOptions, TrainingOutcome, preview_path
 from reenact.training.augmentation import Pair
 from reenact.training.loop import LoopOptions, train
-from reenact.training.residual_flow import refine
 from reenact.training.target_pairs import TargetClip, TargetSampler
 from reenact.training.warp_unet import (
     ARCHITECTURE,
@@ -78,9 +70,6 @@ without `_LEARNED_SHARE` one clip of five lost 1.7 dB on its unseen rest between
 
 _MAX_STEPS: Final = 3000
 
-_FLOW_PAIRS_A_STEP: Final = 25
-"""A training of few steps lets the mesh learn from few pairs, too."""
-
 _PREVIEW_ROWS: Final = 4
 
 _START: Final = "start.safetensors"
@@ -95,14 +84,12 @@ class FineTuningOptions(TrainingOptions):
         batch_size: pairs in a step.
         learning_rate: at the start; falls along a cosine.
         validate_every: steps between validations, each of which renews the preview.
-        flow_pairs: pairs of frames that the mesh learns from before the network, 20 ms each.
         seed: of the batches.
     """
 
     batch_size: int = 8
     learning_rate: float = 3e-4
     validate_every: int = 50
-    flow_pairs: int = 700
     seed: int = 0
 
 
@@ -123,9 +110,6 @@ def train_on_target(
     chosen = FineTuningOptions(
         options.folder, options.minutes, options.steps, options.size_px, options.device
     )
-    if options.steps is not None:
-        pairs = min(chosen.flow_pairs, _FLOW_PAIRS_A_STEP * options.steps)
-        chosen = replace(chosen, flow_pairs=pairs)
     return fine_tune(footage, start, chosen, resume=resume, stop=stop)
 
 
@@ -150,7 +134,7 @@ def fine_tune(
     if not resume:
         with atomic_write(kept_start, parents=True) as partial:
             shutil.copyfile(start, partial)
-    before = recipe.prepare(options.device, stop)
+    before = recipe.prepare(options.device)
     outcome = train(
         recipe,
         LoopOptions(
@@ -226,45 +210,30 @@ class FineTuningRecipe(WarpUNetRecipe):
             sampler,
             [held_out[i] for i in _spread(len(held_out), _MAX_HELD_OUT)],
             f"{frames} frames of one target, from weights of: {trained_on}",
-            read_personal_flow(start),
         )
         super().__init__(config, options.size_px, material)
         # The loop sets no mode: batch normalisation keeps the statistics of the start.
         self.networks[self.averaged].eval()
-        self._flow_pairs = sampler.plain(options.flow_pairs, np.random.default_rng(options.seed))
         self.max_steps = max(1, _MAX_PASSES * frames // options.batch_size)
         self._start = copy.deepcopy(self.networks[self.averaged].state_dict())
         self._preview_path = preview_path(options.folder)
         self._preview_pairs = _most_different(material.held_out)
         self._drawn_at_start: list[Image] = []
 
-    def prepare(self, device: str, stop: Callable[[], bool]) -> dict[str, float]:
-        """Write the first preview and let the mesh learn; return the figures of the start."""
+    def prepare(self, device: str) -> dict[str, float]:
+        """Write the first preview; return the figures of the start."""
         generator = self.networks[self.averaged].to(device)
-        self._drawn_at_start = draw(generator, self._preview_pairs, self._mesh)
+        self._drawn_at_start = draw(generator, self._preview_pairs)
         if not self._preview_path.exists():
             self._write_preview(self._drawn_at_start)
         with torch.no_grad():
-            before = super().validate(generator)
-            shown = progress_bar(self._flow_pairs, desc="skin and hair", unit="pair", leave=False)
-            pairs = itertools.takewhile(lambda _: not stop(), shown)
-            earlier = self._set_flow(refine(shipped_residual_flow(), pairs))
-            if not is_better(before, super().validate(generator)):
-                self._set_flow(earlier)
-        return before
-
-    def _set_flow(self, flow: ResidualFlow | None) -> ResidualFlow | None:
-        """Let the mesh move by a residual flow; return the previous one."""
-        earlier = self._material.own_flow
-        self._material = replace(self._material, own_flow=flow)
-        self._mesh = HeadMesh(flow)
-        return earlier
+            return super().validate(generator)
 
     def validate(self, network: nn.Module) -> dict[str, float]:
         """Return figures on the held-out frames, and renew the preview."""
         kept = self._kept(network)
         figures = super().validate(kept)
-        self._write_preview(draw(kept, self._preview_pairs, self._mesh))
+        self._write_preview(draw(kept, self._preview_pairs))
         return figures
 
     def save(self, network: nn.Module, path: Path, facts: Mapping[str, str]) -> None:

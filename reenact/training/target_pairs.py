@@ -88,16 +88,6 @@ class TargetSampler:
             reference = int(rng.choice(clip.references))
         return augment(clip.pair(reference, truth), rng, _AUGMENTATION, SAME_SCENE)
 
-    def plain(self, count: int, rng: Rng) -> list[Pair]:
-        """Return pairs of a clip's references and other frames, not augmented."""
-        pairs: list[Pair] = []
-        while len(pairs) < count:
-            clip = self._clips[int(rng.choice(len(self._clips), p=self._chances))]
-            reference, truth = int(rng.choice(clip.references)), int(rng.choice(clip.trained))
-            if reference != truth:
-                pairs.append(clip.pair(reference, truth))
-        return pairs
-
 
 def _is_unknown(person: NDArray[np.uint8]) -> bool:
     """Return True for the uniform mask of a picture in which no person was found."""

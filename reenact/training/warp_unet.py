@@ -14,7 +14,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any, Final, cast
 
@@ -32,8 +31,6 @@ from reenact.models.discriminators import PatchDiscriminator
 from reenact.models.warp_unet import WarpUNet
 from reenact.models.warp_unet_inputs import SEEN_CHANNELS, MapChannel, WarpUNetConfig
 from reenact.models.weights import load_model, save_model
-from reenact.rendering.head_mesh import HeadMesh
-from reenact.rendering.residual_flow import ResidualFlow, personal_flow_tensors
 from reenact.training.adversarial import as_floats, optimizer_step
 from reenact.training.augmentation import Pair
 from reenact.training.loop import Recipe, cosine
@@ -124,13 +121,11 @@ class Material:
         sampler: draws the training pairs.
         held_out: pairs to validate on, never trained on.
         description: what the weights were made from, for the header of their file.
-        own_flow: residual flow of the one person in the pairs; None: they show many people.
     """
 
     sampler: Sampler
     held_out: Sequence[Pair]
     description: str
-    own_flow: ResidualFlow | None = None
 
 
 def load_material(config: WarpUNetRecipeConfig, size_px: int) -> Material:
@@ -157,7 +152,6 @@ class WarpUNetRecipe(Recipe):
         self.config = config
         self._size = size_px
         self._material = material or load_material(config, size_px)
-        self._mesh = HeadMesh(self._material.own_flow)
         generator = WarpUNet(config.network).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         if config.start:
             load_model(Path(config.start), generator, ARCHITECTURE)
@@ -174,8 +168,7 @@ class WarpUNetRecipe(Recipe):
 
     def batches(self, seed: int, steps: int) -> Dataset[Batch]:
         """Return the batches by step."""
-        size, stack = self.config.batch_size, partial(collate, mesh=self._mesh)
-        return PairBatches(self._material.sampler, stack, size, seed, steps)
+        return PairBatches(self._material.sampler, collate, self.config.batch_size, seed, steps)
 
     def step(self, batch: Mapping[str, Any], progress: float) -> dict[str, float]:
         """Learn from one batch of `collate`; raises ReenactError if the training diverged."""
@@ -230,7 +223,7 @@ class WarpUNetRecipe(Recipe):
     def validate(self, network: nn.Module) -> dict[str, float]:
         """Return PSNR, SSIM and sharpness of face and picture on held-out people."""
         rows = []
-        for truth, maps, picture, warped in _drawn(network, self._material.held_out, self._mesh):
+        for truth, maps, picture, warped in _drawn(network, self._material.held_out):
             face = _boxes(_full_size(maps[:, MapChannel.SKIN, None], self._size))
             for result, name in ((picture.clamp(-1, 1), "picture"), (warped, "warped")):
                 rows.append(picture_figures(result, truth, face, name))
@@ -246,10 +239,9 @@ class WarpUNetRecipe(Recipe):
 
     def save(self, network: nn.Module, path: Path, facts: Mapping[str, str]) -> None:
         """Write half-precision safetensors with a header that says what they are."""
-        own = self._material.own_flow
         save_model(
             path,
-            {**network.state_dict(), **({} if own is None else personal_flow_tensors(own))},
+            network.state_dict(),
             {
                 "architecture": ARCHITECTURE,
                 "config": json.dumps(asdict(self.config.network)),
@@ -259,15 +251,15 @@ class WarpUNetRecipe(Recipe):
         )
 
 
-def draw(network: nn.Module, pairs: Sequence[Pair], mesh: HeadMesh) -> list[Image]:
-    """Let a generator draw pairs, warped by a mesh; return uint8 (S, S, 3) RGB pictures."""
+def draw(network: nn.Module, pairs: Sequence[Pair]) -> list[Image]:
+    """Let a generator draw pairs; return uint8 (S, S, 3) RGB pictures."""
     with torch.no_grad():
-        pictures = [picture.cpu().numpy() for _, _, picture, _ in _drawn(network, pairs, mesh)]
+        pictures = [picture.cpu().numpy() for _, _, picture, _ in _drawn(network, pairs)]
     return [from_unit(picture) for batch in pictures for picture in batch]
 
 
 def _drawn(
-    network: nn.Module, pairs: Sequence[Pair], mesh: HeadMesh
+    network: nn.Module, pairs: Sequence[Pair]
 ) -> Iterator[tuple[Tensor, Tensor, Tensor, Tensor]]:
     """Yield truth, maps, picture and warped reference, a few pairs at a time."""
     assert isinstance(network, WarpUNet)
@@ -275,7 +267,7 @@ def _drawn(
     for start in range(0, len(pairs), _CHUNK):
         batch = {
             name: torch.from_numpy(value).to(device)
-            for name, value in collate(list(pairs[start : start + _CHUNK]), mesh).items()
+            for name, value in collate(list(pairs[start : start + _CHUNK])).items()
         }
         reference, encoder_inputs, truth, maps = _tensors(batch)
         encoded = network.encode(reference, *encoder_inputs)

@@ -13,7 +13,7 @@ from reenact.face.geometry import estimate_pose, region_mask
 from reenact.face.topology import EYE_LEFT, EYE_RIGHT, LIPS_INNER, LIPS_OUTER
 from reenact.models.warp_unet_inputs import MAP_CHANNELS, UNKNOWN_PERSON
 from reenact.rendering.background import scene_behind
-from reenact.rendering.head_mesh import HeadMesh, head_mesh
+from reenact.rendering.head_mesh import head_mesh
 from reenact.rendering.relighting import Lighting
 from reenact.training.augmentation import Pair
 from reenact.training.sampling import Batch
@@ -29,8 +29,8 @@ _UPPER_LIDS: Final = (
 """Loops of landmarks: an upper lid's crease, and back along its edge."""
 
 
-def collate(pairs: list[Pair], mesh: HeadMesh | None = None) -> Batch:
-    """Stack pairs of side S, warped by a mesh; None: that of all people.
+def collate(pairs: list[Pair]) -> Batch:
+    """Stack pairs of side S, warped by the mesh.
 
     reference, truth   uint8 (N, S, S, 3) RGB
     scene              uint8 (N, S, S, 3), the references with their heads painted over
@@ -42,11 +42,10 @@ def collate(pairs: list[Pair], mesh: HeadMesh | None = None) -> Batch:
     """
     size = pairs[0].truth.shape[0]
     maps = np.empty((len(pairs), size // 2, size // 2, MAP_CHANNELS), np.float32)
-    mesh = mesh or head_mesh()
     for number, pair in enumerate(pairs):
         reference, truth = pair.reference_landmarks, pair.truth_landmarks
         lighting = Lighting.of(np.asarray(pair.reference), reference)
-        maps[number] = mesh.maps(reference, truth, size, size // 2, lighting)
+        maps[number] = head_mesh().maps(reference, truth, size, size // 2, lighting)
     return {
         "person": np.stack([_halved(pair.person, size, 1) for pair in pairs]),
         "reference_person": np.stack(

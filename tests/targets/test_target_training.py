@@ -63,9 +63,7 @@ def train_briefly(
     begun: Callable[[Path], None] = lambda preview: None,
 ) -> TrainingOutcome:
     """Train on small pictures with a high rate and a mesh that stays as it is: seconds."""
-    options = partial(
-        FineTuningOptions, batch_size=4, learning_rate=rate, validate_every=20, flow_pairs=0
-    )
+    options = partial(FineTuningOptions, batch_size=4, learning_rate=rate, validate_every=20)
     monkeypatch.setattr(fine_tuning, "FineTuningOptions", options)
     monkeypatch.setattr(target_training, "SIZE_PX", 64)
     return train_target(store, "me", minutes=10, device="cpu", steps=steps, begun=begun)

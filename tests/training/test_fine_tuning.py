@@ -22,13 +22,6 @@ from reenact.face.geometry import region_mask
 from reenact.face.topology import LIPS_INNER
 from reenact.models.warp_unet_inputs import MapChannel
 from reenact.models.weights import load_arrays, read_header, save_model
-from reenact.rendering.residual_flow import (
-    MOTIONS,
-    ResidualFlow,
-    personal_flow_tensors,
-    read_personal_flow,
-    shipped_residual_flow,
-)
 from reenact.rendering.warp_unet import WarpUNetRenderer
 from reenact.targets.footage import Footage
 from reenact.targets.target_training import TrainingOutcome, preview_path
@@ -68,7 +61,6 @@ def options_in(folder: Path, steps: int, validate_every: int) -> FineTuningOptio
         batch_size=4,
         learning_rate=3e-3,
         validate_every=validate_every,
-        flow_pairs=0,
     )
 
 
@@ -200,51 +192,6 @@ def test_the_start_is_kept_where_training_harms(
     wild = tuning.run(learning_rate=0.03, steps=8)
     assert wild.after["score"] < wild.before["score"]
     assert wild.weights is None
-
-
-def flow_of(across_iod: float) -> ResidualFlow:
-    """Return a flow of all skin, by a head's shift; the general one where it is 0."""
-    known = shipped_residual_flow()
-    skin = known.skin.copy()
-    skin[:, MOTIONS.index("across"), 0] += across_iod
-    return ResidualFlow(known.components, skin, known.around)
-
-
-def test_a_residual_flow_that_harms_is_not_kept(
-    tuning: Tuning, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(fine_tuning, "refine", lambda known, pairs: flow_of(3.0))
-    outcome = tuning.run()
-    assert outcome.weights is not None
-    assert read_personal_flow(outcome.weights) is None
-
-
-def test_a_residual_flow_that_helps_is_saved_and_drawn_with(
-    tuning: Tuning, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(fine_tuning, "refine", lambda known, pairs: flow_of(0.0))
-    wrong = flow_of(3.0)
-    facts = {name: text for name, text in read_header(tuning.start).items() if name != "format"}
-    begun = tuning.start.with_name("wrong.safetensors")
-    network = load_file(tuning.start)
-    save_model(begun, {**network, **personal_flow_tensors(wrong)}, facts)
-    outcome = replace(tuning, start=begun).run()
-    assert outcome.weights is not None
-    kept, known = read_personal_flow(outcome.weights), shipped_residual_flow()
-    assert kept is not None
-    np.testing.assert_allclose(kept.skin, known.skin, atol=1e-3)
-    weights = (tuning.start, begun)
-    one, other = (drawn_by(path, tuning.footage).astype(int) for path in weights)
-    assert np.abs(one - other).mean() > 0.5, "each draws by its own mesh"
-
-
-def test_a_weight_file_with_an_incomplete_flow_is_refused(start: Path, tmp_path: Path) -> None:
-    tensors = personal_flow_tensors(shipped_residual_flow())
-    del tensors["beside.own_flow.skin"]
-    facts = {name: text for name, text in read_header(start).items() if name != "format"}
-    save_model(tmp_path / "part.safetensors", tensors, facts)
-    with pytest.raises(ModelError, match="does not hold a complete residual flow"):
-        read_personal_flow(tmp_path / "part.safetensors")
 
 
 def test_a_stopped_training_resumes(tuning: Tuning) -> None:
