@@ -77,7 +77,7 @@ class Controls:
         self._now_s = now_s
         self._start_s = now_s()
         self._switching = threading.Lock()
-        self._counts: deque[tuple[float, int, dict[str, int]]] = deque()
+        self._counts = deque([(self._start_s, 0, dict[str, int]())])
         self._counting = threading.Lock()
 
     # What is going on
@@ -110,7 +110,8 @@ class Controls:
             "size": list(session.reenactor.size),
         }
         warm = self._now_s() - self._start_s > _WARM_UP_S
-        state["slow"] = warm and session.source.live and fps < _SLOW * wanted_fps
+        paced = session.source.live or session.output.live
+        state["slow"] = warm and paced and fps < _SLOW * wanted_fps
         state["problems"] = list(problems(session, state))
         return state
 

@@ -31,6 +31,9 @@ _FEATURES_S: Final = 0.125
 _GAP_S: Final = 0.06
 """At least so long between two pictures: every second one of 20 to 33 a second is sent."""
 
+SLOW_GAP_S: Final = 0.2
+"""The same while the session falls short of its rate, so that it has the processor to itself."""
+
 _WAIT_S: Final = 0.1
 """How long to wait for a new picture before looking again at what the page wants."""
 
@@ -86,6 +89,7 @@ class _Viewer:
         self._drawn = asyncio.Event()
         self._drawn.set()
         self._sent: dict[str, bytes] = {}
+        self._gap_s = _GAP_S
 
     async def run(self, wanted: Callable[[], None]) -> None:
         work = [
@@ -122,7 +126,10 @@ class _Viewer:
             if loop.time() >= due_s:
                 due_s += _STATE_S
                 wanted()  # a session that began meanwhile does not know yet
-                await self._send({"state": self._studio.state()})
+                state = self._studio.state()
+                is_slow = state["session"] is not None and state["session"]["slow"]
+                self._gap_s = SLOW_GAP_S if is_slow else _GAP_S
+                await self._send({"state": state})
             if "features" not in self.watch:
                 await asyncio.sleep(_STATE_S)
                 continue
@@ -145,7 +152,7 @@ class _Viewer:
             fresh.clear()
             for newest in (self._studio.picture, self._studio.actor):
                 newest.tell_next(tell, from_s)
-            look_again = loop.call_later(_WAIT_S, fresh.set)
+            look_again = loop.call_later(max(_WAIT_S, from_s - time.monotonic()), fresh.set)
             await fresh.wait()
             look_again.cancel()
             for name in self.watch & PICTURES.keys():
@@ -153,7 +160,7 @@ class _Viewer:
                 if jpeg and jpeg is not self._sent.get(name):
                     self._sent[name] = jpeg
                     self._drawn.clear()
-                    from_s = time.monotonic() + _GAP_S
+                    from_s = time.monotonic() + self._gap_s
                     await self._socket.send_bytes(PICTURES[name] + jpeg)
 
     def _newest(self, name: str) -> NewestPicture:

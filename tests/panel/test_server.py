@@ -9,6 +9,7 @@ import signal
 import ssl
 import subprocess
 import sys
+import time
 import urllib.error
 import urllib.request
 from dataclasses import replace
@@ -16,9 +17,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from websockets.sync.client import connect
 
 from reenact.cli.main import main
 from reenact.errors import ReenactError
+from reenact.panel.live_socket import SLOW_GAP_S
 from reenact.panel.server import Address, PanelServer
 from reenact.panel.studio import Studio
 from reenact.testing.portrait import portrait_target
@@ -70,6 +73,25 @@ def test_a_session_outlives_the_server(panel: Panel) -> None:
     panel.server.close()
     goal = controls.session.frames_out + 20
     until(lambda: controls.session.frames_out > goal, 60.0)
+
+
+def test_pictures_are_further_apart_while_the_session_falls_short(
+    panel: Panel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("reenact.live.controls._WARM_UP_S", 0.0)
+    monkeypatch.setattr("reenact.live.controls._SLOW", 10.0)
+    panel.start("pattern")
+    given = {"Authorization": f"Bearer {panel.token}"}
+    with connect(f"ws://127.0.0.1:{panel.port}/api/live", additional_headers=given) as viewer:
+        viewer.send('{"watch": ["output"]}')
+        while not json.loads(viewer.recv(timeout=30.0)).get("state", {})["session"]["slow"]:
+            pass
+        shown_s: list[float] = []
+        while len(shown_s) < 12:
+            if isinstance(viewer.recv(timeout=30.0), bytes):
+                shown_s.append(time.monotonic())
+                viewer.send('{"drawn": true}')
+    assert shown_s[-1] - shown_s[1] > 9 * SLOW_GAP_S
 
 
 def test_a_start_that_fails_says_why_and_the_next_one_works(panel: Panel) -> None:
