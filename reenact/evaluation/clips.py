@@ -82,6 +82,11 @@ def read_clip(video: Path) -> Clip:
     return Clip(video.stem, images, landmarks, usable, unrelated)
 
 
+def there_and_back(count: int) -> NDArray[np.intp]:
+    """Return the frames of one pass forwards and one back, without the two ends of the way back."""
+    return np.array([*range(count), *range(count - 2, 0, -1)])
+
+
 def resized(clip: Clip, size_px: int) -> Clip:
     """Return the clip scaled to another side."""
     side = clip.images.shape[1]

@@ -12,7 +12,7 @@ from typing import Final, Literal
 import cv2
 import numpy as np
 
-from reenact.evaluation.clips import CLIP_FPS, Clip
+from reenact.evaluation.clips import CLIP_FPS, Clip, there_and_back
 from reenact.face.topology import EYE_CORNERS_LEFT, EYE_CORNERS_RIGHT
 from reenact.imaging import smoothstep
 from reenact.types import Array, Frame, Image, Tracker
@@ -48,20 +48,19 @@ class CoveredRun:
 
 
 def track_covered(clip: Clip, cover: Cover, tracker: Tracker) -> CoveredRun | None:
-    """Cover a clip's face and track it; None where the clip is too short or the face is lost."""
+    """Cover a clip's face and track it; None where the face is lost.
+
+    A clip that is too short goes forwards and back.
+    """
     share = _course()
-    if len(clip.images) < len(share):
-        return None
+    frames = clip.usable[np.resize(there_and_back(len(clip.usable)), len(share))]
     points: list[list[Array]] = [[], []]
     for number, laid_over in enumerate((False, True)):
         tracker.reset()
-        for index, amount in enumerate(share):
-            image = np.ascontiguousarray(clip.images[index])
-            truth = clip.landmarks[index]
-            if not np.isfinite(truth).all():
-                return None
+        for index, (frame, amount) in enumerate(zip(frames, share, strict=True)):
+            image = np.ascontiguousarray(clip.images[frame])
             if laid_over and amount > 0:
-                image = _covered(image, truth, cover, float(amount), index)
+                image = _covered(image, clip.landmarks[frame], cover, float(amount), index)
             found = tracker.track(Frame(image, index / CLIP_FPS, index))
             if found is None:
                 return None

@@ -40,7 +40,7 @@ from numpy.typing import NDArray
 
 from reenact.config import ActorSettings, FusionSettings, SmoothingSettings, TrackingSettings
 from reenact.errors import SourceError
-from reenact.evaluation.clips import CLIP_FPS, read_clip
+from reenact.evaluation.clips import CLIP_FPS, read_clip, there_and_back
 from reenact.evaluation.covered import COVERS, Cover, CoveredRun, track_covered
 from reenact.evaluation.metrics import Figures, correlation, mean_figures
 from reenact.expression.actor_identity import ActorIdentity, Neutral
@@ -196,13 +196,9 @@ def orders(clip: Performance) -> dict[str, NDArray[np.intp]]:
         "smile": int(smile.argmax()),
         "turned": int(clip.angles.argmax()),
     }
-    count = len(clip.points)
-    there_and_back = np.array([*range(count), *range(count - 2, 0, -1)])
+    frames = there_and_back(len(clip.points))
     steps = np.arange(round(RUN_S * CLIP_FPS))
-    result = {
-        kind: there_and_back[(start + steps) % len(there_and_back)]
-        for kind, start in starts.items()
-    }
+    result = {kind: frames[(start + steps) % len(frames)] for kind, start in starts.items()}
     for kind, worst in (("sobbing", -lids), ("shouting", opening), ("laughing", smile)):
         quarter = np.flatnonzero(worst >= np.percentile(worst, 75))
         dwelling = np.resize(np.concatenate([quarter, quarter[::-1]]), round(DWELL_S * CLIP_FPS))

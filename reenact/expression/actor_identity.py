@@ -55,9 +55,6 @@ _STATE: Final = 0.012
 """Root mean square distance, iod, from which on two shapes are two states."""
 
 _STATES: Final = 128
-_DWELL_S: Final = 2.0
-"""For so many seconds more a state that lasts gains weight as an image of rest."""
-
 _FRONTAL: Final = 0.4
 """Angle to the camera, rad, at which a frame counts half."""
 
@@ -133,7 +130,6 @@ class ActorIdentity:
         self._values = np.empty((_STATES, len(MEASURES)), np.float32)
         self._poses = np.empty((_STATES, 7), np.float32)
         self._frontal = np.empty(_STATES, np.float32)
-        self._seen_s = np.empty(_STATES, np.float32)
         self._rank = np.empty(_STATES, np.float32)
         self._recent: deque[tuple[float, Array, Pose]] = deque()
         self._current: Neutral | None = None
@@ -167,7 +163,7 @@ class ActorIdentity:
         self._recent.append((time_s, shape, pose))
         while self._recent[0][0] < time_s - _RECENT_S:
             self._recent.popleft()
-        self._collect(shape, pose, dt_s, trust)
+        self._collect(shape, pose, trust)
         self._since_update_s += dt_s
         if self._goal is None or (self._changed and self._since_update_s >= _UPDATE_S):
             self._goal = self._estimate()
@@ -183,7 +179,6 @@ class ActorIdentity:
         count = self._count
         total = float(self._frontal[:count].sum())
         self._frontal[:count] *= np.float32(min(_KEPT_STATES / max(total, 1e-6), 1.0))
-        self._seen_s[:count] = 0.0
         self._smooth = None
         self._time_s = None
 
@@ -223,7 +218,7 @@ class ActorIdentity:
         known = self._model.without_expression(self._goal.shape)
         return shape_distance(self._model.without_expression(seen), known) > OTHER_FACE
 
-    def _collect(self, shape: Array, pose: Pose, dt_s: float, trust: float) -> None:
+    def _collect(self, shape: Array, pose: Pose, trust: float) -> None:
         values = measure(shape)
         cosine = (float(np.trace(pose.rotation)) - 1) / 2
         angle = math.acos(min(max(cosine, -1.0), 1.0))
@@ -238,16 +233,12 @@ class ActorIdentity:
         square = float(flat @ flat)
         if count:
             distances = self._squares[:count] - 2 * (self._shapes[:count] @ flat) + square
-            near = int(distances.argmin())
-            if distances[near] < len(flat) * _STATE**2:
-                if self._seen_s[near] < _DWELL_S:
-                    self._seen_s[near] += np.float32(dt_s)
-                    self._changed = True
+            if distances.min() < len(flat) * _STATE**2:
                 return
         index = count if count < _STATES else int(self._rank.argmin())
         self._shapes[index], self._squares[index] = flat, square
         self._values[index], self._poses[index] = values, _pose_vector(pose)
-        self._frontal[index], self._seen_s[index] = frontal, 0.0
+        self._frontal[index] = frontal
         self._rank[index] = np.inf
         self._count = max(count, index + 1)
         self._changed = True
@@ -262,8 +253,7 @@ class ActorIdentity:
 
         tolerance = np.where(RELATIVE, _CALM * rest, _CALM)
         unrest = ((values - rest) / tolerance) ** 2
-        calm = np.exp(-0.5 * unrest @ _gates().T)
-        calm = calm * (1 + self._seen_s[:count, None] * calm) * frontal[:, None]
+        calm = np.exp(-0.5 * unrest @ _gates().T) * frontal[:, None]
         self._rank[:count] = calm.sum(axis=1)
         weight = calm.sum(axis=0)
         total_shape = calm.T @ self._shapes[:count]
