@@ -3,8 +3,9 @@
 Once per target, an encoder computes features of the reference and fills in the background. For each
 frame a first small U-net, at a quarter of the resolution, moves the background and predicts where
 the head's layer ends; the mesh's flow moves the head. A second U-net adds a residual picture to the
-composed layers: inside of the mouth, eyelids, disoccluded cheek. Parents: the U-net of Fan 2023,
-eq. 2 and Table 1, the landmark flow of MobilePortrait, and layered video models.
+composed layers: inside of the mouth, eyelids, disoccluded cheek. Live it does so in a box around
+the face only. Parents: the U-net of Fan 2023, eq. 2 and Table 1, the landmark flow of
+MobilePortrait, and layered video models.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from torch import Tensor, nn
 from reenact.models.warp_unet_inputs import (
     FLOW,
     MAP_STEM,
+    REPAIR_CELLS,
     SEEN_CHANNELS,
     STEM,
     MapChannel,
@@ -38,6 +40,9 @@ _LAYER_STEM: Final = 2
 _COARSE: Final = 8
 """Outside the face the repair is a low-pass of this width, px: it corrects colours and seams there,
 but what it adds to hair in detail is the mean of all hair, which is a smear."""
+
+_FADE_PX: Final = 16
+"""Width of the edge of the repair's box in which the repair fades."""
 
 _RIM_CELLS: Final = 2
 """Width of the face's rim, in cells of the maps, where the head's share is predicted; it is 1
@@ -157,11 +162,11 @@ class ReferenceEncoder(nn.Module):
 
 
 class Drawing(NamedTuple):
-    """What the network computes for one frame.
+    """What the network computes for one frame. H = S, or the side of the repair's box.
 
     Attributes:
-        layered: (N, 3, S, S) the warped head over the background, about -1..1.
-        residual: (N, 3, S, S) what the repair adds to it, coarse outside the face.
+        layered: (N, 3, H, H) the warped head over the background, about -1..1.
+        residual: (N, 3, H, H) what the repair adds to it, coarse outside the face.
         rest_flow: (N, 2, S/4, S/4) flow of the background, in halves of the side.
         share: (N, 1, S/2, S/2) share of the head's layer, 0..1.
     """
@@ -224,59 +229,83 @@ class WarpUNet(nn.Module):
         head = head + light * (head + 1)
         return head + unseen * (self.cavity - head)
 
-    def draw(self, head: Tensor, background: Tensor, features: Tensor, maps: Tensor) -> Drawing:
+    def draw(
+        self,
+        head: Tensor,
+        background: Tensor,
+        features: Tensor,
+        maps: Tensor,
+        corner: Tensor | None = None,
+    ) -> Drawing:
         """Compute the picture and the fields that it is composed of.
 
-        The head is `relit`, the maps are the `SEEN_CHANNELS`; the rest is as of `forward`.
+        Args:
+            head: `relit`; of the repair's box alone, if there is one.
+            background: from `encode`.
+            features: from `encode`.
+            maps: (N, SEEN_CHANNELS, S/2, S/2).
+            corner: (1, 2) first row and column, in cells of `STEM` px, of the box of `REPAIR_CELLS`
+                in which the repair works; None: everywhere.
         """
-        seen = maps, MAP_STEM
         mesh_flow = maps[:, FLOW]
         moved = sample(features, F.avg_pool2d(mesh_flow, MAP_STEM))
-        motion = self.motion(seen, (moved, 1), (features, 1))
+        motion = self.motion((maps, MAP_STEM), (moved, 1), (features, 1))
         flow = _damped(torch.tanh(self.flow_head(motion).float()) * self.config.rest_flow)
         # A sigmoid that starts at one half: a share clipped to 0 or 1 would get no gradient.
         share = torch.sigmoid(F.pixel_shuffle(self.layer_head(motion).float(), _LAYER_STEM))
         share = torch.maximum(share, _without_rim(maps[:, MapChannel.SKIN, None]))
+        fields = _cut(flow, corner), _cut(share, corner, _LAYER_STEM)
+        maps, moved, motion = (
+            _cut(maps, corner, MAP_STEM),
+            _cut(moved, corner),
+            _cut(motion, corner),
+        )
         face = F.avg_pool2d(maps[:, MapChannel.SKIN, None], 5, stride=1, padding=2)
-        layered = compose(head, background, _enlarged(flow, STEM), _enlarged(share, MAP_STEM))
-        repair = self.repair((layered, STEM), (moved, 1), seen, (motion, 1))
+        enlarged = _enlarged(fields[0], STEM), _enlarged(fields[1], MAP_STEM)
+        layered = compose(head, background, *enlarged, corner)
+        repair = self.repair((layered, STEM), (moved, 1), (maps, MAP_STEM), (motion, 1))
         residual = F.pixel_shuffle(self.picture_head(repair).float(), STEM)
         coarse = _enlarged(F.avg_pool2d(residual, _COARSE), _COARSE)
         residual = coarse + _enlarged(face, MAP_STEM) * (residual - coarse)
+        if corner is not None:
+            residual = residual * _fade(residual)
         return Drawing(layered, residual, flow, share)
 
 
-class Picture(nn.Module):
-    """The picture alone, for output at the network's size."""
-
-    def __init__(self, network: WarpUNet) -> None:
-        super().__init__()
-        self.network = network
-
-    def forward(self, head: Tensor, background: Tensor, features: Tensor, maps: Tensor) -> Tensor:
-        """Return (N, 3, S, S), about -1..1; arguments as of `WarpUNet.draw`."""
-        drawn = self.network.draw(head, background, features, maps)
-        return drawn.layered + drawn.residual
-
-
 class Layers(nn.Module):
-    """What `rendering.layers.compose` needs of the network, for output at another size."""
+    """What `rendering.layers.compose` needs of the network."""
 
     def __init__(self, network: WarpUNet) -> None:
         super().__init__()
         self.network = network
 
     def forward(
-        self, head: Tensor, background: Tensor, features: Tensor, maps: Tensor
+        self, head: Tensor, background: Tensor, features: Tensor, maps: Tensor, corner: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Return `residual`, `rest_flow` and `share` of the `Drawing`."""
-        drawn = self.network.draw(head, background, features, maps)
+        """Return `residual`, `rest_flow` and `share` of the `Drawing`; arguments as of `draw`."""
+        drawn = self.network.draw(head, background, features, maps, corner)
         return drawn.residual, drawn.rest_flow, drawn.share
 
 
 def warped(reference: Tensor, maps: Tensor) -> Tensor:
     """Sample a reference, (N, 3, S, S), where the flow of maps, of any size, points to."""
     return sample(reference, _upsampled(maps[:, FLOW], reference), bicubic=True)
+
+
+def _cut(x: Tensor, corner: Tensor | None, per_cell: int = 1) -> Tensor:
+    """Cut the repair's box out of (N, C, H, W) with this number of rows in a cell of `STEM` px."""
+    if corner is None:
+        return x
+    within = torch.arange(REPAIR_CELLS * per_cell, device=x.device)
+    top, left = (corner[0] * per_cell).long().unbind()
+    return x.index_select(2, top + within).index_select(3, left + within)
+
+
+def _fade(box: Tensor) -> Tensor:
+    """Return (H, H) weights, 0 at the edges of a box (N, C, H, H), 1 inside."""
+    place = torch.arange(box.shape[-1], device=box.device) + 0.5
+    edge = torch.clip(torch.minimum(place, place.flip(0)) / _FADE_PX, 0, 1)
+    return edge[:, None] * edge
 
 
 def _start_at_zero(*heads: nn.Conv2d) -> None:
@@ -297,9 +326,18 @@ def _damped(flow: Tensor) -> Tensor:
     return flow * (fourth / (fourth + _REST**4))
 
 
-def compose(head: Tensor, background: Tensor, rest_flow: Tensor, share: Tensor) -> Tensor:
-    """Lay a head over the background, both (N, 3, S, S), which moves by a flow (N, 2, S, S)."""
-    rest = sample(background, rest_flow)
+def compose(
+    head: Tensor,
+    background: Tensor,
+    rest_flow: Tensor,
+    share: Tensor,
+    corner: Tensor | None = None,
+) -> Tensor:
+    """Lay a head over the background, both (N, 3, S, S), which moves by a flow (N, 2, S, S).
+
+    With a corner all but the background is of the repair's box; see `WarpUNet.draw`.
+    """
+    rest = sample(background, rest_flow, corner=corner)
     return rest + share * (head - rest)
 
 
@@ -316,16 +354,19 @@ def _enlarged(x: Tensor, factor: int) -> Tensor:
         return rows @ (x @ rows.T)
 
 
-def sample(x: Tensor, displacement: Tensor, bicubic: bool = False) -> Tensor:
+def sample(
+    x: Tensor, displacement: Tensor, bicubic: bool = False, corner: Tensor | None = None
+) -> Tensor:
     """Sample (N, C, H, W) at each cell's own position plus (N, 2, H, W), in halves of the side.
 
+    With a corner the displacement is that of the repair's box in a picture; see `WarpUNet.draw`.
     Always in single precision: a position in bfloat16 would be off by a pixel. Bilinear sampling
     blurs between pixels, bicubic sampling hardly does.
     """
-    height, width = displacement.shape[-2:]
+    height, width = displacement.shape[-2:] if corner is None else x.shape[-2:]
     ys = (torch.arange(height, device=x.device, dtype=torch.float32) + 0.5) * (2 / height) - 1
     xs = (torch.arange(width, device=x.device, dtype=torch.float32) + 0.5) * (2 / width) - 1
-    own = torch.stack([xs.expand(height, width), ys[:, None].expand(height, width)])
-    grid = (displacement.float() + own).permute(0, 2, 3, 1)
+    own = torch.stack([xs.expand(height, width), ys[:, None].expand(height, width)])[None]
+    grid = (displacement.float() + _cut(own, corner, STEM)).permute(0, 2, 3, 1)
     mode = "bicubic" if bicubic else "bilinear"
     return F.grid_sample(x.float(), grid, mode=mode, padding_mode="border", align_corners=False)

@@ -15,7 +15,7 @@ from reenact.models.weights import header_of
 SHIPPED_WEIGHTS: Final = "warp_unet.safetensors"
 """File name of the weights in the package's assets."""
 
-VERSION: Final = 8
+VERSION: Final = 9
 """Part of the key under which converted networks are cached. Increase it whenever the code of
 `models.warp_unet` changes what a network computes."""
 
@@ -27,6 +27,9 @@ STEM: Final = 4
 
 MAP_STEM: Final = 2
 """The maps have half the picture's resolution."""
+
+REPAIR_CELLS: Final = 40
+"""Side, in cells of `STEM` px, of the box around the driven face in which the repair works live."""
 
 UNKNOWN_PERSON: Final = 0.5
 """Person mask passed to `WarpUNet.encode` when segmentation found nobody."""

@@ -2,7 +2,8 @@
 
 The network works on `NETWORK_PX` for every output size. Its smooth flows, share and residual are
 upsampled; reference and background are sampled at the output's size, so that their detail survives.
-`WarpUNet.draw` composes the same layers at the network's size.
+The residual covers a box around the face. `WarpUNet.draw` composes the same layers at the network's
+size.
 """
 
 from __future__ import annotations
@@ -14,11 +15,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from reenact.models.warp_unet_inputs import NETWORK_PX, MapChannel
+from reenact.models.warp_unet_inputs import NETWORK_PX, REPAIR_CELLS, STEM, MapChannel
 from reenact.rendering.mesh_warp import sources, warp_image
 from reenact.types import Array, Image
 
-_FLOAT: Final = cv2.CV_32F
+Corner = tuple[int, int]
+"""First row and column of the repair's box, in cells of `STEM` px of the network's pictures."""
 
 _FINE_PX: Final = 1536
 """Side of an `enlarged` reference; two to four times the reference's own."""
@@ -47,7 +49,7 @@ def warp_head(fine: Image, flow: Array, size: int) -> Image:
     return warp_image(fine, sources(_resized(flow, size), len(fine) // size))
 
 
-def relit(head: Image, maps: Array, cavity: Array) -> Array:
+def relit(head: Image, maps: Array, cavity: Array) -> Image:
     """Relight a head and fill the mouth that the reference hides, as `WarpUNet.relit` does.
 
     Args:
@@ -56,34 +58,49 @@ def relit(head: Image, maps: Array, cavity: Array) -> Array:
         cavity: (3,) RGB, -1 to 1, inside of a mouth that the reference does not show.
 
     Returns:
-        float32 (S, S, 3) RGB in levels, 0 to 255, or a little above.
+        uint8 (S, S, 3) RGB.
     """
     size = len(head)
     unseen, light = maps[..., MapChannel.UNSEEN_MOUTH], maps[..., MapChannel.LIGHT]
     # In levels, relit (v + 1) (1 + light) - 1 of a value v is a factor.
-    result = cv2.multiply(head, _factor((1 + light) * (1 - unseen), size), dtype=_FLOAT)
+    factor = cv2.merge([_resized((1 + light) * (1 - unseen), size)] * 3)
+    result = cv2.multiply(head, factor, dtype=cv2.CV_8U)
     if unseen.any():
         filling = cv2.merge([unseen * level for level in (cavity + 1) * np.float32(127.5)])
-        cv2.add(result, _resized(filling, size), dst=result)
-    return np.asarray(result, np.float32)
+        cv2.add(result, _resized(filling, size), dst=result, dtype=cv2.CV_8U)
+    return np.asarray(result, np.uint8)
 
 
-def as_input(head: Array) -> Array:
-    """Return a `relit` head as the network takes it: float32 (1, 3, P, P), about -1 to 1."""
-    small = _resized(head, NETWORK_PX)
+def as_input(head: Image, corner: Corner) -> Array:
+    """Return the repair's box of a `relit` head as the network takes it.
+
+    It is float32 (1, 3, B, B), -1 to 1, where B is `REPAIR_CELLS` cells of `STEM` px.
+    """
+    side = REPAIR_CELLS * STEM
+    small = _resized(head[_box(corner, side, len(head))], side)
     planes = cv2.dnn.blobFromImage(small, 1 / 127.5, mean=(127.5, 127.5, 127.5))
     return np.asarray(planes, np.float32)
 
 
-def compose(head: Array, background: Image, drawn: Sequence[Array]) -> Image:
+def _box(corner: Corner, side: int, size: int) -> tuple[slice, slice]:
+    """Return the rows and columns, in a picture of a size, of a box with a side in `NETWORK_PX`."""
+    zoom = size / NETWORK_PX
+    rows, columns = (
+        slice(round(start * STEM * zoom), round((start * STEM + side) * zoom)) for start in corner
+    )
+    return rows, columns
+
+
+def compose(head: Image, background: Image, drawn: Sequence[Array], corner: Corner) -> Image:
     """Lay the moved head, repaired, over the moved background.
 
     Args:
-        head: float32 (S, S, 3) RGB in levels, `relit`.
+        head: uint8 (S, S, 3) RGB, `relit`.
         background: uint8 (S, S, 3) RGB, the reference with the background filled in.
-        drawn: the outputs of `models.warp_unet.Layers` for one picture, any sizes: residual
-            (3, P, P), where -1 to 1 is the value range; the background's flow (2, Q, Q) in halves
-            of the side; and the head's share (1, R, R), 0 to 1.
+        drawn: the outputs of `models.warp_unet.Layers` for one picture: residual (3, B, B) of the
+            box, in px of `NETWORK_PX`, where -1 to 1 is the value range; the background's flow
+            (2, Q, Q) in halves of the side; and the head's share (1, R, R), 0 to 1.
+        corner: of the box.
 
     Returns:
         uint8 (S, S, 3) RGB.
@@ -91,10 +108,12 @@ def compose(head: Array, background: Image, drawn: Sequence[Array]) -> Image:
     size = len(head)
     residual, rest_flow, (share,) = drawn
     rest = warp_image(background, sources(_resized(cv2.merge(list(rest_flow)), size)))
-    picture = cv2.multiply(head, _factor(share, size), dtype=_FLOAT)
-    cv2.add(picture, cv2.multiply(rest, _factor(1 - share, size), dtype=_FLOAT), dst=picture)
-    added = _resized(cv2.merge(list(residual * np.float32(127.5))), size)
-    return np.asarray(cv2.add(picture, added, dtype=cv2.CV_8U), np.uint8)
+    share = _resized(share, size)
+    picture = np.asarray(cv2.blendLinear(head, rest, share, 1 - share), np.uint8)
+    box = picture[_box(corner, residual.shape[-1], size)]
+    added = _resized(cv2.merge(list(residual * np.float32(127.5))), len(box))
+    box[:] = cv2.add(box, added, dtype=cv2.CV_8U)
+    return picture
 
 
 def fill_background(scene: Image, coarse_scene: Array, coarse_background: Array) -> Image:
@@ -109,13 +128,7 @@ def fill_background(scene: Image, coarse_scene: Array, coarse_background: Array)
     return np.asarray(cv2.add(scene, _resized(fill, len(scene)), dtype=cv2.CV_8U), np.uint8)
 
 
-def _resized(values: NDArray[Any], size: int) -> Array:
-    """Resize (H, W, C) bilinearly, or by area where it shrinks."""
+def _resized(values: NDArray[Any], size: int) -> NDArray[Any]:
+    """Resize (H, W, C) bilinearly, or by area where it shrinks; the type stays."""
     method = cv2.INTER_AREA if size < len(values) else cv2.INTER_LINEAR
-    resized = cv2.resize(np.ascontiguousarray(values), (size, size), interpolation=method)
-    return np.asarray(resized, np.float32)
-
-
-def _factor(weights: Array, size: int) -> Array:
-    """Return (side, side) weights as (size, size, 3)."""
-    return np.asarray(cv2.merge([_resized(weights, size)] * 3), np.float32)
+    return np.asarray(cv2.resize(np.ascontiguousarray(values), (size, size), interpolation=method))

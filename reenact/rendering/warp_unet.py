@@ -17,11 +17,13 @@ from reenact.config import RendererSettings
 from reenact.face.body_tracker import reference_torsos
 from reenact.face.geometry import estimate_pose, region_mask, square_to_crop, transform_points
 from reenact.face.topology import OVAL
-from reenact.imaging import in_bytes, resized_square, to_levels, to_unit
+from reenact.imaging import in_bytes, resized_square, to_unit
 from reenact.models.warp_unet_inputs import (
     FLOW,
     NETWORK_PX,
+    REPAIR_CELLS,
     SEEN_CHANNELS,
+    STEM,
     UNKNOWN_PERSON,
     VERSION,
     input_shapes,
@@ -34,7 +36,15 @@ from reenact.rendering.background import scene_behind
 from reenact.rendering.body_field import moved_from
 from reenact.rendering.compositing import edge_fade
 from reenact.rendering.head_mesh import head_mesh
-from reenact.rendering.layers import as_input, compose, enlarged, fill_background, relit, warp_head
+from reenact.rendering.layers import (
+    Corner,
+    as_input,
+    compose,
+    enlarged,
+    fill_background,
+    relit,
+    warp_head,
+)
 from reenact.rendering.reference_ranking import SeenFaces, reference_distances
 from reenact.rendering.relighting import Lighting
 from reenact.types import Array, Body, Drive, Image, Pose, Target
@@ -44,6 +54,14 @@ if TYPE_CHECKING:
 
 _MAP_SIDE: Final = NETWORK_PX // 2
 """Side of the maps in cells."""
+
+_BOX_BELOW: Final = np.array([2, 0])
+"""The middle of the repair's box below that of the face; rows and columns of cells."""
+
+_BOX_STEP: Final = 2
+_BOX_HOLD: Final = 5
+_BOX_MAX: Final = NETWORK_PX // STEM - REPAIR_CELLS
+"""The repair's box moves in steps, and holds until the face is so far from its middle; cells."""
 
 _MIN_PERSON_IN_FACE: Final = 0.5
 """Share of a face that must be segmented as person; otherwise the segmentation is ignored."""
@@ -83,7 +101,7 @@ class WarpUNetRenderer:
         self._settings = settings
         self.device = choose_device(settings.device, settings.engine)
         self.engine = ""
-        self._loaded: tuple[str, bool] | None = None
+        self._loaded: str | None = None
         self._size = NETWORK_PX
         self._chosen: int | None = None
         self._fading_from: int | None = None
@@ -96,9 +114,9 @@ class WarpUNetRenderer:
         """
         self._size = target.crop_size
         weights = self._settings.weights or target.weights or ""
-        if self._loaded != (weights, self._is_resized):
+        if self._loaded != weights:
             self._load(Path(weights) if weights else shipped_weights())
-            self._loaded = weights, self._is_resized
+            self._loaded = weights
         self._to_network = square_to_crop((0, 0, self._size), NETWORK_PX)
         landmarks = transform_points(target.landmarks, self._to_network)
         pictures = (resized_square(np.asarray(one), NETWORK_PX) for one in target.references)
@@ -138,6 +156,7 @@ class WarpUNetRenderer:
         """Draw one frame."""
         landmarks = transform_points(drive.landmarks, self._to_network)
         number = self._choose(landmarks, drive.dt_s)
+        self._place_box(landmarks)
         pose = estimate_pose(landmarks)
         picture = self._draw(number, landmarks, pose, drive.body)
         if self._fading_from is not None:
@@ -147,14 +166,10 @@ class WarpUNetRenderer:
         return picture
 
     def reset(self) -> None:
-        """Forget which reference is in use."""
+        """Forget which reference is in use, and where the repair's box is."""
         self._chosen = None
         self._fading_from = None
-
-    @property
-    def _is_resized(self) -> bool:
-        """Whether the output has another size than the network's pictures."""
-        return self._size != NETWORK_PX
+        self._corner: Corner = (-NETWORK_PX, -NETWORK_PX)
 
     def _load(self, path: Path) -> None:
         from reenact.models.inference import compile_module, file_digest
@@ -162,12 +177,16 @@ class WarpUNetRenderer:
         config = read_config(path)
         self._mesh = head_mesh()
         self._cavity = load_arrays(path, "warp_unet", "cavity")["cavity"].ravel()
-        kind = "Layers" if self._is_resized else "Picture"
         shapes = input_shapes(config, NETWORK_PX)
         square = (1, 1, NETWORK_PX, NETWORK_PX)
         picture, maps = shapes.pop("reference"), shapes.pop("maps")
         encoded = {"reference": picture, "person": square, "scene": picture}
-        drawn = {"head": picture, **shapes, "maps": (1, SEEN_CHANNELS, *maps[2:])}
+        drawn = {
+            "head": (1, 3, REPAIR_CELLS * STEM, REPAIR_CELLS * STEM),
+            **shapes,
+            "maps": (1, SEEN_CHANNELS, *maps[2:]),
+            "corner": (1, 2),
+        }
         self._encoder, self._engine = (
             compile_module(
                 lambda part=part: _network(path, part),  # type: ignore[misc]
@@ -177,7 +196,7 @@ class WarpUNetRenderer:
                 self._settings.threads,
                 key=f"{part} of warp_unet {VERSION} {config} {file_digest(path)}",
             )
-            for part, inputs in (("encoder", encoded), (kind, drawn))
+            for part, inputs in (("encoder", encoded), ("Layers", drawn))
         )
         self.engine = self._engine.name
 
@@ -205,11 +224,19 @@ class WarpUNetRenderer:
         warped = warp_head(self._fine[number], maps[..., FLOW], self._size)
         head = relit(warped, maps, self._cavity)
         seen = np.ascontiguousarray(maps.transpose(2, 0, 1)[None, :SEEN_CHANNELS])
-        inputs = {"head": as_input(head), "maps": seen}
+        corner = np.array([self._corner], np.float32)
+        inputs = {"head": as_input(head, self._corner), "maps": seen, "corner": corner}
         drawn = [output[0] for output in self._engine(inputs)]
-        if not self._is_resized:
-            return to_levels(np.asarray(cv2.merge(list(drawn[0])), np.float32))
-        return compose(head, reference.background, drawn)
+        return compose(head, reference.background, drawn, self._corner)
+
+    def _place_box(self, landmarks: Array) -> None:
+        """Move the repair's box if the face's middle has left that of the box."""
+        face = landmarks[list(OVAL), 1::-1]
+        middle = (face.min(axis=0) + face.max(axis=0)) / (2 * STEM) + _BOX_BELOW
+        wanted = middle - REPAIR_CELLS / 2
+        if np.abs(wanted - self._corner).max() > _BOX_HOLD:
+            inside = np.clip(np.round(wanted / _BOX_STEP) * _BOX_STEP, 0, _BOX_MAX)
+            self._corner = int(inside[0]), int(inside[1])
 
     def _choose(self, landmarks: Array, dt_s: float) -> int:
         """Return the index of the reference to draw from, and advance the fade towards it."""

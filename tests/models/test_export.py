@@ -19,7 +19,7 @@ from reenact.imaging import from_unit, resized_square, to_unit
 from reenact.models import export as exporting
 from reenact.models.export import Format
 from reenact.models.inference import FileNetwork
-from reenact.models.warp_unet import Layers, WarpUNet
+from reenact.models.warp_unet import WarpUNet
 from reenact.models.warp_unet_export import export_generator
 from reenact.models.warp_unet_inputs import (
     FLOW,
@@ -29,7 +29,7 @@ from reenact.models.warp_unet_inputs import (
     WarpUNetConfig,
 )
 from reenact.models.weights import load_model, save_model
-from reenact.rendering.layers import as_input, compose, enlarged, relit, warp_head
+from reenact.rendering.layers import compose, enlarged, relit, warp_head
 from reenact.types import Array
 from support.documents import documents
 
@@ -89,7 +89,7 @@ def test_another_library_draws_the_same_picture(
 def test_a_larger_size_is_drawn_by_the_networks_own_cells(
     weights: Path, tmp_path: Path, kind: Format
 ) -> None:
-    """It is the picture that the program composes at this size."""
+    """It is the picture that the program composes at this size, but repaired everywhere."""
     size_px = 2 * NETWORK_PX
     list(export_generator(tmp_path, kind, size_px, weights))
     encoder, generator = (
@@ -113,10 +113,11 @@ def test_a_larger_size_is_drawn_by_the_networks_own_cells(
     behind = to_unit(resized_square(from_unit(background[0]), NETWORK_PX)[None])
     seen = maps[..., :SEEN_CHANNELS].transpose(2, 0, 1)[None].copy()
     with torch.inference_mode():
-        inputs = [torch.from_numpy(part) for part in (as_input(head), behind, features, seen)]
-        layers = Layers(network)(*inputs)
-    drawn = [layer[0].numpy() for layer in layers]
-    expected = compose(head, from_unit(background[0]), drawn)
+        small = to_unit(resized_square(head, NETWORK_PX)[None])
+        inputs = [torch.from_numpy(part) for part in (small, behind, features, seen)]
+        layers = network.draw(*inputs)
+    drawn = [layer[0].numpy() for layer in (layers.residual, layers.rest_flow, layers.share)]
+    expected = compose(head, from_unit(background[0]), drawn, (0, 0))
     assert picture.shape == (1, 3, size_px, size_px)
     error = np.abs(picture[0].transpose(1, 2, 0) - expected / 127.5 + 1)[20:-20, 20:-20]
     assert np.median(error) < 0.01

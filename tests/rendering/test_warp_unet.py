@@ -15,19 +15,20 @@ from reenact.evaluation import metrics
 from reenact.face.geometry import region_mask
 from reenact.face.topology import IRIS_LEFT, IRIS_RIGHT, OVAL
 from reenact.imaging import from_unit, to_unit
-from reenact.models.warp_unet import Layers, WarpUNet, warped
+from reenact.models.warp_unet import WarpUNet
 from reenact.models.warp_unet_inputs import (
     FLOW,
     MAP_CHANNELS,
     NETWORK_PX,
+    REPAIR_CELLS,
     SEEN_CHANNELS,
+    STEM,
     UNKNOWN_PERSON,
     MapChannel,
     shipped_weights,
 )
 from reenact.models.weights import load_model, save_model
 from reenact.rendering.compositing import edge_fade
-from reenact.rendering.layers import compose, enlarged, relit, warp_head
 from reenact.rendering.reference_ranking import SeenFaces, reference_distances
 from reenact.rendering.warp_unet import WarpUNetRenderer, person_coverage
 from reenact.types import Array, Image, Renderer, Target
@@ -300,12 +301,12 @@ def test_the_network_works_at_its_own_size_for_every_output(size_px: int) -> Non
         assert metrics.psnr(own, np.asarray(resized, np.uint8)) > 30
 
 
-def test_full_size_layers_are_the_networks_own() -> None:
-    """Composed at the network's size by OpenCV, they are the picture that the network composes."""
+def test_a_frame_is_what_the_network_draws_and_repaired_around_the_face() -> None:
+    """Repaired everywhere, as in the training, the picture is the same but for its surroundings."""
     target = portrait_target(NETWORK_PX)
     face = turned(opened_mouth(target.neutral, 12), 12)
     renderer = opened("warp_unet", target)
-    expected = renderer.render(drive(face))
+    drawn = renderer.render(drive(face))
     assert isinstance(renderer, WarpUNetRenderer)
     reference = renderer._references[0]
     maps = renderer._mesh.maps(
@@ -317,18 +318,32 @@ def test_full_size_layers_are_the_networks_own() -> None:
     planes = torch.from_numpy(maps.transpose(2, 0, 1)[None].copy())
     inputs = [torch.from_numpy(value) for value in reference.inputs.values()]
     with torch.inference_mode():
-        warped_head = warped(torch.from_numpy(to_unit(target.references)), planes)
-        head = network.relit(warped_head, planes)
-        outputs = Layers(network)(head, *inputs, planes[:, :SEEN_CHANNELS])
-    warped_picture = warp_head(enlarged(target.references[0]), maps[..., FLOW], NETWORK_PX)
-    composed = compose(
-        relit(warped_picture, maps, renderer._cavity),
-        from_unit(reference.inputs["background"][0]),
-        [output[0].numpy() for output in outputs],
-    )
-    error = np.abs(composed.astype(int) - expected)
-    assert error.mean() < 1.0
-    assert (error > 8).mean() < 0.01
+        picture, layered, _ = network(torch.from_numpy(to_unit(target.references)), *inputs, planes)
+    repaired, unrepaired = (from_unit(one[0].numpy()).astype(int) for one in (picture, layered))
+    inside = region_mask(face, OVAL, NETWORK_PX) > 127
+    assert metrics.psnr(repaired[inside], drawn[inside]) > 36
+    top, left = (STEM * start for start in renderer._corner)
+    far = np.ones_like(inside)
+    far[top : top + REPAIR_CELLS * STEM, left : left + REPAIR_CELLS * STEM] = False
+    left_out, there_is = (np.abs(unrepaired - one)[far].mean() for one in (drawn, repaired))
+    assert left_out < 0.7 * there_is
+
+
+def test_the_box_of_the_repair_follows_the_face_and_holds_still_otherwise() -> None:
+    renderer = opened("warp_unet", portrait_target())
+    assert isinstance(renderer, WarpUNetRenderer)
+    face = portrait_target().neutral
+    corners = []
+    for shift_px in (0, 12, -12, 32, 20, 200):
+        renderer.render(drive(face + np.array([shift_px, 0, 0], np.float32)))
+        corners.append(renderer._corner)
+    assert corners[0] == corners[1] == corners[2]
+    top, left = corners[0]
+    assert corners[3] == corners[4] == (top, left + 32 // STEM)
+    assert corners[5] == (top, NETWORK_PX // STEM - REPAIR_CELLS), "it stays in the picture"
+    renderer.reset()
+    renderer.render(drive(face))
+    assert renderer._corner == corners[0]
 
 
 def test_the_repair_is_coarse_outside_the_face() -> None:
