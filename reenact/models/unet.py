@@ -47,6 +47,8 @@ class UNetConfig:
         most: channels at most.
         dropout: share of the values dropped after the first three up-sampling layers while
             training (pix2pix's noise); Fan 2023 has none.
+        residual: the network draws a change of the picture and begins with none (ours), so that a
+            short training need not learn to draw faces first.
 
     Raises:
         ValueError: a size is not allowed.
@@ -56,6 +58,7 @@ class UNetConfig:
     width: int = 64
     most: int = 512
     dropout: float = 0.0
+    residual: bool = False
 
     def __post_init__(self) -> None:
         if self.size_px not in (32, 64, 128, 256, 512, 1024):
@@ -115,6 +118,8 @@ class UNet(nn.Module):
             below = outputs
         self.output = nn.Sequential(nn.ReLU(), _transposed(below + channels[0], 3), nn.Tanh())
         self.apply(start_small)
+        if self.config.residual:
+            nn.init.zeros_(self.output[1].weight)
 
     def forward(self, picture: Tensor, landmarks: Tensor) -> Tensor:
         """Draw the target with another expression.
@@ -135,7 +140,7 @@ class UNet(nn.Module):
         for layer in self.up:
             result = layer(torch.cat([result, skips.pop()], dim=1))
         drawn: Tensor = self.output(torch.cat([result, skips.pop()], dim=1))
-        return drawn
+        return (picture + drawn).clamp(-1, 1) if self.config.residual else drawn
 
 
 def start_small(module: nn.Module) -> None:

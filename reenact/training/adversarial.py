@@ -59,11 +59,13 @@ class AdversarialConfig(PictureData):
         batch_size: pairs in a step.
         width: channels of the first layers of generator and discriminator.
         dropout: of the generator, pix2pix's noise.
+        residual: see `UNetConfig` (ours).
         spectral: spectral instead of batch normalisation in the discriminator.
         critic_relu: ReLU instead of LeakyReLU in the discriminator.
         critic_sees_landmarks: it is given the landmark map besides the target's picture.
         generator_rate, discriminator_rate: of Adam, constant.
         adversarial_weight, pixel_weight: µ1 and µ2 of eq. 9.
+        squared_weight: of the mean squared error besides (ours).
         landmarks: what pictures are drawn from: the truth's own, or those that Φ fused (eq. 1).
         fusion: weights of Φ; "": the shipped ones.
     """
@@ -72,6 +74,7 @@ class AdversarialConfig(PictureData):
     batch_size: PositiveInt = 8
     width: PositiveInt = 64
     dropout: Share = 0.0
+    residual: bool = False
     spectral: bool = True
     critic_relu: bool = True
     critic_sees_landmarks: bool = False
@@ -79,6 +82,7 @@ class AdversarialConfig(PictureData):
     discriminator_rate: NonNegativeFloat = 1e-4
     adversarial_weight: NonNegativeFloat = 1.0
     pixel_weight: NonNegativeFloat = 100.0
+    squared_weight: NonNegativeFloat = 0.0
     landmarks: Literal["true", "fused"] = "true"
     fusion: str = ""
 
@@ -164,6 +168,8 @@ class AdversarialRecipe(Recipe):
         losses = {"adversarial": config.adversarial_weight * adversarial}
         if config.pixel_weight:
             losses["pixels"] = config.pixel_weight * F.l1_loss(generated.float(), truth)
+        if config.squared_weight:
+            losses["squared"] = config.squared_weight * F.mse_loss(generated.float(), truth)
         losses |= self.further_losses(batch, generated)
         optimizer_step(self.optimizers["generator"], losses.values())
         return {**as_floats(losses), "discriminator": discriminator_loss}
@@ -207,8 +213,9 @@ def save_weights(
 
 def unet_config(config: AdversarialConfig) -> UNetConfig:
     """Return the sizes of the generator. Raises ConfigError if side or width is not allowed."""
+    width = config.width
     try:
-        return UNetConfig(config.size_px, config.width, 8 * config.width, config.dropout)
+        return UNetConfig(config.size_px, width, 8 * width, config.dropout, config.residual)
     except ValueError as error:
         raise ConfigError(f"settings: {error}.") from error
 

@@ -7,17 +7,41 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+import cv2
+import numpy as np
 from pydantic import Field
 
 from reenact.config import Section, Share
 from reenact.registry import MotionSpec
-from reenact.rendering.image_to_image import spec
+from reenact.rendering.image_to_image import LandmarkRenderer, spec
+from reenact.types import Array, Drive, Image, Target
 
 if TYPE_CHECKING:
     from reenact_motion.source import MotionGAN
 
 NAME: Final = "motion_gan"
 TEXTURE_NAME: Final = "texture_gan"
+
+
+class TextureRenderer(LandmarkRenderer):
+    """Adds what the network changes in the small picture to the target's first reference."""
+
+    def prepare(self, target: Target) -> None:
+        """Load the weights unless they are loaded; raises as its parent."""
+        super().prepare(target)
+        self._picture = target.references[0].astype(np.float32)
+
+    def reference(self, picture: Image, points: Array) -> Array:
+        """Return the network's input for the target's picture, (1, 3, S, S) in -1..1."""
+        self._small: Array = super().reference(picture, points)
+        return self._small
+
+    def render(self, drive: Drive) -> Image:
+        """Draw one frame, with the detail of the reference wherever it does not change."""
+        (drawn,) = self._engine({"condition": self.condition(drive)})
+        change = np.ascontiguousarray((drawn[0] - self._small[0]).transpose(1, 2, 0))
+        enlarged = cv2.resize(change, self._picture.shape[:2], interpolation=cv2.INTER_LINEAR)
+        return np.clip(np.round(self._picture + 127.5 * enlarged), 0, 255).astype(np.uint8)
 
 
 class MotionGANSettings(Section):
@@ -50,4 +74,5 @@ TEXTURE_GAN: Final = spec(
     "frames from a face and landmarks, by TextureGAN (Otberdout 2022; no weights are shipped)",
     recipe="reenact_motion.texture:build_recipe",
     training_file="plugins/reenact_motion/texture_gan.toml",
+    renderer=TextureRenderer,
 )

@@ -47,6 +47,10 @@ class FaceGanConfig(FaceData):
             is asked for (ours), which makes a short training possible; 0: no pair is compared.
         pairs_first: share of the training in which the generator learns from pairs alone, in half
             of the time that a step with critics takes (ours).
+        critics_alone: share of the training after that in which the critics learn too, but the
+            generator does not yet learn from them (ours): untrained critics undo what it learned.
+        critics_weight: factor on all losses of the generator but that of the pairs (ours).
+        critic_rate: of Adam for the critics; None: `rate` (ours).
         windowed, residual: see `masked_generator.MaskedConfig`.
         gain: factor on what the generator changes wherever it is used, for squared errors teach it
             to change too little (ours).
@@ -57,6 +61,9 @@ class FaceGanConfig(FaceData):
     rate: NonNegativeFloat = 1e-4
     pair_weight: NonNegativeFloat = 0.0
     pairs_first: Share = 0.0
+    critics_alone: Share = 0.0
+    critics_weight: NonNegativeFloat = 1.0
+    critic_rate: NonNegativeFloat | None = None
     windowed: bool = False
     residual: bool = False
     gain: PositiveFloat = 1.0
@@ -89,7 +96,10 @@ class FaceRecipe(Recipe):
         self.networks: dict[str, nn.Module] = {"generator": generator, **critics}
         self.optimizers: dict[str, torch.optim.Optimizer] = {
             "generator": adam(generator, config.rate),
-            "critic": adam(nn.ModuleDict(dict(critics)), config.rate),
+            "critic": adam(
+                nn.ModuleDict(dict(critics)),
+                config.rate if config.critic_rate is None else config.critic_rate,
+            ),
         }
         self.critics = list(critics)
         self.paired = self.paired or config.pair_weight > 0
@@ -146,26 +156,33 @@ class FaceRecipe(Recipe):
         return one_hot(range(1, len(EMOTIONS)))
 
     def step(self, batch: Mapping[str, Any], progress: float) -> dict[str, float]:
-        """Let the critics learn some times, then the generator once; at first it learns alone."""
-        count = self._config.critic_steps
-        if self._config.pair_weight and progress < self._config.pairs_first:
-            part = {name: values[::count] for name, values in batch.items()}
+        """Let the critics learn some times, then the generator once; see `FaceGanConfig`."""
+        config = self._config
+        count = config.critic_steps
+        start = config.pairs_first if config.pair_weight else 0.0
+        judged: dict[str, Tensor] = {}
+        for number in range(count if progress >= start else 0):
+            part = {name: values[number::count] for name, values in batch.items()}
+            judged = self.critic_losses(part, self.wanted(part))
+            optimizer_step(self.optimizers["critic"], judged.values())
+        part = {name: values[count - 1 :: count] for name, values in batch.items()}
+        if progress < start + (config.critics_alone if config.pair_weight else 0.0):
             drawn = self.networks["generator"](self.given(part)[0], self.wanted(part))
             losses = self.pair_losses((drawn, part["faces"]))
-            optimizer_step(self.optimizers["generator"], losses.values())
-            return as_floats(losses)
-        for number in range(count):
-            part = {name: values[number::count] for name, values in batch.items()}
-            wanted = self.wanted(part)
-            judged = self.critic_losses(part, wanted)
-            optimizer_step(self.optimizers["critic"], judged.values())
+        else:
+            losses = self._judged_losses(part)
+        optimizer_step(self.optimizers["generator"], losses.values())
+        return {**as_floats(judged), **as_floats(losses)}
+
+    def _judged_losses(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Return the generator's losses by the critics, which get no gradients of them."""
         for name in self.critics:
             self.networks[name].requires_grad_(False)
-        losses = self.generator_losses(part, wanted)
-        optimizer_step(self.optimizers["generator"], losses.values())
+        losses = self.generator_losses(batch, self.wanted(batch))
         for name in self.critics:
             self.networks[name].requires_grad_(True)
-        return {**as_floats(judged), **as_floats(losses)}
+        weight = self._config.critics_weight
+        return {name: one if name == "pairs" else weight * one for name, one in losses.items()}
 
     def validate(self, network: nn.Module) -> dict[str, float]:
         """Return how well acted emotions are shown; see `FaceMaterial.measure`."""
