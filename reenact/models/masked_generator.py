@@ -7,39 +7,20 @@ mask M is 1, the input picture stays.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
-from reenact.errors import ModelError
-
-if TYPE_CHECKING:
-    from typing_extensions import Self
+from reenact.models.weights import NetworkConfig, builder
 
 
 def check_side(size_px: int) -> None:
     """Raise ValueError if layers that halve a picture could not halve this side often enough."""
     if size_px < 32 or size_px & (size_px - 1):
         raise ValueError(f"a side of {size_px} px is no power of two from 32")
-
-
-@dataclass(frozen=True, slots=True)
-class NetworkConfig:
-    """Sizes of a network, which its weight files keep as text."""
-
-    def to_json(self) -> str:
-        """Return the text that a weight file keeps."""
-        return json.dumps(asdict(self))
-
-    @classmethod
-    def from_json(cls, text: str) -> Self:
-        """Read such a text. Raises ValueError or TypeError if it does not fit."""
-        return cls(**json.loads(text))
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +98,9 @@ class MaskedGenerator(nn.Module):
     def forward(self, picture: Tensor, condition: Tensor) -> Tensor:
         """Return the changed picture (N, 3, H, W) in -1..1 (eq. 1)."""
         return blended(picture, *self.masks(picture, condition))
+
+
+build_masked = builder(MaskedConfig, MaskedGenerator)
 
 
 class PlainGenerator(nn.Module):
@@ -219,14 +203,6 @@ def total_variation(mask: Tensor) -> Tensor:
     across = (mask[..., 1:] - mask[..., :-1]).square().sum()
     down = (mask[..., 1:, :] - mask[..., :-1, :]).square().sum()
     return (across + down) / len(mask)
-
-
-def build_masked(config: str) -> tuple[MaskedGenerator, int]:
-    """Build the generator from the config text of a weight file."""
-    network = MaskedGenerator(MaskedConfig.from_json(config))
-    if network.config.conditions < 1:
-        raise ModelError("A masked generator needs a condition.")
-    return network, network.config.size_px
 
 
 class ResidualBlock(nn.Module):

@@ -23,12 +23,13 @@ With 256 px it has 54.4 million weights.
 from __future__ import annotations
 
 import itertools
-import json
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass
 from typing import Final
 
 import torch
 from torch import Tensor, nn
+
+from reenact.models.weights import NetworkConfig, builder
 
 MAP_CHANNELS: Final = 1
 """The landmark map J: `geometry.landmark_map`, in -1..1."""
@@ -38,7 +39,7 @@ _MAX_WIDTH: Final = 1024
 
 
 @dataclass(frozen=True, slots=True)
-class UNetConfig:
+class UNetConfig(NetworkConfig):
     """Sizes of the network.
 
     Attributes:
@@ -72,23 +73,6 @@ class UNetConfig:
         """Return the channels of the down-sampling layers: 64, 128, 256, 512, … at sizes to 2."""
         halvings = self.size_px.bit_length() - 2
         return [min(self.width << level, self.most) for level in range(halvings)]
-
-    def to_json(self) -> str:
-        """Return the text that a model file's header keeps."""
-        return json.dumps(asdict(self))
-
-    @classmethod
-    def from_json(cls, text: str) -> UNetConfig:
-        """Read what `to_json` wrote.
-
-        Raises:
-            ValueError, TypeError: the text is not such a config.
-        """
-        values = json.loads(text)
-        known = {field.name for field in fields(cls)}
-        if not isinstance(values, dict) or set(values) - known:
-            raise ValueError("not the sizes of a U-net")
-        return cls(**values)
 
 
 class UNet(nn.Module):
@@ -141,6 +125,9 @@ class UNet(nn.Module):
             result = layer(torch.cat([result, skips.pop()], dim=1))
         drawn: Tensor = self.output(torch.cat([result, skips.pop()], dim=1))
         return (picture + drawn).clamp(-1, 1) if self.config.residual else drawn
+
+
+build = builder(UNetConfig, UNet)
 
 
 def start_small(module: nn.Module) -> None:

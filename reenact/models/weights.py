@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
@@ -15,6 +17,47 @@ from reenact.types import Array
 
 if TYPE_CHECKING:  # loading torch takes a second and 170 MB, which most runs do without
     from torch import Tensor, nn
+    from typing_extensions import Self
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkConfig:
+    """Sizes of a network that draws pictures, which its weight files keep as text.
+
+    Attributes:
+        size_px: side of the pictures.
+    """
+
+    size_px: int
+
+    def to_json(self) -> str:
+        """Return the text that a weight file keeps."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """Read such a text. Raises ValueError or TypeError if it does not fit."""
+        return cls(**json.loads(text))
+
+
+Config = TypeVar("Config", bound=NetworkConfig)
+Network = TypeVar("Network", bound="nn.Module")
+
+
+def builder(
+    config: type[Config], network: Callable[[Config], Network]
+) -> Callable[[str], tuple[Network, int]]:
+    """Return the function that builds a network from the config text of a weight file.
+
+    It also returns the side of the pictures, and raises ValueError or TypeError if the text does
+    not fit.
+    """
+
+    def build(text: str) -> tuple[Network, int]:
+        sizes = config.from_json(text)
+        return network(sizes), sizes.size_px
+
+    return build
 
 
 def save_model(path: Path, state: Mapping[str, Tensor], facts: Mapping[str, str]) -> None:

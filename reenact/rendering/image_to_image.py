@@ -6,10 +6,10 @@ function that builds the network. Importing this module loads no torch.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import numpy as np
 
@@ -17,14 +17,8 @@ from reenact.config import RendererSettings, Section
 from reenact.errors import ModelError, NoWeightsError
 from reenact.face.geometry import landmark_map, square_to_crop, transform_points
 from reenact.imaging import from_unit, resized_square, to_unit
-from reenact.registry import RendererSpec
+from reenact.registry import RendererSpec, import_object
 from reenact.types import Array, Drive, Image, Target
-
-if TYPE_CHECKING:
-    from torch import nn
-
-BuildNetwork = Callable[[str], "tuple[nn.Module, int]"]
-"""Builds a network from the config text in its weight file; returns it and its side in px."""
 
 
 class LandmarkRenderer:
@@ -35,8 +29,8 @@ class LandmarkRenderer:
     Args:
         settings: device, engine and weights.
         name: of the renderer, and of the architecture in its weight files.
-        build: builds the network; it raises ValueError or TypeError for an invalid config. The
-            network maps a picture (N, 3, S, S) and a landmark map (N, 1, S, S) to a picture.
+        build: "module:function" that builds the network, see `models.weights.builder`. It maps a
+            picture (N, 3, S, S) and a landmark map (N, 1, S, S) to a picture.
         recipe: training file that makes weights, named in the error message if there are none.
         shipped: weights that come with the renderer; "": none.
 
@@ -53,7 +47,7 @@ class LandmarkRenderer:
         own: Section,
         *,
         name: str,
-        build: BuildNetwork,
+        build: str,
         recipe: str,
         shipped: str = "",
     ) -> None:
@@ -125,7 +119,7 @@ class LandmarkRenderer:
         header = read_header(path)
         try:
             config = header.get("config", "{}")
-            network, self._size = self._build(config)
+            network, self._size = import_object(self._build)(config)
         except (TypeError, ValueError) as error:
             raise ModelError(f"{path} has a config that this version does not know.") from error
         load_model(path, network, self._name)
@@ -152,21 +146,13 @@ def map_planes(landmarks: Sequence[Array], size_px: int) -> Array:
     return to_unit(np.stack([landmark_map(points, size_px)[..., None] for points in landmarks]))
 
 
-def build_unet(config: str) -> tuple[nn.Module, int]:
-    """Build the network of Fan 2023 from the config text of a weight file."""
-    from reenact.models.unet import UNet, UNetConfig
-
-    network = UNet(UNetConfig.from_json(config))
-    return network, network.config.size_px
-
-
 def spec(
     name: str,
     summary: str,
     *,
     recipe: str,
     training_file: str,
-    build: BuildNetwork = build_unet,
+    build: str = "reenact.models.unet:build",
     renderer: type[LandmarkRenderer] = LandmarkRenderer,
     export: str | None = None,
     shipped: str = "",
@@ -178,7 +164,7 @@ def spec(
         summary: one line.
         recipe: "module:function" of the training recipe.
         training_file: argument of `reenact train` that makes its weights.
-        build: builds its network.
+        build: "module:function" that builds its network, see `models.weights.builder`.
         renderer: a subclass if the network needs its reference prepared.
         export: "module:function" of a `models.export.Exporter`.
         shipped: weights that come with it; "": none.

@@ -86,7 +86,7 @@ def test_kernels_are_four_by_four_and_nothing_is_pooled() -> None:
 def test_sizes_that_do_not_fit_are_refused(wrong: dict[str, int]) -> None:
     with pytest.raises(ConfigError, match="settings"):
         unet_config(read_config({"train": "a", "val": "b", **wrong}))
-    with pytest.raises(ValueError, match="U-net"):
+    with pytest.raises(TypeError, match="depth"):
         UNetConfig.from_json('{"depth": 3}')
 
 

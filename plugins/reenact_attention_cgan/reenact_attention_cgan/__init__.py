@@ -6,16 +6,13 @@ The head stays still. This module holds the spec and the renderer, and loads no 
 from __future__ import annotations
 
 from importlib.resources import files
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import numpy as np
 
 from reenact.rendering.aligned_face import EmotionRenderer
 from reenact.rendering.image_to_image import spec
 from reenact.types import Array, Drive
-
-if TYPE_CHECKING:
-    from torch import nn
 
 WEIGHTS: Final = str(files("reenact_attention_cgan") / "attention_cgan.safetensors")
 
@@ -45,18 +42,12 @@ class AttentionRenderer(EmotionRenderer):
         return drive.intensity * float(1 - drive.emotion[0])
 
 
-def _build(config: str) -> tuple[nn.Module, int]:
-    from reenact_attention_cgan.network import build
-
-    return build(config)
-
-
 ATTENTION_CGAN: Final = spec(
     "attention_cgan",
     "a cGAN with attention (Wang 2025): emotions at levels of intensity",
     recipe="reenact_attention_cgan.training:build_recipe",
     training_file="plugins/reenact_attention_cgan/attention_cgan.toml",
-    build=_build,
+    build="reenact_attention_cgan.network:build",
     renderer=AttentionRenderer,
     export="reenact_attention_cgan.network:export",
     shipped=WEIGHTS,

@@ -15,12 +15,8 @@ from torch import Tensor, nn
 
 from reenact.expression.emotions import EMOTIONS, LEVELS
 from reenact.models.export import conditional_exporter
-from reenact.models.masked_generator import (
-    NetworkConfig,
-    PlainGenerator,
-    ResidualBlock,
-    check_side,
-)
+from reenact.models.masked_generator import PlainGenerator, ResidualBlock, check_side
+from reenact.models.weights import NetworkConfig, builder
 from reenact_attention_cgan import WEIGHTS
 
 CODES: Final = (*EMOTIONS, *(f"level {name}" for name in LEVELS))
@@ -131,10 +127,5 @@ class IdentityExtractor(nn.Module):
         return logits
 
 
-def build(config: str) -> tuple[AttentionGenerator, int]:
-    """Build the generator from the config text of a weight file."""
-    sizes = AttentionConfig.from_json(config)
-    return AttentionGenerator(sizes), sizes.size_px
-
-
+build = builder(AttentionConfig, AttentionGenerator)
 export = conditional_exporter("attention_cgan", build, CODES, WEIGHTS)

@@ -19,12 +19,11 @@ from pydantic import ConfigDict, NonNegativeFloat, PositiveInt
 from pydantic.dataclasses import dataclass as pydantic_dataclass
 from torch import Tensor
 
-from reenact.errors import ConfigError
 from reenact.expression.emotions import EMOTIONS, LEVELS
 from reenact.models.masked_generator import ConditionCritic
 from reenact.training.faces.clips import LabelledClip
 from reenact.training.faces.material import FaceMaterial, one_hot
-from reenact.training.faces.recipe import FaceGanConfig, FaceRecipe, recipe_builder
+from reenact.training.faces.recipe import FaceGanConfig, FaceRecipe, recipe_builder, sizes_of
 from reenact.types import Array
 from reenact_attention_cgan.network import (
     CONDITIONS,
@@ -67,17 +66,7 @@ class AttentionRecipe(FaceRecipe):
 
     def __init__(self, config: AttentionTraining, material: FaceMaterial) -> None:
         self.config = config
-        try:
-            sizes = AttentionConfig(
-                config.size_px,
-                config.width,
-                config.blocks,
-                config.reduction,
-                config.windowed,
-                config.residual,
-            )
-        except ValueError as error:
-            raise ConfigError(f"settings.size_px: {error}.") from error
+        sizes = sizes_of(AttentionConfig, config)
         side = config.size_px
         critics = {
             "critic": ConditionCritic((side, side), CONDITIONS, config.width),

@@ -5,22 +5,11 @@ This module holds the specs and loads no torch.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from reenact.imaging import to_unit
 from reenact.rendering.image_to_image import LandmarkRenderer, map_planes, spec
 from reenact.types import Array, Image
-
-if TYPE_CHECKING:
-    from torch import nn
-
-
-def _build_g2gan(config: str) -> tuple[nn.Module, int]:
-    from reenact.models.unet import UNetConfig
-    from reenact_baselines.g2gan import G2GANNetwork
-
-    sizes = UNetConfig.from_json(config)
-    return G2GANNetwork(sizes), sizes.size_px
 
 
 class G2GANRenderer(LandmarkRenderer):
@@ -58,6 +47,6 @@ G2GAN: Final = spec(
     "G2-GAN of Song 2018, through a neutral face, as a baseline",
     recipe="reenact_baselines.g2gan:build_recipe",
     training_file="plugins/reenact_baselines/g2gan.toml",
-    build=_build_g2gan,
+    build="reenact_baselines.g2gan:build",
     renderer=G2GANRenderer,
 )

@@ -18,6 +18,7 @@ from torch.utils.data import Dataset
 
 from reenact.models.discriminators import MarkovDiscriminator
 from reenact.models.unet import UNet, UNetConfig
+from reenact.models.weights import builder
 from reenact.training.adversarial import (
     AdversarialConfig,
     adam,
@@ -65,6 +66,9 @@ class G2GANNetwork(nn.Module):
         """Return a picture with the expression of the map."""
         drawn: Tensor = self.synthesising(neutral, landmarks)
         return drawn
+
+
+build = builder(UNetConfig, G2GANNetwork)
 
 
 class G2GANRecipe(Recipe):

@@ -6,16 +6,13 @@ no torch.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import numpy as np
 
 from reenact.rendering.aligned_face import EmotionRenderer
 from reenact.rendering.image_to_image import spec
 from reenact.types import Array, Drive
-
-if TYPE_CHECKING:
-    from torch import nn
 
 
 class ExprganRenderer(EmotionRenderer):
@@ -30,30 +27,12 @@ class ExprganRenderer(EmotionRenderer):
         return min(5 * super().strength(drive), 1.0)
 
 
-def _build_stargan(config: str) -> tuple[nn.Module, int]:
-    from reenact_expression_baselines.stargan import build
-
-    return build(config)
-
-
-def _build_attgan(config: str) -> tuple[nn.Module, int]:
-    from reenact_expression_baselines.attgan import build
-
-    return build(config)
-
-
-def _build_exprgan(config: str) -> tuple[nn.Module, int]:
-    from reenact_expression_baselines.exprgan import build
-
-    return build(config)
-
-
 STARGAN: Final = spec(
     "stargan",
     "StarGAN of Choi 2018, driven by emotions, as a baseline",
     recipe="reenact_expression_baselines.stargan:build_recipe",
     training_file="plugins/reenact_expression_baselines/stargan.toml",
-    build=_build_stargan,
+    build="reenact_expression_baselines.stargan:build",
     renderer=EmotionRenderer,
     export="reenact_expression_baselines.stargan:export",
 )
@@ -62,7 +41,7 @@ ATTGAN: Final = spec(
     "AttGAN of He 2019, driven by emotions, as a baseline",
     recipe="reenact_expression_baselines.attgan:build_recipe",
     training_file="plugins/reenact_expression_baselines/attgan.toml",
-    build=_build_attgan,
+    build="reenact_expression_baselines.attgan:build",
     renderer=EmotionRenderer,
     export="reenact_expression_baselines.attgan:export",
 )
@@ -71,7 +50,7 @@ EXPRGAN: Final = spec(
     "ExprGAN of Ding 2018, driven by emotions and their intensity, as a baseline",
     recipe="reenact_expression_baselines.exprgan:build_recipe",
     training_file="plugins/reenact_expression_baselines/exprgan.toml",
-    build=_build_exprgan,
+    build="reenact_expression_baselines.exprgan:build",
     renderer=ExprganRenderer,
     export="reenact_expression_baselines.exprgan:export",
 )

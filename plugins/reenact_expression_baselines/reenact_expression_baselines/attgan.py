@@ -20,15 +20,20 @@ from torch import Tensor, nn
 from reenact.expression.emotions import EMOTIONS
 from reenact.models.export import conditional_exporter
 from reenact.models.masked_generator import ConditionCritic, coloured, with_planes
+from reenact.models.weights import builder
 from reenact.training.faces.material import FaceMaterial, by_emotion
-from reenact.training.faces.recipe import FaceGanConfig, FaceRecipe, critic_losses, recipe_builder
+from reenact.training.faces.recipe import (
+    FaceGanConfig,
+    FaceRecipe,
+    critic_losses,
+    recipe_builder,
+    sizes_of,
+)
 from reenact_expression_baselines.layers import (
     BaselineConfig,
-    builder,
     doubling,
     drawing,
     halving,
-    sizes,
 )
 
 
@@ -79,7 +84,7 @@ class AttganRecipe(FaceRecipe):
 
     def __init__(self, config: AttganTraining, material: FaceMaterial) -> None:
         self.config = config
-        network = AttganGenerator(sizes(config, config.depth))
+        network = AttganGenerator(sizes_of(BaselineConfig, config))
         critic = ConditionCritic((config.size_px, config.size_px), len(EMOTIONS), config.width)
         super().__init__("attgan", config, material, network, {"critic": critic})
 
@@ -108,6 +113,6 @@ class AttganRecipe(FaceRecipe):
         }
 
 
-build = builder(AttganGenerator)
+build = builder(BaselineConfig, AttganGenerator)
 build_recipe = recipe_builder(AttganTraining, AttganRecipe, by_emotion)
 export = conditional_exporter("attgan", build, EMOTIONS)

@@ -22,15 +22,14 @@ from torch import Tensor, nn
 from reenact.expression.emotions import EMOTIONS
 from reenact.models.export import conditional_exporter
 from reenact.models.masked_generator import ConditionCritic, coloured, total_variation
+from reenact.models.weights import builder
 from reenact.training.faces.material import FaceMaterial, by_emotion
-from reenact.training.faces.recipe import FaceGanConfig, FaceRecipe, recipe_builder
+from reenact.training.faces.recipe import FaceGanConfig, FaceRecipe, recipe_builder, sizes_of
 from reenact_expression_baselines.layers import (
     BaselineConfig,
-    builder,
     doubling,
     drawing,
     halving,
-    sizes,
 )
 
 CODES: Final = 5
@@ -108,7 +107,7 @@ class ExprganRecipe(FaceRecipe):
 
     def __init__(self, config: ExprganTraining, material: FaceMaterial) -> None:
         self.config = config
-        network = ExprganGenerator(sizes(config, config.depth))
+        network = ExprganGenerator(sizes_of(BaselineConfig, config))
         codes = (1 + CODES) * len(EMOTIONS)
         critics = {
             "critic": ConditionCritic((config.size_px, config.size_px), codes, config.width),
@@ -167,6 +166,6 @@ def _sizes(wanted: Tensor) -> Tensor:
     return torch.rand(len(wanted), CODES, device=wanted.device)
 
 
-build = builder(ExprganGenerator)
+build = builder(BaselineConfig, ExprganGenerator)
 build_recipe = recipe_builder(ExprganTraining, ExprganRecipe, by_emotion)
 export = conditional_exporter("exprgan", build, EMOTIONS)

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TypeVar
 
 from torch import nn
 
-from reenact.errors import ConfigError
-from reenact.models.masked_generator import NetworkConfig, check_side
-from reenact.training.faces.recipe import FaceGanConfig
-
-Network = TypeVar("Network", bound=nn.Module)
+from reenact.models.masked_generator import check_side
+from reenact.models.weights import NetworkConfig
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +23,6 @@ class BaselineConfig(NetworkConfig):
         windowed, residual: see `masked_generator.MaskedConfig`; only StarGAN's planes are windowed.
     """
 
-    size_px: int
     width: int
     depth: int
     windowed: bool = False
@@ -41,26 +36,6 @@ class BaselineConfig(NetworkConfig):
         """Return the channels of an encoder's layers, which end at 4 × 4 px or before."""
         depth = min(self.depth, self.size_px.bit_length() - 3)
         return [self.width << level for level in range(depth)]
-
-
-def sizes(config: FaceGanConfig, depth: int) -> BaselineConfig:
-    """Return the sizes that a recipe asks for. Raises ConfigError if they are not allowed."""
-    try:
-        return BaselineConfig(config.size_px, config.width, depth, config.windowed, config.residual)
-    except ValueError as error:
-        raise ConfigError(f"settings.size_px: {error}.") from error
-
-
-def builder(
-    network: Callable[[BaselineConfig], Network],
-) -> Callable[[str], tuple[Network, int]]:
-    """Return the function that builds a network from the config text of a weight file."""
-
-    def build(config: str) -> tuple[Network, int]:
-        made = BaselineConfig.from_json(config)
-        return network(made), made.size_px
-
-    return build
 
 
 def halving(widths: Sequence[int]) -> list[nn.Module]:

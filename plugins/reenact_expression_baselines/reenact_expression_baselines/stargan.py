@@ -18,6 +18,7 @@ from torch import Tensor
 from reenact.expression.emotions import EMOTIONS
 from reenact.models.export import conditional_exporter
 from reenact.models.masked_generator import ConditionCritic, PlainGenerator, ResidualBlock
+from reenact.models.weights import builder
 from reenact.training.faces.material import FaceMaterial, by_emotion
 from reenact.training.faces.recipe import (
     FaceGanConfig,
@@ -25,9 +26,10 @@ from reenact.training.faces.recipe import (
     critic_losses,
     falling,
     recipe_builder,
+    sizes_of,
 )
 from reenact.training.loop import Schedule
-from reenact_expression_baselines.layers import BaselineConfig, builder, sizes
+from reenact_expression_baselines.layers import BaselineConfig
 
 
 @pydantic_dataclass(frozen=True, config=ConfigDict(extra="forbid"))
@@ -60,7 +62,7 @@ class StarganRecipe(FaceRecipe):
 
     def __init__(self, config: StarganTraining, material: FaceMaterial) -> None:
         self.config = config
-        network = StarganGenerator(sizes(config, config.blocks))
+        network = StarganGenerator(sizes_of(BaselineConfig, config, depth=config.blocks))
         critic = ConditionCritic((config.size_px, config.size_px), len(EMOTIONS), config.width)
         super().__init__("stargan", config, material, network, {"critic": critic})
         self.schedules: Mapping[str, Schedule] = dict.fromkeys(self.optimizers, falling(1 / 2))
@@ -94,6 +96,6 @@ class StarganRecipe(FaceRecipe):
         }
 
 
-build = builder(StarganGenerator)
+build = builder(BaselineConfig, StarganGenerator)
 build_recipe = recipe_builder(StarganTraining, StarganRecipe, by_emotion)
 export = conditional_exporter("stargan", build, EMOTIONS)

@@ -7,7 +7,7 @@ stays still. This module holds the spec and the renderer, and loads no torch.
 from __future__ import annotations
 
 from importlib.resources import files
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import numpy as np
 
@@ -15,9 +15,6 @@ from reenact.face.topology import ACTION_UNITS
 from reenact.rendering.aligned_face import AlignedRenderer
 from reenact.rendering.image_to_image import spec
 from reenact.types import Array, Drive
-
-if TYPE_CHECKING:
-    from torch import nn
 
 WEIGHTS: Final = str(files("reenact_ganimation") / "ganimation.safetensors")
 
@@ -37,18 +34,12 @@ class GanimationRenderer(AlignedRenderer):
         return min(10 * float(self.condition(drive).max()), 1.0)
 
 
-def _build(config: str) -> tuple[nn.Module, int]:
-    from reenact.models.masked_generator import build_masked
-
-    return build_masked(config)
-
-
 GANIMATION: Final = spec(
     "ganimation",
     "GANimation: action units change a photo, the head stays still",
     recipe="reenact_ganimation.training:build_recipe",
     training_file="plugins/reenact_ganimation/ganimation.toml",
-    build=_build,
+    build="reenact.models.masked_generator:build_masked",
     renderer=GanimationRenderer,
     export="reenact_ganimation.training:export",
     shipped=WEIGHTS,

@@ -21,7 +21,6 @@ from pydantic import ConfigDict, NonNegativeFloat, PositiveInt
 from pydantic.dataclasses import dataclass as pydantic_dataclass
 from torch import Tensor
 
-from reenact.errors import ConfigError
 from reenact.expression.emotions import acted_units
 from reenact.face.topology import ACTION_UNITS
 from reenact.models.export import conditional_exporter
@@ -40,6 +39,7 @@ from reenact.training.faces.recipe import (
     critic_losses,
     falling,
     recipe_builder,
+    sizes_of,
 )
 from reenact.training.loop import Schedule
 from reenact.types import Array
@@ -74,16 +74,7 @@ class GanimationRecipe(FaceRecipe):
 
     def __init__(self, config: GanimationConfig, material: FaceMaterial) -> None:
         self.config = config
-        try:
-            sizes = MaskedConfig(
-                config.size_px,
-                width=config.width,
-                blocks=config.blocks,
-                windowed=config.windowed,
-                residual=config.residual,
-            )
-        except ValueError as error:
-            raise ConfigError(f"settings.size_px: {error}.") from error
+        sizes = sizes_of(MaskedConfig, config)
         side = config.size_px
         critic = ConditionCritic((side, side), sizes.conditions, config.width)
         super().__init__("ganimation", config, material, MaskedGenerator(sizes), {"critic": critic})

@@ -7,21 +7,12 @@ torch.
 from __future__ import annotations
 
 from importlib.resources import files
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from reenact.rendering.aligned_face import EmotionRenderer
 from reenact.rendering.image_to_image import spec
 
-if TYPE_CHECKING:
-    from torch import nn
-
 WEIGHTS: Final = str(files("reenact_lgp_gan") / "lgp_gan.safetensors")
-
-
-def _build(config: str) -> tuple[nn.Module, int]:
-    from reenact_lgp_gan.network import build
-
-    return build(config)
 
 
 LGP_GAN: Final = spec(
@@ -29,7 +20,7 @@ LGP_GAN: Final = spec(
     "LGP-GAN (Xia 2021): a photo shows an emotion, the head stays still",
     recipe="reenact_lgp_gan.training:build_recipe",
     training_file="plugins/reenact_lgp_gan/lgp_gan.toml",
-    build=_build,
+    build="reenact_lgp_gan.network:build",
     renderer=EmotionRenderer,
     export="reenact_lgp_gan.network:export",
     shipped=WEIGHTS,

@@ -20,9 +20,10 @@ from reenact.models.masked_generator import (
     ConditionCritic,
     MaskedConfig,
     MaskedGenerator,
-    NetworkConfig,
     blended,
+    check_side,
 )
+from reenact.models.weights import NetworkConfig, builder
 from reenact_lgp_gan import WEIGHTS
 
 CONDITIONS: Final = 8
@@ -76,8 +77,12 @@ class LgpConfig(NetworkConfig):
     windowed: bool = False
     residual: bool = False
 
+    def __post_init__(self) -> None:
+        """Refuse what the critics could not halve."""
+        check_side(self.size_px)
+
     def masked(self, blocks: int) -> MaskedConfig:
-        """Return the sizes of one generator. Raises ValueError for another side."""
+        """Return the sizes of one generator."""
         return MaskedConfig(
             self.size_px, CONDITIONS, self.width, blocks, self.windowed, self.residual
         )
@@ -153,10 +158,5 @@ def cut_out(picture: Tensor) -> dict[str, Tensor]:
     return {name: region(name, size).cut(picture) for name in REGIONS} | {"face": picture}
 
 
-def build(config: str) -> tuple[LgpGenerator, int]:
-    """Build the generator from the config text of a weight file."""
-    sizes = LgpConfig.from_json(config)
-    return LgpGenerator(sizes), sizes.size_px
-
-
+build = builder(LgpConfig, LgpGenerator)
 export = conditional_exporter("lgp_gan", build, EMOTIONS, WEIGHTS)

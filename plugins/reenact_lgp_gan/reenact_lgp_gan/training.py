@@ -18,7 +18,6 @@ from pydantic import ConfigDict, NonNegativeFloat, PositiveInt
 from pydantic.dataclasses import dataclass as pydantic_dataclass
 from torch import Tensor
 
-from reenact.errors import ConfigError
 from reenact.models.masked_generator import ConditionCritic
 from reenact.training.faces.material import FaceMaterial, by_emotion
 from reenact.training.faces.recipe import (
@@ -27,6 +26,7 @@ from reenact.training.faces.recipe import (
     critic_losses,
     falling,
     recipe_builder,
+    sizes_of,
 )
 from reenact.training.loop import Schedule
 from reenact_lgp_gan.network import LOCAL_BLOCKS, LgpConfig, LgpGenerator, critics, cut_out
@@ -59,19 +59,8 @@ class LgpRecipe(FaceRecipe):
 
     def __init__(self, config: LgpTraining, material: FaceMaterial) -> None:
         self.config = config
-        sizes = LgpConfig(
-            config.size_px,
-            config.width,
-            config.blocks,
-            config.local_blocks,
-            config.windowed,
-            config.residual,
-        )
-        try:
-            generator = LgpGenerator(sizes)
-        except ValueError as error:
-            raise ConfigError(f"settings.size_px: {error}.") from error
-        super().__init__("lgp_gan", config, material, generator, critics(sizes))
+        sizes = sizes_of(LgpConfig, config)
+        super().__init__("lgp_gan", config, material, LgpGenerator(sizes), critics(sizes))
         self.schedules: Mapping[str, Schedule] = dict.fromkeys(self.optimizers, FALLING)
 
     def critic_losses(self, batch: Mapping[str, Tensor], wanted: Tensor) -> dict[str, Tensor]:

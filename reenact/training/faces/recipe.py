@@ -7,6 +7,7 @@ stands in its plugin.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -17,9 +18,10 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from reenact.config import Share
+from reenact.errors import ConfigError
 from reenact.expression.emotions import EMOTIONS
 from reenact.models.masked_generator import gradient_penalty, window
-from reenact.models.weights import save_model
+from reenact.models.weights import NetworkConfig, save_model
 from reenact.training.adversarial import adam, as_floats, optimizer_step
 from reenact.training.faces.clips import FaceData
 from reenact.training.faces.material import (
@@ -222,6 +224,22 @@ def critic_losses(
 def falling(constant: float) -> Schedule:
     """Return the factor on a rate that stays for that share of the training, then falls to 0."""
     return lambda progress: min(1.0, (1 - progress) / (1 - constant))
+
+
+Sizes = TypeVar("Sizes", bound=NetworkConfig)
+
+
+def sizes_of(kind: type[Sizes], config: FaceGanConfig, **others: int) -> Sizes:
+    """Return the sizes of a network: the settings of the same names, and others.
+
+    Raises ConfigError if the side is not allowed.
+    """
+    names = [one.name for one in fields(kind)]
+    given = {name: getattr(config, name) for name in names if hasattr(config, name)}
+    try:
+        return kind(**given | others)
+    except ValueError as error:
+        raise ConfigError(f"settings.size_px: {error}.") from error
 
 
 Settings = TypeVar("Settings", bound=FaceGanConfig)
