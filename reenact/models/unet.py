@@ -100,10 +100,11 @@ class UNet(nn.Module):
             outputs = channels[level - 1]
             self.up.append(_up_sampling(below + channels[level], outputs, dropped))
             below = outputs
-        self.output = nn.Sequential(nn.ReLU(), _transposed(below + channels[0], 3), nn.Tanh())
+        last = _transposed(below + channels[0], 3)
+        self.output = nn.Sequential(nn.ReLU(), last, nn.Tanh())
         self.apply(start_small)
         if self.config.residual:
-            nn.init.zeros_(self.output[1].weight)
+            nn.init.zeros_(last.weight)
 
     def forward(self, picture: Tensor, landmarks: Tensor) -> Tensor:
         """Draw the target with another expression.

@@ -14,8 +14,8 @@ from torch import nn
 
 from reenact.training.faces.material import FaceMaterial, shown
 from support.emotion_renderers import (
-    check_it_comes_without_weights,
     check_it_resumes_and_shows_emotions,
+    check_shipped_weights,
     face_batch,
 )
 
@@ -27,7 +27,7 @@ SMALL = "batch_size = 2\nsize_px = 32\nwidth = 4\nframes = 6\ncritic_steps = 2\n
 )
 def test_it_trains_resumes_and_shows_emotions(name: str, more: str, tmp_path: Path) -> None:
     check_it_resumes_and_shows_emotions(name, SMALL + more, tmp_path)
-    check_it_comes_without_weights(name)
+    check_shipped_weights(name)
 
 
 def test_stargan_weighs_a_cycle_and_classes(people_faces: FaceMaterial) -> None:

@@ -6,10 +6,12 @@ no torch.
 
 from __future__ import annotations
 
+from importlib.resources import files
 from typing import Final
 
 import numpy as np
 
+from reenact.registry import RendererSpec
 from reenact.rendering.aligned_face import EmotionRenderer
 from reenact.rendering.image_to_image import spec
 from reenact.types import Array, Drive
@@ -27,30 +29,31 @@ class ExprganRenderer(EmotionRenderer):
         return min(5 * super().strength(drive), 1.0)
 
 
-STARGAN: Final = spec(
-    "stargan",
-    "StarGAN of Choi 2018, driven by emotions, as a baseline",
-    recipe="reenact_expression_baselines.stargan:build_recipe",
-    training_file="plugins/reenact_expression_baselines/stargan.toml",
-    build="reenact_expression_baselines.stargan:build",
-    renderer=EmotionRenderer,
-    export="reenact_expression_baselines.stargan:export",
-)
-ATTGAN: Final = spec(
-    "attgan",
-    "AttGAN of He 2019, driven by emotions, as a baseline",
-    recipe="reenact_expression_baselines.attgan:build_recipe",
-    training_file="plugins/reenact_expression_baselines/attgan.toml",
-    build="reenact_expression_baselines.attgan:build",
-    renderer=EmotionRenderer,
-    export="reenact_expression_baselines.attgan:export",
-)
-EXPRGAN: Final = spec(
+def weights(name: str) -> str:
+    """Return the path of the weights that come with a renderer."""
+    return str(files("reenact_expression_baselines") / f"{name}.safetensors")
+
+
+def _baseline(
+    name: str, summary: str, renderer: type[EmotionRenderer] = EmotionRenderer
+) -> RendererSpec:
+    module = f"reenact_expression_baselines.{name}"
+    return spec(
+        name,
+        summary,
+        recipe=f"{module}:build_recipe",
+        training_file=f"plugins/reenact_expression_baselines/{name}.toml",
+        build=f"{module}:build",
+        renderer=renderer,
+        export=f"{module}:export",
+        shipped=weights(name),
+    )
+
+
+STARGAN: Final = _baseline("stargan", "StarGAN of Choi 2018, driven by emotions, as a baseline")
+ATTGAN: Final = _baseline("attgan", "AttGAN of He 2019, driven by emotions, as a baseline")
+EXPRGAN: Final = _baseline(
     "exprgan",
     "ExprGAN of Ding 2018, driven by emotions and their intensity, as a baseline",
-    recipe="reenact_expression_baselines.exprgan:build_recipe",
-    training_file="plugins/reenact_expression_baselines/exprgan.toml",
-    build="reenact_expression_baselines.exprgan:build",
-    renderer=ExprganRenderer,
-    export="reenact_expression_baselines.exprgan:export",
+    ExprganRenderer,
 )

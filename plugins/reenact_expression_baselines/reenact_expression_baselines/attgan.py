@@ -29,6 +29,7 @@ from reenact.training.faces.recipe import (
     recipe_builder,
     sizes_of,
 )
+from reenact_expression_baselines import weights
 from reenact_expression_baselines.layers import (
     BaselineConfig,
     doubling,
@@ -115,4 +116,4 @@ class AttganRecipe(FaceRecipe):
 
 build = builder(BaselineConfig, AttganGenerator)
 build_recipe = recipe_builder(AttganTraining, AttganRecipe, by_emotion)
-export = conditional_exporter("attgan", build, EMOTIONS)
+export = conditional_exporter("attgan", build, EMOTIONS, weights("attgan"))

@@ -25,6 +25,7 @@ from reenact.models.masked_generator import ConditionCritic, coloured, total_var
 from reenact.models.weights import builder
 from reenact.training.faces.material import FaceMaterial, by_emotion
 from reenact.training.faces.recipe import FaceGanConfig, FaceRecipe, recipe_builder, sizes_of
+from reenact_expression_baselines import weights
 from reenact_expression_baselines.layers import (
     BaselineConfig,
     doubling,
@@ -168,4 +169,4 @@ def _sizes(wanted: Tensor) -> Tensor:
 
 build = builder(BaselineConfig, ExprganGenerator)
 build_recipe = recipe_builder(ExprganTraining, ExprganRecipe, by_emotion)
-export = conditional_exporter("exprgan", build, EMOTIONS)
+export = conditional_exporter("exprgan", build, EMOTIONS, weights("exprgan"))

@@ -29,6 +29,7 @@ from reenact.training.faces.recipe import (
     sizes_of,
 )
 from reenact.training.loop import Schedule
+from reenact_expression_baselines import weights
 from reenact_expression_baselines.layers import BaselineConfig
 
 
@@ -98,4 +99,4 @@ class StarganRecipe(FaceRecipe):
 
 build = builder(BaselineConfig, StarganGenerator)
 build_recipe = recipe_builder(StarganTraining, StarganRecipe, by_emotion)
-export = conditional_exporter("stargan", build, EMOTIONS)
+export = conditional_exporter("stargan", build, EMOTIONS, weights("stargan"))

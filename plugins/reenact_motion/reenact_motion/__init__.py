@@ -7,14 +7,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-import cv2
 import numpy as np
 from pydantic import Field
 
 from reenact.config import Section, Share
+from reenact.face.geometry import estimate_pose, to_face_frame, to_image, transform_points
 from reenact.registry import MotionSpec
-from reenact.rendering.image_to_image import LandmarkRenderer, spec
-from reenact.types import Array, Drive, Image, Target
+from reenact.rendering.aligned_face import AlignedRenderer
+from reenact.rendering.image_to_image import map_planes, spec
+from reenact.types import Array, Drive, Target
 
 if TYPE_CHECKING:
     from reenact_motion.source import MotionGAN
@@ -23,25 +24,23 @@ NAME: Final = "motion_gan"
 TEXTURE_NAME: Final = "texture_gan"
 
 
-class TextureRenderer(LandmarkRenderer):
-    """Adds what the network changes in the small picture to the target's first reference."""
+class TextureRenderer(AlignedRenderer):
+    """Draws the target's first reference with the driven expression; the head stays still."""
 
     def prepare(self, target: Target) -> None:
         """Load the weights unless they are loaded; raises as its parent."""
         super().prepare(target)
-        self._picture = target.references[0].astype(np.float32)
+        self._pose = estimate_pose(target.landmarks[0])
 
-    def reference(self, picture: Image, points: Array) -> Array:
-        """Return the network's input for the target's picture, (1, 3, S, S) in -1..1."""
-        self._small: Array = super().reference(picture, points)
-        return self._small
+    def condition(self, drive: Drive) -> Array:
+        """Return the landmark map in the photo's pose, (1, 1, S, S) in -1..1."""
+        shape = to_face_frame(drive.landmarks, estimate_pose(drive.landmarks))
+        points = transform_points(to_image(shape, self._pose), self._affine)
+        return map_planes([points], self._size)
 
-    def render(self, drive: Drive) -> Image:
-        """Draw one frame, with the detail of the reference wherever it does not change."""
-        (drawn,) = self._engine({"condition": self.condition(drive)})
-        change = np.ascontiguousarray((drawn[0] - self._small[0]).transpose(1, 2, 0))
-        enlarged = cv2.resize(change, self._picture.shape[:2], interpolation=cv2.INTER_LINEAR)
-        return np.clip(np.round(self._picture + 127.5 * enlarged), 0, 255).astype(np.uint8)
+    def strength(self, drive: Drive) -> float:
+        """Return 1, but for faint expressions, so that a face at rest is the photo."""
+        return min(10 * float(np.abs(drive.expression.action_units).max()), 1.0)
 
 
 class MotionGANSettings(Section):

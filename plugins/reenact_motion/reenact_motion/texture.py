@@ -2,22 +2,26 @@
 
     L = L_adv + λ₁ ‖G(I_n, Z) − I‖₁ + λ₂ (1 − cos(F(G(I_n, Z)), F(I_n)))
 
-The paper's adversarial, reconstruction and identity losses. Its extractor F is a network for face
-recognition that is not free to ship, so F is learned beside the generator, from real pictures
-alone: of a batch it has to tell which two pictures show the same person. Generator and critic are
-those of `training.adversarial`, since the survey (Syed 2023, §3.2.1) names no layers; λ and F are
-ours.
+The paper's adversarial, reconstruction and identity losses. As its faces are frontal, pairs are of
+aligned faces whose heads are turned alike (ours): frames of clips, and frames bent to emotions. Its
+extractor F is a network for face recognition that is not free to ship, so F is learned beside the
+generator, from real pictures alone: of a batch it has to tell which two pictures show the same
+person. Generator and critic are those of `training.adversarial`, since the survey (Syed 2023,
+§3.2.1) names no layers; λ and F are ours.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
 import torch
 import torch.nn.functional as F
-from pydantic import ConfigDict, NonNegativeFloat
+from pydantic import ConfigDict, NonNegativeFloat, NonNegativeInt, PositiveInt
 from pydantic.dataclasses import dataclass as pydantic_dataclass
 from torch import Tensor, nn
 
@@ -25,11 +29,12 @@ from reenact.training.adversarial import (
     AdversarialConfig,
     AdversarialRecipe,
     adam,
-    fusion_network,
     optimizer_step,
 )
-from reenact.training.picture_pairs import NeutralPairs, PictureMaterial, load_pictures
-from reenact.training.sampling import read_settings
+from reenact.training.augmentation import Augmentation, Pair, Rng, augment
+from reenact.training.faces.clips import FaceData, LabelledClip, load_acted, load_labelled
+from reenact.training.picture_pairs import PictureMaterial
+from reenact.training.sampling import describe, read_settings, split_people
 from reenact_motion import TEXTURE_NAME
 
 TEMPERATURE: Final = 0.1
@@ -37,12 +42,22 @@ TEMPERATURE: Final = 0.1
 
 FEATURES: Final = 64
 
+MAX_TURN: Final = 6.0
+"""Degrees between the heads of a pair that weigh as much as a whole expression."""
+
 
 @pydantic_dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class TextureConfig(AdversarialConfig):
-    """The `[settings]`: those of Fan 2023 and λ₂, the weight of the identity."""
+    """The `[settings]`: networks, rates and losses of Fan 2023, and people as of any recipe.
+
+    Attributes:
+        identity_weight: λ₂.
+        frames, acted_frames: of each clip, see `FaceData`.
+    """
 
     identity_weight: NonNegativeFloat = 10.0
+    frames: PositiveInt = 60
+    acted_frames: NonNegativeInt = 0
 
 
 class IdentityNetwork(nn.Module):
@@ -85,8 +100,60 @@ class TextureRecipe(AdversarialRecipe):
         return {"identity": self.config.identity_weight * (1 - alike).mean()}
 
 
+class AlignedPairs:
+    """Draws a face of a clip, and the calmest that is turned alike as its reference."""
+
+    def __init__(
+        self, clips: Sequence[LabelledClip], changes: Collection[Augmentation] = ()
+    ) -> None:
+        self._clips, self._changes = clips, changes
+
+    def pair(self, clip: LabelledClip, row: int) -> Pair:
+        """Return the pair whose truth is a face of a clip."""
+        assert clip.points is not None
+        others = np.arange(clip.sources or len(clip.pictures))
+        turned = np.linalg.norm(clip.turns[others] - clip.turns[row], axis=1)
+        best = int((clip.intensity[others] + turned / MAX_TURN).argmin())
+        faces, points = clip.pictures, clip.points
+        return Pair(faces[best], points[best], faces[row], points[row])
+
+    def draw(self, rng: Rng) -> Pair:
+        """Return one pair, augmented."""
+        clip = self._clips[rng.integers(len(self._clips))]
+        pair = self.pair(clip, int(rng.integers(len(clip.pictures))))
+        return augment(pair, rng, changes=self._changes)
+
+    def all(self) -> list[Pair]:
+        """Return a pair for each face."""
+        return [self.pair(clip, row) for clip in self._clips for row in range(len(clip.pictures))]
+
+
+def load_pairs(config: TextureConfig) -> PictureMaterial:
+    """Load aligned faces; held-out people show acted emotions.
+
+    Raises ReenactError if the data is missing or damaged, or train and val share people.
+    """
+    data = FaceData(
+        config.train,
+        config.val,
+        config.folds,
+        config.held_out_fold,
+        config.test_fold,
+        size_px=config.size_px,
+        frames=config.frames,
+        acted_frames=config.acted_frames,
+    )
+    clips, held_out = split_people(data, lambda folder: load_labelled(folder, data))
+    description, measured = describe(clips, data), held_out
+    if data.acted_frames:
+        acted = partial(load_acted, Path(data.train))
+        clips = [*clips, *acted(data, {clip.identity for clip in clips})]
+        measured = acted(replace(data, acted_frames=1), {clip.identity for clip in held_out})
+    pairs = AlignedPairs(clips, config.augmentation)
+    return PictureMaterial(pairs, AlignedPairs(measured).all(), description)
+
+
 def build_recipe(settings: Mapping[str, Any]) -> TextureRecipe:
     """Make the recipe from the `[settings]` of a training file; the reference is a calm frame."""
     config = read_settings(TextureConfig, settings)
-    calm = partial(NeutralPairs, changes=config.augmentation)
-    return TextureRecipe(config, load_pictures(config, calm, fusion_network(config)))
+    return TextureRecipe(config, load_pairs(config))

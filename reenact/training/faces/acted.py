@@ -61,12 +61,14 @@ class ActedFaces:
         units: float32 (8, 17), as they are and as acted.
         emotions: float32 (8, 8), of sum 1; what an emotion leaves is neutral.
         intensity: float32 (8,).
+        points: float32 (8, 478, 3) px of the pictures.
     """
 
     pictures: NDArray[np.uint8]
     units: Array
     emotions: Array
     intensity: Array
+    points: Array
 
 
 def act(
@@ -96,7 +98,7 @@ def act(
     picture, points = frame(row)
     pose = estimate_pose(points, found.rest)
     affine = to_frame(points, size_px)
-    pictures = [crop_image(picture, affine, size_px)]
+    pictures, shapes = [crop_image(picture, affine, size_px)], [points]
     for number, level in enumerate(levels[1:].tolist(), start=1):
         motion = np.float32(EXAGGERATION * level) * acted_deviations()[number]
         shape = apply_contact(found.rest + motion, found.rest, None)
@@ -110,11 +112,13 @@ def act(
             _soft(points, OVAL, len(bent), grown=2), _soft(wanted, OVAL, len(bent), grown=2)
         )
         pictures.append(crop_image(_blended(picture, bent, face), affine, size_px))
+        shapes.append(wanted)
     shown = levels[:, None] * np.eye(len(EMOTIONS), dtype=np.float32)
     shown[:, 0] = 1 - levels
     units = levels[:, None] * acted_units()
     units[0], shown[0] = found.units[row], found.weights[row]
-    return ActedFaces(np.stack(pictures), units, shown, levels)
+    aligned = transform_points(np.stack(shapes), affine)
+    return ActedFaces(np.stack(pictures), units, shown, levels, aligned)
 
 
 def _mouth_like(found: ClipExpressions, row: int, gap: float) -> int | None:

@@ -18,6 +18,7 @@ from pydantic.dataclasses import dataclass as pydantic_dataclass
 from reenact.errors import ReenactError
 from reenact.evaluation.recognition import ClipExpressions, read_expressions
 from reenact.expression.emotions import emotion_intensity
+from reenact.face.geometry import transform_points
 from reenact.imaging import crop_image
 from reenact.rendering.aligned_face import to_frame
 from reenact.targets.clip_files import clips_in, decode_clip
@@ -56,6 +57,7 @@ class LabelledClip:
         turns: (F, 3) degrees, the heads' rotation vectors.
         units, emotions, intensity: see the module.
         sources: how many of the frames, from the first, a pair may begin with; None: all.
+        points: (F, 478, 3) px of the pictures; None: they are not known.
     """
 
     identity: str
@@ -65,6 +67,7 @@ class LabelledClip:
     emotions: Array
     intensity: Array
     sources: int | None = None
+    points: Array | None = None
 
 
 def load_labelled(folder: Path, data: FaceData) -> list[LabelledClip]:
@@ -76,10 +79,12 @@ def load_labelled(folder: Path, data: FaceData) -> list[LabelledClip]:
         strong = kept[np.argsort(-level[kept])[: data.frames // 2 + 1]]
         chosen = np.unique(np.concatenate([spread, strong]))
         images, size = decode_clip(video), data.size_px
+        affines = [to_frame(found.points[row], size) for row in chosen.tolist()]
         pictures = [
-            crop_image(images[found.frames[row]], to_frame(found.points[row], size), size)
-            for row in chosen.tolist()
+            crop_image(images[found.frames[row]], affine, size)
+            for row, affine in zip(chosen.tolist(), affines, strict=True)
         ]
+        points = map(transform_points, found.points[chosen], affines)
         clips.append(
             LabelledClip(
                 video.stem.split("__")[0],
@@ -88,6 +93,7 @@ def load_labelled(folder: Path, data: FaceData) -> list[LabelledClip]:
                 found.units[chosen],
                 found.weights[chosen],
                 level[chosen],
+                points=np.stack(list(points)),
             )
         )
     if not clips:
@@ -122,6 +128,7 @@ def load_acted(folder: Path, data: FaceData, people: Collection[str]) -> list[La
                     acted.emotions,
                     acted.intensity,
                     sources=1,
+                    points=acted.points,
                 )
             )
     return clips
