@@ -59,8 +59,7 @@ class Paster:
             _depth(side, left, side, width)[self._cut[1]],
             _depth(side, top, side, height, _TOP_STEEPNESS)[self._cut[0]],
         )
-        self._weight = np.ascontiguousarray(np.repeat(weight[..., None], 3, axis=2))
-        self._kept: Array = self.plate[y0:y1, x0:x1] * (np.float32(1) - self._weight)
+        self._weights = weight, 1 - weight
 
     def paste(self, crop_image: Image) -> Image:
         """Paste a crop, uint8 (S, S, 3) RGB; return a new uint8 (H, W, 3) picture of `size`."""
@@ -68,10 +67,17 @@ class Paster:
         x0, y0, x1, y1 = self.box
         if x0 == x1 or y0 == y1:
             return result
-        crop = resized_square(crop_image, self.square[2])[self._cut]
-        moving = cv2.multiply(crop, self._weight, dtype=cv2.CV_32F)
-        result[y0:y1, x0:x1] = cv2.add(moving, self._kept, dtype=cv2.CV_8U)
+        crop = self._resized(crop_image)[self._cut]
+        box = result[y0:y1, x0:x1]
+        box[:] = cv2.blendLinear(crop, box, *self._weights)
         return result
+
+    def _resized(self, crop: Image) -> Image:
+        """Scale a crop to its side in the picture; by areas, a small reduction takes 2 ms."""
+        side = self.square[2]
+        if side < len(crop) < 2 * side:
+            return np.asarray(cv2.resize(crop, (side, side)), np.uint8)
+        return resized_square(crop, side)
 
 
 def edge_fade(target: Target, side: int) -> Array:

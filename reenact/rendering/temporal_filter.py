@@ -51,9 +51,10 @@ class PictureFilter:
             return picture
         still = float(smoothing_factor(settings.picture_min_cutoff, dt_s))
         share = _share_of_new(picture, shown, still)
-        change = cv2.subtract(picture, held, dtype=cv2.CV_32F)
-        cv2.accumulateProduct(change, cv2.merge([share] * 3), held)
-        self._shown = np.asarray(cv2.convertScaleAbs(held), np.uint8)
+        self._held = np.asarray(
+            cv2.blendLinear(picture.astype(np.float32), held, share, 1 - share), np.float32
+        )
+        self._shown = np.asarray(cv2.convertScaleAbs(self._held), np.uint8)
         return self._shown.copy()
 
 
