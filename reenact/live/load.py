@@ -15,11 +15,13 @@ from dataclasses import replace
 from typing import Final
 
 from reenact import registry
-from reenact.config import RendererSettings
+from reenact.config import OutputSettings, RendererSettings
 from reenact.errors import ReenactError
 from reenact.face.geometry import square_to_crop, transform_points
 from reenact.imaging import resized_square
 from reenact.live.stillness import Stillness
+from reenact.models.warp_unet_inputs import NETWORK_PX
+from reenact.rendering.compositing import shown_side
 from reenact.targets.builder import resize_target
 from reenact.types import Drive, Image, Renderer, Target
 
@@ -27,6 +29,9 @@ log = logging.getLogger(__name__)
 
 SIZES_PX: Final = (1024, 720, 512, 256)
 """The steps. A smaller size would save nothing: the networks work at 256 px in any case."""
+
+_SIZE_STEP_PX: Final = 32
+"""Crops are drawn at multiples of this side, in which the repair's box ends on whole pixels."""
 
 _WINDOW_S: Final = 4.0
 _MAX_DROPPED: Final = 0.1
@@ -41,6 +46,14 @@ _ROOM: Final = 0.75
 _HOLD_S: Final = 20.0
 _MAX_HOLD_S: Final = 640.0
 """How long a size is kept before a larger one is tried: twice as long after each vain attempt."""
+
+
+def needed_px(target: Target, asked_px: int, output: OutputSettings) -> int:
+    """Return the side at which crops are drawn: as asked, but hardly larger than they are shown."""
+    if output.picture == "crop":
+        return asked_px
+    shown_px = shown_side(target, output.max_side)
+    return min(asked_px, max(_SIZE_STEP_PX * math.ceil(shown_px / _SIZE_STEP_PX), NETWORK_PX))
 
 
 class LoadControl:
@@ -141,6 +154,7 @@ class SteppedRenderer:
 
     def draw_at(self, size_px: int) -> None:
         """Draw at this size from now on, or as soon as another thread has prepared it."""
+        size_px = min(size_px, self._size_px)
         if size_px == self._drawn_px:
             return
         if size_px not in self._renderers:

@@ -30,7 +30,7 @@ from reenact.live.drives import (
     still_expression,
     with_addition,
 )
-from reenact.live.load import SteppedRenderer, open_renderer
+from reenact.live.load import SteppedRenderer, needed_px, open_renderer
 from reenact.live.prepared_target import PreparedTarget, prepare_target
 from reenact.live.settings import resolve
 from reenact.rendering.temporal_filter import PictureFilter
@@ -153,12 +153,12 @@ class Reenactor:
             ReenactError: its renderer is unknown or cannot be opened.
         """
         settings, output = self.settings.renderer, self.settings.output
-        size_px = size_px or settings.size
         if max_side_px:
             output = output.model_copy(update={"max_side": max_side_px})
         name = registry.renderer_of(target) if self._chooses_renderer else settings.name
         spec = registry.load("renderers", name)
         setattr(settings, name, settings.part(name, spec.settings))
+        size_px = needed_px(target, size_px or settings.size, output)
         renderer = open_renderer(settings.model_copy(update={"name": name, "size": size_px}))
         target = resize_target(_with_weights_for(name, target), size_px)
         return prepare_target(target, name, renderer, resting_drive(target.neutral), output)
@@ -468,7 +468,8 @@ def open_reenactor(
     chooses_renderer = settings.renderer.name == "auto"
     settings = resolve(settings, target, recorded=recorded)
     target = _with_weights_for(settings.renderer.name, target)
-    renderer = open_renderer(settings.renderer)
+    size_px = needed_px(target, settings.renderer.size, settings.output)
+    renderer = open_renderer(settings.renderer.model_copy(update={"size": size_px}))
     drive = settings.drive
     track = load_track(Path(drive.track)) if drive.track else None
     motions = registry.load("motions", drive.motion).make(drive) if drive.motion else None
@@ -478,7 +479,7 @@ def open_reenactor(
     try:
         return Reenactor(
             settings,
-            resize_target(target, settings.renderer.size),
+            resize_target(target, size_px),
             tracker,
             renderer,
             timer,

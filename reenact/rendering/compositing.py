@@ -80,6 +80,12 @@ class Paster:
         return resized_square(crop, side)
 
 
+def shown_side(target: Target, max_side: int) -> float:
+    """Return the side of the crop in the pictures of a `Paster`, px."""
+    reduction = min(1.0, max_side / max(target.plate.shape[:2]))
+    return target.crop_size * float(target.crop_to_plate[0, 0]) * reduction
+
+
 def edge_fade(target: Target, side: int) -> Array:
     """Return (side, side, 1) factors on the mesh's motion: 0 at the crop's edge, 1 inside.
 
@@ -103,7 +109,7 @@ def _aligned_plate(target: Target, max_side: int) -> tuple[Image, tuple[int, int
     wanted = min(1.0, max_side / own.max())
     size = np.maximum(2, 2 * np.floor(own * wanted / 2 + 0.01)).astype(int)
     side = target.crop_size * affine[0, 0]
-    whole = max(1, math.ceil(side * wanted - _ALIGNED_PX))
+    whole = max(1, math.ceil(shown_side(target, max_side) - _ALIGNED_PX))
     scale = whole / side
     # Edges, not centres: a pixel reaches half a px to each side of its centre.
     edges = (affine[:, 2] + 0.5 - affine[0, 0] / 2) * scale

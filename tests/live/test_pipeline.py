@@ -118,6 +118,27 @@ def test_another_target_is_drawn_from_the_next_frame_on(reenactor: Reenactor) ->
     assert reenactor.actor_neutral == pytest.approx(neutral, abs=0.02)
 
 
+@pytest.mark.parametrize(
+    ("picture", "max_side", "drawn_px"),
+    [("plate", 1280, 320), ("plate", 300, 256), ("crop", 1280, 512)],
+)
+def test_a_crop_is_not_drawn_larger_than_it_is_shown(
+    picture: str, max_side: int, drawn_px: int
+) -> None:
+    """The plate shows 300 px of a crop that was scaled up to 512."""
+    zoom = 300 / 512
+    target = replace(
+        portrait_target(512), crop_to_plate=np.array([[zoom, 0, 0], [0, zoom, 0]], np.float32)
+    )
+    settings = Settings.model_validate(
+        {"output": {"picture": picture, "max_side": max_side}, "renderer": {"size": 512}}
+    )
+    settings.renderer.name = "copy"
+    opened = open_reenactor(settings, target, StepTimer(), tracked=False)
+    opened.draw_at(512)  # what the session does while the machine keeps up
+    assert opened.target.crop_size == drawn_px
+
+
 def test_an_unknown_part_is_an_error() -> None:
     wrong = settings()
     wrong.renderer.name = "wrap_unet"
