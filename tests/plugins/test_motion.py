@@ -26,6 +26,7 @@ from torch import Tensor, nn
 
 from reenact.config import RendererSettings
 from reenact.errors import ReenactError
+from reenact.evaluation.emotions import emotion_drive
 from reenact.expression.emotions import EMOTIONS, acted_units, emotion_weights
 from reenact.face.action_units import action_unit_basis, action_units
 from reenact.face.geometry import canonical_face
@@ -34,6 +35,7 @@ from reenact.testing.weights import people, train_two_steps
 from reenact.training.deformation_transfer import Motion
 from reenact.training.picture_pairs import PictureMaterial
 from reenact.training.recipes import build_recipe as recipe_of
+from support.emotion_renderers import check_shipped_weights
 from support.portrait_pairs import ShiftedPortrait
 
 RNG = np.random.default_rng(7)
@@ -199,4 +201,7 @@ def test_texture_gan_trains_and_draws(tmp_path: Path, monkeypatch: pytest.Monkey
     renderer = TEXTURE_GAN.make(RendererSettings(name="texture_gan", weights=str(weights)))
     target = portrait_target(64)
     renderer.prepare(target)
-    assert renderer.render(drive(target.neutral)).shape == (64, 64, 3)
+    assert np.array_equal(renderer.render(drive(target.neutral)), target.references[0])
+    surprised = renderer.render(emotion_drive(target, "surprised", 1.0))
+    assert (surprised != target.references[0]).any()
+    check_shipped_weights("texture_gan")

@@ -5,6 +5,7 @@ This module holds the specs and loads no torch.
 
 from __future__ import annotations
 
+from importlib.resources import files
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -70,8 +71,9 @@ MOTION_GAN: Final = MotionSpec(
 
 TEXTURE_GAN: Final = spec(
     TEXTURE_NAME,
-    "frames from a face and landmarks, by TextureGAN (Otberdout 2022; no weights are shipped)",
+    "frames from a face and landmarks, by TextureGAN (Otberdout 2022)",
     recipe="reenact_motion.texture:build_recipe",
     training_file="plugins/reenact_motion/texture_gan.toml",
     renderer=TextureRenderer,
+    shipped=str(files("reenact_motion") / f"{TEXTURE_NAME}.safetensors"),
 )

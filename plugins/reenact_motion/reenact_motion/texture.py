@@ -21,7 +21,7 @@ from typing import Any, Final
 import numpy as np
 import torch
 import torch.nn.functional as F
-from pydantic import ConfigDict, NonNegativeFloat, NonNegativeInt, PositiveInt
+from pydantic import ConfigDict, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 from pydantic.dataclasses import dataclass as pydantic_dataclass
 from torch import Tensor, nn
 
@@ -53,11 +53,13 @@ class TextureConfig(AdversarialConfig):
     Attributes:
         identity_weight: λ₂.
         frames, acted_frames: of each clip, see `FaceData`.
+        gain: factor on what the generator changes wherever it is used, see `FaceGanConfig` (ours).
     """
 
     identity_weight: NonNegativeFloat = 10.0
     frames: PositiveInt = 60
     acted_frames: NonNegativeInt = 0
+    gain: PositiveFloat = 1.0
 
 
 class IdentityNetwork(nn.Module):
@@ -98,6 +100,11 @@ class TextureRecipe(AdversarialRecipe):
         alike = (known.detach() * network(generated)).sum(dim=1)
         network.requires_grad_(True)
         return {"identity": self.config.identity_weight * (1 - alike).mean()}
+
+    def save(self, network: nn.Module, path: Path, facts: Mapping[str, str]) -> None:
+        """Write half-precision safetensors with a header that says what they are."""
+        assert isinstance(self.config, TextureConfig)
+        super().save(network, path, {**facts, "gain": str(self.config.gain)})
 
 
 class AlignedPairs:
