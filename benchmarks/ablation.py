@@ -36,7 +36,7 @@ from reenact.evaluation.self_reenactment import (
 )
 from reenact.face.geometry import region_mask
 from reenact.face.segmentation import person_masks
-from reenact.face.topology import N_SKIN, OVAL
+from reenact.face.topology import OVAL
 from reenact.registry import load
 from reenact.rendering.openings import mouth_sources
 from reenact.storage import write_json
@@ -69,9 +69,6 @@ WITHOUT: Final[dict[str, dict[str, Any]]] = {
     },
     "irises as discs": {
         "rendering.head_mesh.eye_sources": lambda places, *_: (places, np.float32(0))
-    },
-    "light": {
-        "rendering.relighting.Lighting.gain": lambda *_: np.ones(N_SKIN, np.float32),
     },
     "mark of the unseen mouth": {
         "rendering.head_mesh.mouth_sources": lambda *of: (

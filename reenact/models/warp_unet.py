@@ -20,9 +20,9 @@ from torch import Tensor, nn
 
 from reenact.models.warp_unet_inputs import (
     FLOW,
+    MAP_CHANNELS,
     MAP_STEM,
     REPAIR_CELLS,
-    SEEN_CHANNELS,
     STEM,
     MapChannel,
     WarpUNetConfig,
@@ -193,7 +193,7 @@ class WarpUNet(nn.Module):
         super().__init__()
         self.config = config or WarpUNetConfig()
         motion, repair = self.config.motion_channels, self.config.repair_channels
-        maps, width = SEEN_CHANNELS * MAP_STEM**2, self.config.feature_channels
+        maps, width = MAP_CHANNELS * MAP_STEM**2, self.config.feature_channels
         self.encoder = ReferenceEncoder(self.config)
         self.motion = _UNet(maps + 2 * width, motion)
         self.flow_head = nn.Conv2d(motion[0], 2, 3, padding=1)
@@ -218,15 +218,13 @@ class WarpUNet(nn.Module):
         self, reference: Tensor, background: Tensor, features: Tensor, maps: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
         """See the class."""
-        head = self.relit(warped(reference, maps), maps)
-        drawn = self.draw(head, background, features, maps[:, :SEEN_CHANNELS])
+        head = self.with_cavity(warped(reference, maps), maps)
+        drawn = self.draw(head, background, features, maps)
         return drawn.layered + drawn.residual, drawn.layered, _enlarged(drawn.share, 2)
 
-    def relit(self, head: Tensor, maps: Tensor) -> Tensor:
-        """Relight a warped head, (N, 3, S, S), and fill the mouth that the reference hides."""
-        fields = _upsampled(maps[:, MapChannel.UNSEEN_MOUTH :], head)
-        unseen, light = torch.split(fields, 1, dim=1)
-        head = head + light * (head + 1)
+    def with_cavity(self, head: Tensor, maps: Tensor) -> Tensor:
+        """Fill the mouth of a warped head, (N, 3, S, S), where the reference hides its inside."""
+        unseen = _upsampled(maps[:, MapChannel.UNSEEN_MOUTH, None], head)
         return head + unseen * (self.cavity - head)
 
     def draw(
@@ -240,10 +238,10 @@ class WarpUNet(nn.Module):
         """Compute the picture and the fields that it is composed of.
 
         Args:
-            head: `relit`; of the repair's box alone, if there is one.
+            head: of `with_cavity`; of the repair's box alone, if there is one.
             background: from `encode`.
             features: from `encode`.
-            maps: (N, SEEN_CHANNELS, S/2, S/2).
+            maps: (N, MAP_CHANNELS, S/2, S/2).
             corner: (1, 2) first row and column, in cells of `STEM` px, of the box of `REPAIR_CELLS`
                 in which the repair works; None: everywhere.
         """

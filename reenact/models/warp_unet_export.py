@@ -20,7 +20,6 @@ from reenact.models.warp_unet import WarpUNet, compose, warped
 from reenact.models.warp_unet_inputs import (
     FLOW,
     NETWORK_PX,
-    SEEN_CHANNELS,
     input_shapes,
     read_config,
     shipped_weights,
@@ -34,9 +33,8 @@ _MEANINGS: Final = {
     "scene": "the reference with the head inpainted, -1 to 1 (background.scene_behind)",
     "background": "from the encoder",
     "features": "from the encoder",
-    "maps": "head_mesh().maps(reference's landmarks, driven landmarks, "
-    "256, 128, Lighting.of(reference, its landmarks)), all in reenact.rendering; landmarks are px "
-    "of a crop of 256 px, whatever the size",
+    "maps": "reenact.rendering.head_mesh.head_mesh().maps(reference's landmarks, driven landmarks, "
+    "256, 128); landmarks are px of a crop of 256 px, whatever the size",
     "picture": "RGB, about -1 to 1",
 }
 
@@ -101,9 +99,9 @@ class _Generator(nn.Module):
     def forward(
         self, reference: Tensor, background: Tensor, features: Tensor, maps: Tensor
     ) -> Tensor:
-        head = self.network.relit(warped(reference, maps), maps)
+        head = self.network.with_cavity(warped(reference, maps), maps)
         small, behind = (_resize(picture, NETWORK_PX) for picture in (head, background))
-        drawn = self.network.draw(small, behind, features, maps[:, :SEEN_CHANNELS])
+        drawn = self.network.draw(small, behind, features, maps)
         if self.size_px == NETWORK_PX:
             return drawn.layered + drawn.residual
         fields = (_resize(field, self.size_px) for field in (drawn.rest_flow, drawn.share))

@@ -36,10 +36,7 @@ UNKNOWN_PERSON: Final = 0.5
 
 
 class MapChannel(IntEnum):
-    """Channels of `HeadMesh.maps`.
-
-    The networks see all channels before `LIGHT`; the light is applied to the warped head only.
-    """
+    """Channels of `HeadMesh.maps`."""
 
     FLOW_X = 0
     """Source position in the reference minus the cell's own, in halves of the crop's side."""
@@ -56,17 +53,12 @@ class MapChannel(IntEnum):
     IRISES = 8
     UNSEEN_MOUTH = 9
     """Inside of the mouth that the reference does not show, 0 to 1."""
-    LIGHT = 10
-    """Relative change of brightness: 0.1 makes the head 10 % brighter, -0.1 darker."""
 
 
 FLOW: Final = slice(MapChannel.FLOW_X, MapChannel.FLOW_Y + 1)
 ATLAS: Final = slice(MapChannel.ATLAS_X, MapChannel.ATLAS_Z + 1)
 
 MAP_CHANNELS: Final = len(MapChannel)
-
-SEEN_CHANNELS: Final = int(MapChannel.LIGHT)
-"""Number of leading channels that the networks see."""
 
 
 def shipped_weights() -> Path:

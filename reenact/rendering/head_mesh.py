@@ -40,7 +40,6 @@ from reenact.models.warp_unet_inputs import ATLAS, FLOW, MAP_CHANNELS, MapChanne
 from reenact.rendering.body_field import torso_flow
 from reenact.rendering.mesh_warp import grid_to_crop, interpolate, rasterise
 from reenact.rendering.openings import eye_sources, mouth_sources
-from reenact.rendering.relighting import Lighting
 from reenact.rendering.skin_flow import SkinFlow, shipped_skin_flow
 from reenact.types import Array, Body, Pose
 
@@ -64,9 +63,6 @@ _FLOOR_SHARE: Final = 0.5
 _STILL: Final = (0.03, 0.03, 0.05)
 """Changes of a pose that are halved for hair and body: shift, iod; turn, radians; logarithm of the
 scale. Most of what landmarks show below that is noise and expression."""
-
-_RING_LIGHT: Final = 0.5
-"""Share of the skin's change of light that the inner ring has: hair reflects differently."""
 
 _OPENINGS: Final = (MapChannel.MOUTH, MapChannel.EYES, MapChannel.IRISES)
 
@@ -132,7 +128,6 @@ class HeadMesh:
         drive: Array,
         size_px: int,
         side: int,
-        lighting: Lighting | None = None,
         *,
         poses: tuple[Pose, Pose] | None = None,
         body: Body | None = None,
@@ -144,7 +139,6 @@ class HeadMesh:
             drive: (478, 3) driven landmarks, crop px.
             size_px: side of the crop.
             side: side of the maps in cells.
-            lighting: of the reference; None: no relighting.
             poses: of reference and drive; None: they are estimated here.
             body: the torso that neck and shoulders follow; None: they follow the head.
         """
@@ -155,15 +149,12 @@ class HeadMesh:
         points = (end[:, :2] - shift) / scale
         cells = rasterise(points, self.triangles, side, end[:, 2])
         displacement = (start[:, :2] - end[:, :2]) * np.float32(2 / size_px)
-        attributes = [displacement, self._atlas]
-        if lighting is not None:
-            attributes.append(_vertex_light(lighting.gain(drive, poses[1]))[:, None])
-        drawn = interpolate(cells, points, self.triangles, np.concatenate(attributes, axis=1))
+        attributes = np.concatenate([displacement, self._atlas], axis=1)
+        drawn = interpolate(cells, points, self.triangles, attributes)
         # Channels are contiguous planes, which is the layout that the network takes.
         planes = np.empty((MAP_CHANNELS, side, side), np.float32)
         result = np.moveaxis(planes, 0, -1)
-        flow, planes[ATLAS], light = np.split(np.moveaxis(drawn, -1, 0), [2, 5])
-        planes[MapChannel.LIGHT] = 0 if lighting is None else light[0]
+        flow, planes[ATLAS] = np.split(np.moveaxis(drawn, -1, 0), [2])
         is_face = planes[MapChannel.SKIN] = self._is_face[cells] & (cells >= 0)
         if body is not None:
             skin = region_mask((reference - shift) / scale, OVAL, side)
@@ -270,16 +261,6 @@ def _outside(mask: NDArray[np.uint8], flow: Array, more: Array) -> Array:
 def head_mesh() -> HeadMesh:
     """Return the `HeadMesh` with the shipped skin flow."""
     return HeadMesh()
-
-
-def _vertex_light(gain: Array) -> Array:
-    """Return the relative change of brightness at each vertex, (V,), from (468,) gains of skin."""
-    change = gain - 1
-    irises = (change[list(loop)].mean() for loop in (EYE_RIGHT, EYE_LEFT))
-    rings = np.zeros((len(RINGS), len(OVAL) // 2), np.float32)
-    rings[0] = _RING_LIGHT * change[list(OVAL)[::2]]
-    parts = [change, *(np.full(len(IRIS_RIGHT), iris) for iris in irises), rings.ravel()]
-    return np.asarray(np.concatenate([*parts, np.zeros(len(_BORDER))]), dtype=np.float32)
 
 
 def _ring(shape: Array, size: float) -> Array:

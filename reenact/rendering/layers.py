@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from reenact.models.warp_unet_inputs import NETWORK_PX, REPAIR_CELLS, STEM, MapChannel
+from reenact.models.warp_unet_inputs import NETWORK_PX, REPAIR_CELLS, STEM
 from reenact.rendering.mesh_warp import sources, warp_image
 from reenact.types import Array, Image
 
@@ -49,30 +49,23 @@ def warp_head(fine: Image, flow: Array, size: int) -> Image:
     return warp_image(fine, sources(_resized(flow, size), len(fine) // size))
 
 
-def relit(head: Image, maps: Array, cavity: Array) -> Image:
-    """Relight a head and fill the mouth that the reference hides, as `WarpUNet.relit` does.
+def with_cavity(head: Image, unseen: Array, cavity: Array) -> Image:
+    """Fill the mouth of a warped head, as `WarpUNet.with_cavity` does: uint8 (S, S, 3) RGB.
 
     Args:
         head: uint8 (S, S, 3) RGB, of `warp_head`.
-        maps: (side, side, MAP_CHANNELS) of `HeadMesh.maps`.
+        unseen: (side, side), the channel `UNSEEN_MOUTH` of the maps.
         cavity: (3,) RGB, -1 to 1, inside of a mouth that the reference does not show.
-
-    Returns:
-        uint8 (S, S, 3) RGB.
     """
-    size = len(head)
-    unseen, light = maps[..., MapChannel.UNSEEN_MOUTH], maps[..., MapChannel.LIGHT]
-    # In levels, relit (v + 1) (1 + light) - 1 of a value v is a factor.
-    factor = cv2.merge([_resized((1 + light) * (1 - unseen), size)] * 3)
-    result = cv2.multiply(head, factor, dtype=cv2.CV_8U)
-    if unseen.any():
-        filling = cv2.merge([unseen * level for level in (cavity + 1) * np.float32(127.5)])
-        cv2.add(result, _resized(filling, size), dst=result, dtype=cv2.CV_8U)
-    return np.asarray(result, np.uint8)
+    if not unseen.any():
+        return head
+    share = _resized(unseen, len(head))
+    inside = np.full_like(head, np.round((cavity + 1) * 127.5).astype(np.uint8))
+    return np.asarray(cv2.blendLinear(inside, head, share, 1 - share), np.uint8)
 
 
 def as_input(head: Image, corner: Corner) -> Array:
-    """Return the repair's box of a `relit` head as the network takes it.
+    """Return the repair's box of a head as the network takes it.
 
     It is float32 (1, 3, B, B), -1 to 1, where B is `REPAIR_CELLS` cells of `STEM` px.
     """
@@ -95,7 +88,7 @@ def compose(head: Image, background: Image, drawn: Sequence[Array], corner: Corn
     """Lay the moved head, repaired, over the moved background.
 
     Args:
-        head: uint8 (S, S, 3) RGB, `relit`.
+        head: uint8 (S, S, 3) RGB, of `with_cavity`.
         background: uint8 (S, S, 3) RGB, the reference with the background filled in.
         drawn: the outputs of `models.warp_unet.Layers` for one picture: residual (3, B, B) of the
             box, in px of `NETWORK_PX`, where -1 to 1 is the value range; the background's flow

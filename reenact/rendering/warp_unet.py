@@ -22,10 +22,10 @@ from reenact.models.warp_unet_inputs import (
     FLOW,
     NETWORK_PX,
     REPAIR_CELLS,
-    SEEN_CHANNELS,
     STEM,
     UNKNOWN_PERSON,
     VERSION,
+    MapChannel,
     input_shapes,
     read_config,
     shipped_weights,
@@ -42,11 +42,10 @@ from reenact.rendering.layers import (
     compose,
     enlarged,
     fill_background,
-    relit,
     warp_head,
+    with_cavity,
 )
-from reenact.rendering.reference_ranking import SeenFaces, reference_distances
-from reenact.rendering.relighting import Lighting
+from reenact.rendering.reference_ranking import SeenFaces
 from reenact.types import Array, Body, Drive, Image, Pose, Target
 
 if TYPE_CHECKING:
@@ -80,7 +79,6 @@ class _Reference:
     landmarks: Array
     pose: Pose
     torso: Array
-    lighting: Lighting
     inputs: dict[str, Array]
 
 
@@ -148,7 +146,6 @@ class WarpUNetRenderer:
             points,
             estimate_pose(points),
             torso,
-            Lighting.of(small, points),
             {"background": background, "features": features},
         )
 
@@ -179,12 +176,11 @@ class WarpUNetRenderer:
         self._cavity = load_arrays(path, "warp_unet", "cavity")["cavity"].ravel()
         shapes = input_shapes(config, NETWORK_PX)
         square = (1, 1, NETWORK_PX, NETWORK_PX)
-        picture, maps = shapes.pop("reference"), shapes.pop("maps")
+        picture = shapes.pop("reference")
         encoded = {"reference": picture, "person": square, "scene": picture}
         drawn = {
             "head": (1, 3, REPAIR_CELLS * STEM, REPAIR_CELLS * STEM),
             **shapes,
-            "maps": (1, SEEN_CHANNELS, *maps[2:]),
             "corner": (1, 2),
         }
         self._encoder, self._engine = (
@@ -216,16 +212,15 @@ class WarpUNetRenderer:
             landmarks,
             NETWORK_PX,
             _MAP_SIDE,
-            reference.lighting,
             poses=(reference.pose, pose),
             body=None if body is None else moved_from(body, reference.torso),
         )
         maps[..., FLOW] *= self._edge_fade
         warped = warp_head(self._fine[number], maps[..., FLOW], self._size)
-        head = relit(warped, maps, self._cavity)
-        seen = np.ascontiguousarray(maps.transpose(2, 0, 1)[None, :SEEN_CHANNELS])
+        head = with_cavity(warped, maps[..., MapChannel.UNSEEN_MOUTH], self._cavity)
+        planes = np.ascontiguousarray(maps.transpose(2, 0, 1)[None])
         corner = np.array([self._corner], np.float32)
-        inputs = {"head": as_input(head, self._corner), "maps": seen, "corner": corner}
+        inputs = {"head": as_input(head, self._corner), "maps": planes, "corner": corner}
         drawn = [output[0] for output in self._engine(inputs)]
         return compose(head, reference.background, drawn, self._corner)
 
@@ -243,7 +238,7 @@ class WarpUNetRenderer:
         if len(self._references) == 1:
             return 0
         if self._fading_from is None:
-            distances = reference_distances(self._seen, landmarks)
+            distances = self._seen.distances(landmarks)
             nearest = int(distances.argmin())
             if self._chosen is None:
                 self._chosen = nearest

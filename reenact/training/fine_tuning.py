@@ -16,7 +16,6 @@ import logging
 import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -70,27 +69,17 @@ without `_LEARNED_SHARE` one clip of five lost 1.7 dB on its unseen rest between
 
 _MAX_STEPS: Final = 3000
 
+_BATCH_SIZE: Final = 8
+_LEARNING_RATE: Final = 3e-4
+"""At the start; it falls along a cosine."""
+
+_VALIDATE_EVERY: Final = 50
+"""Steps between validations, each of which renews the preview."""
+
 _PREVIEW_ROWS: Final = 4
 
 _START: Final = "start.safetensors"
 """The weights that a training started from, kept in its folder."""
-
-
-@dataclass(frozen=True, slots=True)
-class FineTuningOptions(TrainingOptions):
-    """How long, where and how to fine-tune.
-
-    Attributes:
-        batch_size: pairs in a step.
-        learning_rate: at the start; falls along a cosine.
-        validate_every: steps between validations, each of which renews the preview.
-        seed: of the batches.
-    """
-
-    batch_size: int = 8
-    learning_rate: float = 3e-4
-    validate_every: int = 50
-    seed: int = 0
 
 
 def train_on_target(
@@ -107,21 +96,6 @@ def train_on_target(
     be those that this training made. A start of another version gives way to the shipped weights,
     with a warning.
     """
-    chosen = FineTuningOptions(
-        options.folder, options.minutes, options.steps, options.size_px, options.device
-    )
-    return fine_tune(footage, start, chosen, resume=resume, stop=stop)
-
-
-def fine_tune(
-    footage: Sequence[Footage],
-    start: Path | None,
-    options: FineTuningOptions,
-    *,
-    resume: bool = False,
-    stop: Callable[[], bool] = lambda: False,
-) -> TrainingOutcome:
-    """Train as `train_on_target` does, with options of its own."""
     kept_start = options.folder / _START
     if not resume:
         shutil.rmtree(options.folder, ignore_errors=True)
@@ -141,8 +115,8 @@ def fine_tune(
             folder=options.folder,
             steps=min(options.steps or _MAX_STEPS, recipe.max_steps),
             minutes=options.minutes,
-            validate_every=options.validate_every,
-            seed=options.seed,
+            validate_every=_VALIDATE_EVERY,
+            seed=0,
             device=options.device,
             # On a CPU the cores are busy anyway.
             workers=min(8, os.cpu_count() or 1) if options.device == "cuda" else 0,
@@ -184,7 +158,7 @@ class FineTuningRecipe(WarpUNetRecipe):
     TargetError if there is not enough footage, ModelError if the start is missing or damaged.
     """
 
-    def __init__(self, footage: Sequence[Footage], start: Path, options: FineTuningOptions) -> None:
+    def __init__(self, footage: Sequence[Footage], start: Path, options: TrainingOptions) -> None:
         clips = [TargetClip(clip) for clip in footage if len(clip) >= MIN_FRAMES]
         if not clips:
             raise TargetError(
@@ -196,8 +170,8 @@ class FineTuningRecipe(WarpUNetRecipe):
         config = WarpUNetRecipeConfig(
             train="",
             start=str(start),
-            batch_size=options.batch_size,
-            learning_rate=options.learning_rate,
+            batch_size=_BATCH_SIZE,
+            learning_rate=_LEARNING_RATE,
             texture_weight=_TEXTURE_WEIGHT,
             ssim_weight=0.0,
             adversarial_from=1.0,
@@ -214,7 +188,7 @@ class FineTuningRecipe(WarpUNetRecipe):
         super().__init__(config, options.size_px, material)
         # The loop sets no mode: batch normalisation keeps the statistics of the start.
         self.networks[self.averaged].eval()
-        self.max_steps = max(1, _MAX_PASSES * frames // options.batch_size)
+        self.max_steps = max(1, _MAX_PASSES * frames // _BATCH_SIZE)
         self._start = copy.deepcopy(self.networks[self.averaged].state_dict())
         self._preview_path = preview_path(options.folder)
         self._preview_pairs = _most_different(material.held_out)

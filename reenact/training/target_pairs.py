@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reenact.imaging import in_bytes
-from reenact.rendering.reference_ranking import SeenFaces, reference_distances
+from reenact.rendering.reference_ranking import SeenFaces
 from reenact.rendering.warp_unet import person_coverage
 from reenact.targets.footage import Footage
 from reenact.targets.reference_selection import choose_references, measure_look
@@ -54,8 +54,7 @@ class TargetClip:
 
     def nearest_reference(self, frame: int) -> int:
         """Return the reference that the renderer would choose for a frame."""
-        distances = reference_distances(self._faces, self.landmarks[frame])
-        return int(self.references[distances.argmin()])
+        return int(self.references[self._faces.distances(self.landmarks[frame]).argmin()])
 
     def pair(self, reference: int, truth: int) -> Pair:
         """Return a pair of two frames."""

@@ -29,7 +29,7 @@ from reenact.errors import ConfigError, ReenactError
 from reenact.imaging import from_unit
 from reenact.models.discriminators import PatchDiscriminator
 from reenact.models.warp_unet import WarpUNet
-from reenact.models.warp_unet_inputs import SEEN_CHANNELS, MapChannel, WarpUNetConfig
+from reenact.models.warp_unet_inputs import MAP_CHANNELS, MapChannel, WarpUNetConfig
 from reenact.models.weights import load_model, save_model
 from reenact.training.adversarial import as_floats, optimizer_step
 from reenact.training.augmentation import Pair
@@ -64,6 +64,12 @@ ARCHITECTURE: Final = "warp_unet"
 _WINDOW_PX: Final = 72
 """Side of the windows that the discriminator sees, about that of the mouth at 256."""
 
+_WARP_WEIGHT: Final = 0.4
+_BACKGROUND_WEIGHT: Final = 0.5
+_LAYER_WEIGHT: Final = 0.1
+"""Of the losses of the warped reference, of the background where the truth shows no person, and of
+the head's share there and its lack on skin."""
+
 _CHUNK: Final = 8
 """Pairs that are drawn at once in a validation."""
 
@@ -78,12 +84,8 @@ class WarpUNetRecipeConfig(PictureData):
             overfits first; the repair keeps getting better.
         batch_size: pairs in a step.
         learning_rate: at the start; falls to a hundredth along a cosine.
-        warp_weight: of the loss of the warped reference.
-        gradient_weight: of the gradient L1.
         texture_weight: of the texture L1.
         ssim_weight: of the loss of structural similarity; 0: not computed.
-        background_weight: of the background layer's L1 where the truth shows no person.
-        layer_weight: of the head's share where there is no person, and of its lack on skin.
         adversarial_weight: of the discriminator's loss.
         adversarial_from: progress (0 to 1) from which the discriminator takes part; 1: never.
         network: sizes of the generator.
@@ -93,12 +95,8 @@ class WarpUNetRecipeConfig(PictureData):
     parts: tuple[str, ...] = ()
     batch_size: PositiveInt = 12
     learning_rate: NonNegativeFloat = 7e-4
-    warp_weight: NonNegativeFloat = 0.4
-    gradient_weight: NonNegativeFloat = 1.0
     texture_weight: NonNegativeFloat = 2.5
     ssim_weight: NonNegativeFloat = 0.3
-    background_weight: NonNegativeFloat = 0.5
-    layer_weight: NonNegativeFloat = 0.1
     adversarial_weight: NonNegativeFloat = 0.08
     adversarial_from: Share = 0.5
     validation_frames: PositiveInt = 5
@@ -156,7 +154,7 @@ class WarpUNetRecipe(Recipe):
         if config.start:
             load_model(Path(config.start), generator, ARCHITECTURE)
         self._frozen = _freeze(generator, config.parts)
-        critic = PatchDiscriminator(3 + SEEN_CHANNELS)
+        critic = PatchDiscriminator(3 + MAP_CHANNELS)
         self.networks = {"generator": generator, "discriminator": critic}
         self.optimizers = {
             "generator": torch.optim.AdamW(
@@ -187,10 +185,10 @@ class WarpUNetRecipe(Recipe):
         )
         losses = {
             "picture": weighted_l1(picture, truth, weight),
-            "warp": weighted_l1(warped, truth, weight) * config.warp_weight,
-            "edges": gradient_l1(picture, truth, weight) * config.gradient_weight,
-            "background": weighted_l1(background, truth, scene) * config.background_weight,
-            "layers": (share * scene + (1 - share) * skin).mean() * config.layer_weight,
+            "warp": weighted_l1(warped, truth, weight) * _WARP_WEIGHT,
+            "edges": gradient_l1(picture, truth, weight),
+            "background": weighted_l1(background, truth, scene) * _BACKGROUND_WEIGHT,
+            "layers": (share * scene + (1 - share) * skin).mean() * _LAYER_WEIGHT,
             # The texture inside a mouth cannot be known; asked for, it becomes a grid.
             "texture": texture_l1(picture, truth, weight * (1 - mouth)) * config.texture_weight,
         }
@@ -211,7 +209,7 @@ class WarpUNetRecipe(Recipe):
     ) -> Tensor:
         """Let the discriminator learn, then return the generator's loss by it."""
         discriminator = self.networks["discriminator"]
-        shown = (picture, truth, maps[:, :SEEN_CHANNELS])
+        shown = (picture, truth, maps)
         fake, real, seen = (_crop(t, batch["windows"]) for t in shown)
         loss = hinge_discriminator(discriminator(real, seen), discriminator(fake.detach(), seen))
         optimizer_step(self.optimizers["discriminator"], [loss])

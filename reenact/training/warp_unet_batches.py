@@ -14,7 +14,6 @@ from reenact.face.topology import EYE_LEFT, EYE_RIGHT, LIPS_INNER, LIPS_OUTER
 from reenact.models.warp_unet_inputs import MAP_CHANNELS, UNKNOWN_PERSON
 from reenact.rendering.background import scene_behind
 from reenact.rendering.head_mesh import head_mesh
-from reenact.rendering.relighting import Lighting
 from reenact.training.augmentation import Pair
 from reenact.training.sampling import Batch
 from reenact.types import Array, Image
@@ -44,8 +43,7 @@ def collate(pairs: list[Pair]) -> Batch:
     maps = np.empty((len(pairs), size // 2, size // 2, MAP_CHANNELS), np.float32)
     for number, pair in enumerate(pairs):
         reference, truth = pair.reference_landmarks, pair.truth_landmarks
-        lighting = Lighting.of(np.asarray(pair.reference), reference)
-        maps[number] = head_mesh().maps(reference, truth, size, size // 2, lighting)
+        maps[number] = head_mesh().maps(reference, truth, size, size // 2)
     return {
         "person": np.stack([_halved(pair.person, size, 1) for pair in pairs]),
         "reference_person": np.stack(

@@ -25,11 +25,11 @@ from reenact.models.warp_unet_inputs import (
     FLOW,
     MAP_CHANNELS,
     NETWORK_PX,
-    SEEN_CHANNELS,
+    MapChannel,
     WarpUNetConfig,
 )
 from reenact.models.weights import load_model, save_model
-from reenact.rendering.layers import compose, enlarged, relit, warp_head
+from reenact.rendering.layers import compose, enlarged, warp_head, with_cavity
 from reenact.types import Array
 from support.documents import documents
 
@@ -109,9 +109,10 @@ def test_a_larger_size_is_drawn_by_the_networks_own_cells(
     network = WarpUNet(WarpUNetConfig(8, NARROW, NARROW, NARROW)).eval()
     load_model(weights, network, "warp_unet")
     cavity = network.cavity.detach().numpy().ravel()
-    head = relit(warp_head(enlarged(reference), maps[..., FLOW], size_px), maps, cavity)
+    head = warp_head(enlarged(reference), maps[..., FLOW], size_px)
+    head = with_cavity(head, maps[..., MapChannel.UNSEEN_MOUTH], cavity)
     behind = to_unit(resized_square(from_unit(background[0]), NETWORK_PX)[None])
-    seen = maps[..., :SEEN_CHANNELS].transpose(2, 0, 1)[None].copy()
+    seen = maps.transpose(2, 0, 1)[None].copy()
     with torch.inference_mode():
         small = to_unit(resized_square(head, NETWORK_PX)[None])
         inputs = [torch.from_numpy(part) for part in (small, behind, features, seen)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -24,14 +24,13 @@ from reenact.models.warp_unet_inputs import MapChannel
 from reenact.models.weights import load_arrays, read_header, save_model
 from reenact.rendering.warp_unet import WarpUNetRenderer
 from reenact.targets.footage import Footage
-from reenact.targets.target_training import TrainingOutcome, preview_path
+from reenact.targets.target_training import TrainingOptions, TrainingOutcome, preview_path
 from reenact.testing.moving_portrait import moving_portrait
 from reenact.training import fine_tuning
 from reenact.training.fine_tuning import (
-    FineTuningOptions,
     FineTuningRecipe,
-    fine_tune,
     is_better,
+    train_on_target,
 )
 from support.faces import drive
 from support.targets import write_narrow_weights
@@ -53,15 +52,18 @@ def start(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_narrow_weights(tmp_path_factory.mktemp("start") / "start.safetensors")
 
 
-def options_in(folder: Path, steps: int, validate_every: int) -> FineTuningOptions:
-    return FineTuningOptions(
-        folder / "training",
-        steps=steps,
-        size_px=SIZE_PX,
-        batch_size=4,
-        learning_rate=3e-3,
-        validate_every=validate_every,
-    )
+@pytest.fixture(scope="module", autouse=True)
+def small_steps() -> Iterator[None]:
+    """Let trainings learn in a few steps."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(fine_tuning, "_BATCH_SIZE", 4)
+        patched.setattr(fine_tuning, "_LEARNING_RATE", 3e-3)
+        patched.setattr(fine_tuning, "_VALIDATE_EVERY", 8)
+        yield
+
+
+def options_in(folder: Path, steps: int) -> TrainingOptions:
+    return TrainingOptions(folder / "training", steps=steps, size_px=SIZE_PX)
 
 
 @dataclass
@@ -70,13 +72,17 @@ class Tuning:
 
     footage: Footage
     start: Path
-    options: FineTuningOptions
+    options: TrainingOptions
 
     def run(
-        self, *, resume: bool = False, stop: Callable[[], bool] = lambda: False, **changes: Any
+        self,
+        *,
+        steps: int = 16,
+        resume: bool = False,
+        stop: Callable[[], bool] = lambda: False,
     ) -> TrainingOutcome:
-        options = replace(self.options, **changes)
-        return fine_tune([self.footage], self.start, options, resume=resume, stop=stop)
+        options = replace(self.options, steps=steps)
+        return train_on_target([self.footage], self.start, options, resume=resume, stop=stop)
 
     def batch(self) -> dict[str, NDArray[Any]]:
         recipe = FineTuningRecipe([self.footage], self.start, self.options)
@@ -90,7 +96,7 @@ class Tuning:
 
 @pytest.fixture
 def tuning(footage: Footage, start: Path, tmp_path: Path) -> Tuning:
-    return Tuning(footage, start, options_in(tmp_path, 16, 8))
+    return Tuning(footage, start, options_in(tmp_path, 16))
 
 
 def stopping_after(steps: int) -> Callable[[], bool]:
@@ -101,9 +107,11 @@ def stopping_after(steps: int) -> Callable[[], bool]:
 @pytest.fixture(scope="module")
 def trained(
     footage: Footage, start: Path, tmp_path_factory: pytest.TempPathFactory
-) -> tuple[TrainingOutcome, FineTuningOptions]:
-    options = options_in(tmp_path_factory.mktemp("trained"), 80, 40)
-    return fine_tune([footage], start, options), options
+) -> tuple[TrainingOutcome, TrainingOptions]:
+    options = options_in(tmp_path_factory.mktemp("trained"), 80)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(fine_tuning, "_VALIDATE_EVERY", 40)
+        return train_on_target([footage], start, options), options
 
 
 def test_batches_hold_the_mask_of_the_person(tuning: Tuning) -> None:
@@ -121,13 +129,14 @@ def test_it_ends_once_each_frame_was_drawn_often_enough(
     tuning: Tuning, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(fine_tuning, "_MAX_PASSES", 2)
-    outcome = tuning.run(steps=1000, validate_every=100)
+    monkeypatch.setattr(fine_tuning, "_VALIDATE_EVERY", 100)
+    outcome = tuning.run(steps=1000)
     assert not outcome.stopped
-    assert 1 <= tuning.steps()[-1] <= 2 * len(tuning.footage) / tuning.options.batch_size
+    assert 1 <= tuning.steps()[-1] <= 2 * len(tuning.footage) / 4
 
 
 def test_training_helps_on_held_out_frames(
-    trained: tuple[TrainingOutcome, FineTuningOptions],
+    trained: tuple[TrainingOutcome, TrainingOptions],
 ) -> None:
     outcome, options = trained
     assert not outcome.stopped
@@ -138,8 +147,11 @@ def test_training_helps_on_held_out_frames(
     assert "frames of one target, from weights of: nobody" in header["data"]
 
 
-def test_what_is_kept_lies_between_the_start_and_what_was_learned(tuning: Tuning) -> None:
-    outcome = tuning.run(validate_every=16)
+def test_what_is_kept_lies_between_the_start_and_what_was_learned(
+    tuning: Tuning, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fine_tuning, "_VALIDATE_EVERY", 16)
+    outcome = tuning.run()
     assert outcome.weights is not None
     begun, kept = (load_arrays(path, "warp_unet") for path in (tuning.start, outcome.weights))
     state = load_file(tuning.options.folder / "state.safetensors")
@@ -154,7 +166,7 @@ def test_what_is_kept_lies_between_the_start_and_what_was_learned(tuning: Tuning
 
 
 def test_the_preview_shows_reference_truth_start_and_now(
-    trained: tuple[TrainingOutcome, FineTuningOptions],
+    trained: tuple[TrainingOutcome, TrainingOptions],
 ) -> None:
     sheet = cv2.imread(str(preview_path(trained[1].folder)))
     assert sheet.shape[1] == 4 * (256 + 4) + 4
@@ -172,7 +184,7 @@ def drawn_by(weights: Path, footage: Footage) -> NDArray[np.uint8]:
 
 
 def test_the_renderer_draws_by_the_trained_weights(
-    trained: tuple[TrainingOutcome, FineTuningOptions], footage: Footage, start: Path
+    trained: tuple[TrainingOutcome, TrainingOptions], footage: Footage, start: Path
 ) -> None:
     errors = []
     assert trained[0].weights is not None
@@ -185,11 +197,13 @@ def test_the_renderer_draws_by_the_trained_weights(
 def test_the_start_is_kept_where_training_harms(
     tuning: Tuning, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    outcome = tuning.run(learning_rate=0.0, steps=4)
+    monkeypatch.setattr(fine_tuning, "_LEARNING_RATE", 0.0)
+    outcome = tuning.run(steps=4)
     assert outcome.weights is None
     assert outcome.after["score"] == pytest.approx(outcome.before["score"], abs=0.05)
     monkeypatch.setattr(fine_tuning, "_LEARNED_SHARE", 3.0)  # far beyond what was learned
-    wild = tuning.run(learning_rate=0.03, steps=8)
+    monkeypatch.setattr(fine_tuning, "_LEARNING_RATE", 0.03)
+    wild = tuning.run(steps=8)
     assert wild.after["score"] < wild.before["score"]
     assert wild.weights is None
 
@@ -224,9 +238,12 @@ def test_a_training_stopped_before_its_first_step_changes_nothing(tuning: Tuning
     assert preview_path(tuning.options.folder).exists()
 
 
-def test_a_new_training_removes_the_earlier_one(tuning: Tuning) -> None:
-    tuning.run(steps=4, validate_every=2)
-    tuning.run(steps=4, validate_every=4)
+def test_a_new_training_removes_the_earlier_one(
+    tuning: Tuning, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for steps in (2, 4):
+        monkeypatch.setattr(fine_tuning, "_VALIDATE_EVERY", steps)
+        tuning.run(steps=4)
     assert tuning.steps() == [4, 4]
 
 
@@ -234,7 +251,7 @@ def test_what_cannot_be_trained_is_reported(tuning: Tuning) -> None:
     short = Footage(tuning.footage.images[:9], tuning.footage.landmarks[:9])
     for clips in ([], [short]):
         with pytest.raises(TargetError, match="video of half a minute"):
-            fine_tune(clips, tuning.start, tuning.options)
+            train_on_target(clips, tuning.start, tuning.options)
     with pytest.raises(ReenactError, match="no training to resume"):
         tuning.run(resume=True)
     other = tuning.start.with_name("other.safetensors")
