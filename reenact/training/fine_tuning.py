@@ -33,10 +33,10 @@ from reenact.targets.footage import Footage
 from reenact.targets.target_training import TrainingOptions, TrainingOutcome, preview_path
 from reenact.training.augmentation import Pair
 from reenact.training.loop import LoopOptions, train
+from reenact.training.picture_pairs import PictureMaterial
 from reenact.training.target_pairs import TargetClip, TargetSampler
 from reenact.training.warp_unet import (
     ARCHITECTURE,
-    Material,
     WarpUNetRecipe,
     WarpUNetRecipeConfig,
     draw,
@@ -180,7 +180,7 @@ class FineTuningRecipe(WarpUNetRecipe):
         held_out = [pair for clip in clips for pair in clip.held_out]
         sampler = TargetSampler(clips)
         trained_on = header_of(start, ARCHITECTURE).get("data", "unknown")
-        material = Material(
+        material = PictureMaterial(
             sampler,
             [held_out[i] for i in _spread(len(held_out), _MAX_HELD_OUT)],
             f"{frames} frames of one target, from weights of: {trained_on}",

@@ -69,6 +69,8 @@ def load_pictures(
     data: PictureData,
     sampler: Callable[[list[Clip], Driven], Sampler] | None = None,
     fusion: FusionNetwork | None = None,
+    *,
+    with_people: bool = False,
 ) -> PictureMaterial:
     """Load clips, and photos that are deformed as the people in the clips move.
 
@@ -77,11 +79,14 @@ def load_pictures(
         sampler: draws the pairs from the clips; None: two frames of a clip, or a photo.
         fusion: makes the landmarks that the pictures are drawn from, see `FusedLandmarks`; None:
             they are the truth's own.
+        with_people: segment the people in the clips, too.
 
     Raises:
         ReenactError: the data is missing or damaged, or train and val share people.
     """
-    clips, held_out = split_people(data, lambda folder: load_clips(folder, Path(data.cache)))
+    clips, held_out = split_people(
+        data, lambda folder: load_clips(folder, Path(data.cache), with_people)
+    )
     stills = load_stills([Path(folder) for folder in data.stills], _STILL_PX)
     driven = true_landmarks
     if fusion is not None:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, field
 from pathlib import Path
 from typing import Any, Final, cast
 
@@ -43,19 +43,8 @@ from reenact.training.losses import (
     texture_l1,
     weighted_l1,
 )
-from reenact.training.sampling import (
-    Batch,
-    PairBatches,
-    PairSampler,
-    PictureData,
-    Sampler,
-    describe,
-    load_clips,
-    load_stills,
-    read_settings,
-    split_people,
-    validation_pairs,
-)
+from reenact.training.picture_pairs import PictureMaterial, load_pictures
+from reenact.training.sampling import Batch, PairBatches, PictureData, read_settings
 from reenact.training.warp_unet_batches import collate
 from reenact.types import Image
 
@@ -111,45 +100,20 @@ def build_recipe(settings: Mapping[str, Any]) -> WarpUNetRecipe:
     return WarpUNetRecipe(read_settings(WarpUNetRecipeConfig, settings))
 
 
-@dataclass(frozen=True, slots=True)
-class Material:
-    """What a recipe learns from.
-
-    Attributes:
-        sampler: draws the training pairs.
-        held_out: pairs to validate on, never trained on.
-        description: what the weights were made from, for the header of their file.
-    """
-
-    sampler: Sampler
-    held_out: Sequence[Pair]
-    description: str
-
-
-def load_material(config: WarpUNetRecipeConfig, size_px: int) -> Material:
-    """Load the folders that a config names; raises ReenactError if they are unsuitable."""
-    clips, held_out = split_people(
-        config, lambda folder: load_clips(folder, Path(config.cache), with_people=True)
-    )
-    stills = load_stills([Path(folder) for folder in config.stills], size_px)
-    return Material(
-        PairSampler(clips, stills, config.still_share),
-        [pair for _, pair in validation_pairs(held_out, config.validation_frames)],
-        f"{describe(clips, config)}, {len(stills)} stills",
-    )
-
-
 class WarpUNetRecipe(Recipe):
     """See the module. Without material it learns from the config's folders."""
 
     averaged = "generator"
 
     def __init__(
-        self, config: WarpUNetRecipeConfig, size_px: int = 256, material: Material | None = None
+        self,
+        config: WarpUNetRecipeConfig,
+        size_px: int = 256,
+        material: PictureMaterial | None = None,
     ) -> None:
         self.config = config
         self._size = size_px
-        self._material = material or load_material(config, size_px)
+        self._material = material or load_pictures(config, with_people=True)
         generator = WarpUNet(config.network).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         if config.start:
             load_model(Path(config.start), generator, ARCHITECTURE)

@@ -15,7 +15,8 @@ from reenact.models.warp_unet import WarpUNet
 from reenact.models.warp_unet_inputs import WarpUNetConfig
 from reenact.models.weights import read_header
 from reenact.training.augmentation import Pair
-from reenact.training.warp_unet import Material, WarpUNetRecipe, WarpUNetRecipeConfig
+from reenact.training.picture_pairs import PictureMaterial
+from reenact.training.warp_unet import WarpUNetRecipe, WarpUNetRecipeConfig
 from support.portrait_pairs import ShiftedPortrait
 
 SMALL = WarpUNetConfig(
@@ -47,7 +48,9 @@ def small_recipe(
         network=network,
         adversarial_from=adversarial_from,
     )
-    return WarpUNetRecipe(config, 64, Material(ShiftedPortrait(), [portrait_pair()], "portrait"))
+    return WarpUNetRecipe(
+        config, 64, PictureMaterial(ShiftedPortrait(), [portrait_pair()], "portrait")
+    )
 
 
 def tensors(batch: dict[str, np.ndarray]) -> dict[str, Tensor]:  # type: ignore[type-arg]
