@@ -3,8 +3,9 @@
     python -m tools.tracker_trust --data ../shared/faces/train
 
 Hands and cards are laid over the first clip of each person (`evaluation.covered`) and tracked.
-Logistic regression then tells frames with a covered part from open ones and from all clips. With
-`--folds ../shared/faces/folds.json --without 0` people are left out, and judged instead.
+Logistic regression then tells frames with a covered part from open ones and from all clips; the
+more a cover misleads the tracker, the more its frame counts. With `--folds
+../shared/faces/folds.json` nothing is stored: each fold's people are judged by the others' scores.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -20,19 +22,43 @@ import numpy as np
 import reenact
 from reenact.config import TrackingSettings
 from reenact.evaluation.clips import CLIP_FPS, find_clips, read_clip
-from reenact.evaluation.covered import COVERS, track_covered
+from reenact.evaluation.covered import COVERS, CoveredRun, track_covered
 from reenact.expression.actor_identity import ActorIdentity
-from reenact.expression.tracker_trust import ASSET, DOUBT, features
+from reenact.expression.measures import LID_RIGHT, MOUTH_OPEN, MOUTH_WIDTH, measure
+from reenact.expression.tracker_trust import ASSET, DOUBT, Evidence
 from reenact.face.geometry import estimate_pose, mirrored_deviation, to_face_frame
 from reenact.registry import load
 from reenact.targets.clip_files import load_landmarks
 from reenact.types import Array, Pose
+
+PARTS: Final = {"mouth": [MOUTH_OPEN, MOUTH_WIDTH], "eye": [LID_RIGHT]}
+"""The two scores, and the measures whose error says how far a cover misleads."""
 
 EVERY: Final = 3
 """Of frames that follow one another so many are alike."""
 
 PENALTY: Final = 200.0
 MAX_FRAMES: Final = 200
+
+HARMLESS, HARM, MAX_HARM = 0.1, 0.05, 3.0
+"""Weight of a covered frame whose landmarks are right; error, iod, that adds 1; the most added."""
+
+
+@dataclass(frozen=True, slots=True)
+class Samples:
+    """Frames of one person for one score.
+
+    Attributes:
+        person: whose.
+        part: of `PARTS`.
+        rows: (F, 63) of `Evidence.of`.
+        weights: (F,) how much each counts; 0: the part is open.
+    """
+
+    person: str
+    part: str
+    rows: Array
+    weights: Array
 
 
 def deviations(points: Array) -> Iterator[tuple[Array, Pose]]:
@@ -45,49 +71,60 @@ def deviations(points: Array) -> Iterator[tuple[Array, Pose]]:
         yield to_face_frame(one, pose) - neutral, pose
 
 
-def samples_of(videos: Sequence[Path]) -> dict[str, tuple[Array, Array]]:
-    """Return of each part the `features` of many frames, and in which of them it is covered."""
-    samples: dict[str, tuple[list[Array], list[bool]]] = {"mouth": ([], []), "eye": ([], [])}
+def evidence(track: Sequence[tuple[Array, Pose]], mirrored: bool = False) -> Array:
+    """Return the (F, 63) evidence of a track, or of its mirror image."""
+    seen = Evidence()
+    return np.stack(
+        [seen.of(mirrored_deviation(one) if mirrored else one, pose) for one, pose in track]
+    )
 
-    def add(part: str, deviation: Array, pose: Pose, covered: bool) -> None:
-        samples[part][0].append(features(deviation, pose))
-        samples[part][1].append(covered)
 
+def samples_of(videos: Sequence[Path]) -> list[Samples]:
+    """Return the open frames of all clips, and the covered ones of each person's first."""
+    samples: list[Samples] = []
     tracker = load("trackers", "mediapipe").make(TrackingSettings())
     seen: set[str] = set()
     for video in videos:
+        person = video.stem.split("__")[0]
         points = load_landmarks(video.with_suffix(".npz"))
         points = points[np.isfinite(points).all(axis=(1, 2))][:MAX_FRAMES]
-        for deviation, pose in list(deviations(points))[::EVERY]:
-            for part in samples:
-                add(part, deviation, pose, False)
-                add(part, mirrored_deviation(deviation), pose, False)
-        person = video.stem.split("__")[0]
+        track = list(deviations(points))
+        for rows in (evidence(track)[::EVERY], evidence(track, mirrored=True)[::EVERY]):
+            samples += [
+                Samples(person, part, rows, np.zeros(len(rows), np.float32)) for part in PARTS
+            ]
         if person in seen:
             continue
         seen.add(person)
         clip = read_clip(video)
         for cover in COVERS:
             run = track_covered(clip, cover, tracker)
-            if run is None:
-                continue
-            part = cover.split("_")[1]
-            for number, (deviation, pose) in enumerate(deviations(run.covered)):
-                if run.share[number] > 0.6:
-                    add(part, deviation, pose, True)
-                    if part == "mouth":
-                        add(part, mirrored_deviation(deviation), pose, True)
-                elif run.share[number] == 0 and not number % EVERY:
-                    add(part, deviation, pose, False)
+            if run is not None:
+                samples += _covered(person, cover.split("_")[1], run)
     tracker.close()
-    return {part: (np.stack(rows), np.array(covered)) for part, (rows, covered) in samples.items()}
+    return samples
 
 
-def logistic(rows: Array, positive: Array) -> Array:
+def _covered(person: str, part: str, run: CoveredRun) -> Iterator[Samples]:
+    """Yield the covered and the open frames of one run; a mouth's mirror images as well."""
+    track = list(deviations(run.covered))
+    truth = [deviation for deviation, _ in deviations(run.open)]
+    misled = measure(np.stack([one for one, _ in track]) - np.stack(truth))[:, PARTS[part]]
+    harm = HARMLESS + np.minimum(np.abs(misled).sum(axis=1) / HARM, MAX_HARM)
+    harm = np.asarray(harm, dtype=np.float32)
+    covered = run.share > 0.6
+    for mirrored in (False, True) if part == "mouth" else (False,):
+        yield Samples(person, part, evidence(track, mirrored)[covered], harm[covered])
+    rows = evidence(track)[run.share == 0][::EVERY]
+    yield Samples(person, part, rows, np.zeros(len(rows), np.float32))
+
+
+def logistic(rows: Array, weights: Array) -> Array:
     """Return weights and constant of a ridge logistic regression; both classes weigh the same."""
+    positive = weights > 0
     mean, deviation = rows.mean(axis=0), rows.std(axis=0) + 1e-6
     design = np.column_stack([(rows - mean) / deviation, np.ones(len(rows))])
-    weight = np.where(positive, 0.5 / positive.sum(), 0.5 / (~positive).sum()) * len(rows)
+    weight = np.where(positive, weights / weights.sum(), 1 / (~positive).sum()) * len(rows) / 2
     ridge = np.append(np.full(rows.shape[1], PENALTY), 1e-6)
     solution = np.zeros(design.shape[1])
     for _ in range(25):
@@ -99,32 +136,45 @@ def logistic(rows: Array, positive: Array) -> Array:
     return np.append(scaled, solution[-1] - scaled @ mean).astype(np.float32)
 
 
+def learn(samples: Sequence[Samples]) -> dict[str, Array]:
+    """Return the weights of each score."""
+    return {part: logistic(*_pooled(samples, part)) for part in PARTS}
+
+
+def _pooled(samples: Sequence[Samples], part: str) -> tuple[Array, Array]:
+    own = [one for one in samples if one.part == part]
+    return np.concatenate([one.rows for one in own]), np.concatenate([one.weights for one in own])
+
+
+def judge(samples: Sequence[Samples], folds: Sequence[Sequence[str]]) -> None:
+    """Print how each fold's people are judged by what was learned from the others."""
+    for number, people in enumerate(folds):
+        weights = learn([one for one in samples if one.person not in people])
+        for (part, learned), (doubt, _) in zip(weights.items(), DOUBT, strict=False):
+            rows, harm = _pooled([one for one in samples if one.person in people], part)
+            doubted = rows @ learned[:-1] + learned[-1] > doubt
+            covered = harm > 0
+            share = (harm * doubted).sum() / harm.sum()
+            print(
+                f"fold {number}, {part}: {doubted[covered].mean():.3f} of the covered frames are "
+                f"doubted, {share:.3f} of their harm, {doubted[~covered].mean():.4f} of the open"
+            )
+
+
 def main() -> None:
-    """Learn the weights and store them."""
+    """Learn the weights and store them, or judge them."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, required=True, help="folder of clips")
     parser.add_argument(
         "--out", type=Path, default=Path(reenact.__file__).parent / "assets" / ASSET
     )
-    parser.add_argument("--folds", type=Path, help="folds of people, as in faces/folds.json")
-    parser.add_argument("--without", type=int, help="number of the fold to leave out and judge")
+    parser.add_argument("--folds", type=Path, help="judge folds of people, as in faces/folds.json")
     arguments = parser.parse_args()
-    videos = find_clips(arguments.data)
-    away: list[str] = []
-    if arguments.folds is not None and arguments.without is not None:
-        away = json.loads(arguments.folds.read_text())["folds"][arguments.without]
-    known = samples_of([one for one in videos if one.stem.split("__")[0] not in away])
-    weights = {part: logistic(*found) for part, found in known.items()}
-    if not away:
-        np.savez(arguments.out, **weights)
-        return
-    unknown = samples_of([one for one in videos if one.stem.split("__")[0] in away])
-    for (part, (rows, covered)), (doubt, _) in zip(unknown.items(), DOUBT, strict=False):
-        doubted = rows @ weights[part][:-1] + weights[part][-1] > doubt
-        print(
-            f"{part}: {doubted[covered].mean():.3f} of the covered frames are doubted, "
-            f"{doubted[~covered].mean():.4f} of the open ones"
-        )
+    samples = samples_of(find_clips(arguments.data))
+    if arguments.folds is not None:
+        judge(samples, json.loads(arguments.folds.read_text())["folds"])
+    else:
+        np.savez(arguments.out, **learn(samples))
 
 
 if __name__ == "__main__":

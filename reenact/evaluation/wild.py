@@ -30,7 +30,7 @@ Figures, over the six `measures.MEASURES` in the units of `target_face.proportio
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -84,6 +84,11 @@ _GROUPS: Final = {
     "mouth_width": (MOUTH_WIDTH,),
     "brows": (MEASURES.index("brow_right"), MEASURES.index("brow_left")),
 }
+_WORST: Final[dict[str, Callable[..., float]]] = {
+    **dict.fromkeys(("correlation", "correlation_5s", "kept"), min),
+    **dict.fromkeys(("beyond", "right_after_s", "jump", "moved"), max),
+    **dict.fromkeys(("excess", "stray", "limits"), max),
+}
 _SIZE: Final = (256, 256)
 
 
@@ -125,6 +130,8 @@ class KnownActor(ActorIdentity):
 def run(videos: Sequence[Path], settings: FusionSettings, *, progress: bool) -> dict[str, Figures]:
     """Return the figures by run, "CLIP RUN", and the means of each kind of run, "all RUN".
 
+    With the means are the worst runs' figures, `worst_…`.
+
     Raises:
         SourceError: a clip has no landmarks, or the folder shows one person only.
     """
@@ -149,7 +156,14 @@ def run(videos: Sequence[Path], settings: FusionSettings, *, progress: bool) -> 
                 figures[f"{clip.name} {cover}"] = found
                 kinds.setdefault(cover, []).append(found)
     tracker.close()
-    return figures | {f"all {kind}": mean_figures(found) for kind, found in kinds.items()}
+    return figures | {
+        f"all {kind}": mean_figures(found) | _worst(found) for kind, found in kinds.items()
+    }
+
+
+def _worst(runs: Sequence[Figures]) -> Figures:
+    seen = {name: [one[name] for one in runs if one.get(name) is not None] for name in _WORST}
+    return {f"worst_{name}": _WORST[name](values) for name, values in seen.items() if values}
 
 
 def read_performance(video: Path) -> Performance:

@@ -48,9 +48,8 @@ log = logging.getLogger(__name__)
 _CHECK_AFTER_S: Final = 0.25
 _CHECK_ANGLE: Final = 0.35
 
-_CORRECTED: Final = np.array([1.0, 1.0, 0.5], np.float32)
-"""How far mouth, eyes and brows follow the correction of misreadings. With more than a half the
-brows follow the mouth as well: their correlation with the actor's falls from .96 to .92."""
+_ALL: Final = np.ones(3, np.float32)
+"""Gains of mouth, eyes and brows of what is not the actor's own."""
 
 _EYES: Final = slice(1, 3)
 """The eyes in `regions.PARTS`."""
@@ -236,7 +235,7 @@ class Fusion:
         if settings.read_back:
             correction = gains * self._read_back.correction(moved)
             moved = moved + correction
-            wanted += proportional_change(base, correction, _CORRECTED)
+            wanted += proportional_change(base, correction, _ALL)
         closure = 1 + np.float32(intensity * settings.eyes) * (closure - 1)
         shape, self.limited = self._target.place(*self._with(addition, moved, wanted, closure))
         self.frames_limited += int(self.limited.any())
@@ -256,7 +255,7 @@ class Fusion:
         turn, shift, breath = (life.turn, life.shift, life.breath) if life else (still,) * 3
         moved = life.deviation if life else np.zeros_like(addition.deviation)
         closure = np.full(2 * EYE_PAIRS, life.closure if life else 1.0, np.float32)
-        wanted = proportional_change(self._target.base, moved, np.ones(3, np.float32))
+        wanted = proportional_change(self._target.base, moved, _ALL)
         shape, _ = self._target.place(*self._with(addition, moved, wanted, closure))
         rest, limits = Pose(np.eye(3, dtype=np.float32), still, 1.0), FusionSettings(translation=1)
         head = self._head.follow(Pose(rotation_matrix(turn), shift, 1.0), rest, limits)
@@ -271,7 +270,7 @@ class Fusion:
         base = self._target.base
         added = np.float32(addition.intensity) * addition.deviation
         change = lid_closure(base + added, base) - lid_closure(base, base)
-        own = proportional_change(base, added, np.ones(3, np.float32))
+        own = proportional_change(base, added, _ALL)
         return moved + added, wanted + own, closure * np.maximum(1 + change, 0)
 
     def _take_wishes(self) -> bool:

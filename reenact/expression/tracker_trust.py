@@ -1,9 +1,9 @@
 """How far the tracker's landmarks can be believed, part by part.
 
 A tracker draws a mouth where a hand is. What it draws is unlike what that mouth does: what no
-mode of expression explains grows, and typical deviations appear. Two linear scores, of the mouth
-and of an eye, tell covered from open parts (`python -m tools.tracker_trust`). A part is not
-believed either at the picture's edge, or on the far side of a profile.
+mode of expression explains grows, the landmarks jitter, and extreme deviations appear. Two linear
+scores, of the mouth and of an eye, tell covered from open parts (`python -m tools.tracker_trust`).
+A part is not believed either at the picture's edge, or on the far side of a profile.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from typing import Final
 import numpy as np
 
 from reenact.expression.face_model import expression_solver, face_model
+from reenact.expression.measures import MEASURES, measure
 from reenact.face.geometry import mirrored_deviation, rotation_vector
 from reenact.face.regions import PARTS, part_weights
 from reenact.imaging import smoothstep
@@ -24,13 +25,29 @@ from reenact.types import Array, Landmarks, Pose
 
 ASSET: Final = "tracker_trust.npz"
 
-DOUBT: Final = ((2.8, 4.0), (2.5, 4.0), (2.5, 4.0))
+DOUBT: Final = ((2.0, 3.2), (1.8, 3.2), (1.8, 3.2))
 """Scores of mouth and eyes at which doubt begins, and from which on nothing is believed."""
 
 _SUSPECT: Final = 0.5
-"""Score of one frame from which on a part may not move by more than `_MAX_STEP`, RMS, iod."""
+"""Score of one frame from which on a part is suspect."""
 
-_MAX_STEP: Final = 0.02
+_MAX_STEP, _STEP_SLOPE = 0.02, 0.015
+"""How far a suspect part may move in a frame, RMS, iod; for each point below `_SUSPECT` farther."""
+
+_USUAL: Final = np.array([0.08, 0.08, 0.06, 0.06, 0.04, 0.04], np.float32)
+"""(6,) iod: a change of one of the `MEASURES` beyond it is out of the ordinary."""
+
+_JITTER: Final = 0.2
+"""Share of the newest frame in the mean jitter."""
+
+_JITTER_FLOOR: Final = np.array([0.1, *[1e-3] * len(PARTS)], np.float32)
+
+_PARTS: Final = 40
+"""Where the logarithms of the parts begin in `Evidence.of`, after the modes' weights."""
+
+_JITTERS: Final = _PARTS + len(PARTS)
+_EXTREMES: Final = _JITTERS + 1 + len(PARTS)
+_TURN: Final = _EXTREMES + len(MEASURES)
 
 _SCORE_S: Final = 0.08
 """Time constant of the scores."""
@@ -40,9 +57,6 @@ _FALL_S, _RISE_S, _WAIT_S = 0.12, 0.45, 0.3
 
 _BEFORE_S: Final = 0.2
 """What is held is what was believed so long before the doubt began."""
-
-_WARY_S: Final = 0.6
-"""The same if the doubt came after suspicious frames: what covers a mouth is not known at once."""
 
 _REST_S: Final = 2.0
 """Time constant of the way from what was last believed to rest."""
@@ -54,29 +68,45 @@ _EDGE: Final = (0.1, 0.4)
 """The same of the share of a part's landmarks that lie outside the picture."""
 
 
-def features(deviation: Array, pose: Pose) -> Array:
-    """Return what the scores are linear in: expressions, residuals and the turn of the head.
+class Evidence:
+    """What the scores are linear in, from one actor's frames in their order."""
 
-    A tracker errs more on a turned head, so that less of its shape is an expression.
+    def __init__(self) -> None:
+        self._last: Array | None = None
+        self._jitter = np.zeros(1 + len(PARTS), np.float32)
 
-    Args:
-        deviation: (478, 3) from the actor's neutral, iod.
-        pose: of the head.
+    def of(self, deviation: Array, pose: Pose) -> Array:
+        """Return expressions, residuals, their jitter, extremes, and the turn of the head.
 
-    Returns:
-        (50,): 40 weights, of each part the logarithm of what no mode explains, iod squared, the
-        squares of pitch, yaw and roll, and the pitch, rad.
-    """
-    modes = face_model().expression
-    flat = deviation.reshape(-1)
-    weights = expression_solver(face_model()) @ flat
-    residual = ((flat - weights @ modes) ** 2).reshape(-1, 3)
-    turn = rotation_vector(pose.rotation)
-    seen = np.empty(len(modes) + len(PARTS) + 4, np.float32)
-    seen[: len(modes)] = weights.clip(-6, 6)
-    seen[len(modes) : -4] = np.log((_focus() @ residual).sum(axis=1) + 1e-6)
-    seen[-4:-1], seen[-1] = turn**2, turn[0]
-    return seen
+        A tracker errs more on a turned head, so that less of its shape is an expression.
+
+        Args:
+            deviation: (478, 3) from the actor's neutral, iod.
+            pose: of the head.
+
+        Returns:
+            (63,): 40 weights, of each part the logarithm of what no mode explains, iod squared, the
+            logarithms of the mean squared change of the weights and of each part's, how far each
+            of `MEASURES` is beyond the usual, the squares of pitch, yaw and roll, and the pitch,
+            rad.
+        """
+        modes = face_model().expression
+        flat = deviation.reshape(-1)
+        seen = np.empty(_TURN + 4, np.float32)
+        weights = expression_solver(face_model()) @ flat
+        residual = ((flat - weights @ modes) ** 2).reshape(-1, 3)
+        seen[:_PARTS] = weights.clip(-6, 6)
+        seen[_PARTS:_JITTERS] = np.log((_focus() @ residual).sum(axis=1) + 1e-6)
+        change = seen[:_JITTERS] - (seen[:_JITTERS] if self._last is None else self._last)
+        self._last = seen[:_JITTERS]
+        change *= change
+        change[_PARTS - 1] = change[:_PARTS].sum()
+        self._jitter += np.float32(_JITTER) * (change[_PARTS - 1 :] - self._jitter)
+        seen[_JITTERS:_EXTREMES] = np.log(self._jitter + _JITTER_FLOOR)
+        seen[_EXTREMES:_TURN] = (np.abs(measure(deviation)) / _USUAL - 1).clip(0, 4)
+        turn = rotation_vector(pose.rotation)
+        seen[_TURN:-1], seen[-1] = turn**2, turn[0]
+        return seen
 
 
 class TrackerTrust:
@@ -88,14 +118,14 @@ class TrackerTrust:
     def reset(self) -> None:
         """Believe everything again, at once: the next frame shows another moment."""
         self.trust = np.ones(len(PARTS), np.float32)
+        self._evidence = Evidence()
         self._scores: list[float] = []
         self._open_s = np.full(len(PARTS), np.inf, np.float32)
         self._course = np.ones(len(PARTS), np.float32)
         self._history: deque[tuple[float, Array]] = deque()
         self._held: Array | None = None
         self._last: Array | None = None
-        self._suspect = np.zeros(len(PARTS), bool)
-        self._wary = False
+        self._steps = np.full(len(PARTS), np.inf, np.float32)
         self._now_s = 0.0
 
     def judge(self, deviation: Array, pose: Pose, landmarks: Landmarks, dt_s: float) -> Array:
@@ -108,14 +138,13 @@ class TrackerTrust:
             dt_s: seconds since the frame before.
         """
         weights, constants = _weights()
-        scores = (weights @ features(deviation, pose) + constants).tolist()
+        scores = (weights @ self._evidence.of(deviation, pose) + constants).tolist()
         share = 1 - math.exp(-max(dt_s, 0.0) / _SCORE_S)
         before = self._scores or scores
         self._scores = [old + share * (new - old) for old, new in zip(before, scores, strict=True)]
-        mouth, right, left = (score > _SUSPECT for score in scores)
-        self._wary = mouth or right or left
-        if self._wary:
-            self._suspect |= np.array([mouth, right, left, right, left, True])
+        mouth, right, left = (max(_SUSPECT - score, 0.0) for score in scores)
+        sure = np.array([mouth, right, left, right, left, min(mouth, right, left)], np.float32)
+        self._steps = _MAX_STEP + _STEP_SLOPE * sure
         doubt = np.zeros(len(PARTS), np.float32)
         doubt[:3] = [
             min(max((score - low) / (high - low), 0.0), 1.0)
@@ -150,8 +179,7 @@ class TrackerTrust:
         self._now_s += max(dt_s, 0.0)
         believed = self._slowed(self._explained(self._mixed(deviation, dt_s)))
         self._history.append((self._now_s, believed))
-        reach = _WARY_S if self._wary else _BEFORE_S
-        while self._history[0][0] < self._now_s - reach:
+        while self._history[0][0] < self._now_s - _BEFORE_S:
             self._history.popleft()
         self._last = believed
         return believed
@@ -183,14 +211,15 @@ class TrackerTrust:
         return np.asarray(flat + doubt * (explained - flat), dtype=np.float32).reshape(-1, 3)
 
     def _slowed(self, deviation: Array) -> Array:
-        """Return the deviation without jumps of suspect parts, until they have caught up."""
-        self._suspect |= self.trust < 1
-        if self._last is None or not self._suspect.any():
+        """Return the deviation without jumps: the more suspect a part is, the less it may move."""
+        if self._last is None:
             return deviation
         change = deviation - self._last
-        steps = np.sqrt(_focus() @ (change**2).sum(axis=1))
-        share = np.where(self._suspect, np.minimum(_MAX_STEP / np.maximum(steps, 1e-6), 1), 1)
-        self._suspect &= share < 1
+        steps = np.sqrt((_focus() @ (change * change)).sum(axis=1))
+        allowed = np.where(self.trust < 1, _MAX_STEP, self._steps)
+        if (steps <= allowed).all():
+            return deviation
+        share = np.minimum(allowed / np.maximum(steps, 1e-6), 1)
         return np.asarray(
             self._last + (part_weights().T @ share)[:, None] * change, dtype=np.float32
         )
@@ -208,7 +237,7 @@ class TrackerTrust:
 
 @lru_cache(maxsize=1)
 def _weights() -> tuple[Array, Array]:
-    """Return (3, 50) and (3,): what gives the scores of mouth, right and left eye.
+    """Return (3, 63) and (3,): what gives the scores of mouth, right and left eye.
 
     The left eye's score is the right one's of the mirrored face. The modes are symmetric: a
     mirrored face has the same weights, some with another sign.
@@ -217,10 +246,11 @@ def _weights() -> tuple[Array, Array]:
         mouth, right = archive["mouth"], archive["eye"]
     modes = face_model().expression
     mirrored = mirrored_deviation(modes.reshape(len(modes), -1, 3)).reshape(modes.shape)
-    signs = np.sign((modes * mirrored).sum(axis=1))
-    parts = len(modes) + np.array([0, 2, 1, 4, 3, 5])
-    turn = right[len(modes) + len(parts) :]  # the same for a mirrored head
-    left = np.concatenate([signs * right[: len(modes)], right[parts], turn])
+    left = right.copy()
+    left[:_PARTS] *= np.sign((modes * mirrored).sum(axis=1))
+    parts, measures = np.array([0, 2, 1, 4, 3, 5]), np.array([1, 0, 2, 3, 5, 4])
+    for start, order in ((_PARTS, parts), (_JITTERS + 1, parts), (_EXTREMES, measures)):
+        left[start : start + len(order)] = right[start + order]
     stacked = np.asarray([mouth, right, left], dtype=np.float32)
     return np.ascontiguousarray(stacked[:, :-1]), stacked[:, -1]
 

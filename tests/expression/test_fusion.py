@@ -199,11 +199,13 @@ def test_a_calm_actor_closes_a_shouting_photos_lips_in_absolute_mode_alone(metho
 
 
 def test_frames_that_no_face_shows_are_held_back_and_counted(method: str) -> None:
-    fusion = start(settings_of(method))
-    acted(fusion, canonical_face() + deviation_of(smile_left=0.4, smile_right=0.4))
+    settings = settings_of(method)
+    fusion = start(settings)
+    shout = canonical_face() + deviation_of(mouth_open=0.9, jaw_drop=0.5)
+    acted(fusion, shout)
     assert fusion.frames_limited == 0
-    grimace = canonical_face() + deviation_of(mouth_open=3, smile_left=3, smile_right=3)
-    shape = to_face_frame(acted(fusion, grimace, time_s=4.2), estimate_pose(target_points()))
+    settings.mouth = 2.0
+    shape = to_face_frame(acted(fusion, shout, time_s=4.04), estimate_pose(target_points()))
     assert fusion.frames_limited == 1
     assert not fusion.target.beyond(shape)
 
