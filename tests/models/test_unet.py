@@ -90,6 +90,12 @@ def test_sizes_that_do_not_fit_are_refused(wrong: dict[str, int]) -> None:
         UNetConfig.from_json('{"depth": 3}')
 
 
+def test_a_residual_network_begins_with_the_picture() -> None:
+    network = UNet(UNetConfig(32, 4, 16, residual=True)).eval()
+    picture = 2 * torch.rand(1, 3, 32, 32) - 1
+    assert torch.equal(network(picture, torch.rand(1, 1, 32, 32)), picture)
+
+
 def test_the_discriminator_gives_thirty_by_thirty_logits() -> None:
     discriminator = MarkovDiscriminator()
     pictures = torch.zeros(1, 3, 256, 256)

@@ -21,7 +21,7 @@ from reenact_motion.srvf import (
     srvf,
 )
 from reenact_motion.srvf import inner as l2
-from reenact_motion.texture import TextureConfig, TextureRecipe
+from reenact_motion.texture import AlignedPairs, TextureConfig, TextureRecipe
 from torch import Tensor, nn
 
 from reenact.config import RendererSettings
@@ -33,6 +33,7 @@ from reenact.face.geometry import canonical_face
 from reenact.testing.portrait import drive, portrait_target
 from reenact.testing.weights import people, train_two_steps
 from reenact.training.deformation_transfer import Motion
+from reenact.training.faces.clips import LabelledClip
 from reenact.training.picture_pairs import PictureMaterial
 from reenact.training.recipes import build_recipe as recipe_of
 from support.emotion_renderers import check_shipped_weights
@@ -192,6 +193,23 @@ def test_texture_gans_identity_loss_is_one_minus_the_cosine_to_the_face() -> Non
     batch = {"reference": face, "truth": truth}
     losses = recipe.further_losses(batch, drawn)
     assert float(losses["identity"]) == pytest.approx(10 * (0.4 + 1) / 2)
+
+
+def test_texture_gans_reference_is_calm_and_turned_alike() -> None:
+    count = 4
+    shades = np.arange(count, dtype=np.uint8)[:, None, None, None]
+    clip = LabelledClip(
+        "one",
+        np.broadcast_to(shades, (count, 32, 32, 3)).copy(),
+        np.array([[0, 0, 0], [0, 1, 0], [0, 20, 0], [0, 21, 0]], np.float32),
+        np.zeros((count, 17), np.float32),
+        np.zeros((count, 8), np.float32),
+        np.array([0.1, 0.9, 0.0, 0.8], np.float32),
+        points=np.zeros((count, 478, 3), np.float32),
+    )
+    pairs = AlignedPairs([clip]).all()
+    assert [int(pair.truth[0, 0, 0]) for pair in pairs] == [0, 1, 2, 3]
+    assert [int(pair.reference[0, 0, 0]) for pair in pairs] == [0, 0, 2, 2]
 
 
 def test_texture_gan_trains_and_draws(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
