@@ -12,6 +12,7 @@ from reenact_expression_baselines.layers import BaselineConfig
 from reenact_expression_baselines.stargan import StarganRecipe, StarganTraining
 from torch import nn
 
+from reenact.models.masked_generator import ConditionCritic
 from reenact.training.faces.material import FaceMaterial, shown
 from support.emotion_renderers import (
     check_it_resumes_and_shows_emotions,
@@ -65,11 +66,12 @@ def test_critics_learn_alone_before_the_generator_learns_from_them(
             **{**settings, **more},  # type: ignore[arg-type]
         )  # fmt: skip
         recipe = StarganRecipe(config, people_faces)
-        critic = recipe.networks["critic"].real.weight
-        before = critic.detach().clone()
+        critic = recipe.networks["critic"]
+        assert isinstance(critic, ConditionCritic)
+        before = critic.real.weight.detach().clone()
         torch.manual_seed(1)
         losses = recipe.step(batch, progress)
-        return float((critic.detach() - before).abs().max()), losses
+        return float((critic.real.weight.detach() - before).abs().max()), losses
 
     moved, losses = change(0.1)
     assert moved == 0
