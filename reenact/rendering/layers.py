@@ -122,6 +122,6 @@ def fill_background(scene: Image, coarse_scene: Array, coarse_background: Array)
 
 
 def _resized(values: NDArray[Any], size: int) -> NDArray[Any]:
-    """Resize (H, W, C) bilinearly, or by area where it shrinks; the type stays."""
-    method = cv2.INTER_AREA if size < len(values) else cv2.INTER_LINEAR
+    """Resize (H, W, C) bilinearly, or by areas where it shrinks to half or less; the type stays."""
+    method = cv2.INTER_AREA if 2 * size <= len(values) else cv2.INTER_LINEAR
     return np.asarray(cv2.resize(np.ascontiguousarray(values), (size, size), interpolation=method))
