@@ -56,6 +56,14 @@ WITHOUT: Final[dict[str, dict[str, Any]]] = {
         "models.warp_unet._COARSE": 1,
         "rendering.warp_unet.VERSION": 0,  # converted networks are kept by version
     },
+    "box of the repair": {
+        "models.warp_unet.REPAIR_CELLS": 64,
+        "models.warp_unet._fade": lambda box: 1,
+        "rendering.layers.REPAIR_CELLS": 64,
+        "rendering.warp_unet.REPAIR_CELLS": 64,
+        "rendering.warp_unet._BOX_MAX": 0,
+        "rendering.warp_unet.VERSION": -2,
+    },
     "moving background": {
         "models.warp_unet._damped": lambda flow: 0 * flow,
         "rendering.warp_unet.VERSION": -1,
