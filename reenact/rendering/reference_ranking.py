@@ -8,11 +8,12 @@ from typing import Final
 import numpy as np
 
 from reenact.face.geometry import estimate_pose, rotation_vector, to_face_frame
-from reenact.types import Array
+from reenact.types import Array, Pose
 
 _TURN: Final = 0.1
-"""Iod of a changed shape that a radian of turn counts as. Translation and scale cost a warp little,
-but it cannot open a mouth or turn a cheek."""
+_SHIFT: Final = 0.02
+"""Iod of a changed shape that a radian of turn and an iod of shift count as: a shift costs a warp
+little, but it cannot open a mouth or turn a cheek."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,22 +22,27 @@ class SeenFaces:
 
     Attributes:
         shapes: float32 (K, 478, 2), seen from the front, iod.
-        turns: float32 (K, 3) rotation vectors, radians.
+        poses: float32 (K, 5) turns and places, weighted.
     """
 
     shapes: Array
-    turns: Array
+    poses: Array
 
     @classmethod
     def of(cls, landmarks: Array) -> SeenFaces:
         """Compute them from (K, 478, 3) landmarks, px."""
         poses = [estimate_pose(points) for points in landmarks]
         fronts = [to_face_frame(*face)[:, :2] for face in zip(landmarks, poses, strict=True)]
-        return cls(np.stack(fronts), np.stack([rotation_vector(pose.rotation) for pose in poses]))
+        return cls(np.stack(fronts), np.stack([_weighted(pose) for pose in poses]))
 
     def distances(self, landmarks: Array) -> Array:
         """Return the (K,) distances of (478, 3) driven landmarks, px, from the faces, iod."""
         driven = SeenFaces.of(landmarks[None])
         changed = np.linalg.norm(self.shapes - driven.shapes, axis=-1).mean(axis=1)
-        turned = np.linalg.norm(self.turns - driven.turns, axis=-1)
-        return np.asarray(changed + _TURN * turned, dtype=np.float32)
+        moved = np.linalg.norm(self.poses - driven.poses, axis=-1)
+        return np.asarray(changed + moved, dtype=np.float32)
+
+
+def _weighted(pose: Pose) -> Array:
+    place = pose.translation[:2] / pose.scale
+    return np.concatenate([_TURN * rotation_vector(pose.rotation), _SHIFT * place])

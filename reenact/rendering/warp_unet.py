@@ -90,7 +90,7 @@ class WarpUNetRenderer:
     """
 
     FADE_S: Final = 0.12
-    SWITCH_RATIO: Final = 0.8
+    SWITCH_RATIO: Final = 0.65
     """Another reference is chosen if its distance is below this multiple of the current one's."""
 
     def __init__(self, settings: RendererSettings) -> None:
