@@ -55,7 +55,7 @@ _SCORE_S: Final = 0.08
 _FALL_S, _RISE_S, _WAIT_S = 0.12, 0.45, 0.3
 """Seconds from believing to not believing and back, and for which a part has to look open first."""
 
-_BEFORE_S: Final = 0.2
+_BEFORE_S: Final = 0.4
 """What is held is what was believed so long before the doubt began."""
 
 _REST_S: Final = 2.0
