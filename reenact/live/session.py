@@ -103,7 +103,7 @@ class Session(ClosesOnExit):
         self.actor_frame: Frame | None = None
         self._clock = clock
         adapts = source.live and settings.renderer.adaptive
-        self._load = LoadControl(settings.renderer.size) if adapts else None
+        self._load = LoadControl(reenactor.target.crop_size) if adapts else None
         self._overtaken = 0
         self._work_start_s = self._work_s = 0.0
         self._captured: Slot[_Captured] = Slot(replaces=source.live, clock=clock)
@@ -389,12 +389,13 @@ class Session(ClosesOnExit):
         """Draw smaller while the machine cannot keep up with a live source."""
         if self._load is None:
             return
-        if self._load.asked_px != self.settings.renderer.size:
-            self._load = LoadControl(self.settings.renderer.size)
+        whole_px = self.reenactor.target.crop_size
+        if self._load.asked_px != whole_px:
+            self._load = LoadControl(whole_px)
         now_s, before_px = self._clock.now_s(), self._load.size_px
         size_px = self._load.frame(now_s, work_s, self._overtaken)
         self.reenactor.draw_at(size_px)
-        if size_px < before_px == self.settings.renderer.size:
+        if size_px < before_px == whole_px:
             log.warning(
                 "The machine cannot keep up: the target is drawn at %d px until it can.", size_px
             )

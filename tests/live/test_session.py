@@ -82,8 +82,8 @@ def test_a_size_that_is_too_much_is_lowered_with_one_message(
     time: SimulatedTime, caplog: pytest.LogCaptureFixture
 ) -> None:
     source = FakeSource(600, live=True, fps=30.0, time=time)
-    reenactor = FakeReenactor(step=lambda _: time.sleep(0.05))
-    session = make_session(source, reenactor, FakeSink(live=True), time, size_px=1024)
+    reenactor = FakeReenactor(step=lambda _: time.sleep(0.05), crop_px=1024)
+    session = make_session(source, reenactor, FakeSink(live=True), time)
     with session:
         session.start()
         until(lambda: session.wait(0.0))

@@ -9,7 +9,8 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
-from typing import TypeVar
+from types import SimpleNamespace
+from typing import TypeVar, cast
 
 import numpy as np
 
@@ -125,6 +126,7 @@ class FakeReenactor:
         fails: number of the steps that raise, or "all".
         idle_fails: the target at rest cannot be drawn either.
         step: called before each step with its number.
+        crop_px: side of the crop that it draws.
     """
 
     device = "cpu"
@@ -136,8 +138,10 @@ class FakeReenactor:
         fails: Collection[int] | str = (),
         idle_fails: bool = False,
         step: Callable[[int], None] | None = None,
+        crop_px: int = 256,
     ) -> None:
         self.size = size
+        self.crop_px = crop_px
         self.faces_lost = 0
         self.frames_limited = self.frames_still = 0
         self.face_found = self.face_present = True
@@ -187,7 +191,7 @@ class FakeReenactor:
 
     @property
     def target(self) -> Target:
-        raise NotImplementedError
+        return cast(Target, SimpleNamespace(crop_size=self.crop_px))
 
     def prepare(
         self, target: Target, size_px: int | None = None, max_side_px: int | None = None

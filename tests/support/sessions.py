@@ -21,9 +21,8 @@ def make_session(
     reenactor: FakeReenactor,
     sink: FakeSink,
     time: SimulatedTime,
-    size_px: int = 256,
 ) -> Session:
-    settings = Settings.model_validate({"renderer": {"size": size_px}})
+    settings = Settings()
     settings.output.fps = OUTPUT_FPS
     return Session(settings, source, reenactor, sink, clock=time.clock)
 
