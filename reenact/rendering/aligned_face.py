@@ -58,6 +58,11 @@ def _fading(size_px: int) -> Array:
     return np.asarray(np.minimum.outer(side, side)[..., None], np.float32)
 
 
+def unless_faint(amount: float) -> float:
+    """Return 1, but less for a faint expression (below .1), so that a face at rest is the photo."""
+    return min(10 * amount, 1.0)
+
+
 class AlignedRenderer(LandmarkRenderer):
     """Adds to the target's first reference what the network changes in its aligned face.
 

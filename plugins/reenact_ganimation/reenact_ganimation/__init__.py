@@ -12,7 +12,7 @@ from typing import Final
 import numpy as np
 
 from reenact.face.topology import ACTION_UNITS
-from reenact.rendering.aligned_face import AlignedRenderer
+from reenact.rendering.aligned_face import AlignedRenderer, unless_faint
 from reenact.rendering.image_to_image import spec
 from reenact.types import Array, Drive
 
@@ -31,7 +31,7 @@ class GanimationRenderer(AlignedRenderer):
 
     def strength(self, drive: Drive) -> float:
         """Return 1, but for faint units, so that a face at rest is the photo."""
-        return min(10 * float(self.condition(drive).max()), 1.0)
+        return unless_faint(float(self.condition(drive).max()))
 
 
 GANIMATION: Final = spec(

@@ -14,7 +14,7 @@ from pydantic import Field
 from reenact.config import Section, Share
 from reenact.face.geometry import estimate_pose, to_face_frame, to_image, transform_points
 from reenact.registry import MotionSpec
-from reenact.rendering.aligned_face import AlignedRenderer
+from reenact.rendering.aligned_face import AlignedRenderer, unless_faint
 from reenact.rendering.image_to_image import map_planes, spec
 from reenact.types import Array, Drive, Target
 
@@ -41,7 +41,7 @@ class TextureRenderer(AlignedRenderer):
 
     def strength(self, drive: Drive) -> float:
         """Return 1, but for faint expressions, so that a face at rest is the photo."""
-        return min(10 * float(np.abs(drive.expression.action_units).max()), 1.0)
+        return unless_faint(float(np.abs(drive.expression.action_units).max()))
 
 
 class MotionGANSettings(Section):
