@@ -65,11 +65,7 @@ def to_person(clip: Clip, frame: int, reader: FaceReader) -> float | None:
     """Return the distance of a frame to the mean of others of its clip; None: there are none."""
     away = clip.usable[np.abs(clip.usable - frame) >= CLIP_FPS / 2]
     chosen = np.unique(away[np.linspace(0, len(away) - 1, OTHERS).astype(int)]) if len(away) else []
-    known = [reader.describe(clip.images[one], clip.landmarks[one]) for one in chosen]
-    found = [one for one in known if one is not None]
-    if not found:
-        return None
-    person = np.mean(found, axis=0)
+    person = reader.person((clip.images[one], clip.landmarks[one]) for one in chosen)
     return reader.identity(person, clip.images[frame], clip.landmarks[frame])
 
 

@@ -107,8 +107,7 @@ def read_portrait(path: Path, size_px: int, reader: FaceReader) -> Portrait:
     target = crop_target(path.stem, resized_square(picture, size_px), points, "")
     seen = reader.track(target.references[0])
     descriptor = None if seen is None else reader.describe(target.references[0], seen)
-    known = [reader.describe(image, own) for image, own in others]
-    person = np.mean([one for one in known if one is not None], axis=0) if others else descriptor
+    person = reader.person(others) if others else descriptor
     rest = None if seen is None else to_face_frame(seen, estimate_pose(seen))
     return Portrait(target, rest, descriptor, None if descriptor is None else person)
 

@@ -10,6 +10,7 @@ landmark model, which is for non-commercial use only, is never loaded.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final
@@ -118,6 +119,12 @@ class FaceReader(ClosesOnExit):
         if self._descriptor is None:
             return None
         return self._descriptor.describe(np.ascontiguousarray(image), landmarks)
+
+    def person(self, faces: Iterable[tuple[Image, Array]]) -> Array | None:
+        """Return the mean descriptor of pictures with their landmarks; None: there is none."""
+        known = [self.describe(*one) for one in faces]
+        found = [one for one in known if one is not None]
+        return np.asarray(np.mean(found, axis=0)) if found else None
 
     def identity(self, reference: Array | None, image: Image, landmarks: Array) -> float | None:
         """Return the distance of a face's descriptor to that of a reference."""

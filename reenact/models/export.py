@@ -120,14 +120,14 @@ def conditional_exporter(
     conditions: Sequence[str],
     shipped: str = "",
 ) -> Exporter:
-    """Return the exporter of a generator that maps an aligned face and a vector to a face.
+    """Return the exporter of a generator that maps an aligned face and a condition to a face.
 
     The file keeps the side that the network was trained at.
 
     Args:
         name: of the renderer.
         build: builds the network from the config in its weights; also returns its side, px.
-        conditions: names of the numbers of the vector.
+        conditions: names of the numbers of a vector; none: the condition is a landmark map.
         shipped: weights that come with the renderer; "": none.
     """
 
@@ -145,11 +145,14 @@ def conditional_exporter(
         load_model(weights, network, name)
         inputs = {
             "face": np.zeros((1, 3, side, side), np.float32),
-            "condition": np.full((1, len(conditions)), 0.5, np.float32),
+            "condition": np.full(
+                (1, len(conditions)) if conditions else (1, 1, side, side), 0.5, np.float32
+            ),
         }
         meanings = {
             "face": "RGB in -1 to 1, aligned as by reenact.rendering.aligned_face.to_frame",
-            "condition": ", ".join(conditions),
+            "condition": ", ".join(conditions)
+            or "landmark map of the aligned face in -1 to 1 (reenact.face.geometry)",
             "drawn": "the changed face, RGB in -1 to 1; times `gain` is the change that is shown",
         }
         part = Part(name, network.eval(), inputs, ("drawn",), meanings)

@@ -51,19 +51,13 @@ def test_critics_learn_alone_before_the_generator_learns_from_them(
     people_faces: FaceMaterial,
 ) -> None:
     """Phases by progress: pairs alone, critics beside them, and both."""
-    settings = {
-        "pair_weight": 10.0,
-        "pairs_first": 0.2,
-        "critics_alone": 0.3,
-        "critics_weight": 0.5,
-    }
     batch = face_batch(people_faces, 2)
 
-    def change(progress: float, **more: float) -> tuple[float, dict[str, float]]:
+    def change(progress: float) -> tuple[float, dict[str, float]]:
         torch.manual_seed(0)
         config = StarganTraining(
             train="", size_px=32, batch_size=2, width=4, blocks=1, critic_steps=1, rate=1e-2,
-            **{**settings, **more},  # type: ignore[arg-type]
+            pair_weight=10.0, pairs_first=0.2, critics_alone=0.3,
         )  # fmt: skip
         recipe = StarganRecipe(config, people_faces)
         critic = recipe.networks["critic"]
@@ -81,10 +75,6 @@ def test_critics_learn_alone_before_the_generator_learns_from_them(
     assert "adversarial" not in losses
     _, both = change(0.6)
     assert {"critic", "adversarial", "classes", "pairs"} <= set(both)
-    _, full = change(0.6, critics_weight=1.0)
-    assert both["classes"] == pytest.approx(full["classes"] / 2, rel=1e-4)
-    assert both["pairs"] == pytest.approx(full["pairs"], rel=1e-4)
-    assert change(0.4, critic_rate=1e-4)[0] == pytest.approx(1e-4, rel=0.01)
 
 
 def test_attgan_puts_the_emotion_between_encoder_and_decoder() -> None:

@@ -36,7 +36,7 @@ from reenact.training.deformation_transfer import Motion
 from reenact.training.faces.clips import LabelledClip
 from reenact.training.picture_pairs import PictureMaterial
 from reenact.training.recipes import build_recipe as recipe_of
-from support.emotion_renderers import check_shipped_weights
+from support.emotion_renderers import check_export, check_shipped_weights
 from support.portrait_pairs import ShiftedPortrait
 
 RNG = np.random.default_rng(7)
@@ -222,4 +222,5 @@ def test_texture_gan_trains_and_draws(tmp_path: Path, monkeypatch: pytest.Monkey
     assert np.array_equal(renderer.render(drive(target.neutral)), target.references[0])
     surprised = renderer.render(emotion_drive(target, "surprised", 1.0))
     assert (surprised != target.references[0]).any()
+    check_export("texture_gan", weights, tmp_path)
     check_shipped_weights("texture_gan")

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 NAME: Final = "motion_gan"
 TEXTURE_NAME: Final = "texture_gan"
+TEXTURE_WEIGHTS: Final = str(files("reenact_motion") / f"{TEXTURE_NAME}.safetensors")
 
 
 class TextureRenderer(AlignedRenderer):
@@ -75,5 +76,6 @@ TEXTURE_GAN: Final = spec(
     recipe="reenact_motion.texture:build_recipe",
     training_file="plugins/reenact_motion/texture_gan.toml",
     renderer=TextureRenderer,
-    shipped=str(files("reenact_motion") / f"{TEXTURE_NAME}.safetensors"),
+    export="reenact_motion.texture:export",
+    shipped=TEXTURE_WEIGHTS,
 )

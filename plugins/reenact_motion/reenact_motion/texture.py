@@ -25,6 +25,8 @@ from pydantic import ConfigDict, NonNegativeFloat, NonNegativeInt, PositiveFloat
 from pydantic.dataclasses import dataclass as pydantic_dataclass
 from torch import Tensor, nn
 
+from reenact.models.export import conditional_exporter
+from reenact.models.unet import build
 from reenact.training.adversarial import (
     AdversarialConfig,
     AdversarialRecipe,
@@ -35,7 +37,7 @@ from reenact.training.augmentation import Augmentation, Pair, Rng, augment
 from reenact.training.faces.clips import FaceData, LabelledClip, load_acted, load_labelled
 from reenact.training.picture_pairs import PictureMaterial
 from reenact.training.sampling import describe, read_settings, split_people
-from reenact_motion import TEXTURE_NAME
+from reenact_motion import TEXTURE_NAME, TEXTURE_WEIGHTS
 
 TEMPERATURE: Final = 0.1
 """Of the similarities by which F tells people."""
@@ -164,3 +166,6 @@ def build_recipe(settings: Mapping[str, Any]) -> TextureRecipe:
     """Make the recipe from the `[settings]` of a training file; the reference is a calm frame."""
     config = read_settings(TextureConfig, settings)
     return TextureRecipe(config, load_pairs(config))
+
+
+export = conditional_exporter(TEXTURE_NAME, build, (), TEXTURE_WEIGHTS)

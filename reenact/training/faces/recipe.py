@@ -51,8 +51,6 @@ class FaceGanConfig(FaceData):
             of the time that a step with critics takes (ours).
         critics_alone: share of the training after that in which the critics learn too, but the
             generator does not yet learn from them (ours): untrained critics undo what it learned.
-        critics_weight: factor on all losses of the generator but that of the pairs (ours).
-        critic_rate: of Adam for the critics; None: `rate` (ours).
         windowed, residual: see `masked_generator.MaskedConfig`.
         gain: factor on what the generator changes wherever it is used, for squared errors teach it
             to change too little (ours).
@@ -64,8 +62,6 @@ class FaceGanConfig(FaceData):
     pair_weight: NonNegativeFloat = 0.0
     pairs_first: Share = 0.0
     critics_alone: Share = 0.0
-    critics_weight: NonNegativeFloat = 1.0
-    critic_rate: NonNegativeFloat | None = None
     windowed: bool = False
     residual: bool = False
     gain: PositiveFloat = 1.0
@@ -98,10 +94,7 @@ class FaceRecipe(Recipe):
         self.networks: dict[str, nn.Module] = {"generator": generator, **critics}
         self.optimizers: dict[str, torch.optim.Optimizer] = {
             "generator": adam(generator, config.rate),
-            "critic": adam(
-                nn.ModuleDict(dict(critics)),
-                config.rate if config.critic_rate is None else config.critic_rate,
-            ),
+            "critic": adam(nn.ModuleDict(dict(critics)), config.rate),
         }
         self.critics = list(critics)
         self.paired = self.paired or config.pair_weight > 0
@@ -183,8 +176,7 @@ class FaceRecipe(Recipe):
         losses = self.generator_losses(batch, self.wanted(batch))
         for name in self.critics:
             self.networks[name].requires_grad_(True)
-        weight = self._config.critics_weight
-        return {name: one if name == "pairs" else weight * one for name, one in losses.items()}
+        return losses
 
     def validate(self, network: nn.Module) -> dict[str, float]:
         """Return how well acted emotions are shown; see `FaceMaterial.measure`."""
