@@ -7,7 +7,7 @@ mask M is 1, the input picture stays.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -157,6 +157,14 @@ def blended(picture: Tensor, colour: Tensor, attention: Tensor) -> Tensor:
     return (1 - attention) * colour + attention * picture
 
 
+def halving(widths: Sequence[int], slope: float = 0.01) -> list[nn.Module]:
+    """Return 4×4 convolutions that halve a picture, each followed by a LeakyReLU."""
+    layers: list[nn.Module] = []
+    for pair in pairwise(widths):
+        layers += [nn.Conv2d(*pair, 4, 2, 1), nn.LeakyReLU(slope)]
+    return layers
+
+
 class ConditionCritic(nn.Module):
     """Judges patches of a picture, and reads the vector off it (Table III).
 
@@ -174,10 +182,7 @@ class ConditionCritic(nn.Module):
         super().__init__()
         depth = min(depth, min(shape).bit_length() - 2)
         widths = [3, *(width << level for level in range(depth))]
-        layers: list[nn.Module] = []
-        for inputs, outputs in pairwise(widths):
-            layers += [nn.Conv2d(inputs, outputs, 4, 2, 1), nn.LeakyReLU(0.01)]
-        self.body = nn.Sequential(*layers)
+        self.body = nn.Sequential(*halving(widths))
         self.real = nn.Conv2d(widths[-1], 1, 3, 1, 1, bias=False)
         whole = (shape[0] >> depth, shape[1] >> depth)
         self.condition = nn.Conv2d(widths[-1], conditions, whole, bias=False)
@@ -188,12 +193,15 @@ class ConditionCritic(nn.Module):
         return self.real(features), self.condition(features).flatten(1)
 
 
-def gradient_penalty(critic: nn.Module, real: Tensor, generated: Tensor) -> Tensor:
-    """Return the mean of (‖∇D(x̂)‖₂ − 1)² on the lines between pictures (Gulrajani 2017)."""
-    share = torch.rand(len(real), 1, 1, 1, device=real.device, dtype=real.dtype)
+def gradient_penalty(score: Callable[[Tensor], Tensor], real: Tensor, generated: Tensor) -> Tensor:
+    """Return the mean of (‖∇D(x̂)‖₂ − 1)² on the lines between examples (Gulrajani 2017).
+
+    `score` is D. The first axis of the examples counts them.
+    """
+    count = (len(real), *(1,) * (real.ndim - 1))
+    share = torch.rand(count, device=real.device, dtype=real.dtype)
     between = (share * real + (1 - share) * generated).requires_grad_(True)
-    scores, _ = critic(between)
-    (slope,) = torch.autograd.grad(scores.sum(), between, create_graph=True)
+    (slope,) = torch.autograd.grad(score(between).sum(), between, create_graph=True)
     penalty: Tensor = (slope.flatten(1).norm(dim=1) - 1).square().mean()
     return penalty
 

@@ -86,15 +86,14 @@ def test_the_smoothness_and_the_gradient_penalty_by_hand() -> None:
     mask = torch.tensor([[[[0.0, 1.0], [0.5, 0.5]]]])
     assert total_variation(mask) == pytest.approx(1 + 0 + 0.25 + 0.25)
 
-    class Linear(ConditionCritic):
-        """Its slope is 3 in one pixel and 4 in another: of length 5."""
+    def score(picture: Tensor) -> Tensor:
+        """Slope 3 in one pixel and 4 in another: of length 5."""
+        return 3 * picture[:, 0, 0, :1] + 4 * picture[:, 1, 0, 1:2]
 
-        def forward(self, picture: Tensor) -> tuple[Tensor, Tensor]:
-            return 3 * picture[:, 0, 0, :1] + 4 * picture[:, 1, 0, 1:2], picture[:, :, 0, 0]
-
-    linear = Linear((32, 32), 17, 2)
     real, generated = torch.randn(2, 4, 3, 2, 2)
-    assert gradient_penalty(linear, real, generated) == pytest.approx((5 - 1) ** 2)
+    assert gradient_penalty(score, real, generated) == pytest.approx((5 - 1) ** 2)
+    curves = torch.randn(2, 6, 32, 15)
+    assert gradient_penalty(lambda one: 2 * one[:, 0, :1], *curves) == pytest.approx(1)
 
 
 def test_the_rates_stay_for_two_thirds_and_fall_to_zero() -> None:

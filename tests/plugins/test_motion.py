@@ -9,7 +9,7 @@ import pytest
 import torch
 from reenact_motion import MOTION_GAN, TEXTURE_GAN, MotionGANSettings
 from reenact_motion.network import CLASSES, NOISE, POINT, MotionGenerator, inner
-from reenact_motion.recipe import MotionBatches, _penalty, build_recipe
+from reenact_motion.recipe import MotionBatches, build_recipe
 from reenact_motion.segments import SAMPLES, UNITS, deviations_of, find_segments
 from reenact_motion.srvf import (
     Curve,
@@ -87,17 +87,6 @@ def test_the_generator_stays_in_the_tangent_space_of_its_class() -> None:
     made = generator(torch.randn(CLASSES, NOISE), emotion)
     assert made.shape == (CLASSES, *POINT)
     assert inner(made, generator.means).abs().max() < 1e-5
-
-
-def test_the_penalty_is_that_of_a_linear_critic() -> None:
-    """‖∇D‖ of D(v) = 2 v₀ is 2 everywhere, so that the penalty is (2 - 1)²."""
-
-    class Linear(torch.nn.Module):
-        def forward(self, tangent: torch.Tensor, emotion: torch.Tensor) -> torch.Tensor:
-            return 2 * tangent[:, 0, :1]
-
-    real, made = torch.randn(2, 6, *POINT)
-    assert float(_penalty(Linear(), real, made, torch.zeros(6))) == pytest.approx(1.0)
 
 
 def test_batches_lie_between_motions_of_one_class_and_are_drawn_again_alike() -> None:

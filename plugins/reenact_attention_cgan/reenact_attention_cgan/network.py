@@ -8,14 +8,13 @@ those of LGP-GAN (Xia 2021, Table II) without a mask. The notation of eq. 5 to 9
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Final
 
 from torch import Tensor, nn
 
 from reenact.expression.emotions import EMOTIONS, LEVELS
 from reenact.models.export import conditional_exporter
-from reenact.models.masked_generator import PlainGenerator, ResidualBlock, check_side
+from reenact.models.masked_generator import PlainGenerator, ResidualBlock, check_side, halving
 from reenact.models.weights import NetworkConfig, builder
 from reenact_attention_cgan import WEIGHTS
 
@@ -110,10 +109,7 @@ class IdentityExtractor(nn.Module):
     def __init__(self, people: int, width: int) -> None:
         super().__init__()
         widths = [3, width, 2 * width, 4 * width, 8 * width]
-        layers: list[nn.Module] = []
-        for inputs, outputs in pairwise(widths):
-            layers += [nn.Conv2d(inputs, outputs, 4, 2, 1), nn.LeakyReLU(0.01)]
-        self.body = nn.Sequential(*layers)
+        self.body = nn.Sequential(*halving(widths))
         self.people = nn.Linear(widths[-1], people)
 
     def features(self, faces: Tensor) -> Tensor:

@@ -34,8 +34,8 @@ class Figures:
     """
 
     def __init__(self, learned: Sequence[Segment], held_out: Sequence[Segment]) -> None:
-        self._learned = _by_class(learned)
-        self._held_out = {k: v for k, v in _by_class(held_out).items() if k in self._learned}
+        self._learned = by_class(learned)
+        self._held_out = {k: v for k, v in by_class(held_out).items() if k in self._learned}
         means = {emotion: karcher_mean(points) for emotion, points in self._learned.items()}
         steps = np.concatenate([np.diff(segment.curve, axis=0) for segment in learned])
         spread = steps.std(axis=0)
@@ -97,7 +97,8 @@ def _recognised(point: Curve, emotion: int) -> bool:
     return int(emotion_weights(action_units(face + end, face)).argmax()) == emotion
 
 
-def _by_class(segments: Sequence[Segment]) -> dict[int, Curve]:
+def by_class(segments: Sequence[Segment]) -> dict[int, Curve]:
+    """Return the points of the sphere of each class that there is, (N, T - 1, M)."""
     return {
         emotion: srvf(np.stack(curves))[0]
         for emotion in range(1, len(EMOTIONS))

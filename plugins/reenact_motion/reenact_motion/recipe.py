@@ -9,6 +9,7 @@ own.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,20 +18,22 @@ import torch
 from numpy.typing import NDArray
 from pydantic import ConfigDict, NonNegativeFloat, PositiveInt
 from pydantic.dataclasses import dataclass as pydantic_dataclass
-from torch import Tensor, nn
+from torch import nn
 from torch.utils.data import Dataset
 
 from reenact.errors import ReenactError
 from reenact.expression.emotions import EMOTIONS
+from reenact.models.masked_generator import gradient_penalty
 from reenact.models.weights import save_model
+from reenact.training.adversarial import as_floats, optimizer_step
 from reenact.training.deformation_transfer import load_motions
 from reenact.training.loop import Recipe
 from reenact.training.sampling import PeopleData, describe, read_settings, split_people
 from reenact_motion import NAME
-from reenact_motion.measures import Figures
+from reenact_motion.measures import Figures, by_class
 from reenact_motion.network import CLASSES, NOISE, MotionCritic, MotionGenerator
 from reenact_motion.segments import Segment, find_segments
-from reenact_motion.srvf import Curve, exp_map, karcher_mean, log_map, srvf
+from reenact_motion.srvf import Curve, exp_map, karcher_mean, log_map
 
 BETAS: Final = (0.5, 0.9)
 """β of Adam in WGAN-GP, with a little more momentum."""
@@ -128,22 +131,17 @@ class MotionRecipe(Recipe):
             with torch.no_grad():
                 made = generator(noise, emotion)
             gap = critic(made, emotion).mean() - critic(real, emotion).mean()
-            loss = gap + config.penalty * _penalty(critic, real, made, emotion)
-            self.optimizers["critic"].zero_grad()
-            loss.backward()
-            self.optimizers["critic"].step()
-            losses = {"critic": float(loss.detach()), "distance": -float(gap.detach())}
+            penalty = gradient_penalty(partial(critic, emotion=emotion), real, made)
+            terms = {"critic": gap, "penalty": config.penalty * penalty}
+            optimizer_step(self.optimizers["critic"], terms.values())
+            losses = as_floats(terms)
         made = generator(noise, emotion)
-        adversarial = -critic(made, emotion).mean()
-        reconstruction = (made - real).abs().mean()
-        self.optimizers["generator"].zero_grad()
-        (adversarial + config.reconstruction_weight * reconstruction).backward()
-        self.optimizers["generator"].step()
-        return {
-            **losses,
-            "generator": float(adversarial.detach()),
-            "reconstruction": float(reconstruction.detach()),
+        terms = {
+            "adversarial": -critic(made, emotion).mean(),
+            "reconstruction": config.reconstruction_weight * (made - real).abs().mean(),
         }
+        optimizer_step(self.optimizers["generator"], terms.values())
+        return {**losses, **as_floats(terms)}
 
     def validate(self, network: nn.Module) -> dict[str, float]:
         """Return the figures of `measures.Figures` on the motions of held-out people."""
@@ -174,19 +172,8 @@ def points_by_class(segments: Sequence[Segment]) -> list[Curve]:
     Raises:
         ReenactError: there is no motion of a class.
     """
-    points = []
+    found = by_class(segments)
     for emotion in range(1, len(EMOTIONS)):
-        curves = [segment.curve for segment in segments if segment.emotion == emotion]
-        if not curves:
+        if emotion not in found:
             raise ReenactError(f"No clip shows a face that turns {EMOTIONS[emotion]}.")
-        points.append(srvf(np.stack(curves))[0])
-    return points
-
-
-def _penalty(critic: nn.Module, real: Tensor, made: Tensor, emotion: Tensor) -> Tensor:
-    """Return the gradient penalty between real and generated (Gulrajani 2017)."""
-    share = torch.rand(len(real), 1, 1, device=real.device)
-    between = (real + share * (made - real)).requires_grad_()
-    (gradient,) = torch.autograd.grad(critic(between, emotion).sum(), between, create_graph=True)
-    penalty: Tensor = ((gradient.flatten(1).norm(dim=1) - 1) ** 2).mean()
-    return penalty
+    return list(found.values())

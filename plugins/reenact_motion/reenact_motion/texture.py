@@ -26,6 +26,7 @@ from pydantic.dataclasses import dataclass as pydantic_dataclass
 from torch import Tensor, nn
 
 from reenact.models.export import conditional_exporter
+from reenact.models.masked_generator import halving
 from reenact.models.unet import build
 from reenact.training.adversarial import (
     AdversarialConfig,
@@ -69,13 +70,8 @@ class IdentityNetwork(nn.Module):
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        layers: list[nn.Module] = []
-        inputs = 3
-        for outputs in (width, 2 * width, 4 * width):
-            layers += [nn.Conv2d(inputs, outputs, 4, 2, 1), nn.LeakyReLU(0.2)]
-            inputs = outputs
-        pooled = [nn.AdaptiveAvgPool2d(4), nn.Flatten(), nn.Linear(16 * inputs, FEATURES)]
-        self.layers = nn.Sequential(*layers, *pooled)
+        pooled = [nn.AdaptiveAvgPool2d(4), nn.Flatten(), nn.Linear(64 * width, FEATURES)]
+        self.layers = nn.Sequential(*halving([3, width, 2 * width, 4 * width], 0.2), *pooled)
 
     def forward(self, pictures: Tensor) -> Tensor:
         """Return the features."""

@@ -9,7 +9,7 @@ import json
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Literal, cast
 
 import numpy as np
 import torch
@@ -68,19 +68,6 @@ class PixelRegressionTraining(Section):
     batch_size: int = Field(1, ge=1, description="unused: all pairs are solved at once")
 
 
-class Steps(Dataset[dict[str, int]]):
-    """Nothing to draw: item n is the number of the step."""
-
-    def __init__(self, steps: int) -> None:
-        self._steps = steps
-
-    def __len__(self) -> int:
-        return self._steps
-
-    def __getitem__(self, index: int) -> dict[str, int]:
-        return {"step": index}
-
-
 class PixelRegressionRecipe(Recipe):
     """Solves the regressions; satisfies `training.loop.Recipe`."""
 
@@ -112,9 +99,9 @@ class PixelRegressionRecipe(Recipe):
         return pairs
 
     def batches(self, seed: int, steps: int) -> Dataset[Any]:
-        """Return the numbers of the steps."""
+        """Return an empty batch for each step: there is nothing to draw."""
         del seed
-        return Steps(steps)
+        return cast(Dataset[Any], [{}] * steps)
 
     def step(self, batch: Mapping[str, Any], progress: float) -> dict[str, float]:
         """Solve all regressions, unless that is done, and return the error on what was learned."""
@@ -172,9 +159,6 @@ class PixelRegressionRecipe(Recipe):
         header = {"architecture": NAME, "config": json.dumps(config)}
         sizes = {"pairs": json.dumps(self._sizes)}
         save_model(path, network.state_dict(), {**header, **sizes, **facts})
-
-
-PEAK: Final = 1.0
 
 
 def _psnr(drawn: Array, true: Array, face: Any) -> float:

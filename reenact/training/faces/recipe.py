@@ -205,7 +205,7 @@ def critic_losses(
     """
     real_scores, read = critic(real)
     generated_scores, _ = critic(generated)
-    penalty = gradient_penalty(critic, real, generated.to(real.dtype))
+    penalty = gradient_penalty(lambda one: critic(one)[0], real, generated.to(real.dtype))
     losses = {
         "critic": generated_scores.float().mean() - real_scores.float().mean(),
         "penalty": penalty_weight * penalty,
