@@ -47,6 +47,10 @@ RINGS: Final = ((1.3, 0.95, 0.8), (1.7, 0.7, 0.7))
 """Rings around the face's oval that carry hair and neck: (size relative to the oval, share of the
 head's motion above the chin, share of the body's motion below it)."""
 
+_RING: Final = OVAL[::2]
+_SIZE, _OF_HEAD, _OF_BODY = np.repeat(np.array(RINGS, np.float32), len(_RING), axis=0).T[..., None]
+"""`RINGS` of each of their vertices, (N, 1)."""
+
 _CHIN: Final = 152
 
 _SKULL_CENTRE: Final = np.array([0.0, 0.0, 1.15], np.float32)
@@ -90,11 +94,10 @@ class HeadMesh:
         side = float(np.ptp(shape[:N_SKIN, 1])) / FACE_SHARE
         middle = shape[:N_SKIN, :2].min(0) + np.ptp(shape[:N_SKIN, :2], axis=0) / 2
         border = middle + (np.array(_BORDER) - [0.5, FACE_MIDDLE]) * side
-        rings = [_ring(shape, size) for size, _, _ in RINGS]
-        vertices = np.concatenate([shape, *rings, np.insert(border, 2, 1.0, axis=1)])
+        vertices = np.concatenate([shape, _rings(shape), np.insert(border, 2, 1.0, axis=1)])
         self._atlas = np.asarray(vertices / 2, dtype=np.float32)
         """Position of each vertex on the canonical head, about -1 to 1, (V, 3)."""
-        plane = np.concatenate([shape[:, :2], *(ring[:, :2] for ring in rings), border])
+        plane = vertices[:, :2]
         # The rims of the irises reach under the lids; only their centres become vertices.
         kept = np.setdiff1d(np.arange(len(plane)), IRIS_RIGHT[1:] + IRIS_LEFT[1:])
         self.triangles: Triangles = kept[triangulate(plane[kept])].astype(np.int32)
@@ -107,19 +110,17 @@ class HeadMesh:
         reference_pose, drive_pose = poses[0], _followed(*poses)
         pivot = reference[_CHIN] + reference_pose.rotation @ _NECK_PIVOT * reference_pose.scale
         body = _move_rigidly(pivot, reference_pose, drive_pose) - pivot
-        start, end = [reference], [drive]
-        for size, above, below in RINGS:
-            ring = _ring(reference, size)
-            ring[:, 2] = _skull_depth(ring[:, :2], reference_pose)
-            lower = np.clip((ring[:, 1] - reference[_CHIN, 1]) / (reference_pose.scale * 0.5), 0, 1)
-            share = lower[:, None]
-            head = _move_rigidly(ring, reference_pose, drive_pose) - ring
-            start.append(ring)
-            end.append(ring + (1 - share) * above * head + share * below * body)
+        ring = _rings(reference)
+        ring[:, 2] = _skull_depth(ring[:, :2], reference_pose)
+        depth = (ring[:, 1:2] - reference[_CHIN, 1]) / (reference_pose.scale * 0.5)
+        lower = np.clip(depth, 0, 1)
+        head = _move_rigidly(ring, reference_pose, drive_pose) - ring
+        moved_ring = ring + (1 - lower) * _OF_HEAD * head + lower * _OF_BODY * body
         border = np.insert(np.array(_BORDER, np.float32), 2, 1.0, axis=1) * size_px
         moved = border.copy()
         moved[border[:, 1] > size_px, :2] += _FLOOR_SHARE * body[:2]
-        from_, to = np.concatenate([*start, border]), np.concatenate([*end, moved])
+        from_ = np.concatenate([reference, ring, border])
+        to = np.concatenate([drive, moved_ring, moved])
         return from_.astype(np.float32), to.astype(np.float32)
 
     def maps(
@@ -263,13 +264,13 @@ def head_mesh() -> HeadMesh:
     return HeadMesh()
 
 
-def _ring(shape: Array, size: float) -> Array:
-    """Scale the face's oval about its middle and place it behind the edge of the face."""
-    oval = shape[list(OVAL)[::2]]
+def _rings(shape: Array) -> Array:
+    """Scale the face's oval about its middle, once for each of `RINGS`, behind the face's edge."""
+    oval = np.tile(shape[list(_RING)], (len(RINGS), 1))
     middle = oval.mean(axis=0)
-    ring = middle + (oval - middle) * size
-    ring[:, 2] = oval[:, 2].mean() + 0.15 * np.ptp(oval[:, 1])
-    return np.asarray(ring, dtype=np.float32)
+    rings = middle + (oval - middle) * _SIZE
+    rings[:, 2] = oval[:, 2].mean() + 0.15 * np.ptp(oval[:, 1])
+    return np.asarray(rings, dtype=np.float32)
 
 
 def _skull_depth(places: Array, pose: Pose) -> Array:

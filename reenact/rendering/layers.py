@@ -22,6 +22,9 @@ from reenact.types import Array, Image
 Corner = tuple[int, int]
 """First row and column of the repair's box, in cells of `STEM` px of the network's pictures."""
 
+_BLOCK: Final = 8
+"""So many cells of the maps are a whole number of px in every size."""
+
 _FINE_PX: Final = 1536
 """Side of an `enlarged` reference; two to four times the reference's own."""
 
@@ -53,15 +56,26 @@ def with_cavity(head: Image, unseen: Array, cavity: Array) -> Image:
     """Fill the mouth of a warped head, as `WarpUNet.with_cavity` does: uint8 (S, S, 3) RGB.
 
     Args:
-        head: uint8 (S, S, 3) RGB, of `warp_head`.
+        head: uint8 (S, S, 3) RGB, of `warp_head`; it is written into.
         unseen: (side, side), the channel `UNSEEN_MOUTH` of the maps.
         cavity: (3,) RGB, -1 to 1, inside of a mouth that the reference does not show.
     """
     if not unseen.any():
         return head
-    share = _resized(unseen, len(head))
-    inside = np.full_like(head, np.round((cavity + 1) * 127.5).astype(np.uint8))
-    return np.asarray(cv2.blendLinear(inside, head, share, 1 - share), np.uint8)
+    cells = tuple(_blocks_with(unseen.any(axis=axis)) for axis in (1, 0))
+    zoom = len(head) / len(unseen)
+    box = head[tuple(slice(int(one.start * zoom), int(one.stop * zoom)) for one in cells)]
+    share = np.asarray(cv2.resize(unseen[cells], box.shape[1::-1]))
+    inside = np.full_like(box, np.round((cavity + 1) * 127.5).astype(np.uint8))
+    box[:] = cv2.blendLinear(inside, box, share, 1 - share)
+    return head
+
+
+def _blocks_with(marked: NDArray[np.bool_]) -> slice:
+    """Return whole blocks of `_BLOCK` cells in which all marked ones and their neighbours lie."""
+    places = np.flatnonzero(marked)
+    first, last = max(places[0] - 1, 0) // _BLOCK, (places[-1] + 1) // _BLOCK
+    return slice(first * _BLOCK, (last + 1) * _BLOCK)
 
 
 def as_input(head: Image, corner: Corner) -> Array:

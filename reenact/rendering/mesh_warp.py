@@ -18,12 +18,15 @@ from reenact.face.geometry import Triangles
 from reenact.models.warp_unet_inputs import FLOW
 from reenact.types import Array, Image
 
+_MIN_HEIGHT: Final = 1e-6
+"""Flatter edges count as this high, cells."""
+
 _NO_SECOND_MAP: Final = np.zeros(0, np.float32)
 """For `cv2.remap`, whose first map holds both coordinates."""
 
 
 def rasterise(points: Array, triangles: Triangles, side: int, depth: Array) -> NDArray[np.int32]:
-    """Return the triangle of each cell, int32 (side, side), -1 where there is none.
+    """Return the triangle over each cell's centre, int32 (side, side), -1 where there is none.
 
     Args:
         points: (V, 2) vertices in cells of the map; cell centres lie on whole numbers.
@@ -31,12 +34,29 @@ def rasterise(points: Array, triangles: Triangles, side: int, depth: Array) -> N
         side: cells per side.
         depth: (V,) distance from the camera; far triangles are drawn first.
     """
-    canvas = np.full((side, side), -1, np.int32)
-    corners = np.round(points[triangles] * 16).astype(np.int32)
-    order = np.argsort(-depth[triangles].max(axis=1), kind="stable")
-    for number, triangle in zip(order.tolist(), corners[order], strict=True):
-        cv2.fillConvexPoly(canvas, triangle, (number,), 8, 4)
-    return canvas
+    order = np.argsort(-np.take(depth, triangles.T).max(axis=0), kind="stable")
+    corners = np.take(points.T.astype(np.float32), triangles[order].T, axis=1)
+    x, y = np.take_along_axis(corners, corners[1:].argsort(axis=1), axis=1)
+    # Of the edges from the upper to the middle corner, from there to the lower one, and past it.
+    slopes = (x[[1, 2, 2]] - x[[0, 1, 0]]) / np.maximum(y[[1, 2, 2]] - y[[0, 1, 0]], _MIN_HEIGHT)
+    which, row = _whole_numbers(y[0], y[2], side)
+    values = np.take(np.concatenate([x[:2], y[:2], slopes]), which, axis=1)
+    x_upper, x_middle, y_upper, y_middle, upper, lower, past = values
+    below, beyond = row.astype(np.float32) - (y_upper, y_middle)
+    bent = np.where(beyond < 0, x_upper + below * upper, x_middle + beyond * lower)
+    straight = x_upper + below * past
+    span, column = _whole_numbers(np.minimum(bent, straight), np.maximum(bent, straight), side)
+    canvas = np.full(side * side, -1, np.int32)
+    canvas[np.take(row * side, span) + column] = np.take(np.take(order, which), span)
+    return canvas.reshape(side, side)
+
+
+def _whole_numbers(low: Array, high: Array, end: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Return all whole numbers, below an end, in intervals: the index of the interval, and each."""
+    first = np.ceil(np.clip(low, 0, end)).astype(np.intp)
+    counts = np.floor(np.clip(high, -1, end - 1)).astype(np.intp) + 1 - first
+    which = np.repeat(np.arange(len(counts)), counts)
+    return which, np.arange(len(which)) - np.take(np.cumsum(counts) - counts - first, which)
 
 
 def interpolate(
@@ -44,29 +64,23 @@ def interpolate(
 ) -> Array:
     """Interpolate (V, C) vertex attributes over the result of `rasterise`: (side, side, C).
 
-    A triangle thinner than a cell also covers cells beside it. There its plane, which may be steep,
-    is clipped to the range of its corners. Cells without a triangle get 0.
+    Cells without a triangle get 0.
     """
     table = _planes(points.astype(np.float32), attributes, triangles)
     side, chosen = len(cells), np.maximum(cells, 0).ravel()
     gathered = np.take(table.reshape(-1, len(triangles)), chosen, axis=1, mode="clip")
-    across, down, here, low, high = gathered.reshape(5, -1, side, side)
+    across, down, here = gathered.reshape(3, -1, side, side)
     axis = np.arange(side, dtype=np.float32)
     here += across * axis
     here += down * axis[:, None]
-    np.maximum(here, low, out=here)
-    np.minimum(here, high, out=here)
     here[:, cells < 0] = 0
     return np.moveaxis(here, 0, -1)
 
 
 def _planes(points: Array, attributes: Array, triangles: Triangles) -> Array:
-    """Return five numbers for each attribute and triangle, (5, C, T).
-
-    They are a, b and c of the plane `a x + b y + c`, and the least and the greatest value.
-    """
+    """Return a, b and c of the plane `a x + b y + c` of each attribute and triangle, (3, C, T)."""
     corners = triangles.T
-    x, y = points.T[:, corners]
+    x, y = np.take(points.T, corners, axis=1)
     values = np.take(np.ascontiguousarray(attributes.T), corners, axis=1)
     of_a, of_b, of_c = values[:, 0], values[:, 1], values[:, 2]
     x_ab, x_ac, y_ab, y_ac = x[1] - x[0], x[2] - x[0], y[1] - y[0], y[2] - y[0]
@@ -74,13 +88,11 @@ def _planes(points: Array, attributes: Array, triangles: Triangles) -> Array:
     flat = np.abs(area) < 1e-3
     inverse = np.where(flat, 0, 1 / np.where(flat, 1, area)).astype(np.float32)
     first, second = of_b - of_a, of_c - of_a
-    planes = np.empty((5, values.shape[0], len(triangles)), np.float32)
+    planes = np.empty((3, values.shape[0], len(triangles)), np.float32)
     planes[0] = (first * y_ac - second * y_ab) * inverse
     planes[1] = (second * x_ab - first * x_ac) * inverse
     planes[2] = of_a - planes[0] * x[0] - planes[1] * y[0]
     planes[2][:, flat] = values[:, :, flat].mean(axis=1)
-    planes[3] = np.minimum(np.minimum(of_a, of_b), of_c)
-    planes[4] = np.maximum(np.maximum(of_a, of_b), of_c)
     return planes
 
 

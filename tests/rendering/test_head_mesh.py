@@ -50,14 +50,22 @@ def test_a_flat_triangle_leaves_no_infinite_value() -> None:
     assert values.max() == pytest.approx(1)
 
 
-def test_a_triangle_thinner_than_a_cell_keeps_within_its_corners() -> None:
-    points = np.array([[2, 2.4], [8, 2.6], [14, 2.4]], np.float32)
-    triangles = np.array([[0, 1, 2]], np.int32)
-    cells = rasterise(points, triangles, 16, np.zeros(3, np.float32))
-    values = interpolate(cells, points, triangles, np.array([[0], [1], [0]], np.float32))
-    drawn = values[cells >= 0]
-    assert drawn.min() >= 0
-    assert drawn.max() <= 1
+@pytest.mark.parametrize("seed", range(3))
+def test_each_cell_has_the_nearest_triangle_over_its_centre(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    points = rng.uniform(-10, 34, (40, 2)).astype(np.float32)
+    depth = rng.uniform(0, 1, 40).astype(np.float32)
+    triangles = rng.permuted(np.tile(np.arange(40), (60, 1)), axis=1)[:, :3].astype(np.int32)
+    ys, xs = np.mgrid[:24, :24]
+    nearest = np.full((24, 24), -1)
+    for number in np.argsort(-depth[triangles].max(axis=1), kind="stable"):
+        a, b, c = points[triangles[number]].astype(np.float64)
+        sides = [
+            (q[0] - p[0]) * (ys - p[1]) - (q[1] - p[1]) * (xs - p[0])
+            for p, q in ((a, b), (b, c), (c, a))
+        ]
+        nearest[(np.min(sides, axis=0) >= 0) | (np.max(sides, axis=0) <= 0)] = number
+    np.testing.assert_array_equal(rasterise(points, triangles, 24, depth), nearest)
 
 
 def test_the_same_face_is_not_moved() -> None:
