@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import gc
 import os
 import signal
 import sys
@@ -96,7 +95,6 @@ def run_session(
         for thread in threads:
             thread.start()
         try:
-            gc.freeze()  # to look through what the libraries made on loading takes 80 ms
             session.run()
         finally:
             stats = session.stats()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -247,7 +248,8 @@ class _MeshDetector:
 
     It searches for further faces in every picture, which is a third of its time. So a face that was
     alone for `_ALONE` pictures is followed without, and a search in every `_SEARCH`th picture
-    notices a second one. What remains of the landmarks' difference is less than their noise.
+    notices a second one. It runs beside the tracking and is asked at the next picture, so that it
+    delays none. What remains of the landmarks' difference is less than their noise.
     """
 
     def __init__(self, mediapipe: Any, settings: TrackingSettings, static: bool) -> None:
@@ -267,6 +269,8 @@ class _MeshDetector:
             self._one = mesh(1)
             self._search = solutions.face_detection.FaceDetection(settings.min_confidence)
             self._graphs += [self._one, self._search]
+        self._beside = ThreadPoolExecutor(1)
+        self._searching: Future[Any] | None = None
         self._static = static
         self._pictures_alone = 0
 
@@ -285,19 +289,24 @@ class _MeshDetector:
 
     def reset(self) -> None:
         self._pictures_alone = 0
+        if self._searching is not None:
+            self._searching.result()  # no graph is reset while it runs
+            self._searching = None
         for graph in self._graphs:
             graph.reset()
 
     def close(self) -> None:
+        self._beside.shutdown()
         for graph in self._graphs:
             graph.close()
         self._graphs = []
 
     def _is_joined(self, image: Image) -> bool:
-        """Return whether there is more than one face, if it is time to search."""
-        if self._pictures_alone < _ALONE or self._pictures_alone % _SEARCH:
-            return False
-        return len(self._search.process(image).detections or []) > 1
+        """Return whether the last search found more than one face; begin one if it is time to."""
+        found, self._searching = self._searching, None
+        if self._pictures_alone >= _ALONE and self._pictures_alone % _SEARCH == 0:
+            self._searching = self._beside.submit(self._search.process, image)
+        return found is not None and len(found.result().detections or []) > 1
 
 
 class _TaskDetector:

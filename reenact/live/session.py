@@ -10,6 +10,7 @@ plain card. No path leads from the source's frame to a sink.
 
 from __future__ import annotations
 
+import gc
 import logging
 import threading
 import time
@@ -420,6 +421,11 @@ class Session(ClosesOnExit):
         try:
             fps = self.settings.output.fps if live else self.source.fps
             self.output.open(self.reenactor.size, fps)
+            if live:
+                # To look through what loading made takes 80 ms: now, and not again while it runs.
+                gc.unfreeze()
+                gc.collect()
+                gc.freeze()
             self._start(self._work)
             self._start(self._capture)
             self._opened.set()

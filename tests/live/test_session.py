@@ -5,6 +5,7 @@ Time is simulated: rates and delays are exact, and no test waits.
 
 from __future__ import annotations
 
+import gc
 import threading
 
 import numpy as np
@@ -62,6 +63,12 @@ def test_the_figures_include_those_of_the_reenactor(time: SimulatedTime) -> None
 
 
 # A live source: the newest frame, at the output's rate
+
+
+def test_a_live_run_does_not_look_through_what_was_there_before(time: SimulatedTime) -> None:
+    gc.unfreeze()
+    run(FakeSource(3, live=True, fps=20.0, time=time), FakeReenactor(), FakeSink(live=True), time)
+    assert gc.get_freeze_count() > 10_000  # whose collection would be a pause
 
 
 def test_a_slow_renderer_drops_the_older_frames_of_a_live_source(
