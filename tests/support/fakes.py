@@ -325,7 +325,7 @@ class FakeRenderer:
         """Nothing is remembered."""
 
 
-def until(look: Callable[[], T | None], timeout_s: float = 20.0, what: str = "") -> T:
+def until(look: Callable[[], T | None], timeout_s: float = 60.0, what: str = "") -> T:
     """Call until the answer is true and return it; fail the test with `what` after a while."""
     deadline_s = time.monotonic() + timeout_s
     while not (found := look()):
