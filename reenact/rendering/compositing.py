@@ -1,7 +1,7 @@
 """Pastes the generated crop into the target's whole picture without visible edges.
 
 All that depends on the target alone is computed once. The plate is scaled and shifted so that the
-crop's box has integer edges in it; a frame then costs one resize and one weighted sum over the box.
+crop's box has integer edges in it; a frame then costs a resize, a product and a sum over the box.
 """
 
 from __future__ import annotations
@@ -59,7 +59,9 @@ class Paster:
             _depth(side, left, side, width)[self._cut[1]],
             _depth(side, top, side, height, _TOP_STEEPNESS)[self._cut[0]],
         )
-        self._weights = weight, 1 - weight
+        self._levels = np.repeat(np.round(weight * 255).astype(np.uint8)[..., None], 3, axis=2)
+        behind = self.plate[y0:y1, x0:x1] * (1 - self._levels / 255)
+        self._behind = np.round(behind).astype(np.uint8)
 
     def paste(self, crop_image: Image) -> Image:
         """Paste a crop, uint8 (S, S, 3) RGB; return a new uint8 (H, W, 3) picture of `size`."""
@@ -68,8 +70,8 @@ class Paster:
         if x0 == x1 or y0 == y1:
             return result
         crop = self._resized(crop_image)[self._cut]
-        box = result[y0:y1, x0:x1]
-        box[:] = cv2.blendLinear(crop, box, *self._weights)
+        # In bytes this takes a third of the time of a blend by fractions.
+        result[y0:y1, x0:x1] = cv2.multiply(crop, self._levels, scale=1 / 255) + self._behind
         return result
 
     def _resized(self, crop: Image) -> Image:
