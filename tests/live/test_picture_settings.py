@@ -80,7 +80,7 @@ def test_size_and_rate_are_changed_live(stage: Stage) -> None:
     before = stage.picture().size
     assert stage.controls.settings()["output.max_side"] == 1280
     stage.controls.update("output", "max_side", 320)
-    assert max(stage.picture().size) == 320
+    until(lambda: max(stage.picture().size) == 320)
     assert before != stage.picture().size
     stage.controls.update("renderer", "size", 256)
     until(lambda: stage.session.reenactor.target.crop_size == 256, 60.0)
