@@ -35,7 +35,16 @@ FRAMES_OF_A_PERSON: Final = 60
 MAX_ANGLE: Final = 0.6
 """Frames that look further away (rad) teach nothing about expressions."""
 
-PERCENTILES: Final = (0.05, 2.0, 98.0, 99.95)
+USUAL: Final = (2.0, 98.0)
+"""Percentiles of all people's frames between which a measure is usual."""
+
+EXTREME: Final = (0.1, 99.9)
+"""Percentiles of one person's frames that are that person's extremes."""
+
+SOFTNESS: Final = 1.25
+"""A bound lies so much farther from the usual range than the extreme of all people, so that what
+is bent towards it still comes near that extreme."""
+
 KERNEL: Final = 0.03
 """Width of the Gaussian that smooths the densities, iod or share."""
 
@@ -59,7 +68,7 @@ def read_clips(folder: Path) -> dict[str, list[Clip]]:
 
 def learn(people: Sequence[list[Clip]]) -> FaceModel:
     """Return the model of these people's clips."""
-    rests, differences, shares, share_weights = [], [], [], []
+    rests, differences, shares = [], [], []
     changes: list[list[Array]] = [[] for _ in MEASURES]
     for clips in people:
         shapes = np.concatenate([shapes for shapes, _ in clips])
@@ -75,9 +84,7 @@ def learn(people: Sequence[list[Clip]]) -> FaceModel:
             )
             at_rest = measure(rest)[row]
             changes[row].append(states / at_rest - 1 if RELATIVE[row] else states - at_rest)
-        share = (seen.reshape(len(seen), -1) @ limited_rows().T) / feature_sizes(rest)
-        shares.append(share)
-        share_weights.append(np.full(len(share), 1 / len(share)))
+        shares.append((seen.reshape(len(seen), -1) @ limited_rows().T) / feature_sizes(rest))
     mirrored = [_mirror(one) for one in rests]
     mean, identity = _modes(np.stack(rests + mirrored))
     both = np.concatenate([*differences, *map(mirrored_deviation, differences)])
@@ -91,7 +98,7 @@ def learn(people: Sequence[list[Clip]]) -> FaceModel:
         rest_mean=np.median(at_rest, axis=0).astype(np.float32),
         rest_deviation=_spread(at_rest),
         change_density=_densities(changes),
-        limits=_limits(np.concatenate(shares), np.concatenate(share_weights)),
+        limits=_limits(shares),
     )
 
 
@@ -136,24 +143,26 @@ def _density(values: Array) -> Array:
     return np.asarray(kernel.mean(axis=1) / (KERNEL * np.sqrt(2 * np.pi)))
 
 
-def _limits(shares: Array, weights: Array) -> Array:
-    """Return (11, 4) percentiles of the shares, left and right pooled."""
-    swapped = shares.copy()
-    for left, right in ((0, 1), (4, 5), (7, 9), (8, 10)):
-        swapped[:, [left, right]] = shares[:, [right, left]]
-    swapped[:, [7, 9]] *= -1
-    pooled, twice = np.concatenate([shares, swapped]), np.concatenate([weights, weights])
-    limits = np.stack([_percentiles(column, twice) for column in pooled.T])
-    limits[:2, 1] = np.minimum(limits[:2, 1], 0.0)  # an eye may shut without being held back
-    limits[:2, 0] = np.minimum(limits[:2, 0], limits[:2, 1] - 0.03)
-    limits[2, 0] = np.minimum(limits[2, 0], limits[2, 1] - 0.01)
-    return np.asarray(limits, dtype=np.float32)
+def _limits(people: Sequence[Array]) -> Array:
+    """Return (11, 4) bounds and usual range of each person's (F, 11) shares, left and right pooled.
+
+    The bounds are the extremes of all people and what bending towards them takes.
+    """
+    both = [np.concatenate([one, _swapped(one)]) for one in people]
+    ends = np.stack([np.percentile(one, EXTREME, axis=0) for one in both])
+    alike = [one[np.linspace(0, len(one) - 1, 2 * FRAMES_OF_A_PERSON).astype(int)] for one in both]
+    low, high = np.percentile(np.concatenate(alike), USUAL, axis=0)
+    low[:2] = np.minimum(low[:2], 0)  # an eye may shut without being held back
+    lowest = low + SOFTNESS * (ends[:, 0].min(axis=0) - low)
+    highest = high + SOFTNESS * (ends[:, 1].max(axis=0) - high)
+    return np.asarray(np.stack([lowest, low, high, highest], axis=1), dtype=np.float32)
 
 
-def _percentiles(values: Array, weights: Array) -> Array:
-    order = np.argsort(values)
-    share = np.cumsum(weights[order]) / weights.sum()
-    return np.asarray(np.interp(np.array(PERCENTILES) / 100, share, values[order]))
+def _swapped(shares: Array) -> Array:
+    """Return the (F, 11) shares of the mirrored faces."""
+    mirrored = shares[:, [1, 0, 2, 3, 5, 4, 6, 9, 10, 7, 8]]
+    mirrored[:, [7, 9]] *= -1
+    return mirrored
 
 
 def write(model: FaceModel, path: Path) -> None:

@@ -5,7 +5,8 @@
 Hands and cards are laid over the first clip of each person (`evaluation.covered`) and tracked.
 Logistic regression then tells frames with a covered part from open ones and from all clips; the
 more a cover misleads the tracker, the more its frame counts. With `--folds
-../shared/faces/folds.json` nothing is stored: each fold's people are judged by the others' scores.
+../shared/faces/folds.json` nothing is stored: each fold's people are judged by the others' scores;
+with `--without 0` as well, what the other folds teach is stored.
 """
 
 from __future__ import annotations
@@ -169,12 +170,15 @@ def main() -> None:
         "--out", type=Path, default=Path(reenact.__file__).parent / "assets" / ASSET
     )
     parser.add_argument("--folds", type=Path, help="judge folds of people, as in faces/folds.json")
+    parser.add_argument("--without", type=int, help="store what is learned without this fold")
     arguments = parser.parse_args()
     samples = samples_of(find_clips(arguments.data))
-    if arguments.folds is not None:
-        judge(samples, json.loads(arguments.folds.read_text())["folds"])
-    else:
-        np.savez(arguments.out, **learn(samples))
+    folds = [] if arguments.folds is None else json.loads(arguments.folds.read_text())["folds"]
+    if folds and arguments.without is None:
+        judge(samples, folds)
+        return
+    away = folds[arguments.without] if folds else []
+    np.savez(arguments.out, **learn([one for one in samples if one.person not in away]))
 
 
 if __name__ == "__main__":

@@ -26,6 +26,7 @@ from reenact.expression.driving import Addition, nothing
 from reenact.expression.head_motion import HeadMotion
 from reenact.expression.idle_life import Life
 from reenact.expression.limits import LIMITED
+from reenact.expression.measures import LID_LEFT, LID_RIGHT
 from reenact.expression.neutral_store import NeutralStore
 from reenact.expression.target_face import TargetFace, proportional_change
 from reenact.expression.tracker_trust import TrackerTrust
@@ -53,6 +54,8 @@ _ALL: Final = np.ones(3, np.float32)
 
 _EYES: Final = slice(1, 3)
 """The eyes in `regions.PARTS`."""
+
+_LIDS: Final = slice(LID_RIGHT, LID_LEFT + 1)
 
 _NOTHING: Final = nothing()
 
@@ -232,11 +235,17 @@ class Fusion:
         moved = np.float32(intensity) * gains * moved
         region_gains = np.array([settings.mouth, settings.eyes, settings.brows], np.float32)
         wanted = proportional_change(actor, deviation, intensity * region_gains)
+        down, up = self._target.shares_of(actor)
+        wanted *= np.where(wanted > 0, up, down)
+        wider = np.repeat(up[_LIDS], EYE_PAIRS)
         if settings.read_back:
             correction = gains * self._read_back.correction(moved)
             moved = moved + correction
             wanted += proportional_change(base, correction, _ALL)
-        closure = 1 + np.float32(intensity * settings.eyes) * (closure - 1)
+        closure = closure - 1
+        closure = 1 + np.float32(intensity * settings.eyes) * np.where(
+            closure > 0, wider * closure, closure
+        )
         shape, self.limited = self._target.place(*self._with(addition, moved, wanted, closure))
         self.frames_limited += int(self.limited.any())
         return to_image(shape, self._head.follow(expression.pose, neutral.pose, settings))

@@ -1,6 +1,6 @@
 """What no face goes beyond, in units of the target's own features, and the soft way there.
 
-The bounds are percentiles over the clips of many people (`python -m tools.face_model`). Within the
+The bounds are the extremes that people reach in clips (`python -m tools.face_model`). Within the
 usual range nothing changes; beyond it a measure bends towards its bound and never reaches it.
 """
 
@@ -34,11 +34,13 @@ from reenact.types import Array
 LIMITED: Final = (*MEASURES, "jaw", "gaze_right_x", "gaze_right_y", "gaze_left_x", "gaze_left_y")
 """What is limited: the six measures, the distance of chin and nose, each iris in its eye."""
 
-JOINT_USUAL, JOINT_MAX = 2.25, 3.5
-"""Root mean square weight of the expression modes: 99th percentile of the clips, and the bound."""
+JOINT_USUAL, JOINT_MAX = 2.25, 4.0
+"""Root mean square weight of the expression modes: 99th percentile of the clips, and the bound.
 
-RESIDUAL_USUAL, RESIDUAL_MAX = 0.007, 0.011
-"""The same of what no mode explains, iod."""
+No person's 99.9th percentile is beyond 3.7."""
+
+RESIDUAL_USUAL, RESIDUAL_MAX = 0.007, 0.0125
+"""The same of what no mode explains, iod; no person's is beyond .0113."""
 
 TOLERANCE: Final = 0.005
 """How far a share may lie beyond its bound before a frame counts as beyond: rounding, and lids that
@@ -94,6 +96,20 @@ def feature_sizes(neutral: Array) -> Array:
     return np.asarray(np.maximum(sizes, 0.05), dtype=np.float32)
 
 
+def bounds_of(own: Array, model: FaceModel | None = None) -> Array:
+    """Return the (11, 4) bounds of a face: lowest, usual range, highest; it lies within them.
+
+    Args:
+        own: (11,) shares of the face that deviations are added to.
+        model: its `limits` are the bounds of people; None: the one that comes with the program.
+    """
+    low, usual_low, usual_high, high = (model or face_model()).limits.T
+    usual = np.minimum(usual_low, own), np.maximum(usual_high, own)
+    lowest = np.minimum(low, usual[0] - (usual_low - low) / 2)
+    highest = np.maximum(high, usual[1] + (high - usual_high) / 2)
+    return np.stack([lowest, *usual, highest], axis=1)
+
+
 class Limits:
     """The bounds of one face.
 
@@ -106,12 +122,8 @@ class Limits:
     def __init__(self, neutral: Array, base: Array, model: FaceModel | None = None) -> None:
         model = model or face_model()
         self.sizes = feature_sizes(neutral)
-        own = (limited_rows() @ base.reshape(-1)) / self.sizes
-        low, usual_low, usual_high, high = model.limits.T
-        self.usual_low = np.minimum(usual_low, own)
-        self.usual_high = np.maximum(usual_high, own)
-        self.low = np.minimum(low, self.usual_low - (usual_low - low) / 2)
-        self.high = np.maximum(high, self.usual_high + (high - usual_high) / 2)
+        self.bounds = bounds_of(self.shares(base), model)
+        self.low, self.usual_low, self.usual_high, self.high = self.bounds.T
         self._room_low = np.maximum(self.usual_low - self.low, 1e-6) * _ROOM
         self._room_high = np.maximum(self.high - self.usual_high, 1e-6) * _ROOM
         self._modes = model.expression

@@ -2,7 +2,8 @@
 
 The fusion network says what an expression looks like on the target. Here its openings and heights
 are set to what the proportions of the two faces ask for, and kept within what faces do: an opening
-that is a quarter of the actor's mouth's width becomes a quarter of the target's.
+that is a quarter of the actor's mouth's width becomes a quarter of the target's. An actor who goes
+half the way to what that face can do takes the target at most half its own way.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reenact.expression.actor_identity import ActorIdentity
-from reenact.expression.limits import Limits, bend
+from reenact.expression.limits import Limits, bend, bounds_of, feature_sizes, limited_rows
 from reenact.expression.measures import (
     LID_LEFT,
     LID_RIGHT,
@@ -30,6 +31,9 @@ _LIDS: Final = slice(LID_RIGHT, LID_LEFT + 1)
 _MOUTH: Final = slice(MOUTH_OPEN, MOUTH_WIDTH + 1)
 _REGION: Final = np.array([["mouth", "lid", "brow"].index(name.split("_")[0]) for name in MEASURES])
 """(6,) the gain in `proportional_change` that each of `MEASURES` has."""
+
+_MIN_WAY: Final = 0.005
+"""Least distance of a resting measure from its bound, iod."""
 
 _MIDDLE_LIDS: Final = slice(2, 5)
 """The pairs of `regions.lid_gaps` of one eye that its opening is measured by."""
@@ -85,11 +89,22 @@ class TargetFace:
         self._limits = Limits(rest, self.base)
         self._own = self._limits.shares(self.base)[: len(MEASURES)]
         self._units = proportions(self.base) / self._limits.sizes[: len(MEASURES)]
+        self._ways = _ways(self.base, self._limits.bounds, self._limits.sizes)
         gaps = np.maximum(lid_gaps(self.base).reshape(2, -1), 0.02)
         middle = gaps[:, _MIDDLE_LIDS].mean(axis=1)
         eyes = self._limits.sizes[_LIDS] / middle
         self._usual_closure = np.repeat(self._limits.usual_high[_LIDS] * eyes, gaps.shape[1])
         self._closure_bound = np.repeat(self._limits.high[_LIDS] * eyes, gaps.shape[1])
+
+    def shares_of(self, neutral: Array) -> Array:
+        """Return (2, 6): how much of an actor's `proportional_change`, down and up, fits this face.
+
+        That is 1, or less where the actor has a longer way from rest to the bounds of a face.
+        `neutral` is the actor's (478, 3) resting shape, iod.
+        """
+        sizes = feature_sizes(neutral)
+        ways = _ways(neutral, bounds_of(limited_rows() @ neutral.reshape(-1) / sizes), sizes)
+        return np.minimum(self._ways / ways, 1)
 
     def place(self, moved: Array, wanted: Array, closure: Array) -> tuple[Array, NDArray[np.bool_]]:
         """Return the target's (478, 3) shape, and what of it had to be limited.
@@ -131,6 +146,12 @@ def proportions(neutral: Array) -> Array:
     sizes[_LIDS] = np.maximum(rest[_LIDS], 0.02)
     sizes[_MOUTH] = max(float(rest[MOUTH_WIDTH]), 0.2)
     return sizes
+
+
+def _ways(rest: Array, bounds: Array, sizes: Array) -> Array:
+    """Return (2, 6): from each resting measure to its bounds, in the units of `proportions`."""
+    ends = (bounds[:, [0, 3]].T * sizes)[:, : len(MEASURES)]
+    return np.maximum(np.abs(ends - measure(rest)), _MIN_WAY) / proportions(rest)
 
 
 def proportional_change(neutral: Array, deviation: Array, gains: Array) -> Array:

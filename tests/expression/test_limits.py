@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from reenact.expression.face_model import face_model
 from reenact.expression.limits import LIMITED, Limits, bend
-from reenact.expression.target_face import TargetFace, resting_face
+from reenact.expression.target_face import TargetFace, proportional_change, resting_face
 from reenact.face.action_units import action_unit_basis
 from reenact.face.geometry import canonical_face
 from reenact.face.regions import lid_gaps, lip_gaps
@@ -74,7 +74,7 @@ def test_the_deviation_as_a_whole_counts_as_limited_only_beyond_its_bounds() -> 
     limits = Limits(canonical_face(), canonical_face())
     mode = face_model().expression[0].reshape(-1, 3)
     one = np.float32(np.sqrt(len(face_model().expression)))  # a size of 1
-    for size, limited in ((3.0, False), (4.0, True)):
+    for size, limited in ((3.5, False), (4.5, True)):
         kept, unlikely = limits.joint(size * one * mode)
         assert unlikely == limited
         np.testing.assert_allclose(kept / np.abs(kept).max(), mode / np.abs(mode).max(), atol=1e-2)
@@ -107,6 +107,24 @@ def test_eyes_open_at_most_as_wide_as_eyes_do() -> None:
     width = np.linalg.norm(canonical_face()[263, :2] - canonical_face()[362, :2])
     assert lid_gaps(wide).max() < 1.1 * bound * width
     assert lid_gaps(wide)[10] > 1.2 * lid_gaps(canonical_face())[10]
+
+
+def test_an_actor_within_what_people_do_takes_no_target_beyond_it() -> None:
+    narrow = canonical_face() + unit("blink_left", 0.4) + unit("blink_right", 0.4)
+    parted = narrow + unit("mouth_open", 0.15)
+    target = TargetFace(canonical_face())
+    gains = np.ones(3, np.float32)
+    bounds = Limits(parted, parted)
+    shares = bounds.shares(parted)
+    for ends in (bounds.low, bounds.high):
+        shares[:6] = ends[:6]
+        deviation = bounds.moved_to(parted, shares) - parted
+        down, up = target.shares_of(parted)
+        wanted = proportional_change(parted, deviation, gains)
+        fitting = wanted * np.where(wanted > 0, up, down)
+        assert not target.place(np.zeros_like(parted), fitting, OPEN)[1].any()
+    assert target.shares_of(parted)[1, 0] < 1  # narrow eyes widen by a larger share
+    np.testing.assert_array_equal(target.shares_of(canonical_face()), 1)
 
 
 # --- targets that do not rest -----------------------------------------------------------------

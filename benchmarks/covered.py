@@ -1,0 +1,62 @@
+"""Cover mouths and eyes with hands and cards: what jumps, and which limits of a face bite.
+
+    python benchmarks/covered.py FOLDER --people 6 [--trust FILE] [--limits FILE]
+
+The first clip of each of so many people is covered and tracked, as in `evaluate --protocol wild`,
+whose figures these are. For people held out `tools.tracker_trust` and `tools.face_model` with
+`--folds FILE --without NUMBER --out FILE` learn scores and limits from the other folds.
+"""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from reenact.config import FusionSettings, TrackingSettings
+from reenact.evaluation.clips import find_clips, read_clip
+from reenact.evaluation.covered import COVERS, track_covered
+from reenact.evaluation.metrics import Figures, mean_figures
+from reenact.evaluation.wild import Stage, next_person, read_performance
+from reenact.expression import limits, tracker_trust
+from reenact.expression.face_model import face_model
+from reenact.registry import load
+
+
+def main() -> None:
+    """Print the mean figures of each cover, and the worst excess and share with a limit."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--people", type=int)
+    parser.add_argument("--trust", type=Path, help="scores instead of the shipped ones")
+    parser.add_argument("--limits", type=Path, help="face model whose limits replace the shipped")
+    options = parser.parse_args()
+    if options.trust:
+        tracker_trust.ASSET = str(options.trust.resolve())  # type: ignore[misc]
+    if options.limits:
+        with np.load(options.limits) as archive:
+            model = replace(face_model(), limits=archive["limits"].astype(np.float32))
+        limits.face_model = lambda: model
+    first = {one.stem.split("__")[0]: one for one in reversed(find_clips(options.folder))}
+    videos = [first[person] for person in sorted(first)][: options.people]
+    clips = [read_performance(video) for video in videos]
+    tracker = load("trackers", "mediapipe").make(TrackingSettings())
+    found: dict[str, list[Figures]] = {cover: [] for cover in COVERS}
+    for number, (clip, video) in enumerate(zip(clips, videos, strict=True)):
+        stage = Stage(clip, next_person(clips, number).points[0], FusionSettings())
+        for cover in COVERS:
+            run = track_covered(read_clip(video), cover, tracker)
+            if run is not None:
+                found[cover].append(stage.covered(run, cover))
+    tracker.close()
+    for cover, runs in found.items():
+        means = {name: value for name, value in mean_figures(runs).items() if value is not None}
+        print(cover, len(runs), *(f"{name} {value:.4f}" for name, value in means.items()))
+        for name in ("excess", "limits"):
+            print(f"  worst {name} {max(one[name] or 0 for one in runs):.4f}")
+
+
+if __name__ == "__main__":
+    main()
