@@ -14,7 +14,7 @@ import numpy as np
 
 from reenact.expression.actor_identity import ActorIdentity
 from reenact.expression.face_model import face_model
-from reenact.expression.target_face import TargetFace, proportional_change
+from reenact.expression.target_face import TargetFace
 from reenact.expression.tracker_trust import TrackerTrust
 from reenact.face.geometry import canonical_face, to_image
 from reenact.face.regions import lid_closure
@@ -47,7 +47,7 @@ def main() -> None:
         trust.judge(deviation, pose, seen, 1 / FPS)
         trust.believe(deviation, 1 / FPS)
         times.append(time.thread_time())
-        wanted = proportional_change(neutral.shape, deviation, gains)
+        wanted, _ = target.wanted(neutral.shape, deviation, gains)
         target.place(deviation, wanted, lid_closure(shape, neutral.shape))
         times.append(time.thread_time())
         parts = [*np.diff(times), times[-1] - times[0]]

@@ -10,7 +10,6 @@ whose figures these are. For people held out `tools.tracker_trust` and `tools.fa
 from __future__ import annotations
 
 import argparse
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -20,8 +19,7 @@ from reenact.evaluation.clips import find_clips, read_clip
 from reenact.evaluation.covered import COVERS, track_covered
 from reenact.evaluation.metrics import Figures, mean_figures
 from reenact.evaluation.wild import Stage, next_person, read_performance
-from reenact.expression import limits, tracker_trust
-from reenact.expression.face_model import face_model
+from reenact.expression import face_model, tracker_trust
 from reenact.registry import load
 
 
@@ -36,9 +34,10 @@ def main() -> None:
     if options.trust:
         tracker_trust.ASSET = str(options.trust.resolve())  # type: ignore[misc]
     if options.limits:
+        known = face_model.face_model().limits
+        known.setflags(write=True)
         with np.load(options.limits) as archive:
-            model = replace(face_model(), limits=archive["limits"].astype(np.float32))
-        limits.face_model = lambda: model
+            known[:] = archive["limits"]
     first = {one.stem.split("__")[0]: one for one in reversed(find_clips(options.folder))}
     videos = [first[person] for person in sorted(first)][: options.people]
     clips = [read_performance(video) for video in videos]
@@ -51,11 +50,13 @@ def main() -> None:
             if run is not None:
                 found[cover].append(stage.covered(run, cover))
     tracker.close()
-    for cover, runs in found.items():
-        means = {name: value for name, value in mean_figures(runs).items() if value is not None}
-        print(cover, len(runs), *(f"{name} {value:.4f}" for name, value in means.items()))
-        for name in ("excess", "limits"):
-            print(f"  worst {name} {max(one[name] or 0 for one in runs):.4f}")
+    for name, runs in found.items():
+        means = mean_figures(runs)
+        print(
+            name, len(runs), *(f"{figure} {value:.4f}" for figure, value in means.items() if value)
+        )
+        for figure in ("excess", "limits"):
+            print(f"  worst {figure} {max(one[figure] or 0 for one in runs):.4f}")
 
 
 if __name__ == "__main__":

@@ -26,7 +26,6 @@ from reenact.expression.driving import Addition, nothing
 from reenact.expression.head_motion import HeadMotion
 from reenact.expression.idle_life import Life
 from reenact.expression.limits import LIMITED
-from reenact.expression.measures import LID_LEFT, LID_RIGHT
 from reenact.expression.neutral_store import NeutralStore
 from reenact.expression.target_face import TargetFace, proportional_change
 from reenact.expression.tracker_trust import TrackerTrust
@@ -49,13 +48,8 @@ log = logging.getLogger(__name__)
 _CHECK_AFTER_S: Final = 0.25
 _CHECK_ANGLE: Final = 0.35
 
-_ALL: Final = np.ones(3, np.float32)
-"""Gains of mouth, eyes and brows of what is not the actor's own."""
-
 _EYES: Final = slice(1, 3)
 """The eyes in `regions.PARTS`."""
-
-_LIDS: Final = slice(LID_RIGHT, LID_LEFT + 1)
 
 _NOTHING: Final = nothing()
 
@@ -234,18 +228,13 @@ class Fusion:
         gains = point_gains(settings.mouth, settings.eyes, settings.brows)
         moved = np.float32(intensity) * gains * moved
         region_gains = np.array([settings.mouth, settings.eyes, settings.brows], np.float32)
-        wanted = proportional_change(actor, deviation, intensity * region_gains)
-        down, up = self._target.shares_of(actor)
-        wanted *= np.where(wanted > 0, up, down)
-        wider = np.repeat(up[_LIDS], EYE_PAIRS)
+        wanted, wider = self._target.wanted(actor, deviation, intensity * region_gains)
         if settings.read_back:
             correction = gains * self._read_back.correction(moved)
             moved = moved + correction
-            wanted += proportional_change(base, correction, _ALL)
-        closure = closure - 1
-        closure = 1 + np.float32(intensity * settings.eyes) * np.where(
-            closure > 0, wider * closure, closure
-        )
+            wanted += proportional_change(base, correction)
+        lids = np.where(closure > 1, wider.repeat(EYE_PAIRS), np.float32(1))
+        closure = 1 + np.float32(intensity * settings.eyes) * lids * (closure - 1)
         shape, self.limited = self._target.place(*self._with(addition, moved, wanted, closure))
         self.frames_limited += int(self.limited.any())
         return to_image(shape, self._head.follow(expression.pose, neutral.pose, settings))
@@ -264,7 +253,7 @@ class Fusion:
         turn, shift, breath = (life.turn, life.shift, life.breath) if life else (still,) * 3
         moved = life.deviation if life else np.zeros_like(addition.deviation)
         closure = np.full(2 * EYE_PAIRS, life.closure if life else 1.0, np.float32)
-        wanted = proportional_change(self._target.base, moved, _ALL)
+        wanted = proportional_change(self._target.base, moved)
         shape, _ = self._target.place(*self._with(addition, moved, wanted, closure))
         rest, limits = Pose(np.eye(3, dtype=np.float32), still, 1.0), FusionSettings(translation=1)
         head = self._head.follow(Pose(rotation_matrix(turn), shift, 1.0), rest, limits)
@@ -279,7 +268,7 @@ class Fusion:
         base = self._target.base
         added = np.float32(addition.intensity) * addition.deviation
         change = lid_closure(base + added, base) - lid_closure(base, base)
-        own = proportional_change(base, added, _ALL)
+        own = proportional_change(base, added)
         return moved + added, wanted + own, closure * np.maximum(1 + change, 0)
 
     def _take_wishes(self) -> bool:

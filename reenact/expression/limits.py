@@ -47,6 +47,10 @@ TOLERANCE: Final = 0.005
 move a brow by a hair."""
 
 _CHIN, _NOSE = 152, 2
+_SIZE: Final = np.array([0, 1, *[MEASURES.index("mouth_width")] * 2, *range(4, 7), *range(7, 11)])
+_OF_EYES: Final = [0, 1, 7, 9, 8, 10]
+"""Of `LIMITED`, what each of its rows is a share of; those of right and left eye in turns."""
+
 _ROOM: Final = 0.95
 _N_MEASURES: Final = len(MEASURES)
 
@@ -84,30 +88,12 @@ def feature_sizes(neutral: Array) -> Array:
     Args:
         neutral: (478, 3) resting shape.
     """
-    rest = limited_rows() @ neutral.reshape(-1)
-    eyes = [
-        float(np.linalg.norm(neutral[a, :2] - neutral[b, :2]))
-        for a, b in (EYE_CORNERS_RIGHT, EYE_CORNERS_LEFT)
+    sizes = (limited_rows() @ neutral.reshape(-1)).take(_SIZE)
+    sizes[_OF_EYES] = [
+        math.dist(neutral[a, :2].tolist(), neutral[b, :2].tolist())
+        for a, b in (EYE_CORNERS_RIGHT, EYE_CORNERS_LEFT) * 3
     ]
-    width = rest[MEASURES.index("mouth_width")]
-    brows = rest[_N_MEASURES - 2 : _N_MEASURES]
-    jaw = rest[_N_MEASURES]
-    sizes = [*eyes, width, width, *brows, jaw, eyes[0], eyes[0], eyes[1], eyes[1]]
     return np.asarray(np.maximum(sizes, 0.05), dtype=np.float32)
-
-
-def bounds_of(own: Array, model: FaceModel | None = None) -> Array:
-    """Return the (11, 4) bounds of a face: lowest, usual range, highest; it lies within them.
-
-    Args:
-        own: (11,) shares of the face that deviations are added to.
-        model: its `limits` are the bounds of people; None: the one that comes with the program.
-    """
-    low, usual_low, usual_high, high = (model or face_model()).limits.T
-    usual = np.minimum(usual_low, own), np.maximum(usual_high, own)
-    lowest = np.minimum(low, usual[0] - (usual_low - low) / 2)
-    highest = np.maximum(high, usual[1] + (high - usual_high) / 2)
-    return np.stack([lowest, *usual, highest], axis=1)
 
 
 class Limits:
@@ -122,8 +108,13 @@ class Limits:
     def __init__(self, neutral: Array, base: Array, model: FaceModel | None = None) -> None:
         model = model or face_model()
         self.sizes = feature_sizes(neutral)
-        self.bounds = bounds_of(self.shares(base), model)
-        self.low, self.usual_low, self.usual_high, self.high = self.bounds.T
+        own = self.shares(base)
+        low, usual_low, usual_high, high = model.limits.T
+        self.usual_low = np.minimum(usual_low, own)
+        self.usual_high = np.maximum(usual_high, own)
+        self.low = np.minimum(low, self.usual_low - (usual_low - low) / 2)
+        self.high = np.maximum(high, self.usual_high + (high - usual_high) / 2)
+        self.bounds = np.stack([self.low, self.usual_low, self.usual_high, self.high], axis=1)
         self._room_low = np.maximum(self.usual_low - self.low, 1e-6) * _ROOM
         self._room_high = np.maximum(self.high - self.usual_high, 1e-6) * _ROOM
         self._modes = model.expression

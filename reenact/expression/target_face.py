@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reenact.expression.actor_identity import ActorIdentity
-from reenact.expression.limits import Limits, bend, bounds_of, feature_sizes, limited_rows
+from reenact.expression.face_model import face_model
+from reenact.expression.limits import Limits, bend, feature_sizes
 from reenact.expression.measures import (
     LID_LEFT,
     LID_RIGHT,
@@ -30,7 +31,7 @@ from reenact.types import Array
 _LIDS: Final = slice(LID_RIGHT, LID_LEFT + 1)
 _MOUTH: Final = slice(MOUTH_OPEN, MOUTH_WIDTH + 1)
 _REGION: Final = np.array([["mouth", "lid", "brow"].index(name.split("_")[0]) for name in MEASURES])
-"""(6,) the gain in `proportional_change` that each of `MEASURES` has."""
+"""(6,) the gain of `TargetFace.wanted` that each of `MEASURES` has."""
 
 _MIN_WAY: Final = 0.005
 """Least distance of a resting measure from its bound, iod."""
@@ -89,22 +90,30 @@ class TargetFace:
         self._limits = Limits(rest, self.base)
         self._own = self._limits.shares(self.base)[: len(MEASURES)]
         self._units = proportions(self.base) / self._limits.sizes[: len(MEASURES)]
-        self._ways = _ways(self.base, self._limits.bounds, self._limits.sizes)
+        limits = self._limits
+        self._ways = _ways(self.base, limits.bounds, limits.sizes) / proportions(self.base)
         gaps = np.maximum(lid_gaps(self.base).reshape(2, -1), 0.02)
         middle = gaps[:, _MIDDLE_LIDS].mean(axis=1)
         eyes = self._limits.sizes[_LIDS] / middle
         self._usual_closure = np.repeat(self._limits.usual_high[_LIDS] * eyes, gaps.shape[1])
         self._closure_bound = np.repeat(self._limits.high[_LIDS] * eyes, gaps.shape[1])
 
-    def shares_of(self, neutral: Array) -> Array:
-        """Return (2, 6): how much of an actor's `proportional_change`, down and up, fits this face.
+    def wanted(self, neutral: Array, deviation: Array, gains: Array) -> tuple[Array, Array]:
+        """Return the (6,) change of `MEASURES` for an actor's, in the units of `proportions`.
 
-        That is 1, or less where the actor has a longer way from rest to the bounds of a face.
-        `neutral` is the actor's (478, 3) resting shape, iod.
+        It is the actor's, or less where the actor has a longer way from rest to the bounds of a
+        face. With it: (2,) what part of their widening fits right and left eye, 0 to 1.
+
+        Args:
+            neutral: (478, 3) the actor at rest, iod.
+            deviation: (478, 3) of the actor from it.
+            gains: (3,) of mouth, eyes and brows.
         """
-        sizes = feature_sizes(neutral)
-        ways = _ways(neutral, bounds_of(limited_rows() @ neutral.reshape(-1) / sizes), sizes)
-        return np.minimum(self._ways / ways, 1)
+        units = proportions(neutral)
+        ways = _ways(neutral, face_model().limits, feature_sizes(neutral)) / units
+        down, up = np.minimum(self._ways / ways, 1)
+        change = gains.take(_REGION) * measure(deviation) / units
+        return np.asarray(change * np.where(change > 0, up, down), np.float32), up[_LIDS]
 
     def place(self, moved: Array, wanted: Array, closure: Array) -> tuple[Array, NDArray[np.bool_]]:
         """Return the target's (478, 3) shape, and what of it had to be limited.
@@ -113,7 +122,7 @@ class TargetFace:
 
         Args:
             moved: (478, 3) deviation that the fusion gives, iod.
-            wanted: (6,) change of `MEASURES`, of `proportional_change`.
+            wanted: (6,) change of `MEASURES` in the units of `proportions`.
             closure: (14,) lid gaps as shares of the resting ones.
         """
         limits = self._limits
@@ -149,17 +158,11 @@ def proportions(neutral: Array) -> Array:
 
 
 def _ways(rest: Array, bounds: Array, sizes: Array) -> Array:
-    """Return (2, 6): from each resting measure to its bounds, in the units of `proportions`."""
-    ends = (bounds[:, [0, 3]].T * sizes)[:, : len(MEASURES)]
-    return np.maximum(np.abs(ends - measure(rest)), _MIN_WAY) / proportions(rest)
+    """Return (2, 6) iod: from each resting measure to its lower and its upper bound."""
+    ends = bounds[: len(MEASURES), ::3].T * sizes[: len(MEASURES)]
+    return np.asarray(np.maximum(np.abs(ends - measure(rest)), _MIN_WAY), np.float32)
 
 
-def proportional_change(neutral: Array, deviation: Array, gains: Array) -> Array:
-    """Return the (6,) change of `MEASURES` in the units of `proportions`, with gains.
-
-    Args:
-        neutral: (478, 3) the actor at rest.
-        deviation: (478, 3) of the actor from it.
-        gains: (3,) of mouth, eyes and brows.
-    """
-    return np.asarray(gains.take(_REGION) * measure(deviation) / proportions(neutral), np.float32)
+def proportional_change(base: Array, deviation: Array) -> Array:
+    """Return the (6,) change of `MEASURES` in the units of `proportions` of a (478, 3) face."""
+    return np.asarray(measure(deviation) / proportions(base), np.float32)

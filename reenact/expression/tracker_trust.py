@@ -37,6 +37,8 @@ _MAX_STEP, _STEP_SLOPE = 0.02, 0.015
 _USUAL: Final = np.array([0.08, 0.08, 0.06, 0.06, 0.04, 0.04], np.float32)
 """(6,) iod: a change of one of the `MEASURES` beyond it is out of the ordinary."""
 
+_SUM: Final = np.ones(3, np.float32)
+
 _JITTER: Final = 0.2
 """Share of the newest frame in the mean jitter."""
 
@@ -94,16 +96,18 @@ class Evidence:
         flat = deviation.reshape(-1)
         seen = np.empty(_TURN + 4, np.float32)
         weights = expression_solver(face_model()) @ flat
-        residual = ((flat - weights @ modes) ** 2).reshape(-1, 3)
-        seen[:_PARTS] = weights.clip(-6, 6)
-        seen[_PARTS:_JITTERS] = np.log((_focus() @ residual).sum(axis=1) + 1e-6)
+        residual = flat - weights @ modes
+        residual *= residual
+        seen[:_PARTS] = np.minimum(np.maximum(weights, -6), 6)
+        seen[_PARTS:_JITTERS] = np.log(_focus() @ residual.reshape(-1, 3) @ _SUM + 1e-6)
         change = seen[:_JITTERS] - (seen[:_JITTERS] if self._last is None else self._last)
         self._last = seen[:_JITTERS]
         change *= change
         change[_PARTS - 1] = change[:_PARTS].sum()
         self._jitter += np.float32(_JITTER) * (change[_PARTS - 1 :] - self._jitter)
         seen[_JITTERS:_EXTREMES] = np.log(self._jitter + _JITTER_FLOOR)
-        seen[_EXTREMES:_TURN] = (np.abs(measure(deviation)) / _USUAL - 1).clip(0, 4)
+        extremes = np.abs(measure(deviation)) / _USUAL - 1
+        seen[_EXTREMES:_TURN] = np.minimum(np.maximum(extremes, 0), 4)
         turn = rotation_vector(pose.rotation)
         seen[_TURN:-1], seen[-1] = turn**2, turn[0]
         return seen
@@ -150,10 +154,8 @@ class TrackerTrust:
             min(max((score - low) / (high - low), 0.0), 1.0)
             for score, (low, high) in zip(self._scores, DOUBT, strict=True)
         ]
-        x, y = landmarks.points[:, 0], landmarks.points[:, 1]
-        width, height = landmarks.size
-        if min(x.min(), y.min()) < 0 or x.max() >= width or y.max() >= height:
-            points = landmarks.points[:, :2]
+        points = landmarks.points[:, :2]
+        if points.min() < 0 or (points.max(axis=0) >= landmarks.size).any():
             outside = _focus() @ ((points < 0) | (points >= landmarks.size)).any(axis=1)
             doubt = np.maximum(doubt, ((outside - _EDGE[0]) / (_EDGE[1] - _EDGE[0])).clip(0, 1))
         turn = float(pose.rotation[2, 0])  # sine of the yaw; the right eye is far if it is negative
@@ -215,7 +217,7 @@ class TrackerTrust:
         if self._last is None:
             return deviation
         change = deviation - self._last
-        steps = np.sqrt((_focus() @ (change * change)).sum(axis=1))
+        steps = np.sqrt(_focus() @ (change * change) @ _SUM)
         allowed = np.where(self.trust < 1, _MAX_STEP, self._steps)
         if (steps <= allowed).all():
             return deviation

@@ -119,12 +119,13 @@ def test_an_actor_within_what_people_do_takes_no_target_beyond_it() -> None:
     for ends in (bounds.low, bounds.high):
         shares[:6] = ends[:6]
         deviation = bounds.moved_to(parted, shares) - parted
-        down, up = target.shares_of(parted)
-        wanted = proportional_change(parted, deviation, gains)
-        fitting = wanted * np.where(wanted > 0, up, down)
-        assert not target.place(np.zeros_like(parted), fitting, OPEN)[1].any()
-    assert target.shares_of(parted)[1, 0] < 1  # narrow eyes widen by a larger share
-    np.testing.assert_array_equal(target.shares_of(canonical_face()), 1)
+        wanted, wider = target.wanted(parted, deviation, gains)
+        assert not target.place(np.zeros_like(parted), wanted, OPEN)[1].any()
+        assert (wider < 1).all()  # narrow eyes widen by a larger share
+    deviation = unit("brow_raise_left", 0.5)
+    wanted, wider = target.wanted(canonical_face(), deviation, gains)
+    np.testing.assert_allclose(wanted, proportional_change(canonical_face(), deviation))
+    np.testing.assert_array_equal(wider, 1)
 
 
 # --- targets that do not rest -----------------------------------------------------------------
