@@ -233,8 +233,8 @@ class Fusion:
             correction = gains * self._read_back.correction(moved)
             moved = moved + correction
             wanted += proportional_change(base, correction)
-        lids = np.where(closure > 1, wider.repeat(EYE_PAIRS), np.float32(1))
-        closure = 1 + np.float32(intensity * settings.eyes) * lids * (closure - 1)
+        lids = intensity * settings.eyes * np.where(closure > 1, wider.repeat(EYE_PAIRS), 1)
+        closure = np.asarray(1 + lids * (closure - 1), np.float32)
         shape, self.limited = self._target.place(*self._with(addition, moved, wanted, closure))
         self.frames_limited += int(self.limited.any())
         return to_image(shape, self._head.follow(expression.pose, neutral.pose, settings))
