@@ -41,18 +41,19 @@ class ObsRemote(ClosesOnExit):
         The password comes from the environment variable `REENACT_OBS_PASSWORD`, else from OBS's own
         settings, else from `ask` (None: the terminal, if there is one). It is not stored.
         """
-        password = os.environ.get(PASSWORD_VARIABLE) or settings.password
+        self._port = settings.port
+        self._password = os.environ.get(PASSWORD_VARIABLE) or settings.password
         try:
-            self._client = _connect(settings.port, password)
+            self._client: Any = _connect(self._port, self._password)
         except _WrongPasswordError as error:
-            asked = (ask or _ask)()
-            if not asked:
+            self._password = (ask or _ask)()
+            if not self._password:
                 raise SinkError(
                     "OBS refuses the password; find it under Tools > WebSocket Server Settings > "
                     f"Show Connect Info, and set {PASSWORD_VARIABLE} to it."
                 ) from error
             try:
-                self._client = _connect(settings.port, asked)
+                self._client = _connect(self._port, self._password)
             except _WrongPasswordError as again:
                 raise SinkError(
                     "OBS refuses this password as well; find it under Tools > WebSocket Server "
@@ -60,12 +61,24 @@ class ObsRemote(ClosesOnExit):
                 ) from again
 
     def request(self, kind: str, **data: Any) -> dict[str, Any]:
-        """Send a request and return its answer. Raises SinkError if OBS refuses it or has ended."""
-        from obsws_python.error import OBSSDKError
+        """Send a request and return its answer.
 
+        Raises SinkError if OBS refuses it, does not answer or has ended.
+        """
+        from obsws_python.error import OBSSDKError, OBSSDKTimeoutError
+        from websocket import WebSocketException
+
+        if self._client is None:
+            self._client = _connect(self._port, self._password)
         try:
             return self._client.send(kind, data or None, raw=True) or {}
-        except (OBSSDKError, OSError, ValueError, KeyError) as error:
+        except OBSSDKTimeoutError as error:
+            # On this connection a late answer would count as that to the next request.
+            self.close()
+            raise SinkError(
+                f"OBS has not answered {kind} for {_TIMEOUT_S:.0f} s; try again."
+            ) from error
+        except (OBSSDKError, WebSocketException, OSError, ValueError, KeyError) as error:
             raise SinkError(f"OBS refused {kind}: {error}") from error
 
     def version(self) -> str:
@@ -155,8 +168,10 @@ class ObsRemote(ClosesOnExit):
         return np.asarray(cv2.cvtColor(picture, way), np.uint8)
 
     def close(self) -> None:
-        """Close the connection. May be called twice."""
-        self._client.disconnect()
+        """Close the connection; another request opens it again. May be called twice."""
+        client, self._client = self._client, None
+        if client is not None:
+            client.disconnect()
 
     def _free_name(self) -> str:
         taken = {entry["inputName"] for entry in self.request("GetInputList")["inputs"]}

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from reenact.errors import SinkError
 from reenact.sinks.obs.config_files import RemoteControl
 from reenact.sinks.obs.ring import RingWriter
 from reenact.sinks.obs.shared_memory import SharedMemory
@@ -250,6 +251,21 @@ def _open_maps(obs: Studio, name: str) -> int:
     """Return how many parts of the ring's memory OBS has mapped."""
     maps = Path(f"/proc/{obs.process.pid}/maps").read_text()
     return sum(f"reenact.{os.geteuid()}.{name}" in line for line in maps.splitlines())
+
+
+def test_a_late_answer_is_not_taken_for_that_to_another_request(
+    obs: Studio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("reenact.sinks.obs.websocket._TIMEOUT_S", 0.5)
+    with closing(ObsRemote(RemoteControl(True, obs.port, obs.password))) as remote:
+        obs.process.send_signal(signal.SIGSTOP)
+        try:
+            with pytest.raises(SinkError, match="OBS has not answered GetVersion"):
+                remote.version()
+        finally:
+            obs.process.send_signal(signal.SIGCONT)
+        monkeypatch.setattr("reenact.sinks.obs.websocket._TIMEOUT_S", 20.0)
+        assert remote.current_scene() == studio.SCENE
 
 
 def test_microphones_are_delayed_and_nothing_else(obs: Studio) -> None:
