@@ -269,6 +269,8 @@ class _MeshDetector:
             self._one = mesh(1)
             self._search = solutions.face_detection.FaceDetection(settings.min_confidence)
             self._graphs += [self._one, self._search]
+        self._following: list[Any] = []
+        """The graphs that would look where a face was in their last picture."""
         self._beside = ThreadPoolExecutor(1)
         self._searching: Future[Any] | None = None
         self._static = static
@@ -276,13 +278,13 @@ class _MeshDetector:
 
     def faces(self, image: Image, time_s: float) -> list[Array]:
         del time_s
-        joined, found = self._is_joined(image), None
+        joined, found = self._is_joined(image), []
         if self._pictures_alone >= _ALONE - _SETTLING and not joined:
-            found = self._one.process(image).multi_face_landmarks
+            found = self._found_by(self._one, image)
         if not found or self._pictures_alone < _ALONE:
             if self._pictures_alone >= _ALONE:
-                self._all.reset()  # it would look where the face was when it was last used
-            found = self._all.process(image).multi_face_landmarks or []
+                self._forget(self._all)  # the face has moved since it was last used
+            found = self._found_by(self._all, image)
         is_alone = len(found) == 1 and not self._static and not joined
         self._pictures_alone = self._pictures_alone + 1 if is_alone else 0
         return [_in_px(face.landmark, image) for face in found]
@@ -290,16 +292,28 @@ class _MeshDetector:
     def reset(self) -> None:
         self._pictures_alone = 0
         if self._searching is not None:
-            self._searching.result()  # no graph is reset while it runs
+            self._searching.result()
             self._searching = None
         for graph in self._graphs:
-            graph.reset()
+            self._forget(graph)
 
     def close(self) -> None:
         self._beside.shutdown()
         for graph in self._graphs:
             graph.close()
         self._graphs = []
+
+    def _found_by(self, graph: Any, image: Image) -> list[Any]:
+        found = graph.process(image).multi_face_landmarks or []
+        if found and graph not in self._following:
+            self._following.append(graph)
+        return list(found)
+
+    def _forget(self, graph: Any) -> None:
+        """Reset a graph, which takes as long as a picture does, if it follows a face."""
+        if graph in self._following:
+            self._following.remove(graph)
+            graph.reset()
 
     def _is_joined(self, image: Image) -> bool:
         """Return whether the last search found more than one face; begin one if it is time to."""

@@ -6,6 +6,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+from mediapipe.python.solution_base import SolutionBase
 
 from reenact.config import TrackingSettings
 from reenact.errors import ModelError
@@ -102,6 +103,29 @@ def test_a_second_face_that_joins_one_is_noticed_soon() -> None:
     assert tracker.faces_seen == 2
     assert joined[-1] is not None
     assert joined[-1].points[:, 0].mean() > 330
+
+
+def test_an_empty_room_is_searched_without_starting_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    """To reset a graph takes as long as to search a picture."""
+    resets: list[object] = []
+    reset = SolutionBase.reset
+
+    def counted(graph: SolutionBase) -> None:
+        resets.append(graph)
+        reset(graph)
+
+    monkeypatch.setattr(SolutionBase, "reset", counted)
+    face, room = two_faces(), np.full((380, 760, 3), 127, np.uint8)
+    face[:, 330:] = 127
+    tracker = MediaPipeTracker(TrackingSettings())
+    for index in range(30):
+        tracker.track(Frame(face if index < 20 else room, index / 30, index))
+    assert 0 < len(resets) <= 3
+    resets.clear()
+    assert not any(tracker.track(Frame(room, index / 30, index)) for index in range(30, 40))
+    assert not resets
+    assert any(tracker.track(Frame(face, index / 30, index)) for index in range(40, 50))
+    tracker.close()
 
 
 def test_centre_is_the_face_nearest_to_the_centre_of_the_picture() -> None:

@@ -369,7 +369,7 @@ def test_a_clap_is_recorded_when_it_is_seen(
     page.tab.get_by_role("switch", name="With my microphone").check()
     page.button("Record").click()
     page.button("Stop recording").wait_for()
-    frames(panel, round(9 * FPS))
+    frames(panel, round(15 * FPS))
     page.button("Stop recording").click()
     until(lambda: len(list(tmp_path.glob("reenact *.mp4"))) == 1)
     page.close()

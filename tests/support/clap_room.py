@@ -24,7 +24,8 @@ _claps: Final[list[float]] = []
 class ClapCamera(ClosesOnExit):
     """Black pictures that turn white every two seconds, when somebody claps, and then fade.
 
-    The level tells the time since the clap, so that its picture may be dropped.
+    The level tells the time since the clap, so that its picture may be dropped. Like a camera's,
+    pictures that nobody took in time are gone.
     """
 
     name = "clap"
@@ -37,10 +38,11 @@ class ClapCamera(ClosesOnExit):
         self._start_s, self._index = time.monotonic(), 0
 
     def read(self) -> Frame | None:
+        now = int((time.monotonic() - self._start_s) * FPS)
+        first, self._index = self._index, max(self._index, now)
+        _claps.extend(self._start_s + i / FPS for i in range(first, self._index + 1) if i % 50 == 0)
         captured_s, since = self._start_s + self._index / FPS, self._index % 50
         time.sleep(max(captured_s - time.monotonic(), 0.0))
-        if not since:
-            _claps.append(captured_s)
         level = 255 - _FADE * since if since < 8 else 0
         self._index += 1
         return Frame(np.full((120, 160, 3), level, np.uint8), captured_s, self._index - 1)
