@@ -32,7 +32,9 @@ log = logging.getLogger(__name__)
 RATE_HZ: Final = 48_000
 
 _MAX_JUMP_S: Final = 0.05
-"""A larger gap between the sound and its time is closed at once, by silence or by leaving out."""
+"""A larger gap between the sound and its time is closed at once, by silence or by leaving out.
+
+So is any gap before the first sound."""
 
 _MAX_STRETCH: Final = 0.005
 """A smaller gap is closed by stretching pieces by this share at most, which nobody hears."""
@@ -162,7 +164,7 @@ class LiveSound(ClosesOnExit):
         if wanted < 0:
             samples, wanted = samples[-wanted:], 0
         gap = wanted - self._written
-        if abs(gap) > _MAX_JUMP_S * RATE_HZ:
+        if not self._written or abs(gap) > _MAX_JUMP_S * RATE_HZ:
             if gap > 0:
                 samples = np.concatenate([np.zeros(gap, np.int16), samples])
             else:

@@ -106,6 +106,13 @@ def test_what_a_card_loses_becomes_silence(tmp_path: Path) -> None:
     assert heard[-2:] == pytest.approx(seen[-2:], abs=0.02)
 
 
+def test_sound_that_begins_a_little_after_the_picture_is_in_place_at_once(tmp_path: Path) -> None:
+    path = tmp_path / "late.mkv"
+    record(path, Room(lost=(-0.075,)), 5.0, 0.08)
+    seen, heard = seen_and_heard(path)
+    assert heard == pytest.approx(seen[1:], abs=0.01)
+
+
 CLAPS = """
 import sys, time
 import numpy as np, sounddevice
