@@ -18,7 +18,7 @@ import numpy as np
 
 import reenact
 from reenact.expression.face_model import ASSET, CHANGES, RELATIVE, FaceModel
-from reenact.expression.limits import LIMITED, feature_sizes, limited_rows
+from reenact.expression.limits import LIMITED, features, limited_rows
 from reenact.expression.measures import MEASURES, measure, resting_shape
 from reenact.expression.resting_measures import STEPS
 from reenact.face.geometry import (
@@ -84,7 +84,7 @@ def learn(people: Sequence[list[Clip]]) -> FaceModel:
             )
             at_rest = measure(rest)[row]
             changes[row].append(states / at_rest - 1 if RELATIVE[row] else states - at_rest)
-        shares.append((seen.reshape(len(seen), -1) @ limited_rows().T) / feature_sizes(rest))
+        shares.append((seen.reshape(len(seen), -1) @ limited_rows().T) / features(rest)[1])
     mirrored = [_mirror(one) for one in rests]
     mean, identity = _modes(np.stack(rests + mirrored))
     both = np.concatenate([*differences, *map(mirrored_deviation, differences)])

@@ -185,7 +185,7 @@ class ActorIdentity:
     def forget(self) -> None:
         """Start anew with another person; the neutral moves there from where it is."""
         self._measures = RestingMeasures(self._model)
-        self._count = 0
+        self._count = self._latest = 0
         self._smooth = None
         self._pinned = None
         self._time_s = None
@@ -220,7 +220,7 @@ class ActorIdentity:
 
     def _collect(self, shape: Array, pose: Pose, trust: float) -> None:
         values = measure(shape)
-        cosine = (float(np.trace(pose.rotation)) - 1) / 2
+        cosine = (float(pose.rotation.trace()) - 1) / 2
         angle = math.acos(min(max(cosine, -1.0), 1.0))
         frontal = max(trust, _MIN_TRUST) / (1 + (angle / _FRONTAL) ** 4)
         share = np.float32(0.4)
@@ -231,16 +231,18 @@ class ActorIdentity:
         flat = shape.reshape(-1) - self._model.mean
         count = self._count
         square = float(flat @ flat)
-        if count:
-            distances = self._squares[:count] - 2 * (self._shapes[:count] @ flat) + square
-            if distances.min() < len(flat) * _STATE**2:
+        for states in (slice(self._latest, self._latest + 1), slice(count)) if count else ():
+            distances = self._squares[states] - 2 * (self._shapes[states] @ flat) + square
+            nearest = int(distances.argmin())
+            if distances[nearest] < len(flat) * _STATE**2:
+                self._latest = (states.start or 0) + nearest
                 return
         index = count if count < _STATES else int(self._rank.argmin())
         self._shapes[index], self._squares[index] = flat, square
         self._values[index], self._poses[index] = values, _pose_vector(pose)
         self._frontal[index] = frontal
         self._rank[index] = np.inf
-        self._count = max(count, index + 1)
+        self._count, self._latest = max(count, index + 1), index
         self._changed = True
 
     def _estimate(self) -> Neutral:
@@ -304,12 +306,12 @@ class ActorIdentity:
             return
         share = 1 - math.exp(-dt_s / EASE_S)
         now, goal = self._current, self._goal
-        shape = now.shape + np.float32(share) * (goal.shape - now.shape)
-        if float(np.abs(goal.shape - shape).max()) < 1e-5:
+        way = goal.shape - now.shape
+        if max(float(way.max()), -float(way.min())) < 1e-5:
             self._current, self._vector = goal, self._goal_vector
             return
         self._vector = self._vector + np.float32(share) * (self._goal_vector - self._vector)
-        self._current = Neutral(shape, _pose_of(self._vector))
+        self._current = Neutral(now.shape + np.float32(share) * way, _pose_of(self._vector))
 
 
 class _Posterior:

@@ -49,7 +49,7 @@ move a brow by a hair."""
 _CHIN, _NOSE = 152, 2
 _SIZE: Final = np.array([0, 1, *[MEASURES.index("mouth_width")] * 2, *range(4, 7), *range(7, 11)])
 _OF_EYES: Final = [0, 1, 7, 9, 8, 10]
-"""Of `LIMITED`, what each of its rows is a share of; those of right and left eye in turns."""
+"""Which of `LIMITED` each is a share of; those that are shares of right and left eye, in turns."""
 
 _ROOM: Final = 0.95
 _N_MEASURES: Final = len(MEASURES)
@@ -57,10 +57,10 @@ _N_MEASURES: Final = len(MEASURES)
 
 def bend(value: Array | float, usual: Array | float, bound: Array | float) -> Array:
     """Return the value, unchanged up to `usual`, then bent towards `bound`, which is above it."""
-    if not np.any(value > usual):
+    over = np.maximum(value - usual, 0)
+    if not over.any():
         return np.asarray(value, dtype=np.float32)
     room = np.maximum(np.asarray(bound) - usual, 1e-6) * _ROOM
-    over = np.maximum(value - usual, 0)
     return np.asarray(np.minimum(value, usual) + room * np.tanh(over / room), dtype=np.float32)
 
 
@@ -82,18 +82,15 @@ def limited_rows() -> Array:
     return rows
 
 
-def feature_sizes(neutral: Array) -> Array:
-    """Return (11,) iod: the size of a person's own feature that each of `LIMITED` is a share of.
-
-    Args:
-        neutral: (478, 3) resting shape.
-    """
-    sizes = (limited_rows() @ neutral.reshape(-1)).take(_SIZE)
+def features(neutral: Array) -> tuple[Array, Array]:
+    """Return `LIMITED` of a resting (478, 3) shape, and what each is a share of: (11,), iod."""
+    measured = limited_rows() @ neutral.reshape(-1)
+    sizes = measured.take(_SIZE)
     sizes[_OF_EYES] = [
         math.dist(neutral[a, :2].tolist(), neutral[b, :2].tolist())
-        for a, b in (EYE_CORNERS_RIGHT, EYE_CORNERS_LEFT) * 3
-    ]
-    return np.asarray(np.maximum(sizes, 0.05), dtype=np.float32)
+        for a, b in (EYE_CORNERS_RIGHT, EYE_CORNERS_LEFT)
+    ] * 3
+    return measured, np.maximum(sizes, np.float32(0.05))
 
 
 class Limits:
@@ -107,14 +104,13 @@ class Limits:
 
     def __init__(self, neutral: Array, base: Array, model: FaceModel | None = None) -> None:
         model = model or face_model()
-        self.sizes = feature_sizes(neutral)
+        self.sizes = features(neutral)[1]
         own = self.shares(base)
         low, usual_low, usual_high, high = model.limits.T
         self.usual_low = np.minimum(usual_low, own)
         self.usual_high = np.maximum(usual_high, own)
         self.low = np.minimum(low, self.usual_low - (usual_low - low) / 2)
         self.high = np.maximum(high, self.usual_high + (high - usual_high) / 2)
-        self.bounds = np.stack([self.low, self.usual_low, self.usual_high, self.high], axis=1)
         self._room_low = np.maximum(self.usual_low - self.low, 1e-6) * _ROOM
         self._room_high = np.maximum(self.high - self.usual_high, 1e-6) * _ROOM
         self._modes = model.expression
@@ -147,8 +143,9 @@ class Limits:
         """
         flat = deviation.reshape(-1)
         weights = self._solver @ flat
-        size = math.sqrt(weights @ weights / len(weights))
-        rest = math.sqrt(max(flat @ flat - weights @ self._explained @ weights, 0) / len(flat))
+        size = math.sqrt(float(weights @ weights) / len(weights))
+        unexplained = float(flat @ flat) - float(weights @ self._explained @ weights)
+        rest = math.sqrt(max(unexplained, 0) / len(flat))
         if size <= JOINT_USUAL and rest <= RESIDUAL_USUAL:
             return deviation, False
         explained = weights @ self._modes
@@ -169,15 +166,15 @@ class Limits:
         """
         measured = self.shares(shape) if measured is None else measured
         change = np.asarray((shares - measured) * self.sizes, dtype=np.float32)
-        return shape + (self._patterns @ change).reshape(-1, 3)
+        return shape + (change @ self._patterns).reshape(-1, 3)
 
 
 def _patterns(modes: Array) -> Array:
-    """Return (1434, 11) `P` of `Limits.moved_to`, each column kept to its part of the face."""
+    """Return (11, 1434) `Pᵀ` of `Limits.moved_to`, each row kept to its part of the face."""
     rows = limited_rows().astype(np.float64)
     covariance = modes.T.astype(np.float64) @ (modes @ rows.T) + NOISE**2 * rows.T
     patterns = covariance @ np.linalg.inv(rows @ covariance)
     mouth, eyes, brows = np.repeat(region_weights(), 3, axis=1)
     parts = np.stack([eyes, eyes, mouth, mouth, brows, brows, mouth, *[eyes] * 4], axis=1)
     patterns *= parts
-    return np.asarray(patterns @ np.linalg.inv(rows @ patterns), dtype=np.float32)
+    return np.ascontiguousarray((patterns @ np.linalg.inv(rows @ patterns)).T, dtype=np.float32)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from reenact.expression.face_model import CHANGES, RELATIVE, FaceModel
 from reenact.expression.measures import MEASURES, MOUTH_OPEN
@@ -59,15 +60,15 @@ class RestingMeasures:
         self._density = model.change_density
         self._evidence = np.zeros_like(GRID)
         self._last = np.full(len(MEASURES), np.inf, np.float32)
-        self._counted = np.zeros(len(MEASURES), np.int64)
-        self._pending: list[tuple[int, float, float]] = []
+        self._counted = np.zeros(len(MEASURES), bool)
+        self._pending: list[tuple[NDArray[np.bool_], Array, float]] = []
 
     def observe(self, values: Array, weight: float) -> bool:
         """Take in the (6,) measures of one frame, iod; return whether any was in a new state."""
         new = np.abs(values - self._last) > STEPS
         if not new.any():
             return False
-        self._pending += [(row, values[row], weight) for row in np.flatnonzero(new).tolist()]
+        self._pending.append((new, values, weight))
         self._last[new] = values[new]
         return True
 
@@ -75,23 +76,25 @@ class RestingMeasures:
         """Add the states that were seen since the last call to the evidence."""
         if not self._pending:
             return
-        rows = np.array([row for row, _, _ in self._pending])
-        values = np.array([value for _, value, _ in self._pending], np.float32)[:, None]
+        new, seen, weights = map(np.array, zip(*self._pending, strict=True))
+        frames, rows = np.nonzero(new)
+        values = seen[frames, rows, None]
         grid, relative = GRID[rows], RELATIVE[rows, None]
         change = np.where(relative, values / grid - 1, values - grid)
         place = (change - CHANGES[0]) * ((len(CHANGES) - 1) / (CHANGES[-1] - CHANGES[0]))
-        place = place.clip(0, len(CHANGES) - 1)
+        place = np.minimum(np.maximum(place, 0), len(CHANGES) - 1)
         before = np.minimum(place.astype(np.int64), len(CHANGES) - 2)
-        density = self._density[rows]
-        low, high = (np.take_along_axis(density, before + step, axis=1) for step in (0, 1))
+        low, high = (self._density[rows[:, None], before + step] for step in (0, 1))
         likelihood = (low + (place - before) * (high - low)) / np.where(relative, grid, 1)
         unrelated = 2 / (grid[:, -1:] - grid[:, :1])
         logs = np.log((1 - _UNRELATED) * likelihood + _UNRELATED * unrelated)
-        for (row, _, weight), log in zip(self._pending, logs, strict=True):
-            share = _EVIDENCE[row] if self._counted[row] else 1.0
-            self._evidence[row] *= 1 - _FORGET
-            self._evidence[row] += np.float32(weight * share) * log
-            self._counted[row] += 1
+        share = np.where(self._counted[rows], _EVIDENCE[rows], 1) * weights[frames]
+        by_row = (rows == np.arange(len(MEASURES))[:, None]).astype(np.float32)
+        count = by_row.cumsum(axis=1)
+        kept = (1 - _FORGET) ** (count[:, -1:] - count)
+        self._evidence *= (1 - _FORGET) ** count[:, -1:]
+        self._evidence += (by_row * kept * share.astype(np.float32)) @ logs
+        self._counted[rows] = True
         self._pending.clear()
 
     def fade(self) -> None:

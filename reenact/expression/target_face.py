@@ -15,12 +15,13 @@ from numpy.typing import NDArray
 
 from reenact.expression.actor_identity import ActorIdentity
 from reenact.expression.face_model import face_model
-from reenact.expression.limits import Limits, bend, feature_sizes
+from reenact.expression.limits import Limits, bend, features
 from reenact.expression.measures import (
+    BROW_LEFT_UP,
+    BROW_RIGHT_UP,
     LID_LEFT,
     LID_RIGHT,
     MEASURES,
-    MOUTH_OPEN,
     MOUTH_WIDTH,
     measure,
 )
@@ -29,7 +30,10 @@ from reenact.face.regions import apply_contact, lid_gaps
 from reenact.types import Array
 
 _LIDS: Final = slice(LID_RIGHT, LID_LEFT + 1)
-_MOUTH: Final = slice(MOUTH_OPEN, MOUTH_WIDTH + 1)
+_UNIT: Final = np.array([LID_RIGHT, LID_LEFT, *[MOUTH_WIDTH] * 2, BROW_RIGHT_UP, BROW_LEFT_UP])
+_MIN_UNIT: Final = np.array([0.02, 0.02, 0.2, 0.2, 1, 1], np.float32)
+"""(6,) the measure that is the unit of each, and the least it is, iod; no brow is 1 iod high."""
+
 _REGION: Final = np.array([["mouth", "lid", "brow"].index(name.split("_")[0]) for name in MEASURES])
 """(6,) the gain of `TargetFace.wanted` that each of `MEASURES` has."""
 
@@ -90,8 +94,10 @@ class TargetFace:
         self._limits = Limits(rest, self.base)
         self._own = self._limits.shares(self.base)[: len(MEASURES)]
         self._units = proportions(self.base) / self._limits.sizes[: len(MEASURES)]
-        limits = self._limits
-        self._ways = _ways(self.base, limits.bounds, limits.sizes) / proportions(self.base)
+        bounds = np.stack([self._limits.low, self._limits.high])[:, : len(MEASURES)]
+        ways = _ways(measure(self.base), bounds * self._limits.sizes[: len(MEASURES)])
+        self._ways = ways / proportions(self.base)
+        self._actor_bounds = face_model().limits[: len(MEASURES), ::3].T.copy()
         gaps = np.maximum(lid_gaps(self.base).reshape(2, -1), 0.02)
         middle = gaps[:, _MIDDLE_LIDS].mean(axis=1)
         eyes = self._limits.sizes[_LIDS] / middle
@@ -109,9 +115,9 @@ class TargetFace:
             deviation: (478, 3) of the actor from it.
             gains: (3,) of mouth, eyes and brows.
         """
-        units = proportions(neutral)
-        ways = _ways(neutral, face_model().limits, feature_sizes(neutral)) / units
-        down, up = np.minimum(self._ways / ways, 1)
+        rest, sizes = (one[: len(MEASURES)] for one in features(neutral))
+        units = _units(rest)
+        down, up = np.minimum(self._ways * units / _ways(rest, self._actor_bounds * sizes), 1)
         change = gains.take(_REGION) * measure(deviation) / units
         return np.asarray(change * np.where(change > 0, up, down), np.float32), up[_LIDS]
 
@@ -150,17 +156,16 @@ def proportions(neutral: Array) -> Array:
     Lids change by a share of their resting opening, the mouth by a share of its resting width, and
     brows by a share of the face: 1 iod.
     """
-    rest = measure(neutral)
-    sizes = np.ones(len(MEASURES), np.float32)
-    sizes[_LIDS] = np.maximum(rest[_LIDS], 0.02)
-    sizes[_MOUTH] = max(float(rest[MOUTH_WIDTH]), 0.2)
-    return sizes
+    return _units(measure(neutral))
 
 
-def _ways(rest: Array, bounds: Array, sizes: Array) -> Array:
-    """Return (2, 6) iod: from each resting measure to its lower and its upper bound."""
-    ends = bounds[: len(MEASURES), ::3].T * sizes[: len(MEASURES)]
-    return np.asarray(np.maximum(np.abs(ends - measure(rest)), _MIN_WAY), np.float32)
+def _units(rest: Array) -> Array:
+    return np.maximum(rest.take(_UNIT), _MIN_UNIT)
+
+
+def _ways(rest: Array, bounds: Array) -> Array:
+    """Return (2, 6) iod: from each (6,) resting measure to its (2, 6) bounds."""
+    return np.maximum(np.abs(bounds - rest), np.float32(_MIN_WAY))
 
 
 def proportional_change(base: Array, deviation: Array) -> Array:

@@ -17,7 +17,7 @@ from typing import Final
 import numpy as np
 
 from reenact.expression.face_model import expression_solver, face_model
-from reenact.expression.measures import MEASURES, measure
+from reenact.expression.measures import MEASURES, measure_rows
 from reenact.face.geometry import mirrored_deviation, rotation_vector
 from reenact.face.regions import PARTS, part_weights
 from reenact.imaging import smoothstep
@@ -36,8 +36,6 @@ _MAX_STEP, _STEP_SLOPE = 0.02, 0.015
 
 _USUAL: Final = np.array([0.08, 0.08, 0.06, 0.06, 0.04, 0.04], np.float32)
 """(6,) iod: a change of one of the `MEASURES` beyond it is out of the ordinary."""
-
-_SUM: Final = np.ones(3, np.float32)
 
 _JITTER: Final = 0.2
 """Share of the newest frame in the mean jitter."""
@@ -95,18 +93,19 @@ class Evidence:
         modes = face_model().expression
         flat = deviation.reshape(-1)
         seen = np.empty(_TURN + 4, np.float32)
-        weights = expression_solver(face_model()) @ flat
+        read = _rows() @ flat
+        weights = read[:_PARTS]
         residual = flat - weights @ modes
         residual *= residual
         seen[:_PARTS] = np.minimum(np.maximum(weights, -6), 6)
-        seen[_PARTS:_JITTERS] = np.log(_focus() @ residual.reshape(-1, 3) @ _SUM + 1e-6)
+        seen[_PARTS:_JITTERS] = np.log(_focus() @ residual + 1e-6)
         change = seen[:_JITTERS] - (seen[:_JITTERS] if self._last is None else self._last)
         self._last = seen[:_JITTERS]
         change *= change
         change[_PARTS - 1] = change[:_PARTS].sum()
         self._jitter += np.float32(_JITTER) * (change[_PARTS - 1 :] - self._jitter)
         seen[_JITTERS:_EXTREMES] = np.log(self._jitter + _JITTER_FLOOR)
-        extremes = np.abs(measure(deviation)) / _USUAL - 1
+        extremes = np.abs(read[_PARTS:]) / _USUAL - 1
         seen[_EXTREMES:_TURN] = np.minimum(np.maximum(extremes, 0), 4)
         turn = rotation_vector(pose.rotation)
         seen[_TURN:-1], seen[-1] = turn**2, turn[0]
@@ -150,20 +149,16 @@ class TrackerTrust:
         sure = np.array([mouth, right, left, right, left, min(mouth, right, left)], np.float32)
         self._steps = _MAX_STEP + _STEP_SLOPE * sure
         doubt = np.zeros(len(PARTS), np.float32)
-        doubt[:3] = [
-            min(max((score - low) / (high - low), 0.0), 1.0)
-            for score, (low, high) in zip(self._scores, DOUBT, strict=True)
-        ]
+        doubt[:3] = [_ramp(one, *range_) for one, range_ in zip(self._scores, DOUBT, strict=True)]
         points = landmarks.points[:, :2]
-        if points.min() < 0 or (points.max(axis=0) >= landmarks.size).any():
-            outside = _focus() @ ((points < 0) | (points >= landmarks.size)).any(axis=1)
-            doubt = np.maximum(doubt, ((outside - _EDGE[0]) / (_EDGE[1] - _EDGE[0])).clip(0, 1))
+        if points.min() < 0 or points.max() >= min(landmarks.size):
+            outside = ((points < 0) | (points >= landmarks.size)).any(axis=1)
+            shares = (_focus() @ outside.repeat(3) / 3).tolist()
+            doubt = np.maximum(doubt, [_ramp(share, *_EDGE) for share in shares])
         turn = float(pose.rotation[2, 0])  # sine of the yaw; the right eye is far if it is negative
         if abs(turn) > _PROFILE[0]:
             far = 1 if turn < 0 else 2
-            doubt[far] = max(
-                doubt[far], min((abs(turn) - _PROFILE[0]) / (_PROFILE[1] - _PROFILE[0]), 1.0)
-            )
+            doubt[far] = max(doubt[far], _ramp(abs(turn), *_PROFILE))
         if not doubt.any() and self._course.min() == 1:
             self._open_s += np.float32(dt_s)
             return self.trust
@@ -179,21 +174,22 @@ class TrackerTrust:
             dt_s: seconds since the frame before.
         """
         self._now_s += max(dt_s, 0.0)
-        believed = self._slowed(self._explained(self._mixed(deviation, dt_s)))
+        before = self._history[0][1] if self._history else deviation
+        if self._held is None or self.trust.min() >= 1:
+            self._held = before
+        else:
+            deviation = self._explained(self._mixed(deviation, before, dt_s))
+        believed = self._slowed(deviation)
         self._history.append((self._now_s, believed))
         while self._history[0][0] < self._now_s - _BEFORE_S:
             self._history.popleft()
         self._last = believed
         return believed
 
-    def _mixed(self, deviation: Array, dt_s: float) -> Array:
+    def _mixed(self, deviation: Array, before: Array, dt_s: float) -> Array:
         """Return the deviation with what is held where it is not believed."""
-        sure = self.trust >= 1
-        before = self._history[0][1] if self._history else deviation
-        if self._held is None or sure.all():
-            self._held = before
-            return deviation
-        weights = part_weights()
+        assert self._held is not None
+        weights, sure = part_weights(), self.trust >= 1
         lost = (weights.T @ (1 - sure).astype(np.float32))[:, None]
         kept = lost * np.float32(math.exp(-max(dt_s, 0.0) / _REST_S))
         self._held = kept * self._held + (1 - lost) * before
@@ -206,8 +202,6 @@ class TrackerTrust:
         What covers one part bends the tracker's whole mesh.
         """
         doubt = 1 - self.trust.min()
-        if not doubt:
-            return deviation
         flat = deviation.reshape(-1)
         explained = (expression_solver(face_model()) @ flat) @ face_model().expression
         return np.asarray(flat + doubt * (explained - flat), dtype=np.float32).reshape(-1, 3)
@@ -217,10 +211,11 @@ class TrackerTrust:
         if self._last is None:
             return deviation
         change = deviation - self._last
-        steps = np.sqrt(_focus() @ (change * change) @ _SUM)
-        allowed = np.where(self.trust < 1, _MAX_STEP, self._steps)
-        if (steps <= allowed).all():
+        flat = change.reshape(-1)
+        steps = np.sqrt(_focus() @ (flat * flat))
+        if steps.max() <= _MAX_STEP:
             return deviation
+        allowed = np.where(self.trust < 1, _MAX_STEP, self._steps)
         share = np.minimum(allowed / np.maximum(steps, 1e-6), 1)
         return np.asarray(
             self._last + (part_weights().T @ share)[:, None] * change, dtype=np.float32
@@ -235,6 +230,17 @@ class TrackerTrust:
         self._course = np.where(falling, fall, np.minimum(rise, 1)).astype(np.float32)
         self.trust = smoothstep(self._course)
         return self.trust
+
+
+def _ramp(value: float, low: float, high: float) -> float:
+    """Return 0 up to `low`, 1 from `high` on, and what lies between in proportion."""
+    return min(max((value - low) / (high - low), 0.0), 1.0)
+
+
+@lru_cache(maxsize=1)
+def _rows() -> Array:
+    """Return (46, 1434): what gives a flattened deviation's weights of the modes and `MEASURES`."""
+    return np.concatenate([expression_solver(face_model()), measure_rows()])
 
 
 @lru_cache(maxsize=1)
@@ -259,6 +265,7 @@ def _weights() -> tuple[Array, Array]:
 
 @lru_cache(maxsize=1)
 def _focus() -> Array:
-    """Return (6, 478): weights of a mean over each part; its border hardly counts."""
+    """Return (6, 1434): weights of flattened squares' sum over each part; borders hardly count."""
     sharp = part_weights() ** 2
-    return np.asarray(sharp / sharp.sum(axis=1, keepdims=True), dtype=np.float32)
+    mean = sharp / sharp.sum(axis=1, keepdims=True)
+    return np.asarray(mean.repeat(3, axis=1), dtype=np.float32)

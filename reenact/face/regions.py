@@ -47,6 +47,7 @@ LID_INDEX: Final[NDArray[np.int64]] = np.array(LID_PAIRS_RIGHT + LID_PAIRS_LEFT,
 """(14, 2): landmarks of the upper and the lower lid, first of the right eye, then of the left."""
 
 _LIPS: Final[NDArray[np.int64]] = np.array(LIP_PAIRS, np.int64)
+_CONTACTS: Final = np.concatenate([LID_INDEX, _LIPS])
 
 SHUT_SHARE: Final = 0.08
 """A gap below this share of the neutral's counts as closed: the tracker is no more exact."""
@@ -131,12 +132,13 @@ def apply_contact(shape: Array, neutral: Array, closure: Array | None) -> Array:
         neutral: (478, 3) of the same person.
         closure: (14,) as from `lid_closure`; None to move only lids that cross.
     """
-    gaps, rest = lid_gaps(shape), lid_gaps(neutral)
-    floor = np.minimum(rest, 0.004)
-    wanted = gaps if closure is None else closure * rest
+    gaps, rest = _gaps(shape, _CONTACTS), _gaps(neutral, _CONTACTS)
+    lids, lips = gaps[: len(LID_INDEX)], gaps[len(LID_INDEX) :]
+    resting = rest[: len(LID_INDEX)]
+    wanted = lids if closure is None else closure * resting
     settled = shape.copy()
-    settled[:, 1] += _lid_spread() @ (gaps - np.maximum(wanted, floor))
-    crossing = np.minimum(lip_gaps(settled) - np.minimum(lip_gaps(neutral), 0), 0) / 2
+    settled[:, 1] += _lid_spread() @ (lids - np.maximum(wanted, np.minimum(resting, 0.004)))
+    crossing = np.minimum(lips - np.minimum(rest[len(LID_INDEX) :], 0), 0) / 2
     if crossing.any():
         upper, lower = _lip_spread()
         settled[:, 1] += upper @ crossing - lower @ crossing
