@@ -41,6 +41,9 @@ from reenact.types import Array, Pose
 EASE_S: Final = 0.22
 """Time constant of the way from one neutral to a better one: a half second in all."""
 
+_SETTLED_S: Final = 10 * EASE_S
+"""After so long without a better one the neutral is there."""
+
 OTHER_FACE: Final = 0.023
 """Distance of two shapes (`shape_distance`, iod) from which on they are two people's.
 
@@ -207,7 +210,7 @@ class ActorIdentity:
         shape = np.mean([shape for _, shape, _ in self._recent], axis=0)
         pose = np.mean([_pose_vector(pose) for _, _, pose in self._recent], axis=0)
         self.problem = self._pin(shape, pose, _SAID)
-        self._goal = self._estimate()
+        self._goal, self._since_update_s = self._estimate(), 0.0
         return self.problem
 
     def disagrees(self) -> bool:
@@ -307,7 +310,7 @@ class ActorIdentity:
         share = 1 - math.exp(-dt_s / EASE_S)
         now, goal = self._current, self._goal
         way = goal.shape - now.shape
-        if max(float(way.max()), -float(way.min())) < 1e-5:
+        if self._since_update_s > _SETTLED_S:
             self._current, self._vector = goal, self._goal_vector
             return
         self._vector = self._vector + np.float32(share) * (self._goal_vector - self._vector)

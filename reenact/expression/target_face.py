@@ -40,6 +40,7 @@ _REGION: Final = np.array([["mouth", "lid", "brow"].index(name.split("_")[0]) fo
 _MIN_WAY: Final = 0.005
 """Least distance of a resting measure from its bound, iod."""
 
+_THIRD: Final = np.full(3, 1 / 3, np.float32)
 _MIDDLE_LIDS: Final = slice(2, 5)
 """The pairs of `regions.lid_gaps` of one eye that its opening is measured by."""
 
@@ -137,7 +138,7 @@ class TargetFace:
         measured = limits.shares(shape)
         shares = measured.copy()
         shares[: len(MEASURES)] = self._own + wanted * self._units
-        middle = closure.reshape(2, -1)[:, _MIDDLE_LIDS].sum(axis=1) / 3
+        middle = closure.reshape(2, -1)[:, _MIDDLE_LIDS] @ _THIRD
         shares[_LIDS] = self._own[_LIDS] * middle
         limited = np.empty(len(shares) + 1, bool)
         limited[:-1], limited[-1] = limits.beyond(shares), unlikely

@@ -125,6 +125,7 @@ class TrackerTrust:
         self._scores: list[float] = []
         self._open_s = np.full(len(PARTS), np.inf, np.float32)
         self._course = np.ones(len(PARTS), np.float32)
+        self._sure = True
         self._history: deque[tuple[float, Array]] = deque()
         self._held: Array | None = None
         self._last: Array | None = None
@@ -148,23 +149,25 @@ class TrackerTrust:
         mouth, right, left = (max(_SUSPECT - score, 0.0) for score in scores)
         sure = np.array([mouth, right, left, right, left, min(mouth, right, left)], np.float32)
         self._steps = _MAX_STEP + _STEP_SLOPE * sure
-        doubt = np.zeros(len(PARTS), np.float32)
-        doubt[:3] = [_ramp(one, *range_) for one, range_ in zip(self._scores, DOUBT, strict=True)]
-        points = landmarks.points[:, :2]
-        if points.min() < 0 or points.max() >= min(landmarks.size):
-            outside = ((points < 0) | (points >= landmarks.size)).any(axis=1)
+        doubt = [_ramp(one, *range_) for one, range_ in zip(self._scores, DOUBT, strict=True)]
+        doubt += [doubt[1], doubt[2], 0.0]
+        across = landmarks.points.T[:2].copy()
+        if across.min() < 0 or across.max() >= min(landmarks.size):
+            size = np.array(landmarks.size)[:, None]
+            outside = ((across < 0) | (across >= size)).any(axis=0)
             shares = (_focus() @ outside.repeat(3) / 3).tolist()
-            doubt = np.maximum(doubt, [_ramp(share, *_EDGE) for share in shares])
+            doubt = [
+                max(one, _ramp(share, *_EDGE)) for one, share in zip(doubt, shares, strict=True)
+            ]
         turn = float(pose.rotation[2, 0])  # sine of the yaw; the right eye is far if it is negative
         if abs(turn) > _PROFILE[0]:
             far = 1 if turn < 0 else 2
             doubt[far] = max(doubt[far], _ramp(abs(turn), *_PROFILE))
-        if not doubt.any() and self._course.min() == 1:
+        if self._sure and not any(doubt):
             self._open_s += np.float32(dt_s)
             return self.trust
-        doubt[3:5] = np.maximum(doubt[3:5], doubt[1:3])
-        doubt[5] = doubt.max()
-        return self._follow(1 - doubt, dt_s)
+        doubt[3:] = max(doubt[1], doubt[3]), max(doubt[2], doubt[4]), max(doubt)
+        return self._follow(1 - np.array(doubt, np.float32), dt_s)
 
     def believe(self, deviation: Array, dt_s: float) -> Array:
         """Return the (478, 3) deviation to use: as tracked, last believed, or on the way to rest.
@@ -175,7 +178,7 @@ class TrackerTrust:
         """
         self._now_s += max(dt_s, 0.0)
         before = self._history[0][1] if self._history else deviation
-        if self._held is None or self.trust.min() >= 1:
+        if self._held is None or self._sure:
             self._held = before
         else:
             deviation = self._explained(self._mixed(deviation, before, dt_s))
@@ -229,6 +232,7 @@ class TrackerTrust:
         rise = np.where(self._open_s >= _WAIT_S, self._course + dt_s / _RISE_S, self._course)
         self._course = np.where(falling, fall, np.minimum(rise, 1)).astype(np.float32)
         self.trust = smoothstep(self._course)
+        self._sure = bool(self._course.min() == 1)
         return self.trust
 
 
