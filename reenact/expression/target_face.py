@@ -161,7 +161,7 @@ def proportions(neutral: Array) -> Array:
 
 
 def _units(rest: Array) -> Array:
-    return np.maximum(rest.take(_UNIT), _MIN_UNIT)
+    return np.asarray(np.maximum(rest.take(_UNIT), _MIN_UNIT), np.float32)
 
 
 def _ways(rest: Array, bounds: Array) -> Array:

@@ -17,6 +17,7 @@ from typing import Final
 import numpy as np
 
 from reenact.expression.face_model import expression_solver, face_model
+from reenact.expression.limits import JOINT_USUAL, bend
 from reenact.expression.measures import MEASURES, measure_rows
 from reenact.face.geometry import mirrored_deviation, rotation_vector
 from reenact.face.regions import PARTS, part_weights
@@ -63,6 +64,12 @@ _REST_S: Final = 2.0
 
 _PROFILE: Final = (0.7, 0.85)
 """Sine of the yaw at which the far eye and brow begin to be doubted, and are not believed."""
+
+_TURNED: Final = (0.45, 0.65)
+"""The same from which on what no mode explains is not believed: it grows with the turn."""
+
+_MAX_IN_DOUBT: Final = 3.25
+"""Bound of the root mean square weight of the modes in doubt, as `limits.JOINT_MAX`."""
 
 _EDGE: Final = (0.1, 0.4)
 """The same of the share of a part's landmarks that lie outside the picture."""
@@ -126,6 +133,7 @@ class TrackerTrust:
         self._open_s = np.full(len(PARTS), np.inf, np.float32)
         self._course = np.ones(len(PARTS), np.float32)
         self._sure = True
+        self._turned = 0.0
         self._history: deque[tuple[float, Array]] = deque()
         self._held: Array | None = None
         self._last: Array | None = None
@@ -160,6 +168,7 @@ class TrackerTrust:
                 max(one, _ramp(share, *_EDGE)) for one, share in zip(doubt, shares, strict=True)
             ]
         turn = float(pose.rotation[2, 0])  # sine of the yaw; the right eye is far if it is negative
+        self._turned = _ramp(abs(turn), *_TURNED)
         if abs(turn) > _PROFILE[0]:
             far = 1 if turn < 0 else 2
             doubt[far] = max(doubt[far], _ramp(abs(turn), *_PROFILE))
@@ -181,7 +190,9 @@ class TrackerTrust:
         if self._held is None or self._sure:
             self._held = before
         else:
-            deviation = self._explained(self._mixed(deviation, before, dt_s))
+            deviation = self._mixed(deviation, before, dt_s)
+        if not self._sure or self._turned:
+            deviation = self._explained(deviation)
         believed = self._slowed(deviation)
         self._history.append((self._now_s, believed))
         while self._history[0][0] < self._now_s - _BEFORE_S:
@@ -200,13 +211,16 @@ class TrackerTrust:
         return np.asarray(self._held + share * (deviation - self._held), dtype=np.float32)
 
     def _explained(self, deviation: Array) -> Array:
-        """Return the deviation without what no expression explains, as far as a part is doubted.
+        """Return the deviation as an expression that people have, as far as a part is doubted.
 
-        What covers one part bends the tracker's whole mesh.
+        What covers one part bends the tracker's whole mesh; so does the turn of the head.
         """
-        doubt = 1 - self.trust.min()
+        doubt = max(1 - float(self.trust.min()), self._turned)
         flat = deviation.reshape(-1)
-        explained = (expression_solver(face_model()) @ flat) @ face_model().expression
+        weights = expression_solver(face_model()) @ flat
+        size = math.sqrt(float(weights @ weights) / len(weights))
+        kept = bend(size, JOINT_USUAL, _MAX_IN_DOUBT) / max(size, 1e-6)
+        explained = (kept * weights) @ face_model().expression
         return np.asarray(flat + doubt * (explained - flat), dtype=np.float32).reshape(-1, 3)
 
     def _slowed(self, deviation: Array) -> Array:
