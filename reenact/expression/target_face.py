@@ -166,7 +166,7 @@ def _units(rest: Array) -> Array:
 
 def _ways(rest: Array, bounds: Array) -> Array:
     """Return (2, 6) iod: from each (6,) resting measure to its (2, 6) bounds."""
-    return np.maximum(np.abs(bounds - rest), np.float32(_MIN_WAY))
+    return np.asarray(np.maximum(np.abs(bounds - rest), _MIN_WAY), np.float32)
 
 
 def proportional_change(base: Array, deviation: Array) -> Array:
