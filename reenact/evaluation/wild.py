@@ -24,8 +24,8 @@ Figures, over the six `measures.MEASURES` in the units of `target_face.proportio
 - `trust`: how far the covered part was believed meanwhile; `limits`: share of all frames in which a
   limit bit but none without the hand; `limits_covered`, `limits_open`: in which one bit, with the
   hand and without it.
-- `kept`, `moved`: of held expressions, the deviation at the end over that after one second, and how
-  far the neutral has moved meanwhile, iod (RMS).
+- `kept`, `moved`: of held expressions, the deviation in the last five seconds over that in five
+  after the first, and how far the neutral has moved meanwhile, iod (RMS).
 """
 
 from __future__ import annotations
@@ -67,6 +67,9 @@ RUN_S: Final = 10.0
 HELD_S: Final = 30.0
 DWELL_S: Final = 6.0
 """How long only the worst quarter of a clip's frames is seen before the rest of it."""
+
+_HELD_MEAN_S: Final = 5
+"""Over how long a held expression is averaged: a second of camera noise moves a faint one by 7 %."""
 
 BEFORE_S: Final = 6.0
 """How long the other actor is seen before the one that counts."""
@@ -359,8 +362,9 @@ def _timed(points: Array, start_s: float) -> Iterator[tuple[float, Array]]:
 
 def _held(found: _Track, second: int, rest: Array) -> Figures:
     """Return what is left of an expression that was held."""
-    early = np.abs(found.shares[second : 2 * second].mean(axis=0) - rest)
-    late = np.abs(found.shares[-second:].mean(axis=0) - rest)
+    window = _HELD_MEAN_S * second
+    early = np.abs(found.shares[second : second + window].mean(axis=0) - rest)
+    late = np.abs(found.shares[-window:].mean(axis=0) - rest)
     shown = early > MOVES
     moved = found.neutrals[-1] - found.neutrals[second]
     return {
