@@ -69,7 +69,7 @@ DWELL_S: Final = 6.0
 """How long only the worst quarter of a clip's frames is seen before the rest of it."""
 
 _HELD_MEAN_S: Final = 5
-"""Over how long a held expression is averaged: a second of camera noise moves a faint one by 7 %."""
+"""Over so long a held expression is averaged, s: camera noise moves a faint one by 7 % in 1 s."""
 
 BEFORE_S: Final = 6.0
 """How long the other actor is seen before the one that counts."""
