@@ -11,6 +11,8 @@ from reenact.config import FusionSettings, TrackingSettings
 from reenact.evaluation import wild
 from reenact.evaluation.clips import read_clip
 from reenact.evaluation.covered import track_covered
+from reenact.expression.face_model import expression_solver, face_model
+from reenact.expression.limits import JOINT_USUAL
 from reenact.expression.tracker_trust import TrackerTrust
 from reenact.face.action_units import action_unit_basis
 from reenact.face.geometry import canonical_face, mirrored_deviation, rotation_matrix, to_image
@@ -104,6 +106,22 @@ def test_what_would_be_doubted_of_a_frontal_face_is_believed_of_a_turned_one() -
         judge(trust, STILL, 20, pose, torn=0.3)
         least.append(float(trust.trust.min()))
     assert least == [0, 1]
+
+
+def test_of_a_turned_head_only_what_expressions_explain_is_believed() -> None:
+    """The turn bends the tracker's mesh in everybody."""
+    smile = action_unit_basis()[ACTION_UNITS.index("smile_left")]
+    model = face_model()
+    weights = expression_solver(model)
+    bent = smile + 0.004 * np.sin(np.arange(smile.size, dtype=np.float32)).reshape(smile.shape)
+    sideways = rotation_matrix(np.array([0, 0.75, 0], np.float32))
+    turned = Pose(sideways, FRONTAL.translation, FRONTAL.scale)
+    assert judge(TrackerTrust(), bent, 1)[0] == pytest.approx(bent)
+    shown = judge(TrackerTrust(), bent, 1, turned)[0].reshape(-1)
+    assert shown == pytest.approx(weights @ bent.reshape(-1) @ model.expression, abs=1e-5)
+    extreme = judge(TrackerTrust(), 4 * model.expression[0].reshape(-1, 3) * 40**0.5, 1, turned)
+    size = np.sqrt(((weights @ extreme[0].reshape(-1)) ** 2).mean())
+    assert JOINT_USUAL < size < 3.3
 
 
 def test_the_far_side_of_a_profile_and_the_pictures_edge_are_not_believed() -> None:
