@@ -259,6 +259,7 @@ def test_a_late_answer_is_not_taken_for_that_to_another_request(
     monkeypatch.setattr("reenact.sinks.obs.websocket._TIMEOUT_S", 0.5)
     with closing(ObsRemote(RemoteControl(True, obs.port, obs.password))) as remote:
         obs.process.send_signal(signal.SIGSTOP)
+        os.waitid(os.P_PID, obs.process.pid, os.WSTOPPED)  # until then it may still answer
         try:
             with pytest.raises(SinkError, match="OBS has not answered GetVersion"):
                 remote.version()
