@@ -1,18 +1,17 @@
-"""The live generator: a moving head over a static background, repaired and completed by a U-net.
+"""The live generator's network: it repairs a moved person laid over a static background.
 
 Once per target, an encoder computes features of the reference and fills in the background. For each
-frame a first small U-net, at a quarter of the resolution, moves the background and predicts where
-the head's layer ends; the mesh's flow moves the head. A second U-net adds a residual picture to the
-composed layers: inside of the mouth, eyelids, disoccluded cheek. Live it does so in a box around
-the face only. Parents: the U-net of Fan 2023, eq. 2 and Table 1, the landmark flow of
-MobilePortrait, and layered video models.
+frame the mesh's flow moves the reference with the share that the person has of it, and a U-net adds
+a residual picture to what that gives over the background: inside of the mouth, eyelids, disoccluded
+cheek. Live it does so in a box around the face only. Parents: the U-net of Fan 2023, eq. 2 and
+Table 1, the landmark flow of MobilePortrait, and layered video models.
 """
 
 from __future__ import annotations
 
 import itertools
 from functools import reduce
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import torch
 import torch.nn.functional as F
@@ -31,11 +30,6 @@ from reenact.models.warp_unet_inputs import (
 _CONTEXT_STEM: Final = 2
 """The encoder's context U-net works at half the networks' resolution, to see farther."""
 
-_REST: Final = 0.024
-"""A background motion of this size is halved, in halves of the side: 3 px at 256."""
-
-_LAYER_STEM: Final = 2
-"""The head's share is predicted at this multiple of the networks' resolution."""
 
 _COARSE: Final = 8
 """Outside the face the repair is a low-pass of this width, px: it corrects colours and seams there,
@@ -44,9 +38,6 @@ but what it adds to hair in detail is the mean of all hair, which is a smear."""
 _FADE_PX: Final = 16
 """Width of the edge of the repair's box in which the repair fades."""
 
-_RIM_CELLS: Final = 2
-"""Width of the face's rim, in cells of the maps, where the head's share is predicted; it is 1
-inside."""
 
 _CAVITY: Final = (-0.5, -0.75, -0.75)
 """Initial RGB, -1..1, of the inside of a mouth that the reference does not show."""
@@ -161,47 +152,27 @@ class ReferenceEncoder(nn.Module):
         return scene + fill, near + far
 
 
-class Drawing(NamedTuple):
-    """What the network computes for one frame. H = S, or the side of the repair's box.
-
-    Attributes:
-        layered: (N, 3, H, H) the warped head over the background, about -1..1.
-        residual: (N, 3, H, H) what the repair adds to it, coarse outside the face.
-        rest_flow: (N, 2, S/4, S/4) flow of the background, in halves of the side.
-        share: (N, 1, S/2, S/2) share of the head's layer, 0..1.
-    """
-
-    layered: Tensor
-    residual: Tensor
-    rest_flow: Tensor
-    share: Tensor
-
-
 class WarpUNet(nn.Module):
-    """The generator: motion, layers and repair.
+    """The generator.
 
     `forward(reference, background, features, maps)`:
-        reference: (N, 3, S, S) RGB in -1..1.
+        reference: (N, 4, S, S) RGB in -1..1, and the person's share, 0..1 (`layers_of`).
         background, features: from `encode`.
         maps: (N, MAP_CHANNELS, S/2, S/2) from `HeadMesh.maps`.
 
-    Returns (picture, layered, share): the repaired picture and the warped head over the background,
-    both (N, 3, S, S), about -1..1; and the share of the head's layer, (N, 1, S, S), 0..1.
+    Returns (picture, layered): the repaired picture, and the warped person over the background,
+    both (N, 3, S, S), about -1..1.
     """
 
     def __init__(self, config: WarpUNetConfig | None = None) -> None:
         super().__init__()
         self.config = config or WarpUNetConfig()
-        motion, repair = self.config.motion_channels, self.config.repair_channels
-        maps, width = MAP_CHANNELS * MAP_STEM**2, self.config.feature_channels
+        repair, width = self.config.repair_channels, self.config.feature_channels
         self.encoder = ReferenceEncoder(self.config)
-        self.motion = _UNet(maps + 2 * width, motion)
-        self.flow_head = nn.Conv2d(motion[0], 2, 3, padding=1)
-        self.layer_head = nn.Conv2d(motion[0], _LAYER_STEM**2, 3, padding=1)
-        self.repair = _UNet(3 * STEM**2 + width + maps + motion[0], repair)
+        self.repair = _UNet(3 * STEM**2 + width + MAP_CHANNELS * MAP_STEM**2, repair)
         self.picture_head = nn.Conv2d(repair[0], 3 * STEM**2, 3, padding=1)
         self.cavity = nn.Parameter(torch.tensor(_CAVITY)[:, None, None])
-        _start_at_zero(self.flow_head, self.layer_head, self.picture_head)
+        _start_at_zero(self.picture_head)
 
     def encode(self, reference: Tensor, person: Tensor, scene: Tensor) -> tuple[Tensor, Tensor]:
         """Return what `forward` needs of a reference: background and features (N, C, S/4, S/4).
@@ -209,85 +180,58 @@ class WarpUNet(nn.Module):
         Args:
             reference: (N, 3, S, S) RGB in -1..1.
             person: (N, 1, S, S) coverage by the person, 0..1, or `UNKNOWN_PERSON` everywhere.
-            scene: (N, 3, S, S) in -1..1, the reference without the head (`scene_behind`).
+            scene: (N, 3, S, S) in -1..1, the reference without the head (`layers_of`).
         """
         encoded: tuple[Tensor, Tensor] = self.encoder(reference, person, scene)
         return encoded
 
     def forward(
         self, reference: Tensor, background: Tensor, features: Tensor, maps: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor]:
+    ) -> tuple[Tensor, Tensor]:
         """See the class."""
-        head = self.with_cavity(warped(reference, maps), maps)
-        drawn = self.draw(head, background, features, maps)
-        return drawn.layered + drawn.residual, drawn.layered, _enlarged(drawn.share, 2)
+        layered = self.layered(reference, background, maps)
+        return layered + self.residual(layered, features, maps), layered
 
-    def with_cavity(self, head: Tensor, maps: Tensor) -> Tensor:
-        """Fill the mouth of a warped head, (N, 3, S, S), where the reference hides its inside."""
-        unseen = _upsampled(maps[:, MapChannel.UNSEEN_MOUTH, None], head)
-        return head + unseen * (self.cavity - head)
+    def layered(self, reference: Tensor, background: Tensor, maps: Tensor) -> Tensor:
+        """Lay the warped person, with a dark mouth where it was shut, over the background."""
+        moved = sample(reference, _upsampled(maps[:, FLOW], reference), bicubic=True)
+        person, share = moved[:, :3], moved[:, 3:].clip(0, 1)
+        unseen = _upsampled(maps[:, MapChannel.UNSEEN_MOUTH, None], person)
+        person = person + unseen * (self.cavity - person)
+        return background + share * (person - background)
 
-    def draw(
-        self,
-        head: Tensor,
-        background: Tensor,
-        features: Tensor,
-        maps: Tensor,
-        corner: Tensor | None = None,
-    ) -> Drawing:
-        """Compute the picture and the fields that it is composed of.
+    def residual(
+        self, layered: Tensor, features: Tensor, maps: Tensor, corner: Tensor | None = None
+    ) -> Tensor:
+        """Return what the repair adds, coarse outside the face.
 
         Args:
-            head: of `with_cavity`; of the repair's box alone, if there is one.
-            background: from `encode`.
+            layered: (N, 3, S, S) of `layered`; of the repair's box alone, if there is one.
             features: from `encode`.
             maps: (N, MAP_CHANNELS, S/2, S/2).
             corner: (1, 2) first row and column, in cells of `STEM` px, of the box of `REPAIR_CELLS`
                 in which the repair works; None: everywhere.
         """
-        mesh_flow = maps[:, FLOW]
-        moved = sample(features, F.avg_pool2d(mesh_flow, MAP_STEM))
-        motion = self.motion((maps, MAP_STEM), (moved, 1), (features, 1))
-        flow = _damped(torch.tanh(self.flow_head(motion).float()) * self.config.rest_flow)
-        # A sigmoid that starts at one half: a share clipped to 0 or 1 would get no gradient.
-        share = torch.sigmoid(F.pixel_shuffle(self.layer_head(motion).float(), _LAYER_STEM))
-        share = torch.maximum(share, _without_rim(maps[:, MapChannel.SKIN, None]))
-        fields = _cut(flow, corner), _cut(share, corner, _LAYER_STEM)
-        maps, moved, motion = (
-            _cut(maps, corner, MAP_STEM),
-            _cut(moved, corner),
-            _cut(motion, corner),
-        )
+        moved = _cut(sample(features, F.avg_pool2d(maps[:, FLOW], MAP_STEM)), corner)
+        maps = _cut(maps, corner, MAP_STEM)
         face = F.avg_pool2d(maps[:, MapChannel.SKIN, None], 5, stride=1, padding=2)
-        enlarged = _enlarged(fields[0], STEM), _enlarged(fields[1], MAP_STEM)
-        layered = compose(head, background, *enlarged, corner)
-        repair = self.repair((layered, STEM), (moved, 1), (maps, MAP_STEM), (motion, 1))
+        repair = self.repair((layered, STEM), (moved, 1), (maps, MAP_STEM))
         residual = F.pixel_shuffle(self.picture_head(repair).float(), STEM)
         coarse = _enlarged(F.avg_pool2d(residual, _COARSE), _COARSE)
         residual = coarse + _enlarged(face, MAP_STEM) * (residual - coarse)
-        if corner is not None:
-            residual = residual * _fade(residual)
-        return Drawing(layered, residual, flow, share)
+        return residual if corner is None else residual * _fade(residual)
 
 
-class Layers(nn.Module):
-    """What `rendering.layers.compose` needs of the network."""
+class Repair(nn.Module):
+    """What the renderer needs of the network for a frame: `WarpUNet.residual` in the box."""
 
     def __init__(self, network: WarpUNet) -> None:
         super().__init__()
         self.network = network
 
-    def forward(
-        self, head: Tensor, background: Tensor, features: Tensor, maps: Tensor, corner: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Return `residual`, `rest_flow` and `share` of the `Drawing`; arguments as of `draw`."""
-        drawn = self.network.draw(head, background, features, maps, corner)
-        return drawn.residual, drawn.rest_flow, drawn.share
-
-
-def warped(reference: Tensor, maps: Tensor) -> Tensor:
-    """Sample a reference, (N, 3, S, S), where the flow of maps, of any size, points to."""
-    return sample(reference, _upsampled(maps[:, FLOW], reference), bicubic=True)
+    def forward(self, layered: Tensor, features: Tensor, maps: Tensor, corner: Tensor) -> Tensor:
+        """Return the residual; arguments as of `WarpUNet.residual`."""
+        return self.network.residual(layered, features, maps, corner)
 
 
 def _cut(x: Tensor, corner: Tensor | None, per_cell: int = 1) -> Tensor:
@@ -313,32 +257,6 @@ def _start_at_zero(*heads: nn.Conv2d) -> None:
         nn.init.zeros_(head.bias)
 
 
-def _without_rim(face: Tensor) -> Tensor:
-    """Erode a mask; inside a face the background must not show through."""
-    return 1 - F.max_pool2d(1 - face, 2 * _RIM_CELLS + 1, stride=1, padding=_RIM_CELLS)
-
-
-def _damped(flow: Tensor) -> Tensor:
-    """Shrink small motions of the background to zero: a trembling background is conspicuous."""
-    fourth = flow.square().sum(1, keepdim=True).square()
-    return flow * (fourth / (fourth + _REST**4))
-
-
-def compose(
-    head: Tensor,
-    background: Tensor,
-    rest_flow: Tensor,
-    share: Tensor,
-    corner: Tensor | None = None,
-) -> Tensor:
-    """Lay a head over the background, both (N, 3, S, S), which moves by a flow (N, 2, S, S).
-
-    With a corner all but the background is of the repair's box; see `WarpUNet.draw`.
-    """
-    rest = sample(background, rest_flow, corner=corner)
-    return rest + share * (head - rest)
-
-
 def _upsampled(x: Tensor, like: Tensor) -> Tensor:
     size = [int(side) for side in like.shape[-2:]]  # tracing, they are tensors
     return F.interpolate(x, size=size, mode="bilinear", align_corners=False)
@@ -352,19 +270,16 @@ def _enlarged(x: Tensor, factor: int) -> Tensor:
         return rows @ (x @ rows.T)
 
 
-def sample(
-    x: Tensor, displacement: Tensor, bicubic: bool = False, corner: Tensor | None = None
-) -> Tensor:
+def sample(x: Tensor, displacement: Tensor, bicubic: bool = False) -> Tensor:
     """Sample (N, C, H, W) at each cell's own position plus (N, 2, H, W), in halves of the side.
 
-    With a corner the displacement is that of the repair's box in a picture; see `WarpUNet.draw`.
     Always in single precision: a position in bfloat16 would be off by a pixel. Bilinear sampling
     blurs between pixels, bicubic sampling hardly does.
     """
-    height, width = displacement.shape[-2:] if corner is None else x.shape[-2:]
+    height, width = displacement.shape[-2:]
     ys = (torch.arange(height, device=x.device, dtype=torch.float32) + 0.5) * (2 / height) - 1
     xs = (torch.arange(width, device=x.device, dtype=torch.float32) + 0.5) * (2 / width) - 1
     own = torch.stack([xs.expand(height, width), ys[:, None].expand(height, width)])[None]
-    grid = (displacement.float() + _cut(own, corner, STEM)).permute(0, 2, 3, 1)
+    grid = (displacement.float() + own).permute(0, 2, 3, 1)
     mode = "bicubic" if bicubic else "bilinear"
     return F.grid_sample(x.float(), grid, mode=mode, padding_mode="border", align_corners=False)

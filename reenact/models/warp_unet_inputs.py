@@ -15,7 +15,7 @@ from reenact.models.weights import header_of
 SHIPPED_WEIGHTS: Final = "warp_unet.safetensors"
 """File name of the weights in the package's assets."""
 
-VERSION: Final = 9
+VERSION: Final = 10
 """Part of the key under which converted networks are cached. Increase it whenever the code of
 `models.warp_unet` changes what a network computes."""
 
@@ -72,15 +72,12 @@ class WarpUNetConfig:
 
     Attributes:
         feature_channels: of the encoded reference.
-        motion_channels, repair_channels, context_channels: of the three U-nets.
-        rest_flow: largest motion of the background and shoulders, in halves of the side.
+        repair_channels, context_channels: of the two U-nets.
     """
 
     feature_channels: int = 32
-    motion_channels: tuple[int, ...] = (32, 64, 96, 128)
     repair_channels: tuple[int, ...] = (48, 96, 128, 160)
     context_channels: tuple[int, ...] = (48, 96, 128, 160)
-    rest_flow: float = 0.25
 
     @classmethod
     def from_json(cls, text: str) -> WarpUNetConfig:
@@ -111,7 +108,7 @@ def input_shapes(config: WarpUNetConfig, size_px: int) -> dict[str, tuple[int, i
     """Return the shapes of the inputs of `WarpUNet.forward` for one picture, by name, in order."""
     cells, coarse = size_px // MAP_STEM, size_px // STEM
     return {
-        "reference": (1, 3, size_px, size_px),
+        "reference": (1, 4, size_px, size_px),
         "background": (1, 3, size_px, size_px),
         "features": (1, config.feature_channels, coarse, coarse),
         "maps": (1, MAP_CHANNELS, cells, cells),

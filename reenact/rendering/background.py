@@ -11,6 +11,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from reenact.face.geometry import region_mask
+from reenact.face.topology import OVAL
+from reenact.imaging import in_bytes
 from reenact.types import Array, Image
 
 _PERSON: Final = 32
@@ -22,6 +25,9 @@ this rim, so that hair does not tint the wall."""
 
 _FILLED_DILATION: Final = 5 / 256
 """Kernel that widens the person for compositing; the picture itself is kept beyond this rim."""
+
+_FACE_DILATION: Final = 25 / 256
+"""Kernel that widens the face, which is the person's whatever the segmentation says."""
 
 _COARSE: Final = 4
 """Inpainting runs at this fraction of the picture's resolution."""
@@ -54,15 +60,18 @@ def without_person(image: Image, person: NDArray[np.uint8]) -> Image:
     hidden = _widened(person, _HIDDEN_DILATION)
     if hidden.all():
         return image
-    return _blended(image, _painted(image, hidden), hidden.astype(np.float32))
+    return _blended(image, _painted(image, hidden), _softened(hidden.astype(np.float32)))
 
 
-def scene_behind(image: Image, person: NDArray[np.uint8], landmarks: Array) -> Image:
-    """Return a picture with the head and its hair inpainted, uint8 (S, S, 3) RGB.
+def layers_of(
+    image: Image, person: NDArray[np.uint8], landmarks: Array
+) -> tuple[Image, NDArray[np.uint8]]:
+    """Return the scene behind a head, uint8 (S, S, 3) RGB, and the person's share, uint8 (S, S).
 
-    The person's body is kept. So are other people, and hair that leaves the picture at the side:
-    when the head moves away from that side, more hair comes into view. `person` is (S, S), 0 to
-    255; if it is uniform, nothing is known, and the picture is returned unchanged.
+    In the scene the head and its hair are inpainted. The body is kept, and so are other people, and
+    hair that leaves the picture at the side: when the head moves away from that side, more hair
+    comes into view. `person` is (S, S), 0 to 255; if it is uniform, nothing is known: the scene is
+    the picture, and the share is whole.
     """
     hidden, replaced = _widened(person, _HIDDEN_DILATION), _widened(person, _FILLED_DILATION)
     size = len(image)
@@ -70,9 +79,14 @@ def scene_behind(image: Image, person: NDArray[np.uint8], landmarks: Array) -> I
     column, row = np.clip(np.round(landmarks[:468, :2]), 0, size - 1).astype(int).T
     own = np.bincount(groups[row, column]).argmax()
     if hidden.all() or own == 0:
-        return image
-    share = (groups == own) * _above_shoulders(landmarks, size) * (1 - _leaving(hidden, landmarks))
-    return _blended(image, _painted(image, hidden), share.astype(np.float32))
+        return image, np.full(image.shape[:2], 255, np.uint8)
+    whole = (groups == own).astype(np.float32)
+    head = whole * _above_shoulders(landmarks, size) * (1 - _leaving(hidden, landmarks))
+    around = round(_FACE_DILATION * size) | 1
+    face = cv2.dilate(region_mask(landmarks, OVAL, size), np.ones((around, around), np.uint8))
+    share = np.maximum(whole, face.astype(np.float32) / 255)
+    scene = _blended(image, _painted(image, hidden), _softened(head.astype(np.float32)))
+    return scene, in_bytes(_softened(share))
 
 
 def _widened(person: NDArray[np.uint8], width: float) -> NDArray[np.uint8]:
@@ -95,8 +109,12 @@ def _painted(image: Image, hidden: NDArray[np.uint8]) -> Image:
 
 
 def _blended(image: Image, painted: Image, share: Array) -> Image:
-    soft = cv2.GaussianBlur(share, (0, 0), _SOFT * len(image))[..., None]
-    return np.asarray(image + soft * (painted.astype(np.float32) - image)).astype(np.uint8)
+    mixed = image + share[..., None] * (painted.astype(np.float32) - image)
+    return np.asarray(mixed).astype(np.uint8)
+
+
+def _softened(share: Array) -> Array:
+    return np.asarray(cv2.GaussianBlur(share, (0, 0), _SOFT * len(share)), np.float32)
 
 
 def _leaving(hidden: NDArray[np.uint8], landmarks: Array) -> NDArray[np.uint8]:

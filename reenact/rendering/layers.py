@@ -1,14 +1,12 @@
 """Composes the generator's layers at the size of the output (Gemino, Sivaraman et al. 2022).
 
-The network works on `NETWORK_PX` for every output size. Its smooth flows, share and residual are
-upsampled; reference and background are sampled at the output's size, so that their detail survives.
-The residual covers a box around the face. `WarpUNet.draw` composes the same layers at the network's
-size.
+The network works on `NETWORK_PX` for every output size. Its smooth residual is upsampled; reference
+and background are sampled at the output's size, so that their detail survives. The residual covers
+a box around the face. `WarpUNet.forward` composes the same layers at the network's size.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, Final
 
 import cv2
@@ -30,7 +28,7 @@ _FINE_PX: Final = 1536
 
 
 def enlarged(reference: Image) -> Image:
-    """Return a reference in the size that `warp_head` takes.
+    """Return a reference in the size that `warp_person` takes.
 
     Sampling it linearly costs a quarter of sampling the reference itself bicubically, and is as
     sharp but for one or two percent.
@@ -40,11 +38,11 @@ def enlarged(reference: Image) -> Image:
     return np.asarray(cv2.resize(reference, size, interpolation=cv2.INTER_CUBIC), np.uint8)
 
 
-def warp_head(fine: Image, flow: Array, size: int) -> Image:
+def warp_person(fine: Image, flow: Array, size: int) -> Image:
     """Sample an `enlarged` reference at a size, where a flow of any size points to.
 
     Args:
-        fine: uint8 (F, F, 3) RGB.
+        fine: uint8 (F, F, 4), RGB and the person's share.
         flow: (side, side, 2), in halves of the crop's side.
         size: side of the result, px.
     """
@@ -53,10 +51,10 @@ def warp_head(fine: Image, flow: Array, size: int) -> Image:
 
 
 def with_cavity(head: Image, unseen: Array, cavity: Array) -> Image:
-    """Fill the mouth of a warped head, as `WarpUNet.with_cavity` does: uint8 (S, S, 3) RGB.
+    """Fill the mouth of a warped person, as `WarpUNet.layered` does.
 
     Args:
-        head: uint8 (S, S, 3) RGB, of `warp_head`; it is written into.
+        head: uint8 (S, S, 4), of `warp_person`; it is written into.
         unseen: (side, side), the channel `UNSEEN_MOUTH` of the maps.
         cavity: (3,) RGB, -1 to 1, inside of a mouth that the reference does not show.
     """
@@ -66,7 +64,7 @@ def with_cavity(head: Image, unseen: Array, cavity: Array) -> Image:
     zoom = len(head) / len(unseen)
     box = head[tuple(slice(int(one.start * zoom), int(one.stop * zoom)) for one in cells)]
     share = np.asarray(cv2.resize(unseen[cells], box.shape[1::-1]))
-    inside = np.full_like(box, np.round((cavity + 1) * 127.5).astype(np.uint8))
+    inside = np.full_like(box, np.append(np.round((cavity + 1) * 127.5), 255).astype(np.uint8))
     box[:] = cv2.blendLinear(inside, box, share, 1 - share)
     return head
 
@@ -78,15 +76,35 @@ def _blocks_with(marked: NDArray[np.bool_]) -> slice:
     return slice(first * _BLOCK, (last + 1) * _BLOCK)
 
 
-def as_input(head: Image, corner: Corner) -> Array:
-    """Return the repair's box of a head as the network takes it.
+def lay_over(person: Image, background: Image) -> Image:
+    """Lay a moved person, uint8 (S, S, 4), over a background, uint8 (S, S, 3) RGB."""
+    share = cv2.extractChannel(person, 3) * np.float32(1 / 255)
+    shown = cv2.cvtColor(person, cv2.COLOR_RGBA2RGB)
+    return np.asarray(cv2.blendLinear(shown, background, share, 1 - share), np.uint8)
+
+
+def as_input(layered: Image, corner: Corner) -> Array:
+    """Return the repair's box of a picture as the network takes it.
 
     It is float32 (1, 3, B, B), -1 to 1, where B is `REPAIR_CELLS` cells of `STEM` px.
     """
     side = REPAIR_CELLS * STEM
-    small = _resized(head[_box(corner, side, len(head))], side)
+    small = _resized(layered[_box(corner, side, len(layered))], side)
     planes = cv2.dnn.blobFromImage(small, 1 / 127.5, mean=(127.5, 127.5, 127.5))
     return np.asarray(planes, np.float32)
+
+
+def add_residual(picture: Image, residual: Array, corner: Corner) -> None:
+    """Add the network's residual to a picture, uint8 (S, S, 3) RGB, in place.
+
+    Args:
+        picture: of `lay_over`.
+        residual: (3, B, B) of the box, in px of `NETWORK_PX`; 2 is the range of the values.
+        corner: of the box.
+    """
+    box = picture[_box(corner, residual.shape[-1], len(picture))]
+    added = _resized(cv2.merge(list(residual * np.float32(127.5))), len(box))
+    box[:] = cv2.add(box, added, dtype=cv2.CV_8U)
 
 
 def _box(corner: Corner, side: int, size: int) -> tuple[slice, slice]:
@@ -96,31 +114,6 @@ def _box(corner: Corner, side: int, size: int) -> tuple[slice, slice]:
         slice(round(start * STEM * zoom), round((start * STEM + side) * zoom)) for start in corner
     )
     return rows, columns
-
-
-def compose(head: Image, background: Image, drawn: Sequence[Array], corner: Corner) -> Image:
-    """Lay the moved head, repaired, over the moved background.
-
-    Args:
-        head: uint8 (S, S, 3) RGB, of `with_cavity`.
-        background: uint8 (S, S, 3) RGB, the reference with the background filled in.
-        drawn: the outputs of `models.warp_unet.Layers` for one picture: residual (3, B, B) of the
-            box, in px of `NETWORK_PX`, where -1 to 1 is the value range; the background's flow
-            (2, Q, Q) in halves of the side; and the head's share (1, R, R), 0 to 1.
-        corner: of the box.
-
-    Returns:
-        uint8 (S, S, 3) RGB.
-    """
-    size = len(head)
-    residual, rest_flow, (share,) = drawn
-    rest = warp_image(background, sources(_resized(cv2.merge(list(rest_flow)), size)))
-    share = _resized(share, size)
-    picture = np.asarray(cv2.blendLinear(head, rest, share, 1 - share), np.uint8)
-    box = picture[_box(corner, residual.shape[-1], size)]
-    added = _resized(cv2.merge(list(residual * np.float32(127.5))), len(box))
-    box[:] = cv2.add(box, added, dtype=cv2.CV_8U)
-    return picture
 
 
 def fill_background(scene: Image, coarse_scene: Array, coarse_background: Array) -> Image:

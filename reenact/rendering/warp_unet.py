@@ -32,17 +32,18 @@ from reenact.models.warp_unet_inputs import (
 )
 from reenact.models.weights import load_arrays
 from reenact.registry import RendererSpec
-from reenact.rendering.background import scene_behind
+from reenact.rendering.background import layers_of
 from reenact.rendering.body_field import moved_from
 from reenact.rendering.compositing import edge_fade
 from reenact.rendering.head_mesh import head_mesh
 from reenact.rendering.layers import (
     Corner,
+    add_residual,
     as_input,
-    compose,
     enlarged,
     fill_background,
-    warp_head,
+    lay_over,
+    warp_person,
     with_cavity,
 )
 from reenact.rendering.reference_ranking import SeenFaces
@@ -70,16 +71,16 @@ _MIN_PERSON_IN_FACE: Final = 0.5
 class _Reference:
     """One reference and all that its frames share.
 
-    Picture and background have the output's size; landmarks and pose are those of a crop of
-    `NETWORK_PX`, at which the network takes its inputs.
+    The person (RGB and the share) and the background have the output's size; landmarks and pose are
+    those of a crop of `NETWORK_PX`, at which the network takes its features.
     """
 
-    picture: Image
+    person: Image
     background: Image
     landmarks: Array
     pose: Pose
     torso: Array
-    inputs: dict[str, Array]
+    features: Array
 
 
 class WarpUNetRenderer:
@@ -133,20 +134,20 @@ class WarpUNetRenderer:
         small = resized_square(np.asarray(picture), NETWORK_PX)
         points = transform_points(landmarks, self._to_network)
         reference = to_unit(small[None])
-        scene = to_unit(scene_behind(small, in_bytes(person), points)[None])
+        scene = to_unit(layers_of(small, in_bytes(person), points)[0][None])
         background, features = self._encoder(
             {"reference": reference, "person": np.array(person[None, None]), "scene": scene}
         )
-        behind = scene_behind(
+        behind, share = layers_of(
             picture, in_bytes(cv2.resize(person, picture.shape[1::-1])), landmarks
         )
         return _Reference(
-            np.asarray(picture),
+            np.dstack([picture, share]),
             fill_background(behind, scene[0], background[0]),
             points,
             estimate_pose(points),
             torso,
-            {"background": background, "features": features},
+            features,
         )
 
     def render(self, drive: Drive) -> Image:
@@ -175,12 +176,12 @@ class WarpUNetRenderer:
         self._mesh = head_mesh()
         self._cavity = load_arrays(path, "warp_unet", "cavity")["cavity"].ravel()
         shapes = input_shapes(config, NETWORK_PX)
-        square = (1, 1, NETWORK_PX, NETWORK_PX)
-        picture = shapes.pop("reference")
-        encoded = {"reference": picture, "person": square, "scene": picture}
+        picture = (1, 3, NETWORK_PX, NETWORK_PX)
+        encoded = {"reference": picture, "person": (1, 1, *picture[2:]), "scene": picture}
         drawn = {
-            "head": (1, 3, REPAIR_CELLS * STEM, REPAIR_CELLS * STEM),
-            **shapes,
+            "layered": (1, 3, REPAIR_CELLS * STEM, REPAIR_CELLS * STEM),
+            "features": shapes["features"],
+            "maps": shapes["maps"],
             "corner": (1, 2),
         }
         self._encoder, self._engine = (
@@ -192,7 +193,7 @@ class WarpUNetRenderer:
                 self._settings.threads,
                 key=f"{part} of warp_unet {VERSION} {config} {file_digest(path)}",
             )
-            for part, inputs in (("encoder", encoded), ("Layers", drawn))
+            for part, inputs in (("encoder", encoded), ("Repair", drawn))
         )
         self.engine = self._engine.name
 
@@ -200,13 +201,12 @@ class WarpUNetRenderer:
         """Draw from one reference; the landmarks are px of a crop of `NETWORK_PX`."""
         reference = self._references[number]
         if self._held != number:
-            for name, values in reference.inputs.items():
-                self._engine.hold(name, values)
+            self._engine.hold("features", reference.features)
             self._held = number
         if number not in self._fine:
             if len(self._fine) == 2:  # of those between which a picture fades
                 self._fine.clear()
-            self._fine[number] = enlarged(reference.picture)
+            self._fine[number] = enlarged(reference.person)
         maps = self._mesh.maps(
             reference.landmarks,
             landmarks,
@@ -216,13 +216,14 @@ class WarpUNetRenderer:
             body=None if body is None else moved_from(body, reference.torso),
         )
         maps[..., FLOW] *= self._edge_fade
-        warped = warp_head(self._fine[number], maps[..., FLOW], self._size)
-        head = with_cavity(warped, maps[..., MapChannel.UNSEEN_MOUTH], self._cavity)
+        moved = warp_person(self._fine[number], maps[..., FLOW], self._size)
+        moved = with_cavity(moved, maps[..., MapChannel.UNSEEN_MOUTH], self._cavity)
+        picture = lay_over(moved, reference.background)
         planes = np.ascontiguousarray(maps.transpose(2, 0, 1)[None])
         corner = np.array([self._corner], np.float32)
-        inputs = {"head": as_input(head, self._corner), "maps": planes, "corner": corner}
-        drawn = [output[0] for output in self._engine(inputs)]
-        return compose(head, reference.background, drawn, self._corner)
+        inputs = {"layered": as_input(picture, self._corner), "maps": planes, "corner": corner}
+        add_residual(picture, self._engine(inputs)[0][0], self._corner)
+        return picture
 
     def _place_box(self, landmarks: Array) -> None:
         """Move the repair's box if the face's middle has left that of the box."""
@@ -253,7 +254,7 @@ class WarpUNetRenderer:
 
 
 def _network(path: Path, part: str) -> nn.Module:
-    """Load the weights; return the encoder, or what draws pictures or layers with them."""
+    """Load the weights; return the encoder, or the part that computes a frame's residual."""
     from reenact.models import warp_unet
     from reenact.models.weights import load_model
 

@@ -3,10 +3,10 @@
     reenact train configs/train/warp_unet.toml
 
 The losses are L1, gradient L1, texture L1 and structural similarity, weighted towards face, mouth
-and eyes. Where the truth shows no person, the background layer learns what is seen there, and the
-head layer learns to leave it free. From `adversarial_from` on, a Markov discriminator with spectral
-normalisation (Fan 2023, eq. 7) judges windows around mouth and eyes, like the local discriminators
-of LGP-GAN: L1 alone draws the mean of all teeth and lids that there might be.
+and eyes. Where the truth shows no person, the background layer learns what is seen there. From
+`adversarial_from` on, a Markov discriminator with spectral normalisation (Fan 2023, eq. 7) judges
+windows around mouth and eyes, like the local discriminators of LGP-GAN: L1 alone draws the mean of
+all teeth and lids that there might be.
 """
 
 from __future__ import annotations
@@ -55,9 +55,7 @@ _WINDOW_PX: Final = 72
 
 _WARP_WEIGHT: Final = 0.4
 _BACKGROUND_WEIGHT: Final = 0.5
-_LAYER_WEIGHT: Final = 0.1
-"""Of the losses of the warped reference, of the background where the truth shows no person, and of
-the head's share there and its lack on skin."""
+"""Of the losses of the warped reference, and of the background where the truth shows no person."""
 
 _CHUNK: Final = 8
 """Pairs that are drawn at once in a validation."""
@@ -69,8 +67,8 @@ class WarpUNetRecipeConfig(PictureData):
 
     Attributes:
         start: weight file of this recipe to start from; "": start anew.
-        parts: names of the generator's parts that learn, such as "repair"; (): all. The flow
-            overfits first; the repair keeps getting better.
+        parts: names of the generator's parts that learn, such as "repair"; (): all. The
+            encoder overfits first; the repair keeps getting better.
         batch_size: pairs in a step.
         learning_rate: at the start; falls to a hundredth along a cosine.
         texture_weight: of the texture L1.
@@ -140,19 +138,15 @@ class WarpUNetRecipe(Recipe):
             part.eval()
         reference, encoder_inputs, truth, maps = _tensors(batch)
         weight = _full_size(batch["weight"][:, None], self._size)
-        background, features = generator.encode(reference, *encoder_inputs)
-        picture, warped, share = generator(reference, background, features, maps)
+        background, features = generator.encode(*encoder_inputs)
+        picture, warped = generator(reference, background, features, maps)
         scene = _full_size(1 - batch["person"][:, None], self._size)
-        skin, mouth = (
-            _full_size(maps[:, channel, None], self._size)
-            for channel in (MapChannel.SKIN, MapChannel.MOUTH)
-        )
+        mouth = _full_size(maps[:, MapChannel.MOUTH, None], self._size)
         losses = {
             "picture": weighted_l1(picture, truth, weight),
             "warp": weighted_l1(warped, truth, weight) * _WARP_WEIGHT,
             "edges": gradient_l1(picture, truth, weight),
             "background": weighted_l1(background, truth, scene) * _BACKGROUND_WEIGHT,
-            "layers": (share * scene + (1 - share) * skin).mean() * _LAYER_WEIGHT,
             # The texture inside a mouth cannot be known; asked for, it becomes a grid.
             "texture": texture_l1(picture, truth, weight * (1 - mouth)) * config.texture_weight,
         }
@@ -232,8 +226,8 @@ def _drawn(
             for name, value in collate(list(pairs[start : start + _CHUNK])).items()
         }
         reference, encoder_inputs, truth, maps = _tensors(batch)
-        encoded = network.encode(reference, *encoder_inputs)
-        picture, warped, _ = network(reference, *encoded, maps)
+        encoded = network.encode(*encoder_inputs)
+        picture, warped = network(reference, *encoded, maps)
         yield truth, maps, picture, warped
 
 
@@ -254,15 +248,16 @@ def _freeze(network: nn.Module, parts: Sequence[str]) -> list[nn.Module]:
     return [part for name, part in network.named_children() if parts and name not in parts]
 
 
-def _tensors(batch: Mapping[str, Tensor]) -> tuple[Tensor, tuple[Tensor, Tensor], Tensor, Tensor]:
-    """Return reference, (person mask, painted scene), truth and maps as the networks take them."""
-    reference, scene, truth = (
+def _tensors(batch: Mapping[str, Tensor]) -> tuple[Tensor, tuple[Tensor, ...], Tensor, Tensor]:
+    """Return reference, inputs of the encoder, truth and maps as the networks take them."""
+    pictures, scene, truth = (
         batch[name].permute(0, 3, 1, 2).float() * (1 / 127.5) - 1
         for name in ("reference", "scene", "truth")
     )
+    reference = torch.cat([pictures[:, :3], (pictures[:, 3:] + 1) / 2], dim=1)
     person = _full_size(batch["reference_person"][:, None], reference.shape[-1])
     maps = batch["maps"].permute(0, 3, 1, 2).contiguous()
-    return reference, (person, scene), truth, maps
+    return reference, (pictures[:, :3], person, scene), truth, maps
 
 
 def _crop(x: Tensor, windows: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ from reenact.face.aperture import LEFT_EYE, RIGHT_EYE
 from reenact.face.geometry import estimate_pose, region_mask
 from reenact.face.topology import EYE_LEFT, EYE_RIGHT, LIPS_INNER, LIPS_OUTER
 from reenact.models.warp_unet_inputs import MAP_CHANNELS, UNKNOWN_PERSON
-from reenact.rendering.background import scene_behind
+from reenact.rendering.background import layers_of
 from reenact.rendering.head_mesh import head_mesh
 from reenact.training.augmentation import Pair
 from reenact.training.sampling import Batch
@@ -31,7 +31,8 @@ _UPPER_LIDS: Final = (
 def collate(pairs: list[Pair]) -> Batch:
     """Stack pairs of side S, warped by the mesh.
 
-    reference, truth   uint8 (N, S, S, 3) RGB
+    reference          uint8 (N, S, S, 4) RGB and the person's share
+    truth              uint8 (N, S, S, 3) RGB
     scene              uint8 (N, S, S, 3), the references with their heads painted over
     maps               (N, S/2, S/2, C), see `warp_unet_inputs`
     weight             (N, S/2, S/2) of `importance`
@@ -44,13 +45,15 @@ def collate(pairs: list[Pair]) -> Batch:
     for number, pair in enumerate(pairs):
         reference, truth = pair.reference_landmarks, pair.truth_landmarks
         maps[number] = head_mesh().maps(reference, truth, size, size // 2)
+    scenes, shares = zip(*map(_layers, pairs), strict=True)
+    pictures = np.stack([pair.reference for pair in pairs])
     return {
         "person": np.stack([_halved(pair.person, size, 1) for pair in pairs]),
         "reference_person": np.stack(
             [_halved(pair.reference_person, size, UNKNOWN_PERSON) for pair in pairs]
         ),
-        "reference": np.stack([pair.reference for pair in pairs]),
-        "scene": np.stack([_scene(pair) for pair in pairs]),
+        "reference": np.concatenate([pictures, np.stack(shares)[..., None]], axis=-1),
+        "scene": np.stack(scenes),
         "truth": np.stack([pair.truth for pair in pairs]),
         "maps": maps,
         "windows": np.stack([local_windows(pair.truth_landmarks, size) for pair in pairs]),
@@ -58,12 +61,11 @@ def collate(pairs: list[Pair]) -> Batch:
     }
 
 
-def _scene(pair: Pair) -> Image:
-    person, size = pair.reference_person, len(pair.reference)
-    if person is None:
-        return pair.reference
-    whole = cv2.resize(person, (size, size)).astype(np.uint8)
-    return scene_behind(np.asarray(pair.reference), whole, pair.reference_landmarks)
+def _layers(pair: Pair) -> tuple[Image, NDArray[np.uint8]]:
+    size = len(pair.reference)
+    person = pair.reference_person
+    whole = np.zeros((size, size)) if person is None else cv2.resize(person, (size, size))
+    return layers_of(np.asarray(pair.reference), whole.astype(np.uint8), pair.reference_landmarks)
 
 
 def local_windows(points: Array, size_px: int) -> Array:
