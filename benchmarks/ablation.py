@@ -64,10 +64,6 @@ WITHOUT: Final[dict[str, dict[str, Any]]] = {
         "rendering.warp_unet._BOX_MAX": 0,
         "rendering.warp_unet.VERSION": -2,
     },
-    "moving background": {
-        "models.warp_unet._damped": lambda flow: 0 * flow,
-        "rendering.warp_unet.VERSION": -1,
-    },
     "damping of small motions": {"rendering.head_mesh._followed": lambda start, end: end},
     "sliding of the skin": {
         "rendering.skin_flow.SkinFlow.moved": lambda flow, reference, drive, poses: reference

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from reenact.models.export import Format, Part, write_parts
-from reenact.models.warp_unet import WarpUNet, compose, warped
+from reenact.models.warp_unet import WarpUNet
 from reenact.models.warp_unet_inputs import (
     FLOW,
     NETWORK_PX,
@@ -28,9 +28,10 @@ from reenact.models.weights import load_model, read_header
 from reenact.types import Array
 
 _MEANINGS: Final = {
-    "reference": "RGB of the target's crop, -1 to 1",
+    "reference": "RGB of the target's crop, -1 to 1; for the generator also the person's share of "
+    "it, 0 to 1 (background.layers_of)",
     "person": "coverage of the reference by the person, 0 to 1; 0.5 everywhere if unknown",
-    "scene": "the reference with the head inpainted, -1 to 1 (background.scene_behind)",
+    "scene": "the reference with the head inpainted, -1 to 1 (background.layers_of)",
     "background": "from the encoder",
     "features": "from the encoder",
     "maps": "reenact.rendering.head_mesh.head_mesh().maps(reference's landmarks, driven landmarks, "
@@ -57,13 +58,18 @@ def _parts(network: WarpUNet, size_px: int) -> tuple[Part, Part]:
         name: rng.uniform(-1, 1, shape).astype(np.float32)
         for name, shape in input_shapes(network.config, NETWORK_PX).items()
     }
-    for name in ("reference", "background"):
-        drawn[name] = rng.uniform(-1, 1, (1, 3, size_px, size_px)).astype(np.float32)
+    picture, scene = (rng.uniform(-1, 1, (1, 3, size_px, size_px)) for _ in range(2))
+    person = rng.uniform(0, 1, (1, 1, size_px, size_px)).astype(np.float32)
+    drawn["reference"] = np.concatenate([picture.astype(np.float32), person], axis=1)
+    drawn["background"] = scene.astype(np.float32)
     # Coverages are 0 to 1; the flow is up to a tenth of the side.
     drawn["maps"] = np.abs(drawn["maps"])
     drawn["maps"][:, FLOW] *= 0.1
-    person = rng.uniform(0, 1, (1, 1, size_px, size_px)).astype(np.float32)
-    encoded = {"reference": drawn["reference"], "person": person, "scene": drawn["background"]}
+    encoded = {
+        "reference": drawn["reference"][:, :3],
+        "person": person,
+        "scene": drawn["background"],
+    }
     encoder: nn.Module = network.encoder
     if size_px != NETWORK_PX:
         encoder = _Encoder(network, size_px)
@@ -90,7 +96,7 @@ class _Encoder(nn.Module):
 
 
 class _Generator(nn.Module):
-    """Warps the reference and draws; other sizes as `rendering.layers.compose` does."""
+    """Draws at another size than the network's, as `rendering.layers` does."""
 
     def __init__(self, network: WarpUNet, size_px: int) -> None:
         super().__init__()
@@ -99,13 +105,9 @@ class _Generator(nn.Module):
     def forward(
         self, reference: Tensor, background: Tensor, features: Tensor, maps: Tensor
     ) -> Tensor:
-        head = self.network.with_cavity(warped(reference, maps), maps)
-        small, behind = (_resize(picture, NETWORK_PX) for picture in (head, background))
-        drawn = self.network.draw(small, behind, features, maps)
-        if self.size_px == NETWORK_PX:
-            return drawn.layered + drawn.residual
-        fields = (_resize(field, self.size_px) for field in (drawn.rest_flow, drawn.share))
-        return compose(head, background, *fields) + _resize(drawn.residual, self.size_px)
+        layered = self.network.layered(reference, background, maps)
+        residual = self.network.residual(_resize(layered, NETWORK_PX), features, maps)
+        return layered + _resize(residual, self.size_px)
 
 
 def _resize(x: Tensor, size_px: int) -> Tensor:

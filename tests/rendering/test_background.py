@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from reenact.config import TrackingSettings
 from reenact.face.mediapipe_tracker import MediaPipeTracker
 from reenact.imaging import in_bytes
-from reenact.rendering.background import scene_behind, without_person
+from reenact.rendering.background import layers_of, without_person
 from reenact.rendering.warp_unet import person_coverage
 from reenact.types import Array, Frame, Image
 from support.faces import portrait_target
@@ -57,7 +57,7 @@ def with_people() -> Image:
 
 def test_the_wall_goes_on_behind_the_head_and_the_body_stays() -> None:
     picture = with_people()
-    scene = scene_behind(picture, people(), landmarks())
+    scene, _ = layers_of(picture, people(), landmarks())
     away = np.abs(scene.astype(int) - wall())
     assert away[65:130, 45:155].max() < 30  # the head, down to its mouth; it differed by 140
     assert away[65:130, 45:155].mean() < 5
@@ -67,7 +67,7 @@ def test_the_wall_goes_on_behind_the_head_and_the_body_stays() -> None:
 def test_other_people_stay_until_all_are_painted_over() -> None:
     picture = with_people()
     other = (slice(100, 140), slice(200, 230))
-    scene = scene_behind(picture, people(), landmarks())
+    scene, _ = layers_of(picture, people(), landmarks())
     np.testing.assert_array_equal(scene[other], picture[other])
     empty = without_person(picture, people())
     assert np.abs(empty.astype(int) - wall())[other].max() < 30
@@ -80,10 +80,19 @@ def test_hair_that_leaves_the_picture_stays_there() -> None:
     person[90:130, :100] = 255
     picture = wall()
     picture[person > 0] = (20, 200, 20)
-    scene = scene_behind(picture, person, landmarks())
+    scene, _ = layers_of(picture, person, landmarks())
     hair = (slice(95, 125), slice(0, 50))
     np.testing.assert_array_equal(scene[hair], picture[hair])
     assert np.abs(scene.astype(int) - wall())[75:125, 75:155].max() < 40
+
+
+def test_the_share_is_that_of_the_person_alone_and_of_the_whole_face() -> None:
+    mask = people()
+    mask[100:110, 90:110] = 0  # glasses, which were taken for the wall
+    _, share = layers_of(with_people(), mask, landmarks())
+    assert share[105, 100] == 255
+    assert share[230, 100] == share[120, 60] == 255, "body and hair"
+    assert share[OTHER[1], OTHER[0]] == share[20, 20] == 0
 
 
 def test_an_ear_beside_the_picture_s_edge_is_no_hair_that_leaves_it() -> None:
@@ -91,7 +100,7 @@ def test_an_ear_beside_the_picture_s_edge_is_no_hair_that_leaves_it() -> None:
     points = landmarks()
     points[:, 0] -= cut
     part = (slice(SIDE - cut), slice(cut, SIDE))
-    scene = scene_behind(with_people()[part], people()[part], points)
+    scene, _ = layers_of(with_people()[part], people()[part], points)
     away = np.abs(scene.astype(int) - wall()[part])
     assert away[75:125, :80].max() < 40
 
@@ -99,20 +108,22 @@ def test_an_ear_beside_the_picture_s_edge_is_no_hair_that_leaves_it() -> None:
 @pytest.mark.parametrize("known", [0, 128, 255])
 def test_a_picture_of_which_nothing_is_known_stays(known: int) -> None:
     person = np.full((SIDE, SIDE), known, np.uint8)
-    np.testing.assert_array_equal(scene_behind(with_people(), person, landmarks()), with_people())
+    scene, share = layers_of(with_people(), person, landmarks())
+    np.testing.assert_array_equal(scene, with_people())
+    assert (share == 255).all()
 
 
 def test_a_face_that_lies_beside_all_people_changes_nothing() -> None:
     points = landmarks()
     points[:, :2] += (900, -300)  # cut to the picture's corner
-    np.testing.assert_array_equal(scene_behind(with_people(), people(), points), with_people())
+    np.testing.assert_array_equal(layers_of(with_people(), people(), points)[0], with_people())
 
 
 def test_nobody_is_found_behind_a_portrait() -> None:
     target = portrait_target()
     picture = np.asarray(target.references[0])
     (person,) = person_coverage(target.references, target.landmarks)
-    scene = scene_behind(picture, in_bytes(person), target.neutral)
+    scene, _ = layers_of(picture, in_bytes(person), target.neutral)
     with closing(MediaPipeTracker(TrackingSettings(), static=True)) as tracker:
         assert tracker.track(Frame(picture, 0.0, 0)) is not None
         assert tracker.track(Frame(scene, 0.0, 0)) is None

@@ -104,7 +104,7 @@ def test_a_batch_is_the_same_for_the_same_step(clips: Path, tmp_path: Path) -> N
     for name, value in first.items():
         np.testing.assert_array_equal(value, again[name])
     assert not np.array_equal(first["truth"], other["truth"])
-    assert first["reference"].shape == (2, 256, 256, 3)
+    assert first["reference"].shape == (2, 256, 256, 4)
     assert first["maps"].shape == (2, 128, 128, MAP_CHANNELS)
 
 

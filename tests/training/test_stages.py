@@ -29,7 +29,6 @@ adversarial_from = 1.0
 
 [settings.network]
 feature_channels = 8
-motion_channels = [8, 8, 8, 8]
 repair_channels = [8, 8, 8, 8]
 context_channels = [8, 8, 8, 8]
 
