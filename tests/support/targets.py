@@ -36,7 +36,7 @@ def write_weights(folder: Path) -> Path:
 def write_narrow_weights(path: Path) -> Path:
     """Write the weights of a narrow network that has learned nothing: it draws the mesh's warp."""
     channels = (8, 8, 8, 8)
-    config = WarpUNetConfig(8, channels, channels, channels)
+    config = WarpUNetConfig(8, channels, channels)
     torch.manual_seed(1)
     facts = {"architecture": "warp_unet", "config": json.dumps(asdict(config)), "data": "nobody"}
     save_model(path, WarpUNet(config).state_dict(), facts)

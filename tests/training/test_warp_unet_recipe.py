@@ -71,7 +71,7 @@ def test_it_learns_in_a_few_steps() -> None:
     batch = tensors(recipe.batches(seed=1, steps=1)[0])
     batch["truth"] = batch["truth"] // 2  # the warp alone is too bright
     losses = [recipe.step(batch, 0.2) for _ in range(25)]
-    for name in ("picture", "edges"):
+    for name in ("picture", "structure"):
         assert losses[-1][name] < 0.8 * losses[0][name], name
 
 
