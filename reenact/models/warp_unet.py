@@ -180,7 +180,7 @@ class WarpUNet(nn.Module):
         Args:
             reference: (N, 3, S, S) RGB in -1..1.
             person: (N, 1, S, S) coverage by the person, 0..1, or `UNKNOWN_PERSON` everywhere.
-            scene: (N, 3, S, S) in -1..1, the reference without the head (`layers_of`).
+            scene: (N, 3, S, S) in -1..1, the reference without the person (`layers_of`).
         """
         encoded: tuple[Tensor, Tensor] = self.encoder(reference, person, scene)
         return encoded

@@ -34,10 +34,15 @@ def write_weights(folder: Path) -> Path:
 
 
 def write_narrow_weights(path: Path) -> Path:
-    """Write the weights of a narrow network that has learned nothing: it draws the mesh's warp."""
+    """Write the weights of a narrow network that has learned nothing.
+
+    It draws the mesh's warp, and darkens it, so that there is something to learn.
+    """
     channels = (8, 8, 8, 8)
     config = WarpUNetConfig(8, channels, channels)
     torch.manual_seed(1)
     facts = {"architecture": "warp_unet", "config": json.dumps(asdict(config)), "data": "nobody"}
-    save_model(path, WarpUNet(config).state_dict(), facts)
+    network = WarpUNet(config)
+    torch.nn.init.constant_(network.picture_head.bias, -0.1)
+    save_model(path, network.state_dict(), facts)
     return path

@@ -18,6 +18,7 @@ folder = "run"
 steps = 2
 device = "cpu"
 precision = "float32"
+validate_every = 1
 workers = 0
 
 [settings]
