@@ -43,6 +43,7 @@ def write_narrow_weights(path: Path) -> Path:
     torch.manual_seed(1)
     facts = {"architecture": "warp_unet", "config": json.dumps(asdict(config)), "data": "nobody"}
     network = WarpUNet(config)
+    assert network.picture_head.bias is not None
     torch.nn.init.constant_(network.picture_head.bias, -0.1)
     save_model(path, network.state_dict(), facts)
     return path
