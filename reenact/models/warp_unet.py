@@ -30,14 +30,12 @@ from reenact.models.warp_unet_inputs import (
 _CONTEXT_STEM: Final = 2
 """The encoder's context U-net works at half the networks' resolution, to see farther."""
 
-
 _COARSE: Final = 8
 """Outside the face the repair is a low-pass of this width, px: it corrects colours and seams there,
 but what it adds to hair in detail is the mean of all hair, which is a smear."""
 
 _FADE_PX: Final = 16
 """Width of the edge of the repair's box in which the repair fades."""
-
 
 _CAVITY: Final = (-0.5, -0.75, -0.75)
 """Initial RGB, -1..1, of the inside of a mouth that the reference does not show."""

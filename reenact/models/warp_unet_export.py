@@ -31,7 +31,7 @@ _MEANINGS: Final = {
     "reference": "RGB of the target's crop, -1 to 1; for the generator also the person's share of "
     "it, 0 to 1 (background.layers_of)",
     "person": "coverage of the reference by the person, 0 to 1; 0.5 everywhere if unknown",
-    "scene": "the reference with the head inpainted, -1 to 1 (background.layers_of)",
+    "scene": "the reference with the person inpainted, -1 to 1 (background.layers_of)",
     "background": "from the encoder",
     "features": "from the encoder",
     "maps": "reenact.rendering.head_mesh.head_mesh().maps(reference's landmarks, driven landmarks, "

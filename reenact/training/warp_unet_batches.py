@@ -33,7 +33,7 @@ def collate(pairs: list[Pair]) -> Batch:
 
     reference          uint8 (N, S, S, 4) RGB and the person's share
     truth              uint8 (N, S, S, 3) RGB
-    scene              uint8 (N, S, S, 3), the references with their heads painted over
+    scene              uint8 (N, S, S, 3), the references with their people painted over
     maps               (N, S/2, S/2, C), see `warp_unet_inputs`
     weight             (N, S/2, S/2) of `importance`
     person             (N, S/2, S/2) mask of the person in the truth, 0 to 1; unknown: 1
