@@ -56,14 +56,7 @@ WITHOUT: Final[dict[str, dict[str, Any]]] = {
         "models.warp_unet._COARSE": 1,
         "rendering.warp_unet.VERSION": 0,  # converted networks are kept by version
     },
-    "box of the repair": {
-        "models.warp_unet.REPAIR_CELLS": 64,
-        "models.warp_unet._fade": lambda box: 1,
-        "rendering.layers.REPAIR_CELLS": 64,
-        "rendering.warp_unet.REPAIR_CELLS": 64,
-        "rendering.warp_unet._BOX_MAX": 0,
-        "rendering.warp_unet.VERSION": -2,
-    },
+    "repair": {"rendering.warp_unet.add_residual": lambda *_: None},
     "damping of small motions": {"rendering.head_mesh._followed": lambda start, end: end},
     "sliding of the skin": {
         "rendering.skin_flow.SkinFlow.moved": lambda flow, reference, drive, poses: reference

@@ -1,10 +1,9 @@
 """The live generator's network: it repairs a moved person laid over a static background.
 
-Once per target, an encoder computes features of the reference and fills in the background. For each
-frame the mesh's flow moves the reference with the share that the person has of it, and a U-net adds
-a residual picture to what that gives over the background: inside of the mouth, eyelids, disoccluded
-cheek. Live it does so in a box around the face only. Parents: the U-net of Fan 2023, eq. 2 and
-Table 1, the landmark flow of MobilePortrait, and layered video models.
+`rendering.layers` moves the person of the photo by the mesh's flow and lays it over the background
+at rest. In a box around the face a U-net then adds a residual picture: inside of the mouth,
+eyelids, disoccluded cheek. Parents: the U-net of Fan 2023, eq. 2 and Table 1, the landmark flow of
+MobilePortrait, and layered video models.
 """
 
 from __future__ import annotations
@@ -18,17 +17,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from reenact.models.warp_unet_inputs import (
-    FLOW,
     MAP_CHANNELS,
     MAP_STEM,
-    REPAIR_CELLS,
     STEM,
     MapChannel,
     WarpUNetConfig,
 )
-
-_CONTEXT_STEM: Final = 2
-"""The encoder's context U-net works at half the networks' resolution, to see farther."""
 
 _COARSE: Final = 8
 """Outside the face the repair is a low-pass of this width, px: it corrects colours and seams there,
@@ -36,9 +30,6 @@ but what it adds to hair in detail is the mean of all hair, which is a smear."""
 
 _FADE_PX: Final = 16
 """Width of the edge of the repair's box in which the repair fades."""
-
-_CAVITY: Final = (-0.5, -0.75, -0.75)
-"""Initial RGB, -1..1, of the inside of a mouth that the reference does not show."""
 
 
 class _Block(nn.Sequential):
@@ -124,121 +115,34 @@ class _UNet(nn.Module):
         return x
 
 
-class ReferenceEncoder(nn.Module):
-    """Features and background of a reference, computed once per target."""
-
-    def __init__(self, config: WarpUNetConfig) -> None:
-        super().__init__()
-        width, context = config.feature_channels, config.context_channels
-        self.layers = nn.Sequential(
-            nn.PixelUnshuffle(STEM),
-            _Block(7 * STEM**2, 48),
-            _Block(48, 48),
-            nn.Conv2d(48, width, 3, padding=1),
-        )
-        self.context = _UNet(width * _CONTEXT_STEM**2, context)
-        self.feature_head = nn.Conv2d(context[0], width, 1)
-        self.background_head = nn.Conv2d(context[0], 3 * (STEM * _CONTEXT_STEM) ** 2, 3, padding=1)
-        _start_at_zero(self.feature_head, self.background_head)
-
-    def forward(self, reference: Tensor, person: Tensor, scene: Tensor) -> tuple[Tensor, Tensor]:
-        """Return background and features; see `WarpUNet.encode`."""
-        near: Tensor = self.layers(torch.cat([reference, person * 2 - 1, scene], dim=1))
-        context = self.context((near, _CONTEXT_STEM))
-        fill = F.pixel_shuffle(self.background_head(context).float(), STEM * _CONTEXT_STEM)
-        far = F.interpolate(self.feature_head(context), scale_factor=2.0, mode="nearest")
-        return scene + fill, near + far
-
-
 class WarpUNet(nn.Module):
-    """The generator.
+    """The generator: `forward(layered, maps)` returns the residual (N, 3, B, B), about -1..1.
 
-    `forward(reference, background, features, maps)`:
-        reference: (N, 4, S, S) RGB in -1..1, and the person's share, 0..1 (`layers_of`).
-        background, features: from `encode`.
-        maps: (N, MAP_CHANNELS, S/2, S/2) from `HeadMesh.maps`.
+    It is added to the layers. It is coarse outside the face, and fades at the edges of the box.
 
-    Returns (picture, layered): the repaired picture, and the warped person over the background,
-    both (N, 3, S, S), about -1..1.
+    Args of `forward`:
+        layered: (N, 3, B, B) RGB in -1..1, the box of the layers that `rendering.layers` composes.
+        maps: (N, MAP_CHANNELS, B/2, B/2), the same box of `HeadMesh.maps`.
     """
 
     def __init__(self, config: WarpUNetConfig | None = None) -> None:
         super().__init__()
         self.config = config or WarpUNetConfig()
-        repair, width = self.config.repair_channels, self.config.feature_channels
-        self.encoder = ReferenceEncoder(self.config)
-        self.repair = _UNet(3 * STEM**2 + width + MAP_CHANNELS * MAP_STEM**2, repair)
-        self.picture_head = nn.Conv2d(repair[0], 3 * STEM**2, 3, padding=1)
-        self.cavity = nn.Parameter(torch.tensor(_CAVITY)[:, None, None])
-        _start_at_zero(self.picture_head)
+        channels = self.config.channels
+        self.repair = _UNet(3 * STEM**2 + MAP_CHANNELS * MAP_STEM**2, channels)
+        self.picture_head = nn.Conv2d(channels[0], 3 * STEM**2, 3, padding=1)
+        nn.init.zeros_(self.picture_head.weight)
+        assert self.picture_head.bias is not None
+        nn.init.zeros_(self.picture_head.bias)
 
-    def encode(self, reference: Tensor, person: Tensor, scene: Tensor) -> tuple[Tensor, Tensor]:
-        """Return what `forward` needs of a reference: background and features (N, C, S/4, S/4).
-
-        Args:
-            reference: (N, 3, S, S) RGB in -1..1.
-            person: (N, 1, S, S) coverage by the person, 0..1, or `UNKNOWN_PERSON` everywhere.
-            scene: (N, 3, S, S) in -1..1, the reference without the person (`layers_of`).
-        """
-        encoded: tuple[Tensor, Tensor] = self.encoder(reference, person, scene)
-        return encoded
-
-    def forward(
-        self, reference: Tensor, background: Tensor, features: Tensor, maps: Tensor
-    ) -> tuple[Tensor, Tensor]:
+    def forward(self, layered: Tensor, maps: Tensor) -> Tensor:
         """See the class."""
-        layered = self.layered(reference, background, maps)
-        return layered + self.residual(layered, features, maps), layered
-
-    def layered(self, reference: Tensor, background: Tensor, maps: Tensor) -> Tensor:
-        """Lay the warped person, with a dark mouth where it was shut, over the background."""
-        moved = sample(reference, _upsampled(maps[:, FLOW], reference), bicubic=True)
-        person, share = moved[:, :3], moved[:, 3:].clip(0, 1)
-        unseen = _upsampled(maps[:, MapChannel.UNSEEN_MOUTH, None], person)
-        person = person + unseen * (self.cavity - person)
-        return background + share * (person - background)
-
-    def residual(
-        self, layered: Tensor, features: Tensor, maps: Tensor, corner: Tensor | None = None
-    ) -> Tensor:
-        """Return what the repair adds, coarse outside the face.
-
-        Args:
-            layered: (N, 3, S, S) of `layered`; of the repair's box alone, if there is one.
-            features: from `encode`.
-            maps: (N, MAP_CHANNELS, S/2, S/2).
-            corner: (1, 2) first row and column, in cells of `STEM` px, of the box of `REPAIR_CELLS`
-                in which the repair works; None: everywhere.
-        """
-        moved = _cut(sample(features, F.avg_pool2d(maps[:, FLOW], MAP_STEM)), corner)
-        maps = _cut(maps, corner, MAP_STEM)
         face = F.avg_pool2d(maps[:, MapChannel.SKIN, None], 5, stride=1, padding=2)
-        repair = self.repair((layered, STEM), (moved, 1), (maps, MAP_STEM))
+        repair = self.repair((layered, STEM), (maps, MAP_STEM))
         residual = F.pixel_shuffle(self.picture_head(repair).float(), STEM)
         coarse = _enlarged(F.avg_pool2d(residual, _COARSE), _COARSE)
         residual = coarse + _enlarged(face, MAP_STEM) * (residual - coarse)
-        return residual if corner is None else residual * _fade(residual)
-
-
-class Repair(nn.Module):
-    """What the renderer needs of the network for a frame: `WarpUNet.residual` in the box."""
-
-    def __init__(self, network: WarpUNet) -> None:
-        super().__init__()
-        self.network = network
-
-    def forward(self, layered: Tensor, features: Tensor, maps: Tensor, corner: Tensor) -> Tensor:
-        """Return the residual; arguments as of `WarpUNet.residual`."""
-        return self.network.residual(layered, features, maps, corner)
-
-
-def _cut(x: Tensor, corner: Tensor | None, per_cell: int = 1) -> Tensor:
-    """Cut the repair's box out of (N, C, H, W) with this number of rows in a cell of `STEM` px."""
-    if corner is None:
-        return x
-    within = torch.arange(REPAIR_CELLS * per_cell, device=x.device)
-    top, left = (corner[0] * per_cell).long().unbind()
-    return x.index_select(2, top + within).index_select(3, left + within)
+        return residual * _fade(residual)
 
 
 def _fade(box: Tensor) -> Tensor:
@@ -248,36 +152,9 @@ def _fade(box: Tensor) -> Tensor:
     return edge[:, None] * edge
 
 
-def _start_at_zero(*heads: nn.Conv2d) -> None:
-    for head in heads:
-        nn.init.zeros_(head.weight)
-        assert head.bias is not None
-        nn.init.zeros_(head.bias)
-
-
-def _upsampled(x: Tensor, like: Tensor) -> Tensor:
-    size = [int(side) for side in like.shape[-2:]]  # tracing, they are tensors
-    return F.interpolate(x, size=size, mode="bilinear", align_corners=False)
-
-
 def _enlarged(x: Tensor, factor: int) -> Tensor:
     """Enlarge (N, C, S, S) bilinearly by two small products, in half of `interpolate`'s time."""
     eye = torch.eye(x.shape[-1], device=x.device)[None]
     rows = F.interpolate(eye, scale_factor=float(factor), mode="linear", align_corners=False)[0].T
     with torch.autocast(x.device.type, enabled=False):
         return rows @ (x @ rows.T)
-
-
-def sample(x: Tensor, displacement: Tensor, bicubic: bool = False) -> Tensor:
-    """Sample (N, C, H, W) at each cell's own position plus (N, 2, H, W), in halves of the side.
-
-    Always in single precision: a position in bfloat16 would be off by a pixel. Bilinear sampling
-    blurs between pixels, bicubic sampling hardly does.
-    """
-    height, width = displacement.shape[-2:]
-    ys = (torch.arange(height, device=x.device, dtype=torch.float32) + 0.5) * (2 / height) - 1
-    xs = (torch.arange(width, device=x.device, dtype=torch.float32) + 0.5) * (2 / width) - 1
-    own = torch.stack([xs.expand(height, width), ys[:, None].expand(height, width)])[None]
-    grid = (displacement.float() + own).permute(0, 2, 3, 1)
-    mode = "bicubic" if bicubic else "bilinear"
-    return F.grid_sample(x.float(), grid, mode=mode, padding_mode="border", align_corners=False)

@@ -15,24 +15,21 @@ from reenact.models.weights import header_of
 SHIPPED_WEIGHTS: Final = "warp_unet.safetensors"
 """File name of the weights in the package's assets."""
 
-VERSION: Final = 10
+VERSION: Final = 11
 """Part of the key under which converted networks are cached. Increase it whenever the code of
 `models.warp_unet` changes what a network computes."""
 
 NETWORK_PX: Final = 256
-"""Side of the pictures that the network works on, whatever the size of the output."""
+"""Side of the pictures that the network repairs, whatever the size of the output."""
 
 STEM: Final = 4
-"""The networks work on pictures unshuffled by this factor."""
+"""The network works on pictures unshuffled by this factor."""
 
 MAP_STEM: Final = 2
 """The maps have half the picture's resolution."""
 
 REPAIR_CELLS: Final = 40
-"""Side, in cells of `STEM` px, of the box around the driven face in which the repair works live."""
-
-UNKNOWN_PERSON: Final = 0.5
-"""Person mask passed to `WarpUNet.encode` when segmentation found nobody."""
+"""Side, in cells of `STEM` px, of the box around the driven face that the network repairs."""
 
 
 class MapChannel(IntEnum):
@@ -68,16 +65,9 @@ def shipped_weights() -> Path:
 
 @dataclass(frozen=True, slots=True)
 class WarpUNetConfig:
-    """Widths of the networks, from the finest level to the coarsest.
+    """Widths of the U-net, from the finest level to the coarsest."""
 
-    Attributes:
-        feature_channels: of the encoded reference.
-        repair_channels, context_channels: of the two U-nets.
-    """
-
-    feature_channels: int = 32
-    repair_channels: tuple[int, ...] = (48, 96, 128, 160)
-    context_channels: tuple[int, ...] = (48, 96, 128, 160)
+    channels: tuple[int, ...] = (48, 96, 128, 160)
 
     @classmethod
     def from_json(cls, text: str) -> WarpUNetConfig:
@@ -104,12 +94,7 @@ def read_config(path: Path) -> WarpUNetConfig:
         ) from error
 
 
-def input_shapes(config: WarpUNetConfig, size_px: int) -> dict[str, tuple[int, int, int, int]]:
+def input_shapes() -> dict[str, tuple[int, int, int, int]]:
     """Return the shapes of the inputs of `WarpUNet.forward` for one picture, by name, in order."""
-    cells, coarse = size_px // MAP_STEM, size_px // STEM
-    return {
-        "reference": (1, 4, size_px, size_px),
-        "background": (1, 3, size_px, size_px),
-        "features": (1, config.feature_channels, coarse, coarse),
-        "maps": (1, MAP_CHANNELS, cells, cells),
-    }
+    side, cells = REPAIR_CELLS * STEM, REPAIR_CELLS * STEM // MAP_STEM
+    return {"layered": (1, 3, side, side), "maps": (1, MAP_CHANNELS, cells, cells)}

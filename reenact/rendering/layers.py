@@ -1,8 +1,8 @@
 """Composes the generator's layers at the size of the output (Gemino, Sivaraman et al. 2022).
 
-The network works on `NETWORK_PX` for every output size. Its smooth residual is upsampled; reference
-and background are sampled at the output's size, so that their detail survives. The residual covers
-a box around the face. `WarpUNet.forward` composes the same layers at the network's size.
+The moved person is laid over the background at rest, both at the output's size, so that their
+detail survives. The network repairs a box around the face of that picture in `NETWORK_PX`, whatever
+the size; its smooth residual is enlarged and added. Live path and training call the same functions.
 """
 
 from __future__ import annotations
@@ -13,7 +13,15 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from reenact.models.warp_unet_inputs import NETWORK_PX, REPAIR_CELLS, STEM
+from reenact.face.topology import OVAL
+from reenact.models.warp_unet_inputs import (
+    FLOW,
+    MAP_STEM,
+    NETWORK_PX,
+    REPAIR_CELLS,
+    STEM,
+    MapChannel,
+)
 from reenact.rendering.mesh_warp import sources, warp_image
 from reenact.types import Array, Image
 
@@ -25,6 +33,17 @@ _BLOCK: Final = 8
 
 _FINE_PX: Final = 1536
 """Side of an `enlarged` reference; two to four times the reference's own."""
+
+_CAVITY: Final = (111, 64, 59)
+"""RGB of the inside of a mouth that the reference does not show, before the repair."""
+
+_BOX_BELOW: Final = np.array([2, 0])
+"""The middle of the repair's box below that of the face; rows and columns of cells."""
+
+_BOX_STEP: Final = 2
+_BOX_HOLD: Final = 5
+_BOX_MAX: Final = NETWORK_PX // STEM - REPAIR_CELLS
+"""The repair's box moves in steps, and holds until the face is so far from its middle; cells."""
 
 
 def enlarged(reference: Image) -> Image:
@@ -38,35 +57,34 @@ def enlarged(reference: Image) -> Image:
     return np.asarray(cv2.resize(reference, size, interpolation=cv2.INTER_CUBIC), np.uint8)
 
 
-def warp_person(fine: Image, flow: Array, size: int) -> Image:
-    """Sample an `enlarged` reference at a size, where a flow of any size points to.
+def compose(fine: Image, background: Image, maps: Array) -> Image:
+    """Move a person, fill the mouth where it is not seen, and lay both over the background.
 
     Args:
-        fine: uint8 (F, F, 4), RGB and the person's share.
-        flow: (side, side, 2), in halves of the crop's side.
-        size: side of the result, px.
+        fine: uint8 (F, F, 4), RGB and the person's share (`background.layers_of`), `enlarged`.
+        background: uint8 (S, S, 3) RGB; its side is that of the result.
+        maps: of `HeadMesh.maps`, of any size.
     """
+    size = len(background)
     # The flow is interpolated across tears of the mesh, too: following its cells shows their steps.
-    return warp_image(fine, sources(_resized(flow, size), len(fine) // size))
+    flow = _resized(maps[..., FLOW], size)
+    person = warp_image(fine, sources(flow, len(fine) // size))
+    _fill_cavity(person, maps[..., MapChannel.UNSEEN_MOUTH])
+    share = cv2.extractChannel(person, 3) * np.float32(1 / 255)
+    shown = cv2.cvtColor(person, cv2.COLOR_RGBA2RGB)
+    return np.asarray(cv2.blendLinear(shown, background, share, 1 - share), np.uint8)
 
 
-def with_cavity(head: Image, unseen: Array, cavity: Array) -> Image:
-    """Fill the mouth of a warped person, as `WarpUNet.layered` does.
-
-    Args:
-        head: uint8 (S, S, 4), of `warp_person`; it is written into.
-        unseen: (side, side), the channel `UNSEEN_MOUTH` of the maps.
-        cavity: (3,) RGB, -1 to 1, inside of a mouth that the reference does not show.
-    """
+def _fill_cavity(person: Image, unseen: Array) -> None:
+    """Fill the mouth of a moved person, uint8 (S, S, 4), in place; `unseen` is its channel."""
     if not unseen.any():
-        return head
+        return
     cells = tuple(_blocks_with(unseen.any(axis=axis)) for axis in (1, 0))
-    zoom = len(head) / len(unseen)
-    box = head[tuple(slice(int(one.start * zoom), int(one.stop * zoom)) for one in cells)]
+    zoom = len(person) / len(unseen)
+    box = person[tuple(slice(int(one.start * zoom), int(one.stop * zoom)) for one in cells)]
     share = np.asarray(cv2.resize(unseen[cells], box.shape[1::-1]))
-    inside = np.full_like(box, np.append(np.round((cavity + 1) * 127.5), 255).astype(np.uint8))
+    inside = np.full_like(box, (*_CAVITY, 255))
     box[:] = cv2.blendLinear(inside, box, share, 1 - share)
-    return head
 
 
 def _blocks_with(marked: NDArray[np.bool_]) -> slice:
@@ -76,29 +94,44 @@ def _blocks_with(marked: NDArray[np.bool_]) -> slice:
     return slice(first * _BLOCK, (last + 1) * _BLOCK)
 
 
-def lay_over(person: Image, background: Image) -> Image:
-    """Lay a moved person, uint8 (S, S, 4), over a background, uint8 (S, S, 3) RGB."""
-    share = cv2.extractChannel(person, 3) * np.float32(1 / 255)
-    shown = cv2.cvtColor(person, cv2.COLOR_RGBA2RGB)
-    return np.asarray(cv2.blendLinear(shown, background, share, 1 - share), np.uint8)
+def follow_box(corner: Corner | None, landmarks: Array) -> Corner:
+    """Return the corner of the repair's box for a driven face, given that of the frame before.
+
+    The box holds still until the face has left its middle. `landmarks` are (478, 3) px of
+    `NETWORK_PX`.
+    """
+    face = landmarks[list(OVAL), 1::-1]
+    middle = (face.min(axis=0) + face.max(axis=0)) / (2 * STEM) + _BOX_BELOW
+    wanted = middle - REPAIR_CELLS / 2
+    if corner is not None and np.abs(wanted - corner).max() <= _BOX_HOLD:
+        return corner
+    top, left = np.clip(np.round(wanted / _BOX_STEP) * _BOX_STEP, 0, _BOX_MAX).astype(int).tolist()
+    return top, left
 
 
-def as_input(layered: Image, corner: Corner) -> Array:
-    """Return the repair's box of a picture as the network takes it.
+def in_box(picture: Image, corner: Corner) -> Array:
+    """Return the repair's box of a picture of any size: float32 (3, B, B) RGB in -1..1.
 
-    It is float32 (1, 3, B, B), -1 to 1, where B is `REPAIR_CELLS` cells of `STEM` px.
+    B is `REPAIR_CELLS` cells of `STEM` px.
     """
     side = REPAIR_CELLS * STEM
-    small = _resized(layered[_box(corner, side, len(layered))], side)
+    small = _resized(picture[_box(corner, side, len(picture))], side)
     planes = cv2.dnn.blobFromImage(small, 1 / 127.5, mean=(127.5, 127.5, 127.5))
-    return np.asarray(planes, np.float32)
+    return np.asarray(planes[0], np.float32)
+
+
+def maps_in_box(maps: Array, corner: Corner) -> Array:
+    """Return the repair's box of (side, side, C) maps, half the network's size: (C, B/2, B/2)."""
+    per_cell = STEM // MAP_STEM
+    rows, columns = (slice(one * per_cell, (one + REPAIR_CELLS) * per_cell) for one in corner)
+    return np.ascontiguousarray(maps[rows, columns].transpose(2, 0, 1))
 
 
 def add_residual(picture: Image, residual: Array, corner: Corner) -> None:
     """Add the network's residual to a picture, uint8 (S, S, 3) RGB, in place.
 
     Args:
-        picture: of `lay_over`.
+        picture: of `compose`.
         residual: (3, B, B) of the box, in px of `NETWORK_PX`; 2 is the range of the values.
         corner: of the box.
     """
@@ -114,18 +147,6 @@ def _box(corner: Corner, side: int, size: int) -> tuple[slice, slice]:
         slice(round(start * STEM * zoom), round((start * STEM + side) * zoom)) for start in corner
     )
     return rows, columns
-
-
-def fill_background(scene: Image, coarse_scene: Array, coarse_background: Array) -> Image:
-    """Add to a scene, uint8 (S, S, 3), what the encoder added to it at the network's size.
-
-    Args:
-        scene: uint8 (S, S, 3) RGB.
-        coarse_scene: (3, P, P) the same in -1 to 1.
-        coarse_background: (3, P, P) the encoder's background in about -1 to 1.
-    """
-    fill = cv2.merge(list((coarse_background - coarse_scene) * np.float32(127.5)))
-    return np.asarray(cv2.add(scene, _resized(fill, len(scene)), dtype=cv2.CV_8U), np.uint8)
 
 
 def _resized(values: NDArray[Any], size: int) -> NDArray[Any]:

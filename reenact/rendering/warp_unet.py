@@ -17,20 +17,15 @@ from reenact.config import RendererSettings
 from reenact.face.body_tracker import reference_torsos
 from reenact.face.geometry import estimate_pose, region_mask, square_to_crop, transform_points
 from reenact.face.topology import OVAL
-from reenact.imaging import in_bytes, resized_square, to_unit
+from reenact.imaging import in_bytes, resized_square
 from reenact.models.warp_unet_inputs import (
     FLOW,
     NETWORK_PX,
-    REPAIR_CELLS,
-    STEM,
-    UNKNOWN_PERSON,
     VERSION,
-    MapChannel,
     input_shapes,
     read_config,
     shipped_weights,
 )
-from reenact.models.weights import load_arrays
 from reenact.registry import RendererSpec
 from reenact.rendering.background import layers_of
 from reenact.rendering.body_field import moved_from
@@ -39,12 +34,11 @@ from reenact.rendering.head_mesh import head_mesh
 from reenact.rendering.layers import (
     Corner,
     add_residual,
-    as_input,
+    compose,
     enlarged,
-    fill_background,
-    lay_over,
-    warp_person,
-    with_cavity,
+    follow_box,
+    in_box,
+    maps_in_box,
 )
 from reenact.rendering.reference_ranking import SeenFaces
 from reenact.types import Array, Body, Drive, Image, Pose, Target
@@ -55,16 +49,11 @@ if TYPE_CHECKING:
 _MAP_SIDE: Final = NETWORK_PX // 2
 """Side of the maps in cells."""
 
-_BOX_BELOW: Final = np.array([2, 0])
-"""The middle of the repair's box below that of the face; rows and columns of cells."""
-
-_BOX_STEP: Final = 2
-_BOX_HOLD: Final = 5
-_BOX_MAX: Final = NETWORK_PX // STEM - REPAIR_CELLS
-"""The repair's box moves in steps, and holds until the face is so far from its middle; cells."""
-
 _MIN_PERSON_IN_FACE: Final = 0.5
 """Share of a face that must be segmented as person; otherwise the segmentation is ignored."""
+
+_UNKNOWN: Final = 0.5
+"""Coverage by a person where nothing is known of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +61,7 @@ class _Reference:
     """One reference and all that its frames share.
 
     The person (RGB and the share) and the background have the output's size; landmarks and pose are
-    those of a crop of `NETWORK_PX`, at which the network takes its features.
+    those of a crop of `NETWORK_PX`.
     """
 
     person: Image
@@ -80,7 +69,6 @@ class _Reference:
     landmarks: Array
     pose: Pose
     torso: Array
-    features: Array
 
 
 class WarpUNetRenderer:
@@ -102,12 +90,13 @@ class WarpUNetRenderer:
         self.engine = ""
         self._loaded: str | None = None
         self._size = NETWORK_PX
+        self._corner: Corner | None = None
         self._chosen: int | None = None
         self._fading_from: int | None = None
         self._fade_s = 0.0
 
     def prepare(self, target: Target) -> None:
-        """Load the weights unless they are loaded, and encode the references.
+        """Load the weights unless they are loaded, and split the references into layers.
 
         Raises ModelError if the weights are missing, damaged or of another architecture.
         """
@@ -123,38 +112,24 @@ class WarpUNetRenderer:
         shown = zip(
             target.references, target.landmarks, people, reference_torsos(target), strict=True
         )
-        self._references = [self._encode(*one) for one in shown]
+        self._references = [self._split(*one) for one in shown]
         self._seen = SeenFaces.of(landmarks)
         self._edge_fade = edge_fade(target, _MAP_SIDE)
-        self._held: int | None = None
         self._fine: dict[int, Image] = {}
         self.reset()
 
-    def _encode(self, picture: Image, landmarks: Array, person: Array, torso: Array) -> _Reference:
-        small = resized_square(np.asarray(picture), NETWORK_PX)
+    def _split(self, picture: Image, landmarks: Array, person: Array, torso: Array) -> _Reference:
         points = transform_points(landmarks, self._to_network)
-        reference = to_unit(small[None])
-        scene = to_unit(layers_of(small, in_bytes(person), points)[0][None])
-        background, features = self._encoder(
-            {"reference": reference, "person": np.array(person[None, None]), "scene": scene}
-        )
-        behind, share = layers_of(
-            picture, in_bytes(cv2.resize(person, picture.shape[1::-1])), landmarks
-        )
-        return _Reference(
-            np.dstack([picture, share]),
-            fill_background(behind, scene[0], background[0]),
-            points,
-            estimate_pose(points),
-            torso,
-            features,
-        )
+        whole = in_bytes(cv2.resize(person, picture.shape[1::-1]))
+        scene, share = layers_of(picture, whole, landmarks)
+        shown = np.dstack([picture, share])
+        return _Reference(shown, scene, points, estimate_pose(points), torso)
 
     def render(self, drive: Drive) -> Image:
         """Draw one frame."""
         landmarks = transform_points(drive.landmarks, self._to_network)
         number = self._choose(landmarks, drive.dt_s)
-        self._place_box(landmarks)
+        self._corner = follow_box(self._corner, landmarks)
         pose = estimate_pose(landmarks)
         picture = self._draw(number, landmarks, pose, drive.body)
         if self._fading_from is not None:
@@ -167,42 +142,26 @@ class WarpUNetRenderer:
         """Forget which reference is in use, and where the repair's box is."""
         self._chosen = None
         self._fading_from = None
-        self._corner: Corner = (-NETWORK_PX, -NETWORK_PX)
+        self._corner = None
 
     def _load(self, path: Path) -> None:
         from reenact.models.inference import compile_module, file_digest
 
         config = read_config(path)
         self._mesh = head_mesh()
-        self._cavity = load_arrays(path, "warp_unet", "cavity")["cavity"].ravel()
-        shapes = input_shapes(config, NETWORK_PX)
-        picture = (1, 3, NETWORK_PX, NETWORK_PX)
-        encoded = {"reference": picture, "person": (1, 1, *picture[2:]), "scene": picture}
-        drawn = {
-            "layered": (1, 3, REPAIR_CELLS * STEM, REPAIR_CELLS * STEM),
-            "features": shapes["features"],
-            "maps": shapes["maps"],
-            "corner": (1, 2),
-        }
-        self._encoder, self._engine = (
-            compile_module(
-                lambda part=part: _network(path, part),  # type: ignore[misc]
-                {name: np.zeros(shape, np.float32) for name, shape in inputs.items()},
-                self.device,
-                self._settings.engine,
-                self._settings.threads,
-                key=f"{part} of warp_unet {VERSION} {config} {file_digest(path)}",
-            )
-            for part, inputs in (("encoder", encoded), ("Repair", drawn))
+        self._engine = compile_module(
+            lambda: _network(path),
+            {name: np.zeros(shape, np.float32) for name, shape in input_shapes().items()},
+            self.device,
+            self._settings.engine,
+            self._settings.threads,
+            key=f"warp_unet {VERSION} {config} {file_digest(path)}",
         )
         self.engine = self._engine.name
 
     def _draw(self, number: int, landmarks: Array, pose: Pose, body: Body | None) -> Image:
         """Draw from one reference; the landmarks are px of a crop of `NETWORK_PX`."""
         reference = self._references[number]
-        if self._held != number:
-            self._engine.hold("features", reference.features)
-            self._held = number
         if number not in self._fine:
             if len(self._fine) == 2:  # of those between which a picture fades
                 self._fine.clear()
@@ -216,23 +175,14 @@ class WarpUNetRenderer:
             body=None if body is None else moved_from(body, reference.torso),
         )
         maps[..., FLOW] *= self._edge_fade
-        moved = warp_person(self._fine[number], maps[..., FLOW], self._size)
-        moved = with_cavity(moved, maps[..., MapChannel.UNSEEN_MOUTH], self._cavity)
-        picture = lay_over(moved, reference.background)
-        planes = np.ascontiguousarray(maps.transpose(2, 0, 1)[None])
-        corner = np.array([self._corner], np.float32)
-        inputs = {"layered": as_input(picture, self._corner), "maps": planes, "corner": corner}
+        picture = compose(self._fine[number], reference.background, maps)
+        assert self._corner is not None
+        inputs = {
+            "layered": in_box(picture, self._corner)[None],
+            "maps": maps_in_box(maps, self._corner)[None],
+        }
         add_residual(picture, self._engine(inputs)[0][0], self._corner)
         return picture
-
-    def _place_box(self, landmarks: Array) -> None:
-        """Move the repair's box if the face's middle has left that of the box."""
-        face = landmarks[list(OVAL), 1::-1]
-        middle = (face.min(axis=0) + face.max(axis=0)) / (2 * STEM) + _BOX_BELOW
-        wanted = middle - REPAIR_CELLS / 2
-        if np.abs(wanted - self._corner).max() > _BOX_HOLD:
-            inside = np.clip(np.round(wanted / _BOX_STEP) * _BOX_STEP, 0, _BOX_MAX)
-            self._corner = int(inside[0]), int(inside[1])
 
     def _choose(self, landmarks: Array, dt_s: float) -> int:
         """Return the index of the reference to draw from, and advance the fade towards it."""
@@ -253,28 +203,27 @@ class WarpUNetRenderer:
         return self._chosen
 
 
-def _network(path: Path, part: str) -> nn.Module:
-    """Load the weights; return the encoder, or the part that computes a frame's residual."""
-    from reenact.models import warp_unet
+def _network(path: Path) -> nn.Module:
+    from reenact.models.warp_unet import WarpUNet
     from reenact.models.weights import load_model
 
-    network = warp_unet.WarpUNet(read_config(path))
+    network = WarpUNet(read_config(path))
     load_model(path, network, "warp_unet")
-    return network.encoder if part == "encoder" else getattr(warp_unet, part)(network)
+    return network
 
 
 def person_coverage(pictures: Iterable[Image], landmarks: Iterable[Array]) -> Iterator[Array]:
     """Yield each uint8 (S, S, 3) picture's coverage by the person, float32 (S, S), 0 to 1.
 
-    It is `UNKNOWN_PERSON` everywhere if the face itself is not segmented as a person, as in some
-    drawings. Raises ModelError if this version of mediapipe has no segmentation.
+    It is .5 everywhere, which says nothing, if the face itself is not segmented as a person, as in
+    some drawings. Raises ModelError if this version of mediapipe has no segmentation.
     """
     from reenact.face.segmentation import person_masks
 
     for mask, points in zip(person_masks(pictures), landmarks, strict=True):
         face = region_mask(points, OVAL, len(mask)) > 127
         is_found = mask[face].mean() >= _MIN_PERSON_IN_FACE
-        yield mask if is_found else np.full_like(mask, UNKNOWN_PERSON)
+        yield mask if is_found else np.full_like(mask, _UNKNOWN)
 
 
 WARP_UNET: Final = RendererSpec(

@@ -185,7 +185,7 @@ class FineTuningRecipe(WarpUNetRecipe):
             [held_out[i] for i in _spread(len(held_out), _MAX_HELD_OUT)],
             f"{frames} frames of one target, from weights of: {trained_on}",
         )
-        super().__init__(config, options.size_px, material)
+        super().__init__(config, material)
         # The loop sets no mode: batch normalisation keeps the statistics of the start.
         self.networks[self.averaged].eval()
         self.max_steps = max(1, _MAX_PASSES * frames // _BATCH_SIZE)
@@ -197,9 +197,10 @@ class FineTuningRecipe(WarpUNetRecipe):
     def prepare(self, device: str) -> dict[str, float]:
         """Write the first preview; return the figures of the start."""
         generator = self.networks[self.averaged].to(device)
-        self._drawn_at_start = draw(generator, self._preview_pairs)
+        shown = draw(generator, self._preview_pairs)
+        self._drawn_at_start = [drawn for _, drawn in shown]
         if not self._preview_path.exists():
-            self._write_preview(self._drawn_at_start)
+            self._write_preview(shown)
         with torch.no_grad():
             return super().validate(generator)
 
@@ -223,18 +224,14 @@ class FineTuningRecipe(WarpUNetRecipe):
                 value.copy_(torch.lerp(start, value, _LEARNED_SHARE))
         return kept
 
-    def _write_preview(self, now: Sequence[Image]) -> None:
+    def _write_preview(self, shown: Sequence[tuple[Image, Image]]) -> None:
         rows = [
-            SheetRow(
-                f"held-out frame {number + 1}",
-                [np.asarray(pair.reference), np.asarray(pair.truth), before, after],
-            )
-            for number, (pair, before, after) in enumerate(
-                zip(self._preview_pairs, self._drawn_at_start, now, strict=True)
+            SheetRow(f"held-out frame {number}", [truth, before, now])
+            for number, (before, (truth, now)) in enumerate(
+                zip(self._drawn_at_start, shown, strict=True), 1
             )
         ]
-        columns = ["reference", "true", "start", "now"]
-        write_png(self._preview_path, compose(columns, rows)[0])
+        write_png(self._preview_path, compose(["true", "start", "now"], rows)[0])
 
 
 def _spread(count: int, maximum: int) -> list[int]:

@@ -2,11 +2,11 @@
 
     reenact train configs/train/warp_unet.toml
 
-The losses are L1, gradient L1, texture L1 and structural similarity, weighted towards face, mouth
-and eyes. Where the truth shows no person, the background layer learns what is seen there. From
-`adversarial_from` on, a Markov discriminator with spectral normalisation (Fan 2023, eq. 7) judges
-windows around mouth and eyes, like the local discriminators of LGP-GAN: L1 alone draws the mean of
-all teeth and lids that there might be.
+It learns what is drawn live in the box of the repair. The losses are L1, gradient L1, texture L1
+and structural similarity, weighted towards face, mouth and eyes. From `adversarial_from` on, a
+Markov discriminator with spectral normalisation (Fan 2023, eq. 7) judges windows around mouth and
+eyes, like the local discriminators of LGP-GAN: L1 alone draws the mean of all teeth and lids that
+there might be.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, field
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import Any, Final
 
 import torch
 import torch.nn.functional as F
@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from reenact.config import Share
-from reenact.errors import ConfigError, ReenactError
+from reenact.errors import ReenactError
 from reenact.imaging import from_unit
 from reenact.models.discriminators import PatchDiscriminator
 from reenact.models.warp_unet import WarpUNet
@@ -53,10 +53,6 @@ ARCHITECTURE: Final = "warp_unet"
 _WINDOW_PX: Final = 72
 """Side of the windows that the discriminator sees, about that of the mouth at 256."""
 
-_WARP_WEIGHT: Final = 0.4
-_BACKGROUND_WEIGHT: Final = 0.5
-"""Of the losses of the warped reference, and of the background where the truth shows no person."""
-
 _CHUNK: Final = 8
 """Pairs that are drawn at once in a validation."""
 
@@ -67,8 +63,6 @@ class WarpUNetRecipeConfig(PictureData):
 
     Attributes:
         start: weight file of this recipe to start from; "": start anew.
-        parts: names of the generator's parts that learn, such as "repair"; (): all. The
-            encoder overfits first; the repair keeps getting better.
         batch_size: pairs in a step.
         learning_rate: at the start; falls to a hundredth along a cosine.
         texture_weight: of the texture L1.
@@ -79,7 +73,6 @@ class WarpUNetRecipeConfig(PictureData):
     """
 
     start: str = ""
-    parts: tuple[str, ...] = ()
     batch_size: PositiveInt = 12
     learning_rate: NonNegativeFloat = 7e-4
     texture_weight: NonNegativeFloat = 2.5
@@ -106,16 +99,13 @@ class WarpUNetRecipe(Recipe):
     def __init__(
         self,
         config: WarpUNetRecipeConfig,
-        size_px: int = 256,
         material: PictureMaterial | None = None,
     ) -> None:
         self.config = config
-        self._size = size_px
         self._material = material or load_pictures(config, with_people=True)
         generator = WarpUNet(config.network).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         if config.start:
             load_model(Path(config.start), generator, ARCHITECTURE)
-        self._frozen = _freeze(generator, config.parts)
         critic = PatchDiscriminator(3 + MAP_CHANNELS)
         self.networks = {"generator": generator, "discriminator": critic}
         self.optimizers = {
@@ -133,20 +123,13 @@ class WarpUNetRecipe(Recipe):
     def step(self, batch: Mapping[str, Any], progress: float) -> dict[str, float]:
         """Learn from one batch of `collate`; raises ReenactError if the training diverged."""
         config = self.config
-        generator = cast(WarpUNet, self.networks["generator"])
-        for part in self._frozen:
-            part.eval()
-        reference, encoder_inputs, truth, maps = _tensors(batch)
-        weight = _full_size(batch["weight"][:, None], self._size)
-        background, features = generator.encode(*encoder_inputs)
-        picture, warped = generator(reference, background, features, maps)
-        scene = _full_size(1 - batch["person"][:, None], self._size)
-        mouth = _full_size(maps[:, MapChannel.MOUTH, None], self._size)
+        layered, truth, maps = (batch[name] for name in ("layered", "truth", "maps"))
+        weight = _doubled(batch["weight"])
+        mouth = _doubled(maps[:, MapChannel.MOUTH, None])
+        picture = layered + self.networks["generator"](layered, maps)
         losses = {
             "picture": weighted_l1(picture, truth, weight),
-            "warp": weighted_l1(warped, truth, weight) * _WARP_WEIGHT,
             "edges": gradient_l1(picture, truth, weight),
-            "background": weighted_l1(background, truth, scene) * _BACKGROUND_WEIGHT,
             # The texture inside a mouth cannot be known; asked for, it becomes a grid.
             "texture": texture_l1(picture, truth, weight * (1 - mouth)) * config.texture_weight,
         }
@@ -177,12 +160,12 @@ class WarpUNetRecipe(Recipe):
         return cost
 
     def validate(self, network: nn.Module) -> dict[str, float]:
-        """Return PSNR, SSIM and sharpness of face and picture on held-out people."""
+        """Return PSNR, SSIM and sharpness of face and box on held-out people."""
         rows = []
-        for truth, maps, picture, warped in _drawn(network, self._material.held_out):
-            face = _boxes(_full_size(maps[:, MapChannel.SKIN, None], self._size))
-            for result, name in ((picture.clamp(-1, 1), "picture"), (warped, "warped")):
-                rows.append(picture_figures(result, truth, face, name))
+        for batch, picture in _drawn(network, self._material.held_out):
+            face = _boxes(_doubled(batch["maps"][:, MapChannel.SKIN, None]))
+            for result, name in ((picture.clamp(-1, 1), "picture"), (batch["layered"], "warped")):
+                rows.append(picture_figures(result, batch["truth"], face, name))
         means = {
             name: float(torch.cat([row[name] for row in rows if name in row]).mean())
             for name in sorted({name for row in rows for name in row})
@@ -207,57 +190,27 @@ class WarpUNetRecipe(Recipe):
         )
 
 
-def draw(network: nn.Module, pairs: Sequence[Pair]) -> list[Image]:
-    """Let a generator draw pairs; return uint8 (S, S, 3) RGB pictures."""
+def draw(network: nn.Module, pairs: Sequence[Pair]) -> list[tuple[Image, Image]]:
+    """Let a generator draw pairs; return (truth, drawn), the repair's box, uint8 (B, B, 3) RGB."""
     with torch.no_grad():
-        pictures = [picture.cpu().numpy() for _, _, picture, _ in _drawn(network, pairs)]
-    return [from_unit(picture) for batch in pictures for picture in batch]
+        return [
+            (from_unit(truth), from_unit(drawn))
+            for batch, picture in _drawn(network, pairs)
+            for truth, drawn in zip(
+                batch["truth"].cpu().numpy(), picture.cpu().numpy(), strict=True
+            )
+        ]
 
 
-def _drawn(
-    network: nn.Module, pairs: Sequence[Pair]
-) -> Iterator[tuple[Tensor, Tensor, Tensor, Tensor]]:
-    """Yield truth, maps, picture and warped reference, a few pairs at a time."""
-    assert isinstance(network, WarpUNet)
+def _drawn(network: nn.Module, pairs: Sequence[Pair]) -> Iterator[tuple[dict[str, Tensor], Tensor]]:
+    """Yield batches of `collate` and what the generator draws of each, a few pairs at a time."""
     device = next(network.parameters()).device
     for start in range(0, len(pairs), _CHUNK):
         batch = {
             name: torch.from_numpy(value).to(device)
             for name, value in collate(list(pairs[start : start + _CHUNK])).items()
         }
-        reference, encoder_inputs, truth, maps = _tensors(batch)
-        encoded = network.encode(*encoder_inputs)
-        picture, warped = network(reference, *encoded, maps)
-        yield truth, maps, picture, warped
-
-
-def _freeze(network: nn.Module, parts: Sequence[str]) -> list[nn.Module]:
-    """Freeze all but some parts of a network; return the frozen modules.
-
-    The caller keeps these in evaluation mode, so that their statistics stay as well. Raises
-    ConfigError if there is no such part.
-    """
-    known = {name.split(".")[0] for name, _ in network.named_parameters()}
-    for name in parts:
-        if name not in known:
-            raise ConfigError(
-                f"settings.parts: there is no {name}; there are {', '.join(sorted(known))}."
-            )
-    for name, parameter in network.named_parameters():
-        parameter.requires_grad_(not parts or name.split(".")[0] in parts)
-    return [part for name, part in network.named_children() if parts and name not in parts]
-
-
-def _tensors(batch: Mapping[str, Tensor]) -> tuple[Tensor, tuple[Tensor, ...], Tensor, Tensor]:
-    """Return reference, inputs of the encoder, truth and maps as the networks take them."""
-    pictures, scene, truth = (
-        batch[name].permute(0, 3, 1, 2).float() * (1 / 127.5) - 1
-        for name in ("reference", "scene", "truth")
-    )
-    reference = torch.cat([pictures[:, :3], (pictures[:, 3:] + 1) / 2], dim=1)
-    person = _full_size(batch["reference_person"][:, None], reference.shape[-1])
-    maps = batch["maps"].permute(0, 3, 1, 2).contiguous()
-    return reference, (pictures[:, :3], person, scene), truth, maps
+        yield batch, batch["layered"] + network(batch["layered"], batch["maps"])
 
 
 def _crop(x: Tensor, windows: Tensor) -> Tensor:
@@ -276,8 +229,8 @@ def _crop(x: Tensor, windows: Tensor) -> Tensor:
     return torch.cat(crops)
 
 
-def _full_size(x: Tensor, size_px: int) -> Tensor:
-    return F.interpolate(x, size=(size_px, size_px), mode="bilinear", align_corners=False)
+def _doubled(x: Tensor) -> Tensor:
+    return F.interpolate(x, scale_factor=2.0, mode="bilinear", align_corners=False)
 
 
 def _boxes(face: Tensor) -> Tensor:

@@ -6,17 +6,18 @@ from typing import Final
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from reenact.face.aperture import LEFT_EYE, RIGHT_EYE
-from reenact.face.geometry import estimate_pose, region_mask
+from reenact.face.geometry import estimate_pose, region_mask, square_to_crop, transform_points
 from reenact.face.topology import EYE_LEFT, EYE_RIGHT, LIPS_INNER, LIPS_OUTER
-from reenact.models.warp_unet_inputs import MAP_CHANNELS, UNKNOWN_PERSON
+from reenact.imaging import resized_square
+from reenact.models.warp_unet_inputs import MAP_STEM, NETWORK_PX, REPAIR_CELLS, STEM
 from reenact.rendering.background import layers_of
 from reenact.rendering.head_mesh import head_mesh
+from reenact.rendering.layers import Corner, compose, enlarged, follow_box, in_box, maps_in_box
 from reenact.training.augmentation import Pair
 from reenact.training.sampling import Batch
-from reenact.types import Array, Image
+from reenact.types import Array
 
 _WINDOWS: Final = ((LIPS_OUTER, 0.65), (EYE_RIGHT, 0.45), (EYE_LEFT, 0.45))
 """Windows of the discriminator: landmarks, and half the side of the square around them, iod."""
@@ -29,66 +30,57 @@ _UPPER_LIDS: Final = (
 
 
 def collate(pairs: list[Pair]) -> Batch:
-    """Stack pairs of side S, warped by the mesh.
+    """Compose the layers of pairs as the live path does, and stack the boxes that it repairs.
 
-    reference          uint8 (N, S, S, 4) RGB and the person's share
-    truth              uint8 (N, S, S, 3) RGB
-    scene              uint8 (N, S, S, 3), the references with their people painted over
-    maps               (N, S/2, S/2, C), see `warp_unet_inputs`
-    weight             (N, S/2, S/2) of `importance`
-    person             (N, S/2, S/2) mask of the person in the truth, 0 to 1; unknown: 1
-    reference_person   the same in the reference; unknown: `UNKNOWN_PERSON`
-    windows            (N, 3, 3) of `local_windows` on the truth
+    With B = `REPAIR_CELLS` * `STEM` px:
+
+    layered    (N, 3, B, B), the moved person over the background, RGB in -1 to 1
+    truth      (N, 3, B, B), RGB in -1 to 1
+    maps       (N, C, B/2, B/2), see `warp_unet_inputs`
+    weight     (N, 1, B/2, B/2) of `importance`
+    windows    (N, 3, 3) of `local_windows`
     """
-    size = pairs[0].truth.shape[0]
-    maps = np.empty((len(pairs), size // 2, size // 2, MAP_CHANNELS), np.float32)
-    for number, pair in enumerate(pairs):
-        reference, truth = pair.reference_landmarks, pair.truth_landmarks
-        maps[number] = head_mesh().maps(reference, truth, size, size // 2)
-    scenes, shares = zip(*map(_layers, pairs), strict=True)
-    pictures = np.stack([pair.reference for pair in pairs])
+    rows = [_row(pair) for pair in pairs]
+    return {name: np.stack([row[name] for row in rows]) for name in rows[0]}
+
+
+def _row(pair: Pair) -> Batch:
+    to_network = square_to_crop((0, 0, len(pair.truth)), NETWORK_PX)
+    reference = transform_points(pair.reference_landmarks, to_network)
+    driven = transform_points(pair.truth_landmarks, to_network)
+    shown, truth = (
+        resized_square(np.asarray(picture), NETWORK_PX) for picture in (pair.reference, pair.truth)
+    )
+    person = np.zeros((1, 1), np.uint8) if pair.reference_person is None else pair.reference_person
+    person = np.asarray(cv2.resize(person, (NETWORK_PX, NETWORK_PX)), np.uint8)
+    scene, share = layers_of(shown, person, reference)
+    maps = head_mesh().maps(reference, driven, NETWORK_PX, NETWORK_PX // MAP_STEM)
+    # A live box stays where it was until the face has left its middle.
+    corner = follow_box(follow_box(None, reference), driven)
     return {
-        "person": np.stack([_halved(pair.person, size, 1) for pair in pairs]),
-        "reference_person": np.stack(
-            [_halved(pair.reference_person, size, UNKNOWN_PERSON) for pair in pairs]
-        ),
-        "reference": np.concatenate([pictures, np.stack(shares)[..., None]], axis=-1),
-        "scene": np.stack(scenes),
-        "truth": np.stack([pair.truth for pair in pairs]),
-        "maps": maps,
-        "windows": np.stack([local_windows(pair.truth_landmarks, size) for pair in pairs]),
-        "weight": np.stack([importance(pair.truth_landmarks, size) for pair in pairs]),
+        "layered": in_box(compose(enlarged(np.dstack([shown, share])), scene, maps), corner),
+        "truth": in_box(truth, corner),
+        "maps": maps_in_box(maps, corner),
+        "weight": maps_in_box(importance(driven, NETWORK_PX)[..., None], corner),
+        "windows": local_windows(driven, corner),
     }
 
 
-def _layers(pair: Pair) -> tuple[Image, NDArray[np.uint8]]:
-    size = len(pair.reference)
-    person = pair.reference_person
-    whole = np.zeros((size, size)) if person is None else cv2.resize(person, (size, size))
-    return layers_of(np.asarray(pair.reference), whole.astype(np.uint8), pair.reference_landmarks)
-
-
-def local_windows(points: Array, size_px: int) -> Array:
+def local_windows(points: Array, corner: Corner) -> Array:
     """Return squares around mouth, right and left eye: x, y and half the side, float32 (3, 3).
 
-    The units are those of grid_sample, -1 to 1 from edge to edge of the picture.
+    The units are those of grid_sample, -1 to 1 from edge to edge of the repair's box; `points` are
+    px of `NETWORK_PX`.
     """
+    half = REPAIR_CELLS * STEM / 2
     scale = estimate_pose(points).scale
+    origin = np.array(corner[::-1]) * STEM
     rows = []
     for loop, reach_iod in _WINDOWS:
         part = points[list(loop), :2]
         middle = (part.min(axis=0) + part.max(axis=0)) / 2
-        rows.append([*((middle + 0.5) * 2 / size_px - 1), reach_iod * scale * 2 / size_px])
+        rows.append([*((middle + 0.5 - origin) / half - 1), reach_iod * scale / half])
     return np.array(rows, np.float32)
-
-
-def _halved(person: NDArray[np.uint8] | None, size_px: int, unknown: float) -> Array:
-    """Return a mask at half the size, float32, 0 to 1."""
-    side = size_px // 2
-    if person is None:
-        return np.full((side, side), unknown, np.float32)
-    small = cv2.resize(person, (side, side), interpolation=cv2.INTER_AREA)
-    return np.asarray(small.astype(np.float32) * np.float32(1 / 255), dtype=np.float32)
 
 
 def importance(points: Array, size_px: int) -> Array:

@@ -14,22 +14,24 @@ from reenact.errors import ModelError
 from reenact.evaluation import metrics
 from reenact.face.geometry import region_mask
 from reenact.face.topology import IRIS_LEFT, IRIS_RIGHT, OVAL
-from reenact.imaging import from_unit, to_unit
+from reenact.imaging import from_unit, in_bytes
 from reenact.models.warp_unet import WarpUNet
 from reenact.models.warp_unet_inputs import (
-    FLOW,
     MAP_CHANNELS,
     NETWORK_PX,
     REPAIR_CELLS,
     STEM,
-    UNKNOWN_PERSON,
     MapChannel,
+    input_shapes,
     shipped_weights,
 )
 from reenact.models.weights import load_model, save_model
 from reenact.rendering.compositing import edge_fade
+from reenact.rendering.layers import compose, enlarged
 from reenact.rendering.reference_ranking import SeenFaces
 from reenact.rendering.warp_unet import WarpUNetRenderer, person_coverage
+from reenact.training.augmentation import Pair
+from reenact.training.warp_unet_batches import collate
 from reenact.types import Array, Image, Renderer, Target
 from support.faces import drive, opened_mouth, portrait_target, turned
 
@@ -227,38 +229,30 @@ def test_cuda_is_refused_where_there_is_none() -> None:
         opened("warp_unet", portrait_target(), device="cuda")
 
 
-def test_an_untrained_network_lays_the_person_over_the_background() -> None:
-    network = WarpUNet().eval()
-    reference = torch.rand(1, 4, 64, 64) * 2 - 1
-    reference[:, 3] = 1
-    reference[:, 3, :, :20] = 0
-    background = torch.zeros(1, 3, 64, 64)
-    maps = torch.zeros(1, MAP_CHANNELS, 32, 32)
+def test_the_person_is_laid_over_the_background() -> None:
+    rng = np.random.default_rng(0)
+    picture = rng.integers(0, 255, (NETWORK_PX, NETWORK_PX, 3), np.uint8)
+    share = np.full((NETWORK_PX, NETWORK_PX), 255, np.uint8)
+    share[:, :80] = 0
+    maps = np.zeros((NETWORK_PX // 2, NETWORK_PX // 2, MAP_CHANNELS), np.float32)
+    layered = compose(enlarged(np.dstack([picture, share])), np.zeros_like(picture), maps)
+    assert (layered[:, :76] == 0).all()
+    assert np.abs(layered[:, 84:].astype(int) - picture[:, 84:]).mean() < 12
+
+
+def test_an_opened_mouth_is_dark_before_it_is_repaired() -> None:
+    white = np.full((NETWORK_PX, NETWORK_PX, 4), 255, np.uint8)
+    maps = np.zeros((NETWORK_PX // 2, NETWORK_PX // 2, MAP_CHANNELS), np.float32)
+    maps[32:96, 32:96, MapChannel.UNSEEN_MOUTH] = 1
+    layered = compose(enlarged(white), white[..., :3].copy(), maps)
+    assert layered[80:176, 80:176].max() < 128
+    assert layered[:48].min() == 255
+
+
+def test_an_untrained_network_adds_nothing() -> None:
+    inputs = [torch.rand(shape) for shape in input_shapes().values()]
     with torch.no_grad():
-        _, features = network.encode(reference[:, :3], reference[:, 3:], reference[:, :3])
-        picture, layered = network(reference, background, features, maps)
-    torch.testing.assert_close(picture, layered)
-    torch.testing.assert_close(layered[..., 24:], reference[:, :3, :, 24:], atol=1e-4, rtol=0)
-    assert (layered[..., :16] == 0).all()
-
-
-def test_an_opened_mouth_is_dark_before_anything_is_learned() -> None:
-    network = WarpUNet().eval()
-    reference = torch.ones(1, 4, 64, 64)
-    maps = torch.zeros(1, MAP_CHANNELS, 32, 32)
-    maps[:, MapChannel.UNSEEN_MOUTH, 8:24, 8:24] = 1
-    with torch.no_grad():
-        encoded = network.encode(reference[:, :3], reference[:, :1], reference[:, :3])
-        picture, _ = network(reference, *encoded, maps)
-    assert float(picture[:, :, 20:44, 20:44].max()) < 0
-    assert float(picture[:, :, :12].min()) > 0.99
-
-
-def test_an_untrained_network_uncovers_what_is_painted_behind_the_head() -> None:
-    reference, scene = torch.full((1, 3, 64, 64), -0.5), torch.full((1, 3, 64, 64), 0.5)
-    with torch.no_grad():
-        background, _ = WarpUNet().eval().encode(reference, reference[:, :1], scene)
-    torch.testing.assert_close(background, scene)
+        assert (WarpUNet().eval()(*inputs) == 0).all()
 
 
 def test_a_person_who_is_not_found_is_unknown() -> None:
@@ -269,7 +263,7 @@ def test_a_person_who_is_not_found_is_unknown() -> None:
     assert person[:20, :20].mean() < 0.1
     noise = np.random.default_rng(0).integers(0, 255, target.references.shape, np.uint8)
     (nobody,) = person_coverage(noise, target.landmarks)
-    assert (nobody == UNKNOWN_PERSON).all()
+    assert (nobody == 0.5).all()
 
 
 @pytest.mark.parametrize("size_px", [128, 512, 720, 1024])
@@ -281,7 +275,6 @@ def test_the_network_works_at_its_own_size_for_every_output(size_px: int) -> Non
     assert picture.shape == (size_px, size_px, 3)
     assert picture.dtype == np.uint8
     assert metrics.psnr(np.asarray(target.references[0]), picture) > 27
-    assert renderer._references[0].features.shape[-1] == NETWORK_PX // STEM
     small = opened("warp_unet", portrait_target(NETWORK_PX))
     own = small.render(drive(portrait_target(NETWORK_PX).neutral))
     resized = cv2.resize(picture, (NETWORK_PX, NETWORK_PX), interpolation=cv2.INTER_AREA)
@@ -289,33 +282,27 @@ def test_the_network_works_at_its_own_size_for_every_output(size_px: int) -> Non
         assert metrics.psnr(own, np.asarray(resized, np.uint8)) > 30
 
 
-def test_a_frame_is_what_the_network_draws_and_repaired_around_the_face() -> None:
-    """Repaired everywhere, as in the training, the picture is the same but for its surroundings."""
+def test_a_frame_is_what_was_trained() -> None:
+    """Live and in training, the same layers are repaired in the same box."""
     target = portrait_target(NETWORK_PX)
     face = turned(opened_mouth(target.neutral, 12), 12)
     renderer = opened("warp_unet", target)
     drawn = renderer.render(drive(face))
     assert isinstance(renderer, WarpUNetRenderer)
-    reference = renderer._references[0]
-    maps = renderer._mesh.maps(target.neutral, face, NETWORK_PX, NETWORK_PX // 2)
-    maps[..., FLOW] *= renderer._edge_fade
+    (person,) = person_coverage(target.references, target.landmarks)
+    pair = Pair(
+        target.references[0], target.neutral, drawn, face, reference_person=in_bytes(person)
+    )
+    batch = {name: torch.from_numpy(value) for name, value in collate([pair]).items()}
     network = WarpUNet().eval()
     load_model(shipped_weights(), network, "warp_unet")
-    planes = torch.from_numpy(maps.transpose(2, 0, 1)[None].copy())
-    person = to_unit(reference.person[None])
-    person[:, 3] = (person[:, 3] + 1) / 2
-    behind = to_unit(reference.background[None])
-    inputs = [torch.from_numpy(value) for value in (person, behind, reference.features)]
     with torch.inference_mode():
-        picture, layered = network(*inputs, planes)
-    repaired, unrepaired = (from_unit(one[0].numpy()).astype(int) for one in (picture, layered))
-    inside = region_mask(face, OVAL, NETWORK_PX) > 127
-    assert metrics.psnr(repaired[inside], drawn[inside]) > 36
-    top, left = (STEM * start for start in renderer._corner)
-    far = np.ones_like(inside)
-    far[top : top + REPAIR_CELLS * STEM, left : left + REPAIR_CELLS * STEM] = False
-    left_out, there_is = (np.abs(unrepaired - one)[far].mean() for one in (drawn, repaired))
-    assert left_out < 0.7 * there_is
+        picture = batch["layered"] + network(batch["layered"], batch["maps"])
+    repaired, unrepaired, live = (
+        from_unit(one[0].numpy()) for one in (picture, batch["layered"], batch["truth"])
+    )
+    assert metrics.psnr(repaired, live) > 40
+    assert metrics.psnr(repaired, live) > metrics.psnr(unrepaired, live) + 6
 
 
 def test_the_box_of_the_repair_follows_the_face_and_holds_still_otherwise() -> None:
@@ -327,6 +314,7 @@ def test_the_box_of_the_repair_follows_the_face_and_holds_still_otherwise() -> N
         renderer.render(drive(face + np.array([shift_px, 0, 0], np.float32)))
         corners.append(renderer._corner)
     assert corners[0] == corners[1] == corners[2]
+    assert corners[0] is not None
     top, left = corners[0]
     assert corners[3] == corners[4] == (top, left + 32 // STEM)
     assert corners[5] == (top, NETWORK_PX // STEM - REPAIR_CELLS), "it stays in the picture"
@@ -340,14 +328,12 @@ def test_the_repair_is_coarse_outside_the_face() -> None:
     network = WarpUNet().eval()
     torch.manual_seed(0)
     torch.nn.init.normal_(network.picture_head.weight, std=0.05)
-    reference = torch.rand(1, 3, 64, 64) * 2 - 1
-    maps = torch.zeros(1, MAP_CHANNELS, 32, 32)
-    maps[:, MapChannel.SKIN, :, 16:] = 1
+    maps = torch.zeros(1, MAP_CHANNELS, 80, 80)
+    maps[:, MapChannel.SKIN, :, 40:] = 1
     with torch.no_grad():
-        _, features = network.encode(reference, reference[:, :1], reference)
-        residual = network.residual(reference, features, maps)
+        residual = network(torch.rand(1, 3, 160, 160) * 2 - 1, maps)
     slopes = residual.diff(dim=2).abs().mean(dim=(0, 1, 2))
-    assert slopes[44:].mean() > 5 * slopes[:20].mean() > 0
+    assert slopes[110:140].mean() > 5 * slopes[20:50].mean() > 0
 
 
 def test_fine_detail_of_a_large_photo_survives() -> None:

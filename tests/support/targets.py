@@ -38,8 +38,7 @@ def write_narrow_weights(path: Path) -> Path:
 
     It draws the mesh's warp, and darkens it, so that there is something to learn.
     """
-    channels = (8, 8, 8, 8)
-    config = WarpUNetConfig(8, channels, channels)
+    config = WarpUNetConfig((8, 8, 8, 8))
     torch.manual_seed(1)
     facts = {"architecture": "warp_unet", "config": json.dumps(asdict(config)), "data": "nobody"}
     network = WarpUNet(config)

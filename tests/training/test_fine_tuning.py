@@ -7,7 +7,6 @@ import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
@@ -19,8 +18,7 @@ from reenact.config import RendererSettings
 from reenact.errors import ModelError, ReenactError, TargetError
 from reenact.evaluation.clips import crop_target
 from reenact.face.geometry import region_mask
-from reenact.face.topology import LIPS_INNER
-from reenact.models.warp_unet_inputs import MapChannel
+from reenact.face.topology import LIPS_INNER, OVAL
 from reenact.models.weights import load_arrays, read_header, save_model
 from reenact.rendering.warp_unet import WarpUNetRenderer
 from reenact.targets.footage import Footage
@@ -28,10 +26,10 @@ from reenact.targets.target_training import TrainingOptions, TrainingOutcome, pr
 from reenact.testing.moving_portrait import moving_portrait
 from reenact.training import fine_tuning
 from reenact.training.fine_tuning import (
-    FineTuningRecipe,
     is_better,
     train_on_target,
 )
+from reenact.training.target_pairs import TargetClip
 from support.faces import drive
 from support.targets import write_narrow_weights
 
@@ -84,10 +82,6 @@ class Tuning:
         options = replace(self.options, steps=steps)
         return train_on_target([self.footage], self.start, options, resume=resume, stop=stop)
 
-    def batch(self) -> dict[str, NDArray[Any]]:
-        recipe = FineTuningRecipe([self.footage], self.start, self.options)
-        return recipe.batches(seed=0, steps=1)[0]
-
     def steps(self) -> list[int]:
         """Return the steps of the validations."""
         lines = (self.options.folder / "history.jsonl").read_text().splitlines()
@@ -114,15 +108,16 @@ def trained(
         return train_on_target([footage], start, options), options
 
 
-def test_batches_hold_the_mask_of_the_person(tuning: Tuning) -> None:
-    """Without it a wall would learn to move with the head. If unknown, all is person."""
-    batch = tuning.batch()
-    skin = batch["maps"][..., MapChannel.SKIN] > 0.5
-    assert batch["person"][skin].mean() > 0.9
-    assert batch["person"].mean() < 0.9
+def test_pairs_hold_the_mask_of_the_person(tuning: Tuning) -> None:
+    """Without it the wall would move with the head. If nobody is found, nothing is known."""
+    pair = TargetClip(tuning.footage).pair(0, 1)
+    assert pair.reference_person is not None
+    side = len(pair.reference_person)
+    skin = region_mask(pair.reference_landmarks, OVAL, side) > 127
+    assert pair.reference_person[skin].mean() > 0.9 * 255
+    assert pair.reference_person.mean() < 0.9 * 255
     noise = np.random.default_rng(0).integers(0, 255, tuning.footage.images.shape, np.uint8)
-    batch = replace(tuning, footage=Footage(noise, tuning.footage.landmarks)).batch()
-    assert batch["person"].min() == 1
+    assert TargetClip(Footage(noise, tuning.footage.landmarks)).pair(0, 1).person is None
 
 
 def test_it_ends_once_each_frame_was_drawn_often_enough(
@@ -165,13 +160,13 @@ def test_what_is_kept_lies_between_the_start_and_what_was_learned(
     assert moved > 0.02, "something must have been learned"
 
 
-def test_the_preview_shows_reference_truth_start_and_now(
+def test_the_preview_shows_truth_start_and_now(
     trained: tuple[TrainingOutcome, TrainingOptions],
 ) -> None:
     sheet = cv2.imread(str(preview_path(trained[1].folder)))
-    assert sheet.shape[1] == 4 * (256 + 4) + 4
+    assert sheet.shape[1] == 3 * (256 + 4) + 4
     assert sheet.shape[0] > 2 * 256
-    start, now = (sheet[60:240, 4 + i * 260 : 260 + i * 260].astype(int) for i in (2, 3))
+    start, now = (sheet[60:240, 4 + i * 260 : 260 + i * 260].astype(int) for i in (1, 2))
     assert np.abs(start - now).mean() > 0.2
 
 

@@ -29,9 +29,7 @@ validation_frames = 1
 adversarial_from = 1.0
 
 [settings.network]
-feature_channels = 8
-repair_channels = [8, 8, 8, 8]
-context_channels = [8, 8, 8, 8]
+channels = [8, 8, 8, 8]
 
 [[stages]]
 name = "all"
@@ -41,7 +39,6 @@ name = "repair"
 steps = 3
 [stages.settings]
 learning_rate = 1e-3
-parts = ["repair", "picture_head"]
 """
 
 
@@ -91,8 +88,9 @@ def test_assigned_values_beat_those_of_the_stages(config: Path) -> None:
     assert file.steps == 7
     assert [stage.steps for stage in file.stages] == [None, None]
     assert file.settings["learning_rate"] == 0.5
-    assert file.stages[1].settings == {"parts": ["repair", "picture_head"]}
-    assert read_training_file(config).stages[1].steps == 3
+    assert file.stages[1].settings == {}
+    stage = read_training_file(config).stages[1]
+    assert (stage.steps, stage.settings) == (3, {"learning_rate": 1e-3})
 
 
 def test_a_wrong_stage_is_refused(config: Path) -> None:
