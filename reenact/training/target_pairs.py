@@ -45,9 +45,9 @@ class TargetClip:
         self.trained: NDArray[np.intp] = np.setdiff1d(np.arange(len(footage)), [*held_out, *near])
         looks = [measure_look(self.images[i], self.landmarks[i]) for i in self.trained]
         self.references = self.trained[choose_references(looks)]
-        pictures = (self.images[i] for i in self.trained)
-        people = person_coverage(pictures, self.landmarks[self.trained])
-        self._people = dict(zip(self.trained.tolist(), map(in_bytes, people), strict=True))
+        pictures = (self.images[i] for i in self.references)
+        people = person_coverage(pictures, self.landmarks[self.references])
+        self._people = dict(zip(self.references.tolist(), map(in_bytes, people), strict=True))
         self._faces = SeenFaces.of(self.landmarks[self.references])
         self.chances = rarity(self.landmarks[self.trained])
         self.held_out = [self.pair(self.nearest_reference(i), i) for i in held_out]
@@ -58,14 +58,12 @@ class TargetClip:
 
     def pair(self, reference: int, truth: int) -> Pair:
         """Return a pair of two frames."""
-        person = self._people.get(truth)
         return Pair(
             self.images[reference],
             self.landmarks[reference],
             self.images[truth],
             self.landmarks[truth],
-            None if person is None or _is_unknown(person) else person,
-            self._people[reference],
+            reference_person=self._people[reference],
         )
 
 
@@ -86,11 +84,6 @@ class TargetSampler:
         else:
             reference = int(rng.choice(clip.references))
         return augment(clip.pair(reference, truth), rng, _AUGMENTATION, SAME_SCENE)
-
-
-def _is_unknown(person: NDArray[np.uint8]) -> bool:
-    """Return True for the uniform mask of a picture in which no person was found."""
-    return bool((person == person.flat[0]).all())
 
 
 def _stretches(count: int) -> tuple[list[int], list[int]]:
