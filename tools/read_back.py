@@ -123,7 +123,7 @@ def acting_pairs(
         rest, acted = clip.usable[chances.argmin()], rng.choice(clip.usable, p=chances)
         still = stills[rng.integers(len(stills))]
         points = transfer_motion(clip.landmarks[rest], clip.landmarks[acted], still.landmarks)
-        yield Pair(still.image, still.landmarks, still.image, points, None, still.person)
+        yield Pair(still.image, still.landmarks, still.image, points, still.person)
 
 
 def main() -> None:

@@ -80,8 +80,8 @@ class FlowResidual:
         )
 
 
-def measure(pair: Pair, mesh: HeadMesh) -> FlowResidual:
-    """Compare the truth of a pair with its reference, warped by the mesh."""
+def measure(pair: Pair, person: NDArray[np.uint8] | None, mesh: HeadMesh) -> FlowResidual:
+    """Compare the truth of a pair, masked by its person, with the reference that the mesh warps."""
     reference, driven = pair.reference_landmarks, pair.truth_landmarks
     poses = estimate_pose(reference), estimate_pose(driven)
     true = np.asarray(pair.truth)
@@ -89,8 +89,8 @@ def measure(pair: Pair, mesh: HeadMesh) -> FlowResidual:
     maps = mesh.maps(reference, driven, size, size // 2)
     warped = warp_image(np.asarray(pair.reference), source_map(maps, size))
     flow, known = _optical_flow(true, warped)
-    if pair.person is not None:
-        known &= cv2.resize(pair.person, (size, size)) > 127
+    if person is not None:
+        known &= cv2.resize(person, (size, size)) > 127
     return FlowResidual(
         head_motion(*poses),
         to_face_frame(driven, poses[1]) - to_face_frame(reference, poses[0]),
@@ -148,14 +148,14 @@ def learn(clips: Sequence[Clip], pairs: int, rounds: int, components: int, rng: 
     changes = [
         _shape(pair.truth_landmarks) - _shape(pair.reference_landmarks)
         for sample in samples
-        for pair in sample
+        for pair, _ in sample
     ]
     basis = principal_components(np.stack(changes), components)
     answer = SkinFlow(basis, np.zeros((N_SKIN, len(MOTIONS) + components, 2), np.float32))
     for number, sample in enumerate(samples, 1):
         mesh = HeadMesh(answer)
         shown = progress_bar(sample, desc=f"round {number}", unit="pair")
-        residuals = [measure(pair, mesh) for pair in shown]
+        residuals = [measure(pair, person, mesh) for pair, person in shown]
         left = [np.linalg.norm(one.skin, axis=-1)[one.known].mean() for one in residuals]
         print(f"mean residual on skin before round {number}: {np.nanmean(left):.4f} iod")
         more = fit([*residuals, *(residual.mirrored() for residual in residuals)], basis)
@@ -167,7 +167,10 @@ def _shape(points: Array) -> Array:
     return to_face_frame(points, estimate_pose(points))
 
 
-def _pairs(clips: Sequence[Clip], count: int, rng: Rng) -> Iterator[Pair]:
+def _pairs(
+    clips: Sequence[Clip], count: int, rng: Rng
+) -> Iterator[tuple[Pair, NDArray[np.uint8] | None]]:
+    """Yield pairs of frames of one clip, with the mask of the person in the truth."""
     people: dict[str, list[Clip]] = {}
     for clip in clips:
         people.setdefault(clip.identity, []).append(clip)
@@ -175,13 +178,13 @@ def _pairs(clips: Sequence[Clip], count: int, rng: Rng) -> Iterator[Pair]:
         for _ in range(count):
             clip = of_person[int(rng.integers(len(of_person)))]
             first, second = rng.choice(clip.usable, 2, replace=False).tolist()
-            yield Pair(
+            pair = Pair(
                 clip.images[first],
                 clip.landmarks[first],
                 clip.images[second],
                 clip.landmarks[second],
-                clip.person(second),
             )
+            yield pair, clip.person(second)
 
 
 def _optical_flow(true: Image, warped: Image) -> tuple[Array, NDArray[np.bool_]]:

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from typing import Final
 
 import numpy as np
 
 from reenact.errors import ModelError
 from reenact.types import Array, Image
+
+_RIM: Final = 8 / 256
+"""Width of the rim, as a share of a side. Of the outer 8 px of 79 pictures of 256 px, 153 px on
+average, and up to 576, belong to a person and are missed; hardly any is found in excess."""
 
 
 def person_masks(images: Iterable[Image]) -> Iterator[Array]:
@@ -34,4 +39,11 @@ def person_masks(images: Iterable[Image]) -> Iterator[Array]:
     with SelfieSegmentation(model_selection=0) as model:
         for image in images:
             found = model.process(np.ascontiguousarray(image)).segmentation_mask
-            yield np.asarray(found, dtype=np.float32)
+            yield _without_rim(np.asarray(found, dtype=np.float32))
+
+
+def _without_rim(mask: Array) -> Array:
+    """Replace the values next to the picture's edges, where people are missed, by inner ones."""
+    rims = [round(_RIM * side) for side in mask.shape]
+    inner = mask[tuple(slice(rim, side - rim) for rim, side in zip(rims, mask.shape, strict=True))]
+    return np.pad(inner, [(rim, rim) for rim in rims], mode="edge")

@@ -51,6 +51,9 @@ _RING: Final = OVAL[::2]
 _SIZE, _OF_HEAD, _OF_BODY = np.repeat(np.array(RINGS, np.float32), len(_RING), axis=0).T[..., None]
 """`RINGS` of each of their vertices, (N, 1)."""
 
+_OVAL_PUSH: Final = 0.08
+"""How far the oval is widened while triangles are chosen, so that its edges are edges of them."""
+
 _CHIN: Final = 152
 
 _SKULL_CENTRE: Final = np.array([0.0, 0.0, 1.15], np.float32)
@@ -64,9 +67,12 @@ this point does, so a head that nods or turns about it leaves the shoulders in p
 _FLOOR_SHARE: Final = 0.5
 """Share of the body's motion that the crop's lower border has."""
 
-_STILL: Final = (0.03, 0.03, 0.05)
+_STILL: Final = np.array([0.03, 0.03, 0.05])
 """Changes of a pose that are halved for hair and body: shift, iod; turn, radians; logarithm of the
 scale. Most of what landmarks show below that is noise and expression."""
+
+_TREMBLE: Final = 0.5 * _STILL
+"""Changes from one frame to the next that are halved for them."""
 
 _OPENINGS: Final = (MapChannel.MOUTH, MapChannel.EYES, MapChannel.IRISES)
 
@@ -84,8 +90,8 @@ class HeadMesh:
 
     Its triangles are those of the canonical face for everybody, so that a turned head folds
     consistently. Above the chin the rings follow the head's rigid motion, below it the body's,
-    both without small motions. Both fade out towards the border, of which only the lower side
-    moves. The skin flow corrects what landmarks name; None: the shipped one.
+    both without small changes from the reference. Both fade out towards the border, of which
+    only the lower side moves. The skin flow corrects what landmarks name; None: the shipped one.
     """
 
     def __init__(self, skin_flow: SkinFlow | None = None) -> None:
@@ -97,7 +103,9 @@ class HeadMesh:
         vertices = np.concatenate([shape, _rings(shape), np.insert(border, 2, 1.0, axis=1)])
         self._atlas = np.asarray(vertices / 2, dtype=np.float32)
         """Position of each vertex on the canonical head, about -1 to 1, (V, 3)."""
-        plane = vertices[:, :2]
+        plane = vertices[:, :2].copy()
+        # From the front, cheek and jaw are almost on the oval, and would get triangles beyond it.
+        plane[list(OVAL)] += _OVAL_PUSH * (plane[list(OVAL)] - middle)
         # The rims of the irises reach under the lids; only their centres become vertices.
         kept = np.setdiff1d(np.arange(len(plane)), IRIS_RIGHT[1:] + IRIS_LEFT[1:])
         self.triangles: Triangles = kept[triangulate(plane[kept])].astype(np.int32)
@@ -107,7 +115,7 @@ class HeadMesh:
         self, reference: Array, drive: Array, poses: tuple[Pose, Pose], size_px: int
     ) -> tuple[Array, Array]:
         """Return the (V, 3) vertices on reference and driven face; arguments as of `maps`."""
-        reference_pose, drive_pose = poses[0], _followed(*poses)
+        reference_pose, drive_pose = poses[0], _damped_pose(*poses, _STILL)
         pivot = reference[_CHIN] + reference_pose.rotation @ _NECK_PIVOT * reference_pose.scale
         body = _move_rigidly(pivot, reference_pose, drive_pose) - pivot
         ring = _rings(reference)
@@ -116,6 +124,7 @@ class HeadMesh:
         lower = np.clip(depth, 0, 1)
         head = _move_rigidly(ring, reference_pose, drive_pose) - ring
         moved_ring = ring + (1 - lower) * _OF_HEAD * head + lower * _OF_BODY * body
+        moved_ring[:, 2] += size_px  # behind the face, however it turns
         border = np.insert(np.array(_BORDER, np.float32), 2, 1.0, axis=1) * size_px
         moved = border.copy()
         moved[border[:, 1] > size_px, :2] += _FLOOR_SHARE * body[:2]
@@ -131,6 +140,7 @@ class HeadMesh:
         side: int,
         *,
         poses: tuple[Pose, Pose] | None = None,
+        hair: Pose | None = None,
         body: Body | None = None,
     ) -> Array:
         """Rasterise the driven head: float32 (side, side, MAP_CHANNELS), see `MapChannel`.
@@ -141,11 +151,12 @@ class HeadMesh:
             size_px: side of the crop.
             side: side of the maps in cells.
             poses: of reference and drive; None: they are estimated here.
+            hair: the pose that hair and body follow, of `steadied`; None: that of the drive.
             body: the torso that neck and shoulders follow; None: they follow the head.
         """
         poses = poses or (estimate_pose(reference), estimate_pose(drive))
         reference = self._skin_flow.moved(reference, drive, poses)
-        start, end = self.vertices(reference, drive, poses, size_px)
+        start, end = self.vertices(reference, drive, (poses[0], hair or poses[1]), size_px)
         scale, shift = grid_to_crop(side, size_px)
         points = (end[:, :2] - shift) / scale
         cells = rasterise(points, self.triangles, side, end[:, 2])
@@ -218,20 +229,19 @@ def _move_rigidly(points: Array, start: Pose, end: Pose) -> Array:
     return to_image(to_face_frame(points, start), end)
 
 
-def _followed(start: Pose, end: Pose) -> Pose:
-    """Return the pose that hair and body follow: that of the face without small changes."""
-    shift, turn, zoom = (
-        _damped(change, still)
-        for change, still in zip(
-            (
-                (end.translation - start.translation) / start.scale,
-                rotation_vector(end.rotation @ start.rotation.T),
-                np.log(np.float32(end.scale / start.scale)),
-            ),
-            _STILL,
-            strict=True,
-        )
+def steadied(held: Pose, pose: Pose) -> Pose:
+    """Return a held pose that follows a new one, without the tremble of landmarks."""
+    return _damped_pose(held, pose, _TREMBLE)
+
+
+def _damped_pose(start: Pose, end: Pose, still: Array) -> Pose:
+    """Return the second pose, nearer to the first by what `_damped` takes from the change."""
+    changes = (
+        (end.translation - start.translation) / start.scale,
+        rotation_vector(end.rotation @ start.rotation.T),
+        np.log(np.float32(end.scale / start.scale)),
     )
+    shift, turn, zoom = (_damped(*one) for one in zip(changes, still.tolist(), strict=True))
     return Pose(
         rotation_matrix(turn) @ start.rotation,
         start.translation + shift * np.float32(start.scale),

@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from reenact.face.geometry import region_mask
 from reenact.face.topology import OVAL
 from reenact.models.warp_unet_inputs import (
     FLOW,
@@ -34,8 +35,9 @@ _BLOCK: Final = 8
 _FINE_PX: Final = 1536
 """Side of an `enlarged` reference; two to four times the reference's own."""
 
-_CAVITY: Final = (111, 64, 59)
-"""RGB of the inside of a mouth that the reference does not show, before the repair."""
+_CAVITY: Final = np.array([0.74, 0.63, 0.68])
+"""Mean RGB of the inside of open mouths over that of the face, of 45 people: in the dark and in
+coloured light it is dark and coloured, too."""
 
 _BOX_BELOW: Final = np.array([2, 0])
 """The middle of the repair's box below that of the face; rows and columns of cells."""
@@ -57,25 +59,35 @@ def enlarged(reference: Image) -> Image:
     return np.asarray(cv2.resize(reference, size, interpolation=cv2.INTER_CUBIC), np.uint8)
 
 
-def compose(fine: Image, background: Image, maps: Array) -> Image:
+def cavity_colour(reference: Image, landmarks: Array) -> Array:
+    """Return the RGB, (3,), of the inside of a mouth that a reference does not show.
+
+    It is the colour before the repair. `landmarks` are (478, 3) px of the reference.
+    """
+    face = cv2.mean(reference, region_mask(landmarks, OVAL, len(reference)))
+    return np.asarray(_CAVITY * face[:3], np.float32)
+
+
+def compose(fine: Image, background: Image, cavity: Array, maps: Array) -> Image:
     """Move a person, fill the mouth where it is not seen, and lay both over the background.
 
     Args:
         fine: uint8 (F, F, 4), RGB and the person's share (`background.layers_of`), `enlarged`.
         background: uint8 (S, S, 3) RGB; its side is that of the result.
+        cavity: of `cavity_colour`.
         maps: of `HeadMesh.maps`, of any size.
     """
     size = len(background)
     # The flow is interpolated across tears of the mesh, too: following its cells shows their steps.
     flow = _resized(maps[..., FLOW], size)
     person = warp_image(fine, sources(flow, len(fine) // size))
-    _fill_cavity(person, maps[..., MapChannel.UNSEEN_MOUTH])
+    _fill_mouth(person, cavity, maps[..., MapChannel.UNSEEN_MOUTH])
     share = cv2.extractChannel(person, 3) * np.float32(1 / 255)
     shown = cv2.cvtColor(person, cv2.COLOR_RGBA2RGB)
     return np.asarray(cv2.blendLinear(shown, background, share, 1 - share), np.uint8)
 
 
-def _fill_cavity(person: Image, unseen: Array) -> None:
+def _fill_mouth(person: Image, cavity: Array, unseen: Array) -> None:
     """Fill the mouth of a moved person, uint8 (S, S, 4), in place; `unseen` is its channel."""
     if not unseen.any():
         return
@@ -83,7 +95,7 @@ def _fill_cavity(person: Image, unseen: Array) -> None:
     zoom = len(person) / len(unseen)
     box = person[tuple(slice(int(one.start * zoom), int(one.stop * zoom)) for one in cells)]
     share = np.asarray(cv2.resize(unseen[cells], box.shape[1::-1]))
-    inside = np.full_like(box, (*_CAVITY, 255))
+    inside = np.full_like(box, (*cavity.tolist(), 255))
     box[:] = cv2.blendLinear(inside, box, share, 1 - share)
 
 

@@ -30,10 +30,11 @@ from reenact.registry import RendererSpec
 from reenact.rendering.background import layers_of
 from reenact.rendering.body_field import moved_from
 from reenact.rendering.compositing import edge_fade
-from reenact.rendering.head_mesh import head_mesh
+from reenact.rendering.head_mesh import head_mesh, steadied
 from reenact.rendering.layers import (
     Corner,
     add_residual,
+    cavity_colour,
     compose,
     enlarged,
     follow_box,
@@ -66,6 +67,7 @@ class _Reference:
 
     person: Image
     background: Image
+    cavity: Array
     landmarks: Array
     pose: Pose
     torso: Array
@@ -91,6 +93,7 @@ class WarpUNetRenderer:
         self._loaded: str | None = None
         self._size = NETWORK_PX
         self._corner: Corner | None = None
+        self._hair: Pose | None = None
         self._chosen: int | None = None
         self._fading_from: int | None = None
         self._fade_s = 0.0
@@ -123,7 +126,8 @@ class WarpUNetRenderer:
         whole = in_bytes(cv2.resize(person, picture.shape[1::-1]))
         scene, share = layers_of(picture, whole, landmarks)
         shown = np.dstack([picture, share])
-        return _Reference(shown, scene, points, estimate_pose(points), torso)
+        cavity = cavity_colour(picture, landmarks)
+        return _Reference(shown, scene, cavity, points, estimate_pose(points), torso)
 
     def render(self, drive: Drive) -> Image:
         """Draw one frame."""
@@ -131,6 +135,7 @@ class WarpUNetRenderer:
         number = self._choose(landmarks, drive.dt_s)
         self._corner = follow_box(self._corner, landmarks)
         pose = estimate_pose(landmarks)
+        self._hair = pose if self._hair is None else steadied(self._hair, pose)
         picture = self._draw(number, landmarks, pose, drive.body)
         if self._fading_from is not None:
             earlier = self._draw(self._fading_from, landmarks, pose, drive.body)
@@ -139,10 +144,11 @@ class WarpUNetRenderer:
         return picture
 
     def reset(self) -> None:
-        """Forget which reference is in use, and where the repair's box is."""
+        """Forget which reference is in use, and where the repair's box and the hair are."""
         self._chosen = None
         self._fading_from = None
         self._corner = None
+        self._hair = None
 
     def _load(self, path: Path) -> None:
         from reenact.models.inference import compile_module, file_digest
@@ -172,10 +178,11 @@ class WarpUNetRenderer:
             NETWORK_PX,
             _MAP_SIDE,
             poses=(reference.pose, pose),
+            hair=self._hair,
             body=None if body is None else moved_from(body, reference.torso),
         )
         maps[..., FLOW] *= self._edge_fade
-        picture = compose(self._fine[number], reference.background, maps)
+        picture = compose(self._fine[number], reference.background, reference.cavity, maps)
         assert self._corner is not None
         inputs = {
             "layered": in_box(picture, self._corner)[None],

@@ -68,8 +68,7 @@ class Pair:
     Attributes:
         reference, truth: uint8 (S, S, 3) RGB.
         reference_landmarks, truth_landmarks: (478, 3) px.
-        person, reference_person: square uint8 masks of the person in the truth and in the
-            reference, 255: person; None: unknown.
+        person: square uint8 mask of the person in the reference, 255: person; None: unknown.
     """
 
     reference: Image
@@ -77,7 +76,6 @@ class Pair:
     truth: Image
     truth_landmarks: Array
     person: NDArray[np.uint8] | None = None
-    reference_person: NDArray[np.uint8] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,19 +110,18 @@ def augment(
     size = pair.truth.shape[0]
     images = [np.asarray(pair.reference), np.asarray(pair.truth)]
     landmarks = [pair.reference_landmarks, pair.truth_landmarks]
-    people: list[NDArray[np.uint8] | None] = [
-        mask if mask is None else np.asarray(cv2.resize(mask, (size, size)), np.uint8)
-        for mask in (pair.reference_person, pair.person)
-    ]
+    person = pair.person
+    if person is not None:
+        person = np.asarray(cv2.resize(person, (size, size)), np.uint8)
     if "flip" in changes and rng.random() < 0.5:
         images = [np.ascontiguousarray(image[:, ::-1]) for image in images]
-        people = [mask if mask is None else np.ascontiguousarray(mask[:, ::-1]) for mask in people]
+        person = None if person is None else np.ascontiguousarray(person[:, ::-1])
         landmarks = [mirrored(points, size) for points in landmarks]
     affine = _random_affine(rng, size, extent, changes)
     if affine is not None:
         images = [crop_image(image, affine, size) for image in images]
         landmarks = [transform_points(points, affine) for points in landmarks]
-        people = [mask if mask is None else crop_image(mask, affine, size) for mask in people]
+        person = None if person is None else crop_image(person, affine, size)
     if "colour" in changes:
         table = _colour_table(rng)
         images = [cv2.LUT(image, table).astype(np.uint8) for image in images]
@@ -136,8 +133,7 @@ def augment(
         reference_landmarks=landmarks[0],
         truth=images[1],
         truth_landmarks=landmarks[1],
-        person=people[1],
-        reference_person=people[0],
+        person=person,
     )
 
 
@@ -204,9 +200,7 @@ def animate(still: Still, first: Array, second: Array) -> Pair:
     person = warp_image(still.person, flow)
     share = person[..., None].astype(np.float32) / 255
     reference = still.background + share * (moved - still.background)
-    return Pair(
-        reference.astype(np.uint8), points, still.image, still.landmarks, still.person, person
-    )
+    return Pair(reference.astype(np.uint8), points, still.image, still.landmarks, person)
 
 
 def wink_frames(landmarks: Array, usable: NDArray[np.intp]) -> NDArray[np.intp]:

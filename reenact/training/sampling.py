@@ -361,7 +361,6 @@ class PairSampler:
             clip.landmarks[first],
             truth,
             points,
-            clip.person(here),
             None if rng.random() < _UNKNOWN_SHARE else clip.person(first),
         )
 
@@ -401,7 +400,6 @@ def validation_pairs(
                     clip.landmarks[first],
                     np.asarray(clip.images[frame]),
                     driven(clip, frame, rng),
-                    clip.person(frame),
                     clip.person(first),
                 ),
             )

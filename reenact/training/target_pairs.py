@@ -63,7 +63,7 @@ class TargetClip:
             self.landmarks[reference],
             self.images[truth],
             self.landmarks[truth],
-            reference_person=self._people[reference],
+            self._people[reference],
         )
 
 

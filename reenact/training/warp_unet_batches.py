@@ -9,12 +9,20 @@ import numpy as np
 
 from reenact.face.aperture import LEFT_EYE, RIGHT_EYE
 from reenact.face.geometry import estimate_pose, region_mask, square_to_crop, transform_points
-from reenact.face.topology import EYE_LEFT, EYE_RIGHT, LIPS_INNER, LIPS_OUTER
+from reenact.face.topology import EYE_LEFT, EYE_RIGHT, LIPS_OUTER
 from reenact.imaging import resized_square
 from reenact.models.warp_unet_inputs import MAP_STEM, NETWORK_PX, REPAIR_CELLS, STEM
 from reenact.rendering.background import layers_of
 from reenact.rendering.head_mesh import head_mesh
-from reenact.rendering.layers import Corner, compose, enlarged, follow_box, in_box, maps_in_box
+from reenact.rendering.layers import (
+    Corner,
+    cavity_colour,
+    compose,
+    enlarged,
+    follow_box,
+    in_box,
+    maps_in_box,
+)
 from reenact.training.augmentation import Pair
 from reenact.training.sampling import Batch
 from reenact.types import Array
@@ -51,14 +59,15 @@ def _row(pair: Pair) -> Batch:
     shown, truth = (
         resized_square(np.asarray(picture), NETWORK_PX) for picture in (pair.reference, pair.truth)
     )
-    person = np.zeros((1, 1), np.uint8) if pair.reference_person is None else pair.reference_person
+    person = np.zeros((1, 1), np.uint8) if pair.person is None else pair.person
     person = np.asarray(cv2.resize(person, (NETWORK_PX, NETWORK_PX)), np.uint8)
     scene, share = layers_of(shown, person, reference)
+    fine = enlarged(np.dstack([shown, share]))
     maps = head_mesh().maps(reference, driven, NETWORK_PX, NETWORK_PX // MAP_STEM)
     # A live box stays where it was until the face has left its middle.
     corner = follow_box(follow_box(None, reference), driven)
     return {
-        "layered": in_box(compose(enlarged(np.dstack([shown, share])), scene, maps), corner),
+        "layered": in_box(compose(fine, scene, cavity_colour(shown, reference), maps), corner),
         "truth": in_box(truth, corner),
         "maps": maps_in_box(maps, corner),
         "weight": maps_in_box(importance(driven, NETWORK_PX)[..., None], corner),
@@ -86,8 +95,8 @@ def local_windows(points: Array, corner: Corner) -> Array:
 def importance(points: Array, size_px: int) -> Array:
     """Return the weights of the losses, float32 (size/2, size/2), mean 1.
 
-    They are proportional to 1 in the background, 2 around the face, 3 on the face, 12 on lips, eyes
-    and upper lids, and 28 inside the mouth, which no warp can bring.
+    They are proportional to 1 in the background, 2 around the face, 3 on the face, and 12 on mouth,
+    eyes and upper lids. A larger one inside the mouth makes teeth the grey mean of all teeth.
     """
     side = size_px // 2
     small = points * np.float32(0.5)
@@ -100,7 +109,6 @@ def importance(points: Array, size_px: int) -> Array:
     for loop in (LIPS_OUTER, EYE_LEFT, EYE_RIGHT, *_UPPER_LIDS):
         detail |= region_mask(small, loop, side)
     detail = cv2.dilate(detail, np.ones((5, 5), np.uint8)).astype(np.uint8)
-    inside = region_mask(small, LIPS_INNER, side)
-    weight = 1 + around.astype(np.float32) + face + 9 * (detail > 0) + 16 * (inside > 127)
+    weight = 1 + around.astype(np.float32) + face + 9 * (detail > 0)
     weight = cv2.blur(weight, (5, 5)).astype(np.float32)
     return np.asarray(weight / weight.mean(), dtype=np.float32)

@@ -23,16 +23,16 @@ TOLERANCES = {"psnr": 0.15, "face_psnr": 0.15, "mesh_psnr": 0.15}
 OTHER_TOLERANCE = 0.01
 
 GENERATED = {
-    "psnr": (34.57, 0.5),
+    "psnr": (33.49, 0.5),
     "ssim": (0.959, 0.008),
-    "face_psnr": (33.76, 0.5),
+    "face_psnr": (32.85, 0.5),
     "face_ssim": (0.954, 0.008),
-    "mesh_psnr": (33.00, 0.5),
+    "mesh_psnr": (32.68, 0.5),
     "sharpness": (1.05, 0.06),
     "au_error": (0.020, 0.006),
     "mouth_open_error": (0.084, 0.03),
     "akd_px": (0.60, 0.15),
-    "flicker": (0.096, 0.04),
+    "flicker": (0.109, 0.04),
 }
 """Of `warp_unet` on the portrait that turns, its mirror image included: figure and tolerance."""
 
@@ -40,8 +40,8 @@ VAL: dict[str, dict[str, float]] = {
     "copy": {"psnr": 17.001, "ssim": 0.646, "face_psnr": 16.057, "mesh_psnr": 16.150},
     "warp": {"psnr": 20.424, "ssim": 0.758, "face_psnr": 22.349, "mesh_psnr": 25.012},
     "warp_unet": {
-        **{"psnr": 21.766, "ssim": 0.806, "face_psnr": 23.680, "mesh_psnr": 26.175},
-        **{"sharpness": 1.010, "face_sharpness": 1.012},
+        **{"psnr": 21.729, "ssim": 0.804, "face_psnr": 23.529, "mesh_psnr": 25.900},
+        **{"sharpness": 1.005, "face_sharpness": 1.035},
     },
 }
 """The first two clips of the validation set."""

@@ -8,8 +8,9 @@ import pytest
 
 from reenact.face.body_tracker import torso
 from reenact.face.geometry import rotation_matrix, to_face_frame, to_image, triangulate
+from reenact.face.topology import N_LANDMARKS, OVAL
 from reenact.models.warp_unet_inputs import FLOW, MAP_CHANNELS, MapChannel
-from reenact.rendering.head_mesh import _skull_depth, head_mesh
+from reenact.rendering.head_mesh import _skull_depth, head_mesh, steadied
 from reenact.rendering.mesh_warp import grid_to_crop, interpolate, rasterise, warp_image
 from reenact.types import Array, Pose
 from support.faces import posed_face
@@ -210,3 +211,24 @@ def test_the_torso_moves_shoulders_and_neither_face_nor_what_follows_the_head() 
     shoulder = both[110:, 20:108, MapChannel.FLOW_X] * -128
     np.testing.assert_allclose(shoulder, -0.2 * iod, rtol=0.02)
     assert head[chin + 24, column, MapChannel.FLOW_X] * -128 > 3
+
+
+def test_no_triangle_beside_the_face_reaches_into_it() -> None:
+    """One that does shows hair in a notch of the cheek when the head turns."""
+    inner = set(range(N_LANDMARKS)) - set(OVAL)
+    beside = [corners for corners in head_mesh().triangles.tolist() if max(corners) >= N_LANDMARKS]
+    assert beside
+    assert not any(inner & set(corners) for corners in beside)
+
+
+def test_what_trembles_is_held_and_what_moves_is_followed() -> None:
+    start = Pose(np.eye(3, dtype=np.float32), np.array([128, 128, 0], np.float32), 60.0)
+    for shift_px, least, most in ((0.2, 0.0, 0.04), (6.0, 5.5, 6.0)):
+        moved = replace(start, translation=start.translation + np.float32(shift_px))
+        held = steadied(start, moved).translation[0] - 128
+        assert least <= held <= most
+    held = start
+    for frame in range(60):  # slowly, to the right
+        pose = replace(start, translation=start.translation + np.float32(0.2 * frame))
+        held = steadied(held, pose)
+        assert pose.translation[0] - held.translation[0] < 1

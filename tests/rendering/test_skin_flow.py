@@ -155,7 +155,7 @@ def test_optical_flow_measures_what_the_mesh_leaves_over() -> None:
     for slid_px in (0, 3):
         wrong = np.array([slid_px, 0, 0], np.float32)
         pair = Pair(picture, target.neutral + wrong, truth, target.neutral + shift)
-        residual = measure(pair, HeadMesh(nothing()))
+        residual = measure(pair, None, HeadMesh(nothing()))
         assert residual.motion[3] == pytest.approx((14 - slid_px) / scale, abs=0.01)
         left = np.median(residual.skin[residual.known], axis=0) * scale
         np.testing.assert_allclose(left, [-slid_px, 0], atol=0.5)

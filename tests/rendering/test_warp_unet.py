@@ -27,7 +27,7 @@ from reenact.models.warp_unet_inputs import (
 )
 from reenact.models.weights import load_model, save_model
 from reenact.rendering.compositing import edge_fade
-from reenact.rendering.layers import compose, enlarged
+from reenact.rendering.layers import cavity_colour, compose, enlarged
 from reenact.rendering.reference_ranking import SeenFaces
 from reenact.rendering.warp_unet import WarpUNetRenderer, person_coverage
 from reenact.training.augmentation import Pair
@@ -235,18 +235,40 @@ def test_the_person_is_laid_over_the_background() -> None:
     share = np.full((NETWORK_PX, NETWORK_PX), 255, np.uint8)
     share[:, :80] = 0
     maps = np.zeros((NETWORK_PX // 2, NETWORK_PX // 2, MAP_CHANNELS), np.float32)
-    layered = compose(enlarged(np.dstack([picture, share])), np.zeros_like(picture), maps)
+    fine = enlarged(np.dstack([picture, share]))
+    layered = compose(fine, np.zeros_like(picture), np.zeros(3, np.float32), maps)
     assert (layered[:, :76] == 0).all()
     assert np.abs(layered[:, 84:].astype(int) - picture[:, 84:]).mean() < 12
 
 
-def test_an_opened_mouth_is_dark_before_it_is_repaired() -> None:
+def test_an_opened_mouth_has_a_share_of_the_light_of_its_face() -> None:
+    target = portrait_target()
+    bright, dark = (
+        cavity_colour((target.references[0] // divisor).astype(np.uint8), target.neutral)
+        for divisor in (1, 4)
+    )
+    np.testing.assert_allclose(4 * dark, bright, atol=3)
     white = np.full((NETWORK_PX, NETWORK_PX, 4), 255, np.uint8)
     maps = np.zeros((NETWORK_PX // 2, NETWORK_PX // 2, MAP_CHANNELS), np.float32)
     maps[32:96, 32:96, MapChannel.UNSEEN_MOUTH] = 1
-    layered = compose(enlarged(white), white[..., :3].copy(), maps)
-    assert layered[80:176, 80:176].max() < 128
+    layered = compose(enlarged(white), white[..., :3].copy(), dark, maps)
+    assert np.abs(layered[80:176, 80:176] - dark).max() < 1
     assert layered[:48].min() == 255
+
+
+def test_teeth_that_the_photo_shows_keep_their_detail() -> None:
+    network = WarpUNet().eval()
+    torch.nn.init.normal_(network.picture_head.weight, std=0.1)
+    layered, maps = (torch.rand(shape) for shape in input_shapes().values())
+    maps[:, MapChannel.SKIN] = maps[:, MapChannel.MOUTH] = 1
+    inside = np.s_[0, :, 48:-48, 48:-48]
+    roughness = []
+    for unseen in (0, 1):
+        maps[:, MapChannel.UNSEEN_MOUTH] = unseen
+        with torch.no_grad():
+            residual = network(layered, maps)[inside]
+        roughness.append(float(residual.diff(dim=-1).abs().mean()))
+    assert roughness[0] < 0.3 * roughness[1]
 
 
 def test_an_untrained_network_adds_nothing() -> None:
@@ -290,9 +312,7 @@ def test_a_frame_is_what_was_trained() -> None:
     drawn = renderer.render(drive(face))
     assert isinstance(renderer, WarpUNetRenderer)
     (person,) = person_coverage(target.references, target.landmarks)
-    pair = Pair(
-        target.references[0], target.neutral, drawn, face, reference_person=in_bytes(person)
-    )
+    pair = Pair(target.references[0], target.neutral, drawn, face, person=in_bytes(person))
     batch = {name: torch.from_numpy(value) for name, value in collate([pair]).items()}
     network = WarpUNet().eval()
     load_model(shipped_weights(), network, "warp_unet")

@@ -112,13 +112,13 @@ def test_pairs_hold_the_mask_of_the_person(tuning: Tuning) -> None:
     """Without it the wall would move with the head. If nobody is found, nothing is known."""
     clip = TargetClip(tuning.footage)
     pair = clip.pair(int(clip.references[0]), 1)
-    assert pair.reference_person is not None
-    skin = region_mask(pair.reference_landmarks, OVAL, len(pair.reference_person)) > 127
-    assert pair.reference_person[skin].mean() > 0.9 * 255
-    assert pair.reference_person.mean() < 0.9 * 255
+    assert pair.person is not None
+    skin = region_mask(pair.reference_landmarks, OVAL, len(pair.person)) > 127
+    assert pair.person[skin].mean() > 0.9 * 255
+    assert pair.person.mean() < 0.9 * 255
     noise = np.random.default_rng(0).integers(0, 255, tuning.footage.images.shape, np.uint8)
     clip = TargetClip(Footage(noise, tuning.footage.landmarks))
-    unknown = clip.pair(int(clip.references[0]), 1).reference_person
+    unknown = clip.pair(int(clip.references[0]), 1).person
     assert unknown is not None
     assert np.ptp(unknown) == 0
 
