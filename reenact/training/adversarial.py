@@ -44,7 +44,7 @@ from reenact.training.picture_pairs import (
     load_pictures,
     measure,
 )
-from reenact.training.sampling import Batch, PairBatches, PictureData, read_settings
+from reenact.training.sampling import Batch, Batches, PairDraw, PictureData, read_settings
 
 BETAS: Final = (0.5, 0.999)
 """β1 and β2 of Adam in the paper and in pix2pix."""
@@ -147,7 +147,8 @@ class AdversarialRecipe(Recipe):
         """Return the batches by step."""
         config = self.config
         stack = partial(collate, size_px=config.size_px)
-        return PairBatches(self._material.sampler, stack, config.batch_size, seed, steps)
+        draw = PairDraw(self._material.sampler, stack, config.batch_size)
+        return Batches(draw, seed, steps)
 
     def step(self, batch: Mapping[str, Any], progress: float) -> dict[str, float]:
         """Learn from one batch of `picture_pairs.collate`."""

@@ -48,9 +48,10 @@ from reenact.training.adversarial import (
     generator_loss,
     optimizer_step,
 )
+from reenact.training.augmentation import Rng
 from reenact.training.deformation_transfer import DeformationTransfer, Motion, load_motions
 from reenact.training.loop import Recipe, cosine
-from reenact.training.sampling import PeopleData, describe, read_settings, split_people
+from reenact.training.sampling import Batches, PeopleData, describe, read_settings, split_people
 from reenact.types import Array
 
 ACTIVE: Final = 0.08
@@ -110,12 +111,10 @@ def build_recipe(settings: Mapping[str, Any]) -> FusionRecipe:
     return FusionRecipe(read_settings(FusionRecipeConfig, settings))
 
 
-class FusionBatches(Dataset[Batch]):
-    """Item n is the batch of step n, the same for the same seed."""
+class FusionSampler:
+    """Draws batches, for `Batches`."""
 
-    def __init__(
-        self, motions: Sequence[Motion], config: FusionRecipeConfig, seed: int, steps: int
-    ):
+    def __init__(self, motions: Sequence[Motion], config: FusionRecipeConfig) -> None:
         self._motions = motions
         self._people: dict[str, list[int]] = {}
         for number, motion in enumerate(motions):
@@ -124,14 +123,11 @@ class FusionBatches(Dataset[Batch]):
         rests = np.stack([motion.rest for motion in motions])
         self._deformation = DeformationTransfer(rests)
         self._rest_kernel = self._deformation.kernel(rests)
-        self._config, self._seed, self._steps = config, seed, steps
+        self._config = config
         self._labelled = labelled_frames(motions)
 
-    def __len__(self) -> int:
-        return self._steps
-
-    def __getitem__(self, step: int) -> Batch:
-        rng = np.random.default_rng([self._seed, step])
+    def draw(self, rng: Rng) -> Batch:
+        """Return one batch."""
         count = self._config.batch_size
         chosen, acting = self._frames(rng, count)
         rests = np.stack([self._motions[k].rest for k in chosen])
@@ -246,10 +242,10 @@ class FusionRecipe(Recipe):
 
     def batches(self, seed: int, steps: int) -> Dataset[Batch]:
         """Return the batches by step."""
-        return FusionBatches(self._motions, self.config, seed, steps)
+        return Batches(FusionSampler(self._motions, self.config).draw, seed, steps)
 
     def step(self, batch: Mapping[str, Any], progress: float) -> dict[str, float]:
-        """Learn from one batch of `FusionBatches`."""
+        """Learn from one batch of `FusionSampler`."""
         del progress
         config = self.config
         fusion = self.networks["fusion"]

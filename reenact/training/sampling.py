@@ -277,26 +277,33 @@ class Sampler(Protocol):
 Batch = dict[str, NDArray[Any]]
 
 
-class PairBatches(Dataset[Batch]):
-    """Item n is the batch of step n, the same for the same seed, however often training resumed."""
+class Batches(Dataset[Batch]):
+    """Item n is the batch of step n, the same for the same seed, however often training resumed.
 
-    def __init__(
-        self,
-        sampler: Sampler,
-        collate: Callable[[list[Pair]], Batch],
-        batch_size: int,
-        seed: int,
-        steps: int,
-    ) -> None:
-        self._sampler, self._collate, self._batch_size = sampler, collate, batch_size
-        self._seed, self._steps = seed, steps
+    `draw` is called with the step's own generator of random numbers; worker processes get a copy.
+    """
+
+    def __init__(self, draw: Callable[[Rng], Batch], seed: int, steps: int) -> None:
+        self._draw, self._seed, self._steps = draw, seed, steps
 
     def __len__(self) -> int:
         return self._steps
 
     def __getitem__(self, step: int) -> Batch:
-        rng = np.random.default_rng([self._seed, step])
-        return self._collate([self._sampler.draw(rng) for _ in range(self._batch_size)])
+        return self._draw(np.random.default_rng([self._seed, step]))
+
+
+@dataclass(frozen=True, slots=True)
+class PairDraw:
+    """Draws batches of pairs, for `Batches`."""
+
+    sampler: Sampler
+    collate: Callable[[list[Pair]], Batch]
+    batch_size: int
+
+    def __call__(self, rng: Rng) -> Batch:
+        """Return one batch."""
+        return self.collate([self.sampler.draw(rng) for _ in range(self.batch_size)])
 
 
 class PairSampler:

@@ -44,7 +44,7 @@ from reenact.training.losses import (
     weighted_l1,
 )
 from reenact.training.picture_pairs import PictureMaterial, load_pictures
-from reenact.training.sampling import Batch, PairBatches, PictureData, read_settings
+from reenact.training.sampling import Batch, Batches, PairDraw, PictureData, read_settings
 from reenact.training.warp_unet_batches import collate
 from reenact.types import Image
 
@@ -118,7 +118,8 @@ class WarpUNetRecipe(Recipe):
 
     def batches(self, seed: int, steps: int) -> Dataset[Batch]:
         """Return the batches by step."""
-        return PairBatches(self._material.sampler, collate, self.config.batch_size, seed, steps)
+        draw = PairDraw(self._material.sampler, collate, self.config.batch_size)
+        return Batches(draw, seed, steps)
 
     def step(self, batch: Mapping[str, Any], progress: float) -> dict[str, float]:
         """Learn from one batch of `collate`; raises ReenactError if the training diverged."""

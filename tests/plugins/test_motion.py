@@ -9,7 +9,7 @@ import pytest
 import torch
 from reenact_motion import MOTION_GAN, TEXTURE_GAN, MotionGANSettings
 from reenact_motion.network import CLASSES, NOISE, POINT, MotionGenerator, inner
-from reenact_motion.recipe import MotionBatches, build_recipe
+from reenact_motion.recipe import MotionSampler, build_recipe
 from reenact_motion.segments import SAMPLES, UNITS, deviations_of, find_segments
 from reenact_motion.srvf import (
     Curve,
@@ -91,11 +91,11 @@ def test_the_generator_stays_in_the_tangent_space_of_its_class() -> None:
 
 def test_batches_lie_between_motions_of_one_class_and_are_drawn_again_alike() -> None:
     tangents = [np.full((2, *POINT), number, np.float64) for number in range(CLASSES)]
-    batches = MotionBatches(tangents, (2, 16), seed=3, steps=5)
-    batch = batches[4]
+    batches = [MotionSampler(tangents, (2, 16)).draw(np.random.default_rng(3)) for _ in range(2)]
+    batch, again = batches
     assert batch["tangent"].shape == (2, 16, *POINT)
     assert np.array_equal(batch["tangent"][:, :, 0, 0], batch["emotion"])
-    assert np.array_equal(MotionBatches(tangents, (2, 16), 3, 5)[4]["tangent"], batch["tangent"])
+    assert np.array_equal(again["tangent"], batch["tangent"])
 
 
 def acting(emotion: int, name: str = "anna") -> Motion:

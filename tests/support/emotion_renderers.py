@@ -92,7 +92,7 @@ def check_shipped_weights(name: str) -> None:
             believed.append(shipped_recogniser().probabilities(deviation[None])[0])
     more = (np.array(believed) - believed[0]).diagonal()[1:]
     assert (more > 0).sum() >= 5, more
-    assert more.mean() > 0.05, more
+    assert more.mean() > 0.03, more  # of a copy it would be 0
 
 
 def check_it_comes_without_weights(name: str) -> None:

@@ -16,7 +16,7 @@ from reenact.models.fusion_network import shipped_network
 from reenact.models.landmark_fusion import FreenetFusion
 from reenact.testing.weights import people
 from reenact.training.deformation_transfer import load_motions
-from reenact.training.landmark_fusion import FusionBatches, FusionRecipe, build_recipe
+from reenact.training.landmark_fusion import FusionRecipe, FusionSampler, build_recipe
 from reenact.training.picture_pairs import load_pictures
 from reenact.training.recipes import read_training_file
 from reenact.training.sampling import PictureData
@@ -125,7 +125,7 @@ def test_a_pair_of_equation_5_is_two_people_with_the_same_label(tmp_path: Path) 
     folder = labelled_people(tmp_path / "people")
     motions = load_motions(folder)
     recipe = recipe_on(tmp_path / "all", batch_size=32)
-    batch = FusionBatches(motions, recipe.config, seed=3, steps=2)[0]
+    batch = FusionSampler(motions, recipe.config).draw(np.random.default_rng(3))
     rests = np.stack([motion.rest for motion in motions])
     whole = np.concatenate([motion.shapes for motion in motions])
 

@@ -16,7 +16,8 @@ from reenact.models.warp_unet_inputs import MAP_CHANNELS, STEM, MapChannel
 from reenact.rendering.layers import follow_box, in_box
 from reenact.training.augmentation import Still, animate
 from reenact.training.sampling import (
-    PairBatches,
+    Batches,
+    PairDraw,
     PairSampler,
     PeopleData,
     load_clips,
@@ -98,7 +99,7 @@ def sampler(clips: Path, cache: Path, still_share: float = 0.0) -> PairSampler:
 
 def test_a_batch_is_the_same_for_the_same_step(clips: Path, tmp_path: Path) -> None:
     batches, others = (
-        PairBatches(sampler(clips, tmp_path), collate, 2, seed=5, steps=10) for _ in range(2)
+        Batches(PairDraw(sampler(clips, tmp_path), collate, 2), seed=5, steps=10) for _ in range(2)
     )
     first, again, other = batches[3], others[3], others[4]
     for name, value in first.items():

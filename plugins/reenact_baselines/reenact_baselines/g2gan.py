@@ -40,7 +40,7 @@ from reenact.training.picture_pairs import (
     load_pictures,
     measure,
 )
-from reenact.training.sampling import Batch, PairBatches
+from reenact.training.sampling import Batch, Batches, PairDraw
 
 CYCLE_SHARE: Final = 0.5
 """Weight of the cycle loss, as a share of the pixel loss's."""
@@ -95,7 +95,8 @@ class G2GANRecipe(Recipe):
         """Return the batches by step."""
         config = self.config
         stack = partial(collate, size_px=config.size_px)
-        return PairBatches(self._material.sampler, stack, config.batch_size, seed, steps)
+        draw = PairDraw(self._material.sampler, stack, config.batch_size)
+        return Batches(draw, seed, steps)
 
     def step(self, batch: Mapping[str, Any], progress: float) -> dict[str, float]:
         """Learn both ways from one batch: the reference is calm, the truth acts."""

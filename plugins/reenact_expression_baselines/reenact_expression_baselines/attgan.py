@@ -25,13 +25,13 @@ from reenact.training.faces.material import FaceMaterial, by_emotion
 from reenact.training.faces.recipe import (
     FaceGanConfig,
     FaceRecipe,
-    critic_losses,
     recipe_builder,
     sizes_of,
 )
 from reenact_expression_baselines import weights
 from reenact_expression_baselines.layers import (
     BaselineConfig,
+    critic_and_class_losses,
     doubling,
     drawing,
     halving,
@@ -91,13 +91,10 @@ class AttganRecipe(FaceRecipe):
 
     def critic_losses(self, batch: Mapping[str, Tensor], wanted: Tensor) -> dict[str, Tensor]:
         """Return the losses of the critic."""
-        with torch.no_grad():
-            generated = self.networks["generator"](self.given(batch)[0], wanted)
-        losses, read = critic_losses(
-            self.networks["critic"], batch["faces"], generated, self.config.penalty_weight
+        config = self.config
+        return critic_and_class_losses(
+            self, batch, wanted, config.critic_class_weight, config.penalty_weight
         )
-        cost = F.cross_entropy(read, self.shows(batch))
-        return {**losses, "read": self.config.critic_class_weight * cost}
 
     def generator_losses(self, batch: Mapping[str, Tensor], wanted: Tensor) -> dict[str, Tensor]:
         """Return the losses of the generator."""

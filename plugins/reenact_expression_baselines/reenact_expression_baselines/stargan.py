@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import torch
 import torch.nn.functional as F
 from pydantic import ConfigDict, NonNegativeFloat, PositiveInt
 from pydantic.dataclasses import dataclass as pydantic_dataclass
@@ -23,14 +22,13 @@ from reenact.training.faces.material import FaceMaterial, by_emotion
 from reenact.training.faces.recipe import (
     FaceGanConfig,
     FaceRecipe,
-    critic_losses,
     falling,
     recipe_builder,
     sizes_of,
 )
 from reenact.training.loop import Schedule
 from reenact_expression_baselines import weights
-from reenact_expression_baselines.layers import BaselineConfig
+from reenact_expression_baselines.layers import BaselineConfig, critic_and_class_losses
 
 
 @pydantic_dataclass(frozen=True, config=ConfigDict(extra="forbid"))
@@ -70,15 +68,10 @@ class StarganRecipe(FaceRecipe):
 
     def critic_losses(self, batch: Mapping[str, Tensor], wanted: Tensor) -> dict[str, Tensor]:
         """Return the losses of the critic."""
-        with torch.no_grad():
-            generated = self.networks["generator"](self.given(batch)[0], wanted)
-        losses, read = critic_losses(
-            self.networks["critic"], batch["faces"], generated, self.config.penalty_weight
+        config = self.config
+        return critic_and_class_losses(
+            self, batch, wanted, config.class_weight, config.penalty_weight
         )
-        return {
-            **losses,
-            "read": self.config.class_weight * F.cross_entropy(read, self.shows(batch)),
-        }
 
     def generator_losses(self, batch: Mapping[str, Tensor], wanted: Tensor) -> dict[str, Tensor]:
         """Return the losses of the generator."""

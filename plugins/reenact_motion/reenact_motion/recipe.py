@@ -26,9 +26,17 @@ from reenact.expression.emotions import EMOTIONS
 from reenact.models.masked_generator import gradient_penalty
 from reenact.models.weights import save_model
 from reenact.training.adversarial import as_floats, optimizer_step
+from reenact.training.augmentation import Rng
 from reenact.training.deformation_transfer import load_motions
 from reenact.training.loop import Recipe
-from reenact.training.sampling import PeopleData, describe, read_settings, split_people
+from reenact.training.sampling import (
+    Batch,
+    Batches,
+    PeopleData,
+    describe,
+    read_settings,
+    split_people,
+)
 from reenact_motion import NAME
 from reenact_motion.measures import Figures, by_class
 from reenact_motion.network import CLASSES, NOISE, MotionCritic, MotionGenerator
@@ -68,24 +76,21 @@ def build_recipe(settings: Mapping[str, Any]) -> MotionRecipe:
     return MotionRecipe(read_settings(MotionRecipeConfig, settings))
 
 
-class MotionBatches(Dataset[dict[str, Any]]):
-    """Item n holds the motions of step n, the classes equally often.
+class MotionSampler:
+    """Draws batches of motions, the classes equally often, for `Batches`.
 
     A motion lies on the way between two of its class, in the tangent space of their mean, since
     there are few.
     """
 
-    def __init__(self, tangents: Sequence[Curve], shape: tuple[int, int], seed: int, steps: int):
+    def __init__(self, tangents: Sequence[Curve], shape: tuple[int, int]) -> None:
         self._tangents = np.concatenate(tangents).astype(np.float32)
         self._counts = np.array([len(of_class) for of_class in tangents])
         self._starts = np.cumsum(self._counts) - self._counts
-        self._shape, self._seed, self._steps = shape, seed, steps
+        self._shape = shape
 
-    def __len__(self) -> int:
-        return self._steps
-
-    def __getitem__(self, step: int) -> dict[str, Any]:
-        rng = np.random.default_rng([self._seed, step])
+    def draw(self, rng: Rng) -> Batch:
+        """Return one batch."""
         emotion = rng.integers(CLASSES, size=self._shape)
         places = rng.random((2, *self._shape)) * self._counts[emotion]
         first, second = self._tangents[self._starts[emotion] + places.astype(int)]
@@ -119,7 +124,7 @@ class MotionRecipe(Recipe):
     def batches(self, seed: int, steps: int) -> Dataset[dict[str, Any]]:
         """Return the batches by step."""
         shape = (self.config.critic_steps, self.config.batch_size)
-        return MotionBatches(self._tangents, shape, seed, steps)
+        return Batches(MotionSampler(self._tangents, shape).draw, seed, steps)
 
     def step(self, batch: Mapping[str, Any], progress: float) -> dict[str, float]:
         """Train the critic on all parts of the batch, then the generator on the last."""

@@ -22,7 +22,6 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import Dataset
 
 from reenact.evaluation import metrics
 from reenact.evaluation.face_reader import FaceReader, own_shape
@@ -152,19 +151,6 @@ def load_faces(data: FaceData, group: Grouping | None = None) -> FaceMaterial:
         train = [*train, *load_acted(Path(data.train), data, people)]
         description += f", {data.acted_frames} frames of each also bent to emotions"
     return FaceMaterial(train, held_out, description, group)
-
-
-class FaceBatches(Dataset[Batch]):
-    """Item n is the batch of step n, the same for the same seed, however often training resumed."""
-
-    def __init__(self, material: FaceMaterial, count: int, seed: int, steps: int) -> None:
-        self._material, self._count, self._seed, self._steps = material, count, seed, steps
-
-    def __len__(self) -> int:
-        return self._steps
-
-    def __getitem__(self, step: int) -> Batch:
-        return self._material.draw(np.random.default_rng([self._seed, step]), self._count)
 
 
 def by_emotion(clip: LabelledClip) -> NDArray[np.intp]:

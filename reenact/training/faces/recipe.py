@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import fields
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -25,7 +26,6 @@ from reenact.models.weights import NetworkConfig, save_model
 from reenact.training.adversarial import adam, as_floats, optimizer_step
 from reenact.training.faces.clips import FaceData
 from reenact.training.faces.material import (
-    FaceBatches,
     FaceMaterial,
     Grouping,
     load_faces,
@@ -33,7 +33,7 @@ from reenact.training.faces.material import (
     shown,
 )
 from reenact.training.loop import Recipe, Schedule
-from reenact.training.sampling import Batch, read_settings
+from reenact.training.sampling import Batch, Batches, read_settings
 from reenact.types import Array
 
 
@@ -102,7 +102,7 @@ class FaceRecipe(Recipe):
     def batches(self, seed: int, steps: int) -> Dataset[Batch]:
         """Return the batches by step, each for all steps of the critics."""
         count = self._config.critic_steps * self._config.batch_size
-        return FaceBatches(self.material, count, seed, steps)
+        return Batches(partial(self.material.draw, count=count), seed, steps)
 
     def shows(self, batch: Mapping[str, Tensor], prefix: str = "") -> Tensor:
         """Return the conditions (N, K) that `faces`, or with its prefix `other_faces`, show."""
