@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final, Protocol
@@ -243,6 +243,37 @@ def _open_detector(settings: TrackingSettings, model: str, static: bool) -> _Det
     return _MeshDetector(mediapipe, settings, static)
 
 
+class _Mesh:
+    """A graph that finds meshes of faces, and looks first where they were in its last picture."""
+
+    def __init__(self, build: Callable[[], Any]) -> None:
+        self._build = build
+        self._graph = build()
+        self._follows = False
+
+    def faces(self, image: Image) -> list[Any]:
+        """Return MediaPipe's landmark lists, one a face."""
+        found = list(self._graph.process(image).multi_face_landmarks or [])
+        self._follows = self._follows or bool(found)
+        return found
+
+    def forget(self) -> None:
+        """Search the whole next picture. It takes as long as a picture, if a face was followed."""
+        if not self._follows:
+            return
+        self._follows = False
+        try:
+            self._graph.reset()
+        except RuntimeError:
+            # A display that answers now, and did not when the graph was built, gives it a GPU, with
+            # which no graph starts again (mediapipe 0.10.21).
+            self._graph.close()
+            self._graph = self._build()
+
+    def close(self) -> None:
+        self._graph.close()
+
+
 class _MeshDetector:
     """The interface `mediapipe.solutions.face_mesh`, whose models are in the wheel.
 
@@ -253,24 +284,24 @@ class _MeshDetector:
     """
 
     def __init__(self, mediapipe: Any, settings: TrackingSettings, static: bool) -> None:
-        def mesh(faces: int) -> Any:
-            return solutions.face_mesh.FaceMesh(
-                static_image_mode=static,
-                max_num_faces=faces,
-                refine_landmarks=True,
-                min_detection_confidence=settings.min_confidence,
-                min_tracking_confidence=settings.min_confidence,
+        def mesh(faces: int) -> _Mesh:
+            return _Mesh(
+                lambda: solutions.face_mesh.FaceMesh(
+                    static_image_mode=static,
+                    max_num_faces=faces,
+                    refine_landmarks=True,
+                    min_detection_confidence=settings.min_confidence,
+                    min_tracking_confidence=settings.min_confidence,
+                )
             )
 
         solutions = mediapipe.solutions
         self._all = mesh(_MAX_FACES)
-        self._graphs = [self._all]
+        self._graphs: list[Any] = [self._all]
         if not static:
             self._one = mesh(1)
             self._search = solutions.face_detection.FaceDetection(settings.min_confidence)
             self._graphs += [self._one, self._search]
-        self._following: list[Any] = []
-        """The graphs that would look where a face was in their last picture."""
         self._beside = ThreadPoolExecutor(1)
         self._searching: Future[Any] | None = None
         self._static = static
@@ -280,11 +311,11 @@ class _MeshDetector:
         del time_s
         joined, found = self._is_joined(image), []
         if self._pictures_alone >= _ALONE - _SETTLING and not joined:
-            found = self._found_by(self._one, image)
+            found = self._one.faces(image)
         if not found or self._pictures_alone < _ALONE:
             if self._pictures_alone >= _ALONE:
-                self._forget(self._all)  # the face has moved since it was last used
-            found = self._found_by(self._all, image)
+                self._all.forget()  # the face has moved since it was last used
+            found = self._all.faces(image)
         is_alone = len(found) == 1 and not self._static and not joined
         self._pictures_alone = self._pictures_alone + 1 if is_alone else 0
         return [_in_px(face.landmark, image) for face in found]
@@ -294,26 +325,15 @@ class _MeshDetector:
         if self._searching is not None:
             self._searching.result()
             self._searching = None
-        for graph in self._graphs:
-            self._forget(graph)
+        self._all.forget()
+        if not self._static:
+            self._one.forget()
 
     def close(self) -> None:
         self._beside.shutdown()
         for graph in self._graphs:
             graph.close()
         self._graphs = []
-
-    def _found_by(self, graph: Any, image: Image) -> list[Any]:
-        found = graph.process(image).multi_face_landmarks or []
-        if found and graph not in self._following:
-            self._following.append(graph)
-        return list(found)
-
-    def _forget(self, graph: Any) -> None:
-        """Reset a graph, which takes as long as a picture does, if it follows a face."""
-        if graph in self._following:
-            self._following.remove(graph)
-            graph.reset()
 
     def _is_joined(self, image: Image) -> bool:
         """Return whether the last search found more than one face; begin one if it is time to."""

@@ -1,5 +1,9 @@
 from __future__ import annotations
 
+import os
+import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +18,7 @@ from reenact.face.geometry import face_box
 from reenact.face.mediapipe_tracker import MediaPipeSettings, MediaPipeTracker
 from reenact.types import Frame, Image
 from support.faces import portrait, portrait_landmarks
+from support.obs.studio import display
 
 
 @pytest.fixture
@@ -126,6 +131,49 @@ def test_an_empty_room_is_searched_without_starting_anew(monkeypatch: pytest.Mon
     assert not resets
     assert any(tracker.track(Frame(face, index / 30, index)) for index in range(40, 50))
     tracker.close()
+
+
+LATE_DISPLAY = """
+import os, sys
+import cv2
+from reenact.config import TrackingSettings
+from reenact.face.mediapipe_tracker import MediaPipeTracker
+from reenact.types import Frame
+
+picture = cv2.imread(sys.argv[1])[..., ::-1].copy()
+tracker = MediaPipeTracker(TrackingSettings(), static=True)
+first = tracker.track(Frame(picture, 0.0, 0))
+os.environ["DISPLAY"] = sys.argv[2]
+tracker.reset()
+second = tracker.track(Frame(picture, 0.1, 1))
+tracker.close()
+print(abs(first.points - second.points).max())
+"""
+
+
+@pytest.mark.skipif(shutil.which("Xvfb") is None, reason="Xvfb is missing (apt install xvfb)")
+def test_a_display_that_comes_later_does_not_end_the_tracking(tmp_path: Path) -> None:
+    """With one, MediaPipe finds a GPU, and cannot restart a graph that was built without."""
+    import cv2
+
+    picture = tmp_path / "portrait.png"
+    cv2.imwrite(str(picture), cv2.cvtColor(portrait(), cv2.COLOR_RGB2BGR))
+    without = {
+        key: value
+        for key, value in os.environ.items()
+        if key not in ("DISPLAY", "WAYLAND_DISPLAY", "XAUTHORITY")
+    }
+    with display(tmp_path) as name:
+        done = subprocess.run(
+            [sys.executable, "-c", LATE_DISPLAY, str(picture), name],
+            env=without,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+    assert done.returncode == 0, done.stderr
+    assert float(done.stdout) < 0.5
 
 
 def test_centre_is_the_face_nearest_to_the_centre_of_the_picture() -> None:
