@@ -7,6 +7,7 @@ the size; its smooth residual is enlarged and added. Live path and training call
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any, Final
 
 import cv2
@@ -23,6 +24,7 @@ from reenact.models.warp_unet_inputs import (
     STEM,
     MapChannel,
 )
+from reenact.rendering.background import layers_of
 from reenact.rendering.mesh_warp import sources, warp_image
 from reenact.types import Array, Image
 
@@ -48,43 +50,62 @@ _BOX_MAX: Final = NETWORK_PX // STEM - REPAIR_CELLS
 """The repair's box moves in steps, and holds until the face is so far from its middle; cells."""
 
 
-def enlarged(reference: Image) -> Image:
-    """Return a reference in the size that `warp_person` takes.
+@dataclass(frozen=True, slots=True)
+class Layers:
+    """What every frame drawn from a reference is composed of; S is the output's size."""
+
+    person: Image
+    """uint8 (S, S, 4), RGB and the person's share."""
+
+    background: Image
+    """uint8 (S, S, 3) RGB."""
+
+    cavity: Array
+    """RGB, (3,), of the inside of a mouth that the reference does not show, before the repair."""
+
+    @classmethod
+    def of(cls, reference: Image, coverage: NDArray[np.uint8], landmarks: Array) -> Layers:
+        """Split a reference.
+
+        Args:
+            reference: uint8 (S, S, 3) RGB.
+            coverage: uint8 (H, W) of any size, by people; 255 is all.
+            landmarks: (478, 3) px of the reference.
+        """
+        people = np.asarray(cv2.resize(coverage, reference.shape[1::-1]), np.uint8)
+        background, share = layers_of(reference, people, landmarks)
+        face = cv2.mean(reference, region_mask(landmarks, OVAL, len(reference)))
+        cavity = np.asarray(_CAVITY * face[:3], np.float32)
+        return cls(np.dstack([reference, share]), background, cavity)
+
+
+def enlarged(person: Image) -> Image:
+    """Return the person of `Layers` in the size that `compose` takes.
 
     Sampling it linearly costs a quarter of sampling the reference itself bicubically, and is as
     sharp but for one or two percent.
     """
-    zoom = max(2, min(4, _FINE_PX // len(reference)))
-    size = (zoom * len(reference),) * 2
-    return np.asarray(cv2.resize(reference, size, interpolation=cv2.INTER_CUBIC), np.uint8)
+    zoom = max(2, min(4, _FINE_PX // len(person)))
+    size = (zoom * len(person),) * 2
+    return np.asarray(cv2.resize(person, size, interpolation=cv2.INTER_CUBIC), np.uint8)
 
 
-def cavity_colour(reference: Image, landmarks: Array) -> Array:
-    """Return the RGB, (3,), of the inside of a mouth that a reference does not show.
-
-    It is the colour before the repair. `landmarks` are (478, 3) px of the reference.
-    """
-    face = cv2.mean(reference, region_mask(landmarks, OVAL, len(reference)))
-    return np.asarray(_CAVITY * face[:3], np.float32)
-
-
-def compose(fine: Image, background: Image, cavity: Array, maps: Array) -> Image:
+def compose(fine: Image, layers: Layers, maps: Array) -> Image:
     """Move a person, fill the mouth where it is not seen, and lay both over the background.
 
     Args:
-        fine: uint8 (F, F, 4), RGB and the person's share (`background.layers_of`), `enlarged`.
-        background: uint8 (S, S, 3) RGB; its side is that of the result.
-        cavity: of `cavity_colour`.
+        fine: the person of the layers, `enlarged`.
+        layers: of the reference; their size is that of the result.
         maps: of `HeadMesh.maps`, of any size.
     """
-    size = len(background)
+    size = len(layers.background)
     # The flow is interpolated across tears of the mesh, too: following its cells shows their steps.
     flow = _resized(maps[..., FLOW], size)
     person = warp_image(fine, sources(flow, len(fine) // size))
-    _fill_mouth(person, cavity, maps[..., MapChannel.UNSEEN_MOUTH])
+    _fill_mouth(person, layers.cavity, maps[..., MapChannel.UNSEEN_MOUTH])
     share = cv2.extractChannel(person, 3) * np.float32(1 / 255)
     shown = cv2.cvtColor(person, cv2.COLOR_RGBA2RGB)
-    return np.asarray(cv2.blendLinear(shown, background, share, 1 - share), np.uint8)
+    return np.asarray(cv2.blendLinear(shown, layers.background, share, 1 - share), np.uint8)
 
 
 def _fill_mouth(person: Image, cavity: Array, unseen: Array) -> None:

@@ -27,14 +27,13 @@ from reenact.models.warp_unet_inputs import (
     shipped_weights,
 )
 from reenact.registry import RendererSpec
-from reenact.rendering.background import layers_of
 from reenact.rendering.body_field import moved_from
 from reenact.rendering.compositing import edge_fade
 from reenact.rendering.head_mesh import head_mesh, steadied
 from reenact.rendering.layers import (
     Corner,
+    Layers,
     add_residual,
-    cavity_colour,
     compose,
     enlarged,
     follow_box,
@@ -61,13 +60,10 @@ _UNKNOWN: Final = 0.5
 class _Reference:
     """One reference and all that its frames share.
 
-    The person (RGB and the share) and the background have the output's size; landmarks and pose are
-    those of a crop of `NETWORK_PX`.
+    Landmarks and pose are those of a crop of `NETWORK_PX`.
     """
 
-    person: Image
-    background: Image
-    cavity: Array
+    layers: Layers
     landmarks: Array
     pose: Pose
     torso: Array
@@ -123,11 +119,8 @@ class WarpUNetRenderer:
 
     def _split(self, picture: Image, landmarks: Array, person: Array, torso: Array) -> _Reference:
         points = transform_points(landmarks, self._to_network)
-        whole = in_bytes(cv2.resize(person, picture.shape[1::-1]))
-        scene, share = layers_of(picture, whole, landmarks)
-        shown = np.dstack([picture, share])
-        cavity = cavity_colour(picture, landmarks)
-        return _Reference(shown, scene, cavity, points, estimate_pose(points), torso)
+        layers = Layers.of(np.asarray(picture), in_bytes(person), landmarks)
+        return _Reference(layers, points, estimate_pose(points), torso)
 
     def render(self, drive: Drive) -> Image:
         """Draw one frame."""
@@ -171,7 +164,7 @@ class WarpUNetRenderer:
         if number not in self._fine:
             if len(self._fine) == 2:  # of those between which a picture fades
                 self._fine.clear()
-            self._fine[number] = enlarged(reference.person)
+            self._fine[number] = enlarged(reference.layers.person)
         maps = self._mesh.maps(
             reference.landmarks,
             landmarks,
@@ -182,7 +175,7 @@ class WarpUNetRenderer:
             body=None if body is None else moved_from(body, reference.torso),
         )
         maps[..., FLOW] *= self._edge_fade
-        picture = compose(self._fine[number], reference.background, reference.cavity, maps)
+        picture = compose(self._fine[number], reference.layers, maps)
         assert self._corner is not None
         inputs = {
             "layered": in_box(picture, self._corner)[None],

@@ -12,11 +12,10 @@ from reenact.face.geometry import estimate_pose, region_mask, square_to_crop, tr
 from reenact.face.topology import EYE_LEFT, EYE_RIGHT, LIPS_OUTER
 from reenact.imaging import resized_square
 from reenact.models.warp_unet_inputs import MAP_STEM, NETWORK_PX, REPAIR_CELLS, STEM
-from reenact.rendering.background import layers_of
 from reenact.rendering.head_mesh import head_mesh
 from reenact.rendering.layers import (
     Corner,
-    cavity_colour,
+    Layers,
     compose,
     enlarged,
     follow_box,
@@ -60,14 +59,12 @@ def _row(pair: Pair) -> Batch:
         resized_square(np.asarray(picture), NETWORK_PX) for picture in (pair.reference, pair.truth)
     )
     person = np.zeros((1, 1), np.uint8) if pair.person is None else pair.person
-    person = np.asarray(cv2.resize(person, (NETWORK_PX, NETWORK_PX)), np.uint8)
-    scene, share = layers_of(shown, person, reference)
-    fine = enlarged(np.dstack([shown, share]))
+    layers = Layers.of(shown, person, reference)
     maps = head_mesh().maps(reference, driven, NETWORK_PX, NETWORK_PX // MAP_STEM)
     # A live box stays where it was until the face has left its middle.
     corner = follow_box(follow_box(None, reference), driven)
     return {
-        "layered": in_box(compose(fine, scene, cavity_colour(shown, reference), maps), corner),
+        "layered": in_box(compose(enlarged(layers.person), layers, maps), corner),
         "truth": in_box(truth, corner),
         "maps": maps_in_box(maps, corner),
         "weight": maps_in_box(importance(driven, NETWORK_PX)[..., None], corner),

@@ -27,7 +27,7 @@ from reenact.models.warp_unet_inputs import (
 )
 from reenact.models.weights import load_model, save_model
 from reenact.rendering.compositing import edge_fade
-from reenact.rendering.layers import cavity_colour, compose, enlarged
+from reenact.rendering.layers import Layers, compose, enlarged
 from reenact.rendering.reference_ranking import SeenFaces
 from reenact.rendering.warp_unet import WarpUNetRenderer, person_coverage
 from reenact.training.augmentation import Pair
@@ -235,24 +235,26 @@ def test_the_person_is_laid_over_the_background() -> None:
     share = np.full((NETWORK_PX, NETWORK_PX), 255, np.uint8)
     share[:, :80] = 0
     maps = np.zeros((NETWORK_PX // 2, NETWORK_PX // 2, MAP_CHANNELS), np.float32)
-    fine = enlarged(np.dstack([picture, share]))
-    layered = compose(fine, np.zeros_like(picture), np.zeros(3, np.float32), maps)
+    layers = Layers(np.dstack([picture, share]), np.zeros_like(picture), np.zeros(3, np.float32))
+    layered = compose(enlarged(layers.person), layers, maps)
     assert (layered[:, :76] == 0).all()
     assert np.abs(layered[:, 84:].astype(int) - picture[:, 84:]).mean() < 12
 
 
 def test_an_opened_mouth_has_a_share_of_the_light_of_its_face() -> None:
     target = portrait_target()
+    unknown = np.full((1, 1), 127, np.uint8)
     bright, dark = (
-        cavity_colour((target.references[0] // divisor).astype(np.uint8), target.neutral)
+        Layers.of((target.references[0] // divisor).astype(np.uint8), unknown, target.neutral)
         for divisor in (1, 4)
     )
-    np.testing.assert_allclose(4 * dark, bright, atol=3)
+    np.testing.assert_allclose(4 * dark.cavity, bright.cavity, atol=3)
     white = np.full((NETWORK_PX, NETWORK_PX, 4), 255, np.uint8)
+    layers = Layers(white, white[..., :3].copy(), dark.cavity)
     maps = np.zeros((NETWORK_PX // 2, NETWORK_PX // 2, MAP_CHANNELS), np.float32)
     maps[32:96, 32:96, MapChannel.UNSEEN_MOUTH] = 1
-    layered = compose(enlarged(white), white[..., :3].copy(), dark, maps)
-    assert np.abs(layered[80:176, 80:176] - dark).max() < 1
+    layered = compose(enlarged(white), layers, maps)
+    assert np.abs(layered[80:176, 80:176] - dark.cavity).max() < 1
     assert layered[:48].min() == 255
 
 
