@@ -22,9 +22,9 @@ from numpy.lib import format as numpy_format
 from numpy.typing import NDArray
 
 from reenact.errors import SourceError
-from reenact.types import EVENTS, Landmarks, PerformanceFrame, Torso
+from reenact.types import EVENTS, Landmarks, PartMotion, PerformanceFrame, SeenBody
 
-VERSION: Final = 1
+VERSION: Final = 2
 
 _FACE: Final = (478, 3)
 
@@ -48,6 +48,8 @@ FRAMES: Final = np.dtype(
         ("events", "?", len(EVENTS)),
         ("torso", "<f4", 4),
         ("torso_since", "<i4"),
+        ("hair", "<f4", 4),
+        ("hair_since", "<i4"),
     ]
 )
 
@@ -149,10 +151,13 @@ def frame_of(frames: NDArray[np.void], index: int, stored: NDArray[np.float32]) 
         time_s=float(frame["time_s"]),
         events=tuple(bool(happened) for happened in frame["events"]),
         stored=stored if np.isfinite(stored).all() else None,
-        torso=Torso(np.array(frame["torso"]), since)
-        if (since := int(frame["torso_since"]))
-        else None,
+        body=SeenBody(*(_part_of(frame, name) for name in SeenBody._fields)),
     )
+
+
+def _part_of(frame: np.void, name: str) -> PartMotion | None:
+    since = int(frame[f"{name}_since"])
+    return PartMotion(np.array(frame[name]), since) if since else None
 
 
 def _header(frames: int) -> bytes:
@@ -186,8 +191,9 @@ def _record(frame: PerformanceFrame, time_s: float) -> NDArray[np.void]:
         row["action_units"] = frame.expression.action_units
     if frame.trust is not None:
         row["trust"] = frame.trust
-    if frame.torso is not None:
-        row["torso"], row["torso_since"] = frame.torso
+    for name, part in frame.body._asdict().items():
+        if part is not None:
+            row[name], row[f"{name}_since"] = part
     if frame.limited is not None:
         row["limited"] = frame.limited
     return record

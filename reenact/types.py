@@ -73,8 +73,8 @@ EVENTS: Final = ("reset", "set_neutral", "undo_neutral")
 """What the user and the session ask of the program that follows an actor, in this order."""
 
 
-class Torso(NamedTuple):
-    """How an actor's torso has moved.
+class PartMotion(NamedTuple):
+    """How a part of an actor's body has moved.
 
     Attributes:
         motion: float32 (4,), across and down, iod; roll, radians; and the logarithm of its growth.
@@ -83,6 +83,18 @@ class Torso(NamedTuple):
 
     motion: Array
     since: int
+
+
+class SeenBody(NamedTuple):
+    """What is seen of an actor's body beside the face.
+
+    Attributes:
+        torso: None: not seen.
+        hair: hair, ears or hat; None: not seen.
+    """
+
+    torso: PartMotion | None = None
+    hair: PartMotion | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +113,7 @@ class PerformanceFrame:
         expression: of the actor, with it.
         trust: (6,) 0 to 1, how far each of `regions.PARTS` was believed.
         limited: (12,) which of `limits.LIMITED` and, last, the whole were limited.
-        torso: of the actor; None: not seen.
+        body: of the actor.
     """
 
     landmarks: Landmarks | None
@@ -112,7 +124,7 @@ class PerformanceFrame:
     expression: Expression | None = None
     trust: Array | None = None
     limited: NDArray[np.bool_] | None = None
-    torso: Torso | None = None
+    body: SeenBody = field(default_factory=SeenBody)
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,17 +155,30 @@ class Frame:
 
 
 @dataclass(frozen=True, slots=True)
-class Body:
-    """Where the target's torso is.
+class MovedPart:
+    """Where a part of the target's body is.
 
     Attributes:
-        motion: float32 (2, 3), the similarity from the torso at rest to where it is now, in shares
-            of the crop's side: x right, y down, 0 and 1 at the edges.
-        share: 0 the shoulders follow the head alone, 1 they follow `motion`.
+        motion: float32 (2, 3), a similarity in shares of the crop's side: x right, y down, 0 and 1
+            at the edges.
+        share: 0 the part follows the head alone, 1 it follows `motion`.
     """
 
     motion: Array
     share: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Body:
+    """Where the target's body is; a part that is None follows the head alone.
+
+    Attributes:
+        torso: its motion leads from the torso at rest to where it is now.
+        hair: its motion leads from where the head takes the hair to where it is now.
+    """
+
+    torso: MovedPart | None = None
+    hair: MovedPart | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +193,7 @@ class Drive:
         intensity: 0 neutral, 1 as acted, up to 2.
         time_s: time of the frame.
         dt_s: seconds since the previous frame; 0 for the first.
-        body: the torso, if it is known; None: the shoulders follow the head.
+        body: what is known of torso and hair.
     """
 
     landmarks: Array
@@ -177,7 +202,7 @@ class Drive:
     intensity: float = 1.0
     time_s: float = 0.0
     dt_s: float = 0.0
-    body: Body | None = None
+    body: Body = field(default_factory=Body)
 
 
 @dataclass(frozen=True, slots=True)

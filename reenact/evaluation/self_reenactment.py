@@ -35,7 +35,7 @@ from reenact.face.shoulders import shoulder_points
 from reenact.face.topology import ACTION_UNITS, OVAL
 from reenact.imaging import resized_square
 from reenact.rendering.temporal_filter import PictureFilter
-from reenact.types import Array, Body, Drive, Expression, Image, Renderer, Target
+from reenact.types import Array, Drive, Expression, Image, Renderer, SeenBody, Target
 
 PROTOCOL: Final = "self-reenactment"
 FLOORS: Final = ("copy", "warp")
@@ -63,7 +63,7 @@ class PreparedClip:
         neutral: (478, 3) median shape of the person in the face frame, iod.
         tracked: (478, 3) px landmarks tracked on each scored true frame; None without a face.
         descriptor: identity of the face in the reference; None without the optional dependency.
-        bodies: the torso of each frame, relative to the reference; empty: the head alone is known.
+        bodies: torso and hair in each frame with a face; empty: only the head is known.
         shoulders: `shoulder_points` of each scored true frame; empty: not wanted.
     """
 
@@ -74,7 +74,7 @@ class PreparedClip:
     neutral: Array
     tracked: tuple[Array | None, ...]
     descriptor: Array | None
-    bodies: Mapping[int, Body | None] = field(default_factory=dict)
+    bodies: Mapping[int, SeenBody] = field(default_factory=dict)
     shoulders: tuple[Array | None, ...] = ()
 
     def true_run(self) -> list[Image]:
@@ -109,7 +109,7 @@ def prepare_clip(
         reader: reads the true frames.
         frames: at most so many scored frames, and frames of the run; None: as the protocol says.
         first: index of the first frame to score; None: `STRIDE` after the reference.
-        body: follow the torso, too, and find the shoulders.
+        body: follow torso and hair, too, and find the shoulders.
     """
     reference = int(clip.usable[0])
     usable = set(clip.usable.tolist())
@@ -138,17 +138,12 @@ def prepare_clip(
     )
 
 
-def _bodies(clip: Clip) -> dict[int, Body | None]:
-    """Follow the torso from the first frame with a face, as live but without gains."""
+def _bodies(clip: Clip) -> dict[int, SeenBody]:
+    """Follow torso and hair from the first frame with a face, as live."""
     tracker, bodies = BodyTracker(), {}
-    whole, plain = FusionSettings(translation=1.0), SmoothingSettings(enabled=False)
-    motion = BodyMotion(first_frame_target(clip, ""), whole, plain)
-    before = clip.usable[0]
-    for i in clip.usable:
+    for i in clip.usable.tolist():
         points = np.ascontiguousarray(clip.landmarks[i])
-        seen = tracker.track(np.ascontiguousarray(clip.images[i]), points)
-        motion.follow(seen, points, float(i - before) / CLIP_FPS)
-        bodies[int(i)], before = motion.body(1.0), i
+        bodies[i] = tracker.track(np.ascontiguousarray(clip.images[i]), points)
     return bodies
 
 
@@ -175,34 +170,41 @@ def render_frames(
         smoothing: filters landmarks and pictures as the live path does; None: no filter.
     """
     pose_filter, shape_filter, picture_filter = PoseFilter(), ExpressionFilter(), PictureFilter()
-    clip = prepared.clip
+    clip, filters = prepared.clip, smoothing or SmoothingSettings(enabled=False)
+    motion = BodyMotion(first_frame_target(clip, ""), FusionSettings(translation=1.0), filters)
     reference = clip.landmarks[prepared.reference]
     neutral = to_face_frame(reference, estimate_pose(reference))
     renderer.reset()
-    pictures = []
-    previous_s: float | None = None
-    for i in frames:
+    pictures: list[Image] = []
+    seen_s = drawn_s = min([*prepared.bodies, *frames]) / CLIP_FPS
+    # The body is followed through all frames, whichever of them are drawn.
+    for i in sorted({*prepared.bodies, *frames}):
+        if i > frames[-1]:
+            break
         points = np.ascontiguousarray(clip.landmarks[i])
         pose = estimate_pose(points, neutral)
         shape = to_face_frame(points, pose)
         time_s = i / CLIP_FPS
-        dt_s = 0.0 if previous_s is None else time_s - previous_s
         if smoothing is not None:
-            pose = pose_filter.step(pose, dt_s, smoothing)
-            shape = shape_filter.step(shape, dt_s, smoothing)
+            pose = pose_filter.step(pose, time_s - seen_s, smoothing)
+            shape = shape_filter.step(shape, time_s - seen_s, smoothing)
             points = to_image(shape, pose)
+        motion.follow(prepared.bodies.get(i, SeenBody()), points, points, time_s - seen_s)
+        seen_s = time_s
+        if i not in frames:
+            continue
         drive = Drive(
             landmarks=points,
             expression=Expression(shape - neutral, pose, action_units(shape, neutral)),
             time_s=time_s,
-            dt_s=dt_s,
-            body=prepared.bodies.get(i),
+            dt_s=time_s - drawn_s if pictures else 0.0,
+            body=motion.body(1.0, points),
         )
         picture = renderer.render(drive)
         if smoothing is not None:
-            picture = picture_filter.step(picture, dt_s, smoothing)
+            picture = picture_filter.step(picture, drive.dt_s, smoothing)
         pictures.append(resized_square(picture, clip.images.shape[1]))
-        previous_s = time_s
+        drawn_s = time_s
     return pictures
 
 

@@ -1,8 +1,8 @@
-"""Moves the target's shoulders as the actor's: relative motion with gains and soft limits.
+"""Moves the target's shoulders and hair as the actor's: relative motion, gains, soft limits.
 
-The shoulders move with the head, and besides by the difference between the actor's torso and head.
-That difference fades within seconds: no rest of the torso needs to be known, and nothing jumps when
-the torso is lost or found.
+Both move with the head, and besides by the difference between what the actor's picture shows of
+them and the actor's head. The difference fades within seconds: nobody's rest needs to be known, and
+nothing jumps when a part is lost or found.
 """
 
 from __future__ import annotations
@@ -14,94 +14,150 @@ import numpy as np
 
 from reenact.config import FusionSettings, SmoothingSettings
 from reenact.expression.head_motion import soft
-from reenact.face.body_tracker import head_borne, torso
+from reenact.face.body_tracker import hair, head_borne, torso
 from reenact.face.filters import POSE_NOISE, OneEuroFilter
-from reenact.types import Array, Body, Target, Torso
+from reenact.face.geometry import estimate_pose
+from reenact.face.skull import hair_motion
+from reenact.types import Array, Body, PartMotion, Pose, SeenBody, Target
 
 RETURN_S: Final = 0.4
-"""How long the shoulders take to follow the torso, or the head alone again."""
+"""How long a part takes to follow what is seen of it, or the head alone again."""
 
-_FADE_S: Final = 30.0
-"""Time constant with which the difference between torso and head fades."""
+_FADE_S: Final = 60.0
+"""Time constant with which the difference to the head fades."""
 
-_LIMITS: Final = np.array([0.7, 0.5, 0.25, 0.2], np.float32)
-"""Largest difference between torso and head: across, down (iod), roll (radians), log of growth."""
+_TORSO_LIMITS: Final = np.array([0.7, 0.5, 0.25, 0.2], np.float32)
+_HAIR_LIMITS: Final = np.array([0.25, 0.25, 0.1, 0.12], np.float32)
+"""Largest difference to the head: across, down (iod), roll (radians), log of growth."""
 
 _MIRROR: Final = np.array([-1, 1, -1, 1], np.float32)
 
 
+class _Difference:
+    """How one part moves beside the head that takes it along.
+
+    Args:
+        limits: (4,) of the difference.
+
+    Attributes:
+        value: (4,) the difference, within its limits.
+        share: 0 to 1, how far the part is seen.
+        since: of the picture that its motion is counted from; 0: it was never seen.
+    """
+
+    def __init__(self, limits: Array) -> None:
+        self._limits = limits
+        self._filter = OneEuroFilter(noise=POSE_NOISE)
+        self.since = 0
+        self.share = 0.0
+        self._seen = False
+        self._difference = self._offset = self._jump = np.zeros(4, np.float32)
+
+    @property
+    def value(self) -> Array:
+        return soft(self._difference, self._limits)
+
+    def filtered(self, seen: PartMotion, dt_s: float, smoothing: SmoothingSettings) -> Array:
+        """Return the motion that is seen, (4,), without its tremble."""
+        if seen.since != self.since or not self._seen:
+            self._filter.reset()
+        if not smoothing.enabled:
+            return seen.motion
+        cutoff, beta = smoothing.pose_min_cutoff, smoothing.pose_beta
+        return self._filter.step(seen.motion, dt_s, cutoff, beta)
+
+    def follow(self, beside: Array, since: int, dt_s: float) -> None:
+        """Take in a frame in which the part moves so, (4,), beside the head."""
+        soon = np.float32(math.exp(-dt_s / RETURN_S))
+        first = not self.since
+        if since != self.since:
+            self.since, self._offset = since, self._difference - beside
+        if not self._seen:
+            self._jump = self._difference - beside - self._offset
+        self._offset = self._offset - np.float32(1 - math.exp(-dt_s / _FADE_S)) * (
+            beside + self._offset
+        )
+        self._jump = soon * self._jump
+        self._difference = beside + self._offset + self._jump
+        self.share = 1.0 if first else min(self.share + dt_s / RETURN_S, 1.0)
+        self._seen = True
+
+    def lose(self, dt_s: float) -> None:
+        """Take in a frame without the part."""
+        self._difference = np.float32(math.exp(-dt_s / RETURN_S)) * self._difference
+        self.share = max(self.share - dt_s / RETURN_S, 0.0)
+        self._seen = False
+
+
 class BodyMotion:
-    """Carries the motion of an actor's torso over to one target. One thread calls it.
+    """Carries the motion of an actor's torso and hair over to one target. One thread calls it.
 
     Args:
         target: its neutral landmarks are used.
         settings: gains, and whether the actor is mirrored; they may change between calls.
-        smoothing: of the torso's motion; likewise.
+        smoothing: of the motion; likewise.
     """
 
     def __init__(
         self, target: Target, settings: FusionSettings, smoothing: SmoothingSettings
     ) -> None:
         self._neutral, self._crop_px = target.neutral, target.crop_size
+        self._iod_px = estimate_pose(target.neutral).scale
         self._settings, self._smoothing = settings, smoothing
-        self._filter = OneEuroFilter(noise=POSE_NOISE)
         self.reset()
 
     def reset(self) -> None:
         """Forget the past."""
-        self._filter.reset()
-        self._since = -1
-        self._offset = np.zeros(4, np.float32)
-        self._jump = np.zeros(4, np.float32)
-        self._seen = False
-        self._difference = np.zeros(4, np.float32)
-        self._motion = np.zeros(4, np.float32)
-        self._share = 0.0
+        self._torso, self._hair = _Difference(_TORSO_LIMITS), _Difference(_HAIR_LIMITS)
+        self._carried = np.zeros(4, np.float32)
+        self._hair_from: Pose | None = None
 
-    def follow(self, seen: Torso | None, fused: Array, dt_s: float) -> None:
+    def follow(self, seen: SeenBody, actor: Array, fused: Array, dt_s: float) -> None:
         """Take in a frame.
 
         Args:
-            seen: the actor's torso.
+            seen: of the actor.
+            actor: (478, 3) px, the actor's landmarks.
             fused: (478, 3) px, the target's landmarks as the actor moves them.
             dt_s: seconds since the last frame.
         """
-        settings, smoothing = self._settings, self._smoothing
-        head = head_borne(self._neutral, fused)
-        step, soon = dt_s / RETURN_S, np.float32(math.exp(-dt_s / RETURN_S))
-        if seen is None:
-            self._filter.reset()
-            self._difference = soon * self._difference
-            self._share = max(self._share - step, 0.0)
+        turn, along = self._settings.pose, self._settings.translation
+        mirror = _MIRROR if self._settings.mirror else np.float32(1)
+        self._carried = head_borne(self._neutral, fused)
+        if seen.torso is None:
+            self._torso.lose(dt_s)
         else:
-            moved = seen.motion
-            if smoothing.enabled:
-                cutoff, beta = smoothing.pose_min_cutoff, smoothing.pose_beta
-                moved = self._filter.step(moved, dt_s, cutoff, beta)
-            along = settings.translation
-            gains = np.array([along, along, settings.pose, along], np.float32)
-            beside = moved * (gains * _MIRROR if settings.mirror else gains) - head
-            if seen.since != self._since:
-                self._since, self._offset = seen.since, self._difference - beside
-            if not self._seen:
-                self._jump = self._difference - beside - self._offset
-            self._offset -= np.float32(1 - math.exp(-dt_s / _FADE_S)) * (beside + self._offset)
-            self._jump = soon * self._jump
-            self._difference = beside + self._offset + self._jump
-            self._share = min(self._share + step, 1.0)
-        self._seen = seen is not None
-        self._motion = head + soft(self._difference, _LIMITS)
+            gains = np.array([along, along, turn, along], np.float32) * mirror
+            moved = gains * self._torso.filtered(seen.torso, dt_s, self._smoothing)
+            self._torso.follow(moved - self._carried, seen.torso.since, dt_s)
+        if seen.hair is None:
+            self._hair.lose(dt_s)
+        else:
+            moved = self._hair.filtered(seen.hair, dt_s, self._smoothing)
+            head = estimate_pose(actor)
+            if seen.hair.since != self._hair.since or self._hair_from is None:
+                self._hair_from = head
+            # Where hair and landmarks differ, it is mostly by how far they say that the head turns.
+            gains = np.array([turn, turn, turn, along], np.float32) * mirror
+            beside = gains * (moved - hair_motion(self._hair_from, head))
+            self._hair.follow(beside, seen.hair.since, dt_s)
 
-    def body(self, share: float, breath: Array | None = None) -> Body | None:
-        """Return where the target's torso is; None if it follows the head alone.
+    def body(self, share: float, landmarks: Array, breath: Array | None = None) -> Body:
+        """Return where the target's torso and hair are.
 
         Args:
             share: 0 to 1, how far the target follows the actor.
-            breath: (4,) as of `Torso`, of a target without an actor; None: none.
+            landmarks: (478, 3) px, of the target now.
+            breath: (4,) as of `PartMotion`, of a target without an actor; None: none.
         """
-        motion, known = np.float32(share) * self._motion, share * self._share
-        if breath is None:
-            known = self._share if share else 0.0
-        else:
-            motion, known = motion + np.float32(1 - share) * breath, known + 1 - share
-        return torso(motion, self._neutral, self._crop_px, known) if known else None
+        motion = np.float32(share) * (self._carried + self._torso.value)
+        known = self._torso.share if share else 0.0
+        if breath is not None:
+            motion = motion + np.float32(1 - share) * breath
+            known = share * self._torso.share + 1 - share
+        shoulders = torso(motion, self._neutral, self._crop_px, known) if known else None
+        known = share * self._hair.share
+        if not known:
+            return Body(shoulders)
+        moved, pose = np.float32(share) * self._hair.value, estimate_pose(landmarks)
+        return Body(shoulders, hair(moved, pose, self._iod_px, self._crop_px, known))

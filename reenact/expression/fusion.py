@@ -196,6 +196,12 @@ class Fusion:
         believed = neutral.shape + deviation
         return Expression(deviation, pose, action_units(believed, neutral.shape))
 
+    def believed(self, expression: Expression) -> Array:
+        """Return the actor's landmarks, (478, 3) px, for the last expression of `express`."""
+        if self._neutral is None:
+            raise RuntimeError("believed needs an expression of express")
+        return to_image(self._neutral.shape + expression.deviation, expression.pose)
+
     def fuse(self, expression: Expression, addition: Addition | None = None) -> Array:
         """Return the target's landmarks with that expression, float32 (478, 3) px of its crop.
 

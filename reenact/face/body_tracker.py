@@ -1,9 +1,10 @@
-"""Motion of the torso below a face, from sparse optical flow (Lucas and Kanade 1981).
+"""Motion of the torso and the hair around a face, from sparse optical flow (Lucas and Kanade 1981).
 
-Corners of collar, clothes and shoulders are found once, in a keyframe, and followed from there to
-each picture, so that errors do not add up. A similarity is fitted to them, robust against hands and
-whatever else moves by itself. It is steadier and cheaper than the shoulders of a pose model: see
-`benchmarks/body.md`.
+Corners of collar and clothes, and of hair, ears or hat, are found once, in a keyframe, and followed
+from there to each picture, so that errors do not add up. A similarity is fitted to those of each
+part, robust against hands and whatever else moves by itself. That of the torso is steadier and
+cheaper than the shoulders of a pose model. That of the hair shows the head's motion without what
+expressions do to landmarks. See `benchmarks/body.md`.
 """
 
 from __future__ import annotations
@@ -17,17 +18,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reenact.errors import ModelError
-from reenact.face.geometry import estimate_pose, to_face_frame, to_image
+from reenact.face.geometry import estimate_pose
 from reenact.face.segmentation import person_masks
-from reenact.face.topology import CHIN
-from reenact.types import Array, Body, Image, Target, Torso
+from reenact.face.skull import NECK_JOINT, hair_middle, hair_motion, move_rigidly, on_skull
+from reenact.face.topology import CHIN, OVAL
+from reenact.types import Array, Body, Image, MovedPart, PartMotion, Pose, SeenBody, Target
 
 NECK: Final = 0.8
 """Height of the pivot of the torso's motion below the chin, iod."""
-
-_JOINT: Final = np.array([0.0, -0.8, 1.8], np.float32)
-"""Where head meets body, relative to the chin in the face frame, iod. A head that nods or turns
-about it leaves the shoulders in place."""
 
 _WORKING_IOD: Final = 40.0
 """Pictures are scaled down until the inter-ocular distance has about so many px."""
@@ -36,9 +34,12 @@ _COLLAR: Final = 0.35
 _WIDTH: Final = 3.0
 """The torso begins this far below the chin, and reaches this far to each side, iod."""
 
+_HAIRLINE: Final = 0.12
+"""Width of the rim of the face in which no hair is looked for, iod."""
+
 _MAX_CORNERS, _MIN_CORNERS = 60, 8
 _MIN_SHARE: Final = 0.15
-"""With fewer or a smaller share of the keyframe's corners the torso is lost."""
+"""With fewer or a smaller share of the keyframe's corners a part is lost."""
 
 _FEW: Final = 0.3
 _PATIENCE: Final = 10
@@ -52,7 +53,7 @@ _MAX_ERROR_PX: Final = 1.0
 _TOLERANCES: Final = (0.3, 0.2, 0.1, 0.05, 0.05)
 """Errors, iod, at which a corner's weight falls to a quarter, from one fit to the next."""
 
-_STIFFNESS: Final = 0.2
+_STIFFNESS: Final = 0.05
 """Weight of the wish for neither roll nor growth, as the square of a distance in iod."""
 _EDGE_PX: Final = 1.0
 
@@ -63,44 +64,142 @@ _FLOW: Final[dict[str, Any]] = {
     "criteria": (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 10, 0.03),
 }
 
+_Mask = NDArray[np.uint8]
+
+
+@dataclass(frozen=True, slots=True)
+class _View:
+    """A picture at the working size, and the face in it; all in px of that size.
+
+    Attributes:
+        gray: uint8 (H, W).
+        landmarks: (478, 3).
+        pose: of the head.
+    """
+
+    gray: _Mask
+    landmarks: Array
+    pose: Pose
+
 
 @dataclass(frozen=True, slots=True)
 class _Keyframe:
     """A picture whose corners are followed.
 
     Attributes:
-        gray: uint8 (H, W), scaled down.
+        view: the picture.
         corners: float32 (N, 1, 2) px of it.
-        motion: (2, 3) px of it, from the first keyframe to this one.
-        pivot: (2,) px of it, the pivot of the torso in the first keyframe.
-        iod_px: of the actor in the first keyframe, px of it.
+        bases: float32 (N, 3) px, where the corners would be if the part had not moved by itself.
     """
 
-    gray: NDArray[np.uint8]
+    view: _View
     corners: NDArray[Any]
-    motion: NDArray[np.float64]
-    pivot: NDArray[np.float64]
-    iod_px: float
+    bases: Array
 
 
-class BodyTracker:
-    """Follows the torso of the person whose face is tracked. One thread calls it."""
+class _Part:
+    """Follows one part of the body by its corners.
 
-    def __init__(self) -> None:
-        self._can_segment = True
+    Args:
+        of_head: the part goes with the head, and what is fitted is its motion beside that;
+            otherwise it is at rest by itself.
+    """
+
+    def __init__(self, of_head: bool) -> None:
+        self._of_head = of_head
         self._since = 0
         self.reset()
 
     def reset(self) -> None:
-        """Forget the torso, for instance after a cut."""
-        self._keyframe: _Keyframe | None = None
-        self._guess: NDArray[np.float64] | None = None
-        self._size: tuple[int, ...] = ()
+        """Forget the part."""
+        self._first: _View | None = None
+        self._key: _Keyframe | None = None
+        self._fit: NDArray[np.float64] | None = None
         self._weak = 0
+
+    @property
+    def wants_keyframe(self) -> bool:
+        return self._key is None or self._weak > _PATIENCE
+
+    def follow(self, view: _View) -> PartMotion | None:
+        """Return the motion in a picture since the first one; None: the part is lost."""
+        if self._key is None:
+            return None
+        self._fit, share = self._followed(self._key, view)
+        self._weak = self._weak + 1 if share < _FEW else 0
+        return self._motion(view)
+
+    def begin(self, view: _View, mask: _Mask) -> PartMotion | None:
+        """Follow the corners in a mask of this picture from now on, unless there are too few."""
+        corners = cv2.goodFeaturesToTrack(view.gray, _MAX_CORNERS, 0.003, 3, mask=mask)
+        self._weak = 0
+        if corners is None or len(corners) < _MIN_CORNERS:
+            return self._motion(view)
+        if self._fit is None or self._first is None:
+            self._first, self._fit = view, np.eye(2, 3)
+            self._since += 1
+        bases = np.zeros((len(corners), 3), np.float32)
+        bases[:, :2] = cv2.transform(corners, cv2.invertAffineTransform(self._fit))[:, 0]
+        if self._of_head:
+            bases = on_skull(bases[:, :2], view.pose)
+        self._key = _Keyframe(view, corners, bases)
+        return self._motion(view)
+
+    def _motion(self, view: _View) -> PartMotion | None:
+        first, fit = self._first, self._fit
+        if first is None or fit is None:
+            return None
+        if self._of_head:
+            return PartMotion(hair_motion(first.pose, view.pose, fit), self._since)
+        pivot = first.landmarks[CHIN, :2] + (0, NECK * first.pose.scale)
+        (a, _, _), (b, _, _) = fit
+        moved = (fit[:, :2] @ pivot + fit[:, 2] - pivot) / first.pose.scale
+        growth = math.log(max(math.hypot(a, b), 1e-3))
+        return PartMotion(np.array([*moved, math.atan2(b, a), growth], np.float32), self._since)
+
+    def _followed(self, key: _Keyframe, view: _View) -> tuple[NDArray[np.float64] | None, float]:
+        """Return the affine from where the corners are expected, and the share that agrees."""
+        expected = key.bases
+        if self._of_head:
+            expected = move_rigidly(expected, key.view.pose, view.pose)
+        expected = expected[:, :2]
+        guess = np.eye(2, 3) if self._fit is None else self._fit
+        begin = cv2.transform(expected[:, None], guess)  # a new array: the flow is written into it
+        there, seen, _ = cv2.calcOpticalFlowPyrLK(
+            key.view.gray, view.gray, key.corners, np.asarray(begin, np.float32), **_FLOW
+        )
+        back, seen_back, _ = cv2.calcOpticalFlowPyrLK(
+            view.gray, key.view.gray, there, key.corners.copy(), **_FLOW
+        )
+        error = np.linalg.norm((back - key.corners)[:, 0], axis=1)
+        limit = np.array(view.gray.shape[::-1], np.float32) - 1 - _EDGE_PX
+        inside = ((there[:, 0] > _EDGE_PX) & (there[:, 0] < limit)).all(axis=1)
+        good = (seen[:, 0] > 0) & (seen_back[:, 0] > 0) & (error < _MAX_ERROR_PX) & inside
+        needed = max(_MIN_CORNERS, _MIN_SHARE * len(key.corners))
+        if good.sum() >= needed:
+            fit, agree = _similarity(expected[good], there[good, 0], guess, view.pose.scale)
+            if agree >= needed:
+                return fit, agree / len(key.corners)
+        return None, 0.0
+
+
+class BodyTracker:
+    """Follows torso and hair of the person whose face is tracked. One thread calls it."""
+
+    def __init__(self) -> None:
+        self._can_segment = True
+        self._torso, self._hair = _Part(of_head=False), _Part(of_head=True)
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget the body, for instance after a cut."""
+        self._torso.reset()
+        self._hair.reset()
+        self._size: tuple[int, ...] = ()
         self._wait = 0
 
-    def track(self, image: Image, landmarks: Array) -> Torso | None:
-        """Return the motion of the torso since it was seen first; None if none is seen.
+    def track(self, image: Image, landmarks: Array) -> SeenBody:
+        """Return the motion of torso and hair since each was seen first.
 
         Args:
             image: uint8 (H, W, 3) RGB.
@@ -110,139 +209,118 @@ class BodyTracker:
             self.reset()
             self._size = image.shape
             self._shrink = max(round(estimate_pose(landmarks).scale / _WORKING_IOD), 1)
-        gray = self._small(image)
+        view = self._view(image, landmarks)
+        parts = self._torso, self._hair
+        found = [part.follow(view) for part in parts]
         self._wait = max(self._wait - 1, 0)
-        key = self._keyframe
-        if key is None:
-            self._take_keyframe(image, gray, landmarks, None)
-            return None if self._keyframe is None else Torso(np.zeros(4, np.float32), self._since)
-        motion, share = self._followed(key, gray)
-        self._weak = self._weak + 1 if share < _FEW else 0
-        if self._weak > _PATIENCE and not self._wait:
-            self._take_keyframe(image, gray, landmarks, motion)
-        if motion is None:
-            return None
-        return Torso(_parameters(motion, key), self._since)
+        wanted = [part.wants_keyframe for part in parts]
+        if any(wanted) and not self._wait and self._can_segment:
+            self._wait = _RETRY
+            masks = self._masks(image, view)
+            for number, (part, mask) in enumerate(zip(parts, masks, strict=False)):
+                if wanted[number]:
+                    found[number] = part.begin(view, mask)
+        return SeenBody(*found)
 
-    def _small(self, image: Image) -> NDArray[np.uint8]:
+    def _view(self, image: Image, landmarks: Array) -> _View:
         """Return a picture in grey at the working size; a whole factor is shrunk fast."""
         gray = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
         width, height = (side // self._shrink for side in gray.shape[::-1])
         gray = gray[: height * self._shrink, : width * self._shrink]
-        return np.asarray(cv2.resize(gray, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
+        small = cv2.resize(gray, (width, height), interpolation=cv2.INTER_AREA)
+        points = landmarks / np.float32(self._shrink)
+        return _View(np.asarray(small, np.uint8), points, estimate_pose(points))
 
-    def _followed(
-        self, key: _Keyframe, gray: NDArray[np.uint8]
-    ) -> tuple[NDArray[np.float64] | None, float]:
-        """Return the motion since the first keyframe, and the share of corners that agree."""
-        guess = np.eye(2, 3) if self._guess is None else self._guess
-        begin = cv2.transform(key.corners, guess)  # a new array: the flow is written into it
-        there, seen, _ = cv2.calcOpticalFlowPyrLK(
-            key.gray, gray, key.corners, np.asarray(begin, np.float32), **_FLOW
-        )
-        back, seen_back, _ = cv2.calcOpticalFlowPyrLK(
-            gray, key.gray, there, key.corners.copy(), **_FLOW
-        )
-        error = np.linalg.norm((back - key.corners)[:, 0], axis=1)
-        limit = np.array(gray.shape[::-1], np.float32) - 1 - _EDGE_PX
-        inside = ((there[:, 0] > _EDGE_PX) & (there[:, 0] < limit)).all(axis=1)
-        good = (seen[:, 0] > 0) & (seen_back[:, 0] > 0) & (error < _MAX_ERROR_PX) & inside
-        needed = max(_MIN_CORNERS, _MIN_SHARE * len(key.corners))
-        if good.sum() >= needed:
-            found, agree = _similarity(key.corners[good, 0], there[good, 0], guess, key.iod_px)
-            if agree >= needed:
-                self._guess = found
-                return _after(found, key.motion), agree / len(key.corners)
-        self._guess = None
-        return None, 0.0
-
-    def _take_keyframe(
-        self,
-        image: Image,
-        gray: NDArray[np.uint8],
-        landmarks: Array,
-        motion: NDArray[np.float64] | None,
-    ) -> None:
-        """Follow the torso from this picture on.
-
-        Args:
-            image: the picture, uint8 (H, W, 3) RGB.
-            gray: it at the working size.
-            landmarks: (478, 3) px.
-            motion: from the first keyframe to this picture; None: this is the first one.
-        """
-        if self._wait or not self._can_segment:
-            return
-        self._wait, self._weak, self._guess = _RETRY, 0, None
+    def _masks(self, image: Image, view: _View) -> list[_Mask]:
+        """Return where corners of the torso and of the hair are looked for; [] if nobody knows."""
         try:
             person = next(person_masks([image]))
         except ModelError:
             self._can_segment = False  # another mediapipe than the one with the models
-            return
-        iod_px = estimate_pose(landmarks).scale / self._shrink
-        chin = landmarks[CHIN, :2].astype(np.float64) / self._shrink
-        mask = cv2.resize((person > 0.5).astype(np.uint8), gray.shape[::-1])
-        mask = cv2.erode(mask, np.ones((3, 3), np.uint8))
-        mask[: max(math.ceil(chin[1] + _COLLAR * iod_px), 0)] = 0
-        mask[:, : max(round(chin[0] - _WIDTH * iod_px), 0)] = 0
-        mask[:, max(round(chin[0] + _WIDTH * iod_px), 0) :] = 0
-        corners = cv2.goodFeaturesToTrack(gray, _MAX_CORNERS, 0.003, 3, mask=mask)
-        old = self._keyframe
-        self._keyframe = None
-        if corners is None or len(corners) < _MIN_CORNERS:
-            return
-        if motion is None or old is None:
-            pivot = chin + np.array([0, NECK * iod_px])
-            self._keyframe = _Keyframe(gray, corners, np.eye(2, 3), pivot, iod_px)
-            self._since += 1
-        else:
-            self._keyframe = _Keyframe(gray, corners, motion, old.pivot, old.iod_px)
+            return []
+        iod, chin = view.pose.scale, view.landmarks[CHIN]
+        mask = cv2.resize((person > 0.5).astype(np.uint8), view.gray.shape[::-1])
+        torso = np.asarray(cv2.erode(mask, np.ones((3, 3), np.uint8)), np.uint8)
+        hair = torso.copy()
+        torso[: max(math.ceil(chin[1] + _COLLAR * iod), 0)] = 0
+        torso[:, : max(round(chin[0] - _WIDTH * iod), 0)] = 0
+        torso[:, max(round(chin[0] + _WIDTH * iod), 0) :] = 0
+        hair[max(round(chin[1]), 0) :] = 0
+        oval = view.landmarks[list(OVAL), :2].astype(np.int32)
+        cv2.fillPoly(hair, [oval], (0,))
+        cv2.polylines(hair, [oval], True, (0,), max(round(2 * _HAIRLINE * iod), 1))
+        return [torso, hair]
 
 
 def head_borne(neutral: Array, landmarks: Array) -> Array:
-    """Return the motion, (4,) as of `Torso`, of a torso that a head takes along.
+    """Return the motion, (4,) as of `PartMotion`, of a torso that a head takes along.
 
     Args:
         neutral: (478, 3) px, from which it moves.
         landmarks: (478, 3) px, to which it moves.
     """
     start, end = estimate_pose(neutral), estimate_pose(landmarks)
-    joint = to_face_frame(neutral[CHIN : CHIN + 1], start) + _JOINT
-    across, down, _ = ((to_image(joint, end) - to_image(joint, start)) / start.scale)[0]
+    joint = neutral[CHIN] + start.rotation @ NECK_JOINT * start.scale
+    across, down, _ = (move_rigidly(joint, start, end) - joint) / start.scale
     return np.array([across, down, 0, math.log(end.scale / start.scale)], np.float32)
 
 
-def torso(motion: Array, neutral: Array, crop_px: int, share: float = 1.0) -> Body:
+def torso(motion: Array, neutral: Array, crop_px: int, share: float = 1.0) -> MovedPart:
     """Return the torso of a face's crop that has moved.
 
     Args:
-        motion: (4,) of `Torso`.
+        motion: (4,) of `PartMotion`.
         neutral: (478, 3) px, the landmarks from which it moves.
         crop_px: side of the crop.
-        share: of `Body`.
+        share: of `MovedPart`.
     """
-    iod = estimate_pose(neutral).scale / crop_px
-    pivot = (neutral[CHIN, :2] + 0.5) / crop_px + np.array([0, NECK * iod])
-    turn = cv2.getRotationMatrix2D((0, 0), -math.degrees(motion[2]), math.exp(motion[3]))
-    turn[:, 2] = pivot + motion[:2] * iod - turn[:, :2] @ pivot
-    return Body(turn.astype(np.float32), share)
+    iod = estimate_pose(neutral).scale
+    pivot = neutral[CHIN, :2] + np.array([0, NECK * iod])
+    return _moved(motion, pivot, iod, crop_px, share)
 
 
-def reference_torsos(target: Target) -> list[Array]:
-    """Return where the torso is in each reference, (2, 3) as of `Body.motion` from the neutral."""
+def hair(motion: Array, pose: Pose, iod_px: float, crop_px: int, share: float = 1.0) -> MovedPart:
+    """Return the hair of a face's crop that has moved beside its head.
+
+    Args:
+        motion: (4,) of `PartMotion`, beside what the head does.
+        pose: of the head in the crop, px.
+        iod_px: of the face in the crop at rest.
+        crop_px: side of the crop.
+        share: of `MovedPart`.
+    """
+    return _moved(motion, hair_middle(pose), iod_px, crop_px, share)
+
+
+def _moved(motion: Array, pivot: Array, iod_px: float, crop_px: int, share: float) -> MovedPart:
+    """Place a motion, (4,) as of `PartMotion`, about a pivot, (2,) px of a crop."""
+    middle = (pivot + 0.5) / crop_px
+    affine = cv2.getRotationMatrix2D((0, 0), -math.degrees(motion[2]), math.exp(motion[3]))
+    affine[:, 2] = middle + motion[:2] * (iod_px / crop_px) - affine[:, :2] @ middle
+    return MovedPart(affine.astype(np.float32), share)
+
+
+def reference_bodies(target: Target) -> list[Body]:
+    """Return where torso and hair are in each reference, seen from the neutral."""
     size = target.crop_size
     if len(target.references) == 1:
-        return [np.eye(2, 3, dtype=np.float32)]
+        return [Body()]
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
     rest = cv2.warpAffine(target.plate, target.crop_to_plate, (size, size), flags=flags)
     tracker = BodyTracker()
     tracker.track(np.asarray(rest, np.uint8), target.neutral)
-    torsos = []
+    start = estimate_pose(target.neutral)
+    bodies = []
     for picture, points in zip(target.references, target.landmarks, strict=True):
-        seen = tracker.track(picture, points)
-        motion = head_borne(target.neutral, points) if seen is None else seen.motion
-        torsos.append(torso(motion, target.neutral, size).motion)
-    return torsos
+        seen, pose = tracker.track(picture, points), estimate_pose(points)
+        motion = head_borne(target.neutral, points) if seen.torso is None else seen.torso.motion
+        beside = np.zeros(4, np.float32)
+        if seen.hair is not None:
+            beside = seen.hair.motion - hair_motion(start, pose)
+        bodies.append(
+            Body(torso(motion, target.neutral, size), hair(beside, pose, start.scale, size))
+        )
+    return bodies
 
 
 def _similarity(
@@ -269,15 +347,3 @@ def _similarity(
         turn = np.array([[a, -b / spread], [b / spread, a]])
         fit = np.column_stack([turn, there - turn @ middle])
     return fit, int((error < 1).sum())
-
-
-def _after(second: NDArray[np.float64], first: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the (2, 3) affine that does the first, then the second."""
-    return np.asarray(second @ np.vstack([first, (0, 0, 1)]))
-
-
-def _parameters(motion: NDArray[np.float64], key: _Keyframe) -> Array:
-    (a, _, _), (b, _, _) = motion
-    moved = motion[:, :2] @ key.pivot + motion[:, 2] - key.pivot
-    growth = max(math.hypot(a, b), 1e-3)
-    return np.array([*moved / key.iod_px, math.atan2(b, a), math.log(growth)], np.float32)

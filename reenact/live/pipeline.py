@@ -48,8 +48,8 @@ from reenact.types import (
     PerformanceFrame,
     Pose,
     Renderer,
+    SeenBody,
     Target,
-    Torso,
     Tracker,
 )
 
@@ -66,8 +66,8 @@ _CUT_SHARE: Final = 0.6
 """A face that moves by this share of its own size between two frames is behind a cut."""
 
 
-_Seen = tuple[Landmarks | None, Torso | None]
-"""The face and the torso in a frame."""
+_Seen = tuple[Landmarks | None, SeenBody]
+"""The face and the body in a frame."""
 
 
 class Reenactor:
@@ -193,15 +193,16 @@ class Reenactor:
         If there is no face, the target goes over to what `idle` shows within `RETURN_S`.
         """
         self._replay(frame)
-        landmarks, torso = self._seen_in(frame)
+        landmarks, body = self._seen_in(frame)
         dt_s = self._elapsed(frame.time_s)
         self._failed = False
         with self._timer.step("fuse"):
             self._follow(landmarks, frame.time_s, dt_s)
             if self._fused is not None:
-                self._body.follow(torso, self._fused[1], dt_s)
+                expression, fused = self._fused
+                self._body.follow(body, self._fusion.believed(expression), fused, dt_s)
         picture = self._draw(frame, frame.time_s, dt_s, frame.index)
-        return replace(picture, performance=self._performance(landmarks, torso, frame.time_s))
+        return replace(picture, performance=self._performance(landmarks, body, frame.time_s))
 
     def look(self, frame: Frame) -> None:
         """Find the face in a frame ahead of its `step`, which then need not.
@@ -234,9 +235,9 @@ class Reenactor:
             with self._timer.step("track"):
                 landmarks = self._tracker.track(frame)
             if landmarks is None or not self.settings.tracking.body:
-                return landmarks, None
+                return landmarks, SeenBody()
             if frame.performance is not None:
-                return landmarks, frame.performance.torso
+                return landmarks, frame.performance.body
             with self._timer.step("body"):
                 return landmarks, self._body_tracker.track(frame.image, landmarks.points)
 
@@ -292,7 +293,7 @@ class Reenactor:
             acted, fused = self._fused
             landmarks = landmarks + share * (fused - landmarks)
             expression = between(expression, acted, share)
-        body = self._body.body(float(share), breath)
+        body = self._body.body(float(share), landmarks, breath)
         drive = Drive(landmarks, expression, time_s=time_s, dt_s=dt_s, body=body)
         return with_addition(drive, addition)
 
@@ -379,7 +380,7 @@ class Reenactor:
                 getattr(self, event)()
 
     def _performance(
-        self, landmarks: Landmarks | None, torso: Torso | None, time_s: float
+        self, landmarks: Landmarks | None, body: SeenBody, time_s: float
     ) -> PerformanceFrame:
         """Return what is known of the frame that was just followed."""
         fused = None if landmarks is None else self._fused
@@ -393,7 +394,7 @@ class Reenactor:
             expression=None if fused is None else fused[0],
             trust=self._fusion.trust,
             limited=self._fusion.limited,
-            torso=torso,
+            body=body,
         )
 
     def _follow(self, landmarks: Landmarks | None, time_s: float, dt_s: float) -> None:

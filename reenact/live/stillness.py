@@ -50,15 +50,19 @@ class Stillness:
         return False
 
     def _is_near(self, drawn: Drive, drive: Drive) -> bool:
-        if (drawn.body is None) != (drive.body is None):
-            return False
         pairs: list[tuple[Array | float, Array | float, float]] = [
             (drawn.landmarks[:, :2], drive.landmarks[:, :2], self._max_px),
             (drawn.expression.deviation[:, :2], drive.expression.deviation[:, :2], _MAX_CHANGE),
             (drawn.emotion, drive.emotion, _MAX_CHANGE),
             (drawn.intensity, drive.intensity, _MAX_CHANGE),
         ]
-        if drawn.body is not None and drive.body is not None:
-            pairs.append((drawn.body.motion, drive.body.motion, MAX_SHIFT))
-            pairs.append((drawn.body.share, drive.body.share, _MAX_CHANGE))
+        for before, now in (
+            (drawn.body.torso, drive.body.torso),
+            (drawn.body.hair, drive.body.hair),
+        ):
+            if (before is None) != (now is None):
+                return False
+            if before is not None and now is not None:
+                pairs.append((before.motion, now.motion, MAX_SHIFT))
+                pairs.append((before.share, now.share, _MAX_CHANGE))
         return all(np.abs(np.subtract(a, b)).max() <= most for a, b, most in pairs)

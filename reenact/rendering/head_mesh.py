@@ -22,11 +22,11 @@ from reenact.face.geometry import (
     region_mask,
     rotation_matrix,
     rotation_vector,
-    to_face_frame,
-    to_image,
     triangulate,
 )
+from reenact.face.skull import NECK_JOINT, move_rigidly, on_skull, rings
 from reenact.face.topology import (
+    CHIN,
     EYE_LEFT,
     EYE_RIGHT,
     IRIS_LEFT,
@@ -41,28 +41,16 @@ from reenact.rendering.body_field import torso_flow
 from reenact.rendering.mesh_warp import grid_to_crop, interpolate, rasterise
 from reenact.rendering.openings import eye_sources, mouth_sources
 from reenact.rendering.skin_flow import SkinFlow, shipped_skin_flow
-from reenact.types import Array, Body, Pose
+from reenact.types import Array, Body, MovedPart, Pose
 
-RINGS: Final = ((1.3, 0.95, 0.8), (1.7, 0.7, 0.7))
-"""Rings around the face's oval that carry hair and neck: (size relative to the oval, share of the
-head's motion above the chin, share of the body's motion below it)."""
+_SHARES: Final = ((0.95, 0.8), (0.7, 0.7))
+"""Of each of `RINGS`: share of the head's motion above the chin, of the body's below it."""
 
-_RING: Final = OVAL[::2]
-_SIZE, _OF_HEAD, _OF_BODY = np.repeat(np.array(RINGS, np.float32), len(_RING), axis=0).T[..., None]
-"""`RINGS` of each of their vertices, (N, 1)."""
+_OF_HEAD, _OF_BODY = np.repeat(np.array(_SHARES, np.float32), len(OVAL[::2]), axis=0).T[..., None]
+"""`_SHARES` of each vertex of the rings, (N, 1)."""
 
 _OVAL_PUSH: Final = 0.08
 """How far the oval is widened while triangles are chosen, so that its edges are edges of them."""
-
-_CHIN: Final = 152
-
-_SKULL_CENTRE: Final = np.array([0.0, 0.0, 1.15], np.float32)
-_SKULL_RADII: Final = np.array([1.2, 1.6, 1.45], np.float32)
-"""Ellipsoid that approximates the skull and its hair, in the face frame, iod."""
-
-_NECK_PIVOT: Final = np.array([0.0, -0.8, 1.8], np.float32)
-"""Where head meets body, relative to the chin in the face frame, iod. The body moves by as much as
-this point does, so a head that nods or turns about it leaves the shoulders in place."""
 
 _FLOOR_SHARE: Final = 0.5
 """Share of the body's motion that the crop's lower border has."""
@@ -100,7 +88,7 @@ class HeadMesh:
         side = float(np.ptp(shape[:N_SKIN, 1])) / FACE_SHARE
         middle = shape[:N_SKIN, :2].min(0) + np.ptp(shape[:N_SKIN, :2], axis=0) / 2
         border = middle + (np.array(_BORDER) - [0.5, FACE_MIDDLE]) * side
-        vertices = np.concatenate([shape, _rings(shape), np.insert(border, 2, 1.0, axis=1)])
+        vertices = np.concatenate([shape, rings(shape), np.insert(border, 2, 1.0, axis=1)])
         self._atlas = np.asarray(vertices / 2, dtype=np.float32)
         """Position of each vertex on the canonical head, about -1 to 1, (V, 3)."""
         plane = vertices[:, :2].copy()
@@ -112,18 +100,31 @@ class HeadMesh:
         self._is_face = self.triangles.max(axis=1) < N_LANDMARKS
 
     def vertices(
-        self, reference: Array, drive: Array, poses: tuple[Pose, Pose], size_px: int
+        self,
+        reference: Array,
+        drive: Array,
+        poses: tuple[Pose, Pose],
+        size_px: int,
+        *,
+        follows: Pose | None = None,
+        hair: MovedPart | None = None,
     ) -> tuple[Array, Array]:
-        """Return the (V, 3) vertices on reference and driven face; arguments as of `maps`."""
-        reference_pose, drive_pose = poses[0], _damped_pose(*poses, _STILL)
-        pivot = reference[_CHIN] + reference_pose.rotation @ _NECK_PIVOT * reference_pose.scale
-        body = _move_rigidly(pivot, reference_pose, drive_pose) - pivot
-        ring = _rings(reference)
-        ring[:, 2] = _skull_depth(ring[:, :2], reference_pose)
-        depth = (ring[:, 1:2] - reference[_CHIN, 1]) / (reference_pose.scale * 0.5)
-        lower = np.clip(depth, 0, 1)
-        head = _move_rigidly(ring, reference_pose, drive_pose) - ring
-        moved_ring = ring + (1 - lower) * _OF_HEAD * head + lower * _OF_BODY * body
+        """Return the (V, 3) vertices on reference and driven face.
+
+        `hair` is that of `Body`, all else is as of `maps`.
+        """
+        start, end = poses
+        held = _damped_pose(start, follows or end, _STILL)
+        pivot = reference[CHIN] + start.rotation @ NECK_JOINT * start.scale
+        body = move_rigidly(pivot, start, held) - pivot
+        ring = on_skull(rings(reference)[:, :2], start)
+        lower = np.clip((ring[:, 1:2] - reference[CHIN, 1]) / (start.scale * 0.5), 0, 1)
+        head = _OF_HEAD * (move_rigidly(ring, start, held) - ring)
+        if hair is not None:
+            seen = move_rigidly(ring, start, end)
+            seen[:, :2] = _moved(seen[:, :2], hair, size_px)
+            head += np.float32(hair.share) * (seen - ring - head)
+        moved_ring = ring + (1 - lower) * head + lower * _OF_BODY * body
         moved_ring[:, 2] += size_px  # behind the face, however it turns
         border = np.insert(np.array(_BORDER, np.float32), 2, 1.0, axis=1) * size_px
         moved = border.copy()
@@ -140,7 +141,7 @@ class HeadMesh:
         side: int,
         *,
         poses: tuple[Pose, Pose] | None = None,
-        hair: Pose | None = None,
+        follows: Pose | None = None,
         body: Body | None = None,
     ) -> Array:
         """Rasterise the driven head: float32 (side, side, MAP_CHANNELS), see `MapChannel`.
@@ -151,12 +152,13 @@ class HeadMesh:
             size_px: side of the crop.
             side: side of the maps in cells.
             poses: of reference and drive; None: they are estimated here.
-            hair: the pose that hair and body follow, of `steadied`; None: that of the drive.
-            body: the torso that neck and shoulders follow; None: they follow the head.
+            follows: the pose that hair and body follow, of `steadied`; None: that of the drive.
+            body: where torso and hair are; None: they follow the head.
         """
         poses = poses or (estimate_pose(reference), estimate_pose(drive))
         reference = self._skin_flow.moved(reference, drive, poses)
-        start, end = self.vertices(reference, drive, (poses[0], hair or poses[1]), size_px)
+        hair, torso = (None, None) if body is None else (body.hair, body.torso)
+        start, end = self.vertices(reference, drive, poses, size_px, follows=follows, hair=hair)
         scale, shift = grid_to_crop(side, size_px)
         points = (end[:, :2] - shift) / scale
         cells = rasterise(points, self.triangles, side, end[:, 2])
@@ -168,10 +170,10 @@ class HeadMesh:
         result = np.moveaxis(planes, 0, -1)
         flow, planes[ATLAS] = np.split(np.moveaxis(drawn, -1, 0), [2])
         is_face = planes[MapChannel.SKIN] = self._is_face[cells] & (cells >= 0)
-        if body is not None:
+        if torso is not None:
             skin = region_mask((reference - shift) / scale, OVAL, side)
-            *torso, weight = torso_flow(body, drive, poses[1].scale, size_px, side)
-            flow += _outside(skin, flow, weight * ~is_face * (torso - flow))
+            *there, weight = torso_flow(torso, drive, poses[1].scale, size_px, side)
+            flow += _outside(skin, flow, weight * ~is_face * (there - flow))
         # Where the head folds, single cells may show a far layer and would appear as specks.
         planes[FLOW] = [cv2.medianBlur(plane, 3) for plane in flow]
         _fill_openings(result, points, (reference, drive), poses, size_px)
@@ -224,9 +226,10 @@ class _Cells:
         maps[self.rows, self.columns, FLOW] = flow + share * (wanted - flow)
 
 
-def _move_rigidly(points: Array, start: Pose, end: Pose) -> Array:
-    """Move (N, 3) or (3,) points of a rigid body, px, from one pose to another."""
-    return to_image(to_face_frame(points, start), end)
+def _moved(points: Array, part: MovedPart, size_px: int) -> Array:
+    """Move (N, 2) crop px as a part of the body moves."""
+    turn, shift = part.motion[:, :2], part.motion[:, 2]
+    return np.asarray(((points + 0.5) / size_px @ turn.T + shift) * size_px - 0.5, np.float32)
 
 
 def steadied(held: Pose, pose: Pose) -> Pose:
@@ -272,24 +275,3 @@ def _outside(mask: NDArray[np.uint8], flow: Array, more: Array) -> Array:
 def head_mesh() -> HeadMesh:
     """Return the `HeadMesh` with the shipped skin flow."""
     return HeadMesh()
-
-
-def _rings(shape: Array) -> Array:
-    """Scale the face's oval about its middle, once for each of `RINGS`, behind the face's edge."""
-    oval = np.tile(shape[list(_RING)], (len(RINGS), 1))
-    middle = oval.mean(axis=0)
-    rings = middle + (oval - middle) * _SIZE
-    rings[:, 2] = oval[:, 2].mean() + 0.15 * np.ptp(oval[:, 1])
-    return np.asarray(rings, dtype=np.float32)
-
-
-def _skull_depth(places: Array, pose: Pose) -> Array:
-    """Return the skull's depth, px, (N,), at (N, 2) px; beside the skull, the depth of its rim."""
-    flat = np.zeros((len(places), 3), np.float32)
-    flat[:, :2] = places - pose.translation[:2]
-    start = (flat @ pose.rotation / pose.scale - _SKULL_CENTRE) / _SKULL_RADII
-    way = pose.rotation[2] / _SKULL_RADII
-    square, half = way @ way, start @ way
-    within = np.maximum(half**2 - square * ((start**2).sum(axis=1) - 1), 0)
-    depth = -(half + np.sqrt(within)) / square
-    return np.asarray(depth * pose.scale + pose.translation[2], dtype=np.float32)

@@ -80,7 +80,7 @@ class Matte:
 
         Args:
             landmarks: float32 (478, 3), px of the crop, as given to the renderer.
-            body: the torso; None: the shoulders follow the head.
+            body: what is known of torso and hair; None: nothing.
         """
         maps = head_mesh().maps(self._neutral, landmarks, self._crop_px, _GRID_SIDE, body=body)
         flow = maps[..., FLOW] * self._fade * np.float32(self._side / 2)

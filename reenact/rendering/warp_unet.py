@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 
 from reenact.config import RendererSettings
-from reenact.face.body_tracker import reference_torsos
+from reenact.face.body_tracker import reference_bodies
 from reenact.face.geometry import estimate_pose, region_mask, square_to_crop, transform_points
 from reenact.face.topology import OVAL
 from reenact.imaging import in_bytes, resized_square
@@ -66,7 +66,7 @@ class _Reference:
     layers: Layers
     landmarks: Array
     pose: Pose
-    torso: Array
+    body: Body
 
 
 class WarpUNetRenderer:
@@ -109,7 +109,7 @@ class WarpUNetRenderer:
         pictures = (resized_square(np.asarray(one), NETWORK_PX) for one in target.references)
         people = person_coverage(pictures, landmarks)
         shown = zip(
-            target.references, target.landmarks, people, reference_torsos(target), strict=True
+            target.references, target.landmarks, people, reference_bodies(target), strict=True
         )
         self._references = [self._split(*one) for one in shown]
         self._seen = SeenFaces.of(landmarks)
@@ -117,10 +117,10 @@ class WarpUNetRenderer:
         self._fine: dict[int, Image] = {}
         self.reset()
 
-    def _split(self, picture: Image, landmarks: Array, person: Array, torso: Array) -> _Reference:
+    def _split(self, picture: Image, landmarks: Array, person: Array, body: Body) -> _Reference:
         points = transform_points(landmarks, self._to_network)
         layers = Layers.of(np.asarray(picture), in_bytes(person), landmarks)
-        return _Reference(layers, points, estimate_pose(points), torso)
+        return _Reference(layers, points, estimate_pose(points), body)
 
     def render(self, drive: Drive) -> Image:
         """Draw one frame."""
@@ -158,7 +158,7 @@ class WarpUNetRenderer:
         )
         self.engine = self._engine.name
 
-    def _draw(self, number: int, landmarks: Array, pose: Pose, body: Body | None) -> Image:
+    def _draw(self, number: int, landmarks: Array, pose: Pose, body: Body) -> Image:
         """Draw from one reference; the landmarks are px of a crop of `NETWORK_PX`."""
         reference = self._references[number]
         if number not in self._fine:
@@ -171,8 +171,8 @@ class WarpUNetRenderer:
             NETWORK_PX,
             _MAP_SIDE,
             poses=(reference.pose, pose),
-            hair=self._hair,
-            body=None if body is None else moved_from(body, reference.torso),
+            follows=self._hair,
+            body=moved_from(body, reference.body),
         )
         maps[..., FLOW] *= self._edge_fade
         picture = compose(self._fine[number], reference.layers, maps)

@@ -8,16 +8,16 @@ import numpy as np
 import pytest
 
 from reenact.evaluation.clips import read_clip
-from reenact.face.body_tracker import NECK, BodyTracker, reference_torsos, torso
+from reenact.face.body_tracker import NECK, BodyTracker, reference_bodies, torso
 from reenact.face.geometry import estimate_pose, transform_points
 from reenact.face.shoulders import shoulder_points
 from reenact.face.topology import CHIN
 from reenact.testing.portrait import portrait, portrait_landmarks, portrait_target
-from reenact.types import Array, Image
+from reenact.types import Array, Image, PartMotion
 
 
 def moved_picture(motion: Array) -> Image:
-    """Return the portrait moved as `Torso` says."""
+    """Return the portrait moved as `PartMotion` says, about the pivot of the torso."""
     points = portrait_landmarks().points
     iod = estimate_pose(points).scale
     pivot = points[CHIN, :2] + np.array([0, NECK * iod])
@@ -30,23 +30,42 @@ def moved_picture(motion: Array) -> Image:
 
 def test_the_motion_of_the_torso_is_found() -> None:
     tracker, landmarks = BodyTracker(), portrait_landmarks().points
-    first = tracker.track(portrait(), landmarks)
+    first = tracker.track(portrait(), landmarks).torso
     assert first is not None
     assert not first.motion.any()
     for share in np.linspace(0.2, 1, 5):
         motion = np.float32(share) * np.array([0.3, -0.2, 0.08, 0.06], np.float32)
-        seen = tracker.track(moved_picture(motion), landmarks)
+        seen = tracker.track(moved_picture(motion), landmarks).torso
         assert seen is not None
         assert seen.since == first.since
         np.testing.assert_allclose(seen.motion, motion, atol=0.02)
 
 
+def test_the_motion_of_the_hair_is_found_whatever_the_landmarks_say() -> None:
+    """The whole picture moves; once the landmarks do so, too, once they stay, once they exceed."""
+    landmarks = portrait_landmarks().points
+    iod = estimate_pose(landmarks).scale
+    for exceed in (1.0, 0.0, 1.3):
+        tracker = BodyTracker()
+        first = tracker.track(portrait(), landmarks).hair
+        assert first is not None
+        np.testing.assert_allclose(first.motion, 0, atol=1e-6)
+        for share in np.linspace(0.2, 1, 5):
+            shift = np.float32(share) * np.array([0.2, -0.1], np.float32)
+            picture = moved_picture(np.array([*shift, 0, 0], np.float32))
+            moved = landmarks + np.array([*(exceed * iod * shift), 0], np.float32)
+            seen = tracker.track(picture, moved).hair
+            assert seen is not None
+            assert seen.since == first.since
+            np.testing.assert_allclose(seen.motion, [*shift, 0, 0], atol=0.02)
+
+
 def test_a_hand_before_the_torso_hardly_matters_and_a_cut_begins_anew() -> None:
     tracker, landmarks = BodyTracker(), portrait_landmarks().points
-    first = tracker.track(portrait(), landmarks)
+    first = tracker.track(portrait(), landmarks).torso
     hidden = portrait().copy()
     hidden[380:480, 200:300] = 128
-    seen = tracker.track(hidden, landmarks)
+    seen = tracker.track(hidden, landmarks).torso
     assert first is not None
     assert seen is not None
     np.testing.assert_allclose(seen.motion, 0, atol=0.02)
@@ -54,19 +73,21 @@ def test_a_hand_before_the_torso_hardly_matters_and_a_cut_begins_anew() -> None:
     mirrored = landmarks.copy()
     mirrored[:, 0] = 511 - mirrored[:, 0]
     found = [tracker.track(other, mirrored) for _ in range(60)]
-    assert found[0] is None
-    assert found[-1] is not None
-    assert found[-1].since != first.since
-    np.testing.assert_allclose(found[-1].motion, 0, atol=1e-3)
+    assert found[0].torso is None
+    parts: list[PartMotion | None] = [found[-1].torso, found[-1].hair]
+    for part in parts:
+        assert part is not None
+        assert part.since != first.since
+        np.testing.assert_allclose(part.motion, 0, atol=1e-3)
 
 
-def test_without_a_person_there_is_no_torso() -> None:
+def test_without_a_person_there_is_no_body() -> None:
     tracker = BodyTracker()
     plain = np.full((512, 512, 3), 90, np.uint8)
-    assert tracker.track(plain, portrait_landmarks().points) is None
+    assert tracker.track(plain, portrait_landmarks().points) == (None, None)
 
 
-def test_the_torso_of_another_reference_is_known() -> None:
+def test_the_body_of_another_reference_is_known() -> None:
     target = portrait_target()
     motion = np.array([0.2, 0.1, 0.05, 0.0], np.float32)
     affine = torso(motion, target.neutral, 256).motion.astype(np.float64)
@@ -77,9 +98,12 @@ def test_the_torso_of_another_reference_is_known() -> None:
     points = transform_points(target.neutral, affine_px.astype(np.float32))
     object.__setattr__(target, "references", np.stack([target.references[0], other]))
     object.__setattr__(target, "landmarks", np.stack([target.neutral, points]))
-    same, moved = reference_torsos(target)
-    np.testing.assert_allclose(same, np.eye(2, 3), atol=0.005)
-    np.testing.assert_allclose(moved, affine, atol=0.03)
+    same, moved = reference_bodies(target)
+    for still in (same.torso, same.hair, moved.hair):
+        assert still is not None
+        np.testing.assert_allclose(still.motion, np.eye(2, 3), atol=0.01)
+    assert moved.torso is not None
+    np.testing.assert_allclose(moved.torso.motion, affine, atol=0.03)
 
 
 def test_torso_and_shoulders_of_a_real_clip_agree(faces_dir: Path) -> None:
@@ -89,7 +113,7 @@ def test_torso_and_shoulders_of_a_real_clip_agree(faces_dir: Path) -> None:
     tracker, moved = BodyTracker(), []
     for number in range(60):
         picture = np.ascontiguousarray(clip.images[number])
-        seen = tracker.track(picture, np.ascontiguousarray(clip.landmarks[number]))
+        seen = tracker.track(picture, np.ascontiguousarray(clip.landmarks[number])).torso
         assert seen is not None
         moved.append(seen.motion)
     shoulders = np.stack(

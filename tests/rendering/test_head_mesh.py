@@ -6,13 +6,14 @@ import cv2
 import numpy as np
 import pytest
 
-from reenact.face.body_tracker import torso
+from reenact.face.body_tracker import hair, torso
 from reenact.face.geometry import rotation_matrix, to_face_frame, to_image, triangulate
+from reenact.face.skull import rings
 from reenact.face.topology import N_LANDMARKS, OVAL
 from reenact.models.warp_unet_inputs import FLOW, MAP_CHANNELS, MapChannel
-from reenact.rendering.head_mesh import _skull_depth, head_mesh, steadied
+from reenact.rendering.head_mesh import head_mesh, steadied
 from reenact.rendering.mesh_warp import grid_to_crop, interpolate, rasterise, warp_image
-from reenact.types import Array, Pose
+from reenact.types import Array, Body, Pose
 from support.faces import posed_face
 
 
@@ -180,19 +181,18 @@ def test_hair_goes_on_where_the_forehead_ends(pitch: float) -> None:
     assert steps.max() < 3
 
 
-def test_rings_lie_on_the_skull() -> None:
-    pose = Pose(np.eye(3, dtype=np.float32), np.array([128, 100, 0], np.float32), 50.0)
-    crown, brow, far_off = _skull_depth(
-        np.array([[128, 40], [128, 100], [400, 100]], np.float32), pose
-    )
-    assert brow == pytest.approx(-0.3 * 50)
-    assert brow < crown < far_off
-    assert far_off == pytest.approx(1.15 * 50), "the rim, where the picture shows the skull no more"
-    turn = rotation_matrix(np.array([0, 0.5, 0], np.float32))
-    left, right = _skull_depth(
-        np.array([[90, 100], [166, 100]], np.float32), Pose(turn, pose.translation, pose.scale)
-    )
-    assert abs(left - right) > 5, "one side has come nearer"
+def test_hair_that_is_seen_moves_the_rings_and_not_the_face() -> None:
+    points, pose = posed_face(0)
+    moved = hair(np.array([0.1, 0, 0, 0], np.float32), pose, pose.scale, 256)
+    head = head_mesh().maps(points, points, 256, 128)
+    both = head_mesh().maps(points, points, 256, 128, body=Body(hair=moved))
+    none = head_mesh().maps(points, points, 256, 128, body=Body(hair=replace(moved, share=0.0)))
+    np.testing.assert_allclose(none, head, atol=1e-5)
+    face = head[..., MapChannel.SKIN] > 0
+    np.testing.assert_allclose(both[face], head[face], atol=1e-3)
+    above = np.round(rings(points)[:, :2] / 2).astype(int)
+    column, row = above[above[:, 1].argmin()]
+    assert both[row, column, MapChannel.FLOW_X] * -128 == pytest.approx(0.1 * pose.scale, rel=0.2)
 
 
 def test_the_torso_moves_shoulders_and_neither_face_nor_what_follows_the_head() -> None:
@@ -200,8 +200,8 @@ def test_the_torso_moves_shoulders_and_neither_face_nor_what_follows_the_head() 
     turned = points + np.array([10, 0, 0], np.float32)
     aside = torso(np.array([-0.2, 0, 0, 0], np.float32), points, 256)
     head = head_mesh().maps(points, turned, 256, 128)
-    both = head_mesh().maps(points, turned, 256, 128, body=aside)
-    none = head_mesh().maps(points, turned, 256, 128, body=replace(aside, share=0.0))
+    both = head_mesh().maps(points, turned, 256, 128, body=Body(aside))
+    none = head_mesh().maps(points, turned, 256, 128, body=Body(replace(aside, share=0.0)))
     np.testing.assert_array_equal(none, head)
     column, chin = np.round(turned[152, :2] / 2).astype(int)
     np.testing.assert_array_equal(both[: chin - 30], head[: chin - 30])

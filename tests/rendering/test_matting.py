@@ -16,7 +16,7 @@ from reenact.rendering.matting import Alpha, Matte
 from reenact.rendering.warp_unet import WarpUNetRenderer
 from reenact.stats import StepTimer
 from reenact.targets.library import open_target
-from reenact.types import Array, Drive, Frame, Landmarks, Target
+from reenact.types import Array, Body, Drive, Frame, Landmarks, Target
 from support.fakes import FakeRenderer, FakeTracker
 from support.portraits import box_target
 
@@ -92,7 +92,8 @@ def test_cut_out_fits_what_the_generator_draws(
     renderer = WarpUNetRenderer(Settings().renderer)
     renderer.prepare(target)
     landmarks = moved(target, shift)
-    body = torso(np.zeros(4, np.float32), target.neutral, target.crop_size) if torso_known else None
+    still = torso(np.zeros(4, np.float32), target.neutral, target.crop_size)
+    body = Body(still if torso_known else None)
     rest = still_expression()
     drive = Drive(landmarks, rest, body=body)
     drawn = renderer.render(drive)

@@ -1,0 +1,96 @@
+"""The skull and the hair around a face, and how they move with it."""
+
+from __future__ import annotations
+
+import math
+from functools import lru_cache
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from reenact.face.geometry import canonical_face, fit_similarity, to_face_frame, to_image
+from reenact.face.topology import CHIN, OVAL
+from reenact.types import Array, Pose
+
+RINGS: Final = (1.3, 1.7)
+"""Sizes of the rings around a face that stand for its hair and neck, relative to its oval."""
+
+_RING: Final = OVAL[::2]
+
+_CENTRE: Final = np.array([0.0, 0.0, 1.15], np.float32)
+_RADII: Final = np.array([1.2, 1.6, 1.45], np.float32)
+"""Ellipsoid that approximates the skull and its hair, in the face frame, iod."""
+
+
+def rings(shape: Array) -> Array:
+    """Scale a face's oval about its middle, once for each of `RINGS`, behind the face's edge.
+
+    Args:
+        shape: (478, 3), px or in the face frame.
+
+    Returns:
+        float32 (N, 3), one ring after the other.
+    """
+    oval = np.tile(shape[list(_RING)], (len(RINGS), 1))
+    middle = oval.mean(axis=0)
+    size = np.repeat(np.array(RINGS, np.float32), len(_RING))[:, None]
+    found = middle + (oval - middle) * size
+    found[:, 2] = oval[:, 2].mean() + 0.15 * np.ptp(oval[:, 1])
+    return np.asarray(found, dtype=np.float32)
+
+
+def on_skull(places: Array, pose: Pose) -> Array:
+    """Return (N, 3) px of what is seen of hair at (N, 2) px; beside the skull, its rim's depth."""
+    flat = np.zeros((len(places), 3), np.float32)
+    flat[:, :2] = places - pose.translation[:2]
+    start = (flat @ pose.rotation / pose.scale - _CENTRE) / _RADII
+    way = pose.rotation[2] / _RADII
+    square, half = way @ way, start @ way
+    within = np.maximum(half**2 - square * ((start**2).sum(axis=1) - 1), 0)
+    depth = -(half + np.sqrt(within)) / square
+    flat[:, :2] = places
+    flat[:, 2] = depth * pose.scale + pose.translation[2]
+    return flat
+
+
+def move_rigidly(points: Array, start: Pose, end: Pose) -> Array:
+    """Move (N, 3) or (3,) points of a rigid body, px, from one pose to another."""
+    return to_image(to_face_frame(points, start), end)
+
+
+NECK_JOINT: Final = np.array([0.0, -0.8, 1.8], np.float32)
+"""Where head meets body, relative to the chin in the face frame, iod. The body moves by as much as
+this point does, so a head that nods or turns about it leaves the shoulders in place."""
+
+
+@lru_cache(maxsize=1)
+def _hair() -> Array:
+    """Return points of the hair of the canonical face, (N, 3), face frame, iod."""
+    face = canonical_face()
+    straight = Pose(np.eye(3, dtype=np.float32), np.zeros(3, np.float32), 1.0)
+    ring = rings(face)
+    return on_skull(ring[ring[:, 1] < face[CHIN, 1], :2], straight)
+
+
+def hair_motion(start: Pose, end: Pose, affine: NDArray[Any] | None = None) -> Array:
+    """Return how the hair of a head moves, (4,) as of `PartMotion`.
+
+    Args:
+        start: pose of the head before.
+        end: pose of the head now.
+        affine: (2, 3) px, moves the hair once more from where the head takes it; None: it stays.
+    """
+    before, now = to_image(_hair(), start)[:, :2], to_image(_hair(), end)[:, :2]
+    if affine is not None:
+        now = now @ affine[:, :2].T + affine[:, 2]
+    growth, turn, _ = fit_similarity(before, now)
+    across, down = (now.mean(axis=0) - before.mean(axis=0)) / start.scale
+    return np.array(
+        [across, down, math.atan2(turn[1, 0], turn[0, 0]), math.log(growth)], np.float32
+    )
+
+
+def hair_middle(pose: Pose) -> Array:
+    """Return the middle of the hair of a head, (2,) px."""
+    return np.asarray(to_image(_hair(), pose)[:, :2].mean(axis=0), np.float32)

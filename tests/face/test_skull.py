@@ -1,0 +1,50 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from reenact.face.geometry import rotation_matrix
+from reenact.face.skull import hair_middle, hair_motion, on_skull
+from reenact.types import Pose
+
+STRAIGHT = Pose(np.eye(3, dtype=np.float32), np.array([128, 100, 0], np.float32), 50.0)
+
+
+def turned(angles: tuple[float, float, float]) -> Pose:
+    turn = rotation_matrix(np.array(angles, np.float32))
+    return Pose(turn, STRAIGHT.translation, STRAIGHT.scale)
+
+
+def test_hair_lies_on_the_skull() -> None:
+    places = np.array([[128, 40], [128, 100], [400, 100]], np.float32)
+    found = on_skull(places, STRAIGHT)
+    np.testing.assert_array_equal(found[:, :2], places)
+    crown, brow, far_off = found[:, 2]
+    assert brow == pytest.approx(-0.3 * 50)
+    assert brow < crown < far_off
+    assert far_off == pytest.approx(1.15 * 50), "the rim, where the picture shows the skull no more"
+    sides = np.array([[90, 100], [166, 100]], np.float32)
+    left, right = on_skull(sides, turned((0, 0.5, 0)))[:, 2]
+    assert abs(left - right) > 5, "one side has come nearer"
+
+
+def test_hair_moves_with_the_head() -> None:
+    larger = Pose(STRAIGHT.rotation, STRAIGHT.translation + np.float32(5), 55.0)
+    across, down, roll, growth = hair_motion(STRAIGHT, larger)
+    assert across == pytest.approx(0.1, abs=0.01)
+    assert roll == pytest.approx(0, abs=1e-6)
+    assert growth == pytest.approx(np.log(1.1), abs=1e-6)
+    assert down < 0.1, "what is above the origin grows upwards"
+    assert hair_motion(STRAIGHT, turned((0, 0, 0.2)))[2] == pytest.approx(0.2, abs=1e-4)
+    behind = hair_motion(STRAIGHT, turned((0, -0.2, 0)))[0]
+    assert behind == pytest.approx(-0.2, abs=0.03), "it is an iod behind the face"
+
+
+def test_hair_moves_once_more_from_where_the_head_takes_it() -> None:
+    """An affine about the hair's middle adds to what the head does."""
+    pose, angle, size = turned((0.1, 0.2, 0.1)), 0.05, 1.1
+    turn = size * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    middle = hair_middle(pose)
+    affine = np.column_stack([turn, middle + np.array([10, -5]) - turn @ middle])
+    more = hair_motion(STRAIGHT, pose, affine) - hair_motion(STRAIGHT, pose)
+    np.testing.assert_allclose(more, [0.2, -0.1, angle, np.log(size)], atol=2e-3)
