@@ -37,7 +37,7 @@ _WIDTH: Final = 3.0
 _HAIRLINE: Final = 0.12
 """Width of the rim of the face in which no hair is looked for, iod."""
 
-_MAX_CORNERS, _MIN_CORNERS = 60, 8
+_MAX_CORNERS, _MIN_CORNERS = 40, 8
 _MIN_SHARE: Final = 0.15
 """With fewer or a smaller share of the keyframe's corners a part is lost."""
 

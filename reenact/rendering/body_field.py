@@ -14,7 +14,7 @@ from reenact.types import Array, Body, MovedPart
 _NECK: Final = (0.2, 1.2)
 """Depth below the chin between which the neck passes from the head's motion to the torso's, iod."""
 
-_SPREAD, _BESIDE = 1.2, 1.5
+_SPREAD, _BESIDE = 0.5, 1.5
 """Beside the chin the torso begins higher by this factor of the distance, up to so far, iod."""
 
 
