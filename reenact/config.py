@@ -131,7 +131,7 @@ class TrackingSettings(PartsSection):
     )
     body: Live[bool] = Field(
         True,
-        description="shoulders and neck follow the actor's own where they are seen; off: the head",
+        description="shoulders and hair follow the actor's own where they are seen; off: the head",
     )
 
 

@@ -138,8 +138,8 @@ def add_evaluate(adder: Adder[argparse.ArgumentParser]) -> None:
     parser.add_argument(
         "--body",
         action="store_true",
-        help="measure each renderer once more with shoulders that follow the actor's torso, as the "
-        "row `NAME (body)`",
+        help="measure each renderer once more with shoulders and hair that follow the actor's, as "
+        "the row `NAME (body)`",
     )
     parser.add_argument(
         "--clips",

@@ -84,7 +84,8 @@ def run(
         min_clip_s: clips shorter than this are left out.
         progress: show a bar on stderr.
         ab: folder that receives a video of each clip; None: no videos.
-        body: measure also with shoulders that follow the actor's torso, as rows `NAME (body)`.
+        body: measure also with shoulders and hair that follow the actor's, as rows
+            `NAME (body)`.
 
     Returns:
         Figures by row and clip, and the rows of the contact sheet.

@@ -50,7 +50,7 @@ class EvaluationOptions:
         clips: pattern of the clips' names, such as `*__090_frontal` for RaFD's frontal pictures.
         limit: clips (self, wild) or pairs of clips (cross) at most.
         frames: frames of each clip at most, for a quick look; None: as the protocol says.
-        body: measure self-reenactment also with shoulders that follow the actor's torso, as rows
+        body: measure self-reenactment also with shoulders and hair that follow the actor's, as rows
             `NAME (body)`, and the figure `shoulder_px`.
         settings: the renderer's device, engine and weights; for "cross" everything else too.
         progress: show a bar on stderr.
