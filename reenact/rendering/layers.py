@@ -41,6 +41,16 @@ _CAVITY: Final = np.array([0.74, 0.63, 0.68])
 """Mean RGB of the inside of open mouths over that of the face, of 45 people: in the dark and in
 coloured light it is dark and coloured, too."""
 
+_TEAR: Final = 0.01
+"""A jump of the flow at the face's outline that is not interpolated, in halves of the side."""
+
+_REACH: Final = (5, 5)
+_AROUND: Final = np.ones((3, 3), np.uint8)
+"""Cells around the outline over which the flow is continued, and may jump."""
+
+_SMOOTH: Final = (7, 7)
+"""Cells over which the outline is smoothed."""
+
 _BOX_BELOW: Final = np.array([2, 0])
 """The middle of the repair's box below that of the face; rows and columns of cells."""
 
@@ -99,8 +109,8 @@ def compose(fine: Image, layers: Layers, maps: Array) -> Image:
         maps: of `HeadMesh.maps`, of any size.
     """
     size = len(layers.background)
-    # The flow is interpolated across tears of the mesh, too: following its cells shows their steps.
     flow = _resized(maps[..., FLOW], size)
+    _tear_at_outline(flow, maps)
     person = warp_image(fine, sources(flow, len(fine) // size))
     _fill_mouth(person, layers.cavity, maps[..., MapChannel.UNSEEN_MOUTH])
     share = cv2.extractChannel(person, 3) * np.float32(1 / 255)
@@ -108,16 +118,56 @@ def compose(fine: Image, layers: Layers, maps: Array) -> Image:
     return np.asarray(cv2.blendLinear(shown, layers.background, share, 1 - share), np.uint8)
 
 
+def _tear_at_outline(flow: Array, maps: Array) -> None:
+    """Let an enlarged flow, (S, S, 2), jump where a turned face hides what is behind it; in place.
+
+    Interpolated, it would show all that lies between them in the reference, as a line with steps.
+    """
+    skin = maps[..., MapChannel.SKIN]
+    if not skin.any():
+        return
+    cells, places = _enlarged_box(skin, flow)
+    skin, coarse = np.ascontiguousarray(skin[cells]), np.ascontiguousarray(maps[..., FLOW][cells])
+    face, rest = (_continued(coarse, cover) for cover in (skin, 1 - skin))
+    torn = cv2.dilate(np.abs(face - rest).max(axis=-1), _AROUND)
+    box = flow[places]
+    size = box.shape[1::-1]
+    there = cv2.resize(rest, size)
+    cv2.copyTo(cv2.resize(face, size), _above(cv2.blur(skin, _SMOOTH), 0.5, size), there)
+    cv2.copyTo(there, _above(torn, _TEAR, size), box)
+
+
+def _above(cells: NDArray[Any], bound: float, size: tuple[int, ...]) -> NDArray[np.uint8]:
+    """Return where cells, enlarged to (width, height) px, are above a bound: 255, elsewhere 0."""
+    _, mask = cv2.threshold(cv2.resize(cells, size), bound, 255, cv2.THRESH_BINARY)
+    return np.asarray(mask, np.uint8)
+
+
+def _continued(flow: Array, cover: Array) -> Array:
+    """Return a flow, (H, W, 2), where it is covered, continued by its mean over neighbours."""
+    known = np.maximum(cv2.blur(cover, _REACH), 1e-6)
+    mean = cv2.blur(flow * cover[..., None], _REACH) / known[..., None]
+    own = (cover > 0.5) | (known < 1e-3)  # beyond all neighbours it is as it was
+    return np.where(own[..., None], flow, mean)
+
+
 def _fill_mouth(person: Image, cavity: Array, unseen: Array) -> None:
     """Fill the mouth of a moved person, uint8 (S, S, 4), in place; `unseen` is its channel."""
     if not unseen.any():
         return
-    cells = tuple(_blocks_with(unseen.any(axis=axis)) for axis in (1, 0))
-    zoom = len(person) / len(unseen)
-    box = person[tuple(slice(int(one.start * zoom), int(one.stop * zoom)) for one in cells)]
+    cells, places = _enlarged_box(unseen, person)
+    box = person[places]
     share = np.asarray(cv2.resize(unseen[cells], box.shape[1::-1]))
     inside = np.full_like(box, (*cavity.tolist(), 255))
     box[:] = cv2.blendLinear(inside, box, share, 1 - share)
+
+
+def _enlarged_box(cells: Array, picture: NDArray[Any]) -> tuple[tuple[slice, ...], ...]:
+    """Return the box of blocks with cells that are not 0, and where that is in a picture."""
+    marked = cells > 0
+    box = tuple(_blocks_with(marked.any(axis=axis)) for axis in (1, 0))
+    zoom = len(picture) / len(cells)
+    return box, tuple(slice(int(one.start * zoom), int(one.stop * zoom)) for one in box)
 
 
 def _blocks_with(marked: NDArray[np.bool_]) -> slice:

@@ -1,0 +1,55 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from reenact.models.warp_unet_inputs import MAP_CHANNELS, MapChannel
+from reenact.rendering.layers import Layers, compose, enlarged
+from reenact.types import Array, Image
+
+SIDE = 128
+RED, GREEN, BLUE = (200, 0, 0), (0, 200, 0), (0, 0, 200)
+
+
+def layers_of_stripes(size: int) -> Layers:
+    """Return a person of a red, a green and a blue third, from left to right."""
+    person = np.full((size, size, 4), 255, np.uint8)
+    for third, colour in enumerate((RED, GREEN, BLUE)):
+        person[:, third * size // 3 : (third + 1) * size // 3, :3] = colour
+    return Layers(person, np.full((size, size, 3), 90, np.uint8), np.zeros(3, np.float32))
+
+
+def shown_beside_a_disc(size: int, jump: float) -> tuple[Image, Array]:
+    """Compose a red disc, the face, before what lies `jump` of the side to the right of it.
+
+    Returns the picture, and how far each pixel is from the middle, as a share of the side.
+    """
+    down, across = (np.mgrid[:SIDE, :SIDE] + 0.5) / SIDE
+    face = np.hypot(across - 0.5, down - 0.5) < 0.25
+    maps = np.zeros((SIDE, SIDE, MAP_CHANNELS), np.float32)
+    maps[..., MapChannel.SKIN] = face
+    source = np.where(face, 1 / 6, 1 / 6 + jump)
+    maps[..., MapChannel.FLOW_X] = 2 * (source - across)
+    layers = layers_of_stripes(size)
+    picture = compose(enlarged(layers.person), layers, maps)
+    down, across = (np.mgrid[:size, :size] + 0.5) / size
+    return picture, np.hypot(across - 0.5, down - 0.5)
+
+
+@pytest.mark.parametrize("size", [256, 384, 512])
+def test_nothing_between_face_and_hair_shows_at_the_outline(size: int) -> None:
+    """The face shows red, what is behind it blue, and between them the reference is green."""
+    picture, distance = shown_beside_a_disc(size, 2 / 3)
+    assert picture[..., 1].max() < 40
+    is_red = picture[..., 0] > 100
+    assert is_red[distance < 0.245].all()
+    assert not is_red[distance > 0.255].any(), "the outline follows no steps of the cells"
+
+
+def test_without_a_face_in_the_crop_the_picture_is_composed_as_it_is() -> None:
+    layers = layers_of_stripes(256)
+    picture = compose(
+        enlarged(layers.person), layers, np.zeros((SIDE, SIDE, MAP_CHANNELS), np.float32)
+    )
+    np.testing.assert_allclose(picture, layers.person[..., :3], atol=60)
+    np.testing.assert_array_equal(picture[:, 40], layers.person[:, 40, :3])
