@@ -27,7 +27,7 @@ _FADE_S: Final = 60.0
 """Time constant with which the difference to the head fades."""
 
 _TORSO_LIMITS: Final = np.array([0.7, 0.5, 0.25, 0.2], np.float32)
-_HAIR_LIMITS: Final = np.array([0.25, 0.25, 0.1, 0.12], np.float32)
+_HAIR_LIMITS: Final = np.array([0.2, 0.2, 0.1, 0.1], np.float32)
 """Largest difference to the head: across, down (iod), roll (radians), log of growth."""
 
 _MIRROR: Final = np.array([-1, 1, -1, 1], np.float32)

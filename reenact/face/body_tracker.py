@@ -38,12 +38,15 @@ _HAIRLINE: Final = 0.12
 """Width of the rim of the face in which no hair is looked for, iod."""
 
 _MAX_CORNERS, _MIN_CORNERS = 40, 8
-_MIN_SHARE: Final = 0.15
-"""With fewer or a smaller share of the keyframe's corners a part is lost."""
+_MIN_SHARE: Final = 0.3
+"""With fewer or a smaller share of the keyframe's corners a part is lost: a hand that passes takes
+some along."""
 
-_FEW: Final = 0.3
 _PATIENCE: Final = 10
-"""After so many pictures with fewer corners than this share, a new keyframe is taken."""
+"""After so many pictures without a part a new keyframe is taken."""
+
+_MAX_APART: Final = 0.2
+"""Largest distance of hair from where the landmarks' head takes it, iod; 99 % are below .17."""
 
 _RETRY: Final = 30
 """Pictures between two attempts to take a keyframe: the segmentation takes 30 ms."""
@@ -89,12 +92,12 @@ class _Keyframe:
     Attributes:
         view: the picture.
         corners: float32 (N, 1, 2) px of it.
-        bases: float32 (N, 3) px, where the corners would be if the part had not moved by itself.
+        places: float32 (N, 2 or 3) px, the same, with depths if they go with the head.
     """
 
     view: _View
     corners: NDArray[Any]
-    bases: Array
+    places: Array
 
 
 class _Part:
@@ -112,43 +115,39 @@ class _Part:
 
     def reset(self) -> None:
         """Forget the part."""
-        self._first: _View | None = None
         self._key: _Keyframe | None = None
         self._fit: NDArray[np.float64] | None = None
-        self._weak = 0
+        self._lost = 0
 
     @property
     def wants_keyframe(self) -> bool:
-        return self._key is None or self._weak > _PATIENCE
+        return self._key is None or self._lost > _PATIENCE
 
     def follow(self, view: _View) -> PartMotion | None:
-        """Return the motion in a picture since the first one; None: the part is lost."""
+        """Return the motion in a picture since the keyframe; None: the part is lost."""
         if self._key is None:
             return None
-        self._fit, share = self._followed(self._key, view)
-        self._weak = self._weak + 1 if share < _FEW else 0
+        self._fit = self._followed(self._key, view)
+        self._lost = self._lost + 1 if self._fit is None else 0
         return self._motion(view)
 
     def begin(self, view: _View, mask: _Mask) -> PartMotion | None:
         """Follow the corners in a mask of this picture from now on, unless there are too few."""
         corners = cv2.goodFeaturesToTrack(view.gray, _MAX_CORNERS, 0.003, 3, mask=mask)
-        self._weak = 0
+        self._lost = 0
         if corners is None or len(corners) < _MIN_CORNERS:
-            return self._motion(view)
-        if self._fit is None or self._first is None:
-            self._first, self._fit = view, np.eye(2, 3)
-            self._since += 1
-        bases = np.zeros((len(corners), 3), np.float32)
-        bases[:, :2] = cv2.transform(corners, cv2.invertAffineTransform(self._fit))[:, 0]
+            return None
+        places = np.asarray(corners[:, 0], np.float32)
         if self._of_head:
-            bases = on_skull(bases[:, :2], view.pose)
-        self._key = _Keyframe(view, corners, bases)
+            places = on_skull(places, view.pose)
+        self._key, self._fit = _Keyframe(view, corners, places), np.eye(2, 3)
+        self._since += 1
         return self._motion(view)
 
     def _motion(self, view: _View) -> PartMotion | None:
-        first, fit = self._first, self._fit
-        if first is None or fit is None:
+        if self._key is None or self._fit is None:
             return None
+        first, fit = self._key.view, self._fit
         if self._of_head:
             return PartMotion(hair_motion(first.pose, view.pose, fit), self._since)
         pivot = first.landmarks[CHIN, :2] + (0, NECK * first.pose.scale)
@@ -157,12 +156,11 @@ class _Part:
         growth = math.log(max(math.hypot(a, b), 1e-3))
         return PartMotion(np.array([*moved, math.atan2(b, a), growth], np.float32), self._since)
 
-    def _followed(self, key: _Keyframe, view: _View) -> tuple[NDArray[np.float64] | None, float]:
-        """Return the affine from where the corners are expected, and the share that agrees."""
-        expected = key.bases
+    def _followed(self, key: _Keyframe, view: _View) -> NDArray[np.float64] | None:
+        """Return the affine from where the corners are expected; None: they are lost."""
+        expected = key.places
         if self._of_head:
-            expected = move_rigidly(expected, key.view.pose, view.pose)
-        expected = expected[:, :2]
+            expected = move_rigidly(expected, key.view.pose, view.pose)[:, :2]
         guess = np.eye(2, 3) if self._fit is None else self._fit
         begin = cv2.transform(expected[:, None], guess)  # a new array: the flow is written into it
         there, seen, _ = cv2.calcOpticalFlowPyrLK(
@@ -178,9 +176,17 @@ class _Part:
         needed = max(_MIN_CORNERS, _MIN_SHARE * len(key.corners))
         if good.sum() >= needed:
             fit, agree = _similarity(expected[good], there[good, 0], guess, view.pose.scale)
-            if agree >= needed:
-                return fit, agree / len(key.corners)
-        return None, 0.0
+            if agree >= needed and not self._has_left_head(fit, view.pose):
+                return fit
+        return None
+
+    def _has_left_head(self, fit: NDArray[np.float64], pose: Pose) -> bool:
+        """Return True if what is followed is no hair any more, but a hand, or the wall."""
+        if not self._of_head:
+            return False
+        middle = hair_middle(pose)
+        apart = fit[:, :2] @ middle + fit[:, 2] - middle
+        return bool(np.hypot(*apart) > _MAX_APART * pose.scale)
 
 
 class BodyTracker:
@@ -199,7 +205,7 @@ class BodyTracker:
         self._wait = 0
 
     def track(self, image: Image, landmarks: Array) -> SeenBody:
-        """Return the motion of torso and hair since each was seen first.
+        """Return the motion of torso and hair, each since its keyframe.
 
         Args:
             image: uint8 (H, W, 3) RGB.
