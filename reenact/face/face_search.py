@@ -14,6 +14,10 @@ from reenact.types import Array, Frame, Image, Landmarks, Tracker
 
 _log = logging.getLogger(__name__)
 
+_SEVERAL: Final = (
+    "There are several faces in the picture; the largest is used. Crop the picture to use another."
+)
+
 _MAX_VIEW_PX: Final = 1280
 _MIN_VIEW_PX: Final = 384
 _FINE_VIEW_PX: Final = 640
@@ -35,11 +39,12 @@ def find_face(image: Image, tracker: Tracker) -> Landmarks | None:
 
     The tracker sees the whole picture first, then the picture with a margin, for a face that
     fills it, then overlapping squares, for a small face in a large photo. A face that was found is
-    tracked again in a close view. If there are several, the tracker chooses.
+    tracked again in a close view. If there are several, the largest is taken.
 
     Args:
         image: uint8 (H, W, 3) RGB of any size.
-        tracker: is reset before each view; one for still pictures works best.
+        tracker: is reset before each view; one for still pictures works best. It takes the largest
+            of several faces.
 
     Returns:
         Landmarks in px of the picture, or None if there is no face.
@@ -55,7 +60,7 @@ def find_face(image: Image, tracker: Tracker) -> Landmarks | None:
             continue
         coarse = max(found, key=_size)
         if any(_shift(coarse.points, other.points) > 0.5 * _size(coarse) for other in found):
-            _log.warning("There are several faces in the picture. The largest is used.")
+            _log.warning(_SEVERAL)
         points = refine_face(image, coarse.points, tracker)
         return Landmarks(points, coarse.confidence, coarse.size)
     return None
@@ -114,7 +119,7 @@ def _look(
     if found is None:
         return None
     if tracker.faces_seen > 1:
-        _log.warning("There are several faces in the picture. Crop it to the one you want.")
+        _log.warning(_SEVERAL)
     points = transform_points(found.points, invert_affine(affine))
     return Landmarks(points, found.confidence, (image.shape[1], image.shape[0]))
 

@@ -41,10 +41,13 @@ _log = logging.getLogger(__name__)
 
 
 def still_tracker(settings: TrackingSettings | None = None) -> Tracker:
-    """Return the tracker that targets are made with; it looks at each picture by itself."""
+    """Return the tracker that targets are made with; it looks at each picture by itself.
+
+    It takes the largest face: `face` of the settings says which one of the actor's is followed.
+    """
     from reenact.face.mediapipe_tracker import MediaPipeSettings, MediaPipeTracker
 
-    settings = settings or TrackingSettings()
+    settings = (settings or TrackingSettings()).model_copy(update={"face": "largest"})
     own = settings.part("mediapipe", MediaPipeSettings)
     return MediaPipeTracker(settings, own, static=True)
 

@@ -7,11 +7,13 @@ import cv2
 import numpy as np
 import pytest
 
+from reenact.config import TrackingSettings
 from reenact.errors import SourceError, TargetError
-from reenact.targets.library import open_target
+from reenact.face.geometry import transform_points
+from reenact.targets.library import open_target, still_tracker
 from reenact.targets.store import TargetStore
 from reenact.types import Tracker
-from support.portraits import astronaut, box_target, smooth_picture, write_jpeg
+from support.portraits import astronaut, box_target, on_canvas, smooth_picture, write_jpeg
 
 
 def no_tracker() -> Tracker:
@@ -46,6 +48,20 @@ def test_a_photo_can_be_opened_as_a_target(
     assert target.metadata["consent"].startswith("not asked")
     assert "without asking" in caplog.text
     assert store.list() == ()
+
+
+def test_the_actors_face_of_the_settings_says_nothing_of_the_targets(
+    store: TargetStore, tmp_path: Path
+) -> None:
+    face = astronaut()[:300, 74:374]
+    small = np.asarray(cv2.resize(face, (220, 220)), np.uint8)
+    image = on_canvas(face, (560, 300), (0, 0))
+    image[:220, 320:540] = small
+    path = write_jpeg(tmp_path / "two.jpg", image)
+    settings = TrackingSettings(face="1")
+    target = open_target(str(path), store=store, make_tracker=lambda: still_tracker(settings))
+    nose = transform_points(target.landmarks[0], target.crop_to_plate)[1, :2]
+    assert nose[0] < 300  # that of the larger one
 
 
 def test_an_unknown_target_names_those_that_exist(store: TargetStore, tmp_path: Path) -> None:
