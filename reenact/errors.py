@@ -11,6 +11,10 @@ class SourceError(ReenactError):
     """A camera, video or image that cannot be opened or read."""
 
 
+class NotAPictureError(SourceError):
+    """A file whose content is that of no picture; it may be a video."""
+
+
 class SinkError(ReenactError):
     """An output that cannot be opened or written."""
 

@@ -14,7 +14,7 @@ import PIL.Image
 from numpy.typing import NDArray
 from PIL import ImageOps
 
-from reenact.errors import SourceError
+from reenact.errors import NotAPictureError, SourceError
 from reenact.registry import SourceSpec
 from reenact.sources.clocked import DEFAULT_FPS, ClockedSettings, ClockedSource
 from reenact.types import Image, Source
@@ -42,8 +42,9 @@ def read_image(path: str | Path) -> Image:
     over `MAX_SIDE_PX` is scaled down to it with a log message. May be called from any thread.
 
     Raises:
-        SourceError: the file is missing, empty, damaged, not a picture, or has too many pixels,
-            which is known before they are decoded.
+        NotAPictureError: the file holds something else than a picture.
+        SourceError: the file is missing, empty, damaged, of a format that is not read, or has too
+            many pixels, which is known before they are decoded.
     """
     path = Path(path).expanduser()
     check_file(path, "picture")
@@ -86,19 +87,21 @@ def _decoded(file: BinaryIO, path: Path) -> Image:
             f"{path} has more than 179 million pixels; scale it down in another program first."
         ) from error
     except PIL.UnidentifiedImageError as error:
-        raise SourceError(_why_not_a_picture(file, path)) from error
+        raise _why_not_a_picture(file, path) from error
     except Exception as error:  # a format's reader raises whatever the damage leads to
         raise SourceError(f"{path} is damaged; use another copy of the picture.") from error
 
 
-def _why_not_a_picture(file: BinaryIO, path: Path) -> str:
+def _why_not_a_picture(file: BinaryIO, path: Path) -> SourceError:
     file.seek(0)
     head = file.read(12)
     if head[4:8] == b"ftyp" and head[8:] in _HEIC_BRANDS:
-        return f"{path} is a HEIC picture; save it as JPEG or PNG first."
+        return SourceError(f"{path} is a HEIC picture; save it as JPEG or PNG first.")
     if (mimetypes.guess_type(path.name)[0] or "").startswith("video/"):
-        return f"{path} is a video, not a picture; as a source write video:{path}."
-    return f"{path} is not a picture, or is damaged; use a JPEG or PNG."
+        return NotAPictureError(
+            f"{path} is a video, not a picture; as a source write video:{path}."
+        )
+    return NotAPictureError(f"{path} is not a picture, or is damaged; use a JPEG or PNG.")
 
 
 def _to_rgb(picture: PIL.Image.Image) -> Image:

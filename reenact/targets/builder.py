@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 
 from reenact.config import RendererSettings
-from reenact.errors import SourceError, TargetError
+from reenact.errors import NotAPictureError, SourceError, TargetError
 from reenact.expression.target_face import mode_for
 from reenact.face.face_search import find_face, refine_face
 from reenact.face.geometry import FACE_SHARE, face_box, square_to_crop, transform_points
@@ -243,8 +243,9 @@ def _look_into(path: Path, tracker: Tracker) -> _Material:
         return scan_video(path, tracker)
     try:
         image = read_image(path)
-    except SourceError:
-        # A name may not tell what it is, such as .ts or none at all.
+    except NotAPictureError:
+        # A name may not tell what it is, such as .ts or none at all. A damaged picture is no video,
+        # although a video's reader would make one frame of what is left.
         with contextlib.suppress(SourceError):
             VideoSource(path).close()
             return scan_video(path, tracker)

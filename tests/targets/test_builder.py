@@ -148,7 +148,7 @@ def test_the_larger_of_two_faces_is_used_with_a_warning(
     with caplog.at_level(logging.WARNING):
         target = create_target("x", [path], tracker)
     assert np.abs(nose_on_plate(target) - (NOSE_PX - [70, 0])).max() < 2
-    assert "several faces" in caplog.text
+    assert "several faces in the picture; the largest is used" in caplog.text
 
 
 def test_several_photos_begin_with_the_most_frontal(tmp_path: Path, tracker: Tracker) -> None:
@@ -168,6 +168,11 @@ def test_missing_empty_and_unreadable_files_are_refused(tmp_path: Path, tracker:
     text.write_text("this is no picture")
     film = tmp_path / "text.mp4"
     film.write_text("this is no video")
+    whole = write_jpeg(tmp_path / "whole.jpg", astronaut()).read_bytes()
+    half = tmp_path / "half.jpg"
+    half.write_bytes(whole[: len(whole) // 2])  # a video's reader makes a frame of it
+    apple = tmp_path / "apple.jpg"
+    apple.write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(100))
     empty = tmp_path / "empty.png"
     empty.touch()
     for path, said in (
@@ -175,6 +180,8 @@ def test_missing_empty_and_unreadable_files_are_refused(tmp_path: Path, tracker:
         (tmp_path / "missing.mp4", "no file"),
         (text, "not a picture"),
         (film, "not a video"),
+        (half, "is damaged"),
+        (apple, "is a HEIC picture"),
         (empty, "empty"),
         (tmp_path, "folder"),
     ):
