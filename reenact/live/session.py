@@ -136,15 +136,16 @@ class Session(ClosesOnExit):
 
         Raises:
             ReenactError: a part is unknown or cannot be opened, or a sink would overwrite the
-                source. Parts that were already open are closed.
+                source or another one's file. Parts that were already open are closed.
         """
         from reenact import registry
         from reenact.live.pipeline import open_reenactor
-        from reenact.sinks.fanout import SinkSet, check_not_overwritten
+        from reenact.sinks.fanout import SinkSet, check_not_overwritten, check_written_once
 
         with ExitStack() as undo:
             kind, argument = registry.split(source)
             check_not_overwritten(sinks, argument, "source")
+            check_written_once(sinks)
             spec = registry.load("sources", kind)
             opened = spec.make(argument, settings.source)
             undo.callback(opened.close)

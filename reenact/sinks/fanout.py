@@ -183,6 +183,14 @@ class SinkSet(ClosesOnExit):
             raise SinkError(" ".join(self._errors.values()) or "The outputs are closed.")
 
 
+def check_written_once(sinks: Sequence[str]) -> None:
+    """Raise SinkError if two sinks write to one file, by whatever path; `sinks` as typed."""
+    written = [os.path.realpath(Path(path).expanduser()) for path in _files(sinks) if path]
+    for path in written:
+        if written.count(path) > 1:
+            raise SinkError(f"Two outputs write to {path}; give each a file of its own.")
+
+
 def check_not_overwritten(sinks: Sequence[str], read: str, what: str) -> None:
     """Raise SinkError if a sink writes to the file that the run reads, by whatever path.
 
@@ -191,13 +199,14 @@ def check_not_overwritten(sinks: Sequence[str], read: str, what: str) -> None:
         read: what is read; anything that is not a file, such as an address, is ignored.
         what: what it is to the user, such as "source".
     """
-    for sink in sinks:
-        kind, argument = split(sink)
-        if kind not in ("file", "landmarks"):
-            continue
-        written, own = Path(argument).expanduser(), Path(read).expanduser()
+    for path in _files(sinks):
+        written, own = Path(path).expanduser(), Path(read).expanduser()
         if written.is_file() and own.is_file() and os.path.samefile(written, own):
-            raise SinkError(f"{argument} is the {what} itself; give another file to write.")
+            raise SinkError(f"{path} is the {what} itself; give another file to write.")
+
+
+def _files(sinks: Sequence[str]) -> list[str]:
+    return [path for kind, path in map(split, sinks) if kind in ("file", "landmarks")]
 
 
 def _unique(names: Sequence[str]) -> list[str]:

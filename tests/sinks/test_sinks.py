@@ -11,7 +11,7 @@ import pytest
 from reenact import registry
 from reenact.config import SinkSettings
 from reenact.errors import SinkError
-from reenact.sinks.fanout import SinkSet, check_not_overwritten
+from reenact.sinks.fanout import SinkSet, check_not_overwritten, check_written_once
 from reenact.sinks.mjpeg_server import HttpSink
 from reenact.sinks.null import NullSink
 from reenact.sinks.video_file import FileSettings, FileSink
@@ -73,6 +73,15 @@ def test_a_file_that_is_read_is_not_overwritten_by_any_path(tmp_path: Path) -> N
             check_not_overwritten(["null", f"file:{path}"], str(read), "source")
     for other in ("", "0", "http://localhost/mine.mp4", str(tmp_path / "other.mp4")):
         check_not_overwritten([f"file:{read}", "file:", "window"], other, "source")
+
+
+def test_two_outputs_never_write_to_one_file(tmp_path: Path) -> None:
+    written = tmp_path / "out.mp4"
+    check_written_once([f"file:{written}", f"file:{tmp_path / 'other.mp4'}", "null", "null"])
+    (tmp_path / "link.mp4").symlink_to(written)
+    for path in (written, tmp_path / "link.mp4", tmp_path / ".." / tmp_path.name / "out.mp4"):
+        with pytest.raises(SinkError, match="give each a file of its own"):
+            check_written_once([f"file:{written}", "http", f"file:{path}"])
 
 
 def test_settings_reach_the_file(tmp_path: Path) -> None:
