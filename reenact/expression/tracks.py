@@ -67,7 +67,15 @@ def load_track(path: Path) -> Track:
             rows = list(csv.DictReader(text.splitlines()))
         else:
             rows = [json.loads(line) for line in text.splitlines() if line.strip()]
+        if not rows:
+            raise ValueError("it has no row")
         times_s, values = zip(*(_row(row) for row in rows), strict=True)
+    except FileNotFoundError as error:
+        raise ConfigError(f"drive.track: there is no file {path}; check the path.") from error
+    except json.JSONDecodeError as error:
+        raise ConfigError(
+            f"drive.track: {path} is not JSON lines; a CSV file needs a name that ends in .csv."
+        ) from error
     except (OSError, ValueError, TypeError, AttributeError) as error:
         raise ConfigError(f"drive.track: {path} cannot be used: {error}.") from error
     if np.any(np.diff(times_s) <= 0):

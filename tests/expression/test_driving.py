@@ -193,12 +193,22 @@ def test_a_file_drives_between_its_first_and_last_row(tmp_path: Path) -> None:
         ("time_s,happy\n0,3\n", "out of range"),
         ("time_s,happy\n1,0\n1,1\n", "do not rise"),
         ("time_s,happy\nx,0\n", "cannot be used"),
+        ("", "it has no row"),
     ],
 )
 def test_a_wrong_track_is_explained(tmp_path: Path, text: str, problem: str) -> None:
     path = tmp_path / "track.csv"
     path.write_text(text)
     with pytest.raises(ConfigError, match=problem):
+        load_track(path)
+
+
+def test_a_track_that_is_missing_or_of_another_format_is_explained(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"there is no file .*none\.csv"):
+        load_track(tmp_path / "none.csv")
+    path = tmp_path / "track.txt"
+    path.write_text("time_s,happy\n0,1\n")
+    with pytest.raises(ConfigError, match=r"not JSON lines; a CSV file .* \.csv"):
         load_track(path)
 
 
