@@ -239,7 +239,7 @@ def load(group: Group, name: str) -> AnySpec:
         hint = f" Did you mean {near[0]}?" if near else ""
         raise PluginError(
             f"There is no {group[:-1]} called {name!r}.{hint} "
-            f"Available: {', '.join(sorted(entries))}."
+            + (f"Available: {', '.join(sorted(entries))}." if entries else "None is installed.")
         )
     try:
         spec = entries[name].load()

@@ -62,6 +62,9 @@ def test_an_unknown_name_is_answered_with_the_near_and_the_known_ones(
     assert "'webcm'" in str(caught.value)
     assert "Did you mean webcam?" in str(caught.value)
     assert "video, webcam" in str(caught.value)
+    register(monkeypatch)
+    with pytest.raises(PluginError, match=r"no motion called 'dance'\. None is installed\."):
+        registry.load("motions", "dance")
 
 
 def test_a_broken_plugin_is_told_with_its_real_cause(

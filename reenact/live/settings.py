@@ -56,7 +56,7 @@ def load_settings(path: Path | None = None, assignments: Iterable[str] = ()) -> 
     try:
         return Settings.model_validate(_with_parts(values))
     except ValidationError as error:
-        raise ConfigError(first_problem(error)) from error
+        raise ConfigError(_told(error)) from error
 
 
 def resolve(settings: Settings, target: Target, *, recorded: bool = False) -> Settings:
@@ -179,8 +179,7 @@ def change(settings: Settings, section: str, key: str, value: Any) -> None:
     try:
         setattr(place, key, value)
     except ValidationError as error:
-        problem = error.errors()[0]
-        raise ConfigError(f"{section}.{key}: {problem['msg']} (given: {value!r}).") from error
+        raise ConfigError(_told(error, f"{section}.")) from error
 
 
 def describe() -> Iterator[tuple[str, str, Any, str]]:
@@ -252,8 +251,21 @@ def _with_parts(values: Mapping[str, Any]) -> dict[str, Any]:
             try:
                 entries[name] = _part(section, name).model_validate(entries[name])
             except ValidationError as error:
-                raise ConfigError(f"{section}.{name}.{first_problem(error)}") from error
+                raise ConfigError(_told(error, f"{section}.{name}.")) from error
     return made
+
+
+def _told(error: ValidationError, section: str = "") -> str:
+    """Tell the first problem. Where a pattern does not fit, the setting's own words say what does.
+
+    `section` is what the names in the error lack, with a dot at its end.
+    """
+    problem = error.errors()[0]
+    if problem["type"] != "string_pattern_mismatch":
+        return f"{section}{first_problem(error)}"
+    name = section + ".".join(map(str, problem["loc"]))
+    schema = next(one.schema for one in walk(Settings(), unused=True) if one.name == name)
+    return f"{name} cannot be {problem['input']!r}; it is {schema['description']}."
 
 
 def _unknown(name: str, known: Iterable[str]) -> str:
