@@ -426,6 +426,9 @@ def test_everything_fits_into_a_dock_and_axe_finds_nothing_serious(
             page.shoot(f"{tab} {scheme}")
             assert page.tab.evaluate(wide) <= 320, tab
             assert page.serious() == [], (tab, scheme)
+            page.tab.set_viewport_size({"width": 300, "height": 600})
+            assert page.tab.evaluate(wide) <= 300, tab
+            page.tab.set_viewport_size({"width": 320, "height": 640})
         page.tab.set_viewport_size({"width": 1920, "height": 1080})
         page.shoot(f"large {scheme}")
         assert page.serious() == [], scheme
