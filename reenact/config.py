@@ -382,4 +382,8 @@ def first_problem(error: ValidationError) -> str:
     """Tell the first thing that validation found, in one sentence."""
     problem = error.errors()[0]
     place = ".".join(str(part) for part in problem["loc"])
+    if problem["type"] == "missing":
+        return f"{place} is missing."
+    if problem["type"] == "extra_forbidden":
+        return f"There is no setting {place}."
     return f"{place}: {problem['msg']} (given: {problem['input']!r})."

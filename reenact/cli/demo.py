@@ -23,10 +23,10 @@ def packaged_actor() -> AbstractContextManager[Path]:
 def open_demo(actor: Path, out: Path, settings: Settings) -> Session:
     """Open the session that drives Eileen Collins's public-domain portrait with the actor's video.
 
-    It writes both side by side; the actor's neutral is always measured. Raises ReenactError if the
-    video cannot be written.
+    It writes both side by side unless the settings say otherwise. Raises ReenactError if the video
+    cannot be written.
     """
     shown = settings.model_copy(deep=True)
-    shown.output.show_raw_camera = True
-    shown.actor.neutral = "fresh"
+    if "show_raw_camera" not in settings.output.model_fields_set:
+        shown.output.show_raw_camera = True
     return Session.open(shown, f"video:{actor}", open_target(TARGET), [f"file:{out}"])

@@ -137,6 +137,8 @@ def shipped_network() -> FusionNetwork:
     Raises:
         ModelError: its file is missing or damaged.
     """
+    if not shipped_path().is_file():
+        raise ModelError(f"{shipped_path()} is missing; install the program again.")
     return FusionNetwork(shipped_path())
 
 
@@ -146,7 +148,7 @@ def _silu(x: Array) -> Array:
 
 def _read(path: Path) -> tuple[dict[str, Array], dict[str, str]]:
     if not path.is_file():
-        raise ModelError(f"There is no model file {path}; install the program again.")
+        raise ModelError(f"There is no model file {path}; check the path, or train it first.")
     try:
         with safe_open(path, framework="np") as file:
             facts: dict[str, str] = file.metadata() or {}

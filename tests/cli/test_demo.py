@@ -92,6 +92,17 @@ def test_the_file_is_complete_and_marked_as_synthetic(video: Path, pictures: lis
     assert pictures[0].shape == (640, 1280, 3)
 
 
+def test_the_target_alone_is_written_where_that_is_asked_for(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "alone.mp4"
+    assert main(["demo", "--out", str(out), "--set", "output.show_raw_camera=false"]) == 0
+    with av.open(str(out)) as container:
+        stream = container.streams.video[0]
+        assert stream.width == stream.height
+    assert f"The target: {out}" in capsys.readouterr().out
+
+
 def test_the_targets_face_is_tracked_throughout(units: tuple[Array, Array]) -> None:
     for rows in units:
         assert np.isfinite(rows).all(axis=1).mean() >= 0.98

@@ -121,6 +121,7 @@ def test_a_wrong_file_is_told_in_one_sentence(tmp_path: Path, spoil: str) -> Non
         FusionNetwork(path)
     assert str(caught.value).count(". ") == 0
     assert "m.safetensors" in str(caught.value)
+    assert ("check the path, or train it first" in str(caught.value)) == (spoil == "missing")
 
 
 def test_the_shipped_file_says_what_it_is() -> None:

@@ -93,6 +93,15 @@ def test_assigned_values_beat_those_of_the_stages(config: Path) -> None:
     assert (stage.steps, stage.settings) == (3, {"learning_rate": 1e-3})
 
 
+def test_a_wrong_name_and_a_file_for_another_command_are_told(config: Path) -> None:
+    with pytest.raises(ConfigError, match=r"stages\.toml: There is no setting stps\."):
+        read_training_file(config, ["stps=7"])
+    config.write_text("[fusion]\npose = 0.8\n")
+    with pytest.raises(ConfigError, match=r"stages\.toml: recipe is missing\.") as caught:
+        read_training_file(config)
+    assert "pose" not in str(caught.value)
+
+
 def test_a_wrong_stage_is_refused(config: Path) -> None:
     config.write_text(config.read_text().replace('name = "all"', 'name = "../all"'))
     with pytest.raises(ConfigError, match="name"):
