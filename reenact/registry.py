@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
 from typing import Any, Final, Generic, Literal, TypeAlias, cast, overload
 
 from typing_extensions import TypeVar
@@ -204,6 +205,11 @@ _SPECS: Final[dict[Group, type[AnySpec]]] = {
 
 GROUPS: Final = tuple(_SPECS)
 
+_FOR_A_FILE: Final[dict[Group, str]] = {
+    "sources": " For a file write video:PATH or image:PATH.",
+    "sinks": " For a file write file:PATH.",
+}
+
 DEFAULT_RENDERER: Final = "warp_unet"
 """Draws a target for which no renderer was chosen."""
 
@@ -237,6 +243,8 @@ def load(group: Group, name: str) -> AnySpec:
     if name not in entries:
         near = difflib.get_close_matches(name, entries, n=1)
         hint = f" Did you mean {near[0]}?" if near else ""
+        if Path(name).suffix:
+            hint = _FOR_A_FILE.get(group, hint)
         raise PluginError(
             f"There is no {group[:-1]} called {name!r}.{hint} "
             + (f"Available: {', '.join(sorted(entries))}." if entries else "None is installed.")

@@ -13,7 +13,7 @@ Adder = argparse._SubParsersAction  # the type of add_subparsers has no public n
 SIZES_PX: Final = (128, 256, 512, 720, 1024)
 
 
-def add_assignments(parser: argparse.ArgumentParser) -> None:
+def add_assignments(parser: argparse.ArgumentParser, example: str = "drive.intensity=1.2") -> None:
     """Add --set."""
     parser.add_argument(
         "--set",
@@ -21,7 +21,7 @@ def add_assignments(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="KEY=VALUE",
-        help="change a setting, such as drive.intensity=1.2; may be repeated",
+        help=f"change a setting, such as {example}; may be repeated",
     )
 
 

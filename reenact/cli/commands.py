@@ -8,7 +8,7 @@ from __future__ import annotations
 from argparse import Namespace
 
 from reenact.cli.live import EXIT_INTERRUPTED, Interruption, run_session
-from reenact.cli.panel import panel
+from reenact.cli.panel import check_no_address, panel
 from reenact.errors import ModelError, PluginError, SourceError, TargetError
 from reenact.lifecycle import quiet_native_libraries
 
@@ -17,6 +17,7 @@ def live(arguments: Namespace) -> int:
     """Run a session until its source ends, its window is closed, or Ctrl-C."""
     if arguments.panel:
         return panel(arguments)
+    check_no_address(arguments)
     from reenact.live.controls import Controls
     from reenact.live.session import Session
     from reenact.live.settings import load_settings
@@ -63,7 +64,8 @@ def demo(arguments: Namespace) -> int:
             session = open_demo(actor, arguments.out, settings)
         if run_session(Controls(session), []):
             return EXIT_INTERRUPTED
-    print(f"Actor and target side by side: {arguments.out}")
+    both = session.settings.output.show_raw_camera
+    print(f"{'Actor and target side by side' if both else 'The target'}: {arguments.out}")
     return 0
 
 
@@ -102,6 +104,8 @@ def train_prepare(arguments: Namespace) -> None:
             grey=arguments.grey,
         )
     print(summary.text())
+    if summary.left_out and not (summary.written or summary.earlier):
+        raise SourceError("No clip could be made; the lines above say why.")
 
 
 def evaluate(arguments: Namespace) -> None:

@@ -9,6 +9,7 @@ from argparse import ArgumentParser, Namespace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from reenact.cli.arguments import number
 from reenact.cli.live import Interruption, run_session
 from reenact.errors import ReenactError
 from reenact.lifecycle import quiet_native_libraries
@@ -34,13 +35,23 @@ def add_address(parser: ArgumentParser) -> None:
         "that means (default: the loopback address)",
     )
     parser.add_argument(
-        "--port", type=int, default=0, help="port of the panel (default: 7843, or any free one)"
+        "--port",
+        type=number(int, 0, 65535),
+        default=0,
+        help="port of the panel (default: 7843, or any free one)",
     )
     parser.add_argument("--certificate", type=Path, metavar="FILE", help="TLS certificate, PEM")
     parser.add_argument("--key", type=Path, metavar="FILE", help="key of the certificate, PEM")
     parser.add_argument(
         "--no-browser", action="store_true", help="print the panel's address and open nothing"
     )
+
+
+def check_no_address(arguments: Namespace) -> None:
+    """Raise ReenactError if an option of `add_address` was typed, which nothing would follow."""
+    for option in ("listen", "port", "certificate", "key", "no_browser"):
+        if getattr(arguments, option):
+            raise ReenactError(f"--{option.replace('_', '-')} is for the panel; add --panel.")
 
 
 def panel(arguments: Namespace) -> int:

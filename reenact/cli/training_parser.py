@@ -40,7 +40,7 @@ def add_train(adder: Adder[argparse.ArgumentParser]) -> None:
         metavar="WEIGHTS",
         help="do not train, but print the validation figures of these weights",
     )
-    add_assignments(parser)
+    add_assignments(parser, "steps=2000 or settings.train=FOLDER")
     parser.set_defaults(run=commands.train)
 
     prepare = adder.add_parser(

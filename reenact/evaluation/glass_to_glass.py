@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reenact.config import Settings
-from reenact.errors import SourceError
+from reenact.errors import SinkError, SourceError
 from reenact.evaluation.benchmark import (
     CAMERA_FPS,
     ClipReplay,
@@ -105,6 +105,8 @@ def measure_delay(
         check_writable(json_path)
     settings = own_settings(settings)
     name, _, argument = kind.partition(":")
+    if name not in ("camera", "obs"):
+        raise SinkError(f"--glass-to-glass reads back from camera or obs, not from {kind}.")
     sink = load("sinks", name).make(argument or (_RING if name == "obs" else ""), settings.sink)
     frames = read_clip(None, settings)
     recorder = Recorder()

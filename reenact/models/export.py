@@ -93,6 +93,8 @@ def write_parts(
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
+    except FileExistsError as error:
+        raise SinkError(f"{folder} is a file; name a folder to write to.") from error
     except OSError as error:
         raise SinkError(f"{folder} cannot be written: {error.strerror or error}.") from error
     networks: dict[str, Any] = {}

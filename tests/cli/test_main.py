@@ -156,7 +156,16 @@ def test_a_bug_exits_with_1_and_prints_its_traceback(
             "Two outputs write to",
         ),
         (["live", "--target", "astronaut", "--report", "no/report.json"], "no/report.json"),
+        (["live", "--target", "astronaut", "--source", "talk.mp4"], "For a file write video:PATH"),
+        (
+            ["live", "--target", "astronaut", "--source", "pattern", "--sink", "out.mp4"],
+            "For a file write file:PATH.",
+        ),
+        (["live", "--target", "astronaut", "--port", "8000"], "--port is for the panel; add"),
+        (["live", "--target", "astronaut", "--no-browser"], "--no-browser is for the panel; add"),
         (["target", "show", "nobody"], "'nobody'"),
+        (["target", "train", "astronaut"], "make one of your own"),
+        (["target", "create", "con", "--from", "a.png"], "'con' is the name of a device"),
         (["target", "rename", "nobody", "ada"], "'nobody'"),
         (["target", "remove", "nobody"], "'nobody'"),
         (["target", "import", "none.reenact-target"], "none.reenact-target"),
@@ -165,6 +174,7 @@ def test_a_bug_exits_with_1_and_prints_its_traceback(
         (["train", "none.toml"], "none.toml"),
         (["evaluate", "--renderer", "warp", "--data", "none", "--json", "r.json"], "none"),
         (["bench", "--json", "no/bench.json"], "no/bench.json"),
+        (["bench", "--glass-to-glass", "window"], "reads back from camera or obs, not from window"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
@@ -181,6 +191,32 @@ def test_a_mistake_is_reported_in_one_sentence_and_leaves_no_file(
     assert main(typed) == 2
     assert message in one_sentence(capsys)
     assert list(folder.iterdir()) == []
+
+
+@pytest.mark.parametrize("port", ["-1", "65536", "http"])
+def test_a_port_that_no_machine_has_is_refused(
+    port: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["panel", "--port", port])
+    assert ended.value.code == 2
+    assert "argument --port" in capsys.readouterr().err
+
+
+def test_a_folder_that_is_a_file_is_refused_by_export(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "network").touch()
+    assert main(["export", str(tmp_path / "network"), "--format", "openvino"]) == 2
+    assert "network is a file; name a folder" in one_sentence(capsys)
+
+
+def test_preparing_nothing_is_a_mistake(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "text.jpg").write_text("no picture")
+    assert main(["train", "prepare", str(tmp_path), str(tmp_path / "clips")]) == 2
+    told = capsys.readouterr()
+    assert "left out: text" in told.out
+    assert "No clip could be made" in told.err
 
 
 @pytest.mark.parametrize("read", ["source", "target"])
