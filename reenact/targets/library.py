@@ -15,6 +15,7 @@ from reenact.config import TrackingSettings
 from reenact.errors import TargetError
 from reenact.sources.video_file import VideoSource
 from reenact.targets.builder import RENDERED_PX, create_target, resize_target, target_from_image
+from reenact.targets.exchange_file import SUFFIX
 from reenact.targets.store import BUILT_IN, TargetStore
 from reenact.types import Image, Target, Tracker
 
@@ -79,8 +80,12 @@ def open_target(
         portrait = built_in_portrait(name_or_path)
         with closing(make_tracker()) as tracker:
             target = target_from_image(name_or_path, portrait, tracker, metadata=notes)
-    elif Path(name_or_path).expanduser().exists():
-        path = Path(name_or_path).expanduser()
+    elif (path := Path(name_or_path).expanduser()).exists():
+        if path.suffix == SUFFIX:
+            raise TargetError(
+                f"{path} is an exported target; store it with `reenact target import {path}`, and "
+                "use it by its name."
+            )
         _log.warning("%s is used as a target without asking whether you may use the face.", path)
         notes = {"consent": "not asked: made on the fly"}
         rendered_px = size_px or RENDERED_PX

@@ -39,7 +39,9 @@ def checked_name(name: str) -> str:
     Raises TargetError if it could not name a folder on every operating system.
     """
     name = unicodedata.normalize("NFC", name)
-    if not _NAME.fullmatch(name) or name.lower() in _WINDOWS_DEVICES:
+    if name.lower() in _WINDOWS_DEVICES:
+        raise TargetError(f"{name!r} is the name of a device on Windows; choose another name.")
+    if not _NAME.fullmatch(name):
         raise TargetError(
             f"{name!r} cannot be a target's name; use up to 48 letters, digits, spaces, - and _, "
             "with a letter or digit first."
@@ -210,7 +212,10 @@ class TargetStore:
         """Return the folder of a stored target. Raises TargetError if there is no such target."""
         place = self._place(name)
         if name in BUILT_IN:
-            raise TargetError(f"{name} is built in; it is not among the stored targets.")
+            raise TargetError(
+                f"{name} is built in and only there to be used with --target; make one of your own "
+                "with `reenact target create NAME --from PHOTO`."
+            )
         if not place.is_dir():
             known = ", ".join((*self.list(), *BUILT_IN))
             raise TargetError(f"There is no target {name!r}. Those that exist: {known}.")

@@ -200,6 +200,6 @@ def summary(name: str, outcome: TrainingOutcome) -> str:
             f"`reenact target train {name} --resume` goes on from here."
         )
     return (
-        f"{name} did not get better: {figures}. Its weights stay as they were; more video, with "
-        "more expressions in it, is what helps."
+        f"{name} did not get clearly better: {figures}. Its weights stay as they were; more video, "
+        "with more expressions in it, is what helps."
     )

@@ -70,3 +70,6 @@ def test_an_unknown_target_names_those_that_exist(store: TargetStore, tmp_path: 
         open_target("mee", store=store, make_tracker=no_tracker)
     with pytest.raises(SourceError, match="folder"):
         open_target(str(tmp_path), store=store)
+    exported = store.export_file("me", tmp_path / "me")
+    with pytest.raises(TargetError, match=r"exported target; store it with `reenact target import"):
+        open_target(str(exported), store=store, make_tracker=no_tracker)

@@ -164,5 +164,5 @@ def test_each_outcome_is_summarised() -> None:
     assert "22.00 -> 23.50" in kept
     assert "in use from now on" in kept
     unchanged = TrainingOutcome(start, dict(start), None, False)
-    assert "did not get better" in summary("me", unchanged)
+    assert "did not get clearly better" in summary("me", unchanged)
     assert "--resume" in summary("me", replace(unchanged, stopped=True))
