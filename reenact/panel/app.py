@@ -134,7 +134,8 @@ def _take_upload(studio: Studio) -> Answer:
         kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
         if kind not in TYPES:
             return _refused("Send a picture, a video or an exported target.", 415)
-        return JSONResponse({"value": await studio.uploads.take(kind, request.stream())})
+        name = request.query_params.get("name", "")
+        return JSONResponse({"value": await studio.uploads.take(kind, request.stream(), name)})
 
     return answer
 

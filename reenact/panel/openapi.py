@@ -19,6 +19,14 @@ def document() -> dict[str, Any]:
     paths["/api/uploads"] = {
         "post": {
             "summary": "Send a file; answers with what names it in other requests",
+            "parameters": [
+                {
+                    "name": "name",
+                    "in": "query",
+                    "description": "what messages and the target's notes call the file",
+                    "schema": {"type": "string"},
+                }
+            ],
             "requestBody": {"required": True, "content": upload},
             "responses": _responses(),
         }

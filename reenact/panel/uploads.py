@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 import shutil
 import tempfile
@@ -11,6 +12,7 @@ from typing import Final
 
 from reenact.errors import ReenactError, TargetError
 from reenact.lifecycle import ClosesOnExit
+from reenact.targets.store import checked_name
 
 MAX_BYTES: Final = {"image": 64 << 20, "video": 4 << 30, "application": 1 << 30}
 """How large a file may be, by the first part of its media type."""
@@ -42,14 +44,23 @@ class TooLargeError(ReenactError):
 
 
 class Uploads(ClosesOnExit):
-    """The files, by identifiers that nobody can guess. Their names are made here, not there."""
+    """The files, each in a folder of its own, by identifiers that nobody can guess.
+
+    A file is called as on the user's disk, so that messages and the target's notes name it; letters
+    and digits of that name are kept, and the ending is made of the type.
+    """
 
     def __init__(self) -> None:
         self._folder = Path(tempfile.mkdtemp(prefix="reenact-panel-"))
         self._paths: dict[str, Path] = {}
 
-    async def take(self, media_type: str, chunks: AsyncIterator[bytes]) -> str:
+    async def take(self, media_type: str, chunks: AsyncIterator[bytes], name: str = "") -> str:
         """Store a file as it comes in; return its identifier.
+
+        Args:
+            media_type: one of `TYPES`.
+            chunks: its content.
+            name: what the page calls it.
 
         Raises:
             TooLargeError: it is too large; nothing of it stays.
@@ -59,7 +70,8 @@ class Uploads(ClosesOnExit):
             raise TargetError(f"No more than {MAX_FILES} files; make a target of these first.")
         limit, size = MAX_BYTES[media_type.partition("/")[0]], 0
         number = secrets.token_hex(8)
-        path = self._folder / f"{number}{_SUFFIXES[media_type]}"
+        path = self._folder / number / f"{_plain(name)}{_SUFFIXES[media_type]}"
+        path.parent.mkdir()
         try:
             with path.open("wb") as file:
                 async for chunk in chunks:
@@ -68,7 +80,7 @@ class Uploads(ClosesOnExit):
                         raise TooLargeError(f"The file has more than {limit >> 20} MB.")
                     file.write(chunk)
         except BaseException:
-            path.unlink(missing_ok=True)
+            shutil.rmtree(path.parent)
             raise
         self._paths[number] = path
         return number
@@ -85,8 +97,16 @@ class Uploads(ClosesOnExit):
         for number in numbers:
             path = self._paths.pop(number, None)
             if path is not None:
-                path.unlink(missing_ok=True)
+                shutil.rmtree(path.parent)
 
     def close(self) -> None:
         """Delete all of them."""
         shutil.rmtree(self._folder, ignore_errors=True)
+
+
+def _plain(name: str) -> str:
+    """Return a file's name without its ending, as every operating system takes it."""
+    try:
+        return checked_name(re.sub(r"[^\w \-]+", "-", Path(name).stem)[:48].strip(" -_"))
+    except TargetError:
+        return "file"

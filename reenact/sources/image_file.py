@@ -66,7 +66,7 @@ def check_file(path: Path, kind: str) -> None:
     if path.is_dir():
         raise SourceError(f"{path} is a folder; name a {kind} in it.")
     if path.is_file() and path.stat().st_size == 0:
-        raise SourceError(f"{path} is empty; it may not have been copied completely.")
+        raise SourceError(f"{path.name} is empty; it may not have been copied completely.")
 
 
 def on_white(rgba: NDArray[np.uint8]) -> Image:
@@ -84,24 +84,24 @@ def _decoded(file: BinaryIO, path: Path) -> Image:
             return _to_rgb(ImageOps.exif_transpose(stored))
     except PIL.Image.DecompressionBombError as error:
         raise SourceError(
-            f"{path} has more than 179 million pixels; scale it down in another program first."
+            f"{path.name} has more than 179 million pixels; scale it down in another program first."
         ) from error
     except PIL.UnidentifiedImageError as error:
         raise _why_not_a_picture(file, path) from error
     except Exception as error:  # a format's reader raises whatever the damage leads to
-        raise SourceError(f"{path} is damaged; use another copy of the picture.") from error
+        raise SourceError(f"{path.name} is damaged; use another copy of the picture.") from error
 
 
 def _why_not_a_picture(file: BinaryIO, path: Path) -> SourceError:
     file.seek(0)
     head = file.read(12)
     if head[4:8] == b"ftyp" and head[8:] in _HEIC_BRANDS:
-        return SourceError(f"{path} is a HEIC picture; save it as JPEG or PNG first.")
+        return SourceError(f"{path.name} is a HEIC picture; save it as JPEG or PNG first.")
     if (mimetypes.guess_type(path.name)[0] or "").startswith("video/"):
         return NotAPictureError(
-            f"{path} is a video, not a picture; as a source write video:{path}."
+            f"{path.name} is a video, not a picture; as a source write video:{path}."
         )
-    return NotAPictureError(f"{path} is not a picture, or is damaged; use a JPEG or PNG.")
+    return NotAPictureError(f"{path.name} is not a picture, or is damaged; use a JPEG or PNG.")
 
 
 def _to_rgb(picture: PIL.Image.Image) -> Image:

@@ -222,6 +222,26 @@ def test_a_wrong_picture_makes_no_target(
     assert [one["name"] for one in panel.call("GET", "/api/targets")] == ["astronaut", "robin"]
 
 
+@pytest.mark.parametrize(
+    ("name", "called"),
+    [
+        ("Jürgen Müller.JPG", "Jürgen Müller.jpg"),
+        ("../../escape.jpg", "escape.jpg"),
+        ("..\\a:b<c>.jpg", "a-b-c.jpg"),
+        ("con.jpg", "file.jpg"),
+        ("x" * 300, "x" * 48 + ".jpg"),
+        ("", "file.jpg"),
+    ],
+)
+def test_messages_name_a_file_as_the_page_does_and_no_folder(
+    panel: Panel, name: str, called: str
+) -> None:
+    upload = panel.upload(b"no picture", "image/jpeg", name)
+    job = ended(panel, panel.call("POST", "/api/targets", name="x", uploads=[upload], consent=True))
+    assert job.result.startswith(f"{called} is not a picture")
+    assert not list(panel.studio.uploads._folder.iterdir())
+
+
 def test_without_consent_no_target_is_made(panel: Panel) -> None:
     upload = panel.upload(b"x", "image/png")
     said = panel.call("POST", "/api/targets", name="anna", uploads=[upload], consent=False)

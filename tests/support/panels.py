@@ -6,7 +6,7 @@ import json
 import threading
 from http.client import HTTPConnection
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, quote, urlsplit
 
 import pytest
 
@@ -87,8 +87,9 @@ class Panel:
         answer = json.loads(content)
         return answer.get("value", answer.get("error"))
 
-    def upload(self, content: bytes, kind: str) -> Any:
-        _, _, answer = self.send("POST", "/api/uploads", content, Content_Type=kind)
+    def upload(self, content: bytes, kind: str, name: str = "") -> Any:
+        place = f"/api/uploads?name={quote(name)}"
+        _, _, answer = self.send("POST", place, content, Content_Type=kind)
         return json.loads(answer).get("value", answer.decode())
 
     def start(self, source: str, target: str = "robin", outputs: tuple[str, ...] = ()) -> None:

@@ -39,7 +39,7 @@ export function send(file, progress = () => {}) {
   const ending = file.name.split(".").pop().toLowerCase();
   return new Promise((resolve, reject) => {
     const request = new XMLHttpRequest();
-    request.open("POST", "/api/uploads");
+    request.open("POST", `/api/uploads?name=${encodeURIComponent(file.name)}`);
     request.setRequestHeader("Content-Type", TYPES[ending] ?? "application/octet-stream");
     request.responseType = "json";
     request.upload.onprogress = (event) => progress(event.loaded / Math.max(event.total, 1));
