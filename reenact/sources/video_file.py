@@ -80,7 +80,8 @@ class VideoSource(ClosesOnExit):
             self._held = self._next_frame()
             if self._held is None:
                 raise SourceError(
-                    f"{self.name} has no picture that can be decoded; it is damaged or was cut off."
+                    f"{self.name} has no picture that can be decoded: it is damaged, cut off, or "
+                    "no video; use another file."
                 )
         except BaseException:
             self.close()

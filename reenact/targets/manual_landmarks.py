@@ -93,7 +93,7 @@ def read_manual_landmarks(path: Path) -> Array:
         points = content.get("points")
         if not isinstance(points, Mapping):
             raise TargetError(f"{path} has neither `points` nor `landmarks`.")
-        return fit_landmarks({str(name): _place(place) for name, place in points.items()})
+        return fit_landmarks({str(name): _place(name, place) for name, place in points.items()})
     except FileNotFoundError as error:
         raise TargetError(f"There is no file {path}; check the path.") from error
     except (OSError, ValueError, TypeError, ConfigError, SourceError) as error:
@@ -158,8 +158,11 @@ def _read(path: Path) -> Mapping[str, Any]:
     return content
 
 
-def _place(place: Any) -> tuple[float, float]:
-    x, y = (float(value) for value in place)
+def _place(name: str, place: Any) -> tuple[float, float]:
+    try:
+        x, y = (float(value) for value in place)
+    except (TypeError, ValueError) as error:
+        raise TargetError(f"The point {name} is {place!r}; write [x, y] in px.") from error
     if not (abs(x) < _MAX_PX and abs(y) < _MAX_PX):
         raise ValueError(f"[{x}, {y}] lies outside any picture.")
     return x, y

@@ -204,7 +204,7 @@ def _broken_videos(folder: Path) -> Iterator[tuple[str, str]]:
     yield "sound.mp4", "no video track"
     yield "cover.mp4", "no video track"
     yield "headless.mp4", "damaged"
-    yield "no_frame.mp4", "no picture"
+    yield "no_frame.mp4", "no picture .* use another file"
     yield ".", "is a folder"
 
 
