@@ -155,7 +155,7 @@ def conditional_exporter(
             "face": "RGB in -1 to 1, aligned as by reenact.rendering.aligned_face.to_frame",
             "condition": ", ".join(conditions)
             or "landmark map of the aligned face in -1 to 1 (reenact.face.geometry)",
-            "drawn": "the changed face, RGB in -1 to 1; times `gain` is the change that is shown",
+            "drawn": "the changed face, RGB in -1 to 1; `gain` is a factor on its change",
         }
         part = Part(name, network.eval(), inputs, ("drawn",), meanings)
         yield from write_parts(

@@ -1,8 +1,9 @@
 """Renderers whose network redraws an aligned face as a vector says: GANimation, LGP-GAN and others.
 
-A similarity takes the target's face into the network's frame. What the network changes there is
-enlarged, carried back and added to the target's first reference, which keeps its own detail, its
-background and its pose. Importing this module loads no torch.
+A similarity takes the target's face into the network's frame. The optical flow from this face to
+the one that the network draws is carried back and moves the pixels of the target's first reference,
+which keeps its own detail, its background and its pose. What no flow can give, the inside of a
+mouth that opens, is added from the network's picture. Importing this module loads no torch.
 """
 
 from __future__ import annotations
@@ -14,10 +15,11 @@ import cv2
 import numpy as np
 
 from reenact.config import Emotion
-from reenact.face.geometry import canonical_face, fit_similarity
-from reenact.face.topology import N_SKIN, RIGID
-from reenact.imaging import crop_image, to_unit
+from reenact.face.geometry import canonical_face, fit_similarity, region_mask, transform_points
+from reenact.face.topology import LIPS_OUTER, N_SKIN, RIGID
+from reenact.imaging import crop_image, from_unit, invert_affine, to_unit
 from reenact.rendering.image_to_image import LandmarkRenderer
+from reenact.rendering.mesh_warp import sources, warp_image
 from reenact.types import Array, Drive, Image, Target
 
 FACE_SHARE: Final = 0.74
@@ -31,6 +33,21 @@ MAX_STRENGTH: Final = 1.3
 
 _EDGE: Final = 0.08
 """Width of the border in which changes fade out, as a share of the frame's side."""
+
+_SOFT: Final = 0.03
+"""Blur of the edges of regions, as a share of the picture's side."""
+
+_MOUTH_GROWN: Final = 2.0
+"""Blurs by which the lips of the photo are widened, for a mouth that opens."""
+
+_ADDED: Final = 0.5
+"""Of what no flow can give in the mouth; all of it is a dark smear beside the lips."""
+
+_FLOW_PX: Final = 128
+"""Side of the faces between which motion is searched."""
+
+_FLOW_BLUR: Final = 1.5 / 64
+"""Blur of the motion, as a share of the frame's side."""
 
 
 def frame_face(size_px: int) -> Array:
@@ -58,13 +75,45 @@ def _fading(size_px: int) -> Array:
     return np.asarray(np.minimum.outer(side, side)[..., None], np.float32)
 
 
+def soft_region(points: Array, loop: tuple[int, ...], side: int, grown: float) -> Array:
+    """Return a mask (S, S, 1), 0 to 1, of a loop of landmarks, px, `grown` blurs wider."""
+    blur = _SOFT * side
+    mask = region_mask(points, loop, side)
+    if grown:
+        width = 2 * round(grown * blur) + 1
+        mask = np.asarray(cv2.dilate(mask, np.ones((width, width), np.uint8)), np.uint8)
+    soft = cv2.GaussianBlur(mask.astype(np.float32) / 255, (0, 0), blur / 2)
+    return np.asarray(soft[..., None], np.float32)
+
+
+def motion(face: Array, drawn: Array) -> Array:
+    """Return the way from each pixel of a drawn face to its place in the face, px, (S, S, 2).
+
+    By dense inverse search (Kroeger 2016) on the grey levels of both, (3, S, S) in -1..1.
+    """
+    size = face.shape[-1]
+    given, wanted = (
+        cv2.resize(
+            cv2.cvtColor(from_unit(one), cv2.COLOR_RGB2GRAY),
+            (_FLOW_PX, _FLOW_PX),
+            interpolation=cv2.INTER_CUBIC,
+        )
+        for one in (face, drawn)
+    )
+    search = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+    search.setFinestScale(0)
+    flow = search.calc(wanted, given, None)  # type: ignore[call-overload]
+    small = cv2.resize(flow * (size / _FLOW_PX), (size, size), interpolation=cv2.INTER_AREA)
+    return np.asarray(cv2.GaussianBlur(small, (0, 0), _FLOW_BLUR * size), np.float32)
+
+
 def unless_faint(amount: float) -> float:
     """Return 1, but less for a faint expression (below .1), so that a face at rest is the photo."""
     return min(10 * amount, 1.0)
 
 
 class AlignedRenderer(LandmarkRenderer):
-    """Adds to the target's first reference what the network changes in its aligned face.
+    """Moves the target's first reference as the network moves its aligned face.
 
     A subclass sets `condition_shape` and `condition`. The network maps a face (N, 3, S, S) in -1..1
     and the condition to a face; the weights' header may hold a `gain`, a factor on the change.
@@ -78,8 +127,11 @@ class AlignedRenderer(LandmarkRenderer):
         self.load(target)
         self._reference = np.ascontiguousarray(target.references[0])
         self._affine = to_frame(target.landmarks[0], self._size)
+        self._to_photo = np.ascontiguousarray(invert_affine(self._affine)[:, :2])
         face = crop_image(self._reference, self._affine, self._size)
         self._face = to_unit(face[None])
+        points = transform_points(target.landmarks[0], self._affine)
+        self._mouth = _ADDED * soft_region(points, LIPS_OUTER, self._size, _MOUTH_GROWN)
         self._engine.hold("picture", self._face)
         self._gain = float(self.header.get("gain", 1))
 
@@ -94,15 +146,28 @@ class AlignedRenderer(LandmarkRenderer):
         if not strength:
             return self._reference.copy()
         (drawn,) = self._engine({"condition": self.condition(drive)})
-        change = (drawn[0] - self._face[0]).transpose(1, 2, 0) * _fading(self._size)
+        face = self._face[0]
+        factor = np.float32(self._gain * strength)
+        wanted = np.clip(face + factor * (drawn[0] - face), -1, 1)
+        flow = self._carried(motion(face, wanted) @ self._to_photo.T)
+        moved = warp_image(self._reference, sources(flow * np.float32(2 / len(flow))))
+        shown = to_unit(crop_image(moved, self._affine, self._size)[None])[0]
+        missing = (wanted - shown).transpose(1, 2, 0) * self._mouth
+        added = self._carried(missing * np.float32(127.5))
+        return np.asarray(cv2.add(moved, added, dtype=cv2.CV_8U), np.uint8)
+
+    def _carried(self, values: Array) -> Array:
+        """Carry values (S, S, C) of the frame into the photo; they fade to the frame's border."""
         side = self._reference.shape[0]
-        carried = cv2.warpAffine(
-            np.ascontiguousarray(change, np.float32) * np.float32(127.5 * self._gain * strength),
-            self._affine,
-            (side, side),
-            flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+        return np.asarray(
+            cv2.warpAffine(
+                np.ascontiguousarray(values * _fading(self._size), np.float32),
+                self._affine,
+                (side, side),
+                flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+            ),
+            np.float32,
         )
-        return np.asarray(cv2.add(self._reference, carried, dtype=cv2.CV_8U), np.uint8)
 
 
 class EmotionRenderer(AlignedRenderer):

@@ -12,7 +12,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -20,7 +19,6 @@ from reenact.evaluation.recognition import ClipExpressions
 from reenact.expression.emotions import EMOTIONS, acted_deviations, acted_units
 from reenact.face.geometry import (
     estimate_pose,
-    region_mask,
     square_to_crop,
     to_image,
     transform_points,
@@ -28,7 +26,7 @@ from reenact.face.geometry import (
 from reenact.face.regions import apply_contact, lip_gaps
 from reenact.face.topology import LIPS_OUTER, OVAL
 from reenact.imaging import crop_image, resized_square
-from reenact.rendering.aligned_face import to_frame
+from reenact.rendering.aligned_face import soft_region, to_frame
 from reenact.rendering.head_mesh import head_mesh
 from reenact.rendering.mesh_warp import source_map, warp_image
 from reenact.types import Array, Image
@@ -47,9 +45,6 @@ _ALIKE: Final = 0.08
 
 _MAX_TURN: Final = 10.0
 """Degrees between the heads of both frames."""
-
-_SOFT: Final = 0.03
-"""Blur of the masks, as a share of the picture's side."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,9 +102,10 @@ def act(
         mouth = _mouth_like(found, row, float(lip_gaps(shape)[3:6].mean()))
         if mouth is not None:
             other = _warped(*frame(mouth), wanted)
-            bent = _blended(bent, other, _soft(wanted, LIPS_OUTER, len(bent), grown=0.5))
+            bent = _blended(bent, other, soft_region(wanted, LIPS_OUTER, len(bent), grown=0.5))
         face = np.maximum(
-            _soft(points, OVAL, len(bent), grown=2), _soft(wanted, OVAL, len(bent), grown=2)
+            soft_region(points, OVAL, len(bent), grown=2),
+            soft_region(wanted, OVAL, len(bent), grown=2),
         )
         pictures.append(crop_image(_blended(picture, bent, face), affine, size_px))
         shapes.append(wanted)
@@ -136,17 +132,6 @@ def _mouth_like(found: ClipExpressions, row: int, gap: float) -> int | None:
 def _warped(picture: Image, points: Array, wanted: Array) -> Image:
     side = len(picture)
     return warp_image(picture, source_map(head_mesh().maps(points, wanted, side, side // 2), side))
-
-
-def _soft(points: Array, loop: tuple[int, ...], side: int, grown: float) -> Array:
-    """Return a mask (S, S, 1), 0 to 1, of a loop of landmarks, `grown` blurs wider."""
-    blur = _SOFT * side
-    mask = region_mask(points, loop, side)
-    if grown:
-        width = 2 * round(grown * blur) + 1
-        mask = np.asarray(cv2.dilate(mask, np.ones((width, width), np.uint8)), np.uint8)
-    soft = cv2.GaussianBlur(mask.astype(np.float32) / 255, (0, 0), blur / 2)
-    return np.asarray(soft[..., None], np.float32)
 
 
 def _blended(picture: Image, other: Image, share: Array) -> Image:

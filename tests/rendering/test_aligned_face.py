@@ -1,0 +1,109 @@
+"""What a network draws of an aligned face moves the photo's own pixels."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from reenact.config import RendererSettings, Section
+from reenact.face.geometry import region_mask
+from reenact.face.topology import LIPS_OUTER, OVAL
+from reenact.rendering.aligned_face import AlignedRenderer, to_frame
+from reenact.testing.portrait import drive, portrait_target
+from reenact.types import Array, Drive, Image, Target
+
+SIZE_PX = 64
+TARGET = portrait_target(256)
+FACE = region_mask(TARGET.landmarks[0], OVAL, 256) > 0
+LIPS = cv2.dilate(region_mask(TARGET.landmarks[0], LIPS_OUTER, 256), np.ones((31, 31))) > 0
+
+Network = Callable[[Array], Array]
+"""Maps a face (S, S, 3) in -1..1 to the drawn one."""
+
+
+class Engine:
+    """Stands in for the engine that runs a network."""
+
+    def __init__(self, network: Network) -> None:
+        self._network = network
+
+    def hold(self, name: str, value: Array) -> None:
+        assert name == "picture"
+        self._face = value[0].transpose(1, 2, 0)
+
+    def __call__(self, inputs: dict[str, Array]) -> tuple[Array]:
+        assert set(inputs) == {"condition"}
+        return (np.ascontiguousarray(self._network(self._face).transpose(2, 0, 1))[None],)
+
+
+class FakeRenderer(AlignedRenderer):
+    """Draws by a function in place of a network with weights."""
+
+    def __init__(self, network: Network) -> None:
+        super().__init__(RendererSettings(), Section(), name="fake", build="", recipe="")
+        self._network = network
+
+    def load(self, target: Target) -> None:
+        self._size, self.header = SIZE_PX, {}
+        self._engine = Engine(self._network)  # type: ignore[assignment]
+
+    def condition(self, drive: Drive) -> Array:
+        return np.zeros((1, 1), np.float32)
+
+
+def draw(network: Network) -> Image:
+    """Return the portrait as a renderer with such a network draws it."""
+    renderer = FakeRenderer(network)
+    renderer.prepare(TARGET)
+    return renderer.render(drive(TARGET.neutral))
+
+
+def lowered(picture: NDArray[Any], px: float) -> Array:
+    shift = np.array([[1, 0, 0], [0, 1, px]], np.float32)
+    return cv2.warpAffine(
+        picture, shift, picture.shape[1::-1], borderMode=cv2.BORDER_REPLICATE
+    ).astype(np.float32)
+
+
+def psnr(one: NDArray[Any], other: NDArray[Any], where: NDArray[np.bool_]) -> float:
+    error = np.square(one.astype(np.float32) - other.astype(np.float32))[where].mean()
+    return float(10 * np.log10(255**2 / error))
+
+
+def test_a_face_that_is_drawn_lower_is_the_photo_moved() -> None:
+    photo = TARGET.references[0]
+    lower_px = 1.5
+    drawn = draw(lambda face: lowered(cv2.GaussianBlur(face, (0, 0), 0.7), lower_px))
+    affine = to_frame(TARGET.landmarks[0], SIZE_PX)
+    truth = lowered(photo, lower_px / float(np.hypot(affine[0, 0], affine[1, 0])))
+    middle = FACE & ~LIPS
+    middle[:90], middle[170:] = False, False
+    # A difference that is added to the photo leaves both faces visible: 5 dB.
+    assert psnr(drawn, truth, middle) > psnr(photo, truth, middle) + 10
+
+
+def test_colours_that_a_network_misses_do_not_show_beside_the_mouth() -> None:
+    drawn = draw(lambda face: face - 0.1)  # 13 levels
+    changed = cv2.absdiff(drawn, TARGET.references[0]).max(axis=2)
+    assert changed[FACE & ~LIPS].mean() < 1
+
+
+def test_a_mouth_that_a_network_opens_is_added_to_the_photo() -> None:
+    def opened(face: Array) -> Array:
+        canvas = face.copy()
+        cv2.ellipse(canvas, (32, 42), (6, 4), 0, 0, 360, (-1.0, -1.0, -1.0), -1)
+        return canvas
+
+    drawn = draw(opened)
+    darker = TARGET.references[0].astype(int).mean(axis=2) - drawn.astype(int).mean(axis=2)
+    lips = region_mask(TARGET.landmarks[0], LIPS_OUTER, 256) > 0
+    assert darker[lips].mean() > 15
+    assert np.abs(darker[FACE & ~LIPS]).mean() < 3
+
+
+def test_what_a_network_does_not_change_stays_to_the_last_bit() -> None:
+    assert np.array_equal(draw(lambda face: face), TARGET.references[0])
