@@ -147,11 +147,12 @@ class AlignedRenderer(LandmarkRenderer):
             return self._reference.copy()
         (drawn,) = self._engine({"condition": self.condition(drive)})
         face = self._face[0]
-        factor = np.float32(self._gain * strength)
-        wanted = np.clip(face + factor * (drawn[0] - face), -1, 1)
-        flow = self._carried(motion(face, wanted) @ self._to_photo.T)
-        moved = warp_image(self._reference, sources(flow * np.float32(2 / len(flow))))
+        change = np.float32(self._gain) * (drawn[0] - face)
+        # The whole change is searched for motion: a search at each strength would tremble.
+        flow = self._carried(motion(face, face + change) @ self._to_photo.T)
+        moved = warp_image(self._reference, sources(flow * np.float32(2 * strength / len(flow))))
         shown = to_unit(crop_image(moved, self._affine, self._size)[None])[0]
+        wanted = np.clip(face + np.float32(strength) * change, -1, 1)
         missing = (wanted - shown).transpose(1, 2, 0) * self._mouth
         added = self._carried(missing * np.float32(127.5))
         return np.asarray(cv2.add(moved, added, dtype=cv2.CV_8U), np.uint8)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 import cv2
@@ -51,6 +53,9 @@ class FakeRenderer(AlignedRenderer):
         self._size, self.header = SIZE_PX, {}
         self._engine = Engine(self._network)  # type: ignore[assignment]
 
+    def strength(self, drive: Drive) -> float:
+        return drive.intensity
+
     def condition(self, drive: Drive) -> Array:
         return np.zeros((1, 1), np.float32)
 
@@ -59,7 +64,11 @@ def draw(network: Network) -> Image:
     """Return the portrait as a renderer with such a network draws it."""
     renderer = FakeRenderer(network)
     renderer.prepare(TARGET)
-    return renderer.render(drive(TARGET.neutral))
+    return renderer.render(at_strength(1.0))
+
+
+def at_strength(strength: float) -> Drive:
+    return replace(drive(TARGET.neutral), intensity=strength)
 
 
 def lowered(picture: NDArray[Any], px: float) -> Array:
@@ -107,3 +116,17 @@ def test_a_mouth_that_a_network_opens_is_added_to_the_photo() -> None:
 
 def test_what_a_network_does_not_change_stays_to_the_last_bit() -> None:
     assert np.array_equal(draw(lambda face: face), TARGET.references[0])
+
+
+def test_the_photo_moves_evenly_while_the_strength_rises() -> None:
+    def opened(face: Array) -> Array:
+        face = lowered(cv2.GaussianBlur(face, (0, 0), 0.7), 1.5)
+        cv2.ellipse(face, (32, 44), (6, 4), 0, 0, 360, (-1.0, -1.0, -1.0), -1)
+        return face
+
+    renderer = FakeRenderer(opened)
+    renderer.prepare(TARGET)
+    strengths = np.linspace(0.05, 1, 20).tolist()
+    drawn = [renderer.render(at_strength(one)).astype(np.float32) for one in strengths]
+    steps = [float(np.abs(one - other).mean()) for one, other in pairwise(drawn)]
+    assert max(steps) < 1.5 * float(np.mean(steps))
