@@ -86,9 +86,8 @@ def hair_motion(start: Pose, end: Pose, affine: NDArray[Any] | None = None) -> A
         now = now @ affine[:, :2].T + affine[:, 2]
     growth, turn, _ = fit_similarity(before, now)
     across, down = (now.mean(axis=0) - before.mean(axis=0)) / start.scale
-    return np.array(
-        [across, down, math.atan2(turn[1, 0], turn[0, 0]), math.log(growth)], np.float32
-    )
+    roll = math.atan2(turn[1, 0], turn[0, 0])
+    return np.array([across, down, roll, math.log(max(growth, 1e-3))], np.float32)
 
 
 def hair_middle(pose: Pose) -> Array:
