@@ -126,7 +126,7 @@ def read_performance(path: Path) -> tuple[NDArray[np.void], NDArray[np.void]]:
         raise SourceError(f"{path} cannot be read: {error.strerror}.") from error
     except (ValueError, EOFError) as error:
         raise SourceError(
-            f"{path} is not a performance; use a file of --sink landmarks:FILE."
+            f"{path} is not a performance of this version; use a file of --sink landmarks:FILE."
         ) from error
     sizes = frames["size"]
     if not (usable and len(frames) and sizes.min() >= 0 and 0 < sizes.max() <= _MAX_SIDE_PX):

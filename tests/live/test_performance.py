@@ -49,7 +49,8 @@ def test_a_kept_performance_gives_the_same_landmarks_again(
         words = ["--target", "astronaut", "--set", "renderer.name=copy", "--source", source]
         assert main(["live", *words, "--sink", f"landmarks:{kept}"]) == 0
     (start, frames), (_, played) = take(first), take(again)
-    assert start["version"] == 1
+    assert start["version"] == 2
+    assert (frames["hair_since"] > 0).any()
     assert len(frames) > 100
     assert frames["time_s"][0] == 0
     assert np.allclose(np.diff(frames["time_s"]), 1 / start["fps"], atol=0.02)
