@@ -49,13 +49,13 @@ VAL: dict[str, dict[str, float]] = {
 COPY_ON_ALL_OF_VAL = {"psnr": 18.07, "ssim": 0.613, "face_psnr": 17.541, "face_ssim": 0.513}
 
 
-def figures_of(name: str, clips: list[Clip]) -> Figures:
+def figures_of(name: str, clips: list[Clip], body: bool = False) -> Figures:
     """Return the mean one-shot figures that need no face read off the pictures."""
     renderer = load("renderers", name).make(Settings().renderer)
     found = []
     with FaceReader() as reader:
         for clip in clips:
-            prepared = prepare_clip(clip, reader)
+            prepared = prepare_clip(clip, reader, body=body)
             renderer.prepare(first_frame_target(clip, name))
             pictures = render_frames(prepared, renderer, prepared.scored)
             found.append(compare_pictures(prepared, pictures))
@@ -97,3 +97,16 @@ def test_copy_has_the_figures_that_all_tables_start_from(faces_dir: Path) -> Non
     found = figures_of("copy", clips)
     for name, value in COPY_ON_ALL_OF_VAL.items():
         assert found[name] == pytest.approx(value, abs=6e-3 if "psnr" in name else 6e-4), name
+
+
+@pytest.mark.faces
+def test_hair_and_torso_are_drawn_where_the_actors_picture_shows_them(faces_dir: Path) -> None:
+    """The clip is none of those that the weights learned from."""
+    clip = read_clip(faces_dir / "train" / "v115__01.mp4")
+    alone, seen = (figures_of("warp_unet", [clip], body) for body in (False, True))
+    for name, least in (("psnr", 2.0), ("face_psnr", 0.5), ("ssim", 0.02)):
+        before, now = alone[name], seen[name]
+        assert before is not None
+        assert now is not None
+        assert now > before + least, name
+    assert seen["mesh_psnr"] == pytest.approx(alone["mesh_psnr"], abs=0.1)
