@@ -62,7 +62,9 @@ WITHOUT: Final[dict[str, dict[str, Any]]] = {
         "rendering.skin_flow.SkinFlow.moved": lambda flow, reference, drive, poses: reference
     },
     "depth of the skull": {
-        "rendering.head_mesh._skull_depth": lambda at, pose: np.full(len(at), pose.translation[2])
+        "rendering.head_mesh.on_skull": lambda at, pose: np.insert(
+            at, 2, pose.translation[2], axis=1
+        )
     },
     "irises as discs": {
         "rendering.head_mesh.eye_sources": lambda places, *_: (places, np.float32(0))

@@ -1,8 +1,8 @@
 """Moves the target's shoulders and hair as the actor's: relative motion, gains, soft limits.
 
 Both move with the head, and besides by the difference between what the actor's picture shows of
-them and the actor's head. The difference fades within seconds: nobody's rest needs to be known, and
-nothing jumps when a part is lost or found.
+them and the actor's head. The difference fades within a minute: nobody's rest needs to be known,
+and nothing jumps when a part is lost or found.
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from reenact.errors import ModelError
 from reenact.face.geometry import estimate_pose
 from reenact.face.segmentation import person_masks
-from reenact.face.skull import NECK_JOINT, hair_middle, hair_motion, move_rigidly, on_skull
+from reenact.face.skull import hair_middle, hair_motion, move_rigidly, neck_joint, on_skull
 from reenact.face.topology import CHIN, OVAL
 from reenact.types import Array, Body, Image, MovedPart, PartMotion, Pose, SeenBody, Target
 
@@ -266,7 +266,7 @@ def head_borne(neutral: Array, landmarks: Array) -> Array:
         landmarks: (478, 3) px, to which it moves.
     """
     start, end = estimate_pose(neutral), estimate_pose(landmarks)
-    joint = neutral[CHIN] + start.rotation @ NECK_JOINT * start.scale
+    joint = neck_joint(neutral, start)
     across, down, _ = (move_rigidly(joint, start, end) - joint) / start.scale
     return np.array([across, down, 0, math.log(end.scale / start.scale)], np.float32)
 

@@ -16,7 +16,8 @@ from reenact.types import Array, Pose
 RINGS: Final = (1.3, 1.7)
 """Sizes of the rings around a face that stand for its hair and neck, relative to its oval."""
 
-_RING: Final = OVAL[::2]
+RING: Final = OVAL[::2]
+"""Landmarks that each ring is scaled from."""
 
 _CENTRE: Final = np.array([0.0, 0.0, 1.15], np.float32)
 _RADII: Final = np.array([1.2, 1.6, 1.45], np.float32)
@@ -32,9 +33,9 @@ def rings(shape: Array) -> Array:
     Returns:
         float32 (N, 3), one ring after the other.
     """
-    oval = np.tile(shape[list(_RING)], (len(RINGS), 1))
+    oval = np.tile(shape[list(RING)], (len(RINGS), 1))
     middle = oval.mean(axis=0)
-    size = np.repeat(np.array(RINGS, np.float32), len(_RING))[:, None]
+    size = np.repeat(np.array(RINGS, np.float32), len(RING))[:, None]
     found = middle + (oval - middle) * size
     found[:, 2] = oval[:, 2].mean() + 0.15 * np.ptp(oval[:, 1])
     return np.asarray(found, dtype=np.float32)
@@ -59,9 +60,14 @@ def move_rigidly(points: Array, start: Pose, end: Pose) -> Array:
     return to_image(to_face_frame(points, start), end)
 
 
-NECK_JOINT: Final = np.array([0.0, -0.8, 1.8], np.float32)
+_NECK_JOINT: Final = np.array([0.0, -0.8, 1.8], np.float32)
 """Where head meets body, relative to the chin in the face frame, iod. The body moves by as much as
 this point does, so a head that nods or turns about it leaves the shoulders in place."""
+
+
+def neck_joint(landmarks: Array, pose: Pose) -> Array:
+    """Return where the head of (478, 3) px landmarks, in that pose, meets the body, (3,) px."""
+    return np.asarray(landmarks[CHIN] + pose.rotation @ _NECK_JOINT * pose.scale, np.float32)
 
 
 @lru_cache(maxsize=1)

@@ -24,7 +24,7 @@ from reenact.face.geometry import (
     rotation_vector,
     triangulate,
 )
-from reenact.face.skull import NECK_JOINT, move_rigidly, on_skull, rings
+from reenact.face.skull import RING, move_rigidly, neck_joint, on_skull, rings
 from reenact.face.topology import (
     CHIN,
     EYE_LEFT,
@@ -46,7 +46,7 @@ from reenact.types import Array, Body, MovedPart, Pose
 _SHARES: Final = ((0.95, 0.8), (0.7, 0.7))
 """Of each of `RINGS`: share of the head's motion above the chin, of the body's below it."""
 
-_OF_HEAD, _OF_BODY = np.repeat(np.array(_SHARES, np.float32), len(OVAL[::2]), axis=0).T[..., None]
+_OF_HEAD, _OF_BODY = np.repeat(np.array(_SHARES, np.float32), len(RING), axis=0).T[..., None]
 """`_SHARES` of each vertex of the rings, (N, 1)."""
 
 _OVAL_PUSH: Final = 0.08
@@ -115,7 +115,7 @@ class HeadMesh:
         """
         start, end = poses
         held = _damped_pose(start, follows or end, _STILL)
-        pivot = reference[CHIN] + start.rotation @ NECK_JOINT * start.scale
+        pivot = neck_joint(reference, start)
         body = move_rigidly(pivot, start, held) - pivot
         ring = on_skull(rings(reference)[:, :2], start)
         lower = np.clip((ring[:, 1:2] - reference[CHIN, 1]) / (start.scale * 0.5), 0, 1)
