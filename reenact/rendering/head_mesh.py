@@ -40,6 +40,7 @@ from reenact.models.warp_unet_inputs import ATLAS, FLOW, MAP_CHANNELS, MapChanne
 from reenact.rendering.body_field import torso_flow
 from reenact.rendering.mesh_warp import grid_to_crop, interpolate, rasterise
 from reenact.rendering.openings import eye_sources, mouth_sources
+from reenact.rendering.skin_around_mouth import SkinAroundMouth
 from reenact.rendering.skin_flow import SkinFlow, shipped_skin_flow
 from reenact.types import Array, Body, MovedPart, Pose
 
@@ -98,6 +99,7 @@ class HeadMesh:
         kept = np.setdiff1d(np.arange(len(plane)), IRIS_RIGHT[1:] + IRIS_LEFT[1:])
         self.triangles: Triangles = kept[triangulate(plane[kept])].astype(np.int32)
         self._is_face = self.triangles.max(axis=1) < N_LANDMARKS
+        self._around_mouth = SkinAroundMouth(self.triangles[self._is_face])
 
     def vertices(
         self,
@@ -156,6 +158,7 @@ class HeadMesh:
             body: where torso and hair are; None: they follow the head.
         """
         poses = poses or (estimate_pose(reference), estimate_pose(drive))
+        drive = self._around_mouth.stretched(reference, drive, poses)
         reference = self._skin_flow.moved(reference, drive, poses)
         hair, torso = (None, None) if body is None else (body.hair, body.torso)
         start, end = self.vertices(reference, drive, poses, size_px, follows=follows, hair=hair)

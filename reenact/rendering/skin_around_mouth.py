@@ -1,0 +1,82 @@
+"""Stretches the skin around the mouth between the lips and what lies farther from them.
+
+An actor's skin below the lip shrinks as a jaw drops. Added to a face that has less of it, it ends
+above its own lip, and the mesh folds there: a torn lip with a dark, stepped line.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from reenact.face.geometry import Triangles, canonical_face, to_face_frame, to_image
+from reenact.face.topology import LIPS_OUTER, N_SKIN, OVAL
+from reenact.types import Array, Pose
+
+_RINGS: Final = 2
+"""So many rings of landmarks around the lips are stretched."""
+
+_MIN_IOD: Final = 1e-3
+"""Shorter edges count as this long."""
+
+
+class SkinAroundMouth:
+    """Places the landmarks around the lips by those on both sides of them. Immutable.
+
+    Their deviations from the reference are in balance, as if each edge of the mesh were a spring
+    whose stiffness falls with its length in the reference.
+
+    Args:
+        triangles: (T, 3) of the face's landmarks.
+    """
+
+    def __init__(self, triangles: Triangles) -> None:
+        pairs = np.sort(np.concatenate([triangles[:, [a, b]] for a, b in ((0, 1), (1, 2), (2, 0))]))
+        edges = np.unique(pairs, axis=0)
+        self.landmarks = _around_lips(edges)
+        ends = np.concatenate([edges, edges[:, ::-1]])
+        self._own, self._other = ends[np.isin(ends[:, 0], self.landmarks)].T
+        self._row = np.searchsorted(self.landmarks, self._own)
+        self._is_free = np.isin(self._other, self.landmarks)
+        self._column = np.searchsorted(self.landmarks, self._other[self._is_free])
+
+    def stretched(self, reference: Array, drive: Array, poses: tuple[Pose, Pose]) -> Array:
+        """Return the driven (478, 3) landmarks, px, with those around the lips stretched.
+
+        Args:
+            reference: (478, 3) landmarks of the reference, px.
+            drive: (478, 3) driven landmarks, px.
+            poses: of both.
+        """
+        start, end = (to_face_frame(*one) for one in zip((reference, drive), poses, strict=True))
+        apart = np.linalg.norm((start[self._own] - start[self._other])[:, :2], axis=1)
+        stiffness = 1 / np.maximum(apart, _MIN_IOD)
+        count = len(self.landmarks)
+        matrix = np.diag(np.bincount(self._row, stiffness, count))
+        matrix[self._row[self._is_free], self._column] -= stiffness[self._is_free]
+        held = ~self._is_free
+        changed = (end - start)[self._other[held]] * stiffness[held, None]
+        pull = np.stack([np.bincount(self._row[held], one, count) for one in changed.T], axis=1)
+        _, change = cv2.solve(matrix, pull, flags=cv2.DECOMP_CHOLESKY)
+        end[self.landmarks] = start[self.landmarks] + change
+        result = drive.copy()
+        result[self.landmarks] = to_image(end[self.landmarks], poses[1])
+        return result
+
+
+def _around_lips(edges: NDArray[np.int32]) -> NDArray[np.intp]:
+    """Return the landmarks of the rings around the lips, in order."""
+    plane = np.ascontiguousarray(canonical_face()[:N_SKIN, :2])
+    lips = plane[list(LIPS_OUTER)].reshape(-1, 1, 2)
+    done = {i for i, at in enumerate(plane.tolist()) if cv2.pointPolygonTest(lips, at, False) >= 0}
+    found: set[int] = set()
+    front = set(LIPS_OUTER)
+    for _ in range(_RINGS):
+        beside = {int(b) for pair in edges for a, b in (pair, pair[::-1]) if a in front}
+        front = beside - done - set(OVAL)
+        done |= front
+        found |= front
+    return np.array(sorted(found))
