@@ -25,9 +25,9 @@ from reenact.models.warp_unet_inputs import (
 )
 
 _COARSE: Final = 8
-"""Outside the face, and where the photo shows the inside of the mouth, the repair is a low-pass of
-this width, px. It corrects colours and seams there; in detail it would add the mean of all hair and
-of all teeth, which is a smear."""
+"""Outside the face and inside the mouth, the repair is a low-pass of this width, px. It corrects
+colours and seams there; in detail it would add the mean of all hair and of all teeth, which is a
+smear."""
 
 _FADE_PX: Final = 16
 """Width of the edge of the repair's box in which the repair fades."""
@@ -119,8 +119,8 @@ class _UNet(nn.Module):
 class WarpUNet(nn.Module):
     """The generator: `forward(layered, maps)` returns the residual (N, 3, B, B), about -1..1.
 
-    It is added to the layers. It is coarse outside the face and in a mouth that the photo shows,
-    and fades at the edges of the box.
+    It is added to the layers. It is coarse outside the face and inside the mouth, and fades at the
+    edges of the box.
 
     Args of `forward`:
         layered: (N, 3, B, B) RGB in -1..1, the box of the layers that `rendering.layers` composes.
@@ -139,11 +139,8 @@ class WarpUNet(nn.Module):
 
     def forward(self, layered: Tensor, maps: Tensor) -> Tensor:
         """See the class."""
-        face, mouth, unseen = (
-            maps[:, channel, None]
-            for channel in (MapChannel.SKIN, MapChannel.MOUTH, MapChannel.UNSEEN_MOUTH)
-        )
-        fine = F.avg_pool2d(face, 5, stride=1, padding=2) * (1 - mouth + unseen)
+        face, mouth = (maps[:, channel, None] for channel in (MapChannel.SKIN, MapChannel.MOUTH))
+        fine = F.avg_pool2d(face, 5, stride=1, padding=2) * (1 - mouth)
         repair = self.repair((layered, STEM), (maps, MAP_STEM))
         residual = F.pixel_shuffle(self.picture_head(repair).float(), STEM)
         coarse = _enlarged(F.avg_pool2d(residual, _COARSE), _COARSE)

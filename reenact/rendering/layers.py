@@ -26,6 +26,7 @@ from reenact.models.warp_unet_inputs import (
 )
 from reenact.rendering.background import layers_of
 from reenact.rendering.mesh_warp import sources, warp_image
+from reenact.rendering.mouth_interior import MouthInterior, MouthPlace
 from reenact.types import Array, Image
 
 Corner = tuple[int, int]
@@ -36,10 +37,6 @@ _BLOCK: Final = 8
 
 _FINE_PX: Final = 1536
 """Side of an `enlarged` reference; two to four times the reference's own."""
-
-_CAVITY: Final = np.array([0.74, 0.63, 0.68])
-"""Mean RGB of the inside of open mouths over that of the face, of 45 people: in the dark and in
-coloured light it is dark and coloured, too."""
 
 _TEAR: Final = 0.01
 """A jump of the flow at the face's outline that is not interpolated, in halves of the side."""
@@ -70,8 +67,8 @@ class Layers:
     background: Image
     """uint8 (S, S, 3) RGB."""
 
-    cavity: Array
-    """RGB, (3,), of the inside of a mouth that the reference does not show, before the repair."""
+    mouth: MouthInterior
+    """The inside of a mouth that the reference does not show, before the repair."""
 
     @classmethod
     def of(cls, reference: Image, coverage: NDArray[np.uint8], landmarks: Array) -> Layers:
@@ -85,8 +82,8 @@ class Layers:
         people = np.asarray(cv2.resize(coverage, reference.shape[1::-1]), np.uint8)
         background, share = layers_of(reference, people, landmarks)
         face = cv2.mean(reference, region_mask(landmarks, OVAL, len(reference)))
-        cavity = np.asarray(_CAVITY * face[:3], np.float32)
-        return cls(np.dstack([reference, share]), background, cavity)
+        mouth = MouthInterior(np.array(face[:3]), len(reference), NETWORK_PX)
+        return cls(np.dstack([reference, share]), background, mouth)
 
 
 def enlarged(person: Image) -> Image:
@@ -100,19 +97,20 @@ def enlarged(person: Image) -> Image:
     return np.asarray(cv2.resize(person, size, interpolation=cv2.INTER_CUBIC), np.uint8)
 
 
-def compose(fine: Image, layers: Layers, maps: Array) -> Image:
+def compose(fine: Image, layers: Layers, maps: Array, mouth: MouthPlace) -> Image:
     """Move a person, fill the mouth where it is not seen, and lay both over the background.
 
     Args:
         fine: the person of the layers, `enlarged`.
         layers: of the reference; their size is that of the result.
         maps: of `HeadMesh.maps`, of any size.
+        mouth: of `place_mouth`, px of `NETWORK_PX`.
     """
     size = len(layers.background)
     flow = _resized(maps[..., FLOW], size)
     _tear_at_outline(flow, maps)
     person = warp_image(fine, sources(flow, len(fine) // size))
-    _fill_mouth(person, layers.cavity, maps[..., MapChannel.UNSEEN_MOUTH])
+    _fill_mouth(person, layers.mouth, maps, mouth)
     share = cv2.extractChannel(person, 3) * np.float32(1 / 255)
     shown = cv2.cvtColor(person, cv2.COLOR_RGBA2RGB)
     return np.asarray(cv2.blendLinear(shown, layers.background, share, 1 - share), np.uint8)
@@ -151,15 +149,18 @@ def _continued(flow: Array, cover: Array) -> Array:
     return np.where(own[..., None], flow, mean)
 
 
-def _fill_mouth(person: Image, cavity: Array, unseen: Array) -> None:
-    """Fill the mouth of a moved person, uint8 (S, S, 4), in place; `unseen` is its channel."""
+def _fill_mouth(person: Image, interior: MouthInterior, maps: Array, mouth: MouthPlace) -> None:
+    """Fill the mouth of a moved person, uint8 (S, S, 4), where it is not seen; in place."""
+    unseen, inside = maps[..., MapChannel.UNSEEN_MOUTH], maps[..., MapChannel.MOUTH]
     if not unseen.any():
         return
-    cells, places = _enlarged_box(unseen, person)
+    cells, places = _enlarged_box(inside, person)
     box = person[places]
-    share = np.asarray(cv2.resize(unseen[cells], box.shape[1::-1]))
-    inside = np.full_like(box, (*cavity.tolist(), 255))
-    box[:] = cv2.blendLinear(inside, box, share, 1 - share)
+    shares = (cv2.resize(one[cells], box.shape[1::-1]) for one in (unseen, inside))
+    # Cells at the lips are inside in part: which part, the outline of the lips tells.
+    of_cells, of_inside = shares
+    unseen = of_cells / np.maximum(of_inside, 1e-3)
+    interior.draw(box, unseen, (places[0].start, places[1].start), mouth)
 
 
 def _enlarged_box(cells: Array, picture: NDArray[Any]) -> tuple[tuple[slice, ...], ...]:

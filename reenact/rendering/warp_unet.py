@@ -40,6 +40,7 @@ from reenact.rendering.layers import (
     in_box,
     maps_in_box,
 )
+from reenact.rendering.mouth_interior import place_mouth
 from reenact.rendering.reference_ranking import SeenFaces
 from reenact.types import Array, Body, Drive, Image, Pose, Target
 
@@ -175,7 +176,8 @@ class WarpUNetRenderer:
             body=moved_from(body, reference.body),
         )
         maps[..., FLOW] *= self._edge_fade
-        picture = compose(self._fine[number], reference.layers, maps)
+        mouth = place_mouth(reference.landmarks, landmarks, (reference.pose, pose))
+        picture = compose(self._fine[number], reference.layers, maps, mouth)
         assert self._corner is not None
         inputs = {
             "layered": in_box(picture, self._corner)[None],

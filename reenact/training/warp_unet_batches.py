@@ -22,6 +22,7 @@ from reenact.rendering.layers import (
     in_box,
     maps_in_box,
 )
+from reenact.rendering.mouth_interior import place_mouth
 from reenact.training.augmentation import Pair
 from reenact.training.sampling import Batch
 from reenact.types import Array
@@ -60,11 +61,13 @@ def _row(pair: Pair) -> Batch:
     )
     person = np.zeros((1, 1), np.uint8) if pair.person is None else pair.person
     layers = Layers.of(shown, person, reference)
-    maps = head_mesh().maps(reference, driven, NETWORK_PX, NETWORK_PX // MAP_STEM)
+    poses = estimate_pose(reference), estimate_pose(driven)
+    maps = head_mesh().maps(reference, driven, NETWORK_PX, NETWORK_PX // MAP_STEM, poses=poses)
+    mouth = place_mouth(reference, driven, poses)
     # A live box stays where it was until the face has left its middle.
     corner = follow_box(follow_box(None, reference), driven)
     return {
-        "layered": in_box(compose(enlarged(layers.person), layers, maps), corner),
+        "layered": in_box(compose(enlarged(layers.person), layers, maps, mouth), corner),
         "truth": in_box(truth, corner),
         "maps": maps_in_box(maps, corner),
         "weight": maps_in_box(importance(driven, NETWORK_PX)[..., None], corner),

@@ -3,11 +3,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from reenact.models.warp_unet_inputs import MAP_CHANNELS, MapChannel
+from reenact.face.geometry import canonical_face, estimate_pose
+from reenact.models.warp_unet_inputs import MAP_CHANNELS, NETWORK_PX, MapChannel
 from reenact.rendering.layers import Layers, compose, enlarged
+from reenact.rendering.mouth_interior import MouthInterior, place_mouth
 from reenact.types import Array, Image
 
 SIDE = 128
+AT_REST = estimate_pose(canonical_face())
+SOMEWHERE = place_mouth(canonical_face(), canonical_face(), (AT_REST, AT_REST))
 RED, GREEN, BLUE = (200, 0, 0), (0, 200, 0), (0, 0, 200)
 
 
@@ -16,7 +20,8 @@ def layers_of_stripes(size: int) -> Layers:
     person = np.full((size, size, 4), 255, np.uint8)
     for third, colour in enumerate((RED, GREEN, BLUE)):
         person[:, third * size // 3 : (third + 1) * size // 3, :3] = colour
-    return Layers(person, np.full((size, size, 3), 90, np.uint8), np.zeros(3, np.float32))
+    mouth = MouthInterior(np.zeros(3, np.float32), size, NETWORK_PX)
+    return Layers(person, np.full((size, size, 3), 90, np.uint8), mouth)
 
 
 def shown_beside_a_disc(size: int, jump: float) -> tuple[Image, Array]:
@@ -31,7 +36,7 @@ def shown_beside_a_disc(size: int, jump: float) -> tuple[Image, Array]:
     source = np.where(face, 1 / 6, 1 / 6 + jump)
     maps[..., MapChannel.FLOW_X] = 2 * (source - across)
     layers = layers_of_stripes(size)
-    picture = compose(enlarged(layers.person), layers, maps)
+    picture = compose(enlarged(layers.person), layers, maps, SOMEWHERE)
     down, across = (np.mgrid[:size, :size] + 0.5) / size
     return picture, np.hypot(across - 0.5, down - 0.5)
 
@@ -48,8 +53,7 @@ def test_nothing_between_face_and_hair_shows_at_the_outline(size: int) -> None:
 
 def test_without_a_face_in_the_crop_the_picture_is_composed_as_it_is() -> None:
     layers = layers_of_stripes(256)
-    picture = compose(
-        enlarged(layers.person), layers, np.zeros((SIDE, SIDE, MAP_CHANNELS), np.float32)
-    )
+    maps = np.zeros((SIDE, SIDE, MAP_CHANNELS), np.float32)
+    picture = compose(enlarged(layers.person), layers, maps, SOMEWHERE)
     np.testing.assert_allclose(picture, layers.person[..., :3], atol=60)
     np.testing.assert_array_equal(picture[:, 40], layers.person[:, 40, :3])

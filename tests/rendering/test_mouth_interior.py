@@ -1,99 +1,134 @@
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pytest
 
 from reenact.face.geometry import canonical_face, estimate_pose, rotation_matrix, to_image
-from reenact.face.topology import LIPS_INNER
-from reenact.rendering import openings
+from reenact.face.topology import CHIN, LIPS_INNER
+from reenact.rendering.mouth_interior import MouthInterior, MouthPlace, TeethRow, place_mouth
 from reenact.types import Array, Pose
 
-LOWER = list(LIPS_INNER[1:10])
-"""The lower lip's inner edge without the corners; its middle is 14, above it 13."""
+NETWORK_PX = 256
+LIGHT = np.array([180, 140, 120], np.float32)
+CENTRAL_INCISOR_MM = 8.5
+PX_PER_MM = 60 / 63
+"""Of the faces below, whose iod is 60 px."""
 
 
-def face(gap_iod: float, yaw: float = 0.0, roll: float = 0.0, scale: float = 60.0) -> Array:
-    """Return (478, 3) px of the canonical face whose lower lip hangs lower, most in the middle."""
+def face(
+    gap_iod: float = 0.0, lip_iod: float = 0.0, roll: float = 0.0, scale: float = 60.0
+) -> Array:
+    """Return (478, 3) px of the canonical face with its mouth open by so much more.
+
+    The jaw drops by `gap_iod`, and the upper lip rises by `lip_iod`.
+    """
     shape = canonical_face().copy()
-    middle = shape[14, 0]
-    width = np.abs(shape[LOWER, 0] - middle).max() * 1.2
-    shape[LOWER, 1] += gap_iod * (1 - ((shape[LOWER, 0] - middle) / width) ** 2)
-    rotation = rotation_matrix(np.array([0, yaw, roll], np.float32))
-    return to_image(shape, Pose(rotation, np.array([128, 128, 0], np.float32), scale))
+    upper, lower = list(LIPS_INNER[10:]), [*LIPS_INNER[:10], CHIN]
+    shape[lower, 1] += gap_iod
+    shape[upper, 1] -= lip_iod
+    rotation = rotation_matrix(np.array([0, 0, roll], np.float32))
+    return to_image(shape, Pose(rotation, np.array([128, 110, 0], np.float32), scale))
 
 
-def mouth_sources(places: Array, reference: Array, drive: Array) -> tuple[Array, Array]:
-    poses = estimate_pose(reference), estimate_pose(drive)
-    return openings.mouth_sources(places, reference, drive, poses)
+def placed(drive: Array, reference: Array | None = None) -> MouthPlace:
+    reference = face() if reference is None else reference
+    return place_mouth(reference, drive, (estimate_pose(reference), estimate_pose(drive)))
 
 
-def down_the_middle(points: Array, count: int = 9) -> tuple[Array, Array]:
-    """Return places from the upper to the lower lip, and their distances from the upper one."""
-    top, bottom = points[13, :2], points[14, :2]
-    shares = np.linspace(0, 1, count, dtype=np.float32)[:, None]
-    return top + shares * (bottom - top), shares[:, 0] * np.linalg.norm(bottom - top)
+def rows(drive: Array, reference: Array | None = None) -> tuple[TeethRow, TeethRow]:
+    """Return the upper and the lower teeth."""
+    place = placed(drive, reference)
+    assert place.upper is not None
+    return place.upper, place.lower
 
 
-def test_the_same_mouth_is_not_moved() -> None:
-    points = face(0.2, yaw=0.2, roll=0.3)
-    places, _ = down_the_middle(points)
-    found, missing = mouth_sources(places, points, points)
-    np.testing.assert_allclose(found, places, atol=0.2)
-    np.testing.assert_allclose(missing, 0, atol=0.05)
+def drawn(drive: Array, size: int = 512, light: Array = LIGHT) -> Array:
+    """Return the picture (S, S, 3) of the inside of a mouth on a white face."""
+    box = np.full((size, size, 4), 255, np.uint8)
+    unseen = np.ones((size, size), np.float32)
+    MouthInterior(light, size, NETWORK_PX).draw(box, unseen, (0, 0), placed(drive))
+    return box[..., :3].astype(np.float32)
 
 
-def test_teeth_keep_their_size_when_the_mouth_opens_wider() -> None:
-    reference, drive = face(0.15), face(0.45)
-    places, depths = down_the_middle(drive)
-    found, missing = mouth_sources(places, reference, drive)
-    gap = float(np.linalg.norm(reference[14] - reference[13]))
-    assert depths[-1] > 1.8 * gap, "or nothing is stretched"
-    assert (missing[depths < gap] < 0.05).all()
-    assert (missing[depths > gap + 3] == 1).all(), "below it, there is nothing to be had"
+def test_upper_teeth_keep_still_while_lips_move_and_lower_ones_follow_the_jaw() -> None:
+    (upper, lower), smiling, shouting = (rows(one) for one in (face(), face(0.0, 0.1), face(0.5)))
+    for moved in (smiling, shouting):
+        np.testing.assert_allclose(moved[0].edge, upper.edge, atol=0.5)
+    np.testing.assert_allclose(smiling[1].edge, lower.edge, atol=0.5)
+    dropped = (shouting[1].edge - lower.edge)[:, 1]
+    np.testing.assert_allclose(dropped, 0.5 * 60, atol=6)
+
+
+def test_teeth_turn_and_grow_with_the_head() -> None:
+    upright, tilted = rows(face(0.4)), rows(face(0.4, roll=0.4), face(roll=0.4))
+    turn = np.array([[np.cos(0.4), -np.sin(0.4)], [np.sin(0.4), np.cos(0.4)]])
+    for before, after in zip(upright, tilted, strict=True):
+        wanted = (before.edge - [128, 110]) @ turn.T + [128, 110]
+        np.testing.assert_allclose(after.edge, wanted, atol=1)
+        np.testing.assert_allclose(after.towards_gums, turn @ before.towards_gums, atol=0.05)
+    near, _ = rows(face(0.4, scale=90), face())
+    np.testing.assert_allclose(near.towards_gums, 1.5 * upright[0].towards_gums, atol=0.05)
+
+
+def test_a_photo_that_shows_its_upper_teeth_gets_no_others() -> None:
+    calm, laughing = (placed(face(0.5), reference) for reference in (face(), face(0.4)))
+    assert laughing.upper is None
+    np.testing.assert_allclose(laughing.lower.edge, calm.lower.edge, atol=20)
+
+
+def test_single_teeth_are_to_be_seen_above_a_dark_mouth() -> None:
+    drive = face(0.6, 0.12)
+    luma = drawn(drive).mean(axis=-1)
+    middle, upper_lip = np.round(2 * drive[13, :2] + 0.5).astype(int)
+    teeth = luma[upper_lip + 4 : upper_lip + 10, middle - 40 : middle + 40].mean(axis=0)
+    palate = luma[upper_lip + 34 : upper_lip + 40, middle - 20 : middle + 20].mean()
+    assert teeth.max() > 2 * palate
+    # The gap between the central incisors, and those beside them.
+    width = 2 * PX_PER_MM * CENTRAL_INCISOR_MM
+    for gap in (40, 40 - width, 40 + width):
+        around = teeth[round(gap - width / 2) : round(gap + width / 2)]
+        assert abs(around.argmin() - width / 2) < 3
+        assert around.min() < 0.9 * around.max()
+
+
+def test_a_picture_of_another_size_shows_the_same() -> None:
+    drive = face(0.6, 0.12, roll=0.3)
+    small, large = (drawn(drive, size) for size in (256, 512))
+    shrunken = cv2.resize(large, (256, 256), interpolation=cv2.INTER_AREA)
+    assert np.abs(shrunken - small).mean() < 0.5
+    assert np.corrcoef(shrunken.ravel(), small.ravel())[0, 1] > 0.99
+
+
+def test_nothing_is_drawn_beyond_the_lips_or_where_the_photo_shows_the_mouth() -> None:
+    drive = face(0.5)
+    picture = drawn(drive)
+    inside = np.zeros((512, 512), np.uint8)
+    outline = np.round(2 * drive[list(LIPS_INNER), :2] + 0.5).astype(np.int32)
+    cv2.fillPoly(inside, [outline], (255,))
+    beyond = cv2.dilate(inside, np.ones((5, 5), np.uint8)) == 0
+    assert (picture[beyond] == 255).all()
+    assert picture[inside > 0].mean() < 150
+    box = np.full((512, 512, 4), 9, np.uint8)
+    shown = np.zeros((512, 512), np.float32)
+    MouthInterior(LIGHT, 512, NETWORK_PX).draw(box, shown, (0, 0), placed(drive))
+    assert (box == 9).all()
+
+
+def test_a_part_of_a_picture_shows_that_part() -> None:
+    drive = face(0.5)
+    whole = drawn(drive, 256)
+    box = np.full((80, 64, 4), 255, np.uint8)
+    unseen = np.ones((80, 64), np.float32)
+    MouthInterior(LIGHT, 256, NETWORK_PX).draw(box, unseen, (150, 100), placed(drive))
+    np.testing.assert_allclose(box[..., :3], whole[150:230, 100:164], atol=2)
+
+
+@pytest.mark.parametrize("divisor", [2, 4])
+def test_the_mouth_is_as_dark_as_its_face(divisor: int) -> None:
+    drive = face(0.5, 0.1)
+    opening = drawn(drive).min(axis=-1) < 200
+    bright, dark = drawn(drive), drawn(drive, light=LIGHT / divisor)
     np.testing.assert_allclose(
-        found[:, 1] - reference[13, 1], np.minimum(depths, gap), atol=0.05 * gap
+        dark[opening].mean(axis=0), bright[opening].mean(axis=0) / divisor, rtol=0.2, atol=2
     )
-
-
-def test_a_closing_mouth_covers_the_teeth_from_below() -> None:
-    reference, drive = face(0.4), face(0.1)
-    places, depths = down_the_middle(drive)
-    found, missing = mouth_sources(places, reference, drive)
-    np.testing.assert_allclose(found[:, 1] - reference[13, 1], depths, atol=0.5)
-    np.testing.assert_allclose(missing, 0, atol=0.05)
-
-
-@pytest.mark.parametrize(("roll", "scale"), [(0.4, 60.0), (0.0, 90.0), (-0.3, 45.0)])
-def test_teeth_go_with_the_head(roll: float, scale: float) -> None:
-    """The same mouth, tilted and nearer, finds the same places."""
-    reference = face(0.3)
-    places, _ = down_the_middle(face(0.3, roll=roll, scale=scale))
-    expected, _ = down_the_middle(reference)
-    found, _ = mouth_sources(places, reference, face(0.3, roll=roll, scale=scale))
-    np.testing.assert_allclose(found, expected, atol=0.2)
-
-
-def test_teeth_of_a_turned_head_are_narrower() -> None:
-    reference, drive = face(0.3), face(0.3, yaw=0.7)
-    across = np.array([[-4, 0], [4, 0]], np.float32) + (drive[13, :2] + drive[14, :2]) / 2
-    found, _ = mouth_sources(across, reference, drive)
-    assert found[1, 0] - found[0, 0] == pytest.approx(8 / np.cos(0.7), rel=0.1)
-
-
-def test_nothing_is_taken_from_outside_the_lips() -> None:
-    reference, drive = face(0.0), face(0.5)
-    drive[list(LIPS_INNER)] += 0.3 * (drive[list(LIPS_INNER)] - drive[13])  # wider, too
-    lips = drive[list(LIPS_INNER), :2]
-    inside = np.concatenate([lips.mean(0) + share * (lips - lips.mean(0)) for share in (0, 0.5, 1)])
-    found, missing = mouth_sources(inside, reference, drive)
-    lips = reference[list(LIPS_INNER), :2]
-    assert (found >= lips.min(0) - 0.01).all()
-    assert (found <= lips.max(0) + 0.01).all()
-    assert missing[0] == 1
-
-
-def test_lips_in_one_point_are_no_error() -> None:
-    shut = face(0.2)
-    shut[list(LIPS_INNER)] = shut[13]
-    found, _ = mouth_sources(np.array([[128.0, 150.0]], np.float32), shut, shut)
-    np.testing.assert_allclose(found, shut[None, 13, :2], atol=1e-3)

@@ -1,0 +1,154 @@
+"""Measures, and shows, mouths that open although the photo's is closed.
+
+    python benchmarks/open_mouths.py ../shared/faces/train OUT.png --first v101
+
+The photo of each person is the frame whose lips are closest. It is driven by the landmarks of
+frames with a slightly, a clearly and a widely opened mouth. People without such frames are left
+out. The figures are means over people, of the luma inside the lips:
+
+    psnr         dB
+    correlation  with the truth, both blurred by a pixel: are teeth where teeth are?
+    contrast     standard deviation over that of the truth
+    detail       mean gradient over that of the truth
+    brightest    95th percentile, 0 to 255, minus that of the truth
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import cv2
+import numpy as np
+
+from reenact.config import Settings
+from reenact.evaluation import metrics
+from reenact.evaluation.clips import Clip, crop_target, find_clips, read_clip
+from reenact.evaluation.contact_sheet import SheetRow, compose
+from reenact.evaluation.metrics import Figures, mean_of
+from reenact.face.geometry import estimate_pose, region_mask
+from reenact.face.topology import ACTION_UNITS, IRIS_LEFT, IRIS_RIGHT, LIPS_INNER, LIPS_OUTER
+from reenact.registry import load
+from reenact.storage import write_png
+from reenact.types import Array, Drive, Expression, Image
+
+CLOSED_IOD: Final = 0.04
+OPENINGS_IOD: Final = {"slightly": (0.1, 0.2), "clearly": (0.2, 0.35), "widely": (0.35, 1.0)}
+MIN_PX: Final = 40
+TILE_PX: Final = 192
+
+
+def openings(points: Array) -> Array:
+    """Return the gaps between the lips of (F, 478, 3) faces, (F,), in distances of the irises."""
+    iod = np.linalg.norm(points[:, IRIS_RIGHT[0]] - points[:, IRIS_LEFT[0]], axis=-1)
+    return np.asarray(np.linalg.norm(points[:, 13] - points[:, 14], axis=-1) / iod)
+
+
+def chosen_frames(clip: Clip) -> tuple[int, list[int]]:
+    """Return the frame with the closest lips, and the median one of each of `OPENINGS_IOD`.
+
+    There are none if the lips never close.
+    """
+    gaps = openings(clip.landmarks[clip.usable])
+    reference = int(clip.usable[gaps.argmin()])
+    if gaps.min() > CLOSED_IOD:
+        return reference, []
+    found = [clip.usable[(gaps >= low) & (gaps < high)] for low, high in OPENINGS_IOD.values()]
+    return reference, [int(frames[len(frames) // 2]) for frames in found if len(frames)]
+
+
+def compare_insides(true: Image, drawn: Image, points: Array) -> Figures | None:
+    """Return the figures of one mouth; None if its inside is smaller than `MIN_PX`."""
+    inside = region_mask(points, LIPS_INNER, len(true)) > 250
+    if np.count_nonzero(inside) < MIN_PX:
+        return None
+    lumas = [metrics.luma(one).astype(np.float32) for one in (true, drawn)]
+    truth, found = (one[inside] for one in lumas)
+    soft = [cv2.GaussianBlur(one, (0, 0), 1)[inside] for one in lumas]
+    slopes = [np.hypot(*np.gradient(one))[inside].mean() for one in lumas]
+    return {
+        "psnr": float(10 * np.log10(255**2 / max(np.square(truth - found).mean(), 1e-6))),
+        "correlation": metrics.correlation(*soft),
+        "contrast": float(found.std() / max(truth.std(), 1)),
+        "detail": float(slopes[1] / max(slopes[0], 1)),
+        "brightest": float(np.percentile(found, 95) - np.percentile(truth, 95)),
+    }
+
+
+def mouth_of(picture: Image, points: Array) -> Image:
+    """Cut a mouth out."""
+    lips = points[list(LIPS_OUTER), :2]
+    middle = lips.mean(axis=0)
+    half = int(0.75 * np.ptp(lips, axis=0).max()) + 4
+    padded = cv2.copyMakeBorder(picture, *[half] * 4, cv2.BORDER_REPLICATE)
+    x, y = (int(one) for one in middle)
+    cut = padded[max(y, 0) : y + 2 * half, max(x, 0) : x + 2 * half]
+    return np.asarray(cv2.resize(cut, (TILE_PX, TILE_PX), interpolation=cv2.INTER_CUBIC), np.uint8)
+
+
+def drawn_mouths(
+    videos: list[Path], weights: str
+) -> Iterator[tuple[str, list[tuple[Image, Image, Array]]]]:
+    """Yield each person's true and drawn pictures, with their landmarks."""
+    settings = Settings().renderer.model_copy(update={"weights": weights})
+    renderer = load("renderers", "warp_unet").make(settings)
+    done = set()
+    for video in videos:
+        person = video.stem.partition("__")[0]
+        clip = read_clip(video)
+        reference, frames = chosen_frames(clip)
+        if person in done or not frames:
+            continue
+        done.add(person)
+        photo = clip.images[reference], clip.landmarks[reference]
+        renderer.prepare(crop_target(clip.name, *photo, "warp_unet"))
+        rows = []
+        for frame in frames:
+            renderer.reset()
+            points = clip.landmarks[frame]
+            zeros = np.zeros_like(points), np.zeros(len(ACTION_UNITS), np.float32)
+            acted = Expression(zeros[0], estimate_pose(points), zeros[1])
+            rows.append((clip.images[frame], renderer.render(Drive(points, acted)), points))
+        yield person, rows
+
+
+def main(arguments: argparse.Namespace) -> None:
+    """Print the figures, and write the sheet."""
+    people: dict[str, list[Figures]] = {}
+    tiles = []
+    for person, rows in drawn_mouths(
+        [video for video in find_clips(arguments.data) if video.stem >= arguments.first],
+        arguments.weights,
+    ):
+        compared = [compare_insides(*row) for row in rows]
+        people[person] = [one for one in compared if one is not None]
+        tiles += [(person, mouth_of(true, at), mouth_of(drawn, at)) for true, drawn, at in rows]
+    means = defaultdict(list)
+    for rows_of_one in people.values():
+        for name in rows_of_one[0] if rows_of_one else ():
+            means[name].append(mean_of([row[name] or 0.0 for row in rows_of_one]) or 0.0)
+    print(f"{len(people)} people, {len(tiles)} frames")
+    for name, values in means.items():
+        error = np.std(values, ddof=1) / np.sqrt(len(values))
+        print(f"{name:12} {np.mean(values):6.2f} ± {error:.2f}")
+    across = 5
+    sheet = [
+        SheetRow(
+            " ".join(person for person, *_ in tiles[start : start + across]),
+            [one for _, *pair in tiles[start : start + across] for one in pair],
+        )
+        for start in range(0, len(tiles) - across + 1, across)
+    ]
+    write_png(arguments.out, compose(["true", "drawn"] * across, sheet)[0])
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("data", type=Path, help="folder of clips")
+    parser.add_argument("out", type=Path, help="the sheet, a PNG file")
+    parser.add_argument("--first", default="", help="leave out clips whose names are before this")
+    parser.add_argument("--weights", default="", help="weight file; none: the shipped ones")
+    main(parser.parse_args())

@@ -1,0 +1,300 @@
+"""Draws the inside of a mouth that the photo does not show: two rows of teeth before a tongue.
+
+Upper teeth belong to the skull and lower ones to the jaw, so they keep still while lips move before
+them. Their sizes are those of a permanent dentition (Wheeler's Dental Anatomy); how they lie behind
+the lips was fitted to clips of people who open their mouths. They are drawn at the size of the
+output, sharp where a network could only draw the mean of all teeth. The generator corrects their
+colours and light.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from typing import Final
+
+import cv2
+import numpy as np
+
+from reenact.face.geometry import to_face_frame, to_image
+from reenact.face.topology import CHIN, LIPS_INNER
+from reenact.types import Array, Image, Pose
+
+_MM: Final = 1 / 63
+"""A millimetre in iod: pupils are 63 mm apart on average."""
+
+_NOSE_BASE, _UPPER_LIP, _LOWER_LIP = 2, 13, 14
+
+_CLOSED_IOD: Final = 0.08
+"""Lips that are farther apart show upper teeth, and meet half this below the upper lip."""
+
+_EDGE_MM: Final = -0.5
+"""The edges of the upper teeth below the line where the lips meet."""
+
+_OVERBITE_MM: Final = 5.0
+"""Between the edges of upper and lower teeth, both shown, when the jaw is shut."""
+
+_COVERED_MM: Final = (2.0, -1.0)
+"""The most and the least of the lower teeth that the lower lip leaves free."""
+
+_TEETH: Final = (1.25, 1.4, 1.5)
+_GUMS: Final = (0.95, 0.65, 0.7)
+_TONGUE: Final = (0.95, 0.75, 0.8)
+_CAVITY: Final = (0.45, 0.28, 0.31)
+"""RGB over the mean of the face, of 59 people: in the dark and in coloured light a mouth is dark
+and coloured, too."""
+
+_PAINTED_MM, _BEFORE_MM = 16, 2
+"""Height of a painted row of teeth up to the gums, and how much of it lies before the edges."""
+
+_LIGHT_REACH_MM: Final = 22.0
+"""Depth at which teeth have a third of the light of the front ones."""
+
+_TONGUE_HALF_MM: Final = (24.0, 14.0)
+"""Half the width and height of the tongue, whose top lies behind the edges of the lower teeth."""
+
+_SHADE, _SHADE_REACH = 0.35, 0.12
+"""Light next to the lips, as a share of that in the middle of a wide mouth, and how far inwards
+they take it, as a share of the opening."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Dentition:
+    """A row of teeth on its arch, mm.
+
+    Attributes:
+        widths, heights: of half of the teeth, from the middle outwards.
+        shorter: by how much their edges lie nearer to the gums than that of the central ones.
+        half_width: of the arch, an ellipse.
+        length: of the arch, half an axis of the ellipse.
+        behind_nose: depth of the front teeth behind the nose's base.
+        towards_gums: -1: up, 1: down.
+    """
+
+    widths: tuple[float, ...]
+    heights: tuple[float, ...]
+    shorter: tuple[float, ...]
+    half_width: float
+    length: float
+    behind_nose: float
+    towards_gums: int
+
+
+_UPPER: Final = _Dentition(
+    (8.5, 6.7, 7.7, 7.0, 6.8, 10.0, 10.0),
+    (10.0, 8.6, 9.8, 8.4, 8.0, 7.5, 7.0),
+    (0.0, 0.9, 0.2, 0.9, 1.1, 1.3, 1.5),
+    half_width=27,
+    length=42,
+    behind_nose=10,
+    towards_gums=-1,
+)
+_LOWER: Final = _Dentition(
+    (5.4, 5.9, 6.9, 7.0, 7.2, 11.0, 10.5),
+    (9.0, 9.2, 10.0, 8.5, 8.0, 7.5, 7.0),
+    (0.0, 0.1, 0.0, 0.4, 0.6, 0.8, 1.0),
+    half_width=24,
+    length=39,
+    behind_nose=10,
+    towards_gums=1,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class TeethRow:
+    """Where a row of teeth is in a picture."""
+
+    edge: Array
+    """(K, 2) px along the edges of the teeth, from the back over the front to the other back."""
+
+    towards_gums: Array
+    """(2,) px per mm."""
+
+
+@dataclass(frozen=True, slots=True)
+class MouthPlace:
+    """Where the inside of a mouth is in a picture."""
+
+    lips: Array
+    """(20, 2) px, the inner edge of the lips."""
+
+    lower: TeethRow
+    upper: TeethRow | None
+    """None: the photo shows its own."""
+
+
+def place_mouth(reference: Array, drive: Array, poses: tuple[Pose, Pose]) -> MouthPlace:
+    """Return where lips and teeth of a driven face are, in px of the landmarks' crop.
+
+    Args:
+        reference: (478, 3) landmarks of the photo.
+        drive: (478, 3) driven landmarks.
+        poses: of both.
+    """
+    rest, now = (to_face_frame(*one) for one in zip((reference, drive), poses, strict=True))
+    nose, lip = now[_NOSE_BASE], now[_LOWER_LIP, 1]
+    apart = rest[_LOWER_LIP, 1] - rest[_UPPER_LIP, 1]
+    meet = rest[_UPPER_LIP, 1] + min(apart, _CLOSED_IOD) / 2
+    upper = nose[1] + meet - rest[_NOSE_BASE, 1] + _EDGE_MM * _MM
+    jaw = np.diff(now[[_NOSE_BASE, CHIN], 1]) - np.diff(rest[[_NOSE_BASE, CHIN], 1])
+    most, least = (lip - mm * _MM for mm in _COVERED_MM)
+    lower = np.clip(upper - _OVERBITE_MM * _MM + float(jaw[0]), most, least)
+    return MouthPlace(
+        drive[list(LIPS_INNER), :2],
+        _row(_LOWER, (nose[0] + now[CHIN, 0]) / 2, lower, nose[2], poses[1]),
+        None if apart > _CLOSED_IOD else _row(_UPPER, nose[0], upper, nose[2], poses[1]),
+    )
+
+
+def _row(teeth: _Dentition, x: float, y: float, nose_z: float, pose: Pose) -> TeethRow:
+    across, depth, _ = _arch(teeth)
+    edge = np.stack([x + across * _MM, np.full_like(across, y), nose_z + depth * _MM], axis=1)
+    gums = np.array([[0, teeth.towards_gums * _MM, 0]], np.float32)
+    front = edge[len(edge) // 2]
+    drawn = to_image(np.concatenate([edge, front + gums]).astype(np.float32), pose)[:, :2]
+    return TeethRow(drawn[:-1], drawn[-1] - drawn[len(edge) // 2])
+
+
+@lru_cache(maxsize=2)
+def _arch(teeth: _Dentition) -> tuple[Array, Array, Array]:
+    """Return an arch of teeth from the front: across, behind the nose's base, and along it, mm."""
+    angle = np.linspace(-1.75, 1.75, 201)
+    across = teeth.half_width * np.sin(angle)
+    depth = teeth.length * (1 - np.cos(angle))
+    along = np.concatenate([[0], np.cumsum(np.hypot(np.diff(across), np.diff(depth)))])
+    return across, teeth.behind_nose + depth, along - along[len(along) // 2]
+
+
+class MouthInterior:
+    """The inside of one target's mouth, in the light and at the size of its photo.
+
+    Args:
+        face: (3,) mean RGB of the face, 0 to 255.
+        size_px: side of the pictures that are drawn.
+        network_px: side of the pictures that the places of teeth refer to.
+    """
+
+    def __init__(self, face: Array, size_px: int, network_px: int) -> None:
+        self._zoom = size_px / network_px
+        self._px_per_mm = 1.5 * max(self._zoom, 1)
+        self._teeth, self._gums, self._tongue, self._cavity = (
+            np.minimum(face * one, 255) for one in (_TEETH, _GUMS, _TONGUE, _CAVITY)
+        )
+
+    @cached_property
+    def _painted(self) -> list[Image]:
+        return [_paint(one, self._teeth, self._gums, self._px_per_mm) for one in (_LOWER, _UPPER)]
+
+    def draw(self, box: Image, unseen: Array, corner: tuple[int, int], place: MouthPlace) -> None:
+        """Draw into a part of a picture, in place.
+
+        Args:
+            box: uint8 (H, W, 4), RGB and the person's share.
+            unseen: float32 (H, W), 0 to 1, what of the mouth's inside the reference does not show.
+            corner: row and column of the box in the picture, px.
+            place: px of the network's pictures.
+        """
+        size = unseen.shape[1::-1]
+        width, height = (max(round(side / self._zoom), 1) for side in size)
+        x = (np.arange(width) + 0.5) * (size[0] / width) + corner[1]
+        y = (np.arange(height) + 0.5) * (size[1] / height) + corner[0]
+        # The pixel i of a picture has its middle at i + .5 of its edge.
+        grid = np.stack(np.meshgrid(x, y), axis=-1) / self._zoom - 0.5
+        lower = _Field(_LOWER, place.lower, grid)
+        fields = [lower] if place.upper is None else [lower, _Field(_UPPER, place.upper, grid)]
+        inside = cv2.resize(self._behind_teeth(lower), size)
+        for field, painted in zip(fields, self._painted, strict=False):
+            along, up = (cv2.resize(one, size) for one in field.places(painted, self._px_per_mm))
+            drawn = cv2.remap(painted, along, up, cv2.INTER_LINEAR)
+            cover = cv2.extractChannel(drawn, 3) * np.float32(1 / 255)
+            teeth = cv2.cvtColor(drawn, cv2.COLOR_RGBA2RGB)
+            inside = cv2.blendLinear(teeth, inside, cover, 1 - cover)
+        light = cv2.resize(_light_between(place.lips, (height, width), grid[0, 0]), size)
+        lit = cv2.multiply(inside, cv2.merge([light] * 3), dtype=cv2.CV_8U)
+        filled = cv2.cvtColor(lit, cv2.COLOR_RGB2RGBA)
+        outline = (place.lips + 0.5) * self._zoom - 0.5 - corner[::-1]
+        share = unseen * _filled(outline, unseen.shape)
+        box[:] = cv2.blendLinear(filled, box, share, 1 - share)
+
+    def _behind_teeth(self, lower: _Field) -> Array:
+        """Return the picture (H, W, 3) of the tongue in the cavity."""
+        reach, rise = _TONGUE_HALF_MM
+        far = np.square(lower.along / reach) + np.maximum(-lower.towards_gums, 0) / rise
+        mound = np.clip(1.2 - far, 0, 1)[..., None]
+        return np.asarray(self._cavity + mound * (self._tongue - self._cavity), np.uint8)
+
+
+class _Field:
+    """Places of a picture seen as places on a row of teeth, all (H, W).
+
+    `along` its arch and `towards_gums` are mm.
+    """
+
+    def __init__(self, teeth: _Dentition, row: TeethRow, grid: Array) -> None:
+        along = _arch(teeth)[2]
+        mm = float(np.hypot(*row.towards_gums))
+        upright = row.towards_gums / max(mm, 1e-6)
+        level = np.array([-upright[1], upright[0]])
+        level *= np.sign(level[0]) or 1
+        across, height = row.edge @ level, row.edge @ upright
+        # Of an arch, the front is seen up to where it turns back.
+        middle = len(across) // 2
+        seen = slice(int(across[:middle].argmin()), middle + int(across[middle:].argmax()) + 1)
+        at = grid @ level
+        self.along, edge = (np.interp(at, across[seen], one[seen]) for one in (along, height))
+        self.towards_gums = (grid @ upright - edge) / max(mm, 1e-6)
+
+    def places(self, painted: Image, px_per_mm: float) -> tuple[Array, Array]:
+        """Return the places x and y, (H, W) each, of a painted row, px."""
+        x = self.along * px_per_mm + painted.shape[1] / 2 - 0.5
+        y = (self.towards_gums + _BEFORE_MM) * px_per_mm - 0.5
+        return x.astype(np.float32), y.astype(np.float32)
+
+
+def _light_between(lips: Array, shape: tuple[int, int], first: Array) -> Array:
+    """Return the light (H, W), 0 to 1, that lips let into a mouth; `first` is the first place."""
+    upper, lower = (lips[LIPS_INNER.index(one)].tolist() for one in (_UPPER_LIP, _LOWER_LIP))
+    opening = _filled(lips - first, shape)
+    sigma = max(_SHADE_REACH * math.dist(upper, lower), 0.5)
+    around = cv2.GaussianBlur(opening, (0, 0), sigma, borderType=cv2.BORDER_CONSTANT)
+    return np.asarray(_SHADE + (1 - _SHADE) * np.clip(1.5 * around - 0.25, 0, 1), np.float32)
+
+
+def _filled(outline: Array, shape: tuple[int, ...]) -> Array:
+    """Return a picture of a shape, 1 inside an outline (N, 2) px and 0 outside, anti-aliased."""
+    mask = np.zeros(shape, np.uint8)
+    cv2.fillPoly(mask, [np.round(outline * 16).astype(np.int32)], (255,), cv2.LINE_AA, 4)
+    return mask * np.float32(1 / 255)
+
+
+def _paint(teeth: _Dentition, enamel: Array, gums: Array, px_per_mm: float) -> Image:
+    """Paint a row of teeth, unrolled and its gums at the bottom: uint8 (H, W, 4), RGB and cover.
+
+    The colours are RGB, 0 to 255.
+    """
+    height, half = round(_PAINTED_MM * px_per_mm), round(sum(teeth.widths) * px_per_mm)
+    y = ((np.arange(height) + 0.5) / px_per_mm - _BEFORE_MM)[:, None]
+    x = np.abs(np.arange(2 * half) + 0.5 - half) / px_per_mm
+    ends = np.cumsum(teeth.widths)
+    which = np.minimum(np.searchsorted(ends, x, side="right"), len(ends) - 1)
+    width, tall, shorter = (
+        np.array(one)[which] for one in (teeth.widths, teeth.heights, teeth.shorter)
+    )
+    aside = np.abs(x - ends[which] + width / 2) / (width / 2)  # 0 in a tooth's middle, 1 beside
+    edge = shorter + 0.9 * aside**4
+    gum_line = tall + shorter - 1.3 * aside**2.5
+    gap = np.exp(-np.square((1 - aside) * width / 2 / 0.3))
+    rim = np.exp(-np.square((y - edge) / 1.2))
+    _, depth, along = _arch(teeth)
+    half_arch = slice(len(along) // 2, None)
+    behind = np.interp(x, along[half_arch], depth[half_arch]) - teeth.behind_nose
+    shade = (1 - 0.1 * aside**3 - 0.1 * rim) * (1 - 0.4 * gap) * np.exp(-behind / _LIGHT_REACH_MM)
+    gum = _step(y - gum_line, px_per_mm)[..., None]
+    colours = shade[..., None] * (enamel + gum * (gums - enamel))
+    return np.dstack([colours, 255 * _step(y - edge, px_per_mm)]).astype(np.uint8)
+
+
+def _step(distance_mm: Array, px_per_mm: float) -> Array:
+    """Return 0 where a distance is negative, 1 where it is not, and a pixel between."""
+    return np.asarray(np.clip(distance_mm * px_per_mm / 1.5 + 0.5, 0, 1), np.float32)

@@ -1,0 +1,99 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from reenact.face.geometry import canonical_face, estimate_pose, rotation_matrix, to_image
+from reenact.face.topology import LIPS_INNER
+from reenact.rendering import openings
+from reenact.types import Array, Pose
+
+LOWER = list(LIPS_INNER[1:10])
+"""The lower lip's inner edge without the corners; its middle is 14, above it 13."""
+
+
+def face(gap_iod: float, yaw: float = 0.0, roll: float = 0.0, scale: float = 60.0) -> Array:
+    """Return (478, 3) px of the canonical face whose lower lip hangs lower, most in the middle."""
+    shape = canonical_face().copy()
+    middle = shape[14, 0]
+    width = np.abs(shape[LOWER, 0] - middle).max() * 1.2
+    shape[LOWER, 1] += gap_iod * (1 - ((shape[LOWER, 0] - middle) / width) ** 2)
+    rotation = rotation_matrix(np.array([0, yaw, roll], np.float32))
+    return to_image(shape, Pose(rotation, np.array([128, 128, 0], np.float32), scale))
+
+
+def mouth_sources(places: Array, reference: Array, drive: Array) -> tuple[Array, Array]:
+    poses = estimate_pose(reference), estimate_pose(drive)
+    return openings.mouth_sources(places, reference, drive, poses)
+
+
+def down_the_middle(points: Array, count: int = 9) -> tuple[Array, Array]:
+    """Return places from the upper to the lower lip, and their distances from the upper one."""
+    top, bottom = points[13, :2], points[14, :2]
+    shares = np.linspace(0, 1, count, dtype=np.float32)[:, None]
+    return top + shares * (bottom - top), shares[:, 0] * np.linalg.norm(bottom - top)
+
+
+def test_the_same_mouth_is_not_moved() -> None:
+    points = face(0.2, yaw=0.2, roll=0.3)
+    places, _ = down_the_middle(points)
+    found, missing = mouth_sources(places, points, points)
+    np.testing.assert_allclose(found, places, atol=0.2)
+    np.testing.assert_allclose(missing, 0, atol=0.05)
+
+
+def test_teeth_keep_their_size_when_the_mouth_opens_wider() -> None:
+    reference, drive = face(0.15), face(0.45)
+    places, depths = down_the_middle(drive)
+    found, missing = mouth_sources(places, reference, drive)
+    gap = float(np.linalg.norm(reference[14] - reference[13]))
+    assert depths[-1] > 1.8 * gap, "or nothing is stretched"
+    assert (missing[depths < gap] < 0.05).all()
+    assert (missing[depths > gap + 3] == 1).all(), "below it, there is nothing to be had"
+    np.testing.assert_allclose(
+        found[:, 1] - reference[13, 1], np.minimum(depths, gap), atol=0.05 * gap
+    )
+
+
+def test_a_closing_mouth_covers_the_teeth_from_below() -> None:
+    reference, drive = face(0.4), face(0.1)
+    places, depths = down_the_middle(drive)
+    found, missing = mouth_sources(places, reference, drive)
+    np.testing.assert_allclose(found[:, 1] - reference[13, 1], depths, atol=0.5)
+    np.testing.assert_allclose(missing, 0, atol=0.05)
+
+
+@pytest.mark.parametrize(("roll", "scale"), [(0.4, 60.0), (0.0, 90.0), (-0.3, 45.0)])
+def test_teeth_go_with_the_head(roll: float, scale: float) -> None:
+    """The same mouth, tilted and nearer, finds the same places."""
+    reference = face(0.3)
+    places, _ = down_the_middle(face(0.3, roll=roll, scale=scale))
+    expected, _ = down_the_middle(reference)
+    found, _ = mouth_sources(places, reference, face(0.3, roll=roll, scale=scale))
+    np.testing.assert_allclose(found, expected, atol=0.2)
+
+
+def test_teeth_of_a_turned_head_are_narrower() -> None:
+    reference, drive = face(0.3), face(0.3, yaw=0.7)
+    across = np.array([[-4, 0], [4, 0]], np.float32) + (drive[13, :2] + drive[14, :2]) / 2
+    found, _ = mouth_sources(across, reference, drive)
+    assert found[1, 0] - found[0, 0] == pytest.approx(8 / np.cos(0.7), rel=0.1)
+
+
+def test_nothing_is_taken_from_outside_the_lips() -> None:
+    reference, drive = face(0.0), face(0.5)
+    drive[list(LIPS_INNER)] += 0.3 * (drive[list(LIPS_INNER)] - drive[13])  # wider, too
+    lips = drive[list(LIPS_INNER), :2]
+    inside = np.concatenate([lips.mean(0) + share * (lips - lips.mean(0)) for share in (0, 0.5, 1)])
+    found, missing = mouth_sources(inside, reference, drive)
+    lips = reference[list(LIPS_INNER), :2]
+    assert (found >= lips.min(0) - 0.01).all()
+    assert (found <= lips.max(0) + 0.01).all()
+    assert missing[0] == 1
+
+
+def test_lips_in_one_point_are_no_error() -> None:
+    shut = face(0.2)
+    shut[list(LIPS_INNER)] = shut[13]
+    found, _ = mouth_sources(np.array([[128.0, 150.0]], np.float32), shut, shut)
+    np.testing.assert_allclose(found, shut[None, 13, :2], atol=1e-3)

@@ -1,0 +1,62 @@
+from __future__ import annotations
+
+import numpy as np
+
+from reenact.face.geometry import canonical_face, estimate_pose, rotation_matrix, to_image
+from reenact.face.topology import LIPS_INNER, LIPS_OUTER, N_LANDMARKS, OVAL
+from reenact.rendering.head_mesh import head_mesh
+from reenact.rendering.skin_around_mouth import SkinAroundMouth
+from reenact.types import Array, Pose
+
+TRIANGLES = head_mesh().triangles[head_mesh().triangles.max(axis=1) < N_LANDMARKS]
+SKIN = SkinAroundMouth(TRIANGLES)
+BELOW_THE_LIP = (18, 83, 182, 106, 313, 406, 335, 200, 201, 421)
+
+
+def seen(shape: Array, turn: tuple[float, float, float] = (0, 0, 0)) -> Array:
+    """Return (478, 3) px of a face."""
+    rotation = rotation_matrix(np.array(turn, np.float32))
+    return to_image(shape, Pose(rotation, np.array([128, 128, 0], np.float32), 60.0))
+
+
+def stretched(reference: Array, drive: Array) -> Array:
+    return SKIN.stretched(reference, drive, (estimate_pose(reference), estimate_pose(drive)))
+
+
+def folded(reference: Array, drive: Array) -> int:
+    """Return how many triangles beside the lips are turned over."""
+    beside = np.isin(TRIANGLES, SKIN.landmarks).any(axis=1)
+
+    def areas(points: Array) -> Array:
+        a, b, c = (points[TRIANGLES[beside, corner], :2] for corner in range(3))
+        return np.asarray(np.cross(b - a, c - a))
+
+    before, after = areas(reference), areas(drive)
+    return int(np.count_nonzero((before * after < 0) & (np.abs(before) > 1)))
+
+
+def test_lips_and_the_rest_of_the_face_stay_where_they_are_driven() -> None:
+    assert set(BELOW_THE_LIP) <= set(SKIN.landmarks.tolist())
+    assert not set(SKIN.landmarks.tolist()) & {*LIPS_OUTER, *LIPS_INNER, *OVAL}
+    rng = np.random.default_rng(0)
+    reference = seen(canonical_face())
+    drive = reference + rng.normal(0, 1, reference.shape).astype(np.float32)
+    others = np.setdiff1d(np.arange(N_LANDMARKS), SKIN.landmarks)
+    np.testing.assert_array_equal(stretched(reference, drive)[others], drive[others])
+
+
+def test_a_head_that_only_moves_is_not_changed() -> None:
+    reference = seen(canonical_face())
+    drive = seen(canonical_face(), (0.2, 0.4, -0.3)) + np.float32(7)
+    np.testing.assert_allclose(stretched(reference, drive), drive, atol=0.05)
+
+
+def test_an_actor_with_more_skin_below_the_lip_does_not_fold_the_target() -> None:
+    """The lip drops by more than the target's skin below it has room for; so does the chin."""
+    shape = canonical_face()
+    shouting = shape.copy()
+    lower = [*LIPS_INNER[:10], *LIPS_OUTER[:11], 15, 16, 85, 86, 315, 316]
+    shouting[lower, 1] += 0.3
+    reference, drive = seen(shape), seen(shouting)
+    assert folded(reference, drive) > 5, "or nothing is mended"
+    assert folded(reference, stretched(reference, drive)) == 0
