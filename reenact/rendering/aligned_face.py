@@ -9,7 +9,7 @@ mouth that opens, is added from the network's picture. Importing this module loa
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Final, get_args
+from typing import Final, NamedTuple, get_args
 
 import cv2
 import numpy as np
@@ -112,11 +112,27 @@ def unless_faint(amount: float) -> float:
     return min(10 * amount, 1.0)
 
 
+class _Drawing(NamedTuple):
+    """What the network draws for a condition, at any strength.
+
+    Attributes:
+        condition: (1, ...), the network's input.
+        change: (3, S, S), the drawn face less the target's, times the gain.
+        flow: (H, W, 2), the way from each pixel of the drawn photo to its place in the reference,
+            px.
+    """
+
+    condition: Array
+    change: Array
+    flow: Array
+
+
 class AlignedRenderer(LandmarkRenderer):
     """Moves the target's first reference as the network moves its aligned face.
 
     A subclass sets `condition_shape` and `condition`. The network maps a face (N, 3, S, S) in -1..1
-    and the condition to a face; the weights' header may hold a `gain`, a factor on the change.
+    and the condition to a face; the weights' header may hold a `gain`, a factor on the change. What
+    it draws, and the motion found in it, serve all frames in a row of one and the same condition.
     """
 
     def prepare(self, target: Target) -> None:
@@ -134,6 +150,7 @@ class AlignedRenderer(LandmarkRenderer):
         self._mouth = _ADDED * soft_region(points, LIPS_OUTER, self._size, _MOUTH_GROWN)
         self._engine.hold("picture", self._face)
         self._gain = float(self.header.get("gain", 1))
+        self._drawing: _Drawing | None = None
 
     def strength(self, drive: Drive) -> float:
         """Return the factor on what the network changes."""
@@ -145,17 +162,33 @@ class AlignedRenderer(LandmarkRenderer):
         strength = self.strength(drive)
         if not strength:
             return self._reference.copy()
-        (drawn,) = self._engine({"condition": self.condition(drive)})
-        face = self._face[0]
-        change = np.float32(self._gain) * (drawn[0] - face)
-        # The whole change is searched for motion: a search at each strength would tremble.
-        flow = self._carried(motion(face, face + change) @ self._to_photo.T)
+        _, change, flow = self._drawing_for(self.condition(drive))
         moved = warp_image(self._reference, sources(flow * np.float32(2 * strength / len(flow))))
         shown = to_unit(crop_image(moved, self._affine, self._size)[None])[0]
-        wanted = np.clip(face + np.float32(strength) * change, -1, 1)
+        wanted = np.clip(self._face[0] + np.float32(strength) * change, -1, 1)
         missing = (wanted - shown).transpose(1, 2, 0) * self._mouth
         added = self._carried(missing * np.float32(127.5))
         return np.asarray(cv2.add(moved, added, dtype=cv2.CV_8U), np.uint8)
+
+    def reset(self) -> None:
+        """Draw the next frame anew."""
+        self._drawing = None
+
+    def _drawing_for(self, condition: Array) -> _Drawing:
+        """Return what the network draws; it is asked only if the condition is not the last one.
+
+        They must be equal to the last bit: the flow between nearly equal faces may jump, and a
+        picture that is held until a bound is passed would step.
+        """
+        kept = self._drawing
+        if kept is None or not np.array_equal(kept.condition, condition):
+            (drawn,) = self._engine({"condition": condition})
+            face = self._face[0]
+            change = np.float32(self._gain) * (drawn[0] - face)
+            # The whole change is searched for motion: a search at each strength would tremble.
+            flow = self._carried(motion(face, face + change) @ self._to_photo.T)
+            kept = self._drawing = _Drawing(condition.copy(), change, flow)
+        return kept
 
     def _carried(self, values: Array) -> Array:
         """Carry values (S, S, C) of the frame into the photo; they fade to the frame's border."""

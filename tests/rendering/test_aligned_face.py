@@ -42,6 +42,17 @@ class Engine:
         return (np.ascontiguousarray(self._network(self._face).transpose(2, 0, 1))[None],)
 
 
+class EverLower:
+    """Draws the face lower each time that it is asked."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+
+    def __call__(self, face: Array) -> Array:
+        self.calls += 1
+        return lowered(face, self.calls)
+
+
 class FakeRenderer(AlignedRenderer):
     """Draws by a function in place of a network with weights."""
 
@@ -57,18 +68,23 @@ class FakeRenderer(AlignedRenderer):
         return drive.intensity
 
     def condition(self, drive: Drive) -> Array:
-        return np.zeros((1, 1), np.float32)
+        return drive.emotion[None]
 
 
 def draw(network: Network) -> Image:
     """Return the portrait as a renderer with such a network draws it."""
+    return prepared(network).render(at_strength(1.0))
+
+
+def prepared(network: Network) -> FakeRenderer:
     renderer = FakeRenderer(network)
     renderer.prepare(TARGET)
-    return renderer.render(at_strength(1.0))
+    return renderer
 
 
-def at_strength(strength: float) -> Drive:
-    return replace(drive(TARGET.neutral), intensity=strength)
+def at_strength(strength: float, neutral: float = 1.0) -> Drive:
+    emotion = np.array([neutral] + [0.0] * 7, np.float32)
+    return replace(drive(TARGET.neutral), intensity=strength, emotion=emotion)
 
 
 def lowered(picture: NDArray[Any], px: float) -> Array:
@@ -124,9 +140,60 @@ def test_the_photo_moves_evenly_while_the_strength_rises() -> None:
         cv2.ellipse(face, (32, 44), (6, 4), 0, 0, 360, (-1.0, -1.0, -1.0), -1)
         return face
 
-    renderer = FakeRenderer(opened)
-    renderer.prepare(TARGET)
+    renderer = prepared(opened)
     strengths = np.linspace(0.05, 1, 20).tolist()
     drawn = [renderer.render(at_strength(one)).astype(np.float32) for one in strengths]
     steps = [float(np.abs(one - other).mean()) for one, other in pairwise(drawn)]
     assert max(steps) < 1.5 * float(np.mean(steps))
+
+
+def test_frames_of_one_condition_are_drawn_from_one_call_of_the_network() -> None:
+    calls = 0
+
+    def lower(face: Array) -> Array:
+        nonlocal calls
+        calls += 1
+        return lowered(face, 1.5)
+
+    drives = [at_strength(one) for one in (0.3, 1.0, 1.0, 0.0, 0.6)]
+    renderer = prepared(lower)
+    pictures = [renderer.render(one) for one in drives]
+    assert calls == 1
+    for one, picture in zip(drives, pictures, strict=True):
+        assert np.array_equal(picture, prepared(lower).render(one))
+
+
+def test_a_network_is_asked_again_if_its_condition_changes_however_little() -> None:
+    network = EverLower()
+    renderer = prepared(network)
+    nearly = float(np.nextafter(np.float32(1), np.float32(0)))
+    pictures = [renderer.render(at_strength(1.0, neutral)) for neutral in (1.0, nearly, 1.0)]
+    assert network.calls == 3
+    assert not any(np.array_equal(one, other) for one, other in pairwise(pictures))
+
+
+def test_a_condition_that_is_written_over_counts_as_changed() -> None:
+    network = EverLower()
+    renderer = prepared(network)
+    wanted = at_strength(1.0)
+    renderer.render(wanted)
+    wanted.emotion[0] = 0.5
+    renderer.render(wanted)
+    assert network.calls == 2
+
+
+def test_a_network_is_asked_again_after_a_reset_and_for_another_target() -> None:
+    network = EverLower()
+    renderer = prepared(network)
+    wanted = at_strength(1.0)
+    renderer.render(wanted)
+    renderer.reset()
+    renderer.render(wanted)
+    assert network.calls == 2
+    darker = replace(TARGET, references=(TARGET.references // 2).astype(np.uint8))
+    renderer.prepare(darker)
+    drawn = renderer.render(wanted)
+    assert network.calls == 3
+    other = FakeRenderer(lambda face: lowered(face, 3))
+    other.prepare(darker)
+    assert np.array_equal(drawn, other.render(wanted))
