@@ -10,36 +10,33 @@ from typing import Final
 
 import numpy as np
 
+from reenact.expression.emotions import LEVELS
 from reenact.rendering.aligned_face import EmotionRenderer
 from reenact.rendering.image_to_image import spec
 from reenact.types import Array, Drive
 
 WEIGHTS: Final = str(files("reenact_attention_cgan") / "attention_cgan.safetensors")
 
-LEVELS: Final = 4
-"""neutral, subtle, moderate and intense, at intensities 0, 1/3, 2/3 and 1."""
+STEPS: Final = len(LEVELS) - 1
+"""From neutral to intense; the levels lie 1 / `STEPS` of the intensity apart."""
 
 
 class AttentionRenderer(EmotionRenderer):
     """Asks for the emotion, and for a mixture of the two levels nearest to its intensity."""
 
-    condition_shape = (EmotionRenderer.condition_shape[0] + LEVELS,)
+    condition_shape = (EmotionRenderer.condition_shape[0] + len(LEVELS),)
 
     def condition(self, drive: Drive) -> Array:
         """Return emotion and level, (1, 12); below subtle the emotion is part neutral."""
-        place = min(self._intensity(drive), 1) * (LEVELS - 1)
-        level = np.maximum(1 - np.abs(np.arange(LEVELS, dtype=np.float32) - place), 0)
+        place = min(super().strength(drive), 1) * STEPS
+        level = np.maximum(1 - np.abs(np.arange(len(LEVELS), dtype=np.float32) - place), 0)
         emotion = super().condition(drive)[0] * (1 - level[0])
         emotion[0] = level[0]
         return np.asarray(np.concatenate([emotion, level])[None], np.float32)
 
     def strength(self, drive: Drive) -> float:
         """Return 1 from subtle on, and a share of it below, so that neutral is the photo."""
-        return min(self._intensity(drive) * (LEVELS - 1), 1.0)
-
-    @staticmethod
-    def _intensity(drive: Drive) -> float:
-        return drive.intensity * float(1 - drive.emotion[0])
+        return min(super().strength(drive) * STEPS, 1.0)
 
 
 ATTENTION_CGAN: Final = spec(

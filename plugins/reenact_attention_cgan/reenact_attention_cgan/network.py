@@ -19,8 +19,12 @@ from reenact.models.weights import NetworkConfig, builder
 from reenact_attention_cgan import WEIGHTS
 
 CODES: Final = (*EMOTIONS, *(f"level {name}" for name in LEVELS))
+"""Names of the numbers of a condition: an emotion, and a level z of intensity.
+
+The paper has a model, or a z, for each emotion.
+"""
+
 CONDITIONS: Final = len(CODES)
-"""An emotion and a level z of intensity. The paper has a model, or a z, for each emotion."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,7 +32,7 @@ from reenact_attention_cgan.network import (
     IdentityExtractor,
 )
 
-FROM: Final = tuple(LEVELS.values())[1:]
+LEVEL_STARTS: Final = tuple(LEVELS.values())[1:]
 """The intensities from which on a face is subtle, moderate, intense."""
 
 
@@ -75,11 +75,11 @@ class AttentionRecipe(FaceRecipe):
         super().__init__("attention_cgan", config, material, AttentionGenerator(sizes), critics)
 
     def shows(self, batch: Mapping[str, Tensor], prefix: str = "") -> Tensor:
-        """Return the emotions and levels z of the faces."""
+        """Return the emotions and levels z of the faces, (N, 12)."""
         return labels(batch[f"{prefix}emotions"], batch[f"{prefix}intensity"])
 
     def acted(self) -> Array:
-        """Return all emotions but neutral at the highest level."""
+        """Return all emotions but neutral at the highest level, (7, 12)."""
         return conditions()
 
     def critic_losses(self, batch: Mapping[str, Tensor], wanted: Tensor) -> dict[str, Tensor]:
@@ -136,8 +136,13 @@ def classification(read: Tensor, wanted: Tensor) -> Tensor:
 
 
 def labels(emotions: Tensor, intensity: Tensor) -> Tensor:
-    """Return the condition (N, 12) of faces: the emotion, neutral below the first level; z."""
-    bounds = torch.tensor(FROM, device=intensity.device, dtype=intensity.dtype)
+    """Return the condition (N, 12) of faces: the emotion, neutral below the first level, and z.
+
+    Args:
+        emotions: (N, 8) weights.
+        intensity: (N,), 1 as acted.
+    """
+    bounds = torch.tensor(LEVEL_STARTS, device=intensity.device, dtype=intensity.dtype)
     level = torch.bucketize(intensity, bounds, right=True)
     emotion = torch.where(level > 0, emotions[:, 1:].argmax(dim=1) + 1, 0)
     pair = F.one_hot(emotion, len(EMOTIONS)), F.one_hot(level, len(LEVELS))
@@ -151,8 +156,8 @@ def conditions() -> Array:
 
 
 def by_level(clip: LabelledClip) -> NDArray[np.intp]:
-    """Return the group of each face of a clip: its emotion and level."""
-    level = np.searchsorted(FROM, clip.intensity, side="right")
+    """Return the group (N,) of each face of a clip: one for each emotion at each level."""
+    level = np.searchsorted(LEVEL_STARTS, clip.intensity, side="right")
     emotion = np.where(level > 0, clip.emotions[:, 1:].argmax(axis=1) + 1, 0)
     return np.asarray(emotion * len(LEVELS) + level, np.intp)
 
