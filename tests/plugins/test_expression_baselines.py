@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from reenact_expression_baselines.attgan import AttganGenerator
-from reenact_expression_baselines.exprgan import CODES, ExprganGenerator, expression_code
+from reenact_expression_baselines.exprgan import EMOTION_LENGTH, ExprganGenerator, expression_code
 from reenact_expression_baselines.layers import BaselineConfig
 from reenact_expression_baselines.stargan import StarganRecipe, StarganTraining
 from torch import nn
@@ -88,9 +88,9 @@ def test_attgan_puts_the_emotion_between_encoder_and_decoder() -> None:
 
 
 def test_exprgan_codes_the_intensity() -> None:
-    code = expression_code(torch.eye(8)[[2]], torch.full((1, CODES), 0.25))
-    signs = code.reshape(8, CODES) / 0.25
-    assert torch.equal(signs, 2 * torch.eye(8)[2][:, None].expand(-1, CODES) - 1)
+    code = expression_code(torch.eye(8)[[2]], torch.full((1, EMOTION_LENGTH), 0.25))
+    signs = code.reshape(8, EMOTION_LENGTH) / 0.25
+    assert torch.equal(signs, 2 * torch.eye(8)[2][:, None].expand(-1, EMOTION_LENGTH) - 1)
     network = ExprganGenerator(BaselineConfig(32, 4, 3)).eval()
     faces = torch.rand(1, 3, 32, 32)
     identity = network.encode(faces)

@@ -33,10 +33,10 @@ from reenact_expression_baselines.layers import (
     halving,
 )
 
-CODES: Final = 5
+EMOTION_LENGTH: Final = 5
 """Numbers of each emotion in the expression code."""
 
-IDENTITY: Final = 50
+IDENTITY_LENGTH: Final = 50
 """Numbers of the identity code."""
 
 
@@ -64,7 +64,12 @@ class ExprganTraining(FaceGanConfig):
 
 
 def expression_code(emotions: Tensor, size: Tensor) -> Tensor:
-    """Return the code (N, 8 · `CODES`) of emotions (N, 8), 0 to 1, and sizes (N, CODES), 0 to 1."""
+    """Return the code, (N, 8 · `EMOTION_LENGTH`) in -1..1.
+
+    Args:
+        emotions: (N, 8), 0 to 1.
+        size: (N, `EMOTION_LENGTH`), 0 to 1.
+    """
     signed = 2 * emotions[:, :, None] - 1
     return (signed * size[:, None]).flatten(1)
 
@@ -78,18 +83,25 @@ class ExprganGenerator(nn.Module):
         widths = config.widths()
         self.side, self.channels = config.size_px >> len(widths), widths[-1]
         self.encoder = nn.Sequential(*halving([3, *widths]))
-        self.identity = nn.Linear(widths[-1] * self.side**2, IDENTITY)
-        self.start = nn.Linear(IDENTITY + CODES * len(EMOTIONS), widths[-1] * self.side**2)
+        self.identity = nn.Linear(widths[-1] * self.side**2, IDENTITY_LENGTH)
+        self.start = nn.Linear(
+            IDENTITY_LENGTH + EMOTION_LENGTH * len(EMOTIONS), widths[-1] * self.side**2
+        )
         up = list(reversed(widths))
         self.decoder = nn.Sequential(*(doubling(*pair) for pair in pairwise(up)), drawing(up[-1]))
 
     def encode(self, faces: Tensor) -> Tensor:
-        """Return the identity codes, (N, 50) in -1..1."""
+        """Return the identity codes, (N, `IDENTITY_LENGTH`) in -1..1."""
         code: Tensor = self.identity(self.encoder(faces).flatten(1)).tanh()
         return code
 
     def decode(self, identity: Tensor, expression: Tensor) -> Tensor:
-        """Return the faces of both codes."""
+        """Return what both codes draw, (N, 3, S, S) in -1..1: faces, or changes if `residual`.
+
+        Args:
+            identity: (N, `IDENTITY_LENGTH`) in -1..1.
+            expression: (N, 8 · `EMOTION_LENGTH`), see `expression_code`.
+        """
         start = self.start(torch.cat([identity, expression], dim=1))
         features = start.unflatten(1, (self.channels, self.side, self.side))
         drawn: Tensor = self.decoder(features.relu())
@@ -99,7 +111,7 @@ class ExprganGenerator(nn.Module):
         """Return the faces with other emotions; the largest number of each is its intensity."""
         size = emotions.amax(dim=1, keepdim=True)
         wanted = emotions / size.clamp(min=1e-6)
-        code = expression_code(wanted, size.expand(-1, CODES))
+        code = expression_code(wanted, size.expand(-1, EMOTION_LENGTH))
         return coloured(faces, self.decode(self.encode(faces), code), self.config.residual)
 
 
@@ -109,10 +121,12 @@ class ExprganRecipe(FaceRecipe):
     def __init__(self, config: ExprganTraining, material: FaceMaterial) -> None:
         self.config = config
         network = ExprganGenerator(sizes_of(BaselineConfig, config))
-        codes = (1 + CODES) * len(EMOTIONS)
+        codes = (1 + EMOTION_LENGTH) * len(EMOTIONS)
         critics = {
             "critic": ConditionCritic((config.size_px, config.size_px), codes, config.width),
-            "prior": nn.Sequential(nn.Linear(IDENTITY, 64), nn.LeakyReLU(0.2), nn.Linear(64, 1)),
+            "prior": nn.Sequential(
+                nn.Linear(IDENTITY_LENGTH, 64), nn.LeakyReLU(0.2), nn.Linear(64, 1)
+            ),
         }
         super().__init__("exprgan", config, material, network, critics)
 
@@ -143,7 +157,7 @@ class ExprganRecipe(FaceRecipe):
         code = expression_code(wanted, size)
         drawn = coloured(faces, generator.decode(identity, code), config.residual)
         level = batch["other_intensity" if config.pair_weight else "intensity"].clamp(0, 1)
-        own = expression_code(shown, level[:, None].expand(-1, CODES))
+        own = expression_code(shown, level[:, None].expand(-1, EMOTION_LENGTH))
         same = coloured(faces, generator.decode(identity, own), config.residual)
         scores, read = self.networks["critic"](drawn)
         count = len(EMOTIONS)
@@ -163,8 +177,8 @@ class ExprganRecipe(FaceRecipe):
 
 
 def _sizes(wanted: Tensor) -> Tensor:
-    """Return the sizes of new codes, even over 0..1, (N, CODES)."""
-    return torch.rand(len(wanted), CODES, device=wanted.device)
+    """Return the sizes of new codes, even over 0..1, (N, `EMOTION_LENGTH`)."""
+    return torch.rand(len(wanted), EMOTION_LENGTH, device=wanted.device)
 
 
 build = builder(BaselineConfig, ExprganGenerator)
