@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from reenact_ganimation.training import FALLING, GanimationConfig, GanimationRecipe
+from reenact_ganimation.training import FALLING, GanimationRecipe, GanimationTraining
 from torch import Tensor, nn
 
 from reenact.config import RendererSettings
@@ -102,7 +102,9 @@ def test_the_rates_stay_for_two_thirds_and_fall_to_zero() -> None:
 
 
 def test_pairs_are_compared_with_what_lies_under_the_mask(people_faces: FaceMaterial) -> None:
-    config = GanimationConfig(train="", size_px=32, batch_size=2, width=4, blocks=1, pair_weight=3)
+    config = GanimationTraining(
+        train="", size_px=32, batch_size=2, width=4, blocks=1, pair_weight=3
+    )
     recipe = GanimationRecipe(config, people_faces)
     drawn = people_faces.draw(np.random.default_rng(0), 4)
     batch = {name: torch.from_numpy(values) for name, values in drawn.items()}

@@ -21,7 +21,7 @@ from reenact_motion.srvf import (
     srvf,
 )
 from reenact_motion.srvf import inner as l2
-from reenact_motion.texture import AlignedPairs, TextureConfig, TextureRecipe
+from reenact_motion.texture import AlignedPairs, TextureRecipe, TextureTraining
 from torch import Tensor, nn
 
 from reenact.config import RendererSettings
@@ -169,7 +169,7 @@ def test_texture_gans_identity_loss_is_one_minus_the_cosine_to_the_face() -> Non
         def forward(self, pictures: Tensor) -> Tensor:
             return nn.functional.normalize(pictures[:, :2, 0, 0], dim=1)
 
-    config = TextureConfig(train="", size_px=32, width=4, identity_weight=10.0)
+    config = TextureTraining(train="", size_px=32, width=4, identity_weight=10.0)
     recipe = TextureRecipe(config, PictureMaterial(ShiftedPortrait(), [], "the portrait"))
     recipe.networks["identity"] = Corner()
     recipe.optimizers["identity"] = torch.optim.SGD([torch.zeros(1, requires_grad=True)], 0.0)

@@ -50,7 +50,7 @@ FALLING: Final = falling(2 / 3)
 
 
 @pydantic_dataclass(frozen=True, config=ConfigDict(extra="forbid"))
-class GanimationConfig(FaceGanConfig):
+class GanimationTraining(FaceGanConfig):
     """The `[settings]` of the recipe; the defaults are the authors'.
 
     Attributes:
@@ -72,7 +72,7 @@ class GanimationConfig(FaceGanConfig):
 class GanimationRecipe(FaceRecipe):
     """See the module."""
 
-    def __init__(self, config: GanimationConfig, material: FaceMaterial) -> None:
+    def __init__(self, config: GanimationTraining, material: FaceMaterial) -> None:
         self.config = config
         sizes = sizes_of(MaskedConfig, config)
         side = config.size_px
@@ -81,11 +81,11 @@ class GanimationRecipe(FaceRecipe):
         self.schedules: Mapping[str, Schedule] = dict.fromkeys(self.optimizers, FALLING)
 
     def shows(self, batch: Mapping[str, Tensor], prefix: str = "") -> Tensor:
-        """Return the action units of the faces."""
+        """Return the action units of the faces, (N, 17)."""
         return batch[f"{prefix}units"]
 
     def acted(self) -> Array:
-        """Return the action units of the acted emotions."""
+        """Return the action units of the acted emotions, (7, 17)."""
         return acted_units()[1:].copy()
 
     def critic_losses(self, batch: Mapping[str, Tensor], wanted: Tensor) -> dict[str, Tensor]:
@@ -122,5 +122,5 @@ class GanimationRecipe(FaceRecipe):
         }
 
 
-build_recipe = recipe_builder(GanimationConfig, GanimationRecipe)
+build_recipe = recipe_builder(GanimationTraining, GanimationRecipe)
 export = conditional_exporter("ganimation", build_masked, ACTION_UNITS, shipped=WEIGHTS)

@@ -48,7 +48,7 @@ BETAS: Final = (0.5, 0.9)
 
 
 @pydantic_dataclass(frozen=True, config=ConfigDict(extra="forbid"))
-class MotionRecipeConfig(PeopleData):
+class MotionTraining(PeopleData):
     """The `[settings]`: data and weights of the losses.
 
     Attributes:
@@ -73,7 +73,7 @@ def build_recipe(settings: Mapping[str, Any]) -> MotionRecipe:
         ConfigError: a setting is unknown, of the wrong type or out of range.
         ReenactError: the data is missing, or lacks an emotion.
     """
-    return MotionRecipe(read_settings(MotionRecipeConfig, settings))
+    return MotionRecipe(read_settings(MotionTraining, settings))
 
 
 class MotionSampler:
@@ -103,7 +103,7 @@ class MotionRecipe(Recipe):
 
     averaged = "generator"
 
-    def __init__(self, config: MotionRecipeConfig) -> None:
+    def __init__(self, config: MotionTraining) -> None:
         self.config = config
         self._clips, held_out = split_people(config, load_motions)
         segments = find_segments(self._clips)

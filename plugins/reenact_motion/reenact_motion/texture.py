@@ -50,7 +50,7 @@ MAX_TURN: Final = 6.0
 
 
 @pydantic_dataclass(frozen=True, config=ConfigDict(extra="forbid"))
-class TextureConfig(AdversarialConfig):
+class TextureTraining(AdversarialConfig):
     """The `[settings]`: networks, rates and losses of Fan 2023, and people as of any recipe.
 
     Attributes:
@@ -81,14 +81,14 @@ class IdentityNetwork(nn.Module):
 class TextureRecipe(AdversarialRecipe):
     """See the module."""
 
-    def __init__(self, config: TextureConfig, material: PictureMaterial) -> None:
+    def __init__(self, config: TextureTraining, material: PictureMaterial) -> None:
         super().__init__(TEXTURE_NAME, config, material)
         self.networks["identity"] = IdentityNetwork(config.width)
         self.optimizers["identity"] = adam(self.networks["identity"], config.discriminator_rate)
 
     def further_losses(self, batch: Mapping[str, Any], generated: Tensor) -> dict[str, Tensor]:
         """Let F learn from the real pictures, and return the loss of the generated ones by it."""
-        assert isinstance(self.config, TextureConfig)
+        assert isinstance(self.config, TextureTraining)
         network = self.networks["identity"]
         known = network(batch["reference"])
         likeness = known @ network(batch["truth"]).T / TEMPERATURE
@@ -101,7 +101,7 @@ class TextureRecipe(AdversarialRecipe):
 
     def save(self, network: nn.Module, path: Path, facts: Mapping[str, str]) -> None:
         """Write half-precision safetensors with a header that says what they are."""
-        assert isinstance(self.config, TextureConfig)
+        assert isinstance(self.config, TextureTraining)
         super().save(network, path, {**facts, "gain": str(self.config.gain)})
 
 
@@ -133,7 +133,7 @@ class AlignedPairs:
         return [self.pair(clip, row) for clip in self._clips for row in range(len(clip.pictures))]
 
 
-def load_pairs(config: TextureConfig) -> PictureMaterial:
+def load_pairs(config: TextureTraining) -> PictureMaterial:
     """Load aligned faces; held-out people show acted emotions.
 
     Raises ReenactError if the data is missing or damaged, or train and val share people.
@@ -160,7 +160,7 @@ def load_pairs(config: TextureConfig) -> PictureMaterial:
 
 def build_recipe(settings: Mapping[str, Any]) -> TextureRecipe:
     """Make the recipe from the `[settings]` of a training file; the reference is a calm frame."""
-    config = read_settings(TextureConfig, settings)
+    config = read_settings(TextureTraining, settings)
     return TextureRecipe(config, load_pairs(config))
 
 
