@@ -33,8 +33,8 @@ PEAK: Final = 0.35
 CALM: Final = 0.9
 """Least weight of neutral where a motion begins."""
 
-SHORTEST, LONGEST = 6, 50
-"""Frames from neutral to the peak."""
+MIN_FRAMES, MAX_FRAMES = 6, 50
+"""From neutral to the peak."""
 
 _SPEECH: Final = (
     "mouth_open", "jaw_drop", "pucker", "lower_lip_depress", "mouth_left", "mouth_right",
@@ -116,11 +116,11 @@ def _rises(calm: NDArray[np.float32], weight: NDArray[np.float32]) -> list[tuple
         if calm[frame] >= CALM:
             start = frame
         elif start >= 0 and weight[frame] >= PEAK:
-            end = min(start + LONGEST, len(weight) - 1)
+            end = min(start + MAX_FRAMES, len(weight) - 1)
             calm_again = np.flatnonzero(calm[frame : end + 1] >= CALM)
             end = frame + int(calm_again[0]) if len(calm_again) else end
             peak = frame + int(weight[frame : end + 1].argmax())
-            if peak - start >= SHORTEST:
+            if peak - start >= MIN_FRAMES:
                 rises.append((start, peak))
             start, frame = -1, end
         frame += 1
@@ -128,7 +128,10 @@ def _rises(calm: NDArray[np.float32], weight: NDArray[np.float32]) -> list[tuple
 
 
 def _sampled(rise: Array) -> Curve:
-    """Return a curve of evenly spaced samples from the origin, smooth between its ends."""
+    """Return a curve (T, M) of evenly spaced samples from the origin, smooth between its ends.
+
+    `rise` is (F, 17) action units.
+    """
     moved = (rise - rise[0]).astype(np.float64)[:, UNITS] * _SCALE
     places = np.linspace(0, len(moved) - 1, SAMPLES)
     columns = [np.interp(places, np.arange(len(moved)), column) for column in moved.T]

@@ -18,7 +18,8 @@ from reenact_motion.network import NOISE, MotionGenerator
 from reenact_motion.segments import CONTEMPT, FPS, deviations_of
 from reenact_motion.srvf import curve_of, exp_map, inner
 
-_SHORTEST_S, _LONGEST_S = 0.3, 1.5
+_MIN_S, _MAX_S = 0.3, 1.5
+"""How long a motion takes."""
 
 
 class MotionGAN:
@@ -49,6 +50,6 @@ class MotionGAN:
         curve = curve_of(exp_map(mean, self._variety * tangent))
         usual_s, spread_s = self._network.durations[number - 1].tolist()
         length_s = usual_s + self._variety * spread_s * rng.standard_normal()
-        frames = round(float(np.clip(length_s, _SHORTEST_S, _LONGEST_S)) * FPS) + 1
+        frames = round(float(np.clip(length_s, _MIN_S, _MAX_S)) * FPS) + 1
         motion = deviations_of(curve, number, frames)
         return mirrored_deviation(motion) if number == CONTEMPT and seed % 2 else motion
