@@ -26,13 +26,17 @@ from reenact.models.masked_generator import (
 from reenact.models.weights import NetworkConfig, builder
 from reenact_lgp_gan import WEIGHTS
 
-CONDITIONS: Final = 8
-"""n, the emotions of `emotions.EMOTIONS`."""
+CONDITIONS: Final = len(EMOTIONS)
+"""n, the length of the wanted emotion's vector."""
 
 LOCAL_BLOCKS: Final = 3
+"""Residual blocks of a local generator."""
+
 LOCAL_DEPTH: Final = 4
+"""Layers of a local critic."""
 
 PAPER_PX: Final = 128
+"""Side of the paper's faces, in which `REGIONS` are given."""
 
 
 class Region(NamedTuple):
