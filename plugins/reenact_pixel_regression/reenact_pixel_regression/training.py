@@ -126,7 +126,7 @@ class PixelRegressionRecipe(Recipe):
             network.knots[row].copy_(knots)
             network.motions[row].copy_(torch.tensor(motion))
             drawn = network(torch.from_numpy(shown.inputs).to(network.knots.device))[row].cpu()
-            self._errors[name] = float((drawn.numpy() - shown.targets).__abs__().mean())
+            self._errors[name] = float(np.abs(drawn.numpy() - shown.targets).mean())
         return {"error": float(np.mean([*self._errors.values()]))}
 
     def solve(self, inputs: Array, targets: Array) -> Array:
