@@ -11,7 +11,7 @@ if a fold is given. Identity is the distance to other frames of the person. An e
 moves it, so it is compared with that of the unmoved picture (`copy`) and with that of the person's
 own frames: those that show an emotion most clearly, in heads turned less than 15 degrees, against
 frames at least half a second away. The time is what a frame takes the processor, all threads
-together.
+together. With `--speed` each frame shows another emotion; then, `held`, all show one.
 """
 
 from __future__ import annotations
@@ -102,11 +102,14 @@ def own_frames(clips: Sequence[Path], reader: FaceReader) -> float:
     return float(np.mean([np.mean(distances[name]) for name in EMOTIONS[1:] if distances[name]]))
 
 
-def speed(renderer: Renderer) -> tuple[float, float]:
-    """Return the ms of the processor that a frame costs, in all threads, and frames a second."""
+def speed(renderer: Renderer, shown: Sequence[str] = EMOTIONS[1:]) -> tuple[float, float]:
+    """Return the ms of the processor that a frame costs, in all threads, and frames a second.
+
+    Each frame shows the next of these emotions; of a single one, each frame shows the same.
+    """
     target = portrait_target(SIZE_PX)
     renderer.prepare(target)
-    drives = [emotions.emotion_drive(target, one, 0.8) for one in EMOTIONS[1:]]
+    drives = [emotions.emotion_drive(target, one, 0.8) for one in shown]
     renderer.render(drives[0])
     started, start = time.perf_counter(), time.process_time()
     for number in range(ROUNDS):
@@ -142,10 +145,13 @@ def main() -> None:
         settings = RendererSettings(name=name, weights=weights, size=SIZE_PX)
         made[name] = load("renderers", name).make(settings)
     if options.speed:
-        print("| renderer | processor time a frame, ms | frames/s |\n|---|---:|---:|")
+        print("| renderer | processor time a frame, ms | frames/s | held, ms | frames/s |")
+        print("|---|---:|---:|---:|---:|")
         for name, renderer in made.items():
             took, rate = speed(renderer)
-            print(f"| {name} | {took:.1f} | {rate:.0f} |", flush=True)
+            held, held_rate = speed(renderer, ["surprised"])
+            times = f"{took:.1f} | {rate:.0f} | {held:.1f} | {held_rate:.0f}"
+            print(f"| {name} | {times} |", flush=True)
         return
     clips = portraits(options.data, options.folds, options.fold)
     with FaceReader() as reader:
