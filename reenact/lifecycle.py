@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 import os
 import sys
+import threading
 from collections.abc import Iterator
 from types import TracebackType
-from typing import Final, TextIO
+from typing import Final
 
 from typing_extensions import Self
 
@@ -34,37 +34,67 @@ class ClosesOnExit:
         raise NotImplementedError
 
 
-@contextlib.contextmanager
-def quiet_native_libraries() -> Iterator[None]:
-    """Discard what C++ libraries write to stderr while they load.
+def separate_python_stderr() -> None:
+    """Give Python's stderr a file descriptor of its own, so that descriptor 2 can be silenced.
 
-    Python's own messages still reach the terminal, because only the file descriptor is replaced.
-    Nothing is discarded if stderr was redirected inside the process.
+    Called once, before anything keeps `sys.stderr`. Does nothing without a stderr, as under
+    pythonw, or if it was redirected inside the process.
     """
     python_stderr = sys.stderr
+    with contextlib.suppress(AttributeError, OSError):
+        if python_stderr.fileno() == _STDERR_FD:
+            python_stderr.flush()
+            sys.stderr = open(  # noqa: SIM115  it stays open as long as the program runs
+                os.dup(_STDERR_FD),
+                "w",
+                buffering=1,
+                encoding=python_stderr.encoding,
+                errors=python_stderr.errors,
+                closefd=False,
+            )
+
+
+class _Silence:
+    """How many blocks keep descriptor 2 silent, and where it led before the first of them."""
+
+    lock = threading.Lock()
+    blocks = 0
+    before_fd = -1
+
+
+@contextlib.contextmanager
+def quiet_native_libraries() -> Iterator[None]:
+    """Discard what C++ libraries write to stderr while the block runs.
+
+    Python's own messages, from any thread, still arrive, because only descriptor 2 is replaced.
+    Nothing is discarded unless `separate_python_stderr` was called before. Blocks may be nested and
+    overlap; any thread may open one.
+    """
     try:
-        if python_stderr.fileno() != _STDERR_FD:
-            raise OSError("stderr is redirected inside the process")
-        python_stderr.flush()
-        terminal_fd = os.dup(_STDERR_FD)
-    except (AttributeError, OSError):  # AttributeError: there is no stderr, as under pythonw
+        _begin_silence()
+    except (AttributeError, OSError):  # AttributeError: there is no stderr
         yield
         return
-    with (
-        open(terminal_fd, "w", encoding=python_stderr.encoding, buffering=1) as terminal,
-        open(os.devnull, "w", encoding="ascii") as nowhere,
-    ):
-        try:
-            os.dup2(nowhere.fileno(), _STDERR_FD)
-            _write_python_errors_to(terminal)
-            yield
-        finally:
-            os.dup2(terminal_fd, _STDERR_FD)
-            _write_python_errors_to(python_stderr)
+    try:
+        yield
+    finally:
+        _end_silence()
 
 
-def _write_python_errors_to(stream: TextIO) -> None:
-    before, sys.stderr = sys.stderr, stream
-    for handler in logging.getLogger().handlers:
-        if isinstance(handler, logging.StreamHandler) and handler.stream is before:
-            handler.setStream(stream)
+def _begin_silence() -> None:
+    with _Silence.lock:
+        if _Silence.blocks == 0:
+            if sys.stderr.fileno() == _STDERR_FD:
+                raise OSError("Python's stderr has no descriptor of its own")
+            _Silence.before_fd = os.dup(_STDERR_FD)
+            with open(os.devnull, "wb") as nowhere:
+                os.dup2(nowhere.fileno(), _STDERR_FD)
+        _Silence.blocks += 1
+
+
+def _end_silence() -> None:
+    with _Silence.lock:
+        _Silence.blocks -= 1
+        if _Silence.blocks == 0:
+            os.dup2(_Silence.before_fd, _STDERR_FD)
+            os.close(_Silence.before_fd)

@@ -19,6 +19,7 @@ from typing import Final
 from reenact.cli.live import EXIT_INTERRUPTED, STOPPING
 from reenact.cli.parser import parse_arguments
 from reenact.errors import ReenactError
+from reenact.lifecycle import separate_python_stderr
 
 EXIT_BUG: Final = 1
 EXIT_MISTAKE: Final = 2
@@ -33,6 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         The exit code.
     """
+    separate_python_stderr()
     _prepare_libraries()
     chosen = parse_arguments(sys.argv[1:] if arguments is None else arguments)
     with _warnings_on_stderr(), _interrupt_on_signals() as interruptions:

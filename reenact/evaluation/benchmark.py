@@ -29,7 +29,7 @@ from typing import Any, Final
 
 from reenact.config import Settings
 from reenact.errors import SourceError
-from reenact.lifecycle import ClosesOnExit, quiet_native_libraries
+from reenact.lifecycle import ClosesOnExit
 from reenact.live.fallback import ReenactorLike
 from reenact.live.pipeline import open_reenactor
 from reenact.live.session import Session
@@ -253,10 +253,9 @@ def _time_starts(settings: Settings, clip: Path | None) -> dict[str, float | Non
 
 def _show_first_picture(settings: Settings, clip: Path | None, cache: str) -> None:
     os.environ["REENACT_CACHE"] = cache
-    with quiet_native_libraries():
-        (frame,) = read_clip(clip, settings, 1)
-        target = open_target(_PORTRAIT, settings.renderer.size)
-        open_reenactor(settings, target, Recorder().timer).step(frame)
+    (frame,) = read_clip(clip, settings, 1)
+    target = open_target(_PORTRAIT, settings.renderer.size)
+    open_reenactor(settings, target, Recorder().timer).step(frame)
 
 
 def read_clip(clip: Path | None, settings: Settings, count: int = _MAX_CLIP_FRAMES) -> list[Frame]:

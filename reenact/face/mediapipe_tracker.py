@@ -7,7 +7,6 @@ file, whose path is set by `tracking.mediapipe.model`.
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -19,6 +18,7 @@ from pydantic import Field
 from reenact.config import Section, TrackingSettings
 from reenact.errors import ModelError
 from reenact.face.geometry import box_shift, face_box
+from reenact.face.mediapipe_graphs import open_graph, restart_graph
 from reenact.face.topology import N_LANDMARKS, OUTER_EYE_CORNERS
 from reenact.registry import TrackerSpec
 from reenact.types import Array, Frame, Image, Landmarks
@@ -225,8 +225,6 @@ def _upright(points: Array) -> bool:
 
 
 def _open_detector(settings: TrackingSettings, model: str, static: bool) -> _Detector:
-    os.environ.setdefault("GLOG_minloglevel", "2")
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     try:
         import mediapipe
     except ImportError as error:
@@ -248,7 +246,7 @@ class _Mesh:
 
     def __init__(self, build: Callable[[], Any]) -> None:
         self._build = build
-        self._graph = build()
+        self._graph = open_graph(build)
         self._follows = False
 
     def faces(self, image: Image) -> list[Any]:
@@ -263,12 +261,12 @@ class _Mesh:
             return
         self._follows = False
         try:
-            self._graph.reset()
+            restart_graph(self._graph)
         except RuntimeError:
             # A display that answers now, and did not when the graph was built, gives it a GPU, with
             # which no graph starts again (mediapipe 0.10.21).
             self._graph.close()
-            self._graph = self._build()
+            self._graph = open_graph(self._build)
 
     def close(self) -> None:
         self._graph.close()
@@ -300,7 +298,9 @@ class _MeshDetector:
         self._graphs: list[Any] = [self._all]
         if not static:
             self._one = mesh(1)
-            self._search = solutions.face_detection.FaceDetection(settings.min_confidence)
+            self._search = open_graph(
+                lambda: solutions.face_detection.FaceDetection(settings.min_confidence)
+            )
             self._graphs += [self._one, self._search]
         self._beside = ThreadPoolExecutor(1)
         self._searching: Future[Any] | None = None

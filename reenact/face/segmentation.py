@@ -8,6 +8,7 @@ from typing import Final
 import numpy as np
 
 from reenact.errors import ModelError
+from reenact.face.mediapipe_graphs import open_graph
 from reenact.types import Array, Image
 
 _RIM: Final = 8 / 256
@@ -36,7 +37,7 @@ def person_masks(images: Iterable[Image]) -> Iterator[Array]:
             "This version of mediapipe cannot separate people from the background. Install "
             "mediapipe==0.10.21."
         ) from error
-    with SelfieSegmentation(model_selection=0) as model:
+    with open_graph(lambda: SelfieSegmentation(model_selection=0)) as model:
         for image in images:
             found = model.process(np.ascontiguousarray(image)).segmentation_mask
             yield _without_rim(np.asarray(found, dtype=np.float32))

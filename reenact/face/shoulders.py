@@ -8,6 +8,7 @@ from typing import Final
 import numpy as np
 
 from reenact.errors import ModelError
+from reenact.face.mediapipe_graphs import open_graph
 from reenact.types import Array, Image
 
 _SHOULDERS: Final = (12, 11)
@@ -33,7 +34,7 @@ def shoulder_points(images: Iterable[Image]) -> Iterator[Array | None]:
         raise ModelError(
             "This version of mediapipe cannot find shoulders. Install mediapipe==0.10.21."
         ) from error
-    with Pose(static_image_mode=True, model_complexity=1) as model:
+    with open_graph(lambda: Pose(static_image_mode=True, model_complexity=1)) as model:
         for image in images:
             found = model.process(np.ascontiguousarray(image)).pose_landmarks
             if found is None:

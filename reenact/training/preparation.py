@@ -237,14 +237,11 @@ class _Worker:
 def _begin_worker(frames: Any, stop: Any) -> None:
     import cv2
 
-    from reenact.lifecycle import quiet_native_libraries
-
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     cv2.setNumThreads(1)
     _Worker.frames, _Worker.stop = frames, stop
-    with quiet_native_libraries():
-        _Worker.tracker(still=False)
+    _Worker.tracker(still=False)
 
 
 def _do(job: Job) -> dict[str, Any]:
