@@ -86,6 +86,15 @@ def refine_face(image: Image, points: Array, tracker: Tracker) -> Array:
     return fine.points if same else points
 
 
+def several_faces(count: int, chosen: str) -> tuple[str, str]:
+    """Return that so many faces are in the picture, and how `tracking.face` chooses among them."""
+    return (
+        f"There are {count} faces in the picture.",
+        f"tracking.face={chosen} chooses which one is followed: largest, centre, or a number from "
+        "the left.",
+    )
+
+
 def _looks(image: Image) -> Iterator[list[Square]]:
     height, width = image.shape[:2]
     longer = max(height, width)

@@ -35,6 +35,10 @@ class ReenactorLike(Protocol):
         """True if the newest frame had a face."""
 
     @property
+    def faces_seen(self) -> int:
+        """How many faces the newest frame held."""
+
+    @property
     def actor_rest_pose(self) -> Pose | None:
         """The pose of the actor's head at rest; None before the first face."""
 

@@ -21,6 +21,7 @@ from reenact.expression.idle_life import IdleLife
 from reenact.expression.neutral_store import NeutralStore
 from reenact.expression.tracks import Track, load_track
 from reenact.face.body_tracker import BodyTracker
+from reenact.face.face_search import several_faces
 from reenact.face.geometry import box_shift
 from reenact.imaging import smoothstep
 from reenact.live.drives import (
@@ -323,6 +324,11 @@ class Reenactor:
         return self._last is not None
 
     @property
+    def faces_seen(self) -> int:
+        """How many faces the newest frame held."""
+        return self._tracker.faces_seen
+
+    @property
     def target(self) -> Target:
         """The target that is shown, at the renderer's size."""
         return self._target
@@ -425,12 +431,7 @@ class Reenactor:
         count = self._tracker.faces_seen
         if count > 1 and not self._warned_of_several_faces:
             self._warned_of_several_faces = True
-            log.warning(
-                "There are %d faces in the picture. tracking.face=%s chooses which one is "
-                "followed: largest, centre, or a number from the left.",
-                count,
-                self.settings.tracking.face,
-            )
+            log.warning("%s %s", *several_faces(count, self.settings.tracking.face))
 
     def _finish(
         self, crop: Image, drive: Drive | None, actor: Frame | None, time_s: float, index: int

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from reenact.errors import ReenactError
+from reenact.face.face_search import several_faces
 from reenact.live.session import Session
 
 
@@ -29,6 +30,9 @@ def problems(session: Session, state: Mapping[str, Any]) -> Iterator[dict[str, s
             "No face is seen, so the target rests.",
             "Sit before the camera with light on your face.",
         )
+    elif state["face"] == "found" and session.reenactor.faces_seen > 1:
+        chosen = session.settings.tracking.face
+        yield _problem("faces", *several_faces(session.reenactor.faces_seen, chosen))
     if state["slow"]:
         yield _problem(
             "fps",

@@ -69,6 +69,8 @@ def test_what_is_wrong_is_told_with_what_to_do(stage: Stage) -> None:
     stage.reenactor.face_present = False
     stage.session.source_problem = ""
     assert "No face" in stage.problems()["face"]
+    stage.reenactor.face_present, stage.reenactor.faces_seen = True, 2
+    assert stage.problems() == {"faces": "There are 2 faces in the picture."}
     stage.session.source_problem = "The camera is unplugged."
     assert stage.problems() == {"source": "The camera is unplugged."}
     broken = FakeSink("second", open_fails=True)

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from reenact import registry
+from reenact.live.pipeline import Reenactor
 from reenact.sinks.fanout import SinkSet
 from reenact.testing.moving_portrait import moving_portrait, write_video
 from reenact.testing.portrait import portrait
@@ -311,6 +312,12 @@ def test_the_target_rests_at_once_and_goes_on(page: Page, filmed: Panel) -> None
     until(lambda: state(filmed)["face"] == "found")
     page.button("Freeze").click()
     until(lambda: state(filmed)["show"] == "frozen")
+
+
+def test_several_faces_are_told(page: Page, filmed: Panel, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Reenactor, "faces_seen", property(lambda _: 2))
+    page.begin()
+    page.tab.locator(".problems li").filter(has_text="There are 2 faces").wait_for()
 
 
 def test_outputs_and_recordings_come_and_go(

@@ -145,6 +145,7 @@ class FakeReenactor:
         self.faces_lost = 0
         self.frames_limited = self.frames_still = 0
         self.face_found = self.face_present = True
+        self.faces_seen = 1
         self.drive: Drive | None = None
         self.actor_rest_pose: Pose | None = None
         self.colour = GREEN

@@ -113,7 +113,7 @@ class Status {
     this.set("rate", wrong.has("fps") ? "bad" : slow ? "warn" : "good", T.status.fps(session.fps), T.status.ofFps(session.wanted_fps));
     const late = session.delay_ms > MAX_DELAY_MS;
     this.set("delay", late ? "warn" : "good", T.status.ms(session.delay_ms), T.status.delayHelp);
-    this.set("face", level("face"), T.status.faces[session.face], T.status.faceHelp[session.face]);
+    this.set("face", wrong.has("faces") ? "warn" : level("face"), T.status.faces[session.face], T.status.faceHelp[session.face]);
     const camera = wrong.has("source") ? T.status.cameraBad : T.status.cameraGood;
     this.set("camera", level("source"), camera, session.source);
     const [width, height] = session.size;

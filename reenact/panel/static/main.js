@@ -65,10 +65,11 @@ function show() {
     return;
   }
   const session = state.session;
-  const bad = session.problems.length > 0;
+  // Several faces are no fault: one of them is followed.
+  const bad = session.problems.some((one) => one.where !== "faces");
   const paused = session.show !== "live";
   say(pill, `${T.shows[session.show]} · ${T.status.fps(session.fps)} · ${T.status.ms(session.delay_ms)}`);
-  pill.className = `pill ${bad ? "bad" : paused ? "warn" : "good"}`;
+  pill.className = `pill ${bad ? "bad" : paused || session.problems.length > 0 ? "warn" : "good"}`;
   say(rest, session.show === "rest" ? T.actions.resume : T.actions.rest);
   rest.className = session.show === "rest" ? "primary" : "danger";
   rest.title = session.show === "rest" ? T.actions.resumeHelp : T.actions.restHelp;
