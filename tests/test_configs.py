@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from reenact.errors import ConfigError
+from reenact.errors import ConfigError, SourceError
 from reenact.live.settings import load_settings
 from reenact.training.recipes import build_recipe, read_training_file
 from support.program import repository
@@ -31,6 +31,40 @@ def test_training_file_loads(path: Path) -> None:
     file = read_training_file(path, ["minutes=1.5", "settings.val=elsewhere"])
     assert file.minutes == 1.5
     assert file.settings["val"] == "elsewhere"
+
+
+@pytest.mark.parametrize("path", TRAIN, ids=lambda path: path.stem)
+def test_without_the_data_a_training_file_says_which_settings_need_folders(
+    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    file = read_training_file(path, ["settings.train=no/train", "settings.fusion="])
+    settings = {key: value for key, value in file.settings.items() if value != ""}
+    with pytest.raises(ConfigError) as told:
+        build_recipe(file.recipe, settings)
+    message = str(told.value)
+    assert message.startswith("There is no folder no/train; set settings.train, settings.val")
+    assert "--set settings.train=clips/train" in message
+    assert "docs/training.md" in message
+    assert ("settings.stills" in message) == ("stills" in settings)
+    section = "your own material"
+    assert section in message.lower()
+    assert f"## {section}" in (repository() / "docs/training.md").read_text().lower()
+
+
+def test_without_its_fusion_network_a_training_file_says_how_to_get_one() -> None:
+    settings = {"train": "x", "landmarks": "fused", "fusion": "none.safetensors"}
+    with pytest.raises(
+        ConfigError, match=r"no file none\.safetensors, which settings\.fusion names"
+    ):
+        build_recipe("fan2023", settings)
+
+
+def test_a_clip_without_landmarks_is_told(tmp_path: Path) -> None:
+    (tmp_path / "raw.mp4").touch()
+    settings = {"train": str(tmp_path), "val": str(tmp_path)}
+    with pytest.raises(SourceError, match=r"no landmark file .*raw\.npz; `reenact train prepare`"):
+        build_recipe("warp_unet", settings)
 
 
 def test_wrong_training_files_are_told(tmp_path: Path) -> None:

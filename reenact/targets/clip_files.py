@@ -42,5 +42,9 @@ def load_landmarks(path: Path) -> Array:
     try:
         with np.load(path, allow_pickle=False) as archive:
             return np.ascontiguousarray(archive["landmarks"]).astype(np.float32)
+    except FileNotFoundError as error:
+        raise SourceError(
+            f"There is no landmark file {path}; `reenact train prepare` makes clips with landmarks."
+        ) from error
     except (OSError, ValueError, KeyError, EOFError, BadZipFile, zlib.error) as error:
         raise SourceError(f"{path} is not a landmark file (.npz with 'landmarks').") from error

@@ -107,10 +107,21 @@ def build_adversarial(name: str, settings: Mapping[str, Any]) -> AdversarialReci
 
 
 def fusion_network(config: AdversarialConfig) -> FusionNetwork | None:
-    """Return Φ if pictures are drawn from fused landmarks. Raises ModelError if it is damaged."""
+    """Return Φ if pictures are drawn from fused landmarks.
+
+    Raises ReenactError if its file is missing or damaged.
+    """
     if config.landmarks == "true":
         return None
-    return FusionNetwork(Path(config.fusion)) if config.fusion else shipped_network()
+    if not config.fusion:
+        return shipped_network()
+    if not Path(config.fusion).is_file():
+        raise ConfigError(
+            f"There is no file {config.fusion}, which settings.fusion names; train it first, as "
+            "with configs/train/landmark_fusion_paper.toml, or take the shipped network by "
+            "--set settings.fusion=."
+        )
+    return FusionNetwork(Path(config.fusion))
 
 
 class AdversarialRecipe(Recipe):

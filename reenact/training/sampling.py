@@ -108,9 +108,10 @@ def split_people(
 ) -> tuple[list[Item], list[Item]]:
     """Load what is trained on and what is held out; `load` reads one folder.
 
-    Raises ReenactError if a folder is empty or damaged, the fold does not exist, or train and val
-    share people.
+    Raises ReenactError if a folder is missing, empty or damaged, the fold does not exist, or train
+    and val share people.
     """
+    _check_folders(data)
     items = load(Path(data.train))
     if data.folds:
         fold = read_fold(Path(data.folds), data.held_out_fold)
@@ -128,6 +129,29 @@ def split_people(
     if shared:
         raise ReenactError(f"train and val share people: {', '.join(sorted(shared))}.")
     return items, held_out
+
+
+def _check_folders(data: PeopleData) -> None:
+    named = {"train": [data.train]}
+    if not data.folds:
+        named["val"] = [data.val]
+    if isinstance(data, PictureData):
+        named["stills"] = list(data.stills)
+    missing = [(key, one) for key, paths in named.items() for one in paths if not _is_folder(one)]
+    if not missing:
+        return
+    first, path = missing[0]
+    keys = dict.fromkeys(f"settings.{key}" for key, _ in missing)
+    raise ConfigError(
+        f"{f'There is no folder {path}' if path else f'settings.{first} is missing'}; set "
+        f"{', '.join(keys)} to folders of your own, as in --set settings.{first}=clips/{first}"
+        f"{' (settings.stills=[]: no photos)' if 'settings.stills' in keys else ''}. "
+        'docs/training.md says under "Your own material" how to make them.'
+    )
+
+
+def _is_folder(path: str) -> bool:
+    return bool(path) and Path(path).is_dir()
 
 
 def read_fold(path: Path, number: int) -> set[str]:
