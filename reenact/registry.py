@@ -28,7 +28,7 @@ from reenact.config import (
     SourceSettings,
     TrackingSettings,
 )
-from reenact.errors import PluginError, SinkError, SourceError
+from reenact.errors import ModelError, PluginError, SinkError, SourceError
 from reenact.types import (
     MotionSource,
     Performer,
@@ -266,6 +266,19 @@ def load(group: Group, name: str) -> AnySpec:
 def renderer_of(target: Target) -> str:
     """Return the name of the renderer that draws a target where the settings name none."""
     return DEFAULT_RENDERER if target.renderer == "auto" else target.renderer
+
+
+def check_renderer(settings: RendererSettings) -> None:
+    """Check what can be checked before a renderer is made and its weights are loaded.
+
+    Raises:
+        PluginError: the renderer is unknown or its module cannot be imported.
+        ModelError: there is no file of the weights.
+    """
+    if settings.name != "auto":
+        load("renderers", settings.name)
+    if settings.weights and not Path(settings.weights).is_file():
+        raise ModelError(f"There is no model file {settings.weights}.")
 
 
 def import_object(place: str) -> Any:

@@ -145,12 +145,17 @@ def bench(arguments: Namespace) -> int:
     sizes = arguments.size or []
     if arguments.compare is not None:
         options = [word for size in sizes for word in ("--size", str(size))]
-        options += [word for text in arguments.assignments for word in ("--set", text)]
         if arguments.seconds is not None:
             options += ["--seconds", str(arguments.seconds)]
         if arguments.device != "auto":
             options += ["--device", arguments.device]
-        compare(arguments.compare, options, arguments.rounds, arguments.json)
+        compare(
+            arguments.compare,
+            options,
+            arguments.rounds,
+            arguments.json,
+            assignments=arguments.assignments,
+        )
         return 0
     settings = load_settings(None, arguments.assignments)
     if arguments.device != "auto":

@@ -15,32 +15,43 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
+from importlib.metadata import distributions
 from pathlib import Path
 from typing import Any, Final
 
 from reenact.errors import ConfigError, ReenactError
 from reenact.evaluation.benchmark import describe_machine
+from reenact.live.settings import load_settings
+from reenact.registry import check_renderer
 from reenact.storage import check_writable, write_json
 
-_RUN: Final = (
+_LOAD: Final = (
     "import sys; sys.path = [path for path in sys.path if path]\n"
     "from importlib.metadata import entry_points\n"
-    "found = entry_points(group='console_scripts', name='reenact')\n"
-    "sys.exit(next(iter(found)).load()())"
+    "found = list(entry_points(group='console_scripts', name='reenact'))\n"
+    "run = found[0].load() if found else sys.exit('it holds no reenact')\n"
 )
-"""Runs the command line of whichever version an interpreter finds, not that of the folder."""
+"""Finds the command line of whichever version an interpreter finds, not that of the folder."""
 
 
 def compare(
-    sides: Sequence[str], options: Sequence[str], rounds: int, json_path: Path | None = None
+    sides: Sequence[str],
+    options: Sequence[str],
+    rounds: int,
+    json_path: Path | None = None,
+    *,
+    assignments: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Measure both sides in turn, print a table and write the report.
+
+    What can be checked without a measurement is checked before the first one.
 
     Args:
         sides: two texts as in the module's description.
         options: of `reenact bench`, for both; an older version must know them too.
         rounds: how often each side is measured.
         json_path: receives the report.
+        assignments: `section.key=value`, for both.
 
     Returns:
         `machine`, `sides`, `rounds`, and `figures`: for each one that both sides report, by its
@@ -48,12 +59,13 @@ def compare(
         `ratio` of the second to the first within a round.
 
     Raises:
-        ConfigError: a side is neither settings nor a version.
-        ReenactError: a measurement failed.
+        ConfigError: a side is neither settings nor a version, or a setting is wrong.
+        ReenactError: a renderer or its weights are missing, a side holds no program, or a
+            measurement failed.
     """
     if json_path is not None:
         check_writable(json_path)
-    commands = [_command(side) for side in sides]
+    commands = [_command(side, assignments) for side in sides]
     found: list[list[dict[str, float]]] = [[], []]
     for number in range(rounds):
         for side in (0, 1) if number % 2 == 0 else (1, 0):
@@ -95,24 +107,45 @@ def _as_table(report: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _command(side: str) -> tuple[list[str], dict[str, str]]:
+def _command(side: str, assignments: Sequence[str]) -> tuple[list[str], dict[str, str]]:
     """Return the start of a side's command, and its environment variables."""
-    python, settings, variables = sys.executable, list[str](), dict(os.environ)
+    python, own, variables = sys.executable, list(assignments), dict(os.environ)
+    is_this = True
     for word in side.split():
         path = Path(word).expanduser().absolute()  # resolved, it would be another environment's
         if "=" in word:
-            settings += ["--set", word]
+            own.append(word)
         elif path.is_dir():
+            found = distributions(path=[str(path)])
+            if not any(one.metadata["Name"] == "reenact" for one in found):
+                raise ConfigError(f"{word} holds no installed reenact; see pip install --target.")
             folders = str(path), variables.get("PYTHONPATH", "")
             variables["PYTHONPATH"] = os.pathsep.join(filter(None, folders))
+            is_this = False
         elif path.is_file():
-            python = str(path)
+            python, is_this = str(path), False
         elif word != "this":
             raise ConfigError(
                 "--compare takes section.key=value, an environment's python, a folder of "
                 f"installed packages, or `this`, not {word!r}."
             )
-    return [python, "-c", _RUN, "bench", *settings], variables
+    if is_this:
+        check_renderer(load_settings(None, own).renderer)
+    else:
+        _check_version(side, python, variables)
+    settings = [word for text in own for word in ("--set", text)]
+    return [python, "-c", f"{_LOAD}sys.exit(run())", "bench", *settings], variables
+
+
+def _check_version(side: str, python: str, variables: dict[str, str]) -> None:
+    """Raise ReenactError if a side's program cannot be loaded."""
+    words = [python, "-c", _LOAD]
+    try:
+        done = subprocess.run(words, env=variables, capture_output=True, text=True, check=False)
+    except OSError as error:
+        raise ReenactError(f"{side} cannot be run: {error.strerror}.") from error
+    if done.returncode != 0:
+        raise ReenactError(f"{side} cannot be run: {done.stderr.strip().splitlines()[-1]}.")
 
 
 def _measure(

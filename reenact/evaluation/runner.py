@@ -15,7 +15,7 @@ from typing import Any, Final, Literal
 
 import numpy as np
 
-from reenact.config import Settings
+from reenact.config import RendererSettings, Settings
 from reenact.errors import ConfigError
 from reenact.evaluation import fine_tuned, self_reenactment
 from reenact.evaluation.clips import find_clips, read_clip, resized
@@ -24,7 +24,7 @@ from reenact.evaluation.face_reader import FaceReader
 from reenact.evaluation.metrics import Figures, mean_figures
 from reenact.evaluation.perceptual import PerceptualMetrics
 from reenact.evaluation.self_reenactment import FLOORS, RenderedClip, run_columns, with_and_without
-from reenact.registry import load
+from reenact.registry import check_renderer, load
 from reenact.storage import check_writable, write_json, write_png
 from reenact.types import Renderer
 
@@ -127,6 +127,8 @@ def evaluate(renderers: Sequence[str], data: Path, options: EvaluationOptions) -
         raise ConfigError(
             "A renderer is named twice with different weights; measure one at a time."
         )
+    for name in asked:
+        check_renderer(_chosen(name, options, weights))
     if options.protocol == "emotions":
         from reenact.evaluation.emotions import find_portraits
 
@@ -324,12 +326,12 @@ def _renderers(
     names: Sequence[str], options: EvaluationOptions, weights: Mapping[str, str]
 ) -> dict[str, Renderer]:
     """Return the renderers by name, those with weights of their own with these."""
+    return {name: load("renderers", name).make(_chosen(name, options, weights)) for name in names}
+
+
+def _chosen(name: str, options: EvaluationOptions, weights: Mapping[str, str]) -> RendererSettings:
     chosen = options.settings.renderer
-    renderers: dict[str, Renderer] = {}
-    for name in names:
-        own = {"name": name, "weights": weights.get(name, chosen.weights)}
-        renderers[name] = load("renderers", name).make(chosen.model_copy(update=own))
-    return renderers
+    return chosen.model_copy(update={"name": name, "weights": weights.get(name, chosen.weights)})
 
 
 def _measure_wild(name: str, videos: Sequence[Path], options: EvaluationOptions) -> _Measured:

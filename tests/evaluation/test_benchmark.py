@@ -13,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reenact.config import RendererSettings, Settings
-from reenact.errors import ConfigError, SinkError, SourceError
+from reenact.errors import ReenactError, SinkError, SourceError
+from reenact.evaluation import benchmark_comparison
 from reenact.evaluation.benchmark import ClipReplay, bench, describe_machine, peak_memory_mb
 from reenact.evaluation.benchmark_comparison import compare
 from reenact.evaluation.glass_to_glass import draw_number, measure_delay, read_number
@@ -136,9 +137,30 @@ def test_two_sides_are_measured_in_turn(tmp_path: Path, capfd: pytest.CaptureFix
     assert "| fps |" in written.out
 
 
-def test_a_side_that_is_nothing_is_refused_at_once() -> None:
-    with pytest.raises(ConfigError, match=r"not 'fast'"):
-        compare(["this", "fast"], [], rounds=1)
+@pytest.mark.parametrize(
+    ("side", "message"),
+    [
+        ("fast", r"not 'fast'"),
+        ("renderer.engin=torch", r"did you mean renderer\.engine"),
+        ("renderer.engine=torhc", r"renderer\.engine"),
+        ("renderer.name=wrap", r"no renderer called 'wrap'. Did you mean warp"),
+        ("renderer.weights=none.safetensors", r"no model file none\.safetensors"),
+        (str(Path(__file__).parent), r"holds no installed reenact"),
+        (__file__, r"test_benchmark\.py cannot be run: "),
+    ],
+)
+def test_a_side_that_cannot_be_measured_is_refused_before_the_first_measurement(
+    side: str, message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def measure(*_: object) -> None:
+        raise AssertionError("a measurement began")
+
+    monkeypatch.setattr(benchmark_comparison, "_measure", measure)
+    with pytest.raises(ReenactError, match=message):
+        compare(["this", side], [], rounds=1)
+    if "=" in side:
+        with pytest.raises(ReenactError, match=message):
+            compare(["this", "this"], [], rounds=1, assignments=[side])
 
 
 @given(

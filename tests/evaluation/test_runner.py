@@ -13,7 +13,7 @@ import pytest
 from skimage import metrics
 
 from reenact.config import Settings, SmoothingSettings
-from reenact.errors import ConfigError, PluginError, SinkError, SourceError
+from reenact.errors import ConfigError, PluginError, ReenactError, SinkError, SourceError
 from reenact.evaluation import runner as evaluation
 from reenact.evaluation import self_reenactment
 from reenact.evaluation.clips import Clip, find_clips, first_frame_target, read_clip
@@ -260,6 +260,32 @@ def test_bad_clips_are_refused_in_one_sentence(
     with pytest.raises(SourceError, match=sentence) as caught:
         [read_clip(video) for video in find_clips(folder)]
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("options", [{}, {"protocol": "cross"}, {"target_training": 0.5}])
+@pytest.mark.parametrize(
+    ("renderer", "weights", "message"),
+    [
+        ("wrap", "", "Did you mean warp"),
+        ("warp_unet", "none.safetensors", r"no model file none\.safetensors"),
+    ],
+)
+def test_a_renderer_that_cannot_draw_is_refused_before_any_clip_is_read(
+    renderer: str,
+    weights: str,
+    message: str,
+    options: dict[str, Any],
+    tmp_path: Path,
+) -> None:
+    settings = Settings()
+    settings.renderer.weights = weights
+    with pytest.raises(ReenactError, match=message):  # the folder, which is empty, comes next
+        evaluation.evaluate(
+            ["copy", renderer], tmp_path, evaluation.EvaluationOptions(settings=settings, **options)
+        )
+    if not options:
+        with pytest.raises(ReenactError, match="no model file other"):
+            evaluation.evaluate(["warp_unet=other"], tmp_path, evaluation.EvaluationOptions())
 
 
 def test_unknown_renderer_and_unwritable_report_are_refused(
