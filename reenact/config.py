@@ -319,6 +319,11 @@ class OutputSettings(Section):
         False,
         description="show the actor beside the target; otherwise the actor's picture never leaves",
     )
+    overwrite: bool = Field(
+        False,
+        description="replace a file that exists; otherwise the terminal asks first, and without a "
+        "terminal the output is refused",
+    )
 
 
 class SinkSettings(PartsSection):

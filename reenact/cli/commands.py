@@ -9,6 +9,7 @@ from argparse import Namespace
 
 from reenact.cli.live import EXIT_INTERRUPTED, Interruption, run_session
 from reenact.cli.panel import check_no_address, panel
+from reenact.cli.prompts import confirm_replacement
 from reenact.errors import ModelError, PluginError, SourceError, TargetError
 from reenact.lifecycle import quiet_native_libraries
 
@@ -35,6 +36,7 @@ def live(arguments: Namespace) -> int:
         check_writable(arguments.report)
     sinks = arguments.sink or ["window"]
     check_not_overwritten(sinks, arguments.target, "target")
+    confirm_replacement(sinks, settings)
     with quiet_native_libraries():
         target = open_target(
             arguments.target,
@@ -59,6 +61,7 @@ def demo(arguments: Namespace) -> int:
     from reenact.live.settings import load_settings
 
     settings = load_settings(None, arguments.assignments)
+    confirm_replacement([f"file:{arguments.out}"], settings)
     with packaged_actor() as actor:
         with quiet_native_libraries():
             session = open_demo(actor, arguments.out, settings)

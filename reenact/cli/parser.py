@@ -129,7 +129,8 @@ def _add_live(adder: Adder[argparse.ArgumentParser]) -> None:
         action="append",
         metavar="KIND[:ARG]",
         help="camera, obs, window, http, file:PATH, landmarks:FILE (keeps the performance, "
-        "without a picture) or null; may be repeated (default: window)",
+        "without a picture) or null; may be repeated (default: window). An existing file is "
+        "replaced if you agree, or with --set output.overwrite=true",
     )
     add_assignments(parser)
     parser.add_argument(

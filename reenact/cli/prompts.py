@@ -6,7 +6,8 @@ import logging
 import sys
 from collections.abc import Sequence
 
-from reenact.errors import TargetError
+from reenact.config import Settings
+from reenact.errors import SinkError, TargetError
 
 log = logging.getLogger(__name__)
 
@@ -39,6 +40,22 @@ def confirm_removal(name: str, lost: Sequence[str], assume_yes: bool) -> None:
         return
     if not _agreed(f"Remove {name} with its {' and '.join(lost)}?"):
         raise TargetError(f"{name} was not removed; answer y, or pass --yes.")
+
+
+def confirm_replacement(sinks: Sequence[str], settings: Settings) -> None:
+    """Ask before a run replaces files; `output.overwrite` is then set.
+
+    Nothing is asked if it is set already, or without a terminal: the session then refuses. Raises
+    SinkError if the user did not answer yes.
+    """
+    from reenact.sinks.fanout import existing_files
+
+    files = " and ".join(existing_files(sinks))
+    if not files or settings.output.overwrite or not _in_terminal():
+        return
+    if not _agreed(f"Replace {files}?"):
+        raise SinkError(f"{files} stays as it is; give another file to write.")
+    settings.output.overwrite = True
 
 
 def _in_terminal() -> bool:

@@ -25,7 +25,7 @@ from reenact.live.presets import live_settings, preset_path, read_preset, write_
 from reenact.live.problems import problems
 from reenact.live.session import Session, join_sound
 from reenact.live.settings import change
-from reenact.sinks.fanout import SinkSet
+from reenact.sinks.fanout import SinkSet, check_not_replaced
 from reenact.stats import Stats
 from reenact.targets.store import TargetStore
 from reenact.types import Image
@@ -259,9 +259,11 @@ class Controls:
             Its name in `outputs`, which also tells if it could not be opened.
 
         Raises:
-            ReenactError: there is no such output, or it does not take that argument.
+            ReenactError: there is no such output, it does not take that argument, or its file
+                exists already.
         """
         kind, argument = registry.split(text)
+        self._check_not_replaced(text)
         sink = registry.load("sinks", kind).make(argument, self.session.settings.sink)
         if not self.session.recorder.frames_out:
             join_sound(self.session.source, [sink])
@@ -298,6 +300,7 @@ class Controls:
         if microphone is not None and not self.session.source.live:
             raise SinkError("A microphone fits a camera only; record this source without it.")
         path = path or _new_recording()
+        self._check_not_replaced(f"file:{path}")
         sink = FileSink(path, self.session.settings.sink.part("file", FileSettings).crf)
         if microphone is not None:
             sound = LiveSound(SoundCard(microphone))
@@ -335,6 +338,10 @@ class Controls:
         if not isinstance(self.session.output, SinkSet):
             raise SinkError("The outputs of this session cannot be changed.")
         return self.session.output
+
+    def _check_not_replaced(self, output: str) -> None:
+        if not self.session.settings.output.overwrite:
+            check_not_replaced([output])
 
     def _face(self) -> str:
         reenactor = self.session.reenactor

@@ -136,16 +136,24 @@ class Session(ClosesOnExit):
 
         Raises:
             ReenactError: a part is unknown or cannot be opened, or a sink would overwrite the
-                source or another one's file. Parts that were already open are closed.
+                source, another one's file or, unless the settings allow it, an older one. Parts
+                that were already open are closed.
         """
         from reenact import registry
         from reenact.live.pipeline import open_reenactor
-        from reenact.sinks.fanout import SinkSet, check_not_overwritten, check_written_once
+        from reenact.sinks.fanout import (
+            SinkSet,
+            check_not_overwritten,
+            check_not_replaced,
+            check_written_once,
+        )
 
         with ExitStack() as undo:
             kind, argument = registry.split(source)
             check_not_overwritten(sinks, argument, "source")
             check_written_once(sinks)
+            if not settings.output.overwrite:
+                check_not_replaced(sinks)
             spec = registry.load("sources", kind)
             opened = spec.make(argument, settings.source)
             undo.callback(opened.close)

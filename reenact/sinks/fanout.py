@@ -205,6 +205,20 @@ def check_not_overwritten(sinks: Sequence[str], read: str, what: str) -> None:
             raise SinkError(f"{path} is the {what} itself; give another file to write.")
 
 
+def existing_files(sinks: Sequence[str]) -> list[str]:
+    """Return the files, as typed, that exist and that the sinks would replace."""
+    return [path for path in _files(sinks) if path and Path(path).expanduser().is_file()]
+
+
+def check_not_replaced(sinks: Sequence[str]) -> None:
+    """Raise SinkError if a sink would replace a file that exists."""
+    for path in existing_files(sinks):
+        raise SinkError(
+            f"{path} exists already; give another file to write, or replace it by "
+            "output.overwrite=true."
+        )
+
+
 def _files(sinks: Sequence[str]) -> list[str]:
     return [path for kind, path in map(split, sinks) if kind in ("file", "landmarks")]
 

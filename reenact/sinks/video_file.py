@@ -53,7 +53,8 @@ class FileSink(ClosesOnExit):
     and after a jump back of more than a second (a looped source) the clock goes on.
 
     Colours are BT.709, limited range, and tagged as such. A side of odd length gets its last row or
-    column twice. An older file of the same name is replaced when the new one is finished. Sound is
+    column twice. An older file of the same name is replaced when the new one is finished; who
+    opens a session checks before (`fanout.check_not_replaced`). Sound is
     copied without encoding it again, for as long as there are pictures.
 
     Any thread may call any method. Leaving the context by an exception calls `abandon` instead of

@@ -10,9 +10,12 @@ from pathlib import Path
 import pytest
 
 from reenact.cli.main import main
-from reenact.cli.prompts import ask_consent, confirm_removal
+from reenact.cli.prompts import ask_consent, confirm_removal, confirm_replacement
+from reenact.config import Settings
 from reenact.errors import TargetError
 from reenact.targets.store import TargetStore
+from reenact.testing.portrait import portrait
+from support.clips import write_clip
 from support.portraits import box_target, smooth_picture
 
 REFUSALS = ["n\n", "\n", "", "perhaps\n"]
@@ -102,3 +105,31 @@ def test_remove_asks_before_trained_weights_and_footage_are_lost(
     answer(monkeypatch, text)
     assert main(["target", "remove", *words]) == code
     assert (words[0] in store.list()) == (code == 2)
+
+
+@pytest.mark.parametrize("kind", ["file", "landmarks"])
+def test_a_file_is_replaced_only_if_the_user_agrees(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    clip = write_clip(tmp_path / "actor.mp4", frames=4, picture=lambda _: portrait())
+    take = tmp_path / "take.mp4"
+    take.write_text("an earlier take")
+    words = ["live", "--source", f"video:{clip}", "--target", "astronaut"]
+    words += ["--sink", f"{kind}:take.mp4", "--set", "renderer.name=warp"]
+    answer(monkeypatch, "", terminal=False)
+    assert main(words) == 2
+    assert "take.mp4 exists already; give another file" in capsys.readouterr().err
+    answer(monkeypatch, "n\n")
+    assert main(words) == 2
+    assert "take.mp4 stays as it is" in capsys.readouterr().err
+    assert take.read_text() == "an earlier take"
+    answer(monkeypatch, "y\n")
+    settings = Settings()
+    confirm_replacement([f"{kind}:take.mp4", "window"], settings)
+    assert "Replace take.mp4?" in capsys.readouterr().out
+    assert settings.output.overwrite
+    answer(monkeypatch, "", terminal=False)
+    assert main([*words, "--set", "output.overwrite=true"]) == 0
+    assert take.read_bytes() != b"an earlier take"
+    assert {path.name for path in tmp_path.iterdir()} == {"actor.mp4", "take.mp4"}

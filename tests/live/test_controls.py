@@ -107,6 +107,12 @@ def test_an_output_comes_and_goes_while_the_others_go_on(stage: Stage, tmp_path:
     with av.open(str(path)) as file:
         recorded = sum(1 for _ in file.decode(video=0))
     assert 25 <= recorded < len(stage.sink.frames)
+    for replace in (
+        lambda: stage.controls.start_recording(path),
+        lambda: stage.controls.add_output(f"file:{path}"),
+    ):
+        with pytest.raises(SinkError, match="exists already"):
+            replace()
     assert stage.controls.outputs() == [{"name": "first", "error": ""}]
     assert set(stage.sink.colours[2:]) == {GREEN}
     with pytest.raises(SinkError, match="no output file"):
