@@ -37,3 +37,8 @@ class ConfigError(ReenactError):
 
 class PluginError(ReenactError):
     """A plugin that is unknown, or whose loading failed."""
+
+
+def counted(number: int, noun: str, plural: str = "") -> str:
+    """Return a number with its noun, such as "1 frame" or "2 frames"; `plural`: if not by an s."""
+    return f"{number} {noun if number == 1 else plural or f'{noun}s'}"

@@ -17,7 +17,7 @@ from typing_extensions import Self
 
 from reenact.cli.terminal import Keys
 from reenact.config import Emotion
-from reenact.errors import ReenactError
+from reenact.errors import ReenactError, counted
 
 if TYPE_CHECKING:
     from reenact.live.controls import Controls
@@ -210,7 +210,7 @@ def _print(text: str) -> None:
 def _summary(stats: Stats) -> str:
     width, height = stats.size
     parts = [
-        f"{stats.frames_in} frames in, {stats.frames_out} out at {width}x{height}",
+        f"{counted(stats.frames_in, 'frame')} in, {stats.frames_out} out at {width}x{height}",
         f"{stats.fps:.1f} frames/s",
     ]
     if stats.latency_ms is not None:
@@ -218,11 +218,11 @@ def _summary(stats: Stats) -> str:
     if stats.drops:
         parts.append("dropped: " + ", ".join(f"{n} {cause}" for cause, n in stats.drops.items()))
     if stats.faces_lost:
-        parts.append(f"face lost {stats.faces_lost} times")
+        parts.append(f"face lost {counted(stats.faces_lost, 'time')}")
     if stats.frames_limited:
-        parts.append(f"{stats.frames_limited} frames limited to what a face can do")
+        parts.append(f"{counted(stats.frames_limited, 'frame')} limited to what a face can do")
     if stats.failures:
-        parts.append(f"{stats.failures} frames could not be rendered")
+        parts.append(f"{counted(stats.failures, 'frame')} could not be rendered")
     return "; ".join(parts) + "."
 
 

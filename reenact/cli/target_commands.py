@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from reenact.cli.live import EXIT_INTERRUPTED, Interruption
 from reenact.cli.prompts import ask_consent, confirm_removal
+from reenact.errors import counted
 from reenact.lifecycle import quiet_native_libraries
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ def create(arguments: Namespace) -> None:
         target = choose_renderer(target)
         store.create(target, footage=footage)
     count = len(target.references)
-    print(f"{target.name} is ready, with {count} reference picture{'s' if count != 1 else ''}.")
+    print(f"{target.name} is ready, with {counted(count, 'reference picture')}.")
     if target.metadata["expressions"] == "absolute":
         print("Its picture is not at rest; a calm actor gives a calm face (fusion.mode=absolute).")
     if target.renderer == FLOOR:

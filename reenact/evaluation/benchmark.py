@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from reenact.config import Settings
-from reenact.errors import SourceError
+from reenact.errors import SourceError, counted
 from reenact.lifecycle import ClosesOnExit
 from reenact.live.fallback import ReenactorLike
 from reenact.live.pipeline import open_reenactor
@@ -374,7 +374,7 @@ def _as_text(report: dict[str, Any]) -> str:
         lines += [
             "",
             f"{size} px: {figures['fps']:.1f} frames/s as fast as it goes",
-            f"  at {CAMERA_FPS:.0f} frames/s: {figures['drops']} frames dropped; "
+            f"  at {CAMERA_FPS:.0f} frames/s: {counted(figures['drops'], 'frame')} dropped; "
             f"processors {figures['cpu_share']:.0%}, GPU {text(figures['gpu_share'], '.0%')}; "
             f"memory grew by {text(figures['memory_growth_mb'], '.0f', ' MB')}",
             f"  {'':<12}{'median ms':>12}{'95 % ms':>12}{'99 % ms':>12}",

@@ -19,7 +19,7 @@ from importlib.metadata import distributions
 from pathlib import Path
 from typing import Any, Final
 
-from reenact.errors import ConfigError, ReenactError
+from reenact.errors import ConfigError, ReenactError, counted
 from reenact.evaluation.benchmark import describe_machine
 from reenact.live.settings import load_settings
 from reenact.registry import check_renderer
@@ -94,7 +94,7 @@ def _as_table(report: Mapping[str, Any]) -> str:
     """Return the report as a Markdown table: medians, with the least and greatest in brackets."""
     machine, sides = report["machine"], report["sides"]
     lines = [
-        f"A: {sides[0]}; B: {sides[1]}; {report['rounds']} rounds on {machine['cpu']}, "
+        f"A: {sides[0]}; B: {sides[1]}; {counted(report['rounds'], 'round')} on {machine['cpu']}, "
         f"{machine['cores']} cores, load {machine['load']}, {machine['date']}",
         "",
         "| figure | A | B | B / A |",

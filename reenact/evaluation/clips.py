@@ -10,7 +10,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from reenact.errors import SourceError
+from reenact.errors import SourceError, counted
 from reenact.face.geometry import square_to_crop, transform_points
 from reenact.imaging import resized_square
 from reenact.targets.clip_files import UNRELATED, clips_in, decode_clip, load_landmarks
@@ -72,7 +72,7 @@ def read_clip(video: Path) -> Clip:
         raise SourceError(f"{video.name} is not square; clips are crops of the face.")
     if len(images) != len(landmarks):
         raise SourceError(
-            f"{video.name} has {len(images)} frames but landmarks for {len(landmarks)}."
+            f"{video.name} has {counted(len(images), 'frame')} but landmarks for {len(landmarks)}."
         )
     usable = np.flatnonzero(np.isfinite(landmarks).all(axis=(1, 2)))
     if len(usable) < 2:

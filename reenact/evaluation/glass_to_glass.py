@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reenact.config import Settings
-from reenact.errors import SinkError, SourceError
+from reenact.errors import SinkError, SourceError, counted
 from reenact.evaluation.benchmark import (
     CAMERA_FPS,
     ClipReplay,
@@ -128,7 +128,7 @@ def measure_delay(
         write_json(json_path, figures)
     delay = ", ".join(f"{key} {value:.1f} ms" for key, value in figures["delay_ms"].items())
     print(
-        f"{kind}: from capture to sight {delay}; {figures['seen']} frames seen, "
+        f"{kind}: from capture to sight {delay}; {counted(figures['seen'], 'frame')} seen, "
         f"{figures['lost']} lost, {figures['duplicated']} shown again"
     )
     return figures

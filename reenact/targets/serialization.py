@@ -23,6 +23,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save as save_tensors
 
+from reenact.errors import counted
 from reenact.face.topology import N_LANDMARKS
 from reenact.targets.builder import MAX_PLATE_SIDE_PX
 from reenact.targets.reference_selection import MAX_REFERENCES
@@ -121,7 +122,7 @@ def unpack(read: Read) -> Target:
     landmarks, neutral, crop_to_plate = _arrays(read(LANDMARKS, limits[LANDMARKS]))
     if len(landmarks) != description.references:
         raise DamagedError(
-            f"{LANDMARKS} has landmarks for {len(landmarks)} pictures; there are "
+            f"{LANDMARKS} has landmarks for {counted(len(landmarks), 'picture')}; there are "
             f"{description.references}."
         )
     references: list[Image] = []

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol
 
-from reenact.errors import PluginError, TargetError
+from reenact.errors import PluginError, TargetError, counted
 from reenact.registry import DEFAULT_RENDERER, import_object, load, renderer_of
 from reenact.targets.footage import Footage, clip_names, read_footage, write_footage
 from reenact.targets.store import FOOTAGE, TargetStore
@@ -167,8 +167,8 @@ def train_target(
     footage = read_footage(store.folder_of(name) / FOOTAGE, SIZE_PX)
     if not footage:
         raise TargetError(
-            f"{name} was made of {len(target.references)} photo(s), with nothing to check a "
-            "training against: what helps is a video of half a minute, with "
+            f"{name} was made of {counted(len(target.references), 'photo')}, with nothing to "
+            "check a training against: what helps is a video of half a minute, with "
             "--from VIDEO. The shipped weights stay in use."
         )
     own = renderer_of(target)

@@ -23,7 +23,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from reenact.errors import ModelError, ReenactError, TargetError
+from reenact.errors import ModelError, ReenactError, TargetError, counted
 from reenact.evaluation.contact_sheet import SheetRow, compose, spread_out
 from reenact.face.geometry import estimate_pose, to_face_frame
 from reenact.models.warp_unet_inputs import read_config, shipped_weights
@@ -183,7 +183,7 @@ class FineTuningRecipe(WarpUNetRecipe):
         material = PictureMaterial(
             sampler,
             [held_out[i] for i in _spread(len(held_out), _MAX_HELD_OUT)],
-            f"{frames} frames of one target, from weights of: {trained_on}",
+            f"{counted(frames, 'frame')} of one target, from weights of: {trained_on}",
         )
         super().__init__(config, material)
         # The loop sets no mode: batch normalisation keeps the statistics of the start.

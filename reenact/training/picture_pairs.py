@@ -20,6 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from reenact.errors import counted
 from reenact.evaluation import metrics
 from reenact.evaluation.recognition import ClipExpressions, clear_labels, read_expressions
 from reenact.evaluation.transfer import fused_drive
@@ -96,7 +97,7 @@ def load_pictures(
         if sampler
         else PairSampler(clips, stills, data.still_share, data.augmentation, driven),
         [pair for _, pair in validation_pairs(held_out, data.validation_frames, driven)],
-        f"{describe(clips, data)}, {len(stills)} stills",
+        f"{describe(clips, data)}, {counted(len(stills), 'still')}",
     )
 
 

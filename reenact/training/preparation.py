@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from reenact.config import TrackingSettings
-from reenact.errors import ReenactError, SinkError
+from reenact.errors import ReenactError, SinkError, counted
 from reenact.face.mediapipe_tracker import MediaPipeTracker
 from reenact.progress import progress_bar
 from reenact.storage import write_json
@@ -88,8 +88,10 @@ class Summary:
     def text(self) -> str:
         """Return the summary for the user."""
         lines = [
-            f"{self.written} clips and stills written, {self.earlier} items done before; "
-            f"{self.people} people; {self.frames} frames in {self.seconds:.1f} s "
+            f"clips and stills written: {self.written}; "
+            f"{counted(self.earlier, 'item')} done before; "
+            f"{counted(self.people, 'person', 'people')}; "
+            f"{counted(self.frames, 'frame')} in {self.seconds:.1f} s "
             f"({self.frames / max(self.seconds, 1e-6):.0f} a second)."
         ]
         lines += [f"left out: {name}: {why}" for name, why in self.left_out]

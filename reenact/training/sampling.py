@@ -22,7 +22,7 @@ from pydantic.dataclasses import dataclass as pydantic_dataclass
 from torch.utils.data import Dataset
 
 from reenact.config import Share, first_problem
-from reenact.errors import ConfigError, ReenactError
+from reenact.errors import ConfigError, ReenactError, counted
 from reenact.face.geometry import crop_transform, transform_points
 from reenact.face.segmentation import person_masks
 from reenact.imaging import crop_image, in_bytes
@@ -163,7 +163,7 @@ def read_fold(path: Path, number: int) -> set[str]:
         raise ReenactError(f"{path} is no file of folds: {error}.") from error
     except IndexError as error:
         raise ReenactError(
-            f"{path} has {len(folds)} folds; held_out_fold is at most {len(folds) - 1}."
+            f"{path} has {counted(len(folds), 'fold')}; held_out_fold is at most {len(folds) - 1}."
         ) from error
 
 
@@ -171,7 +171,7 @@ def describe(train: Sequence[_Identified], data: PeopleData) -> str:
     """Return what weights were made from, for the header of their file."""
     people = len({item.identity for item in train})
     held_out = f"fold {data.held_out_fold} held out" if data.folds else "no one of them in val"
-    return f"{len(train)} clips of {people} people, {held_out}"
+    return f"{counted(len(train), 'clip')} of {counted(people, 'person', 'people')}, {held_out}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,7 +229,7 @@ def load_clips(folder: Path, cache: Path, with_people: bool = False) -> list[Cli
         frames = len(_open_frames(file))
         if frames != len(landmarks):
             raise ReenactError(
-                f"{video.name} has {frames} frames but landmarks for {len(landmarks)}."
+                f"{video.name} has {counted(frames, 'frame')} but landmarks for {len(landmarks)}."
             )
         usable = np.flatnonzero(np.isfinite(landmarks).all(axis=(1, 2)))
         if len(usable) >= 2:

@@ -14,8 +14,10 @@ import numpy as np
 import pytest
 
 from reenact.cli.main import main
+from reenact.errors import counted
 from reenact.sources.video_file import VideoSource
 from reenact.targets.library import open_target
+from reenact.training.preparation import Summary
 from reenact.types import Image
 from support.clips import write_clip
 from support.fakes import until
@@ -61,6 +63,16 @@ def test_every_frame_of_a_video_comes_out_with_a_report(tmp_path: Path) -> None:
     images = read_video(out)
     assert len(images) == 25
     assert list(images[0].shape[1::-1]) == figures["size"]
+
+
+def test_one_frame_is_no_plural(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    clip = write_clip(tmp_path / "actor.mp4", frames=1, picture=swaying)
+    typed = ["live", "--source", f"video:{clip}", "--target", "astronaut", "--sink", "null"]
+    assert main([*typed, "--set", "renderer.name=warp"]) == 0
+    assert "1 frame in, 1 out" in capsys.readouterr().err
+    summary = Summary(written=1, people=1, frames=1, seconds=1.0)
+    assert "0 items done before; 1 person; 1 frame in 1.0 s" in summary.text()
+    assert counted(2, "person", "people") == "2 people"
 
 
 def test_the_outputs_that_work_go_on_without_the_others(
