@@ -132,6 +132,7 @@ def test_a_bug_exits_with_1_and_prints_its_traceback(
     [
         (["live"], "--target"),
         (["live", "none.toml", "--target", "astronaut"], "none.toml"),
+        (["live", ".", "--target", "astronaut"], ". is a folder; name a settings file"),
         (["live", "--target", "astronaut", "--set", "fusion.mouht=1"], "fusion.mouth"),
         (["live", "--target", "nobody"], "'nobody'"),
         (["live", "--target", "astronaut", "--source", "webcm:0"], "Did you mean webcam?"),
