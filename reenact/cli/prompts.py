@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from reenact.config import Settings
 from reenact.errors import SinkError, TargetError
@@ -56,6 +57,19 @@ def confirm_replacement(sinks: Sequence[str], settings: Settings) -> None:
     if not _agreed(f"Replace {files}?"):
         raise SinkError(f"{files} stays as it is; give another file to write.")
     settings.output.overwrite = True
+
+
+def confirm_export(path: Path, assume_yes: bool) -> None:
+    """Ask before a target is written over a file, which may hold one that was removed.
+
+    Raises TargetError if the user did not answer yes, or there is no terminal and no --yes.
+    """
+    if assume_yes or not path.is_file():
+        return
+    if not _in_terminal():
+        raise TargetError(f"{path} exists already; give another file to write, or pass --yes.")
+    if not _agreed(f"Replace {path}?"):
+        raise TargetError(f"{path} stays as it is; give another file to write.")
 
 
 def _in_terminal() -> bool:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from reenact.cli.live import EXIT_INTERRUPTED, Interruption
-from reenact.cli.prompts import ask_consent, confirm_removal
+from reenact.cli.prompts import ask_consent, confirm_export, confirm_removal
 from reenact.errors import counted
 from reenact.lifecycle import quiet_native_libraries
 
@@ -102,6 +102,8 @@ def show(arguments: Namespace) -> None:
 
 def export(arguments: Namespace) -> None:
     """Write a target to a file."""
+    path = _store().export_path(arguments.name, arguments.file)
+    confirm_export(path, arguments.yes)
     path = _store().export_file(arguments.name, arguments.file)
     print(f"{arguments.name} was written to {path}.")
 

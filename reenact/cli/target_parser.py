@@ -26,6 +26,11 @@ def add_target(adder: Adder[argparse.ArgumentParser]) -> None:
         actions, "export", "write a target to a file", commands.export, name="NAME"
     )
     export.add_argument("file", type=Path, metavar="FILE")
+    export.add_argument(
+        "--yes",
+        action="store_true",
+        help="replace a file that exists (default: ask in a terminal, else refuse)",
+    )
     importing = _add_action(actions, "import", "store a target from a file", commands.import_file)
     importing.add_argument("file", type=Path, metavar="FILE")
     importing.add_argument(

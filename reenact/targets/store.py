@@ -183,14 +183,16 @@ class TargetStore:
         """
         target = self.load(name)
         weights = self.weights_path(name)
+        path = self.export_path(name, path)
+        write_exchange_file(path, target, weights)
+        return path
+
+    def export_path(self, name: str, path: Path) -> Path:
+        """Return the path of the file that `export_file` writes."""
         path = Path(path).expanduser()
         if path.is_dir():
             path = path / name
-        if path.suffix != SUFFIX:
-            path = path.with_name(path.name + SUFFIX)
-
-        write_exchange_file(path, target, weights)
-        return path
+        return path if path.suffix == SUFFIX else path.with_name(path.name + SUFFIX)
 
     def import_file(self, path: Path, name: str | None = None) -> str:
         """Store a target from an exported file, under its own name or another; return that name.

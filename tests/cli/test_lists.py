@@ -67,6 +67,11 @@ def test_targets_are_created_listed_shown_exported_renamed_and_removed(
     photo, exported = str(save_astronaut(tmp_path)), str(tmp_path / "ada.reenact-target")
     assert main(["target", "create", "ada", "--from", photo, "--yes"]) == 0
     assert main(["target", "export", "ada", exported]) == 0
+    before = Path(exported).read_bytes()
+    assert main(["target", "export", "robin", exported]) == 2
+    assert "exists already" in capsys.readouterr().err
+    assert Path(exported).read_bytes() == before
+    assert main(["target", "export", "ada", exported, "--yes"]) == 0
     assert main(["target", "import", exported, "--name", "eve"]) == 0
     capsys.readouterr()
     assert main(["target", "list"]) == 0

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from reenact.cli.main import main
-from reenact.cli.prompts import ask_consent, confirm_removal, confirm_replacement
+from reenact.cli.prompts import ask_consent, confirm_export, confirm_removal, confirm_replacement
 from reenact.config import Settings
 from reenact.errors import TargetError
 from reenact.targets.store import TargetStore
@@ -133,3 +133,17 @@ def test_a_file_is_replaced_only_if_the_user_agrees(
     assert main([*words, "--set", "output.overwrite=true"]) == 0
     assert take.read_bytes() != b"an earlier take"
     assert {path.name for path in tmp_path.iterdir()} == {"actor.mp4", "take.mp4"}
+
+
+def test_an_exported_target_is_replaced_only_if_the_user_agrees(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "ada.reenact-target"
+    answer(monkeypatch, "n\n")
+    confirm_export(path, False)
+    path.touch()
+    confirm_export(path, True)
+    with pytest.raises(TargetError, match="stays as it is"):
+        confirm_export(path, False)
+    answer(monkeypatch, "y\n")
+    confirm_export(path, False)
