@@ -321,8 +321,8 @@ class OutputSettings(Section):
     )
     overwrite: bool = Field(
         False,
-        description="replace a file that exists; otherwise the terminal asks first, and without a "
-        "terminal the output is refused",
+        description="replace a file that exists; otherwise a terminal asks first, and the panel "
+        "refuses",
     )
 
 

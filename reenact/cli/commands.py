@@ -6,12 +6,17 @@ Heavy modules are imported where they are used, so that `reenact --help` answers
 from __future__ import annotations
 
 from argparse import Namespace
+from pathlib import Path
+from typing import Final
 
 from reenact.cli.live import EXIT_INTERRUPTED, Interruption, run_session
 from reenact.cli.panel import check_no_address, panel
 from reenact.cli.prompts import confirm_replacement
 from reenact.errors import ModelError, PluginError, SourceError, TargetError
 from reenact.lifecycle import quiet_native_libraries
+
+DEMO_FILE: Final = Path("reenact-demo.mp4")
+"""What the demo writes if nothing else is asked for."""
 
 
 def live(arguments: Namespace) -> int:
@@ -61,7 +66,8 @@ def demo(arguments: Namespace) -> int:
     from reenact.live.settings import load_settings
 
     settings = load_settings(None, arguments.assignments)
-    confirm_replacement([f"file:{arguments.out}"], settings)
+    own = arguments.out == DEMO_FILE  # made again, it is the same
+    confirm_replacement([] if own else [f"file:{arguments.out}"], settings)
     with packaged_actor() as actor:
         with quiet_native_libraries():
             session = open_demo(actor, arguments.out, settings)

@@ -64,7 +64,7 @@ def _add_demo(adder: Adder[argparse.ArgumentParser]) -> None:
     parser.add_argument(
         "--out",
         type=Path,
-        default=Path("reenact-demo.mp4"),
+        default=commands.DEMO_FILE,
         metavar="FILE",
         help="the video to write (default: %(default)s)",
     )
@@ -129,8 +129,8 @@ def _add_live(adder: Adder[argparse.ArgumentParser]) -> None:
         action="append",
         metavar="KIND[:ARG]",
         help="camera, obs, window, http, file:PATH, landmarks:FILE (keeps the performance, "
-        "without a picture) or null; may be repeated (default: window). An existing file is "
-        "replaced if you agree, or with --set output.overwrite=true",
+        "without a picture) or null; may be repeated (default: window). A terminal asks "
+        "before an existing file is replaced, unless output.overwrite is set",
     )
     add_assignments(parser)
     parser.add_argument(

@@ -46,15 +46,14 @@ def confirm_removal(name: str, lost: Sequence[str], assume_yes: bool) -> None:
 def confirm_replacement(sinks: Sequence[str], settings: Settings) -> None:
     """Ask before a run replaces files; `output.overwrite` is then set.
 
-    Nothing is asked if it is set already, or without a terminal: the session then refuses. Raises
-    SinkError if the user did not answer yes.
+    Nothing is asked if there are none, or there is no terminal. Raises SinkError if the user did
+    not answer yes.
     """
     from reenact.sinks.fanout import existing_files
 
     files = " and ".join(existing_files(sinks))
-    if not files or settings.output.overwrite or not _in_terminal():
-        return
-    if not _agreed(f"Replace {files}?"):
+    asked = files and not settings.output.overwrite and _in_terminal()
+    if asked and not _agreed(f"Replace {files}?"):
         raise SinkError(f"{files} stays as it is; give another file to write.")
     settings.output.overwrite = True
 
