@@ -14,7 +14,7 @@ import numpy as np
 
 from reenact.config import FusionSettings, SmoothingSettings
 from reenact.expression.head_motion import soft
-from reenact.face.body_tracker import hair, head_borne, torso
+from reenact.face.body_placement import hair, head_borne, torso
 from reenact.face.filters import POSE_NOISE, OneEuroFilter
 from reenact.face.geometry import estimate_pose
 from reenact.face.skull import hair_motion

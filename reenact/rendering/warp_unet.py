@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 
 from reenact.config import RendererSettings
-from reenact.face.body_tracker import reference_bodies
+from reenact.face.body_placement import reference_bodies
 from reenact.face.geometry import estimate_pose, region_mask, square_to_crop, transform_points
 from reenact.face.topology import OVAL
 from reenact.imaging import in_bytes, resized_square

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from reenact.evaluation.clips import read_clip
-from reenact.face.body_tracker import NECK, BodyTracker, reference_bodies, torso
+from reenact.face.body_placement import reference_bodies, torso
+from reenact.face.body_tracker import NECK, BodyTracker
 from reenact.face.geometry import estimate_pose, transform_points
 from reenact.face.shoulders import shoulder_points
 from reenact.face.skull import hair_motion

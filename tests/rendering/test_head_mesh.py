@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from reenact.face.body_tracker import hair, torso
+from reenact.face.body_placement import hair, torso
 from reenact.face.geometry import rotation_matrix, to_face_frame, to_image, triangulate
 from reenact.face.skull import rings
 from reenact.face.topology import N_LANDMARKS, OVAL

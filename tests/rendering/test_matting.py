@@ -7,7 +7,7 @@ import pytest
 
 from reenact.config import Settings
 from reenact.errors import TargetError
-from reenact.face.body_tracker import torso
+from reenact.face.body_placement import torso
 from reenact.live.drives import still_expression
 from reenact.live.pipeline import Reenactor
 from reenact.rendering.baselines import CopyRenderer

@@ -1,0 +1,85 @@
+"""Where the torso and the hair of a face's crop are, for the motions that `body_tracker` sees."""
+
+from __future__ import annotations
+
+import math
+
+import cv2
+import numpy as np
+
+from reenact.face.body_tracker import NECK, BodyTracker
+from reenact.face.geometry import estimate_pose
+from reenact.face.skull import hair_middle, hair_motion, move_rigidly, neck_joint
+from reenact.face.topology import CHIN
+from reenact.types import Array, Body, MovedPart, Pose, Target
+
+
+def head_borne(neutral: Array, landmarks: Array) -> Array:
+    """Return the motion, (4,) as of `PartMotion`, of a torso that a head takes along.
+
+    Args:
+        neutral: (478, 3) px, from which it moves.
+        landmarks: (478, 3) px, to which it moves.
+    """
+    start, end = estimate_pose(neutral), estimate_pose(landmarks)
+    joint = neck_joint(neutral, start)
+    across, down, _ = (move_rigidly(joint, start, end) - joint) / start.scale
+    return np.array([across, down, 0, math.log(end.scale / start.scale)], np.float32)
+
+
+def torso(motion: Array, neutral: Array, crop_px: int, share: float = 1.0) -> MovedPart:
+    """Return the torso of a face's crop that has moved.
+
+    Args:
+        motion: (4,) of `PartMotion`.
+        neutral: (478, 3) px, the landmarks from which it moves.
+        crop_px: side of the crop.
+        share: of `MovedPart`.
+    """
+    iod = estimate_pose(neutral).scale
+    pivot = neutral[CHIN, :2] + np.array([0, NECK * iod])
+    return _moved(motion, pivot, iod, crop_px, share)
+
+
+def hair(motion: Array, pose: Pose, iod_px: float, crop_px: int, share: float = 1.0) -> MovedPart:
+    """Return the hair of a face's crop that has moved beside its head.
+
+    Args:
+        motion: (4,) of `PartMotion`, beside what the head does.
+        pose: of the head in the crop, px.
+        iod_px: of the face in the crop at rest.
+        crop_px: side of the crop.
+        share: of `MovedPart`.
+    """
+    return _moved(motion, hair_middle(pose), iod_px, crop_px, share)
+
+
+def _moved(motion: Array, pivot: Array, iod_px: float, crop_px: int, share: float) -> MovedPart:
+    """Place a motion, (4,) as of `PartMotion`, about a pivot, (2,) px of a crop."""
+    middle = (pivot + 0.5) / crop_px
+    affine = cv2.getRotationMatrix2D((0, 0), -math.degrees(motion[2]), math.exp(motion[3]))
+    affine[:, 2] = middle + motion[:2] * (iod_px / crop_px) - affine[:, :2] @ middle
+    return MovedPart(affine.astype(np.float32), share)
+
+
+def reference_bodies(target: Target) -> list[Body]:
+    """Return where torso and hair are in each reference, seen from the neutral."""
+    size = target.crop_size
+    if len(target.references) == 1:
+        return [Body()]
+    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    rest = cv2.warpAffine(target.plate, target.crop_to_plate, (size, size), flags=flags)
+    tracker = BodyTracker()
+    tracker.track(np.asarray(rest, np.uint8), target.neutral)
+    start = estimate_pose(target.neutral)
+    bodies = []
+    for picture, points in zip(target.references, target.landmarks, strict=True):
+        seen, pose = tracker.track(picture, points), estimate_pose(points)
+        motion = head_borne(target.neutral, points) if seen.torso is None else seen.torso.motion
+        beside = np.zeros(4, np.float32)
+        if seen.hair is not None:
+            beside = seen.hair.motion - hair_motion(start, pose)
+        bodies.append(
+            Body(torso(motion, target.neutral, size), hair(beside, pose, start.scale, size))
+        )
+    return bodies
