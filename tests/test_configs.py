@@ -86,7 +86,7 @@ def test_wrong_training_files_are_told(tmp_path: Path) -> None:
         ("warp_unet", "batch_size", 0),
         ("warp_unet", "learning_rate", -1),
         ("warp_unet", "still_share", 7),
-        ("warp_unet", "adversarial_from", -0.5),
+        ("warp_unet", "texture_weight", -0.5),
         ("landmark_fusion", "batch_size", 0),
         ("landmark_fusion", "scripted_share", 1.5),
         ("fan2023", "size_px", 0),

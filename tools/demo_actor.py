@@ -4,7 +4,7 @@
 
 The face is invented: `demo_portrait` composes it of two portraits in the public domain. The
 program's own generator animates it by a script of action units, head turns and blinks, and draws it
-as it draws any target. Only teeth, which the portrait does not show, are painted in.
+as it draws any target.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from reenact.sinks.video_file import FileSettings
 from reenact.targets.library import resize_target, target_from_image
 from reenact.types import Array, Drive, Frame, Pose, Renderer, Target
 from tools import ASSETS
-from tools.demo_portrait import Teeth, composed_portrait
+from tools.demo_portrait import composed_portrait
 
 ASSET: Final = ASSETS / "demo_actor.mp4"
 FPS: Final = 25
@@ -101,7 +101,7 @@ def scripted_landmarks(neutral: Array, time_s: float) -> Array:
     return to_image(shape, Pose(turn @ pose.rotation, place, pose.scale))
 
 
-def frames(target: Target, renderer: Renderer, teeth: Teeth) -> Iterator[Frame]:
+def frames(target: Target, renderer: Renderer) -> Iterator[Frame]:
     """Draw the script's frames."""
     renderer.prepare(target)
     paster = Paster(target, max_side=512)
@@ -113,8 +113,7 @@ def frames(target: Target, renderer: Renderer, teeth: Teeth) -> Iterator[Frame]:
             time_s=time_s,
             dt_s=1 / FPS,
         )
-        drawn = teeth.painted(renderer.render(drive), drive.landmarks)
-        yield Frame(paster.paste(drawn), time_s, index)
+        yield Frame(paster.paste(renderer.render(drive)), time_s, index)
 
 
 def main() -> None:
@@ -130,7 +129,7 @@ def main() -> None:
     sink = registry.load("sinks", "file").make(
         str(arguments.out), SinkSettings(file=FileSettings(crf=23))
     )
-    for frame in frames(target, renderer, Teeth(tracker)):
+    for frame in frames(target, renderer):
         if frame.index == 0:
             sink.open(frame.size, float(FPS))
         sink.write(frame)

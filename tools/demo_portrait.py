@@ -1,9 +1,9 @@
 """The invented face that `demo_actor` moves, composed of two portraits in the public domain.
 
 Hat, uniform, hair and the lower face are Grace Hopper's (United States Navy, as matplotlib
-carries it); the eyes, what is around them and the teeth are Eileen Collins's (NASA, as
-scikit-image carries it), warped to the other face; around the eyes they are blended in (Pérez 2003,
-Poisson image editing). The composed face wears no glasses, so that a tracker sees its lids.
+carries it); the eyes and what is around them are Eileen Collins's (NASA, as scikit-image carries
+it), warped to the other face and blended in (Pérez 2003, Poisson image editing). The composed face
+wears no glasses, so that a tracker sees its lids.
 """
 
 from __future__ import annotations
@@ -14,12 +14,11 @@ from typing import Final
 import cv2
 import numpy as np
 
-from reenact.face.geometry import crop_transform, estimate_pose, region_mask
-from reenact.face.topology import BROW_LEFT, BROW_RIGHT, LIPS_INNER
+from reenact.face.geometry import crop_transform, region_mask
+from reenact.face.topology import BROW_LEFT, BROW_RIGHT
 from reenact.imaging import crop_image
 from reenact.rendering.head_mesh import head_mesh
 from reenact.rendering.mesh_warp import source_map, warp_image
-from reenact.rendering.openings import mouth_sources
 from reenact.sources.image_file import read_image
 from reenact.types import Array, Frame, Image, Tracker
 
@@ -41,14 +40,6 @@ _DARK: Final = 120
 
 _BROWS: Final = 0.3
 """Share by which the brows, pale in the portrait, are darkened."""
-
-_TEETH: Final = np.array([0.95, 0.86, 0.78], np.float32)
-"""Factor on the teeth's RGB: the other portrait is lit more coldly."""
-
-_SHADOW_PX: Final = 5.0
-
-_CAVITY: Final = np.array([62, 20, 18], np.float32)
-"""RGB of the inside of the mouth below the teeth."""
 
 
 def composed_portrait(tracker: Tracker) -> Image:
@@ -74,30 +65,6 @@ def composed_portrait(tracker: Tracker) -> Image:
     brows = region_mask(points, BROW_RIGHT, SIZE_PX) | region_mask(points, BROW_LEFT, SIZE_PX)
     made_up = _BROWS * cv2.GaussianBlur(brows.astype(np.float32) / 255, (0, 0), 3)
     return np.asarray(blended * (1 - made_up[..., None]), dtype=np.uint8)
-
-
-class Teeth:
-    """The astronaut's teeth, for mouths of pictures that show none."""
-
-    def __init__(self, tracker: Tracker) -> None:
-        self._picture, self._points = _astronaut(tracker)
-
-    def painted(self, picture: Image, points: Array) -> Image:
-        """Return a picture, uint8 (S, S, 3), with teeth in the mouth of its (478, 3) landmarks."""
-        mouth = region_mask(points, LIPS_INNER, len(picture))
-        rows, columns = np.nonzero(mouth)
-        places = np.stack([columns, rows], axis=1).astype(np.float32)
-        poses = estimate_pose(self._points), estimate_pose(points)
-        sources, missing = mouth_sources(places, self._points, points, poses)
-        teeth = warp_image(self._picture, sources[:, None])[:, 0] * _TEETH
-        # Lips cast a shadow on teeth.
-        light = cv2.GaussianBlur(mouth, (0, 0), _SHADOW_PX)[rows, columns, None] / 255
-        light = np.minimum(1.5 * light, 1)
-        inside = _CAVITY + light * (1 - missing[:, None]) * (teeth - _CAVITY)
-        share = mouth[rows, columns, None] / np.float32(255)
-        result = picture.copy()
-        result[rows, columns] = picture[rows, columns] + share * (inside - picture[rows, columns])
-        return result
 
 
 def _astronaut(tracker: Tracker) -> tuple[Image, Array]:

@@ -1,4 +1,4 @@
-"""Patch discriminators, Fan 2023, §III-B."""
+"""The patch discriminator of Fan 2023, §III-B."""
 
 from __future__ import annotations
 
@@ -12,30 +12,6 @@ from reenact.models.unet import start_small
 
 _STRIDED: Final = 3
 """Layers of the Markov discriminator that halve the picture: it has 30×30 logits at 256 px."""
-
-
-class PatchDiscriminator(nn.Module):
-    """Classifies overlapping patches of a picture as real or generated, given its condition.
-
-    Args:
-        inputs: channels of the picture and of its condition together.
-        channels: widths of the strided 4×4 convolutions.
-    """
-
-    def __init__(self, inputs: int, channels: tuple[int, ...] = (32, 64, 128)) -> None:
-        super().__init__()
-        layers: list[nn.Module] = []
-        width = inputs
-        for output in channels:
-            layers += [spectral_norm(nn.Conv2d(width, output, 4, 2, 1)), nn.LeakyReLU(0.2)]
-            width = output
-        layers.append(spectral_norm(nn.Conv2d(width, 1, 4, 1, 1)))
-        self.layers = nn.Sequential(*layers)
-
-    def forward(self, picture: Tensor, condition: Tensor) -> Tensor:
-        """Map (N, 3, H, W) and (N, C, H, W) to logits (N, 1, h, w)."""
-        logits: Tensor = self.layers(torch.cat([picture, condition], dim=1))
-        return logits
 
 
 class MarkovDiscriminator(nn.Module):

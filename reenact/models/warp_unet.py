@@ -1,8 +1,8 @@
 """The live generator's network: it repairs a moved person laid over a static background.
 
 `rendering.layers` moves the person of the photo by the mesh's flow and lays it over the background
-at rest. In a box around the face a U-net then adds a residual picture: inside of the mouth,
-eyelids, disoccluded cheek. Parents: the U-net of Fan 2023, eq. 2 and Table 1, the landmark flow of
+at rest. In a box around the face a U-net then adds a residual picture: eyelids, lips, disoccluded
+cheek. Parents: the U-net of Fan 2023, eq. 2 and Table 1, the landmark flow of
 MobilePortrait, and layered video models.
 """
 
@@ -25,9 +25,9 @@ from reenact.models.warp_unet_inputs import (
 )
 
 _COARSE: Final = 8
-"""Outside the face and inside the mouth, the repair is a low-pass of this width, px. It corrects
-colours and seams there; in detail it would add the mean of all hair and of all teeth, which is a
-smear."""
+"""Outside the face and on teeth that the photo shows, the repair is a low-pass of this width, px.
+It corrects colours and seams there; in detail it would add the mean of all hair and of all teeth,
+which is a smear."""
 
 _FADE_PX: Final = 16
 """Width of the edge of the repair's box in which the repair fades."""
@@ -119,8 +119,8 @@ class _UNet(nn.Module):
 class WarpUNet(nn.Module):
     """The generator: `forward(layered, maps)` returns the residual (N, 3, B, B), about -1..1.
 
-    It is added to the layers. It is coarse outside the face and inside the mouth, and fades at the
-    edges of the box.
+    It is added to the layers. It is coarse outside the face and in a mouth that the photo shows,
+    nothing in one that is drawn (`rendering.mouth_interior`), and fades at the edges of the box.
 
     Args of `forward`:
         layered: (N, 3, B, B) RGB in -1..1, the box of the layers that `rendering.layers` composes.
@@ -139,13 +139,16 @@ class WarpUNet(nn.Module):
 
     def forward(self, layered: Tensor, maps: Tensor) -> Tensor:
         """See the class."""
-        face, mouth = (maps[:, channel, None] for channel in (MapChannel.SKIN, MapChannel.MOUTH))
+        face, mouth, unseen = (
+            maps[:, channel, None]
+            for channel in (MapChannel.SKIN, MapChannel.MOUTH, MapChannel.UNSEEN_MOUTH)
+        )
         fine = F.avg_pool2d(face, 5, stride=1, padding=2) * (1 - mouth)
         repair = self.repair((layered, STEM), (maps, MAP_STEM))
         residual = F.pixel_shuffle(self.picture_head(repair).float(), STEM)
         coarse = _enlarged(F.avg_pool2d(residual, _COARSE), _COARSE)
         residual = coarse + _enlarged(fine, MAP_STEM) * (residual - coarse)
-        return residual * _fade(residual)
+        return residual * _fade(residual) * (1 - _enlarged(unseen, MAP_STEM))
 
 
 def _fade(box: Tensor) -> Tensor:

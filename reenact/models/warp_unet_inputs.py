@@ -15,7 +15,7 @@ from reenact.models.weights import header_of
 SHIPPED_WEIGHTS: Final = "warp_unet.safetensors"
 """File name of the weights in the package's assets."""
 
-VERSION: Final = 13
+VERSION: Final = 14
 """Part of the key under which converted networks are cached. Increase it whenever the code of
 `models.warp_unet` changes what a network computes."""
 

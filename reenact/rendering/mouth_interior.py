@@ -3,8 +3,7 @@
 Upper teeth belong to the skull and lower ones to the jaw, so they keep still while lips move before
 them. Their sizes are those of a permanent dentition (Wheeler's Dental Anatomy); how they lie behind
 the lips was fitted to clips of people who open their mouths. They are drawn at the size of the
-output, sharp where a network could only draw the mean of all teeth. The generator corrects their
-colours and light.
+output, sharp where a network could only draw the mean of all teeth.
 """
 
 from __future__ import annotations

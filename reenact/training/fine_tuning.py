@@ -174,7 +174,6 @@ class FineTuningRecipe(WarpUNetRecipe):
             learning_rate=_LEARNING_RATE,
             texture_weight=_TEXTURE_WEIGHT,
             ssim_weight=0.0,
-            adversarial_from=1.0,
             network=read_config(start),
         )
         held_out = [pair for clip in clips for pair in clip.held_out]

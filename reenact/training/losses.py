@@ -95,16 +95,6 @@ def _windowed(x: Tensor) -> Tensor:
         return F.conv2d(across, row.transpose(2, 3), groups=planes)
 
 
-def hinge_discriminator(real: Tensor, fake: Tensor) -> Tensor:
-    """Hinge loss of a discriminator's logits on real and generated pictures."""
-    return F.relu(1 - real).mean() + F.relu(1 + fake).mean()
-
-
-def hinge_generator(fake: Tensor) -> Tensor:
-    """Hinge loss of the generator."""
-    return -fake.mean()
-
-
 def picture_figures(result: Tensor, truth: Tensor, face: Tensor, name: str) -> dict[str, Tensor]:
     """Return PSNR, face PSNR (dB), face SSIM and face sharpness, (N,) each, as `NAME_psnr`, ….
 

@@ -1,22 +1,7 @@
-"""`reenact train CONFIG`: reads a training file, trains by its recipe or measures weights.
-
-A file may split the training into stages. Each stage overrides the file's values, trains in a
-folder of its own and starts from the best weights of the stage before:
-
-    [[stages]]
-    name = "all"
-    steps = 8000
-
-    [[stages]]
-    name = "repair"
-    steps = 2000
-    [stages.settings]
-    parts = ["repair"]
-"""
+"""`reenact train CONFIG`: reads a training file, trains by its recipe or measures weights."""
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -26,24 +11,11 @@ from pydantic import Field, ValidationError
 
 from reenact import registry
 from reenact.config import Section, first_problem, parse_assignment, read_toml
-from reenact.errors import ConfigError, PluginError, ReenactError
-from reenact.storage import atomic_write
-from reenact.training.checkpoints import FILE, read_progress
+from reenact.errors import ConfigError, PluginError
 from reenact.training.loop import LoopOptions, Recipe, TrainingOutcome, train
 
 BUILT_IN: Final = {"landmark_fusion": "reenact.training.landmark_fusion:build_recipe"}
 """Recipes of networks that are no parts."""
-
-BEST: Final = "best.safetensors"
-
-
-class TrainingStage(Section):
-    """A stage of a training file; what it does not name is as in the file."""
-
-    name: str = Field(pattern=r"^[\w-]+$", description="name of its folder")
-    steps: int | None = Field(None, gt=0)
-    minutes: float | None = Field(None, ge=0)
-    settings: dict[str, Any] = Field(default_factory=dict)
 
 
 class TrainingFile(Section):
@@ -53,9 +25,9 @@ class TrainingFile(Section):
         description="name of a renderer or motion that can be trained, or landmark_fusion"
     )
     folder: str = Field(description="receives state, best weights and history")
-    steps: int = Field(gt=0, description="last step, of each stage")
+    steps: int = Field(gt=0, description="last step")
     minutes: float = Field(
-        0.0, ge=0, description="wall time after which each stage ends earlier; 0: no limit"
+        0.0, ge=0, description="wall time after which training ends earlier; 0: no limit"
     )
     validate_every: int = Field(500, gt=0, description="steps between validations")
     seed: int = Field(0, ge=0, description="of weights and batches")
@@ -66,9 +38,6 @@ class TrainingFile(Section):
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     workers: int = Field(1, ge=0, le=64, description="processes that make batches")
     settings: dict[str, Any] = Field(default_factory=dict)
-    stages: list[TrainingStage] = Field(
-        default_factory=list, description="trained one after the other; none: one training"
-    )
 
 
 def run_config(
@@ -77,38 +46,13 @@ def run_config(
     assignments: Iterable[str] = (),
     stop: Callable[[], bool] = lambda: False,
 ) -> TrainingOutcome:
-    """Train by a file, stage by stage, until its end or `stop`, asked before each step.
+    """Train by a file until its end or `stop`, asked before each step.
 
-    The best weights of the last stage are copied to `folder/best.safetensors`. `resume` continues
-    in the stage that was reached. Assignments are `key=value` or `settings.key=value` and hold for
-    all stages. Raises ReenactError if the file, a setting or the data is wrong, or there is nothing
-    to resume.
+    Assignments are `key=value` or `settings.key=value`. Raises ReenactError if the file, a setting
+    or the data is wrong, or there is nothing to resume.
     """
     file = read_training_file(path, assignments)
-    if not file.stages:
-        return train(_build(file), _options(file), resume, stop)
-    folder = Path(file.folder)
-    states = [folder / stage.name / FILE for stage in file.stages]
-    if resume and not states[0].exists():
-        raise ReenactError(f"{folder} holds no training to resume.")
-    if not resume and any(state.exists() for state in states):
-        raise ReenactError(f"{folder} holds an earlier training; add --resume or name another.")
-    start = str(file.settings.get("start", ""))
-    for number, state in enumerate(states):
-        own = _stage_file(file, number, start)
-        options = _options(own)
-        start = str(options.folder / BEST)
-        if state.exists():
-            step, seconds, best = read_progress(options.folder)
-            outcome = TrainingOutcome(best, step, False)
-            if options.progress(step, seconds) >= 1:
-                continue
-        outcome = train(_build(own), options, state.exists(), stop)
-        if outcome.stopped:
-            return outcome
-    with atomic_write(folder / BEST) as partial:
-        shutil.copyfile(start, partial)
-    return outcome
+    return train(_build(file), _options(file), resume, stop)
 
 
 def measure_config(path: Path, weights: Path, assignments: Iterable[str] = ()) -> dict[str, float]:
@@ -128,11 +72,9 @@ def measure_config(path: Path, weights: Path, assignments: Iterable[str] = ()) -
 def read_training_file(path: Path, assignments: Iterable[str] = ()) -> TrainingFile:
     """Read and check a training file; assignments are `key=value` or `settings.key=value`.
 
-    What is assigned beats the stages as well. Raises ConfigError if the file cannot be read, or a
-    value is not allowed.
+    Raises ConfigError if the file cannot be read, or a value is not allowed.
     """
     values = read_toml(path)
-    assigned = set()
     for text in assignments:
         name, value = parse_assignment(text)
         section, dot, key = name.partition(".")
@@ -143,12 +85,10 @@ def read_training_file(path: Path, assignments: Iterable[str] = ()) -> TrainingF
             entries[key] = value
         else:
             values[section] = value
-        assigned.add(name)
     try:
-        file = TrainingFile.model_validate(values)
+        return TrainingFile.model_validate(values)
     except ValidationError as error:
         raise ConfigError(f"{path}: {first_problem(error)}") from error
-    return file.model_copy(update={"stages": [_without(one, assigned) for one in file.stages]})
 
 
 def build_recipe(name: str, settings: Mapping[str, Any]) -> Recipe:
@@ -167,22 +107,6 @@ def build_recipe(name: str, settings: Mapping[str, Any]) -> Recipe:
         raise PluginError(f"{name} has nothing to train.")
     build: Callable[[Mapping[str, Any]], Recipe] = registry.import_object(place)
     return build(settings)
-
-
-def _without(stage: TrainingStage, assigned: set[str]) -> TrainingStage:
-    """Return a stage without the values that an assignment replaces."""
-    settings = {key: v for key, v in stage.settings.items() if f"settings.{key}" not in assigned}
-    replaced = dict.fromkeys({"steps", "minutes"} & assigned)
-    return stage.model_copy(update={"settings": settings, **replaced})
-
-
-def _stage_file(file: TrainingFile, number: int, start: str) -> TrainingFile:
-    """Return the training file of one stage; each draws batches of its own."""
-    stage = file.stages[number]
-    settings = {**file.settings, **({"start": start} if start else {}), **stage.settings}
-    own = stage.model_dump(include={"steps", "minutes"}, exclude_none=True)
-    own |= {"folder": str(Path(file.folder) / stage.name), "seed": file.seed + number}
-    return file.model_copy(update={**own, "settings": settings, "stages": []})
 
 
 def _options(file: TrainingFile) -> LoopOptions:

@@ -3,10 +3,7 @@
     reenact train configs/train/warp_unet.toml
 
 It learns what is drawn live in the box of the repair. The losses are L1, gradient L1, texture L1
-and structural similarity, weighted towards face, mouth and eyes. From `adversarial_from` on, a
-Markov discriminator with spectral normalisation (Fan 2023, eq. 7) judges windows around mouth and
-eyes, like the local discriminators of LGP-GAN: L1 alone draws the mean of all teeth and lids that
-there might be.
+and structural similarity, weighted towards face, lips and eyes.
 """
 
 from __future__ import annotations
@@ -24,20 +21,16 @@ from pydantic.dataclasses import dataclass as pydantic_dataclass
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from reenact.config import Share
 from reenact.errors import ReenactError
 from reenact.imaging import from_unit
-from reenact.models.discriminators import PatchDiscriminator
 from reenact.models.warp_unet import WarpUNet
-from reenact.models.warp_unet_inputs import MAP_CHANNELS, MapChannel, WarpUNetConfig
+from reenact.models.warp_unet_inputs import MapChannel, WarpUNetConfig
 from reenact.models.weights import load_model, save_model
 from reenact.training.adversarial import as_floats, optimizer_step
 from reenact.training.augmentation import Pair
 from reenact.training.loop import Recipe, cosine
 from reenact.training.losses import (
     gradient_l1,
-    hinge_discriminator,
-    hinge_generator,
     picture_figures,
     ssim_loss,
     texture_l1,
@@ -49,9 +42,6 @@ from reenact.training.warp_unet_batches import collate
 from reenact.types import Image
 
 ARCHITECTURE: Final = "warp_unet"
-
-_WINDOW_PX: Final = 72
-"""Side of the windows that the discriminator sees, about that of the mouth at 256."""
 
 _CHUNK: Final = 8
 """Pairs that are drawn at once in a validation."""
@@ -67,8 +57,6 @@ class WarpUNetRecipeConfig(PictureData):
         learning_rate: at the start; falls to a hundredth along a cosine.
         texture_weight: of the texture L1.
         ssim_weight: of the loss of structural similarity; 0: not computed.
-        adversarial_weight: of the discriminator's loss.
-        adversarial_from: progress (0 to 1) from which the discriminator takes part; 1: never.
         network: sizes of the generator.
     """
 
@@ -77,8 +65,6 @@ class WarpUNetRecipeConfig(PictureData):
     learning_rate: NonNegativeFloat = 7e-4
     texture_weight: NonNegativeFloat = 2.5
     ssim_weight: NonNegativeFloat = 0.3
-    adversarial_weight: NonNegativeFloat = 0.08
-    adversarial_from: Share = 0.5
     validation_frames: PositiveInt = 5
     network: WarpUNetConfig = field(default_factory=WarpUNetConfig)
 
@@ -106,13 +92,11 @@ class WarpUNetRecipe(Recipe):
         generator = WarpUNet(config.network).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         if config.start:
             load_model(Path(config.start), generator, ARCHITECTURE)
-        critic = PatchDiscriminator(3 + MAP_CHANNELS)
-        self.networks = {"generator": generator, "discriminator": critic}
+        self.networks = {"generator": generator}
         self.optimizers = {
             "generator": torch.optim.AdamW(
                 generator.parameters(), config.learning_rate, betas=(0.9, 0.99), fused=True
-            ),
-            "discriminator": torch.optim.Adam(critic.parameters(), 2e-4, betas=(0.5, 0.999)),
+            )
         }
         self.schedules = {"generator": cosine(end=0.01, warm_up=0.005)}
 
@@ -136,8 +120,6 @@ class WarpUNetRecipe(Recipe):
         }
         if config.ssim_weight:
             losses["structure"] = ssim_loss(picture, truth, weight) * config.ssim_weight
-        if progress >= config.adversarial_from:
-            losses["adversarial"] = self._adversarial(batch, picture, truth, maps)
         if not all(torch.isfinite(loss) for loss in losses.values()):
             raise ReenactError(
                 "Training diverged: the loss is not a number any more. The best weights so far are "
@@ -145,20 +127,6 @@ class WarpUNetRecipe(Recipe):
             )
         optimizer_step(self.optimizers["generator"], losses.values(), max_norm=1.0)
         return as_floats(losses)
-
-    def _adversarial(
-        self, batch: Mapping[str, Any], picture: Tensor, truth: Tensor, maps: Tensor
-    ) -> Tensor:
-        """Let the discriminator learn, then return the generator's loss by it."""
-        discriminator = self.networks["discriminator"]
-        shown = (picture, truth, maps)
-        fake, real, seen = (_crop(t, batch["windows"]) for t in shown)
-        loss = hinge_discriminator(discriminator(real, seen), discriminator(fake.detach(), seen))
-        optimizer_step(self.optimizers["discriminator"], [loss])
-        discriminator.requires_grad_(False)
-        cost = hinge_generator(discriminator(fake, seen)) * self.config.adversarial_weight
-        discriminator.requires_grad_(True)
-        return cost
 
     def validate(self, network: nn.Module) -> dict[str, float]:
         """Return PSNR, SSIM and sharpness of face and box on held-out people."""
@@ -212,22 +180,6 @@ def _drawn(network: nn.Module, pairs: Sequence[Pair]) -> Iterator[tuple[dict[str
             for name, value in collate(list(pairs[start : start + _CHUNK])).items()
         }
         yield batch, batch["layered"] + network(batch["layered"], batch["maps"])
-
-
-def _crop(x: Tensor, windows: Tensor) -> Tensor:
-    """Crop windows (N, W, 3) of `local_windows` out of (N, C, H, W): (W * N, C, side, side)."""
-    axis = (torch.arange(_WINDOW_PX, device=x.device) + 0.5) * (2 / _WINDOW_PX) - 1
-    offsets = torch.stack(torch.meshgrid(axis, axis, indexing="xy"), dim=-1)
-    crops = [
-        F.grid_sample(
-            x,
-            window[:, None, None, :2] + offsets * window[:, None, None, 2:],
-            padding_mode="border",
-            align_corners=False,
-        )
-        for window in windows.unbind(1)
-    ]
-    return torch.cat(crops)
 
 
 def _doubled(x: Tensor) -> Tensor:

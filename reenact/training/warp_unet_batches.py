@@ -11,10 +11,9 @@ from reenact.face.aperture import LEFT_EYE, RIGHT_EYE
 from reenact.face.geometry import estimate_pose, region_mask, square_to_crop, transform_points
 from reenact.face.topology import EYE_LEFT, EYE_RIGHT, LIPS_OUTER
 from reenact.imaging import resized_square
-from reenact.models.warp_unet_inputs import MAP_STEM, NETWORK_PX, REPAIR_CELLS, STEM
+from reenact.models.warp_unet_inputs import MAP_STEM, NETWORK_PX
 from reenact.rendering.head_mesh import head_mesh
 from reenact.rendering.layers import (
-    Corner,
     Layers,
     compose,
     enlarged,
@@ -26,9 +25,6 @@ from reenact.rendering.mouth_interior import place_mouth
 from reenact.training.augmentation import Pair
 from reenact.training.sampling import Batch
 from reenact.types import Array
-
-_WINDOWS: Final = ((LIPS_OUTER, 0.65), (EYE_RIGHT, 0.45), (EYE_LEFT, 0.45))
-"""Windows of the discriminator: landmarks, and half the side of the square around them, iod."""
 
 _UPPER_LIDS: Final = (
     (33, 247, 30, 29, 27, 28, 56, 190, 133, *reversed(RIGHT_EYE[0][1:-1])),
@@ -46,7 +42,6 @@ def collate(pairs: list[Pair]) -> Batch:
     truth      (N, 3, B, B), RGB in -1 to 1
     maps       (N, C, B/2, B/2), see `warp_unet_inputs`
     weight     (N, 1, B/2, B/2) of `importance`
-    windows    (N, 3, 3) of `local_windows`
     """
     rows = [_row(pair) for pair in pairs]
     return {name: np.stack([row[name] for row in rows]) for name in rows[0]}
@@ -71,32 +66,14 @@ def _row(pair: Pair) -> Batch:
         "truth": in_box(truth, corner),
         "maps": maps_in_box(maps, corner),
         "weight": maps_in_box(importance(driven, NETWORK_PX)[..., None], corner),
-        "windows": local_windows(driven, corner),
     }
-
-
-def local_windows(points: Array, corner: Corner) -> Array:
-    """Return squares around mouth, right and left eye: x, y and half the side, float32 (3, 3).
-
-    The units are those of grid_sample, -1 to 1 from edge to edge of the repair's box; `points` are
-    px of `NETWORK_PX`.
-    """
-    half = REPAIR_CELLS * STEM / 2
-    scale = estimate_pose(points).scale
-    origin = np.array(corner[::-1]) * STEM
-    rows = []
-    for loop, reach_iod in _WINDOWS:
-        part = points[list(loop), :2]
-        middle = (part.min(axis=0) + part.max(axis=0)) / 2
-        rows.append([*((middle + 0.5 - origin) / half - 1), reach_iod * scale / half])
-    return np.array(rows, np.float32)
 
 
 def importance(points: Array, size_px: int) -> Array:
     """Return the weights of the losses, float32 (size/2, size/2), mean 1.
 
     They are proportional to 1 in the background, 2 around the face, 3 on the face, and 12 on mouth,
-    eyes and upper lids. A larger one inside the mouth makes teeth the grey mean of all teeth.
+    eyes and upper lids.
     """
     side = size_px // 2
     small = points * np.float32(0.5)

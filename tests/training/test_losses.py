@@ -7,11 +7,8 @@ from torch import Tensor
 
 from reenact.evaluation import metrics
 from reenact.imaging import from_unit
-from reenact.models.discriminators import PatchDiscriminator
 from reenact.training.losses import (
     gradient_l1,
-    hinge_discriminator,
-    hinge_generator,
     ssim_loss,
     structural_similarity,
     texture_l1,
@@ -72,20 +69,3 @@ def test_ssim_loss_asks_for_contrast_that_blur_lost(noise: Tensor) -> None:
     half[..., :32] = 0
     damaged = torch.cat([blurred(noise)[..., :25], noise[..., 25:]], dim=-1)
     assert ssim_loss(damaged, noise, half) == pytest.approx(0, abs=1e-3)
-
-
-def test_hinge_losses_push_apart() -> None:
-    sure, unsure = torch.full((1, 1, 4, 4), 2.0), torch.zeros(1, 1, 4, 4)
-    assert hinge_discriminator(sure, -sure) == 0
-    assert hinge_discriminator(unsure, unsure) == 2
-    assert hinge_generator(sure) < hinge_generator(-sure)
-
-
-def test_the_discriminator_judges_patches_with_a_bounded_slope() -> None:
-    discriminator = PatchDiscriminator(3 + 2).eval()
-    condition = torch.zeros(1, 2, 64, 64)
-    first = torch.zeros(1, 3, 64, 64)
-    second = first + 0.01
-    verdicts = discriminator(first, condition), discriminator(second, condition)
-    assert verdicts[0].shape == (1, 1, 7, 7)
-    assert (verdicts[0] - verdicts[1]).abs().max() < 0.5

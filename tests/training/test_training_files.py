@@ -1,0 +1,79 @@
+"""Training files, by the live generator's recipe, narrow and short."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from reenact.errors import ConfigError, ReenactError
+from reenact.testing.weights import people
+from reenact.training.recipes import read_training_file, run_config
+
+FILE = """
+recipe = "warp_unet"
+folder = "run"
+steps = 3
+device = "cpu"
+precision = "float32"
+validate_every = 1
+workers = 0
+
+[settings]
+train = "{people}/train"
+val = "{people}/val"
+batch_size = 2
+validation_frames = 1
+
+[settings.network]
+channels = [8, 8, 8, 8]
+"""
+
+
+@pytest.fixture
+def config() -> Path:
+    """A training file in the test's working folder."""
+    path = Path("generator.toml")
+    path.write_text(FILE.format(people=people().as_posix()))
+    return path
+
+
+@pytest.mark.slow
+def test_a_training_that_is_stopped_and_resumed_is_the_same(config: Path) -> None:
+    asked = iter(range(100))
+    stopped = run_config(config, resume=False, stop=lambda: next(asked) >= 2)
+    assert (stopped.step, stopped.stopped) == (2, True)
+    resumed = run_config(config, resume=True)
+    assert (resumed.step, resumed.stopped) == (3, False)
+    whole = run_config(config, False, ["folder=whole"])
+    assert whole.best == pytest.approx(resumed.best, rel=1e-4)
+    found, wanted = (load_file(f"{folder}/best.safetensors") for folder in ("run", "whole"))
+    for name, value in wanted.items():
+        torch.testing.assert_close(found[name], value, rtol=1e-2, atol=1e-3)
+
+
+def test_what_cannot_be_started_or_resumed_is_reported(config: Path) -> None:
+    with pytest.raises(ReenactError, match="no training to resume"):
+        run_config(config, resume=True)
+    Path("run").mkdir(exist_ok=True)
+    Path("run/state.safetensors").touch()
+    with pytest.raises(ReenactError, match="earlier training; add --resume"):
+        run_config(config, resume=False)
+
+
+def test_assigned_values_beat_those_of_the_file(config: Path) -> None:
+    file = read_training_file(config, ["steps=7", "settings.learning_rate=0.5"])
+    assert file.steps == 7
+    assert file.settings["learning_rate"] == 0.5
+    assert file.settings["batch_size"] == 2
+
+
+def test_a_wrong_name_and_a_file_for_another_command_are_told(config: Path) -> None:
+    with pytest.raises(ConfigError, match=r"generator\.toml: There is no setting stps\."):
+        read_training_file(config, ["stps=7"])
+    config.write_text("[fusion]\npose = 0.8\n")
+    with pytest.raises(ConfigError, match=r"generator\.toml: recipe is missing\.") as caught:
+        read_training_file(config)
+    assert "pose" not in str(caught.value)
