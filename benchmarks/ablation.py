@@ -69,7 +69,12 @@ WITHOUT: Final[dict[str, dict[str, Any]]] = {
     "irises as discs": {
         "rendering.head_mesh.eye_sources": lambda places, *_: (places, np.float32(0))
     },
-    "mark of the unseen mouth": {
+    "skin around the mouth": {
+        "rendering.skin_around_mouth.SkinAroundMouth.stretched": lambda skin, reference, drive, _: (
+            drive
+        )
+    },
+    "teeth and tongue": {
         "rendering.head_mesh.mouth_sources": lambda *of: (
             mouth_sources(*of)[0],
             np.zeros(len(of[0]), np.float32),

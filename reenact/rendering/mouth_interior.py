@@ -28,7 +28,7 @@ _NOSE_BASE, _UPPER_LIP, _LOWER_LIP = 2, 13, 14
 _CLOSED_IOD: Final = 0.08
 """Lips that are farther apart show upper teeth, and meet half this below the upper lip."""
 
-_EDGE_MM: Final = -0.5
+_EDGE_MM: Final = 0.0
 """The edges of the upper teeth below the line where the lips meet."""
 
 _OVERBITE_MM: Final = 5.0
@@ -39,7 +39,7 @@ _COVERED_MM: Final = (2.0, -1.0)
 
 _TEETH: Final = (1.25, 1.4, 1.5)
 _GUMS: Final = (0.95, 0.65, 0.7)
-_TONGUE: Final = (0.95, 0.75, 0.8)
+_TONGUE: Final = (0.85, 0.63, 0.7)
 _CAVITY: Final = (0.45, 0.28, 0.31)
 """RGB over the mean of the face, of 59 people: in the dark and in coloured light a mouth is dark
 and coloured, too."""
