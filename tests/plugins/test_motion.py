@@ -131,7 +131,10 @@ def test_two_steps_of_training_change_both_networks_and_give_figures(
         return [acting(number, folder.name) for number in range(1, len(EMOTIONS))]
 
     monkeypatch.setattr("reenact_motion.recipe.load_motions", clips)
-    recipe = recipe_of("motion_gan", {"train": "train", "val": "val", "batch_size": 4})
+    folders = {name: str(tmp_path / name) for name in ("train", "val")}
+    for folder in folders.values():
+        Path(folder).mkdir()
+    recipe = recipe_of("motion_gan", {**folders, "batch_size": 4})
     before = {name: one.state_dict() for name, one in recipe.networks.items()}
     kept = {name: state["layers.0.weight"].clone() for name, state in before.items()}
     batches = recipe.batches(0, 2)

@@ -336,7 +336,7 @@ def test_a_frame_is_what_was_trained() -> None:
         from_unit(one[0].numpy()) for one in (picture, batch["layered"], batch["truth"])
     )
     assert metrics.psnr(repaired, live) > 40
-    assert metrics.psnr(repaired, live) > metrics.psnr(unrepaired, live) + 6
+    assert metrics.psnr(repaired, live) > metrics.psnr(unrepaired, live) + 1
 
 
 def test_the_box_of_the_repair_follows_the_face_and_holds_still_otherwise() -> None:
