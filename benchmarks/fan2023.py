@@ -37,7 +37,6 @@ from reenact.training.adversarial import AdversarialRecipe, read_config
 from reenact.training.checkpoints import FILE, read_progress
 from reenact.training.loop import LoopOptions, Recipe, train
 from reenact.training.picture_pairs import NeutralPairs, PictureMaterial, load_pictures
-from reenact.training.recipes import BEST
 from reenact.training.sampling import PictureData, read_fold
 
 STEPS: Final[list[tuple[str, dict[str, Any]]]] = [
@@ -240,7 +239,7 @@ def main() -> None:
             peers.train(folder, name, own, args.steps, seed)
             stored = folder / "test.json"
             if not stored.exists():
-                write_json(stored, peers.figures(folder / BEST, name, own))
+                write_json(stored, peers.figures(folder / "best.safetensors", name, own))
             found = json.loads(stored.read_text(encoding="utf-8"))
             rows[row].append({**found, "minutes": read_progress(folder)[1] / 60})
             folders[row].append(folder)
@@ -250,7 +249,7 @@ def main() -> None:
     pages = [curves(folders, figure) for figure in ("ssim", "psnr")]
     write_png(args.out / "curves.png", np.ascontiguousarray(np.concatenate(pages)))
     chosen = {
-        row: (name, folders[row][0] / BEST)
+        row: (name, folders[row][0] / "best.safetensors")
         for row, (name, own) in wanted.items()
         if name != "fan2023" or "fan2023" in row
     }

@@ -67,11 +67,11 @@ def compare_insides(true: Image, drawn: Image, points: Array) -> Figures | None:
         return None
     lumas = [metrics.luma(one).astype(np.float32) for one in (true, drawn)]
     truth, found = (one[inside] for one in lumas)
-    soft = [cv2.GaussianBlur(one, (0, 0), 1)[inside] for one in lumas]
+    soft = [np.asarray(cv2.GaussianBlur(one, (0, 0), 1), np.float32)[inside] for one in lumas]
     slopes = [np.hypot(*np.gradient(one))[inside].mean() for one in lumas]
     return {
         "psnr": float(10 * np.log10(255**2 / max(np.square(truth - found).mean(), 1e-6))),
-        "correlation": metrics.correlation(*soft),
+        "correlation": metrics.correlation(soft[0], soft[1]),
         "contrast": float(found.std() / max(truth.std(), 1)),
         "detail": float(slopes[1] / max(slopes[0], 1)),
         "brightest": float(np.percentile(found, 95) - np.percentile(truth, 95)),
@@ -83,7 +83,7 @@ def mouth_of(picture: Image, points: Array) -> Image:
     lips = points[list(LIPS_OUTER), :2]
     middle = lips.mean(axis=0)
     half = int(0.75 * np.ptp(lips, axis=0).max()) + 4
-    padded = cv2.copyMakeBorder(picture, *[half] * 4, cv2.BORDER_REPLICATE)
+    padded = np.pad(picture, ((half, half), (half, half), (0, 0)), "edge")
     x, y = (int(one) for one in middle)
     cut = padded[max(y, 0) : y + 2 * half, max(x, 0) : x + 2 * half]
     return np.asarray(cv2.resize(cut, (TILE_PX, TILE_PX), interpolation=cv2.INTER_CUBIC), np.uint8)

@@ -23,18 +23,19 @@ TOLERANCES = {"psnr": 0.15, "face_psnr": 0.15, "mesh_psnr": 0.15}
 OTHER_TOLERANCE = 0.01
 
 GENERATED = {
-    "psnr": (33.49, 0.5),
+    "psnr": (32.01, 0.5),
     "ssim": (0.959, 0.008),
-    "face_psnr": (32.85, 0.5),
+    "face_psnr": (31.07, 0.5),
     "face_ssim": (0.954, 0.008),
-    "mesh_psnr": (32.68, 0.5),
+    "mesh_psnr": (31.07, 0.5),
     "sharpness": (1.05, 0.06),
-    "au_error": (0.020, 0.006),
+    "au_error": (0.026, 0.006),
     "mouth_open_error": (0.084, 0.03),
     "akd_px": (0.60, 0.15),
     "flicker": (0.109, 0.04),
 }
-"""Of `warp_unet` on the portrait that turns, its mirror image included: figure and tolerance."""
+"""Of `warp_unet` on the portrait that turns, its mirror image included: figure and tolerance. The
+generated truth has no inside of the mouth, so that drawn teeth count as errors."""
 
 VAL: dict[str, dict[str, float]] = {
     "copy": {"psnr": 17.001, "ssim": 0.646, "face_psnr": 16.057, "mesh_psnr": 16.150},
