@@ -240,9 +240,13 @@ def landmark_map(points: Array, size_px: int) -> NDArray[np.uint8]:
 
 def region_mask(points: Array, loop: tuple[int, ...], size_px: int) -> NDArray[np.uint8]:
     """Fill a closed loop of landmarks, such as the lips, uint8 (size, size): 0 or 255."""
-    canvas = np.zeros((size_px, size_px), np.uint8)
-    polygon = np.round(points[list(loop), :2] * 16).astype(np.int32)
-    cv2.fillPoly(canvas, [polygon], (255,), cv2.LINE_AA, 4)
+    return filled_outline(points[list(loop), :2], (size_px, size_px))
+
+
+def filled_outline(outline: Array, shape: tuple[int, ...]) -> NDArray[np.uint8]:
+    """Fill an outline, (N, 2) px, in a picture (H, W) of uint8: 0 or 255, anti-aliased."""
+    canvas = np.zeros(shape, np.uint8)
+    cv2.fillPoly(canvas, [np.round(outline * 16).astype(np.int32)], (255,), cv2.LINE_AA, 4)
     return canvas
 
 

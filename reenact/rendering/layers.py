@@ -82,7 +82,7 @@ class Layers:
         people = np.asarray(cv2.resize(coverage, reference.shape[1::-1]), np.uint8)
         background, share = layers_of(reference, people, landmarks)
         face = cv2.mean(reference, region_mask(landmarks, OVAL, len(reference)))
-        mouth = MouthInterior(np.array(face[:3]), len(reference), NETWORK_PX)
+        mouth = MouthInterior(np.array(face[:3]), len(reference))
         return cls(np.dstack([reference, share]), background, mouth)
 
 
@@ -151,16 +151,15 @@ def _continued(flow: Array, cover: Array) -> Array:
 
 def _fill_mouth(person: Image, interior: MouthInterior, maps: Array, mouth: MouthPlace) -> None:
     """Fill the mouth of a moved person, uint8 (S, S, 4), where it is not seen; in place."""
-    unseen, inside = maps[..., MapChannel.UNSEEN_MOUTH], maps[..., MapChannel.MOUTH]
-    if not unseen.any():
+    channels = maps[..., MapChannel.UNSEEN_MOUTH], maps[..., MapChannel.MOUTH]
+    if not channels[0].any():
         return
-    cells, places = _enlarged_box(inside, person)
+    cells, places = _enlarged_box(channels[1], person)
     box = person[places]
-    shares = (cv2.resize(one[cells], box.shape[1::-1]) for one in (unseen, inside))
+    unseen, inside = (cv2.resize(one[cells], box.shape[1::-1]) for one in channels)
     # Cells at the lips are inside in part: which part, the outline of the lips tells.
-    of_cells, of_inside = shares
-    unseen = of_cells / np.maximum(of_inside, 1e-3)
-    interior.draw(box, unseen, (places[0].start, places[1].start), mouth)
+    share = unseen / np.maximum(inside, 1e-3)
+    interior.draw(box, share, (places[0].start, places[1].start), mouth)
 
 
 def _enlarged_box(cells: Array, picture: NDArray[Any]) -> tuple[tuple[slice, ...], ...]:

@@ -16,8 +16,9 @@ from typing import Final
 import cv2
 import numpy as np
 
-from reenact.face.geometry import to_face_frame, to_image
+from reenact.face.geometry import filled_outline, to_face_frame, to_image
 from reenact.face.topology import CHIN, LIPS_INNER
+from reenact.models.warp_unet_inputs import NETWORK_PX
 from reenact.types import Array, Image, Pose
 
 _MM: Final = 1 / 63
@@ -44,6 +45,9 @@ _CAVITY: Final = (0.45, 0.28, 0.31)
 """RGB over the mean of the face, of 59 people: in the dark and in coloured light a mouth is dark
 and coloured, too."""
 
+_BEHIND_NOSE_MM: Final = 10
+"""Depth of the front teeth behind the nose's base."""
+
 _PAINTED_MM, _BEFORE_MM = 16, 2
 """Height of a painted row of teeth up to the gums, and how much of it lies before the edges."""
 
@@ -67,7 +71,6 @@ class _Dentition:
         shorter: by how much their edges lie nearer to the gums than that of the central ones.
         half_width: of the arch, an ellipse.
         length: of the arch, half an axis of the ellipse.
-        behind_nose: depth of the front teeth behind the nose's base.
         towards_gums: -1: up, 1: down.
     """
 
@@ -76,7 +79,6 @@ class _Dentition:
     shorter: tuple[float, ...]
     half_width: float
     length: float
-    behind_nose: float
     towards_gums: int
 
 
@@ -86,7 +88,6 @@ _UPPER: Final = _Dentition(
     (0.0, 0.9, 0.2, 0.9, 1.1, 1.3, 1.5),
     half_width=27,
     length=42,
-    behind_nose=10,
     towards_gums=-1,
 )
 _LOWER: Final = _Dentition(
@@ -95,7 +96,6 @@ _LOWER: Final = _Dentition(
     (0.0, 0.1, 0.0, 0.4, 0.6, 0.8, 1.0),
     half_width=24,
     length=39,
-    behind_nose=10,
     towards_gums=1,
 )
 
@@ -147,8 +147,9 @@ def place_mouth(reference: Array, drive: Array, poses: tuple[Pose, Pose]) -> Mou
 
 
 def _row(teeth: _Dentition, x: float, y: float, nose_z: float, pose: Pose) -> TeethRow:
-    across, depth, _ = _arch(teeth)
-    edge = np.stack([x + across * _MM, np.full_like(across, y), nose_z + depth * _MM], axis=1)
+    across, behind, _ = _arch(teeth)
+    depth = nose_z + (_BEHIND_NOSE_MM + behind) * _MM
+    edge = np.stack([x + across * _MM, np.full_like(across, y), depth], axis=1)
     gums = np.array([[0, teeth.towards_gums * _MM, 0]], np.float32)
     front = edge[len(edge) // 2]
     drawn = to_image(np.concatenate([edge, front + gums]).astype(np.float32), pose)[:, :2]
@@ -157,12 +158,12 @@ def _row(teeth: _Dentition, x: float, y: float, nose_z: float, pose: Pose) -> Te
 
 @lru_cache(maxsize=2)
 def _arch(teeth: _Dentition) -> tuple[Array, Array, Array]:
-    """Return an arch of teeth from the front: across, behind the nose's base, and along it, mm."""
+    """Return an arch of teeth from the front: across, behind the front teeth, and along it, mm."""
     angle = np.linspace(-1.75, 1.75, 201)
     across = teeth.half_width * np.sin(angle)
-    depth = teeth.length * (1 - np.cos(angle))
-    along = np.concatenate([[0], np.cumsum(np.hypot(np.diff(across), np.diff(depth)))])
-    return across, teeth.behind_nose + depth, along - along[len(along) // 2]
+    behind = teeth.length * (1 - np.cos(angle))
+    along = np.concatenate([[0], np.cumsum(np.hypot(np.diff(across), np.diff(behind)))])
+    return across, behind, along - along[len(along) // 2]
 
 
 class MouthInterior:
@@ -171,11 +172,10 @@ class MouthInterior:
     Args:
         face: (3,) mean RGB of the face, 0 to 255.
         size_px: side of the pictures that are drawn.
-        network_px: side of the pictures that the places of teeth refer to.
     """
 
-    def __init__(self, face: Array, size_px: int, network_px: int) -> None:
-        self._zoom = size_px / network_px
+    def __init__(self, face: Array, size_px: int) -> None:
+        self._zoom = size_px / NETWORK_PX
         self._px_per_mm = 1.5 * max(self._zoom, 1)
         self._teeth, self._gums, self._tongue, self._cavity = (
             np.minimum(face * one, 255) for one in (_TEETH, _GUMS, _TONGUE, _CAVITY)
@@ -192,7 +192,7 @@ class MouthInterior:
             box: uint8 (H, W, 4), RGB and the person's share.
             unseen: float32 (H, W), 0 to 1, what of the mouth's inside the reference does not show.
             corner: row and column of the box in the picture, px.
-            place: px of the network's pictures.
+            place: px of `NETWORK_PX`.
         """
         size = unseen.shape[1::-1]
         width, height = (max(round(side / self._zoom), 1) for side in size)
@@ -213,7 +213,7 @@ class MouthInterior:
         lit = cv2.multiply(inside, cv2.merge([light] * 3), dtype=cv2.CV_8U)
         filled = cv2.cvtColor(lit, cv2.COLOR_RGB2RGBA)
         outline = (place.lips + 0.5) * self._zoom - 0.5 - corner[::-1]
-        share = unseen * _filled(outline, unseen.shape)
+        share = unseen * _share_inside(outline, unseen.shape)
         box[:] = cv2.blendLinear(filled, box, share, 1 - share)
 
     def _behind_teeth(self, lower: _Field) -> Array:
@@ -254,17 +254,15 @@ class _Field:
 def _light_between(lips: Array, shape: tuple[int, int], first: Array) -> Array:
     """Return the light (H, W), 0 to 1, that lips let into a mouth; `first` is the first place."""
     upper, lower = (lips[LIPS_INNER.index(one)].tolist() for one in (_UPPER_LIP, _LOWER_LIP))
-    opening = _filled(lips - first, shape)
+    opening = _share_inside(lips - first, shape)
     sigma = max(_SHADE_REACH * math.dist(upper, lower), 0.5)
     around = cv2.GaussianBlur(opening, (0, 0), sigma, borderType=cv2.BORDER_CONSTANT)
     return np.asarray(_SHADE + (1 - _SHADE) * np.clip(1.5 * around - 0.25, 0, 1), np.float32)
 
 
-def _filled(outline: Array, shape: tuple[int, ...]) -> Array:
-    """Return a picture of a shape, 1 inside an outline (N, 2) px and 0 outside, anti-aliased."""
-    mask = np.zeros(shape, np.uint8)
-    cv2.fillPoly(mask, [np.round(outline * 16).astype(np.int32)], (255,), cv2.LINE_AA, 4)
-    return mask * np.float32(1 / 255)
+def _share_inside(outline: Array, shape: tuple[int, ...]) -> Array:
+    """Return the share, 0 to 1, of each px of a picture (H, W) inside an outline (N, 2) px."""
+    return filled_outline(outline, shape) * np.float32(1 / 255)
 
 
 def _paint(teeth: _Dentition, enamel: Array, gums: Array, px_per_mm: float) -> Image:
@@ -285,10 +283,10 @@ def _paint(teeth: _Dentition, enamel: Array, gums: Array, px_per_mm: float) -> I
     gum_line = tall + shorter - 1.3 * aside**2.5
     gap = np.exp(-np.square((1 - aside) * width / 2 / 0.3))
     rim = np.exp(-np.square((y - edge) / 1.2))
-    _, depth, along = _arch(teeth)
+    _, behind, along = _arch(teeth)
     half_arch = slice(len(along) // 2, None)
-    behind = np.interp(x, along[half_arch], depth[half_arch]) - teeth.behind_nose
-    shade = (1 - 0.1 * aside**3 - 0.1 * rim) * (1 - 0.4 * gap) * np.exp(-behind / _LIGHT_REACH_MM)
+    light = np.exp(-np.interp(x, along[half_arch], behind[half_arch]) / _LIGHT_REACH_MM)
+    shade = (1 - 0.1 * aside**3 - 0.1 * rim) * (1 - 0.4 * gap) * light
     gum = _step(y - gum_line, px_per_mm)[..., None]
     colours = shade[..., None] * (enamel + gum * (gums - enamel))
     return np.dstack([colours, 255 * _step(y - edge, px_per_mm)]).astype(np.uint8)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from reenact.face.geometry import canonical_face, estimate_pose
-from reenact.models.warp_unet_inputs import MAP_CHANNELS, NETWORK_PX, MapChannel
+from reenact.models.warp_unet_inputs import MAP_CHANNELS, MapChannel
 from reenact.rendering.layers import Layers, compose, enlarged
 from reenact.rendering.mouth_interior import MouthInterior, place_mouth
 from reenact.types import Array, Image
@@ -20,7 +20,7 @@ def layers_of_stripes(size: int) -> Layers:
     person = np.full((size, size, 4), 255, np.uint8)
     for third, colour in enumerate((RED, GREEN, BLUE)):
         person[:, third * size // 3 : (third + 1) * size // 3, :3] = colour
-    mouth = MouthInterior(np.zeros(3, np.float32), size, NETWORK_PX)
+    mouth = MouthInterior(np.zeros(3, np.float32), size)
     return Layers(person, np.full((size, size, 3), 90, np.uint8), mouth)
 
 

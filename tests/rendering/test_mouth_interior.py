@@ -9,7 +9,6 @@ from reenact.face.topology import CHIN, LIPS_INNER
 from reenact.rendering.mouth_interior import MouthInterior, MouthPlace, TeethRow, place_mouth
 from reenact.types import Array, Pose
 
-NETWORK_PX = 256
 LIGHT = np.array([180, 140, 120], np.float32)
 CENTRAL_INCISOR_MM = 8.5
 PX_PER_MM = 60 / 63
@@ -47,7 +46,7 @@ def drawn(drive: Array, size: int = 512, light: Array = LIGHT) -> Array:
     """Return the picture (S, S, 3) of the inside of a mouth on a white face."""
     box = np.full((size, size, 4), 255, np.uint8)
     unseen = np.ones((size, size), np.float32)
-    MouthInterior(light, size, NETWORK_PX).draw(box, unseen, (0, 0), placed(drive))
+    MouthInterior(light, size).draw(box, unseen, (0, 0), placed(drive))
     return box[..., :3].astype(np.float32)
 
 
@@ -111,7 +110,7 @@ def test_nothing_is_drawn_beyond_the_lips_or_where_the_photo_shows_the_mouth() -
     assert picture[inside > 0].mean() < 150
     box = np.full((512, 512, 4), 9, np.uint8)
     shown = np.zeros((512, 512), np.float32)
-    MouthInterior(LIGHT, 512, NETWORK_PX).draw(box, shown, (0, 0), placed(drive))
+    MouthInterior(LIGHT, 512).draw(box, shown, (0, 0), placed(drive))
     assert (box == 9).all()
 
 
@@ -120,7 +119,7 @@ def test_a_part_of_a_picture_shows_that_part() -> None:
     whole = drawn(drive, 256)
     box = np.full((80, 64, 4), 255, np.uint8)
     unseen = np.ones((80, 64), np.float32)
-    MouthInterior(LIGHT, 256, NETWORK_PX).draw(box, unseen, (150, 100), placed(drive))
+    MouthInterior(LIGHT, 256).draw(box, unseen, (150, 100), placed(drive))
     np.testing.assert_allclose(box[..., :3], whole[150:230, 100:164], atol=2)
 
 
