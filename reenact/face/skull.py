@@ -60,6 +60,17 @@ def move_rigidly(points: Array, start: Pose, end: Pose) -> Array:
     return to_image(to_face_frame(points, start), end)
 
 
+def turn_skull(places: Array, start: Pose, end: Pose) -> Array:
+    """Move (N, 3) px on or beside a skull; what turns out of sight stays at its outline."""
+    placed = (to_face_frame(places, start) - _CENTRE) / _RADII
+    away = end.rotation[2] / _RADII
+    away /= np.linalg.norm(away)
+    rim = placed - np.maximum(placed @ away, 0)[:, None] * away
+    far, near = (np.linalg.norm(one, axis=1, keepdims=True) for one in (placed, rim))
+    rim *= far / np.maximum(near, 0.1)  # what is right behind the skull has no way to its outline
+    return to_image(rim * _RADII + _CENTRE, end)
+
+
 _NECK_JOINT: Final = np.array([0.0, -0.8, 1.8], np.float32)
 """Where head meets body, relative to the chin in the face frame, iod. The body moves by as much as
 this point does, so a head that nods or turns about it leaves the shoulders in place."""

@@ -24,7 +24,7 @@ from reenact.face.geometry import (
     rotation_vector,
     triangulate,
 )
-from reenact.face.skull import RING, move_rigidly, neck_joint, on_skull, rings
+from reenact.face.skull import RING, move_rigidly, neck_joint, on_skull, rings, turn_skull
 from reenact.face.topology import (
     CHIN,
     EYE_LEFT,
@@ -121,9 +121,9 @@ class HeadMesh:
         body = move_rigidly(pivot, start, held) - pivot
         ring = on_skull(rings(reference)[:, :2], start)
         lower = np.clip((ring[:, 1:2] - reference[CHIN, 1]) / (start.scale * 0.5), 0, 1)
-        head = _OF_HEAD * (move_rigidly(ring, start, held) - ring)
+        head = _OF_HEAD * (turn_skull(ring, start, held) - ring)
         if hair is not None:
-            seen = move_rigidly(ring, start, end)
+            seen = turn_skull(ring, start, end)
             seen[:, :2] = _moved(seen[:, :2], hair, size_px)
             head += np.float32(hair.share) * (seen - ring - head)
         moved_ring = ring + (1 - lower) * head + lower * _OF_BODY * body

@@ -48,6 +48,9 @@ _AROUND: Final = np.ones((3, 3), np.uint8)
 _SMOOTH: Final = (7, 7)
 """Cells over which the outline is smoothed."""
 
+_BESIDE: Final = 4
+"""So many cells beside an outline, and no more, change by it."""
+
 _BOX_BELOW: Final = np.array([2, 0])
 """The middle of the repair's box below that of the face; rows and columns of cells."""
 
@@ -171,9 +174,9 @@ def _enlarged_box(cells: Array, picture: NDArray[Any]) -> tuple[tuple[slice, ...
 
 
 def _blocks_with(marked: NDArray[np.bool_]) -> slice:
-    """Return whole blocks of `_BLOCK` cells in which all marked ones and their neighbours lie."""
+    """Return whole blocks of `_BLOCK` cells in which all marked ones and those beside them lie."""
     places = np.flatnonzero(marked)
-    first, last = max(places[0] - 1, 0) // _BLOCK, (places[-1] + 1) // _BLOCK
+    first, last = max(places[0] - _BESIDE, 0) // _BLOCK, (places[-1] + _BESIDE) // _BLOCK
     return slice(first * _BLOCK, (last + 1) * _BLOCK)
 
 

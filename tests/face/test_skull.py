@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from reenact.face.geometry import rotation_matrix
-from reenact.face.skull import hair_middle, hair_motion, on_skull
+from reenact.face.skull import hair_middle, hair_motion, move_rigidly, on_skull, turn_skull
 from reenact.types import Pose
 
 STRAIGHT = Pose(np.eye(3, dtype=np.float32), np.array([128, 100, 0], np.float32), 50.0)
@@ -26,6 +26,19 @@ def test_hair_lies_on_the_skull() -> None:
     sides = np.array([[90, 100], [166, 100]], np.float32)
     left, right = on_skull(sides, turned((0, 0.5, 0)))[:, 2]
     assert abs(left - right) > 5, "one side has come nearer"
+
+
+@pytest.mark.parametrize("angle", [0.0, 0.4, 1.0, np.pi / 2])
+def test_what_turns_out_of_sight_stays_at_the_outline_of_the_skull(angle: float) -> None:
+    sides = on_skull(np.array([[68, 100], [128, 90], [188, 100]], np.float32), STRAIGHT)
+    far, middle, near = turn_skull(sides, STRAIGHT, turned((0, angle, 0)))
+    rigid = move_rigidly(sides, STRAIGHT, turned((0, angle, 0)))
+    np.testing.assert_allclose([middle, near], rigid[1:], atol=1e-3)
+    skull = 128 + 1.15 * 50 * np.sin(angle)
+    half = 50 * np.hypot(1.2 * np.cos(angle), 1.45 * np.sin(angle))
+    if angle < 1.5:
+        assert far[0] == pytest.approx(skull - half, abs=0.01)
+    assert np.isfinite(far).all()
 
 
 def test_hair_moves_with_the_head() -> None:

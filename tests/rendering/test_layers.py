@@ -24,13 +24,13 @@ def layers_of_stripes(size: int) -> Layers:
     return Layers(person, np.full((size, size, 3), 90, np.uint8), mouth)
 
 
-def shown_beside_a_disc(size: int, jump: float) -> tuple[Image, Array]:
+def shown_beside_a_disc(size: int, jump: float, middle: float = 0.5) -> tuple[Image, Array]:
     """Compose a red disc, the face, before what lies `jump` of the side to the right of it.
 
     Returns the picture, and how far each pixel is from the middle, as a share of the side.
     """
     down, across = (np.mgrid[:SIDE, :SIDE] + 0.5) / SIDE
-    face = np.hypot(across - 0.5, down - 0.5) < 0.25
+    face = np.hypot(across - middle, down - middle) < 0.25
     maps = np.zeros((SIDE, SIDE, MAP_CHANNELS), np.float32)
     maps[..., MapChannel.SKIN] = face
     source = np.where(face, 1 / 6, 1 / 6 + jump)
@@ -38,13 +38,14 @@ def shown_beside_a_disc(size: int, jump: float) -> tuple[Image, Array]:
     layers = layers_of_stripes(size)
     picture = compose(enlarged(layers.person), layers, maps, SOMEWHERE)
     down, across = (np.mgrid[:size, :size] + 0.5) / size
-    return picture, np.hypot(across - 0.5, down - 0.5)
+    return picture, np.hypot(across - middle, down - middle)
 
 
+@pytest.mark.parametrize("cells_off", [0, 1, 2, 3, 5])
 @pytest.mark.parametrize("size", [256, 384, 512])
-def test_nothing_between_face_and_hair_shows_at_the_outline(size: int) -> None:
+def test_nothing_between_face_and_hair_shows_at_the_outline(size: int, cells_off: int) -> None:
     """The face shows red, what is behind it blue, and between them the reference is green."""
-    picture, distance = shown_beside_a_disc(size, 2 / 3)
+    picture, distance = shown_beside_a_disc(size, 2 / 3, 0.5 + cells_off / SIDE)
     assert picture[..., 1].max() < 40
     is_red = picture[..., 0] > 100
     assert is_red[distance < 0.245].all()
