@@ -38,12 +38,18 @@ _BLOCK: Final = 8
 _FINE_PX: Final = 1536
 """Side of an `enlarged` reference; two to four times the reference's own."""
 
-_TEAR: Final = 0.01
+_TEAR: Final = 0.02
 """A jump of the flow at the face's outline that is not interpolated, in halves of the side."""
 
-_REACH: Final = (5, 5)
+_REACHES: Final = (5, 5), (9, 9)
+"""Cells over which the flow is continued: its mean over the first, and how that differs from the
+mean over the second, whose middle is farther away."""
+
+_SLOPE: Final = 1.5
+"""Share of that difference in the flow next to what is known."""
+
 _AROUND: Final = np.ones((3, 3), np.uint8)
-"""Cells around the outline over which the flow is continued, and may jump."""
+"""Cells around the outline in which the flow may jump."""
 
 _SMOOTH: Final = (7, 7)
 """Cells over which the outline is smoothed."""
@@ -130,12 +136,22 @@ def _tear_at_outline(flow: Array, maps: Array) -> None:
     cells, places = _enlarged_box(skin, flow)
     skin, coarse = np.ascontiguousarray(skin[cells]), np.ascontiguousarray(maps[..., FLOW][cells])
     face, rest = (_continued(coarse, cover) for cover in (skin, 1 - skin))
-    torn = cv2.dilate(np.abs(face - rest).max(axis=-1), _AROUND)
+    torn = cv2.dilate(_jumps(coarse, skin), _AROUND)
     box = flow[places]
     size = box.shape[1::-1]
     there = cv2.resize(rest, size)
     cv2.copyTo(cv2.resize(face, size), _above(cv2.blur(skin, _SMOOTH), 0.5, size), there)
     cv2.copyTo(there, _above(torn, _TEAR, size), box)
+
+
+def _jumps(flow: Array, cover: Array) -> Array:
+    """Return how far a flow, (H, W, 2), jumps from a cell at the edge of a cover to the next."""
+    found = np.zeros(cover.shape, np.float32)
+    for jumps, values, covered in (found, flow, cover), (found.T, flow.swapaxes(0, 1), cover.T):
+        jump = np.abs(np.diff(values, axis=0)).max(axis=-1) * (np.diff(covered, axis=0) != 0)
+        for side in (jumps[1:], jumps[:-1]):
+            np.maximum(side, jump, out=side)
+    return found
 
 
 def _above(cells: NDArray[Any], bound: float, size: tuple[int, ...]) -> NDArray[np.uint8]:
@@ -145,11 +161,12 @@ def _above(cells: NDArray[Any], bound: float, size: tuple[int, ...]) -> NDArray[
 
 
 def _continued(flow: Array, cover: Array) -> Array:
-    """Return a flow, (H, W, 2), where it is covered, continued by its mean over neighbours."""
-    known = np.maximum(cv2.blur(cover, _REACH), 1e-6)
-    mean = cv2.blur(flow * cover[..., None], _REACH) / known[..., None]
-    own = (cover > 0.5) | (known < 1e-3)  # beyond all neighbours it is as it was
-    return np.where(own[..., None], flow, mean)
+    """Return a flow, (H, W, 2), where it is covered, continued straight on beyond."""
+    known = [np.maximum(cv2.blur(cover, reach), 1e-6)[..., None] for reach in _REACHES]
+    covered = flow * cover[..., None]
+    near, far = (cv2.blur(covered, size) / of for size, of in zip(_REACHES, known, strict=True))
+    own = (cover[..., None] > 0.5) | (known[0] < 1e-3)  # beyond all neighbours it is as it was
+    return np.where(own, flow, near + np.float32(_SLOPE) * (near - far))
 
 
 def _fill_mouth(person: Image, interior: MouthInterior, maps: Array, mouth: MouthPlace) -> None:

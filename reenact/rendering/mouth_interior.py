@@ -8,7 +8,6 @@ output, sharp where a network could only draw the mean of all teeth.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Final
@@ -38,9 +37,9 @@ _OVERBITE_MM: Final = 5.0
 _COVERED_MM: Final = (2.0, -1.0)
 """The most and the least of the lower teeth that the lower lip leaves free."""
 
-_TEETH: Final = (1.25, 1.4, 1.5)
+_TEETH: Final = (1.5, 1.7, 1.8)
 _GUMS: Final = (0.95, 0.65, 0.7)
-_TONGUE: Final = (0.85, 0.63, 0.7)
+_TONGUE: Final = (1.1, 0.8, 0.9)
 _CAVITY: Final = (0.45, 0.28, 0.31)
 """RGB over the mean of the face, of 59 people: in the dark and in coloured light a mouth is dark
 and coloured, too."""
@@ -54,12 +53,14 @@ _PAINTED_MM, _BEFORE_MM = 16, 2
 _LIGHT_REACH_MM: Final = 22.0
 """Depth at which teeth have a third of the light of the front ones."""
 
-_TONGUE_HALF_MM: Final = (24.0, 14.0)
-"""Half the width and height of the tongue, whose top lies behind the edges of the lower teeth."""
+_TONGUE_HALF_MM: Final = (24.0, 12.0)
+"""Half the width of the tongue, and how far it shows above the edges of the lower teeth."""
 
-_SHADE, _SHADE_REACH = 0.35, 0.12
-"""Light next to the lips, as a share of that in the middle of a wide mouth, and how far inwards
-they take it, as a share of the opening."""
+_SHADE: Final = np.array([0.42, 0.23, 0.24])
+"""RGB light between lips that hardly part, as a share of that in the middle of a wide mouth."""
+
+_SHADE_REACH_MM: Final = 5.0
+"""How far inwards lips take the light."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,8 +210,9 @@ class MouthInterior:
             cover = cv2.extractChannel(drawn, 3) * np.float32(1 / 255)
             teeth = cv2.cvtColor(drawn, cv2.COLOR_RGBA2RGB)
             inside = cv2.blendLinear(teeth, inside, cover, 1 - cover)
-        light = cv2.resize(_light_between(place.lips, (height, width), grid[0, 0]), size)
-        lit = cv2.multiply(inside, cv2.merge([light] * 3), dtype=cv2.CV_8U)
+        opening = _share_inside(place.lips - grid[0, 0], (height, width))
+        light = cv2.resize(_light_between(opening, lower.px_per_mm), size)
+        lit = cv2.multiply(inside, light, dtype=cv2.CV_8U)
         filled = cv2.cvtColor(lit, cv2.COLOR_RGB2RGBA)
         outline = (place.lips + 0.5) * self._zoom - 0.5 - corner[::-1]
         share = unseen * _share_inside(outline, unseen.shape)
@@ -220,20 +222,20 @@ class MouthInterior:
         """Return the picture (H, W, 3) of the tongue in the cavity."""
         reach, rise = _TONGUE_HALF_MM
         far = np.square(lower.along / reach) + np.maximum(-lower.towards_gums, 0) / rise
-        mound = np.clip(1.2 - far, 0, 1)[..., None]
+        mound = np.clip(2 - 2 * far, 0, 1)[..., None]
         return np.asarray(self._cavity + mound * (self._tongue - self._cavity), np.uint8)
 
 
 class _Field:
     """Places of a picture seen as places on a row of teeth, all (H, W).
 
-    `along` its arch and `towards_gums` are mm.
+    `along` its arch and `towards_gums` are mm; a millimetre has `px_per_mm`.
     """
 
     def __init__(self, teeth: _Dentition, row: TeethRow, grid: Array) -> None:
         along = _arch(teeth)[2]
-        mm = float(np.hypot(*row.towards_gums))
-        upright = row.towards_gums / max(mm, 1e-6)
+        self.px_per_mm = max(float(np.hypot(*row.towards_gums)), 1e-6)
+        upright = row.towards_gums / self.px_per_mm
         level = np.array([-upright[1], upright[0]])
         level *= np.sign(level[0]) or 1
         across, height = row.edge @ level, row.edge @ upright
@@ -242,7 +244,7 @@ class _Field:
         seen = slice(int(across[:middle].argmin()), middle + int(across[middle:].argmax()) + 1)
         at = grid @ level
         self.along, edge = (np.interp(at, across[seen], one[seen]) for one in (along, height))
-        self.towards_gums = (grid @ upright - edge) / max(mm, 1e-6)
+        self.towards_gums = (grid @ upright - edge) / self.px_per_mm
 
     def places(self, painted: Image, px_per_mm: float) -> tuple[Array, Array]:
         """Return the places x and y, (H, W) each, of a painted row, px."""
@@ -251,13 +253,12 @@ class _Field:
         return x.astype(np.float32), y.astype(np.float32)
 
 
-def _light_between(lips: Array, shape: tuple[int, int], first: Array) -> Array:
-    """Return the light (H, W), 0 to 1, that lips let into a mouth; `first` is the first place."""
-    upper, lower = (lips[LIPS_INNER.index(one)].tolist() for one in (_UPPER_LIP, _LOWER_LIP))
-    opening = _share_inside(lips - first, shape)
-    sigma = max(_SHADE_REACH * math.dist(upper, lower), 0.5)
+def _light_between(opening: Array, px_per_mm: float) -> Array:
+    """Return the light (H, W, 3), RGB 0 to 1, that lips let into an opening, (H, W) 0 to 1."""
+    sigma = max(_SHADE_REACH_MM * px_per_mm, 0.5)
     around = cv2.GaussianBlur(opening, (0, 0), sigma, borderType=cv2.BORDER_CONSTANT)
-    return np.asarray(_SHADE + (1 - _SHADE) * np.clip(1.5 * around - 0.25, 0, 1), np.float32)
+    light = np.clip(1.5 * around - 0.25, 0, 1)[..., None]
+    return np.asarray(_SHADE + (1 - _SHADE) * light, np.float32)
 
 
 def _share_inside(outline: Array, shape: tuple[int, ...]) -> Array:

@@ -52,6 +52,22 @@ def test_nothing_between_face_and_hair_shows_at_the_outline(size: int, cells_off
     assert not is_red[distance > 0.255].any(), "the outline follows no steps of the cells"
 
 
+@pytest.mark.parametrize("size", [256, 512])
+def test_a_cheek_that_is_stretched_is_not_torn(size: int) -> None:
+    """The flow is steep up to the outline, but does not jump there."""
+    across = np.broadcast_to((np.arange(SIDE) + 0.5) / SIDE, (SIDE, SIDE))
+    face = across > 0.5
+    maps = np.zeros((SIDE, SIDE, MAP_CHANNELS), np.float32)
+    maps[..., MapChannel.SKIN] = face
+    maps[..., MapChannel.FLOW_X] = 2 * (0.5 - across) * np.where(face, 0.6, 0.0)
+    layers = layers_of_stripes(size)
+    layers.person[..., :3] = np.linspace(0, 255, size).astype(np.uint8)[:, None]
+    row = compose(enlarged(layers.person), layers, maps, SOMEWHERE)[size // 2, :, 0]
+    steps = np.diff(row[: -size // 8].astype(int))
+    assert steps.min() >= 0
+    assert steps.max() <= 2 * 256 // size
+
+
 def test_without_a_face_in_the_crop_the_picture_is_composed_as_it_is() -> None:
     layers = layers_of_stripes(256)
     maps = np.zeros((SIDE, SIDE, MAP_CHANNELS), np.float32)

@@ -4,7 +4,13 @@ import cv2
 import numpy as np
 import pytest
 
-from reenact.face.geometry import canonical_face, estimate_pose, rotation_matrix, to_image
+from reenact.face.geometry import (
+    canonical_face,
+    estimate_pose,
+    filled_outline,
+    rotation_matrix,
+    to_image,
+)
 from reenact.face.topology import CHIN, LIPS_INNER
 from reenact.rendering.mouth_interior import MouthInterior, MouthPlace, TeethRow, place_mouth
 from reenact.types import Array, Pose
@@ -74,6 +80,18 @@ def test_a_photo_that_shows_its_upper_teeth_gets_no_others() -> None:
     calm, laughing = (placed(face(0.5), reference) for reference in (face(), face(0.4)))
     assert laughing.upper is None
     np.testing.assert_allclose(laughing.lower.edge, calm.lower.edge, atol=20)
+
+
+def test_lips_that_hardly_part_show_a_dark_red_line_and_no_teeth() -> None:
+    narrow, wide = face(-0.05), face(0.25, 0.1)
+    dark, lit = (
+        drawn(drive)[filled_outline(2 * placed(drive).lips + 0.5, (512, 512)) == 255] / LIGHT
+        for drive in (narrow, wide)
+    )
+    assert dark.mean(axis=1).max() < 0.8
+    assert np.percentile(lit.mean(axis=1), 95) > 1.2
+    red, green, _ = dark.mean(axis=0)
+    assert red > 1.3 * green
 
 
 def test_single_teeth_are_to_be_seen_above_a_dark_mouth() -> None:

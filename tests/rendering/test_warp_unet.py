@@ -332,11 +332,12 @@ def test_a_frame_is_what_was_trained() -> None:
     load_model(shipped_weights(), network, "warp_unet")
     with torch.inference_mode():
         picture = batch["layered"] + network(batch["layered"], batch["maps"])
+    # Live, motion fades at the crop's lower edge, where a body goes on in the photo.
     repaired, unrepaired, live = (
-        from_unit(one[0].numpy()) for one in (picture, batch["layered"], batch["truth"])
+        from_unit(one[0].numpy())[:-8] for one in (picture, batch["layered"], batch["truth"])
     )
-    assert metrics.psnr(repaired, live) > 40
-    assert metrics.psnr(repaired, live) > metrics.psnr(unrepaired, live) + 1
+    assert metrics.psnr(repaired, live) > 50
+    assert metrics.psnr(repaired, live) > metrics.psnr(unrepaired, live) + 5
 
 
 def test_the_box_of_the_repair_follows_the_face_and_holds_still_otherwise() -> None:
