@@ -36,6 +36,7 @@ from reenact.evaluation.self_reenactment import (
 )
 from reenact.face.geometry import region_mask
 from reenact.face.segmentation import person_masks
+from reenact.face.skull import move_rigidly
 from reenact.face.topology import OVAL
 from reenact.registry import load
 from reenact.rendering.openings import mouth_sources
@@ -66,18 +67,19 @@ WITHOUT: Final[dict[str, dict[str, Any]]] = {
             at, 2, pose.translation[2], axis=1
         )
     },
+    "hair at the outline": {"rendering.head_mesh.turn_skull": move_rigidly},
     "irises as discs": {
         "rendering.head_mesh.eye_sources": lambda places, *_: (places, np.float32(0))
     },
-    "skin around the mouth": {
-        "rendering.skin_around_mouth.SkinAroundMouth.stretched": lambda skin, reference, drive, _: (
-            drive
-        )
+    "lids and lips that meet": {"rendering.layers._draw_shut": lambda *_: None},
+    "loose skin": {
+        "rendering.loose_skin.LooseSkin.stretched": lambda skin, reference, drive, _: drive
     },
     "teeth and tongue": {
         "rendering.head_mesh.mouth_sources": lambda *of: (
             mouth_sources(*of)[0],
             np.zeros(len(of[0]), np.float32),
+            0.0,
         ),
     },
 }

@@ -15,7 +15,7 @@ from reenact.models.weights import header_of
 SHIPPED_WEIGHTS: Final = "warp_unet.safetensors"
 """File name of the weights in the package's assets."""
 
-VERSION: Final = 14
+VERSION: Final = 15
 """Part of the key under which converted networks are cached. Increase it whenever the code of
 `models.warp_unet` changes what a network computes."""
 
@@ -50,6 +50,9 @@ class MapChannel(IntEnum):
     IRISES = 8
     UNSEEN_MOUTH = 9
     """Inside of the mouth that the reference does not show, 0 to 1."""
+    SHUT = 10
+    """Coverage, 0 to 1, by lids and lips that have shut over what the reference shows of eyes and
+    mouth."""
 
 
 FLOW: Final = slice(MapChannel.FLOW_X, MapChannel.FLOW_Y + 1)

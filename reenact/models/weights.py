@@ -118,7 +118,10 @@ def load_model(path: Path, network: nn.Module, architecture: str) -> dict[str, s
             | {name for name in names & wanted.keys() if shapes[name] != tuple(wanted[name].shape)}
         )
         if odd:
-            raise ModelError(f"{path} does not fit {architecture}: {odd[0]} differs.")
+            raise ModelError(
+                f"{path} does not fit this version's {architecture} ({odd[0]} differs): train it "
+                "again (`reenact target train NAME` for the weights of a target)."
+            )
         network.load_state_dict({name: file.get_tensor(name).float() for name in names})
     return header
 

@@ -1,7 +1,4 @@
-"""Splits a reference into a person and the background, filled in where the person is.
-
-It runs once per target; the generator refines the result.
-"""
+"""Splits a reference into a person and the background, filled in where the person is."""
 
 from __future__ import annotations
 

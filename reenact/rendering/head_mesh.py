@@ -38,9 +38,9 @@ from reenact.face.topology import (
 )
 from reenact.models.warp_unet_inputs import ATLAS, FLOW, MAP_CHANNELS, MapChannel
 from reenact.rendering.body_field import torso_flow
+from reenact.rendering.loose_skin import LooseSkin
 from reenact.rendering.mesh_warp import grid_to_crop, interpolate, rasterise
 from reenact.rendering.openings import eye_sources, mouth_sources
-from reenact.rendering.skin_around_mouth import SkinAroundMouth
 from reenact.rendering.skin_flow import SkinFlow, shipped_skin_flow
 from reenact.types import Array, Body, MovedPart, Pose
 
@@ -95,11 +95,11 @@ class HeadMesh:
         plane = vertices[:, :2].copy()
         # From the front, cheek and jaw are almost on the oval, and would get triangles beyond it.
         plane[list(OVAL)] += _OVAL_PUSH * (plane[list(OVAL)] - middle)
-        # The rims of the irises reach under the lids; only their centres become vertices.
-        kept = np.setdiff1d(np.arange(len(plane)), IRIS_RIGHT[1:] + IRIS_LEFT[1:])
+        # Irises reach under the lids, and would fold the skin above eyes that shut.
+        kept = np.setdiff1d(np.arange(len(plane)), IRIS_RIGHT + IRIS_LEFT)
         self.triangles: Triangles = kept[triangulate(plane[kept])].astype(np.int32)
         self._is_face = self.triangles.max(axis=1) < N_LANDMARKS
-        self._around_mouth = SkinAroundMouth(self.triangles[self._is_face])
+        self._loose_skin = LooseSkin(self.triangles[self._is_face])
 
     def vertices(
         self,
@@ -158,7 +158,7 @@ class HeadMesh:
             body: where torso and hair are; None: they follow the head.
         """
         poses = poses or (estimate_pose(reference), estimate_pose(drive))
-        drive = self._around_mouth.stretched(reference, drive, poses)
+        drive = self._loose_skin.stretched(reference, drive, poses)
         reference = self._skin_flow.moved(reference, drive, poses)
         hair, torso = (None, None) if body is None else (body.hair, body.torso)
         start, end = self.vertices(reference, drive, poses, size_px, follows=follows, hair=hair)
@@ -188,7 +188,7 @@ def _fill_openings(
 ) -> None:
     """Enter the inside of mouth and eyes into maps of the mesh.
 
-    The flow is changed, and the channels from MOUTH to UNSEEN_MOUTH are written. `points` are the
+    The flow is changed, and the channels from MOUTH to SHUT are written. `points` are the
     (V, 2) driven vertices, in cells; the rest is as `HeadMesh.maps` has it.
     """
     side = len(maps)
@@ -197,13 +197,16 @@ def _fill_openings(
         for loop in (LIPS_INNER, EYE_RIGHT, EYE_LEFT, IRIS_RIGHT[1:], IRIS_LEFT[1:])
     )
     inside = _Cells(mouth, size_px)
-    sources, missing = mouth_sources(inside.places, *faces, poses)
+    sources, missing, shut = mouth_sources(inside.places, *faces, poses)
     inside.blend_flow(sources, 1.0, maps)
-    maps[..., MapChannel.UNSEEN_MOUTH] = 0
-    maps[inside.rows, inside.columns, MapChannel.UNSEEN_MOUTH] = inside.coverage * missing
+    for channel, share in (MapChannel.UNSEEN_MOUTH, missing), (MapChannel.SHUT, shut):
+        maps[..., channel] = 0
+        maps[inside.rows, inside.columns, channel] = inside.coverage * share
     for eye, coverage in enumerate((right, left)):
         inside = _Cells(coverage, size_px)
-        inside.blend_flow(*eye_sources(inside.places, *faces, eye, poses), maps)
+        sources, trust = eye_sources(inside.places, *faces, eye, poses)
+        inside.blend_flow(sources, trust, maps)
+        maps[inside.rows, inside.columns, MapChannel.SHUT] = inside.coverage * (1 - trust)
     eyes = right | left
     masks = mouth, eyes, cv2.min(irises[0] | irises[1], eyes)
     for channel, mask in zip(_OPENINGS, masks, strict=True):

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reenact.face.geometry import region_mask
-from reenact.face.topology import OVAL
+from reenact.face.topology import EYE_LEFT, EYE_RIGHT, LIPS_INNER, OVAL
 from reenact.models.warp_unet_inputs import (
     FLOW,
     MAP_STEM,
@@ -51,6 +51,9 @@ _SLOPE: Final = 1.5
 _AROUND: Final = np.ones((3, 3), np.uint8)
 """Cells around the outline in which the flow may jump."""
 
+_FROM_LIDS_PX: Final = 3
+"""Distance from which the colours of lids are taken."""
+
 _SMOOTH: Final = (7, 7)
 """Cells over which the outline is smoothed."""
 
@@ -73,6 +76,9 @@ class Layers:
     person: Image
     """uint8 (S, S, 4), RGB and the person's share."""
 
+    shut: Image
+    """The person whose eyes and mouth are filled from lids and lips, for those that meet."""
+
     background: Image
     """uint8 (S, S, 3) RGB."""
 
@@ -92,7 +98,17 @@ class Layers:
         background, share = layers_of(reference, people, landmarks)
         face = cv2.mean(reference, region_mask(landmarks, OVAL, len(reference)))
         mouth = MouthInterior(np.array(face[:3]), len(reference))
-        return cls(np.dstack([reference, share]), background, mouth)
+        person, shut = (np.dstack([one, share]) for one in (reference, _shut(reference, landmarks)))
+        return cls(person, shut, background, mouth)
+
+
+def _shut(picture: Image, landmarks: Array) -> Image:
+    """Fill eyes and mouth of a picture, uint8 (S, S, 3), from lids and lips (Telea 2004)."""
+    inside = np.zeros(picture.shape[:2], np.uint8)
+    for opening in (EYE_RIGHT, EYE_LEFT, LIPS_INNER):
+        inside |= region_mask(landmarks, opening, len(picture))
+    filled = cv2.inpaint(picture, inside, _FROM_LIDS_PX, cv2.INPAINT_TELEA)
+    return np.asarray(filled, np.uint8)
 
 
 def enlarged(person: Image) -> Image:
@@ -118,7 +134,10 @@ def compose(fine: Image, layers: Layers, maps: Array, mouth: MouthPlace) -> Imag
     size = len(layers.background)
     flow = _resized(maps[..., FLOW], size)
     _tear_at_outline(flow, maps)
-    person = warp_image(fine, sources(flow, len(fine) // size))
+    zoom = len(fine) // size
+    source = sources(flow, zoom)
+    person = warp_image(fine, source)
+    _draw_shut(person, layers.shut, maps, source, zoom)
     _fill_mouth(person, layers.mouth, maps, mouth)
     share = cv2.extractChannel(person, 3) * np.float32(1 / 255)
     shown = cv2.cvtColor(person, cv2.COLOR_RGBA2RGB)
@@ -135,13 +154,15 @@ def _tear_at_outline(flow: Array, maps: Array) -> None:
         return
     cells, places = _enlarged_box(skin, flow)
     skin, coarse = np.ascontiguousarray(skin[cells]), np.ascontiguousarray(maps[..., FLOW][cells])
+    jumps = _jumps(coarse, skin)
+    if jumps.max() <= _TEAR:
+        return
     face, rest = (_continued(coarse, cover) for cover in (skin, 1 - skin))
-    torn = cv2.dilate(_jumps(coarse, skin), _AROUND)
     box = flow[places]
     size = box.shape[1::-1]
     there = cv2.resize(rest, size)
     cv2.copyTo(cv2.resize(face, size), _above(cv2.blur(skin, _SMOOTH), 0.5, size), there)
-    cv2.copyTo(there, _above(torn, _TEAR, size), box)
+    cv2.copyTo(there, _above(cv2.dilate(jumps, _AROUND), _TEAR, size), box)
 
 
 def _jumps(flow: Array, cover: Array) -> Array:
@@ -167,6 +188,23 @@ def _continued(flow: Array, cover: Array) -> Array:
     near, far = (cv2.blur(covered, size) / of for size, of in zip(_REACHES, known, strict=True))
     own = (cover[..., None] > 0.5) | (known[0] < 1e-3)  # beyond all neighbours it is as it was
     return np.where(own, flow, near + np.float32(_SLOPE) * (near - far))
+
+
+def _draw_shut(person: Image, shut: Image, maps: Array, source: Array, zoom: int) -> None:
+    """Draw lids and lips that meet, in a moved person, uint8 (S, S, 4); in place.
+
+    Between them the flow sweeps over the whole eye of the reference, or all of its teeth, which
+    would show as a bright slit. `source` is that of the person, px of a picture `zoom` times as
+    large as `shut`.
+    """
+    if not maps[..., MapChannel.SHUT].any():
+        return
+    met = np.asarray(cv2.dilate(maps[..., MapChannel.SHUT], _AROUND), np.float32)
+    cells, places = _enlarged_box(met, person)
+    box = person[places]
+    there = (source[places] + np.float32(0.5)) / zoom - np.float32(0.5)
+    share = cv2.resize(np.ascontiguousarray(met[cells]), box.shape[1::-1])
+    box[:] = cv2.blendLinear(warp_image(shut, there), box, share, 1 - share)
 
 
 def _fill_mouth(person: Image, interior: MouthInterior, maps: Array, mouth: MouthPlace) -> None:

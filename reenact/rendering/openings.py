@@ -21,6 +21,10 @@ EYES: Final = ((RIGHT_EYE, IRIS_RIGHT), (LEFT_EYE, IRIS_LEFT))
 _RIM_IOD: Final = 0.03
 """Width of the transition from what a mouth shows to what it does not."""
 
+_PARTED_IOD: Final = (0.05, 0.15)
+"""Gaps of the lips between which their inside comes to light. Narrower ones, which a tracker sees
+in many closed mouths, show the edges of the lips."""
+
 _MIN_PX: Final = 0.1
 """Smaller distances count as this much, so that nothing is divided by zero."""
 
@@ -39,8 +43,8 @@ _CLOSED: Final = 0.2
 
 def mouth_sources(
     places: Array, reference: Array, drive: Array, poses: tuple[Pose, Pose]
-) -> tuple[Array, Array]:
-    """Return where places inside the driven mouth come from, and which of them are unseen.
+) -> tuple[Array, Array, float]:
+    """Return where places inside the driven mouth come from, and what of them is not seen there.
 
     Args:
         places: (N, 2) crop px; places a little outside map to places equally far outside.
@@ -50,7 +54,8 @@ def mouth_sources(
 
     Returns:
         float32 (N, 2) crop px, and float32 (N,): 0 where the reference shows the place, 1 where it
-        does not and its lower lip or corner stands in.
+        does not and its lower lip or corner stands in; less while the lips have hardly parted. And
+        from 0 to 1, how far lips have shut that are apart in the reference.
     """
     shown, wanted = Opening(reference, MOUTH), Opening(drive, MOUTH)
     grown_along, grown = growth(shown, *poses)
@@ -66,7 +71,16 @@ def mouth_sources(
     drop = (drop - beyond_lip) / grown
     across = top + np.minimum(drop, opening) + beyond_lip / grown
     missing = np.maximum(drop - opening, beside) / (_RIM_IOD * poses[0].scale)
-    return shown.places(along, across), np.clip(missing, 0, 1).astype(np.float32)
+    parted = _parted(wanted.height() / (grown * poses[0].scale))
+    unseen = (parted * np.clip(missing, 0, 1)).astype(np.float32)
+    shut = (1 - parted) * _parted(shown.height() / poses[0].scale)
+    return shown.places(along, across), unseen, shut
+
+
+def _parted(gap_iod: float) -> float:
+    """Return how much of what lies behind lips comes to light, 0 to 1."""
+    first, last = _PARTED_IOD
+    return float(np.clip((gap_iod - first) / (last - first), 0, 1))
 
 
 def eye_sources(

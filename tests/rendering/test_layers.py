@@ -1,17 +1,23 @@
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 
-from reenact.face.geometry import canonical_face, estimate_pose
+from reenact.face.geometry import canonical_face, estimate_pose, region_mask, to_image
+from reenact.face.regions import LID_INDEX
+from reenact.face.topology import EYE_LEFT, EYE_RIGHT, LIPS_INNER
 from reenact.models.warp_unet_inputs import MAP_CHANNELS, MapChannel
+from reenact.rendering.head_mesh import head_mesh
 from reenact.rendering.layers import Layers, compose, enlarged
 from reenact.rendering.mouth_interior import MouthInterior, place_mouth
-from reenact.types import Array, Image
+from reenact.types import Array, Image, Pose
 
 SIDE = 128
 AT_REST = estimate_pose(canonical_face())
 SOMEWHERE = place_mouth(canonical_face(), canonical_face(), (AT_REST, AT_REST))
+MIDDLE = np.array([128, 128, 0], np.float32)
 RED, GREEN, BLUE = (200, 0, 0), (0, 200, 0), (0, 0, 200)
 
 
@@ -21,7 +27,7 @@ def layers_of_stripes(size: int) -> Layers:
     for third, colour in enumerate((RED, GREEN, BLUE)):
         person[:, third * size // 3 : (third + 1) * size // 3, :3] = colour
     mouth = MouthInterior(np.zeros(3, np.float32), size)
-    return Layers(person, np.full((size, size, 3), 90, np.uint8), mouth)
+    return Layers(person, person, np.full((size, size, 3), 90, np.uint8), mouth)
 
 
 def shown_beside_a_disc(size: int, jump: float, middle: float = 0.5) -> tuple[Image, Array]:
@@ -66,6 +72,39 @@ def test_a_cheek_that_is_stretched_is_not_torn(size: int) -> None:
     steps = np.diff(row[: -size // 8].astype(int))
     assert steps.min() >= 0
     assert steps.max() <= 2 * 256 // size
+
+
+def with_eyes(opened: float) -> Array:
+    shape = canonical_face().copy()
+    upper, lower = LID_INDEX.T
+    shape[upper, 1] += (1 - opened) * (shape[lower, 1] - shape[upper, 1])
+    return shape
+
+
+def with_jaw(opened: float) -> Array:
+    shape = canonical_face().copy()
+    upper, lower = shape[[13, 14], 1]
+    shape[shape[:, 1] > (upper + lower) / 2, 1] += upper - lower + 0.3 * opened
+    return shape
+
+
+@pytest.mark.parametrize("opened", [0.0, 0.1, 1.0])
+@pytest.mark.parametrize(
+    ("loops", "face"), [((EYE_RIGHT, EYE_LEFT), with_eyes), ((LIPS_INNER,), with_jaw)]
+)
+def test_nothing_shows_between_lids_and_lips_that_meet(
+    loops: tuple[tuple[int, ...], ...], face: Callable[[float], Array], opened: float
+) -> None:
+    """What is inside is green; as they almost meet, it is as thin as a cell of the maps."""
+    pose = Pose(np.eye(3, dtype=np.float32), MIDDLE, 60.0)
+    reference, drive = to_image(face(1.0), pose), to_image(face(opened), pose)
+    inside = np.max([region_mask(reference, loop, 256) for loop in loops], axis=0) > 127
+    picture = np.where(inside[..., None], GREEN, RED).astype(np.uint8)
+    layers = Layers.of(picture, np.full((64, 64), 255, np.uint8), reference)
+    maps = head_mesh().maps(reference, drive, 256, SIDE, poses=(pose, pose))
+    drawn = compose(enlarged(layers.person), layers, maps, SOMEWHERE)
+    green = drawn[..., 1].max()
+    assert green > 150 if opened == 1 else green < 60
 
 
 def test_without_a_face_in_the_crop_the_picture_is_composed_as_it_is() -> None:

@@ -24,7 +24,7 @@ def face(gap_iod: float, yaw: float = 0.0, roll: float = 0.0, scale: float = 60.
 
 def mouth_sources(places: Array, reference: Array, drive: Array) -> tuple[Array, Array]:
     poses = estimate_pose(reference), estimate_pose(drive)
-    return openings.mouth_sources(places, reference, drive, poses)
+    return openings.mouth_sources(places, reference, drive, poses)[:2]
 
 
 def down_the_middle(points: Array, count: int = 9) -> tuple[Array, Array]:

@@ -3,13 +3,20 @@ from __future__ import annotations
 import numpy as np
 
 from reenact.face.geometry import canonical_face, estimate_pose, rotation_matrix, to_image
-from reenact.face.topology import LIPS_INNER, LIPS_OUTER, N_LANDMARKS, OVAL
+from reenact.face.topology import (
+    BROW_LEFT,
+    BROW_RIGHT,
+    LIPS_INNER,
+    LIPS_OUTER,
+    N_LANDMARKS,
+    OVAL,
+)
 from reenact.rendering.head_mesh import head_mesh
-from reenact.rendering.skin_around_mouth import SkinAroundMouth
+from reenact.rendering.loose_skin import LooseSkin
 from reenact.types import Array, Pose
 
 TRIANGLES = head_mesh().triangles[head_mesh().triangles.max(axis=1) < N_LANDMARKS]
-SKIN = SkinAroundMouth(TRIANGLES)
+SKIN = LooseSkin(TRIANGLES)
 BELOW_THE_LIP = (18, 83, 182, 106, 313, 406, 335, 200, 201, 421)
 
 
@@ -24,7 +31,7 @@ def stretched(reference: Array, drive: Array) -> Array:
 
 
 def folded(reference: Array, drive: Array) -> int:
-    """Return how many triangles beside the lips are turned over."""
+    """Return how many triangles of the loose skin are turned over."""
     beside = np.isin(TRIANGLES, SKIN.landmarks).any(axis=1)
 
     def areas(points: Array) -> Array:
@@ -58,5 +65,14 @@ def test_an_actor_with_more_skin_below_the_lip_does_not_fold_the_target() -> Non
     lower = [*LIPS_INNER[:10], *LIPS_OUTER[:11], 15, 16, 85, 86, 315, 316]
     shouting[lower, 1] += 0.2
     reference, drive = seen(shape), seen(shouting)
+    assert folded(reference, drive) > 5, "or nothing is mended"
+    assert folded(reference, stretched(reference, drive)) == 0
+
+
+def test_an_actor_with_a_higher_forehead_does_not_fold_the_target() -> None:
+    shape = canonical_face()
+    surprised = shape.copy()
+    surprised[[*BROW_RIGHT, *BROW_LEFT], 1] -= 0.2
+    reference, drive = seen(shape), seen(surprised)
     assert folded(reference, drive) > 5, "or nothing is mended"
     assert folded(reference, stretched(reference, drive)) == 0

@@ -1,7 +1,8 @@
-"""Stretches the skin around the mouth between the lips and what lies farther from them.
+"""Stretches the skin around the mouth and of the forehead between what lies on its sides.
 
-An actor's skin below the lip shrinks as a jaw drops. Added to a face that has less of it, it ends
-above its own lip, and the mesh folds there: a torn lip with a dark, stepped line.
+An actor's skin below the lip shrinks as a jaw drops, and that above a brow as it is raised. Added
+to a face that has less of it, it ends beyond its own lip or brow, and the mesh folds there: a torn
+lip or brow with a dark, stepped line.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reenact.face.geometry import Triangles, canonical_face, to_face_frame, to_image
-from reenact.face.topology import LIPS_OUTER, N_SKIN, OVAL
+from reenact.face.topology import FOREHEAD, LIPS_OUTER, N_SKIN, OVAL
 from reenact.types import Array, Pose
 
 _RINGS: Final = 2
@@ -23,8 +24,8 @@ _MIN_IOD: Final = 1e-3
 """Shorter edges count as this long."""
 
 
-class SkinAroundMouth:
-    """Places the landmarks around the lips by those on both sides of them. Immutable.
+class LooseSkin:
+    """Places the landmarks of the loose skin by those on both sides of them. Immutable.
 
     Their deviations from the reference are in balance, as if each edge of the mesh were a spring
     whose stiffness falls with its length in the reference.
@@ -36,7 +37,7 @@ class SkinAroundMouth:
     def __init__(self, triangles: Triangles) -> None:
         pairs = np.sort(np.concatenate([triangles[:, [a, b]] for a, b in ((0, 1), (1, 2), (2, 0))]))
         edges = np.unique(pairs, axis=0)
-        self.landmarks = _around_lips(edges)
+        self.landmarks = np.union1d(_around_lips(edges), FOREHEAD)
         ends = np.concatenate([edges, edges[:, ::-1]])
         self._own, self._other = ends[np.isin(ends[:, 0], self.landmarks)].T
         self._row = np.searchsorted(self.landmarks, self._own)
@@ -44,7 +45,7 @@ class SkinAroundMouth:
         self._column = np.searchsorted(self.landmarks, self._other[self._is_free])
 
     def stretched(self, reference: Array, drive: Array, poses: tuple[Pose, Pose]) -> Array:
-        """Return the driven (478, 3) landmarks, px, with those around the lips stretched.
+        """Return the driven (478, 3) landmarks, px, with those of the loose skin stretched.
 
         Args:
             reference: (478, 3) landmarks of the reference, px.
@@ -68,7 +69,7 @@ class SkinAroundMouth:
 
 
 def _around_lips(edges: NDArray[np.int32]) -> NDArray[np.intp]:
-    """Return the landmarks of the rings around the lips, in order."""
+    """Return the landmarks of the rings around the lips."""
     plane = np.ascontiguousarray(canonical_face()[:N_SKIN, :2])
     lips = plane[list(LIPS_OUTER)].reshape(-1, 1, 2)
     done = {i for i, at in enumerate(plane.tolist()) if cv2.pointPolygonTest(lips, at, False) >= 0}
@@ -79,4 +80,4 @@ def _around_lips(edges: NDArray[np.int32]) -> NDArray[np.intp]:
         front = beside - done - set(OVAL)
         done |= front
         found |= front
-    return np.array(sorted(found))
+    return np.array(list(found))
