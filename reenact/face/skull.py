@@ -60,15 +60,25 @@ def move_rigidly(points: Array, start: Pose, end: Pose) -> Array:
     return to_image(to_face_frame(points, start), end)
 
 
+_TEMPLES: Final = (0.2, -0.2)
+"""Heights between which the neck's side passes into the skull's, iod below the eyes."""
+
+
 def turn_skull(places: Array, start: Pose, end: Pose) -> Array:
-    """Move (N, 3) px on or beside a skull; what turns out of sight stays at its outline."""
-    placed = (to_face_frame(places, start) - _CENTRE) / _RADII
+    """Move (N, 3) px on or beside a skull; what turns out of sight stays at its outline.
+
+    Below the eyes, where the skull ends and hair hangs, all moves rigidly.
+    """
+    shape = to_face_frame(places, start)
+    placed = (shape - _CENTRE) / _RADII
     away = end.rotation[2] / _RADII
     away /= np.linalg.norm(away)
     rim = placed - np.maximum(placed @ away, 0)[:, None] * away
     far, near = (np.linalg.norm(one, axis=1, keepdims=True) for one in (placed, rim))
     rim *= far / np.maximum(near, 0.1)  # what is right behind the skull has no way to its outline
-    return to_image(rim * _RADII + _CENTRE, end)
+    low, high = _TEMPLES
+    share = np.clip((low - shape[:, 1:2]) / (low - high), 0, 1)
+    return to_image((placed + share * (rim - placed)) * _RADII + _CENTRE, end)
 
 
 _NECK_JOINT: Final = np.array([0.0, -0.8, 1.8], np.float32)
