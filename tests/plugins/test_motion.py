@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from reenact_motion import MOTION_GAN, TEXTURE_GAN, MotionGANSettings
+from reenact_motion import MOTION_GAN, TEXTURE_GAN, MotionGANSettings, TextureRenderer
 from reenact_motion.network import CLASSES, NOISE, POINT, MotionGenerator, inner
 from reenact_motion.recipe import MotionSampler, build_recipe
 from reenact_motion.segments import SAMPLES, UNITS, deviations_of, find_segments
@@ -26,14 +26,17 @@ from torch import Tensor, nn
 
 from reenact.config import RendererSettings
 from reenact.errors import ReenactError
+from reenact.evaluation.clips import crop_target
 from reenact.evaluation.emotions import emotion_drive
 from reenact.expression.emotions import EMOTIONS, acted_units, emotion_weights
 from reenact.face.action_units import action_unit_basis, action_units
 from reenact.face.geometry import canonical_face
+from reenact.imaging import to_unit
 from reenact.testing.portrait import drive, portrait_target
 from reenact.testing.weights import people, train_two_steps
 from reenact.training.deformation_transfer import Motion
-from reenact.training.faces.clips import LabelledClip
+from reenact.training.faces import acted
+from reenact.training.faces.clips import FaceData, LabelledClip, load_acted
 from reenact.training.picture_pairs import PictureMaterial
 from reenact.training.recipes import build_recipe as recipe_of
 from support.emotion_renderers import check_export, check_shipped_weights
@@ -173,7 +176,7 @@ def test_texture_gans_identity_loss_is_one_minus_the_cosine_to_the_face() -> Non
             return nn.functional.normalize(pictures[:, :2, 0, 0], dim=1)
 
     config = TextureTraining(train="", size_px=32, width=4, identity_weight=10.0)
-    recipe = TextureRecipe(config, PictureMaterial(ShiftedPortrait(), [], "the portrait"))
+    recipe = TextureRecipe(config, PictureMaterial(ShiftedPortrait(), [], "the portrait"), [])
     recipe.networks["identity"] = Corner()
     recipe.optimizers["identity"] = torch.optim.SGD([torch.zeros(1, requires_grad=True)], 0.0)
     face, truth, drawn = (torch.zeros(2, 3, 32, 32) for _ in range(3))
@@ -202,6 +205,45 @@ def test_texture_gans_reference_is_calm_and_turned_alike() -> None:
     pairs = AlignedPairs([clip]).all()
     assert [int(pair.truth[0, 0, 0]) for pair in pairs] == [0, 1, 2, 3]
     assert [int(pair.reference[0, 0, 0]) for pair in pairs] == [0, 0, 2, 2]
+
+
+def test_texture_gan_is_validated_by_emotions_that_the_renderer_asks_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The network here goes half the way to faces that show them, so the gain must do the rest."""
+    monkeypatch.setattr(acted, "LEVELS", (1.0,))
+    folder = people() / "train"
+    data = FaceData(str(folder), size_px=64, acted_frames=1)
+    clip = load_acted(folder, data, {"portrait"})[0]
+    assert clip.points is not None
+    wanted = torch.from_numpy(to_unit(clip.pictures[1:]))
+    asked = []
+
+    class HalfWay(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.share = nn.Parameter(torch.tensor(0.5), requires_grad=False)
+
+        def forward(self, faces: Tensor, maps: Tensor) -> Tensor:
+            asked.append(maps)
+            return faces + self.share * (wanted[: len(faces)] - faces)
+
+    config = TextureTraining(train="", size_px=64, width=4, gain=2.0)
+    pair = ShiftedPortrait().draw(np.random.default_rng(0))
+    material = PictureMaterial(ShiftedPortrait(), [pair], "the portrait")
+    figures = TextureRecipe(config, material, [clip]).validate(HalfWay())
+    assert figures["told"] >= 4 / 7  # at gain 1 none is
+    assert 0.7 < figures["calm_ssim"] < 0.97
+    assert figures["score"] == figures["ssim"]
+
+    renderer = TEXTURE_GAN.make(RendererSettings(name="texture_gan"))
+    assert isinstance(renderer, TextureRenderer)
+    target = crop_target("portrait", clip.pictures[0], clip.points[0], "texture_gan")
+    renderer.prepare(target)
+    maps = next(one for one in asked if len(one) == len(wanted)).numpy()
+    for emotion, drawn in zip(EMOTIONS[1:], maps, strict=True):
+        shown = renderer.condition(emotion_drive(target, emotion, 1.0))[0]
+        assert np.abs(drawn - shown).mean() < 0.03, emotion  # of another emotion it is over .04
 
 
 def test_texture_gan_trains_and_draws(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -25,9 +25,12 @@ from pydantic import ConfigDict, NonNegativeFloat, NonNegativeInt, PositiveFloat
 from pydantic.dataclasses import dataclass as pydantic_dataclass
 from torch import Tensor, nn
 
+from reenact.expression.emotions import acted_deviations
+from reenact.face.geometry import estimate_pose, to_face_frame, to_image
 from reenact.models.export import conditional_exporter
 from reenact.models.masked_generator import halving
 from reenact.models.unet import build
+from reenact.rendering.image_to_image import map_planes
 from reenact.training.adversarial import (
     AdversarialConfig,
     AdversarialRecipe,
@@ -36,8 +39,10 @@ from reenact.training.adversarial import (
 )
 from reenact.training.augmentation import Augmentation, Pair, Rng, augment
 from reenact.training.faces.clips import FaceData, LabelledClip, load_acted, load_labelled
+from reenact.training.faces.material import measure_emotions
 from reenact.training.picture_pairs import PictureMaterial
 from reenact.training.sampling import describe, read_settings, split_people
+from reenact.types import Array
 from reenact_motion import TEXTURE_NAME, TEXTURE_WEIGHTS
 
 TEMPERATURE: Final = 0.1
@@ -79,10 +84,22 @@ class IdentityNetwork(nn.Module):
 
 
 class TextureRecipe(AdversarialRecipe):
-    """See the module."""
+    """See the module.
 
-    def __init__(self, config: TextureTraining, material: PictureMaterial) -> None:
+    Args:
+        config: data, networks, weights and rates.
+        material: what it learns from.
+        held_out: clips of other people, whose calmest faces are to show acted emotions.
+    """
+
+    def __init__(
+        self,
+        config: TextureTraining,
+        material: PictureMaterial,
+        held_out: Sequence[LabelledClip],
+    ) -> None:
         super().__init__(TEXTURE_NAME, config, material)
+        self._held_out = held_out
         self.networks["identity"] = IdentityNetwork(config.width)
         self.optimizers["identity"] = adam(self.networks["identity"], config.discriminator_rate)
 
@@ -98,6 +115,17 @@ class TextureRecipe(AdversarialRecipe):
         alike = (known.detach() * network(generated)).sum(dim=1)
         network.requires_grad_(True)
         return {"identity": self.config.identity_weight * (1 - alike).mean()}
+
+    def validate(self, network: nn.Module) -> dict[str, float]:
+        """Return the figures of the held-out pairs, and how well acted emotions are shown.
+
+        See `picture_pairs.measure` and `measure_emotions`; `calm_ssim` is the likeness to the calm
+        face. The score is that of the pairs.
+        """
+        assert isinstance(self.config, TextureTraining)
+        acted = measure_emotions(network, self.config.gain, self._held_out, acted_maps)
+        shown = {"told": acted["told"], "believed": acted["believed"], "calm_ssim": acted["ssim"]}
+        return {**super().validate(network), **shown}
 
     def save(self, network: nn.Module, path: Path, facts: Mapping[str, str]) -> None:
         """Write half-precision safetensors with a header that says what they are."""
@@ -133,8 +161,16 @@ class AlignedPairs:
         return [self.pair(clip, row) for clip in self._clips for row in range(len(clip.pictures))]
 
 
-def load_pairs(config: TextureTraining) -> PictureMaterial:
-    """Load aligned faces; held-out people show acted emotions.
+def acted_maps(clip: LabelledClip, row: int) -> Array:
+    """Return the landmark maps (7, 1, S, S) of a face that acts each emotion but neutral."""
+    assert clip.points is not None
+    pose = estimate_pose(clip.points[row])
+    shapes = to_face_frame(clip.points[row], pose) + acted_deviations()[1:]
+    return map_planes([to_image(shape, pose) for shape in shapes], clip.pictures.shape[1])
+
+
+def load_pairs(config: TextureTraining) -> tuple[PictureMaterial, list[LabelledClip]]:
+    """Load aligned faces, and the clips of held-out people, whose pairs show acted emotions.
 
     Raises ReenactError if the data is missing or damaged, or train and val share people.
     """
@@ -155,13 +191,13 @@ def load_pairs(config: TextureTraining) -> PictureMaterial:
         clips = [*clips, *acted(data, {clip.identity for clip in clips})]
         measured = acted(replace(data, acted_frames=1), {clip.identity for clip in held_out})
     pairs = AlignedPairs(clips, config.augmentation)
-    return PictureMaterial(pairs, AlignedPairs(measured).all(), description)
+    return PictureMaterial(pairs, AlignedPairs(measured).all(), description), held_out
 
 
 def build_recipe(settings: Mapping[str, Any]) -> TextureRecipe:
     """Make the recipe from the `[settings]` of a training file; the reference is a calm frame."""
     config = read_settings(TextureTraining, settings)
-    return TextureRecipe(config, load_pairs(config))
+    return TextureRecipe(config, *load_pairs(config))
 
 
 export = conditional_exporter(TEXTURE_NAME, build, (), TEXTURE_WEIGHTS)

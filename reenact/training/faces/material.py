@@ -21,7 +21,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from reenact.evaluation import metrics
 from reenact.evaluation.face_reader import FaceReader, own_shape
@@ -100,44 +100,6 @@ class FaceMaterial:
             rows.append({**_augmented(clip, row, rng), "people": person})
         return {name: np.stack([row[name] for row in rows]) for name in rows[0]}
 
-    def measure(
-        self, draw: Callable[[Tensor, Tensor], Tensor], conditions: Array, device: torch.device
-    ) -> dict[str, float]:
-        """Return how well the emotions of calm held-out faces are shown.
-
-        `told` is the share of faces that the recogniser tells as asked, `believed` the mean
-        probability that it gives the emotion, `ssim` the likeness to the calm face. The score is
-        believed times ssim, so that neither an untouched face nor a broken one has a high one.
-
-        Args:
-            draw: maps faces (N, 3, S, S) in -1..1 and conditions (N, K) to faces.
-            conditions: (7, K), of each emotion but neutral.
-            device: of the network.
-        """
-        told, believed, alike = [], [], []
-        wanted = torch.from_numpy(np.array(conditions, np.float32)).to(device)
-        with FaceReader() as reader:
-            for clip in self.held_out:
-                calm = clip.pictures[int(clip.intensity.argmin())]
-                rest = _shape(reader, calm)
-                if rest is None:
-                    continue
-                face = torch.from_numpy(to_unit(calm[None])).to(device)
-                drawn = draw(face.expand(len(wanted), -1, -1, -1).contiguous(), wanted)
-                for number, picture in enumerate(from_unit(drawn.float().cpu().numpy()), start=1):
-                    alike.append(metrics.ssim(calm, picture))
-                    shape = _shape(reader, picture, rest)
-                    shares = np.zeros(len(EMOTIONS), np.float32)
-                    if shape is not None:
-                        shares = shipped_recogniser().probabilities((shape - rest)[None])[0]
-                    told.append(float(shares.argmax() == number))
-                    believed.append(float(shares[number]))
-        if not told:
-            return {"told": 0.0, "believed": 0.0, "ssim": 0.0, "score": 0.0}
-        figures = {"told": told, "believed": believed, "ssim": alike}
-        means = {name: float(np.mean(values)) for name, values in figures.items()}
-        return {**means, "score": means["believed"] * means["ssim"]}
-
 
 def load_faces(data: FaceData, group: Grouping | None = None) -> FaceMaterial:
     """Load what a recipe learns from.
@@ -151,6 +113,52 @@ def load_faces(data: FaceData, group: Grouping | None = None) -> FaceMaterial:
         train = [*train, *load_acted(Path(data.train), data, people)]
         description += f", {data.acted_frames} frames of each also bent to emotions"
     return FaceMaterial(train, held_out, description, group)
+
+
+def measure_emotions(
+    network: nn.Module,
+    gain: float,
+    clips: Sequence[LabelledClip],
+    conditions: Callable[[LabelledClip, int], Array],
+) -> dict[str, float]:
+    """Return how well a generator shows acted emotions on the calmest face of each clip.
+
+    `told` is the share of faces that the recogniser tells as asked, `believed` the mean
+    probability that it gives the emotion, `ssim` the likeness to the calm face. The score is
+    believed times ssim, so that neither an untouched face nor a broken one has a high one.
+
+    Args:
+        network: maps faces (N, 3, S, S) in -1..1 and conditions (N, ...) to faces.
+        gain: factor on what it changes.
+        clips: of held-out people.
+        conditions: returns those of all emotions but neutral, (7, ...), for a face of a clip.
+    """
+    told, believed, alike = [], [], []
+    device = next(network.parameters()).device
+    with FaceReader() as reader:
+        for clip in clips:
+            row = int(clip.intensity.argmin())
+            calm = clip.pictures[row]
+            rest = _shape(reader, calm)
+            if rest is None:
+                continue
+            wanted = torch.tensor(conditions(clip, row), dtype=torch.float32, device=device)
+            face = torch.from_numpy(to_unit(calm[None])).to(device)
+            faces = face.expand(len(wanted), -1, -1, -1).contiguous()
+            drawn = (faces + gain * (network(faces, wanted) - faces)).clamp(-1, 1)
+            for number, picture in enumerate(from_unit(drawn.float().cpu().numpy()), start=1):
+                alike.append(metrics.ssim(calm, picture))
+                shape = _shape(reader, picture, rest)
+                shares = np.zeros(len(EMOTIONS), np.float32)
+                if shape is not None:
+                    shares = shipped_recogniser().probabilities((shape - rest)[None])[0]
+                told.append(float(shares.argmax() == number))
+                believed.append(float(shares[number]))
+    if not told:
+        return {"told": 0.0, "believed": 0.0, "ssim": 0.0, "score": 0.0}
+    figures = {"told": told, "believed": believed, "ssim": alike}
+    means = {name: float(np.mean(values)) for name, values in figures.items()}
+    return {**means, "score": means["believed"] * means["ssim"]}
 
 
 def by_emotion(clip: LabelledClip) -> NDArray[np.intp]:

@@ -29,6 +29,7 @@ from reenact.training.faces.material import (
     FaceMaterial,
     Grouping,
     load_faces,
+    measure_emotions,
     one_hot,
     shown,
 )
@@ -179,14 +180,10 @@ class FaceRecipe(Recipe):
         return losses
 
     def validate(self, network: nn.Module) -> dict[str, float]:
-        """Return how well acted emotions are shown; see `FaceMaterial.measure`."""
-        gain = self._config.gain
-
-        def draw(faces: Tensor, conditions: Tensor) -> Tensor:
-            changed: Tensor = faces + gain * (network(faces, conditions) - faces)
-            return changed.clamp(-1, 1)
-
-        return self.material.measure(draw, self.acted(), next(network.parameters()).device)
+        """Return how well acted emotions are shown; see `measure_emotions`."""
+        conditions = self.acted()
+        held_out = self.material.held_out
+        return measure_emotions(network, self._config.gain, held_out, lambda *_: conditions)
 
     def save(self, network: nn.Module, path: Path, facts: Mapping[str, str]) -> None:
         """Write half-precision safetensors with a header that says what they are."""
