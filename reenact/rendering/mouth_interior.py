@@ -53,7 +53,7 @@ _PAINTED_MM, _BEFORE_MM = 16, 2
 _LIGHT_REACH_MM: Final = 22.0
 """Depth at which teeth have a third of the light of the front ones."""
 
-_TONGUE_HALF_MM: Final = (24.0, 12.0)
+_TONGUE_MM: Final = (24.0, 12.0)
 """Half the width of the tongue, and how far it shows above the edges of the lower teeth."""
 
 _SHADE: Final = np.array([0.42, 0.23, 0.24])
@@ -220,7 +220,7 @@ class MouthInterior:
 
     def _behind_teeth(self, lower: _Field) -> Array:
         """Return the picture (H, W, 3) of the tongue in the cavity."""
-        reach, rise = _TONGUE_HALF_MM
+        reach, rise = _TONGUE_MM
         far = np.square(lower.along / reach) + np.maximum(-lower.towards_gums, 0) / rise
         mound = np.clip(2 - 2 * far, 0, 1)[..., None]
         return np.asarray(self._cavity + mound * (self._tongue - self._cavity), np.uint8)
