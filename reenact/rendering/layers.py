@@ -169,7 +169,8 @@ def _jumps(flow: Array, cover: Array) -> Array:
     """Return how far a flow, (H, W, 2), jumps from a cell at the edge of a cover to the next."""
     found = np.zeros(cover.shape, np.float32)
     for jumps, values, covered in (found, flow, cover), (found.T, flow.swapaxes(0, 1), cover.T):
-        jump = np.abs(np.diff(values, axis=0)).max(axis=-1) * (np.diff(covered, axis=0) != 0)
+        across, down = np.moveaxis(np.abs(values[1:] - values[:-1]), -1, 0)
+        jump = np.maximum(across, down) * (covered[1:] != covered[:-1])
         for side in (jumps[1:], jumps[:-1]):
             np.maximum(side, jump, out=side)
     return found
