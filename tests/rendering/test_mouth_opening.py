@@ -63,6 +63,21 @@ def test_a_closing_mouth_covers_the_teeth_from_below() -> None:
     np.testing.assert_allclose(missing, 0, atol=0.05)
 
 
+def test_lips_that_hardly_part_show_their_edges_and_nothing_behind() -> None:
+    """The canonical face's lips rest a little apart, so that here they begin closed."""
+    rest = face(0.0)
+    apart = float(rest[14, 1] - rest[13, 1]) / 60
+    closed = face(0.005 - apart)
+    unseen = []
+    for gap in (0.04, 0.1, 0.3):
+        drive = face(gap - apart)
+        _, missing = mouth_sources(down_the_middle(drive)[0], closed, drive)
+        unseen.append(missing.max())
+    assert unseen[0] == 0
+    assert unseen[1] == pytest.approx(0.5, abs=0.2)
+    assert unseen[2] == 1
+
+
 @pytest.mark.parametrize(("roll", "scale"), [(0.4, 60.0), (0.0, 90.0), (-0.3, 45.0)])
 def test_teeth_go_with_the_head(roll: float, scale: float) -> None:
     """The same mouth, tilted and nearer, finds the same places."""
