@@ -2,9 +2,12 @@
 
     python benchmarks/ablation.py ../shared/faces/train --first v101 --json before.json
     python benchmarks/ablation.py ../shared/faces/train --first v101 --against before.json
+    python benchmarks/ablation.py ../shared/faces/train --turned 15
 
 Each clip's first frame is moved by the landmarks of frames spread evenly over the rest. A row is a
-mean difference over clips with its standard error. `--against` compares with the figures of an
+mean difference over clips with its standard error. With `--turned 15` the most turned frame of each
+clip is moved to frames that are turned by 15 degrees less, and clips without such frames are left
+out. `--against` compares with the figures of an
 earlier run, perhaps of another version. Hair is the person above the chin, beside the face's oval.
 """
 
@@ -24,7 +27,7 @@ import numpy as np
 
 from reenact.config import Settings
 from reenact.evaluation import metrics
-from reenact.evaluation.clips import find_clips, first_frame_target, read_clip, resized
+from reenact.evaluation.clips import Clip, find_clips, first_frame_target, read_clip, resized
 from reenact.evaluation.face_reader import FaceReader
 from reenact.evaluation.metrics import Figures, mean_of
 from reenact.evaluation.self_reenactment import (
@@ -34,7 +37,7 @@ from reenact.evaluation.self_reenactment import (
     render_frames,
     tracked_figures,
 )
-from reenact.face.geometry import region_mask
+from reenact.face.geometry import estimate_pose, region_mask
 from reenact.face.segmentation import person_masks
 from reenact.face.skull import move_rigidly
 from reenact.face.topology import OVAL
@@ -68,6 +71,7 @@ WITHOUT: Final[dict[str, dict[str, Any]]] = {
         )
     },
     "hair at the outline": {"rendering.head_mesh.turn_skull": move_rigidly},
+    "far side of turned photos": {"rendering.reference.is_turned": lambda pose: False},
     "irises as discs": {
         "rendering.head_mesh.eye_sources": lambda places, *_: (places, np.float32(0))
     },
@@ -96,13 +100,22 @@ def without(name: str, renderer: str, weights: str) -> Iterator[Renderer]:
         yield load("renderers", renderer).make(settings)
 
 
-def prepare(video: Path, reader: FaceReader, size_px: int, frames: int) -> PreparedClip:
-    """Read a clip, and choose the frames that are drawn."""
-    clip = resized(read_clip(video), size_px)
+def prepare(clip: Clip, reader: FaceReader, frames: int) -> PreparedClip:
+    """Choose the frames that are drawn."""
     later = clip.usable[1:]
     chosen = later[np.linspace(0, len(later) - 1, min(frames, len(later))).round().astype(int)]
     tracked = tuple(reader.track(clip.images[i]) for i in chosen)
     return replace(prepare_clip(clip, reader, 1), scored=tuple(chosen.tolist()), tracked=tracked)
+
+
+def from_turned(clip: Clip, less_deg: float) -> Clip:
+    """Return a clip of its most turned frame, and those turned by so much less, maybe none."""
+    away = [estimate_pose(clip.landmarks[i]).rotation[:, 2] for i in clip.usable]
+    yaw = np.degrees([np.arctan2(x, z) for x, _, z in away])
+    most = int(np.abs(yaw).argmax())
+    less = (yaw[most] - yaw) * np.sign(yaw[most]) > less_deg
+    less &= abs(yaw[most]) > less_deg
+    return replace(clip, usable=np.append(clip.usable[most], clip.usable[less]))
 
 
 def hair_figures(shot: PreparedClip, people: Sequence[Array], pictures: Sequence[Image]) -> Figures:
@@ -160,8 +173,11 @@ def main(arguments: argparse.Namespace) -> None:
     videos = [video for video in find_clips(arguments.data) if video.stem >= arguments.first]
     base = json.loads(arguments.against.read_text("utf-8")) if arguments.against else None
     print(f"| | {' | '.join(SHOWN)} |")
+    clips = (resized(read_clip(video), arguments.size) for video in videos)
+    if arguments.turned is not None:
+        clips = (from_turned(clip, arguments.turned) for clip in clips)
     with FaceReader() as reader:
-        shots = [prepare(video, reader, arguments.size, arguments.frames) for video in videos]
+        shots = [prepare(clip, reader, arguments.frames) for clip in clips if len(clip.usable) > 1]
         people = [
             list(person_masks(np.asarray(shot.clip.images[i]) for i in shot.scored))
             for shot in shots
@@ -184,6 +200,7 @@ if __name__ == "__main__":
     parser.add_argument("--renderer", default="warp_unet", help="warp_unet, or one to compare with")
     parser.add_argument("--weights", default="", help="weight file; none: the shipped ones")
     parser.add_argument("--frames", type=int, default=14, help="of each clip")
+    parser.add_argument("--turned", type=float, help="from turned frames to others; degrees")
     parser.add_argument("--without", action="append", choices=WITHOUT, help="only these")
     parser.add_argument("--json", type=Path, help="file for the figures of the whole generator")
     parser.add_argument("--against", type=Path, help="such a file to compare with")

@@ -122,14 +122,36 @@ def enlarged(person: Image) -> Image:
     return np.asarray(cv2.resize(person, size, interpolation=cv2.INTER_CUBIC), np.uint8)
 
 
-def compose(fine: Image, layers: Layers, maps: Array, mouth: MouthPlace) -> Image:
-    """Move a person, fill the mouth where it is not seen, and lay both over the background.
+def compose(
+    fine: Image,
+    layers: Layers,
+    maps: Array,
+    mouth: MouthPlace,
+    far: tuple[Image, Array] | None = None,
+) -> Image:
+    """Move a person, and lay it over the background: uint8 (S, S, 3) RGB.
 
     Args:
         fine: the person of the layers, `enlarged`.
         layers: of the reference; their size is that of the result.
         maps: of `HeadMesh.maps`, of any size.
         mouth: of `place_mouth`, px of `NETWORK_PX`.
+        far: the person moved by `move_person` from another reference, and its share of the cells,
+            (side, side); None: the first one is all.
+    """
+    person = move_person(fine, layers, maps, mouth)
+    if far is not None:
+        other = cv2.resize(far[1], person.shape[1::-1])
+        person = np.asarray(cv2.blendLinear(far[0], person, other, 1 - other), np.uint8)
+    share = cv2.extractChannel(person, 3) * np.float32(1 / 255)
+    shown = cv2.cvtColor(person, cv2.COLOR_RGBA2RGB)
+    return np.asarray(cv2.blendLinear(shown, layers.background, share, 1 - share), np.uint8)
+
+
+def move_person(fine: Image, layers: Layers, maps: Array, mouth: MouthPlace) -> Image:
+    """Move a person, and fill the mouth where it is not seen: uint8 (S, S, 4).
+
+    The arguments are those of `compose`.
     """
     size = len(layers.background)
     flow = _resized(maps[..., FLOW], size)
@@ -139,9 +161,7 @@ def compose(fine: Image, layers: Layers, maps: Array, mouth: MouthPlace) -> Imag
     person = warp_image(fine, source)
     _draw_shut(person, layers.shut, maps, source, zoom)
     _fill_mouth(person, layers.mouth, maps, mouth)
-    share = cv2.extractChannel(person, 3) * np.float32(1 / 255)
-    shown = cv2.cvtColor(person, cv2.COLOR_RGBA2RGB)
-    return np.asarray(cv2.blendLinear(shown, layers.background, share, 1 - share), np.uint8)
+    return person
 
 
 def _tear_at_outline(flow: Array, maps: Array) -> None:

@@ -6,7 +6,6 @@ Importing this module loads no torch.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -19,7 +18,7 @@ from reenact.face.geometry import estimate_pose, region_mask, square_to_crop, tr
 from reenact.face.topology import OVAL
 from reenact.imaging import in_bytes, resized_square
 from reenact.models.warp_unet_inputs import (
-    FLOW,
+    MAP_STEM,
     NETWORK_PX,
     VERSION,
     input_shapes,
@@ -27,47 +26,27 @@ from reenact.models.warp_unet_inputs import (
     shipped_weights,
 )
 from reenact.registry import RendererSpec
-from reenact.rendering.body_field import moved_from
 from reenact.rendering.compositing import edge_fade
-from reenact.rendering.head_mesh import head_mesh, steadied
+from reenact.rendering.head_mesh import steadied
 from reenact.rendering.layers import (
     Corner,
-    Layers,
     add_residual,
-    compose,
-    enlarged,
     follow_box,
     in_box,
     maps_in_box,
 )
-from reenact.rendering.mouth_interior import place_mouth
+from reenact.rendering.reference import Painter, Reference
 from reenact.rendering.reference_ranking import SeenFaces
 from reenact.types import Array, Body, Drive, Image, Pose, Target
 
 if TYPE_CHECKING:
     from torch import nn
 
-_MAP_SIDE: Final = NETWORK_PX // 2
-"""Side of the maps in cells."""
-
 _MIN_PERSON_IN_FACE: Final = 0.5
 """Share of a face that must be segmented as person; otherwise the segmentation is ignored."""
 
 _UNKNOWN: Final = 0.5
 """Coverage by a person where nothing is known of it."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Reference:
-    """One reference and all that its frames share.
-
-    Landmarks and pose are those of a crop of `NETWORK_PX`.
-    """
-
-    layers: Layers
-    landmarks: Array
-    pose: Pose
-    body: Body
 
 
 class WarpUNetRenderer:
@@ -112,16 +91,14 @@ class WarpUNetRenderer:
         shown = zip(
             target.references, target.landmarks, people, reference_bodies(target), strict=True
         )
-        self._references = [self._split(*one) for one in shown]
+        self._references = [
+            Reference.of(np.asarray(picture), in_bytes(person), points, body)
+            for picture, points, person, body in shown
+        ]
         self._seen = SeenFaces.of(landmarks)
-        self._edge_fade = edge_fade(target, _MAP_SIDE)
-        self._fine: dict[int, Image] = {}
+        self._edge_fade = edge_fade(target, NETWORK_PX // MAP_STEM)
+        self._painters: dict[int, Painter] = {}
         self.reset()
-
-    def _split(self, picture: Image, landmarks: Array, person: Array, body: Body) -> _Reference:
-        points = transform_points(landmarks, self._to_network)
-        layers = Layers.of(np.asarray(picture), in_bytes(person), landmarks)
-        return _Reference(layers, points, estimate_pose(points), body)
 
     def render(self, drive: Drive) -> Image:
         """Draw one frame."""
@@ -148,7 +125,6 @@ class WarpUNetRenderer:
         from reenact.models.inference import compile_module, file_digest
 
         config = read_config(path)
-        self._mesh = head_mesh()
         self._engine = compile_module(
             lambda: _network(path),
             {name: np.zeros(shape, np.float32) for name, shape in input_shapes().items()},
@@ -161,23 +137,13 @@ class WarpUNetRenderer:
 
     def _draw(self, number: int, landmarks: Array, pose: Pose, body: Body) -> Image:
         """Draw from one reference; the landmarks are px of a crop of `NETWORK_PX`."""
-        reference = self._references[number]
-        if number not in self._fine:
-            if len(self._fine) == 2:  # of those between which a picture fades
-                self._fine.clear()
-            self._fine[number] = enlarged(reference.layers.person)
-        maps = self._mesh.maps(
-            reference.landmarks,
-            landmarks,
-            NETWORK_PX,
-            _MAP_SIDE,
-            poses=(reference.pose, pose),
-            follows=self._hair,
-            body=moved_from(body, reference.body),
+        if number not in self._painters:
+            if len(self._painters) == 2:  # of those between which a picture fades
+                self._painters.clear()
+            self._painters[number] = Painter(self._references[number])
+        picture, maps = self._painters[number].paint(
+            landmarks, pose, follows=self._hair, body=body, edge_fade=self._edge_fade
         )
-        maps[..., FLOW] *= self._edge_fade
-        mouth = place_mouth(reference.landmarks, landmarks, (reference.pose, pose))
-        picture = compose(self._fine[number], reference.layers, maps, mouth)
         assert self._corner is not None
         inputs = {
             "layered": in_box(picture, self._corner)[None],

@@ -11,17 +11,9 @@ from reenact.face.aperture import LEFT_EYE, RIGHT_EYE
 from reenact.face.geometry import estimate_pose, region_mask, square_to_crop, transform_points
 from reenact.face.topology import EYE_LEFT, EYE_RIGHT, LIPS_OUTER
 from reenact.imaging import resized_square
-from reenact.models.warp_unet_inputs import MAP_STEM, NETWORK_PX
-from reenact.rendering.head_mesh import head_mesh
-from reenact.rendering.layers import (
-    Layers,
-    compose,
-    enlarged,
-    follow_box,
-    in_box,
-    maps_in_box,
-)
-from reenact.rendering.mouth_interior import place_mouth
+from reenact.models.warp_unet_inputs import NETWORK_PX
+from reenact.rendering.layers import follow_box, in_box, maps_in_box
+from reenact.rendering.reference import Painter, Reference
 from reenact.training.augmentation import Pair
 from reenact.training.sampling import Batch
 from reenact.types import Array
@@ -49,20 +41,18 @@ def collate(pairs: list[Pair]) -> Batch:
 
 def _row(pair: Pair) -> Batch:
     to_network = square_to_crop((0, 0, len(pair.truth)), NETWORK_PX)
-    reference = transform_points(pair.reference_landmarks, to_network)
+    points = transform_points(pair.reference_landmarks, to_network)
     driven = transform_points(pair.truth_landmarks, to_network)
     shown, truth = (
         resized_square(np.asarray(picture), NETWORK_PX) for picture in (pair.reference, pair.truth)
     )
     person = np.zeros((1, 1), np.uint8) if pair.person is None else pair.person
-    layers = Layers.of(shown, person, reference)
-    poses = estimate_pose(reference), estimate_pose(driven)
-    maps = head_mesh().maps(reference, driven, NETWORK_PX, NETWORK_PX // MAP_STEM, poses=poses)
-    mouth = place_mouth(reference, driven, poses)
+    painter = Painter(Reference.of(shown, person, points))
+    layered, maps = painter.paint(driven, estimate_pose(driven))
     # A live box stays where it was until the face has left its middle.
-    corner = follow_box(follow_box(None, reference), driven)
+    corner = follow_box(follow_box(None, points), driven)
     return {
-        "layered": in_box(compose(enlarged(layers.person), layers, maps, mouth), corner),
+        "layered": in_box(layered, corner),
         "truth": in_box(truth, corner),
         "maps": maps_in_box(maps, corner),
         "weight": maps_in_box(importance(driven, NETWORK_PX)[..., None], corner),

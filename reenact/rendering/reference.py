@@ -1,0 +1,97 @@
+"""References of a target, and the pictures of driven heads that are composed from them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from reenact.face.geometry import estimate_pose, square_to_crop, transform_points
+from reenact.models.warp_unet_inputs import FLOW, MAP_STEM, NETWORK_PX
+from reenact.rendering.body_field import moved_from
+from reenact.rendering.far_side import far_share, is_turned, mirrored_layers, turns_back
+from reenact.rendering.head_mesh import head_mesh
+from reenact.rendering.layers import Layers, compose, enlarged, move_person
+from reenact.rendering.mouth_interior import MouthPlace, place_mouth
+from reenact.types import Array, Body, Image, Pose
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """A picture of the target and all that the frames drawn from it share.
+
+    Landmarks and pose are those of a crop of `NETWORK_PX`.
+    """
+
+    layers: Layers
+    landmarks: Array
+    pose: Pose
+    body: Body
+
+    @classmethod
+    def of(
+        cls, picture: Image, coverage: NDArray[np.uint8], landmarks: Array, body: Body | None = None
+    ) -> Reference:
+        """Split a picture; the arguments are those of `Layers.of`, and where its body is."""
+        points = transform_points(landmarks, square_to_crop((0, 0, len(picture)), NETWORK_PX))
+        layers = Layers.of(picture, coverage, landmarks)
+        return cls(layers, points, estimate_pose(points), body or Body())
+
+    def mirrored(self) -> Reference:
+        """Return its mirror image, of which nobody knows where the body is."""
+        return Reference(*mirrored_layers(self.layers, self.landmarks, self.pose), Body())
+
+    def moved(
+        self, landmarks: Array, pose: Pose, follows: Pose | None, body: Body | None
+    ) -> tuple[Array, MouthPlace]:
+        """Return the maps of the driven head, and where its teeth are; see `Painter.paint`."""
+        poses, side = (self.pose, pose), NETWORK_PX // MAP_STEM
+        body = body and moved_from(body, self.body)
+        maps = head_mesh().maps(
+            self.landmarks, landmarks, NETWORK_PX, side, poses=poses, follows=follows, body=body
+        )
+        return maps, place_mouth(self.landmarks, landmarks, poses)
+
+
+class Painter:
+    """Composes pictures of driven heads from one reference, and from its mirror image.
+
+    It keeps an enlarged copy of the reference; of the mirror image only if the face is turned.
+    """
+
+    def __init__(self, reference: Reference) -> None:
+        self._reference = reference
+        self._fine = enlarged(reference.layers.person)
+        self._mirror: tuple[Reference, Image] | None = None
+        if is_turned(reference.pose):
+            mirror = reference.mirrored()
+            self._mirror = mirror, enlarged(mirror.layers.person)
+
+    def paint(
+        self,
+        landmarks: Array,
+        pose: Pose,
+        *,
+        follows: Pose | None = None,
+        body: Body | None = None,
+        edge_fade: Array | float = 1.0,
+    ) -> tuple[Image, Array]:
+        """Compose one picture; return it, uint8 (S, S, 3) RGB, with the maps of its mesh.
+
+        Args:
+            landmarks: (478, 3) driven ones, px of a crop of `NETWORK_PX`.
+            pose: theirs.
+            follows: the pose that hair and body follow, see `HeadMesh.maps`.
+            body: where torso and hair are; None: they follow the head.
+            edge_fade: factors on the motion, (side, side, 1), see `compositing.edge_fade`.
+        """
+        reference, far = self._reference, None
+        maps, mouth = reference.moved(landmarks, pose, follows, body)
+        maps[..., FLOW] *= edge_fade
+        if self._mirror is not None and turns_back(reference.pose, pose):
+            mirror, fine = self._mirror
+            others, other_mouth = mirror.moved(landmarks, pose, follows, None)
+            share = far_share(maps, others, landmarks) * np.squeeze(edge_fade)
+            far = move_person(fine, mirror.layers, others, other_mouth), share
+        return compose(self._fine, reference.layers, maps, mouth, far), maps

@@ -1,0 +1,63 @@
+"""The far side of turned photos, drawn from their mirror image."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+
+from reenact.face.geometry import canonical_face, rotation_matrix, to_image
+from reenact.rendering.head_mesh import head_mesh
+from reenact.rendering.reference import Painter, Reference
+from reenact.types import Pose
+
+SIZE = 256
+NEAR, FAR, MARK, WALL = (180, 120, 90), (150, 110, 110), (0, 0, 0), (20, 20, 200)
+CHEEKS = (50, 280)
+"""Landmarks on the cheek to the left and to the right in the picture."""
+
+
+def turned(yaw_deg: float) -> Pose:
+    turn = rotation_matrix(np.array([0, np.deg2rad(yaw_deg), 0], np.float32))
+    return Pose(turn, np.array([128, 128, 0], np.float32), 60.0)
+
+
+def photo_of(pose: Pose) -> Reference:
+    """Return a head before a wall, darker on its far side, with a mark on its near cheek."""
+    shape = canonical_face()
+    points = to_image(shape, pose)
+    triangles = head_mesh().triangles
+    triangles = triangles[triangles.max(axis=1) < len(shape)]
+    near = np.sign(pose.rotation[0, 2])
+    picture = np.full((SIZE, SIZE, 3), WALL, np.uint8)
+    for one in triangles[np.argsort(-points[triangles, 2].mean(axis=1))]:
+        is_marked = CHEEKS[int(near > 0)] in one
+        colour = MARK if is_marked else NEAR if shape[one, 0].mean() * near > 0 else FAR
+        cv2.fillConvexPoly(picture, np.round(points[one, :2]).astype(np.int32), colour)
+    person = np.where((picture == WALL).all(axis=-1), 0, 255).astype(np.uint8)
+    return Reference.of(picture, person, points)
+
+
+def brightness_of_cheeks(reference: Reference, yaw_deg: float) -> list[float]:
+    """Return the red at the middle of the left and the right cheek of the head, turned."""
+    points = to_image(canonical_face(), turned(yaw_deg))
+    picture = Painter(reference).paint(points, turned(yaw_deg))[0]
+    return [float(picture[row, column, 0]) for column, row in points[list(CHEEKS), :2].astype(int)]
+
+
+@pytest.mark.parametrize("away_deg", [40, -40])
+def test_a_head_that_turns_back_shows_its_near_cheek_on_both_sides(away_deg: float) -> None:
+    assert max(brightness_of_cheeks(photo_of(turned(away_deg)), 0)) < 60
+
+
+@pytest.mark.parametrize("away_deg", [40, -40])
+def test_a_head_as_its_photo_shows_it_is_drawn_from_the_photo_alone(away_deg: float) -> None:
+    shown = brightness_of_cheeks(photo_of(turned(away_deg)), away_deg)
+    assert min(shown) < 20
+    assert max(shown) > 140
+
+
+def test_a_face_from_the_front_is_not_mirrored() -> None:
+    for yaw_deg in (4, 25, -25):
+        shown = brightness_of_cheeks(photo_of(turned(4)), yaw_deg)
+        assert max(shown) > 140, yaw_deg
