@@ -112,6 +112,7 @@ class RendererSpec(Spec[S]):
             the size, device, engine and weights that are wanted.
         from_photo: it can draw any target from one photo with what is installed, so that
             `target create` measures it and picks it where it is the best.
+        beyond_crop: it draws crops of any `Target.extent`, so that hair above the usual one moves.
         recipe: "module:function" of the recipe that `reenact train` trains it by; it takes the
             `[settings]` of a training file and returns a `training.loop.Recipe`.
         target_training: "module:function" of a `targets.target_training.TargetTrainer`, which
@@ -123,6 +124,7 @@ class RendererSpec(Spec[S]):
 
     build: Callable[[RendererSettings, S], Renderer]
     from_photo: bool = False
+    beyond_crop: bool = False
     recipe: str | None = None
     target_training: str | None = None
     export: str | None = None

@@ -221,6 +221,8 @@ class Target:
             for; "auto": none was chosen.
         weights: path of its own weights; None: the shipped ones.
         metadata: free text fields (made when, from what, consent).
+        extent: side of the crop in sides of the usual one, of which the face's height is
+            `geometry.FACE_SHARE`.
     """
 
     name: str
@@ -232,11 +234,17 @@ class Target:
     renderer: str = "auto"
     weights: str | None = None
     metadata: Mapping[str, str] = field(default_factory=dict)
+    extent: float = 1.0
 
     @property
     def crop_size(self) -> int:
         """Side S of the square crop in px."""
         return int(self.references.shape[1])
+
+    @property
+    def usual_size(self) -> int:
+        """Side of the usual crop at the same scale in px."""
+        return round(self.crop_size / self.extent)
 
 
 class Device(Protocol):

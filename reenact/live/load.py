@@ -179,9 +179,8 @@ class SteppedRenderer:
             return self._whole.render(drive)
         to_drawn = square_to_crop((0, 0, self._size_px), self._drawn_px)
         landmarks = transform_points(drive.landmarks, to_drawn)
-        return resized_square(
-            self._using.render(replace(drive, landmarks=landmarks)), self._size_px
-        )
+        picture = self._using.render(replace(drive, landmarks=landmarks))
+        return resized_square(picture, self._target.crop_size)
 
     def reset(self) -> None:
         """Forget earlier frames."""
@@ -191,7 +190,7 @@ class SteppedRenderer:
     def _prepare(self, size_px: int) -> None:
         try:
             renderer = self._make(size_px)
-            renderer.prepare(resize_target(self._target, size_px))
+            renderer.prepare(resize_target(self._target, round(size_px * self._target.extent)))
         except ReenactError as error:
             log.warning("The target cannot be drawn at %d px: %s", size_px, error)
         else:

@@ -12,7 +12,7 @@ from typing import Final
 import numpy as np
 
 from reenact import registry
-from reenact.config import Settings
+from reenact.config import OutputSettings, Settings
 from reenact.errors import TargetError
 from reenact.expression.body_motion import BodyMotion
 from reenact.expression.driving import Driver, nothing
@@ -37,6 +37,7 @@ from reenact.live.settings import resolve
 from reenact.rendering.temporal_filter import PictureFilter
 from reenact.stats import StepTimer
 from reenact.targets.library import resize_target
+from reenact.targets.surroundings import with_surroundings
 from reenact.types import (
     EVENTS,
     Array,
@@ -161,7 +162,7 @@ class Reenactor:
         setattr(settings, name, settings.part(name, spec.settings))
         size_px = needed_px(target, size_px or settings.size, output)
         renderer = open_renderer(settings.model_copy(update={"name": name, "size": size_px}))
-        target = resize_target(_with_weights_for(name, target), size_px)
+        target = _drawn(_with_weights_for(name, target), name, size_px, output)
         return prepare_target(target, name, renderer, resting_drive(target.neutral), output)
 
     def open_backdrop(self) -> None:
@@ -445,6 +446,13 @@ def _with_weights_for(renderer: str, target: Target) -> Target:
     return target if registry.renderer_of(target) == renderer else replace(target, weights=None)
 
 
+def _drawn(target: Target, renderer: str, size_px: int, output: OutputSettings) -> Target:
+    """Return the target as it is drawn: at a size, and with its surroundings where they move."""
+    target = resize_target(target, size_px)
+    moves = registry.load("renderers", renderer).beyond_crop and output.picture == "plate"
+    return with_surroundings(target) if moves else target
+
+
 def open_reenactor(
     settings: Settings,
     target: Target,
@@ -481,7 +489,7 @@ def open_reenactor(
     try:
         return Reenactor(
             settings,
-            resize_target(target, size_px),
+            _drawn(target, settings.renderer.name, size_px, settings.output),
             tracker,
             renderer,
             timer,

@@ -104,7 +104,7 @@ class Session(ClosesOnExit):
         self.actor_frame: Frame | None = None
         self._clock = clock
         adapts = source.live and settings.renderer.adaptive
-        self._load = LoadControl(reenactor.target.crop_size) if adapts else None
+        self._load = LoadControl(reenactor.target.usual_size) if adapts else None
         self._overtaken = 0
         self._work_start_s = self._work_s = 0.0
         self._captured: Slot[_Captured] = Slot(replaces=source.live, clock=clock)
@@ -399,7 +399,7 @@ class Session(ClosesOnExit):
         """Draw smaller while the machine cannot keep up with a live source."""
         if self._load is None:
             return
-        whole_px = self.reenactor.target.crop_size
+        whole_px = self.reenactor.target.usual_size
         if self._load.asked_px != whole_px:
             self._load = LoadControl(whole_px)
         now_s, before_px = self._clock.now_s(), self._load.size_px

@@ -20,13 +20,16 @@ VERSION: Final = 15
 `models.warp_unet` changes what a network computes."""
 
 NETWORK_PX: Final = 256
-"""Side of the pictures that the network repairs, whatever the size of the output."""
+"""Side of the usual crop in the network's px, whatever the size of the output."""
 
 STEM: Final = 4
 """The network works on pictures unshuffled by this factor."""
 
 MAP_STEM: Final = 2
 """The maps have half the picture's resolution."""
+
+MAP_BLOCK: Final = 8
+"""So many cells of the maps are a whole number of px in every size."""
 
 REPAIR_CELLS: Final = 40
 """Side, in cells of `STEM` px, of the box around the driven face that the network repairs."""
@@ -59,6 +62,12 @@ FLOW: Final = slice(MapChannel.FLOW_X, MapChannel.FLOW_Y + 1)
 ATLAS: Final = slice(MapChannel.ATLAS_X, MapChannel.ATLAS_Z + 1)
 
 MAP_CHANNELS: Final = len(MapChannel)
+
+
+def network_side(extent: float) -> int:
+    """Return the side, in the network's px, of a crop of `Target.extent`."""
+    step = MAP_STEM * MAP_BLOCK
+    return step * round(NETWORK_PX * extent / step)
 
 
 def shipped_weights() -> Path:

@@ -16,7 +16,7 @@ import numpy as np
 from reenact.face.geometry import canonical_face, estimate_pose, mirror_index, mirrored
 from reenact.face.topology import CHIN
 from reenact.imaging import resized_square
-from reenact.models.warp_unet_inputs import FLOW, MAP_STEM, NETWORK_PX, MapChannel
+from reenact.models.warp_unet_inputs import FLOW, MAP_STEM, MapChannel
 from reenact.rendering.layers import Layers
 from reenact.types import Array, Image, Pose
 
@@ -63,24 +63,26 @@ def turns_back(reference: Pose, pose: Pose) -> bool:
     return math.copysign(1, away) * (away - now) > _TURNED_BACK
 
 
-def mirrored_layers(layers: Layers, landmarks: Array, pose: Pose) -> tuple[Layers, Array, Pose]:
+def mirrored_layers(
+    layers: Layers, landmarks: Array, pose: Pose, side_px: int
+) -> tuple[Layers, Array, Pose]:
     """Return the layers, landmarks and pose of the mirror image, lit as the far side is.
 
-    Landmarks, (478, 3), and poses are those of a crop of `NETWORK_PX`.
+    Landmarks, (478, 3), poses and the crop's side are in the network's px.
     """
-    light = np.append(_light(layers.person, landmarks, pose), 1.0)
+    soft = cv2.blur(resized_square(layers.person[..., :3], side_px), (9, 9))
+    light = np.append(_light(np.asarray(soft, np.uint8), landmarks, pose), 1.0)
     person, shut = (
         np.clip(one[:, ::-1] * light, 0, 255).astype(np.uint8)
         for one in (layers.person, layers.shut)
     )
-    points = mirrored(landmarks, NETWORK_PX)
+    points = mirrored(landmarks, side_px)
     return replace(layers, person=person, shut=shut), points, estimate_pose(points)
 
 
-def _light(person: Image, landmarks: Array, pose: Pose) -> Array:
+def _light(soft: Image, landmarks: Array, pose: Pose) -> Array:
     """Return the ratio of light on the far side of a face to that on its near side, RGB (3,)."""
-    soft = cv2.blur(resized_square(person[..., :3], NETWORK_PX), (9, 9))
-    column, row = np.clip(np.round(landmarks[:, :2]), 0, NETWORK_PX - 1).astype(int).T
+    column, row = np.clip(np.round(landmarks[:, :2]), 0, len(soft) - 1).astype(int).T
     beyond = canonical_face()[:, 0] * -np.sign(pose.rotation[0, 2])
     far = np.flatnonzero((beyond > _CHEEK[0]) & (beyond < _CHEEK[1]))
     near = mirror_index()[far]
@@ -94,7 +96,7 @@ def far_share(maps: Array, mirror: Array, landmarks: Array) -> Array:
     Args:
         maps: of the photo, see `HeadMesh.maps`.
         mirror: the same of its mirror image.
-        landmarks: (478, 3) driven ones, px of a crop of `NETWORK_PX`.
+        landmarks: (478, 3) driven ones, in the network's px.
     """
     density, other = _density(maps), _density(mirror)
     least, enough = _STRETCHED

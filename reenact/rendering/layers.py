@@ -18,6 +18,7 @@ from reenact.face.geometry import region_mask
 from reenact.face.topology import EYE_LEFT, EYE_RIGHT, LIPS_INNER, OVAL
 from reenact.models.warp_unet_inputs import (
     FLOW,
+    MAP_BLOCK,
     MAP_STEM,
     NETWORK_PX,
     REPAIR_CELLS,
@@ -31,9 +32,6 @@ from reenact.types import Array, Image
 
 Corner = tuple[int, int]
 """First row and column of the repair's box, in cells of `STEM` px of the network's pictures."""
-
-_BLOCK: Final = 8
-"""So many cells of the maps are a whole number of px in every size."""
 
 _FINE_PX: Final = 1536
 """Side of an `enlarged` reference; two to four times the reference's own."""
@@ -65,7 +63,6 @@ _BOX_BELOW: Final = np.array([2, 0])
 
 _BOX_STEP: Final = 2
 _BOX_HOLD: Final = 5
-_BOX_MAX: Final = NETWORK_PX // STEM - REPAIR_CELLS
 """The repair's box moves in steps, and holds until the face is so far from its middle; cells."""
 
 
@@ -86,18 +83,25 @@ class Layers:
     """The inside of a mouth that the reference does not show, before the repair."""
 
     @classmethod
-    def of(cls, reference: Image, coverage: NDArray[np.uint8], landmarks: Array) -> Layers:
+    def of(
+        cls,
+        reference: Image,
+        coverage: NDArray[np.uint8],
+        landmarks: Array,
+        side_px: int = NETWORK_PX,
+    ) -> Layers:
         """Split a reference.
 
         Args:
             reference: uint8 (S, S, 3) RGB.
             coverage: uint8 (H, W) of any size, by people; 255 is all.
             landmarks: (478, 3) px of the reference.
+            side_px: its side in the network's px.
         """
         people = np.asarray(cv2.resize(coverage, reference.shape[1::-1]), np.uint8)
         background, share = layers_of(reference, people, landmarks)
         face = cv2.mean(reference, region_mask(landmarks, OVAL, len(reference)))
-        mouth = MouthInterior(np.array(face[:3]), len(reference))
+        mouth = MouthInterior(np.array(face[:3]), len(reference) / side_px)
         person, shut = (np.dstack([one, share]) for one in (reference, _shut(reference, landmarks)))
         return cls(person, shut, background, mouth)
 
@@ -135,7 +139,7 @@ def compose(
         fine: the person of the layers, `enlarged`.
         layers: of the reference; their size is that of the result.
         maps: of `HeadMesh.maps`, of any size.
-        mouth: of `place_mouth`, px of `NETWORK_PX`.
+        mouth: of `place_mouth`, in the network's px.
         far: the person moved by `move_person` from another reference, and its share of the cells,
             (side, side); None: the first one is all.
     """
@@ -250,34 +254,35 @@ def _enlarged_box(cells: Array, picture: NDArray[Any]) -> tuple[tuple[slice, ...
 
 
 def _blocks_with(marked: NDArray[np.bool_]) -> slice:
-    """Return whole blocks of `_BLOCK` cells in which all marked ones and those beside them lie."""
+    """Return whole blocks of cells in which all marked ones and those beside them lie."""
     places = np.flatnonzero(marked)
-    first, last = max(places[0] - _BESIDE, 0) // _BLOCK, (places[-1] + _BESIDE) // _BLOCK
-    return slice(first * _BLOCK, (last + 1) * _BLOCK)
+    first, last = max(places[0] - _BESIDE, 0) // MAP_BLOCK, (places[-1] + _BESIDE) // MAP_BLOCK
+    return slice(first * MAP_BLOCK, (last + 1) * MAP_BLOCK)
 
 
-def follow_box(corner: Corner | None, landmarks: Array) -> Corner:
+def follow_box(corner: Corner | None, landmarks: Array, side_px: int = NETWORK_PX) -> Corner:
     """Return the corner of the repair's box for a driven face, given that of the frame before.
 
-    The box holds still until the face has left its middle. `landmarks` are (478, 3) px of
-    `NETWORK_PX`.
+    The box holds still until the face has left its middle. `landmarks` are (478, 3), and `side_px`
+    is the crop's side, in the network's px.
     """
     face = landmarks[list(OVAL), 1::-1]
     middle = (face.min(axis=0) + face.max(axis=0)) / (2 * STEM) + _BOX_BELOW
     wanted = middle - REPAIR_CELLS / 2
     if corner is not None and np.abs(wanted - corner).max() <= _BOX_HOLD:
         return corner
-    top, left = np.clip(np.round(wanted / _BOX_STEP) * _BOX_STEP, 0, _BOX_MAX).astype(int).tolist()
+    most = side_px // STEM - REPAIR_CELLS
+    top, left = np.clip(np.round(wanted / _BOX_STEP) * _BOX_STEP, 0, most).astype(int).tolist()
     return top, left
 
 
-def in_box(picture: Image, corner: Corner) -> Array:
-    """Return the repair's box of a picture of any size: float32 (3, B, B) RGB in -1..1.
+def in_box(picture: Image, corner: Corner, zoom: float) -> Array:
+    """Return the repair's box of a picture: float32 (3, B, B) RGB in -1..1.
 
-    B is `REPAIR_CELLS` cells of `STEM` px.
+    B is `REPAIR_CELLS` cells of `STEM` px, each of which is `zoom` px of the picture.
     """
     side = REPAIR_CELLS * STEM
-    small = _resized(picture[_box(corner, side, len(picture))], side)
+    small = _resized(picture[_box(corner, side, zoom)], side)
     planes = cv2.dnn.blobFromImage(small, 1 / 127.5, mean=(127.5, 127.5, 127.5))
     return np.asarray(planes[0], np.float32)
 
@@ -289,22 +294,22 @@ def maps_in_box(maps: Array, corner: Corner) -> Array:
     return np.ascontiguousarray(maps[rows, columns].transpose(2, 0, 1))
 
 
-def add_residual(picture: Image, residual: Array, corner: Corner) -> None:
+def add_residual(picture: Image, residual: Array, corner: Corner, zoom: float) -> None:
     """Add the network's residual to a picture, uint8 (S, S, 3) RGB, in place.
 
     Args:
         picture: of `compose`.
-        residual: (3, B, B) of the box, in px of `NETWORK_PX`; 2 is the range of the values.
+        residual: (3, B, B) of the box; 2 is the range of the values.
         corner: of the box.
+        zoom: px of the picture for each px of the residual.
     """
-    box = picture[_box(corner, residual.shape[-1], len(picture))]
+    box = picture[_box(corner, residual.shape[-1], zoom)]
     added = _resized(cv2.merge(list(residual * np.float32(127.5))), len(box))
     box[:] = cv2.add(box, added, dtype=cv2.CV_8U)
 
 
-def _box(corner: Corner, side: int, size: int) -> tuple[slice, slice]:
-    """Return the rows and columns, in a picture of a size, of a box with a side in `NETWORK_PX`."""
-    zoom = size / NETWORK_PX
+def _box(corner: Corner, side: int, zoom: float) -> tuple[slice, slice]:
+    """Return the rows and columns, in a picture, of a box with a side in the network's px."""
     rows, columns = (
         slice(round(start * STEM * zoom), round((start * STEM + side) * zoom)) for start in corner
     )

@@ -17,7 +17,6 @@ import numpy as np
 
 from reenact.face.geometry import filled_outline, to_face_frame, to_image
 from reenact.face.topology import CHIN, LIPS_INNER
-from reenact.models.warp_unet_inputs import NETWORK_PX
 from reenact.types import Array, Image, Pose
 
 _MM: Final = 1 / 63
@@ -172,11 +171,11 @@ class MouthInterior:
 
     Args:
         face: (3,) mean RGB of the face, 0 to 255.
-        size_px: side of the pictures that are drawn.
+        zoom: px of the pictures for each px of the network.
     """
 
-    def __init__(self, face: Array, size_px: int) -> None:
-        self._zoom = size_px / NETWORK_PX
+    def __init__(self, face: Array, zoom: float) -> None:
+        self._zoom = zoom
         self._px_per_mm = 1.5 * max(self._zoom, 1)
         self._teeth, self._gums, self._tongue, self._cavity = (
             np.minimum(face * one, 255) for one in (_TEETH, _GUMS, _TONGUE, _CAVITY)
@@ -193,7 +192,7 @@ class MouthInterior:
             box: uint8 (H, W, 4), RGB and the person's share.
             unseen: float32 (H, W), 0 to 1, what of the mouth's inside the reference does not show.
             corner: row and column of the box in the picture, px.
-            place: px of `NETWORK_PX`.
+            place: in the network's px.
         """
         size = unseen.shape[1::-1]
         width, height = (max(round(side / self._zoom), 1) for side in size)

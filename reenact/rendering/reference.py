@@ -21,35 +21,42 @@ from reenact.types import Array, Body, Image, Pose
 class Reference:
     """A picture of the target and all that the frames drawn from it share.
 
-    Landmarks and pose are those of a crop of `NETWORK_PX`.
+    Landmarks, pose and `side_px`, the side of the crop, are in the network's px.
     """
 
     layers: Layers
     landmarks: Array
     pose: Pose
+    side_px: int
     body: Body
 
     @classmethod
     def of(
-        cls, picture: Image, coverage: NDArray[np.uint8], landmarks: Array, body: Body | None = None
+        cls,
+        picture: Image,
+        coverage: NDArray[np.uint8],
+        landmarks: Array,
+        side_px: int = NETWORK_PX,
+        body: Body | None = None,
     ) -> Reference:
         """Split a picture; the arguments are those of `Layers.of`, and where its body is."""
-        points = transform_points(landmarks, square_to_crop((0, 0, len(picture)), NETWORK_PX))
-        layers = Layers.of(picture, coverage, landmarks)
-        return cls(layers, points, estimate_pose(points), body or Body())
+        points = transform_points(landmarks, square_to_crop((0, 0, len(picture)), side_px))
+        layers = Layers.of(picture, coverage, landmarks, side_px)
+        return cls(layers, points, estimate_pose(points), side_px, body or Body())
 
     def mirrored(self) -> Reference:
         """Return its mirror image, of which nobody knows where the body is."""
-        return Reference(*mirrored_layers(self.layers, self.landmarks, self.pose), Body())
+        moved = mirrored_layers(self.layers, self.landmarks, self.pose, self.side_px)
+        return Reference(*moved, self.side_px, Body())
 
     def moved(
         self, landmarks: Array, pose: Pose, follows: Pose | None, body: Body | None
     ) -> tuple[Array, MouthPlace]:
         """Return the maps of the driven head, and where its teeth are; see `Painter.paint`."""
-        poses, side = (self.pose, pose), NETWORK_PX // MAP_STEM
+        poses, side = (self.pose, pose), self.side_px // MAP_STEM
         body = body and moved_from(body, self.body)
         maps = head_mesh().maps(
-            self.landmarks, landmarks, NETWORK_PX, side, poses=poses, follows=follows, body=body
+            self.landmarks, landmarks, self.side_px, side, poses=poses, follows=follows, body=body
         )
         return maps, place_mouth(self.landmarks, landmarks, poses)
 
@@ -80,7 +87,7 @@ class Painter:
         """Compose one picture; return it, uint8 (S, S, 3) RGB, with the maps of its mesh.
 
         Args:
-            landmarks: (478, 3) driven ones, px of a crop of `NETWORK_PX`.
+            landmarks: (478, 3) driven ones, in the network's px.
             pose: theirs.
             follows: the pose that hair and body follow, see `HeadMesh.maps`.
             body: where torso and hair are; None: they follow the head.

@@ -18,10 +18,12 @@ from reenact.face.geometry import estimate_pose, region_mask, square_to_crop, tr
 from reenact.face.topology import OVAL
 from reenact.imaging import in_bytes, resized_square
 from reenact.models.warp_unet_inputs import (
+    FLOW,
     MAP_STEM,
     NETWORK_PX,
     VERSION,
     input_shapes,
+    network_side,
     read_config,
     shipped_weights,
 )
@@ -67,7 +69,7 @@ class WarpUNetRenderer:
         self.device = choose_device(settings.device, settings.engine)
         self.engine = ""
         self._loaded: str | None = None
-        self._size = NETWORK_PX
+        self._side_px = NETWORK_PX
         self._corner: Corner | None = None
         self._hair: Pose | None = None
         self._chosen: int | None = None
@@ -79,24 +81,24 @@ class WarpUNetRenderer:
 
         Raises ModelError if the weights are missing, damaged or of another architecture.
         """
-        self._size = target.crop_size
+        self._side_px = side_px = network_side(target.extent)
         weights = self._settings.weights or target.weights or ""
         if self._loaded != weights:
             self._load(Path(weights) if weights else shipped_weights())
             self._loaded = weights
-        self._to_network = square_to_crop((0, 0, self._size), NETWORK_PX)
+        self._to_network = square_to_crop((0, 0, target.crop_size), side_px)
         landmarks = transform_points(target.landmarks, self._to_network)
-        pictures = (resized_square(np.asarray(one), NETWORK_PX) for one in target.references)
+        pictures = (resized_square(np.asarray(one), side_px) for one in target.references)
         people = person_coverage(pictures, landmarks)
         shown = zip(
             target.references, target.landmarks, people, reference_bodies(target), strict=True
         )
         self._references = [
-            Reference.of(np.asarray(picture), in_bytes(person), points, body)
+            Reference.of(np.asarray(picture), in_bytes(person), points, side_px, body)
             for picture, points, person, body in shown
         ]
         self._seen = SeenFaces.of(landmarks)
-        self._edge_fade = edge_fade(target, NETWORK_PX // MAP_STEM)
+        self._edge_fade = edge_fade(target, side_px // MAP_STEM)
         self._painters: dict[int, Painter] = {}
         self.reset()
 
@@ -104,7 +106,7 @@ class WarpUNetRenderer:
         """Draw one frame."""
         landmarks = transform_points(drive.landmarks, self._to_network)
         number = self._choose(landmarks, drive.dt_s)
-        self._corner = follow_box(self._corner, landmarks)
+        self._corner = follow_box(self._corner, landmarks, self._side_px)
         pose = estimate_pose(landmarks)
         self._hair = pose if self._hair is None else steadied(self._hair, pose)
         picture = self._draw(number, landmarks, pose, drive.body)
@@ -136,7 +138,7 @@ class WarpUNetRenderer:
         self.engine = self._engine.name
 
     def _draw(self, number: int, landmarks: Array, pose: Pose, body: Body) -> Image:
-        """Draw from one reference; the landmarks are px of a crop of `NETWORK_PX`."""
+        """Draw from one reference; the landmarks are in the network's px."""
         if number not in self._painters:
             if len(self._painters) == 2:  # of those between which a picture fades
                 self._painters.clear()
@@ -145,11 +147,11 @@ class WarpUNetRenderer:
             landmarks, pose, follows=self._hair, body=body, edge_fade=self._edge_fade
         )
         assert self._corner is not None
-        inputs = {
-            "layered": in_box(picture, self._corner)[None],
-            "maps": maps_in_box(maps, self._corner)[None],
-        }
-        add_residual(picture, self._engine(inputs)[0][0], self._corner)
+        zoom = len(picture) / self._side_px
+        cells = maps_in_box(maps, self._corner)
+        cells[FLOW] *= self._side_px / NETWORK_PX  # from halves of this crop to those of the usual
+        inputs = {"layered": in_box(picture, self._corner, zoom)[None], "maps": cells[None]}
+        add_residual(picture, self._engine(inputs)[0][0], self._corner, zoom)
         return picture
 
     def _choose(self, landmarks: Array, dt_s: float) -> int:
@@ -199,6 +201,7 @@ WARP_UNET: Final = RendererSpec(
     "mesh warp repaired and filled by a small U-net (default)",
     lambda common, own: WarpUNetRenderer(common),
     from_photo=True,
+    beyond_crop=True,
     recipe="reenact.training.warp_unet:build_recipe",
     target_training="reenact.training.fine_tuning:train_on_target",
     export="reenact.models.warp_unet_export:export_generator",

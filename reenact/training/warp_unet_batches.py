@@ -52,8 +52,8 @@ def _row(pair: Pair) -> Batch:
     # A live box stays where it was until the face has left its middle.
     corner = follow_box(follow_box(None, points), driven)
     return {
-        "layered": in_box(layered, corner),
-        "truth": in_box(truth, corner),
+        "layered": in_box(layered, corner, 1),
+        "truth": in_box(truth, corner, 1),
         "maps": maps_in_box(maps, corner),
         "weight": maps_in_box(importance(driven, NETWORK_PX)[..., None], corner),
     }

@@ -26,7 +26,7 @@ def layers_of_stripes(size: int) -> Layers:
     person = np.full((size, size, 4), 255, np.uint8)
     for third, colour in enumerate((RED, GREEN, BLUE)):
         person[:, third * size // 3 : (third + 1) * size // 3, :3] = colour
-    mouth = MouthInterior(np.zeros(3, np.float32), size)
+    mouth = MouthInterior(np.zeros(3, np.float32), size / 256)
     return Layers(person, person, np.full((size, size, 3), 90, np.uint8), mouth)
 
 

@@ -52,7 +52,7 @@ def drawn(drive: Array, size: int = 512, light: Array = LIGHT) -> Array:
     """Return the picture (S, S, 3) of the inside of a mouth on a white face."""
     box = np.full((size, size, 4), 255, np.uint8)
     unseen = np.ones((size, size), np.float32)
-    MouthInterior(light, size).draw(box, unseen, (0, 0), placed(drive))
+    MouthInterior(light, size / 256).draw(box, unseen, (0, 0), placed(drive))
     return box[..., :3].astype(np.float32)
 
 
@@ -128,7 +128,7 @@ def test_nothing_is_drawn_beyond_the_lips_or_where_the_photo_shows_the_mouth() -
     assert picture[inside > 0].mean() < 150
     box = np.full((512, 512, 4), 9, np.uint8)
     shown = np.zeros((512, 512), np.float32)
-    MouthInterior(LIGHT, 512).draw(box, shown, (0, 0), placed(drive))
+    MouthInterior(LIGHT, 2).draw(box, shown, (0, 0), placed(drive))
     assert (box == 9).all()
 
 
@@ -137,7 +137,7 @@ def test_a_part_of_a_picture_shows_that_part() -> None:
     whole = drawn(drive, 256)
     box = np.full((80, 64, 4), 255, np.uint8)
     unseen = np.ones((80, 64), np.float32)
-    MouthInterior(LIGHT, 256).draw(box, unseen, (150, 100), placed(drive))
+    MouthInterior(LIGHT, 1).draw(box, unseen, (150, 100), placed(drive))
     np.testing.assert_allclose(box[..., :3], whole[150:230, 100:164], atol=2)
 
 

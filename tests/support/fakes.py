@@ -192,7 +192,7 @@ class FakeReenactor:
 
     @property
     def target(self) -> Target:
-        return cast(Target, SimpleNamespace(crop_size=self.crop_px))
+        return cast(Target, SimpleNamespace(usual_size=self.crop_px))
 
     def prepare(
         self, target: Target, size_px: int | None = None, max_side_px: int | None = None

@@ -120,7 +120,7 @@ def test_the_layers_are_nearer_to_the_truth_than_the_reference_is(
         layered, truth = batch["layered"][0], batch["truth"][0]
         face = batch["maps"][0, MapChannel.SKIN].repeat(2, axis=0).repeat(2, axis=1) > 0.5
         corner = follow_box(follow_box(None, pair.reference_landmarks), pair.truth_landmarks)
-        shown = in_box(np.asarray(pair.reference), corner)
+        shown = in_box(np.asarray(pair.reference), corner, 1)
         before, after = (np.abs(one - truth)[:, face].mean() for one in (shown, layered))
         gains.append(before / max(after, 1 / 128))
     assert np.median(gains) > 1.5

@@ -1,0 +1,73 @@
+"""Widens a target's crop, so that hair above and beside the usual one moves with the head."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Final
+
+import cv2
+import numpy as np
+
+from reenact.imaging import smoothstep
+from reenact.types import Array, Image, Target
+
+_EXTENT: Final = 1.25
+"""Side of the wider crop, in sides of the usual one."""
+
+_BEFORE: Final = np.array([0.125, 0.25], np.float32)
+"""What is added to the left and at the top; below, shoulders meet the plate as before."""
+
+_SEAM: Final = 0.1
+"""Share of the usual crop over which another reference passes into the first one's picture."""
+
+_LEAST: Final = 0.01
+"""Share of its side by which the plate has to go beyond the crop."""
+
+
+def with_surroundings(target: Target) -> Target:
+    """Return the target with a wider crop, whose surroundings are those of its plate.
+
+    A target whose plate ends at the top and the sides of the crop is returned as it is.
+    """
+    size = target.crop_size
+    scale, place = float(target.crop_to_plate[0, 0]), target.crop_to_plate[:, 2]
+    width = target.plate.shape[1]
+    beyond = max(place[0], place[1], width - (place[0] + size * scale))
+    if target.extent != 1 or beyond < _LEAST * size * scale:
+        return target
+    side = round(size * _EXTENT)
+    before = np.round(_BEFORE * size)
+    affine = target.crop_to_plate.copy()
+    affine[:, 2] -= scale * before
+    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    border = cv2.BORDER_REPLICATE
+    around = np.asarray(
+        cv2.warpAffine(target.plate, affine, (side, side), flags=flags, borderMode=border), np.uint8
+    )
+    shift = np.append(before, 0).astype(np.float32)
+    return replace(
+        target,
+        references=np.stack(
+            [
+                _laid(np.asarray(one), np.asarray(around, np.uint8), before)
+                for one in target.references
+            ]
+        ),
+        landmarks=target.landmarks + shift,
+        neutral=target.neutral + shift,
+        crop_to_plate=affine,
+        extent=_EXTENT,
+    )
+
+
+def _laid(crop: Image, around: Image, before: Array) -> Image:
+    """Return a crop before its surroundings, with a soft seam."""
+    size = len(crop)
+    left, top = before.astype(int)
+    edge = np.minimum(np.arange(size) + 0.5, size - 0.5 - np.arange(size)) / size
+    share = smoothstep(np.minimum(edge / _SEAM, 1))
+    share = np.minimum.outer(share, share)[..., None]
+    result = around.copy()
+    box = result[top : top + size, left : left + size]
+    box[:] = np.round(box + share * (crop.astype(np.float32) - box))
+    return result
