@@ -63,17 +63,25 @@ def move_rigidly(points: Array, start: Pose, end: Pose) -> Array:
 _TEMPLES: Final = (0.2, -0.2)
 """Heights between which the neck's side passes into the skull's, iod below the eyes."""
 
+_NEAR_OUTLINE: Final = 0.4
+"""Sine of the angle at a skull's middle within which hair counts as near its outline."""
+
 
 def turn_skull(places: Array, start: Pose, end: Pose) -> Array:
-    """Move (N, 3) px on or beside a skull; what turns out of sight stays at its outline.
+    """Move (N, 3) px on or beside a skull, whose outline stays an outline.
 
-    Below the eyes, where the skull ends and hair hangs, all moves rigidly.
+    What turns out of sight stays there, and so does what was there: a turn uncovers hair that no
+    picture shows, and would narrow the head. Below the eyes, where the skull ends and hair hangs,
+    all moves rigidly.
     """
     shape = to_face_frame(places, start)
     placed = (shape - _CENTRE) / _RADII
-    away = end.rotation[2] / _RADII
-    away /= np.linalg.norm(away)
-    rim = placed - np.maximum(placed @ away, 0)[:, None] * away
+    ways = (pose.rotation[2] / _RADII for pose in (start, end))
+    before, away = (way / np.linalg.norm(way) for way in ways)  # from the camera
+    first, depth = placed @ before, placed @ away
+    held = np.clip(1 + first / (_NEAR_OUTLINE * np.linalg.norm(placed, axis=1)), 0, 1)
+    kept = np.minimum(depth + held * (first - depth), 0)
+    rim = placed + (kept - depth)[:, None] * away
     far, near = (np.linalg.norm(one, axis=1, keepdims=True) for one in (placed, rim))
     rim *= far / np.maximum(near, 0.1)  # what is right behind the skull has no way to its outline
     low, high = _TEMPLES
