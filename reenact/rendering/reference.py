@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from reenact.face.geometry import estimate_pose, square_to_crop, transform_points
-from reenact.models.warp_unet_inputs import FLOW, MAP_STEM, NETWORK_PX
+from reenact.models.warp_unet_inputs import FLOW, MAP_STEM, NETWORK_PX, MapChannel
 from reenact.rendering.body_field import moved_from
 from reenact.rendering.far_side import far_share, is_turned, mirrored_layers, turns_back
 from reenact.rendering.head_mesh import head_mesh
 from reenact.rendering.layers import Layers, compose, enlarged, move_person
 from reenact.rendering.mouth_interior import MouthPlace, place_mouth
 from reenact.types import Array, Body, Image, Pose
+
+_STRETCHED: Final = 0.15
+"""Share of a reference, at its lower edge, that is stretched where a body rises."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,9 +100,26 @@ class Painter:
         reference, far = self._reference, None
         maps, mouth = reference.moved(landmarks, pose, follows, body)
         maps[..., FLOW] *= edge_fade
+        _stretch_to_floor(maps[..., MapChannel.FLOW_Y])
         if self._mirror is not None and turns_back(reference.pose, pose):
             mirror, fine = self._mirror
             others, other_mouth = mirror.moved(landmarks, pose, follows, None)
             share = far_share(maps, others, landmarks) * np.squeeze(edge_fade)
             far = move_person(fine, mirror.layers, others, other_mouth), share
         return compose(self._fine, reference.layers, maps, mouth, far), maps
+
+
+def _stretch_to_floor(down: Array) -> None:
+    """Let no cell show what lies below the reference; in place.
+
+    A body that rises would end in streaks of its lowest pixels. `down` is the (side, side) vertical
+    flow, in halves of the side.
+    """
+    half, lowest = len(down) / 2, np.float32(len(down) - 1)
+    below = np.maximum(down[-1] * half, 0)
+    if not below.any():
+        return
+    rows = np.arange(len(down), dtype=np.float32)[:, None]
+    band = np.float32(_STRETCHED * len(down))
+    inside = np.maximum(rows + down * half - (lowest - band), 0)
+    down -= inside * (below / (band + below)) / half
