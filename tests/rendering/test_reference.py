@@ -8,13 +8,13 @@ import numpy as np
 
 from reenact.face.geometry import canonical_face, to_image
 from reenact.rendering.reference import Painter, Reference
-from reenact.types import Body, MovedPart, Pose
+from reenact.types import Array, Body, MovedPart, Pose
 
 SIZE = 256
 AT_REST = Pose(np.eye(3, dtype=np.float32), np.array([128, 90, 0], np.float32), 40.0)
 
 
-def photo_of_rows() -> tuple[Reference, np.ndarray]:
+def photo_of_rows() -> tuple[Reference, Array]:
     """Return a photo whose rows become brighter downwards, and whose landmarks are calm."""
     rows = np.repeat(np.arange(SIZE, dtype=np.uint8)[:, None], SIZE, axis=1)
     points = to_image(canonical_face(), AT_REST)
