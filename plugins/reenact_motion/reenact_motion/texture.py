@@ -14,7 +14,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -187,9 +186,10 @@ def load_pairs(config: TextureTraining) -> tuple[PictureMaterial, list[LabelledC
     clips, held_out = split_people(data, lambda folder: load_labelled(folder, data))
     description, measured = describe(clips, data), held_out
     if data.acted_frames:
-        acted = partial(load_acted, Path(data.train))
-        clips = [*clips, *acted(data, {clip.identity for clip in clips})]
-        measured = acted(replace(data, acted_frames=1), {clip.identity for clip in held_out})
+        clips = [*clips, *load_acted(Path(data.train), data, {clip.identity for clip in clips})]
+        folder = Path(data.train if data.folds else data.val)
+        few = replace(data, acted_frames=1)
+        measured = load_acted(folder, few, {clip.identity for clip in held_out})
     pairs = AlignedPairs(clips, config.augmentation)
     return PictureMaterial(pairs, AlignedPairs(measured).all(), description), held_out
 
