@@ -100,7 +100,7 @@ def read_settings(kind: type[Settings], values: Mapping[str, Any]) -> Settings:
     try:
         return TypeAdapter(kind).validate_python(dict(values))
     except ValidationError as error:
-        raise ConfigError(f"settings.{first_problem(error)}") from error
+        raise ConfigError(first_problem(error, "settings.")) from error
 
 
 def split_people(

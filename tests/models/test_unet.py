@@ -170,5 +170,5 @@ def test_training_and_live_path_make_the_same_input() -> None:
 
 
 def test_an_unknown_setting_is_refused() -> None:
-    with pytest.raises(ConfigError, match="pixels"):
+    with pytest.raises(ConfigError, match=r"^There is no setting settings\.pixels\.$"):
         build_fan2023({"train": "a", "val": "b", "pixels": 3})
