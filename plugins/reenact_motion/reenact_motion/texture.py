@@ -187,9 +187,8 @@ def load_pairs(config: TextureTraining) -> tuple[PictureMaterial, list[LabelledC
     description, measured = describe(clips, data), held_out
     if data.acted_frames:
         clips = [*clips, *load_acted(Path(data.train), data, {clip.identity for clip in clips})]
-        folder = Path(data.train if data.folds else data.val)
         few = replace(data, acted_frames=1)
-        measured = load_acted(folder, few, {clip.identity for clip in held_out})
+        measured = load_acted(data.held_out_folder, few, {clip.identity for clip in held_out})
     pairs = AlignedPairs(clips, config.augmentation)
     return PictureMaterial(pairs, AlignedPairs(measured).all(), description), held_out
 
