@@ -25,7 +25,6 @@ from reenact_attention_cgan.training import (
     AttentionTraining,
     adversarial_loss,
     classification,
-    discriminator_loss,
     labels,
 )
 from reenact_attention_cgan.video import main
@@ -35,6 +34,7 @@ from reenact.expression.emotions import EMOTIONS, LEVELS
 from reenact.targets.clip_files import decode_clip
 from reenact.testing.portrait import portrait_target
 from reenact.training.faces.material import FaceMaterial
+from reenact.training.faces.recipe import critic_log_loss
 from support.emotion_renderers import (
     check_it_resumes_and_shows_emotions,
     check_shipped_weights,
@@ -80,7 +80,7 @@ def test_a_block_adds_the_sum_of_both_attentions() -> None:
 def test_eq_10_and_11_from_probabilities() -> None:
     """Logits of D(x) = 3/4 and D(G) = 1/5."""
     real, generated = torch.tensor([log(3.0)]), torch.tensor([log(0.25)])
-    assert discriminator_loss(real, generated) == pytest.approx(-log(3 / 4) - log(4 / 5))
+    assert critic_log_loss(real, generated) == pytest.approx(-log(3 / 4) - log(4 / 5))
     assert adversarial_loss(generated, saturating=True) == pytest.approx(log(4 / 5))
     assert adversarial_loss(generated, saturating=False) == pytest.approx(-log(1 / 5))
 

@@ -186,8 +186,9 @@ def test_texture_gans_identity_loss_is_one_minus_the_cosine_to_the_face() -> Non
     drawn[1, 1, 0, 0] = 1  # cosine 0
     truth.requires_grad_()
     batch = {"reference": face, "truth": truth}
-    losses = recipe.further_losses(batch, drawn)
+    losses, told = recipe.further_losses(batch, drawn)
     assert float(losses["identity"]) == pytest.approx(10 * (0.4 + 1) / 2)
+    assert told["people"] == pytest.approx(np.log(2))  # both pictures are alike to F
 
 
 def test_texture_gans_reference_is_calm_and_turned_alike() -> None:

@@ -102,8 +102,10 @@ class TextureRecipe(AdversarialRecipe):
         self.networks["identity"] = IdentityNetwork(config.width)
         self.optimizers["identity"] = adam(self.networks["identity"], config.discriminator_rate)
 
-    def further_losses(self, batch: Mapping[str, Any], generated: Tensor) -> dict[str, Tensor]:
-        """Let F learn from the real pictures, and return the loss of the generated ones by it."""
+    def further_losses(
+        self, batch: Mapping[str, Any], generated: Tensor
+    ) -> tuple[dict[str, Tensor], dict[str, float]]:
+        """Let F learn from real pictures; return the loss of the generated ones, and its own."""
         assert isinstance(self.config, TextureTraining)
         network = self.networks["identity"]
         known = network(batch["reference"])
@@ -113,7 +115,8 @@ class TextureRecipe(AdversarialRecipe):
         network.requires_grad_(False)
         alike = (known.detach() * network(generated)).sum(dim=1)
         network.requires_grad_(True)
-        return {"identity": self.config.identity_weight * (1 - alike).mean()}
+        identity = self.config.identity_weight * (1 - alike).mean()
+        return {"identity": identity}, {"people": float(told.detach())}
 
     def validate(self, network: nn.Module) -> dict[str, float]:
         """Return the figures of the held-out pairs, and how well acted emotions are shown.
