@@ -156,6 +156,43 @@ def test_two_steps_of_training_change_both_networks_and_give_figures(
     assert source.motion("happy", 0).shape[1:] == (478, 3)
 
 
+def test_eq_5_and_6_by_hand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The critic's slope is 3 in one number and 4 in another; the generator makes noughts."""
+
+    class Slope(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.still = nn.Parameter(torch.zeros(1))
+
+        def forward(self, tangent: Tensor, emotion: Tensor) -> Tensor:
+            flat = tangent.flatten(1)
+            return 3 * flat[:, :1] + 4 * flat[:, 1:2] + 0 * self.still
+
+    class Nought(Slope):
+        def forward(self, noise: Tensor, emotion: Tensor) -> Tensor:
+            return torch.zeros(len(noise), *POINT) + 0 * self.still
+
+    def clips(folder: Path) -> list[Motion]:
+        return [acting(number, folder.name) for number in range(1, len(EMOTIONS))]
+
+    monkeypatch.setattr("reenact_motion.recipe.load_motions", clips)
+    for name in ("train", "val"):
+        (tmp_path / name).mkdir()
+    folders = {name: str(tmp_path / name) for name in ("train", "val")}
+    recipe = build_recipe({**folders, "batch_size": 2, "reconstruction_weight": 3.0})
+    recipe.networks = {"generator": Nought(), "critic": Slope()}
+    recipe.optimizers = {
+        name: torch.optim.SGD(network.parameters(), 0.0)
+        for name, network in recipe.networks.items()
+    }
+    real = torch.full((1, 2, *POINT), 0.25)
+    losses = recipe.step({"tangent": real, "emotion": torch.zeros(1, 2, dtype=torch.long)}, 0.0)
+    assert losses["critic"] == pytest.approx(0 - 7 * 0.25)
+    assert losses["penalty"] == pytest.approx(10 * (5 - 1) ** 2)
+    assert losses["adversarial"] == pytest.approx(0)
+    assert losses["reconstruction"] == pytest.approx(3 * 0.25)
+
+
 @pytest.mark.parametrize("emotion", EMOTIONS[1:])
 def test_the_shipped_motions_end_in_their_emotion_and_vary(emotion: str) -> None:
     source = MOTION_GAN.build(MotionGANSettings())
