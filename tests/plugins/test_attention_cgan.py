@@ -100,7 +100,7 @@ def test_levels_begin_at_their_intensities() -> None:
     assert found.sum(1).tolist() == [2.0] * 5
 
 
-def test_eq_12_15_16_and_17_from_what_is_drawn(people_faces: FaceMaterial) -> None:
+def test_eq_12_and_15_to_18_from_what_is_drawn(people_faces: FaceMaterial) -> None:
     torch.manual_seed(0)
     config = AttentionTraining(
         train="", size_px=32, batch_size=2, width=4, blocks=1, identity_weight=0.5, level_weight=2
@@ -127,7 +127,10 @@ def test_eq_12_15_16_and_17_from_what_is_drawn(people_faces: FaceMaterial) -> No
     assert losses["adversarial"] == pytest.approx(float(expected), rel=1e-4)
     with torch.no_grad():
         people = extractor(batch["faces"]).log_softmax(1)[range(4), batch["people"]]
+        _, read = recipe.networks["critic"](batch["faces"])
     judged = recipe.critic_losses(batch, wanted)
+    told = 2 * float(classification(read, wanted))
+    assert float(judged["read"].detach()) == pytest.approx(told, rel=1e-4)
     assert float(judged["people"].detach()) == pytest.approx(-float(people.mean()), rel=1e-4)
 
 

@@ -33,7 +33,7 @@ from reenact.testing.portrait import drive, portrait_target
 from reenact.testing.weights import people, train_two_steps
 from reenact.training.faces.material import FaceMaterial
 from reenact.training.recipes import run_config
-from support.emotion_renderers import check_export
+from support.emotion_renderers import check_export, face_batch
 
 SMALL = "batch_size = 2\nsize_px = 32\nwidth = 4\nblocks = 1\nframes = 6\n"
 
@@ -99,6 +99,33 @@ def test_the_smoothness_and_the_gradient_penalty_by_hand() -> None:
 def test_the_rates_stay_for_two_thirds_and_fall_to_zero() -> None:
     assert [FALLING(one) for one in (0, 0.5, 2 / 3)] == pytest.approx([1, 1, 1])
     assert [FALLING(one) for one in (5 / 6, 1)] == pytest.approx([0.5, 0])
+
+
+def test_the_generators_losses_have_the_authors_weights(people_faces: FaceMaterial) -> None:
+    """Unpaired: the wanted units are the next face's, and the way back asks for the face's own."""
+    torch.manual_seed(0)
+    config = GanimationTraining(train="", size_px=32, batch_size=2, width=4, blocks=1)
+    recipe = GanimationRecipe(config, people_faces)
+    batch = face_batch(people_faces, 4)
+    faces, units, generator = batch["faces"], batch["units"], recipe.networks["generator"]
+    assert isinstance(generator, MaskedGenerator)
+    wanted = units[[3, 0, 1, 2]]
+    assert torch.equal(recipe.wanted(batch), wanted)
+    with torch.no_grad():
+        losses = recipe.generator_losses(batch, wanted)
+        colour, there = generator.masks(faces, wanted)
+        drawn = (1 - there) * colour + there * faces
+        colour, back = generator.masks(drawn, units)
+        cycle = ((1 - back) * colour + back * drawn - faces).abs().mean()
+        scores, read = recipe.networks["critic"](drawn)
+        masks = torch.cat([there, back])
+        steps = (masks.diff(dim=2).square().sum() + masks.diff(dim=3).square().sum()) / len(masks)
+    assert losses["adversarial"] == pytest.approx(-float(scores.mean()), rel=1e-4)
+    assert losses["units"] == pytest.approx(160 * float((read - wanted).square().mean()), rel=1e-4)
+    assert losses["cycle"] == pytest.approx(10 * float(cycle), rel=1e-4)
+    assert losses["attention"] == pytest.approx(0.1 * float(masks.square().mean()), rel=1e-4)
+    assert losses["smooth"] == pytest.approx(1e-5 * float(steps), rel=1e-4)
+    assert losses.keys() == {"adversarial", "units", "cycle", "attention", "smooth"}
 
 
 def test_pairs_are_compared_with_what_lies_under_the_mask(people_faces: FaceMaterial) -> None:
