@@ -36,8 +36,14 @@ from reenact.evaluation.metrics import (
 from reenact.evaluation.perceptual import PerceptualMetrics
 from reenact.evaluation.recognition import shipped_recogniser
 from reenact.expression.emotions import EMOTIONS, LEVELS, acted_deviations, acted_units
-from reenact.face.geometry import estimate_pose, square_to_crop, to_face_frame, transform_points
-from reenact.imaging import resized_square
+from reenact.face.geometry import (
+    crop_transform,
+    estimate_pose,
+    square_to_crop,
+    to_face_frame,
+    transform_points,
+)
+from reenact.imaging import crop_image, resized_square
 from reenact.progress import progress_bar
 from reenact.sinks.video_file import FileSink
 from reenact.sources.image_file import read_image
@@ -112,6 +118,17 @@ def read_portrait(path: Path, size_px: int, reader: FaceReader) -> Portrait:
     person = reader.person(others) if others else descriptor
     rest = None if seen is None else to_face_frame(seen, estimate_pose(seen))
     return Portrait(target, rest, descriptor, None if descriptor is None else person)
+
+
+def photo_target(path: Path, size_px: int, renderer: str, reader: FaceReader) -> Target:
+    """Make the target of a photo. Raises SourceError if it shows no face."""
+    photo = read_image(path)
+    points = reader.track(photo)
+    if points is None:
+        raise SourceError(f"{path} shows no face.")
+    affine = crop_transform(points, size_px)
+    crop = crop_image(photo, affine, size_px)
+    return crop_target(path.stem, crop, transform_points(points, affine), renderer)
 
 
 def emotion_drive(target: Target, emotion: str, intensity: float) -> Drive:

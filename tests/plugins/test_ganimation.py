@@ -8,17 +8,20 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
+from reenact_ganimation.single_units import UNITS, draw, main, unit_drive
 from reenact_ganimation.training import FALLING, GanimationRecipe, GanimationTraining
 from torch import Tensor, nn
 
 from reenact.config import RendererSettings
 from reenact.evaluation.clips import first_frame_target, read_clip
+from reenact.evaluation.face_reader import units_of
 from reenact.expression.emotions import EMOTIONS, acted_units
-from reenact.face.geometry import region_mask
-from reenact.face.topology import LIPS_OUTER
+from reenact.face.geometry import estimate_pose, region_mask, to_face_frame
+from reenact.face.topology import ACTION_UNITS, LIPS_OUTER
 from reenact.models.masked_generator import (
     ConditionCritic,
     MaskedConfig,
@@ -29,7 +32,7 @@ from reenact.models.masked_generator import (
     with_planes,
 )
 from reenact.registry import load
-from reenact.testing.portrait import drive, portrait_target
+from reenact.testing.portrait import drive, portrait, portrait_target
 from reenact.testing.weights import people, train_two_steps
 from reenact.training.faces.material import FaceMaterial
 from reenact.training.recipes import run_config
@@ -166,6 +169,40 @@ def test_it_trains_resumes_and_is_driven_by_action_units(tmp_path: Path) -> None
     assert np.array_equal(drawn(0.0, 1.0), drawn(1.0, 0.0))
     assert np.abs(drawn(0.0, 1.0).astype(int) - drawn(1.0, 1.0)).max() > 0
     check_export("ganimation", weights, tmp_path)
+
+
+def test_single_units_are_driven_alone_and_read_back(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    target = portrait_target(256)
+    asked = unit_drive(target, UNITS["smile (12)"], 2 / 3)
+    shown = units_of(asked.landmarks, to_face_frame(target.neutral, estimate_pose(target.neutral)))
+    smiles = [ACTION_UNITS.index(one) for one in UNITS["smile (12)"]]
+    assert asked.expression.action_units[smiles] == pytest.approx(2 / 3)
+    assert asked.expression.action_units.sum() == pytest.approx(4 / 3)
+    assert shown[smiles] == pytest.approx(2 / 3, abs=0.05)
+    photo, sheet = tmp_path / "photo.png", tmp_path / "sheet.png"
+    cv2.imwrite(str(photo), portrait()[..., ::-1])
+    assert main([str(photo), "--sheet", str(sheet), "--renderer", "warp"]) == 0
+    rows = [line.split("|")[1:-1] for line in capsys.readouterr().out.splitlines()[2:]]
+    read = {name.strip(): [float(one) for one in values] for name, *values in rows}
+    assert read.keys() == UNITS.keys()
+    assert max(values[0] for values in read.values()) < 0.1  # at 0 nothing changes
+    assert read["mouth open (25)"][1] < read["mouth open (25)"][3] > 0.5
+    height, width = cv2.imread(str(sheet)).shape[:2]
+    assert width / height == pytest.approx(9 / 4, rel=0.1)
+    assert main([str(tmp_path / "missing.png")]) == 2
+
+
+def test_at_intensity_0_no_unit_changes_the_photo() -> None:
+    target = portrait_target(256)
+    pictures = draw(
+        load("renderers", "ganimation").make(RendererSettings(name="ganimation")), target
+    )
+    assert pictures.keys() == UNITS.keys()
+    for kept, *_, changed in pictures.values():
+        assert np.array_equal(kept, target.references[0])
+        assert (changed != kept).any()
 
 
 def test_the_shipped_weights_change_the_mouth_of_a_smile_most() -> None:
