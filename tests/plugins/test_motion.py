@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import json
+import re
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
 from reenact_motion import MOTION_GAN, TEXTURE_GAN, MotionGANSettings, TextureRenderer
 from reenact_motion.network import CLASSES, NOISE, POINT, MotionGenerator, inner
 from reenact_motion.recipe import MotionSampler, build_recipe
+from reenact_motion.scaling import main as scaling
+from reenact_motion.scaling import plane
 from reenact_motion.segments import SAMPLES, UNITS, deviations_of, find_segments
 from reenact_motion.srvf import (
     Curve,
@@ -203,6 +208,33 @@ def test_the_shipped_motions_end_in_their_emotion_and_vary(emotion: str) -> None
     mean = MOTION_GAN.build(MotionGANSettings(variety=0))
     assert np.ptp(ends, axis=0).max() > 0.01
     assert np.array_equal(mean.motion(emotion, 0), mean.motion(emotion, 2))
+
+
+def test_scaling_finds_places_of_which_the_distances_are() -> None:
+    given = np.array([[0.0, 0], [4, 0], [4, 3], [1, 7]])
+    distances = np.linalg.norm(given[:, None] - given[None], axis=-1)
+    places, kept = plane(distances)
+    assert np.allclose(np.linalg.norm(places[:, None] - places[None], axis=-1), distances)
+    assert kept == pytest.approx(1)
+
+
+def test_real_and_drawn_motions_are_put_in_a_plane(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def clips(folder: Path) -> list[Motion]:
+        return [acting(number, f"person{number}") for number in (1, 5, 7)]
+
+    monkeypatch.setattr("reenact_motion.scaling.load_motions", clips)
+    out = tmp_path / "motions.png"
+    assert scaling([str(tmp_path), str(out)]) == 0
+    told = re.search(r"(\d+) real motions and as many drawn", capsys.readouterr().out)
+    assert told is not None
+    assert int(told[1]) == len(find_segments(clips(tmp_path)))
+    drawn = cv2.imread(str(out))
+    assert (drawn.min(axis=2) < 200).mean() > 0.002
+    folds = tmp_path / "folds.json"
+    folds.write_text(json.dumps({"folds": [["somebody"]]}))
+    assert scaling([str(tmp_path), str(out), "--folds", str(folds)]) == 2
 
 
 def test_texture_gans_identity_loss_is_one_minus_the_cosine_to_the_face() -> None:
