@@ -385,12 +385,15 @@ def parse_assignment(text: str) -> tuple[str, Any]:
         return name.strip(), value.strip()
 
 
-def first_problem(error: ValidationError) -> str:
-    """Tell the first thing that validation found, in one sentence."""
+def first_problem(error: ValidationError, section: str = "") -> str:
+    """Tell the first thing that validation found, in one sentence.
+
+    `section` is what the names in the error lack, with a dot at its end.
+    """
     problem = error.errors()[0]
-    place = ".".join(str(part) for part in problem["loc"])
+    place = section + ".".join(str(part) for part in problem["loc"])
     if problem["type"] == "missing":
         return f"{place} is missing."
-    if problem["type"] == "extra_forbidden":
+    if problem["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
         return f"There is no setting {place}."
     return f"{place}: {problem['msg']} (given: {problem['input']!r})."

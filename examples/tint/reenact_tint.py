@@ -182,7 +182,7 @@ def build_recipe(settings: Mapping[str, Any]) -> TintRecipe:
     try:
         chosen = TintTraining.model_validate(dict(settings))
     except ValidationError as error:
-        raise ConfigError(f"settings.{first_problem(error)}") from error
+        raise ConfigError(first_problem(error, "settings.")) from error
 
     def pairs(folder: Path) -> Pairs:
         clips = map(read_clip, find_clips(folder))

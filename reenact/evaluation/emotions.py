@@ -7,8 +7,10 @@ seen the person (`recognition`); `copy`, which shows no emotion, says what the r
 `recognised` is the share of the seven emotions that are told as asked at full intensity, and
 `recognised_half` at half of it. `identity` and `identity_half` are distances of the face to the
 person: to other frames of the clip, so that `copy` is not at 0, or to the still itself, where it
-is. `acd` is the distance of each picture of a run from neutral to the whole emotion to the next
-one (MoCoGAN's average content distance), `acd_i` that of each to the still (Otberdout 2022).
+is. `identity_neutral`, `identity_subtle` and `identity_moderate` are the same at the levels of Wang
+2025, whose Tables II and III go from neutral to intense, which is `identity`. `acd` is the distance
+of each picture of a run from neutral to the whole emotion to the next one (MoCoGAN's average
+content distance), `acd_i` that of each to the still (Otberdout 2022).
 """
 
 from __future__ import annotations
@@ -33,9 +35,15 @@ from reenact.evaluation.metrics import (
 )
 from reenact.evaluation.perceptual import PerceptualMetrics
 from reenact.evaluation.recognition import shipped_recogniser
-from reenact.expression.emotions import EMOTIONS, acted_deviations, acted_units
-from reenact.face.geometry import estimate_pose, square_to_crop, to_face_frame, transform_points
-from reenact.imaging import resized_square
+from reenact.expression.emotions import EMOTIONS, LEVELS, acted_deviations, acted_units
+from reenact.face.geometry import (
+    crop_transform,
+    estimate_pose,
+    square_to_crop,
+    to_face_frame,
+    transform_points,
+)
+from reenact.imaging import crop_image, resized_square
 from reenact.progress import progress_bar
 from reenact.sinks.video_file import FileSink
 from reenact.sources.image_file import read_image
@@ -112,6 +120,17 @@ def read_portrait(path: Path, size_px: int, reader: FaceReader) -> Portrait:
     return Portrait(target, rest, descriptor, None if descriptor is None else person)
 
 
+def photo_target(path: Path, size_px: int, renderer: str, reader: FaceReader) -> Target:
+    """Make the target of a photo. Raises SourceError if it shows no face."""
+    photo = read_image(path)
+    points = reader.track(photo)
+    if points is None:
+        raise SourceError(f"{path} shows no face.")
+    affine = crop_transform(points, size_px)
+    crop = crop_image(photo, affine, size_px)
+    return crop_target(path.stem, crop, transform_points(points, affine), renderer)
+
+
 def emotion_drive(target: Target, emotion: str, intensity: float) -> Drive:
     """Return what drives a target that does nothing but show an emotion."""
     number = EMOTIONS.index(emotion)
@@ -168,9 +187,30 @@ def run(
             if labelled is not None:
                 _write_labelled(labelled / f"{path.stem}__{name}.mp4", shown, reader)
             own = perceptual.compare(name, [still] * len(shown), shown)
-            figures[name][path.stem] = _figures(portrait, drawn, reader) | own
+            levels = identity_by_level(portrait, renderer, reader)
+            figures[name][path.stem] = _figures(portrait, drawn, reader) | levels | own
             rows.append(SheetRow(f"{path.stem}, {name}", [still, *shown]))
     return figures, rows
+
+
+def identity_by_level(portrait: Portrait, renderer: Renderer, reader: FaceReader) -> Figures:
+    """Return the distance to the person at each level of intensity but the last, as `identity_…`.
+
+    The renderer is prepared with the portrait's target. All are None without the optional
+    dependency.
+    """
+    figures: Figures = {}
+    for level, intensity in list(LEVELS.items())[:-1]:
+        found = []
+        for emotion in EMOTIONS[1:] if portrait.person is not None else ():
+            renderer.reset()
+            picture = renderer.render(emotion_drive(portrait.target, emotion, intensity))
+            points = reader.track(picture)
+            if points is not None:
+                distance = reader.identity(portrait.person, picture, points)
+                found += [] if distance is None else [distance]
+        figures[f"identity_{level}"] = mean_of(found)
+    return figures
 
 
 def _write_labelled(path: Path, shown: Sequence[Image], reader: FaceReader) -> None:

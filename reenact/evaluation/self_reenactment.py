@@ -27,6 +27,7 @@ from reenact.evaluation.contact_sheet import SheetRow, error_map, spread_out
 from reenact.evaluation.face_reader import FaceReader, median_shape, own_shape, units_of
 from reenact.evaluation.metrics import Figures, mean_of
 from reenact.expression.body_motion import BodyMotion
+from reenact.expression.emotions import emotion_weights
 from reenact.face.action_units import action_units
 from reenact.face.body_tracker import BodyTracker
 from reenact.face.filters import ExpressionFilter, PoseFilter
@@ -161,7 +162,7 @@ def render_frames(
     frames: Sequence[int],
     smoothing: SmoothingSettings | None = None,
 ) -> list[Image]:
-    """Render frames of a clip from their own true landmarks, at the clip's size.
+    """Render frames of a clip from their own true landmarks, units and emotions, at its size.
 
     Args:
         prepared: the clip.
@@ -193,9 +194,11 @@ def render_frames(
         seen_s = time_s
         if i not in frames:
             continue
+        units = action_units(shape, neutral)
         drive = Drive(
             landmarks=points,
-            expression=Expression(shape - neutral, pose, action_units(shape, neutral)),
+            expression=Expression(shape - neutral, pose, units),
+            emotion=emotion_weights(units),
             time_s=time_s,
             dt_s=time_s - drawn_s if pictures else 0.0,
             body=motion.body(1.0, points),

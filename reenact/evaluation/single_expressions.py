@@ -16,6 +16,7 @@ from reenact.config import Settings
 from reenact.evaluation.clips import CLIP_FPS
 from reenact.evaluation.face_reader import FaceReader, own_shape, units_of
 from reenact.evaluation.metrics import Figures, correlation, mean_of
+from reenact.expression.emotions import emotion_weights
 from reenact.expression.fusion import Fusion
 from reenact.face.action_units import action_unit_basis
 from reenact.face.geometry import estimate_pose, rotation_matrix, to_face_frame, to_image
@@ -133,7 +134,8 @@ class _StillActor:
         self._steps += 1
         expression = self._fusion.express(Landmarks(moved, 1.0, self._size), time_s)
         landmarks = self._fusion.fuse(expression)
-        return Drive(landmarks, expression, time_s=time_s, dt_s=1 / CLIP_FPS)
+        emotion = emotion_weights(expression.action_units)
+        return Drive(landmarks, expression, emotion, time_s=time_s, dt_s=1 / CLIP_FPS)
 
 
 def _one_expression(

@@ -19,7 +19,7 @@ from torch import nn
 
 from reenact.errors import ModelError, NoWeightsError, SinkError
 from reenact.models.inference import FileNetwork, save_openvino
-from reenact.models.weights import load_model, read_header
+from reenact.models.weights import load_built
 from reenact.storage import atomic_write, write_json
 from reenact.types import Array
 
@@ -142,9 +142,7 @@ def conditional_exporter(
                 f"{name} comes without weights: train it, and give the file with --weights."
             )
         weights = weights or Path(shipped)
-        header = read_header(weights)
-        network, side = build(header.get("config", "{}"))
-        load_model(weights, network, name)
+        network, side, header = load_built(weights, build, name)
         inputs = {
             "face": np.zeros((1, 3, side, side), np.float32),
             "condition": np.full(
@@ -157,7 +155,7 @@ def conditional_exporter(
             or "landmark map of the aligned face in -1 to 1 (reenact.face.geometry)",
             "drawn": "the changed face, RGB in -1 to 1; `gain` is a factor on its change",
         }
-        part = Part(name, network.eval(), inputs, ("drawn",), meanings)
+        part = Part(name, network, inputs, ("drawn",), meanings)
         yield from write_parts(
             folder, kind, [part], {"renderer": name, "gain": float(header.get("gain", 1))}
         )

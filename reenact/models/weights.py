@@ -126,6 +126,26 @@ def load_model(path: Path, network: nn.Module, architecture: str) -> dict[str, s
     return header
 
 
+def load_built(
+    path: Path, build: Callable[[str], tuple[Network, int]], architecture: str
+) -> tuple[Network, int, dict[str, str]]:
+    """Build a network by the config in the header of its weights, see `builder`, and load these.
+
+    Returns:
+        The network for inference, the side of its pictures in px, and the header.
+
+    Raises:
+        ModelError: the file is missing, damaged, of another architecture or another version.
+    """
+    header = header_of(path, architecture)
+    try:
+        network, size_px = build(header.get("config", "{}"))
+    except (TypeError, ValueError) as error:
+        raise ModelError(f"{path} has a config that this version does not know.") from error
+    load_model(path, network, architecture)
+    return network.eval(), size_px, header
+
+
 def load_arrays(path: Path, architecture: str, prefix: str = "") -> dict[str, Array]:
     """Return tensors of a file in single precision, without checking their shapes.
 

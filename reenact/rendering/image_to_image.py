@@ -14,7 +14,7 @@ from typing import Final
 import numpy as np
 
 from reenact.config import RendererSettings, Section
-from reenact.errors import ModelError, NoWeightsError
+from reenact.errors import NoWeightsError
 from reenact.face.geometry import landmark_map, square_to_crop, transform_points
 from reenact.imaging import from_unit, resized_square, to_unit
 from reenact.registry import RendererSpec, import_object
@@ -114,17 +114,10 @@ class LandmarkRenderer:
 
     def _load(self, path: Path) -> None:
         from reenact.models.inference import compile_module, file_digest
-        from reenact.models.weights import load_model, read_header
+        from reenact.models.weights import load_built
 
-        header = read_header(path)
-        try:
-            config = header.get("config", "{}")
-            network, self._size = import_object(self._build)(config)
-        except (TypeError, ValueError) as error:
-            raise ModelError(f"{path} has a config that this version does not know.") from error
-        load_model(path, network, self._name)
-        self.network = network.eval()
-        size = self._size
+        network, size, header = load_built(path, import_object(self._build), self._name)
+        self.network, self._size = network, size
         example = {
             "picture": np.zeros((1, 3, size, size), np.float32),
             "condition": np.zeros((1, *(self.condition_shape or (1, size, size))), np.float32),
@@ -135,7 +128,7 @@ class LandmarkRenderer:
             self.device,
             self._settings.engine,
             self._settings.threads,
-            key=f"{self._name} {config} {file_digest(path)}",
+            key=f"{self._name} {header.get('config', '{}')} {file_digest(path)}",
         )
         self.engine = self._engine.name
         self._loaded, self.header = path, header

@@ -10,6 +10,8 @@ from functools import cache
 from pathlib import Path
 from typing import Final
 
+import torch
+
 from reenact.testing.moving_portrait import write_two_people
 from reenact.training.recipes import build_recipe, measure_config, run_config
 
@@ -71,7 +73,11 @@ def train_two_steps(recipe: str, folder: Path, settings: str = SETTINGS) -> Path
 
 @cache
 def untrained_weights(recipe: str) -> Path:
-    """Return weights of a renderer that have learned nothing, as its recipe saves them."""
+    """Return weights of a renderer that have learned nothing, as its recipe saves them.
+
+    They are the same whatever ran before.
+    """
+    torch.manual_seed(0)
     path = Path(_scratch().name) / f"{recipe}.safetensors"
     folders = {split: str(people() / split) for split in ("train", "val")}
     made = build_recipe(recipe, {**folders, "batch_size": 2})

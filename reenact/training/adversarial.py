@@ -170,7 +170,7 @@ class AdversarialRecipe(Recipe):
         if config.critic_sees_landmarks:
             condition = torch.cat([reference, batch["truth_map"]], dim=1)
         generated = self.networks["generator"](reference, batch["truth_map"])
-        discriminator_loss = discriminator_step(
+        critic = discriminator_step(
             discriminator,
             self.optimizers["discriminator"],
             real=(condition, truth),
@@ -182,14 +182,20 @@ class AdversarialRecipe(Recipe):
             losses["pixels"] = config.pixel_weight * F.l1_loss(generated.float(), truth)
         if config.squared_weight:
             losses["squared"] = config.squared_weight * F.mse_loss(generated.float(), truth)
-        losses |= self.further_losses(batch, generated)
+        further, told = self.further_losses(batch, generated)
+        losses |= further
         optimizer_step(self.optimizers["generator"], losses.values())
-        return {**as_floats(losses), "discriminator": discriminator_loss}
+        return {**as_floats(losses), "critic": critic, **told}
 
-    def further_losses(self, batch: Mapping[str, Any], generated: Tensor) -> dict[str, Tensor]:
-        """Return losses of the generated pictures that a subclass adds, by name."""
+    def further_losses(
+        self, batch: Mapping[str, Any], generated: Tensor
+    ) -> tuple[dict[str, Tensor], dict[str, float]]:
+        """Let networks learn that a subclass adds.
+
+        Returns the losses of the generated pictures by them, and their own, by name.
+        """
         del batch, generated
-        return {}
+        return {}, {}
 
     def validate(self, network: nn.Module) -> dict[str, float]:
         """Return PSNR and SSIM on held-out people; see `picture_pairs.measure`."""
@@ -253,10 +259,10 @@ def discriminator_step(
     """Let a discriminator learn from real and generated data (eq. 7); return its loss.
 
     It returns logits for the arguments `real` and `generated`, which is detached from the
-    generator. Least squares are those of LSGAN.
+    generator. Least squares are those of LSGAN. All recipes report the loss as `critic`.
     """
     cost = _square_loss if least_squares else _log_loss
-    loss = (cost(discriminator(*real), 1.0) + cost(discriminator(*generated), 0.0)) / 2
+    loss = cost(discriminator(*real), 1.0) + cost(discriminator(*generated), 0.0)
     optimizer_step(optimizer, [loss])
     return float(loss.detach())
 

@@ -93,7 +93,7 @@ class TrainingState:
         self.step, self.seconds, self.best = read_progress(self.folder)
         try:
             self._restore(load_file(path))
-        except (RuntimeError, ValueError, KeyError) as error:
+        except (RuntimeError, ValueError, LookupError) as error:
             raise ReenactError(
                 f"{path} belongs to another network; use the settings it was started with, or "
                 "another folder."
@@ -107,11 +107,13 @@ class TrainingState:
             )
         for name, optimizer in self._optimizers.items():
             prefix = f"optimizer/{name}/"
+            parameters = [one for group in optimizer.param_groups for one in group["params"]]
             entries: dict[int, dict[str, Tensor]] = {}
             for key, value in tensors.items():
                 if key.startswith(prefix):
                     index, field = key.removeprefix(prefix).split("/")
-                    entries.setdefault(int(index), {})[field] = value
+                    laid_out = _laid_out_as(parameters[int(index)], value)
+                    entries.setdefault(int(index), {})[field] = laid_out
             groups = optimizer.state_dict()["param_groups"]
             optimizer.load_state_dict({"state": entries, "param_groups": groups})
 
@@ -147,6 +149,16 @@ def _moving_average(decay: float) -> Any:
         average(averaged, current, count)
 
     return update
+
+
+def _laid_out_as(parameter: Tensor, value: Tensor) -> Tensor:
+    """Return a parameter's moment in the order of memory that the parameter has.
+
+    Fused optimizers read both in that order, which `channels_last` changes.
+    """
+    if value.shape != parameter.shape:
+        return value
+    return torch.empty_like(parameter, requires_grad=False).copy_(value)
 
 
 def _portable(value: Tensor) -> Tensor:

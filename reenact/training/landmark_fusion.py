@@ -253,8 +253,7 @@ class FusionRecipe(Recipe):
         same = fusion(neutral, deviation, batch["deformed"])
         moved = fusion(neutral, deviation, other)
         back = fusion(other, moved, neutral)
-        told: dict[str, float] = {}
-        adversarial = []
+        critic, adversarial = 0.0, []
         for name in self._critics:
             # FReeNet's second critic sees the face without whose it is.
             one, real_one = other, batch["real"]
@@ -262,7 +261,7 @@ class FusionRecipe(Recipe):
                 one = real_one = _canonical(other)
             real = real_one, batch["real"] + batch["real_deviation"] - real_one
             generated = one, other + moved - one
-            told[name] = discriminator_step(
+            critic += discriminator_step(
                 self.networks[name],
                 self.optimizers[name],
                 real=real,
@@ -285,7 +284,7 @@ class FusionRecipe(Recipe):
             losses["identity"] = config.identity_weight * self._l1(own, deviation)
         limit = config.clip_norm or None
         optimizer_step(self.optimizers["fusion"], losses.values(), max_norm=limit)
-        return {**as_floats(losses), **told}
+        return {**as_floats(losses), "critic": critic}
 
     def _l1(self, result: Tensor, truth: Tensor) -> Tensor:
         return ((result - truth).abs() * self._weights.to(result.device)).mean()

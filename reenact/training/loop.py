@@ -15,6 +15,7 @@ import os
 import signal
 import tempfile
 import time
+import warnings
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -229,8 +230,11 @@ class _Run:
             state.step += 1
             state.seconds = time.monotonic() - started
             self._progress = options.progress(state.step, state.seconds)
-            for scheduler in schedulers:
-                scheduler.step()
+            with warnings.catch_warnings():
+                # An optimizer may rest at first, as a critic's does while pairs alone are learned.
+                warnings.filterwarnings("ignore", "Detected call of `lr_scheduler.step")
+                for scheduler in schedulers:
+                    scheduler.step()
             history.step(state.step, self._progress, state.seconds, losses)
             if state.step % options.validate_every == 0:
                 self.validate(history, losses)

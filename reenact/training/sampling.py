@@ -66,6 +66,11 @@ class PeopleData:
     held_out_fold: NonNegativeInt = 0
     test_fold: NonNegativeInt | None = None
 
+    @property
+    def held_out_folder(self) -> Path:
+        """The folder that holds the clips of those who are validated on."""
+        return Path(self.train if self.folds else self.val)
+
 
 @pydantic_dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class PictureData(PeopleData):
@@ -100,7 +105,7 @@ def read_settings(kind: type[Settings], values: Mapping[str, Any]) -> Settings:
     try:
         return TypeAdapter(kind).validate_python(dict(values))
     except ValidationError as error:
-        raise ConfigError(f"settings.{first_problem(error)}") from error
+        raise ConfigError(first_problem(error, "settings.")) from error
 
 
 def split_people(
@@ -124,7 +129,7 @@ def split_people(
                 f"{'validate' if train else 'train'} on."
             )
         return train, held_out
-    held_out = load(Path(data.val))
+    held_out = load(data.held_out_folder)
     shared = {item.identity for item in items} & {item.identity for item in held_out}
     if shared:
         raise ReenactError(f"train and val share people: {', '.join(sorted(shared))}.")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -12,8 +13,13 @@ import pytest
 
 from reenact.errors import ConfigError, SourceError
 from reenact.evaluation.clips import read_clip
-from reenact.evaluation.emotions import emotion_drive, find_portraits
-from reenact.evaluation.face_reader import own_shape
+from reenact.evaluation.emotions import (
+    Portrait,
+    emotion_drive,
+    find_portraits,
+    identity_by_level,
+)
+from reenact.evaluation.face_reader import FaceReader, own_shape
 from reenact.evaluation.metrics import average_content_distance, content_distance_to
 from reenact.evaluation.recognition import (
     clear_labels,
@@ -25,8 +31,10 @@ from reenact.evaluation.recognition import (
 from reenact.evaluation.runner import EvaluationOptions, evaluate
 from reenact.expression.emotions import EMOTIONS, acted_deviations
 from reenact.face.geometry import canonical_face, estimate_pose, mirrored_deviation, to_face_frame
+from reenact.rendering.baselines import CopyRenderer
 from reenact.testing.moving_portrait import moving_portrait, write_clip
 from reenact.testing.portrait import portrait_target
+from reenact.types import Array, Drive, Image
 from tools.expression_recogniser import Frames, held_out
 
 
@@ -112,6 +120,31 @@ def test_a_drive_acts_the_emotion_in_the_targets_pose() -> None:
     assert canonical_face().shape == drive.expression.deviation.shape
 
 
+def test_identity_is_told_by_level_of_intensity() -> None:
+    """A picture is brighter by its intensity here, and its brightness is who it shows."""
+
+    class Brighter(CopyRenderer):
+        def render(self, drive: Drive) -> Image:
+            return np.full((256, 256, 3), round(90 * drive.intensity), np.uint8)
+
+    class Brightness(FaceReader):
+        def __init__(self) -> None:
+            self._descriptor = None
+
+        def track(self, image: Image) -> Array | None:
+            return target.neutral
+
+        def identity(self, reference: Array | None, image: Image, landmarks: Array) -> float | None:
+            return None if reference is None else float(image.mean())
+
+    target = portrait_target(256)
+    known = Portrait(target, None, np.zeros(1, np.float32), np.zeros(1, np.float32))
+    found = identity_by_level(known, Brighter(), Brightness())
+    assert found == {"identity_neutral": 0, "identity_subtle": 30, "identity_moderate": 60}
+    nobody = identity_by_level(replace(known, person=None), Brighter(), Brightness())
+    assert set(nobody.values()) == {None}
+
+
 def test_the_protocol_tells_a_renderer_that_acts_from_copy(tmp_path: Path) -> None:
     target = portrait_target(256)
     cv2.imwrite(str(tmp_path / "still.png"), target.references[0][..., ::-1])
@@ -131,6 +164,8 @@ def test_the_protocol_tells_a_renderer_that_acts_from_copy(tmp_path: Path) -> No
     if warp["mean"]["identity"] is not None:  # the optional dependency is installed
         assert copy["mean"]["identity"] == copy["mean"]["acd"] == copy["mean"]["acd_i"] == 0
         assert 0 < warp["mean"]["identity_half"] < warp["mean"]["identity"]
+        assert copy["mean"]["identity_neutral"] == warp["mean"]["identity_neutral"] == 0
+        assert 0 < warp["mean"]["identity_subtle"] < warp["mean"]["identity_moderate"]
         assert warp["mean"]["acd"] > 0
     assert (tmp_path / "sheet.png").is_file()
     page = (tmp_path / "rate.html").read_text(encoding="utf-8")

@@ -17,8 +17,10 @@ from reenact.errors import ConfigError, PluginError, ReenactError, SinkError, So
 from reenact.evaluation import runner as evaluation
 from reenact.evaluation import self_reenactment
 from reenact.evaluation.clips import Clip, find_clips, first_frame_target, read_clip
+from reenact.evaluation.cross_identity import RecordingRenderer
 from reenact.evaluation.face_reader import FaceReader
 from reenact.evaluation.metrics import Figures, mean_figures
+from reenact.expression.emotions import emotion_weights
 from reenact.registry import load
 from reenact.targets.clip_files import decode_clip, load_landmarks
 from reenact.testing.moving_portrait import FRAMES, moving_portrait, write_clip
@@ -183,6 +185,23 @@ def test_a_run_is_smoothed_as_the_live_path_smooths_it(clip_folder: Path) -> Non
     smoothed = trembling(SmoothingSettings())
     assert smoothed < 0.5 * trembling(None)
     assert smoothed < 0.85 * trembling(SmoothingSettings(picture_min_cutoff=60))
+
+
+def test_generators_are_driven_by_the_emotion_that_a_frame_shows(clip_folder: Path) -> None:
+    """As live: the emotion is that of the frame's action units, against the reference."""
+    clip = read_clip(find_clips(clip_folder)[0])
+    with FaceReader() as reader:
+        shot = self_reenactment.prepare_clip(clip, reader)
+    renderer = RecordingRenderer(load("renderers", "copy").make(Settings().renderer))
+    renderer.prepare(first_frame_target(clip, "copy"))
+    shown = []
+    for frame in shot.scored:
+        self_reenactment.render_frames(shot, renderer, [frame])
+        assert renderer.drive is not None
+        units = renderer.drive.expression.action_units
+        np.testing.assert_array_equal(renderer.drive.emotion, emotion_weights(units))
+        shown.append(renderer.drive.emotion)
+    assert np.ptp(shown, axis=0).max() > 0.2
 
 
 def test_faces_that_are_not_found_give_no_figure_rather_than_zero() -> None:

@@ -7,9 +7,11 @@ import torch
 from torch import nn
 
 from reenact.errors import ModelError
+from reenact.models.export import conditional_exporter
+from reenact.models.unet import build
 from reenact.models.warp_unet import WarpUNet
 from reenact.models.warp_unet_inputs import WarpUNetConfig, shipped_weights
-from reenact.models.weights import load_model, read_header, save_model
+from reenact.models.weights import load_built, load_model, read_header, save_model
 
 
 def test_weights_come_back_in_half_precision(tmp_path: Path) -> None:
@@ -49,6 +51,19 @@ def test_the_shipped_generator_says_what_it_is() -> None:
     load_model(shipped_weights(), WarpUNet(config), "warp_unet")
 
 
-def test_a_config_of_another_version_is_an_error() -> None:
+def test_a_config_of_another_version_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(TypeError):
         WarpUNetConfig.from_json('{"unheard_of": 1}')
+    path = tmp_path / "model.safetensors"
+    save_model(path, {}, {"architecture": "unet", "config": '{"unheard_of": 1}'})
+    with pytest.raises(ModelError, match="a config that this version does not know"):
+        load_built(path, build, "unet")
+
+
+def test_whose_weights_they_are_is_told_before_their_config_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "model.safetensors"
+    save_model(path, {}, {"architecture": "stargan", "config": '{"depth": 3}'})
+    with pytest.raises(ModelError, match="holds a stargan model, not unet"):
+        load_built(path, build, "unet")
+    with pytest.raises(ModelError, match="holds a stargan model, not unet"):
+        next(conditional_exporter("unet", build, ())(tmp_path, "openvino", 256, path))

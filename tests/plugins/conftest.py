@@ -15,6 +15,7 @@ from support.plugins import PLUGINS, install
 HERE = [
     PLUGINS / f"reenact_{name}"
     for name in (
+        "baselines",
         "pixel_regression",
         "ganimation",
         "lgp_gan",

@@ -25,7 +25,6 @@ from reenact_attention_cgan.training import (
     AttentionTraining,
     adversarial_loss,
     classification,
-    discriminator_loss,
     labels,
 )
 from reenact_attention_cgan.video import main
@@ -35,6 +34,7 @@ from reenact.expression.emotions import EMOTIONS, LEVELS
 from reenact.targets.clip_files import decode_clip
 from reenact.testing.portrait import portrait_target
 from reenact.training.faces.material import FaceMaterial
+from reenact.training.faces.recipe import critic_log_loss
 from support.emotion_renderers import (
     check_it_resumes_and_shows_emotions,
     check_shipped_weights,
@@ -80,7 +80,7 @@ def test_a_block_adds_the_sum_of_both_attentions() -> None:
 def test_eq_10_and_11_from_probabilities() -> None:
     """Logits of D(x) = 3/4 and D(G) = 1/5."""
     real, generated = torch.tensor([log(3.0)]), torch.tensor([log(0.25)])
-    assert discriminator_loss(real, generated) == pytest.approx(-log(3 / 4) - log(4 / 5))
+    assert critic_log_loss(real, generated) == pytest.approx(-log(3 / 4) - log(4 / 5))
     assert adversarial_loss(generated, saturating=True) == pytest.approx(log(4 / 5))
     assert adversarial_loss(generated, saturating=False) == pytest.approx(-log(1 / 5))
 
@@ -100,7 +100,7 @@ def test_levels_begin_at_their_intensities() -> None:
     assert found.sum(1).tolist() == [2.0] * 5
 
 
-def test_eq_12_15_16_and_17_from_what_is_drawn(people_faces: FaceMaterial) -> None:
+def test_eq_12_and_15_to_18_from_what_is_drawn(people_faces: FaceMaterial) -> None:
     torch.manual_seed(0)
     config = AttentionTraining(
         train="", size_px=32, batch_size=2, width=4, blocks=1, identity_weight=0.5, level_weight=2
@@ -127,7 +127,10 @@ def test_eq_12_15_16_and_17_from_what_is_drawn(people_faces: FaceMaterial) -> No
     assert losses["adversarial"] == pytest.approx(float(expected), rel=1e-4)
     with torch.no_grad():
         people = extractor(batch["faces"]).log_softmax(1)[range(4), batch["people"]]
+        _, read = recipe.networks["critic"](batch["faces"])
     judged = recipe.critic_losses(batch, wanted)
+    told = 2 * float(classification(read, wanted))
+    assert float(judged["read"].detach()) == pytest.approx(told, rel=1e-4)
     assert float(judged["people"].detach()) == pytest.approx(-float(people.mean()), rel=1e-4)
 
 

@@ -6,8 +6,14 @@ from pathlib import Path
 
 import pytest
 import torch
-from reenact_expression_baselines.attgan import AttganGenerator
-from reenact_expression_baselines.exprgan import EMOTION_LENGTH, ExprganGenerator, expression_code
+from reenact_expression_baselines.attgan import AttganGenerator, AttganRecipe, AttganTraining
+from reenact_expression_baselines.exprgan import (
+    EMOTION_LENGTH,
+    ExprganGenerator,
+    ExprganRecipe,
+    ExprganTraining,
+    expression_code,
+)
 from reenact_expression_baselines.layers import BaselineConfig
 from reenact_expression_baselines.stargan import StarganRecipe, StarganTraining
 from torch import nn
@@ -45,6 +51,58 @@ def test_stargan_weighs_a_cycle_and_classes(people_faces: FaceMaterial) -> None:
     assert losses["cycle"] == pytest.approx(10 * float(cycle), rel=1e-4)
     classes = -float((read.log_softmax(1) * wanted).sum(1).mean())
     assert losses["classes"] == pytest.approx(classes, rel=1e-4)
+
+
+def test_attgan_weighs_its_own_face_and_the_wanted_class(people_faces: FaceMaterial) -> None:
+    torch.manual_seed(0)
+    config = AttganTraining(train="", size_px=32, batch_size=2, width=4)
+    recipe = AttganRecipe(config, people_faces)
+    batch = face_batch(people_faces, 4)
+    wanted, generator = recipe.wanted(batch), recipe.networks["generator"]
+    with torch.no_grad():
+        losses = recipe.generator_losses(batch, wanted)
+        same = (generator(batch["faces"], shown(batch)) - batch["faces"]).abs().mean()
+        scores, read = recipe.networks["critic"](generator(batch["faces"], wanted))
+    assert losses["same"] == pytest.approx(100 * float(same), rel=1e-4)
+    classes = -10 * float((read.log_softmax(1) * wanted).sum(1).mean())
+    assert losses["classes"] == pytest.approx(classes, rel=1e-4)
+    assert losses["adversarial"] == pytest.approx(-float(scores.mean()), rel=1e-4)
+    assert losses.keys() == {"adversarial", "classes", "same"}
+
+
+def test_exprgan_weighs_codes_classes_the_prior_and_its_own_face(
+    people_faces: FaceMaterial,
+) -> None:
+    torch.manual_seed(0)
+    config = ExprganTraining(train="", size_px=32, batch_size=2, width=4, depth=3)
+    recipe = ExprganRecipe(config, people_faces)
+    batch = face_batch(people_faces, 4)
+    wanted, faces = recipe.wanted(batch), batch["faces"]
+    generator = recipe.networks["generator"]
+    assert isinstance(generator, ExprganGenerator)
+    torch.manual_seed(1)
+    with torch.no_grad():
+        losses = recipe.generator_losses(batch, wanted)
+        torch.manual_seed(1)
+        code = expression_code(wanted, torch.rand(4, EMOTION_LENGTH))
+        identity = generator.encode(faces)
+        drawn = generator.decode(identity, code)
+        level = batch["intensity"].clamp(0, 1)[:, None].expand(-1, EMOTION_LENGTH)
+        same = generator.decode(identity, expression_code(shown(batch), level))
+        scores, read = recipe.networks["critic"](drawn)
+        fooled = recipe.networks["prior"](identity)
+    steps = drawn.diff(dim=2).square().sum() + drawn.diff(dim=3).square().sum()
+    expected = {
+        "adversarial": -scores.sigmoid().log().mean(),
+        "prior_fooled": -0.01 * fooled.sigmoid().log().mean(),
+        "classes": -(read[:, :8].log_softmax(1) * wanted).sum(1).mean(),
+        "code": (read[:, 8:] - code).square().mean(),
+        "same": 10 * (same - faces).abs().mean(),
+        "smooth": 1e-5 * steps / 4,
+    }
+    assert losses.keys() == expected.keys()
+    for name, value in expected.items():
+        assert losses[name] == pytest.approx(float(value), rel=1e-4), name
 
 
 def test_critics_learn_alone_before_the_generator_learns_from_them(

@@ -8,17 +8,20 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
+from reenact_ganimation.single_units import UNITS, draw, main, unit_drive
 from reenact_ganimation.training import FALLING, GanimationRecipe, GanimationTraining
 from torch import Tensor, nn
 
 from reenact.config import RendererSettings
 from reenact.evaluation.clips import first_frame_target, read_clip
+from reenact.evaluation.face_reader import units_of
 from reenact.expression.emotions import EMOTIONS, acted_units
-from reenact.face.geometry import region_mask
-from reenact.face.topology import LIPS_OUTER
+from reenact.face.geometry import estimate_pose, region_mask, to_face_frame
+from reenact.face.topology import ACTION_UNITS, LIPS_OUTER
 from reenact.models.masked_generator import (
     ConditionCritic,
     MaskedConfig,
@@ -29,11 +32,11 @@ from reenact.models.masked_generator import (
     with_planes,
 )
 from reenact.registry import load
-from reenact.testing.portrait import drive, portrait_target
+from reenact.testing.portrait import drive, portrait, portrait_target
 from reenact.testing.weights import people, train_two_steps
 from reenact.training.faces.material import FaceMaterial
 from reenact.training.recipes import run_config
-from support.emotion_renderers import check_export
+from support.emotion_renderers import check_export, face_batch
 
 SMALL = "batch_size = 2\nsize_px = 32\nwidth = 4\nblocks = 1\nframes = 6\n"
 
@@ -101,6 +104,33 @@ def test_the_rates_stay_for_two_thirds_and_fall_to_zero() -> None:
     assert [FALLING(one) for one in (5 / 6, 1)] == pytest.approx([0.5, 0])
 
 
+def test_the_generators_losses_have_the_authors_weights(people_faces: FaceMaterial) -> None:
+    """Unpaired: the wanted units are the next face's, and the way back asks for the face's own."""
+    torch.manual_seed(0)
+    config = GanimationTraining(train="", size_px=32, batch_size=2, width=4, blocks=1)
+    recipe = GanimationRecipe(config, people_faces)
+    batch = face_batch(people_faces, 4)
+    faces, units, generator = batch["faces"], batch["units"], recipe.networks["generator"]
+    assert isinstance(generator, MaskedGenerator)
+    wanted = units[[3, 0, 1, 2]]
+    assert torch.equal(recipe.wanted(batch), wanted)
+    with torch.no_grad():
+        losses = recipe.generator_losses(batch, wanted)
+        colour, there = generator.masks(faces, wanted)
+        drawn = (1 - there) * colour + there * faces
+        colour, back = generator.masks(drawn, units)
+        cycle = ((1 - back) * colour + back * drawn - faces).abs().mean()
+        scores, read = recipe.networks["critic"](drawn)
+        masks = torch.cat([there, back])
+        steps = (masks.diff(dim=2).square().sum() + masks.diff(dim=3).square().sum()) / len(masks)
+    assert losses["adversarial"] == pytest.approx(-float(scores.mean()), rel=1e-4)
+    assert losses["units"] == pytest.approx(160 * float((read - wanted).square().mean()), rel=1e-4)
+    assert losses["cycle"] == pytest.approx(10 * float(cycle), rel=1e-4)
+    assert losses["attention"] == pytest.approx(0.1 * float(masks.square().mean()), rel=1e-4)
+    assert losses["smooth"] == pytest.approx(1e-5 * float(steps), rel=1e-4)
+    assert losses.keys() == {"adversarial", "units", "cycle", "attention", "smooth"}
+
+
 def test_pairs_are_compared_with_what_lies_under_the_mask(people_faces: FaceMaterial) -> None:
     config = GanimationTraining(
         train="", size_px=32, batch_size=2, width=4, blocks=1, pair_weight=3
@@ -139,6 +169,40 @@ def test_it_trains_resumes_and_is_driven_by_action_units(tmp_path: Path) -> None
     assert np.array_equal(drawn(0.0, 1.0), drawn(1.0, 0.0))
     assert np.abs(drawn(0.0, 1.0).astype(int) - drawn(1.0, 1.0)).max() > 0
     check_export("ganimation", weights, tmp_path)
+
+
+def test_single_units_are_driven_alone_and_read_back(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    target = portrait_target(256)
+    asked = unit_drive(target, UNITS["smile (12)"], 2 / 3)
+    shown = units_of(asked.landmarks, to_face_frame(target.neutral, estimate_pose(target.neutral)))
+    smiles = [ACTION_UNITS.index(one) for one in UNITS["smile (12)"]]
+    assert asked.expression.action_units[smiles] == pytest.approx(2 / 3)
+    assert asked.expression.action_units.sum() == pytest.approx(4 / 3)
+    assert shown[smiles] == pytest.approx(2 / 3, abs=0.05)
+    photo, sheet = tmp_path / "photo.png", tmp_path / "sheet.png"
+    cv2.imwrite(str(photo), portrait()[..., ::-1])
+    assert main([str(photo), "--sheet", str(sheet), "--renderer", "warp"]) == 0
+    rows = [line.split("|")[1:-1] for line in capsys.readouterr().out.splitlines()[2:]]
+    read = {name.strip(): [float(one) for one in values] for name, *values in rows}
+    assert read.keys() == UNITS.keys()
+    assert max(values[0] for values in read.values()) < 0.1  # at 0 nothing changes
+    assert read["mouth open (25)"][1] < read["mouth open (25)"][3] > 0.5
+    height, width = cv2.imread(str(sheet)).shape[:2]
+    assert width / height == pytest.approx(9 / 4, rel=0.1)
+    assert main([str(tmp_path / "missing.png")]) == 2
+
+
+def test_at_intensity_0_no_unit_changes_the_photo() -> None:
+    target = portrait_target(256)
+    pictures = draw(
+        load("renderers", "ganimation").make(RendererSettings(name="ganimation")), target
+    )
+    assert pictures.keys() == UNITS.keys()
+    for kept, *_, changed in pictures.values():
+        assert np.array_equal(kept, target.references[0])
+        assert (changed != kept).any()
 
 
 def test_the_shipped_weights_change_the_mouth_of_a_smile_most() -> None:

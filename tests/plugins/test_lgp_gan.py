@@ -154,7 +154,7 @@ def test_eq_7_by_hand() -> None:
     assert attention_loss(masks) == pytest.approx((np.sqrt(0.5) + 1 + 0 + 1) / 2)
 
 
-def test_eq_4_5_6_and_9_from_what_is_drawn(people_faces: FaceMaterial) -> None:
+def test_eq_4_5_6_8_and_9_from_what_is_drawn(people_faces: FaceMaterial) -> None:
     torch.manual_seed(0)
     recipe = LgpRecipe(_training(), people_faces)
     batch = face_batch(people_faces, 4)
@@ -177,6 +177,22 @@ def test_eq_4_5_6_and_9_from_what_is_drawn(people_faces: FaceMaterial) -> None:
     assert losses["classes"] == pytest.approx(classes, rel=1e-4)
     assert losses["adversarial"] == pytest.approx(scores, rel=1e-4)
     assert losses["attention"] == pytest.approx(0.1 * float(attention_loss(drawn.masks)))
+    torch.manual_seed(1)
+    judged = recipe.critic_losses(batch, wanted)
+    torch.manual_seed(1)
+    parts = [
+        critic_loss(
+            cast(ConditionCritic, recipe.networks[name]),
+            real,
+            drawn.pictures[name],
+            shown(batch),
+            recipe.config,
+        )
+        for name, real in cut_out(faces).items()
+    ]
+    for loss, value in judged.items():  # eq. 8: over all three critics
+        summed = sum(float(one[loss].detach()) for one in parts)
+        assert float(value.detach()) == pytest.approx(summed, rel=1e-4), loss
 
 
 def test_the_rates_stay_for_half_and_fall_to_zero() -> None:

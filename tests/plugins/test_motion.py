@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import json
+import re
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
 from reenact_motion import MOTION_GAN, TEXTURE_GAN, MotionGANSettings, TextureRenderer
 from reenact_motion.network import CLASSES, NOISE, POINT, MotionGenerator, inner
 from reenact_motion.recipe import MotionSampler, build_recipe
+from reenact_motion.scaling import main as scaling
+from reenact_motion.scaling import plane
 from reenact_motion.segments import SAMPLES, UNITS, deviations_of, find_segments
 from reenact_motion.srvf import (
     Curve,
@@ -156,6 +161,43 @@ def test_two_steps_of_training_change_both_networks_and_give_figures(
     assert source.motion("happy", 0).shape[1:] == (478, 3)
 
 
+def test_eq_5_and_6_by_hand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The critic's slope is 3 in one number and 4 in another; the generator makes noughts."""
+
+    class Slope(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.still = nn.Parameter(torch.zeros(1))
+
+        def forward(self, tangent: Tensor, emotion: Tensor) -> Tensor:
+            flat = tangent.flatten(1)
+            return 3 * flat[:, :1] + 4 * flat[:, 1:2] + 0 * self.still
+
+    class Nought(Slope):
+        def forward(self, noise: Tensor, emotion: Tensor) -> Tensor:
+            return torch.zeros(len(noise), *POINT) + 0 * self.still
+
+    def clips(folder: Path) -> list[Motion]:
+        return [acting(number, folder.name) for number in range(1, len(EMOTIONS))]
+
+    monkeypatch.setattr("reenact_motion.recipe.load_motions", clips)
+    for name in ("train", "val"):
+        (tmp_path / name).mkdir()
+    folders = {name: str(tmp_path / name) for name in ("train", "val")}
+    recipe = build_recipe({**folders, "batch_size": 2, "reconstruction_weight": 3.0})
+    recipe.networks = {"generator": Nought(), "critic": Slope()}
+    recipe.optimizers = {
+        name: torch.optim.SGD(network.parameters(), 0.0)
+        for name, network in recipe.networks.items()
+    }
+    real = torch.full((1, 2, *POINT), 0.25)
+    losses = recipe.step({"tangent": real, "emotion": torch.zeros(1, 2, dtype=torch.long)}, 0.0)
+    assert losses["critic"] == pytest.approx(0 - 7 * 0.25)
+    assert losses["penalty"] == pytest.approx(10 * (5 - 1) ** 2)
+    assert losses["adversarial"] == pytest.approx(0)
+    assert losses["reconstruction"] == pytest.approx(3 * 0.25)
+
+
 @pytest.mark.parametrize("emotion", EMOTIONS[1:])
 def test_the_shipped_motions_end_in_their_emotion_and_vary(emotion: str) -> None:
     source = MOTION_GAN.build(MotionGANSettings())
@@ -166,6 +208,33 @@ def test_the_shipped_motions_end_in_their_emotion_and_vary(emotion: str) -> None
     mean = MOTION_GAN.build(MotionGANSettings(variety=0))
     assert np.ptp(ends, axis=0).max() > 0.01
     assert np.array_equal(mean.motion(emotion, 0), mean.motion(emotion, 2))
+
+
+def test_scaling_finds_places_of_which_the_distances_are() -> None:
+    given = np.array([[0.0, 0], [4, 0], [4, 3], [1, 7]])
+    distances = np.linalg.norm(given[:, None] - given[None], axis=-1)
+    places, kept = plane(distances)
+    assert np.allclose(np.linalg.norm(places[:, None] - places[None], axis=-1), distances)
+    assert kept == pytest.approx(1)
+
+
+def test_real_and_drawn_motions_are_put_in_a_plane(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def clips(folder: Path) -> list[Motion]:
+        return [acting(number, f"person{number}") for number in (1, 5, 7)]
+
+    monkeypatch.setattr("reenact_motion.scaling.load_motions", clips)
+    out = tmp_path / "motions.png"
+    assert scaling([str(tmp_path), str(out)]) == 0
+    told = re.search(r"(\d+) real motions and as many drawn", capsys.readouterr().out)
+    assert told is not None
+    assert int(told[1]) == len(find_segments(clips(tmp_path)))
+    drawn = cv2.imread(str(out))
+    assert (drawn.min(axis=2) < 200).mean() > 0.002
+    folds = tmp_path / "folds.json"
+    folds.write_text(json.dumps({"folds": [["somebody"]]}))
+    assert scaling([str(tmp_path), str(out), "--folds", str(folds)]) == 2
 
 
 def test_texture_gans_identity_loss_is_one_minus_the_cosine_to_the_face() -> None:
@@ -186,8 +255,9 @@ def test_texture_gans_identity_loss_is_one_minus_the_cosine_to_the_face() -> Non
     drawn[1, 1, 0, 0] = 1  # cosine 0
     truth.requires_grad_()
     batch = {"reference": face, "truth": truth}
-    losses = recipe.further_losses(batch, drawn)
+    losses, told = recipe.further_losses(batch, drawn)
     assert float(losses["identity"]) == pytest.approx(10 * (0.4 + 1) / 2)
+    assert told["people"] == pytest.approx(np.log(2))  # both pictures are alike to F
 
 
 def test_texture_gans_reference_is_calm_and_turned_alike() -> None:
@@ -249,6 +319,7 @@ def test_texture_gan_is_validated_by_emotions_that_the_renderer_asks_for(
 def test_texture_gan_trains_and_draws(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     small = "batch_size = 2\nsize_px = 64\nwidth = 8\nvalidation_frames = 2\naugmentation = []\n"
+    small += "frames = 6\nacted_frames = 1\n"  # people of `val` act, too, and are measured
     weights = train_two_steps("texture_gan", tmp_path, small)
     renderer = TEXTURE_GAN.make(RendererSettings(name="texture_gan", weights=str(weights)))
     target = portrait_target(64)

@@ -27,13 +27,14 @@ from reenact_pixel_regression.regression import (
 
 from reenact.cli.main import main
 from reenact.config import RendererSettings
+from reenact.errors import ConfigError, ReenactError
 from reenact.expression.emotions import EMOTIONS
 from reenact.face.geometry import canonical_face
 from reenact.registry import import_object, load
 from reenact.targets.clip_files import decode_clip
 from reenact.testing.moving_portrait import moving_portrait, write_video
 from reenact.testing.portrait import drive, portrait_target
-from reenact.testing.weights import train_two_steps
+from reenact.testing.weights import people, train_two_steps
 from reenact.types import Array, Drive, Image
 from support.program import repository
 
@@ -190,6 +191,24 @@ def test_training_again_gives_the_same_weights(tmp_path: Path) -> None:
     assert np.abs(one[EMOTIONS.index("surprised") - 1] - one[0] * 0 - _straight(5)).max() > 0.05
 
 
+def test_it_learns_from_one_fold_and_measures_another(tmp_path: Path) -> None:
+    from reenact_pixel_regression.training import build_recipe
+
+    train = str(people() / "train")
+    folds = tmp_path / "folds.json"
+    folds.write_text(json.dumps({"folds": [["mirror"], ["portrait"]]}))
+    recipe = build_recipe({"train": train, "folds": str(folds), "held_out_fold": 1})
+    shown = [
+        {pair.person for found in pairs.values() for pair in found}
+        for pairs in (recipe.learned, recipe.held_out)
+    ]
+    assert shown == [{"mirror"}, {"portrait"}]
+    with pytest.raises(ReenactError, match="share people: mirror, portrait"):
+        build_recipe({"train": train, "val": train})
+    with pytest.raises(ConfigError, match=r"There is no folder nowhere; set settings\.val"):
+        build_recipe({"train": train, "val": "nowhere"})
+
+
 def test_the_exported_model_runs_where_torch_cannot_be_imported(tmp_path: Path) -> None:
     lines = list(export(tmp_path, "onnx", 128))
     assert len(lines) == 2
@@ -219,10 +238,11 @@ def test_it_may_be_trained_by_the_file_beside_it() -> None:
     from reenact_pixel_regression.training import PixelRegressionTraining
 
     from reenact.training.recipes import read_training_file
+    from reenact.training.sampling import read_settings
 
     path = repository() / "plugins" / "reenact_pixel_regression" / "pixel_regression.toml"
     file = read_training_file(path)
-    PixelRegressionTraining.model_validate(file.settings)
+    read_settings(PixelRegressionTraining, file.settings)
     spec = load("renderers", file.recipe)
     assert spec.recipe is not None
     assert callable(import_object(spec.recipe))

@@ -64,8 +64,11 @@ def check_it_resumes_and_shows_emotions(name: str, settings: str, folder: Path) 
 
     assert not change("neutral").any()
     assert not change("happy", 0.0).any()
-    assert change("happy", 0.1).any()
-    assert change("happy", 0.1).sum() < change("happy").sum()
+    # So faint that every renderer holds most of its change back: of a network that has learned
+    # nothing, half of the motion may change a picture as much as all of it.
+    faint = change("happy", 0.02)
+    assert faint.any()
+    assert faint.sum() < change("happy").sum() / 2
     assert (change("happy") != change("sad")).any()
     assert not change("happy")[:4].any()  # beside the face the photo stays
     check_export(name, weights, folder)

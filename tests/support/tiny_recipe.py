@@ -11,6 +11,7 @@ import torch
 from torch import nn
 from torch.utils.data import Dataset
 
+from reenact.training.adversarial import channels_last
 from reenact.training.loop import LoopOptions, Recipe, cosine
 
 
@@ -33,10 +34,12 @@ class TinyRecipe(Recipe):
 
     def __init__(self) -> None:
         torch.manual_seed(0)
-        net = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.BatchNorm2d(8), nn.Conv2d(8, 3, 1))
+        net = channels_last(
+            nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.BatchNorm2d(8), nn.Conv2d(8, 3, 1))
+        )
         self.networks: dict[str, nn.Module] = {"net": net}
         self.optimizers: dict[str, torch.optim.Optimizer] = {
-            "net": torch.optim.AdamW(net.parameters(), 1e-2)
+            "net": torch.optim.AdamW(net.parameters(), 1e-2, fused=True)
         }
         self.schedules = {"net": cosine(end=0.1)}
         self.losses: list[float] = []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from reenact.errors import ReenactError
 from reenact.evaluation.face_reader import FaceReader, own_shape
 from reenact.evaluation.recognition import read_expressions, shipped_recogniser
 from reenact.expression.emotions import EMOTIONS, acted_units
@@ -42,6 +43,17 @@ def test_groups_are_drawn_equally_often_with_another_face_of_the_same_clip() -> 
     assert (moved == 1).mean() > 0.95  # an expression of its own, wherever there is one
     smiles = emotions.draw(np.random.default_rng(0), 400)["emotions"][:, 5]
     assert smiles.mean() == pytest.approx(0.5, abs=0.08)
+
+
+def test_clips_in_which_no_face_is_clear_are_refused() -> None:
+    undecided = np.zeros((3, len(EMOTIONS)), np.float32)
+    undecided[:, :4] = 0.25
+    nothing = np.zeros((3, 17), np.float32)
+    faces = np.zeros((3, 32, 32, 3), np.uint8)
+    clip = LabelledClip("a", faces, nothing[:, :3], nothing, undecided, nothing[:, 0])
+    FaceMaterial([clip], [], "")
+    with pytest.raises(ReenactError, match=r"settings\.acted_frames"):
+        FaceMaterial([clip], [], "", by_emotion)
 
 
 def test_a_calm_face_is_bent_to_what_the_recogniser_tells(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import pytest
@@ -46,6 +47,17 @@ def test_a_training_can_be_stopped_before_its_first_step(tmp_path: Path) -> None
     assert recipe.losses == []
     resumed = TinyRecipe()
     assert train(resumed, options(tmp_path, 20), resume=True).step == 20
+
+
+def test_an_optimizer_may_rest_while_its_rate_follows_the_schedule(tmp_path: Path) -> None:
+    recipe = TinyRecipe()
+    resting = torch.optim.SGD([torch.zeros(1, requires_grad=True)], 1.0)
+    recipe.optimizers["resting"] = resting
+    recipe.schedules = {"resting": lambda progress: 1 - progress}
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        train(recipe, options(tmp_path, 4))
+    assert resting.param_groups[0]["lr"] == 0
 
 
 def test_training_learns_and_keeps_the_best(tmp_path: Path) -> None:
@@ -164,6 +176,7 @@ def test_another_networks_state_is_refused(tmp_path: Path) -> None:
 
 WITH_WORKERS = """
 import sys
+import warnings
 from pathlib import Path
 sys.path.insert(0, {tests!r})
 from support.tiny_recipe import TinyRecipe, options

@@ -23,7 +23,13 @@ from reenact.expression.emotions import EMOTIONS, LEVELS
 from reenact.models.masked_generator import ConditionCritic
 from reenact.training.faces.clips import LabelledClip
 from reenact.training.faces.material import FaceMaterial, one_hot
-from reenact.training.faces.recipe import FaceGanConfig, FaceRecipe, recipe_builder, sizes_of
+from reenact.training.faces.recipe import (
+    FaceGanConfig,
+    FaceRecipe,
+    critic_log_loss,
+    recipe_builder,
+    sizes_of,
+)
 from reenact.types import Array
 from reenact_attention_cgan.network import (
     CONDITIONS,
@@ -90,7 +96,7 @@ class AttentionRecipe(FaceRecipe):
         false, _ = self.networks["critic"](generated)
         known = self.networks["identity"](batch["faces"])
         return {
-            "critic": discriminator_loss(real, false),
+            "critic": critic_log_loss(real, false),  # eq. 11
             "read": self.config.level_weight * classification(read, wanted),
             "people": F.cross_entropy(known.float(), batch["people"]),
         }
@@ -114,11 +120,6 @@ class AttentionRecipe(FaceRecipe):
             "level": config.level_weight * classification(read, wanted),
             **self.pair_losses((drawn, batch["faces"])),
         }
-
-
-def discriminator_loss(real: Tensor, generated: Tensor) -> Tensor:
-    """Return L_adv^D of eq. 11, of logits."""
-    return F.softplus(-real.float()).mean() + F.softplus(generated.float()).mean()
 
 
 def adversarial_loss(generated: Tensor, saturating: bool) -> Tensor:

@@ -19,33 +19,18 @@ from pathlib import Path
 import numpy as np
 
 from reenact.config import RendererSettings
-from reenact.errors import ReenactError, SourceError
-from reenact.evaluation.clips import crop_target
-from reenact.evaluation.emotions import emotion_drive
+from reenact.errors import ReenactError
+from reenact.evaluation.emotions import emotion_drive, photo_target
 from reenact.evaluation.face_reader import FaceReader
 from reenact.evaluation.metrics import ssim
 from reenact.expression.emotions import EMOTIONS
-from reenact.face.geometry import crop_transform, transform_points
-from reenact.imaging import crop_image, smoothstep
+from reenact.imaging import smoothstep
 from reenact.registry import load
 from reenact.sinks.video_file import FileSink
-from reenact.sources.image_file import read_image
 from reenact.storage import atomic_write
 from reenact.types import Frame, Image, Renderer, Target
 
 FPS = 25.0
-
-
-def photo_target(path: Path, size_px: int, renderer: str) -> Target:
-    """Make the target of a photo. Raises SourceError if it shows no face."""
-    photo = read_image(path)
-    with FaceReader() as reader:
-        points = reader.track(photo)
-    if points is None:
-        raise SourceError(f"{path} shows no face.")
-    affine = crop_transform(points, size_px)
-    crop = crop_image(photo, affine, size_px)
-    return crop_target(path.stem, crop, transform_points(points, affine), renderer)
 
 
 def intensities(frames: int) -> list[float]:
@@ -77,7 +62,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         settings = RendererSettings(name=options.renderer, weights=options.weights)
         renderer = load("renderers", options.renderer).make(settings)
-        target = photo_target(options.photo, options.size, options.renderer)
+        with FaceReader() as reader:
+            target = photo_target(options.photo, options.size, options.renderer, reader)
         levels = intensities(options.frames)
         frames, alike = draw(renderer, target, options.emotion, levels)
         with FileSink(options.out) as sink:

@@ -104,11 +104,10 @@ class G2GANRecipe(Recipe):
         config, both = self.config, cast(G2GANNetwork, self.networks["generators"])
         neutral, acting, landmarks = batch["reference"], batch["truth"], batch["truth_map"]
         drawn, calmed = both(neutral, landmarks), both.remove(acting, landmarks)
-        discriminator_losses = {}
-        costs = []
+        critic, costs = 0.0, []
         for name, real, fake in (("expression", acting, drawn), ("neutral", neutral, calmed)):
             discriminator = self.networks[name]
-            discriminator_losses[f"{name}_discriminator"] = discriminator_step(
+            critic += discriminator_step(
                 discriminator,
                 self.optimizers[name],
                 real=(landmarks, real),
@@ -124,7 +123,7 @@ class G2GANRecipe(Recipe):
             "cycle": CYCLE_SHARE * config.pixel_weight * back,
         }
         optimizer_step(self.optimizers["generators"], losses.values())
-        return {**as_floats(losses), **discriminator_losses}
+        return {**as_floats(losses), "critic": critic}
 
     def validate(self, network: nn.Module) -> dict[str, float]:
         """Return PSNR and SSIM on held-out people, through a neutral face."""

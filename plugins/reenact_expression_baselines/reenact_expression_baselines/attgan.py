@@ -31,7 +31,6 @@ from reenact.training.faces.recipe import (
 from reenact_expression_baselines import weights
 from reenact_expression_baselines.layers import (
     BaselineConfig,
-    critic_and_class_losses,
     doubling,
     drawing,
     halving,
@@ -92,9 +91,11 @@ class AttganRecipe(FaceRecipe):
     def critic_losses(self, batch: Mapping[str, Tensor], wanted: Tensor) -> dict[str, Tensor]:
         """Return the losses of the critic."""
         config = self.config
-        return critic_and_class_losses(
-            self, batch, wanted, config.critic_class_weight, config.penalty_weight
-        )
+
+        def read_loss(read: Tensor, shown: Tensor) -> Tensor:
+            return config.critic_class_weight * F.cross_entropy(read, shown)
+
+        return self.wasserstein_losses(batch, wanted, config.penalty_weight, read_loss)
 
     def generator_losses(self, batch: Mapping[str, Tensor], wanted: Tensor) -> dict[str, Tensor]:
         """Return the losses of the generator."""

@@ -24,7 +24,13 @@ from reenact.models.export import conditional_exporter
 from reenact.models.masked_generator import ConditionCritic, coloured, total_variation
 from reenact.models.weights import builder
 from reenact.training.faces.material import FaceMaterial, by_emotion
-from reenact.training.faces.recipe import FaceGanConfig, FaceRecipe, recipe_builder, sizes_of
+from reenact.training.faces.recipe import (
+    FaceGanConfig,
+    FaceRecipe,
+    critic_log_loss,
+    recipe_builder,
+    sizes_of,
+)
 from reenact_expression_baselines import weights
 from reenact_expression_baselines.layers import (
     BaselineConfig,
@@ -144,9 +150,9 @@ class ExprganRecipe(FaceRecipe):
         known = F.cross_entropy(read[:, : len(EMOTIONS)].float(), self.shows(batch))
         prior = self.networks["prior"]
         return {
-            "critic": F.softplus(-scores.float()).mean() + F.softplus(false.float()).mean(),
+            "critic": critic_log_loss(scores, false),
             "read": self.config.class_weight * known,
-            "prior": F.softplus(-prior(even)).mean() + F.softplus(prior(identity)).mean(),
+            "prior": critic_log_loss(prior(even), prior(identity)),
         }
 
     def generator_losses(self, batch: Mapping[str, Tensor], wanted: Tensor) -> dict[str, Tensor]:

@@ -1,18 +1,15 @@
-"""What the three baselines share: sizes, layers that halve or double pictures, and a loss."""
+"""What the three baselines share: sizes, and layers that halve or double pictures."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import nn
 
 from reenact.models.masked_generator import check_side
 from reenact.models.weights import NetworkConfig
-from reenact.training.faces.recipe import FaceRecipe, critic_losses
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,18 +56,3 @@ def doubling(inputs: int, outputs: int) -> nn.Sequential:
 def drawing(inputs: int) -> nn.Sequential:
     """Return the last layer, which doubles the picture and gives colours in -1..1."""
     return nn.Sequential(nn.ConvTranspose2d(inputs, 3, 4, 2, 1), nn.Tanh())
-
-
-def critic_and_class_losses(
-    recipe: FaceRecipe,
-    batch: Mapping[str, Tensor],
-    wanted: Tensor,
-    class_weight: float,
-    penalty_weight: float,
-) -> dict[str, Tensor]:
-    """Return WGAN-GP's losses of a recipe's critic, which also reads the emotion of true faces."""
-    with torch.no_grad():
-        generated = recipe.networks["generator"](recipe.given(batch)[0], wanted)
-    critic = recipe.networks["critic"]
-    losses, read = critic_losses(critic, batch["faces"], generated, penalty_weight)
-    return {**losses, "read": class_weight * F.cross_entropy(read, recipe.shows(batch))}

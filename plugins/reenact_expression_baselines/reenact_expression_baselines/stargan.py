@@ -28,7 +28,7 @@ from reenact.training.faces.recipe import (
 )
 from reenact.training.loop import Schedule
 from reenact_expression_baselines import weights
-from reenact_expression_baselines.layers import BaselineConfig, critic_and_class_losses
+from reenact_expression_baselines.layers import BaselineConfig
 
 
 @pydantic_dataclass(frozen=True, config=ConfigDict(extra="forbid"))
@@ -69,9 +69,11 @@ class StarganRecipe(FaceRecipe):
     def critic_losses(self, batch: Mapping[str, Tensor], wanted: Tensor) -> dict[str, Tensor]:
         """Return the losses of the critic."""
         config = self.config
-        return critic_and_class_losses(
-            self, batch, wanted, config.class_weight, config.penalty_weight
-        )
+
+        def read_loss(read: Tensor, shown: Tensor) -> Tensor:
+            return config.class_weight * F.cross_entropy(read, shown)
+
+        return self.wasserstein_losses(batch, wanted, config.penalty_weight, read_loss)
 
     def generator_losses(self, batch: Mapping[str, Tensor], wanted: Tensor) -> dict[str, Tensor]:
         """Return the losses of the generator."""

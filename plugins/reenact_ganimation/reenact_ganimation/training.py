@@ -36,7 +36,6 @@ from reenact.training.faces.material import FaceMaterial
 from reenact.training.faces.recipe import (
     FaceGanConfig,
     FaceRecipe,
-    critic_losses,
     falling,
     recipe_builder,
     sizes_of,
@@ -90,12 +89,12 @@ class GanimationRecipe(FaceRecipe):
 
     def critic_losses(self, batch: Mapping[str, Tensor], wanted: Tensor) -> dict[str, Tensor]:
         """Return WGAN-GP's losses and the error of the units read off real faces."""
-        config, real = self.config, batch["faces"]
-        with torch.no_grad():
-            generated = self.networks["generator"](self.given(batch)[0], wanted).float()
-        critic = self.networks["critic"]
-        losses, read = critic_losses(critic, real, generated, config.penalty_weight)
-        return {**losses, "read": config.condition_weight * F.mse_loss(read, batch["units"])}
+        config = self.config
+
+        def read_loss(read: Tensor, units: Tensor) -> Tensor:
+            return config.condition_weight * F.mse_loss(read, units)
+
+        return self.wasserstein_losses(batch, wanted, config.penalty_weight, read_loss)
 
     def generator_losses(self, batch: Mapping[str, Tensor], wanted: Tensor) -> dict[str, Tensor]:
         """Return the losses of the generator."""

@@ -16,7 +16,7 @@ from reenact.types import Array
 from reenact_motion import NAME, MotionGANSettings
 from reenact_motion.network import NOISE, MotionGenerator
 from reenact_motion.segments import CONTEMPT, FPS, deviations_of
-from reenact_motion.srvf import curve_of, exp_map, inner
+from reenact_motion.srvf import Curve, curve_of, exp_map, inner
 
 _MIN_S, _MAX_S = 0.3, 1.5
 """How long a motion takes."""
@@ -42,14 +42,18 @@ class MotionGAN:
         """Return float32 (F, 478, 3), iod, at 25 frames a second: from zero to the peak."""
         number = EMOTIONS.index(emotion)
         rng = np.random.default_rng([seed, number])
-        noise = torch.tensor(rng.standard_normal((1, NOISE))).float()
-        with torch.inference_mode():
-            tangent = self._network(noise, torch.tensor([number - 1]))[0].double().numpy()
-        mean = self._network.means[number - 1].double().numpy()
-        mean /= np.sqrt(inner(mean, mean))  # half precision leaves the sphere
-        curve = curve_of(exp_map(mean, self._variety * tangent))
+        curve = curve_of(self.point(number, rng))
         usual_s, spread_s = self._network.durations[number - 1].tolist()
         length_s = usual_s + self._variety * spread_s * rng.standard_normal()
         frames = round(float(np.clip(length_s, _MIN_S, _MAX_S)) * FPS) + 1
         motion = deviations_of(curve, number, frames)
         return mirrored_deviation(motion) if number == CONTEMPT and seed % 2 else motion
+
+    def point(self, number: int, rng: np.random.Generator) -> Curve:
+        """Draw a point of the sphere, (T - 1, M), for an index into `EMOTIONS` above 0."""
+        noise = torch.tensor(rng.standard_normal((1, NOISE))).float()
+        with torch.inference_mode():
+            tangent = self._network(noise, torch.tensor([number - 1]))[0].double().numpy()
+        mean = self._network.means[number - 1].double().numpy()
+        mean /= np.sqrt(inner(mean, mean))  # half precision leaves the sphere
+        return exp_map(mean, self._variety * tangent)

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -103,8 +102,10 @@ class TextureRecipe(AdversarialRecipe):
         self.networks["identity"] = IdentityNetwork(config.width)
         self.optimizers["identity"] = adam(self.networks["identity"], config.discriminator_rate)
 
-    def further_losses(self, batch: Mapping[str, Any], generated: Tensor) -> dict[str, Tensor]:
-        """Let F learn from the real pictures, and return the loss of the generated ones by it."""
+    def further_losses(
+        self, batch: Mapping[str, Any], generated: Tensor
+    ) -> tuple[dict[str, Tensor], dict[str, float]]:
+        """Let F learn from real pictures; return the loss of the generated ones, and its own."""
         assert isinstance(self.config, TextureTraining)
         network = self.networks["identity"]
         known = network(batch["reference"])
@@ -114,7 +115,8 @@ class TextureRecipe(AdversarialRecipe):
         network.requires_grad_(False)
         alike = (known.detach() * network(generated)).sum(dim=1)
         network.requires_grad_(True)
-        return {"identity": self.config.identity_weight * (1 - alike).mean()}
+        identity = self.config.identity_weight * (1 - alike).mean()
+        return {"identity": identity}, {"people": float(told.detach())}
 
     def validate(self, network: nn.Module) -> dict[str, float]:
         """Return the figures of the held-out pairs, and how well acted emotions are shown.
@@ -187,9 +189,9 @@ def load_pairs(config: TextureTraining) -> tuple[PictureMaterial, list[LabelledC
     clips, held_out = split_people(data, lambda folder: load_labelled(folder, data))
     description, measured = describe(clips, data), held_out
     if data.acted_frames:
-        acted = partial(load_acted, Path(data.train))
-        clips = [*clips, *acted(data, {clip.identity for clip in clips})]
-        measured = acted(replace(data, acted_frames=1), {clip.identity for clip in held_out})
+        clips = [*clips, *load_acted(Path(data.train), data, {clip.identity for clip in clips})]
+        few = replace(data, acted_frames=1)
+        measured = load_acted(data.held_out_folder, few, {clip.identity for clip in held_out})
     pairs = AlignedPairs(clips, config.augmentation)
     return PictureMaterial(pairs, AlignedPairs(measured).all(), description), held_out
 

@@ -155,8 +155,8 @@ def table(results: Mapping[Choice, Mapping[str, float]]) -> str:
 
 def main(clips: str, folds_path: str) -> None:
     """Print the table of a folder of clips."""
-    config = PixelRegressionTraining(train=Path(clips), val=Path(clips))
-    pairs = read_pairs(config.train, config.evidence, config.min_people, config.mean_motion)
+    config = PixelRegressionTraining(train=clips)
+    pairs = read_pairs(Path(clips), config.evidence, config.min_people, config.mean_motion)
     shown = {
         name: align(found, name, motion_of(found, name, name in config.mean_motion))
         for name, found in pairs.items()

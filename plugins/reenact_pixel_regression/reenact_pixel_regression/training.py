@@ -6,23 +6,24 @@ There is nothing to iterate, so a resumed training computes the same weights aga
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from dataclasses import asdict, dataclass, fields
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Annotated, Any, Literal, cast
 
 import numpy as np
 import torch
-from pydantic import Field
+from pydantic import ConfigDict, Field, NonNegativeFloat, PositiveFloat, PositiveInt
+from pydantic.dataclasses import dataclass as pydantic_dataclass
 from torch import nn
 from torch.utils.data import Dataset
 
-from reenact.config import Section
 from reenact.errors import SourceError
 from reenact.evaluation.clips import find_clips
 from reenact.models.weights import save_model
 from reenact.training.loop import Recipe
-from reenact.training.sampling import read_settings
+from reenact.training.sampling import PeopleData, read_settings, split_people
 from reenact.types import Array
 from reenact_pixel_regression import NAME
 from reenact_pixel_regression.alignment import SIZE_PX, frame_points
@@ -35,46 +36,58 @@ from reenact_pixel_regression.regression import changed_share, pixel_kernel, pix
 Pairs = Mapping[str, list[FacePair]]
 
 
-class PixelRegressionTraining(Section):
-    """The `[settings]` of a training file; λ and σ are in units of a pixel's range 0..1."""
+@pydantic_dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+class PixelRegressionTraining(PeopleData):
+    """The `[settings]` of a training file; λ and σ are in units of a pixel's range 0..1.
 
-    train: Path = Field(description="clips of the people to learn from")
-    val: Path = Field(description="clips of other people, who are only measured")
-    method: Literal["ridge", "kernel"] = Field(
-        "ridge", description="ridge: Pixel-RR (eq. 6); kernel: Pixel-KR (eq. 14)"
-    )
-    penalty: float = Field(0.4, gt=0, description="λ of eq. 3 and 8")
-    width: float = Field(1.0, gt=0, description="σ of eq. 12, for method kernel")
-    levels: int = Field(9, ge=2, le=256, description="knots of a kernel regression")
-    evidence: float = Field(
-        0.1, ge=-1, le=1, description="least score of an expression without a label"
-    )
-    min_people: int = Field(
-        20, ge=1, description="with fewer who score so much, the best of the rest are taken, too"
-    )
-    mean_motion: list[str] = Field(
-        ["happy"],
-        description="expressions whose motion is the mean of the pairs; without labels the others "
-        "have that of the acted expression",
-    )
-    exaggeration: float = Field(
-        1.0, gt=0, le=2, description="factor on the motion that the targets are given"
-    )
-    limit_levels: float = Field(
-        0.0,
-        ge=0,
-        description="mean change, of 255 levels, by which a pixel takes part by half; 0: all do",
-    )
-    batch_size: int = Field(1, ge=1, description="unused: all pairs are solved at once")
+    Attributes:
+        method: "ridge", Pixel-RR (eq. 6), or "kernel", Pixel-KR (eq. 14).
+        penalty: λ of eq. 3 and 8.
+        width: σ of eq. 12, for the kernel.
+        levels: knots of a kernel regression.
+        evidence: least score of an expression without a label.
+        min_people: with fewer who score so much, the best of the rest are taken, too.
+        mean_motion: expressions whose motion is the mean of the pairs; without labels the others
+            have that of the acted expression.
+        exaggeration: factor on the motion that the targets are given.
+        limit_levels: mean change, of 255 levels, by which a pixel takes part by half; 0: all do.
+        batch_size: unused: all pairs are solved at once.
+    """
+
+    method: Literal["ridge", "kernel"] = "ridge"
+    penalty: PositiveFloat = 0.4
+    width: PositiveFloat = 1.0
+    levels: Annotated[int, Field(ge=2, le=256)] = 9
+    evidence: Annotated[float, Field(ge=-1, le=1)] = 0.1
+    min_people: PositiveInt = 20
+    mean_motion: tuple[str, ...] = ("happy",)
+    exaggeration: Annotated[float, Field(gt=0, le=2)] = 1.0
+    limit_levels: NonNegativeFloat = 0.0
+    batch_size: PositiveInt = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """Somebody in a folder of clips."""
+
+    identity: str
 
 
 class PixelRegressionRecipe(Recipe):
-    """Solves the regressions; satisfies `training.loop.Recipe`."""
+    """Solves the regressions; satisfies `training.loop.Recipe`.
+
+    Args:
+        config: the settings.
+        train, held_out: names of the people to learn from, and of those who are only measured.
+    """
 
     averaged = NAME
 
-    def __init__(self, config: PixelRegressionTraining) -> None:
+    def __init__(
+        self, config: PixelRegressionTraining, train: Collection[str], held_out: Collection[str]
+    ) -> None:
         self.config = config
+        self._train, self._held_out = train, held_out
         levels = 2 if config.method == "ridge" else config.levels
         self.networks: dict[str, nn.Module] = {NAME: PixelTables(levels)}
         self.optimizers: dict[str, torch.optim.Optimizer] = {}
@@ -84,16 +97,16 @@ class PixelRegressionRecipe(Recipe):
     @cached_property
     def learned(self) -> Pairs:
         """The pairs of each expression to learn from."""
-        return self._read(self.config.train)
+        return self._read(Path(self.config.train), self._train)
 
     @cached_property
     def held_out(self) -> Pairs:
         """The pairs of each expression of other people."""
-        return self._read(self.config.val)
+        return self._read(self.config.held_out_folder, self._held_out)
 
-    def _read(self, folder: Path) -> Pairs:
+    def _read(self, folder: Path, people: Collection[str]) -> Pairs:
         config = self.config
-        pairs = read_pairs(folder, config.evidence, config.min_people, config.mean_motion)
+        pairs = read_pairs(folder, config.evidence, config.min_people, config.mean_motion, people)
         if not any(pairs.values()):
             raise SourceError(f"No clip of {folder} shows an expression and its neutral face.")
         return pairs
@@ -155,7 +168,8 @@ class PixelRegressionRecipe(Recipe):
 
     def save(self, network: nn.Module, path: Path, facts: Mapping[str, str]) -> None:
         """Write half-precision safetensors that the renderer loads."""
-        config = self.config.model_dump(mode="json", exclude={"train", "val", "batch_size"})
+        others = {"batch_size", *(one.name for one in fields(PeopleData))}
+        config = {key: value for key, value in asdict(self.config).items() if key not in others}
         header = {"architecture": NAME, "config": json.dumps(config)}
         sizes = {"pairs": json.dumps(self._sizes)}
         save_model(path, network.state_dict(), {**header, **sizes, **facts})
@@ -167,14 +181,19 @@ def _psnr(drawn: Array, true: Array, face: Any) -> float:
     return float(np.mean(-10 * np.log10(np.maximum(errors, 1e-10))))
 
 
+def people_in(folder: Path) -> list[Person]:
+    """Return whom the clips of a folder show. Raises SourceError if it holds none."""
+    return [
+        Person(name) for name in sorted({one.stem.split("__")[0] for one in find_clips(folder)})
+    ]
+
+
 def build_recipe(settings: Mapping[str, Any]) -> PixelRegressionRecipe:
     """Make the recipe from the `[settings]` of a training file.
 
-    Raises:
-        ConfigError: a setting is wrong.
-        SourceError: a folder holds no clips.
+    Raises ReenactError if a setting is wrong, a folder holds no clips, or train and val share
+    people.
     """
     config = read_settings(PixelRegressionTraining, settings)
-    for folder in (config.train, config.val):
-        find_clips(folder)
-    return PixelRegressionRecipe(config)
+    people = [{one.identity for one in part} for part in split_people(config, people_in)]
+    return PixelRegressionRecipe(config, *people)

@@ -23,6 +23,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from reenact.errors import ReenactError
 from reenact.evaluation import metrics
 from reenact.evaluation.face_reader import FaceReader, own_shape
 from reenact.evaluation.recognition import clear_labels, shipped_recogniser
@@ -64,6 +65,9 @@ class FaceMaterial:
         group: tells the group of each face of a clip, -1: leave it out. Groups are drawn equally
             often. None: each person is a group.
 
+    Raises:
+        ReenactError: all faces are left out.
+
     Attributes:
         people: whom the training faces show; `people` of a batch are indices into it.
     """
@@ -84,6 +88,11 @@ class FaceMaterial:
             for row, key in enumerate(keys.tolist()):
                 if key >= 0:
                     groups.setdefault(key, []).append((clip, row))
+        if not groups:
+            raise ReenactError(
+                "No face to train on clearly shows an emotion or rests; add clips, or bend some to "
+                "emotions by --set settings.acted_frames=6."
+            )
         self._groups = list(groups.values())
         self._chances = [
             _chances(np.array([clip.intensity[row] for clip, row in faces]))

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
+import torch.nn.functional as F
 from pydantic import ConfigDict, NonNegativeFloat, PositiveFloat, PositiveInt
 from pydantic.dataclasses import dataclass as pydantic_dataclass
 from torch import Tensor, nn
@@ -123,8 +124,30 @@ class FaceRecipe(Recipe):
         return batch[f"{prefix}faces"], self.shows(batch, prefix)
 
     def critic_losses(self, batch: Mapping[str, Tensor], wanted: Tensor) -> dict[str, Tensor]:
-        """Return the losses of the critics."""
+        """Return the losses of the critics, by the same names in all recipes.
+
+        `critic` is the loss of telling true faces from drawn ones, `penalty` that of the gradient,
+        `read` that of what a critic reads off true faces; each is summed over the critics. Networks
+        that judge something else have names of their own.
+        """
         raise NotImplementedError
+
+    def wasserstein_losses(
+        self,
+        batch: Mapping[str, Tensor],
+        wanted: Tensor,
+        penalty_weight: float,
+        read_loss: Callable[[Tensor, Tensor], Tensor],
+    ) -> dict[str, Tensor]:
+        """Return the losses of WGAN-GP of the network `critic`.
+
+        `read_loss` is given what it reads off true faces, and what they show.
+        """
+        with torch.no_grad():
+            generated = self.networks["generator"](self.given(batch)[0], wanted)
+        critic = self.networks["critic"]
+        losses, read = critic_losses(critic, batch["faces"], generated, penalty_weight)
+        return {**losses, "read": read_loss(read, self.shows(batch))}
 
     def generator_losses(self, batch: Mapping[str, Tensor], wanted: Tensor) -> dict[str, Tensor]:
         """Return the losses of the generator, from which the critics learn nothing."""
@@ -208,6 +231,11 @@ def critic_losses(
         "penalty": penalty_weight * penalty,
     }
     return losses, read.float()
+
+
+def critic_log_loss(real: Tensor, generated: Tensor) -> Tensor:
+    """Return −log D(x) − log(1 − D(G)) of logits, means over both (Goodfellow 2014)."""
+    return F.softplus(-real.float()).mean() + F.softplus(generated.float()).mean()
 
 
 def falling(constant: float) -> Schedule:
