@@ -27,6 +27,7 @@ from reenact.live.drives import still_expression
 from reenact.rendering.compositing import Paster
 from reenact.sinks.video_file import FileSettings
 from reenact.targets.library import resize_target, target_from_image
+from reenact.targets.surroundings import with_surroundings
 from reenact.types import Array, Drive, Frame, Pose, Renderer, Target
 from tools import ASSETS
 from tools.demo_portrait import composed_portrait
@@ -124,7 +125,7 @@ def main() -> None:
     arguments = parser.parse_args()
     tracker = MediaPipeTracker(TrackingSettings(), static=True)
     target = target_from_image("demo actor", composed_portrait(tracker), tracker)
-    target = resize_target(target, arguments.size)
+    target = with_surroundings(resize_target(target, arguments.size))
     renderer = registry.load("renderers", "warp_unet").make(RendererSettings(size=arguments.size))
     sink = registry.load("sinks", "file").make(
         str(arguments.out), SinkSettings(file=FileSettings(crf=23))

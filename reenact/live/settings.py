@@ -262,7 +262,7 @@ def _told(error: ValidationError, section: str = "") -> str:
     """
     problem = error.errors()[0]
     if problem["type"] != "string_pattern_mismatch":
-        return f"{section}{first_problem(error)}"
+        return first_problem(error, section)
     name = section + ".".join(map(str, problem["loc"]))
     schema = next(one.schema for one in walk(Settings(), unused=True) if one.name == name)
     return f"{name} cannot be {problem['input']!r}; it is {schema['description']}."
