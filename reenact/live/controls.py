@@ -179,7 +179,7 @@ class Controls:
             size_px, max_side_px = settings.renderer.size, settings.output.max_side
             target = open_target(name, size_px, store=self._store)
             prepared = self.session.reenactor.prepare(target, size_px, max_side_px)
-            self.session.presenter.ask(then)
+            then()
             self.session.presenter.switch(prepared)
             self.target = name
 

@@ -14,7 +14,9 @@ from reenact.errors import ConfigError, ReenactError, SinkError
 from reenact.live.controls import Controls
 from reenact.live.presets import preset_names, preset_path
 from reenact.live.session import Session
+from reenact.live.settings import load_settings
 from reenact.sinks.fanout import SinkSet
+from reenact.targets.library import open_target
 from reenact.testing.moving_portrait import moving_portrait, write_video
 from support.fakes import GREEN, FakeReenactor, FakeSink, FakeSource, until
 from support.sessions import OUTPUT_FPS
@@ -165,11 +167,28 @@ def test_presets_stay_in_their_folder() -> None:
         preset_path("../escape")
 
 
+@pytest.fixture
+def plain_session() -> Iterator[Session]:
+    """A session of the test pattern and the astronaut; what was asked waits for `settle`."""
+    options = ["renderer.name=warp", "fusion.method=direct", "actor.neutral=fresh"]
+    settings, target = load_settings(None, options), open_target("astronaut")
+    with Session.open(settings, "pattern", target, ["null"]) as session:
+        yield session
+
+
+def test_a_size_stays_when_the_next_setting_prepares_the_target_anew(
+    plain_session: Session,
+) -> None:
+    controls = Controls(plain_session, "astronaut")
+    controls.update("renderer", "size", 128)
+    controls.update("output", "max_side", 300)
+    plain_session.presenter.settle()
+    assert plain_session.reenactor.target.crop_size == 128
+    assert max(plain_session.reenactor.size) == 300
+
+
 def test_a_real_session_changes_its_target_and_measures_the_face(tmp_path: Path) -> None:
     """The portrait drives one target and then another; features are those of the new one."""
-    from reenact.live.settings import load_settings
-    from reenact.targets.library import open_target
-
     images, _ = moving_portrait()
     write_video(tmp_path / "actor.mp4", images)
     still = tmp_path / "still.mp4"
