@@ -170,18 +170,19 @@ class Controls:
         Raises:
             ReenactError: there is no such target, or it cannot be drawn; the old one stays.
         """
-        self._switch(name, self.session.settings, lambda: None)
+        with self._switching:
+            self._switch(name, self.session.settings, lambda: None)
 
     def _switch(self, name: str, settings: Settings, then: Callable[[], None]) -> None:
+        """Prepare a target, call `then`, and fade to it. The caller holds `_switching`."""
         from reenact.targets.library import open_target
 
-        with self._switching:
-            size_px, max_side_px = settings.renderer.size, settings.output.max_side
-            target = open_target(name, size_px, store=self._store)
-            prepared = self.session.reenactor.prepare(target, size_px, max_side_px)
-            then()
-            self.session.presenter.switch(prepared)
-            self.target = name
+        size_px, max_side_px = settings.renderer.size, settings.output.max_side
+        target = open_target(name, size_px, store=self._store)
+        prepared = self.session.reenactor.prepare(target, size_px, max_side_px)
+        then()
+        self.session.presenter.switch(prepared)
+        self.target = name
 
     # Settings
 
@@ -199,9 +200,10 @@ class Controls:
             with self._switching:
                 session.reenactor.open_backdrop()
         if name in _PREPARED and self.settings()[name] != value:
-            tried = session.settings.model_copy(deep=True)
-            change(tried, section, key, value)
-            self._switch(self.target, tried, lambda: session.update(section, key, value))
+            with self._switching:  # a switch under way decides the target and the other settings
+                tried = session.settings.model_copy(deep=True)
+                change(tried, section, key, value)
+                self._switch(self.target, tried, lambda: session.update(section, key, value))
         else:
             session.update(section, key, value)
 

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+import threading
+from collections.abc import Callable, Collection, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
+from time import sleep
 from typing import Any, cast
 
 import av
@@ -18,6 +23,7 @@ from reenact.live.settings import load_settings
 from reenact.sinks.fanout import SinkSet
 from reenact.targets.library import open_target
 from reenact.testing.moving_portrait import moving_portrait, write_video
+from reenact.types import Target
 from support.fakes import GREEN, FakeReenactor, FakeSink, FakeSource, until
 from support.sessions import OUTPUT_FPS
 from support.simulation import SimulatedTime
@@ -185,6 +191,47 @@ def test_a_size_stays_when_the_next_setting_prepares_the_target_anew(
     plain_session.presenter.settle()
     assert plain_session.reenactor.target.crop_size == 128
     assert max(plain_session.reenactor.size) == 300
+
+
+@dataclass
+class Gate:
+    """Holds whoever opens a target until it is opened itself."""
+
+    reached: threading.Event = field(default_factory=threading.Event)
+    passed: threading.Event = field(default_factory=threading.Event)
+
+    def open_target(self, *arguments: Any, **named: Any) -> Target:
+        self.reached.set()
+        assert self.passed.wait(60.0)
+        return open_target(*arguments, **named)
+
+
+@contextmanager
+def during_a_switch(
+    controls: Controls, name: str, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Callable[[str, str, Any], None]]:
+    """Hold a switch to a target half-way; yield what changes a setting meanwhile."""
+    gate = Gate()
+    monkeypatch.setattr("reenact.targets.library.open_target", gate.open_target)
+    with ThreadPoolExecutor() as threads:
+        done = [threads.submit(controls.switch_target, name)]
+        assert gate.reached.wait(60.0)
+        yield lambda *change: done.append(threads.submit(controls.update, *change))
+        sleep(0.2)  # so that it has begun
+        gate.passed.set()
+        for one in done:
+            one.result(60.0)
+    controls.session.presenter.settle()
+
+
+def test_a_size_that_changes_during_a_switch_keeps_the_new_target(
+    plain_session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    controls = Controls(plain_session, "astronaut")
+    with during_a_switch(controls, "robin", monkeypatch) as change:
+        change("renderer", "size", 128)
+    target = plain_session.reenactor.target
+    assert (controls.target, target.name, target.crop_size) == ("robin", "robin", 128)
 
 
 def test_a_real_session_changes_its_target_and_measures_the_face(tmp_path: Path) -> None:
