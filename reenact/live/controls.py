@@ -20,6 +20,7 @@ from reenact import registry
 from reenact.config import Settings
 from reenact.errors import ReenactError, SinkError
 from reenact.live.features import Feature, features
+from reenact.live.prepared_target import PreparedTarget
 from reenact.live.presenter import Show
 from reenact.live.presets import live_settings, preset_path, read_preset, write_preset
 from reenact.live.problems import problems
@@ -77,6 +78,7 @@ class Controls:
         self._now_s = now_s
         self._start_s = now_s()
         self._switching = threading.Lock()
+        self._prepared: PreparedTarget | None = None
         self._counts = deque([(self._start_s, 0, dict[str, int]())])
         self._counting = threading.Lock()
 
@@ -182,7 +184,14 @@ class Controls:
         prepared = self.session.reenactor.prepare(target, size_px, max_side_px)
         then()
         self.session.presenter.switch(prepared)
-        self.target = name
+        self.target, self._prepared = name, prepared
+
+    def _open_backdrop(self) -> None:
+        """Find out where the target ends; that of the last switch may come with the next frame."""
+        if self._prepared is None:
+            self.session.reenactor.open_backdrop()
+        else:
+            self._prepared.open_backdrop(self.session.settings.output)
 
     # Settings
 
@@ -198,8 +207,9 @@ class Controls:
         name, session = f"{section}.{key}", self.session
         if name == "output.background" and value != "keep":
             with self._switching:
-                session.reenactor.open_backdrop()
-        if name in _PREPARED and self.settings()[name] != value:
+                self._open_backdrop()
+                session.update(section, key, value)
+        elif name in _PREPARED and self.settings()[name] != value:
             with self._switching:  # a switch under way decides the target and the other settings
                 tried = session.settings.model_copy(deep=True)
                 change(tried, section, key, value)

@@ -24,7 +24,7 @@ from reenact.sinks.fanout import SinkSet
 from reenact.targets.library import open_target
 from reenact.testing.moving_portrait import moving_portrait, write_video
 from reenact.types import Target
-from support.fakes import GREEN, FakeReenactor, FakeSink, FakeSource, until
+from support.fakes import GREEN, MAGENTA, FakeReenactor, FakeSink, FakeSource, until
 from support.sessions import OUTPUT_FPS
 from support.simulation import SimulatedTime
 
@@ -232,6 +232,17 @@ def test_a_size_that_changes_during_a_switch_keeps_the_new_target(
         change("renderer", "size", 128)
     target = plain_session.reenactor.target
     assert (controls.target, target.name, target.crop_size) == ("robin", "robin", 128)
+
+
+def test_a_background_that_changes_during_a_switch_stands_behind_the_new_target(
+    plain_session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    controls = Controls(plain_session, "astronaut")
+    with during_a_switch(controls, "robin", monkeypatch) as change:
+        change("output", "background_colour", "#ff00ff")
+        change("output", "background", "colour")
+    corner = plain_session.reenactor.idle(0.0, 0).image[0, 0]
+    assert tuple(corner) == MAGENTA
 
 
 def test_a_real_session_changes_its_target_and_measures_the_face(tmp_path: Path) -> None:
