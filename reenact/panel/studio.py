@@ -168,10 +168,11 @@ class Studio(ClosesOnExit):
             raise SinkError(f"There is no output {output}.")
         controls = self.controls
         if controls is not None:
-            known = {one["name"] for one in controls.outputs()}
-            if output in known:  # an output that failed is tried again
+            errors = {one["name"]: one["error"] for one in controls.outputs()}
+            works = errors.get(output) == ""
+            if output in errors and not (on and works):  # one that failed is tried again
                 controls.remove_output(output)
-            if on:
+            if on and not works:
                 controls.add_output(output)
         others = [one for one in self.choice.outputs if one != output]
         self._choose(outputs=(*others, output) if on else tuple(others))

@@ -115,6 +115,16 @@ def test_outputs_that_fail_are_told_and_end_nothing(
     assert {"name": "panel", "error": ""} in controls.outputs()
 
 
+def test_an_output_that_is_switched_on_twice_is_one_and_goes_off_at_once(panel: Panel) -> None:
+    panel.start("pattern")
+    controls = panel.studio.controls
+    assert controls is not None
+    for on, names in ((True, ["panel", "null"]), (True, ["panel", "null"]), (False, ["panel"])):
+        assert panel.call("POST", "/api/outputs", output="null", on=on) is None
+        panel.frames(3)
+        assert [one["name"] for one in controls.outputs()] == names
+
+
 def test_a_target_that_is_shown_can_be_renamed(panel: Panel) -> None:
     panel.studio.gallery.store.create(replace(portrait_target(), name="anna"))
     panel.start("pattern", "anna")
