@@ -59,7 +59,8 @@ class SinkSet(ClosesOnExit):
         stands in `errors`.
         """
         with self._changes:
-            name = _unique([*self._working, *self._waiting, name or sink.name])[-1]
+            staying = [name for name in self._working if name not in self._leaving]
+            name = _unique([*staying, *self._waiting, name or sink.name])[-1]
             self._errors.pop(name, None)
             self._waiting[name] = sink
         return name
@@ -77,25 +78,27 @@ class SinkSet(ClosesOnExit):
         with self._changes:
             new, self._waiting = self._waiting, {}
             leaving, self._leaving = self._leaving, set()
-            self._sinks |= new
-            self._working |= new
             gone = {name: self._working.pop(name) for name in leaving if name in self._working}
             for name in gone:
                 self._sinks.pop(name)
+            self._sinks |= new
+            self._working |= new
+        for name, sink in gone.items():
+            # A window is closed by the thread that opened it, and a device before it is opened
+            # again. A file may take a while to finish, and the next frame is due.
+            if isinstance(sink, UserClosable) or name in new:
+                self._finish(name, sink)
+            else:
+                threading.Thread(target=self._finish, args=(name, sink)).start()
         for name, sink in new.items():
             self._open(name, sink, size)
-        for name, sink in gone.items():
-            if isinstance(sink, UserClosable):  # a window is closed by the thread that opened it
-                self._finish(name, sink)
-            else:  # a file may take a while to finish, and the next frame is due
-                threading.Thread(target=self._finish, args=(name, sink)).start()
 
     def _finish(self, name: str, sink: Sink) -> None:
         try:
             sink.close()
-        except ReenactError as error:
-            log.warning("%s", error)
-            self._errors[name] = str(error)
+        except Exception as error:
+            self._errors[name] = _told(name, error)
+            log.warning("%s", self._errors[name])
 
     @property
     def errors(self) -> Mapping[str, str]:
@@ -166,11 +169,7 @@ class SinkSet(ClosesOnExit):
         sink = self._working.pop(name, None)
         if sink is None:
             return
-        if isinstance(error, ReenactError):
-            self._errors[name] = str(error)
-        else:
-            log.error("A bug in the sink %s:", name, exc_info=error)
-            self._errors[name] = f"{name} failed: {type(error).__name__}: {error}."
+        self._errors[name] = _told(name, error)
         try:
             sink.close()
         except Exception:
@@ -181,6 +180,14 @@ class SinkSet(ClosesOnExit):
     def _require_one(self) -> None:
         if not self._working:
             raise SinkError(" ".join(self._errors.values()) or "The outputs are closed.")
+
+
+def _told(name: str, error: Exception) -> str:
+    """Return what the user is told of the error of a sink; a bug is logged with its traceback."""
+    if isinstance(error, ReenactError):
+        return str(error)
+    log.error("A bug in the sink %s:", name, exc_info=error)
+    return f"{name} failed: {type(error).__name__}: {error}."
 
 
 def check_written_once(sinks: Sequence[str]) -> None:

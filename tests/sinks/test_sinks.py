@@ -200,6 +200,22 @@ def test_equal_names_are_numbered_and_timed() -> None:
     assert all(spread.p50 > 0 for spread in steps.values())
 
 
+def test_a_sink_that_is_removed_and_added_at_once_keeps_its_name_and_closes_first() -> None:
+    old, new, closed_before = FakeSink("camera"), FakeSink("camera"), []
+    with SinkSet([FakeSink("window"), old]) as together:
+        together.open(SIZE, 25.0)
+        together.write(frame(0))
+        together.remove("camera")
+        new.on_write = lambda _: closed_before.append(old.closed)
+        assert together.add(new) == "camera"
+        together.write(frame(1))
+        together.remove("camera")
+        together.write(frame(2))
+        assert list(together.names) == ["window"]
+    assert [len(sink.frames) for sink in (old, new)] == [1, 1]
+    assert closed_before == [1]
+
+
 def test_an_empty_set_is_refused() -> None:
     with pytest.raises(SinkError, match="--sink"):
         SinkSet([])
