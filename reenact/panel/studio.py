@@ -243,11 +243,13 @@ class Studio(ClosesOnExit):
     # What the main thread does
 
     def next_start(self, timeout_s: float) -> Choice | None:
-        """Wait for a page to ask for a session."""
+        """Wait for a page to ask for a session; of several that wait, the last one counts."""
         try:
             choice = self._starts.get(timeout=timeout_s)
         except queue.Empty:
             return None
+        while not self._starts.empty():
+            choice = self._starts.get()
         return choice
 
     def open(self, choice: Choice) -> Controls | None:
@@ -273,6 +275,8 @@ class Studio(ClosesOnExit):
         for output in choice.outputs:
             controls.try_output(output)
         self.controls, self._phase = controls, "running"
+        if not self._starts.empty():  # another was asked for while this one was opened
+            controls.stop()
         return controls
 
     def ended(self, error: BaseException | None) -> None:

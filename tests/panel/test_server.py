@@ -104,6 +104,26 @@ def test_a_start_that_fails_says_why_and_the_next_one_works(panel: Panel) -> Non
     assert panel.studio.state()["error"] == ""
 
 
+def test_a_start_while_another_one_is_opened_takes_its_place() -> None:
+    with Studio(assignments=FAST) as studio:
+        studio.offer("pattern", "")
+        studio.start("pattern", "astronaut", ["nothing"])
+        studio.start("pattern", "robin", [])
+        first = studio.next_start(0.0)
+        assert first is not None
+        studio.start("pattern", "astronaut", [])
+        controls = studio.open(first)
+        assert controls is not None
+        with controls.session as session:
+            session.start()
+            assert session.wait(20.0)
+        studio.ended(None)
+        second = studio.next_start(0.0)
+        assert second is not None
+        assert (first.target, second.target) == ("robin", "astronaut")
+        assert studio.next_start(0.0) is None
+
+
 def test_outputs_that_fail_are_told_and_end_nothing(
     panel: Panel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
