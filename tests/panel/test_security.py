@@ -8,8 +8,10 @@ from __future__ import annotations
 import io
 import json
 import re
+import signal
 import socket
 import struct
+import sys
 import threading
 import zipfile
 import zlib
@@ -267,6 +269,24 @@ def test_what_is_too_large_is_refused_as_it_comes(
     body = json.dumps({"source": "x" * (2 << 20), "target": "robin"}).encode()
     status, _, _ = panel.send("POST", "/api/start", body, Content_Type="application/json")
     assert status == 413
+    assert not list(panel.studio.uploads._folder.iterdir())
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a limit of the file size")
+def test_an_upload_to_a_full_disk_is_refused_in_a_sentence(panel: Panel) -> None:
+    import resource
+
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, before[1]))
+    try:
+        status, _, content = panel.send(
+            "POST", "/api/uploads?name=anna", bytes(300_000), Content_Type="image/png"
+        )
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, handler)
+    assert (status, b"anna.png cannot be written" in content) == (400, True)
     assert not list(panel.studio.uploads._folder.iterdir())
 
 
