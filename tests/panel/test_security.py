@@ -272,6 +272,22 @@ def test_what_is_too_large_is_refused_as_it_comes(
     assert not list(panel.studio.uploads._folder.iterdir())
 
 
+def test_an_upload_that_is_given_up_leaves_nothing_and_is_no_bug(
+    panel: Panel, caplog: pytest.LogCaptureFixture
+) -> None:
+    head = (
+        f"POST /api/uploads HTTP/1.1\r\nHost: 127.0.0.1:{panel.port}\r\nContent-Type: video/mp4\r\n"
+        f"Authorization: Bearer {panel.token}\r\nContent-Length: 5000\r\n\r\n"
+    )
+    folder = panel.studio.uploads._folder
+    with socket.create_connection(("127.0.0.1", panel.port)) as page:
+        page.sendall(head.encode() + bytes(1000))
+        until(lambda: any(folder.iterdir()))
+    until(lambda: not any(folder.iterdir()))
+    panel.call("GET", "/api/state")
+    assert not caplog.records
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="needs a limit of the file size")
 def test_an_upload_to_a_full_disk_is_refused_in_a_sentence(panel: Panel) -> None:
     import resource
