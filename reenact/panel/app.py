@@ -114,7 +114,7 @@ def _called(endpoint: Endpoint, studio: Studio) -> Answer:
                 problem = error.errors()[0]
                 place = ".".join(str(part) for part in problem["loc"])
                 return _refused(f"{place}: {problem['msg']}.")
-            except ValueError:
+            except (ValueError, RecursionError):  # the latter of brackets without end
                 return _refused("The body is not JSON.")
         value = await run_in_threadpool(endpoint.call, studio, request.path_params, body)
         return JSONResponse({"value": value})

@@ -272,6 +272,12 @@ def test_what_is_too_large_is_refused_as_it_comes(
     assert not list(panel.studio.uploads._folder.iterdir())
 
 
+@pytest.mark.parametrize("body", [b"{", b"\xff", b"[" * 100_000])
+def test_a_body_that_is_no_json_is_refused_in_a_sentence(panel: Panel, body: bytes) -> None:
+    status, _, content = panel.send("POST", "/api/act", body, Content_Type="application/json")
+    assert (status, json.loads(content)) == (400, {"error": "The body is not JSON."})
+
+
 def test_an_upload_that_is_given_up_leaves_nothing_and_is_no_bug(
     panel: Panel, caplog: pytest.LogCaptureFixture
 ) -> None:
