@@ -57,7 +57,6 @@ class Controls:
     Attributes:
         session: the session.
         target: the name of the target that is shown.
-        recording: the file that is being recorded; None if there is none.
         remotes: the remote controls that are listened to, and why one is not; "" if it is.
     """
 
@@ -70,8 +69,8 @@ class Controls:
     ) -> None:
         self.session = session
         self.target = target
-        self.recording: Path | None = None
         self.remotes: dict[str, str] = {}
+        self._recording: Path | None = None
         self._recording_name = ""
         self._store = store
         self._refused: dict[str, str] = {}
@@ -294,6 +293,11 @@ class Controls:
         if self._refused.pop(name, None) is None:
             self._sinks().remove(name)
 
+    @property
+    def recording(self) -> Path | None:
+        """The file that is being recorded; None if there is none, or if it has failed."""
+        return None if self._recording_error else self._recording
+
     def start_recording(self, path: Path | None = None, microphone: str | None = None) -> Path:
         """Record to a file.
 
@@ -311,6 +315,7 @@ class Controls:
             raise SinkError(f"{self.recording} is being recorded; stop that first.")
         if microphone is not None and not self.session.source.live:
             raise SinkError("A microphone fits a camera only; record this source without it.")
+        self._forget_failed_recording()
         path = path or _new_recording()
         self._check_not_replaced(f"file:{path}")
         sink = FileSink(path, self.session.settings.sink.part("file", FileSettings).crf)
@@ -318,12 +323,14 @@ class Controls:
             sound = LiveSound(SoundCard(microphone))
             sink.take_sound(lambda: sound)
         self._recording_name = self._sinks().add(sink)
-        self.recording = path
+        self._recording = path
         return path
 
     def stop_recording(self) -> Path:
-        """Finish the recording; return its file. Raises SinkError if there is none."""
-        path, self.recording = self.recording, None
+        """Finish the recording; return its file. Raises SinkError if there is none or it failed."""
+        if error := self._forget_failed_recording():
+            raise SinkError(error)
+        path, self._recording = self._recording, None
         if path is None:
             raise SinkError("Nothing is being recorded.")
         self.remove_output(self._recording_name)
@@ -345,6 +352,18 @@ class Controls:
     def stop(self) -> None:
         """End the session; files are finished."""
         self.session.stop()
+
+    @property
+    def _recording_error(self) -> str:
+        return "" if self._recording is None else self._sinks().errors.get(self._recording_name, "")
+
+    def _forget_failed_recording(self) -> str:
+        """Return why the recording has failed, and forget it; "" if it has not."""
+        error = self._recording_error
+        if error:
+            self._recording = None
+            self.remove_output(self._recording_name)
+        return error
 
     def _sinks(self) -> SinkSet:
         if not isinstance(self.session.output, SinkSet):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import threading
 from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -10,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from time import sleep
 from typing import Any, cast
+from unittest.mock import Mock
 
 import av
 import pytest
@@ -21,6 +23,7 @@ from reenact.live.presets import preset_names, preset_path
 from reenact.live.session import Session
 from reenact.live.settings import load_settings
 from reenact.sinks.fanout import SinkSet
+from reenact.sinks.video_encoder import VideoEncoder
 from reenact.targets.library import open_target
 from reenact.testing.moving_portrait import moving_portrait, write_video
 from reenact.types import Target
@@ -127,6 +130,27 @@ def test_an_output_comes_and_goes_while_the_others_go_on(stage: Stage, tmp_path:
         stage.controls.remove_output("file:other.mp4")
     with pytest.raises(ReenactError, match="no sink called"):
         stage.controls.add_output("nothing")
+
+
+def test_a_recording_that_fails_is_none_and_says_so(
+    stage: Stage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    controls = stage.controls
+    controls.start_recording(tmp_path / "one.mp4")
+    stage.frames(10)
+    with monkeypatch.context() as patch:
+        patch.setattr(VideoEncoder, "add", Mock(side_effect=OSError(errno.ENOSPC, "full")))
+        stage.frames(3)
+    assert controls.snapshot()["recording"] == ""
+    assert "the disk is full" in stage.problems()["outputs"]
+    with pytest.raises(SinkError, match="the disk is full"):
+        controls.stop_recording()
+    assert stage.problems() == {}
+    with pytest.raises(SinkError, match="Nothing is being recorded"):
+        controls.stop_recording()
+    path = controls.start_recording(tmp_path / "two.mp4")
+    stage.frames(10)
+    assert controls.stop_recording() == path
 
 
 def test_a_microphone_that_is_missing_leaves_no_recording(stage: Stage, tmp_path: Path) -> None:
