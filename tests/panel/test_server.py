@@ -16,14 +16,18 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from websockets.sync.client import connect
 
 from reenact.cli.main import main
+from reenact.config import SourceSettings
 from reenact.errors import ReenactError
 from reenact.panel.live_socket import SLOW_GAP_S
+from reenact.panel.preview import NewestPicture, SourceWatch
 from reenact.panel.server import Address, PanelServer
 from reenact.panel.studio import Studio
+from reenact.storage import write_png
 from reenact.testing.portrait import portrait_target
 from support.fakes import until
 from support.panels import FAST, Panel, without_display
@@ -102,6 +106,15 @@ def test_a_start_that_fails_says_why_and_the_next_one_works(panel: Panel) -> Non
     panel.call("PATCH", "/api/settings", values={"tracking.name": "mediapipe"})
     panel.start("pattern")
     assert panel.studio.state()["error"] == ""
+
+
+def test_a_camera_that_is_busy_at_first_is_seen_once_it_is_free(tmp_path: Path) -> None:
+    camera, newest = tmp_path / "camera.png", NewestPicture()
+    with SourceWatch(f"image:{camera}", SourceSettings(), newest) as watch:
+        until(lambda: "There is no file" in watch.problem)
+        write_png(camera, np.zeros((48, 64, 3), np.uint8))
+        until(newest.jpeg, 10.0)
+        assert watch.problem == ""
 
 
 def test_a_start_while_another_one_is_opened_takes_its_place() -> None:
