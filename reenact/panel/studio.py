@@ -254,9 +254,11 @@ class Studio(ClosesOnExit):
 
     def open(self, choice: Choice) -> Controls | None:
         """Build the session that was asked for; None if that fails, which the page tells."""
+        watched = ""
         try:
             with self._watching:
                 if self._watch is not None:
+                    watched = self._watch.text
                     self._watch.close()
                     self._watch = None
             settings = self._loaded_settings()
@@ -270,6 +272,8 @@ class Studio(ClosesOnExit):
             session = Session.open(settings, choice.source, target, [], extra=extra)
         except Exception as error:
             self.ended(error)
+            with contextlib.suppress(ReenactError):
+                self.watch_source(watched)  # the page is still where the camera is chosen
             return None
         controls = Controls(session, choice.target, store=self.gallery.store)
         for output in choice.outputs:

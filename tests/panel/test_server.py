@@ -100,9 +100,12 @@ def test_pictures_are_further_apart_while_the_session_falls_short(
 
 def test_a_start_that_fails_says_why_and_the_next_one_works(panel: Panel) -> None:
     panel.call("PATCH", "/api/settings", values={"tracking.name": "nobody"})
+    panel.call("POST", "/api/watch", source="pattern")
+    until(panel.studio.actor.jpeg)
     panel.call("POST", "/api/start", source="pattern", target="robin", outputs=[])
     until(lambda: "no tracker called 'nobody'" in panel.studio.state()["error"], 60.0)
     assert panel.studio.state()["phase"] == "idle"
+    until(panel.studio.actor.jpeg, 10.0, "the camera is seen again")
     panel.call("PATCH", "/api/settings", values={"tracking.name": "mediapipe"})
     panel.start("pattern")
     assert panel.studio.state()["error"] == ""
