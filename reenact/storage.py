@@ -82,8 +82,10 @@ def reserve_partial(path: Path) -> Path:
     A partial file that a killed program left stays; the name then gets a number.
 
     Raises:
-        SinkError: the folder is missing or refuses.
+        SinkError: the folder is missing or refuses, or the path is a device or a pipe.
     """
+    if path.exists() and not path.is_file():
+        raise SinkError(f"{path} is not a regular file; choose another name.")
     for number in range(1, 100):
         mark = "partial" if number == 1 else f"partial-{number}"
         partial = path.with_name(f"{path.stem}.{mark}{path.suffix}")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import os
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -60,6 +62,17 @@ def test_sinks_are_built_from_the_command_line(tmp_path: Path) -> None:
 def test_wrong_arguments_are_explained(text: str, hint: str) -> None:
     with pytest.raises(SinkError, match=hint):
         build(text)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="has no pipes in folders")
+@pytest.mark.parametrize("kind", ["file", "landmarks"])
+def test_a_pipe_or_device_is_not_replaced(kind: str, tmp_path: Path) -> None:
+    pipe = tmp_path / "out.mp4"
+    os.mkfifo(pipe)
+    with pytest.raises(SinkError, match="not a regular file"):
+        build(f"{kind}:{pipe}")
+    assert pipe.is_fifo()
+    assert list(tmp_path.iterdir()) == [pipe]
 
 
 def test_a_file_that_is_read_is_not_overwritten_by_any_path(tmp_path: Path) -> None:
