@@ -170,6 +170,17 @@ def test_a_target_that_is_shown_can_be_renamed(panel: Panel) -> None:
     panel.start("pattern", "berta")
 
 
+def test_a_target_that_is_being_trained_keeps_its_name_and_place(panel: Panel) -> None:
+    panel.studio.gallery.store.create(replace(portrait_target(), name="anna"))
+    job = panel.studio.jobs.start("train", "anna", lambda job: str(job.stop_wanted.wait(60.0)))
+    assert "being trained" in panel.call("PATCH", "/api/targets/anna", name="berta")
+    assert "being trained" in panel.call("DELETE", "/api/targets/anna")
+    assert panel.studio.gallery.store.list() == ("anna",)
+    job.stop_wanted.set()
+    until(lambda: job.state == "done")
+    assert panel.call("PATCH", "/api/targets/anna", name="berta") is None
+
+
 def test_settings_of_parts_appear_with_their_declaration(panel: Panel) -> None:
     panel.start("pattern")
     told = {one["name"]: one for one in panel.call("GET", "/api/settings")}
