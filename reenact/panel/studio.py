@@ -191,8 +191,7 @@ class Studio(ClosesOnExit):
         Raises:
             ConfigError: a name or value is not allowed; nothing is changed.
         """
-        changed = {**self.choice.settings, **values}
-        load_settings(None, _assigned(changed))
+        load_settings(None, _assigned({**self.choice.settings, **values}))
         controls, waiting = self.controls, []
         live = {} if controls is None else controls.settings()
         for name, value in values.items():
@@ -201,7 +200,8 @@ class Studio(ClosesOnExit):
                 controls.update(section, key, value)
             elif controls is not None:
                 waiting.append(name)
-        self._choose(settings=changed)
+        # What was chosen while a size was got ready, which takes seconds, stays.
+        self._choose(settings={**self.choice.settings, **values})
         return waiting
 
     def load_preset(self, name: str) -> None:

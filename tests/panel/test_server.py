@@ -23,6 +23,7 @@ from websockets.sync.client import connect
 from reenact.cli.main import main
 from reenact.config import SourceSettings
 from reenact.errors import ReenactError
+from reenact.live.controls import Controls
 from reenact.panel.live_socket import SLOW_GAP_S
 from reenact.panel.preview import NewestPicture, SourceWatch
 from reenact.panel.server import Address, PanelServer
@@ -179,6 +180,20 @@ def test_a_target_that_is_being_trained_keeps_its_name_and_place(panel: Panel) -
     job.stop_wanted.set()
     until(lambda: job.state == "done")
     assert panel.call("PATCH", "/api/targets/anna", name="berta") is None
+
+
+def test_what_is_chosen_while_a_size_is_got_ready_is_kept(
+    panel: Panel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    panel.start("pattern")
+    studio = panel.studio
+
+    def slow_prepare(*arguments: Any) -> None:
+        assert studio.update({"tracking.min_confidence": 0.7}) == ["tracking.min_confidence"]
+
+    monkeypatch.setattr(Controls, "_switch", slow_prepare)
+    assert studio.update({"renderer.size": 256}) == []
+    assert studio.choice.settings == {"tracking.min_confidence": 0.7, "renderer.size": 256}
 
 
 def test_settings_of_parts_appear_with_their_declaration(panel: Panel) -> None:
