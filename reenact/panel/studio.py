@@ -87,6 +87,7 @@ class Studio(ClosesOnExit):
         self.gallery = Gallery(store or TargetStore(), self.jobs, self.uploads)
         self._offered_source = self._offered_target = ""
         self._starts: queue.SimpleQueue[Choice] = queue.SimpleQueue()
+        self._settings_before: Mapping[str, Any] = {}
         self._phase = "idle"
         self._error = ""
         self._watch: SourceWatch | None = None
@@ -278,6 +279,7 @@ class Studio(ClosesOnExit):
         controls = Controls(session, choice.target, store=self.gallery.store)
         for output in choice.outputs:
             controls.try_output(output)
+        self._settings_before = controls.settings()
         self.controls, self._phase = controls, "running"
         if not self._starts.empty():  # another was asked for while this one was opened
             controls.stop()
@@ -287,9 +289,10 @@ class Studio(ClosesOnExit):
         """Note that the session has ended, and why if that was an error."""
         controls, self.controls = self.controls, None
         if controls is not None:
-            live = controls.settings()
-            waiting = {k: v for k, v in self.choice.settings.items() if k not in live}
-            self._choose(settings=waiting | _differences(live, load_settings(None)))
+            # What only the command line or the config file says is not the user's choice.
+            before = self._settings_before
+            changed = {k: v for k, v in controls.settings().items() if v != before.get(k, v)}
+            self._choose(settings={**self.choice.settings, **changed})
         self._phase = "idle" if self._starts.empty() else "starting"
         self.actor.put(None)
         if error is not None:
@@ -355,10 +358,3 @@ def _shallow(choice: Choice) -> dict[str, Any]:
 
 def _assigned(settings: Mapping[str, Any]) -> list[str]:
     return [f"{name}={json.dumps(value)}" for name, value in settings.items()]
-
-
-def _differences(values: Mapping[str, Any], defaults: Settings) -> dict[str, Any]:
-    from reenact.live.presets import live_settings
-
-    usual = {f"{section}.{key}": value for section, key, value in live_settings(defaults)}
-    return {name: value for name, value in values.items() if value != usual.get(name, value)}

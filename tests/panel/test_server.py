@@ -196,6 +196,20 @@ def test_what_is_chosen_while_a_size_is_got_ready_is_kept(
     assert studio.choice.settings == {"tracking.min_confidence": 0.7, "renderer.size": 256}
 
 
+def test_the_page_keeps_what_was_changed_and_not_what_was_typed() -> None:
+    panel = Panel("pattern", "fusion.mouth=1.5", "output.fps=15.0")
+    try:
+        panel.start("pattern")
+        controls = panel.studio.running()
+        controls.update("fusion", "eyes", 0.5)  # as a key or a knob does
+        panel.call("PATCH", "/api/settings", values={"fusion.brows": 0.7})
+        panel.call("POST", "/api/stop")
+        until(lambda: panel.studio.state()["phase"] == "idle")
+        assert panel.studio.choice.settings == {"fusion.eyes": 0.5, "fusion.brows": 0.7}
+    finally:
+        panel.close()
+
+
 def test_settings_of_parts_appear_with_their_declaration(panel: Panel) -> None:
     panel.start("pattern")
     told = {one["name"]: one for one in panel.call("GET", "/api/settings")}
