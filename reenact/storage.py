@@ -25,10 +25,18 @@ def data_folder() -> Path:
     """Return the folder of what the user makes: REENACT_DATA, or the system's usual place."""
     chosen = os.environ.get("REENACT_DATA")
     if chosen:
-        return Path(chosen).expanduser()
+        return expanded(chosen)
     from platformdirs import user_data_path
 
     return user_data_path("reenact", appauthor=False)
+
+
+def expanded(path: str | Path) -> Path:
+    """Return a path in which a leading ~ is the user's home folder.
+
+    A name that only begins with ~, such as that of a backup, stays as it is.
+    """
+    return Path(os.path.expanduser(path))
 
 
 @contextmanager

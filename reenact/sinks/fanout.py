@@ -6,12 +6,12 @@ import logging
 import os
 import threading
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 from reenact.errors import ReenactError, SinkError
 from reenact.lifecycle import ClosesOnExit
 from reenact.registry import split
 from reenact.stats import StepTimer
+from reenact.storage import expanded
 from reenact.types import Frame, Sink, UserClosable
 
 log = logging.getLogger(__name__)
@@ -192,7 +192,7 @@ def _told(name: str, error: Exception) -> str:
 
 def check_written_once(sinks: Sequence[str]) -> None:
     """Raise SinkError if two sinks write to one file, by whatever path; `sinks` as typed."""
-    written = [os.path.realpath(Path(path).expanduser()) for path in _files(sinks) if path]
+    written = [os.path.realpath(expanded(path)) for path in _files(sinks) if path]
     for path in written:
         if written.count(path) > 1:
             raise SinkError(f"Two outputs write to {path}; give each a file of its own.")
@@ -207,14 +207,14 @@ def check_not_overwritten(sinks: Sequence[str], read: str, what: str) -> None:
         what: what it is to the user, such as "source".
     """
     for path in _files(sinks):
-        written, own = Path(path).expanduser(), Path(read).expanduser()
+        written, own = expanded(path), expanded(read)
         if written.is_file() and own.is_file() and os.path.samefile(written, own):
             raise SinkError(f"{path} is the {what} itself; give another file to write.")
 
 
 def existing_files(sinks: Sequence[str]) -> list[str]:
     """Return the files, as typed, that exist and that the sinks would replace."""
-    return [path for path in _files(sinks) if path and Path(path).expanduser().is_file()]
+    return [path for path in _files(sinks) if path and expanded(path).is_file()]
 
 
 def check_not_replaced(sinks: Sequence[str]) -> None:

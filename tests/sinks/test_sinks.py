@@ -13,12 +13,18 @@ import pytest
 from reenact import registry
 from reenact.config import SinkSettings
 from reenact.errors import SinkError
-from reenact.sinks.fanout import SinkSet, check_not_overwritten, check_written_once
+from reenact.sinks.fanout import (
+    SinkSet,
+    check_not_overwritten,
+    check_written_once,
+    existing_files,
+)
 from reenact.sinks.mjpeg_server import HttpSink
 from reenact.sinks.null import NullSink
 from reenact.sinks.video_file import FileSettings, FileSink
 from reenact.sinks.virtual_camera import CameraSink
 from reenact.sinks.window import WindowSink
+from reenact.sources.video_file import VideoSource
 from reenact.stats import StepTimer
 from reenact.types import Frame
 from support.clips import numbered_picture
@@ -73,6 +79,24 @@ def test_a_pipe_or_device_is_not_replaced(kind: str, tmp_path: Path) -> None:
         build(f"{kind}:{pipe}")
     assert pipe.is_fifo()
     assert list(tmp_path.iterdir()) == [pipe]
+
+
+def test_a_name_may_begin_with_a_tilde(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path / "home"))
+    (tmp_path / "home").mkdir()
+    for name, place in (("~out.mp4", "~out.mp4"), ("~/out.mp4", "home/out.mp4")):
+        check_written_once([f"file:{name}", f"landmarks:{name}.npy"])
+        assert existing_files([f"file:{name}"]) == []
+        with FileSink(name) as sink:
+            sink.open(SIZE, 25.0)
+            sink.write(frame(0))
+        assert (tmp_path / place).is_file()
+        assert existing_files([f"file:{name}"]) == [name]
+        check_not_overwritten([f"file:{name}.mp4"], name, "source")
+        with VideoSource(name) as video:
+            assert video.size == SIZE
 
 
 def test_a_file_that_is_read_is_not_overwritten_by_any_path(tmp_path: Path) -> None:
