@@ -76,10 +76,16 @@ def test_the_state_of_a_healthy_session(stage: Stage) -> None:
     assert state["problems"] == []
 
 
-def test_what_is_wrong_is_told_with_what_to_do(stage: Stage) -> None:
+def test_what_is_wrong_is_told_with_what_to_do(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
     stage.reenactor.face_present = False
     stage.session.source_problem = ""
     assert "No face" in stage.problems()["face"]
+    with monkeypatch.context() as patch:
+        black = "The camera shows black: open its shutter."
+        patch.setattr(stage.session.source, "problem", black, raising=False)
+        assert stage.problems() == {"source": black}
     stage.reenactor.face_present, stage.reenactor.faces_seen = True, 2
     assert stage.problems() == {"faces": "There are 2 faces in the picture."}
     stage.session.source_problem = "The camera is unplugged."
