@@ -287,7 +287,10 @@ def _turned(image: Image, matrix: NDArray[np.int32]) -> Image:
 
 
 def _without_password(url: str) -> str:
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError as error:  # the exception's own text may contain the password
+        raise SourceError("The address of the video is not valid; check its brackets.") from error
     return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
 
 
