@@ -9,6 +9,7 @@ import signal
 import ssl
 import subprocess
 import sys
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -24,6 +25,7 @@ from reenact.cli.main import main
 from reenact.config import SourceSettings
 from reenact.errors import ReenactError
 from reenact.live.controls import Controls
+from reenact.panel.jobs import Job
 from reenact.panel.live_socket import SLOW_GAP_S
 from reenact.panel.preview import NewestPicture, SourceWatch
 from reenact.panel.server import Address, PanelServer
@@ -180,6 +182,23 @@ def test_a_target_that_is_being_trained_keeps_its_name_and_place(panel: Panel) -
     job.stop_wanted.set()
     until(lambda: job.state == "done")
     assert panel.call("PATCH", "/api/targets/anna", name="berta") is None
+
+
+def test_the_end_of_the_panel_waits_for_a_training_to_store_its_best_state(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    stored = threading.Event()
+
+    def train(job: Job) -> str:
+        assert job.stop_wanted.wait(60.0)
+        time.sleep(0.5)
+        stored.set()
+        return "stored"
+
+    with Studio() as studio:
+        studio.jobs.start("train", "anna", train)
+    assert stored.is_set()
+    assert "training of anna" in caplog.text
 
 
 def test_what_is_chosen_while_a_size_is_got_ready_is_kept(
