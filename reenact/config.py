@@ -310,7 +310,7 @@ class OutputSettings(Section):
     )
     fps: float = Field(
         30.0,
-        gt=0,
+        ge=1,  # a change of it is seen at the end of the present interval
         le=240,
         description="frame rate of live outputs",
         json_schema_extra=unit("frames/s", live=True),

@@ -25,10 +25,18 @@ def data_folder() -> Path:
     """Return the folder of what the user makes: REENACT_DATA, or the system's usual place."""
     chosen = os.environ.get("REENACT_DATA")
     if chosen:
-        return Path(chosen).expanduser()
+        return expanded(chosen)
     from platformdirs import user_data_path
 
     return user_data_path("reenact", appauthor=False)
+
+
+def expanded(path: str | Path) -> Path:
+    """Return a path in which a leading ~ is the user's home folder.
+
+    A name that only begins with ~, such as that of a backup, stays as it is.
+    """
+    return Path(os.path.expanduser(path))
 
 
 @contextmanager
@@ -82,8 +90,10 @@ def reserve_partial(path: Path) -> Path:
     A partial file that a killed program left stays; the name then gets a number.
 
     Raises:
-        SinkError: the folder is missing or refuses.
+        SinkError: the folder is missing or refuses, or the path is a device or a pipe.
     """
+    if path.exists() and not path.is_file():
+        raise SinkError(f"{path} is not a regular file; choose another name.")
     for number in range(1, 100):
         mark = "partial" if number == 1 else f"partial-{number}"
         partial = path.with_name(f"{path.stem}.{mark}{path.suffix}")

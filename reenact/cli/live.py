@@ -97,6 +97,7 @@ def run_session(
         try:
             session.run()
         finally:
+            session.close()  # the threads count the frames that were under way
             stats = session.stats()
             if report is not None:
                 write_json(report, stats.report())

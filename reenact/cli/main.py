@@ -7,6 +7,7 @@ one sentence on stderr; 130 interrupted.
 from __future__ import annotations
 
 import contextlib
+import errno
 import logging
 import os
 import signal
@@ -51,6 +52,9 @@ def _report(error: Exception) -> int:
     """Print an error; return the exit code."""
     if isinstance(error, ReenactError):
         print(f"reenact: {error}", file=sys.stderr)
+        return EXIT_MISTAKE
+    if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
+        print("reenact: A file's name is too long; choose a shorter one.", file=sys.stderr)
         return EXIT_MISTAKE
     if isinstance(error, BrokenPipeError):
         # Nobody reads stdout any more, as after `| head`. Python must not flush it at exit.

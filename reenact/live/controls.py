@@ -20,6 +20,7 @@ from reenact import registry
 from reenact.config import Settings
 from reenact.errors import ReenactError, SinkError
 from reenact.live.features import Feature, features
+from reenact.live.prepared_target import PreparedTarget
 from reenact.live.presenter import Show
 from reenact.live.presets import live_settings, preset_path, read_preset, write_preset
 from reenact.live.problems import problems
@@ -56,7 +57,6 @@ class Controls:
     Attributes:
         session: the session.
         target: the name of the target that is shown.
-        recording: the file that is being recorded; None if there is none.
         remotes: the remote controls that are listened to, and why one is not; "" if it is.
     """
 
@@ -69,14 +69,15 @@ class Controls:
     ) -> None:
         self.session = session
         self.target = target
-        self.recording: Path | None = None
         self.remotes: dict[str, str] = {}
+        self._recording: Path | None = None
         self._recording_name = ""
         self._store = store
         self._refused: dict[str, str] = {}
         self._now_s = now_s
         self._start_s = now_s()
         self._switching = threading.Lock()
+        self._prepared: PreparedTarget | None = None
         self._counts = deque([(self._start_s, 0, dict[str, int]())])
         self._counting = threading.Lock()
 
@@ -170,18 +171,26 @@ class Controls:
         Raises:
             ReenactError: there is no such target, or it cannot be drawn; the old one stays.
         """
-        self._switch(name, self.session.settings, lambda: None)
+        with self._switching:
+            self._switch(name, self.session.settings, lambda: None)
 
     def _switch(self, name: str, settings: Settings, then: Callable[[], None]) -> None:
+        """Prepare a target, call `then`, and fade to it. The caller holds `_switching`."""
         from reenact.targets.library import open_target
 
-        with self._switching:
-            size_px, max_side_px = settings.renderer.size, settings.output.max_side
-            target = open_target(name, size_px, store=self._store)
-            prepared = self.session.reenactor.prepare(target, size_px, max_side_px)
-            self.session.presenter.ask(then)
-            self.session.presenter.switch(prepared)
-            self.target = name
+        size_px, max_side_px = settings.renderer.size, settings.output.max_side
+        target = open_target(name, size_px, store=self._store)
+        prepared = self.session.reenactor.prepare(target, size_px, max_side_px)
+        then()
+        self.session.presenter.switch(prepared)
+        self.target, self._prepared = name, prepared
+
+    def _open_backdrop(self) -> None:
+        """Find out where the target ends; that of the last switch may come with the next frame."""
+        if self._prepared is None:
+            self.session.reenactor.open_backdrop()
+        else:
+            self._prepared.open_backdrop(self.session.settings.output)
 
     # Settings
 
@@ -197,11 +206,13 @@ class Controls:
         name, session = f"{section}.{key}", self.session
         if name == "output.background" and value != "keep":
             with self._switching:
-                session.reenactor.open_backdrop()
-        if name in _PREPARED and self.settings()[name] != value:
-            tried = session.settings.model_copy(deep=True)
-            change(tried, section, key, value)
-            self._switch(self.target, tried, lambda: session.update(section, key, value))
+                self._open_backdrop()
+                session.update(section, key, value)
+        elif name in _PREPARED and self.settings()[name] != value:
+            with self._switching:  # a switch under way decides the target and the other settings
+                tried = session.settings.model_copy(deep=True)
+                change(tried, section, key, value)
+                self._switch(self.target, tried, lambda: session.update(section, key, value))
         else:
             session.update(section, key, value)
 
@@ -282,6 +293,11 @@ class Controls:
         if self._refused.pop(name, None) is None:
             self._sinks().remove(name)
 
+    @property
+    def recording(self) -> Path | None:
+        """The file that is being recorded; None if there is none, or if it has failed."""
+        return None if self._recording_error else self._recording
+
     def start_recording(self, path: Path | None = None, microphone: str | None = None) -> Path:
         """Record to a file.
 
@@ -299,6 +315,7 @@ class Controls:
             raise SinkError(f"{self.recording} is being recorded; stop that first.")
         if microphone is not None and not self.session.source.live:
             raise SinkError("A microphone fits a camera only; record this source without it.")
+        self._forget_failed_recording()
         path = path or _new_recording()
         self._check_not_replaced(f"file:{path}")
         sink = FileSink(path, self.session.settings.sink.part("file", FileSettings).crf)
@@ -306,12 +323,14 @@ class Controls:
             sound = LiveSound(SoundCard(microphone))
             sink.take_sound(lambda: sound)
         self._recording_name = self._sinks().add(sink)
-        self.recording = path
+        self._recording = path
         return path
 
     def stop_recording(self) -> Path:
-        """Finish the recording; return its file. Raises SinkError if there is none."""
-        path, self.recording = self.recording, None
+        """Finish the recording; return its file. Raises SinkError if there is none or it failed."""
+        if error := self._forget_failed_recording():
+            raise SinkError(error)
+        path, self._recording = self._recording, None
         if path is None:
             raise SinkError("Nothing is being recorded.")
         self.remove_output(self._recording_name)
@@ -333,6 +352,18 @@ class Controls:
     def stop(self) -> None:
         """End the session; files are finished."""
         self.session.stop()
+
+    @property
+    def _recording_error(self) -> str:
+        return "" if self._recording is None else self._sinks().errors.get(self._recording_name, "")
+
+    def _forget_failed_recording(self) -> str:
+        """Return why the recording has failed, and forget it; "" if it has not."""
+        error = self._recording_error
+        if error:
+            self._recording = None
+            self.remove_output(self._recording_name)
+        return error
 
     def _sinks(self) -> SinkSet:
         if not isinstance(self.session.output, SinkSet):

@@ -7,9 +7,10 @@ two frames, so that no picture is half of one thing and half of another.
 from __future__ import annotations
 
 import enum
+import logging
 from collections.abc import Callable
 from dataclasses import replace
-from queue import Empty, SimpleQueue
+from queue import SimpleQueue
 from typing import Final
 
 import cv2
@@ -20,6 +21,8 @@ from reenact.live.fallback import FallbackReenactor, ReenactorLike
 from reenact.live.prepared_target import PreparedTarget
 from reenact.stats import Recorder
 from reenact.types import Frame
+
+log = logging.getLogger(__name__)
 
 FADE_S: Final = 0.4
 """How long one target fades into another."""
@@ -75,12 +78,16 @@ class Presenter:
         self.ask(begin)
 
     def settle(self) -> bool:
-        """Do what was asked for; return True if a picture is due even without a new frame."""
-        while True:
+        """Do what was asked for; return True if a picture is due even without a new frame.
+
+        What fails, such as the motion of a plugin, is logged, and the session goes on.
+        """
+        while not self._wishes.empty():
+            wish = self._wishes.get()
             try:
-                self._wishes.get_nowait()()
-            except Empty:
-                break
+                wish()
+            except Exception as error:
+                log.warning("What was asked for failed: %s", error, exc_info=True)
         before, self._shown = self._shown, self.show
         if self._shown is before:
             return False

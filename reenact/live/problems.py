@@ -8,6 +8,7 @@ from typing import Any
 from reenact.errors import ReenactError
 from reenact.face.face_search import several_faces
 from reenact.live.session import Session
+from reenact.sources.reconnecting import HasProblem
 
 
 def problems(session: Session, state: Mapping[str, Any]) -> Iterator[dict[str, str]]:
@@ -24,6 +25,8 @@ def problems(session: Session, state: Mapping[str, Any]) -> Iterator[dict[str, s
         yield _problem("state", f"The session has ended. {told}", "Start it again.")
     if session.source_problem:
         yield _problem("source", session.source_problem, "The target rests until it is back.")
+    elif isinstance(session.source, HasProblem) and session.source.problem:
+        yield _problem("source", session.source.problem, "The target rests until a face is seen.")
     elif state["face"] in ("lost", "none"):
         yield _problem(
             "face",

@@ -15,7 +15,7 @@ from starlette.applications import Starlette
 from starlette.background import BackgroundTask
 from starlette.concurrency import run_in_threadpool
 from starlette.middleware import Middleware
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import BaseRoute, Mount, Route, WebSocketRoute
 from starlette.staticfiles import StaticFiles
@@ -89,6 +89,8 @@ def _answering(answer: Answer) -> Answer:
             return await answer(request)
         except TooLargeError as error:
             return _refused(str(error), 413)
+        except ClientDisconnect:  # nobody waits for an answer
+            return Response(status_code=400)
         except ReenactError as error:
             return _refused(str(error))
         except Exception as error:
@@ -112,7 +114,7 @@ def _called(endpoint: Endpoint, studio: Studio) -> Answer:
                 problem = error.errors()[0]
                 place = ".".join(str(part) for part in problem["loc"])
                 return _refused(f"{place}: {problem['msg']}.")
-            except ValueError:
+            except (ValueError, RecursionError):  # the latter of brackets without end
                 return _refused("The body is not JSON.")
         value = await run_in_threadpool(endpoint.call, studio, request.path_params, body)
         return JSONResponse({"value": value})

@@ -105,7 +105,8 @@ class Gallery:
         return f"{name} is ready."
 
     def rename(self, name: str, new: str) -> None:
-        """Rename a target. Raises TargetError."""
+        """Rename a target. Raises TargetError, as while it is being trained."""
+        self._check_not_trained(name)
         self.store.rename(name, new)
         self.changes += 1
 
@@ -116,8 +117,7 @@ class Gallery:
             TargetError: there is no such target, or it is being trained.
         """
         place = self.store.folder_of(name)
-        if self._jobs.running("train", name) is not None:
-            raise TargetError(f"{name} is being trained; stop that first.")
+        self._check_not_trained(name)
         kept = self._removed(name)
         kept.parent.mkdir(exist_ok=True)
         shutil.rmtree(kept, ignore_errors=True)
@@ -185,6 +185,10 @@ class Gallery:
         if not done_well:
             raise ReenactError(text)
         return str(text)
+
+    def _check_not_trained(self, name: str) -> None:
+        if self._jobs.running("train", name) is not None:
+            raise TargetError(f"{name} is being trained; stop that first.")
 
     def _removed(self, name: str) -> Path:
         return self.store.folder / _REMOVED / checked_name(name)

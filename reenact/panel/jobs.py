@@ -17,6 +17,9 @@ log = logging.getLogger(__name__)
 _KEPT_S: Final = 60.0
 """How long a job that has ended is still told of."""
 
+_MAX_STOP_S: Final = 60.0
+_POLL_S: Final = 0.1
+
 
 @dataclass(slots=True)
 class Job:
@@ -102,10 +105,15 @@ class Jobs:
             return [job.described() for job in self._jobs.values()]
 
     def stop_all(self) -> None:
-        """Ask every job to end."""
+        """Ask every job to end; wait up to a minute for a training to store its best state."""
         with self._lock:
             for job in self._jobs.values():
                 job.stop_wanted.set()
+        training, deadline_s = self.running("train"), time.monotonic() + _MAX_STOP_S
+        if training is not None:
+            log.warning("Storing the best state of the training of %s ...", training.target)
+        while self.running("train") is not None and time.monotonic() < deadline_s:
+            time.sleep(_POLL_S)
 
     def _run(self, job: Job, work: Callable[[Job], str]) -> None:
         try:

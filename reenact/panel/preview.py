@@ -19,7 +19,7 @@ from reenact import registry
 from reenact.config import SourceSettings
 from reenact.errors import ReenactError
 from reenact.lifecycle import ClosesOnExit
-from reenact.types import Frame, Image
+from reenact.types import Frame, Image, Source
 
 log = logging.getLogger(__name__)
 
@@ -135,23 +135,29 @@ class SourceWatch(ClosesOnExit):
         self._newest.put(None)
 
     def _read(self) -> None:
-        kind, argument = registry.split(self.text)
-        try:
-            source = registry.load("sources", kind).make(argument, self._settings)
-        except ReenactError as error:
-            self.problem = str(error)
+        while not self._ending.is_set():
+            kind, argument = registry.split(self.text)
+            try:
+                source = registry.load("sources", kind).make(argument, self._settings)
+            except ReenactError as error:  # another program may use it; that one may be closed
+                self.problem = str(error)
+                self._ending.wait(_RETRY_S)
+                continue
+            with source:
+                self._show(source)
             return
-        with source:
-            while not self._ending.is_set():
-                try:
-                    frame = source.read()
-                except ReenactError as error:
-                    self.problem = str(error)
-                    self._ending.wait(_RETRY_S)
-                    continue
-                if frame is None:
-                    return
-                self.problem = ""
-                self._newest.put(frame.image)
-                if not source.live:
-                    self._ending.wait(1.0 / max(source.fps, 1.0))
+
+    def _show(self, source: Source) -> None:
+        while not self._ending.is_set():
+            try:
+                frame = source.read()
+            except ReenactError as error:
+                self.problem = str(error)
+                self._ending.wait(_RETRY_S)
+                continue
+            if frame is None:
+                return
+            self.problem = ""
+            self._newest.put(frame.image)
+            if not source.live:
+                self._ending.wait(1.0 / max(source.fps, 1.0))

@@ -87,6 +87,7 @@ class Studio(ClosesOnExit):
         self.gallery = Gallery(store or TargetStore(), self.jobs, self.uploads)
         self._offered_source = self._offered_target = ""
         self._starts: queue.SimpleQueue[Choice] = queue.SimpleQueue()
+        self._settings_before: Mapping[str, Any] = {}
         self._phase = "idle"
         self._error = ""
         self._watch: SourceWatch | None = None
@@ -168,10 +169,11 @@ class Studio(ClosesOnExit):
             raise SinkError(f"There is no output {output}.")
         controls = self.controls
         if controls is not None:
-            known = {one["name"] for one in controls.outputs()}
-            if output in known:  # an output that failed is tried again
+            errors = {one["name"]: one["error"] for one in controls.outputs()}
+            works = errors.get(output) == ""
+            if output in errors and not (on and works):  # one that failed is tried again
                 controls.remove_output(output)
-            if on:
+            if on and not works:
                 controls.add_output(output)
         others = [one for one in self.choice.outputs if one != output]
         self._choose(outputs=(*others, output) if on else tuple(others))
@@ -190,8 +192,7 @@ class Studio(ClosesOnExit):
         Raises:
             ConfigError: a name or value is not allowed; nothing is changed.
         """
-        changed = {**self.choice.settings, **values}
-        load_settings(None, _assigned(changed))
+        load_settings(None, _assigned({**self.choice.settings, **values}))
         controls, waiting = self.controls, []
         live = {} if controls is None else controls.settings()
         for name, value in values.items():
@@ -200,7 +201,8 @@ class Studio(ClosesOnExit):
                 controls.update(section, key, value)
             elif controls is not None:
                 waiting.append(name)
-        self._choose(settings=changed)
+        # What was chosen while a size was got ready, which takes seconds, stays.
+        self._choose(settings={**self.choice.settings, **values})
         return waiting
 
     def load_preset(self, name: str) -> None:
@@ -242,18 +244,22 @@ class Studio(ClosesOnExit):
     # What the main thread does
 
     def next_start(self, timeout_s: float) -> Choice | None:
-        """Wait for a page to ask for a session."""
+        """Wait for a page to ask for a session; of several that wait, the last one counts."""
         try:
             choice = self._starts.get(timeout=timeout_s)
         except queue.Empty:
             return None
+        while not self._starts.empty():
+            choice = self._starts.get()
         return choice
 
     def open(self, choice: Choice) -> Controls | None:
         """Build the session that was asked for; None if that fails, which the page tells."""
+        watched = ""
         try:
             with self._watching:
                 if self._watch is not None:
+                    watched = self._watch.text
                     self._watch.close()
                     self._watch = None
             settings = self._loaded_settings()
@@ -267,20 +273,26 @@ class Studio(ClosesOnExit):
             session = Session.open(settings, choice.source, target, [], extra=extra)
         except Exception as error:
             self.ended(error)
+            with contextlib.suppress(ReenactError):
+                self.watch_source(watched)  # the page is still where the camera is chosen
             return None
         controls = Controls(session, choice.target, store=self.gallery.store)
         for output in choice.outputs:
             controls.try_output(output)
+        self._settings_before = controls.settings()
         self.controls, self._phase = controls, "running"
+        if not self._starts.empty():  # another was asked for while this one was opened
+            controls.stop()
         return controls
 
     def ended(self, error: BaseException | None) -> None:
         """Note that the session has ended, and why if that was an error."""
         controls, self.controls = self.controls, None
         if controls is not None:
-            live = controls.settings()
-            waiting = {k: v for k, v in self.choice.settings.items() if k not in live}
-            self._choose(settings=waiting | _differences(live, load_settings(None)))
+            # What only the command line or the config file says is not the user's choice.
+            before = self._settings_before
+            changed = {k: v for k, v in controls.settings().items() if v != before.get(k, v)}
+            self._choose(settings={**self.choice.settings, **changed})
         self._phase = "idle" if self._starts.empty() else "starting"
         self.actor.put(None)
         if error is not None:
@@ -346,10 +358,3 @@ def _shallow(choice: Choice) -> dict[str, Any]:
 
 def _assigned(settings: Mapping[str, Any]) -> list[str]:
     return [f"{name}={json.dumps(value)}" for name, value in settings.items()]
-
-
-def _differences(values: Mapping[str, Any], defaults: Settings) -> dict[str, Any]:
-    from reenact.live.presets import live_settings
-
-    usual = {f"{section}.{key}": value for section, key, value in live_settings(defaults)}
-    return {name: value for name, value in values.items() if value != usual.get(name, value)}

@@ -10,8 +10,9 @@ from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Final
 
-from reenact.errors import ReenactError, TargetError
+from reenact.errors import ReenactError, SinkError, TargetError
 from reenact.lifecycle import ClosesOnExit
+from reenact.storage import refusal
 from reenact.targets.store import checked_name
 
 MAX_BYTES: Final = {"image": 64 << 20, "video": 4 << 30, "application": 1 << 30}
@@ -65,22 +66,25 @@ class Uploads(ClosesOnExit):
         Raises:
             TooLargeError: it is too large; nothing of it stays.
             TargetError: there are too many files.
+            SinkError: the disk is full or refuses; nothing of it stays.
         """
         if len(self._paths) >= MAX_FILES:
             raise TargetError(f"No more than {MAX_FILES} files; make a target of these first.")
         limit, size = MAX_BYTES[media_type.partition("/")[0]], 0
         number = secrets.token_hex(8)
         path = self._folder / number / f"{_plain(name)}{_SUFFIXES[media_type]}"
-        path.parent.mkdir()
         try:
+            path.parent.mkdir()
             with path.open("wb") as file:
                 async for chunk in chunks:
                     size += len(chunk)
                     if size > limit:
                         raise TooLargeError(f"The file has more than {limit >> 20} MB.")
                     file.write(chunk)
-        except BaseException:
-            shutil.rmtree(path.parent)
+        except BaseException as error:
+            shutil.rmtree(path.parent, ignore_errors=True)
+            if isinstance(error, OSError):
+                raise SinkError(refusal(path, error)) from error
             raise
         self._paths[number] = path
         return number

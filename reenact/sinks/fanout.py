@@ -6,12 +6,12 @@ import logging
 import os
 import threading
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 from reenact.errors import ReenactError, SinkError
 from reenact.lifecycle import ClosesOnExit
 from reenact.registry import split
 from reenact.stats import StepTimer
+from reenact.storage import expanded
 from reenact.types import Frame, Sink, UserClosable
 
 log = logging.getLogger(__name__)
@@ -59,7 +59,8 @@ class SinkSet(ClosesOnExit):
         stands in `errors`.
         """
         with self._changes:
-            name = _unique([*self._working, *self._waiting, name or sink.name])[-1]
+            staying = [name for name in self._working if name not in self._leaving]
+            name = _unique([*staying, *self._waiting, name or sink.name])[-1]
             self._errors.pop(name, None)
             self._waiting[name] = sink
         return name
@@ -77,25 +78,27 @@ class SinkSet(ClosesOnExit):
         with self._changes:
             new, self._waiting = self._waiting, {}
             leaving, self._leaving = self._leaving, set()
-            self._sinks |= new
-            self._working |= new
             gone = {name: self._working.pop(name) for name in leaving if name in self._working}
             for name in gone:
                 self._sinks.pop(name)
+            self._sinks |= new
+            self._working |= new
+        for name, sink in gone.items():
+            # A window is closed by the thread that opened it, and a device before it is opened
+            # again. A file may take a while to finish, and the next frame is due.
+            if isinstance(sink, UserClosable) or name in new:
+                self._finish(name, sink)
+            else:
+                threading.Thread(target=self._finish, args=(name, sink)).start()
         for name, sink in new.items():
             self._open(name, sink, size)
-        for name, sink in gone.items():
-            if isinstance(sink, UserClosable):  # a window is closed by the thread that opened it
-                self._finish(name, sink)
-            else:  # a file may take a while to finish, and the next frame is due
-                threading.Thread(target=self._finish, args=(name, sink)).start()
 
     def _finish(self, name: str, sink: Sink) -> None:
         try:
             sink.close()
-        except ReenactError as error:
-            log.warning("%s", error)
-            self._errors[name] = str(error)
+        except Exception as error:
+            self._errors[name] = _told(name, error)
+            log.warning("%s", self._errors[name])
 
     @property
     def errors(self) -> Mapping[str, str]:
@@ -166,11 +169,7 @@ class SinkSet(ClosesOnExit):
         sink = self._working.pop(name, None)
         if sink is None:
             return
-        if isinstance(error, ReenactError):
-            self._errors[name] = str(error)
-        else:
-            log.error("A bug in the sink %s:", name, exc_info=error)
-            self._errors[name] = f"{name} failed: {type(error).__name__}: {error}."
+        self._errors[name] = _told(name, error)
         try:
             sink.close()
         except Exception:
@@ -183,9 +182,17 @@ class SinkSet(ClosesOnExit):
             raise SinkError(" ".join(self._errors.values()) or "The outputs are closed.")
 
 
+def _told(name: str, error: Exception) -> str:
+    """Return what the user is told of the error of a sink; a bug is logged with its traceback."""
+    if isinstance(error, ReenactError):
+        return str(error)
+    log.error("A bug in the sink %s:", name, exc_info=error)
+    return f"{name} failed: {type(error).__name__}: {error}."
+
+
 def check_written_once(sinks: Sequence[str]) -> None:
     """Raise SinkError if two sinks write to one file, by whatever path; `sinks` as typed."""
-    written = [os.path.realpath(Path(path).expanduser()) for path in _files(sinks) if path]
+    written = [os.path.realpath(expanded(path)) for path in _files(sinks) if path]
     for path in written:
         if written.count(path) > 1:
             raise SinkError(f"Two outputs write to {path}; give each a file of its own.")
@@ -200,14 +207,14 @@ def check_not_overwritten(sinks: Sequence[str], read: str, what: str) -> None:
         what: what it is to the user, such as "source".
     """
     for path in _files(sinks):
-        written, own = Path(path).expanduser(), Path(read).expanduser()
+        written, own = expanded(path), expanded(read)
         if written.is_file() and own.is_file() and os.path.samefile(written, own):
             raise SinkError(f"{path} is the {what} itself; give another file to write.")
 
 
 def existing_files(sinks: Sequence[str]) -> list[str]:
     """Return the files, as typed, that exist and that the sinks would replace."""
-    return [path for path in _files(sinks) if path and Path(path).expanduser().is_file()]
+    return [path for path in _files(sinks) if path and expanded(path).is_file()]
 
 
 def check_not_replaced(sinks: Sequence[str]) -> None:

@@ -13,7 +13,7 @@ from reenact.errors import SinkError
 from reenact.lifecycle import ClosesOnExit
 from reenact.performance import PerformanceWriter
 from reenact.registry import SinkSpec
-from reenact.storage import refusal, reserve_partial
+from reenact.storage import expanded, refusal, reserve_partial
 from reenact.types import Frame, PerformanceFrame, Sink
 
 _FLUSH_S: Final = 1.0
@@ -41,7 +41,7 @@ class LandmarksSink(ClosesOnExit):
         if not path:
             raise SinkError("Say which file to write, as in --sink landmarks:take.npy.")
         self.name = f"landmarks:{path}"
-        self._path = Path(os.path.realpath(Path(path).expanduser()))
+        self._path = Path(os.path.realpath(expanded(path)))
         if self._path.is_dir():
             raise SinkError(f"{path} is a folder; give the name of a file to write.")
         reserve_partial(self._path).unlink()

@@ -6,6 +6,7 @@ OBS's delay from a second to less than a tenth.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import logging
 import secrets
@@ -82,7 +83,8 @@ class HttpSink(ClosesOnExit):
         if self._port:
             keep_address(HttpAddress(self._port, self._token))
         # Printed, not logged: nobody can guess the token.
-        print(f"Watch at {self.url}", file=sys.stderr, flush=True)
+        with contextlib.suppress(OSError):  # the terminal has gone
+            print(f"Watch at {self.url}", file=sys.stderr, flush=True)
 
     def write(self, frame: Frame) -> None:
         """Make this the newest frame; returns at once."""

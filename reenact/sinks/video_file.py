@@ -25,7 +25,7 @@ from reenact.lifecycle import ClosesOnExit
 from reenact.registry import SinkSpec
 from reenact.sinks.video_encoder import FORMATS, VideoEncoder
 from reenact.sound import SoundTrack
-from reenact.storage import refusal, reserve_partial
+from reenact.storage import expanded, refusal, reserve_partial
 from reenact.types import Frame, Image, Sink
 
 TAGS: Final[Mapping[str, str]] = {
@@ -78,7 +78,7 @@ class FileSink(ClosesOnExit):
             raise SinkError("Say which file to write, as in --sink file:out.mp4.")
         self.name = f"file:{path}"
         # Of a link, the file that it points to is replaced.
-        self.path = Path(os.path.realpath(Path(path).expanduser()))
+        self.path = Path(os.path.realpath(expanded(path)))
         self._crf = crf
         self._tags = tags
         self._lock = threading.RLock()

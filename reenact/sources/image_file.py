@@ -17,6 +17,7 @@ from PIL import ImageOps
 from reenact.errors import NotAPictureError, SourceError
 from reenact.registry import SourceSpec
 from reenact.sources.clocked import DEFAULT_FPS, ClockedSettings, ClockedSource
+from reenact.storage import expanded
 from reenact.types import Image, Source
 
 MAX_SIDE_PX: Final = 8192
@@ -46,7 +47,7 @@ def read_image(path: str | Path) -> Image:
         SourceError: the file is missing, empty, damaged, of a format that is not read, or has too
             many pixels, which is known before they are decoded.
     """
-    path = Path(path).expanduser()
+    path = expanded(path)
     check_file(path, "picture")
     try:
         file = path.open("rb")

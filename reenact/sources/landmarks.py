@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Final
 
 import numpy as np
@@ -12,6 +11,7 @@ from reenact.errors import SourceError
 from reenact.lifecycle import ClosesOnExit
 from reenact.performance import frame_of, read_performance
 from reenact.registry import SourceSpec
+from reenact.storage import expanded
 from reenact.types import Frame, Image, PerformanceFrame, Source
 
 
@@ -36,7 +36,7 @@ class LandmarksSource(ClosesOnExit):
         """
         if not path:
             raise SourceError("Say which performance: landmarks:FILE, of --sink landmarks:FILE.")
-        place = Path(path).expanduser()
+        place = expanded(path)
         start, self._frames = read_performance(place)
         self._neutral = np.array(start["neutral"][0])
         self.name = place.name

@@ -26,6 +26,7 @@ from reenact.registry import SourceSpec
 from reenact.sound import Sound
 from reenact.sources.image_file import check_file, on_white
 from reenact.sources.reconnecting import ReadGuard, ReconnectingSource
+from reenact.storage import expanded
 from reenact.types import Frame, Image, Source
 
 _LIVE_SCHEMES: Final = frozenset({"rtsp", "rtsps", "rtmp", "rtmps", "rtp", "srt", "tcp", "udp"})
@@ -61,7 +62,7 @@ class VideoSource(ClosesOnExit):
         text = str(location)
         self._is_url = "://" in text
         # FFmpeg takes the part of a relative path before a colon for a protocol.
-        self._location = text if self._is_url else str(Path(text).expanduser().absolute())
+        self._location = text if self._is_url else str(expanded(text).absolute())
         self.name = _without_password(text) if self._is_url else Path(text).name
         self.size = (0, 0)
         self._loop = loop
@@ -286,7 +287,10 @@ def _turned(image: Image, matrix: NDArray[np.int32]) -> Image:
 
 
 def _without_password(url: str) -> str:
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError as error:  # the exception's own text may contain the password
+        raise SourceError("The address of the video is not valid; check its brackets.") from error
     return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
 
 

@@ -6,7 +6,6 @@ import logging
 from collections.abc import Callable
 from contextlib import closing
 from importlib.resources import as_file, files
-from pathlib import Path
 from typing import Final
 
 import numpy as np
@@ -14,6 +13,7 @@ import numpy as np
 from reenact.config import TrackingSettings
 from reenact.errors import TargetError
 from reenact.sources.video_file import VideoSource
+from reenact.storage import expanded
 from reenact.targets.builder import RENDERED_PX, create_target, resize_target, target_from_image
 from reenact.targets.exchange_file import SUFFIX
 from reenact.targets.store import BUILT_IN, TargetStore
@@ -80,7 +80,7 @@ def open_target(
         portrait = built_in_portrait(name_or_path)
         with closing(make_tracker()) as tracker:
             target = target_from_image(name_or_path, portrait, tracker, metadata=notes)
-    elif (path := Path(name_or_path).expanduser()).exists():
+    elif (path := expanded(name_or_path)).exists():
         if path.suffix == SUFFIX:
             raise TargetError(
                 f"{path} is an exported target; store it with `reenact target import {path}`, and "

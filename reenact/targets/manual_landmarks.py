@@ -23,6 +23,7 @@ from reenact.config import read_toml
 from reenact.errors import ConfigError, SourceError, TargetError
 from reenact.face.geometry import canonical_face, fit_similarity
 from reenact.face.topology import N_LANDMARKS
+from reenact.storage import expanded
 from reenact.targets.clip_files import load_landmarks
 from reenact.types import Array
 
@@ -85,7 +86,7 @@ def read_manual_landmarks(path: Path) -> Array:
         TargetError: the file is missing or damaged, required points are missing or unknown ones are
             named, or the points do not form a face.
     """
-    path = Path(path).expanduser()
+    path = expanded(path)
     try:
         content = _read(path)
         if "landmarks" in content:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from reenact.errors import TargetError
-from reenact.storage import atomic_write, data_folder
+from reenact.storage import atomic_write, data_folder, expanded
 from reenact.targets import serialization
 from reenact.targets.clip_files import clips_in
 from reenact.targets.exchange_file import SUFFIX, open_exchange_file, write_exchange_file
@@ -189,7 +189,7 @@ class TargetStore:
 
     def export_path(self, name: str, path: Path) -> Path:
         """Return the path of the file that `export_file` writes."""
-        path = Path(path).expanduser()
+        path = expanded(path)
         if path.is_dir():
             path = path / name
         return path if path.suffix == SUFFIX else path.with_name(path.name + SUFFIX)
@@ -200,7 +200,7 @@ class TargetStore:
         Everything is checked before it is stored; pictures and landmarks are encoded anew. Raises
         TargetError if the file is missing or damaged, or the name is not allowed or taken.
         """
-        with open_exchange_file(Path(path).expanduser()) as (target, weights):
+        with open_exchange_file(expanded(path)) as (target, weights):
             self.create(replace(target, name=name or target.name), weights)
             return name or target.name
 

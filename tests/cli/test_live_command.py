@@ -1,16 +1,22 @@
-"""Ctrl-C while a session starts and while its output hangs."""
+"""Ctrl-C while a session starts, while it runs, and while its output hangs."""
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
-from support.fakes import until
+from reenact.cli.live import Interruption, run_session
+from reenact.config import Settings
+from reenact.live.controls import Controls
+from reenact.live.session import Session
+from support.fakes import FakeReenactor, FakeSink, FakeSource, until
 from support.program import repository
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals and terminals")
@@ -52,6 +58,22 @@ def test_ctrl_c_while_libraries_load_is_acknowledged_at_once() -> None:
             process.kill()
     assert process.returncode == 130
     assert errors == ""
+
+
+def test_the_report_of_a_run_that_is_stopped_counts_every_frame(tmp_path: Path) -> None:
+    interruption = Interruption()
+
+    def draw_slowly(number: int) -> None:
+        if number == 5:
+            interruption.stop = True
+            time.sleep(0.5)
+
+    reenactor = FakeReenactor(step=draw_slowly)
+    session = Session(Settings(), FakeSource(None), reenactor, FakeSink())
+    run_session(Controls(session), [], tmp_path / "report.json", interruption)
+    report = json.loads((tmp_path / "report.json").read_text("utf-8"))
+    assert report["frames_in"] == report["frames_out"] + sum(report["drops"].values())
+    assert report["drops"]["stopped"] > 0
 
 
 HANGING_RUN = """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import re
+import sys
 from argparse import Namespace
 from collections.abc import Iterator
 from pathlib import Path
@@ -114,6 +115,16 @@ def test_exit_codes(
     assert main(["plugins"]) == code
     if code == 2:
         assert one_sentence(capsys) == "reenact: The camera is gone."
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="finds no file of such a name")
+@pytest.mark.parametrize("option", ["--target={}", "--sink=file:{}.mp4", "--source=video:{}"])
+def test_a_name_that_is_too_long_is_a_mistake(
+    option: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    usual = ["--source", "pattern", "--target", "robin", "--sink", "null"]
+    assert main(["live", *usual, option.format("x" * 300)]) == 2
+    assert "too long" in one_sentence(capsys)
 
 
 def test_a_bug_exits_with_1_and_prints_its_traceback(

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+import errno
+import threading
+from collections.abc import Callable, Collection, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
+from time import sleep
 from typing import Any, cast
+from unittest.mock import Mock
 
 import av
 import pytest
@@ -14,9 +21,13 @@ from reenact.errors import ConfigError, ReenactError, SinkError
 from reenact.live.controls import Controls
 from reenact.live.presets import preset_names, preset_path
 from reenact.live.session import Session
+from reenact.live.settings import load_settings
 from reenact.sinks.fanout import SinkSet
+from reenact.sinks.video_encoder import VideoEncoder
+from reenact.targets.library import open_target
 from reenact.testing.moving_portrait import moving_portrait, write_video
-from support.fakes import GREEN, FakeReenactor, FakeSink, FakeSource, until
+from reenact.types import Target
+from support.fakes import GREEN, MAGENTA, FakeReenactor, FakeSink, FakeSource, until
 from support.sessions import OUTPUT_FPS
 from support.simulation import SimulatedTime
 
@@ -65,10 +76,16 @@ def test_the_state_of_a_healthy_session(stage: Stage) -> None:
     assert state["problems"] == []
 
 
-def test_what_is_wrong_is_told_with_what_to_do(stage: Stage) -> None:
+def test_what_is_wrong_is_told_with_what_to_do(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
     stage.reenactor.face_present = False
     stage.session.source_problem = ""
     assert "No face" in stage.problems()["face"]
+    with monkeypatch.context() as patch:
+        black = "The camera shows black: open its shutter."
+        patch.setattr(stage.session.source, "problem", black, raising=False)
+        assert stage.problems() == {"source": black}
     stage.reenactor.face_present, stage.reenactor.faces_seen = True, 2
     assert stage.problems() == {"faces": "There are 2 faces in the picture."}
     stage.session.source_problem = "The camera is unplugged."
@@ -121,6 +138,27 @@ def test_an_output_comes_and_goes_while_the_others_go_on(stage: Stage, tmp_path:
         stage.controls.add_output("nothing")
 
 
+def test_a_recording_that_fails_is_none_and_says_so(
+    stage: Stage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    controls = stage.controls
+    controls.start_recording(tmp_path / "one.mp4")
+    stage.frames(10)
+    with monkeypatch.context() as patch:
+        patch.setattr(VideoEncoder, "add", Mock(side_effect=OSError(errno.ENOSPC, "full")))
+        stage.frames(3)
+    assert controls.snapshot()["recording"] == ""
+    assert "the disk is full" in stage.problems()["outputs"]
+    with pytest.raises(SinkError, match="the disk is full"):
+        controls.stop_recording()
+    assert stage.problems() == {}
+    with pytest.raises(SinkError, match="Nothing is being recorded"):
+        controls.stop_recording()
+    path = controls.start_recording(tmp_path / "two.mp4")
+    stage.frames(10)
+    assert controls.stop_recording() == path
+
+
 def test_a_microphone_that_is_missing_leaves_no_recording(stage: Stage, tmp_path: Path) -> None:
     with pytest.raises(SinkError, match="microphone"):
         stage.controls.start_recording(tmp_path / "talk.mp4", microphone="no such microphone")
@@ -165,11 +203,80 @@ def test_presets_stay_in_their_folder() -> None:
         preset_path("../escape")
 
 
+@pytest.fixture
+def plain_session() -> Iterator[Session]:
+    """A session of the test pattern and the astronaut; what was asked waits for `settle`."""
+    options = ["renderer.name=warp", "fusion.method=direct", "actor.neutral=fresh"]
+    settings, target = load_settings(None, options), open_target("astronaut")
+    with Session.open(settings, "pattern", target, ["null"]) as session:
+        yield session
+
+
+def test_a_size_stays_when_the_next_setting_prepares_the_target_anew(
+    plain_session: Session,
+) -> None:
+    controls = Controls(plain_session, "astronaut")
+    controls.update("renderer", "size", 128)
+    controls.update("output", "max_side", 300)
+    plain_session.presenter.settle()
+    assert plain_session.reenactor.target.crop_size == 128
+    assert max(plain_session.reenactor.size) == 300
+
+
+@dataclass
+class Gate:
+    """Holds whoever opens a target until it is opened itself."""
+
+    reached: threading.Event = field(default_factory=threading.Event)
+    passed: threading.Event = field(default_factory=threading.Event)
+
+    def open_target(self, *arguments: Any, **named: Any) -> Target:
+        self.reached.set()
+        assert self.passed.wait(60.0)
+        return open_target(*arguments, **named)
+
+
+@contextmanager
+def during_a_switch(
+    controls: Controls, name: str, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Callable[[str, str, Any], None]]:
+    """Hold a switch to a target half-way; yield what changes a setting meanwhile."""
+    gate = Gate()
+    monkeypatch.setattr("reenact.targets.library.open_target", gate.open_target)
+    with ThreadPoolExecutor() as threads:
+        done = [threads.submit(controls.switch_target, name)]
+        assert gate.reached.wait(60.0)
+        yield lambda *change: done.append(threads.submit(controls.update, *change))
+        sleep(0.2)  # so that it has begun
+        gate.passed.set()
+        for one in done:
+            one.result(60.0)
+    controls.session.presenter.settle()
+
+
+def test_a_size_that_changes_during_a_switch_keeps_the_new_target(
+    plain_session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    controls = Controls(plain_session, "astronaut")
+    with during_a_switch(controls, "robin", monkeypatch) as change:
+        change("renderer", "size", 128)
+    target = plain_session.reenactor.target
+    assert (controls.target, target.name, target.crop_size) == ("robin", "robin", 128)
+
+
+def test_a_background_that_changes_during_a_switch_stands_behind_the_new_target(
+    plain_session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    controls = Controls(plain_session, "astronaut")
+    with during_a_switch(controls, "robin", monkeypatch) as change:
+        change("output", "background_colour", "#ff00ff")
+        change("output", "background", "colour")
+    corner = plain_session.reenactor.idle(0.0, 0).image[0, 0]
+    assert tuple(corner) == MAGENTA
+
+
 def test_a_real_session_changes_its_target_and_measures_the_face(tmp_path: Path) -> None:
     """The portrait drives one target and then another; features are those of the new one."""
-    from reenact.live.settings import load_settings
-    from reenact.targets.library import open_target
-
     images, _ = moving_portrait()
     write_video(tmp_path / "actor.mp4", images)
     still = tmp_path / "still.mp4"

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from reenact.errors import ConfigError
+from reenact.live.actions import turn
 from reenact.live.controls import Controls
 from reenact.live.session import Session
 from reenact.live.settings import load_settings
@@ -92,3 +93,11 @@ def test_size_and_rate_are_changed_live(stage: Stage) -> None:
     until(lambda: stage.session.settings.fusion.mode == "absolute", 60.0)
     with pytest.raises(ConfigError, match=r"renderer\.size"):
         stage.controls.update("renderer", "size", 300)
+
+
+def test_no_rate_stops_the_picture_for_longer_than_a_second(stage: Stage) -> None:
+    for too_slow in (0.001, 0.9):
+        with pytest.raises(ConfigError, match=r"output\.fps.*equal to 1"):
+            stage.controls.update("output", "fps", too_slow)
+    turn(stage.controls, "output.fps", 0.0)
+    assert stage.session.settings.output.fps == 1.0

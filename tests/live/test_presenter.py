@@ -51,6 +51,19 @@ def test_panic_shows_the_target_at_rest_at_once_and_until_it_ends(time: Simulate
     assert colours[43:] == [GREEN] * len(colours[43:])
 
 
+def test_a_wish_that_fails_is_told_and_the_session_goes_on(
+    time: SimulatedTime, caplog: pytest.LogCaptureFixture
+) -> None:
+    def play_motion() -> None:
+        raise RuntimeError("the motion's file is damaged")
+
+    script = {20: lambda session: session.presenter.ask(play_motion)}
+    sink, session = play(time, script)
+    assert session.error is None
+    assert sink.colours[25:] == [GREEN] * len(sink.colours[25:])
+    assert "the motion's file is damaged" in caplog.text
+
+
 def test_panic_needs_no_frame_of_the_actor(time: SimulatedTime) -> None:
     sink = FakeSink(live=True)
     source = FakeSource(None, live=True, fps=OUTPUT_FPS, hangs_at=10, time=time)

@@ -8,8 +8,10 @@ from __future__ import annotations
 import io
 import json
 import re
+import signal
 import socket
 import struct
+import sys
 import threading
 import zipfile
 import zlib
@@ -267,6 +269,46 @@ def test_what_is_too_large_is_refused_as_it_comes(
     body = json.dumps({"source": "x" * (2 << 20), "target": "robin"}).encode()
     status, _, _ = panel.send("POST", "/api/start", body, Content_Type="application/json")
     assert status == 413
+    assert not list(panel.studio.uploads._folder.iterdir())
+
+
+@pytest.mark.parametrize("body", [b"{", b"\xff", b"[" * 100_000])
+def test_a_body_that_is_no_json_is_refused_in_a_sentence(panel: Panel, body: bytes) -> None:
+    status, _, content = panel.send("POST", "/api/act", body, Content_Type="application/json")
+    assert (status, json.loads(content)) == (400, {"error": "The body is not JSON."})
+
+
+def test_an_upload_that_is_given_up_leaves_nothing_and_is_no_bug(
+    panel: Panel, caplog: pytest.LogCaptureFixture
+) -> None:
+    head = (
+        f"POST /api/uploads HTTP/1.1\r\nHost: 127.0.0.1:{panel.port}\r\nContent-Type: video/mp4\r\n"
+        f"Authorization: Bearer {panel.token}\r\nContent-Length: 5000\r\n\r\n"
+    )
+    folder = panel.studio.uploads._folder
+    with socket.create_connection(("127.0.0.1", panel.port)) as page:
+        page.sendall(head.encode() + bytes(1000))
+        until(lambda: any(folder.iterdir()))
+    until(lambda: not any(folder.iterdir()))
+    panel.call("GET", "/api/state")
+    assert not caplog.records
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a limit of the file size")
+def test_an_upload_to_a_full_disk_is_refused_in_a_sentence(panel: Panel) -> None:
+    import resource
+
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, before[1]))
+    try:
+        status, _, content = panel.send(
+            "POST", "/api/uploads?name=anna", bytes(300_000), Content_Type="image/png"
+        )
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, handler)
+    assert (status, b"anna.png cannot be written" in content) == (400, True)
     assert not list(panel.studio.uploads._folder.iterdir())
 
 

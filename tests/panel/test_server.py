@@ -9,6 +9,7 @@ import signal
 import ssl
 import subprocess
 import sys
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -16,14 +17,20 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from websockets.sync.client import connect
 
 from reenact.cli.main import main
+from reenact.config import SourceSettings
 from reenact.errors import ReenactError
+from reenact.live.controls import Controls
+from reenact.panel.jobs import Job
 from reenact.panel.live_socket import SLOW_GAP_S
+from reenact.panel.preview import NewestPicture, SourceWatch
 from reenact.panel.server import Address, PanelServer
 from reenact.panel.studio import Studio
+from reenact.storage import write_png
 from reenact.testing.portrait import portrait_target
 from support.fakes import until
 from support.panels import FAST, Panel, without_display
@@ -96,12 +103,44 @@ def test_pictures_are_further_apart_while_the_session_falls_short(
 
 def test_a_start_that_fails_says_why_and_the_next_one_works(panel: Panel) -> None:
     panel.call("PATCH", "/api/settings", values={"tracking.name": "nobody"})
+    panel.call("POST", "/api/watch", source="pattern")
+    until(panel.studio.actor.jpeg)
     panel.call("POST", "/api/start", source="pattern", target="robin", outputs=[])
     until(lambda: "no tracker called 'nobody'" in panel.studio.state()["error"], 60.0)
     assert panel.studio.state()["phase"] == "idle"
+    until(panel.studio.actor.jpeg, 10.0, "the camera is seen again")
     panel.call("PATCH", "/api/settings", values={"tracking.name": "mediapipe"})
     panel.start("pattern")
     assert panel.studio.state()["error"] == ""
+
+
+def test_a_camera_that_is_busy_at_first_is_seen_once_it_is_free(tmp_path: Path) -> None:
+    camera, newest = tmp_path / "camera.png", NewestPicture()
+    with SourceWatch(f"image:{camera}", SourceSettings(), newest) as watch:
+        until(lambda: "There is no file" in watch.problem)
+        write_png(camera, np.zeros((48, 64, 3), np.uint8))
+        until(newest.jpeg, 10.0)
+        assert watch.problem == ""
+
+
+def test_a_start_while_another_one_is_opened_takes_its_place() -> None:
+    with Studio(assignments=FAST) as studio:
+        studio.offer("pattern", "")
+        studio.start("pattern", "astronaut", ["nothing"])
+        studio.start("pattern", "robin", [])
+        first = studio.next_start(0.0)
+        assert first is not None
+        studio.start("pattern", "astronaut", [])
+        controls = studio.open(first)
+        assert controls is not None
+        with controls.session as session:
+            session.start()
+            assert session.wait(20.0)
+        studio.ended(None)
+        second = studio.next_start(0.0)
+        assert second is not None
+        assert (first.target, second.target) == ("robin", "astronaut")
+        assert studio.next_start(0.0) is None
 
 
 def test_outputs_that_fail_are_told_and_end_nothing(
@@ -115,6 +154,16 @@ def test_outputs_that_fail_are_told_and_end_nothing(
     assert {"name": "panel", "error": ""} in controls.outputs()
 
 
+def test_an_output_that_is_switched_on_twice_is_one_and_goes_off_at_once(panel: Panel) -> None:
+    panel.start("pattern")
+    controls = panel.studio.controls
+    assert controls is not None
+    for on, names in ((True, ["panel", "null"]), (True, ["panel", "null"]), (False, ["panel"])):
+        assert panel.call("POST", "/api/outputs", output="null", on=on) is None
+        panel.frames(3)
+        assert [one["name"] for one in controls.outputs()] == names
+
+
 def test_a_target_that_is_shown_can_be_renamed(panel: Panel) -> None:
     panel.studio.gallery.store.create(replace(portrait_target(), name="anna"))
     panel.start("pattern", "anna")
@@ -122,6 +171,62 @@ def test_a_target_that_is_shown_can_be_renamed(panel: Panel) -> None:
     state = panel.call("GET", "/api/state")
     assert (state["session"]["target"], state["choice"]["target"]) == ("berta", "berta")
     panel.start("pattern", "berta")
+
+
+def test_a_target_that_is_being_trained_keeps_its_name_and_place(panel: Panel) -> None:
+    panel.studio.gallery.store.create(replace(portrait_target(), name="anna"))
+    job = panel.studio.jobs.start("train", "anna", lambda job: str(job.stop_wanted.wait(60.0)))
+    assert "being trained" in panel.call("PATCH", "/api/targets/anna", name="berta")
+    assert "being trained" in panel.call("DELETE", "/api/targets/anna")
+    assert panel.studio.gallery.store.list() == ("anna",)
+    job.stop_wanted.set()
+    until(lambda: job.state == "done")
+    assert panel.call("PATCH", "/api/targets/anna", name="berta") is None
+
+
+def test_the_end_of_the_panel_waits_for_a_training_to_store_its_best_state(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    stored = threading.Event()
+
+    def train(job: Job) -> str:
+        assert job.stop_wanted.wait(60.0)
+        time.sleep(0.5)
+        stored.set()
+        return "stored"
+
+    with Studio() as studio:
+        studio.jobs.start("train", "anna", train)
+    assert stored.is_set()
+    assert "training of anna" in caplog.text
+
+
+def test_what_is_chosen_while_a_size_is_got_ready_is_kept(
+    panel: Panel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    panel.start("pattern")
+    studio = panel.studio
+
+    def slow_prepare(*arguments: Any) -> None:
+        assert studio.update({"tracking.min_confidence": 0.7}) == ["tracking.min_confidence"]
+
+    monkeypatch.setattr(Controls, "_switch", slow_prepare)
+    assert studio.update({"renderer.size": 256}) == []
+    assert studio.choice.settings == {"tracking.min_confidence": 0.7, "renderer.size": 256}
+
+
+def test_the_page_keeps_what_was_changed_and_not_what_was_typed() -> None:
+    panel = Panel("pattern", "fusion.mouth=1.5", "output.fps=15.0")
+    try:
+        panel.start("pattern")
+        controls = panel.studio.running()
+        controls.update("fusion", "eyes", 0.5)  # as a key or a knob does
+        panel.call("PATCH", "/api/settings", values={"fusion.brows": 0.7})
+        panel.call("POST", "/api/stop")
+        until(lambda: panel.studio.state()["phase"] == "idle")
+        assert panel.studio.choice.settings == {"fusion.eyes": 0.5, "fusion.brows": 0.7}
+    finally:
+        panel.close()
 
 
 def test_settings_of_parts_appear_with_their_declaration(panel: Panel) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import http.client
 import os
 import socket
@@ -12,6 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
+from unittest.mock import Mock
 from urllib.parse import urlsplit
 
 import cv2
@@ -34,6 +36,18 @@ def sink() -> Iterator[HttpSink]:
     with HttpSink() as opened:
         opened.open((160, 120), 25.0)
         yield opened
+
+
+def test_a_terminal_that_has_gone_keeps_nobody_from_watching(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    gone = Mock()
+    gone.write.side_effect = OSError(errno.EIO, "gone")
+    monkeypatch.setattr("sys.stderr", gone)
+    with HttpSink() as sink:
+        sink.open((160, 120), 25.0)
+        sink.write(frame(7))
+        assert number_of(decode(get(sink.url_of("frame.jpg"))[2])) == 7
 
 
 def frame(number: int, size: tuple[int, int] = (160, 120)) -> Frame:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import os
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -11,12 +13,18 @@ import pytest
 from reenact import registry
 from reenact.config import SinkSettings
 from reenact.errors import SinkError
-from reenact.sinks.fanout import SinkSet, check_not_overwritten, check_written_once
+from reenact.sinks.fanout import (
+    SinkSet,
+    check_not_overwritten,
+    check_written_once,
+    existing_files,
+)
 from reenact.sinks.mjpeg_server import HttpSink
 from reenact.sinks.null import NullSink
 from reenact.sinks.video_file import FileSettings, FileSink
 from reenact.sinks.virtual_camera import CameraSink
 from reenact.sinks.window import WindowSink
+from reenact.sources.video_file import VideoSource
 from reenact.stats import StepTimer
 from reenact.types import Frame
 from support.clips import numbered_picture
@@ -60,6 +68,35 @@ def test_sinks_are_built_from_the_command_line(tmp_path: Path) -> None:
 def test_wrong_arguments_are_explained(text: str, hint: str) -> None:
     with pytest.raises(SinkError, match=hint):
         build(text)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="has no pipes in folders")
+@pytest.mark.parametrize("kind", ["file", "landmarks"])
+def test_a_pipe_or_device_is_not_replaced(kind: str, tmp_path: Path) -> None:
+    pipe = tmp_path / "out.mp4"
+    os.mkfifo(pipe)
+    with pytest.raises(SinkError, match="not a regular file"):
+        build(f"{kind}:{pipe}")
+    assert pipe.is_fifo()
+    assert list(tmp_path.iterdir()) == [pipe]
+
+
+def test_a_name_may_begin_with_a_tilde(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path / "home"))
+    (tmp_path / "home").mkdir()
+    for name, place in (("~out.mp4", "~out.mp4"), ("~/out.mp4", "home/out.mp4")):
+        check_written_once([f"file:{name}", f"landmarks:{name}.npy"])
+        assert existing_files([f"file:{name}"]) == []
+        with FileSink(name) as sink:
+            sink.open(SIZE, 25.0)
+            sink.write(frame(0))
+        assert (tmp_path / place).is_file()
+        assert existing_files([f"file:{name}"]) == [name]
+        check_not_overwritten([f"file:{name}.mp4"], name, "source")
+        with VideoSource(name) as video:
+            assert video.size == SIZE
 
 
 def test_a_file_that_is_read_is_not_overwritten_by_any_path(tmp_path: Path) -> None:
@@ -198,6 +235,22 @@ def test_equal_names_are_numbered_and_timed() -> None:
     steps = timer.percentiles()
     assert set(steps) == {"write null", "write null 2", "write null 3"}
     assert all(spread.p50 > 0 for spread in steps.values())
+
+
+def test_a_sink_that_is_removed_and_added_at_once_keeps_its_name_and_closes_first() -> None:
+    old, new, closed_before = FakeSink("camera"), FakeSink("camera"), []
+    with SinkSet([FakeSink("window"), old]) as together:
+        together.open(SIZE, 25.0)
+        together.write(frame(0))
+        together.remove("camera")
+        new.on_write = lambda _: closed_before.append(old.closed)
+        assert together.add(new) == "camera"
+        together.write(frame(1))
+        together.remove("camera")
+        together.write(frame(2))
+        assert list(together.names) == ["window"]
+    assert [len(sink.frames) for sink in (old, new)] == [1, 1]
+    assert closed_before == [1]
 
 
 def test_an_empty_set_is_refused() -> None:

@@ -218,6 +218,13 @@ def test_bad_videos_are_explained_in_one_sentence(tmp_path: Path) -> None:
         assert len(text) < 200 + len(str(tmp_path))
 
 
+@pytest.mark.parametrize("address", ["http://me:secret@[::1/x", "rtsp://me:secret@a\u2100b/x"])
+def test_an_address_that_makes_no_sense_is_refused_in_a_sentence(address: str) -> None:
+    with pytest.raises(SourceError, match="is not valid") as told:
+        VideoSource(address)
+    assert "secret" not in str(told.value)
+
+
 def test_errors_of_addresses_do_not_show_the_password() -> None:
     for address in ("rtsp://me:secret@127.0.0.1:9/x", "http://me:secret@127.0.0.1:9/x.mp4"):
         with pytest.raises(SourceError, match=r"127\.0\.0\.1:9/x") as caught:

@@ -101,6 +101,12 @@ class Panel:
         assert controls is not None
         until(lambda: controls.session.frames_out > 3, 60.0)
 
+    def frames(self, count: int) -> None:
+        """Wait for so many more pictures of the session that runs."""
+        session = self.studio.running().session
+        goal = session.frames_out + count
+        until(lambda: session.frames_out >= goal)
+
 
 def without_display(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let there be no screen on which a window could open."""
