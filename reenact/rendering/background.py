@@ -29,6 +29,15 @@ _FACE_DILATION: Final = 25 / 256
 _COARSE: Final = 4
 """Inpainting runs at this fraction of the picture's resolution."""
 
+_COVERAGE: Final = (0.05, 0.3)
+"""Refined coverage that becomes 0 and 1 of the share without a rim."""
+
+_RIM: Final = 0.02
+"""Width of that rim, as a share of the side."""
+
+_SMOOTHNESS: Final = 30.0
+"""Regularisation of the guided filter, in squared levels."""
+
 _RADIUS_PX: Final = 3
 _SOFT: Final = 1 / 256
 
@@ -46,12 +55,13 @@ def without_person(image: Image, person: NDArray[np.uint8]) -> Image:
 
 def layers_of(
     image: Image, person: NDArray[np.uint8], landmarks: Array
-) -> tuple[Image, NDArray[np.uint8]]:
-    """Return the scene behind the person of the landmarks, and that person's share.
+) -> tuple[Image, NDArray[np.uint8], NDArray[np.uint8]]:
+    """Return the scene behind the person of the landmarks, and that person's share twice.
 
-    The scene is uint8 (S, S, 3) RGB, where the person is inpainted and others stay; the share is
-    uint8 (S, S), 0 to 255. `person` is (S, S), 0 to 255, of all people. If it is uniform, nothing
-    is known: the scene is the picture, and the share is whole.
+    The scene is uint8 (S, S, 3) RGB, where the person is inpainted and others stay. The shares are
+    uint8 (S, S), 0 to 255: with a rim of the wall, so that no hair is missed, and without it.
+    `person` is (S, S), 0 to 255, of all people. If it is uniform, nothing is known: the scene is
+    the picture, and the shares are whole.
     """
     hidden, replaced = _widened(person, _HIDDEN_DILATION), _widened(person, _FILLED_DILATION)
     size = len(image)
@@ -59,13 +69,30 @@ def layers_of(
     column, row = np.clip(np.round(landmarks[:468, :2]), 0, size - 1).astype(int).T
     own = np.bincount(groups[row, column]).argmax()
     if hidden.all() or own == 0:
-        return image, np.full(image.shape[:2], 255, np.uint8)
+        whole_picture = np.full(image.shape[:2], 255, np.uint8)
+        return image, whole_picture, whole_picture
     whole = (groups == own).astype(np.float32)
     around = round(_FACE_DILATION * size) | 1
     face = cv2.dilate(region_mask(landmarks, OVAL, size), np.ones((around, around), np.uint8))
-    share = np.maximum(whole, face.astype(np.float32) / 255)
+    share = in_bytes(_softened(np.maximum(whole, face.astype(np.float32) / 255)))
+    reach_px = max(2, round(_RIM * size))
+    fine = in_bytes(refined(person.astype(np.float32) / 255, image, reach_px, _COVERAGE))
     scene = _blended(image, _painted(image, hidden), _softened(whole))
-    return scene, in_bytes(_softened(share))
+    return scene, share, np.minimum(share, np.maximum(fine, face))
+
+
+def refined(mask: Array, image: Image, reach_px: int, coverage: tuple[float, float]) -> Array:
+    """Align a mask's coarse edge with the picture's (guided filter, He et al. 2010).
+
+    Args:
+        mask: (H, W), 0 to 1.
+        image: uint8 (H, W, 3) RGB.
+        reach_px: how far the edges may be from each other.
+        coverage: what becomes 0 and 1 of the result, (H, W).
+    """
+    low, high = coverage
+    fine = cv2.ximgproc.guidedFilter(image, mask, reach_px, _SMOOTHNESS)
+    return np.asarray(np.clip((fine - low) / (high - low), 0, 1), np.float32)
 
 
 def _widened(person: NDArray[np.uint8], width: float) -> NDArray[np.uint8]:

@@ -77,7 +77,8 @@ def mirrored_layers(
         for one in (layers.person, layers.shut)
     )
     points = mirrored(landmarks, side_px)
-    return replace(layers, person=person, shut=shut), points, estimate_pose(points)
+    rimless = np.ascontiguousarray(layers.rimless[:, ::-1])
+    return replace(layers, person=person, shut=shut, rimless=rimless), points, estimate_pose(points)
 
 
 def _light(soft: Image, landmarks: Array, pose: Pose) -> Array:

@@ -49,6 +49,9 @@ _SLOPE: Final = 1.5
 _AROUND: Final = np.ones((3, 3), np.uint8)
 """Cells around the outline in which the flow may jump."""
 
+_LEFT_BEHIND: Final = 0.04
+"""A motion, in halves of the side, that leaves the rim of the wall behind."""
+
 _FROM_LIDS_PX: Final = 3
 """Distance from which the colours of lids are taken."""
 
@@ -76,6 +79,9 @@ class Layers:
     shut: Image
     """The person whose eyes and mouth are filled from lids and lips, for those that meet."""
 
+    rimless: NDArray[np.uint8]
+    """The person's share without the rim of the wall around it, (S, S), for hair that moves."""
+
     background: Image
     """uint8 (S, S, 3) RGB."""
 
@@ -99,11 +105,11 @@ class Layers:
             side_px: its side in the network's px.
         """
         people = np.asarray(cv2.resize(coverage, reference.shape[1::-1]), np.uint8)
-        background, share = layers_of(reference, people, landmarks)
+        background, share, rimless = layers_of(reference, people, landmarks)
         face = cv2.mean(reference, region_mask(landmarks, OVAL, len(reference)))
         mouth = MouthInterior(np.array(face[:3]), len(reference) / side_px)
         person, shut = (np.dstack([one, share]) for one in (reference, _shut(reference, landmarks)))
-        return cls(person, shut, background, mouth)
+        return cls(person, shut, rimless, background, mouth)
 
 
 def _shut(picture: Image, landmarks: Array) -> Image:
@@ -163,6 +169,7 @@ def move_person(fine: Image, layers: Layers, maps: Array, mouth: MouthPlace) -> 
     zoom = len(fine) // size
     source = sources(flow, zoom)
     person = warp_image(fine, source)
+    _leave_rim(person, layers.rimless, maps, source, zoom)
     _draw_shut(person, layers.shut, maps, source, zoom)
     _fill_mouth(person, layers.mouth, maps, mouth)
     return person
@@ -227,9 +234,32 @@ def _draw_shut(person: Image, shut: Image, maps: Array, source: Array, zoom: int
     met = np.asarray(cv2.dilate(maps[..., MapChannel.SHUT], _AROUND), np.float32)
     cells, places = _enlarged_box(met, person)
     box = person[places]
-    there = (source[places] + np.float32(0.5)) / zoom - np.float32(0.5)
+    there = _coarse(source[places], zoom)
     share = cv2.resize(np.ascontiguousarray(met[cells]), box.shape[1::-1])
     box[:] = cv2.blendLinear(warp_image(shut, there), box, share, 1 - share)
+
+
+def _leave_rim(
+    person: Image, rimless: NDArray[np.uint8], maps: Array, source: Array, zoom: int
+) -> None:
+    """Leave the rim of the wall behind where a person, uint8 (S, S, 4), has moved; in place.
+
+    At rest it belongs to the picture; over another part of the wall it would be a halo.
+    """
+    across, down = np.moveaxis(maps[..., FLOW], -1, 0)
+    moved = cv2.magnitude(np.ascontiguousarray(across), np.ascontiguousarray(down))
+    share = np.minimum(moved / np.float32(_LEFT_BEHIND), 1)
+    if share.max() < 0.1:
+        return
+    kept = warp_image(rimless, _coarse(source, zoom)).astype(np.float32) * np.float32(1 / 255)
+    kept = 1 - _resized(share, len(kept)) * (1 - kept)
+    alpha = cv2.multiply(cv2.extractChannel(person, 3), kept, dtype=cv2.CV_8U)
+    cv2.insertChannel(alpha, person, 3)
+
+
+def _coarse(source: Array, zoom: int) -> Array:
+    """Return the px, in a picture, of those in one that is `zoom` times as large."""
+    return np.asarray((source + np.float32(0.5)) / zoom - np.float32(0.5), np.float32)
 
 
 def _fill_mouth(person: Image, interior: MouthInterior, maps: Array, mouth: MouthPlace) -> None:

@@ -18,6 +18,7 @@ from reenact.face.segmentation import person_masks
 from reenact.face.topology import OVAL
 from reenact.imaging import in_bytes
 from reenact.models.warp_unet_inputs import FLOW
+from reenact.rendering.background import refined
 from reenact.rendering.compositing import edge_fade
 from reenact.rendering.head_mesh import head_mesh
 from reenact.rendering.mesh_warp import warp_image
@@ -32,10 +33,7 @@ _GRID_SIDE: Final = 64
 _BAND_SHARE: Final = 0.02
 """Half the width of the band that is refined along the edge, as a share of the longer side."""
 
-_SMOOTHNESS: Final = 30.0
-"""Regularisation of the guided filter, in squared levels."""
-
-_MIN_COVERAGE, _MAX_COVERAGE = 0.35, 0.9
+_COVERAGE: Final = (0.35, 0.9)
 """Coverage that becomes 0 and 1: with little of the person, a pixel has the old background's
 colour."""
 
@@ -93,12 +91,11 @@ class Matte:
 
 
 def _refined(mask: Array, picture: Image) -> Alpha:
-    """Align the mask's coarse edge with the picture's (guided filter, He et al. 2010)."""
+    """Align the mask's coarse edge with the picture's, and change nothing far from it."""
     reach = max(2, round(_BAND_SHARE * max(mask.shape)))
     kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * reach + 1, 2 * reach + 1))
     sure = (mask > 0.5).astype(np.uint8)
-    fine = cv2.ximgproc.guidedFilter(picture, mask, reach, _SMOOTHNESS)
-    fine = np.clip((fine - _MIN_COVERAGE) / (_MAX_COVERAGE - _MIN_COVERAGE), 0, 1)
+    fine = refined(mask, picture, reach, _COVERAGE)
     fine[cv2.erode(sure, kernel) > 0] = 1
     fine[cv2.dilate(sure, kernel) == 0] = 0
     return in_bytes(fine)

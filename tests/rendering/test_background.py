@@ -56,7 +56,7 @@ def with_people() -> Image:
 
 
 def test_the_wall_goes_on_behind_the_head_and_the_body() -> None:
-    scene, _ = layers_of(with_people(), people(), landmarks())
+    scene, *_ = layers_of(with_people(), people(), landmarks())
     away = np.abs(scene.astype(int) - wall())
     assert away[65:130, 45:155].max() < 30  # the head, down to its mouth; it differed by 140
     assert away[65:130, 45:155].mean() < 5
@@ -66,7 +66,7 @@ def test_the_wall_goes_on_behind_the_head_and_the_body() -> None:
 def test_other_people_stay_until_all_are_painted_over() -> None:
     picture = with_people()
     other = (slice(100, 140), slice(200, 230))
-    scene, _ = layers_of(picture, people(), landmarks())
+    scene, *_ = layers_of(picture, people(), landmarks())
     np.testing.assert_array_equal(scene[other], picture[other])
     empty = without_person(picture, people())
     assert np.abs(empty.astype(int) - wall())[other].max() < 30
@@ -76,7 +76,7 @@ def test_other_people_stay_until_all_are_painted_over() -> None:
 def test_the_share_is_that_of_the_person_alone_and_of_the_whole_face() -> None:
     mask = people()
     mask[100:110, 90:110] = 0  # glasses, which were taken for the wall
-    _, share = layers_of(with_people(), mask, landmarks())
+    _, share, _ = layers_of(with_people(), mask, landmarks())
     assert share[105, 100] == 255
     assert share[230, 100] == share[120, 60] == 255, "body and hair"
     assert share[OTHER[1], OTHER[0]] == share[20, 20] == 0
@@ -85,7 +85,7 @@ def test_the_share_is_that_of_the_person_alone_and_of_the_whole_face() -> None:
 @pytest.mark.parametrize("known", [0, 128, 255])
 def test_a_picture_of_which_nothing_is_known_stays(known: int) -> None:
     person = np.full((SIDE, SIDE), known, np.uint8)
-    scene, share = layers_of(with_people(), person, landmarks())
+    scene, share, _ = layers_of(with_people(), person, landmarks())
     np.testing.assert_array_equal(scene, with_people())
     assert (share == 255).all()
 
@@ -100,10 +100,22 @@ def test_nobody_is_found_behind_a_portrait() -> None:
     target = portrait_target()
     picture = np.asarray(target.references[0])
     (person,) = person_coverage(target.references, target.landmarks)
-    scene, _ = layers_of(picture, in_bytes(person), target.neutral)
+    scene, *_ = layers_of(picture, in_bytes(person), target.neutral)
     with closing(MediaPipeTracker(TrackingSettings(), static=True)) as tracker:
         assert tracker.track(Frame(picture, 0.0, 0)) is not None
         assert tracker.track(Frame(scene, 0.0, 0)) is None
     far = cv2.dilate((person > 0.05).astype(np.uint8), np.ones((31, 31), np.uint8)) == 0
     assert far.mean() > 0.05
     np.testing.assert_array_equal(scene[far], picture[far])
+
+
+def test_one_share_has_no_rim_of_the_wall() -> None:
+    """The segmentation is soft; where dark people end before a bright wall, the picture tells."""
+    soft = np.asarray(cv2.GaussianBlur(people(), (0, 0), 3), np.uint8)
+    picture = np.repeat(230 - people()[..., None] // 255 * 200, 3, axis=2).astype(np.uint8)
+    _, share, rimless = layers_of(picture, soft, landmarks())
+    x, top = HEAD[0], HEAD[1] - 50
+    assert share[top - 4 : top - 2, x].min() > 230
+    assert rimless[top - 4 : top - 2, x].max() < 100
+    assert rimless[top : top + 10, x].min() > 250
+    assert (rimless <= share).all()

@@ -27,7 +27,9 @@ def layers_of_stripes(size: int) -> Layers:
     for third, colour in enumerate((RED, GREEN, BLUE)):
         person[:, third * size // 3 : (third + 1) * size // 3, :3] = colour
     mouth = MouthInterior(np.zeros(3, np.float32), size / 256)
-    return Layers(person, person, np.full((size, size, 3), 90, np.uint8), mouth)
+    return Layers(
+        person, person, person[..., 3].copy(), np.full((size, size, 3), 90, np.uint8), mouth
+    )
 
 
 def shown_beside_a_disc(size: int, jump: float, middle: float = 0.5) -> tuple[Image, Array]:
@@ -113,3 +115,15 @@ def test_without_a_face_in_the_crop_the_picture_is_composed_as_it_is() -> None:
     picture = compose(enlarged(layers.person), layers, maps, SOMEWHERE)
     np.testing.assert_allclose(picture, layers.person[..., :3], atol=60)
     np.testing.assert_array_equal(picture[:, 40], layers.person[:, 40, :3])
+
+
+def test_a_person_who_has_moved_leaves_the_rim_of_the_wall_behind() -> None:
+    layers = layers_of_stripes(256)
+    layers.rimless[:, :40] = 0
+    maps = np.zeros((SIDE, SIDE, MAP_CHANNELS), np.float32)
+    shown = {}
+    for shift in (0.0, -0.125):  # halves of the side; the person moves to the right
+        maps[..., MapChannel.FLOW_X] = shift
+        shown[shift] = compose(enlarged(layers.person), layers, maps, SOMEWHERE)[:, 45]
+    np.testing.assert_array_equal(shown[0.0], layers.person[:, 45, :3])
+    np.testing.assert_array_equal(shown[-0.125], layers.background[:, 45])

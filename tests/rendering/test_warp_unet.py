@@ -245,7 +245,7 @@ def test_the_person_is_laid_over_the_background() -> None:
     maps = np.zeros((NETWORK_PX // 2, NETWORK_PX // 2, MAP_CHANNELS), np.float32)
     mouth = MouthInterior(np.zeros(3, np.float32), 1)
     person = np.dstack([picture, share])
-    layers = Layers(person, person, np.zeros_like(picture), mouth)
+    layers = Layers(person, person, person[..., 3], np.zeros_like(picture), mouth)
     face = canonical_face()
     nowhere = place_mouth(face, face, (estimate_pose(face), estimate_pose(face)))
     layered = compose(enlarged(layers.person), layers, maps, nowhere)
@@ -260,7 +260,7 @@ def test_the_inside_of_a_mouth_is_drawn_where_the_photo_does_not_show_it() -> No
     poses = estimate_pose(neutral), estimate_pose(drive)
     white = np.full((NETWORK_PX, NETWORK_PX, 4), 255, np.uint8)
     dark = MouthInterior(np.full(3, 20, np.float32), 1)
-    layers = Layers(white, white, white[..., :3].copy(), dark)
+    layers = Layers(white, white, white[..., 3], white[..., :3].copy(), dark)
     maps = head_mesh().maps(neutral, drive, NETWORK_PX, NETWORK_PX // 2, poses=poses)
     picture = compose(enlarged(white), layers, maps, place_mouth(neutral, drive, poses))
     inside = region_mask(drive, LIPS_INNER, NETWORK_PX) > 250
