@@ -23,6 +23,7 @@ from reenact.live.stillness import Stillness
 from reenact.models.warp_unet_inputs import NETWORK_PX
 from reenact.rendering.compositing import shown_side
 from reenact.targets.builder import resize_target
+from reenact.targets.surroundings import with_surroundings
 from reenact.types import Drive, Image, Renderer, Target
 
 log = logging.getLogger(__name__)
@@ -54,6 +55,13 @@ def needed_px(target: Target, asked_px: int, output: OutputSettings) -> int:
         return asked_px
     shown_px = shown_side(target, output.max_side)
     return min(asked_px, max(_SIZE_STEP_PX * math.ceil(shown_px / _SIZE_STEP_PX), NETWORK_PX))
+
+
+def drawn_target(target: Target, renderer: str, size_px: int, output: OutputSettings) -> Target:
+    """Return the target as it is drawn: at a size, and with its surroundings where they move."""
+    target = resize_target(target, size_px)
+    moves = registry.load("renderers", renderer).beyond_crop and output.picture == "plate"
+    return with_surroundings(target) if moves else target
 
 
 class LoadControl:

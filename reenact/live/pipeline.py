@@ -12,7 +12,7 @@ from typing import Final
 import numpy as np
 
 from reenact import registry
-from reenact.config import OutputSettings, Settings
+from reenact.config import Settings
 from reenact.errors import TargetError
 from reenact.expression.body_motion import BodyMotion
 from reenact.expression.driving import Driver, nothing
@@ -31,13 +31,11 @@ from reenact.live.drives import (
     still_expression,
     with_addition,
 )
-from reenact.live.load import SteppedRenderer, needed_px, open_renderer
+from reenact.live.load import SteppedRenderer, drawn_target, needed_px, open_renderer
 from reenact.live.prepared_target import PreparedTarget, prepare_target
 from reenact.live.settings import resolve
 from reenact.rendering.temporal_filter import PictureFilter
 from reenact.stats import StepTimer
-from reenact.targets.library import resize_target
-from reenact.targets.surroundings import with_surroundings
 from reenact.types import (
     EVENTS,
     Array,
@@ -162,7 +160,7 @@ class Reenactor:
         setattr(settings, name, settings.part(name, spec.settings))
         size_px = needed_px(target, size_px or settings.size, output)
         renderer = open_renderer(settings.model_copy(update={"name": name, "size": size_px}))
-        target = _drawn(_with_weights_for(name, target), name, size_px, output)
+        target = drawn_target(_with_weights_for(name, target), name, size_px, output)
         return prepare_target(target, name, renderer, resting_drive(target.neutral), output)
 
     def open_backdrop(self) -> None:
@@ -446,13 +444,6 @@ def _with_weights_for(renderer: str, target: Target) -> Target:
     return target if registry.renderer_of(target) == renderer else replace(target, weights=None)
 
 
-def _drawn(target: Target, renderer: str, size_px: int, output: OutputSettings) -> Target:
-    """Return the target as it is drawn: at a size, and with its surroundings where they move."""
-    target = resize_target(target, size_px)
-    moves = registry.load("renderers", renderer).beyond_crop and output.picture == "plate"
-    return with_surroundings(target) if moves else target
-
-
 def open_reenactor(
     settings: Settings,
     target: Target,
@@ -489,7 +480,7 @@ def open_reenactor(
     try:
         return Reenactor(
             settings,
-            _drawn(target, settings.renderer.name, size_px, settings.output),
+            drawn_target(target, settings.renderer.name, size_px, settings.output),
             tracker,
             renderer,
             timer,
