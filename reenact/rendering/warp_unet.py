@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from reenact.config import RendererSettings
 from reenact.face.body_placement import reference_bodies
@@ -46,9 +47,6 @@ if TYPE_CHECKING:
 
 _MIN_PERSON_IN_FACE: Final = 0.5
 """Share of a face that must be segmented as person; otherwise the segmentation is ignored."""
-
-_UNKNOWN: Final = 0.5
-"""Coverage by a person where nothing is known of it."""
 
 
 class WarpUNetRenderer:
@@ -94,7 +92,7 @@ class WarpUNetRenderer:
             target.references, target.landmarks, people, reference_bodies(target), strict=True
         )
         self._references = [
-            Reference.of(np.asarray(picture), in_bytes(person), points, side_px, body)
+            Reference.of(np.asarray(picture), person, points, side_px, body)
             for picture, points, person, body in shown
         ]
         self._seen = SeenFaces.of(landmarks)
@@ -182,10 +180,12 @@ def _network(path: Path) -> nn.Module:
     return network
 
 
-def person_coverage(pictures: Iterable[Image], landmarks: Iterable[Array]) -> Iterator[Array]:
-    """Yield each uint8 (S, S, 3) picture's coverage by the person, float32 (S, S), 0 to 1.
+def person_coverage(
+    pictures: Iterable[Image], landmarks: Iterable[Array]
+) -> Iterator[NDArray[np.uint8]]:
+    """Yield each uint8 (S, S, 3) picture's coverage by people, uint8 (S, S); 255 is all.
 
-    It is .5 everywhere, which says nothing, if the face itself is not segmented as a person, as in
+    It is 0 everywhere, which says nothing, if the face itself is not segmented as a person, as in
     some drawings. Raises ModelError if this version of mediapipe has no segmentation.
     """
     from reenact.face.segmentation import person_masks
@@ -193,7 +193,7 @@ def person_coverage(pictures: Iterable[Image], landmarks: Iterable[Array]) -> It
     for mask, points in zip(person_masks(pictures), landmarks, strict=True):
         face = region_mask(points, OVAL, len(mask)) > 127
         is_found = mask[face].mean() >= _MIN_PERSON_IN_FACE
-        yield mask if is_found else np.full_like(mask, _UNKNOWN)
+        yield in_bytes(mask * is_found)
 
 
 WARP_UNET: Final = RendererSpec(

@@ -8,7 +8,6 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from reenact.imaging import in_bytes
 from reenact.rendering.reference_ranking import SeenFaces
 from reenact.rendering.warp_unet import person_coverage
 from reenact.targets.footage import Footage
@@ -47,7 +46,7 @@ class TargetClip:
         self.references = self.trained[choose_references(looks)]
         pictures = (self.images[i] for i in self.references)
         people = person_coverage(pictures, self.landmarks[self.references])
-        self._people = dict(zip(self.references.tolist(), map(in_bytes, people), strict=True))
+        self._people = dict(zip(self.references.tolist(), people, strict=True))
         self._faces = SeenFaces.of(self.landmarks[self.references])
         self.chances = rarity(self.landmarks[self.trained])
         self.held_out = [self.pair(self.nearest_reference(i), i) for i in held_out]
