@@ -8,12 +8,17 @@ from typing import Final
 import numpy as np
 
 from reenact.errors import ModelError
+from reenact.face.geometry import filled_outline
 from reenact.face.mediapipe_graphs import open_graph
+from reenact.face.topology import OVAL
 from reenact.types import Array, Image
 
 _RIM: Final = 8 / 256
 """Width of the rim, as a share of a side. Of the outer 8 px of 79 pictures of 256 px, 153 px on
 average, and up to 576, belong to a person and are missed; hardly any is found in excess."""
+
+_MIN_SHARE: Final = 0.5
+"""Share of a face that must be segmented as a person; otherwise the segmentation is wrong."""
 
 
 def person_masks(images: Iterable[Image]) -> Iterator[Array]:
@@ -41,6 +46,12 @@ def person_masks(images: Iterable[Image]) -> Iterator[Array]:
         for image in images:
             found = model.process(np.ascontiguousarray(image)).segmentation_mask
             yield _without_rim(np.asarray(found, dtype=np.float32))
+
+
+def shows_person(mask: Array, landmarks: Array) -> bool:
+    """Return whether the face with these (478, 3) or (478, 2) px is a person's in a mask."""
+    face = filled_outline(landmarks[list(OVAL), :2], mask.shape) > 127
+    return bool(face.any() and mask[face].mean() >= _MIN_SHARE)
 
 
 def _without_rim(mask: Array) -> Array:

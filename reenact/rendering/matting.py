@@ -14,8 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reenact.errors import TargetError
-from reenact.face.segmentation import person_masks
-from reenact.face.topology import OVAL
+from reenact.face.segmentation import person_masks, shows_person
 from reenact.imaging import in_bytes
 from reenact.models.warp_unet_inputs import FLOW
 from reenact.rendering.background import refined
@@ -59,9 +58,8 @@ class Matte:
         left, top, self._side = square
         height, width = picture.shape[:2]
         mask = next(person_masks([picture]))
-        oval = target.neutral[list(OVAL), :2] * (self._side / self._crop_px) + (left, top)
-        face = cv2.fillConvexPoly(np.zeros(mask.shape, np.uint8), oval.astype(np.int32), (1,))
-        if not face.any() or mask[face > 0].mean() < 0.5:
+        face = target.neutral[:, :2] * (self._side / self._crop_px) + (left, top)
+        if not shows_person(mask, face):
             raise TargetError(
                 f"No person is seen in the picture of {target.name}, so its background cannot be "
                 "taken away; use output.background=keep."

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from reenact.config import RendererSettings
 from reenact.face.body_placement import reference_bodies
-from reenact.face.geometry import estimate_pose, region_mask, square_to_crop, transform_points
-from reenact.face.topology import OVAL
+from reenact.face.geometry import estimate_pose, square_to_crop, transform_points
+from reenact.face.segmentation import person_masks, shows_person
 from reenact.imaging import in_bytes, resized_square
 from reenact.models.warp_unet_inputs import (
     FLOW,
@@ -44,9 +44,6 @@ from reenact.types import Array, Body, Drive, Image, Pose, Target
 
 if TYPE_CHECKING:
     from torch import nn
-
-_MIN_PERSON_IN_FACE: Final = 0.5
-"""Share of a face that must be segmented as person; otherwise the segmentation is ignored."""
 
 
 class WarpUNetRenderer:
@@ -188,12 +185,8 @@ def person_coverage(
     It is 0 everywhere, which says nothing, if the face itself is not segmented as a person, as in
     some drawings. Raises ModelError if this version of mediapipe has no segmentation.
     """
-    from reenact.face.segmentation import person_masks
-
     for mask, points in zip(person_masks(pictures), landmarks, strict=True):
-        face = region_mask(points, OVAL, len(mask)) > 127
-        is_found = mask[face].mean() >= _MIN_PERSON_IN_FACE
-        yield in_bytes(mask * is_found)
+        yield in_bytes(mask * shows_person(mask, points))
 
 
 WARP_UNET: Final = RendererSpec(
