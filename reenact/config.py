@@ -1,8 +1,8 @@
 """Every setting, declared once: type, default, range, unit, help, and whether it may change live.
 
-A part that can be exchanged declares settings of its own beside its spec, in the same way; they
-are a section of its own, such as `[sink.http]`. `live.settings` reads them all from TOML and from
-`--set section.key=value`.
+An exchangeable part declares its own settings beside its spec in the same way. They form a section
+of their own, such as `[sink.http]`. `live.settings` reads all settings from TOML and from `--set
+section.key=value`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ else:  # pragma: no cover - the same library under its older name
     import tomli as tomllib
 
 Share = Annotated[float, Field(ge=0, le=1)]
-"""A part of a whole."""
+"""A fraction, 0 to 1."""
 
 Emotion = Literal[
     "actor",
@@ -35,7 +35,7 @@ Emotion = Literal[
     "sad",
     "surprised",
 ]
-"""What `drive.emotion` may be: one of `expression.emotions.EMOTIONS`, or what the actor does."""
+"""The values of `drive.emotion`: "actor", or one of `expression.emotions.EMOTIONS`."""
 
 
 def unit(name: str, live: bool = False) -> dict[str, Any]:
@@ -44,7 +44,7 @@ def unit(name: str, live: bool = False) -> dict[str, Any]:
 
 
 def declared(entry: FieldInfo) -> dict[str, Any]:
-    """Return what a setting declares beside its type: its "unit", and whether it is "live"."""
+    """Return what a setting declares besides its type: its "unit", and whether it is "live"."""
     extra = entry.json_schema_extra
     return dict(extra) if isinstance(extra, dict) else {}
 
@@ -71,7 +71,7 @@ FrameRate = Annotated[float, Field(gt=0, le=240, json_schema_extra=unit("frames/
 
 
 class Section(BaseModel):
-    """A group of settings; assignments are validated, unknown names refused."""
+    """A group of settings. Assignments are validated; unknown names are refused."""
 
     model_config = ConfigDict(extra="forbid", validate_assignment=True, coerce_numbers_to_str=True)
 
@@ -80,9 +80,9 @@ OwnSettings = TypeVar("OwnSettings", bound=Section)
 
 
 class PartsSection(Section):
-    """A section that also holds the sections of its parts, such as `source.webcam`.
+    """A section that also holds the sections of parts, such as `source.webcam`.
 
-    They are given by name, as instances: `SinkSettings(http=HttpSettings(port=8090))`.
+    These are passed as instances by name: `SinkSettings(http=HttpSettings(port=8090))`.
     """
 
     model_config = ConfigDict(extra="allow")
@@ -90,19 +90,19 @@ class PartsSection(Section):
     __pydantic_extra__: dict[str, SerializeAsAny[Section]]
 
     def parts(self) -> dict[str, Section]:
-        """Return the sections of parts that are there, by name."""
+        """Return the sections of parts that were given, by name."""
         extra = self.__pydantic_extra__
         return {name: part for name, part in extra.items() if isinstance(part, Section)}
 
     def part(self, name: str, settings: type[OwnSettings]) -> OwnSettings:
-        """Return the settings of one part: what was given, else its defaults.
+        """Return the settings of one part as given, or its defaults.
 
         Args:
             name: of the part.
             settings: the class of its settings.
 
         Raises:
-            TypeError: another part's settings were given under this name.
+            TypeError: the settings given under this name have another class.
         """
         own = self.__pydantic_extra__.get(name)
         if own is None:
@@ -113,13 +113,13 @@ class PartsSection(Section):
 
 
 class SourceSettings(PartsSection):
-    """Where the actor comes from; each source has a section of its own."""
+    """Where the actor's pictures come from; each source has its own section."""
 
 
 class TrackingSettings(PartsSection):
-    """Which face, and how sure."""
+    """Which face is tracked, and how certain it must be."""
 
-    name: str = Field("mediapipe", description="the tracker, one of `reenact plugins`")
+    name: str = Field("mediapipe", description="the tracker; `reenact plugins` lists them")
     face: str = Field(
         "largest",
         pattern=r"^(largest|centre|[0-9]+)$",
@@ -127,11 +127,12 @@ class TrackingSettings(PartsSection):
         "from 0",
     )
     min_confidence: float = Field(
-        0.5, ge=0, le=1, description="a face that is found with less confidence counts as lost"
+        0.5, ge=0, le=1, description="a face found with less confidence counts as lost"
     )
     body: Live[bool] = Field(
         True,
-        description="shoulders and hair follow the actor's own where they are seen; off: the head",
+        description="shoulders and hair follow the actor's where they are visible; otherwise they "
+        "follow the head",
     )
 
 
@@ -142,60 +143,60 @@ class ActorSettings(Section):
         "default",
         min_length=1,
         max_length=64,
-        description="the actor whose neutral face is stored and used again",
+        description="the name under which the actor's neutral face is stored and found again",
     )
     neutral: Literal["auto", "stored", "fresh"] = Field(
         "auto",
         description="auto: use the stored neutral, or estimate one and store it; stored: use "
-        "only a stored one; fresh: estimate one and do not store it, as for a video "
-        "or picture unless this or actor.name is set",
+        "only a stored one; fresh: estimate one and do not store it (the default for a video or "
+        "picture unless this or actor.name is set)",
     )
 
 
 class FusionSettings(Section):
-    """How the actor's expression is carried over to the target."""
+    """How the actor's expression is transferred to the target."""
 
     method: Literal["network", "direct"] = Field(
         "network",
-        description="network: the landmark-fusion autoencoder; direct: add the deviations as "
-        "they are",
+        description="network: the landmark-fusion autoencoder; direct: add the actor's deviations "
+        "unchanged",
     )
     read_back: Live[bool] = Field(
         True,
-        description="correct smiles, lips and brows so that they are read on the target as they "
-        "were acted",
+        description="correct smiles, lips and brows so that a tracker that sees the target reads "
+        "what was acted",
     )
     mode: Live[Literal["auto", "relative", "absolute"]] = Field(
         "auto",
-        description="relative: the actor's expression is added to the target's in its picture; "
+        description="relative: the actor's expression is added to the one in the target's picture; "
         "absolute: a calm actor gives a calm target, whatever its picture shows; auto: absolute "
-        "for a picture that smiles, speaks or has its eyes shut, else relative",
+        "if the picture smiles, speaks or has its eyes shut, else relative",
     )
     mouth: Gain = Field(1.0, description="gain of the mouth and jaw")
     eyes: Gain = Field(1.0, description="gain of the lids and gaze")
     brows: Gain = Field(1.0, description="gain of the brows")
     pose: Gain = Field(1.0, description="gain of the rotation of the head")
     translation: Live[Share] = Field(
-        0.5, description="gain of moving the head sideways, up, down and closer"
+        0.5, description="gain of the head's movement sideways, up, down and closer"
     )
     max_yaw: Degrees = Field(
-        25.0, description="largest turn of the head away from the target's own pose"
+        25.0, description="largest turn of the head from the target's own pose"
     )
     max_pitch: Degrees = Field(
-        18.0, description="largest nod of the head away from the target's own pose"
+        18.0, description="largest nod of the head from the target's own pose"
     )
     max_roll: Degrees = Field(
-        25.0, description="largest tilt of the head away from the target's own pose"
+        25.0, description="largest tilt of the head from the target's own pose"
     )
     mirror: Live[bool] = Field(False, description="mirror the actor's movements")
 
 
 class DriveSettings(PartsSection):
-    """What the target does: as the actor, an emotion, or what a file says."""
+    """What the target follows: the actor, an emotion, or a file."""
 
     emotion: Live[Emotion] = Field(
         "actor",
-        description="actor: as the actor does, or as drive.track says; else the emotion to show",
+        description="actor: follow the actor, or drive.track if set; else the emotion to show",
     )
     intensity: Gain = Field(
         1.0,
@@ -204,8 +205,8 @@ class DriveSettings(PartsSection):
     )
     mix: Live[Share] = Field(
         0.5,
-        description="how much of the actor's own expression an emotion replaces (0: it is added, "
-        "1: only lids and gaze stay the actor's)",
+        description="how much of the actor's own expression an emotion replaces (0: the emotion is "
+        "added, 1: only lids and gaze stay the actor's)",
     )
     track: str = Field(
         "",
@@ -213,8 +214,8 @@ class DriveSettings(PartsSection):
     )
     motion: str = Field(
         "",
-        description="the motion by which an emotion comes, one of `reenact plugins`; empty: it is "
-        "eased in",
+        description="the motion by which an emotion appears, listed by `reenact plugins`; empty: a "
+        "plain fade",
     )
 
 
@@ -223,7 +224,7 @@ class IdleSettings(Section):
 
     life: Live[bool] = Field(
         True,
-        description="breathe, blink and look about while no face is seen; otherwise stand still",
+        description="breathe, blink and look around while no face is seen; otherwise keep still",
     )
 
 
@@ -233,18 +234,18 @@ class RendererSettings(PartsSection):
     name: str = Field(
         "auto",
         description="auto: the renderer that drew the target best when it was created; or one "
-        "of `reenact plugins`",
+        "that `reenact plugins` lists",
     )
     size: Literal[128, 256, 512, 720, 1024] = Field(
         256, description="side of the generated crop", json_schema_extra=unit("px", live=True)
     )
     adaptive: bool = Field(
         True,
-        description="draw at a smaller size while the machine cannot keep up with a camera; the "
-        "pictures keep theirs",
+        description="render at a smaller size while the machine cannot keep up with a camera; the "
+        "output keeps its size",
     )
     device: Literal["auto", "cpu", "cuda"] = Field(
-        "auto", description="auto: CUDA if it is available"
+        "auto", description="auto: CUDA if available, else the CPU"
     )
     engine: Literal["auto", "torch", "openvino"] = Field(
         "auto", description="auto: OpenVINO on a CPU, torch on CUDA"
@@ -258,7 +259,7 @@ class RendererSettings(PartsSection):
 
 
 class SmoothingSettings(Section):
-    """One-Euro filters (Casiez 2012) of the landmarks, and a filter of the picture."""
+    """One-Euro filters (Casiez 2012) on the landmarks, and a filter on the picture."""
 
     enabled: Live[bool] = Field(True, description="smooth the landmarks and the picture")
     pose_min_cutoff: Hertz = Field(0.6, description="cut-off frequency for a still head")
@@ -292,7 +293,7 @@ class OutputSettings(Section):
     )
     background: Live[Literal["keep", "blur", "colour", "transparent"]] = Field(
         "keep",
-        description="keep: that of the target's picture; blur: the same out of focus; colour: "
+        description="keep: that of the target's picture; blur: the same, blurred; colour: "
         "background_colour; transparent: none, for outputs with an alpha channel (obs)",
     )
     background_colour: str = Field(
@@ -317,24 +318,24 @@ class OutputSettings(Section):
     )
     show_raw_camera: bool = Field(
         False,
-        description="show the actor beside the target; otherwise the actor's picture never leaves",
+        description="show the actor beside the target; otherwise no output shows the actor",
     )
     overwrite: bool = Field(
         False,
-        description="replace a file that exists; otherwise a terminal asks first, and the panel "
-        "refuses",
+        description="replace existing files; otherwise the program asks in a terminal, and the "
+        "panel refuses",
     )
 
 
 class SinkSettings(PartsSection):
-    """Where the picture goes; each sink has a section of its own."""
+    """Where the picture goes; each sink has its own section."""
 
 
 class RemoteSettings(PartsSection):
-    """What controls a session from outside; each kind has a section of its own."""
+    """What controls a session from outside; each kind has its own section."""
 
     use: str = Field(
-        "", description="what to listen to, such as `hotkeys, midi`, of `reenact plugins`"
+        "", description="the remote controls to use, such as `hotkeys, midi`; see `reenact plugins`"
     )
 
 
@@ -363,7 +364,7 @@ def read_toml(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError as error:
-        raise ConfigError(f"There is no settings file {path}.") from error
+        raise ConfigError(f"There is no settings file {path}; check the path.") from error
     except IsADirectoryError as error:
         raise ConfigError(f"{path} is a folder; name a settings file in it.") from error
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
@@ -371,7 +372,7 @@ def read_toml(path: Path) -> dict[str, Any]:
 
 
 def parse_assignment(text: str) -> tuple[str, Any]:
-    """Split `name=value`; the value is read as TOML, or kept as text where it is none.
+    """Split `name=value`. The value is read as TOML; if it is not valid TOML, it stays text.
 
     Raises:
         ConfigError: there is no name or no equals sign.

@@ -1,4 +1,4 @@
-"""The values that travel through the program and the protocols of its exchangeable parts.
+"""The values that are passed through the program, and the protocols of its exchangeable parts.
 
 Pictures are uint8 (H, W, 3) RGB, C-contiguous, everywhere between a source and a sink.
 Coordinates are image pixels, x right, y down; z is on the same scale, negative towards the
@@ -21,7 +21,7 @@ Image = NDArray[np.uint8]
 """uint8 (H, W, 3), RGB, C-contiguous."""
 
 Array = NDArray[np.float32]
-"""float32 array; the shape is in the doc of each use."""
+"""float32 array; each use documents the shape."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,10 +56,10 @@ class Pose:
 
 @dataclass(frozen=True, slots=True)
 class Expression:
-    """What the actor's face does, cleared of who the actor is.
+    """The actor's expression, independent of the actor's identity.
 
     Attributes:
-        deviation: float32 (478, 3) in iod, face frame, minus the actor's neutral.
+        deviation: float32 (478, 3) iod, face frame: the actor's shape minus the actor's neutral.
         pose: the actor's head pose.
         action_units: float32 (17,) in 0 to 1, in the order of `topology.ACTION_UNITS`.
     """
@@ -70,15 +70,15 @@ class Expression:
 
 
 EVENTS: Final = ("reset", "set_neutral", "undo_neutral")
-"""What the user and the session ask of the program that follows an actor, in this order."""
+"""The events of a performance, in the order of `PerformanceFrame.events`."""
 
 
 class PartMotion(NamedTuple):
     """How a part of an actor's body has moved.
 
     Attributes:
-        motion: float32 (4,), across and down, iod; roll, radians; and the logarithm of its growth.
-        since: tells from which picture it is counted; another number is another picture.
+        motion: float32 (4,): across and down, iod; roll, radians; logarithm of the change of size.
+        since: a number that identifies the picture from which the motion is measured.
     """
 
     motion: Array
@@ -86,11 +86,11 @@ class PartMotion(NamedTuple):
 
 
 class SeenBody(NamedTuple):
-    """What is seen of an actor's body beside the face.
+    """What is visible of the actor's body besides the face.
 
     Attributes:
-        torso: None: not seen.
-        hair: hair, ears or hat; None: not seen.
+        torso: motion of the shoulders and chest; None: not visible.
+        hair: motion of hair, ears or hat; None: not visible.
     """
 
     torso: PartMotion | None = None
@@ -99,20 +99,20 @@ class SeenBody(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class PerformanceFrame:
-    """One frame of a performance: what was seen of the actor, and what the target was given.
+    """One frame of a performance: the actor's landmarks, and those that the target got.
 
-    A source that knows the landmarks hands them over in it, and what a file kept of an earlier
-    run; a sink finds all of it in the picture's frame.
+    A source that knows the landmarks passes them on in it, with what a file stored of an earlier
+    run. Sinks get it filled in, as `Frame.performance`.
 
     Attributes:
         landmarks: of the actor, as tracked; None: no face.
         time_s: of the actor's frame.
         events: (3,) which of `EVENTS` happened since the frame before.
         stored: (478, 3) the neutral that the run began with, face frame, iod; None: none.
-        fused: (478, 3) px of the target's crop; None: no face, or not fused yet.
-        expression: of the actor, with it.
-        trust: (6,) 0 to 1, how far each of `regions.PARTS` was believed.
-        limited: (12,) which of `limits.LIMITED` and, last, the whole were limited.
+        fused: (478, 3) landmarks of the target, px of its crop; None: no face, or not fused yet.
+        expression: of the actor; None as for `fused`.
+        trust: (6,) 0 to 1, how far each of `regions.PARTS` was trusted.
+        limited: (12,) which of `limits.LIMITED` were limited and, last, whether the whole was.
         body: of the actor.
     """
 
@@ -133,12 +133,12 @@ class Frame:
 
     Attributes:
         image: uint8 (H, W, 3) RGB, contiguous.
-        time_s: for a live source the monotonic time of capture, and in a sink that of writing; for
-            a file its presentation time from the file's start.
-        index: running number from the source, from 0.
-        alpha: uint8 (H, W) coverage of the target, 255 opaque; None where all of it is.
-        performance: what is known of the actor without looking at the picture; None: nothing.
-        captured_s: in a sink, `time_s` as it was before, if the source is live; else None.
+        time_s: for a live source the monotonic time of capture, in a sink that of writing; for a
+            file the presentation time from the file's start.
+        index: the source's running number, from 0.
+        alpha: uint8 (H, W) opacity of the target, 255 opaque; None: opaque everywhere.
+        performance: landmarks of actor and target, if known; else None.
+        captured_s: in a sink, the time of capture if the source is live; else None.
     """
 
     image: Image
@@ -159,9 +159,9 @@ class MovedPart:
     """Where a part of the target's body is.
 
     Attributes:
-        motion: float32 (2, 3), a similarity in shares of the crop's side: x right, y down, 0 and 1
-            at the edges.
-        share: 0 the part follows the head alone, 1 it follows `motion`.
+        motion: float32 (2, 3) similarity, in coordinates relative to the crop's side: x right, y
+            down, 0 and 1 at the edges.
+        share: 0: the part follows the head alone; 1: it follows `motion`.
     """
 
     motion: Array
@@ -173,8 +173,8 @@ class Body:
     """Where the target's body is; a part that is None follows the head alone.
 
     Attributes:
-        torso: its motion leads from the torso at rest to where it is now.
-        hair: its motion leads from where the head takes the hair to where it is now.
+        torso: its motion maps the torso at rest to where it is now.
+        hair: its motion maps the hair as the head alone would move it to where it is now.
     """
 
     torso: MovedPart | None = None
@@ -183,17 +183,17 @@ class Body:
 
 @dataclass(frozen=True, slots=True)
 class Drive:
-    """All that a renderer may want to draw one frame.
+    """Everything that a renderer may use to draw one frame.
 
     Attributes:
-        landmarks: float32 (478, 3), px of the target's crop; the intensity is in them.
-        expression: what the target does, before the intensity: the actor's expression and what a
-            key or a file adds to it. Without an actor it is what the idle target does.
+        landmarks: float32 (478, 3), px of the target's crop, with the intensity applied.
+        expression: the target's expression before the intensity is applied: the actor's, and what
+            a key or a file adds to it. Without an actor it is that of the idle target.
         emotion: float32 (8,) weights of sum 1, in the order of `emotions.EMOTIONS`.
         intensity: 0 neutral, 1 as acted, up to 2.
         time_s: time of the frame.
         dt_s: seconds since the previous frame; 0 for the first.
-        body: what is known of torso and hair.
+        body: torso and hair.
     """
 
     landmarks: Array
@@ -211,14 +211,14 @@ class Target:
 
     Attributes:
         name: what the user calls it.
-        references: uint8 (K, S, S, 3) RGB crops, K from 1 to 8; the first is the calmest.
+        references: uint8 (K, S, S, 3) RGB crops, K from 1 to 16; the first is the calmest.
         landmarks: float32 (K, 478, 3), px of the crop.
         neutral: float32 (478, 3), the target's neutral landmarks, px of the crop; it has the
             pose of the first reference.
         plate: uint8 (H, W, 3) RGB, the whole picture that the moving face is pasted into.
         crop_to_plate: float32 (2, 3) affine, crop px to plate px (uniform scale and shift).
-        renderer: name of the renderer that was measured to draw it best, or that `weights` are
-            for; "auto": none was chosen.
+        renderer: name of the renderer that drew it best when it was made, or that `weights` belong
+            to; "auto": none was chosen.
         weights: path of its own weights; None: the shipped ones.
         metadata: free text fields (made when, from what, consent).
         extent: side of the crop in sides of the usual one, of which the face's height is
@@ -248,7 +248,7 @@ class Target:
 
 
 class Device(Protocol):
-    """Something that is opened and closed; every source and sink is a context manager."""
+    """A resource that is closed; every source and sink is a context manager."""
 
     def __enter__(self) -> Self: ...
 
@@ -268,10 +268,10 @@ class Source(Device, Protocol):
     """Where frames come from. `read` is called by one thread only."""
 
     live: bool
-    """True: frames arrive by themselves and late ones are dropped. False: every frame counts."""
+    """True: frames arrive in real time and late ones are dropped. False: every frame counts."""
 
     name: str
-    """What a person would call it: the camera's name, the file's name."""
+    """The name shown to users, such as that of the camera or file."""
 
     size: tuple[int, int]
     """(width, height) px of the frames, known once open."""
@@ -282,32 +282,32 @@ class Source(Device, Protocol):
     def read(self) -> Frame | None:
         """Return the next frame, or None when the source has ended.
 
-        A live source blocks until there is a new frame. Raises SourceError when the device
-        fails (unplugged, busy, frozen); the session then goes on with the target at rest and
+        A live source blocks until there is a new frame. Raises SourceError if the device
+        fails (unplugged, busy, frozen); the session then shows the target at rest and
         reads again.
         """
 
 
 @runtime_checkable
 class HasLength(Protocol):
-    """A source that knows how many frames come in all."""
+    """A source that knows its total number of frames."""
 
     frames_total: int | None
-    """An estimate; None where it does not say."""
+    """An estimate; None: unknown."""
 
 
 @runtime_checkable
 class Tracker(Protocol):
-    """Finds the face landmarks of one face."""
+    """Finds the landmarks of one face. One thread at a time may call."""
 
     faces_seen: int
-    """How many faces the last picture held."""
+    """The number of faces in the last picture."""
 
     def track(self, frame: Frame) -> Landmarks | None:
-        """Return the chosen face's landmarks in frame px, None when there is no face."""
+        """Return the chosen face's landmarks, px of the frame; None if there is no face."""
 
     def reset(self) -> None:
-        """Forget the previous frame: a cut, a new source."""
+        """Forget the previous frame, for instance after a cut or with a new source."""
 
     def close(self) -> None:
         """Release the models."""
@@ -315,13 +315,16 @@ class Tracker(Protocol):
 
 @runtime_checkable
 class Renderer(Protocol):
-    """Draws the target with an expression."""
+    """Draws the target with an expression. One thread at a time may call."""
 
     device: str
     """What it runs on, such as "cpu" or "cuda"."""
 
     def prepare(self, target: Target) -> None:
-        """Compute once what all frames of this target share."""
+        """Compute what all frames of this target share; call it before `render`.
+
+        Raises ModelError if the weights are missing, damaged or of another renderer.
+        """
 
     def render(self, drive: Drive) -> Image:
         """Return uint8 (S, S, 3) RGB, the target's crop with the driven expression."""
@@ -332,16 +335,16 @@ class Renderer(Protocol):
 
 @runtime_checkable
 class MotionSource(Protocol):
-    """Invents how an emotion comes over a face."""
+    """Generates the course of an expression, from rest to its peak."""
 
     def motion(self, emotion: str, seed: int) -> Array:
-        """Return float32 (F, 478, 3), iod: deviations at 25 frames a second.
+        """Return float32 (F, 478, 3) deviations, face frame, iod, at 25 frames a second.
 
-        The first is zero, the last is the peak at intensity 1.
+        The first is zero; the last is the peak at intensity 1.
 
         Args:
-            emotion: one of `emotions.EMOTIONS` but neutral.
-            seed: chooses among the motions; the same seed gives the same one.
+            emotion: one of `emotions.EMOTIONS` except "neutral".
+            seed: selects a motion; the same seed gives the same motion.
         """
 
 
@@ -351,42 +354,42 @@ class Sink(Device, Protocol):
 
     name: str
     live: bool
-    """True: paced by the clock, the newest frame counts. False (a file): every frame counts."""
+    """True: paced by the clock; the newest frame counts. False (a file): every frame counts."""
 
     def open(self, size: tuple[int, int], fps: float) -> None:
-        """Get ready for frames.
+        """Prepare for frames.
 
         Args:
-            size: (width, height) px of the first frame; later ones may have another.
-            fps: about how many come in a second.
+            size: (width, height) px of the first frame; later frames may differ.
+            fps: approximate frame rate.
 
         Raises:
             SinkError: the device or file cannot be used.
         """
 
     def write(self, frame: Frame) -> None:
-        """Put out one frame. Raises SinkError; the session goes on with the other sinks."""
+        """Output one frame. Raises SinkError; the session then goes on with the other sinks."""
 
 
 class Performer(Protocol):
-    """Does what a remote control names. Any thread may call; every call returns at once."""
+    """Carries out a remote control's commands. Any thread may call; every call returns at once."""
 
     def check(self, text: str) -> None:
-        """Raise ConfigError if this names neither an action nor a setting."""
+        """Raise ConfigError if the text names neither an action nor a setting."""
 
     def act(self, text: str) -> None:
-        """Do an action, such as "rest" or "target=anna"."""
+        """Carry out an action, such as "rest" or "target=anna"."""
 
     def turn(self, setting: str, share: float) -> None:
-        """Turn a setting, such as "drive.intensity", to a share, 0 to 1, of its range."""
+        """Set a setting, such as "drive.intensity", to a fraction, 0 to 1, of its range."""
 
 
 class Remote(Protocol):
-    """A remote control that is listened to, such as a MIDI device."""
+    """An open remote control, such as a MIDI device."""
 
     @property
     def lost(self) -> bool:
-        """True if the device has gone, so that another has to be opened."""
+        """True if the device has disappeared and has to be opened again."""
 
     def close(self) -> None:
         """Stop listening. May be called twice."""

@@ -20,8 +20,8 @@ _HEAD: Final = """# Settings
 
 <!-- Written by `python -m tools.settings_reference` from the declarations; a test compares. -->
 
-Every setting of `reenact live`. A TOML file is given as the first argument, single values by
-`--set section.key=value`; what is typed beats the file, and the file beats the default:
+Every setting of `reenact live`. A TOML file is given as the first argument, single values with
+`--set section.key=value`. The command line overrides the file, and the file overrides the defaults:
 
 ```toml
 [drive]
@@ -35,10 +35,10 @@ port = 8088
 reenact live call.toml --set fusion.mirror=true --set sink.http.port=8089
 ```
 
-An unknown name is an error that names the nearest one. The section of a part, such as
-`[sink.http]`, matters while that part is used; a plugin's parts have sections, too
-(`reenact live --help` lists those that are installed). *(live)*: `Session.update` of the
-Python package changes it while it runs.
+An unknown name is an error that suggests the nearest one. The section of a part, such as
+`[sink.http]`, applies only while that part is used. Plugins have sections too;
+`reenact live --help` lists those of the installed ones. A setting marked *(live)* can change while
+a session runs: in the panel, or with `Session.update` of the Python package.
 """
 
 

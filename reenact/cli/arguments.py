@@ -47,7 +47,7 @@ def add_size(parser: argparse.ArgumentParser, what: str) -> None:
 
 
 def number(kind: type[T], low: float, high: float) -> Callable[[str], T]:
-    """Return what parses a number from low to high."""
+    """Return a parser of numbers from low to high, for argparse's `type`."""
 
     def parse(text: str) -> T:
         value = kind(text)

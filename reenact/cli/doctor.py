@@ -1,7 +1,7 @@
-"""`reenact doctor`: looks at each part of the program and of this machine.
+"""`reenact doctor`: checks each part of the program and of this machine.
 
-No check opens a camera, changes anything or fails: what cannot be looked at is a line of the
-report. Libraries are imported by name inside the checks, since it is their absence that matters.
+No check opens a camera, changes anything or fails: what cannot be checked becomes a line of the
+report. Libraries are imported by name inside the checks, because their absence is what is checked.
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ _OPENCV_PACKAGES: Final = (
 
 
 def run(try_obs: bool = False) -> list[Check]:
-    """Look at every part. Takes a few seconds; raises nothing; any thread may call.
+    """Check every part. Takes a few seconds; raises nothing; any thread may call.
 
     Args:
-        try_obs: also write pictures, and see whether OBS shows them.
+        try_obs: also write pictures to OBS and check that it shows them.
     """
     parts: dict[str, Callable[[], Iterable[Check]]] = {
         "python": _python,
@@ -60,9 +60,9 @@ def run(try_obs: bool = False) -> list[Check]:
         try:
             checks.extend(look())
         except Exception as error:  # a broken part must not hide the others
-            told = _summary(error)
-            unknown = Check(name, "warning", f"cannot be looked at: {told}")
-            checks.append(missing(name, told) if name in _LIBRARIES else unknown)
+            summary = _summary(error)
+            unknown = Check(name, "warning", f"cannot be checked: {summary}")
+            checks.append(missing(name, summary) if name in _LIBRARIES else unknown)
     return checks
 
 
@@ -100,7 +100,7 @@ def _packages() -> Iterable[Check]:
         yield Check("packages", "warning", "; ".join(others), remedy("packages"))
     else:
         shown = ", ".join(f"{name} {versions[name]}" for name in ("torch", "numpy", "av"))
-        yield ok("packages", f"all {len(versions)} there: {shown}")
+        yield ok("packages", f"all {len(versions)} are installed: {shown}")
 
 
 def _cv2() -> Iterable[Check]:
@@ -115,7 +115,7 @@ def _cv2() -> Iterable[Check]:
         yield Check(
             "cv2",
             "warning",
-            f"OpenCV {version} of several versions in one place: {detail}",
+            f"OpenCV {version}, from packages of several versions: {detail}",
             f"`pip uninstall -y {' '.join(builds)}`, then `pip install {names}` at one version",
         )
     else:
@@ -131,7 +131,7 @@ def _mediapipe() -> Iterable[Check]:
             "`pip install mediapipe==0.10.21`, or --set tracking.mediapipe.model=PATH of "
             "face_landmarker.task"
         )
-        yield Check("mediapipe", "warning", f"{version} brings no face models", way)
+        yield Check("mediapipe", "warning", f"{version} contains no face models", way)
 
 
 def _models() -> Iterable[Check]:
@@ -141,7 +141,7 @@ def _models() -> Iterable[Check]:
     needed = {f"{ARCHITECTURE}.safetensors", SHIPPED_WEIGHTS}
     with as_file(files("reenact") / "assets") as folder:
         there = {path.name: path for path in folder.glob("*.safetensors")}
-        problems = [f"{name} is not there" for name in sorted(needed - set(there))]
+        problems = [f"{name} is missing" for name in sorted(needed - set(there))]
         for name, path in sorted(there.items()):
             problem = _header_problem(path)
             if problem:
@@ -158,7 +158,7 @@ def _header_problem(path: Path) -> str:
     try:
         # Reads the header and compares the sizes in it with the file's.
         with safe_open(path, framework="np") as model:
-            return "" if model.keys() else "it holds nothing"
+            return "" if model.keys() else "it is empty"
     except (SafetensorError, OSError) as error:
         return _summary(error)
 
@@ -242,7 +242,7 @@ def _cuda() -> Iterable[Check]:
     if torch.version.cuda is None:
         yield Check("CUDA", "missing", "torch is a build without CUDA", CUDA_BUILD)
     elif not torch.cuda.is_available():
-        built = f"the driver does not serve CUDA {torch.version.cuda}, which torch is built for"
+        built = f"the driver does not support CUDA {torch.version.cuda}, which torch is built for"
         yield missing("CUDA", built)
     else:
         names = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
@@ -250,7 +250,7 @@ def _cuda() -> Iterable[Check]:
 
 
 def _has_nvidia_driver() -> bool:
-    """Return True if there is a driver; torch, which takes seconds to load, is not asked."""
+    """Return True if there is a driver. torch is not asked, because it takes seconds to load."""
     if shutil.which("nvidia-smi"):
         return True
     if sys.platform == "win32":
@@ -276,8 +276,8 @@ def _obs() -> Iterable[Check]:
     try:
         socket.create_connection(("127.0.0.1", port), _CONNECT_TIMEOUT_S).close()
     except OSError:
-        nobody = f"nobody listens on port {port}"
-        yield missing("OBS remote control", nobody)
+        closed = f"nothing listens on port {port}"
+        yield missing("OBS remote control", closed)
     else:
         yield ok("OBS remote control", f"port {port} is open")
 

@@ -1,4 +1,4 @@
-"""What `reenact doctor` says: the report of each part, how to get it, and the verdict."""
+"""The report of `reenact doctor`: the state of each part, how to get it, and a conclusion."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ _REINSTALL: Final = "install the program again in a fresh virtual environment: `
 CUDA_BUILD: Final = "install the CUDA build of torch 2.13.0 as pytorch.org, Get started, shows"
 _DESKTOP: Final = "start the program on a desktop; without one use --sink http"
 _OWN_FOLDER: Final = (
-    "make it yours, `sudo chown -R $USER FOLDER`, or name another in the environment variable "
-    "REENACT_DATA"
+    "take ownership of it with `sudo chown -R $USER FOLDER`, or name another in the environment "
+    "variable REENACT_DATA"
 )
 
 REMEDIES: Final[Mapping[str, str | Mapping[str, str]]] = {
@@ -55,7 +55,7 @@ REMEDIES: Final[Mapping[str, str | Mapping[str, str]]] = {
         f"`sudo ubuntu-drivers install`), then {CUDA_BUILD}",
         "win32": "with an NVIDIA card: install its driver from nvidia.com/drivers, then "
         + CUDA_BUILD,
-        "darwin": "there is no CUDA for a Mac; the program runs on its processor",
+        "darwin": "CUDA does not exist for macOS; the program runs on the CPU",
     },
     "OBS": {
         "linux": "`sudo apt install obs-studio`, or `flatpak install com.obsproject.Studio`",
@@ -65,7 +65,7 @@ REMEDIES: Final[Mapping[str, str | Mapping[str, str]]] = {
     "OBS source": "start OBS once, close it, and run `reenact obs install`",
     "OBS remote control": "start OBS and switch it on under Tools > WebSocket Server Settings",
 }
-"""How to get each part: for every system, or by `sys.platform`."""
+"""How to get each part: one text for all systems, or texts by `sys.platform`."""
 
 
 _REQUIRED: Final = frozenset({"python", "packages", "cv2", "mediapipe", "models"})
@@ -73,13 +73,13 @@ _REQUIRED: Final = frozenset({"python", "packages", "cv2", "mediapipe", "models"
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """What is known of one part.
+    """The result for one part.
 
     Attributes:
         name: the part.
-        status: "ok", "missing", or "warning" where it is there, but not as it should be.
+        status: "ok", "missing", or "warning" if it is present but not as it should be.
         detail: what was found, in a few words.
-        remedy: how to get or repair it on this system; "" where nothing is to be done.
+        remedy: how to get or repair it on this system; "" if nothing needs to be done.
     """
 
     name: str
@@ -89,7 +89,7 @@ class Check:
 
     @property
     def required(self) -> bool:
-        """True if the main job does not run without this part."""
+        """True if the program cannot run without this part."""
         return self.name in _REQUIRED
 
 
@@ -104,18 +104,18 @@ def missing(part: str, detail: str) -> Check:
 
 
 def remedy(part: str, system: str = sys.platform) -> str:
-    """Return how to get a part of `REMEDIES` on a system; Linux stands for unknown ones."""
+    """Return how to get a part of `REMEDIES` on a system; unknown systems are treated as Linux."""
     ways = REMEDIES[part]
     return ways if isinstance(ways, str) else ways.get(system, ways["linux"])
 
 
 def exit_code(checks: Iterable[Check]) -> int:
-    """Return 2 where a part is missing that the main job needs, else 0."""
+    """Return 2 if a required part is missing, else 0."""
     return 2 if any(check.required and check.status == "missing" for check in checks) else 0
 
 
 def print_checks(checks: Iterable[Check], stream: TextIO | None = None) -> None:
-    """Print one line for each part, what to do about it below, and a verdict.
+    """Print one line for each part, what to do about it below, and a conclusion.
 
     Args:
         checks: what `doctor.run` returned.
@@ -130,7 +130,7 @@ def print_checks(checks: Iterable[Check], stream: TextIO | None = None) -> None:
         if check.remedy:
             print(f"{'':7}  {'':{width}}  -> {check.remedy}", file=out)
     if exit_code(reported):
-        print("\nThe program cannot run yet: get what is marked as required.", file=out)
+        print("\nThe program cannot run yet: install what is marked as required.", file=out)
     elif all(check.status == "ok" for check in reported):
         print("\nEverything is there.", file=out)
     else:

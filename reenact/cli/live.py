@@ -1,4 +1,4 @@
-"""A session in the terminal: its keys, its progress, its figures, and how it ends."""
+"""Runs a session in the terminal: keys, progress, figures and the end."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 EXIT_INTERRUPTED: Final = 130
 
 STOPPING: Final = "Stopping ..."
-"""Printed at once on Ctrl-C, because loading libraries may take seconds to end."""
+"""Printed at once on Ctrl-C, because loading libraries may delay the end by seconds."""
 
 _MAX_FINISH_S: Final = 5.0
 """An output that takes longer to finish is abandoned."""
@@ -47,15 +47,21 @@ KEYS: Final[Mapping[str, tuple[str, str]]] = {
     "down": ("", "intensity=-0.1"),
     **{str(n): ("", f"emotion={emotion}") for n, emotion in enumerate(get_args(Emotion))},
 }
-"""What each key does: its help, and one of `live.actions.ACTIONS`."""
+"""Each key's help text, and its action of `live.actions.ACTIONS`."""
 
 
 def keys_help() -> str:
     """Return what the keys do, in one line."""
     named = ((key if key.strip() else "space", text) for key, (text, _) in KEYS.items())
-    told = [f"{key}: {text}" for key, text in named if text]
-    more = ["1-8: show an emotion", "0: you", "up/down: intensity", "p: print figures", "q: quit"]
-    return "   ".join([*told, *more])
+    shown = [f"{key}: {text}" for key, text in named if text]
+    more = [
+        "1-8: show an emotion",
+        "0: follow you",
+        "up/down: intensity",
+        "p: print figures",
+        "q: quit",
+    ]
+    return "   ".join([*shown, *more])
 
 
 def run_session(
@@ -68,9 +74,9 @@ def run_session(
 
     Args:
         controls: of the session, which is closed at the end.
-        sinks: the sinks as typed; the files among them are named at the end.
-        report: a JSON file that receives the figures.
-        interruption: what ends it, already open; None: one of its own.
+        sinks: the sinks as typed; files that were written are listed at the end.
+        report: path of the JSON file for the figures.
+        interruption: the signals that end the session, already open; None: opened here.
 
     Returns:
         True if Ctrl-C, or a signal like it, ended the session.
@@ -111,7 +117,7 @@ def run_session(
 def _interruptions() -> list[signal.Signals]:
     """Return the signals that end a session.
 
-    They are those of Ctrl-C, of `kill`, and of a closed terminal unless nohup ignores it.
+    These are Ctrl-C, `kill`, and a closed terminal unless nohup ignores it.
     """
     hangup: signal.Signals | None = getattr(signal, "SIGHUP", None)
     if hangup is None or signal.getsignal(hangup) is signal.SIG_IGN:
@@ -150,7 +156,7 @@ class Interruption:
 def _stop_on_request(controls: Controls, interruption: Interruption, keys: Keys) -> None:
     """Stop the session when that is requested.
 
-    It has a thread of its own, because writing to stderr may block or fail if nobody reads it.
+    This has its own thread, because writing to stderr may block or fail if nobody reads it.
     """
     while not controls.session.ended(_TICK_S):
         if interruption.stop:

@@ -1,6 +1,6 @@
 """The entry point: how a command starts and ends.
 
-Exit codes: 0 done; 1 a bug, with its traceback; 2 a mistake of the user or a missing part, with
+Exit codes: 0 success; 1 a bug, with its traceback; 2 a user's mistake or a missing part, with
 one sentence on stderr; 130 interrupted.
 """
 
@@ -65,11 +65,11 @@ def _report(error: Exception) -> int:
 
 
 def _prepare_libraries() -> None:
-    """Turn off the log messages of native libraries, and NumPy's threads."""
+    """Silence native libraries, and limit NumPy to one thread."""
     os.environ.setdefault("GLOG_minloglevel", "2")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("OPENCV_LOG_LEVEL", "ERROR")
-    # NumPy's products are small here: a second thread makes them wait for a core that is busy.
+    # NumPy's matrix products are small here: a second thread would wait for a busy core.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 

@@ -1,4 +1,4 @@
-"""Runs the control panel: sessions start and end as its page asks."""
+"""Runs the control panel; its page starts and stops sessions."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 _TICK_S: Final = 0.2
 
 _OPEN_NETWORK: Final = (
-    "Everybody who can reach {host} can open the panel with the token, and without TLS everybody "
-    "on the way can read the token and see the picture. Give --certificate and --key for TLS."
+    "Everybody who can reach {host} can open the panel with the token. Without TLS, everybody on "
+    "the network path can read the token and see the picture. Use --certificate and --key for TLS."
 )
 
 
 def add_address(parser: ArgumentParser) -> None:
-    """Add the options of where the panel is served."""
+    """Add the options that say where the panel is served."""
     parser.add_argument(
         "--listen",
         metavar="ADDRESS",
@@ -48,14 +48,14 @@ def add_address(parser: ArgumentParser) -> None:
 
 
 def check_no_address(arguments: Namespace) -> None:
-    """Raise ReenactError if an option of `add_address` was typed, which nothing would follow."""
+    """Raise ReenactError if an option of `add_address` was typed, since there is no panel."""
     for option in ("listen", "port", "certificate", "key", "no_browser"):
         if getattr(arguments, option):
             raise ReenactError(f"--{option.replace('_', '-')} is for the panel; add --panel.")
 
 
 def panel(arguments: Namespace) -> int:
-    """Serve the page until Ctrl-C; what is typed is offered there or started at once."""
+    """Serve the page until Ctrl-C; if a target was typed, start a session with it at once."""
     from reenact.panel.server import PanelServer
     from reenact.panel.studio import Studio
 
@@ -89,7 +89,7 @@ def panel(arguments: Namespace) -> int:
 
 
 def _has_screen() -> bool:
-    """Return False where a browser would be one of the terminal's own, which holds the program."""
+    """Return False where the browser would be a text browser, which would block the program."""
     return not sys.platform.startswith("linux") or bool(
         os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
     )

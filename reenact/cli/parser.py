@@ -1,4 +1,4 @@
-"""What can be typed: the parser of the program and of all commands but target and training."""
+"""The argument parser of the program and of its commands, except target, train and evaluate."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ from reenact.cli.training_parser import TRAIN_PREPARE, add_evaluate, add_train
 
 
 def parse_arguments(words: Sequence[str]) -> argparse.Namespace:
-    """Parse what was typed after `reenact`; its `run` is the function of the command.
+    """Parse the words typed after `reenact`; `run` of the result is the command's function.
 
-    Raises SystemExit, with 0 after --help or --version and 2 after a mistake.
+    Raises SystemExit, with code 0 after --help or --version and 2 after a mistake.
     """
     if list(words[:2]) == ["train", "prepare"]:
         words = [TRAIN_PREPARE, *words[2:]]
@@ -59,7 +59,7 @@ def _add_demo(adder: Adder[argparse.ArgumentParser]) -> None:
     parser = adder.add_parser(
         "demo",
         help="show what the program does, without a camera, GPU, driver or download",
-        description="Drive a portrait with an actor's video and print where the result is.",
+        description="Drive a portrait with an actor's video, and print the path of the result.",
     )
     parser.add_argument(
         "--out",
@@ -73,7 +73,7 @@ def _add_demo(adder: Adder[argparse.ArgumentParser]) -> None:
 
 
 class _HelpWithSettings(argparse.Action):
-    """Prints the help with all settings; it imports every part, so only when asked."""
+    """Prints the help with all settings. This imports every part, so it is done on demand only."""
 
     def __init__(self, option_strings: Sequence[str], dest: str, help: str) -> None:
         super().__init__(option_strings, dest=argparse.SUPPRESS, nargs=0, help=help)
@@ -90,7 +90,7 @@ def _settings_help() -> str:
     lines = ["settings, for CONFIG and --set (type, default):"]
     for name, kind, default, text in describe():
         lines.append(f"  {name} ({kind}, {default!r})\n      {text}")
-    lines.append('"(live)": the panel (--panel) can change it during a run.')
+    lines.append('"(live)": can change during a run, in the panel (--panel).')
     return "\n".join(lines)
 
 
@@ -99,7 +99,7 @@ def _add_live(adder: Adder[argparse.ArgumentParser]) -> None:
         "live",
         help="drive a target's face with a webcam or a video",
         description=(
-            "Run until the source ends or Ctrl-C. Every frame of a video is rendered.\n"
+            "Run until the source ends or you press Ctrl-C. Every frame of a video is rendered.\n"
             f"Keys in a terminal: {keys_help()}."
         ),
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -116,8 +116,7 @@ def _add_live(adder: Adder[argparse.ArgumentParser]) -> None:
         default="webcam:0",
         metavar="KIND[:ARG]",
         help="webcam:NUMBER, webcam:NAME, video:PATH, video:URL, image:PATH, landmarks:FILE (a "
-        "kept performance) or pattern "
-        "(default: %(default)s)",
+        "stored performance) or pattern (default: %(default)s)",
     )
     parser.add_argument(
         "--target",
@@ -128,13 +127,13 @@ def _add_live(adder: Adder[argparse.ArgumentParser]) -> None:
         "--sink",
         action="append",
         metavar="KIND[:ARG]",
-        help="camera, obs, window, http, file:PATH, landmarks:FILE (keeps the performance, "
-        "without a picture) or null; may be repeated (default: window). A terminal asks "
-        "before an existing file is replaced, unless output.overwrite is set",
+        help="camera, obs, window, http, file:PATH, landmarks:FILE (stores the performance "
+        "without a picture) or null; may be repeated (default: window). In a terminal the program "
+        "asks before it replaces a file, unless output.overwrite is set",
     )
     add_assignments(parser)
     parser.add_argument(
-        "--report", type=Path, metavar="FILE.json", help="write the figures of the run to a file"
+        "--report", type=Path, metavar="FILE.json", help="write the run's figures to a file"
     )
     parser.add_argument(
         "--panel", action="store_true", help="open the control panel in the browser as well"
@@ -156,9 +155,10 @@ def _add_bench(adder: Adder[argparse.ArgumentParser]) -> None:
     parser = adder.add_parser(
         "bench",
         help="measure the speed of each step and of the whole run",
-        description="A side of --compare is a text of words: section.key=value sets a setting, an "
-        "environment's python or a folder of installed packages is another version, and `this` is "
-        "this one.",
+        description="Measure the packaged video at full speed and at a camera's rate. A side of "
+        "--compare is a list of words in quotes: section.key=value changes a setting, the path of "
+        "an environment's python or of a folder of installed packages selects another version, and "
+        "`this` is the version that runs.",
     )
     add_device(parser)
     parser.add_argument(
@@ -179,7 +179,7 @@ def _add_bench(adder: Adder[argparse.ArgumentParser]) -> None:
         "--compare",
         nargs=2,
         metavar=("A", "B"),
-        help='measure two sides in turn, such as "this" and "renderer.engine=torch"',
+        help='alternate between two sides, such as "this" and "renderer.engine=torch"',
     )
     parser.add_argument(
         "--rounds",
@@ -200,15 +200,14 @@ def _add_export(adder: Adder[argparse.ArgumentParser]) -> None:
     parser = adder.add_parser(
         "export",
         help="export the generator to ONNX or OpenVINO",
-        description="Write two networks, one that encodes a reference and one that draws, and "
-        "export.json, which describes their inputs and outputs. Both networks are read back and "
-        "compared with the original.",
+        description="Write the generator's networks and export.json, which describes their inputs "
+        "and outputs. Each network is read back and compared with the original.",
     )
     parser.add_argument("folder", type=Path, metavar="FOLDER", help="where to write the files")
     parser.add_argument(
         "--renderer",
         metavar="NAME",
-        help="the generator to export (default: that of the target, else the default one)",
+        help="the generator to export (default: the target's, else the default one)",
     )
     parser.add_argument(
         "--format", choices=("onnx", "openvino"), default="onnx", help="(default: %(default)s)"
@@ -223,7 +222,8 @@ def _add_export(adder: Adder[argparse.ArgumentParser]) -> None:
 
 def _add_lists(adder: Adder[argparse.ArgumentParser]) -> None:
     adder.add_parser(
-        "plugins", help="list the available sources, trackers, renderers and sinks"
+        "plugins",
+        help="list the available sources, trackers, renderers, sinks, motions and remote controls",
     ).set_defaults(run=commands.plugins)
     adder.add_parser("cameras", help="list the webcams of this machine").set_defaults(
         run=commands.cameras
@@ -232,7 +232,9 @@ def _add_lists(adder: Adder[argparse.ArgumentParser]) -> None:
         "doctor", help="check what is missing on this machine and say how to get it"
     )
     doctor.add_argument(
-        "--obs", action="store_true", help="test the connection to OBS, using OBS if it runs"
+        "--obs",
+        action="store_true",
+        help="also test the way into OBS; if OBS runs, in a scene that is not on air",
     )
     doctor.set_defaults(run=commands.doctor)
 
@@ -244,24 +246,26 @@ def _add_obs(adder: Adder[argparse.ArgumentParser]) -> None:
     install = actions.add_parser(
         "install",
         help="add the source to the current scene of OBS",
-        description="If OBS is not running, its files are changed. If it is running, its remote "
-        "control is used. The password comes from REENACT_OBS_PASSWORD or from the settings of "
-        "OBS, or is asked for, and is not stored.",
+        description="If OBS is not running, its files are changed. If it is running, its WebSocket "
+        "server is used. The password comes from REENACT_OBS_PASSWORD or from the settings of "
+        "OBS; otherwise you are asked for it. It is not stored.",
     )
     install.add_argument(
         "--wait",
         type=float,
         default=120.0,
         metavar="SECONDS",
-        help="how long to wait for the click in a running OBS (default: %(default)s)",
+        help="how long to wait until the script is loaded in a running OBS (default: %(default)s)",
     )
     install.set_defaults(run=commands.obs_install)
 
-    status = actions.add_parser("status", help="say whether OBS has the source and what it shows")
+    status = actions.add_parser(
+        "status", help="report whether OBS has the source and what it shows"
+    )
     status.add_argument(
         "--media-source",
         action="store_true",
-        help="say how a media source of OBS shows the HTTP stream without its usual delay",
+        help="print the settings for an OBS media source that shows the HTTP stream without delay",
     )
     status.set_defaults(run=commands.obs_status)
 

@@ -1,4 +1,4 @@
-"""Questions that a command asks before it does what cannot be undone or may not be allowed."""
+"""Questions that a command asks before it does something that cannot be undone or needs consent."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ def ask_consent(name: str, assume_yes: bool) -> str:
     if assume_yes:
         return "confirmed on the command line"
     if not _in_terminal():
-        log.warning("Nobody was asked whether the face of %s may be used: no terminal.", name)
+        log.warning(
+            "Nobody was asked whether the face of %s may be used: there is no terminal.", name
+        )
         return "not asked: no terminal"
-    if not _agreed(
-        f"Is the face of {name} your own, invented, or that of someone who lets you use it?"
-    ):
+    if not _agreed(f"Is the face of {name} your own, invented, or used with its owner's consent?"):
         raise TargetError(f"{name} was not created; use a face that you have the right to use.")
     return "confirmed in the terminal"
 
@@ -34,8 +34,8 @@ def ask_consent(name: str, assume_yes: bool) -> str:
 def confirm_removal(name: str, lost: Sequence[str], assume_yes: bool) -> None:
     """Ask before a target is removed with parts that cannot be made again, such as its footage.
 
-    Nothing is asked if none is lost, --yes was passed, or there is no terminal. Raises TargetError
-    if the user did not answer yes.
+    Nothing is asked if no such part is lost, --yes was passed, or there is no terminal. Raises
+    TargetError if the user did not answer yes.
     """
     if not lost or assume_yes or not _in_terminal():
         return
@@ -44,31 +44,31 @@ def confirm_removal(name: str, lost: Sequence[str], assume_yes: bool) -> None:
 
 
 def confirm_replacement(sinks: Sequence[str], settings: Settings) -> None:
-    """Ask before a run replaces files; `output.overwrite` is then set.
+    """Ask before a run replaces files, and set `output.overwrite`.
 
-    Nothing is asked if there are none, or there is no terminal. Raises SinkError if the user did
-    not answer yes.
+    Nothing is asked if no file exists or there is no terminal. Raises SinkError if the user did not
+    answer yes.
     """
     from reenact.sinks.fanout import existing_files
 
     files = " and ".join(existing_files(sinks))
     asked = files and not settings.output.overwrite and _in_terminal()
     if asked and not _agreed(f"Replace {files}?"):
-        raise SinkError(f"{files} stays as it is; give another file to write.")
+        raise SinkError(f"{files} stays as it is; name another file to write.")
     settings.output.overwrite = True
 
 
 def confirm_export(path: Path, assume_yes: bool) -> None:
-    """Ask before a target is written over a file, which may hold one that was removed.
+    """Ask before an export replaces a file, which may be the only copy of a removed target.
 
     Raises TargetError if the user did not answer yes, or there is no terminal and no --yes.
     """
     if assume_yes or not path.is_file():
         return
     if not _in_terminal():
-        raise TargetError(f"{path} exists already; give another file to write, or pass --yes.")
+        raise TargetError(f"{path} exists already; name another file to write, or pass --yes.")
     if not _agreed(f"Replace {path}?"):
-        raise TargetError(f"{path} stays as it is; give another file to write.")
+        raise TargetError(f"{path} stays as it is; name another file to write.")
 
 
 def _in_terminal() -> bool:

@@ -47,9 +47,12 @@ def create(arguments: Namespace) -> None:
     count = len(target.references)
     print(f"{target.name} is ready, with {counted(count, 'reference picture')}.")
     if target.metadata["expressions"] == "absolute":
-        print("Its picture is not at rest; a calm actor gives a calm face (fusion.mode=absolute).")
+        print(
+            "The face in its picture is not at rest. A calm actor still gives a calm face "
+            "(fusion.mode=absolute)."
+        )
     if target.renderer == FLOOR:
-        print("The generator does not know such faces, so the mesh warp alone will draw it.")
+        print("The generators do not suit this kind of face, so the mesh warp alone will draw it.")
     print(
         f"Try it: reenact live --source webcam:0 --target {shlex.quote(target.name)} --sink window"
     )

@@ -52,7 +52,7 @@ def _add_action(
     run: Callable[[argparse.Namespace], None],
     **names: str,
 ) -> argparse.ArgumentParser:
-    """Add an action of the command with its positional arguments: how each is shown, by name."""
+    """Add an action; `names` are its positional arguments, each with its metavar."""
     parser = actions.add_parser(action, help=help_text)
     for name, shown in names.items():
         parser.add_argument(name, metavar=shown)
@@ -79,7 +79,7 @@ def _add_create(actions: Adder[argparse.ArgumentParser]) -> None:
         metavar="FILE",
         help="the landmarks of a single photo, for drawings and animals that the tracker does not "
         "recognise: a TOML or JSON file with points such as left_eye_outer = [135, 105] in px. "
-        "Eight points are enough, and a message names those that are missing; all 478 work too",
+        "Eight points are enough, and a message names the missing ones; all 478 work too",
     )
     create.add_argument(
         "--yes",
@@ -96,7 +96,7 @@ def _add_train(actions: Adder[argparse.ArgumentParser]) -> None:
             "Training starts from the current weights and uses the video that the target was "
             "created from. The result is kept only if it is better on held-out frames. Half a "
             "minute of speaking, blinking and turning the head is enough. Training ends by itself "
-            "once every frame was seen often enough. Ctrl-C ends it earlier and keeps the best "
+            "when it has seen every frame often enough. Ctrl-C ends it earlier and keeps the best "
             "state."
         ),
     )
@@ -106,7 +106,7 @@ def _add_train(actions: Adder[argparse.ArgumentParser]) -> None:
         type=MINUTES,
         default=10.0,
         metavar="M",
-        help="the longest time it may take (default: %(default)s)",
+        help="maximum training time in minutes (default: %(default)s)",
     )
     train.add_argument(
         "--from",

@@ -18,7 +18,7 @@ from reenact.cli.arguments import (
 )
 
 TRAIN_PREPARE: Final = "train-prepare"
-"""`train prepare` as one word: beside an action, `train` could not take a file."""
+"""The internal name of `train prepare`: with a subcommand, `train` could not take a file."""
 
 
 def add_train(adder: Adder[argparse.ArgumentParser]) -> None:
@@ -28,7 +28,7 @@ def add_train(adder: Adder[argparse.ArgumentParser]) -> None:
         help="train a network by a recipe; `train prepare` makes clips from raw videos",
         epilog="`reenact train prepare --help` describes how to make clips from raw videos.",
     )
-    parser.add_argument("config", type=Path, metavar="CONFIG", help="a file of configs/train")
+    parser.add_argument("config", type=Path, metavar="CONFIG", help="a training file (TOML)")
     parser.add_argument(
         "--resume",
         action="store_true",
@@ -38,7 +38,7 @@ def add_train(adder: Adder[argparse.ArgumentParser]) -> None:
         "--measure",
         type=Path,
         metavar="WEIGHTS",
-        help="do not train, but print the validation figures of these weights",
+        help="do not train; print the validation figures of these weights",
     )
     add_assignments(parser, "steps=2000 or settings.train=FOLDER")
     parser.set_defaults(run=commands.train)
@@ -59,7 +59,7 @@ def add_train(adder: Adder[argparse.ArgumentParser]) -> None:
         ),
         default="auto",
         help="the layout of the source: that of a data set as distributed, or folders that hold "
-        "one person each; auto: recognised by the file names, but for CFEE and EmotionNet "
+        "one person each; auto: recognised by the file names, except CFEE and EmotionNet "
         "(default: %(default)s)",
     )
     add_size(prepare, "crops")
@@ -94,7 +94,7 @@ def add_evaluate(adder: Adder[argparse.ArgumentParser]) -> None:
         action="append",
         default=[],
         metavar="NAME[=WEIGHTS]",
-        help="a renderer, with other weights than its own if given; may be repeated; "
+        help="a renderer, and weights to use in place of its own; may be repeated; "
         "--protocol wild needs none",
     )
     parser.add_argument(
@@ -102,17 +102,17 @@ def add_evaluate(adder: Adder[argparse.ArgumentParser]) -> None:
         type=Path,
         required=True,
         metavar="DIR",
-        help="clips NAME.mp4 with NAME.npz (emotions: also pictures)",
+        help="a folder of clips, NAME.mp4 with NAME.npz (emotions: also of pictures)",
     )
     parser.add_argument(
         "--protocol",
         choices=("self", "transfer", "cross", "emotions", "wild"),
         default="self",
         help="self: each clip drives its own first frame; transfer: one person's expression on "
-        "another, against the other's own picture with it; cross: the actor of one clip drives the "
-        "face of another; emotions: clips' first frames or pictures show each emotion; "
-        "wild: only landmarks, in runs that start at the worst frames of each "
-        "clip (default: %(default)s)",
+        "another, compared with the other's own picture of it; cross: the actor of one clip drives "
+        "the face of another; emotions: each clip's first frame, or picture, shows each emotion; "
+        "wild: landmarks only, in runs that start at the worst frames of each clip (default: "
+        "%(default)s)",
     )
     parser.add_argument(
         "--target-training",
@@ -138,14 +138,15 @@ def add_evaluate(adder: Adder[argparse.ArgumentParser]) -> None:
     parser.add_argument(
         "--body",
         action="store_true",
-        help="measure each renderer once more with shoulders and hair that follow the actor's, as "
-        "the row `NAME (body)`",
+        help="also measure each renderer with shoulders and hair that follow the actor's, as the "
+        "row `NAME (body)`",
     )
     parser.add_argument(
         "--clips",
         default="*",
         metavar="PATTERN",
-        help="only clips with such names: '*__090_frontal' is RaFD from the front (default: all)",
+        help="only clips with matching names, such as '*__090_frontal' for RaFD from the front "
+        "(default: all)",
     )
     parser.add_argument("--limit", type=COUNT, metavar="N", help="number of clips (default: all)")
     _add_figures(parser)

@@ -1,13 +1,14 @@
-"""Who the actor is, apart from what the actor does: the neutral face, from all frames seen.
+"""Estimates the actor's neutral face from all frames seen, whatever the actor does in them.
 
-Three steps, from what is known of all people to what is seen of this one (`docs/actor.md`):
+Three steps, from the statistics of all people to the details of this one (`docs/actor.md`):
 
 1. `resting_measures`: how open, wide and high lids, mouth and brows are at rest.
-2. The face that goes with that: the posterior mean of identity, with expression and noise
-   marginalised, given the mean of the distinct states seen and the resting measures.
-3. The actor's own detail: the mean, region by region, of the states that are at rest there.
+2. The face with these measures: the posterior mean of identity, with expression and noise
+   marginalised, given the mean of the distinct states seen.
+3. Individual detail: the mean, region by region, of the states that are at rest there.
 
-A state that lasts counts once: a smile held for a minute says no more than one of a second.
+A state counts once, however long it lasts: a smile held for a minute has no more weight than one
+held for a second.
 """
 
 from __future__ import annotations
@@ -39,81 +40,82 @@ from reenact.face.topology import EYE_CORNERS_LEFT, EYE_CORNERS_RIGHT
 from reenact.types import Array, Pose
 
 EASE_S: Final = 0.22
-"""Time constant of the way from one neutral to a better one: a half second in all."""
+"""Time constant with which a new estimate of the neutral is eased in: half a second in all."""
 
 _SETTLED_S: Final = 10 * EASE_S
-"""After so long without a better one the neutral is there."""
+"""If the estimate has not changed for so long, the neutral has reached it."""
 
 OTHER_FACE: Final = 0.023
-"""Distance of two shapes (`shape_distance`, iod) from which on they are two people's.
+"""Distance of two shapes (`shape_distance`, iod) above which they belong to two people.
 
 On clips of held-out people, 2 % of a person's own moments and two thirds of other people's lie
 beyond it. A false alarm costs a few seconds of learning the same face anew.
 """
 
 _KEPT_STATES: Final = 4.0
-"""After a loss of the face all states seen before weigh together as much as so many new ones."""
+"""After the face was lost, all earlier states together weigh as much as so many new ones."""
 
 _STATE: Final = 0.012
-"""Root mean square distance, iod, from which on two shapes are two states."""
+"""Root mean square distance, iod, above which two shapes are distinct states."""
 
 _STATES: Final = 128
 _FRONTAL: Final = 0.4
-"""Angle to the camera, rad, at which a frame counts half."""
+"""Angle to the camera, rad, at which a frame has half the weight."""
 
 _MIN_TRUST: Final = 0.15
-"""Weight of a frame that is not believed: doubt itself rests on the neutral, which may be wrong."""
+"""Weight of an untrusted frame; not 0, because trust depends on the neutral, which may be wrong."""
 
 _KAPPA: Final = 0.1
-"""Variance of the mean expression of one person's states, however many, against one state's."""
+"""Variance of the mean expression of one person's states, however many, relative to one state's."""
 
 _OWN: Final = 0.01
-"""Standard deviation of what is a person's own beyond the modes of identity, iod."""
+"""Standard deviation of individual detail beyond the modes of identity, iod."""
 
 _CALM: Final = np.array([0.16, 0.16, 0.03, 0.045, 0.03, 0.03], np.float32)
-"""(6,) how far a state's measures may lie from rest to be an image of it: iod, lids and mouth width
-as a share."""
+"""(6,) tolerance within which a state's measures count as rest: iod; for lids and mouth width a
+fraction."""
 
 _CALM_COUNT: Final = 0.7
-"""So many images of rest weigh as much as the model."""
+"""Number of resting states that weigh as much as the model."""
 
 _PRIOR_POSE: Final = 0.15
-"""Weight of the assumption that an actor at rest looks at the camera."""
+"""Weight of the assumption that an actor at rest faces the camera."""
 
 _UPDATE_S: Final = 0.2
 _RECENT_S: Final = 0.3
-_SAID: Final = 40.0
-"""Weight of a face that the user said to be the neutral, in images of rest."""
+_SET_BY_USER: Final = 40.0
+"""Weight of a face that the user set as the neutral, in resting states."""
 
 _STORED: Final = 10.0
-"""Weight of a neutral from an earlier run: it may have been short, and of somebody else."""
+"""Weight of a neutral from an earlier run, which may have been short, or of somebody else."""
 
 _IMPLAUSIBLE: Final = 2.2
-"""Standard deviations from which on shut eyes or an open mouth are not believed to be neutral."""
+"""Standard deviations beyond which shut eyes or an open mouth are rejected as neutral."""
 
 _EXPRESSIVE: Final = np.array([-1, -1, 1, 0, 0, 0])
-"""(6,) the way in which a measure leaves rest again and again; another way needs twice as much."""
+"""(6,) sign of the change by which expressions move a measure; other changes are rejected only
+beyond twice `_IMPLAUSIBLE`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Neutral:
-    """A resting face: (478, 3) shape in the face frame, iod, and the head pose it had."""
+    """A resting face: its (478, 3) shape in the face frame, iod, and its head pose."""
 
     shape: Array
     pose: Pose
 
 
 class ActorIdentity:
-    """Collects frames and says what the actor looks like at rest. One thread at a time.
+    """Estimates the actor's resting face from frames. One thread at a time.
 
     Args:
-        stored: (478, 3) the actor's neutral from an earlier run, face frame, iod.
+        stored: (478, 3) the actor's neutral from an earlier run, face frame, iod; None: none.
         model: None: the one that comes with the program.
 
     Attributes:
-        certainty: 0 to 1, how much of the neutral is the actor's own rather than the population's.
-        problem: why the last face that was said to be the neutral is not believed, in one
-            sentence; "" if it is.
+        certainty: 0 to 1, how much of the neutral comes from the actor rather than the population.
+        problem: why part of the face last set as the neutral was rejected, in one sentence; "" if
+            none was.
     """
 
     _smooth: Array | None
@@ -142,12 +144,12 @@ class ActorIdentity:
 
     @property
     def current(self) -> Neutral | None:
-        """The neutral to measure against now; None before the first frame."""
+        """The neutral to use now; None before the first frame."""
         return self._current
 
     @property
     def goal(self) -> Neutral | None:
-        """The neutral that `current` moves to."""
+        """The latest estimate, towards which `current` is eased; None before the first frame."""
         return self._goal
 
     def observe(self, shape: Array, pose: Pose, time_s: float, trust: float = 1.0) -> Neutral:
@@ -156,8 +158,8 @@ class ActorIdentity:
         Args:
             shape: (478, 3) in the face frame of the canonical face, iod.
             pose: of the head.
-            time_s: of the frame; a time that goes back starts a new run of the same actor.
-            trust: 0 to 1, how far the shape is believed.
+            time_s: of the frame; an earlier time than before starts a new run of the same actor.
+            trust: 0 to 1, how far the tracker is trusted.
         """
         if self._time_s is not None and time_s < self._time_s:
             self.interrupt()
@@ -176,7 +178,7 @@ class ActorIdentity:
         return self._current
 
     def interrupt(self) -> None:
-        """Forget the last frames, and trust what came before less: it may be another face now."""
+        """Forget the last frames and weigh earlier ones less: the person may have changed."""
         self._recent.clear()
         self._measures.fade()
         count = self._count
@@ -186,7 +188,7 @@ class ActorIdentity:
         self._time_s = None
 
     def forget(self) -> None:
-        """Start anew with another person; the neutral moves there from where it is."""
+        """Start again with another person; the neutral is eased from its current state."""
         self._measures = RestingMeasures(self._model)
         self._count = self._latest = 0
         self._smooth = None
@@ -200,21 +202,21 @@ class ActorIdentity:
         self.problem = ""
 
     def set_now(self) -> str:
-        """Take the face of the last 0.3 s for the neutral, where it can be one.
+        """Set the mean face of the last 0.3 s as the neutral, except implausible parts.
 
         Returns:
-            What of that face cannot be the actor at rest, in one sentence; "" if all of it can.
+            Which parts of the face were rejected, in one sentence; "" if none was.
         """
         if not self._recent:
             return ""
         shape = np.mean([shape for _, shape, _ in self._recent], axis=0)
         pose = np.mean([_pose_vector(pose) for _, _, pose in self._recent], axis=0)
-        self.problem = self._pin(shape, pose, _SAID)
+        self.problem = self._pin(shape, pose, _SET_BY_USER)
         self._goal, self._since_update_s = self._estimate(), 0.0
         return self.problem
 
     def disagrees(self) -> bool:
-        """Return whether the recent frames are plainly not of the face that the neutral is of."""
+        """Return whether the recent frames clearly show another person than the neutral."""
         if self._goal is None or len(self._recent) < 3:
             return False
         seen = np.median([shape for _, shape, _ in self._recent], axis=0)
@@ -270,7 +272,7 @@ class ActorIdentity:
             weight = weight + extra
             total_shape += extra[:, None] * pinned
             if pose is not None:
-                pose_total, pose_sum = _SAID * pose, _SAID
+                pose_total, pose_sum = _SET_BY_USER * pose, _SET_BY_USER
         trust = weight / (weight + _CALM_COUNT)
         own = (total_shape / np.maximum(weight, 1e-6)[:, None]) - shape
         share = (part_weights() * trust[:, None])[..., None]
@@ -283,14 +285,14 @@ class ActorIdentity:
         return Neutral(np.asarray(neutral, dtype=np.float32), _pose_of(self._goal_vector))
 
     def _pin(self, shape: Array, pose: Array | None, weight: float) -> str:
-        """Let a face weigh as much as so many images of rest; return what of it cannot be rest."""
+        """Add a face as `weight` resting states; return which parts were rejected, "" if none."""
         values = measure(shape)
         rest, deviation = self._measures.estimate()
         tolerance = np.where(RELATIVE, _CALM * rest, _CALM)
         off = (values - rest) / np.sqrt(deviation**2 + tolerance**2)
         usual_error = np.where(off * _EXPRESSIVE > 0, _IMPLAUSIBLE, 2 * _IMPLAUSIBLE)
         believed = np.abs(off) < usual_error
-        self._measures.pin(values, believed, STEPS * np.float32(_SAID / weight / 2))
+        self._measures.pin(values, believed, STEPS * np.float32(_SET_BY_USER / weight / 2))
         regions = ~((_gates() > 0.4) & ~believed).any(axis=1)
         flat = shape.reshape(-1) - self._model.mean
         extra = np.float32(weight) * regions.astype(np.float32)
@@ -322,8 +324,8 @@ class _Posterior:
 
     For n states the mean of `shape - mean - expression_mean` is Gaussian around the person's own
     resting shape (modes U and a residual of variance τ²), with covariance
-    (κ + 1/n) WᵀW + σ²/n of expression and noise. By Woodbury's identity all is solved in the
-    space of the 80 modes and the 6 measures; only the result is a whole face.
+    (κ + 1/n) WᵀW + σ²/n of expression and noise. Woodbury's identity allows solving in the space
+    of the 80 modes and the 6 measures; only the result is a whole face.
     """
 
     def __init__(self, model: FaceModel) -> None:
@@ -344,9 +346,9 @@ class _Posterior:
 
         Args:
             states: (1434,) mean of the states minus the model's mean.
-            count: how many they are.
+            count: their number.
             rest: (6,) resting measures, iod.
-            deviation: (6,) how uncertain they are.
+            deviation: (6,) standard deviations of the resting measures, iod.
         """
         identities = len(self._identity)
         scale = np.ones(len(self._modes))
@@ -355,8 +357,8 @@ class _Posterior:
         seen = states - self._expression_mean
         matrix = self._gram * scale[:, None] * scale
         matrix.flat[:: len(scale) + 1] += noise
-        # Column 0 stands for what was seen, the others for the measures: what of each is noise,
-        # and then its share in the resting shape, first as measures and at last as a face.
+        # Column 0 is the mean state, the others are the measures. For each, the part that is
+        # expression or noise is solved for first; the rest is identity: as measures, then a face.
         right = np.column_stack([self._modes @ seen, self._modes_prior_rows])
         solved = scale[:, None] * np.linalg.solve(matrix, right * scale[:, None])
         by_modes = (right[:identities] - self._gram[:identities] @ solved) / noise
@@ -388,7 +390,7 @@ _WRONG: Final = (
 
 
 def shape_distance(first: Array, second: Array) -> float:
-    """Return how far two resting shapes are apart, iod: RMS over what moves least."""
+    """Return the distance of two resting shapes, iod: RMS over what expressions move least."""
     weights = _rigid_weights()
     difference = first - second
     difference = difference - weights @ difference
@@ -408,7 +410,7 @@ def _pose_of(vector: Array) -> Pose:
 
 @lru_cache(maxsize=1)
 def _gates() -> Array:
-    """Return (6, 6): how much each measure's unrest (columns) disturbs each of `regions.PARTS`."""
+    """Return (6, 6): how much unrest in each measure (columns) affects each of `regions.PARTS`."""
     return np.array(
         [
             [0, 0, 1, 1, 0, 0],

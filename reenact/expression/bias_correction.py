@@ -1,9 +1,9 @@
-"""Corrects an expression for what a tracker misreads on the drawn target.
+"""Corrects an expression for the tracker's systematic errors on the drawn target.
 
-One person's expression on another's face is not read as it was acted: a tracker that sees the
-picture finds brows that nobody lowered, or lips pulled aside. On average this error is linear in
-the expression. It is learned by drawing expressions on many faces and tracking the pictures
-(`tools.read_back`), and subtracted beforehand.
+A tracker does not read one person's expression on another's face as it was acted: it finds brows
+that nobody lowered, or lips pulled aside. On average this error is linear in the expression.
+`tools.read_back` learns it by drawing expressions on many faces and tracking the pictures; it is
+subtracted before the target is drawn.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from reenact.types import Array
 ASSET: Final = "read_back.npz"
 
 MAX_CORRECTION: Final = 0.6
-"""Activation that the correction of one action unit approaches but never exceeds."""
+"""Bound of the correction of one action unit, activation; approached, never exceeded."""
 
 _STEP: Final = 0.3
 
 
 class ReadBack:
-    """The average misreading of each component of expression. Immutable.
+    """The average tracking error for each expression component. Immutable.
 
     Args:
         components: (K, 468, 3), as of `skin_flow.SkinFlow`.
@@ -52,7 +52,7 @@ class ReadBack:
 
 @lru_cache(maxsize=1)
 def _single_units() -> Array:
-    """Return (17, 1434): for each unit the deviation that raises its activation alone, by 1.
+    """Return (17, 1434): for each unit the deviation that raises only its activation, by 1.
 
     The typical deviations (`action_unit_basis`) also change other units a little.
     """

@@ -1,9 +1,9 @@
-"""How wide the tracker leaves an actor's shut eyes, learned from blinks.
+"""How large a gap the tracker reports for an actor's shut eyes, learned from blinks.
 
 The tracker often reports a gap for a shut eye: in clips of 47 people the narrowest gap of a blink
 has a median of .16 of the open one, and .34 or more for a quarter of the eyes. Without correction
 the target's eyes would stay half open whenever the actor blinks. Until an eye's own blinks are
-known, the median is assumed.
+known, that median is assumed.
 """
 
 from __future__ import annotations
@@ -32,17 +32,17 @@ _MAX_SHUT: Final = 0.45
 """Widest gap, as a share of the open one, that counts as a shut eye."""
 
 _USUAL_SHUT: Final = 0.16
-"""Gap of a shut eye before any blink was seen: the median."""
+"""Gap of a shut eye, as a share of the open one, before any blink was seen: the median."""
 
 _SHARE: Final = 0.7
-"""Share of an eye's last blinks that shall shut it completely."""
+"""Share of an eye's last blinks that close it completely after the correction."""
 
 _MAX_KEPT: Final = 12
 """Number of blinks remembered for each eye."""
 
 
 class BlinkDepths:
-    """The gaps that the tracker leaves in one actor's shut eyes. One thread at a time."""
+    """Learns the gaps that the tracker reports for one actor's shut eyes. One thread at a time."""
 
     def __init__(self) -> None:
         self._eyes = (_Eye(), _Eye())
@@ -68,7 +68,7 @@ class BlinkDepths:
 
 
 class _Eye:
-    """One eye; `shut` (7,) are the closures reported while it is shut."""
+    """One eye; `shut` (7,) holds the closures that the tracker reports while it is shut."""
 
     def __init__(self) -> None:
         self.shut = np.full(EYE_PAIRS, _USUAL_SHUT, np.float32)

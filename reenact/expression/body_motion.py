@@ -1,8 +1,8 @@
-"""Moves the target's shoulders and hair as the actor's: relative motion, gains, soft limits.
+"""Moves the target's shoulders and hair like the actor's: relative motion, gains, soft limits.
 
-Both move with the head, and besides by the difference between what the actor's picture shows of
-them and the actor's head. The difference fades within a minute: nobody's rest needs to be known,
-and nothing jumps when a part is lost or found.
+Each part follows the target's head, plus the difference between the motion of the actor's part and
+that of the actor's head. The difference fades within a minute, so that the actor's rest need not be
+known and nothing jumps when a part is lost or found.
 """
 
 from __future__ import annotations
@@ -21,28 +21,28 @@ from reenact.face.skull import hair_motion
 from reenact.types import Array, Body, PartMotion, Pose, SeenBody, Target
 
 RETURN_S: Final = 0.4
-"""How long a part takes to follow what is seen of it, or the head alone again."""
+"""Seconds in which a part that was found or lost goes over to its own motion or the head's."""
 
 _FADE_S: Final = 60.0
 """Time constant with which the difference to the head fades."""
 
 _TORSO_LIMITS: Final = np.array([0.7, 0.5, 0.25, 0.2], np.float32)
 _HAIR_LIMITS: Final = np.array([0.2, 0.2, 0.1, 0.1], np.float32)
-"""Largest difference to the head: across, down (iod), roll (radians), log of growth."""
+"""Bounds of the difference to the head: across, down (iod), roll (rad), log of size change."""
 
 _MIRROR: Final = np.array([-1, 1, -1, 1], np.float32)
 
 
 class _Difference:
-    """How one part moves beside the head that takes it along.
+    """The difference between the motion of one part and that of the head.
 
     Args:
-        limits: (4,) of the difference.
+        limits: (4,) bounds of the difference.
 
     Attributes:
         value: (4,) the difference, within its limits.
-        share: 0 to 1, how far the part is seen.
-        since: of the picture that its motion is counted from; 0: it was never seen.
+        share: 0 to 1, how far the part's own motion is used.
+        since: identifies the picture from which the motion is measured; 0: never seen.
     """
 
     def __init__(self, limits: Array) -> None:
@@ -58,7 +58,7 @@ class _Difference:
         return soft(self._difference, self._limits)
 
     def filtered(self, seen: PartMotion, dt_s: float, smoothing: SmoothingSettings) -> Array:
-        """Return the motion that is seen, (4,), without its tremble."""
+        """Return the measured motion, (4,), filtered."""
         if seen.since != self.since or not self._seen:
             self._filter.reset()
         if not smoothing.enabled:
@@ -67,7 +67,7 @@ class _Difference:
         return self._filter.step(seen.motion, dt_s, cutoff, beta)
 
     def follow(self, beside: Array, since: int, dt_s: float) -> None:
-        """Take in a frame in which the part moves so, (4,), beside the head."""
+        """Take in a frame with the (4,) motion of the part relative to the head."""
         soon = np.float32(math.exp(-dt_s / RETURN_S))
         first = not self.since
         if since != self.since:
@@ -90,7 +90,7 @@ class _Difference:
 
 
 class BodyMotion:
-    """Carries the motion of an actor's torso and hair over to one target. One thread calls it.
+    """Transfers the motion of an actor's torso and hair to one target. One thread calls it.
 
     Args:
         target: its neutral landmarks are used.
@@ -116,9 +116,9 @@ class BodyMotion:
         """Take in a frame.
 
         Args:
-            seen: of the actor.
+            seen: torso and hair of the actor.
             actor: (478, 3) px, the actor's landmarks.
-            fused: (478, 3) px, the target's landmarks as the actor moves them.
+            fused: (478, 3) px of the target's crop, the target's landmarks driven by the actor.
             dt_s: seconds since the last frame.
         """
         turn, along = self._settings.pose, self._settings.translation
@@ -137,7 +137,7 @@ class BodyMotion:
             head = estimate_pose(actor)
             if seen.hair.since != self._hair.since or self._hair_from is None:
                 self._hair_from = head
-            # Where hair and landmarks differ, it is mostly by how far they say that the head turns.
+            # Hair and landmarks disagree mostly about how far the head has turned.
             gains = np.array([turn, turn, turn, along], np.float32) * mirror
             beside = gains * (moved - hair_motion(self._hair_from, head))
             self._hair.follow(beside, seen.hair.since, dt_s)
@@ -147,8 +147,8 @@ class BodyMotion:
 
         Args:
             share: 0 to 1, how far the target follows the actor.
-            landmarks: (478, 3) px, of the target now.
-            breath: (4,) as of `PartMotion`, of a target without an actor; None: none.
+            landmarks: (478, 3) px, the target's landmarks in this frame.
+            breath: (4,) as in `PartMotion`, the torso's idle motion; None: none.
         """
         motion = np.float32(share) * (self._carried + self._torso.value)
         known = self._torso.share if share else 0.0

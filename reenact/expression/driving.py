@@ -1,9 +1,9 @@
-"""What the target does besides the actor: an emotion by a key, by a file, or as a motion.
+"""What is added to the actor's expression: an emotion from a key, from a file, or as a motion.
 
-An emotion is a sum of action units (`emotions.acted_units`) and their typical deviation of the
-landmarks, so that it drives generators by emotion, by action units and by landmarks alike. It comes
-over the actor's expression, of which `drive.mix` says how much it replaces, and goes again, within
-`EASE_S`, from whatever is shown at that moment.
+An emotion is a set of action units (`emotions.acted_units`) and the sum of their typical landmark
+deviations, so that renderers driven by emotions, by action units and by landmarks show the same. It
+fades in over the actor's expression within `EASE_S`, from whatever is shown at that moment, and
+fades out likewise. `drive.mix` says how much of the actor's expression it replaces.
 """
 
 from __future__ import annotations
@@ -23,23 +23,23 @@ from reenact.imaging import smoothstep
 from reenact.types import Array, MotionSource
 
 EASE_S: Final = 0.4
-"""How long it takes from what is shown to another emotion, or back to the actor."""
+"""Duration of the fade from what is shown to another emotion, or back to the actor."""
 
 MOTION_FPS: Final = 25.0
 HOLD_S: Final = 0.6
-"""How long a motion that is played once stays at its peak."""
+"""How long a motion that is played once is held at its peak."""
 
 
 @dataclass(frozen=True, slots=True)
 class Addition:
-    """What comes on top of the actor's expression in one frame.
+    """What is added to the actor's expression in one frame.
 
     Attributes:
-        levels: (8,) of `EMOTIONS`, 0 to 1.
-        units: (17,) action units.
-        deviation: (478, 3) iod, before the intensity.
-        replaced: share of the actor's expression that is taken away.
-        intensity: strength of the whole.
+        levels: (8,) strength of each of `EMOTIONS`, 0 to 1.
+        units: (17,) action units, 0 to 1.
+        deviation: (478, 3) face frame, iod, before the intensity is applied.
+        replaced: share of the actor's expression that is removed, 0 to 1.
+        intensity: strength of the whole expression, 0 to 2.
     """
 
     levels: Array
@@ -54,17 +54,17 @@ class Addition:
         return not (self.replaced or self.levels.any() or self.deviation.any())
 
     def kept(self) -> Array:
-        """Return (478, 1): the share of the actor's deviation that stays; lids and gaze stay."""
+        """Return (478, 1): how much of the actor's deviation is kept, 0 to 1; at the eyes 1."""
         eyes = region_weights()[REGIONS.index("eyes")]
         return np.asarray(1 - self.replaced * (1 - eyes), np.float32)[:, None]
 
     def mixed_units(self, units: Array) -> Array:
-        """Return the (17,) units of an actor with these units together with what is added."""
+        """Return the (17,) units that result from the actor's units and this addition."""
         kept = np.where(_IS_EYES, 1.0, 1.0 - self.replaced)
         return np.clip(kept * units + self.units, 0, 1).astype(np.float32)
 
     def emotion(self, units: Array) -> Array:
-        """Return the (8,) weights of an actor with these units together with what is added."""
+        """Return the (8,) emotion weights that result from the actor's units and this addition."""
         if self.idle:
             return emotion_weights(units)
         named = self.levels.any()
@@ -81,7 +81,7 @@ _IS_EYES: Final = np.array(["blink" in name or "eye" in name for name in ACTION_
 
 
 def nothing(intensity: float = 1.0) -> Addition:
-    """Return the addition that leaves the actor alone."""
+    """Return the addition that adds and removes nothing."""
     return Addition(
         np.zeros(len(EMOTIONS), np.float32),
         np.zeros(len(ACTION_UNITS), np.float32),
@@ -97,8 +97,8 @@ class Driver:
 
     Args:
         settings: emotion, intensity and mix.
-        track: what a file says over time; it counts while the emotion is "actor".
-        motions: invents how an emotion comes; None: it is eased in.
+        track: emotions and action units over time from a file; used while the emotion is "actor".
+        motions: generates the course of an emotion; None: it fades in.
     """
 
     def __init__(
@@ -117,13 +117,13 @@ class Driver:
         self._playing = ""
 
     def play(self) -> None:
-        """Play the motion of the emotion once, or a smile; then the actor has the face again."""
+        """Play the emotion (without one, a smile) once, then follow the actor again."""
         emotion = self._settings.emotion
         self._playing = "happy" if emotion in ("actor", "neutral") else emotion
         self._begin("motion", self._playing)
 
     def step(self, dt_s: float) -> Addition:
-        """Return what is added after another `dt_s` seconds."""
+        """Advance by `dt_s` seconds and return what is added."""
         settings = self._settings
         self._time_s += dt_s
         self._since_s += dt_s

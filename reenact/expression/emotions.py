@@ -2,9 +2,9 @@
 
 The table is that of LGP-GAN (Xia 2021, Table I: happy 6+12, sad 1+4+15, surprised 1+2+5+26,
 disgusted 9+15+16, angry 4+5+7+23, fearful 1+2+4+5+7+20+26) in the units that landmarks show
-(`topology.ACTION_UNITS`). Landmarks do not show AU6, AU7, AU9 and AU23: AU6 goes with AU12, and
-AU10 stands for AU9, which lifts the upper lip as well. AU1 and AU2 are one unit. Contempt is not
-in the table; it is the one-sided AU12 of FACS (R12A+R14A). All functions are pure.
+(`topology.ACTION_UNITS`). Landmarks do not show AU6, AU7, AU9 and AU23: AU6 accompanies AU12, and
+AU10 is used in place of AU9, which lifts the upper lip as well. AU1 and AU2 are one unit. Contempt
+is not in the table; it is the one-sided AU12 of FACS (R12A+R14A). All functions are pure.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ EMOTIONS: Final[tuple[str, ...]] = get_args(Emotion)[1:]
 contemptuous, disgusted, fearful, happy, sad, surprised."""
 
 EVIDENCE_FROM, EVIDENCE_FULL = 0.20, 0.60
-"""The evidence for an emotion at which its weight begins to rise from 0, and at which it is 1."""
+"""The evidence at which an emotion's weight starts to rise from 0, and at which it reaches 1."""
 
 LEVELS: Final = {"neutral": 0.0, "subtle": 1 / 3, "moderate": 2 / 3, "intense": 1.0}
-"""The intensity from which on each level of Wang 2025 holds; neutral is what has no weight."""
+"""The intensity at which each level of Wang 2025 begins."""
 
-# Per emotion: the features that speak for it, with weights of sum 1, and those that speak against
-# it. A feature is an action unit; "smile", "raise" and "crooked" join the two sides.
+# Features of each emotion: positive weights, of sum 1, are evidence for it, negative ones against
+# it. A feature is an action unit; "smile", "raise" and "crooked" combine the two sides.
 _EVIDENCE: Final[dict[str, dict[str, float]]] = {
     "angry": {"brow_lower": 0.8, "eye_wide": 0.2, "raise": -0.6, "smile": -0.6},
     "contemptuous": {"crooked": 1.0, "smile": -0.5, "jaw_drop": -0.5},
@@ -41,8 +41,8 @@ _EVIDENCE: Final[dict[str, dict[str, float]]] = {
     "surprised": {"raise": 0.4, "eye_wide": 0.35, "jaw_drop": 0.25, "stretch": -0.5, "smile": -0.4},
 }
 
-# What an acted emotion of intensity 1 does. The units that the table leaves out are what AU6, AU7,
-# AU9 and AU23 do to what landmarks show: narrower lids, lowered brows, a narrower mouth.
+# Action units of an acted emotion at intensity 1. Those that are not in the table stand for the
+# visible effects of AU6, AU7, AU9 and AU23: narrower lids, lowered brows, a narrower mouth.
 _ACTED: Final[dict[str, dict[str, float]]] = {
     "neutral": {},
     "angry": {
@@ -69,9 +69,9 @@ _ACTED: Final[dict[str, dict[str, float]]] = {
 def emotion_weights(units: Array) -> Array:
     """Return the weight of each of `EMOTIONS`, float32 (..., 8), 0 to 1, of sum 1.
 
-    The evidence for an emotion is a weighted mean of its units (`_EVIDENCE`). It counts from
-    `EVIDENCE_FROM` on, and fully at `EVIDENCE_FULL`. The strongest emotion decides how little of
-    neutral is left, and the others share with it by the squares of their weights.
+    The evidence for an emotion is a weighted sum of its units (`_EVIDENCE`). Its weight rises from
+    0 at `EVIDENCE_FROM` to 1 at `EVIDENCE_FULL`. Neutral gets 1 minus the strongest weight, and the
+    emotions share that weight in proportion to the squares of theirs.
 
     Args:
         units: (..., 17) activations, 0 to 1, in the order of `topology.ACTION_UNITS`.
@@ -84,7 +84,7 @@ def emotion_weights(units: Array) -> Array:
 
 
 def emotion_intensity(units: Array) -> Array:
-    """Return how strong the strongest emotion is, float32 (...): 0 none, 1 as acted, to 1.67.
+    """Return the strength of the strongest emotion, float32 (...): 0 none, 1 as acted, up to 1.67.
 
     It is the evidence as a share of `EVIDENCE_FULL`. `LEVELS` divides it into those of Wang 2025.
     """
@@ -118,9 +118,9 @@ def acted_units() -> Array:
 
 @lru_cache(maxsize=1)
 def acted_deviations() -> Array:
-    """Return the landmarks' deviation of each emotion at intensity 1, (8, 478, 3), iod.
+    """Return the landmark deviation of each emotion at intensity 1, float32 (8, 478, 3), iod.
 
-    They are sums of the typical motions of the units; read-only.
+    It is the sum of the typical deviations of its action units; read-only.
     """
     deviations = np.tensordot(acted_units(), action_unit_basis(), 1).astype(np.float32)
     deviations.setflags(write=False)

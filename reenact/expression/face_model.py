@@ -1,11 +1,11 @@
-"""The statistical model of faces: who somebody is and what somebody does, apart.
+"""The statistical model of faces, which separates identity from expression.
 
     shape = mean + a · identity + expression_mean + b · expression + noise      (face frame, iod)
 
 with weights a and b of zero mean and unit variance: the modes are scaled by their standard
-deviations. The mean and the identity modes are those of *resting* faces, one for each person; the
-expression modes are those of every person's differences from the own resting face. Both are made
-symmetric by adding each face's mirror image. It is learned by `python -m tools.face_model`.
+deviations. Mean and identity modes come from *resting* faces, one for each person; the expression
+modes come from each person's differences from their own resting face. Both are symmetric, because
+each face's mirror image is added. `python -m tools.face_model` learns the model.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ NOISE: Final = 0.004
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FaceModel:
-    """What is known of all faces. Shapes are flattened (478, 3), in the face frame, iod.
+    """The arrays of the model. Shapes are flattened (478, 3), in the face frame, iod.
 
     Attributes:
         mean: (1434,) of resting faces.
         identity: (K, 1434) modes of resting faces.
-        expression_mean: (1434,) of differences from rest: people who speak rest seldom.
+        expression_mean: (1434,) of differences from rest; not 0, as people who speak seldom rest.
         expression: (M, 1434) modes of differences from rest.
         rest_mean: (6,) of the resting measures (`measures.MEASURES`).
         rest_deviation: (6,) their standard deviations.
@@ -57,7 +57,7 @@ class FaceModel:
     limits: Array
 
     def without_expression(self, shape: Array) -> Array:
-        """Return the (478, 3) shape without what of it is more likely expression than identity."""
+        """Return the (478, 3) shape without the part that the model explains as expression."""
         modes = np.concatenate([self.identity, self.expression])
         gram = modes @ modes.T + _RIDGE**2 * np.eye(len(modes), dtype=np.float32)
         weights = np.linalg.solve(gram, modes @ (shape.reshape(-1) - self.mean))
@@ -67,15 +67,15 @@ class FaceModel:
 
 @lru_cache(maxsize=4)
 def expression_solver(model: FaceModel) -> Array:
-    """Return float32 (M, 1434): what a flattened deviation is multiplied by for its weights."""
+    """Return float32 (M, 1434): maps a flattened deviation, iod, to its weights of the modes."""
     modes = model.expression
     return np.linalg.solve(modes @ modes.T + _noise(modes), modes).astype(np.float32)
 
 
 def explained_squares(model: FaceModel) -> Array:
-    """Return float32 (M, M) Q: the weights w of `expression_solver` explain w @ Q @ w.
+    """Return the float32 (M, M) matrix Q of the explained sum of squares.
 
-    That is a part of the sum of squares of the deviation.
+    Of a deviation's sum of squares, the weights w of `expression_solver` explain w @ Q @ w.
     """
     modes = model.expression
     return np.asarray(modes @ modes.T + 2 * _noise(modes), np.float32)

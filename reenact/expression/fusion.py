@@ -3,9 +3,9 @@
     J = L_t + Φ(L_s, L_t)        (Fan 2023, eq. 1)
 
 `Fusion.express` removes head pose, noise and identity from the actor's landmarks. `Fusion.fuse`
-carries what is left to the target: by the fusion network Φ or by addition, with the user's gains,
-corrected for what trackers misread (`bias_correction`), in the proportions of the two faces and
-within the limits of a face (`target_face`).
+transfers the remaining expression to the target: with the fusion network Φ or by addition, scaled
+by the user's gains, corrected for tracking errors (`bias_correction`), in proportion to the two
+faces and within the limits of a face (`target_face`).
 """
 
 from __future__ import annotations
@@ -54,27 +54,28 @@ _EYES: Final = slice(1, 3)
 _NOTHING: Final = nothing()
 
 _SAVE_FROM, _SAVE_STEP = 0.6, 0.1
-"""Certainty from which on a neutral is stored, and by which it must grow to be stored again."""
+"""Certainty above which a neutral is stored, and by which it must grow to be stored again."""
 
 
 class Fusion:
-    """Carries one actor's expressions to one target.
+    """Transfers one actor's expressions to one target.
 
-    One thread calls `express` and `fuse`; any may call `set_neutral` and `reset`. Settings are read
-    at each call, so that they may change during a run; `mode` is read by `set_target`.
+    One thread calls `express` and `fuse`; any thread may call `set_neutral`, `undo_neutral` and
+    `reset`. Settings are read at each call, so they may change during a run; `mode` is read by
+    `set_target`.
 
     Args:
         settings: gains, limits, method.
         smoothing: filters.
         target_neutral: (478, 3) px, the target's neutral landmarks in its crop.
-        actor: whose neutral it is, and where it comes from.
+        actor: the actor's name, and where the neutral comes from.
         identity: the estimator of the actor's neutral; None: a new one, as `actor` says.
         neutrals: where neutrals are stored; None: none is read or stored.
 
     Attributes:
-        stored: (478, 3) the neutral that it began with, face frame, iod; None: none was known.
-        frames_limited: number of frames that would have gone beyond the limits of a face.
-        limited: (12,) what of the last frame was limited: each of `limits.LIMITED`, and the whole.
+        stored: (478, 3) the neutral that it started with, face frame, iod; None: none was known.
+        frames_limited: number of frames that exceeded the limits of a face and were limited.
+        limited: (12,) what was limited in the last frame: each of `limits.LIMITED`, and the whole.
 
     Raises:
         ReenactError: `actor.neutral` is "stored" and none is stored.
@@ -101,7 +102,7 @@ class Fusion:
         self._read_back = known_read_back()
         self._pose_filter = PoseFilter()
         self._expression_filter = ExpressionFilter()
-        self._wishes = threading.Lock()
+        self._requests = threading.Lock()
         self._reset_wanted = False
         self._neutral_wanted = False
         self._undo_wanted = False
@@ -120,7 +121,7 @@ class Fusion:
 
     @property
     def trust(self) -> Array:
-        """How far each of `regions.PARTS` was believed in the last frame, (6,), 0 to 1."""
+        """How far each of `regions.PARTS` was trusted in the last frame, (6,), 0 to 1."""
         return self._trust.trust
 
     @property
@@ -139,39 +140,39 @@ class Fusion:
         return None if self._neutral is None else self._neutral.pose
 
     def set_target(self, target_neutral: Array) -> None:
-        """Change the target: (478, 3) px in its crop. What is known of the actor stays."""
+        """Change the target: (478, 3) px in its crop. The estimate of the actor is kept."""
         pose = estimate_pose(target_neutral)
         self._target = TargetFace(to_face_frame(target_neutral, pose), self._settings.mode)
         self._head = HeadMotion(pose, target_neutral)
 
     def begin_with(self, stored: Array) -> None:
-        """Begin with the (478, 3) neutral that an actor was known by, face frame, iod."""
+        """Start with a known (478, 3) neutral of the actor, face frame, iod."""
         self.stored = stored
         self._identity = self._identity_of(stored)
 
     def set_neutral(self) -> None:
-        """Use the actor's face as the neutral from the next frame on."""
-        with self._wishes:
+        """Set the actor's current face as the neutral, from the next frame on."""
+        with self._requests:
             self._neutral_wanted = True
 
     def undo_neutral(self) -> None:
-        """Use the neutral before the last `set_neutral` again, from the next frame on."""
-        with self._wishes:
+        """Undo the last `set_neutral`, from the next frame on."""
+        with self._requests:
             self._undo_wanted = True
 
     def reset(self) -> None:
-        """Forget earlier frames, after a cut or a lost face; keep the neutral if it still fits."""
-        with self._wishes:
+        """Forget earlier frames, after a cut or a lost face; a neutral that still fits is kept."""
+        with self._requests:
             self._reset_wanted = True
 
     def express(self, landmarks: Landmarks, time_s: float) -> Expression:
-        """Return the actor's expression, freed of the actor's identity.
+        """Return the actor's expression, independent of the actor's identity.
 
         Args:
             landmarks: of the actor, px of the picture.
-            time_s: of the frame; rising but for a reset.
+            time_s: of the frame; it must rise, except after `reset`.
         """
-        neutral_wanted = self._take_wishes()
+        neutral_wanted = self._take_requests()
         dt_s = 0.0 if self._time_s is None else time_s - self._time_s
         self._time_s = time_s
         pose = estimate_pose(landmarks.points)
@@ -197,7 +198,7 @@ class Fusion:
         return Expression(deviation, pose, action_units(believed, neutral.shape))
 
     def believed(self, expression: Expression) -> Array:
-        """Return the actor's landmarks, (478, 3) px, for the last expression of `express`."""
+        """Return the actor's trusted landmarks, (478, 3) px, for the last result of `express`."""
         if self._neutral is None:
             raise RuntimeError("believed needs an expression of express")
         return to_image(self._neutral.shape + expression.deviation, expression.pose)
@@ -206,13 +207,13 @@ class Fusion:
         """Return the target's landmarks with that expression, float32 (478, 3) px of its crop.
 
         Args:
-            expression: the actor's, of `express`.
-            addition: what comes on top of it, and the intensity of both; None: nothing.
+            expression: the actor's, from `express`.
+            addition: what is added to it, and the intensity of both; None: nothing, intensity 1.
 
-        An expression of zero deviation at the actor's resting pose gives the target's neutral
-        exactly; so does an intensity of 0, but for the head's pose. The openings of lids and lips,
-        the mouth's width and the brows change as the proportions of the two faces ask, and no
-        landmarks lie beyond what faces do (`limits`).
+        An expression of zero deviation at the actor's resting pose gives exactly the target's
+        neutral; so does an intensity of 0, except for the head's pose. The openings of lids and
+        lips, the mouth's width and the brows change in proportion to the two faces, and no
+        landmark exceeds the limits of a face (`limits`).
         """
         settings = self._settings
         neutral, deviation = self._neutral, expression.deviation
@@ -249,11 +250,11 @@ class Fusion:
         """Return the target's landmarks without an actor, and the motion of its torso.
 
         Args:
-            life: what the target does by itself; None: nothing.
-            addition: as of `fuse`.
+            life: the idle motion; None: none.
+            addition: as for `fuse`.
 
         Returns:
-            (478, 3) px, and (4,) as of `Torso`.
+            (478, 3) px of the target's crop, and the (4,) motion of its torso, as in `PartMotion`.
         """
         still = np.zeros(3, np.float32)
         turn, shift, breath = (life.turn, life.shift, life.breath) if life else (still,) * 3
@@ -268,7 +269,7 @@ class Fusion:
     def _with(
         self, addition: Addition, moved: Array, wanted: Array, closure: Array
     ) -> tuple[Array, Array, Array]:
-        """Return the arguments of `TargetFace.place` with what is added."""
+        """Return the arguments of `TargetFace.place` with the addition applied."""
         if addition.idle:
             return moved, wanted, closure
         base = self._target.base
@@ -277,8 +278,8 @@ class Fusion:
         own = proportional_change(base, added)
         return moved + added, wanted + own, closure * np.maximum(1 + change, 0)
 
-    def _take_wishes(self) -> bool:
-        with self._wishes:
+    def _take_requests(self) -> bool:
+        with self._requests:
             neutral_wanted, reset_wanted = self._neutral_wanted, self._reset_wanted
             undo_wanted = self._undo_wanted
             self._neutral_wanted = self._reset_wanted = self._undo_wanted = False
@@ -312,14 +313,14 @@ class Fusion:
         return neutral
 
     def _identity_of(self, stored: Array | None) -> ActorIdentity:
-        """Return a new estimator that begins with the stored neutral, if there is one."""
+        """Return a new estimator that starts with the stored neutral, if there is one."""
         identity = ActorIdentity(stored)
         _warn(identity.problem)
         self._saved = 1.0 if stored is not None and not identity.problem else 0.0
         return identity
 
     def _check_identity(self, pose: Pose, time_s: float) -> None:
-        """Learn the actor anew if the face after a start or a reset is another person's."""
+        """Estimate the neutral anew if the face after a start or a reset is another person's."""
         if self._check_from_s is None:
             self._check_from_s = time_s
         if self._check_from_s < 0 or time_s - self._check_from_s < _CHECK_AFTER_S:
@@ -329,7 +330,7 @@ class Fusion:
         self._check_from_s = -1.0
         if self._actor.neutral != "stored" and self._identity.disagrees():
             log.warning(
-                "The neutral kept for the actor %r does not fit this face; it is found anew.",
+                "The neutral stored for the actor %r does not fit this face; it is estimated anew.",
                 self._actor.name,
             )
             self._identity.forget()
@@ -337,7 +338,7 @@ class Fusion:
             self._blinks = BlinkDepths()
 
     def _keep(self) -> None:
-        """Store the neutral once most of it is the actor's own, and again when it is surer."""
+        """Store the neutral once it is certain enough, and again when it is more certain."""
         identity = self._identity
         certainty = identity.certainty
         if certainty < max(_SAVE_FROM, self._saved + _SAVE_STEP) or identity.goal is None:

@@ -1,4 +1,4 @@
-"""Moves the target's head as the actor's: relative motion with gains and soft limits."""
+"""Moves the target's head like the actor's: relative motion with gains and soft limits."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _MAX_LOG_SCALE: Final = 0.18
 
 
 class HeadMotion:
-    """Carries an actor's head motion over to one target.
+    """Transfers an actor's head motion to one target.
 
     Args:
         pose: the target's neutral pose in its crop.
@@ -34,8 +34,8 @@ class HeadMotion:
     def follow(self, actor: Pose, rest: Pose, settings: FusionSettings) -> Pose:
         """Return the target's pose for the actor's pose, relative to the actor's resting pose.
 
-        At rest it is exactly the target's own pose. Angles beyond .6 of their limit are compressed
-        and never pass the limit. The face's box stays inside the crop.
+        At rest it is exactly the target's own pose. Angles above .6 of their limit are compressed
+        and never exceed the limit. The face's box stays inside the crop.
         """
         wanted, limits = np.empty(4, np.float32), np.empty(4, np.float32)
         wanted[:3] = settings.pose * rotation_vector(actor.rotation @ rest.rotation.T)
@@ -70,7 +70,7 @@ class HeadMotion:
 
 
 def soft(value: Array, limit: Array) -> Array:
-    """Return the value, unchanged up to a share of the limit, then bent towards the limit."""
+    """Return the value, unchanged up to .6 of the limit, then compressed towards the limit."""
     limit = np.maximum(limit, 1e-6)
     size = np.abs(value) / limit
     if size.max() <= _STRAIGHT:

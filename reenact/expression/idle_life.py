@@ -1,9 +1,9 @@
-"""The life of a target whose actor is away: breathing, blinks, small looks of eyes and head.
+"""The idle motion of a target without an actor: breathing, blinks, glances of eyes and head.
 
-The rates are those of people at rest: 12 to 18 breaths a minute, about 15 blinks a minute, which
-close in .1 s and open in .2 s (Schiffman 2001; Kwon et al. 2013), and a look elsewhere every few
-seconds, where the eyes go first and the head follows a little. Everything is drawn from a seed, at
-times that do not depend on the frame rate.
+The rates are those of people at rest: 12 to 18 breaths a minute; about 15 blinks a minute, which
+close in .1 s and open in .2 s (Schiffman 2001; Kwon et al. 2013); and a glance every few
+seconds, in which the eyes move first and the head follows a little. Everything is drawn from a
+seeded generator, at times that do not depend on the frame rate.
 """
 
 from __future__ import annotations
@@ -20,22 +20,22 @@ from reenact.imaging import smoothstep
 from reenact.types import Array
 
 BEGIN_S: Final = 2.0
-"""How long it takes from rest to full life."""
+"""Duration of the transition from rest to full idle motion."""
 
 BLINK_S: Final = 4.0
 """Mean time between two blinks."""
 
 LOOK_S: Final = 2.6
-"""Mean time between two looks."""
+"""Mean time between two glances."""
 
 BREATH_S: Final = 4.2
-"""Mean length of a breath; breathing in takes `_IN` of it."""
+"""Mean length of a breath; inhaling takes the fraction `_IN` of it."""
 
 _IN: Final = 0.42
 _CLOSE_S, _SHUT_S, _OPEN_S = 0.10, 0.04, 0.20
 _SACCADE_S: Final = 0.05
 _HEAD_S: Final = 0.35
-"""Time constant of the head that follows a look."""
+"""Time constant with which the head follows a glance."""
 
 _BLINKS: Final = [ACTION_UNITS.index("blink_left"), ACTION_UNITS.index("blink_right")]
 _IRISES: Final = [*IRIS_RIGHT, *IRIS_LEFT]
@@ -43,15 +43,15 @@ _IRISES: Final = [*IRIS_RIGHT, *IRIS_LEFT]
 
 @dataclass(frozen=True, slots=True)
 class Life:
-    """One moment.
+    """The idle motion at one moment.
 
     Attributes:
-        units: (17,) action units.
-        deviation: (478, 3) iod.
-        closure: of the lids: 1 as at rest, 0 closed.
+        units: (17,) action units, 0 to 1.
+        deviation: (478, 3) face frame, iod.
+        closure: opening of the lids: 1 as at rest, 0 closed.
         turn: (3,) rotation vector of the head, rad.
-        shift: (3,) of the head, iod.
-        breath: (3,) the part of `shift` that the shoulders share.
+        shift: (3,) displacement of the head, iod.
+        breath: (3,) the part of `shift` that the shoulders share, iod.
     """
 
     units: Array
@@ -63,7 +63,7 @@ class Life:
 
 
 class IdleLife:
-    """Invents life; the same seed gives the same life."""
+    """Generates idle motion; the same seed gives the same motion. One thread at a time."""
 
     def __init__(self, seed: int = 0) -> None:
         self._rng = np.random.default_rng(seed)
@@ -76,11 +76,11 @@ class IdleLife:
         self._alive_s = 0.0
 
     def reset(self) -> None:
-        """Begin at rest again; life goes on where it was."""
+        """Start from rest again, without restarting the random sequence."""
         self._alive_s = 0.0
 
     def step(self, dt_s: float) -> Life:
-        """Return life after another `dt_s` seconds."""
+        """Advance by `dt_s` seconds and return the idle motion."""
         self._time_s += dt_s
         self._alive_s += dt_s
         share = float(smoothstep(min(self._alive_s / BEGIN_S, 1.0)))
@@ -102,11 +102,11 @@ class IdleLife:
         )
 
     def _wait(self, mean_s: float, least_s: float) -> float:
-        """Return a waiting time: at least `least_s`, else as from a Poisson process."""
+        """Return a random waiting time with this mean: `least_s` and an exponential part."""
         return least_s + float(self._rng.exponential(mean_s - least_s))
 
     def _lids(self) -> float:
-        """Return how far the lids are shut, 0 to 1."""
+        """Return how far the lids are closed, 0 to 1."""
         while self._time_s > self._blink_s + _CLOSE_S + _SHUT_S + _OPEN_S:
             self._blink_s += self._wait(BLINK_S, 0.8)
         t = self._time_s - self._blink_s
@@ -127,7 +127,7 @@ class IdleLife:
         """Return (2, 3): the shift of the irises, iod, and the turn of the head, rad."""
         while self._time_s >= self._look_s:
             self._gaze_before, self._looked_s = self._gaze, self._look_s
-            if self._rng.random() < 0.45:  # back to whom it looks at
+            if self._rng.random() < 0.45:  # back to the viewer
                 self._gaze, self._head_goal = np.zeros(2), self._rng.normal(0, [0.008, 0.012, 0.01])
             else:
                 self._gaze = np.clip(

@@ -1,7 +1,8 @@
-"""What no face goes beyond, in units of the target's own features, and the soft way there.
+"""Soft limits of a face, in units of the target's own features.
 
-The bounds are the extremes that people reach in clips (`python -m tools.face_model`). Within the
-usual range nothing changes; beyond it a measure bends towards its bound and never reaches it.
+The bounds come from the extremes that people reach in clips (`python -m tools.face_model`). Within
+the usual range nothing changes; beyond it a measure is compressed towards its bound, which it never
+reaches.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ from reenact.face.topology import (
 from reenact.types import Array
 
 LIMITED: Final = (*MEASURES, "jaw", "gaze_right_x", "gaze_right_y", "gaze_left_x", "gaze_left_y")
-"""What is limited: the six measures, the distance of chin and nose, each iris in its eye."""
+"""What is limited: the six measures, the distance of chin and nose, and each iris in its eye."""
 
 JOINT_USUAL, JOINT_MAX = 2.25, 4.0
 """Root mean square weight of the expression modes: 99th percentile of the clips, and the bound.
@@ -43,20 +44,21 @@ RESIDUAL_USUAL, RESIDUAL_MAX = 0.007, 0.0125
 """The same of what no mode explains, iod; no person's is beyond .0113."""
 
 TOLERANCE: Final = 0.005
-"""How far a share may lie beyond its bound before a frame counts as beyond: rounding, and lids that
-move a brow by a hair."""
+"""How far a share may exceed its bound before a frame counts as limited: rounding, and lids that
+move a brow slightly."""
 
 _CHIN, _NOSE = 152, 2
 _SIZE: Final = np.array([0, 1, *[MEASURES.index("mouth_width")] * 2, *range(4, 7), *range(7, 11)])
 _OF_EYES: Final = [0, 1, 7, 9, 8, 10]
-"""Which of `LIMITED` each is a share of; those that are shares of right and left eye, in turns."""
+"""`_SIZE`: the measure of which each of `LIMITED` is a share. `_OF_EYES`: those that are shares of
+an eye's width, right and left alternating."""
 
 _ROOM: Final = 0.95
 _N_MEASURES: Final = len(MEASURES)
 
 
 def bend(value: Array | float, usual: Array | float, bound: Array | float) -> Array:
-    """Return the value, unchanged up to `usual`, then bent towards `bound`, which is above it."""
+    """Return the value, unchanged up to `usual`, then compressed towards the larger `bound`."""
     over = np.maximum(value - usual, 0)
     if not over.any():
         return np.asarray(value, dtype=np.float32)
@@ -66,7 +68,7 @@ def bend(value: Array | float, usual: Array | float, bound: Array | float) -> Ar
 
 @lru_cache(maxsize=1)
 def limited_rows() -> Array:
-    """Return float32 (11, 1434): the weights of a flattened shape's coordinates in `LIMITED`."""
+    """Return float32 (11, 1434): maps a flattened shape to `LIMITED`, iod."""
     rows = np.zeros((len(LIMITED), N_LANDMARKS, 3), np.float32)
     rows[:_N_MEASURES] = measure_rows().reshape(_N_MEASURES, N_LANDMARKS, 3)
     rows[_N_MEASURES, [_CHIN, _NOSE], 1] = 1, -1
@@ -83,7 +85,7 @@ def limited_rows() -> Array:
 
 
 def features(neutral: Array) -> tuple[Array, Array]:
-    """Return `LIMITED` of a resting (478, 3) shape, and what each is a share of: (11,), iod."""
+    """Return (11,) `LIMITED` of a resting (478, 3) shape, and the sizes they are shares of, iod."""
     measured = limited_rows() @ neutral.reshape(-1)
     sizes = measured.take(_SIZE)
     sizes[_OF_EYES] = [
@@ -97,8 +99,8 @@ class Limits:
     """The bounds of one face.
 
     Args:
-        neutral: (478, 3) the resting shape that its features are measured on, face frame, iod.
-        base: (478, 3) the shape that deviations are added to; it lies within the limits.
+        neutral: (478, 3) the resting shape on which its features are measured, face frame, iod.
+        base: (478, 3) the shape that deviations are added to; the limits are widened to hold it.
         model: its `limits` are (11, 4) shares: lower bound, usual range, upper bound.
     """
 
@@ -123,7 +125,7 @@ class Limits:
         return np.asarray((limited_rows() @ shape.reshape(-1)) / self.sizes, dtype=np.float32)
 
     def bent(self, shares: Array) -> Array:
-        """Return (11,) shares within the bounds; those in the usual range do not change."""
+        """Return the (11,) shares within the bounds; those in the usual range do not change."""
         usual = np.minimum(np.maximum(shares, self.usual_low), self.usual_high)
         over = shares - usual
         if not over.any():
@@ -136,10 +138,10 @@ class Limits:
         return np.asarray(np.maximum(self.low - shares, shares - self.high) > TOLERANCE)
 
     def joint(self, deviation: Array) -> tuple[Array, bool]:
-        """Return a (478, 3) deviation that is as likely as people's are, taken as a whole.
+        """Return the (478, 3) deviation limited as a whole, and whether it exceeded the bounds.
 
-        Its weights of the expression modes, and what no mode explains, keep their direction. With
-        it: whether it lay beyond the bounds.
+        The weights of the expression modes, and the residual that no mode explains, are scaled as
+        vectors, so that both keep their direction.
         """
         flat = deviation.reshape(-1)
         weights = self._solver @ flat
@@ -156,13 +158,16 @@ class Limits:
         return bent.reshape(-1, 3), size > JOINT_MAX or rest > RESIDUAL_MAX
 
     def moved_to(self, shape: Array, shares: Array, measured: Array | None = None) -> Array:
-        """Return the (478, 3) shape changed by the likeliest expression that gives it the shares.
+        """Return the (478, 3) shape changed by the most probable expression with these shares.
 
-        `measured` are its own shares, if they are known.
+        It is the mean of a Gaussian conditioned on its measures: `shape + P (shares - measured)`
+        with P = C Rᵀ (R C Rᵀ)⁻¹, where R holds the measures' rows and C is the covariance of
+        expressions. Each column of P fades out beyond its part of the face.
 
-        The mean of a Gaussian conditioned on its measures: `shape + P (wanted - measured)` with
-        P = C Rᵀ (R C Rᵀ)⁻¹, R the measures' rows and C the covariance of expressions, each column
-        of P faded out beyond its part of the face.
+        Args:
+            shape: face frame, iod.
+            shares: (11,) as from `shares`.
+            measured: (11,) the shares of the shape, if known.
         """
         measured = self.shares(shape) if measured is None else measured
         change = np.asarray((shares - measured) * self.sizes, dtype=np.float32)

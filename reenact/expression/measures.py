@@ -1,7 +1,7 @@
-"""Six linear measures of a face that people see first: lids, mouth opening and width, brows.
+"""Six linear measures of the most visible parts of a face: lids, mouth opening and width, brows.
 
-Each is a weighted sum of the coordinates of a face-frame shape, in iod, so that a shape can be
-changed by an exact amount of one of them. Pure functions; any thread may call them.
+Each is a weighted sum of the coordinates of a face-frame shape, in iod, so that a measure can be
+changed by an exact amount. Pure functions; any thread may call them.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _BROW: Final = {"right": (*BROW_RIGHT[:5], 52, 65), "left": (*BROW_LEFT[:5], 282
 
 @lru_cache(maxsize=1)
 def measure_rows() -> Array:
-    """Return float32 (6, 1434): the weights of a flattened (478, 3) shape's coordinates."""
+    """Return float32 (6, 1434): maps a flattened (478, 3) shape to `MEASURES`."""
     rows = np.zeros((len(MEASURES), N_LANDMARKS, 3), np.float32)
     for row, pairs in ((LID_RIGHT, LID_PAIRS_RIGHT[2:5]), (LID_LEFT, LID_PAIRS_LEFT[2:5])):
         _add_gap(rows[row], pairs)
@@ -68,15 +68,15 @@ def _add_gap(row: Array, pairs: tuple[tuple[int, int], ...]) -> None:
 
 
 def resting_shape(shapes: Array, angles: Array) -> Array:
-    """Return the (478, 3) shape of a person at rest, from (F, 478, 3) shapes of all that was seen.
+    """Return the (478, 3) resting shape of a person, from the (F, 478, 3) shapes of a whole clip.
 
-    The median of the tenth of the frames in which the lips are closest, the lids as open as in the
-    person's 65th percentile, and the mouth as wide as in the median. It needs the whole clip, so
-    that it is the truth to learn from and to measure against.
+    It is the median of the calmest tenth of the frames: lips closed, lids as open as in the
+    person's 65th percentile, mouth as wide as in the median. It serves as the ground truth for
+    training and evaluation.
 
     Args:
         shapes: face frame, iod.
-        angles: (F,) between the face and the camera, rad; the less frontal frames are left out.
+        angles: (F,) between face and camera, rad; the least frontal frames are left out.
     """
     seen = shapes[angles <= max(float(np.percentile(angles, 60)), 0.25)]
     measures = measure(seen)

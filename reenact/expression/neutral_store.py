@@ -55,16 +55,16 @@ class NeutralStore:
             return None
         except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
             raise ReenactError(
-                f"The stored neutral {path} is damaged; delete it, and it will be found anew."
+                f"The stored neutral {path} is damaged; delete it, and a new one is estimated."
             ) from error
         if neutral.shape != (N_LANDMARKS, 3) or not np.isfinite(neutral).all():
             raise ReenactError(
-                f"The stored neutral {path} is not a face; delete it, and it will be found anew."
+                f"The stored neutral {path} is not a face; delete it, and a new one is estimated."
             )
         return np.asarray(neutral, dtype=np.float32)
 
     def save(self, name: str, neutral: Array) -> Path:
-        """Store an actor's (478, 3) neutral, whole or not at all, and return the file.
+        """Store an actor's (478, 3) neutral atomically, and return the path of the file.
 
         Raises:
             ReenactError: the folder cannot be written.

@@ -1,8 +1,8 @@
-"""How open, wide and high lids, mouth and brows are in one person at rest.
+"""Estimates one person's resting measures: how open, wide and high lids, mouth and brows are.
 
-Each of `measures.MEASURES` has a posterior on a grid: the population's spread times how likely each
-distinct state seen would be as a change from it. The learned densities are not Gaussian: lids shut
-and lips part, so that a shut eye says little of how far it opens.
+Each of `measures.MEASURES` has a posterior on a grid: the population's distribution times the
+likelihood of each distinct state seen, as a change from rest. The learned densities are not
+Gaussian: lids shut and lips part, so a shut eye says little about how far it opens.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from reenact.expression.measures import MEASURES, MOUTH_OPEN
 from reenact.types import Array
 
 STEPS: Final = np.array([0.01, 0.01, 0.03, 0.03, 0.01, 0.01], np.float32)
-"""(6,) iod: a measure that changed by less since its last counted state is in the same state."""
+"""(6,) iod: a measure is in a new state if it has changed by more since the last counted state."""
 
 GRID: Final = np.stack(
     [
@@ -35,23 +35,23 @@ GRID: Final = np.stack(
 """(6, 96) values that the resting measures may have, iod."""
 
 _EVIDENCE: Final = np.array([0.6, 0.6, 0.5, 0.2, 0.4, 0.4], np.float32)
-"""Weight of one more state: those of one minute are alike."""
+"""(6,) weight of each further state: the states of a short run are correlated."""
 
 _UNRELATED: Final = 0.15
-"""Share of states that say nothing of the resting measure, whatever it is."""
+"""Share of states that carry no information about the resting measure."""
 
 _FORGET: Final = 1 / 400
-"""Share of the evidence that goes with every new state."""
+"""Share of the evidence that is forgotten with every new state."""
 
 _CLOSED_LIPS: Final = (0.015, 0.03)
-"""Mean and standard deviation of the resting gap of the lips, iod: nobody rests with open mouth."""
+"""Mean and standard deviation of the resting gap of the lips, iod: people rest with closed lips."""
 
 _KEPT_EVIDENCE: Final = 0.3
 """Share of the evidence that is kept after a loss of the face."""
 
 
 class RestingMeasures:
-    """The posterior of one person's six resting measures."""
+    """The posterior of one person's six resting measures. One thread at a time."""
 
     def __init__(self, model: FaceModel) -> None:
         mean, deviation = model.rest_mean.copy(), model.rest_deviation.copy()
@@ -64,7 +64,7 @@ class RestingMeasures:
         self._pending: list[tuple[NDArray[np.bool_], Array, float]] = []
 
     def observe(self, values: Array, weight: float) -> bool:
-        """Take in the (6,) measures of one frame, iod; return whether any was in a new state."""
+        """Take in the (6,) measures of one frame, iod; return whether any is in a new state."""
         new = np.abs(values - self._last) > STEPS
         if not new.any():
             return False
@@ -98,12 +98,12 @@ class RestingMeasures:
         self._pending.clear()
 
     def fade(self) -> None:
-        """Trust what was seen so far less."""
+        """Reduce the weight of the evidence so far."""
         self._count()
         self._evidence *= np.float32(_KEPT_EVIDENCE)
 
     def pin(self, values: Array, rows: Array, deviations: Array) -> None:
-        """Expect (6,) values at rest, give or take (6,) deviations, where the rows are True."""
+        """Set the prior of the rows that are True to (6,) values with (6,) standard deviations."""
         certain = -0.5 * ((GRID - values[:, None]) / deviations[:, None]) ** 2
         self._prior[rows] = certain[rows]
 

@@ -1,9 +1,9 @@
 """The target's side of the fusion: its own resting face, its proportions and its limits.
 
-The fusion network says what an expression looks like on the target. Here its openings and heights
-are set to what the proportions of the two faces ask for, and kept within what faces do: an opening
-that is a quarter of the actor's mouth's width becomes a quarter of the target's. An actor who goes
-half the way to what that face can do takes the target at most half its own way.
+The fusion network determines the expression on the target. This module then adjusts its openings
+and heights to the proportions of the two faces and keeps them within the limits of a face. A mouth
+opening of a quarter of the actor's mouth width becomes a quarter of the target's. If the actor goes
+half the way to the limit of the actor's face, the target goes at most half its own way.
 """
 
 from __future__ import annotations
@@ -32,17 +32,18 @@ from reenact.types import Array
 _LIDS: Final = slice(LID_RIGHT, LID_LEFT + 1)
 _UNIT: Final = np.array([LID_RIGHT, LID_LEFT, *[MOUTH_WIDTH] * 2, BROW_RIGHT_UP, BROW_LEFT_UP])
 _MIN_UNIT: Final = np.array([0.02, 0.02, 0.2, 0.2, 1, 1], np.float32)
-"""(6,) the measure that is the unit of each, and the least it is, iod; no brow is 1 iod high."""
+"""(6,) the measure that is the unit of each measure, and the minimum of that unit, iod. No brow is
+1 iod high, so that the unit of the brows is always 1 iod."""
 
 _REGION: Final = np.array([["mouth", "lid", "brow"].index(name.split("_")[0]) for name in MEASURES])
-"""(6,) the gain of `TargetFace.wanted` that each of `MEASURES` has."""
+"""(6,) index of the gain in `TargetFace.wanted` for each of `MEASURES`."""
 
 _MIN_WAY: Final = 0.005
-"""Least distance of a resting measure from its bound, iod."""
+"""Minimum distance of a resting measure from its bound, iod."""
 
 _THIRD: Final = np.full(3, 1 / 3, np.float32)
 _MIDDLE_LIDS: Final = slice(2, 5)
-"""The pairs of `regions.lid_gaps` of one eye that its opening is measured by."""
+"""The pairs in `regions.lid_gaps` of one eye on which its opening is measured."""
 
 
 Mode = Literal["relative", "absolute"]
@@ -51,7 +52,7 @@ Mode = Literal["relative", "absolute"]
 def mode_for(points: Array) -> Mode:
     """Return the better `fusion.mode` for a photo's (478, 3) landmarks, px.
 
-    "absolute" if its expression cannot be rest, such as a smile with teeth or shut eyes.
+    It is "absolute" if the expression cannot be rest, such as a smile with teeth or shut eyes.
     """
     problem = resting_face(to_face_frame(points, estimate_pose(points)))[1]
     return "absolute" if problem else "relative"
@@ -64,8 +65,8 @@ def resting_face(shape: Array) -> tuple[Array, str]:
         shape: (478, 3) of the photo in the face frame, iod.
 
     Returns:
-        The resting (478, 3) shape, the photo's own wherever that can be at rest, and a sentence
-        that says what of the photo cannot; "" if all of it can.
+        The resting (478, 3) shape, equal to the photo's unless that cannot be at rest, and a
+        sentence that names the parts that cannot; "" if there are none.
     """
     identity = ActorIdentity()
     pose = estimate_pose(shape)
@@ -83,7 +84,7 @@ class TargetFace:
             "auto": as `mode_for` says.
 
     Attributes:
-        rest: (478, 3) the target at rest, as estimated; the photo where that can be at rest.
+        rest: (478, 3) the target at rest; the photo itself if that can be at rest, else estimated.
         base: (478, 3) the shape that deviations are added to.
     """
 
@@ -106,14 +107,15 @@ class TargetFace:
         self._closure_bound = np.repeat(self._limits.high[_LIDS] * eyes, gaps.shape[1])
 
     def wanted(self, neutral: Array, deviation: Array, gains: Array) -> tuple[Array, Array]:
-        """Return the (6,) change of `MEASURES` for an actor's, in the units of `proportions`.
+        """Return the target's (6,) change of `MEASURES`, in the units of `proportions`.
 
-        It is the actor's, or less where the actor has a longer way from rest to the bounds of a
-        face. With it: (2,) what part of their widening fits right and left eye, 0 to 1.
+        It is the actor's change, reduced if the actor's face has more room between rest and its
+        bounds than the target's. Also returns the (2,) factor, 0 to 1, by which the widening of
+        the right and the left eye is reduced.
 
         Args:
             neutral: (478, 3) the actor at rest, iod.
-            deviation: (478, 3) of the actor from it.
+            deviation: (478, 3) of the actor from that shape, iod.
             gains: (3,) of mouth, eyes and brows.
         """
         rest, sizes = (one[: len(MEASURES)] for one in features(neutral))
@@ -123,12 +125,12 @@ class TargetFace:
         return np.asarray(change * np.where(change > 0, up, down), np.float32), up[_LIDS]
 
     def place(self, moved: Array, wanted: Array, closure: Array) -> tuple[Array, NDArray[np.bool_]]:
-        """Return the target's (478, 3) shape, and what of it had to be limited.
+        """Return the target's (478, 3) shape, and the (12,) parts that had to be limited.
 
-        That is (12,): each of `limits.LIMITED`, and the deviation as a whole.
+        These are each of `limits.LIMITED`, and the deviation as a whole.
 
         Args:
-            moved: (478, 3) deviation that the fusion gives, iod.
+            moved: (478, 3) deviation from the fusion, iod.
             wanted: (6,) change of `MEASURES` in the units of `proportions`.
             closure: (14,) lid gaps as shares of the resting ones.
         """
@@ -152,7 +154,7 @@ class TargetFace:
 
 
 def proportions(neutral: Array) -> Array:
-    """Return the (6,) units, iod, in which the `MEASURES` of two faces change alike.
+    """Return the (6,) units, iod, in which changes of `MEASURES` are equal on two faces.
 
     Lids change by a share of their resting opening, the mouth by a share of its resting width, and
     brows by a share of the face: 1 iod.
@@ -165,7 +167,7 @@ def _units(rest: Array) -> Array:
 
 
 def _ways(rest: Array, bounds: Array) -> Array:
-    """Return (2, 6) iod: from each (6,) resting measure to its (2, 6) bounds."""
+    """Return the (2, 6) distances, iod, from each (6,) resting measure to its (2, 6) bounds."""
     return np.asarray(np.maximum(np.abs(bounds - rest), _MIN_WAY), np.float32)
 
 

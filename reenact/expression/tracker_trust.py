@@ -1,9 +1,10 @@
-"""How far the tracker's landmarks can be believed, part by part.
+"""Estimates how far the tracker's landmarks can be trusted, part by part.
 
-A tracker draws a mouth where a hand is. What it draws is unlike what that mouth does: what no
-mode of expression explains grows, the landmarks jitter, and extreme deviations appear. Two linear
-scores, of the mouth and of an eye, tell covered from open parts (`python -m tools.tracker_trust`).
-A part is not believed either at the picture's edge, or on the far side of a profile.
+Where a hand covers the mouth, a tracker still returns a mouth, but an unusual one: the residual
+that no mode of expression explains grows, the landmarks jitter, and extreme deviations appear. Two
+linear scores, for the mouth and for an eye, separate covered from visible parts
+(`python -m tools.tracker_trust`). Parts at the picture's edge, and those on the far side of a
+profile, are not trusted either.
 """
 
 from __future__ import annotations
@@ -27,16 +28,17 @@ from reenact.types import Array, Landmarks, Pose
 ASSET: Final = "tracker_trust.npz"
 
 DOUBT: Final = ((2.0, 3.2), (1.8, 3.2), (1.8, 3.2))
-"""Scores of mouth and eyes at which doubt begins, and from which on nothing is believed."""
+"""Scores of mouth and eyes at which trust begins to fall, and at which it reaches 0."""
 
 _SUSPECT: Final = 0.5
-"""Score of one frame from which on a part is suspect."""
+"""Score of a single frame at which a part becomes suspect."""
 
 _MAX_STEP, _STEP_SLOPE = 0.02, 0.015
-"""How far a suspect part may move in a frame, RMS, iod; for each point below `_SUSPECT` farther."""
+"""How far a suspect part may move in a frame, RMS, iod, and how much farther for each point of the
+score below `_SUSPECT`."""
 
 _USUAL: Final = np.array([0.08, 0.08, 0.06, 0.06, 0.04, 0.04], np.float32)
-"""(6,) iod: a change of one of the `MEASURES` beyond it is out of the ordinary."""
+"""(6,) iod: larger changes of the `MEASURES` are unusual."""
 
 _JITTER: Final = 0.2
 """Share of the newest frame in the mean jitter."""
@@ -44,7 +46,7 @@ _JITTER: Final = 0.2
 _JITTER_FLOOR: Final = np.array([0.1, *[1e-3] * len(PARTS)], np.float32)
 
 _PARTS: Final = 40
-"""Where the logarithms of the parts begin in `Evidence.of`, after the modes' weights."""
+"""Index of the parts' logarithms in `Evidence.of`, after the weights of the modes."""
 
 _JITTERS: Final = _PARTS + len(PARTS)
 _EXTREMES: Final = _JITTERS + 1 + len(PARTS)
@@ -54,48 +56,49 @@ _SCORE_S: Final = 0.08
 """Time constant of the scores."""
 
 _FALL_S, _RISE_S, _WAIT_S = 0.12, 0.45, 0.3
-"""Seconds from believing to not believing and back, and for which a part has to look open first."""
+"""Seconds in which trust falls and rises, and that a part must look uncovered before it rises."""
 
 _BEFORE_S: Final = 0.4
-"""What is held is what was believed so long before the doubt began."""
+"""The state that is held is the one so long before trust began to fall."""
 
 _REST_S: Final = 2.0
-"""Time constant of the way from what was last believed to rest."""
+"""Time constant with which the held state returns to rest."""
 
 _PROFILE: Final = (0.7, 0.85)
-"""Sine of the yaw at which the far eye and brow begin to be doubted, and are not believed."""
+"""Sine of the yaw at which trust in the far eye and brow begins to fall, and reaches 0."""
 
 _TURNED: Final = (0.45, 0.65)
-"""The same from which on what no mode explains is not believed: it grows with the turn."""
+"""Sine of the yaw at which the residual that no mode explains begins to be removed, and is removed
+fully: it grows with the turn of the head."""
 
 _MAX_IN_DOUBT: Final = 3.25
-"""Bound of the root mean square weight of the modes in doubt, as `limits.JOINT_MAX`."""
+"""Bound of the root mean square weight of the modes while trust is low, as `limits.JOINT_MAX`."""
 
 _EDGE: Final = (0.1, 0.4)
-"""The same of the share of a part's landmarks that lie outside the picture."""
+"""Share of a part's landmarks outside the picture at which trust begins to fall, and reaches 0."""
 
 
 class Evidence:
-    """What the scores are linear in, from one actor's frames in their order."""
+    """Computes the features of the scores from one actor's consecutive frames."""
 
     def __init__(self) -> None:
         self._last: Array | None = None
         self._jitter = np.zeros(1 + len(PARTS), np.float32)
 
     def of(self, deviation: Array, pose: Pose) -> Array:
-        """Return expressions, residuals, their jitter, extremes, and the turn of the head.
+        """Return the features: modes, residuals, their jitter, extremes, rotation of the head.
 
-        A tracker errs more on a turned head, so that less of its shape is an expression.
+        The rotation is included because tracking errors grow with it.
 
         Args:
             deviation: (478, 3) from the actor's neutral, iod.
             pose: of the head.
 
         Returns:
-            (63,): 40 weights, of each part the logarithm of what no mode explains, iod squared, the
-            logarithms of the mean squared change of the weights and of each part's, how far each
-            of `MEASURES` is beyond the usual, the squares of pitch, yaw and roll, and the pitch,
-            rad.
+            (63,): 40 weights of the modes; for each part the logarithm of the residual, iod
+            squared; the logarithms of the mean squared changes of the weights and of each part's
+            residual; how far each of `MEASURES` is beyond the usual; the squares of pitch, yaw and
+            roll, and the pitch, rad.
         """
         modes = face_model().expression
         flat = deviation.reshape(-1)
@@ -120,13 +123,13 @@ class Evidence:
 
 
 class TrackerTrust:
-    """How far each part of one actor's face is believed, over time. One thread at a time."""
+    """Tracks the trust in each part of one actor's face over time. One thread at a time."""
 
     def __init__(self) -> None:
         self.reset()
 
     def reset(self) -> None:
-        """Believe everything again, at once: the next frame shows another moment."""
+        """Trust every part again at once, because the next frame shows another moment."""
         self.trust = np.ones(len(PARTS), np.float32)
         self._evidence = Evidence()
         self._scores: list[float] = []
@@ -179,7 +182,7 @@ class TrackerTrust:
         return self._follow(1 - np.array(doubt, np.float32), dt_s)
 
     def believe(self, deviation: Array, dt_s: float) -> Array:
-        """Return the (478, 3) deviation to use: as tracked, last believed, or on the way to rest.
+        """Return the (478, 3) deviation to use: as tracked, held, or returning to rest.
 
         Args:
             deviation: from the actor's neutral, filtered.
@@ -201,7 +204,7 @@ class TrackerTrust:
         return believed
 
     def _mixed(self, deviation: Array, before: Array, dt_s: float) -> Array:
-        """Return the deviation with what is held where it is not believed."""
+        """Return the deviation with the held state where trust is low."""
         assert self._held is not None
         weights, sure = part_weights(), self.trust >= 1
         lost = (weights.T @ (1 - sure).astype(np.float32))[:, None]
@@ -211,9 +214,9 @@ class TrackerTrust:
         return np.asarray(self._held + share * (deviation - self._held), dtype=np.float32)
 
     def _explained(self, deviation: Array) -> Array:
-        """Return the deviation as an expression that people have, as far as a part is doubted.
+        """Return the deviation reduced to the modes of expression, as far as trust is low.
 
-        What covers one part bends the tracker's whole mesh; so does the turn of the head.
+        A cover over one part distorts the tracker's whole mesh; so does turning the head.
         """
         doubt = max(1 - float(self.trust.min()), self._turned)
         flat = deviation.reshape(-1)
@@ -224,7 +227,7 @@ class TrackerTrust:
         return np.asarray(flat + doubt * (explained - flat), dtype=np.float32).reshape(-1, 3)
 
     def _slowed(self, deviation: Array) -> Array:
-        """Return the deviation without jumps: the more suspect a part is, the less it may move."""
+        """Return the deviation with limited steps: smaller ones for more suspect parts."""
         if self._last is None:
             return deviation
         change = deviation - self._last
@@ -239,7 +242,7 @@ class TrackerTrust:
         )
 
     def _follow(self, believable: Array, dt_s: float) -> Array:
-        """Let trust fall fast, and rise slowly once a part has looked open for a while."""
+        """Let trust fall fast, and rise slowly once a part has looked uncovered for a while."""
         self._open_s = np.where(believable < 1, 0, self._open_s + dt_s)
         falling = believable < self._course
         fall = np.maximum(self._course - dt_s / _FALL_S, believable)
@@ -251,22 +254,22 @@ class TrackerTrust:
 
 
 def _ramp(value: float, low: float, high: float) -> float:
-    """Return 0 up to `low`, 1 from `high` on, and what lies between in proportion."""
+    """Return 0 up to `low`, 1 from `high` on, and a linear ramp between."""
     return min(max((value - low) / (high - low), 0.0), 1.0)
 
 
 @lru_cache(maxsize=1)
 def _rows() -> Array:
-    """Return (46, 1434): what gives a flattened deviation's weights of the modes and `MEASURES`."""
+    """Return (46, 1434): maps a flattened deviation to its mode weights and its `MEASURES`."""
     return np.concatenate([expression_solver(face_model()), measure_rows()])
 
 
 @lru_cache(maxsize=1)
 def _weights() -> tuple[Array, Array]:
-    """Return (3, 63) and (3,): what gives the scores of mouth, right and left eye.
+    """Return weights (3, 63) and constants (3,) of the scores of mouth, right and left eye.
 
-    The left eye's score is the right one's of the mirrored face. The modes are symmetric: a
-    mirrored face has the same weights, some with another sign.
+    The left eye's score is the right eye's on the mirrored face. The modes are symmetric: a
+    mirrored face has the same weights, some with the opposite sign.
     """
     with (files("reenact") / "assets" / ASSET).open("rb") as handle, np.load(handle) as archive:
         mouth, right = archive["mouth"], archive["eye"]
@@ -283,7 +286,7 @@ def _weights() -> tuple[Array, Array]:
 
 @lru_cache(maxsize=1)
 def _focus() -> Array:
-    """Return (6, 1434): weights of flattened squares' sum over each part; borders hardly count."""
+    """Return (6, 1434): averages flattened squares over each part, with soft borders."""
     sharp = part_weights() ** 2
     mean = sharp / sharp.sum(axis=1, keepdims=True)
     return np.asarray(mean.repeat(3, axis=1), dtype=np.float32)

@@ -1,13 +1,13 @@
-"""What the target does over time, from a file (`drive.track`).
+"""Emotions and action units over time, from a file (`drive.track`).
 
 CSV with a header, or JSON lines; the columns or keys are:
 
 - `time_s`: seconds since the first frame, rising;
 - emotions (`emotions.EMOTIONS`) and action units (`topology.ACTION_UNITS`): 0 to 1;
-- `intensity`: a factor on `drive.intensity`, 0 to 2; 1 where it is not given.
+- `intensity`: a factor on `drive.intensity`, 0 to 2; 1 if left out.
 
-What is not named is 0. Between two rows all values change linearly. Before the first row and after
-the last one the actor drives alone.
+Other columns that are left out are 0. Values change linearly from row to row. Before the first row
+and after the last one only the actor drives.
 """
 
 from __future__ import annotations

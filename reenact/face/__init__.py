@@ -1,5 +1,5 @@
 """Faces as numbers: 478 landmarks, their topology, pose, regions and action units.
 
-Pictures come in; landmarks and what can be measured on them go out.
-Everything here works on one face, in one picture or over time, and knows nothing of targets.
+Pictures go in; landmarks and measurements of them come out.
+Everything here works on one face, in one picture or over time, and is independent of targets.
 """

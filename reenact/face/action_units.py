@@ -1,9 +1,9 @@
 """Action units from landmarks, and the typical motion of each.
 
-An action unit is measured against the person's own neutral face, so that a wide mouth or narrow
-eyes do not count. Each is a distance in the face frame (iod), without the part that a
-neighbouring unit explains, divided by the range in the training clips. The opening of the lids is
-measured relative to that of the neutral face.
+An action unit is measured relative to the person's own neutral face, so that a wide mouth or
+narrow eyes do not count. Each is a distance in the face frame (iod), minus the part that a
+neighbouring unit explains, divided by its range in the training clips. The opening of the lids is
+a fraction of that of the neutral face.
 """
 
 from __future__ import annotations
@@ -75,13 +75,13 @@ MIRRORED_UNITS: Final = tuple(
     ACTION_UNITS.index(name.replace("left", "\0").replace("right", "left").replace("\0", "right"))
     for name in ACTION_UNITS
 )
-"""Unit k of a mirrored face is unit MIRRORED_UNITS[k] of the face itself."""
+"""Index map: unit k of a mirrored face is unit MIRRORED_UNITS[k] of the face itself."""
 
 
 def action_units(shape: Array, neutral: Array) -> Array:
     """Return the activation of each action unit, float32 (17,), 0 to 1.
 
-    It is 0 for the neutral face, monotone and smooth. The order is that of
+    They are 0 for the neutral face, monotone and smooth. The order is that of
     `topology.ACTION_UNITS`; left and right are the person's. Any thread may call it.
 
     Args:
@@ -94,14 +94,14 @@ def action_units(shape: Array, neutral: Array) -> Array:
 
 
 def measures(shape: Array, neutral: Array) -> Array:
-    """Return the (17,) signed measures behind the activations, iod; of lids, shares."""
+    """Return the (17,) signed measures behind the activations, iod; for lids, fractions."""
     rows = _rows()
     found: list[float] = (rows @ (shape - neutral).reshape(-1)).tolist()
     gap, chin, upper, lower, right_x, right_y, left_x, left_y, side, *found = found
     brow_right, brow_left, inner, together, lids_right, lids_left = found
     rest_right, rest_left = (rows[-2:] @ neutral.reshape(-1)).tolist()
-    # An opening jaw moves the lips and their corners too, by shares fitted on the training clips.
-    # Only the rest of their motion counts for their own units.
+    # An opening jaw moves the lips and their corners too, by fractions fitted on the training
+    # clips. Only the rest of their motion counts for their own units.
     fall = 0.4 * max(chin, 0.0)
     up_right, up_left = fall - right_y, fall - left_y
     out_right, out_left = side - right_x, left_x - side
@@ -136,10 +136,10 @@ def measures(shape: Array, neutral: Array) -> Array:
 
 @lru_cache(maxsize=1)
 def _rows() -> Array:
-    """Return float32 (15, 1434): the weights of a flattened deviation in what `measures` needs.
+    """Return float32 (15, 1434): maps a flattened deviation to the inputs of `measures`.
 
-    Lip gap, chin, upper and lower lip, each corner of the mouth across and down, lips across, each
-    brow, their inner ends down and together, gap of each eye's lids.
+    These are lip gap; chin; upper and lower lip; each corner of the mouth, x and y; lips, x; each
+    brow; inner brows, down and together; lid gap of each eye.
     """
     rows = np.zeros((15, N_LANDMARKS, 3), np.float32)
     gaps = ((0, _MIDDLE_LIPS), (13, _MIDDLE_LIDS_RIGHT), (14, _MIDDLE_LIDS_LEFT))
@@ -163,7 +163,7 @@ def _rows() -> Array:
 def action_unit_basis() -> Array:
     """Return the typical deviation of each unit at activation 1, float32 (17, 478, 3), iod.
 
-    It is read-only; `python -m tools.expression_basis` learned it from the training clips.
+    Read-only; `python -m tools.expression_basis` learned it from the training clips.
     """
     with (files("reenact") / "assets" / "expression_basis.npz").open("rb") as handle:
         basis: Array = np.load(handle)["basis"].astype(np.float32)

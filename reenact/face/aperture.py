@@ -1,4 +1,4 @@
-"""Mouth and eyes as openings between an upper and a lower edge."""
+"""Models mouth and eyes as openings between an upper and a lower edge."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ LEFT_EYE: Final = _edges(362, LID_PAIRS_LEFT[::-1], 263)
 
 
 class Opening:
-    """The coordinates of an opening: along the line between its corners, and across it, px.
+    """The coordinate system of an opening, px: along the line between its corners, and across it.
 
-    Both are 0 midway between the corners; across grows towards the chin.
+    The origin is midway between the corners; across increases towards the chin. Immutable.
 
     Args:
         points: (478, 3) landmarks, crop px.
@@ -77,7 +77,7 @@ class Opening:
 
 
 def growth(shown: Opening, before: Pose, after: Pose) -> tuple[float, float]:
-    """Return the factors along and across by which a rigid opening grows as the head moves."""
+    """Return the factors by which a rigid opening grows along and across as the head moves."""
     grown = after.scale / before.scale
     turned = after.rotation @ before.rotation.T @ shown.corner_line
     foreshortened = float(np.hypot(*turned[:2])) / max(2 * shown.reach, 1e-6)

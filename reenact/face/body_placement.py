@@ -1,4 +1,4 @@
-"""Where the torso and the hair of a face's crop are, for the motions that `body_tracker` sees."""
+"""Converts the motions measured by `body_tracker` to positions of torso and hair in a crop."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from reenact.types import Array, Body, MovedPart, Pose, Target
 
 
 def head_borne(neutral: Array, landmarks: Array) -> Array:
-    """Return the motion, (4,) as of `PartMotion`, of a torso that a head takes along.
+    """Return the (4,) motion, as in `PartMotion`, of a torso that follows the head alone.
 
     Args:
-        neutral: (478, 3) px, from which it moves.
-        landmarks: (478, 3) px, to which it moves.
+        neutral: (478, 3) px, the landmarks from which it moves.
+        landmarks: (478, 3) px, the landmarks to which it moves.
     """
     start, end = estimate_pose(neutral), estimate_pose(landmarks)
     joint = neck_joint(neutral, start)
@@ -28,13 +28,13 @@ def head_borne(neutral: Array, landmarks: Array) -> Array:
 
 
 def torso(motion: Array, neutral: Array, crop_px: int, share: float = 1.0) -> MovedPart:
-    """Return the torso of a face's crop that has moved.
+    """Return the position of the torso in a face's crop.
 
     Args:
-        motion: (4,) of `PartMotion`.
+        motion: (4,) as in `PartMotion`.
         neutral: (478, 3) px, the landmarks from which it moves.
         crop_px: side of the crop.
-        share: of `MovedPart`.
+        share: as in `MovedPart`.
     """
     iod = estimate_pose(neutral).scale
     pivot = neutral[CHIN, :2] + np.array([0, NECK * iod])
@@ -42,20 +42,20 @@ def torso(motion: Array, neutral: Array, crop_px: int, share: float = 1.0) -> Mo
 
 
 def hair(motion: Array, pose: Pose, iod_px: float, crop_px: int, share: float = 1.0) -> MovedPart:
-    """Return the hair of a face's crop that has moved beside its head.
+    """Return the position of the hair in a face's crop.
 
     Args:
-        motion: (4,) of `PartMotion`, beside what the head does.
+        motion: (4,) as in `PartMotion`, relative to the head.
         pose: of the head in the crop, px.
-        iod_px: of the face in the crop at rest.
+        iod_px: inter-ocular distance of the face in the crop at rest.
         crop_px: side of the crop.
-        share: of `MovedPart`.
+        share: as in `MovedPart`.
     """
     return _moved(motion, hair_middle(pose), iod_px, crop_px, share)
 
 
 def _moved(motion: Array, pivot: Array, iod_px: float, crop_px: int, share: float) -> MovedPart:
-    """Place a motion, (4,) as of `PartMotion`, about a pivot, (2,) px of a crop."""
+    """Apply a motion, (4,) as in `PartMotion`, about a pivot, (2,) px of a crop."""
     middle = (pivot + 0.5) / crop_px
     affine = cv2.getRotationMatrix2D((0, 0), -math.degrees(motion[2]), math.exp(motion[3]))
     affine[:, 2] = middle + motion[:2] * (iod_px / crop_px) - affine[:, :2] @ middle
@@ -63,7 +63,7 @@ def _moved(motion: Array, pivot: Array, iod_px: float, crop_px: int, share: floa
 
 
 def reference_bodies(target: Target) -> list[Body]:
-    """Return where torso and hair are in each reference, seen from the neutral."""
+    """Return where torso and hair are in each reference, relative to the neutral."""
     size = target.crop_size
     if len(target.references) == 1:
         return [Body()]

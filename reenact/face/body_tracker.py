@@ -1,10 +1,10 @@
 """Motion of the torso and the hair around a face, from sparse optical flow (Lucas and Kanade 1981).
 
-Corners of collar and clothes, and of hair, ears or hat, are found once, in a keyframe, and followed
-from there to each picture, so that errors do not add up. A similarity is fitted to those of each
-part, robust against hands and whatever else moves by itself. That of the torso is steadier and
-cheaper than the shoulders of a pose model. That of the hair shows the head's motion without what
-expressions do to landmarks. See `benchmarks/body.md`.
+Corners on collar and clothes, and on hair, ears or hat, are detected once, in a keyframe, and
+tracked from there to each picture, so that errors do not accumulate. A similarity is fitted to the
+corners of each part, robust against hands and other independent motion. For the torso this is
+steadier and cheaper than the shoulders of a pose model. For the hair it gives the head's motion
+without the influence of expressions on landmarks. See `benchmarks/body.md`.
 """
 
 from __future__ import annotations
@@ -28,25 +28,26 @@ NECK: Final = 0.8
 """Height of the pivot of the torso's motion below the chin, iod."""
 
 _WORKING_IOD: Final = 40.0
-"""Pictures are scaled down until the inter-ocular distance has about so many px."""
+"""Pictures are scaled down until the inter-ocular distance is about this many px."""
 
 _COLLAR: Final = 0.35
 _WIDTH: Final = 3.0
 """The torso begins this far below the chin, and reaches this far to each side, iod."""
 
 _HAIRLINE: Final = 0.12
-"""Width of the rim of the face in which no hair is looked for, iod."""
+"""Width of the margin around the face in which no hair is searched for, iod."""
 
 _MAX_CORNERS, _MIN_CORNERS = 40, 8
 _MIN_SHARE: Final = 0.3
-"""With fewer or a smaller share of the keyframe's corners a part is lost: a hand that passes takes
+"""With fewer corners, or a smaller share of the keyframe's, a part is lost: a passing hand takes
 some along."""
 
 _PATIENCE: Final = 10
 """After so many pictures without a part a new keyframe is taken."""
 
 _MAX_APART: Final = 0.2
-"""Largest distance of hair from where the landmarks' head takes it, iod; 99 % are below .17."""
+"""Largest distance of the hair from where the head pose of the landmarks predicts it, iod; 99 % are
+below .17."""
 
 _RETRY: Final = 30
 """Pictures between two attempts to take a keyframe: the segmentation takes 30 ms."""
@@ -54,10 +55,10 @@ _RETRY: Final = 30
 _MAX_ERROR_PX: Final = 1.0
 
 _TOLERANCES: Final = (0.3, 0.2, 0.1, 0.05, 0.05)
-"""Errors, iod, at which a corner's weight falls to a quarter, from one fit to the next."""
+"""Error, iod, at which a corner's weight falls to a quarter, for each iteration of the fit."""
 
 _STIFFNESS: Final = 0.05
-"""Weight of the wish for neither roll nor growth, as the square of a distance in iod."""
+"""Weight of the prior for no roll and no change of size, as a squared distance in iod."""
 _EDGE_PX: Final = 1.0
 
 _FLOW: Final[dict[str, Any]] = {
@@ -72,7 +73,7 @@ _Mask = NDArray[np.uint8]
 
 @dataclass(frozen=True, slots=True)
 class _View:
-    """A picture at the working size, and the face in it; all in px of that size.
+    """A picture at the working size, and the face in it, in px of that size.
 
     Attributes:
         gray: uint8 (H, W).
@@ -87,12 +88,12 @@ class _View:
 
 @dataclass(frozen=True, slots=True)
 class _Keyframe:
-    """A picture whose corners are followed.
+    """A picture whose corners are tracked.
 
     Attributes:
         view: the picture.
         corners: float32 (N, 1, 2) px of it.
-        places: float32 (N, 2 or 3) px, the same, with depths if they go with the head.
+        places: float32 (N, 2 or 3) px, the same corners, with depths if they move with the head.
     """
 
     view: _View
@@ -101,11 +102,11 @@ class _Keyframe:
 
 
 class _Part:
-    """Follows one part of the body by its corners.
+    """Tracks one part of the body by its corners.
 
     Args:
-        of_head: the part goes with the head, and what is fitted is its motion beside that;
-            otherwise it is at rest by itself.
+        of_head: the part moves with the head, and its motion relative to the head is fitted;
+            otherwise its motion relative to the picture.
     """
 
     def __init__(self, of_head: bool) -> None:
@@ -124,7 +125,7 @@ class _Part:
         return self._key is None or self._lost > _PATIENCE
 
     def follow(self, view: _View) -> PartMotion | None:
-        """Return the motion in a picture since the keyframe; None: the part is lost."""
+        """Return the motion from the keyframe to a picture; None: the part is lost."""
         if self._key is None:
             return None
         self._fit = self._followed(self._key, view)
@@ -132,7 +133,7 @@ class _Part:
         return self._motion(view)
 
     def begin(self, view: _View, mask: _Mask) -> PartMotion | None:
-        """Follow the corners in a mask of this picture from now on, unless there are too few."""
+        """Make this picture the keyframe for the corners in a mask, if there are enough."""
         corners = cv2.goodFeaturesToTrack(view.gray, _MAX_CORNERS, 0.003, 3, mask=mask)
         self._lost = 0
         if corners is None or len(corners) < _MIN_CORNERS:
@@ -157,7 +158,7 @@ class _Part:
         return PartMotion(np.array([*moved, math.atan2(b, a), growth], np.float32), self._since)
 
     def _followed(self, key: _Keyframe, view: _View) -> NDArray[np.float64] | None:
-        """Return the affine from where the corners are expected; None: they are lost."""
+        """Return the affine from the corners' expected to their actual places; None: lost."""
         expected = key.places
         if self._of_head:
             expected = move_rigidly(expected, key.view.pose, view.pose)[:, :2]
@@ -181,7 +182,7 @@ class _Part:
         return None
 
     def _has_left_head(self, fit: NDArray[np.float64], pose: Pose) -> bool:
-        """Return True if what is followed is no hair any more, but a hand, or the wall."""
+        """Return True if what is tracked is no longer hair, but a hand or the wall."""
         if not self._of_head:
             return False
         middle = hair_middle(pose)
@@ -190,7 +191,7 @@ class _Part:
 
 
 class BodyTracker:
-    """Follows torso and hair of the person whose face is tracked. One thread calls it."""
+    """Tracks torso and hair of the person whose face is tracked. One thread calls it."""
 
     def __init__(self) -> None:
         self._can_segment = True
@@ -229,7 +230,7 @@ class BodyTracker:
         return SeenBody(*found)
 
     def _view(self, image: Image, landmarks: Array) -> _View:
-        """Return a picture in grey at the working size; a whole factor is shrunk fast."""
+        """Return a picture in grey at the working size; an integer factor makes this fast."""
         gray = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
         width, height = (side // self._shrink for side in gray.shape[::-1])
         gray = gray[: height * self._shrink, : width * self._shrink]
@@ -238,11 +239,11 @@ class BodyTracker:
         return _View(np.asarray(small, np.uint8), points, estimate_pose(points))
 
     def _masks(self, image: Image, view: _View) -> list[_Mask]:
-        """Return where corners of the torso and of the hair are looked for; [] if nobody knows."""
+        """Return the masks of torso and hair in which corners are searched; [] if unknown."""
         try:
             person = next(person_masks([image]))
         except ModelError:
-            self._can_segment = False  # another mediapipe than the one with the models
+            self._can_segment = False  # this version of mediapipe has no models
             return []
         iod, chin = view.pose.scale, view.landmarks[CHIN]
         mask = cv2.resize((person > 0.5).astype(np.uint8), view.gray.shape[::-1])
@@ -261,9 +262,10 @@ class BodyTracker:
 def _similarity(
     start: NDArray[Any], end: NDArray[Any], guess: NDArray[np.float64], iod_px: float
 ) -> tuple[NDArray[np.float64], int]:
-    """Fit a similarity by reweighted least squares (Geman and McClure 1985), from a guess on.
+    """Fit a similarity by reweighted least squares (Geman and McClure 1985), starting from a guess.
 
-    Roll and growth are drawn to none, so that a few corners close together do not invent them.
+    A prior keeps roll and change of size small, so that a few corners close together do not fake
+    them.
 
     Returns:
         The (2, 3) affine, and how many of the points agree with it.

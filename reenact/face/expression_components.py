@@ -17,7 +17,7 @@ from reenact.types import Array
 ASSET: Final = "skin_flow.npz"
 
 MAX_CHANGE: Final = 2.0
-"""The limit that the weight of a component tends to, in standard deviations."""
+"""The bound of a component's weight, in standard deviations; approached, never reached."""
 
 
 @lru_cache(maxsize=1)

@@ -15,7 +15,7 @@ from reenact.types import Array, Frame, Image, Landmarks, Tracker
 _log = logging.getLogger(__name__)
 
 _SEVERAL: Final = (
-    "There are several faces in the picture; the largest is used. Crop the picture to use another."
+    "There are several faces in the picture; the largest is used. To use another, crop the picture."
 )
 
 _MAX_VIEW_PX: Final = 1280
@@ -31,20 +31,20 @@ _MIN_TILE_PX: Final = 128
 
 _CONFIRMING_SHARES: Final = (1.7, 2.4, 3.2)
 _CONFIRMED_WITHIN: Final = 0.06
-"""Views of several sizes must agree on a real face to within this share of its size."""
+"""Views of several sizes must agree on a real face to within this fraction of its size."""
 
 
 def find_face(image: Image, tracker: Tracker) -> Landmarks | None:
     """Find a face's landmarks as precisely as the picture allows.
 
-    The tracker sees the whole picture first, then the picture with a margin, for a face that
+    The tracker sees first the whole picture, then the picture with a margin, for a face that
     fills it, then overlapping squares, for a small face in a large photo. A face that was found is
-    tracked again in a close view. If there are several, the largest is taken.
+    tracked again in a close view. If there are several faces, the largest is taken.
 
     Args:
         image: uint8 (H, W, 3) RGB of any size.
-        tracker: is reset before each view; one for still pictures works best. It takes the largest
-            of several faces.
+        tracker: reset before each view; preferably one for still pictures that takes the largest
+            face.
 
     Returns:
         Landmarks in px of the picture, or None if there is no face.
@@ -72,7 +72,7 @@ def refine_face(image: Image, points: Array, tracker: Tracker) -> Array:
     Args:
         image: uint8 (H, W, 3) RGB.
         points: (478, 3) px, the known landmarks.
-        tracker: is reset first.
+        tracker: reset first.
 
     Returns:
         (478, 3) px; the known landmarks if the close view shows no face or another one.
@@ -87,11 +87,11 @@ def refine_face(image: Image, points: Array, tracker: Tracker) -> Array:
 
 
 def several_faces(count: int, chosen: str) -> tuple[str, str]:
-    """Return that so many faces are in the picture, and how `tracking.face` chooses among them."""
+    """Return the message that there are `count` faces, and how `tracking.face` chooses one."""
     return (
         f"There are {count} faces in the picture.",
-        f"tracking.face={chosen} chooses which one is followed: largest, centre, or a number from "
-        "the left.",
+        f"tracking.face={chosen} says which one is followed; it can be largest, centre, or a "
+        "number counted from the left.",
     )
 
 

@@ -1,9 +1,9 @@
 """One-Euro filters (Casiez 2012): steady at rest, without lag in motion.
 
 The filter is a first-order low-pass whose cut-off rises with speed. All times are in seconds, so
-that uneven frame times do no harm. There are two differences from the paper. The speed is that of
-a whole region of the face, so that a blink opens the filter of its own eye at once and no other.
-And a speed that could be tracking noise counts as rest. One thread at a time may call a filter.
+uneven frame times do no harm. There are two differences from the paper. The speed is that of a
+whole region of the face, so that a blink opens the filter of its own eye at once and no other. And
+a speed that could be tracking noise counts as rest. One thread at a time may call a filter.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ SPEED_CUTOFF_HZ: Final = 3.0
 """Cut-off of the speed. With the paper's 1 Hz a blink would be over before it counts."""
 
 EXPRESSION_NOISE: Final = 0.095
-"""The apparent speed of a still expression, iod/s; up to it the cut-off stays low."""
+"""Apparent speed of a still expression, iod/s; the cut-off stays low up to it."""
 
 LID_NOISE: Final = 0.04
 """The same for the gap between the lids of an eye, iod/s. The lids are a small part of the region
@@ -47,7 +47,7 @@ def smoothing_factor(cutoff_hz: _Number, dt_s: float) -> _Number:
 
 @dataclass(frozen=True, slots=True)
 class Gauge:
-    """A linear measure of a group that is far less noisy than the group's elements.
+    """A linear measure of a group, far less noisy than the group's elements.
 
     Attributes:
         group: index of the group.

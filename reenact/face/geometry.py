@@ -43,10 +43,10 @@ Square = tuple[float, float, float]
 _RIGID: Final = np.array(RIGID)
 
 FACE_SHARE: Final = 0.6
-"""Height of the face, as a share of the crop's side."""
+"""Height of the face, as a fraction of the crop's side."""
 
 FACE_MIDDLE: Final = 0.53
-"""Height of the middle of the face in the crop, as a share of the crop's side."""
+"""Vertical position of the middle of the face, as a fraction of the crop's side from its top."""
 
 
 # --- the canonical face and the face frame ----------------------------------------------------
@@ -87,9 +87,9 @@ def mirrored_deviation(deviation: Array) -> Array:
 
 
 def estimate_pose(points: Array, template: Array | None = None) -> Pose:
-    """Fit the pose that takes the template to the landmarks of a picture.
+    """Fit the pose that maps the template to the landmarks of a picture.
 
-    Only the landmarks of `topology.RIGID` count.
+    Only the landmarks in `topology.RIGID` are used.
 
     Args:
         points: (478, 3) px.
@@ -110,11 +110,11 @@ def fit_similarity(
 
     Args:
         source: (N, D) points.
-        goal: (N, D), where each of them should go.
+        goal: (N, D), the point to which each should be mapped.
 
     Returns:
-        The scale, the proper rotation (D, D) and the translation (D,). The scale is not positive
-        where only a reflection would fit.
+        The scale, the proper rotation (D, D) and the translation (D,). The scale is not positive if
+        only a reflection would fit.
     """
     a, b = source.astype(np.float64), goal.astype(np.float64)
     a_mean, b_mean = a.sum(axis=0) / len(a), b.sum(axis=0) / len(b)
@@ -163,10 +163,10 @@ def face_box(points: Array) -> tuple[float, float, float, float]:
 
 
 def box_shift(before: Array, after: Array) -> float:
-    """Return how far a face, (478, 3) px, moved or grew, as a multiple of its size before.
+    """Return how far a face, (478, 3) px, moved or grew, as a fraction of its size before.
 
-    It is the largest shift of any edge of the face's box. A face that moves by much of its own
-    size from one frame to the next is another face.
+    It is the largest shift of any edge of the face's box. A face that moves by a large part of its
+    size from one frame to the next is probably another face.
     """
     old, new = face_box(before), face_box(after)
     size = max(old[2] - old[0], old[3] - old[1], 1.0)
@@ -187,7 +187,7 @@ def crop_transform(points: Array, size_px: int) -> Array:
 
 
 def square_to_crop(square: Square, size_px: int) -> Array:
-    """Return the (2, 3) affine from picture px to the px of a square cut out at size_px."""
+    """Return the (2, 3) affine from picture px to px of the square resized to size_px."""
     left, top, side = square
     scale = size_px / side
     shift = (scale - 1) / 2  # pixel centres lie on whole numbers
@@ -262,9 +262,9 @@ def farthest_points(
 
     Args:
         points: (N, D).
-        chosen: indices of those that are chosen already, at least one.
-        count: how many more to choose; there are fewer where the points run out.
-        min_distance: ends the choice where no point is so far from those chosen.
+        chosen: indices of the points already chosen, at least one.
+        count: how many more to choose; fewer if the points run out.
+        min_distance: stop if no point is this far from those chosen.
         allowed: (N,) the points that may be chosen; None: all.
 
     Returns:

@@ -1,7 +1,7 @@
 """Starts the graphs of `mediapipe.solutions` without the lines that they print.
 
-Each graph writes to stderr what no user can act on, such as "Feedback manager requires a model with
-a single signature inference", and mediapipe 0.10.21 has no setting for it.
+Each graph writes messages to stderr on which no user can act, such as "Feedback manager requires a
+model with a single signature inference", and mediapipe 0.10.21 has no setting to turn them off.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def open_graph(build: Callable[[], Solution]) -> Solution:
 
 
 def restart_graph(solution: Any) -> None:
-    """Let a solution forget its last picture. Raises RuntimeError if it cannot start again."""
+    """Make a solution forget its last picture. Raises RuntimeError if it cannot start again."""
     with quiet_native_libraries():
         solution.reset()
         _wait_for_models(solution)

@@ -29,11 +29,11 @@ _MAX_FACES: Final = 5
 """MediaPipe looks for no more faces while it follows this many. It looks if it follows one."""
 
 _ALONE, _SEARCH = 20, 6
-"""Pictures after which a face counts as the only one, and from one search for others to the next:
-a fifth of a second at 30 pictures a second."""
+"""Number of pictures after which a face counts as the only one, and from one search for others to
+the next: a fifth of a second at 30 pictures a second."""
 
 _SETTLING: Final = 10
-"""Pictures for which both ways run, until the landmarks of a newly found face have settled."""
+"""Number of pictures for which both graphs run, until the landmarks of a new face have settled."""
 
 _CLOSER: Final = ((0.5, 0.4), (0.25, 0.4), (0.75, 0.4), (0.5, 0.75))
 """Centres, as shares of the picture, of the windows of half its size in which every second frame
@@ -82,7 +82,7 @@ class MediaPipeTracker:
 
     Args:
         settings: which face, and the confidence that it needs.
-        own: the model; None for the one in mediapipe's wheel.
+        own: the model file; None: the model in mediapipe's wheel.
         static: if True, every picture is tracked by itself, as for photos and evaluation.
 
     Attributes:
@@ -145,7 +145,7 @@ class MediaPipeTracker:
         self._detector.close()
 
     def _set_window(self, centre: tuple[float, float] | None) -> None:
-        """Look at the half-sized window around a centre (shares), or at the whole picture."""
+        """Use the half-sized window around a relative centre, or the whole picture for None."""
         if centre != self._centre:
             self._centre = centre
             self._detector.reset()
@@ -242,7 +242,7 @@ def _open_detector(settings: TrackingSettings, model: str, static: bool) -> _Det
 
 
 class _Mesh:
-    """A graph that finds meshes of faces, and looks first where they were in its last picture."""
+    """A graph that finds face meshes, and searches first where they were in its last picture."""
 
     def __init__(self, build: Callable[[], Any]) -> None:
         self._build = build
@@ -256,15 +256,15 @@ class _Mesh:
         return found
 
     def forget(self) -> None:
-        """Search the whole next picture. It takes as long as a picture, if a face was followed."""
+        """Search the whole next picture. If a face was followed, this takes a picture's time."""
         if not self._follows:
             return
         self._follows = False
         try:
             restart_graph(self._graph)
         except RuntimeError:
-            # A display that answers now, and did not when the graph was built, gives it a GPU, with
-            # which no graph starts again (mediapipe 0.10.21).
+            # If a display has become available since the graph was built, the graph gets a GPU and
+            # cannot start again (mediapipe 0.10.21).
             self._graph.close()
             self._graph = open_graph(self._build)
 
@@ -275,10 +275,10 @@ class _Mesh:
 class _MeshDetector:
     """The interface `mediapipe.solutions.face_mesh`, whose models are in the wheel.
 
-    It searches for further faces in every picture, which is a third of its time. So a face that was
-    alone for `_ALONE` pictures is followed without, and a search in every `_SEARCH`th picture
-    notices a second one. It runs beside the tracking and is asked at the next picture, so that it
-    delays none. What remains of the landmarks' difference is less than their noise.
+    It searches for further faces in every picture, which takes a third of its time. So a face that
+    was alone for `_ALONE` pictures is followed without that, and a separate search in every
+    `_SEARCH`th picture notices a second face. The search runs in parallel and its result is read at
+    the next picture, so that it delays none. The landmarks differ by less than their noise.
     """
 
     def __init__(self, mediapipe: Any, settings: TrackingSettings, static: bool) -> None:
@@ -336,7 +336,7 @@ class _MeshDetector:
         self._graphs = []
 
     def _is_joined(self, image: Image) -> bool:
-        """Return whether the last search found more than one face; begin one if it is time to."""
+        """Return whether the last search found several faces; start the next if it is due."""
         found, self._searching = self._searching, None
         if self._pictures_alone >= _ALONE and self._pictures_alone % _SEARCH == 0:
             self._searching = self._beside.submit(self._search.process, image)
@@ -344,13 +344,16 @@ class _MeshDetector:
 
 
 class _TaskDetector:
-    """The interface `mediapipe.tasks`, with a model file of the user."""
+    """The interface `mediapipe.tasks`, with the user's model file."""
 
     def __init__(
         self, mediapipe: Any, settings: TrackingSettings, model: str, static: bool
     ) -> None:
         if not Path(model).is_file():
-            raise ModelError(f"There is no file {model}, which tracking.mediapipe.model names.")
+            raise ModelError(
+                f"There is no file {model}; tracking.mediapipe.model must be the path of a "
+                "face_landmarker.task."
+            )
         vision = mediapipe.tasks.vision
         mode = vision.RunningMode.IMAGE if static else vision.RunningMode.VIDEO
         options = vision.FaceLandmarkerOptions(
@@ -389,7 +392,7 @@ class _TaskDetector:
 
 
 def _in_px(points: Sequence[Any], image: Image) -> Array:
-    """Return the (478, 3) px of MediaPipe's points, which are shares of the picture."""
+    """Convert MediaPipe's points, fractions of the picture, to (478, 3) px."""
     height, width = image.shape[:2]
     shares = np.array([(point.x, point.y, point.z) for point in points[:N_LANDMARKS]], np.float32)
     return shares * np.array([width, height, width], np.float32)

@@ -1,7 +1,7 @@
 """Regions of the face with soft borders, and the contact of lids and lips.
 
-With the weights one region can be amplified or held without a seam to its neighbours. Contact
-keeps what a viewer notices first: a closed eye is closed whatever its size, and lips never cross.
+The weights allow one region to be amplified or held without a seam to its neighbours. Contact
+ensures what a viewer notices first: a closed eye is closed whatever its size, and lips never cross.
 All functions take face-frame shapes, (478, 3), iod, change nothing, and may be called by any
 thread.
 """
@@ -31,7 +31,7 @@ from reenact.types import Array
 REGIONS: Final = ("mouth", "eyes", "brows")
 
 PARTS: Final = ("mouth", "right eye", "left eye", "right brow", "left brow", "rest")
-"""The parts of a face that are judged on their own; sides are the person's."""
+"""The parts of a face that are evaluated separately; sides are the person's."""
 
 _CHIN: Final = (152, 148, 176, 377, 400, 175, 199, 200, 171, 396, 208, 428, 18, 83, 313)
 _CORES: Final = {
@@ -50,7 +50,7 @@ _LIPS: Final[NDArray[np.int64]] = np.array(LIP_PAIRS, np.int64)
 _CONTACTS: Final = np.concatenate([LID_INDEX, _LIPS])
 
 SHUT_SHARE: Final = 0.08
-"""A gap below this share of the neutral's counts as closed: the tracker is no more exact."""
+"""A gap below this fraction of the neutral gap counts as closed: the tracker is no more precise."""
 
 
 @lru_cache(maxsize=1)
@@ -92,7 +92,7 @@ def part_weights() -> Array:
 
 @lru_cache(maxsize=4)
 def point_gains(mouth: float, eyes: float, brows: float) -> Array:
-    """Return the gain of each landmark, (478, 1), from those of the regions; elsewhere it is 1."""
+    """Return the gain of each landmark, (478, 1), from the gains of the regions; elsewhere 1."""
     change = np.array([mouth - 1, eyes - 1, brows - 1], np.float32)
     gains = np.asarray((1 + change @ region_weights())[:, None], dtype=np.float32)
     gains.setflags(write=False)
@@ -105,7 +105,7 @@ def lid_gaps(shape: Array) -> Array:
 
 
 def lip_gaps(shape: Array) -> Array:
-    """Return the vertical gaps of the inner lips, (9,), iod; they are negative if lips cross."""
+    """Return the vertical gaps of the inner lips, (9,), iod; negative where lips cross."""
     return _gaps(shape, _LIPS)
 
 
@@ -115,7 +115,7 @@ def _gaps(shape: Array, pairs: NDArray[np.int64]) -> Array:
 
 
 def lid_closure(shape: Array, neutral: Array) -> Array:
-    """Return the gaps of the lids, (14,), as shares of the neutral's: 1 at rest, 0 closed."""
+    """Return the gaps of the lids, (14,), as fractions of the neutral gaps: 1 at rest, 0 closed."""
     rest = np.maximum(lid_gaps(neutral), 0.02)
     share = (lid_gaps(shape) / rest - SHUT_SHARE) / (1 - SHUT_SHARE)
     return np.asarray(np.maximum(share, 0), dtype=np.float32)
@@ -124,8 +124,8 @@ def lid_closure(shape: Array, neutral: Array) -> Array:
 def apply_contact(shape: Array, neutral: Array, closure: Array | None) -> Array:
     """Return the shape with its lids at a given closure and without crossing lids or lips.
 
-    The upper lid moves to the lower one, and the skin above follows it the less, the farther away
-    it is. Lips that would cross meet half-way, unless they already cross in the neutral.
+    The upper lid moves to the lower one, and the skin above follows, less with distance. Lips that
+    would cross meet half-way, unless they already cross in the neutral.
 
     Args:
         shape: (478, 3).

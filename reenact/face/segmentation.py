@@ -14,17 +14,17 @@ from reenact.face.topology import OVAL
 from reenact.types import Array, Image
 
 _RIM: Final = 8 / 256
-"""Width of the rim, as a share of a side. Of the outer 8 px of 79 pictures of 256 px, 153 px on
-average, and up to 576, belong to a person and are missed; hardly any is found in excess."""
+"""Width of the rim, as a fraction of a side. In the outer 8 px of 79 pictures of 256 px the model
+misses 153 px of a person on average, up to 576, and hardly finds any in excess."""
 
 _MIN_SHARE: Final = 0.5
 """Share of a face that must be segmented as a person; otherwise the segmentation is wrong."""
 
 
 def person_masks(images: Iterable[Image]) -> Iterator[Array]:
-    """Yield for each picture how likely each pixel belongs to a person.
+    """Yield for each picture the probability that each pixel belongs to a person.
 
-    Every picture is segmented by itself, which takes about 10 ms.
+    Every picture is segmented independently, which takes about 10 ms.
 
     Args:
         images: uint8 (H, W, 3) RGB.
@@ -55,7 +55,7 @@ def shows_person(mask: Array, landmarks: Array) -> bool:
 
 
 def _without_rim(mask: Array) -> Array:
-    """Replace the values next to the picture's edges, where people are missed, by inner ones."""
+    """Replace the values near the picture's edges, where people are missed, by inner ones."""
     rims = [round(_RIM * side) for side in mask.shape]
     inner = mask[tuple(slice(rim, side - rim) for rim, side in zip(rims, mask.shape, strict=True))]
     return np.pad(inner, [(rim, rim) for rim in rims], mode="edge")

@@ -1,4 +1,4 @@
-"""Finds shoulders by MediaPipe's pose model."""
+"""Finds shoulders with MediaPipe's pose model."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ _SHOULDERS: Final = (12, 11)
 
 
 def shoulder_points(images: Iterable[Image]) -> Iterator[Array | None]:
-    """Yield for each picture where the shoulders are; every picture is searched by itself.
+    """Yield the positions of the shoulders in each picture; each is searched independently.
 
     Args:
         images: uint8 (H, W, 3) RGB.
 
     Yields:
-        float32 (2, 3): x and y, px, of the right and the left shoulder, which may lie beyond the
-        picture, and how visible each is, 0 to 1. None if no person is found.
+        float32 (2, 3): x and y, px, of the right and the left shoulder, which may lie outside the
+        picture, and their visibility, 0 to 1. None if no person is found.
 
     Raises:
         ModelError: this version of mediapipe has no such model.

@@ -14,7 +14,7 @@ from reenact.face.topology import CHIN, OVAL
 from reenact.types import Array, Pose
 
 RINGS: Final = (1.3, 1.7)
-"""Sizes of the rings around a face that stand for its hair and neck, relative to its oval."""
+"""Sizes of the rings around a face that represent its hair and neck, relative to its oval."""
 
 RING: Final = OVAL[::2]
 """Landmarks that each ring is scaled from."""
@@ -25,7 +25,7 @@ _RADII: Final = np.array([1.2, 1.6, 1.45], np.float32)
 
 
 def rings(shape: Array) -> Array:
-    """Scale a face's oval about its middle, once for each of `RINGS`, behind the face's edge.
+    """Return the face's oval scaled about its middle by each of `RINGS`, behind the face's edge.
 
     Args:
         shape: (478, 3), px or in the face frame.
@@ -42,7 +42,7 @@ def rings(shape: Array) -> Array:
 
 
 def on_skull(places: Array, pose: Pose) -> Array:
-    """Return (N, 3) px of what is seen of hair at (N, 2) px; beside the skull, its rim's depth."""
+    """Return (N, 3) px of hair seen at (N, 2) px; beside the skull with its outline's depth."""
     flat = np.zeros((len(places), 3), np.float32)
     flat[:, :2] = places - pose.translation[:2]
     start = (flat @ pose.rotation / pose.scale - _CENTRE) / _RADII
@@ -61,7 +61,7 @@ def move_rigidly(points: Array, start: Pose, end: Pose) -> Array:
 
 
 _TEMPLES: Final = (0.2, -0.2)
-"""Heights between which the neck's side passes into the skull's, iod below the eyes."""
+"""Heights between which rigid motion blends into that of the skull, iod below the eyes."""
 
 _NEAR_OUTLINE: Final = 0.4
 """Sine of the angle at a skull's middle within which hair counts as near its outline."""
@@ -83,25 +83,25 @@ def turn_skull(places: Array, start: Pose, end: Pose) -> Array:
     kept = np.minimum(depth + held * (first - depth), 0)
     rim = placed + (kept - depth)[:, None] * away
     far, near = (np.linalg.norm(one, axis=1, keepdims=True) for one in (placed, rim))
-    rim *= far / np.maximum(near, 0.1)  # what is right behind the skull has no way to its outline
+    rim *= far / np.maximum(near, 0.1)  # a point straight behind the skull has no direction
     low, high = _TEMPLES
     share = np.clip((low - shape[:, 1:2]) / (low - high), 0, 1)
     return to_image((placed + share * (rim - placed)) * _RADII + _CENTRE, end)
 
 
 _NECK_JOINT: Final = np.array([0.0, -0.8, 1.8], np.float32)
-"""Where head meets body, relative to the chin in the face frame, iod. The body moves by as much as
-this point does, so a head that nods or turns about it leaves the shoulders in place."""
+"""Where the head joins the body, relative to the chin in the face frame, iod. The body moves as far
+as this point, so a head that nods or turns about it leaves the shoulders in place."""
 
 
 def neck_joint(landmarks: Array, pose: Pose) -> Array:
-    """Return where the head of (478, 3) px landmarks, in that pose, meets the body, (3,) px."""
+    """Return where the head of (478, 3) px landmarks, in that pose, joins the body, (3,) px."""
     return np.asarray(landmarks[CHIN] + pose.rotation @ _NECK_JOINT * pose.scale, np.float32)
 
 
 @lru_cache(maxsize=1)
 def _hair() -> Array:
-    """Return points of the hair of the canonical face, (N, 3), face frame, iod."""
+    """Return points on the hair of the canonical face, (N, 3), face frame, iod."""
     face = canonical_face()
     straight = Pose(np.eye(3, dtype=np.float32), np.zeros(3, np.float32), 1.0)
     ring = rings(face)
@@ -109,12 +109,12 @@ def _hair() -> Array:
 
 
 def hair_motion(start: Pose, end: Pose, affine: NDArray[Any] | None = None) -> Array:
-    """Return how the hair of a head moves, (4,) as of `PartMotion`.
+    """Return the motion of a head's hair, (4,) as in `PartMotion`.
 
     Args:
         start: pose of the head before.
         end: pose of the head now.
-        affine: (2, 3) px, moves the hair once more from where the head takes it; None: it stays.
+        affine: (2, 3) px, additional motion of the hair relative to the head; None: none.
     """
     before, now = to_image(_hair(), start)[:, :2], to_image(_hair(), end)[:, :2]
     if affine is not None:

@@ -11,7 +11,7 @@ from typing import Final
 N_LANDMARKS: Final = 478
 
 N_SKIN: Final = 468
-"""The landmarks of the skin come first, then those of the irises."""
+"""Number of skin landmarks, which come first; those of the irises follow."""
 
 LIPS_OUTER: Final = (
     61, 146, 91, 181, 84, 17, 314, 405, 321, 375, 291, 409, 270, 269, 267, 0, 37, 39, 40, 185,
@@ -42,7 +42,7 @@ RIGID: Final = (
     10, 67, 109, 338, 297, 103, 332, 54, 284, 151, 9, 8, 168, 6, 197, 195, 5, 4,
     33, 133, 362, 263, 127, 356, 234, 454, 162, 389, 98, 327, 2,
 )  # fmt: skip
-"""The landmarks that expressions move least: forehead, temples, nose and eye corners."""
+"""The landmarks least affected by expressions: forehead, temples, nose and eye corners."""
 
 EYE_CORNERS_RIGHT: Final = (33, 133)
 EYE_CORNERS_LEFT: Final = (362, 263)
@@ -71,4 +71,4 @@ ACTION_UNITS: Final = (
     "blink_right",
     "eye_wide",  # AU5
 )
-"""The order of `Expression.action_units`, with the numbers of FACS."""
+"""The order of `Expression.action_units`; the comments give the numbers of FACS."""

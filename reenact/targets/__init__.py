@@ -1,4 +1,4 @@
-"""Targets: the faces that are shown. They are made from photos or videos, stored and opened here.
+"""Targets, the faces that are shown: made from photos or videos, stored and opened.
 
-Photos, videos and hand-placed landmarks come in; `Target` values go out.
+Photos, videos and hand-placed landmarks go in; `Target` values come out.
 """

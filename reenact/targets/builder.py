@@ -39,19 +39,19 @@ RENDERED_PX: Final[int] = RendererSettings().size
 """Default side of the rendered crop."""
 
 _SIDES_PX: Final = (256, 512, 1024)
-"""Sides of the references: the largest one whose detail the first picture holds."""
+"""Possible sides of the references; the largest whose detail the first picture holds is used."""
 
 _MAX_VIDEO_SIDE_PX: Final = 512
 """Largest side of references from a video, of which there are many, and of its footage."""
 
 _MIN_SOURCE_SHARE: Final = 0.75
-"""A picture holds a side's detail if its own crop has at least this share of it."""
+"""A picture holds the detail of a side if its own crop has at least this fraction of that side."""
 
 _MIN_DETAIL: Final = 0.5
-"""A warning tells of a face whose source has less than this share of the rendered pixels."""
+"""A face whose source has less than this fraction of the rendered side causes a warning."""
 
 _MIN_INSIDE: Final = 0.5
-"""Share of a hand-placed face that must lie inside the picture."""
+"""Fraction of a hand-placed face that must lie inside the picture."""
 
 _log = logging.getLogger(__name__)
 
@@ -94,21 +94,21 @@ def create_target(
 ) -> Target:
     """Make a target from pictures or videos of one face.
 
-    The first reference is the calmest, most frontal and sharp one. Its whole picture becomes the
+    The first reference is the calmest, most frontal and sharpest. Its whole picture becomes the
     plate, and its landmarks become the neutral. Each photo has its own crop. All references of a
-    video share one square that holds the face wherever it goes, so that their backgrounds agree.
+    video share one square that holds the face in all of them, so that their backgrounds agree.
 
     Args:
         name: the user's name for it.
         paths: photos, videos, or both.
-        tracker: preferably one for still pictures (`static`); it is reset.
-        size_px: largest side of the references; it is 256 or 512 if the first picture has less
-            detail, and at most 512 for videos.
-        max_references: how many references at most.
+        tracker: preferably one for still pictures (`static`); reset here.
+        size_px: maximum side of the references; they get 256 or 512 px if the first picture has
+            less detail, and at most 512 px for videos.
+        max_references: maximum number of references.
         metadata: further notes to store with the target.
         landmarks: (478, 3) px landmarks of the only photo, for faces that no tracker finds.
-        footage: receives the crops of the videos, to train on; see `footage`.
-        rendered_px: side of the rendered crop; a warning tells of a face too small for it.
+        footage: folder for the crops of the videos, to train on; see `footage`. None: not stored.
+        rendered_px: side of the rendered crop; a face too small for it causes a warning.
 
     Raises:
         SourceError: a file is missing, empty, damaged, or neither picture nor video.
@@ -156,7 +156,7 @@ def target_from_image(
 
 
 def resize_target(target: Target, size_px: int) -> Target:
-    """Return the target with crops of another side; the plate and the crop's place in it stay."""
+    """Return the target with crops resized to size_px; plate and position of the crop are kept."""
     if size_px == target.crop_size:
         return target
     to_new = square_to_crop((0, 0, target.crop_size), size_px)
@@ -183,7 +183,7 @@ def _assemble(
     ]
     from_video = any(len(part.faces) > 1 for part in material)
     looks = [face.look for _, face in owners]
-    # The user chose the photos: none is dropped for being soft, or for resembling another.
+    # The user chose the photos: none is dropped for being blurred, or for resembling another.
     chosen = (
         choose_references(looks, max_references) if from_video else _in_order(looks, max_references)
     )
@@ -231,7 +231,7 @@ def _assemble(
 
 
 def _in_order(looks: list[Look], count: int) -> list[int]:
-    """Return the calmest first, then the others in the order of how much they differ."""
+    """Return the calmest first, then the others by how much they differ from those before."""
     sharp = [replace(look, sharpness=1.0) for look in looks]
     first = calmest(looks)
     rest = [number for number in choose_references(sharp, len(looks), 0.0) if number != first]
@@ -244,8 +244,8 @@ def _look_into(path: Path, tracker: Tracker) -> _Material:
     try:
         image = read_image(path)
     except NotAPictureError:
-        # A name may not tell what it is, such as .ts or none at all. A damaged picture is no video,
-        # although a video's reader would make one frame of what is left.
+        # The suffix may be ambiguous (.ts) or missing. A damaged picture is not a video, although a
+        # video reader would decode one frame from it.
         with contextlib.suppress(SourceError):
             VideoSource(path).close()
             return scan_video(path, tracker)
@@ -293,7 +293,7 @@ def _with_face(image: Image, points: Array) -> _Photo:
 
 
 def _limited(plate: Image, crop_to_plate: Array) -> tuple[Image, Array]:
-    """Shrink a plate to `MAX_PLATE_SIDE_PX`, with the crop's place in it."""
+    """Shrink a plate to `MAX_PLATE_SIDE_PX`; return it with the adjusted `crop_to_plate`."""
     height, width = plate.shape[:2]
     scale = MAX_PLATE_SIDE_PX / max(height, width)
     if scale >= 1:

@@ -16,13 +16,13 @@ from reenact.sinks.video_file import is_partial
 from reenact.types import Array
 
 UNRELATED: Final = "unrelated"
-"""Array in the NPZ file of a clip whose frames are single pictures of a person, no video."""
+"""Name of an array that marks a clip's NPZ file if its frames are separate pictures of a person."""
 
 
 def clips_in(folder: Path) -> list[Path]:
     """Return the videos of a folder of clips, sorted by name.
 
-    What a killed program left unfinished is skipped: it has a partial file's name and no landmarks.
+    Files that a killed program left unfinished (a partial file's name, no landmarks) are skipped.
     """
     videos = sorted(folder.glob("*.mp4"))
     return [one for one in videos if one.with_suffix(".npz").is_file() or not is_partial(one)]
@@ -38,7 +38,10 @@ def decode_clip(path: Path) -> NDArray[np.uint8]:
 
 
 def load_landmarks(path: Path) -> Array:
-    """Return float32 (..., 478, 3) of an .npz file. Raises SourceError if it has none."""
+    """Return the float32 (..., 478, 3) landmarks, px, of an .npz file.
+
+    Raises SourceError if the file is missing or has none.
+    """
     try:
         with np.load(path, allow_pickle=False) as archive:
             return np.ascontiguousarray(archive["landmarks"]).astype(np.float32)

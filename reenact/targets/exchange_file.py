@@ -1,6 +1,6 @@
-"""One file that hands a target on: a ZIP archive of its pieces, checked before anything is used.
+"""The exchange file of a target: a ZIP archive of its pieces, checked before anything is used.
 
-The footage stays behind: an exported target does not hold it.
+It does not contain the target's footage.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def write_exchange_file(path: Path, target: Target, weights: Path | None) -> Non
 
 @contextmanager
 def open_exchange_file(path: Path) -> Iterator[tuple[Target, Path | None]]:
-    """Read and check such a file; yield the target, and a copy of its own weights if it has any.
+    """Read and check an exchange file; yield the target and a copy of its own weights, if any.
 
     The copy is deleted afterwards. Raises TargetError if the file is missing or damaged, or holds
     something that does not belong there.

@@ -27,7 +27,7 @@ from reenact.targets.video_scan import VideoFaces, cut
 from reenact.types import Array, Image, Tracker
 
 MAX_FRAMES: Final = 1024
-"""Maximum number of frames that are read, over all clips; `video_scan` keeps 512 of a video."""
+"""Maximum number of frames that are read, over all clips; `video_scan` keeps up to 512 a video."""
 
 _FPS: Final = 25.0
 _CRF: Final = 14
@@ -42,7 +42,7 @@ class Footage:
     landmarks: Array
 
     def resized(self, size_px: int) -> Footage:
-        """Return the clip at another side."""
+        """Return the clip resized to a side of size_px."""
         side = self.images.shape[1]
         if side == size_px:
             return self
@@ -57,7 +57,7 @@ class Footage:
 
 
 def clip_names(videos: Iterable[Path]) -> list[str]:
-    """Name the clips of videos after their files, with a number if a name occurs again."""
+    """Return clip names after the video files, with a number where a name occurs again."""
     names: dict[str, str] = {}
     for video in videos:
         name = video.stem
@@ -72,10 +72,10 @@ def clip_names(videos: Iterable[Path]) -> list[str]:
 def write_footage(
     faces: VideoFaces, folder: Path, name: str, side_px: int, tracker: Tracker
 ) -> None:
-    """Store the faces of a video as the clip NAME.mp4 with NAME.npz, whole or not at all.
+    """Store the faces of a video as the clip NAME.mp4 with NAME.npz, atomically.
 
-    The folder is made if it is missing; an older clip of that name is replaced. The tracker looks
-    at each face a second time, enlarged; it is reset. Raises SinkError if the clip cannot be
+    The folder is created if it is missing; an older clip of that name is replaced. Each face is
+    tracked again, enlarged; the tracker is reset. Raises SinkError if the clip cannot be
     written, SourceError if the video can no longer be read.
     """
     path = folder / f"{name}.mp4"
@@ -102,7 +102,7 @@ def _write_clip(faces: VideoFaces, path: Path, side_px: int, tracker: Tracker) -
 
 
 def read_footage(folder: Path, size_px: int) -> list[Footage]:
-    """Read the clips of a target at a side of size_px. Raises TargetError if one is damaged."""
+    """Read a target's clips, resized to a side of size_px. Raises TargetError if one is damaged."""
     clips: list[Footage] = []
     for path in clips_in(folder):
         room = MAX_FRAMES - sum(len(clip) for clip in clips)

@@ -42,9 +42,9 @@ _log = logging.getLogger(__name__)
 
 
 def still_tracker(settings: TrackingSettings | None = None) -> Tracker:
-    """Return the tracker that targets are made with; it looks at each picture by itself.
+    """Return the tracker for making targets, which tracks each picture independently.
 
-    It takes the largest face: `face` of the settings says which one of the actor's is followed.
+    It takes the largest face; the setting `tracking.face` applies to the actor only.
     """
     from reenact.face.mediapipe_tracker import MediaPipeSettings, MediaPipeTracker
 
@@ -66,7 +66,7 @@ def open_target(
         name_or_path: a stored or built-in target's name, or the path of a picture or video.
         size_px: side of its crops; None: as stored.
         store: the stored targets; None: the user's.
-        make_tracker: makes the tracker if a face has to be found.
+        make_tracker: creates the tracker if a face has to be found.
 
     Raises:
         TargetError: there is no such target or file, no face in it, or it is damaged.
@@ -106,8 +106,8 @@ def built_in_portrait(name: str) -> Image:
     """Return the picture of a built-in target, uint8 (H, W, 3) RGB.
 
     `astronaut` is Eileen Collins, photographed by NASA: in the public domain, shipped with
-    scikit-image; head and shoulders, enlarged to what a webcam would frame. `robin` is the
-    invented face of the demo's actor.
+    scikit-image; cropped to head and shoulders and enlarged. `robin` is the invented face of the
+    demo's actor.
     """
     if name == "robin":
         with (

@@ -1,8 +1,8 @@
 """Landmarks placed by hand, for drawings and animals whose face no tracker finds.
 
-A file gives the places of a few named points (`POINTS`). The 478 landmarks follow from them: the
-canonical face is laid over the points by a similarity and bent to meet them by a thin-plate spline
-(Bookstein 1989). Or the file gives all 478 itself. Left and right are the viewer's.
+A file gives the positions of a few named points (`POINTS`). The 478 landmarks follow from them: a
+similarity places the canonical face on the points, and a thin-plate spline (Bookstein 1989) deforms
+it to match them. A file can also give all 478 landmarks. Left and right are the viewer's.
 
     [points]                        # TOML; the same in JSON: {"points": {"nose_tip": [268, 240]}}
     left_eye_outer = [135, 105]     # px from the picture's top left corner, x right, y down
@@ -67,12 +67,12 @@ REQUIRED: Final = (
 )
 
 _STIFFNESS: Final = 1e-3
-"""Smoothing of the spline: how far the bent face may miss a point in order to bend less."""
+"""Smoothing of the spline: trades the distance to the points for less deformation."""
 
 _MAX_PX: Final = 20_000.0
 
 _MIN_ASPECT: Final = 0.1
-"""Minimum extent of a face across its longest direction, as a share of the extent along it."""
+"""Minimum extent of a face across its longest direction, relative to the extent along it."""
 
 
 def read_manual_landmarks(path: Path) -> Array:
@@ -83,8 +83,8 @@ def read_manual_landmarks(path: Path) -> Array:
             [x, y, z]; or an .npz with `landmarks` (478, 2) or (478, 3).
 
     Raises:
-        TargetError: the file is missing or damaged, required points are missing or unknown ones are
-            named, or the points do not form a face.
+        TargetError: the file is missing or damaged, a required point is missing, a point is
+            unknown, or the points do not form a face.
     """
     path = expanded(path)
     try:
@@ -143,7 +143,9 @@ def _upright_similarity(
     """
     scale, rotation, translation = fit_similarity(source, goal)
     if scale <= 0:
-        raise TargetError("The points are no face; are left and right, or up and down, swapped?")
+        raise TargetError(
+            "The points do not form a face; are left and right, or up and down, swapped?"
+        )
     return scale, rotation, translation
 
 
@@ -175,13 +177,15 @@ def _complete(points: Array, path: Path) -> Array:
         scale, _, _ = _upright_similarity(face[:, :2], points)
         points = np.concatenate([points, face[:, 2:] * np.float32(scale)], axis=1)
     if points.shape != (N_LANDMARKS, 3) or not (np.abs(points) < _MAX_PX).all():
-        raise TargetError(f"{path} holds {points.shape} landmarks; (478, 2) or (478, 3) px fit.")
+        raise TargetError(
+            f"{path} holds {points.shape} landmarks; (478, 2) or (478, 3) in px are needed."
+        )
     _check_spread(points[:, :2])
     return np.ascontiguousarray(points, dtype=np.float32)
 
 
 def _check_spread(points: NDArray[Any]) -> None:
-    """Refuse (N, 2) points that lie on one line or in one place."""
+    """Raise TargetError if (N, 2) points lie on one line or in one place."""
     along, across = np.linalg.svd(points - points.mean(axis=0), compute_uv=False)
     if across <= _MIN_ASPECT * along:
         raise TargetError("The points lie on one line; place them on a face.")

@@ -1,4 +1,4 @@
-"""Chooses a target's reference pictures: a calm face, then those that differ most."""
+"""Chooses a target's reference pictures: the calmest face, then those that differ most."""
 
 from __future__ import annotations
 
@@ -23,28 +23,28 @@ from reenact.types import Array, Image
 MAX_REFERENCES: Final = 16
 
 MIN_DIFFERENCE: Final = 0.4
-"""In units of `Look.features`; less than this from a chosen frame adds nothing."""
+"""Minimum distance, in `Look.features`, of a new reference to those already chosen."""
 
 _SHARPNESS_SIDE_PX: Final = 256
 _BLURRED: Final = 0.6
-"""A frame below this share of the median sharpness is not used as a reference."""
+"""A frame below this fraction of the median sharpness is not used as a reference."""
 
 _HEAD_UNIT_RAD: Final = float(np.radians(12))
 _FEATURE_UNITS: Final = np.array(
     [_HEAD_UNIT_RAD, _HEAD_UNIT_RAD, _HEAD_UNIT_RAD, 0.12, 0.10, 0.06], np.float32
 )
-"""One clear difference in each feature: head angles in radians, then the opening and width of the
-mouth and the opening of the eyes in iod."""
+"""The unit of each feature, a clear difference: head angles in radians, then opening and width of
+the mouth and opening of the eyes in iod."""
 
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """What the choice needs to know of a face in a picture.
+    """The measurements of a face on which the choice is based.
 
     Attributes:
         features: float32 (6,): pitch, yaw, roll of the head, opening and width of the mouth,
             opening of the eyes, each divided by its unit.
-        sharpness: mean gradient magnitude of the luma in the face's crop, levels a px.
+        sharpness: mean gradient magnitude of the luma in the face's crop, levels per px.
     """
 
     features: Array
@@ -70,9 +70,9 @@ def measure_look(image: Image, points: Array) -> Look:
 
 
 def calmest(looks: Sequence[Look]) -> int:
-    """Return the index of the calmest, most frontal and sharp face.
+    """Return the index of the calmest, most frontal and sharpest face.
 
-    Calm is a closed mouth of the median width and eyes of the median opening.
+    A calm face has a closed mouth of the median width and eyes of the median opening.
     """
     features = np.stack([look.features for look in looks])
     sharpness = _relative_sharpness(looks)
@@ -93,10 +93,10 @@ def choose_references(
     count: int = MAX_REFERENCES,
     min_difference: float = MIN_DIFFERENCE,
 ) -> list[int]:
-    """Return the calmest, then each time the one farthest from those chosen, at most `count`.
+    """Return at most `count` indices: the calmest, then always the one farthest from those chosen.
 
-    Greedy farthest-point sampling (Gonzalez 1985) in `Look.features`; blurred ones are left out,
-    and it ends early where the rest shows nothing new.
+    Greedy farthest-point sampling (Gonzalez 1985) in `Look.features`. Blurred frames are left out.
+    It stops early if all others are closer than `min_difference`.
     """
     first = calmest(looks)
     return [

@@ -1,4 +1,4 @@
-"""A target as named pieces of bytes, as its folder and its exchange file hold them.
+"""Converts a target to and from the named byte strings that its folder and exchange file hold.
 
     target.json            name, renderer, notes
     reference_0.png ...    the crops
@@ -44,12 +44,12 @@ _MAX_BOX_SHARE: Final = 16.0
 _PNG_START: Final = b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR"
 
 Read = Callable[[str, int], bytes]
-"""Takes the name of a piece and the most bytes that it may have, and returns its content. Raises
+"""Takes the name of a piece and its maximum size in bytes, and returns its content. Raises
 DamagedError if it is missing or longer."""
 
 
 class DamagedError(Exception):
-    """A sentence that says what is wrong with a piece; the caller adds with which target."""
+    """A piece is damaged; the message is a sentence to which the caller adds the target's name."""
 
 
 class Description(BaseModel):
@@ -80,7 +80,7 @@ def reference_name(number: int) -> str:
 
 
 def max_bytes() -> dict[str, int]:
-    """Return every piece that may occur, with its maximum size in bytes."""
+    """Return the maximum size in bytes of every possible piece, by name."""
     limits = {DESCRIPTION: 1 << 20, LANDMARKS: 1 << 20, WEIGHTS: MAX_WEIGHTS_BYTES}
     limits[PLATE] = MAX_PLATE_SIDE_PX**2 * 4
     for number in range(MAX_REFERENCES):
@@ -89,7 +89,7 @@ def max_bytes() -> dict[str, int]:
 
 
 def pack(target: Target) -> dict[str, bytes]:
-    """Return the pieces of a target, without its weights; DamagedError if `unpack` refuses them."""
+    """Return a target's pieces without weights. Raises DamagedError for what `unpack` refuses."""
     _check(target)
     description = Description(
         name=target.name,
@@ -176,7 +176,7 @@ def _arrays(data: bytes) -> tuple[Array, Array, Array]:
 
 
 def _check(target: Target) -> None:
-    """Refuse values that make no sense, or that would let the paste-back allocate without limit."""
+    """Raise DamagedError for implausible values, or if pasting would allocate too much memory."""
     height, width = target.references.shape[1:3]
     if height != width or not _MIN_CROP_PX <= width <= _MAX_CROP_PX:
         raise DamagedError(

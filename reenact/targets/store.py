@@ -52,8 +52,8 @@ def checked_name(name: str) -> str:
 class TargetStore:
     """The stored targets, one folder each, in `folder` (None: `targets` in `data_folder()`).
 
-    A target appears under its name once it is complete, and never before. Any thread may call, and
-    several processes may share a folder.
+    A target appears under its name only once it is complete. Any thread may call, and several
+    processes may share a folder.
     """
 
     def __init__(self, folder: Path | None = None) -> None:
@@ -144,13 +144,13 @@ class TargetStore:
         """Delete a target, even a damaged one. Raises TargetError if that is not possible."""
         place = self.folder_of(name)
         with self._writing():
-            # Renamed first, so that half a target is never listed.
+            # Renamed first, so that a partly deleted target is never listed.
             doomed = Path(tempfile.mkdtemp(prefix=".old-", dir=self.folder))
             place.rename(doomed / "target")
             shutil.rmtree(doomed)
 
     def irreplaceable_parts(self, name: str) -> tuple[str, ...]:
-        """Return which of "trained weights" and "footage" a target holds."""
+        """Return which of "trained weights" and "footage" would be lost with a target."""
         held = {
             "trained weights": self.weights_path(name) is not None,
             "footage": bool(self._clips(name)),
@@ -163,7 +163,7 @@ class TargetStore:
         return place if place.is_file() else None
 
     def attach_weights(self, name: str, weights: Path, renderer: str) -> None:
-        """Give a stored target a copy of these weights as its own, for a renderer."""
+        """Store a copy of these weights as the target's own, and make this renderer draw it."""
         place = self.folder_of(name)
         with self._reading(name) as read:
             description = serialization.read_description(read)
@@ -176,7 +176,7 @@ class TargetStore:
             partial.write_text(changed.model_dump_json(indent=1), "utf-8")
 
     def export_file(self, name: str, path: Path) -> Path:
-        """Write a target to one file, or into a folder under its name; return the file's path.
+        """Write a target to a file, or to a file named after it in a folder; return its path.
 
         `.reenact-target` is appended if it is missing. A file of that name is replaced. Raises
         TargetError if there is no such target, it is damaged, or the file cannot be written.
@@ -197,7 +197,7 @@ class TargetStore:
     def import_file(self, path: Path, name: str | None = None) -> str:
         """Store a target from an exported file, under its own name or another; return that name.
 
-        Everything is checked before it is stored; pictures and landmarks are encoded anew. Raises
+        Everything is checked before it is stored; pictures and landmarks are re-encoded. Raises
         TargetError if the file is missing or damaged, or the name is not allowed or taken.
         """
         with open_exchange_file(expanded(path)) as (target, weights):
@@ -215,12 +215,12 @@ class TargetStore:
         place = self._place(name)
         if name in BUILT_IN:
             raise TargetError(
-                f"{name} is built in and only there to be used with --target; make one of your own "
-                "with `reenact target create NAME --from PHOTO`."
+                f"{name} is built in and can only be used with --target; make one of your own with "
+                "`reenact target create NAME --from PHOTO`."
             )
         if not place.is_dir():
             known = ", ".join((*self.list(), *BUILT_IN))
-            raise TargetError(f"There is no target {name!r}. Those that exist: {known}.")
+            raise TargetError(f"There is no target {name!r}; there is {known}.")
         return place
 
     @contextlib.contextmanager
@@ -255,7 +255,7 @@ class TargetStore:
 def _damaged(name: str, error: DamagedError) -> TargetError:
     return TargetError(
         f"The stored target {name} is damaged: {error} Remove it with "
-        f"`reenact target remove {_quoted(name)}` and make it anew."
+        f"`reenact target remove {_quoted(name)}` and create it again."
     )
 
 

@@ -1,7 +1,7 @@
-"""`reenact target train NAME`, and what it asks of a renderer (`RendererSpec.target_training`).
+"""`reenact target train NAME`, and the interface of its trainers (`RendererSpec.target_training`).
 
-A target's footage goes in, weights of its own come out, or None where they are no better than
-those it began with. `reenact evaluate --target-training` calls the same trainers.
+A target's footage goes in; its own weights come out, or None if they are no better than the
+weights before. `reenact evaluate --target-training` calls the same trainers.
 """
 
 from __future__ import annotations
@@ -24,20 +24,20 @@ SIZE_PX: Final = 256
 _TRAINING: Final = "training"
 
 _FIGURES: Final = {
-    "picture_face_psnr": "likeness of the face on held-back frames (dB)",
+    "picture_face_psnr": "PSNR of the face on held-out frames (dB)",
     "picture_sharpness": "sharpness",
 }
-"""Figures that are told of a training, where its trainer has them."""
+"""Figures that the summary of a training shows, if the trainer reports them."""
 
 
 @dataclass(frozen=True, slots=True)
 class TrainingOptions:
-    """How long a target is trained, and where.
+    """Duration, place and device of a training.
 
     Attributes:
-        folder: receives all that the training writes: its state, the best weights, the preview.
-        minutes: of wall time at most, over all resumed runs.
-        steps: end after so many; None: the trainer knows when it has learned enough.
+        folder: for everything that the training writes: its state, the best weights, the preview.
+        minutes: maximum wall time, over all resumed runs.
+        steps: number of training steps; None: the trainer decides.
         size_px: side of the footage's pictures.
         device: "cpu" or "cuda".
     """
@@ -54,10 +54,9 @@ class TrainingOutcome:
     """The result of a training.
 
     Attributes:
-        before, after: figures of the start and of the best weights on held-back frames, by the
-            same names.
-        weights: the best weights; None: they are no better than the start.
-        stopped: True if it was stopped before its time.
+        before, after: figures on held-out frames by name, of the initial and of the best weights.
+        weights: the best weights; None: they are no better than the initial ones.
+        stopped: True if it was stopped early.
     """
 
     before: Mapping[str, float]
@@ -78,13 +77,13 @@ class TargetTrainer(Protocol):
         resume: bool = False,
         stop: Callable[[], bool] = lambda: False,
     ) -> TrainingOutcome:
-        """Train; block until the time is over or `stop` returns True.
+        """Train; block until training ends or `stop` returns True.
 
         Args:
             footage: clips of the target, at `options.size_px`.
-            start: weights to begin with; None: the renderer's own.
-            options: how long and where. An earlier training in the folder is removed.
-            resume: continue the training in the folder instead.
+            start: initial weights; None: the renderer's own.
+            options: duration, place and device. An earlier training in the folder is removed.
+            resume: continue the earlier training in the folder instead.
             stop: asked before each step, on the calling thread.
 
         Raises:
@@ -112,7 +111,7 @@ def target_trainer(renderer: str) -> TargetTrainer:
 
 
 def preview_path(folder: Path) -> Path:
-    """Return where a training in that folder shows how it goes, if its trainer draws previews."""
+    """Return the path of the preview picture of a training in that folder."""
     return folder / "preview.png"
 
 
@@ -122,7 +121,7 @@ def training_folder(store: TargetStore, name: str) -> Path:
 
 
 def add_footage(store: TargetStore, name: str, videos: Sequence[Path], tracker: Tracker) -> None:
-    """Add videos of the same face to a target's footage; an older one of that name is replaced.
+    """Add videos of the same face to a target's footage; clips with the same names are replaced.
 
     Raises ReenactError if there is no such target, or a video cannot be read, shows no face, or
     cannot be stored.
@@ -145,19 +144,19 @@ def train_target(
     begun: Callable[[Path], None] = lambda preview: None,
     steps: int | None = None,
 ) -> TrainingOutcome:
-    """Train a stored target's weights on its footage, and keep them where they are better.
+    """Train a stored target's weights on its footage, and use them if they are better.
 
     Args:
         store: holds the target.
         name: of the target.
-        minutes: of wall time, over all resumed runs.
+        minutes: maximum wall time, over all resumed runs.
         device: "cpu" or "cuda".
-        renderer: which is trained; None: the target's, or the default one where that cannot be
+        renderer: the renderer to train; None: the target's, or the default one if that cannot be
             trained.
-        resume: go on with a training that was stopped.
+        resume: continue a training that was stopped.
         stop: asked before each step; True ends the training with the best state kept.
-        begun: told where the preview will be, once there is something to train on.
-        steps: end after so many, where the minutes allow more; None: as usual.
+        begun: called with the path of the preview before training starts.
+        steps: end after this many steps; None: the trainer decides.
 
     Raises:
         ReenactError: there is no such target, it has no footage, the renderer cannot be trained on
@@ -167,9 +166,9 @@ def train_target(
     footage = read_footage(store.folder_of(name) / FOOTAGE, SIZE_PX)
     if not footage:
         raise TargetError(
-            f"{name} was made of {counted(len(target.references), 'photo')}, with nothing to "
-            "check a training against: what helps is a video of half a minute, with "
-            "--from VIDEO. The shipped weights stay in use."
+            f"{name} was made from {counted(len(target.references), 'photo')}, and training needs "
+            "video: add a video of half a minute with --from VIDEO. "
+            "The shipped weights stay in use."
         )
     own = renderer_of(target)
     if renderer is None:
@@ -185,7 +184,7 @@ def train_target(
 
 
 def summary(name: str, outcome: TrainingOutcome) -> str:
-    """Tell in a sentence or two what a training came to."""
+    """Return the result of a training in one or two sentences."""
     before, after = outcome.before, outcome.after
     told = [figure for figure in _FIGURES if figure in before] or list(before)
     figures = ", ".join(
@@ -197,9 +196,9 @@ def summary(name: str, outcome: TrainingOutcome) -> str:
     if outcome.stopped:
         return (
             f"{name} was stopped before it got better; its weights stay as they were. "
-            f"`reenact target train {name} --resume` goes on from here."
+            f"`reenact target train {name} --resume` continues."
         )
     return (
-        f"{name} did not get clearly better: {figures}. Its weights stay as they were; more video, "
-        "with more expressions in it, is what helps."
+        f"{name} did not get clearly better: {figures}. Its weights stay as they were. More video "
+        "with more expressions would help."
     )

@@ -22,14 +22,14 @@ from reenact.types import Array, Image, Tracker
 
 _SCAN_BUDGET_S: Final = 60.0
 _MAX_SEEN: Final = 512
-"""Maximum number of faces that are kept; of a longer video every second, fourth, ... frame."""
+"""Maximum number of faces that are kept; in a longer video every second, fourth, ... frame."""
 
 _MAX_WIDENING: Final = 1.5
 """Maximum side of a video's square, as a multiple of what its calmest frame needs."""
 
 _MAX_MIRRORED: Final = 0.08
-"""How deep the picture is mirrored beyond its edge, as a share of the square's side. More would
-show a second mouth under a chin that the edge cuts."""
+"""How deep the picture is mirrored beyond its edge, as a fraction of the square's side. More would
+show a second mouth under a chin that the edge cuts off."""
 
 _CUT_LEVELS: Final = 40.0
 _THUMBNAIL_PX: Final = (32, 18)
@@ -73,13 +73,13 @@ class VideoFaces:
 
 
 class CutDetector:
-    """Finds hard cuts in a video, by the mean change of a thumbnail from frame to frame."""
+    """Finds hard cuts in a video by the mean change of a thumbnail from frame to frame."""
 
     def __init__(self) -> None:
         self._before: Array | None = None
 
     def is_cut(self, image: Image) -> bool:
-        """Tell whether a frame, uint8 (H, W, 3) RGB, shows another scene than the one before."""
+        """Return whether a frame, uint8 (H, W, 3) RGB, shows another scene than the one before."""
         small = cv2.resize(image, _THUMBNAIL_PX, interpolation=cv2.INTER_AREA).astype(np.float32)
         before, self._before = self._before, small
         return before is not None and float(np.abs(small - before).mean()) > _CUT_LEVELS
@@ -89,7 +89,7 @@ def scan_video(path: Path, tracker: Tracker) -> VideoFaces:
     """Find a video's longest shot of a face.
 
     The tracker is preferably one for still pictures; it is reset. Raises SourceError if the file is
-    missing, damaged or no video, TargetError if it shows no face.
+    missing, damaged or not a video, TargetError if it shows no face.
     """
     shot = _longest_shot(path, tracker)
     if not shot:
@@ -104,7 +104,7 @@ def scan_video(path: Path, tracker: Tracker) -> VideoFaces:
 
 
 def square(boxes: list[tuple[float, float, float, float]], calm: Array) -> Box:
-    """Return a square around all boxes but rare ones, with the calm face well inside.
+    """Return a square around all boxes except outliers, with the calm face well inside.
 
     Boxes are (left, top, right, bottom) px, `calm` the (478, 3) px landmarks of the calmest face.
     The edges are integers, so that pasting back needs no shift by fractions of a px.
@@ -143,8 +143,8 @@ def _mirrored(numbers: NDArray[np.intp], count: int, max_depth: float) -> NDArra
 def _longest_shot(path: Path, tracker: Tracker) -> list[FoundFace]:
     """Track the face through a video, and return its longest shot.
 
-    A cut, or a face that jumps by its own size, ends a shot because another person may follow.
-    A long video is read in ever larger steps until `_SCAN_BUDGET_S` is over.
+    A cut, or a face that jumps by its own size, ends a shot, because another person may follow.
+    A long video is read in ever larger steps, for at most `_SCAN_BUDGET_S`.
     """
     shots: list[list[FoundFace]] = [[]]
     stride, seen = 1, 0
