@@ -40,7 +40,13 @@ from reenact.models.warp_unet_inputs import ATLAS, FLOW, MAP_CHANNELS, MapChanne
 from reenact.rendering.body_field import torso_flow
 from reenact.rendering.loose_skin import LooseSkin
 from reenact.rendering.mesh_warp import grid_to_crop, interpolate, rasterise
-from reenact.rendering.openings import eye_sources, mouth_sources
+from reenact.rendering.openings import (
+    LIDS,
+    eye_sources,
+    meeting_lids,
+    mouth_sources,
+    unstretched_lashes,
+)
 from reenact.rendering.skin_flow import SkinFlow, shipped_skin_flow
 from reenact.types import Array, Body, MovedPart, Pose
 
@@ -64,6 +70,9 @@ _TREMBLE: Final = 0.5 * _STILL
 """Changes from one frame to the next that are halved for them."""
 
 _OPENINGS: Final = (MapChannel.MOUTH, MapChannel.EYES, MapChannel.IRISES)
+
+_AROUND_LIDS: Final = np.ones((7, 7), np.uint8)
+"""Cells around an eye in which the flow changes where its lids meet."""
 
 _BORDER: Final = tuple(
     (x, y)
@@ -202,11 +211,17 @@ def _fill_openings(
     for channel, share in (MapChannel.UNSEEN_MOUTH, missing), (MapChannel.SHUT, shut):
         maps[..., channel] = 0
         maps[inside.rows, inside.columns, channel] = inside.coverage * share
-    for eye, coverage in enumerate((right, left)):
+    for eye, ((crease, edge), coverage) in enumerate(zip(LIDS, (right, left), strict=True)):
+        lid = _Cells(region_mask(points, [*crease, *edge[-2:0:-1]], side), size_px)
+        lid.blend_flow(unstretched_lashes(lid.sources(maps), *faces, eye, poses), 1.0, maps)
         inside = _Cells(coverage, size_px)
         sources, trust = eye_sources(inside.places, *faces, eye, poses)
         inside.blend_flow(sources, trust, maps)
         maps[inside.rows, inside.columns, MapChannel.SHUT] = inside.coverage * (1 - trust)
+        if trust < 1:
+            around = _Cells(np.asarray(cv2.dilate(coverage, _AROUND_LIDS), np.uint8), size_px)
+            sources, near = meeting_lids(around.places, *faces, eye, poses, cell_px=size_px / side)
+            around.blend_flow(sources, (1 - trust) * near, maps)
     eyes = right | left
     masks = mouth, eyes, cv2.min(irises[0] | irises[1], eyes)
     for channel, mask in zip(_OPENINGS, masks, strict=True):
@@ -223,6 +238,10 @@ class _Cells:
         self.places = places * np.float32(scale) + np.float32(shift)
         self.coverage = mask[self.rows, self.columns] * np.float32(1 / 255)
         self._half = size_px / 2
+
+    def sources(self, maps: Array) -> Array:
+        """Return the (N, 2) crop px that the flow of maps points to."""
+        return self.places + maps[self.rows, self.columns, FLOW] * np.float32(self._half)
 
     def blend_flow(self, sources: Array, trust: float | Array, maps: Array) -> None:
         """Blend a flow that points to (N, 2) crop px into maps, weighted by coverage and trust."""

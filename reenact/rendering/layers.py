@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from reenact.face.aperture import LEFT_EYE, RIGHT_EYE
 from reenact.face.geometry import region_mask
 from reenact.face.topology import EYE_LEFT, EYE_RIGHT, LIPS_INNER, OVAL
 from reenact.models.warp_unet_inputs import (
@@ -54,6 +55,9 @@ _LEFT_BEHIND: Final = 0.04
 
 _FROM_LIDS_PX: Final = 3
 """Distance from which the colours of lids are taken."""
+
+_LASH_LINE: Final = 0.15
+"""Share of an eye's opening, below its upper edge, that is the dark line of its lashes."""
 
 _SMOOTH: Final = (7, 7)
 """Cells over which the outline is smoothed."""
@@ -113,10 +117,16 @@ class Layers:
 
 
 def _shut(picture: Image, landmarks: Array) -> Image:
-    """Fill eyes and mouth of a picture, uint8 (S, S, 3), from lids and lips (Telea 2004)."""
+    """Fill eyes and mouth of a picture, uint8 (S, S, 3), from lids and lips (Telea 2004).
+
+    The dark line of the lashes stays.
+    """
+    below = landmarks.copy()
+    for upper, lower in (RIGHT_EYE, LEFT_EYE):
+        below[upper] += np.float32(_LASH_LINE) * (landmarks[lower] - landmarks[upper])
     inside = np.zeros(picture.shape[:2], np.uint8)
     for opening in (EYE_RIGHT, EYE_LEFT, LIPS_INNER):
-        inside |= region_mask(landmarks, opening, len(picture))
+        inside |= region_mask(below, opening, len(picture))
     filled = cv2.inpaint(picture, inside, _FROM_LIDS_PX, cv2.INPAINT_TELEA)
     return np.asarray(filled, np.uint8)
 

@@ -37,6 +37,19 @@ _LIMBUS_BLEND: Final = 0.5
 _LID_SHADOW: Final = 0.1
 """Share of the opening's height next to a lid that is taken by its shadow and lashes."""
 
+LIDS: Final = (
+    ([33, 247, 30, 29, 27, 28, 56, 190, 133], RIGHT_EYE[0]),
+    ([362, 414, 286, 258, 257, 259, 260, 467, 263], LEFT_EYE[0]),
+)
+"""Crease and edge of the upper lids, each from the corner on the image's left; as in `EYES`."""
+
+_LASHES: Final = 0.16
+_MAX_LASHES: Final = 0.7
+"""Height of the lashes on an upper lid, as a share of half the eye's width, and of the lid's."""
+
+_MEETING_CELLS: Final = 2.5
+"""Where lids meet, the flow is changed up to so many cells from the line between them."""
+
 _CLOSED: Final = 0.2
 """An eye opened less than this share of the reference's opening is closed."""
 
@@ -92,8 +105,8 @@ def eye_sources(
     arguments are those of `mouth_sources`.
 
     Returns:
-        float32 (N, 2) crop px, and a trust from 0 to 1: low where the lids almost meet, because
-        the mesh renders that line as lashes.
+        float32 (N, 2) crop px, and a trust from 0 to 1: low where the lids almost meet, which
+        `meeting_lids` draws.
     """
     edges, iris = EYES[eye]
     shown, wanted = Opening(reference, edges), Opening(drive, edges)
@@ -120,6 +133,64 @@ def eye_sources(
     opened = wanted.height() / max(shown.height() * grown, _MIN_PX)
     trust = float(np.clip((opened - _CLOSED) / _CLOSED, 0, 1))
     return shown.places(source_along, disc + share * (white - disc)), trust
+
+
+def meeting_lids(
+    places: Array,
+    reference: Array,
+    drive: Array,
+    eye: int,
+    poses: tuple[Pose, Pose],
+    *,
+    cell_px: float,
+) -> tuple[Array, Array]:
+    """Return where places around lids that meet come from, so that the line between is smooth.
+
+    The lids keep their size, and the whole eye is swept over within a cell on each side of the
+    line; a flow that jumped there would be drawn in steps. The arguments are those of
+    `mouth_sources`, an index into `EYES`, and the size of a cell of the maps.
+
+    Returns:
+        float32 (N, 2) crop px, and a share from 0 to 1, (N,), that falls off with the distance
+        from the line.
+    """
+    edges, _ = EYES[eye]
+    shown, wanted = Opening(reference, edges), Opening(drive, edges)
+    _, grown = growth(shown, *poses)
+    along, across = wanted.measure(places).T
+    beyond = across - (wanted.upper(along) + wanted.lower(along)) / 2
+    share = np.minimum(
+        _MEETING_CELLS - np.abs(beyond) / cell_px, (wanted.reach - np.abs(along)) / cell_px
+    )
+    along = along * shown.reach / wanted.reach
+    top = shown.upper(along)
+    swept = np.clip((beyond / cell_px + 1) / 2, 0, 1) * (shown.lower(along) - top)
+    return shown.places(along, top + beyond / grown + swept), np.clip(share, 0, 1)
+
+
+def unstretched_lashes(
+    sources: Array, reference: Array, drive: Array, eye: int, poses: tuple[Pose, Pose]
+) -> Array:
+    """Return where places on an upper lid come from, (N, 2) crop px.
+
+    The mesh stretches a lid that comes down. Here only the skin between crease and lashes is.
+    `sources` are those of the mesh, (N, 2) crop px of the reference; all else is as in
+    `eye_sources`.
+    """
+    shown, wanted = Opening(reference, LIDS[eye]), Opening(drive, LIDS[eye])
+    _, grown = growth(shown, *poses)
+    along, across = shown.measure(sources).T
+    edge = shown.lower(along)
+    height = np.maximum(edge - shown.upper(along), _MIN_PX)
+    there = along * wanted.reach / shown.reach
+    driven = np.maximum((wanted.lower(there) - wanted.upper(there)) / grown, height)
+    lashes = np.minimum(_LASHES * shown.reach, _MAX_LASHES * height)
+    above = edge - across
+    drawn = above * driven / height
+    skin = (height - lashes) / np.maximum(driven - lashes, _MIN_PX)
+    moved = np.minimum(drawn, lashes) + skin * np.maximum(drawn - lashes, 0)
+    on_lid = (above > 0) & (above < height)
+    return shown.places(along, np.where(on_lid, edge - moved, across))
 
 
 def _increasing(reach: float, middle: float, half: float) -> Array:

@@ -11,7 +11,7 @@ from reenact.face.geometry import (
     to_image,
 )
 from reenact.rendering import openings
-from reenact.rendering.openings import EYES
+from reenact.rendering.openings import EYES, LIDS
 from reenact.types import Array, Pose
 
 BOTH = pytest.mark.parametrize("eye", [0, 1])
@@ -106,10 +106,45 @@ def test_lids_in_one_line_are_no_error() -> None:
 
 
 @BOTH
-def test_shut_lids_are_left_to_the_mesh(eye: int) -> None:
+def test_an_eye_that_is_almost_shut_has_no_inside(eye: int) -> None:
     trusts = []
     for opened in (0.0, 0.15, 0.3, 0.5, 1.2):
         drive = face(opened=opened, scale=70.0)
         trusts.append(eye_sources(inside(drive, eye), face(), drive, eye)[1])
     assert trusts == sorted(trusts)
     assert trusts[1] == 0 < trusts[2] < 1 == trusts[3]
+
+
+def on_lid(points: Array, eye: int, above_px: Array) -> Array:
+    """Return (N, 2) places so far above the middle of an upper lid's edge."""
+    _, edge = LIDS[eye]
+    middle = points[edge[len(edge) // 2], :2]
+    return np.asarray(middle - np.stack([0 * above_px, above_px], axis=1), np.float32)
+
+
+@BOTH
+def test_lashes_keep_their_size_as_a_lid_comes_down(eye: int) -> None:
+    reference, drive = face(scale=180.0), face(opened=0.1, scale=180.0)
+    poses = estimate_pose(reference), estimate_pose(drive)
+    crease, edge = LIDS[eye]
+    height, driven = (
+        float(points[edge[4], 1] - points[crease[4], 1]) for points in (reference, drive)
+    )
+    assert driven > 1.3 * height, "the mesh stretches this lid"
+    drawn = np.linspace(0.01, 0.99, 50, dtype=np.float32) * np.float32(driven)
+    by_mesh = on_lid(reference, eye, drawn * np.float32(height / driven))
+    found = openings.unstretched_lashes(by_mesh, reference, drive, eye, poses)
+    above = on_lid(reference, eye, np.zeros(1))[0, 1] - found[:, 1]
+    is_lash = drawn < 0.05 * 180 * 0.5
+    np.testing.assert_allclose(above[is_lash], drawn[is_lash], rtol=0.1, atol=0.1)
+    assert (np.diff(above) > 0).all()
+    assert abs(above[-1] - height) < 0.05 * height, "the crease stays"
+
+
+@BOTH
+def test_a_lid_that_has_not_moved_is_not_changed(eye: int) -> None:
+    points = face(roll=0.2)
+    poses = estimate_pose(points), estimate_pose(points)
+    places = on_lid(points, eye, np.linspace(-3, 12, 20, dtype=np.float32))
+    found = openings.unstretched_lashes(places, points, points, eye, poses)
+    np.testing.assert_allclose(found, places, atol=0.02)

@@ -5,7 +5,13 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from reenact.face.geometry import canonical_face, estimate_pose, region_mask, to_image
+from reenact.face.geometry import (
+    canonical_face,
+    estimate_pose,
+    region_mask,
+    rotation_matrix,
+    to_image,
+)
 from reenact.face.regions import LID_INDEX
 from reenact.face.topology import EYE_LEFT, EYE_RIGHT, LIPS_INNER
 from reenact.models.warp_unet_inputs import MAP_CHANNELS, MapChannel
@@ -97,16 +103,37 @@ def with_jaw(opened: float) -> Array:
 def test_nothing_shows_between_lids_and_lips_that_meet(
     loops: tuple[tuple[int, ...], ...], face: Callable[[float], Array], opened: float
 ) -> None:
-    """What is inside is green; as they almost meet, it is as thin as a cell of the maps."""
+    """What is inside, below the lashes, is green; almost met, it is as thin as a cell."""
     pose = Pose(np.eye(3, dtype=np.float32), MIDDLE, 60.0)
     reference, drive = to_image(face(1.0), pose), to_image(face(opened), pose)
-    inside = np.max([region_mask(reference, loop, 256) for loop in loops], axis=0) > 127
+    lashes = reference.copy()
+    upper, lower = LID_INDEX.T
+    lashes[upper] += 0.25 * (reference[lower] - reference[upper])
+    inside = np.max([region_mask(lashes, loop, 256) for loop in loops], axis=0) > 127
     picture = np.where(inside[..., None], GREEN, RED).astype(np.uint8)
     layers = Layers.of(picture, np.full((64, 64), 255, np.uint8), reference)
     maps = head_mesh().maps(reference, drive, 256, SIDE, poses=(pose, pose))
     drawn = compose(enlarged(layers.person), layers, maps, SOMEWHERE)
     green = drawn[..., 1].max()
     assert green > 150 if opened == 1 else green < 60
+
+
+@pytest.mark.parametrize("roll", [0.15, 0.3])
+def test_the_line_between_shut_lids_has_no_steps(roll: float) -> None:
+    pose = Pose(rotation_matrix(np.array([0, 0, roll], np.float32)), MIDDLE, 60.0)
+    reference, drive = (to_image(with_eyes(opened), pose) for opened in (1.0, 0.0))
+    picture = np.full((512, 512, 3), RED, np.uint8)
+    corners = 2 * reference[[33, 133], :2]
+    rows, columns = np.indices((512, 512))
+    below = rows > np.interp(columns, *corners.T)
+    picture[below] = GREEN
+    layers = Layers.of(picture, np.full((64, 64), 255, np.uint8), 2 * reference)
+    maps = head_mesh().maps(reference, drive, 256, SIDE, poses=(pose, pose))
+    drawn = compose(enlarged(layers.person), layers, maps, SOMEWHERE)[..., 1].astype(int)
+    first, last = np.round(2 * np.interp([0.2, 0.8], [0, 1], drive[[33, 133], 0])).astype(int)
+    line = np.array([(drawn[150:350, x] > 127).argmax() for x in range(first, last)])
+    curve = np.polyval(np.polyfit(np.arange(len(line)), line, 3), np.arange(len(line)))
+    assert np.abs(line - curve).max() < 0.8
 
 
 def test_without_a_face_in_the_crop_the_picture_is_composed_as_it_is() -> None:
