@@ -302,6 +302,12 @@ class OutputSettings(Section):
         description="the colour of the background, #rrggbb",
         json_schema_extra={"format": "color", "live": True},
     )
+    label: Live[str] = Field(
+        "",
+        max_length=60,
+        description="text in the lower left corner, such as AI, that tells viewers that the "
+        "picture is synthetic; empty: none",
+    )
     max_side: int = Field(
         1280,
         ge=128,

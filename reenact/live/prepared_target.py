@@ -10,6 +10,7 @@ import numpy as np
 from reenact.config import OutputSettings
 from reenact.imaging import letterbox
 from reenact.rendering.compositing import Paster
+from reenact.rendering.label import write_label
 from reenact.types import Drive, Frame, Image, Renderer, Target
 
 if TYPE_CHECKING:
@@ -66,6 +67,9 @@ class PreparedTarget:
         alpha = None
         if self.backdrop is not None and output.background != "keep":
             picture, alpha = self.backdrop.lay(picture, drive, output)
+        if output.label.strip():
+            alpha = None if alpha is None else alpha.copy()
+            write_label(picture, alpha, output.label.strip())
         if output.show_raw_camera:
             side = picture.shape[0]
             nobody = np.zeros((side, side, 3), np.uint8)

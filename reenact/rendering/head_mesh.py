@@ -212,7 +212,7 @@ def _fill_openings(
         maps[..., channel] = 0
         maps[inside.rows, inside.columns, channel] = inside.coverage * share
     for eye, ((crease, edge), coverage) in enumerate(zip(LIDS, (right, left), strict=True)):
-        lid = _Cells(region_mask(points, [*crease, *edge[-2:0:-1]], side), size_px)
+        lid = _Cells(region_mask(points, (*crease, *edge[-2:0:-1]), side), size_px)
         lid.blend_flow(unstretched_lashes(lid.sources(maps), *faces, eye, poses), 1.0, maps)
         inside = _Cells(coverage, size_px)
         sources, trust = eye_sources(inside.places, *faces, eye, poses)

@@ -77,6 +77,22 @@ def test_the_background_is_changed_live(stage: Stage) -> None:
         stage.controls.update("output", "background_colour", "red")
 
 
+def test_a_label_is_written_live(stage: Stage) -> None:
+    corner = (slice(-60, None), slice(0, 120))
+    kept = stage.picture().image
+    stage.controls.update("output", "label", "AI")
+    labelled = stage.picture().image
+    assert np.abs(labelled[corner].astype(int) - kept[corner]).mean() > 10
+    assert np.abs(labelled[FACE].astype(int) - kept[FACE]).mean() < 2
+    stage.controls.update("output", "background", "transparent")
+    cut = stage.picture()
+    assert cut.alpha is not None
+    assert cut.alpha[corner].max() == 255
+    stage.controls.update("output", "background", "keep")
+    stage.controls.update("output", "label", "")
+    assert np.abs(stage.picture().image[corner].astype(int) - kept[corner]).mean() < 2
+
+
 def test_size_and_rate_are_changed_live(stage: Stage) -> None:
     before = stage.picture().size
     assert stage.controls.settings()["output.max_side"] == 1280

@@ -134,7 +134,7 @@ def test_lashes_keep_their_size_as_a_lid_comes_down(eye: int) -> None:
     drawn = np.linspace(0.01, 0.99, 50, dtype=np.float32) * np.float32(driven)
     by_mesh = on_lid(reference, eye, drawn * np.float32(height / driven))
     found = openings.unstretched_lashes(by_mesh, reference, drive, eye, poses)
-    above = on_lid(reference, eye, np.zeros(1))[0, 1] - found[:, 1]
+    above = on_lid(reference, eye, np.zeros(1, np.float32))[0, 1] - found[:, 1]
     is_lash = drawn < 0.05 * 180 * 0.5
     np.testing.assert_allclose(above[is_lash], drawn[is_lash], rtol=0.1, atol=0.1)
     assert (np.diff(above) > 0).all()

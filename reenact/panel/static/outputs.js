@@ -7,7 +7,8 @@ import { T } from "./texts.js";
 import { settings, widget } from "./widgets.js";
 
 const PICTURE = [
-  "output.background", "output.background_colour", "renderer.size", "output.max_side", "output.fps",
+  "output.background", "output.background_colour", "output.label", "renderer.size",
+  "output.max_side", "output.fps",
 ];
 
 /** A switch for one output, with what it is for. */
