@@ -175,35 +175,47 @@ def move_person(fine: Image, layers: Layers, maps: Array, mouth: MouthPlace) -> 
     """
     size = len(layers.background)
     flow = _resized(maps[..., FLOW], size)
-    _tear_at_outline(flow, maps)
+    torn = _tear_at_outline(flow, maps)
     zoom = len(fine) // size
     source = sources(flow, zoom)
     person = warp_image(fine, source)
+    if torn is not None:
+        places, edge = torn  # px of one side or the other; a mean of both has no steps
+        cv2.copyTo(cv2.blur(person[places], (3, 3)), edge, person[places])
     _leave_rim(person, layers.rimless, maps, source, zoom)
     _draw_shut(person, layers.shut, maps, source, zoom)
     _fill_mouth(person, layers.mouth, maps, mouth)
     return person
 
 
-def _tear_at_outline(flow: Array, maps: Array) -> None:
+def _tear_at_outline(
+    flow: Array, maps: Array
+) -> tuple[tuple[slice, ...], NDArray[np.uint8]] | None:
     """Let an enlarged flow, (S, S, 2), jump where a turned face hides what is behind it; in place.
 
     Interpolated, it would show all that lies between them in the reference, as a line with steps.
+
+    Returns:
+        The face's box, and uint8 (H, W) of it, 255 at px beside a jump; None: there is no jump.
     """
     skin = maps[..., MapChannel.SKIN]
     if not skin.any():
-        return
+        return None
     cells, places = _enlarged_box(skin, flow)
     skin, coarse = np.ascontiguousarray(skin[cells]), np.ascontiguousarray(maps[..., FLOW][cells])
     jumps = _jumps(coarse, skin)
     if jumps.max() <= _TEAR:
-        return
+        return None
     face, rest = (_continued(coarse, cover) for cover in (skin, 1 - skin))
     box = flow[places]
     size = box.shape[1::-1]
     there = cv2.resize(rest, size)
-    cv2.copyTo(cv2.resize(face, size), _above(cv2.blur(skin, _SMOOTH), 0.5, size), there)
-    cv2.copyTo(there, _above(cv2.dilate(jumps, _AROUND), _TEAR, size), box)
+    inside = _above(cv2.blur(skin, _SMOOTH), 0.5, size)
+    near = _above(cv2.dilate(jumps, _AROUND), _TEAR, size)
+    cv2.copyTo(cv2.resize(face, size), inside, there)
+    cv2.copyTo(there, near, box)
+    edge = cv2.morphologyEx(inside, cv2.MORPH_GRADIENT, _AROUND)
+    return places, np.asarray(cv2.min(edge, near), np.uint8)
 
 
 def _jumps(flow: Array, cover: Array) -> Array:

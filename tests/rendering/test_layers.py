@@ -64,6 +64,8 @@ def test_nothing_between_face_and_hair_shows_at_the_outline(size: int, cells_off
     is_red = picture[..., 0] > 100
     assert is_red[distance < 0.245].all()
     assert not is_red[distance > 0.255].any(), "the outline follows no steps of the cells"
+    at_edge = np.abs(distance - 0.25) < 1 / size
+    assert np.abs(np.diff(picture[..., 0].astype(int), axis=1))[at_edge[:, 1:]].max() < 150
 
 
 @pytest.mark.parametrize("size", [256, 512])
