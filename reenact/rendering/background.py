@@ -38,6 +38,16 @@ _RIM: Final = 0.02
 _SMOOTHNESS: Final = 30.0
 """Regularisation of the guided filter, in squared levels."""
 
+_CAP_ROWS: Final = (0.02, 0.08)
+"""Depths below the picture's upper edge, as shares of the side, at which a head that the edge cuts
+is measured. Nearer to it the segmentation is not exact."""
+
+_ROUNDING: Final = 1.3
+"""Heads narrow faster above the edge than below it, like ellipses."""
+
+_CAP: Final = (0.8, 3.0)
+"""Half the width of such a head at the edge, over the height that is missing: least and most."""
+
 _RADIUS_PX: Final = 3
 _SOFT: Final = 1 / 256
 
@@ -79,6 +89,60 @@ def layers_of(
     fine = in_bytes(refined(person.astype(np.float32) / 255, image, reach_px, _COVERAGE))
     scene = _blended(image, _painted(image, hidden), _softened(whole))
     return scene, share, np.minimum(share, np.maximum(fine, face))
+
+
+def closed_above(
+    picture: Image, person: NDArray[np.uint8], first_row: int, column: float
+) -> tuple[Image, NDArray[np.uint8]]:
+    """Return a picture and its people, where a head that the upper edge cuts is closed above it.
+
+    The head goes on in its mirror image, which narrows as its outline does at the edge.
+
+    Args:
+        picture: uint8 (S, S, 3) RGB.
+        person: uint8 (S, S), by people; 255 is all.
+        first_row: the first row that is known; those above are drawn.
+        column: of the middle of the face.
+    """
+    picture, person = picture.copy(), person.copy()
+    person[:first_row] = 0
+    depths = [max(1, round(share * len(picture))) for share in _CAP_ROWS]
+    upper, lower = (_span(person[first_row + depth], column) for depth in depths)
+    if upper is None or lower is None:
+        return picture, person
+    (left, right), (lower_left, lower_right) = upper, lower
+    middle, half, below = (left + right) / 2, (right - left) / 2, (lower_right - lower_left) / 2
+    # The outline is taken for a parabola: the square of its width grows evenly with the depth.
+    growth = _ROUNDING * (below**2 - half**2) / (depths[1] - depths[0])
+    growth = float(np.clip(growth, half * _CAP[0], half * _CAP[1]))
+    square = half**2 - growth * depths[0]
+    above = np.arange(first_row, 0, -1, dtype=np.float32)[:, None] - np.float32(0.5)
+    own = np.sqrt(np.maximum(square - growth * above, 1))
+    mirrored = np.sqrt(np.maximum(square + growth * above, 1))
+    aside = np.arange(len(picture), dtype=np.float32) - np.float32(middle)
+    inside = (np.abs(aside) <= own) & (square > growth * above)
+    # Beside the head, the wall that is next to it at the edge goes on.
+    reach = half + _HIDDEN_DILATION * len(picture)
+    wall = np.where(aside < 0, np.minimum(aside, -reach), np.maximum(aside, reach))
+    across = middle + np.where(inside, aside * (mirrored / own), wall)
+    down = first_row + np.where(inside, above, 0)
+    picture[:first_row] = cv2.remap(
+        picture,
+        across.astype(np.float32),
+        down.astype(np.float32),
+        cv2.INTER_LINEAR,
+        borderMode=cv2.BORDER_REPLICATE,
+    )
+    person[:first_row][inside] = 255
+    return picture, person
+
+
+def _span(row: NDArray[np.uint8], column: float) -> tuple[int, int] | None:
+    """Return the first and last px of the people in a row around a column; None: nobody."""
+    covered = np.flatnonzero(np.diff(np.pad(row > 127, 1).astype(np.int8)))
+    spans = covered.reshape(-1, 2) - [0, 1]
+    near = [(int(a), int(b)) for a, b in spans if a <= column <= b and b > a]
+    return near[0] if near else None
 
 
 def refined(mask: Array, image: Image, reach_px: int, coverage: tuple[float, float]) -> Array:

@@ -104,6 +104,12 @@ def edge_fade(target: Target, side: int) -> Array:
     return np.asarray(np.minimum.outer(down, across)[..., None], dtype=np.float32)
 
 
+def share_above(target: Target) -> float:
+    """Return how much of the crop, at its top, lies above the plate, as a share of its side."""
+    reach = target.crop_size * float(target.crop_to_plate[0, 0])
+    return max(0.0, -float(target.crop_to_plate[1, 2]) / reach)
+
+
 def _aligned_plate(target: Target, max_side: int) -> tuple[Image, tuple[int, int, int]]:
     """Return the plate with even sides, and the crop's left, top and side in px of it."""
     plate, affine = target.plate, target.crop_to_plate.astype(np.float64)

@@ -29,7 +29,8 @@ from reenact.models.warp_unet_inputs import (
     shipped_weights,
 )
 from reenact.registry import RendererSpec
-from reenact.rendering.compositing import edge_fade
+from reenact.rendering.background import closed_above
+from reenact.rendering.compositing import edge_fade, share_above
 from reenact.rendering.head_mesh import steadied
 from reenact.rendering.layers import (
     Corner,
@@ -88,8 +89,11 @@ class WarpUNetRenderer:
         shown = zip(
             target.references, target.landmarks, people, reference_bodies(target), strict=True
         )
+        above = share_above(target)
         self._references = [
-            Reference.of(np.asarray(picture), person, points, side_px, body)
+            Reference.of(
+                *_closed(np.asarray(picture), person, points, above), points, side_px, body
+            )
             for picture, points, person, body in shown
         ]
         self._seen = SeenFaces.of(landmarks)
@@ -187,6 +191,17 @@ def person_coverage(
     """
     for mask, points in zip(person_masks(pictures), landmarks, strict=True):
         yield in_bytes(mask * shows_person(mask, points))
+
+
+def _closed(
+    picture: Image, person: NDArray[np.uint8], landmarks: Array, above: float
+) -> tuple[Image, NDArray[np.uint8]]:
+    """Return a reference and its coverage, closed above what its plate shows."""
+    first_row = round(above * len(picture))
+    if first_row == 0 or not person.any():
+        return picture, person
+    fine = np.asarray(cv2.resize(person, picture.shape[1::-1]), np.uint8)
+    return closed_above(picture, fine, first_row, float(landmarks[:, 0].mean()))
 
 
 WARP_UNET: Final = RendererSpec(

@@ -20,27 +20,22 @@ _BEFORE: Final = np.array([0.125, 0.25], np.float32)
 _SEAM: Final = 0.1
 """Share of the usual crop over which another reference passes into the first one's picture."""
 
-_LEAST: Final = 0.01
-"""Share of its side by which the plate has to go beyond the crop."""
-
 
 def with_surroundings(target: Target) -> Target:
     """Return the target with a wider crop, whose surroundings are those of its plate.
 
-    A target whose plate ends at the top and the sides of the crop is returned as it is.
+    Beyond the plate its mirror image goes on. A target that has a wider crop is returned as it is.
     """
     size = target.crop_size
-    scale, place = float(target.crop_to_plate[0, 0]), target.crop_to_plate[:, 2]
-    width = target.plate.shape[1]
-    beyond = max(place[0], place[1], width - (place[0] + size * scale))
-    if target.extent != 1 or beyond < _LEAST * size * scale:
+    scale = float(target.crop_to_plate[0, 0])
+    if target.extent != 1:
         return target
     side = round(size * _EXTENT)
     before = np.round(_BEFORE * size)
     affine = target.crop_to_plate.copy()
     affine[:, 2] -= scale * before
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-    border = cv2.BORDER_REPLICATE
+    border = cv2.BORDER_REFLECT_101
     around = np.asarray(
         cv2.warpAffine(target.plate, affine, (side, side), flags=flags, borderMode=border), np.uint8
     )

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from reenact.config import TrackingSettings
 from reenact.face.mediapipe_tracker import MediaPipeTracker
-from reenact.rendering.background import layers_of, without_person
+from reenact.rendering.background import closed_above, layers_of, without_person
 from reenact.rendering.warp_unet import person_coverage
 from reenact.types import Array, Frame, Image
 from support.faces import portrait_target
@@ -118,3 +118,36 @@ def test_one_share_has_no_rim_of_the_wall() -> None:
     assert rimless[top - 4 : top - 2, x].max() < 100
     assert rimless[top : top + 10, x].min() > 250
     assert (rimless <= share).all()
+
+
+def head(middle: tuple[float, float], half: tuple[float, float]) -> NDArray[np.bool_]:
+    """Return (256, 256), True in an ellipse; x before y."""
+    y, x = np.mgrid[:256, :256]
+    return np.asarray(((x - middle[0]) / half[0]) ** 2 + ((y - middle[1]) / half[1]) ** 2 < 1)
+
+
+def test_a_head_that_the_edge_cuts_is_closed_above_it() -> None:
+    first_row = 80
+    whole = head((120, 150), (60, 90))
+    striped = np.where(np.indices(whole.shape).sum(0) // 4 % 2, 40, 80)
+    picture = np.where(whole, striped, 200).astype(np.uint8)[..., None].repeat(3, axis=2)
+    person = np.where(whole, 255, 0).astype(np.uint8)
+    picture[:first_row] = picture[first_row]
+    person[:first_row] = person[first_row]
+    closed, found = closed_above(picture, person, first_row, 118.0)
+    np.testing.assert_array_equal(closed[first_row:], picture[first_row:])
+    np.testing.assert_array_equal(found[first_row:], person[first_row:])
+    is_head, true = found[:first_row] > 0, whole[:first_row] > 0
+    assert (is_head & true).sum() > 0.75 * (is_head | true).sum()
+    hair, wall = closed[:first_row, :, 0][is_head], closed[:first_row, :, 0][~is_head]
+    assert (hair < 100).mean() > 0.95
+    assert hair.std() > 10, "with its detail"
+    assert (wall > 190).all()
+
+
+def test_a_head_below_the_edge_is_left_alone() -> None:
+    person = np.where(head((120, 190), (60, 60)), 255, 0).astype(np.uint8)
+    picture = np.dstack([person] * 3)
+    closed, found = closed_above(picture, person, 80, 120.0)
+    np.testing.assert_array_equal(closed, picture)
+    np.testing.assert_array_equal(found, person)

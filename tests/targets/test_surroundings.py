@@ -46,12 +46,37 @@ def test_a_wider_crop_shows_the_plate_around_the_usual_one() -> None:
     assert resize_target(wide, 480).usual_size == 384
 
 
-def test_a_crop_without_surroundings_stays() -> None:
-    usual = portrait_target()
-    alone = replace(usual, plate=usual.references[0], crop_to_plate=np.eye(2, 3, dtype=np.float32))
-    assert with_surroundings(alone) is alone
-    wide = with_surroundings(usual)
+def test_a_wider_crop_stays() -> None:
+    wide = with_surroundings(portrait_target())
     assert with_surroundings(wide) is wide
+
+
+def cut_at(target: Target, row: int) -> Target:
+    """Return the target with a picture that begins at a row of its crop."""
+    picture = target.references[0].copy()
+    picture[:row] = picture[row]
+    first = round(
+        float(transform_points(np.array([[0, row, 0]], np.float32), target.crop_to_plate)[0, 1])
+    )
+    affine = target.crop_to_plate - np.array([[0, 0, 0], [0, 0, first]], np.float32)
+    return replace(
+        target, references=picture[None], plate=target.plate[first:], crop_to_plate=affine
+    )
+
+
+def test_a_head_that_the_upper_edge_cuts_is_closed_when_it_comes_down() -> None:
+    """Its hair is as wide at the edge as in the whole picture, not as at the cut."""
+    whole = portrait_target()
+    cut = cut_at(whole, 16)
+    left, side = int(cut.crop_to_plate[0, 2]), int(256 * cut.crop_to_plate[0, 0])
+    widths = []
+    for one in (with_surroundings(whole), with_surroundings(cut), cut):
+        picture = drawn(one, (0, 0.25))
+        row = picture[len(picture) - len(cut.plate) + 2, left : left + side].astype(int)
+        wall = np.median(row[: side // 6], axis=0)
+        widths.append(int((np.abs(row - wall).max(axis=1) > 40).sum()))
+    true, closed, open_ = widths
+    assert abs(closed - true) < 0.6 * abs(open_ - true), widths
 
 
 def test_hair_above_the_usual_crop_moves_with_the_head() -> None:
