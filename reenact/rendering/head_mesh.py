@@ -42,7 +42,7 @@ from reenact.rendering.loose_skin import LooseSkin
 from reenact.rendering.mesh_warp import grid_to_crop, interpolate, rasterise
 from reenact.rendering.openings import eye_sources, mouth_sources
 from reenact.rendering.skin_flow import SkinFlow, shipped_skin_flow
-from reenact.types import Array, Body, MovedPart, Pose
+from reenact.types import HEAD_ALONE, Array, Body, MovedPart, Pose
 
 _SHARES: Final = ((0.95, 0.8), (0.7, 0.7))
 """Of each of `RINGS`: share of the head's motion above the chin, of the body's below it."""
@@ -109,28 +109,25 @@ class HeadMesh:
         size_px: int,
         *,
         follows: Pose | None = None,
-        hair: MovedPart | None = None,
+        body: Body = HEAD_ALONE,
     ) -> tuple[Array, Array]:
-        """Return the (V, 3) vertices on reference and driven face.
-
-        `hair` is that of `Body`, all else is as of `maps`.
-        """
+        """Return the (V, 3) vertices on reference and driven face; arguments as of `maps`."""
         start, end = poses
         held = _damped_pose(start, follows or end, _STILL)
         pivot = neck_joint(reference, start)
-        body = move_rigidly(pivot, start, held) - pivot
+        shoulders = move_rigidly(pivot, start, held) - pivot
         ring = on_skull(rings(reference)[:, :2], start)
         lower = np.clip((ring[:, 1:2] - reference[CHIN, 1]) / (start.scale * 0.5), 0, 1)
         head = _OF_HEAD * (turn_skull(ring, start, held) - ring)
-        if hair is not None:
+        if body.hair is not None:
             seen = turn_skull(ring, start, end)
-            seen[:, :2] = _moved(seen[:, :2], hair, size_px)
-            head += np.float32(hair.share) * (seen - ring - head)
-        moved_ring = ring + (1 - lower) * head + lower * _OF_BODY * body
+            seen[:, :2] = _moved(seen[:, :2], body.hair, size_px)
+            head += np.float32(body.hair.share) * (seen - ring - head)
+        moved_ring = ring + (1 - lower) * head + lower * _OF_BODY * shoulders
         moved_ring[:, 2] += size_px  # behind the face, however it turns
         border = np.insert(np.array(_BORDER, np.float32), 2, 1.0, axis=1) * size_px
         moved = border.copy()
-        moved[border[:, 1] > size_px, :2] += _FLOOR_SHARE * body[:2]
+        moved[border[:, 1] > size_px, :2] += _FLOOR_SHARE * shoulders[:2]
         from_ = np.concatenate([reference, ring, border])
         to = np.concatenate([drive, moved_ring, moved])
         return from_.astype(np.float32), to.astype(np.float32)
@@ -144,7 +141,7 @@ class HeadMesh:
         *,
         poses: tuple[Pose, Pose] | None = None,
         follows: Pose | None = None,
-        body: Body | None = None,
+        body: Body = HEAD_ALONE,
     ) -> Array:
         """Rasterise the driven head: float32 (side, side, MAP_CHANNELS), see `MapChannel`.
 
@@ -155,13 +152,12 @@ class HeadMesh:
             side: side of the maps in cells.
             poses: of reference and drive; None: they are estimated here.
             follows: the pose that hair and body follow, of `steadied`; None: that of the drive.
-            body: where torso and hair are; None: they follow the head.
+            body: where torso and hair are.
         """
         poses = poses or (estimate_pose(reference), estimate_pose(drive))
         drive = self._loose_skin.stretched(reference, drive, poses)
         reference = self._skin_flow.moved(reference, drive, poses)
-        hair, torso = (None, None) if body is None else (body.hair, body.torso)
-        start, end = self.vertices(reference, drive, poses, size_px, follows=follows, hair=hair)
+        start, end = self.vertices(reference, drive, poses, size_px, follows=follows, body=body)
         scale, shift = grid_to_crop(side, size_px)
         points = (end[:, :2] - shift) / scale
         cells = rasterise(points, self.triangles, side, end[:, 2])
@@ -173,9 +169,9 @@ class HeadMesh:
         result = np.moveaxis(planes, 0, -1)
         flow, planes[ATLAS] = np.split(np.moveaxis(drawn, -1, 0), [2])
         is_face = planes[MapChannel.SKIN] = self._is_face[cells] & (cells >= 0)
-        if torso is not None:
+        if body.torso is not None:
             skin = region_mask((reference - shift) / scale, OVAL, side)
-            *there, weight = torso_flow(torso, drive, poses[1].scale, size_px, side)
+            *there, weight = torso_flow(body.torso, drive, poses[1].scale, size_px, side)
             flow += _outside(skin, flow, weight * ~is_face * (there - flow))
         # Where the head folds, single cells may show a far layer and would appear as specks.
         planes[FLOW] = [cv2.medianBlur(plane, 3) for plane in flow]

@@ -21,7 +21,7 @@ from reenact.rendering.background import refined
 from reenact.rendering.compositing import edge_fade
 from reenact.rendering.head_mesh import head_mesh
 from reenact.rendering.mesh_warp import warp_image
-from reenact.types import Array, Body, Image, Target
+from reenact.types import HEAD_ALONE, Array, Body, Image, Target
 
 Alpha = NDArray[np.uint8]
 """uint8 (H, W), 255 opaque."""
@@ -71,12 +71,12 @@ class Matte:
         self._cut = (slice(y0 - top, y1 - top), slice(x0 - left, x1 - left))
         self._fade = edge_fade(target, _GRID_SIDE)
 
-    def alpha(self, landmarks: Array, body: Body | None = None) -> Alpha:
+    def alpha(self, landmarks: Array, body: Body = HEAD_ALONE) -> Alpha:
         """Return the alpha channel for driven landmarks, uint8 (H, W), a new array each time.
 
         Args:
             landmarks: float32 (478, 3), px of the crop, as given to the renderer.
-            body: what is known of torso and hair; None: nothing.
+            body: what is known of torso and hair.
         """
         maps = head_mesh().maps(self._neutral, landmarks, self._crop_px, _GRID_SIDE, body=body)
         flow = maps[..., FLOW] * self._fade * np.float32(self._side / 2)

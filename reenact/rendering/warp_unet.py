@@ -6,6 +6,7 @@ Importing this module loads no torch.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -33,12 +34,13 @@ from reenact.rendering.compositing import edge_fade
 from reenact.rendering.head_mesh import steadied
 from reenact.rendering.layers import (
     Corner,
+    Reference,
     add_residual,
     follow_box,
     in_box,
     maps_in_box,
 )
-from reenact.rendering.reference import Painter, Reference
+from reenact.rendering.painter import Painter
 from reenact.rendering.reference_ranking import SeenFaces
 from reenact.types import Array, Body, Drive, Image, Pose, Target
 
@@ -88,13 +90,14 @@ class WarpUNetRenderer:
         shown = zip(
             target.references, target.landmarks, people, reference_bodies(target), strict=True
         )
-        self._references = [
+        references = [
             Reference.of(np.asarray(picture), person, points, side_px, body)
             for picture, points, person, body in shown
         ]
-        self._seen = SeenFaces.of(landmarks)
-        self._edge_fade = edge_fade(target, side_px // MAP_STEM)
-        self._painters: dict[int, Painter] = {}
+        fade = edge_fade(target, side_px // MAP_STEM)
+        # A picture fades between two of them.
+        self._painter = lru_cache(maxsize=2)(lambda number: Painter(references[number], fade))
+        self._seen = SeenFaces(landmarks)
         self.reset()
 
     def render(self, drive: Drive) -> Image:
@@ -134,13 +137,8 @@ class WarpUNetRenderer:
 
     def _draw(self, number: int, landmarks: Array, pose: Pose, body: Body) -> Image:
         """Draw from one reference; the landmarks are in the network's px."""
-        if number not in self._painters:
-            if len(self._painters) == 2:  # of those between which a picture fades
-                self._painters.clear()
-            self._painters[number] = Painter(self._references[number])
-        picture, maps = self._painters[number].paint(
-            landmarks, pose, follows=self._hair, body=body, edge_fade=self._edge_fade
-        )
+        painter = self._painter(number)
+        picture, maps = painter.paint(landmarks, pose, follows=self._hair, body=body)
         assert self._corner is not None
         zoom = len(picture) / self._side_px
         cells = maps_in_box(maps, self._corner)
@@ -151,7 +149,7 @@ class WarpUNetRenderer:
 
     def _choose(self, landmarks: Array, dt_s: float) -> int:
         """Return the index of the reference to draw from, and advance the fade towards it."""
-        if len(self._references) == 1:
+        if len(self._seen) == 1:
             return 0
         if self._fading_from is None:
             distances = self._seen.distances(landmarks)

@@ -47,7 +47,7 @@ class TargetClip:
         pictures = (self.images[i] for i in self.references)
         people = person_coverage(pictures, self.landmarks[self.references])
         self._people = dict(zip(self.references.tolist(), people, strict=True))
-        self._faces = SeenFaces.of(self.landmarks[self.references])
+        self._faces = SeenFaces(self.landmarks[self.references])
         self.chances = rarity(self.landmarks[self.trained])
         self.held_out = [self.pair(self.nearest_reference(i), i) for i in held_out]
 

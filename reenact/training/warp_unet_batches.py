@@ -12,8 +12,8 @@ from reenact.face.geometry import estimate_pose, region_mask, square_to_crop, tr
 from reenact.face.topology import EYE_LEFT, EYE_RIGHT, LIPS_OUTER
 from reenact.imaging import resized_square
 from reenact.models.warp_unet_inputs import NETWORK_PX
-from reenact.rendering.layers import follow_box, in_box, maps_in_box
-from reenact.rendering.reference import Painter, Reference
+from reenact.rendering.layers import Reference, follow_box, in_box, maps_in_box
+from reenact.rendering.painter import Painter
 from reenact.training.augmentation import Pair
 from reenact.training.sampling import Batch
 from reenact.types import Array
