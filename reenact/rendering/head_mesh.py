@@ -188,44 +188,31 @@ def _fill_openings(
     (V, 2) driven vertices, in cells; the rest is as `HeadMesh.maps` has it.
     """
     side = len(maps)
+    scale, shift = (np.float32(one) for one in grid_to_crop(side, size_px))
     mouth, right, left, *irises = (
         region_mask(points, loop, side)
         for loop in (LIPS_INNER, EYE_RIGHT, EYE_LEFT, IRIS_RIGHT[1:], IRIS_LEFT[1:])
     )
-    inside = _Cells(mouth, size_px)
-    sources, missing, shut = mouth_sources(inside.places, *faces, poses)
-    inside.blend_flow(sources, 1.0, maps)
-    for channel, share in (MapChannel.UNSEEN_MOUTH, missing), (MapChannel.SHUT, shut):
-        maps[..., channel] = 0
-        maps[inside.rows, inside.columns, channel] = inside.coverage * share
-    for eye, coverage in enumerate((right, left)):
-        inside = _Cells(coverage, size_px)
-        sources, trust = eye_sources(inside.places, *faces, eye, poses)
-        inside.blend_flow(sources, trust, maps)
-        maps[inside.rows, inside.columns, MapChannel.SHUT] = inside.coverage * (1 - trust)
+    maps[..., [MapChannel.UNSEEN_MOUTH, MapChannel.SHUT]] = 0
+    for eye, mask in (None, mouth), (0, right), (1, left):
+        rows, columns = np.nonzero(mask)
+        coverage = mask[rows, columns] * np.float32(1 / 255)
+        places = np.stack([columns, rows], axis=1).astype(np.float32) * scale + shift
+        if eye is None:
+            sources, unseen, shut = mouth_sources(places, *faces, poses)
+            maps[rows, columns, MapChannel.UNSEEN_MOUTH] = coverage * unseen
+            trust = 1.0
+        else:
+            sources, trust = eye_sources(places, *faces, eye, poses)
+            shut = 1 - trust
+        wanted = (sources - places) / np.float32(size_px / 2)
+        flow = maps[rows, columns, FLOW]
+        maps[rows, columns, FLOW] = flow + (trust * coverage)[:, None] * (wanted - flow)
+        maps[rows, columns, MapChannel.SHUT] = coverage * shut
     eyes = right | left
     masks = mouth, eyes, cv2.min(irises[0] | irises[1], eyes)
-    for channel, mask in zip(_OPENINGS, masks, strict=True):
-        maps[..., channel] = mask * np.float32(1 / 255)
-
-
-class _Cells:
-    """The cells that an opening covers: rows and columns (N,), places in crop px, coverage 0..1."""
-
-    def __init__(self, mask: NDArray[np.uint8], size_px: int) -> None:
-        scale, shift = grid_to_crop(len(mask), size_px)
-        self.rows, self.columns = np.nonzero(mask > 0)
-        places = np.stack([self.columns, self.rows], axis=1).astype(np.float32)
-        self.places = places * np.float32(scale) + np.float32(shift)
-        self.coverage = mask[self.rows, self.columns] * np.float32(1 / 255)
-        self._half = size_px / 2
-
-    def blend_flow(self, sources: Array, trust: float | Array, maps: Array) -> None:
-        """Blend a flow that points to (N, 2) crop px into maps, weighted by coverage and trust."""
-        wanted = (sources - self.places) / np.float32(self._half)
-        flow = maps[self.rows, self.columns, FLOW]
-        share = (trust * self.coverage)[:, None]
-        maps[self.rows, self.columns, FLOW] = flow + share * (wanted - flow)
+    for channel, covered in zip(_OPENINGS, masks, strict=True):
+        maps[..., channel] = covered * np.float32(1 / 255)
 
 
 def _moved(points: Array, part: MovedPart, size_px: int) -> Array:
