@@ -63,8 +63,6 @@ scale. Most of what landmarks show below that is noise and expression."""
 _TREMBLE: Final = 0.5 * _STILL
 """Changes from one frame to the next that are halved for them."""
 
-_OPENINGS: Final = (MapChannel.MOUTH, MapChannel.EYES, MapChannel.IRISES)
-
 _BORDER: Final = tuple(
     (x, y)
     for x in (-0.35, 0.15, 0.5, 0.85, 1.35)
@@ -111,7 +109,7 @@ class HeadMesh:
         follows: Pose | None = None,
         body: Body = HEAD_ALONE,
     ) -> tuple[Array, Array]:
-        """Return the (V, 3) vertices on reference and driven face; arguments as of `maps`."""
+        """Return the (V, 3) vertices on reference and driven face; see `maps`."""
         start, end = poses
         held = _damped_pose(start, follows or end, _STILL)
         pivot = neck_joint(reference, start)
@@ -150,7 +148,7 @@ class HeadMesh:
             drive: (478, 3) driven landmarks, crop px.
             size_px: side of the crop.
             side: side of the maps in cells.
-            poses: of reference and drive; None: they are estimated here.
+            poses: theirs; None: they are estimated here.
             follows: the pose that hair and body follow, of `steadied`; None: that of the drive.
             body: where torso and hair are.
         """
@@ -182,10 +180,9 @@ class HeadMesh:
 def _fill_openings(
     maps: Array, points: Array, faces: tuple[Array, Array], poses: tuple[Pose, Pose], size_px: int
 ) -> None:
-    """Enter the inside of mouth and eyes into maps of the mesh.
+    """Change the flow inside mouth and eyes, and write the channels from MOUTH to SHUT; in place.
 
-    The flow is changed, and the channels from MOUTH to SHUT are written. `points` are the
-    (V, 2) driven vertices, in cells; the rest is as `HeadMesh.maps` has it.
+    `points` are the (V, 2) driven vertices, in cells; the rest is as of `HeadMesh.maps`.
     """
     side = len(maps)
     scale, shift = (np.float32(one) for one in grid_to_crop(side, size_px))
@@ -210,9 +207,8 @@ def _fill_openings(
         maps[rows, columns, FLOW] = flow + (trust * coverage)[:, None] * (wanted - flow)
         maps[rows, columns, MapChannel.SHUT] = coverage * shut
     eyes = right | left
-    masks = mouth, eyes, cv2.min(irises[0] | irises[1], eyes)
-    for channel, covered in zip(_OPENINGS, masks, strict=True):
-        maps[..., channel] = covered * np.float32(1 / 255)
+    covered = np.dstack([mouth, eyes, cv2.min(irises[0] | irises[1], eyes)])
+    maps[..., MapChannel.MOUTH : MapChannel.IRISES + 1] = covered * np.float32(1 / 255)
 
 
 def _moved(points: Array, part: MovedPart, size_px: int) -> Array:

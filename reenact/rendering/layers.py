@@ -147,8 +147,8 @@ def enlarged(person: Image) -> Image:
     sharp but for one or two percent.
     """
     zoom = max(2, min(4, _FINE_PX // len(person)))
-    size = (zoom * len(person),) * 2
-    return np.asarray(cv2.resize(person, size, interpolation=cv2.INTER_CUBIC), np.uint8)
+    fine = cv2.resize(person, None, fx=zoom, fy=zoom, interpolation=cv2.INTER_CUBIC)
+    return np.asarray(fine, np.uint8)
 
 
 def move_person(fine: Image, reference: Reference, maps: Array, drive: Array, pose: Pose) -> Image:
@@ -287,18 +287,15 @@ def _fill_mouth(person: Image, reference: Reference, maps: Array, drive: Array, 
 
 
 def _enlarged_box(cells: Array, picture: NDArray[Any]) -> tuple[tuple[slice, ...], ...]:
-    """Return the box of blocks with cells that are not 0, and where that is in a picture."""
-    marked = cells > 0
-    box = tuple(_blocks_with(marked.any(axis=axis)) for axis in (1, 0))
-    zoom = len(picture) / len(cells)
-    return box, tuple(slice(int(one.start * zoom), int(one.stop * zoom)) for one in box)
-
-
-def _blocks_with(marked: NDArray[np.bool_]) -> slice:
-    """Return whole blocks of cells in which all marked ones and those beside them lie."""
-    places = np.flatnonzero(marked)
-    first, last = max(places[0] - _BESIDE, 0) // MAP_BLOCK, (places[-1] + _BESIDE) // MAP_BLOCK
-    return slice(first * MAP_BLOCK, (last + 1) * MAP_BLOCK)
+    """Return the box of blocks around cells that are not 0, and where that is in a picture."""
+    x, y, width, height = cv2.boundingRect((cells > 0).astype(np.uint8))
+    blocks = [
+        (max(first - _BESIDE, 0) // MAP_BLOCK, (last + _BESIDE) // MAP_BLOCK + 1)
+        for first, last in ((y, y + height - 1), (x, x + width - 1))
+    ]
+    sizes = MAP_BLOCK, MAP_BLOCK * len(picture) / len(cells)
+    box, places = (tuple(slice(int(a * s), int(b * s)) for a, b in blocks) for s in sizes)
+    return box, places
 
 
 def follow_box(corner: Corner | None, landmarks: Array, side_px: int = NETWORK_PX) -> Corner:

@@ -41,13 +41,7 @@ class LooseSkin:
         self._column = np.searchsorted(self.landmarks, self._other[self._is_free])
 
     def stretched(self, reference: Array, drive: Array, poses: tuple[Pose, Pose]) -> Array:
-        """Return the driven (478, 3) landmarks, px, with those of the loose skin stretched.
-
-        Args:
-            reference: (478, 3) landmarks of the reference, px.
-            drive: (478, 3) driven landmarks, px.
-            poses: of both.
-        """
+        """Return driven landmarks with those of the loose skin stretched, all (478, 3) px."""
         start, end = (to_face_frame(*one) for one in zip((reference, drive), poses, strict=True))
         apart = np.linalg.norm((start[self._own] - start[self._other])[:, :2], axis=1)
         stiffness = 1 / np.maximum(apart, _MIN_IOD)

@@ -146,13 +146,7 @@ class MouthPlace:
 
 
 def place_mouth(reference: Array, drive: Array, poses: tuple[Pose, Pose]) -> MouthPlace:
-    """Return where lips and teeth of a driven face are, in px of the landmarks' crop.
-
-    Args:
-        reference: (478, 3) landmarks of the photo.
-        drive: (478, 3) driven landmarks.
-        poses: of both.
-    """
+    """Return where lips and teeth of a driven face are, in the px of the (478, 3) landmarks."""
     rest, now = (to_face_frame(*one) for one in zip((reference, drive), poses, strict=True))
     nose, lip = now[_NOSE_BASE], now[_LOWER_LIP, 1]
     apart = rest[_LOWER_LIP, 1] - rest[_UPPER_LIP, 1]

@@ -37,12 +37,7 @@ class Painter:
             self._mirror = mirror, enlarged(mirror.person)
 
     def paint(
-        self,
-        drive: Array,
-        pose: Pose,
-        *,
-        follows: Pose | None = None,
-        body: Body = HEAD_ALONE,
+        self, drive: Array, pose: Pose, *, follows: Pose | None = None, body: Body = HEAD_ALONE
     ) -> tuple[Image, Array]:
         """Compose one picture; return it, uint8 (S, S, 3) RGB, with the maps of its mesh.
 
@@ -71,15 +66,9 @@ def _maps(
     reference: Reference, drive: Array, pose: Pose, follows: Pose | None, body: Body
 ) -> Array:
     """Return the maps of a driven head; the arguments are those of `Painter.paint`."""
-    return head_mesh().maps(
-        reference.landmarks,
-        drive,
-        reference.side_px,
-        reference.side_px // MAP_STEM,
-        poses=(reference.pose, pose),
-        follows=follows,
-        body=body,
-    )
+    start, side, poses = reference.landmarks, reference.side_px, (reference.pose, pose)
+    mesh = head_mesh()
+    return mesh.maps(start, drive, side, side // MAP_STEM, poses=poses, follows=follows, body=body)
 
 
 def _stretch_to_floor(down: Array) -> None:

@@ -38,7 +38,7 @@ from reenact.rendering.layers import Reference, enlarged, lay_over, move_person
 from reenact.rendering.reference_ranking import SeenFaces
 from reenact.rendering.warp_unet import WarpUNetRenderer, person_coverage
 from reenact.training.augmentation import Pair
-from reenact.training.warp_unet_batches import collate
+from reenact.training.warp_unet import collate
 from reenact.types import Array, Image, Renderer, Target
 from support.faces import drive, opened_mouth, portrait_target, turned
 
