@@ -190,10 +190,10 @@ def _fill_openings(
         region_mask(points, loop, side)
         for loop in (LIPS_INNER, EYE_RIGHT, EYE_LEFT, IRIS_RIGHT[1:], IRIS_LEFT[1:])
     )
-    maps[..., [MapChannel.UNSEEN_MOUTH, MapChannel.SHUT]] = 0
-    for eye, mask in (None, mouth), (0, right), (1, left):
-        rows, columns = np.nonzero(mask)
-        coverage = mask[rows, columns] * np.float32(1 / 255)
+    maps[..., MapChannel.UNSEEN_MOUTH] = maps[..., MapChannel.SHUT] = 0
+    for eye, inside in (None, mouth), (0, right), (1, left):
+        rows, columns = np.nonzero(inside)
+        coverage = inside[rows, columns] * np.float32(1 / 255)
         places = np.stack([columns, rows], axis=1).astype(np.float32) * scale + shift
         if eye is None:
             sources, unseen, shut = mouth_sources(places, *faces, poses)
@@ -207,8 +207,9 @@ def _fill_openings(
         maps[rows, columns, FLOW] = flow + (trust * coverage)[:, None] * (wanted - flow)
         maps[rows, columns, MapChannel.SHUT] = coverage * shut
     eyes = right | left
-    covered = np.dstack([mouth, eyes, cv2.min(irises[0] | irises[1], eyes)])
-    maps[..., MapChannel.MOUTH : MapChannel.IRISES + 1] = covered * np.float32(1 / 255)
+    covered = mouth, eyes, cv2.min(irises[0] | irises[1], eyes)
+    for channel, mask in enumerate(covered, MapChannel.MOUTH):
+        maps[..., channel] = mask * np.float32(1 / 255)
 
 
 def _moved(points: Array, part: MovedPart, size_px: int) -> Array:
