@@ -66,12 +66,6 @@ class WarpUNetRenderer:
         self.device = choose_device(settings.device, settings.engine)
         self.engine = ""
         self._loaded: str | None = None
-        self._side_px = NETWORK_PX
-        self._corner: Corner | None = None
-        self._hair: Pose | None = None
-        self._chosen: int | None = None
-        self._fading_from: int | None = None
-        self._fade_s = 0.0
 
     def prepare(self, target: Target) -> None:
         """Load the weights unless they are loaded, and split the references into layers.
@@ -100,6 +94,14 @@ class WarpUNetRenderer:
         self._seen = SeenFaces(landmarks)
         self.reset()
 
+    def reset(self) -> None:
+        """Forget which reference is in use, and where the repair's box and the hair are."""
+        self._chosen: int | None = None
+        self._fading_from: int | None = None
+        self._fade_s = 0.0
+        self._corner: Corner | None = None
+        self._hair: Pose | None = None
+
     def render(self, drive: Drive) -> Image:
         """Draw one frame."""
         landmarks = transform_points(drive.landmarks, self._to_network)
@@ -113,13 +115,6 @@ class WarpUNetRenderer:
             share = self._fade_s / self.FADE_S
             cv2.addWeighted(earlier, 1 - share, picture, share, 0, dst=picture)
         return picture
-
-    def reset(self) -> None:
-        """Forget which reference is in use, and where the repair's box and the hair are."""
-        self._chosen = None
-        self._fading_from = None
-        self._corner = None
-        self._hair = None
 
     def _load(self, path: Path) -> None:
         from reenact.models.inference import compile_module, file_digest
