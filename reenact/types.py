@@ -181,6 +181,10 @@ class Body:
     hair: MovedPart | None = None
 
 
+HEAD_ALONE: Final = Body()
+"""A body of which nothing is known: all of it follows the head."""
+
+
 @dataclass(frozen=True, slots=True)
 class Drive:
     """Everything that a renderer may use to draw one frame.
@@ -202,7 +206,7 @@ class Drive:
     intensity: float = 1.0
     time_s: float = 0.0
     dt_s: float = 0.0
-    body: Body = field(default_factory=Body)
+    body: Body = HEAD_ALONE
 
 
 @dataclass(frozen=True, slots=True)

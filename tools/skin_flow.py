@@ -225,10 +225,8 @@ def main() -> None:
     clips = load_clips(arguments.data, arguments.cache, with_people=True)
     rng = np.random.default_rng(arguments.seed)
     answer = learn(clips, arguments.pairs, arguments.rounds, arguments.components, rng)
-    half = {"components": answer.components, "skin": answer.skin}
-    np.savez_compressed(
-        arguments.out, **{name: values.astype(np.float16) for name, values in half.items()}
-    )
+    components, skin = (one.astype(np.float16) for one in (answer.components, answer.skin))
+    np.savez_compressed(arguments.out, components=components, skin=skin)
     print(f"{arguments.out}: {arguments.out.stat().st_size / 1000:.0f} kB")
 
 

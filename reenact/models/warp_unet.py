@@ -44,42 +44,31 @@ class _Block(nn.Sequential):
         )
 
 
-class _Stem(_Block):
-    """A 1×1 block over maps side by side, each unshuffled by a factor of its own.
+class _Join(_Block):
+    """A block of a 1×1 convolution over maps of several sizes, brought to one and put side by side.
 
-    Each map has a strided convolution of its own, which gives the same sum: putting them side by
-    side in the layout of the convolutions takes longer than to convolve them.
+    Each map has a convolution of its own before it is brought to the size, which gives the same
+    sum: to put them side by side first takes longer than to convolve them.
     """
 
-    def forward(self, *parts: tuple[Tensor, int]) -> Tensor:
-        """Map (N, C, f H, f W) with their factors f to (N, outputs, H, W)."""
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__(inputs, outputs, kernel=1)
+
+    def forward(self, *parts: tuple[Tensor, float]) -> Tensor:
+        """Map (N, C, f H, f W) with their factors f to (N, outputs, H, W).
+
+        Maps of a factor above 1 are unshuffled, those of a factor of 0.5 are upsampled.
+        """
         convolution, normalisation, activation = self
         assert isinstance(convolution, nn.Conv2d)
-        inputs = [part.shape[1] * factor**2 for part, factor in parts]
-        sums = (
-            F.conv2d(part, weight.reshape(weight.shape[0], -1, factor, factor), stride=factor)
-            for weight, (part, factor) in zip(
-                torch.split(convolution.weight, inputs, dim=1), parts, strict=True
-            )
-        )
+        strides = [max(1, int(factor)) for _, factor in parts]
+        inputs = [part.shape[1] * n**2 for (part, _), n in zip(parts, strides, strict=True)]
+        weights = torch.split(convolution.weight, inputs, dim=1)
+        sums = []
+        for (part, factor), weight, n in zip(parts, weights, strides, strict=True):
+            found = F.conv2d(part, weight.reshape(len(weight), -1, n, n), stride=n)
+            sums.append(F.interpolate(found, scale_factor=1 / factor) if factor < 1 else found)
         result: Tensor = activation(normalisation(reduce(torch.add, sums)))
-        return result
-
-
-class _Fuse(_Block):
-    """A block of a 1×1 convolution over a coarse map, upsampled, and a fine one beside it.
-
-    The coarse map is convolved before it is upsampled: the same sum on a quarter of the cells.
-    """
-
-    def forward(self, coarse: Tensor, fine: Tensor) -> Tensor:  # type: ignore[override]
-        """Map (N, C, H/2, W/2) and (N, D, H, W) to (N, outputs, H, W); inputs = C + D."""
-        convolution, normalisation, activation = self
-        assert isinstance(convolution, nn.Conv2d)
-        of_coarse = convolution.weight[:, : coarse.shape[1]]
-        of_fine = convolution.weight[:, coarse.shape[1] :]
-        sums = F.interpolate(F.conv2d(coarse, of_coarse), scale_factor=2.0, mode="nearest")
-        result: Tensor = activation(normalisation(sums + F.conv2d(fine, of_fine)))
         return result
 
 
@@ -88,21 +77,19 @@ class _UNet(nn.Module):
 
     def __init__(self, inputs: int, channels: tuple[int, ...]) -> None:
         super().__init__()
-        self.stem = nn.Sequential(
-            _Stem(inputs, channels[0], kernel=1), _Block(channels[0], channels[0])
-        )
+        self.stem = nn.Sequential(_Join(inputs, channels[0]), _Block(channels[0], channels[0]))
         pairs = list(itertools.pairwise(channels))
         self.down = nn.ModuleList(
             nn.Sequential(_Block(fine, coarse, stride=2), _Block(coarse, coarse))
             for fine, coarse in pairs
         )
         self.up = nn.ModuleList(
-            nn.Sequential(_Fuse(fine + coarse, fine, kernel=1), _Block(fine, fine))
+            nn.Sequential(_Join(fine + coarse, fine), _Block(fine, fine))
             for fine, coarse in reversed(pairs)
         )
 
-    def forward(self, *parts: tuple[Tensor, int]) -> Tensor:
-        """Map the parts of `_Stem` to (N, channels[0], H, W); H and W divisible by 8."""
+    def forward(self, *parts: tuple[Tensor, float]) -> Tensor:
+        """Map the parts of `_Join` to (N, channels[0], H, W); H and W divisible by 8."""
         join, refine_stem = self.stem
         x: Tensor = refine_stem(join(*parts))
         skips = []
@@ -112,7 +99,7 @@ class _UNet(nn.Module):
         up: Any
         for up in self.up:
             fuse, refine = up
-            x = refine(fuse(x, skips.pop()))
+            x = refine(fuse((x, 0.5), (skips.pop(), 1)))
         return x
 
 

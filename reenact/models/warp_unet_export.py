@@ -19,7 +19,7 @@ from reenact.models.weights import load_model, read_header
 
 _MEANINGS: Final = {
     "layered": "RGB in -1 to 1 of the box around the face: rendering.layers.in_box of what "
-    "rendering.layers.compose returns",
+    "rendering.layers.lay_over returns",
     "maps": "the same box, rendering.layers.maps_in_box, of rendering.head_mesh.head_mesh().maps("
     "reference's landmarks, driven landmarks, 256, 128); landmarks are px of a crop of 256 px",
     "residual": "what rendering.layers.add_residual adds to the picture",

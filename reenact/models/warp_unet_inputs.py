@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from reenact.errors import ModelError
 from reenact.models.weights import header_of
@@ -84,11 +84,7 @@ class WarpUNetConfig:
     @classmethod
     def from_json(cls, text: str) -> WarpUNetConfig:
         """Read the JSON of `dataclasses.asdict`; raises ValueError or TypeError if it is not."""
-        values: dict[str, Any] = {
-            name: tuple(value) if isinstance(value, list) else value
-            for name, value in json.loads(text).items()
-        }
-        return cls(**values)
+        return cls(**{name: tuple(value) for name, value in json.loads(text).items()})
 
 
 def read_config(path: Path) -> WarpUNetConfig:

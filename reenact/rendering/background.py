@@ -53,14 +53,14 @@ _SOFT: Final = 1 / 256
 
 
 def without_person(image: Image, person: NDArray[np.uint8]) -> Image:
-    """Return a picture with all people inpainted, uint8 (S, S, 3) RGB (Telea 2004).
+    """Return a picture with all people inpainted, uint8 (S, S, 3) RGB.
 
     `person` is (S, S), 0 to 255. A picture that people fill entirely is returned unchanged.
     """
     hidden = _widened(person, _HIDDEN_DILATION)
     if hidden.all():
         return image
-    return _blended(image, _painted(image, hidden), _softened(hidden.astype(np.float32)))
+    return _filled_in(image, hidden, hidden.astype(np.float32))
 
 
 def layers_of(
@@ -82,13 +82,11 @@ def layers_of(
         whole_picture = np.full(image.shape[:2], 255, np.uint8)
         return image, whole_picture, whole_picture
     whole = (groups == own).astype(np.float32)
-    around = round(_FACE_DILATION * size) | 1
-    face = cv2.dilate(region_mask(landmarks, OVAL, size), np.ones((around, around), np.uint8))
+    face = _dilated(region_mask(landmarks, OVAL, size), _FACE_DILATION)
     share = in_bytes(_softened(np.maximum(whole, face.astype(np.float32) / 255)))
     reach_px = max(2, round(_RIM * size))
     fine = in_bytes(refined(person.astype(np.float32) / 255, image, reach_px, _COVERAGE))
-    scene = _blended(image, _painted(image, hidden), _softened(whole))
-    return scene, share, np.minimum(share, np.maximum(fine, face))
+    return _filled_in(image, hidden, whole), share, np.minimum(share, np.maximum(fine, face))
 
 
 def closed_above(
@@ -161,12 +159,16 @@ def refined(mask: Array, image: Image, reach_px: int, coverage: tuple[float, flo
 
 def _widened(person: NDArray[np.uint8], width: float) -> NDArray[np.uint8]:
     """Return a (S, S) mask, 0 or 1, of what may be a person, dilated by a share of the side."""
-    around = round(width * len(person)) | 1
-    found = (person > _PERSON).astype(np.uint8)
-    return np.asarray(cv2.dilate(found, np.ones((around, around), np.uint8)), np.uint8)
+    return _dilated((person > _PERSON).astype(np.uint8), width)
 
 
-def _painted(image: Image, hidden: NDArray[np.uint8]) -> Image:
+def _dilated(mask: NDArray[np.uint8], width: float) -> NDArray[np.uint8]:
+    around = round(width * len(mask)) | 1
+    return np.asarray(cv2.dilate(mask, np.ones((around, around), np.uint8)), np.uint8)
+
+
+def _filled_in(image: Image, hidden: NDArray[np.uint8], share: Array) -> Image:
+    """Inpaint what is hidden (Telea 2004), and blend that in by a share, softened."""
     size = len(image)
     small = (size // _COARSE, size // _COARSE)
     filled = cv2.inpaint(
@@ -175,12 +177,8 @@ def _painted(image: Image, hidden: NDArray[np.uint8]) -> Image:
         _RADIUS_PX,
         cv2.INPAINT_TELEA,
     )
-    return np.asarray(cv2.resize(filled, (size, size), interpolation=cv2.INTER_LINEAR), np.uint8)
-
-
-def _blended(image: Image, painted: Image, share: Array) -> Image:
-    mixed = image + share[..., None] * (painted.astype(np.float32) - image)
-    return np.asarray(mixed).astype(np.uint8)
+    painted = cv2.resize(filled, (size, size), interpolation=cv2.INTER_LINEAR).astype(np.float32)
+    return np.asarray(image + _softened(share)[..., None] * (painted - image), np.uint8)
 
 
 def _softened(share: Array) -> Array:

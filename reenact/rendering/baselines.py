@@ -6,7 +6,7 @@ from typing import Final
 
 import numpy as np
 
-from reenact.face.geometry import Triangles, triangulate
+from reenact.face.geometry import triangulate
 from reenact.registry import RendererSpec
 from reenact.rendering.mesh_warp import interpolate, rasterise, warp_image
 from reenact.types import Array, Drive, Image, Target
@@ -17,17 +17,14 @@ class CopyRenderer:
 
     device = "cpu"
 
-    def __init__(self) -> None:
-        self._reference: Image | None = None
-
     def prepare(self, target: Target) -> None:
         """Keep the first reference."""
-        self._reference = np.ascontiguousarray(target.references[0])
+        self._reference: Image = np.ascontiguousarray(target.references[0])
 
     def render(self, drive: Drive) -> Image:
         """Return a copy of the reference."""
         del drive
-        return _prepared(self._reference).copy()
+        return self._reference.copy()
 
     def reset(self) -> None:
         """Do nothing: each frame is drawn on its own."""
@@ -38,34 +35,22 @@ class WarpRenderer:
 
     device = "cpu"
 
-    def __init__(self) -> None:
-        self._reference: Image | None = None
-        self._start = np.zeros((0, 3), np.float32)
-        self._triangles: Triangles = np.zeros((0, 3), np.int32)
-
     def prepare(self, target: Target) -> None:
         """Triangulate the reference."""
-        self._reference = np.ascontiguousarray(target.references[0])
+        self._reference: Image = np.ascontiguousarray(target.references[0])
         self._start = np.concatenate([target.landmarks[0], _border(target.crop_size)])
         self._triangles = triangulate(self._start[:, :2])
 
     def render(self, drive: Drive) -> Image:
         """Draw one frame."""
-        reference = _prepared(self._reference)
-        size = reference.shape[0]
+        size = len(self._reference)
         end = np.concatenate([drive.landmarks, _border(size)])
         cells = rasterise(end[:, :2], self._triangles, size, end[:, 2])
         source = interpolate(cells, end[:, :2], self._triangles, self._start[:, :2])
-        return warp_image(reference, source)
+        return warp_image(self._reference, source)
 
     def reset(self) -> None:
         """Do nothing: each frame is drawn on its own."""
-
-
-def _prepared(reference: Image | None) -> Image:
-    if reference is None:
-        raise RuntimeError("render() was called before prepare()")
-    return reference
 
 
 def _border(size_px: int) -> Array:

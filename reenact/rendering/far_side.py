@@ -17,8 +17,8 @@ from reenact.face.geometry import canonical_face, estimate_pose, mirror_index, m
 from reenact.face.topology import CHIN
 from reenact.imaging import resized_square
 from reenact.models.warp_unet_inputs import FLOW, MAP_STEM, MapChannel
-from reenact.rendering.layers import Layers
-from reenact.types import Array, Image, Pose
+from reenact.rendering.layers import Reference
+from reenact.types import HEAD_ALONE, Array, Image, Pose
 
 _TURNED: Final = 0.17
 """Sine of the angle from which a photo shows one side of the face better than the other."""
@@ -63,22 +63,24 @@ def turns_back(reference: Pose, pose: Pose) -> bool:
     return math.copysign(1, away) * (away - now) > _TURNED_BACK
 
 
-def mirrored_layers(
-    layers: Layers, landmarks: Array, pose: Pose, side_px: int
-) -> tuple[Layers, Array, Pose]:
-    """Return the layers, landmarks and pose of the mirror image, lit as the far side is.
-
-    Landmarks, (478, 3), poses and the crop's side are in the network's px.
-    """
-    soft = cv2.blur(resized_square(layers.person[..., :3], side_px), (9, 9))
-    light = np.append(_light(np.asarray(soft, np.uint8), landmarks, pose), 1.0)
+def mirror_image(reference: Reference) -> Reference:
+    """Return the mirror image of a reference, lit as its far side is; its body is unknown."""
+    soft = cv2.blur(resized_square(reference.person[..., :3], reference.side_px), (9, 9))
+    light = np.append(_light(np.asarray(soft, np.uint8), reference.landmarks, reference.pose), 1.0)
     person, shut = (
         np.clip(one[:, ::-1] * light, 0, 255).astype(np.uint8)
-        for one in (layers.person, layers.shut)
+        for one in (reference.person, reference.shut)
     )
-    points = mirrored(landmarks, side_px)
-    rimless = np.ascontiguousarray(layers.rimless[:, ::-1])
-    return replace(layers, person=person, shut=shut, rimless=rimless), points, estimate_pose(points)
+    points = mirrored(reference.landmarks, reference.side_px)
+    return replace(
+        reference,
+        person=person,
+        shut=shut,
+        rimless=np.ascontiguousarray(reference.rimless[:, ::-1]),
+        landmarks=points,
+        pose=estimate_pose(points),
+        body=HEAD_ALONE,
+    )
 
 
 def _light(soft: Image, landmarks: Array, pose: Pose) -> Array:

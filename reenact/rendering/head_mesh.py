@@ -48,7 +48,7 @@ from reenact.rendering.openings import (
     unstretched_lashes,
 )
 from reenact.rendering.skin_flow import SkinFlow, shipped_skin_flow
-from reenact.types import Array, Body, MovedPart, Pose
+from reenact.types import HEAD_ALONE, Array, Body, MovedPart, Pose
 
 _SHARES: Final = ((0.95, 0.8), (0.7, 0.7))
 """Of each of `RINGS`: share of the head's motion above the chin, of the body's below it."""
@@ -68,8 +68,6 @@ scale. Most of what landmarks show below that is noise and expression."""
 
 _TREMBLE: Final = 0.5 * _STILL
 """Changes from one frame to the next that are halved for them."""
-
-_OPENINGS: Final = (MapChannel.MOUTH, MapChannel.EYES, MapChannel.IRISES)
 
 _AROUND_LIDS: Final = np.ones((7, 7), np.uint8)
 """Cells around an eye in which the flow changes where its lids meet."""
@@ -118,28 +116,25 @@ class HeadMesh:
         size_px: int,
         *,
         follows: Pose | None = None,
-        hair: MovedPart | None = None,
+        body: Body = HEAD_ALONE,
     ) -> tuple[Array, Array]:
-        """Return the (V, 3) vertices on reference and driven face.
-
-        `hair` is that of `Body`, all else is as of `maps`.
-        """
+        """Return the (V, 3) vertices on reference and driven face; see `maps`."""
         start, end = poses
         held = _damped_pose(start, follows or end, _STILL)
         pivot = neck_joint(reference, start)
-        body = move_rigidly(pivot, start, held) - pivot
+        shoulders = move_rigidly(pivot, start, held) - pivot
         ring = on_skull(rings(reference)[:, :2], start)
         lower = np.clip((ring[:, 1:2] - reference[CHIN, 1]) / (start.scale * 0.5), 0, 1)
         head = _OF_HEAD * (turn_skull(ring, start, held) - ring)
-        if hair is not None:
+        if body.hair is not None:
             seen = turn_skull(ring, start, end)
-            seen[:, :2] = _moved(seen[:, :2], hair, size_px)
-            head += np.float32(hair.share) * (seen - ring - head)
-        moved_ring = ring + (1 - lower) * head + lower * _OF_BODY * body
+            seen[:, :2] = _moved(seen[:, :2], body.hair, size_px)
+            head += np.float32(body.hair.share) * (seen - ring - head)
+        moved_ring = ring + (1 - lower) * head + lower * _OF_BODY * shoulders
         moved_ring[:, 2] += size_px  # behind the face, however it turns
         border = np.insert(np.array(_BORDER, np.float32), 2, 1.0, axis=1) * size_px
         moved = border.copy()
-        moved[border[:, 1] > size_px, :2] += _FLOOR_SHARE * body[:2]
+        moved[border[:, 1] > size_px, :2] += _FLOOR_SHARE * shoulders[:2]
         from_ = np.concatenate([reference, ring, border])
         to = np.concatenate([drive, moved_ring, moved])
         return from_.astype(np.float32), to.astype(np.float32)
@@ -153,7 +148,7 @@ class HeadMesh:
         *,
         poses: tuple[Pose, Pose] | None = None,
         follows: Pose | None = None,
-        body: Body | None = None,
+        body: Body = HEAD_ALONE,
     ) -> Array:
         """Rasterise the driven head: float32 (side, side, MAP_CHANNELS), see `MapChannel`.
 
@@ -162,15 +157,14 @@ class HeadMesh:
             drive: (478, 3) driven landmarks, crop px.
             size_px: side of the crop.
             side: side of the maps in cells.
-            poses: of reference and drive; None: they are estimated here.
+            poses: theirs; None: they are estimated here.
             follows: the pose that hair and body follow, of `steadied`; None: that of the drive.
-            body: where torso and hair are; None: they follow the head.
+            body: where torso and hair are.
         """
         poses = poses or (estimate_pose(reference), estimate_pose(drive))
         drive = self._loose_skin.stretched(reference, drive, poses)
         reference = self._skin_flow.moved(reference, drive, poses)
-        hair, torso = (None, None) if body is None else (body.hair, body.torso)
-        start, end = self.vertices(reference, drive, poses, size_px, follows=follows, hair=hair)
+        start, end = self.vertices(reference, drive, poses, size_px, follows=follows, body=body)
         scale, shift = grid_to_crop(side, size_px)
         points = (end[:, :2] - shift) / scale
         cells = rasterise(points, self.triangles, side, end[:, 2])
@@ -182,9 +176,9 @@ class HeadMesh:
         result = np.moveaxis(planes, 0, -1)
         flow, planes[ATLAS] = np.split(np.moveaxis(drawn, -1, 0), [2])
         is_face = planes[MapChannel.SKIN] = self._is_face[cells] & (cells >= 0)
-        if torso is not None:
+        if body.torso is not None:
             skin = region_mask((reference - shift) / scale, OVAL, side)
-            *there, weight = torso_flow(torso, drive, poses[1].scale, size_px, side)
+            *there, weight = torso_flow(body.torso, drive, poses[1].scale, size_px, side)
             flow += _outside(skin, flow, weight * ~is_face * (there - flow))
         # Where the head folds, single cells may show a far layer and would appear as specks.
         planes[FLOW] = [cv2.medianBlur(plane, 3) for plane in flow]
@@ -195,10 +189,9 @@ class HeadMesh:
 def _fill_openings(
     maps: Array, points: Array, faces: tuple[Array, Array], poses: tuple[Pose, Pose], size_px: int
 ) -> None:
-    """Enter the inside of mouth and eyes into maps of the mesh.
+    """Change the flow inside mouth and eyes, and write the channels from MOUTH to SHUT; in place.
 
-    The flow is changed, and the channels from MOUTH to SHUT are written. `points` are the
-    (V, 2) driven vertices, in cells; the rest is as `HeadMesh.maps` has it.
+    `points` are the (V, 2) driven vertices, in cells; the rest is as of `HeadMesh.maps`.
     """
     side = len(maps)
     mouth, right, left, *irises = (
@@ -208,9 +201,9 @@ def _fill_openings(
     inside = _Cells(mouth, size_px)
     sources, missing, shut = mouth_sources(inside.places, *faces, poses)
     inside.blend_flow(sources, 1.0, maps)
-    for channel, share in (MapChannel.UNSEEN_MOUTH, missing), (MapChannel.SHUT, shut):
-        maps[..., channel] = 0
-        maps[inside.rows, inside.columns, channel] = inside.coverage * share
+    maps[..., MapChannel.UNSEEN_MOUTH] = maps[..., MapChannel.SHUT] = 0
+    maps[inside.rows, inside.columns, MapChannel.UNSEEN_MOUTH] = inside.coverage * missing
+    maps[inside.rows, inside.columns, MapChannel.SHUT] = inside.coverage * shut
     for eye, ((crease, edge), coverage) in enumerate(zip(LIDS, (right, left), strict=True)):
         lid = _Cells(region_mask(points, (*crease, *edge[-2:0:-1]), side), size_px)
         lid.blend_flow(unstretched_lashes(lid.sources(maps), *faces, eye, poses), 1.0, maps)
@@ -223,8 +216,8 @@ def _fill_openings(
             sources, near = meeting_lids(around.places, *faces, eye, poses, cell_px=size_px / side)
             around.blend_flow(sources, (1 - trust) * near, maps)
     eyes = right | left
-    masks = mouth, eyes, cv2.min(irises[0] | irises[1], eyes)
-    for channel, mask in zip(_OPENINGS, masks, strict=True):
+    covered = mouth, eyes, cv2.min(irises[0] | irises[1], eyes)
+    for channel, mask in enumerate(covered, MapChannel.MOUTH):
         maps[..., channel] = mask * np.float32(1 / 255)
 
 

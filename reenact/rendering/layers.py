@@ -15,7 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reenact.face.aperture import LEFT_EYE, RIGHT_EYE
-from reenact.face.geometry import region_mask
+from reenact.face.geometry import (
+    estimate_pose,
+    region_mask,
+    square_to_crop,
+    transform_points,
+)
 from reenact.face.topology import EYE_LEFT, EYE_RIGHT, LIPS_INNER, OVAL
 from reenact.models.warp_unet_inputs import (
     FLOW,
@@ -28,8 +33,8 @@ from reenact.models.warp_unet_inputs import (
 )
 from reenact.rendering.background import layers_of
 from reenact.rendering.mesh_warp import sources, warp_image
-from reenact.rendering.mouth_interior import MouthInterior, MouthPlace
-from reenact.types import Array, Image
+from reenact.rendering.mouth_interior import draw_mouth, place_mouth
+from reenact.types import HEAD_ALONE, Array, Body, Image, Pose
 
 Corner = tuple[int, int]
 """First row and column of the repair's box, in cells of `STEM` px of the network's pictures."""
@@ -74,46 +79,60 @@ _BOX_HOLD: Final = 5
 
 
 @dataclass(frozen=True, slots=True)
-class Layers:
-    """What every frame drawn from a reference is composed of; S is the output's size."""
+class Reference:
+    """A picture of the target, split into the layers that frames are composed of.
+
+    S is the side of the output; landmarks and pose are in the network's px.
+
+    Attributes:
+        person: uint8 (S, S, 4), RGB and the person's share.
+        shut: the person whose eyes and mouth are filled from lids and lips, for those that meet.
+        rimless: uint8 (S, S), the person's share without the rim of the wall around it, for hair
+            that moves.
+        background: uint8 (S, S, 3) RGB.
+        skin: mean RGB of the face, 0 to 255.
+        landmarks: (478, 3) of the picture.
+        pose: theirs.
+        side_px: the crop's side in the network's px.
+        body: where torso and hair are in the picture.
+    """
 
     person: Image
-    """uint8 (S, S, 4), RGB and the person's share."""
-
     shut: Image
-    """The person whose eyes and mouth are filled from lids and lips, for those that meet."""
-
     rimless: NDArray[np.uint8]
-    """The person's share without the rim of the wall around it, (S, S), for hair that moves."""
-
     background: Image
-    """uint8 (S, S, 3) RGB."""
-
-    mouth: MouthInterior
-    """The inside of a mouth that the reference does not show, before the repair."""
+    skin: tuple[float, ...]
+    landmarks: Array
+    pose: Pose
+    side_px: int = NETWORK_PX
+    body: Body = HEAD_ALONE
 
     @classmethod
     def of(
         cls,
-        reference: Image,
+        picture: Image,
         coverage: NDArray[np.uint8],
         landmarks: Array,
         side_px: int = NETWORK_PX,
-    ) -> Layers:
-        """Split a reference.
+        body: Body = HEAD_ALONE,
+    ) -> Reference:
+        """Split a picture.
 
         Args:
-            reference: uint8 (S, S, 3) RGB.
+            picture: uint8 (S, S, 3) RGB.
             coverage: uint8 (H, W) of any size, by people; 255 is all.
-            landmarks: (478, 3) px of the reference.
+            landmarks: (478, 3) px of the picture.
             side_px: its side in the network's px.
+            body: where torso and hair are in it.
         """
-        people = np.asarray(cv2.resize(coverage, reference.shape[1::-1]), np.uint8)
-        background, share, rimless = layers_of(reference, people, landmarks)
-        face = cv2.mean(reference, region_mask(landmarks, OVAL, len(reference)))
-        mouth = MouthInterior(np.array(face[:3]), len(reference) / side_px)
-        person, shut = (np.dstack([one, share]) for one in (reference, _shut(reference, landmarks)))
-        return cls(person, shut, rimless, background, mouth)
+        size = len(picture)
+        people = np.asarray(cv2.resize(coverage, (size, size)), np.uint8)
+        background, share, rimless = layers_of(picture, people, landmarks)
+        skin = tuple(cv2.mean(picture, region_mask(landmarks, OVAL, size))[:3])
+        person, shut = (np.dstack([one, share]) for one in (picture, _shut(picture, landmarks)))
+        points = transform_points(landmarks, square_to_crop((0, 0, size), side_px))
+        pose = estimate_pose(points)
+        return cls(person, shut, rimless, background, skin, points, pose, side_px, body)
 
 
 def _shut(picture: Image, landmarks: Array) -> Image:
@@ -132,48 +151,30 @@ def _shut(picture: Image, landmarks: Array) -> Image:
 
 
 def enlarged(person: Image) -> Image:
-    """Return the person of `Layers` in the size that `compose` takes.
+    """Return the person of a `Reference` in the size that `move_person` takes.
 
     Sampling it linearly costs a quarter of sampling the reference itself bicubically, and is as
     sharp but for one or two percent.
     """
     zoom = max(2, min(4, _FINE_PX // len(person)))
-    size = (zoom * len(person),) * 2
-    return np.asarray(cv2.resize(person, size, interpolation=cv2.INTER_CUBIC), np.uint8)
+    fine = cv2.resize(person, None, fx=zoom, fy=zoom, interpolation=cv2.INTER_CUBIC)
+    return np.asarray(fine, np.uint8)
 
 
-def compose(
-    fine: Image,
-    layers: Layers,
-    maps: Array,
-    mouth: MouthPlace,
-    far: tuple[Image, Array] | None = None,
-) -> Image:
-    """Move a person, and lay it over the background: uint8 (S, S, 3) RGB.
+def move_person(fine: Image, reference: Reference, maps: Array, drive: Array, pose: Pose) -> Image:
+    """Move the person of a reference, and draw what of the mouth it does not show.
 
     Args:
-        fine: the person of the layers, `enlarged`.
-        layers: of the reference; their size is that of the result.
+        fine: the person of the reference, `enlarged`.
+        reference: its size is that of the result.
         maps: of `HeadMesh.maps`, of any size.
-        mouth: of `place_mouth`, in the network's px.
-        far: the person moved by `move_person` from another reference, and its share of the cells,
-            (side, side); None: the first one is all.
+        drive: (478, 3) driven landmarks, in the network's px.
+        pose: theirs.
+
+    Returns:
+        uint8 (S, S, 4), RGB and the person's share.
     """
-    person = move_person(fine, layers, maps, mouth)
-    if far is not None:
-        other = cv2.resize(far[1], person.shape[1::-1])
-        person = np.asarray(cv2.blendLinear(far[0], person, other, 1 - other), np.uint8)
-    share = cv2.extractChannel(person, 3) * np.float32(1 / 255)
-    shown = cv2.cvtColor(person, cv2.COLOR_RGBA2RGB)
-    return np.asarray(cv2.blendLinear(shown, layers.background, share, 1 - share), np.uint8)
-
-
-def move_person(fine: Image, layers: Layers, maps: Array, mouth: MouthPlace) -> Image:
-    """Move a person, and fill the mouth where it is not seen: uint8 (S, S, 4).
-
-    The arguments are those of `compose`.
-    """
-    size = len(layers.background)
+    size = len(reference.background)
     flow = _resized(maps[..., FLOW], size)
     torn = _tear_at_outline(flow, maps)
     zoom = len(fine) // size
@@ -182,10 +183,17 @@ def move_person(fine: Image, layers: Layers, maps: Array, mouth: MouthPlace) -> 
     if torn is not None:
         places, edge = torn  # px of one side or the other; a mean of both has no steps
         cv2.copyTo(cv2.blur(person[places], (3, 3)), edge, person[places])
-    _leave_rim(person, layers.rimless, maps, source, zoom)
-    _draw_shut(person, layers.shut, maps, source, zoom)
-    _fill_mouth(person, layers.mouth, maps, mouth)
+    _leave_rim(person, reference.rimless, maps, source, zoom)
+    _draw_shut(person, reference.shut, maps, source, zoom)
+    _fill_mouth(person, reference, maps, drive, pose)
     return person
+
+
+def lay_over(person: Image, background: Image) -> Image:
+    """Lay a person, uint8 (S, S, 4), over a background, uint8 (S, S, 3)."""
+    share = cv2.extractChannel(person, 3) * np.float32(1 / 255)
+    shown = cv2.cvtColor(person, cv2.COLOR_RGBA2RGB)
+    return np.asarray(cv2.blendLinear(shown, background, share, 1 - share), np.uint8)
 
 
 def _tear_at_outline(
@@ -284,7 +292,7 @@ def _coarse(source: Array, zoom: int) -> Array:
     return np.asarray((source + np.float32(0.5)) / zoom - np.float32(0.5), np.float32)
 
 
-def _fill_mouth(person: Image, interior: MouthInterior, maps: Array, mouth: MouthPlace) -> None:
+def _fill_mouth(person: Image, reference: Reference, maps: Array, drive: Array, pose: Pose) -> None:
     """Fill the mouth of a moved person, uint8 (S, S, 4), where it is not seen; in place."""
     channels = maps[..., MapChannel.UNSEEN_MOUTH], maps[..., MapChannel.MOUTH]
     if not channels[0].any():
@@ -294,22 +302,22 @@ def _fill_mouth(person: Image, interior: MouthInterior, maps: Array, mouth: Mout
     unseen, inside = (cv2.resize(one[cells], box.shape[1::-1]) for one in channels)
     # Cells at the lips are inside in part: which part, the outline of the lips tells.
     share = unseen / np.maximum(inside, 1e-3)
-    interior.draw(box, share, (places[0].start, places[1].start), mouth)
+    mouth = place_mouth(reference.landmarks, drive, (reference.pose, pose))
+    zoom = len(person) / reference.side_px
+    corner = places[0].start, places[1].start
+    draw_mouth(box, share, corner, mouth, skin=reference.skin, zoom=zoom)
 
 
 def _enlarged_box(cells: Array, picture: NDArray[Any]) -> tuple[tuple[slice, ...], ...]:
-    """Return the box of blocks with cells that are not 0, and where that is in a picture."""
-    marked = cells > 0
-    box = tuple(_blocks_with(marked.any(axis=axis)) for axis in (1, 0))
-    zoom = len(picture) / len(cells)
-    return box, tuple(slice(int(one.start * zoom), int(one.stop * zoom)) for one in box)
-
-
-def _blocks_with(marked: NDArray[np.bool_]) -> slice:
-    """Return whole blocks of cells in which all marked ones and those beside them lie."""
-    places = np.flatnonzero(marked)
-    first, last = max(places[0] - _BESIDE, 0) // MAP_BLOCK, (places[-1] + _BESIDE) // MAP_BLOCK
-    return slice(first * MAP_BLOCK, (last + 1) * MAP_BLOCK)
+    """Return the box of blocks around cells that are not 0, and where that is in a picture."""
+    x, y, width, height = cv2.boundingRect((cells > 0).astype(np.uint8))
+    blocks = [
+        (max(first - _BESIDE, 0) // MAP_BLOCK, (last + _BESIDE) // MAP_BLOCK + 1)
+        for first, last in ((y, y + height - 1), (x, x + width - 1))
+    ]
+    sizes = MAP_BLOCK, MAP_BLOCK * len(picture) / len(cells)
+    box, places = (tuple(slice(int(a * s), int(b * s)) for a, b in blocks) for s in sizes)
+    return box, places
 
 
 def follow_box(corner: Corner | None, landmarks: Array, side_px: int = NETWORK_PX) -> Corner:
@@ -333,39 +341,32 @@ def in_box(picture: Image, corner: Corner, zoom: float) -> Array:
 
     B is `REPAIR_CELLS` cells of `STEM` px, each of which is `zoom` px of the picture.
     """
-    side = REPAIR_CELLS * STEM
-    small = _resized(picture[_box(corner, side, zoom)], side)
+    small = _resized(picture[_box(corner, zoom)], REPAIR_CELLS * STEM)
     planes = cv2.dnn.blobFromImage(small, 1 / 127.5, mean=(127.5, 127.5, 127.5))
     return np.asarray(planes[0], np.float32)
 
 
 def maps_in_box(maps: Array, corner: Corner) -> Array:
     """Return the repair's box of (side, side, C) maps, half the network's size: (C, B/2, B/2)."""
-    per_cell = STEM // MAP_STEM
-    rows, columns = (slice(one * per_cell, (one + REPAIR_CELLS) * per_cell) for one in corner)
-    return np.ascontiguousarray(maps[rows, columns].transpose(2, 0, 1))
+    return np.ascontiguousarray(maps[_box(corner, 1 / MAP_STEM)].transpose(2, 0, 1))
 
 
 def add_residual(picture: Image, residual: Array, corner: Corner, zoom: float) -> None:
-    """Add the network's residual to a picture, uint8 (S, S, 3) RGB, in place.
+    """Add the network's residual, (3, B, B), to a picture, uint8 (S, S, 3) RGB, in place.
 
-    Args:
-        picture: of `compose`.
-        residual: (3, B, B) of the box; 2 is the range of the values.
-        corner: of the box.
-        zoom: px of the picture for each px of the residual.
+    2 is the range of its values; the rest is as of `in_box`.
     """
-    box = picture[_box(corner, residual.shape[-1], zoom)]
+    box = picture[_box(corner, zoom)]
     added = _resized(cv2.merge(list(residual * np.float32(127.5))), len(box))
     box[:] = cv2.add(box, added, dtype=cv2.CV_8U)
 
 
-def _box(corner: Corner, side: int, zoom: float) -> tuple[slice, slice]:
-    """Return the rows and columns, in a picture, of a box with a side in the network's px."""
-    rows, columns = (
-        slice(round(start * STEM * zoom), round((start * STEM + side) * zoom)) for start in corner
+def _box(corner: Corner, zoom: float) -> tuple[slice, ...]:
+    """Return rows and columns of the repair's box, where a px of the network has `zoom`."""
+    return tuple(
+        slice(round(first * STEM * zoom), round((first + REPAIR_CELLS) * STEM * zoom))
+        for first in corner
     )
-    return rows, columns
 
 
 def _resized(values: NDArray[Any], size: int) -> NDArray[Any]:

@@ -11,14 +11,10 @@ from typing import Final
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
-from reenact.face.geometry import Triangles, canonical_face, to_face_frame, to_image
-from reenact.face.topology import FOREHEAD, LIPS_OUTER, N_SKIN, OVAL
+from reenact.face.geometry import Triangles, to_face_frame, to_image
+from reenact.face.topology import AROUND_LIPS, FOREHEAD
 from reenact.types import Array, Pose
-
-_RINGS: Final = 2
-"""So many rings of landmarks around the lips are stretched."""
 
 _MIN_IOD: Final = 1e-3
 """Shorter edges count as this long."""
@@ -37,7 +33,7 @@ class LooseSkin:
     def __init__(self, triangles: Triangles) -> None:
         pairs = np.sort(np.concatenate([triangles[:, [a, b]] for a, b in ((0, 1), (1, 2), (2, 0))]))
         edges = np.unique(pairs, axis=0)
-        self.landmarks = np.union1d(_around_lips(edges), FOREHEAD)
+        self.landmarks = np.union1d(AROUND_LIPS, FOREHEAD)
         ends = np.concatenate([edges, edges[:, ::-1]])
         self._own, self._other = ends[np.isin(ends[:, 0], self.landmarks)].T
         self._row = np.searchsorted(self.landmarks, self._own)
@@ -45,13 +41,7 @@ class LooseSkin:
         self._column = np.searchsorted(self.landmarks, self._other[self._is_free])
 
     def stretched(self, reference: Array, drive: Array, poses: tuple[Pose, Pose]) -> Array:
-        """Return the driven (478, 3) landmarks, px, with those of the loose skin stretched.
-
-        Args:
-            reference: (478, 3) landmarks of the reference, px.
-            drive: (478, 3) driven landmarks, px.
-            poses: of both.
-        """
+        """Return driven landmarks with those of the loose skin stretched, all (478, 3) px."""
         start, end = (to_face_frame(*one) for one in zip((reference, drive), poses, strict=True))
         apart = np.linalg.norm((start[self._own] - start[self._other])[:, :2], axis=1)
         stiffness = 1 / np.maximum(apart, _MIN_IOD)
@@ -66,18 +56,3 @@ class LooseSkin:
         result = drive.copy()
         result[self.landmarks] = to_image(end[self.landmarks], poses[1])
         return result
-
-
-def _around_lips(edges: NDArray[np.int32]) -> NDArray[np.intp]:
-    """Return the landmarks of the rings around the lips."""
-    plane = np.ascontiguousarray(canonical_face()[:N_SKIN, :2])
-    lips = plane[list(LIPS_OUTER)].reshape(-1, 1, 2)
-    done = {i for i, at in enumerate(plane.tolist()) if cv2.pointPolygonTest(lips, at, False) >= 0}
-    found: set[int] = set()
-    front = set(LIPS_OUTER)
-    for _ in range(_RINGS):
-        beside = {int(b) for pair in edges for a, b in (pair, pair[::-1]) if a in front}
-        front = beside - done - set(OVAL)
-        done |= front
-        found |= front
-    return np.array(list(found))

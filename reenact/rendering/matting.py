@@ -18,10 +18,10 @@ from reenact.face.segmentation import person_masks, shows_person
 from reenact.imaging import in_bytes
 from reenact.models.warp_unet_inputs import FLOW
 from reenact.rendering.background import refined
-from reenact.rendering.compositing import edge_fade
+from reenact.rendering.compositing import edge_fade, overlap
 from reenact.rendering.head_mesh import head_mesh
 from reenact.rendering.mesh_warp import warp_image
-from reenact.types import Array, Body, Image, Target
+from reenact.types import HEAD_ALONE, Array, Body, Image, Target
 
 Alpha = NDArray[np.uint8]
 """uint8 (H, W), 255 opaque."""
@@ -56,7 +56,6 @@ class Matte:
     def __init__(self, target: Target, picture: Image, square: tuple[int, int, int]) -> None:
         self._neutral, self._crop_px = target.neutral, target.crop_size
         left, top, self._side = square
-        height, width = picture.shape[:2]
         mask = next(person_masks([picture]))
         face = target.neutral[:, :2] * (self._side / self._crop_px) + (left, top)
         if not shows_person(mask, face):
@@ -65,18 +64,15 @@ class Matte:
                 "taken away; use output.background=keep."
             )
         self.rest: Alpha = _refined(mask, picture)
-        x0, x1 = np.clip([left, left + self._side], 0, width).tolist()
-        y0, y1 = np.clip([top, top + self._side], 0, height).tolist()
-        self._box = (slice(y0, y1), slice(x0, x1))
-        self._cut = (slice(y0 - top, y1 - top), slice(x0 - left, x1 - left))
+        self._box, self._cut = overlap(square, picture)
         self._fade = edge_fade(target, _GRID_SIDE)
 
-    def alpha(self, landmarks: Array, body: Body | None = None) -> Alpha:
+    def alpha(self, landmarks: Array, body: Body = HEAD_ALONE) -> Alpha:
         """Return the alpha channel for driven landmarks, uint8 (H, W), a new array each time.
 
         Args:
             landmarks: float32 (478, 3), px of the crop, as given to the renderer.
-            body: what is known of torso and hair; None: nothing.
+            body: what is known of torso and hair.
         """
         maps = head_mesh().maps(self._neutral, landmarks, self._crop_px, _GRID_SIDE, body=body)
         flow = maps[..., FLOW] * self._fade * np.float32(self._side / 2)

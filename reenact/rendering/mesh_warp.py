@@ -21,9 +21,6 @@ from reenact.types import Array, Image
 _MIN_HEIGHT: Final = 1e-6
 """Flatter edges count as this high, cells."""
 
-_NO_SECOND_MAP: Final = np.zeros(0, np.float32)
-"""For `cv2.remap`, whose first map holds both coordinates."""
-
 
 def rasterise(points: Array, triangles: Triangles, side: int, depth: Array) -> NDArray[np.int32]:
     """Return the triangle over each cell's centre, int32 (side, side), -1 where there is none.
@@ -117,10 +114,10 @@ def sources(flow: Array, zoom: int = 1) -> Array:
     return np.asarray(cv2.scaleAdd(flow, size * zoom / 2, _positions(size, zoom)), np.float32)
 
 
-def warp_image(image: Image, source: Array, interpolation: int = cv2.INTER_LINEAR) -> Image:
+def warp_image(image: Image, source: Array) -> Image:
     """Sample a picture at a (H, W, 2) float32 map of its own px; edges repeat outside."""
-    border = cv2.BORDER_REPLICATE
-    return np.asarray(cv2.remap(image, source, _NO_SECOND_MAP, interpolation, borderMode=border))
+    linear, border = cv2.INTER_LINEAR, cv2.BORDER_REPLICATE
+    return np.asarray(cv2.remap(image, source, np.empty(0), linear, borderMode=border))
 
 
 @lru_cache(maxsize=4)

@@ -9,7 +9,7 @@ output, sharp where a network could only draw the mean of all teeth.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from typing import Final
 
 import cv2
@@ -26,9 +26,6 @@ _NOSE_BASE, _UPPER_LIP, _LOWER_LIP = 2, 13, 14
 
 _CLOSED_IOD: Final = 0.08
 """Lips that are farther apart show upper teeth, and meet half this below the upper lip."""
-
-_EDGE_MM: Final = 0.0
-"""The edges of the upper teeth below the line where the lips meet."""
 
 _OVERBITE_MM: Final = 5.0
 """Between the edges of upper and lower teeth, both shown, when the jaw is shut."""
@@ -102,40 +99,59 @@ _LOWER: Final = _Dentition(
 
 @dataclass(frozen=True, slots=True)
 class TeethRow:
-    """Where a row of teeth is in a picture."""
+    """Where a row of teeth is in a picture.
 
+    Attributes:
+        teeth: their sizes.
+        edge: (K, 2) px along their edges, from the back over the front to the other back.
+        towards_gums: (2,) px per mm.
+    """
+
+    teeth: _Dentition
     edge: Array
-    """(K, 2) px along the edges of the teeth, from the back over the front to the other back."""
-
     towards_gums: Array
-    """(2,) px per mm."""
+
+    @property
+    def px_per_mm(self) -> float:
+        """Size of a millimetre."""
+        return max(float(np.hypot(*self.towards_gums)), 1e-6)
+
+    def measure(self, places: Array) -> tuple[Array, Array]:
+        """Return how far places, (H, W, 2) px, lie along the arch and towards the gums, mm."""
+        upright = self.towards_gums / self.px_per_mm
+        level = np.array([-upright[1], upright[0]])
+        level *= np.sign(level[0]) or 1
+        across, height = self.edge @ level, self.edge @ upright
+        # Of an arch, the front is seen up to where it turns back.
+        middle = len(across) // 2
+        seen = slice(int(across[:middle].argmin()), middle + int(across[middle:].argmax()) + 1)
+        at, (_, _, along) = places @ level, _arch(self.teeth)
+        along, edge = (np.interp(at, across[seen], one[seen]) for one in (along, height))
+        return along, (places @ upright - edge) / self.px_per_mm
 
 
 @dataclass(frozen=True, slots=True)
 class MouthPlace:
-    """Where the inside of a mouth is in a picture."""
+    """Where the inside of a mouth is in a picture.
+
+    Attributes:
+        lips: (20, 2) px, the inner edge of the lips.
+        lower: the lower teeth.
+        upper: the upper ones; None: the photo shows its own.
+    """
 
     lips: Array
-    """(20, 2) px, the inner edge of the lips."""
-
     lower: TeethRow
     upper: TeethRow | None
-    """None: the photo shows its own."""
 
 
 def place_mouth(reference: Array, drive: Array, poses: tuple[Pose, Pose]) -> MouthPlace:
-    """Return where lips and teeth of a driven face are, in px of the landmarks' crop.
-
-    Args:
-        reference: (478, 3) landmarks of the photo.
-        drive: (478, 3) driven landmarks.
-        poses: of both.
-    """
+    """Return where lips and teeth of a driven face are, in the px of the (478, 3) landmarks."""
     rest, now = (to_face_frame(*one) for one in zip((reference, drive), poses, strict=True))
     nose, lip = now[_NOSE_BASE], now[_LOWER_LIP, 1]
     apart = rest[_LOWER_LIP, 1] - rest[_UPPER_LIP, 1]
     meet = rest[_UPPER_LIP, 1] + min(apart, _CLOSED_IOD) / 2
-    upper = nose[1] + meet - rest[_NOSE_BASE, 1] + _EDGE_MM * _MM
+    upper = nose[1] + meet - rest[_NOSE_BASE, 1]
     jaw = np.diff(now[[_NOSE_BASE, CHIN], 1]) - np.diff(rest[[_NOSE_BASE, CHIN], 1])
     most, least = (lip - mm * _MM for mm in _COVERED_MM)
     lower = np.clip(upper - _OVERBITE_MM * _MM + float(jaw[0]), most, least)
@@ -153,7 +169,7 @@ def _row(teeth: _Dentition, x: float, y: float, nose_z: float, pose: Pose) -> Te
     gums = np.array([[0, teeth.towards_gums * _MM, 0]], np.float32)
     front = edge[len(edge) // 2]
     drawn = to_image(np.concatenate([edge, front + gums]).astype(np.float32), pose)[:, :2]
-    return TeethRow(drawn[:-1], drawn[-1] - drawn[len(edge) // 2])
+    return TeethRow(teeth, drawn[:-1], drawn[-1] - drawn[len(edge) // 2])
 
 
 @lru_cache(maxsize=2)
@@ -166,90 +182,59 @@ def _arch(teeth: _Dentition) -> tuple[Array, Array, Array]:
     return across, behind, along - along[len(along) // 2]
 
 
-class MouthInterior:
-    """The inside of one target's mouth, in the light and at the size of its photo.
+def draw_mouth(
+    box: Image,
+    unseen: Array,
+    corner: tuple[int, int],
+    place: MouthPlace,
+    *,
+    skin: tuple[float, ...],
+    zoom: float,
+) -> None:
+    """Draw the inside of a mouth into a part of a picture, in place.
 
     Args:
-        face: (3,) mean RGB of the face, 0 to 255.
-        zoom: px of the pictures for each px of the network.
+        box: uint8 (H, W, 4), RGB and the person's share.
+        unseen: float32 (H, W), 0 to 1, what of the mouth's inside the reference does not show.
+        corner: row and column of the box in the picture, px.
+        place: in the network's px.
+        skin: mean RGB of the face, 0 to 255.
+        zoom: px of the picture for each px of the network.
     """
-
-    def __init__(self, face: Array, zoom: float) -> None:
-        self._zoom = zoom
-        self._px_per_mm = 1.5 * max(self._zoom, 1)
-        self._teeth, self._gums, self._tongue, self._cavity = (
-            np.minimum(face * one, 255) for one in (_TEETH, _GUMS, _TONGUE, _CAVITY)
-        )
-
-    @cached_property
-    def _painted(self) -> list[Image]:
-        return [_paint(one, self._teeth, self._gums, self._px_per_mm) for one in (_LOWER, _UPPER)]
-
-    def draw(self, box: Image, unseen: Array, corner: tuple[int, int], place: MouthPlace) -> None:
-        """Draw into a part of a picture, in place.
-
-        Args:
-            box: uint8 (H, W, 4), RGB and the person's share.
-            unseen: float32 (H, W), 0 to 1, what of the mouth's inside the reference does not show.
-            corner: row and column of the box in the picture, px.
-            place: in the network's px.
-        """
-        size = unseen.shape[1::-1]
-        width, height = (max(round(side / self._zoom), 1) for side in size)
-        x = (np.arange(width) + 0.5) * (size[0] / width) + corner[1]
-        y = (np.arange(height) + 0.5) * (size[1] / height) + corner[0]
-        # The pixel i of a picture has its middle at i + .5 of its edge.
-        grid = np.stack(np.meshgrid(x, y), axis=-1) / self._zoom - 0.5
-        lower = _Field(_LOWER, place.lower, grid)
-        fields = [lower] if place.upper is None else [lower, _Field(_UPPER, place.upper, grid)]
-        inside = cv2.resize(self._behind_teeth(lower), size)
-        for field, painted in zip(fields, self._painted, strict=False):
-            along, up = (cv2.resize(one, size) for one in field.places(painted, self._px_per_mm))
-            drawn = cv2.remap(painted, along, up, cv2.INTER_LINEAR)
-            cover = cv2.extractChannel(drawn, 3) * np.float32(1 / 255)
-            teeth = cv2.cvtColor(drawn, cv2.COLOR_RGBA2RGB)
-            inside = cv2.blendLinear(teeth, inside, cover, 1 - cover)
-        opening = _share_inside(place.lips - grid[0, 0], (height, width))
-        light = cv2.resize(_light_between(opening, lower.px_per_mm), size)
-        lit = cv2.multiply(inside, light, dtype=cv2.CV_8U)
-        filled = cv2.cvtColor(lit, cv2.COLOR_RGB2RGBA)
-        outline = (place.lips + 0.5) * self._zoom - 0.5 - corner[::-1]
-        share = unseen * _share_inside(outline, unseen.shape)
-        box[:] = cv2.blendLinear(filled, box, share, 1 - share)
-
-    def _behind_teeth(self, lower: _Field) -> Array:
-        """Return the picture (H, W, 3) of the tongue in the cavity."""
-        reach, rise = _TONGUE_MM
-        far = np.square(lower.along / reach) + np.maximum(-lower.towards_gums, 0) / rise
-        mound = np.clip(2 - 2 * far, 0, 1)[..., None]
-        return np.asarray(self._cavity + mound * (self._tongue - self._cavity), np.uint8)
+    size = unseen.shape[1::-1]
+    width, height = (max(round(side / zoom), 1) for side in size)
+    x = (np.arange(width) + 0.5) * (size[0] / width) + corner[1]
+    y = (np.arange(height) + 0.5) * (size[1] / height) + corner[0]
+    # The pixel i of a picture has its middle at i + .5 of its edge.
+    grid = np.stack(np.meshgrid(x, y), axis=-1) / zoom - 0.5
+    rows = [row for row in (place.lower, place.upper) if row is not None]
+    measured = [row.measure(grid) for row in rows]
+    inside = cv2.resize(_behind_teeth(*measured[0], skin), size)
+    px_per_mm = 1.5 * max(zoom, 1)
+    for row, (along, up) in zip(rows, measured, strict=True):
+        painted = _painted(row.teeth, skin, px_per_mm)
+        at = along * px_per_mm + painted.shape[1] / 2 - 0.5, (up + _BEFORE_MM) * px_per_mm - 0.5
+        across, down = (cv2.resize(one.astype(np.float32), size) for one in at)
+        drawn = cv2.remap(painted, across, down, cv2.INTER_LINEAR)
+        cover = cv2.extractChannel(drawn, 3) * np.float32(1 / 255)
+        teeth = cv2.cvtColor(drawn, cv2.COLOR_RGBA2RGB)
+        inside = cv2.blendLinear(teeth, inside, cover, 1 - cover)
+    opening = filled_outline(place.lips - grid[0, 0], (height, width)) * np.float32(1 / 255)
+    light = cv2.resize(_light_between(opening, place.lower.px_per_mm), size)
+    lit = cv2.multiply(inside, light, dtype=cv2.CV_8U)
+    filled = cv2.cvtColor(lit, cv2.COLOR_RGB2RGBA)
+    outline = (place.lips + 0.5) * zoom - 0.5 - corner[::-1]
+    share = unseen * (filled_outline(outline, unseen.shape) * np.float32(1 / 255))
+    box[:] = cv2.blendLinear(filled, box, share, 1 - share)
 
 
-class _Field:
-    """Places of a picture seen as places on a row of teeth, all (H, W).
-
-    `along` its arch and `towards_gums` are mm; a millimetre has `px_per_mm`.
-    """
-
-    def __init__(self, teeth: _Dentition, row: TeethRow, grid: Array) -> None:
-        along = _arch(teeth)[2]
-        self.px_per_mm = max(float(np.hypot(*row.towards_gums)), 1e-6)
-        upright = row.towards_gums / self.px_per_mm
-        level = np.array([-upright[1], upright[0]])
-        level *= np.sign(level[0]) or 1
-        across, height = row.edge @ level, row.edge @ upright
-        # Of an arch, the front is seen up to where it turns back.
-        middle = len(across) // 2
-        seen = slice(int(across[:middle].argmin()), middle + int(across[middle:].argmax()) + 1)
-        at = grid @ level
-        self.along, edge = (np.interp(at, across[seen], one[seen]) for one in (along, height))
-        self.towards_gums = (grid @ upright - edge) / self.px_per_mm
-
-    def places(self, painted: Image, px_per_mm: float) -> tuple[Array, Array]:
-        """Return the places x and y, (H, W) each, of a painted row, px."""
-        x = self.along * px_per_mm + painted.shape[1] / 2 - 0.5
-        y = (self.towards_gums + _BEFORE_MM) * px_per_mm - 0.5
-        return x.astype(np.float32), y.astype(np.float32)
+def _behind_teeth(along: Array, up: Array, skin: tuple[float, ...]) -> Image:
+    """Return the picture (H, W, 3) of the tongue in the cavity, by places on the lower teeth."""
+    tongue, cavity = (np.minimum(np.multiply(skin, one), 255) for one in (_TONGUE, _CAVITY))
+    reach, rise = _TONGUE_MM
+    far = np.square(along / reach) + np.maximum(-up, 0) / rise
+    mound = np.clip(2 - 2 * far, 0, 1)[..., None]
+    return np.asarray(cavity + mound * (tongue - cavity), np.uint8)
 
 
 def _light_between(opening: Array, px_per_mm: float) -> Array:
@@ -260,16 +245,13 @@ def _light_between(opening: Array, px_per_mm: float) -> Array:
     return np.asarray(_SHADE + (1 - _SHADE) * light, np.float32)
 
 
-def _share_inside(outline: Array, shape: tuple[int, ...]) -> Array:
-    """Return the share, 0 to 1, of each px of a picture (H, W) inside an outline (N, 2) px."""
-    return filled_outline(outline, shape) * np.float32(1 / 255)
+@lru_cache(maxsize=32)
+def _painted(teeth: _Dentition, skin: tuple[float, ...], px_per_mm: float) -> Image:
+    """Return a row of teeth, unrolled and its gums at the bottom: uint8 (H, W, 4), RGB and cover.
 
-
-def _paint(teeth: _Dentition, enamel: Array, gums: Array, px_per_mm: float) -> Image:
-    """Paint a row of teeth, unrolled and its gums at the bottom: uint8 (H, W, 4), RGB and cover.
-
-    The colours are RGB, 0 to 255.
+    `skin` is the mean RGB of the face, 0 to 255.
     """
+    enamel, gums = (np.minimum(np.multiply(skin, one), 255) for one in (_TEETH, _GUMS))
     height, half = round(_PAINTED_MM * px_per_mm), round(sum(teeth.widths) * px_per_mm)
     y = ((np.arange(height) + 0.5) / px_per_mm - _BEFORE_MM)[:, None]
     x = np.abs(np.arange(2 * half) + 0.5 - half) / px_per_mm

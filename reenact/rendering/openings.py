@@ -63,7 +63,7 @@ def mouth_sources(
         places: (N, 2) crop px; places a little outside map to places equally far outside.
         reference: (478, 3) landmarks of the reference, crop px.
         drive: (478, 3) driven landmarks, crop px.
-        poses: of both.
+        poses: theirs.
 
     Returns:
         float32 (N, 2) crop px, and float32 (N,): 0 where the reference shows the place, 1 where it

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -16,33 +15,31 @@ _SHIFT: Final = 0.02
 little, but it cannot open a mouth or turn a cheek."""
 
 
-@dataclass(frozen=True, slots=True)
 class SeenFaces:
-    """K faces to compare with.
+    """The faces of K references.
 
-    Attributes:
-        shapes: float32 (K, 478, 2), seen from the front, iod.
-        poses: float32 (K, 5) turns and places, weighted.
+    Args:
+        landmarks: (K, 478, 3) px.
     """
 
-    shapes: Array
-    poses: Array
-
-    @classmethod
-    def of(cls, landmarks: Array) -> SeenFaces:
-        """Compute them from (K, 478, 3) landmarks, px."""
+    def __init__(self, landmarks: Array) -> None:
         poses = [estimate_pose(points) for points in landmarks]
         fronts = [to_face_frame(*face)[:, :2] for face in zip(landmarks, poses, strict=True)]
-        return cls(np.stack(fronts), np.stack([_weighted(pose) for pose in poses]))
+        self._shapes = np.stack(fronts)
+        self._poses = np.stack([_weighted(pose) for pose in poses])
+
+    def __len__(self) -> int:
+        return len(self._shapes)
 
     def distances(self, landmarks: Array) -> Array:
         """Return the (K,) distances of (478, 3) driven landmarks, px, from the faces, iod."""
-        driven = SeenFaces.of(landmarks[None])
-        changed = np.linalg.norm(self.shapes - driven.shapes, axis=-1).mean(axis=1)
-        moved = np.linalg.norm(self.poses - driven.poses, axis=-1)
+        driven = SeenFaces(landmarks[None])
+        changed = np.linalg.norm(self._shapes - driven._shapes, axis=-1).mean(axis=1)
+        moved = np.linalg.norm(self._poses - driven._poses, axis=-1)
         return np.asarray(changed + moved, dtype=np.float32)
 
 
 def _weighted(pose: Pose) -> Array:
+    """Return turn and place, (5,), in what they count as."""
     place = pose.translation[:2] / pose.scale
     return np.concatenate([_TURN * rotation_vector(pose.rotation), _SHIFT * place])

@@ -6,6 +6,7 @@ Importing this module loads no torch.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -34,12 +35,13 @@ from reenact.rendering.compositing import edge_fade, share_above
 from reenact.rendering.head_mesh import steadied
 from reenact.rendering.layers import (
     Corner,
+    Reference,
     add_residual,
     follow_box,
     in_box,
     maps_in_box,
 )
-from reenact.rendering.reference import Painter, Reference
+from reenact.rendering.painter import Painter
 from reenact.rendering.reference_ranking import SeenFaces
 from reenact.types import Array, Body, Drive, Image, Pose, Target
 
@@ -65,12 +67,6 @@ class WarpUNetRenderer:
         self.device = choose_device(settings.device, settings.engine)
         self.engine = ""
         self._loaded: str | None = None
-        self._side_px = NETWORK_PX
-        self._corner: Corner | None = None
-        self._hair: Pose | None = None
-        self._chosen: int | None = None
-        self._fading_from: int | None = None
-        self._fade_s = 0.0
 
     def prepare(self, target: Target) -> None:
         """Load the weights unless they are loaded, and split the references into layers.
@@ -90,16 +86,25 @@ class WarpUNetRenderer:
             target.references, target.landmarks, people, reference_bodies(target), strict=True
         )
         above = share_above(target)
-        self._references = [
+        references = [
             Reference.of(
                 *_closed(np.asarray(picture), person, points, above), points, side_px, body
             )
             for picture, points, person, body in shown
         ]
-        self._seen = SeenFaces.of(landmarks)
-        self._edge_fade = edge_fade(target, side_px // MAP_STEM)
-        self._painters: dict[int, Painter] = {}
+        fade = edge_fade(target, side_px // MAP_STEM)
+        # A picture fades between two of them.
+        self._painter = lru_cache(maxsize=2)(lambda number: Painter(references[number], fade))
+        self._seen = SeenFaces(landmarks)
         self.reset()
+
+    def reset(self) -> None:
+        """Forget which reference is in use, and where the repair's box and the hair are."""
+        self._chosen: int | None = None
+        self._fading_from: int | None = None
+        self._fade_s = 0.0
+        self._corner: Corner | None = None
+        self._hair: Pose | None = None
 
     def render(self, drive: Drive) -> Image:
         """Draw one frame."""
@@ -114,13 +119,6 @@ class WarpUNetRenderer:
             share = self._fade_s / self.FADE_S
             cv2.addWeighted(earlier, 1 - share, picture, share, 0, dst=picture)
         return picture
-
-    def reset(self) -> None:
-        """Forget which reference is in use, and where the repair's box and the hair are."""
-        self._chosen = None
-        self._fading_from = None
-        self._corner = None
-        self._hair = None
 
     def _load(self, path: Path) -> None:
         from reenact.models.inference import compile_module, file_digest
@@ -138,13 +136,8 @@ class WarpUNetRenderer:
 
     def _draw(self, number: int, landmarks: Array, pose: Pose, body: Body) -> Image:
         """Draw from one reference; the landmarks are in the network's px."""
-        if number not in self._painters:
-            if len(self._painters) == 2:  # of those between which a picture fades
-                self._painters.clear()
-            self._painters[number] = Painter(self._references[number])
-        picture, maps = self._painters[number].paint(
-            landmarks, pose, follows=self._hair, body=body, edge_fade=self._edge_fade
-        )
+        painter = self._painter(number)
+        picture, maps = painter.paint(landmarks, pose, follows=self._hair, body=body)
         assert self._corner is not None
         zoom = len(picture) / self._side_px
         cells = maps_in_box(maps, self._corner)
@@ -155,7 +148,7 @@ class WarpUNetRenderer:
 
     def _choose(self, landmarks: Array, dt_s: float) -> int:
         """Return the index of the reference to draw from, and advance the fade towards it."""
-        if len(self._references) == 1:
+        if len(self._seen) == 1:
             return 0
         if self._fading_from is None:
             distances = self._seen.distances(landmarks)

@@ -42,12 +42,7 @@ def with_surroundings(target: Target) -> Target:
     shift = np.append(before, 0).astype(np.float32)
     return replace(
         target,
-        references=np.stack(
-            [
-                _laid(np.asarray(one), np.asarray(around, np.uint8), before)
-                for one in target.references
-            ]
-        ),
+        references=np.stack([_laid(np.asarray(one), around, before) for one in target.references]),
         landmarks=target.landmarks + shift,
         neutral=target.neutral + shift,
         crop_to_plate=affine,

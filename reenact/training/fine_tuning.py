@@ -177,11 +177,12 @@ class FineTuningRecipe(WarpUNetRecipe):
             network=read_config(start),
         )
         held_out = [pair for clip in clips for pair in clip.held_out]
+        evenly = np.linspace(0, len(held_out) - 1, min(len(held_out), _MAX_HELD_OUT))
         sampler = TargetSampler(clips)
         trained_on = header_of(start, ARCHITECTURE).get("data", "unknown")
         material = PictureMaterial(
             sampler,
-            [held_out[i] for i in _spread(len(held_out), _MAX_HELD_OUT)],
+            [held_out[i] for i in np.unique(evenly.round().astype(int))],
             f"{counted(frames, 'frame')} of one target, from weights of: {trained_on}",
         )
         super().__init__(config, material)
@@ -231,11 +232,6 @@ class FineTuningRecipe(WarpUNetRecipe):
             )
         ]
         write_png(self._preview_path, compose(["true", "start", "now"], rows)[0])
-
-
-def _spread(count: int, maximum: int) -> list[int]:
-    places = np.linspace(0, count - 1, min(count, maximum))
-    return sorted({round(float(place)) for place in places})
 
 
 def _most_different(pairs: Sequence[Pair]) -> list[Pair]:

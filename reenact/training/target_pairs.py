@@ -41,13 +41,13 @@ class TargetClip:
     def __init__(self, footage: Footage) -> None:
         self.images, self.landmarks = footage.images, footage.landmarks
         held_out, near = _stretches(len(footage))
-        self.trained: NDArray[np.intp] = np.setdiff1d(np.arange(len(footage)), [*held_out, *near])
+        self.trained: NDArray[np.intp] = np.setdiff1d(np.arange(len(footage)), near)
         looks = [measure_look(self.images[i], self.landmarks[i]) for i in self.trained]
         self.references = self.trained[choose_references(looks)]
         pictures = (self.images[i] for i in self.references)
         people = person_coverage(pictures, self.landmarks[self.references])
         self._people = dict(zip(self.references.tolist(), people, strict=True))
-        self._faces = SeenFaces.of(self.landmarks[self.references])
+        self._faces = SeenFaces(self.landmarks[self.references])
         self.chances = rarity(self.landmarks[self.trained])
         self.held_out = [self.pair(self.nearest_reference(i), i) for i in held_out]
 
@@ -86,11 +86,11 @@ class TargetSampler:
 
 
 def _stretches(count: int) -> tuple[list[int], list[int]]:
-    """Return the held-out frames of a clip, and those too near to them to be trained on."""
+    """Return the held-out frames of a clip, and all that are too near to them to be trained on."""
     held_out: list[int] = []
     near: list[int] = []
     for start, stop in _HELD_OUT:
         first, last = round(start * count), round(stop * count)
         held_out += range(first, last)
-        near += [*range(first - _GAP_FRAMES, first), *range(last, last + _GAP_FRAMES)]
+        near += range(first - _GAP_FRAMES, last + _GAP_FRAMES)
     return held_out, near

@@ -14,6 +14,8 @@ from dataclasses import asdict, field
 from pathlib import Path
 from typing import Any, Final
 
+import cv2
+import numpy as np
 import torch
 import torch.nn.functional as F
 from pydantic import ConfigDict, NonNegativeFloat, PositiveInt
@@ -22,10 +24,15 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from reenact.errors import ReenactError
-from reenact.imaging import from_unit
+from reenact.face.aperture import LEFT_EYE, RIGHT_EYE
+from reenact.face.geometry import estimate_pose, region_mask, square_to_crop, transform_points
+from reenact.face.topology import EYE_LEFT, EYE_RIGHT, LIPS_OUTER
+from reenact.imaging import from_unit, resized_square
 from reenact.models.warp_unet import WarpUNet
-from reenact.models.warp_unet_inputs import MapChannel, WarpUNetConfig
+from reenact.models.warp_unet_inputs import NETWORK_PX, MapChannel, WarpUNetConfig
 from reenact.models.weights import load_model, save_model
+from reenact.rendering.layers import Reference, follow_box, in_box, maps_in_box
+from reenact.rendering.painter import Painter
 from reenact.training.adversarial import as_floats, optimizer_step
 from reenact.training.augmentation import Pair
 from reenact.training.loop import Recipe, cosine
@@ -38,13 +45,18 @@ from reenact.training.losses import (
 )
 from reenact.training.picture_pairs import PictureMaterial, load_pictures
 from reenact.training.sampling import Batch, Batches, PairDraw, PictureData, read_settings
-from reenact.training.warp_unet_batches import collate
-from reenact.types import Image
+from reenact.types import Array, Image
 
 ARCHITECTURE: Final = "warp_unet"
 
 _CHUNK: Final = 8
 """Pairs that are drawn at once in a validation."""
+
+_UPPER_LIDS: Final = (
+    (33, 247, 30, 29, 27, 28, 56, 190, 133, *reversed(RIGHT_EYE[0][1:-1])),
+    (362, 414, 286, 258, 257, 259, 260, 467, 263, *reversed(LEFT_EYE[0][1:-1])),
+)
+"""Loops of landmarks: an upper lid's crease, and back along its edge."""
 
 
 @pydantic_dataclass(frozen=True, config=ConfigDict(extra="forbid"))
@@ -190,3 +202,59 @@ def _boxes(face: Tensor) -> Tensor:
     """Return the bounding boxes of (N, 1, H, W) masks as masks."""
     inside = face > 0.5
     return (inside.any(2, keepdim=True) & inside.any(3, keepdim=True)).float()
+
+
+def collate(pairs: list[Pair]) -> Batch:
+    """Compose the layers of pairs as the live path does, and stack the boxes that it repairs.
+
+    With B = `REPAIR_CELLS` * `STEM` px:
+
+    layered    (N, 3, B, B), the moved person over the background, RGB in -1 to 1
+    truth      (N, 3, B, B), RGB in -1 to 1
+    maps       (N, C, B/2, B/2), see `warp_unet_inputs`
+    weight     (N, 1, B/2, B/2) of `importance`
+    """
+    rows = [_row(pair) for pair in pairs]
+    return {name: np.stack([row[name] for row in rows]) for name in rows[0]}
+
+
+def _row(pair: Pair) -> Batch:
+    to_network = square_to_crop((0, 0, len(pair.truth)), NETWORK_PX)
+    points = transform_points(pair.reference_landmarks, to_network)
+    driven = transform_points(pair.truth_landmarks, to_network)
+    shown, truth = (
+        resized_square(np.asarray(picture), NETWORK_PX) for picture in (pair.reference, pair.truth)
+    )
+    person = np.zeros((1, 1), np.uint8) if pair.person is None else pair.person
+    painter = Painter(Reference.of(shown, person, points))
+    layered, maps = painter.paint(driven, estimate_pose(driven))
+    # A live box stays where it was until the face has left its middle.
+    corner = follow_box(follow_box(None, points), driven)
+    return {
+        "layered": in_box(layered, corner, 1),
+        "truth": in_box(truth, corner, 1),
+        "maps": maps_in_box(maps, corner),
+        "weight": maps_in_box(importance(driven, NETWORK_PX)[..., None], corner),
+    }
+
+
+def importance(points: Array, size_px: int) -> Array:
+    """Return the weights of the losses, float32 (size/2, size/2), mean 1.
+
+    They are proportional to 1 in the background, 2 around the face, 3 on the face, and 12 on mouth,
+    eyes and upper lids.
+    """
+    side = size_px // 2
+    small = points * np.float32(0.5)
+    hull = cv2.convexHull(np.round(small[:468, :2]).astype(np.int32))
+    face = np.zeros((side, side), np.uint8)
+    cv2.fillConvexPoly(face, hull, (1,))
+    reach = round(float(np.ptp(small[:468, 1])) * 0.2) | 1
+    around = cv2.dilate(face, np.ones((reach, reach), np.uint8))
+    detail = np.zeros((side, side), np.uint8)
+    for loop in (LIPS_OUTER, EYE_LEFT, EYE_RIGHT, *_UPPER_LIDS):
+        detail |= region_mask(small, loop, side)
+    detail = cv2.dilate(detail, np.ones((5, 5), np.uint8)).astype(np.uint8)
+    weight = 1 + around.astype(np.float32) + face + 9 * (detail > 0)
+    weight = cv2.blur(weight, (5, 5)).astype(np.float32)
+    return np.asarray(weight / weight.mean(), dtype=np.float32)

@@ -27,7 +27,7 @@ def test_the_plates_own_crop_leaves_the_plate_as_it_was() -> None:
 def test_only_the_box_changes_and_its_middle_is_the_crop() -> None:
     plate = smooth_picture((640, 360))
     paster = Paster(box_target(plate, 200, 40, 256))
-    assert paster.box == (200, 40, 456, 296)
+    assert paster.box == (slice(40, 296), slice(200, 456))
     pasted = paster.paste(WHITE)
     assert (pasted[128:208, 288:368] == 255).all()
     pasted[40:296, 200:456] = plate[40:296, 200:456]
@@ -46,7 +46,7 @@ def test_no_edge_of_the_box_is_visible() -> None:
 
 def test_where_the_crop_leaves_the_plate_it_is_not_softened() -> None:
     paster = Paster(box_target(np.zeros((300, 300, 3), np.uint8), -60, 0, 256))
-    assert paster.box == (0, 0, 196, 256)
+    assert paster.box == (slice(0, 256), slice(0, 196))
     pasted = paster.paste(WHITE)
     assert (pasted[0, :100] == 255).all(), "the crop's top is the plate's top"
     assert (pasted[:150, 0] == 255).all()
@@ -103,8 +103,7 @@ def test_box_and_plate_fit_to_a_part_of_a_pixel(max_side: int) -> None:
     crop = crop_image(plate, invert_affine(target.crop_to_plate), 512)
     paster = Paster(target, max_side)
     shown = paster.paste(crop)
-    x0, y0, x1, y1 = paster.box
-    middle = (slice(y0 + 20, y1 - 20), slice(x0 + 20, x1 - 20))
+    middle = tuple(slice(side.start + 20, side.stop - 20) for side in paster.box)
     error = difference(shown[middle], paster.plate[middle])
     assert error.mean() < 1.0
     shifted = np.roll(paster.plate, 1, axis=1)

@@ -8,7 +8,8 @@ import pytest
 
 from reenact.face.geometry import canonical_face, rotation_matrix, to_image
 from reenact.rendering.head_mesh import head_mesh
-from reenact.rendering.reference import Painter, Reference
+from reenact.rendering.layers import Reference
+from reenact.rendering.painter import Painter
 from reenact.types import Pose
 
 SIZE = 256

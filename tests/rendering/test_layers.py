@@ -16,26 +16,30 @@ from reenact.face.regions import LID_INDEX
 from reenact.face.topology import EYE_LEFT, EYE_RIGHT, LIPS_INNER
 from reenact.models.warp_unet_inputs import MAP_CHANNELS, MapChannel
 from reenact.rendering.head_mesh import head_mesh
-from reenact.rendering.layers import Layers, compose, enlarged
-from reenact.rendering.mouth_interior import MouthInterior, place_mouth
+from reenact.rendering.layers import Reference, enlarged, lay_over, move_person
 from reenact.types import Array, Image, Pose
 
 SIDE = 128
-AT_REST = estimate_pose(canonical_face())
-SOMEWHERE = place_mouth(canonical_face(), canonical_face(), (AT_REST, AT_REST))
+SOMEWHERE = canonical_face()
+AT_REST = estimate_pose(SOMEWHERE)
 MIDDLE = np.array([128, 128, 0], np.float32)
 RED, GREEN, BLUE = (200, 0, 0), (0, 200, 0), (0, 0, 200)
 
 
-def layers_of_stripes(size: int) -> Layers:
+def stripes(size: int) -> Reference:
     """Return a person of a red, a green and a blue third, from left to right."""
     person = np.full((size, size, 4), 255, np.uint8)
     for third, colour in enumerate((RED, GREEN, BLUE)):
         person[:, third * size // 3 : (third + 1) * size // 3, :3] = colour
-    mouth = MouthInterior(np.zeros(3, np.float32), size / 256)
-    return Layers(
-        person, person, person[..., 3].copy(), np.full((size, size, 3), 90, np.uint8), mouth
-    )
+    wall = np.full((size, size, 3), 90, np.uint8)
+    return Reference(person, person, person[..., 3].copy(), wall, (0, 0, 0), SOMEWHERE, AT_REST)
+
+
+def composed(reference: Reference, maps: Array, drive: Array = SOMEWHERE) -> Image:
+    """Compose a picture of the reference, with a calm mouth if no landmarks are given."""
+    fine = enlarged(reference.person)
+    person = move_person(fine, reference, maps, drive, estimate_pose(drive))
+    return lay_over(person, reference.background)
 
 
 def shown_beside_a_disc(size: int, jump: float, middle: float = 0.5) -> tuple[Image, Array]:
@@ -49,8 +53,8 @@ def shown_beside_a_disc(size: int, jump: float, middle: float = 0.5) -> tuple[Im
     maps[..., MapChannel.SKIN] = face
     source = np.where(face, 1 / 6, 1 / 6 + jump)
     maps[..., MapChannel.FLOW_X] = 2 * (source - across)
-    layers = layers_of_stripes(size)
-    picture = compose(enlarged(layers.person), layers, maps, SOMEWHERE)
+    reference = stripes(size)
+    picture = composed(reference, maps)
     down, across = (np.mgrid[:size, :size] + 0.5) / size
     return picture, np.hypot(across - middle, down - middle)
 
@@ -76,9 +80,9 @@ def test_a_cheek_that_is_stretched_is_not_torn(size: int) -> None:
     maps = np.zeros((SIDE, SIDE, MAP_CHANNELS), np.float32)
     maps[..., MapChannel.SKIN] = face
     maps[..., MapChannel.FLOW_X] = 2 * (0.5 - across) * np.where(face, 0.6, 0.0)
-    layers = layers_of_stripes(size)
-    layers.person[..., :3] = np.linspace(0, 255, size).astype(np.uint8)[:, None]
-    row = compose(enlarged(layers.person), layers, maps, SOMEWHERE)[size // 2, :, 0]
+    reference = stripes(size)
+    reference.person[..., :3] = np.linspace(0, 255, size).astype(np.uint8)[:, None]
+    row = composed(reference, maps)[size // 2, :, 0]
     steps = np.diff(row[: -size // 8].astype(int))
     assert steps.min() >= 0
     assert steps.max() <= 2 * 256 // size
@@ -107,15 +111,15 @@ def test_nothing_shows_between_lids_and_lips_that_meet(
 ) -> None:
     """What is inside, below the lashes, is green; almost met, it is as thin as a cell."""
     pose = Pose(np.eye(3, dtype=np.float32), MIDDLE, 60.0)
-    reference, drive = to_image(face(1.0), pose), to_image(face(opened), pose)
-    lashes = reference.copy()
+    shown, drive = to_image(face(1.0), pose), to_image(face(opened), pose)
+    lashes = shown.copy()
     upper, lower = LID_INDEX.T
-    lashes[upper] += 0.25 * (reference[lower] - reference[upper])
+    lashes[upper] += 0.25 * (shown[lower] - shown[upper])
     inside = np.max([region_mask(lashes, loop, 256) for loop in loops], axis=0) > 127
     picture = np.where(inside[..., None], GREEN, RED).astype(np.uint8)
-    layers = Layers.of(picture, np.full((64, 64), 255, np.uint8), reference)
-    maps = head_mesh().maps(reference, drive, 256, SIDE, poses=(pose, pose))
-    drawn = compose(enlarged(layers.person), layers, maps, SOMEWHERE)
+    reference = Reference.of(picture, np.full((64, 64), 255, np.uint8), shown)
+    maps = head_mesh().maps(shown, drive, 256, SIDE, poses=(pose, pose))
+    drawn = composed(reference, maps, drive)
     green = drawn[..., 1].max()
     assert green > 150 if opened == 1 else green < 60
 
@@ -123,15 +127,15 @@ def test_nothing_shows_between_lids_and_lips_that_meet(
 @pytest.mark.parametrize("roll", [0.15, 0.3])
 def test_the_line_between_shut_lids_has_no_steps(roll: float) -> None:
     pose = Pose(rotation_matrix(np.array([0, 0, roll], np.float32)), MIDDLE, 60.0)
-    reference, drive = (to_image(with_eyes(opened), pose) for opened in (1.0, 0.0))
+    shown, drive = (to_image(with_eyes(opened), pose) for opened in (1.0, 0.0))
     picture = np.full((512, 512, 3), RED, np.uint8)
-    corners = 2 * reference[[33, 133], :2]
+    corners = 2 * shown[[33, 133], :2]
     rows, columns = np.indices((512, 512))
     below = rows > np.interp(columns, *corners.T)
     picture[below] = GREEN
-    layers = Layers.of(picture, np.full((64, 64), 255, np.uint8), 2 * reference)
-    maps = head_mesh().maps(reference, drive, 256, SIDE, poses=(pose, pose))
-    drawn = compose(enlarged(layers.person), layers, maps, SOMEWHERE)[..., 1].astype(int)
+    reference = Reference.of(picture, np.full((64, 64), 255, np.uint8), 2 * shown)
+    maps = head_mesh().maps(shown, drive, 256, SIDE, poses=(pose, pose))
+    drawn = composed(reference, maps, drive)[..., 1].astype(int)
     first, last = np.round(2 * np.interp([0.2, 0.8], [0, 1], drive[[33, 133], 0])).astype(int)
     line = np.array([(drawn[150:350, x] > 127).argmax() for x in range(first, last)])
     curve = np.polyval(np.polyfit(np.arange(len(line)), line, 3), np.arange(len(line)))
@@ -139,20 +143,20 @@ def test_the_line_between_shut_lids_has_no_steps(roll: float) -> None:
 
 
 def test_without_a_face_in_the_crop_the_picture_is_composed_as_it_is() -> None:
-    layers = layers_of_stripes(256)
+    reference = stripes(256)
     maps = np.zeros((SIDE, SIDE, MAP_CHANNELS), np.float32)
-    picture = compose(enlarged(layers.person), layers, maps, SOMEWHERE)
-    np.testing.assert_allclose(picture, layers.person[..., :3], atol=60)
-    np.testing.assert_array_equal(picture[:, 40], layers.person[:, 40, :3])
+    picture = composed(reference, maps)
+    np.testing.assert_allclose(picture, reference.person[..., :3], atol=60)
+    np.testing.assert_array_equal(picture[:, 40], reference.person[:, 40, :3])
 
 
 def test_a_person_who_has_moved_leaves_the_rim_of_the_wall_behind() -> None:
-    layers = layers_of_stripes(256)
-    layers.rimless[:, :40] = 0
+    reference = stripes(256)
+    reference.rimless[:, :40] = 0
     maps = np.zeros((SIDE, SIDE, MAP_CHANNELS), np.float32)
     shown = {}
     for shift in (0.0, -0.125):  # halves of the side; the person moves to the right
         maps[..., MapChannel.FLOW_X] = shift
-        shown[shift] = compose(enlarged(layers.person), layers, maps, SOMEWHERE)[:, 45]
-    np.testing.assert_array_equal(shown[0.0], layers.person[:, 45, :3])
-    np.testing.assert_array_equal(shown[-0.125], layers.background[:, 45])
+        shown[shift] = composed(reference, maps)[:, 45]
+    np.testing.assert_array_equal(shown[0.0], reference.person[:, 45, :3])
+    np.testing.assert_array_equal(shown[-0.125], reference.background[:, 45])

@@ -12,7 +12,7 @@ from reenact.face.geometry import (
     to_image,
 )
 from reenact.face.topology import CHIN, LIPS_INNER
-from reenact.rendering.mouth_interior import MouthInterior, MouthPlace, TeethRow, place_mouth
+from reenact.rendering.mouth_interior import MouthPlace, TeethRow, draw_mouth, place_mouth
 from reenact.types import Array, Pose
 
 LIGHT = np.array([180, 140, 120], np.float32)
@@ -52,7 +52,7 @@ def drawn(drive: Array, size: int = 512, light: Array = LIGHT) -> Array:
     """Return the picture (S, S, 3) of the inside of a mouth on a white face."""
     box = np.full((size, size, 4), 255, np.uint8)
     unseen = np.ones((size, size), np.float32)
-    MouthInterior(light, size / 256).draw(box, unseen, (0, 0), placed(drive))
+    draw_mouth(box, unseen, (0, 0), placed(drive), skin=tuple(light.tolist()), zoom=size / 256)
     return box[..., :3].astype(np.float32)
 
 
@@ -128,7 +128,7 @@ def test_nothing_is_drawn_beyond_the_lips_or_where_the_photo_shows_the_mouth() -
     assert picture[inside > 0].mean() < 150
     box = np.full((512, 512, 4), 9, np.uint8)
     shown = np.zeros((512, 512), np.float32)
-    MouthInterior(LIGHT, 2).draw(box, shown, (0, 0), placed(drive))
+    draw_mouth(box, shown, (0, 0), placed(drive), skin=tuple(LIGHT.tolist()), zoom=2)
     assert (box == 9).all()
 
 
@@ -137,7 +137,7 @@ def test_a_part_of_a_picture_shows_that_part() -> None:
     whole = drawn(drive, 256)
     box = np.full((80, 64, 4), 255, np.uint8)
     unseen = np.ones((80, 64), np.float32)
-    MouthInterior(LIGHT, 1).draw(box, unseen, (150, 100), placed(drive))
+    draw_mouth(box, unseen, (150, 100), placed(drive), skin=tuple(LIGHT.tolist()), zoom=1)
     np.testing.assert_allclose(box[..., :3], whole[150:230, 100:164], atol=2)
 
 

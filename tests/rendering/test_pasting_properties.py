@@ -20,11 +20,11 @@ def test_outside_of_the_box_nothing_changes(side: int, left: int, top: int, leve
     paster = Paster(box_target(PLATE, left, top, side, crop_px=side))
     pasted = paster.paste(np.full((side, side, 3), level, np.uint8))
     assert pasted.shape == PLATE.shape
-    x0, y0, x1, y1 = paster.box
-    assert 0 <= x0 <= x1 <= 200
-    assert 0 <= y0 <= y1 <= 160
+    rows, columns = paster.box
+    assert 0 <= columns.start <= columns.stop <= 200
+    assert 0 <= rows.start <= rows.stop <= 160
     kept = PLATE.copy()
-    kept[y0:y1, x0:x1] = pasted[y0:y1, x0:x1]
+    kept[paster.box] = pasted[paster.box]
     assert np.array_equal(pasted, kept)
     low, high = np.minimum(PLATE, level).astype(int) - 1, np.maximum(PLATE, level).astype(int) + 1
     assert ((pasted >= low) & (pasted <= high)).all(), "a blend is between what it blends"

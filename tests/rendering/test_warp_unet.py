@@ -34,12 +34,11 @@ from reenact.models.warp_unet_inputs import (
 from reenact.models.weights import load_model, save_model
 from reenact.rendering.compositing import edge_fade
 from reenact.rendering.head_mesh import head_mesh
-from reenact.rendering.layers import Layers, compose, enlarged
-from reenact.rendering.mouth_interior import MouthInterior, place_mouth
+from reenact.rendering.layers import Reference, enlarged, lay_over, move_person
 from reenact.rendering.reference_ranking import SeenFaces
 from reenact.rendering.warp_unet import WarpUNetRenderer, person_coverage
 from reenact.training.augmentation import Pair
-from reenact.training.warp_unet_batches import collate
+from reenact.training.warp_unet import collate
 from reenact.types import Array, Image, Renderer, Target
 from support.faces import drive, opened_mouth, portrait_target, turned
 
@@ -132,7 +131,7 @@ def two_references() -> Target:
 
 def test_the_nearest_reference_is_faded_to() -> None:
     target = two_references()
-    distances = SeenFaces.of(target.landmarks).distances(target.landmarks[1])
+    distances = SeenFaces(target.landmarks).distances(target.landmarks[1])
     assert distances[1] < 1e-4
     assert distances[0] > 0.01
     renderer = opened("warp_unet", target)
@@ -243,12 +242,11 @@ def test_the_person_is_laid_over_the_background() -> None:
     share = np.full((NETWORK_PX, NETWORK_PX), 255, np.uint8)
     share[:, :80] = 0
     maps = np.zeros((NETWORK_PX // 2, NETWORK_PX // 2, MAP_CHANNELS), np.float32)
-    mouth = MouthInterior(np.zeros(3, np.float32), 1)
     person = np.dstack([picture, share])
-    layers = Layers(person, person, person[..., 3], np.zeros_like(picture), mouth)
-    face = canonical_face()
-    nowhere = place_mouth(face, face, (estimate_pose(face), estimate_pose(face)))
-    layered = compose(enlarged(layers.person), layers, maps, nowhere)
+    face, wall = canonical_face(), np.zeros_like(picture)
+    pose = estimate_pose(face)
+    reference = Reference(person, person, person[..., 3], wall, (0, 0, 0), face, pose)
+    layered = lay_over(move_person(enlarged(person), reference, maps, face, pose), wall)
     assert (layered[:, :76] == 0).all()
     assert np.abs(layered[:, 84:].astype(int) - picture[:, 84:]).mean() < 12
 
@@ -259,10 +257,10 @@ def test_the_inside_of_a_mouth_is_drawn_where_the_photo_does_not_show_it() -> No
     drive = opened_mouth(neutral, 24)
     poses = estimate_pose(neutral), estimate_pose(drive)
     white = np.full((NETWORK_PX, NETWORK_PX, 4), 255, np.uint8)
-    dark = MouthInterior(np.full(3, 20, np.float32), 1)
-    layers = Layers(white, white, white[..., 3], white[..., :3].copy(), dark)
+    wall, dark = white[..., :3].copy(), (20, 20, 20)
+    reference = Reference(white, white, white[..., 3], wall, dark, neutral, poses[0])
     maps = head_mesh().maps(neutral, drive, NETWORK_PX, NETWORK_PX // 2, poses=poses)
-    picture = compose(enlarged(white), layers, maps, place_mouth(neutral, drive, poses))
+    picture = lay_over(move_person(enlarged(white), reference, maps, drive, poses[1]), wall)
     inside = region_mask(drive, LIPS_INNER, NETWORK_PX) > 250
     assert np.median(picture[inside]) < 40
     outside = cv2.dilate(inside.astype(np.uint8), np.ones((7, 7), np.uint8)) == 0

@@ -24,7 +24,7 @@ from reenact.training.sampling import (
     split_people,
     validation_pairs,
 )
-from reenact.training.warp_unet_batches import collate, importance
+from reenact.training.warp_unet import collate, importance
 from reenact.types import Array
 from support.faces import portrait_target
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 
 from reenact.face.geometry import canonical_face, to_image
-from reenact.rendering.reference import Painter, Reference
+from reenact.rendering.layers import Reference
+from reenact.rendering.painter import Painter
 from reenact.types import Array, Body, MovedPart, Pose
 
 SIZE = 256
@@ -27,7 +26,7 @@ def test_a_body_that_rises_does_not_end_in_streaks() -> None:
     reference, points = photo_of_rows()
     risen = MovedPart(np.array([[1, 0, 0], [0, 1, -0.1]], np.float32), 1.0)
     painter = Painter(reference)
-    for body, least in ((Body(torso=risen), 0.4), (None, 0.9)):
+    for body, least in ((Body(torso=risen), 0.4), (Body(), 0.9)):
         picture, _ = painter.paint(points, AT_REST, body=body)
         lowest = picture[-30:-2, SIZE // 2, 0].astype(int)
         assert np.diff(lowest).min() >= 0
@@ -37,5 +36,5 @@ def test_a_body_that_rises_does_not_end_in_streaks() -> None:
 
 def test_a_calm_face_is_its_reference() -> None:
     reference, points = photo_of_rows()
-    picture, _ = Painter(replace(reference, body=Body())).paint(points, AT_REST)
+    picture, _ = Painter(reference).paint(points, AT_REST)
     assert np.abs(picture[..., 0].astype(int) - np.arange(SIZE)[:, None]).max() <= 2

@@ -1,0 +1,87 @@
+"""Composes pictures of driven heads from a reference."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import cv2
+import numpy as np
+
+from reenact.models.warp_unet_inputs import FLOW, MAP_STEM, MapChannel
+from reenact.rendering.body_field import moved_from
+from reenact.rendering.far_side import far_share, is_turned, mirror_image, turns_back
+from reenact.rendering.head_mesh import head_mesh
+from reenact.rendering.layers import Reference, enlarged, lay_over, move_person
+from reenact.types import HEAD_ALONE, Array, Body, Image, Pose
+
+_STRETCHED: Final = 0.15
+"""Share of a reference, at its lower edge, that is stretched where a body rises."""
+
+
+class Painter:
+    """Composes pictures of driven heads from one reference, and from its mirror image.
+
+    It keeps an enlarged copy of the reference; of the mirror image only if the face is turned.
+
+    Args:
+        reference: the picture to draw from.
+        edge_fade: factors on the motion, (side, side, 1), see `compositing.edge_fade`.
+    """
+
+    def __init__(self, reference: Reference, edge_fade: Array | float = 1.0) -> None:
+        self._reference, self._edge_fade = reference, edge_fade
+        self._fine = enlarged(reference.person)
+        self._mirror: tuple[Reference, Image] | None = None
+        if is_turned(reference.pose):
+            mirror = mirror_image(reference)
+            self._mirror = mirror, enlarged(mirror.person)
+
+    def paint(
+        self, drive: Array, pose: Pose, *, follows: Pose | None = None, body: Body = HEAD_ALONE
+    ) -> tuple[Image, Array]:
+        """Compose one picture; return it, uint8 (S, S, 3) RGB, with the maps of its mesh.
+
+        Args:
+            drive: (478, 3) driven landmarks, in the network's px.
+            pose: theirs.
+            follows: the pose that hair and body follow, see `HeadMesh.maps`.
+            body: where torso and hair are.
+        """
+        reference = self._reference
+        maps = _maps(reference, drive, pose, follows, moved_from(body, reference.body))
+        maps[..., FLOW] *= self._edge_fade
+        _stretch_to_floor(maps[..., MapChannel.FLOW_Y])
+        person = move_person(self._fine, reference, maps, drive, pose)
+        if self._mirror is not None and turns_back(reference.pose, pose):
+            mirror, fine = self._mirror
+            others = _maps(mirror, drive, pose, follows, HEAD_ALONE)
+            share = far_share(maps, others, drive) * np.squeeze(self._edge_fade)
+            share = cv2.resize(share, person.shape[1::-1])
+            other = move_person(fine, mirror, others, drive, pose)
+            person = np.asarray(cv2.blendLinear(other, person, share, 1 - share), np.uint8)
+        return lay_over(person, reference.background), maps
+
+
+def _maps(
+    reference: Reference, drive: Array, pose: Pose, follows: Pose | None, body: Body
+) -> Array:
+    """Return the maps of a driven head; the arguments are those of `Painter.paint`."""
+    start, side, poses = reference.landmarks, reference.side_px, (reference.pose, pose)
+    mesh = head_mesh()
+    return mesh.maps(start, drive, side, side // MAP_STEM, poses=poses, follows=follows, body=body)
+
+
+def _stretch_to_floor(down: Array) -> None:
+    """Let no cell show what lies below the reference; in place.
+
+    A body that rises would end in streaks of its lowest pixels. `down` is the (side, side) vertical
+    flow, in halves of the side.
+    """
+    half, lowest = len(down) / 2, np.float32(len(down) - 1)
+    below = np.maximum(down[-1] * half, 0)
+    if not below.any():
+        return
+    rows = np.arange(len(down), dtype=np.float32)[:, None]
+    band = np.float32(_STRETCHED * len(down))
+    inside = np.maximum(rows + down * half - (lowest - band), 0)
+    down -= inside * (below / (band + below)) / half
