@@ -1,4 +1,4 @@
-"""Batches that the live generator learns from."""
+"""Training batches of the live generator."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ _UPPER_LIDS: Final = (
     (33, 247, 30, 29, 27, 28, 56, 190, 133, *reversed(RIGHT_EYE[0][1:-1])),
     (362, 414, 286, 258, 257, 259, 260, 467, 263, *reversed(LEFT_EYE[0][1:-1])),
 )
-"""Loops of landmarks: an upper lid's crease, and back along its edge."""
+"""Closed loops of landmarks: along an upper lid's crease and back along its edge."""
 
 
 def collate(pairs: list[Pair]) -> Batch:
-    """Compose the layers of pairs as the live path does, and stack the boxes that it repairs.
+    """Compose the layers of pairs as the live path does, and stack the boxes to repair.
 
     With B = `REPAIR_CELLS` * `STEM` px:
 
-    layered    (N, 3, B, B), the moved person over the background, RGB in -1 to 1
-    truth      (N, 3, B, B), RGB in -1 to 1
-    maps       (N, C, B/2, B/2), see `warp_unet_inputs`
-    weight     (N, 1, B/2, B/2) of `importance`
+    layered    (N, 3, B, B): the moved person over the background, RGB in -1 to 1
+    truth      (N, 3, B, B): RGB in -1 to 1
+    maps       (N, C, B/2, B/2): see `warp_unet_inputs`
+    weight     (N, 1, B/2, B/2): `importance`
     """
     rows = [_row(pair) for pair in pairs]
     return {name: np.stack([row[name] for row in rows]) for name in rows[0]}
@@ -49,7 +49,7 @@ def _row(pair: Pair) -> Batch:
     person = np.zeros((1, 1), np.uint8) if pair.person is None else pair.person
     painter = Painter(Reference.of(shown, person, points))
     layered, maps = painter.paint(driven, estimate_pose(driven))
-    # A live box stays where it was until the face has left its middle.
+    # In the live path a box stays in place until the face has left its middle.
     corner = follow_box(follow_box(None, points), driven)
     return {
         "layered": in_box(layered, corner, 1),
@@ -60,7 +60,7 @@ def _row(pair: Pair) -> Batch:
 
 
 def importance(points: Array, size_px: int) -> Array:
-    """Return the weights of the losses, float32 (size/2, size/2), mean 1.
+    """Return the loss weights, float32 (size/2, size/2), mean 1.
 
     They are proportional to 1 in the background, 2 around the face, 3 on the face, and 12 on mouth,
     eyes and upper lids.

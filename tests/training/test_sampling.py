@@ -70,7 +70,7 @@ def test_clips_are_loaded_with_their_identity(clips: Path, tmp_path: Path) -> No
 
 
 def test_wrong_data_is_reported(clips: Path, tmp_path: Path) -> None:
-    with pytest.raises(ReenactError, match="holds no clips"):
+    with pytest.raises(ReenactError, match="has no clips"):
         load_clips(tmp_path / "nothing", tmp_path / "cache")
     np.savez(clips / "v001__01.npz", landmarks=np.zeros((3, 478, 3)))
     with pytest.raises(ReenactError, match="6 frames but landmarks for 3"):
