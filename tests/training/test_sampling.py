@@ -198,7 +198,7 @@ def test_a_fold_is_held_out_of_training(clips: Path, tmp_path: Path) -> None:
     with pytest.raises(ReenactError, match="held_out_fold is at most 2"):
         split(3)
     folds.write_text("[]")
-    with pytest.raises(ReenactError, match="no file of folds"):
+    with pytest.raises(ReenactError, match="is not a file of folds"):
         split(0)
 
 
