@@ -128,7 +128,7 @@ def test_a_motion_is_cut_from_neutral_to_the_peak_with_its_mirror_image() -> Non
 
 def test_clips_without_emotions_cannot_be_learned_from() -> None:
     assert not find_segments([acting(0)])
-    with pytest.raises(ReenactError, match="No clip shows a face that turns"):
+    with pytest.raises(ReenactError, match="No clip shows a motion from neutral"):
         build_recipe({"train": str(people() / "train"), "val": str(people() / "val")})
 
 
