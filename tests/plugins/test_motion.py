@@ -227,7 +227,7 @@ def test_real_and_drawn_motions_are_put_in_a_plane(
     monkeypatch.setattr("reenact_motion.scaling.load_motions", clips)
     out = tmp_path / "motions.png"
     assert scaling([str(tmp_path), str(out)]) == 0
-    told = re.search(r"(\d+) real motions and as many drawn", capsys.readouterr().out)
+    told = re.search(r"(\d+) real motions and as many generated", capsys.readouterr().out)
     assert told is not None
     assert int(told[1]) == len(find_segments(clips(tmp_path)))
     drawn = cv2.imread(str(out))
