@@ -1,14 +1,14 @@
-"""Measures what each mechanism of the live generator brings, by leaving it out.
+"""Measures the gain of each mechanism of the live generator by leaving it out.
 
     python benchmarks/ablation.py ../shared/faces/train --first v101 --json before.json
     python benchmarks/ablation.py ../shared/faces/train --first v101 --against before.json
     python benchmarks/ablation.py ../shared/faces/train --turned 15
 
-Each clip's first frame is moved by the landmarks of frames spread evenly over the rest. A row is a
+Each clip's first frame is driven by the landmarks of frames spread evenly over the rest. A row is a
 mean difference over clips with its standard error. With `--turned 15` the most turned frame of each
-clip is moved to frames that are turned by 15 degrees less, and clips without such frames are left
-out. `--against` compares with the figures of an
-earlier run, perhaps of another version. Hair is the person above the chin, beside the face's oval.
+clip is driven to frames that are turned by at least 15 degrees less; clips without such frames are
+left out. `--against` compares with the figures of an earlier run, perhaps of another version. Hair
+is the person above the chin and outside the face's oval.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ WITHOUT: Final[dict[str, dict[str, Any]]] = {
     "everything": {},
     "coarse repair beside the face": {
         "models.warp_unet._COARSE": 1,
-        "rendering.warp_unet.VERSION": 0,  # converted networks are kept by version
+        "rendering.warp_unet.VERSION": 0,  # converted networks are cached by version
     },
     "repair": {"rendering.warp_unet.add_residual": lambda *_: None},
     "damping of small motions": {"rendering.head_mesh._damped_pose": lambda start, end, still: end},
@@ -87,7 +87,7 @@ WITHOUT: Final[dict[str, dict[str, Any]]] = {
         ),
     },
 }
-"""What replaces which names of the program to leave a mechanism out."""
+"""The replacements of the program's names that leave a mechanism out."""
 
 
 @contextmanager

@@ -1,11 +1,11 @@
-"""Is a face that absolute mode calms nearer to the same person's real calm face than the photo is?
+"""Is a face calmed by absolute mode nearer to the person's real calm face than the photo is?
 
     python benchmarks/absolute_identity.py CLIP ...
 
-The photo is the broadest smile or the most open mouth of a clip, where that cannot be rest. It is
-drawn for an actor at rest. Distances are those of dlib's face descriptor: of the photo and of the
-drawn picture to the clip's real calmest frame, of the two to each other, and, as a floor, of the
-calmest frame to the second calmest, at least a second away. One line each, and the means.
+The photo is the broadest smile or the most open mouth of a clip, if that cannot be rest. It is
+drawn for an actor at rest. The distances of dlib's face descriptor are printed: from the photo and
+from the drawn picture to the clip's real calmest frame, between the two, and, as a floor, from the
+calmest frame to the second calmest, at least a second away. One line per photo, and the means.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""Time what knowing the actor costs for each frame, on one core.
+"""Measures the time per frame, on one core, of estimating the actor's neutral and expression.
 
     OMP_NUM_THREADS=1 python benchmarks/actor_time.py
 
-Somebody drawn from the face model speaks for a minute; processor time is measured, so that other
-programs on the machine hardly count.
+A person drawn from the face model speaks for a minute. CPU time is measured, so that other programs
+on the machine hardly matter.
 """
 
 from __future__ import annotations

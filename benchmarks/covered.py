@@ -1,10 +1,10 @@
-"""Cover mouths and eyes with hands and cards: what jumps, and which limits of a face bite.
+"""Covers mouths and eyes with hands and cards: what jumps, and which limits of a face apply.
 
     python benchmarks/covered.py FOLDER --people 6 [--trust FILE] [--limits FILE]
 
 The first clip of each of so many people is covered and tracked, as in `evaluate --protocol wild`,
-whose figures these are. For people held out `tools.tracker_trust` and `tools.face_model` with
-`--folds FILE --without NUMBER --out FILE` learn scores and limits from the other folds.
+which defines the figures. For held-out people, `tools.tracker_trust` and `tools.face_model` with
+`--folds FILE --without NUMBER --out FILE` train scores and limits on the other folds.
 """
 
 from __future__ import annotations

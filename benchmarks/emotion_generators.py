@@ -1,17 +1,17 @@
-"""The table of the generators that are driven by emotions or action units, in `papers.md`.
+"""Measures the generators driven by emotions or action units, for the tables in `papers.md`.
 
     python benchmarks/emotion_generators.py --data ../shared/faces/val --sheet emotions.png
     python benchmarks/emotion_generators.py --data ../shared/faces/train \
         --folds ../shared/faces/folds.json --fold 0
     python benchmarks/emotion_generators.py --speed       # time alone, on an idle machine
 
-Each renderer draws seven emotions on the first frame of each clip, with the weights that come with
-it, or with NAME=PATH. `recognised` is the share that is told as asked, of one clip for each person
-if a fold is given. Identity is the distance to other frames of the person. An expression by itself
-moves it, so it is compared with that of the unmoved picture (`copy`) and with that of the person's
-own frames: those that show an emotion most clearly, in heads turned less than 15 degrees, against
-frames at least half a second away. The time is what a frame takes the processor, all threads
-together. With `--speed` each frame shows another emotion; then, `held`, all show one.
+Each renderer draws seven emotions on the first frame of each clip, with its own weights or those of
+NAME=PATH. `recognised` is the share that is recognised as requested; with a fold, over one clip per
+person. Identity is the distance to other frames of the person. An expression itself increases it,
+so it is compared with that of the unchanged picture (`copy`) and with that of the person's own
+frames: those that show an emotion most clearly, with the head turned less than 15 degrees, against
+frames at least half a second away. The time is the CPU time of a frame over all threads. With
+`--speed` each frame shows another emotion; then, `held`, all frames show the same one.
 """
 
 from __future__ import annotations

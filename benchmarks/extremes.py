@@ -1,8 +1,8 @@
-"""Draws each expression alone, and turned heads, for targets made of one photo each.
+"""Draws single expressions and turned heads, for targets made of one photo each.
 
     python benchmarks/extremes.py OUT.png [PHOTO ...]
 
-Without photos the target is the astronaut of scikit-image.
+Without photos the target is scikit-image's astronaut.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""Measures the figures that read faces off pictures, on true pictures that are hardly changed.
+"""Measures the figures of the face reader on true pictures that are hardly changed.
 
     python benchmarks/face_reader_floor.py ../shared/faces/val
 
-No renderer can be expected to do better than the true picture with camera noise.
+No renderer can be expected to be better than the true picture with camera noise.
 """
 
 from __future__ import annotations

@@ -1,13 +1,13 @@
-"""Tables 3 and 4 of Fan 2023, with spread: fan2023, its peers, and the ablation that leads to it.
+"""Tables 3 and 4 of Fan 2023 with several seeds: fan2023, its baselines, and an ablation.
 
     python benchmarks/fan2023.py --train ../shared/faces/train --folds ../shared/faces/folds.json \
         --out runs/fan2023_peers --size 64 --width 16 --steps 1500 --seeds 3 --ablation-seeds 1
 
-Every network is trained on the same pairs for the same number of steps: the four of the paper once
-for each seed, those between pix2pix and fan2023, and fan2023 on Φ's landmarks, with fewer seeds.
-The people are split in three: one fold chooses the best weights, another one is reported, the rest
-are learned from. OUT receives `table.md`, `curves.png` (Fig. 5 and 6), `grid.png` (Fig. 3 and 4)
-and each training; a second call goes on where the first was ended.
+Every network is trained on the same pairs for the same number of steps: the paper's four with all
+seeds; those between pix2pix and fan2023, and fan2023 on Φ's landmarks, with fewer seeds. The people
+are split in three: one fold chooses the best weights, another one is reported, and the rest are
+trained on. OUT receives `table.md`, `curves.png` (Fig. 5 and 6), `grid.png` (Fig. 3 and 4) and each
+training; a second call continues where the first one was ended.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ STEPS: Final[list[tuple[str, dict[str, Any]]]] = [
     ("critic's rate halved", {"discriminator_rate": 1e-4}),
     ("no dropout = fan2023", {"dropout": 0.0}),
 ]
-"""From pix2pix to fan2023, one change after the other."""
+"""From pix2pix to fan2023, one change at a time."""
 
 PEERS: Final = ("pix2pix", f"+ {STEPS[-1][0]}", "G2-GAN", "CGAN")
 """The rows of the four networks that the paper compares."""

@@ -1,9 +1,9 @@
-"""Write pictures of the demo's composed face, and of a sketch and a painting of it, with landmarks.
+"""Writes pictures of the demo's composed face, a sketch and a painting of it, with landmarks.
 
     python benchmarks/invented_faces.py FOLDER
 
-`reenact evaluate --protocol emotions --data FOLDER` makes the sheet of `benchmarks/papers.md` of
-them. Akram 2020 shows that pixel regression carries over to drawings; this is a glimpse of it.
+`reenact evaluate --protocol emotions --data FOLDER` makes the contact sheet in
+`benchmarks/papers.md` of them. Akram 2020 shows that pixel regression also works on drawings.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
-"""Presses the keys of emotions in a real `reenact live` and measures what its stream shows.
+"""Presses the emotion keys in a real `reenact live` and measures the pictures of its stream.
 
     python benchmarks/live_keys.py --renderer stargan --renderer attgan
 
 Each renderer runs on a pseudo terminal (so not on Windows), driven by a still photo. The table has
-the mean change of the picture after each key, in grey levels of 255, against the picture at rest:
-1 to 8, then `down` five times and `up` five times on a smile, then 0.
+the mean change of the picture from rest after each key, in levels of 255: 1 to 8, then `down` five
+times and `up` five times on a smile, then 0.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ PRESSES: Final = [
 START_S: Final = 90.0
 SETTLED_S: Final = 0.5
 MAX_SETTLE_S: Final = 8.0
-"""An emotion is eased in within .4 s of the stream's time; a busy machine takes longer."""
+"""Waiting time: an emotion is eased in within .4 s; a busy machine takes longer."""
 
 
 @contextmanager

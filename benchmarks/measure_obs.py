@@ -1,10 +1,10 @@
-"""Measures the ways into OBS and a browser: the delay from write to picture, and the cost.
+"""Measures the outputs to OBS and a browser: the delay from write to picture, and the cost.
 
     PYTHONPATH=tests python benchmarks/measure_obs.py [--seconds 20] [--json FILE]
 
-Pictures of 512 x 512 px, 30 a second, carry the time at which they were written. The delay is the
-age of the picture in OBS's screenshot or a page's canvas when that is available. It includes the
-wait for the next picture, the screenshot, and its way through obs-websocket.
+Pictures of 512 x 512 px, 30 a second, carry the time at which they were written. The delay is their
+age in OBS's screenshot or in a page's canvas. It includes the wait for the next picture, the
+screenshot, and its transfer through obs-websocket.
 """
 
 from __future__ import annotations

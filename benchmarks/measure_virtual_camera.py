@@ -2,7 +2,7 @@
 
     PYTHONPATH=tests python benchmarks/measure_virtual_camera.py [--frames 200]
 
-The guest's processors are emulated and about ten times slower than real ones. The figures compare
+The guest's CPUs are emulated and about ten times slower than real ones. The figures compare
 versions of the sink, and are upper bounds for a real machine.
 """
 

@@ -1,17 +1,17 @@
-"""Measures, and shows, mouths that open although the photo's is closed.
+"""Measures and shows mouths that open although the photo's mouth is closed.
 
     python benchmarks/open_mouths.py ../shared/faces/train OUT.png --first v101
 
-The photo of each person is the frame whose lips are closest. It is driven by the landmarks of
-frames with a mouth that is hardly, slightly, clearly and widely open. People without such frames
-are left out. The figures are means over people, of the luma inside the lips:
+The photo of each person is the frame with the closest lips. It is driven by the landmarks of frames
+with a hardly, slightly, clearly and widely open mouth. People without such frames are left out. The
+figures are means over people, for the luma inside the lips:
 
     psnr         dB
-    correlation  with the truth, both blurred by a pixel: are teeth where teeth are?
-    contrast     standard deviation over that of the truth
-    detail       mean gradient over that of the truth
-    bright       mean, 0 to 255, minus that of the truth
-    brightest    the same of the 95th percentile
+    correlation  with the ground truth, both blurred by a pixel: are teeth where teeth are?
+    contrast     standard deviation relative to that of the ground truth
+    detail       mean gradient relative to that of the ground truth
+    bright       mean, 0 to 255, minus that of the ground truth
+    brightest    the same for the 95th percentile
 """
 
 from __future__ import annotations

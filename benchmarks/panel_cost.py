@@ -1,15 +1,14 @@
-"""Measures what the control panel and one viewer cost the live path.
+"""Measures the cost of the control panel and one viewer for the live path.
 
     python benchmarks/panel_cost.py --rounds 40
 
-One session draws a short clip again and again, as fast as it can. In turn it runs without the
-panel, without it once more, with it, and with it while a viewer in another process takes every
-picture that it gets; each time for one whole clip, so that all draw the same frames. For each way
-the ratio of its frames a second to those of the session alone is the median over the rounds, with
-the interval that holds the true median in 95 % of cases. The ratio of the session alone to itself
-is the noise: a cost that is smaller cannot be told from none. Beside it
-stand the processor times of the whole process, of the panel's own threads and of the viewer, per
-frame of the session. Last comes the time from the program's start to the page.
+One session draws a short clip repeatedly, as fast as it can: without the panel, again without it,
+with it, and with it while a viewer in another process takes every picture it gets. Each mode runs
+for one whole clip, so that all draw the same frames. For each mode, the ratio of its frame rate to
+that of the session alone is the median over the rounds, with its 95 % confidence interval. The
+ratio of the session alone to itself is the noise level: a smaller cost cannot be detected. The
+table also has the CPU time per frame of the whole process, of the panel's own threads and of the
+viewer. Last comes the time from the program's start to the page.
 """
 
 from __future__ import annotations
@@ -46,7 +45,7 @@ from reenact.targets.library import open_target
 
 WAYS: Final = ("alone", "alone again", "panel", "panel and viewer")
 FPS: Final = 240.0
-"""Faster than any machine draws, so that the panel's own pace never holds the session up."""
+"""Faster than any machine draws, so that the panel's own pace never delays the session."""
 
 CLIP_FRAMES: Final = 40
 

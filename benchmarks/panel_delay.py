@@ -1,12 +1,12 @@
-"""Measures by how much the panel's page shows its picture later than the outputs get it.
+"""Measures how much later the panel's page shows a picture than the outputs get it.
 
     python benchmarks/panel_delay.py --seconds 20
 
-A session draws the demo's actor as the astronaut. Each picture that it puts out carries a number,
-drawn as black and white fields. Chromium opens the page; before each of its repaints a script reads
-the number from the page's canvas. A picture is late by the time from its writing to the first
-repaint that shows it. At a repaint the page is behind by the time since a newer picture than the
-one that it shows was written, so that pictures which it leaves out count as well.
+A session draws the demo's actor as the astronaut. Each output picture carries a number, drawn as
+black and white fields. Chromium opens the page; before each repaint a script reads the number from
+the page's canvas. The delay of a picture is the time from its write to the first repaint that shows
+it. The lag at a repaint is the time since a newer picture than the shown one was written, which
+also counts pictures that the page skips.
 """
 
 from __future__ import annotations

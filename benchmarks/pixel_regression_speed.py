@@ -1,4 +1,4 @@
-"""Print how fast pixel regression is on one core: the table by itself, and the live renderer."""
+"""Prints the speed of pixel regression on one core: the table alone, and the live renderer."""
 
 from __future__ import annotations
 

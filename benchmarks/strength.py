@@ -1,11 +1,11 @@
-"""Where the strength of speakers' mouths is lost, from the actor to what a reader sees.
+"""Measures where the strength of mouth movements is lost between the actor and the output.
 
     python benchmarks/strength.py PHOTO CLIP ...
 
-Each clip's actor drives the photo from the clip's first frame on, by the live path. For the opening
-of the mouth and for its width this prints slope and correlation of one stage against another, in
-inter-ocular distances, and first the slope that the proportions of the two faces ask for. *Read*
-means found by the tracker in that picture alone; *mesh* is the picture without a network (`warp`).
+Each clip's actor drives the photo through the live path from the clip's first frame on. For the
+opening and the width of the mouth this prints slope and correlation of one stage against another,
+in inter-ocular distances, after the slope that the proportions of the two faces ask for. *Read*
+means tracked in that picture alone; *mesh* is the picture without a network (`warp`).
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from reenact.types import Array, Frame, Target
 
 MEASURED: Final = {"mouth opening": MOUTH_OPEN, "mouth width": MOUTH_WIDTH}
 EVERY: Final = 2
-"""Every so many pictures are read."""
+"""One in this many pictures is read."""
 
 STAGES: Final = {
     "fused, of tracked": ("fused", "tracked"),

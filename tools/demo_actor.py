@@ -4,7 +4,7 @@
 
 The face is invented: `demo_portrait` composes it of two portraits in the public domain. The
 program's own generator animates it by a script of action units, head turns and blinks, and draws it
-as it draws any target.
+like any other target.
 """
 
 from __future__ import annotations

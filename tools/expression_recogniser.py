@@ -26,13 +26,13 @@ from reenact.types import Array
 from tools import ASSETS
 
 MAX_FRAMES = 12
-"""Frames of each emotion from one clip at most."""
+"""Maximum number of frames of each emotion from one clip."""
 
 Frames = tuple[Array, NDArray[np.intp], NDArray[np.str_]]
 """Deviations, labels and people."""
 
 MAX_TURN = 25.0
-"""Degrees that the head may be turned in them."""
+"""Maximum rotation of the head in these frames, degrees."""
 
 
 def read(folder: Path) -> Frames:

@@ -2,8 +2,8 @@
 
     python -m tools.face_model --data ../shared/faces/train
 
-Parameters are chosen on people held out: `--folds ../shared/faces/folds.json --without 0` leaves a
-fold's people away.
+Parameters are chosen on held-out people: `--folds ../shared/faces/folds.json --without 0` leaves
+out the people of a fold.
 """
 
 from __future__ import annotations
@@ -33,17 +33,17 @@ from reenact.types import Array
 MODES: Final = 40
 FRAMES_OF_A_PERSON: Final = 60
 MAX_ANGLE: Final = 0.6
-"""Frames that look further away (rad) teach nothing about expressions."""
+"""Frames in which the head is turned further (rad) are not used to learn expressions."""
 
 USUAL: Final = (2.0, 98.0)
-"""Percentiles of all people's frames between which a measure is usual."""
+"""Percentiles of all people's frames between which a measure counts as usual."""
 
 EXTREME: Final = (0.1, 99.9)
-"""Percentiles of one person's frames that are that person's extremes."""
+"""Percentiles of one person's frames that count as that person's extremes."""
 
 SOFTNESS: Final = 1.25
-"""A bound lies so much farther from the usual range than the extreme of all people, so that what
-is bent towards it still comes near that extreme."""
+"""A bound is farther from the usual range than the extreme of all people by this share, so that a
+value bent towards the bound can still come near that extreme."""
 
 KERNEL: Final = 0.03
 """Width of the Gaussian that smooths the densities, iod or share."""

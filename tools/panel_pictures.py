@@ -3,7 +3,7 @@
 python -m tools.panel_pictures
 python -m tools.panel_pictures --all /tmp/panel
 
-`--all` keeps every tab as well, small and large, light and dark, for people to look at.
+`--all` also stores every tab, small and large, light and dark, for visual inspection.
 """
 
 from __future__ import annotations

@@ -3,11 +3,11 @@
     python -m tools.read_back --data ../shared/faces/train \
         --stills ../shared/faces/stills/human --cache runs/cache
 
-Photos act what people in clips do, starting at rest. The shipped generator
-draws them, and a tracker for single pictures reads the action units of what was drawn. The
-difference from the action units of the landmarks is regressed on the components of the change of
-shape, each pair also mirrored. Each further round starts from the answer of the round before,
-because the reading follows a correction only in part.
+Photos act what people in clips do, starting at rest. The shipped generator draws them, and a
+tracker for single pictures reads the action units of the result. The difference from the action
+units of the landmarks is regressed on the components of the change of shape, with each pair also
+mirrored. Each further round starts from the result of the round before, because the reading follows
+a correction only in part.
 """
 
 from __future__ import annotations
@@ -42,8 +42,8 @@ MAX_ERROR: Final = 1.0
 """Activation; a larger error means that the tracker failed on this face."""
 
 LEFT_ALONE: Final = ("mouth_open", "jaw_drop", "blink_left", "blink_right", "eye_wide")
-"""Units that are not corrected. Everybody sees how wide mouths and eyes open, whatever a tracker
-reads, and fusion takes care of the lids itself."""
+"""Units that are not corrected: the opening of mouth and eyes is obvious to a viewer, whatever a
+tracker reads, and the fusion handles the lids itself."""
 
 _SIZE_PX: Final = 256
 

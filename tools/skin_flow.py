@@ -2,13 +2,13 @@
 
     python -m tools.skin_flow --data ../shared/faces/train --cache runs/cache
 
-The mesh warps one frame of a clip to another. Optical flow measures what still differs at the
+The mesh warps one frame of a clip to another. Optical flow measures the remaining difference at the
 landmarks, where it agrees in both directions and on the person only. These residuals are regressed
 on the head's motion and on the principal components of the change of shape, by ridge regression
 with the Huber loss (iteratively reweighted least squares).
 
 Every person contributes the same number of pairs of frames, each also mirrored. The second round
-starts from the answer of the first, because optical flow is measured better where little is left.
+starts from the result of the first, because optical flow is more accurate for small residuals.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ from reenact.types import Array, Image, Pose
 from tools import ASSETS
 
 RIDGE: Final = (0.003, 0.15)
-"""Ridge of motions and of components of expression, as shares of their mean squares. Chosen on
-people of the training clips that were left out of the fit."""
+"""Ridge penalties of motions and of components of expression, as shares of their mean squares.
+Chosen on training people who were left out of the fit."""
 
 MAX_RESIDUAL: Final = 0.6
 """A larger residual, iod, is an error of the optical flow."""

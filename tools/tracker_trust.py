@@ -1,12 +1,12 @@
-"""Learn `reenact/assets/tracker_trust.npz`: what tells covered from open mouths and eyes.
+"""Learn `reenact/assets/tracker_trust.npz`: scores that separate covered from open mouths and eyes.
 
     python -m tools.tracker_trust --data ../shared/faces/train
 
-Hands and cards are laid over the first clip of each person (`evaluation.covered`) and tracked.
-Logistic regression then tells frames with a covered part from open ones and from all clips; the
-more a cover misleads the tracker, the more its frame counts. With `--folds
-../shared/faces/folds.json` nothing is stored: each fold's people are judged by the others' scores;
-with `--without 0` as well, what the other folds teach is stored.
+Hands and cards are drawn over the first clip of each person (`evaluation.covered`) and tracked.
+Logistic regression then separates frames with a covered part from open ones and from all clips. A
+frame has more weight the more its cover misleads the tracker. With `--folds
+../shared/faces/folds.json` nothing is stored: each fold's people are scored by the weights of the
+others. With `--without 0` in addition, the weights of the other folds are stored.
 """
 
 from __future__ import annotations
@@ -33,16 +33,16 @@ from reenact.targets.clip_files import load_landmarks
 from reenact.types import Array, Pose
 
 PARTS: Final = {"mouth": [MOUTH_OPEN, MOUTH_WIDTH], "eye": [LID_RIGHT]}
-"""The two scores, and the measures whose error says how far a cover misleads."""
+"""The two scores, and the measures whose error shows how far a cover misleads the tracker."""
 
 EVERY: Final = 3
-"""Of frames that follow one another so many are alike."""
+"""Number of consecutive frames that are nearly equal."""
 
 PENALTY: Final = 200.0
 MAX_FRAMES: Final = 200
 
 HARMLESS, HARM, MAX_HARM = 0.1, 0.05, 3.0
-"""Weight of a covered frame whose landmarks are right; error, iod, that adds 1; the most added."""
+"""Weight of a covered frame with correct landmarks; error, iod, that adds 1; maximum addition."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -66,7 +66,7 @@ def confirm_export(path: Path, assume_yes: bool) -> None:
     if assume_yes or not path.is_file():
         return
     if not _in_terminal():
-        raise TargetError(f"{path} exists already; name another file to write, or pass --yes.")
+        raise TargetError(f"{path} already exists; name another file to write, or pass --yes.")
     if not _agreed(f"Replace {path}?"):
         raise TargetError(f"{path} stays as it is; name another file to write.")
 

@@ -1,5 +1,5 @@
-"""Evaluation: how good the pictures are, and how fast they come.
+"""Evaluation: measures how good the pictures are and how fast they are made.
 
-Clips with known landmarks come in; figures, tables, contact sheets and videos go out.
-The protocols render with the same parts that run live.
+Input: clips with known landmarks. Output: figures, tables, contact sheets and videos.
+The protocols render with the same components as the live path.
 """

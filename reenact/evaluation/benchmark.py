@@ -1,10 +1,10 @@
 """`reenact bench`: measures how fast the whole path runs on this machine.
 
-A video of a real face goes through tracker, fusion, generator, paste and the session's threads into
-a sink that discards the pictures. There are two runs for each size. The first goes as fast as it
-can and gives `fps` and `steps_ms`; the second goes at a camera's rate and gives `latency_ms` from
-capture to write, `drops`, and the share of the processors and the GPU that a stream takes. The
-start is timed in processes of its own, which load everything.
+A video of a real face goes through tracker, fusion, generator, paste and the session's threads to a
+sink that discards the pictures. Each size is run twice. The first run is unpaced and gives `fps`
+and `steps_ms`. The second is paced at a camera's rate and gives `latency_ms` from capture to write,
+`drops`, and the CPU and GPU load of one stream. Start-up is timed in separate processes, each of
+which loads everything.
 """
 
 from __future__ import annotations
@@ -41,10 +41,10 @@ from reenact.targets.library import open_target
 from reenact.types import Frame
 
 CAMERA_FPS: Final = 30.0
-"""Frame rate of the second run: that of most webcams."""
+"""Frame rate of the paced run: that of most webcams."""
 
 _WARM_UP_FRAMES: Final = 30
-"""Frames before each run that are not counted: compiling, caches, the actor's neutral."""
+"""Uncounted frames before each run: they cover compilation, caches and the actor's neutral."""
 
 _PORTRAIT: Final = "astronaut"
 """The built-in target."""
@@ -58,13 +58,13 @@ class ClipReplay(ClosesOnExit):
 
     Args:
         frames: at least one, all of one size.
-        seconds: so long after the first `read` it returns None.
+        seconds: duration, counted from the first `read`; after it `read` returns None.
         fps: frame rate of the timestamps.
-        live: True: each frame comes when a camera would deliver it, and frames that nobody reads in
-            time are lost. False: each comes as soon as it is asked for.
+        live: True: frames arrive at a camera's rate, and those that are not read in time are lost.
+            False: a frame is available whenever one is requested.
 
     Attributes:
-        lost: the number of frames that nobody read in time.
+        lost: the number of frames that were not read in time.
     """
 
     def __init__(self, frames: Sequence[Frame], seconds: float, fps: float, live: bool) -> None:
@@ -112,20 +112,20 @@ def bench(
     """Measure, print a table and write the report.
 
     Args:
-        settings: of the runs; the renderer `auto` is the default one.
-        sizes: sides of the generated crop, px; none: that of the settings.
-        json_path: receives the report.
-        seconds: length of each of the two runs at a size.
+        settings: settings of the runs; the renderer `auto` means the default one.
+        sizes: sides of the generated crop, px; empty: the side in the settings.
+        json_path: file that receives the report.
+        seconds: duration of each of the two runs at a size.
         clip: the actor's video; None: the packaged one.
 
     Returns:
-        `machine` (what it ran on), `device`, `sizes` (see `_measure_size`), `start_s` (from the
-        start of a process to its first picture at the first size, `cold` without what earlier
-        starts cached and `warm` with it) and `memory_mb` (the process's peak; None if the system
-        does not tell).
+        `machine` (see `describe_machine`), `device`, `sizes` (see `_measure_size`), `start_s`
+        (from process start to the first picture at the first size: `cold` with empty caches,
+        `warm` with filled ones) and `memory_mb` (peak of the process; None if the system does
+        not report it).
 
     Raises:
-        ReenactError: a part, a model, the clip or the report cannot be used.
+        ReenactError: a component, a model, the clip or the report cannot be used.
     """
     if json_path is not None:
         check_writable(json_path)
@@ -155,7 +155,7 @@ def bench(
 
 
 def own_settings(settings: Settings) -> Settings:
-    """Return a copy that neither reads nor replaces the user's stored neutral."""
+    """Return a copy that neither reads nor overwrites the user's stored neutral."""
     settings = settings.model_copy(deep=True)
     settings.actor.neutral = "fresh"
     return settings
@@ -164,7 +164,7 @@ def own_settings(settings: Settings) -> Settings:
 def warm_reenactor(
     settings: Settings, frames: Sequence[Frame], recorder: Recorder
 ) -> ReenactorLike:
-    """Return a reenactor of the packaged portrait that has drawn `_WARM_UP_FRAMES` already."""
+    """Return a reenactor of the packaged portrait after `_WARM_UP_FRAMES` frames."""
     target = open_target(_PORTRAIT, settings.renderer.size)
     reenactor = open_reenactor(settings, target, recorder.timer)
     with contextlib.ExitStack() as undo:
@@ -180,11 +180,11 @@ def _measure_size(settings: Settings, frames: Sequence[Frame], seconds: float) -
     """Return the figures of one size.
 
     Returns:
-        `device`; as fast as it goes `fps` and `steps_ms`; at a camera's rate `latency_ms`,
-        `jitter_ms` and `drops` (of the camera's frames, wherever they were lost), the `cpu_share`
-        of all cores and the `gpu_share` (0 if the GPU was left alone, None if there is none), and
-        `memory_growth_mb`, by which the memory in use rose after the first fifth of the run (None
-        if the system does not tell).
+        `device`; from the unpaced run `fps` and `steps_ms`; from the paced run `latency_ms`,
+        `jitter_ms`, `drops` (frames of the camera that were lost anywhere), `cpu_share` of all
+        cores, `gpu_share` (0 if the GPU is idle, None if there is none), and `memory_growth_mb`
+        (growth of the memory in use after the first fifth of the run; None if the system does
+        not report it).
     """
     fastest, _ = _run(settings, frames, seconds, live=False)
     camera, use = _run(settings, frames, seconds, live=True)
@@ -201,7 +201,7 @@ def _measure_size(settings: Settings, frames: Sequence[Frame], seconds: float) -
 def _run(
     settings: Settings, frames: Sequence[Frame], seconds: float, live: bool
 ) -> tuple[Stats, dict[str, float | None]]:
-    """Run a session; return its figures, and its use of the machine as in `_measure_size`."""
+    """Run a session; return its figures and its load on the machine, see `_measure_size`."""
     recorder = Recorder()
     reenactor = warm_reenactor(settings, frames, recorder)
     source = ClipReplay(frames, seconds, CAMERA_FPS, live)
@@ -221,7 +221,7 @@ def _run(
 
 
 def _wait(session: Session) -> tuple[float | None, float | None]:
-    """Wait for the end; return `gpu_share` and `memory_growth_mb` as in `_measure_size`."""
+    """Wait for the end; return `gpu_share` and `memory_growth_mb`, see `_measure_size`."""
     torch = sys.modules.get("torch")
     used = torch is not None and torch.cuda.is_initialized()
     busy_percent, memory_mb = [0.0], [_memory_mb()]
@@ -237,7 +237,7 @@ def _wait(session: Session) -> tuple[float | None, float | None]:
 
 
 def _time_starts(settings: Settings, clip: Path | None) -> dict[str, float | None]:
-    """Return the seconds from the start of a process to its first picture, cold and warm."""
+    """Return the seconds from process start to the first picture, cold and warm."""
     took_s: dict[str, float | None] = {}
     with tempfile.TemporaryDirectory(prefix="reenact-") as cache:
         for kind in ("cold", "warm"):
@@ -259,10 +259,10 @@ def _show_first_picture(settings: Settings, clip: Path | None, cache: str) -> No
 
 
 def read_clip(clip: Path | None, settings: Settings, count: int = _MAX_CLIP_FRAMES) -> list[Frame]:
-    """Return the first frames of an actor's video; None: the packaged one.
+    """Return the first frames of an actor's video; None: of the packaged one.
 
     Raises:
-        SourceError: there is no such video, or it holds no frames.
+        SourceError: the video is missing or has no frames.
     """
     frames: list[Frame] = []
     with as_file(files("reenact") / "assets" / "demo_actor.mp4") as packaged:
@@ -271,12 +271,12 @@ def read_clip(clip: Path | None, settings: Settings, count: int = _MAX_CLIP_FRAM
             while len(frames) < count and (frame := source.read()) is not None:
                 frames.append(frame)
     if not frames:
-        raise SourceError(f"{clip} holds no frames.")
+        raise SourceError(f"{clip} has no frames.")
     return frames
 
 
 def describe_machine() -> dict[str, Any]:
-    """Return what the figures depend on: processor, cores, versions, commit, time."""
+    """Return what the figures depend on: CPU, cores, versions, commit, date."""
     packages = {}
     for name in _PACKAGES:
         with contextlib.suppress(PackageNotFoundError):
@@ -302,7 +302,7 @@ def available_cores() -> int:
 
 
 def peak_memory_mb() -> float | None:
-    """Return the peak memory of this process; None if the system does not tell."""
+    """Return the peak memory of this process, MB; None if the system does not report it."""
     try:
         import resource
     except ImportError:  # Windows
@@ -312,7 +312,7 @@ def peak_memory_mb() -> float | None:
 
 
 def _memory_mb() -> float | None:
-    """Return the memory that this process uses now; None where there is no /proc."""
+    """Return the memory in use by this process, MB; None on systems without /proc."""
     try:
         pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
     except OSError:
@@ -329,7 +329,7 @@ def _processor() -> str:
 
 
 def _gpu(field: str) -> str | None:
-    """Ask the first NVIDIA GPU for a property; None if there is none."""
+    """Query a property of the first NVIDIA GPU; None if there is none."""
     answer = _answer("nvidia-smi", f"--query-gpu={field}", "--format=csv,noheader,nounits")
     return answer and answer.partition("\n")[0]
 
@@ -343,7 +343,7 @@ def _commit() -> str | None:
 
 
 def _answer(*command: str) -> str | None:
-    """Return what a program prints; None if it cannot be run."""
+    """Return the output of a program; None if it cannot be run."""
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)
     except (OSError, subprocess.SubprocessError):

@@ -1,9 +1,10 @@
-"""`reenact bench --compare A B`: two sides measured in turn, so that both meet the same machine.
+"""`reenact bench --compare A B`: measures two sides in alternation under equal conditions.
 
-A side is a text of words: `section.key=value` sets a setting, and a path names another installed
-version: an environment's python, or a folder of installed packages (`pip install --target`). The
-word `this`, or no path, is the version that compares. Every measurement is a process of its own,
-which runs its version's `reenact bench`; the sides alternate, and who goes first alternates too.
+A side is a list of words: `section.key=value` sets a setting, and a path selects another installed
+version. The path is either the Python of an environment or a folder of installed packages
+(`pip install --target`). The word `this`, or no path, selects the running version. Each measurement
+is a process that runs that version's `reenact bench`. The sides alternate, and so does the side
+that goes first.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ _LOAD: Final = (
     "found = list(entry_points(group='console_scripts', name='reenact'))\n"
     "run = found[0].load() if found else sys.exit('it holds no reenact')\n"
 )
-"""Finds the command line of whichever version an interpreter finds, not that of the folder."""
+"""Runs the command line of the version that the interpreter finds, not that of the folder."""
 
 
 def compare(
@@ -42,25 +43,25 @@ def compare(
     *,
     assignments: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """Measure both sides in turn, print a table and write the report.
+    """Measure both sides in alternation, print a table and write the report.
 
-    What can be checked without a measurement is checked before the first one.
+    Everything that can be checked in advance is checked before the first measurement.
 
     Args:
-        sides: two texts as in the module's description.
-        options: of `reenact bench`, for both; an older version must know them too.
-        rounds: how often each side is measured.
-        json_path: receives the report.
-        assignments: `section.key=value`, for both.
+        sides: two descriptions, see the module's docstring.
+        options: options of `reenact bench` for both sides; an older version must know them too.
+        rounds: number of measurements of each side.
+        json_path: file that receives the report.
+        assignments: `section.key=value` for both sides.
 
     Returns:
-        `machine`, `sides`, `rounds`, and `figures`: for each one that both sides report, by its
-        dotted name, the median, least and greatest value of each side (`a`, `b`), and of the
-        `ratio` of the second to the first within a round.
+        `machine`, `sides`, `rounds`, and `figures`. The latter holds, by dotted name, every figure
+        that both sides report: median, minimum and maximum of each side (`a`, `b`) and of the
+        `ratio` of the second side to the first within a round.
 
     Raises:
         ConfigError: a side is neither settings nor a version, or a setting is wrong.
-        ReenactError: a renderer or its weights are missing, a side holds no program, or a
+        ReenactError: a renderer or its weights are missing, a side has no reenact, or a
             measurement failed.
     """
     if json_path is not None:
@@ -91,7 +92,7 @@ def compare(
 
 
 def _as_table(report: Mapping[str, Any]) -> str:
-    """Return the report as a Markdown table: medians, with the least and greatest in brackets."""
+    """Return the report as a Markdown table: medians, with minimum and maximum in brackets."""
     machine, sides = report["machine"], report["sides"]
     lines = [
         f"A: {sides[0]}; B: {sides[1]}; {counted(report['rounds'], 'round')} on {machine['cpu']}, "
@@ -112,13 +113,13 @@ def _command(side: str, assignments: Sequence[str]) -> tuple[list[str], dict[str
     python, own, variables = sys.executable, list(assignments), dict(os.environ)
     is_this = True
     for word in side.split():
-        path = Path(word).expanduser().absolute()  # resolved, it would be another environment's
+        path = Path(word).expanduser().absolute()  # resolving links would leave the environment
         if "=" in word:
             own.append(word)
         elif path.is_dir():
             found = distributions(path=[str(path)])
             if not any(one.metadata["Name"] == "reenact" for one in found):
-                raise ConfigError(f"{word} holds no installed reenact; see pip install --target.")
+                raise ConfigError(f"{word} has no installed reenact; see pip install --target.")
             folders = str(path), variables.get("PYTHONPATH", "")
             variables["PYTHONPATH"] = os.pathsep.join(filter(None, folders))
             is_this = False
@@ -126,7 +127,7 @@ def _command(side: str, assignments: Sequence[str]) -> tuple[list[str], dict[str
             python, is_this = str(path), False
         elif word != "this":
             raise ConfigError(
-                "--compare takes section.key=value, an environment's python, a folder of "
+                "--compare takes section.key=value, the Python of an environment, a folder of "
                 f"installed packages, or `this`, not {word!r}."
             )
     if is_this:
@@ -151,7 +152,7 @@ def _check_version(side: str, python: str, variables: dict[str, str]) -> None:
 def _measure(
     command: Sequence[str], variables: dict[str, str], options: Sequence[str]
 ) -> dict[str, float]:
-    """Return every number of a report by its dotted name; of a single size without the size."""
+    """Return every number of a report by its dotted name; a single size is left out of the name."""
     with tempfile.TemporaryDirectory(prefix="reenact-") as folder:
         path = Path(folder, "bench.json")
         words = [*command, *options, "--json", str(path)]

@@ -1,4 +1,4 @@
-"""The clips that evaluation uses, and the one-shot targets made from them."""
+"""Clips for evaluation, and the one-shot targets made from them."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ CLIP_FPS: Final = 25.0
 
 @dataclass(frozen=True, slots=True)
 class Clip:
-    """A shot of one person, in memory.
+    """One shot of one person, in memory.
 
     Attributes:
-        name: of the file without its suffix; the part before `__` names the person.
+        name: file name without its suffix; the part before `__` names the person.
         images: uint8 (F, S, S, 3) RGB.
         landmarks: float32 (F, 478, 3) px; NaN in frames without a face.
         usable: (n,) indices of the frames with a face, at least two.
-        unrelated: the frames are single pictures of a data set instead of a video.
+        unrelated: True if the frames are separate pictures of a data set, not a video.
     """
 
     name: str
@@ -40,16 +40,16 @@ class Clip:
 
 
 def find_clips(folder: Path, limit: int | None = None, pattern: str = "*") -> list[Path]:
-    """Return the videos of a folder of clips whose names match, sorted by name.
+    """Return the videos in a folder of clips whose names match the pattern, sorted by name.
 
-    Raises SourceError if the folder is missing or holds no videos, or landmarks are missing.
+    Raises SourceError if the folder is missing or has no videos, or if landmarks are missing.
     """
     if not folder.is_dir():
         raise SourceError(f"There is no folder {folder}; --data takes a folder of clips.")
     videos = [one for one in clips_in(folder) if fnmatch(one.stem, pattern)][:limit]
     if not videos:
         named = "" if pattern == "*" else f" {pattern}"
-        raise SourceError(f"{folder} holds no clips{named}; each is NAME.mp4 with its NAME.npz.")
+        raise SourceError(f"{folder} has no clips{named}; a clip is NAME.mp4 with its NAME.npz.")
     for video in videos:
         if not video.with_suffix(".npz").is_file():
             raise SourceError(f"{video.name} has no landmarks: {video.stem}.npz is missing.")
@@ -59,8 +59,8 @@ def find_clips(folder: Path, limit: int | None = None, pattern: str = "*") -> li
 def read_clip(video: Path) -> Clip:
     """Read one clip with its landmarks.
 
-    Raises SourceError if a file is damaged, the pictures are not square, the lengths differ, or
-    fewer than two frames have landmarks.
+    Raises SourceError if a file is damaged, the pictures are not square, pictures and landmarks
+    differ in number, or fewer than two frames have landmarks.
     """
     landmarks = load_landmarks(video.with_suffix(".npz"))
     if landmarks.ndim != 3 or landmarks.shape[1:] != (478, 3):
@@ -83,12 +83,12 @@ def read_clip(video: Path) -> Clip:
 
 
 def there_and_back(count: int) -> NDArray[np.intp]:
-    """Return the frames of one pass forwards and one back, without the two ends of the way back."""
+    """Return the frame indices of one pass forwards and one back; the ends are not repeated."""
     return np.array([*range(count), *range(count - 2, 0, -1)])
 
 
 def resized(clip: Clip, size_px: int) -> Clip:
-    """Return the clip scaled to another side."""
+    """Return the clip scaled to another side, px."""
     side = clip.images.shape[1]
     if side == size_px:
         return clip
@@ -98,13 +98,13 @@ def resized(clip: Clip, size_px: int) -> Clip:
 
 
 def first_frame_target(clip: Clip, renderer: str) -> Target:
-    """Make the one-shot target from the clip's first frame with a face, see `crop_target`."""
+    """Make a one-shot target of the clip's first frame with a face, see `crop_target`."""
     first = int(clip.usable[0])
     return crop_target(clip.name, clip.images[first], clip.landmarks[first], renderer)
 
 
 def crop_target(name: str, picture: Image, points: Array, renderer: str) -> Target:
-    """Make a target from a (S, S, 3) crop, which is also the plate, and (478, 3) px landmarks."""
+    """Make a target of a (S, S, 3) crop, which is also its plate, and (478, 3) px landmarks."""
     picture = np.ascontiguousarray(picture)
     return Target(
         name=name,

@@ -1,4 +1,4 @@
-"""Contact sheets and videos: labelled pictures side by side."""
+"""Contact sheets and side-by-side videos of labelled pictures."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from reenact.sinks.video_file import FileSink, write_video
 from reenact.types import Array, Image
 
 MAX_SIDE_PX: Final = 2400
-"""Of a sheet; what does not fit goes onto the next one."""
+"""Maximum side of a sheet, px; further rows go onto the next sheet."""
 
 _MAX_TILE_PX: Final = 256
 _STRIP_PX: Final = 22
@@ -27,38 +27,37 @@ _GAP_PX: Final = 4
 _BACKGROUND: Final = 24
 _INK: Final = (235, 235, 235)
 _WHITE_ERROR_LEVELS: Final = 96.0
-_CRF: Final = 14  # better than that of recordings, to blur nothing that matters
+_CRF: Final = 14  # finer than for recordings, so that compression hides no difference
 
 
 @dataclass(frozen=True, slots=True)
 class SheetRow:
-    """A row of a sheet: an ASCII label above it, and a uint8 (S, S, 3) RGB picture a column."""
+    """One row of a sheet: an ASCII label, and one uint8 (S, S, 3) RGB picture per column."""
 
     label: str
     pictures: Sequence[Image]
 
 
 def error_map(true: Image, rendered: Image) -> Image:
-    """Show where two pictures differ: from black over red and yellow to white at 96 levels."""
+    """Map the difference of two pictures to colour: black, red, yellow, and white at 96 levels."""
     error = np.abs(true.astype(np.float32) - rendered.astype(np.float32)).mean(axis=-1)
     heat = error[..., None] * np.float32(3 / _WHITE_ERROR_LEVELS) - np.arange(3, dtype=np.float32)
     return np.asarray((np.clip(heat, 0, 1) * 255).astype(np.uint8))
 
 
 def spread_out(shapes: Array, count: int) -> list[int]:
-    """Return the frames that differ most from the first one and from each other, ascending.
+    """Return the frames that differ most from the first frame and from each other, ascending.
 
-    `shapes` are (N, 478, 3) in the face frame; at most N - 1 of them are returned.
+    `shapes` are (N, 478, 3) in the face frame. At most N - 1 frames are returned.
     """
     flat = shapes.reshape(len(shapes), -1).astype(np.float64)
     return sorted(farthest_points(flat, [0], count))
 
 
 def compose(columns: Sequence[str], rows: Sequence[SheetRow]) -> list[Image]:
-    """Lay out labelled rows on as many sheets as they need, each at most 2,400 px a side.
+    """Lay out labelled rows on as many sheets as needed, each at most 2,400 px wide and high.
 
-    The columns' headings are ASCII. Each row has one picture for each column. Returns uint8 (H, W,
-    3) RGB sheets.
+    Headings are ASCII. Each row has one picture per column. Returns uint8 (H, W, 3) RGB sheets.
     """
     tile = min(_MAX_TILE_PX, (MAX_SIDE_PX - _GAP_PX) // len(columns) - _GAP_PX)
     row_height = tile + _STRIP_PX + _GAP_PX
@@ -87,7 +86,7 @@ def _sheet(columns: Sequence[str], rows: Sequence[SheetRow], tile: int) -> Image
 
 
 def _write(strip: NDArray[np.uint8], text: str) -> None:
-    """Write a line of text into a strip of the canvas."""
+    """Write a line of text into a strip of the sheet."""
     line = np.ascontiguousarray(strip)
     cv2.putText(
         line, text, (3, _STRIP_PX - 7), cv2.FONT_HERSHEY_SIMPLEX, 0.45, _INK, 1, cv2.LINE_AA
@@ -107,9 +106,10 @@ def prepare_folder(folder: Path) -> None:
 
 
 def write_side_by_side(folder: Path, name: str, runs: Mapping[str, Sequence[Image]]) -> None:
-    """Write runs of pictures side by side as NAME.mp4, labelled with the time, if there are any.
+    """Write sequences of pictures side by side as NAME.mp4, labelled with the time.
 
-    The runs are uint8 (S, S, 3) RGB pictures by column heading, all of one length.
+    `runs` maps a column heading to uint8 (S, S, 3) RGB pictures; all runs have the same length.
+    Nothing is written if there are none.
     """
     frames = enumerate(zip(*runs.values(), strict=True))
     rows = (SheetRow(f"{name}, {number / CLIP_FPS:.2f} s", row) for number, row in frames)

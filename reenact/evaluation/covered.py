@@ -1,7 +1,7 @@
-"""Clips over which a hand or a card is laid, as the tracker sees them.
+"""Clips in which a hand or a card covers part of the face, and how the tracker sees them.
 
-What covers the face comes from the side within .6 s, stays for 1.6 s, and goes as it came. It is
-drawn: the hand in the tone of the person's cheeks, the card almost white.
+The cover moves in from the side within .6 s, stays for 1.6 s, and moves out again. It is drawn:
+the hand in the skin tone of the person's cheeks, the card almost white.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ _FINGERS: Final = ((-0.39, 0.75), (-0.13, 0.95), (0.13, 0.9), (0.39, 0.65))
 
 @dataclass(frozen=True, slots=True)
 class CoveredRun:
-    """A run in which the face is covered for a while.
+    """A clip tracked with and without a cover.
 
     Attributes:
-        open: (F, 478, 3) px, tracked without what covers it.
+        open: (F, 478, 3) px, tracked without the cover.
         covered: (F, 478, 3) px, tracked with it.
-        share: (F,) how far it is in its place, 0 to 1.
+        share: (F,) how far the cover is in place, 0 to 1.
     """
 
     open: Array
@@ -48,9 +48,9 @@ class CoveredRun:
 
 
 def track_covered(clip: Clip, cover: Cover, tracker: Tracker) -> CoveredRun | None:
-    """Cover a clip's face and track it; None where the face is lost.
+    """Cover the face in a clip and track it; None if the face is lost.
 
-    A clip that is too short goes forwards and back.
+    A clip that is too short is played forwards and backwards.
     """
     share = _course()
     frames = clip.usable[np.resize(there_and_back(len(clip.usable)), len(share))]
@@ -69,7 +69,7 @@ def track_covered(clip: Clip, cover: Cover, tracker: Tracker) -> CoveredRun | No
 
 
 def _course() -> Array:
-    """Return (F,) how far what covers the face is in its place."""
+    """Return (F,) how far the cover is in place, 0 to 1."""
     times = np.arange(round((_START_S + 2 * _WAY_S + _STAY_S + _AFTER_S) * CLIP_FPS)) / CLIP_FPS
     gone = _START_S + _WAY_S + _STAY_S
     share = np.minimum((times - _START_S) / _WAY_S, 1 - (times - gone) / _WAY_S).clip(0, 1)
@@ -77,7 +77,7 @@ def _course() -> Array:
 
 
 def _covered(image: Image, face: Array, cover: Cover, share: float, number: int) -> Image:
-    """Return the picture with a hand or card over the face's landmarks (478, 3) px."""
+    """Return the picture with a hand or card over the face at the (478, 3) px landmarks."""
     eyes = face[list(EYE_CORNERS_RIGHT)].mean(axis=0) - face[list(EYE_CORNERS_LEFT)].mean(axis=0)
     iod = float(np.linalg.norm(eyes[:2]))
     over_mouth = cover != "hand_eye"
@@ -101,7 +101,7 @@ def _covered(image: Image, face: Array, cover: Cover, share: float, number: int)
 
 
 def _draw_hand(mask: Image, place: Array, size: float, angle: float) -> None:
-    """Draw palm, wrist and five fingers, size px wide, into a mask of twice the picture's size."""
+    """Draw palm, wrist and five fingers, `size` px wide, into a mask twice the picture's side."""
     _fill(mask, _placed(_PALM, place, size, angle))
     lines = [((x, -0.35), (1.15 * x, -0.45 - length), 0.2) for x, length in _FINGERS]
     lines += [((0.45, 0.25), (0.95, -0.3), 0.22), ((0.0, 0.7), (0.0, 3.0), 0.7)]

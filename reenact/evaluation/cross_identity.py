@@ -1,9 +1,9 @@
-"""The cross-identity protocol: one clip's actor moves another clip's face by the whole live path.
+"""The cross-identity protocol: one clip's actor drives another clip's face through the live path.
 
 For each ordered pair of identities the actor's frames go through a `Reenactor` whose target is the
-other clip's first frame. They go forwards first, while the actor's neutral is found, and then
-backwards, which is measured. At the end the actor stands still before a noisy camera, and so should
-the target. Then each expression of `single_expressions` is driven alone.
+first frame of the other clip. The forward pass lets the program find the actor's neutral; the
+backward pass is measured. Then the actor stands still before a noisy camera, which should leave the
+target still. Last, each expression of `single_expressions` is driven alone.
 """
 
 from __future__ import annotations
@@ -40,28 +40,28 @@ from reenact.types import Array, Drive, Frame, Image, Renderer, Target, Tracker
 PROTOCOL: Final = "cross-identity"
 
 FRAMES: Final = 100
-"""Frames of the actor's clip: enough for the neutral to be found."""
+"""Frames of the actor's clip: enough to find the neutral."""
 
 TRACKED_EVERY: Final = 2
-"""The face is read off every so many outputs."""
+"""The face reader reads one output in this many."""
 
 IDENTIFIED_EVERY: Final = 10
-"""Every so many of the outputs with a face are compared with the target's identity."""
+"""The identity is compared in one of this many outputs with a face."""
 
 CALM_SHARE: Final = 0.1
-"""Share of the measured frames that count as the actor at rest: those that deviate least."""
+"""Share of the measured frames that count as the actor at rest: those with the least deviation."""
 
 STILL_FRAMES: Final = 50
-"""Frames for which the actor stands still; the second half is measured."""
+"""Frames for which the actor stands still; the second half of them is measured."""
 
 STILL_NOISE: Final = 3.0
-"""Standard deviation of the camera's noise then, grey levels: a webcam's by lamplight."""
+"""Standard deviation of the camera noise in these frames, levels: a webcam's by lamplight."""
 
 
 def pairs_of(videos: Sequence[Path], limit: int | None) -> list[tuple[Path, Path]]:
     """Return ordered pairs (actor, target) of the first clips of different identities.
 
-    Any beginning of the list takes everybody equally often, as actor and as target.
+    In any prefix of the list, everybody is actor and target equally often.
     """
     first: dict[str, Path] = {}
     for video in videos:
@@ -89,11 +89,11 @@ def run(
     """Measure every renderer on every pair.
 
     Args:
-        names: of the renderers.
+        names: names of the renderers.
         videos: the clips.
-        settings: of the whole live path.
+        settings: settings of the whole live path.
         reader: reads the outputs.
-        limit: pairs at most; None: all.
+        limit: maximum number of pairs; None: all.
         frames: frames of each actor's clip; None: `FRAMES`.
         progress: show a bar on stderr.
 
@@ -101,17 +101,17 @@ def run(
         The figures by renderer and pair ("ACTOR > TARGET"), and rows for the contact sheet.
 
     Raises:
-        SourceError: the clips show one person only.
+        SourceError: the clips show only one person.
     """
     pairs = pairs_of(videos, limit)
     if not pairs:
         raise SourceError(
-            "--protocol cross needs clips of two people; the part of a clip's name before __ says "
-            "who it shows."
+            "--protocol cross needs clips of two people; the part of a clip's name before __ "
+            "names the person."
         )
     settings = settings.model_copy(deep=True)
     settings.output.picture = "crop"
-    settings.actor.neutral = "fresh"  # the user's stored neutral is neither read nor replaced
+    settings.actor.neutral = "fresh"  # the user's stored neutral is neither read nor overwritten
     renderers: dict[str, Renderer] = {
         name: load("renderers", name).make(settings.renderer.model_copy(update={"name": name}))
         for name in names
@@ -155,7 +155,7 @@ def _measure_pair(
     settings: Settings,
     frames: int,
 ) -> tuple[Acting, Figures, list[Image]]:
-    """Measure one renderer on one pair: acting, and each expression alone with its pictures."""
+    """Measure one renderer on one pair: the acting, then each expression alone."""
     recorder = RecordingRenderer(renderer)
     tracker.reset()
     reenactor = Reenactor(settings, target, tracker, recorder, StepTimer())
@@ -168,12 +168,12 @@ def _measure_pair(
 
 
 def sheet_columns(names: Sequence[str]) -> list[str]:
-    """Return the heads of the columns; the single expressions are drawn by the last renderer."""
+    """Return the column headings; the last renderer draws the single expressions."""
     return ["actor", "target", *names, *(f"{name} alone" for name in SINGLE_EXPRESSIONS), *TURNS]
 
 
 class RecordingRenderer:
-    """Passes everything on to a renderer and keeps the last drive."""
+    """Forwards every call to a renderer and keeps the last drive."""
 
     def __init__(self, renderer: Renderer) -> None:
         self._renderer = renderer
@@ -197,12 +197,12 @@ class RecordingRenderer:
 
 @dataclass(frozen=True, slots=True)
 class Acting:
-    """What came of an actor's clip.
+    """The measurement of one actor's clip.
 
     Attributes:
-        figures: by name.
+        figures: figures by name.
         calmest: index of the frame in which the actor was nearest to rest.
-        strongest: (frame of the actor, output) with the strongest expression, None without any.
+        strongest: (actor's frame, output) with the strongest expression; None if there is none.
     """
 
     figures: Figures
@@ -215,13 +215,13 @@ class _Seen:
     """One output with a face.
 
     Attributes:
-        frame: its index in the actor's clip.
+        frame: index in the actor's clip.
         acted: the actor's action units, from the clip's landmarks.
         fused: the action units of the landmarks that the output was drawn from.
-        read: the actor's action units as the face reader reads them off the actor's own picture;
-            None where it finds no face. What an output could reach at best.
-        shown: the action units read off the output.
-        unrest: how far the actor is from rest, see `_unrest`.
+        read: the actor's action units, read from the actor's own picture: the upper bound for an
+            output. None if the reader finds no face.
+        shown: the action units read from the output.
+        unrest: distance of the actor from rest, see `_unrest`.
         offset: mean distance of the output from the target at rest, iod.
         picture: the output.
     """
@@ -245,15 +245,15 @@ def measure_acting(
     *,
     frames: int,
 ) -> Acting:
-    """Let a clip's actor move the target, and measure what comes out.
+    """Let a clip's actor drive the target, and measure the output.
 
     Args:
-        reenactor: the live path with the target, new.
+        reenactor: a new live path with the target.
         recorder: its renderer.
         actor: the clip.
-        target: of the reenactor.
+        target: the target of the reenactor.
         reader: reads the outputs.
-        frames: of the clip at most.
+        frames: maximum number of frames of the clip.
     """
     target_rest = to_face_frame(target.neutral, estimate_pose(target.neutral))
     base = TargetFace(target_rest, reenactor.settings.fusion.mode).base
@@ -278,8 +278,8 @@ def measure_acting(
         if len(seen) % IDENTIFIED_EVERY == 0:
             identity = reader.identity(who, output, points)
             identities += [] if identity is None else [identity]
-        # Action units are deviations from a resting face: the actor's is the one that the program
-        # found. The median of a clip of one long smile is a smile.
+        # Action units are deviations from a resting face. Use the one that the program found: the
+        # median of a clip that is one long smile is a smile.
         neutral = usual if reenactor.actor_neutral is None else reenactor.actor_neutral
         own = reader.track(image)
         seen.append(
@@ -312,9 +312,9 @@ def _resting(
     rest: Array,
     base: Array,
 ) -> tuple[Array, Array | None]:
-    """Return the resting target as the reader sees it, and whom it sees in the photo.
+    """Return the resting target as the reader sees it, and the identity in the target's photo.
 
-    The `base` is another face than `rest`, the photo's, if the target does not rest in its photo.
+    `base` is the face in the photo; it differs from `rest` if the photo is not at rest.
     """
     photo = reenactor.idle(0.0, 0).image
     points = reader.track(photo)
@@ -327,7 +327,7 @@ def _resting(
 
 
 def _acting(seen: Sequence[_Seen], *, calmest: int, **figures: float | None) -> Acting:
-    """Return what came of the outputs seen, with further figures; `calmest` if there are none."""
+    """Summarise the outputs, with further figures; `calmest` is used if there are none."""
     calm = sorted(seen, key=lambda one: one.unrest)[: max(round(CALM_SHARE * len(seen)), 1)]
     strongest = max(seen, key=lambda one: float(one.acted.sum()), default=None)
     return Acting(
@@ -346,7 +346,7 @@ def _acting(seen: Sequence[_Seen], *, calmest: int, **figures: float | None) -> 
 
 
 def _unrest(drive: Drive, target: Target, rest: Array) -> float:
-    """Return how far from rest a drive is: 1 for .01 iod of expression, or for 5 degrees."""
+    """Return how far a drive is from rest: 1 for .01 iod of expression or for 5 degrees."""
     deviation = float(np.linalg.norm(drive.expression.deviation, axis=1).mean())
     pose, own = estimate_pose(drive.landmarks, rest), estimate_pose(target.neutral, rest)
     angle = float(np.linalg.norm(rotation_vector(pose.rotation @ own.rotation.T)))
@@ -354,7 +354,7 @@ def _unrest(drive: Drive, target: Target, rest: Array) -> float:
 
 
 def _correlation(pairs: Sequence[tuple[Array, Array]]) -> float | None:
-    """Return how well the second action units of each pair follow the first; None of nothing."""
+    """Return the correlation of the pairs' action units; None without pairs."""
     if not pairs:
         return None
     first, second = (np.stack(units) for units in zip(*pairs, strict=True))
@@ -362,12 +362,12 @@ def _correlation(pairs: Sequence[tuple[Array, Array]]) -> float | None:
 
 
 def _change_at_rest(reenactor: Reenactor, picture: Image, number: int) -> float:
-    """Return the mean change of the output from frame to frame, grey levels, of a still actor.
+    """Return the mean change of the output from frame to frame, levels, for a still actor.
 
     Args:
-        reenactor: after the frames before.
-        picture: what the camera goes on to show, but for its noise.
-        number: of the next frame.
+        reenactor: has processed the frames before.
+        picture: the picture that the camera keeps showing, without noise.
+        number: index of the next frame.
     """
     noise = np.random.default_rng(number)
     outputs = []

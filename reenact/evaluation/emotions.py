@@ -1,16 +1,17 @@
-"""The emotions protocol: each still or clip's first frame shows each emotion, half and whole.
+"""The emotions protocol: every portrait shows each emotion at half and at full intensity.
 
-The target is driven by `Drive.emotion`, by action units and by landmarks at once, as the keys of
-`reenact live` drive it. What it shows is read off the picture and told by a classifier that has not
-seen the person (`recognition`); `copy`, which shows no emotion, says what the reader's noise gives.
+A portrait is a still or the first frame of a clip. It is driven by `Drive.emotion`, action units
+and landmarks at once, as by the keys of `reenact live`. A classifier that has not seen the person
+(`recognition`) reads the emotion from the output. The baseline `copy`, which shows no emotion,
+gives the noise level of that reading.
 
-`recognised` is the share of the seven emotions that are told as asked at full intensity, and
-`recognised_half` at half of it. `identity` and `identity_half` are distances of the face to the
-person: to other frames of the clip, so that `copy` is not at 0, or to the still itself, where it
-is. `identity_neutral`, `identity_subtle` and `identity_moderate` are the same at the levels of Wang
-2025, whose Tables II and III go from neutral to intense, which is `identity`. `acd` is the distance
-of each picture of a run from neutral to the whole emotion to the next one (MoCoGAN's average
-content distance), `acd_i` that of each to the still (Otberdout 2022).
+`recognised` and `recognised_half` are the share of the seven emotions that are recognised as
+requested, at full and at half intensity. `identity` and `identity_half` are distances to the
+person: to other frames of a clip (so `copy` is not at 0), or to the still itself (so it is).
+`identity_neutral`, `identity_subtle` and `identity_moderate` are the same at the levels of Wang
+2025, Tables II and III; the last level there, intense, is `identity`. `acd` is MoCoGAN's average
+content distance: the mean identity distance of neighbouring pictures in a run from neutral to the
+full emotion. `acd_i` is the mean distance of these pictures to the still (Otberdout 2022).
 """
 
 from __future__ import annotations
@@ -57,10 +58,10 @@ INTENSITIES: Final = (0.5, 1.0)
 
 _PICTURES: Final = (".jpg", ".jpeg", ".png", ".webp")
 _CRF: Final = 12
-"""Quality of labelled clips, which is to blur nothing."""
+"""Encoder quality (CRF) of labelled clips: high, so that nothing is blurred."""
 
 _OTHER_FRAMES: Final = 5
-"""Frames of a clip that tell who the person is."""
+"""Frames of a clip from which the identity is computed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,10 +69,10 @@ class Portrait:
     """A face that is to show emotions.
 
     Attributes:
-        target: one-shot, at the renderer's size.
-        rest: (478, 3) its face as the reader sees it, face frame, iod; None: it sees none.
+        target: one-shot target at the renderer's size.
+        rest: (478, 3) its shape as read by the reader, face frame, iod; None if none is found.
         descriptor: its identity; None without a face or the optional dependency.
-        person: identity by other frames of the clip; for a still that of the still.
+        person: identity from other frames of the clip; for a still, from the still.
     """
 
     target: Target
@@ -81,7 +82,7 @@ class Portrait:
 
 
 def find_portraits(folder: Path, limit: int | None = None, pattern: str = "*") -> list[Path]:
-    """Return the clips and pictures whose names match, with landmarks beside them, by name.
+    """Return the matching clips and pictures that have landmarks beside them, sorted by name.
 
     Raises:
         SourceError: there are none.
@@ -90,12 +91,12 @@ def find_portraits(folder: Path, limit: int | None = None, pattern: str = "*") -
     named = [one for one in found if fnmatch(one.stem, pattern)]
     chosen = sorted(one for one in named if one.with_suffix(".npz").is_file())[:limit]
     if not chosen:
-        raise SourceError(f"{folder} holds no clip or picture with its landmarks, NAME.npz.")
+        raise SourceError(f"{folder} has no clip or picture with its landmarks, NAME.npz.")
     return chosen
 
 
 def read_portrait(path: Path, size_px: int, reader: FaceReader) -> Portrait:
-    """Make the target of a clip's first frame, or of a square picture.
+    """Make a portrait of a clip's first frame, or of a square picture.
 
     Raises:
         SourceError: a file is damaged, or a picture is not square.
@@ -132,7 +133,7 @@ def photo_target(path: Path, size_px: int, renderer: str, reader: FaceReader) ->
 
 
 def emotion_drive(target: Target, emotion: str, intensity: float) -> Drive:
-    """Return what drives a target that does nothing but show an emotion."""
+    """Return the drive of a target at rest that shows one emotion."""
     number = EMOTIONS.index(emotion)
     pose = estimate_pose(target.neutral)
     deviation = acted_deviations()[number]
@@ -159,12 +160,12 @@ def run(
     """Measure every renderer on every portrait.
 
     Args:
-        renderers: by name.
+        renderers: renderers by name.
         portraits: clips and pictures, see `find_portraits`.
         size_px: side at which they are drawn.
         reader: reads the faces.
-        perceptual: is given each still and the pictures of it, for FID and Inception Score.
-        labelled: folder that receives a labelled clip of each still and renderer.
+        perceptual: receives each still and the pictures of it, for FID and Inception Score.
+        labelled: folder that receives a labelled clip for each still and renderer.
         progress: show a bar on stderr.
 
     Returns:
@@ -194,9 +195,9 @@ def run(
 
 
 def identity_by_level(portrait: Portrait, renderer: Renderer, reader: FaceReader) -> Figures:
-    """Return the distance to the person at each level of intensity but the last, as `identity_…`.
+    """Return the identity distance at each level of intensity except the last, as `identity_…`.
 
-    The renderer is prepared with the portrait's target. All are None without the optional
+    The renderer is prepared with the portrait's target. The figures are None without the optional
     dependency.
     """
     figures: Figures = {}
@@ -214,7 +215,7 @@ def identity_by_level(portrait: Portrait, renderer: Renderer, reader: FaceReader
 
 
 def _write_labelled(path: Path, shown: Sequence[Image], reader: FaceReader) -> None:
-    """Write pictures of all emotions as a clip with landmarks and labels, for training."""
+    """Write pictures of all emotions as a clip with landmarks and labels for training."""
     points = [reader.track(one) for one in shown]
     nowhere = np.full((478, 3), np.nan, np.float32)
     landmarks = np.stack([nowhere if one is None else one for one in points])
@@ -228,7 +229,7 @@ def _write_labelled(path: Path, shown: Sequence[Image], reader: FaceReader) -> N
 
 
 def sheet_columns() -> list[str]:
-    """Return the headings of the columns of the contact sheet."""
+    """Return the column headings of the contact sheet."""
     return ["still", *EMOTIONS]
 
 

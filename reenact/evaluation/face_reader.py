@@ -1,11 +1,11 @@
-"""Reads faces off single pictures for the evaluation protocols: landmarks, action units, identity.
+"""Reads faces from single pictures for the evaluation: landmarks, action units and identity.
 
-Every picture is tracked by itself, so that a rendered face is found by what it shows and not by
-where the last one was.
+Each picture is tracked independently, so that a face is found by what the picture shows and not by
+where the previous face was.
 
-Whom a picture shows is told by dlib's face descriptor, an optional dependency
-(`pip install reenact[identity]`). Five of MediaPipe's landmarks align the face, so that dlib's own
-landmark model, which is for non-commercial use only, is never loaded.
+The identity is dlib's face descriptor, an optional dependency (`pip install '.[identity]'`). Five
+of MediaPipe's landmarks align the face. dlib's own landmark model is never loaded, because it is
+licensed for non-commercial use only.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ from reenact.types import Array, Frame, Image
 _NETWORK: Final = "models/dlib_face_recognition_resnet_model_v1.dat"
 
 _FIVE_POINTS: Final = (263, 362, 33, 133, 2)
-"""In dlib's order: outer and inner corner of the eye on the picture's right, the same on its left,
-and the point where the nose meets the lip."""
+"""In dlib's order: outer and inner corner of the eye on the right of the picture, the same for the
+eye on the left, and the point where the nose meets the lip."""
 
 
 class FaceDescriptor:
-    """Turns a face into 128 numbers; their Euclidean distance tells how alike two faces are.
+    """Maps a face to 128 numbers; their Euclidean distance measures how different two faces are.
 
     Below 0.6 two pictures count as the same person (dlib's own threshold). Not thread-safe.
     """
@@ -64,7 +64,7 @@ def open_descriptor() -> FaceDescriptor | None:
         import dlib
     except ImportError:
         return None
-    # The package with the weights is not imported, because that needs an old setuptools.
+    # The package that holds the weights is not imported, because it needs an old setuptools.
     package = find_spec("face_recognition_models")
     for folder in (package.submodule_search_locations or ()) if package else ():
         network = Path(folder) / _NETWORK
@@ -74,20 +74,20 @@ def open_descriptor() -> FaceDescriptor | None:
 
 
 def distance(first: Array, second: Array) -> float:
-    """Return the Euclidean distance of two descriptors; below 0.6 they are of the same person."""
+    """Return the Euclidean distance of two descriptors; below 0.6 they show the same person."""
     return float(np.linalg.norm(first - second))
 
 
 def own_shape(points: Array, template: Array) -> Array:
-    """Take (478, 3) px landmarks into the face frame (iod), with the pose fitted to a template."""
+    """Map (478, 3) px landmarks to the face frame (iod), with the pose fitted to a template."""
     return to_face_frame(points, estimate_pose(points, template))
 
 
 def median_shape(points: Array) -> Array:
     """Return the (478, 3) median shape in the face frame of a person's (N, 478, 3) px landmarks.
 
-    The people in the clips are at rest most of the time, so it stands for the neutral if none is
-    known. Comparisons use the same one for both sides.
+    People in the clips are mostly at rest, so the median stands in for an unknown neutral.
+    Comparisons use the same one on both sides.
     """
     shapes = np.stack([to_face_frame(one, estimate_pose(one)) for one in points])
     return np.asarray(np.median(shapes, axis=0), dtype=np.float32)
@@ -121,13 +121,13 @@ class FaceReader(ClosesOnExit):
         return self._descriptor.describe(np.ascontiguousarray(image), landmarks)
 
     def person(self, faces: Iterable[tuple[Image, Array]]) -> Array | None:
-        """Return the mean descriptor of pictures with their landmarks; None: there is none."""
+        """Return the mean descriptor of pictures with landmarks; None if there is no descriptor."""
         known = [self.describe(*one) for one in faces]
         found = [one for one in known if one is not None]
         return np.asarray(np.mean(found, axis=0)) if found else None
 
     def identity(self, reference: Array | None, image: Image, landmarks: Array) -> float | None:
-        """Return the distance of a face's descriptor to that of a reference."""
+        """Return the distance between a face's descriptor and a reference descriptor."""
         if reference is None or self._descriptor is None:
             return None
         return distance(

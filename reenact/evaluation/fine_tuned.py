@@ -1,8 +1,8 @@
-"""Training on a target, measured: trained on the first part of each clip, compared on the rest.
+"""Evaluation of target training: train on the first part of each clip, compare on the rest.
 
-The reference of the untrained renderers is the clip's first frame, as in `self_reenactment`. The
-trained ones use up to sixteen of the frames that they were trained on, as a target made of a video
-does. All are compared on the same frames, which none of them has seen.
+Untrained renderers get the clip's first frame as their reference, as in `self_reenactment`. Trained
+ones get up to sixteen of the frames that they were trained on, like a target made from a video.
+All are compared on the same frames, which none of them has seen.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from reenact.targets.target_training import (
 from reenact.types import Renderer, Target
 
 MIN_CLIP_S: Final = 6.0
-"""Shorter clips are left out: there is too little to learn from."""
+"""Shorter clips are skipped: they are too short to learn from."""
 
 _TRAINED: Final = " (trained)"
 
@@ -46,12 +46,12 @@ def protocol(share: float) -> str:
 
 
 def rows(renderers: Sequence[str]) -> list[str]:
-    """Return the renderers, then a row `NAME (trained)` for each that can be trained."""
+    """Return the renderers, then a row `NAME (trained)` for each trainable one."""
     return [*renderers, *(f"{name}{_TRAINED}" for name in renderers if is_trainable(name))]
 
 
 def is_trained(row: str) -> bool:
-    """Whether a row is that of a trained renderer."""
+    """Return True if a row is that of a trained renderer."""
     return row.endswith(_TRAINED)
 
 
@@ -73,19 +73,18 @@ def run(
     """Train and measure on each clip that is long enough.
 
     Args:
-        renderers: registered names; those that can be trained are measured untrained, too.
+        renderers: registered names; trainable ones are also measured untrained.
         videos: the clips.
         settings: the renderer's device, engine and start weights.
         reader: tracks the pictures.
-        share: of each clip's frames that is trained on.
-        minutes: of training for each clip.
-        frames: compared frames of each clip at most; None: all of the protocol.
-        steps: end each training after so many; None: as `reenact target train`.
-        min_clip_s: clips shorter than this are left out.
+        share: share of each clip's frames to train on.
+        minutes: training time for each clip.
+        frames: maximum number of compared frames of each clip; None: all of the protocol.
+        steps: maximum number of training steps; None: as in `reenact target train`.
+        min_clip_s: shorter clips are skipped.
         progress: show a bar on stderr.
         ab: folder that receives a video of each clip; None: no videos.
-        body: measure also with shoulders and hair that follow the actor's, as rows
-            `NAME (body)`.
+        body: also measure with shoulders and hair that follow the actor's, as rows `NAME (body)`.
 
     Returns:
         Figures by row and clip, and the rows of the contact sheet.
@@ -119,14 +118,14 @@ def run(
             write_side_by_side(ab, clip.name, run_columns(shot, drawn))
     if not pictured:
         raise SourceError(
-            f"No clip is {min_clip_s:g} s long; training on a part and measuring on the rest "
-            "needs that."
+            f"No clip is {min_clip_s:g} s long, as training on a part and measuring on the rest "
+            "requires."
         )
     return figures, pictured
 
 
 def _drawer(row: str, settings: Settings) -> Renderer:
-    """Return the renderer of a row; a trained one draws with each target's own weights."""
+    """Return the renderer of a row; a trained one uses each target's own weights."""
     name = row.removesuffix(_TRAINED)
     weights = "" if is_trained(row) else settings.renderer.weights
     chosen = settings.renderer.model_copy(update={"name": name, "weights": weights})
@@ -136,7 +135,7 @@ def _drawer(row: str, settings: Settings) -> Renderer:
 def _trained(
     target: Target, clip: Clip, cut: int, settings: Settings, options: TrainingOptions
 ) -> Target:
-    """Give the target the weights and references that the frames before a cut allow."""
+    """Train on the frames before `cut`; return the target with the new weights and references."""
     usable = clip.usable[clip.usable < cut]
     footage = Footage(clip.images[usable], clip.landmarks[usable])
     start = Path(settings.renderer.weights) if settings.renderer.weights else None

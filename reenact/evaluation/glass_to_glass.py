@@ -1,8 +1,8 @@
-"""`reenact bench --glass-to-glass SINK`: the delay from a captured frame to a program that sees it.
+"""`reenact bench --glass-to-glass SINK`: the delay from capture to a program that reads the sink.
 
-The whole path runs at a camera's rate. Each picture of the target carries the number of the frame
-that it was made from, as black and white fields along its upper edge. They go through a real sink,
-and are read back as another program would read them.
+The whole path runs at a camera's rate. Each output picture carries the number of the frame it was
+made from, as black and white fields along its upper edge. The pictures go through a real sink and
+are read back the way another program would read them.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ from reenact.types import Frame, Image, Sink
 
 _BITS: Final = 16
 _FIELDS: Final = _BITS + 2
-"""A white and a black field come before the bits, so that other pictures are not taken for one."""
+"""A white and a black field precede the bits, so that other pictures are not misread."""
 
 _HEIGHT_SHARE: Final = 1 / 16
 _BLACK, _WHITE = 80, 176
@@ -48,13 +48,13 @@ _POLL_S: Final = 0.002
 _RING: Final = "bench"
 
 Sighting = tuple[int, float]
-"""The number in a picture that was read back, and the monotonic time at which it was."""
+"""The number read back from a picture, and the monotonic time of the reading, s."""
 
 
 def draw_number(picture: Image, number: int) -> None:
-    """Draw a number's Gray code into a picture, uint8 (H, W, 3), so that it survives YUV.
+    """Draw the Gray code of a number into a uint8 (H, W, 3) picture; it survives YUV conversion.
 
-    Of two pictures in a row at most one field differs, so that a mixture of both reads as either.
+    Neighbouring numbers differ in one field, so a blend of two pictures reads as one of them.
     """
     code = (number ^ (number >> 1)) & ((1 << _BITS) - 1)
     fields = np.array([1, 0, *((code >> bit) & 1 for bit in range(_BITS))], np.uint8)
@@ -64,7 +64,7 @@ def draw_number(picture: Image, number: int) -> None:
 
 
 def read_number(picture: NDArray[np.uint8]) -> int | None:
-    """Return the number in a picture of any size, (H, W, C); None if it carries none."""
+    """Return the number in a (H, W, C) picture of any size; None if there is none."""
     height, width = picture.shape[:2]
     row = picture[max(round(height * _HEIGHT_SHARE / 2), 0), :, :3].mean(axis=-1)
     levels = row[(2 * np.arange(_FIELDS) + 1) * width // (2 * _FIELDS)]
@@ -84,29 +84,29 @@ def measure_delay(
     *,
     reenactor: ReenactorLike | None = None,
 ) -> dict[str, Any]:
-    """Run the whole path into a virtual camera or the ring for OBS, read it back, and print.
+    """Run the whole path into a virtual camera or the OBS ring, read it back, and print figures.
 
     Args:
-        kind: "camera" or "obs", with the sink's argument after a colon.
-        settings: of the run.
-        seconds: its length.
-        json_path: receives the figures.
+        kind: "camera" or "obs", followed by a colon and the sink's argument if there is one.
+        settings: settings of the run.
+        seconds: duration of the run.
+        json_path: file that receives the figures.
         reenactor: makes the pictures; None: the packaged actor drives the packaged portrait.
 
     Returns:
-        `delay_ms` from capture to sight (p50, p95, p99), and counts: `seen`, `lost` (frames of the
-        camera between the first and the last one seen that nobody saw) and `duplicated` (pictures
-        that showed the same frame as the one before).
+        `delay_ms` from capture to reading (p50, p95, p99), and counts: `seen`, `lost` (camera
+        frames between the first and the last one seen that were not seen) and `duplicated`
+        (pictures that showed the same frame as the one before).
 
     Raises:
-        ReenactError: a part cannot be opened, or no picture was seen.
+        ReenactError: a component cannot be opened, or no picture was read back.
     """
     if json_path is not None:
         check_writable(json_path)
     settings = own_settings(settings)
     name, _, argument = kind.partition(":")
     if name not in ("camera", "obs"):
-        raise SinkError(f"--glass-to-glass reads back from camera or obs, not from {kind}.")
+        raise SinkError(f"--glass-to-glass can read back from camera and obs, not from {kind}.")
     sink = load("sinks", name).make(argument or (_RING if name == "obs" else ""), settings.sink)
     frames = read_clip(None, settings)
     recorder = Recorder()
@@ -135,7 +135,7 @@ def measure_delay(
 
 
 class _Coded:
-    """A reenactor whose pictures carry the number of the frame that they were made from."""
+    """A reenactor whose pictures carry the number of the frame they were made from."""
 
     def __init__(self, reenactor: ReenactorLike) -> None:
         self.captured_s: dict[int, float] = {}
@@ -154,7 +154,7 @@ class _Coded:
 def _sightings(
     sink: Sink, argument: str, settings: Settings, ended: Callable[[float], bool]
 ) -> Iterator[Sighting]:
-    """Yield what another program sees of a sink until the session has ended."""
+    """Yield what another program reads from a sink until the session has ended."""
     with contextlib.ExitStack() as undo:
         if sink.name == "obs":
             ring = undo.enter_context(RingReader(argument or _RING))
@@ -186,7 +186,7 @@ def _delays(sightings: list[Sighting], captured_s: dict[int, float]) -> dict[str
             delays.add(seen_s - captured_s[number])
     spread = delays.percentiles()
     if spread is None:
-        raise SourceError("No picture with a number was read back from the sink.")
+        raise SourceError("No numbered picture was read back from the sink.")
     return {
         "delay_ms": {name: round(value, 2) for name, value in asdict(spread).items()},
         "seen": len(seen),

@@ -1,7 +1,7 @@
-"""Figures that compare rendered pictures, or runs of them, with the true ones.
+"""Metrics that compare rendered pictures, or runs of them, with the true ones.
 
-Pure functions of arrays: no files, no networks, no state; any thread may call them. Pictures are
-uint8 (H, W, 3) RGB, runs are sequences of such pictures of one size, consecutive in time.
+Pure functions of arrays without files, networks or state; any thread may call them. Pictures are
+uint8 (H, W, 3) RGB. A run is a sequence of such pictures of one size, consecutive in time.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 from reenact.types import Array, Image
 
 BOX_MARGIN_PX: Final = 8
-"""How far the face box reaches beyond the landmarks, px."""
+"""Margin of the face box around the landmarks, px."""
 
 MAX_PSNR_DB: Final = 100.0
-"""The PSNR of equal pictures, in place of infinity."""
+"""The PSNR of equal pictures, dB, in place of infinity."""
 
 _SSIM_WINDOW_PX: Final = 11
 _LUMA: Final = np.array([0.299, 0.587, 0.114], np.float32)  # Rec. 601, the clips' matrix
@@ -32,7 +32,7 @@ _FLICKER_FLOOR: Final = 0.1
 
 
 Figures = dict[str, float | None]
-"""Figures by name; None for one that could not be measured."""
+"""Figures by name; None for a figure that could not be measured."""
 
 
 def mean_of(values: Sequence[float]) -> float | None:
@@ -41,7 +41,7 @@ def mean_of(values: Sequence[float]) -> float | None:
 
 
 def mean_figures(clips: Iterable[Mapping[str, float | None]]) -> Figures:
-    """Average each figure over the clips that have it; None if none has."""
+    """Average each figure over the clips that have it; None if no clip has it."""
     names: dict[str, list[float]] = {}
     for figures in clips:
         for name, value in figures.items():
@@ -52,7 +52,7 @@ def mean_figures(clips: Iterable[Mapping[str, float | None]]) -> Figures:
 def psnr(true: Image, rendered: Image) -> float:
     """Return the peak signal-to-noise ratio in dB over all pixels and channels, at most 100.
 
-    Takes pictures, or the (N, 3) pixels of a part of them.
+    Takes two pictures, or the (N, 3) pixels of a region of them.
     """
     if np.array_equal(true, rendered):
         return MAX_PSNR_DB
@@ -62,7 +62,7 @@ def psnr(true: Image, rendered: Image) -> float:
 
 
 def ssim(true: Image, rendered: Image) -> float:
-    """Return the structural similarity, -1 to 1, with the window of Wang 2004, mean over RGB.
+    """Return SSIM, -1 to 1, averaged over RGB, with the Gaussian window of Wang 2004.
 
     Raises:
         ValueError: a side is shorter than the window of 11 px.
@@ -81,7 +81,7 @@ def ssim(true: Image, rendered: Image) -> float:
 
 
 def luma(image: Image) -> Array:
-    """Return float32 (H, W) brightness in 0..255 (Rec. 601)."""
+    """Return float32 (H, W) luma in 0..255 (Rec. 601)."""
     return np.asarray(image.astype(np.float32) @ _LUMA, dtype=np.float32)
 
 
@@ -101,10 +101,10 @@ def face_box(landmarks: Array, size: tuple[int, int]) -> tuple[slice, slice] | N
 
     Args:
         landmarks: (478, 3) px of the true frame.
-        size: (width, height) px of that frame; the box is cut to it.
+        size: (width, height) px of that frame; the box is clipped to it.
 
     Returns:
-        None if the part of the box in the picture is smaller than the window of SSIM.
+        None if the clipped box is smaller than the SSIM window.
     """
     width, height = size
     low = np.floor(landmarks[:, :2].min(axis=0)).astype(int) - BOX_MARGIN_PX
@@ -117,32 +117,32 @@ def face_box(landmarks: Array, size: tuple[int, int]) -> tuple[slice, slice] | N
 
 
 def landmark_distance(first: Array, second: Array) -> float:
-    """Return the mean distance in the picture plane of two (N, >= 2) sets, in their unit."""
+    """Return the mean distance of two (N, >= 2) point sets in the picture plane, in their unit."""
     return float(np.linalg.norm(first[:, :2] - second[:, :2], axis=1).mean())
 
 
 def consecutive_ssim(frames: Sequence[Image]) -> float | None:
-    """Return the mean SSIM of each frame with the next; None for fewer than two frames."""
+    """Return the mean SSIM of consecutive frames; None for fewer than two frames."""
     if len(frames) < 2:
         return None
     return float(np.mean([ssim(*pair) for pair in pairwise(frames)]))
 
 
 def average_content_distance(descriptors: Sequence[Array]) -> float:
-    """Return ACD (Tulyakov 2018): the mean distance of a run's identities to the next ones."""
+    """Return ACD (Tulyakov 2018): the mean distance of consecutive identity descriptors."""
     return float(np.mean([np.linalg.norm(one - other) for one, other in pairwise(descriptors)]))
 
 
 def content_distance_to(still: Array, descriptors: Sequence[Array]) -> float:
-    """Return ACD-I: the mean distance of a run's identities to that of the input picture."""
+    """Return ACD-I: the mean distance of the descriptors to that of the input picture."""
     return float(np.mean([np.linalg.norm(one - still) for one in descriptors]))
 
 
 def still_mask(before: Array, middle: Array, after: Array) -> NDArray[np.bool_]:
-    """Mark the pixels of three consecutive (H, W) luma planes where nothing moves.
+    """Mark the pixels that are still in three consecutive (H, W) luma planes.
 
-    A pixel moves when the luma, blurred by 2 px so that camera noise does not count, changes by
-    more than 2 levels to the frame before or after; 5 px around it count as moving as well.
+    A pixel moves if its luma, blurred by 2 px against camera noise, changes by more than 2 levels
+    to the frame before or after. Everything within 5 px of a moving pixel also counts as moving.
     """
     soft = [cv2.GaussianBlur(plane, (0, 0), _STILL_BLUR_PX) for plane in (before, middle, after)]
     change = np.maximum(np.abs(soft[1] - soft[0]), np.abs(soft[2] - soft[1]))
@@ -152,12 +152,12 @@ def still_mask(before: Array, middle: Array, after: Array) -> NDArray[np.bool_]:
 
 
 def flicker(true: Sequence[Image], rendered: Sequence[Image]) -> float | None:
-    """Return how much more a rendered run flickers than the true one where nothing moves.
+    """Return how much a rendered run flickers in still areas, relative to the true run.
 
-    Mean absolute second difference over time of the luma, over the pixels that are still in the
-    *true* run (`still_mask`), rendered over true. 1 is as steady as the camera, and 0 is a frozen
-    picture. The true run's mean counts as at least 0.1 levels, so that a synthetic run without
-    noise still gives a finite figure.
+    The mean absolute second difference over time of the luma is taken over the pixels that are
+    still in the *true* run (`still_mask`); the result is rendered over true. 1 is as steady as the
+    camera, 0 a frozen picture. The true run's mean counts as at least 0.1 levels, so that a
+    noise-free synthetic run gives a finite figure.
 
     Returns:
         None for fewer than three frames, or if less than 1 % of the pixels are still.
@@ -184,7 +184,7 @@ def flicker(true: Sequence[Image], rendered: Sequence[Image]) -> float | None:
 
 
 def correlation(first: Array, second: Array) -> float:
-    """Return Pearson's correlation of two (N,) tracks; 0 if one of them is constant."""
+    """Return Pearson's correlation of two (N,) signals; 0 if one of them is constant."""
     a = first.astype(np.float64) - first.mean()
     b = second.astype(np.float64) - second.mean()
     lengths = float(np.linalg.norm(a) * np.linalg.norm(b))
@@ -199,8 +199,8 @@ def expression_correlation(
     Args:
         actor: (N, 17) action units of the actor over time, 0 to 1.
         output: (N, 17) action units tracked on the output.
-        active_deviation: minimum standard deviation of an active action unit of the actor; the
-            tracks of the others are nothing but the tracker's noise.
+        active_deviation: an action unit is active if the standard deviation of the actor's signal
+            is at least this; the other signals are tracker noise.
 
     Returns:
         None if no action unit is active.
@@ -216,7 +216,7 @@ def _second_difference(planes: Sequence[Array], middle: int) -> Array:
 
 
 def _scikit() -> Any:
-    """Return scikit-image's metrics; its functions carry no types."""
+    """Return scikit-image's metrics as Any, because its functions have no types."""
     from skimage import metrics
 
     return metrics

@@ -1,13 +1,13 @@
-"""LPIPS, FID and Inception Score, by networks that the user provides.
+"""LPIPS, FID and Inception Score, computed with networks that the user supplies.
 
     reenact evaluate … --lpips lpips.onnx --inception inception.onnx
 
-The networks are ONNX or OpenVINO files, which hold no code. The network of LPIPS takes two pictures
-(1, 3, H, W) in -1..1 and returns their distance. The Inception network takes a picture
-(1, 3, 299, 299) in -1..1. It returns the features (1, 2048) that FID compares and, as an optional
-second output, the logits for the Inception Score. Export them once with `torch.onnx.export` from
-`lpips.LPIPS(net="alex")` and from an Inception v3 on a machine with torchvision. FID and the
-Inception Score are computed by torchmetrics.
+The networks are ONNX or OpenVINO files, which contain no code. The LPIPS network takes two pictures
+(1, 3, H, W) RGB in -1..1 and returns their distance. The Inception network takes one picture
+(1, 3, 299, 299) RGB in -1..1. It returns the (1, 2048) features for FID and, as an optional second
+output, the logits for the Inception Score. Export them with `torch.onnx.export` from
+`lpips.LPIPS(net="alex")` and from torchvision's Inception v3. torchmetrics computes FID and the
+Inception Score.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ _INCEPTION_PX: Final = 299
 
 
 class LpipsDistance:
-    """LPIPS (Zhang et al. 2018), by a network in a file. One thread.
+    """LPIPS (Zhang et al. 2018) by a network file. Use from one thread.
 
-    Raises ModelError if the file is missing or damaged, or does not take two inputs.
+    Raises ModelError if the file is missing or damaged, or the network does not take two inputs.
     """
 
     def __init__(self, path: Path) -> None:
@@ -45,9 +45,9 @@ class LpipsDistance:
 
 
 class InceptionStatistics:
-    """FID and Inception Score of one renderer's pictures, by an Inception network in a file.
+    """FID and Inception Score of one renderer's pictures. Use from one thread.
 
-    One thread. Raises ModelError if it is missing or damaged, or torchmetrics is not installed.
+    Raises ModelError if the network is missing or damaged, or torchmetrics is not installed.
     """
 
     def __init__(self, path: Path) -> None:
@@ -58,7 +58,7 @@ class InceptionStatistics:
             from torchmetrics.image.inception import InceptionScore
         except ImportError as error:
             raise ModelError(
-                f"FID needs torchmetrics ({error}); run: pip install 'reenact[perceptual]'."
+                f"FID needs torchmetrics ({error}); run: pip install '.[perceptual]'."
             ) from error
         self._network = FileNetwork(path, inputs=1)
         blank = np.zeros((_INCEPTION_PX, _INCEPTION_PX, 3), np.uint8)
@@ -69,7 +69,7 @@ class InceptionStatistics:
             self._score = InceptionScore(feature=_passthrough(outputs[1].shape[1]), splits=1)
 
     def add(self, true: Image, rendered: Image) -> None:
-        """Add a rendered picture and the true one."""
+        """Add a rendered picture and its true picture."""
         import torch
 
         for picture, real in ((true, True), (rendered, False)):
@@ -79,7 +79,7 @@ class InceptionStatistics:
                 self._score.update(outputs[1])
 
     def figures(self) -> dict[str, float | None]:
-        """Return `fid` (less is better) and `inception_score` of all pictures so far."""
+        """Return `fid` (lower is better) and `inception_score` over all pictures so far."""
         enough = int(self._distance.fake_features_num_samples) > 1
         figures: dict[str, float | None] = {
             "fid": float(self._distance.compute()) if enough else None
@@ -90,7 +90,7 @@ class InceptionStatistics:
 
 
 class PerceptualMetrics:
-    """The figures of these networks for several renderers; without a network there are none.
+    """The perceptual metrics of several renderers; without networks they are empty.
 
     Raises ModelError if a network or library is missing or damaged.
     """
@@ -104,7 +104,7 @@ class PerceptualMetrics:
     def compare(
         self, name: str, true: Sequence[Image], rendered: Sequence[Image]
     ) -> dict[str, float | None]:
-        """Add a renderer's pictures of a clip, and return the clip's `lpips`."""
+        """Add a renderer's pictures of a clip; return the clip's `lpips`."""
         pairs = list(zip(true, rendered, strict=True))
         if name in self._distributions:
             for one, other in pairs:
@@ -115,13 +115,13 @@ class PerceptualMetrics:
         return {"lpips": float(np.mean(values)) if values else None}
 
     def totals(self, name: str) -> dict[str, float | None]:
-        """Return the figures of a renderer that only exist for all clips together."""
+        """Return a renderer's figures that exist only over all clips."""
         found = self._distributions.get(name)
         return {} if found is None else found.figures()
 
 
 def _passthrough(width: int) -> Any:
-    """Return a module that passes features on, because torchmetrics insists on a network."""
+    """Return an identity module: torchmetrics insists on a network."""
     from torch import nn
 
     class Passthrough(nn.Module):

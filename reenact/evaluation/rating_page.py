@@ -1,9 +1,9 @@
-"""A page on which people rate pictures blindly, as in Table II of Akram 2020.
+"""A web page for blind ratings of pictures, as in Table II of Akram 2020.
 
-Each question shows a still, says an emotion, and has the pictures of all renderers in random order:
-which is of the best quality, shows the emotion most truly, and is most like the person? The page is
-one file without a server. Answers stay in the browser; at the end it shows each renderer's share of
-the votes and hands them out as CSV.
+Each question shows a still, names an emotion, and shows the pictures of all renderers in random
+order. The rater picks the one with the best quality, the truest expression, and the most likeness.
+The page is one file and needs no server. Answers stay in the browser; the results give each
+renderer's share of the votes and a CSV file.
 """
 
 from __future__ import annotations
@@ -23,22 +23,22 @@ from reenact.types import Image
 
 ATTRIBUTES: Final = {
     "quality": "Which picture has the best quality?",
-    "realism": "In which does the expression look most real?",
-    "identity": "In which is it most the same person?",
+    "realism": "In which picture does the expression look most real?",
+    "identity": "Which picture looks most like the same person?",
 }
-"""What is asked of each question, by its column in the CSV file."""
+"""The questions by their column in the CSV file."""
 
 
 def write_rating_page(path: Path, columns: Sequence[str], rows: Sequence[SheetRow]) -> None:
     """Write the page.
 
     Args:
-        path: of the HTML file.
-        columns: of the rows: the still, then emotions, of which neutral is not asked.
+        path: path of the HTML file.
+        columns: headings of the rows: the still, then emotions; neutral is not asked.
         rows: labelled "STILL, RENDERER", see `emotions.run`.
 
     Raises:
-        SinkError: it cannot be written.
+        SinkError: the file cannot be written.
     """
     questions: dict[tuple[str, str], dict[str, str]] = {}
     stills: dict[str, str] = {}

@@ -1,8 +1,8 @@
-"""Tells which emotion a face shows, by a classifier that learned from the landmarks of others.
+"""Recognises the emotion that a face shows, by a classifier trained on other people's landmarks.
 
-Multinomial logistic regression on how far landmarks of the face are from the person's rest. It
-learned from frames that their action units label clearly (`emotion_weights`), because no labelled
-set is free to ship, so at best it agrees with that table on people whom it has not seen.
+It is a multinomial logistic regression on the landmarks' deviations from the person's resting face.
+No labelled set is free to redistribute, so it was trained on frames whose action units label them
+clearly (`emotion_weights`). At best it agrees with that table on people it has not seen.
 `python -m tools.expression_recogniser` makes it and prints how often it does.
 """
 
@@ -50,24 +50,24 @@ _POINTS: Final = [
 ]  # fmt: skip
 
 CLEAR: Final = 0.5
-"""Weight from which an emotion labels a frame without a label; neutral needs `CALM`."""
+"""Minimum weight by which an emotion labels a frame without a label; neutral needs `CALM`."""
 
 CALM: Final = 0.95
 
 
 @dataclass(frozen=True, slots=True)
 class ClipExpressions:
-    """What a clip's face does in its frames with a face.
+    """The expressions in a clip's frames with a face.
 
     Attributes:
-        frames: (N,) their indices.
+        frames: (N,) indices of these frames.
         points: float32 (N, 478, 3) px.
-        rest: float32 (478, 3) the person's resting shape, face frame, iod.
-        deviations: float32 (N, 478, 3) iod, minus the person's rest.
+        rest: float32 (478, 3) resting shape of the person, face frame, iod.
+        deviations: float32 (N, 478, 3) iod, relative to `rest`.
         units: float32 (N, 17) action units.
-        turns: (N, 3) degrees, the head's rotation vector.
-        weights: float32 (N, 8) of `EMOTIONS`; where the clip has labels, 1 for the frame's.
-        labelled: whether it has.
+        turns: (N, 3) rotation vectors of the head, degrees.
+        weights: float32 (N, 8) by `EMOTIONS`; one-hot if the clip has labels.
+        labelled: True if the clip has labels.
     """
 
     frames: NDArray[np.intp]
@@ -83,8 +83,8 @@ class ClipExpressions:
 def read_expressions(path: Path) -> ClipExpressions | None:
     """Read the landmarks of a clip, `NAME.npz`; None if fewer than two frames have a face.
 
-    The rest is the median of the frames labelled neutral, or else `resting_shape`. Labels are
-    those that `reenact train prepare` stores as `emotions`.
+    The rest is the median of the frames labelled neutral, or else `resting_shape`. Labels are the
+    `emotions` that `reenact train prepare` stores.
 
     Raises:
         SourceError: the file is missing or damaged.
@@ -114,7 +114,7 @@ def read_expressions(path: Path) -> ClipExpressions | None:
 
 
 def _labels(path: Path, frames: NDArray[np.intp]) -> NDArray[np.intp] | None:
-    """Return the labels of frames, an index into EMOTIONS or -1; None: there are none."""
+    """Return the labels of the frames as indices into EMOTIONS, -1 if unknown; None: no labels."""
     try:
         with np.load(path) as stored:
             found = np.asarray(stored["emotions"], np.intp) if "emotions" in stored else None
@@ -124,7 +124,7 @@ def _labels(path: Path, frames: NDArray[np.intp]) -> NDArray[np.intp] | None:
 
 
 def clear_labels(weights: Array) -> NDArray[np.intp]:
-    """Return the label of each frame by its (N, 8) weights, -1 where it is not clear."""
+    """Return a label for each frame's (N, 8) weights; -1 where it is not clear."""
     labels = weights.argmax(axis=1)
     strongest = weights.max(axis=1)
     return np.where(strongest >= np.where(labels == 0, CALM, CLEAR), labels, -1)
@@ -134,33 +134,33 @@ class ExpressionRecogniser:
     """Multinomial logistic regression on landmarks.
 
     Args:
-        weights: float32 (F + 1, 8), the last row for the constant.
+        weights: float32 (F + 1, 8); the last row is the bias.
     """
 
     def __init__(self, weights: Array) -> None:
         self.weights = weights
 
     def probabilities(self, deviations: Array) -> Array:
-        """Return the (N, 8) probabilities of `EMOTIONS` of (N, 478, 3) deviations, iod."""
+        """Return the (N, 8) probabilities of `EMOTIONS` for (N, 478, 3) deviations, iod."""
         scores = _features(deviations) @ self.weights
         scores -= scores.max(axis=1, keepdims=True)
         shares = np.exp(scores)
         return np.asarray(shares / shares.sum(axis=1, keepdims=True), np.float32)
 
     def emotion(self, deviation: Array) -> str:
-        """Return the likeliest emotion of a (478, 3) deviation, iod."""
+        """Return the most likely emotion for a (478, 3) deviation, iod."""
         return EMOTIONS[int(self.probabilities(deviation[None]).argmax())]
 
 
 def fit_recogniser(
     deviations: Array, labels: NDArray[np.intp], penalty: float = 0.02
 ) -> ExpressionRecogniser:
-    """Fit the classifier; each emotion counts the same, however many frames it has.
+    """Fit the classifier; all emotions have the same total weight.
 
     Args:
         deviations: (N, 478, 3) iod.
         labels: (N,) indices into `EMOTIONS`.
-        penalty: weight of the squared weights.
+        penalty: L2 penalty on the weights.
     """
     from scipy.optimize import minimize
 
@@ -169,7 +169,7 @@ def fit_recogniser(
     share = (wanted / np.maximum(wanted.sum(axis=0), 1)).sum(axis=1, keepdims=True)
     share /= share.sum()
     free = np.ones((features.shape[1], 1))
-    free[-1] = 0  # the constant is not penalised
+    free[-1] = 0  # the bias is not penalised
 
     def loss(flat: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
         weights = flat.reshape(features.shape[1], -1)
@@ -187,13 +187,13 @@ def fit_recogniser(
 
 @lru_cache(maxsize=1)
 def shipped_recogniser() -> ExpressionRecogniser:
-    """Return the classifier that learned from the training clips."""
+    """Return the classifier trained on the training clips."""
     with (files("reenact") / "assets" / ASSET).open("rb") as handle:
         return ExpressionRecogniser(np.load(handle)["weights"].astype(np.float32))
 
 
 def confusion_table(true: Sequence[int], told: Sequence[int]) -> str:
-    """Return how often each true emotion was told as which, as Markdown with shares."""
+    """Return the confusion matrix as a Markdown table of shares, a row for each true emotion."""
     counts = np.zeros((len(EMOTIONS), len(EMOTIONS)))
     np.add.at(counts, (np.asarray(true, int), np.asarray(told, int)), 1)
     lines = [["true", *EMOTIONS, "faces"], ["---"] + ["---:"] * (len(EMOTIONS) + 1)]
@@ -204,9 +204,9 @@ def confusion_table(true: Sequence[int], told: Sequence[int]) -> str:
 
 
 def _features(deviations: Array) -> Array:
-    """Return (N, F + 1): where `_POINTS` are and how crooked the lips, in .1 iod, and a 1.
+    """Return (N, F + 1) features: positions of `_POINTS`, lip asymmetry (in .1 iod), and a 1.
 
-    Contempt lifts either corner of the mouth, which no sum of places could tell.
+    Contempt raises one corner of the mouth or the other, which a linear model of positions misses.
     """
     count = len(deviations)
     places = deviations[:, _POINTS, :2].reshape(count, -1)

@@ -1,10 +1,9 @@
-"""Chooses what draws a target, when the target is made: the generator that draws it best.
+"""Chooses the renderer of a new target: the generator that draws it best.
 
-Generators learn from people; other faces they may harm. A copy of the target's own picture is
-deformed by the mesh (head turned, eyes shut, mouth opened) and given as the reference; the
-picture itself is to be drawn, so that the truth is known. What a generator gains over the mesh
-warp there, in decibels, shows whether it understands this kind of face. Where none gains anything,
-the mesh warp draws the target.
+Generators are trained on people and may spoil other faces. To measure that, the mesh deforms a copy
+of the target's picture (head turned, eyes shut, mouth opened). The copy is the reference, and the
+picture itself is the ground truth that each renderer has to draw. The score of a generator is its
+gain in decibels over the mesh warp. If no generator gains anything, the mesh warp draws the target.
 """
 
 from __future__ import annotations
@@ -30,11 +29,11 @@ from reenact.targets.builder import resize_target
 from reenact.types import Target
 
 FLOOR: Final = "warp"
-"""What every generator is measured against, and what draws a target that none of them knows."""
+"""The baseline, and the renderer of a target on which no generator gains anything."""
 
 MIN_GAIN_DB: Final = 0.0
-"""Below this gain the mesh warp draws the target. In PSNR alone, photos of people gained 3 to 7
-decibels, drawings and statues 2.6 to 5.2, a cat 3.0; two photos with things in front of the face
+"""Minimum gain, dB; below it the mesh warp draws the target. In PSNR alone, photos of people gained
+3 to 7 dB, drawings and statues 2.6 to 5.2, a cat 3.0; two photos with objects in front of the face
 0.4 and -0.5."""
 
 log = logging.getLogger(__name__)
@@ -47,14 +46,14 @@ _BENDS: Final = (
     ((6, 0, 4), {"mouth_open": 0.6, "jaw_drop": 0.5}),
     ((-5, 4, 0), {"blink_left": 0.8, "blink_right": 0.8}),
 )
-"""Turn of the head in degrees (pitch, yaw, roll), and action units."""
+"""Head rotation in degrees (pitch, yaw, roll), and action units."""
 
 
 def choose_renderer(target: Target) -> Target:
-    """Return the target with the renderer that draws it best, and the measured gain noted.
+    """Return the target with the renderer that draws it best and the measured gain in its metadata.
 
-    All renderers that can draw from a photo are measured. One that fails is left out, with a
-    warning; if all fail, the first one's ReenactError is raised.
+    All renderers that can draw from a photo are measured. One that fails is skipped with a
+    warning; if all fail, the first ReenactError is raised.
     """
     gains: dict[str, float] = {}
     failures: list[ReenactError] = []
@@ -66,7 +65,7 @@ def choose_renderer(target: Target) -> Target:
             failures.append(error)
             log.warning("%s is not measured: %s", name, error)
         except Exception:
-            log.exception("A bug in the renderer %s: it is not measured.", name)
+            log.exception("%s is not measured because of a bug in it.", name)
     if not gains:
         if failures:
             raise failures[0]
@@ -80,10 +79,10 @@ def choose_renderer(target: Target) -> Target:
 
 
 def generator_gain_db(target: Target, name: str) -> float:
-    """Return how much better than the mesh warp a renderer draws the target's first reference.
+    """Return by how many dB a renderer draws the target's first reference better than the mesh.
 
-    PSNR of the face, and a decibel for each tenth of sharpness. The target's own weights are used
-    if they are for this renderer. Raises ModelError if its weights are missing or damaged.
+    The gain is the PSNR of the face plus 1 dB per .1 of sharpness. The target's own weights are
+    used if they belong to this renderer. Raises ModelError if weights are missing or damaged.
     """
     if renderer_of(target) != name:
         target = replace(target, weights=None)

@@ -1,9 +1,8 @@
 """`reenact evaluate`: compares renderers on a folder of clips, in JSON, a table and contact sheets.
 
-The protocols are fixed, so that figures can be compared across time. What they measure is
-described in `self_reenactment`, `transfer`, `cross_identity`, `emotions` and `wild`; the figures in
-`metrics`.
-`copy` and `warp` are always in the table: who does not beat `warp` has learned nothing.
+The protocols are fixed, so that figures stay comparable over time. `self_reenactment`, `transfer`,
+`cross_identity`, `emotions` and `wild` describe them, and `metrics` the figures. The baselines
+`copy` and `warp` are always in the table: a renderer that does not beat `warp` has learned nothing.
 """
 
 from __future__ import annotations
@@ -31,12 +30,12 @@ from reenact.types import Renderer
 Protocol = Literal["self", "cross", "wild", "emotions", "transfer"]
 
 Report = dict[str, Any]
-"""`renderer`, `data`, `protocol`, `clips` (figures by clip's name), `mean` (figures)."""
+"""`renderer`, `data`, `protocol`, `clips` (figures by clip name), `mean` (figures)."""
 
 _DECIMALS: Final = dict.fromkeys(
     ("psnr", "face_psnr", "mesh_psnr", "akd_px", "sharpness", "face_sharpness"), 2
 )
-"""Of figures that are not shown with three."""
+"""Decimals of figures that are not shown with three."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,27 +47,27 @@ class EvaluationOptions:
             "emotions" and "transfer" for those protocols, "wild" for the fused landmarks of runs
             that do not start calmly, without a renderer.
         clips: pattern of the clips' names, such as `*__090_frontal` for RaFD's frontal pictures.
-        limit: clips (self, wild) or pairs of clips (cross) at most.
-        frames: frames of each clip at most, for a quick look; None: as the protocol says.
-        body: measure self-reenactment also with shoulders and hair that follow the actor's, as rows
-            `NAME (body)`, and the figure `shoulder_px`.
-        settings: the renderer's device, engine and weights; for "cross" everything else too.
+        limit: maximum number of clips (self, wild) or pairs of clips (cross).
+        frames: maximum number of frames of each clip, for a quick look; None: the protocol's.
+        body: also measure self-reenactment with shoulders and hair that follow the actor's, as
+            rows `NAME (body)`, and add the figure `shoulder_px`.
+        settings: the renderer's device, engine and weights; "cross" uses all other settings too.
         progress: show a bar on stderr.
         floors: add `copy` and `warp` to the table.
-        target_training: share of each clip on which the renderers that can be trained are trained
-            further; all are measured on the rest, the trained ones as `NAME (trained)`.
-        training_minutes: length of that training for each clip.
+        target_training: share of each clip on which the trainable renderers are trained further;
+            all are measured on the rest, the trained ones as `NAME (trained)`.
+        training_minutes: duration of that training for each clip.
         size_px: side at which pictures are rendered and compared in self-reenactment; None: the
             clips' own.
         lpips: network of the figure `lpips` in self-reenactment, see `perceptual`.
         inception: network of the figures `fid` and `inception_score`, which only the mean has.
-        json_path: receives the report of one renderer, or a list of several reports. Floors that
-            were not asked for are left out. If one renderer was trained, the file holds its report,
-            with `clips` and `mean` of the others under `beside`.
+        json_path: receives the report of one renderer, or a list of reports for several. Baselines
+            that were not requested are left out. If one renderer was trained, the file holds its
+            report, with `clips` and `mean` of the others under `beside`.
         sheet: receives the contact sheet as PNG; further sheets get numbers in their names.
-        ab: folder that receives a video of each clip in self-reenactment, with the true run beside
-            each renderer's.
-        rating: receives the page on which people rate the pictures of "emotions".
+        ab: folder that receives a video of each clip in self-reenactment, with the true frames
+            beside each renderer's.
+        rating: receives the page for blind ratings of the pictures of "emotions".
         labelled: folder that receives the pictures of "emotions" as labelled clips.
     """
 
@@ -106,12 +105,12 @@ class _Measured:
 def evaluate(renderers: Sequence[str], data: Path, options: EvaluationOptions) -> list[Report]:
     """Evaluate renderers on the same frames of the clips (`NAME.mp4` with `NAME.npz`) in a folder.
 
-    Renderers are registered names, and `NAME=WEIGHTS` in self-reenactment. Returns one report for
-    each, floors first, trained ones last.
+    Renderers are registered names; self-reenactment also accepts `NAME=WEIGHTS`. Returns one report
+    for each: baselines first, trained renderers last.
 
     Raises:
-        SourceError: the folder or a clip in it cannot be used, or shows one person where the
-            protocol needs two.
+        SourceError: the folder or a clip in it cannot be used, or the protocol needs two people
+            and the clips show one.
         ConfigError: an option does not fit the protocol, a renderer is named with several weights,
             or the clips would be overwritten.
         PluginError: a renderer is unknown.
@@ -162,7 +161,7 @@ def evaluate(renderers: Sequence[str], data: Path, options: EvaluationOptions) -
 
 
 def _prepare_outputs(options: EvaluationOptions, data: Path) -> None:
-    """Raise before the measurement what would prevent writing its results."""
+    """Raise in advance if a result could not be written."""
     if options.ab is not None:
         prepare_folder(options.ab)
         if options.ab.samefile(data):
@@ -195,7 +194,7 @@ def _measure(
 
 
 def _check(options: EvaluationOptions, has_weights: bool) -> None:
-    """Refuse options that the protocol cannot use."""
+    """Reject options that the protocol cannot use."""
     plain = options.protocol == "self" and options.target_training is None
     emotions, transfer = options.protocol == "emotions", options.protocol == "transfer"
     if options.lpips and not plain:
@@ -325,7 +324,7 @@ def _measure_transfer(
 def _renderers(
     names: Sequence[str], options: EvaluationOptions, weights: Mapping[str, str]
 ) -> dict[str, Renderer]:
-    """Return the renderers by name, those with weights of their own with these."""
+    """Return the renderers by name, each with its own weights if some are given."""
     return {name: load("renderers", name).make(_chosen(name, options, weights)) for name in names}
 
 

@@ -1,15 +1,15 @@
-"""The one-prepared protocol: a clip's first frame, moved by the landmarks of its later frames.
+"""The self-reenactment protocol: a clip's first frame, driven by the landmarks of later frames.
 
 Every fifth frame after the reference is rendered from its own true landmarks and compared with the
 true frame: over the whole crop, over the face box (`face_`) and inside the face's oval (`mesh_`).
-Most squared error of the face box comes from shoulders, hair and wall; the oval leaves those out.
+Most squared error in the face box comes from shoulders, hair and wall; the oval excludes those.
 
 `consecutive_ssim` and `flicker` need neighbouring frames. For them the first 60 frames after the
-reference are rendered one after the other with the smoothing of the live path, because how steady
-a picture is depends on how steady its landmarks are.
+reference are rendered in sequence with the smoothing of the live path, because the steadiness of a
+picture depends on the steadiness of its landmarks.
 
-Of a set of single pictures (RaFD, KDEF, …) every one is drawn from the first, the neutral one, and
-there are no figures of neighbouring frames.
+In a set of separate pictures (RaFD, KDEF, …) each picture is drawn from the first, neutral one, and
+the figures that need neighbouring frames are missing.
 """
 
 from __future__ import annotations
@@ -40,13 +40,13 @@ from reenact.types import Array, Drive, Expression, Image, Renderer, SeenBody, T
 
 PROTOCOL: Final = "self-reenactment"
 FLOORS: Final = ("copy", "warp")
-"""They ignore the body."""
+"""Renderers that ignore the body."""
 
 STRIDE: Final = 5
 RUN_FRAMES: Final = 60
 _MOUTH_OPEN: Final = ACTION_UNITS.index("mouth_open")
 _VISIBLE: Final = 0.5
-"""Shoulders that the pose model calls less visible are not compared."""
+"""Minimum visibility, by the pose model, of a shoulder that is compared."""
 
 SHEET_ROWS: Final = 4
 """Frames of each clip on the contact sheet."""
@@ -54,18 +54,18 @@ SHEET_ROWS: Final = 4
 
 @dataclass(frozen=True, slots=True)
 class PreparedClip:
-    """A clip whose true frames have been looked at; shared by all renderers.
+    """A clip and the analysis of its true frames; shared by all renderers.
 
     Attributes:
         clip: its frames and landmarks.
-        reference: index of the one frame that a renderer sees.
-        scored: indices of the frames that are compared.
+        reference: index of the frame that the renderers get as the reference.
+        scored: indices of the compared frames.
         run: consecutive indices, for the figures that compare neighbouring frames.
         neutral: (478, 3) median shape of the person in the face frame, iod.
         tracked: (478, 3) px landmarks tracked on each scored true frame; None without a face.
         descriptor: identity of the face in the reference; None without the optional dependency.
-        bodies: torso and hair in each frame with a face; empty: only the head is known.
-        shoulders: `shoulder_points` of each scored true frame; empty: not wanted.
+        bodies: torso and hair in each frame with a face; empty if the body is not measured.
+        shoulders: `shoulder_points` of each scored true frame; empty if not measured.
     """
 
     clip: Clip
@@ -85,7 +85,7 @@ class PreparedClip:
 
 @dataclass(frozen=True, slots=True)
 class RenderedClip:
-    """The pictures that a renderer made of a clip, uint8 (S, S, 3) RGB.
+    """A renderer's pictures of a clip, uint8 (S, S, 3) RGB.
 
     Attributes:
         scored: pictures of the scored frames.
@@ -103,14 +103,14 @@ def prepare_clip(
     first: int | None = None,
     body: bool = False,
 ) -> PreparedClip:
-    """Choose the frames of a clip and read the faces of the true ones.
+    """Choose the frames of a clip and read the faces of the true frames.
 
     Args:
         clip: at least two frames with landmarks.
         reader: reads the true frames.
-        frames: at most so many scored frames, and frames of the run; None: as the protocol says.
+        frames: maximum number of scored frames and of frames in the run; None: the protocol's.
         first: index of the first frame to score; None: `STRIDE` after the reference.
-        body: follow torso and hair, too, and find the shoulders.
+        body: also track torso and hair, and find the shoulders.
     """
     reference = int(clip.usable[0])
     usable = set(clip.usable.tolist())
@@ -140,7 +140,7 @@ def prepare_clip(
 
 
 def _bodies(clip: Clip) -> dict[int, SeenBody]:
-    """Follow torso and hair from the first frame with a face, as live."""
+    """Track torso and hair from the first frame with a face, like the live path."""
     tracker, bodies = BodyTracker(), {}
     for i in clip.usable.tolist():
         points = np.ascontiguousarray(clip.landmarks[i])
@@ -149,7 +149,7 @@ def _bodies(clip: Clip) -> dict[int, SeenBody]:
 
 
 def with_and_without(name: str, prepared: PreparedClip) -> dict[str, PreparedClip]:
-    """Return the clip by row of the table: without its bodies, and as `NAME (body)` with them."""
+    """Return the clip by table row: without the body, and as `NAME (body)` with it."""
     found = {name: replace(prepared, bodies={})}
     if prepared.bodies and name not in FLOORS:
         found[f"{name} (body)"] = prepared
@@ -162,13 +162,16 @@ def render_frames(
     frames: Sequence[int],
     smoothing: SmoothingSettings | None = None,
 ) -> list[Image]:
-    """Render frames of a clip from their own true landmarks, units and emotions, at its size.
+    """Render frames of a clip from their own true landmarks, action units and emotions.
 
     Args:
         prepared: the clip.
         renderer: prepared with the clip's target; it is reset first.
         frames: indices in ascending order.
         smoothing: filters landmarks and pictures as the live path does; None: no filter.
+
+    Returns:
+        uint8 (S, S, 3) RGB pictures at the clip's size.
     """
     pose_filter, shape_filter, picture_filter = PoseFilter(), ExpressionFilter(), PictureFilter()
     clip, filters = prepared.clip, smoothing or SmoothingSettings(enabled=False)
@@ -178,7 +181,7 @@ def render_frames(
     renderer.reset()
     pictures: list[Image] = []
     seen_s = drawn_s = min([*prepared.bodies, *frames]) / CLIP_FPS
-    # The body is followed through all frames, whichever of them are drawn.
+    # The body is tracked through all frames, including those that are not drawn.
     for i in sorted({*prepared.bodies, *frames}):
         if i > frames[-1]:
             break
@@ -222,13 +225,13 @@ def score(
 
     Args:
         prepared: the clip.
-        name: of the renderer.
-        renderer: is prepared with the target.
+        name: name of the renderer.
+        renderer: the renderer; this function prepares it with the target.
         reader: reads the rendered faces.
-        target: None: the one-prepared target of the clip's first frame.
+        target: None: a one-shot target of the clip's first frame.
 
     Returns:
-        The figures, and the pictures that they were computed from.
+        The figures, and the pictures they were computed from.
     """
     renderer.prepare(first_frame_target(prepared.clip, name) if target is None else target)
     pictures = render_frames(prepared, renderer, prepared.scored)
@@ -268,9 +271,9 @@ def compare_pictures(prepared: PreparedClip, pictures: Sequence[Image]) -> Figur
 def tracked_figures(
     prepared: PreparedClip, pictures: Sequence[Image], reader: FaceReader
 ) -> Figures:
-    """Compare the faces read off the rendered frames with those of the true frames.
+    """Compare the faces read from the rendered frames with those of the true frames.
 
-    `tracked` is the share of frames with a rendered face, of those with a true face.
+    `tracked` is the share of the frames with a true face in which a rendered face is found.
     """
     units, openings, distances, identities, found = [], [], [], [], []
     for i, truth, rendered in zip(prepared.scored, prepared.tracked, pictures, strict=True):
@@ -297,7 +300,7 @@ def tracked_figures(
 
 
 def shoulder_distance(truth: Sequence[Array | None], pictures: Sequence[Image]) -> float | None:
-    """Return the mean distance, px, of shoulders in pictures from the true ones, None without any.
+    """Return the mean distance, px, of the shoulders from the true ones; None if none is found.
 
     Shoulders that are hidden in the true picture are left out.
     """
@@ -310,11 +313,11 @@ def shoulder_distance(truth: Sequence[Array | None], pictures: Sequence[Image]) 
 
 
 def sheet_rows(prepared: PreparedClip, rendered: Sequence[RenderedClip]) -> list[SheetRow]:
-    """Show the frames whose expressions differ most: reference, true, each renderer, errors.
+    """Return the frames with the most different expressions: reference, true, drawn, errors.
 
     Args:
         prepared: the clip.
-        rendered: by each renderer.
+        rendered: the pictures of each renderer.
     """
     points = prepared.clip.landmarks
     shown = (prepared.reference, *prepared.scored)
@@ -332,7 +335,7 @@ def sheet_rows(prepared: PreparedClip, rendered: Sequence[RenderedClip]) -> list
 
 
 def sheet_columns(names: Sequence[str]) -> list[str]:
-    """Return the headings of the columns of `sheet_rows`."""
+    """Return the column headings of `sheet_rows`."""
     return ["reference", "true", *names, *(f"error of {name}" for name in names)]
 
 

@@ -1,8 +1,8 @@
-"""Single expressions: an actor at rest whose landmarks do one thing and nothing else.
+"""Single expressions: an actor at rest whose landmarks perform one expression and nothing else.
 
-Each expression rises from 0 to 1 and falls again, through fusion and renderer. How well the action
-units read off the output follow the driven ones tells how well each expression comes across by
-itself. No tracker and no camera take part on the actor's side.
+Each expression rises from 0 to 1 and falls again, through fusion and renderer. The action units
+read from the output are compared with the driven ones, which shows how well each expression comes
+across by itself. The actor's side needs no tracker and no camera.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ TURNS: Final[dict[str, tuple[float, float]]] = {
 """Turns of head and eyes on the contact sheet: yaw in degrees, shift of the irises in iod."""
 
 REST_S: Final = 6.0
-"""The actor rests so long before the first expression."""
+"""Duration of the rest before the first expression, s."""
 
 RAMP_FRAMES: Final = 25
 """Frames in which an expression rises and falls: one second."""
@@ -51,7 +51,7 @@ _PEAK_FRAME: Final = (RAMP_FRAMES + 1) // 2
 _STILL: Final = np.zeros(len(ACTION_UNITS), np.float32)
 
 TRACKED_EVERY: Final = 2
-"""The face is read off every so many frames."""
+"""The face reader reads one output in this many."""
 
 
 def measure_single_expressions(
@@ -69,13 +69,13 @@ def measure_single_expressions(
         target: at the renderer's size.
         renderer: prepared with the target; it is reset.
         reader: reads the outputs.
-        settings: of the fusion; `actor.neutral` must be "fresh".
+        settings: settings of the fusion; `actor.neutral` must be "fresh".
         points: (478, 3) px landmarks of the actor at rest.
         size: (width, height) px of the actor's picture.
 
     Returns:
-        For each expression the correlation of the driven with the read activation, and
-        `alone_peak`, the mean activation read when fully driven. Then the outputs at the peak of
+        The figures: for each expression the correlation of the read with the driven activation,
+        and `alone_peak`, the mean activation read at full drive. Then the outputs at the peak of
         each expression, and after each turn.
     """
     actor = _StillActor(target, settings, points, size)
@@ -108,7 +108,7 @@ def measure_single_expressions(
 
 
 class _StillActor:
-    """An actor at rest, (478, 3) px landmarks `points`, who does what `drive` says."""
+    """An actor at rest with (478, 3) px landmarks `points`, who performs what `drive` asks for."""
 
     def __init__(
         self, target: Target, settings: Settings, points: Array, size: tuple[int, int]
@@ -121,9 +121,9 @@ class _StillActor:
         self._steps = 0
 
     def drive(self, activation: Array, yaw: float = 0.0, gaze_iod: float = 0.0) -> Drive:
-        """Return the target's next frame for (17,) activations, a turn, and a shift of the irises.
+        """Return the target's next frame for (17,) activations, a yaw in degrees, and a gaze shift.
 
-        The turn is in degrees.
+        `gaze_iod` is the sideways shift of the irises.
         """
         deviation = np.tensordot(activation, self._basis, 1)
         deviation[[*IRIS_RIGHT, *IRIS_LEFT], 0] += gaze_iod
@@ -141,7 +141,7 @@ class _StillActor:
 def _one_expression(
     actor: _StillActor, renderer: Renderer, reader: FaceReader, rest: Array, index: list[int]
 ) -> tuple[list[float], list[float], Image]:
-    """Let the units of these indices rise, fall, and come to rest.
+    """Let the action units of these indices rise, fall, and come to rest.
 
     Returns:
         The driven and the read activations, and the output at the peak.
@@ -168,10 +168,10 @@ def _one_expression(
 
 
 def personal_basis(shape: Array) -> Array:
-    """Return the (17, 478, 3) action-unit basis for one person's shape (478, 3), iod.
+    """Return the (17, 478, 3) action-unit basis for one person's (478, 3) shape, iod.
 
-    The basis is the mean of many people's, which leaves large eyes half open. Here a blink of 1
-    makes the lids meet.
+    The general basis is the mean over many people and leaves large eyes half open. Here a blink of
+    1 makes the lids meet.
     """
     basis = action_unit_basis().copy()
     gaps = lid_gaps(shape)

@@ -1,12 +1,13 @@
-"""The transfer protocol: A's expression on B, against B's own picture with it (Fan 2023, §V).
+"""The transfer protocol: A's expression on B, compared with B's own picture of it (Fan 2023, §V).
 
-Each person who shows an emotion is drawn with it from a neutral picture, by the landmarks that Φ
-fuses (eq. 1) from other people who show it. Where a data set has labels, every labelled picture is
-a truth. In clips without labels action units stand for them (`recognition.clear_labels`): the truth
-is the frame that shows the emotion most, a source's frame the one with the nearest action units.
-The head's pose is that of the truth, because the paper's pictures are all frontal.
+Each person is drawn from a neutral picture with each emotion that they show. The landmarks are what
+Φ (eq. 1) fuses from other people who show the same emotion. In a labelled data set every labelled
+picture is a ground truth. In clips without labels, action units replace the labels
+(`recognition.clear_labels`): the ground truth is the frame with the strongest emotion, and the
+source frame is the one with the nearest action units. The head pose is that of the ground truth,
+because the paper's pictures are all frontal.
 
-The sheet is that of Fig. 3 and 4: sources in the first row, targets in the first column.
+The contact sheet follows Fig. 3 and 4: sources in the first row, targets in the first column.
 """
 
 from __future__ import annotations
@@ -38,15 +39,15 @@ from reenact.types import Array, Drive, Expression, Image, Renderer
 PROTOCOL: Final = "transfer"
 
 SOURCES: Final = 3
-"""People who drive a truth at most."""
+"""Maximum number of people who drive one ground truth."""
 
 GRID: Final = 8
-"""Sources and targets of the sheet at most."""
+"""Maximum number of sources and of targets on the sheet."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Person:
-    """A clip, or a set of pictures, with what the face does in its frames."""
+    """A clip or a set of pictures, with the expressions in its frames."""
 
     clip: Clip
     does: ClipExpressions
@@ -57,14 +58,14 @@ class _Person:
         return self.clip.name.split("__")[0]
 
     def rows(self, emotion: int) -> list[int]:
-        """Return the rows of `does` that are truths of an emotion."""
+        """Return the rows of `does` that are ground truths of an emotion."""
         found = np.flatnonzero(self.labels == emotion)
         if self.does.labelled or not len(found):
             return [int(row) for row in found]
         return [int(found[self.does.weights[found, emotion].argmax()])]
 
     def neutral(self) -> int:
-        """Return the row of the neutral picture: a labelled one, or the nearest to the rest."""
+        """Return the row of the neutral picture: the labelled one, or the nearest to the rest."""
         calm = np.flatnonzero(self.labels == 0)
         rows = calm if len(calm) else np.arange(len(self.does.frames))
         return int(rows[np.abs(self.does.deviations[rows]).mean(axis=(1, 2)).argmin()])
@@ -82,15 +83,15 @@ def fused_drive(
     *,
     emotion: int = 0,
 ) -> Drive:
-    """Return what drives a target: J = L_t + Φ(L_s, L_t) of Fan 2023, eq. 1.
+    """Return the drive of a target: J = L_t + Φ(L_s, L_t) of Fan 2023, eq. 1.
 
     Args:
         fusion: Φ.
         rest: (478, 3) resting shape of the source, face frame, iod.
-        deviation: (478, 3) of the source from it.
+        deviation: (478, 3) deviation of the source from it, iod.
         target: the target's frames.
-        row: of the frame whose pose the landmarks get.
-        emotion: of the source, an index into `EMOTIONS`.
+        row: row of the frame whose head pose is used.
+        emotion: emotion of the source, an index into `EMOTIONS`.
     """
     moved = fusion.deviation(rest, deviation, target.rest)
     pose = estimate_pose(target.points[row], target.rest)
@@ -114,7 +115,7 @@ def run(
     """Measure every renderer on every pair of people with a common emotion.
 
     Args:
-        renderers: by name.
+        renderers: renderers by name.
         videos: clips with landmarks.
         reader: reads the faces.
         size_px: side at which pictures are drawn and compared; None: the clips' own.
@@ -122,7 +123,7 @@ def run(
         progress: show a bar on stderr.
 
     Returns:
-        The figures by renderer and target, the sheet's headings and its rows.
+        The figures by renderer and target, the headings and the rows of the sheet.
 
     Raises:
         SourceError: no two people show the same emotion.
@@ -166,7 +167,7 @@ def _read(video: Path, size_px: int | None) -> _Person | None:
 def _drives(
     person: _Person, people: Sequence[_Person], fusion: FusionNetwork, number: int
 ) -> list[tuple[int, Drive]]:
-    """Return the rows of a person's truths, each with a drive by another person."""
+    """Return the rows of a person's ground truths, each with a drive by another person."""
     found = []
     for emotion in range(1, len(EMOTIONS)):
         acting = [one for one in people if one.identity != person.identity and one.rows(emotion)]
@@ -184,7 +185,7 @@ def _drives(
 
 
 def _prepared(person: _Person, rows: Sequence[int], reader: FaceReader) -> PreparedClip:
-    """Return the truths, one for each drawn picture, as self-reenactment compares them."""
+    """Return the ground truths, one for each drawn picture, in the form of self-reenactment."""
     frames = [int(person.does.frames[row]) for row in rows]
     track = cache(lambda frame: reader.track(person.clip.images[frame]))
     neutral = person.neutral()
@@ -213,7 +214,7 @@ def _draw(person: _Person, name: str, renderer: Renderer, drives: Sequence[Drive
 def _grid(
     renderers: Mapping[str, Renderer], people: Sequence[_Person], fusion: FusionNetwork
 ) -> tuple[list[str], list[SheetRow]]:
-    """Draw each target, in its neutral picture's pose, with the expression of each source."""
+    """Draw each target, in the pose of its neutral picture, with each source's expression."""
     sources: list[tuple[_Person, int, int]] = []
     for emotion in range(1, len(EMOTIONS)):
         acting = [(one, row) for one in people for row in one.rows(emotion)]

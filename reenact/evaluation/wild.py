@@ -1,31 +1,32 @@
-"""Whoever acts, however they begin: the fused landmarks of runs that do not start calmly.
+"""The wild protocol: fused landmarks of runs that do not start calmly.
 
-Every clip's actor moves a target (the next person of the folder, as in the first frame of the
-clip) from its landmarks alone: nothing is rendered. Runs begin at the clip's calmest, first and
-worst frames, dwell on its worst quarter for some seconds (sobbing, shouting, laughing), show one
-frame for half a minute, or come after another actor. In others the real tracker sees a hand or a
-card over mouth or eye (`evaluation.covered`). The truth is the same run with the actor's neutral
-known from the whole clip (`measures.resting_shape`).
+Each clip's actor drives a target (the next person in the folder, as in that clip's first frame)
+by landmarks alone; nothing is rendered. Runs begin at the clip's calmest, first and worst frames,
+stay on its worst quarter for some seconds (sobbing, shouting, laughing), hold one frame for half a
+minute, or follow another actor. In further runs the real tracker sees a hand or a card over mouth
+or eye (`evaluation.covered`). The ground truth is the same run with the actor's neutral known from
+the whole clip (`measures.resting_shape`).
 
-Figures, over the six `measures.MEASURES` in the units of `target_face.proportions`:
+Figures over the six `measures.MEASURES`, in the units of `target_face.proportions`:
 
-- `correlation`, `correlation_5s`: of the fused track with the true one, after one second and after
-  five, mean of the measures that move; `gain` and `gain_LIDS…`: its slope against the true one.
-- `actor_gain_…`: slope of the true fused track against the actor's own, what the fusion gives.
-- `offset`: mean absolute difference from the true track after one second.
+- `correlation`, `correlation_5s`: correlation of the fused signal with the true one, after one
+  second and after five, averaged over the measures that move; `gain` and `gain_LIDS…`: the slope
+  against the true signal.
+- `actor_gain_…`: slope of the true fused signal against the actor's own: the fusion's gain.
+- `offset`: mean absolute difference from the true signal after one second.
 - `beyond`: share of frames in which the target is outside the limits of a face.
-- `right_after_s`: from when on the neutral stays within .02 iod (RMS) of the true one.
-- `jump`: largest change of the neutral from one frame to the next, iod (RMS).
-- `step`, `step_open`: largest change of the covered part from one frame to the next while it is
-  covered and for a second after, iod (RMS), and the same of the run without a hand, in which people
-  move, too; `excess` is their difference.
-- `stray`: how far the covered part's measures lie outside of what was held and rest, while it is
-  covered whole, in the units of `proportions`.
-- `trust`: how far the covered part was believed meanwhile; `limits`: share of all frames in which a
-  limit bit but none without the hand; `limits_covered`, `limits_open`: in which one bit, with the
-  hand and without it.
-- `kept`, `moved`: of held expressions, the deviation in the last five seconds over that in five
-  after the first, and how far the neutral has moved meanwhile, iod (RMS).
+- `right_after_s`: time from which the neutral stays within .02 iod (RMS) of the true one.
+- `jump`: largest change of the neutral between consecutive frames, iod (RMS).
+- `step`, `step_open`: largest change of the covered part between consecutive frames while it is
+  covered and for a second after, iod (RMS), with the cover and in the same run without it (people
+  move there too); `excess` is the difference.
+- `stray`: how far the fully covered part's measures leave the range between the held state and
+  rest, in the units of `proportions`.
+- `trust`: trust in the covered part meanwhile, 0 to 1; `limits`: share of all frames in which a
+  limit applied with the cover but not without it; `limits_covered`, `limits_open`: share with the
+  cover and without it.
+- `kept`, `moved`: for held expressions, the deviation in the last five seconds relative to that in
+  the five seconds after the first, and how far the neutral has moved meanwhile, iod (RMS).
 """
 
 from __future__ import annotations
@@ -66,20 +67,20 @@ PROTOCOL: Final = "wild"
 RUN_S: Final = 10.0
 HELD_S: Final = 30.0
 DWELL_S: Final = 6.0
-"""How long only the worst quarter of a clip's frames is seen before the rest of it."""
+"""Duration for which only the worst quarter of a clip's frames is shown, s."""
 
 _HELD_MEAN_S: Final = 5
-"""Over so long a held expression is averaged, s: camera noise moves a faint one by 7 % in 1 s."""
+"""Averaging time of a held expression, s: over 1 s, camera noise moves a faint one by 7 %."""
 
 BEFORE_S: Final = 6.0
-"""How long the other actor is seen before the one that counts."""
+"""Duration for which the other actor is shown before the measured one."""
 
 CAMERA_NOISE: Final = 0.003
 """Standard deviation of a held frame's landmarks, iod."""
 
 RIGHT: Final = 0.02
 MOVES: Final = np.array([0.03, 0.03, 0.02, 0.02, 0.006, 0.006])
-"""Standard deviation from which on a measure's true track moves, in the units of `proportions`."""
+"""Minimum standard deviation of a measure that counts as moving, in the units of `proportions`."""
 
 _GROUPS: Final = {
     "lids": (LID_RIGHT, LID_LEFT),
@@ -100,11 +101,11 @@ class Performance:
     """One clip's landmarks.
 
     Attributes:
-        name: of the clip; who it is stands before __.
-        points: (F, 478, 3) px, frames without a face left out.
+        name: name of the clip; the part before `__` names the person.
+        points: (F, 478, 3) px; frames without a face are left out.
         measures: (F, 6) in the face frame, iod.
-        angles: (F,) to the camera, rad.
-        neutral: the true one.
+        angles: (F,) angle between head and camera, rad.
+        neutral: the true neutral.
     """
 
     name: str
@@ -115,7 +116,7 @@ class Performance:
 
 
 class KnownActor(ActorIdentity):
-    """An identity that is known and never changes: the truth."""
+    """An actor whose neutral is known and never changes: the ground truth."""
 
     def __init__(self, neutral: Neutral) -> None:
         super().__init__()
@@ -126,17 +127,17 @@ class KnownActor(ActorIdentity):
         return self._known
 
     def disagrees(self) -> bool:
-        """Return False: it is known."""
+        """Return False: the neutral is known."""
         return False
 
 
 def run(videos: Sequence[Path], settings: FusionSettings, *, progress: bool) -> dict[str, Figures]:
     """Return the figures by run, "CLIP RUN", and the means of each kind of run, "all RUN".
 
-    With the means are the worst runs' figures, `worst_…`.
+    The means come with the figures of the worst run, `worst_…`.
 
     Raises:
-        SourceError: a clip has no landmarks, or the folder shows one person only.
+        SourceError: a clip has no landmarks, or the folder shows only one person.
     """
     clips = [read_performance(video) for video in videos]
     figures: dict[str, Figures] = {}
@@ -170,7 +171,7 @@ def _worst(runs: Sequence[Figures]) -> Figures:
 
 
 def read_performance(video: Path) -> Performance:
-    """Read the landmarks beside a clip.
+    """Read the landmarks stored beside a clip.
 
     Raises:
         SourceError: there are none.
@@ -195,11 +196,14 @@ def next_person(clips: Sequence[Performance], number: int) -> Performance:
     for other in (*clips[number + 1 :], *clips[:number]):
         if other.name.split("__")[0] != person:
             return other
-    raise SourceError("--protocol wild needs clips of two people; who it is stands before __.")
+    raise SourceError(
+        "--protocol wild needs clips of two people; the part of a clip's name before __ names the "
+        "person."
+    )
 
 
 def orders(clip: Performance) -> dict[str, NDArray[np.intp]]:
-    """Return the frames of each run, forwards from the first of it and back from the ends."""
+    """Return the frame order of each run, played forwards and backwards to its length."""
     lids = clip.measures[:, [LID_RIGHT, LID_LEFT]].mean(axis=1)
     opening = clip.measures[:, MOUTH_OPEN]
     smile = clip.measures[:, MOUTH_WIDTH] - 0.3 * np.maximum(opening, 0)
@@ -227,15 +231,15 @@ def orders(clip: Performance) -> dict[str, NDArray[np.intp]]:
 
 @dataclass(frozen=True, slots=True)
 class _Track:
-    """What came out of one run, from its first frame on.
+    """The signals of one run, from its first frame on.
 
     Attributes:
-        shares: (F, 6) of the target, in the units of `proportions`.
-        neutrals: (F, 478, 3) of the actor.
-        beyond: (F,) whether the target lay outside the limits.
-        shapes: (F, 478, 3) of the target, iod.
-        trust: (F, 6) in the parts of the actor's face.
-        limited: (F,) whether a limit bit.
+        shares: (F, 6) measures of the target, in the units of `proportions`.
+        neutrals: (F, 478, 3) neutrals of the actor.
+        beyond: (F,) True where the target is outside the limits of a face.
+        shapes: (F, 478, 3) shapes of the target, iod.
+        trust: (F, 6) trust in the parts of the actor's face.
+        limited: (F,) True where a limit applied.
     """
 
     shares: Array
@@ -247,12 +251,12 @@ class _Track:
 
 
 class Stage:
-    """One actor before one target.
+    """One actor who drives one target.
 
     Args:
-        clip: the actor's.
-        target: (478, 3) px of the target's photo.
-        settings: of the fusion.
+        clip: the actor's clip.
+        target: (478, 3) px landmarks of the target's photo.
+        settings: settings of the fusion.
     """
 
     def __init__(self, clip: Performance, target: Array, settings: FusionSettings) -> None:
@@ -266,7 +270,7 @@ class Stage:
     def figures(
         self, kind: str, order: NDArray[np.intp], before: Performance | None = None
     ) -> Figures:
-        """Return the figures of one run; `before` is an actor who was seen earlier."""
+        """Return the figures of one run; `before` is an actor who is shown first."""
         points = self._clip.points[order]
         if kind.startswith("held"):
             noise = np.random.default_rng(0).normal(0, CAMERA_NOISE, points.shape)
@@ -288,7 +292,7 @@ class Stage:
         return figures | _followed(found.shares, true.shares, acted, second)
 
     def covered(self, run: CoveredRun, cover: Cover) -> Figures:
-        """Return the figures of a run in which a part of the face is covered."""
+        """Return the figures of a run in which part of the face is covered."""
         found, free = (self._track(points, None, None) for points in (run.covered, run.open))
         part = 1 if cover == "hand_eye" else 0
         near = part_weights()[part] ** 2
@@ -361,7 +365,7 @@ def _timed(points: Array, start_s: float) -> Iterator[tuple[float, Array]]:
 
 
 def _held(found: _Track, second: int, rest: Array) -> Figures:
-    """Return what is left of an expression that was held."""
+    """Return how much of a held expression remains."""
     window = _HELD_MEAN_S * second
     early = np.abs(found.shares[second : second + window].mean(axis=0) - rest)
     late = np.abs(found.shares[-window:].mean(axis=0) - rest)
@@ -374,7 +378,7 @@ def _held(found: _Track, second: int, rest: Array) -> Figures:
 
 
 def _followed(found: Array, true: Array, acted: Array, second: int) -> Figures:
-    """Return how (F, 6) found shares follow the true ones, and these the actor's own."""
+    """Compare (F, 6) found signals with the true ones, and the true ones with the actor's own."""
     figures: Figures = {
         "correlation": _mean_correlation(found[second:], true[second:]),
         "correlation_5s": _mean_correlation(found[5 * second :], true[5 * second :]),

@@ -29,7 +29,7 @@ LOOK_S: Final = 2.6
 """Mean time between two glances."""
 
 BREATH_S: Final = 4.2
-"""Mean length of a breath; inhaling takes the fraction `_IN` of it."""
+"""Mean length of a breath; each varies by 15 %. Inhaling takes the fraction `_IN` of it."""
 
 _IN: Final = 0.42
 _CLOSE_S, _SHUT_S, _OPEN_S = 0.10, 0.04, 0.20

@@ -1,5 +1,5 @@
-"""From a source's frames to a sink's pictures: `pipeline` without threads, `session` with them.
+"""The live path: `pipeline` without threads, `session` with them.
 
-The frames of a source come in; pictures of the target go out, the newest one in each interval.
+Input: the frames of a source. Output: pictures of the target, the newest one in each interval.
 A frame that fails or is missing becomes the target at rest, never the actor's own picture.
 """

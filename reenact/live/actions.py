@@ -1,7 +1,7 @@
-"""What a key, a button or a knob can do to a session, by name.
+"""The named actions that a key, a button or a knob can trigger in a session.
 
-The keys of the terminal and of the page, global hotkeys, MIDI devices and `POST /api/act` all name
-the same actions, such as "rest" or "target=anna".
+The keys of the terminal and of the page, global hotkeys, MIDI devices and `POST /api/act` all use
+the same names, such as "rest" or "target=anna".
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from reenact.live.settings import Setting, walk
 
 @dataclass(frozen=True, slots=True)
 class Action:
-    """One thing to do.
+    """One action.
 
     Attributes:
         help: what it does, in a few words.
-        do: does it and returns what to tell the user; gets what follows the "=" in its name.
-        argument: how that is shown in help; "": there is none.
+        do: performs it and returns a message for the user; receives the text after "=".
+        argument: placeholder of the argument in help texts; "": it takes none.
     """
 
     help: str
@@ -33,24 +33,24 @@ class Action:
 
 def _neutral(controls: Controls, _: str) -> str:
     controls.set_neutral()
-    return "Your current face is now the neutral one."
+    return "Your current face is now the neutral face."
 
 
 def _undo_neutral(controls: Controls, _: str) -> str:
     controls.undo_neutral()
-    return "The neutral face is the one before again."
+    return "The previous neutral face is used again."
 
 
 def _panic(controls: Controls, _: str) -> str:
     resting = controls.snapshot()["show"] == "rest"
     (controls.resume if resting else controls.panic)()
-    return "The target follows you again." if resting else "The target rests; the same goes on."
+    return "The target follows you again." if resting else "The target rests; repeat to go on."
 
 
 def _freeze(controls: Controls, _: str) -> str:
     frozen = controls.snapshot()["show"] == "frozen"
     (controls.resume if frozen else controls.freeze)()
-    return "The target follows you again." if frozen else "The picture is frozen; the same goes on."
+    return "The target follows you again." if frozen else "The picture is frozen; repeat to go on."
 
 
 def _mirror(controls: Controls, _: str) -> str:
@@ -66,7 +66,7 @@ def _record(controls: Controls, microphone: str) -> str:
 
 def _motion(controls: Controls, _: str) -> str:
     controls.play_motion()
-    return "A motion is played."
+    return "A motion is playing."
 
 
 def _emotion(controls: Controls, emotion: str) -> str:
@@ -104,35 +104,35 @@ def _output(controls: Controls, text: str) -> str:
 
 def _stop(controls: Controls, _: str) -> str:
     controls.stop()
-    return "The session ends."
+    return "The session is ending."
 
 
 ACTIONS: Final[Mapping[str, Action]] = {
     "neutral": Action("set neutral face", _neutral),
     "undo": Action("undo that", _undo_neutral),
-    "rest": Action("rest, and go on", _panic),
-    "freeze": Action("freeze, and go on", _freeze),
+    "rest": Action("show the target at rest, or go on", _panic),
+    "freeze": Action("freeze the picture, or go on", _freeze),
     "mirror": Action("mirror", _mirror),
-    "record": Action("record, and stop", _record, "MICROPHONE"),
+    "record": Action("start or stop a recording", _record, "MICROPHONE"),
     "motion": Action("play a motion", _motion),
     "emotion": Action("show an emotion", _emotion, "|".join(get_args(Emotion))),
     "intensity": Action("more or less expression", _intensity, "+0.1"),
-    "target": Action("change to a target", _target, "NAME"),
+    "target": Action("switch to a target", _target, "NAME"),
     "preset": Action("use a preset", _preset, "NAME"),
-    "output": Action("switch an output", _output, "camera"),
+    "output": Action("switch an output on or off", _output, "camera"),
     "stop": Action("end the session", _stop),
 }
 
 
 def act(controls: Controls, text: str) -> str:
-    """Do what is named; return what to tell the user.
+    """Perform an action; return a message for the user.
 
     Args:
-        controls: of the session.
-        text: a name of `ACTIONS`, with "=" and its argument if it takes one.
+        controls: controls of the session.
+        text: a name of `ACTIONS`, followed by "=" and its argument if it takes one.
 
     Raises:
-        ReenactError: there is no such action, or it failed; the message says why.
+        ReenactError: the action is unknown, or it failed; the message says why.
     """
     name, _, argument = text.strip().partition("=")
     check(text)
@@ -140,28 +140,28 @@ def act(controls: Controls, text: str) -> str:
 
 
 def check(text: str) -> None:
-    """Raise ConfigError if this is not the name of an action."""
+    """Raise ConfigError if this is not an action."""
     name = text.strip().partition("=")[0]
     if name not in ACTIONS:
-        raise ConfigError(f"There is no action {name}; known: {', '.join(ACTIONS)}.")
+        raise ConfigError(f"There is no action {name}; known actions: {', '.join(ACTIONS)}.")
 
 
 def turn(controls: Controls, name: str, share: float) -> None:
-    """Turn a live setting, as a knob does.
+    """Set a live setting by the position of a knob.
 
     Args:
-        controls: of the session.
-        name: such as "drive.intensity".
-        share: 0 to 1, from its lowest to its highest value, or through its choices.
+        controls: controls of the session.
+        name: name of the setting, such as "drive.intensity".
+        share: 0 to 1, from the lowest to the highest value, or through the choices.
 
     Raises:
-        ConfigError: there is no such setting that is live and has a range.
+        ConfigError: no live setting of this name has a range.
     """
     for one in walk(controls.session.settings):
         if one.name == name and one.live:
             controls.update(one.section, one.key, _value(one, min(max(share, 0.0), 1.0)))
             return
-    raise ConfigError(f"There is no setting {name} that can be turned while live.")
+    raise ConfigError(f"There is no setting {name} that can be changed while live.")
 
 
 def _value(setting: Setting, share: float) -> bool | int | float | str:
@@ -173,13 +173,13 @@ def _value(setting: Setting, share: float) -> bool | int | float | str:
         return share >= 0.5
     low, high = setting.range
     if low is None or high is None:
-        raise ConfigError(f"{setting.name} has no range to turn it through.")
+        raise ConfigError(f"{setting.name} has no range that a knob could cover.")
     value = low + max(share, 1e-3 if "exclusiveMinimum" in told else 0.0) * (high - low)
     return round(value) if told["type"] == "integer" else value
 
 
 def bindings(text: str) -> dict[str, str]:
-    """Return what follows each name in a text such as "ctrl+alt+f: freeze; ctrl+alt+n: neutral".
+    """Parse a text such as "ctrl+alt+f: freeze; ctrl+alt+n: neutral" into actions by name.
 
     Raises:
         ConfigError: a part has no colon.
@@ -188,6 +188,6 @@ def bindings(text: str) -> dict[str, str]:
     for part in filter(None, (part.strip() for part in text.split(";"))):
         name, colon, action = part.partition(":")
         if not colon or not action.strip():
-            raise ConfigError(f"{part!r} binds nothing; write it as NAME: ACTION.")
+            raise ConfigError(f"{part!r} has no colon; write it as NAME: ACTION.")
         bound[" ".join(name.lower().split())] = action.strip()
     return bound

@@ -1,4 +1,4 @@
-"""What stands behind a target in place of its own background."""
+"""Replaces a target's own background."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ _BLUR_SHARE: Final = 1 / 28
 
 
 class Backdrop:
-    """Cuts one target out and lays it on what `output.background` says. One thread calls `lay`.
+    """Cuts one target out and composites it over `output.background`. One thread calls `lay`.
 
     Args:
         target: at the renderer's size.
-        picture: uint8 (H, W, 3) RGB, the finished picture of the target at rest.
+        picture: uint8 (H, W, 3) RGB, the final picture of the target at rest.
         square: (left, top, side) px of the crop in that picture.
 
     Raises:
-        TargetError: no person is seen in the picture.
+        TargetError: no person is found in the picture.
         ModelError: this version of mediapipe has no segmentation.
     """
 
@@ -36,12 +36,12 @@ class Backdrop:
     def lay(
         self, picture: Image, drive: Drive | None, output: OutputSettings
     ) -> tuple[Image, Alpha | None]:
-        """Return the picture with the background that is set, and its alpha channel if any.
+        """Return the picture with the chosen background, and its alpha channel if it has one.
 
         Args:
-            picture: uint8 (H, W, 3) RGB of the size of the one at rest.
+            picture: uint8 (H, W, 3) RGB, of the same size as the picture at rest.
             drive: what it was drawn from; None for the target at rest.
-            output: `background` is not "keep".
+            output: settings in which `background` is not "keep".
         """
         matte = self._matte
         alpha = matte.rest if drive is None else matte.alpha(drive.landmarks, drive.body)
@@ -62,7 +62,7 @@ class Backdrop:
 
 
 def _blurred(picture: Image, person: Alpha) -> Image:
-    """Return the picture out of focus, with nothing of the person in it."""
+    """Return the picture blurred, without the person."""
     sigma = _BLUR_SHARE * max(picture.shape)
     free: Array = 1 - person.astype(np.float32)[..., None] / 255 + np.float32(1e-3)
     around = cv2.GaussianBlur(picture * free, (0, 0), sigma)

@@ -1,4 +1,4 @@
-"""Where a session takes its time from."""
+"""The clock of a session."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from typing import Final
 
 @dataclass(frozen=True, slots=True)
 class Clock:
-    """The time, and what threads wait on. Tests pass a simulated one.
+    """The time, and the conditions on which threads wait. Tests pass a simulated one.
 
     Attributes:
-        now_s: returns the monotonic time in seconds.
+        now_s: returns the monotonic time, s.
         condition: makes a condition whose timeouts follow that time.
     """
 

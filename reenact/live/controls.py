@@ -1,7 +1,7 @@
-"""The one door of a running session: whatever can be done to it is done through `Controls`.
+"""The single entry point to a running session: everything is controlled through `Controls`.
 
-The keys of the terminal, the panel's page and its API all come this way, so that nothing can be
-done in one place only.
+The keys of the terminal, the panel's page and its API all use it, so that every function is
+available everywhere.
 """
 
 from __future__ import annotations
@@ -32,32 +32,32 @@ from reenact.targets.store import TargetStore
 from reenact.types import Image
 
 _RECENT_S: Final = 3.0
-"""Rates are those of the last seconds."""
+"""Period over which rates are measured, s."""
 
 _RECENT_FRAMES: Final = 60
 
 _SLOW: Final = 0.8
-"""A session with less than this share of the wanted rate is slow."""
+"""A session below this share of the requested rate counts as slow."""
 
 _WARM_UP_S: Final = 5.0
 
 _PREPARED: Final = frozenset({"renderer.size", "output.max_side", "fusion.mode"})
-"""Settings for which the target is prepared anew."""
+"""Settings whose change requires preparing the target again."""
 
 
 class Controls:
     """Controls one session. Any thread may call.
 
     Args:
-        session: which is controlled; it need not run yet.
-        target: what the user calls the target that is shown.
+        session: the session to control; it need not run yet.
+        target: name under which the user knows the target.
         store: the stored targets; None: the user's.
-        now_s: the monotonic time, s.
+        now_s: returns the monotonic time, s.
 
     Attributes:
         session: the session.
-        target: the name of the target that is shown.
-        remotes: the remote controls that are listened to, and why one is not; "" if it is.
+        target: name of the target that is shown.
+        remotes: the remote controls in use, each with its error; "" if it works.
     """
 
     def __init__(
@@ -81,14 +81,14 @@ class Controls:
         self._counts = deque([(self._start_s, 0, dict[str, int]())])
         self._counting = threading.Lock()
 
-    # What is going on
+    # State
 
     def stats(self) -> Stats:
         """Return the figures of the whole run."""
         return self.session.stats()
 
     def snapshot(self) -> dict[str, Any]:
-        """Return the state in values that JSON knows; rates are those of the last seconds."""
+        """Return the state as JSON-compatible values; rates cover the last seconds."""
         session = self.session
         fps, drops = self._recent()
         wanted_fps = session.settings.output.fps if session.source.live else session.source.fps
@@ -117,7 +117,7 @@ class Controls:
         return state
 
     def delay_ms(self) -> int | None:
-        """Return the median delay of the last pictures from camera to output; None before any."""
+        """Return the recent median delay from camera to output, ms; None before any picture."""
         latency_ms = self.session.recorder.latency.samples_ms()[-_RECENT_FRAMES:]
         return round(float(np.median(latency_ms))) if latency_ms.size else None
 
@@ -135,27 +135,27 @@ class Controls:
         return None if frame is None else frame.image
 
     def watch_actor(self, on: bool) -> None:
-        """Keep the newest picture of the actor for `actor_picture`, or stop that."""
+        """Start or stop keeping the newest picture of the actor for `actor_picture`."""
         self.session.watch_actor = on
 
     # The actor's neutral face
 
     def set_neutral(self) -> None:
-        """Take the actor's face in the next frame as the neutral one."""
+        """Take the actor's face in the next frame as the neutral face."""
         self.session.presenter.ask(self.session.reenactor.set_neutral)
 
     def undo_neutral(self) -> None:
-        """Return to the neutral before the last `set_neutral`."""
+        """Restore the neutral from before the last `set_neutral`."""
         self.session.presenter.ask(self.session.reenactor.undo_neutral)
 
-    # What is shown
+    # The picture
 
     def panic(self) -> None:
         """Show the target at rest at once."""
         self.session.presenter.show = Show.REST
 
     def freeze(self) -> None:
-        """Keep the present picture."""
+        """Freeze the current picture."""
         self.session.presenter.show = Show.FROZEN
 
     def resume(self) -> None:
@@ -166,7 +166,7 @@ class Controls:
         """Fade to another target. Returns when it is ready, which takes seconds.
 
         Args:
-            name: of a stored or built-in target, or the path of a photo or video.
+            name: a stored or built-in target, or the path of a photo or video.
 
         Raises:
             ReenactError: there is no such target, or it cannot be drawn; the old one stays.
@@ -186,7 +186,7 @@ class Controls:
         self.target, self._prepared = name, prepared
 
     def _open_backdrop(self) -> None:
-        """Find out where the target ends; that of the last switch may come with the next frame."""
+        """Find the target's outline for the backdrop, also if a target switch is still pending."""
         if self._prepared is None:
             self.session.reenactor.open_backdrop()
         else:
@@ -195,13 +195,13 @@ class Controls:
     # Settings
 
     def update(self, section: str, key: str, value: Any) -> None:
-        """Change a setting that is marked live, from the next frame on.
+        """Change a live setting from the next frame on.
 
-        A size, background or `fusion.mode` takes seconds; until then the old one is used.
+        A new size, background or `fusion.mode` takes seconds; the old one is used until then.
 
         Raises:
             ReenactError: there is no such setting, it is not live, the value is not allowed, or
-                the target has no outline to put a background behind.
+                no person is found in the target's picture, which a new background requires.
         """
         name, session = f"{section}.{key}", self.session
         if name == "output.background" and value != "keep":
@@ -209,7 +209,7 @@ class Controls:
                 self._open_backdrop()
                 session.update(section, key, value)
         elif name in _PREPARED and self.settings()[name] != value:
-            with self._switching:  # a switch under way decides the target and the other settings
+            with self._switching:  # a pending switch decides the target and the other settings
                 tried = session.settings.model_copy(deep=True)
                 change(tried, section, key, value)
                 self._switch(self.target, tried, lambda: session.update(section, key, value))
@@ -221,21 +221,21 @@ class Controls:
         return {f"{section}.{key}": v for section, key, v in live_settings(self.session.settings)}
 
     def mirror(self) -> bool:
-        """Mirror the actor's movements, or no longer; return whether they are mirrored now."""
+        """Toggle mirroring of the actor's movements; return True if they are now mirrored."""
         mirrored = not self.session.settings.fusion.mirror
         self.update("fusion", "mirror", mirrored)
         return mirrored
 
     def show_emotion(self, emotion: str) -> None:
-        """Show one of `emotions.EMOTIONS`, or "actor": what the actor does. Raises ConfigError."""
+        """Show one of `emotions.EMOTIONS`, or the actor's own ("actor"). Raises ConfigError."""
         self.update("drive", "emotion", emotion)
 
     def play_motion(self) -> None:
-        """Play the motion of the emotion that is set, or a smile, once."""
+        """Play the motion of the current emotion, or a smile, once."""
         self.session.presenter.ask(self.session.reenactor.play_motion)
 
     def set_intensity(self, intensity: float) -> None:
-        """Set the strength of the whole expression, 0 to 2; 1 is as acted. Raises ConfigError."""
+        """Set the intensity of the whole expression, 0 to 2; 1 is as acted. Raises ConfigError."""
         self.update("drive", "intensity", intensity)
 
     def save_preset(self, name: str) -> None:
@@ -243,20 +243,20 @@ class Controls:
         write_preset(preset_path(name), self.session.settings)
 
     def load_preset(self, name: str) -> None:
-        """Use the live settings stored under a name; nothing changes if any is not allowed.
+        """Apply a preset; nothing changes if one of its values is not allowed.
 
         Raises:
             ReenactError: there is no such preset, or it is damaged.
         """
         known = self.settings()
         for section, key, value in read_preset(preset_path(name)):
-            if f"{section}.{key}" in known:  # a part that this session does not use has none
+            if f"{section}.{key}" in known:  # skips components that this session does not use
                 self.update(section, key, value)
 
     # Outputs
 
     def outputs(self) -> list[dict[str, str]]:
-        """Return the name of each output, and why it failed; "" if it works."""
+        """Return the name of each output and its error; "" if it works."""
         errors = {**self.session.output_errors, **self._refused}
         output = self.session.output
         names = output.names if isinstance(output, SinkSet) else ()
@@ -267,11 +267,11 @@ class Controls:
         """Add an output, such as `camera` or `file:out.mp4`, from the next picture on.
 
         Returns:
-            Its name in `outputs`, which also tells if it could not be opened.
+            Its name in `outputs`, which also reports if it could not be opened.
 
         Raises:
             ReenactError: there is no such output, it does not take that argument, or its file
-                exists already.
+                already exists.
         """
         kind, argument = registry.split(text)
         self._check_not_replaced(text)
@@ -282,7 +282,7 @@ class Controls:
         return self._sinks().add(sink, text)
 
     def try_output(self, text: str) -> None:
-        """Add an output; if it is refused, the reason stands in `outputs`."""
+        """Add an output; if it is rejected, `outputs` gives the reason."""
         try:
             self.add_output(text)
         except ReenactError as error:
@@ -302,11 +302,11 @@ class Controls:
         """Record to a file.
 
         Args:
-            path: of the file; None: a new one among the user's videos.
-            microphone: the microphone to record; "": the usual one; None: none.
+            path: the file; None: a new one in the user's video folder.
+            microphone: the microphone to record; "": the default one; None: none.
 
         Raises:
-            SinkError: a recording runs already, or the file or microphone cannot be used.
+            SinkError: a recording is running, or the file or microphone cannot be used.
         """
         from reenact.sinks.live_sound import LiveSound, SoundCard
         from reenact.sinks.video_file import FileSettings, FileSink
@@ -314,7 +314,7 @@ class Controls:
         if self.recording is not None:
             raise SinkError(f"{self.recording} is being recorded; stop that first.")
         if microphone is not None and not self.session.source.live:
-            raise SinkError("A microphone fits a camera only; record this source without it.")
+            raise SinkError("Only a camera can be recorded with a microphone; record without it.")
         self._forget_failed_recording()
         path = path or _new_recording()
         self._check_not_replaced(f"file:{path}")
@@ -337,10 +337,10 @@ class Controls:
         return path
 
     def delay_obs_sound(self) -> str:
-        """Delay the microphones of OBS by what the picture is late; return a sentence.
+        """Delay the microphones of OBS by the delay of the picture; return a message.
 
         Raises:
-            SinkError: nothing is measured yet, or OBS cannot be reached.
+            SinkError: no delay is measured yet, or OBS cannot be reached.
         """
         from reenact.sinks.obs.installer import delay_microphones
 
@@ -358,7 +358,7 @@ class Controls:
         return "" if self._recording is None else self._sinks().errors.get(self._recording_name, "")
 
     def _forget_failed_recording(self) -> str:
-        """Return why the recording has failed, and forget it; "" if it has not."""
+        """Return why the recording failed, and forget it; "" if it did not fail."""
         error = self._recording_error
         if error:
             self._recording = None
@@ -383,7 +383,7 @@ class Controls:
         return "lost" if reenactor.face_found else "none"
 
     def _recent(self) -> tuple[float, dict[str, int]]:
-        """Return the rate and the dropped frames, by cause, of the last seconds."""
+        """Return the rate and the dropped frames by cause over the last seconds."""
         now_s = self._now_s()
         frames, drops = self.session.recorder.frames_out, self.session.recorder.drops
         with self._counting:

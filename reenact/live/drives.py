@@ -1,4 +1,4 @@
-"""What renderers draw from: one picture's drive, the resting one, a mixture; known landmarks."""
+"""Builds drives: of a single picture, at rest, blended; and a tracker for known landmarks."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def still_expression() -> Expression:
 
 
 def landmark_drive(landmarks: Array) -> Drive:
-    """Return the drive for a single picture with these (478, 3) landmarks, crop px."""
+    """Return the drive of a single picture with these (478, 3) landmarks, crop px."""
     return Drive(landmarks, still_expression())
 
 
@@ -31,7 +31,7 @@ def resting_drive(neutral: Array) -> Drive:
 
 
 def between(idle: Expression, acted: Expression, share: np.float32) -> Expression:
-    """Return the expression this far, 0 to 1, on the way from the idle to the acted one."""
+    """Interpolate between the idle (share 0) and the acted (share 1) expression."""
     return Expression(
         idle.deviation + share * (acted.deviation - idle.deviation),
         acted.pose,
@@ -40,7 +40,7 @@ def between(idle: Expression, acted: Expression, share: np.float32) -> Expressio
 
 
 def with_addition(drive: Drive, addition: Addition) -> Drive:
-    """Return a drive, whose landmarks have it already, with what a key or a file adds."""
+    """Add a key's or a file's emotion to a drive whose landmarks already include it."""
     expression = drive.expression
     return replace(
         drive,
@@ -55,7 +55,7 @@ def with_addition(drive: Drive, addition: Addition) -> Drive:
 
 
 class KnownLandmarks:
-    """Takes the landmarks that a frame carries; satisfies `reenact.types.Tracker`."""
+    """Returns the landmarks that a frame carries; satisfies `reenact.types.Tracker`."""
 
     faces_seen = 1
 

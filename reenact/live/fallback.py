@@ -1,4 +1,4 @@
-"""What is shown when a frame cannot be rendered: the target at rest, never the actor."""
+"""The fallback when a frame cannot be rendered: the target at rest, never the actor."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ _CARD_GREY: Final = 64
 class ReenactorLike(Protocol):
     """What a session needs of `pipeline.Reenactor`.
 
-    One thread calls the methods; `prepare`, `open_backdrop`, `close` and the properties are any
-    thread's.
+    One thread calls the methods. Any thread may use `prepare`, `open_backdrop`, `close` and the
+    properties.
     """
 
     @property
@@ -36,7 +36,7 @@ class ReenactorLike(Protocol):
 
     @property
     def faces_seen(self) -> int:
-        """How many faces the newest frame held."""
+        """The number of faces in the newest frame."""
 
     @property
     def actor_rest_pose(self) -> Pose | None:
@@ -56,25 +56,25 @@ class ReenactorLike(Protocol):
 
     @property
     def faces_lost(self) -> int:
-        """How often the face was lost."""
+        """The number of times the face was lost."""
 
     @property
     def frames_limited(self) -> int:
-        """The number of frames in which the target was limited to what faces can do."""
+        """The number of frames in which the limits of a face restricted the target."""
 
     @property
     def frames_still(self) -> int:
-        """The number of frames whose picture was the last one again, as the target kept still."""
+        """The number of frames that repeated the last picture because the target kept still."""
 
     @property
     def size(self) -> tuple[int, int]:
         """(width, height) px of the pictures."""
 
     def look(self, frame: Frame) -> None:
-        """Find the face in a frame ahead of its `step`; a thread of its own may call this."""
+        """Track a frame ahead of its `step`; another thread may call this."""
 
     def draw_at(self, size_px: int) -> None:
-        """Draw at this size from now on; the pictures keep theirs."""
+        """Draw at this size from now on; the output pictures keep their size."""
 
     def step(self, frame: Frame) -> Frame:
         """Return the target's picture for a frame of the actor, with its time and index."""
@@ -86,18 +86,18 @@ class ReenactorLike(Protocol):
         """Take the actor's current face as the neutral one."""
 
     def play_motion(self) -> None:
-        """Play the motion of the emotion that is set, or a smile, once."""
+        """Play the motion of the current emotion, or a smile, once."""
 
     def undo_neutral(self) -> None:
-        """Return to the neutral before the last `set_neutral`."""
+        """Restore the neutral from before the last `set_neutral`."""
 
     def prepare(
         self, target: Target, size_px: int | None = None, max_side_px: int | None = None
     ) -> PreparedTarget:
-        """Get another target ready for `switch`, at other sizes if given. Raises ReenactError."""
+        """Prepare another target for `switch`, at other sizes if given. Raises ReenactError."""
 
     def open_backdrop(self) -> None:
-        """Get ready for another `output.background`. Raises ReenactError."""
+        """Prepare for another `output.background`. Raises ReenactError."""
 
     def switch(self, prepared: PreparedTarget) -> None:
         """Show another target from the next frame on."""
@@ -147,7 +147,7 @@ class FallbackReenactor:
         return picture
 
     def idle(self, time_s: float, index: int) -> Frame:
-        """Return the target at rest, or a plain card if even that fails."""
+        """Return the target at rest, or a plain picture if even that fails."""
         try:
             return self._reenactor.idle(time_s, index)
         except Exception:

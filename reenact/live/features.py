@@ -1,4 +1,4 @@
-"""What the actor does and what the target makes of it, in a few numbers for a person to see."""
+"""Summarises the expressions of actor and target in a few numbers for display."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _UNITS: Final = {
 }
 
 _GAZE_IOD: Final = 0.09
-"""How far the irises move sideways when the eyes look to the side."""
+"""Sideways motion of the irises for a full sideways gaze."""
 
 _POSES: Final = {"nod": 0, "turn": 1, "tilt": 2}
 _POSE_RANGE: Final = np.radians(30)
@@ -30,13 +30,13 @@ _POSE_RANGE: Final = np.radians(30)
 
 @dataclass(frozen=True, slots=True)
 class Feature:
-    """One thing that a face does.
+    """One aspect of a face.
 
     Attributes:
-        name: what a person calls it.
-        actor: how far the actor does it: 0 to 1; -1 to 1 if `signed`.
-        output: how far the target does it.
-        signed: it goes two ways from rest, as a gaze does.
+        name: name for the user.
+        actor: value for the actor: 0 to 1; -1 to 1 if `signed`.
+        output: value for the target.
+        signed: True for a movement with two directions, such as a gaze.
     """
 
     name: str
@@ -46,12 +46,12 @@ class Feature:
 
 
 def features(drive: Drive, target: Target, actor_rest: Pose | None = None) -> list[Feature]:
-    """Measure a drive and the target that it draws.
+    """Compute the features of a drive and of the target that it draws.
 
     Args:
-        drive: of the newest picture.
-        target: that was drawn, at the size of the drive's landmarks.
-        actor_rest: the pose of the actor's head at rest; None: facing the camera.
+        drive: drive of the newest picture.
+        target: the target, at the size of the drive's landmarks.
+        actor_rest: pose of the actor's head at rest; None: facing the camera.
     """
     rest_pose = estimate_pose(target.neutral)
     rest = to_face_frame(target.neutral, rest_pose)

@@ -1,4 +1,4 @@
-"""Keys that work while any program has the focus, by way of pynput."""
+"""Global hotkeys, which work while any program has the focus, by pynput."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from reenact.registry import RemoteSpec
 from reenact.types import Performer
 
 _WAYLAND: Final = (
-    "Wayland lets no program see the keys of others. Bind a shortcut of the desktop to a request "
-    "of the panel's API instead: docs/panel.md."
+    "On Wayland no program can see the keys typed in others. Bind a shortcut of the desktop to a "
+    "request to the panel's API instead: docs/panel.md."
 )
 
 
@@ -35,8 +35,8 @@ class Hotkeys(ClosesOnExit):
     """Listens to the keys of the whole desktop.
 
     Args:
-        performer: does what the keys are bound to.
-        settings: the keys.
+        performer: performs the actions that the keys are bound to.
+        settings: the bindings.
 
     Raises:
         SourceError: the system does not allow it, or pynput is missing.
@@ -63,7 +63,7 @@ class Hotkeys(ClosesOnExit):
 
     @property
     def lost(self) -> bool:
-        """True if the desktop has gone."""
+        """True if the connection to the desktop is lost."""
         return not self._keys.is_alive()
 
     def close(self) -> None:
@@ -76,17 +76,17 @@ def _keyboard() -> Any:
         raise SourceError(_WAYLAND)
     try:
         from pynput import keyboard
-    except ImportError as error:  # also where no display can be reached
+    except ImportError as error:  # also raised if there is no display
         if error.name == "pynput":
             raise SourceError(
-                "Hotkeys need the package pynput: `pip install 'reenact[hotkeys]'`."
+                "Hotkeys need the package pynput: `pip install '.[hotkeys]'`."
             ) from error
         raise SourceError(f"Hotkeys cannot be used here: {str(error).splitlines()[0]}") from error
     return keyboard
 
 
 def _named(keys: str) -> str:
-    """Return keys such as ctrl+alt+f in pynput's words, <ctrl>+<alt>+f."""
+    """Convert keys such as ctrl+alt+f to pynput's notation, <ctrl>+<alt>+f."""
     return "+".join(f"<{key}>" if len(key) > 1 else key for key in keys.replace(" ", "").split("+"))
 
 

@@ -1,8 +1,8 @@
-"""What happens when the machine cannot keep up with a camera.
+"""Reduces the load when the machine cannot keep up with a camera.
 
-The session's slots drop frames before the delay grows. If that goes on, `LoadControl` lowers the
-size at which the target is drawn, and raises it again later. `SteppedRenderer` draws at that size;
-its pictures keep theirs, so that outputs and recordings notice nothing.
+The session's slots drop frames before the delay grows. If that continues, `LoadControl` lowers the
+size at which the target is drawn, and raises it again later. `SteppedRenderer` draws at that size
+and scales the result, so that outputs and recordings see no change of size.
 """
 
 from __future__ import annotations
@@ -29,28 +29,28 @@ from reenact.types import Drive, Image, Renderer, Target
 log = logging.getLogger(__name__)
 
 SIZES_PX: Final = (1024, 720, 512, 256)
-"""The steps. A smaller size would save nothing: the networks work at 256 px in any case."""
+"""The sizes. Smaller ones would save nothing, because the networks work at 256 px in any case."""
 
 _SIZE_STEP_PX: Final = 32
-"""Crops are drawn at multiples of this side, in which the repair's box ends on whole pixels."""
+"""Crop sides are multiples of this, so that the repair box ends on whole pixels."""
 
 _WINDOW_S: Final = 4.0
 _MAX_DROPPED: Final = 0.1
-"""Share of the frames of a window whose loss means that the machine cannot keep up."""
+"""Share of a window's frames that must be lost for the machine to count as too slow."""
 
 _BUSY: Final = 0.9
-"""Share of a window that the work takes where it is the work that loses frames."""
+"""Share of a window that the work must take to be the cause of the lost frames."""
 
 _ROOM: Final = 0.75
-"""A larger size is drawn again if it would take at most this share of the time."""
+"""A larger size is tried if it is expected to take at most this share of the time."""
 
 _HOLD_S: Final = 20.0
 _MAX_HOLD_S: Final = 640.0
-"""How long a size is kept before a larger one is tried: twice as long after each vain attempt."""
+"""Minimum time at a size before a larger one is tried; it doubles after each failed attempt."""
 
 
 def needed_px(target: Target, asked_px: int, output: OutputSettings) -> int:
-    """Return the side at which crops are drawn: as asked, but hardly larger than they are shown."""
+    """Return the side at which crops are drawn: as requested, but hardly larger than displayed."""
     if output.picture == "crop":
         return asked_px
     shown_px = shown_side(target, output.max_side)
@@ -58,27 +58,27 @@ def needed_px(target: Target, asked_px: int, output: OutputSettings) -> int:
 
 
 def drawn_target(target: Target, renderer: str, size_px: int, output: OutputSettings) -> Target:
-    """Return the target as it is drawn: at a size, and with its surroundings where they move."""
+    """Return the target resized for drawing, with its surroundings if the renderer moves them."""
     target = resize_target(target, size_px)
     moves = registry.load("renderers", renderer).beyond_crop and output.picture == "plate"
     return with_surroundings(target) if moves else target
 
 
 class LoadControl:
-    """Decides at which size the target is drawn. Pure: the caller supplies the time.
+    """Decides at which size the target is drawn. It has no clock: the caller supplies the time.
 
     Args:
-        size_px: what the user asked for; it is never exceeded.
+        size_px: the size that the user requested; it is never exceeded.
 
     Attributes:
-        asked_px: what the user asked for.
+        asked_px: the requested size.
         size_px: the size to draw at.
     """
 
     def __init__(self, size_px: int) -> None:
         self.asked_px = self.size_px = size_px
         self._sizes = [size_px, *(size for size in SIZES_PX if size < size_px)]
-        self._growth: dict[int, float] = {}  # cost of the next larger size over this one's
+        self._growth: dict[int, float] = {}  # cost of the next larger size relative to this one
         self._cost_above_s: float | None = None
         self._hold_s = _HOLD_S
         self._changed_s, self._raised_s = -math.inf, -math.inf
@@ -88,9 +88,9 @@ class LoadControl:
         """Count a frame and return the size for the next one.
 
         Args:
-            now_s: when its work ended, monotonic.
-            work_s: how long that took.
-            dropped: number of frames that were lost so far because the work was busy.
+            now_s: monotonic time at which its work ended.
+            work_s: duration of the work.
+            dropped: number of frames lost so far because the work was busy.
         """
         if self._start_s is None:
             self._begin(now_s, dropped)
@@ -130,17 +130,17 @@ class LoadControl:
 
 
 class SteppedRenderer:
-    """A renderer that may draw smaller than its pictures are; satisfies `types.Renderer`.
+    """A renderer that can draw smaller than its output; satisfies `types.Renderer`.
 
-    Of a target that keeps still it returns the last picture again. One thread calls it.
+    If the target keeps still, it returns the last picture again. One thread calls it.
 
     Args:
         make: builds a renderer for crops of a size, px.
-        size_px: side of the pictures.
+        size_px: side of the output pictures.
 
     Attributes:
-        device: of the renderer.
-        frames_still: number of the pictures that were returned again.
+        device: device of the renderer.
+        frames_still: number of pictures that were returned again.
     """
 
     def __init__(self, make: Callable[[int], Renderer], size_px: int) -> None:
@@ -153,7 +153,7 @@ class SteppedRenderer:
         self.frames_still = 0
 
     def prepare(self, target: Target) -> None:
-        """Prepare the whole size; smaller ones follow when they are wanted."""
+        """Prepare the full size; smaller sizes are prepared when they are needed."""
         self._target = target
         self._whole.prepare(target)
         self._renderers = {self._size_px: self._whole}
@@ -161,7 +161,7 @@ class SteppedRenderer:
         self._stillness.reset()
 
     def draw_at(self, size_px: int) -> None:
-        """Draw at this size from now on, or as soon as another thread has prepared it."""
+        """Draw at this size from now on, or once another thread has prepared it."""
         size_px = min(size_px, self._size_px)
         if size_px == self._drawn_px:
             return
@@ -175,7 +175,7 @@ class SteppedRenderer:
             self._using, self._drawn_px = ready, size_px
 
     def render(self, drive: Drive) -> Image:
-        """Return uint8 (S, S, 3) RGB of the whole size; the caller does not write into it."""
+        """Return uint8 (S, S, 3) RGB at full size; the caller must not write into it."""
         if self._stillness.repeats(drive):
             self.frames_still += 1
         else:

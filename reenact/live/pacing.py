@@ -1,8 +1,8 @@
-"""When pictures are written: the work of the session's emit thread.
+"""Decides when pictures are written: the work of the session's emit thread.
 
-For a live source, one picture leaves in every interval of the output's rate, however fast the
-source and the renderer are. For a file, every frame is written once; if a sink is live, at the
-frame's own time.
+For a live source, one picture is written per interval of the output rate, whatever the rate of the
+source and the renderer. For a file, every frame is written once; if a sink is live, at the frame's
+own time.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from reenact.stats import Recorder
 from reenact.types import Frame
 
 _MAX_LAG_S: Final = 0.25
-"""A video that lags behind its own time by more than this does not try to catch up."""
+"""A video that is later than this does not try to catch up."""
 
 
 class Output(Protocol):
@@ -25,7 +25,7 @@ class Output(Protocol):
 
     @property
     def live(self) -> bool:
-        """True if any sink is live, so that pictures have to come at their time."""
+        """True if any sink is live, so that pictures must be written at their time."""
 
     @property
     def closed_by_user(self) -> bool:
@@ -36,10 +36,10 @@ class Output(Protocol):
         """The message of each sink that failed, by its name."""
 
     def open(self, size: tuple[int, int], fps: float) -> None:
-        """Get ready for pictures of this size. Raises SinkError."""
+        """Prepare for pictures of this size. Raises SinkError."""
 
     def write(self, frame: Frame) -> None:
-        """Write to every sink that works. Raises SinkError if none is left."""
+        """Write to every working sink. Raises SinkError if none is left."""
 
     def close(self) -> None:
         """Finish files and release devices. May be called twice."""
@@ -51,8 +51,8 @@ class Rendered:
 
     Attributes:
         frame: the picture.
-        captured_s: the monotonic time at which the actor's frame was captured; None for the
-            target at rest, which is made from no frame.
+        captured_s: monotonic time at which the actor's frame was captured; None for the target at
+            rest, which is not made from a frame.
     """
 
     frame: Frame
@@ -63,10 +63,10 @@ class Emitter:
     """Writes the pictures that come out of a slot. One thread calls it.
 
     Args:
-        slot: where the pictures come from; closing it ends every pause.
-        output: where they go, already open.
+        slot: source of the pictures; closing it ends every wait.
+        output: the sinks, already open.
         recorder: counts the writes.
-        clock: paces them.
+        clock: paces the writes.
     """
 
     def __init__(
@@ -85,7 +85,7 @@ class Emitter:
         """Write one picture in every interval of 1/fps() until the user closes the window.
 
         A new picture is written at once, so that pacing adds no latency if source and output
-        have the same rate. If none came, the last one is written again at the interval's end.
+        have the same rate. If none arrives, the last one is written again at the interval's end.
         Pictures get the time of the write and a running number, because one may be written twice
         and another never.
 

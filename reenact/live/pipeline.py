@@ -1,4 +1,4 @@
-"""From one picture of the actor to one picture of the target, without threads."""
+"""Turns one picture of the actor into one picture of the target, without threads."""
 
 from __future__ import annotations
 
@@ -56,14 +56,14 @@ from reenact.types import (
 log = logging.getLogger(__name__)
 
 RETURN_S: Final = 0.4
-"""How long the target takes to come to rest when the face is lost, and to follow it again."""
+"""Duration of the transition to rest when the face is lost, and back when it is found."""
 
 _MAX_AHEAD: Final = 4
-"""How many frames of `look` are remembered: one in the slot, one just taken, and spare."""
+"""Number of results of `look` to keep: one in the slot, one just taken, and spare."""
 
 _CUT_S: Final = 0.2
 _CUT_SHARE: Final = 0.6
-"""A face that moves by this share of its own size between two frames is behind a cut."""
+"""Motion of a face between two frames, relative to its size, that counts as a cut."""
 
 
 _Seen = tuple[Landmarks | None, SeenBody]
@@ -77,22 +77,22 @@ class Reenactor:
     `output.show_raw_camera` is set.
 
     Args:
-        settings: of the run, with every choice made (`resolve`).
+        settings: settings of the run without open choices (`resolve`).
         target: at the renderer's size.
         tracker: finds the face; `close` closes it.
         renderer: draws the target.
         timer: times the steps of each frame.
-        neutrals: stores the neutrals of actors; None to store none.
-        chooses_renderer: True if each target that follows may name its own renderer.
-        track: what a file says that the target does; None: nothing.
-        motions: invents how an emotion comes; None: it is eased in.
+        neutrals: stores the neutrals of actors; None: they are not stored.
+        chooses_renderer: True if each further target may name its own renderer.
+        track: expressions from a file; None: none.
+        motions: generates the course of an emotion; None: it is eased in.
 
     Attributes:
-        faces_lost: how often the face was lost.
+        faces_lost: number of times the face was lost.
         face_found: True if any frame so far had a face.
         size: (width, height) px of the pictures.
-        device: the device of the renderer, such as "cpu" or "cuda".
-        settings: those in use; those marked live may be changed in place.
+        device: device of the renderer, such as "cpu" or "cuda".
+        settings: the current settings; live ones may be changed in place.
     """
 
     def __init__(
@@ -142,7 +142,7 @@ class Reenactor:
     def prepare(
         self, target: Target, size_px: int | None = None, max_side_px: int | None = None
     ) -> PreparedTarget:
-        """Get another target ready for `switch`. Takes seconds; any thread may call.
+        """Prepare another target for `switch`. Takes seconds; any thread may call.
 
         Args:
             target: at any size.
@@ -164,15 +164,15 @@ class Reenactor:
         return prepare_target(target, name, renderer, resting_drive(target.neutral), output)
 
     def open_backdrop(self) -> None:
-        """Get ready for another `output.background`. Takes a second; any thread may call.
+        """Prepare for another `output.background`. Takes a second; any thread may call.
 
         Raises:
-            ReenactError: no person is seen in the target's picture.
+            ReenactError: no person is found in the target's picture.
         """
         self._prepared.open_backdrop(self.settings.output)
 
     def switch(self, prepared: PreparedTarget) -> None:
-        """Show another target from the next frame on. What is known of the actor stays."""
+        """Show another target from the next frame on. The actor's state is kept."""
         self._fusion.set_target(prepared.target.neutral)
         self._filter.reset()
         self._fused = None
@@ -190,7 +190,7 @@ class Reenactor:
     def step(self, frame: Frame) -> Frame:
         """Return the target's picture for a frame of the actor, with its time and index.
 
-        If there is no face, the target goes over to what `idle` shows within `RETURN_S`.
+        Without a face, the target changes to what `idle` shows within `RETURN_S`.
         """
         self._replay(frame)
         landmarks, body = self._seen_in(frame)
@@ -205,10 +205,9 @@ class Reenactor:
         return replace(picture, performance=self._performance(landmarks, body, frame.time_s))
 
     def look(self, frame: Frame) -> None:
-        """Find the face in a frame ahead of its `step`, which then need not.
+        """Track a frame ahead of its `step`, which then need not.
 
-        Another thread than that of `step` may call this, so that the next frame is tracked while
-        one is drawn.
+        Another thread may call this, so that the next frame is tracked while one is drawn.
         """
         try:
             self._seen.append((frame, self._track(frame)))
@@ -218,8 +217,8 @@ class Reenactor:
     def idle(self, time_s: float, index: int) -> Frame:
         """Return the target without an actor, or on its way there for `RETURN_S`.
 
-        It lives (`idle.life`) and shows the emotion that is set. After a failed frame it is at
-        rest, which needs no renderer.
+        It shows the idle motion (`idle.life`) and the current emotion. After a failed frame it is
+        at rest, which needs no renderer.
         """
         dt_s = self._elapsed(time_s)
         self._addition = self._driver.step(dt_s)
@@ -227,7 +226,7 @@ class Reenactor:
         return self._draw(None, time_s, dt_s, index)
 
     def play_motion(self) -> None:
-        """Play the motion of the emotion that is set, or a smile, once."""
+        """Play the motion of the current emotion, or a smile, once."""
         self._driver.play()
 
     def _track(self, frame: Frame) -> _Seen:
@@ -242,7 +241,7 @@ class Reenactor:
                 return landmarks, self._body_tracker.track(frame.image, landmarks.points)
 
     def _seen_in(self, frame: Frame) -> _Seen:
-        """Return what `look` saw in this frame, or look now."""
+        """Return what `look` found in this frame; track it now if `look` was not called."""
         for seen, found in tuple(self._seen):
             if seen is frame:
                 if isinstance(found, Exception):
@@ -272,7 +271,7 @@ class Reenactor:
             return self._finish(crop, drive, actor, time_s, index)
 
     def _drive_of(self, time_s: float, dt_s: float) -> Drive | None:
-        """Return what the renderer is to draw; None for the target at rest."""
+        """Return the drive for the renderer; None for the target at rest."""
         addition = self._addition
         share = np.float32(smoothstep(self._presence) if self._fused else 0.0)
         landmarks, breath = self._target.neutral, None
@@ -299,12 +298,12 @@ class Reenactor:
 
     @property
     def frames_limited(self) -> int:
-        """The number of frames in which the target was limited to what faces can do."""
+        """The number of frames in which the limits of a face restricted the target."""
         return self._fusion.frames_limited
 
     @property
     def frames_still(self) -> int:
-        """The number of frames whose picture was the last one again, as the target kept still."""
+        """The number of frames that repeated the last picture because the target kept still."""
         return getattr(self._renderer, "frames_still", 0)
 
     @property
@@ -324,7 +323,7 @@ class Reenactor:
 
     @property
     def faces_seen(self) -> int:
-        """How many faces the newest frame held."""
+        """The number of faces in the newest frame."""
         return self._tracker.faces_seen
 
     @property
@@ -338,7 +337,7 @@ class Reenactor:
         return self._drive
 
     def draw_at(self, size_px: int) -> None:
-        """Draw at this size from now on; the pictures keep theirs."""
+        """Draw at this size from now on; the output pictures keep their size."""
         if isinstance(self._renderer, SteppedRenderer):
             self._renderer.draw_at(size_px)
 
@@ -348,7 +347,7 @@ class Reenactor:
         self._events.add("set_neutral")
 
     def undo_neutral(self) -> None:
-        """Return to the neutral before the last `set_neutral`, if there was one."""
+        """Restore the neutral from before the last `set_neutral`, if there was one."""
         self._fusion.undo_neutral()
         self._events.add("undo_neutral")
 
@@ -374,7 +373,7 @@ class Reenactor:
             self._tracker.close()
 
     def _replay(self, frame: Frame) -> None:
-        """Do what the user or the session did before a frame of a kept performance."""
+        """Repeat what the user or the session did before a frame of a stored performance."""
         kept = frame.performance
         if kept is None:
             return
@@ -387,7 +386,7 @@ class Reenactor:
     def _performance(
         self, landmarks: Landmarks | None, body: SeenBody, time_s: float
     ) -> PerformanceFrame:
-        """Return what is known of the frame that was just followed."""
+        """Return the record of the frame that was just processed."""
         fused = None if landmarks is None else self._fused
         events, self._events = self._events, set()
         return PerformanceFrame(
@@ -403,7 +402,7 @@ class Reenactor:
         )
 
     def _follow(self, landmarks: Landmarks | None, time_s: float, dt_s: float) -> None:
-        """Update the fused landmarks, and how far the target follows the actor."""
+        """Update the fused landmarks and the degree to which the target follows the actor."""
         step = dt_s / RETURN_S
         self._addition = self._driver.step(dt_s)
         if landmarks is None:
@@ -426,7 +425,7 @@ class Reenactor:
         self._presence = 1.0 if first else min(self._presence + step, 1.0)
 
     def _warn_of_several_faces(self) -> None:
-        """Warn once that there are several faces, and say which one is followed."""
+        """Warn once if there are several faces, and say which one is followed."""
         count = self._tracker.faces_seen
         if count > 1 and not self._warned_of_several_faces:
             self._warned_of_several_faces = True
@@ -455,14 +454,14 @@ def open_reenactor(
     """Build the reenactor with the tracker and renderer named in the settings.
 
     Args:
-        settings: the settings of the run. They are not changed; see `Reenactor.settings`.
+        settings: settings of the run. They are not changed; see `Reenactor.settings`.
         target: at any size.
         timer: times the steps of each frame.
         recorded: True if the actor is in a file or picture; see `resolve`.
-        tracked: False if the source's frames carry the landmarks, so that no tracker is needed.
+        tracked: False if the source's frames carry landmarks, so that no tracker is needed.
 
     Raises:
-        ReenactError: a part is unknown or cannot be opened.
+        ReenactError: a component is unknown or cannot be opened.
     """
     if len(target.references) == 0:
         raise TargetError(f"The target {target.name} has no pictures; create it again.")

@@ -1,4 +1,4 @@
-"""A target with all that is computed once for it."""
+"""A target together with everything that is computed once for it."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class PreparedTarget:
-    """A target that is ready to be drawn, with all that is computed once for it.
+    """A target that is ready to be drawn, with everything that is computed once for it.
 
     Attributes:
         target: at the renderer's size.
-        renderer_name: of the renderer in the registry.
+        renderer_name: registered name of the renderer.
         renderer: prepared for the target.
-        paster: puts the crop into the plate.
+        paster: pastes the crop into the plate.
         rest_crop: the crop of the target at rest, uint8 (S, S, 3) RGB.
-        backdrop: stands in for its background; None before `open_backdrop`.
+        backdrop: replaces its background; None before `open_backdrop`.
     """
 
     target: Target
@@ -38,10 +38,10 @@ class PreparedTarget:
     backdrop: Backdrop | None = None
 
     def open_backdrop(self, output: OutputSettings) -> None:
-        """Find out where the target ends, which takes a second; any thread may call.
+        """Find the target's outline, which takes a second; any thread may call.
 
         Raises:
-            ReenactError: no person is seen in the target's picture.
+            ReenactError: no person is found in the target's picture.
         """
         from reenact.live.backdrop import Backdrop
 
@@ -61,7 +61,7 @@ class PreparedTarget:
             crop: the rendered crop.
             drive: what it was rendered from; None for the target at rest.
             actor: the actor's frame; None if there is none.
-            output: says whether it is pasted, on which background, and beside the actor.
+            output: selects pasting, background, and the actor's picture beside the target.
         """
         picture = self.paster.paste(crop) if output.picture == "plate" else crop.copy()
         alpha = None
@@ -83,14 +83,14 @@ class PreparedTarget:
 def prepare_target(
     target: Target, renderer_name: str, renderer: Renderer, rest: Drive, output: OutputSettings
 ) -> PreparedTarget:
-    """Compute all that the frames of a target share.
+    """Compute everything that the frames of a target share.
 
     Args:
         target: at the renderer's size.
-        renderer_name: of the renderer in the registry.
-        renderer: that draws it.
-        rest: what the target at rest is drawn from.
-        output: what becomes of the picture.
+        renderer_name: registered name of the renderer.
+        renderer: draws the target.
+        rest: drive of the target at rest.
+        output: settings of the output picture.
     """
     renderer.prepare(target)
     rest_crop = renderer.render(rest)

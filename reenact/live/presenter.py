@@ -1,7 +1,7 @@
-"""Decides what a session shows: the target moved by the actor, at rest, or frozen.
+"""Decides what a session shows: the target driven by the actor, at rest, or frozen.
 
-Whoever controls the session asks from any thread. Everything happens on the work thread, between
-two frames, so that no picture is half of one thing and half of another.
+Requests come from any thread. They are carried out on the work thread between two frames, so that
+no picture is half one thing and half another.
 """
 
 from __future__ import annotations
@@ -25,20 +25,20 @@ from reenact.types import Frame
 log = logging.getLogger(__name__)
 
 FADE_S: Final = 0.4
-"""How long one target fades into another."""
+"""Duration of the fade from one target to another."""
 
 
 class Show(enum.Enum):
     """What is shown."""
 
     LIVE = "live"
-    """The target, moved by the actor."""
+    """The target, driven by the actor."""
 
     REST = "rest"
     """The target at rest, whatever the actor does."""
 
     FROZEN = "frozen"
-    """The picture of the moment in which this was chosen."""
+    """The picture from the moment this was chosen."""
 
 
 class Presenter:
@@ -65,7 +65,7 @@ class Presenter:
         self._fade_start_s: float | None = None
 
     def ask(self, wish: Callable[[], None]) -> None:
-        """Let the work thread call this before the next frame."""
+        """Have the work thread call `wish` before the next frame."""
         self._wishes.put(wish)
 
     def switch(self, prepared: PreparedTarget) -> None:
@@ -78,16 +78,16 @@ class Presenter:
         self.ask(begin)
 
     def settle(self) -> bool:
-        """Do what was asked for; return True if a picture is due even without a new frame.
+        """Carry out pending requests; return True if a picture is due even without a new frame.
 
-        What fails, such as the motion of a plugin, is logged, and the session goes on.
+        A request that fails, such as a plugin's motion, is logged, and the session goes on.
         """
         while not self._wishes.empty():
             wish = self._wishes.get()
             try:
                 wish()
             except Exception as error:
-                log.warning("What was asked for failed: %s", error, exc_info=True)
+                log.warning("A request failed: %s", error, exc_info=True)
         before, self._shown = self._shown, self.show
         if self._shown is before:
             return False
@@ -108,7 +108,7 @@ class Presenter:
         return self.idle(frame.time_s, frame.index)
 
     def idle(self, time_s: float, index: int) -> Frame:
-        """Return the picture where there is no frame: the target at rest, or frozen."""
+        """Return the picture when there is no frame: the target at rest, or frozen."""
         if self._shown is Show.FROZEN and self._last is not None:
             return replace(self._last, time_s=time_s, index=index)
         return self._keep(self._faded(self._pictures.idle(time_s, index)))
@@ -122,7 +122,7 @@ class Presenter:
         return picture
 
     def _fade(self) -> None:
-        """Fade from the last picture into those that come."""
+        """Start a fade from the last picture to the following ones."""
         self._fading, self._fade_start_s = self._last, None
 
     def _faded(self, picture: Frame) -> Frame:

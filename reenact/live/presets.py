@@ -1,6 +1,6 @@
-"""Presets: the settings that may change while a session runs, as a TOML file to keep or share.
+"""Presets: the live settings as a TOML file to keep or share.
 
-`reenact live CONFIG` reads such a file as well.
+`reenact live CONFIG` reads such a file, too.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ SUFFIX = ".toml"
 
 
 def preset_path(name: str) -> Path:
-    """Return the file of a preset. Raises TargetError if the name cannot be a file's."""
+    """Return the file of a preset. Raises TargetError if the name cannot be a file name."""
     return presets_folder() / f"{checked_name(name)}{SUFFIX}"
 
 
@@ -35,7 +35,7 @@ def preset_names() -> list[str]:
 
 
 def live_settings(settings: Settings) -> Iterator[tuple[str, str, Any]]:
-    """Yield (section, key, value) of each setting that may change live, those of parts included."""
+    """Yield (section, key, value) of each live setting, including those of components."""
     yield from ((one.section, one.key, one.value) for one in walk(settings) if one.live)
 
 
@@ -43,11 +43,11 @@ def write_preset(path: Path, settings: Settings) -> None:
     """Write the live settings to a TOML file.
 
     Raises:
-        ConfigError: it cannot be written.
+        ConfigError: the file cannot be written.
     """
     sections: dict[str, list[str]] = {}
     for section, key, value in live_settings(settings):
-        # JSON's numbers, truth values and texts are TOML's too.
+        # JSON numbers, booleans and strings are valid TOML.
         sections.setdefault(section, []).append(f"{key} = {json.dumps(value)}")
     text = "\n\n".join("\n".join([f"[{name}]", *lines]) for name, lines in sections.items())
     with atomic_write(path, error=ConfigError, parents=True) as partial:
@@ -55,19 +55,19 @@ def write_preset(path: Path, settings: Settings) -> None:
 
 
 def read_preset(path: Path) -> list[tuple[str, str, Any]]:
-    """Return (section, key, value) of the live settings in a file; all of it is checked.
+    """Return (section, key, value) of the live settings in a file, after checking all of it.
 
     Raises:
-        ConfigError: it cannot be read, or a key or value is not allowed.
+        ConfigError: the file cannot be read, or a key or value is not allowed.
     """
     return [*live_settings(load_settings(path))]
 
 
 def import_preset(name: str, toml: str) -> None:
-    """Store a preset that came as text, after all of it was checked.
+    """Check a preset given as text, and store it.
 
     Raises:
-        ReenactError: it is no preset, or it cannot be stored.
+        ReenactError: it is not a preset, or it cannot be stored.
     """
     with atomic_write(preset_path(name), error=ConfigError, parents=True) as partial:
         partial.write_text(toml, encoding="utf-8")

@@ -1,4 +1,4 @@
-"""What is wrong with a session, in words, and what to do about it."""
+"""Describes the problems of a session, and what to do about them."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from reenact.sources.reconnecting import HasProblem
 
 
 def problems(session: Session, state: Mapping[str, Any]) -> Iterator[dict[str, str]]:
-    """Yield what is wrong: `where` in the snapshot, `what` it is, and what to `do`.
+    """Yield the problems: `where` in the snapshot, `what` is wrong, and what to `do`.
 
     Args:
-        session: that is looked at.
-        state: its snapshot, as `Controls.snapshot` makes it.
+        session: the session.
+        state: its snapshot, see `Controls.snapshot`.
     """
     error = session.error
     if error is not None:
@@ -31,7 +31,7 @@ def problems(session: Session, state: Mapping[str, Any]) -> Iterator[dict[str, s
         yield _problem(
             "face",
             "No face is seen, so the target rests.",
-            "Sit before the camera with light on your face.",
+            "Sit in front of the camera with light on your face.",
         )
     elif state["face"] == "found" and session.reenactor.faces_seen > 1:
         chosen = session.settings.tracking.face
@@ -44,10 +44,10 @@ def problems(session: Session, state: Mapping[str, Any]) -> Iterator[dict[str, s
         )
     for output in state["outputs"]:
         if output["error"]:
-            yield _problem("outputs", output["error"], "Then switch it on again.")
+            yield _problem("outputs", output["error"], "Fix this, then switch it on again.")
     for remote in state["remotes"]:
         if remote["error"]:
-            yield _problem("remotes", remote["error"], "All else works; remote.use names it.")
+            yield _problem("remotes", remote["error"], "Everything else works; see remote.use.")
 
 
 def _problem(where: str, what: str, remedy: str) -> dict[str, str]:

@@ -1,7 +1,7 @@
-"""Hotkeys, MIDI devices and other remote controls that a session listens to.
+"""Hotkeys, MIDI devices and other remote controls of a session.
 
-A remote calls `act` and `turn` from its own thread; they return at once, and one thread does what
-they name through `Controls`.
+A remote calls `act` and `turn` from its own thread. They return at once; a separate thread carries
+the requests out through `Controls`.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ log = logging.getLogger(__name__)
 _STOP_S: Final = 2.0
 
 LOOK_S: Final = 2.0
-"""How often a device is looked for that is not there, or may have gone."""
+"""Interval between checks for absent or lost devices."""
 
 
 class Remotes(ClosesOnExit):
-    """The remotes that `remote.use` names, open. Those that fail are told in the snapshot.
+    """The remotes in `remote.use`. The snapshot reports those that fail.
 
-    A device that is not there yet, or that is pulled out, is looked for until it is there.
-    Satisfies `types.Performer`; any thread may call `act` and `turn`.
+    A device that is absent or unplugged is looked for until it is there. Satisfies
+    `types.Performer`; any thread may call `act` and `turn`.
 
     Args:
-        controls: of the session.
+        controls: controls of the session.
     """
 
     def __init__(self, controls: Controls) -> None:
@@ -53,18 +53,18 @@ class Remotes(ClosesOnExit):
             self._thread.start()
 
     def check(self, text: str) -> None:
-        """Raise ConfigError if this names neither an action nor a setting."""
+        """Raise ConfigError if this is neither an action nor a setting."""
         if "." not in text.partition("=")[0]:
             check(text)
 
     def act(self, text: str) -> None:
-        """Do an action soon."""
+        """Perform an action soon."""
         with self._wanted:
             self._acts.append(text)
             self._wanted.notify()
 
     def turn(self, setting: str, share: float) -> None:
-        """Turn a setting soon; of several values that wait, the last one counts."""
+        """Change a setting soon; of several pending values, the last one counts."""
         with self._wanted:
             self._turns[setting] = share
             self._wanted.notify()
@@ -80,7 +80,7 @@ class Remotes(ClosesOnExit):
             remote.close()
 
     def _try(self, name: str) -> None:
-        """Open a remote; if its device is absent, that is tried again."""
+        """Open a remote; if its device is absent, try again later."""
         controls = self._controls
         settings = controls.session.settings.remote
         self._absent.discard(name)
@@ -96,7 +96,7 @@ class Remotes(ClosesOnExit):
         controls.remotes[name] = problem
 
     def _look(self) -> None:
-        """Look for the devices that are absent or have gone."""
+        """Look for devices that are absent or lost."""
         for name, remote in list(self._open.items()):
             if remote.lost:
                 self._open.pop(name).close()

@@ -1,11 +1,12 @@
-"""A run from a source to sinks: three threads with a one-item slot between each two.
+"""A run from a source to sinks: three threads, connected by one-item slots.
 
-The capture thread reads the source, the work thread turns each frame into a picture of the
-target, and the emit thread writes to the sinks. A live source replaces the item in the slot, so
-that the picture is never old. A file waits, so that every frame is rendered.
+The capture thread reads the source, the work thread turns each frame into a picture of the target,
+and the emit thread writes to the sinks. With a live source a newer item replaces the one in the
+slot, so that the picture is never old. With a file the writer waits, so that every frame is
+rendered.
 
-Only what the reenactor returned is written: its picture of the target, the target at rest, or a
-plain card. No path leads from the source's frame to a sink.
+Only the reenactor's output is written: its picture of the target, the target at rest, or a plain
+picture. No path leads from the source's frame to a sink.
 """
 
 from __future__ import annotations
@@ -35,10 +36,10 @@ from reenact.types import Frame, Sink, Source, Target
 log = logging.getLogger(__name__)
 
 AWAY_S: Final = 1.0
-"""If a live source delivers nothing for so long, the target at rest is shown."""
+"""After this time without a frame from a live source, the target at rest is shown."""
 
 CLOSE_S: Final = 0.8
-"""How long `close` waits for the threads."""
+"""Maximum time that `close` waits for the threads."""
 
 _RETRY_S: Final = 0.1
 
@@ -54,23 +55,23 @@ class _Captured:
 
 
 class Session(ClosesOnExit):
-    """One run from a source to sinks. `open` makes it; `run`, or `start` and `wait`, run it.
+    """One run from a source to sinks. Create it with `open`; run it with `run`, or `start`, `wait`.
 
     One thread calls `run`, `start` and `close`. Any thread may call `wait`, `ended`, `stop`,
-    `stats` and `update`, and use the attributes. A signal handler may do none of that. Leaving
-    the context closes the session.
+    `stats` and `update`, and use the attributes. A signal handler must not use the session. Leaving
+    the context closes it.
 
     Attributes:
-        settings: the settings of the run; `update` changes those marked live.
-        source: where the frames come from.
+        settings: settings of the run; `update` changes the live ones.
+        source: the frames' source.
         reenactor: draws the target.
-        output: where the pictures go.
+        output: the sinks.
         presenter: decides what is shown.
         recorder: collects the figures.
         source_problem: why a live source delivers nothing; "" while it does.
         actor_frame: the newest frame of the actor while `watch_actor` is True. It is for the
             actor's own eyes; no sink gets it.
-        watch_actor: whether `actor_frame` is kept.
+        watch_actor: True if `actor_frame` is kept.
     """
 
     def __init__(
@@ -125,19 +126,19 @@ class Session(ClosesOnExit):
         *,
         extra: Sequence[Sink] = (),
     ) -> Session:
-        """Build a session from the texts of the command line; nothing runs yet.
+        """Build a session from command-line arguments; nothing runs yet.
 
         Args:
             settings: validated settings; the session keeps a copy.
             source: such as `webcam:0` or `video:clip.mp4`.
-            target: the face to show.
+            target: the target to show.
             sinks: such as `["window", "file:out.mp4"]`.
-            extra: further sinks. With them a window that the user closes ends nothing but itself.
+            extra: further sinks. With them, closing a window ends only that window.
 
         Raises:
-            ReenactError: a part is unknown or cannot be opened, or a sink would overwrite the
-                source, another one's file or, unless the settings allow it, an older one. Parts
-                that were already open are closed.
+            ReenactError: a component is unknown or cannot be opened, or a sink would overwrite
+                the source, another sink's file or, unless the settings allow it, an existing
+                file. Components that were already open are closed.
         """
         from reenact import registry
         from reenact.live.pipeline import open_reenactor
@@ -185,7 +186,7 @@ class Session(ClosesOnExit):
         return session
 
     def run(self) -> None:
-        """Run to the end. The calling thread writes, since some windows need the main thread.
+        """Run to the end. The calling thread writes, because some windows need the main thread.
 
         Raises:
             BaseException: the first error of any thread.
@@ -359,7 +360,7 @@ class Session(ClosesOnExit):
             raise
 
     def _is_drawn_next(self) -> bool:
-        """Return False if the next frame will overtake this one, so that tracking it is in vain."""
+        """Return False if the next frame will overtake this one, so that tracking is pointless."""
         rest_s = self._work_start_s + self._work_s - self._clock.now_s()
         return not self.source.live or rest_s < 1 / self.source.fps
 
@@ -392,7 +393,7 @@ class Session(ClosesOnExit):
         self._rendered.finish()
 
     def _period_s(self) -> float | None:
-        """How long the work waits for a frame; None: for as long as that takes."""
+        """Maximum time that the work thread waits for a frame, s; None: no limit."""
         return 1.0 / self.settings.output.fps if self.source.live else None
 
     def _adapt(self, work_s: float) -> None:
@@ -431,7 +432,7 @@ class Session(ClosesOnExit):
             fps = self.settings.output.fps if live else self.source.fps
             self.output.open(self.reenactor.size, fps)
             if live:
-                # To look through what loading made takes 80 ms: now, and not again while it runs.
+                # Collecting the garbage of loading takes 80 ms: do it now, not while running.
                 gc.unfreeze()
                 gc.collect()
                 gc.freeze()
@@ -447,7 +448,7 @@ class Session(ClosesOnExit):
 
 
 def join_sound(source: Source, sinks: Sequence[Sink]) -> None:
-    """Give a file's sound to the sinks that store sound."""
+    """Connect a file's sound to the sinks that store sound."""
     from reenact.sound import HasSound, StoresSound
 
     for sink in sinks:

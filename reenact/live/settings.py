@@ -1,7 +1,7 @@
-"""Reads the settings of a run: the common ones, and those of every part that is named.
+"""Reads the settings of a run: the common ones, and those of every named component.
 
 Order of precedence: defaults < TOML file < `--set section.key=value`. An unknown key is an error
-that names the nearest one. Only the parts that are named are imported.
+that suggests the nearest one. Only the named components are imported.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ GROUP_OF: Final[dict[str, registry.Group]] = {
     "sink": "sinks",
     "remote": "remotes",
 }
-"""The sections that hold sections of parts, with the group of these parts."""
+"""The sections that contain the sections of components, with the components' group."""
 
 
 def load_settings(path: Path | None = None, assignments: Iterable[str] = ()) -> Settings:
@@ -45,7 +45,7 @@ def load_settings(path: Path | None = None, assignments: Iterable[str] = ()) -> 
 
     Raises:
         ConfigError: the file cannot be read, a key is unknown, or a value is not allowed.
-        PluginError: a part whose settings are given could not be loaded.
+        PluginError: a component whose settings are given could not be loaded.
     """
     values: dict[str, Any] = {}
     if path is not None:
@@ -60,16 +60,16 @@ def load_settings(path: Path | None = None, assignments: Iterable[str] = ()) -> 
 
 
 def resolve(settings: Settings, target: Target, *, recorded: bool = False) -> Settings:
-    """Return a copy of the settings in which every choice that they leave open is made.
+    """Return a copy of the settings in which every open choice is made.
 
-    It holds the sections of the chosen renderer and tracker, so that a change of one of them is
-    seen by the part.
+    It holds the sections of the chosen renderer and tracker, so that the component sees changes to
+    them.
 
     Args:
-        settings: as the user gave them; they are not changed.
-        target: decides the renderer where the settings do not.
-        recorded: the actor is in a file or picture. Then the user's own neutral is left alone,
-            unless the user set actor.name or actor.neutral.
+        settings: the user's settings; they are not changed.
+        target: decides the renderer if the settings do not.
+        recorded: True if the actor is in a file or picture. The user's own neutral is then neither
+            read nor stored, unless the user set actor.name or actor.neutral.
 
     Raises:
         PluginError: the renderer or tracker is unknown or could not be loaded.
@@ -89,15 +89,15 @@ def resolve(settings: Settings, target: Target, *, recorded: bool = False) -> Se
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """One setting, as it is declared and as it stands.
+    """The declaration and the value of one setting.
 
     Attributes:
-        section: where it is, such as "fusion", or of a part's own "renderer.warp_unet".
-        key: its name there.
-        schema: its declaration in JSON Schema's words, with "unit" and "live" as declared.
-        value: what it is set to.
-        help: what the section says of itself.
-        used: False for that of a part that these settings do not name, which has its default.
+        section: its section, such as "fusion", or for a component "renderer.warp_unet".
+        key: its name in the section.
+        schema: its declaration as JSON Schema, with the declared "unit" and "live".
+        value: its current value.
+        help: description of the section.
+        used: False for a component that these settings do not name; the value is its default.
     """
 
     section: str
@@ -114,7 +114,7 @@ class Setting:
 
     @property
     def range(self) -> tuple[float | None, float | None]:
-        """Its lowest and highest value, of which an excluded one is told as well; None: none."""
+        """Its lowest and highest value, even if that is exclusive; None: no limit."""
         told = self.schema
         return (
             told.get("minimum", told.get("exclusiveMinimum")),
@@ -128,11 +128,12 @@ class Setting:
 
 
 def walk(settings: Settings, *, unused: bool = False) -> Iterator[Setting]:
-    """Yield every setting. Those of a section's parts follow the section's own.
+    """Yield every setting. Settings of a section's components follow the section's own.
 
     Args:
-        settings: of a run.
-        unused: those of all other installed parts too. A part that cannot be loaded is left out.
+        settings: settings of a run.
+        unused: also yield those of all other installed components. A component that cannot be
+            loaded is left out.
     """
     for section in type(settings).model_fields:
         yield from _walk(getattr(settings, section), section, True, unused)
@@ -151,7 +152,7 @@ def _walk(section: Section, place: str, used: bool, unused: bool) -> Iterator[Se
         return
     named = section.parts()
     for name in sorted({*named, *(_parts(place) if unused else ())}):
-        with contextlib.suppress(PluginError):  # `reenact plugins` tells the cause
+        with contextlib.suppress(PluginError):  # `reenact plugins` reports the cause
             part = named[name] if name in named else _part(place, name)()
             yield from _walk(part, f"{place}.{name}", used and name in named, unused)
 
@@ -163,7 +164,7 @@ def _declarations(section: type[Section]) -> dict[str, Any]:
 
 
 def change(settings: Settings, section: str, key: str, value: Any) -> None:
-    """Change a setting that is marked live, in place.
+    """Change a live setting in place.
 
     Raises:
         ConfigError: there is no such setting, it is not live, or the value is not allowed.
@@ -197,7 +198,7 @@ def _sections() -> dict[str, type[Section]]:
 
 
 def _parts(section: str) -> list[str]:
-    """Return the names of the parts that have sections of their own in a section."""
+    """Return the names of the components that have settings in a section."""
     return registry.available(GROUP_OF[section]) if section in GROUP_OF else []
 
 
@@ -244,7 +245,7 @@ def _assign(values: dict[str, Any], text: str) -> None:
 
 
 def _with_parts(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return checked values with the sections of parts made into their own classes."""
+    """Return checked values in which components' sections are instances of their classes."""
     made = {section: dict(entries) for section, entries in values.items()}
     for section, entries in made.items():
         for name in entries.keys() & set(_parts(section)):
@@ -256,9 +257,9 @@ def _with_parts(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _told(error: ValidationError, section: str = "") -> str:
-    """Tell the first problem. Where a pattern does not fit, the setting's own words say what does.
+    """Describe the first problem. If a pattern does not match, use the setting's description.
 
-    `section` is what the names in the error lack, with a dot at its end.
+    `section` is the prefix that the names in the error lack, with a trailing dot.
     """
     problem = error.errors()[0]
     if problem["type"] != "string_pattern_mismatch":

@@ -1,7 +1,7 @@
 """The hand-over between two threads: a slot that holds one item.
 
-A longer queue would only add latency: before a renderer that is slower than the camera, every
-place in it delays the picture by one frame and gains no throughput.
+A longer queue would only add latency: if the renderer is slower than the camera, each further
+place delays the picture by one frame and adds no throughput.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Slot(Generic[T]):
         """Hand an item over.
 
         Returns:
-            The item that it replaced and that nobody will take; None if the slot was empty.
+            The item that was replaced and will not be taken; None if the slot was empty.
 
         Raises:
             Closed: the slot was closed or finished.
@@ -75,13 +75,13 @@ class Slot(Generic[T]):
             self._changed.wait_for(lambda: self._closed, duration_s)
 
     def finish(self) -> None:
-        """Accept no more items; the one inside may still be taken."""
+        """Accept no more items; the one in the slot may still be taken."""
         with self._changed:
             self._finished = True
             self._changed.notify_all()
 
     def close(self) -> T | None:
-        """End every wait; return the item inside, which nobody will take."""
+        """End every wait; return the item in the slot, which will not be taken."""
         with self._changed:
             dropped, self._item = self._item, None
             self._finished = self._closed = True

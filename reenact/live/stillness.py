@@ -1,4 +1,4 @@
-"""Shows the last picture again while the target does not move."""
+"""Repeats the last picture while the target does not move."""
 
 from __future__ import annotations
 
@@ -9,25 +9,25 @@ import numpy as np
 from reenact.types import Array, Drive
 
 MAX_SHIFT: Final = 0.1 / 256
-"""How far a landmark may be from where it was drawn, as a share of the crop's side. People who
-speak are never so still from one frame to the next (0 to 1 % of the frames of six training clips);
-a photo of a person before a good camera is in half of them."""
+"""Maximum motion of a landmark since it was drawn, relative to the crop's side, that counts as
+still. People who speak are never this still (0 to 1 % of the frames of six training clips); a photo
+of a person in front of a good camera is in half of the frames."""
 
 _MAX_CHANGE: Final = 0.002
-"""The same for the deviation, iod, and for the weights of emotions."""
+"""The same for the deviation, iod, and for the emotions' weights."""
 
 _SETTLE_S: Final = 0.3
-"""So long a still drive is drawn, for whatever a renderer fades or filters over time."""
+"""A still drive is drawn for this time, so that a renderer's fades and filters can settle."""
 
 _MAX_AGE_S: Final = 1.0
-"""A picture is drawn anew after this time, for whatever else it may depend on."""
+"""After this time a picture is redrawn in any case."""
 
 
 class Stillness:
-    """Tells which drives need not be drawn. One thread calls it.
+    """Decides which drives need not be drawn. One thread calls it.
 
     Args:
-        size_px: side of the crop in whose px the landmarks are.
+        size_px: side of the crop, in whose px the landmarks are.
     """
 
     def __init__(self, size_px: int) -> None:
@@ -40,7 +40,7 @@ class Stillness:
         self._still_s = self._age_s = 0.0
 
     def repeats(self, drive: Drive) -> bool:
-        """Return True if the last picture shows this drive, too; False if it is to be drawn now."""
+        """Return True if the last picture also shows this drive; False if it must be drawn."""
         near = self._drawn is not None and self._is_near(self._drawn, drive)
         self._still_s = self._still_s + drive.dt_s if near else 0.0
         self._age_s += drive.dt_s

@@ -1,5 +1,5 @@
-"""Networks, one architecture a file, and what runs, stores and exports them.
+"""Neural networks, one architecture per file, and code to run, store and export them.
 
-Arrays or tensors come in; arrays or tensors go out.
-Training lives in `reenact.training`; what prepares the inputs lives in `reenact.rendering`.
+Input and output are arrays or tensors. `reenact.training` trains the networks;
+`reenact.rendering` prepares their inputs.
 """

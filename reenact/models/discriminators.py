@@ -11,22 +11,23 @@ from torch.nn.utils.parametrizations import spectral_norm
 from reenact.models.unet import start_small
 
 _STRIDED: Final = 3
-"""Layers of the Markov discriminator that halve the picture: it has 30×30 logits at 256 px."""
+"""Stride-2 layers of the Markov discriminator, which has 30×30 logits at 256 px."""
 
 
 class MarkovDiscriminator(nn.Module):
-    """The Markov discriminator D_I of Fan 2023, eq. 7, and its parent of pix2pix.
+    """The Markov discriminator D_I of Fan 2023, eq. 7, and pix2pix's, from which it derives.
 
     Input layer: 4×4 convolution with stride 2, LeakyReLU (0.2). Down-sampling layers: convolution,
-    spectral normalisation, ReLU, two with stride 2 and one with stride 1. Output layer: one
-    convolution; its sigmoid is in the loss. Table 2 with the widths is missing from the text: they
-    are those of pix2pix's 70×70 discriminator, which also has 30×30 logits at 256 px.
+    spectral normalisation, ReLU; two with stride 2 and one with stride 1. Output layer: one
+    convolution; the sigmoid is part of the loss. Table 2, which gives the widths, is missing from
+    the available text, so the widths are those of pix2pix's 70×70 discriminator, which also has
+    30×30 logits at 256 px.
 
     Args:
-        inputs: channels of the condition and the picture together.
-        width: channels of the input layer; they double to eight times as many.
-        spectral: spectral normalisation (Fan 2023); else batch normalisation (Isola 2017).
-        relu: ReLU (Fan 2023); else LeakyReLU (Isola 2017).
+        inputs: channels of condition and picture together.
+        width: channels of the input layer; they double up to eight times as many.
+        spectral: spectral normalisation (Fan 2023) or, if False, batch normalisation (Isola 2017).
+        relu: ReLU (Fan 2023) or, if False, LeakyReLU (Isola 2017).
     """
 
     def __init__(
@@ -49,7 +50,7 @@ class MarkovDiscriminator(nn.Module):
         """Classify patches.
 
         Args:
-            condition: (N, C, S, S) what the picture was generated from, in -1..1.
+            condition: (N, C, S, S) input of the generator, in -1..1.
             picture: (N, 3, S, S) RGB in -1..1.
 
         Returns:

@@ -1,8 +1,8 @@
-"""`reenact export`: the networks of a generator as files for other programs.
+"""`reenact export`: writes the networks of a generator as files for other programs.
 
-Each renderer that can be exported says of which parts it is made (`RendererSpec.export`); here they
-are written, read back and compared. Their inputs and outputs are described in export.json beside
-them. All operators are in ONNX opset 17, which OpenVINO, ONNX Runtime and TensorRT read.
+Each exportable renderer names the parts it consists of (`RendererSpec.export`). They are written,
+read back and compared with torch. export.json beside them describes their inputs and outputs. All
+operators are in ONNX opset 17, which OpenVINO, ONNX Runtime and TensorRT read.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _OPSET: Final = 17
 _ENDINGS: Final[dict[str, str]] = {"onnx": ".onnx", "openvino": ".xml"}
 
 _MAX_DIFFERENCE: Final = 0.01
-"""Largest difference between the outputs of a file and of torch, for pictures in -1 to 1."""
+"""Maximum difference between the outputs of a file and of torch, for pictures in -1 to 1."""
 
 
 class Exporter(Protocol):
@@ -45,14 +45,14 @@ class Exporter(Protocol):
             folder: output folder; it is created if it is missing.
             kind: file format.
             size_px: side of the pictures that the networks take.
-            weights: file for the renderer; None: its own.
+            weights: weight file for the renderer; None: its own.
 
         Yields:
-            A line for the user after each file.
+            A message for the user after each file.
 
         Raises:
-            ModelError: the weights or a library are missing or unsuitable, or a file that was read
-                back gives other outputs than torch.
+            ModelError: the weights or a library are missing or unsuitable, or a file gives other
+                outputs than torch when read back.
             SinkError: the folder cannot be written.
         """
         ...
@@ -63,11 +63,11 @@ class Part:
     """One network of a generator.
 
     Attributes:
-        name: of its file.
+        name: file name without a suffix.
         module: the network, in evaluation mode.
         inputs: an example of each input by name, in order.
         outputs: names of the outputs, in order.
-        meanings: what each input and output is, by name.
+        meanings: description of each input and output, by name.
     """
 
     name: str
@@ -80,16 +80,16 @@ class Part:
 def write_parts(
     folder: Path, kind: Format, parts: Iterable[Part], facts: Mapping[str, Any]
 ) -> Iterator[str]:
-    """Write the parts of a generator and export.json, as `Exporter` says.
+    """Write the parts of a generator and export.json, see `Exporter`.
 
     Args:
         folder: output folder.
         kind: file format.
         parts: the networks.
-        facts: of the generator, for export.json.
+        facts: properties of the generator for export.json.
 
     Yields:
-        A line for the user after each file.
+        A message for the user after each file.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -108,7 +108,7 @@ def write_parts(
         difference = _difference(part, outputs, path)
         if difference > _MAX_DIFFERENCE:
             raise ModelError(
-                f"{path} differs from the network it was made from by {difference:.3f}; please "
+                f"{path} differs by {difference:.3f} from the network it was made from. Please "
                 "report this with the output of `reenact doctor`."
             )
         networks[path.name] = _described(part, outputs)
@@ -124,12 +124,13 @@ def conditional_exporter(
 ) -> Exporter:
     """Return the exporter of a generator that maps an aligned face and a condition to a face.
 
-    The file keeps the side that the network was trained at.
+    The exported file takes pictures of the size that the network was trained at.
 
     Args:
-        name: of the renderer.
+        name: name of the renderer.
         build: builds the network from the config in its weights; also returns its side, px.
-        conditions: names of the numbers of a vector; none: the condition is a landmark map.
+        conditions: names of the condition vector's elements; empty: the condition is a landmark
+            map.
         shipped: weights that come with the renderer; "": none.
     """
 
@@ -139,7 +140,7 @@ def conditional_exporter(
         del size_px
         if weights is None and not shipped:
             raise NoWeightsError(
-                f"{name} comes without weights: train it, and give the file with --weights."
+                f"{name} has no weights of its own: train it, and name the file with --weights."
             )
         weights = weights or Path(shipped)
         network, side, header = load_built(weights, build, name)
@@ -192,7 +193,7 @@ def _outputs_of(part: Part) -> list[Array]:
 
 
 def _difference(part: Part, outputs: Sequence[Array], path: Path) -> float:
-    """Run the file on the example inputs and return the largest difference from torch."""
+    """Run the file on the example inputs and return the maximum difference from torch."""
     read_back = FileNetwork(path, len(part.inputs), exact=True)(list(part.inputs.values()))
     return max(
         float(np.abs(mine - theirs).max()) for mine, theirs in zip(outputs, read_back, strict=True)

@@ -1,4 +1,4 @@
-"""Makes a torch module fast on this machine: OpenVINO on a CPU, half precision on CUDA.
+"""Compiles a torch module for this machine: OpenVINO on a CPU, half precision on CUDA.
 
 An engine takes and returns NumPy arrays; the picture leaves the device once per frame.
 """
@@ -36,7 +36,7 @@ log = logging.getLogger(__name__)
 Computation = Callable[[], "tuple[torch.Tensor, ...]"]
 
 _WARM_UP_RUNS: Final = 3
-"""Before a graph is recorded, for the libraries that choose and allocate in the first runs."""
+"""Warm-up runs before a graph is recorded: libraries choose and allocate in their first runs."""
 
 
 class Engine(Protocol):
@@ -45,17 +45,17 @@ class Engine(Protocol):
     name: str
 
     def hold(self, name: str, value: Array) -> None:
-        """Keep an input, such as a target's reference, on the device until it is held again."""
+        """Keep an input, such as a target's reference, on the device until it is replaced."""
 
     def __call__(self, inputs: Mapping[str, Array]) -> tuple[Array, ...]:
-        """Run on the held inputs and these, float32, and return all outputs, float32."""
+        """Run on these inputs and the held ones, float32, and return all outputs, float32."""
 
 
 def choose_device(wish: str, engine: str = "auto") -> str:
     """Return "cuda" or "cpu"; OpenVINO always runs on the CPU.
 
     Raises:
-        ModelError: CUDA was asked for and is not available.
+        ModelError: CUDA was requested and is not available.
     """
     if wish == "cpu" or engine == "openvino":
         return "cpu"
@@ -66,14 +66,14 @@ def choose_device(wish: str, engine: str = "auto") -> str:
             return "cuda"
     if wish == "cuda":
         raise ModelError(
-            "CUDA was asked for, but torch sees no GPU; set renderer.device=cpu, or install an "
+            "CUDA was requested, but torch sees no GPU; set renderer.device=cpu, or install an "
             "NVIDIA driver and a CUDA build of torch (see `reenact doctor`)."
         )
     return "cpu"
 
 
 def _may_have_cuda() -> bool:
-    """Return False if CUDA is certainly missing; torch, which knows, takes a second to load."""
+    """Return False if CUDA is certainly missing, without the second that loading torch takes."""
     if version("torch").endswith("+cpu"):
         return False
     try:
@@ -95,14 +95,14 @@ def compile_module(
     """Compile a module for fixed input shapes.
 
     Args:
-        make: builds the module, whose forward takes the inputs in the example's order. It is not
-            called, and torch is not loaded, if an earlier start cached the converted network.
-        example: float32 arrays by input name, of the shapes that will be used.
+        make: builds the module; its forward takes the inputs in the example's order. If an earlier
+            start cached the converted network, it is not called and torch is not loaded.
+        example: float32 arrays by input name, in the shapes that will be used.
         device: "cpu" or "cuda".
         engine: "auto", "torch" or "openvino".
-        threads: CPU threads; 0: as many as are fastest.
-        key: architecture, version, config and `file_digest` of the weights. Modules with equal
-            keys must compute the same, because converted networks are cached by them.
+        threads: CPU threads; 0: the fastest number.
+        key: architecture, version, config and `file_digest` of the weights. Converted networks are
+            cached under it, so modules with equal keys must compute the same.
     """
     if engine == "openvino" or (engine == "auto" and device == "cpu"):
         try:
@@ -118,22 +118,22 @@ def compile_module(
 
 
 def file_digest(path: Path) -> str:
-    """Return what identifies the content of a file."""
+    """Return a digest of a file's content."""
     return hashlib.sha256(path.read_bytes()).hexdigest()[:24]
 
 
 class TorchEngine:
-    """Plain torch: single precision on a CPU; half precision and one graph on CUDA.
+    """Plain torch: single precision on a CPU; half precision and a CUDA graph on CUDA.
 
-    The inputs have a place on the device. A call copies its own into them through page-locked
-    memory, runs, and copies the outputs back; on CUDA all between is one recorded graph.
+    The inputs have fixed memory on the device. A call copies its inputs there through page-locked
+    memory, runs, and copies the outputs back; on CUDA everything in between is one graph.
 
     Args:
-        module: what is run.
+        module: the network.
         example: float32 arrays by input name, in the order of the module's forward; the shapes
             are fixed.
         device: "cpu" or "cuda".
-        threads: CPU threads; 0: torch's own number.
+        threads: CPU threads; 0: torch's default.
         record: makes a function that repeats a computation on the same memory; None: `_recorded`
             on CUDA, the computation itself on a CPU.
     """
@@ -173,7 +173,7 @@ class TorchEngine:
         staged = self._staged[name]
         staged.copy_(self._torch.from_numpy(value))
         self._inputs[name].copy_(staged, non_blocking=True)
-        if self._on_cuda:  # before the staging memory is written again
+        if self._on_cuda:  # before the staging memory is overwritten
             self._torch.cuda.current_stream().synchronize()
 
     def __call__(self, inputs: Mapping[str, Array]) -> tuple[Array, ...]:
@@ -205,7 +205,7 @@ class TorchEngine:
 
 
 def _recorded(compute: Computation) -> Computation:
-    """Record a computation on CUDA as a graph; the result replays it into the same outputs."""
+    """Record a computation as a CUDA graph; the result replays it into the same outputs."""
     import torch
 
     stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
@@ -227,7 +227,7 @@ def _recorded(compute: Computation) -> Computation:
 
 @contextlib.contextmanager
 def _torch_threads(count: int) -> Iterator[None]:
-    """Let torch use this many CPU threads inside the block; 0: leave them as they are."""
+    """Let torch use this many CPU threads inside the block; 0: do not change the number."""
     import torch
 
     before = torch.get_num_threads()
@@ -242,7 +242,7 @@ def _torch_threads(count: int) -> Iterator[None]:
 
 
 class OpenVinoEngine:
-    """OpenVINO on a CPU, in the precision and with the threads that are fastest there."""
+    """OpenVINO on a CPU, with the precision and number of threads that are fastest there."""
 
     def __init__(
         self,
@@ -282,27 +282,27 @@ class OpenVinoEngine:
 
 
 _TRIALS: Final = 12
-"""Runs of each choice; the fastest counts, because other programs slow some of them down."""
+"""Runs of each candidate; the fastest counts, because other programs slow some of them down."""
 
 _NOTABLE: Final = 0.9
-"""A precision replaces float32 if it takes less than this share of its time; half of the threads
-replace all if these take more than this share of theirs, because the tracker needs a core, too."""
+"""A precision replaces float32 if it takes less than this share of its time. Likewise
+all threads must be faster than half of them by this factor, since the tracker needs a core."""
 
 
 _MANY_CORES: Final = 4
-"""With fewer, the network takes all: the tracker needs a sixth of the time."""
+"""With fewer cores the network uses all: the tracker needs a sixth of the time."""
 
 
 def _compile(core: Any, model: Any, threads: int) -> Any:
     """Compile a model with the precision and number of threads that are fastest on this machine.
 
-    Both are measured with the first network and kept beside the cached networks: OpenVINO's own
-    choice, bfloat16 where the processor has it, may be slower than float32.
+    Both are measured with the first network and stored beside the cached networks. OpenVINO's own
+    choice, bfloat16 if the CPU supports it, may be slower than float32.
 
     Args:
-        core: OpenVINO.
+        core: OpenVINO's core.
         model: the network.
-        threads: number of threads that the user wants; 0: the fastest.
+        threads: number of threads that the user set; 0: the fastest.
     """
     import openvino
 
@@ -341,7 +341,7 @@ def _compile(core: Any, model: Any, threads: int) -> Any:
 
 
 def _time(compiled: Any) -> float:
-    """Return the seconds of the fastest of some runs."""
+    """Return the duration of the fastest of several runs, s."""
     request = compiled.create_infer_request()
     took_s = []
     for _ in range(_TRIALS):
@@ -356,11 +356,11 @@ class FileNetwork:
 
     Args:
         path: .onnx, or .xml with its .bin.
-        inputs: number of inputs that it must take.
+        inputs: required number of inputs.
         exact: compute in single precision even if half precision is faster.
 
     Raises:
-        ModelError: the file or OpenVINO is missing, or the network is another one.
+        ModelError: the file or OpenVINO is missing, or the network has another number of inputs.
     """
 
     def __init__(self, path: Path, inputs: int, exact: bool = False) -> None:
@@ -376,7 +376,7 @@ class FileNetwork:
             hints = {"INFERENCE_PRECISION_HINT": "f32"} if exact else {}
             self._compiled = openvino.Core().compile_model(path, "CPU", hints)
         except RuntimeError as error:
-            raise ModelError(f"{path} is not a network that OpenVINO reads.") from error
+            raise ModelError(f"{path} is not a network that OpenVINO can read.") from error
         if len(self._compiled.inputs) != inputs:
             raise ModelError(
                 f"{path} takes {len(self._compiled.inputs)} inputs instead of {inputs}."
@@ -386,7 +386,7 @@ class FileNetwork:
         """Return all outputs, float32.
 
         Raises:
-            ModelError: the inputs' shapes are not the network's.
+            ModelError: the inputs have other shapes than the network's.
         """
         try:
             outputs = self._compiled(list(inputs))
@@ -433,12 +433,12 @@ def save_openvino(module: nn.Module, example: Mapping[str, Array], path: Path) -
 
     Args:
         module: its forward takes the inputs in the example's order.
-        example: float32 arrays by input name, of the shapes that will be used.
-        path: of the .xml file.
+        example: float32 arrays by input name, in the shapes that will be used.
+        path: path of the .xml file.
 
     Raises:
         ModelError: OpenVINO is not installed.
-        SinkError: it cannot be written.
+        SinkError: the file cannot be written.
     """
     try:
         model = _convert(module, example)
@@ -450,7 +450,7 @@ def save_openvino(module: nn.Module, example: Mapping[str, Array], path: Path) -
 
 
 def _save(model: Any, path: Path) -> None:
-    """Write a converted model; the .xml file is written last, as it refers to the other one."""
+    """Write a converted model; the .xml file is written last, because it refers to the .bin."""
     import openvino
 
     with atomic_write(path, parents=True) as partial:
@@ -462,7 +462,7 @@ def _save(model: Any, path: Path) -> None:
 
 
 def _read_cached(path: Path) -> Any | None:
-    """Return the network that an earlier start cached, None if it is missing or damaged."""
+    """Return the network that an earlier start cached; None if it is missing or damaged."""
     import openvino
 
     if not path.is_file():
@@ -475,7 +475,7 @@ def _read_cached(path: Path) -> Any | None:
 
 
 def _write_cached(model: Any, path: Path) -> None:
-    """Cache a converted model for the next start; a cache that cannot be written is no error."""
+    """Cache a converted model for the next start; failure to write is not an error."""
     try:
         _save(model, path)
         _remove_oldest(path.parent, _MAX_CACHE_BYTES)
@@ -484,7 +484,7 @@ def _write_cached(model: Any, path: Path) -> None:
 
 
 def _remove_oldest(folder: Path, limit_bytes: int) -> None:
-    """Remove the oldest converted networks beyond the limit; the newest always stays."""
+    """Remove the oldest converted networks beyond the limit; the newest is always kept."""
     kept = 0
     newest_first = sorted(folder.glob("*.xml"), key=lambda file: -file.stat().st_mtime)
     for number, file in enumerate(newest_first):

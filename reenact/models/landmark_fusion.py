@@ -1,22 +1,22 @@
 """The landmark-fusion autoencoder Φ of Fan 2023, eq. 1: `J = L_t + Φ(L_s, L_t)`.
 
-Two encoders feed one decoder, which yields a deviation. The paper's figure of the network is
-missing, so the sizes are this project's own. It works on face-frame coordinates (pose removed,
-iod), since eq. 1 adds the deviation to the target's landmarks.
+Two encoders feed one decoder, which returns a deviation. The paper's figure of the network is
+missing from the available text, so the sizes are this project's own. Coordinates are in the face
+frame (pose removed, iod), because eq. 1 adds the deviation to the target's landmarks.
 
-A neutral actor gives the target's own neutral by construction: the source is given as the actor's
-neutral n and the deviation d from it, and the decoder's output for d = 0 is subtracted,
+A neutral actor gives exactly the target's neutral. The source is split into the actor's neutral n
+and the deviation d from it, and the decoder's output for d = 0 is subtracted:
 
     Φ(n, d, t) = d + G(E1(n, d), E2(t)) − G(E1(n, 0), E2(t)).
 
-A network that merely learned this would hold it approximately, and a small error at rest is
-visible all the time. The leading d makes training start from plain addition of the deviation,
-because the decoder's last layer is zero at first.
+A network trained towards this property would only approximate it, and a small error at rest is
+always visible. The leading d makes training start from plain addition of the deviation, because the
+decoder's last layer is initialised with zeros.
 
 `reenact.models.fusion_network` computes the same in numpy for the live path.
 
-Beside it stands the network of FReeNet (Zhang 2020), which has the same sum and the same weights of
-its losses, and whose sizes are known. It is measured, and not run live.
+The module also has the network of FReeNet (Zhang 2020) for comparison. It computes the same sum
+with the same loss weights, and its sizes are published. The live path does not use it.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ COORDINATES: Final = 3 * N_LANDMARKS
 
 
 class LandmarkFusion(nn.Module):
-    """See the module's docstring."""
+    """The autoencoder Φ; see the module's docstring."""
 
     canonical: Tensor
 
@@ -66,9 +66,9 @@ class LandmarkFusion(nn.Module):
         """Return the target's (N, 478, 3) deviation.
 
         Args:
-            neutral: (N, 478, 3) the actor's resting shapes.
-            deviation: (N, 478, 3) of the actor from them.
-            target: (N, 478, 3) the target's resting shapes; all in iod, face frame.
+            neutral: (N, 478, 3) resting shapes of the actor.
+            deviation: (N, 478, 3) deviations of the actor from them.
+            target: (N, 478, 3) resting shapes of the target; all in iod, face frame.
         """
         who = SHAPE_SCALE * (neutral.flatten(1) - self.canonical)
         does = DEVIATION_SCALE * deviation.flatten(1)
@@ -91,8 +91,9 @@ class LandmarkFusion(nn.Module):
 class FreenetFusion(nn.Module):
     """Φ as in FReeNet: two encoders of six layers to 512, a decoder 1024, 1024, 512, LeakyReLU .2.
 
-    It sees the acting source alone, so that nothing keeps a resting target at rest but what it
-    learned. FReeNet has 106 landmarks in the picture (212 numbers), here it is all coordinates.
+    The source is the acting face alone, so a resting target stays at rest only as far as the
+    network has learned it. FReeNet has 106 landmarks in the picture plane (212 numbers); this
+    network has all coordinates of 478 landmarks.
     """
 
     canonical: Tensor

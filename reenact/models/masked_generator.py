@@ -1,8 +1,8 @@
 """A generator with a colour and an attention mask, and its critic, conditioned on a vector.
 
-The layers are those of LGP-GAN's global networks (Xia 2021, Tables II and III), taken from
+The layers are those of LGP-GAN's global networks (Xia 2021, Tables II and III), which follow
 StarGAN and GANimation. The generator draws `I = (1 − M) · C + M · I_x` (eq. 1): where the attention
-mask M is 1, the input picture stays.
+mask M is 1, the input picture is unchanged.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from reenact.models.weights import NetworkConfig, builder
 
 
 def check_side(size_px: int) -> None:
-    """Raise ValueError if layers that halve a picture could not halve this side often enough."""
+    """Raise ValueError unless this side is a power of two from 32, so that it can be halved."""
     if size_px < 32 or size_px & (size_px - 1):
-        raise ValueError(f"a side of {size_px} px is no power of two from 32")
+        raise ValueError(f"a side of {size_px} px is not a power of two from 32")
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,14 +29,14 @@ class MaskedConfig(NetworkConfig):
 
     Attributes:
         size_px: S, side of the pictures, a power of two from 32.
-        conditions: K, length of the vector.
+        conditions: K, length of the condition vector.
         width: channels of the first layers.
-        blocks: residual blocks of the generator; the paper has 6, its local generators 3.
-        windowed: the vector's planes fade to the border (ours). Constant ones, as in the papers,
-            are taken off by the instance normalisation wherever no padding is seen, so that the
-            vector only acts from the border inwards and is learned slowly.
+        blocks: residual blocks of the generator; the paper has 6, and 3 in its local generators.
+        windowed: the condition planes fade to the border (ours). Instance normalisation removes
+            constant planes, as in the papers, wherever the padding is out of sight, so that the
+            vector acts only from the border inwards and is learned slowly.
         residual: the colours are a change of the picture (ours), so that a short training need not
-            learn to draw faces first.
+            first learn to draw faces.
     """
 
     size_px: int = 128
@@ -47,12 +47,12 @@ class MaskedConfig(NetworkConfig):
     residual: bool = False
 
     def __post_init__(self) -> None:
-        """Refuse what the critic could not halve."""
+        """Raise ValueError for a side that the critic cannot halve."""
         check_side(self.size_px)
 
 
 def encoder_decoder(inputs: int, width: int, blocks: Iterable[nn.Module]) -> nn.Sequential:
-    """Return the layers of Table II before its heads; the blocks have 4 × width channels."""
+    """Return the layers of Table II up to the heads; the blocks have 4 × width channels."""
     return nn.Sequential(
         *_normed(nn.Conv2d(inputs, width, 7, 1, 3, bias=False)),
         *_normed(nn.Conv2d(width, 2 * width, 4, 2, 1, bias=False)),
@@ -64,7 +64,7 @@ def encoder_decoder(inputs: int, width: int, blocks: Iterable[nn.Module]) -> nn.
 
 
 def colour_head(width: int, residual: bool) -> nn.Sequential:
-    """Return the head for colours; one for changes of the picture begins with none."""
+    """Return the colour head; a residual one is initialised to change nothing."""
     layer = nn.Conv2d(width, 3, 7, 1, 3, bias=False)
     if residual:
         nn.init.zeros_(layer.weight)
@@ -72,7 +72,7 @@ def colour_head(width: int, residual: bool) -> nn.Sequential:
 
 
 class MaskedGenerator(nn.Module):
-    """Changes a picture as a vector says (Table II); the local generators have 3 blocks."""
+    """Changes a picture according to a vector (Table II); local generators have 3 blocks."""
 
     def __init__(self, config: MaskedConfig) -> None:
         super().__init__()
@@ -87,7 +87,7 @@ class MaskedGenerator(nn.Module):
         """Return the colours C (N, 3, H, W) in -1..1 and the attention M (N, 1, H, W) in 0..1.
 
         Args:
-            picture: (N, 3, H, W) in -1..1, sides divisible by 4.
+            picture: (N, 3, H, W) RGB in -1..1, sides divisible by 4.
             condition: (N, K).
         """
         features = self.body(with_planes(picture, condition, self.config.windowed))
@@ -104,12 +104,12 @@ build_masked = builder(MaskedConfig, MaskedGenerator)
 
 
 class PlainGenerator(nn.Module):
-    """The same layers without a mask: the whole picture is drawn anew.
+    """The same layers without a mask: the whole picture is redrawn.
 
     Args:
-        conditions: K, length of the vector.
+        conditions: K, length of the condition vector.
         width: channels of the first layers.
-        blocks: between encoder and decoder, of 4 × width channels.
+        blocks: the layers between encoder and decoder, of 4 × width channels.
         windowed, residual: see `MaskedConfig`.
     """
 
@@ -133,18 +133,18 @@ class PlainGenerator(nn.Module):
 
 
 def coloured(picture: Tensor, colour: Tensor, residual: bool) -> Tensor:
-    """Return colours, or what they change in a picture."""
+    """Return the colours, added to the picture if they are residual."""
     return (picture + colour).clamp(-1, 1) if residual else colour
 
 
 def with_planes(picture: Tensor, condition: Tensor, windowed: bool = False) -> Tensor:
-    """Return pictures (N, 3, H, W) with a plane for each number of the vector, (N, 3 + K, H, W)."""
+    """Return pictures (N, 3, H, W) with a plane for each vector element, (N, 3 + K, H, W)."""
     planes = condition[:, :, None, None].expand(-1, -1, *picture.shape[2:])
     return torch.cat([picture, planes * window(picture) if windowed else planes], dim=1)
 
 
 def window(picture: Tensor) -> Tensor:
-    """Return a Hann window (H, W) of pictures (N, 3, H, W): 1 in the middle, 0 at the border."""
+    """Return a Hann window (H, W) for pictures (N, 3, H, W): 1 in the middle, 0 at the border."""
     down, across = (
         torch.hann_window(side, periodic=False, device=picture.device, dtype=picture.dtype)
         for side in picture.shape[2:]
@@ -166,14 +166,14 @@ def halving(widths: Sequence[int], slope: float = 0.01) -> list[nn.Module]:
 
 
 class ConditionCritic(nn.Module):
-    """Judges patches of a picture, and reads the vector off it (Table III).
+    """Scores patches of a picture, and predicts its condition vector (Table III).
 
     Args:
         shape: (h, w) of the pictures, px.
         conditions: K, length of the vector.
-        width: channels of the first layer; each of the others doubles them.
-        depth: layers that halve the picture; the paper has 6 for a face, 4 for a region. Small
-            pictures get fewer.
+        width: channels of the first layer; each further layer doubles them.
+        depth: number of stride-2 layers; the paper has 6 for a face, 4 for a region. Small pictures
+            get fewer.
     """
 
     def __init__(
@@ -194,9 +194,9 @@ class ConditionCritic(nn.Module):
 
 
 def gradient_penalty(score: Callable[[Tensor], Tensor], real: Tensor, generated: Tensor) -> Tensor:
-    """Return the mean of (‖∇D(x̂)‖₂ − 1)² on the lines between examples (Gulrajani 2017).
+    """Return the mean of (‖∇D(x̂)‖₂ − 1)² on lines between examples (Gulrajani 2017).
 
-    `score` is D. The first axis of the examples counts them.
+    `score` is D. The first axis of the examples is the batch.
     """
     count = (len(real), *(1,) * (real.ndim - 1))
     share = torch.rand(count, device=real.device, dtype=real.dtype)

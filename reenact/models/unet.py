@@ -1,23 +1,23 @@
 """The expression transfer network Ω of Fan 2023, eq. 2 and Table 1: a modified U-net.
 
-`I = Ω(J, P_t)`: from the target's picture and the fused landmark map it generates the target's
-picture with that expression. All kernels are 4×4, there is no pooling, up-sampling is by transposed
-convolutions, and the output layer is Tanh without normalisation.
+`I = Ω(J, P_t)` maps the target's picture and the fused landmark map to the target's picture with
+that expression. All kernels are 4×4, there is no pooling, up-sampling uses transposed convolutions,
+and the output layer is Tanh without normalisation.
 
 Choices where the paper is silent or contradicts itself:
 
-- A down-sampling layer is LeakyReLU (0.2), convolution with stride 2, batch normalisation; an
-  up-sampling layer ReLU, transposed convolution with stride 2, batch normalisation. The very
+- A down-sampling layer is LeakyReLU (0.2), convolution with stride 2, batch normalisation. An
+  up-sampling layer is ReLU, transposed convolution with stride 2, batch normalisation. The very
   first layer is the convolution alone, as in DCGAN and pix2pix, which the paper follows: an
-  activation would cut the picture itself.
+  activation would clip the picture itself.
 - The bottleneck keeps (2, 2, 512) and has a LeakyReLU *and* a ReLU. It is read as pix2pix's
   innermost block: LeakyReLU, convolution to 1×1, ReLU, transposed convolution back, batch
   normalisation.
-- Every up-sampling layer and the output layer see the down-sampling layer of the same size beside
-  the layer below (skip connections).
-- At other sizes than 256 as many layers of 512 channels are left out, or added, as halvings are.
+- Every up-sampling layer and the output layer also get the down-sampling layer of the same size
+  (skip connections).
+- For sizes other than 256, layers of 512 channels are removed or added, one for each halving.
 
-With 256 px it has 54.4 million weights.
+At 256 px it has 54.4 million weights.
 """
 
 from __future__ import annotations
@@ -45,11 +45,11 @@ class UNetConfig(NetworkConfig):
     Attributes:
         size_px: side of the pictures, a power of two from 32 to 1024.
         width: channels of the first layer; they double with each halving.
-        most: channels at most.
-        dropout: share of the values dropped after the first three up-sampling layers while
-            training (pix2pix's noise); Fan 2023 has none.
-        residual: the network draws a change of the picture and begins with none (ours), so that a
-            short training need not learn to draw faces first.
+        most: maximum number of channels.
+        dropout: dropout rate after the first three up-sampling layers during training (pix2pix's
+            noise); Fan 2023 has none.
+        residual: the network draws a change of the picture and initially changes nothing (ours),
+            so that a short training need not first learn to draw faces.
 
     Raises:
         ValueError: a size is not allowed.
@@ -65,18 +65,21 @@ class UNetConfig(NetworkConfig):
         if self.size_px not in (32, 64, 128, 256, 512, 1024):
             raise ValueError(f"size_px must be a power of two from 32 to 1024, not {self.size_px}")
         if not 0 < self.width <= self.most <= _MAX_WIDTH:
-            raise ValueError(f"widths must go up to {_MAX_WIDTH}, not {self.most}")
+            raise ValueError(
+                f"width {self.width} and most {self.most}: width must be positive and at most "
+                f"`most`, and that at most {_MAX_WIDTH}"
+            )
         if not 0 <= self.dropout < 1:
             raise ValueError(f"dropout must be a share below 1, not {self.dropout}")
 
     def channels(self) -> list[int]:
-        """Return the channels of the down-sampling layers: 64, 128, 256, 512, … at sizes to 2."""
+        """Return the channels of the down-sampling layers: 64, 128, 256, 512, … down to 2 px."""
         halvings = self.size_px.bit_length() - 2
         return [min(self.width << level, self.most) for level in range(halvings)]
 
 
 class UNet(nn.Module):
-    """See the module's docstring."""
+    """The network Ω; see the module's docstring."""
 
     def __init__(self, config: UNetConfig | None = None) -> None:
         super().__init__()
@@ -111,7 +114,7 @@ class UNet(nn.Module):
 
         Args:
             picture: (N, 3, S, S) the target P_t, RGB in -1..1.
-            landmarks: (N, 1, S, S) the landmark map J of the wanted expression, in -1..1.
+            landmarks: (N, 1, S, S) the landmark map J of the requested expression, in -1..1.
 
         Returns:
             (N, 3, S, S) RGB in -1..1.
@@ -132,7 +135,7 @@ build = builder(UNetConfig, UNet)
 
 
 def start_small(module: nn.Module) -> None:
-    """Draw a layer's weights from N(0, 0.02), as DCGAN and pix2pix do; for `Module.apply`."""
+    """Initialise a layer from N(0, 0.02), as DCGAN and pix2pix do; for `Module.apply`."""
     if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
         nn.init.normal_(module.weight, 0.0, 0.02)
         if module.bias is not None:

@@ -1,8 +1,8 @@
-"""The live generator's network: it repairs a moved person laid over a static background.
+"""The live generator's network: it repairs a warped person composited over a static background.
 
-`rendering.layers` moves the person of the photo by the mesh's flow and lays it over the background
-at rest. In a box around the face a U-net then adds a residual picture: eyelids, lips, disoccluded
-cheek. Parents: the U-net of Fan 2023, eq. 2 and Table 1, the landmark flow of
+`rendering.layers` warps the person of the photo by the mesh's flow and composites it over the
+static background. In a box around the face a U-net then adds a residual picture: eyelids, lips,
+disoccluded cheek. The design follows the U-net of Fan 2023, eq. 2 and Table 1, the landmark flow of
 MobilePortrait, and layered video models.
 """
 
@@ -25,12 +25,12 @@ from reenact.models.warp_unet_inputs import (
 )
 
 _COARSE: Final = 8
-"""Outside the face and on teeth that the photo shows, the repair is a low-pass of this width, px.
-It corrects colours and seams there; in detail it would add the mean of all hair and of all teeth,
-which is a smear."""
+"""Outside the face, and on teeth that the photo shows, the residual is a low-pass of this width,
+px. It corrects colours and seams there. Its detail would be the mean of all hair and all teeth,
+which is blurred."""
 
 _FADE_PX: Final = 16
-"""Width of the edge of the repair's box in which the repair fades."""
+"""Width of the margin of the repair box in which the residual fades out."""
 
 
 class _Block(nn.Sequential):
@@ -45,10 +45,10 @@ class _Block(nn.Sequential):
 
 
 class _Join(_Block):
-    """A block of a 1×1 convolution over maps of several sizes, brought to one and put side by side.
+    """A 1×1 block over maps of several sizes, which are brought to one and concatenated.
 
-    Each map has a convolution of its own before it is brought to the size, which gives the same
-    sum: to put them side by side first takes longer than to convolve them.
+    Each map has its own convolution before it is resized, and the results are added. That equals a
+    convolution of the concatenated maps, but concatenation would take longer than the convolutions.
     """
 
     def __init__(self, inputs: int, outputs: int) -> None:
@@ -106,8 +106,9 @@ class _UNet(nn.Module):
 class WarpUNet(nn.Module):
     """The generator: `forward(layered, maps)` returns the residual (N, 3, B, B), about -1..1.
 
-    It is added to the layers. It is coarse outside the face and in a mouth that the photo shows,
-    nothing in one that is drawn (`rendering.mouth_interior`), and fades at the edges of the box.
+    The residual is added to the layers. It is low-pass filtered outside the face and in a mouth
+    that the photo shows, zero in a drawn mouth (`rendering.mouth_interior`), and fades out at the
+    edges of the box.
 
     Args of `forward`:
         layered: (N, 3, B, B) RGB in -1..1, the box of the layers that `rendering.layers` composes.
@@ -125,7 +126,7 @@ class WarpUNet(nn.Module):
         nn.init.zeros_(self.picture_head.bias)
 
     def forward(self, layered: Tensor, maps: Tensor) -> Tensor:
-        """See the class."""
+        """Return the residual; see the class's docstring."""
         face, mouth, unseen = (
             maps[:, channel, None]
             for channel in (MapChannel.SKIN, MapChannel.MOUTH, MapChannel.UNSEEN_MOUTH)
@@ -139,14 +140,14 @@ class WarpUNet(nn.Module):
 
 
 def _fade(box: Tensor) -> Tensor:
-    """Return (H, H) weights, 0 at the edges of a box (N, C, H, H), 1 inside."""
+    """Return (H, H) weights for a box (N, C, H, H): 0 at the edges, 1 inside."""
     place = torch.arange(box.shape[-1], device=box.device) + 0.5
     edge = torch.clip(torch.minimum(place, place.flip(0)) / _FADE_PX, 0, 1)
     return edge[:, None] * edge
 
 
 def _enlarged(x: Tensor, factor: int) -> Tensor:
-    """Enlarge (N, C, S, S) bilinearly by two small products, in half of `interpolate`'s time."""
+    """Upsample (N, C, S, S) bilinearly by two small products, in half of `interpolate`'s time."""
     eye = torch.eye(x.shape[-1], device=x.device)[None]
     rows = F.interpolate(eye, scale_factor=float(factor), mode="linear", align_corners=False)[0].T
     with torch.autocast(x.device.type, enabled=False):

@@ -1,7 +1,7 @@
 """The network of `warp_unet` for `reenact export`.
 
-`rendering.layers` composes the picture that it repairs, and adds what it returns; the network is
-the same for every size of the output.
+`rendering.layers` composes the picture that the network repairs, and adds the network's output. The
+network is the same for every output size.
 """
 
 from __future__ import annotations

@@ -16,11 +16,11 @@ SHIPPED_WEIGHTS: Final = "warp_unet.safetensors"
 """File name of the weights in the package's assets."""
 
 VERSION: Final = 15
-"""Part of the key under which converted networks are cached. Increase it whenever the code of
-`models.warp_unet` changes what a network computes."""
+"""Part of the key under which converted networks are cached. Increase it whenever a change of
+`models.warp_unet` changes the network's output."""
 
 NETWORK_PX: Final = 256
-"""Side of the usual crop in the network's px, whatever the size of the output."""
+"""Side of the usual crop in the network's px, for every output size."""
 
 STEM: Final = 4
 """The network works on pictures unshuffled by this factor."""
@@ -29,7 +29,7 @@ MAP_STEM: Final = 2
 """The maps have half the picture's resolution."""
 
 MAP_BLOCK: Final = 8
-"""So many cells of the maps are a whole number of px in every size."""
+"""This many cells of the maps are a whole number of px in every output size."""
 
 REPAIR_CELLS: Final = 40
 """Side, in cells of `STEM` px, of the box around the driven face that the network repairs."""
@@ -54,7 +54,7 @@ class MapChannel(IntEnum):
     UNSEEN_MOUTH = 9
     """Inside of the mouth that the reference does not show, 0 to 1."""
     SHUT = 10
-    """Coverage, 0 to 1, by lids and lips that have shut over what the reference shows of eyes and
+    """Coverage, 0 to 1, by lids and lips that have closed over what the reference shows of eyes and
     mouth."""
 
 
@@ -65,7 +65,7 @@ MAP_CHANNELS: Final = len(MapChannel)
 
 
 def network_side(extent: float) -> int:
-    """Return the side, in the network's px, of a crop of `Target.extent`."""
+    """Return the side, in the network's px, of a crop with this `Target.extent`."""
     step = MAP_STEM * MAP_BLOCK
     return step * round(NETWORK_PX * extent / step)
 
@@ -83,7 +83,7 @@ class WarpUNetConfig:
 
     @classmethod
     def from_json(cls, text: str) -> WarpUNetConfig:
-        """Read the JSON of `dataclasses.asdict`; raises ValueError or TypeError if it is not."""
+        """Read the JSON of `dataclasses.asdict`; raises ValueError or TypeError if invalid."""
         return cls(**{name: tuple(value) for name, value in json.loads(text).items()})
 
 
@@ -103,6 +103,6 @@ def read_config(path: Path) -> WarpUNetConfig:
 
 
 def input_shapes() -> dict[str, tuple[int, int, int, int]]:
-    """Return the shapes of the inputs of `WarpUNet.forward` for one picture, by name, in order."""
+    """Return the input shapes of `WarpUNet.forward` for one picture, by name, in order."""
     side, cells = REPAIR_CELLS * STEM, REPAIR_CELLS * STEM // MAP_STEM
     return {"layered": (1, 3, side, side), "maps": (1, MAP_CHANNELS, cells, cells)}

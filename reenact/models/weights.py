@@ -15,14 +15,14 @@ from reenact.errors import ModelError
 from reenact.storage import atomic_write
 from reenact.types import Array
 
-if TYPE_CHECKING:  # loading torch takes a second and 170 MB, which most runs do without
+if TYPE_CHECKING:  # loading torch takes a second and 170 MB, which most runs avoid
     from torch import Tensor, nn
     from typing_extensions import Self
 
 
 @dataclass(frozen=True, slots=True)
 class NetworkConfig:
-    """Sizes of a network that draws pictures, which its weight files keep as text.
+    """Sizes of a picture generator, stored as text in its weight files.
 
     Attributes:
         size_px: side of the pictures.
@@ -31,12 +31,12 @@ class NetworkConfig:
     size_px: int
 
     def to_json(self) -> str:
-        """Return the text that a weight file keeps."""
+        """Return the text for a weight file."""
         return json.dumps(asdict(self))
 
     @classmethod
     def from_json(cls, text: str) -> Self:
-        """Read such a text. Raises ValueError or TypeError if it does not fit."""
+        """Read such a text. Raises ValueError or TypeError if it is invalid."""
         return cls(**json.loads(text))
 
 
@@ -47,10 +47,10 @@ Network = TypeVar("Network", bound="nn.Module")
 def builder(
     config: type[Config], network: Callable[[Config], Network]
 ) -> Callable[[str], tuple[Network, int]]:
-    """Return the function that builds a network from the config text of a weight file.
+    """Return a function that builds a network from the config text of a weight file.
 
-    It also returns the side of the pictures, and raises ValueError or TypeError if the text does
-    not fit.
+    The function also returns the side of the pictures. It raises ValueError or TypeError if the
+    text is invalid.
     """
 
     def build(text: str) -> tuple[Network, int]:
@@ -61,7 +61,7 @@ def builder(
 
 
 def save_model(path: Path, state: Mapping[str, Tensor], facts: Mapping[str, str]) -> None:
-    """Write weights as float16 with a header of text fields, whole or not at all.
+    """Write weights as float16 with a header of text fields, atomically.
 
     Raises:
         ModelError: the file cannot be written.
@@ -129,7 +129,7 @@ def load_model(path: Path, network: nn.Module, architecture: str) -> dict[str, s
 def load_built(
     path: Path, build: Callable[[str], tuple[Network, int]], architecture: str
 ) -> tuple[Network, int, dict[str, str]]:
-    """Build a network by the config in the header of its weights, see `builder`, and load these.
+    """Build a network by the config in the header of its weights, see `builder`, and load them.
 
     Returns:
         The network for inference, the side of its pictures in px, and the header.

@@ -1,5 +1,5 @@
-"""The control panel: a page on the loopback address, and the API behind it.
+"""The control panel: a web page on the loopback address, and its API.
 
-A browser's requests come in; calls of `live.controls.Controls` go out. `server` runs in a thread
-with a loop of its own, so that a session goes on whatever happens here.
+It translates a browser's requests into calls of `live.controls.Controls`. `server` runs in its own
+thread with its own event loop, so that a failure of the panel does not end the session.
 """

@@ -45,10 +45,10 @@ def make_app(
     """Return the application.
 
     Args:
-        studio: what the panel is about.
-        token: see `Guard`, as are the others.
-        hosts: the names that this machine may be called by.
-        secure: the panel is served by TLS.
+        studio: state and functions of the panel.
+        token: see `Guard`.
+        hosts: see `Guard`.
+        secure: see `Guard`.
     """
     guard = Middleware(Guard, token=token, hosts=tuple(hosts), secure=secure)
     return Starlette(routes=routes(studio), middleware=[guard])
@@ -82,14 +82,14 @@ def routes(studio: Studio) -> list[BaseRoute]:
 
 
 def _answering(answer: Answer) -> Answer:
-    """Turn the errors of an answer into sentences for the page."""
+    """Turn the exceptions of an endpoint into messages for the page."""
 
     async def answered(request: Request) -> Response:
         try:
             return await answer(request)
         except TooLargeError as error:
             return _refused(str(error), 413)
-        except ClientDisconnect:  # nobody waits for an answer
+        except ClientDisconnect:  # nobody waits for the answer
             return Response(status_code=400)
         except ReenactError as error:
             return _refused(str(error))
@@ -114,7 +114,7 @@ def _called(endpoint: Endpoint, studio: Studio) -> Answer:
                 problem = error.errors()[0]
                 place = ".".join(str(part) for part in problem["loc"])
                 return _refused(f"{place}: {problem['msg']}.")
-            except (ValueError, RecursionError):  # the latter of brackets without end
+            except (ValueError, RecursionError):  # RecursionError: nested too deeply
                 return _refused("The body is not JSON.")
         value = await run_in_threadpool(endpoint.call, studio, request.path_params, body)
         return JSONResponse({"value": value})
@@ -127,7 +127,7 @@ async def _json(request: Request) -> Any:
     async for chunk in request.stream():
         content += chunk
         if len(content) > MAX_JSON_BYTES:
-            raise TooLargeError("The body has more than a megabyte.")
+            raise TooLargeError("The body is larger than a megabyte.")
     return json.loads(content or b"{}")
 
 
@@ -155,7 +155,7 @@ def _training(studio: Studio) -> Answer:
     async def answer(request: Request) -> Response:
         path = studio.gallery.training_preview(request.path_params["name"])
         if path is None:
-            return _refused("There is no picture of a training yet.", 404)
+            return _refused("There is no preview of a training yet.", 404)
         return FileResponse(path, media_type="image/png")
 
     return answer

@@ -1,6 +1,6 @@
-"""What the API can do: each endpoint with its path, its body and what it calls.
+"""The endpoints of the API, each with its path, its body and the function it calls.
 
-The routes, the OpenAPI document and the security tests are all made from this one table.
+The routes, the OpenAPI document and the security tests are all generated from this table.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def _shown(name: str) -> str:
 
 
 class Body(BaseModel):
-    """What a request holds; unknown names are refused."""
+    """The content of a request; unknown keys are rejected."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -35,18 +35,18 @@ class StartBody(Body):
     """A session to start."""
 
     source: str = Field(max_length=500, description="such as webcam:0")
-    target: str = Field(max_length=100, description="the name of a target")
+    target: str = Field(max_length=100, description="name of a target")
     outputs: list[str] = Field(default=[], max_length=16, description="such as camera")
 
 
 class NameBody(Body):
     """A name."""
 
-    name: str = Field(max_length=100, description="of a target")
+    name: str = Field(max_length=100, description="name of a target")
 
 
 class SourceBody(Body):
-    """A source to look at; empty for none."""
+    """A source to preview; empty for none."""
 
     source: str = Field(max_length=500, description="such as webcam:0; empty: none")
 
@@ -55,36 +55,36 @@ class OutputBody(Body):
     """An output, and whether it is on."""
 
     output: str = Field(max_length=500, description="such as camera")
-    on: bool = Field(description="whether it gets the picture")
+    on: bool = Field(description="whether it gets pictures")
 
 
 class ShowBody(Body):
     """What is shown."""
 
     show: Literal["live", "rest", "frozen"] = Field(
-        description="live: the target moves; rest: it rests at once; frozen: the picture stays"
+        description="live: the target follows; rest: it is shown at rest; frozen: the picture stays"
     )
 
 
 class CreateBody(Body):
     """A target to make."""
 
-    name: str = Field(max_length=100, description="of the new target")
-    uploads: list[str] = Field(max_length=32, description="what POST /api/uploads answered")
-    consent: Literal[True] = Field(description="the face may be used")
+    name: str = Field(max_length=100, description="name of the new target")
+    uploads: list[str] = Field(max_length=32, description="identifiers from POST /api/uploads")
+    consent: Literal[True] = Field(description="the user confirms that the face may be used")
 
 
 class ImportBody(Body):
-    """A target that was exported."""
+    """An exported target."""
 
-    upload: str = Field(max_length=100, description="what POST /api/uploads answered")
-    name: str | None = Field(None, max_length=100, description="to store it under")
+    upload: str = Field(max_length=100, description="identifier from POST /api/uploads")
+    name: str | None = Field(None, max_length=100, description="name to store it under")
 
 
 class TrainBody(Body):
     """A training."""
 
-    minutes: float = Field(10, gt=0, le=240, description="how long it may take")
+    minutes: float = Field(10, gt=0, le=240, description="maximum duration")
 
 
 class ActBody(Body):
@@ -107,7 +107,7 @@ class PresetBody(Body):
     """A preset to store."""
 
     toml: str | None = Field(
-        None, max_length=100_000, description="its text; none: the present settings"
+        None, max_length=100_000, description="TOML text; null: the current settings"
     )
 
 
@@ -115,7 +115,7 @@ class RecordBody(Body):
     """A recording to start."""
 
     microphone: str | None = Field(
-        None, max_length=200, description="to record as well; empty: the usual one; null: none"
+        None, max_length=200, description="microphone to record; empty: the default one; null: none"
     )
 
 
@@ -128,14 +128,14 @@ Call = Callable[[Studio, Mapping[str, str], Any], Any]
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """One thing that the API can do.
+    """One function of the API.
 
     Attributes:
-        method: of HTTP.
-        path: with names in braces, which become the second argument of `call`.
-        summary: one line for the document.
-        call: gets the studio, the names in the path, and the body; its result becomes JSON.
-        body: what the request holds; None for GET.
+        method: HTTP method.
+        path: may contain names in braces; their values are the second argument of `call`.
+        summary: one line for the OpenAPI document.
+        call: receives the studio, the values in the path, and the body; its result becomes JSON.
+        body: content of the request; None for GET.
     """
 
     method: str
@@ -155,7 +155,7 @@ def _set_show(studio: Studio, body: ShowBody) -> None:
 
 
 def _outputs() -> list[dict[str, Any]]:
-    """Describe the outputs that a switch can turn on."""
+    """Describe the outputs that can be switched on."""
     found = []
     for name in registry.available("sinks"):
         spec = registry.load("sinks", name)
@@ -168,7 +168,7 @@ def _outputs() -> list[dict[str, Any]]:
 def _stop_job(studio: Studio, number: str) -> None:
     job = studio.jobs.get(int(number)) if number.isdecimal() else None
     if job is None:
-        raise TargetError("That work has ended.")
+        raise TargetError("That job has ended.")
     job.stop_wanted.set()
 
 
@@ -190,7 +190,7 @@ def _started(studio: Studio, body: StartBody) -> None:
 ENDPOINTS: Final = (
     Endpoint("GET", "/api/state", "Everything that the page shows", lambda s, p, b: s.state()),
     Endpoint("GET", "/api/sources", "The cameras", lambda s, p, b: s.sources()),
-    Endpoint("GET", "/api/outputs", "What can be switched on", lambda s, p, b: _outputs()),
+    Endpoint("GET", "/api/outputs", "Available outputs", lambda s, p, b: _outputs()),
     Endpoint("GET", "/api/targets", "The targets", lambda s, p, b: s.gallery.list()),
     Endpoint("GET", "/api/settings", "All settings", lambda s, p, b: widgets(s.settings())),
     Endpoint("GET", "/api/presets", "The presets", lambda s, p, b: preset_names()),
@@ -199,7 +199,7 @@ ENDPOINTS: Final = (
     Endpoint(
         "POST",
         "/api/watch",
-        "Look at a camera before the start",
+        "Preview a camera before the start",
         lambda s, p, b: s.watch_source(b.source),
         SourceBody,
     ),
@@ -213,38 +213,38 @@ ENDPOINTS: Final = (
     Endpoint(
         "POST",
         "/api/act",
-        "What a key or a button does; answers with a sentence",
+        "Perform an action of a key or button; returns a message",
         lambda s, p, b: act(s.running(), b.do),
         ActBody,
     ),
     Endpoint(
-        "POST", "/api/show", "Move, rest or freeze", lambda s, p, b: _set_show(s, b), ShowBody
+        "POST", "/api/show", "Follow, rest or freeze", lambda s, p, b: _set_show(s, b), ShowBody
     ),
     Endpoint(
         "POST",
         "/api/neutral",
-        "Take the actor's present face as the neutral one",
+        "Take the actor's current face as the neutral face",
         lambda s, p, b: s.running().set_neutral(),
         NoBody,
     ),
     Endpoint(
         "DELETE",
         "/api/neutral",
-        "Return to the neutral before",
+        "Restore the previous neutral face",
         lambda s, p, b: s.running().undo_neutral(),
         NoBody,
     ),
     Endpoint(
         "POST",
         "/api/motion",
-        "Play a motion of its driver",
+        "Play the emotion's motion once",
         lambda s, p, b: s.running().play_motion(),
         NoBody,
     ),
     Endpoint(
         "PATCH",
         "/api/settings",
-        "Change settings; answers with those that wait for the next start",
+        "Change settings; returns those that take effect at the next start",
         lambda s, p, b: s.update(b.values),
         SettingsBody,
     ),
@@ -258,35 +258,35 @@ ENDPOINTS: Final = (
     Endpoint(
         "POST",
         "/api/recording",
-        "Start a recording; answers with its file",
+        "Start a recording; returns its file",
         lambda s, p, b: str(s.running().start_recording(microphone=b.microphone)),
         RecordBody,
     ),
     Endpoint(
         "DELETE",
         "/api/recording",
-        "Finish the recording; answers with its file",
+        "Finish the recording; returns its file",
         lambda s, p, b: str(s.running().stop_recording()),
         NoBody,
     ),
     Endpoint(
         "POST",
         "/api/obs-sound",
-        "Delay the microphones of OBS by what the picture is late",
+        "Delay the microphones of OBS by the delay of the picture",
         lambda s, p, b: s.running().delay_obs_sound(),
         NoBody,
     ),
     Endpoint(
         "PUT",
         "/api/presets/{name}",
-        "Store the present settings, or those of a file, as a preset",
+        "Store the current settings, or those of a file, as a preset",
         lambda s, p, b: _save_preset(s, p["name"], b.toml),
         PresetBody,
     ),
     Endpoint(
         "POST",
         "/api/presets/{name}",
-        "Use a preset",
+        "Apply a preset",
         lambda s, p, b: s.load_preset(p["name"]),
         NoBody,
     ),
@@ -300,14 +300,14 @@ ENDPOINTS: Final = (
     Endpoint(
         "POST",
         "/api/targets",
-        "Make a target of files that were sent; answers with the number of the work",
+        "Make a target of uploaded files; returns the number of the job",
         lambda s, p, b: s.gallery.create(b.name, b.uploads).number,
         CreateBody,
     ),
     Endpoint(
         "POST",
         "/api/import",
-        "Store a target that was exported; answers with its name",
+        "Store an exported target; returns its name",
         lambda s, p, b: s.gallery.import_file(b.upload, b.name),
         ImportBody,
     ),
@@ -328,21 +328,21 @@ ENDPOINTS: Final = (
     Endpoint(
         "POST",
         "/api/targets/{name}/restore",
-        "Bring a removed target back",
+        "Restore a removed target",
         lambda s, p, b: s.gallery.restore(p["name"]),
         NoBody,
     ),
     Endpoint(
         "POST",
         "/api/targets/{name}/train",
-        "Train a target on its own video; answers with the number of the work",
+        "Train a target on its own video; returns the number of the job",
         lambda s, p, b: s.gallery.train(p["name"], b.minutes).number,
         TrainBody,
     ),
     Endpoint(
         "DELETE",
         "/api/jobs/{number}",
-        "End a work early; a training keeps its best state",
+        "End a job early; a training keeps its best state",
         lambda s, p, b: _stop_job(s, p["number"]),
         NoBody,
     ),

@@ -1,4 +1,4 @@
-"""The targets as the page shows them: pictures, making, renaming, removing with a way back."""
+"""The targets on the page: pictures, creating, renaming, removing with undo, training."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ class Gallery:
 
     Args:
         store: the stored targets.
-        jobs: runs what takes long.
-        uploads: the files that a page has sent.
+        jobs: runs long operations.
+        uploads: the uploaded files.
 
     Attributes:
         store: the stored targets.
-        changes: grows with every change, so that a page knows when to look again.
+        changes: counter that increases with every change, so that a page knows when to reload.
     """
 
     def __init__(self, store: TargetStore, jobs: Jobs, uploads: Uploads) -> None:
@@ -68,14 +68,14 @@ class Gallery:
         return small_jpeg(read_image(self.store.folder_of(name) / "reference_0.png"), PICTURE_PX)
 
     def create(self, name: str, uploads: Sequence[str]) -> Job:
-        """Start making a target of files that were sent. The user has said that it is allowed.
+        """Start making a target of uploaded files. The user has confirmed that it is allowed.
 
         Raises:
             TargetError: the name is not allowed or taken, or a file is unknown.
         """
         self.store.check_free(name)
         if self._jobs.running("create", name) is not None:
-            raise TargetError(f"{name} is being made already.")
+            raise TargetError(f"{name} is already being made.")
         paths = self._uploads.paths(uploads)
 
         def work(job: Job) -> str:
@@ -96,7 +96,7 @@ class Gallery:
             with closing(still_tracker()) as tracker:
                 notes = {"consent": "confirmed in the panel"}
                 target = create_target(name, paths, tracker, metadata=notes, footage=footage)
-            job.step, job.progress = "Choosing what draws it best", 0.5
+            job.step, job.progress = "Choosing the best renderer", 0.5
             target = choose_renderer(target)
             self.store.create(target, footage=footage)
         finally:
@@ -105,13 +105,13 @@ class Gallery:
         return f"{name} is ready."
 
     def rename(self, name: str, new: str) -> None:
-        """Rename a target. Raises TargetError, as while it is being trained."""
+        """Rename a target. Raises TargetError, for instance while it is being trained."""
         self._check_not_trained(name)
         self.store.rename(name, new)
         self.changes += 1
 
     def remove(self, name: str) -> None:
-        """Take a target away; `restore` brings it back until the panel ends.
+        """Remove a target; `restore` brings it back until the panel ends.
 
         Raises:
             TargetError: there is no such target, or it is being trained.
@@ -125,39 +125,39 @@ class Gallery:
         self.changes += 1
 
     def restore(self, name: str) -> None:
-        """Bring a removed target back. Raises TargetError if that is not possible."""
+        """Restore a removed target. Raises TargetError if that is not possible."""
         self.store.check_free(name)
         kept = self._removed(name)
         if not kept.is_dir():
-            raise TargetError(f"{name} was not removed lately.")
+            raise TargetError(f"{name} was not removed since the panel started.")
         kept.rename(self.store.folder / checked_name(name))
         self.changes += 1
 
     def forget_removed(self) -> None:
-        """Delete what was removed, for good."""
+        """Delete removed targets permanently."""
         shutil.rmtree(self.store.folder / _REMOVED, ignore_errors=True)
 
     def import_file(self, upload: str, name: str | None) -> str:
-        """Store a target that another program exported; return its name. Raises TargetError."""
+        """Store a target exported elsewhere; return its name. Raises TargetError."""
         stored = self.store.import_file(self._uploads.paths([upload])[0], name)
         self._uploads.forget([upload])
         self.changes += 1
         return stored
 
     def train(self, name: str, minutes: float) -> Job:
-        """Start training a target on its own video, in a process of its own.
+        """Start training a target on its own video, in a separate process.
 
         Raises:
-            TargetError: there is no such target, it has no video, or one is being trained.
+            TargetError: there is no such target, it has no video, or a training is running.
         """
         if "footage" not in self.store.irreplaceable_parts(name):
-            raise TargetError(f"{name} has no video to learn from; make it anew from a video.")
+            raise TargetError(f"{name} has no video to train on; make it again from a video.")
         if self._jobs.running("train") is not None:
-            raise TargetError("A target is being trained already; two at once only take longer.")
+            raise TargetError("Another target is being trained; wait until that has ended.")
         return self._jobs.start("train", name, lambda job: self._train(job, minutes))
 
     def training_preview(self, name: str) -> Path | None:
-        """Return the picture that shows how a training goes, if there is one yet."""
+        """Return the preview picture of a training; None if there is none yet."""
         path = preview_path(training_folder(self.store, name))
         return path if path.is_file() else None
 
@@ -179,7 +179,7 @@ class Gallery:
         try:
             done_well, text = ours.recv()
         except EOFError:
-            done_well, text = False, "The training ended by itself; the terminal may tell why."
+            done_well, text = False, "The training crashed; the terminal may show why."
         process.join(_STOP_S)
         self.changes += 1
         if not done_well:
@@ -197,7 +197,7 @@ class Gallery:
 def _train_elsewhere(
     folder: Path, name: str, minutes: float, stop: Any, answer: Connection
 ) -> None:
-    """Train in a process whose load and lock do not slow the session."""
+    """Train in a separate process, so that its load and its GIL do not slow the session."""
     import os
     import signal
 

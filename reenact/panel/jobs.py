@@ -1,4 +1,4 @@
-"""Work that takes longer than a request: making a target, changing to it, training it."""
+"""Operations that take longer than a request: creating, switching and training targets."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from reenact.errors import ReenactError
 log = logging.getLogger(__name__)
 
 _KEPT_S: Final = 60.0
-"""How long a job that has ended is still told of."""
+"""Time for which a finished job is still reported."""
 
 _MAX_STOP_S: Final = 60.0
 _POLL_S: Final = 0.1
@@ -23,19 +23,19 @@ _POLL_S: Final = 0.1
 
 @dataclass(slots=True)
 class Job:
-    """One piece of work.
+    """One long operation.
 
     Attributes:
         number: its number.
         kind: "create", "switch" or "train".
-        target: the target that it is about.
+        target: name of the target.
         state: "running", "done" or "failed".
-        step: what is being done, in a few words.
-        progress: 0 to 1; None if that is not known.
-        left_s: how long it may take still; None if that is not known.
-        result: what it came to, or why it failed.
+        step: the current step, in a few words.
+        progress: 0 to 1; None if unknown.
+        left_s: expected remaining time; None if unknown.
+        result: the result, or why it failed.
         stop_wanted: set to end it early.
-        ended_s: the monotonic time of its end; 0 before.
+        ended_s: monotonic time of its end; 0 before.
     """
 
     number: int
@@ -50,7 +50,7 @@ class Job:
     ended_s: float = 0.0
 
     def described(self) -> dict[str, Any]:
-        """Return what a page shows."""
+        """Return the description for a page."""
         hidden = {"stop_wanted", "ended_s"}
         shown = {name: getattr(self, name) for name in self.__slots__ if name not in hidden}
         return {**shown, "stopping": self.stop_wanted.is_set() and self.state == "running"}
@@ -69,8 +69,8 @@ class Jobs:
 
         Args:
             kind: see `Job`.
-            target: the target that it is about.
-            work: does it and returns what it came to; a ReenactError that it raises is shown.
+            target: name of the target.
+            work: performs it and returns the result; the message of a ReenactError is shown.
         """
         with self._lock:
             job = Job(next(self._numbers), kind, target)
@@ -96,7 +96,7 @@ class Jobs:
         return self._jobs.get(number)
 
     def described(self) -> list[dict[str, Any]]:
-        """Return the running jobs and those that ended lately."""
+        """Return the running jobs and those that ended recently."""
         now_s = time.monotonic()
         with self._lock:
             old = [n for n, job in self._jobs.items() if 0 < job.ended_s < now_s - _KEPT_S]

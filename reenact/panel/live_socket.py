@@ -1,9 +1,9 @@
-"""The WebSocket of a page: the state twice a second, and pictures as the page draws them.
+"""The WebSocket of a page: the state twice a second, and pictures as fast as the page draws them.
 
-The page says what it wants as JSON: `{"watch": ["output", "actor", "features"]}`. The state comes
-as `{"state": ...}`, the bars as `{"features": [...]}`, and a picture as a byte that tells which it
-is (`PICTURES`) before a JPEG. After each picture the page sends `{"drawn": true}`; until then it
-gets no other, so that a slow reader misses pictures instead of seeing old ones.
+The page asks for data as JSON: `{"watch": ["output", "actor", "features"]}`. The state is sent as
+`{"state": ...}`, the bars as `{"features": [...]}`, and a picture as a JPEG preceded by a byte for
+its kind (`PICTURES`). After each picture the page sends `{"drawn": true}`; until then it gets no
+other picture, so that a slow page misses pictures instead of showing old ones.
 """
 
 from __future__ import annotations
@@ -24,36 +24,36 @@ from reenact.panel.studio import Studio
 PICTURES: Final = {"output": b"\x00", "actor": b"\x01"}
 
 MAX_VIEWERS: Final = 16
-"""More connections than these are refused."""
+"""Maximum number of connections; more are refused."""
 
 _STATE_S: Final = 0.5
 _FEATURES_S: Final = 0.125
 _GAP_S: Final = 0.06
-"""At least so long between two pictures: every second one of 20 to 33 a second is sent."""
+"""Minimum interval between two pictures; at 20 to 33 pictures a second every second one is sent."""
 
 SLOW_GAP_S: Final = 0.2
-"""The same while the session falls short of its rate, so that it has the processor to itself."""
+"""The same while the session is below its rate, to leave it the CPU."""
 
 _WAIT_S: Final = 0.1
-"""How long to wait for a new picture before looking again at what the page wants."""
+"""Maximum wait for a new picture before the page's requests are checked again."""
 
 _STALLED_S: Final = 20.0
-"""A reader that takes nothing for so long is disconnected."""
+"""A page that receives nothing for this time is disconnected."""
 
 _LOST: Final = (
     WebSocketDisconnect,
-    RuntimeError,  # sent after it was closed
+    RuntimeError,  # sending after the socket was closed
     asyncio.TimeoutError,
-    ValueError,  # what it sends makes no sense
-    KeyError,  # it sends no text
+    ValueError,  # an invalid message
+    KeyError,  # a message without text
 )
 
 
 class Viewers:
-    """The pages that are connected. The server's loop calls.
+    """The connected pages. Only the server's event loop may call.
 
     Args:
-        studio: what they show.
+        studio: state and functions of the panel.
     """
 
     def __init__(self, studio: Studio) -> None:
@@ -61,7 +61,7 @@ class Viewers:
         self._viewers: set[_Viewer] = set()
 
     async def serve(self, socket: WebSocket) -> None:
-        """Serve one page until it goes."""
+        """Serve one page until it disconnects."""
         if len(self._viewers) >= MAX_VIEWERS:
             await socket.close(1013)
             return
@@ -75,7 +75,7 @@ class Viewers:
             self._wanted()
 
     def _wanted(self) -> None:
-        """Let the session keep the actor's picture only while a page wants it."""
+        """Have the session keep the actor's picture only while a page wants it."""
         controls = self._studio.controls
         if controls is not None:
             controls.watch_actor(any("actor" in viewer.watch for viewer in self._viewers))
@@ -119,13 +119,13 @@ class _Viewer:
             self.watch = frozenset(str(what) for what in message["watch"][:8])
 
     async def _send_news(self, wanted: Callable[[], None]) -> None:
-        """Send state and features. A reader that takes neither is disconnected."""
+        """Send state and features. A page that receives neither is disconnected."""
         loop = asyncio.get_running_loop()
         due_s = loop.time()
         while True:
             if loop.time() >= due_s:
                 due_s += _STATE_S
-                wanted()  # a session that began meanwhile does not know yet
+                wanted()  # a session that has just started does not know yet
                 state = self._studio.state()
                 is_slow = state["session"] is not None and state["session"]["slow"]
                 self._gap_s = SLOW_GAP_S if is_slow else _GAP_S
@@ -139,10 +139,10 @@ class _Viewer:
             await asyncio.sleep(_FEATURES_S)
 
     async def _send_pictures(self) -> None:
-        """Send each kind that is wanted as soon as it is made, once the last one is drawn.
+        """Send each requested kind as soon as it is made, once the last one is drawn.
 
-        Whenever this thread wakes, the session's threads wait for Python's lock, so it wakes once
-        for a picture that was drawn and once for the next one.
+        The session's threads wait for the GIL whenever this thread wakes. So it wakes only twice
+        per picture: when one was drawn, and when the next one is ready.
         """
         loop, fresh = asyncio.get_running_loop(), asyncio.Event()
         tell = partial(loop.call_soon_threadsafe, fresh.set)

@@ -1,4 +1,4 @@
-"""The OpenAPI document, made from the table of endpoints."""
+"""The OpenAPI document, generated from the table of endpoints."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ def document() -> dict[str, Any]:
     upload: dict[str, Any] = {kind: {"schema": {}} for kind in sorted(TYPES)}
     paths["/api/uploads"] = {
         "post": {
-            "summary": "Send a file; answers with what names it in other requests",
+            "summary": "Upload a file; returns its identifier for other requests",
             "parameters": [
                 {
                     "name": "name",
                     "in": "query",
-                    "description": "what messages and the target's notes call the file",
+                    "description": "name of the file in messages and in the target's metadata",
                     "schema": {"type": "string"},
                 }
             ],
@@ -50,8 +50,8 @@ def document() -> dict[str, Any]:
 
 _FILES = {
     "/api/targets/{name}/picture": "A target's picture, JPEG",
-    "/api/targets/{name}/training": "How its training goes, PNG",
-    "/api/targets/{name}/export": "A target as a file for others",
+    "/api/targets/{name}/training": "Preview of its training, PNG",
+    "/api/targets/{name}/export": "A target as a file to share",
     "/api/presets/{name}/file": "A preset as a TOML file",
 }
 
@@ -77,7 +77,7 @@ def _parameters(path: str) -> list[dict[str, Any]]:
 
 def _responses() -> dict[str, Any]:
     return {
-        "200": {"description": "Done; what it answers with is the value of `value`"},
-        "400": {"description": "Refused; `error` says why and what to do"},
+        "200": {"description": "Done; `value` holds the result"},
+        "400": {"description": "Rejected; `error` says why and what to do"},
         "401": {"description": "The token is missing or wrong"},
     }

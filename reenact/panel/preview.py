@@ -1,7 +1,7 @@
-"""The newest picture of the target, and of the actor, as small JPEGs for the page.
+"""The newest pictures of target and actor, as small JPEGs for the page.
 
-A session's thread only leaves a reference behind. Scaling and encoding happen on the server's
-side, once for all viewers, and not at all while nobody watches.
+A session's thread only stores a reference. The server scales and encodes a picture once for all
+viewers, and not at all while nobody watches.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def small_jpeg(image: Image, max_side_px: int = MAX_SIDE_PX, quality: int = _QUA
     scale = max_side_px / max(height, width)
     if scale < 1:
         size = (max(1, round(width * scale)), max(1, round(height * scale)))
-        # Averaging by a broken factor takes four times as long and hardly looks better.
+        # Averaging by a non-integer factor takes four times as long and hardly looks better.
         way = cv2.INTER_AREA if scale <= 0.5 else cv2.INTER_LINEAR
         image = cv2.resize(image, size, interpolation=way).astype("uint8", copy=False)
     bgr = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
@@ -63,14 +63,14 @@ class NewestPicture:
                 tell()
 
     def tell_next(self, tell: Callable[[], object], from_s: float) -> None:
-        """Call `tell` once, for the first new picture from a monotonic time on.
+        """Call `tell` once, for the first new picture after the monotonic time `from_s`.
 
-        The thread that makes the picture calls it.
+        It is called on the thread that makes the picture.
         """
         self._waiting[tell] = from_s
 
     def jpeg(self) -> bytes:
-        """Return the newest picture; the same object until there is another; b"" if none."""
+        """Return the newest picture; the same object until there is a new one; b"" if none."""
         with self._encoding:
             image = self._image
             if image is not self._jpeg[0]:
@@ -79,12 +79,12 @@ class NewestPicture:
 
 
 class PanelSink(ClosesOnExit):
-    """The output that the page shows. It never fails, so that a session goes on without others.
+    """The output on the page. It never fails, so that a session can go on without other outputs.
 
     Attributes:
         name: "panel".
         live: True: a video is played at its own pace.
-        newest: the picture that was written last.
+        newest: receives the pictures.
     """
 
     name = "panel"
@@ -106,12 +106,12 @@ class PanelSink(ClosesOnExit):
 
 
 class SourceWatch(ClosesOnExit):
-    """Reads a source for the actor's own eyes, before a session uses it.
+    """Shows the actor what a source sees before a session uses it.
 
     Args:
         text: such as `webcam:0`.
-        settings: of the sources.
-        newest: gets the pictures.
+        settings: settings of the sources.
+        newest: receives the pictures.
 
     Attributes:
         text: the source.
@@ -128,7 +128,7 @@ class SourceWatch(ClosesOnExit):
         self._thread.start()
 
     def close(self) -> None:
-        """Release the source; waits for that up to a few seconds."""
+        """Release the source; this may take a few seconds."""
         self._ending.set()
         if threading.current_thread() is not self._thread:
             self._thread.join(5.0)
@@ -139,7 +139,7 @@ class SourceWatch(ClosesOnExit):
             kind, argument = registry.split(self.text)
             try:
                 source = registry.load("sources", kind).make(argument, self._settings)
-            except ReenactError as error:  # another program may use it; that one may be closed
+            except ReenactError as error:  # perhaps in use by a program that will be closed
                 self.problem = str(error)
                 self._ending.wait(_RETRY_S)
                 continue

@@ -1,9 +1,9 @@
-"""Who may talk to the panel: this machine's user, and no page of another site.
+"""Access control of the panel: this machine's user, but no page of another site.
 
-A web page that the user happens to visit can send requests to the loopback address. It gets
-nothing: it does not know the token; it cannot send the cookie along (SameSite=Strict); under
-another host name, as after DNS rebinding, it is refused; its Origin is not the panel's; and what
-changes anything needs a Content-Type that browsers do not send across sites without asking.
+A web page that the user happens to visit can send requests to the loopback address. All of them are
+refused. The page does not know the token and cannot send the cookie (SameSite=Strict). A request to
+another host name, as after DNS rebinding, is refused, and so is a foreign Origin. Requests that
+change something need a Content-Type that browsers do not send across sites without a preflight.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ COOKIE: Final = "reenact-panel"
 LOOPBACK_HOSTS: Final = ("127.0.0.1", "localhost", "[::1]")
 
 CHANGE_TYPES: Final = frozenset({"application/json"}) | TYPES
-"""The media types of requests that change something."""
+"""Media types of requests that change something."""
 
 _SAFE: Final = frozenset({"GET", "HEAD"})
 
@@ -47,9 +47,9 @@ _HEADERS: Final = {
 
 
 def kept_token() -> str:
-    """Return the token of this user, the same at each start, so that bookmarks keep working.
+    """Return this user's token, the same at each start, so that bookmarks keep working.
 
-    It is stored readable by this user alone; if that is not possible, there is a new one.
+    The file is readable by this user alone. If that is not possible, the token is a new one.
     """
     path = token_path()
     try:
@@ -73,14 +73,14 @@ def token_path() -> Path:
 
 
 class Guard:
-    """Lets requests through that come from the panel's own page, or that know the token.
+    """Lets requests through that come from the panel's own page or carry the token.
 
     Args:
-        app: gets what is let through.
-        token: to be given once in the address (`?token=...`), after which a cookie holds it, or
-            with each request as `Authorization: Bearer ...`.
-        hosts: the names that this machine may be called by, without a port.
-        secure: the panel is served by TLS.
+        app: receives the accepted requests.
+        token: given once in the address (`?token=...`), after which a cookie holds it, or with
+            each request as `Authorization: Bearer ...`.
+        hosts: the accepted names of this machine, without a port.
+        secure: True if the panel is served by TLS.
     """
 
     def __init__(
@@ -96,7 +96,7 @@ class Guard:
         self._secure = secure
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request or connection."""
+        """Handle one request or connection."""
         if scope["type"] not in ("http", "websocket"):
             await self._app(scope, receive, send)
             return
@@ -110,21 +110,21 @@ class Guard:
             await refusal(scope, receive, _with_headers(send))
 
     def _refusal(self, scope: Scope) -> Response | None:
-        """Return what to answer instead; None if the request is let through."""
+        """Return the response to a request that is refused; None if it is accepted."""
         headers = Headers(scope=scope)
         host = headers.get("host", "")
         if _name(host) not in self._hosts:
-            return _refused(403, "The panel does not answer to this name.")
+            return _refused(403, "The panel cannot be opened under this host name.")
         scheme = "https" if self._secure else "http"
         origin = headers.get("origin")
         if origin is not None and origin.lower() != f"{scheme}://{host.lower()}":
-            return _refused(403, "The panel answers to its own page only.")
+            return _refused(403, "The panel accepts requests only from its own page.")
         if scope["type"] == "http" and scope["method"] in _SAFE:
             given = parse_qs(scope["query_string"].decode("latin-1")).get("token")
             if given and self._is_token(given[0]):
                 return self._welcome(scope)
         if not self._knows_token(headers):
-            return _refused(401, "Open the panel by the address that reenact printed.")
+            return _refused(401, "Open the panel with the address that reenact printed.")
         if scope["type"] == "http" and scope["method"] not in _SAFE:
             kind = headers.get("content-type", "").partition(";")[0].strip().lower()
             if kind not in CHANGE_TYPES:
@@ -136,7 +136,7 @@ class Guard:
         rest = parse_qs(scope["query_string"].decode("latin-1"))
         rest.pop("token")
         query = urlencode(rest, doseq=True)
-        # A path of two slashes would name another host.
+        # A path that begins with two slashes would redirect to another host.
         path = "/" + scope["path"].lstrip("/")
         response = RedirectResponse(f"{path}?{query}" if query else path, 303)
         response.set_cookie(

@@ -1,4 +1,4 @@
-"""Serves the panel in a thread of its own: whatever happens there, a session goes on."""
+"""Serves the panel in its own thread; if it fails, the session goes on."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 PORT: Final = 7843
-"""Tried first, so that a bookmark and OBS's dock keep working."""
+"""Preferred port, so that bookmarks and OBS's dock keep working."""
 
 LOOPBACK: Final = "127.0.0.1"
 
@@ -30,13 +30,13 @@ _MAX_WEBSOCKET_BYTES: Final = 1 << 16
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """Where the panel is served.
+    """The address of the panel.
 
     Attributes:
         host: an address of this machine.
-        port: 0: `PORT`, or any free one if that is taken.
+        port: 0: `PORT`, or any free port if that is taken.
         certificate: a TLS certificate, PEM; None: no TLS.
-        key: of the certificate.
+        key: private key of the certificate, PEM.
     """
 
     host: str = LOOPBACK
@@ -46,14 +46,14 @@ class Address:
 
 
 class PanelServer(ClosesOnExit):
-    """The running panel. One thread makes and closes it.
+    """The running panel. One thread creates and closes it.
 
     Args:
-        studio: what it is about.
+        studio: state and functions of the panel.
         address: where it is served.
 
     Attributes:
-        url: the address of the page, with its token.
+        url: address of the page, including its token.
 
     Raises:
         ReenactError: the address or the certificate cannot be used.
@@ -78,11 +78,11 @@ class PanelServer(ClosesOnExit):
             make_app(studio, token, hosts, secure),
             log_config=None,
             log_level="error",
-            access_log=False,  # the address holds the token
+            access_log=False,  # the address contains the token
             lifespan="off",
             server_header=False,
             ws_max_size=_MAX_WEBSOCKET_BYTES,
-            ws_per_message_deflate=False,  # a JPEG gets no smaller
+            ws_per_message_deflate=False,  # JPEGs do not compress further
             timeout_keep_alive=5,
             ssl_certfile=address.certificate,
             ssl_keyfile=address.key,
@@ -130,7 +130,7 @@ def _bound(address: Address) -> socket.socket:
 
 
 def _named(host: str) -> str:
-    """Return an address as it stands in a URL, IPv6 in brackets."""
+    """Return an address in URL form, IPv6 in brackets."""
     return f"[{host}]" if ":" in host else host
 
 

@@ -1,7 +1,7 @@
-"""What the panel is about: what the user has chosen, and the session that runs, if one does.
+"""The state of the panel: the user's choices, and the running session if there is one.
 
-Sessions run on the program's main thread, because some windows need it. A page asks for a start
-here; whoever waits in `next_start` makes it.
+Sessions run on the program's main thread, because some windows need it. A page requests a start
+here; the thread that waits in `next_start` carries it out.
 """
 
 from __future__ import annotations
@@ -38,13 +38,13 @@ _STOP_S: Final = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """What the user wants to see; kept for the next start of the program.
+    """The user's choices; stored for the next start of the program.
 
     Attributes:
         source: such as `webcam:0`; "": not chosen yet.
         target: the target's name; "": not chosen yet.
-        outputs: such as `camera`; none: only the panel shows the picture.
-        settings: what was changed, by `section.key`.
+        outputs: such as `camera`; empty: only the panel shows the picture.
+        settings: changed settings by `section.key`.
     """
 
     source: str = ""
@@ -54,21 +54,21 @@ class Choice:
 
 
 class Studio(ClosesOnExit):
-    """The panel's state. Any thread may call, except `next_start`, `open` and `ended`.
+    """State and functions of the panel. Any thread may call all but `next_start`, `open`, `ended`.
 
     Args:
         config: a TOML file with settings.
-        assignments: further settings, as `section.key=value`; they outrank those of the page.
+        assignments: further settings as `section.key=value`; they take precedence over the page's.
         store: the stored targets; None: the user's.
 
     Attributes:
-        choice: what the user wants to see.
-        controls: of the session that runs; None if none does.
-        picture: what the outputs show.
-        actor: what the camera shows, while somebody asked for it.
+        choice: the user's choices.
+        controls: controls of the running session; None if none is running.
+        picture: the newest output picture.
+        actor: the newest camera picture, while a page wants it.
         gallery: the targets.
-        jobs: the work that takes long.
-        uploads: the files that a page has sent.
+        jobs: the long operations.
+        uploads: the uploaded files.
     """
 
     def __init__(
@@ -79,7 +79,7 @@ class Studio(ClosesOnExit):
     ) -> None:
         self._config = config
         self._assignments = list(assignments)
-        load_settings(config, self._assignments)  # so that a mistake is told at once
+        load_settings(config, self._assignments)  # reports a mistake immediately
         self.choice = _kept_choice()
         self.controls: Controls | None = None
         self.picture, self.actor = NewestPicture(), NewestPicture()
@@ -94,7 +94,7 @@ class Studio(ClosesOnExit):
         self._watching = threading.Lock()
 
     def state(self) -> dict[str, Any]:
-        """Return all that a page shows, in values that JSON knows."""
+        """Return everything that a page shows, as JSON-compatible values."""
         controls, watch = self.controls, self._watch
         return {
             "phase": self._phase,
@@ -110,23 +110,23 @@ class Studio(ClosesOnExit):
         """Return the controls of the running session.
 
         Raises:
-            ReenactError: none runs.
+            ReenactError: none is running.
         """
         if self.controls is None:
-            raise ReenactError("Nothing runs; choose a camera and a target and start.")
+            raise ReenactError("No session is running; choose a camera and a target and start.")
         return self.controls
 
     def offer(self, source: str, target: str) -> None:
-        """Let the page choose a source and a target that were typed; "" for none."""
+        """Offer the page a source and a target from the command line; "" for none."""
         self._offered_source, self._offered_target = source, target
 
-    # What a page asks for
+    # Requests of a page
 
     def start(self, source: str, target: str, outputs: Sequence[str]) -> None:
-        """Ask for a session; one that runs ends first.
+        """Request a session; a running one ends first.
 
         Raises:
-            ReenactError: the source or the target is not among those on offer.
+            ReenactError: the source or the target is not offered.
         """
         if not source or not target:
             raise ReenactError("Choose a camera and a target first.")
@@ -139,11 +139,11 @@ class Studio(ClosesOnExit):
             self.controls.stop()
 
     def stop(self) -> None:
-        """End the session that runs; the panel stays."""
+        """End the running session; the panel stays."""
         self.running().stop()
 
     def switch(self, target: str) -> Job:
-        """Fade the running session to another target. Raises ReenactError if none runs."""
+        """Fade the running session to another target. Raises ReenactError if none is running."""
         controls = self.running()
         self._check_target(target)
 
@@ -171,7 +171,7 @@ class Studio(ClosesOnExit):
         if controls is not None:
             errors = {one["name"]: one["error"] for one in controls.outputs()}
             works = errors.get(output) == ""
-            if output in errors and not (on and works):  # one that failed is tried again
+            if output in errors and not (on and works):  # a failed output is opened again
                 controls.remove_output(output)
             if on and not works:
                 controls.add_output(output)
@@ -184,10 +184,10 @@ class Studio(ClosesOnExit):
         return self._loaded_settings() if controls is None else controls.session.settings
 
     def update(self, values: Mapping[str, Any]) -> list[str]:
-        """Change settings by `section.key`, now if they are live, and for the next start.
+        """Change settings by `section.key`: now if they are live, and for the next start.
 
         Returns:
-            The names of those that wait for the next start.
+            The names of those that take effect at the next start.
 
         Raises:
             ConfigError: a name or value is not allowed; nothing is changed.
@@ -201,12 +201,12 @@ class Studio(ClosesOnExit):
                 controls.update(section, key, value)
             elif controls is not None:
                 waiting.append(name)
-        # What was chosen while a size was got ready, which takes seconds, stays.
+        # Choices made while a new size was being prepared, which takes seconds, are kept.
         self._choose(settings={**self.choice.settings, **values})
         return waiting
 
     def load_preset(self, name: str) -> None:
-        """Use a preset. Raises ReenactError."""
+        """Apply a preset. Raises ReenactError."""
         controls = self.running()
         controls.load_preset(name)
         self._choose(settings={**self.choice.settings, **controls.settings()})
@@ -225,7 +225,7 @@ class Studio(ClosesOnExit):
                 self._watch = SourceWatch(source, self._loaded_settings().source, self.actor)
 
     def sources(self) -> list[dict[str, str]]:
-        """Return what may be chosen as the source: the cameras, and what else is offered."""
+        """Return the cameras, the source from the command line, and the previous choice."""
         from reenact.sources.camera_devices import list_cameras
 
         cameras = [
@@ -241,10 +241,10 @@ class Studio(ClosesOnExit):
             if text and text not in known
         ]
 
-    # What the main thread does
+    # The main thread
 
     def next_start(self, timeout_s: float) -> Choice | None:
-        """Wait for a page to ask for a session; of several that wait, the last one counts."""
+        """Wait for a page to request a session; of several requests, the last one counts."""
         try:
             choice = self._starts.get(timeout=timeout_s)
         except queue.Empty:
@@ -254,7 +254,7 @@ class Studio(ClosesOnExit):
         return choice
 
     def open(self, choice: Choice) -> Controls | None:
-        """Build the session that was asked for; None if that fails, which the page tells."""
+        """Build the requested session; None if that fails, which the page reports."""
         watched = ""
         try:
             with self._watching:
@@ -274,22 +274,22 @@ class Studio(ClosesOnExit):
         except Exception as error:
             self.ended(error)
             with contextlib.suppress(ReenactError):
-                self.watch_source(watched)  # the page is still where the camera is chosen
+                self.watch_source(watched)  # the page still shows the camera choice
             return None
         controls = Controls(session, choice.target, store=self.gallery.store)
         for output in choice.outputs:
             controls.try_output(output)
         self._settings_before = controls.settings()
         self.controls, self._phase = controls, "running"
-        if not self._starts.empty():  # another was asked for while this one was opened
+        if not self._starts.empty():  # another was requested while this one was opened
             controls.stop()
         return controls
 
     def ended(self, error: BaseException | None) -> None:
-        """Note that the session has ended, and why if that was an error."""
+        """Record that the session has ended, and the error if there was one."""
         controls, self.controls = self.controls, None
         if controls is not None:
-            # What only the command line or the config file says is not the user's choice.
+            # Settings from the command line or the config file are not the user's choices.
             before = self._settings_before
             changed = {k: v for k, v in controls.settings().items() if v != before.get(k, v)}
             self._choose(settings={**self.choice.settings, **changed})
@@ -302,7 +302,7 @@ class Studio(ClosesOnExit):
                 log.error("The session has failed.", exc_info=error)
 
     def close(self) -> None:
-        """End what runs in the background and delete what is not needed any more."""
+        """End background work and delete temporary files."""
         self.jobs.stop_all()
         with self._watching:
             if self._watch is not None:
@@ -311,7 +311,7 @@ class Studio(ClosesOnExit):
         self.uploads.close()
 
     def _check_source(self, source: str) -> None:
-        """A page may choose what it was offered, not any file or address."""
+        """Raise SourceError for a source that was not offered, such as any file or address."""
         if source not in {one["source"] for one in self.sources()}:
             raise SourceError(f"{source} is not among the cameras of this machine.")
 
@@ -324,7 +324,7 @@ class Studio(ClosesOnExit):
         self.choice = Choice(**{**_shallow(self.choice), **changes})
         text = json.dumps(asdict(self.choice), indent=1)
         with (
-            contextlib.suppress(ConfigError),  # then the next start begins anew
+            contextlib.suppress(ConfigError),  # the next start then begins without choices
             atomic_write(_choice_path(), error=ConfigError, parents=True) as partial,
         ):
             partial.write_text(text, encoding="utf-8")
@@ -334,7 +334,7 @@ class Studio(ClosesOnExit):
         try:
             return load_settings(self._config, [*chosen, *self._assignments])
         except ConfigError as error:
-            log.warning("The settings of the last time are not used: %s", error)
+            log.warning("The stored settings are not used: %s", error)
             self._choose(settings={})
             return load_settings(self._config, self._assignments)
 

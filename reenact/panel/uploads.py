@@ -1,4 +1,4 @@
-"""Files that a page has sent: written to a folder that goes with the program, and limited."""
+"""Uploaded files: limited in size, and deleted when the program ends."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from reenact.storage import refusal
 from reenact.targets.store import checked_name
 
 MAX_BYTES: Final = {"image": 64 << 20, "video": 4 << 30, "application": 1 << 30}
-"""How large a file may be, by the first part of its media type."""
+"""Maximum size of a file by the first part of its media type."""
 
 MAX_FILES: Final = 32
 
@@ -35,20 +35,20 @@ _SUFFIXES: Final = {
     "video/x-msvideo": ".avi",
     "application/octet-stream": ".reenact-target",
 }
-"""The types that are taken. A page of another site cannot send any of them without asking."""
+"""The accepted types. A page of another site cannot send any of them without a preflight."""
 
 TYPES: Final = frozenset(_SUFFIXES)
 
 
 class TooLargeError(ReenactError):
-    """A file is larger than its type may be."""
+    """A file is larger than its type allows."""
 
 
 class Uploads(ClosesOnExit):
-    """The files, each in a folder of its own, by identifiers that nobody can guess.
+    """The uploaded files, each in its own folder, by unguessable identifiers.
 
-    A file is called as on the user's disk, so that messages and the target's notes name it; letters
-    and digits of that name are kept, and the ending is made of the type.
+    A file keeps its name from the user's disk, so that messages and the target's metadata can name
+    it. Letters and digits of that name are kept, and the suffix follows from the type.
     """
 
     def __init__(self) -> None:
@@ -56,20 +56,20 @@ class Uploads(ClosesOnExit):
         self._paths: dict[str, Path] = {}
 
     async def take(self, media_type: str, chunks: AsyncIterator[bytes], name: str = "") -> str:
-        """Store a file as it comes in; return its identifier.
+        """Store a file as it arrives; return its identifier.
 
         Args:
             media_type: one of `TYPES`.
             chunks: its content.
-            name: what the page calls it.
+            name: its name on the user's disk.
 
         Raises:
-            TooLargeError: it is too large; nothing of it stays.
+            TooLargeError: it is too large; nothing of it is kept.
             TargetError: there are too many files.
-            SinkError: the disk is full or refuses; nothing of it stays.
+            SinkError: it cannot be written, for instance to a full disk; nothing of it is kept.
         """
         if len(self._paths) >= MAX_FILES:
-            raise TargetError(f"No more than {MAX_FILES} files; make a target of these first.")
+            raise TargetError(f"At most {MAX_FILES} files can be kept; make a target first.")
         limit, size = MAX_BYTES[media_type.partition("/")[0]], 0
         number = secrets.token_hex(8)
         path = self._folder / number / f"{_plain(name)}{_SUFFIXES[media_type]}"
@@ -79,7 +79,7 @@ class Uploads(ClosesOnExit):
                 async for chunk in chunks:
                     size += len(chunk)
                     if size > limit:
-                        raise TooLargeError(f"The file has more than {limit >> 20} MB.")
+                        raise TooLargeError(f"The file is larger than {limit >> 20} MB.")
                     file.write(chunk)
         except BaseException as error:
             shutil.rmtree(path.parent, ignore_errors=True)
@@ -90,10 +90,10 @@ class Uploads(ClosesOnExit):
         return number
 
     def paths(self, numbers: Sequence[str]) -> list[Path]:
-        """Return where files are. Raises TargetError if one is unknown."""
+        """Return the paths of files. Raises TargetError if an identifier is unknown."""
         missing = [number for number in numbers if number not in self._paths]
         if missing or not numbers:
-            raise TargetError("The files were not sent, or are used already; drop them again.")
+            raise TargetError("The files are missing or were already used; drop them again.")
         return [self._paths[number] for number in numbers]
 
     def forget(self, numbers: Sequence[str]) -> None:
@@ -104,12 +104,12 @@ class Uploads(ClosesOnExit):
                 shutil.rmtree(path.parent)
 
     def close(self) -> None:
-        """Delete all of them."""
+        """Delete all files."""
         shutil.rmtree(self._folder, ignore_errors=True)
 
 
 def _plain(name: str) -> str:
-    """Return a file's name without its ending, as every operating system takes it."""
+    """Return a file name without its suffix that every operating system accepts."""
     try:
         return checked_name(re.sub(r"[^\w \-]+", "-", Path(name).stem)[:48].strip(" -_"))
     except TargetError:

@@ -1,4 +1,4 @@
-"""What can be set, as the settings declare it: the page makes a widget of each description."""
+"""Describes the settings, so that the page can make a widget for each."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from reenact.live.settings import Setting, walk
 
 
 def widgets(settings: Settings) -> list[dict[str, Any]]:
-    """Describe every setting of a session, those of all installed parts and plugins included.
+    """Describe every setting of a session, including those of all installed components.
 
     Returns:
         For each: its `name` (section.key), `section`, `section_help`, `kind` (boolean, number,
         integer, string, color or choice), `value`, `default`, `help`, `unit`, whether it is
-        `live`, and as far as they are declared `min`, `max` and `choices`.
+        `live`, and, if declared, `min`, `max` and `choices`.
     """
     return [_described(one) for one in walk(settings, unused=True)]
 

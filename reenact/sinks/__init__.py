@@ -1,5 +1,5 @@
-"""Where the target's frames go: virtual camera, OBS, window, browser, video file.
+"""Outputs for the target's frames: virtual camera, OBS, window, browser, video file.
 
-A sink takes `Frame` values from one thread and gives nothing back but errors.
-Each sink is a file (OBS a folder) that ends with the spec that registers it.
+A sink takes `Frame` values from one thread; it reports only errors.
+Each sink is one module (OBS a package) that ends with the spec that registers it.
 """

@@ -1,4 +1,4 @@
-"""Several sinks at once, of which one may fail while the others go on."""
+"""Writes to several sinks; if one fails, the others go on."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ log = logging.getLogger(__name__)
 
 
 class SinkSet(ClosesOnExit):
-    """Writes to several sinks; one that fails is closed and the others go on.
+    """Writes to several sinks; one that fails is closed, and the others go on.
 
-    One thread calls `open` and `write`; any may call the rest, and `close` twice.
+    One thread calls `open` and `write`. Any thread may call the rest; `close` may be called twice.
     """
 
     def __init__(
@@ -30,12 +30,12 @@ class SinkSet(ClosesOnExit):
         *,
         ends_with_window: bool = True,
     ) -> None:
-        """Take over at least one sink; `timer` gets each one's writes as a step `write NAME`.
+        """Take over at least one sink; `timer` times each one's writes as a step `write NAME`.
 
-        Unless `ends_with_window`, a window that the user closes is removed as by `remove`.
+        Unless `ends_with_window`, a window that the user closes is removed as if by `remove`.
         """
         if not sinks:
-            raise SinkError("Say where the picture goes, as with --sink window.")
+            raise SinkError("Name an output, as in --sink window.")
         self._sinks = dict(zip(_unique([sink.name for sink in sinks]), sinks, strict=True))
         self._working = dict(self._sinks)
         self._errors: dict[str, str] = {}
@@ -48,15 +48,15 @@ class SinkSet(ClosesOnExit):
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The names of the sinks that work, and of those that open with the next frame."""
+        """The names of the working sinks, and of those that open with the next frame."""
         with self._changes:
             return (*(name for name in self._working if name not in self._leaving), *self._waiting)
 
     def add(self, sink: Sink, name: str = "") -> str:
-        """Take over a sink that gets all frames from the next one on; return its name here.
+        """Add a sink that gets all frames from the next one on; return its name here.
 
-        The name is the one given, else the sink's own. If the sink cannot be opened, the reason
-        stands in `errors`.
+        The name is the given one, else the sink's own. If the sink cannot be opened, `errors`
+        gives the reason.
         """
         with self._changes:
             staying = [name for name in self._working if name not in self._leaving]
@@ -66,7 +66,7 @@ class SinkSet(ClosesOnExit):
         return name
 
     def remove(self, name: str) -> None:
-        """Close a sink, which gets no further frame. Raises SinkError if there is no such sink."""
+        """Close a sink; it gets no further frame. Raises SinkError if there is no such sink."""
         with self._changes:
             if self._errors.pop(name, None) is None and self._waiting.pop(name, None) is None:
                 if name not in self._working:
@@ -74,7 +74,7 @@ class SinkSet(ClosesOnExit):
                 self._leaving.add(name)
 
     def _change(self, size: tuple[int, int]) -> None:
-        """Open and close what was added and removed since the last frame."""
+        """Open the sinks added and close those removed since the last frame."""
         with self._changes:
             new, self._waiting = self._waiting, {}
             leaving, self._leaving = self._leaving, set()
@@ -84,8 +84,8 @@ class SinkSet(ClosesOnExit):
             self._sinks |= new
             self._working |= new
         for name, sink in gone.items():
-            # A window is closed by the thread that opened it, and a device before it is opened
-            # again. A file may take a while to finish, and the next frame is due.
+            # A window must be closed by the thread that opened it, and a device before it is opened
+            # again. A file may take long to finish while the next frame is due.
             if isinstance(sink, UserClosable) or name in new:
                 self._finish(name, sink)
             else:
@@ -107,7 +107,7 @@ class SinkSet(ClosesOnExit):
 
     @property
     def live(self) -> bool:
-        """True if any sink that still works is paced by the clock."""
+        """True if any working sink is paced by the clock."""
         return any(sink.live for sink in list(self._working.values()))
 
     @property
@@ -124,7 +124,7 @@ class SinkSet(ClosesOnExit):
         return False
 
     def open(self, size: tuple[int, int], fps: float) -> None:
-        """Open every sink. Raises SinkError, with the message of each, if none could be opened."""
+        """Open every sink. Raises SinkError with all messages if none could be opened."""
         self._fps = fps
         for name, sink in list(self._working.items()):
             self._open(name, sink, size)
@@ -137,7 +137,7 @@ class SinkSet(ClosesOnExit):
             self._give_up(name, error)
 
     def write(self, frame: Frame) -> None:
-        """Write to every sink that works. Raises SinkError, with all messages, if none is left."""
+        """Write to every working sink. Raises SinkError with all messages if none is left."""
         if self._waiting or self._leaving:
             self._change(frame.size)
         for name, sink in list(self._working.items()):
@@ -183,7 +183,7 @@ class SinkSet(ClosesOnExit):
 
 
 def _told(name: str, error: Exception) -> str:
-    """Return what the user is told of the error of a sink; a bug is logged with its traceback."""
+    """Return the message for the user; a bug is also logged with its traceback."""
     if isinstance(error, ReenactError):
         return str(error)
     log.error("A bug in the sink %s:", name, exc_info=error)
@@ -195,34 +195,34 @@ def check_written_once(sinks: Sequence[str]) -> None:
     written = [os.path.realpath(expanded(path)) for path in _files(sinks) if path]
     for path in written:
         if written.count(path) > 1:
-            raise SinkError(f"Two outputs write to {path}; give each a file of its own.")
+            raise SinkError(f"Two outputs write to {path}; give each its own file.")
 
 
 def check_not_overwritten(sinks: Sequence[str], read: str, what: str) -> None:
-    """Raise SinkError if a sink writes to the file that the run reads, by whatever path.
+    """Raise SinkError if a sink would write to the input file of the run, by whatever path.
 
     Args:
         sinks: as typed on the command line, such as `file:out.mp4`.
-        read: what is read; anything that is not a file, such as an address, is ignored.
-        what: what it is to the user, such as "source".
+        read: the input; anything that is not a file, such as an address, is ignored.
+        what: what the input is called in the message, such as "source".
     """
     for path in _files(sinks):
         written, own = expanded(path), expanded(read)
         if written.is_file() and own.is_file() and os.path.samefile(written, own):
-            raise SinkError(f"{path} is the {what} itself; give another file to write.")
+            raise SinkError(f"{path} is the {what} itself; write to another file.")
 
 
 def existing_files(sinks: Sequence[str]) -> list[str]:
-    """Return the files, as typed, that exist and that the sinks would replace."""
+    """Return the existing files, as typed, that the sinks would replace."""
     return [path for path in _files(sinks) if path and expanded(path).is_file()]
 
 
 def check_not_replaced(sinks: Sequence[str]) -> None:
-    """Raise SinkError if a sink would replace a file that exists."""
+    """Raise SinkError if a sink would replace an existing file."""
     for path in existing_files(sinks):
         raise SinkError(
-            f"{path} exists already; give another file to write, or replace it by "
-            "output.overwrite=true."
+            f"{path} already exists; write to another file, or set output.overwrite=true to "
+            "replace it."
         )
 
 

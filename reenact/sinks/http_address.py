@@ -1,7 +1,7 @@
-"""The addresses of HTTP streams on ports that the user chose, stored for this user alone.
+"""Stored addresses of HTTP streams on ports that the user chose, readable by this user alone.
 
-A stream on the same port takes the same token again, so that what OBS or a browser has stored
-keeps working. `reenact obs status --media-source` prints the address that was opened last.
+A stream on the same port gets the same token again, so that addresses stored in OBS or a browser
+keep working. `reenact obs status --media-source` prints the address that was opened last.
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ _TOKEN: Final = re.compile(r"[A-Za-z0-9_-]{20,100}")
 
 @dataclass(frozen=True, slots=True)
 class HttpAddress:
-    """A stream's port on the loopback address, and the token that a request must contain."""
+    """The port of a stream on the loopback address, and the token that requests must carry."""
 
     port: int
     token: str
 
     def url(self, path: str) -> str:
-        """Return the address of a path, which has no leading slash."""
+        """Return the URL of a path without a leading slash."""
         return f"http://{LOOPBACK}:{self.port}/{path}?token={self.token}"
 
 
 def load_address(port: int | None = None) -> HttpAddress | None:
-    """Return the address stored for a port, or the one opened last; None if there is none."""
+    """Return the address stored for a port, or the last one opened; None if there is none."""
     kept = _kept()
     if port is None:
         port = next(reversed(kept), 0)
@@ -42,7 +42,7 @@ def load_address(port: int | None = None) -> HttpAddress | None:
 
 
 def keep_address(address: HttpAddress) -> None:
-    """Store an address, readable by this user alone, if that is possible."""
+    """Store an address, readable by this user alone; failure to do so is ignored."""
     kept = _kept()
     kept.pop(address.port, None)
     kept[address.port] = address.token
@@ -53,7 +53,7 @@ def keep_address(address: HttpAddress) -> None:
 
 
 def _kept() -> dict[int, str]:
-    """Return the token of each port; the one opened last comes last."""
+    """Return the token of each port, the last one opened at the end."""
     try:
         addresses = json.loads(_path().read_text(encoding="utf-8"))
         tokens = {int(one["port"]): str(one["token"]) for one in addresses}

@@ -1,4 +1,4 @@
-"""Keeps a performance: landmarks and what was made of them, no picture."""
+"""Stores a performance: the landmarks and what was derived from them, without pictures."""
 
 from __future__ import annotations
 
@@ -20,30 +20,30 @@ _FLUSH_S: Final = 1.0
 
 
 class LandmarksSink(ClosesOnExit):
-    """Writes the performance that made the pictures into a file (`reenact.performance`).
+    """Writes the performance behind the pictures to a file (`reenact.performance`).
 
     The file is called `NAME.partial.EXT` until it is finished. A picture that is written twice
-    counts once; the target at rest, which nobody acted, does not count. One thread at a time.
+    counts once. The target at rest does not count, because nobody acted it. Not thread-safe.
 
     Attributes:
-        name: `landmarks:` and the path as it was given.
+        name: `landmarks:` and the path as given.
         live: False: every frame counts.
     """
 
     live = False
 
     def __init__(self, path: str) -> None:
-        """Check that the file can be written; nothing is left behind yet.
+        """Check that the file can be written, without creating it.
 
         Raises:
-            SinkError: the name is missing or a folder's, or its folder is missing or not writable.
+            SinkError: no file is named, it is a folder, or its folder is missing or not writable.
         """
         if not path:
-            raise SinkError("Say which file to write, as in --sink landmarks:take.npy.")
+            raise SinkError("Name the file to write, as in --sink landmarks:take.npy.")
         self.name = f"landmarks:{path}"
         self._path = Path(os.path.realpath(expanded(path)))
         if self._path.is_dir():
-            raise SinkError(f"{path} is a folder; give the name of a file to write.")
+            raise SinkError(f"{path} is a folder; name a file to write.")
         reserve_partial(self._path).unlink()
         self._writer: PerformanceWriter | None = None
         self._last: PerformanceFrame | None = None
@@ -58,10 +58,10 @@ class LandmarksSink(ClosesOnExit):
             raise SinkError(refusal(self._path, error)) from error
 
     def write(self, frame: Frame) -> None:
-        """Add what made a picture.
+        """Add the performance behind a picture.
 
         Raises:
-            SinkError: the disk is full or has failed; the message says where the beginning is.
+            SinkError: the disk is full or has failed; the message names the partial file.
         """
         performance = frame.performance
         if self._writer is None or performance is None or performance is self._last:
@@ -76,10 +76,10 @@ class LandmarksSink(ClosesOnExit):
             raise self._failed(error) from error
 
     def close(self) -> None:
-        """Finish the file and give it its name; leave nothing if there was no frame.
+        """Finish the file and give it its name; if there was no frame, no file is left.
 
         Raises:
-            SinkError: the end could not be written; the message says where the beginning is.
+            SinkError: the end could not be written; the message names the partial file.
         """
         writer, self._writer = self._writer, None
         if writer is None:
@@ -98,7 +98,7 @@ class LandmarksSink(ClosesOnExit):
         if writer is not None:
             with contextlib.suppress(OSError):
                 writer.close()
-        kept = f"What was written is in {self._partial}."
+        kept = f"The part written so far is in {self._partial}."
         return SinkError(f"{refusal(self._path, error)} {kept}")
 
 
@@ -108,7 +108,7 @@ def _landmarks(argument: str, settings: Section) -> Sink:
 
 LANDMARKS: Final = SinkSpec(
     "landmarks",
-    "a file of landmarks that plays the performance again: no picture of the actor",
+    "a file of landmarks that can be played again: no picture of the actor",
     _landmarks,
     argument="FILE",
     alpha=True,

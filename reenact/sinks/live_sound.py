@@ -1,9 +1,8 @@
-"""A microphone's sound beside live pictures.
+"""A microphone's sound alongside live pictures.
 
-A picture is written some time after it was captured, now more, now less. Sound and picture are
-stored at the time of their capture. The clocks of sound cards are off by some ten millionths, and
-buffers get lost; each piece says when it was captured, and what is written is stretched by a little
-until it agrees with that.
+The delay between capture and write of a picture varies, so both sound and picture are stored with
+their time of capture. The clocks of sound cards are off by some 10 ppm, and buffers get lost. So
+each piece of sound carries its time of capture, and the written sound is stretched to match.
 """
 
 from __future__ import annotations
@@ -32,22 +31,22 @@ log = logging.getLogger(__name__)
 RATE_HZ: Final = 48_000
 
 _MAX_JUMP_S: Final = 0.05
-"""A larger gap between the sound and its time is closed at once, by silence or by leaving out.
+"""A larger gap between the sound and its time is closed at once, by silence or by dropping sound.
 
-So is any gap before the first sound."""
+The same applies to any gap before the first sound."""
 
 _MAX_STRETCH: Final = 0.005
-"""A smaller gap is closed by stretching pieces by this share at most, which nobody hears."""
+"""A smaller gap is closed by stretching pieces by at most this share, which is inaudible."""
 
 _EASE: Final = 0.2
-"""Share of the gap that a piece closes: the times of single pieces tremble."""
+"""Share of the gap that one piece closes, because the times of single pieces jitter."""
 
 _MAX_QUEUED: Final = 3000
 
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """Some sound: int16 (N,) mono samples at `RATE_HZ`, and the monotonic time of the first."""
+    """Sound: int16 (N,) mono samples at `RATE_HZ`, and the monotonic time of the first, s."""
 
     samples: NDArray[np.int16]
     captured_s: float
@@ -57,17 +56,17 @@ class Microphone(Protocol):
     """Delivers sound as it is captured."""
 
     def take(self) -> list[Piece]:
-        """Return what was captured since the last call, in order."""
+        """Return the sound captured since the last call, in order."""
 
     def close(self) -> None:
         """Release the device. May be called twice."""
 
 
 class SoundCard(ClosesOnExit):
-    """A microphone of this machine, by way of sounddevice.
+    """A microphone of this machine, by sounddevice.
 
     Args:
-        name: its name or a part of it; "": the system's usual one.
+        name: its name or a part of it; "": the system's default.
 
     Raises:
         SinkError: sounddevice is missing, or there is no such microphone.
@@ -78,7 +77,7 @@ class SoundCard(ClosesOnExit):
             import sounddevice
         except (ImportError, OSError) as error:  # OSError: the library PortAudio is missing
             raise SinkError(
-                "A microphone needs the package sounddevice: `pip install 'reenact[microphone]'`; "
+                "A microphone needs the package sounddevice: `pip install '.[microphone]'`; "
                 "on Linux also `sudo apt install libportaudio2`."
             ) from error
         self._pieces: deque[Piece] = deque(maxlen=_MAX_QUEUED)
@@ -95,7 +94,7 @@ class SoundCard(ClosesOnExit):
             raise SinkError(f"The microphone cannot be opened: {error}") from error
 
     def take(self) -> list[Piece]:
-        """Return what was captured since the last call, in order."""
+        """Return the sound captured since the last call, in order."""
         return [self._pieces.popleft() for _ in range(len(self._pieces))]
 
     def close(self) -> None:
@@ -108,10 +107,10 @@ class SoundCard(ClosesOnExit):
 
 
 class LiveSound(ClosesOnExit):
-    """Encodes a microphone's sound into a file. One thread calls.
+    """Encodes a microphone's sound into a file. Use from one thread.
 
     Args:
-        microphone: is closed at the end.
+        microphone: it is closed at the end.
     """
 
     def __init__(self, microphone: Microphone) -> None:
@@ -123,7 +122,7 @@ class LiveSound(ClosesOnExit):
         self._gap = 0.0
 
     def join(self, container: OutputContainer, codecs: Collection[str]) -> None:
-        """Add a track to a file without packets."""
+        """Add a track to a file that has no packets yet."""
         codec = "aac" if "aac" in codecs else "libopus"
         self._stream = container.add_stream(codec, rate=RATE_HZ)  # type: ignore[assignment]
         assert self._stream is not None
@@ -136,18 +135,18 @@ class LiveSound(ClosesOnExit):
         self._container = container
 
     def begin(self, time_s: float) -> None:
-        """Note when the first picture was captured; what is older is left out."""
+        """Set the time at which the first picture was captured; older sound is dropped."""
         self._start_s = time_s
 
     def copy(self, until_s: float) -> None:
-        """Encode what the microphone has delivered; `until_s` does not matter, as it is live."""
+        """Encode what the microphone has delivered; `until_s` is ignored, because it is live."""
         if self._start_s is None:
             return
         for piece in self._microphone.take():
             self._add(piece, piece.captured_s - self._start_s)
 
     def finish(self) -> None:
-        """Write what the encoder still holds."""
+        """Flush the encoder."""
         if self._written:
             self._mux(None)
 
@@ -156,7 +155,7 @@ class LiveSound(ClosesOnExit):
         self._microphone.close()
 
     def _add(self, piece: Piece, file_s: float) -> None:
-        """Encode a piece so that it begins at a time of the file, as nearly as nobody hears."""
+        """Encode a piece so that it begins at a time of the file, without an audible change."""
         samples = piece.samples
         wanted = round(file_s * RATE_HZ)
         if wanted + len(samples) <= 0:
@@ -194,7 +193,7 @@ class LiveSound(ClosesOnExit):
 
 
 def _stretched(samples: NDArray[np.int16], more: int) -> NDArray[np.int16]:
-    """Return the samples stretched to `more` of them, or fewer if that is negative."""
+    """Return the samples, stretched by `more` samples; a negative number shortens them."""
     if not more or len(samples) + more < 2:
         return samples
     places = np.linspace(0, len(samples) - 1, len(samples) + more)

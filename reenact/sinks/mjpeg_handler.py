@@ -1,13 +1,13 @@
-"""Answers browsers and players on this machine by HTTP.
+"""Answers HTTP requests of browsers and players on this machine.
 
-Each of these needs the token of the run as `?token=...`, which only `HttpSink.url` tells:
+Each path needs the token of the run as `?token=...`, which only `HttpSink.url` reveals:
 
 - `/` is a page with the moving picture,
-- `/stream.mjpg` is the stream, where every reader gets the newest picture at its own pace,
+- `/stream.mjpg` is the stream; every reader gets the newest picture at its own pace,
 - `/frame.jpg` is the newest picture.
 
-The server listens on the loopback address alone and refuses requests that call this machine by
-another name, as after DNS rebinding, or that come from a page of another site. Pages of this
+The server listens on the loopback address only. It refuses requests that address this machine by
+another name, as after DNS rebinding, or that come from a page of another site. Pages served by this
 machine may read the pixels (CORS).
 """
 
@@ -50,7 +50,7 @@ img { width: 100%%; height: 100%%; object-fit: contain; display: block; }
 
 
 class NewestPicture:
-    """The newest picture and its JPEG; counts the pictures it encoded. Any thread may call."""
+    """The newest picture and its JPEG; counts encoded pictures. Any thread may call."""
 
     def __init__(self, quality: int) -> None:
         self.encoded_frames = 0
@@ -70,21 +70,21 @@ class NewestPicture:
             self._changed.notify_all()
 
     def close(self) -> None:
-        """Wake those who wait for a picture; there will be no more."""
+        """Wake all waiting readers; there will be no more pictures."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()
 
     def jpeg(self, after: int, timeout_s: float | None = None) -> tuple[int, bytes] | None:
-        """Return the newest picture's number and JPEG once the number is above `after`.
+        """Return the newest picture's number and JPEG once the number exceeds `after`.
 
-        None if it was closed, or no such picture came in time.
+        None if this was closed, or no such picture came in time.
         """
         with self._changed:
             self._changed.wait_for(lambda: self._closed or self._number > after, timeout_s)
             if self._closed or self._number <= after:
                 return None
-        # The first reader encodes; the others wait here and find it done.
+        # The first reader encodes; the others wait here and find the result.
         with self._encoding:
             with self._changed:
                 number, image = self._number, self._image
@@ -113,7 +113,7 @@ class MjpegServer(ThreadingHTTPServer):
 
 
 class MjpegHandler(BaseHTTPRequestHandler):
-    """Answers one request."""
+    """Handles one request."""
 
     timeout = _STALLED_READER_S
     disable_nagle_algorithm = True
@@ -124,7 +124,7 @@ class MjpegHandler(BaseHTTPRequestHandler):
         super().__init__(*arguments)
 
     def do_GET(self) -> None:
-        """Answer a request, if it may be answered."""
+        """Answer a request if it is allowed."""
         url = urlsplit(self.path)
         given = parse_qs(url.query).get("token", [""])[0]
         if not _is_own_name(self.headers.get("Host", "")):
@@ -143,7 +143,7 @@ class MjpegHandler(BaseHTTPRequestHandler):
             self._answer(HTTPStatus.NOT_FOUND, b"There are /, /stream.mjpg and /frame.jpg.\n")
 
     def _is_from_this_machine(self) -> bool:
-        """Return True for a request by no page at all, or by one from this machine."""
+        """Return True if the request comes from no page, or from one of this machine."""
         origin = self.headers.get("Origin")
         if origin is None:
             return True

@@ -1,7 +1,7 @@
-"""Shows frames to browsers and other programs on this machine: MJPEG over HTTP.
+"""Serves frames to browsers and other programs on this machine: MJPEG over HTTP.
 
-`reenact obs status --media-source` prints the address of a chosen port with the options that cut
-OBS's delay from a second to less than a tenth.
+`reenact obs status --media-source` prints the address of a chosen port and the options that reduce
+the delay of OBS's media source from a second to less than a tenth of it.
 """
 
 from __future__ import annotations
@@ -28,18 +28,18 @@ log = logging.getLogger(__name__)
 
 
 class HttpSink(ClosesOnExit):
-    """Serves the newest frame over HTTP; see `sinks.mjpeg_handler` for what is served.
+    """Serves the newest frame over HTTP; `sinks.mjpeg_handler` describes the paths.
 
-    On a port that the user chose, the token of the last time is used again. A frame is encoded once
-    for all readers, in the readers' own threads, and not at all while nobody reads. One thread
-    calls `open` and `write`; any may call the rest.
+    On a port that the user chose, the previous token is used again. A frame is encoded once for all
+    readers, in their threads, and not at all if nobody reads. One thread calls `open` and `write`;
+    any thread may call the rest.
     """
 
     name = "http"
     live = True
 
     def __init__(self, port: int = 0, quality: int = 85) -> None:
-        """Open nothing yet. The port is on the loopback address; 0 takes any free one."""
+        """Create the sink without opening it. `port` is on the loopback address; 0: any."""
         self._port = port
         kept = load_address(port)
         self._token = kept.token if kept else secrets.token_urlsafe(16)
@@ -49,16 +49,16 @@ class HttpSink(ClosesOnExit):
 
     @property
     def url(self) -> str:
-        """Address of the page, with its token; "" while nothing is served."""
+        """URL of the page with its token; "" while nothing is served."""
         return self.url_of("")
 
     @property
     def encoded_frames(self) -> int:
-        """How many frames have been encoded."""
+        """Number of encoded frames."""
         return self._newest.encoded_frames
 
     def url_of(self, path: str) -> str:
-        """Return the address of `stream.mjpg` or `frame.jpg`; "" while nothing is served."""
+        """Return the URL of `stream.mjpg` or `frame.jpg`; "" while nothing is served."""
         server = self._server
         if server is None:
             return ""
@@ -83,7 +83,7 @@ class HttpSink(ClosesOnExit):
         if self._port:
             keep_address(HttpAddress(self._port, self._token))
         # Printed, not logged: nobody can guess the token.
-        with contextlib.suppress(OSError):  # the terminal has gone
+        with contextlib.suppress(OSError):  # the terminal is gone
             print(f"Watch at {self.url}", file=sys.stderr, flush=True)
 
     def write(self, frame: Frame) -> None:
@@ -103,7 +103,7 @@ class HttpSink(ClosesOnExit):
 
 
 class HttpSettings(Section):
-    """Where the stream is served, and how good its pictures are."""
+    """Port and picture quality of the stream."""
 
     port: int = Field(
         0,
@@ -116,7 +116,7 @@ class HttpSettings(Section):
 
 def _http(argument: str, settings: HttpSettings) -> Sink:
     if argument and not (argument.isdecimal() and int(argument) < 65536):
-        raise SinkError(f"http:{argument}: after the colon comes a port from 0 to 65535.")
+        raise SinkError(f"http:{argument}: the colon must be followed by a port, 0 to 65535.")
     return HttpSink(int(argument) if argument else settings.port, settings.quality)
 
 

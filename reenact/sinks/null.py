@@ -1,4 +1,4 @@
-"""Counts frames and shows them nowhere, for benchmarks and tests."""
+"""Counts frames and discards them, for benchmarks and tests."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from reenact.types import Frame, Sink
 
 
 class NullSink(ClosesOnExit):
-    """Counts frames and remembers the last one's (width, height) px. One thread calls."""
+    """Counts frames and remembers the last one's (width, height) px. Use from one thread."""
 
     name = "null"
     live = False
@@ -29,7 +29,7 @@ class NullSink(ClosesOnExit):
         self.size = frame.size
 
     def close(self) -> None:
-        """Do nothing; the count stays."""
+        """Do nothing; the count is kept."""
 
 
 def _null(argument: str, settings: Section) -> Sink:

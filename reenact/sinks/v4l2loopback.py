@@ -1,7 +1,7 @@
 """v4l2loopback, the virtual camera of Linux: its devices, their state, and their faults.
 
-A device has one writer and many readers. It keeps its size and pixel format for as long as any
-program has it open, whatever a new writer asks for.
+A device has one writer and many readers. It keeps its size and pixel format as long as any program
+has it open, whatever a new writer requests.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _ALLOW: Final = "add yourself to its group with `sudo usermod -aG video $USER` a
 
 @dataclass(frozen=True, slots=True)
 class Format:
-    """What a device shows: a layout of four letters, such as "YU12", and (width, height) px."""
+    """What a device shows: a pixel format of four letters, such as "YU12", and its size in px."""
 
     layout: str
     size: tuple[int, int]
@@ -57,7 +57,7 @@ def devices(sysfs: Path = SYSFS) -> dict[str, str]:
     found = {}
     folders = (sysfs / "class/video4linux").glob("video*")
     for folder in sorted(folders, key=lambda entry: int(re.sub(r"\D", "", entry.name) or 0)):
-        # No other driver has these two.
+        # No other driver has these two attributes.
         if (folder / "format").exists() and (folder / "max_openers").exists():
             found[f"/dev/{folder.name}"] = v4l2.text(folder / "name")
     return found
@@ -71,7 +71,7 @@ def describe(sysfs: Path = SYSFS) -> str:
 
 
 def find(wanted: str, sysfs: Path = SYSFS) -> list[str]:
-    """Return the device files that fit a device file, its number, a device's name, or "" for any.
+    """Return the device files that match a device file, its number, a device's name, or "" (any).
 
     Raises SinkError if there is none; the message says what to do.
     """
@@ -91,9 +91,9 @@ def find(wanted: str, sysfs: Path = SYSFS) -> list[str]:
 
 
 def take(wanted: str) -> str:
-    """Prepare the first device that fits `wanted` (see `find`) for a writer; return its file.
+    """Prepare the first device that matches `wanted` (see `find`) for writing; return its file.
 
-    Raises SinkError if none fits or is free; the message says what to do.
+    Raises SinkError if none matches or is free; the message says what to do.
     """
     problems = []
     for device in find(wanted):
@@ -107,7 +107,7 @@ def take(wanted: str) -> str:
 
 
 def absence(sysfs: Path = SYSFS, modules: Path = Path("/lib/modules")) -> Fault | None:
-    """Say why there is no device at all; None if there is one."""
+    """Return why there is no device at all; None if there is one."""
     if devices(sysfs):
         return None
     if (sysfs / "module/v4l2loopback").is_dir():
@@ -118,7 +118,7 @@ def absence(sysfs: Path = SYSFS, modules: Path = Path("/lib/modules")) -> Fault 
 
 
 def obstacle(device: str) -> Fault | None:
-    """Say what keeps this program from writing to a device; None if nothing does."""
+    """Return what keeps this program from writing to a device; None if nothing does."""
     try:
         said = v4l2.capability(device)
     except OSError as error:
@@ -137,7 +137,7 @@ def obstacle(device: str) -> Fault | None:
 
 
 def weakness(device: str) -> Fault | None:
-    """Say what will trouble the readers of a working device; None if nothing will."""
+    """Return what will trouble the readers of a working device; None if nothing will."""
     try:
         said = v4l2.capability(device)
     except OSError:
@@ -150,12 +150,12 @@ def weakness(device: str) -> Fault | None:
 
 
 def prepare(device: str) -> None:
-    """Make a device ready for a writer. Raises SinkError if it takes no pictures.
+    """Prepare a device for a writer. Raises SinkError if it accepts no pictures.
 
-    v4l2loopback before 0.13, loaded with exclusive_caps=1, takes one writer only: once that has
-    closed the device, it takes no other until the module is loaded again. It recovers when a
-    program starts *streaming* to the device and closes it, which is done here unless another
-    program may be writing.
+    v4l2loopback before 0.13, loaded with exclusive_caps=1, accepts only one writer: once that has
+    closed the device, it accepts no other until the module is reloaded. The device recovers when a
+    program starts *streaming* to it and closes it. This is done here unless another program may be
+    writing.
     """
     problem = obstacle(device)
     if problem is None and not v4l2.capability(device).outputs:
@@ -171,7 +171,7 @@ def prepare(device: str) -> None:
 
 
 def held_format(device: str, sysfs: Path = SYSFS) -> Format | None:
-    """Return what a device file shows now; None if no program has it open or it is unknown."""
+    """Return the current format of a device file; None if no program has it open or unknown."""
     # Such as "YU12:640x480@30"; empty while nobody uses the device.
     shown = v4l2.text(sysfs / "class/video4linux" / Path(device).name / "format")
     match = re.match(r"(.{4}):(\d+)x(\d+)@", shown)
@@ -195,7 +195,7 @@ def _stream_for_a_moment(device: str) -> None:
 
     handle = os.open(device, os.O_RDWR | os.O_NONBLOCK)
     try:
-        # This is refused, as no size was agreed on, but the driver has noted the attempt.
+        # The driver rejects this, because no size was set, but it has noted the attempt.
         with contextlib.suppress(OSError):
             fcntl.ioctl(handle, v4l2.STREAMON, struct.pack("=i", v4l2.OUTPUT))
     finally:

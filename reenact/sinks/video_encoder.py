@@ -1,6 +1,6 @@
-"""Encodes frames with their own times into a video file and copies sound beside them.
+"""Encodes frames with their own times into a video file and copies sound into it.
 
-Names, partial files and messages to users are the business of `sinks.video_file`.
+`sinks.video_file` handles names, partial files and messages to users.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from reenact.sound import SoundTrack
 from reenact.types import Frame, Image
 
 _KEYFRAME_S: Final = 2.0
-"""Time between keyframes, which is the most that a killed program loses."""
+"""Time between keyframes, which is the most that is lost if the program is killed."""
 
 _RESTART_S: Final = 1.0
 """A time that goes back by more than this means that the source has started over."""
@@ -60,15 +60,15 @@ _SOUND_OF_WEBM: Final = frozenset({"opus", "vorbis"})
 
 @dataclass(frozen=True, slots=True)
 class VideoFormat:
-    """How one kind of video file is written.
+    """The parameters of one kind of video file.
 
     Attributes:
         format: FFmpeg's name of the container.
-        ticks_per_s: resolution of its times.
+        ticks_per_s: resolution of its timestamps.
         codec: FFmpeg's name of the encoder.
-        options: the encoder's options for an H.264 quality (CRF).
+        options: returns the encoder's options for an H.264 quality (CRF).
         container: the container's options.
-        sound: the codecs of sound that it can hold.
+        sound: the sound codecs that it supports.
     """
 
     format: str
@@ -91,10 +91,10 @@ FORMATS: Final = {
 
 
 class _UnbufferedFile(io.FileIO):
-    """A file whose writes are complete; PyAV does not notice one that took only a part.
+    """A file whose writes are complete; PyAV does not notice a partial write.
 
     PyAV could open the path itself, but would keep a file open that could not be finished, and
-    Windows does not remove open files.
+    Windows cannot remove open files.
     """
 
     def write(self, data: Any) -> int:
@@ -106,7 +106,7 @@ class _UnbufferedFile(io.FileIO):
 
 
 class VideoEncoder:
-    """Writes one file and counts its frames. One thread calls.
+    """Writes one file and counts its frames. Use from one thread.
 
     Every method raises av.FFmpegError, OSError or ValueError.
     """
@@ -129,9 +129,9 @@ class VideoEncoder:
             file_format: one of `FORMATS`.
             crf: H.264 quality, 0 to 51.
             size: (width, height) px; frames of another size are letterboxed.
-            fps: about how many frames come in a second.
-            tags: what the file says of itself.
-            sound: copied beside the pictures and closed with the file.
+            fps: approximate frame rate.
+            tags: metadata of the file.
+            sound: copied into the file and closed with it.
         """
         self.frames = 0
         self._sound = sound
@@ -143,15 +143,15 @@ class VideoEncoder:
         self._ticks = 0
         self._interval_ticks = self._max_last_ticks
         self._durations: dict[int, int] = {}
-        # Shared by all frames: a frame's own `reformat` sets the conversion up every time.
+        # Shared by all frames: a frame's own `reformat` sets up the conversion every time.
         self._to_yuv = VideoReformatter()
         self._file = _UnbufferedFile(path, "r+b")
         self._container: OutputContainer = av.open(
             self._file,
             "w",
             format=file_format.format,
-            # Otherwise the last seconds would be buffered, also while waiting for sound that
-            # ended before the pictures, and a kill would lose them.
+            # Without it the last seconds would be buffered, also while waiting for sound that ended
+            # before the pictures, and would be lost if the program is killed.
             options={
                 **file_format.container,
                 "flush_packets": "1",
@@ -171,8 +171,8 @@ class VideoEncoder:
         context.color_range = _LIMITED_RANGE
         self._stream = stream
         try:
-            # What the encoder refuses is known before the first frame. The container, however,
-            # starts with the first packet: FFmpeg crashes on closing an MP4 without any frame.
+            # Parameters that the encoder rejects are known before the first frame. The container is
+            # started with the first packet: FFmpeg crashes on closing an MP4 without any frame.
             context.open()
             if sound is not None:
                 sound.join(self._container, file_format.sound)
@@ -186,7 +186,7 @@ class VideoEncoder:
         return (self._ticks + self._interval_ticks) / self._ticks_per_s if self.frames else 0.0
 
     def add(self, frame: Frame) -> None:
-        """Add a frame; it is encoded once the next one tells how long it lasts."""
+        """Add a frame; it is encoded once the next one determines its duration."""
         # Sound is stored at the time of its capture, so pictures beside it are as well.
         captured_s = None if self._sound is None else frame.captured_s
         ticks = self._next_ticks(frame.time_s if captured_s is None else captured_s)

@@ -1,9 +1,9 @@
-"""Writes frames into a video file with their own times.
+"""Writes frames with their own times into a video file.
 
-While it is being written, the file is called `NAME.partial.EXT`. It gets its own name when it is
-finished, so nothing half-written ever has the final name. The partial file that a killed program
-leaves plays up to its last seconds: MP4 and MOV are written in fragments and turned into an
-ordinary, seekable file at the end, and Matroska and WebM are built that way.
+While it is being written, the file is called `NAME.partial.EXT`. It is renamed when it is finished,
+so a file with the final name is always complete. The partial file of a killed program can be played
+up to its last seconds: MP4 and MOV are written in fragments and converted to an ordinary, seekable
+file at the end; Matroska and WebM have such a structure anyway.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ TAGS: Final[Mapping[str, str]] = {
     "comment": "Synthetic video made with reenact: the face is moved by another person.",
     "synthetic": "true",
 }
-"""Written into every file; Matroska and WebM store the names in capitals."""
+"""Metadata of every file; Matroska and WebM store the names in capitals."""
 
 _MIN_KEPT_S: Final = 60.0
-"""A longer recording is kept under its partial name when the disk is full."""
+"""When the disk is full, a recording longer than this is kept under its partial name."""
 
 
 def is_partial(path: Path) -> bool:
@@ -49,13 +49,13 @@ class FileSink(ClosesOnExit):
 
     Every frame keeps its own time, counted from the first one, to 1/90000 s in MP4 and MOV and to 1
     ms in Matroska and WebM. The last frame lasts as long as the one before, but no longer than
-    1/fps. Times always rise: a frame that is not later than the one before comes one tick after it,
-    and after a jump back of more than a second (a looped source) the clock goes on.
+    1/fps. Times always increase: a frame that is not later than the one before comes one tick after
+    it, and after a jump back of more than a second (a looped source) the clock goes on.
 
     Colours are BT.709, limited range, and tagged as such. A side of odd length gets its last row or
-    column twice. An older file of the same name is replaced when the new one is finished; who
-    opens a session checks before (`fanout.check_not_replaced`). Sound is
-    copied without encoding it again, for as long as there are pictures.
+    column twice. The new file replaces an older one of the same name when it is finished; whoever
+    opens a session checks that first (`fanout.check_not_replaced`). Sound is copied without
+    encoding it again, for as long as there are pictures.
 
     Any thread may call any method. Leaving the context by an exception calls `abandon` instead of
     `close`.
@@ -64,20 +64,20 @@ class FileSink(ClosesOnExit):
     live = False
 
     def __init__(self, path: str | Path, crf: int = 18, tags: Mapping[str, str] = TAGS) -> None:
-        """Check that the file can be written; nothing is left behind yet.
+        """Check that the file can be written, without creating it.
 
         Args:
-            path: the file; its extension chooses the format.
+            path: the file; its extension selects the format.
             crf: H.264 quality from 0 (lossless) to 51.
-            tags: what the file says of itself.
+            tags: metadata of the file.
 
         Raises:
-            SinkError: the path names no video that could be written there.
+            SinkError: the path is not that of a video that can be written.
         """
         if not str(path):
-            raise SinkError("Say which file to write, as in --sink file:out.mp4.")
+            raise SinkError("Name the file to write, as in --sink file:out.mp4.")
         self.name = f"file:{path}"
-        # Of a link, the file that it points to is replaced.
+        # If the path is a link, the file that it points to is replaced.
         self.path = Path(os.path.realpath(expanded(path)))
         self._crf = crf
         self._tags = tags
@@ -86,18 +86,18 @@ class FileSink(ClosesOnExit):
         self._partial: Path | None = None
         self._open_sound: Callable[[], SoundTrack | None] = lambda: None
         if self.path.is_dir():
-            raise SinkError(f"{path} is a folder; give the name of a file to write.")
+            raise SinkError(f"{path} is a folder; name a file to write.")
         file_format = FORMATS.get(self.path.suffix.lower())
         if file_format is None:
             raise SinkError(
-                f"{path} has no extension of a video that can be written; use one of "
+                f"{path} does not have the extension of a video that can be written; use one of "
                 f"{', '.join(FORMATS)}."
             )
         self._format = file_format
         reserve_partial(self.path).unlink()
 
     def take_sound(self, open_sound: Callable[[], SoundTrack | None]) -> None:
-        """Copy this sound beside the pictures; called before `open`."""
+        """Copy this sound into the file; call it before `open`."""
         self._open_sound = open_sound
 
     def __exit__(self, *error: object) -> None:
@@ -107,7 +107,7 @@ class FileSink(ClosesOnExit):
             self.abandon()
 
     def open(self, size: tuple[int, int], fps: float) -> None:
-        """Start the file. Raises SinkError if it cannot be written or its size is refused."""
+        """Start the file. Raises SinkError if it cannot be written or its size is not supported."""
         with self._lock:
             self._partial = reserve_partial(self.path)
             try:
@@ -139,10 +139,10 @@ class FileSink(ClosesOnExit):
                 raise self._failed(error) from error
 
     def close(self) -> None:
-        """Finish the file and give it its name; leave nothing if there was no frame.
+        """Finish the file and give it its name; if there was no frame, no file is left.
 
         Raises SinkError if the end could not be written, as on a full disk, or if the complete file
-        could not be renamed; the message gives the name that it has.
+        could not be renamed; the message gives its current name.
         """
         with self._lock:
             encoder, partial = self._encoder, self._partial
@@ -164,7 +164,7 @@ class FileSink(ClosesOnExit):
                 ) from error
 
     def abandon(self) -> None:
-        """Remove what was written; an older file of the final name stays."""
+        """Remove what was written; an older file of the final name is kept."""
         with self._lock:
             encoder, partial = self._encoder, self._partial
             self._encoder = self._partial = None
@@ -175,7 +175,7 @@ class FileSink(ClosesOnExit):
                     partial.unlink()
 
     def _failed(self, error: Exception) -> SinkError:
-        """Give up the file and return why; see `write` for what is kept."""
+        """Give up the file and return the error; see `write` for what is kept."""
         encoder, partial = self._encoder, self._partial
         if encoder is None or encoder.duration_s < _MIN_KEPT_S:
             self.abandon()
@@ -193,7 +193,7 @@ def write_video(
     crf: int = 18,
     tags: Mapping[str, str] = TAGS,
 ) -> None:
-    """Write uint8 (H, W, 3) RGB pictures as a video, whole or not at all; see `FileSink`."""
+    """Write uint8 (H, W, 3) RGB pictures as a video, atomically; see `FileSink`."""
     with FileSink(path, crf, tags) as sink:
         for index, picture in enumerate(pictures):
             if index == 0:
@@ -202,7 +202,7 @@ def write_video(
 
 
 class FileSettings(Section):
-    """How a video file is compressed."""
+    """Compression of the video file."""
 
     crf: int = Field(18, ge=0, le=51, description="H.264 quality of the file; lower is better")
 

@@ -1,6 +1,6 @@
 """Sends frames to a virtual camera, which other programs open like a webcam.
 
-pyvirtualcam is imported here only, when a camera is opened.
+pyvirtualcam is imported only here, when a camera is opened.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ GET_DRIVER: Final = {
 """How to get a virtual camera, by `sys.platform`."""
 
 _LAYOUTS: Final = {"YU12": "RGB", "YUYV": "YUYV", "UYVY": "UYVY"}
-"""The pixel formats that a Linux device may have, and pyvirtualcam's format to send for each."""
+"""The pixel formats that a Linux device may have, and pyvirtualcam's format for each."""
 
 _MAX_ATTEMPTS: Final = 3  # another program may open the device just before this one does
 
@@ -54,20 +54,20 @@ _WINDOWS_FILTERS: Final = (
 class CameraSink(ClosesOnExit):
     """A virtual camera: v4l2loopback on Linux, OBS or UnityCapture on Windows, OBS on macOS.
 
-    It stays open at one size until `close`, since programs that read a camera keep its size, and
+    It stays open at one size until `close`, because programs that read a camera keep its size, and
     many stop if it goes away. Pictures of another size are letterboxed. One thread calls `open` and
-    `write`; any may call `close`.
+    `write`; any thread may call `close`.
 
     Attributes:
-        device: the name that other programs see, "" before `open`.
-        size: (width, height) px that the device really has.
+        device: the name that other programs see; "" before `open`.
+        size: (width, height) px of the device.
     """
 
     name = "camera"
     live = True
 
     def __init__(self, device: str = "", backend: str = "") -> None:
-        """Open nothing yet.
+        """Create the sink without opening the camera.
 
         Args:
             device: device file, its number, or the camera's name; empty: the first one.
@@ -98,7 +98,7 @@ class CameraSink(ClosesOnExit):
             log.info("Virtual camera %s, %d x %d.", self.device, *self.size)
 
     def write(self, frame: Frame) -> None:
-        """Show a frame. Raises SinkError if the camera is closed or has gone."""
+        """Show a frame. Raises SinkError if the camera is closed or gone."""
         with self._lock:
             if self._camera is None:
                 raise SinkError("The virtual camera is closed.")
@@ -107,7 +107,7 @@ class CameraSink(ClosesOnExit):
                 self._camera.send(picture)
             except (RuntimeError, OSError, ValueError) as error:
                 raise SinkError(
-                    f"The virtual camera {self.device} takes no more pictures: {error}. Was its "
+                    f"The virtual camera {self.device} accepts no more pictures: {error}. Was its "
                     "driver removed?"
                 ) from error
 
@@ -135,7 +135,7 @@ class CameraSink(ClosesOnExit):
                     f"sent: close {readers} and start again."
                 )
             self._camera = self._open(device, held.size, fps, _LAYOUTS[held.layout])
-            # A picture of another format would be shown as noise.
+            # A picture in another format would be shown as noise.
             actual = loopback.held_format(device) or held
             if actual == held:
                 break
@@ -171,7 +171,7 @@ class CameraSink(ClosesOnExit):
 
 
 def absence(system: str = sys.platform, sysfs: Path = loopback.SYSFS) -> loopback.Fault | None:
-    """Say why there is no virtual camera, and how to get one; None if there is one."""
+    """Return why there is no virtual camera, and how to get one; None if there is one."""
     if system == "linux":
         return loopback.absence(sysfs)
     if system == "win32":
@@ -186,9 +186,9 @@ def absence(system: str = sys.platform, sysfs: Path = loopback.SYSFS) -> loopbac
 
 
 def fault(system: str = sys.platform) -> loopback.Fault | None:
-    """Say why an existing virtual camera cannot be used now, or works badly; None if it is fine.
+    """Return why a virtual camera cannot be used now, or works badly; None if it is fine.
 
-    Only Linux can tell; its devices are opened for a moment.
+    Only Linux can report this; its devices are opened for a moment.
     """
     if system != "linux":
         return None
@@ -198,7 +198,7 @@ def fault(system: str = sys.platform) -> loopback.Fault | None:
 
 
 def describe(system: str = sys.platform, sysfs: Path = loopback.SYSFS) -> str:
-    """Name the virtual cameras, and the driver's version where it is known."""
+    """Return the names of the virtual cameras, and the driver's version if known."""
     if system == "linux":
         return loopback.describe(sysfs)
     return ", ".join(_windows_cameras()) if system == "win32" else "OBS Virtual Camera"
@@ -220,7 +220,7 @@ def explain(problem: str, system: str = sys.platform) -> str:
 
 
 def _laid_out(picture: Image, layout: str) -> Any:
-    """Convert an RGB picture to what pyvirtualcam takes for a layout."""
+    """Convert an RGB picture to pyvirtualcam's input for a pixel format."""
     if layout == "YUYV":
         return cv2.cvtColor(picture, cv2.COLOR_RGB2YUV_YUYV)
     if layout == "UYVY":
@@ -243,7 +243,7 @@ def _windows_cameras() -> list[str]:
 
 
 class CameraSettings(Section):
-    """Which virtual camera, and by which driver."""
+    """The virtual camera and its driver."""
 
     device: str = Field(
         "", description="device or name of the virtual camera; empty: the first one"

@@ -26,10 +26,10 @@ INSTEAD: Final = "use --sink http to watch in a browser, or --sink file:out.mp4"
 
 
 class WindowSink(ClosesOnExit):
-    """A window that the user closes by q, Esc or its button, which sets `closed_by_user`.
+    """A window that the user closes with q, Esc or its button, which sets `closed_by_user`.
 
     One thread makes all calls; on macOS it must be the program's main thread. Another thread may
-    call `close`, which then leaves the window open until the program ends.
+    call `close`, but the window then stays open until the program ends.
     """
 
     name = "window"
@@ -60,7 +60,7 @@ class WindowSink(ClosesOnExit):
         self._thread = threading.get_ident()
 
     def write(self, frame: Frame) -> None:
-        """Show a frame and check the keyboard. Raises SinkError if there is no window any more."""
+        """Show a frame and check the keyboard. Raises SinkError if the window no longer exists."""
         if self.closed_by_user:
             return
         if self._thread is None:
@@ -88,10 +88,10 @@ class WindowSink(ClosesOnExit):
 
 @lru_cache(maxsize=1)
 def display_problem() -> str | None:
-    """Say in a few words why no window can be shown; None if one can.
+    """Return in a few words why no window can be shown; None if one can.
 
-    On Linux a child process tries to open a window, since the library behind OpenCV's windows ends
-    a process that has no display. That takes up to a second; the answer is kept.
+    On Linux a child process tries to open a window, because the library behind OpenCV's windows
+    ends a process that has no display. That takes up to a second; the answer is cached.
     """
     if not sys.platform.startswith("linux"):
         return None

@@ -1,4 +1,4 @@
-"""Which cameras there are, and why one does not open."""
+"""Lists the cameras, and explains why one does not open."""
 
 from __future__ import annotations
 
@@ -43,13 +43,13 @@ class CameraInfo:
     """A camera that can be opened.
 
     Attributes:
-        index: the number that OpenCV and `webcam:N` know it by; on Linux the N of /dev/videoN.
-        name: what the system calls it.
+        index: its number in OpenCV and in `webcam:N`; on Linux the N of /dev/videoN.
+        name: its name in the system.
         node: the device node on Linux, else "".
-        port: tells two cameras of one model apart: where it is plugged in on Linux, the system's
-            own identifier on Windows and macOS; "" where unknown.
-        is_loopback: a v4l2loopback device, which shows what another program sends, perhaps this
-            one.
+        port: distinguishes two cameras of one model: the USB port on Linux, the system's own
+            identifier on Windows and macOS; "" if unknown.
+        is_loopback: True for a v4l2loopback device, which shows what another program sends,
+            perhaps this one.
     """
 
     index: int
@@ -59,13 +59,13 @@ class CameraInfo:
     is_loopback: bool = False
 
     def is_gone(self) -> bool:
-        """Return True if the device node has vanished; False where there is no node."""
+        """Return True if the device node has vanished; False if there is no node."""
         return bool(self.node) and not os.path.exists(self.node)
 
 
 def list_cameras() -> list[CameraInfo]:
-    """List the cameras, real ones first, each group by index; switches no camera on."""
-    # Loaded late: on macOS it brings the bridge to Objective-C along.
+    """List the cameras, real ones first, each group by index; no camera is switched on."""
+    # Imported late: on macOS it loads the bridge to Objective-C.
     from cv2_enumerate_cameras import enumerate_cameras
 
     cameras = []
@@ -88,10 +88,10 @@ def backend() -> int:
 
 
 def find_camera(wanted: str, cameras: Sequence[CameraInfo] | None = None) -> CameraInfo:
-    """Choose a camera by "" (the first one), an index, a device node, or a name or part of one.
+    """Find a camera by "" (the first one), an index, a device node, or a name or part of one.
 
-    Raises SourceError if no camera, or more than one, fits; the message lists those that exist.
-    `cameras` None: those that `list_cameras` finds.
+    `cameras` None: those of `list_cameras`. Raises SourceError if no camera or more than one
+    matches; the message lists the existing ones.
     """
     wanted = wanted.strip()
     cameras = list_cameras() if cameras is None else cameras
@@ -113,15 +113,15 @@ def find_camera(wanted: str, cameras: Sequence[CameraInfo] | None = None) -> Cam
         return fits[0]
     listed = ", ".join(f"{camera.index} ({camera.name})" for camera in fits or cameras)
     if fits:
-        raise SourceError(f"{wanted!r} fits more than one camera; choose by number: {listed}.")
+        raise SourceError(f"{wanted!r} matches more than one camera; use a number: {listed}.")
     raise SourceError(f"There is no camera {wanted!r}; there is {listed}.")
 
 
 def find_again(camera: CameraInfo, others: Collection[CameraInfo] = ()) -> CameraInfo:
     """Find a camera that was open before; it may have come back under another number.
 
-    `others` were there beside it: another one of its model is not taken for it. Raises SourceError
-    if it is not there.
+    `others` were connected beside it, so that another camera of its model is not mistaken for it.
+    Raises SourceError if it is not there.
     """
     cameras = list_cameras()
     if camera in cameras:
@@ -133,29 +133,29 @@ def find_again(camera: CameraInfo, others: Collection[CameraInfo] = ()) -> Camer
 
 
 def how_to_get_one() -> str:
-    """Say what to do on this system if there is no camera; starts with a verb."""
+    """Return what to do on this system if there is no camera; starts with a verb."""
     return _for_system(_NO_CAMERA)
 
 
 def explain_missing(camera: CameraInfo) -> str:
-    """Say that a camera has gone."""
+    """Return a message that a camera is disconnected."""
     return f"{camera.name} is not connected; plug it in again."
 
 
 def explain_closed(camera: CameraInfo) -> str:
-    """Say why a camera could not be opened: gone, forbidden or busy; a guess where unknown."""
+    """Return why a camera could not be opened: gone, forbidden or busy; a guess if unknown."""
     if camera.is_gone():
         return explain_missing(camera)
     if not _is_permitted(camera):
         return f"{camera.name} may not be opened: {_for_system(_NO_PERMISSION)}."
     if _SYSTEM == "darwin":
-        # Programs share a camera there, so one that is listed and does not open is forbidden.
+        # Programs can share a camera there, so a listed one that does not open is forbidden.
         return f"{camera.name} could not be opened: {_NO_PERMISSION['darwin']}."
     return explain_silent(camera)
 
 
 def explain_silent(camera: CameraInfo) -> str:
-    """Say why an open camera sends no picture."""
+    """Return why an open camera sends no picture."""
     holders = v4l2.holders(camera.node) if camera.node else []
     if holders:
         return f"{camera.name} is in use by {', '.join(map(str, holders))}; close that program."
@@ -164,11 +164,11 @@ def explain_silent(camera: CameraInfo) -> str:
 
 
 def _linux_camera(index: int, name: str, node: str) -> CameraInfo | None:
-    """Describe a device node; None where it gives no pictures."""
+    """Describe a device node; None if it delivers no pictures."""
     try:
         capability = v4l2.capability(node)
     except OSError:
-        # Not permitted or busy. A webcam's first node is the one with the pictures.
+        # Not permitted or busy. The first node of a webcam is the one with the pictures.
         position = v4l2.text(_LINUX_CLASS / Path(node).name / "index")
         return CameraInfo(index, name, node) if position in ("", "0") else None
     return CameraInfo(index, name, node, capability.bus, capability.is_loopback)

@@ -1,4 +1,4 @@
-"""The base of sources whose pictures exist already, such as a photo or a test pattern."""
+"""The base class of sources with existing pictures, such as a photo or a test pattern."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ DEFAULT_FPS: Final = 30.0
 
 
 class ClockedSettings(Section):
-    """How long and how fast pictures that exist already are shown."""
+    """Frame rate and duration of the source."""
 
     fps: FrameRate = Field(DEFAULT_FPS, description="frame rate of the source")
     frames: int = Field(0, ge=0, description="end after this many frames; 0: never")
 
 
 class ClockedSource(ClosesOnExit):
-    """Pictures that exist already, handed out by the clock or as fast as they are read.
+    """Existing pictures, delivered by the clock or as fast as they are read.
 
-    Without an end (`frames` is 0) it is live: reads are paced by the clock, `time_s` is monotonic,
-    and ticks that the reader missed are left out. With an end, every frame is to be rendered: reads
-    do not wait, and `time_s` is index / fps.
+    Without an end (`frames` is 0) the source is live: reads are paced by the clock, `time_s` is
+    monotonic, and ticks that the reader missed are skipped. With an end, every frame is to be
+    rendered: reads do not wait, and `time_s` is index / fps.
     """
 
     def __init__(self, name: str, size: tuple[int, int], fps: float, frames: int) -> None:
@@ -63,7 +63,7 @@ class ClockedSource(ClosesOnExit):
     def _wait_for_tick(self) -> float:
         self._closing.wait(max(0.0, self._next_s - time.monotonic()))
         now_s = time.monotonic()
-        # A tick that is due by rounding alone is not a second one.
+        # A tick that is due only because of rounding is not another one.
         missed = max(0, int((now_s - self._next_s) * self.fps + 1e-6))
         self._next_s += (missed + 1) / self.fps
         return now_s

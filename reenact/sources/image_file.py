@@ -1,4 +1,4 @@
-"""Still pictures from files, turned upright and converted to uint8 RGB."""
+"""Still pictures from files, rotated upright and converted to uint8 RGB."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ from reenact.storage import expanded
 from reenact.types import Image, Source
 
 MAX_SIDE_PX: Final = 8192
-"""A picture with a longer side is scaled down to it."""
+"""A picture with a longer side is scaled down to this."""
 
-# Only formats that Pillow decodes itself: its EPS reader, for one, starts Ghostscript.
+# Only formats that Pillow decodes itself: its EPS reader, for example, starts Ghostscript.
 _FORMATS: Final = (
     "AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP"
 )  # fmt: skip
 _HEIC_BRANDS: Final = (b"heic", b"heix", b"heim", b"heis", b"mif1", b"msf1")
 
-# Pillow refuses pictures of more than 179 million pixels and warns from half of that on.
+# Pillow rejects pictures of more than 179 million pixels and warns from half of that on.
 warnings.filterwarnings("ignore", category=PIL.Image.DecompressionBombWarning)
 
 _log = logging.getLogger(__name__)
@@ -39,13 +39,13 @@ def read_image(path: str | Path) -> Image:
     """Read a picture as uint8 (H, W, 3) RGB: JPEG, PNG, WebP, AVIF, GIF, TIFF, BMP, JPEG 2000, PPM.
 
     The EXIF orientation is applied. Grey and palette pictures become RGB, and 16 bits become 8.
-    Transparent parts are laid on white. An animation gives its first frame. A picture with a side
-    over `MAX_SIDE_PX` is scaled down to it with a log message. May be called from any thread.
+    Transparent parts are composited on white. An animation gives its first frame. A picture with a
+    side over `MAX_SIDE_PX` is scaled down to it with a log message. Any thread may call.
 
     Raises:
-        NotAPictureError: the file holds something else than a picture.
-        SourceError: the file is missing, empty, damaged, of a format that is not read, or has too
-            many pixels, which is known before they are decoded.
+        NotAPictureError: the file is not a picture.
+        SourceError: the file is missing, empty, damaged, of an unsupported format, or has too many
+            pixels, which is known before they are decoded.
     """
     path = expanded(path)
     check_file(path, "picture")
@@ -58,7 +58,7 @@ def read_image(path: str | Path) -> Image:
 
 
 def check_file(path: Path, kind: str) -> None:
-    """Check that a file is there and holds something; `kind` is what it should be, for the message.
+    """Check that a file exists and is not empty; `kind` says in messages what it should be.
 
     Raises SourceError if there is no such file, it is a folder, or it is empty.
     """
@@ -71,7 +71,7 @@ def check_file(path: Path, kind: str) -> None:
 
 
 def on_white(rgba: NDArray[np.uint8]) -> Image:
-    """Lay uint8 (H, W, 4) RGBA with straight alpha on white; returns uint8 (H, W, 3) RGB."""
+    """Composite uint8 (H, W, 4) RGBA with straight alpha on white; return uint8 (H, W, 3) RGB."""
     alpha = rgba[..., 3:].astype(np.uint16)
     if alpha.min(initial=255) == 255:
         return np.ascontiguousarray(rgba[..., :3])
@@ -89,7 +89,7 @@ def _decoded(file: BinaryIO, path: Path) -> Image:
         ) from error
     except PIL.UnidentifiedImageError as error:
         raise _why_not_a_picture(file, path) from error
-    except Exception as error:  # a format's reader raises whatever the damage leads to
+    except Exception as error:  # a damaged file can make a reader raise anything
         raise SourceError(f"{path.name} is damaged; use another copy of the picture.") from error
 
 
@@ -135,7 +135,7 @@ class ImageSource(ClockedSource):
     """
 
     def __init__(self, path: str | Path, fps: float = DEFAULT_FPS, frames: int = 0) -> None:
-        """Read the picture, see `read_image`; `frames` is how many there are, 0: no end."""
+        """Read the picture, see `read_image`; `frames` is their number, 0: no end."""
         self._image = read_image(path)
         height, width = self._image.shape[:2]
         super().__init__(Path(path).name, (width, height), fps, frames)
@@ -146,13 +146,13 @@ class ImageSource(ClockedSource):
 
 def _build_image(argument: str, settings: ClockedSettings) -> Source:
     if not argument:
-        raise SourceError("Say which picture: image:PATH.")
+        raise SourceError("Name the picture: image:PATH.")
     return ImageSource(argument, settings.fps, settings.frames)
 
 
 IMAGE: Final = SourceSpec(
     name="image",
-    summary="a still picture, shown as if it were a camera",
+    summary="a still picture, shown as if by a camera",
     build=_build_image,
     settings=ClockedSettings,
     argument="PATH",

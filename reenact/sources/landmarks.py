@@ -1,4 +1,4 @@
-"""Plays a kept performance: landmarks from a file, without camera or tracker."""
+"""Plays a stored performance: landmarks from a file, without camera or tracker."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ class LandmarksSource(ClosesOnExit):
 
     Attributes:
         live: False: every frame counts.
-        name: of the file.
+        name: name of the file.
         size: (width, height) px of the pictures that were tracked.
-        fps: about how many frames come in a second.
-        frames_total: how many there are.
+        fps: approximate frame rate.
+        frames_total: number of frames.
     """
 
     live = False
 
     def __init__(self, path: str) -> None:
-        """Open it.
+        """Open the file.
 
         Raises:
-            SourceError: there is no such file, it is of another kind, or nobody's face is in it.
+            SourceError: it is missing, of another kind, or has no frame with a face.
         """
         if not path:
-            raise SourceError("Say which performance: landmarks:FILE, of --sink landmarks:FILE.")
+            raise SourceError("Name the performance, as in landmarks:take.npy.")
         place = expanded(path)
         start, self._frames = read_performance(place)
         self._neutral = np.array(start["neutral"][0])
@@ -74,7 +74,7 @@ def _landmarks(argument: str, settings: Section) -> Source:
 
 LANDMARKS: Final = SourceSpec(
     "landmarks",
-    "a kept performance (--sink landmarks:FILE), without camera or tracker",
+    "a stored performance (--sink landmarks:FILE), without camera or tracker",
     _landmarks,
     argument="FILE",
     landmarks=True,

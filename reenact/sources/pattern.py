@@ -37,7 +37,7 @@ _BAR_STEP_PX: Final = 4
 
 
 def pattern_image(index: int, size: tuple[int, int]) -> Image:
-    """Draw the test pattern's picture of a number at (width, height) px, uint8 (H, W, 3) RGB.
+    """Draw picture number `index` of the test pattern at (width, height) px, uint8 (H, W, 3) RGB.
 
     The number is written in the middle; the bars move left by 4 px a picture.
     """
@@ -64,7 +64,7 @@ def pattern_image(index: int, size: tuple[int, int]) -> Image:
 
 
 class PatternSettings(ClockedSettings):
-    """How large, long and fast the test pattern is shown."""
+    """Size, frame rate and duration of the test pattern."""
 
     width: Pixels = Field(1280, ge=64, le=7680, description="width of the pictures")
     height: Pixels = Field(720, ge=64, le=4320, description="height of the pictures")

@@ -1,4 +1,4 @@
-"""What a camera's pictures themselves tell: whether it hangs, is covered, and how fast it is."""
+"""Checks a camera's pictures: whether it hangs, is covered, and what its rate is."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 FROZEN_AFTER_S: Final = 1.0
-"""Pictures that stay identical for this long mean that the camera hangs: noise never repeats."""
+"""A camera whose pictures stay identical for this long hangs: noise never repeats."""
 
 BLACK_AFTER_S: Final = 2.0
 """A picture that is nearly black for this long is reported."""
@@ -22,7 +22,7 @@ _RATE_WINDOW: Final = 60  # intervals
 
 
 class PictureWatch:
-    """Notices a frozen or black picture; all times are those of the frames."""
+    """Detects a frozen or black picture; all times are those of the frames."""
 
     def __init__(self) -> None:
         self._previous: NDArray[np.uint8] | None = None
@@ -32,9 +32,9 @@ class PictureWatch:
         self.is_repeat = False
 
     def look(self, picture: NDArray[np.uint8], time_s: float) -> None:
-        """Take the next picture, uint8 (H, W, 3) or (H, W), and its time."""
+        """Process the next picture, uint8 (H, W, 3) or (H, W), and its time."""
         previous = self._previous
-        # Comparing a few rows settles it for most pictures, since noise is everywhere.
+        # Comparing a few rows suffices for most pictures, because noise is everywhere.
         self.is_repeat = (
             previous is not None
             and previous.shape == picture.shape
@@ -69,13 +69,13 @@ class PictureWatch:
 
 
 class RateMeter:
-    """Measures frames a second over the last pictures."""
+    """Measures the frame rate over the last pictures."""
 
     def __init__(self) -> None:
         self._times_s: deque[float] = deque(maxlen=_RATE_WINDOW + 1)
 
     def add(self, time_s: float) -> None:
-        """Note the time of a new picture."""
+        """Record the time of a new picture."""
         self._times_s.append(time_s)
 
     def rate(self, otherwise: float) -> float:

@@ -21,12 +21,12 @@ _log = logging.getLogger(__name__)
 
 
 class SourceUnavailable(SourceError):  # noqa: N818 - a passing state rather than an error
-    """There is no frame now; the source is being reopened and the next `read` may succeed."""
+    """There is no frame now; the source is being reopened, and the next `read` may succeed."""
 
 
 @runtime_checkable
 class HasProblem(Protocol):
-    """A source that says what is wrong with its pictures."""
+    """A source that reports what is wrong with its pictures."""
 
     problem: str
     """A sentence; "" if nothing is wrong."""
@@ -35,8 +35,9 @@ class HasProblem(Protocol):
 class ReadGuard:
     """Lets any thread close a device while one thread reads it.
 
-    The reading thread does `with guard as is_open:` around every call into the device, and the
-    last of the two releases it: OpenCV and FFmpeg crash if a handle is released during a read.
+    The reading thread wraps every call into the device in `with guard as is_open:`. Whichever of
+    the two threads finishes last releases the device: OpenCV and FFmpeg crash if a handle is
+    released during a read.
     """
 
     def __init__(self, release: Callable[[], None]) -> None:
@@ -60,7 +61,7 @@ class ReadGuard:
         self._release_once()
 
     def _release_once(self) -> None:
-        # A reader that holds the lock comes here itself after it has let go.
+        # A reader that holds the lock comes here itself after it has released the lock.
         if self._reading.acquire(blocking=False):
             try:
                 if not self._released:
@@ -83,11 +84,11 @@ class Backoff:
         self._opened_s: float | None = None
 
     def note_opened(self, now_s: float) -> None:
-        """Note when the source was opened."""
+        """Record when the source was opened."""
         self._opened_s = now_s
 
     def next_s(self, now_s: float) -> float:
-        """Return the seconds to wait after a failure at a time."""
+        """Return the seconds to wait after a failure at `now_s`."""
         if self._opened_s is not None and now_s - self._opened_s > _STEADY_AFTER_S:
             self._pause_s = self._first_s
         self._opened_s = None
@@ -97,21 +98,21 @@ class Backoff:
 
 
 class ReconnectingSource(ClosesOnExit):
-    """Wraps a live source and opens it again after every SourceError.
+    """Wraps a live source and reopens it after every SourceError.
 
-    A thread of its own opens and reads the source and keeps the newest frame, so `read` never
-    blocks longer than `timeout_s`, even if a driver hangs. The constructor opens the source for the
-    first time and passes its error on: a camera that was never there is the user's mistake, while
-    one that went away is waited for.
+    A separate thread opens and reads the source and keeps the newest frame, so `read` never blocks
+    longer than `timeout_s`, even if a driver hangs. The constructor opens the source for the first
+    time and passes its error on: a camera that was never there is the user's mistake, while one
+    that went away is waited for.
 
     The frames' `index` counts what the device delivered since the first opening, across reopenings.
-    A gap is a frame that was replaced before it was read.
+    A gap means that a frame was replaced before it was read.
 
     Attributes:
         size: (width, height) px; may change when the device comes back.
         fps: frames/s of the wrapped source; the last known rate while it is away.
-        timeout_s: longest wait of one `read`.
-        reopened: how often the source came back.
+        timeout_s: maximum duration of one `read`.
+        reopened: number of times the source came back.
         dropped: frames replaced by a newer one before they were read.
     """
 
@@ -153,15 +154,15 @@ class ReconnectingSource(ClosesOnExit):
 
     @property
     def problem(self) -> str:
-        """What is wrong now, as a sentence, such as that the camera is black; "" if nothing is."""
+        """The current problem as a sentence, such as a black picture; "" if there is none."""
         own = self._source.problem if isinstance(self._source, HasProblem) else ""
         return self._failure or self._stall or own
 
     def read(self) -> Frame | None:
         """Return the newest unread frame; None when the source has ended or was closed.
 
-        Waits at most `timeout_s`. Only one thread may call. SourceUnavailable is raised at once
-        when the source is lost, then once per `timeout_s` until it is back; call again.
+        Waits at most `timeout_s`. Only one thread may call. Raises SourceUnavailable at once when
+        the source is lost, then once per `timeout_s` until it is back; call again.
         """
         with self._changed:
             self._changed.wait_for(self._has_news, self.timeout_s)

@@ -42,22 +42,23 @@ _log = logging.getLogger(__name__)
 class VideoSource(ClosesOnExit):
     """A video file or stream read by PyAV.
 
-    Frames come upright (the display matrix is applied), with square pixels, and in the size of the
+    Frames are upright (the display matrix is applied), with square pixels, and in the size of the
     first one. Their `time_s` is the presentation time since the first frame, or for a live stream
-    the monotonic time of decoding. One thread calls `read`; any may call `close`.
+    the monotonic time of decoding. One thread calls `read`; any thread may call `close`.
 
     Attributes:
-        live: True for a network stream that has no end.
+        live: True for a network stream without an end.
         name: the file's name, or the URL without user and password.
-        frames_total: the container's estimate of all frames, None in a loop or if it has none.
-        duration_s: the container's length of one pass, None if it has none.
+        frames_total: the container's estimate of the number of frames; None in a loop or if
+            unknown.
+        duration_s: the container's duration of one pass; None if unknown.
     """
 
     def __init__(self, location: str | Path, loop: bool = False) -> None:
         """Open a path or URL (http, https, rtsp, ...) and decode the first frame.
 
         With `loop` a file starts over at its end, while the times go on. Raises SourceError if it
-        cannot be opened, is not a video, or has no frame that can be decoded.
+        cannot be opened, is not a video, or no frame can be decoded.
         """
         text = str(location)
         self._is_url = "://" in text
@@ -69,7 +70,7 @@ class VideoSource(ClosesOnExit):
         self._reformatter = VideoReformatter()
         self._index = 0
         self._last_s = 0.0  # time of the last frame handed out
-        self._pass_start_s = 0.0  # what a loop adds to the times of its pass
+        self._pass_start_s = 0.0  # offset of the times in the current pass of a loop
         self._first_pts_s: float | None = None
         self._frames_this_pass = 0
         self._damaged = 0
@@ -82,7 +83,7 @@ class VideoSource(ClosesOnExit):
             if self._held is None:
                 raise SourceError(
                     f"{self.name} has no picture that can be decoded: it is damaged, cut off, or "
-                    "no video; use another file."
+                    "not a video; use another file."
                 )
         except BaseException:
             self.close()
@@ -110,7 +111,7 @@ class VideoSource(ClosesOnExit):
         self._guard.close()
 
     def open_sound(self) -> Sound | None:
-        """Open the file's sound for copying beside its frames; None if it has none to copy."""
+        """Open the file's sound for copying; None if there is none to copy."""
         if self._is_url or not self._container.streams.audio:
             return None
         if self._loop:
@@ -178,7 +179,7 @@ class VideoSource(ClosesOnExit):
 
     def _decoded(self) -> Iterator[VideoFrame]:
         """Decode to the end, stepping over damaged packets."""
-        # Decoding frames in parallel would delay a live stream by one frame a thread.
+        # Decoding frames in parallel would delay a live stream by one frame per thread.
         self._stream.thread_type = "SLICE" if self.live else "AUTO"
         packets = self._container.demux(self._stream)
         try:
@@ -226,7 +227,7 @@ class VideoSource(ClosesOnExit):
         if self._first_pts_s is None:
             self._first_pts_s = pts_s
         time_s = self._pass_start_s + pts_s - self._first_pts_s
-        # Broken files repeat a time or step back, but a sink needs times that rise.
+        # Broken files repeat a time or step back, but a sink needs increasing times.
         return max(time_s, self._last_s + _MIN_STEP_S) if self._index else time_s
 
     def _rewind(self) -> None:
@@ -254,10 +255,10 @@ class VideoSource(ClosesOnExit):
 
 
 def _to_rgb(frame: VideoFrame, width_px: int, reformatter: VideoReformatter) -> Image:
-    """Convert a decoded frame to uint8 (H, W, 3) RGB, upright, `width_px` wide before turning.
+    """Convert a decoded frame to uint8 (H, W, 3) RGB, upright, `width_px` wide before rotation.
 
-    Its colour matrix is respected, and transparent parts are laid on white. One reformatter serves
-    the whole stream, since setting up a conversion costs time.
+    Its colour matrix is respected, and transparent parts are composited on white. One reformatter
+    serves the whole stream, because setting up a conversion takes time.
     """
     has_alpha = any(component.is_alpha for component in frame.format.components)
     converted = reformatter.reformat(
@@ -273,7 +274,7 @@ def _to_rgb(frame: VideoFrame, width_px: int, reformatter: VideoReformatter) -> 
 def _turned(image: Image, matrix: NDArray[np.int32]) -> Image:
     """Apply a display matrix (ISO 14496-12, row vectors: x' = ax + cy, y' = bx + dy).
 
-    Quarter turns and mirrorings are exact; any other angle counts as the nearest of them.
+    Quarter turns and reflections are exact; any other angle is rounded to the nearest of them.
     """
     a, b, c, d = (int(matrix[i]) for i in (0, 1, 3, 4))
     if abs(a) + abs(d) >= abs(b) + abs(c):
@@ -295,14 +296,14 @@ def _without_password(url: str) -> str:
 
 
 class VideoSettings(Section):
-    """How a video is played."""
+    """Playback of a video."""
 
     loop: bool = Field(False, description="start a video file again at its end")
 
 
 def _build_video(argument: str, settings: VideoSettings) -> Source:
     if not argument:
-        raise SourceError("Say which video: video:PATH or video:URL.")
+        raise SourceError("Name the video: video:PATH or video:URL.")
     source = VideoSource(argument, settings.loop)
     if not source.live:
         return source

@@ -1,8 +1,8 @@
-"""A camera read by OpenCV, with its rate measured and its failures noticed.
+"""A camera read by OpenCV, with measured frame rate and detection of failures.
 
 OpenCV reports an unplugged camera as open, may go on repeating its last picture, and reports the
-rate that was asked for. So neither `isOpened` nor CAP_PROP_FPS is trusted here; the pictures and
-the device node are examined instead.
+requested rate instead of the real one. So this module does not rely on `isOpened` and CAP_PROP_FPS;
+it examines the pictures and the device node instead.
 """
 
 from __future__ import annotations
@@ -44,15 +44,15 @@ _log = logging.getLogger(__name__)
 
 
 class WebcamSettings(Section):
-    """What is asked of a webcam; it may send something else."""
+    """What to request from a webcam; it may send something else."""
 
-    width: Pixels = Field(1280, ge=64, le=7680, description="width to ask the camera for")
-    height: Pixels = Field(720, ge=64, le=4320, description="height to ask the camera for")
-    fps: FrameRate = Field(30.0, description="frame rate to ask the camera for")
+    width: Pixels = Field(1280, ge=64, le=7680, description="width to request from the camera")
+    height: Pixels = Field(720, ge=64, le=4320, description="height to request from the camera")
+    fps: FrameRate = Field(30.0, description="frame rate to request from the camera")
     fourcc: str = Field(
         "MJPG",
         pattern=r"^([A-Za-z0-9]{4})?$",
-        description="the pixel format to ask the camera for, four letters; empty: the driver's "
+        description="pixel format to request from the camera, four letters; empty: the driver's "
         "choice",
     )
 
@@ -71,10 +71,10 @@ class _Capture(Protocol):
 class WebcamSource(ClosesOnExit):
     """One open camera. After an error it stays lost; `ReconnectingSource` opens a new one.
 
-    One thread calls `read`; any may call `close`.
+    One thread calls `read`; any thread may call `close`.
 
     Attributes:
-        size: (width, height) px that the camera really sends.
+        size: (width, height) px of the camera's pictures.
         fps: frames/s, measured over the last pictures; repeated ones do not count.
         problem: a sentence while the picture is black, else "".
     """
@@ -87,11 +87,11 @@ class WebcamSource(ClosesOnExit):
         settings: WebcamSettings,
         open_capture: Callable[[CameraInfo], _Capture] | None = None,
     ) -> None:
-        """Open the camera, ask for format, size and rate, and read the first pictures.
+        """Open the camera, request format, size and rate, and read the first pictures.
 
-        These measure the rate and are discarded: many cameras adjust their exposure in them. Raises
-        SourceError if the camera is gone, forbidden, busy or frozen, or sends no picture.
-        `open_capture` None: OpenCV with the system's own backend.
+        These measure the rate and are discarded, because many cameras adjust their exposure in
+        them. `open_capture` None: OpenCV with the system's own backend. Raises SourceError if the
+        camera is gone, forbidden, busy or frozen, or sends no picture.
         """
         self.name = camera.name
         self.problem = ""
@@ -133,11 +133,11 @@ class WebcamSource(ClosesOnExit):
         return frame
 
     def close(self) -> None:
-        """Give the camera back; may be called twice and from any thread."""
+        """Release the camera; may be called twice and from any thread."""
         self._guard.close()
 
     def _ask_for(self, settings: WebcamSettings) -> None:
-        # The format goes first: a camera that has a size as MJPG only would refuse it.
+        # The format goes first: a camera that offers a size only as MJPG would reject it.
         if settings.fourcc:
             code = cv2.VideoWriter.fourcc(*settings.fourcc)
             self._capture.set(cv2.CAP_PROP_FOURCC, code)
@@ -146,7 +146,7 @@ class WebcamSource(ClosesOnExit):
         self._capture.set(cv2.CAP_PROP_FPS, settings.fps)
 
     def _warm_up(self) -> None:
-        """Read a few pictures until one differs: a camera may come back still frozen."""
+        """Read pictures until one differs, because a camera may come back still frozen."""
         until_s = time.monotonic() + _WARM_UP_S
         count, has_changed = 0, False
         may_rest = self._camera.is_loopback
@@ -189,7 +189,7 @@ class WebcamSource(ClosesOnExit):
             self._guard.closing.wait(_RETRY_PAUSE_S)
 
     def _unflattened(self, picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """Shape a picture into (H, W, 3); OpenCV leaves it flat if the driver itself sends BGR."""
+        """Reshape a picture to (H, W, 3); OpenCV leaves it flat if the driver itself sends BGR."""
         width = int(self._capture.get(cv2.CAP_PROP_FRAME_WIDTH))
         height = int(self._capture.get(cv2.CAP_PROP_FRAME_HEIGHT))
         if picture.size != width * height * 3:
@@ -221,7 +221,7 @@ class WebcamSource(ClosesOnExit):
 
 
 def open_webcam(argument: str, settings: WebcamSettings) -> ReconnectingSource:
-    """Open a camera by what `find_camera` takes; it is reopened after every failure.
+    """Open a camera by an argument of `find_camera`; it is reopened after every failure.
 
     Raises SourceError if there is no such camera, or its first opening failed.
     """

@@ -1,6 +1,6 @@
-"""Contract tests: what every source, tracker, renderer and sink must do.
+"""Contract tests: the requirements on every source, tracker, renderer and sink.
 
-They test everything that is registered, so a plugin is tested by being installed:
-`pytest --pyargs reenact.testing -k "NAME]"`. All media is generated. Nothing but an absent device
-(`SourceSpec.needs`, `SinkSpec.needs`) makes a test skip.
+They test everything that is registered, so an installed plugin is tested automatically:
+`pytest --pyargs reenact.testing -k "NAME]"`. All media is generated. Tests are skipped only if a
+device is absent (`SourceSpec.needs`, `SinkSpec.needs`).
 """

@@ -1,4 +1,4 @@
-"""What `pytest --pyargs reenact.testing` has to know of the contract tests."""
+"""Configures `pytest --pyargs reenact.testing`."""
 
 from __future__ import annotations
 

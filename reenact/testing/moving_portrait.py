@@ -30,7 +30,7 @@ ACTED = ("mouth_open", "brow_raise_left", "brow_raise_right")
 
 
 def moved(points: Array, turn: float) -> Array:
-    """Turn a head by up to 6 degrees and shift it; above 0, open mouth and raise brows.
+    """Turn a head by up to 6 degrees and shift it; for turn > 0, open mouth and raise brows, too.
 
     Args:
         points: (478, 3) px.
@@ -46,14 +46,14 @@ def moved(points: Array, turn: float) -> Array:
 
 
 def write_video(path: Path, images: Iterable[Image]) -> None:
-    """Write pictures of one size as a video, 25 a second, at a quality that hardly changes them."""
+    """Write pictures of one size as a video, 25 a second, at a nearly lossless quality."""
     video_file.write_video(path, images, 25, crf=14)
 
 
 def write_clip(
     folder: Path, name: str, images: NDArray[np.uint8], landmarks: Array, **labels: NDArray[Any]
 ) -> Path:
-    """Write NAME.mp4 and NAME.npz as the clips are stored."""
+    """Write NAME.mp4 and NAME.npz in the format of clips."""
     path = folder / f"{name}.mp4"
     write_video(path, images)
     np.savez(folder / f"{name}.npz", landmarks=landmarks.astype(np.float16), **labels)
@@ -70,7 +70,7 @@ def moving_portrait() -> tuple[NDArray[np.uint8], Array]:
 
 
 def write_two_people(folder: Path) -> None:
-    """Write the portrait and, for another identity, its mirror image of other colours."""
+    """Write the portrait and, as another identity, its mirror image in other colours."""
     images, landmarks = moving_portrait()
     write_clip(folder, "portrait__01", images, landmarks)
     other = np.ascontiguousarray(images[:, :, ::-1, [1, 0, 2]])

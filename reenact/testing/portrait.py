@@ -1,4 +1,4 @@
-"""The one portrait that comes with scikit-image, as the real tracker sees it."""
+"""The portrait that comes with scikit-image, as the real tracker sees it."""
 
 from __future__ import annotations
 
@@ -49,5 +49,5 @@ def portrait_target(size_px: int = 256) -> Target:
 
 
 def drive(landmarks: Array, time_s: float = 0.0, dt_s: float = 0.04) -> Drive:
-    """Return a drive by (478, 3) landmarks alone, px of the crop."""
+    """Return a drive with these (478, 3) landmarks alone, px of the crop."""
     return Drive(landmarks, still_expression(), time_s=time_s, dt_s=dt_s)

@@ -1,4 +1,4 @@
-"""Every source of motions: from rest to a peak, smooth, the same for the same seed."""
+"""Every motion: from rest to a peak, smooth, the same for the same seed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every renderer: what it draws from, what it leaves alone, and what it can be asked for."""
+"""Every renderer: its inputs, its output, and its declared capabilities."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ from reenact.types import Array, Drive, Pose, Renderer, Target
 
 SIZE_PX = 256
 SMALL_PX = 64
-"""Of the pictures that are trained on and exported."""
+"""Side of the pictures that are trained on and exported."""
 
 NAMES = registry.available("renderers")
 
 
 def having(capability: str) -> list[str]:
-    """Return the renderers whose spec has a capability."""
+    """Return the renderers whose spec declares a capability."""
     found = []
     for name in NAMES:
         with contextlib.suppress(PluginError):  # a broken one fails its own test, not all
@@ -82,8 +82,8 @@ def opened(name: str, target: Target) -> Renderer:
     try:
         renderer.prepare(target)
     except NoWeightsError:
-        assert not spec.from_photo, "it says that it can draw with what is installed"
-        assert spec.recipe, "it needs weights, and no recipe makes them"
+        assert not spec.from_photo, "it declares that it can draw without training"
+        assert spec.recipe, "it needs weights, but no recipe makes them"
         weights = str(untrained_weights(name))
         renderer = spec.make(settings.model_copy(update={"weights": weights, "engine": "torch"}))
         renderer.prepare(target)
@@ -115,7 +115,7 @@ def test_renderer_draws_and_leaves_its_inputs_alone(renderer: Renderer, target: 
     assert np.array_equal(target.landmarks, points)
     kept = image.copy()
     renderer.render(drive_at(1, shift_px=-8.0))
-    assert np.array_equal(image, kept), "the next frame is drawn over a picture that was returned"
+    assert np.array_equal(image, kept), "the next frame overwrote a picture that was returned"
 
 
 @every_renderer
@@ -131,7 +131,7 @@ def test_renderer_forgets_earlier_frames_when_reset(renderer: Renderer, target: 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_renderer_takes_another_target(name: str, target: Target) -> None:
-    """It draws as one that never saw the first; networks that learned nothing hardly tell them."""
+    """It draws like one that never saw the first; untrained networks hardly distinguish them."""
     inverted = (255 - target.references).astype(np.uint8)
     other = replace(target, name="other", references=inverted)
     renderer = opened(name, target)

@@ -1,4 +1,4 @@
-"""Every sink: it takes frames, and leaves them as they are."""
+"""Every sink: it accepts frames and does not modify them."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from reenact.types import Frame, Sink
 def sink(request: pytest.FixtureRequest, tmp_path: Path) -> Sink:
     """An open sink of the requested name.
 
-    One whose argument is shown as PATH writes a video, one with FILE another file, and one with
-    FOLDER into a folder; all others are opened without an argument.
+    The placeholder of its argument decides: PATH writes a video, FILE another file, FOLDER into a
+    folder. All others are opened without an argument.
     """
     spec = registry.load("sinks", request.param)
     argument = ""

@@ -1,4 +1,4 @@
-"""Every source: frames with rising times, in the size that it says."""
+"""Every source: frames of the declared size with increasing times."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def picture(number: int) -> Image:
 
 
 def write_performance(path: Path) -> None:
-    """Keep a performance in which nothing moves, seen in a picture of 160 x 120 px."""
+    """Store a performance in which nothing moves, seen in a picture of 160 x 120 px."""
     writer = PerformanceWriter(path, 25.0)
     seen = Landmarks(60 * canonical_face() + np.float32(60), 1.0, (160, 120))
     for index in range(FRAMES):
@@ -37,9 +37,8 @@ def write_performance(path: Path) -> None:
 def open_source(name: str, tmp_path: Path) -> Source:
     """Open a source.
 
-    One whose argument is shown as PATH reads a video, or a picture if it is still; one with FILE
-    reads a kept performance, and one with FOLDER pictures; all others are opened without an
-    argument.
+    The placeholder of its argument decides: PATH reads a video, or a picture if the source is
+    still; FILE a stored performance; FOLDER pictures. All others are opened without an argument.
     """
     spec = registry.load("sources", name)
     argument = ""
@@ -68,7 +67,7 @@ def open_source(name: str, tmp_path: Path) -> Source:
 
 
 def skip_if_absent(name: str, error: SourceError) -> None:
-    """Skip the test of a source that needs a device, or somebody who sends."""
+    """Skip the test of a source that needs a device or a sender."""
     spec = registry.load("sources", name)
     if spec.needs:
         pytest.skip(f"{name} needs {spec.needs}: {error}")
@@ -93,11 +92,11 @@ def test_source_delivers_frames(name: str, tmp_path: Path) -> None:
             assert frame.image.shape == (source.size[1], source.size[0], 3)
             assert frame.image.flags.c_contiguous
         times = [frame.time_s for frame in frames]
-        assert times == sorted(set(times)), "times must rise"
+        assert times == sorted(set(times)), "times must increase"
         indices = [frame.index for frame in frames]
-        assert indices == sorted(set(indices)), "indices must rise"
+        assert indices == sorted(set(indices)), "indices must increase"
         if source.live:
-            assert abs(times[-1] - time.monotonic()) < 5.0, "a live source's times are the clock's"
+            assert abs(times[-1] - time.monotonic()) < 5.0, "a live source needs monotonic times"
         else:
             assert times[0] == 0.0
     source.close()  # again

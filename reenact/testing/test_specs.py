@@ -1,4 +1,4 @@
-"""Every spec: what is listed, and where its settings stand."""
+"""Every spec: its description, and the place of its settings."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every tracker: the face of the portrait, and its absence."""
+"""Every tracker: it finds the face of the portrait, and reports its absence."""
 
 from __future__ import annotations
 

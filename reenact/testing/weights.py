@@ -1,4 +1,4 @@
-"""Weights for renderers that come without, by their own recipes."""
+"""Weights for renderers that come without any, made by their own recipes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from reenact.testing.moving_portrait import write_two_people
 from reenact.training.recipes import build_recipe, measure_config, run_config
 
 SETTINGS: Final = "batch_size = 2\n"
-"""Beside `train` and `val`, the one setting that every recipe must take."""
+"""The one setting, beside `train` and `val`, that every recipe must take."""
 
 
 @cache
@@ -38,7 +38,7 @@ def people() -> Path:
 
 
 def train_two_steps(recipe: str, folder: Path, settings: str = SETTINGS) -> Path:
-    """Train by a file as a user would.
+    """Train by a training file, as a user would.
 
     Args:
         recipe: name of the renderer.
@@ -46,7 +46,7 @@ def train_two_steps(recipe: str, folder: Path, settings: str = SETTINGS) -> Path
         settings: TOML of the recipe's settings, without `train` and `val`.
 
     Returns:
-        The weights. They were checked to be those that were validated.
+        The weights, after a check that they are the validated ones.
     """
     config = folder / f"{recipe}.toml"
     config.write_text(
@@ -73,7 +73,7 @@ def train_two_steps(recipe: str, folder: Path, settings: str = SETTINGS) -> Path
 
 @cache
 def untrained_weights(recipe: str) -> Path:
-    """Return weights of a renderer that have learned nothing, as its recipe saves them.
+    """Return untrained weights of a renderer, as its recipe saves them.
 
     They are the same whatever ran before.
     """

@@ -1,4 +1,4 @@
-"""How the weights are made: data, losses, recipes and the one loop that runs them.
+"""Training: data, losses, recipes and the loop that runs them.
 
-Clips and stills come in; safetensors files with a header that says where they come from go out.
+Input: clips and stills. Output: safetensors files with a header that records their origin.
 """

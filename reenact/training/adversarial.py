@@ -4,16 +4,16 @@
     L_pix  = ‖I_gen − I_o‖₁                                           (8)
     L_Ω    = µ₁ L_cGAN + µ₂ L_pix                                     (9)
 
-The generator maximises log D of its picture instead of minimising log(1 − D), as Goodfellow 2014
-advises and pix2pix does: its gradient does not vanish while the discriminator is ahead. Fan 2023,
-pix2pix and CGAN are this recipe with other settings, which an ablation changes one at a time.
+The generator maximises log D instead of minimising log(1 − D), as Goodfellow 2014 advises and
+pix2pix does: this gradient does not vanish while the discriminator is ahead. Fan 2023, pix2pix and
+CGAN are this recipe with different settings; an ablation changes one at a time.
 
 `reenact train configs/train/fan2023.toml` trains Fan 2023's expression transfer network Ω (§V-B).
-The networks, rates and weights of `AdversarialConfig` are the paper's by default; its 120 epochs
-are steps in the training file. Two defaults are not: pairs are also moved, scaled and recoloured
-(`augmentation`; the paper flips them), and drawn from the truth's own landmarks (`landmarks`; the
-paper trains on Φ's). `configs/train/fan2023_paper.toml` sets both as the paper has them. The
-landmark map has the lines of 478 landmarks instead of 68.
+Networks, learning rates and loss weights of `AdversarialConfig` default to the paper's; its 120
+epochs are steps in the training file. Two defaults differ: pairs are also moved, scaled and
+recoloured (`augmentation`; the paper only flips them), and they are drawn from the ground truth's
+own landmarks (`landmarks`; the paper trains on the output of Φ). `configs/train/fan2023_paper.toml`
+sets both as in the paper. The landmark map has the lines of 478 landmarks instead of 68.
 """
 
 from __future__ import annotations
@@ -52,21 +52,22 @@ BETAS: Final = (0.5, 0.999)
 
 @pydantic_dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class AdversarialConfig(PictureData):
-    """The `[settings]` of such a recipe; the defaults are those of Fan 2023.
+    """The `[settings]` of an adversarial recipe; the defaults are those of Fan 2023.
 
     Attributes:
         size_px: side of the pictures, a power of two.
-        batch_size: pairs in a step.
+        batch_size: pairs per step.
         width: channels of the first layers of generator and discriminator.
-        dropout: of the generator, pix2pix's noise.
+        dropout: dropout of the generator, which is pix2pix's noise.
         residual: see `UNetConfig` (ours).
         spectral: spectral instead of batch normalisation in the discriminator.
         critic_relu: ReLU instead of LeakyReLU in the discriminator.
-        critic_sees_landmarks: it is given the landmark map besides the target's picture.
-        generator_rate, discriminator_rate: of Adam, constant.
+        critic_sees_landmarks: the discriminator also gets the landmark map.
+        generator_rate, discriminator_rate: learning rates of Adam, constant.
         adversarial_weight, pixel_weight: µ1 and µ2 of eq. 9.
-        squared_weight: of the mean squared error besides (ours).
-        landmarks: what pictures are drawn from: the truth's own, or those that Φ fused (eq. 1).
+        squared_weight: weight of an additional mean squared error (ours).
+        landmarks: landmarks that pictures are drawn from: the ground truth's own, or those fused
+            by Φ (eq. 1).
         fusion: weights of Φ; "": the shipped ones.
     """
 
@@ -88,7 +89,7 @@ class AdversarialConfig(PictureData):
 
 
 def read_config(settings: Mapping[str, Any]) -> AdversarialConfig:
-    """Check the `[settings]` of a training file. Raises ConfigError if one does not fit."""
+    """Check the `[settings]` of a training file. Raises ConfigError if a value is not allowed."""
     return read_settings(AdversarialConfig, settings)
 
 
@@ -117,9 +118,9 @@ def fusion_network(config: AdversarialConfig) -> FusionNetwork | None:
         return shipped_network()
     if not Path(config.fusion).is_file():
         raise ConfigError(
-            f"There is no file {config.fusion}, which settings.fusion names; train it first, as "
-            "with configs/train/landmark_fusion_paper.toml, or take the shipped network by "
-            "--set settings.fusion=."
+            f"settings.fusion names {config.fusion}, which does not exist. Train it first, for "
+            "instance with configs/train/landmark_fusion_paper.toml, or use the shipped network "
+            "with --set settings.fusion=."
         )
     return FusionNetwork(Path(config.fusion))
 
@@ -128,9 +129,9 @@ class AdversarialRecipe(Recipe):
     """One U-net against one discriminator.
 
     Args:
-        name: of the renderer that loads the weights.
-        config: data, networks, weights and rates.
-        material: what it learns from.
+        name: name of the renderer that loads the weights.
+        config: data, networks, loss weights and learning rates.
+        material: training and validation data.
     """
 
     averaged = "generator"
@@ -155,14 +156,14 @@ class AdversarialRecipe(Recipe):
         }
 
     def batches(self, seed: int, steps: int) -> Dataset[Batch]:
-        """Return the batches by step."""
+        """Return the dataset of batches, one for each step."""
         config = self.config
         stack = partial(collate, size_px=config.size_px)
         draw = PairDraw(self._material.sampler, stack, config.batch_size)
         return Batches(draw, seed, steps)
 
     def step(self, batch: Mapping[str, Any], progress: float) -> dict[str, float]:
-        """Learn from one batch of `picture_pairs.collate`."""
+        """Train on one batch of `picture_pairs.collate`."""
         del progress
         config, discriminator = self.config, self.networks["discriminator"]
         reference, truth = batch["reference"], batch["truth"]
@@ -190,9 +191,9 @@ class AdversarialRecipe(Recipe):
     def further_losses(
         self, batch: Mapping[str, Any], generated: Tensor
     ) -> tuple[dict[str, Tensor], dict[str, float]]:
-        """Let networks learn that a subclass adds.
+        """Train the additional networks of a subclass.
 
-        Returns the losses of the generated pictures by them, and their own, by name.
+        Returns their losses of the generated pictures, and their own training losses, by name.
         """
         del batch, generated
         return {}, {}
@@ -208,9 +209,9 @@ class AdversarialRecipe(Recipe):
         return measure(draw, self._material.held_out, self.config.size_px, device)
 
     def save(self, network: nn.Module, path: Path, facts: Mapping[str, str]) -> None:
-        """Write half-precision safetensors with a header that says what they are."""
+        """Write half-precision safetensors with a header that describes them."""
         assert isinstance(network, UNet)
-        config = replace(network.config, dropout=0.0).to_json()  # part of training alone
+        config = replace(network.config, dropout=0.0).to_json()  # used in training only
         material = self._material
         save_weights(self._name, network, config=config, material=material, path=path, facts=facts)
 
@@ -239,13 +240,13 @@ def unet_config(config: AdversarialConfig) -> UNetConfig:
 
 
 def channels_last(network: nn.Module) -> nn.Module:
-    """Lay out the weights so that convolutions run fastest."""
+    """Store the weights channels-last, in which convolutions run fastest."""
     laid_out: nn.Module = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return laid_out
 
 
 def adam(network: nn.Module, rate: float) -> torch.optim.Adam:
-    """Return the optimizer of the paper, β1 = 0.5 and β2 = 0.999."""
+    """Return Adam as in the paper, β1 = 0.5 and β2 = 0.999."""
     return torch.optim.Adam(network.parameters(), rate, BETAS, fused=True)
 
 
@@ -256,10 +257,11 @@ def discriminator_step(
     generated: tuple[Tensor, ...],
     least_squares: bool = False,
 ) -> float:
-    """Let a discriminator learn from real and generated data (eq. 7); return its loss.
+    """Train a discriminator on real and generated data for one step (eq. 7); return its loss.
 
-    It returns logits for the arguments `real` and `generated`, which is detached from the
-    generator. Least squares are those of LSGAN. All recipes report the loss as `critic`.
+    The discriminator returns logits for the arguments `real` and `generated`. The latter is
+    detached from the generator. `least_squares` selects LSGAN's loss. All recipes report the loss
+    as `critic`.
     """
     cost = _square_loss if least_squares else _log_loss
     loss = cost(discriminator(*real), 1.0) + cost(discriminator(*generated), 0.0)
@@ -270,7 +272,7 @@ def discriminator_step(
 def generator_loss(
     discriminator: nn.Module, generated: tuple[Tensor, ...], least_squares: bool = False
 ) -> Tensor:
-    """Return the loss of a generator by the discriminator, which learns nothing from it."""
+    """Return the adversarial loss of a generator; the discriminator gets no gradients."""
     discriminator.requires_grad_(False)
     try:
         cost = _square_loss if least_squares else _log_loss
@@ -282,7 +284,7 @@ def generator_loss(
 def optimizer_step(
     optimizer: torch.optim.Optimizer, losses: Iterable[Tensor], max_norm: float | None = None
 ) -> None:
-    """Take one step down the sum of losses, with gradients clipped to `max_norm`."""
+    """Take one step on the sum of the losses, with the gradient norm clipped to `max_norm`."""
     optimizer.zero_grad(set_to_none=True)
     torch.stack(list(losses)).sum().backward()  # type: ignore[no-untyped-call]
     if max_norm is not None:
@@ -292,17 +294,17 @@ def optimizer_step(
 
 
 def as_floats(losses: Mapping[str, Tensor]) -> dict[str, float]:
-    """Return the values of losses by name."""
+    """Return the values of the losses by name."""
     return {name: float(value.detach()) for name, value in losses.items()}
 
 
 def _square_loss(logits: Tensor, label: float) -> Tensor:
-    """Return the mean squared distance of a critic's values to one label (Mao 2017)."""
+    """Return the mean squared distance of a discriminator's output to a label (Mao 2017)."""
     return (logits.float() - label).square().mean()
 
 
 def _log_loss(logits: Tensor, label: float) -> Tensor:
-    """Return the mean log loss of logits against one label."""
+    """Return the binary cross-entropy of logits against one label."""
     return F.binary_cross_entropy_with_logits(
         logits.float(), torch.full_like(logits, label, dtype=torch.float32)
     )

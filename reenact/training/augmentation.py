@@ -1,4 +1,4 @@
-"""Pairs of pictures, and what is done to them: recolouring, moving, winking, animating a photo."""
+"""Training pairs and their augmentation: recolouring, moving, winking, animating a photo."""
 
 from __future__ import annotations
 
@@ -33,37 +33,38 @@ Rng = np.random.Generator
 Augmentation = Literal[
     "flip", "scale", "turn", "move", "stretch", "colour", "noise", "winks", "rare"
 ]
-"""What is done to training pairs, by name; Fan 2023 flips them and nothing else.
+"""The augmentations of training pairs, by name; Fan 2023 only flips.
 
-Both pictures are flipped, scaled, turned, moved, stretched and recoloured alike; the landmarks of
-the truth get noise; some truths wink, and rare faces are drawn more often (`sampling.PairSampler`).
+Both pictures are flipped, scaled, rotated, moved, stretched and recoloured in the same way. The
+ground truth's landmarks get noise, and some ground truths wink. Rare faces are drawn more often
+(`sampling.PairSampler`).
 """
 
 AUGMENTATIONS: Final[tuple[Augmentation, ...]] = get_args(Augmentation)
 
 SAME_SCENE: Final[tuple[Augmentation, ...]] = ("scale", "turn", "move", "noise")
-"""For pairs of one person in one light."""
+"""For pairs of one person under one illumination."""
 
 MAX_DISTANCE_FRAMES: Final = 8
-"""Between the frame with open and the one with closed eyes."""
+"""Maximum distance between the frame with open and the one with closed eyes, frames."""
 
 CLOSED: Final = 0.35
 OPEN: Final = 0.8
-"""Lid gaps that count as closed and as open, as shares of the person's median gap."""
+"""Lid gaps that count as closed and as open, relative to the person's median gap."""
 
 MAX_MOTION_IOD: Final = 0.03
-"""Of the head between the two frames."""
+"""Maximum motion of the head between the two frames, iod."""
 
 _SOFT: Final = 0.3
 """Width of the patch's soft edge, as a share of its radius."""
 
 _STRETCH: Final = 0.06
-"""Standard deviation of the logarithm by which faces are made longer, for more kinds of faces."""
+"""Standard deviation of the log factor by which faces are lengthened, for more face shapes."""
 
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """A reference and the truth that is to be drawn from it.
+    """A reference and the ground truth that is to be drawn from it.
 
     Attributes:
         reference, truth: uint8 (S, S, 3) RGB.
@@ -106,7 +107,7 @@ def augment(
     extent: float = 1.0,
     changes: Collection[Augmentation] = AUGMENTATIONS,
 ) -> Pair:
-    """Change a pair as `Augmentation` says; `extent` is that of scaling, turning and moving."""
+    """Apply the augmentations; `extent` scales the amount of scaling, rotation and motion."""
     size = pair.truth.shape[0]
     images = [np.asarray(pair.reference), np.asarray(pair.truth)]
     landmarks = [pair.reference_landmarks, pair.truth_landmarks]
@@ -140,7 +141,7 @@ def augment(
 def _random_affine(
     rng: Rng, size: int, extent: float, changes: Collection[Augmentation]
 ) -> Array | None:
-    """Draw a (2, 3) affine of the picture; None if nothing is to move."""
+    """Draw a random (2, 3) affine transform of the picture; None if it is not to move."""
     if not {"scale", "turn", "move", "stretch"} & set(changes):
         return None
     scale = angle = 0.0
@@ -169,7 +170,7 @@ def _colour_table(rng: Rng) -> NDArray[np.uint8]:
 
 
 def transfer_motion(first: Array, second: Array, face: Array) -> Array:
-    """Move a face as another one moves between two frames, (478, 3) px each.
+    """Move a face the way another one moves between two frames, (478, 3) px each.
 
     The rotation is limited to 12 degrees, the shift to a quarter of the inter-ocular distance.
     """
@@ -189,9 +190,10 @@ def transfer_motion(first: Array, second: Array, face: Array) -> Array:
 
 
 def animate(still: Still, first: Array, second: Array) -> Pair:
-    """Move the person of a photo as a clip's face moves from `first` to `second`, (478, 3) px.
+    """Move the person in a photo the way a clip's face moves from `first` to `second`.
 
-    The photo is the truth, the moved copy the reference. The background stays where it is.
+    Landmarks are (478, 3) px. The photo is the ground truth, the moved copy the reference. The
+    background stays in place.
     """
     points = transfer_motion(first, second, still.landmarks)
     size = still.image.shape[0]
@@ -206,9 +208,9 @@ def animate(still: Still, first: Array, second: Array) -> Pair:
 def wink_frames(landmarks: Array, usable: NDArray[np.intp]) -> NDArray[np.intp]:
     """Find frames with open eyes that have a frame with closed eyes near them.
 
-    Between two frames a third of a second apart the head hardly moves, so an eye of one fits the
-    other. Takes (F, 478, 3) px and the (N,) indices of frames with a face. Returns (M, 2): frame
-    with open eyes, nearest frame with closed eyes.
+    The head hardly moves within a third of a second, so that an eye of one frame fits the other.
+    Takes (F, 478, 3) px and the (N,) indices of frames with a face. Returns (M, 2): a frame with
+    open eyes and the nearest frame with closed eyes.
     """
     points = landmarks[usable]
     iod = np.linalg.norm(points[:, 33] - points[:, 263], axis=-1)
@@ -231,10 +233,10 @@ def wink_frames(landmarks: Array, usable: NDArray[np.intp]) -> NDArray[np.intp]:
 def wink(
     image: Image, points: Array, closed_image: Image, closed_points: Array, right: bool
 ) -> tuple[Image, Array]:
-    """Give a face one closed eye of another frame; return the picture and its landmarks.
+    """Give a face one closed eye from another frame; return the picture and its landmarks.
 
-    A generator that never saw one eye closed beside an open one draws both half closed. `right` is
-    the person's right eye, on the image's left.
+    A generator that has never seen a wink draws both eyes half closed. `right` selects the person's
+    right eye, on the picture's left.
     """
     eye, brow, other = (
         (EYE_RIGHT, BROW_RIGHT, EYE_LEFT) if right else (EYE_LEFT, BROW_LEFT, EYE_RIGHT)

@@ -1,4 +1,4 @@
-"""Everything that a resumed training needs, as safetensors: nothing is ever unpickled."""
+"""The training state that is needed to resume, stored as safetensors: nothing is unpickled."""
 
 from __future__ import annotations
 
@@ -20,15 +20,14 @@ FILE: Final = "state.safetensors"
 
 
 class TrainingState:
-    """Networks, averaged weights and optimizers of a training, and how far it has come.
+    """Networks, averaged weights, optimizers and progress of a training run.
 
-    Random numbers are not part of it: every step draws its own from the seed and its number.
-    Networks and optimizers are shared, not copied; `averaged` names the network whose moving
-    average is kept.
+    Random state is not stored: each step derives its own from the seed and its number. Networks and
+    optimizers are shared, not copied. `averaged` names the network whose moving average is kept.
 
     Attributes:
-        step: steps done.
-        seconds: spent on them, over all runs.
+        step: number of completed steps.
+        seconds: time spent on them, over all runs.
         best: figures of the best validation so far; empty before the first one.
     """
 
@@ -58,11 +57,11 @@ class TrainingState:
         return network
 
     def average(self) -> None:
-        """Let the averaged weights follow the trained ones."""
+        """Update the averaged weights."""
         self._average.update_parameters(self._source)
 
     def save(self) -> None:
-        """Write the state, whole or not at all. Raises ReenactError if that is not possible."""
+        """Write the state atomically. Raises ReenactError if that fails."""
         tensors: dict[str, Tensor] = {}
         for name, network in self._networks.items():
             for key, value in network.state_dict().items():
@@ -83,20 +82,20 @@ class TrainingState:
             raise disk_error(self.folder, error) from error
 
     def load(self) -> None:
-        """Return to the saved state.
+        """Restore the saved state.
 
-        Raises ReenactError if there is none, it belongs to another network, or is damaged.
+        Raises ReenactError if it is missing, damaged, or of another network.
         """
         path = self.folder / FILE
         if not path.exists():
-            raise ReenactError(f"{self.folder} holds no training to resume.")
+            raise ReenactError(f"{self.folder} has no training to resume.")
         self.step, self.seconds, self.best = read_progress(self.folder)
         try:
             self._restore(load_file(path))
         except (RuntimeError, ValueError, LookupError) as error:
             raise ReenactError(
-                f"{path} belongs to another network; use the settings it was started with, or "
-                "another folder."
+                f"{path} belongs to another network; use the settings that it was started with, "
+                "or another folder."
             ) from error
 
     def _restore(self, tensors: Mapping[str, Tensor]) -> None:
@@ -119,7 +118,7 @@ class TrainingState:
 
 
 def read_progress(folder: Path) -> tuple[int, float, dict[str, float]]:
-    """Return the steps, the seconds and the best figures of the training saved in a folder.
+    """Return steps, seconds and best figures of the training saved in a folder.
 
     Raises ModelError if the state is missing or damaged.
     """
@@ -133,15 +132,15 @@ def read_progress(folder: Path) -> tuple[int, float, dict[str, float]]:
 
 
 def disk_error(folder: Path, error: Exception) -> ReenactError:
-    """Return the error for a folder that cannot be written any more."""
+    """Return the error for a folder that can no longer be written."""
     return ReenactError(
-        f"The training could not be written to {folder} ({error}); free some space and continue "
-        "from the last saved step with --resume."
+        f"The training state could not be written to {folder} ({error}). Free some disk space and "
+        "continue from the last saved step with --resume."
     )
 
 
 def _moving_average(decay: float) -> Any:
-    """Return the update of an exponential moving average that adapts faster in the beginning."""
+    """Return an exponential moving average that adapts faster at the beginning."""
 
     def update(averaged: list[Tensor], current: list[Tensor], count: Tensor) -> None:
         warm = float((1 + count) / (10 + count))
@@ -152,9 +151,9 @@ def _moving_average(decay: float) -> Any:
 
 
 def _laid_out_as(parameter: Tensor, value: Tensor) -> Tensor:
-    """Return a parameter's moment in the order of memory that the parameter has.
+    """Return an optimizer moment in the memory layout of its parameter.
 
-    Fused optimizers read both in that order, which `channels_last` changes.
+    Fused optimizers require equal layouts, and `channels_last` changes that of the parameter.
     """
     if value.shape != parameter.shape:
         return value

@@ -1,8 +1,8 @@
-"""Tracks videos and pictures and cuts training clips of a face out of them.
+"""Tracks videos and pictures and cuts training clips of a face from them.
 
 A clip is one shot of one person: a fixed square in which the face takes about 60 % of the height,
-25 frames a second, at most 12 seconds. A new clip begins where the face is lost for long or the
-video cuts.
+at 25 frames a second and at most 12 seconds long. A new clip begins at a cut, and where the face
+was lost for long.
 """
 
 from __future__ import annotations
@@ -38,34 +38,34 @@ from reenact.types import Array, Frame, Image, Tracker
 FPS: Final = 25.0
 MAX_FRAMES: Final = 300
 MIN_FRAMES: Final = 12
-"""Shorter shots of a video are left out; a sequence of pictures needs two."""
+"""Minimum number of frames of a shot from a video; a sequence of pictures needs two."""
 
 _LOST_FRAMES: Final = 10
-"""A face that is lost for longer ends the shot."""
+"""A shot ends when the face is lost for longer."""
 
 _HELD_FRAMES: Final = 10
-"""A picture is repeated at most so often where the video pauses."""
+"""Maximum number of repetitions of a picture where the video pauses."""
 
 _CRF: Final = 16
 _TAGS: Final = {"title": "Training clip", "comment": "A face, cut out to train with."}
 _NOWHERE: Final = np.full((478, 3), np.nan, np.float32)
 
 OnFrame = Callable[[], None]
-"""Called after each frame; it may raise to stop."""
+"""Called after each frame; raises an exception to stop."""
 
 
 @dataclass(slots=True)
 class Shot:
     """Consecutive frames of one person: their indices in the source, and (478, 3) px for each.
 
-    A source below 25 frames a second repeats some. The points are NaN where no face was found.
+    A source below 25 frames a second repeats frames. The points are NaN where no face was found.
     """
 
     frames: list[int] = field(default_factory=list)
     points: list[Array] = field(default_factory=list)
 
     def trimmed(self) -> Shot:
-        """Return the shot without frames before the first and after the last face."""
+        """Return the shot without the frames before the first face and after the last one."""
         found = np.flatnonzero([bool(np.isfinite(one[0, 0])) for one in self.points])
         if not len(found):
             return Shot()
@@ -85,8 +85,8 @@ def clips_of_video(
 ) -> list[Path]:
     """Write a video's clips as OUT/NAME.mp4, numbered if there are several.
 
-    The tracker is one that follows a face; it is reset. Raises ReenactError if the video is
-    damaged, shows no face for long enough, or the disk is full.
+    `tracker` follows a face over time; it is reset first. Raises ReenactError if the video is
+    damaged, no face is visible for long enough, or the disk is full.
     """
     shots = [
         shot for shot in _find_shots(path, tracker, on_frame) if len(shot.frames) >= MIN_FRAMES
@@ -106,7 +106,7 @@ def clips_of_video(
                     while held is not None and held.index < index:
                         held = source.read()
                     if held is None:
-                        raise ReenactError(f"{path.name} could not be read twice alike.")
+                        raise ReenactError(f"{path.name} gave different frames when read again.")
                     yield held.image
 
             written.append(
@@ -128,9 +128,10 @@ def clip_of_pictures(
 ) -> Path:
     """Write pictures of one person, such as a CK+ sequence, as one clip.
 
-    The pictures have one size and place. `emotions` are stored with the landmarks, one for each;
-    there may be none. Unrelated pictures are no sequence. The tracker is one for still pictures.
-    Raises ReenactError if a picture is damaged, fewer than two show a face, or the disk is full.
+    The pictures have the same size and framing. `emotions` are stored with the landmarks, one for
+    each picture; the list may be empty. `unrelated` marks pictures that are no sequence. `tracker`
+    is one for still pictures. Raises ReenactError if a picture is damaged, fewer than two show a
+    face, or the disk is full.
     """
     points = []
     for file in files:
@@ -157,9 +158,9 @@ def still_of_photo(
     on_frame: OnFrame,
     grey: bool = False,
 ) -> Path:
-    """Write a photo's face as a square JPEG with its landmarks, and its emotion if it is known.
+    """Write the face in a photo as a square JPEG with its landmarks, and its emotion if known.
 
-    Raises ReenactError if it is damaged, shows no face, or cannot be written.
+    Raises ReenactError if the photo is damaged, shows no face, or the result cannot be written.
     """
     on_frame()
     image = read_image(file)
@@ -180,7 +181,7 @@ def still_of_photo(
 
 
 def _find_shots(path: Path, tracker: Tracker, on_frame: OnFrame) -> list[Shot]:
-    """Track a video at 25 frames a second; split it where the face or the picture jumps."""
+    """Track a video at 25 frames a second; split it at cuts and where the face jumps or is lost."""
     shots = [Shot()]
     lost = 0
     cuts = CutDetector()
@@ -208,10 +209,10 @@ def _find_shots(path: Path, tracker: Tracker, on_frame: OnFrame) -> list[Shot]:
 
 
 def _at_rate(source: VideoSource) -> Iterator[tuple[Frame, int]]:
-    """Yield every frame with the number of ticks, 25 a second, that it is nearest to.
+    """Yield each frame with the number of the nearest tick of a 25 Hz clock.
 
-    The frames' own times decide: a phone's rate falls in the dark, and some files declare a wrong
-    rate.
+    The timestamps of the frames decide, because a phone lowers its rate in the dark and some files
+    declare a wrong rate.
     """
     frame = source.read()
     half_s = 0.5 / source.fps
@@ -247,7 +248,7 @@ def _write(
 
 
 def _coloured(picture: Image, grey: bool) -> Image:
-    """Return the picture, as luma in all three channels if it is to be grey."""
+    """Return the picture, converted to luma in all three channels if `grey`."""
     if not grey:
         return picture
     luma = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)
@@ -255,6 +256,6 @@ def _coloured(picture: Image, grey: bool) -> Image:
 
 
 def _store_landmarks(beside: Path, points: Array, labels: Mapping[str, NDArray[Any]]) -> None:
-    """Write NAME.npz beside a clip or photo, in half precision: 1/8 px at a side of 256."""
+    """Write NAME.npz beside a clip or photo in half precision: 1/8 px at a side of 256."""
     path = beside.with_suffix(".npz")
     np.savez_compressed(path, landmarks=points.astype(np.float16), **labels)

@@ -1,7 +1,7 @@
-"""Finds videos, sequences of pictures and photos in a folder of raw material, and whom they show.
+"""Finds videos, picture sequences and photos in a folder of raw material, and names the people.
 
-The usual layouts of data sets are a table of path patterns (`LAYOUTS`), and EmotionNet comes as a
-CSV file of pictures with action units. In any other folder, each direct subfolder holds one person.
+`LAYOUTS` describes the usual data sets by path patterns. EmotionNet is a CSV file of pictures with
+action units. In any other folder, each direct subfolder holds one person.
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ class Pattern:
     """The layout of one data set.
 
     Attributes:
-        path: matches the end of a picture's path without its ending. Its groups are `person`,
-            `emotion`, for sequences `frame`, and any others that tell one clip from another.
-        kind: of the items.
-        prefix: of the people's names.
-        share: of a sequence that is taken; MUG goes to the peak and back.
+        path: regular expression for the end of a picture's path without its suffix. Its groups
+            are `person`, `emotion`, for sequences `frame`, and any others that distinguish clips.
+        kind: kind of the items.
+        prefix: prefix of the people's names.
+        share: share of a sequence that is used; MUG goes to the peak and back.
     """
 
     path: re.Pattern[str]
@@ -82,10 +82,10 @@ LAYOUTS: Final[dict[Layout, Pattern]] = {
     "cfee": _pattern(r"(?P<emotion>[a-z]+)/(?P<person>[^/]+)", "set", "cfee"),
 }
 """The data sets by name: RaFD, CK+, KDEF, Bosphorus, MUG, Oulu-CASIA and CFEE (a folder for each
-emotion; its compound emotions are left out)."""
+emotion, without its compound emotions)."""
 
 _RECOGNISED: Final[tuple[Layout, ...]] = ("rafd", "ckplus", "kdef", "bosphorus", "mug", "oulu")
-"""The layouts whose names no other folder has."""
+"""The layouts whose file names are unique to them, so that `auto` can recognise them."""
 
 _NAMES: Final = {
     "neutral": ("ne", "n_n"),
@@ -116,22 +116,21 @@ _FACS: Final = {
     25: ("mouth_open",),
     26: ("mouth_open", "jaw_drop"),
 }
-"""The units of `topology.ACTION_UNITS` for a unit of FACS."""
+"""The `topology.ACTION_UNITS` that correspond to a FACS unit."""
 
 _FACS_COLUMN: Final = re.compile(r"\s*'?AU ?(\d+)'?\s*")
 
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One thing to prepare.
+    """One item to prepare.
 
     Attributes:
-        name: of the result: the identity, or the identity, `__` and more.
+        name: name of the result: the identity, or the identity, `__` and more.
         kind: a video, a sequence of consecutive pictures, a set of pictures of one person from one
             angle, or a single photo.
         files: the video or photo, or the pictures in order, the neutral one first.
-        emotions: an index into `EMOTIONS` for each picture, -1 if unknown; empty where nothing is
-            known of any.
+        emotions: an index into `EMOTIONS` for each picture, -1 if unknown; empty if none is known.
     """
 
     name: str
@@ -146,10 +145,10 @@ class Item:
 
 
 def find_items(source: Path, layout: Layout = "auto") -> list[Item]:
-    """Find everything to prepare, sorted by name.
+    """Find all items to prepare, sorted by name.
 
     Raises:
-        SourceError: there is nothing, or nothing of that layout.
+        SourceError: there are none, or none of that layout.
     """
     if not source.exists():
         raise SourceError(f"There is no folder {source}; check the path.")
@@ -164,15 +163,15 @@ def find_items(source: Path, layout: Layout = "auto") -> list[Item]:
         items = _folders(source, files)
     if not items:
         wanted = "video or picture" if chosen in ("auto", "folders") else f"picture of {chosen}"
-        raise SourceError(f"{source} holds no {wanted}.")
+        raise SourceError(f"{source} has no {wanted}.")
     return sorted(items, key=lambda item: item.name)
 
 
 def held_out_people(identities: Iterable[str], share: float, after: float = 0.0) -> set[str]:
-    """Choose about that share of the people, at least one unless it is 0.
+    """Choose about that share of the people, at least one unless the share is 0.
 
-    The choice depends on the names alone, so that nobody moves when more people are added. `after`
-    is the share that was chosen already, of other people.
+    The choice depends only on the names, so that adding people moves nobody. `after` is the share
+    already given to another split.
     """
     places = {
         name: int.from_bytes(hashlib.sha256(name.encode()).digest()[:6], "big") / 2**48
@@ -193,7 +192,7 @@ def _recognise(source: Path, pictures: list[Path]) -> Layout:
 
 
 def _place(source: Path, file: Path) -> str:
-    """Return what a pattern is matched with: the path with the source's own name in it."""
+    """Return the text that patterns match: the path, including the source's own name."""
     return file.relative_to(source.parent).with_suffix("").as_posix()
 
 
@@ -233,20 +232,20 @@ def _of_pattern(source: Path, pictures: list[Path], pattern: Pattern) -> list[It
 
 
 def _read_label(label: Path) -> int:
-    """Return the emotion in a file of CK+, -1 if it is none of `EMOTIONS`."""
+    """Return the emotion in a CK+ label file, -1 if it is not one of `EMOTIONS`."""
     text = label.read_text(encoding="ascii", errors="replace").strip()
     try:
         number = round(float(text))
     except ValueError as error:
-        raise SourceError(f"{label} holds no number of an emotion, but {text!r}.") from error
+        raise SourceError(f"{label} should hold the number of an emotion, not {text!r}.") from error
     return number if 0 <= number < len(EMOTIONS) else -1
 
 
 def _emotionet(source: Path, pictures: list[Path]) -> list[Item]:
-    """Read the pictures that a CSV file labels with action units of FACS; 1: seen, 999: unknown.
+    """Read pictures that a CSV file labels with FACS action units; 1: present, 999: unknown.
 
-    Every picture counts as a person of its own; the emotion is that of its units, as in the paper's
-    table (`emotions.emotion_weights`).
+    Every picture counts as a separate person. The emotion follows from the action units by the
+    paper's table (`emotions.emotion_weights`).
     """
     by_name = {file.name: file for file in pictures}
     items = []
@@ -284,7 +283,7 @@ def _folders(source: Path, files: list[Path]) -> list[Item]:
             continue
         rest = "-".join(parts[1:]) if len(parts) > 1 else ""
         name = f"{parts[0]}__{rest}" if rest else parts[0]
-        if name in items:  # the same name with another ending
+        if name in items:  # the same name with another suffix
             name += f"-{ending[1:]}"
         items[name] = Item(name, "video" if ending in VIDEOS else "photo", (file,))
     return list(items.values())

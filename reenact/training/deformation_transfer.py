@@ -1,9 +1,9 @@
-"""Landmark motion of clips, and its transfer to other faces, the ground truth of fusion.
+"""Landmark motion of clips and its transfer to other faces: the ground truth of the fusion.
 
 No two people show exactly the same expression, so eq. 5 of Fan 2023 has no ground truth between
-people. A smooth deformation of space provides it: the deformation that takes one person's resting
-face to another's also takes the acting face along. Touching lids still touch, and a wider mouth
-opens wider (the idea of expression cloning, Noh & Neumann 2001).
+people. A smooth deformation of space provides one: the deformation that maps one person's resting
+face to another's is also applied to the acting face. Touching lids still touch, and a wider mouth
+opens wider (after expression cloning, Noh & Neumann 2001).
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from reenact.types import Array
 
 CONTROLS: Final = 96
 WIDTHS: Final = (0.32, 0.11)
-"""Widths of the kernel's two Gaussians, iod: one for heads, one for features."""
+"""Widths of the kernel's two Gaussians, iod: one for the head, one for facial features."""
 
 FINE_SHARE: Final = 0.35
 RIDGE: Final = 3e-3
@@ -48,11 +48,11 @@ class Motion:
 
     Attributes:
         identity: the person's name.
-        shapes: (F, 478, 3), every frame in which a face was found.
-        rotations: (F, 3) rotation vectors of the head.
-        rest: (478, 3), the resting shape.
-        rest_rotation: (3,), the mean rotation of the calm frames.
-        emotions: (F,) indices into `EMOTIONS`, -1 where a frame has no label; None: no labels.
+        shapes: (F, 478, 3) of all frames with a face.
+        rotations: (F, 3) rotation vectors of the head, rad.
+        rest: (478, 3) resting shape.
+        rest_rotation: (3,) mean rotation of the calm frames.
+        emotions: (F,) indices into `EMOTIONS`, -1 for a frame without a label; None: no labels.
     """
 
     identity: str
@@ -66,10 +66,10 @@ class Motion:
 def load_motions(folder: Path, stride: int = 1, pseudo_labels: bool = False) -> list[Motion]:
     """Read the landmarks of all clips in a folder (`NAME.npz`, NaN where no face was found).
 
-    Each clip is posed twice: against the canonical face, then against the resting shape that the
-    first pass found. Labels are those of the data set (`emotions`), whose neutral frames are the
-    rest. Pseudo-labels stand for them in other clips: frames whose action units are clear
-    (`recognition.clear_labels`). Raises ReenactError if the folder holds no landmark files.
+    Each clip is posed twice: against the canonical face, then against the resting shape from the
+    first pass. Labels are those of the data set (`emotions`), and its neutral frames define the
+    rest. With `pseudo_labels`, other clips are labelled by frames whose action units are clear
+    (`recognition.clear_labels`). Raises ReenactError if the folder has no landmark files.
     """
     motions = []
     for path in sorted(folder.glob("*.npz")):
@@ -87,14 +87,14 @@ def load_motions(folder: Path, stride: int = 1, pseudo_labels: bool = False) -> 
         identity = path.stem.split("__")[0]
         motions.append(Motion(identity, shapes, rotations, rest, rest_rotation, labels))
     if not motions:
-        raise ReenactError(f"{folder} holds no landmark files (NAME.npz); give a folder of clips.")
+        raise ReenactError(f"{folder} has no landmark files (NAME.npz); give a folder of clips.")
     return motions
 
 
 def resting_shape(shapes: Array, rotations: Array) -> tuple[Array, Array]:
     """Return the median shape (478, 3) and the mean rotation (3,) of a clip's calm frames.
 
-    In a calm frame the mouth is nearly shut, and lids, mouth width and head are near their medians.
+    In a calm frame the mouth is nearly shut, and lids, mouth width and head are near the median.
     """
     gap = shapes[:, 14, 1] - shapes[:, 13, 1]
     lids = shapes[:, 145, 1] + shapes[:, 374, 1] - shapes[:, 159, 1] - shapes[:, 386, 1]
@@ -113,7 +113,7 @@ def resting_shape(shapes: Array, rotations: Array) -> tuple[Array, Array]:
 
 
 def _rest(shapes: Array, rotations: Array, labels: NDArray[np.intp] | None) -> tuple[Array, Array]:
-    """Return shape and rotation at rest: those of frames labelled neutral, or of calm ones."""
+    """Return shape and rotation at rest: from frames labelled neutral, or from calm ones."""
     if labels is None or not (labels == 0).any():
         return resting_shape(shapes, rotations)
     calm = labels == 0
@@ -130,7 +130,8 @@ class DeformationTransfer:
     """Smooth deformations between the faces of known people.
 
     Takes (P, 478, 3) resting shapes in the face frame, iod. `fields` (P, CONTROLS, 3) holds the
-    deformation from the canonical face to each person; the difference of two takes one to another.
+    deformation from the canonical face to each person; the difference of two fields maps one
+    person to another.
     """
 
     def __init__(self, rests: Array) -> None:
@@ -160,13 +161,13 @@ class DeformationTransfer:
 
         Args:
             rests: resting shapes.
-            rest_kernel: their kernel, computed once because few people rest in many frames.
+            rest_kernel: their kernel, precomputed because few people share many frames.
             acting: acting shapes.
-            fields: (N, CONTROLS, 3) each, differences of `fields`.
+            fields: (N, CONTROLS, 3) each, differences of `self.fields`.
 
         Returns:
-            For each field the deformed resting shapes and, from these, the deviations of the
-                deformed acting shapes.
+            For each field the deformed resting shapes, and the deviations of the deformed acting
+                shapes from them.
         """
         acting_kernel = self.kernel(acting)
         result = []
@@ -177,7 +178,7 @@ class DeformationTransfer:
 
 
 def _kernel_space(points: Array) -> Array:
-    """Halve the depth: the tracker is unsure of it, and faces hardly fold."""
+    """Halve the depth: the tracker measures it poorly, and faces hardly fold."""
     return np.asarray(points * np.array([1, 1, 0.5], np.float32), dtype=np.float32)
 
 

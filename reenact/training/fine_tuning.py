@@ -1,12 +1,13 @@
 """Fine-tunes the live generator on one target: `reenact target train NAME`.
 
-The shipped weights, or the target's own, learn under the conditions of the live path: the reference
-is one of those that a target made of this footage would have, the truth any frame. Batch
-normalisation keeps the statistics of the start: those of one person would drift with every batch.
+The start is the target's own weights or the shipped ones. Training mimics the live path: the
+reference is one that a target made of this footage would have, the ground truth any frame. Batch
+normalisation keeps the running statistics of the start, because those of one person would drift
+with every batch.
 
 Some stretches of the footage are held out. The weights with the best score on them are kept, but
-only if that score is above the start's. What is scored and kept lies between the start and the
-learned weights, since the footage is more alike than what comes later.
+only if that score beats the start's. The weights that are scored and kept are interpolated between
+the start and the trained ones, because the footage is more uniform than later use.
 """
 
 from __future__ import annotations
@@ -46,40 +47,40 @@ from reenact.types import Image
 log = logging.getLogger(__name__)
 
 MIN_FRAMES: Final = 24
-"""Frames with a face that footage must have."""
+"""Minimum number of frames with a face."""
 
 _MAX_HELD_OUT: Final = 16
-"""Held-out frames that are drawn in each validation."""
+"""Held-out frames drawn in each validation."""
 
 _MIN_GAIN: Final = 0.05
-"""The score, in dB, must rise by more than this."""
+"""Minimum gain of the score, dB."""
 
 _TEXTURE_WEIGHT: Final = 4.0
-"""On two clips and 60 steps, the general training's weight lets sharpness fall by 0.04 and 0.07;
-this one keeps it, for 0.04 and 0.25 dB in the face."""
+"""On two clips and 60 steps, the weight of the general training loses 0.04 and 0.07 of sharpness.
+This weight keeps the sharpness, and costs 0.04 and 0.25 dB in the face."""
 
 _LEARNED_SHARE: Final = 0.6
-"""How far the kept weights lie from the start towards the learned ones (Wortsman 2022, "Robust
-fine-tuning of zero-shot models"). About half-way they draw what comes later in a clip better than
-at either end."""
+"""Position of the kept weights between the start (0) and the trained weights (1), after Wortsman
+2022, "Robust fine-tuning of zero-shot models". About half-way they draw the later part of a clip
+better than at either end."""
 
 _MAX_PASSES: Final = 30
-"""Training ends once each frame was drawn so often on average. More gains less than 0.1 dB, and
+"""Training ends once each frame was drawn this often on average. More gains less than 0.1 dB, and
 without `_LEARNED_SHARE` one clip of five lost 1.7 dB on its unseen rest between 52 and 125."""
 
 _MAX_STEPS: Final = 3000
 
 _BATCH_SIZE: Final = 8
 _LEARNING_RATE: Final = 3e-4
-"""At the start; it falls along a cosine."""
+"""Initial learning rate; it falls along a cosine."""
 
 _VALIDATE_EVERY: Final = 50
-"""Steps between validations, each of which renews the preview."""
+"""Steps between validations, each of which updates the preview."""
 
 _PREVIEW_ROWS: Final = 4
 
 _START: Final = "start.safetensors"
-"""The weights that a training started from, kept in its folder."""
+"""The start weights of a training run, kept in its folder."""
 
 
 def train_on_target(
@@ -90,10 +91,10 @@ def train_on_target(
     resume: bool = False,
     stop: Callable[[], bool] = lambda: False,
 ) -> TrainingOutcome:
-    """Train on one target; a `targets.target_training.TargetTrainer`.
+    """Train on one target; implements `targets.target_training.TargetTrainer`.
 
-    With `resume` the training continues from its own start, because by now the target's weights may
-    be those that this training made. A start of another version gives way to the shipped weights,
+    With `resume` the training continues from its own start, because the target's weights may by
+    now come from this training. If the start is of another version, the shipped weights are used,
     with a warning.
     """
     kept_start = options.folder / _START
@@ -102,7 +103,7 @@ def train_on_target(
     elif kept_start.is_file():
         start = kept_start
     else:
-        raise ReenactError(f"{options.folder} holds no training to resume.")
+        raise ReenactError(f"{options.folder} has no training to resume.")
     start = _choose_start(start)
     recipe = FineTuningRecipe(footage, start, options)
     if not resume:
@@ -131,7 +132,7 @@ def train_on_target(
 
 
 def _choose_start(start: Path | None) -> Path:
-    """Return the start, or the shipped weights if there is none that this version can load."""
+    """Return the start, or the shipped weights if this version cannot load it."""
     if start is None:
         return shipped_weights()
     header_of(start, ARCHITECTURE)
@@ -144,7 +145,7 @@ def _choose_start(start: Path | None) -> Path:
 
 
 def is_better(before: Mapping[str, float], after: Mapping[str, float]) -> bool:
-    """Return True if the trained weights beat the start, in score and in PSNR of the face."""
+    """Return True if the trained weights beat the start, in the score and in PSNR of the face."""
     return (
         after["score"] > before["score"] + _MIN_GAIN
         and after["picture_face_psnr"] >= before["picture_face_psnr"]
@@ -154,17 +155,18 @@ def is_better(before: Mapping[str, float], after: Mapping[str, float]) -> bool:
 class FineTuningRecipe(WarpUNetRecipe):
     """The generator's recipe on one target, from the weights at `start`.
 
-    `max_steps` is the number of steps after which more would harm, by the number of frames. Raises
-    TargetError if there is not enough footage, ModelError if the start is missing or damaged.
+    `max_steps` is the number of steps, by the number of frames, after which training would do harm.
+    Raises TargetError if there is too little footage, ModelError if the start is missing or
+    damaged.
     """
 
     def __init__(self, footage: Sequence[Footage], start: Path, options: TrainingOptions) -> None:
         clips = [TargetClip(clip) for clip in footage if len(clip) >= MIN_FRAMES]
         if not clips:
             raise TargetError(
-                f"There are fewer than {MIN_FRAMES} frames of this target to train with; give a "
-                "video of half a minute, in which it speaks, blinks and turns its head, with "
-                "--from VIDEO."
+                f"There are fewer than {MIN_FRAMES} frames of this target to train on. Use --from "
+                "VIDEO to give half a minute of video in which it speaks, blinks and turns its "
+                "head."
             )
         frames = sum(len(clip.trained) for clip in clips)
         config = WarpUNetRecipeConfig(
@@ -186,7 +188,7 @@ class FineTuningRecipe(WarpUNetRecipe):
             f"{counted(frames, 'frame')} of one target, from weights of: {trained_on}",
         )
         super().__init__(config, material)
-        # The loop sets no mode: batch normalisation keeps the statistics of the start.
+        # The loop does not set the mode: batch normalisation keeps the statistics of the start.
         self.networks[self.averaged].eval()
         self.max_steps = max(1, _MAX_PASSES * frames // _BATCH_SIZE)
         self._start = copy.deepcopy(self.networks[self.averaged].state_dict())
@@ -205,18 +207,18 @@ class FineTuningRecipe(WarpUNetRecipe):
             return super().validate(generator)
 
     def validate(self, network: nn.Module) -> dict[str, float]:
-        """Return figures on the held-out frames, and renew the preview."""
+        """Return figures on the held-out frames, and update the preview."""
         kept = self._kept(network)
         figures = super().validate(kept)
         self._write_preview(draw(kept, self._preview_pairs))
         return figures
 
     def save(self, network: nn.Module, path: Path, facts: Mapping[str, str]) -> None:
-        """Write the weights between the start's and the learned ones."""
+        """Write weights interpolated between the start's and the trained ones."""
         super().save(self._kept(network), path, facts)
 
     def _kept(self, network: nn.Module) -> nn.Module:
-        """Return a network with weights between the start's and the learned ones."""
+        """Return a network with weights interpolated between the start's and the trained ones."""
         kept = copy.deepcopy(network)
         for name, value in kept.state_dict().items():
             if value.is_floating_point():

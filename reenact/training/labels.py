@@ -1,8 +1,8 @@
 """Labels of clips: action units, emotion and intensity of each frame.
 
-They are computed from the landmarks, against the resting face of the clip (`emotions` has the
-thresholds). Where a data set labels pictures itself, its neutral pictures give the resting face,
-and its emotions stand.
+They are computed from the landmarks relative to the resting face of the clip (`emotions` has the
+thresholds). If the data set labels its pictures, its neutral pictures give the resting face, and
+its emotions are used.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from reenact.types import Array
 
 @dataclass(frozen=True, slots=True)
 class Labels:
-    """What a face does in each frame; NaN where none was found.
+    """The expression in each frame; NaN where no face was found.
 
     Attributes:
-        units: float32 (F, 17), of `topology.ACTION_UNITS`.
-        emotions: float32 (F, 8), of sum 1, of `emotions.EMOTIONS`.
-        intensity: float32 (F,), of `emotions.emotion_intensity`.
+        units: float32 (F, 17), in the order of `topology.ACTION_UNITS`, 0 to 1.
+        emotions: float32 (F, 8) weights of sum 1, in the order of `emotions.EMOTIONS`.
+        intensity: float32 (F,), see `emotions.emotion_intensity`.
     """
 
     units: Array
@@ -54,7 +54,7 @@ def label(landmarks: Array, known: NDArray[np.int8] | None = None) -> Labels:
     found = landmarks[seen].astype(np.float32)
     calm = np.zeros(len(found), bool) if known is None else known[seen] == 0
     rest: Array | None = None
-    for _ in range(2):  # against the canonical face, then against the rest that this gave
+    for _ in range(2):  # against the canonical face, then against the rest found with it
         poses = [estimate_pose(points, rest) for points in found]
         shapes = np.stack(
             [to_face_frame(points, pose) for points, pose in zip(found, poses, strict=True)]

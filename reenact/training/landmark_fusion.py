@@ -4,17 +4,17 @@
     reenact train configs/train/landmark_fusion.toml \
         --measure reenact/assets/landmark_fusion.safetensors
 
-The weights of the losses are the paper's: 0.1 adversarial, 10 cycle, 100 L1; Adam (0.5, 0.999), and
-a rate of 1e-4 for the discriminator. L1 (eq. 5) needs the same expression on two faces. Where the
-data has labels they are two people's own (§V-B), else one frame deformed into two people
-(`deformation_transfer`), while the cycle (eq. 4) and the discriminator (eq. 3) see real people's
-resting faces.
+The loss weights are the paper's: 0.1 adversarial, 10 cycle, 100 L1. So are Adam (0.5, 0.999) and
+the discriminator's learning rate of 1e-4. L1 (eq. 5) needs the same expression on two faces. In
+labelled data they are two people's own (§V-B); otherwise one frame is deformed into two people
+(`deformation_transfer`). The cycle (eq. 4) and the discriminator (eq. 3) see real people's resting
+faces.
 
-What else is done is a switch: larger batches and rates that fall, frames mixed from single action
-units, acting that is more or less strong, weights of the regions, a limit of the gradients, and a
-loss by which lids close as far as the actor's, each against its own rest.
-`landmark_fusion_paper.toml` turns all of it off, `landmark_fusion_freenet.toml` trains FReeNet's
-network by its losses.
+Every addition can be switched off: larger batches and falling learning rates, frames mixed from
+single action units, weaker and stronger acting, region weights, a limit on the gradient norm, and a
+loss that makes lids close as far as the actor's, each relative to its own rest.
+`landmark_fusion_paper.toml` switches all of it off. `landmark_fusion_freenet.toml` trains FReeNet's
+network with its losses.
 """
 
 from __future__ import annotations
@@ -55,34 +55,34 @@ from reenact.training.sampling import Batches, PeopleData, describe, read_settin
 from reenact.types import Array
 
 ACTIVE: Final = 0.08
-"""Standard deviation above which an action unit's track counts as active."""
+"""Minimum standard deviation of an action unit's signal that counts as active."""
 
 Transfer = Callable[[Array, Array, Array], Array]
-"""`transfer(neutral (478, 3), deviations (N, 478, 3), target (478, 3))` returns deviations."""
+"""`transfer(neutral (478, 3), deviations (N, 478, 3), target (478, 3))` returns deviations, iod."""
 
 Batch = dict[str, Array]
 
 
 @pydantic_dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class FusionRecipeConfig(PeopleData):
-    """The `[settings]`: data and weights of the losses.
+    """The `[settings]`: data and loss weights.
 
     Attributes:
         network: "ours", or "freenet" with the layers and the two critics of FReeNet.
-        batch_size: frames in a step.
-        learning_rate: of the autoencoder.
+        batch_size: frames per step.
+        learning_rate: initial learning rate of the autoencoder.
         final_rate: share of it to which it falls along a cosine; 1: constant.
-        discriminator_rate: of the discriminator, constant.
+        discriminator_rate: learning rate of the discriminator, constant.
         adversarial_weight, cycle_weight, l1_weight: λ of Fan 2023, eq. 6.
-        lid_weight: of the lids' closure.
-        identity_weight: of a person who drives their own face (FReeNet).
-        region_weights: lids, lips and brows count more in eq. 4 and 5.
-        clip_norm: limit of the gradients; 0: none.
+        lid_weight: weight of the loss of the lids' closure.
+        identity_weight: weight of the loss of a person who drives their own face (FReeNet).
+        region_weights: give lids, lips and brows more weight in eq. 4 and 5.
+        clip_norm: maximum gradient norm; 0: no limit.
         scripted_share: share of the frames that are mixed from single action units.
-        gain: by which acting is weaker or stronger at most.
+        gain: maximum factor by which acting is made weaker or stronger.
         labelled_share: share of the pairs of eq. 5 that are two people with the same label, if
             the data has labels.
-        pseudo_labels: action units label the frames of clips without labels.
+        pseudo_labels: label the frames of clips without labels by their action units.
     """
 
     network: Literal["ours", "freenet"] = "ours"
@@ -112,7 +112,7 @@ def build_recipe(settings: Mapping[str, Any]) -> FusionRecipe:
 
 
 class FusionSampler:
-    """Draws batches, for `Batches`."""
+    """Draws the batches for `Batches`."""
 
     def __init__(self, motions: Sequence[Motion], config: FusionRecipeConfig) -> None:
         self._motions = motions
@@ -165,11 +165,11 @@ class FusionSampler:
         return self._motions[first], self._motions[second], acts, truly
 
     def _draw(self, rng: np.random.Generator) -> int:
-        """Return a clip's number; each person is drawn equally often."""
+        """Return the index of a clip; each person is drawn equally often."""
         return int(rng.choice(self._people[self._names[rng.integers(len(self._names))]]))
 
     def _fields(self, rng: np.random.Generator, count: int) -> Array:
-        """Return deformations between two people, from none of the way to a little beyond."""
+        """Return deformations between two people, from 0 to slightly more than 1 of the way."""
         fields = self._deformation.fields
         pairs = np.array([[self._draw(rng), self._draw(rng)] for _ in range(count)])
         amount = rng.uniform(0, 1.2, (count, 1, 1)).astype(np.float32)
@@ -178,7 +178,7 @@ class FusionSampler:
     def _frames(
         self, rng: np.random.Generator, count: int, scripted: bool = True
     ) -> tuple[NDArray[np.intp], Array]:
-        """Return the clips' numbers (N,) and acting shapes (N, 478, 3)."""
+        """Return the indices of the clips (N,) and acting shapes (N, 478, 3)."""
         chosen = np.array([self._draw(rng) for _ in range(count)])
         acting = np.empty((count, 478, 3), np.float32)
         for row, number in enumerate(chosen):
@@ -196,7 +196,7 @@ class FusionSampler:
 def labelled_frames(motions: Sequence[Motion]) -> dict[int, dict[str, list[tuple[int, int]]]]:
     """Return the frames that show an emotion, as (motion, frame), by emotion and person.
 
-    Emotions that fewer than two people show are left out, and neutral is none.
+    Neutral and emotions that fewer than two people show are left out.
     """
     shown: dict[int, dict[str, list[tuple[int, int]]]] = {}
     for number, motion in enumerate(motions):
@@ -216,7 +216,7 @@ def _scripted(rest: Array, rng: np.random.Generator) -> Array:
 
 
 class FusionRecipe(Recipe):
-    """See the module."""
+    """Trains the landmark-fusion autoencoder; see the module's docstring."""
 
     averaged = "fusion"
 
@@ -241,11 +241,11 @@ class FusionRecipe(Recipe):
         self._weights = (weights / weights.mean())[:, None]
 
     def batches(self, seed: int, steps: int) -> Dataset[Batch]:
-        """Return the batches by step."""
+        """Return the dataset of batches, one for each step."""
         return Batches(FusionSampler(self._motions, self.config).draw, seed, steps)
 
     def step(self, batch: Mapping[str, Any], progress: float) -> dict[str, float]:
-        """Learn from one batch of `FusionSampler`."""
+        """Train on one batch of `FusionSampler`."""
         del progress
         config = self.config
         fusion = self.networks["fusion"]
@@ -255,7 +255,7 @@ class FusionRecipe(Recipe):
         back = fusion(other, moved, neutral)
         critic, adversarial = 0.0, []
         for name in self._critics:
-            # FReeNet's second critic sees the face without whose it is.
+            # FReeNet's second critic sees the face alone, without the identity.
             one, real_one = other, batch["real"]
             if name == "face":
                 one = real_one = _canonical(other)
@@ -306,7 +306,7 @@ class FusionRecipe(Recipe):
         return self._validation.figures(transfer)
 
     def save(self, network: nn.Module, path: Path, facts: Mapping[str, str]) -> None:
-        """Write half-precision safetensors with a header that says what they are."""
+        """Write half-precision safetensors with a header that describes them."""
         ours = self.config.network == "ours"
         header = {
             "architecture": ARCHITECTURE if ours else f"{ARCHITECTURE}_freenet",
@@ -317,7 +317,7 @@ class FusionRecipe(Recipe):
 
 
 def _canonical(shapes: Tensor) -> Tensor:
-    """Return the canonical face as often as there are (N, 478, 3) shapes."""
+    """Return the canonical face, repeated for (N, 478, 3) shapes."""
     return torch.from_numpy(canonical_face().copy()).to(shapes).expand_as(shapes)
 
 
@@ -330,9 +330,10 @@ def _closure(shape: Tensor, neutral: Tensor) -> Tensor:
 
 
 class FusionValidation:
-    """Measures the transfer between people, against plain addition of the deviations.
+    """Measures the transfer between people against plain addition of the deviations.
 
-    `frames` of each held-out clip are spread evenly. Raises ReenactError without two people.
+    `frames` frames of each held-out clip are used, evenly spread. Raises ReenactError if the clips
+    show fewer than two people.
     """
 
     def __init__(self, motions: Sequence[Motion], frames: int = 40) -> None:
@@ -357,16 +358,16 @@ class FusionValidation:
     def figures(self, transfer: Transfer) -> dict[str, float]:
         """Return the figures of a transfer, those of plain addition (`direct_…`), and a score.
 
-        - transfer_iod: mean distance to the truth on a deformed face.
-        - cycle_iod: mean distance after the way there and back.
+        - transfer_iod: mean distance to the ground truth on a deformed face.
+        - cycle_iod: mean distance after transfer to another person and back.
         - neutral_iod: how far a resting actor moves the target.
         - lids: mean error of the lids' closure.
         - correlation: of the actor's and the result's action units, mean over the active ones.
         - nearest_iod: RMS distance to the target person's nearest real frame.
-        - labelled_iod: mean distance to the other's own face with the same label, where both have
-          labels.
-        - real_nearest_iod: the same between the real frames of a clip's two halves, which is how
-          far apart a person's real faces lie.
+        - labelled_iod: mean distance to the target person's own face with the same label, if both
+          have labels.
+        - real_nearest_iod: `nearest_iod` between the real frames of a clip's two halves, that is,
+          the distance between real faces of one person.
         """
         own = self._measure(transfer)
         if self._labelled:
@@ -377,9 +378,9 @@ class FusionValidation:
         return {**own, **floor, "real_nearest_iod": self._own_range(), "score": score}
 
     def _labelled_distance(self, transfer: Transfer) -> float:
-        """Return the mean distance of Φ's faces to the other people's own, eq. 5's labelled pairs.
+        """Return the mean distance of Φ's faces to the people's own, for eq. 5's labelled pairs.
 
-        Each person is compared by the mean of the frames that show the emotion.
+        Each person is represented by the mean of the frames that show the emotion.
         """
         found = []
         for people in self._labelled.values():
@@ -422,7 +423,7 @@ class FusionValidation:
 
 
 def _add(neutral: Array, deviations: Array, target: Array) -> Array:
-    """Transfer deviations as they are."""
+    """Add the deviations unchanged."""
     del neutral, target
     return deviations
 

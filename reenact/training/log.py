@@ -1,4 +1,4 @@
-"""Log of a training: a progress bar, a history file, and TensorBoard if it is installed."""
+"""The log of a training run: progress bar, history file, and TensorBoard if it is installed."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ _BOARD_EVERY: Final = 10
 class TrainingLog:
     """A context manager that logs steps and validations.
 
-    `folder` receives history.jsonl and the files of TensorBoard. All processes but the first are
-    `silent`.
+    `folder` receives history.jsonl and TensorBoard's files. In multi-process training every
+    process but the first is `silent`.
     """
 
     def __init__(self, folder: Path, silent: bool = False) -> None:
@@ -42,7 +42,7 @@ class TrainingLog:
             self._board.close()
 
     def step(self, step: int, progress: float, seconds: float, losses: Mapping[str, float]) -> None:
-        """Log a step, counted from 1, with progress from 0 to 1 and the seconds over all runs."""
+        """Log a step, counted from 1; `progress` is 0 to 1, `seconds` cover all runs."""
         if self._silent:
             return
         self._measure(step)

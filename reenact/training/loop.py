@@ -1,7 +1,7 @@
-"""The training loop: seeds, precision, averaged weights, checkpoints that resume, the best kept.
+"""The training loop: seeds, precision, averaged weights, checkpoints, and the best weights.
 
-A recipe owns its networks and its step; the loop owns everything else. Started by `torchrun`,
-several processes train together by DistributedDataParallel:
+A recipe owns its networks and its step; the loop owns everything else. Processes started by
+`torchrun` train together with DistributedDataParallel:
 
     torchrun --nproc-per-node 4 --no-python reenact train configs/train/fan2023.toml
 """
@@ -38,10 +38,10 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _SEED_STRIDE = 1_000_003
-"""Distance between the seeds of two processes, so that each draws batches of its own."""
+"""Distance between the seeds of two processes, so that each draws its own batches."""
 
 Schedule = Callable[[float], float]
-"""The factor on a learning rate, as a function of the progress from 0 to 1."""
+"""Factor on a learning rate as a function of the progress from 0 to 1."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,15 +50,14 @@ class LoopOptions:
 
     Attributes:
         folder: receives the state, the best weights and the history.
-        steps: the last step; the loop ends there or after `minutes`.
-        minutes: budget of wall time over all resumed runs; 0: no limit.
+        steps: last step; the loop ends there or after `minutes`.
+        minutes: limit of wall time over all resumed runs; 0: no limit.
         validate_every: steps between validations.
-        seed: of weights and batches.
+        seed: seed of weights and batches.
         device: "cpu" or "cuda".
-        precision: "auto" (bfloat16 where the device computes it natively), "float32" or
-            "bfloat16".
-        workers: processes that make batches; 0: the training process itself.
-        ema: decay of the averaged weights, which are the ones validated and kept.
+        precision: "auto" (bfloat16 if the device supports it natively), "float32" or "bfloat16".
+        workers: worker processes that make batches; 0: the training process itself.
+        ema: decay of the averaged weights, which are validated and kept.
     """
 
     folder: Path
@@ -72,16 +71,16 @@ class LoopOptions:
     ema: float = 0.998
 
     def progress(self, step: int, seconds: float) -> float:
-        """Return the share of the steps or of the minutes that is done, the larger one, 0 to 1."""
+        """Return the completed share of the steps or of the minutes, whichever is larger."""
         by_time = seconds / (self.minutes * 60) if self.minutes else 0.0
         return min(max(step / self.steps, by_time), 1.0)
 
 
 class Recipe(Protocol):
-    """What is trained and how one step goes.
+    """The networks to train and their training step.
 
-    A step must call its networks through `networks`: there the loop puts the wrappers that average
-    the gradients of several processes.
+    A step must call its networks through `networks`. The loop puts wrappers there that average the
+    gradients of several processes.
     """
 
     networks: dict[str, nn.Module]
@@ -90,18 +89,18 @@ class Recipe(Protocol):
     """Name of the network that is validated and kept, with averaged weights."""
 
     schedules: Mapping[str, Schedule] = MappingProxyType({})
-    """Schedules of the learning rates by name of the optimizer; the others stay constant."""
+    """Schedules of learning rates by optimizer name; the others stay constant."""
 
     def batches(self, seed: int, steps: int) -> Dataset[Any]:
         """Return a dataset whose item n is the whole batch of step n."""
         ...
 
     def step(self, batch: Mapping[str, Any], progress: float) -> dict[str, float]:
-        """Learn from one batch and return the losses by name; progress runs from 0 to 1."""
+        """Train on one batch and return the losses by name; progress runs from 0 to 1."""
         ...
 
     def validate(self, network: nn.Module) -> dict[str, float]:
-        """Return figures on held-out people; the higher the "score", the better."""
+        """Return figures on held-out people; a higher "score" is better."""
         ...
 
     def save(self, network: nn.Module, path: Path, facts: Mapping[str, str]) -> None:
@@ -110,7 +109,7 @@ class Recipe(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class TrainingOutcome:
-    """How a training ended: the best figures of all runs, the last step, and if it was stopped."""
+    """The best figures over all runs, the last step, and whether the training was stopped."""
 
     best: dict[str, float]
     step: int
@@ -120,7 +119,7 @@ class TrainingOutcome:
 def cosine(end: float, warm_up: float = 0.0) -> Schedule:
     """Return a schedule that falls from 1 to `end` along half a cosine.
 
-    In the first `warm_up` share of the training the rate first rises linearly, from a twentieth.
+    During the first `warm_up` share of the training it rises linearly from a twentieth.
     """
 
     def factor(progress: float) -> float:
@@ -137,12 +136,13 @@ def train(
     resume: bool = False,
     stop: Callable[[], bool] = lambda: False,
 ) -> TrainingOutcome:
-    """Train until the steps or the minutes are spent, or until `stop`, asked before each step.
+    """Train until the steps or the minutes are used up, or until `stop` returns True.
 
-    `folder/best.safetensors` holds the best weights by validation so far, and
-    `folder/state.safetensors` everything that a resumed run needs. The recipe's networks are moved
-    to the device. A training that is stopped validates and saves what it has. Raises ReenactError
-    if the folder cannot be written, or there is nothing to resume.
+    `stop` is called before each step. A stopped training is validated and saved. The best weights
+    so far are in `folder/best.safetensors`, the state for resuming in `folder/state.safetensors`.
+    The recipe's networks are moved to the device.
+
+    Raises ReenactError if the folder cannot be written, or there is nothing to resume.
     """
     fabric = _launch(options.device)
     torch.manual_seed(options.seed)
@@ -156,7 +156,7 @@ def train(
         state.load()
     elif fabric.is_global_zero and (options.folder / FILE).exists():
         raise ReenactError(
-            f"{options.folder} holds an earlier training; add --resume or name another folder."
+            f"{options.folder} has an earlier training; add --resume or name another folder."
         )
     if fabric.world_size > 1:
         recipe.networks.update(
@@ -173,7 +173,7 @@ def train(
 
 
 def _launch(device: str) -> Fabric:
-    """Join the processes that `torchrun` started, or train in this one alone."""
+    """Join the processes that `torchrun` started, or train in this process alone."""
     from lightning_fabric import Fabric
     from lightning_fabric.strategies.ddp import DDPStrategy
 
@@ -183,7 +183,7 @@ def _launch(device: str) -> Fabric:
         accelerator=device,
         devices=here,
         num_nodes=world // here,
-        # Copying buffers before each forward pass would change what a discriminator's first pass
+        # Copying buffers before each forward pass would modify what a discriminator's first pass
         # keeps for the backward pass.
         strategy=DDPStrategy(broadcast_buffers=False) if world > 1 else "auto",
     )
@@ -192,7 +192,7 @@ def _launch(device: str) -> Fabric:
 
 
 def _distributed(fabric: Fabric, network: nn.Module) -> nn.Module:
-    """Wrap a network so that the passes through all its methods average their gradients."""
+    """Wrap a network so that passes through any of its methods average their gradients."""
     wrapped = fabric.setup_module(network)
     for name, member in vars(type(network)).items():
         if inspect.isfunction(member) and not name.startswith("_") and name != "forward":
@@ -210,7 +210,7 @@ class _Run:
         self._progress = options.progress(state.step, state.seconds)
 
     def steps(self, history: TrainingLog, stop: Callable[[], bool]) -> bool:
-        """Do all steps; return True if asked to stop."""
+        """Run all steps; return True if stopped."""
         recipe, options, state = self._recipe, self._options, self._state
         schedulers = [
             LambdaLR(recipe.optimizers[name], self._follow(schedule))
@@ -231,7 +231,7 @@ class _Run:
             state.seconds = time.monotonic() - started
             self._progress = options.progress(state.step, state.seconds)
             with warnings.catch_warnings():
-                # An optimizer may rest at first, as a critic's does while pairs alone are learned.
+                # An optimizer may be idle at first, like a critic's while only pairs are trained.
                 warnings.filterwarnings("ignore", "Detected call of `lr_scheduler.step")
                 for scheduler in schedulers:
                     scheduler.step()
@@ -241,11 +241,11 @@ class _Run:
         return False
 
     def _follow(self, schedule: Schedule) -> Callable[[int], float]:
-        """Return a schedule as LambdaLR takes it: its progress may be that of the minutes."""
+        """Return a schedule in LambdaLR's form; its progress may be that of the minutes."""
         return lambda _: schedule(self._progress)
 
     def _any(self, value: bool) -> bool:
-        """Tell whether the value is True in any of the processes."""
+        """Return True if the value is True in any of the processes."""
         if self._fabric.world_size == 1:
             return value
         shared = torch.tensor(float(value), device=self._fabric.device)
@@ -280,7 +280,7 @@ class _Run:
             prefetch_factor=4 if options.workers else None,
             worker_init_fn=_init_worker,
             pin_memory=options.device == "cuda",
-            # A copy of this process would inherit locks that other libraries' threads hold.
+            # A forked worker would inherit locks that other libraries' threads hold.
             multiprocessing_context="spawn" if options.workers else None,
         )
         placed = self._fabric.setup_dataloaders(loader, use_distributed_sampler=False)
@@ -290,21 +290,21 @@ class _Run:
 def choose_precision(device: str, wish: str) -> str:
     """Return the precision to compute in, "float32" or "bfloat16".
 
-    "auto" is bfloat16 where the device multiplies it natively.
+    "auto" selects bfloat16 if the device multiplies it natively.
     """
     if wish != "auto":
         return wish
     if device == "cuda":
         return "bfloat16" if torch.cuda.is_bf16_supported() else "float32"
-    # These processors have instructions for it: half a step's time, or less.
+    # CPUs with native instructions for it need half the time per step, or less.
     native: bool = torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()
     return "bfloat16" if native else "float32"
 
 
 def _init_worker(number: int) -> None:
-    """Keep a worker to one thread, and leave Ctrl-C to the training process.
+    """Limit a worker to one thread, and leave Ctrl-C to the training process.
 
-    Several spinning thread pools on few cores slow each other down.
+    Several busy thread pools on few cores slow each other down.
     """
     import cv2
 

@@ -1,4 +1,4 @@
-"""Losses and figures of pictures in -1..1."""
+"""Losses and figures of pictures in -1..1, (N, C, H, W) RGB."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ def weighted_l1(result: Tensor, truth: Tensor, weight: Tensor) -> Tensor:
 def gradient_l1(result: Tensor, truth: Tensor, weight: Tensor) -> Tensor:
     """Weighted mean absolute difference of horizontal and vertical differences.
 
-    L1 alone settles on the mean of all that might be there, which is blurred. Here edges of the
-    wrong strength cost as well.
+    L1 alone is minimised by the blurred median of all plausible pictures. This loss also penalises
+    edges of the wrong strength.
     """
     difference = result - truth
     across = difference[..., :, 1:] - difference[..., :, :-1]
@@ -37,9 +37,9 @@ def gradient_l1(result: Tensor, truth: Tensor, weight: Tensor) -> Tensor:
 def texture_l1(result: Tensor, truth: Tensor, weight: Tensor, window_px: int = 8) -> Tensor:
     """Weighted mean absolute difference of the amount of texture in each window.
 
-    Texture is the mean gradient magnitude of the luma. It need not lie in the same place: hair
-    that cannot be predicted to the pixel costs nothing while it is sharp, but does cost where it
-    was averaged away.
+    Texture is the mean gradient magnitude of the luma. Its position in the window does not matter:
+    hair that cannot be predicted to the pixel costs nothing if it is sharp, and costs something if
+    it was averaged away.
     """
     pooled = (_texture(result, window_px) - _texture(truth, window_px)).abs()
     return (pooled * F.avg_pool2d(weight, window_px, window_px // 2)).mean()
@@ -58,7 +58,7 @@ def structural_similarity(result: Tensor, truth: Tensor) -> Tensor:
 
     The Gaussian window of 11 px stays inside the picture.
     """
-    # The equation expects brightness from 0 to 1.
+    # The equation's constants are for values from 0 to 1.
     result, truth = (result.float() + 1) / 2, (truth.float() + 1) / 2
     moments = _windowed(
         torch.cat([result, truth, result.square(), truth.square(), result * truth], dim=1)
@@ -76,20 +76,20 @@ def structural_similarity(result: Tensor, truth: Tensor) -> Tensor:
 def ssim_loss(result: Tensor, truth: Tensor, weight: Tensor) -> Tensor:
     """Weighted mean of 1 - `structural_similarity` of the luma.
 
-    It rewards the contrast of small structures in their place, where L1 rewards their mean
-    (Zhao 2017).
+    It rewards contrast of small structures in the right place, where L1 rewards their mean (Zhao
+    2017).
     """
     similar = structural_similarity(result.mean(1, keepdim=True), truth.mean(1, keepdim=True))
     return ((1 - similar) * weight[..., _MARGIN:-_MARGIN, _MARGIN:-_MARGIN]).mean()
 
 
 def _windowed(x: Tensor) -> Tensor:
-    """Average (N, C, H, W) in a Gaussian window; H and W lose ten."""
+    """Average (N, C, H, W) in a Gaussian window; H and W shrink by ten."""
     places = torch.arange(-_MARGIN, _MARGIN + 1, device=x.device, dtype=x.dtype)
     window = torch.exp(-places.square() / (2 * _SSIM_SIGMA_PX**2))
     planes = x.shape[1]
     row = (window / window.sum()).expand(planes, 1, 1, -1)
-    # The differences of these means are too small for half precision.
+    # The differences between these means are too small for half precision.
     with torch.autocast(x.device.type, enabled=False):
         across = F.conv2d(x, row, groups=planes)
         return F.conv2d(across, row.transpose(2, 3), groups=planes)
@@ -98,7 +98,7 @@ def _windowed(x: Tensor) -> Tensor:
 def picture_figures(result: Tensor, truth: Tensor, face: Tensor, name: str) -> dict[str, Tensor]:
     """Return PSNR, face PSNR (dB), face SSIM and face sharpness, (N,) each, as `NAME_psnr`, ….
 
-    Pictures are (N, 3, H, W) in -1..1; the face is a mask (N, 1, H, W) of 0 or 1.
+    Pictures are (N, 3, H, W) RGB in -1..1; the face is a (N, 1, H, W) mask of 0 or 1.
     """
     similar = structural_similarity(result, truth)
     margin = (result.shape[-1] - similar.shape[-1]) // 2

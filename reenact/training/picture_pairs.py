@@ -1,11 +1,11 @@
-"""Pairs for generators that draw from a picture and a landmark map, and how they are validated.
+"""Training pairs, and their validation, for generators that draw from a picture and a landmark map.
 
-Fan 2023's Ω and its baselines see the same pairs at the same size and are validated alike. A batch
-holds, at the recipe's size S and in -1..1:
+Fan 2023's Ω and its baselines get the same pairs at the same size and are validated in the same
+way. A batch holds, at the recipe's size S and with pictures as RGB in -1..1:
 
     reference      (N, 3, S, S)  the target's picture P_t
-    reference_map  (N, 1, S, S)  its own landmark map
-    truth          (N, 3, S, S)  the same person's picture with the wanted expression, I_o
+    reference_map  (N, 1, S, S)  its landmark map
+    truth          (N, 3, S, S)  the same person's picture with the requested expression, I_o
     truth_map      (N, 1, S, S)  the landmark map J of that expression
 """
 
@@ -56,9 +56,9 @@ _CHUNK: Final = 8
 
 @dataclass(frozen=True, slots=True)
 class PictureMaterial:
-    """What a picture generator learns from: training pairs, pairs of other people, and a note.
+    """The data of a picture generator: training pairs, pairs of held-out people, and a description.
 
-    The note says in the header of the weights what they were made from.
+    The description goes into the header of the weights.
     """
 
     sampler: Sampler
@@ -73,14 +73,14 @@ def load_pictures(
     *,
     with_people: bool = False,
 ) -> PictureMaterial:
-    """Load clips, and photos that are deformed as the people in the clips move.
+    """Load clips, and photos that are deformed by the motion of people in the clips.
 
     Args:
-        data: where they are, and what is done to the pairs.
+        data: folders and augmentation.
         sampler: draws the pairs from the clips; None: two frames of a clip, or a photo.
         fusion: makes the landmarks that the pictures are drawn from, see `FusedLandmarks`; None:
-            they are the truth's own.
-        with_people: segment the people in the clips, too.
+            the ground truth's own landmarks are used.
+        with_people: also segment the people in the clips.
 
     Raises:
         ReenactError: the data is missing or damaged, or train and val share people.
@@ -121,17 +121,17 @@ class NeutralPairs(PairSampler):
 
 
 class FusedLandmarks:
-    """Landmarks that Φ makes for frames of clips, J_gen of Fan 2023, eq. 1 and 2.
+    """Landmarks that Φ makes for frames of clips: J_gen of Fan 2023, eq. 1 and 2.
 
-    The source is another person with the same expression: one whose frame has the same label or,
-    where a clip has no labels, the acting face itself, deformed into that person. The head's pose
-    is that of the frame, since the paper's pictures are all frontal.
+    The source is another person with the same expression. If the clip has labels, it is a person
+    whose frame has the same label; otherwise the acting face is deformed into that person. The head
+    pose is that of the frame, because the paper's pictures are all frontal.
 
     Args:
         fusion: Φ.
         people: clips of the people who act.
         others: further clips that are driven.
-        folders: hold the clips' landmarks and labels.
+        folders: folders with the clips' landmarks and labels.
     """
 
     def __init__(
@@ -163,7 +163,7 @@ class FusedLandmarks:
         return fused_drive(self._fusion, rest, deviation, own, row).landmarks
 
     def _source(self, clip: Clip, own: ClipExpressions, row: int, rng: Rng) -> tuple[Array, Array]:
-        """Return the resting shape of another person, and its deviation in the same expression."""
+        """Return another person's resting shape and their deviation in the same expression."""
         emotion = int(clear_labels(own.weights[row : row + 1])[0])
         if own.labelled and emotion >= 0:
             same = [
@@ -184,7 +184,7 @@ class FusedLandmarks:
 
 
 def collate(pairs: Sequence[Pair], size_px: int) -> Batch:
-    """Make a batch as the module describes it."""
+    """Make a batch, see the module's docstring."""
     small = [resized(pair, size_px) for pair in pairs]
     return {
         "reference": to_unit(np.stack([pair.reference for pair in small])),
@@ -195,7 +195,7 @@ def collate(pairs: Sequence[Pair], size_px: int) -> Batch:
 
 
 def resized(pair: Pair, size_px: int) -> Pair:
-    """Return a pair at another size."""
+    """Return a pair at another size, px."""
     side = pair.truth.shape[0]
     if side == size_px:
         return pair
@@ -215,10 +215,10 @@ def measure(
     device: torch.device,
     stack: Callable[[Sequence[Pair], int], Batch] = collate,
 ) -> dict[str, float]:
-    """Return PSNR (dB) and SSIM of drawn pairs, of the whole picture and of the face's box.
+    """Return PSNR (dB) and SSIM of drawn pairs, over the whole picture and over the face box.
 
-    The score is the SSIM of the whole picture, by which Fan 2023 chose (Fig. 5). `draw` makes (N,
-    3, S, S) pictures of a batch, which `stack` makes; S is `size_px`.
+    The score is the SSIM of the whole picture, by which Fan 2023 selected (Fig. 5). `stack` makes a
+    batch, and `draw` returns its (N, 3, S, S) pictures; S is `size_px`.
     """
     rows = []
     for start in range(0, len(pairs), _CHUNK):

@@ -1,8 +1,8 @@
-"""`reenact train prepare SOURCE OUT`: makes training clips of raw videos and pictures.
+"""`reenact train prepare SOURCE OUT`: makes training clips from raw videos and pictures.
 
-Every item (a video, a sequence, a photo) is one job, and several processes work on the jobs. The
-result of an item is recorded in `OUT/.prepared/NAME.json`, so that a second run only does what is
-new, changed or incomplete.
+Every item (a video, a sequence, a photo) is one job; several processes work on the jobs. The result
+of an item is recorded in `OUT/.prepared/NAME.json`, so that a second run only does what is new,
+changed or incomplete.
 """
 
 from __future__ import annotations
@@ -36,10 +36,10 @@ _TICK_S: Final = 0.3
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One item and how it is prepared.
+    """One item and how to prepare it.
 
-    `out` receives everything; `split` is "train", "val", "test", or "" for none; `size_px` the
-    crops' side; `grey` takes their colours away.
+    `out` receives everything; `split` is "train", "val", "test", or "" for none; `size_px` is the
+    side of the crops; `grey` removes the colours.
     """
 
     item: Item
@@ -60,7 +60,7 @@ class Job:
         return self.out / MARKS / f"{self.item.name}.json"
 
     def key(self) -> dict[str, Any]:
-        """Return everything that its result depends on."""
+        """Return everything that the result depends on."""
         stamps = [[f.name, f.stat().st_size, f.stat().st_mtime_ns] for f in self.item.files]
         return {"files": stamps, "split": self.split, "size": self.size_px, "grey": self.grey}
 
@@ -71,11 +71,11 @@ class Summary:
 
     Attributes:
         people: number of identities in the source.
-        written: clips and stills that this run wrote.
-        earlier: items that an earlier run had done.
-        frames: frames that this run tracked.
+        written: clips and stills written by this run.
+        earlier: items that an earlier run had finished.
+        frames: frames tracked by this run.
         seconds: duration of the run.
-        left_out: items without a result, and the reasons, of all runs.
+        left_out: items without a result and the reasons, over all runs.
     """
 
     people: int = 0
@@ -109,18 +109,18 @@ def prepare(
     test_share: float = 0.0,
     grey: bool = False,
 ) -> Summary:
-    """Prepare a folder; after Ctrl-C, a second run continues.
+    """Prepare a folder; a second run continues after Ctrl-C.
 
     Args:
         source: a folder, or one video or photo.
         out: receives `NAME.mp4` with `NAME.npz`, and photos in `stills`.
         layout: layout of the source.
         size_px: side of the crops.
-        processes: number of worker processes; None: one for each core.
+        processes: number of worker processes; None: one per core.
         val_share: share of the people whose clips go to OUT/val.
-        test_share: share of those whose clips go to OUT/test; the others' go to OUT/train, or if
-            both shares are 0 to OUT.
-        grey: take the pictures' colours away.
+        test_share: share of the people whose clips go to OUT/test. All others go to OUT/train, or
+            to OUT if both shares are 0.
+        grey: remove the colours of the pictures.
 
     Raises:
         SourceError: there is nothing to prepare.
@@ -165,7 +165,7 @@ def _done(job: Job) -> dict[str, Any] | None:
     written = [job.out / name for name in mark.get("written", [])]
     if mark.get("key") == job.key() and all(path.is_file() for path in written):
         return mark
-    for path in written:  # outdated, or the person has moved to the other split
+    for path in written:  # outdated, or the person has moved to another split
         path.unlink(missing_ok=True)
         path.with_suffix(".npz").unlink(missing_ok=True)
     return None
@@ -174,7 +174,7 @@ def _done(job: Job) -> dict[str, Any] | None:
 def _work(
     jobs: Sequence[Job], processes: int, summary: Summary
 ) -> Iterator[tuple[Job, dict[str, Any]]]:
-    """Do the jobs in parallel; yield each with its result as it finishes."""
+    """Run the jobs in parallel; yield each with its result as it finishes."""
     if not jobs:
         return
     context = multiprocessing.get_context("spawn")
@@ -197,11 +197,11 @@ def _work(
                     yield pending.pop(future), future.result()
         except BrokenProcessPool as error:
             raise ReenactError(
-                "A process that prepares clips was killed, perhaps for lack of memory; "
-                "try again with --jobs 1."
+                "A process that prepares clips was killed, perhaps for lack of memory; try again "
+                "with --jobs 1."
             ) from error
         finally:
-            # However it ends early: no new job starts, and running jobs stop at their frame.
+            # On an early end no new job starts, and running jobs stop at their current frame.
             stop.set()
             pool.shutdown(wait=True, cancel_futures=True)
 
@@ -211,7 +211,7 @@ class _StoppedError(Exception):
 
 
 class _Worker:
-    """State of a worker process: its trackers, made when first needed."""
+    """State of a worker process: its trackers, created on first use."""
 
     frames: Any
     stop: Any
@@ -228,7 +228,7 @@ class _Worker:
 
     @classmethod
     def tracker(cls, still: bool) -> MediaPipeTracker:
-        """Return the tracker for single pictures, or that for consecutive ones."""
+        """Return the tracker for single pictures, or the one for consecutive ones."""
         if still:
             cls.still = cls.still or MediaPipeTracker(TrackingSettings(), static=True)
             return cls.still
@@ -247,7 +247,7 @@ def _begin_worker(frames: Any, stop: Any) -> None:
 
 
 def _do(job: Job) -> dict[str, Any]:
-    """Do one job in a worker process, and record its result."""
+    """Run one job in a worker process, and record its result."""
     item = job.item
     result: dict[str, Any] = {"key": job.key(), "written": []}
     try:

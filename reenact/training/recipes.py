@@ -1,4 +1,4 @@
-"""`reenact train CONFIG`: reads a training file, trains by its recipe or measures weights."""
+"""`reenact train CONFIG`: reads a training file and trains or measures weights by its recipe."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from reenact.errors import ConfigError, PluginError
 from reenact.training.loop import LoopOptions, Recipe, TrainingOutcome, train
 
 BUILT_IN: Final = {"landmark_fusion": "reenact.training.landmark_fusion:build_recipe"}
-"""Recipes of networks that are no parts."""
+"""Recipes of networks that are not registered components."""
 
 
 class TrainingFile(Section):
@@ -46,7 +46,7 @@ def run_config(
     assignments: Iterable[str] = (),
     stop: Callable[[], bool] = lambda: False,
 ) -> TrainingOutcome:
-    """Train by a file until its end or `stop`, asked before each step.
+    """Train by a training file until its end or until `stop`, called before each step, is True.
 
     Assignments are `key=value` or `settings.key=value`. Raises ReenactError if the file, a setting
     or the data is wrong, or there is nothing to resume.
@@ -94,8 +94,8 @@ def read_training_file(path: Path, assignments: Iterable[str] = ()) -> TrainingF
 def build_recipe(name: str, settings: Mapping[str, Any]) -> Recipe:
     """Make a recipe by the name of the renderer, motion or network that it trains.
 
-    Raises ReenactError if there is no such part, it has nothing to train, or a setting or the data
-    is wrong.
+    Raises ReenactError if the name is unknown, has nothing to train, or a setting or the data is
+    wrong.
     """
     place = BUILT_IN.get(name)
     if place is None:
@@ -126,6 +126,6 @@ def _options(file: TrainingFile) -> LoopOptions:
 
 
 def _build(file: TrainingFile) -> Recipe:
-    """Make a file's recipe, seeded because its networks draw their first weights."""
+    """Build a file's recipe; the seed is set first because networks draw their initial weights."""
     torch.manual_seed(file.seed)
     return build_recipe(file.recipe, file.settings)

@@ -42,22 +42,22 @@ from reenact.training.augmentation import (
 from reenact.types import Array
 
 _WINK_SHARE: Final = 0.12
-"""Share of the pairs from clips whose truth is made to wink, if the clip has a blink."""
+"""Share of the clip pairs whose ground truth is made to wink, if the clip has a blink."""
 
 _UNKNOWN_SHARE: Final = 0.05
-"""Share of the pairs from clips whose person mask of the reference is withheld."""
+"""Share of the clip pairs whose person mask of the reference is withheld."""
 
 
 @pydantic_dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class PeopleData:
-    """The people that a recipe learns from and those that it is validated on.
+    """The people to train on and the people to validate on.
 
     Attributes:
         train: folder of clips.
         val: folder of other people's clips for validation; not read if `folds` is given.
         folds: JSON file whose "folds" are lists of identities in `train`; "": validate on `val`.
-        held_out_fold: index of the fold that is held out of training and validated on.
-        test_fold: index of a fold that is held out of both, to report figures of.
+        held_out_fold: index of the fold that is held out of training and used for validation.
+        test_fold: index of a fold that is held out of both, for the reported figures.
     """
 
     train: str
@@ -68,20 +68,20 @@ class PeopleData:
 
     @property
     def held_out_folder(self) -> Path:
-        """The folder that holds the clips of those who are validated on."""
+        """The folder with the clips of the people to validate on."""
         return Path(self.train if self.folds else self.val)
 
 
 @pydantic_dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class PictureData(PeopleData):
-    """The same with what picture generators need besides.
+    """`PeopleData` and what picture generators need in addition.
 
     Attributes:
         stills: folders of photos.
         cache: folder for decoded clips.
-        still_share: share of the pairs that comes from photos.
-        validation_frames: of each held-out clip.
-        augmentation: what is done to training pairs.
+        still_share: share of the pairs that come from photos.
+        validation_frames: number of frames of each held-out clip.
+        augmentation: augmentations of the training pairs.
     """
 
     stills: tuple[str, ...] = ()
@@ -101,7 +101,7 @@ Item = TypeVar("Item", bound=_Identified)
 
 
 def read_settings(kind: type[Settings], values: Mapping[str, Any]) -> Settings:
-    """Check the `[settings]` of a training file. Raises ConfigError if one does not fit."""
+    """Check the `[settings]` of a training file. Raises ConfigError if a value is not allowed."""
     try:
         return TypeAdapter(kind).validate_python(dict(values))
     except ValidationError as error:
@@ -111,7 +111,7 @@ def read_settings(kind: type[Settings], values: Mapping[str, Any]) -> Settings:
 def split_people(
     data: PeopleData, load: Callable[[Path], list[Item]]
 ) -> tuple[list[Item], list[Item]]:
-    """Load what is trained on and what is held out; `load` reads one folder.
+    """Load the training data and the held-out data; `load` reads one folder.
 
     Raises ReenactError if a folder is missing, empty or damaged, the fold does not exist, or train
     and val share people.
@@ -151,7 +151,7 @@ def _check_folders(data: PeopleData) -> None:
         f"{f'There is no folder {path}' if path else f'settings.{first} is missing'}; set "
         f"{', '.join(keys)} to folders of your own, as in --set settings.{first}=clips/{first}"
         f"{' (settings.stills=[]: no photos)' if 'settings.stills' in keys else ''}. "
-        'docs/training.md says under "Your own material" how to make them.'
+        'docs/training.md, "Your own material", says how to make them.'
     )
 
 
@@ -165,7 +165,7 @@ def read_fold(path: Path, number: int) -> set[str]:
         folds = json.loads(path.read_text(encoding="utf-8"))["folds"]
         return set(folds[number])
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ReenactError(f"{path} is no file of folds: {error}.") from error
+        raise ReenactError(f"{path} is not a file of folds: {error}.") from error
     except IndexError as error:
         raise ReenactError(
             f"{path} has {counted(len(folds), 'fold')}; held_out_fold is at most {len(folds) - 1}."
@@ -173,7 +173,7 @@ def read_fold(path: Path, number: int) -> set[str]:
 
 
 def describe(train: Sequence[_Identified], data: PeopleData) -> str:
-    """Return what weights were made from, for the header of their file."""
+    """Return a description of the training data for the header of the weights."""
     people = len({item.identity for item in train})
     held_out = f"fold {data.held_out_fold} held out" if data.folds else "no one of them in val"
     return f"{counted(len(train), 'clip')} of {counted(people, 'person', 'people')}, {held_out}"
@@ -181,10 +181,10 @@ def describe(train: Sequence[_Identified], data: PeopleData) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Clip:
-    """One shot of one person, by files so that workers do not copy its frames.
+    """One shot of one person, stored in files so that workers do not copy its frames.
 
     Attributes:
-        name: file name without its ending; the part before `__` names the person.
+        name: file name without its suffix; the part before `__` names the person.
         file: .npy of its frames, uint8 (F, S, S, 3) RGB.
         landmarks: float32 (F, 478, 3) px.
         usable: (n,) indices of frames with a face.
@@ -221,11 +221,10 @@ def _open_frames(file: Path) -> NDArray[np.uint8]:
 
 
 def load_clips(folder: Path, cache: Path, with_people: bool = False) -> list[Clip]:
-    """Load all clips of a folder, decoded once into a memory-mapped cache.
+    """Load all clips of a folder; each is decoded once into a memory-mapped cache.
 
-    `with_people` also segments person and background (about 10 ms a frame, kept in the cache).
-    Raises ReenactError if there are no clips, one is damaged, or its landmarks do not fit its
-    frames.
+    `with_people` also separates person and background (about 10 ms a frame, cached too). Raises
+    ReenactError if there are no clips, one is damaged, or its landmarks do not match its frames.
     """
     clips = []
     for video in clips_in(folder):
@@ -241,7 +240,7 @@ def load_clips(folder: Path, cache: Path, with_people: bool = False) -> list[Cli
             people = _people(file) if with_people else None
             clips.append(Clip(video.stem, file, landmarks, usable, people))
     if not clips:
-        raise ReenactError(f"{folder} holds no clips (NAME.mp4 with NAME.npz).")
+        raise ReenactError(f"{folder} has no clips (NAME.mp4 with NAME.npz).")
     return clips
 
 
@@ -272,7 +271,7 @@ def _store(frames: NDArray[np.uint8], file: Path) -> None:
 
 
 def load_stills(folders: list[Path], size_px: int) -> list[Still]:
-    """Load photos (`NAME.jpg` with `NAME.npz`), cropped as the live path crops a target."""
+    """Load photos (`NAME.jpg` with `NAME.npz`), cropped the way the live path crops a target."""
     stills = []
     for path in sorted(file for folder in folders for file in folder.glob("*.jpg")):
         landmarks = load_landmarks(path.with_suffix(".npz"))
@@ -287,11 +286,11 @@ def load_stills(folders: list[Path], size_px: int) -> list[Still]:
 
 
 Driven = Callable[[Clip, int, Rng], Array]
-"""Returns the (478, 3) px landmarks that a generator is given for a frame of a clip."""
+"""Returns the (478, 3) px landmarks from which a generator draws a frame of a clip."""
 
 
 def true_landmarks(clip: Clip, frame: int, rng: Rng) -> Array:
-    """Drive a frame with its own landmarks."""
+    """Return the frame's own landmarks."""
     del rng
     return np.asarray(clip.landmarks[frame])
 
@@ -300,16 +299,16 @@ class Sampler(Protocol):
     """Draws training pairs."""
 
     def draw(self, rng: Rng) -> Pair:
-        """Return one pair, augmented."""
+        """Return one augmented pair."""
 
 
 Batch = dict[str, NDArray[Any]]
 
 
 class Batches(Dataset[Batch]):
-    """Item n is the batch of step n, the same for the same seed, however often training resumed.
+    """Item n is the batch of step n: the same for the same seed, however often training resumed.
 
-    `draw` is called with the step's own generator of random numbers; worker processes get a copy.
+    `draw` gets the step's own random generator; worker processes get a copy of it.
     """
 
     def __init__(self, draw: Callable[[Rng], Batch], seed: int, steps: int) -> None:
@@ -324,7 +323,7 @@ class Batches(Dataset[Batch]):
 
 @dataclass(frozen=True, slots=True)
 class PairDraw:
-    """Draws batches of pairs, for `Batches`."""
+    """Draws batches of pairs for `Batches`."""
 
     sampler: Sampler
     collate: Callable[[list[Pair]], Batch]
@@ -339,9 +338,9 @@ class PairSampler:
     """Draws training pairs: two frames of a clip, or a photo animated by a clip's motion.
 
     Each identity is drawn equally often, however many frames it has. Frames with an unusual mouth
-    or unusual lids are drawn more often. Users wink, people in clips hardly ever do, so some truths
-    get one eye of a nearby frame with closed eyes (`augmentation.wink`). Photos bring many more
-    people than the clips: a photo is the truth, its animated copy the reference.
+    or unusual lids are drawn more often. Users wink, but people in clips hardly ever do, so some
+    ground truths get one eye of a nearby frame with closed eyes (`augmentation.wink`). Photos add
+    many more people: a photo is the ground truth, its animated copy the reference.
     """
 
     def __init__(
@@ -369,7 +368,7 @@ class PairSampler:
         }
 
     def draw(self, rng: Rng) -> Pair:
-        """Return one pair, augmented."""
+        """Return one augmented pair."""
         is_still = rng.random() < self._still_share
         pair = self._animated_still(rng) if is_still else self._frames(rng)
         return augment(pair, rng, changes=self._changes)
@@ -407,9 +406,9 @@ class PairSampler:
 
 
 def rarity(points: Array) -> NDArray[np.float64]:
-    """Return the probabilities of (F, 478, 3) faces, (F,).
+    """Return the (F,) probabilities with which (F, 478, 3) faces are drawn.
 
-    Half is uniform, half proportional to the distance from the median face.
+    One half is uniform, the other proportional to the distance from the median face.
     """
     iod = np.linalg.norm(points[:, 33] - points[:, 263], axis=-1)
     gaps = [
@@ -424,7 +423,7 @@ def rarity(points: Array) -> NDArray[np.float64]:
 def validation_pairs(
     clips: list[Clip], per_clip: int, driven: Driven = true_landmarks
 ) -> Iterator[tuple[str, Pair]]:
-    """Yield each clip's first frame against `per_clip` later ones, spread evenly."""
+    """Yield each clip's first frame paired with `per_clip` later ones, evenly spread."""
     rng = np.random.default_rng(0)
     for clip in clips:
         first, rest = int(clip.usable[0]), clip.usable[1:]

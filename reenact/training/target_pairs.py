@@ -1,4 +1,4 @@
-"""Pairs of a target's own frames, drawn and held out as the live path will use them."""
+"""Pairs of a target's own frames, drawn and held out to match their use in the live path."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _HELD_OUT: Final = ((0.42, 0.48), (0.93, 1.0))
 """Stretches that are never trained on, as shares of a clip."""
 
 _GAP_FRAMES: Final = 2
-"""Frames beside a held-out stretch, too much like it to be trained on."""
+"""Frames next to a held-out stretch that are too similar to it to be trained on."""
 
 _NEAREST_SHARE: Final = 0.5
 """Share of the pairs whose reference is the one that the renderer would choose."""
@@ -29,11 +29,11 @@ _AUGMENTATION: Final = 0.45
 
 
 class TargetClip:
-    """A clip of one person: the frames to train on, its references and its held-out pairs.
+    """A clip of one person: training frames, references and held-out pairs.
 
     Attributes:
         images: uint8 (F, S, S, 3) RGB; landmarks: (F, 478, 3) px.
-        trained: (N,) indices of the frames to train on; chances: with which they are drawn.
+        trained: (N,) indices of the training frames; chances: their probabilities.
         references: (K,) indices of the references that a target of these frames would have.
         held_out: pairs that are never trained on, with the references of the live path.
     """
@@ -67,7 +67,7 @@ class TargetClip:
 
 
 class TargetSampler:
-    """Draws pairs of a target's own frames; the longer a clip, the more often."""
+    """Draws pairs of a target's own frames; a longer clip is drawn more often."""
 
     def __init__(self, clips: Sequence[TargetClip]) -> None:
         self._clips = clips
@@ -75,7 +75,7 @@ class TargetSampler:
         self._chances = lengths / lengths.sum()
 
     def draw(self, rng: Rng) -> Pair:
-        """Return one pair, augmented a little."""
+        """Return one lightly augmented pair."""
         clip = self._clips[int(rng.choice(len(self._clips), p=self._chances))]
         truth = int(rng.choice(clip.trained, p=clip.chances))
         if rng.random() < _NEAREST_SHARE:
@@ -86,7 +86,7 @@ class TargetSampler:
 
 
 def _stretches(count: int) -> tuple[list[int], list[int]]:
-    """Return the held-out frames of a clip, and all that are too near to them to be trained on."""
+    """Return the held-out frames of a clip, and their neighbours that are not trained on."""
     held_out: list[int] = []
     near: list[int] = []
     for start, stop in _HELD_OUT:

@@ -2,8 +2,8 @@
 
     reenact train configs/train/warp_unet.toml
 
-It learns what is drawn live in the box of the repair. The losses are L1, gradient L1, texture L1
-and structural similarity, weighted towards face, lips and eyes.
+It trains the repair network on the repair box as the live path composes it. The losses are L1,
+gradient L1, texture L1 and structural similarity, with more weight on face, lips and eyes.
 """
 
 from __future__ import annotations
@@ -61,14 +61,14 @@ _UPPER_LIDS: Final = (
 
 @pydantic_dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class WarpUNetRecipeConfig(PictureData):
-    """The `[settings]`: data and weights of the losses.
+    """The `[settings]`: data and loss weights.
 
     Attributes:
-        start: weight file of this recipe to start from; "": start anew.
-        batch_size: pairs in a step.
-        learning_rate: at the start; falls to a hundredth along a cosine.
-        texture_weight: of the texture L1.
-        ssim_weight: of the loss of structural similarity; 0: not computed.
+        start: weight file of this recipe to start from; "": random weights.
+        batch_size: pairs per step.
+        learning_rate: initial learning rate; it falls to a hundredth along a cosine.
+        texture_weight: weight of the texture L1.
+        ssim_weight: weight of the structural similarity loss; 0: not computed.
         network: sizes of the generator.
     """
 
@@ -90,7 +90,10 @@ def build_recipe(settings: Mapping[str, Any]) -> WarpUNetRecipe:
 
 
 class WarpUNetRecipe(Recipe):
-    """See the module. Without material it learns from the config's folders."""
+    """Trains the live generator; see the module's docstring.
+
+    Without `material` the data is loaded from the config's folders.
+    """
 
     averaged = "generator"
 
@@ -113,12 +116,12 @@ class WarpUNetRecipe(Recipe):
         self.schedules = {"generator": cosine(end=0.01, warm_up=0.005)}
 
     def batches(self, seed: int, steps: int) -> Dataset[Batch]:
-        """Return the batches by step."""
+        """Return the dataset of batches, one for each step."""
         draw = PairDraw(self._material.sampler, collate, self.config.batch_size)
         return Batches(draw, seed, steps)
 
     def step(self, batch: Mapping[str, Any], progress: float) -> dict[str, float]:
-        """Learn from one batch of `collate`; raises ReenactError if the training diverged."""
+        """Train on one batch of `collate`. Raises ReenactError if the training diverged."""
         config = self.config
         layered, truth, maps = (batch[name] for name in ("layered", "truth", "maps"))
         weight = _doubled(batch["weight"])
@@ -127,14 +130,14 @@ class WarpUNetRecipe(Recipe):
         losses = {
             "picture": weighted_l1(picture, truth, weight),
             "edges": gradient_l1(picture, truth, weight),
-            # The texture inside a mouth cannot be known; asked for, it becomes a grid.
+            # The texture inside a mouth is unpredictable; asking for it produces a grid.
             "texture": texture_l1(picture, truth, weight * (1 - mouth)) * config.texture_weight,
         }
         if config.ssim_weight:
             losses["structure"] = ssim_loss(picture, truth, weight) * config.ssim_weight
         if not all(torch.isfinite(loss) for loss in losses.values()):
             raise ReenactError(
-                "Training diverged: the loss is not a number any more. The best weights so far are "
+                "Training diverged: the loss is no longer a number. The best weights so far are "
                 "kept; continue from them with a lower learning_rate."
             )
         optimizer_step(self.optimizers["generator"], losses.values(), max_norm=1.0)
@@ -151,14 +154,14 @@ class WarpUNetRecipe(Recipe):
             name: float(torch.cat([row[name] for row in rows if name in row]).mean())
             for name in sorted({name for row in rows for name in row})
         }
-        # Blur raises PSNR. A tenth of sharpness counts as one decibel, and so do three hundredths
-        # of structural similarity.
+        # Blur raises PSNR. So a tenth of sharpness counts as one decibel, and so do three
+        # hundredths of structural similarity.
         score = means["picture_face_psnr"] + 10 * min(means["picture_sharpness"], 1.0)
         score += 30 * means["picture_face_ssim"]
         return {**means, "score": score}
 
     def save(self, network: nn.Module, path: Path, facts: Mapping[str, str]) -> None:
-        """Write half-precision safetensors with a header that says what they are."""
+        """Write half-precision safetensors with a header that describes them."""
         save_model(
             path,
             network.state_dict(),
@@ -172,7 +175,7 @@ class WarpUNetRecipe(Recipe):
 
 
 def draw(network: nn.Module, pairs: Sequence[Pair]) -> list[tuple[Image, Image]]:
-    """Let a generator draw pairs; return (truth, drawn), the repair's box, uint8 (B, B, 3) RGB."""
+    """Draw pairs with a generator; return (truth, drawn) of the box, uint8 (B, B, 3) RGB."""
     with torch.no_grad():
         return [
             (from_unit(truth), from_unit(drawn))
@@ -184,7 +187,7 @@ def draw(network: nn.Module, pairs: Sequence[Pair]) -> list[tuple[Image, Image]]
 
 
 def _drawn(network: nn.Module, pairs: Sequence[Pair]) -> Iterator[tuple[dict[str, Tensor], Tensor]]:
-    """Yield batches of `collate` and what the generator draws of each, a few pairs at a time."""
+    """Yield batches of `collate` and the generator's pictures of them, a few pairs at a time."""
     device = next(network.parameters()).device
     for start in range(0, len(pairs), _CHUNK):
         batch = {

@@ -69,7 +69,7 @@ def test_targets_are_created_listed_shown_exported_renamed_and_removed(
     assert main(["target", "export", "ada", exported]) == 0
     before = Path(exported).read_bytes()
     assert main(["target", "export", "robin", exported]) == 2
-    assert "exists already" in capsys.readouterr().err
+    assert "already exists" in capsys.readouterr().err
     assert Path(exported).read_bytes() == before
     assert main(["target", "export", "ada", exported, "--yes"]) == 0
     assert main(["target", "import", exported, "--name", "eve"]) == 0

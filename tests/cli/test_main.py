@@ -186,7 +186,7 @@ def test_a_bug_exits_with_1_and_prints_its_traceback(
         (["train", "none.toml"], "none.toml"),
         (["evaluate", "--renderer", "warp", "--data", "none", "--json", "r.json"], "none"),
         (["bench", "--json", "no/bench.json"], "no/bench.json"),
-        (["bench", "--glass-to-glass", "window"], "reads back from camera or obs, not from window"),
+        (["bench", "--glass-to-glass", "window"], "camera and obs, not from window"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )

@@ -145,7 +145,7 @@ def test_two_sides_are_measured_in_turn(tmp_path: Path, capfd: pytest.CaptureFix
         ("renderer.engine=torhc", r"renderer\.engine"),
         ("renderer.name=wrap", r"no renderer called 'wrap'. Did you mean warp"),
         ("renderer.weights=none.safetensors", r"no model file none\.safetensors"),
-        (str(Path(__file__).parent), r"holds no installed reenact"),
+        (str(Path(__file__).parent), r"has no installed reenact"),
         (__file__, r"test_benchmark\.py cannot be run: "),
     ],
 )

@@ -250,7 +250,7 @@ def store(archive: Path, **arrays: Array) -> None:
 
 DAMAGE: list[tuple[str, Callable[[Path, Path, Array], object]]] = [
     ("There is no folder", lambda video, npz, points: shutil.rmtree(video.parent)),
-    ("holds no clips", lambda video, npz, points: video.unlink()),
+    ("has no clips", lambda video, npz, points: video.unlink()),
     (r"portrait__01\.npz is missing", lambda video, npz, points: npz.unlink()),
     ("not a landmark file", lambda video, npz, points: npz.write_text("not an archive")),
     ("not a landmark file", lambda video, npz, points: npz.write_bytes(npz.read_bytes()[:2000])),

@@ -128,7 +128,7 @@ def test_an_output_comes_and_goes_while_the_others_go_on(stage: Stage, tmp_path:
         lambda: stage.controls.start_recording(path),
         lambda: stage.controls.add_output(f"file:{path}"),
     ):
-        with pytest.raises(SinkError, match="exists already"):
+        with pytest.raises(SinkError, match="already exists"):
             replace()
     assert stage.controls.outputs() == [{"name": "first", "error": ""}]
     assert set(stage.sink.colours[2:]) == {GREEN}

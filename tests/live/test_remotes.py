@@ -48,9 +48,9 @@ def test_actions_by_name(controls: Controls, tmp_path: Path) -> None:
     assert act(controls, "mirror") == "Mirrored."
     assert act(controls, "output=null") == "null is on."
     assert act(controls, "output=null") == "null is off."
-    assert "neutral one" in act(controls, "neutral")
+    assert "neutral face" in act(controls, "neutral")
     until(lambda: session.reenactor.neutrals == 1)  # type: ignore[attr-defined]
-    assert "ends" in act(controls, "stop")
+    assert "is ending" in act(controls, "stop")
     assert session.ended(5.0)
 
 

@@ -281,7 +281,7 @@ def test_the_neutral_is_taken_after_a_count_and_bars_move(page: Page, filmed: Pa
     assert len(values) > 3
     page.button("Look neutral").click()
     page.tab.get_by_text("Look calmly at the camera … 3").wait_for()
-    page.tab.get_by_text("is the neutral one").wait_for()
+    page.tab.get_by_text("is now the neutral face").wait_for()
     page.button("Undo").click()
     page.tab.get_by_text("is used again").wait_for()
 
@@ -399,7 +399,7 @@ def test_a_preset_brings_sliders_back(page: Page, filmed: Panel) -> None:
     page.button("Save").click()
     page.tab.locator(".list .name", has_text="calm").wait_for()
     page.open("Expression")
-    page.button("Back to usual").click()
+    page.button("Reset").click()
     until(lambda: filmed.studio.settings().fusion.mouth == 1.0)
     page.open("Presets")
     page.button("Use: calm").click()

@@ -265,7 +265,7 @@ def test_what_is_too_large_is_refused_as_it_comes(
 ) -> None:
     monkeypatch.setitem(MAX_BYTES, "image", 1000)
     status, _, content = panel.send("POST", "/api/uploads", bytes(5000), Content_Type="image/png")
-    assert (status, b"more than" in content) == (413, True)
+    assert (status, b"larger than" in content) == (413, True)
     body = json.dumps({"source": "x" * (2 << 20), "target": "robin"}).encode()
     status, _, _ = panel.send("POST", "/api/start", body, Content_Type="application/json")
     assert status == 413

@@ -128,7 +128,7 @@ def test_a_motion_is_cut_from_neutral_to_the_peak_with_its_mirror_image() -> Non
 
 def test_clips_without_emotions_cannot_be_learned_from() -> None:
     assert not find_segments([acting(0)])
-    with pytest.raises(ReenactError, match="No clip shows a face that turns"):
+    with pytest.raises(ReenactError, match="No clip shows a motion from neutral"):
         build_recipe({"train": str(people() / "train"), "val": str(people() / "val")})
 
 
@@ -227,7 +227,7 @@ def test_real_and_drawn_motions_are_put_in_a_plane(
     monkeypatch.setattr("reenact_motion.scaling.load_motions", clips)
     out = tmp_path / "motions.png"
     assert scaling([str(tmp_path), str(out)]) == 0
-    told = re.search(r"(\d+) real motions and as many drawn", capsys.readouterr().out)
+    told = re.search(r"(\d+) real motions and as many generated", capsys.readouterr().out)
     assert told is not None
     assert int(told[1]) == len(find_segments(clips(tmp_path)))
     drawn = cv2.imread(str(out))

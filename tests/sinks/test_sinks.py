@@ -117,7 +117,7 @@ def test_two_outputs_never_write_to_one_file(tmp_path: Path) -> None:
     check_written_once([f"file:{written}", f"file:{tmp_path / 'other.mp4'}", "null", "null"])
     (tmp_path / "link.mp4").symlink_to(written)
     for path in (written, tmp_path / "link.mp4", tmp_path / ".." / tmp_path.name / "out.mp4"):
-        with pytest.raises(SinkError, match="give each a file of its own"):
+        with pytest.raises(SinkError, match="give each its own file"):
             check_written_once([f"file:{written}", "http", f"file:{path}"])
 
 

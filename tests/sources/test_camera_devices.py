@@ -48,7 +48,7 @@ def test_unknown_and_ambiguous_names_list_what_exists() -> None:
     with pytest.raises(SourceError) as caught:
         find_camera("c920", CAMERAS)
     assert str(caught.value) == (
-        "'c920' fits more than one camera; choose by number: "
+        "'c920' matches more than one camera; use a number: "
         "2 (HD Pro Webcam C920), 4 (HD Pro Webcam C920)."
     )
     for wanted in ("1", "Logitech", "/dev/video9"):

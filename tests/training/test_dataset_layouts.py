@@ -147,7 +147,7 @@ def test_emotionet_photos_have_the_emotion_of_their_action_units(tmp_path: Path)
 @pytest.mark.parametrize("layout", ["auto", "ckplus", "rafd", "mug", "emotionet"])
 def test_nothing_to_prepare_is_reported(tmp_path: Path, layout: str) -> None:
     touch(tmp_path / "notes.txt")
-    with pytest.raises(SourceError, match="holds no"):
+    with pytest.raises(SourceError, match="has no"):
         find_items(tmp_path, layout)  # type: ignore[arg-type]
     with pytest.raises(SourceError, match="no folder"):
         find_items(tmp_path / "nowhere")

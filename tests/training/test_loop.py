@@ -226,7 +226,7 @@ def test_a_full_disk_is_reported_and_the_last_state_stays(tmp_path: Path) -> Non
     done = subprocess.run(
         [sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=True
     )
-    assert "free some space and continue" in done.stdout
+    assert "Free some disk space and continue" in done.stdout
     assert [file.name for file in tmp_path.glob("*.part")] == []
     resumed = TinyRecipe()
     train(resumed, options(tmp_path, 8), resume=True)

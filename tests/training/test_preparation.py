@@ -178,5 +178,5 @@ def test_a_set_of_pictures_is_no_sequence(tmp_path: Path) -> None:
 
 
 def test_nothing_to_prepare_is_reported(tmp_path: Path) -> None:
-    with pytest.raises(SourceError, match="holds no"):
+    with pytest.raises(SourceError, match="has no"):
         prepare(tmp_path, tmp_path / "out")

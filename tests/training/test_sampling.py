@@ -70,7 +70,7 @@ def test_clips_are_loaded_with_their_identity(clips: Path, tmp_path: Path) -> No
 
 
 def test_wrong_data_is_reported(clips: Path, tmp_path: Path) -> None:
-    with pytest.raises(ReenactError, match="holds no clips"):
+    with pytest.raises(ReenactError, match="has no clips"):
         load_clips(tmp_path / "nothing", tmp_path / "cache")
     np.savez(clips / "v001__01.npz", landmarks=np.zeros((3, 478, 3)))
     with pytest.raises(ReenactError, match="6 frames but landmarks for 3"):
@@ -198,7 +198,7 @@ def test_a_fold_is_held_out_of_training(clips: Path, tmp_path: Path) -> None:
     with pytest.raises(ReenactError, match="held_out_fold is at most 2"):
         split(3)
     folds.write_text("[]")
-    with pytest.raises(ReenactError, match="no file of folds"):
+    with pytest.raises(ReenactError, match="is not a file of folds"):
         split(0)
 
 

@@ -18,16 +18,16 @@ from reenact.types import Array, Drive
 WEIGHTS: Final = str(files("reenact_attention_cgan") / "attention_cgan.safetensors")
 
 STEPS: Final = len(LEVELS) - 1
-"""From neutral to intense; the levels lie 1 / `STEPS` of the intensity apart."""
+"""The levels from neutral to intense; they are 1 / `STEPS` of the intensity apart."""
 
 
 class AttentionRenderer(EmotionRenderer):
-    """Asks for the emotion, and for a mixture of the two levels nearest to its intensity."""
+    """Conditions on the emotion and a mixture of the two levels nearest to its intensity."""
 
     condition_shape = (EmotionRenderer.condition_shape[0] + len(LEVELS),)
 
     def condition(self, drive: Drive) -> Array:
-        """Return emotion and level, (1, 12); below subtle the emotion is part neutral."""
+        """Return emotion and level, (1, 12); below subtle the emotion is partly neutral."""
         place = min(super().strength(drive), 1) * STEPS
         level = np.maximum(1 - np.abs(np.arange(len(LEVELS), dtype=np.float32) - place), 0)
         emotion = super().condition(drive)[0] * (1 - level[0])
@@ -35,7 +35,7 @@ class AttentionRenderer(EmotionRenderer):
         return np.asarray(np.concatenate([emotion, level])[None], np.float32)
 
     def strength(self, drive: Drive) -> float:
-        """Return 1 from subtle on, and a share of it below, so that neutral is the photo."""
+        """Return 1 from subtle on, and less below, so that neutral is the photo."""
         return min(super().strength(drive) * STEPS, 1.0)
 
 

@@ -1,8 +1,8 @@
 """The networks of the attention cGAN (Wang 2025, §II-B and C).
 
-The paper gives neither depth nor widths nor how the two attentions combine. Here the layers are
-those of LGP-GAN (Xia 2021, Table II) without a mask. The notation of eq. 5 to 9 is that of Roy
-2018 (scSE), whose sum of both attentions is taken.
+The paper gives neither depth nor widths nor the combination of the two attentions. The layers used
+here are those of LGP-GAN (Xia 2021, Table II) without a mask. The notation of eq. 5 to 9 is that of
+Roy 2018 (scSE), so both attentions are added as there.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from reenact.models.weights import NetworkConfig, builder
 from reenact_attention_cgan import WEIGHTS
 
 CODES: Final = (*EMOTIONS, *(f"level {name}" for name in LEVELS))
-"""Names of the numbers of a condition: an emotion, and a level z of intensity.
+"""Names of the elements of a condition: an emotion, and a level z of intensity.
 
-The paper has a model, or a z, for each emotion.
+The paper has a separate model, or z, for each emotion.
 """
 
 CONDITIONS: Final = len(CODES)
@@ -35,7 +35,7 @@ class AttentionConfig(NetworkConfig):
         size_px: S, side of the faces, a power of two from 32.
         width: channels of the first layers.
         blocks: residual blocks with attention.
-        reduction: ratio by which W_down of eq. 6 shrinks the channels.
+        reduction: factor by which W_down of eq. 6 reduces the channels.
         windowed, residual: see `masked_generator.MaskedConfig`.
     """
 
@@ -47,12 +47,12 @@ class AttentionConfig(NetworkConfig):
     residual: bool = False
 
     def __post_init__(self) -> None:
-        """Refuse what the discriminator could not halve."""
+        """Raise ValueError for a side that the discriminator cannot halve."""
         check_side(self.size_px)
 
 
 class ChannelAttention(nn.Module):
-    """Weighs channels by what they hold on average (eq. 5 to 7)."""
+    """Weights channels by their spatial mean (eq. 5 to 7)."""
 
     def __init__(self, channels: int, reduction: int) -> None:
         super().__init__()
@@ -67,7 +67,7 @@ class ChannelAttention(nn.Module):
 
 
 class SpatialAttention(nn.Module):
-    """Weighs places by a projection of their channels (eq. 8 and 9)."""
+    """Weights positions by a projection of their channels (eq. 8 and 9)."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -80,7 +80,7 @@ class SpatialAttention(nn.Module):
 
 
 class AttentionBlock(ResidualBlock):
-    """A residual block whose change is weighed by both attentions."""
+    """A residual block whose change is weighted by both attentions."""
 
     def __init__(self, channels: int, reduction: int) -> None:
         super().__init__(channels)
@@ -104,10 +104,10 @@ class AttentionGenerator(PlainGenerator):
 
 
 class IdentityExtractor(nn.Module):
-    """φ of eq. 16: features by which the people of the training set are told apart.
+    """φ of eq. 16: features that identify the people of the training set.
 
-    The paper names no extractor. Free ones with weights (FaceNet, ArcFace) are downloads; dlib's
-    has no gradient. This one learns beside the discriminator, from the training faces alone.
+    The paper names no extractor. Free ones with weights (FaceNet, ArcFace) need a download, and
+    dlib's has no gradient. This one is trained with the discriminator, on the training faces alone.
     """
 
     def __init__(self, people: int, width: int) -> None:

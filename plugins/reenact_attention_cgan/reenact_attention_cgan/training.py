@@ -1,9 +1,10 @@
 """Trains the attention cGAN by eq. 10 to 18 of Wang 2025.
 
-The paper gives no weights, rates, batch or number of epochs; the defaults are chosen here. Eq. 15
-compares with a real picture of the wanted intensity: another frame of the same clip. The level of a
-frame is that of its action units (`emotions.LEVELS`), which stands for the paper's labels by hand.
-The auxiliary classifier also tells the emotion, since one network has all of them.
+The paper gives no loss weights, learning rates, batch size or number of epochs; the defaults are
+chosen here. Eq. 15 compares with a real picture of the requested intensity: another frame of the
+same clip. The level of a frame follows from its action units (`emotions.LEVELS`) instead of the
+paper's manual labels. The auxiliary classifier also predicts the emotion, because one network has
+all of them.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ from reenact_attention_cgan.network import (
 )
 
 LEVEL_STARTS: Final = tuple(LEVELS.values())[1:]
-"""The intensities from which on a face is subtle, moderate, intense."""
+"""The minimum intensities of subtle, moderate and intense faces."""
 
 
 @pydantic_dataclass(frozen=True, config=ConfigDict(extra="forbid"))
@@ -50,8 +51,8 @@ class AttentionTraining(FaceGanConfig):
         blocks, reduction: see `AttentionConfig`.
         pixel_weight, cycle_weight, identity_weight, level_weight: λ_pix, λ_rec, λ_id, λ_int of
             eq. 17 and 18.
-        saturating: eq. 10 as it stands. Otherwise -log D(G), whose gradient does not vanish while
-            the discriminator is sure (Goodfellow 2014).
+        saturating: True: eq. 10 as published. False: -log D(G), whose gradient does not vanish
+            while the discriminator is sure (Goodfellow 2014).
     """
 
     critic_steps: PositiveInt = 1
@@ -66,7 +67,7 @@ class AttentionTraining(FaceGanConfig):
 
 
 class AttentionRecipe(FaceRecipe):
-    """See the module."""
+    """Trains the attention cGAN; see the module's docstring."""
 
     paired = True
 
@@ -89,7 +90,7 @@ class AttentionRecipe(FaceRecipe):
         return conditions()
 
     def critic_losses(self, batch: Mapping[str, Tensor], wanted: Tensor) -> dict[str, Tensor]:
-        """Return L_D of eq. 18, and what the extractor learns from."""
+        """Return L_D of eq. 18, and the loss of the identity extractor."""
         with torch.no_grad():
             generated = self.networks["generator"](self.given(batch)[0], wanted).float()
         real, read = self.networks["critic"](batch["faces"])

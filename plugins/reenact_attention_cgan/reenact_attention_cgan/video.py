@@ -3,7 +3,7 @@
     python -m reenact_attention_cgan.video PHOTO OUT.mp4 --emotion happy
 
 The intensity rises from neutral to intense and falls again. `OUT.csv` gets a row for each frame:
-its intensity, and its SSIM to the frame before (Fig. 8). `--weights` takes a file of one's own, and
+its intensity, and its SSIM to the frame before (Fig. 8). `--weights` selects a weight file, and
 `--renderer` another renderer that is driven by emotions.
 """
 
@@ -55,7 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("out", type=Path, help="OUT.mp4; OUT.csv is written beside it")
     parser.add_argument("--emotion", choices=EMOTIONS[1:], default="happy")
     parser.add_argument("--renderer", default="attention_cgan")
-    parser.add_argument("--weights", default="", help="of the renderer; empty: those it comes with")
+    parser.add_argument("--weights", default="", help="weight file; empty: the renderer's own")
     parser.add_argument("--frames", type=int, default=75)
     parser.add_argument("--size", type=int, default=256, help="side of the video, px")
     options = parser.parse_args(arguments)

@@ -1,6 +1,6 @@
-"""pix2pix, CGAN and G2-GAN, the networks that Fan 2023 compares with, as renderers.
+"""pix2pix, CGAN and G2-GAN, the baselines of Fan 2023, as renderers.
 
-This module holds the specs and loads no torch.
+This module holds the specs and does not load torch.
 """
 
 from __future__ import annotations

@@ -43,7 +43,7 @@ from reenact.training.picture_pairs import (
 from reenact.training.sampling import Batch, Batches, PairDraw
 
 CYCLE_SHARE: Final = 0.5
-"""Weight of the cycle loss, as a share of the pixel loss's."""
+"""Weight of the cycle loss, relative to that of the pixel loss."""
 
 
 class G2GANNetwork(nn.Module):
@@ -72,7 +72,7 @@ build = builder(UNetConfig, G2GANNetwork)
 
 
 class G2GANRecipe(Recipe):
-    """See the module."""
+    """Trains G2-GAN; see the module's docstring."""
 
     averaged = "generators"
 
@@ -92,14 +92,14 @@ class G2GANRecipe(Recipe):
             self.optimizers[name] = adam(discriminator, config.discriminator_rate)
 
     def batches(self, seed: int, steps: int) -> Dataset[Batch]:
-        """Return the batches by step."""
+        """Return the dataset of batches, one for each step."""
         config = self.config
         stack = partial(collate, size_px=config.size_px)
         draw = PairDraw(self._material.sampler, stack, config.batch_size)
         return Batches(draw, seed, steps)
 
     def step(self, batch: Mapping[str, Any], progress: float) -> dict[str, float]:
-        """Learn both ways from one batch: the reference is calm, the truth acts."""
+        """Train both directions on one batch: the reference is calm, the truth acts."""
         del progress
         config, both = self.config, cast(G2GANNetwork, self.networks["generators"])
         neutral, acting, landmarks = batch["reference"], batch["truth"], batch["truth_map"]
@@ -138,7 +138,7 @@ class G2GANRecipe(Recipe):
         return measure(draw, self._material.held_out, self.config.size_px, device)
 
     def save(self, network: nn.Module, path: Path, facts: Mapping[str, str]) -> None:
-        """Write half-precision safetensors with a header that says what they are."""
+        """Write half-precision safetensors with a header that describes them."""
         assert isinstance(network, G2GANNetwork)
         save_weights(
             "g2gan",

@@ -1,8 +1,7 @@
-"""pix2pix (Isola 2017), with the target's picture and the landmark map as its input, and CGAN.
+"""pix2pix (Isola 2017) with the target's picture and the landmark map as its input, and CGAN.
 
 CGAN is pix2pix without its pixel loss, so that the discriminator is its only loss: the row "cGAN"
-of Isola 2017, Table 1, after Mirza & Osindero 2014. Both are the recipe of Fan 2023 with other
-settings.
+of Isola 2017, Table 1, after Mirza & Osindero 2014. Both are Fan 2023's recipe with other settings.
 """
 
 from __future__ import annotations

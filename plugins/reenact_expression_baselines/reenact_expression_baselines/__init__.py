@@ -1,7 +1,7 @@
-"""StarGAN, AttGAN and ExprGAN, which Xia 2021 and Wang 2025 compare with, as renderers.
+"""StarGAN, AttGAN and ExprGAN, the baselines of Xia 2021 and Wang 2025, as renderers.
 
-The target's picture shows an emotion; the head stays still. This module holds the specs and loads
-no torch.
+They draw an emotion on the target's picture; the head stays still. This module holds the specs and
+does not load torch.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from reenact.types import Array, Drive
 
 
 class ExprganRenderer(EmotionRenderer):
-    """Asks for an emotion whose code is as large as its intensity."""
+    """Conditions on an emotion whose code is scaled by its intensity."""
 
     def condition(self, drive: Drive) -> Array:
         """Return the weights of the emotions times the intensity, (1, 8)."""
         return super().condition(drive) * np.float32(min(super().strength(drive), 1.0))
 
     def strength(self, drive: Drive) -> float:
-        """Return 1, but for a faint emotion, so that neutral is the photo."""
+        """Return 1, and less for a faint emotion, so that neutral is the photo."""
         return min(5 * super().strength(drive), 1.0)
 
 

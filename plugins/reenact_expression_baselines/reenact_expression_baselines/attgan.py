@@ -1,9 +1,10 @@
-"""AttGAN (He 2019): an encoder, and a decoder that is told the wanted emotion; no cycle.
+"""AttGAN (He 2019): an encoder, and a decoder conditioned on the requested emotion; no cycle.
 
-Drawn with its own emotion, a face has to come back; drawn with another, a critic has to tell that.
-Losses: reconstruction 100, classification 1 for the critic and 10 for the generator, WGAN-GP 10,
-five critic steps, Adam .5/.999 at 2e-4, batch 32. The critic is that of Xia 2021, Table III, in
-place of the paper's with instance normalisation; one shortcut joins encoder and decoder, as there.
+Drawn with its own emotion, a face must be reconstructed; drawn with another one, the critic must
+recognise that. Losses: reconstruction 100, classification 1 for the critic and 10 for the
+generator, WGAN-GP 10, five critic steps, Adam .5/.999 at 2e-4, batch 32. The critic is that of Xia
+2021, Table III, instead of the paper's with instance normalisation. As in the paper, one shortcut
+joins encoder and decoder.
 """
 
 from __future__ import annotations
@@ -43,9 +44,9 @@ class AttganTraining(FaceGanConfig):
 
     Attributes:
         depth: layers of the encoder.
-        same_weight: of the reconstruction, λ1.
-        class_weight, critic_class_weight: of the classification, λ2 and λ3.
-        penalty_weight: of the gradient penalty.
+        same_weight: weight of the reconstruction, λ1.
+        class_weight, critic_class_weight: weights of the classification, λ2 and λ3.
+        penalty_weight: weight of the gradient penalty.
     """
 
     batch_size: PositiveInt = 32
@@ -80,7 +81,7 @@ class AttganGenerator(nn.Module):
 
 
 class AttganRecipe(FaceRecipe):
-    """See the module."""
+    """Trains AttGAN; see the module's docstring."""
 
     def __init__(self, config: AttganTraining, material: FaceMaterial) -> None:
         self.config = config

@@ -1,10 +1,10 @@
 """ExprGAN (Ding 2018): a face is an identity code and an expression code of any intensity.
 
-The code of an emotion has five numbers for each of the eight, positive for the wanted one and
-negative for the others; their size is the intensity. Drawn with the code of what it shows, a face
-has to come back; Q has to read the code off what is drawn; identity codes have to be spread evenly
-over -1..1, by a discriminator of their own. Left out: the identity loss (its recognition network,
-VGG-Face, is a download) and the three stages of the training. The weights are chosen here.
+The expression code has five numbers for each of the eight emotions, positive for the requested one
+and negative for the others; their magnitude is the intensity. Drawn with the code of what it shows,
+a face must be reconstructed. Q must predict the code from the drawn face. A separate discriminator
+makes the identity codes uniform over -1..1. The identity loss (its recognition network, VGG-Face,
+needs a download) and the three training stages are left out. The loss weights are chosen here.
 """
 
 from __future__ import annotations
@@ -52,11 +52,11 @@ class ExprganTraining(FaceGanConfig):
 
     Attributes:
         depth: layers of the encoder.
-        same_weight: of the reconstruction.
-        code_weight: of reading the code (Q).
-        class_weight: of telling the emotion.
-        prior_weight: of the identity codes' distribution.
-        smooth_weight: of the total variation.
+        same_weight: weight of the reconstruction.
+        code_weight: weight of the code's prediction (Q).
+        class_weight: weight of the emotion's classification.
+        prior_weight: weight of the identity codes' distribution.
+        smooth_weight: weight of the total variation.
     """
 
     critic_steps: PositiveInt = 1
@@ -102,7 +102,7 @@ class ExprganGenerator(nn.Module):
         return code
 
     def decode(self, identity: Tensor, expression: Tensor) -> Tensor:
-        """Return what both codes draw, (N, 3, S, S) in -1..1: faces, or changes if `residual`.
+        """Return the picture of both codes, (N, 3, S, S) in -1..1; a change if `residual`.
 
         Args:
             identity: (N, `IDENTITY_LENGTH`) in -1..1.
@@ -114,7 +114,7 @@ class ExprganGenerator(nn.Module):
         return drawn
 
     def forward(self, faces: Tensor, emotions: Tensor) -> Tensor:
-        """Return the faces with other emotions; the largest number of each is its intensity."""
+        """Return the faces with other emotions; the largest element of each is its intensity."""
         size = emotions.amax(dim=1, keepdim=True)
         wanted = emotions / size.clamp(min=1e-6)
         code = expression_code(wanted, size.expand(-1, EMOTION_LENGTH))
@@ -122,7 +122,7 @@ class ExprganGenerator(nn.Module):
 
 
 class ExprganRecipe(FaceRecipe):
-    """See the module."""
+    """Trains ExprGAN; see the module's docstring."""
 
     def __init__(self, config: ExprganTraining, material: FaceMaterial) -> None:
         self.config = config
@@ -183,7 +183,7 @@ class ExprganRecipe(FaceRecipe):
 
 
 def _sizes(wanted: Tensor) -> Tensor:
-    """Return the sizes of new codes, even over 0..1, (N, `EMOTION_LENGTH`)."""
+    """Return the magnitudes of new codes, uniform over 0..1, (N, `EMOTION_LENGTH`)."""
     return torch.rand(len(wanted), EMOTION_LENGTH, device=wanted.device)
 
 

@@ -1,4 +1,4 @@
-"""What the three baselines share: sizes, and layers that halve or double pictures."""
+"""Shared parts of the three baselines: sizes, and layers that halve or double pictures."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class BaselineConfig(NetworkConfig):
     residual: bool = False
 
     def __post_init__(self) -> None:
-        """Refuse what the networks could not halve."""
+        """Raise ValueError for a side that the networks cannot halve."""
         check_side(self.size_px)
 
     def widths(self) -> list[int]:
@@ -39,7 +39,7 @@ class BaselineConfig(NetworkConfig):
 
 
 def halving(widths: Sequence[int]) -> list[nn.Module]:
-    """Return 4×4 convolutions that halve a picture, normalised by the batch."""
+    """Return 4×4 convolutions that halve a picture, with batch normalisation."""
     layers: list[nn.Module] = []
     for inputs, outputs in pairwise(widths):
         convolution = nn.Conv2d(inputs, outputs, 4, 2, 1, bias=False)
@@ -48,7 +48,7 @@ def halving(widths: Sequence[int]) -> list[nn.Module]:
 
 
 def doubling(inputs: int, outputs: int) -> nn.Sequential:
-    """Return a 4×4 transposed convolution that doubles a picture, normalised by the batch."""
+    """Return a 4×4 transposed convolution that doubles a picture, with batch normalisation."""
     convolution = nn.ConvTranspose2d(inputs, outputs, 4, 2, 1, bias=False)
     return nn.Sequential(convolution, nn.BatchNorm2d(outputs), nn.ReLU())
 

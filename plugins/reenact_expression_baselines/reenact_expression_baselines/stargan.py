@@ -1,4 +1,4 @@
-"""StarGAN (Choi 2018): one generator for all emotions, a critic that tells them, a cycle.
+"""StarGAN (Choi 2018): one generator for all emotions, a critic that classifies them, a cycle.
 
 The layers are those of the paper, from which Xia 2021 took Tables II and III. Losses: WGAN-GP 10,
 classification 1, cycle 10, five critic steps, Adam .5/.999 at 1e-4, constant for half of the
@@ -57,7 +57,7 @@ class StarganGenerator(PlainGenerator):
 
 
 class StarganRecipe(FaceRecipe):
-    """See the module."""
+    """Trains StarGAN; see the module's docstring."""
 
     def __init__(self, config: StarganTraining, material: FaceMaterial) -> None:
         self.config = config

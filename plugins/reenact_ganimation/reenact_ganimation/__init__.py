@@ -1,7 +1,7 @@
 """GANimation (Pumarola 2018; survey: Syed 2023, §3.2.2) as a renderer of reenact.
 
-The target's picture and the actor's 17 action units give its picture with these units; the head
-stays still. This module holds the spec and the renderer, and loads no torch.
+It draws the actor's 17 action units on the target's picture; the head stays still. This module
+holds the spec and the renderer, and does not load torch.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class GanimationRenderer(AlignedRenderer):
         return np.ascontiguousarray(units[None], np.float32)
 
     def strength(self, drive: Drive) -> float:
-        """Return 1, but for faint units, so that a face at rest is the photo."""
+        """Return 1, and less for faint units, so that a face at rest is the photo."""
         return unless_faint(float(self.condition(drive).max()))
 
 

@@ -2,10 +2,10 @@
 
     python -m reenact_ganimation.single_units PHOTO... --sheet SHEET.png
 
-prints what is read off the pictures: the activation of the unit at each intensity, against the
-photo itself, as a mean over the photos. The sheet is of the first one, a unit in each column. At
-intensity 0 the photo stays as it is. `--weights` takes a file of one's own, and `--renderer`
-another renderer that is driven by units.
+prints the activation that is read from the pictures for each unit at each intensity, relative to
+the photo, averaged over the photos. The sheet shows the first photo, a unit per column. Intensity 0
+is the photo itself. `--weights` selects a weight file, and `--renderer` another renderer that is
+driven by action units.
 """
 
 from __future__ import annotations
@@ -43,13 +43,13 @@ UNITS: Final = {
     "mouth open (25)": ("mouth_open",),
     "jaw drop (26)": ("jaw_drop",),
 }
-"""The units by name, with the number of FACS."""
+"""The units by name, with their FACS numbers."""
 
 INTENSITIES: Final = (0.0, 1 / 3, 2 / 3, 1.0)
 
 
 def unit_drive(target: Target, units: Sequence[str], intensity: float) -> Drive:
-    """Return what drives a target that does nothing but these units."""
+    """Return the drive of a target at rest that shows only these units."""
     index = [ACTION_UNITS.index(one) for one in units]
     active = np.zeros(len(ACTION_UNITS), np.float32)
     active[index] = intensity
@@ -72,7 +72,7 @@ def draw(renderer: Renderer, target: Target) -> dict[str, list[Image]]:
 def read_back(
     pictures: dict[str, list[Image]], target: Target, reader: FaceReader
 ) -> dict[str, list[float]]:
-    """Return the activation that is read off each picture; NaN where no face is found."""
+    """Return the activation read from each picture; NaN if no face is found."""
     seen = reader.track(target.references[0])
     rest = to_face_frame(target.neutral, estimate_pose(target.neutral))
     if seen is not None:
@@ -96,7 +96,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("photos", type=Path, nargs="+")
     parser.add_argument("--sheet", type=Path, help="file for the pictures, a .png")
     parser.add_argument("--renderer", default="ganimation")
-    parser.add_argument("--weights", default="", help="of the renderer; empty: those it comes with")
+    parser.add_argument("--weights", default="", help="weight file; empty: the renderer's own")
     parser.add_argument("--size", type=int, default=256, help="side of the pictures, px")
     options = parser.parse_args(arguments)
     try:

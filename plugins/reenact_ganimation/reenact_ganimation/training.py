@@ -1,13 +1,13 @@
-"""Trains GANimation: unpaired, by a critic that also reads action units off faces.
+"""Trains GANimation: unpaired, by a critic that also predicts action units.
 
-The weights of the losses are those of the authors' published settings. Their condition weight of
-4000 multiplies a mean squared error over faces and units that is divided once more by their batch
-of 25, hence 160 here. The others: cycle 10, attention .1, its smoothness 1e-5, gradient penalty 10;
-five steps of the critic for one of the generator. The wanted units are those of another face of the
-batch, so no pair is ever compared pixel by pixel.
+The loss weights are those of the authors' published settings. Their condition weight of 4000
+multiplies a mean squared error over faces and units that is divided once more by their batch of 25,
+hence 160 here. The others: cycle 10, attention .1, its smoothness 1e-5, gradient penalty 10; five
+critic steps per generator step. The requested units are those of another face of the batch, so no
+pair is compared pixel by pixel.
 
-The attention mask keeps the input where it is 1, and may close there for ever. Its loss keeps it
-small, as the authors' does.
+The attention mask keeps the input where it is 1, and may close there permanently. As in the
+authors' code, its loss keeps it small.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ from reenact.types import Array
 from reenact_ganimation import WEIGHTS
 
 FALLING: Final = falling(2 / 3)
-"""Both rates: constant for 20 of 30 epochs, then linear to 0."""
+"""Both learning rates: constant for 20 of 30 epochs, then linear to 0."""
 
 
 @pydantic_dataclass(frozen=True, config=ConfigDict(extra="forbid"))
@@ -69,7 +69,7 @@ class GanimationTraining(FaceGanConfig):
 
 
 class GanimationRecipe(FaceRecipe):
-    """See the module."""
+    """Trains GANimation; see the module's docstring."""
 
     def __init__(self, config: GanimationTraining, material: FaceMaterial) -> None:
         self.config = config

@@ -1,7 +1,7 @@
 """LGP-GAN (Xia 2021) as a renderer of reenact: eyes and mouth first, then the whole face.
 
-The target's picture shows an emotion; the head stays still. This module holds the spec and loads no
-torch.
+It draws an emotion on the target's picture; the head stays still. This module holds the spec and
+does not load torch.
 """
 
 from __future__ import annotations

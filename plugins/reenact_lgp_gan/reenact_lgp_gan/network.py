@@ -1,9 +1,9 @@
 """The networks of LGP-GAN (Xia 2021, Tables II and III).
 
-Two local generators draw the eyes and the mouth, which are put back into the face; a global one
-draws the face from that. Each has a critic of its own. The paper cuts the regions out around
-landmarks. Here the face is aligned by its landmarks first (`rendering.aligned_face`), so that the
-regions have fixed places, which an exported network needs.
+Two local generators draw the eyes and the mouth, which are pasted into the face; a global one then
+draws the face. Each has its own critic. The paper cuts out the regions around landmarks. Here the
+face is first aligned by its landmarks (`rendering.aligned_face`), so that the regions have fixed
+positions, as an exported network requires.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from reenact.models.weights import NetworkConfig, builder
 from reenact_lgp_gan import WEIGHTS
 
 CONDITIONS: Final = len(EMOTIONS)
-"""n, the length of the wanted emotion's vector."""
+"""n, the length of the condition vector."""
 
 LOCAL_BLOCKS: Final = 3
 """Residual blocks of a local generator."""
@@ -53,8 +53,8 @@ class Region(NamedTuple):
 
 
 REGIONS: Final = {"eyes": Region(12, 16, 48, 96), "mouth": Region(60, 32, 48, 64)}
-"""At 128 px. The sizes are the paper's; the places are those of the canonical face's landmarks,
-the mouth's with room for a jaw that drops."""
+"""At 128 px. The sizes are the paper's. The positions are those of the canonical face's landmarks,
+with room below the mouth for a jaw that drops."""
 
 
 def region(name: str, size_px: int) -> Region:
@@ -82,7 +82,7 @@ class LgpConfig(NetworkConfig):
     residual: bool = False
 
     def __post_init__(self) -> None:
-        """Refuse what the critics could not halve."""
+        """Raise ValueError for a side that the critics cannot halve."""
         check_side(self.size_px)
 
     def masked(self, blocks: int) -> MaskedConfig:
@@ -93,7 +93,7 @@ class LgpConfig(NetworkConfig):
 
 
 class Drawn(NamedTuple):
-    """What the generators draw, by region and `face`: I, and the colours C and masks M of it."""
+    """The generators' pictures by region and `face`: I, its colours C and masks M."""
 
     pictures: dict[str, Tensor]
     colours: dict[str, Tensor]

@@ -1,10 +1,10 @@
 """Trains LGP-GAN by eq. 2 to 9 of Xia 2021.
 
-`log D` in eq. 2 stands inside a Wasserstein loss, whose critic has no logarithm (Gulrajani 2017);
-here it is the critic's score. Eq. 8 and 9 are to be minimised, so the signs of L_adv in them are
-the other way round here. ‖M‖₂ of eq. 7 is taken over the root of the number of pixels, so that its
-weight does not depend on the size. Expressions have no labels in the clips: a face counts as what
-its action units say clearly, and each emotion is drawn equally often.
+`log D` in eq. 2 is part of a Wasserstein loss, whose critic has no logarithm (Gulrajani 2017); here
+it is the critic's score. Eq. 8 and 9 are minimised, so the sign of L_adv in them is inverted. ‖M‖₂
+of eq. 7 is divided by the root of the number of pixels, so that its weight does not depend on the
+size. The clips have no expression labels: faces are labelled by their action units where these are
+clear, and each emotion is drawn equally often.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from reenact.training.loop import Schedule
 from reenact_lgp_gan.network import LOCAL_BLOCKS, LgpConfig, LgpGenerator, critics, cut_out
 
 FALLING: Final = falling(1 / 2)
-"""Of all rates: constant for 100,000 of 200,000 steps, then linear to 0."""
+"""All learning rates: constant for 100,000 of 200,000 steps, then linear to 0."""
 
 
 @pydantic_dataclass(frozen=True, config=ConfigDict(extra="forbid"))
@@ -55,7 +55,7 @@ class LgpTraining(FaceGanConfig):
 
 
 class LgpRecipe(FaceRecipe):
-    """See the module."""
+    """Trains LGP-GAN; see the module's docstring."""
 
     def __init__(self, config: LgpTraining, material: FaceMaterial) -> None:
         self.config = config

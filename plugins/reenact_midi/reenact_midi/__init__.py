@@ -1,6 +1,6 @@
-"""Pads, keys and knobs of a MIDI device do what `remote.midi.map` says.
+"""Maps the pads, keys and knobs of a MIDI device to actions and settings (`remote.midi.map`).
 
-Importing this module loads no MIDI library: `reenact plugins` imports it to list what it holds.
+Importing this module loads no MIDI library: `reenact plugins` imports it to list the spec.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ _KINDS: Final = {
     "control_change": ("control", "value"),
     "program_change": ("program", ""),
 }
-"""What each type of message is called in the map and by mido, and where mido has its level."""
+"""The name of each message type in the map and in mido, and mido's attribute with its level."""
 
 
 class MidiSettings(Section):
-    """Which MIDI device is listened to, and what it does."""
+    """The MIDI device and its mapping."""
 
     port: str = Field("", description="a part of the device's name; empty: the first one")
     channel: int = Field(0, ge=0, le=16, description="the channel to listen to; 0: all")
@@ -42,12 +42,12 @@ class Midi(ClosesOnExit):
     """Listens to one MIDI device.
 
     Args:
-        performer: does what its messages are mapped to.
+        performer: performs the mapped actions.
         settings: the device and the map.
 
     Raises:
         SourceError: there is no such device.
-        ConfigError: the map is wrong.
+        ConfigError: the map is invalid.
     """
 
     def __init__(self, performer: Performer, settings: MidiSettings) -> None:
@@ -77,7 +77,7 @@ class Midi(ClosesOnExit):
 
     @property
     def lost(self) -> bool:
-        """True if the device was pulled out."""
+        """True if the device was unplugged."""
         try:
             return self._port.name not in _connected()
         except SourceError:
@@ -88,7 +88,7 @@ class Midi(ClosesOnExit):
         self._port.close()
 
     def _heard(self, message: Any) -> None:
-        """Do what a `mido.Message` is mapped to; the MIDI library's thread calls."""
+        """Perform the action mapped to a `mido.Message`; called on the MIDI library's thread."""
         if message.type not in _KINDS or self._channel not in (0, message.channel + 1):
             return
         kind, level_of = _KINDS[message.type]
@@ -103,12 +103,12 @@ class Midi(ClosesOnExit):
         elif kind == "control":
             if level > _FULL // 2 >= before:
                 self._performer.act(action)
-        elif level:  # a note of no velocity is released
+        elif level:  # a note of velocity 0 is a release
             self._performer.act(action)
 
 
 def _connected() -> list[str]:
-    """Return the names of the devices that are there. Raises SourceError."""
+    """Return the names of the connected devices. Raises SourceError."""
     import mido
 
     try:

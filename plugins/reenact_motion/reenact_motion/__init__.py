@@ -1,6 +1,6 @@
-"""MotionGAN (Otberdout 2022): how an emotion comes over a face, and TextureGAN, which draws it.
+"""MotionGAN (Otberdout 2022), which generates motions, and TextureGAN, which draws them.
 
-This module holds the specs and loads no torch.
+This module holds the specs and does not load torch.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class TextureRenderer(AlignedRenderer):
     """Draws the target's first reference with the driven expression; the head stays still."""
 
     def prepare(self, target: Target) -> None:
-        """Load the weights unless they are loaded; raises as its parent."""
+        """Load the weights unless they are already loaded; raises like the base class."""
         super().prepare(target)
         self._pose = estimate_pose(target.landmarks[0])
 
@@ -41,7 +41,7 @@ class TextureRenderer(AlignedRenderer):
         return map_planes([points], self._size)
 
     def strength(self, drive: Drive) -> float:
-        """Return 1, but for faint expressions, so that a face at rest is the photo."""
+        """Return 1, and less for faint expressions, so that a face at rest is the photo."""
         return unless_faint(float(np.abs(drive.expression.action_units).max()))
 
 

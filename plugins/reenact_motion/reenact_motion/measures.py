@@ -1,8 +1,7 @@
-"""How close drawn motions are to those of people who were not learned from: geodesic distances.
+"""Compares generated motions with those of held-out people by geodesic distances.
 
-Besides the generator, three ways of drawing are measured: the mean motion of the class, a random
-walk with the steps of real motions, and real motions of other people, which is how far apart people
-are.
+Three other sources are compared too: the mean motion of the class, a random walk with the steps of
+real motions, and real motions of other people, which show how far apart people are.
 """
 
 from __future__ import annotations
@@ -19,17 +18,17 @@ from reenact_motion.segments import FPS, Segment, deviations_of
 from reenact_motion.srvf import Curve, curve_of, distance, karcher_mean, srvf
 
 DRAWS: Final = 20
-"""Motions that are drawn for each class."""
+"""Number of motions generated for each class."""
 
 Draw = Callable[[int, int, np.random.Generator], Curve]
 """`draw(emotion, count, rng)` returns (count, T - 1, M) points of the sphere."""
 
 
 class Figures:
-    """Measures ways of drawing motions.
+    """Measures sources of motions.
 
     Args:
-        learned: motions that may be learned from.
+        learned: motions of the training people.
         held_out: motions of other people. Classes that they lack are not measured.
     """
 
@@ -56,16 +55,16 @@ class Figures:
         }
 
     def of(self, draw: Draw) -> dict[str, float]:
-        """Return the figures of a way of drawing, and those it is compared with, rad.
+        """Return the figures of a source and of those it is compared with, rad.
 
-        - distance: between a held-out motion and those drawn for its class, mean.
-        - nearest: from a held-out motion to the nearest of `DRAWS` (all of them are met).
-        - realism: from a drawn motion to the nearest held-out one of its class.
-        - variety: between two drawn motions of a class, mean.
+        - distance: mean, between a held-out motion and those generated for its class.
+        - nearest: from a held-out motion to the nearest of `DRAWS` (coverage).
+        - realism: from a generated motion to the nearest held-out one of its class.
+        - variety: mean, between two generated motions of a class.
         - energy: 2 distance - variety - the variety of held-out motions, the energy distance of the
-          two distributions (Székely 2013); it is 0 where they are the same.
-        - recognised: share of the drawn motions whose end is recognised as their emotion.
-        - score: the higher, the better: minus the energy.
+          two distributions (Székely 2013); it is 0 for equal distributions.
+        - recognised: share of the generated motions whose end is recognised as their emotion.
+        - score: minus the energy; higher is better.
         """
         own = self._measure("", draw)
         return {**own, **self._floor, "score": -own["energy"]}
@@ -98,7 +97,7 @@ def _recognised(point: Curve, emotion: int) -> bool:
 
 
 def by_class(segments: Sequence[Segment]) -> dict[int, Curve]:
-    """Return the points of the sphere of each class that there is, (N, T - 1, M)."""
+    """Return the points of the sphere of each class present, (N, T - 1, M)."""
     return {
         emotion: srvf(np.stack(curves))[0]
         for emotion in range(1, len(EMOTIONS))

@@ -23,14 +23,14 @@ def inner(first: Tensor, second: Tensor) -> Tensor:
 
 
 class MotionGenerator(nn.Module):
-    """Makes a tangent vector at the mean motion of a class, from noise.
+    """Generates a tangent vector at the mean motion of a class, from noise.
 
-    The paper has one mean for all classes. Here each class has its own, since the motions of
-    different classes lie a quarter of the sphere apart.
+    The paper has one mean for all classes. Here each class has its own, because the motions of
+    different classes are a quarter of the sphere apart.
 
     Attributes:
         means: (7, T - 1, M), the Karcher mean of each class.
-        durations: (7, 2) s, mean and standard deviation of each class.
+        durations: (7, 2) s, mean and standard deviation for each class.
     """
 
     means: Tensor
@@ -53,7 +53,7 @@ class MotionGenerator(nn.Module):
 
         Args:
             noise: (N, NOISE), standard normal.
-            emotion: (N,) class, an index into `EMOTIONS` less one.
+            emotion: (N,) class, an index into `EMOTIONS` minus one.
         """
         named = nn.functional.one_hot(emotion, CLASSES).to(noise.dtype)
         free = self.layers(torch.cat([noise, named], dim=1)).view(-1, *POINT)
@@ -63,7 +63,7 @@ class MotionGenerator(nn.Module):
 
 
 class MotionCritic(nn.Module):
-    """Tells real tangent vectors from generated ones, by class."""
+    """Separates real from generated tangent vectors, by class."""
 
     def __init__(self) -> None:
         super().__init__()

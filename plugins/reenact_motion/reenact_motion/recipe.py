@@ -2,8 +2,7 @@
 
     L = E[D(v)] - E[D(G(z, c))] + λ E[(‖∇D‖ - 1)²],  v = log_µ(q)       (Otberdout 2022, eq. 5)
 
-and the reconstruction ‖G(z, c) - v‖₁ with a real v of the same class (eq. 6), with a weight of its
-own.
+and the reconstruction ‖G(z, c) - v‖₁ with a real v of the same class (eq. 6), with its own weight.
 """
 
 from __future__ import annotations
@@ -49,14 +48,14 @@ BETAS: Final = (0.5, 0.9)
 
 @pydantic_dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class MotionTraining(PeopleData):
-    """The `[settings]`: data and weights of the losses.
+    """The `[settings]`: data and loss weights.
 
     Attributes:
-        batch_size: motions in a step of the critic.
-        learning_rate: of both networks, constant.
-        critic_steps: of the critic for one of the generator.
+        batch_size: motions per critic step.
+        learning_rate: learning rate of both networks, constant.
+        critic_steps: critic steps per generator step.
         penalty: λ of the gradient penalty.
-        reconstruction_weight: of the reconstruction.
+        reconstruction_weight: weight of the reconstruction.
     """
 
     batch_size: PositiveInt = 64
@@ -77,9 +76,9 @@ def build_recipe(settings: Mapping[str, Any]) -> MotionRecipe:
 
 
 class MotionSampler:
-    """Draws batches of motions, the classes equally often, for `Batches`.
+    """Draws batches of motions for `Batches`; all classes are drawn equally often.
 
-    A motion lies on the way between two of its class, in the tangent space of their mean, since
+    A motion is interpolated between two of its class, in the tangent space of their mean, because
     there are few.
     """
 
@@ -99,7 +98,7 @@ class MotionSampler:
 
 
 class MotionRecipe(Recipe):
-    """See the module."""
+    """Trains MotionGAN; see the module's docstring."""
 
     averaged = "generator"
 
@@ -122,12 +121,12 @@ class MotionRecipe(Recipe):
         }
 
     def batches(self, seed: int, steps: int) -> Dataset[dict[str, Any]]:
-        """Return the batches by step."""
+        """Return the dataset of batches, one for each step."""
         shape = (self.config.critic_steps, self.config.batch_size)
         return Batches(MotionSampler(self._tangents, shape).draw, seed, steps)
 
     def step(self, batch: Mapping[str, Any], progress: float) -> dict[str, float]:
-        """Train the critic on all parts of the batch, then the generator on the last."""
+        """Train the critic on all parts of the batch, then the generator on the last one."""
         del progress
         config, losses = self.config, {}
         generator, critic = self.networks["generator"], self.networks["critic"]
@@ -162,7 +161,7 @@ class MotionRecipe(Recipe):
         return self._figures.of(draw)
 
     def save(self, network: nn.Module, path: Path, facts: Mapping[str, str]) -> None:
-        """Write half-precision safetensors with a header that says what they are."""
+        """Write half-precision safetensors with a header that describes them."""
         header = {
             "architecture": NAME,
             "data": describe(self._clips, self.config),
@@ -180,5 +179,5 @@ def points_by_class(segments: Sequence[Segment]) -> list[Curve]:
     found = by_class(segments)
     for emotion in range(1, len(EMOTIONS)):
         if emotion not in found:
-            raise ReenactError(f"No clip shows a face that turns {EMOTIONS[emotion]}.")
+            raise ReenactError(f"No clip shows a motion from neutral to {EMOTIONS[emotion]}.")
     return list(found.values())

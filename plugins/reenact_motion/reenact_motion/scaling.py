@@ -2,8 +2,8 @@
 
     python -m reenact_motion.scaling CLIPS OUT.png --folds FOLDS.json --fold 1
 
-Classical multidimensional scaling puts every motion where its distances to all others are kept
-best. Real motions of the clips are rings, as many generated ones dots, a colour for each emotion.
+Classical multidimensional scaling places the motions so that their mutual distances are preserved
+best. Real motions of the clips are rings, as many generated ones are dots, a colour per emotion.
 Without `--folds` all people of the clips are drawn.
 """
 
@@ -41,9 +41,9 @@ _COLOURS: Final = (
 
 
 def plane(distances: NDArray[np.float64]) -> tuple[NDArray[np.float64], float]:
-    """Return the places (N, 2) whose distances are the nearest to the given ones, (N, N).
+    """Return the positions (N, 2) that best preserve the given distances (N, N).
 
-    Also returns which share of the squared distances' variance they keep.
+    Also returns the share of the squared distances' variance that they preserve.
     """
     count = len(distances)
     centred = np.eye(count) - 1 / count
@@ -88,7 +88,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("out", type=Path, help="the picture, a .png")
     parser.add_argument("--folds", type=Path, help="JSON file of folds of people")
     parser.add_argument("--fold", type=int, default=0, help="whose motions are drawn")
-    parser.add_argument("--weights", default="", help="empty: those that come with the plugin")
+    parser.add_argument("--weights", default="", help="weight file; empty: the plugin's own")
     options = parser.parse_args(arguments)
     try:
         motions = load_motions(options.clips)
@@ -97,7 +97,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             motions = [one for one in motions if one.identity in people]
         real = by_class(find_segments(motions))
         if not real:
-            raise ReenactError(f"No face in {options.clips} turns from neutral to an emotion.")
+            raise ReenactError(f"{options.clips} has no motion from neutral to an emotion.")
         source = MotionGAN(MotionGANSettings(weights=options.weights))
         points, emotions, is_real = with_drawn(real, source)
         places, kept = plane(distance(points[:, None], points[None]))
@@ -105,7 +105,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ReenactError as error:
         print(error, file=sys.stderr)
         return 2
-    print(f"{options.out}: {sum(is_real)} real motions and as many drawn; {kept:.0%} kept")
+    print(f"{options.out}: {sum(is_real)} real motions and as many generated; {kept:.0%} kept")
     return 0
 
 

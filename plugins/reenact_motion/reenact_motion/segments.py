@@ -1,9 +1,10 @@
-"""Motions of emotions, cut out of clips: from a neutral face to the peak of an emotion.
+"""Motions cut from clips: from a neutral face to the peak of an emotion.
 
-MotionGAN learns from data sets of acted emotions. Clips of people who speak hold few, and speech
-lies over all of them. So the landmarks are taken as the action units that they show (15 coordinates
-instead of 136; blinks are left out), in which units of speech count less, and each curve is
-smoothed along its length. The labels are those that landmarks give (`reenact.expression.emotions`).
+The paper trains MotionGAN on data sets of acted emotions. Clips of people who speak contain few
+motions, all mixed with speech. So landmarks are represented by the action units that they show (15
+coordinates instead of 136; blinks are left out), units that move in speech have less weight, and
+each curve is smoothed along its length. Labels come from landmarks
+(`reenact.expression.emotions`).
 """
 
 from __future__ import annotations
@@ -23,18 +24,18 @@ from reenact.types import Array
 from reenact_motion.srvf import Curve
 
 SAMPLES: Final = 33
-"""Points of a curve, T."""
+"""Number of points of a curve, T."""
 
 FPS: Final = 25
 
 PEAK: Final = 0.35
-"""Least weight of an emotion at its peak."""
+"""Minimum weight of an emotion at its peak."""
 
 CALM: Final = 0.9
-"""Least weight of neutral where a motion begins."""
+"""Minimum weight of neutral at the start of a motion."""
 
 MIN_FRAMES, MAX_FRAMES = 6, 50
-"""From neutral to the peak."""
+"""Duration from neutral to the peak."""
 
 _SPEECH: Final = (
     "mouth_open", "jaw_drop", "pucker", "lower_lip_depress", "mouth_left", "mouth_right",
@@ -72,10 +73,10 @@ class Segment:
 
 
 def find_segments(motions: Sequence[Motion]) -> list[Segment]:
-    """Return the motions of emotions in clips, each with its mirror image.
+    """Return the motions in clips, each with its mirror image.
 
-    Contempt is one-sided: a mean of both sides would be a smile. Its motions are turned to the
-    left, and `MotionGAN` mirrors every second one.
+    Contempt is one-sided, and a mean of both sides would be a smile. Its motions are mirrored to
+    the left, and `MotionGAN` mirrors every second one back.
     """
     found = []
     for motion in motions:
@@ -93,9 +94,9 @@ def find_segments(motions: Sequence[Motion]) -> list[Segment]:
 
 
 def deviations_of(curve: Curve, emotion: int, frames: int) -> Array:
-    """Return the landmarks' deviation of a curve, float32 (frames, 478, 3), iod, of intensity 1.
+    """Return the deviation of a curve, float32 (frames, 478, 3), iod, at intensity 1.
 
-    A curve on the sphere has no length of its own: the emotion is acted fully at its end.
+    A curve on the sphere has no magnitude, so the emotion is fully acted at its end.
     """
     units = np.zeros((SAMPLES, len(ACTION_UNITS)))
     units[:, UNITS] = curve / _SCALE

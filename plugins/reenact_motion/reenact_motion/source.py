@@ -19,11 +19,11 @@ from reenact_motion.segments import CONTEMPT, FPS, deviations_of
 from reenact_motion.srvf import Curve, curve_of, exp_map, inner
 
 _MIN_S, _MAX_S = 0.3, 1.5
-"""How long a motion takes."""
+"""Duration of a motion."""
 
 
 class MotionGAN:
-    """Draws motions. One thread calls it.
+    """Generates motions. One thread calls it.
 
     Args:
         settings: weights and variety.

@@ -63,7 +63,7 @@ def log_map(mean: Curve, point: Curve) -> Curve:
 def karcher_mean(points: Curve, steps: int = 50) -> Curve:
     """Return the point of the sphere with the least mean squared distance to (N, T - 1, M) points.
 
-    The points lie within a hemisphere.
+    The points must lie within a hemisphere.
     """
     mean = points.mean(axis=0)
     mean = mean / np.sqrt(inner(mean, mean))

@@ -2,12 +2,12 @@
 
     L = L_adv + λ₁ ‖G(I_n, Z) − I‖₁ + λ₂ (1 − cos(F(G(I_n, Z)), F(I_n)))
 
-The paper's adversarial, reconstruction and identity losses. As its faces are frontal, pairs are of
-aligned faces whose heads are turned alike (ours): frames of clips, and frames bent to emotions. Its
-extractor F is a network for face recognition that is not free to ship, so F is learned beside the
-generator, from real pictures alone: of a batch it has to tell which two pictures show the same
-person. Generator and critic are those of `training.adversarial`, since the survey (Syed 2023,
-§3.2.1) names no layers; λ and F are ours.
+The losses are the paper's: adversarial, reconstruction and identity. The paper's faces are frontal,
+so pairs here are aligned faces with similar head poses (ours): frames of clips, and frames warped
+to emotions. The paper's extractor F is a face recognition network that is not free to redistribute.
+So F is trained with the generator, on real pictures alone: it has to find which two pictures of a
+batch show the same person. Generator and critic are those of `training.adversarial`, because the
+survey (Syed 2023, §3.2.1) gives no layers; λ and F are ours.
 """
 
 from __future__ import annotations
@@ -45,22 +45,22 @@ from reenact.types import Array
 from reenact_motion import TEXTURE_NAME, TEXTURE_WEIGHTS
 
 TEMPERATURE: Final = 0.1
-"""Of the similarities by which F tells people."""
+"""Temperature of the similarities by which F identifies people."""
 
 FEATURES: Final = 64
 
 MAX_TURN: Final = 6.0
-"""Degrees between the heads of a pair that weigh as much as a whole expression."""
+"""Difference of the head poses of a pair, degrees, that counts as much as a whole expression."""
 
 
 @pydantic_dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class TextureTraining(AdversarialConfig):
-    """The `[settings]`: networks, rates and losses of Fan 2023, and people as of any recipe.
+    """The `[settings]`: networks, learning rates and losses of Fan 2023, and the people.
 
     Attributes:
         identity_weight: λ₂.
-        frames, acted_frames: of each clip, see `FaceData`.
-        gain: factor on what the generator changes wherever it is used, see `FaceGanConfig` (ours).
+        frames, acted_frames: frames of each clip, see `FaceData`.
+        gain: factor on the generator's change wherever it is used, see `FaceGanConfig` (ours).
     """
 
     identity_weight: NonNegativeFloat = 10.0
@@ -83,12 +83,12 @@ class IdentityNetwork(nn.Module):
 
 
 class TextureRecipe(AdversarialRecipe):
-    """See the module.
+    """Trains TextureGAN; see the module's docstring.
 
     Args:
-        config: data, networks, weights and rates.
-        material: what it learns from.
-        held_out: clips of other people, whose calmest faces are to show acted emotions.
+        config: data, networks, loss weights and learning rates.
+        material: training and validation pairs.
+        held_out: clips of held-out people, whose calmest faces show acted emotions in validation.
     """
 
     def __init__(
@@ -105,7 +105,7 @@ class TextureRecipe(AdversarialRecipe):
     def further_losses(
         self, batch: Mapping[str, Any], generated: Tensor
     ) -> tuple[dict[str, Tensor], dict[str, float]]:
-        """Let F learn from real pictures; return the loss of the generated ones, and its own."""
+        """Train F on real pictures; return the loss of the generated ones, and F's own."""
         assert isinstance(self.config, TextureTraining)
         network = self.networks["identity"]
         known = network(batch["reference"])
@@ -121,7 +121,7 @@ class TextureRecipe(AdversarialRecipe):
     def validate(self, network: nn.Module) -> dict[str, float]:
         """Return the figures of the held-out pairs, and how well acted emotions are shown.
 
-        See `picture_pairs.measure` and `measure_emotions`; `calm_ssim` is the likeness to the calm
+        See `picture_pairs.measure` and `measure_emotions`; `calm_ssim` is the SSIM to the calm
         face. The score is that of the pairs.
         """
         assert isinstance(self.config, TextureTraining)
@@ -130,13 +130,13 @@ class TextureRecipe(AdversarialRecipe):
         return {**super().validate(network), **shown}
 
     def save(self, network: nn.Module, path: Path, facts: Mapping[str, str]) -> None:
-        """Write half-precision safetensors with a header that says what they are."""
+        """Write half-precision safetensors with a header that describes them."""
         assert isinstance(self.config, TextureTraining)
         super().save(network, path, {**facts, "gain": str(self.config.gain)})
 
 
 class AlignedPairs:
-    """Draws a face of a clip, and the calmest that is turned alike as its reference."""
+    """Draws a face of a clip, with the calmest face of a similar head pose as its reference."""
 
     def __init__(
         self, clips: Sequence[LabelledClip], changes: Collection[Augmentation] = ()
@@ -172,7 +172,7 @@ def acted_maps(clip: LabelledClip, row: int) -> Array:
 
 
 def load_pairs(config: TextureTraining) -> tuple[PictureMaterial, list[LabelledClip]]:
-    """Load aligned faces, and the clips of held-out people, whose pairs show acted emotions.
+    """Load aligned faces as pairs, and the clips of held-out people.
 
     Raises ReenactError if the data is missing or damaged, or train and val share people.
     """

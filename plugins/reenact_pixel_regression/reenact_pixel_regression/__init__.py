@@ -1,8 +1,8 @@
-"""Pixel regression (Akram 2020) as a renderer of reenact: a photo shows an emotion.
+"""Pixel regression (Akram 2020) as a renderer of reenact: draws an emotion on a photo.
 
-The head stays still. Each emotion has one regression for each pixel, in closed form; their weights
-are `Drive.emotion`, and `Drive.intensity` blends them with the photo (ours). This module holds the
-spec and the renderer, which needs no torch.
+The head stays still. Each emotion has one closed-form regression per pixel. The emotions are mixed
+by `Drive.emotion`, and `Drive.intensity` blends the result with the photo (ours). This module holds
+the spec and the renderer, which does not need torch.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ NAME: Final = "pixel_regression"
 
 
 class PixelRegressionRenderer:
-    """Adds what each emotion changes to the target's first reference. One thread calls it.
+    """Adds the change of each emotion to the target's first reference. One thread calls it.
 
-    The reference does not change from frame to frame, so the tables are applied in `prepare`, and a
-    frame costs a weighted sum.
+    The reference is constant, so the tables are applied in `prepare`, and a frame is only a
+    weighted sum.
     """
 
     device = "cpu"
@@ -39,7 +39,7 @@ class PixelRegressionRenderer:
         self._loaded: tuple[Path, Knots] | None = None
 
     def prepare(self, target: Target) -> None:
-        """Compute what each emotion changes in the target's first reference.
+        """Compute the change of each emotion in the target's first reference.
 
         Raises:
             ModelError: the weights are missing, damaged or of another renderer.
@@ -87,7 +87,7 @@ class PixelRegressionRenderer:
 
 
 def shipped_weights() -> Path:
-    """Return the weights that the plugin brings along, see MODEL_CARD.md."""
+    """Return the plugin's own weights, see MODEL_CARD.md."""
     return Path(str(files("reenact_pixel_regression") / f"{NAME}.safetensors"))
 
 

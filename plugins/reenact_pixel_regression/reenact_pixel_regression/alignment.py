@@ -1,9 +1,9 @@
-"""The common frame of all faces: a thin-plate spline through landmarks takes a face into it.
+"""The common frame of all faces: a thin-plate spline through landmarks maps a face into it.
 
-Akram 2020 crops faces to 128 × 128 "with faces in the center" and leaves the rest open. A pixel
-that looks at one pixel needs faces that coincide, so here the neutral face is bent onto the
-canonical one, and a face with an expression onto the canonical one with the mean motion of that
-expression (ours). Otherwise lips, which open differently in everyone, would average to a blur.
+Akram 2020 crops faces to 128 × 128 "with faces in the center" and leaves the rest open. A
+regression per pixel needs aligned faces, so here the neutral face is warped to the canonical one,
+and a face with an expression to the canonical one with the mean motion of that expression (ours).
+Otherwise lips, which open differently for everyone, would average to a blur.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""Compares the paper's four regressions, their λ, σ and patches, on people held out fold by fold.
+"""Compares the paper's four regressions, their λ, σ and patches, on held-out people of each fold.
 
     python -m reenact_pixel_regression.cross_validation CLIPS FOLDS.json
 
 FOLDS.json holds lists of people under `folds`. The figure is the PSNR of the face, dB, in the
-common frame, at every `STRIDE`-th pixel, as a mean over people and then expressions.
+common frame, at every `STRIDE`-th pixel, averaged over people and then over expressions.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from reenact_pixel_regression.regression import (
 from reenact_pixel_regression.training import PixelRegressionTraining
 
 STRIDE: Final = 8
-"""Pixels between those that are compared; a kernel regression of all would take hours."""
+"""Distance of the compared pixels; a kernel regression of all pixels would take hours."""
 
 PENALTIES: Final = (0.004, 0.04, 0.4, 4.0)
 WIDTHS: Final = (0.1, 0.3, 1.0, 3.0, 10.0)

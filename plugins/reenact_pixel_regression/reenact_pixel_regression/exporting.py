@@ -1,4 +1,4 @@
-"""`reenact export FOLDER --renderer pixel_regression`: a model that numpy alone can run."""
+"""`reenact export FOLDER --renderer pixel_regression`: a model that needs only numpy."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 def export(folder: Path, kind: Format, size_px: int, weights: Path | None = None) -> Iterator[str]:
     """Write the tables and a script that applies them; satisfies `models.export.Exporter`.
 
-    A table of one byte an entry needs no network format, so `kind` is not used, nor is `size_px`:
-    the model works in its own frame on photos of any size. What a knot differs from its input is
-    stored in 8 bits, with a scale for each expression.
+    The tables have one byte per entry and need no network format, so `kind` is not used. Neither is
+    `size_px`: the model works in its own frame on photos of any size. The difference of a knot from
+    its input is stored in 8 bits, with one scale per expression.
     """
     del kind, size_px
     knots = load_knots(weights or shipped_weights())

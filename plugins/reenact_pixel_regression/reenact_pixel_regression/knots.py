@@ -1,8 +1,8 @@
-"""The weights: what each pixel becomes, at a few levels between black and white.
+"""The weights: the output of each pixel at a few levels between black and white.
 
-A linear regression is two knots for each pixel and channel, its outputs for 0 and for 255; a kernel
-regression is smooth, so that a few more describe it. Between them the output is interpolated. This
-module loads no torch.
+A linear regression is two knots per pixel and channel, its outputs for 0 and for 255; a kernel
+regression is smooth, so a few more knots describe it. The output is interpolated between knots.
+This module does not load torch.
 """
 
 from __future__ import annotations

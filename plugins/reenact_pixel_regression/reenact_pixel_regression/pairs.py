@@ -1,7 +1,7 @@
 """Pairs of pictures in the common frame: a person's neutral face, and the same with an expression.
 
-A clip's frames are labelled by whoever made it (`emotions` beside the landmarks, as `reenact train
-prepare` stores them for RaFD and CK+), or else by their action units (`emotion_weights`).
+A clip's frames are labelled by its `emotions` (stored beside the landmarks, as `reenact train
+prepare` does for RaFD and CK+), or else by their action units (`emotion_weights`).
 """
 
 from __future__ import annotations
@@ -27,21 +27,21 @@ from reenact_pixel_regression.alignment import to_frame
 from reenact_pixel_regression.knots import EXPRESSIONS
 
 MAX_ANGLE: Final = 20.0
-"""Degrees that a head may be turned in a frame that is used."""
+"""Maximum rotation of the head in a frame, degrees."""
 
 MAX_TURN: Final = 12.0
-"""Degrees between the two faces of a pair."""
+"""Maximum difference of the head poses of a pair, degrees."""
 
 FRAMES: Final = 2
-"""Neutral frames of a clip, and frames of each expression, at most."""
+"""Maximum number of neutral frames of a clip, and of frames of each expression."""
 
 _BLINKS: Final = [ACTION_UNITS.index(name) for name in ("blink_left", "blink_right")]
 _MAX_BLINK: Final = 0.6
 _APART: Final = 5
-"""Frames between two that are chosen from one clip."""
+"""Minimum distance of two frames chosen from one clip, frames."""
 
 _MAX_GAP: Final = 0.07
-"""Inter-ocular distances by which the lips' opening may differ from that of the motion."""
+"""Maximum difference of the lip gap from that of the motion, iod."""
 
 _MIN_PAIRS: Final = 12
 

@@ -1,18 +1,18 @@
-// Every English text of the page. Nothing else holds one.
+// All English texts of the page are here.
 
 export const T = {
   title: "reenact",
   phases: { idle: "Not running", starting: "Starting …", running: "Live" },
   shows: { live: "Live", rest: "At rest", frozen: "Frozen" },
-  offline: "The panel has ended. Start reenact again; this page comes back by itself.",
-  unauthorised: "Open the panel by the address that reenact printed in the terminal.",
+  offline: "The panel has ended. Start reenact again, and this page reconnects.",
+  unauthorised: "Open the panel with the address that reenact printed in the terminal.",
 
   first: {
-    title: "Three choices, and your face moves another one",
-    lead: "Nothing leaves this machine. The actor’s own picture is never put out.",
+    title: "Make three choices, and your face drives another",
+    lead: "Nothing is uploaded, and the outputs do not show your own picture.",
     camera: "Camera",
     cameraHelp: "Only you see this picture.",
-    noCamera: "No camera was found. Plug one in; it appears here by itself.",
+    noCamera: "No camera was found. Plug one in, and it appears here.",
     noPicture: "Choose a camera to see its picture",
     target: "Target",
     targetHelp: "Choose a face, or drop a photo or video here.",
@@ -27,9 +27,9 @@ export const T = {
 
   stage: {
     label: "The target, live. Synthetic video.",
-    waiting: "The first picture is being made …",
+    waiting: "Making the first picture …",
     actor: "Show me",
-    actorLabel: "The actor’s camera. Only this page shows it.",
+    actorLabel: "Your camera. Only this page shows it.",
   },
 
   actions: {
@@ -38,7 +38,7 @@ export const T = {
     resume: "Go on",
     resumeHelp: "Follow me again (space)",
     freeze: "Freeze",
-    freezeHelp: "Keep the present picture (F)",
+    freezeHelp: "Keep the current picture (F)",
     stop: "Stop",
     stopHelp: "End the session; the panel stays open",
   },
@@ -47,7 +47,7 @@ export const T = {
     title: "Status",
     rate: "Rate",
     fps: (fps) => `${Math.round(fps)} /s`,
-    ofFps: (fps) => `of ${Math.round(fps)} wanted`,
+    ofFps: (fps) => `of ${Math.round(fps)} requested`,
     delay: "Delay",
     ms: (ms) => (ms === null ? "–" : `${ms} ms`),
     delayHelp: "camera to output",
@@ -61,7 +61,7 @@ export const T = {
     },
     camera: "Camera",
     cameraGood: "Works",
-    cameraBad: "Gone",
+    cameraBad: "Lost",
     outputs: "Outputs",
     pageOnly: "This page",
     recording: "Recording",
@@ -79,7 +79,7 @@ export const T = {
     },
     good: "good",
     warn: "attention",
-    bad: "needs you",
+    bad: "action needed",
   },
 
   tabs: {
@@ -94,14 +94,14 @@ export const T = {
 
   targets: {
     title: "Targets",
-    help: "Click a face to change to it. It fades in; no picture is missing.",
+    help: "Click a face to switch to it. It fades in without a gap.",
     add: "Add a target",
     addHelp: "Drop a photo, several, or a video here – or choose files",
     shown: "Shown",
-    switching: "Getting ready …",
+    switching: "Preparing …",
     builtIn: "Comes with reenact",
     trained: "Trained",
-    canTrain: "Has a video to learn from",
+    canTrain: "Has a video to train on",
     plain: "Made from photos",
     more: (name) => `More for ${name}`,
     rename: "Rename …",
@@ -117,7 +117,7 @@ export const T = {
     createTitle: "Make a target",
     name: "Name",
     files: (count) => (count === 1 ? "1 file" : `${count} files`),
-    consent: "This face is my own, invented, or its owner lets me use it.",
+    consent: "This face is my own, invented, or its owner has agreed.",
     create: "Make target",
     sending: (share) => `Sending ${Math.round(100 * share)} %`,
     working: "Working …",
@@ -125,14 +125,14 @@ export const T = {
     minutesLeft: (s) => (s > 90 ? `${Math.round(s / 60)} min left` : `${Math.round(s)} s left`),
     stop: "Stop",
     stopping: "Stopping …",
-    preview: (name) => `How the training of ${name} goes`,
+    preview: (name) => `Preview of the training of ${name}`,
   },
 
-  // Names of settings, and of what they may be; others are shown as they are declared.
+  // Names of settings and of their choices; others are shown as declared.
   labels: {
     "drive.intensity": "Intensity",
     "drive.emotion": "Emotion",
-    "drive.mix": "Emotion instead of the actor’s",
+    "drive.mix": "Emotion instead of your own",
     "fusion.mouth": "Mouth",
     "fusion.eyes": "Eyes",
     "fusion.brows": "Brows",
@@ -153,22 +153,22 @@ export const T = {
     "output.fps": "Rate",
   },
 
-  // Instead of the declared help, where that speaks of the values as they are typed.
+  // Replace the declared help where that describes values as typed on the command line.
   helps: {
-    "drive.emotion": "Shown in place of what you do, or mixed with it.",
+    "drive.emotion": "Shown instead of your own expression, or mixed with it.",
     "drive.mix": "How much of your own expression an emotion replaces.",
     "fusion.mode": "A change takes a few seconds.",
-    "output.background": "Transparent is for OBS; other outputs keep the picture’s own.",
+    "output.background": "Only OBS can be transparent; other outputs keep the background.",
     "output.background_colour": "A plain green suits chroma keying.",
     "renderer.size": "Larger is sharper and slower. A change takes a few seconds.",
     "output.label": "Such as AI. It tells viewers that the picture is synthetic.",
     "output.max_side": "A larger picture is scaled down. A change takes a few seconds.",
-    "output.fps": "How many pictures a second the outputs get.",
+    "output.fps": "Pictures a second that the outputs get.",
   },
 
   choices: {
     "drive.emotion": {
-      actor: "As I do",
+      actor: "My own",
       neutral: "Neutral",
       angry: "Angry",
       contemptuous: "Contemptuous",
@@ -179,7 +179,7 @@ export const T = {
       surprised: "Surprised",
     },
     "fusion.mode": {
-      auto: "As suits the target’s picture",
+      auto: "Chosen by the target’s picture",
       relative: "Relative: added to the target’s face",
       absolute: "Absolute: calm where you are calm",
     },
@@ -199,26 +199,26 @@ export const T = {
     timing: "Timing",
     steadiness: "Steady or quick",
     steadinessHelp:
-      "To the left the picture is calmer and follows later; to the right it follows at once " +
-      "and may tremble.",
+      "To the left the picture is calmer and lags; to the right it follows at once and may " +
+      "tremble.",
     steady: "steady",
     quick: "quick",
     options: "Options",
     waits: "Takes effect at the next start.",
-    reset: "Back to usual",
+    reset: "Reset",
   },
 
   calibrate: {
     title: "Calibrate",
     help:
-      "reenact finds your neutral face by itself within seconds. Set it by hand if the target " +
+      "reenact finds your neutral face by itself within seconds. Set it yourself if the target " +
       "smiles or frowns while you do not.",
     look: "Look neutral",
     counting: (n) => `Look calmly at the camera … ${n}`,
-    done: "Your face of this moment is the neutral one.",
+    done: "Your current face is now the neutral face.",
     undo: "Undo",
-    undone: "The neutral of before is used again.",
-    bars: "What you do, and what the target does",
+    undone: "The previous neutral face is used again.",
+    bars: "Your movements, and the target’s",
     you: "You",
     target: "Target",
     nothing: "The target rests.",
@@ -238,7 +238,7 @@ export const T = {
 
   outputs: {
     title: "Outputs",
-    help: "Switch them while live; the others go on.",
+    help: "Switch outputs on or off at any time; the others go on.",
     names: {
       camera: "Virtual camera",
       obs: "OBS",
@@ -246,7 +246,7 @@ export const T = {
       http: "Browser stream",
     },
     helps: {
-      camera: "For Zoom, Teams, Discord and every program that takes a camera.",
+      camera: "For Zoom, Teams, Discord and any other program that uses a camera.",
       obs: "The source “Reenact” in OBS; `reenact obs install` adds it.",
       window: "A window on this screen.",
       http: "For a player or a browser source; the terminal prints its address.",
@@ -256,20 +256,20 @@ export const T = {
     off: "Off",
     recording: "Recording",
     record: "Record",
-    recordHelp: "An MP4 among your videos.",
+    recordHelp: "Writes an MP4 to your video folder.",
     withSound: "With my microphone",
     stopRecording: "Stop recording",
     recordingTo: (path) => `Recording to ${path}`,
     picture: "Picture",
     sound: "Sound in OBS",
-    soundHelp: "Delays OBS’s microphones by what the picture is late, so that voice and lips agree.",
+    soundHelp: "Delays OBS’s microphones as much as the picture, so that voice and lips agree.",
     delaySound: "Match the microphones",
     recorded: (path) => `Recorded: ${path}`,
   },
 
   presets: {
     title: "Presets",
-    help: "A preset holds everything that can be changed while live. Its file can be shared.",
+    help: "A preset stores all settings that can be changed while live. Its file can be shared.",
     name: "Name",
     save: "Save",
     none: "No presets yet.",
@@ -283,12 +283,12 @@ export const T = {
 
   settings: {
     title: "All settings",
-    help: "Those marked “next start” wait until the session starts again.",
+    help: "Settings marked “next start” take effect when the session starts again.",
     search: "Search",
     live: "live",
     waits: "next start",
     restart: "Start again",
-    waiting: "Some changes wait for the next start.",
+    waiting: "Some changes take effect at the next start.",
     on: "on",
     off: "off",
   },
@@ -298,20 +298,20 @@ export const T = {
     help: "They work while this page has the focus, and in the terminal.",
     enabled: "Use single keys on this page",
     list: [
-      ["Space", "Rest, and go on"],
-      ["F", "Freeze, and go on"],
-      ["N", "Take the present face as neutral"],
+      ["Space", "Rest, or go on"],
+      ["F", "Freeze, or go on"],
+      ["N", "Take my current face as neutral"],
       ["U", "Undo that"],
       ["X", "Mirror"],
-      ["R", "Record, and stop"],
+      ["R", "Start or stop a recording"],
       ["1 – 8", "Show an emotion"],
       ["0", "Follow me again"],
-      ["↑ ↓", "More, and less expression"],
-      ["M", "Play a motion"],
+      ["↑ ↓", "More or less expression"],
+      ["M", "Play the emotion’s motion"],
     ],
     global:
-      "A browser sees no key while another program has the focus. Write `hotkeys` into the " +
-      "setting `remote.use` for keys that always work, or `midi` for a MIDI device.",
+      "A browser gets no keys while another program has the focus. Set `remote.use` to `hotkeys` " +
+      "for keys that always work, or to `midi` for a MIDI device.",
     listening: "listening",
     request: "For a Stream Deck or a hotkey tool, send a request to the API:",
     api: "Description of the API",

@@ -1,4 +1,4 @@
-"""OBS's own settings on disk, and the place of this program's script.
+"""OBS's settings on disk, and the location of this program's script.
 
 The password of the remote control is read but never written.
 """
@@ -34,12 +34,12 @@ class RemoteControl:
 
 
 def packaged_script() -> str:
-    """Return the text of the script that runs inside OBS."""
+    """Return the text of the script for OBS."""
     return (files("reenact") / "assets" / "reenact.lua").read_text(encoding="utf-8")
 
 
 def find_obs_files() -> ObsFiles | None:
-    """Return the settings of the OBS that was used last; None if none was ever started."""
+    """Return the settings of the last used OBS; None if none was ever started."""
     home = Path.home()
     if sys.platform == "win32":
         folders = [Path(os.environ.get("APPDATA", home)) / "obs-studio"]
@@ -56,7 +56,7 @@ def find_obs_files() -> ObsFiles | None:
 
 
 class ObsFiles:
-    """The `obs-studio` settings folder of one OBS, and where this program's script goes in it."""
+    """The `obs-studio` settings folder of one OBS, with the place for this program's script."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -68,7 +68,7 @@ class ObsFiles:
         return FLATPAK in self.folder.parts
 
     def is_running(self) -> bool:
-        """Return True if an OBS with these settings is running, as far as can be seen."""
+        """Return True if an OBS with these settings seems to be running."""
         if sys.platform == "win32":
             command = ["tasklist", "/FI", "IMAGENAME eq obs64.exe", "/NH"]
             return "obs64" in _output_of(command)
@@ -89,7 +89,7 @@ class ObsFiles:
         return not found or _config_home(found) / "obs-studio" == self.folder
 
     def remote_control(self) -> RemoteControl:
-        """Read how to reach OBS; OBS's defaults where nothing is written."""
+        """Read how to reach OBS; missing values are OBS's defaults."""
         path = self.folder / "plugin_config/obs-websocket/config.json"
         try:
             found = json.loads(path.read_text(encoding="utf-8"))
@@ -121,7 +121,7 @@ class ObsFiles:
             return _DEFAULT_CANVAS
 
     def collection(self) -> Path:
-        """Return the file of the current scene collection, which may not exist."""
+        """Return the file of the current scene collection; it may not exist."""
         name = self._ini("Basic").get("scenecollectionfile", "Untitled")
         return self.folder / "basic/scenes" / f"{name.removesuffix('.json')}.json"
 
@@ -130,7 +130,7 @@ class ObsFiles:
         return sorted((self.folder / "basic/scenes").glob("*.json"))
 
     def put_script(self) -> bool:
-        """Copy the packaged script to its place; return False if it was there already."""
+        """Copy the packaged script to its place; return False if it was already there."""
         if self.has_this_script():
             return False
         with atomic_write(self.script, parents=True) as partial:
@@ -145,7 +145,7 @@ class ObsFiles:
             return False
 
     def delete_script(self) -> None:
-        """Delete the script, and its folder if nothing else is in it."""
+        """Delete the script, and its folder if that is then empty."""
         with contextlib.suppress(OSError):
             self.script.unlink()
             self.script.parent.rmdir()

@@ -20,11 +20,11 @@ from reenact.types import Image
 VERSION: Final = 1
 SLOTS: Final = 3
 
-# Where things are in the header, in words of 4 bytes or longs of 8; see the tables in `ring`.
+# Offsets in the header, in words of 4 bytes or longs of 8; see the tables in `ring`.
 _SHAPE: Final = slice(2, 7)  # words: version, slots, width px, height px, stride bytes
-_EXTENT: Final = slice(4, 6)  # longs: bytes from slot to slot, bytes of everything
+_EXTENT: Final = slice(4, 6)  # longs: bytes from slot to slot, total bytes
 NEWEST: Final = 8  # long: number of the newest frame
-_SLOT_STATES: Final = 16  # longs, two a slot:
+_SLOT_STATES: Final = 16  # longs, two per slot:
 _SLOT_NUMBER, _SLOT_TIME_NS = 0, 1
 
 _MAGIC: Final = b"REENACTD"
@@ -37,13 +37,13 @@ Bgra = NDArray[np.uint8]
 
 @dataclass(frozen=True, slots=True)
 class RingFrame:
-    """A frame as a reader copied it.
+    """A frame as copied by a reader.
 
     Attributes:
         picture: uint8 (H, W, 4) BGRA, straight alpha.
-        number: of the frame within its generation, from 1.
+        number: number within its generation, from 1.
         generation: changes with every writer and every size.
-        time_ns: when it was written, by `clock_ns`.
+        time_ns: time of the write, by `clock_ns`.
     """
 
     picture: Bgra
@@ -53,26 +53,26 @@ class RingFrame:
 
 
 def clock_ns() -> int:
-    """Return the time on the clock that OBS's `os_gettime_ns` has on this system."""
+    """Return the time on the clock of OBS's `os_gettime_ns` on this system, ns."""
     # On Windows, Python's monotonic clock is coarse, and OBS uses the performance counter.
     return time.perf_counter_ns() if sys.platform == "win32" else time.monotonic_ns()
 
 
 class MemoryBarrier:
-    """A full memory barrier: one mutex is unlocked and locked again."""
+    """A full memory barrier: a mutex is unlocked and locked again."""
 
     def __init__(self) -> None:
         self._mutex = threading.Lock()
         self._mutex.acquire()
 
     def pass_through(self) -> None:
-        """Let no access to memory cross this point."""
+        """Prevent memory accesses from being reordered across this point."""
         self._mutex.release()
         self._mutex.acquire()
 
 
 class FrameMemory:
-    """The slots of one generation for frames of one (width, height) px. One thread calls."""
+    """The slots of one generation for frames of one (width, height) px. Use from one thread."""
 
     def __init__(self, memory: SharedMemory, name: str, generation: int) -> None:
         """Take over mapped memory. Raises ValueError if it holds no frames of this version."""
@@ -100,7 +100,7 @@ class FrameMemory:
         """
         width, height = size
         if max(size) > _MAX_SIDE_PX:
-            raise OSError(errno.EFBIG, "too large a picture")
+            raise OSError(errno.EFBIG, "the picture is too large")
         slot_bytes = -(-4 * width * height // _PAGE_BYTES) * _PAGE_BYTES
         total_bytes = HEADER_BYTES + SLOTS * slot_bytes
         generation = secrets.randbits(32) or 1
@@ -112,7 +112,7 @@ class FrameMemory:
 
     @classmethod
     def open(cls, name: str, generation: int) -> FrameMemory:
-        """Map a generation of a ring. Raises OSError or ValueError if it is missing or cut off."""
+        """Map a generation of a ring. Raises OSError or ValueError if missing or truncated."""
         path = frame_memory_name(name, generation)
         header = SharedMemory.open(path, HEADER_BYTES)
         total_bytes = int(header.longs[_EXTENT][1])
@@ -125,7 +125,7 @@ class FrameMemory:
         return int(self._longs[NEWEST])
 
     def write(self, image: Image, alpha: NDArray[np.uint8] | None, barrier: MemoryBarrier) -> int:
-        """Write the next frame, as `RingWriter.write` describes; return its number."""
+        """Write the next frame, see `RingWriter.write`; return its number."""
         number = self.newest + 1
         picture, state = self._slot(number)
         state[_SLOT_NUMBER] = 0
@@ -142,7 +142,7 @@ class FrameMemory:
         return number
 
     def read(self, barrier: MemoryBarrier) -> RingFrame | None:
-        """Copy the newest frame; None if there is none, or it was overwritten meanwhile."""
+        """Copy the newest frame; None if there is none, or it was overwritten during the copy."""
         number = self.newest
         picture, state = self._slot(number)
         if number == 0 or state[_SLOT_NUMBER] != number:
@@ -156,7 +156,7 @@ class FrameMemory:
         return RingFrame(copy, number, self.generation, time_ns)
 
     def close(self) -> None:
-        """Let go of the memory. May be called twice."""
+        """Unmap the memory. May be called twice."""
         memory, self._memory = self._memory, None
         if memory is not None:
             self._pictures = []
@@ -164,12 +164,12 @@ class FrameMemory:
             memory.close()
 
     def remove(self) -> None:
-        """Close the memory and remove its name; programs that have it mapped keep it."""
+        """Unmap the memory and remove its name; programs that have it mapped keep it."""
         self.close()
         SharedMemory.remove(frame_memory_name(self._name, self.generation))
 
     def _slot(self, number: int) -> tuple[Bgra, NDArray[np.uint64]]:
-        """Return the pixels of a frame's slot, and its state: frame number and time in ns."""
+        """Return the pixels of a frame's slot, and its state: frame number and time, ns."""
         index = number % len(self._pictures)
         start = _SLOT_STATES + 2 * index
         return self._pictures[index], self._longs[start : start + 2]

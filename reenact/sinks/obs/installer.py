@@ -1,6 +1,6 @@
 """`reenact obs`: adds the source to OBS, reports its state, and removes it again.
 
-Only this program's own parts are touched: a script in the list of scripts, and a source in the
+It changes only this program's own entries: a script in the list of scripts, and a source in the
 current scene.
 """
 
@@ -28,11 +28,11 @@ from reenact.sinks.obs.websocket import ObsRemote
 FFMPEG_OPTIONS: Final = (
     "use_wallclock_as_timestamps=1 fflags=nobuffer flags=low_delay probesize=32 analyzeduration=0"
 )
-"""Options by which OBS's media source shows an MJPEG stream at once. The stream has no times, and
-FFmpeg would examine a second of it before it shows anything."""
+"""Options with which OBS's media source shows an MJPEG stream at once. The stream has no
+timestamps, so FFmpeg would otherwise examine a second of it first."""
 
 MEDIA_PORT: Final = 8088
-"""The port proposed for a media source, whose address should not change."""
+"""The proposed port for a media source, whose address should not change."""
 
 _POLL_S: Final = 0.5
 
@@ -40,11 +40,11 @@ Tell = Callable[[str], None]
 
 
 def install(wait_s: float = 120.0, tell: Tell = print) -> None:
-    """Add the script to OBS and the source to its current scene; `tell` gets each line of report.
+    """Add the script to OBS and the source to its current scene; `tell` gets each report line.
 
-    If OBS is not running, its files are changed. A running OBS cannot be told to load a script, so
-    the user is asked to do that, and waited for. Raises SinkError if OBS was never started, or is
-    running and cannot be reached.
+    If OBS is not running, its files are changed. A running OBS cannot be made to load a script, so
+    the user is asked to do that, for up to `wait_s`. Raises SinkError if OBS was never started, or
+    is running and cannot be reached.
     """
     files = _obs_files()
     running = files.is_running()
@@ -65,11 +65,11 @@ def install(wait_s: float = 120.0, tell: Tell = print) -> None:
             _wait_for_script(remote, files, wait_s, tell)
             _tell_all(remote.add_source(), tell)
         if changed:
-            tell("If OBS had loaded an older script, restart it to use this one.")
+            tell("If OBS had loaded an older script, restart it to use the new one.")
         tell("Ready: `reenact live --sink obs`.")
     if files.is_flatpak:
         tell(
-            "OBS is a Flatpak, which does not see other programs' shared memory; allow it once by "
+            "OBS is a Flatpak, which cannot see other programs' shared memory. Allow it once with "
             f"`flatpak override --user --device=shm {FLATPAK}`, and restart OBS."
         )
 
@@ -95,7 +95,7 @@ def remove(tell: Tell = print) -> None:
             write_collection(path, collection)
         _tell_all([f"{path.stem}: {words}" for words in done], tell)
     files.delete_script()
-    tell("OBS is as it was.")
+    tell("Everything that this program added to OBS is removed.")
 
 
 def status(tell: Tell = print) -> None:
@@ -115,7 +115,7 @@ def status(tell: Tell = print) -> None:
 def delay_microphones(delay_ms: int) -> list[str]:
     """Delay the microphones of a running OBS; return their names.
 
-    Raises SinkError if OBS does not run, cannot be reached without a question, or has none.
+    Raises SinkError if OBS is not running, needs a password to be typed, or has no microphone.
     """
     files = _obs_files()
     if not files.is_running():
@@ -128,7 +128,7 @@ def delay_microphones(delay_ms: int) -> list[str]:
 
 
 def media_source(tell: Tell = print) -> None:
-    """Tell how to show the HTTP stream in OBS's own media source without delay."""
+    """Explain how to show the HTTP stream in OBS's media source without delay."""
     address = load_address()
     if address is None:
         tell(f"No address is stored yet. Start a stream: reenact live --sink http:{MEDIA_PORT}")
@@ -168,7 +168,7 @@ def _remote(files: ObsFiles) -> ObsRemote:
 def _wait_for_script(remote: ObsRemote, files: ObsFiles, wait_s: float, tell: Tell) -> None:
     if remote.knows_source():
         return
-    tell(f"One step is left to you, in OBS: Tools > Scripts > +, and choose {files.script}")
+    tell(f"One step is left for you, in OBS: Tools > Scripts > +, and choose {files.script}")
     deadline_s = time.monotonic() + wait_s
     while not remote.knows_source():
         if time.monotonic() > deadline_s:
@@ -219,4 +219,4 @@ def _picture_status() -> str:
         second = reader.newest()
     height, width = first.picture.shape[:2]
     moving = second is not None and second.number != first.number
-    return f"{width} x {height} px, {'is being written' if moving else 'stands still'}"
+    return f"{width} x {height} px, {'is being written' if moving else 'is not changing'}"

@@ -1,4 +1,4 @@
-r"""A ring of frames in shared memory, by which `--sink obs` passes pictures to OBS.
+r"""A ring of frames in shared memory, through which `--sink obs` passes pictures to OBS.
 
 There are two kinds of memory, both little-endian, with all numbers aligned.
 
@@ -23,11 +23,11 @@ There are two kinds of memory, both little-endian, with all numbers aligned.
 | 4096 | | the slots' pixels: BGRA, straight alpha |
 
 A writer that starts, or whose pictures change size, creates a new generation, writes its first
-frame, and only then announces it in the control memory. Readers find all of it or nothing.
+frame, and only then announces it in the control memory. Readers see all of it or nothing.
 
 No frame is ever torn. The writer sets a slot's number to 0, writes the pixels, sets the number,
 and then sets the newest number. A reader takes the newest number n, finds n in its slot, copies
-the pixels, and checks that the slot still says n; otherwise it discards the copy. On both sides,
+the pixels, and checks that the slot still has n; otherwise it discards the copy. On both sides,
 memory barriers (unlocking and locking a mutex) keep the steps in order.
 
 Names of the memory: on Linux files `/dev/shm/reenact.UID.NAME`; on macOS `shm_open` names
@@ -62,18 +62,18 @@ from reenact.types import Image
 DEFAULT_NAME: Final = "reenact"
 
 _NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,12}")
-"""macOS allows 31 characters for everything."""
+"""macOS allows 31 characters for the whole name."""
 
 _CONTROL_MAGIC: Final = b"REENACTC"
 _VERSION, _HAS_WRITER, _GENERATION = 2, 3, 4  # words of the control memory
 _BUSY_S: Final = 0.5
-"""How long a writer that did not end properly is watched before its name is taken over."""
+"""Time for which a writer that did not end properly is watched before its name is taken over."""
 
 _MAX_ATTEMPTS: Final = 100
 
 
 def check_name(name: str) -> str:
-    """Return the name if a ring may have it; raises SinkError otherwise."""
+    """Return the name if it is valid for a ring. Raises SinkError otherwise."""
     if not _NAME.fullmatch(name):
         raise SinkError(
             f"obs:{name}: a name has 1 to 12 letters, digits, - and _; set the same one in the "
@@ -85,11 +85,11 @@ def check_name(name: str) -> str:
 class RingWriter(ClosesOnExit):
     """Writes frames for any number of readers and never waits for them.
 
-    One thread calls `open` and `write`; any may call `close`, also twice.
+    One thread calls `open` and `write`; any thread may call `close`, also twice.
     """
 
     def __init__(self, name: str = DEFAULT_NAME) -> None:
-        """Touch nothing yet. Raises SinkError if a ring may not have this name."""
+        """Create the writer without opening it. Raises SinkError if the name is not valid."""
         self._name = check_name(name)
         self._control: SharedMemory | None = None
         self._frames: FrameMemory | None = None
@@ -97,9 +97,9 @@ class RingWriter(ClosesOnExit):
         self._barrier = MemoryBarrier()
 
     def open(self) -> None:
-        """Take possession of the name.
+        """Claim the name.
 
-        Raises SinkError if another program writes under it, or there is no shared memory left.
+        Raises SinkError if another program writes under it, or no shared memory is left.
         """
         with self._lock:
             try:
@@ -121,11 +121,11 @@ class RingWriter(ClosesOnExit):
             alpha: uint8 (H, W), 255 opaque; None: the picture is opaque.
 
         Raises:
-            SinkError: it is not open, or there is no shared memory left.
+            SinkError: it is not open, or no shared memory is left.
         """
         with self._lock:
             if self._control is None:
-                raise SinkError("The picture for OBS is closed.")
+                raise SinkError("The output to OBS is closed.")
             height, width = image.shape[:2]
             if self._frames is not None and self._frames.size == (width, height):
                 return self._frames.write(image, alpha, self._barrier)
@@ -184,10 +184,10 @@ class RingWriter(ClosesOnExit):
 
 
 class RingReader(ClosesOnExit):
-    """Reads the newest frame just as the script in OBS does. One thread calls."""
+    """Reads the newest frame in the same way as the script in OBS. Use from one thread."""
 
     def __init__(self, name: str = DEFAULT_NAME) -> None:
-        """Open nothing yet. Raises SinkError if a ring may not have this name."""
+        """Create the reader without opening it. Raises SinkError if the name is not valid."""
         self._name = check_name(name)
         self._frames: FrameMemory | None = None
         self._barrier = MemoryBarrier()
@@ -208,7 +208,7 @@ class RingReader(ClosesOnExit):
         return None
 
     def close(self) -> None:
-        """Let go of the memory. May be called twice."""
+        """Unmap the memory. May be called twice."""
         frames, self._frames = self._frames, None
         if frames is not None:
             frames.close()

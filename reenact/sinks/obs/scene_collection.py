@@ -1,7 +1,7 @@
 """Changes the scripts and sources in OBS's scene collections on disk.
 
-OBS reads a collection when it starts and writes it when it ends, so what is written while it runs
-is lost.
+OBS reads a collection when it starts and writes it when it ends, so changes made while it runs are
+lost.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def read_collection(path: Path) -> Json:
 
 
 def write_collection(path: Path, collection: Json) -> None:
-    """Write a scene collection whole or not at all. Raises SinkError."""
+    """Write a scene collection atomically. Raises SinkError."""
     text = json.dumps(collection, ensure_ascii=False, indent=4)
     with atomic_write(path, parents=True) as partial:
         partial.write_text(text, encoding="utf-8")
@@ -62,7 +62,7 @@ def scenes_with_source(collection: Json) -> list[str]:
 
 
 def add_to_collection(collection: Json, script: Path, canvas: tuple[int, int]) -> list[str]:
-    """Add the script, and its source to the current scene, if they are missing; say what was done.
+    """Add the script, and its source to the current scene, if missing; return what was done.
 
     The collection is changed in place; the source is fitted into a canvas of (width, height) px.
     """
@@ -124,7 +124,7 @@ def remove_from_collection(collection: Json, script: Path) -> list[str]:
 
 
 def free_name(taken: set[Any]) -> str:
-    """Return a name for a source that is not taken."""
+    """Return an unused name for a source."""
     name, number = SOURCE_NAME, 2
     while name in taken:
         name, number = f"{SOURCE_NAME} {number}", number + 1

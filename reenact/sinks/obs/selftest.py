@@ -1,4 +1,4 @@
-"""Tries the way into OBS on this machine: shared memory, then what OBS shows of it."""
+"""Tests the path to OBS on this machine: shared memory, then the picture in OBS."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _INSTALL: Final = "`reenact obs install`"
 
 
 class Finding(NamedTuple):
-    """The result of a trial: what was seen, and what to do about it, "" if nothing."""
+    """The result of a test: what was observed, and what to do about it; "" if nothing."""
 
     name: str
     works: bool
@@ -35,9 +35,9 @@ class Finding(NamedTuple):
 
 
 def try_obs() -> list[Finding]:
-    """Try each step of the way. Takes seconds; leaves no change behind; one thread calls.
+    """Test each step of the path. Takes seconds and leaves no change behind. Use from one thread.
 
-    If OBS runs, a scene is created for the trial, which is not put on air, and removed again.
+    If OBS runs, a scene is created for the test, which is not put on air, and removed again.
     """
     findings = [_try_memory()]
     if findings[0].works:
@@ -69,7 +69,7 @@ def _try_memory() -> Finding:
 def _try_picture() -> Finding:
     files = find_obs_files()
     if files is None or not files.is_running():
-        return Finding("OBS picture", False, "not tried, as OBS does not run", "start OBS")
+        return Finding("OBS picture", False, "not tested, because OBS is not running", "start OBS")
     try:
         with closing(ObsRemote(files.remote_control())) as remote:
             if not remote.knows_source():
@@ -113,7 +113,7 @@ def _is_shown(remote: ObsRemote, name: str, picture: Image) -> bool:
 
 @contextmanager
 def _trial_source(remote: ObsRemote) -> Iterator[str]:
-    """Create a source in a scene that is not on air; yield its name, which is also its ring's."""
+    """Create a source in a scene that is not on air; yield its name, which is also the ring's."""
     name = _trial_name()
     scene = f"{name} (scene)"
     remote.request("CreateScene", sceneName=scene)
@@ -139,6 +139,6 @@ def _trial_name() -> str:
 
 
 def _picture(number: int) -> Image:
-    """Return a picture; pictures of different numbers differ in every pixel."""
+    """Return a picture; pictures with different numbers differ in every pixel."""
     noise = np.random.default_rng(0).integers(0, 256, (_SIZE_PX, _SIZE_PX, 3), np.uint8)
     return (noise + np.uint8(17 * number)).astype(np.uint8)

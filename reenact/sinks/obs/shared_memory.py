@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 HEADER_BYTES: Final = 4096
-"""The minimum size, and the part that `words` and `longs` show."""
+"""Minimum size, and the size of the part that `words` and `longs` cover."""
 
 
 class SharedMemory:
@@ -29,9 +29,9 @@ class SharedMemory:
     its last user. Any thread may call.
 
     Attributes:
-        bytes: uint8 (size,), all of it; writable, as are the others.
+        bytes: uint8 (size,), all of the memory; writable, like the others.
         words: uint32 (1024,), the first `HEADER_BYTES`.
-        longs: uint64 (512,), likewise.
+        longs: uint64 (512,), the first `HEADER_BYTES`.
     """
 
     def __init__(self, mapping: mmap.mmap) -> None:
@@ -42,7 +42,7 @@ class SharedMemory:
 
     @classmethod
     def create(cls, name: str, size: int) -> SharedMemory:
-        """Create memory of at least `HEADER_BYTES` that is all zero, under at most 21 characters.
+        """Create zeroed memory of at least `HEADER_BYTES` under a name of at most 21 characters.
 
         Raises OSError if there is no memory left or (except on Windows) the name is taken.
         """
@@ -58,7 +58,7 @@ class SharedMemory:
 
     @classmethod
     def open_or_create(cls, name: str, size: int) -> SharedMemory:
-        """Map existing memory, or create it. Raises OSError as the two do."""
+        """Map existing memory, or create it. Raises OSError like `open` and `create`."""
         with contextlib.suppress(FileNotFoundError):
             return cls.open(name, size)
         return cls.create(name, size)
@@ -73,7 +73,7 @@ class SharedMemory:
                 _libc_call("shm_unlink", _mac_name(name))
 
     def close(self) -> None:
-        """Let go of the memory; the views must not be used any more."""
+        """Unmap the memory; the views must not be used any more."""
         del self.bytes, self.words, self.longs
         with contextlib.suppress(BufferError):  # another view keeps the mapping alive
             self._mapping.close()
@@ -103,7 +103,7 @@ def _mapping(name: str, size: int, *, create: bool) -> mmap.mmap:
 
 def _resize(file: int, size: int) -> None:
     if sys.platform == "linux":
-        # Touching memory that was promised but does not exist would end the program.
+        # Touching memory that was promised but does not exist would crash the program.
         os.posix_fallocate(file, 0, size)
     else:
         os.ftruncate(file, size)
@@ -120,7 +120,7 @@ def _mac_name(name: str) -> bytes:
 def _libc_call(function: str, name: bytes, *arguments: int) -> int:
     """Call `shm_open(name, flags, ...)` or `shm_unlink(name)`. Raises OSError."""
     call = getattr(ctypes.CDLL(None, use_errno=True), function)
-    # Only the fixed arguments are declared, since variadic ones are passed differently.
+    # Only the fixed arguments are declared, because variadic ones are passed differently.
     call.argtypes = [ctypes.c_char_p] + [ctypes.c_int] * min(len(arguments), 1)
     call.restype = ctypes.c_int
     result: int = call(name, *arguments)

@@ -12,21 +12,21 @@ from reenact.types import Frame, Sink
 
 
 class ObsSink(ClosesOnExit):
-    """Frames of any size for OBS, with their alpha channel, without a driver.
+    """Sends frames of any size, with alpha, to OBS without a driver.
 
-    They are shown by the source that `reenact obs install` adds, in any number of scenes. OBS may
-    start and end at any time. One thread calls `open` and `write`; any may call `close`.
+    The source that `reenact obs install` adds shows them, in any number of scenes. OBS may start
+    and end at any time. One thread calls `open` and `write`; any thread may call `close`.
     """
 
     name = "obs"
     live = True
 
     def __init__(self, ring_name: str = "") -> None:
-        """Touch nothing yet; the name is that in the source's properties, "" for the default."""
+        """Create the sink; the name is that in the source's properties, "" for the default."""
         self._writer = RingWriter(ring_name or DEFAULT_NAME)
 
     def open(self, size: tuple[int, int], fps: float) -> None:
-        """Take possession of the name. Raises SinkError if another program writes under it."""
+        """Claim the name. Raises SinkError if another program writes under it."""
         self._writer.open()
 
     def write(self, frame: Frame) -> None:
@@ -34,7 +34,7 @@ class ObsSink(ClosesOnExit):
         self._writer.write(frame.image, frame.alpha)
 
     def close(self) -> None:
-        """End; the source in OBS shows the last picture as long as its properties say."""
+        """Release the name; the source keeps the last picture for as long as its properties say."""
         self._writer.close()
 
 

@@ -1,6 +1,6 @@
-"""Talks to a running OBS through its remote control (obs-websocket 5).
+"""Controls a running OBS through obs-websocket 5.
 
-obsws-python, which is optional, is imported here only.
+The optional obsws-python is imported only here.
 """
 
 from __future__ import annotations
@@ -29,17 +29,18 @@ _MICROPHONES: Final = frozenset(
 )
 
 _TIMEOUT_S: Final = 10.0
-_INSTALL: Final = "`pip install 'reenact[obs]'`, or `pip install obsws-python`"
+_INSTALL: Final = "`pip install '.[obs]'`, or `pip install obsws-python`"
 
 
 class ObsRemote(ClosesOnExit):
-    """A connection to OBS on this machine. One thread calls; each request may take seconds."""
+    """A connection to OBS on this machine. Use from one thread; each request may take seconds."""
 
     def __init__(self, settings: RemoteControl, ask: Callable[[], str] | None = None) -> None:
-        """Connect. Raises SinkError if obsws-python is missing, or OBS does not listen or refuses.
+        """Connect.
 
         The password comes from the environment variable `REENACT_OBS_PASSWORD`, else from OBS's own
-        settings, else from `ask` (None: the terminal, if there is one). It is not stored.
+        settings, else from `ask` (None: the terminal, if there is one). It is not stored. Raises
+        SinkError if obsws-python is missing, or OBS does not listen or rejects the password.
         """
         self._port = settings.port
         self._password = os.environ.get(PASSWORD_VARIABLE) or settings.password
@@ -63,7 +64,7 @@ class ObsRemote(ClosesOnExit):
     def request(self, kind: str, **data: Any) -> dict[str, Any]:
         """Send a request and return its answer.
 
-        Raises SinkError if OBS refuses it, does not answer or has ended.
+        Raises SinkError if OBS rejects it, does not answer or has ended.
         """
         from obsws_python.error import OBSSDKError, OBSSDKTimeoutError
         from websocket import WebSocketException
@@ -73,7 +74,7 @@ class ObsRemote(ClosesOnExit):
         try:
             return self._client.send(kind, data or None, raw=True) or {}
         except OBSSDKTimeoutError as error:
-            # On this connection a late answer would count as that to the next request.
+            # A late answer on this connection would be taken for that to the next request.
             self.close()
             raise SinkError(
                 f"OBS has not answered {kind} for {_TIMEOUT_S:.0f} s; try again."
@@ -100,7 +101,7 @@ class ObsRemote(ClosesOnExit):
         return str(self.request("GetCurrentProgramScene")["currentProgramSceneName"])
 
     def add_source(self) -> list[str]:
-        """Add the source to the current scene if it is missing; return what was done, in words."""
+        """Add the source to the current scene if missing; return a description of what was done."""
         scene = self.current_scene()
         names = self.sources()
         items = self.request("GetSceneItemList", sceneName=scene)["sceneItems"]
@@ -131,16 +132,16 @@ class ObsRemote(ClosesOnExit):
         return [f"the source {name} is in the scene {scene}"]
 
     def remove_sources(self) -> list[str]:
-        """Remove the script's sources from all scenes; return what was done, in words."""
+        """Remove the script's sources from all scenes; return a description of what was done."""
         names = self.sources()
         for name in names:
             self.request("RemoveInput", inputName=name)
         return [f"the source {name} is removed" for name in names]
 
     def delay_microphones(self, delay_ms: int) -> list[str]:
-        """Delay every microphone by so many ms, so that voice and lips agree; return their names.
+        """Delay every microphone by `delay_ms`, so that voice and lips agree; return their names.
 
-        Desktop sound is left alone: nobody sees it spoken.
+        Desktop sound is not delayed, because it has no visible speaker.
         """
         special = self.request("GetSpecialInputs")
         names = [name for place, name in special.items() if place.startswith("mic") and name]

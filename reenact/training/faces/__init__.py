@@ -1,5 +1,5 @@
-"""What generators learn from that draw an aligned face as a vector says.
+"""Training of generators that draw an aligned face from a condition vector.
 
-Clips come in; aligned faces with the labels of their expressions go out, some of them bent to
-acted emotions. `recipe` trains such a generator against its critics.
+Clips are turned into aligned faces with expression labels, some of them warped to acted emotions.
+`recipe` trains a generator on them against its critics.
 """

@@ -1,10 +1,10 @@
-"""Faces of clips that are bent to acted emotions, so that everybody shows each of them.
+"""Faces of clips warped to acted emotions, so that every person shows each emotion.
 
-Clips of people who talk hardly show fear, contempt or sadness, and their frames differ by light and
-pose besides. Here a frame is warped to the person's resting shape with the motion of an acted
-emotion (`emotions.acted_deviations`), and where this opens the lips, the mouth is taken from
-another frame of the clip whose lips are as far apart. Outside of the face the picture stays as it
-is, so that a pair of frame and result differs by the expression alone (ours).
+Clips of people who talk rarely show fear, contempt or sadness, and their frames also differ by
+light and pose. Here a frame is warped to the person's resting shape plus the motion of an acted
+emotion (`emotions.acted_deviations`). If this opens the lips, the mouth is copied from a frame of
+the clip with a similar lip gap. The rest of the picture is unchanged, so that a pair of frame and
+result differs by the expression alone (ours).
 """
 
 from __future__ import annotations
@@ -32,19 +32,19 @@ from reenact.rendering.mesh_warp import source_map, warp_image
 from reenact.types import Array, Image
 
 EXAGGERATION: Final = 1.3
-"""Factor on the motion: a network draws less of it than it was shown."""
+"""Factor on the motion: a network reproduces less of it than it was trained with."""
 
 LEVELS: Final = (0.4, 0.7, 1.0, 1.0)
-"""Of the emotions, drawn at random."""
+"""Range of the emotions' intensity, drawn at random."""
 
 _OPEN: Final = 0.06
-"""Inter-ocular distances between the lips from which on a mouth is taken from another frame."""
+"""Lip gap, iod, above which the mouth is copied from another frame."""
 
 _ALIKE: Final = 0.08
-"""Inter-ocular distances by which the opening of that mouth may differ."""
+"""Maximum difference of the lip gap of that frame, iod."""
 
 _MAX_TURN: Final = 10.0
-"""Degrees between the heads of both frames."""
+"""Maximum rotation between the heads of both frames, degrees."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,9 +52,9 @@ class ActedFaces:
     """A frame and its copies with the emotions.
 
     Attributes:
-        pictures: uint8 (8, S, S, 3) aligned faces; the first is the frame as it is.
-        units: float32 (8, 17), as they are and as acted.
-        emotions: float32 (8, 8), of sum 1; what an emotion leaves is neutral.
+        pictures: uint8 (8, S, S, 3) RGB aligned faces; the first is the unchanged frame.
+        units: float32 (8, 17) action units, as measured and as acted.
+        emotions: float32 (8, 8) weights of sum 1; the remainder of an emotion is neutral.
         intensity: float32 (8,).
         points: float32 (8, 478, 3) px of the pictures.
     """
@@ -73,14 +73,14 @@ def act(
     size_px: int,
     rng: np.random.Generator,
 ) -> ActedFaces:
-    """Bend one frame of a clip to the seven emotions.
+    """Warp one frame of a clip to the seven emotions.
 
     Args:
-        images: (F, H, H, 3) RGB, the clip.
-        found: what its face does.
-        row: of the frame, an index into the rows of `found`.
+        images: (F, H, H, 3) RGB frames of the clip.
+        found: the clip's expressions.
+        row: index of the frame in the rows of `found`.
         size_px: S, side of the aligned faces.
-        rng: draws how strong each emotion is.
+        rng: draws the intensity of each emotion.
     """
     side = min(2 * size_px, images.shape[1])
     smaller = square_to_crop((0, 0, images.shape[1]), side)
@@ -118,7 +118,7 @@ def act(
 
 
 def _mouth_like(found: ClipExpressions, row: int, gap: float) -> int | None:
-    """Return the row whose lips are `gap` apart in a head turned alike; None: it need not be."""
+    """Return the row with lip gap `gap` and a similar head pose; None if no copy is needed."""
     if gap < _OPEN:
         return None
     gaps = np.array([lip_gaps(found.rest + one)[3:6].mean() for one in found.deviations])

@@ -1,7 +1,7 @@
-"""Aligned faces of clips with the labels of their expressions.
+"""Aligned faces of clips with expression labels.
 
-Frames of heads that are turned little are aligned as the live path aligns a target
-(`rendering.aligned_face`), and held in memory as small pictures.
+Frames in which the head is nearly frontal are aligned the way the live path aligns a target
+(`rendering.aligned_face`) and kept in memory as small pictures.
 """
 
 from __future__ import annotations
@@ -29,15 +29,16 @@ from reenact.types import Array
 
 @pydantic_dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class FaceData(PeopleData):
-    """What a recipe learns from; see `sampling.PeopleData` for the people.
+    """The data of a recipe; see `sampling.PeopleData` for the people.
 
     Attributes:
         size_px: S, side of the aligned faces.
-        batch_size: faces in each step of a network.
-        frames: of each clip at most; half evenly spread, half those with most expression.
-        max_angle: degrees that a head may be turned.
-        acted_frames: of each training clip that are bent to all emotions besides (`acted_faces`;
-            ours).
+        batch_size: faces per step of a network.
+        frames: maximum number of frames of each clip; half of them evenly spread, half those with
+            the strongest expression.
+        max_angle: maximum rotation of the head, degrees.
+        acted_frames: frames of each training clip that are also warped to all emotions
+            (`acted_faces`; ours).
     """
 
     size_px: PositiveInt = 128
@@ -54,10 +55,10 @@ class LabelledClip:
     Attributes:
         identity: the person.
         pictures: uint8 (F, S, S, 3) RGB.
-        turns: (F, 3) degrees, the heads' rotation vectors.
-        units, emotions, intensity: see the module.
-        sources: how many of the frames, from the first, a pair may begin with; None: all.
-        points: (F, 478, 3) px of the pictures; None: they are not known.
+        turns: (F, 3) rotation vectors of the heads, degrees.
+        units, emotions, intensity: labels, see `training.labels`.
+        sources: number of frames, from the first, that may be the source of a pair; None: all.
+        points: (F, 478, 3) px of the pictures; None: unknown.
     """
 
     identity: str
@@ -97,14 +98,14 @@ def load_labelled(folder: Path, data: FaceData) -> list[LabelledClip]:
             )
         )
     if not clips:
-        raise ReenactError(f"{folder} holds no clips (NAME.mp4 with NAME.npz) of faces in front.")
+        raise ReenactError(f"{folder} has no clips (NAME.mp4 with NAME.npz) of frontal faces.")
     return clips
 
 
 def load_acted(folder: Path, data: FaceData, people: Collection[str]) -> list[LabelledClip]:
-    """Bend frames of these people's clips to all emotions, each frame a clip of its own.
+    """Warp frames of these people's clips to all emotions; each frame becomes a clip of its own.
 
-    Half of the frames are evenly spread, half those with least expression. Raises ReenactError if
+    Half of the frames are evenly spread, half have the weakest expression. Raises ReenactError if
     a clip is damaged.
     """
     clips: list[LabelledClip] = []
@@ -137,7 +138,7 @@ def load_acted(folder: Path, data: FaceData, people: Collection[str]) -> list[La
 def _in_front(
     folder: Path, data: FaceData
 ) -> Iterator[tuple[Path, ClipExpressions, NDArray[np.intp]]]:
-    """Yield each clip, what its face does, and the rows in which it is turned little."""
+    """Yield each clip, its expressions, and the rows with a nearly frontal head."""
     for video in clips_in(folder):
         found = read_expressions(video.with_suffix(".npz"))
         if found is not None:

@@ -1,14 +1,15 @@
-"""What generators that are driven by action units or emotions learn from, in batches.
+"""Training data, in batches, for generators that are driven by action units or emotions.
 
 A batch holds
 
-    faces      (N, 3, S, S)  in -1..1
+    faces      (N, 3, S, S)  RGB in -1..1
     units      (N, 17)       action units relative to the person's rest, 0..1
     emotions   (N, 8)        weights of `emotions.EMOTIONS`, of sum 1
-    intensity  (N,)          of `emotions.emotion_intensity`
-    people     (N,)          whom each shows, see `FaceMaterial.people`
+    intensity  (N,)          see `emotions.emotion_intensity`
+    people     (N,)          identity, an index into `FaceMaterial.people`
 
-and `other_faces`, `other_units`, …: another face of the same clip, mirrored and lit alike.
+and `other_faces`, `other_units`, …: another face of the same clip, mirrored and relit in the same
+way.
 """
 
 from __future__ import annotations
@@ -38,38 +39,38 @@ from reenact.training.sampling import Batch, describe, split_people
 from reenact.types import Array, Image
 
 _READ_PX: Final = 256
-"""Side at which drawn faces are read."""
+"""Side at which the reader gets the drawn faces."""
 
 _CANDIDATES: Final = 8
 _MAX_TURN: Final = 6.0
-"""The other face of a clip is, of some candidates within these degrees, the one whose expression
-differs most; if none is, that whose head is turned most alike."""
+"""The other face of a pair is chosen among candidates within these degrees: the one whose
+expression differs most. Without a candidate it is the face with the most similar head pose."""
 
 _CONTEMPT: Final = EMOTIONS.index("contemptuous")
 _SMILES: Final = [ACTION_UNITS.index(name) for name in ("smile_right", "smile_left")]
 
 _LIGHT: Final = 0.12
-"""Standard deviation of the logarithm of brightness and contrast."""
+"""Standard deviation of the log of brightness and contrast."""
 
 
 Grouping = Callable[[LabelledClip], NDArray[np.intp]]
-"""Tells the group of each face of a clip, -1: none."""
+"""Returns the group of each face of a clip, -1 for none."""
 
 
 class FaceMaterial:
-    """What is learned from, and whom it is validated on.
+    """Training faces and the clips for validation.
 
     Args:
         train, held_out: the clips of both.
-        description: of the data, for the header of the weights.
-        group: tells the group of each face of a clip, -1: leave it out. Groups are drawn equally
-            often. None: each person is a group.
+        description: description of the data for the header of the weights.
+        group: returns the group of each face of a clip, -1 to leave it out. Groups are drawn
+            equally often. None: each person is a group.
 
     Raises:
         ReenactError: all faces are left out.
 
     Attributes:
-        people: whom the training faces show; `people` of a batch are indices into it.
+        people: identities of the training faces; `people` of a batch are indices into it.
     """
 
     def __init__(
@@ -90,8 +91,8 @@ class FaceMaterial:
                     groups.setdefault(key, []).append((clip, row))
         if not groups:
             raise ReenactError(
-                "No face to train on clearly shows an emotion or rests; add clips, or bend some to "
-                "emotions by --set settings.acted_frames=6."
+                "No training face clearly shows an emotion or rest; add clips, or warp some faces "
+                "to emotions with --set settings.acted_frames=6."
             )
         self._groups = list(groups.values())
         self._chances = [
@@ -111,7 +112,7 @@ class FaceMaterial:
 
 
 def load_faces(data: FaceData, group: Grouping | None = None) -> FaceMaterial:
-    """Load what a recipe learns from.
+    """Load the data of a recipe.
 
     Raises ReenactError if the data is missing or damaged, or train and val share people.
     """
@@ -120,7 +121,7 @@ def load_faces(data: FaceData, group: Grouping | None = None) -> FaceMaterial:
     if data.acted_frames:
         people = {clip.identity for clip in train}
         train = [*train, *load_acted(Path(data.train), data, people)]
-        description += f", {data.acted_frames} frames of each also bent to emotions"
+        description += f", {data.acted_frames} frames of each also warped to emotions"
     return FaceMaterial(train, held_out, description, group)
 
 
@@ -130,17 +131,17 @@ def measure_emotions(
     clips: Sequence[LabelledClip],
     conditions: Callable[[LabelledClip, int], Array],
 ) -> dict[str, float]:
-    """Return how well a generator shows acted emotions on the calmest face of each clip.
+    """Measure how well a generator shows acted emotions on the calmest face of each clip.
 
-    `told` is the share of faces that the recogniser tells as asked, `believed` the mean
-    probability that it gives the emotion, `ssim` the likeness to the calm face. The score is
-    believed times ssim, so that neither an untouched face nor a broken one has a high one.
+    `told` is the share of faces that the recogniser classifies as requested, `believed` the mean
+    probability it gives to that emotion, and `ssim` the SSIM to the calm face. The score is
+    believed times ssim, so that neither an unchanged face nor a broken one scores high.
 
     Args:
         network: maps faces (N, 3, S, S) in -1..1 and conditions (N, ...) to faces.
-        gain: factor on what it changes.
-        clips: of held-out people.
-        conditions: returns those of all emotions but neutral, (7, ...), for a face of a clip.
+        gain: factor on the change that the network makes.
+        clips: clips of held-out people.
+        conditions: returns the conditions (7, ...) of all emotions but neutral for a face.
     """
     told, believed, alike = [], [], []
     device = next(network.parameters()).device
@@ -171,7 +172,7 @@ def measure_emotions(
 
 
 def by_emotion(clip: LabelledClip) -> NDArray[np.intp]:
-    """Group the faces of a clip by the emotion that they show clearly."""
+    """Group the faces of a clip by the emotion that they clearly show."""
     return clear_labels(clip.emotions)
 
 
@@ -187,15 +188,15 @@ def one_hot(emotions: Sequence[int]) -> Array:
 
 
 def _chances(intensity: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Return the probability of each face of a person: half uniform, half by its expression."""
+    """Return the probability of each face of a person: half uniform, half by its intensity."""
     strength = np.asarray(intensity, np.float64) + 1e-3
     return np.asarray(0.5 / len(strength) + 0.5 * strength / strength.sum(), np.float64)
 
 
 def _augmented(clip: LabelledClip, row: int, rng: Rng) -> dict[str, Any]:
-    """Return a face and another of its clip, both mirrored half of the time and relit alike.
+    """Return a face and another one of its clip; half of the pairs are mirrored, all are relit.
 
-    Contempt is mirrored to the person's left, since an emotion does not tell the side.
+    Mirrored contempt is mirrored back to the person's left, because the label has no side.
     """
     flips = rng.random() < 0.5
     if clip.emotions[row].argmax() == _CONTEMPT:

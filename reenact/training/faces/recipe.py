@@ -1,7 +1,7 @@
-"""Trains generators that draw an aligned face as a vector says: GANimation, LGP-GAN and others.
+"""Trains generators that draw an aligned face from a condition: GANimation, LGP-GAN and others.
 
-A recipe has one generator and critics that learn more often. What a paper adds to that, its losses,
-stands in its plugin.
+A recipe has one generator and critics, which are trained more often. The losses that a paper adds
+are in its plugin.
 """
 
 from __future__ import annotations
@@ -44,18 +44,18 @@ class FaceGanConfig(FaceData):
     """The settings that all recipes of this form have.
 
     Attributes:
-        critic_steps: of the critics for one of the generator; each sees faces of its own.
+        critic_steps: critic steps per generator step; each sees faces of its own.
         width: channels of the networks' first layers.
-        rate: of Adam for all networks.
-        pair_weight: of the squared error against another frame of the same clip, whose expression
-            is asked for (ours), which makes a short training possible; 0: no pair is compared.
-        pairs_first: share of the training in which the generator learns from pairs alone, in half
-            of the time that a step with critics takes (ours).
-        critics_alone: share of the training after that in which the critics learn too, but the
-            generator does not yet learn from them (ours): untrained critics undo what it learned.
+        rate: learning rate of Adam for all networks.
+        pair_weight: weight of the squared error against another frame of the same clip whose
+            expression is requested (ours); it makes a short training possible. 0: no pairs.
+        pairs_first: share of the training in which the generator is trained on pairs alone, which
+            takes half the time of a step with critics (ours).
+        critics_alone: share of the training after that in which the critics are trained but do
+            not yet train the generator (ours): untrained critics would undo its progress.
         windowed, residual: see `masked_generator.MaskedConfig`.
-        gain: factor on what the generator changes wherever it is used, for squared errors teach it
-            to change too little (ours).
+        gain: factor on the generator's change wherever it is used, because squared errors make it
+            change too little (ours).
     """
 
     critic_steps: PositiveInt = 5
@@ -70,19 +70,19 @@ class FaceGanConfig(FaceData):
 
 
 class FaceRecipe(Recipe):
-    """A generator against critics, which learn more often; a recipe supplies the losses.
+    """A generator against critics, which are trained more often; a recipe supplies the losses.
 
     Args:
-        name: of the renderer that loads the weights.
-        config: data, sizes and rates.
-        material: what is learned from.
+        name: name of the renderer that loads the weights.
+        config: data, sizes and learning rates.
+        material: training and validation data.
         generator: maps faces (N, 3, S, S) and conditions to faces; its `config` has `to_json`.
         critics: networks by name.
     """
 
     averaged = "generator"
     paired = False
-    """Whether a face is drawn from another one of its clip, as it always is with a weight."""
+    """True if faces are always drawn from another face of the clip, even without a pair weight."""
 
     def __init__(
         self,
@@ -102,33 +102,33 @@ class FaceRecipe(Recipe):
         self.paired = self.paired or config.pair_weight > 0
 
     def batches(self, seed: int, steps: int) -> Dataset[Batch]:
-        """Return the batches by step, each for all steps of the critics."""
+        """Return the dataset of batches, one for each step with all its critic steps."""
         count = self._config.critic_steps * self._config.batch_size
         return Batches(partial(self.material.draw, count=count), seed, steps)
 
     def shows(self, batch: Mapping[str, Tensor], prefix: str = "") -> Tensor:
-        """Return the conditions (N, K) that `faces`, or with its prefix `other_faces`, show."""
+        """Return the conditions (N, K) of `faces`, or with a prefix those of `other_faces`."""
         return shown({"emotions": batch[f"{prefix}emotions"]})
 
     def wanted(self, batch: Mapping[str, Tensor]) -> Tensor:
-        """Return the conditions (N, K) that are asked for: the next face's, or the pair's."""
+        """Return the requested conditions (N, K): the next face's, or the pair's."""
         conditions = self.shows(batch)
         return conditions if self.paired else conditions.roll(1, dims=0)
 
     def given(self, batch: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
-        """Return the faces that are changed and the conditions that they show.
+        """Return the faces to change and the conditions that they show.
 
-        Of pairs they are the other faces of the clips, from which `faces` are drawn.
+        For pairs these are the other faces of the clips, from which `faces` are drawn.
         """
         prefix = "other_" if self.paired else ""
         return batch[f"{prefix}faces"], self.shows(batch, prefix)
 
     def critic_losses(self, batch: Mapping[str, Tensor], wanted: Tensor) -> dict[str, Tensor]:
-        """Return the losses of the critics, by the same names in all recipes.
+        """Return the losses of the critics, under the same names in all recipes.
 
-        `critic` is the loss of telling true faces from drawn ones, `penalty` that of the gradient,
-        `read` that of what a critic reads off true faces; each is summed over the critics. Networks
-        that judge something else have names of their own.
+        `critic` is the loss of separating true from drawn faces, `penalty` the gradient penalty,
+        and `read` the loss of the condition predicted for true faces; each is summed over the
+        critics. Networks with another purpose have losses under other names.
         """
         raise NotImplementedError
 
@@ -139,9 +139,9 @@ class FaceRecipe(Recipe):
         penalty_weight: float,
         read_loss: Callable[[Tensor, Tensor], Tensor],
     ) -> dict[str, Tensor]:
-        """Return the losses of WGAN-GP of the network `critic`.
+        """Return the WGAN-GP losses of the network `critic`.
 
-        `read_loss` is given what it reads off true faces, and what they show.
+        `read_loss` gets the predicted and the true conditions of true faces.
         """
         with torch.no_grad():
             generated = self.networks["generator"](self.given(batch)[0], wanted)
@@ -150,16 +150,16 @@ class FaceRecipe(Recipe):
         return {**losses, "read": read_loss(read, self.shows(batch))}
 
     def generator_losses(self, batch: Mapping[str, Tensor], wanted: Tensor) -> dict[str, Tensor]:
-        """Return the losses of the generator, from which the critics learn nothing."""
+        """Return the losses of the generator; the critics get no gradients."""
         raise NotImplementedError
 
     def pair_losses(self, *drawn: tuple[Tensor, Tensor]) -> dict[str, Tensor]:
         """Return the squared error of pictures against the true ones, if it has a weight.
 
-        Most of a picture stays as it is, and the median of what might change there is no change:
-        with absolute errors nothing is learned. The middle of a picture counts most. A generator
-        with a mask also gives the colours under it, which learn nothing else once the mask has
-        closed.
+        Most of a picture does not change, and the median of the possible changes is no change, so
+        with absolute errors nothing is learned. The middle of a picture has the most weight. The
+        colours under a generator's mask are compared too: once the mask has closed, nothing else
+        trains them.
         """
         weight = self._config.pair_weight
         if not weight:
@@ -175,7 +175,7 @@ class FaceRecipe(Recipe):
         return one_hot(range(1, len(EMOTIONS)))
 
     def step(self, batch: Mapping[str, Any], progress: float) -> dict[str, float]:
-        """Let the critics learn some times, then the generator once; see `FaceGanConfig`."""
+        """Train the critics for some steps, then the generator for one; see `FaceGanConfig`."""
         config = self._config
         count = config.critic_steps
         start = config.pairs_first if config.pair_weight else 0.0
@@ -194,7 +194,7 @@ class FaceRecipe(Recipe):
         return {**as_floats(judged), **as_floats(losses)}
 
     def _judged_losses(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Return the generator's losses by the critics, which get no gradients of them."""
+        """Return the generator's losses by the critics, which get no gradients."""
         for name in self.critics:
             self.networks[name].requires_grad_(False)
         losses = self.generator_losses(batch, self.wanted(batch))
@@ -209,7 +209,7 @@ class FaceRecipe(Recipe):
         return measure_emotions(network, self._config.gain, held_out, lambda *_: conditions)
 
     def save(self, network: nn.Module, path: Path, facts: Mapping[str, str]) -> None:
-        """Write half-precision safetensors with a header that says what they are."""
+        """Write half-precision safetensors with a header that describes them."""
         config: str = network.config.to_json()  # type: ignore[operator, union-attr]
         header = {"architecture": self.name, "config": config, "data": self.material.description}
         gain = {"gain": str(self._config.gain)}
@@ -219,7 +219,7 @@ class FaceRecipe(Recipe):
 def critic_losses(
     critic: nn.Module, real: Tensor, generated: Tensor, penalty_weight: float
 ) -> tuple[dict[str, Tensor], Tensor]:
-    """Return WGAN-GP's losses of a critic (Gulrajani 2017), and what it reads off real pictures.
+    """Return a critic's WGAN-GP losses (Gulrajani 2017) and its predictions for real pictures.
 
     The critic returns scores and a vector, see `masked_generator.ConditionCritic`.
     """
@@ -239,7 +239,7 @@ def critic_log_loss(real: Tensor, generated: Tensor) -> Tensor:
 
 
 def falling(constant: float) -> Schedule:
-    """Return the factor on a rate that stays for that share of the training, then falls to 0."""
+    """Return a schedule that is 1 for the share `constant` of the training, then falls to 0."""
     return lambda progress: min(1.0, (1 - progress) / (1 - constant))
 
 
@@ -247,7 +247,7 @@ Sizes = TypeVar("Sizes", bound=NetworkConfig)
 
 
 def sizes_of(kind: type[Sizes], config: FaceGanConfig, **others: int) -> Sizes:
-    """Return the sizes of a network: the settings of the same names, and others.
+    """Return the sizes of a network: the settings of the same names, and `others`.
 
     Raises ConfigError if the side is not allowed.
     """
@@ -267,7 +267,7 @@ def recipe_builder(
     recipe: Callable[[Settings, FaceMaterial], FaceRecipe],
     group: Grouping | None = None,
 ) -> Callable[[Mapping[str, Any]], FaceRecipe]:
-    """Return the function that makes a recipe from the `[settings]` of a training file.
+    """Return a function that builds a recipe from the `[settings]` of a training file.
 
     It raises ReenactError if a setting is wrong, or the data is missing or does not fit.
     """
