@@ -304,11 +304,12 @@ class OutputSettings(Section):
         description="the colour of the background, #rrggbb",
         json_schema_extra={"format": "color", "live": True},
     )
-    label: Live[str] = Field(
+    label: str = Field(
         "",
-        max_length=60,
+        pattern=r"^[ -~]{0,60}$",
         description="text in the lower left corner, such as AI, that tells viewers that the "
-        "picture is synthetic; empty: none",
+        "picture is synthetic; up to 60 ASCII characters; empty: none",
+        json_schema_extra={"live": True},
     )
     max_side: int = Field(
         1280,

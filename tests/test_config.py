@@ -66,6 +66,7 @@ def test_assignments_are_read_by_their_type(
         ("drive.intensity=lots", "drive.intensity: Input should be a valid number"),
         ("renderer.size=300", "renderer.size: Input should be 128, 256, 512, 720 or 1024"),
         ("tracking.face=smallest", "tracking.face cannot be 'smallest'; it is the face to follow"),
+        ("output.label=生成", "it is text in the lower left corner"),
         ("output.background_colour=green", "it is the colour of the background, #rrggbb"),
         ("source.webcam.fourcc=MJ", "source.webcam.fourcc cannot be 'MJ'; it is the pixel format"),
         ("sink.http_port=80", "unknown setting sink.http_port; did you mean sink.http.port?"),

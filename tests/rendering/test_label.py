@@ -27,7 +27,7 @@ def test_a_label_is_opaque_where_the_picture_is_not() -> None:
     assert not alpha[:128].any()
 
 
-@pytest.mark.parametrize("text", ["Künstlich erzeugt", "x" * 60, " "])
+@pytest.mark.parametrize("text", ["Synthetic video", "x" * 60, " "])
 @pytest.mark.parametrize("size", [(128, 128), (16, 300), (12, 8)])
 def test_a_long_label_is_made_smaller(text: str, size: tuple[int, int]) -> None:
     picture = np.full((*size, 3), 200, np.uint8)
