@@ -52,8 +52,8 @@ class WebcamSettings(Section):
     fourcc: str = Field(
         "MJPG",
         pattern=r"^([A-Za-z0-9]{4})?$",
-        description="pixel format to request from the camera, four letters; empty: the driver's "
-        "choice",
+        description="the pixel format to request from the camera, four letters; empty: the "
+        "driver's choice",
     )
 
 
