@@ -261,7 +261,7 @@ def discriminator_step(
     It returns logits for the arguments `real` and `generated`, which is detached from the
     generator. Least squares are those of LSGAN. All recipes report the loss as `critic`.
     """
-    cost = _square_loss if least_squares else _log_loss
+    cost = square_loss if least_squares else _log_loss
     loss = cost(discriminator(*real), 1.0) + cost(discriminator(*generated), 0.0)
     optimizer_step(optimizer, [loss])
     return float(loss.detach())
@@ -273,7 +273,7 @@ def generator_loss(
     """Return the loss of a generator by the discriminator, which learns nothing from it."""
     discriminator.requires_grad_(False)
     try:
-        cost = _square_loss if least_squares else _log_loss
+        cost = square_loss if least_squares else _log_loss
         return cost(discriminator(*generated), 1.0)
     finally:
         discriminator.requires_grad_(True)
@@ -296,7 +296,7 @@ def as_floats(losses: Mapping[str, Tensor]) -> dict[str, float]:
     return {name: float(value.detach()) for name, value in losses.items()}
 
 
-def _square_loss(logits: Tensor, label: float) -> Tensor:
+def square_loss(logits: Tensor, label: float) -> Tensor:
     """Return the mean squared distance of a critic's values to one label (Mao 2017)."""
     return (logits.float() - label).square().mean()
 

@@ -70,6 +70,7 @@ class FaceMaterial:
 
     Attributes:
         people: whom the training faces show; `people` of a batch are indices into it.
+        groups: keys of the groups that there are.
     """
 
     def __init__(
@@ -93,16 +94,24 @@ class FaceMaterial:
                 "No face to train on clearly shows an emotion or rests; add clips, or bend some to "
                 "emotions by --set settings.acted_frames=6."
             )
+        self.groups = list(groups)
         self._groups = list(groups.values())
         self._chances = [
             _chances(np.array([clip.intensity[row] for clip, row in faces]))
             for faces in self._groups
         ]
 
-    def draw(self, rng: Rng, count: int) -> Batch:
-        """Return a batch; strong expressions are drawn more often."""
+    def draw(self, rng: Rng, count: int, groups: Sequence[int] = ()) -> Batch:
+        """Return a batch; strong expressions are drawn more often.
+
+        Args:
+            rng: draws.
+            count: faces.
+            groups: keys of those to draw from; none: all.
+        """
         rows = []
-        for group in rng.choice(len(self._groups), count).tolist():
+        allowed = [self.groups.index(key) for key in groups or self.groups]
+        for group in rng.choice(allowed, count).tolist():
             faces = self._groups[group]
             clip, row = faces[int(rng.choice(len(faces), p=self._chances[group]))]
             person = np.int64(self.people.index(clip.identity))
