@@ -296,7 +296,17 @@ def test_videos_are_compared_in_a_table_and_on_a_sheet(
     made = recipe("vgan")
     weights = tmp_path / "vgan.safetensors"
     made.save(made.networks["generator"], weights, {})
-    words = [str(people() / "val"), "--renderer", "warp", "--count", "1", "--weights", str(weights)]
+    words = [
+        str(people() / "val"),
+        "--size",
+        "32",
+        "--renderer",
+        "warp",
+        "--count",
+        "1",
+        "--weights",
+        str(weights),
+    ]
     assert compare([*words, "--sheet", str(tmp_path / "sheet.png")]) == 0
     printed = capsys.readouterr().out.splitlines()
     assert printed[0].startswith("| videos | count | recognised |")

@@ -52,7 +52,7 @@ class VideoData(PeopleData):
     """
 
     size_px: PositiveInt = 64
-    batch_size: PositiveInt = 16
+    batch_size: PositiveInt = 32
     max_angle: PositiveFloat = 25.0
     acted_frames: NonNegativeInt = 2
 

@@ -4,9 +4,9 @@
 
 G₀ is made of transposed convolutions in time, G₁ of those of a picture, the critic of convolutions
 in both. It is a Wasserstein GAN (eq. 4) whose critic is kept Lipschitz by clipping the singular
-values of its layers to 1 (§4). Codes have 100 numbers, and RMSprop runs at 5e-5. Different: values
-are clipped after every step of the critic, not every fifth; both codes enter one linear layer; a
-head of the critic tells the class (`video_networks`); the widths.
+values of its layers to 1 (§4). Codes have 100 numbers, and RMSprop runs at 5e-5. Different: the
+critic learns once for each step, and its values are clipped each time, not every fifth; both codes
+enter one linear layer; a head of the critic tells the class (`video_networks`); the widths.
 """
 
 from __future__ import annotations

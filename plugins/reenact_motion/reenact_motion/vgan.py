@@ -4,8 +4,8 @@
 
 Foreground f and mask m are drawn by 4×4×4 convolutions in time and space, the background b by
 convolutions of one picture. The loss is the usual one (eq. 1) with .1 ‖m‖₁, so that little moves;
-Adam .5/.999 runs at 2e-4. Different: 16 frames instead of 32, classes (`video_networks`), the
-mean of the mask instead of its sum, and the widths.
+Adam .5/.999 runs at 2e-4, with batches of 64. Different: 16 frames instead of 32, classes
+(`video_networks`), the mean of the mask instead of its sum, and the widths.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from itertools import pairwise
 from typing import Final, cast
 
 import torch.nn.functional as F
-from pydantic import ConfigDict, NonNegativeFloat
+from pydantic import ConfigDict, NonNegativeFloat, PositiveInt
 from pydantic.dataclasses import dataclass as pydantic_dataclass
 from torch import Tensor, nn
 
@@ -42,6 +42,7 @@ class VganTraining(VideoTraining):
         class_weight: of telling the class (ours).
     """
 
+    batch_size: PositiveInt = 64
     mask_weight: NonNegativeFloat = 0.1
     class_weight: NonNegativeFloat = 1.0
 

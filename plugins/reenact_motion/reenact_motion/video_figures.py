@@ -1,11 +1,12 @@
 """Compares generated face videos: MoCoGAN, VGAN, TGAN, MotionGAN's motions on photos, real ones.
 
-    python -m reenact_motion.video_figures CLIPS --folds FOLDS.json --fold 1 \
-        --weights runs/mocogan/best.safetensors --weights runs/vgan/best.safetensors --sheet OUT.png
+    python -m reenact_motion.video_figures CLIPS --folds FOLDS.json --fold 1 --size 32 \
+        --renderer texture_gan --weights runs/mocogan_small/best.safetensors --sheet OUT.png
 
 Real videos are the rises in clips of the fold's people. MotionGAN moves the first frames of their
-clips, one a person, drawn by the renderers of `--renderer`. All are aligned faces of 64 px and 16
-frames, so that the same measures (`video_measures`) see the same size.
+clips, one a person, drawn by the renderers of `--renderer`. Both are cut to aligned faces of the
+side that the networks draw at and to 16 frames, so that the measures (`video_measures`) see the
+same.
 """
 
 from __future__ import annotations
@@ -49,7 +50,6 @@ from reenact_motion.face_videos import (
 from reenact_motion.source import MotionGAN
 from reenact_motion.video_measures import Drawn, draw_videos, figures_of
 
-SIZE_PX: Final = 64
 _DRAWN_PX: Final = 256
 """Side at which the renderers draw."""
 
@@ -59,9 +59,9 @@ _SHOWN: Final = range(0, FRAMES, 3)
 """Frames on the sheet."""
 
 
-def real_videos(clips: Sequence[ClipFile]) -> list[Drawn]:
-    """Return the rises in clips."""
-    videos = load_videos(clips, VideoData("", size_px=SIZE_PX, acted_frames=0))
+def real_videos(clips: Sequence[ClipFile], size_px: int) -> list[Drawn]:
+    """Return the rises in clips, as aligned faces of that side."""
+    videos = load_videos(clips, VideoData("", size_px=size_px, acted_frames=0))
     return [Drawn(one.emotion, whole_rise(one)) for one in videos]
 
 
@@ -76,20 +76,22 @@ def network_videos(weights: Path, count: int) -> list[Drawn]:
     return draw_videos(network, count)
 
 
-def motion_videos(clips: Sequence[ClipFile], renderer: str, reader: FaceReader) -> Iterator[Drawn]:
+def motion_videos(
+    clips: Sequence[ClipFile], renderer: str, size_px: int, reader: FaceReader
+) -> Iterator[Drawn]:
     """Yield the first frame of each person's first clip, moved to each emotion by MotionGAN."""
     source = MotionGAN(MotionGANSettings())
     drawing = registry.load("renderers", renderer).make(RendererSettings(name=renderer))
     for seed, (_, of_person) in enumerate(groupby(clips, lambda clip: clip.identity)):
         target = read_portrait(next(of_person).path, _DRAWN_PX, reader).target
         drawing.prepare(replace(target, renderer=renderer))
-        affine = to_frame(target.landmarks[0], SIZE_PX)
+        affine = to_frame(target.landmarks[0], size_px)
         for number, emotion in enumerate(EMOTIONS[1:], start=1):
             drawing.reset()
             motion = source.motion(emotion, seed)
             places = np.linspace(0, len(motion) - 1, FRAMES).round().astype(int)
             frames = [drawing.render(_moved(target, emotion, one)) for one in motion[places]]
-            yield Drawn(number, np.stack([crop_image(one, affine, SIZE_PX) for one in frames]))
+            yield Drawn(number, np.stack([crop_image(one, affine, size_px) for one in frames]))
 
 
 def table(rows: dict[str, Figures], counts: dict[str, int]) -> str:
@@ -110,6 +112,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--fold", type=int, default=0, help="whose clips are used")
     parser.add_argument("--weights", type=Path, action="append", default=[], help="of a network")
     parser.add_argument("--renderer", action="append", default=[], help="draws MotionGAN's motions")
+    parser.add_argument("--size", type=int, default=64, help="side of the networks' frames, px")
     parser.add_argument("--count", type=int, default=14, help="videos of each class by a network")
     parser.add_argument("--sheet", type=Path, help="writes videos as rows of pictures, a .png")
     options = parser.parse_args(arguments)
@@ -119,9 +122,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
             people = read_fold(options.folds, options.fold)
             clips = [clip for clip in clips if clip.identity in people]
         with FaceReader() as reader:
-            videos = {"real": real_videos(clips)}
+            videos = {"real": real_videos(clips, options.size)}
             for name in options.renderer:
-                videos[f"motion_gan, {name}"] = list(motion_videos(clips, name, reader))
+                videos[f"motion_gan, {name}"] = list(
+                    motion_videos(clips, name, options.size, reader)
+                )
             for path in options.weights:
                 videos[read_header(path)["architecture"]] = network_videos(path, options.count)
             rows = {name: figures_of(found, reader) for name, found in videos.items() if found}
