@@ -57,7 +57,7 @@ def each_class() -> list[FaceVideo]:
 def recipe(name: str) -> VideoRecipe:
     """Return a recipe that learns from grey videos."""
     settings = {
-        "mocogan": mocogan.MocoganTraining,
+        "mocogan": VideoTraining,
         "vgan": vgan.VganTraining,
         "tgan": tgan.TganTraining,
     }[name]

@@ -17,8 +17,6 @@ from typing import ClassVar, Final
 
 import torch
 import torch.nn.functional as F
-from pydantic import ConfigDict, NonNegativeFloat
-from pydantic.dataclasses import dataclass as pydantic_dataclass
 from torch import Tensor, nn
 
 from reenact.models.weights import builder
@@ -39,17 +37,6 @@ NAME: Final = "mocogan"
 CONTENT: Final = 50
 MOTION: Final = 10
 """Numbers of the codes."""
-
-
-@pydantic_dataclass(frozen=True, config=ConfigDict(extra="forbid"))
-class MocoganTraining(VideoTraining):
-    """The `[settings]`.
-
-    Attributes:
-        class_weight: λ of telling the class.
-    """
-
-    class_weight: NonNegativeFloat = 1.0
 
 
 class MocoganGenerator(nn.Module):
@@ -85,7 +72,7 @@ class MocoganRecipe(VideoRecipe):
         told = critic_log_loss(frames(_one_frame(real)), frames(_one_frame(drawn)))
         return {
             "critic": critic_log_loss(scores, false) + told,
-            "read": self._class_weight() * F.cross_entropy(read, emotion),
+            "read": self.config.class_weight * F.cross_entropy(read, emotion),
         }
 
     def generator_losses(self, drawn: Tensor, emotion: Tensor) -> dict[str, Tensor]:
@@ -94,12 +81,8 @@ class MocoganRecipe(VideoRecipe):
         frame = self.networks["frame_critic"](_one_frame(drawn))
         return {
             "adversarial": F.softplus(-scores).mean() + F.softplus(-frame).mean(),
-            "classes": self._class_weight() * F.cross_entropy(read, emotion),
+            "classes": self.config.class_weight * F.cross_entropy(read, emotion),
         }
-
-    def _class_weight(self) -> float:
-        assert isinstance(self.config, MocoganTraining)
-        return self.config.class_weight
 
 
 def _one_frame(videos: Tensor) -> Tensor:
@@ -109,4 +92,4 @@ def _one_frame(videos: Tensor) -> Tensor:
 
 
 build = builder(VideoConfig, MocoganGenerator)
-build_recipe = recipe_builder(NAME, MocoganTraining, MocoganRecipe, MocoganGenerator)
+build_recipe = recipe_builder(NAME, VideoTraining, MocoganRecipe, MocoganGenerator)

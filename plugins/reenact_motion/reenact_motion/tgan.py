@@ -35,14 +35,9 @@ CODES: Final = 100
 
 @pydantic_dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class TganTraining(VideoTraining):
-    """The `[settings]`.
-
-    Attributes:
-        class_weight: of telling the class (ours).
-    """
+    """The `[settings]`; the rate is the paper's."""
 
     rate: NonNegativeFloat = 5e-5
-    class_weight: NonNegativeFloat = 1.0
 
 
 class TganGenerator(nn.Module):
@@ -82,7 +77,7 @@ class TganRecipe(VideoRecipe):
         false, _ = self.networks["critic"](drawn)
         return {
             "critic": false.mean() - scores.mean(),
-            "read": self._class_weight() * F.cross_entropy(read, emotion),
+            "read": self.config.class_weight * F.cross_entropy(read, emotion),
         }
 
     def after_critic(self) -> None:
@@ -94,12 +89,8 @@ class TganRecipe(VideoRecipe):
         scores, read = self.networks["critic"](drawn)
         return {
             "adversarial": -scores.mean(),
-            "classes": self._class_weight() * F.cross_entropy(read, emotion),
+            "classes": self.config.class_weight * F.cross_entropy(read, emotion),
         }
-
-    def _class_weight(self) -> float:
-        assert isinstance(self.config, TganTraining)
-        return self.config.class_weight
 
 
 @torch.no_grad()

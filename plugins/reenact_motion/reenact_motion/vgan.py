@@ -39,12 +39,10 @@ class VganTraining(VideoTraining):
 
     Attributes:
         mask_weight: λ of the mask.
-        class_weight: of telling the class (ours).
     """
 
     batch_size: PositiveInt = 64
     mask_weight: NonNegativeFloat = 0.1
-    class_weight: NonNegativeFloat = 1.0
 
 
 class VganGenerator(nn.Module):
@@ -83,7 +81,7 @@ class VganRecipe(VideoRecipe):
         false, _ = self.networks["critic"](drawn)
         return {
             "critic": critic_log_loss(scores, false),
-            "read": self._config().class_weight * F.cross_entropy(read, emotion),
+            "read": self.config.class_weight * F.cross_entropy(read, emotion),
         }
 
     def draw(self, noise: Tensor, emotion: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
@@ -98,7 +96,7 @@ class VganRecipe(VideoRecipe):
         scores, read = self.networks["critic"](drawn)
         return {
             "adversarial": F.softplus(-scores).mean(),
-            "classes": self._config().class_weight * F.cross_entropy(read, emotion),
+            "classes": self.config.class_weight * F.cross_entropy(read, emotion),
         }
 
     def _config(self) -> VganTraining:

@@ -46,11 +46,13 @@ class VideoTraining(VideoData):
         critic_steps: of the critics for one of the generator; each sees videos of its own.
         width: channels of the networks' largest features, see `VideoConfig`.
         rate: of the optimizers, constant.
+        class_weight: of telling the class; ours but for MoCoGAN.
     """
 
     critic_steps: PositiveInt = 1
     width: PositiveInt = 64
     rate: NonNegativeFloat = 2e-4
+    class_weight: NonNegativeFloat = 1.0
 
 
 class VideoRecipe(Recipe):
