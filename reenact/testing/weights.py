@@ -41,14 +41,14 @@ def train_two_steps(recipe: str, folder: Path, settings: str = SETTINGS) -> Path
     """Train by a training file, as a user would.
 
     Args:
-        recipe: name of the renderer.
-        folder: receives the file, NAME.toml, and the run.
+        recipe: name of the renderer, or "module:function".
+        folder: receives the file, NAME.toml or MODULE.toml, and the run.
         settings: TOML of the recipe's settings, without `train` and `val`.
 
     Returns:
         The weights, after a check that they are the validated ones.
     """
-    config = folder / f"{recipe}.toml"
+    config = folder / f"{recipe.partition(':')[0]}.toml"
     config.write_text(
         f'recipe = "{recipe}"\nfolder = "{(folder / "run").as_posix()}"\nsteps = 2\n'
         'device = "cpu"\nworkers = 0\nprecision = "float32"\n[settings]\n'

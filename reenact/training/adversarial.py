@@ -263,7 +263,7 @@ def discriminator_step(
     detached from the generator. `least_squares` selects LSGAN's loss. All recipes report the loss
     as `critic`.
     """
-    cost = _square_loss if least_squares else _log_loss
+    cost = square_loss if least_squares else _log_loss
     loss = cost(discriminator(*real), 1.0) + cost(discriminator(*generated), 0.0)
     optimizer_step(optimizer, [loss])
     return float(loss.detach())
@@ -275,7 +275,7 @@ def generator_loss(
     """Return the adversarial loss of a generator; the discriminator gets no gradients."""
     discriminator.requires_grad_(False)
     try:
-        cost = _square_loss if least_squares else _log_loss
+        cost = square_loss if least_squares else _log_loss
         return cost(discriminator(*generated), 1.0)
     finally:
         discriminator.requires_grad_(True)
@@ -298,7 +298,7 @@ def as_floats(losses: Mapping[str, Tensor]) -> dict[str, float]:
     return {name: float(value.detach()) for name, value in losses.items()}
 
 
-def _square_loss(logits: Tensor, label: float) -> Tensor:
+def square_loss(logits: Tensor, label: float) -> Tensor:
     """Return the mean squared distance of a discriminator's output to a label (Mao 2017)."""
     return (logits.float() - label).square().mean()
 

@@ -22,7 +22,8 @@ class TrainingFile(Section):
     """A training file; `settings` belongs to the recipe."""
 
     recipe: str = Field(
-        description="name of a renderer or motion that can be trained, or landmark_fusion"
+        description="name of a renderer or motion that can be trained, or landmark_fusion; or the "
+        "module:function that makes a recipe, of what is no part"
     )
     folder: str = Field(description="receives state, best weights and history")
     steps: int = Field(gt=0, description="last step")
@@ -94,10 +95,11 @@ def read_training_file(path: Path, assignments: Iterable[str] = ()) -> TrainingF
 def build_recipe(name: str, settings: Mapping[str, Any]) -> Recipe:
     """Make a recipe by the name of the renderer, motion or network that it trains.
 
+    A name with a colon is the "module:function" of a recipe that belongs to no registered part.
     Raises ReenactError if the name is unknown, has nothing to train, or a setting or the data is
     wrong.
     """
-    place = BUILT_IN.get(name)
+    place = name if ":" in name else BUILT_IN.get(name)
     if place is None:
         if name in registry.available("motions"):
             place = registry.load("motions", name).recipe

@@ -29,6 +29,7 @@ LOGARITHMIC = {
     "attention_cgan": {**FACES, "blocks": 1, "reduction": 4},
     "exprgan": {**FACES, "depth": 3},
 }
+SQUARED = {"cyclegan": {**FACES, "blocks": 1, "acted_frames": 2}}
 PICTURES = {
     "fan2023": SMALL,
     "pix2pix": SMALL,
@@ -49,7 +50,8 @@ def recipe_of(name: str, settings: Mapping[str, Any]) -> Any:
 
 
 @pytest.mark.parametrize(
-    ("name", "settings"), [*WASSERSTEIN.items(), *LOGARITHMIC.items(), *PICTURES.items()]
+    ("name", "settings"),
+    [*WASSERSTEIN.items(), *LOGARITHMIC.items(), *SQUARED.items(), *PICTURES.items()],
 )
 def test_a_step_tells_the_critics_losses_by_the_same_names(
     name: str, settings: Mapping[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -59,7 +61,7 @@ def test_a_step_tells_the_critics_losses_by_the_same_names(
     batch = recipe.batches(0, 1)[0]
     losses = recipe.step({key: torch.from_numpy(value) for key, value in batch.items()}, 0.5)
     wanted = {"critic"} | OTHERS.get(name, set())
-    wanted |= set() if name in PICTURES else {"read"}
+    wanted |= set() if name in PICTURES or name in SQUARED else {"read"}
     wanted |= {"penalty"} if name in WASSERSTEIN else set()
     assert losses.keys() & NAMES == wanted
     assert "adversarial" in losses

@@ -1,12 +1,18 @@
-"""StarGAN, AttGAN and ExprGAN: what tells each from the others, and training that resumes."""
+"""StarGAN, AttGAN, ExprGAN, CycleGAN: what tells each from the others; training that resumes."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from reenact_expression_baselines.attgan import AttganGenerator, AttganRecipe, AttganTraining
+from reenact_expression_baselines.cyclegan import (
+    CycleganGenerator,
+    CycleganRecipe,
+    CycleganTraining,
+)
 from reenact_expression_baselines.exprgan import (
     EMOTION_LENGTH,
     ExprganGenerator,
@@ -16,10 +22,13 @@ from reenact_expression_baselines.exprgan import (
 )
 from reenact_expression_baselines.layers import BaselineConfig
 from reenact_expression_baselines.stargan import StarganRecipe, StarganTraining
-from torch import nn
+from torch import Tensor, nn
 
+from reenact.errors import ReenactError
 from reenact.models.masked_generator import ConditionCritic
-from reenact.training.faces.material import FaceMaterial, shown
+from reenact.testing.weights import people
+from reenact.training.faces.clips import FaceData, load_labelled
+from reenact.training.faces.material import FaceMaterial, by_emotion, load_faces, shown
 from support.emotion_renderers import (
     check_it_resumes_and_shows_emotions,
     check_shipped_weights,
@@ -154,3 +163,95 @@ def test_exprgan_codes_the_intensity() -> None:
     identity = network.encode(faces)
     assert identity.abs().max() <= 1
     assert torch.allclose(network(faces, 0.25 * torch.eye(8)[[2]]), network.decode(identity, code))
+
+
+@pytest.fixture(scope="module")
+def acting_faces() -> FaceMaterial:
+    """Faces of every emotion, grouped by it."""
+    folders = (str(people() / "train"), str(people() / "val"))
+    return load_faces(FaceData(*folders, size_px=32, frames=6, acted_frames=2), by_emotion)
+
+
+class Shift(nn.Module):
+    """Moves all colours; of a critic it is what the mean of a picture makes of it."""
+
+    def __init__(self, by: float) -> None:
+        super().__init__()
+        self.by = nn.Parameter(torch.tensor(by))
+
+    def forward(self, *pictures: Tensor) -> Tensor:
+        return pictures[-1] + self.by
+
+
+def test_cyclegan_trains_resumes_and_shows_emotions(tmp_path: Path) -> None:
+    small = "size_px = 32\nwidth = 4\nframes = 6\nblocks = 1\nacted_frames = 2\n"
+    check_it_resumes_and_shows_emotions("cyclegan", "batch_size = 2\n" + small, tmp_path)
+
+
+def test_cyclegans_losses_by_hand(acting_faces: FaceMaterial) -> None:
+    """Generators add .5 and .25 to colours, critics look at the colours themselves."""
+    config = CycleganTraining(train="", size_px=32, batch_size=2, width=4, blocks=1)
+    recipe = CycleganRecipe(config, acting_faces)
+    happy = torch.eye(8)[[5, 5]]
+    generator = recipe.networks["generator"]
+    assert isinstance(generator, CycleganGenerator)
+    generator.translators[4] = Shift(0.5)
+    for name, by in (("calming", 0.25), ("critic", 0.0), ("calm_critic", 0.0)):
+        bank = recipe.networks[name]
+        assert isinstance(bank, nn.ModuleList)
+        bank[4] = Shift(by)
+    faces, calm = torch.full((2, 3, 32, 32), 0.25), torch.zeros(2, 3, 32, 32)
+    batch = {"faces": faces, "calm_faces": calm, "emotions": happy}
+    assert torch.equal(recipe.wanted(batch), happy)
+    # Acted .5, calmed .5; acted and calmed again .75, calmed and acted again 1.
+    judged = recipe.critic_losses(batch, happy)
+    told = (0.25 - 1) ** 2 + 0.5**2 + (0 - 1) ** 2 + 0.5**2
+    assert float(judged["critic"].detach()) == pytest.approx(told / 2)
+    losses = recipe.generator_losses(batch, happy)
+    expected = {"adversarial": 0.25 + 0.25, "cycle": 10 * (0.75 + 0.75), "same": 5 * (0.5 + 0.25)}
+    assert losses.keys() == expected.keys()
+    for name, value in expected.items():
+        assert float(losses[name].detach()) == pytest.approx(value), name
+
+
+def test_a_step_of_cyclegan_is_of_one_emotion_and_changes_its_networks_alone(
+    acting_faces: FaceMaterial,
+) -> None:
+    torch.manual_seed(0)
+    config = CycleganTraining(train="", size_px=32, batch_size=3, width=4, blocks=1, rate=1e-2)
+    recipe = CycleganRecipe(config, acting_faces)
+    found = recipe.batches(3, 1)[0]
+    batch = {name: torch.from_numpy(values) for name, values in found.items()}
+    (number,) = set(batch["emotions"].argmax(1).tolist())
+    assert number > 0
+    assert batch["calm_faces"].shape == batch["faces"].shape
+    kept = {
+        key: value.clone()
+        for name, network in recipe.networks.items()
+        for key, value in network.state_dict(prefix=f"{name}.").items()
+    }
+    recipe.step(batch, 0.0)
+    changed = {
+        key.replace("translators.", "").split(".")[1]
+        for name, network in recipe.networks.items()
+        for key, value in network.state_dict(prefix=f"{name}.").items()
+        if not torch.equal(value, kept[key])
+    }
+    assert changed == {str(number - 1)}
+
+
+def test_cyclegans_pictures_of_two_emotions_are_mixed_and_neutral_keeps_the_face() -> None:
+    network = CycleganGenerator(BaselineConfig(32, 4, 1)).eval()
+    faces = torch.rand(1, 3, 32, 32)
+    happy, sad = (network(faces, torch.eye(8)[[index]]) for index in (5, 6))
+    mixed = network(faces, 0.5 * torch.eye(8)[[5]] + 0.5 * torch.eye(8)[[6]])
+    assert not torch.equal(happy, sad)
+    assert torch.allclose(mixed, (happy + sad) / 2, atol=1e-6)
+    assert torch.equal(network(faces, torch.eye(8)[[0]]), faces)
+
+
+def test_cyclegan_needs_faces_at_rest_and_faces_that_act() -> None:
+    clips = load_labelled(people() / "train", FaceData("", size_px=32, frames=6))
+    calm = FaceMaterial(clips, [], "", lambda clip: np.zeros(len(clip.pictures), np.intp))
+    with pytest.raises(ReenactError, match="faces at rest"):
+        CycleganRecipe(CycleganTraining(train="", size_px=32, width=4, blocks=1), calm)

@@ -1,4 +1,4 @@
-"""StarGAN, AttGAN and ExprGAN, the baselines of Xia 2021 and Wang 2025, as renderers.
+"""StarGAN, AttGAN, ExprGAN and CycleGAN, the baselines of other papers, as renderers.
 
 They draw an emotion on the target's picture; the head stays still. This module holds the specs and
 does not load torch.
@@ -35,7 +35,11 @@ def weights(name: str) -> str:
 
 
 def _baseline(
-    name: str, summary: str, renderer: type[EmotionRenderer] = EmotionRenderer
+    name: str,
+    summary: str,
+    renderer: type[EmotionRenderer] = EmotionRenderer,
+    *,
+    shipped: bool = True,
 ) -> RendererSpec:
     module = f"reenact_expression_baselines.{name}"
     return spec(
@@ -46,7 +50,7 @@ def _baseline(
         build=f"{module}:build",
         renderer=renderer,
         export=f"{module}:export",
-        shipped=weights(name),
+        shipped=weights(name) if shipped else "",
     )
 
 
@@ -56,4 +60,7 @@ EXPRGAN: Final = _baseline(
     "exprgan",
     "ExprGAN of Ding 2018, driven by emotions and their intensity, as a baseline",
     ExprganRenderer,
+)
+CYCLEGAN: Final = _baseline(
+    "cyclegan", "CycleGAN of Zhu 2017, a network for each emotion, as a baseline", shipped=False
 )

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from reenact.expression.emotions import EMOTIONS
 from reenact.models.export import conditional_exporter
 from reenact.models.masked_generator import ConditionCritic, coloured, with_planes
+from reenact.models.upsampling import doubling, drawing
 from reenact.models.weights import builder
 from reenact.training.faces.material import FaceMaterial, by_emotion
 from reenact.training.faces.recipe import (
@@ -30,12 +31,7 @@ from reenact.training.faces.recipe import (
     sizes_of,
 )
 from reenact_expression_baselines import weights
-from reenact_expression_baselines.layers import (
-    BaselineConfig,
-    doubling,
-    drawing,
-    halving,
-)
+from reenact_expression_baselines.layers import BaselineConfig, halving
 
 
 @pydantic_dataclass(frozen=True, config=ConfigDict(extra="forbid"))

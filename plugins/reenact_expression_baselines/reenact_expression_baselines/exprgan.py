@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from reenact.expression.emotions import EMOTIONS
 from reenact.models.export import conditional_exporter
 from reenact.models.masked_generator import ConditionCritic, coloured, total_variation
+from reenact.models.upsampling import doubling, drawing
 from reenact.models.weights import builder
 from reenact.training.faces.material import FaceMaterial, by_emotion
 from reenact.training.faces.recipe import (
@@ -32,12 +33,7 @@ from reenact.training.faces.recipe import (
     sizes_of,
 )
 from reenact_expression_baselines import weights
-from reenact_expression_baselines.layers import (
-    BaselineConfig,
-    doubling,
-    drawing,
-    halving,
-)
+from reenact_expression_baselines.layers import BaselineConfig, halving
 
 EMOTION_LENGTH: Final = 5
 """Numbers of each emotion in the expression code."""

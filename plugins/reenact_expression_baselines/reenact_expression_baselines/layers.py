@@ -1,4 +1,4 @@
-"""Shared parts of the three baselines: sizes, and layers that halve or double pictures."""
+"""Shared parts of the baselines: sizes, and layers that halve pictures."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class BaselineConfig(NetworkConfig):
     Attributes:
         size_px: S, side of the faces, a power of two from 32.
         width: channels of the first layers.
-        depth: residual blocks of StarGAN; layers of AttGAN's and ExprGAN's encoders.
+        depth: residual blocks of StarGAN and CycleGAN; layers of AttGAN's and ExprGAN's encoders.
         windowed, residual: see `masked_generator.MaskedConfig`; only StarGAN's planes are windowed.
     """
 
@@ -45,14 +45,3 @@ def halving(widths: Sequence[int]) -> list[nn.Module]:
         convolution = nn.Conv2d(inputs, outputs, 4, 2, 1, bias=False)
         layers.append(nn.Sequential(convolution, nn.BatchNorm2d(outputs), nn.LeakyReLU(0.2)))
     return layers
-
-
-def doubling(inputs: int, outputs: int) -> nn.Sequential:
-    """Return a 4×4 transposed convolution that doubles a picture, with batch normalisation."""
-    convolution = nn.ConvTranspose2d(inputs, outputs, 4, 2, 1, bias=False)
-    return nn.Sequential(convolution, nn.BatchNorm2d(outputs), nn.ReLU())
-
-
-def drawing(inputs: int) -> nn.Sequential:
-    """Return the last layer, which doubles the picture and gives colours in -1..1."""
-    return nn.Sequential(nn.ConvTranspose2d(inputs, 3, 4, 2, 1), nn.Tanh())

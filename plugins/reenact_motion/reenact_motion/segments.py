@@ -83,7 +83,7 @@ def find_segments(motions: Sequence[Motion]) -> list[Segment]:
         units = np.stack([action_units(shape, motion.rest) for shape in motion.shapes])
         weights = emotion_weights(units)
         for emotion in range(1, len(EMOTIONS)):
-            for start, peak in _rises(weights[:, 0], weights[:, emotion]):
+            for start, peak in rises(weights[:, 0], weights[:, emotion]):
                 rise = units[start : peak + 1]
                 found += [
                     Segment(motion.identity, emotion, _sampled(one), (peak - start) / FPS)
@@ -109,7 +109,7 @@ def deviations_of(curve: Curve, emotion: int, frames: int) -> Array:
     return np.asarray(np.tensordot(acted, action_unit_basis(), 1), np.float32)
 
 
-def _rises(calm: NDArray[np.float32], weight: NDArray[np.float32]) -> list[tuple[int, int]]:
+def rises(calm: NDArray[np.float32], weight: NDArray[np.float32]) -> list[tuple[int, int]]:
     """Return (start, peak) frames of each rise of an emotion's weight from a calm face."""
     rises = []
     start, frame = -1, 0

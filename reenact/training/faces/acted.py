@@ -82,6 +82,17 @@ def act(
         size_px: S, side of the aligned faces.
         rng: draws the intensity of each emotion.
     """
+    levels = np.array([0.0, *rng.choice(LEVELS, len(EMOTIONS) - 1)], np.float32)
+    return act_at(images, found, row, size_px, levels)
+
+
+def act_at(
+    images: NDArray[np.uint8], found: ClipExpressions, row: int, size_px: int, levels: Array
+) -> ActedFaces:
+    """Bend one frame of a clip to the seven emotions, as strongly as `levels`, (8,), says.
+
+    The first level is neutral's, 0; the other arguments are those of `act`.
+    """
     side = min(2 * size_px, images.shape[1])
     smaller = square_to_crop((0, 0, images.shape[1]), side)
 
@@ -89,7 +100,6 @@ def act(
         picture = resized_square(images[found.frames[number]], side)
         return picture, transform_points(found.points[number], smaller)
 
-    levels = np.array([0.0, *rng.choice(LEVELS, len(EMOTIONS) - 1)], np.float32)
     picture, points = frame(row)
     pose = estimate_pose(points, found.rest)
     affine = to_frame(points, size_px)

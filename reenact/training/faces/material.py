@@ -71,6 +71,7 @@ class FaceMaterial:
 
     Attributes:
         people: identities of the training faces; `people` of a batch are indices into it.
+        groups: names of the groups that exist.
     """
 
     def __init__(
@@ -94,16 +95,24 @@ class FaceMaterial:
                 "No training face clearly shows an emotion or rest; add clips, or warp some faces "
                 "to emotions with --set settings.acted_frames=6."
             )
+        self.groups = list(groups)
         self._groups = list(groups.values())
         self._chances = [
             _chances(np.array([clip.intensity[row] for clip, row in faces]))
             for faces in self._groups
         ]
 
-    def draw(self, rng: Rng, count: int) -> Batch:
-        """Return a batch; strong expressions are drawn more often."""
+    def draw(self, rng: Rng, count: int, groups: Sequence[int] = ()) -> Batch:
+        """Return a batch; strong expressions are drawn more often.
+
+        Args:
+            rng: draws.
+            count: faces.
+            groups: keys of those to draw from; none: all.
+        """
         rows = []
-        for group in rng.choice(len(self._groups), count).tolist():
+        allowed = [self.groups.index(key) for key in groups or self.groups]
+        for group in rng.choice(allowed, count).tolist():
             faces = self._groups[group]
             clip, row = faces[int(rng.choice(len(faces), p=self._chances[group]))]
             person = np.int64(self.people.index(clip.identity))
