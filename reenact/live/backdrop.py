@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 
 from reenact.config import OutputSettings
-from reenact.rendering.matting import Alpha, Matte
+from reenact.rendering.matting import Alpha, Matte, without_spill
 from reenact.types import Array, Drive, Image, Target
 
 _BLUR_SHARE: Final = 1 / 28
@@ -45,6 +45,7 @@ class Backdrop:
         """
         matte = self._matte
         alpha = matte.rest if drive is None else matte.alpha(drive.landmarks, drive.body)
+        picture = without_spill(picture, alpha)
         if output.background == "transparent":
             return picture, alpha
         blur = output.background == "blur"

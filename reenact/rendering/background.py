@@ -97,8 +97,8 @@ def closed_above(
     The head goes on in its mirror image, which narrows as its outline does at the edge.
 
     Args:
-        picture: uint8 (S, S, 3) RGB.
-        person: uint8 (S, S), by people; 255 is all.
+        picture: uint8 (H, W, 3) RGB.
+        person: uint8 (H, W), by people; 255 is all.
         first_row: the first row that is known; those above are drawn.
         column: of the middle of the face.
     """
@@ -117,7 +117,7 @@ def closed_above(
     above = np.arange(first_row, 0, -1, dtype=np.float32)[:, None] - np.float32(0.5)
     own = np.sqrt(np.maximum(square - growth * above, 1))
     mirrored = np.sqrt(np.maximum(square + growth * above, 1))
-    aside = np.arange(len(picture), dtype=np.float32) - np.float32(middle)
+    aside = np.arange(picture.shape[1], dtype=np.float32) - np.float32(middle)
     inside = (np.abs(aside) <= own) & (square > growth * above)
     # Beside the head, the wall that is next to it at the edge goes on.
     reach = half + _HIDDEN_DILATION * len(picture)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -12,10 +14,11 @@ from reenact.live.drives import still_expression
 from reenact.live.pipeline import Reenactor
 from reenact.rendering.baselines import CopyRenderer
 from reenact.rendering.compositing import Paster
-from reenact.rendering.matting import Alpha, Matte
+from reenact.rendering.matting import Alpha, Matte, without_spill
 from reenact.rendering.warp_unet import WarpUNetRenderer
 from reenact.stats import StepTimer
 from reenact.targets.library import open_target
+from reenact.targets.surroundings import with_surroundings
 from reenact.types import Array, Body, Drive, Frame, Landmarks, Target
 from support.fakes import FakeRenderer, FakeTracker
 from support.portraits import box_target
@@ -148,3 +151,38 @@ def test_frames_carry_no_alpha_otherwise(target: Target) -> None:
         assert pipeline.idle(0.0, 0).alpha is None
     finally:
         pipeline.close()
+
+
+def test_the_edge_has_no_colour_of_the_old_background() -> None:
+    """A dark disc before a white wall; the edge is as dark as the disc, the rest as it was."""
+    y, x = np.mgrid[:200, :300]
+    share = np.clip((60 - np.hypot(x - 150, y - 100)) / 8, 0, 1)
+    picture = (255 - 200 * share)[..., None].repeat(3, axis=2).astype(np.uint8)
+    alpha = (255 * share).astype(np.uint8)
+    clean = without_spill(picture, alpha)
+    faint = (alpha > 0) & (alpha < 60)
+    assert picture[faint].mean() > 220
+    assert clean[faint].mean() < 100
+    whole = (alpha == 0) | (alpha == 255)
+    np.testing.assert_array_equal(clean[whole], picture[whole])
+
+
+def test_an_edge_with_nothing_opaque_beside_it_keeps_its_colours() -> None:
+    picture = np.full((100, 100, 3), 90, np.uint8)
+    alpha = np.zeros((100, 100), np.uint8)
+    alpha[40:50, 40:50] = 120
+    assert np.abs(without_spill(picture, alpha).astype(int) - 90).max() <= 1
+
+
+def test_a_cut_out_head_that_comes_down_ends_below_the_edge() -> None:
+    """The picture ends in the hair; what is above it narrows, and no wall comes along."""
+    whole = with_surroundings(open_target("astronaut", 256))
+    first = round(float(whole.crop_to_plate[1, 2] + 0.24 * 320 * whole.crop_to_plate[1, 1]))
+    affine = whole.crop_to_plate - np.array([[0, 0, 0], [0, 0, first]], np.float32)
+    cut = replace(whole, plate=whole.plate[first:], crop_to_plate=affine)
+    paster = Paster(cut)
+    matte = Matte(cut, paster.plate, paster.square)
+    down = round(0.3 * paster.square[2])
+    widths = [int((one[1] > 127).sum()) for one in (matte.rest, matte.alpha(moved(cut, (0, down))))]
+    assert widths[0] > 40
+    assert widths[1] < 0.7 * widths[0], widths

@@ -248,7 +248,7 @@ def test_a_new_training_removes_the_earlier_one(
 def test_what_cannot_be_trained_is_reported(tuning: Tuning) -> None:
     short = Footage(tuning.footage.images[:9], tuning.footage.landmarks[:9])
     for clips in ([], [short]):
-        with pytest.raises(TargetError, match="video of half a minute"):
+        with pytest.raises(TargetError, match="half a minute of video"):
             train_on_target(clips, tuning.start, tuning.options)
     with pytest.raises(ReenactError, match="no training to resume"):
         tuning.run(resume=True)
