@@ -153,7 +153,7 @@ class Gallery:
         if "footage" not in self.store.irreplaceable_parts(name):
             raise TargetError(f"{name} has no video to train on; make it again from a video.")
         if self._jobs.running("train") is not None:
-            raise TargetError("Another target is being trained; wait until that has ended.")
+            raise TargetError("A target is already being trained; wait until that has ended.")
         return self._jobs.start("train", name, lambda job: self._train(job, minutes))
 
     def training_preview(self, name: str) -> Path | None:
