@@ -42,6 +42,7 @@ from reenact.rendering.loose_skin import LooseSkin
 from reenact.rendering.mesh_warp import grid_to_crop, interpolate, rasterise
 from reenact.rendering.openings import (
     LIDS,
+    comes_down,
     eye_sources,
     meeting_lids,
     mouth_sources,
@@ -205,8 +206,9 @@ def _fill_openings(
     maps[inside.rows, inside.columns, MapChannel.UNSEEN_MOUTH] = inside.coverage * missing
     maps[inside.rows, inside.columns, MapChannel.SHUT] = inside.coverage * shut
     for eye, ((crease, edge), coverage) in enumerate(zip(LIDS, (right, left), strict=True)):
-        lid = _Cells(region_mask(points, (*crease, *edge[-2:0:-1]), side), size_px)
-        lid.blend_flow(unstretched_lashes(lid.sources(maps), *faces, eye, poses), 1.0, maps)
+        if comes_down(*faces, eye, poses):
+            lid = _Cells(region_mask(points, (*crease, *edge[-2:0:-1]), side), size_px)
+            lid.blend_flow(unstretched_lashes(lid.sources(maps), *faces, eye, poses), 1.0, maps)
         inside = _Cells(coverage, size_px)
         sources, trust = eye_sources(inside.places, *faces, eye, poses)
         inside.blend_flow(sources, trust, maps)

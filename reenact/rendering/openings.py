@@ -47,6 +47,9 @@ _LASHES: Final = 0.16
 _MAX_LASHES: Final = 0.7
 """Height of the lashes on an upper lid, as a share of half the eye's width, and of the lid's."""
 
+_STRETCHED: Final = 1.05
+"""A lid that is stretched by less is left as it is: that is a sixth of a px of 256."""
+
 _MEETING_CELLS: Final = 2.5
 """Where lids meet, the flow is changed up to so many cells from the line between them."""
 
@@ -166,6 +169,15 @@ def meeting_lids(
     top = shown.upper(along)
     swept = np.clip((beyond / cell_px + 1) / 2, 0, 1) * (shown.lower(along) - top)
     return shown.places(along, top + beyond / grown + swept), np.clip(share, 0, 1)
+
+
+def comes_down(reference: Array, drive: Array, eye: int, poses: tuple[Pose, Pose]) -> bool:
+    """Return whether an upper lid is stretched so much that it shows; the rest is as above."""
+    middle = [edge[len(edge) // 2] for edge in LIDS[eye]]
+    before, after = (
+        float(np.hypot(*np.diff(one[middle, :2], axis=0)[0])) for one in (reference, drive)
+    )
+    return after * poses[0].scale > _STRETCHED * before * poses[1].scale
 
 
 def unstretched_lashes(

@@ -148,3 +148,11 @@ def test_a_lid_that_has_not_moved_is_not_changed(eye: int) -> None:
     places = on_lid(points, eye, np.linspace(-3, 12, 20, dtype=np.float32))
     found = openings.unstretched_lashes(places, points, points, eye, poses)
     np.testing.assert_allclose(found, places, atol=0.02)
+
+
+@BOTH
+@pytest.mark.parametrize(("opened", "expected"), [(1.1, False), (0.98, False), (0.6, True)])
+def test_only_a_lid_that_comes_down_is_changed(eye: int, opened: float, expected: bool) -> None:
+    reference, drive = face(scale=70.0), face(opened=opened, scale=90.0)
+    poses = estimate_pose(reference), estimate_pose(drive)
+    assert openings.comes_down(reference, drive, eye, poses) == expected
