@@ -102,7 +102,7 @@ class BodyMotion:
         self, target: Target, settings: FusionSettings, smoothing: SmoothingSettings
     ) -> None:
         self._neutral, self._crop_px = target.neutral, target.crop_size
-        self._iod_px = estimate_pose(target.neutral).scale
+        self._rest = estimate_pose(target.neutral)
         self._settings, self._smoothing = settings, smoothing
         self.reset()
 
@@ -123,7 +123,7 @@ class BodyMotion:
         """
         turn, along = self._settings.pose, self._settings.translation
         mirror = _MIRROR if self._settings.mirror else np.float32(1)
-        self._carried = head_borne(self._neutral, fused)
+        self._carried = head_borne(self._neutral, self._rest, estimate_pose(fused))
         if seen.torso is None:
             self._torso.lose(dt_s)
         else:
@@ -155,9 +155,10 @@ class BodyMotion:
         if breath is not None:
             motion = motion + np.float32(1 - share) * breath
             known = share * self._torso.share + 1 - share
-        shoulders = torso(motion, self._neutral, self._crop_px, known) if known else None
+        iod_px, crop_px = self._rest.scale, self._crop_px
+        shoulders = torso(motion, self._neutral, iod_px, crop_px, known) if known else None
         known = share * self._hair.share
         if not known:
             return Body(shoulders)
         moved, pose = np.float32(share) * self._hair.value, estimate_pose(landmarks)
-        return Body(shoulders, hair(moved, pose, self._iod_px, self._crop_px, known))
+        return Body(shoulders, hair(moved, pose, iod_px, crop_px, known))

@@ -14,31 +14,33 @@ from reenact.face.topology import CHIN
 from reenact.types import Array, Body, MovedPart, Pose, Target
 
 
-def head_borne(neutral: Array, landmarks: Array) -> Array:
+def head_borne(neutral: Array, start: Pose, end: Pose) -> Array:
     """Return the (4,) motion, as in `PartMotion`, of a torso that follows the head alone.
 
     Args:
-        neutral: (478, 3) px, the landmarks from which it moves.
-        landmarks: (478, 3) px, the landmarks to which it moves.
+        neutral: (478, 3) px, the landmarks from which the head moves.
+        start: their pose.
+        end: the pose to which it moves.
     """
-    start, end = estimate_pose(neutral), estimate_pose(landmarks)
     joint = neck_joint(neutral, start)
     across, down, _ = (move_rigidly(joint, start, end) - joint) / start.scale
     return np.array([across, down, 0, math.log(end.scale / start.scale)], np.float32)
 
 
-def torso(motion: Array, neutral: Array, crop_px: int, share: float = 1.0) -> MovedPart:
+def torso(
+    motion: Array, neutral: Array, iod_px: float, crop_px: int, share: float = 1.0
+) -> MovedPart:
     """Return the position of the torso in a face's crop.
 
     Args:
         motion: (4,) as in `PartMotion`.
         neutral: (478, 3) px, the landmarks from which it moves.
+        iod_px: their inter-ocular distance.
         crop_px: side of the crop.
         share: as in `MovedPart`.
     """
-    iod = estimate_pose(neutral).scale
-    pivot = neutral[CHIN, :2] + np.array([0, NECK * iod])
-    return _moved(motion, pivot, iod, crop_px, share)
+    pivot = neutral[CHIN, :2] + np.array([0, NECK * iod_px])
+    return _moved(motion, pivot, iod_px, crop_px, share)
 
 
 def hair(motion: Array, pose: Pose, iod_px: float, crop_px: int, share: float = 1.0) -> MovedPart:
@@ -75,11 +77,13 @@ def reference_bodies(target: Target) -> list[Body]:
     bodies = []
     for picture, points in zip(target.references, target.landmarks, strict=True):
         seen, pose = tracker.track(picture, points), estimate_pose(points)
-        motion = head_borne(target.neutral, points) if seen.torso is None else seen.torso.motion
+        if seen.torso is None:
+            motion = head_borne(target.neutral, start, pose)
+        else:
+            motion = seen.torso.motion
         beside = np.zeros(4, np.float32)
         if seen.hair is not None:
             beside = seen.hair.motion - hair_motion(start, pose)
-        bodies.append(
-            Body(torso(motion, target.neutral, size), hair(beside, pose, start.scale, size))
-        )
+        shoulders = torso(motion, target.neutral, start.scale, size)
+        bodies.append(Body(shoulders, hair(beside, pose, start.scale, size)))
     return bodies

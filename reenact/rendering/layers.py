@@ -22,6 +22,7 @@ from reenact.face.geometry import (
     transform_points,
 )
 from reenact.face.topology import EYE_LEFT, EYE_RIGHT, LIPS_INNER, OVAL
+from reenact.imaging import in_bytes
 from reenact.models.warp_unet_inputs import (
     FLOW,
     MAP_BLOCK,
@@ -175,7 +176,8 @@ def move_person(fine: Image, reference: Reference, maps: Array, drive: Array, po
         uint8 (S, S, 4), RGB and the person's share.
     """
     size = len(reference.background)
-    flow = _resized(maps[..., FLOW], size)
+    planes = [cv2.resize(plane, (size, size)) for plane in np.moveaxis(maps[..., FLOW], -1, 0)]
+    flow = np.asarray(cv2.merge(planes), np.float32)  # half the time of resizing both at once
     torn = _tear_at_outline(flow, maps)
     zoom = len(fine) // size
     source = sources(flow, zoom)
@@ -191,9 +193,10 @@ def move_person(fine: Image, reference: Reference, maps: Array, drive: Array, po
 
 def lay_over(person: Image, background: Image) -> Image:
     """Lay a person, uint8 (S, S, 4), over a background, uint8 (S, S, 3)."""
-    share = cv2.extractChannel(person, 3) * np.float32(1 / 255)
-    shown = cv2.cvtColor(person, cv2.COLOR_RGBA2RGB)
-    return np.asarray(cv2.blendLinear(shown, background, share, 1 - share), np.uint8)
+    share = cv2.cvtColor(cv2.extractChannel(person, 3), cv2.COLOR_GRAY2RGB)
+    shown = cv2.multiply(cv2.cvtColor(person, cv2.COLOR_RGBA2RGB), share, scale=1 / 255)
+    behind = cv2.multiply(background, 255 - share, scale=1 / 255)
+    return np.asarray(cv2.add(shown, behind), np.uint8)
 
 
 def _tear_at_outline(
@@ -281,15 +284,15 @@ def _leave_rim(
     share = np.minimum(moved / np.float32(_LEFT_BEHIND), 1)
     if share.max() < 0.1:
         return
-    kept = warp_image(rimless, _coarse(source, zoom)).astype(np.float32) * np.float32(1 / 255)
-    kept = 1 - _resized(share, len(kept)) * (1 - kept)
-    alpha = cv2.multiply(cv2.extractChannel(person, 3), kept, dtype=cv2.CV_8U)
+    rim = 255 - warp_image(rimless, _coarse(source, zoom))
+    left = cv2.multiply(rim, cv2.resize(in_bytes(share), rim.shape), scale=1 / 255)
+    alpha = cv2.multiply(cv2.extractChannel(person, 3), 255 - left, scale=1 / 255)
     cv2.insertChannel(alpha, person, 3)
 
 
 def _coarse(source: Array, zoom: int) -> Array:
     """Return the px, in a picture, of those in one that is `zoom` times as large."""
-    return np.asarray((source + np.float32(0.5)) / zoom - np.float32(0.5), np.float32)
+    return np.asarray(cv2.addWeighted(source, 1 / zoom, source, 0, 0.5 / zoom - 0.5), np.float32)
 
 
 def _fill_mouth(person: Image, reference: Reference, maps: Array, drive: Array, pose: Pose) -> None:

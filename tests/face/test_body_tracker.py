@@ -92,7 +92,9 @@ def test_without_a_person_there_is_no_body() -> None:
 def test_the_body_of_another_reference_is_known() -> None:
     target = portrait_target()
     motion = np.array([0.2, 0.1, 0.05, 0.0], np.float32)
-    affine = torso(motion, target.neutral, 256).motion.astype(np.float64)
+    affine = torso(motion, target.neutral, estimate_pose(target.neutral).scale, 256).motion.astype(
+        np.float64
+    )
     affine_px = affine.copy()
     affine_px[:, 2] = 256 * affine[:, 2] + 0.5 * (affine[:, :2].sum(axis=1) - 1)
     border = cv2.BORDER_REPLICATE
@@ -135,9 +137,9 @@ def test_torso_and_shoulders_of_a_real_clip_agree(faces_dir: Path) -> None:
 @pytest.mark.parametrize("share", [0.0, 0.4])
 def test_a_torso_turns_about_the_base_of_the_neck(share: float) -> None:
     neutral = portrait_target().neutral
-    body = torso(np.array([0, 0, 0.2, 0.1], np.float32), neutral, 256, share)
-    iod = estimate_pose(neutral).scale / 256
-    pivot = (neutral[CHIN, :2] + 0.5) / 256 + (0, NECK * iod)
+    iod_px = estimate_pose(neutral).scale
+    body = torso(np.array([0, 0, 0.2, 0.1], np.float32), neutral, iod_px, 256, share)
+    pivot = (neutral[CHIN, :2] + 0.5 + (0, NECK * iod_px)) / 256
     np.testing.assert_allclose(body.motion[:, :2] @ pivot + body.motion[:, 2], pivot, atol=1e-5)
     assert body.share == share
 

@@ -198,7 +198,8 @@ def test_hair_that_is_seen_moves_the_rings_and_not_the_face() -> None:
 def test_the_torso_moves_shoulders_and_neither_face_nor_what_follows_the_head() -> None:
     points = (posed_face(0)[0] * 0.6 + [51, 20, 0]).astype(np.float32)
     turned = points + np.array([10, 0, 0], np.float32)
-    aside = torso(np.array([-0.2, 0, 0, 0], np.float32), points, 256)
+    iod = 0.6 * posed_face(0)[1].scale
+    aside = torso(np.array([-0.2, 0, 0, 0], np.float32), points, iod, 256)
     head = head_mesh().maps(points, turned, 256, 128)
     both = head_mesh().maps(points, turned, 256, 128, body=Body(aside))
     none = head_mesh().maps(points, turned, 256, 128, body=Body(replace(aside, share=0.0)))
@@ -207,7 +208,6 @@ def test_the_torso_moves_shoulders_and_neither_face_nor_what_follows_the_head() 
     np.testing.assert_array_equal(both[: chin - 30], head[: chin - 30])
     face = head[..., MapChannel.SKIN] > 0
     np.testing.assert_allclose(both[face], head[face], atol=1e-3)
-    iod = 0.6 * posed_face(0)[1].scale
     shoulder = both[110:, 20:108, MapChannel.FLOW_X] * -128
     np.testing.assert_allclose(shoulder, -0.2 * iod, rtol=0.02)
     assert head[chin + 24, column, MapChannel.FLOW_X] * -128 > 3

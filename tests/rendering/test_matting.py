@@ -95,7 +95,7 @@ def test_cut_out_fits_what_the_generator_draws(
     renderer = WarpUNetRenderer(Settings().renderer)
     renderer.prepare(target)
     landmarks = moved(target, shift)
-    still = torso(np.zeros(4, np.float32), target.neutral, target.crop_size)
+    still = torso(np.zeros(4, np.float32), target.neutral, 50.0, target.crop_size)
     body = Body(still if torso_known else None)
     rest = still_expression()
     drive = Drive(landmarks, rest, body=body)
