@@ -12,7 +12,7 @@ from typing import Final
 import numpy as np
 
 from reenact.face.topology import ACTION_UNITS
-from reenact.rendering.aligned_face import AlignedRenderer, unless_faint
+from reenact.rendering.aligned_face import AlignedRenderer, ramp_from_rest
 from reenact.rendering.image_to_image import spec
 from reenact.types import Array, Drive
 
@@ -31,7 +31,7 @@ class GanimationRenderer(AlignedRenderer):
 
     def strength(self, drive: Drive) -> float:
         """Return 1, and less for faint units, so that a face at rest is the photo."""
-        return unless_faint(float(self.condition(drive).max()))
+        return ramp_from_rest(float(self.condition(drive).max()))
 
 
 GANIMATION: Final = spec(

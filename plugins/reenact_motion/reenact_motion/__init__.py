@@ -14,7 +14,7 @@ from pydantic import Field
 from reenact.config import Section, Share
 from reenact.face.geometry import estimate_pose, to_face_frame, to_image, transform_points
 from reenact.registry import MotionSpec
-from reenact.rendering.aligned_face import AlignedRenderer, unless_faint
+from reenact.rendering.aligned_face import AlignedRenderer, ramp_from_rest
 from reenact.rendering.image_to_image import map_planes, spec
 from reenact.types import Array, Drive, Target
 
@@ -42,7 +42,7 @@ class TextureRenderer(AlignedRenderer):
 
     def strength(self, drive: Drive) -> float:
         """Return 1, and less for faint expressions, so that a face at rest is the photo."""
-        return unless_faint(float(np.abs(drive.expression.action_units).max()))
+        return ramp_from_rest(float(np.abs(drive.expression.action_units).max()))
 
 
 class MotionGANSettings(Section):
