@@ -1,6 +1,6 @@
-"""Writes a label, such as "AI", into a picture, so that its viewers know that it is synthetic.
+"""Writes a label, such as "AI", into a picture, to tell viewers that it is synthetic.
 
-A virtual camera carries no metadata, so only the picture itself can say so.
+A virtual camera carries no metadata, so only the picture itself can tell.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _PADDING: Final = 0.5
 """Space around the text, and around the label, as a share of the text's height."""
 
 _PLATE_OPACITY: Final = 0.6
-"""Opacity of the dark plate behind the text, so that it can be read on any picture."""
+"""Opacity of the dark plate behind the text, which keeps it readable on any picture."""
 
 
 def write_label(picture: Image, alpha: Alpha | None, text: str) -> None:
@@ -33,7 +33,7 @@ def write_label(picture: Image, alpha: Alpha | None, text: str) -> None:
     Args:
         picture: uint8 (H, W, 3) RGB.
         alpha: its alpha channel, uint8 (H, W), which becomes opaque under the label; or None.
-        text: is made smaller if it is wider than the picture.
+        text: shrunk if it is wider than the picture.
     """
     height, width = picture.shape[:2]
     plate = _plate(text, max(_MIN_TEXT_PX, round(min(height, width) * _TEXT_SHARE)))
@@ -45,15 +45,15 @@ def write_label(picture: Image, alpha: Alpha | None, text: str) -> None:
     rows, columns = plate.shape[:2]
     corner = slice(height - margin - rows, height - margin), slice(margin, margin + columns)
     share = plate[..., 1].astype(np.float32) / 255
-    below = picture[corner]
-    below[:] = cv2.blendLinear(cv2.merge([plate[..., 0]] * 3), below.copy(), share, 1 - share)
+    covered = picture[corner]
+    covered[:] = cv2.blendLinear(cv2.merge([plate[..., 0]] * 3), covered.copy(), share, 1 - share)
     if alpha is not None:
         np.maximum(alpha[corner], plate[..., 1], out=alpha[corner])
 
 
 @lru_cache(maxsize=4)
 def _plate(text: str, height_px: int) -> Image:
-    """Draw a label: uint8 (H, W, 2), its grey level and its opacity. Do not change it."""
+    """Draw a label: uint8 (H, W, 2), grey level and opacity. Do not write into it."""
     font = ImageFont.load_default(height_px)
     left, top, right, bottom = (round(side) for side in font.getbbox(text))
     pad = round(_PADDING * height_px)

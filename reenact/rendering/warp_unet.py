@@ -1,4 +1,4 @@
-"""The live generator as a renderer: `models.warp_unet` driven by the head mesh.
+"""The renderer of the live generator: `models.warp_unet` driven by the head mesh.
 
 Importing this module loads no torch.
 """
@@ -52,13 +52,13 @@ if TYPE_CHECKING:
 class WarpUNetRenderer:
     """The live generator. One thread calls it.
 
-    It draws from the reference most similar to the driven face, cross-fades to another one within
-    `FADE_S`, and keeps a reference until another is clearly nearer.
+    It draws from the reference most similar to the driven face, keeps it until another one is
+    clearly more similar, and cross-fades to that one within `FADE_S`.
     """
 
     FADE_S: Final = 0.12
     SWITCH_RATIO: Final = 0.65
-    """Another reference is chosen if its distance is below this multiple of the current one's."""
+    """Another reference is chosen if its distance is below this share of the current one's."""
 
     def __init__(self, settings: RendererSettings) -> None:
         from reenact.models.inference import choose_device
@@ -80,26 +80,26 @@ class WarpUNetRenderer:
             self._loaded = weights
         self._to_network = square_to_crop((0, 0, target.crop_size), side_px)
         landmarks = transform_points(target.landmarks, self._to_network)
-        pictures = (resized_square(np.asarray(one), side_px) for one in target.references)
+        pictures = (resized_square(np.asarray(image), side_px) for image in target.references)
         people = person_coverage(pictures, landmarks)
-        shown = zip(
+        rows = zip(
             target.references, target.landmarks, people, reference_bodies(target), strict=True
         )
         above = share_above(target)
         references = [
             Reference.of(
-                *_closed(np.asarray(picture), person, points, above), points, side_px, body
+                *_completed(np.asarray(image), person, points, above), points, side_px, body
             )
-            for picture, points, person, body in shown
+            for image, points, person, body in rows
         ]
         fade = edge_fade(target, side_px // MAP_STEM)
-        # A picture fades between two of them.
+        # Two painters, because a picture cross-fades between two references.
         self._painter = lru_cache(maxsize=2)(lambda number: Painter(references[number], fade))
         self._seen = SeenFaces(landmarks)
         self.reset()
 
     def reset(self) -> None:
-        """Forget which reference is in use, and where the repair's box and the hair are."""
+        """Forget the reference in use, the position of the repair box and the pose of the hair."""
         self._chosen: int | None = None
         self._fading_from: int | None = None
         self._fade_s = 0.0
@@ -141,7 +141,8 @@ class WarpUNetRenderer:
         assert self._corner is not None
         zoom = len(picture) / self._side_px
         cells = maps_in_box(maps, self._corner)
-        cells[FLOW] *= self._side_px / NETWORK_PX  # from halves of this crop to those of the usual
+        # The network expects the flow in halves of the usual crop's side, not of a wider crop's.
+        cells[FLOW] *= self._side_px / NETWORK_PX
         inputs = {"layered": in_box(picture, self._corner, zoom)[None], "maps": cells[None]}
         add_residual(picture, self._engine(inputs)[0][0], self._corner, zoom)
         return picture
@@ -157,7 +158,7 @@ class WarpUNetRenderer:
                 self._chosen = nearest
             elif distances[nearest] < self.SWITCH_RATIO * distances[self._chosen]:
                 self._fading_from, self._chosen, self._fade_s = self._chosen, nearest, 0.0
-        # The previous frame showed the other reference: the time since then is part of the fade.
+        # The previous frame showed the old reference, so the time since then counts for the fade.
         self._fade_s += dt_s
         if self._fade_s >= self.FADE_S:
             self._fading_from = None
@@ -177,19 +178,22 @@ def _network(path: Path) -> nn.Module:
 def person_coverage(
     pictures: Iterable[Image], landmarks: Iterable[Array]
 ) -> Iterator[NDArray[np.uint8]]:
-    """Yield each uint8 (S, S, 3) picture's coverage by people, uint8 (S, S); 255 is all.
+    """Yield the coverage by people of each picture, uint8 (S, S, 3), as uint8 (S, S); 255: full.
 
-    It is 0 everywhere, which says nothing, if the face itself is not segmented as a person, as in
-    some drawings. Raises ModelError if this version of mediapipe has no segmentation.
+    It is 0 everywhere, which means unknown, if the face is not segmented as a person, as in some
+    drawings. Raises ModelError if this version of mediapipe has no segmentation.
     """
     for mask, points in zip(person_masks(pictures), landmarks, strict=True):
         yield in_bytes(mask * shows_person(mask, points))
 
 
-def _closed(
+def _completed(
     picture: Image, person: NDArray[np.uint8], landmarks: Array, above: float
 ) -> tuple[Image, NDArray[np.uint8]]:
-    """Return a reference and its coverage, closed above what its plate shows."""
+    """Complete a head that the plate's upper edge cuts, in a reference and its coverage.
+
+    `above` is the share of the reference that lies above the plate.
+    """
     first_row = round(above * len(picture))
     if first_row == 0 or not person.any():
         return picture, person
