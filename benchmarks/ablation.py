@@ -61,7 +61,9 @@ WITHOUT: Final[dict[str, dict[str, Any]]] = {
         "rendering.warp_unet.VERSION": 0,  # converted networks are cached by version
     },
     "repair": {"rendering.warp_unet.add_residual": lambda *_: None},
-    "damping of small motions": {"rendering.head_mesh._damped_pose": lambda start, end, still: end},
+    "damping of small motions": {
+        "rendering.head_mesh._damped_pose": lambda start, end, halved: end
+    },
     "sliding of the skin": {
         "rendering.skin_flow.SkinFlow.moved": lambda flow, reference, drive, poses: reference
     },

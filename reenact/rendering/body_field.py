@@ -1,4 +1,4 @@
-"""The flow of neck and shoulders that follow the torso's own motion."""
+"""The flow of neck and shoulders, which follow the torso's own motion."""
 
 from __future__ import annotations
 
@@ -12,37 +12,38 @@ from reenact.imaging import smoothstep
 from reenact.types import Array, Body, MovedPart
 
 _NECK: Final = (0.2, 1.2)
-"""Depth below the chin between which the neck passes from the head's motion to the torso's, iod."""
+"""Depths below the chin, iod, between which the motion changes from the head's to the torso's."""
 
-_SPREAD, _BESIDE = 0.5, 1.5
-"""Beside the chin the torso begins higher by this factor of the distance, up to so far, iod."""
+_SLOPE, _SLOPE_REACH = 0.5, 1.5
+"""Beside the chin the torso begins higher: by this factor of the distance, up to this distance,
+iod."""
 
 
 def moved_from(body: Body, start: Body) -> Body:
-    """Return the body as seen from a reference in which it is not as the target's at rest."""
+    """Return a body whose motions start from a reference's body instead of the target at rest."""
     return Body(_moved_from(body.torso, start.torso), _moved_from(body.hair, start.hair))
 
 
 def _moved_from(part: MovedPart | None, start: MovedPart | None) -> MovedPart | None:
     if part is None or start is None:
         return part
-    back = np.vstack([cv2.invertAffineTransform(start.motion.astype(np.float64)), (0, 0, 1)])
-    return MovedPart((part.motion @ back).astype(np.float32), part.share)
+    inverse = np.vstack([cv2.invertAffineTransform(start.motion.astype(np.float64)), (0, 0, 1)])
+    return MovedPart((part.motion @ inverse).astype(np.float32), part.share)
 
 
 def torso_flow(torso: MovedPart, landmarks: Array, iod_px: float, size_px: int, side: int) -> Array:
     """Return the flow of the torso and its weight, float32 (3, side, side).
 
-    The flow is in halves of the crop's side, the weight 0 above to the torso's share below.
-    `landmarks` are the driven ones, (478, 3) crop px; `iod_px` is theirs.
+    The flow is in halves of the crop's side. The weight rises from 0 above the neck to the torso's
+    share below it. `landmarks` are the driven ones, (478, 3) crop px; `iod_px` is theirs.
     """
-    across = (np.arange(side, dtype=np.float32) + 0.5) / side
-    down = across[:, None]
-    back = cv2.invertAffineTransform(torso.motion.astype(np.float64)).astype(np.float32)
-    x, y = (row[0] * across + row[1] * down + row[2] for row in back)
+    x = (np.arange(side, dtype=np.float32) + 0.5) / side
+    y = x[:, None]
+    inverse = cv2.invertAffineTransform(torso.motion.astype(np.float64)).astype(np.float32)
+    source_x, source_y = (row[0] * x + row[1] * y + row[2] for row in inverse)
     chin, iod = (landmarks[CHIN, :2] + 0.5) / size_px, iod_px / size_px
-    beside = np.minimum(np.abs(across - chin[0]), _BESIDE * iod)
-    depth = (down - chin[1] + _SPREAD * beside) / np.float32(iod)
+    beside = np.minimum(np.abs(x - chin[0]), _SLOPE_REACH * iod)
+    depth = (y - chin[1] + _SLOPE * beside) / np.float32(iod)
     first, last = _NECK
     weight = torso.share * smoothstep(np.clip((depth - first) / (last - first), 0, 1))
-    return np.stack([2 * (x - across), 2 * (y - down), weight])
+    return np.stack([2 * (source_x - x), 2 * (source_y - y), weight])

@@ -1,7 +1,7 @@
-"""The far side of a face that was photographed turned away, drawn from the photo's mirror image.
+"""Draws the far side of a face that is turned in the photo from the photo's mirror image.
 
-When such a head turns back, its far cheek is enlarged from the few px that the photo has of it, or
-from what is behind it. The near cheek shows almost the same, mirrored.
+When such a head turns back, the warp would stretch the few px that the photo has of the far cheek.
+The mirrored near cheek looks almost the same.
 """
 
 from __future__ import annotations
@@ -24,32 +24,32 @@ _TURNED: Final = 0.17
 """Sine of the angle from which a photo shows one side of the face better than the other."""
 
 _TURNED_BACK: Final = 0.05
-"""How much of that sine a head turns back before its far side is drawn."""
+"""Decrease of that sine from which the far side is drawn."""
 
 _STRETCHED: Final = (0.1, 0.3)
-"""Px of the photo for each px of the picture: below the first the mirror image shows the skin,
-above the second the photo itself."""
+"""Px of the photo for each px of the picture: below the first value the skin is drawn from the
+mirror image, above the second from the photo."""
 
-_BETTER: Final = 0.1
-"""By how much more px the mirror image has to show it."""
+_MIN_GAIN: Final = 0.1
+"""The mirror image is used in full only if it has this many more px for each px of the picture."""
 
-_EDGE: Final = np.ones((5, 5), np.uint8)
-"""Cells around what is stretched that the mirror image draws as well."""
+_STRETCHED_DILATION: Final = np.ones((5, 5), np.uint8)
+"""Kernel, in cells, that dilates the stretched skin."""
 
-_HAIR: Final = np.ones((21, 21), np.uint8)
-"""Cells beyond the face's outline that are drawn as the skin beside them is."""
+_HAIR_DILATION: Final = np.ones((21, 21), np.uint8)
+"""Kernel, in cells, that extends the mirror image beyond the face's outline, into the hair."""
 
 _NECK_CELLS: Final = 10
-"""Cells below the chin in which the mirror image fades out: shoulders stay where they are."""
+"""Cells below the chin in which the mirror image fades out: shoulders are not mirrored."""
 
-_SOFT: Final = (13, 13)
-"""Cells over which one passes into the other."""
+_BLUR: Final = (13, 13)
+"""Kernel, in cells, that blurs the transition."""
 
 _CHEEK: Final = (0.15, 0.7)
-"""Distances from the middle of a face between which its two sides are compared, iod."""
+"""Range of distances from a face's middle, iod, in which the light on its sides is compared."""
 
-_LIT: Final = (0.7, 1.4)
-"""Bounds of the ratio of light on the far side to that on the near one."""
+_LIGHT_BOUNDS: Final = (0.7, 1.4)
+"""Bounds of the ratio of the light on the far side to that on the near side."""
 
 
 def is_turned(pose: Pose) -> bool:
@@ -58,18 +58,19 @@ def is_turned(pose: Pose) -> bool:
 
 
 def turns_back(reference: Pose, pose: Pose) -> bool:
-    """Return whether a head shows more of the side that was the far one in the reference."""
-    away, now = float(reference.rotation[0, 2]), float(pose.rotation[0, 2])
-    return math.copysign(1, away) * (away - now) > _TURNED_BACK
+    """Return whether a head shows more of the reference's far side than the reference does."""
+    before, now = float(reference.rotation[0, 2]), float(pose.rotation[0, 2])
+    return math.copysign(1, before) * (before - now) > _TURNED_BACK
 
 
 def mirror_image(reference: Reference) -> Reference:
-    """Return the mirror image of a reference, lit as its far side is; its body is unknown."""
-    soft = cv2.blur(resized_square(reference.person[..., :3], reference.side_px), (9, 9))
-    light = np.append(_light(np.asarray(soft, np.uint8), reference.landmarks, reference.pose), 1.0)
+    """Return the mirror image of a reference, lit like its far side; its body is unknown."""
+    blurred = cv2.blur(resized_square(reference.person[..., :3], reference.side_px), (9, 9))
+    light = _light_ratio(np.asarray(blurred, np.uint8), reference.landmarks, reference.pose)
+    gains = np.append(light, 1.0)  # the alpha channel keeps its values
     person, shut = (
-        np.clip(one[:, ::-1] * light, 0, 255).astype(np.uint8)
-        for one in (reference.person, reference.shut)
+        np.clip(picture[:, ::-1] * gains, 0, 255).astype(np.uint8)
+        for picture in (reference.person, reference.shut)
     )
     points = mirrored(reference.landmarks, reference.side_px)
     return replace(
@@ -83,43 +84,44 @@ def mirror_image(reference: Reference) -> Reference:
     )
 
 
-def _light(soft: Image, landmarks: Array, pose: Pose) -> Array:
-    """Return the ratio of light on the far side of a face to that on its near side, RGB (3,)."""
-    column, row = np.clip(np.round(landmarks[:, :2]), 0, len(soft) - 1).astype(int).T
-    beyond = canonical_face()[:, 0] * -np.sign(pose.rotation[0, 2])
-    far = np.flatnonzero((beyond > _CHEEK[0]) & (beyond < _CHEEK[1]))
+def _light_ratio(picture: Image, landmarks: Array, pose: Pose) -> Array:
+    """Return the ratio of the light on a face's far side to that on its near side, RGB (3,)."""
+    column, row = np.clip(np.round(landmarks[:, :2]), 0, len(picture) - 1).astype(int).T
+    distance = canonical_face()[:, 0] * -np.sign(pose.rotation[0, 2])  # positive on the far side
+    far = np.flatnonzero((distance > _CHEEK[0]) & (distance < _CHEEK[1]))
     near = mirror_index()[far]
-    there, here = (soft[row[side], column[side]].mean(axis=0) for side in (far, near))
-    return np.asarray(np.clip(there / np.maximum(here, 1), *_LIT), np.float32)
+    far_light, near_light = (picture[row[at], column[at]].mean(axis=0) for at in (far, near))
+    return np.asarray(np.clip(far_light / np.maximum(near_light, 1), *_LIGHT_BOUNDS), np.float32)
 
 
 def far_share(maps: Array, mirror: Array, landmarks: Array) -> Array:
-    """Return how much of each cell the mirror image draws, float32 (side, side), 0 to 1.
+    """Return the share of the mirror image in each cell, float32 (side, side), 0 to 1.
 
     Args:
-        maps: of the photo, see `HeadMesh.maps`.
-        mirror: the same of its mirror image.
-        landmarks: (478, 3) driven ones, in the network's px.
+        maps: the photo's, see `HeadMesh.maps`.
+        mirror: those of its mirror image.
+        landmarks: driven ones, (478, 3), in the network's px.
     """
-    density, other = _density(maps), _density(mirror)
-    least, enough = _STRETCHED
-    stretched = np.clip((enough - density) / (enough - least), 0, 1)
+    density, mirror_density = _density(maps), _density(mirror)
+    low, high = _STRETCHED
+    stretched = np.clip((high - density) / (high - low), 0, 1)
     skin = maps[..., MapChannel.SKIN]
-    share = stretched * np.clip((other - density) / _BETTER, 0, 1) * skin
+    share = stretched * np.clip((mirror_density - density) / _MIN_GAIN, 0, 1) * skin
     rows = np.arange(len(share), dtype=np.float32)[:, None]
-    above = np.clip((landmarks[CHIN, 1] / MAP_STEM - rows) / _NECK_CELLS + 1, 0, 1)
-    share = np.maximum(cv2.dilate(share, _EDGE), cv2.dilate(share, _HAIR) * (1 - skin))
-    return np.asarray(cv2.blur(share * above, _SOFT), np.float32)
+    above_neck = np.clip((landmarks[CHIN, 1] / MAP_STEM - rows) / _NECK_CELLS + 1, 0, 1)
+    hair_share = cv2.dilate(share, _HAIR_DILATION) * (1 - skin)
+    share = np.maximum(cv2.dilate(share, _STRETCHED_DILATION), hair_share)
+    return np.asarray(cv2.blur(share * above_neck, _BLUR), np.float32)
 
 
 def _density(maps: Array) -> Array:
-    """Return the px of a reference for each px of the picture, (side, side); negative if flipped.
+    """Return the px of a reference for each px of the picture, (side, side).
 
-    It is the determinant of the flow's Jacobian.
+    It is the determinant of the warp's Jacobian; it is negative where the warp flips the picture.
     """
     flow = cv2.blur(np.ascontiguousarray(maps[..., FLOW]), (3, 3)) * np.float32(len(maps) / 2)
-    across, down = (
-        cv2.Sobel(flow, cv2.CV_32F, *way, ksize=3, scale=1 / 8) for way in ((1, 0), (0, 1))
+    by_x, by_y = (
+        cv2.Sobel(flow, cv2.CV_32F, *order, ksize=3, scale=1 / 8) for order in ((1, 0), (0, 1))
     )
-    grown = (across[..., 0] + 1) * (down[..., 1] + 1)
-    return np.asarray(grown - across[..., 1] * down[..., 0], np.float32)
+    stretch = (by_x[..., 0] + 1) * (by_y[..., 1] + 1)
+    return np.asarray(stretch - by_x[..., 1] * by_y[..., 0], np.float32)

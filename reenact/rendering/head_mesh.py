@@ -1,6 +1,6 @@
-"""The mesh that moves the whole head, and the maps that a generator takes from it.
+"""The mesh that moves the whole head, and the maps that a generator gets from it.
 
-The mesh has the face's landmarks, two rings around the face that carry hair and neck, and a border
+Its vertices are the face's landmarks, two rings around the face for hair and neck, and a border
 around the crop.
 """
 
@@ -52,26 +52,27 @@ from reenact.rendering.skin_flow import SkinFlow, shipped_skin_flow
 from reenact.types import HEAD_ALONE, Array, Body, MovedPart, Pose
 
 _SHARES: Final = ((0.95, 0.8), (0.7, 0.7))
-"""Of each of `RINGS`: share of the head's motion above the chin, of the body's below it."""
+"""For each ring: its share of the head's motion above the chin, and of the body's below it."""
 
 _OF_HEAD, _OF_BODY = np.repeat(np.array(_SHARES, np.float32), len(RING), axis=0).T[..., None]
-"""`_SHARES` of each vertex of the rings, (N, 1)."""
+"""`_SHARES` for each vertex of the rings, (N, 1)."""
 
 _OVAL_PUSH: Final = 0.08
-"""How far the oval is widened while triangles are chosen, so that its edges are edges of them."""
+"""Share by which the oval is widened while the mesh is triangulated, so that its edges become edges
+of the mesh."""
 
 _FLOOR_SHARE: Final = 0.5
-"""Share of the body's motion that the crop's lower border has."""
+"""Share of the body's motion that moves the crop's lower border."""
 
-_STILL: Final = np.array([0.03, 0.03, 0.05])
-"""Changes of a pose that are halved for hair and body: shift, iod; turn, radians; logarithm of the
-scale. Most of what landmarks show below that is noise and expression."""
+_HALVED: Final = np.array([0.03, 0.03, 0.05])
+"""Changes of a pose that are halved for hair and body: translation, iod; rotation, radians;
+logarithm of the scale. Smaller changes of the landmarks are mostly noise and expression."""
 
-_TREMBLE: Final = 0.5 * _STILL
-"""Changes from one frame to the next that are halved for them."""
+_HALVED_PER_FRAME: Final = 0.5 * _HALVED
+"""Changes from one frame to the next that are halved for hair and body."""
 
 _AROUND_LIDS: Final = np.ones((7, 7), np.uint8)
-"""Cells around an eye in which the flow changes where its lids meet."""
+"""Kernel, in cells, that dilates an eye to the region where meeting lids change the flow."""
 
 _BORDER: Final = tuple(
     (x, y)
@@ -79,16 +80,18 @@ _BORDER: Final = tuple(
     for y in (-0.35, 0.15, 0.5, 0.85, 1.35)
     if x in (-0.35, 1.35) or y in (-0.35, 1.35)
 )
-"""Vertices around the crop, as shares of its side."""
+"""Positions of the border's vertices, as shares of the crop's side."""
 
 
 class HeadMesh:
     """The mesh of the whole head.
 
-    Its triangles are those of the canonical face for everybody, so that a turned head folds
-    consistently. Above the chin the rings follow the head's rigid motion, below it the body's,
-    both without small changes from the reference. Both fade out towards the border, of which
-    only the lower side moves. The skin flow corrects what landmarks name; None: the shipped one.
+    Everybody has the triangles of the canonical face, so that a turned head folds consistently.
+    Above the chin the rings follow the head's rigid motion, below it the body's; small changes from
+    the reference are damped. Only the lower side of the border moves.
+
+    Args:
+        skin_flow: corrects the landmarks' sliding over the skin; None: the shipped one.
     """
 
     def __init__(self, skin_flow: SkinFlow | None = None) -> None:
@@ -101,11 +104,11 @@ class HeadMesh:
         self._atlas = np.asarray(vertices / 2, dtype=np.float32)
         """Position of each vertex on the canonical head, about -1 to 1, (V, 3)."""
         plane = vertices[:, :2].copy()
-        # From the front, cheek and jaw are almost on the oval, and would get triangles beyond it.
+        # Seen from the front, cheek and jaw lie almost on the oval, and triangles would cross it.
         plane[list(OVAL)] += _OVAL_PUSH * (plane[list(OVAL)] - middle)
-        # Irises reach under the lids, and would fold the skin above eyes that shut.
-        kept = np.setdiff1d(np.arange(len(plane)), IRIS_RIGHT + IRIS_LEFT)
-        self.triangles: Triangles = kept[triangulate(plane[kept])].astype(np.int32)
+        # Irises reach under the lids, and would fold the skin above closing eyes.
+        used = np.setdiff1d(np.arange(len(plane)), IRIS_RIGHT + IRIS_LEFT)
+        self.triangles: Triangles = used[triangulate(plane[used])].astype(np.int32)
         self._is_face = self.triangles.max(axis=1) < N_LANDMARKS
         self._loose_skin = LooseSkin(self.triangles[self._is_face])
 
@@ -119,26 +122,26 @@ class HeadMesh:
         follows: Pose | None = None,
         body: Body = HEAD_ALONE,
     ) -> tuple[Array, Array]:
-        """Return the (V, 3) vertices on reference and driven face; see `maps`."""
+        """Return the vertices on the reference and on the driven face, (V, 3) px; see `maps`."""
         start, end = poses
-        held = _damped_pose(start, follows or end, _STILL)
+        damped = _damped_pose(start, follows or end, _HALVED)
         pivot = neck_joint(reference, start)
-        shoulders = move_rigidly(pivot, start, held) - pivot
+        shoulders = move_rigidly(pivot, start, damped) - pivot
         ring = on_skull(rings(reference)[:, :2], start)
-        lower = np.clip((ring[:, 1:2] - reference[CHIN, 1]) / (start.scale * 0.5), 0, 1)
-        head = _OF_HEAD * (turn_skull(ring, start, held) - ring)
+        below_chin = np.clip((ring[:, 1:2] - reference[CHIN, 1]) / (start.scale * 0.5), 0, 1)
+        head = _OF_HEAD * (turn_skull(ring, start, damped) - ring)
         if body.hair is not None:
-            seen = turn_skull(ring, start, end)
-            seen[:, :2] = _moved(seen[:, :2], body.hair, size_px)
-            head += np.float32(body.hair.share) * (seen - ring - head)
-        moved_ring = ring + (1 - lower) * head + lower * _OF_BODY * shoulders
-        moved_ring[:, 2] += size_px  # behind the face, however it turns
+            hair = turn_skull(ring, start, end)
+            hair[:, :2] = _moved(hair[:, :2], body.hair, size_px)
+            head += np.float32(body.hair.share) * (hair - ring - head)
+        moved_ring = ring + (1 - below_chin) * head + below_chin * _OF_BODY * shoulders
+        moved_ring[:, 2] += size_px  # behind the face at every turn
         border = np.insert(np.array(_BORDER, np.float32), 2, 1.0, axis=1) * size_px
-        moved = border.copy()
-        moved[border[:, 1] > size_px, :2] += _FLOOR_SHARE * shoulders[:2]
-        from_ = np.concatenate([reference, ring, border])
-        to = np.concatenate([drive, moved_ring, moved])
-        return from_.astype(np.float32), to.astype(np.float32)
+        moved_border = border.copy()
+        moved_border[border[:, 1] > size_px, :2] += _FLOOR_SHARE * shoulders[:2]
+        before = np.concatenate([reference, ring, border])
+        after = np.concatenate([drive, moved_ring, moved_border])
+        return before.astype(np.float32), after.astype(np.float32)
 
     def maps(
         self,
@@ -158,9 +161,9 @@ class HeadMesh:
             drive: (478, 3) driven landmarks, crop px.
             size_px: side of the crop.
             side: side of the maps in cells.
-            poses: theirs; None: they are estimated here.
-            follows: the pose that hair and body follow, of `steadied`; None: that of the drive.
-            body: where torso and hair are.
+            poses: poses of reference and drive; None: they are estimated here.
+            follows: pose that hair and body follow, from `steadied`; None: the driven pose.
+            body: motions of torso and hair.
         """
         poses = poses or (estimate_pose(reference), estimate_pose(drive))
         drive = self._loose_skin.stretched(reference, drive, poses)
@@ -171,16 +174,16 @@ class HeadMesh:
         cells = rasterise(points, self.triangles, side, end[:, 2])
         displacement = (start[:, :2] - end[:, :2]) * np.float32(2 / size_px)
         attributes = np.concatenate([displacement, self._atlas], axis=1)
-        drawn = interpolate(cells, points, self.triangles, attributes)
+        interpolated = interpolate(cells, points, self.triangles, attributes)
         # Channels are contiguous planes, which is the layout that the network takes.
         planes = np.empty((MAP_CHANNELS, side, side), np.float32)
         result = np.moveaxis(planes, 0, -1)
-        flow, planes[ATLAS] = np.split(np.moveaxis(drawn, -1, 0), [2])
+        flow, planes[ATLAS] = np.split(np.moveaxis(interpolated, -1, 0), [2])
         is_face = planes[MapChannel.SKIN] = self._is_face[cells] & (cells >= 0)
         if body.torso is not None:
             skin = region_mask((reference - shift) / scale, OVAL, side)
-            *there, weight = torso_flow(body.torso, drive, poses[1].scale, size_px, side)
-            flow += _outside(skin, flow, weight * ~is_face * (there - flow))
+            *torso, weight = torso_flow(body.torso, drive, poses[1].scale, size_px, side)
+            flow += _without_skin(skin, flow, weight * ~is_face * (torso - flow))
         # Where the head folds, single cells may show a far layer and would appear as specks.
         planes[FLOW] = [cv2.medianBlur(plane, 3) for plane in flow]
         _fill_openings(result, points, (reference, drive), poses, size_px)
@@ -192,7 +195,8 @@ def _fill_openings(
 ) -> None:
     """Change the flow inside mouth and eyes, and write the channels from MOUTH to SHUT; in place.
 
-    `points` are the (V, 2) driven vertices, in cells; the rest is as of `HeadMesh.maps`.
+    `points` are the (V, 2) driven vertices, in cells; the other arguments are those of
+    `HeadMesh.maps`.
     """
     side = len(maps)
     mouth, right, left, *irises = (
@@ -215,16 +219,18 @@ def _fill_openings(
         maps[inside.rows, inside.columns, MapChannel.SHUT] = inside.coverage * (1 - trust)
         if trust < 1:
             around = _Cells(np.asarray(cv2.dilate(coverage, _AROUND_LIDS), np.uint8), size_px)
-            sources, near = meeting_lids(around.places, *faces, eye, poses, cell_px=size_px / side)
-            around.blend_flow(sources, (1 - trust) * near, maps)
+            sources, weight = meeting_lids(
+                around.places, *faces, eye, poses, cell_px=size_px / side
+            )
+            around.blend_flow(sources, (1 - trust) * weight, maps)
     eyes = right | left
-    covered = mouth, eyes, cv2.min(irises[0] | irises[1], eyes)
-    for channel, mask in enumerate(covered, MapChannel.MOUTH):
+    masks = mouth, eyes, cv2.min(irises[0] | irises[1], eyes)
+    for channel, mask in enumerate(masks, MapChannel.MOUTH):
         maps[..., channel] = mask * np.float32(1 / 255)
 
 
 class _Cells:
-    """The cells that an opening covers: rows and columns (N,), places in crop px, coverage 0..1."""
+    """The cells that a mask covers: rows and columns (N,), places in crop px, coverage 0 to 1."""
 
     def __init__(self, mask: NDArray[np.uint8], size_px: int) -> None:
         scale, shift = grid_to_crop(len(mask), size_px)
@@ -235,36 +241,36 @@ class _Cells:
         self._half = size_px / 2
 
     def sources(self, maps: Array) -> Array:
-        """Return the (N, 2) crop px that the flow of maps points to."""
+        """Return the crop px, (N, 2), that the maps' flow points to."""
         return self.places + maps[self.rows, self.columns, FLOW] * np.float32(self._half)
 
     def blend_flow(self, sources: Array, trust: float | Array, maps: Array) -> None:
-        """Blend a flow that points to (N, 2) crop px into maps, weighted by coverage and trust."""
-        wanted = (sources - self.places) / np.float32(self._half)
+        """Blend a flow to (N, 2) crop px into maps, weighted by coverage and trust; in place."""
+        new_flow = (sources - self.places) / np.float32(self._half)
         flow = maps[self.rows, self.columns, FLOW]
         share = (trust * self.coverage)[:, None]
-        maps[self.rows, self.columns, FLOW] = flow + share * (wanted - flow)
+        maps[self.rows, self.columns, FLOW] = flow + share * (new_flow - flow)
 
 
 def _moved(points: Array, part: MovedPart, size_px: int) -> Array:
-    """Move (N, 2) crop px as a part of the body moves."""
-    turn, shift = part.motion[:, :2], part.motion[:, 2]
-    return np.asarray(((points + 0.5) / size_px @ turn.T + shift) * size_px - 0.5, np.float32)
+    """Move (N, 2) crop px by the motion of a part of the body."""
+    linear, shift = part.motion[:, :2], part.motion[:, 2]
+    return np.asarray(((points + 0.5) / size_px @ linear.T + shift) * size_px - 0.5, np.float32)
 
 
-def steadied(held: Pose, pose: Pose) -> Pose:
-    """Return a held pose that follows a new one, without the tremble of landmarks."""
-    return _damped_pose(held, pose, _TREMBLE)
+def steadied(previous: Pose, pose: Pose) -> Pose:
+    """Return a pose without the landmarks' jitter, given the previous result."""
+    return _damped_pose(previous, pose, _HALVED_PER_FRAME)
 
 
-def _damped_pose(start: Pose, end: Pose, still: Array) -> Pose:
-    """Return the second pose, nearer to the first by what `_damped` takes from the change."""
+def _damped_pose(start: Pose, end: Pose, halved: Array) -> Pose:
+    """Return the start, changed by the damped differences to the end; `halved` is as `_HALVED`."""
     changes = (
         (end.translation - start.translation) / start.scale,
         rotation_vector(end.rotation @ start.rotation.T),
         np.log(np.float32(end.scale / start.scale)),
     )
-    shift, turn, zoom = (_damped(*one) for one in zip(changes, still.tolist(), strict=True))
+    shift, turn, zoom = map(_damped, changes, halved.tolist())
     return Pose(
         rotation_matrix(turn) @ start.rotation,
         start.translation + shift * np.float32(start.scale),
@@ -272,23 +278,23 @@ def _damped_pose(start: Pose, end: Pose, still: Array) -> Pose:
     )
 
 
-def _damped(change: Array, still: float) -> Array:
-    """Halve a change of size `still`; shrink smaller ones towards 0, keep much larger ones."""
+def _damped(change: Array, halved: float) -> Array:
+    """Halve a change of this size; shrink smaller ones towards 0, keep much larger ones."""
     square = np.square(change).sum()
-    return change * np.float32(square / (square + still**2))
+    return change * np.float32(square / (square + halved**2))
 
 
-def _outside(mask: NDArray[np.uint8], flow: Array, more: Array) -> Array:
-    """Return `more` flow, reduced to 0 where it would make a cell sample from inside a mask.
+def _without_skin(skin: NDArray[np.uint8], flow: Array, added: Array) -> Array:
+    """Return the added flow, reduced to 0 where it would make a cell sample the face's skin.
 
-    Without this, what lies beside a face would be drawn with the face's skin. The mask is uint8
-    (side, side), the flows are (2, side, side) in halves of the side.
+    `skin` is a mask of the reference, uint8 (side, side); both flows are (2, side, side), in halves
+    of the side.
     """
-    side = len(mask)
+    side = len(skin)
     axis = np.arange(side, dtype=np.float32)
-    across, down = (flow + more) * np.float32(side / 2)
-    inside = cv2.remap(mask, across + axis, down + axis[:, None], cv2.INTER_LINEAR)
-    return more * (1 - inside * np.float32(1 / 255))
+    x, y = (flow + added) * np.float32(side / 2)
+    covered = cv2.remap(skin, x + axis, y + axis[:, None], cv2.INTER_LINEAR)
+    return added * (1 - covered * np.float32(1 / 255))
 
 
 @lru_cache(maxsize=1)

@@ -1,8 +1,8 @@
 """Rasterises triangle meshes into backward maps, and samples pictures through such maps.
 
-A mesh is rasterised at its driven position. Each cell then interpolates any attribute of the mesh's
-vertices, for example the position in the reference. Triangles are drawn from far to near, so that a
-turned face hides its far cheek. All functions are pure; any thread may call them.
+A mesh is rasterised at its driven position. Each cell then interpolates attributes of the vertices,
+such as their position in the reference. Triangles are drawn from far to near, so that a turned face
+hides its far cheek. All functions are pure; any thread may call them.
 """
 
 from __future__ import annotations
@@ -19,7 +19,10 @@ from reenact.models.warp_unet_inputs import FLOW
 from reenact.types import Array, Image
 
 _MIN_HEIGHT: Final = 1e-6
-"""Flatter edges count as this high, cells."""
+"""Minimum height of an edge, cells; it prevents a division by zero."""
+
+_MIN_AREA: Final = 1e-3
+"""A triangle whose doubled area is smaller, squared cells, gets the mean of its vertices."""
 
 
 def rasterise(points: Array, triangles: Triangles, side: int, depth: Array) -> NDArray[np.int32]:
@@ -34,14 +37,17 @@ def rasterise(points: Array, triangles: Triangles, side: int, depth: Array) -> N
     order = np.argsort(-np.take(depth, triangles.T).max(axis=0), kind="stable")
     corners = np.take(points.T.astype(np.float32), triangles[order].T, axis=1)
     x, y = np.take_along_axis(corners, corners[1:].argsort(axis=1), axis=1)
-    # Of the edges from the upper to the middle corner, from there to the lower one, and past it.
+    # Corners are sorted from top to bottom. The edges go from the first to the second corner, from
+    # the second to the third, and from the first to the third.
     slopes = (x[[1, 2, 2]] - x[[0, 1, 0]]) / np.maximum(y[[1, 2, 2]] - y[[0, 1, 0]], _MIN_HEIGHT)
     which, row = _whole_numbers(y[0], y[2], side)
     values = np.take(np.concatenate([x[:2], y[:2], slopes]), which, axis=1)
-    x_upper, x_middle, y_upper, y_middle, upper, lower, past = values
-    below, beyond = row.astype(np.float32) - (y_upper, y_middle)
-    bent = np.where(beyond < 0, x_upper + below * upper, x_middle + beyond * lower)
-    straight = x_upper + below * past
+    x_upper, x_middle, y_upper, y_middle, upper, lower, long = values
+    below_upper, below_middle = row.astype(np.float32) - (y_upper, y_middle)
+    bent = np.where(
+        below_middle < 0, x_upper + below_upper * upper, x_middle + below_middle * lower
+    )
+    straight = x_upper + below_upper * long
     span, column = _whole_numbers(np.minimum(bent, straight), np.maximum(bent, straight), side)
     canvas = np.full(side * side, -1, np.int32)
     canvas[np.take(row * side, span) + column] = np.take(np.take(order, which), span)
@@ -49,7 +55,7 @@ def rasterise(points: Array, triangles: Triangles, side: int, depth: Array) -> N
 
 
 def _whole_numbers(low: Array, high: Array, end: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Return all whole numbers, below an end, in intervals: the index of the interval, and each."""
+    """Return the whole numbers from 0 to below `end` in intervals: interval indices and numbers."""
     first = np.ceil(np.clip(low, 0, end)).astype(np.intp)
     counts = np.floor(np.clip(high, -1, end - 1)).astype(np.intp) + 1 - first
     which = np.repeat(np.arange(len(counts)), counts)
@@ -59,54 +65,53 @@ def _whole_numbers(low: Array, high: Array, end: int) -> tuple[NDArray[np.intp],
 def interpolate(
     cells: NDArray[np.int32], points: Array, triangles: Triangles, attributes: Array
 ) -> Array:
-    """Interpolate (V, C) vertex attributes over the result of `rasterise`: (side, side, C).
+    """Interpolate (V, C) vertex attributes over the cells of `rasterise`: (side, side, C).
 
     Cells without a triangle get 0.
     """
-    table = _planes(points.astype(np.float32), attributes, triangles)
+    planes = _planes(points.astype(np.float32), attributes, triangles)
     side, chosen = len(cells), np.maximum(cells, 0).ravel()
-    gathered = np.take(table.reshape(-1, len(triangles)), chosen, axis=1, mode="clip")
-    across, down, here = gathered.reshape(3, -1, side, side)
+    gathered = np.take(planes.reshape(-1, len(triangles)), chosen, axis=1, mode="clip")
+    by_x, by_y, result = gathered.reshape(3, -1, side, side)
     axis = np.arange(side, dtype=np.float32)
-    here += across * axis
-    here += down * axis[:, None]
-    here[:, cells < 0] = 0
-    return np.moveaxis(here, 0, -1)
+    result += by_x * axis
+    result += by_y * axis[:, None]
+    result[:, cells < 0] = 0
+    return np.moveaxis(result, 0, -1)
 
 
 def _planes(points: Array, attributes: Array, triangles: Triangles) -> Array:
-    """Return a, b and c of the plane `a x + b y + c` of each attribute and triangle, (3, C, T)."""
+    """Return a, b and c of the plane `a x + b y + c` for each attribute and triangle: (3, C, T)."""
     corners = triangles.T
     x, y = np.take(points.T, corners, axis=1)
     values = np.take(np.ascontiguousarray(attributes.T), corners, axis=1)
-    of_a, of_b, of_c = values[:, 0], values[:, 1], values[:, 2]
     x_ab, x_ac, y_ab, y_ac = x[1] - x[0], x[2] - x[0], y[1] - y[0], y[2] - y[0]
     area = x_ab * y_ac - y_ab * x_ac
-    flat = np.abs(area) < 1e-3
+    flat = np.abs(area) < _MIN_AREA
     inverse = np.where(flat, 0, 1 / np.where(flat, 1, area)).astype(np.float32)
-    first, second = of_b - of_a, of_c - of_a
+    value_ab, value_ac = values[:, 1] - values[:, 0], values[:, 2] - values[:, 0]
     planes = np.empty((3, values.shape[0], len(triangles)), np.float32)
-    planes[0] = (first * y_ac - second * y_ab) * inverse
-    planes[1] = (second * x_ab - first * x_ac) * inverse
-    planes[2] = of_a - planes[0] * x[0] - planes[1] * y[0]
+    planes[0] = (value_ab * y_ac - value_ac * y_ab) * inverse
+    planes[1] = (value_ac * x_ab - value_ab * x_ac) * inverse
+    planes[2] = values[:, 0] - planes[0] * x[0] - planes[1] * y[0]
     planes[2][:, flat] = values[:, :, flat].mean(axis=1)
     return planes
 
 
 def grid_to_crop(side: int, size_px: int) -> tuple[float, float]:
-    """Return (scale, shift): crop px = cell * scale + shift, both at pixel centres."""
+    """Return (scale, shift) of crop px = cell * scale + shift; whole numbers are pixel centres."""
     scale = size_px / side
     return scale, 0.5 * (scale - 1)
 
 
 def source_map(maps: Array, size_px: int) -> Array:
-    """Turn the flow of `HeadMesh.maps` into absolute crop px, float32 (size, size, 2)."""
+    """Convert the flow of `HeadMesh.maps` to absolute crop px, float32 (size_px, size_px, 2)."""
     flow = cv2.resize(maps[..., FLOW], (size_px, size_px), interpolation=cv2.INTER_LINEAR)
     return sources(np.asarray(flow, np.float32))
 
 
 def sources(flow: Array, zoom: int = 1) -> Array:
-    """Turn a (S, S, 2) flow in halves of the side into absolute px, float32 (S, S, 2).
+    """Convert a flow (S, S, 2) in halves of the side to absolute px, float32 (S, S, 2).
 
     They are px of a picture whose side is `zoom` times S.
     """
@@ -115,13 +120,13 @@ def sources(flow: Array, zoom: int = 1) -> Array:
 
 
 def warp_image(image: Image, source: Array) -> Image:
-    """Sample a picture at a (H, W, 2) float32 map of its own px; edges repeat outside."""
+    """Sample a picture at its px (H, W, 2), float32, bilinearly; its edges are repeated outside."""
     linear, border = cv2.INTER_LINEAR, cv2.BORDER_REPLICATE
     return np.asarray(cv2.remap(image, source, np.empty(0), linear, borderMode=border))
 
 
 @lru_cache(maxsize=4)
 def _positions(size: int, zoom: int) -> Array:
-    """Return (size, size, 2), x and y of each pixel's centre in a picture `zoom` times as large."""
+    """Return x and y of each pixel's centre in a picture `zoom` times as large, (size, size, 2)."""
     axis = (np.arange(size, dtype=np.float32) + 0.5) * zoom - 0.5
     return np.stack(np.meshgrid(axis, axis), axis=-1)

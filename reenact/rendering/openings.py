@@ -1,8 +1,17 @@
-"""The inside of mouth and eyes: where a driven opening's pixels come from in the reference.
+"""Source positions, in the reference, of the pixels inside a driven mouth or eye.
 
-A mesh between lips or lids would stretch teeth as a mouth opens, and irises into wedges as the gaze
-moves. Here the inside of a mouth hangs from the upper lip, however far the lower one drops. An iris
-moves as a disc, and the white on each side is stretched or compressed between iris and corner.
+A mesh between lips or lids would stretch the teeth as the mouth opens, and distort the irises as
+the gaze moves. Here the inside of the mouth is attached to the upper lip, however far the lower one
+drops. An iris moves as a disc; the white is stretched or compressed between iris and corner.
+
+The functions share their arguments:
+
+    places      (N, 2) crop px in the driven picture; places a little outside an opening map to
+                places equally far outside
+    reference   (478, 3) landmarks of the reference, crop px
+    drive       (478, 3) driven landmarks, crop px
+    eye         index into `EYES`
+    poses       poses of reference and drive
 """
 
 from __future__ import annotations
@@ -19,23 +28,23 @@ EYES: Final = ((RIGHT_EYE, IRIS_RIGHT), (LEFT_EYE, IRIS_LEFT))
 """Edges of the opening and landmarks of the iris; the eye on the image's left comes first."""
 
 _RIM_IOD: Final = 0.03
-"""Width of the transition from what a mouth shows to what it does not."""
+"""Width of the transition between seen and unseen parts of the mouth."""
 
 _PARTED_IOD: Final = (0.05, 0.15)
-"""Gaps of the lips between which their inside comes to light. Narrower ones, which a tracker sees
-in many closed mouths, show the edges of the lips."""
+"""Gaps between the lips at which their inside begins to show and shows fully. Trackers report
+narrower gaps for many closed mouths; those show the edges of the lips."""
 
 _MIN_PX: Final = 0.1
-"""Smaller distances count as this much, so that nothing is divided by zero."""
+"""Minimum of distances that are divided by."""
 
 _LIMBUS: Final = 1.15
-"""Radius, in iris radii, of what moves with the iris: its dark rim belongs to it."""
+"""Radius of the moving disc, in iris radii; it includes the dark rim of the iris."""
 
 _LIMBUS_BLEND: Final = 0.5
 """Width, in iris radii, of the transition from the disc to the white."""
 
 _LID_SHADOW: Final = 0.1
-"""Share of the opening's height next to a lid that is taken by its shadow and lashes."""
+"""Share of the opening's height next to a lid that shows its shadow and lashes."""
 
 LIDS: Final = (
     ([33, 247, 30, 29, 27, 28, 56, 190, 133], RIGHT_EYE[0]),
@@ -44,57 +53,53 @@ LIDS: Final = (
 """Crease and edge of the upper lids, each from the corner on the image's left; as in `EYES`."""
 
 _LASHES: Final = 0.16
-_MAX_LASHES: Final = 0.7
-"""Height of the lashes on an upper lid, as a share of half the eye's width, and of the lid's."""
+"""Height of the lashes on an upper lid, as a share of half the eye's width."""
 
-_STRETCHED: Final = 1.05
-"""A lid that is stretched by less is left as it is: that is a sixth of a px of 256."""
+_MAX_LASHES: Final = 0.7
+"""Maximum of that height, as a share of the lid's height."""
+
+_MIN_STRETCH: Final = 1.05
+"""A lid that is stretched by less is left alone; the change would be a sixth of a px at 256 px."""
 
 _MEETING_CELLS: Final = 2.5
-"""Where lids meet, the flow is changed up to so many cells from the line between them."""
+"""Distance, in cells, from the line between meeting lids up to which the flow is changed."""
 
 _CLOSED: Final = 0.2
-"""An eye opened less than this share of the reference's opening is closed."""
+"""An eye is closed if its opening is below this share of the reference's."""
 
 
 def mouth_sources(
     places: Array, reference: Array, drive: Array, poses: tuple[Pose, Pose]
 ) -> tuple[Array, Array, float]:
-    """Return where places inside the driven mouth come from, and what of them is not seen there.
-
-    Args:
-        places: (N, 2) crop px; places a little outside map to places equally far outside.
-        reference: (478, 3) landmarks of the reference, crop px.
-        drive: (478, 3) driven landmarks, crop px.
-        poses: theirs.
+    """Return the sources of places inside the driven mouth.
 
     Returns:
-        float32 (N, 2) crop px, and float32 (N,): 0 where the reference shows the place, 1 where it
-        does not and its lower lip or corner stands in; less while the lips have hardly parted. And
-        from 0 to 1, how far lips have shut that are apart in the reference.
+        The sources, float32 (N, 2) crop px. Float32 (N,), 0 to 1: 1 where the reference does not
+        show the place, so that its lower lip or corner stands in; less if the lips have hardly
+        parted. And 0 to 1: 1 if the lips are closed but parted in the reference.
     """
-    shown, wanted = Opening(reference, MOUTH), Opening(drive, MOUTH)
-    grown_along, grown = growth(shown, *poses)
-    along, across = wanted.measure(places).T
-    drop = across - wanted.upper(along)
-    beyond_lip = np.maximum(across - np.maximum(wanted.lower(along), wanted.upper(along)), 0)
-    outside = wanted.beyond_corners(along) / grown
-    along = along / grown_along
-    beside = np.abs(shown.beyond_corners(along) - outside)
-    along = along - shown.beyond_corners(along) + outside
-    top = shown.upper(along)
-    opening = np.maximum(shown.lower(along) - top, 0)
-    drop = (drop - beyond_lip) / grown
-    across = top + np.minimum(drop, opening) + beyond_lip / grown
+    rest, driven = Opening(reference, MOUTH), Opening(drive, MOUTH)
+    growth_along, growth_across = growth(rest, *poses)
+    along, across = driven.measure(places).T
+    drop = across - driven.upper(along)
+    beyond_lip = np.maximum(across - np.maximum(driven.lower(along), driven.upper(along)), 0)
+    outside = driven.beyond_corners(along) / growth_across
+    along = along / growth_along
+    beside = np.abs(rest.beyond_corners(along) - outside)
+    along = along - rest.beyond_corners(along) + outside
+    top = rest.upper(along)
+    opening = np.maximum(rest.lower(along) - top, 0)
+    drop = (drop - beyond_lip) / growth_across
+    across = top + np.minimum(drop, opening) + beyond_lip / growth_across
     missing = np.maximum(drop - opening, beside) / (_RIM_IOD * poses[0].scale)
-    parted = _parted(wanted.height() / (grown * poses[0].scale))
+    parted = _parted(driven.height() / (growth_across * poses[0].scale))
     unseen = (parted * np.clip(missing, 0, 1)).astype(np.float32)
-    shut = (1 - parted) * _parted(shown.height() / poses[0].scale)
-    return shown.places(along, across), unseen, shut
+    shut = (1 - parted) * _parted(rest.height() / poses[0].scale)
+    return rest.places(along, across), unseen, shut
 
 
 def _parted(gap_iod: float) -> float:
-    """Return how much of what lies behind lips comes to light, 0 to 1."""
+    """Return how far the inside of the mouth shows through a gap between the lips, 0 to 1."""
     first, last = _PARTED_IOD
     return float(np.clip((gap_iod - first) / (last - first), 0, 1))
 
@@ -102,40 +107,39 @@ def _parted(gap_iod: float) -> float:
 def eye_sources(
     places: Array, reference: Array, drive: Array, eye: int, poses: tuple[Pose, Pose]
 ) -> tuple[Array, float]:
-    """Return where places inside a driven eye come from; `eye` is an index into `EYES`.
+    """Return the sources of places inside a driven eye.
 
-    What a lid hides in the reference is unknown; the pixels next to the lid stand in for it. The
-    arguments are those of `mouth_sources`.
+    Parts of the eye that a lid hides in the reference are replaced by the pixels next to the lid.
 
     Returns:
-        float32 (N, 2) crop px, and a trust from 0 to 1: low where the lids almost meet, which
-        `meeting_lids` draws.
+        The sources, float32 (N, 2) crop px; and their trust, 0 to 1, which is low if the lids
+        almost meet. `meeting_lids` draws those.
     """
     edges, iris = EYES[eye]
-    shown, wanted = Opening(reference, edges), Opening(drive, edges)
-    grown_along, grown = growth(shown, *poses)
-    from_along, from_across = shown.measure(reference[iris[:1], :2])[0]
-    to_along, to_across = wanted.measure(drive[iris[:1], :2])[0]
-    # Of the rim's four landmarks, no lid hides those on its sides.
+    rest, driven = Opening(reference, edges), Opening(drive, edges)
+    growth_along, growth_across = growth(rest, *poses)
+    from_along, from_across = rest.measure(reference[iris[:1], :2])[0]
+    to_along, to_across = driven.measure(drive[iris[:1], :2])[0]
+    # Lids do not hide the two landmarks of the rim on the sides of the iris.
     radius = max(float(np.hypot(*(reference[iris[1], :2] - reference[iris[3], :2]))) / 2, 0.5)
     reach = _LIMBUS * radius
-    along, across = wanted.measure(places).T
-    knots = _increasing(wanted.reach, to_along, reach * grown_along)
-    source_along = np.interp(along, knots, _increasing(shown.reach, from_along, reach))
+    along, across = driven.measure(places).T
+    knots = _knots(driven.reach, to_along, reach * growth_along)
+    source_along = np.interp(along, knots, _knots(rest.reach, from_along, reach))
     source_along += along - np.clip(along, knots[0], knots[-1])
-    lid, floor = wanted.upper(along), wanted.lower(along)
+    lid, floor = driven.upper(along), driven.lower(along)
     beyond = across - np.clip(across, lid, np.maximum(floor, lid))
     height = (across - beyond - lid) / np.maximum(floor - lid, _MIN_PX)
-    top, bottom = shown.upper(source_along), shown.lower(source_along)
-    white = top + height * (bottom - top) + beyond / grown
-    away = np.hypot((along - to_along) / grown_along, (across - to_across) / grown) / radius
+    top, bottom = rest.upper(source_along), rest.lower(source_along)
+    white = top + height * (bottom - top) + beyond / growth_across
+    x, y = (along - to_along) / growth_along, (across - to_across) / growth_across
     margin = _LID_SHADOW * np.maximum(bottom - top, 0)
-    disc = from_across + (across - to_across) / grown
+    disc = from_across + y
     disc = np.clip(disc, np.minimum(top + margin, white), np.maximum(bottom - margin, white))
-    share = np.clip((away - _LIMBUS) / _LIMBUS_BLEND, 0, 1)
-    opened = wanted.height() / max(shown.height() * grown, _MIN_PX)
+    share = np.clip((np.hypot(x, y) / radius - _LIMBUS) / _LIMBUS_BLEND, 0, 1)
+    opened = driven.height() / max(rest.height() * growth_across, _MIN_PX)
     trust = float(np.clip((opened - _CLOSED) / _CLOSED, 0, 1))
-    return shown.places(source_along, disc + share * (white - disc)), trust
+    return rest.places(source_along, disc + share * (white - disc)), trust
 
 
 def meeting_lids(
@@ -147,65 +151,65 @@ def meeting_lids(
     *,
     cell_px: float,
 ) -> tuple[Array, Array]:
-    """Return where places around lids that meet come from, so that the line between is smooth.
+    """Return the sources of places around meeting lids, so that the line between them is smooth.
 
-    The lids keep their size, and the whole eye is swept over within a cell on each side of the
-    line; a flow that jumped there would be drawn in steps. The arguments are those of
-    `mouth_sources`, an index into `EYES`, and the size of a cell of the maps.
+    The lids keep their size, and the flow sweeps over the whole eye within a cell on each side of
+    the line; a flow that jumped there would be drawn in steps. `cell_px` is the size of a cell of
+    the maps.
 
     Returns:
-        float32 (N, 2) crop px, and a share from 0 to 1, (N,), that falls off with the distance
-        from the line.
+        The sources, float32 (N, 2) crop px; and their weights, (N,), 0 to 1, which fall with the
+        distance from the line.
     """
     edges, _ = EYES[eye]
-    shown, wanted = Opening(reference, edges), Opening(drive, edges)
-    _, grown = growth(shown, *poses)
-    along, across = wanted.measure(places).T
-    beyond = across - (wanted.upper(along) + wanted.lower(along)) / 2
-    share = np.minimum(
-        _MEETING_CELLS - np.abs(beyond) / cell_px, (wanted.reach - np.abs(along)) / cell_px
+    rest, driven = Opening(reference, edges), Opening(drive, edges)
+    _, growth_across = growth(rest, *poses)
+    along, across = driven.measure(places).T
+    distance = across - (driven.upper(along) + driven.lower(along)) / 2
+    weight = np.minimum(
+        _MEETING_CELLS - np.abs(distance) / cell_px, (driven.reach - np.abs(along)) / cell_px
     )
-    along = along * shown.reach / wanted.reach
-    top = shown.upper(along)
-    swept = np.clip((beyond / cell_px + 1) / 2, 0, 1) * (shown.lower(along) - top)
-    return shown.places(along, top + beyond / grown + swept), np.clip(share, 0, 1)
+    along = along * rest.reach / driven.reach
+    top = rest.upper(along)
+    swept = np.clip((distance / cell_px + 1) / 2, 0, 1) * (rest.lower(along) - top)
+    return rest.places(along, top + distance / growth_across + swept), np.clip(weight, 0, 1)
 
 
 def comes_down(reference: Array, drive: Array, eye: int, poses: tuple[Pose, Pose]) -> bool:
-    """Return whether an upper lid is stretched so much that it shows; the rest is as above."""
+    """Return whether an upper lid is stretched enough to be visible."""
     middle = [edge[len(edge) // 2] for edge in LIDS[eye]]
     before, after = (
-        float(np.hypot(*np.diff(one[middle, :2], axis=0)[0])) for one in (reference, drive)
+        float(np.hypot(*np.diff(points[middle, :2], axis=0)[0])) for points in (reference, drive)
     )
-    return after * poses[0].scale > _STRETCHED * before * poses[1].scale
+    return after * poses[0].scale > _MIN_STRETCH * before * poses[1].scale
 
 
 def unstretched_lashes(
     sources: Array, reference: Array, drive: Array, eye: int, poses: tuple[Pose, Pose]
 ) -> Array:
-    """Return where places on an upper lid come from, (N, 2) crop px.
+    """Return the sources of places on an upper lid, (N, 2) crop px.
 
-    The mesh stretches a lid that comes down. Here only the skin between crease and lashes is.
-    `sources` are those of the mesh, (N, 2) crop px of the reference; all else is as in
-    `eye_sources`.
+    The mesh stretches a closing lid as a whole; here the lashes keep their height, and only the
+    skin between crease and lashes is stretched. `sources` are the mesh's, (N, 2) crop px.
     """
-    shown, wanted = Opening(reference, LIDS[eye]), Opening(drive, LIDS[eye])
-    _, grown = growth(shown, *poses)
-    along, across = shown.measure(sources).T
-    edge = shown.lower(along)
-    height = np.maximum(edge - shown.upper(along), _MIN_PX)
-    there = along * wanted.reach / shown.reach
-    driven = np.maximum((wanted.lower(there) - wanted.upper(there)) / grown, height)
-    lashes = np.minimum(_LASHES * shown.reach, _MAX_LASHES * height)
-    above = edge - across
-    drawn = above * driven / height
-    skin = (height - lashes) / np.maximum(driven - lashes, _MIN_PX)
-    moved = np.minimum(drawn, lashes) + skin * np.maximum(drawn - lashes, 0)
-    on_lid = (above > 0) & (above < height)
-    return shown.places(along, np.where(on_lid, edge - moved, across))
+    rest, driven = Opening(reference, LIDS[eye]), Opening(drive, LIDS[eye])
+    _, growth_across = growth(rest, *poses)
+    along, across = rest.measure(sources).T
+    edge = rest.lower(along)
+    height = np.maximum(edge - rest.upper(along), _MIN_PX)
+    driven_along = along * driven.reach / rest.reach
+    gap = driven.lower(driven_along) - driven.upper(driven_along)
+    driven_height = np.maximum(gap / growth_across, height)
+    lashes = np.minimum(_LASHES * rest.reach, _MAX_LASHES * height)
+    above_edge = edge - across
+    drawn = above_edge * driven_height / height
+    skin_scale = (height - lashes) / np.maximum(driven_height - lashes, _MIN_PX)
+    moved = np.minimum(drawn, lashes) + skin_scale * np.maximum(drawn - lashes, 0)
+    on_lid = (above_edge > 0) & (above_edge < height)
+    return rest.places(along, np.where(on_lid, edge - moved, across))
 
 
-def _increasing(reach: float, middle: float, half: float) -> Array:
+def _knots(reach: float, middle: float, half: float) -> Array:
     """Return corner, both rims of the iris and the other corner, strictly increasing, along."""
     first, last = middle - half, middle + half
     return np.array([min(-reach, first - 0.1), first, last, max(reach, last + 0.1)], np.float32)

@@ -1,4 +1,4 @@
-"""Composes pictures of driven heads from a reference."""
+"""Composes pictures of driven heads from one reference."""
 
 from __future__ import annotations
 
@@ -14,14 +14,13 @@ from reenact.rendering.head_mesh import head_mesh
 from reenact.rendering.layers import Reference, enlarged, lay_over, move_person
 from reenact.types import HEAD_ALONE, Array, Body, Image, Pose
 
-_STRETCHED: Final = 0.15
-"""Share of a reference, at its lower edge, that is stretched where a body rises."""
+_STRETCHED_SHARE: Final = 0.15
+"""Height of the strip at a reference's lower edge that is stretched if the body rises, as a share
+of the side."""
 
 
 class Painter:
-    """Composes pictures of driven heads from one reference, and from its mirror image.
-
-    It keeps an enlarged copy of the reference; of the mirror image only if the face is turned.
+    """Composes pictures of driven heads from one reference; if it is turned, also from its mirror.
 
     Args:
         reference: the picture to draw from.
@@ -39,13 +38,16 @@ class Painter:
     def paint(
         self, drive: Array, pose: Pose, *, follows: Pose | None = None, body: Body = HEAD_ALONE
     ) -> tuple[Image, Array]:
-        """Compose one picture; return it, uint8 (S, S, 3) RGB, with the maps of its mesh.
+        """Compose one picture.
 
         Args:
             drive: (478, 3) driven landmarks, in the network's px.
-            pose: theirs.
-            follows: the pose that hair and body follow, see `HeadMesh.maps`.
-            body: where torso and hair are.
+            pose: their pose.
+            follows: pose that hair and body follow, see `HeadMesh.maps`.
+            body: motions of torso and hair.
+
+        Returns:
+            The picture, uint8 (S, S, 3) RGB, and the maps of its mesh.
         """
         reference = self._reference
         maps = _maps(reference, drive, pose, follows, moved_from(body, reference.body))
@@ -54,11 +56,11 @@ class Painter:
         person = move_person(self._fine, reference, maps, drive, pose)
         if self._mirror is not None and turns_back(reference.pose, pose):
             mirror, fine = self._mirror
-            others = _maps(mirror, drive, pose, follows, HEAD_ALONE)
-            share = far_share(maps, others, drive) * np.squeeze(self._edge_fade)
+            mirror_maps = _maps(mirror, drive, pose, follows, HEAD_ALONE)
+            share = far_share(maps, mirror_maps, drive) * np.squeeze(self._edge_fade)
             share = cv2.resize(share, person.shape[1::-1])
-            other = move_person(fine, mirror, others, drive, pose)
-            person = np.asarray(cv2.blendLinear(other, person, share, 1 - share), np.uint8)
+            mirrored = move_person(fine, mirror, mirror_maps, drive, pose)
+            person = np.asarray(cv2.blendLinear(mirrored, person, share, 1 - share), np.uint8)
         return lay_over(person, reference.background), maps
 
 
@@ -72,16 +74,16 @@ def _maps(
 
 
 def _stretch_to_floor(down: Array) -> None:
-    """Let no cell show what lies below the reference; in place.
+    """Keep every cell from sampling below the reference; in place.
 
-    A body that rises would end in streaks of its lowest pixels. `down` is the (side, side) vertical
-    flow, in halves of the side.
+    Otherwise a rising body would end in streaks of its lowest pixels. `down` is the vertical flow,
+    (side, side), in halves of the side.
     """
-    half, lowest = len(down) / 2, np.float32(len(down) - 1)
-    below = np.maximum(down[-1] * half, 0)
-    if not below.any():
+    half, last_row = len(down) / 2, np.float32(len(down) - 1)
+    excess = np.maximum(down[-1] * half, 0)
+    if not excess.any():
         return
     rows = np.arange(len(down), dtype=np.float32)[:, None]
-    band = np.float32(_STRETCHED * len(down))
-    inside = np.maximum(rows + down * half - (lowest - band), 0)
-    down -= inside * (below / (band + below)) / half
+    strip = np.float32(_STRETCHED_SHARE * len(down))
+    depth = np.maximum(rows + down * half - (last_row - strip), 0)
+    down -= depth * (excess / (strip + excess)) / half

@@ -9,7 +9,7 @@ import pytest
 from reenact.face.expression_components import MAX_CHANGE
 from reenact.face.geometry import estimate_pose, mirror_index, rotation_matrix
 from reenact.face.topology import N_SKIN
-from reenact.rendering.head_mesh import HeadMesh, _outside
+from reenact.rendering.head_mesh import HeadMesh, _without_skin
 from reenact.rendering.skin_flow import (
     MAX_TURN,
     MOTIONS,
@@ -166,6 +166,6 @@ def test_nothing_beside_a_face_comes_from_its_skin() -> None:
     mask[:, 16:] = 255
     more = np.zeros((2, 32, 32), np.float32)
     more[0] = 8 / 16  # from 8 cells to the right
-    kept = _outside(mask, np.zeros_like(more), more)
+    kept = _without_skin(mask, np.zeros_like(more), more)
     np.testing.assert_allclose(kept[..., :7], more[..., :7])
     assert np.abs(kept[..., 9:23]).max() < 1e-6
