@@ -1,4 +1,4 @@
-"""Baselines without a network: the unchanged reference, and a mesh warp of it."""
+"""Baselines without a network: the unchanged reference, and its mesh warp."""
 
 from __future__ import annotations
 
@@ -57,8 +57,11 @@ def _border(size_px: int) -> Array:
     """Return eight pinned points on the crop's edge, (8, 3), far from the camera."""
     last = size_px - 1
     half = last / 2
-    places = [(0, 0), (half, 0), (last, 0), (0, half), (last, half), (0, last), (half, last)]
-    return np.array([(x, y, size_px) for x, y in [*places, (last, last)]], np.float32)
+    points = [
+        *((0, 0), (half, 0), (last, 0), (0, half)),
+        *((last, half), (0, last), (half, last), (last, last)),
+    ]
+    return np.array([(x, y, size_px) for x, y in points], np.float32)
 
 
 COPY: Final = RendererSpec(

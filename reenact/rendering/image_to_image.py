@@ -28,15 +28,16 @@ class LandmarkRenderer:
 
     Args:
         settings: device, engine and weights.
-        name: of the renderer, and of the architecture in its weight files.
-        build: "module:function" that builds the network, see `models.weights.builder`. It maps a
-            picture (N, 3, S, S) and a landmark map (N, 1, S, S) to a picture.
-        recipe: training file that makes weights, named in the error message if there are none.
+        own: not used.
+        name: name of the renderer, and of the architecture in its weight files.
+        build: "module:function" that builds the network, see `models.weights.builder`. The network
+            maps a picture (N, 3, S, S) and a landmark map (N, 1, S, S) to a picture.
+        recipe: training file for the weights, named in the error message if there are none.
         shipped: weights that come with the renderer; "": none.
 
     Attributes:
-        condition_shape: of one frame's `condition`, if that is no landmark map.
-        header: what the weights in use say of themselves.
+        condition_shape: shape of one frame's `condition`; None: a landmark map.
+        header: header of the loaded weights.
     """
 
     condition_shape: tuple[int, ...] | None = None
@@ -63,9 +64,9 @@ class LandmarkRenderer:
         self._crop_px = 0
 
     def prepare(self, target: Target) -> None:
-        """Load the weights unless they are loaded, and keep the target's first reference.
+        """Load the weights unless they are loaded, and prepare the target's first reference.
 
-        Raises NoWeightsError if there are none, ModelError if they are damaged or of another
+        Raises NoWeightsError if there are no weights, ModelError if they are damaged or of another
         architecture.
         """
         self.load(target)
@@ -84,7 +85,7 @@ class LandmarkRenderer:
     def reference(self, picture: Image, points: Array) -> Array:
         """Return the network's input for the target's picture, (1, 3, S, S) in -1..1.
 
-        The picture is uint8 (S, S, 3) RGB at the network's side; `points` are its landmarks.
+        The picture is uint8 (S, S, 3) RGB at the network's size; `points` are its landmarks.
         """
         del points
         return to_unit(picture[None])
@@ -103,14 +104,14 @@ class LandmarkRenderer:
         """Do nothing: each frame is drawn on its own."""
 
     def _weights(self, target: Target) -> Path:
-        own = target.weights if target.renderer == self._name else None
-        text = self._settings.weights or own or self._shipped
-        if not text:
+        trained = target.weights if target.renderer == self._name else None
+        path = self._settings.weights or trained or self._shipped
+        if not path:
             raise NoWeightsError(
-                f"{self._name} comes without weights: train it by `reenact train {self._recipe}` "
+                f"{self._name} comes without weights: train it with `reenact train {self._recipe}` "
                 "and give the file with --set renderer.weights=PATH."
             )
-        return Path(text)
+        return Path(path)
 
     def _load(self, path: Path) -> None:
         from reenact.models.inference import compile_module, file_digest
@@ -135,7 +136,7 @@ class LandmarkRenderer:
 
 
 def map_planes(landmarks: Sequence[Array], size_px: int) -> Array:
-    """Return the landmark maps J, (N, 1, S, S) in -1..1, of (478, 3) px landmarks."""
+    """Return the landmark maps J, (N, 1, S, S) in -1..1, of N faces, (478, 3) px each."""
     return to_unit(np.stack([landmark_map(points, size_px)[..., None] for points in landmarks]))
 
 
@@ -150,15 +151,15 @@ def spec(
     export: str | None = None,
     shipped: str = "",
 ) -> RendererSpec:
-    """Describe such a renderer for an entry point.
+    """Return the spec of a `LandmarkRenderer`, for an entry point.
 
     Args:
-        name: as typed.
+        name: name that users type.
         summary: one line.
         recipe: "module:function" of the training recipe.
         training_file: argument of `reenact train` that makes its weights.
         build: "module:function" that builds its network, see `models.weights.builder`.
-        renderer: a subclass if the network needs its reference prepared.
+        renderer: a subclass if the network needs other inputs.
         export: "module:function" of a `models.export.Exporter`.
         shipped: weights that come with it; "": none.
     """
@@ -168,7 +169,7 @@ def spec(
 
 FAN2023: Final = spec(
     "fan2023",
-    "the U-net of Fan 2023, drawn from picture and landmark map (no weights are shipped)",
+    "U-net of Fan 2023, from picture and landmark map (no weights are shipped)",
     recipe="reenact.training.adversarial:build_fan2023",
     training_file="configs/train/fan2023.toml",
 )

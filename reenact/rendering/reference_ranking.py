@@ -1,4 +1,4 @@
-"""How far a driven face is from each reference, to choose the one to draw from."""
+"""Distances of a driven face from the references, to choose the one to draw from."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from reenact.types import Array, Pose
 
 _TURN: Final = 0.1
 _SHIFT: Final = 0.02
-"""Iod of a changed shape that a radian of turn and an iod of shift count as: a shift costs a warp
-little, but it cannot open a mouth or turn a cheek."""
+"""Weights of a radian of rotation and an iod of translation, relative to an iod of change in shape.
+A warp translates a face easily, but cannot open a mouth or turn a cheek well."""
 
 
 class SeenFaces:
@@ -24,15 +24,15 @@ class SeenFaces:
 
     def __init__(self, landmarks: Array) -> None:
         poses = [estimate_pose(points) for points in landmarks]
-        fronts = [to_face_frame(*face)[:, :2] for face in zip(landmarks, poses, strict=True)]
-        self._shapes = np.stack(fronts)
+        shapes = [to_face_frame(*face)[:, :2] for face in zip(landmarks, poses, strict=True)]
+        self._shapes = np.stack(shapes)
         self._poses = np.stack([_weighted(pose) for pose in poses])
 
     def __len__(self) -> int:
         return len(self._shapes)
 
     def distances(self, landmarks: Array) -> Array:
-        """Return the (K,) distances of (478, 3) driven landmarks, px, from the faces, iod."""
+        """Return the distances of driven landmarks, (478, 3) px, from the K faces, (K,) iod."""
         driven = SeenFaces(landmarks[None])
         changed = np.linalg.norm(self._shapes - driven._shapes, axis=-1).mean(axis=1)
         moved = np.linalg.norm(self._poses - driven._poses, axis=-1)
@@ -40,6 +40,6 @@ class SeenFaces:
 
 
 def _weighted(pose: Pose) -> Array:
-    """Return turn and place, (5,), in what they count as."""
-    place = pose.translation[:2] / pose.scale
-    return np.concatenate([_TURN * rotation_vector(pose.rotation), _SHIFT * place])
+    """Return the weighted rotation and translation of a pose, (5,)."""
+    translation = pose.translation[:2] / pose.scale
+    return np.concatenate([_TURN * rotation_vector(pose.rotation), _SHIFT * translation])

@@ -1,8 +1,8 @@
-"""Where the skin that a landmark names has gone: correction of the tracker's landmarks.
+"""Corrects the sliding of the tracker's landmarks over the skin.
 
-As a head turns and a face smiles, the tracker's landmarks slide over the skin, much alike on
-everybody. The mean error is linear in the head's motion and the change of expression: 65 numbers
-for each landmark, learned from optical flow (`tools.skin_flow`).
+As the head turns and the expression changes, landmarks slide over the skin in much the same way on
+everybody. The mean slide is modelled as linear in the head's motion and the change of expression,
+with 65 coefficients per landmark and axis, learned from optical flow (`tools.skin_flow`).
 """
 
 from __future__ import annotations
@@ -19,31 +19,31 @@ from reenact.face.topology import N_SKIN
 from reenact.types import Array, Pose
 
 MOTIONS: Final = ("pitch", "yaw", "roll", "across", "along")
-"""The first causes: the head's rotation, radians, and translation, iod."""
+"""The first five causes: the head's rotation, radians, and translation, iod."""
 
 MAX_TURN: Final = 0.35
-"""Asymptote of a rotation, radians. The clips show too few larger ones to extrapolate linearly."""
+"""Asymptote of each rotation, radians; the clips show too few larger ones for a linear model."""
 
 
 class SkinFlow:
-    """How far landmarks slide over the skin, linear in C causes. Immutable.
+    """The landmarks' sliding over the skin, linear in C causes. Immutable.
 
     Args:
         components: (C - 5, 468, 3). Their product with a change of shape in the face frame, iod, is
-            the amount of each component of expression in standard deviations.
-        skin: (468, C, 2) iod between a reference's landmark and the skin that it should name, for
-            one unit of each cause, upright with the head.
+            the amount of each component of expression, in standard deviations.
+        skin: (468, C, 2) shift of a reference's landmark to the skin under the driven landmark, per
+            unit of each cause, in iod along the `head_axes`.
     """
 
     def __init__(self, components: Array, skin: Array) -> None:
         self.components = np.asarray(components, dtype=np.float32)
         self.skin = np.asarray(skin, dtype=np.float32)
-        # With the causes first, one matrix product applies them: thirty times as fast as einsum.
+        # With the causes first, one matrix product applies them, thirty times as fast as einsum.
         causes_first = np.moveaxis(self.skin, 1, 0)
         self._of_causes = np.ascontiguousarray(causes_first.reshape(len(causes_first), -1))
 
     def moved(self, reference: Array, drive: Array, poses: tuple[Pose, Pose]) -> Array:
-        """Return a reference's landmarks on the skin that driven ones name, all (478, 3) px."""
+        """Move a reference's landmarks to the skin under the driven ones; all are (478, 3) px."""
         change = to_face_frame(drive, poses[1]) - to_face_frame(reference, poses[0])
         causes = limited_causes(head_motion(*poses), change, self.components)
         shift = (causes @ self._of_causes).reshape(N_SKIN, 2) @ head_axes(poses[0]).T
@@ -53,29 +53,29 @@ class SkinFlow:
 
 
 def limited_causes(motion: Array, change: Array, components: Array) -> Array:
-    """Return (..., C) causes of (..., 5) `MOTIONS` and (..., 468 or more, 3) changes of shape."""
+    """Return the causes, (..., C), of `MOTIONS`, (..., 5), and changes of shape, (..., 468+, 3)."""
     turn = MAX_TURN * np.tanh(motion[..., :3] / MAX_TURN)
     causes = [turn, motion[..., 3:], component_weights(change, components)]
     return np.asarray(np.concatenate(causes, axis=-1), dtype=np.float32)
 
 
 def head_axes(pose: Pose) -> Array:
-    """Return (2, 2): the columns are the head's right and down directions in the picture."""
+    """Return the head's right and down directions in the picture as columns, (2, 2)."""
     x, y = pose.rotation[:2, 0] / max(float(np.hypot(*pose.rotation[:2, 0])), 1e-6)
     return np.array([[x, -y], [y, x]], np.float32)
 
 
 def head_motion(reference: Pose, drive: Pose) -> Array:
-    """Return (5,) `MOTIONS` from the reference's pose to the driven one, in its `head_axes`."""
+    """Return the `MOTIONS`, (5,), between two poses, in the `head_axes` of the driven one."""
     turn = rotation_vector(drive.rotation @ reference.rotation.T)
     shift = (drive.translation - reference.translation)[:2] / np.float32(drive.scale)
-    upright = head_axes(drive)
-    motion = np.concatenate([turn[:2] @ upright, turn[2:], shift @ upright])
+    axes = head_axes(drive)
+    motion = np.concatenate([turn[:2] @ axes, turn[2:], shift @ axes])
     return np.asarray(motion, dtype=np.float32)
 
 
 @lru_cache(maxsize=1)
 def shipped_skin_flow() -> SkinFlow:
-    """Return the flow that comes with the program."""
+    """Return the `SkinFlow` that is shipped with the program."""
     with (files("reenact") / "assets" / ASSET).open("rb") as handle, np.load(handle) as arrays:
         return SkinFlow(**arrays)
