@@ -3,8 +3,8 @@
     python -m tools.canonical_face --data ../shared/faces/train
 
 Generalised Procrustes analysis (Gower 1975) over the calm half of each clip's frames, with equal
-weight for each identity. The mean is then made symmetric; its own symmetry tells which landmarks
-are pairs.
+weight for each identity. The mean is then made symmetric; the pair of a landmark is the one nearest
+to its mirror image.
 """
 
 from __future__ import annotations
@@ -31,18 +31,18 @@ def _calm_frames(clip: Array) -> Array:
 
 
 def canonical_from_clips(folder: Path, iterations: int = 6) -> Array:
-    """Return the symmetric mean face, (478, 3), iod, from `*.npz` files with `landmarks`."""
+    """Return the symmetric mean face, (478, 3) iod, of the `landmarks` in `*.npz` files."""
     people: dict[str, list[Array]] = {}
     for path in sorted(folder.glob("*.npz")):
         clip = np.ascontiguousarray(np.load(path)["landmarks"]).astype(np.float32)
         clip = clip[np.isfinite(clip).all(axis=(1, 2))]
         people.setdefault(path.stem.split("__")[0], []).append(_calm_frames(clip)[::4])
     if not people:
-        raise SystemExit(f"{folder} holds no .npz landmark files")
+        raise SystemExit(f"{folder} has no .npz files with landmarks.")
     sets = [np.concatenate(clips) for clips in people.values()]
     mean = _normalised(sets[0][0])
     for _ in range(iterations):
-        aligned = [[to_face_frame(p, estimate_pose(p, mean)) for p in points] for points in sets]
+        aligned = [[to_face_frame(p, estimate_pose(p, mean)) for p in faces] for faces in sets]
         mean = _normalised(np.mean([np.mean(person, axis=0) for person in aligned], axis=0))
     flipped = mean * np.array([-1, 1, 1], np.float32)
     pairs = np.linalg.norm(flipped[:, None] - mean[None], axis=-1).argmin(axis=1)
@@ -66,7 +66,7 @@ def _normalised(points: Array) -> Array:
 def main() -> None:
     """Write the asset."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--data", type=Path, required=True, help="folder of clips")
     arguments = parser.parse_args()
     points = canonical_from_clips(arguments.data)
     np.savez_compressed(ASSET, points=points.astype(np.float32))

@@ -2,9 +2,8 @@
 
     python -m tools.demo_actor
 
-The face is invented: `demo_portrait` composes it of two portraits in the public domain. The
-program's own generator animates it by a script of action units, head turns and blinks, and draws it
-like any other target.
+The face is invented: `demo_portrait` composes it from two portraits in the public domain. The
+shipped generator animates it by a script of action units, head turns and blinks.
 """
 
 from __future__ import annotations
@@ -87,7 +86,7 @@ def value_at(keys: Sequence[Key], time_s: float) -> float:
 
 
 def scripted_landmarks(neutral: Array, time_s: float) -> Array:
-    """Return the (478, 3) landmarks at a time of the script, px, from a neutral face's."""
+    """Return a neutral face's landmarks, (478, 3) px, moved to a time of the script."""
     pose = estimate_pose(neutral)
     shape = to_face_frame(neutral, pose)
     basis = action_unit_basis()
@@ -98,12 +97,12 @@ def scripted_landmarks(neutral: Array, time_s: float) -> Array:
     angles = [value_at(HEAD[axis], time_s) for axis in ("pitch", "yaw", "roll")]
     turn = rotation_matrix(np.radians(np.array(angles, np.float32)).astype(np.float32))
     sway = np.array([np.sin(time_s * 0.9) * 0.04, np.sin(time_s * 1.3) * 0.02, 0], np.float32)
-    place = pose.translation + sway * np.float32(pose.scale)
-    return to_image(shape, Pose(turn @ pose.rotation, place, pose.scale))
+    translation = pose.translation + sway * np.float32(pose.scale)
+    return to_image(shape, Pose(turn @ pose.rotation, translation, pose.scale))
 
 
 def frames(target: Target, renderer: Renderer) -> Iterator[Frame]:
-    """Draw the script's frames."""
+    """Yield the script's frames."""
     renderer.prepare(target)
     paster = Paster(target, max_side=512)
     for index in range(round(DURATION_S * FPS)):

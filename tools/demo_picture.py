@@ -19,18 +19,18 @@ TIMES_S: Final = (0.2, 9.7, 5.5, 8.4)
 """At rest, speaking, smiling, winking."""
 
 BOXES: Final = ((60, 60, 580, 580), (770, 10, 1150, 390))
-"""The faces of actor and target: left, top, right and bottom px of the video's 1280×640."""
+"""Faces of actor and target: left, top, right and bottom px of the video, which has 1280×640."""
 
 
 def main() -> None:
     """Write the picture."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("video", type=Path)
+    parser.add_argument("video", type=Path, help="video that `reenact demo` wrote")
     with av.open(str(parser.parse_args().video)) as video:
-        shown = [(frame.time, frame) for frame in video.decode(video=0)]
+        frames = list(video.decode(video=0))
     tiles = []
     for time_s in TIMES_S:
-        _, frame = min(shown, key=lambda one: abs((one[0] or 0.0) - time_s))
+        frame = min(frames, key=lambda frame: abs((frame.time or 0.0) - time_s))
         picture = Image.fromarray(frame.to_ndarray(format="rgb24"))
         for box in BOXES:
             face = picture.crop(box).resize((320, 320), Image.Resampling.LANCZOS)

@@ -1,9 +1,9 @@
-"""The invented face that `demo_actor` moves, composed of two portraits in the public domain.
+"""The invented face that `demo_actor` animates, composed from two portraits in the public domain.
 
-Hat, uniform, hair and the lower face are Grace Hopper's (United States Navy, as matplotlib
-carries it); the eyes and what is around them are Eileen Collins's (NASA, as scikit-image carries
-it), warped to the other face and blended in (Pérez 2003, Poisson image editing). The composed face
-wears no glasses, so that a tracker sees its lids.
+Hat, uniform, hair and lower face are Grace Hopper's (United States Navy, shipped with matplotlib).
+The region of the eyes is Eileen Collins's (NASA, shipped with scikit-image), warped to the other
+face and blended in (Pérez 2003, Poisson image editing). Without the glasses, a tracker sees the
+lids.
 """
 
 from __future__ import annotations
@@ -30,20 +30,20 @@ _PATCH: Final = (
     (420, 12, 10), (195, 0, 10), (198, -12, 10), (100, -12, 26), (50, -20, 26), (123, -10, 14),
     (234, -2, 0),
 )  # fmt: skip
-"""Outline of what is replaced, from the brows to under the lenses: (landmark, dx, dy) in px."""
+"""Outline of the replaced patch, from the brows to below the glasses: (landmark, dx, dy) in px."""
 
 _ARMS: Final = ((92, 150), (365, 415))
 """Columns of the crop where the arms of the glasses run to the ears."""
 
 _DARK: Final = 120
-
+"""HSV value below which a pixel belongs to these arms."""
 
 _BROWS: Final = 0.3
-"""Share by which the brows, pale in the portrait, are darkened."""
+"""Share by which the brows, which are pale in the portrait, are darkened."""
 
 
 def composed_portrait(tracker: Tracker) -> Image:
-    """Return the invented face, uint8 (512, 512, 3) RGB; the tracker is one for stills."""
+    """Return the invented face, uint8 (512, 512, 3) RGB; `tracker` must track single pictures."""
     import matplotlib
 
     officer = read_image(Path(matplotlib.get_data_path()) / "sample_data" / "grace_hopper.jpg")
@@ -63,8 +63,8 @@ def composed_portrait(tracker: Tracker) -> Image:
         cv2.NORMAL_CLONE,
     )
     brows = region_mask(points, BROW_RIGHT, SIZE_PX) | region_mask(points, BROW_LEFT, SIZE_PX)
-    made_up = _BROWS * cv2.GaussianBlur(brows.astype(np.float32) / 255, (0, 0), 3)
-    return np.asarray(blended * (1 - made_up[..., None]), dtype=np.uint8)
+    shade = _BROWS * cv2.GaussianBlur(brows.astype(np.float32) / 255, (0, 0), 3)
+    return np.asarray(blended * (1 - shade[..., None]), dtype=np.uint8)
 
 
 def _astronaut(tracker: Tracker) -> tuple[Image, Array]:
@@ -74,7 +74,7 @@ def _astronaut(tracker: Tracker) -> tuple[Image, Array]:
 
 
 def _crop(picture: Image, tracker: Tracker) -> tuple[Image, Array]:
-    """Cut the face's square and find its landmarks at that scale."""
+    """Crop the face, and track its landmarks in the crop."""
     image = np.ascontiguousarray(picture)
     crop = crop_image(image, crop_transform(_landmarks(image, tracker), SIZE_PX), SIZE_PX)
     return crop, _landmarks(crop, tracker)
@@ -83,12 +83,12 @@ def _crop(picture: Image, tracker: Tracker) -> tuple[Image, Array]:
 def _landmarks(image: Image, tracker: Tracker) -> Array:
     found = tracker.track(Frame(image, 0.0, 0))
     if found is None:
-        raise RuntimeError("the portrait's face was not found")
+        raise RuntimeError("No face was found in the portrait.")
     return found.points
 
 
 def _without_arms(picture: Image, points: Array) -> Image:
-    """Paint over the dark arms of the glasses beside the face."""
+    """Inpaint the dark arms of the glasses beside the face."""
     value = cv2.cvtColor(picture, cv2.COLOR_RGB2HSV)[..., 2]
     band = np.zeros(value.shape, np.uint8)
     eye_line = int(points[159, 1])

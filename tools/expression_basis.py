@@ -4,10 +4,10 @@
 
 The file holds, all float16:
 
-- `basis` (17, 478, 3): the deviation of each action unit at activation 1. It is found by ridge
-  regression of the clips' deviations on their action units, with equal weight for each identity
-  and every frame also mirrored. Each unit is kept to its own region and scaled so that it measures
-  itself.
+- `basis` (17, 478, 3): the deviation of each action unit at activation 1, by ridge regression of
+  the clips' deviations on their action units, with equal weight for each identity and every frame
+  also mirrored. Each unit is limited to its region and scaled so that its measured activation is
+  .97.
 - `identity_modes` (K, 478, 3) and `expression_modes` (K, 478, 3): principal components of the
   identities' resting faces and of the deviations, each times its standard deviation.
 """
@@ -53,7 +53,7 @@ def fit(motions: list[Motion]) -> dict[str, Array]:
 
 
 def finish_basis(basis: Array) -> Array:
-    """Keep each unit to its region, make it symmetric, and scale it to measure itself."""
+    """Limit each unit to its region, make it symmetric, and scale it to a measured activation."""
     neutral = canonical_face()
     basis = basis * _masks()[..., None]
     basis = (basis + mirrored_deviation(basis[list(MIRRORED_UNITS)])) / 2
@@ -70,29 +70,29 @@ def finish_basis(basis: Array) -> Array:
 
 
 def _masks() -> Array:
-    """Return (17, 478): where each unit may move the face."""
+    """Return weights (17, 478), 0 to 1: how far each unit may move each landmark."""
     mouth, eyes, brows = region_weights()
     face = canonical_face()
-    lower = 1 / (1 + np.exp(-(face[:, 1] - 0.62) / 0.10))
-    above = 1 / (1 + np.exp((face[:, 1] + 0.02) / 0.04))
+    lower_face = 1 / (1 + np.exp(-(face[:, 1] - 0.62) / 0.10))
+    above_eyes = 1 / (1 + np.exp((face[:, 1] + 0.02) / 0.04))
     masks = np.empty((len(ACTION_UNITS), len(face)), np.float32)
     for row, name in enumerate(ACTION_UNITS):
         if name in _BROW_UNITS:
-            masks[row] = np.maximum(brows, above * (1 - eyes))
+            masks[row] = np.maximum(brows, above_eyes * (1 - eyes))
         elif name in _EYE_UNITS:
             masks[row] = np.maximum(eyes, 0.5 * np.exp(-(((face[:, 1] - 0.15) / 0.2) ** 2)))
             masks[row, brows > 0.5] = 0
             if name != "eye_wide":
-                own = face[:, 0] * (1 if name.endswith("left") else -1)
-                masks[row] *= 1 / (1 + np.exp(-(own - 0.12) / 0.03))
+                sideways = face[:, 0] * (1 if name.endswith("left") else -1)
+                masks[row] *= 1 / (1 + np.exp(-(sideways - 0.12) / 0.03))
         else:
-            masks[row] = np.maximum(mouth, lower)
+            masks[row] = np.maximum(mouth, lower_face)
             masks[row, eyes + brows > 0.5] = 0
     return masks
 
 
 def _samples(motions: list[Motion]) -> tuple[Array, Array, Array]:
-    """Return centred deviations (N, 1434), units (N, 17), weights (N,)."""
+    """Return centred deviations (N, 1434), centred units (N, 17) and weights (N,)."""
     frames = {
         name: sum(len(m.shapes) for m in motions if m.identity == name)
         for name in {m.identity for m in motions}
@@ -107,11 +107,7 @@ def _samples(motions: list[Motion]) -> tuple[Array, Array, Array]:
             deviations.append((d - d.mean(axis=0)).reshape(len(d), -1))
             units.append(u - u.mean(axis=0))
             weights.append(np.full(len(d), 1 / frames[motion.identity], np.float32))
-    return (
-        np.concatenate(deviations),
-        np.concatenate(units),
-        np.concatenate(weights),
-    )
+    return np.concatenate(deviations), np.concatenate(units), np.concatenate(weights)
 
 
 def _ridge(design: Array, result: Array, weights: Array) -> NDArray[np.float64]:
@@ -123,7 +119,7 @@ def _ridge(design: Array, result: Array, weights: Array) -> NDArray[np.float64]:
 
 
 def _modes(samples: Array, count: float) -> Array:
-    """Return (MODES, 478, 3) principal directions times their standard deviations."""
+    """Return principal directions (MODES, 478, 3) times their standard deviations."""
     values, vectors = np.linalg.eigh((samples.T @ samples) / np.float32(count))
     top = vectors[:, ::-1][:, :MODES] * np.sqrt(np.maximum(values[::-1][:MODES], 0))
     return np.ascontiguousarray(top.T.reshape(MODES, 478, 3), dtype=np.float32)
@@ -140,9 +136,9 @@ def _identity_modes(motions: list[Motion]) -> Array:
 
 
 def cross_talk(basis: Array) -> Array:
-    """Return (17, 17): the units measured (columns) when one is given alone (rows)."""
+    """Return the units measured (columns) when one unit is applied alone (rows), (17, 17)."""
     neutral = canonical_face()
-    return np.stack([action_units(neutral + one, neutral) for one in basis])
+    return np.stack([action_units(neutral + unit, neutral) for unit in basis])
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""Make `assets/expression_recogniser.npz`, and print its confusion table on people held out.
+"""Make `assets/expression_recogniser.npz`, and print its confusion table on held-out people.
 
 python -m tools.expression_recogniser --data CLIPS --folds FOLDS.json
 """
@@ -36,7 +36,7 @@ MAX_TURN = 25.0
 
 
 def read(folder: Path) -> Frames:
-    """Return the deviations, labels and people of all clear frames of a folder of clips."""
+    """Return the deviations, labels and people of all clearly labelled frames, also mirrored."""
     deviations: list[Array] = []
     labels: list[int] = []
     people: list[str] = []
@@ -44,13 +44,12 @@ def read(folder: Path) -> Frames:
         clip = read_expressions(path)
         if clip is None:
             continue
-        told = clear_labels(clip.weights)
-        told[np.abs(clip.turns).max(axis=1) > MAX_TURN] = -1
+        clear = clear_labels(clip.weights)
+        clear[np.abs(clip.turns).max(axis=1) > MAX_TURN] = -1
         for emotion in range(len(EMOTIONS)):
-            found = np.flatnonzero(told == emotion)
-            for frame in found[:: max(len(found) // MAX_FRAMES, 1)]:
-                both = clip.deviations[frame], mirrored_deviation(clip.deviations[frame])
-                deviations += both
+            frames = np.flatnonzero(clear == emotion)
+            for frame in frames[:: max(len(frames) // MAX_FRAMES, 1)]:
+                deviations += clip.deviations[frame], mirrored_deviation(clip.deviations[frame])
                 labels += [emotion] * 2
                 people += [path.stem.split("__")[0]] * 2
     return np.stack(deviations), np.array(labels), np.array(people)
@@ -59,30 +58,32 @@ def read(folder: Path) -> Frames:
 def held_out(
     data: Frames, folds: Collection[Collection[str]], more: Frames | None = None
 ) -> tuple[list[int], list[int]]:
-    """Return the true and the told emotions of everybody, each told by those of other folds.
+    """Return true and predicted labels by cross-validation over the folds.
 
-    The frames of `more` are learned from, and not told.
+    The frames of `more` are only trained on.
     """
     deviations, labels, people = data
     true: list[int] = []
-    told: list[int] = []
+    predicted: list[int] = []
     for fold in folds:
         out = np.isin(people, list(fold))
         known = deviations[~out], labels[~out]
         if more is not None:
             known = np.concatenate([known[0], more[0]]), np.concatenate([known[1], more[1]])
-        found = fit_recogniser(*known)
+        recogniser = fit_recogniser(*known)
         true += labels[out].tolist()
-        told += found.probabilities(deviations[out]).argmax(axis=1).tolist()
-    return true, told
+        predicted += recogniser.probabilities(deviations[out]).argmax(axis=1).tolist()
+    return true, predicted
 
 
 def main() -> None:
     """Measure on folds, then fit everybody and write the asset."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--folds", type=Path, required=True)
-    parser.add_argument("--more", type=Path)
+    parser.add_argument("--data", type=Path, required=True, help="folder of clips")
+    parser.add_argument("--folds", type=Path, required=True, help="JSON file of people's folds")
+    parser.add_argument(
+        "--more", type=Path, help="clips to train on in addition; only measures, writes nothing"
+    )
     arguments = parser.parse_args()
     data = read(arguments.data)
     folds = json.loads(arguments.folds.read_text(encoding="utf-8"))["folds"]
@@ -94,15 +95,13 @@ def main() -> None:
         report(*held_out(data, folds, read(arguments.more)))
 
 
-def report(true: list[int], told: list[int]) -> None:
-    """Print the confusion table and how many are right."""
-    print(confusion_table(true, told))
-    counted = np.array(true)
-    right = counted == np.array(told)
-    shares = [right[counted == one].mean() for one in sorted(set(true))]
-    print(
-        f"right: {np.mean(shares):.3f}, every emotion counted the same; {right.mean():.3f} of all"
-    )
+def report(true: list[int], predicted: list[int]) -> None:
+    """Print the confusion table and the accuracy."""
+    print(confusion_table(true, predicted))
+    labels = np.array(true)
+    correct = labels == np.array(predicted)
+    recalls = [correct[labels == label].mean() for label in sorted(set(true))]
+    print(f"mean recall of the emotions {np.mean(recalls):.3f}, accuracy {correct.mean():.3f}")
 
 
 if __name__ == "__main__":

@@ -2,8 +2,8 @@
 
     python -m tools.face_model --data ../shared/faces/train
 
-Parameters are chosen on held-out people: `--folds ../shared/faces/folds.json --without 0` leaves
-out the people of a fold.
+Its parameters were chosen on held-out people: `--folds ../shared/faces/folds.json --without 0`
+leaves out the people of a fold.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ from typing import Final
 
 import numpy as np
 
-import reenact
 from reenact.expression.face_model import ASSET, CHANGES, RELATIVE, FaceModel
 from reenact.expression.limits import LIMITED, features, limited_rows
 from reenact.expression.measures import MEASURES, measure, resting_shape
@@ -29,11 +28,12 @@ from reenact.face.geometry import (
     to_face_frame,
 )
 from reenact.types import Array
+from tools import ASSETS
 
 MODES: Final = 40
 FRAMES_OF_A_PERSON: Final = 60
 MAX_ANGLE: Final = 0.6
-"""Frames in which the head is turned further (rad) are not used to learn expressions."""
+"""Maximum angle of the head to the camera, rad, in frames from which expressions are learned."""
 
 USUAL: Final = (2.0, 98.0)
 """Percentiles of all people's frames between which a measure counts as usual."""
@@ -42,8 +42,8 @@ EXTREME: Final = (0.1, 99.9)
 """Percentiles of one person's frames that count as that person's extremes."""
 
 SOFTNESS: Final = 1.25
-"""A bound is farther from the usual range than the extreme of all people by this share, so that a
-value bent towards the bound can still come near that extreme."""
+"""Distance of a bound from the usual range, relative to that of the extreme of all people. Values
+approach a bound asymptotically, so it must lie beyond the extreme."""
 
 KERNEL: Final = 0.03
 """Width of the Gaussian that smooths the densities, iod or share."""
@@ -53,13 +53,13 @@ Clip = tuple[Array, Array]
 
 
 def read_clips(folder: Path) -> dict[str, list[Clip]]:
-    """Return each person's clips, posed by the canonical face."""
+    """Return each person's clips, by name."""
     people: dict[str, list[Clip]] = {}
     for path in sorted(folder.glob("*.npz")):
         with np.load(path, allow_pickle=False) as archive:
             points = np.ascontiguousarray(archive["landmarks"]).astype(np.float32)
         points = points[np.isfinite(points).all(axis=(1, 2))]
-        poses = [estimate_pose(one) for one in points]
+        poses = [estimate_pose(face) for face in points]
         shapes = np.stack([to_face_frame(*pair) for pair in zip(points, poses, strict=True)])
         angles = np.array([np.linalg.norm(rotation_vector(pose.rotation)) for pose in poses])
         people.setdefault(path.stem.split("__")[0], []).append((shapes, angles))
@@ -75,17 +75,17 @@ def learn(people: Sequence[list[Clip]]) -> FaceModel:
         angles = np.concatenate([angles for _, angles in clips])
         rest = resting_shape(shapes, angles)
         rests.append(rest)
-        seen = shapes[angles < MAX_ANGLE] if (angles < MAX_ANGLE).sum() > 20 else shapes
-        index = np.linspace(0, len(seen) - 1, min(FRAMES_OF_A_PERSON, len(seen))).astype(int)
-        differences.append(seen[index] - rest)
+        frontal = shapes[angles < MAX_ANGLE] if (angles < MAX_ANGLE).sum() > 20 else shapes
+        index = np.linspace(0, len(frontal) - 1, min(FRAMES_OF_A_PERSON, len(frontal))).astype(int)
+        differences.append(frontal[index] - rest)
         for row in range(len(MEASURES)):
             states = np.concatenate(
-                [_distinct(measure(one)[:, row], STEPS[row]) for one, _ in clips]
+                [_distinct(measure(track)[:, row], STEPS[row]) for track, _ in clips]
             )
             at_rest = measure(rest)[row]
             changes[row].append(states / at_rest - 1 if RELATIVE[row] else states - at_rest)
-        shares.append((seen.reshape(len(seen), -1) @ limited_rows().T) / features(rest)[1])
-    mirrored = [_mirror(one) for one in rests]
+        shares.append((frontal.reshape(len(frontal), -1) @ limited_rows().T) / features(rest)[1])
+    mirrored = [_mirror(rest) for rest in rests]
     mean, identity = _modes(np.stack(rests + mirrored))
     both = np.concatenate([*differences, *map(mirrored_deviation, differences)])
     expression_mean, expression = _modes(both)
@@ -107,16 +107,16 @@ def _mirror(shape: Array) -> Array:
 
 
 def _distinct(values: Array, step: float) -> Array:
-    """Return the values of a track that differ by a step from the last one returned."""
-    kept = [float(values[0])]
+    """Return the values of a track that differ by more than a step from the last one returned."""
+    distinct = [float(values[0])]
     for value in values[1:]:
-        if abs(value - kept[-1]) > step:
-            kept.append(float(value))
-    return np.array(kept, np.float32)
+        if abs(value - distinct[-1]) > step:
+            distinct.append(float(value))
+    return np.array(distinct, np.float32)
 
 
 def _modes(samples: Array) -> tuple[Array, Array]:
-    """Return the (1434,) mean and (MODES, 1434) principal directions times their deviations."""
+    """Return the mean (1434,), and principal directions (MODES, 1434) times their deviations."""
     flat = samples.reshape(len(samples), -1).astype(np.float64)
     mean = flat.mean(axis=0)
     values, vectors = np.linalg.eigh(np.cov(flat, rowvar=False, bias=True))
@@ -125,14 +125,14 @@ def _modes(samples: Array) -> tuple[Array, Array]:
 
 
 def _spread(at_rest: Array) -> Array:
-    """Return standard deviations that a few outliers do not widen, from the middle 80 %."""
+    """Return robust standard deviations, from the middle 80 % of a normal distribution."""
     low, high = np.percentile(at_rest, [10, 90], axis=0)
     return np.asarray((high - low) / 2.563, dtype=np.float32)
 
 
 def _densities(changes: Sequence[Sequence[Array]]) -> Array:
-    """Return (6, 401) densities, each person counting alike, left and right pooled."""
-    rows = np.stack([np.mean([_density(one) for one in row], axis=0) for row in changes])
+    """Return densities (6, 401), with equal weight for each person; left and right are pooled."""
+    rows = np.stack([np.mean([_density(values) for values in row], axis=0) for row in changes])
     for left, right in ((0, 1), (4, 5)):
         rows[[left, right]] = rows[[left, right]].mean(axis=0)
     return np.asarray(rows, dtype=np.float32)
@@ -144,15 +144,16 @@ def _density(values: Array) -> Array:
 
 
 def _limits(people: Sequence[Array]) -> Array:
-    """Return (11, 4) bounds and usual range of each person's (F, 11) shares, left and right pooled.
+    """Return lower bound, usual range and upper bound, (11, 4), of each person's shares, (F, 11).
 
-    The bounds are the extremes of all people and what bending towards them takes.
+    Left and right are pooled. The bounds lie beyond the extremes of all people, see `SOFTNESS`.
     """
-    both = [np.concatenate([one, _swapped(one)]) for one in people]
-    ends = np.stack([np.percentile(one, EXTREME, axis=0) for one in both])
-    alike = [one[np.linspace(0, len(one) - 1, 2 * FRAMES_OF_A_PERSON).astype(int)] for one in both]
-    low, high = np.percentile(np.concatenate(alike), USUAL, axis=0)
-    low[:2] = np.minimum(low[:2], 0)  # an eye may shut without being held back
+    both = [np.concatenate([shares, _swapped(shares)]) for shares in people]
+    ends = np.stack([np.percentile(shares, EXTREME, axis=0) for shares in both])
+    count = 2 * FRAMES_OF_A_PERSON
+    sampled = [rows[np.linspace(0, len(rows) - 1, count).astype(int)] for rows in both]
+    low, high = np.percentile(np.concatenate(sampled), USUAL, axis=0)
+    low[:2] = np.minimum(low[:2], 0)  # eyes may always close fully
     lowest = low + SOFTNESS * (ends[:, 0].min(axis=0) - low)
     highest = high + SOFTNESS * (ends[:, 1].max(axis=0) - high)
     return np.asarray(np.stack([lowest, low, high, highest], axis=1), dtype=np.float32)
@@ -172,8 +173,8 @@ def write(model: FaceModel, path: Path) -> None:
 
 
 def _people_of(folder: Path, left_out: Iterable[str]) -> list[list[Clip]]:
-    away = set(left_out)
-    return [clips for name, clips in read_clips(folder).items() if name not in away]
+    absent = set(left_out)
+    return [clips for name, clips in read_clips(folder).items() if name not in absent]
 
 
 def main() -> None:
@@ -182,13 +183,12 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="folder of clips to learn from")
     parser.add_argument("--folds", type=Path, help="folds of people, as in faces/folds.json")
     parser.add_argument("--without", type=int, help="number of the fold to leave out")
-    default = Path(reenact.__file__).parent / "assets" / ASSET
-    parser.add_argument("--out", type=Path, default=default)
+    parser.add_argument("--out", type=Path, default=ASSETS / ASSET)
     arguments = parser.parse_args()
-    away: list[str] = []
+    left_out: list[str] = []
     if arguments.folds is not None and arguments.without is not None:
-        away = json.loads(arguments.folds.read_text())["folds"][arguments.without]
-    people = _people_of(arguments.data, away)
+        left_out = json.loads(arguments.folds.read_text())["folds"][arguments.without]
+    people = _people_of(arguments.data, left_out)
     model = learn(people)
     write(model, arguments.out)
     print(f"{arguments.out}: {len(people)} people, {arguments.out.stat().st_size // 1024} KiB")

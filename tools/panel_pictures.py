@@ -1,4 +1,4 @@
-"""Make the pictures of the panel in the documentation, from the real page in Chromium.
+"""Make the documentation's pictures of the panel from the real page in Chromium.
 
 python -m tools.panel_pictures
 python -m tools.panel_pictures --all /tmp/panel
@@ -30,8 +30,8 @@ SIZES: Final = ((320, 700), (1280, 800), (1920, 1080))
 
 
 @contextlib.contextmanager
-def empty_place() -> Iterator[None]:
-    """Work in a folder that holds the actor of the demo and nothing that the user has stored."""
+def temporary_folder() -> Iterator[None]:
+    """Work in a temporary folder that has the demo's actor and an empty data folder."""
     actor = files("reenact") / "assets" / "demo_actor.mp4"
     with tempfile.TemporaryDirectory() as folder, as_file(actor) as path:
         shutil.copy(path, Path(folder) / "Webcam.mp4")
@@ -41,23 +41,23 @@ def empty_place() -> Iterator[None]:
         os.chdir(FOLDER)
 
 
-def shoot(page: Any, path: Path, size: tuple[int, int], scheme: str = "dark") -> None:
-    """Keep what the page shows in a window of this size."""
+def save_screenshot(page: Any, path: Path, size: tuple[int, int], scheme: str = "dark") -> None:
+    """Save a screenshot of the page in a window of this size, px."""
     page.set_viewport_size({"width": size[0], "height": size[1]})
     page.emulate_media(color_scheme=scheme)
     page.wait_for_timeout(1000)
     page.screenshot(path=path, type="jpeg", quality=88)
 
 
-def shoot_all(page: Any, folder: Path) -> None:
-    """Keep every tab in every size and scheme."""
+def save_all_screenshots(page: Any, folder: Path) -> None:
+    """Save a screenshot of every tab in every size and colour scheme."""
     folder.mkdir(parents=True, exist_ok=True)
     for width, height in SIZES:
         for tab in TABS:
             page.get_by_role("tab", name=tab).click()
             for scheme in ("light", "dark"):
                 path = folder / f"{tab.lower()}-{width}-{scheme}.jpg"
-                shoot(page, path, (width, height), scheme)
+                save_screenshot(page, path, (width, height), scheme)
 
 
 def main() -> None:
@@ -65,10 +65,10 @@ def main() -> None:
     from playwright.sync_api import sync_playwright
 
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--all", type=Path, metavar="FOLDER")
-    everything = parser.parse_args().all
+    parser.add_argument("--all", type=Path, metavar="FOLDER", help="also save every tab there")
+    folder = parser.parse_args().all
     program = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "chrome"))))
-    with empty_place(), Studio(assignments=["source.video.loop=true"]) as studio:
+    with temporary_folder(), Studio(assignments=["source.video.loop=true"]) as studio:
         studio.offer(SOURCE, "")
         with PanelServer(studio, Address(port=0)) as server, sync_playwright() as started:
             browser = started.chromium.launch(executable_path=program, args=["--no-sandbox"])
@@ -78,12 +78,12 @@ def main() -> None:
             page.locator(".choice").first.click()
             page.locator('[data-name="astronaut"]').click()
             page.locator(".thumb .muted").wait_for(state="hidden")
-            shoot(page, FOLDER / "panel-start.jpg", (1280, 684))
-            if everything:
+            save_screenshot(page, FOLDER / "panel-start.jpg", (1280, 684))
+            if folder:
                 for width, scheme in ((320, "light"), (1920, "light")):
-                    everything.mkdir(parents=True, exist_ok=True)
-                    path = everything / f"start-{width}-{scheme}.jpg"
-                    shoot(page, path, (width, 900), scheme)
+                    folder.mkdir(parents=True, exist_ok=True)
+                    path = folder / f"start-{width}-{scheme}.jpg"
+                    save_screenshot(page, path, (width, 900), scheme)
             page.get_by_role("button", name="Start", exact=True).click()
             choice = studio.next_start(10.0)
             controls = studio.open(choice) if choice else None
@@ -93,10 +93,10 @@ def main() -> None:
                 page.locator(".waiting").wait_for(state="hidden")
                 page.wait_for_timeout(8000)
                 page.get_by_role("tab", name="Expression").click()
-                shoot(page, FOLDER / "panel-live.jpg", (1280, 800))
-                shoot(page, FOLDER / "panel-dock.jpg", (320, 700))
-                if everything:
-                    shoot_all(page, everything)
+                save_screenshot(page, FOLDER / "panel-live.jpg", (1280, 800))
+                save_screenshot(page, FOLDER / "panel-dock.jpg", (320, 700))
+                if folder:
+                    save_all_screenshots(page, folder)
             browser.close()
 
 

@@ -1,11 +1,11 @@
-"""Make `assets/skin_flow.npz`: how landmarks slide over the skin of a face that moves.
+"""Make `assets/skin_flow.npz`: how landmarks slide over the skin of a moving face.
 
     python -m tools.skin_flow --data ../shared/faces/train --cache runs/cache
 
-The mesh warps one frame of a clip to another. Optical flow measures the remaining difference at the
-landmarks, where it agrees in both directions and on the person only. These residuals are regressed
-on the head's motion and on the principal components of the change of shape, by ridge regression
-with the Huber loss (iteratively reweighted least squares).
+The mesh warps one frame of a clip to another. Optical flow measures the residual motion at the
+landmarks, on the person only and where forward and backward flow agree. Ridge regression with the
+Huber loss (iteratively reweighted least squares) explains these residuals by the head's motion and
+the principal components of the change of shape.
 
 Every person contributes the same number of pairs of frames, each also mirrored. The second round
 starts from the result of the first, because optical flow is more accurate for small residuals.
@@ -36,8 +36,8 @@ from reenact.types import Array, Image, Pose
 from tools import ASSETS
 
 RIDGE: Final = (0.003, 0.15)
-"""Ridge penalties of motions and of components of expression, as shares of their mean squares.
-Chosen on training people who were left out of the fit."""
+"""Ridge penalties of motions and of components of expression, as shares of their mean squares. They
+were chosen on training people who were left out of the fit."""
 
 MAX_RESIDUAL: Final = 0.6
 """A larger residual, iod, is an error of the optical flow."""
@@ -55,13 +55,13 @@ _MIRROR_FLOW: Final = np.array([-1, 1], np.float32)
 
 @dataclass(frozen=True, slots=True)
 class FlowResidual:
-    """What the mesh leaves over in one pair of frames.
+    """The motion that the mesh leaves unexplained in one pair of frames.
 
     Attributes:
         motion: (5,), `MOTIONS`.
         change: (478, 3), the change of shape in the face frame, iod.
-        skin: (468, 2) residual flow at the landmarks, iod, upright with the driven head.
-        known: (468,) bool, where it was measured.
+        skin: (468, 2), residual flow at the landmarks, iod along the driven head's `head_axes`.
+        known: (468,) bool, where the flow was measured.
     """
 
     motion: Array
@@ -81,7 +81,7 @@ class FlowResidual:
 
 
 def measure(pair: Pair, person: NDArray[np.uint8] | None, mesh: HeadMesh) -> FlowResidual:
-    """Compare the truth of a pair, masked by its person, with the reference that the mesh warps."""
+    """Compare the truth of a pair, within its person mask, with the warped reference."""
     reference, driven = pair.reference_landmarks, pair.truth_landmarks
     poses = estimate_pose(reference), estimate_pose(driven)
     true = np.asarray(pair.truth)
@@ -99,7 +99,7 @@ def measure(pair: Pair, person: NDArray[np.uint8] | None, mesh: HeadMesh) -> Flo
 
 
 def fit(residuals: Sequence[FlowResidual], components: Array) -> SkinFlow:
-    """Return the flow that explains the residuals best; components as of `SkinFlow`."""
+    """Fit a `SkinFlow` with these components to the residuals."""
     causes = limited_causes(
         np.stack([residual.motion for residual in residuals]),
         np.stack([residual.change for residual in residuals]),
@@ -117,15 +117,17 @@ def fit(residuals: Sequence[FlowResidual], components: Array) -> SkinFlow:
         weights = np.ones(len(cause))
         for _ in range(_ITERATIONS):
             weighted = cause.T * weights
-            answer = np.linalg.solve(weighted @ cause + ridge, weighted @ result)
-            error = np.linalg.norm(result - cause @ answer, axis=1)
+            solution = np.linalg.solve(weighted @ cause + ridge, weighted @ result)
+            error = np.linalg.norm(result - cause @ solution, axis=1)
             weights = _HUBER_IOD / np.maximum(error, _HUBER_IOD)
-        skin[place] = answer
+        skin[place] = solution
     return SkinFlow(components, skin)
 
 
 def principal_components(changes: Array, count: int) -> Array:
-    """Return (count, 468, 3); their product with a change of shape is its components, variance 1.
+    """Return principal components (count, 468, 3).
+
+    Their product with a change of shape is its amount of each component, with variance 1.
 
     Args:
         changes: (N, 478, 3), as `FlowResidual.change`.
@@ -134,16 +136,17 @@ def principal_components(changes: Array, count: int) -> Array:
     flat = np.concatenate([changes, mirrored_deviation(changes)])[:, :N_SKIN]
     flat = flat.reshape(len(flat), -1).astype(np.float64)
     variances, vectors = np.linalg.eigh(flat.T @ flat / len(flat))
-    kept = vectors[:, ::-1][:, :count] / np.sqrt(variances[::-1][:count])
+    components = vectors[:, ::-1][:, :count] / np.sqrt(variances[::-1][:count])
     # Fix the sign of each component, since `read_back.npz` refers to it. Only one half of the face
     # decides: the other half's entries are as large, of either sign.
     half = np.repeat(np.arange(N_SKIN) <= mirror_index()[:N_SKIN], 3)[:, None]
-    kept *= np.sign(kept[np.abs(kept * half).argmax(axis=0), np.arange(kept.shape[1])])
-    return np.asarray(kept.T.reshape(count, N_SKIN, 3), dtype=np.float32)
+    largest = np.abs(components * half).argmax(axis=0)
+    components *= np.sign(components[largest, np.arange(components.shape[1])])
+    return np.asarray(components.T.reshape(count, N_SKIN, 3), dtype=np.float32)
 
 
 def learn(clips: Sequence[Clip], pairs: int, rounds: int, components: int, rng: Rng) -> SkinFlow:
-    """Fit the flow on so many pairs for each person and round."""
+    """Fit the flow in rounds, on this many pairs of each person in each."""
     samples = [list(_pairs(clips, pairs, rng)) for _ in range(rounds)]
     changes = [
         _shape(pair.truth_landmarks) - _shape(pair.reference_landmarks)
@@ -151,16 +154,16 @@ def learn(clips: Sequence[Clip], pairs: int, rounds: int, components: int, rng: 
         for pair, _ in sample
     ]
     basis = principal_components(np.stack(changes), components)
-    answer = SkinFlow(basis, np.zeros((N_SKIN, len(MOTIONS) + components, 2), np.float32))
+    result = SkinFlow(basis, np.zeros((N_SKIN, len(MOTIONS) + components, 2), np.float32))
     for number, sample in enumerate(samples, 1):
-        mesh = HeadMesh(answer)
-        shown = progress_bar(sample, desc=f"round {number}", unit="pair")
-        residuals = [measure(pair, person, mesh) for pair, person in shown]
-        left = [np.linalg.norm(one.skin, axis=-1)[one.known].mean() for one in residuals]
-        print(f"mean residual on skin before round {number}: {np.nanmean(left):.4f} iod")
+        mesh = HeadMesh(result)
+        steps = progress_bar(sample, desc=f"round {number}", unit="pair")
+        residuals = [measure(pair, person, mesh) for pair, person in steps]
+        means = [np.linalg.norm(one.skin, axis=-1)[one.known].mean() for one in residuals]
+        print(f"mean residual on the skin before round {number}: {np.nanmean(means):.4f} iod")
         more = fit([*residuals, *(residual.mirrored() for residual in residuals)], basis)
-        answer = SkinFlow(basis, answer.skin + more.skin)
-    return answer
+        result = SkinFlow(basis, result.skin + more.skin)
+    return result
 
 
 def _shape(points: Array) -> Array:
@@ -174,9 +177,9 @@ def _pairs(
     people: dict[str, list[Clip]] = {}
     for clip in clips:
         people.setdefault(clip.identity, []).append(clip)
-    for of_person in people.values():
+    for own_clips in people.values():
         for _ in range(count):
-            clip = of_person[int(rng.integers(len(of_person)))]
+            clip = own_clips[int(rng.integers(len(own_clips)))]
             first, second = rng.choice(clip.usable, 2, replace=False).tolist()
             pair = Pair(
                 clip.images[first],
@@ -188,20 +191,20 @@ def _pairs(
 
 
 def _optical_flow(true: Image, warped: Image) -> tuple[Array, NDArray[np.bool_]]:
-    """Return the flow (S, S, 2) px from true to warped pixels, and where the flow back agrees."""
-    finder = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+    """Return the flow from true to warped px, (S, S, 2), and where the backward flow agrees."""
+    search = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
     grey = [cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY) for picture in (true, warped)]
-    flow = np.asarray(finder.calc(grey[0], grey[1], np.empty(0)), np.float32)
-    back = np.asarray(finder.calc(grey[1], grey[0], np.empty(0)), np.float32)
+    flow = np.asarray(search.calc(grey[0], grey[1], np.empty(0)), np.float32)
+    backward = np.asarray(search.calc(grey[1], grey[0], np.empty(0)), np.float32)
     rows, columns = np.mgrid[: len(true), : len(true)].astype(np.float32)
-    there = cv2.remap(back, columns + flow[..., 0], rows + flow[..., 1], cv2.INTER_LINEAR)
-    return flow, np.linalg.norm(flow + there, axis=-1) < _MAX_DISAGREEMENT_PX
+    back = cv2.remap(backward, columns + flow[..., 0], rows + flow[..., 1], cv2.INTER_LINEAR)
+    return flow, np.linalg.norm(flow + back, axis=-1) < _MAX_DISAGREEMENT_PX
 
 
 def _read_flow(
     places: Array, flow: Array, known: NDArray[np.bool_], pose: Pose
 ) -> tuple[Array, NDArray[np.bool_]]:
-    """Read a flow (px) at (N, 2) px: in iod, upright with the head, and where it is known."""
+    """Sample a px flow at (N, 2) px; return it in iod along `head_axes`, and where it is known."""
     x, y = places.T.astype(np.float32)
     share = cv2.blur(known.astype(np.float32), (5, 5))
     mean = cv2.blur(flow * known[..., None].astype(np.float32), (5, 5))
@@ -216,16 +219,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--data", type=Path, required=True, help="folder of clips to learn from")
     parser.add_argument("--cache", type=Path, required=True, help="folder for decoded frames")
-    parser.add_argument("--pairs", type=int, default=120, help="for each person and round")
+    parser.add_argument("--pairs", type=int, default=120, help="number for each person and round")
     parser.add_argument("--rounds", type=int, default=2)
-    parser.add_argument("--components", type=int, default=60, help="of the change of shape")
+    parser.add_argument("--components", type=int, default=60, help="number of components")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=ASSETS / ASSET)
     arguments = parser.parse_args()
     clips = load_clips(arguments.data, arguments.cache, with_people=True)
     rng = np.random.default_rng(arguments.seed)
-    answer = learn(clips, arguments.pairs, arguments.rounds, arguments.components, rng)
-    components, skin = (one.astype(np.float16) for one in (answer.components, answer.skin))
+    result = learn(clips, arguments.pairs, arguments.rounds, arguments.components, rng)
+    components, skin = (one.astype(np.float16) for one in (result.components, result.skin))
     np.savez_compressed(arguments.out, components=components, skin=skin)
     print(f"{arguments.out}: {arguments.out.stat().st_size / 1000:.0f} kB")
 

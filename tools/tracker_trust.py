@@ -1,12 +1,12 @@
-"""Learn `reenact/assets/tracker_trust.npz`: scores that separate covered from open mouths and eyes.
+"""Learn `reenact/assets/tracker_trust.npz`: scores that detect covered mouths and eyes.
 
     python -m tools.tracker_trust --data ../shared/faces/train
 
-Hands and cards are drawn over the first clip of each person (`evaluation.covered`) and tracked.
-Logistic regression then separates frames with a covered part from open ones and from all clips. A
-frame has more weight the more its cover misleads the tracker. With `--folds
-../shared/faces/folds.json` nothing is stored: each fold's people are scored by the weights of the
-others. With `--without 0` in addition, the weights of the other folds are stored.
+Hands and cards are drawn over the first clip of each person (`evaluation.covered`), and the clip is
+tracked. Logistic regression then separates frames with a covered part from uncovered frames of all
+clips. The more a cover misleads the tracker, the more weight its frame has. With `--folds
+../shared/faces/folds.json` nothing is stored; each fold's people are scored by weights learned from
+the others. With `--without 0` in addition, the weights learned without that fold are stored.
 """
 
 from __future__ import annotations
@@ -20,7 +20,6 @@ from typing import Final
 
 import numpy as np
 
-import reenact
 from reenact.config import TrackingSettings
 from reenact.evaluation.clips import CLIP_FPS, find_clips, read_clip
 from reenact.evaluation.covered import COVERS, CoveredRun, track_covered
@@ -31,15 +30,19 @@ from reenact.face.geometry import estimate_pose, mirrored_deviation, to_face_fra
 from reenact.registry import load
 from reenact.targets.clip_files import load_landmarks
 from reenact.types import Array, Pose
+from tools import ASSETS
 
 PARTS: Final = {"mouth": [MOUTH_OPEN, MOUTH_WIDTH], "eye": [LID_RIGHT]}
 """The two scores, and the measures whose error shows how far a cover misleads the tracker."""
 
 EVERY: Final = 3
-"""Number of consecutive frames that are nearly equal."""
+"""One in this many frames of a clip is used, because consecutive frames are nearly equal."""
 
 PENALTY: Final = 200.0
+"""Ridge penalty of the logistic regression."""
+
 MAX_FRAMES: Final = 200
+"""Maximum number of frames of a clip."""
 
 HARMLESS, HARM, MAX_HARM = 0.1, 0.05, 3.0
 """Weight of a covered frame with correct landmarks; error, iod, that adds 1; maximum addition."""
@@ -50,10 +53,10 @@ class Samples:
     """Frames of one person for one score.
 
     Attributes:
-        person: whose.
-        part: of `PARTS`.
-        rows: (F, 63) of `Evidence.of`.
-        weights: (F,) how much each counts; 0: the part is open.
+        person: name of the person.
+        part: key of `PARTS`.
+        rows: (F, 63) from `Evidence.of`.
+        weights: (F,) weights of covered frames; 0: the part is not covered.
     """
 
     person: str
@@ -63,25 +66,23 @@ class Samples:
 
 
 def deviations(points: Array) -> Iterator[tuple[Array, Pose]]:
-    """Yield each frame's (478, 3) deviation from the neutral as known by then, iod, and pose."""
+    """Yield each frame's deviation from the neutral so far, (478, 3) iod, and its pose."""
     identity = ActorIdentity()
-    for number, one in enumerate(points):
-        pose = estimate_pose(one)
-        neutral = identity.observe(to_face_frame(one, pose), pose, number / CLIP_FPS).shape
-        pose = estimate_pose(one, neutral)
-        yield to_face_frame(one, pose) - neutral, pose
+    for number, face in enumerate(points):
+        pose = estimate_pose(face)
+        neutral = identity.observe(to_face_frame(face, pose), pose, number / CLIP_FPS).shape
+        pose = estimate_pose(face, neutral)
+        yield to_face_frame(face, pose) - neutral, pose
 
 
 def evidence(track: Sequence[tuple[Array, Pose]], mirrored: bool = False) -> Array:
-    """Return the (F, 63) evidence of a track, or of its mirror image."""
-    seen = Evidence()
-    return np.stack(
-        [seen.of(mirrored_deviation(one) if mirrored else one, pose) for one, pose in track]
-    )
+    """Return the evidence of a track or of its mirror image, (F, 63)."""
+    state = Evidence()
+    return np.stack([state.of(mirrored_deviation(d) if mirrored else d, pose) for d, pose in track])
 
 
 def samples_of(videos: Sequence[Path]) -> list[Samples]:
-    """Return the open frames of all clips, and the covered ones of each person's first."""
+    """Return the uncovered frames of all clips, and covered frames of each person's first clip."""
     samples: list[Samples] = []
     tracker = load("trackers", "mediapipe").make(TrackingSettings())
     seen: set[str] = set()
@@ -107,7 +108,7 @@ def samples_of(videos: Sequence[Path]) -> list[Samples]:
 
 
 def _covered(person: str, part: str, run: CoveredRun) -> Iterator[Samples]:
-    """Yield the covered and the open frames of one run; a mouth's mirror images as well."""
+    """Yield the covered and the uncovered frames of one run; those of a mouth also mirrored."""
     track = list(deviations(run.covered))
     truth = [deviation for deviation, _ in deviations(run.open)]
     misled = measure(np.stack([one for one, _ in track]) - np.stack(truth))[:, PARTS[part]]
@@ -121,7 +122,7 @@ def _covered(person: str, part: str, run: CoveredRun) -> Iterator[Samples]:
 
 
 def logistic(rows: Array, weights: Array) -> Array:
-    """Return weights and constant of a ridge logistic regression; both classes weigh the same."""
+    """Return weights and constant of a ridge logistic regression with equally weighted classes."""
     positive = weights > 0
     mean, deviation = rows.mean(axis=0), rows.std(axis=0) + 1e-6
     design = np.column_stack([(rows - mean) / deviation, np.ones(len(rows))])
@@ -130,9 +131,9 @@ def logistic(rows: Array, weights: Array) -> Array:
     solution = np.zeros(design.shape[1])
     for _ in range(25):
         likely = 1 / (1 + np.exp(-np.clip(design @ solution, -30, 30)))
-        slope = design.T @ (weight * (likely - positive)) + ridge * solution
-        curve = (design * (weight * likely * (1 - likely))[:, None]).T @ design + np.diag(ridge)
-        solution -= np.linalg.solve(curve, slope)
+        gradient = design.T @ (weight * (likely - positive)) + ridge * solution
+        hessian = (design * (weight * likely * (1 - likely))[:, None]).T @ design + np.diag(ridge)
+        solution -= np.linalg.solve(hessian, gradient)
     scaled = solution[:-1] / deviation
     return np.append(scaled, solution[-1] - scaled @ mean).astype(np.float32)
 
@@ -143,16 +144,19 @@ def learn(samples: Sequence[Samples]) -> dict[str, Array]:
 
 
 def _pooled(samples: Sequence[Samples], part: str) -> tuple[Array, Array]:
-    own = [one for one in samples if one.part == part]
-    return np.concatenate([one.rows for one in own]), np.concatenate([one.weights for one in own])
+    """Return the rows and weights of all samples for a part."""
+    pairs = [(sample.rows, sample.weights) for sample in samples if sample.part == part]
+    rows, weights = zip(*pairs, strict=True)
+    return np.concatenate(rows), np.concatenate(weights)
 
 
 def judge(samples: Sequence[Samples], folds: Sequence[Sequence[str]]) -> None:
-    """Print how each fold's people are judged by what was learned from the others."""
+    """Print how weights learned from the other folds judge each fold's people."""
     for number, people in enumerate(folds):
-        weights = learn([one for one in samples if one.person not in people])
+        held_out = [sample for sample in samples if sample.person in people]
+        weights = learn([sample for sample in samples if sample.person not in people])
         for (part, learned), (doubt, _) in zip(weights.items(), DOUBT, strict=False):
-            rows, harm = _pooled([one for one in samples if one.person in people], part)
+            rows, harm = _pooled(held_out, part)
             doubted = rows @ learned[:-1] + learned[-1] > doubt
             covered = harm > 0
             share = (harm * doubted).sum() / harm.sum()
@@ -163,22 +167,21 @@ def judge(samples: Sequence[Samples], folds: Sequence[Sequence[str]]) -> None:
 
 
 def main() -> None:
-    """Learn the weights and store them, or judge them."""
+    """Learn the weights, and store them or evaluate them on the folds."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, required=True, help="folder of clips")
-    parser.add_argument(
-        "--out", type=Path, default=Path(reenact.__file__).parent / "assets" / ASSET
-    )
-    parser.add_argument("--folds", type=Path, help="judge folds of people, as in faces/folds.json")
-    parser.add_argument("--without", type=int, help="store what is learned without this fold")
+    parser.add_argument("--out", type=Path, default=ASSETS / ASSET)
+    parser.add_argument("--folds", type=Path, help="folds of people to evaluate, faces/folds.json")
+    parser.add_argument("--without", type=int, help="store weights learned without this fold")
     arguments = parser.parse_args()
     samples = samples_of(find_clips(arguments.data))
     folds = [] if arguments.folds is None else json.loads(arguments.folds.read_text())["folds"]
     if folds and arguments.without is None:
         judge(samples, folds)
         return
-    away = folds[arguments.without] if folds else []
-    np.savez(arguments.out, **learn([one for one in samples if one.person not in away]))
+    left_out = folds[arguments.without] if folds else []
+    chosen = [sample for sample in samples if sample.person not in left_out]
+    np.savez(arguments.out, **learn(chosen))
 
 
 if __name__ == "__main__":
