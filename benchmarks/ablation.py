@@ -1,14 +1,14 @@
-"""Measures the gain of each mechanism of the live generator by leaving it out.
+"""Measures the gain from each mechanism of the live generator by leaving it out.
 
     python benchmarks/ablation.py ../shared/faces/train --first v101 --json before.json
     python benchmarks/ablation.py ../shared/faces/train --first v101 --against before.json
     python benchmarks/ablation.py ../shared/faces/train --turned 15
 
-Each clip's first frame is driven by the landmarks of frames spread evenly over the rest. A row is a
-mean difference over clips with its standard error. With `--turned 15` the most turned frame of each
-clip is driven to frames that are turned by at least 15 degrees less; clips without such frames are
-left out. `--against` compares with the figures of an earlier run, perhaps of another version. Hair
-is the person above the chin and outside the face's oval.
+Each clip's first frame is driven by the landmarks of frames spread evenly over the rest. A row has
+mean differences over clips with their standard errors. With `--turned 15` the most turned frame of
+each clip is driven to frames that are turned by at least 15 degrees less; clips without such frames
+are left out. `--against` compares with the figures of an earlier run, perhaps of another version.
+Hair is the person above the chin and outside the face's oval.
 """
 
 from __future__ import annotations
@@ -61,9 +61,7 @@ WITHOUT: Final[dict[str, dict[str, Any]]] = {
         "rendering.warp_unet.VERSION": 0,  # converted networks are cached by version
     },
     "repair": {"rendering.warp_unet.add_residual": lambda *_: None},
-    "damping of small motions": {
-        "rendering.head_mesh._damped_pose": lambda start, end, halved: end
-    },
+    "damping of small motions": {"rendering.head_mesh._damped_pose": lambda start, end, _: end},
     "sliding of the skin": {
         "rendering.skin_flow.SkinFlow.moved": lambda flow, reference, drive, poses: reference
     },
@@ -82,14 +80,14 @@ WITHOUT: Final[dict[str, dict[str, Any]]] = {
         "rendering.loose_skin.LooseSkin.stretched": lambda skin, reference, drive, _: drive
     },
     "teeth and tongue": {
-        "rendering.head_mesh.mouth_sources": lambda *of: (
-            mouth_sources(*of)[0],
-            np.zeros(len(of[0]), np.float32),
+        "rendering.head_mesh.mouth_sources": lambda places, *faces: (
+            mouth_sources(places, *faces)[0],
+            np.zeros(len(places), np.float32),
             0.0,
         ),
     },
 }
-"""The replacements of the program's names that leave a mechanism out."""
+"""The functions and constants that are replaced to leave a mechanism out."""
 
 
 @contextmanager
@@ -97,13 +95,13 @@ def without(name: str, renderer: str, weights: str) -> Iterator[Renderer]:
     """Provide a renderer without a mechanism; weights "": the shipped ones."""
     settings = Settings().renderer.model_copy(update={"weights": weights})
     with ExitStack() as stack:
-        for place, other in WITHOUT[name].items():
-            stack.enter_context(patch(f"reenact.{place}", other))
+        for path, replacement in WITHOUT[name].items():
+            stack.enter_context(patch(f"reenact.{path}", replacement))
         yield load("renderers", renderer).make(settings)
 
 
 def prepare(clip: Clip, reader: FaceReader, frames: int) -> PreparedClip:
-    """Choose the frames that are drawn."""
+    """Prepare a clip with frames spread evenly over it."""
     later = clip.usable[1:]
     chosen = later[np.linspace(0, len(later) - 1, min(frames, len(later))).round().astype(int)]
     tracked = tuple(reader.track(clip.images[i]) for i in chosen)
@@ -111,9 +109,9 @@ def prepare(clip: Clip, reader: FaceReader, frames: int) -> PreparedClip:
 
 
 def from_turned(clip: Clip, less_deg: float) -> Clip:
-    """Return a clip of its most turned frame, and those turned by so much less, maybe none."""
-    away = [estimate_pose(clip.landmarks[i]).rotation[:, 2] for i in clip.usable]
-    yaw = np.degrees([np.arctan2(x, z) for x, _, z in away])
+    """Return a clip of its most turned frame and all frames turned by this much less, if any."""
+    axes = [estimate_pose(clip.landmarks[i]).rotation[:, 2] for i in clip.usable]
+    yaw = np.degrees([np.arctan2(x, z) for x, _, z in axes])
     most = int(np.abs(yaw).argmax())
     less = (yaw[most] - yaw) * np.sign(yaw[most]) > less_deg
     less &= abs(yaw[most]) > less_deg
@@ -121,7 +119,7 @@ def from_turned(clip: Clip, less_deg: float) -> Clip:
 
 
 def hair_figures(shot: PreparedClip, people: Sequence[Array], pictures: Sequence[Image]) -> Figures:
-    """Compare the hair, ears and neck."""
+    """Compare the hair, with ears, of drawn and true pictures."""
     found: dict[str, list[float]] = {"hair_psnr": [], "hair_sharpness": []}
     for i, person, drawn in zip(shot.scored, people, pictures, strict=True):
         true, points = np.asarray(shot.clip.images[i]), shot.clip.landmarks[i]
@@ -131,7 +129,8 @@ def hair_figures(shot: PreparedClip, people: Sequence[Array], pictures: Sequence
         if np.count_nonzero(hair) >= MIN_HAIR_PX:
             found["hair_psnr"].append(metrics.psnr(true[hair], drawn[hair]))
             slopes = [
-                np.hypot(*np.gradient(metrics.luma(one)))[hair].mean() for one in (drawn, true)
+                np.hypot(*np.gradient(metrics.luma(picture)))[hair].mean()
+                for picture in (drawn, true)
             ]
             found["hair_sharpness"].append(float(slopes[0] / max(slopes[1], 1e-6)))
     return {name: mean_of(values) for name, values in found.items()}
@@ -157,15 +156,15 @@ def measure(
 
 
 def row(name: str, rows: dict[str, Figures], base: dict[str, Figures] | None) -> str:
-    """Return means, or differences from a base with their standard errors, as a table's row."""
+    """Return a table's row of means, or of differences from a base with their standard errors."""
     cells = [name]
     for figure in SHOWN:
-        pairs = [(of[figure], (base or rows)[clip][figure]) for clip, of in rows.items()]
+        pairs = [(values[figure], (base or rows)[clip][figure]) for clip, values in rows.items()]
         known = np.array([pair for pair in pairs if None not in pair], np.float64)
-        more = known[:, 0] - known[:, 1]
-        error = more.std(ddof=1) / np.sqrt(len(more))
+        gain = known[:, 0] - known[:, 1]
+        error = gain.std(ddof=1) / np.sqrt(len(gain))
         cells.append(
-            f"{known[:, 0].mean():.3f}" if base is None else f"{more.mean():+.3f} ± {error:.3f}"
+            f"{known[:, 0].mean():.3f}" if base is None else f"{gain.mean():+.3f} ± {error:.3f}"
         )
     return f"| {' | '.join(cells)} |"
 
@@ -197,13 +196,13 @@ def main(arguments: argparse.Namespace) -> None:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("data", type=Path, help="folder of clips")
-    parser.add_argument("--first", default="", help="leave out clips whose names are before this")
+    parser.add_argument("--first", default="", help="name of the first clip to use")
     parser.add_argument("--size", type=int, default=256, help="side of the pictures, px")
     parser.add_argument("--renderer", default="warp_unet", help="warp_unet, or one to compare with")
-    parser.add_argument("--weights", default="", help="weight file; none: the shipped ones")
-    parser.add_argument("--frames", type=int, default=14, help="of each clip")
-    parser.add_argument("--turned", type=float, help="from turned frames to others; degrees")
-    parser.add_argument("--without", action="append", choices=WITHOUT, help="only these")
-    parser.add_argument("--json", type=Path, help="file for the figures of the whole generator")
-    parser.add_argument("--against", type=Path, help="such a file to compare with")
+    parser.add_argument("--weights", default="", help="weight file (default: shipped weights)")
+    parser.add_argument("--frames", type=int, default=14, help="number of frames of each clip")
+    parser.add_argument("--turned", type=float, help="drive turned frames to others; degrees less")
+    parser.add_argument("--without", action="append", choices=WITHOUT, help="print only this row")
+    parser.add_argument("--json", type=Path, help="output file, figures of the whole generator")
+    parser.add_argument("--against", type=Path, help="earlier --json file to compare with")
     main(parser.parse_args())

@@ -1,11 +1,12 @@
-"""Is a face calmed by absolute mode nearer to the person's real calm face than the photo is?
+"""Measures whether absolute mode draws a calm face closer to the real one than the photo is.
 
     python benchmarks/absolute_identity.py CLIP ...
 
-The photo is the broadest smile or the most open mouth of a clip, if that cannot be rest. It is
-drawn for an actor at rest. The distances of dlib's face descriptor are printed: from the photo and
-from the drawn picture to the clip's real calmest frame, between the two, and, as a floor, from the
-calmest frame to the second calmest, at least a second away. One line per photo, and the means.
+The photo is the frame of a clip with the broadest smile or the most open mouth, if that cannot be
+rest. It is drawn for an actor at rest. One line per photo has distances of dlib's face descriptor:
+from the photo and from the drawn picture to the clip's calmest frame, between the two, and, as a
+floor, from the calmest frame to the second calmest, which is at least a second away. The last line
+has the means.
 """
 
 from __future__ import annotations
@@ -31,20 +32,20 @@ COLUMNS: Final = ("photo to calm", "drawn to calm", "drawn to photo", "calm to c
 
 
 def frames_of(video: Path, clip: Clip) -> tuple[dict[str, int], list[int]]:
-    """Return the frames that a photo is taken from by name, and the two calm ones."""
+    """Return the frames that photos are taken from, by name, and the two calm frames."""
     seen = read_performance(video)
     starts = {kind: int(order[0]) for kind, order in orders(seen).items()}
     unrest = np.abs(seen.measures - measure(seen.neutral.shape)).sum(axis=1) + seen.angles
     unrest[np.abs(np.arange(len(unrest)) - starts["calm"]) < CLIP_FPS] = np.inf
     calm = [starts["calm"], int(unrest.argmin())]
     photos = {kind: int(clip.usable[starts[kind]]) for kind in ("smile", "open")}
-    return photos, [int(clip.usable[one]) for one in calm]
+    return photos, [int(clip.usable[i]) for i in calm]
 
 
 def distances(
     clip: Clip, frame: int, calm: list[int], reader: FaceReader, renderer: Renderer
 ) -> list[float] | None:
-    """Return the distances in the order of `COLUMNS`; None where a face is not found."""
+    """Return the distances in the order of `COLUMNS`; None if a face is not found."""
     points = clip.landmarks[frame]
     photo = np.ascontiguousarray(clip.images[frame])
     pose = estimate_pose(points)
@@ -52,21 +53,21 @@ def distances(
     base = TargetFace(to_face_frame(points, pose), "absolute").base
     drawn = renderer.render(resting_drive(to_image(base, pose)))
     pictures: list[Image] = [photo, drawn, *(np.ascontiguousarray(clip.images[i]) for i in calm)]
-    found = []
+    descriptors = []
     for picture in pictures:
         face = reader.track(picture)
-        who = None if face is None else reader.describe(picture, face)
-        if who is None:
+        descriptor = None if face is None else reader.describe(picture, face)
+        if descriptor is None:
             return None
-        found.append(who)
+        descriptors.append(descriptor)
     pairs = ((0, 2), (1, 2), (1, 0), (2, 3))
-    return [float(np.linalg.norm(found[a] - found[b])) for a, b in pairs]
+    return [float(np.linalg.norm(descriptors[a] - descriptors[b])) for a, b in pairs]
 
 
 def main() -> None:
     """Print the distances of each clip and photo, and their means."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("clips", type=Path, nargs="+")
+    parser.add_argument("clips", type=Path, nargs="+", help="videos with landmarks")
     renderer = load("renderers", "warp_unet").make(RendererSettings())
     rows = []
     with FaceReader() as reader:
@@ -79,7 +80,7 @@ def main() -> None:
                 found = distances(clip, frame, calm, reader, renderer)
                 if found is not None:
                     rows.append(found)
-                    print(f"{clip.name} {kind}:", " ".join(f"{one:.3f}" for one in found))
+                    print(f"{clip.name} {kind}:", " ".join(f"{value:.3f}" for value in found))
     means = zip(COLUMNS, np.mean(rows, axis=0), strict=True)
     print(f"{len(rows)} photos:", ", ".join(f"{name} {mean:.3f}" for name, mean in means))
 

@@ -2,8 +2,8 @@
 
     OMP_NUM_THREADS=1 python benchmarks/actor_time.py
 
-A person drawn from the face model speaks for a minute. CPU time is measured, so that other programs
-on the machine hardly matter.
+A person sampled from the face model moves at random for a minute. CPU time is measured, so that
+other programs on the machine hardly matter.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ FPS = 30.0
 
 
 def main() -> None:
-    """Print the median, the 95th percentile and the mean of each part, ms a frame."""
+    """Print the median, the 95th percentile and the mean of each part, ms per frame."""
     rng = np.random.default_rng(0)
     model = face_model()
     face = (model.mean + rng.normal(size=len(model.identity)) @ model.identity).reshape(-1, 3)
@@ -53,9 +53,9 @@ def main() -> None:
         parts = [*np.diff(times), times[-1] - times[0]]
         for name, part in zip(("neutral", "trust", "limits", "together"), parts, strict=True):
             spent.setdefault(name, []).append(1e3 * part)
-    for name, one in spent.items():
-        p50, p95 = np.percentile(one, [50, 95])
-        print(f"{name}: median {p50:.2f}, 95th percentile {p95:.2f}, mean {np.mean(one):.2f} ms")
+    for name, ms in spent.items():
+        p50, p95 = np.percentile(ms, [50, 95])
+        print(f"{name}: median {p50:.2f}, 95th percentile {p95:.2f}, mean {np.mean(ms):.2f} ms")
 
 
 if __name__ == "__main__":

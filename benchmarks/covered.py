@@ -1,10 +1,11 @@
-"""Covers mouths and eyes with hands and cards: what jumps, and which limits of a face apply.
+"""Measures jumps, and the use of the face's limits, while hands and cards cover mouths and eyes.
 
     python benchmarks/covered.py FOLDER --people 6 [--trust FILE] [--limits FILE]
 
-The first clip of each of so many people is covered and tracked, as in `evaluate --protocol wild`,
-which defines the figures. For held-out people, `tools.tracker_trust` and `tools.face_model` with
-`--folds FILE --without NUMBER --out FILE` train scores and limits on the other folds.
+Covers are drawn over the first clip of each person, and the clip is tracked, as in `evaluate
+--protocol wild`, which defines the figures. For held-out people, `tools.tracker_trust` and
+`tools.face_model` with `--folds FILE --without NUMBER --out FILE` learn scores and limits from the
+other folds.
 """
 
 from __future__ import annotations
@@ -26,10 +27,10 @@ from reenact.registry import load
 def main() -> None:
     """Print the mean figures of each cover, and the worst excess and share with a limit."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("--people", type=int)
-    parser.add_argument("--trust", type=Path, help="scores instead of the shipped ones")
-    parser.add_argument("--limits", type=Path, help="face model whose limits replace the shipped")
+    parser.add_argument("folder", type=Path, help="folder of clips")
+    parser.add_argument("--people", type=int, help="number of people (default: all)")
+    parser.add_argument("--trust", type=Path, help="scores to use instead of the shipped ones")
+    parser.add_argument("--limits", type=Path, help="face model with limits to use instead")
     options = parser.parse_args()
     if options.trust:
         tracker_trust.ASSET = str(options.trust.resolve())  # type: ignore[misc]
@@ -38,7 +39,7 @@ def main() -> None:
         known.setflags(write=True)
         with np.load(options.limits) as archive:
             known[:] = archive["limits"]
-    first = {one.stem.split("__")[0]: one for one in reversed(find_clips(options.folder))}
+    first = {video.stem.split("__")[0]: video for video in reversed(find_clips(options.folder))}
     videos = [first[person] for person in sorted(first)][: options.people]
     clips = [read_performance(video) for video in videos]
     tracker = load("trackers", "mediapipe").make(TrackingSettings())
@@ -56,7 +57,7 @@ def main() -> None:
             name, len(runs), *(f"{figure} {value:.4f}" for figure, value in means.items() if value)
         )
         for figure in ("excess", "limits"):
-            print(f"  worst {figure} {max(one[figure] or 0 for one in runs):.4f}")
+            print(f"  worst {figure} {max(run[figure] or 0 for run in runs):.4f}")
 
 
 if __name__ == "__main__":

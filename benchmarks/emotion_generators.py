@@ -6,12 +6,12 @@
     python benchmarks/emotion_generators.py --speed       # time alone, on an idle machine
 
 Each renderer draws seven emotions on the first frame of each clip, with its own weights or those of
-NAME=PATH. `recognised` is the share that is recognised as requested; with a fold, over one clip per
-person. Identity is the distance to other frames of the person. An expression itself increases it,
-so it is compared with that of the unchanged picture (`copy`) and with that of the person's own
-frames: those that show an emotion most clearly, with the head turned less than 15 degrees, against
-frames at least half a second away. The time is the CPU time of a frame over all threads. With
-`--speed` each frame shows another emotion; then, `held`, all frames show the same one.
+NAME=PATH; with a fold, one clip per person is used. `recognised` is the share that is recognised as
+requested. Identity is the distance to other frames of the person. Expressions increase it, so it is
+compared with that of the unchanged picture (`copy`) and of real expressions: the frames that show
+an emotion most clearly, with the head turned less than 15 degrees, against frames at least half a
+second away. The time is the CPU time per frame over all threads. With `--speed` each frame shows
+another emotion; for `held`, all frames show the same one.
 """
 
 from __future__ import annotations
@@ -48,10 +48,11 @@ SIZE_PX: Final = 256
 ROUNDS: Final = 60
 MAX_TURN: Final = 15.0
 OTHERS: Final = 5
+"""Number of other frames that a frame's identity is compared with."""
 
 
 def portraits(data: Path, folds: Path | None, number: int) -> list[Path]:
-    """Return the clips of a folder; of a fold, the first clip of each person."""
+    """Return the clips of a folder; with folds, the first clip of each person in one fold."""
     clips = clips_in(data)
     if folds is None:
         return clips
@@ -63,33 +64,36 @@ def portraits(data: Path, folds: Path | None, number: int) -> list[Path]:
 
 
 def to_person(clip: Clip, frame: int, reader: FaceReader) -> float | None:
-    """Return the distance of a frame to the mean of others of its clip; None: there are none."""
+    """Return the identity distance of a frame from the mean of others of its clip.
+
+    None: there are no other frames, or no face was found.
+    """
     away = clip.usable[np.abs(clip.usable - frame) >= CLIP_FPS / 2]
     chosen = np.unique(away[np.linspace(0, len(away) - 1, OTHERS).astype(int)]) if len(away) else []
-    person = reader.person((clip.images[one], clip.landmarks[one]) for one in chosen)
+    person = reader.person((clip.images[i], clip.landmarks[i]) for i in chosen)
     return reader.identity(person, clip.images[frame], clip.landmarks[frame])
 
 
 def chosen_frames(video: Path) -> dict[str, int]:
     """Return the clip's calmest frame and the clearest frame of each emotion that it shows."""
-    does = read_expressions(video.with_suffix(".npz"))
-    if does is None:
+    clip = read_expressions(video.with_suffix(".npz"))
+    if clip is None:
         return {}
-    front = np.flatnonzero(np.abs(does.turns).max(axis=1) < MAX_TURN)
-    if not len(front):
+    frontal = np.flatnonzero(np.abs(clip.turns).max(axis=1) < MAX_TURN)
+    if not len(frontal):
         return {}
-    calmest = front[emotion_intensity(does.units[front]).argmin()]
-    frames = {EMOTIONS[0]: int(does.frames[calmest])}
-    labels = clear_labels(does.weights)
+    calmest = frontal[emotion_intensity(clip.units[frontal]).argmin()]
+    frames = {EMOTIONS[0]: int(clip.frames[calmest])}
+    labels = clear_labels(clip.weights)
     for number, emotion in enumerate(EMOTIONS[1:], start=1):
-        rows = front[labels[front] == number]
+        rows = frontal[labels[frontal] == number]
         if len(rows):
-            frames[emotion] = int(does.frames[rows[does.weights[rows, number].argmax()]])
+            frames[emotion] = int(clip.frames[rows[clip.weights[rows, number].argmax()]])
     return frames
 
 
 def own_frames(clips: Sequence[Path], reader: FaceReader) -> float:
-    """Print the distance of real expressions to the person; return their mean over emotions."""
+    """Print the identity distances of real expressions; return their mean over emotions."""
     distances: dict[str, list[float]] = {name: [] for name in EMOTIONS}
     for video in clips:
         clip = read_clip(video)
@@ -103,19 +107,19 @@ def own_frames(clips: Sequence[Path], reader: FaceReader) -> float:
 
 
 def speed(renderer: Renderer, shown: Sequence[str] = EMOTIONS[1:]) -> tuple[float, float]:
-    """Return the ms of the processor that a frame costs, in all threads, and frames a second.
+    """Return the CPU time per frame over all threads, ms, and the frames per second.
 
-    Each frame shows the next of these emotions; of a single one, each frame shows the same.
+    The frames show these emotions in turn.
     """
     target = portrait_target(SIZE_PX)
     renderer.prepare(target)
-    drives = [emotions.emotion_drive(target, one, 0.8) for one in shown]
+    drives = [emotions.emotion_drive(target, emotion, 0.8) for emotion in shown]
     renderer.render(drives[0])
     started, start = time.perf_counter(), time.process_time()
     for number in range(ROUNDS):
         renderer.render(drives[number % len(drives)])
-    took, passed = time.process_time() - start, time.perf_counter() - started
-    return 1000 * took / ROUNDS, ROUNDS / passed
+    cpu_s, wall_s = time.process_time() - start, time.perf_counter() - started
+    return 1000 * cpu_s / ROUNDS, ROUNDS / wall_s
 
 
 def trained(renderer: Renderer) -> str:
@@ -132,47 +136,47 @@ def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     source = parser.add_mutually_exclusive_group(required=True)
-    source.add_argument("--data", type=Path)
-    source.add_argument("--speed", action="store_true")
-    parser.add_argument("--folds", type=Path)
-    parser.add_argument("--fold", type=int, default=0)
-    parser.add_argument("--sheet", type=Path)
+    source.add_argument("--data", type=Path, help="folder of clips")
+    source.add_argument("--speed", action="store_true", help="measure only the time per frame")
+    parser.add_argument("--folds", type=Path, help="JSON file of people's folds")
+    parser.add_argument("--fold", type=int, default=0, help="fold to measure")
+    parser.add_argument("--sheet", type=Path, help="contact sheet to write, PNG")
     parser.add_argument("--renderer", action="append", metavar="NAME[=WEIGHTS]")
     options = parser.parse_args()
-    made = {}
+    renderers = {}
     for text in options.renderer or RENDERERS:
         name, _, weights = text.partition("=")
         settings = RendererSettings(name=name, weights=weights, size=SIZE_PX)
-        made[name] = load("renderers", name).make(settings)
+        renderers[name] = load("renderers", name).make(settings)
     if options.speed:
-        print("| renderer | processor time a frame, ms | frames/s | held, ms | frames/s |")
+        print("| renderer | CPU time per frame, ms | frames/s | held, ms | frames/s |")
         print("|---|---:|---:|---:|---:|")
-        for name, renderer in made.items():
-            took, rate = speed(renderer)
-            held, held_rate = speed(renderer, ["surprised"])
-            times = f"{took:.1f} | {rate:.0f} | {held:.1f} | {held_rate:.0f}"
+        for name, renderer in renderers.items():
+            ms, rate = speed(renderer)
+            held_ms, held_rate = speed(renderer, ["surprised"])
+            times = f"{ms:.1f} | {rate:.0f} | {held_ms:.1f} | {held_rate:.0f}"
             print(f"| {name} | {times} |", flush=True)
         return
     clips = portraits(options.data, options.folds, options.fold)
     with FaceReader() as reader:
-        nothing = PerceptualMetrics(None, None, list(made))
-        figures, rows = emotions.run(made, clips, SIZE_PX, reader, nothing, progress=True)
+        no_metrics = PerceptualMetrics(None, None, list(renderers))
+        figures, rows = emotions.run(renderers, clips, SIZE_PX, reader, no_metrics, progress=True)
         real = own_frames(clips, reader)
 
     def mean(name: str, figure: str) -> float:
-        return float(np.nanmean(np.array([one[figure] for one in figures[name].values()], float)))
+        return float(np.nanmean(np.array([row[figure] for row in figures[name].values()], float)))
 
-    unmoved = mean("copy", "identity") if "copy" in made else float("nan")
+    copied = mean("copy", "identity") if "copy" in renderers else float("nan")
     print(f"{len(clips)} faces, {7 * len(clips)} emotions")
-    print(f"The person's own expressions: identity {real:.3f}, {real / unmoved - 1:+.0%} to copy")
+    print(f"The person's own expressions: identity {real:.3f}, {real / copied - 1:+.0%} to copy")
     columns = (
-        "recognised | at half | identity | to copy | to own expressions | ms a frame | trained"
+        "recognised | at half | identity | to copy | to own expressions | ms per frame | trained"
     )
     print(f"| renderer | {columns} |\n|---|---:|---:|---:|---:|---:|---:|---|")
-    for name, renderer in made.items():
-        own = mean(name, "identity")
+    for name, renderer in renderers.items():
+        identity = mean(name, "identity")
         cells = [f"{mean(name, 'recognised'):.2f}", f"{mean(name, 'recognised_half'):.2f}"]
-        cells += [f"{own:.3f}", f"{own / unmoved - 1:+.0%}", f"{own / real - 1:+.0%}"]
+        cells += [f"{identity:.3f}", f"{identity / copied - 1:+.0%}", f"{identity / real - 1:+.0%}"]
         cells += [f"{speed(renderer)[0]:.1f}", trained(renderer)]
         print(f"| {name} | {' | '.join(cells)} |")
     if options.sheet:

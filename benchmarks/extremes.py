@@ -1,4 +1,4 @@
-"""Draws single expressions and turned heads, for targets made of one photo each.
+"""Draws a contact sheet of single expressions and turned heads, one photo per row.
 
     python benchmarks/extremes.py OUT.png [PHOTO ...]
 
@@ -26,7 +26,7 @@ CROP_PX = 256
 
 
 def main(out: Path, names: list[str]) -> None:
-    """Write the sheet; the photos' own faces act, at rest but for the one expression."""
+    """Write the sheet; each photo's own face acts, at rest except for one expression."""
     settings = Settings()
     settings.actor.neutral = "fresh"
     renderer = load("renderers", "warp_unet").make(settings.renderer)
@@ -44,7 +44,7 @@ def main(out: Path, names: list[str]) -> None:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("out", type=Path, help="the sheet, a PNG file")
-    parser.add_argument("photo", nargs="*", help="targets; none: the astronaut of scikit-image")
+    parser.add_argument("out", type=Path, help="contact sheet to write, PNG")
+    parser.add_argument("photo", nargs="*", help="targets (default: scikit-image's astronaut)")
     arguments = parser.parse_args()
     main(arguments.out, arguments.photo or ["astronaut"])

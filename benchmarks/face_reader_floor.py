@@ -1,8 +1,8 @@
-"""Measures the figures of the face reader on true pictures that are hardly changed.
+"""Measures the face reader's errors on slightly changed true pictures.
 
     python benchmarks/face_reader_floor.py ../shared/faces/val
 
-No renderer can be expected to be better than the true picture with camera noise.
+No renderer can be expected to do better than the true picture with camera noise.
 """
 
 from __future__ import annotations
@@ -40,13 +40,13 @@ def shifted(picture: Image) -> Image:
 
 
 def compressed(picture: Image) -> Image:
-    """Encode the picture as JPEG of quality 80, and decode it."""
-    written = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, 80])[1]
-    return np.asarray(cv2.imdecode(written, cv2.IMREAD_COLOR), np.uint8)
+    """Compress the picture as JPEG with quality 80."""
+    encoded = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, 80])[1]
+    return np.asarray(cv2.imdecode(encoded, cv2.IMREAD_COLOR), np.uint8)
 
 
 def blurred(picture: Image) -> Image:
-    """Blur the picture by a standard deviation of 0.7 px."""
+    """Blur the picture with a standard deviation of 0.7 px."""
     return np.asarray(cv2.GaussianBlur(picture, (0, 0), 0.7), np.uint8)
 
 
@@ -54,7 +54,7 @@ CHANGES: tuple[Callable[[Image], Image], ...] = (noisy, shifted, compressed, blu
 
 
 def main(data: Path) -> None:
-    """Print a table of the changes and their figures."""
+    """Print a table of the figures for each change."""
     rows: dict[str, list[Figures]] = {}
     with FaceReader() as reader:
         for video in find_clips(data):
@@ -64,9 +64,9 @@ def main(data: Path) -> None:
                 figures = tracked_figures(prepared, [change(picture) for picture in true], reader)
                 rows.setdefault(change.__name__, []).append(figures)
     print("| the true picture |", *(f"{name} |" for name in FIGURES))
-    for name, of_clips in rows.items():
-        found = mean_figures(of_clips)
-        means = [found[figure] for figure in FIGURES]
+    for name, clips in rows.items():
+        figures = mean_figures(clips)
+        means = [figures[figure] for figure in FIGURES]
         print(f"| {name} |", *("– |" if mean is None else f"{mean:.4f} |" for mean in means))
 
 

@@ -3,11 +3,11 @@
     python benchmarks/fan2023.py --train ../shared/faces/train --folds ../shared/faces/folds.json \
         --out runs/fan2023_peers --size 64 --width 16 --steps 1500 --seeds 3 --ablation-seeds 1
 
-Every network is trained on the same pairs for the same number of steps: the paper's four with all
-seeds; those between pix2pix and fan2023, and fan2023 on Φ's landmarks, with fewer seeds. The people
-are split in three: one fold chooses the best weights, another one is reported, and the rest are
-trained on. OUT receives `table.md`, `curves.png` (Fig. 5 and 6), `grid.png` (Fig. 3 and 4) and each
-training; a second call continues where the first one was ended.
+Every network is trained on the same pairs for the same number of steps. The paper's four are
+trained with all seeds; the steps between pix2pix and fan2023, and fan2023 on Φ's landmarks, with
+fewer. The people are split in three: one fold selects the best weights, another one is reported,
+and the rest are trained on. OUT receives `table.md`, `curves.png` (Fig. 5 and 6), `grid.png` (Fig.
+3 and 4) and each training; a second call continues an interrupted one.
 """
 
 from __future__ import annotations
@@ -46,14 +46,14 @@ STEPS: Final[list[tuple[str, dict[str, Any]]]] = [
     ("critic's rate halved", {"discriminator_rate": 1e-4}),
     ("no dropout = fan2023", {"dropout": 0.0}),
 ]
-"""From pix2pix to fan2023, one change at a time."""
+"""The changes from pix2pix to fan2023, one at a time."""
 
 PEERS: Final = ("pix2pix", f"+ {STEPS[-1][0]}", "G2-GAN", "CGAN")
 """The rows of the four networks that the paper compares."""
 
 
 def variants() -> dict[str, tuple[str, dict[str, Any]]]:
-    """Return the renderer and the settings of every row of the table, by its name."""
+    """Return the renderer and the settings of each row of the table, by the row's name."""
     settings = dict(DEFAULTS)
     rows: dict[str, tuple[str, dict[str, Any]]] = {"pix2pix": ("pix2pix", settings)}
     for name, change in STEPS:
@@ -93,39 +93,39 @@ class Peers:
         )
 
     def train(self, folder: Path, name: str, own: Mapping[str, Any], steps: int, seed: int) -> None:
-        """Train one network unless that was done."""
-        begun = (folder / FILE).exists()
-        if begun and read_progress(folder)[0] >= steps:
+        """Train one network, or resume its training, unless it is complete."""
+        started = (folder / FILE).exists()
+        if started and read_progress(folder)[0] >= steps:
             return
         torch.manual_seed(seed)
         kind = "calm" if name == "g2gan" else own.get("landmarks", "true")
         options = LoopOptions(
             folder, steps, validate_every=max(steps // 4, 1), seed=seed, workers=0
         )
-        train(self._recipe(name, own, self._pairs[kind]), options, resume=begun)
+        train(self._recipe(name, own, self._pairs[kind]), options, resume=started)
 
     def figures(self, best: Path, name: str, own: Mapping[str, Any]) -> dict[str, float]:
-        """Return figures on the test fold with the truth's own landmarks and with fused ones."""
+        """Return figures on the test fold, with the truth's own landmarks and with fused ones."""
         figures: dict[str, float] = {}
         for landmarks, pairs in self._tests.items():
-            made = self._recipe(name, own, pairs)
-            network = made.networks[made.averaged]
+            recipe = self._recipe(name, own, pairs)
+            network = recipe.networks[recipe.averaged]
             load_model(best, network, name)
             with torch.no_grad():
-                found = made.validate(network.eval())
+                validated = recipe.validate(network.eval())
             names = ("ssim", "psnr", "face_ssim")
-            figures |= {f"{figure}, {landmarks}": found[figure] for figure in names}
+            figures |= {f"{figure}, {landmarks}": validated[figure] for figure in names}
         return figures
 
 
 def table(rows: Mapping[str, Sequence[Mapping[str, float]]]) -> str:
-    """Return means with standard deviations over seeds, as Markdown."""
+    """Return means and standard deviations over seeds, as a Markdown table."""
     names = list(next(iter(rows.values()))[0])
     lines = [["network", *names, "seeds"], ["---", *["---:"] * (len(names) + 1)]]
     for row, runs in rows.items():
         cells = []
         for name in names:
-            values = np.array([one[name] for one in runs])
+            values = np.array([run[name] for run in runs])
             places = 2 if name.startswith(("psnr", "minutes")) else 3
             spread = f" ± {values.std(ddof=1):.{places}f}" if len(values) > 1 else ""
             cells.append(f"{values.mean():.{places}f}{spread}")
@@ -134,7 +134,7 @@ def table(rows: Mapping[str, Sequence[Mapping[str, float]]]) -> str:
 
 
 def curves(folders: Mapping[str, Sequence[Path]], figure: str) -> np.ndarray[Any, Any]:
-    """Draw a figure on the validation fold by step, the mean of the seeds (Fig. 5 and 6)."""
+    """Plot a figure on the validation fold over the steps, as mean of the seeds (Fig. 5 and 6)."""
     width, height, margin = 760, 420, 60
     canvas = np.full((height, width, 3), 255, np.uint8)
     lines = {}
@@ -147,7 +147,7 @@ def curves(folders: Mapping[str, Sequence[Path]], figure: str) -> np.ndarray[Any
     low, high = min(values), max(values)
     for number, (name, line) in enumerate(lines.items()):
         shade = cv2.applyColorMap(np.full((1, 1), number * 29 % 256, np.uint8), cv2.COLORMAP_TURBO)
-        colour = tuple(int(one) for one in shade[0, 0])
+        colour = tuple(int(channel) for channel in shade[0, 0])
         points = [
             (
                 margin + (width - 2 * margin - 200) * step // last,
@@ -179,7 +179,8 @@ def transferred(
 ) -> tuple[dict[str, dict[str, float]], list[np.ndarray[Any, Any]]]:
     """Return the figures of the transfer protocol on the test fold, and the grid."""
     people = read_fold(args.folds, args.test_fold)
-    videos = [one for one in sorted(args.train.glob("*.mp4")) if one.stem.split("__")[0] in people]
+    clips = sorted(args.train.glob("*.mp4"))
+    videos = [clip for clip in clips if clip.stem.split("__")[0] in people]
     renderers = {}
     for row, (name, path) in {"copy": ("copy", Path()), **weights}.items():
         settings = RendererSettings(
@@ -191,28 +192,28 @@ def transferred(
             renderers, videos, reader, size_px=args.size, progress=True
         )
     means = {}
-    for row, of_clips in figures.items():
+    for row, by_clip in figures.items():
         values = {
-            figure: [one for own in of_clips.values() if (one := own.get(figure)) is not None]
+            figure: [value for clip in by_clip.values() if (value := clip.get(figure)) is not None]
             for figure in ("ssim", "psnr", "face_ssim", "fused_px", "identity", "tracked")
         }
-        means[row] = {figure: float(np.mean(own)) for figure, own in values.items() if own}
+        means[row] = {figure: float(np.mean(known)) for figure, known in values.items() if known}
     return means, compose(columns, rows)
 
 
 def main() -> None:
-    """Train what is missing, measure, and print the table."""
+    """Train the missing networks, measure all, and print the table."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--train", type=Path, required=True)
-    parser.add_argument("--folds", type=Path, required=True)
-    parser.add_argument("--validation-fold", type=int, default=0)
-    parser.add_argument("--test-fold", type=int, default=1)
+    parser.add_argument("--train", type=Path, required=True, help="folder of clips")
+    parser.add_argument("--folds", type=Path, required=True, help="JSON file of people's folds")
+    parser.add_argument("--validation-fold", type=int, default=0, help="selects the best weights")
+    parser.add_argument("--test-fold", type=int, default=1, help="fold of the reported figures")
     parser.add_argument("--out", type=Path, default=Path("runs/fan2023_peers"))
-    parser.add_argument("--size", type=int, default=64)
-    parser.add_argument("--width", type=int, default=32)
-    parser.add_argument("--steps", type=int, default=600)
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--ablation-seeds", type=int, default=1, help="of all rows but the four")
+    parser.add_argument("--size", type=int, default=64, help="side of the pictures, px")
+    parser.add_argument("--width", type=int, default=32, help="width of the networks")
+    parser.add_argument("--steps", type=int, default=600, help="training steps of each network")
+    parser.add_argument("--seeds", type=int, default=3, help="seeds of the paper's four networks")
+    parser.add_argument("--ablation-seeds", type=int, default=1, help="seeds of the other networks")
     parser.add_argument("--augmentation", nargs="*", default=["flip"])
     parser.add_argument("--cache", default=PictureData.cache, help="folder for decoded clips")
     args = parser.parse_args()
@@ -228,7 +229,9 @@ def main() -> None:
         "cache": args.cache,
     }
     peers = Peers(common, args.test_fold)
-    wanted = {row: one for row, one in variants().items() if args.ablation_seeds or row in PEERS}
+    wanted = {
+        row: variant for row, variant in variants().items() if args.ablation_seeds or row in PEERS
+    }
     rows: dict[str, list[dict[str, float]]] = {row: [] for row in wanted}
     folders: dict[str, list[Path]] = {row: [] for row in wanted}
     for seed in range(1, args.seeds + 1):
@@ -240,21 +243,21 @@ def main() -> None:
             stored = folder / "test.json"
             if not stored.exists():
                 write_json(stored, peers.figures(folder / "best.safetensors", name, own))
-            found = json.loads(stored.read_text(encoding="utf-8"))
-            rows[row].append({**found, "minutes": read_progress(folder)[1] / 60})
+            figures = json.loads(stored.read_text(encoding="utf-8"))
+            rows[row].append({**figures, "minutes": read_progress(folder)[1] / 60})
             folders[row].append(folder)
-            shown = {row: runs for row, runs in rows.items() if runs}
-            (args.out / "table.md").write_text(table(shown), encoding="utf-8")
+            finished = {row: runs for row, runs in rows.items() if runs}
+            (args.out / "table.md").write_text(table(finished), encoding="utf-8")
     print(table(rows))
     pages = [curves(folders, figure) for figure in ("ssim", "psnr")]
     write_png(args.out / "curves.png", np.ascontiguousarray(np.concatenate(pages)))
     chosen = {
         row: (name, folders[row][0] / "best.safetensors")
-        for row, (name, own) in wanted.items()
+        for row, (name, _) in wanted.items()
         if name != "fan2023" or "fan2023" in row
     }
     means, sheets = transferred(chosen, args)
-    print(table({name: [own] for name, own in means.items()}))
+    print(table({row: [figures] for row, figures in means.items()}))
     for number, sheet in enumerate(sheets):
         write_png(args.out / f"grid{number or ''}.png", sheet)
 

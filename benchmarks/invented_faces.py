@@ -1,9 +1,9 @@
-"""Writes pictures of the demo's composed face, a sketch and a painting of it, with landmarks.
+"""Writes the demo's composed face as photo, painting, sketch and grey picture, with landmarks.
 
     python benchmarks/invented_faces.py FOLDER
 
 `reenact evaluate --protocol emotions --data FOLDER` makes the contact sheet in
-`benchmarks/papers.md` of them. Akram 2020 shows that pixel regression also works on drawings.
+`benchmarks/papers.md` from them. Akram 2020 shows that pixel regression also works on drawings.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ SIZE_PX = 512
 
 
 def variants(picture: Image) -> dict[str, Image]:
-    """Return the picture as it is, and drawn in three ways."""
+    """Return the unchanged picture and three drawn versions, by name, uint8 (S, S, 3) RGB."""
     blue_first = np.ascontiguousarray(picture[..., ::-1])
     painted = cv2.stylization(blue_first, sigma_s=40, sigma_r=0.5)
     grey = cv2.cvtColor(blue_first, cv2.COLOR_BGR2GRAY)
@@ -37,15 +37,15 @@ def variants(picture: Image) -> dict[str, Image]:
 
 
 def main(folder: Path) -> None:
-    """Write NAME.png with NAME.npz."""
+    """Write NAME.png with NAME.npz for each version."""
     folder.mkdir(parents=True, exist_ok=True)
     with closing(still_tracker()) as tracker:
         target = target_from_image("robin", built_in_portrait("robin"), tracker)
     side = target.crop_size
     picture = cv2.resize(target.references[0], (SIZE_PX, SIZE_PX), interpolation=cv2.INTER_CUBIC)
     points = target.landmarks[0] * np.float32(SIZE_PX / side)
-    for name, drawn in variants(np.asarray(picture, np.uint8)).items():
-        write_png(folder / f"{name}.png", drawn)
+    for name, variant in variants(np.asarray(picture, np.uint8)).items():
+        write_png(folder / f"{name}.png", variant)
         np.savez_compressed(folder / f"{name}.npz", landmarks=points.astype(np.float16))
 
 

@@ -1,10 +1,10 @@
-"""Presses the emotion keys in a real `reenact live` and measures the pictures of its stream.
+"""Presses the emotion keys in a real `reenact live` and measures the change of its picture.
 
     python benchmarks/live_keys.py --renderer stargan --renderer attgan
 
 Each renderer runs on a pseudo terminal (so not on Windows), driven by a still photo. The table has
-the mean change of the picture from rest after each key, in levels of 255: 1 to 8, then `down` five
-times and `up` five times on a smile, then 0.
+the mean absolute change of the picture from rest after each key, in levels of 255: 1 to 8, then
+`down` five times and `up` five times on a smile, then 0.
 """
 
 from __future__ import annotations
@@ -41,14 +41,18 @@ PRESSES: Final = [
     ("0", b"0"),
 ]
 START_S: Final = 90.0
+"""Maximum waiting time for the start."""
+
 SETTLED_S: Final = 0.5
+"""Interval between compared pictures; emotions are eased in within .4 s."""
+
 MAX_SETTLE_S: Final = 8.0
-"""Waiting time: an emotion is eased in within .4 s; a busy machine takes longer."""
+"""Maximum waiting time for a still picture, on a busy machine."""
 
 
 @contextmanager
 def running(renderer: str, photo: Path) -> Iterator[tuple[int, Callable[[], Array]]]:
-    """Run the program; give the terminal's end to type into, and what returns its picture."""
+    """Run the program; yield the terminal to type into and a function that returns the picture."""
     command = [
         sys.executable,
         "-c",
@@ -56,39 +60,37 @@ def running(renderer: str, photo: Path) -> Iterator[tuple[int, Callable[[], Arra
     ]
     settings = [f"renderer.name={renderer}", "idle.life=false", "sink.http.quality=100"]
     options = [f"--source=image:{photo}", "--target=robin", "--sink=http"]
-    ours, theirs = pty.openpty()
-    with tempfile.TemporaryFile() as told:
+    terminal, program_end = pty.openpty()
+    with tempfile.TemporaryFile() as output:
         process = subprocess.Popen(
-            [*command, "live", *options, *(one for text in settings for one in ("--set", text))],
-            stdin=theirs,
-            stdout=told,
-            stderr=told,
+            [*command, "live", *options, *(f"--set={setting}" for setting in settings)],
+            stdin=program_end,
+            stdout=output,
+            stderr=output,
         )
         try:
-            address = awaited(lambda: _address(told.fileno()), process)
-            yield ours, lambda: _picture(address)
+            address = _stream_address(output.fileno(), process)
+            yield terminal, lambda: _picture(address)
         finally:
             process.kill()
             process.wait()
-            os.close(ours)
-            os.close(theirs)
+            os.close(terminal)
+            os.close(program_end)
 
 
-def awaited(found: Callable[[], str], process: subprocess.Popen[bytes]) -> str:
-    """Return what is found. Raises RuntimeError if the program ended or took too long."""
+def _stream_address(output: int, process: subprocess.Popen[bytes]) -> str:
+    """Wait for the address that the program prints.
+
+    Raises RuntimeError if the program ended or took too long.
+    """
     end = time.monotonic() + START_S
     while time.monotonic() < end and process.poll() is None:
-        text = found()
-        if text:
-            return text
+        text = os.pread(output, 1 << 20, 0).decode("utf-8", "replace")
+        match = re.search(r"http://\S+?token=[\w-]+", text)
+        if match:
+            return match[0].replace("/?", "/frame.jpg?")
         time.sleep(0.1)
     raise RuntimeError("reenact live did not start.")
-
-
-def _address(output: int) -> str:
-    text = os.pread(output, 1 << 20, 0).decode("utf-8", "replace")
-    match = re.search(r"http://\S+?token=[\w-]+", text)
-    return match[0].replace("/?", "/frame.jpg?") if match else ""
 
 
 def _picture(address: str) -> Array:
@@ -100,15 +102,15 @@ def _picture(address: str) -> Array:
 def changes(renderer: str, photo: Path) -> list[float]:
     """Return the change of the picture after each of `PRESSES`."""
     with running(renderer, photo) as (terminal, picture):
-        rest, found = settled(picture), []
-        for _, typed in PRESSES:
-            os.write(terminal, typed)
-            found.append(float(np.abs(settled(picture) - rest).mean()))
-        return found
+        rest, values = settled(picture), []
+        for _, keys in PRESSES:
+            os.write(terminal, keys)
+            values.append(float(np.abs(settled(picture) - rest).mean()))
+        return values
 
 
 def settled(picture: Callable[[], Array]) -> Array:
-    """Return the picture once it stands still, or after `MAX_SETTLE_S`."""
+    """Return the picture once it no longer changes, or after `MAX_SETTLE_S`."""
     end, last = time.monotonic() + MAX_SETTLE_S, picture()
     while time.monotonic() < end:
         time.sleep(SETTLED_S)
@@ -121,8 +123,8 @@ def settled(picture: Callable[[], Array]) -> Array:
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--renderer", action="append")
-    parser.add_argument("--photo", type=Path, help="who drives; default: the built-in robin")
+    parser.add_argument("--renderer", action="append", help="renderer to measure (default: all)")
+    parser.add_argument("--photo", type=Path, help="driving photo (default: the built-in robin)")
     options = parser.parse_args()
     print(f"| renderer | {' | '.join(name for name, _ in PRESSES)} |")
     print("|---|" + "---:|" * len(PRESSES))
@@ -131,7 +133,7 @@ def main() -> None:
         if not options.photo:
             cv2.imwrite(str(photo), built_in_portrait("robin")[..., ::-1])
         for renderer in options.renderer or RENDERERS:
-            cells = [f"{one:.2f}" for one in changes(renderer, photo)]
+            cells = [f"{change:.2f}" for change in changes(renderer, photo)]
             print(f"| {renderer} | {' | '.join(cells)} |", flush=True)
 
 

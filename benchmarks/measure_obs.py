@@ -49,8 +49,8 @@ _SETTLE_S: Final = 3.0
 def main() -> None:
     """Measure, and print a table."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--seconds", type=float, default=20.0, help="for each figure (%(default)s)")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there, too")
+    parser.add_argument("--seconds", type=float, default=20.0, help="time for each figure")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="also write the figures there")
     parser.add_argument("--write", nargs=2, metavar=("KIND", "NAME"), help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.write:
@@ -75,11 +75,11 @@ def main() -> None:
         arguments.json.write_text(json.dumps(figures, indent=2) + "\n")
 
 
-# What is measured
+# Measurements
 
 
 def write_costs() -> dict[str, float]:
-    """Return the milliseconds of one write to the ring, by size."""
+    """Return the median time of a write to the ring, ms, by size."""
     costs: dict[str, float] = {}
     for width, height, with_alpha in ((512, 512, False), (512, 512, True), (1920, 1080, False)):
         image = np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
@@ -96,7 +96,7 @@ def write_costs() -> dict[str, float]:
 
 
 def measure_source(obs: Studio, seconds: float) -> dict[str, Any]:
-    """Measure the source "Reenact": the cost of no picture, a still one, and 30 a second."""
+    """Measure the source "Reenact" without a picture, with a still one, and with 30 a second."""
     with ring_name() as name:
         found: dict[str, Any] = {"idle": load_of(obs, seconds)}
         item = obs.add("Reenact", "reenact", {"name": name, "hold_s": 86400.0})
@@ -108,13 +108,13 @@ def measure_source(obs: Studio, seconds: float) -> dict[str, Any]:
             writer.wait()
         found["still"] = load_of(obs, seconds)
         obs.remove("Reenact")
-    over = found["30 a second"]["core_percent"] - found["idle"]["core_percent"]
-    found["core_percent_over_idle"] = over
+    busy, idle = found["30 a second"]["core_percent"], found["idle"]["core_percent"]
+    found["core_percent_over_idle"] = busy - idle
     return found
 
 
 def measure_media_source(obs: Studio, seconds: float) -> dict[str, Any]:
-    """Measure OBS's own media source on the HTTP stream."""
+    """Measure OBS's media source playing the HTTP stream."""
     idle = load_of(obs, seconds)
     with writing("http", ""):
         address = until(load_address, 60.0, "the HTTP stream")
@@ -143,7 +143,7 @@ setInterval(() => {
 
 
 def measure_browser(folder: Path, seconds: float) -> dict[str, Any]:
-    """Measure Chromium's canvas on the HTTP stream."""
+    """Measure a page in Chromium that shows the HTTP stream."""
     Path(os.environ["REENACT_DATA"], "http.json").unlink(missing_ok=True)
     with writing("http", ""):
         address = until(load_address, 60.0, "the HTTP stream")
@@ -160,11 +160,11 @@ def measure_browser(folder: Path, seconds: float) -> dict[str, Any]:
     return {"delay_ms": spread(found)}
 
 
-# How
+# Means of measurement
 
 
 def write_forever(kind: str, name: str) -> None:
-    """Write pictures that carry the time; runs in a process of its own."""
+    """Write pictures that carry the time; runs in its own process."""
     sink = ObsSink(name) if kind == "obs" else HttpSink(MEDIA_PORT)
     base = astronaut()
     with sink:
@@ -179,7 +179,7 @@ def write_forever(kind: str, name: str) -> None:
 
 
 def writing(kind: str, name: str) -> subprocess.Popen[bytes]:
-    """Start the writer; killed when its context ends."""
+    """Start the writer process; leaving its context kills it."""
     return _Killed(
         [sys.executable, __file__, "--write", kind, name],
         stdout=subprocess.DEVNULL,
@@ -194,14 +194,14 @@ class _Killed(subprocess.Popen[bytes]):
 
 
 def draw_time(image: Image, now_s: float) -> None:
-    """Draw the milliseconds as black and white columns into the upper quarter."""
+    """Draw a time, in ms, as a row of black and white bits into the upper quarter."""
     bits = (int(now_s * 1000) >> np.arange(_BITS)) & 1
     columns = np.arange(image.shape[1]) * _BITS // image.shape[1]
     image[: image.shape[0] // 4] = (bits[columns] * 255).astype(np.uint8)[None, :, None]
 
 
 def since(picture: Image, now_ms: float) -> float:
-    """Return the milliseconds from the time in a picture to this one."""
+    """Return the time since the one drawn into a picture, ms."""
     width = picture.shape[1]
     centres = (np.arange(_BITS) * 2 + 1) * width // (2 * _BITS)
     bits = (picture[picture.shape[0] // 8, centres].mean(axis=-1) > 128).astype(np.int64)
@@ -210,7 +210,7 @@ def since(picture: Image, now_ms: float) -> float:
 
 
 def shot(obs: Studio, source: str) -> Image | None:
-    """Return a small screenshot in RGB; None while there is none."""
+    """Return a small screenshot in RGB; None while the source has no picture."""
     try:
         answer = obs.ask(
             "GetSourceScreenshot",
@@ -228,7 +228,7 @@ def shot(obs: Studio, source: str) -> Image | None:
 
 
 def delays(obs: Studio, source: str, seconds: float) -> dict[str, float]:
-    """Take screenshots at uneven times; return the spread of the delays in ms."""
+    """Take screenshots at random times; return the spread of the delays, ms."""
     found = []
     generator = np.random.default_rng(0)
     end_s = time.monotonic() + seconds
@@ -251,7 +251,7 @@ def spread(values: list[float]) -> dict[str, float]:
 
 
 def load_of(obs: Studio, seconds: float) -> dict[str, float]:
-    """Return OBS's processor time, in per cent of a core, and the frames that it skipped."""
+    """Return OBS's CPU time, percent of a core, and the numbers of skipped and of all frames."""
     time.sleep(_SETTLE_S)
     return _during(seconds, lambda: (cpu_s(obs.process.pid), obs.ask("GetStats"), time.monotonic()))
 
@@ -271,13 +271,13 @@ def _during(seconds: float, look: Callable[[], tuple[float, Any, float]]) -> dic
 
 
 def cpu_s(process: int) -> float:
-    """Return the processor time that a process has used."""
+    """Return the CPU time that a process has used."""
     fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def machine() -> dict[str, Any]:
-    """Say where and when this was measured, and how busy it was."""
+    """Describe the machine, the date and the load before the measurement."""
     names = [
         line for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line
     ]
@@ -291,9 +291,9 @@ def machine() -> dict[str, Any]:
 
 
 def show(figures: dict[str, Any]) -> None:
-    """Print the figures as a table of Markdown."""
-    where = figures["machine"]
-    print(f"{where['cpu']}; {where['system']}; {where['date']}; load {where['load_before']}\n")
+    """Print the figures as a Markdown table."""
+    host = figures["machine"]
+    print(f"{host['cpu']}; {host['system']}; {host['date']}; load {host['load_before']}\n")
     print("| | delay, median | 95 % | OBS over idle | frames skipped, idle and busy |")
     print("|---|---|---|---|---|")
     source = figures.get("source")

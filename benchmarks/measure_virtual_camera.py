@@ -1,9 +1,9 @@
-"""Measures the virtual camera in the guest: the delay from write to read, and a frame's cost.
+"""Measures the virtual camera in a guest system: the delay from write to read, and a frame's cost.
 
     PYTHONPATH=tests python benchmarks/measure_virtual_camera.py [--frames 200]
 
 The guest's CPUs are emulated and about ten times slower than real ones. The figures compare
-versions of the sink, and are upper bounds for a real machine.
+versions of the sink; for a real machine they are upper bounds.
 """
 
 from __future__ import annotations
@@ -27,8 +27,9 @@ _RESULT = "figures.json"
 
 
 def main() -> None:
+    """Measure in a guest system, and print a JSON line for each size."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--frames", type=int, default=200, help="of each size")
+    parser.add_argument("--frames", type=int, default=200, help="number of frames of each size")
     arguments = parser.parse_args()
     if machine.IN_GUEST:
         rows = [measured(size, arguments.frames) for size in SIZES]
@@ -93,7 +94,8 @@ def _read_apart(device: str, frames: int) -> tuple[int, int, int]:
     """Start a process that reads until it has seen the last picture.
 
     Returns:
-        A pipe of lines "number time", a pipe that tells when it has started, and its number.
+        A pipe of lines "number time", a pipe that gets a byte once it has started, and its process
+        number.
     """
     from guest.traffic import opencv_reader
     from support.clips import number_of

@@ -1,13 +1,13 @@
-"""Measures and shows mouths that open although the photo's mouth is closed.
+"""Measures and shows open mouths that are drawn from a photo with a closed mouth.
 
     python benchmarks/open_mouths.py ../shared/faces/train OUT.png --first v101
 
-The photo of each person is the frame with the closest lips. It is driven by the landmarks of frames
-with a hardly, slightly, clearly and widely open mouth. People without such frames are left out. The
-figures are means over people, for the luma inside the lips:
+The photo of each person is the frame with the smallest gap between the lips. It is driven by the
+landmarks of frames with a hardly, slightly, clearly and widely open mouth. People without such
+frames are left out. The figures are means over people, for the luma inside the lips:
 
     psnr         dB
-    correlation  with the ground truth, both blurred by a pixel: are teeth where teeth are?
+    correlation  with the ground truth, both blurred by a pixel; shows if the teeth are in place
     contrast     standard deviation relative to that of the ground truth
     detail       mean gradient relative to that of the ground truth
     bright       mean, 0 to 255, minus that of the ground truth
@@ -29,13 +29,15 @@ from reenact.evaluation import metrics
 from reenact.evaluation.clips import Clip, crop_target, find_clips, read_clip
 from reenact.evaluation.contact_sheet import SheetRow, compose
 from reenact.evaluation.metrics import Figures
-from reenact.face.geometry import estimate_pose, region_mask
-from reenact.face.topology import ACTION_UNITS, IRIS_LEFT, IRIS_RIGHT, LIPS_INNER, LIPS_OUTER
+from reenact.face.geometry import region_mask
+from reenact.face.topology import IRIS_LEFT, IRIS_RIGHT, LIPS_INNER, LIPS_OUTER
+from reenact.live.drives import landmark_drive
 from reenact.registry import load
 from reenact.storage import write_png
-from reenact.types import Array, Drive, Expression, Image
+from reenact.types import Array, Image
 
 CLOSED_IOD: Final = 0.04
+"""Maximum gap between the lips of a photo."""
 OPENINGS_IOD: Final = {
     "hardly": (0.03, 0.1),
     "slightly": (0.1, 0.2),
@@ -43,6 +45,7 @@ OPENINGS_IOD: Final = {
     "widely": (0.35, 1.0),
 }
 MIN_PX: Final = 12
+"""Minimum number of px inside the lips."""
 TILE_PX: Final = 192
 
 
@@ -53,55 +56,55 @@ def openings(points: Array) -> Array:
 
 
 def chosen_frames(clip: Clip) -> tuple[int, dict[str, int]]:
-    """Return the frame with the closest lips, and the middle one of each of `OPENINGS_IOD`.
+    """Return the frame with the smallest gap, and a frame for each of `OPENINGS_IOD` that occurs.
 
-    There are none if the lips never close.
+    If the lips never close, there are no such frames.
     """
     gaps = openings(clip.landmarks[clip.usable])
     reference = int(clip.usable[gaps.argmin()])
     if gaps.min() > CLOSED_IOD:
         return reference, {}
-    found = {
+    frames = {
         name: clip.usable[(gaps >= low) & (gaps < high)]
         for name, (low, high) in OPENINGS_IOD.items()
     }
-    return reference, {name: int(of[len(of) // 2]) for name, of in found.items() if len(of)}
+    return reference, {name: int(at[len(at) // 2]) for name, at in frames.items() if len(at)}
 
 
 def compare_insides(true: Image, drawn: Image, points: Array) -> Figures | None:
-    """Return the figures of one mouth; None if its inside is smaller than `MIN_PX`."""
+    """Return the figures of one mouth; None if its inside has fewer px than `MIN_PX`."""
     inside = region_mask(points, LIPS_INNER, len(true)) > 250
     if np.count_nonzero(inside) < MIN_PX:
         return None
-    lumas = [metrics.luma(one).astype(np.float32) for one in (true, drawn)]
-    truth, found = (one[inside] for one in lumas)
-    soft = [np.asarray(cv2.GaussianBlur(one, (0, 0), 1), np.float32)[inside] for one in lumas]
-    slopes = [np.hypot(*np.gradient(one))[inside].mean() for one in lumas]
+    lumas = [metrics.luma(picture).astype(np.float32) for picture in (true, drawn)]
+    truth, result = (luma[inside] for luma in lumas)
+    blurred = [np.asarray(cv2.GaussianBlur(luma, (0, 0), 1), np.float32)[inside] for luma in lumas]
+    slopes = [np.hypot(*np.gradient(luma))[inside].mean() for luma in lumas]
     return {
-        "psnr": float(10 * np.log10(255**2 / max(np.square(truth - found).mean(), 1e-6))),
-        "correlation": metrics.correlation(soft[0], soft[1]),
-        "contrast": float(found.std() / max(truth.std(), 1)),
+        "psnr": float(10 * np.log10(255**2 / max(np.square(truth - result).mean(), 1e-6))),
+        "correlation": metrics.correlation(blurred[0], blurred[1]),
+        "contrast": float(result.std() / max(truth.std(), 1)),
         "detail": float(slopes[1] / max(slopes[0], 1)),
-        "bright": float(found.mean() - truth.mean()),
-        "brightest": float(np.percentile(found, 95) - np.percentile(truth, 95)),
+        "bright": float(result.mean() - truth.mean()),
+        "brightest": float(np.percentile(result, 95) - np.percentile(truth, 95)),
     }
 
 
 def mouth_of(picture: Image, points: Array) -> Image:
-    """Cut a mouth out."""
+    """Return the crop of a mouth, uint8 (TILE_PX, TILE_PX, 3)."""
     lips = points[list(LIPS_OUTER), :2]
     middle = lips.mean(axis=0)
     half = int(0.75 * np.ptp(lips, axis=0).max()) + 4
     padded = np.pad(picture, ((half, half), (half, half), (0, 0)), "edge")
-    x, y = (int(one) for one in middle)
-    cut = padded[max(y, 0) : y + 2 * half, max(x, 0) : x + 2 * half]
-    return np.asarray(cv2.resize(cut, (TILE_PX, TILE_PX), interpolation=cv2.INTER_CUBIC), np.uint8)
+    x, y = middle.astype(int)
+    crop = padded[max(y, 0) : y + 2 * half, max(x, 0) : x + 2 * half]
+    return np.asarray(cv2.resize(crop, (TILE_PX, TILE_PX), interpolation=cv2.INTER_CUBIC), np.uint8)
 
 
 def drawn_mouths(
     videos: list[Path], weights: str
 ) -> Iterator[tuple[str, dict[str, tuple[Image, Image, Array]]]]:
-    """Yield each person's true and drawn pictures, with their landmarks."""
+    """Yield each person's true and drawn pictures with their landmarks, by opening."""
     settings = Settings().renderer.model_copy(update={"weights": weights})
     renderer = load("renderers", "warp_unet").make(settings)
     done = set()
@@ -118,27 +121,25 @@ def drawn_mouths(
         for opening, frame in frames.items():
             renderer.reset()
             points = clip.landmarks[frame]
-            zeros = np.zeros_like(points), np.zeros(len(ACTION_UNITS), np.float32)
-            acted = Expression(zeros[0], estimate_pose(points), zeros[1])
-            drawn = renderer.render(Drive(points, acted))
+            drawn = renderer.render(landmark_drive(points))
             rows[opening] = clip.images[frame], drawn, points
         yield person, rows
 
 
 def main(arguments: argparse.Namespace) -> None:
-    """Print the figures, and write the sheet."""
-    found: dict[str, list[Figures]] = {name: [] for name in OPENINGS_IOD}
+    """Print the figures, and write the contact sheet."""
+    figures: dict[str, list[Figures]] = {name: [] for name in OPENINGS_IOD}
     tiles = []
     for person, rows in drawn_mouths(
         [video for video in find_clips(arguments.data) if video.stem >= arguments.first],
         arguments.weights,
     ):
-        for opening, (true, drawn, at) in rows.items():
-            compared = compare_insides(true, drawn, at)
+        for opening, (true, drawn, points) in rows.items():
+            compared = compare_insides(true, drawn, points)
             if compared is not None:
-                found[opening].append(compared)
-            tiles.append((person, mouth_of(true, at), mouth_of(drawn, at)))
-    for opening, mouths in found.items():
+                figures[opening].append(compared)
+            tiles.append((person, mouth_of(true, points), mouth_of(drawn, points)))
+    for opening, mouths in figures.items():
         print(f"{opening} open, {len(mouths)} people")
         for name in mouths[0] if mouths else ():
             values = np.array([mouth[name] for mouth in mouths if mouth[name] is not None], float)
@@ -149,7 +150,7 @@ def main(arguments: argparse.Namespace) -> None:
     sheet = [
         SheetRow(
             " ".join(person for person, *_ in tiles[start : start + across]),
-            [one for _, *pair in tiles[start : start + across] for one in pair],
+            [tile for _, *pair in tiles[start : start + across] for tile in pair],
         )
         for start in range(0, len(tiles) - across + 1, across)
     ]
@@ -159,7 +160,7 @@ def main(arguments: argparse.Namespace) -> None:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("data", type=Path, help="folder of clips")
-    parser.add_argument("out", type=Path, help="the sheet, a PNG file")
-    parser.add_argument("--first", default="", help="leave out clips whose names are before this")
-    parser.add_argument("--weights", default="", help="weight file; none: the shipped ones")
+    parser.add_argument("out", type=Path, help="contact sheet to write, PNG")
+    parser.add_argument("--first", default="", help="name of the first clip to use")
+    parser.add_argument("--weights", default="", help="weight file (default: shipped weights)")
     main(parser.parse_args())

@@ -1,14 +1,14 @@
-"""Measures the cost of the control panel and one viewer for the live path.
+"""Measures what the control panel and one viewer cost the live path.
 
     python benchmarks/panel_cost.py --rounds 40
 
 One session draws a short clip repeatedly, as fast as it can: without the panel, again without it,
-with it, and with it while a viewer in another process takes every picture it gets. Each mode runs
-for one whole clip, so that all draw the same frames. For each mode, the ratio of its frame rate to
-that of the session alone is the median over the rounds, with its 95 % confidence interval. The
-ratio of the session alone to itself is the noise level: a smaller cost cannot be detected. The
-table also has the CPU time per frame of the whole process, of the panel's own threads and of the
-viewer. Last comes the time from the program's start to the page.
+with it, and with it while a viewer in another process receives every picture. Each mode runs for
+one whole clip, so that all modes draw the same frames. The ratio of a mode's frame rate to that of
+the session alone is the median over the rounds, with its 95 % confidence interval. The ratio for
+`alone again` is the noise level; a smaller cost cannot be detected. The output also has the CPU
+time per frame of the whole process, of the panel's threads and of the viewer, and the time from the
+program's start to the page.
 """
 
 from __future__ import annotations
@@ -43,15 +43,15 @@ from reenact.sinks.video_file import write_video
 from reenact.targets.clip_files import decode_clip
 from reenact.targets.library import open_target
 
-WAYS: Final = ("alone", "alone again", "panel", "panel and viewer")
+MODES: Final = ("alone", "alone again", "panel", "panel and viewer")
 FPS: Final = 240.0
-"""Faster than any machine draws, so that the panel's own pace never delays the session."""
+"""Frame rate of the clip, faster than any machine draws, so that it never delays the session."""
 
 CLIP_FRAMES: Final = 40
 
 
 class Measured(NamedTuple):
-    """Frames a second, and processor times per frame, ms."""
+    """Frames per second, and CPU times per frame, ms."""
 
     rate: float
     whole_ms: float
@@ -60,24 +60,24 @@ class Measured(NamedTuple):
 
 
 class Bench:
-    """A session that can be given a panel and a viewer, and let go of them."""
+    """A session to which a panel and a viewer can be attached."""
 
     def __init__(self, session: Session, studio: Studio) -> None:
         self.session, self.studio = session, studio
         self.controls = Controls(session, "astronaut")
 
     @contextmanager
-    def way(self, way: str) -> Iterator[int | None]:
-        """Let the session run in one of the ways; gives the viewer's process, if there is one."""
+    def running(self, mode: str) -> Iterator[int | None]:
+        """Run the session in one of the modes; yield the viewer's process number, if any."""
         output = self.session.output
         assert isinstance(output, SinkSet)
-        if way.startswith("alone"):
+        if mode.startswith("alone"):
             yield None
             return
         name = output.add(PanelSink(self.studio.picture))
         self.studio.controls = self.controls
         with PanelServer(self.studio, Address(port=0)) as server:
-            if way == "panel":
+            if mode == "panel":
                 yield None
             else:
                 command = [sys.executable, __file__, "--view", server.url]
@@ -89,7 +89,7 @@ class Bench:
         output.remove(name)
 
     def measure(self, viewer: int | None) -> Measured:
-        """Return what the session does for one clip from now."""
+        """Measure the session for the length of one clip."""
 
         def times_s() -> tuple[float, ...]:
             return time.process_time(), panel_s(), process_s(viewer)
@@ -104,21 +104,21 @@ class Bench:
 
 
 def panel_s() -> float:
-    """Return the processor time that the panel's threads have taken."""
-    own = (t for t in threading.enumerate() if t.name.startswith(("panel", "AnyIO", "asyncio")))
-    return sum(time.clock_gettime(time.pthread_getcpuclockid(t.ident or 0)) for t in own)
+    """Return the CPU time that the panel's threads have used."""
+    threads = (t for t in threading.enumerate() if t.name.startswith(("panel", "AnyIO", "asyncio")))
+    return sum(time.clock_gettime(time.pthread_getcpuclockid(t.ident or 0)) for t in threads)
 
 
 def process_s(number: int | None) -> float:
-    """Return the processor time that another process has taken (Linux)."""
+    """Return the CPU time that another process has used (Linux)."""
     if number is None:
         return 0.0
     fields = Path(f"/proc/{number}/stat").read_text("ascii").rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def median_between(values: list[float]) -> tuple[float, float, float]:
-    """Return the median, and between which values the true one is in 95 % of cases."""
+def median_interval(values: list[float]) -> tuple[float, float, float]:
+    """Return the median and the ends of its 95 % confidence interval."""
     ranked, width = sorted(values), 0.98 * len(values) ** 0.5
     ends = [round(len(values) / 2 + side * width) for side in (-1, 1)]
     low, high = ranked[max(ends[0], 0)], ranked[min(ends[1], len(values) - 1)]
@@ -126,20 +126,20 @@ def median_between(values: list[float]) -> tuple[float, float, float]:
 
 
 def view(url: str) -> None:
-    """Take every picture that the panel sends."""
+    """Receive every picture that the panel sends; print a line after the first."""
     base, token = url.split("/?token=")
     headers = {"Authorization": f"Bearer {token}"}
     address = base.replace("http", "ws", 1) + "/api/live"
     with connect(address, additional_headers=headers) as socket:
         socket.send('{"watch": ["output"]}')
-        told = False
+        is_first = True
         try:
             for message in socket:
                 if isinstance(message, bytes):
                     socket.send('{"drawn": true}')
-                    if not told:
+                    if is_first:
                         print("seen", flush=True)
-                        told = True
+                        is_first = False
         except ConnectionClosed:
             return
 
@@ -161,8 +161,8 @@ def page_after_s() -> float:
 
 
 def main(rounds: int) -> None:
-    """Measure all ways in turn, and print what they took."""
-    found: dict[str, list[Measured]] = {way: [] for way in WAYS}
+    """Measure all modes in random order in each round, and print the results."""
+    measured: dict[str, list[Measured]] = {mode: [] for mode in MODES}
     actor = files("reenact") / "assets" / "demo_actor.mp4"
     with tempfile.TemporaryDirectory() as folder, as_file(actor) as path:
         os.environ["REENACT_DATA"] = folder
@@ -176,20 +176,18 @@ def main(rounds: int) -> None:
             bench = Bench(session, studio)
             time.sleep(5.0)
             for _ in range(rounds):
-                for way in random.sample(WAYS, len(WAYS)):
-                    with bench.way(way) as viewer:
+                for mode in random.sample(MODES, len(MODES)):
+                    with bench.running(mode) as viewer:
                         time.sleep(0.5)
-                        found[way].append(bench.measure(viewer))
+                        measured[mode].append(bench.measure(viewer))
         starts = [page_after_s() for _ in range(4)][1:]
-    for way in WAYS:
-        ratios = [
-            one.rate / base.rate for one, base in zip(found[way], found["alone"], strict=True)
-        ]
-        ratio, low, high = median_between(ratios)
-        rate, whole, panel, viewer = map(statistics.median, zip(*found[way], strict=True))
+    for mode, runs in measured.items():
+        ratios = [run.rate / base.rate for run, base in zip(runs, measured["alone"], strict=True)]
+        ratio, low, high = median_interval(ratios)
+        rate, whole, panel, viewer = map(statistics.median, zip(*runs, strict=True))
         print(
-            f"{way}: {rate:.1f} frames/s, {ratio:.3f} of alone ({low:.3f} to {high:.3f}); "
-            f"{whole:.1f} ms of processor time a frame, the panel's threads {panel:.2f} ms; "
+            f"{mode}: {rate:.1f} frames/s, {ratio:.3f} of alone ({low:.3f} to {high:.3f}); "
+            f"CPU time per frame {whole:.1f} ms, of which the panel's threads {panel:.2f} ms; "
             f"the viewer's process {viewer:.2f} ms"
         )
     print(f"page after {statistics.median(starts):.2f} s")
@@ -198,7 +196,7 @@ def main(rounds: int) -> None:
 if __name__ == "__main__":
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--rounds", type=int, default=40, help="turns of each way")
+    parser.add_argument("--rounds", type=int, default=40, help="number of runs of each mode")
     parser.add_argument("--view", metavar="URL", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.view:

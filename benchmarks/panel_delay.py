@@ -1,12 +1,12 @@
-"""Measures how much later the panel's page shows a picture than the outputs get it.
+"""Measures the delay between the outputs and the panel's page.
 
     python benchmarks/panel_delay.py --seconds 20
 
 A session draws the demo's actor as the astronaut. Each output picture carries a number, drawn as
 black and white fields. Chromium opens the page; before each repaint a script reads the number from
-the page's canvas. The delay of a picture is the time from its write to the first repaint that shows
-it. The lag at a repaint is the time since a newer picture than the shown one was written, which
-also counts pictures that the page skips.
+the page's canvas. A picture's delay (`late`) is the time from its write to the first repaint that
+shows it. The lag at a repaint (`behind`) is the time since the picture after the shown one was
+written, so it also counts pictures that the page skips.
 """
 
 from __future__ import annotations
@@ -43,10 +43,10 @@ WATCH: Final = """() => {
 
 
 class NumberedPicture(NewestPicture):
-    """Draws a number into each picture, and remembers when that was.
+    """Draws a number into each picture, and records the time.
 
     Attributes:
-        times_s: the wall clock's time of each.
+        times_s: wall-clock time by number.
     """
 
     def __init__(self) -> None:
@@ -63,7 +63,7 @@ class NumberedPicture(NewestPicture):
 
 
 def watch(page: Any, url: str, seconds: float) -> list[tuple[int, float]]:
-    """Return the number that the page showed, and the wall clock's time, at each repaint."""
+    """Return the number that the page shows at each repaint, and the wall-clock time."""
     page.goto(url)
     page.locator(".waiting").wait_for(state="hidden")
     page.evaluate(WATCH)
@@ -74,7 +74,7 @@ def watch(page: Any, url: str, seconds: float) -> list[tuple[int, float]]:
 def delays_ms(
     seen: list[tuple[int, float]], times_s: dict[int, float]
 ) -> tuple[list[float], list[float]]:
-    """Return by how much each picture was late, and the page behind at each repaint, ms."""
+    """Return each picture's delay and the lag at each repaint, ms."""
     first: dict[int, float] = {}
     for number, at_s in seen:
         first.setdefault(number, at_s)
@@ -84,7 +84,7 @@ def delays_ms(
 
 
 def run(browser: Any, seconds: float, assignments: list[str], source: str, target: str) -> Any:
-    """Run a session with a page and return what `watch` saw, and when each picture was made."""
+    """Run a session with a page; return the result of `watch` and the pictures' times."""
     studio = Studio(assignments=["source.video.loop=true", *assignments])
     studio.picture = picture = NumberedPicture()
     studio.offer(source, target)
@@ -102,7 +102,7 @@ def run(browser: Any, seconds: float, assignments: list[str], source: str, targe
 
 
 def main(seconds: float) -> None:
-    """Print the delays."""
+    """Measure and print the delays."""
     from playwright.sync_api import sync_playwright
 
     program = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "chrome"))))
@@ -111,11 +111,11 @@ def main(seconds: float) -> None:
         browser = started.chromium.launch(executable_path=program, args=["--no-sandbox"])
         seen, times_s = run(browser, seconds, [], f"video:{path}", "astronaut")
         browser.close()
-    for what, ms in zip(("late", "behind"), delays_ms(seen, times_s), strict=True):
-        tail = statistics.quantiles(ms, n=20)[-1]
-        print(f"{what}: median {statistics.median(ms):.0f} ms, 95 % below {tail:.0f} ms")
+    for name, ms in zip(("late", "behind"), delays_ms(seen, times_s), strict=True):
+        p95 = statistics.quantiles(ms, n=20)[-1]
+        print(f"{name}: median {statistics.median(ms):.0f} ms, 95th percentile {p95:.0f} ms")
     shown = len({number for number, _ in seen})
-    print(f"{shown / seconds:.1f} pictures/s shown of {len(times_s)} put out")
+    print(f"{shown / seconds:.1f} pictures/s shown; {len(times_s)} pictures written in total")
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ ROUNDS = 300
 
 
 def rate(work: Callable[[], object]) -> float:
-    """Return how often work is done in a second of the processor's time."""
+    """Return how often the work is done per second of CPU time."""
     work()
     start = time.process_time()
     for _ in range(ROUNDS):
@@ -28,6 +28,7 @@ def rate(work: Callable[[], object]) -> float:
 
 
 def main() -> None:
+    """Print the speeds."""
     cv2.setNumThreads(1)
     rng = np.random.default_rng(0)
     table = rng.integers(0, 256, (256, 128, 128, 3), np.uint8)
@@ -39,8 +40,8 @@ def main() -> None:
         target = portrait_target(size)
         renderer = load("renderers", "pixel_regression").make(RendererSettings(size=size))
         renderer.prepare(target)
-        asked = replace(drive(target.neutral), emotion=emotion)
-        print(f"live, {size} px: {rate(lambda: renderer.render(asked)):.0f} frames/s")  # noqa: B023
+        happy_surprised = replace(drive(target.neutral), emotion=emotion)
+        print(f"live, {size} px: {rate(lambda: renderer.render(happy_surprised)):.0f} frames/s")  # noqa: B023
 
 
 if __name__ == "__main__":

@@ -1,11 +1,11 @@
-"""Measures where the strength of mouth movements is lost between the actor and the output.
+"""Measures at which stage mouth movements become weaker between the actor and the output.
 
     python benchmarks/strength.py PHOTO CLIP ...
 
-Each clip's actor drives the photo through the live path from the clip's first frame on. For the
-opening and the width of the mouth this prints slope and correlation of one stage against another,
-in inter-ocular distances, after the slope that the proportions of the two faces ask for. *Read*
-means tracked in that picture alone; *mesh* is the picture without a network (`warp`).
+Each clip's actor drives the photo through the live path. For the opening and the width of the
+mouth, in inter-ocular distances, this prints the slope and correlation of one stage against
+another. The first row has the slope that the proportions of the two faces ask for. *Read* means
+tracked in that picture alone; *mesh* is the picture without a network (`warp`).
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ STAGES: Final = {
 
 
 def measured(video: Path, target: Target, reader: FaceReader) -> dict[str, Array]:
-    """Return the (F, 6) measures of one run at each stage, iod, and the (6,) slopes asked for."""
+    """Return the measures at each stage of one run, (F, 6) iod, and the slopes asked for, (6,)."""
     settings = Settings()
     settings.output.picture = "crop"
     settings.actor.neutral = "fresh"
@@ -60,16 +60,16 @@ def measured(video: Path, target: Target, reader: FaceReader) -> dict[str, Array
     base = TargetFace(
         to_face_frame(target.neutral, estimate_pose(target.neutral)), settings.fusion.mode
     ).base
-    found: dict[str, list[Array]] = {}
+    tracks: dict[str, list[Array]] = {}
     for number, frame in enumerate(clip.images):
         image = np.ascontiguousarray(frame)
         output = reenactor.step(Frame(image, number / CLIP_FPS, number))
-        kept, drive = output.performance, recorder.drive
-        if number % EVERY or kept is None or kept.landmarks is None or drive is None:
+        actor, drive = output.performance, recorder.drive
+        if number % EVERY or actor is None or actor.landmarks is None or drive is None:
             continue
         neutral = known_neutral(reenactor)
         seen = {
-            "tracked": (kept.landmarks.points, neutral),
+            "tracked": (actor.landmarks.points, neutral),
             "actor": (reader.track(image), neutral),
             "fused": (drive.landmarks, base),
             "mesh": (reader.track(mesh.render(drive)), base),
@@ -82,15 +82,14 @@ def measured(video: Path, target: Target, reader: FaceReader) -> dict[str, Array
         }
         if len(shapes) == len(seen):
             for stage, shape in shapes.items():
-                found.setdefault(stage, []).append(measure(shape))
+                tracks.setdefault(stage, []).append(measure(shape))
     reenactor.close()
-    tracks = {stage: np.stack(values) for stage, values in found.items()}
     asked = proportions(base) / proportions(known_neutral(reenactor))
-    return tracks | {"asked for": asked}
+    return {stage: np.stack(values) for stage, values in tracks.items()} | {"asked for": asked}
 
 
 def known_neutral(reenactor: Reenactor) -> Array:
-    """Return the actor's neutral; there is one after the first face."""
+    """Return the actor's neutral, which exists after the first face."""
     assert reenactor.actor_neutral is not None
     return reenactor.actor_neutral
 
@@ -98,15 +97,15 @@ def known_neutral(reenactor: Reenactor) -> Array:
 def main() -> None:
     """Print a table of the clips' means, and each clip's slopes."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("photo", type=Path)
-    parser.add_argument("clips", type=Path, nargs="+")
+    parser.add_argument("photo", type=Path, help="picture of the target")
+    parser.add_argument("clips", type=Path, nargs="+", help="videos of actors, with landmarks")
     arguments = parser.parse_args()
     with FaceReader() as reader:
         target = photo_target(arguments.photo)
         runs = [measured(clip, target, reader) for clip in progress_bar(arguments.clips)]
     for name, row in MEASURED.items():
         asked = [float(run["asked for"][row]) for run in runs]
-        print(f"| {name}, asked for | {np.mean(asked):.2f} | |", *(f"{one:.2f}" for one in asked))
+        print(f"| {name}, asked for | {np.mean(asked):.2f} | |", *(f"{s:.2f}" for s in asked))
         for title, (stage, origin) in STAGES.items():
             pairs = [(run[origin][:, row], run[stage][:, row]) for run in runs]
             slopes = [float(np.polyfit(x, y, 1)[0]) for x, y in pairs]
@@ -116,7 +115,7 @@ def main() -> None:
 
 
 def photo_target(photo: Path) -> Target:
-    """Return the target that a photo makes, 256 px."""
+    """Return the target made from a photo, 256 px."""
     tracker = load("trackers", "mediapipe").make(TrackingSettings())
     try:
         return target_from_image(photo.stem, read_image(photo), tracker, size_px=NETWORK_PX)
