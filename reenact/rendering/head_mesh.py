@@ -41,7 +41,7 @@ from reenact.rendering.body_field import torso_flow
 from reenact.rendering.loose_skin import LooseSkin
 from reenact.rendering.mesh_warp import grid_to_crop, interpolate, rasterise
 from reenact.rendering.openings import (
-    LIDS,
+    LID_LOOPS,
     comes_down,
     eye_sources,
     meeting_lids,
@@ -209,9 +209,9 @@ def _fill_openings(
     maps[..., MapChannel.UNSEEN_MOUTH] = maps[..., MapChannel.SHUT] = 0
     maps[inside.rows, inside.columns, MapChannel.UNSEEN_MOUTH] = inside.coverage * missing
     maps[inside.rows, inside.columns, MapChannel.SHUT] = inside.coverage * shut
-    for eye, ((crease, edge), coverage) in enumerate(zip(LIDS, (right, left), strict=True)):
+    for eye, (lid_loop, coverage) in enumerate(zip(LID_LOOPS, (right, left), strict=True)):
         if comes_down(*faces, eye, poses):
-            lid = _Cells(region_mask(points, (*crease, *edge[-2:0:-1]), side), size_px)
+            lid = _Cells(region_mask(points, lid_loop, side), size_px)
             lid.blend_flow(unstretched_lashes(lid.sources(maps), *faces, eye, poses), 1.0, maps)
         inside = _Cells(coverage, size_px)
         sources, trust = eye_sources(inside.places, *faces, eye, poses)

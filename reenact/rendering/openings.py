@@ -52,6 +52,9 @@ LIDS: Final = (
 )
 """Crease and edge of the upper lids, each from the corner on the image's left; as in `EYES`."""
 
+LID_LOOPS: Final = tuple((*crease, *edge[-2:0:-1]) for crease, edge in LIDS)
+"""Outlines of the upper lids."""
+
 _LASHES: Final = 0.16
 """Height of the lashes on an upper lid, as a share of half the eye's width."""
 

@@ -24,7 +24,6 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from reenact.errors import ReenactError
-from reenact.face.aperture import LEFT_EYE, RIGHT_EYE
 from reenact.face.geometry import estimate_pose, region_mask, square_to_crop, transform_points
 from reenact.face.topology import EYE_LEFT, EYE_RIGHT, LIPS_OUTER
 from reenact.imaging import from_unit, resized_square
@@ -32,6 +31,7 @@ from reenact.models.warp_unet import WarpUNet
 from reenact.models.warp_unet_inputs import NETWORK_PX, MapChannel, WarpUNetConfig
 from reenact.models.weights import load_model, save_model
 from reenact.rendering.layers import Reference, follow_box, in_box, maps_in_box
+from reenact.rendering.openings import LID_LOOPS
 from reenact.rendering.painter import Painter
 from reenact.training.adversarial import as_floats, optimizer_step
 from reenact.training.augmentation import Pair
@@ -50,13 +50,7 @@ from reenact.types import Array, Image
 ARCHITECTURE: Final = "warp_unet"
 
 _CHUNK: Final = 8
-"""Pairs that are drawn at once in a validation."""
-
-_UPPER_LIDS: Final = (
-    (33, 247, 30, 29, 27, 28, 56, 190, 133, *reversed(RIGHT_EYE[0][1:-1])),
-    (362, 414, 286, 258, 257, 259, 260, 467, 263, *reversed(LEFT_EYE[0][1:-1])),
-)
-"""Loops of landmarks: an upper lid's crease, and back along its edge."""
+"""Pairs per batch in a validation."""
 
 
 @pydantic_dataclass(frozen=True, config=ConfigDict(extra="forbid"))
@@ -154,14 +148,14 @@ class WarpUNetRecipe(Recipe):
             name: float(torch.cat([row[name] for row in rows if name in row]).mean())
             for name in sorted({name for row in rows for name in row})
         }
-        # Blur raises PSNR. So a tenth of sharpness counts as one decibel, and so do three
-        # hundredths of structural similarity.
+        # Blur raises PSNR, so sharpness and structural similarity count, too: a decibel is worth a
+        # tenth of sharpness, or three hundredths of similarity.
         score = means["picture_face_psnr"] + 10 * min(means["picture_sharpness"], 1.0)
         score += 30 * means["picture_face_ssim"]
         return {**means, "score": score}
 
     def save(self, network: nn.Module, path: Path, facts: Mapping[str, str]) -> None:
-        """Write half-precision safetensors with a header that describes them."""
+        """Write half-precision safetensors with a header that describes the weights."""
         save_model(
             path,
             network.state_dict(),
@@ -187,7 +181,7 @@ def draw(network: nn.Module, pairs: Sequence[Pair]) -> list[tuple[Image, Image]]
 
 
 def _drawn(network: nn.Module, pairs: Sequence[Pair]) -> Iterator[tuple[dict[str, Tensor], Tensor]]:
-    """Yield batches of `collate` and the generator's pictures of them, a few pairs at a time."""
+    """Yield batches of `collate` with the generator's pictures, a few pairs at a time."""
     device = next(network.parameters()).device
     for start in range(0, len(pairs), _CHUNK):
         batch = {
@@ -208,14 +202,14 @@ def _boxes(face: Tensor) -> Tensor:
 
 
 def collate(pairs: list[Pair]) -> Batch:
-    """Compose the layers of pairs as the live path does, and stack the boxes that it repairs.
+    """Compose the layers of pairs as the live path does, and stack their repair boxes.
 
     With B = `REPAIR_CELLS` * `STEM` px:
 
-    layered    (N, 3, B, B), the moved person over the background, RGB in -1 to 1
+    layered    (N, 3, B, B), the warped person over the background, RGB in -1 to 1
     truth      (N, 3, B, B), RGB in -1 to 1
     maps       (N, C, B/2, B/2), see `warp_unet_inputs`
-    weight     (N, 1, B/2, B/2) of `importance`
+    weight     (N, 1, B/2, B/2), see `importance`
     """
     rows = [_row(pair) for pair in pairs]
     return {name: np.stack([row[name] for row in rows]) for name in rows[0]}
@@ -225,13 +219,13 @@ def _row(pair: Pair) -> Batch:
     to_network = square_to_crop((0, 0, len(pair.truth)), NETWORK_PX)
     points = transform_points(pair.reference_landmarks, to_network)
     driven = transform_points(pair.truth_landmarks, to_network)
-    shown, truth = (
+    reference, truth = (
         resized_square(np.asarray(picture), NETWORK_PX) for picture in (pair.reference, pair.truth)
     )
     person = np.zeros((1, 1), np.uint8) if pair.person is None else pair.person
-    painter = Painter(Reference.of(shown, person, points))
+    painter = Painter(Reference.of(reference, person, points))
     layered, maps = painter.paint(driven, estimate_pose(driven))
-    # A live box stays where it was until the face has left its middle.
+    # In the live path, the box stays until the face has left its middle.
     corner = follow_box(follow_box(None, points), driven)
     return {
         "layered": in_box(layered, corner, 1),
@@ -255,7 +249,7 @@ def importance(points: Array, size_px: int) -> Array:
     reach = round(float(np.ptp(small[:468, 1])) * 0.2) | 1
     around = cv2.dilate(face, np.ones((reach, reach), np.uint8))
     detail = np.zeros((side, side), np.uint8)
-    for loop in (LIPS_OUTER, EYE_LEFT, EYE_RIGHT, *_UPPER_LIDS):
+    for loop in (LIPS_OUTER, EYE_LEFT, EYE_RIGHT, *LID_LOOPS):
         detail |= region_mask(small, loop, side)
     detail = cv2.dilate(detail, np.ones((5, 5), np.uint8)).astype(np.uint8)
     weight = 1 + around.astype(np.float32) + face + 9 * (detail > 0)
