@@ -1,9 +1,9 @@
 """Fine-tunes the live generator on one target: `reenact target train NAME`.
 
-The start is the target's own weights or the shipped ones. Training mimics the live path: the
-reference is one that a target made of this footage would have, the ground truth any frame. Batch
-normalisation keeps the running statistics of the start, because those of one person would drift
-with every batch.
+Training starts from the target's own weights or the shipped ones. It mimics the live path: the
+reference is one that a target made from this footage would have, the ground truth is any frame.
+Batch normalisation keeps the running statistics of the start, because those of one person would
+drift with every batch.
 
 Some stretches of the footage are held out. The weights with the best score on them are kept, but
 only if that score beats the start's. The weights that are scored and kept are interpolated between
@@ -56,17 +56,17 @@ _MIN_GAIN: Final = 0.05
 """Minimum gain of the score, dB."""
 
 _TEXTURE_WEIGHT: Final = 4.0
-"""On two clips and 60 steps, the weight of the general training loses 0.04 and 0.07 of sharpness.
-This weight keeps the sharpness, and costs 0.04 and 0.25 dB in the face."""
+"""On two clips and 60 steps, the weight of the general training lost 0.04 and 0.07 of sharpness.
+This weight keeps the sharpness, but costs 0.04 and 0.25 dB of PSNR in the face."""
 
 _LEARNED_SHARE: Final = 0.6
 """Position of the kept weights between the start (0) and the trained weights (1), after Wortsman
-2022, "Robust fine-tuning of zero-shot models". About half-way they draw the later part of a clip
-better than at either end."""
+2022, "Robust fine-tuning of zero-shot models". Weights about half-way draw the later part of a clip
+better than those at either end."""
 
 _MAX_PASSES: Final = 30
-"""Training ends once each frame was drawn this often on average. More gains less than 0.1 dB, and
-without `_LEARNED_SHARE` one clip of five lost 1.7 dB on its unseen rest between 52 and 125."""
+"""Training ends once each frame was used this often on average. More passes gain less than 0.1 dB;
+without `_LEARNED_SHARE`, one clip of five lost 1.7 dB on its unseen rest between 52 and 125."""
 
 _MAX_STEPS: Final = 3000
 
@@ -93,21 +93,21 @@ def train_on_target(
 ) -> TrainingOutcome:
     """Train on one target; implements `targets.target_training.TargetTrainer`.
 
-    With `resume` the training continues from its own start, because the target's weights may by
-    now come from this training. If the start is of another version, the shipped weights are used,
-    with a warning.
+    With `resume` the training uses its stored start, because the target's weights may by now come
+    from this training. If the start is of another version, the shipped weights are used, with a
+    warning.
     """
-    kept_start = options.folder / _START
+    stored_start = options.folder / _START
     if not resume:
         shutil.rmtree(options.folder, ignore_errors=True)
-    elif kept_start.is_file():
-        start = kept_start
+    elif stored_start.is_file():
+        start = stored_start
     else:
         raise ReenactError(f"{options.folder} has no training to resume.")
     start = _choose_start(start)
     recipe = FineTuningRecipe(footage, start, options)
     if not resume:
-        with atomic_write(kept_start, parents=True) as partial:
+        with atomic_write(stored_start, parents=True) as partial:
             shutil.copyfile(start, partial)
     before = recipe.prepare(options.device)
     outcome = train(
@@ -119,7 +119,7 @@ def train_on_target(
             validate_every=_VALIDATE_EVERY,
             seed=0,
             device=options.device,
-            # On a CPU the cores are busy anyway.
+            # On a CPU, training itself keeps the cores busy.
             workers=min(8, os.cpu_count() or 1) if options.device == "cuda" else 0,
             ema=0.99,
         ),
@@ -155,9 +155,9 @@ def is_better(before: Mapping[str, float], after: Mapping[str, float]) -> bool:
 class FineTuningRecipe(WarpUNetRecipe):
     """The generator's recipe on one target, from the weights at `start`.
 
-    `max_steps` is the number of steps, by the number of frames, after which training would do harm.
-    Raises TargetError if there is too little footage, ModelError if the start is missing or
-    damaged.
+    `max_steps` is the number of steps, depending on the number of frames, after which training
+    would do harm. Raises TargetError if there is too little footage, ModelError if the start is
+    missing or damaged.
     """
 
     def __init__(self, footage: Sequence[Footage], start: Path, options: TrainingOptions) -> None:
@@ -199,38 +199,39 @@ class FineTuningRecipe(WarpUNetRecipe):
     def prepare(self, device: str) -> dict[str, float]:
         """Write the first preview; return the figures of the start."""
         generator = self.networks[self.averaged].to(device)
-        shown = draw(generator, self._preview_pairs)
-        self._drawn_at_start = [drawn for _, drawn in shown]
+        pictures = draw(generator, self._preview_pairs)
+        self._drawn_at_start = [drawn for _, drawn in pictures]
         if not self._preview_path.exists():
-            self._write_preview(shown)
+            self._write_preview(pictures)
         with torch.no_grad():
             return super().validate(generator)
 
     def validate(self, network: nn.Module) -> dict[str, float]:
         """Return figures on the held-out frames, and update the preview."""
-        kept = self._kept(network)
-        figures = super().validate(kept)
-        self._write_preview(draw(kept, self._preview_pairs))
+        interpolated = self._interpolated(network)
+        figures = super().validate(interpolated)
+        self._write_preview(draw(interpolated, self._preview_pairs))
         return figures
 
     def save(self, network: nn.Module, path: Path, facts: Mapping[str, str]) -> None:
         """Write weights interpolated between the start's and the trained ones."""
-        super().save(self._kept(network), path, facts)
+        super().save(self._interpolated(network), path, facts)
 
-    def _kept(self, network: nn.Module) -> nn.Module:
+    def _interpolated(self, network: nn.Module) -> nn.Module:
         """Return a network with weights interpolated between the start's and the trained ones."""
-        kept = copy.deepcopy(network)
-        for name, value in kept.state_dict().items():
+        result = copy.deepcopy(network)
+        for name, value in result.state_dict().items():
             if value.is_floating_point():
                 start = self._start[name].to(value)
                 value.copy_(torch.lerp(start, value, _LEARNED_SHARE))
-        return kept
+        return result
 
-    def _write_preview(self, shown: Sequence[tuple[Image, Image]]) -> None:
+    def _write_preview(self, pictures: Sequence[tuple[Image, Image]]) -> None:
+        """Write the contact sheet of (truth, drawn) pictures beside those of the start."""
         rows = [
             SheetRow(f"held-out frame {number}", [truth, before, now])
             for number, (before, (truth, now)) in enumerate(
-                zip(self._drawn_at_start, shown, strict=True), 1
+                zip(self._drawn_at_start, pictures, strict=True), 1
             )
         ]
         write_png(self._preview_path, compose(["true", "start", "now"], rows)[0])

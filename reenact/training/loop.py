@@ -178,13 +178,13 @@ def _launch(device: str) -> Fabric:
     from lightning_fabric.strategies.ddp import DDPStrategy
 
     world = int(os.environ.get("WORLD_SIZE", "1"))
-    here = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    local = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
     fabric = Fabric(
         accelerator=device,
-        devices=here,
-        num_nodes=world // here,
-        # Copying buffers before each forward pass would modify what a discriminator's first pass
-        # keeps for the backward pass.
+        devices=local,
+        num_nodes=world // local,
+        # Copying buffers before each forward pass would modify tensors that a discriminator's first
+        # pass saved for the backward pass.
         strategy=DDPStrategy(broadcast_buffers=False) if world > 1 else "auto",
     )
     fabric.launch()
@@ -210,28 +210,28 @@ class _Run:
         self._progress = options.progress(state.step, state.seconds)
 
     def steps(self, history: TrainingLog, stop: Callable[[], bool]) -> bool:
-        """Run all steps; return True if stopped."""
+        """Run the remaining steps; return True if stopped."""
         recipe, options, state = self._recipe, self._options, self._state
         schedulers = [
             LambdaLR(recipe.optimizers[name], self._follow(schedule))
             for name, schedule in recipe.schedules.items()
         ]
-        reduced = choose_precision(options.device, options.precision) == "bfloat16"
+        autocast = choose_precision(options.device, options.precision) == "bfloat16"
         rank_seed = options.seed + _SEED_STRIDE * self._fabric.global_rank
         started = time.monotonic() - state.seconds
         for batch in self._loader(rank_seed):
-            asked = self._any(stop())
-            if asked or self._any(self._progress >= 1):
-                return asked
+            stopped = self._any(stop())
+            if stopped or self._any(self._progress >= 1):
+                return stopped
             torch.manual_seed(rank_seed + 1 + state.step)
-            with torch.autocast(options.device, torch.bfloat16, enabled=reduced):
+            with torch.autocast(options.device, torch.bfloat16, enabled=autocast):
                 losses = recipe.step(batch, self._progress)
             state.average()
             state.step += 1
             state.seconds = time.monotonic() - started
             self._progress = options.progress(state.step, state.seconds)
             with warnings.catch_warnings():
-                # An optimizer may be idle at first, like a critic's while only pairs are trained.
+                # An optimizer may be idle at first, as a critic's while only pairs are trained.
                 warnings.filterwarnings("ignore", "Detected call of `lr_scheduler.step")
                 for scheduler in schedulers:
                     scheduler.step()
@@ -241,7 +241,7 @@ class _Run:
         return False
 
     def _follow(self, schedule: Schedule) -> Callable[[int], float]:
-        """Return a schedule in LambdaLR's form; its progress may be that of the minutes."""
+        """Adapt a schedule to LambdaLR, whose step count ignores the limit of minutes."""
         return lambda _: schedule(self._progress)
 
     def _any(self, value: bool) -> bool:

@@ -1,7 +1,7 @@
-"""Training pairs, and their validation, for generators that draw from a picture and a landmark map.
+"""Training pairs and validation for generators that draw from a picture and a landmark map.
 
 Fan 2023's Ω and its baselines get the same pairs at the same size and are validated in the same
-way. A batch holds, at the recipe's size S and with pictures as RGB in -1..1:
+way. A batch has, at the recipe's size S and with pictures as RGB in -1..1:
 
     reference      (N, 3, S, S)  the target's picture P_t
     reference_map  (N, 1, S, S)  its landmark map
@@ -51,7 +51,7 @@ _STILL_PX: Final = 256
 """Stills are cropped at the size of the clips."""
 
 _CHUNK: Final = 8
-"""Pairs that are drawn at once in a validation."""
+"""Pairs per batch in a validation."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,8 +78,8 @@ def load_pictures(
     Args:
         data: folders and augmentation.
         sampler: draws the pairs from the clips; None: two frames of a clip, or a photo.
-        fusion: makes the landmarks that the pictures are drawn from, see `FusedLandmarks`; None:
-            the ground truth's own landmarks are used.
+        fusion: provides the driven landmarks, see `FusedLandmarks`; None: the ground truth's own
+            landmarks are used.
         with_people: also segment the people in the clips.
 
     Raises:
@@ -110,7 +110,7 @@ class NeutralPairs(PairSampler):
         driven: Driven = true_landmarks,
         changes: Collection[Augmentation] = AUGMENTATIONS,
     ) -> None:
-        super().__init__(clips, [], 0.0, [one for one in changes if one != "winks"], driven)
+        super().__init__(clips, [], 0.0, [name for name in changes if name != "winks"], driven)
         self._calm = {}
         for clip in clips:
             chances = rarity(clip.landmarks[clip.usable])
@@ -123,13 +123,13 @@ class NeutralPairs(PairSampler):
 class FusedLandmarks:
     """Landmarks that Φ makes for frames of clips: J_gen of Fan 2023, eq. 1 and 2.
 
-    The source is another person with the same expression. If the clip has labels, it is a person
-    whose frame has the same label; otherwise the acting face is deformed into that person. The head
-    pose is that of the frame, because the paper's pictures are all frontal.
+    The source is another person with the same expression. If the clips have labels, it is a frame
+    with the same label; otherwise the driven face is deformed into another person. The head pose is
+    the frame's own, because the paper's pictures are all frontal.
 
     Args:
         fusion: Φ.
-        people: clips of the people who act.
+        people: clips of the source people; they are also driven.
         others: further clips that are driven.
         folders: folders with the clips' landmarks and labels.
     """
@@ -144,13 +144,13 @@ class FusedLandmarks:
         self._fusion = fusion
         self._clips: dict[str, ClipExpressions] = {}
         for clip in [*people, *others]:
-            file = next(f for f in (one / f"{clip.name}.npz" for one in folders) if f.is_file())
-            found = read_expressions(file)
-            assert found is not None, "a clip has two frames with a face"
-            self._clips[clip.name] = found
+            files = (folder / f"{clip.name}.npz" for folder in folders)
+            expressions = read_expressions(next(file for file in files if file.is_file()))
+            assert expressions is not None, "a clip has two frames with a face"
+            self._clips[clip.name] = expressions
         self._actors = [(clip.identity, self._clips[clip.name]) for clip in people]
         self._deformation = DeformationTransfer(
-            np.stack([found.rest for found in self._clips.values()])
+            np.stack([expressions.rest for expressions in self._clips.values()])
         )
         self._fields = dict(zip(self._clips, self._deformation.fields, strict=True))
         self._names = [clip.name for clip in people]
@@ -177,14 +177,14 @@ class FusedLandmarks:
         name = self._names[rng.integers(len(self._names))]
         field = (self._fields[name] - self._fields[clip.name])[None]
         rest, acting = own.rest[None], own.rest[None] + own.deviations[row : row + 1]
-        ((bent, moved),) = self._deformation.transfer(
+        ((deformed, deviation),) = self._deformation.transfer(
             rest, self._deformation.kernel(rest), acting, [field]
         )
-        return bent[0], moved[0]
+        return deformed[0], deviation[0]
 
 
 def collate(pairs: Sequence[Pair], size_px: int) -> Batch:
-    """Make a batch, see the module's docstring."""
+    """Return the batch of these pairs, see the module's docstring."""
     small = [resized(pair, size_px) for pair in pairs]
     return {
         "reference": to_unit(np.stack([pair.reference for pair in small])),
@@ -195,7 +195,7 @@ def collate(pairs: Sequence[Pair], size_px: int) -> Batch:
 
 
 def resized(pair: Pair, size_px: int) -> Pair:
-    """Return a pair at another size, px."""
+    """Return a pair at another side, px; a resized pair has no person mask."""
     side = pair.truth.shape[0]
     if side == size_px:
         return pair

@@ -142,7 +142,8 @@ def _check_folders(data: PeopleData) -> None:
         named["val"] = [data.val]
     if isinstance(data, PictureData):
         named["stills"] = list(data.stills)
-    missing = [(key, one) for key, paths in named.items() for one in paths if not _is_folder(one)]
+    folders = [(key, path) for key, paths in named.items() for path in paths]
+    missing = [(key, path) for key, path in folders if not (path and Path(path).is_dir())]
     if not missing:
         return
     first, path = missing[0]
@@ -153,10 +154,6 @@ def _check_folders(data: PeopleData) -> None:
         f"{' (settings.stills=[]: no photos)' if 'settings.stills' in keys else ''}. "
         'docs/training.md, "Your own material", says how to make them.'
     )
-
-
-def _is_folder(path: str) -> bool:
-    return bool(path) and Path(path).is_dir()
 
 
 def read_fold(path: Path, number: int) -> set[str]:
@@ -306,9 +303,9 @@ Batch = dict[str, NDArray[Any]]
 
 
 class Batches(Dataset[Batch]):
-    """Item n is the batch of step n: the same for the same seed, however often training resumed.
+    """A dataset whose item n is the batch of step n; it depends only on the seed and on n.
 
-    `draw` gets the step's own random generator; worker processes get a copy of it.
+    `draw` is called with the step's own random generator; worker processes get a copy of `draw`.
     """
 
     def __init__(self, draw: Callable[[Rng], Batch], seed: int, steps: int) -> None:
@@ -385,12 +382,12 @@ class PairSampler:
         first = self._reference(clip, rng)
         winks = self._winks[clip.name]
         if len(winks) and rng.random() < _WINK_SHARE:
-            here, there = winks[rng.integers(len(winks))].tolist()
-            opened, shut = ((clip.images[i], clip.landmarks[i]) for i in (here, there))
+            frames = winks[rng.integers(len(winks))].tolist()
+            opened, shut = ((clip.images[i], clip.landmarks[i]) for i in frames)
             truth, points = wink(*opened, *shut, right=bool(rng.random() < 0.5))
         else:
-            here = int(rng.choice(clip.usable, p=self._rarity[clip.name]))
-            truth, points = clip.images[here], self._driven(clip, here, rng)
+            frame = int(rng.choice(clip.usable, p=self._rarity[clip.name]))
+            truth, points = clip.images[frame], self._driven(clip, frame, rng)
         return Pair(
             clip.images[first],
             clip.landmarks[first],
@@ -411,7 +408,7 @@ def rarity(points: Array) -> NDArray[np.float64]:
     One half is uniform, the other proportional to the distance from the median face.
     """
     iod = np.linalg.norm(points[:, 33] - points[:, 263], axis=-1)
-    gaps = [
+    gaps = [  # of the lips, of the lids, and between the mouth's corners
         np.linalg.norm(points[:, a] - points[:, b], axis=-1) / iod
         for a, b in ((13, 14), (159, 145), (386, 374), (61, 291))
     ]

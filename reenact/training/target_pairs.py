@@ -1,4 +1,4 @@
-"""Pairs of a target's own frames, drawn and held out to match their use in the live path."""
+"""Training pairs and held-out pairs of a target's own frames, chosen like in the live path."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ _HELD_OUT: Final = ((0.42, 0.48), (0.93, 1.0))
 """Stretches that are never trained on, as shares of a clip."""
 
 _GAP_FRAMES: Final = 2
-"""Frames next to a held-out stretch that are too similar to it to be trained on."""
+"""Number of frames beside a held-out stretch that are too similar to it to be trained on."""
 
 _NEAREST_SHARE: Final = 0.5
 """Share of the pairs whose reference is the one that the renderer would choose."""
 
 _AUGMENTATION: Final = 0.45
-"""Extent of the augmentation, relative to the general training."""
+"""Strength of the augmentation, relative to the general training."""
 
 
 class TargetClip:
@@ -35,13 +35,13 @@ class TargetClip:
         images: uint8 (F, S, S, 3) RGB; landmarks: (F, 478, 3) px.
         trained: (N,) indices of the training frames; chances: their probabilities.
         references: (K,) indices of the references that a target of these frames would have.
-        held_out: pairs that are never trained on, with the references of the live path.
+        held_out: pairs that are never trained on, each with the reference of the live path.
     """
 
     def __init__(self, footage: Footage) -> None:
         self.images, self.landmarks = footage.images, footage.landmarks
-        held_out, near = _stretches(len(footage))
-        self.trained: NDArray[np.intp] = np.setdiff1d(np.arange(len(footage)), near)
+        held_out, excluded = _stretches(len(footage))
+        self.trained: NDArray[np.intp] = np.setdiff1d(np.arange(len(footage)), excluded)
         looks = [measure_look(self.images[i], self.landmarks[i]) for i in self.trained]
         self.references = self.trained[choose_references(looks)]
         pictures = (self.images[i] for i in self.references)
@@ -56,7 +56,7 @@ class TargetClip:
         return int(self.references[self._faces.distances(self.landmarks[frame]).argmin()])
 
     def pair(self, reference: int, truth: int) -> Pair:
-        """Return a pair of two frames."""
+        """Return the pair of two frames, given by index."""
         return Pair(
             self.images[reference],
             self.landmarks[reference],
@@ -86,11 +86,11 @@ class TargetSampler:
 
 
 def _stretches(count: int) -> tuple[list[int], list[int]]:
-    """Return the held-out frames of a clip, and their neighbours that are not trained on."""
+    """Return a clip's held-out frames, and all frames that are not trained on."""
     held_out: list[int] = []
-    near: list[int] = []
+    excluded: list[int] = []
     for start, stop in _HELD_OUT:
-        first, last = round(start * count), round(stop * count)
-        held_out += range(first, last)
-        near += range(first - _GAP_FRAMES, last + _GAP_FRAMES)
-    return held_out, near
+        first, end = round(start * count), round(stop * count)
+        held_out += range(first, end)
+        excluded += range(first - _GAP_FRAMES, end + _GAP_FRAMES)
+    return held_out, excluded
