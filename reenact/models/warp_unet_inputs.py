@@ -79,7 +79,7 @@ def shipped_weights() -> Path:
 class WarpUNetConfig:
     """Widths of the U-net, from the finest level to the coarsest."""
 
-    channels: tuple[int, ...] = (48, 96, 128, 160)
+    channels: tuple[int, ...] = (32, 64, 96, 128)
 
     @classmethod
     def from_json(cls, text: str) -> WarpUNetConfig:
