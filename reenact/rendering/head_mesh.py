@@ -153,6 +153,7 @@ class HeadMesh:
         poses: tuple[Pose, Pose] | None = None,
         follows: Pose | None = None,
         body: Body = HEAD_ALONE,
+        teeth_end: float = 1.0,
     ) -> Array:
         """Rasterise the driven head: float32 (side, side, MAP_CHANNELS), see `MapChannel`.
 
@@ -164,6 +165,7 @@ class HeadMesh:
             poses: poses of reference and drive; None: they are estimated here.
             follows: pose that hair and body follow, from `steadied`; None: the driven pose.
             body: motions of torso and hair.
+            teeth_end: where the reference's upper teeth end, see `teeth_end_of`.
         """
         poses = poses or (estimate_pose(reference), estimate_pose(drive))
         drive = self._loose_skin.stretched(reference, drive, poses)
@@ -186,12 +188,18 @@ class HeadMesh:
             flow += _without_skin(skin, flow, weight * ~is_face * (torso - flow))
         # Where the head folds, single cells may show a far layer and would appear as specks.
         planes[FLOW] = [cv2.medianBlur(plane, 3) for plane in flow]
-        _fill_openings(result, points, (reference, drive), poses, size_px)
+        _fill_openings(result, points, (reference, drive), poses, size_px, teeth_end=teeth_end)
         return result
 
 
 def _fill_openings(
-    maps: Array, points: Array, faces: tuple[Array, Array], poses: tuple[Pose, Pose], size_px: int
+    maps: Array,
+    points: Array,
+    faces: tuple[Array, Array],
+    poses: tuple[Pose, Pose],
+    size_px: int,
+    *,
+    teeth_end: float,
 ) -> None:
     """Change the flow inside mouth and eyes, and write the channels from MOUTH to SHUT; in place.
 
@@ -204,7 +212,7 @@ def _fill_openings(
         for loop in (LIPS_INNER, EYE_RIGHT, EYE_LEFT, IRIS_RIGHT[1:], IRIS_LEFT[1:])
     )
     inside = _Cells(mouth, size_px)
-    sources, missing, shut = mouth_sources(inside.places, *faces, poses)
+    sources, missing, shut = mouth_sources(inside.places, *faces, poses, teeth_end)
     inside.blend_flow(sources, 1.0, maps)
     maps[..., MapChannel.UNSEEN_MOUTH] = maps[..., MapChannel.SHUT] = 0
     maps[inside.rows, inside.columns, MapChannel.UNSEEN_MOUTH] = inside.coverage * missing

@@ -35,7 +35,7 @@ from reenact.models.warp_unet_inputs import (
 )
 from reenact.rendering.background import layers_of
 from reenact.rendering.mesh_warp import sources, warp_image
-from reenact.rendering.mouth_interior import draw_mouth, place_mouth
+from reenact.rendering.mouth_interior import draw_mouth, place_mouth, teeth_end_of
 from reenact.types import HEAD_ALONE, Array, Body, Image, Pose
 
 Corner = tuple[int, int]
@@ -98,6 +98,7 @@ class Reference:
         pose: pose of the landmarks.
         side_px: the crop's side in the network's px.
         body: motions of torso and hair in the picture.
+        teeth_end: where the upper teeth end, see `teeth_end_of`.
     """
 
     person: Image
@@ -109,6 +110,7 @@ class Reference:
     pose: Pose
     side_px: int = NETWORK_PX
     body: Body = HEAD_ALONE
+    teeth_end: float = 1.0
 
     @classmethod
     def of(
@@ -135,7 +137,18 @@ class Reference:
         person, shut = (np.dstack([rgb, alpha]) for rgb in (picture, _shut(picture, landmarks)))
         points = transform_points(landmarks, square_to_crop((0, 0, size), side_px))
         pose = estimate_pose(points)
-        return cls(person, shut, rimless, background, skin, points, pose, side_px, body)
+        return cls(
+            person,
+            shut,
+            rimless,
+            background,
+            skin,
+            points,
+            pose,
+            side_px,
+            body,
+            teeth_end_of(picture, landmarks),
+        )
 
 
 def _shut(picture: Image, landmarks: Array) -> Image:

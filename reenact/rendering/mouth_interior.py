@@ -15,6 +15,7 @@ from typing import Final
 import cv2
 import numpy as np
 
+from reenact.face.aperture import MOUTH, Opening
 from reenact.face.geometry import filled_outline, to_face_frame, to_image
 from reenact.face.topology import CHIN, LIPS_INNER
 from reenact.types import Array, Image, Pose
@@ -39,6 +40,16 @@ _GUMS: Final = (0.95, 0.65, 0.7)
 _TONGUE: Final = (1.1, 0.8, 0.9)
 _CAVITY: Final = (0.45, 0.28, 0.31)
 """RGB relative to the face's mean, from 59 people. The mouth thus gets the light of the face."""
+
+_FRONT: Final = 0.4
+"""Share of half the mouth's width, at its middle, in which the end of the upper teeth is sought."""
+
+_ROWS: Final = 32
+_INNER_ROWS: Final = slice(4, 29)
+"""Rows in which the mouth is divided, and those in which the upper teeth may end."""
+
+_DARK_GAP: Final = 0.6
+"""Most of the luma of a dark gap, as a share of that above and below it."""
 
 _BEHIND_NOSE_MM: Final = 10
 """Depth of the front teeth behind the nose's base."""
@@ -183,6 +194,34 @@ def _arch(teeth: _Dentition) -> tuple[Array, Array, Array]:
     behind = teeth.length * (1 - np.cos(angle))
     arc_length = np.concatenate([[0], np.cumsum(np.hypot(np.diff(across), np.diff(behind)))])
     return across, behind, arc_length - arc_length[len(arc_length) // 2]
+
+
+def teeth_end_of(picture: Image, landmarks: Array) -> float:
+    """Return how far down an open mouth the upper teeth of a picture end, as a share of the gap.
+
+    They end where it is dark above tongue, lower teeth or lip, which belong to the jaw.
+
+    Args:
+        picture: uint8 (S, S, 3) RGB.
+        landmarks: (478, 3) px of the picture.
+
+    Returns:
+        Above 0, at most 1: nothing belongs to the jaw.
+    """
+    mouth = Opening(landmarks, MOUTH)
+    along = np.linspace(-_FRONT, _FRONT, 17) * mouth.reach
+    depth = (np.arange(_ROWS) + 0.5) / _ROWS
+    top = mouth.upper(along)
+    across = top + depth[:, None] * (mouth.lower(along) - top)
+    places = mouth.places(np.tile(along, _ROWS), across.ravel()).reshape(_ROWS, -1, 2)
+    luma = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)
+    seen = cv2.remap(luma, places, np.empty(0), cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    rows = cv2.GaussianBlur(seen.mean(axis=1, dtype=np.float32), (1, 5), 0)[:, 0] + 1
+    brightest = (np.maximum.accumulate(part) for part in (rows, rows[::-1]))
+    above, below = next(brightest), next(brightest)[::-1]
+    contrast = (rows / np.minimum(above, below))[_INNER_ROWS]
+    darkest = int(contrast.argmin())
+    return float(depth[_INNER_ROWS][darkest]) if contrast[darkest] < _DARK_GAP else 1.0
 
 
 def draw_mouth(

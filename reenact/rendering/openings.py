@@ -72,9 +72,16 @@ _CLOSED: Final = 0.2
 
 
 def mouth_sources(
-    places: Array, reference: Array, drive: Array, poses: tuple[Pose, Pose]
+    places: Array,
+    reference: Array,
+    drive: Array,
+    poses: tuple[Pose, Pose],
+    teeth_end: float = 1.0,
 ) -> tuple[Array, Array, float]:
     """Return the sources of places inside the driven mouth.
+
+    Upper teeth keep their distance from the upper lip; what is below them, `teeth_end` of the
+    opening, keeps its distance from the lower one.
 
     Returns:
         The sources, float32 (N, 2) crop px. Float32 (N,), 0 to 1: 1 where the reference does not
@@ -85,6 +92,7 @@ def mouth_sources(
     growth_along, growth_across = growth(rest, *poses)
     along, across = driven.measure(places).T
     drop = across - driven.upper(along)
+    gap = (driven.lower(along) - driven.upper(along)) / growth_across
     beyond_lip = np.maximum(across - np.maximum(driven.lower(along), driven.upper(along)), 0)
     outside = driven.beyond_corners(along) / growth_across
     along = along / growth_along
@@ -93,8 +101,12 @@ def mouth_sources(
     top = rest.upper(along)
     opening = np.maximum(rest.lower(along) - top, 0)
     drop = (drop - beyond_lip) / growth_across
-    across = top + np.minimum(drop, opening) + beyond_lip / growth_across
-    missing = np.maximum(drop - opening, beside) / (_RIM_IOD * poses[0].scale)
+    teeth = teeth_end * opening
+    below = opening - gap + drop
+    depth = np.where(drop < teeth, drop, np.clip(below, teeth, opening))
+    across = top + depth + beyond_lip / growth_across
+    hidden = np.minimum(drop - teeth, teeth - below) if teeth_end < 1 else drop - opening
+    missing = np.maximum(hidden, beside) / (_RIM_IOD * poses[0].scale)
     parted = _parted(driven.height() / (growth_across * poses[0].scale))
     unseen = (parted * np.clip(missing, 0, 1)).astype(np.float32)
     shut = (1 - parted) * _parted(rest.height() / poses[0].scale)

@@ -69,8 +69,16 @@ def _maps(
 ) -> Array:
     """Return the maps of a driven head; the arguments are those of `Painter.paint`."""
     start, side, poses = reference.landmarks, reference.side_px, (reference.pose, pose)
-    mesh = head_mesh()
-    return mesh.maps(start, drive, side, side // MAP_STEM, poses=poses, follows=follows, body=body)
+    return head_mesh().maps(
+        start,
+        drive,
+        side,
+        side // MAP_STEM,
+        poses=poses,
+        follows=follows,
+        body=body,
+        teeth_end=reference.teeth_end,
+    )
 
 
 def _stretch_to_floor(down: Array) -> None:

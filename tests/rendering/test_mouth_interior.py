@@ -12,7 +12,13 @@ from reenact.face.geometry import (
     to_image,
 )
 from reenact.face.topology import CHIN, LIPS_INNER
-from reenact.rendering.mouth_interior import MouthPlace, TeethRow, draw_mouth, place_mouth
+from reenact.rendering.mouth_interior import (
+    MouthPlace,
+    TeethRow,
+    draw_mouth,
+    place_mouth,
+    teeth_end_of,
+)
 from reenact.types import Array, Pose
 
 LIGHT = np.array([180, 140, 120], np.float32)
@@ -149,3 +155,26 @@ def test_the_mouth_is_as_dark_as_its_face(divisor: int) -> None:
     np.testing.assert_allclose(
         dark[opening].mean(axis=0), bright[opening].mean(axis=0) / divisor, rtol=0.2, atol=2
     )
+
+
+@pytest.mark.parametrize(
+    ("bands", "expected"),
+    [
+        ([(0.0, 0.5, 220), (0.5, 0.6, 40), (0.6, 1.0, 190)], 0.55),
+        ([(0.0, 0.3, 220), (0.3, 0.4, 30), (0.4, 1.0, 130)], 0.35),
+        ([(0.0, 1.0, 220)], 1.0),
+        ([(0.0, 0.5, 220), (0.5, 0.6, 180), (0.6, 1.0, 190)], 1.0),
+        ([(0.0, 0.6, 220), (0.6, 1.0, 40)], 1.0),
+    ],
+    ids=["lower teeth", "tongue", "upper teeth alone", "a faint shadow", "a dark cavity"],
+)
+def test_upper_teeth_end_at_a_dark_gap_above_something_brighter(
+    bands: list[tuple[float, float, int]], expected: float
+) -> None:
+    points = face(gap_iod=0.4)
+    top, bottom = points[13, 1], points[14, 1]
+    picture = np.full((256, 256, 3), 40, np.uint8)
+    for first, last, level in bands:
+        rows = slice(*(round(float(top + at * (bottom - top))) for at in (first, last)))
+        picture[rows] = level
+    assert teeth_end_of(picture, points) == pytest.approx(expected, abs=0.06)

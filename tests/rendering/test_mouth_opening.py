@@ -22,9 +22,11 @@ def face(gap_iod: float, yaw: float = 0.0, roll: float = 0.0, scale: float = 60.
     return to_image(shape, Pose(rotation, np.array([128, 128, 0], np.float32), scale))
 
 
-def mouth_sources(places: Array, reference: Array, drive: Array) -> tuple[Array, Array]:
+def mouth_sources(
+    places: Array, reference: Array, drive: Array, teeth_end: float = 1.0
+) -> tuple[Array, Array]:
     poses = estimate_pose(reference), estimate_pose(drive)
-    return openings.mouth_sources(places, reference, drive, poses)[:2]
+    return openings.mouth_sources(places, reference, drive, poses, teeth_end)[:2]
 
 
 def down_the_middle(points: Array, count: int = 9) -> tuple[Array, Array]:
@@ -60,6 +62,35 @@ def test_a_closing_mouth_covers_the_teeth_from_below() -> None:
     places, depths = down_the_middle(drive)
     found, missing = mouth_sources(places, reference, drive)
     np.testing.assert_allclose(found[:, 1] - reference[13, 1], depths, atol=0.5)
+    np.testing.assert_allclose(missing, 0, atol=0.05)
+
+
+def test_what_is_below_the_upper_teeth_moves_with_the_lower_lip() -> None:
+    reference, drive = face(0.3), face(0.5)
+    places, depths = down_the_middle(drive, 21)
+    found, missing = mouth_sources(places, reference, drive, 0.4)
+    gap = float(np.linalg.norm(reference[14] - reference[13]))
+    upper, lower = depths < 0.39 * gap, depths[-1] - depths < 0.59 * gap
+    assert upper.sum() > 3
+    assert lower.sum() > 3
+    source = found[:, 1] - reference[13, 1]
+    np.testing.assert_allclose(source[upper], depths[upper], atol=0.05 * gap)
+    np.testing.assert_allclose(source[lower], (gap - depths[-1] + depths)[lower], atol=0.05 * gap)
+    assert (missing[upper | lower] < 0.1).all()
+    assert missing[~upper & ~lower].max() == 1, "between them, nothing is known"
+
+
+def test_upper_teeth_cover_the_lower_ones_as_a_mouth_closes() -> None:
+    reference, drive = face(0.4), face(0.15)
+    places, depths = down_the_middle(drive, 21)
+    found, missing = mouth_sources(places, reference, drive, 0.4)
+    gap = float(np.linalg.norm(reference[14] - reference[13]))
+    upper = depths < 0.39 * gap
+    source = found[:, 1] - reference[13, 1]
+    np.testing.assert_allclose(source[upper], depths[upper], atol=0.05 * gap)
+    np.testing.assert_allclose(
+        source[~upper][1:], (gap - depths[-1] + depths)[~upper][1:], atol=0.05 * gap
+    )
     np.testing.assert_allclose(missing, 0, atol=0.05)
 
 
