@@ -66,7 +66,7 @@ class _Join(_Block):
         weights = torch.split(convolution.weight, inputs, dim=1)
         sums = []
         for (part, factor), weight, n in zip(parts, weights, strides, strict=True):
-            found = F.conv2d(part, weight.reshape(len(weight), -1, n, n), stride=n)
+            found = F.conv2d(part, weight.reshape(weight.shape[0], -1, n, n), stride=n)
             sums.append(F.interpolate(found, scale_factor=1 / factor) if factor < 1 else found)
         result: Tensor = activation(normalisation(reduce(torch.add, sums)))
         return result

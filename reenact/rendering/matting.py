@@ -13,14 +13,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reenact.errors import TargetError
+from reenact.face.geometry import estimate_pose
 from reenact.face.segmentation import person_masks, shows_person
 from reenact.imaging import in_bytes
 from reenact.models.warp_unet_inputs import FLOW
 from reenact.rendering.background import closed_above, refined
 from reenact.rendering.compositing import edge_fade, overlap
-from reenact.rendering.head_mesh import head_mesh
+from reenact.rendering.head_mesh import head_mesh, steadied
 from reenact.rendering.mesh_warp import warp_image
-from reenact.types import HEAD_ALONE, Array, Body, Image, Target
+from reenact.types import HEAD_ALONE, Array, Body, Image, Pose, Target
 
 _MIN_ISLAND: Final = 0.05
 """Separate regions smaller than this share of the largest one are removed."""
@@ -69,6 +70,8 @@ class Matte:
 
     def __init__(self, target: Target, picture: Image, square: tuple[int, int, int]) -> None:
         self._neutral, self._crop_px = target.neutral, target.crop_size
+        self._rest_pose = estimate_pose(target.neutral)
+        self._hair: Pose | None = None
         left, top, self._side = square
         mask = next(person_masks([picture]))
         face = target.neutral[:, :2] * (self._side / self._crop_px) + (left, top)
@@ -90,7 +93,18 @@ class Matte:
             landmarks: float32 (478, 3), px of the crop, as given to the renderer.
             body: motions of torso and hair.
         """
-        maps = head_mesh().maps(self._neutral, landmarks, self._crop_px, _GRID_SIDE, body=body)
+        pose = estimate_pose(landmarks)
+        # Hair of the picture is steadied in the same way.
+        self._hair = pose if self._hair is None else steadied(self._hair, pose)
+        maps = head_mesh().maps(
+            self._neutral,
+            landmarks,
+            self._crop_px,
+            _GRID_SIDE,
+            poses=(self._rest_pose, pose),
+            follows=self._hair,
+            body=body,
+        )
         flow = maps[..., FLOW] * self._fade * np.float32(self._side / 2)
         shift = cv2.resize(flow, (self._side, self._side), interpolation=cv2.INTER_LINEAR)
         result = self.rest.copy()

@@ -106,6 +106,23 @@ def test_cut_out_fits_what_the_generator_draws(
     assert (found ^ said).sum() < (found ^ (matte.rest > 127)).sum() / 2
 
 
+def test_the_edge_of_hair_does_not_tremble_with_the_landmarks(target: Target) -> None:
+    """The hair of the picture is steadied, so its edge would shimmer otherwise."""
+    paster = Paster(target)
+    picture = paster.paste(target.references[0])
+    top = slice(0, round(float(target.neutral[:, 1].min())))
+    alphas: dict[bool, list[Array]] = {}
+    for kept in (True, False):
+        matte = Matte(target, picture, paster.square)
+        alphas[kept] = []
+        for number in range(6):
+            fresh = matte if kept else Matte(target, picture, paster.square)
+            shift = (0.8 * (-1) ** number, 0.0)
+            alphas[kept].append(fresh.alpha(moved(target, shift))[paster.box][top].astype(int))
+    changes = {kept: np.abs(np.diff(several, axis=0)).sum() for kept, several in alphas.items()}
+    assert 0 < changes[True] < 0.5 * changes[False]
+
+
 def test_picture_without_a_person_is_told(target: Target) -> None:
     empty = box_target(np.full((512, 512, 3), 110, np.uint8), 128, 128, 256, name="nobody")
     with pytest.raises(TargetError, match=r"nobody.*output\.background=keep"):
