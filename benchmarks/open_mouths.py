@@ -1,10 +1,13 @@
-"""Measures and shows open mouths that are drawn from a photo with a closed mouth.
+"""Measures and shows open mouths that are drawn from a photo with a closed or an open mouth.
 
     python benchmarks/open_mouths.py ../shared/faces/train OUT.png --first v101
+    python benchmarks/open_mouths.py ../shared/faces/train OUT.png --open
 
 The photo of each person is the frame with the smallest gap between the lips. It is driven by the
-landmarks of frames with a hardly, slightly, clearly and widely open mouth. People without such
-frames are left out. The figures are means over people, for the luma inside the lips:
+landmarks of frames with a hardly, slightly, clearly and widely open mouth. With `--open` it is an
+open mouth that shows something below its upper teeth, from which a narrower and a wider one are
+drawn; for comparison, also as if all of it hung from the upper lip. People without such frames are
+left out. The figures are means over people, for the luma inside the lips:
 
     psnr         dB
     correlation  with the ground truth, both blurred by a pixel; shows if the teeth are in place
@@ -17,9 +20,10 @@ frames are left out. The figures are means over people, for the luma inside the 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
+from unittest.mock import patch
 
 import cv2
 import numpy as np
@@ -33,6 +37,7 @@ from reenact.face.geometry import region_mask
 from reenact.face.topology import IRIS_LEFT, IRIS_RIGHT, LIPS_INNER, LIPS_OUTER
 from reenact.live.drives import landmark_drive
 from reenact.registry import load
+from reenact.rendering.mouth_interior import teeth_end_of
 from reenact.storage import write_png
 from reenact.types import Array, Image
 
@@ -44,9 +49,19 @@ OPENINGS_IOD: Final = {
     "clearly": (0.2, 0.35),
     "widely": (0.35, 1.0),
 }
+OPEN_IOD, MIN_OPEN_IOD, MAX_OPEN_IOD = 0.2, 0.1, 0.45
+"""Wanted, minimum and maximum gap between the lips of an open photo."""
+OPEN_TRIED: Final = 12
+"""Number of frames of a clip that are tried as an open photo."""
+CHANGE_IOD: Final = 0.07
+"""Minimum difference of the gap of a narrower or wider mouth."""
 MIN_PX: Final = 12
 """Minimum number of px inside the lips."""
 TILE_PX: Final = 192
+
+
+Mouths = tuple[str, dict[str, tuple[Image, Image, Array]]]
+"""A person's name; true picture, drawn picture and landmarks, by opening."""
 
 
 def openings(points: Array) -> Array:
@@ -69,6 +84,22 @@ def chosen_frames(clip: Clip) -> tuple[int, dict[str, int]]:
         for name, (low, high) in OPENINGS_IOD.items()
     }
     return reference, {name: int(at[len(at) // 2]) for name, at in frames.items() if len(at)}
+
+
+def chosen_open_frames(clip: Clip) -> tuple[int, dict[str, int]]:
+    """Return a frame whose open mouth shows something below its upper teeth, and others."""
+    gaps = openings(clip.landmarks[clip.usable])
+    for reference in np.argsort(np.abs(gaps - OPEN_IOD))[:OPEN_TRIED]:
+        frame, gap = int(clip.usable[reference]), gaps[reference]
+        if not MIN_OPEN_IOD < gap < MAX_OPEN_IOD:
+            break
+        if teeth_end_of(clip.images[frame], clip.landmarks[frame]) < 1:
+            frames = {
+                "narrower": clip.usable[(gaps > MIN_OPEN_IOD / 2) & (gaps < gap - CHANGE_IOD)],
+                "wider": clip.usable[gaps > gap + CHANGE_IOD],
+            }
+            return frame, {name: int(at[len(at) // 2]) for name, at in frames.items() if len(at)}
+    return int(clip.usable[0]), {}
 
 
 def compare_insides(true: Image, drawn: Image, points: Array) -> Figures | None:
@@ -102,8 +133,8 @@ def mouth_of(picture: Image, points: Array) -> Image:
 
 
 def drawn_mouths(
-    videos: list[Path], weights: str
-) -> Iterator[tuple[str, dict[str, tuple[Image, Image, Array]]]]:
+    videos: list[Path], weights: str, choose: Callable[[Clip], tuple[int, dict[str, int]]]
+) -> Iterator[Mouths]:
     """Yield each person's true and drawn pictures with their landmarks, by opening."""
     settings = Settings().renderer.model_copy(update={"weights": weights})
     renderer = load("renderers", "warp_unet").make(settings)
@@ -111,7 +142,7 @@ def drawn_mouths(
     for video in videos:
         person = video.stem.partition("__")[0]
         clip = read_clip(video)
-        reference, frames = chosen_frames(clip)
+        reference, frames = choose(clip)
         if person in done or not frames:
             continue
         done.add(person)
@@ -126,26 +157,39 @@ def drawn_mouths(
         yield person, rows
 
 
-def main(arguments: argparse.Namespace) -> None:
-    """Print the figures, and write the contact sheet."""
-    figures: dict[str, list[Figures]] = {name: [] for name in OPENINGS_IOD}
-    tiles = []
-    for person, rows in drawn_mouths(
-        [video for video in find_clips(arguments.data) if video.stem >= arguments.first],
-        arguments.weights,
-    ):
-        for opening, (true, drawn, points) in rows.items():
-            compared = compare_insides(true, drawn, points)
+def print_figures(drawn: Sequence[Mouths]) -> None:
+    """Print the means over people, with their standard errors."""
+    figures: dict[str, list[Figures]] = {}
+    for _, rows in drawn:
+        for opening, mouth in rows.items():
+            compared = compare_insides(*mouth)
             if compared is not None:
-                figures[opening].append(compared)
-            tiles.append((person, mouth_of(true, points), mouth_of(drawn, points)))
-    for opening, mouths in figures.items():
-        print(f"{opening} open, {len(mouths)} people")
-        for name in mouths[0] if mouths else ():
+                figures.setdefault(opening, []).append(compared)
+    for opening, mouths in sorted(figures.items()):
+        print(f"{opening}, {len(mouths)} people")
+        for name in mouths[0]:
             values = np.array([mouth[name] for mouth in mouths if mouth[name] is not None], float)
             print(
                 f"  {name:12} {values.mean():6.2f} ± {values.std(ddof=1) / len(values) ** 0.5:.2f}"
             )
+
+
+def main(arguments: argparse.Namespace) -> None:
+    """Print the figures, and write the contact sheet."""
+    videos = [video for video in find_clips(arguments.data) if video.stem >= arguments.first]
+    choose = chosen_open_frames if arguments.open else chosen_frames
+    if arguments.open:
+        with patch("reenact.rendering.layers.teeth_end_of", lambda *_: 1.0):
+            hanging = list(drawn_mouths(videos, arguments.weights, choose))
+        print("all of it hangs from the upper lip:")
+        print_figures(hanging)
+    drawn = list(drawn_mouths(videos, arguments.weights, choose))
+    print_figures(drawn)
+    tiles = [
+        (person, mouth_of(true, points), mouth_of(picture, points))
+        for person, rows in drawn
+        for true, picture, points in rows.values()
+    ]
     across = 5
     sheet = [
         SheetRow(
@@ -162,5 +206,6 @@ if __name__ == "__main__":
     parser.add_argument("data", type=Path, help="folder of clips")
     parser.add_argument("out", type=Path, help="contact sheet to write, PNG")
     parser.add_argument("--first", default="", help="name of the first clip to use")
+    parser.add_argument("--open", action="store_true", help="draw from photos of open mouths")
     parser.add_argument("--weights", default="", help="weight file (default: shipped weights)")
     main(parser.parse_args())
