@@ -39,6 +39,11 @@ def expanded(path: str | Path) -> Path:
     return Path(os.path.expanduser(path))
 
 
+def file_name(path: Path) -> str:
+    """Return the name of a file as text; of an old archive's it may hold bytes that are none."""
+    return os.fsencode(path.name).decode("utf-8", "replace")
+
+
 @contextmanager
 def atomic_write(
     path: Path, *, error: type[ReenactError] = SinkError, parents: bool = False
@@ -128,7 +133,8 @@ def write_json(path: Path, value: Any) -> None:
     """
     text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
     with atomic_write(path) as partial:
-        partial.write_text(f"{text}\n", encoding="utf-8")
+        # A file's name may hold bytes that are not text.
+        partial.write_text(f"{text}\n", encoding="utf-8", errors="replace")
 
 
 def write_png(path: Path, image: Image) -> None:

@@ -61,6 +61,11 @@ def test_any_json_value_is_read_back_as_written(
     assert json.loads(path.read_text("utf-8")) == value
 
 
+def test_json_holds_names_that_are_not_text(tmp_path: Path) -> None:
+    write_json(tmp_path / "report.json", {os.fsdecode(b"write file:b\xe4d.mp4"): 1})
+    assert json.loads((tmp_path / "report.json").read_text("utf-8")) == {"write file:b?d.mp4": 1}
+
+
 def test_an_unwritable_value_leaves_the_old_file(tmp_path: Path) -> None:
     path = tmp_path / "a.json"
     write_json(path, {"a": 1})
