@@ -112,6 +112,20 @@ def reserve_partial(path: Path) -> Path:
     raise SinkError(f"{path.parent} is full of partial files; remove them first.")
 
 
+def finish_partial(partial: Path, path: Path, replaces: bool) -> None:
+    """Give a file that `reserve_partial` named its final name.
+
+    Raises:
+        SinkError: there is a file of that name by now although none was to be replaced.
+        OSError: the file cannot be renamed.
+    """
+    if path.exists() and not replaces:
+        raise SinkError(
+            f"Another program has written {path} meanwhile. What this one wrote is in {partial}."
+        )
+    partial.replace(path)
+
+
 def check_writable(path: Path) -> None:
     """Make sure that a report can be written there, before hours are spent on it.
 

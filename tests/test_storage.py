@@ -172,6 +172,21 @@ def test_a_full_disk_is_reported(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(not Path("/dev/null").exists(), reason="there is no /dev/null")
+@pytest.mark.parametrize("replaces", [False, True])
+def test_a_file_that_appeared_meanwhile_is_not_replaced(replaces: bool, tmp_path: Path) -> None:
+    path = tmp_path / "take.npy"
+    partial = storage.reserve_partial(path)
+    partial.write_bytes(NEW)
+    path.write_bytes(OLD)
+    if replaces:
+        storage.finish_partial(partial, path, replaces)
+        assert path.read_bytes() == NEW
+    else:
+        with pytest.raises(SinkError, match=r"What this one wrote is in .*take\.partial\.npy"):
+            storage.finish_partial(partial, path, replaces)
+        assert (path.read_bytes(), partial.read_bytes()) == (OLD, NEW)
+
+
 def test_a_device_is_not_replaced_by_a_file() -> None:
     with pytest.raises(SinkError, match="is not a regular file"):
         check_writable(Path("/dev/null"))
