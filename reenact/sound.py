@@ -20,6 +20,10 @@ class Sound(ClosesOnExit):
     """The first sound track of a file. One thread calls.
 
     Sound that cannot be copied is left out with a logged warning.
+
+    Attributes:
+        begins_late: True if it begins after the first picture. False for AAC whose packets have
+            their own headers, as in a transport stream: FFmpeg would not remove those any more.
     """
 
     def __init__(self, path: str, name: str, start_s: float) -> None:
@@ -35,8 +39,11 @@ class Sound(ClosesOnExit):
         self._input = av.open(path)
         self._track = self._input.streams.audio[0]
         self._packets = self._later_packets()
-        self._held: tuple[float, Packet[AudioStream]] | None = None
+        self._held = next(self._packets, None)
         self._container: OutputContainer | None = None
+        late = self._held is not None and self._held[0] > 0
+        codec = self._track.codec_context
+        self.begins_late = late and (codec.name != "aac" or codec.extradata is not None)
 
     def join(self, container: OutputContainer, codecs: Collection[str]) -> None:
         """Add the track to a file without packets, if the file can hold its codec."""
@@ -52,7 +59,6 @@ class Sound(ClosesOnExit):
             return
         self._copy = container.add_stream_from_template(self._track)
         self._container = container
-        self._held = next(self._packets, None)
 
     def begin(self, time_s: float) -> None:
         """Do nothing: the sound of a file has its own times."""
@@ -92,7 +98,13 @@ class Sound(ClosesOnExit):
 
 
 class SoundTrack(Protocol):
-    """What is stored beside pictures: the sound of a file, or of a microphone."""
+    """What is stored beside pictures: the sound of a file, or of a microphone.
+
+    Attributes:
+        begins_late: True if its first packet will have a later time than the first picture.
+    """
+
+    begins_late: bool
 
     def join(self, container: OutputContainer, codecs: Collection[str]) -> None:
         """Add the track to a file without packets."""

@@ -39,6 +39,11 @@ def expanded(path: str | Path) -> Path:
     return Path(os.path.expanduser(path))
 
 
+def file_name(path: Path) -> str:
+    """Return the name of a file as text; of an old archive's it may hold bytes that are none."""
+    return os.fsencode(path.name).decode("utf-8", "replace")
+
+
 @contextmanager
 def atomic_write(
     path: Path, *, error: type[ReenactError] = SinkError, parents: bool = False
@@ -107,6 +112,20 @@ def reserve_partial(path: Path) -> Path:
     raise SinkError(f"{path.parent} is full of partial files; remove them first.")
 
 
+def finish_partial(partial: Path, path: Path, replaces: bool) -> None:
+    """Give a file that `reserve_partial` named its final name.
+
+    Raises:
+        SinkError: there is a file of that name by now although none was to be replaced.
+        OSError: the file cannot be renamed.
+    """
+    if path.exists() and not replaces:
+        raise SinkError(
+            f"Another program has written {path} meanwhile. What this one wrote is in {partial}."
+        )
+    partial.replace(path)
+
+
 def check_writable(path: Path) -> None:
     """Make sure that a report can be written there, before hours are spent on it.
 
@@ -128,7 +147,8 @@ def write_json(path: Path, value: Any) -> None:
     """
     text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
     with atomic_write(path) as partial:
-        partial.write_text(f"{text}\n", encoding="utf-8")
+        # A file's name may hold bytes that are not text.
+        partial.write_text(f"{text}\n", encoding="utf-8", errors="replace")
 
 
 def write_png(path: Path, image: Image) -> None:

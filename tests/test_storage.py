@@ -61,6 +61,11 @@ def test_any_json_value_is_read_back_as_written(
     assert json.loads(path.read_text("utf-8")) == value
 
 
+def test_json_holds_names_that_are_not_text(tmp_path: Path) -> None:
+    write_json(tmp_path / "report.json", {os.fsdecode(b"write file:b\xe4d.mp4"): 1})
+    assert json.loads((tmp_path / "report.json").read_text("utf-8")) == {"write file:b?d.mp4": 1}
+
+
 def test_an_unwritable_value_leaves_the_old_file(tmp_path: Path) -> None:
     path = tmp_path / "a.json"
     write_json(path, {"a": 1})
@@ -167,6 +172,21 @@ def test_a_full_disk_is_reported(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(not Path("/dev/null").exists(), reason="there is no /dev/null")
+@pytest.mark.parametrize("replaces", [False, True])
+def test_a_file_that_appeared_meanwhile_is_not_replaced(replaces: bool, tmp_path: Path) -> None:
+    path = tmp_path / "take.npy"
+    partial = storage.reserve_partial(path)
+    partial.write_bytes(NEW)
+    path.write_bytes(OLD)
+    if replaces:
+        storage.finish_partial(partial, path, replaces)
+        assert path.read_bytes() == NEW
+    else:
+        with pytest.raises(SinkError, match=r"What this one wrote is in .*take\.partial\.npy"):
+            storage.finish_partial(partial, path, replaces)
+        assert (path.read_bytes(), partial.read_bytes()) == (OLD, NEW)
+
+
 def test_a_device_is_not_replaced_by_a_file() -> None:
     with pytest.raises(SinkError, match="is not a regular file"):
         check_writable(Path("/dev/null"))

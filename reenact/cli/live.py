@@ -114,8 +114,8 @@ def run_session(
     return interruption.came
 
 
-def _interruptions() -> list[signal.Signals]:
-    """Return the signals that end a session.
+def interruptions() -> list[signal.Signals]:
+    """Return the signals that end a command.
 
     These are Ctrl-C, `kill`, and a closed terminal unless nohup ignores it.
     """
@@ -142,7 +142,7 @@ class Interruption:
         self._before: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> Self:
-        self._before = {number: signal.signal(number, self._note) for number in _interruptions()}
+        self._before = {number: signal.signal(number, self._note) for number in interruptions()}
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -17,7 +17,7 @@ from collections.abc import Iterator, Sequence
 from types import FrameType
 from typing import Final
 
-from reenact.cli.live import EXIT_INTERRUPTED, STOPPING
+from reenact.cli.live import EXIT_INTERRUPTED, STOPPING, interruptions
 from reenact.cli.parser import parse_arguments
 from reenact.errors import ReenactError
 from reenact.lifecycle import separate_python_stderr
@@ -38,14 +38,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     separate_python_stderr()
     _prepare_libraries()
     chosen = parse_arguments(sys.argv[1:] if arguments is None else arguments)
-    with _warnings_on_stderr(), _interrupt_on_signals() as interruptions:
+    with _warnings_on_stderr(), _interrupt_on_signals() as came:
         try:
             return int(chosen.run(chosen) or 0)
         except KeyboardInterrupt:
             return EXIT_INTERRUPTED
         except Exception as error:
             # Some libraries raise another error if Ctrl-C interrupts their import.
-            return EXIT_INTERRUPTED if interruptions else _report(error)
+            return EXIT_INTERRUPTED if came else _report(error)
 
 
 def _report(error: Exception) -> int:
@@ -88,7 +88,7 @@ def _warnings_on_stderr() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _interrupt_on_signals() -> Iterator[list[int]]:
-    """Let SIGINT and SIGTERM raise KeyboardInterrupt while the context is open.
+    """Let the signals that end a command raise KeyboardInterrupt while the context is open.
 
     Yields:
         A list that receives the numbers of the signals.
@@ -104,7 +104,7 @@ def _interrupt_on_signals() -> Iterator[list[int]]:
         raise KeyboardInterrupt
 
     # A shell without job control starts background jobs with SIGINT ignored.
-    before = {n: signal.signal(n, interrupt) for n in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.signal(number, interrupt) for number in interruptions()}
     try:
         yield came
     finally:

@@ -404,5 +404,10 @@ def _new_recording() -> Path:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise SinkError(f"{folder} cannot be made: {error.strerror}.") from error
-    now = datetime.datetime.now()
-    return folder / f"reenact {now:%Y-%m-%d %H.%M.%S}.mp4"
+    name = f"reenact {datetime.datetime.now():%Y-%m-%d %H.%M.%S}"
+    path, number = folder / f"{name}.mp4", 1
+    # One begun in the same second may still be written, under its partial name.
+    while path.exists() or path.with_suffix(".partial.mp4").exists():
+        number += 1
+        path = folder / f"{name} {number}.mp4"
+    return path

@@ -61,7 +61,7 @@ def routes(studio: Studio) -> list[BaseRoute]:
         return FileResponse(_STATIC / "index.html")
 
     async def described(request: Request) -> Response:
-        return JSONResponse(document())
+        return _Json(document())
 
     return [
         Route("/", page),
@@ -101,7 +101,7 @@ def _answering(answer: Answer) -> Answer:
 
 
 def _refused(text: str, status: int = 400) -> Response:
-    return JSONResponse({"error": text}, status)
+    return _Json({"error": text}, status)
 
 
 def _called(endpoint: Endpoint, studio: Studio) -> Answer:
@@ -117,9 +117,16 @@ def _called(endpoint: Endpoint, studio: Studio) -> Answer:
             except (ValueError, RecursionError):  # RecursionError: nested too deeply
                 return _refused("The body is not JSON.")
         value = await run_in_threadpool(endpoint.call, studio, request.path_params, body)
-        return JSONResponse({"value": value})
+        return _Json({"value": value})
 
     return answer
+
+
+class _Json(JSONResponse):
+    """JSON in ASCII, because the name of a file may hold bytes that are not text."""
+
+    def render(self, content: Any) -> bytes:
+        return json.dumps(content, allow_nan=False).encode("ascii")
 
 
 async def _json(request: Request) -> Any:
@@ -137,7 +144,7 @@ def _take_upload(studio: Studio) -> Answer:
         if kind not in TYPES:
             return _refused("Send a picture, a video or an exported target.", 415)
         name = request.query_params.get("name", "")
-        return JSONResponse({"value": await studio.uploads.take(kind, request.stream(), name)})
+        return _Json({"value": await studio.uploads.take(kind, request.stream(), name)})
 
     return answer
 

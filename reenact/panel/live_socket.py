@@ -172,4 +172,4 @@ class _Viewer:
         return self._studio.actor
 
     async def _send(self, value: dict[str, Any]) -> None:
-        await asyncio.wait_for(self._socket.send_json(value), _STALLED_S)
+        await asyncio.wait_for(self._socket.send_text(json.dumps(value)), _STALLED_S)

@@ -13,7 +13,7 @@ from reenact.errors import SinkError
 from reenact.lifecycle import ClosesOnExit
 from reenact.performance import PerformanceWriter
 from reenact.registry import SinkSpec
-from reenact.storage import expanded, refusal, reserve_partial
+from reenact.storage import expanded, finish_partial, refusal, reserve_partial
 from reenact.types import Frame, PerformanceFrame, Sink
 
 _FLUSH_S: Final = 1.0
@@ -45,6 +45,7 @@ class LandmarksSink(ClosesOnExit):
         if self._path.is_dir():
             raise SinkError(f"{path} is a folder; name a file to write.")
         reserve_partial(self._path).unlink()
+        self._replaces = self._path.exists()
         self._writer: PerformanceWriter | None = None
         self._last: PerformanceFrame | None = None
         self._flushed_s = 0.0
@@ -79,7 +80,8 @@ class LandmarksSink(ClosesOnExit):
         """Finish the file and give it its name; if there was no frame, no file is left.
 
         Raises:
-            SinkError: the end could not be written; the message names the partial file.
+            SinkError: the end could not be written, or another program has made a file of that name
+                since the sink was made; the message names the partial file.
         """
         writer, self._writer = self._writer, None
         if writer is None:
@@ -87,7 +89,7 @@ class LandmarksSink(ClosesOnExit):
         try:
             writer.close()
             if writer.frames:
-                self._partial.replace(self._path)
+                finish_partial(self._partial, self._path, self._replaces)
             else:
                 self._partial.unlink()
         except OSError as error:

@@ -111,7 +111,12 @@ class LiveSound(ClosesOnExit):
 
     Args:
         microphone: it is closed at the end.
+
+    Attributes:
+        begins_late: False, because silence is written until the first sound.
     """
+
+    begins_late = False
 
     def __init__(self, microphone: Microphone) -> None:
         self._microphone = microphone

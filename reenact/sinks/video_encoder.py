@@ -79,6 +79,9 @@ class VideoFormat:
     sound: frozenset[str] = _SOUND_OF_MOV
 
 
+_LATE_SOUND: Final = "+delay_moov"
+"""Has the header wait for the first sound, so that it can give the time at which it begins."""
+
 _FRAGMENTED: Final = {"movflags": "use_metadata_tags+hybrid_fragmented+frag_keyframe"}
 
 FORMATS: Final = {
@@ -145,6 +148,9 @@ class VideoEncoder:
         self._durations: dict[int, int] = {}
         # Shared by all frames: a frame's own `reformat` sets up the conversion every time.
         self._to_yuv = VideoReformatter()
+        options = dict(file_format.container)
+        if "movflags" in options and sound is not None and sound.begins_late:
+            options["movflags"] += _LATE_SOUND
         self._file = _UnbufferedFile(path, "r+b")
         self._container: OutputContainer = av.open(
             self._file,
@@ -153,15 +159,15 @@ class VideoEncoder:
             # Without it the last seconds would be buffered, also while waiting for sound that ended
             # before the pictures, and would be lost if the program is killed.
             options={
-                **file_format.container,
+                **options,
                 "flush_packets": "1",
                 "max_interleave_delta": "1000000",
             },
         )
         self._container.metadata.update(tags)
         rate = Fraction(fps).limit_denominator(1001)
-        options = {**file_format.options(crf), "g": str(max(1, round(_KEYFRAME_S * fps)))}
-        stream = self._container.add_stream(file_format.codec, rate=rate, options=options)
+        quality = {**file_format.options(crf), "g": str(max(1, round(_KEYFRAME_S * fps)))}
+        stream = self._container.add_stream(file_format.codec, rate=rate, options=quality)
         assert isinstance(stream, VideoStream)
         stream.width, stream.height = self._size
         stream.pix_fmt = "yuv420p"

@@ -25,7 +25,7 @@ from reenact.lifecycle import ClosesOnExit
 from reenact.registry import SinkSpec
 from reenact.sinks.video_encoder import FORMATS, VideoEncoder
 from reenact.sound import SoundTrack
-from reenact.storage import expanded, refusal, reserve_partial
+from reenact.storage import expanded, finish_partial, refusal, reserve_partial
 from reenact.types import Frame, Image, Sink
 
 TAGS: Final[Mapping[str, str]] = {
@@ -79,6 +79,7 @@ class FileSink(ClosesOnExit):
         self.name = f"file:{path}"
         # If the path is a link, the file that it points to is replaced.
         self.path = Path(os.path.realpath(expanded(path)))
+        self._replaces = self.path.exists()
         self._crf = crf
         self._tags = tags
         self._lock = threading.RLock()
@@ -142,7 +143,8 @@ class FileSink(ClosesOnExit):
         """Finish the file and give it its name; if there was no frame, no file is left.
 
         Raises SinkError if the end could not be written, as on a full disk, or if the complete file
-        could not be renamed; the message gives its current name.
+        could not be renamed, or another program has made a file of that name since the sink was
+        made; the message gives its current name.
         """
         with self._lock:
             encoder, partial = self._encoder, self._partial
@@ -157,7 +159,7 @@ class FileSink(ClosesOnExit):
                 partial.unlink()
                 return
             try:
-                partial.replace(self.path)
+                finish_partial(partial, self.path, self._replaces)
             except OSError as error:  # Windows: another program has the older file open
                 raise SinkError(
                     f"{refusal(self.path, error)} All of it is in {partial}."

@@ -22,6 +22,7 @@ from reenact.face.geometry import FACE_SHARE, face_box, square_to_crop, transfor
 from reenact.imaging import invert_affine, resized_square
 from reenact.sources.image_file import read_image
 from reenact.sources.video_file import VideoSource
+from reenact.storage import file_name
 from reenact.targets.footage import clip_names, write_footage
 from reenact.targets.reference_selection import (
     MAX_REFERENCES,
@@ -132,7 +133,7 @@ def create_target(
         tracker,
         size_px,
         max_references=max_references,
-        metadata={"from": ", ".join(Path(path).name for path in paths), **(metadata or {})},
+        metadata={"from": ", ".join(file_name(Path(path)) for path in paths), **(metadata or {})},
     )
     if footage is not None:
         videos = [part for part in material if isinstance(part, VideoFaces)]

@@ -21,7 +21,7 @@ from reenact.face.topology import N_LANDMARKS
 from reenact.imaging import resized_square
 from reenact.sinks.video_file import write_video
 from reenact.sources.video_file import VideoSource
-from reenact.storage import atomic_write
+from reenact.storage import atomic_write, file_name
 from reenact.targets.clip_files import clips_in, load_landmarks
 from reenact.targets.video_scan import VideoFaces, cut
 from reenact.types import Array, Image, Tracker
@@ -60,11 +60,11 @@ def clip_names(videos: Iterable[Path]) -> list[str]:
     """Return clip names after the video files, with a number where a name occurs again."""
     names: dict[str, str] = {}
     for video in videos:
-        name = video.stem
+        name = stem = Path(file_name(video)).stem
         number = 1
         while name.casefold() in names:  # some file systems ignore case
             number += 1
-            name = f"{video.stem}-{number}"
+            name = f"{stem}-{number}"
         names[name.casefold()] = name
     return list(names.values())
 

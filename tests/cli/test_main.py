@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import re
+import signal
 import sys
 from argparse import Namespace
 from collections.abc import Iterator
@@ -115,6 +116,27 @@ def test_exit_codes(
     assert main(["plugins"]) == code
     if code == 2:
         assert one_sentence(capsys) == "reenact: The camera is gone."
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
+def test_a_signal_lets_a_command_clean_up(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    cleaned_up = []
+
+    def wait(arguments: Namespace) -> int:
+        try:
+            signal.raise_signal(signal.Signals[name])
+        finally:
+            cleaned_up.append(name)
+        return 0
+
+    monkeypatch.setattr(commands, "plugins", wait)
+    before = signal.signal(signal.Signals[name], lambda *_: None)
+    try:
+        assert main(["plugins"]) == 130
+    finally:
+        signal.signal(signal.Signals[name], before)
+    assert cleaned_up == [name]
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="finds no file of such a name")

@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from time import sleep
 from typing import Any, cast
@@ -136,6 +137,22 @@ def test_an_output_comes_and_goes_while_the_others_go_on(stage: Stage, tmp_path:
         stage.controls.remove_output("file:other.mp4")
     with pytest.raises(ReenactError, match="no sink called"):
         stage.controls.add_output("nothing")
+
+
+def test_recordings_of_the_same_second_are_all_kept(
+    stage: Stage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("platformdirs.user_videos_path", lambda: tmp_path)
+    clock = Mock(now=Mock(return_value=datetime(2026, 1, 2, 3, 4, 5)))
+    monkeypatch.setattr("reenact.live.controls.datetime.datetime", clock)
+    paths = []
+    for _ in range(3):
+        paths.append(stage.controls.start_recording())
+        stage.frames(5)
+        stage.controls.stop_recording()
+    stage.frames(5)
+    until(lambda: all(path.is_file() for path in paths))
+    assert len(set(paths)) == 3
 
 
 def test_a_recording_that_fails_is_none_and_says_so(

@@ -101,6 +101,15 @@ def test_pictures_are_further_apart_while_the_session_falls_short(
     assert shown_s[-1] - shown_s[1] > 9 * SLOW_GAP_S
 
 
+def test_the_page_gets_names_of_files_that_are_not_text(panel: Panel) -> None:
+    panel.start("pattern")
+    panel.studio.running().target = name = "b\udce4d.jpg"  # the byte e4 in a file's name
+    assert panel.call("GET", "/api/state")["session"]["target"] == name
+    given = {"Authorization": f"Bearer {panel.token}"}
+    with connect(f"ws://127.0.0.1:{panel.port}/api/live", additional_headers=given) as viewer:
+        assert json.loads(viewer.recv(timeout=30.0))["state"]["session"]["target"] == name
+
+
 def test_a_start_that_fails_says_why_and_the_next_one_works(panel: Panel) -> None:
     panel.call("PATCH", "/api/settings", values={"tracking.name": "nobody"})
     panel.call("POST", "/api/watch", source="pattern")

@@ -14,6 +14,7 @@ from reenact.errors import SinkError
 from reenact.sinks.video_file import FileSink
 from reenact.types import Frame
 from support.clips import numbered_picture
+from support.recordings import duration_s
 
 
 @pytest.mark.parametrize(
@@ -50,6 +51,19 @@ def test_size_that_the_encoder_refuses_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(SinkError, match="cannot be written"):
         sink.open((40_000, 40_000), 25.0)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_two_sinks_of_one_name_both_keep_what_they_wrote(tmp_path: Path) -> None:
+    path = tmp_path / "out.mp4"
+    first, second = FileSink(path), FileSink(path)
+    for sink in (first, second):
+        sink.open((160, 120), 25.0)
+        sink.write(Frame(numbered_picture(0), 0.0, 0))
+    first.close()
+    with pytest.raises(SinkError, match=r"out\.partial-2\.mp4"):
+        second.close()
+    for name in ("out.mp4", "out.partial-2.mp4"):
+        assert duration_s(tmp_path / name) == pytest.approx(0.04)
 
 
 def fill(sink: FileSink, fps: float) -> None:

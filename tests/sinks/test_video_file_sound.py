@@ -47,6 +47,7 @@ def tone(path: Path) -> tuple[float, float]:
         (".mkv", "libopus", ".webm"),
         (".mkv", "libopus", ".mp4"),
         (".ts", "aac", ".mp4"),
+        (".ts", "aac", ".mkv"),
     ],
 )
 @pytest.mark.parametrize("pictures_from_s", [0.0, 0.4])
@@ -62,6 +63,19 @@ def test_a_videos_sound_is_copied_and_stays_with_its_pictures(
     begins_s, ends_s = tone(out)
     assert begins_s == pytest.approx(1.2 - pictures_from_s, abs=0.03)
     assert ends_s == pytest.approx(2.0, abs=0.05)
+
+
+@pytest.mark.parametrize("ending", [".mp4", ".mov", ".mkv"])
+def test_sound_that_begins_after_the_pictures_keeps_its_place(ending: str, tmp_path: Path) -> None:
+    talk = write_talk(tmp_path / "talk.mkv", beep_s=0.5, sound_from_s=0.5)
+    out = tmp_path / f"out{ending}"
+    record_video(VideoSource(talk), out)
+    with av.open(str(out)) as container:
+        packets = [packet for packet in container.demux(audio=0) if packet.pts is not None]
+    times_s = [float((packet.pts or 0) * packet.time_base) for packet in packets]
+    lengths_s = [float((packet.duration or 0) * packet.time_base) for packet in packets]
+    assert times_s[0] == pytest.approx(0.5, abs=0.03)
+    assert max(lengths_s) == pytest.approx(1024 / 48000, abs=0.002)
 
 
 def test_a_killed_program_loses_no_more_after_the_end_of_its_sound(tmp_path: Path) -> None:

@@ -124,7 +124,12 @@ def write_sound(path: Path, cover: Image | None = None) -> Path:
 
 
 def write_talk(
-    path: Path, *, beep_s: float, pictures_from_s: float = 0.0, codec: str = "aac"
+    path: Path,
+    *,
+    beep_s: float,
+    pictures_from_s: float = 0.0,
+    sound_from_s: float = 0.0,
+    codec: str = "aac",
 ) -> Path:
     """Encode two seconds of numbered pictures, 25 a second, with a tone that begins at a time."""
     rate, block = 48000, 960
@@ -141,7 +146,8 @@ def write_talk(
             frame.pts = round(1000 * pictures_from_s) + 40 * index
             frame.time_base = Fraction(1, 1000)
             container.mux(pictures.encode(frame))
-        for start in range(0, round(rate * (2 + pictures_from_s)), block):
+        first = round(rate * sound_from_s)
+        for start in range(first, round(rate * (2 + pictures_from_s)), block):
             times_s = np.arange(start, start + block) / rate
             wave = np.sin(2 * np.pi * 1000 * times_s) * (times_s >= beep_s) * 20000
             heard = av.AudioFrame.from_ndarray(wave.astype(np.int16)[None], "s16", "mono")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -86,6 +88,18 @@ def test_videos_of_one_name_each_keep_their_clip(tmp_path: Path, tracker: Tracke
 def test_clip_names_differ_even_where_case_is_ignored() -> None:
     paths = map(Path, ("a/x.mov", "b/X.mp4", "c/x-2.mp4", "y.mp4", "d/x.mp4"))
     assert clip_names(paths) == ["x", "X-2", "x-2-2", "y", "x-3"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="Linux alone has such names")
+def test_files_whose_names_are_not_text_make_a_target(tmp_path: Path, tracker: Tracker) -> None:
+    store, footage = TargetStore(tmp_path / "targets"), tmp_path / "footage"
+    video = tmp_path / os.fsdecode(b"b\xe4d.mp4")
+    write_clip(tmp_path / "good.mp4", 2, size=(512, 512), picture=lambda index: astronaut())
+    (tmp_path / "good.mp4").rename(video)
+    store.create(create_target("x", [video], tracker, footage=footage), footage=footage)
+    store.export_file("x", tmp_path / "exported")
+    assert store.load("x").metadata["from"] == "b\N{REPLACEMENT CHARACTER}d.mp4"
+    assert len(read_footage(footage, 256)) == 1
 
 
 def test_resizing_footage_keeps_landmarks_on_the_face(folder: Path) -> None:
