@@ -137,18 +137,8 @@ class Reference:
         person, shut = (np.dstack([rgb, alpha]) for rgb in (picture, _shut(picture, landmarks)))
         points = transform_points(landmarks, square_to_crop((0, 0, size), side_px))
         pose = estimate_pose(points)
-        return cls(
-            person,
-            shut,
-            rimless,
-            background,
-            skin,
-            points,
-            pose,
-            side_px,
-            body,
-            teeth_end_of(picture, landmarks),
-        )
+        teeth_end = teeth_end_of(picture, landmarks)
+        return cls(person, shut, rimless, background, skin, points, pose, side_px, body, teeth_end)
 
 
 def _shut(picture: Image, landmarks: Array) -> Image:

@@ -217,8 +217,8 @@ def teeth_end_of(picture: Image, landmarks: Array) -> float:
     luma = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)
     seen = cv2.remap(luma, places, np.empty(0), cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     rows = cv2.GaussianBlur(seen.mean(axis=1, dtype=np.float32), (1, 5), 0)[:, 0] + 1
-    brightest = (np.maximum.accumulate(part) for part in (rows, rows[::-1]))
-    above, below = next(brightest), next(brightest)[::-1]
+    above = np.maximum.accumulate(rows)  # the brightest row so far, from above and from below
+    below = np.maximum.accumulate(rows[::-1])[::-1]
     contrast = (rows / np.minimum(above, below))[_INNER_ROWS]
     darkest = int(contrast.argmin())
     return float(depth[_INNER_ROWS][darkest]) if contrast[darkest] < _DARK_GAP else 1.0
