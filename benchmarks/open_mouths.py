@@ -165,7 +165,7 @@ def print_figures(drawn: Sequence[Mouths]) -> None:
             compared = compare_insides(*mouth)
             if compared is not None:
                 figures.setdefault(opening, []).append(compared)
-    for opening, mouths in sorted(figures.items()):
+    for opening, mouths in figures.items():
         print(f"{opening}, {len(mouths)} people")
         for name in mouths[0]:
             values = np.array([mouth[name] for mouth in mouths if mouth[name] is not None], float)
