@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -84,11 +85,17 @@ def load_track(path: Path) -> Track:
 
 
 def _row(row: Mapping[str, Any]) -> tuple[float, list[float]]:
+    if None in row:  # where the csv module puts them
+        raise ValueError(f"the row at {row.get('time_s')} s has more values than the header")
     unknown = [name for name in row if name not in (*_VALUES, "time_s")]
     if unknown or "time_s" not in row:
         raise ValueError(f"unknown column {unknown[0]!r}" if unknown else "there is no time_s")
     default = {"intensity": 1.0}
     values = [float(row.get(name) or default.get(name, 0.0)) for name in _VALUES]
-    if not (min(values) >= 0 and max(values[:-1]) <= 1 and values[-1] <= 2):
+    time_s = float(row["time_s"])
+    # No comparison holds for NaN.
+    if not (all(0 <= value <= 1 for value in values[:-1]) and 0 <= values[-1] <= 2):
         raise ValueError(f"a value at {row['time_s']} s is out of range")
-    return float(row["time_s"]), values
+    if not math.isfinite(time_s):
+        raise ValueError(f"{row['time_s']} is not a time")
+    return time_s, values

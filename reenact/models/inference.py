@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import functools
 import hashlib
 import json
 import logging
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
     from torch import nn
 
 log = logging.getLogger(__name__)
-
 
 Computation = Callable[[], "tuple[torch.Tensor, ...]"]
 
@@ -260,7 +260,7 @@ class OpenVinoEngine:
         if model is None:
             model = _convert(make().eval().requires_grad_(False).cpu().float(), example)
             _write_cached(model, path)
-        compiled = _compile(openvino.Core(), model, threads)
+        compiled = _compile(_core(), model, threads)
         self._request = compiled.create_infer_request()
         self._tensor = openvino.Tensor
         self._held: dict[str, Array] = {}
@@ -288,9 +288,16 @@ _NOTABLE: Final = 0.9
 """A precision replaces float32 if it takes less than this share of its time. Likewise
 all threads must be faster than half of them by this factor, since the tracker needs a core."""
 
-
 _MANY_CORES: Final = 4
 """With fewer cores the network uses all: the tracker needs a sixth of the time."""
+
+
+@functools.cache
+def _core() -> Any:
+    """Return the only core; freed by another thread, one would take away the stack for signals."""
+    import openvino
+
+    return openvino.Core()
 
 
 def _compile(core: Any, model: Any, threads: int) -> Any:
@@ -365,7 +372,7 @@ class FileNetwork:
 
     def __init__(self, path: Path, inputs: int, exact: bool = False) -> None:
         try:
-            import openvino
+            import openvino  # noqa: F401
         except ImportError as error:
             raise ModelError(
                 f"{path} needs OpenVINO ({error}); run: pip install openvino"
@@ -374,7 +381,7 @@ class FileNetwork:
             raise ModelError(f"There is no model file {path}; check the path.")
         try:
             hints = {"INFERENCE_PRECISION_HINT": "f32"} if exact else {}
-            self._compiled = openvino.Core().compile_model(path, "CPU", hints)
+            self._compiled = _core().compile_model(path, "CPU", hints)
         except RuntimeError as error:
             raise ModelError(f"{path} is not a network that OpenVINO can read.") from error
         if len(self._compiled.inputs) != inputs:
@@ -463,12 +470,10 @@ def _save(model: Any, path: Path) -> None:
 
 def _read_cached(path: Path) -> Any | None:
     """Return the network that an earlier start cached; None if it is missing or damaged."""
-    import openvino
-
     if not path.is_file():
         return None
     try:
-        return openvino.Core().read_model(path)
+        return _core().read_model(path)
     except RuntimeError as error:
         log.info("%s is damaged, so the network is converted again: %s", path, error)
         return None

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import copy
 import os
+import subprocess
+import sys
 from functools import partial
 from pathlib import Path
 
@@ -95,6 +97,22 @@ def test_cuda_draws_the_same_as_a_cpu() -> None:
     for picture in pictures:
         expected, drawn = (engine({"picture": picture})[0] for engine in (on_cpu, on_cuda))
         np.testing.assert_allclose(drawn, expected, atol=5e-3)
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="Linux's signal stacks")
+def test_a_signal_is_survived_after_another_thread_has_freed_a_network() -> None:
+    script = """
+import numpy, signal, sys, threading, torch
+from reenact.models.inference import compile_module
+numbers = {"x": numpy.zeros((1, 3), numpy.float32)}
+engines = [compile_module(lambda: torch.nn.Linear(3, 3), numbers, "cpu", "openvino", 1, key="l")]
+thread = threading.Thread(target=engines.clear)
+thread.start()
+thread.join()
+signal.signal(signal.SIGINT, lambda *_: sys.exit(7))
+signal.raise_signal(signal.SIGINT)
+"""
+    assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 7
 
 
 def test_a_cpu_gets_openvino_by_itself() -> None:
