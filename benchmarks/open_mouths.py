@@ -20,13 +20,14 @@ left out. The figures are means over people, for the luma inside the lips:
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 from unittest.mock import patch
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from reenact.config import Settings
 from reenact.evaluation import metrics
@@ -70,6 +71,11 @@ def openings(points: Array) -> Array:
     return np.asarray(np.linalg.norm(points[:, 13] - points[:, 14], axis=-1) / iod)
 
 
+def middles_of(frames: Mapping[str, NDArray[np.intp]]) -> dict[str, int]:
+    """Return the middle one of each kind of frames that occurs."""
+    return {name: int(at[len(at) // 2]) for name, at in frames.items() if len(at)}
+
+
 def chosen_frames(clip: Clip) -> tuple[int, dict[str, int]]:
     """Return the frame with the smallest gap, and a frame for each of `OPENINGS_IOD` that occurs.
 
@@ -83,7 +89,7 @@ def chosen_frames(clip: Clip) -> tuple[int, dict[str, int]]:
         name: clip.usable[(gaps >= low) & (gaps < high)]
         for name, (low, high) in OPENINGS_IOD.items()
     }
-    return reference, {name: int(at[len(at) // 2]) for name, at in frames.items() if len(at)}
+    return reference, middles_of(frames)
 
 
 def chosen_open_frames(clip: Clip) -> tuple[int, dict[str, int]]:
@@ -98,7 +104,7 @@ def chosen_open_frames(clip: Clip) -> tuple[int, dict[str, int]]:
                 "narrower": clip.usable[(gaps > MIN_OPEN_IOD / 2) & (gaps < gap - CHANGE_IOD)],
                 "wider": clip.usable[gaps > gap + CHANGE_IOD],
             }
-            return frame, {name: int(at[len(at) // 2]) for name, at in frames.items() if len(at)}
+            return frame, middles_of(frames)
     return int(clip.usable[0]), {}
 
 

@@ -91,9 +91,10 @@ def mouth_sources(
     rest, driven = Opening(reference, MOUTH), Opening(drive, MOUTH)
     growth_along, growth_across = growth(rest, *poses)
     along, across = driven.measure(places).T
-    drop = across - driven.upper(along)
-    gap = (driven.lower(along) - driven.upper(along)) / growth_across
-    beyond_lip = np.maximum(across - np.maximum(driven.lower(along), driven.upper(along)), 0)
+    upper, lower = driven.upper(along), driven.lower(along)
+    drop = across - upper
+    gap = (lower - upper) / growth_across
+    beyond_lip = np.maximum(across - np.maximum(lower, upper), 0)
     outside = driven.beyond_corners(along) / growth_across
     along = along / growth_along
     beside = np.abs(rest.beyond_corners(along) - outside)

@@ -108,6 +108,16 @@ class _UnbufferedFile(io.FileIO):
         return written
 
 
+def _container_options(file_format: VideoFormat, sound: SoundTrack | None) -> dict[str, str]:
+    """Return FFmpeg's options for a file with this sound."""
+    options = dict(file_format.container)
+    if "movflags" in options and sound is not None and sound.begins_late:
+        options["movflags"] += _LATE_SOUND
+    # Without these the last seconds would be buffered, also while waiting for sound that ended
+    # before the pictures, and would be lost if the program is killed.
+    return {**options, "flush_packets": "1", "max_interleave_delta": "1000000"}
+
+
 class VideoEncoder:
     """Writes one file and counts its frames. Use from one thread.
 
@@ -148,26 +158,17 @@ class VideoEncoder:
         self._durations: dict[int, int] = {}
         # Shared by all frames: a frame's own `reformat` sets up the conversion every time.
         self._to_yuv = VideoReformatter()
-        options = dict(file_format.container)
-        if "movflags" in options and sound is not None and sound.begins_late:
-            options["movflags"] += _LATE_SOUND
         self._file = _UnbufferedFile(path, "r+b")
         self._container: OutputContainer = av.open(
             self._file,
             "w",
             format=file_format.format,
-            # Without it the last seconds would be buffered, also while waiting for sound that ended
-            # before the pictures, and would be lost if the program is killed.
-            options={
-                **options,
-                "flush_packets": "1",
-                "max_interleave_delta": "1000000",
-            },
+            options=_container_options(file_format, sound),
         )
         self._container.metadata.update(tags)
         rate = Fraction(fps).limit_denominator(1001)
-        quality = {**file_format.options(crf), "g": str(max(1, round(_KEYFRAME_S * fps)))}
-        stream = self._container.add_stream(file_format.codec, rate=rate, options=quality)
+        options = {**file_format.options(crf), "g": str(max(1, round(_KEYFRAME_S * fps)))}
+        stream = self._container.add_stream(file_format.codec, rate=rate, options=options)
         assert isinstance(stream, VideoStream)
         stream.width, stream.height = self._size
         stream.pix_fmt = "yuv420p"
