@@ -37,15 +37,29 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     separate_python_stderr()
     _prepare_libraries()
-    chosen = parse_arguments(sys.argv[1:] if arguments is None else arguments)
     with _warnings_on_stderr(), _interrupt_on_signals() as came:
         try:
-            return int(chosen.run(chosen) or 0)
+            return _run(sys.argv[1:] if arguments is None else arguments)
         except KeyboardInterrupt:
             return EXIT_INTERRUPTED
         except Exception as error:
             # Some libraries raise another error if Ctrl-C interrupts their import.
             return EXIT_INTERRUPTED if came else _report(error)
+
+
+def _run(arguments: Sequence[str]) -> int:
+    """Run one command; raise OSError if its output cannot be written, such as to a full disk."""
+    try:
+        chosen = parse_arguments(arguments)
+        return int(chosen.run(chosen) or 0)
+    finally:
+        try:
+            if sys.stdout is not None:
+                sys.stdout.flush()
+        except OSError:
+            # Python would try again at exit, and print a traceback.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise
 
 
 def _report(error: Exception) -> int:
@@ -56,10 +70,12 @@ def _report(error: Exception) -> int:
     if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
         print("reenact: A file's name is too long; choose a shorter one.", file=sys.stderr)
         return EXIT_MISTAKE
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        place = error.filename or "The output"
+        print(f"reenact: {place} cannot be written: the disk is full; free some space.", file=sys.stderr)
+        return EXIT_MISTAKE
     if isinstance(error, BrokenPipeError):
-        # Nobody reads stdout any more, as after `| head`. Python must not flush it at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+        return 0  # nobody reads stdout any more, as after `| head`
     traceback.print_exception(error)
     return EXIT_BUG
 

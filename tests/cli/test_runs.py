@@ -182,3 +182,42 @@ def test_a_run_can_be_ended_after_its_stderr_was_closed(tmp_path: Path) -> None:
             process.kill()
     assert not partial.exists()
     assert read_video(tmp_path / "out.mp4")
+
+
+@posix
+@pytest.mark.parametrize("buffered", ["", "1"], ids=["buffered", "unbuffered"])
+@pytest.mark.parametrize("typed", ["plugins", "target list"])
+def test_a_full_disk_under_stdout_is_one_sentence(typed: str, buffered: str) -> None:
+    if not Path("/dev/full").exists():
+        pytest.skip("no /dev/full")
+    with open("/dev/full", "w", encoding="utf-8") as full:
+        done = subprocess.run(
+            reenact(*typed.split()),
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+            env={**os.environ, "PYTHONUNBUFFERED": buffered},
+        )
+    assert done.returncode == 2
+    assert done.stderr.splitlines() == [
+        "reenact: The output cannot be written: the disk is full; free some space."
+    ]
+
+
+@posix
+@pytest.mark.parametrize("buffered", ["", "1"], ids=["buffered", "unbuffered"])
+@pytest.mark.parametrize("typed", ["plugins", "target list", "--help"])
+def test_a_closed_pipe_ends_a_command_in_silence(typed: str, buffered: str) -> None:
+    read, write = os.pipe()
+    os.close(read)
+    done = subprocess.run(
+        reenact(*typed.split()),
+        stdout=write,
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
+        env={**os.environ, "PYTHONUNBUFFERED": buffered},
+    )
+    os.close(write)
+    assert (done.returncode, done.stderr) == (0, "")
