@@ -307,6 +307,18 @@ def test_a_long_video_is_scanned_to_its_end(
     assert np.ptp(roll) > 35
 
 
+def test_damage_of_a_video_is_told_once(
+    tmp_path: Path, tracker: Tracker, caplog: pytest.LogCaptureFixture
+) -> None:
+    whole = write_clip(
+        tmp_path / "whole.mp4", 60, picture=head_rolling, options={"movflags": "faststart"}
+    ).read_bytes()
+    cut = tmp_path / "cut.mp4"
+    cut.write_bytes(whole[: len(whole) // 2])
+    create_target("x", [cut], tracker, footage=tmp_path / "footage")
+    assert caplog.text.count("damaged or cut off") == 1
+
+
 def test_resizing_keeps_everything_in_its_place() -> None:
     target = box_target(smooth_picture((640, 480)), 190, 100, 300, crop_px=512)
     small = resize_target(target, 256)
