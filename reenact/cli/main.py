@@ -71,8 +71,8 @@ def _report(error: Exception) -> int:
         print("reenact: A file's name is too long; choose a shorter one.", file=sys.stderr)
         return EXIT_MISTAKE
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-        place = error.filename or "The output"
-        print(f"reenact: {place} cannot be written: the disk is full; free some space.", file=sys.stderr)
+        what = error.filename or "The output"
+        print(f"reenact: {what} cannot be written: the disk is full; free space.", file=sys.stderr)
         return EXIT_MISTAKE
     if isinstance(error, BrokenPipeError):
         return 0  # nobody reads stdout any more, as after `| head`

@@ -201,7 +201,7 @@ def test_a_full_disk_under_stdout_is_one_sentence(typed: str, buffered: str) -> 
         )
     assert done.returncode == 2
     assert done.stderr.splitlines() == [
-        "reenact: The output cannot be written: the disk is full; free some space."
+        "reenact: The output cannot be written: the disk is full; free space."
     ]
 
 
