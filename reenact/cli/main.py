@@ -17,7 +17,7 @@ from collections.abc import Iterator, Sequence
 from types import FrameType
 from typing import Final
 
-from reenact.cli.live import EXIT_INTERRUPTED, STOPPING, interruptions
+from reenact.cli.live import EXIT_INTERRUPTED, STOPPING, interruptions, print_in_handler
 from reenact.cli.parser import parse_arguments
 from reenact.errors import ReenactError
 from reenact.lifecycle import separate_python_stderr
@@ -113,9 +113,7 @@ def _interrupt_on_signals() -> Iterator[list[int]]:
 
     def interrupt(number: int, frame: FrameType | None) -> None:
         if not came:
-            # Python's own buffer may be in the middle of a write.
-            with contextlib.suppress(AttributeError, OSError):  # there is no stderr
-                os.write(sys.stderr.fileno(), f"{STOPPING}\n".encode())
+            print_in_handler(STOPPING)
         came.append(number)
         raise KeyboardInterrupt
 
