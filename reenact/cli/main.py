@@ -81,7 +81,9 @@ def _report(error: Exception) -> int:
 
 
 def _prepare_libraries() -> None:
-    """Silence native libraries, and limit NumPy to one thread."""
+    """Silence libraries, and limit NumPy to one thread."""
+    # MediaPipe imports it, but nothing is drawn with it: its cache is no matter of the user's.
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)
     os.environ.setdefault("GLOG_minloglevel", "2")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("OPENCV_LOG_LEVEL", "ERROR")

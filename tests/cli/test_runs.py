@@ -221,3 +221,22 @@ def test_a_closed_pipe_ends_a_command_in_silence(typed: str, buffered: str) -> N
     )
     os.close(write)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+@posix
+def test_a_home_that_cannot_be_written_is_no_matter_of_a_run(tmp_path: Path) -> None:
+    (tmp_path / "home").touch()
+    clip = write_clip(tmp_path / "actor.mp4", frames=2, picture=swaying)
+    typed = ["live", "--source", f"video:{clip}", "--target", "astronaut", "--sink", "null"]
+    hidden = ("MPLCONFIGDIR", "XDG_", "REENACT_DATA")
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(hidden)}
+    done = subprocess.run(
+        reenact(*typed, "--set", "renderer.name=warp"),
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**kept, "HOME": str(tmp_path / "home")},
+    )
+    assert done.returncode == 0, done.stderr
+    assert [line[:11] for line in done.stderr.splitlines()] == ["2 frames in"]
