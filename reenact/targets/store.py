@@ -69,7 +69,6 @@ class TargetStore:
         self.check_free(target.name)
         name = checked_name(target.name)
         with self._writing():
-            self.folder.mkdir(parents=True, exist_ok=True)
             fresh = Path(tempfile.mkdtemp(prefix=".new-", dir=self.folder))
             try:
                 _write(fresh, replace(target, name=name), weights)
@@ -82,7 +81,7 @@ class TargetStore:
                 shutil.rmtree(fresh, ignore_errors=True)
 
     def check_free(self, name: str) -> None:
-        """Raise TargetError if a name is not allowed, taken or built in."""
+        """Raise TargetError unless a target of this name can be stored."""
         if name in BUILT_IN:
             raise TargetError(f"{name} is built in; choose another name.")
         if os.path.lexists(self._place(name)):
@@ -90,6 +89,9 @@ class TargetStore:
                 f"There is already a target {name}; choose another name, or remove it first with "
                 f"`reenact target remove {_quoted(name)}`."
             )
+        with self._writing():
+            self.folder.mkdir(parents=True, exist_ok=True)
+            Path(tempfile.mkdtemp(prefix=".new-", dir=self.folder)).rmdir()
 
     def load(self, name: str) -> Target:
         """Return a stored target; `weights` is the path of its own weights, if it has any.

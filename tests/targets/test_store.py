@@ -151,6 +151,8 @@ def test_a_folder_that_cannot_be_made_is_refused(tmp_path: Path, target: Target)
     assert store.list() == ()
     with pytest.raises(TargetError, match=r"cannot be stored in .*REENACT_DATA"):
         store.create(target)
+    with pytest.raises(TargetError, match="cannot be stored in"):  # asked before the long work
+        store.check_free("somebody")
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs a limit of the file size")
