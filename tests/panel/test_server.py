@@ -276,6 +276,21 @@ def test_settings_of_a_plugin_appear_by_themselves_and_are_live_while_it_draws(
     assert panel.studio.running().settings()[name] == 0.25
 
 
+def test_an_output_of_a_broken_plugin_does_not_hide_the_others(
+    panel: Panel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    before = panel.call("GET", "/api/outputs")
+    (tmp_path / "reenact_broken.py").write_text("import no_such_library", encoding="utf-8")
+    (tmp_path / "pyproject.toml").write_text(
+        '[project]\nname = "reenact-broken"\nversion = "1"\n'
+        '[project.entry-points."reenact.sinks"]\nbroken = "reenact_broken:SINK"\n',
+        encoding="utf-8",
+    )
+    install(tmp_path, tmp_path / "site", monkeypatch)
+    assert panel.call("GET", "/api/outputs") == before
+    assert "no_such_library" in caplog.text
+
+
 @pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl makes the certificate")
 def test_tls_is_served_and_cookies_are_secure(tmp_path: Path) -> None:
     key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
