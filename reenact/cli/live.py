@@ -108,12 +108,12 @@ def run_session(
         finally:
             session.close()  # the threads count the frames that were under way
             stats = session.stats()
-            if report is not None:
-                write_json(report, stats.report())
             for thread in threads:
                 thread.join()
             if stats.frames_in:
                 _print("\n".join([_summary(stats), *_outcome(sinks, session.output_errors)]))
+            if report is not None:
+                write_json(report, stats.report())
     return interruption.came
 
 

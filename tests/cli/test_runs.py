@@ -89,7 +89,8 @@ def test_the_outputs_that_work_go_on_without_the_others(
 
 LIMITED = """
 import resource, sys
-resource.setrlimit(resource.RLIMIT_FSIZE, (4000, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
+limit = int(sys.argv.pop(1))
+resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
 from reenact.cli.main import main
 sys.exit(main(sys.argv[1:]))
 """
@@ -104,7 +105,7 @@ def test_a_file_that_failed_is_reported_at_the_end_and_not_listed_as_written(
     typed = ["live", "--source", f"video:{clip}", "--target", "astronaut"]
     typed += ["--sink", "file:full.mp4", *beside, "--set", "renderer.name=warp"]
     done = subprocess.run(
-        [sys.executable, "-c", LIMITED, *typed],
+        [sys.executable, "-c", LIMITED, "4000", *typed],
         cwd=tmp_path,
         capture_output=True,
         text=True,
@@ -116,6 +117,26 @@ def test_a_file_that_failed_is_reported_at_the_end_and_not_listed_as_written(
     assert "cannot be written: File too large" in last[-1]
     assert "frames in" in last[-2]
     assert not (tmp_path / "full.mp4").exists()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no limit on the size of files")
+def test_a_report_that_cannot_be_written_does_not_hide_the_figures(tmp_path: Path) -> None:
+    clip = write_clip(tmp_path / "actor.mp4", frames=3, picture=swaying)
+    typed = ["live", "--source", f"video:{clip}", "--target", "astronaut", "--sink", "null"]
+    typed += ["--set", "renderer.name=warp", "--report", "report.json"]
+    done = subprocess.run(
+        [sys.executable, "-c", LIMITED, "100", *typed],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert done.returncode == 2
+    assert [line[:20] for line in done.stderr.splitlines()] == [
+        "3 frames in, 3 out a",
+        "reenact: report.json",
+    ]
 
 
 def start_endless(folder: Path, *typed: str) -> subprocess.Popen[str]:
