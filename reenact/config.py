@@ -7,6 +7,7 @@ section.key=value`.
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
@@ -380,6 +381,12 @@ def read_toml(path: Path) -> dict[str, Any]:
         raise ConfigError(f"{path} is not text in UTF-8; save it in that encoding.") from error
     except (OSError, tomllib.TOMLDecodeError) as error:
         raise ConfigError(f"{path} is not a readable TOML file: {error}") from error
+
+
+def as_toml(value: bool | float | str) -> str:
+    """Return a value as it is written in a TOML file."""
+    # JSON's form is TOML too, except for characters that it escapes in two halves, such as emoji.
+    return json.dumps(value, ensure_ascii=False)
 
 
 def parse_assignment(text: str) -> tuple[str, Any]:
