@@ -41,7 +41,9 @@ def checked_name(name: str) -> str:
     name = unicodedata.normalize("NFC", name)
     if name.lower() in _WINDOWS_DEVICES:
         raise TargetError(f"{name!r} is the name of a device on Windows; choose another name.")
-    if not _NAME.fullmatch(name):
+    # Vowels of Hindi, for example, are marks and not letters for Python.
+    letters = "".join(sign for sign in name if not unicodedata.category(sign).startswith("M"))
+    if len(name) > 48 or name[:1] != letters[:1] or not _NAME.fullmatch(letters):
         raise TargetError(
             f"{name!r} cannot be a target's name; use up to 48 letters, digits, spaces, - and _, "
             "with a letter or digit first."
