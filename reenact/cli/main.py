@@ -25,6 +25,21 @@ from reenact.lifecycle import separate_python_stderr
 EXIT_BUG: Final = 1
 EXIT_MISTAKE: Final = 2
 
+_NO_BUGS: Final = frozenset(
+    {
+        errno.EACCES,
+        errno.EDQUOT,
+        errno.EIO,
+        errno.ENAMETOOLONG,
+        errno.ENOSPC,
+        errno.ENOTCONN,  # a network folder whose connection has broken
+        errno.EPERM,
+        errno.EROFS,
+        errno.ESTALE,
+    }
+)
+"""What a disk or the rights of a user can do to any file, at any place of the program."""
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command.
@@ -67,12 +82,8 @@ def _report(error: Exception) -> int:
     if isinstance(error, ReenactError):
         print(f"reenact: {error}", file=sys.stderr)
         return EXIT_MISTAKE
-    if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
-        print("reenact: A file's name is too long; choose a shorter one.", file=sys.stderr)
-        return EXIT_MISTAKE
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-        what = error.filename or "The output"
-        print(f"reenact: {what} cannot be written: the disk is full; free space.", file=sys.stderr)
+    if isinstance(error, OSError) and error.errno in _NO_BUGS:
+        print(f"reenact: {error.filename or 'standard output'}: {error.strerror}.", file=sys.stderr)
         return EXIT_MISTAKE
     if isinstance(error, BrokenPipeError):
         return 0  # nobody reads stdout any more, as after `| head`
