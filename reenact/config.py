@@ -379,7 +379,9 @@ def read_toml(path: Path) -> dict[str, Any]:
         raise ConfigError(f"{path} is a folder; name a settings file in it.") from error
     except UnicodeDecodeError as error:  # such as UTF-16 of a PowerShell
         raise ConfigError(f"{path} is not text in UTF-8; save it in that encoding.") from error
-    except (OSError, tomllib.TOMLDecodeError) as error:
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read: {error.strerror}.") from error
+    except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{path} is not a readable TOML file: {error}") from error
 
 
