@@ -43,8 +43,9 @@ class VideoSource(ClosesOnExit):
     """A video file or stream read by PyAV.
 
     Frames are upright (the display matrix is applied), with square pixels, and in the size of the
-    first one. Their `time_s` is the presentation time since the first frame, or for a live stream
-    the monotonic time of decoding. One thread calls `read`; any thread may call `close`.
+    first one. Transparent parts are white, but for VP8 and VP9, of which FFmpeg's own decoders give
+    the colours alone. Their `time_s` is the presentation time since the first frame, or for a live
+    stream the monotonic time of decoding. One thread calls `read`; any thread may call `close`.
 
     Attributes:
         live: True for a network stream without an end.
