@@ -7,6 +7,7 @@ section.key=value`.
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
@@ -376,8 +377,18 @@ def read_toml(path: Path) -> dict[str, Any]:
         raise ConfigError(f"There is no settings file {path}; check the path.") from error
     except IsADirectoryError as error:
         raise ConfigError(f"{path} is a folder; name a settings file in it.") from error
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except UnicodeDecodeError as error:  # such as UTF-16 of a PowerShell
+        raise ConfigError(f"{path} is not text in UTF-8; save it in that encoding.") from error
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read: {error.strerror}.") from error
+    except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{path} is not a readable TOML file: {error}") from error
+
+
+def as_toml(value: bool | float | str) -> str:
+    """Return a value as it is written in a TOML file."""
+    # JSON's form is TOML too, except for characters that it escapes in two halves, such as emoji.
+    return json.dumps(value, ensure_ascii=False)
 
 
 def parse_assignment(text: str) -> tuple[str, Any]:

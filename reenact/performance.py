@@ -15,7 +15,7 @@ from __future__ import annotations
 import io
 import os
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, BinaryIO, Final
 
 import numpy as np
 from numpy.lib import format as numpy_format
@@ -54,6 +54,7 @@ FRAMES: Final = np.dtype(
 )
 
 _MAX_SIDE_PX: Final = 16384
+_MAX_FPS: Final = 1000.0
 
 
 class PerformanceWriter:
@@ -115,23 +116,44 @@ def read_performance(path: Path) -> tuple[NDArray[np.void], NDArray[np.void]]:
     """
     try:
         with path.open("rb") as file:
-            start = np.load(file, allow_pickle=False)
-            npy.read_magic(file)
-            shape, _, kind = npy.read_array_header_1_0(file)
-            if not isinstance(start, np.ndarray) or start.dtype != START or kind != FRAMES:
-                raise ValueError("other fields")
-            frames = np.memmap(path, FRAMES, "r", file.tell(), shape)
-            usable = start.shape == (1,) and int(start["version"][0]) == VERSION
+            if _shape_of(file, START) != (1,):
+                raise ValueError("more than one start")
+            start = np.frombuffer(file.read(START.itemsize), START)
+            count, *more = _shape_of(file, FRAMES)
+            if more or count < 0 or os.path.getsize(path) < file.tell() + count * FRAMES.itemsize:
+                raise ValueError("fewer frames than the header says")
+            frames = np.memmap(path, FRAMES, "r", file.tell(), (count,))
     except OSError as error:
         raise SourceError(f"{path} cannot be read: {error.strerror}.") from error
     except (ValueError, EOFError) as error:
         raise SourceError(
             f"{path} is not a performance of this version; use a file of --sink landmarks:FILE."
         ) from error
-    sizes = frames["size"]
-    if not (usable and len(frames) and sizes.min() >= 0 and 0 < sizes.max() <= _MAX_SIDE_PX):
+    if not (start["version"][0] == VERSION and len(frames) and _is_sound(start, frames)):
         raise SourceError(f"{path} shows nobody, or is of another version or damaged.")
     return start, frames
+
+
+def _shape_of(file: BinaryIO, fields: np.dtype[Any]) -> tuple[int, ...]:
+    """Read the header of an array; return its shape. Raises ValueError if it has other fields."""
+    npy.read_magic(file)
+    shape, _, kind = npy.read_array_header_1_0(file)
+    if kind != fields:
+        raise ValueError("other fields")
+    return tuple(shape)
+
+
+def _is_sound(start: NDArray[np.void], frames: NDArray[np.void]) -> bool:
+    """Return True if the rate, the times and the sizes are possible ones."""
+    times_s, sizes = frames["time_s"], frames["size"]
+    return bool(
+        0 < start["fps"][0] <= _MAX_FPS
+        and np.isfinite(times_s).all()
+        and (np.diff(times_s) >= 0).all()
+        and sizes.min() >= 0
+        and (sizes.max(axis=0) > 0).all()
+        and sizes.max() <= _MAX_SIDE_PX
+    )
 
 
 def frame_of(frames: NDArray[np.void], index: int, stored: NDArray[np.float32]) -> PerformanceFrame:

@@ -41,7 +41,8 @@ class Stats:
             After a run, frames_in = frames_out - repeats + all drops.
         failures: frames that could not be rendered; the target at rest was shown instead.
         drops: frames that were never written, by cause: "renderer busy" and "output busy" if the
-            source is live, "stopped" for those under way at the end.
+            source is live, "stopped" for those under way at the end, "output failed" for the one
+            that the last output could not write.
         fps: pictures written per second, from the first to the last.
         jitter_ms: standard deviation of the time between two writes; 0 for fewer than three.
         latency_ms: from a frame's capture to the end of its write; None before the first.

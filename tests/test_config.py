@@ -105,8 +105,12 @@ def test_a_missing_file_and_a_binary_one_are_told(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="There is no settings file"):
         load_settings(tmp_path / "none.toml")
     (tmp_path / "picture.toml").write_bytes(b"\xff\xd8\xff\xe0")
-    with pytest.raises(ConfigError, match="not a readable TOML file"):
-        load_settings(tmp_path / "picture.toml")
+    with pytest.raises(ConfigError, match=r"live\.toml(; check| cannot be read: Not a dir)"):
+        load_settings(tmp_path / "picture.toml" / "live.toml")
+    (tmp_path / "powershell.toml").write_text("[fusion]\nmouth = 1.2\n", encoding="utf-16")
+    for name in ("picture.toml", "powershell.toml"):
+        with pytest.raises(ConfigError, match=f"{name} is not text in UTF-8; save it"):
+            load_settings(tmp_path / name)
 
 
 def test_every_setting_is_described_with_its_default() -> None:

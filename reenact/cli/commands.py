@@ -9,7 +9,7 @@ from argparse import Namespace
 from pathlib import Path
 from typing import Final
 
-from reenact.cli.live import EXIT_INTERRUPTED, Interruption, run_session
+from reenact.cli.live import EXIT_INTERRUPTED, SAVING, Interruption, run_session
 from reenact.cli.panel import check_no_address, panel
 from reenact.cli.prompts import confirm_replacement
 from reenact.errors import ModelError, PluginError, SourceError, TargetError
@@ -87,7 +87,7 @@ def train(arguments: Namespace) -> int:
         for name, value in figures.items():
             print(f"{name:<24} {value:.4f}")
         return 0
-    with Interruption() as interruption, quiet_native_libraries():
+    with Interruption(SAVING) as interruption, quiet_native_libraries():
         outcome = run_config(
             arguments.config,
             arguments.resume,

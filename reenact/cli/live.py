@@ -28,6 +28,9 @@ EXIT_INTERRUPTED: Final = 130
 STOPPING: Final = "Stopping ..."
 """Printed at once on Ctrl-C, because loading libraries may delay the end by seconds."""
 
+SAVING: Final = "Stopping and saving ..."
+"""The same of a training, which finishes its step and measures its result."""
+
 _MAX_FINISH_S: Final = 5.0
 """An output that takes longer to finish is abandoned."""
 
@@ -105,12 +108,12 @@ def run_session(
         finally:
             session.close()  # the threads count the frames that were under way
             stats = session.stats()
-            if report is not None:
-                write_json(report, stats.report())
             for thread in threads:
                 thread.join()
             if stats.frames_in:
                 _print("\n".join([_summary(stats), *_outcome(sinks, session.output_errors)]))
+            if report is not None:
+                write_json(report, stats.report())
     return interruption.came
 
 
@@ -125,20 +128,32 @@ def interruptions() -> list[signal.Signals]:
     return [signal.SIGINT, signal.SIGTERM, hangup]
 
 
+def print_in_handler(text: str) -> None:
+    """Print a line to stderr from a signal handler, past Python's own buffer."""
+    with contextlib.suppress(AttributeError, OSError):  # there is no stderr
+        # In a terminal the text of a progress bar may stand in the line.
+        start = "\n" if sys.stderr.isatty() else ""
+        os.write(sys.stderr.fileno(), f"{start}{text}\n".encode())
+
+
 class Interruption:
     """Notes Ctrl-C and similar signals while its context is open, instead of raising.
 
     An exception in the middle of a write could damage the file, and a signal handler that takes a
     lock could hang the program. Its attributes are therefore plain values.
 
+    Args:
+        answer: printed to stderr at the first signal; "": the caller prints its own.
+
     Attributes:
         came: True once there was a signal.
         stop: True once the session should stop, because of a signal or because the user quit.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, answer: str = "") -> None:
         self.came = False
         self.stop = False
+        self._answer = answer
         self._before: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> Self:
@@ -150,6 +165,8 @@ class Interruption:
             signal.signal(number, handler)
 
     def _note(self, number: int, frame: FrameType | None) -> None:
+        if self._answer and not self.came:
+            print_in_handler(self._answer)
         self.came = self.stop = True
 
 

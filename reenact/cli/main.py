@@ -17,13 +17,28 @@ from collections.abc import Iterator, Sequence
 from types import FrameType
 from typing import Final
 
-from reenact.cli.live import EXIT_INTERRUPTED, STOPPING, interruptions
+from reenact.cli.live import EXIT_INTERRUPTED, STOPPING, interruptions, print_in_handler
 from reenact.cli.parser import parse_arguments
 from reenact.errors import ReenactError
 from reenact.lifecycle import separate_python_stderr
 
 EXIT_BUG: Final = 1
 EXIT_MISTAKE: Final = 2
+
+_NO_BUGS: Final = frozenset(
+    {
+        errno.EACCES,
+        errno.EDQUOT,
+        errno.EIO,
+        errno.ENAMETOOLONG,
+        errno.ENOSPC,
+        errno.ENOTCONN,  # a network folder whose connection has broken
+        errno.EPERM,
+        errno.EROFS,
+        errno.ESTALE,
+    }
+)
+"""What a disk or the rights of a user can do to any file, at any place of the program."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -37,10 +52,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     separate_python_stderr()
     _prepare_libraries()
-    chosen = parse_arguments(sys.argv[1:] if arguments is None else arguments)
     with _warnings_on_stderr(), _interrupt_on_signals() as came:
         try:
-            return int(chosen.run(chosen) or 0)
+            return _run(sys.argv[1:] if arguments is None else arguments)
         except KeyboardInterrupt:
             return EXIT_INTERRUPTED
         except Exception as error:
@@ -48,24 +62,39 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return EXIT_INTERRUPTED if came else _report(error)
 
 
+def _run(arguments: Sequence[str]) -> int:
+    """Run one command; raise OSError if its output cannot be written, such as to a full disk."""
+    try:
+        chosen = parse_arguments(arguments)
+        return int(chosen.run(chosen) or 0)
+    finally:
+        try:
+            if sys.stdout is not None:
+                sys.stdout.flush()
+        except OSError:
+            # Python would try again at exit, and print a traceback.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise
+
+
 def _report(error: Exception) -> int:
     """Print an error; return the exit code."""
     if isinstance(error, ReenactError):
         print(f"reenact: {error}", file=sys.stderr)
         return EXIT_MISTAKE
-    if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
-        print("reenact: A file's name is too long; choose a shorter one.", file=sys.stderr)
+    if isinstance(error, OSError) and error.errno in _NO_BUGS:
+        print(f"reenact: {error.filename or 'standard output'}: {error.strerror}.", file=sys.stderr)
         return EXIT_MISTAKE
     if isinstance(error, BrokenPipeError):
-        # Nobody reads stdout any more, as after `| head`. Python must not flush it at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+        return 0  # nobody reads stdout any more, as after `| head`
     traceback.print_exception(error)
     return EXIT_BUG
 
 
 def _prepare_libraries() -> None:
-    """Silence native libraries, and limit NumPy to one thread."""
+    """Silence libraries, and limit NumPy to one thread."""
+    # MediaPipe imports it, but nothing is drawn with it: its cache is no matter of the user's.
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)
     os.environ.setdefault("GLOG_minloglevel", "2")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("OPENCV_LOG_LEVEL", "ERROR")
@@ -97,9 +126,7 @@ def _interrupt_on_signals() -> Iterator[list[int]]:
 
     def interrupt(number: int, frame: FrameType | None) -> None:
         if not came:
-            # Python's own buffer may be in the middle of a write.
-            with contextlib.suppress(AttributeError, OSError):  # there is no stderr
-                os.write(sys.stderr.fileno(), f"{STOPPING}\n".encode())
+            print_in_handler(STOPPING)
         came.append(number)
         raise KeyboardInterrupt
 

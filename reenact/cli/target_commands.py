@@ -12,7 +12,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from reenact.cli.live import EXIT_INTERRUPTED, Interruption
+from reenact.cli.live import EXIT_INTERRUPTED, SAVING, Interruption
 from reenact.cli.prompts import ask_consent, confirm_export, confirm_removal
 from reenact.errors import counted
 from reenact.lifecycle import quiet_native_libraries
@@ -73,7 +73,7 @@ def train(arguments: Namespace) -> int:
     def begun(preview: Path) -> None:
         print(f"Preview: {preview}\nCtrl-C ends the training and keeps the best state.")
 
-    with Interruption() as interruption:
+    with Interruption(SAVING) as interruption:
         outcome = train_target(
             store,
             arguments.name,

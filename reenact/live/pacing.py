@@ -16,6 +16,8 @@ from reenact.live.slot import Slot
 from reenact.stats import Recorder
 from reenact.types import Frame
 
+_OUTPUT_FAILED: Final = "output failed"
+
 _MAX_LAG_S: Final = 0.25
 """A video that is later than this does not try to catch up."""
 
@@ -130,6 +132,11 @@ class Emitter:
             self._write(item.frame, item.captured_s)
 
     def _write(self, picture: Frame, captured_s: float | None) -> None:
-        with self._recorder.timer.step("write"):
-            self._output.write(picture)
+        try:
+            with self._recorder.timer.step("write"):
+                self._output.write(picture)
+        except BaseException:
+            if captured_s is not None:
+                self._recorder.dropped(_OUTPUT_FAILED)
+            raise
         self._recorder.frame_out(captured_s)

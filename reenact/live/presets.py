@@ -5,12 +5,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from reenact.config import Settings
+from reenact.config import Settings, as_toml
 from reenact.errors import ConfigError
 from reenact.live.settings import load_settings, walk
 from reenact.storage import atomic_write, data_folder
@@ -47,8 +46,7 @@ def write_preset(path: Path, settings: Settings) -> None:
     """
     sections: dict[str, list[str]] = {}
     for section, key, value in live_settings(settings):
-        # JSON numbers, booleans and strings are valid TOML.
-        sections.setdefault(section, []).append(f"{key} = {json.dumps(value)}")
+        sections.setdefault(section, []).append(f"{key} = {as_toml(value)}")
     text = "\n\n".join("\n".join([f"[{name}]", *lines]) for name, lines in sections.items())
     with atomic_write(path, error=ConfigError, parents=True) as partial:
         partial.write_text(f"{text}\n", encoding="utf-8")

@@ -5,6 +5,7 @@ The routes, the OpenAPI document and the security tests are all generated from t
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Final, Literal
@@ -12,12 +13,14 @@ from typing import Any, Final, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from reenact import registry
-from reenact.errors import TargetError
+from reenact.errors import PluginError, TargetError
 from reenact.live.actions import ACTIONS, act
 from reenact.live.presenter import Show
 from reenact.live.presets import import_preset, preset_names, preset_path
 from reenact.panel.studio import Studio
 from reenact.panel.widgets import widgets
+
+log = logging.getLogger(__name__)
 
 
 def _shown(name: str) -> str:
@@ -158,7 +161,11 @@ def _outputs() -> list[dict[str, Any]]:
     """Describe the outputs that can be switched on."""
     found = []
     for name in registry.available("sinks"):
-        spec = registry.load("sinks", name)
+        try:
+            spec = registry.load("sinks", name)
+        except PluginError as error:  # the others can be switched on
+            log.warning("%s", error)
+            continue
         needs_argument = spec.argument and not spec.argument.startswith("[")
         if name != "null" and not needs_argument:
             found.append({"output": name, "summary": spec.summary, "needs": spec.needs})

@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from reenact.config import Settings
+from reenact.config import Settings, as_toml
 from reenact.errors import ConfigError, ReenactError, SinkError, SourceError, TargetError
 from reenact.lifecycle import ClosesOnExit
 from reenact.live.controls import Controls
@@ -357,4 +357,4 @@ def _shallow(choice: Choice) -> dict[str, Any]:
 
 
 def _assigned(settings: Mapping[str, Any]) -> list[str]:
-    return [f"{name}={json.dumps(value)}" for name, value in settings.items()]
+    return [f"{name}={as_toml(value)}" for name, value in settings.items()]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import mimetypes
 import warnings
 from pathlib import Path
@@ -32,15 +31,13 @@ _HEIC_BRANDS: Final = (b"heic", b"heix", b"heim", b"heis", b"mif1", b"msf1")
 # Pillow rejects pictures of more than 179 million pixels and warns from half of that on.
 warnings.filterwarnings("ignore", category=PIL.Image.DecompressionBombWarning)
 
-_log = logging.getLogger(__name__)
-
 
 def read_image(path: str | Path) -> Image:
     """Read a picture as uint8 (H, W, 3) RGB: JPEG, PNG, WebP, AVIF, GIF, TIFF, BMP, JPEG 2000, PPM.
 
     The EXIF orientation is applied. Grey and palette pictures become RGB, and 16 bits become 8.
     Transparent parts are composited on white. An animation gives its first frame. A picture with a
-    side over `MAX_SIDE_PX` is scaled down to it with a log message. Any thread may call.
+    side over `MAX_SIDE_PX` is scaled down to it. Any thread may call.
 
     Raises:
         NotAPictureError: the file is not a picture.
@@ -54,7 +51,7 @@ def read_image(path: str | Path) -> Image:
     except OSError as error:
         raise SourceError(f"{path} cannot be read: {error.strerror}.") from error
     with file:
-        return _limited(_decoded(file, path), path)
+        return _limited(_decoded(file, path))
 
 
 def check_file(path: Path, kind: str) -> None:
@@ -117,14 +114,13 @@ def _to_rgb(picture: PIL.Image.Image) -> Image:
     return np.repeat(np.rint(levels).astype(np.uint8)[..., None], 3, axis=2)
 
 
-def _limited(image: Image, path: Path) -> Image:
+def _limited(image: Image) -> Image:
     height, width = image.shape[:2]
     longest = max(height, width)
     if longest <= MAX_SIDE_PX:
         return image
     scale = MAX_SIDE_PX / longest
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    _log.warning("%s is %d x %d px; it is scaled down to %d x %d.", path, width, height, *size)
     return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
 
 

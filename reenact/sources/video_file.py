@@ -43,8 +43,9 @@ class VideoSource(ClosesOnExit):
     """A video file or stream read by PyAV.
 
     Frames are upright (the display matrix is applied), with square pixels, and in the size of the
-    first one. Their `time_s` is the presentation time since the first frame, or for a live stream
-    the monotonic time of decoding. One thread calls `read`; any thread may call `close`.
+    first one. Transparent parts are white, but for VP8 and VP9, of which FFmpeg's own decoders give
+    the colours alone. Their `time_s` is the presentation time since the first frame, or for a live
+    stream the monotonic time of decoding. One thread calls `read`; any thread may call `close`.
 
     Attributes:
         live: True for a network stream without an end.
@@ -74,6 +75,7 @@ class VideoSource(ClosesOnExit):
         self._first_pts_s: float | None = None
         self._frames_this_pass = 0
         self._damaged = 0
+        self._warned = False
         self._container, self._stream = self._open()
         self._guard = ReadGuard(self._close_container)
         try:
@@ -241,11 +243,12 @@ class VideoSource(ClosesOnExit):
         self._damaged = 0
 
     def _warn_if_cut(self) -> None:
-        if self._frames_this_pass == 0:
+        if self._frames_this_pass == 0 or self._warned:
             return
         length_s = self._last_s - self._pass_start_s + 1 / self.fps
         missing_s = (self.duration_s or 0.0) - length_s
         if self._damaged or missing_s > max(_CUT_TOLERANCE_S, 2 / self.fps):
+            self._warned = True
             _log.warning(
                 "%s is damaged or cut off: %d of about %s frames could be read.",
                 self.name,

@@ -17,7 +17,7 @@ import numpy as np
 from reenact.config import RendererSettings
 from reenact.errors import NotAPictureError, SourceError, TargetError
 from reenact.expression.target_face import mode_for
-from reenact.face.face_search import find_face, refine_face
+from reenact.face.face_search import find_upright_face, refine_face
 from reenact.face.geometry import FACE_SHARE, face_box, square_to_crop, transform_points
 from reenact.imaging import invert_affine, resized_square
 from reenact.sources.image_file import read_image
@@ -67,7 +67,7 @@ class _Photo:
     face: FoundFace
     box: Box
     read: Callable[[], Image]
-    placed: bool = False
+    placed: bool
 
     @property
     def faces(self) -> list[FoundFace]:
@@ -152,7 +152,7 @@ def target_from_image(
     metadata: Mapping[str, str] | None = None,
 ) -> Target:
     """Make a target from one picture, uint8 (H, W, 3) RGB; see `create_target`."""
-    photo = _photo(image, tracker, name)
+    photo = _photo(image, tracker, name, lambda: image)
     return _assemble(name, [photo], tracker, size_px, max_references=1, metadata=metadata or {})
 
 
@@ -251,17 +251,27 @@ def _look_into(path: Path, tracker: Tracker) -> _Material:
             VideoSource(path).close()
             return scan_video(path, tracker)
         raise
-    return replace(_photo(image, tracker, path.name), read=lambda: read_image(path))
+    return _photo(image, tracker, path.name, lambda: read_image(path))
 
 
-def _photo(image: Image, tracker: Tracker, label: str) -> _Photo:
-    found = find_face(image, tracker)
+def _photo(image: Image, tracker: Tracker, label: str, read: Callable[[], Image]) -> _Photo:
+    found = find_upright_face(image, tracker)
     if found is None:
         raise TargetError(
             f"No face was found in {label}; use a picture in which the face is larger, upright and "
             "seen from the front, or place its landmarks by hand (--landmarks)."
         )
-    return _with_face(image, found.points)
+    turns, face = found
+    if turns:
+        _log.warning("%s is not upright; the target's picture is turned.", label)
+    return _with_face(
+        _turned(image, turns), face.points, lambda: _turned(read(), turns), placed=False
+    )
+
+
+def _turned(image: Image, turns: int) -> Image:
+    """Turn a picture by quarter turns, counter-clockwise."""
+    return np.ascontiguousarray(np.rot90(image, turns))
 
 
 def _placed_photo(path: Path, points: Array) -> _Photo:
@@ -274,7 +284,7 @@ def _placed_photo(path: Path, points: Array) -> _Photo:
             f"The landmarks lie outside {path.name}, which has {width} x {height} px; give them in "
             "px of that picture."
         )
-    return replace(_with_face(image, points), read=lambda: read_image(path), placed=True)
+    return _with_face(image, points, lambda: read_image(path), placed=True)
 
 
 def _check_size(label: str, side_px: int, rendered_px: int) -> None:
@@ -288,9 +298,9 @@ def _check_size(label: str, side_px: int, rendered_px: int) -> None:
         )
 
 
-def _with_face(image: Image, points: Array) -> _Photo:
+def _with_face(image: Image, points: Array, read: Callable[[], Image], *, placed: bool) -> _Photo:
     face = FoundFace(0, points, measure_look(image, points))
-    return _Photo(face, square([face_box(points)], points), lambda: image)
+    return _Photo(face, square([face_box(points)], points), read, placed)
 
 
 def _limited(plate: Image, crop_to_plate: Array) -> tuple[Image, Array]:

@@ -80,19 +80,19 @@ def open_target(
         portrait = built_in_portrait(name_or_path)
         with closing(make_tracker()) as tracker:
             target = target_from_image(name_or_path, portrait, tracker, metadata=notes)
-    elif (path := expanded(name_or_path)).exists():
+    elif name_or_path and (path := expanded(name_or_path)).exists():
         if path.suffix == SUFFIX:
             raise TargetError(
                 f"{path} is an exported target; store it with `reenact target import {path}`, and "
                 "use it by its name."
             )
-        _log.warning("%s is used as a target without asking whether you may use the face.", path)
         notes = {"consent": "not asked: made on the fly"}
         rendered_px = size_px or RENDERED_PX
         with closing(make_tracker()) as tracker:
             target = create_target(
                 path.stem, [path], tracker, metadata=notes, rendered_px=rendered_px
             )
+        _log.warning("%s is used as a target without asking whether you may use the face.", path)
     else:
         known = ", ".join((*store.list(), *BUILT_IN))
         raise TargetError(

@@ -41,7 +41,9 @@ def checked_name(name: str) -> str:
     name = unicodedata.normalize("NFC", name)
     if name.lower() in _WINDOWS_DEVICES:
         raise TargetError(f"{name!r} is the name of a device on Windows; choose another name.")
-    if not _NAME.fullmatch(name):
+    # Vowels of Hindi, for example, are marks and not letters for Python.
+    letters = "".join(sign for sign in name if not unicodedata.category(sign).startswith("M"))
+    if len(name) > 48 or name[:1] != letters[:1] or not _NAME.fullmatch(letters):
         raise TargetError(
             f"{name!r} cannot be a target's name; use up to 48 letters, digits, spaces, - and _, "
             "with a letter or digit first."
@@ -69,7 +71,6 @@ class TargetStore:
         self.check_free(target.name)
         name = checked_name(target.name)
         with self._writing():
-            self.folder.mkdir(parents=True, exist_ok=True)
             fresh = Path(tempfile.mkdtemp(prefix=".new-", dir=self.folder))
             try:
                 _write(fresh, replace(target, name=name), weights)
@@ -82,7 +83,7 @@ class TargetStore:
                 shutil.rmtree(fresh, ignore_errors=True)
 
     def check_free(self, name: str) -> None:
-        """Raise TargetError if a name is not allowed, taken or built in."""
+        """Raise TargetError unless a target of this name can be stored."""
         if name in BUILT_IN:
             raise TargetError(f"{name} is built in; choose another name.")
         if os.path.lexists(self._place(name)):
@@ -90,6 +91,9 @@ class TargetStore:
                 f"There is already a target {name}; choose another name, or remove it first with "
                 f"`reenact target remove {_quoted(name)}`."
             )
+        with self._writing():
+            self.folder.mkdir(parents=True, exist_ok=True)
+            Path(tempfile.mkdtemp(prefix=".new-", dir=self.folder)).rmdir()
 
     def load(self, name: str) -> Target:
         """Return a stored target; `weights` is the path of its own weights, if it has any.

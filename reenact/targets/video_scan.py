@@ -67,9 +67,11 @@ class VideoFaces:
         """Read frames of the video again, and yield (index, RGB picture) in order."""
         last = max(numbers)
         with VideoSource(self.path) as source:
-            while (frame := source.read()) is not None and frame.index <= last:
+            while (frame := source.read()) is not None:
                 if frame.index in numbers:
                     yield frame.index, frame.image
+                if frame.index >= last:
+                    return
 
 
 class CutDetector:

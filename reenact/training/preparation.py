@@ -124,9 +124,15 @@ def prepare(
 
     Raises:
         SourceError: there is nothing to prepare.
-        SinkError: OUT cannot be written.
+        SinkError: OUT cannot be written, or its clips would replace the source.
     """
-    items = find_items(source, layout)
+    places = _written_places(out)
+    if (source.parent if source.is_file() else source).resolve() in places:
+        raise SinkError(f"The clips would replace what is in {source}; name another folder.")
+    # OUT may lie in the source; what an earlier run has written is no material.
+    items = [
+        item for item in find_items(source, layout) if item.files[0].resolve().parent not in places
+    ]
     people = {item.identity for item in items}
     splits = dict.fromkeys(people, "train" if val_share or test_share else "")
     val = held_out_people(people, val_share)
@@ -279,6 +285,12 @@ def _write(job: Job) -> list[Path]:
     return [
         clip_of_pictures(item.files, item.emotions, tracker, path, unrelated=unrelated, **options)
     ]
+
+
+def _written_places(out: Path) -> set[Path]:
+    """Return all folders that clips and stills may be written to."""
+    splits = [out.resolve() / split for split in ("", "train", "val", "test")]
+    return {*splits, *(folder / STILLS for folder in splits)}
 
 
 def _make_folders(out: Path, jobs: Sequence[Job]) -> None:

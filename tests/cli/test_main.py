@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import errno
+import os
 import re
 import signal
 import sys
@@ -101,11 +103,22 @@ def test_arguments_are_parsed() -> None:
 
 
 @pytest.mark.parametrize(
-    ("error", "code"), [(SourceError("The camera is gone."), 2), (KeyboardInterrupt(), 130)]
+    ("error", "code", "message"),
+    [
+        (SourceError("The camera is gone."), 2, "reenact: The camera is gone."),
+        # A folder that may not be entered: even whether the file exists cannot be asked.
+        (
+            PermissionError(errno.EACCES, "Permission denied", "/root/a.mp4"),
+            2,
+            "reenact: /root/a.mp4: Permission denied.",
+        ),
+        (KeyboardInterrupt(), 130, ""),
+    ],
 )
 def test_exit_codes(
     error: BaseException,
     code: int,
+    message: str,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
@@ -114,8 +127,7 @@ def test_exit_codes(
 
     monkeypatch.setattr(commands, "plugins", fail)
     assert main(["plugins"]) == code
-    if code == 2:
-        assert one_sentence(capsys) == "reenact: The camera is gone."
+    assert capsys.readouterr().err.strip() == message
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
@@ -137,6 +149,22 @@ def test_a_signal_lets_a_command_clean_up(name: str, monkeypatch: pytest.MonkeyP
     finally:
         signal.signal(signal.Signals[name], before)
     assert cleaned_up == [name]
+
+
+@pytest.mark.skipif(
+    sys.platform == "win32" or os.geteuid() == 0, reason="nothing is forbidden to root"
+)
+@pytest.mark.parametrize(
+    "option", ["--target={}", "--source=video:{}", "--source=image:{}", "--sink=file:{}"]
+)
+def test_a_folder_that_may_not_be_entered_is_one_sentence(
+    option: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "locked"
+    folder.mkdir(mode=0)
+    usual = ["--source", "pattern", "--target", "robin", "--sink", "null"]
+    assert main(["live", *usual, option.format(folder / "a.mp4")]) == 2
+    assert "Permission denied" in one_sentence(capsys)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="finds no file of such a name")

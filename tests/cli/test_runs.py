@@ -89,7 +89,8 @@ def test_the_outputs_that_work_go_on_without_the_others(
 
 LIMITED = """
 import resource, sys
-resource.setrlimit(resource.RLIMIT_FSIZE, (4000, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
+limit = int(sys.argv.pop(1))
+resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
 from reenact.cli.main import main
 sys.exit(main(sys.argv[1:]))
 """
@@ -104,7 +105,7 @@ def test_a_file_that_failed_is_reported_at_the_end_and_not_listed_as_written(
     typed = ["live", "--source", f"video:{clip}", "--target", "astronaut"]
     typed += ["--sink", "file:full.mp4", *beside, "--set", "renderer.name=warp"]
     done = subprocess.run(
-        [sys.executable, "-c", LIMITED, *typed],
+        [sys.executable, "-c", LIMITED, "4000", *typed],
         cwd=tmp_path,
         capture_output=True,
         text=True,
@@ -116,6 +117,26 @@ def test_a_file_that_failed_is_reported_at_the_end_and_not_listed_as_written(
     assert "cannot be written: File too large" in last[-1]
     assert "frames in" in last[-2]
     assert not (tmp_path / "full.mp4").exists()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no limit on the size of files")
+def test_a_report_that_cannot_be_written_does_not_hide_the_figures(tmp_path: Path) -> None:
+    clip = write_clip(tmp_path / "actor.mp4", frames=3, picture=swaying)
+    typed = ["live", "--source", f"video:{clip}", "--target", "astronaut", "--sink", "null"]
+    typed += ["--set", "renderer.name=warp", "--report", "report.json"]
+    done = subprocess.run(
+        [sys.executable, "-c", LIMITED, "100", *typed],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert done.returncode == 2
+    assert [line[:20] for line in done.stderr.splitlines()] == [
+        "3 frames in, 3 out a",
+        "reenact: report.json",
+    ]
 
 
 def start_endless(folder: Path, *typed: str) -> subprocess.Popen[str]:
@@ -182,3 +203,59 @@ def test_a_run_can_be_ended_after_its_stderr_was_closed(tmp_path: Path) -> None:
             process.kill()
     assert not partial.exists()
     assert read_video(tmp_path / "out.mp4")
+
+
+@posix
+@pytest.mark.parametrize("buffered", ["", "1"], ids=["buffered", "unbuffered"])
+@pytest.mark.parametrize("typed", ["plugins", "target list"])
+def test_a_full_disk_under_stdout_is_one_sentence(typed: str, buffered: str) -> None:
+    if not Path("/dev/full").exists():
+        pytest.skip("no /dev/full")
+    with open("/dev/full", "w", encoding="utf-8") as full:
+        done = subprocess.run(
+            reenact(*typed.split()),
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+            env={**os.environ, "PYTHONUNBUFFERED": buffered},
+        )
+    assert done.returncode == 2
+    assert done.stderr == "reenact: standard output: No space left on device.\n"
+
+
+@posix
+@pytest.mark.parametrize("buffered", ["", "1"], ids=["buffered", "unbuffered"])
+@pytest.mark.parametrize("typed", ["plugins", "target list", "--help"])
+def test_a_closed_pipe_ends_a_command_in_silence(typed: str, buffered: str) -> None:
+    read, write = os.pipe()
+    os.close(read)
+    done = subprocess.run(
+        reenact(*typed.split()),
+        stdout=write,
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
+        env={**os.environ, "PYTHONUNBUFFERED": buffered},
+    )
+    os.close(write)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@posix
+def test_a_home_that_cannot_be_written_is_no_matter_of_a_run(tmp_path: Path) -> None:
+    (tmp_path / "home").touch()
+    clip = write_clip(tmp_path / "actor.mp4", frames=2, picture=swaying)
+    typed = ["live", "--source", f"video:{clip}", "--target", "astronaut", "--sink", "null"]
+    hidden = ("MPLCONFIGDIR", "XDG_", "REENACT_DATA")
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(hidden)}
+    done = subprocess.run(
+        reenact(*typed, "--set", "renderer.name=warp"),
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**kept, "HOME": str(tmp_path / "home")},
+    )
+    assert done.returncode == 0, done.stderr
+    assert [line[:11] for line in done.stderr.splitlines()] == ["2 frames in"]

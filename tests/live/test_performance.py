@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +19,7 @@ from reenact.expression.neutral_store import NeutralStore
 from reenact.face.geometry import canonical_face
 from reenact.live.drives import KnownLandmarks
 from reenact.live.pipeline import Reenactor
+from reenact.performance import FRAMES, START, VERSION, npy
 from reenact.sinks.landmarks import LandmarksSink
 from reenact.sources.landmarks import LandmarksSource
 from reenact.stats import StepTimer
@@ -117,3 +119,50 @@ def test_what_is_no_performance_is_refused(tmp_path: Path) -> None:
     other.write_bytes(b"")
     with pytest.raises(SourceError, match="is not a performance"):
         LandmarksSource(str(other))
+
+
+def header(fields: np.dtype[np.void], shape: tuple[int, ...]) -> bytes:
+    text = io.BytesIO()
+    described = {"descr": npy.dtype_to_descr(fields), "fortran_order": False, "shape": shape}
+    npy.write_array_header_1_0(text, described)
+    return text.getvalue()
+
+
+def performance(
+    *,
+    starts: tuple[int, ...] = (1,),
+    shape: tuple[int, ...] = (3,),
+    fps: float = 30.0,
+    times_s: tuple[float, ...] = (0.0, 0.1, 0.2),
+    size: tuple[int, int] = (640, 480),
+) -> bytes:
+    start, frames = np.zeros(1, START), np.zeros(3, FRAMES)
+    start["version"], start["fps"] = VERSION, fps
+    frames["time_s"], frames["size"], frames["tracked"] = times_s, size, np.nan
+    return header(START, starts) + start.tobytes() + header(FRAMES, shape) + frames.tobytes()
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (performance()[:-1], "is not a performance"),
+        (performance(starts=(10**12,)), "is not a performance"),
+        (performance(shape=(10**15,)), "is not a performance"),
+        (performance(shape=(2**62,)), "is not a performance"),
+        (performance(shape=(-1,)), "is not a performance"),
+        (performance(shape=()), "is not a performance"),
+        (performance(shape=(3, 1)), "is not a performance"),
+        (performance(shape=(0,)), "shows nobody"),
+        (performance(fps=0.0), "or damaged"),
+        (performance(fps=np.nan), "or damaged"),
+        (performance(times_s=(0.0, np.nan, 0.2)), "or damaged"),
+        (performance(times_s=(0.0, 0.2, 0.1)), "or damaged"),
+        (performance(size=(640, 0)), "or damaged"),
+    ],
+)  # fmt: skip
+def test_a_damaged_performance_is_refused(data: bytes, message: str, tmp_path: Path) -> None:
+    (tmp_path / "whole.npy").write_bytes(performance())
+    assert LandmarksSource(str(tmp_path / "whole.npy")).frames_total == 3
+    (tmp_path / "take.npy").write_bytes(data)
+    with pytest.raises(SourceError, match=message):
+        LandmarksSource(str(tmp_path / "take.npy"))

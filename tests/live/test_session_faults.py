@@ -9,8 +9,8 @@ from reenact.errors import SinkError, SourceError
 from reenact.live.fallback import MAX_FAILURES_IN_A_ROW
 from reenact.live.session import Session
 from reenact.sinks.fanout import SinkSet
-from support.fakes import BLUE, GREEN, FakeReenactor, FakeSink, FakeSource
-from support.sessions import run
+from support.fakes import BLUE, GREEN, FakeReenactor, FakeSink, FakeSource, until
+from support.sessions import all_frames_are_counted, make_session, run
 from support.simulation import SimulatedTime
 
 
@@ -60,6 +60,18 @@ def test_a_broken_sink_ends_the_session_with_its_error(live: bool, time: Simulat
     with pytest.raises(SinkError, match="broken"):
         run(FakeSource(None, live=live, time=time), FakeReenactor(), sink, time)
     assert len(sink.frames) == 4
+
+
+@pytest.mark.parametrize("live", [False, True])
+def test_the_frame_that_could_not_be_written_is_counted(live: bool, time: SimulatedTime) -> None:
+    sink = FakeSink(live=live, fails_at=4)
+    session = make_session(FakeSource(None, live=live, time=time), FakeReenactor(), sink, time)
+    with session:
+        session.start()
+        until(lambda: session.ended(0.0))
+    stats = session.stats()
+    assert stats.drops["output failed"] == 1
+    assert all_frames_are_counted(stats)
 
 
 def test_a_sink_that_cannot_be_opened_is_an_error_before_anything_is_read(

@@ -238,6 +238,13 @@ def test_the_page_keeps_what_was_changed_and_not_what_was_typed() -> None:
         panel.close()
 
 
+def test_a_text_with_an_emoji_is_kept_as_it_is(panel: Panel) -> None:
+    values = {"drive.track": "tracks/🦆.csv"}
+    assert panel.call("PATCH", "/api/settings", values=values) == []
+    assert panel.studio.settings().drive.track == "tracks/🦆.csv"
+    assert "ASCII" in panel.call("PATCH", "/api/settings", values={"output.label": "🦆"})
+
+
 def test_settings_of_parts_appear_with_their_declaration(panel: Panel) -> None:
     panel.start("pattern")
     told = {one["name"]: one for one in panel.call("GET", "/api/settings")}
@@ -274,6 +281,21 @@ def test_settings_of_a_plugin_appear_by_themselves_and_are_live_while_it_draws(
     assert panel.call("PATCH", "/api/settings", values={name: 0.25}) == []
     assert told()["value"] == 0.25
     assert panel.studio.running().settings()[name] == 0.25
+
+
+def test_an_output_of_a_broken_plugin_does_not_hide_the_others(
+    panel: Panel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    before = panel.call("GET", "/api/outputs")
+    (tmp_path / "reenact_broken.py").write_text("import no_such_library", encoding="utf-8")
+    (tmp_path / "pyproject.toml").write_text(
+        '[project]\nname = "reenact-broken"\nversion = "1"\n'
+        '[project.entry-points."reenact.sinks"]\nbroken = "reenact_broken:SINK"\n',
+        encoding="utf-8",
+    )
+    install(tmp_path, tmp_path / "site", monkeypatch)
+    assert panel.call("GET", "/api/outputs") == before
+    assert "no_such_library" in caplog.text
 
 
 @pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl makes the certificate")

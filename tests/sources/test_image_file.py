@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import tracemalloc
 from pathlib import Path
 
@@ -119,16 +118,11 @@ def test_damage_gives_a_picture_or_one_sentence(
     assert "\n" not in message
 
 
-def test_tiny_and_huge(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_tiny_and_huge(tmp_path: Path) -> None:
     dot = write_png(tmp_path / "dot.png", np.zeros((1, 1, 3), np.uint8))
     assert read_image(dot).shape == (1, 1, 3)
     strip = write_png(tmp_path / "strip.png", np.full((10, 9000, 3), 50, np.uint8))
-    with caplog.at_level(logging.WARNING, logger="reenact"):
-        image = read_image(strip)
-    assert image.shape == (9, pictures.MAX_SIDE_PX, 3)
-    assert "9000 x 10 px" in caplog.text
+    assert read_image(strip).shape == (9, pictures.MAX_SIDE_PX, 3)
 
 
 def test_name_beyond_ascii(tmp_path: Path) -> None:

@@ -178,6 +178,18 @@ def test_truncated_file_gives_what_there_is_and_warns(
     assert "of about 90 frames" in caplog.text
 
 
+def test_a_damaged_file_in_a_loop_is_told_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    whole = write_clip(tmp_path / "whole.mp4", 60, options={"movflags": "faststart"}).read_bytes()
+    cut = tmp_path / "cut.mp4"
+    cut.write_bytes(whole[: len(whole) // 2])
+    with VideoSource(cut, loop=True) as source:
+        for _ in range(120):
+            assert source.read() is not None
+    assert caplog.text.count("damaged or cut off") == 1
+
+
 def test_damage_in_the_middle_is_stepped_over(tmp_path: Path) -> None:
     clip = write_clip(tmp_path / "hole.mkv", 60, codec="mjpeg", pix_fmt="yuvj420p")
     data = bytearray(clip.read_bytes())

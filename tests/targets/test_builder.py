@@ -162,6 +162,22 @@ def test_several_photos_begin_with_the_most_frontal(tmp_path: Path, tracker: Tra
         assert np.abs(points[:468, :2].mean(axis=0) - 256 * 0.5).max() < 25
 
 
+@pytest.mark.parametrize("turns", [0, 1, 2, 3])
+def test_a_photo_on_its_side_or_upside_down_is_turned_upright(
+    turns: int, tmp_path: Path, tracker: Tracker, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = write_jpeg(tmp_path / "scan.jpg", np.ascontiguousarray(np.rot90(astronaut(), turns)))
+    target = create_target("x", [path], tracker)
+    assert np.abs(nose_on_plate(target) - NOSE_PX).max() < 2
+    assert np.abs(target.plate.astype(int) - astronaut()).mean() < 4
+    assert ("scan.jpg is not upright" in caplog.text) == (turns != 0)
+
+
+def test_a_head_that_leans_far_is_not_turned(tmp_path: Path, tracker: Tracker) -> None:
+    path = write_jpeg(tmp_path / "lean.jpg", turned(astronaut(), 40))
+    assert abs(rolls(create_target("x", [path], tracker))[0]) == pytest.approx(40, abs=6)
+
+
 def test_missing_empty_and_unreadable_files_are_refused(tmp_path: Path, tracker: Tracker) -> None:
     text = tmp_path / "text.jpg"
     text.write_text("this is no picture")
@@ -305,6 +321,18 @@ def test_a_long_video_is_scanned_to_its_end(
     target = create_target("x", [path], tracker)
     roll = rolls(target)
     assert np.ptp(roll) > 35
+
+
+def test_damage_of_a_video_is_told_once(
+    tmp_path: Path, tracker: Tracker, caplog: pytest.LogCaptureFixture
+) -> None:
+    whole = write_clip(
+        tmp_path / "whole.mp4", 60, picture=head_rolling, options={"movflags": "faststart"}
+    ).read_bytes()
+    cut = tmp_path / "cut.mp4"
+    cut.write_bytes(whole[: len(whole) // 2])
+    create_target("x", [cut], tracker, footage=tmp_path / "footage")
+    assert caplog.text.count("damaged or cut off") == 1
 
 
 def test_resizing_keeps_everything_in_its_place() -> None:

@@ -64,12 +64,17 @@ def test_the_actors_face_of_the_settings_says_nothing_of_the_targets(
     assert nose[0] < 300  # that of the larger one
 
 
-def test_an_unknown_target_names_those_that_exist(store: TargetStore, tmp_path: Path) -> None:
+def test_an_unknown_target_names_those_that_exist(
+    store: TargetStore, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     store.create(box_target(smooth_picture((320, 240)), 60, 20, 160, name="me"))
     with pytest.raises(TargetError, match=r"no target or file 'mee'.*me, astronaut"):
         open_target("mee", store=store, make_tracker=no_tracker)
+    with pytest.raises(TargetError, match="no target or file ''"):
+        open_target("", store=store, make_tracker=no_tracker)
     with pytest.raises(SourceError, match="folder"):
         open_target(str(tmp_path), store=store)
+    assert "without asking" not in caplog.text
     exported = store.export_file("me", tmp_path / "me")
     with pytest.raises(TargetError, match=r"exported target; store it with `reenact target import"):
         open_target(str(exported), store=store, make_tracker=no_tracker)

@@ -97,7 +97,7 @@ def test_an_impossible_rename_changes_nothing(
     assert store.list() == ("another", "somebody")
 
 
-@pytest.mark.parametrize("name", ["a", "My face 2", "Zoë", "x_1-b", "7", "漢字"])
+@pytest.mark.parametrize("name", ["a", "My face 2", "Zoë", "x_1-b", "7", "漢字", "हिन्दी", "ที่รัก"])
 def test_allowed_names_are_stored(store: TargetStore, target: Target, name: str) -> None:
     store.create(replace(target, name=name))
     assert store.list() == (name,)
@@ -108,7 +108,7 @@ def test_allowed_names_are_stored(store: TargetStore, target: Target, name: str)
     "name",
     [
         *("", ".", "..", "a/b", "../a", "/etc", "a\\b", "a:b", ".hidden", "-x", "a ", "a\n", "a\0"),
-        *("con", "LPT1", "x" * 49),
+        *("con", "LPT1", "x" * 49, "\u0301a", "हि" * 25),
     ],
 )
 def test_other_names_are_refused(store: TargetStore, target: Target, name: str) -> None:
@@ -151,6 +151,8 @@ def test_a_folder_that_cannot_be_made_is_refused(tmp_path: Path, target: Target)
     assert store.list() == ()
     with pytest.raises(TargetError, match=r"cannot be stored in .*REENACT_DATA"):
         store.create(target)
+    with pytest.raises(TargetError, match="cannot be stored in"):  # asked before the long work
+        store.check_free("somebody")
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs a limit of the file size")

@@ -12,7 +12,7 @@ import pytest
 
 from reenact.cli.main import main
 from reenact.config import TrackingSettings
-from reenact.errors import SourceError
+from reenact.errors import SinkError, SourceError
 from reenact.evaluation.clips import read_clip
 from reenact.face.geometry import face_box
 from reenact.face.mediapipe_tracker import MediaPipeTracker
@@ -180,3 +180,20 @@ def test_a_set_of_pictures_is_no_sequence(tmp_path: Path) -> None:
 def test_nothing_to_prepare_is_reported(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match="has no"):
         prepare(tmp_path, tmp_path / "out")
+
+
+@pytest.mark.parametrize("named", ["", "talk.mp4"], ids=["the folder", "a file in it"])
+def test_the_source_is_never_replaced_by_its_clips(named: str, tmp_path: Path) -> None:
+    video = write_clip(tmp_path / "talk.mp4", frames=30, picture=swaying)
+    before = video.read_bytes()
+    with pytest.raises(SinkError, match="would replace what is in"):
+        prepare(tmp_path / named, tmp_path, processes=1)
+    assert video.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [video]
+
+
+def test_clips_inside_the_source_are_not_prepared_again(tmp_path: Path) -> None:
+    write_jpeg(tmp_path / "photo.jpg", astronaut())
+    first = prepare(tmp_path, tmp_path / "clips", processes=1)
+    again = prepare(tmp_path, tmp_path / "clips", processes=1)
+    assert (first.written, again.written, again.earlier, again.people) == (1, 0, 1, 1)

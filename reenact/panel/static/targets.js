@@ -134,7 +134,7 @@ export class TargetGallery {
       await this.bring(files[0]);
       return;
     }
-    const usual = files[0].name.replace(/\.[^.]*$/, "").replace(/[^\p{L}\p{N} _-]/gu, " ").trim();
+    const usual = files[0].name.replace(/\.[^.]*$/, "").replace(/[^\p{L}\p{M}\p{N} _-]/gu, " ").trim();
     const content = [
       h(
         "label.field",
