@@ -4,7 +4,8 @@
     python benchmarks/open_mouths.py ../shared/faces/train OUT.png --open
 
 The photo of each person is the frame with the smallest gap between the lips. It is driven by the
-landmarks of frames with a hardly, slightly, clearly and widely open mouth. With `--open` it is an
+landmarks of frames with a hardly, slightly, clearly and widely open mouth, and of the broadest
+smile with parted lips. With `--open` it is an
 open mouth that shows something below its upper teeth, from which a narrower and a wider one are
 drawn; for comparison, also as if all of it hung from the upper lip. People without such frames are
 left out. The figures are means over people, for the luma inside the lips:
@@ -35,7 +36,7 @@ from reenact.evaluation.clips import Clip, crop_target, find_clips, read_clip
 from reenact.evaluation.contact_sheet import SheetRow, compose
 from reenact.evaluation.metrics import Figures
 from reenact.face.geometry import region_mask
-from reenact.face.topology import IRIS_LEFT, IRIS_RIGHT, LIPS_INNER, LIPS_OUTER
+from reenact.face.topology import IRIS_LEFT, IRIS_RIGHT, LIPS_INNER, LIPS_OUTER, MOUTH_CORNERS
 from reenact.live.drives import landmark_drive
 from reenact.registry import load
 from reenact.rendering.mouth_interior import teeth_end_of
@@ -50,6 +51,10 @@ OPENINGS_IOD: Final = {
     "clearly": (0.2, 0.35),
     "widely": (0.35, 1.0),
 }
+SMILE_IOD: Final = (0.06, 0.35)
+"""Gaps between the lips of a smile that shows teeth."""
+SMILE_WIDTH: Final = 1.08
+"""Minimum width of the mouth in a smile, relative to the photo's."""
 OPEN_IOD, MIN_OPEN_IOD, MAX_OPEN_IOD = 0.2, 0.1, 0.45
 """Wanted, minimum and maximum gap between the lips of an open photo."""
 OPEN_TRIED: Final = 12
@@ -67,8 +72,14 @@ Mouths = tuple[str, dict[str, tuple[Image, Image, Array]]]
 
 def openings(points: Array) -> Array:
     """Return the gaps between the lips of (F, 478, 3) faces, (F,), in distances of the irises."""
-    iod = np.linalg.norm(points[:, IRIS_RIGHT[0]] - points[:, IRIS_LEFT[0]], axis=-1)
-    return np.asarray(np.linalg.norm(points[:, 13] - points[:, 14], axis=-1) / iod)
+    return distances(points, (13, 14))
+
+
+def distances(points: Array, pair: tuple[int, int]) -> Array:
+    """Return the distances of two landmarks of (F, 478, 3) faces, (F,), in those of the irises."""
+    first, second, right, left = (points[:, i] for i in (*pair, IRIS_RIGHT[0], IRIS_LEFT[0]))
+    lengths = (np.linalg.norm(a - b, axis=-1) for a, b in ((first, second), (right, left)))
+    return np.asarray(np.divide(*lengths))
 
 
 def middles_of(frames: Mapping[str, NDArray[np.intp]]) -> dict[str, int]:
@@ -79,9 +90,10 @@ def middles_of(frames: Mapping[str, NDArray[np.intp]]) -> dict[str, int]:
 def chosen_frames(clip: Clip) -> tuple[int, dict[str, int]]:
     """Return the frame with the smallest gap, and a frame for each of `OPENINGS_IOD` that occurs.
 
-    If the lips never close, there are no such frames.
+    The broadest smile comes last. If the lips never close, there are no such frames.
     """
-    gaps = openings(clip.landmarks[clip.usable])
+    points = clip.landmarks[clip.usable]
+    gaps, widths = openings(points), distances(points, MOUTH_CORNERS)
     reference = int(clip.usable[gaps.argmin()])
     if gaps.min() > CLOSED_IOD:
         return reference, {}
@@ -89,7 +101,12 @@ def chosen_frames(clip: Clip) -> tuple[int, dict[str, int]]:
         name: clip.usable[(gaps >= low) & (gaps < high)]
         for name, (low, high) in OPENINGS_IOD.items()
     }
-    return reference, middles_of(frames)
+    chosen = middles_of(frames)
+    parted = (gaps > SMILE_IOD[0]) & (gaps < SMILE_IOD[1])
+    smile = int(np.where(parted, widths, 0).argmax())
+    if parted[smile] and widths[smile] > SMILE_WIDTH * widths[gaps.argmin()]:
+        chosen["smiling"] = int(clip.usable[smile])
+    return reference, chosen
 
 
 def chosen_open_frames(clip: Clip) -> tuple[int, dict[str, int]]:

@@ -2,8 +2,8 @@
 
     python -m tools.demo_actor
 
-The face is invented: `demo_portrait` composes it from two portraits in the public domain. The
-shipped generator animates it by a script of action units, head turns and blinks.
+The officer is invented: `demo_portrait` composes her from two portraits in the public domain. The
+shipped generator animates her by a script of action units, head turns and blinks.
 """
 
 from __future__ import annotations
@@ -45,7 +45,8 @@ _BROWS: Final[Sequence[Key]] = [
 SCRIPT: Final[dict[str, Sequence[Key]]] = {
     "mouth_open": [
         (1.6, 0), (2.0, 0.45), (2.4, 0.1), (2.7, 0.5), (3.2, 0), (3.4, 0.35), (3.6, 0.1),
-        (3.8, 0.4), (4.2, 0), (9.0, 0), (9.4, 0.7), (9.9, 0.7), (10.3, 0),
+        (3.8, 0.4), (4.2, 0), (5.0, 0), (5.4, 0.3), (5.9, 0.3), (6.3, 0), (9.0, 0), (9.4, 0.7),
+        (9.9, 0.7), (10.3, 0),
     ],
     "smile_left": [(4.4, 0), (4.9, 0.9), (5.9, 0.9), (6.4, 0)],
     "smile_right": [(4.4, 0), (4.9, 0.9), (5.9, 0.9), (6.4, 0)],
@@ -58,6 +59,9 @@ SCRIPT: Final[dict[str, Sequence[Key]]] = {
     "blink_right": [
         (1.2, 0), (1.28, 1), (1.36, 0), (4.0, 0), (4.08, 1), (4.2, 0), (10.6, 0), (10.68, 1),
         (10.8, 0),
+    ],
+    "upper_lip_raise": [
+        (5.0, 0), (5.4, 1), (5.9, 1), (6.3, 0), (9.0, 0), (9.4, 0.7), (9.9, 0.7), (10.3, 0),
     ],
     "pucker": [(3.0, 0), (3.3, 0.4), (3.6, 0), (10.9, 0), (11.2, 0.6), (11.5, 0)],
 }  # fmt: skip

@@ -15,10 +15,10 @@ from PIL import Image
 
 FILE: Final = Path(__file__).parents[1] / "docs" / "images" / "demo.jpg"
 
-TIMES_S: Final = (0.2, 9.7, 5.5, 8.4)
-"""At rest, speaking, smiling, winking."""
+TIMES_S: Final = (0.2, 9.7, 5.7, 8.4)
+"""At rest, speaking, laughing, winking."""
 
-BOXES: Final = ((60, 60, 580, 580), (770, 10, 1150, 390))
+BOXES: Final = ((100, 30, 560, 490), (770, 10, 1150, 390))
 """Faces of actor and target: left, top, right and bottom px of the video, which has 1280×640."""
 
 

@@ -2,7 +2,7 @@
 
 Upper teeth are fixed to the skull and lower ones to the jaw; the lips move in front of them. Their
 sizes are those of a permanent dentition (Wheeler's Dental Anatomy); their position behind the lips
-was fitted to clips of people who open their mouths. They are drawn at the output's size and are
+was fitted to clips of people who speak and smile. They are drawn at the output's size and are
 sharp, whereas a network would draw the mean of all teeth.
 """
 
@@ -17,7 +17,7 @@ import numpy as np
 
 from reenact.face.aperture import MOUTH, Opening
 from reenact.face.geometry import filled_outline, to_face_frame, to_image
-from reenact.face.topology import CHIN, LIPS_INNER
+from reenact.face.topology import CHIN, LIPS_INNER, MOUTH_CORNERS
 from reenact.types import Array, Image, Pose
 
 _MM: Final = 1 / 63
@@ -27,13 +27,23 @@ _NOSE_BASE, _UPPER_LIP, _LOWER_LIP = 2, 13, 14
 
 _CLOSED_IOD: Final = 0.08
 """Lips that are farther apart show the photo's own upper teeth. Closed lips meet midway between the
-edges of the photo's lips, but no more than half this distance below the upper one."""
+edges of the photo's lips."""
 
-_OVERBITE_MM: Final = 5.0
-"""Overlap of upper and lower teeth when the jaw is shut."""
+_OVERLAP_MM: Final = 7.5
+"""Height of the lower teeth's edge above the upper ones' while the chin is at rest."""
 
-_EXPOSED_MM: Final = (2.0, -1.0)
-"""Maximum and minimum height of the lower teeth above the lower lip."""
+_JAW_PER_CHIN: Final = 1.7
+"""Fall of the lower teeth for each unit that the chin's landmark falls: the skin slides over it."""
+
+_EXPOSED_MM: Final = (-3.0, 3.0)
+"""Minimum and maximum height of the lower teeth above the lower lip. The maximum is for a mouth as
+wide as at rest."""
+
+_EXPOSED_BY_SMILE: Final = 0.6
+"""Change of that maximum for each unit by which the mouth widens: a smile bares the teeth."""
+
+_EXPOSED_IF_OPEN_MM: Final = 2.0
+"""That height if the photo's mouth is open. Its lower teeth move with the lip as well."""
 
 _TEETH: Final = (1.5, 1.7, 1.8)
 _GUMS: Final = (0.95, 0.65, 0.7)
@@ -80,6 +90,7 @@ class _Dentition:
         half_width: semi-axis of the arch, an ellipse, across the mouth.
         length: semi-axis of the arch into the mouth.
         towards_gums: direction of the gums; -1: up, 1: down.
+        light: brightness relative to the upper teeth, whose shade is on the lower ones.
     """
 
     widths: tuple[float, ...]
@@ -88,6 +99,7 @@ class _Dentition:
     half_width: float
     length: float
     towards_gums: int
+    light: float
 
 
 _UPPER: Final = _Dentition(
@@ -97,6 +109,7 @@ _UPPER: Final = _Dentition(
     half_width=27,
     length=42,
     towards_gums=-1,
+    light=1.0,
 )
 _LOWER: Final = _Dentition(
     (5.4, 5.9, 6.9, 7.0, 7.2, 11.0, 10.5),
@@ -105,6 +118,7 @@ _LOWER: Final = _Dentition(
     half_width=24,
     length=39,
     towards_gums=1,
+    light=0.8,
 )
 
 
@@ -163,16 +177,30 @@ def place_mouth(reference: Array, drive: Array, poses: tuple[Pose, Pose]) -> Mou
     rest, now = map(to_face_frame, (reference, drive), poses)
     nose, lip = now[_NOSE_BASE], now[_LOWER_LIP, 1]
     gap = rest[_LOWER_LIP, 1] - rest[_UPPER_LIP, 1]
-    lip_line = rest[_UPPER_LIP, 1] + min(gap, _CLOSED_IOD) / 2
-    upper = nose[1] + lip_line - rest[_NOSE_BASE, 1]
-    jaw_drop = np.diff(now[[_NOSE_BASE, CHIN], 1]) - np.diff(rest[[_NOSE_BASE, CHIN], 1])
-    highest, lowest = (lip - mm * _MM for mm in _EXPOSED_MM)
-    lower = np.clip(upper - _OVERBITE_MM * _MM + float(jaw_drop[0]), highest, lowest)
+    is_open = gap > _CLOSED_IOD
+    upper = rest[_UPPER_LIP, 1] + gap / 2
+    exposed = _EXPOSED_IF_OPEN_MM * _MM if is_open else _exposed(rest, now, upper)
     return MouthPlace(
         drive[list(LIPS_INNER), :2],
-        _row(_LOWER, (nose[0] + now[CHIN, 0]) / 2, lower, nose[2], poses[1]),
-        None if gap > _CLOSED_IOD else _row(_UPPER, nose[0], upper, nose[2], poses[1]),
+        _row(_LOWER, (nose[0] + now[CHIN, 0]) / 2, lip - exposed, nose[2], poses[1]),
+        None if is_open else _row(_UPPER, nose[0], upper, nose[2], poses[1]),
     )
+
+
+def _exposed(rest: Array, now: Array, upper: float) -> float:
+    """Return the height of the lower teeth above the lower lip.
+
+    Everything is in the face frame, iod: the (478, 3) faces of the reference and of the drive, and
+    y of the upper teeth's edge.
+    """
+    rest_width, width = (
+        float(np.hypot(*np.diff(face[list(MOUTH_CORNERS), :2], axis=0)[0])) for face in (rest, now)
+    )
+    lowest, highest = (mm * _MM for mm in _EXPOSED_MM)
+    highest += _EXPOSED_BY_SMILE * (width - rest_width)
+    fall = _JAW_PER_CHIN * (now[CHIN, 1] - rest[CHIN, 1])
+    edge = upper - _OVERLAP_MM * _MM + fall
+    return max(min(float(now[_LOWER_LIP, 1] - edge), highest), lowest)
 
 
 def _row(teeth: _Dentition, x: float, y: float, nose_z: float, pose: Pose) -> TeethRow:
@@ -310,7 +338,9 @@ def _teeth_texture(teeth: _Dentition, skin: tuple[float, ...], px_per_mm: float)
     rim = np.exp(-np.square((y - edge) / 1.2))
     _, behind, along = _arch(teeth)
     half_arch = slice(len(along) // 2, None)
-    light = np.exp(-np.interp(x, along[half_arch], behind[half_arch]) / _LIGHT_DECAY_MM)
+    light = teeth.light * np.exp(
+        -np.interp(x, along[half_arch], behind[half_arch]) / _LIGHT_DECAY_MM
+    )
     shade = (1 - 0.1 * aside**3 - 0.1 * rim) * (1 - 0.4 * gap) * light
     gum = _step(y - gum_line, px_per_mm)[..., None]
     colours = shade[..., None] * (enamel + gum * (gums - enamel))

@@ -11,7 +11,7 @@ from reenact.face.geometry import (
     rotation_matrix,
     to_image,
 )
-from reenact.face.topology import CHIN, LIPS_INNER
+from reenact.face.topology import CHIN, LIPS_INNER, MOUTH_CORNERS
 from reenact.rendering.mouth_interior import (
     MouthPlace,
     TeethRow,
@@ -68,7 +68,25 @@ def test_upper_teeth_keep_still_while_lips_move_and_lower_ones_follow_the_jaw() 
         np.testing.assert_allclose(moved[0].edge, upper.edge, atol=0.5)
     np.testing.assert_allclose(smiling[1].edge, lower.edge, atol=0.5)
     dropped = (shouting[1].edge - lower.edge)[:, 1]
-    np.testing.assert_allclose(dropped, 0.5 * 60, atol=6)
+    np.testing.assert_allclose(dropped, 0.5 * 60, atol=7)
+
+
+def test_a_smile_bares_the_lower_teeth() -> None:
+    calm = face()
+    lower_lip = [index for index in LIPS_INNER[:10] if index not in MOUTH_CORNERS]
+    exposed = []
+    for wider_px in (0, 6):
+        smiling = calm.copy()
+        smiling[list(MOUTH_CORNERS), 0] += np.array([-wider_px, wider_px])
+        smiling[lower_lip, 1] += 12  # the lip leaves the teeth, and the chin stays
+        exposed.append(smiling[14, 1] - rows(smiling)[1].edge[100, 1])
+    assert exposed[1] - exposed[0] == pytest.approx(0.6 * 12, abs=1)
+
+
+def test_teeth_stay_with_the_head_when_a_smile_lifts_the_nose() -> None:
+    calm, lifted = face(), face()
+    lifted[2, 1] -= 3
+    np.testing.assert_allclose(rows(lifted)[0].edge[:, 1], rows(calm)[0].edge[:, 1], atol=0.5)
 
 
 def test_teeth_turn_and_grow_with_the_head() -> None:
