@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -20,6 +21,7 @@ from reenact.config import RendererSettings, SinkSettings, TrackingSettings
 from reenact.face.action_units import action_unit_basis
 from reenact.face.geometry import estimate_pose, rotation_matrix, to_face_frame, to_image
 from reenact.face.mediapipe_tracker import MediaPipeTracker
+from reenact.face.skull import turned_at_neck
 from reenact.face.topology import ACTION_UNITS, IRIS_LEFT, IRIS_RIGHT
 from reenact.imaging import smoothstep
 from reenact.live.drives import still_expression
@@ -27,7 +29,7 @@ from reenact.rendering.compositing import Paster
 from reenact.sinks.video_file import FileSettings
 from reenact.targets.library import resize_target, target_from_image
 from reenact.targets.surroundings import with_surroundings
-from reenact.types import Array, Drive, Frame, Pose, Renderer, Target
+from reenact.types import Array, Drive, Frame, Renderer, Target
 from tools import ASSETS
 from tools.demo_portrait import composed_portrait
 
@@ -101,8 +103,9 @@ def scripted_landmarks(neutral: Array, time_s: float) -> Array:
     angles = [value_at(HEAD[axis], time_s) for axis in ("pitch", "yaw", "roll")]
     turn = rotation_matrix(np.radians(np.array(angles, np.float32)).astype(np.float32))
     sway = np.array([np.sin(time_s * 0.9) * 0.04, np.sin(time_s * 1.3) * 0.02, 0], np.float32)
-    translation = pose.translation + sway * np.float32(pose.scale)
-    return to_image(shape, Pose(turn @ pose.rotation, translation, pose.scale))
+    turned = turned_at_neck(pose, turn)
+    swayed = turned.translation + sway * np.float32(pose.scale)
+    return to_image(shape, replace(turned, translation=swayed))
 
 
 def frames(target: Target, renderer: Renderer) -> Iterator[Frame]:

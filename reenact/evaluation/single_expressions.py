@@ -7,7 +7,6 @@ across by itself. The actor's side needs no tracker and no camera.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Final
 
 import numpy as np
@@ -21,6 +20,7 @@ from reenact.expression.fusion import Fusion
 from reenact.face.action_units import action_unit_basis
 from reenact.face.geometry import estimate_pose, rotation_matrix, to_face_frame, to_image
 from reenact.face.regions import lid_gaps
+from reenact.face.skull import turned_at_neck
 from reenact.face.topology import ACTION_UNITS, IRIS_LEFT, IRIS_RIGHT
 from reenact.types import Array, Drive, Image, Landmarks, Renderer, Target
 
@@ -128,8 +128,7 @@ class _StillActor:
         deviation = np.tensordot(activation, self._basis, 1)
         deviation[[*IRIS_RIGHT, *IRIS_LEFT], 0] += gaze_iod
         turn = rotation_matrix(np.array([0, np.radians(yaw), 0], np.float32))
-        turned = replace(self._pose, rotation=turn @ self._pose.rotation)
-        moved = to_image(self._shape + deviation, turned)
+        moved = to_image(self._shape + deviation, turned_at_neck(self._pose, turn))
         time_s = self._steps / CLIP_FPS
         self._steps += 1
         expression = self._fusion.express(Landmarks(moved, 1.0, self._size), time_s)

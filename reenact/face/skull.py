@@ -100,6 +100,19 @@ def neck_joint(landmarks: Array, pose: Pose) -> Array:
 
 
 @lru_cache(maxsize=1)
+def general_neck_joint() -> Array:
+    """Return the same for the canonical face, face frame, iod, (3,)."""
+    return np.asarray(canonical_face()[CHIN] + _NECK_JOINT, np.float32)
+
+
+def turned_at_neck(pose: Pose, turn: Array) -> Pose:
+    """Return a pose turned by a (3, 3) rotation about the head's joint with the body."""
+    rotation = turn @ pose.rotation
+    lever = (pose.rotation - rotation) @ general_neck_joint()
+    return Pose(rotation, pose.translation + lever * np.float32(pose.scale), pose.scale)
+
+
+@lru_cache(maxsize=1)
 def _hair() -> Array:
     """Return points on the hair of the canonical face, (N, 3), face frame, iod."""
     face = canonical_face()
