@@ -313,7 +313,8 @@ def _fill_mouth(person: Image, reference: Reference, maps: Array, drive: Array, 
     unseen, inside = (cv2.resize(channel[cells], box.shape[1::-1]) for channel in channels)
     # Cells at the lips are covered in part; `draw_mouth` clips the result at the lips' outline.
     share = unseen / np.maximum(inside, 1e-3)
-    mouth = place_mouth(reference.landmarks, drive, (reference.pose, pose))
+    poses = reference.pose, pose
+    mouth = place_mouth(reference.landmarks, drive, poses, reference.teeth_end)
     zoom = len(person) / reference.side_px
     corner = pixels[0].start, pixels[1].start
     draw_mouth(box, share, corner, mouth, skin=reference.skin, zoom=zoom)

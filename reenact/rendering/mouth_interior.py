@@ -26,8 +26,8 @@ _MM: Final = 1 / 63
 _NOSE_BASE, _UPPER_LIP, _LOWER_LIP = 2, 13, 14
 
 _CLOSED_IOD: Final = 0.08
-"""Lips that are farther apart show the photo's own upper teeth. Closed lips meet midway between the
-edges of the photo's lips."""
+"""Lips that are farther apart show the photo's own upper teeth, and others are drawn beside them.
+Closed lips meet midway between the edges of the photo's lips."""
 
 _OVERLAP_MM: Final = 7.5
 """Height of the lower teeth's edge above the upper ones' while the chin is at rest."""
@@ -163,27 +163,35 @@ class MouthPlace:
 
     Attributes:
         lips: (20, 2) px, the inner edge of the lips.
-        lower: the lower teeth.
-        upper: the upper teeth; None: the photo shows its own.
+        lower, upper: the teeth.
     """
 
     lips: Array
     lower: TeethRow
-    upper: TeethRow | None
+    upper: TeethRow
 
 
-def place_mouth(reference: Array, drive: Array, poses: tuple[Pose, Pose]) -> MouthPlace:
-    """Return the position of a driven face's lips and teeth, px; landmarks are (478, 3) px."""
+def place_mouth(
+    reference: Array, drive: Array, poses: tuple[Pose, Pose], teeth_end: float = 1.0
+) -> MouthPlace:
+    """Return the position of a driven face's lips and teeth, px.
+
+    Args:
+        reference: (478, 3) px, landmarks of the picture.
+        drive: (478, 3) px, driven landmarks.
+        poses: their poses.
+        teeth_end: where the upper teeth end in the picture, see `teeth_end_of`.
+    """
     rest, now = map(to_face_frame, (reference, drive), poses)
     nose, lip = now[_NOSE_BASE], now[_LOWER_LIP, 1]
     gap = rest[_LOWER_LIP, 1] - rest[_UPPER_LIP, 1]
     is_open = gap > _CLOSED_IOD
-    upper = rest[_UPPER_LIP, 1] + gap / 2
+    upper = rest[_UPPER_LIP, 1] + gap * (teeth_end if is_open else 0.5)
     exposed = _EXPOSED_IF_OPEN_MM * _MM if is_open else _exposed(rest, now, upper)
     return MouthPlace(
         drive[list(LIPS_INNER), :2],
         _row(_LOWER, (nose[0] + now[CHIN, 0]) / 2, lip - exposed, nose[2], poses[1]),
-        None if is_open else _row(_UPPER, nose[0], upper, nose[2], poses[1]),
+        _row(_UPPER, nose[0], upper, nose[2], poses[1]),
     )
 
 
@@ -277,7 +285,7 @@ def draw_mouth(
     y = (np.arange(height) + 0.5) * (size[1] / height) + corner[0]
     # Pixel centres in the network's px; pixel i of a picture extends from i to i + 1 there.
     grid = np.stack(np.meshgrid(x, y), axis=-1) / zoom - 0.5
-    rows = [row for row in (place.lower, place.upper) if row is not None]
+    rows = place.lower, place.upper
     measured = [row.measure(grid) for row in rows]
     inside = cv2.resize(_behind_teeth(*measured[0], skin), size)
     px_per_mm = 1.5 * max(zoom, 1)
