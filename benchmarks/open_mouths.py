@@ -5,10 +5,10 @@
 
 The photo of each person is the frame with the smallest gap between the lips. It is driven by the
 landmarks of frames with a hardly, slightly, clearly and widely open mouth, and of the broadest
-smile with parted lips. With `--open` it is an
-open mouth that shows something below its upper teeth, from which a narrower and a wider one are
-drawn; for comparison, also as if all of it hung from the upper lip. People without such frames are
-left out. The figures are means over people, for the luma inside the lips:
+smile with parted lips. With `--open` it is an open mouth that shows something below its upper
+teeth, from which a narrower and a wider one are drawn; for comparison, also as if all of it hung
+from the upper lip. People without such frames are left out. The figures are means over people, for
+the luma inside the lips:
 
     psnr         dB
     correlation  with the ground truth, both blurred by a pixel; shows if the teeth are in place

@@ -171,7 +171,6 @@ def test_a_full_disk_is_reported(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [path]
 
 
-@pytest.mark.skipif(not Path("/dev/null").exists(), reason="there is no /dev/null")
 @pytest.mark.parametrize("replaces", [False, True])
 def test_a_file_that_appeared_meanwhile_is_not_replaced(replaces: bool, tmp_path: Path) -> None:
     path = tmp_path / "take.npy"
@@ -187,6 +186,7 @@ def test_a_file_that_appeared_meanwhile_is_not_replaced(replaces: bool, tmp_path
         assert (path.read_bytes(), partial.read_bytes()) == (OLD, NEW)
 
 
+@pytest.mark.skipif(not Path("/dev/null").exists(), reason="there is no /dev/null")
 def test_a_device_is_not_replaced_by_a_file() -> None:
     with pytest.raises(SinkError, match="is not a regular file"):
         check_writable(Path("/dev/null"))

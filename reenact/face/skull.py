@@ -99,16 +99,10 @@ def neck_joint(landmarks: Array, pose: Pose) -> Array:
     return np.asarray(landmarks[CHIN] + pose.rotation @ _NECK_JOINT * pose.scale, np.float32)
 
 
-@lru_cache(maxsize=1)
-def general_neck_joint() -> Array:
-    """Return the same for the canonical face, face frame, iod, (3,)."""
-    return np.asarray(canonical_face()[CHIN] + _NECK_JOINT, np.float32)
-
-
 def turned_at_neck(pose: Pose, turn: Array) -> Pose:
     """Return a pose turned by a (3, 3) rotation about the head's joint with the body."""
     rotation = turn @ pose.rotation
-    lever = (pose.rotation - rotation) @ general_neck_joint()
+    lever = (pose.rotation - rotation) @ (canonical_face()[CHIN] + _NECK_JOINT)
     return Pose(rotation, pose.translation + lever * np.float32(pose.scale), pose.scale)
 
 

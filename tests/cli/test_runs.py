@@ -95,8 +95,24 @@ from reenact.cli.main import main
 sys.exit(main(sys.argv[1:]))
 """
 
+has_file_limit = pytest.mark.skipif(
+    sys.platform == "win32", reason="Windows has no limit on the size of files"
+)
 
-@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no limit on the size of files")
+
+def run_limited(limit: int, folder: Path, *typed: str) -> subprocess.CompletedProcess[str]:
+    """Run reenact in a folder where no file can have more bytes than the limit."""
+    return subprocess.run(
+        [sys.executable, "-c", LIMITED, str(limit), *typed],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+
+
+@has_file_limit
 @pytest.mark.parametrize("beside", [["--sink", "null"], []])
 def test_a_file_that_failed_is_reported_at_the_end_and_not_listed_as_written(
     beside: list[str], tmp_path: Path
@@ -104,14 +120,7 @@ def test_a_file_that_failed_is_reported_at_the_end_and_not_listed_as_written(
     clip = write_clip(tmp_path / "actor.mp4", frames=15, picture=swaying)
     typed = ["live", "--source", f"video:{clip}", "--target", "astronaut"]
     typed += ["--sink", "file:full.mp4", *beside, "--set", "renderer.name=warp"]
-    done = subprocess.run(
-        [sys.executable, "-c", LIMITED, "4000", *typed],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-    )
+    done = run_limited(4000, tmp_path, *typed)
     last = done.stderr.strip().splitlines()
     assert done.returncode == (0 if beside else 2), done.stderr
     assert "cannot be written: File too large" in last[-1]
@@ -119,19 +128,12 @@ def test_a_file_that_failed_is_reported_at_the_end_and_not_listed_as_written(
     assert not (tmp_path / "full.mp4").exists()
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no limit on the size of files")
+@has_file_limit
 def test_a_report_that_cannot_be_written_does_not_hide_the_figures(tmp_path: Path) -> None:
     clip = write_clip(tmp_path / "actor.mp4", frames=3, picture=swaying)
     typed = ["live", "--source", f"video:{clip}", "--target", "astronaut", "--sink", "null"]
     typed += ["--set", "renderer.name=warp", "--report", "report.json"]
-    done = subprocess.run(
-        [sys.executable, "-c", LIMITED, "100", *typed],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-    )
+    done = run_limited(100, tmp_path, *typed)
     assert done.returncode == 2
     assert [line[:20] for line in done.stderr.splitlines()] == [
         "3 frames in, 3 out a",

@@ -67,7 +67,7 @@ def test_upper_teeth_keep_still_while_lips_move_and_lower_ones_follow_the_jaw() 
         np.testing.assert_allclose(moved[0].edge, upper.edge, atol=0.5)
     np.testing.assert_allclose(smiling[1].edge, lower.edge, atol=0.5)
     dropped = (shouting[1].edge - lower.edge)[:, 1]
-    np.testing.assert_allclose(dropped, 0.5 * 60, atol=7)
+    np.testing.assert_allclose(dropped, 0.5 * 60, atol=6)
 
 
 def test_a_smile_bares_the_lower_teeth() -> None:
