@@ -35,7 +35,7 @@ from reenact.models.warp_unet_inputs import (
 )
 from reenact.rendering.background import layers_of
 from reenact.rendering.mesh_warp import sources, warp_image
-from reenact.rendering.mouth_interior import draw_mouth, place_mouth, teeth_end_of
+from reenact.rendering.mouth_interior import MouthColours, draw_mouth, place_mouth, teeth_end_of
 from reenact.types import HEAD_ALONE, Array, Body, Image, Pose
 
 Corner = tuple[int, int]
@@ -93,7 +93,7 @@ class Reference:
         shut: the same person with eyes and mouth inpainted from lids and lips, for closed ones.
         rimless: uint8 (S, S), the alpha without the rim of background, for hair that moves.
         background: uint8 (S, S, 3) RGB.
-        skin: mean RGB of the face, 0 to 255.
+        mouth: colours of the inside of its mouth.
         landmarks: (478, 3) of the picture.
         pose: pose of the landmarks.
         side_px: the crop's side in the network's px.
@@ -105,7 +105,7 @@ class Reference:
     shut: Image
     rimless: NDArray[np.uint8]
     background: Image
-    skin: tuple[float, ...]
+    mouth: MouthColours
     landmarks: Array
     pose: Pose
     side_px: int = NETWORK_PX
@@ -133,12 +133,20 @@ class Reference:
         size = len(picture)
         people = np.asarray(cv2.resize(coverage, (size, size)), np.uint8)
         background, alpha, rimless = layers_of(picture, people, landmarks)
-        skin = tuple(cv2.mean(picture, region_mask(landmarks, OVAL, size))[:3])
         person, shut = (np.dstack([rgb, alpha]) for rgb in (picture, _shut(picture, landmarks)))
         points = transform_points(landmarks, square_to_crop((0, 0, size), side_px))
-        pose = estimate_pose(points)
-        teeth_end = teeth_end_of(picture, landmarks)
-        return cls(person, shut, rimless, background, skin, points, pose, side_px, body, teeth_end)
+        return cls(
+            person=person,
+            shut=shut,
+            rimless=rimless,
+            background=background,
+            mouth=MouthColours.of(picture, landmarks),
+            landmarks=points,
+            pose=estimate_pose(points),
+            side_px=side_px,
+            body=body,
+            teeth_end=teeth_end_of(picture, landmarks),
+        )
 
 
 def _shut(picture: Image, landmarks: Array) -> Image:
@@ -314,10 +322,10 @@ def _fill_mouth(person: Image, reference: Reference, maps: Array, drive: Array, 
     # Cells at the lips are covered in part; `draw_mouth` clips the result at the lips' outline.
     share = unseen / np.maximum(inside, 1e-3)
     poses = reference.pose, pose
-    mouth = place_mouth(reference.landmarks, drive, poses, reference.teeth_end)
+    place = place_mouth(reference.landmarks, drive, poses, reference.teeth_end)
     zoom = len(person) / reference.side_px
     corner = pixels[0].start, pixels[1].start
-    draw_mouth(box, share, corner, mouth, skin=reference.skin, zoom=zoom)
+    draw_mouth(box, share, corner, place, colours=reference.mouth, zoom=zoom)
 
 
 def _enlarged_box(cells: Array, picture: NDArray[Any]) -> tuple[tuple[slice, ...], ...]:

@@ -16,8 +16,8 @@ import cv2
 import numpy as np
 
 from reenact.face.aperture import MOUTH, Opening
-from reenact.face.geometry import filled_outline, to_face_frame, to_image
-from reenact.face.topology import CHIN, LIPS_INNER, MOUTH_CORNERS
+from reenact.face.geometry import filled_outline, region_mask, to_face_frame, to_image
+from reenact.face.topology import CHIN, EYE_LEFT, EYE_RIGHT, LIPS_INNER, MOUTH_CORNERS, OVAL
 from reenact.types import Array, Image, Pose
 
 _MM: Final = 1 / 63
@@ -29,17 +29,23 @@ _CLOSED_IOD: Final = 0.08
 """Lips that are farther apart show the photo's own upper teeth, and others are drawn beside them.
 Closed lips meet midway between the edges of the photo's lips."""
 
+_LIP_MM: Final = 25.5
+"""Height of closed lips below the base of the nose at which the upper teeth end at those lips."""
+
+_SHOWN_BY_SHORT_LIP: Final = 0.35
+"""Distance by which the teeth end lower for each unit by which that lip is shorter."""
+
 _OVERLAP_MM: Final = 7.5
-"""Height of the lower teeth's edge above the upper ones' while the chin is at rest."""
+"""Height of the lower teeth's edge above the closed lips while the chin is at rest."""
 
 _JAW_PER_CHIN: Final = 1.7
 """Fall of the lower teeth for each unit that the chin's landmark falls: the skin slides over it."""
 
-_EXPOSED_MM: Final = (-3.0, 3.0)
+_EXPOSED_MM: Final = (-3.0, 2.5)
 """Minimum and maximum height of the lower teeth above the lower lip. The maximum is for a mouth as
 wide as at rest."""
 
-_EXPOSED_BY_SMILE: Final = 0.6
+_EXPOSED_BY_SMILE: Final = 0.45
 """Change of that maximum for each unit by which the mouth widens: a smile bares the teeth."""
 
 _EXPOSED_IF_OPEN_MM: Final = 2.0
@@ -50,6 +56,24 @@ _GUMS: Final = (0.95, 0.65, 0.7)
 _TONGUE: Final = (1.1, 0.8, 0.9)
 _CAVITY: Final = (0.45, 0.28, 0.31)
 """RGB relative to the face's mean, from 59 people. The mouth thus gets the light of the face."""
+
+_LUMA: Final = (0.299, 0.587, 0.114)
+
+_COLOURFUL: Final = 0.2
+"""Red minus blue of the skin, as a share of its luma, from which the colours are these. Those of a
+grey photo are grey."""
+
+_BRIGHTEST: Final = 245
+"""Maximum luma of these colours. Brighter teeth would lose their warm hue to clipping."""
+
+_EYE_WHITES: Final = 95
+"""Percentile of the luma between the lids that stands for the whites of the eyes."""
+
+_MIN_EYE_PX: Final = 12
+"""Minimum size of both eyes from which their whites are taken."""
+
+_MAX_BRIGHTER: Final = 1.5
+"""Maximum ratio by which teeth are brighter, or darker, than the skin alone says."""
 
 _FRONT: Final = 0.4
 """Share of half the mouth's width, at its middle, in which the end of the upper teeth is sought."""
@@ -67,13 +91,13 @@ _BEHIND_NOSE_MM: Final = 10
 _TEXTURE_MM, _TEXTURE_MARGIN_MM = 16, 2
 """Height of a row's texture, and of the part of it beyond the teeth's edges."""
 
-_LIGHT_DECAY_MM: Final = 22.0
+_LIGHT_DECAY_MM: Final = 30.0
 """Depth behind the front teeth at which the light has fallen to 1/e."""
 
 _TONGUE_MM: Final = (24.0, 12.0)
 """Half the tongue's width, and its height above the edges of the lower teeth."""
 
-_SHADE: Final = np.array([0.42, 0.23, 0.24])
+_SHADE: Final = (0.42, 0.23, 0.24)
 """RGB light between hardly parted lips, as a share of the light in the middle of a wide mouth."""
 
 _SHADE_REACH_MM: Final = 5.0
@@ -171,6 +195,58 @@ class MouthPlace:
     upper: TeethRow
 
 
+@dataclass(frozen=True, slots=True)
+class MouthColours:
+    """Colours of the inside of a mouth in the light of its face, RGB, 0 to 255.
+
+    Attributes:
+        teeth, gums, tongue, cavity: colours in full light.
+        shade: light between hardly parted lips, as a share of the light in the middle of a wide
+            mouth, 0 to 1.
+    """
+
+    teeth: tuple[float, ...]
+    gums: tuple[float, ...]
+    tongue: tuple[float, ...]
+    cavity: tuple[float, ...]
+    shade: tuple[float, ...]
+
+    @classmethod
+    def of(cls, picture: Image, landmarks: Array) -> MouthColours:
+        """Return the colours that suit a picture.
+
+        Teeth are not dark where the skin is. The whites of the eyes share the light but are often
+        shaded, so the teeth's brightness is the geometric mean of what skin and whites say.
+
+        Args:
+            picture: uint8 (S, S, 3) RGB.
+            landmarks: (478, 3) px of the picture.
+        """
+        size = len(picture)
+        skin = np.array(cv2.mean(picture, region_mask(landmarks, OVAL, size))[:3])
+        luma = max(float(skin @ _LUMA), 1.0)
+        eyes = region_mask(landmarks, EYE_RIGHT, size) | region_mask(landmarks, EYE_LEFT, size)
+        seen = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)[eyes > 127]
+        whites = np.percentile(seen, _EYE_WHITES) if len(seen) >= _MIN_EYE_PX else luma
+        brighter = np.clip(np.sqrt(whites / luma), 1 / _MAX_BRIGHTER, _MAX_BRIGHTER)
+        colourful = np.clip((skin[0] - skin[2]) / (_COLOURFUL * luma), 0, 1)
+
+        def tinted(tint: tuple[float, ...], light: Array | float = 1.0) -> tuple[float, ...]:
+            """Return a tint of the light, grey for a picture in grey."""
+            grey = np.dot(tint, _LUMA)
+            colour = light * (grey + colourful * (tint - grey))
+            colour *= min(1, _BRIGHTEST / max(np.dot(colour, _LUMA), 1))
+            return tuple(np.minimum(colour, 255).tolist())
+
+        return cls(
+            teeth=tinted(_TEETH, brighter * skin),
+            gums=tinted(_GUMS, skin),
+            tongue=tinted(_TONGUE, skin),
+            cavity=tinted(_CAVITY, skin),
+            shade=tinted(_SHADE),
+        )
+
+
 def place_mouth(
     reference: Array, drive: Array, poses: tuple[Pose, Pose], teeth_end: float = 1.0
 ) -> MouthPlace:
@@ -186,8 +262,12 @@ def place_mouth(
     nose, lip = now[_NOSE_BASE], now[_LOWER_LIP, 1]
     gap = rest[_LOWER_LIP, 1] - rest[_UPPER_LIP, 1]
     is_open = gap > _CLOSED_IOD
-    upper = rest[_UPPER_LIP, 1] + gap * (teeth_end if is_open else 0.5)
-    exposed = _EXPOSED_IF_OPEN_MM * _MM if is_open else _exposed(rest, now, upper)
+    lips = rest[_UPPER_LIP, 1] + gap * (teeth_end if is_open else 0.5)
+    if is_open:
+        upper, exposed = lips, _EXPOSED_IF_OPEN_MM * _MM
+    else:
+        shorter = _LIP_MM * _MM - (lips - rest[_NOSE_BASE, 1])
+        upper, exposed = lips + _SHOWN_BY_SHORT_LIP * shorter, _exposed(rest, now, lips)
     return MouthPlace(
         drive[list(LIPS_INNER), :2],
         _row(_LOWER, (nose[0] + now[CHIN, 0]) / 2, lip - exposed, nose[2], poses[1]),
@@ -195,11 +275,11 @@ def place_mouth(
     )
 
 
-def _exposed(rest: Array, now: Array, upper: float) -> float:
+def _exposed(rest: Array, now: Array, lips: float) -> float:
     """Return the height of the lower teeth above the lower lip.
 
     Everything is in the face frame, iod: the (478, 3) faces of the reference and of the drive, and
-    y of the upper teeth's edge.
+    y of the reference's closed lips.
     """
     rest_width, width = (
         float(np.hypot(*np.diff(face[list(MOUTH_CORNERS), :2], axis=0)[0])) for face in (rest, now)
@@ -207,7 +287,7 @@ def _exposed(rest: Array, now: Array, upper: float) -> float:
     lowest, highest = (mm * _MM for mm in _EXPOSED_MM)
     highest += _EXPOSED_BY_SMILE * (width - rest_width)
     fall = _JAW_PER_CHIN * (now[CHIN, 1] - rest[CHIN, 1])
-    edge = upper - _OVERLAP_MM * _MM + fall
+    edge = lips - _OVERLAP_MM * _MM + fall
     return max(min(float(now[_LOWER_LIP, 1] - edge), highest), lowest)
 
 
@@ -266,7 +346,7 @@ def draw_mouth(
     corner: tuple[int, int],
     place: MouthPlace,
     *,
-    skin: tuple[float, ...],
+    colours: MouthColours,
     zoom: float,
 ) -> None:
     """Draw the inside of a mouth into a part of a picture, in place.
@@ -276,7 +356,7 @@ def draw_mouth(
         unseen: float32 (H, W), 0 to 1, 1 where the reference does not show the mouth's inside.
         corner: row and column of the box in the picture, px.
         place: the mouth's position in the network's px.
-        skin: mean RGB of the face, 0 to 255.
+        colours: the mouth's colours.
         zoom: px of the picture for each px of the network.
     """
     size = unseen.shape[1::-1]
@@ -287,10 +367,10 @@ def draw_mouth(
     grid = np.stack(np.meshgrid(x, y), axis=-1) / zoom - 0.5
     rows = place.lower, place.upper
     measured = [row.measure(grid) for row in rows]
-    inside = cv2.resize(_behind_teeth(*measured[0], skin), size)
+    inside = cv2.resize(_behind_teeth(*measured[0], colours), size)
     px_per_mm = 1.5 * max(zoom, 1)
     for row, (along, up) in zip(rows, measured, strict=True):
-        texture = _teeth_texture(row.teeth, skin, px_per_mm)
+        texture = _teeth_texture(row.teeth, colours, px_per_mm)
         source_x = along * px_per_mm + texture.shape[1] / 2 - 0.5
         source_y = (up + _TEXTURE_MARGIN_MM) * px_per_mm - 0.5
         map_x, map_y = (cv2.resize(axis.astype(np.float32), size) for axis in (source_x, source_y))
@@ -299,7 +379,7 @@ def draw_mouth(
         teeth = cv2.cvtColor(drawn, cv2.COLOR_RGBA2RGB)
         inside = cv2.blendLinear(teeth, inside, alpha, 1 - alpha)
     opening = filled_outline(place.lips - grid[0, 0], (height, width)) * np.float32(1 / 255)
-    light = cv2.resize(_light_between(opening, place.lower.px_per_mm), size)
+    light = cv2.resize(_light_between(opening, place.lower.px_per_mm, colours), size)
     lit = cv2.multiply(inside, light, dtype=cv2.CV_8U)
     filled = cv2.cvtColor(lit, cv2.COLOR_RGB2RGBA)
     outline = (place.lips + 0.5) * zoom - 0.5 - corner[::-1]
@@ -307,30 +387,28 @@ def draw_mouth(
     box[:] = cv2.blendLinear(filled, box, share, 1 - share)
 
 
-def _behind_teeth(along: Array, up: Array, skin: tuple[float, ...]) -> Image:
+def _behind_teeth(along: Array, up: Array, colours: MouthColours) -> Image:
     """Draw tongue and cavity, uint8 (H, W, 3); the coordinates are those of the lower teeth, mm."""
-    tongue, cavity = (np.minimum(np.multiply(skin, tint), 255) for tint in (_TONGUE, _CAVITY))
+    tongue, cavity = np.asarray(colours.tongue), np.asarray(colours.cavity)
     half_width, height = _TONGUE_MM
     distance = np.square(along / half_width) + np.maximum(-up, 0) / height
     share = np.clip(2 - 2 * distance, 0, 1)[..., None]
     return np.asarray(cavity + share * (tongue - cavity), np.uint8)
 
 
-def _light_between(opening: Array, px_per_mm: float) -> Array:
+def _light_between(opening: Array, px_per_mm: float, colours: MouthColours) -> Array:
     """Return the light in an opening between lips, RGB (H, W, 3); all values are 0 to 1."""
     sigma = max(_SHADE_REACH_MM * px_per_mm, 0.5)
     around = cv2.GaussianBlur(opening, (0, 0), sigma, borderType=cv2.BORDER_CONSTANT)
     light = np.clip(1.5 * around - 0.25, 0, 1)[..., None]
-    return np.asarray(_SHADE + (1 - _SHADE) * light, np.float32)
+    shade = np.asarray(colours.shade)
+    return np.asarray(shade + (1 - shade) * light, np.float32)
 
 
 @lru_cache(maxsize=32)
-def _teeth_texture(teeth: _Dentition, skin: tuple[float, ...], px_per_mm: float) -> Image:
-    """Draw an unrolled row of teeth with its gums at the bottom, uint8 (H, W, 4) RGBA.
-
-    `skin` is the mean RGB of the face, 0 to 255.
-    """
-    enamel, gums = (np.minimum(np.multiply(skin, tint), 255) for tint in (_TEETH, _GUMS))
+def _teeth_texture(teeth: _Dentition, colours: MouthColours, px_per_mm: float) -> Image:
+    """Draw an unrolled row of teeth with its gums at the bottom, uint8 (H, W, 4) RGBA."""
+    enamel, gums = np.asarray(colours.teeth), np.asarray(colours.gums)
     height, half = round(_TEXTURE_MM * px_per_mm), round(sum(teeth.widths) * px_per_mm)
     y = ((np.arange(height) + 0.5) / px_per_mm - _TEXTURE_MARGIN_MM)[:, None]
     x = np.abs(np.arange(2 * half) + 0.5 - half) / px_per_mm
@@ -349,10 +427,10 @@ def _teeth_texture(teeth: _Dentition, skin: tuple[float, ...], px_per_mm: float)
     light = teeth.light * np.exp(
         -np.interp(x, along[half_arch], behind[half_arch]) / _LIGHT_DECAY_MM
     )
-    shade = (1 - 0.1 * aside**3 - 0.1 * rim) * (1 - 0.4 * gap) * light
+    shade = (1 - 0.1 * aside**3 - 0.1 * rim) * (1 - 0.15 * gap) * light
     gum = _step(y - gum_line, px_per_mm)[..., None]
-    colours = shade[..., None] * (enamel + gum * (gums - enamel))
-    return np.dstack([colours, 255 * _step(y - edge, px_per_mm)]).astype(np.uint8)
+    rgb = shade[..., None] * (enamel + gum * (gums - enamel))
+    return np.dstack([rgb, 255 * _step(y - edge, px_per_mm)]).astype(np.uint8)
 
 
 def _step(distance_mm: Array, px_per_mm: float) -> Array:

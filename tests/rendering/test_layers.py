@@ -17,12 +17,14 @@ from reenact.face.topology import EYE_LEFT, EYE_RIGHT, LIPS_INNER
 from reenact.models.warp_unet_inputs import MAP_CHANNELS, MapChannel
 from reenact.rendering.head_mesh import head_mesh
 from reenact.rendering.layers import Reference, enlarged, lay_over, move_person
+from reenact.rendering.mouth_interior import MouthColours
 from reenact.types import Array, Image, Pose
 
 SIDE = 128
 SOMEWHERE = canonical_face()
 AT_REST = estimate_pose(SOMEWHERE)
 MIDDLE = np.array([128, 128, 0], np.float32)
+NO_MOUTH = MouthColours.of(np.zeros((SIDE, SIDE, 3), np.uint8), SOMEWHERE)
 RED, GREEN, BLUE = (200, 0, 0), (0, 200, 0), (0, 0, 200)
 
 
@@ -32,7 +34,7 @@ def stripes(size: int) -> Reference:
     for third, colour in enumerate((RED, GREEN, BLUE)):
         person[:, third * size // 3 : (third + 1) * size // 3, :3] = colour
     wall = np.full((size, size, 3), 90, np.uint8)
-    return Reference(person, person, person[..., 3].copy(), wall, (0, 0, 0), SOMEWHERE, AT_REST)
+    return Reference(person, person, person[..., 3].copy(), wall, NO_MOUTH, SOMEWHERE, AT_REST)
 
 
 def composed(reference: Reference, maps: Array, drive: Array = SOMEWHERE) -> Image:

@@ -35,6 +35,7 @@ from reenact.models.weights import load_model, save_model
 from reenact.rendering.compositing import edge_fade
 from reenact.rendering.head_mesh import head_mesh
 from reenact.rendering.layers import Reference, enlarged, lay_over, move_person
+from reenact.rendering.mouth_interior import MouthColours
 from reenact.rendering.reference_ranking import SeenFaces
 from reenact.rendering.warp_unet import WarpUNetRenderer, person_coverage
 from reenact.training.augmentation import Pair
@@ -245,7 +246,8 @@ def test_the_person_is_laid_over_the_background() -> None:
     person = np.dstack([picture, share])
     face, wall = canonical_face(), np.zeros_like(picture)
     pose = estimate_pose(face)
-    reference = Reference(person, person, person[..., 3], wall, (0, 0, 0), face, pose)
+    colours = MouthColours.of(picture, face)
+    reference = Reference(person, person, person[..., 3], wall, colours, face, pose)
     layered = lay_over(move_person(enlarged(person), reference, maps, face, pose), wall)
     assert (layered[:, :76] == 0).all()
     assert np.abs(layered[:, 84:].astype(int) - picture[:, 84:]).mean() < 12
@@ -257,8 +259,9 @@ def test_the_inside_of_a_mouth_is_drawn_where_the_photo_does_not_show_it() -> No
     drive = opened_mouth(neutral, 24)
     poses = estimate_pose(neutral), estimate_pose(drive)
     white = np.full((NETWORK_PX, NETWORK_PX, 4), 255, np.uint8)
-    wall, dark = white[..., :3].copy(), (20, 20, 20)
-    reference = Reference(white, white, white[..., 3], wall, dark, neutral, poses[0])
+    wall = white[..., :3].copy()
+    colours = MouthColours.of(np.full_like(wall, 20), neutral)
+    reference = Reference(white, white, white[..., 3], wall, colours, neutral, poses[0])
     maps = head_mesh().maps(neutral, drive, NETWORK_PX, NETWORK_PX // 2, poses=poses)
     picture = lay_over(move_person(enlarged(white), reference, maps, drive, poses[1]), wall)
     inside = region_mask(drive, LIPS_INNER, NETWORK_PX) > 250
