@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 from reenact_ganimation.single_units import UNITS, draw, main, unit_drive
-from reenact_ganimation.training import FALLING, GanimationRecipe, GanimationTraining
+from reenact_ganimation.training import GanimationRecipe, GanimationTraining
 from torch import Tensor, nn
 
 from reenact.config import RendererSettings
@@ -97,11 +97,6 @@ def test_the_smoothness_and_the_gradient_penalty_by_hand() -> None:
     assert gradient_penalty(score, real, generated) == pytest.approx((5 - 1) ** 2)
     curves = torch.randn(2, 6, 32, 15)
     assert gradient_penalty(lambda one: 2 * one[:, 0, :1], *curves) == pytest.approx(1)
-
-
-def test_the_rates_stay_for_two_thirds_and_fall_to_zero() -> None:
-    assert [FALLING(one) for one in (0, 0.5, 2 / 3)] == pytest.approx([1, 1, 1])
-    assert [FALLING(one) for one in (5 / 6, 1)] == pytest.approx([0.5, 0])
 
 
 def test_the_generators_losses_have_the_authors_weights(people_faces: FaceMaterial) -> None:
