@@ -160,7 +160,7 @@ def main() -> None:
     clips = portraits(options.data, options.folds, options.fold)
     with FaceReader() as reader:
         no_metrics = PerceptualMetrics(None, None, list(renderers))
-        figures, rows = emotions.run(renderers, clips, SIZE_PX, reader, no_metrics, progress=True)
+        figures, rows = emotions.run(renderers, clips, SIZE_PX, reader, no_metrics)
         real = own_frames(clips, reader)
 
     def mean(name: str, figure: str) -> float:

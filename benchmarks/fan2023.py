@@ -188,9 +188,7 @@ def transferred(
         )
         renderers[row] = registry.load("renderers", name).make(settings)
     with FaceReader() as reader:
-        figures, columns, rows = transfer.run(
-            renderers, videos, reader, size_px=args.size, progress=True
-        )
+        figures, columns, rows = transfer.run(renderers, videos, reader, size_px=args.size)
     means = {}
     for row, by_clip in figures.items():
         values = {

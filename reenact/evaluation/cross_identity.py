@@ -84,7 +84,6 @@ def run(
     *,
     limit: int | None,
     frames: int | None,
-    progress: bool,
 ) -> tuple[dict[str, dict[str, Figures]], list[SheetRow]]:
     """Measure every renderer on every pair.
 
@@ -95,7 +94,6 @@ def run(
         reader: reads the outputs.
         limit: maximum number of pairs; None: all.
         frames: frames of each actor's clip; None: `FRAMES`.
-        progress: show a bar on stderr.
 
     Returns:
         The figures by renderer and pair ("ACTOR > TARGET"), and rows for the contact sheet.
@@ -120,9 +118,7 @@ def run(
     figures: dict[str, dict[str, Figures]] = {name: {} for name in names}
     rows: list[SheetRow] = []
     try:
-        for actor_video, target_video in progress_bar(
-            pairs, desc="pairs", unit="pair", disable=not progress
-        ):
+        for actor_video, target_video in progress_bar(pairs, desc="pairs", unit="pair"):
             actor, owner = read_clip(actor_video), read_clip(target_video)
             pair = f"{actor.name} > {owner.name}"
             strongest: list[tuple[int, Image] | None] = []

@@ -155,7 +155,6 @@ def run(
     perceptual: PerceptualMetrics,
     *,
     labelled: Path | None = None,
-    progress: bool,
 ) -> tuple[dict[str, dict[str, Figures]], list[SheetRow]]:
     """Measure every renderer on every portrait.
 
@@ -166,14 +165,13 @@ def run(
         reader: reads the faces.
         perceptual: receives each still and the pictures of it, for FID and Inception Score.
         labelled: folder that receives a labelled clip for each still and renderer.
-        progress: show a bar on stderr.
 
     Returns:
         The figures by renderer and portrait, and the rows of the contact sheet.
     """
     figures: dict[str, dict[str, Figures]] = {name: {} for name in renderers}
     rows = []
-    for path in progress_bar(portraits, desc="faces", unit="face", disable=not progress):
+    for path in progress_bar(portraits, desc="faces", unit="face"):
         portrait = read_portrait(path, size_px, reader)
         still = portrait.target.references[0]
         for name, renderer in renderers.items():

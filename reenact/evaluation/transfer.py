@@ -109,8 +109,6 @@ def run(
     reader: FaceReader,
     *,
     size_px: int | None = None,
-    fusion: FusionNetwork | None = None,
-    progress: bool = False,
 ) -> tuple[dict[str, dict[str, Figures]], list[str], list[SheetRow]]:
     """Measure every renderer on every pair of people with a common emotion.
 
@@ -119,8 +117,6 @@ def run(
         videos: clips with landmarks.
         reader: reads the faces.
         size_px: side at which pictures are drawn and compared; None: the clips' own.
-        fusion: Φ; None: the shipped one.
-        progress: show a bar on stderr.
 
     Returns:
         The figures by renderer and target, the headings and the rows of the sheet.
@@ -128,10 +124,10 @@ def run(
     Raises:
         SourceError: no two people show the same emotion.
     """
-    fusion = fusion or shipped_network()
+    fusion = shipped_network()
     people = [one for one in (_read(video, size_px) for video in videos) if one is not None]
     figures: dict[str, dict[str, Figures]] = {name: {} for name in renderers}
-    for number, person in enumerate(progress_bar(people, desc="faces", disable=not progress)):
+    for number, person in enumerate(progress_bar(people, desc="faces")):
         drives = _drives(person, people, fusion, number)
         if not drives:
             continue

@@ -131,7 +131,7 @@ class KnownActor(ActorIdentity):
         return False
 
 
-def run(videos: Sequence[Path], settings: FusionSettings, *, progress: bool) -> dict[str, Figures]:
+def run(videos: Sequence[Path], settings: FusionSettings) -> dict[str, Figures]:
     """Return the figures by run, "CLIP RUN", and the means of each kind of run, "all RUN".
 
     The means come with the figures of the worst run, `worst_…`.
@@ -143,9 +143,7 @@ def run(videos: Sequence[Path], settings: FusionSettings, *, progress: bool) -> 
     figures: dict[str, Figures] = {}
     kinds: dict[str, list[Figures]] = {}
     tracker = load("trackers", "mediapipe").make(TrackingSettings())
-    for number, clip in enumerate(
-        progress_bar(clips, desc="clips", unit="clip", disable=not progress)
-    ):
+    for number, clip in enumerate(progress_bar(clips, desc="clips", unit="clip")):
         other = next_person(clips, number)
         stage = Stage(clip, other.points[0], settings)
         for kind, order in orders(clip).items():
