@@ -30,6 +30,7 @@ from reenact.config import RendererSettings
 from reenact.evaluation import transfer
 from reenact.evaluation.contact_sheet import compose
 from reenact.evaluation.face_reader import FaceReader
+from reenact.evaluation.metrics import markdown_table
 from reenact.models.fusion_network import shipped_network
 from reenact.models.weights import load_model
 from reenact.storage import write_json, write_png
@@ -121,7 +122,7 @@ class Peers:
 def table(rows: Mapping[str, Sequence[Mapping[str, float]]]) -> str:
     """Return means and standard deviations over seeds, as a Markdown table."""
     names = list(next(iter(rows.values()))[0])
-    lines = [["network", *names, "seeds"], ["---", *["---:"] * (len(names) + 1)]]
+    lines = []
     for row, runs in rows.items():
         cells = []
         for name in names:
@@ -130,7 +131,7 @@ def table(rows: Mapping[str, Sequence[Mapping[str, float]]]) -> str:
             spread = f" ± {values.std(ddof=1):.{places}f}" if len(values) > 1 else ""
             cells.append(f"{values.mean():.{places}f}{spread}")
         lines.append([row, *cells, str(len(runs))])
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
+    return markdown_table(["network", *names, "seeds"], lines) + "\n"
 
 
 def curves(folders: Mapping[str, Sequence[Path]], figure: str) -> np.ndarray[Any, Any]:

@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reenact.errors import SourceError
+from reenact.evaluation.metrics import markdown_table
 from reenact.expression.emotions import EMOTIONS, emotion_weights
 from reenact.expression.measures import resting_shape
 from reenact.face.action_units import action_units
@@ -196,11 +197,11 @@ def confusion_table(true: Sequence[int], told: Sequence[int]) -> str:
     """Return the confusion matrix as a Markdown table of shares, a row for each true emotion."""
     counts = np.zeros((len(EMOTIONS), len(EMOTIONS)))
     np.add.at(counts, (np.asarray(true, int), np.asarray(told, int)), 1)
-    lines = [["true", *EMOTIONS, "faces"], ["---"] + ["---:"] * (len(EMOTIONS) + 1)]
+    lines = []
     for name, row in zip(EMOTIONS, counts, strict=True):
         total = row.sum()
         lines.append([name, *(f"{one / max(total, 1):.2f}" for one in row), f"{total:.0f}"])
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+    return markdown_table(["true", *EMOTIONS, "faces"], lines)
 
 
 def _features(deviations: Array) -> Array:

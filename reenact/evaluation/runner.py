@@ -20,7 +20,7 @@ from reenact.evaluation import fine_tuned, self_reenactment
 from reenact.evaluation.clips import find_clips, read_clip, resized
 from reenact.evaluation.contact_sheet import SheetRow, compose, prepare_folder, write_side_by_side
 from reenact.evaluation.face_reader import FaceReader
-from reenact.evaluation.metrics import Figures, mean_figures
+from reenact.evaluation.metrics import Figures, markdown_table, mean_figures
 from reenact.evaluation.perceptual import PerceptualMetrics
 from reenact.evaluation.self_reenactment import FLOORS, RenderedClip, run_columns, with_and_without
 from reenact.registry import check_renderer, load
@@ -242,9 +242,8 @@ def format_table(reports: Iterable[Report]) -> str:
     rows = list(reports)
     names = list(dict.fromkeys(name for row in rows for name in row["mean"]))
     names = [n for n in names if any(row["mean"].get(n) is not None for row in rows)]
-    lines = [["renderer", *names], ["---", *("---:" for _ in names)]]
-    lines += [[row["renderer"], *(_cell(n, row["mean"].get(n)) for n in names)] for row in rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+    lines = [[row["renderer"], *(_cell(n, row["mean"].get(n)) for n in names)] for row in rows]
+    return markdown_table(["renderer", *names], lines)
 
 
 def _cell(name: str, value: float | None) -> str:
