@@ -34,6 +34,7 @@ from reenact.evaluation.metrics import markdown_table
 from reenact.models.fusion_network import shipped_network
 from reenact.models.weights import load_model
 from reenact.storage import write_json, write_png
+from reenact.targets.clip_files import person_of
 from reenact.training.adversarial import AdversarialRecipe, read_config
 from reenact.training.checkpoints import FILE, read_progress
 from reenact.training.loop import LoopOptions, Recipe, train
@@ -181,7 +182,7 @@ def transferred(
     """Return the figures of the transfer protocol on the test fold, and the grid."""
     people = read_fold(args.folds, args.test_fold)
     clips = sorted(args.train.glob("*.mp4"))
-    videos = [clip for clip in clips if clip.stem.split("__")[0] in people]
+    videos = [clip for clip in clips if person_of(clip.stem) in people]
     renderers = {}
     for row, (name, path) in {"copy": ("copy", Path()), **weights}.items():
         settings = RendererSettings(

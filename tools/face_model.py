@@ -20,13 +20,8 @@ from reenact.expression.face_model import ASSET, CHANGES, RELATIVE, FaceModel
 from reenact.expression.limits import LIMITED, features, limited_rows
 from reenact.expression.measures import MEASURES, measure, resting_shape
 from reenact.expression.resting_measures import STEPS
-from reenact.face.geometry import (
-    estimate_pose,
-    mirror_index,
-    mirrored_deviation,
-    rotation_vector,
-    to_face_frame,
-)
+from reenact.face.geometry import mirror_index, mirrored_deviation, to_face_frames
+from reenact.targets.clip_files import load_landmarks, person_of
 from reenact.types import Array
 from tools import ASSETS
 
@@ -59,10 +54,9 @@ def read_clips(folder: Path) -> dict[str, list[Clip]]:
         with np.load(path, allow_pickle=False) as archive:
             points = np.ascontiguousarray(archive["landmarks"]).astype(np.float32)
         points = points[np.isfinite(points).all(axis=(1, 2))]
-        poses = [estimate_pose(face) for face in points]
-        shapes = np.stack([to_face_frame(*pair) for pair in zip(points, poses, strict=True)])
-        angles = np.array([np.linalg.norm(rotation_vector(pose.rotation)) for pose in poses])
-        people.setdefault(path.stem.split("__")[0], []).append((shapes, angles))
+        shapes, turns = to_face_frames(points)
+        angles = np.linalg.norm(turns, axis=1)
+        people.setdefault(person_of(path.stem), []).append((shapes, angles))
     return people
 
 

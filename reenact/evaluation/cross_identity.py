@@ -35,6 +35,7 @@ from reenact.live.pipeline import Reenactor
 from reenact.progress import progress_bar
 from reenact.registry import load
 from reenact.stats import StepTimer
+from reenact.targets.clip_files import person_of
 from reenact.types import Array, Drive, Frame, Image, Renderer, Target, Tracker
 
 PROTOCOL: Final = "cross-identity"
@@ -65,7 +66,7 @@ def pairs_of(videos: Sequence[Path], limit: int | None) -> list[tuple[Path, Path
     """
     first: dict[str, Path] = {}
     for video in videos:
-        first.setdefault(video.stem.split("__")[0], video)
+        first.setdefault(person_of(video.stem), video)
     people = list(first.values())
     count = len(people)
     pairs = [

@@ -34,6 +34,7 @@ from reenact.face.geometry import estimate_pose, square_to_crop, to_image, trans
 from reenact.imaging import resized_square
 from reenact.models.fusion_network import FusionNetwork, shipped_network
 from reenact.progress import progress_bar
+from reenact.targets.clip_files import person_of
 from reenact.types import Array, Drive, Expression, Image, Renderer
 
 PROTOCOL: Final = "transfer"
@@ -55,7 +56,7 @@ class _Person:
 
     @property
     def identity(self) -> str:
-        return self.clip.name.split("__")[0]
+        return person_of(self.clip.name)
 
     def rows(self, emotion: int) -> list[int]:
         """Return the rows of `does` that are ground truths of an emotion."""

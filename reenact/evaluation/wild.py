@@ -60,7 +60,7 @@ from reenact.face.geometry import estimate_pose, rotation_vector, to_face_frame
 from reenact.face.regions import part_weights
 from reenact.progress import progress_bar
 from reenact.registry import load
-from reenact.targets.clip_files import load_landmarks
+from reenact.targets.clip_files import load_landmarks, person_of
 from reenact.types import Array, Landmarks, Pose
 
 PROTOCOL: Final = "wild"
@@ -190,9 +190,9 @@ def next_person(clips: Sequence[Performance], number: int) -> Performance:
     Raises:
         SourceError: there is none.
     """
-    person = clips[number].name.split("__")[0]
+    person = person_of(clips[number].name)
     for other in (*clips[number + 1 :], *clips[:number]):
-        if other.name.split("__")[0] != person:
+        if person_of(other.name) != person:
             return other
     raise SourceError(
         "--protocol wild needs clips of two people; the part of a clip's name before __ names the "

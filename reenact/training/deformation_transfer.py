@@ -25,13 +25,8 @@ from reenact.face.action_units import (
     LIP_PAIRS,
     action_units,
 )
-from reenact.face.geometry import (
-    canonical_face,
-    estimate_pose,
-    farthest_points,
-    rotation_vector,
-    to_face_frame,
-)
+from reenact.face.geometry import canonical_face, farthest_points, to_face_frames
+from reenact.targets.clip_files import person_of
 from reenact.types import Array
 
 CONTROLS: Final = 96
@@ -84,8 +79,8 @@ def load_motions(folder: Path, stride: int = 1, pseudo_labels: bool = False) -> 
         if labels is None and pseudo_labels:
             units = np.stack([action_units(shape, rest) for shape in shapes])
             labels = clear_labels(emotion_weights(units))
-        identity = path.stem.split("__")[0]
-        motions.append(Motion(identity, shapes, rotations, rest, rest_rotation, labels))
+        identity = person_of(path.stem)
+        motions.append(Motion(identity, shapes, rest, labels))
     if not motions:
         raise ReenactError(f"{folder} has no landmark files (NAME.npz); give a folder of clips.")
     return motions
