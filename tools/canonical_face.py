@@ -35,7 +35,7 @@ def canonical_from_clips(folder: Path, iterations: int = 6) -> Array:
     """Return the symmetric mean face, (478, 3) iod, of the `landmarks` in `*.npz` files."""
     people: dict[str, list[Array]] = {}
     for path in sorted(folder.glob("*.npz")):
-        clip = np.ascontiguousarray(np.load(path)["landmarks"]).astype(np.float32)
+        clip = load_landmarks(path)
         clip = clip[np.isfinite(clip).all(axis=(1, 2))]
         people.setdefault(person_of(path.stem), []).append(_calm_frames(clip)[::4])
     if not people:

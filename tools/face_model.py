@@ -51,8 +51,7 @@ def read_clips(folder: Path) -> dict[str, list[Clip]]:
     """Return each person's clips, by name."""
     people: dict[str, list[Clip]] = {}
     for path in sorted(folder.glob("*.npz")):
-        with np.load(path, allow_pickle=False) as archive:
-            points = np.ascontiguousarray(archive["landmarks"]).astype(np.float32)
+        points = load_landmarks(path)
         points = points[np.isfinite(points).all(axis=(1, 2))]
         shapes, turns = to_face_frames(points)
         angles = np.linalg.norm(turns, axis=1)

@@ -24,12 +24,7 @@ from reenact.evaluation.metrics import markdown_table
 from reenact.expression.emotions import EMOTIONS, emotion_weights
 from reenact.expression.measures import resting_shape
 from reenact.face.action_units import action_units
-from reenact.face.geometry import (
-    estimate_pose,
-    mirrored_deviation,
-    rotation_vector,
-    to_face_frame,
-)
+from reenact.face.geometry import mirrored_deviation, to_face_frames
 from reenact.face.topology import (
     BROW_LEFT,
     BROW_RIGHT,
@@ -96,22 +91,19 @@ def read_expressions(path: Path) -> ClipExpressions | None:
         return None
     points = np.ascontiguousarray(landmarks[frames], np.float32)
     labels = _labels(path, frames)
-    poses = [estimate_pose(one) for one in points]
-    shapes = np.stack([to_face_frame(*one) for one in zip(points, poses, strict=True)])
+    shapes, turns = to_face_frames(points)
     if labels is not None and (labels == 0).any():
         rest = np.asarray(np.median(shapes[labels == 0], axis=0), np.float32)
     else:
-        angles = [np.linalg.norm(rotation_vector(pose.rotation)) for pose in poses]
-        rest = resting_shape(shapes, np.asarray(angles, np.float32))
-    poses = [estimate_pose(one, rest) for one in points]
-    shapes = np.stack([to_face_frame(*one) for one in zip(points, poses, strict=True)])
+        rest = resting_shape(shapes, np.linalg.norm(turns, axis=1))
+    shapes, turns = to_face_frames(points, rest)
     units = np.stack([action_units(one, rest) for one in shapes])
     weights = emotion_weights(units)
     if labels is not None:
         weights = np.where(labels[:, None] == np.arange(len(EMOTIONS)), np.float32(1), 0)
-    turns = np.degrees([rotation_vector(pose.rotation) for pose in poses]).astype(np.float32)
     known = labels is not None
-    return ClipExpressions(frames, points, rest, shapes - rest, units, turns, weights, known)
+    deviations, degrees = shapes - rest, np.degrees(turns)
+    return ClipExpressions(frames, points, rest, deviations, units, degrees, weights, known)
 
 
 def _labels(path: Path, frames: NDArray[np.intp]) -> NDArray[np.intp] | None:

@@ -56,7 +56,7 @@ from reenact.expression.measures import (
     resting_shape,
 )
 from reenact.expression.target_face import TargetFace, proportions
-from reenact.face.geometry import estimate_pose, rotation_vector, to_face_frame
+from reenact.face.geometry import estimate_pose, to_face_frame, to_face_frames
 from reenact.face.regions import part_weights
 from reenact.progress import progress_bar
 from reenact.registry import load
@@ -176,10 +176,9 @@ def read_performance(video: Path) -> Performance:
     """
     points = load_landmarks(video.with_suffix(".npz"))
     points = points[np.isfinite(points).all(axis=(1, 2))]
-    poses = [estimate_pose(one) for one in points]
-    shapes = np.stack([to_face_frame(*pair) for pair in zip(points, poses, strict=True)])
-    angles = np.array([np.linalg.norm(rotation_vector(pose.rotation)) for pose in poses])
-    calmest = poses[int(angles.argmin())]
+    shapes, turns = to_face_frames(points)
+    angles = np.linalg.norm(turns, axis=1)
+    calmest = estimate_pose(points[angles.argmin()])
     neutral = Neutral(resting_shape(shapes, angles), calmest)
     return Performance(video.stem, points, measure(shapes), angles, neutral)
 

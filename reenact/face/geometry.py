@@ -134,6 +134,21 @@ def to_face_frame(points: Array, pose: Pose) -> Array:
     return np.asarray((points - pose.translation) @ turned, dtype=np.float32)
 
 
+def to_face_frames(points: Array, template: Array | None = None) -> tuple[Array, Array]:
+    """Return the shapes and the head rotations of many faces, each in its own face frame.
+
+    Args:
+        points: (N, 478, 3) px.
+        template: as of `estimate_pose`.
+
+    Returns:
+        The shapes (N, 478, 3), iod, and the rotation vectors (N, 3), rad.
+    """
+    poses = [estimate_pose(one, template) for one in points]
+    shapes = [to_face_frame(one, pose) for one, pose in zip(points, poses, strict=True)]
+    return np.stack(shapes), np.stack([rotation_vector(pose.rotation) for pose in poses])
+
+
 def to_image(shape: Array, pose: Pose) -> Array:
     """Return the (478, 3) px landmarks of a face-frame shape (iod) with a pose."""
     turned = pose.rotation.T * np.float32(pose.scale)

@@ -111,8 +111,7 @@ def acting(emotion: int, name: str = "anna") -> Motion:
     way = 1.4 * np.concatenate([np.zeros(10), np.linspace(0, 1, 40), np.ones(5)])
     units = way[:, None].astype(np.float32) * acted_units()[emotion]
     shapes = canonical_face() + np.tensordot(units, action_unit_basis(), 1)
-    still = np.zeros(3, np.float32)
-    return Motion(name, shapes, np.zeros((len(way), 3), np.float32), canonical_face(), still)
+    return Motion(name, shapes, canonical_face())
 
 
 def test_a_motion_is_cut_from_neutral_to_the_peak_with_its_mirror_image() -> None:
