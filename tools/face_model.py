@@ -20,7 +20,7 @@ from reenact.expression.face_model import ASSET, CHANGES, RELATIVE, FaceModel
 from reenact.expression.limits import LIMITED, features, limited_rows
 from reenact.expression.measures import MEASURES, measure, resting_shape
 from reenact.expression.resting_measures import STEPS
-from reenact.face.geometry import mirror_index, mirrored_deviation, to_face_frames
+from reenact.face.geometry import mirrored_deviation, to_face_frames
 from reenact.targets.clip_files import load_landmarks, person_of
 from reenact.types import Array
 from tools import ASSETS
@@ -78,7 +78,7 @@ def learn(people: Sequence[list[Clip]]) -> FaceModel:
             at_rest = measure(rest)[row]
             changes[row].append(states / at_rest - 1 if RELATIVE[row] else states - at_rest)
         shares.append((frontal.reshape(len(frontal), -1) @ limited_rows().T) / features(rest)[1])
-    mirrored = [_mirror(rest) for rest in rests]
+    mirrored = [mirrored_deviation(rest) for rest in rests]
     mean, identity = _modes(np.stack(rests + mirrored))
     both = np.concatenate([*differences, *map(mirrored_deviation, differences)])
     expression_mean, expression = _modes(both)
@@ -93,10 +93,6 @@ def learn(people: Sequence[list[Clip]]) -> FaceModel:
         change_density=_densities(changes),
         limits=_limits(shares),
     )
-
-
-def _mirror(shape: Array) -> Array:
-    return np.asarray(shape[mirror_index()] * np.array([-1, 1, 1], np.float32))
 
 
 def _distinct(values: Array, step: float) -> Array:

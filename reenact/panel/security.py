@@ -83,13 +83,7 @@ class Guard:
         secure: True if the panel is served by TLS.
     """
 
-    def __init__(
-        self,
-        app: ASGIApp,
-        token: str,
-        hosts: Iterable[str] = LOOPBACK_HOSTS,
-        secure: bool = False,
-    ) -> None:
+    def __init__(self, app: ASGIApp, token: str, hosts: Iterable[str], secure: bool) -> None:
         self._app = app
         self._token = token
         self._hosts = frozenset(hosts)

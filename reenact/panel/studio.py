@@ -12,7 +12,7 @@ import logging
 import queue
 import threading
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -321,7 +321,7 @@ class Studio(ClosesOnExit):
             raise TargetError(f"There is no target {target}.")
 
     def _choose(self, **changes: Any) -> None:
-        self.choice = Choice(**{**_shallow(self.choice), **changes})
+        self.choice = replace(self.choice, **changes)
         text = json.dumps(asdict(self.choice), indent=1)
         with (
             contextlib.suppress(ConfigError),  # the next start then begins without choices
@@ -350,10 +350,6 @@ def _kept_choice() -> Choice:
         return Choice(str(kept["source"]), str(kept["target"]), outputs, dict(kept["settings"]))
     except (OSError, ValueError, KeyError, TypeError):
         return Choice()
-
-
-def _shallow(choice: Choice) -> dict[str, Any]:
-    return {name: getattr(choice, name) for name in Choice.__slots__}
 
 
 def _assigned(settings: Mapping[str, Any]) -> list[str]:

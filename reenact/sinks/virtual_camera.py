@@ -185,12 +185,12 @@ def absence(system: str = sys.platform, sysfs: Path = loopback.SYSFS) -> loopbac
     )
 
 
-def fault(system: str = sys.platform) -> loopback.Fault | None:
+def fault() -> loopback.Fault | None:
     """Return why a virtual camera cannot be used now, or works badly; None if it is fine.
 
     Only Linux can report this; its devices are opened for a moment.
     """
-    if system != "linux":
+    if sys.platform != "linux":
         return None
     found = loopback.devices()
     faults = [loopback.obstacle(device) or loopback.weakness(device) for device in found]
