@@ -157,14 +157,10 @@ def write_png(path: Path, image: Image) -> None:
     Raises:
         SinkError: it cannot be written; an older file stays as it was.
     """
-    import cv2
+    from reenact.imaging import encoded  # loads cv2
 
-    # OpenCV's encoder takes the channels in the order blue, green, red.
-    done, data = cv2.imencode(".png", cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
-    if not done:
-        raise SinkError(f"OpenCV could not encode the picture for {path}.")
     with atomic_write(path) as partial:
-        partial.write_bytes(data.tobytes())
+        partial.write_bytes(encoded(image, ".png"))
 
 
 def _hidden_folder(

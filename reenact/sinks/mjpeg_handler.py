@@ -24,9 +24,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Final
 from urllib.parse import parse_qs, urlsplit
 
-import cv2
 from typing_extensions import override
 
+from reenact.imaging import encoded
 from reenact.types import Image
 
 log = logging.getLogger(__name__)
@@ -89,9 +89,7 @@ class NewestPicture:
             with self._changed:
                 number, image = self._number, self._image
             if self._jpeg[0] != number and image is not None:
-                bgr = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
-                options = [cv2.IMWRITE_JPEG_QUALITY, self._quality]
-                self._jpeg = (number, bytes(cv2.imencode(".jpg", bgr, options)[1]))
+                self._jpeg = (number, encoded(image, ".jpg", self._quality))
                 self.encoded_frames += 1
             return self._jpeg
 
