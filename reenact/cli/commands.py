@@ -61,18 +61,17 @@ def live(arguments: Namespace) -> int:
 
 def demo(arguments: Namespace) -> int:
     """Run the whole program on the shipped video and portrait."""
-    from reenact.cli.demo import open_demo, packaged_actor
+    from reenact.cli.demo import open_demo
     from reenact.live.controls import Controls
     from reenact.live.settings import load_settings
 
     settings = load_settings(None, arguments.assignments)
     own = arguments.out == DEMO_FILE  # made again, it is the same
     confirm_replacement([] if own else [f"file:{arguments.out}"], settings)
-    with packaged_actor() as actor:
-        with quiet_native_libraries():
-            session = open_demo(actor, arguments.out, settings)
-        if run_session(Controls(session), []):
-            return EXIT_INTERRUPTED
+    with quiet_native_libraries():
+        session = open_demo(arguments.out, settings)
+    if run_session(Controls(session), []):
+        return EXIT_INTERRUPTED
     both = session.settings.output.show_raw_camera
     print(f"{'Actor and target side by side' if both else 'The target'}: {arguments.out}")
     return 0

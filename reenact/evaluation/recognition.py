@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from importlib.resources import files
 from pathlib import Path
 from typing import Final
 from zipfile import BadZipFile
@@ -35,6 +34,7 @@ from reenact.face.topology import (
     LIPS_OUTER,
     MOUTH_CORNERS,
 )
+from reenact.storage import read_asset
 from reenact.targets.clip_files import load_landmarks
 from reenact.types import Array
 
@@ -181,8 +181,7 @@ def fit_recogniser(
 @lru_cache(maxsize=1)
 def shipped_recogniser() -> ExpressionRecogniser:
     """Return the classifier trained on the training clips."""
-    with (files("reenact") / "assets" / ASSET).open("rb") as handle:
-        return ExpressionRecogniser(np.load(handle)["weights"].astype(np.float32))
+    return ExpressionRecogniser(read_asset(ASSET)["weights"])
 
 
 def confusion_table(true: Sequence[int], told: Sequence[int]) -> str:

@@ -11,7 +11,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from functools import lru_cache
-from importlib.resources import files
 from typing import Any, Final
 
 import cv2
@@ -33,6 +32,7 @@ from reenact.face.topology import (
     OVAL,
     RIGID,
 )
+from reenact.storage import read_asset
 from reenact.types import Array, Pose
 
 Triangles = NDArray[np.int32]
@@ -59,10 +59,7 @@ def canonical_face() -> Array:
     It is the generalised Procrustes mean of the training clips, made by
     `python -m tools.canonical_face`, and read-only.
     """
-    with (files("reenact") / "assets" / "canonical_face.npz").open("rb") as handle:
-        points: Array = np.load(handle)["points"].astype(np.float32)
-    points.setflags(write=False)
-    return points
+    return read_asset("canonical_face.npz")["points"]
 
 
 @lru_cache(maxsize=1)

@@ -7,7 +7,7 @@ from functools import lru_cache
 import av
 import numpy as np
 
-from reenact.cli.demo import packaged_actor
+from reenact.storage import DEMO_ACTOR
 from reenact.types import Image
 
 FPS = 25
@@ -19,7 +19,7 @@ MOUTH_OPENS = range(222, 240)
 @lru_cache(maxsize=1)
 def acted() -> list[Image]:
     """Return all pictures of the clip."""
-    with packaged_actor() as path, av.open(str(path)) as container:
+    with av.open(str(DEMO_ACTOR)) as container:
         return [
             np.asarray(frame.to_ndarray(format="rgb24"), np.uint8)
             for frame in container.decode(video=0)
