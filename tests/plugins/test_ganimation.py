@@ -149,9 +149,7 @@ def test_pairs_are_compared_with_what_lies_under_the_mask(people_faces: FaceMate
 
 def test_it_trains_resumes_and_is_driven_by_action_units(tmp_path: Path) -> None:
     weights = train_two_steps("ganimation", tmp_path, SMALL)
-    config = tmp_path / "ganimation.toml"
-    config.write_text(config.read_text(encoding="utf-8").replace("steps = 2", "steps = 3"))
-    assert run_config(config, resume=True).step == 3
+    assert run_config(tmp_path / "ganimation.toml", True, ["steps=3"]).step == 3
     settings = RendererSettings(name="ganimation", weights=str(weights), engine="torch")
     renderer = load("renderers", "ganimation").make(settings)
     renderer.prepare(first_frame_target(read_clip(people() / "val" / "other_portrait__01.mp4"), ""))
