@@ -14,7 +14,7 @@ import threading
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from reenact.config import Settings, as_toml
 from reenact.errors import ConfigError, ReenactError, SinkError, SourceError, TargetError
@@ -32,8 +32,6 @@ from reenact.targets.library import open_target, still_tracker
 from reenact.targets.store import TargetStore
 
 log = logging.getLogger(__name__)
-
-_STOP_S: Final = 5.0
 
 
 @dataclass(frozen=True, slots=True)
