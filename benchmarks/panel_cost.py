@@ -37,7 +37,6 @@ from reenact.live.settings import load_settings
 from reenact.panel.preview import PanelSink
 from reenact.panel.server import Address, PanelServer
 from reenact.panel.studio import Studio
-from reenact.sinks.fanout import SinkSet
 from reenact.sinks.video_file import write_video
 from reenact.storage import DEMO_ACTOR
 from reenact.targets.clip_files import decode_clip
@@ -70,7 +69,6 @@ class Bench:
     def running(self, mode: str) -> Iterator[int | None]:
         """Run the session in one of the modes; yield the viewer's process number, if any."""
         output = self.session.output
-        assert isinstance(output, SinkSet)
         if mode.startswith("alone"):
             yield None
             return

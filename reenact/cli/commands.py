@@ -51,7 +51,7 @@ def live(arguments: Namespace) -> int:
         session = Session.open(settings, arguments.source, target, sinks)
     if run_session(Controls(session, arguments.target), sinks, arguments.report):
         return EXIT_INTERRUPTED
-    if not (session.source.live or session.face_found or arguments.source == "pattern"):
+    if not (session.source.live or session.reenactor.face_found or arguments.source == "pattern"):
         raise SourceError(
             f"There is no face in {session.source.name}, so the target did not move. Use a source "
             "that shows a face from the front."

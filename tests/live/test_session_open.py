@@ -80,5 +80,5 @@ def test_the_actor_in_a_file_gets_no_stored_neutral_unless_it_is_named(tmp_path:
         with open_session(source) as session:
             session.start()
             until(lambda: session.stats().frames_out > enough)
-            assert session.face_found
+            assert session.reenactor.face_found
         assert not NeutralStore().path("default").exists()
