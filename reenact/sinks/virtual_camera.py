@@ -24,7 +24,7 @@ from reenact.imaging import even, letterbox
 from reenact.lifecycle import ClosesOnExit
 from reenact.registry import SinkSpec
 from reenact.sinks import v4l2loopback as loopback
-from reenact.types import Frame, Image, Sink
+from reenact.types import Frame, Image
 
 if TYPE_CHECKING:
     from pyvirtualcam import Camera
@@ -255,14 +255,10 @@ class CameraSettings(Section):
     )
 
 
-def _camera(argument: str, settings: CameraSettings) -> Sink:
-    return CameraSink(argument or settings.device, settings.backend)
-
-
 CAMERA: Final = SinkSpec(
     "camera",
     "a virtual camera for calls, OBS and browsers",
-    _camera,
+    lambda argument, own: CameraSink(argument or own.device, own.backend),
     settings=CameraSettings,
     argument="[DEVICE]",
     needs="a virtual camera",
