@@ -22,6 +22,7 @@ from reenact.evaluation.metrics import Figures, mean_figures
 from reenact.evaluation.wild import Stage, next_person, read_performance
 from reenact.expression import face_model, tracker_trust
 from reenact.registry import load
+from reenact.targets.clip_files import person_of
 
 
 def main() -> None:
@@ -39,7 +40,7 @@ def main() -> None:
         known.setflags(write=True)
         with np.load(options.limits) as archive:
             known[:] = archive["limits"]
-    first = {video.stem.split("__")[0]: video for video in reversed(find_clips(options.folder))}
+    first = {person_of(video.stem): video for video in reversed(find_clips(options.folder))}
     videos = [first[person] for person in sorted(first)][: options.people]
     clips = [read_performance(video) for video in videos]
     tracker = load("trackers", "mediapipe").make(TrackingSettings())

@@ -35,7 +35,7 @@ from reenact.evaluation.recognition import clear_labels, read_expressions
 from reenact.expression.emotions import EMOTIONS, emotion_intensity
 from reenact.registry import load
 from reenact.storage import write_png
-from reenact.targets.clip_files import clips_in
+from reenact.targets.clip_files import clips_in, person_of
 from reenact.testing.portrait import portrait_target
 from reenact.training.sampling import read_fold
 from reenact.types import Renderer
@@ -59,7 +59,7 @@ def portraits(data: Path, folds: Path | None, number: int) -> list[Path]:
     people = read_fold(folds, number)
     first: dict[str, Path] = {}
     for clip in clips:
-        first.setdefault(clip.stem.split("__")[0], clip)
+        first.setdefault(person_of(clip.stem), clip)
     return [clip for person, clip in first.items() if person in people]
 
 
@@ -160,7 +160,7 @@ def main() -> None:
     clips = portraits(options.data, options.folds, options.fold)
     with FaceReader() as reader:
         no_metrics = PerceptualMetrics(None, None, list(renderers))
-        figures, rows = emotions.run(renderers, clips, SIZE_PX, reader, no_metrics, progress=True)
+        figures, rows = emotions.run(renderers, clips, SIZE_PX, reader, no_metrics)
         real = own_frames(clips, reader)
 
     def mean(name: str, figure: str) -> float:

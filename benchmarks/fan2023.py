@@ -30,9 +30,11 @@ from reenact.config import RendererSettings
 from reenact.evaluation import transfer
 from reenact.evaluation.contact_sheet import compose
 from reenact.evaluation.face_reader import FaceReader
+from reenact.evaluation.metrics import markdown_table
 from reenact.models.fusion_network import shipped_network
 from reenact.models.weights import load_model
 from reenact.storage import write_json, write_png
+from reenact.targets.clip_files import person_of
 from reenact.training.adversarial import AdversarialRecipe, read_config
 from reenact.training.checkpoints import FILE, read_progress
 from reenact.training.loop import LoopOptions, Recipe, train
@@ -121,7 +123,7 @@ class Peers:
 def table(rows: Mapping[str, Sequence[Mapping[str, float]]]) -> str:
     """Return means and standard deviations over seeds, as a Markdown table."""
     names = list(next(iter(rows.values()))[0])
-    lines = [["network", *names, "seeds"], ["---", *["---:"] * (len(names) + 1)]]
+    lines = []
     for row, runs in rows.items():
         cells = []
         for name in names:
@@ -130,7 +132,7 @@ def table(rows: Mapping[str, Sequence[Mapping[str, float]]]) -> str:
             spread = f" ± {values.std(ddof=1):.{places}f}" if len(values) > 1 else ""
             cells.append(f"{values.mean():.{places}f}{spread}")
         lines.append([row, *cells, str(len(runs))])
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
+    return markdown_table(["network", *names, "seeds"], lines) + "\n"
 
 
 def curves(folders: Mapping[str, Sequence[Path]], figure: str) -> np.ndarray[Any, Any]:
@@ -180,7 +182,7 @@ def transferred(
     """Return the figures of the transfer protocol on the test fold, and the grid."""
     people = read_fold(args.folds, args.test_fold)
     clips = sorted(args.train.glob("*.mp4"))
-    videos = [clip for clip in clips if clip.stem.split("__")[0] in people]
+    videos = [clip for clip in clips if person_of(clip.stem) in people]
     renderers = {}
     for row, (name, path) in {"copy": ("copy", Path()), **weights}.items():
         settings = RendererSettings(
@@ -188,9 +190,7 @@ def transferred(
         )
         renderers[row] = registry.load("renderers", name).make(settings)
     with FaceReader() as reader:
-        figures, columns, rows = transfer.run(
-            renderers, videos, reader, size_px=args.size, progress=True
-        )
+        figures, columns, rows = transfer.run(renderers, videos, reader, size_px=args.size)
     means = {}
     for row, by_clip in figures.items():
         values = {

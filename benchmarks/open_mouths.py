@@ -41,6 +41,7 @@ from reenact.live.drives import landmark_drive
 from reenact.registry import load
 from reenact.rendering.mouth_interior import teeth_end_of
 from reenact.storage import write_png
+from reenact.targets.clip_files import person_of
 from reenact.types import Array, Image
 
 CLOSED_IOD: Final = 0.04
@@ -163,7 +164,7 @@ def drawn_mouths(
     renderer = load("renderers", "warp_unet").make(settings)
     done = set()
     for video in videos:
-        person = video.stem.partition("__")[0]
+        person = person_of(video.stem)
         clip = read_clip(video)
         reference, frames = choose(clip)
         if person in done or not frames:

@@ -25,7 +25,6 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -38,8 +37,8 @@ from reenact.live.settings import load_settings
 from reenact.panel.preview import PanelSink
 from reenact.panel.server import Address, PanelServer
 from reenact.panel.studio import Studio
-from reenact.sinks.fanout import SinkSet
 from reenact.sinks.video_file import write_video
+from reenact.storage import DEMO_ACTOR
 from reenact.targets.clip_files import decode_clip
 from reenact.targets.library import open_target
 
@@ -70,7 +69,6 @@ class Bench:
     def running(self, mode: str) -> Iterator[int | None]:
         """Run the session in one of the modes; yield the viewer's process number, if any."""
         output = self.session.output
-        assert isinstance(output, SinkSet)
         if mode.startswith("alone"):
             yield None
             return
@@ -163,11 +161,10 @@ def page_after_s() -> float:
 def main(rounds: int) -> None:
     """Measure all modes in random order in each round, and print the results."""
     measured: dict[str, list[Measured]] = {mode: [] for mode in MODES}
-    actor = files("reenact") / "assets" / "demo_actor.mp4"
-    with tempfile.TemporaryDirectory() as folder, as_file(actor) as path:
+    with tempfile.TemporaryDirectory() as folder:
         os.environ["REENACT_DATA"] = folder
         fast = Path(folder) / "fast.mp4"
-        write_video(fast, decode_clip(path)[:CLIP_FRAMES], FPS)
+        write_video(fast, decode_clip(DEMO_ACTOR)[:CLIP_FRAMES], FPS)
         settings = load_settings(None, ["source.video.loop=true", "renderer.adaptive=false"])
         target = open_target("astronaut", settings.renderer.size)
         session = Session.open(settings, f"video:{fast}", target, ["null"])

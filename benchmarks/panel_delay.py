@@ -15,13 +15,13 @@ import argparse
 import shutil
 import statistics
 import time
-from importlib.resources import as_file, files
 from typing import Any, Final
 
 from reenact.evaluation.glass_to_glass import draw_number
 from reenact.panel.preview import NewestPicture
 from reenact.panel.server import Address, PanelServer
 from reenact.panel.studio import Studio
+from reenact.storage import DEMO_ACTOR
 from reenact.types import Image
 
 # Reads the 18 fields of `draw_number`, whose bits are a Gray code, before each repaint.
@@ -106,10 +106,9 @@ def main(seconds: float) -> None:
     from playwright.sync_api import sync_playwright
 
     program = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "chrome"))))
-    actor = files("reenact") / "assets" / "demo_actor.mp4"
-    with sync_playwright() as started, as_file(actor) as path:
+    with sync_playwright() as started:
         browser = started.chromium.launch(executable_path=program, args=["--no-sandbox"])
-        seen, times_s = run(browser, seconds, [], f"video:{path}", "astronaut")
+        seen, times_s = run(browser, seconds, [], f"video:{DEMO_ACTOR}", "astronaut")
         browser.close()
     for name, ms in zip(("late", "behind"), delays_ms(seen, times_s), strict=True):
         p95 = statistics.quantiles(ms, n=20)[-1]

@@ -57,6 +57,22 @@ def resized_square(picture: Image, size_px: int) -> Image:
     return np.asarray(cv2.resize(picture, (size_px, size_px), interpolation=method))
 
 
+def limited(image: Image, max_side_px: int) -> Image:
+    """Scale a picture, uint8 (H, W, 3), down if its longer side is above `max_side_px`."""
+    height, width = image.shape[:2]
+    scale = max_side_px / max(height, width)
+    if scale >= 1:
+        return image
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def encoded(image: Image, suffix: str, quality: int = 95) -> bytes:
+    """Encode uint8 (H, W, 3) RGB as ".jpg", of this quality from 0 to 100, or as ".png"."""
+    bgr = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
+    return cv2.imencode(suffix, bgr, [cv2.IMWRITE_JPEG_QUALITY, quality])[1].tobytes()
+
+
 def even(size: tuple[int, int]) -> tuple[int, int]:
     """Round (width, height) px up to even numbers, as 4:2:0 chroma subsampling needs them."""
     return size[0] + size[0] % 2, size[1] + size[1] % 2

@@ -99,8 +99,8 @@ class Stats:
 class Durations:
     """The newest durations of one kind. Any thread may call it."""
 
-    def __init__(self, capacity: int = SAMPLES_KEPT) -> None:
-        self._samples_s: deque[float] = deque(maxlen=capacity)
+    def __init__(self) -> None:
+        self._samples_s: deque[float] = deque(maxlen=SAMPLES_KEPT)
         self._lock = threading.Lock()
 
     def add(self, duration_s: float) -> None:
@@ -128,8 +128,7 @@ class StepTimer:
     A step that raises is timed too. Steps keep the order in which they first ended.
     """
 
-    def __init__(self, capacity: int = SAMPLES_KEPT) -> None:
-        self._capacity = capacity
+    def __init__(self) -> None:
         self._steps: dict[str, Durations] = {}
         self._lock = threading.Lock()
 
@@ -147,7 +146,7 @@ class StepTimer:
         durations = self._steps.get(name)
         if durations is None:
             with self._lock:
-                durations = self._steps.setdefault(name, Durations(self._capacity))
+                durations = self._steps.setdefault(name, Durations())
         durations.add(duration_s)
 
     def percentiles(self) -> dict[str, Percentiles]:
@@ -155,12 +154,6 @@ class StepTimer:
         with self._lock:
             steps = list(self._steps.items())
         return {name: found for name, kept in steps if (found := kept.percentiles()) is not None}
-
-    def samples_ms(self, name: str) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
-        """Return the durations of one step in ms, oldest first; empty if it never ran."""
-        with self._lock:
-            durations = self._steps.get(name)
-        return Durations().samples_ms() if durations is None else durations.samples_ms()
 
     def clear(self) -> None:
         """Forget every duration, for instance after a warm-up."""
@@ -172,7 +165,6 @@ class Recorder:
     """Collects the figures of one run. Any thread may call it.
 
     Args:
-        capacity: how many durations of each kind are kept.
         now_s: the clock of `Frame.time_s` of a live source, s.
 
     Attributes:
@@ -180,14 +172,12 @@ class Recorder:
         latency: from a frame's capture to the end of its write.
     """
 
-    def __init__(
-        self, capacity: int = SAMPLES_KEPT, now_s: Callable[[], float] = time.monotonic
-    ) -> None:
-        self.timer = StepTimer(capacity)
+    def __init__(self, now_s: Callable[[], float] = time.monotonic) -> None:
+        self.timer = StepTimer()
         self._now_s = now_s
         self._lock = threading.Lock()
-        self.latency = Durations(capacity)
-        self._intervals = Durations(capacity)
+        self.latency = Durations()
+        self._intervals = Durations()
         self._frames_in = 0
         self._frames_out = 0
         self._repeats = 0

@@ -1,4 +1,4 @@
-"""The user's data folder, and files that are written whole or not at all.
+"""The program's own files, the user's data folder, and files written whole or not at all.
 
 Any thread may call.
 """
@@ -13,12 +13,29 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from reenact.errors import ReenactError, SinkError
 
 if TYPE_CHECKING:  # numpy and OpenCV are loaded only where a picture is written
-    from reenact.types import Image
+    from reenact.types import Array, Image
+
+ASSETS: Final = Path(__file__).parent / "assets"
+"""The folder of the files that come with the program."""
+
+DEMO_ACTOR: Final = ASSETS / "demo_actor.mp4"
+"""A video of an invented face that acts, made by `tools/demo_actor.py`."""
+
+
+def read_asset(name: str) -> dict[str, Array]:
+    """Return the arrays of an .npz file in `ASSETS`, float32 and read-only."""
+    import numpy as np
+
+    with np.load(ASSETS / name) as archive:
+        arrays = {key: archive[key].astype(np.float32) for key in archive}
+    for array in arrays.values():
+        array.setflags(write=False)
+    return arrays
 
 
 def data_folder() -> Path:
@@ -157,14 +174,10 @@ def write_png(path: Path, image: Image) -> None:
     Raises:
         SinkError: it cannot be written; an older file stays as it was.
     """
-    import cv2
+    from reenact.imaging import encoded  # loads cv2
 
-    # OpenCV's encoder takes the channels in the order blue, green, red.
-    done, data = cv2.imencode(".png", cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
-    if not done:
-        raise SinkError(f"OpenCV could not encode the picture for {path}.")
     with atomic_write(path) as partial:
-        partial.write_bytes(data.tobytes())
+        partial.write_bytes(encoded(image, ".png"))
 
 
 def _hidden_folder(

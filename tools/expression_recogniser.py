@@ -22,6 +22,7 @@ from reenact.evaluation.recognition import (
 )
 from reenact.expression.emotions import EMOTIONS
 from reenact.face.geometry import mirrored_deviation
+from reenact.targets.clip_files import person_of
 from reenact.types import Array
 from tools import ASSETS
 
@@ -51,7 +52,7 @@ def read(folder: Path) -> Frames:
             for frame in frames[:: max(len(frames) // MAX_FRAMES, 1)]:
                 deviations += clip.deviations[frame], mirrored_deviation(clip.deviations[frame])
                 labels += [emotion] * 2
-                people += [path.stem.split("__")[0]] * 2
+                people += [person_of(path.stem)] * 2
     return np.stack(deviations), np.array(labels), np.array(people)
 
 

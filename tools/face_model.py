@@ -20,13 +20,8 @@ from reenact.expression.face_model import ASSET, CHANGES, RELATIVE, FaceModel
 from reenact.expression.limits import LIMITED, features, limited_rows
 from reenact.expression.measures import MEASURES, measure, resting_shape
 from reenact.expression.resting_measures import STEPS
-from reenact.face.geometry import (
-    estimate_pose,
-    mirror_index,
-    mirrored_deviation,
-    rotation_vector,
-    to_face_frame,
-)
+from reenact.face.geometry import mirrored_deviation, to_face_frames
+from reenact.targets.clip_files import load_landmarks, person_of
 from reenact.types import Array
 from tools import ASSETS
 
@@ -56,13 +51,11 @@ def read_clips(folder: Path) -> dict[str, list[Clip]]:
     """Return each person's clips, by name."""
     people: dict[str, list[Clip]] = {}
     for path in sorted(folder.glob("*.npz")):
-        with np.load(path, allow_pickle=False) as archive:
-            points = np.ascontiguousarray(archive["landmarks"]).astype(np.float32)
+        points = load_landmarks(path)
         points = points[np.isfinite(points).all(axis=(1, 2))]
-        poses = [estimate_pose(face) for face in points]
-        shapes = np.stack([to_face_frame(*pair) for pair in zip(points, poses, strict=True)])
-        angles = np.array([np.linalg.norm(rotation_vector(pose.rotation)) for pose in poses])
-        people.setdefault(path.stem.split("__")[0], []).append((shapes, angles))
+        shapes, turns = to_face_frames(points)
+        angles = np.linalg.norm(turns, axis=1)
+        people.setdefault(person_of(path.stem), []).append((shapes, angles))
     return people
 
 
@@ -85,7 +78,7 @@ def learn(people: Sequence[list[Clip]]) -> FaceModel:
             at_rest = measure(rest)[row]
             changes[row].append(states / at_rest - 1 if RELATIVE[row] else states - at_rest)
         shares.append((frontal.reshape(len(frontal), -1) @ limited_rows().T) / features(rest)[1])
-    mirrored = [_mirror(rest) for rest in rests]
+    mirrored = [mirrored_deviation(rest) for rest in rests]
     mean, identity = _modes(np.stack(rests + mirrored))
     both = np.concatenate([*differences, *map(mirrored_deviation, differences)])
     expression_mean, expression = _modes(both)
@@ -100,10 +93,6 @@ def learn(people: Sequence[list[Clip]]) -> FaceModel:
         change_density=_densities(changes),
         limits=_limits(shares),
     )
-
-
-def _mirror(shape: Array) -> Array:
-    return np.asarray(shape[mirror_index()] * np.array([-1, 1, 1], np.float32))
 
 
 def _distinct(values: Array, step: float) -> Array:

@@ -14,12 +14,12 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Any, Final
 
 from reenact.panel.server import Address, PanelServer
 from reenact.panel.studio import Studio
+from reenact.storage import DEMO_ACTOR
 
 FOLDER: Final = Path(__file__).parents[1] / "docs" / "images"
 
@@ -32,9 +32,8 @@ SIZES: Final = ((320, 700), (1280, 800), (1920, 1080))
 @contextlib.contextmanager
 def temporary_folder() -> Iterator[None]:
     """Work in a temporary folder that has the demo's actor and an empty data folder."""
-    actor = files("reenact") / "assets" / "demo_actor.mp4"
-    with tempfile.TemporaryDirectory() as folder, as_file(actor) as path:
-        shutil.copy(path, Path(folder) / "Webcam.mp4")
+    with tempfile.TemporaryDirectory() as folder:
+        shutil.copy(DEMO_ACTOR, Path(folder) / "Webcam.mp4")
         os.environ["REENACT_DATA"] = str(Path(folder) / "data")
         os.chdir(folder)
         yield

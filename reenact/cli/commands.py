@@ -51,7 +51,7 @@ def live(arguments: Namespace) -> int:
         session = Session.open(settings, arguments.source, target, sinks)
     if run_session(Controls(session, arguments.target), sinks, arguments.report):
         return EXIT_INTERRUPTED
-    if not (session.source.live or session.face_found or arguments.source == "pattern"):
+    if not (session.source.live or session.reenactor.face_found or arguments.source == "pattern"):
         raise SourceError(
             f"There is no face in {session.source.name}, so the target did not move. Use a source "
             "that shows a face from the front."
@@ -61,18 +61,17 @@ def live(arguments: Namespace) -> int:
 
 def demo(arguments: Namespace) -> int:
     """Run the whole program on the shipped video and portrait."""
-    from reenact.cli.demo import open_demo, packaged_actor
+    from reenact.cli.demo import open_demo
     from reenact.live.controls import Controls
     from reenact.live.settings import load_settings
 
     settings = load_settings(None, arguments.assignments)
     own = arguments.out == DEMO_FILE  # made again, it is the same
     confirm_replacement([] if own else [f"file:{arguments.out}"], settings)
-    with packaged_actor() as actor:
-        with quiet_native_libraries():
-            session = open_demo(actor, arguments.out, settings)
-        if run_session(Controls(session), []):
-            return EXIT_INTERRUPTED
+    with quiet_native_libraries():
+        session = open_demo(arguments.out, settings)
+    if run_session(Controls(session), []):
+        return EXIT_INTERRUPTED
     both = session.settings.output.show_raw_camera
     print(f"{'Actor and target side by side' if both else 'The target'}: {arguments.out}")
     return 0

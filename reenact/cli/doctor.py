@@ -16,7 +16,6 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterable
 from importlib import metadata
-from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Final
 
@@ -137,15 +136,15 @@ def _mediapipe() -> Iterable[Check]:
 def _models() -> Iterable[Check]:
     from reenact.models.fusion_network import ARCHITECTURE
     from reenact.models.warp_unet_inputs import SHIPPED_WEIGHTS
+    from reenact.storage import ASSETS
 
     needed = {f"{ARCHITECTURE}.safetensors", SHIPPED_WEIGHTS}
-    with as_file(files("reenact") / "assets") as folder:
-        there = {path.name: path for path in folder.glob("*.safetensors")}
-        problems = [f"{name} is missing" for name in sorted(needed - set(there))]
-        for name, path in sorted(there.items()):
-            problem = _header_problem(path)
-            if problem:
-                problems.append(f"{name} is damaged: {problem}")
+    there = {path.name: path for path in ASSETS.glob("*.safetensors")}
+    problems = [f"{name} is missing" for name in sorted(needed - set(there))]
+    for name, path in sorted(there.items()):
+        problem = _header_problem(path)
+        if problem:
+            problems.append(f"{name} is damaged: {problem}")
     if problems:
         yield missing("models", "; ".join(problems))
     else:

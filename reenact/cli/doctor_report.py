@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, Literal, TextIO
+from typing import Final, Literal
 
 _REINSTALL: Final = "install the program again in a fresh virtual environment: `pip install .`"
 CUDA_BUILD: Final = "install the CUDA build of torch 2.13.0 as pytorch.org, Get started, shows"
@@ -114,24 +114,17 @@ def exit_code(checks: Iterable[Check]) -> int:
     return 2 if any(check.required and check.status == "missing" for check in checks) else 0
 
 
-def print_checks(checks: Iterable[Check], stream: TextIO | None = None) -> None:
-    """Print one line for each part, what to do about it below, and a conclusion.
-
-    Args:
-        checks: what `doctor.run` returned.
-        stream: None for stdout.
-    """
-    out = stream or sys.stdout
-    reported = list(checks)
-    width = max((len(check.name) for check in reported), default=0)
-    for check in reported:
+def print_checks(checks: Sequence[Check]) -> None:
+    """Print one line for each part, what to do about it below, and a conclusion."""
+    width = max(len(check.name) for check in checks)
+    for check in checks:
         need = " (required)" if check.required and check.status == "missing" else ""
-        print(f"{check.status:7}  {check.name:{width}}  {check.detail}{need}", file=out)
+        print(f"{check.status:7}  {check.name:{width}}  {check.detail}{need}")
         if check.remedy:
-            print(f"{'':7}  {'':{width}}  -> {check.remedy}", file=out)
-    if exit_code(reported):
-        print("\nThe program cannot run yet: install what is marked as required.", file=out)
-    elif all(check.status == "ok" for check in reported):
-        print("\nEverything is there.", file=out)
+            print(f"{'':7}  {'':{width}}  -> {check.remedy}")
+    if exit_code(checks):
+        print("\nThe program cannot run yet: install what is marked as required.")
+    elif all(check.status == "ok" for check in checks):
+        print("\nEverything is there.")
     else:
-        print("\nThe program can run; what is missing above is optional.", file=out)
+        print("\nThe program can run; what is missing above is optional.")

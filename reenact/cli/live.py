@@ -111,7 +111,7 @@ def run_session(
             for thread in threads:
                 thread.join()
             if stats.frames_in:
-                _print("\n".join([_summary(stats), *_outcome(sinks, session.output_errors)]))
+                _print("\n".join([_summary(stats), *_outcome(sinks, session.output.errors)]))
             if report is not None:
                 write_json(report, stats.report())
     return interruption.came
@@ -211,7 +211,7 @@ def _act_on_keys(controls: Controls, interruption: Interruption, keys: Keys) -> 
             if key == "q":
                 interruption.stop = True
             elif key == "p":
-                bar.write(_summary(controls.stats()), file=sys.stderr)
+                bar.write(_summary(session.stats()), file=sys.stderr)
             elif key is not None and key in KEYS:
                 bar.write(_done(KEYS[key][1], controls), file=sys.stderr)
 

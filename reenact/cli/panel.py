@@ -96,7 +96,8 @@ def _has_screen() -> bool:
 
 
 def _address(arguments: Namespace) -> Address:
-    from reenact.panel.server import LOOPBACK, Address
+    from reenact.panel.server import Address
+    from reenact.sinks.http_address import LOOPBACK
 
     host, certificate, key = arguments.listen or LOOPBACK, arguments.certificate, arguments.key
     if (certificate is None) != (key is None):

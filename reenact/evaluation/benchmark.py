@@ -22,7 +22,6 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict
 from datetime import datetime, timezone
 from importlib.metadata import PackageNotFoundError, version
-from importlib.resources import as_file, files
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, Final
@@ -36,7 +35,7 @@ from reenact.live.session import Session
 from reenact.registry import DEFAULT_RENDERER, load
 from reenact.sinks.fanout import SinkSet
 from reenact.stats import Percentiles, Recorder, Stats
-from reenact.storage import check_writable, write_json
+from reenact.storage import DEMO_ACTOR, check_writable, write_json
 from reenact.targets.library import open_target
 from reenact.types import Frame
 
@@ -265,11 +264,9 @@ def read_clip(clip: Path | None, settings: Settings, count: int = _MAX_CLIP_FRAM
         SourceError: the video is missing or has no frames.
     """
     frames: list[Frame] = []
-    with as_file(files("reenact") / "assets" / "demo_actor.mp4") as packaged:
-        source = load("sources", "video").make(str(clip or packaged), settings.source)
-        with contextlib.closing(source):
-            while len(frames) < count and (frame := source.read()) is not None:
-                frames.append(frame)
+    with load("sources", "video").make(str(clip or DEMO_ACTOR), settings.source) as source:
+        while len(frames) < count and (frame := source.read()) is not None:
+            frames.append(frame)
     if not frames:
         raise SourceError(f"{clip} has no frames.")
     return frames

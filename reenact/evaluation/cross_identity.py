@@ -35,6 +35,7 @@ from reenact.live.pipeline import Reenactor
 from reenact.progress import progress_bar
 from reenact.registry import load
 from reenact.stats import StepTimer
+from reenact.targets.clip_files import person_of
 from reenact.types import Array, Drive, Frame, Image, Renderer, Target, Tracker
 
 PROTOCOL: Final = "cross-identity"
@@ -65,7 +66,7 @@ def pairs_of(videos: Sequence[Path], limit: int | None) -> list[tuple[Path, Path
     """
     first: dict[str, Path] = {}
     for video in videos:
-        first.setdefault(video.stem.split("__")[0], video)
+        first.setdefault(person_of(video.stem), video)
     people = list(first.values())
     count = len(people)
     pairs = [
@@ -84,7 +85,6 @@ def run(
     *,
     limit: int | None,
     frames: int | None,
-    progress: bool,
 ) -> tuple[dict[str, dict[str, Figures]], list[SheetRow]]:
     """Measure every renderer on every pair.
 
@@ -95,7 +95,6 @@ def run(
         reader: reads the outputs.
         limit: maximum number of pairs; None: all.
         frames: frames of each actor's clip; None: `FRAMES`.
-        progress: show a bar on stderr.
 
     Returns:
         The figures by renderer and pair ("ACTOR > TARGET"), and rows for the contact sheet.
@@ -120,9 +119,7 @@ def run(
     figures: dict[str, dict[str, Figures]] = {name: {} for name in names}
     rows: list[SheetRow] = []
     try:
-        for actor_video, target_video in progress_bar(
-            pairs, desc="pairs", unit="pair", disable=not progress
-        ):
+        for actor_video, target_video in progress_bar(pairs, desc="pairs", unit="pair"):
             actor, owner = read_clip(actor_video), read_clip(target_video)
             pair = f"{actor.name} > {owner.name}"
             strongest: list[tuple[int, Image] | None] = []

@@ -45,12 +45,13 @@ from reenact.face.geometry import (
     transform_points,
 )
 from reenact.imaging import crop_image, resized_square
+from reenact.live.drives import still_expression
 from reenact.progress import progress_bar
-from reenact.sinks.video_file import FileSink
+from reenact.sinks.video_file import write_video
 from reenact.sources.image_file import read_image
 from reenact.storage import atomic_write
 from reenact.targets.clip_files import clips_in, load_landmarks
-from reenact.types import Array, Drive, Expression, Frame, Image, Pose, Renderer, Target
+from reenact.types import Array, Drive, Image, Renderer, Target
 
 PROTOCOL: Final = "emotions"
 
@@ -138,10 +139,10 @@ def emotion_drive(target: Target, emotion: str, intensity: float) -> Drive:
     pose = estimate_pose(target.neutral)
     deviation = acted_deviations()[number]
     moved = (np.float32(intensity) * deviation) @ pose.rotation.T * np.float32(pose.scale)
-    actor = Pose(np.eye(3, dtype=np.float32), np.zeros(3, np.float32), 1.0)
+    units = acted_units()[number]
     return Drive(
         landmarks=target.neutral + moved,
-        expression=Expression(deviation, actor, acted_units()[number]),
+        expression=replace(still_expression(), deviation=deviation, action_units=units),
         emotion=np.eye(len(EMOTIONS), dtype=np.float32)[number],
         intensity=intensity,
     )
@@ -155,7 +156,6 @@ def run(
     perceptual: PerceptualMetrics,
     *,
     labelled: Path | None = None,
-    progress: bool,
 ) -> tuple[dict[str, dict[str, Figures]], list[SheetRow]]:
     """Measure every renderer on every portrait.
 
@@ -166,14 +166,13 @@ def run(
         reader: reads the faces.
         perceptual: receives each still and the pictures of it, for FID and Inception Score.
         labelled: folder that receives a labelled clip for each still and renderer.
-        progress: show a bar on stderr.
 
     Returns:
         The figures by renderer and portrait, and the rows of the contact sheet.
     """
     figures: dict[str, dict[str, Figures]] = {name: {} for name in renderers}
     rows = []
-    for path in progress_bar(portraits, desc="faces", unit="face", disable=not progress):
+    for path in progress_bar(portraits, desc="faces", unit="face"):
         portrait = read_portrait(path, size_px, reader)
         still = portrait.target.references[0]
         for name, renderer in renderers.items():
@@ -222,10 +221,7 @@ def _write_labelled(path: Path, shown: Sequence[Image], reader: FaceReader) -> N
     with atomic_write(path.with_suffix(".npz")) as partial, partial.open("wb") as file:
         labels = np.arange(len(EMOTIONS), dtype=np.int8)
         np.savez_compressed(file, landmarks=landmarks.astype(np.float16), emotions=labels)
-    with FileSink(path, crf=_CRF) as sink:
-        sink.open((shown[0].shape[1], shown[0].shape[0]), CLIP_FPS)
-        for index, picture in enumerate(shown):
-            sink.write(Frame(picture, index / CLIP_FPS, index))
+    write_video(path, shown, CLIP_FPS, _CRF)
 
 
 def sheet_columns() -> list[str]:

@@ -19,7 +19,7 @@ import numpy as np
 
 from reenact.config import Settings
 from reenact.face.action_units import action_units
-from reenact.face.geometry import estimate_pose, to_face_frame
+from reenact.face.geometry import estimate_pose, to_face_frame, to_face_frames
 from reenact.face.mediapipe_tracker import MediaPipeTracker
 from reenact.lifecycle import ClosesOnExit
 from reenact.types import Array, Frame, Image
@@ -89,8 +89,7 @@ def median_shape(points: Array) -> Array:
     People in the clips are mostly at rest, so the median stands in for an unknown neutral.
     Comparisons use the same one on both sides.
     """
-    shapes = np.stack([to_face_frame(one, estimate_pose(one)) for one in points])
-    return np.asarray(np.median(shapes, axis=0), dtype=np.float32)
+    return np.asarray(np.median(to_face_frames(points)[0], axis=0), dtype=np.float32)
 
 
 def units_of(points: Array, neutral: Array) -> Array:

@@ -66,7 +66,6 @@ def run(
     frames: int | None = None,
     steps: int | None = None,
     min_clip_s: float = MIN_CLIP_S,
-    progress: bool = True,
     ab: Path | None = None,
     body: bool = False,
 ) -> tuple[dict[str, dict[str, Figures]], list[SheetRow]]:
@@ -82,7 +81,6 @@ def run(
         frames: maximum number of compared frames of each clip; None: all of the protocol.
         steps: maximum number of training steps; None: as in `reenact target train`.
         min_clip_s: shorter clips are skipped.
-        progress: show a bar on stderr.
         ab: folder that receives a video of each clip; None: no videos.
         body: also measure with shoulders and hair that follow the actor's, as rows `NAME (body)`.
 
@@ -97,7 +95,7 @@ def run(
     drawers = {name: _drawer(name, settings) for name in rows(renderers)}
     figures: dict[str, dict[str, Figures]] = {}
     pictured: list[SheetRow] = []
-    for video in progress_bar(videos, desc="clips", unit="clip", disable=not progress):
+    for video in progress_bar(videos, desc="clips", unit="clip"):
         clip = read_clip(video)
         if len(clip.images) < min_clip_s * CLIP_FPS:
             continue

@@ -49,6 +49,12 @@ def mean_figures(clips: Iterable[Mapping[str, float | None]]) -> Figures:
     return {name: mean_of(values) for name, values in names.items()}
 
 
+def markdown_table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Return a Markdown table whose columns, except the first, are aligned to the right."""
+    ruler = ["---", *["---:"] * (len(heads) - 1)]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in (heads, ruler, *rows))
+
+
 def psnr(true: Image, rendered: Image) -> float:
     """Return the peak signal-to-noise ratio in dB over all pixels and channels, at most 100.
 

@@ -14,10 +14,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-import cv2
-import numpy as np
-
 from reenact.evaluation.contact_sheet import SheetRow
+from reenact.imaging import encoded
 from reenact.storage import atomic_write
 from reenact.types import Image
 
@@ -61,9 +59,7 @@ def write_rating_page(path: Path, columns: Sequence[str], rows: Sequence[SheetRo
 
 
 def _embedded(picture: Image) -> str:
-    quality = [cv2.IMWRITE_JPEG_QUALITY, 92]
-    _, data = cv2.imencode(".jpg", np.ascontiguousarray(picture[..., ::-1]), quality)
-    return "data:image/jpeg;base64," + base64.b64encode(data.tobytes()).decode()
+    return "data:image/jpeg;base64," + base64.b64encode(encoded(picture, ".jpg", 92)).decode()
 
 
 _PAGE: Final = """<!doctype html>

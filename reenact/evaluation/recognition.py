@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from importlib.resources import files
 from pathlib import Path
 from typing import Final
 from zipfile import BadZipFile
@@ -20,15 +19,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reenact.errors import SourceError
+from reenact.evaluation.metrics import markdown_table
 from reenact.expression.emotions import EMOTIONS, emotion_weights
 from reenact.expression.measures import resting_shape
 from reenact.face.action_units import action_units
-from reenact.face.geometry import (
-    estimate_pose,
-    mirrored_deviation,
-    rotation_vector,
-    to_face_frame,
-)
+from reenact.face.geometry import mirrored_deviation, to_face_frames
 from reenact.face.topology import (
     BROW_LEFT,
     BROW_RIGHT,
@@ -39,6 +34,7 @@ from reenact.face.topology import (
     LIPS_OUTER,
     MOUTH_CORNERS,
 )
+from reenact.storage import read_asset
 from reenact.targets.clip_files import load_landmarks
 from reenact.types import Array
 
@@ -95,22 +91,19 @@ def read_expressions(path: Path) -> ClipExpressions | None:
         return None
     points = np.ascontiguousarray(landmarks[frames], np.float32)
     labels = _labels(path, frames)
-    poses = [estimate_pose(one) for one in points]
-    shapes = np.stack([to_face_frame(*one) for one in zip(points, poses, strict=True)])
+    shapes, turns = to_face_frames(points)
     if labels is not None and (labels == 0).any():
         rest = np.asarray(np.median(shapes[labels == 0], axis=0), np.float32)
     else:
-        angles = [np.linalg.norm(rotation_vector(pose.rotation)) for pose in poses]
-        rest = resting_shape(shapes, np.asarray(angles, np.float32))
-    poses = [estimate_pose(one, rest) for one in points]
-    shapes = np.stack([to_face_frame(*one) for one in zip(points, poses, strict=True)])
+        rest = resting_shape(shapes, np.linalg.norm(turns, axis=1))
+    shapes, turns = to_face_frames(points, rest)
     units = np.stack([action_units(one, rest) for one in shapes])
     weights = emotion_weights(units)
     if labels is not None:
         weights = np.where(labels[:, None] == np.arange(len(EMOTIONS)), np.float32(1), 0)
-    turns = np.degrees([rotation_vector(pose.rotation) for pose in poses]).astype(np.float32)
     known = labels is not None
-    return ClipExpressions(frames, points, rest, shapes - rest, units, turns, weights, known)
+    deviations, degrees = shapes - rest, np.degrees(turns)
+    return ClipExpressions(frames, points, rest, deviations, units, degrees, weights, known)
 
 
 def _labels(path: Path, frames: NDArray[np.intp]) -> NDArray[np.intp] | None:
@@ -188,19 +181,18 @@ def fit_recogniser(
 @lru_cache(maxsize=1)
 def shipped_recogniser() -> ExpressionRecogniser:
     """Return the classifier trained on the training clips."""
-    with (files("reenact") / "assets" / ASSET).open("rb") as handle:
-        return ExpressionRecogniser(np.load(handle)["weights"].astype(np.float32))
+    return ExpressionRecogniser(read_asset(ASSET)["weights"])
 
 
 def confusion_table(true: Sequence[int], told: Sequence[int]) -> str:
     """Return the confusion matrix as a Markdown table of shares, a row for each true emotion."""
     counts = np.zeros((len(EMOTIONS), len(EMOTIONS)))
     np.add.at(counts, (np.asarray(true, int), np.asarray(told, int)), 1)
-    lines = [["true", *EMOTIONS, "faces"], ["---"] + ["---:"] * (len(EMOTIONS) + 1)]
+    lines = []
     for name, row in zip(EMOTIONS, counts, strict=True):
         total = row.sum()
         lines.append([name, *(f"{one / max(total, 1):.2f}" for one in row), f"{total:.0f}"])
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+    return markdown_table(["true", *EMOTIONS, "faces"], lines)
 
 
 def _features(deviations: Array) -> Array:

@@ -20,7 +20,7 @@ from reenact.evaluation import fine_tuned, self_reenactment
 from reenact.evaluation.clips import find_clips, read_clip, resized
 from reenact.evaluation.contact_sheet import SheetRow, compose, prepare_folder, write_side_by_side
 from reenact.evaluation.face_reader import FaceReader
-from reenact.evaluation.metrics import Figures, mean_figures
+from reenact.evaluation.metrics import Figures, markdown_table, mean_figures
 from reenact.evaluation.perceptual import PerceptualMetrics
 from reenact.evaluation.self_reenactment import FLOORS, RenderedClip, run_columns, with_and_without
 from reenact.registry import check_renderer, load
@@ -52,8 +52,6 @@ class EvaluationOptions:
         body: also measure self-reenactment with shoulders and hair that follow the actor's, as
             rows `NAME (body)`, and add the figure `shoulder_px`.
         settings: the renderer's device, engine and weights; "cross" uses all other settings too.
-        progress: show a bar on stderr.
-        floors: add `copy` and `warp` to the table.
         target_training: share of each clip on which the trainable renderers are trained further;
             all are measured on the rest, the trained ones as `NAME (trained)`.
         training_minutes: duration of that training for each clip.
@@ -77,8 +75,6 @@ class EvaluationOptions:
     frames: int | None = None
     body: bool = False
     settings: Settings = field(default_factory=Settings)
-    progress: bool = True
-    floors: bool = True
     target_training: float | None = None
     training_minutes: float = 10.0
     size_px: int | None = None
@@ -139,7 +135,7 @@ def evaluate(renderers: Sequence[str], data: Path, options: EvaluationOptions) -
     if options.protocol == "wild":
         names = asked = ["none"]
     else:
-        names = _ordered(asked, options.floors)
+        names = list(dict.fromkeys([*FLOORS, *asked]))
     perceptual = PerceptualMetrics(options.lpips, options.inception, names)
     measured = _measure(names, videos, options, weights, perceptual)
     reports: list[Report] = [
@@ -246,18 +242,12 @@ def format_table(reports: Iterable[Report]) -> str:
     rows = list(reports)
     names = list(dict.fromkeys(name for row in rows for name in row["mean"]))
     names = [n for n in names if any(row["mean"].get(n) is not None for row in rows)]
-    lines = [["renderer", *names], ["---", *("---:" for _ in names)]]
-    lines += [[row["renderer"], *(_cell(n, row["mean"].get(n)) for n in names)] for row in rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+    lines = [[row["renderer"], *(_cell(n, row["mean"].get(n)) for n in names)] for row in rows]
+    return markdown_table(["renderer", *names], lines)
 
 
 def _cell(name: str, value: float | None) -> str:
     return "–" if value is None else f"{value:.{_DECIMALS.get(name, 3)}f}"
-
-
-def _ordered(renderers: Sequence[str], floors: bool) -> list[str]:
-    names = [name for name in FLOORS if floors or name in renderers]
-    return names + [name for name in dict.fromkeys(renderers) if name not in names]
 
 
 def _measure_cross(
@@ -273,7 +263,6 @@ def _measure_cross(
         reader,
         limit=options.limit,
         frames=options.frames,
-        progress=options.progress,
     )
     return _Measured(PROTOCOL, names, figures, sheet_columns(names), rows)
 
@@ -298,7 +287,6 @@ def _measure_emotions(
         reader,
         perceptual,
         labelled=options.labelled,
-        progress=options.progress,
     )
     if options.rating is not None:
         write_rating_page(options.rating, sheet_columns(), rows)
@@ -315,9 +303,7 @@ def _measure_transfer(
     from reenact.evaluation.transfer import PROTOCOL, run
 
     renderers = _renderers(names, options, weights)
-    figures, columns, rows = run(
-        renderers, videos, reader, size_px=options.size_px, progress=options.progress
-    )
+    figures, columns, rows = run(renderers, videos, reader, size_px=options.size_px)
     return _Measured(PROTOCOL, names, figures, columns, rows)
 
 
@@ -336,7 +322,7 @@ def _chosen(name: str, options: EvaluationOptions, weights: Mapping[str, str]) -
 def _measure_wild(name: str, videos: Sequence[Path], options: EvaluationOptions) -> _Measured:
     from reenact.evaluation.wild import PROTOCOL, run
 
-    figures = run(videos, options.settings.fusion, progress=options.progress)
+    figures = run(videos, options.settings.fusion)
     return _Measured(PROTOCOL, [name], {name: figures}, (), ())
 
 
@@ -355,7 +341,6 @@ def _measure_trained(
         share=share,
         minutes=options.training_minutes,
         frames=options.frames,
-        progress=options.progress,
         ab=options.ab,
         body=options.body,
     )
@@ -378,7 +363,7 @@ def _measure_self(
     renderers = _renderers(names, options, weights)
     figures: dict[str, dict[str, Figures]] = {}
     rows: list[SheetRow] = []
-    for video in progress_bar(videos, desc="clips", unit="clip", disable=not options.progress):
+    for video in progress_bar(videos, desc="clips", unit="clip"):
         clip = read_clip(video)
         if options.size_px is not None:
             clip = resized(clip, options.size_px)

@@ -34,6 +34,7 @@ from reenact.face.geometry import estimate_pose, square_to_crop, to_image, trans
 from reenact.imaging import resized_square
 from reenact.models.fusion_network import FusionNetwork, shipped_network
 from reenact.progress import progress_bar
+from reenact.targets.clip_files import person_of
 from reenact.types import Array, Drive, Expression, Image, Renderer
 
 PROTOCOL: Final = "transfer"
@@ -55,7 +56,7 @@ class _Person:
 
     @property
     def identity(self) -> str:
-        return self.clip.name.split("__")[0]
+        return person_of(self.clip.name)
 
     def rows(self, emotion: int) -> list[int]:
         """Return the rows of `does` that are ground truths of an emotion."""
@@ -109,8 +110,6 @@ def run(
     reader: FaceReader,
     *,
     size_px: int | None = None,
-    fusion: FusionNetwork | None = None,
-    progress: bool = False,
 ) -> tuple[dict[str, dict[str, Figures]], list[str], list[SheetRow]]:
     """Measure every renderer on every pair of people with a common emotion.
 
@@ -119,8 +118,6 @@ def run(
         videos: clips with landmarks.
         reader: reads the faces.
         size_px: side at which pictures are drawn and compared; None: the clips' own.
-        fusion: Φ; None: the shipped one.
-        progress: show a bar on stderr.
 
     Returns:
         The figures by renderer and target, the headings and the rows of the sheet.
@@ -128,10 +125,10 @@ def run(
     Raises:
         SourceError: no two people show the same emotion.
     """
-    fusion = fusion or shipped_network()
+    fusion = shipped_network()
     people = [one for one in (_read(video, size_px) for video in videos) if one is not None]
     figures: dict[str, dict[str, Figures]] = {name: {} for name in renderers}
-    for number, person in enumerate(progress_bar(people, desc="faces", disable=not progress)):
+    for number, person in enumerate(progress_bar(people, desc="faces")):
         drives = _drives(person, people, fusion, number)
         if not drives:
             continue

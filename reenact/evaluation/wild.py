@@ -56,11 +56,11 @@ from reenact.expression.measures import (
     resting_shape,
 )
 from reenact.expression.target_face import TargetFace, proportions
-from reenact.face.geometry import estimate_pose, rotation_vector, to_face_frame
+from reenact.face.geometry import estimate_pose, to_face_frame, to_face_frames
 from reenact.face.regions import part_weights
 from reenact.progress import progress_bar
 from reenact.registry import load
-from reenact.targets.clip_files import load_landmarks
+from reenact.targets.clip_files import load_landmarks, person_of
 from reenact.types import Array, Landmarks, Pose
 
 PROTOCOL: Final = "wild"
@@ -131,7 +131,7 @@ class KnownActor(ActorIdentity):
         return False
 
 
-def run(videos: Sequence[Path], settings: FusionSettings, *, progress: bool) -> dict[str, Figures]:
+def run(videos: Sequence[Path], settings: FusionSettings) -> dict[str, Figures]:
     """Return the figures by run, "CLIP RUN", and the means of each kind of run, "all RUN".
 
     The means come with the figures of the worst run, `worst_…`.
@@ -143,9 +143,7 @@ def run(videos: Sequence[Path], settings: FusionSettings, *, progress: bool) -> 
     figures: dict[str, Figures] = {}
     kinds: dict[str, list[Figures]] = {}
     tracker = load("trackers", "mediapipe").make(TrackingSettings())
-    for number, clip in enumerate(
-        progress_bar(clips, desc="clips", unit="clip", disable=not progress)
-    ):
+    for number, clip in enumerate(progress_bar(clips, desc="clips", unit="clip")):
         other = next_person(clips, number)
         stage = Stage(clip, other.points[0], settings)
         for kind, order in orders(clip).items():
@@ -178,10 +176,9 @@ def read_performance(video: Path) -> Performance:
     """
     points = load_landmarks(video.with_suffix(".npz"))
     points = points[np.isfinite(points).all(axis=(1, 2))]
-    poses = [estimate_pose(one) for one in points]
-    shapes = np.stack([to_face_frame(*pair) for pair in zip(points, poses, strict=True)])
-    angles = np.array([np.linalg.norm(rotation_vector(pose.rotation)) for pose in poses])
-    calmest = poses[int(angles.argmin())]
+    shapes, turns = to_face_frames(points)
+    angles = np.linalg.norm(turns, axis=1)
+    calmest = estimate_pose(points[angles.argmin()])
     neutral = Neutral(resting_shape(shapes, angles), calmest)
     return Performance(video.stem, points, measure(shapes), angles, neutral)
 
@@ -192,9 +189,9 @@ def next_person(clips: Sequence[Performance], number: int) -> Performance:
     Raises:
         SourceError: there is none.
     """
-    person = clips[number].name.split("__")[0]
+    person = person_of(clips[number].name)
     for other in (*clips[number + 1 :], *clips[:number]):
-        if other.name.split("__")[0] != person:
+        if person_of(other.name) != person:
             return other
     raise SourceError(
         "--protocol wild needs clips of two people; the part of a clip's name before __ names the "

@@ -9,7 +9,6 @@ subtracted before the target is drawn.
 from __future__ import annotations
 
 from functools import lru_cache
-from importlib.resources import files
 from typing import Final
 
 import numpy as np
@@ -17,6 +16,7 @@ import numpy as np
 from reenact.face.action_units import RANGES, action_unit_basis, measures
 from reenact.face.expression_components import component_weights, expression_components
 from reenact.face.geometry import canonical_face
+from reenact.storage import read_asset
 from reenact.types import Array
 
 ASSET: Final = "read_back.npz"
@@ -65,5 +65,4 @@ def _single_units() -> Array:
 @lru_cache(maxsize=1)
 def known_read_back() -> ReadBack:
     """Return the correction that comes with the program."""
-    with (files("reenact") / "assets" / ASSET).open("rb") as handle, np.load(handle) as arrays:
-        return ReadBack(expression_components(), arrays["errors"])
+    return ReadBack(expression_components(), read_asset(ASSET)["errors"])

@@ -10,13 +10,13 @@ each face's mirror image is added. `python -m tools.face_model` learns the model
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import lru_cache
-from importlib.resources import files
 from typing import Final
 
 import numpy as np
 
+from reenact.storage import read_asset
 from reenact.types import Array
 
 ASSET: Final = "face_model.npz"
@@ -92,8 +92,4 @@ _RIDGE: Final = 0.1
 @lru_cache(maxsize=1)
 def face_model() -> FaceModel:
     """Return the model that comes with the program; its arrays are read-only."""
-    with (files("reenact") / "assets" / ASSET).open("rb") as handle, np.load(handle) as archive:
-        arrays = {field.name: archive[field.name].astype(np.float32) for field in fields(FaceModel)}
-    for array in arrays.values():
-        array.setflags(write=False)
-    return FaceModel(**arrays)
+    return FaceModel(**read_asset(ASSET))

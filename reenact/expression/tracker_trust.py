@@ -12,7 +12,6 @@ from __future__ import annotations
 import math
 from collections import deque
 from functools import lru_cache
-from importlib.resources import files
 from typing import Final
 
 import numpy as np
@@ -23,6 +22,7 @@ from reenact.expression.measures import MEASURES, measure_rows
 from reenact.face.geometry import mirrored_deviation, rotation_vector
 from reenact.face.regions import PARTS, part_weights
 from reenact.imaging import smoothstep
+from reenact.storage import read_asset
 from reenact.types import Array, Landmarks, Pose
 
 ASSET: Final = "tracker_trust.npz"
@@ -271,8 +271,8 @@ def _weights() -> tuple[Array, Array]:
     The left eye's score is the right eye's on the mirrored face. The modes are symmetric: a
     mirrored face has the same weights, some with the opposite sign.
     """
-    with (files("reenact") / "assets" / ASSET).open("rb") as handle, np.load(handle) as archive:
-        mouth, right = archive["mouth"], archive["eye"]
+    scores = read_asset(ASSET)
+    mouth, right = scores["mouth"], scores["eye"]
     modes = face_model().expression
     mirrored = mirrored_deviation(modes.reshape(len(modes), -1, 3)).reshape(modes.shape)
     left = right.copy()

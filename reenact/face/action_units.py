@@ -9,12 +9,12 @@ a fraction of that of the neutral face.
 from __future__ import annotations
 
 from functools import lru_cache
-from importlib.resources import files
 from typing import Final
 
 import numpy as np
 
 from reenact.face.topology import ACTION_UNITS, CHIN, MOUTH_CORNERS, N_LANDMARKS
+from reenact.storage import read_asset
 from reenact.types import Array
 
 LID_PAIRS_RIGHT: Final = (
@@ -165,10 +165,7 @@ def action_unit_basis() -> Array:
 
     Read-only; `python -m tools.expression_basis` learned it from the training clips.
     """
-    with (files("reenact") / "assets" / "expression_basis.npz").open("rb") as handle:
-        basis: Array = np.load(handle)["basis"].astype(np.float32)
-    basis.setflags(write=False)
-    return basis
+    return read_asset("expression_basis.npz")["basis"]
 
 
 def mirrored_units(units: Array) -> Array:

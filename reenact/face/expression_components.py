@@ -6,12 +6,12 @@ They are learned together with the skin's flow (`rendering.skin_flow`) and store
 from __future__ import annotations
 
 from functools import lru_cache
-from importlib.resources import files
 from typing import Final
 
 import numpy as np
 
 from reenact.face.topology import N_SKIN
+from reenact.storage import read_asset
 from reenact.types import Array
 
 ASSET: Final = "skin_flow.npz"
@@ -23,10 +23,7 @@ MAX_CHANGE: Final = 2.0
 @lru_cache(maxsize=1)
 def expression_components() -> Array:
     """Return the components, float32 (K, 468, 3), face frame, iod; read-only."""
-    with (files("reenact") / "assets" / ASSET).open("rb") as handle, np.load(handle) as arrays:
-        components: Array = arrays["components"].astype(np.float32)
-    components.setflags(write=False)
-    return components
+    return read_asset(ASSET)["components"]
 
 
 def component_weights(change: Array, components: Array) -> Array:

@@ -11,7 +11,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from functools import lru_cache
-from importlib.resources import files
 from typing import Any, Final
 
 import cv2
@@ -33,6 +32,7 @@ from reenact.face.topology import (
     OVAL,
     RIGID,
 )
+from reenact.storage import read_asset
 from reenact.types import Array, Pose
 
 Triangles = NDArray[np.int32]
@@ -59,10 +59,7 @@ def canonical_face() -> Array:
     It is the generalised Procrustes mean of the training clips, made by
     `python -m tools.canonical_face`, and read-only.
     """
-    with (files("reenact") / "assets" / "canonical_face.npz").open("rb") as handle:
-        points: Array = np.load(handle)["points"].astype(np.float32)
-    points.setflags(write=False)
-    return points
+    return read_asset("canonical_face.npz")["points"]
 
 
 @lru_cache(maxsize=1)
@@ -132,6 +129,21 @@ def to_face_frame(points: Array, pose: Pose) -> Array:
     """Return (478, 3) px landmarks in the face frame (iod) of a pose."""
     turned = pose.rotation / np.float32(pose.scale)
     return np.asarray((points - pose.translation) @ turned, dtype=np.float32)
+
+
+def to_face_frames(points: Array, template: Array | None = None) -> tuple[Array, Array]:
+    """Return the shapes and the head rotations of many faces, each in its own face frame.
+
+    Args:
+        points: (N, 478, 3) px.
+        template: as of `estimate_pose`.
+
+    Returns:
+        The shapes (N, 478, 3), iod, and the rotation vectors (N, 3), rad.
+    """
+    poses = [estimate_pose(one, template) for one in points]
+    shapes = [to_face_frame(one, pose) for one, pose in zip(points, poses, strict=True)]
+    return np.stack(shapes), np.stack([rotation_vector(pose.rotation) for pose in poses])
 
 
 def to_image(shape: Array, pose: Pose) -> Array:

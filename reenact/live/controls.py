@@ -26,8 +26,7 @@ from reenact.live.presets import live_settings, preset_path, read_preset, write_
 from reenact.live.problems import problems
 from reenact.live.session import Session, join_sound
 from reenact.live.settings import change
-from reenact.sinks.fanout import SinkSet, check_not_replaced
-from reenact.stats import Stats
+from reenact.sinks.fanout import check_not_replaced
 from reenact.targets.store import TargetStore
 from reenact.types import Image
 
@@ -82,10 +81,6 @@ class Controls:
         self._counting = threading.Lock()
 
     # State
-
-    def stats(self) -> Stats:
-        """Return the figures of the whole run."""
-        return self.session.stats()
 
     def snapshot(self) -> dict[str, Any]:
         """Return the state as JSON-compatible values; rates cover the last seconds."""
@@ -257,9 +252,8 @@ class Controls:
 
     def outputs(self) -> list[dict[str, str]]:
         """Return the name of each output and its error; "" if it works."""
-        errors = {**self.session.output_errors, **self._refused}
-        output = self.session.output
-        names = output.names if isinstance(output, SinkSet) else ()
+        errors = {**self.session.output.errors, **self._refused}
+        names = self.session.output.names
         working = [{"name": name, "error": ""} for name in names if name not in errors]
         return working + [{"name": name, "error": text} for name, text in errors.items()]
 
@@ -279,7 +273,7 @@ class Controls:
         if not self.session.recorder.frames_out:
             join_sound(self.session.source, [sink])
         self._refused.pop(text, None)
-        return self._sinks().add(sink, text)
+        return self.session.output.add(sink, text)
 
     def try_output(self, text: str) -> None:
         """Add an output; if it is rejected, `outputs` gives the reason."""
@@ -291,7 +285,7 @@ class Controls:
     def remove_output(self, name: str) -> None:
         """Close an output; the others go on. Raises SinkError if there is none of that name."""
         if self._refused.pop(name, None) is None:
-            self._sinks().remove(name)
+            self.session.output.remove(name)
 
     @property
     def recording(self) -> Path | None:
@@ -322,7 +316,7 @@ class Controls:
         if microphone is not None:
             sound = LiveSound(SoundCard(microphone))
             sink.take_sound(lambda: sound)
-        self._recording_name = self._sinks().add(sink)
+        self._recording_name = self.session.output.add(sink)
         self._recording = path
         return path
 
@@ -355,7 +349,8 @@ class Controls:
 
     @property
     def _recording_error(self) -> str:
-        return "" if self._recording is None else self._sinks().errors.get(self._recording_name, "")
+        errors = self.session.output.errors
+        return "" if self._recording is None else errors.get(self._recording_name, "")
 
     def _forget_failed_recording(self) -> str:
         """Return why the recording failed, and forget it; "" if it did not fail."""
@@ -364,11 +359,6 @@ class Controls:
             self._recording = None
             self.remove_output(self._recording_name)
         return error
-
-    def _sinks(self) -> SinkSet:
-        if not isinstance(self.session.output, SinkSet):
-            raise SinkError("The outputs of this session cannot be changed.")
-        return self.session.output
 
     def _check_not_replaced(self, output: str) -> None:
         if not self.session.settings.output.overwrite:

@@ -7,12 +7,13 @@ own time.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Final, Protocol
+from typing import Final
 
 from reenact.live.clock import SYSTEM_CLOCK, Clock
 from reenact.live.slot import Slot
+from reenact.sinks.fanout import SinkSet
 from reenact.stats import Recorder
 from reenact.types import Frame
 
@@ -20,31 +21,6 @@ _OUTPUT_FAILED: Final = "output failed"
 
 _MAX_LAG_S: Final = 0.25
 """A video that is later than this does not try to catch up."""
-
-
-class Output(Protocol):
-    """What a session needs of `sinks.SinkSet`. One thread opens, writes and closes it."""
-
-    @property
-    def live(self) -> bool:
-        """True if any sink is live, so that pictures must be written at their time."""
-
-    @property
-    def closed_by_user(self) -> bool:
-        """True if the user closed the window that shows the pictures."""
-
-    @property
-    def errors(self) -> Mapping[str, str]:
-        """The message of each sink that failed, by its name."""
-
-    def open(self, size: tuple[int, int], fps: float) -> None:
-        """Prepare for pictures of this size. Raises SinkError."""
-
-    def write(self, frame: Frame) -> None:
-        """Write to every working sink. Raises SinkError if none is left."""
-
-    def close(self) -> None:
-        """Finish files and release devices. May be called twice."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +50,7 @@ class Emitter:
     def __init__(
         self,
         slot: Slot[Rendered],
-        output: Output,
+        output: SinkSet,
         recorder: Recorder,
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:

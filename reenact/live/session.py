@@ -15,7 +15,7 @@ import gc
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import Any, Final
@@ -26,10 +26,16 @@ from reenact.lifecycle import ClosesOnExit
 from reenact.live.clock import SYSTEM_CLOCK, Clock
 from reenact.live.fallback import ReenactorLike
 from reenact.live.load import LoadControl
-from reenact.live.pacing import Emitter, Output, Rendered
+from reenact.live.pacing import Emitter, Rendered
 from reenact.live.presenter import Presenter, Show
 from reenact.live.settings import change
 from reenact.live.slot import Closed, Slot
+from reenact.sinks.fanout import (
+    SinkSet,
+    check_not_overwritten,
+    check_not_replaced,
+    check_written_once,
+)
 from reenact.stats import Recorder, Stats
 from reenact.types import Frame, Sink, Source, Target
 
@@ -68,6 +74,7 @@ class Session(ClosesOnExit):
         output: the sinks.
         presenter: decides what is shown.
         recorder: collects the figures.
+        error: the first error of any thread, which `wait` raises; None if there was none.
         source_problem: why a live source delivers nothing; "" while it does.
         actor_frame: the newest frame of the actor while `watch_actor` is True. It is for the
             actor's own eyes; no sink gets it.
@@ -79,7 +86,7 @@ class Session(ClosesOnExit):
         settings: Settings,
         source: Source,
         reenactor: ReenactorLike,
-        output: Output,
+        output: SinkSet,
         *,
         recorder: Recorder | None = None,
         clock: Clock = SYSTEM_CLOCK,
@@ -100,6 +107,7 @@ class Session(ClosesOnExit):
         self.output = output
         self.recorder = recorder or Recorder(now_s=clock.now_s)
         self.presenter = Presenter(reenactor, self.recorder)
+        self.error: BaseException | None = None
         self.source_problem = ""
         self.watch_actor = False
         self.actor_frame: Frame | None = None
@@ -112,7 +120,6 @@ class Session(ClosesOnExit):
         self._rendered: Slot[Rendered] = Slot(replaces=source.live, clock=clock)
         self._opened = threading.Event()
         self._ended = threading.Event()
-        self._first_error: BaseException | None = None
         self._error_lock = threading.Lock()
         self._threads: dict[Callable[[], None], threading.Thread] = {}
 
@@ -142,12 +149,6 @@ class Session(ClosesOnExit):
         """
         from reenact import registry
         from reenact.live.pipeline import open_reenactor
-        from reenact.sinks.fanout import (
-            SinkSet,
-            check_not_overwritten,
-            check_not_replaced,
-            check_written_once,
-        )
 
         with ExitStack() as undo:
             kind, argument = registry.split(source)
@@ -202,7 +203,7 @@ class Session(ClosesOnExit):
         """
         self._start(self._emit)
         self._opened.wait()
-        if self._first_error is not None:
+        if self.error is not None:
             self.wait()
 
     def wait(self, timeout_s: float | None = None) -> bool:
@@ -212,18 +213,13 @@ class Session(ClosesOnExit):
             BaseException: the first error of any thread.
         """
         ended = self.ended(timeout_s)
-        if ended and self._first_error is not None:
-            raise self._first_error
+        if ended and self.error is not None:
+            raise self.error
         return ended
 
     def ended(self, timeout_s: float | None = None) -> bool:
         """Wait for the end like `wait`, but raise nothing."""
         return self._ended.wait(timeout_s)
-
-    @property
-    def error(self) -> BaseException | None:
-        """The first error of any thread, which `wait` raises; None if there was none."""
-        return self._first_error
 
     def stop(self) -> None:
         """Ask all threads to end now; files are finished."""
@@ -248,11 +244,6 @@ class Session(ClosesOnExit):
             self.reenactor.close()
         self._ended.set()
 
-    @property
-    def face_found(self) -> bool:
-        """True if any frame so far had a face. Any thread may ask."""
-        return self.reenactor.face_found
-
     def stats(self) -> Stats:
         """Return the figures so far."""
         return replace(
@@ -269,11 +260,6 @@ class Session(ClosesOnExit):
     def frames_out(self) -> int:
         """The number of pictures written so far; cheaper than `stats`."""
         return self.recorder.frames_out
-
-    @property
-    def output_errors(self) -> Mapping[str, str]:
-        """The message of each sink that failed, by its name. Any thread may ask."""
-        return self.output.errors
 
     def update(self, section: str, key: str, value: Any) -> None:
         """Change a setting that is marked live, from the next frame on.
@@ -318,8 +304,8 @@ class Session(ClosesOnExit):
 
     def _fail(self, error: BaseException) -> None:
         with self._error_lock:
-            if self._first_error is None:
-                self._first_error = error
+            if self.error is None:
+                self.error = error
 
     # The capture thread
 

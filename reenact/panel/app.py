@@ -6,7 +6,6 @@ import json
 import logging
 import tempfile
 from collections.abc import Awaitable, Callable, Iterable
-from importlib.resources import files
 from pathlib import Path
 from typing import Any, Final
 
@@ -25,7 +24,7 @@ from reenact.live.presets import preset_path
 from reenact.panel.endpoints import ENDPOINTS, Endpoint
 from reenact.panel.live_socket import Viewers
 from reenact.panel.openapi import document
-from reenact.panel.security import LOOPBACK_HOSTS, Guard
+from reenact.panel.security import Guard
 from reenact.panel.studio import Studio
 from reenact.panel.uploads import TYPES, TooLargeError
 from reenact.targets.exchange_file import SUFFIX
@@ -34,14 +33,12 @@ log = logging.getLogger(__name__)
 
 MAX_JSON_BYTES: Final = 1 << 20
 
-_STATIC: Final = Path(str(files("reenact.panel") / "static"))
+_STATIC: Final = Path(__file__).parent / "static"
 
 Answer = Callable[[Request], Awaitable[Response]]
 
 
-def make_app(
-    studio: Studio, token: str, hosts: Iterable[str] = LOOPBACK_HOSTS, secure: bool = False
-) -> Starlette:
+def make_app(studio: Studio, token: str, hosts: Iterable[str], secure: bool) -> Starlette:
     """Return the application.
 
     Args:

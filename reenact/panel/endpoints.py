@@ -186,14 +186,6 @@ def _save_preset(studio: Studio, name: str, toml: str | None) -> None:
         import_preset(name, toml)
 
 
-def _remove_preset(name: str) -> None:
-    preset_path(name).unlink(missing_ok=True)
-
-
-def _started(studio: Studio, body: StartBody) -> None:
-    studio.start(body.source, body.target, body.outputs)
-
-
 ENDPOINTS: Final = (
     Endpoint("GET", "/api/state", "Everything that the page shows", lambda s, p, b: s.state()),
     Endpoint("GET", "/api/sources", "The cameras", lambda s, p, b: s.sources()),
@@ -201,7 +193,13 @@ ENDPOINTS: Final = (
     Endpoint("GET", "/api/targets", "The targets", lambda s, p, b: s.gallery.list()),
     Endpoint("GET", "/api/settings", "All settings", lambda s, p, b: widgets(s.settings())),
     Endpoint("GET", "/api/presets", "The presets", lambda s, p, b: preset_names()),
-    Endpoint("POST", "/api/start", "Start a session", lambda s, p, b: _started(s, b), StartBody),
+    Endpoint(
+        "POST",
+        "/api/start",
+        "Start a session",
+        lambda s, p, b: s.start(b.source, b.target, b.outputs),
+        StartBody,
+    ),
     Endpoint("POST", "/api/stop", "End the session", lambda s, p, b: s.stop(), NoBody),
     Endpoint(
         "POST",
@@ -301,7 +299,7 @@ ENDPOINTS: Final = (
         "DELETE",
         "/api/presets/{name}",
         "Delete a preset",
-        lambda s, p, b: _remove_preset(p["name"]),
+        lambda s, p, b: preset_path(p["name"]).unlink(missing_ok=True),
         NoBody,
     ),
     Endpoint(

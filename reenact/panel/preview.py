@@ -18,6 +18,7 @@ import cv2
 from reenact import registry
 from reenact.config import SourceSettings
 from reenact.errors import ReenactError
+from reenact.imaging import encoded
 from reenact.lifecycle import ClosesOnExit
 from reenact.types import Frame, Image, Source
 
@@ -28,7 +29,7 @@ _QUALITY: Final = 75
 _RETRY_S: Final = 0.5
 
 
-def small_jpeg(image: Image, max_side_px: int = MAX_SIDE_PX, quality: int = _QUALITY) -> bytes:
+def small_jpeg(image: Image, max_side_px: int = MAX_SIDE_PX) -> bytes:
     """Return a picture, uint8 (H, W, 3) RGB, as a JPEG whose longer side is `max_side_px`."""
     height, width = image.shape[:2]
     scale = max_side_px / max(height, width)
@@ -37,9 +38,7 @@ def small_jpeg(image: Image, max_side_px: int = MAX_SIDE_PX, quality: int = _QUA
         # Averaging by a non-integer factor takes four times as long and hardly looks better.
         way = cv2.INTER_AREA if scale <= 0.5 else cv2.INTER_LINEAR
         image = cv2.resize(image, size, interpolation=way).astype("uint8", copy=False)
-    bgr = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
-    _, data = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, quality])
-    return bytes(data)
+    return encoded(image, ".jpg", _QUALITY)
 
 
 class NewestPicture:

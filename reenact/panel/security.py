@@ -22,11 +22,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from reenact.errors import SinkError
 from reenact.panel.uploads import TYPES
+from reenact.sinks.http_address import host_name
 from reenact.storage import atomic_write, data_folder
 
 COOKIE: Final = "reenact-panel"
-
-LOOPBACK_HOSTS: Final = ("127.0.0.1", "localhost", "[::1]")
 
 CHANGE_TYPES: Final = frozenset({"application/json"}) | TYPES
 """Media types of requests that change something."""
@@ -83,13 +82,7 @@ class Guard:
         secure: True if the panel is served by TLS.
     """
 
-    def __init__(
-        self,
-        app: ASGIApp,
-        token: str,
-        hosts: Iterable[str] = LOOPBACK_HOSTS,
-        secure: bool = False,
-    ) -> None:
+    def __init__(self, app: ASGIApp, token: str, hosts: Iterable[str], secure: bool) -> None:
         self._app = app
         self._token = token
         self._hosts = frozenset(hosts)
@@ -113,7 +106,7 @@ class Guard:
         """Return the response to a request that is refused; None if it is accepted."""
         headers = Headers(scope=scope)
         host = headers.get("host", "")
-        if _name(host) not in self._hosts:
+        if host_name(host) not in self._hosts:
             return _refused(403, "The panel cannot be opened under this host name.")
         scheme = "https" if self._secure else "http"
         origin = headers.get("origin")
@@ -156,12 +149,6 @@ class Guard:
 
     def _is_token(self, given: str) -> bool:
         return hmac.compare_digest(given.encode(), self._token.encode())
-
-
-def _name(host: str) -> str:
-    """Return a Host header without its port, in lower case."""
-    name, colon, port = host.strip().lower().rpartition(":")
-    return name if colon and port.isdigit() else host.strip().lower()
 
 
 def _refused(status: int, text: str) -> Response:

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Final
 
 from reenact.errors import ReenactError
 from reenact.lifecycle import ClosesOnExit
-from reenact.panel.security import LOOPBACK_HOSTS, kept_token
+from reenact.panel.security import kept_token
+from reenact.sinks.http_address import LOOPBACK, LOOPBACK_HOSTS
 
 if TYPE_CHECKING:
     from reenact.panel.studio import Studio
@@ -21,9 +22,6 @@ log = logging.getLogger(__name__)
 PORT: Final = 7843
 """Preferred port, so that bookmarks and OBS's dock keep working."""
 
-LOOPBACK: Final = "127.0.0.1"
-
-_START_S: Final = 20.0
 _STOP_S: Final = 3.0
 _MAX_WEBSOCKET_BYTES: Final = 1 << 16
 
@@ -89,7 +87,6 @@ class PanelServer(ClosesOnExit):
         )
         self._server = uvicorn.Server(config)
         self._thread = threading.Thread(target=self._serve, name="panel-server", daemon=True)
-        self._ready = threading.Event()
         self._thread.start()
 
     def close(self) -> None:

@@ -12,9 +12,9 @@ import logging
 import queue
 import threading
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from reenact.config import Settings, as_toml
 from reenact.errors import ConfigError, ReenactError, SinkError, SourceError, TargetError
@@ -32,8 +32,6 @@ from reenact.targets.library import open_target, still_tracker
 from reenact.targets.store import TargetStore
 
 log = logging.getLogger(__name__)
-
-_STOP_S: Final = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -321,7 +319,7 @@ class Studio(ClosesOnExit):
             raise TargetError(f"There is no target {target}.")
 
     def _choose(self, **changes: Any) -> None:
-        self.choice = Choice(**{**_shallow(self.choice), **changes})
+        self.choice = replace(self.choice, **changes)
         text = json.dumps(asdict(self.choice), indent=1)
         with (
             contextlib.suppress(ConfigError),  # the next start then begins without choices
@@ -350,10 +348,6 @@ def _kept_choice() -> Choice:
         return Choice(str(kept["source"]), str(kept["target"]), outputs, dict(kept["settings"]))
     except (OSError, ValueError, KeyError, TypeError):
         return Choice()
-
-
-def _shallow(choice: Choice) -> dict[str, Any]:
-    return {name: getattr(choice, name) for name in Choice.__slots__}
 
 
 def _assigned(settings: Mapping[str, Any]) -> list[str]:

@@ -1,4 +1,4 @@
-"""Stored addresses of HTTP streams on ports that the user chose, readable by this user alone.
+"""This machine's loopback names, and the stored addresses of HTTP streams on chosen ports.
 
 A stream on the same port gets the same token again, so that addresses stored in OBS or a browser
 keep working. `reenact obs status --media-source` prints the address that was opened last.
@@ -18,6 +18,9 @@ from reenact.storage import atomic_write, data_folder
 
 LOOPBACK: Final = "127.0.0.1"
 
+LOOPBACK_HOSTS: Final = frozenset({LOOPBACK, "localhost", "[::1]"})
+"""The names of the loopback address in a URL."""
+
 _TOKEN: Final = re.compile(r"[A-Za-z0-9_-]{20,100}")
 
 
@@ -31,6 +34,13 @@ class HttpAddress:
     def url(self, path: str) -> str:
         """Return the URL of a path without a leading slash."""
         return f"http://{LOOPBACK}:{self.port}/{path}?token={self.token}"
+
+
+def host_name(host: str) -> str:
+    """Return a Host header without its port, in lower case."""
+    host = host.strip().lower()
+    name, colon, port = host.rpartition(":")
+    return name if colon and port.isdigit() else host
 
 
 def load_address(port: int | None = None) -> HttpAddress | None:

@@ -8,13 +8,12 @@ import time
 from pathlib import Path
 from typing import Final
 
-from reenact.config import Section
 from reenact.errors import SinkError
 from reenact.lifecycle import ClosesOnExit
 from reenact.performance import PerformanceWriter
 from reenact.registry import SinkSpec
 from reenact.storage import expanded, finish_partial, refusal, reserve_partial
-from reenact.types import Frame, PerformanceFrame, Sink
+from reenact.types import Frame, PerformanceFrame
 
 _FLUSH_S: Final = 1.0
 
@@ -104,14 +103,10 @@ class LandmarksSink(ClosesOnExit):
         return SinkError(f"{refusal(self._path, error)} {kept}")
 
 
-def _landmarks(argument: str, settings: Section) -> Sink:
-    return LandmarksSink(argument)
-
-
 LANDMARKS: Final = SinkSpec(
     "landmarks",
     "a file of landmarks that can be played again: no picture of the actor",
-    _landmarks,
+    lambda argument, _: LandmarksSink(argument),
     argument="FILE",
     alpha=True,
 )

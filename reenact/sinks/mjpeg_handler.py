@@ -24,14 +24,14 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Final
 from urllib.parse import parse_qs, urlsplit
 
-import cv2
 from typing_extensions import override
 
+from reenact.imaging import encoded
+from reenact.sinks.http_address import LOOPBACK_HOSTS, host_name
 from reenact.types import Image
 
 log = logging.getLogger(__name__)
 
-_HOSTS: Final = frozenset({"localhost", "127.0.0.1", "[::1]"})
 _BOUNDARY: Final = "frame"
 _FIRST_FRAME_S: Final = 5.0
 _STALLED_READER_S: Final = 20.0
@@ -89,9 +89,7 @@ class NewestPicture:
             with self._changed:
                 number, image = self._number, self._image
             if self._jpeg[0] != number and image is not None:
-                bgr = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
-                options = [cv2.IMWRITE_JPEG_QUALITY, self._quality]
-                self._jpeg = (number, bytes(cv2.imencode(".jpg", bgr, options)[1]))
+                self._jpeg = (number, encoded(image, ".jpg", self._quality))
                 self.encoded_frames += 1
             return self._jpeg
 
@@ -127,7 +125,7 @@ class MjpegHandler(BaseHTTPRequestHandler):
         """Answer a request if it is allowed."""
         url = urlsplit(self.path)
         given = parse_qs(url.query).get("token", [""])[0]
-        if not _is_own_name(self.headers.get("Host", "")):
+        if host_name(self.headers.get("Host", "")) not in LOOPBACK_HOSTS:
             self._answer(HTTPStatus.FORBIDDEN, b"This server answers to localhost only.\n")
         elif not self._is_from_this_machine():
             self._answer(HTTPStatus.FORBIDDEN, b"This server answers to local pages only.\n")
@@ -148,7 +146,7 @@ class MjpegHandler(BaseHTTPRequestHandler):
         if origin is None:
             return True
         scheme, _, host = origin.partition("://")
-        return scheme in ("http", "https") and _is_own_name(host)
+        return scheme in ("http", "https") and host_name(host) in LOOPBACK_HOSTS
 
     @override
     def log_message(self, format: str, *args: Any) -> None:
@@ -196,9 +194,3 @@ class MjpegHandler(BaseHTTPRequestHandler):
             "default-src 'none'; img-src 'self'; style-src 'unsafe-inline'",
         )
         self.end_headers()
-
-
-def _is_own_name(host: str) -> bool:
-    """Return True if a Host header names the loopback address, with or without a port."""
-    name, colon, port = host.strip().lower().rpartition(":")
-    return host.strip().lower() in _HOSTS or (bool(colon) and port.isdigit() and name in _HOSTS)

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import Final
 
-from reenact.config import Section
 from reenact.lifecycle import ClosesOnExit
 from reenact.registry import SinkSpec
-from reenact.types import Frame, Sink
+from reenact.types import Frame
 
 
 class NullSink(ClosesOnExit):
@@ -32,8 +31,4 @@ class NullSink(ClosesOnExit):
         """Do nothing; the count is kept."""
 
 
-def _null(argument: str, settings: Section) -> Sink:
-    return NullSink()
-
-
-NULL: Final = SinkSpec("null", "nowhere: counts frames", _null, alpha=True)
+NULL: Final = SinkSpec("null", "nowhere: counts frames", lambda *_: NullSink(), alpha=True)

@@ -26,7 +26,7 @@ from reenact.registry import SinkSpec
 from reenact.sinks.video_encoder import FORMATS, VideoEncoder
 from reenact.sound import SoundTrack
 from reenact.storage import expanded, finish_partial, refusal, reserve_partial
-from reenact.types import Frame, Image, Sink
+from reenact.types import Frame, Image
 
 TAGS: Final[Mapping[str, str]] = {
     "title": "Synthetic video",
@@ -209,14 +209,10 @@ class FileSettings(Section):
     crf: int = Field(18, ge=0, le=51, description="H.264 quality of the file; lower is better")
 
 
-def _file(argument: str, settings: FileSettings) -> Sink:
-    return FileSink(argument, settings.crf)
-
-
 FILE: Final = SinkSpec(
     "file",
     "a video file: .mp4, .mov, .mkv or .webm",
-    _file,
+    lambda argument, settings: FileSink(argument, settings.crf),
     settings=FileSettings,
     argument="PATH",
 )

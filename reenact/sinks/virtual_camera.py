@@ -24,7 +24,7 @@ from reenact.imaging import even, letterbox
 from reenact.lifecycle import ClosesOnExit
 from reenact.registry import SinkSpec
 from reenact.sinks import v4l2loopback as loopback
-from reenact.types import Frame, Image, Sink
+from reenact.types import Frame, Image
 
 if TYPE_CHECKING:
     from pyvirtualcam import Camera
@@ -185,12 +185,12 @@ def absence(system: str = sys.platform, sysfs: Path = loopback.SYSFS) -> loopbac
     )
 
 
-def fault(system: str = sys.platform) -> loopback.Fault | None:
+def fault() -> loopback.Fault | None:
     """Return why a virtual camera cannot be used now, or works badly; None if it is fine.
 
     Only Linux can report this; its devices are opened for a moment.
     """
-    if system != "linux":
+    if sys.platform != "linux":
         return None
     found = loopback.devices()
     faults = [loopback.obstacle(device) or loopback.weakness(device) for device in found]
@@ -255,14 +255,10 @@ class CameraSettings(Section):
     )
 
 
-def _camera(argument: str, settings: CameraSettings) -> Sink:
-    return CameraSink(argument or settings.device, settings.backend)
-
-
 CAMERA: Final = SinkSpec(
     "camera",
     "a virtual camera for calls, OBS and browsers",
-    _camera,
+    lambda argument, own: CameraSink(argument or own.device, own.backend),
     settings=CameraSettings,
     argument="[DEVICE]",
     needs="a virtual camera",

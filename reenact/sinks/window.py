@@ -11,11 +11,10 @@ from typing import Final
 
 import cv2
 
-from reenact.config import Section
 from reenact.errors import SinkError
 from reenact.lifecycle import ClosesOnExit
 from reenact.registry import SinkSpec
-from reenact.types import Frame, Sink
+from reenact.types import Frame
 
 _TITLE: Final = "reenact (q or Esc closes)"
 _KEYS: Final = (ord("q"), ord("Q"), 27)
@@ -116,8 +115,6 @@ def display_problem() -> str | None:
     return f"the display {os.environ['DISPLAY']} cannot be opened"
 
 
-def _window(argument: str, settings: Section) -> Sink:
-    return WindowSink()
-
-
-WINDOW: Final = SinkSpec("window", "a window on this screen", _window, needs="a display")
+WINDOW: Final = SinkSpec(
+    "window", "a window on this screen", lambda *_: WindowSink(), needs="a display"
+)

@@ -7,13 +7,13 @@ import warnings
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
-import cv2
 import numpy as np
 import PIL.Image
 from numpy.typing import NDArray
 from PIL import ImageOps
 
 from reenact.errors import NotAPictureError, SourceError
+from reenact.imaging import limited
 from reenact.registry import SourceSpec
 from reenact.sources.clocked import DEFAULT_FPS, ClockedSettings, ClockedSource
 from reenact.storage import expanded
@@ -51,7 +51,7 @@ def read_image(path: str | Path) -> Image:
     except OSError as error:
         raise SourceError(f"{path} cannot be read: {error.strerror}.") from error
     with file:
-        return _limited(_decoded(file, path))
+        return limited(_decoded(file, path), MAX_SIDE_PX)
 
 
 def check_file(path: Path, kind: str) -> None:
@@ -112,16 +112,6 @@ def _to_rgb(picture: PIL.Image.Image) -> Image:
     else:
         return np.array(picture.convert("RGB"))
     return np.repeat(np.rint(levels).astype(np.uint8)[..., None], 3, axis=2)
-
-
-def _limited(image: Image) -> Image:
-    height, width = image.shape[:2]
-    longest = max(height, width)
-    if longest <= MAX_SIDE_PX:
-        return image
-    scale = MAX_SIDE_PX / longest
-    size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
 
 
 class ImageSource(ClockedSource):

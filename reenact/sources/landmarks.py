@@ -6,13 +6,12 @@ from typing import Final
 
 import numpy as np
 
-from reenact.config import Section
 from reenact.errors import SourceError
 from reenact.lifecycle import ClosesOnExit
 from reenact.performance import frame_of, read_performance
 from reenact.registry import SourceSpec
 from reenact.storage import expanded
-from reenact.types import Frame, Image, PerformanceFrame, Source
+from reenact.types import Frame, Image, PerformanceFrame
 
 
 class LandmarksSource(ClosesOnExit):
@@ -68,14 +67,10 @@ class LandmarksSource(ClosesOnExit):
         return picture
 
 
-def _landmarks(argument: str, settings: Section) -> Source:
-    return LandmarksSource(argument)
-
-
 LANDMARKS: Final = SourceSpec(
     "landmarks",
     "a stored performance (--sink landmarks:FILE), without camera or tracker",
-    _landmarks,
+    lambda argument, _: LandmarksSource(argument),
     argument="FILE",
     landmarks=True,
 )

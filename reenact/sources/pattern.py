@@ -11,7 +11,7 @@ from pydantic import Field
 from reenact.config import Pixels
 from reenact.registry import SourceSpec
 from reenact.sources.clocked import DEFAULT_FPS, ClockedSettings, ClockedSource
-from reenact.types import Image, Source
+from reenact.types import Image
 
 
 class PatternSource(ClockedSource):
@@ -70,13 +70,9 @@ class PatternSettings(ClockedSettings):
     height: Pixels = Field(720, ge=64, le=4320, description="height of the pictures")
 
 
-def _build_pattern(argument: str, settings: PatternSettings) -> Source:
-    return PatternSource((settings.width, settings.height), settings.fps, settings.frames)
-
-
 PATTERN: Final = SourceSpec(
     name="pattern",
     summary="moving colour bars with a running number, to test outputs without a camera",
-    build=_build_pattern,
+    build=lambda _, own: PatternSource((own.width, own.height), own.fps, own.frames),
     settings=PatternSettings,
 )

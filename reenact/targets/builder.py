@@ -11,7 +11,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
-import cv2
 import numpy as np
 
 from reenact.config import RendererSettings
@@ -19,7 +18,7 @@ from reenact.errors import NotAPictureError, SourceError, TargetError
 from reenact.expression.target_face import mode_for
 from reenact.face.face_search import find_upright_face, refine_face
 from reenact.face.geometry import FACE_SHARE, face_box, square_to_crop, transform_points
-from reenact.imaging import invert_affine, resized_square
+from reenact.imaging import invert_affine, limited, resized_square
 from reenact.sources.image_file import read_image
 from reenact.sources.video_file import VideoSource
 from reenact.storage import file_name
@@ -305,15 +304,10 @@ def _with_face(image: Image, points: Array, read: Callable[[], Image], *, placed
 
 def _limited(plate: Image, crop_to_plate: Array) -> tuple[Image, Array]:
     """Shrink a plate to `MAX_PLATE_SIDE_PX`; return it with the adjusted `crop_to_plate`."""
-    height, width = plate.shape[:2]
-    scale = MAX_PLATE_SIDE_PX / max(height, width)
-    if scale >= 1:
+    small, side = limited(plate, MAX_PLATE_SIDE_PX), max(plate.shape[:2])
+    if small is plate:
         return plate, crop_to_plate
-    size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    small = np.asarray(cv2.resize(plate, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
-    return small, _after(
-        square_to_crop((0, 0, max(width, height)), MAX_PLATE_SIDE_PX), crop_to_plate
-    )
+    return small, _after(square_to_crop((0, 0, side), MAX_PLATE_SIDE_PX), crop_to_plate)
 
 
 def _after(second: Array, first: Array) -> Array:

@@ -28,6 +28,11 @@ def clips_in(folder: Path) -> list[Path]:
     return [one for one in videos if one.with_suffix(".npz").is_file() or not is_partial(one)]
 
 
+def person_of(name: str) -> str:
+    """Return who is in a clip: the part of its name before `__`."""
+    return name.partition("__")[0]
+
+
 def decode_clip(path: Path) -> NDArray[np.uint8]:
     """Decode a whole video, uint8 (F, H, W, 3) RGB. Raises SourceError if it is damaged."""
     try:

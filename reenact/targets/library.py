@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from contextlib import closing
-from importlib.resources import as_file, files
 from typing import Final
 
 import numpy as np
@@ -13,7 +12,7 @@ import numpy as np
 from reenact.config import TrackingSettings
 from reenact.errors import TargetError
 from reenact.sources.video_file import VideoSource
-from reenact.storage import expanded
+from reenact.storage import DEMO_ACTOR, expanded
 from reenact.targets.builder import RENDERED_PX, create_target, resize_target, target_from_image
 from reenact.targets.exchange_file import SUFFIX
 from reenact.targets.store import BUILT_IN, TargetStore
@@ -110,10 +109,7 @@ def built_in_portrait(name: str) -> Image:
     demo's actor.
     """
     if name == "robin":
-        with (
-            as_file(files("reenact") / "assets" / "demo_actor.mp4") as path,
-            VideoSource(path) as video,
-        ):
+        with VideoSource(DEMO_ACTOR) as video:
             first = video.read()
         assert first is not None  # the file comes with the program
         return first.image

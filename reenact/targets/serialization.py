@@ -25,6 +25,7 @@ from safetensors.numpy import save as save_tensors
 
 from reenact.errors import counted
 from reenact.face.topology import N_LANDMARKS
+from reenact.imaging import encoded
 from reenact.targets.builder import MAX_PLATE_SIDE_PX
 from reenact.targets.reference_selection import MAX_REFERENCES
 from reenact.types import Array, Image, Target
@@ -108,10 +109,10 @@ def pack(target: Target) -> dict[str, bytes]:
         LANDMARKS: save_tensors(
             {key: np.ascontiguousarray(array, np.float32) for key, array in arrays.items()}
         ),
-        PLATE: _to_png(target.plate),
+        PLATE: encoded(target.plate, ".png"),
     }
     for number, picture in enumerate(target.references):
-        pieces[reference_name(number)] = _to_png(picture)
+        pieces[reference_name(number)] = encoded(picture, ".png")
     return pieces
 
 
@@ -192,13 +193,6 @@ def _check(target: Target) -> None:
         scale_x
     ) or not 1 <= box_px <= _MAX_BOX_SHARE * max(target.plate.shape[:2]):
         raise DamagedError("The crop does not fit the plate.")
-
-
-def _to_png(image: Image) -> bytes:
-    done, data = cv2.imencode(".png", cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
-    if not done:
-        raise DamagedError("A picture could not be encoded.")
-    return bytes(data)
 
 
 def _from_png(data: bytes, name: str, max_side_px: int) -> Image:

@@ -52,6 +52,10 @@ def test_sink_takes_frames_and_leaves_them_alone(sink: Sink) -> None:
 
 @pytest.mark.parametrize("sink", registry.available("sinks"), indirect=True)
 def test_sink_takes_frames_of_another_size(sink: Sink) -> None:
+    pictures = [
+        np.full((height, width, 3), 7, np.uint8) for height, width in ((120, 160), (96, 200))
+    ]
     with sink:
-        sink.write(Frame(np.zeros((120, 160, 3), np.uint8), 0.0, 0))
-        sink.write(Frame(np.zeros((96, 200, 3), np.uint8), 0.04, 1))
+        for index, picture in enumerate(pictures):
+            sink.write(Frame(picture, index / 25.0, index))
+    assert all((picture == 7).all() for picture in pictures)

@@ -26,7 +26,7 @@ from reenact.face.geometry import (
     square_to_crop,
     transform_points,
 )
-from reenact.imaging import crop_image
+from reenact.imaging import crop_image, encoded
 from reenact.sinks.video_file import write_video
 from reenact.sources.image_file import read_image
 from reenact.sources.video_file import VideoSource
@@ -169,14 +169,9 @@ def still_of_photo(
         raise ReenactError(f"{file.name} shows no face.")
     affine = crop_transform(found.points, size_px)
     picture = _coloured(crop_image(image, affine, size_px), grey)
-    done, data = cv2.imencode(
-        ".jpg", np.ascontiguousarray(picture[..., ::-1]), [cv2.IMWRITE_JPEG_QUALITY, 95]
-    )
-    if not done:
-        raise ReenactError(f"{file.name} could not be encoded.")
     known = {"emotions": np.array(emotions[0], np.int8)} if emotions else {}
     _store_landmarks(out, transform_points(found.points, affine), known)
-    out.write_bytes(data.tobytes())
+    out.write_bytes(encoded(picture, ".jpg"))
     return out
 
 

@@ -20,6 +20,7 @@ import numpy as np
 from reenact.errors import SourceError
 from reenact.expression.emotions import EMOTIONS, emotion_weights
 from reenact.face.topology import ACTION_UNITS
+from reenact.targets.clip_files import person_of
 
 Layout = Literal[
     "auto", "folders", "rafd", "ckplus", "kdef", "bosphorus", "mug", "oulu", "cfee", "emotionet"
@@ -141,7 +142,7 @@ class Item:
     @property
     def identity(self) -> str:
         """Name of the person."""
-        return self.name.split("__")[0]
+        return person_of(self.name)
 
 
 def find_items(source: Path, layout: Layout = "auto") -> list[Item]:

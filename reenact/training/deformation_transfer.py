@@ -25,13 +25,8 @@ from reenact.face.action_units import (
     LIP_PAIRS,
     action_units,
 )
-from reenact.face.geometry import (
-    canonical_face,
-    estimate_pose,
-    farthest_points,
-    rotation_vector,
-    to_face_frame,
-)
+from reenact.face.geometry import canonical_face, farthest_points, to_face_frames
+from reenact.targets.clip_files import person_of
 from reenact.types import Array
 
 CONTROLS: Final = 96
@@ -49,17 +44,13 @@ class Motion:
     Attributes:
         identity: the person's name.
         shapes: (F, 478, 3) of all frames with a face.
-        rotations: (F, 3) rotation vectors of the head, rad.
         rest: (478, 3) resting shape.
-        rest_rotation: (3,) mean rotation of the calm frames.
         emotions: (F,) indices into `EMOTIONS`, -1 for a frame without a label; None: no labels.
     """
 
     identity: str
     shapes: Array
-    rotations: Array
     rest: Array
-    rest_rotation: Array
     emotions: NDArray[np.intp] | None = None
 
 
@@ -78,21 +69,21 @@ def load_motions(folder: Path, stride: int = 1, pseudo_labels: bool = False) -> 
             known = archive["emotions"].astype(np.intp) if "emotions" in archive else None
         seen = np.flatnonzero(np.isfinite(clip).all(axis=(1, 2)))[::stride]
         labels = None if known is None else known[seen]
-        rest, _ = _rest(*_posed(clip[seen], None), labels)
-        shapes, rotations = _posed(clip[seen], rest)
-        rest, rest_rotation = _rest(shapes, rotations, labels)
+        rest = _rest(*to_face_frames(clip[seen]), labels)
+        shapes, rotations = to_face_frames(clip[seen], rest)
+        rest = _rest(shapes, rotations, labels)
         if labels is None and pseudo_labels:
             units = np.stack([action_units(shape, rest) for shape in shapes])
             labels = clear_labels(emotion_weights(units))
-        identity = path.stem.split("__")[0]
-        motions.append(Motion(identity, shapes, rotations, rest, rest_rotation, labels))
+        identity = person_of(path.stem)
+        motions.append(Motion(identity, shapes, rest, labels))
     if not motions:
         raise ReenactError(f"{folder} has no landmark files (NAME.npz); give a folder of clips.")
     return motions
 
 
-def resting_shape(shapes: Array, rotations: Array) -> tuple[Array, Array]:
-    """Return the median shape (478, 3) and the mean rotation (3,) of a clip's calm frames.
+def resting_shape(shapes: Array, rotations: Array) -> Array:
+    """Return the median shape (478, 3) of a clip's calm frames.
 
     In a calm frame the mouth is nearly shut, and lids, mouth width and head are near the median.
     """
@@ -106,24 +97,14 @@ def resting_shape(shapes: Array, rotations: Array) -> tuple[Array, Array]:
         + np.linalg.norm(rotations - np.median(rotations, axis=0), axis=1) / 0.3
     )
     calm = np.argsort(restless)[: max(len(shapes) // 5, 1)]
-    return (
-        np.median(shapes[calm], axis=0).astype(np.float32),
-        rotations[calm].mean(axis=0).astype(np.float32),
-    )
+    return np.asarray(np.median(shapes[calm], axis=0), np.float32)
 
 
-def _rest(shapes: Array, rotations: Array, labels: NDArray[np.intp] | None) -> tuple[Array, Array]:
-    """Return shape and rotation at rest: from frames labelled neutral, or from calm ones."""
+def _rest(shapes: Array, rotations: Array, labels: NDArray[np.intp] | None) -> Array:
+    """Return the shape at rest: from frames labelled neutral, or from calm ones."""
     if labels is None or not (labels == 0).any():
         return resting_shape(shapes, rotations)
-    calm = labels == 0
-    return np.asarray(np.median(shapes[calm], axis=0)), rotations[calm].mean(axis=0)
-
-
-def _posed(clip: Array, template: Array | None) -> tuple[Array, Array]:
-    poses = [estimate_pose(points, template) for points in clip]
-    shapes = [to_face_frame(points, pose) for points, pose in zip(clip, poses, strict=True)]
-    return np.stack(shapes), np.stack([rotation_vector(pose.rotation) for pose in poses])
+    return np.asarray(np.median(shapes[labels == 0], axis=0))
 
 
 class DeformationTransfer:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from reenact.expression.emotions import EMOTIONS, emotion_intensity, emotion_weights
 from reenact.face.action_units import action_units
-from reenact.face.geometry import estimate_pose, rotation_vector, to_face_frame
+from reenact.face.geometry import to_face_frames
 from reenact.face.topology import ACTION_UNITS
 from reenact.training.deformation_transfer import resting_shape
 from reenact.types import Array
@@ -55,12 +55,8 @@ def label(landmarks: Array, known: NDArray[np.int8] | None = None) -> Labels:
     calm = np.zeros(len(found), bool) if known is None else known[seen] == 0
     rest: Array | None = None
     for _ in range(2):  # against the canonical face, then against the rest found with it
-        poses = [estimate_pose(points, rest) for points in found]
-        shapes = np.stack(
-            [to_face_frame(points, pose) for points, pose in zip(found, poses, strict=True)]
-        )
-        turns = np.stack([rotation_vector(pose.rotation) for pose in poses])
-        rest = shapes[calm].mean(axis=0) if calm.any() else resting_shape(shapes, turns)[0]
+        shapes, turns = to_face_frames(found, rest)
+        rest = shapes[calm].mean(axis=0) if calm.any() else resting_shape(shapes, turns)
     units = np.full((len(landmarks), len(ACTION_UNITS)), np.nan, np.float32)
     assert rest is not None
     units[seen] = [action_units(shape, rest) for shape in shapes]

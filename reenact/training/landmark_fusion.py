@@ -35,6 +35,7 @@ from torch.utils.data import Dataset
 
 from reenact.config import Share
 from reenact.errors import ReenactError
+from reenact.evaluation.metrics import expression_correlation
 from reenact.face.action_units import action_unit_basis, action_units
 from reenact.face.geometry import canonical_face, mirrored_deviation
 from reenact.face.regions import LID_INDEX, SHUT_SHARE, apply_contact, lid_closure, region_weights
@@ -448,9 +449,5 @@ def _lid_error(results: Array, target: Array, shapes: Array, source: Array) -> f
 def _correlation(results: Array, target: Array, shapes: Array, source: Array) -> float:
     done = np.stack([action_units(shape, target) for shape in results])
     acted = np.stack([action_units(shape, source) for shape in shapes])
-    active = acted.std(axis=0) > ACTIVE
-    values = [
-        np.corrcoef(acted[:, k], done[:, k])[0, 1] if done[:, k].std() > 1e-6 else 0.0
-        for k in np.flatnonzero(active)
-    ]
-    return float(np.mean(values)) if values else float("nan")
+    found = expression_correlation(acted, done, ACTIVE)
+    return float("nan") if found is None else found

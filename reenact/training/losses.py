@@ -12,6 +12,9 @@ _SSIM_SIGMA_PX: Final = 1.5
 _MARGIN: Final = 5
 """Radius of the window of structural similarity, px."""
 
+_TEXTURE_PX: Final = 8
+"""Side of the windows in which the amount of texture is compared."""
+
 _MEAN_FLOOR: Final = 0.01**2
 _VARIANCE_FLOOR: Final = 0.03**2
 """C1 and C2 of Wang 2004."""
@@ -34,23 +37,27 @@ def gradient_l1(result: Tensor, truth: Tensor, weight: Tensor) -> Tensor:
     return (across.abs() * weight[..., :, 1:]).mean() + (down.abs() * weight[..., 1:, :]).mean()
 
 
-def texture_l1(result: Tensor, truth: Tensor, weight: Tensor, window_px: int = 8) -> Tensor:
+def texture_l1(result: Tensor, truth: Tensor, weight: Tensor) -> Tensor:
     """Weighted mean absolute difference of the amount of texture in each window.
 
     Texture is the mean gradient magnitude of the luma. Its position in the window does not matter:
     hair that cannot be predicted to the pixel costs nothing if it is sharp, and costs something if
     it was averaged away.
     """
-    pooled = (_texture(result, window_px) - _texture(truth, window_px)).abs()
-    return (pooled * F.avg_pool2d(weight, window_px, window_px // 2)).mean()
+    pooled = (_texture(result) - _texture(truth)).abs()
+    return (pooled * _pooled(weight)).mean()
 
 
-def _texture(picture: Tensor, window_px: int) -> Tensor:
+def _texture(picture: Tensor) -> Tensor:
     luma = picture.mean(1, keepdim=True)
     across = luma[..., :, 1:] - luma[..., :, :-1]
     down = luma[..., 1:, :] - luma[..., :-1, :]
     strength = F.pad(across.abs(), (0, 1)) + F.pad(down.abs(), (0, 0, 0, 1))
-    return F.avg_pool2d(strength, window_px, window_px // 2)
+    return _pooled(strength)
+
+
+def _pooled(values: Tensor) -> Tensor:
+    return F.avg_pool2d(values, _TEXTURE_PX, _TEXTURE_PX // 2)
 
 
 def structural_similarity(result: Tensor, truth: Tensor) -> Tensor:

@@ -27,7 +27,7 @@ from reenact.face.geometry import crop_transform, transform_points
 from reenact.face.segmentation import person_masks
 from reenact.imaging import crop_image, in_bytes
 from reenact.storage import atomic_write
-from reenact.targets.clip_files import clips_in, decode_clip, load_landmarks
+from reenact.targets.clip_files import clips_in, decode_clip, load_landmarks, person_of
 from reenact.training.augmentation import (
     AUGMENTATIONS,
     Augmentation,
@@ -197,7 +197,7 @@ class Clip:
     @property
     def identity(self) -> str:
         """Name of the person."""
-        return self.name.split("__")[0]
+        return person_of(self.name)
 
     def person(self, frame: int) -> NDArray[np.uint8] | None:
         """Return the person mask of one frame, uint8 (S/4, S/4); None: unknown."""

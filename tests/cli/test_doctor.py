@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import re
@@ -179,17 +178,18 @@ def test_port_of_obs_is_read_from_its_settings_and_tried(
     assert str(port) in checks["OBS remote control"].detail
 
 
-def test_printed_lines_hold_status_detail_remedy_and_verdict() -> None:
-    out = io.StringIO()
-    print_checks([Check("OBS", "missing", "not installed", "get it there")], out)
-    first, second, *_, verdict = out.getvalue().splitlines()
+def test_printed_lines_hold_status_detail_remedy_and_verdict(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    print_checks([Check("OBS", "missing", "not installed", "get it there")])
+    first, second, *_, verdict = capsys.readouterr().out.splitlines()
     assert first.split() == ["missing", "OBS", "not", "installed"]
     assert second.strip() == "-> get it there"
     assert "can run" in verdict
-    out = io.StringIO()
-    print_checks([Check("models", "missing", "not there", "install")], out)
-    assert "(required)" in out.getvalue()
-    assert "cannot run" in out.getvalue()
+    print_checks([Check("models", "missing", "not there", "install")])
+    out = capsys.readouterr().out
+    assert "(required)" in out
+    assert "cannot run" in out
 
 
 def test_every_part_has_a_remedy_on_every_system() -> None:

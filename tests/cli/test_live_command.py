@@ -16,6 +16,7 @@ from reenact.cli.live import Interruption, run_session
 from reenact.config import Settings
 from reenact.live.controls import Controls
 from reenact.live.session import Session
+from reenact.sinks.fanout import SinkSet
 from support.fakes import FakeReenactor, FakeSink, FakeSource, until
 from support.program import repository
 
@@ -69,7 +70,7 @@ def test_the_report_of_a_run_that_is_stopped_counts_every_frame(tmp_path: Path) 
             time.sleep(0.5)
 
     reenactor = FakeReenactor(step=draw_slowly)
-    session = Session(Settings(), FakeSource(None), reenactor, FakeSink())
+    session = Session(Settings(), FakeSource(None), reenactor, SinkSet([FakeSink()]))
     run_session(Controls(session), [], tmp_path / "report.json", interruption)
     report = json.loads((tmp_path / "report.json").read_text("utf-8"))
     assert report["frames_in"] == report["frames_out"] + sum(report["drops"].values())
@@ -83,10 +84,11 @@ from reenact.cli import live as running
 from reenact.config import Settings
 from reenact.live.controls import Controls
 from reenact.live.session import Session
+from reenact.sinks.fanout import SinkSet
 
 running._MAX_FINISH_S = 0.3
 sink = FakeSink(on_write=lambda number: time.sleep(60.0 if number == 5 else 0.0))
-session = Session(Settings(), FakeSource(None), FakeReenactor(), sink)
+session = Session(Settings(), FakeSource(None), FakeReenactor(), SinkSet([sink]))
 running.run_session(Controls(session), [])
 """
 

@@ -19,7 +19,7 @@ from reenact.sources.video_file import VideoSource
 from reenact.targets.library import open_target
 from reenact.training.preparation import Summary
 from reenact.types import Image
-from support.clips import write_clip
+from support.clips import read_all, write_clip
 from support.fakes import until
 from support.portraits import astronaut
 from support.program import reenact
@@ -34,11 +34,7 @@ posix = pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals and te
 
 
 def read_video(path: Path) -> list[Image]:
-    images = []
-    with VideoSource(str(path), False) as source:
-        while (frame := source.read()) is not None:
-            images.append(frame.image)
-    return images
+    return [frame.image for frame in read_all(VideoSource(str(path)))]
 
 
 def swaying(index: int) -> Image:

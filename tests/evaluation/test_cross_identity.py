@@ -93,7 +93,6 @@ def reports(tmp_path_factory: pytest.TempPathFactory) -> list[evaluation.Report]
                 limit=1,
                 json_path=folder / "cross.json",
                 sheet=folder / "cross.png",
-                progress=False,
             ),
         )
     assert json.loads((folder / "cross.json").read_text()) == found[1]

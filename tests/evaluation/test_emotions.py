@@ -151,7 +151,6 @@ def test_the_protocol_tells_a_renderer_that_acts_from_copy(tmp_path: Path) -> No
     np.savez(tmp_path / "still.npz", landmarks=target.neutral.astype(np.float16))
     options = EvaluationOptions(
         protocol="emotions",
-        progress=False,
         sheet=tmp_path / "sheet.png",
         rating=tmp_path / "rate.html",
         labelled=tmp_path / "set",

@@ -47,7 +47,6 @@ def test_all_rows_are_measured_on_the_rest(clip_folder: Path, tmp_path: Path) ->
             json_path=tmp_path / "personal.json",
             sheet=tmp_path / "sheet.png",
             frames=2,
-            progress=False,
             target_training=SHARE,
             training_minutes=1.0,
         ),
@@ -74,9 +73,7 @@ def test_a_generator_from_outside_is_trained_and_measured_alike(
     reports = evaluation.evaluate(
         ["tint"],
         clip_folder,
-        evaluation.EvaluationOptions(
-            frames=2, progress=False, target_training=SHARE, training_minutes=1.0
-        ),
+        evaluation.EvaluationOptions(frames=2, target_training=SHARE, training_minutes=1.0),
     )
     assert [report["renderer"] for report in reports] == ["copy", "warp", "tint", "tint (trained)"]
     copy, warp, untrained, trained = (report["mean"]["face_psnr"] for report in reports)
@@ -104,6 +101,5 @@ def test_clips_that_are_too_short_are_told(clip_folder: Path) -> None:
             reader,
             share=SHARE,
             minutes=1.0,
-            progress=False,
             min_clip_s=fine_tuned.MIN_CLIP_S,
         )

@@ -72,7 +72,7 @@ def assert_near(found: Figures, recorded: dict[str, float]) -> None:
 @pytest.mark.slow
 def test_generated_clips_are_drawn_as_well_as_recorded(tmp_path: Path) -> None:
     write_two_people(tmp_path)
-    options = EvaluationOptions(progress=False)
+    options = EvaluationOptions()
     copy, warp, generator = (
         report["mean"] for report in evaluate(["warp_unet"], tmp_path, options)
     )

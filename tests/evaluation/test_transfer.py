@@ -49,7 +49,7 @@ def test_the_fused_face_is_the_targets_neutral_plus_phi(people: Path) -> None:
 
 def test_the_others_own_picture_is_the_truth(people: Path, tmp_path: Path) -> None:
     options = EvaluationOptions(
-        protocol="transfer", clips="*__090_frontal", progress=False, sheet=tmp_path / "grid.png"
+        protocol="transfer", clips="*__090_frontal", sheet=tmp_path / "grid.png"
     )
     copy, warp = evaluate(["warp"], people, options)
     assert list(warp["clips"]) == ["a__090_frontal", "b__090_frontal"]
@@ -66,7 +66,7 @@ def test_clips_without_labels_are_compared_by_their_action_units(tmp_path: Path)
     images, landmarks = moving_portrait()
     write_clip(tmp_path, "a__01", images, landmarks)
     write_clip(tmp_path, "b__01", images[:, :, ::-1], mirrored(landmarks, SIZE_PX))
-    options = EvaluationOptions(protocol="transfer", progress=False, size_px=128)
+    options = EvaluationOptions(protocol="transfer", size_px=128)
     copy, warp = evaluate(["warp"], tmp_path, options)
     assert warp["mean"]["akd_px"] < copy["mean"]["akd_px"]
 

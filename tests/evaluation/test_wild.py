@@ -72,7 +72,7 @@ def short_runs() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def figures(clips: list[Path], short_runs: None) -> dict[str, Figures]:
-    return wild.run(clips, FusionSettings(), progress=False)
+    return wild.run(clips, FusionSettings())
 
 
 def test_whoever_begins_badly_is_followed_within_the_limits(figures: dict[str, Figures]) -> None:
@@ -103,7 +103,7 @@ def test_an_estimator_that_takes_the_first_face_for_the_neutral_is_found_out(
             return self._current
 
     monkeypatch.setattr(wild, "ActorIdentity", FirstFace)
-    naive = wild.run(clips, FusionSettings(), progress=False)
+    naive = wild.run(clips, FusionSettings())
     for kind in ("shut", "open"):
         before, after = naive[f"all {kind}"]["offset"], figures[f"all {kind}"]["offset"]
         assert before is not None
@@ -118,7 +118,7 @@ def test_it_is_a_protocol_of_evaluate_without_a_renderer(
         monkeypatch.setattr(wild, name, 2.0)
     folder = clips[0].parent
     options = EvaluationOptions(
-        protocol="wild", progress=False, json_path=folder / "wild.json", settings=Settings()
+        protocol="wild", json_path=folder / "wild.json", settings=Settings()
     )
     (report,) = evaluate([], folder, options)
     assert report["protocol"] == "wild"
@@ -128,7 +128,7 @@ def test_it_is_a_protocol_of_evaluate_without_a_renderer(
 
 def test_it_needs_two_people_and_draws_no_sheet(clips: list[Path]) -> None:
     with pytest.raises(SourceError, match="two people"):
-        wild.run(clips[:1], FusionSettings(), progress=False)
+        wild.run(clips[:1], FusionSettings())
     options = EvaluationOptions(protocol="wild", sheet=clips[0].with_suffix(".png"))
     with pytest.raises(ConfigError, match="leave out --sheet"):
         evaluate([], clips[0].parent, options)

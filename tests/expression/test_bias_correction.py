@@ -18,23 +18,20 @@ from reenact.face.topology import ACTION_UNITS, LIPS_OUTER
 from reenact.registry import load
 from reenact.training.augmentation import Pair
 from reenact.types import Array, Landmarks, Pose
-from support.faces import portrait_target
+from support.faces import deviation_of, portrait_target
 from tools.read_back import LEFT_ALONE, Reader, fit, learn
 
 NAMES = list(ACTION_UNITS)
-SMILE = ("smile_left", "smile_right")
 
 
-def deviation_of(amount: float, *names: str) -> Array:
-    rows = [NAMES.index(name) for name in names]
-    deviation: Array = np.float32(amount) * action_unit_basis()[rows].sum(axis=0)
-    return deviation
+def smile_of(amount: float) -> Array:
+    return deviation_of(smile_left=amount, smile_right=amount)
 
 
 def too_much_of(unit: str, amount: float) -> ReadBack:
     """Return one for which so much of a unit is read for one of what smiles have most of."""
     components = expression_components()
-    smile = component_weights(deviation_of(0.8, *SMILE), components)
+    smile = component_weights(smile_of(0.8), components)
     errors = np.zeros((len(components), len(NAMES)), np.float32)
     errors[np.abs(smile).argmax(), NAMES.index(unit)] = amount
     return ReadBack(components, errors)
@@ -46,7 +43,7 @@ def test_nothing_acted_needs_no_correction() -> None:
 
 
 def test_the_shipped_correction_knows_no_left_and_right() -> None:
-    acted = deviation_of(0.6, "smile_left", "brow_raise_left")
+    acted = deviation_of(smile_left=0.6, brow_raise_left=0.6)
     known = known_read_back()
     here = known.correction(acted)
     assert np.abs(here).max() > 0.005
@@ -57,7 +54,7 @@ def test_the_shipped_correction_knows_no_left_and_right() -> None:
 @pytest.mark.parametrize("unit", ["brow_lower", "upper_lip_raise"])
 def test_what_is_read_too_much_is_taken_away_and_nothing_else(unit: str) -> None:
     face = canonical_face()
-    correction = too_much_of(unit, 0.1).correction(deviation_of(0.8, *SMILE))
+    correction = too_much_of(unit, 0.1).correction(smile_of(0.8))
     changed = (measures(face + correction, face) - measures(face, face)) / RANGES
     row = NAMES.index(unit)
     assert 0.02 < abs(changed[row]) < MAX_CORRECTION
@@ -66,7 +63,7 @@ def test_what_is_read_too_much_is_taken_away_and_nothing_else(unit: str) -> None
 
 def test_a_correction_stays_small_whatever_is_acted() -> None:
     face = canonical_face()
-    correction = too_much_of("brow_lower", 9.0).correction(deviation_of(1.0, *SMILE))
+    correction = too_much_of("brow_lower", 9.0).correction(smile_of(1.0))
     changed = (measures(face + correction, face) - measures(face, face)) / RANGES
     assert abs(changed[NAMES.index("brow_lower")]) == pytest.approx(MAX_CORRECTION, rel=0.1)
 
@@ -80,7 +77,7 @@ def test_a_linear_error_is_found_in_noise() -> None:
     known = component_weights(changes, components) @ planted.errors
     errors = known + rng.normal(0, 0.05, known.shape).astype(np.float32)
     found = ReadBack(components, fit(changes, errors, components))
-    one = deviation_of(0.4, *SMILE)
+    one = smile_of(0.4)
     wanted = planted.correction(one)
     assert np.linalg.norm(found.correction(one) - wanted) < 0.4 * np.linalg.norm(wanted)
 
@@ -107,14 +104,14 @@ def driven(settings: FusionSettings, acting: Array) -> Array:
 
 
 def test_fusion_corrects_what_it_puts_onto_the_target_and_can_leave_it() -> None:
-    acting = deviation_of(0.7, *SMILE)
+    acting = smile_of(0.7)
     without = driven(FusionSettings(read_back=False), acting)
     with_it = driven(FusionSettings(), acting)
     assert 0.1 < np.linalg.norm(with_it - without, axis=1).max() < 6
 
 
 def test_a_mouth_that_is_not_to_move_is_not_corrected_either() -> None:
-    acting = deviation_of(0.7, "brow_raise_left", "brow_raise_right")
+    acting = deviation_of(brow_raise_left=0.7, brow_raise_right=0.7)
     settings = FusionSettings(mouth=0.0)
     lips = driven(settings, acting)[list(LIPS_OUTER)]
     settings = FusionSettings(mouth=0.0, read_back=False)

@@ -15,21 +15,13 @@ from reenact.expression.emotions import EMOTIONS, acted_deviations, acted_units,
 from reenact.expression.fusion import Fusion
 from reenact.expression.idle_life import BEGIN_S, IdleLife, Life
 from reenact.expression.tracks import load_track
-from reenact.face.action_units import action_units
-from reenact.face.geometry import canonical_face, estimate_pose, to_face_frame
+from reenact.face.geometry import canonical_face
 from reenact.face.topology import ACTION_UNITS
 from reenact.types import Array
-from support.faces import portrait_landmarks
+from support.faces import portrait_landmarks, target_units, units_of
 
 DT_S = 1 / 25
 HAPPY = EMOTIONS.index("happy")
-
-
-def units_of(**amounts: float) -> Array:
-    units = np.zeros(len(ACTION_UNITS), np.float32)
-    for name, amount in amounts.items():
-        units[ACTION_UNITS.index(name)] = amount
-    return units
 
 
 def run(driver: Driver, seconds: float) -> list[Addition]:
@@ -102,11 +94,6 @@ def test_mix_says_how_much_of_the_actor_is_replaced_but_lids_stay(mix: float) ->
     kept = addition.kept()[:, 0]
     assert kept[159] == pytest.approx(1.0)
     assert kept[14] == pytest.approx(1 - mix, abs=1e-5)
-
-
-def target_units(points: Array, target: Array) -> Array:
-    neutral = to_face_frame(target, estimate_pose(target))
-    return action_units(to_face_frame(points, estimate_pose(points, neutral)), neutral)
 
 
 def open_fusion() -> Fusion:

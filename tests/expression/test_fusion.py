@@ -15,7 +15,6 @@ from reenact.expression.fusion import Fusion
 from reenact.expression.measures import MOUTH_OPEN, MOUTH_WIDTH, measure
 from reenact.expression.neutral_store import NeutralStore
 from reenact.expression.target_face import mode_for
-from reenact.face.action_units import action_unit_basis, action_units
 from reenact.face.geometry import (
     canonical_face,
     crop_transform,
@@ -31,6 +30,7 @@ from reenact.face.geometry import (
 from reenact.face.regions import lid_gaps, lip_gaps
 from reenact.face.topology import ACTION_UNITS
 from reenact.types import Array, Landmarks, Pose
+from support.faces import deviation_of, target_units
 
 NAMES = list(ACTION_UNITS)
 FPS = 30.0
@@ -70,13 +70,6 @@ def in_picture(shape: Array, pose: Pose = FRONT) -> Landmarks:
     return Landmarks(to_image(shape, pose), 1.0, (640, 480))
 
 
-def deviation_of(**amounts: float) -> Array:
-    units = np.zeros(len(NAMES), np.float32)
-    for name, amount in amounts.items():
-        units[NAMES.index(name)] = amount
-    return np.tensordot(units, action_unit_basis(), 1)
-
-
 def start(
     settings: FusionSettings | None = None,
     target: Array | None = None,
@@ -107,11 +100,6 @@ def acted(
     addition: Addition | None = None,
 ) -> Array:
     return fusion.fuse(fusion.express(in_picture(shape, pose), time_s), addition)
-
-
-def target_units(points: Array, target: Array) -> Array:
-    neutral = to_face_frame(target, estimate_pose(target))
-    return action_units(to_face_frame(points, estimate_pose(points, neutral)), neutral)
 
 
 def in_iod(points: Array, target: Array) -> float:

@@ -14,12 +14,11 @@ from reenact.evaluation.covered import track_covered
 from reenact.expression.face_model import expression_solver, face_model
 from reenact.expression.limits import JOINT_USUAL
 from reenact.expression.tracker_trust import TrackerTrust
-from reenact.face.action_units import action_unit_basis
 from reenact.face.geometry import canonical_face, mirrored_deviation, rotation_matrix, to_image
 from reenact.face.regions import part_weights
-from reenact.face.topology import ACTION_UNITS
 from reenact.registry import load
 from reenact.types import Array, Landmarks, Pose
+from support.faces import deviation_of
 
 STILL = np.zeros((478, 3), np.float32)
 FRONTAL = Pose(np.eye(3, dtype=np.float32), np.array([128, 128, 0], np.float32), 60.0)
@@ -51,14 +50,14 @@ def judge(
 def test_expressions_are_believed() -> None:
     trust = TrackerTrust()
     for unit in ("mouth_open", "smile_left", "blink_right", "brow_raise_left"):
-        deviation = action_unit_basis()[ACTION_UNITS.index(unit)]
+        deviation = deviation_of(**{unit: 1})
         assert judge(trust, deviation, 10)[-1] == pytest.approx(deviation, abs=1e-6), unit
         trust.reset()
 
 
 def test_nonsense_fades_to_what_was_believed_then_to_rest_and_back_without_a_jump() -> None:
     trust = TrackerTrust()
-    smile = action_unit_basis()[ACTION_UNITS.index("smile_left")]
+    smile = deviation_of(smile_left=1)
     held = judge(trust, smile, 20)
     covered = judge(trust, smile, 50, torn=1.0)
     free = judge(trust, smile, 50)
@@ -73,7 +72,7 @@ def test_nonsense_fades_to_what_was_believed_then_to_rest_and_back_without_a_jum
 def test_while_an_eye_is_covered_the_rest_of_the_mesh_does_what_expressions_do() -> None:
     """What covers one part bends the tracker's whole mesh; no limit of a face is to bite then."""
     trust = TrackerTrust()
-    smile = action_unit_basis()[ACTION_UNITS.index("smile_left")]
+    smile = deviation_of(smile_left=1)
     judge(trust, smile, 20)
     brow = part_weights()[4] ** 2
     bend = np.random.default_rng(1).normal(0, 0.03, (478, 3)).astype(np.float32)
@@ -110,7 +109,7 @@ def test_what_would_be_doubted_of_a_frontal_face_is_believed_of_a_turned_one() -
 
 def test_of_a_turned_head_only_what_expressions_explain_is_believed() -> None:
     """The turn bends the tracker's mesh in everybody."""
-    smile = action_unit_basis()[ACTION_UNITS.index("smile_left")]
+    smile = deviation_of(smile_left=1)
     model = face_model()
     weights = expression_solver(model)
     bent = smile + 0.004 * np.sin(np.arange(smile.size, dtype=np.float32)).reshape(smile.shape)

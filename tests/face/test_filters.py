@@ -8,12 +8,11 @@ import numpy as np
 import pytest
 
 from reenact.config import SmoothingSettings
-from reenact.face.action_units import action_unit_basis
 from reenact.face.filters import ExpressionFilter, OneEuroFilter, PoseFilter
 from reenact.face.geometry import canonical_face, rotation_matrix, rotation_vector
 from reenact.face.regions import lid_gaps
-from reenact.face.topology import ACTION_UNITS
 from reenact.types import Array, Pose
+from support.faces import deviation_of
 
 FPS = 30.0
 SETTINGS = SmoothingSettings()
@@ -29,7 +28,7 @@ def filtered(shapes: Array, fps: float = FPS, settings: SmoothingSettings | None
 def blinking(depths: list[float], frames: int = 60) -> Array:
     amounts = np.zeros(frames, np.float32)
     amounts[30 : 30 + len(depths)] = depths
-    blink = action_unit_basis()[ACTION_UNITS.index("blink_left")]
+    blink = deviation_of(blink_left=1)
     return np.asarray(canonical_face() + amounts[:, None, None] * blink, dtype=np.float32)
 
 
@@ -76,7 +75,7 @@ def test_a_blink_opens_the_filter_of_its_own_eye_only() -> None:
 
 
 def test_the_frame_rate_does_not_change_the_result() -> None:
-    smile = action_unit_basis()[ACTION_UNITS.index("smile_left")]
+    smile = deviation_of(smile_left=1)
 
     def after_half_a_second(fps: float) -> float:
         times = np.arange(0, 0.5, 1 / fps)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from time import sleep
-from typing import Any, cast
+from typing import Any
 from unittest.mock import Mock
 
 import av
@@ -92,7 +92,7 @@ def test_what_is_wrong_is_told_with_what_to_do(
     stage.session.source_problem = "The camera is unplugged."
     assert stage.problems() == {"source": "The camera is unplugged."}
     broken = FakeSink("second", open_fails=True)
-    cast(SinkSet, stage.session.output).add(broken)
+    stage.session.output.add(broken)
     stage.frames(3)
     assert "second cannot be opened" in stage.problems()["outputs"]
 

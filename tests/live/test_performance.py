@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from reenact.cli.demo import packaged_actor
 from reenact.cli.main import main
 from reenact.config import Settings
 from reenact.errors import SourceError
@@ -23,6 +22,7 @@ from reenact.performance import FRAMES, START, VERSION, npy
 from reenact.sinks.landmarks import LandmarksSink
 from reenact.sources.landmarks import LandmarksSource
 from reenact.stats import StepTimer
+from reenact.storage import DEMO_ACTOR
 from reenact.types import Array, Frame, Landmarks
 from support.faces import opened_mouth, portrait_target, posed_face
 from support.fakes import MAGENTA, FakeRenderer, FakeTracker, plain
@@ -44,8 +44,7 @@ def test_a_kept_performance_gives_the_same_landmarks_again(
     if whose == "a person":
         clip = request.getfixturevalue("faces_dir") / "train" / "v012__01.mp4"
     else:
-        with packaged_actor() as packaged:
-            shutil.copy(packaged, clip)
+        shutil.copy(DEMO_ACTOR, clip)
     first, again = tmp_path / "first.npy", tmp_path / "again.npy"
     for source, kept in ((f"video:{clip}", first), (f"landmarks:{first}", again)):
         words = ["--target", "astronaut", "--set", "renderer.name=copy", "--source", source]

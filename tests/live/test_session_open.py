@@ -8,10 +8,10 @@ from pathlib import Path
 import av
 import pytest
 
-from reenact.cli.demo import packaged_actor
 from reenact.expression.neutral_store import NeutralStore
 from reenact.live.session import Session
 from reenact.live.settings import load_settings
+from reenact.storage import DEMO_ACTOR
 from reenact.targets.library import open_target
 from support.clips import write_talk
 from support.fakes import until
@@ -71,15 +71,14 @@ def test_the_device_is_that_of_the_renderer(monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_the_actor_in_a_file_gets_no_stored_neutral_unless_it_is_named(tmp_path: Path) -> None:
     photo = f"image:{write_jpeg(tmp_path / 'photo.jpg', astronaut())}"
-    with packaged_actor() as path:
-        clip = f"video:{path}"
-        with open_session(clip, "actor.name=eileen") as session:
+    clip = f"video:{DEMO_ACTOR}"
+    with open_session(clip, "actor.name=eileen") as session:
+        session.start()
+        until(NeutralStore().path("eileen").exists)
+        enough = session.stats().frames_out
+    for source in (photo, clip):
+        with open_session(source) as session:
             session.start()
-            until(NeutralStore().path("eileen").exists)
-            enough = session.stats().frames_out
-        for source in (photo, clip):
-            with open_session(source) as session:
-                session.start()
-                until(lambda: session.stats().frames_out > enough)
-                assert session.face_found
-            assert not NeutralStore().path("default").exists()
+            until(lambda: session.stats().frames_out > enough)
+            assert session.reenactor.face_found
+        assert not NeutralStore().path("default").exists()

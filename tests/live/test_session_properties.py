@@ -15,6 +15,7 @@ from reenact.config import Settings
 from reenact.errors import SourceError
 from reenact.live.pipeline import Reenactor
 from reenact.live.session import Session
+from reenact.sinks.fanout import SinkSet
 from reenact.stats import StepTimer
 from reenact.types import Frame, Landmarks
 from support.faces import plain_target
@@ -141,7 +142,7 @@ def run_reenactor(
     source = FakeSource(40, live=live, fps=30.0, away=away, time=time)
     sink = FakeSink(live=live)
     with (
-        Session(settings, source, reenactor, sink, clock=time.clock) as session,
+        Session(settings, source, reenactor, SinkSet([sink]), clock=time.clock) as session,
         suppress(SourceError, RuntimeError),
     ):
         session.start()

@@ -14,7 +14,6 @@ from reenact.errors import ConfigError, ModelError, ReenactError
 from reenact.face.action_units import action_unit_basis
 from reenact.face.geometry import canonical_face
 from reenact.face.regions import lid_gaps
-from reenact.face.topology import ACTION_UNITS
 from reenact.models.fusion_network import (
     ARCHITECTURE,
     FusionNetwork,
@@ -28,6 +27,7 @@ from reenact.training.deformation_transfer import DeformationTransfer, load_moti
 from reenact.training.landmark_fusion import FusionValidation, build_recipe
 from reenact.training.loop import LoopOptions, train
 from reenact.types import Array
+from support.faces import deviation_of
 
 
 def random_network(path: Path) -> LandmarkFusion:
@@ -135,7 +135,7 @@ def test_the_shipped_file_says_what_it_is() -> None:
 def test_a_transferred_blink_is_still_a_blink() -> None:
     faces = np.stack([person(seed) for seed in range(3)])
     transfer = DeformationTransfer(faces)
-    blink = faces[0] + action_unit_basis()[ACTION_UNITS.index("blink_left")]
+    blink = faces[0] + deviation_of(blink_left=1)
     field = (transfer.fields[1] - transfer.fields[0])[None]
     rests, kernel = faces[:1], transfer.kernel(faces[:1])
     ((deformed, moved),) = transfer.transfer(rests, kernel, blink[None], [field])

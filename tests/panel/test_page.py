@@ -16,7 +16,6 @@ import pytest
 
 from reenact import registry
 from reenact.live.pipeline import Reenactor
-from reenact.sinks.fanout import SinkSet
 from reenact.testing.moving_portrait import moving_portrait, write_video
 from reenact.testing.portrait import portrait
 from support.clap_room import FPS, ClapMicrophone, seen_and_heard
@@ -56,6 +55,14 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("bordered") / "actor.mp4"
     write_video(path, images)
     return path
+
+
+@pytest.fixture
+def filmed(clip: Path) -> Iterator[Panel]:
+    """A panel whose camera shows the clip again and again."""
+    opened = Panel(f"video:{clip}")
+    yield opened
+    opened.close()
 
 
 @pytest.fixture(scope="session")
@@ -139,14 +146,6 @@ def page(chromium: Any, filmed: Panel) -> Iterator[Page]:
     opened = Page(chromium, filmed)
     yield opened
     opened.close()
-
-
-def frames(panel: Panel, count: int = 10) -> None:
-    """Wait for so many more pictures of the session."""
-    controls = panel.studio.controls
-    assert controls is not None
-    goal = controls.session.frames_out + count
-    until(lambda: controls.session.frames_out >= goal, 60.0)
 
 
 def state(panel: Panel) -> dict[str, Any]:
@@ -249,25 +248,23 @@ def test_another_target_fades_in_with_no_frame_missing_and_none_of_the_actor(
     page: Page, filmed: Panel
 ) -> None:
     page.begin()
-    controls = filmed.studio.controls
-    assert controls is not None
-    kept, output = FakeSink("kept"), controls.session.output
-    assert isinstance(output, SinkSet)
-    output.add(kept)
-    frames(filmed)
+    controls = filmed.studio.running()
+    kept = FakeSink("kept")
+    controls.session.output.add(kept)
+    filmed.frames(10)
     page.tab.locator('[data-name="astronaut"]').click()
     until(lambda: controls.target == "astronaut", 60.0)
-    frames(filmed, 30)
+    filmed.frames(30)
     page.tab.locator('[data-name="astronaut"].chosen').wait_for()
     page.tab.get_by_role("switch", name="Show me").check()  # on the page only
     page.tab.locator(".inset").wait_for()
-    frames(filmed)
+    filmed.frames(10)
     numbers = [frame.index for frame in kept.frames]
     assert numbers == list(range(numbers[0], numbers[0] + len(numbers)))
     for frame in kept.frames:
         red, green, blue = np.moveaxis(frame.image.astype(int), -1, 0)
         assert not ((red > 230) & (blue > 230) & (green < 60)).any()
-    assert controls.stats().failures == 0
+    assert controls.session.stats().failures == 0
 
 
 def test_the_neutral_is_taken_after_a_count_and_bars_move(page: Page, filmed: Panel) -> None:
@@ -292,9 +289,9 @@ def test_no_picture_is_made_for_a_page_that_nobody_sees(page: Page, filmed: Pane
     first = picture._jpeg
     until(lambda: picture._jpeg is not first)
     page.tab.evaluate(HIDE)
-    frames(filmed, 5)
+    filmed.frames(5)
     last = picture._jpeg
-    frames(filmed, 10)
+    filmed.frames(10)
     assert picture._jpeg is last
 
 
@@ -303,9 +300,8 @@ def test_the_target_rests_at_once_and_goes_on(page: Page, filmed: Panel) -> None
     page.tab.keyboard.press("Space")
     until(lambda: state(filmed)["show"] == "rest")
     page.button("Go on").wait_for()
-    controls = filmed.studio.controls
-    assert controls is not None
-    frames(filmed, 20)
+    controls = filmed.studio.running()
+    filmed.frames(20)
     assert not controls.session.reenactor.face_present
     assert state(filmed)["problems"] == []
     page.button("Go on").click()
@@ -334,7 +330,7 @@ def test_outputs_and_recordings_come_and_go(
     until(lambda: "http" not in [one["name"] for one in state(filmed)["outputs"]])
     page.button("Record").click()
     page.button("Stop recording").wait_for()
-    frames(filmed, 20)
+    filmed.frames(20)
     page.button("Stop recording").click()
     until(lambda: len(list(tmp_path.glob("reenact *.mp4"))) == 1)
     window = page.tab.get_by_role("switch", name="Window")
@@ -376,7 +372,7 @@ def test_a_clap_is_recorded_when_it_is_seen(
     page.tab.get_by_role("switch", name="With my microphone").check()
     page.button("Record").click()
     page.button("Stop recording").wait_for()
-    frames(panel, round(15 * FPS))
+    panel.frames(round(15 * FPS))
     page.button("Stop recording").click()
     until(lambda: len(list(tmp_path.glob("reenact *.mp4"))) == 1)
     page.close()
@@ -472,8 +468,7 @@ def test_the_page_is_used_by_the_keyboard_alone(page: Page, filmed: Panel) -> No
 
 def test_a_session_outlives_its_panel_and_errors_are_told(page: Page, filmed: Panel) -> None:
     page.begin()
-    controls = filmed.studio.controls
-    assert controls is not None
+    controls = filmed.studio.running()
     controls.session._fail(RuntimeError("the card fell off"))
     controls.stop()
     page.tab.locator(".steps .problem, .go .problem").filter(
@@ -483,4 +478,4 @@ def test_a_session_outlives_its_panel_and_errors_are_told(page: Page, filmed: Pa
     page.live()
     filmed.server.close()
     page.tab.get_by_text("The panel has ended").wait_for()
-    frames(filmed, 20)
+    filmed.frames(20)

@@ -10,11 +10,9 @@ import json
 import re
 import signal
 import socket
-import struct
 import sys
 import threading
 import zipfile
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -31,6 +29,7 @@ from reenact.panel.openapi import document
 from reenact.panel.security import CHANGE_TYPES, COOKIE, token_path
 from reenact.panel.studio import Studio
 from reenact.panel.uploads import MAX_BYTES
+from support.clips import png_claiming
 from support.fakes import until
 from support.panels import Panel
 
@@ -184,19 +183,6 @@ def test_names_lead_to_no_other_place(panel: Panel, tmp_path: Path) -> None:
     assert "no output" in panel.call("POST", "/api/outputs", output="file:/tmp/x.mp4", on=True)
 
 
-def png(width: int, height: int) -> bytes:
-    """Return a small file that says it is a huge picture."""
-
-    def chunk(kind: bytes, data: bytes) -> bytes:
-        return (
-            struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-        )
-
-    head = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0))
-    rows = chunk(b"IDAT", zlib.compress(bytes(1 << 20)))
-    return b"\x89PNG\r\n\x1a\n" + head + rows + chunk(b"IEND", b"")
-
-
 def ended(panel: Panel, number: int) -> Any:
     job = panel.studio.jobs.get(number)
     assert job is not None
@@ -207,7 +193,7 @@ def ended(panel: Panel, number: int) -> Any:
 @pytest.mark.parametrize(
     ("content", "kind", "message"),
     [
-        (png(50_000, 50_000), "image/png", "more than 179 million pixels"),
+        (png_claiming(50_000, 50_000), "image/png", "more than 179 million pixels"),
         (b"<svg onload=alert(1)>", "image/png", "not a picture"),
         (b"\x00" * 2000, "video/mp4", "video"),
         (b"%!PS-Adobe-3.0 EPSF-3.0", "image/jpeg", "not a picture"),
@@ -314,21 +300,17 @@ def test_an_upload_to_a_full_disk_is_refused_in_a_sentence(panel: Panel) -> None
 
 def test_a_session_goes_on_under_200_connections_and_slow_readers(panel: Panel) -> None:
     panel.start("pattern")
-    controls = panel.studio.controls
-    assert controls is not None
     idle = [socket.create_connection(("127.0.0.1", panel.port)) for _ in range(160)]
-    given = {"Cookie": f"{COOKIE}={panel.token}"}
     viewers, turned_away = [], 0
     for _ in range(40):
         try:
-            viewer = connect(f"ws://127.0.0.1:{panel.port}/api/live", additional_headers=given)
+            viewer = panel.live()
             viewer.send('{"watch": ["output", "features"]}')  # and never reads or acknowledges
             viewers.append(viewer)
         except InvalidStatus:
             turned_away += 1
     assert (len(viewers), turned_away) == (MAX_VIEWERS, 40 - MAX_VIEWERS)
-    before = controls.session.frames_out
-    until(lambda: controls.session.frames_out > before + 20, 60.0)
+    panel.frames(20)
     assert panel.send("GET", "/api/state")[0] == 200
     closing = [threading.Thread(target=one.close) for one in viewers]
     for thread in closing:
@@ -345,16 +327,14 @@ def test_a_reader_that_takes_nothing_makes_room_for_others(
     monkeypatch.setattr("reenact.panel.live_socket._STALLED_S", 0.5)
     monkeypatch.setattr("reenact.panel.live_socket._STATE_S", 0.0)
     monkeypatch.setattr("reenact.panel.live_socket.MAX_VIEWERS", 1)
-    given = {"Cookie": f"{COOKIE}={panel.token}"}
-    address = f"ws://127.0.0.1:{panel.port}/api/live"
     with socket.socket() as deaf:
         deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         deaf.connect(("127.0.0.1", panel.port))
-        connect(address, additional_headers=given, sock=deaf, max_queue=1, ping_interval=None)
+        panel.live(sock=deaf, max_queue=1, ping_interval=None)
 
         def there_is_room() -> bool:
             try:
-                with connect(address, additional_headers=given):
+                with panel.live():
                     return True
             except InvalidStatus:
                 return False
@@ -367,8 +347,7 @@ def test_a_reader_that_takes_nothing_makes_room_for_others(
     "text", ["x", "[1]", '{"watch": 5}', '{"watch": ["nothing"]}', "{" * 70000]
 )
 def test_a_strange_message_ends_its_own_connection_at_most(panel: Panel, text: str) -> None:
-    given = {"Cookie": f"{COOKIE}={panel.token}"}
-    with connect(f"ws://127.0.0.1:{panel.port}/api/live", additional_headers=given) as viewer:
+    with panel.live() as viewer:
         viewer.send(text)
     assert panel.send("GET", "/api/state")[0] == 200
 

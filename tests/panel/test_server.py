@@ -19,7 +19,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from websockets.sync.client import connect
 
 from reenact.cli.main import main
 from reenact.config import SourceSettings
@@ -75,11 +74,8 @@ def test_the_address_stays_the_same_and_a_taken_port_is_told() -> None:
 
 def test_a_session_outlives_the_server(panel: Panel) -> None:
     panel.start("pattern")
-    controls = panel.studio.controls
-    assert controls is not None
     panel.server.close()
-    goal = controls.session.frames_out + 20
-    until(lambda: controls.session.frames_out > goal, 60.0)
+    panel.frames(20)
 
 
 def test_pictures_are_further_apart_while_the_session_falls_short(
@@ -88,8 +84,7 @@ def test_pictures_are_further_apart_while_the_session_falls_short(
     monkeypatch.setattr("reenact.live.controls._WARM_UP_S", 0.0)
     monkeypatch.setattr("reenact.live.controls._SLOW", 10.0)
     panel.start("pattern")
-    given = {"Authorization": f"Bearer {panel.token}"}
-    with connect(f"ws://127.0.0.1:{panel.port}/api/live", additional_headers=given) as viewer:
+    with panel.live() as viewer:
         viewer.send('{"watch": ["output"]}')
         while not json.loads(viewer.recv(timeout=30.0)).get("state", {})["session"]["slow"]:
             pass
@@ -102,11 +97,9 @@ def test_pictures_are_further_apart_while_the_session_falls_short(
 
 
 def test_the_page_gets_names_of_files_that_are_not_text(panel: Panel) -> None:
-    panel.start("pattern")
-    panel.studio.running().target = name = "b\udce4d.jpg"  # the byte e4 in a file's name
+    panel.start("pattern").target = name = "b\udce4d.jpg"  # the byte e4 in a file's name
     assert panel.call("GET", "/api/state")["session"]["target"] == name
-    given = {"Authorization": f"Bearer {panel.token}"}
-    with connect(f"ws://127.0.0.1:{panel.port}/api/live", additional_headers=given) as viewer:
+    with panel.live() as viewer:
         assert json.loads(viewer.recv(timeout=30.0))["state"]["session"]["target"] == name
 
 
@@ -156,17 +149,13 @@ def test_outputs_that_fail_are_told_and_end_nothing(
     panel: Panel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     without_display(monkeypatch)
-    panel.start("pattern", outputs=("window", "nothing"))
-    controls = panel.studio.controls
-    assert controls is not None
+    controls = panel.start("pattern", outputs=("window", "nothing"))
     until(lambda: sum(bool(one["error"]) for one in controls.outputs()) == 2)
     assert {"name": "panel", "error": ""} in controls.outputs()
 
 
 def test_an_output_that_is_switched_on_twice_is_one_and_goes_off_at_once(panel: Panel) -> None:
-    panel.start("pattern")
-    controls = panel.studio.controls
-    assert controls is not None
+    controls = panel.start("pattern")
     for on, names in ((True, ["panel", "null"]), (True, ["panel", "null"]), (False, ["panel"])):
         assert panel.call("POST", "/api/outputs", output="null", on=on) is None
         panel.frames(3)
@@ -227,8 +216,7 @@ def test_what_is_chosen_while_a_size_is_got_ready_is_kept(
 def test_the_page_keeps_what_was_changed_and_not_what_was_typed() -> None:
     panel = Panel("pattern", "fusion.mouth=1.5", "output.fps=15.0")
     try:
-        panel.start("pattern")
-        controls = panel.studio.running()
+        controls = panel.start("pattern")
         controls.update("fusion", "eyes", 0.5)  # as a key or a knob does
         panel.call("PATCH", "/api/settings", values={"fusion.brows": 0.7})
         panel.call("POST", "/api/stop")

@@ -50,6 +50,18 @@ def recipe_of(name: str, settings: Mapping[str, Any]) -> Any:
 
 
 @pytest.mark.parametrize(
+    ("name", "constant"),
+    [("ganimation", 2 / 3), ("lgp_gan", 1 / 2), ("stargan", 1 / 2), ("cyclegan", 1 / 2)],
+)
+def test_rates_stay_for_the_papers_share_and_fall_to_zero(name: str, constant: float) -> None:
+    recipe = recipe_of(name, (WASSERSTEIN | SQUARED)[name])
+    assert recipe.schedules.keys() == recipe.optimizers.keys()
+    for rate in recipe.schedules.values():
+        rates = [rate(progress) for progress in (0, constant, (1 + constant) / 2, 1)]
+        assert rates == pytest.approx([1, 1, 0.5, 0])
+
+
+@pytest.mark.parametrize(
     ("name", "settings"),
     [*WASSERSTEIN.items(), *LOGARITHMIC.items(), *SQUARED.items(), *PICTURES.items()],
 )

@@ -56,18 +56,13 @@ def each_class() -> list[FaceVideo]:
 
 def recipe(name: str) -> VideoRecipe:
     """Return a recipe that learns from grey videos."""
-    settings = {
-        "mocogan": VideoTraining,
-        "vgan": vgan.VganTraining,
-        "tgan": tgan.TganTraining,
+    made, settings, generator = {
+        "mocogan": (mocogan.MocoganRecipe, VideoTraining, mocogan.MocoganGenerator),
+        "vgan": (vgan.VganRecipe, vgan.VganTraining, vgan.VganGenerator),
+        "tgan": (tgan.TganRecipe, tgan.TganTraining, tgan.TganGenerator),
     }[name]
-    made = {
-        "mocogan": (mocogan.MocoganRecipe, mocogan.MocoganGenerator),
-        "vgan": (vgan.VganRecipe, vgan.VganGenerator),
-        "tgan": (tgan.TganRecipe, tgan.TganGenerator),
-    }[name]
-    config: VideoTraining = settings(train="", size_px=32, batch_size=2, width=4)
-    return made[0](name, config, made[1], each_class(), "grey")
+    config = settings(train="", size_px=32, batch_size=2, width=4)
+    return made(name, config, generator, each_class(), "grey")
 
 
 def test_a_rise_is_sampled_from_its_first_picture_to_its_last() -> None:
@@ -232,9 +227,7 @@ def test_it_trains_two_steps_and_resumes(name: str, tmp_path: Path) -> None:
     place = f"reenact_motion.{name}:build_recipe"
     settings = "batch_size = 2\nsize_px = 32\nwidth = 4\nacted_frames = 1\ncritic_steps = 2\n"
     weights = train_two_steps(place, tmp_path, settings)
-    config = tmp_path / f"reenact_motion.{name}.toml"
-    config.write_text(config.read_text(encoding="utf-8").replace("steps = 2\n", "steps = 3\n", 1))
-    assert run_config(config, resume=True).step == 3
+    assert run_config(tmp_path / f"reenact_motion.{name}.toml", True, ["steps=3"]).step == 3
     network, side, header = load_built(weights, MODULES[name].build, name)
     assert (side, header["data"][:7]) == (32, "2 clips")
     videos = draw_videos(network, 1)

@@ -13,7 +13,6 @@ import pytest
 import torch
 from reenact_lgp_gan.network import REGIONS, LgpConfig, LgpGenerator, critics, cut_out, region
 from reenact_lgp_gan.training import (
-    FALLING,
     LgpRecipe,
     LgpTraining,
     attention_loss,
@@ -193,10 +192,6 @@ def test_eq_4_5_6_8_and_9_from_what_is_drawn(people_faces: FaceMaterial) -> None
     for loss, value in judged.items():  # eq. 8: over all three critics
         summed = sum(float(one[loss].detach()) for one in parts)
         assert float(value.detach()) == pytest.approx(summed, rel=1e-4), loss
-
-
-def test_the_rates_stay_for_half_and_fall_to_zero() -> None:
-    assert [FALLING(one) for one in (0, 0.5, 0.75, 1)] == pytest.approx([1, 1, 0.5, 0])
 
 
 def test_it_trains_resumes_and_shows_emotions(tmp_path: Path) -> None:

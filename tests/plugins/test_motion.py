@@ -111,8 +111,7 @@ def acting(emotion: int, name: str = "anna") -> Motion:
     way = 1.4 * np.concatenate([np.zeros(10), np.linspace(0, 1, 40), np.ones(5)])
     units = way[:, None].astype(np.float32) * acted_units()[emotion]
     shapes = canonical_face() + np.tensordot(units, action_unit_basis(), 1)
-    still = np.zeros(3, np.float32)
-    return Motion(name, shapes, np.zeros((len(way), 3), np.float32), canonical_face(), still)
+    return Motion(name, shapes, canonical_face())
 
 
 def test_a_motion_is_cut_from_neutral_to_the_peak_with_its_mirror_image() -> None:
@@ -132,16 +131,22 @@ def test_clips_without_emotions_cannot_be_learned_from() -> None:
         build_recipe({"train": str(people() / "train"), "val": str(people() / "val")})
 
 
-def test_two_steps_of_training_change_both_networks_and_give_figures(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """Folders in whose clips somebody acts each emotion."""
+
     def clips(folder: Path) -> list[Motion]:
         return [acting(number, folder.name) for number in range(1, len(EMOTIONS))]
 
     monkeypatch.setattr("reenact_motion.recipe.load_motions", clips)
-    folders = {name: str(tmp_path / name) for name in ("train", "val")}
-    for folder in folders.values():
-        Path(folder).mkdir()
+    for name in ("train", "val"):
+        (tmp_path / name).mkdir()
+    return {name: str(tmp_path / name) for name in ("train", "val")}
+
+
+def test_two_steps_of_training_change_both_networks_and_give_figures(
+    folders: dict[str, str], tmp_path: Path
+) -> None:
     recipe = recipe_of("motion_gan", {**folders, "batch_size": 4})
     before = {name: one.state_dict() for name, one in recipe.networks.items()}
     kept = {name: state["layers.0.weight"].clone() for name, state in before.items()}
@@ -161,7 +166,7 @@ def test_two_steps_of_training_change_both_networks_and_give_figures(
     assert source.motion("happy", 0).shape[1:] == (478, 3)
 
 
-def test_eq_5_and_6_by_hand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_eq_5_and_6_by_hand(folders: dict[str, str]) -> None:
     """The critic's slope is 3 in one number and 4 in another; the generator makes noughts."""
 
     class Slope(nn.Module):
@@ -177,13 +182,6 @@ def test_eq_5_and_6_by_hand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
         def forward(self, noise: Tensor, emotion: Tensor) -> Tensor:
             return torch.zeros(len(noise), *POINT) + 0 * self.still
 
-    def clips(folder: Path) -> list[Motion]:
-        return [acting(number, folder.name) for number in range(1, len(EMOTIONS))]
-
-    monkeypatch.setattr("reenact_motion.recipe.load_motions", clips)
-    for name in ("train", "val"):
-        (tmp_path / name).mkdir()
-    folders = {name: str(tmp_path / name) for name in ("train", "val")}
     recipe = build_recipe({**folders, "batch_size": 2, "reconstruction_weight": 3.0})
     recipe.networks = {"generator": Nought(), "critic": Slope()}
     recipe.optimizers = {

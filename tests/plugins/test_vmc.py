@@ -17,6 +17,7 @@ from reenact.face.action_units import action_units
 from reenact.face.geometry import estimate_pose, rotation_matrix, to_face_frame
 from reenact.face.topology import ACTION_UNITS
 from reenact.types import Array, Expression, Frame, PerformanceFrame, Pose
+from support.faces import units_of
 from support.plugins import PLUGINS
 
 sys.path.append(str(PLUGINS / "reenact_vmc"))
@@ -29,10 +30,6 @@ from reenact_vmc.sink import VmcSink
 from reenact_vmc.source import VmcSource
 
 PICTURE = np.zeros((48, 64, 3), np.uint8)
-
-
-def units(**given: float) -> Array:
-    return np.array([given.get(name, 0.0) for name in ACTION_UNITS], np.float32)
 
 
 def acted(what: Array, turn: tuple[float, float, float] = (0, 0, 0)) -> Frame:
@@ -64,7 +61,7 @@ def test_the_sink_sends_head_and_blend_shapes_as_the_protocol_lays_them_out() ->
     # Unity's left-handed frame, in which the model looks along z.
     with marionette() as (address, listener), VmcSink(address) as sink:
         sink.open((64, 48), 30)
-        sink.write(acted(units(jaw_drop=0.5, mouth_open=0.2, blink_left=1.0), turn=(0, -0.4, 0)))
+        sink.write(acted(units_of(jaw_drop=0.5, mouth_open=0.2, blink_left=1.0), turn=(0, -0.4, 0)))
         messages = received(listener)
     assert messages[0] == (protocol.OK, [1])
     assert messages[1] == (protocol.TIME, [1.5])
@@ -84,7 +81,7 @@ def test_the_sink_says_that_there_is_nobody_when_no_face_made_the_picture() -> N
 
 
 def test_what_the_sink_sends_moves_the_face_of_the_source() -> None:
-    said = units(jaw_drop=0.8, mouth_open=0.7, blink_left=0.9, smile_left=0.6, smile_right=0.6)
+    said = units_of(jaw_drop=0.8, mouth_open=0.7, blink_left=0.9, smile_left=0.6, smile_right=0.6)
     port = free_port()
     with VmcSource(port) as source, VmcSink(f"127.0.0.1:{port}") as sink:
         sink.write(acted(said, turn=(0.1, 0.3, -0.05)))
@@ -107,7 +104,7 @@ def test_what_the_sink_sends_moves_the_face_of_the_source() -> None:
 
 def test_names_in_any_case_count_and_nonsense_moves_nothing() -> None:
     assert protocol.action_units({"eyeblinkLEFT": 1.0, "tongueOut": 1.0}).tolist() == (
-        units(blink_left=1.0).tolist()
+        units_of(blink_left=1.0).tolist()
     )
     assert not protocol.action_units({"JawOpen": float("nan"), "MouthLeft": -3.0}).any()
     assert np.array_equal(protocol.rotation([0.0, 0.0, 0.0, 0.0]), np.eye(3, dtype=np.float32))

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-import av
-import numpy as np
-
-from reenact.cli.demo import packaged_actor
+from reenact.storage import DEMO_ACTOR
+from reenact.targets.clip_files import decode_clip
 from reenact.types import Image
 
 FPS = 25
@@ -19,8 +17,4 @@ MOUTH_OPENS = range(222, 240)
 @lru_cache(maxsize=1)
 def acted() -> list[Image]:
     """Return all pictures of the clip."""
-    with packaged_actor() as path, av.open(str(path)) as container:
-        return [
-            np.asarray(frame.to_ndarray(format="rgb24"), np.uint8)
-            for frame in container.decode(video=0)
-        ]
+    return list(decode_clip(DEMO_ACTOR))

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from reenact.face.action_units import action_unit_basis, action_units
 from reenact.face.geometry import (
     canonical_face,
     crop_transform,
@@ -15,10 +16,12 @@ from reenact.face.geometry import (
     to_image,
     transform_points,
 )
+from reenact.face.topology import ACTION_UNITS
 from reenact.testing.portrait import drive, portrait, portrait_landmarks, portrait_target
 from reenact.types import Array, Pose, Target
 
 __all__ = [
+    "deviation_of",
     "drive",
     "opened_mouth",
     "plain_target",
@@ -26,8 +29,26 @@ __all__ = [
     "portrait_landmarks",
     "portrait_target",
     "posed_face",
+    "target_units",
     "turned",
+    "units_of",
 ]
+
+
+def units_of(**amounts: float) -> Array:
+    """Return (17,) action units of these amounts, and 0 of the others."""
+    return np.array([amounts.get(name, 0.0) for name in ACTION_UNITS], np.float32)
+
+
+def deviation_of(**amounts: float) -> Array:
+    """Return the (478, 3) deviation of these amounts of action units, face frame, iod."""
+    return np.tensordot(units_of(**amounts), action_unit_basis(), 1)
+
+
+def target_units(points: Array, target: Array) -> Array:
+    """Return the (17,) action units of landmarks against the target's own, both in px."""
+    neutral = to_face_frame(target, estimate_pose(target))
+    return action_units(to_face_frame(points, estimate_pose(points, neutral)), neutral)
 
 
 def opened_mouth(points: Array, gap_px: float) -> Array:

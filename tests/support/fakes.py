@@ -233,7 +233,6 @@ class FakeSink(FakeDevice):
         self.name = name
         self.live = live
         self.closed_by_user = False
-        self.errors: dict[str, str] = {}
         self.opened: tuple[tuple[int, int], float] | None = None
         self.frames: list[Frame] = []
         self._fails_at = fails_at

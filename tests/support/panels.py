@@ -9,7 +9,9 @@ from typing import Any
 from urllib.parse import parse_qs, quote, urlsplit
 
 import pytest
+from websockets.sync.client import ClientConnection, connect
 
+from reenact.live.controls import Controls
 from reenact.panel.security import COOKIE
 from reenact.panel.server import Address, PanelServer
 from reenact.panel.studio import Studio
@@ -92,14 +94,21 @@ class Panel:
         _, _, answer = self.send("POST", place, content, Content_Type=kind)
         return json.loads(answer).get("value", answer.decode())
 
-    def start(self, source: str, target: str = "robin", outputs: tuple[str, ...] = ()) -> None:
+    def live(self, **options: Any) -> ClientConnection:
+        """Open the WebSocket of a page."""
+        given = {"Cookie": f"{COOKIE}={self.token}"}
+        address = f"ws://127.0.0.1:{self.port}/api/live"
+        page: ClientConnection = connect(address, additional_headers=given, **options)
+        return page
+
+    def start(self, source: str, target: str = "robin", outputs: tuple[str, ...] = ()) -> Controls:
         """Start a session and wait for its first pictures."""
         refused = self.call("POST", "/api/start", source=source, target=target, outputs=outputs)
         assert refused is None
         until(lambda: self.studio.controls is not None, 120.0)
-        controls = self.studio.controls
-        assert controls is not None
+        controls = self.studio.running()
         until(lambda: controls.session.frames_out > 3, 60.0)
+        return controls
 
     def frames(self, count: int) -> None:
         """Wait for so many more pictures of the session that runs."""

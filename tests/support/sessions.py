@@ -24,7 +24,7 @@ def make_session(
 ) -> Session:
     settings = Settings()
     settings.output.fps = OUTPUT_FPS
-    return Session(settings, source, reenactor, sink, clock=time.clock)
+    return Session(settings, source, reenactor, SinkSet([sink]), clock=time.clock)
 
 
 def run(

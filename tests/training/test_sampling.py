@@ -2,7 +2,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import av
 import cv2
 import numpy as np
 import pytest
@@ -13,6 +12,7 @@ from reenact.face.geometry import mirrored
 from reenact.face.segmentation import person_masks
 from reenact.models.warp_unet_inputs import MAP_CHANNELS, MapChannel
 from reenact.rendering.layers import follow_box, in_box
+from reenact.testing.moving_portrait import write_clip
 from reenact.training.augmentation import Still, animate
 from reenact.training.sampling import (
     Batches,
@@ -29,18 +29,11 @@ from reenact.types import Array
 from support.faces import portrait_target
 
 
-def write_pair(folder: Path, name: str, landmarks: Array, shift_px: int = 3) -> None:
-    """A clip of the portrait sliding to the right, with its landmarks."""
+def write_sliding(folder: Path, name: str, landmarks: Array) -> None:
+    """Write a clip of the portrait sliding to the right, with its landmarks."""
     picture = portrait_target().references[0]
-    with av.open(str(folder / f"{name}.mp4"), "w") as container:
-        stream = container.add_stream("libx264", rate=25, options={"crf": "10"})
-        stream.width = stream.height = 256
-        stream.pix_fmt = "yuv420p"
-        for frame in range(len(landmarks)):
-            moved = np.roll(picture, frame * shift_px, axis=1)
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(moved, format="rgb24")))
-        container.mux(stream.encode(None))
-    np.savez_compressed(folder / f"{name}.npz", landmarks=landmarks.astype(np.float16))
+    images = [np.roll(picture, 3 * frame, axis=1) for frame in range(len(landmarks))]
+    write_clip(folder, name, np.stack(images), landmarks)
 
 
 def sliding_landmarks(frames: int = 6) -> Array:
@@ -52,10 +45,10 @@ def sliding_landmarks(frames: int = 6) -> Array:
 def clips(tmp_path: Path) -> Path:
     folder = tmp_path / "clips"
     folder.mkdir()
-    write_pair(folder, "v001__01", sliding_landmarks())
+    write_sliding(folder, "v001__01", sliding_landmarks())
     lost = sliding_landmarks()
     lost[2] = np.nan
-    write_pair(folder, "v002__01", lost)
+    write_sliding(folder, "v002__01", lost)
     return folder
 
 

@@ -26,9 +26,9 @@ from reenact.evaluation.metrics import ssim
 from reenact.expression.emotions import EMOTIONS
 from reenact.imaging import smoothstep
 from reenact.registry import load
-from reenact.sinks.video_file import FileSink
+from reenact.sinks.video_file import write_video
 from reenact.storage import atomic_write
-from reenact.types import Frame, Image, Renderer, Target
+from reenact.types import Image, Renderer, Target
 
 FPS = 25.0
 
@@ -66,10 +66,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             target = photo_target(options.photo, options.size, options.renderer, reader)
         levels = intensities(options.frames)
         frames, alike = draw(renderer, target, options.emotion, levels)
-        with FileSink(options.out) as sink:
-            sink.open((options.size, options.size), FPS)
-            for index, picture in enumerate(frames):
-                sink.write(Frame(picture, index / FPS, index))
+        write_video(options.out, frames, FPS)
         table = options.out.with_suffix(".csv")
         with atomic_write(table) as partial, partial.open("w", newline="") as file:
             writer = csv.writer(file)

@@ -88,11 +88,8 @@ class AttganRecipe(FaceRecipe):
     def critic_losses(self, batch: Mapping[str, Tensor], wanted: Tensor) -> dict[str, Tensor]:
         """Return the losses of the critic."""
         config = self.config
-
-        def read_loss(read: Tensor, shown: Tensor) -> Tensor:
-            return config.critic_class_weight * F.cross_entropy(read, shown)
-
-        return self.wasserstein_losses(batch, wanted, config.penalty_weight, read_loss)
+        weights = config.penalty_weight, config.critic_class_weight
+        return self.wasserstein_losses(batch, wanted, *weights)
 
     def generator_losses(self, batch: Mapping[str, Tensor], wanted: Tensor) -> dict[str, Tensor]:
         """Return the losses of the generator."""

@@ -42,11 +42,9 @@ from reenact.training.faces.material import FaceMaterial, by_emotion
 from reenact.training.faces.recipe import (
     FaceGanConfig,
     FaceRecipe,
-    falling,
     recipe_builder,
     sizes_of,
 )
-from reenact.training.loop import Schedule
 from reenact.training.sampling import Batch, Batches
 from reenact_expression_baselines.layers import BaselineConfig
 
@@ -111,6 +109,8 @@ class CycleganGenerator(nn.Module):
 class CycleganRecipe(FaceRecipe):
     """See the module."""
 
+    constant_share = 1 / 2
+
     def __init__(self, config: CycleganTraining, material: FaceMaterial) -> None:
         self.config = config
         self._emotions = sorted(set(material.groups) - {0})
@@ -125,7 +125,6 @@ class CycleganRecipe(FaceRecipe):
         self.networks["calming"] = nn.ModuleList(Translator(sizes) for _ in EMOTIONS[1:])
         both = nn.ModuleList([self.networks["generator"], self.networks["calming"]])
         self.optimizers["generator"] = adam(both, config.rate)
-        self.schedules: Mapping[str, Schedule] = dict.fromkeys(self.optimizers, falling(1 / 2))
 
     def batches(self, seed: int, steps: int) -> Dataset[Batch]:
         """Return the batches by step, each of one emotion, with as many `calm_faces`."""

@@ -22,11 +22,9 @@ from reenact.training.faces.material import FaceMaterial, by_emotion
 from reenact.training.faces.recipe import (
     FaceGanConfig,
     FaceRecipe,
-    falling,
     recipe_builder,
     sizes_of,
 )
-from reenact.training.loop import Schedule
 from reenact_expression_baselines import weights
 from reenact_expression_baselines.layers import BaselineConfig
 
@@ -59,21 +57,19 @@ class StarganGenerator(PlainGenerator):
 class StarganRecipe(FaceRecipe):
     """Trains StarGAN; see the module's docstring."""
 
+    constant_share = 1 / 2
+
     def __init__(self, config: StarganTraining, material: FaceMaterial) -> None:
         self.config = config
         network = StarganGenerator(sizes_of(BaselineConfig, config, depth=config.blocks))
         critic = ConditionCritic((config.size_px, config.size_px), len(EMOTIONS), config.width)
         super().__init__("stargan", config, material, network, {"critic": critic})
-        self.schedules: Mapping[str, Schedule] = dict.fromkeys(self.optimizers, falling(1 / 2))
 
     def critic_losses(self, batch: Mapping[str, Tensor], wanted: Tensor) -> dict[str, Tensor]:
         """Return the losses of the critic."""
         config = self.config
-
-        def read_loss(read: Tensor, shown: Tensor) -> Tensor:
-            return config.class_weight * F.cross_entropy(read, shown)
-
-        return self.wasserstein_losses(batch, wanted, config.penalty_weight, read_loss)
+        weights = config.penalty_weight, config.class_weight
+        return self.wasserstein_losses(batch, wanted, *weights)
 
     def generator_losses(self, batch: Mapping[str, Tensor], wanted: Tensor) -> dict[str, Tensor]:
         """Return the losses of the generator."""

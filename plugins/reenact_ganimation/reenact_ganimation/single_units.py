@@ -24,6 +24,7 @@ from reenact.errors import ReenactError
 from reenact.evaluation.contact_sheet import SheetRow, compose
 from reenact.evaluation.emotions import photo_target
 from reenact.evaluation.face_reader import FaceReader, own_shape, units_of
+from reenact.evaluation.metrics import markdown_table
 from reenact.face.action_units import action_unit_basis
 from reenact.face.geometry import estimate_pose, to_face_frame, to_image
 from reenact.face.topology import ACTION_UNITS
@@ -119,11 +120,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ReenactError as error:
         print(error, file=sys.stderr)
         return 2
-    print(f"| unit | {' | '.join(levels)} |")
-    print("|---|" + "---:|" * len(levels))
-    for name in UNITS:
-        means = np.nanmean([one[name] for one in read], axis=0)
-        print(f"| {name} | {' | '.join(f'{one:.2f}' for one in means)} |")
+    means = {name: np.nanmean([one[name] for one in read], axis=0) for name in UNITS}
+    lines = [[name, *(f"{one:.2f}" for one in row)] for name, row in means.items()]
+    print(markdown_table(["unit", *levels], lines))
     return 0
 
 

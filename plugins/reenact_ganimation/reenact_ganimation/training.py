@@ -13,7 +13,7 @@ authors' code, its loss keeps it small.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final, cast
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -36,16 +36,11 @@ from reenact.training.faces.material import FaceMaterial
 from reenact.training.faces.recipe import (
     FaceGanConfig,
     FaceRecipe,
-    falling,
     recipe_builder,
     sizes_of,
 )
-from reenact.training.loop import Schedule
 from reenact.types import Array
 from reenact_ganimation import WEIGHTS
-
-FALLING: Final = falling(2 / 3)
-"""Both learning rates: constant for 20 of 30 epochs, then linear to 0."""
 
 
 @pydantic_dataclass(frozen=True, config=ConfigDict(extra="forbid"))
@@ -69,7 +64,12 @@ class GanimationTraining(FaceGanConfig):
 
 
 class GanimationRecipe(FaceRecipe):
-    """Trains GANimation; see the module's docstring."""
+    """Trains GANimation; see the module's docstring.
+
+    Both learning rates are constant for 20 of 30 epochs.
+    """
+
+    constant_share = 2 / 3
 
     def __init__(self, config: GanimationTraining, material: FaceMaterial) -> None:
         self.config = config
@@ -77,7 +77,6 @@ class GanimationRecipe(FaceRecipe):
         side = config.size_px
         critic = ConditionCritic((side, side), sizes.conditions, config.width)
         super().__init__("ganimation", config, material, MaskedGenerator(sizes), {"critic": critic})
-        self.schedules: Mapping[str, Schedule] = dict.fromkeys(self.optimizers, FALLING)
 
     def shows(self, batch: Mapping[str, Tensor], prefix: str = "") -> Tensor:
         """Return the action units of the faces, (N, 17)."""
@@ -90,11 +89,8 @@ class GanimationRecipe(FaceRecipe):
     def critic_losses(self, batch: Mapping[str, Tensor], wanted: Tensor) -> dict[str, Tensor]:
         """Return WGAN-GP's losses and the error of the units read off real faces."""
         config = self.config
-
-        def read_loss(read: Tensor, units: Tensor) -> Tensor:
-            return config.condition_weight * F.mse_loss(read, units)
-
-        return self.wasserstein_losses(batch, wanted, config.penalty_weight, read_loss)
+        weights = config.penalty_weight, config.condition_weight
+        return self.wasserstein_losses(batch, wanted, *weights, F.mse_loss)
 
     def generator_losses(self, batch: Mapping[str, Tensor], wanted: Tensor) -> dict[str, Tensor]:
         """Return the losses of the generator."""

@@ -10,7 +10,7 @@ clear, and each emotion is drawn equally often.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final, cast
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -24,15 +24,10 @@ from reenact.training.faces.recipe import (
     FaceGanConfig,
     FaceRecipe,
     critic_losses,
-    falling,
     recipe_builder,
     sizes_of,
 )
-from reenact.training.loop import Schedule
 from reenact_lgp_gan.network import LOCAL_BLOCKS, LgpConfig, LgpGenerator, critics, cut_out
-
-FALLING: Final = falling(1 / 2)
-"""All learning rates: constant for 100,000 of 200,000 steps, then linear to 0."""
 
 
 @pydantic_dataclass(frozen=True, config=ConfigDict(extra="forbid"))
@@ -55,13 +50,17 @@ class LgpTraining(FaceGanConfig):
 
 
 class LgpRecipe(FaceRecipe):
-    """Trains LGP-GAN; see the module's docstring."""
+    """Trains LGP-GAN; see the module's docstring.
+
+    All learning rates are constant for 100,000 of 200,000 steps.
+    """
+
+    constant_share = 1 / 2
 
     def __init__(self, config: LgpTraining, material: FaceMaterial) -> None:
         self.config = config
         sizes = sizes_of(LgpConfig, config)
         super().__init__("lgp_gan", config, material, LgpGenerator(sizes), critics(sizes))
-        self.schedules: Mapping[str, Schedule] = dict.fromkeys(self.optimizers, FALLING)
 
     def critic_losses(self, batch: Mapping[str, Tensor], wanted: Tensor) -> dict[str, Tensor]:
         """Return L_D of eq. 8, summed over the three critics."""

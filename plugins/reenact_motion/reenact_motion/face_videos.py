@@ -22,9 +22,9 @@ from reenact.errors import ReenactError
 from reenact.evaluation.recognition import ClipExpressions, read_expressions
 from reenact.expression.emotions import EMOTIONS, emotion_intensity
 from reenact.face.topology import ACTION_UNITS
-from reenact.imaging import crop_image, to_unit
+from reenact.imaging import crop_image, smoothstep, to_unit
 from reenact.rendering.aligned_face import to_frame
-from reenact.targets.clip_files import clips_in, decode_clip
+from reenact.targets.clip_files import clips_in, decode_clip, person_of
 from reenact.training.augmentation import Rng
 from reenact.training.faces.acted import EXAGGERATION, act_at
 from reenact.training.sampling import Batch, PeopleData
@@ -84,7 +84,7 @@ class ClipFile:
 
 def find_clips(folder: Path) -> list[ClipFile]:
     """Return the clips of a folder. Raises ReenactError if there are none."""
-    clips = [ClipFile(path, path.stem.split("__")[0]) for path in clips_in(folder)]
+    clips = [ClipFile(path, person_of(path.stem)) for path in clips_in(folder)]
     if not clips:
         raise ReenactError(f"{folder} holds no clips (NAME.mp4 with NAME.npz).")
     return clips
@@ -147,7 +147,7 @@ def _frames(video: FaceVideo, rng: Rng) -> NDArray[np.uint8]:
     if video.acted:
         start, length = rng.uniform(0, 0.25), rng.uniform(0.4, 0.75)
         way = np.clip((np.linspace(0, 1, FRAMES) - start) / length, 0, 1)
-        level = way * way * (3 - 2 * way)  # it begins and ends at rest
+        level = smoothstep(way)  # it begins and ends at rest
         pictures = video.pictures[np.round(level * (ACTED_LEVELS - 1)).astype(int)]
     if video.emotion != CONTEMPT and rng.random() < 0.5:
         pictures = pictures[:, :, ::-1]

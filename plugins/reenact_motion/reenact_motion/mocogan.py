@@ -16,7 +16,6 @@ from __future__ import annotations
 from typing import ClassVar, Final
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from reenact.models.weights import builder
@@ -31,8 +30,6 @@ from reenact_motion.video_networks import (
     with_class,
 )
 from reenact_motion.video_training import VideoRecipe, VideoTraining, recipe_builder
-
-NAME: Final = "mocogan"
 
 CONTENT: Final = 50
 MOTION: Final = 10
@@ -66,23 +63,16 @@ class MocoganRecipe(VideoRecipe):
 
     def critic_losses(self, real: Tensor, emotion: Tensor, drawn: Tensor) -> dict[str, Tensor]:
         """Return the losses of both critics, and of telling the classes of real videos."""
-        scores, read = self.networks["critic"](real)
-        false, _ = self.networks["critic"](drawn)
+        losses = super().critic_losses(real, emotion, drawn)
         frames = self.networks["frame_critic"]
         told = critic_log_loss(frames(_one_frame(real)), frames(_one_frame(drawn)))
-        return {
-            "critic": critic_log_loss(scores, false) + told,
-            "read": self.config.class_weight * F.cross_entropy(read, emotion),
-        }
+        return {**losses, "critic": losses["critic"] + told}
 
     def generator_losses(self, drawn: Tensor, emotion: Tensor) -> dict[str, Tensor]:
-        """Return the losses of the generator."""
-        scores, read = self.networks["critic"](drawn)
-        frame = self.networks["frame_critic"](_one_frame(drawn))
-        return {
-            "adversarial": F.softplus(-scores).mean() + F.softplus(-frame).mean(),
-            "classes": self.config.class_weight * F.cross_entropy(read, emotion),
-        }
+        """Return the losses of the generator by both critics."""
+        losses = super().generator_losses(drawn, emotion)
+        told = self.generator_loss(self.networks["frame_critic"](_one_frame(drawn)))
+        return {**losses, "adversarial": losses["adversarial"] + told}
 
 
 def _one_frame(videos: Tensor) -> Tensor:
@@ -92,4 +82,4 @@ def _one_frame(videos: Tensor) -> Tensor:
 
 
 build = builder(VideoConfig, MocoganGenerator)
-build_recipe = recipe_builder(NAME, VideoTraining, MocoganRecipe, MocoganGenerator)
+build_recipe = recipe_builder("mocogan", VideoTraining, MocoganRecipe, MocoganGenerator)

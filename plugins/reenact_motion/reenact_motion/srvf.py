@@ -15,6 +15,7 @@ Curve = NDArray[np.float64]
 """(..., T, M): points of a curve. As a point of the sphere: (..., T - 1, M), its SRVF."""
 
 _SMALL = 1e-12
+_MAX_STEPS = 50
 
 
 def srvf(curve: Curve) -> tuple[Curve, NDArray[np.float64]]:
@@ -60,14 +61,14 @@ def log_map(mean: Curve, point: Curve) -> Curve:
     return np.asarray((point - np.cos(angle) * mean) / np.maximum(np.sinc(angle / np.pi), _SMALL))
 
 
-def karcher_mean(points: Curve, steps: int = 50) -> Curve:
+def karcher_mean(points: Curve) -> Curve:
     """Return the point of the sphere with the least mean squared distance to (N, T - 1, M) points.
 
     The points must lie within a hemisphere.
     """
     mean = points.mean(axis=0)
     mean = mean / np.sqrt(inner(mean, mean))
-    for _ in range(steps):
+    for _ in range(_MAX_STEPS):
         tangent = log_map(mean, points).mean(axis=0)
         mean = exp_map(mean, tangent)
         mean = mean / np.sqrt(inner(mean, mean))

@@ -15,7 +15,6 @@ from itertools import pairwise
 from typing import Final
 
 import torch
-import torch.nn.functional as F
 from pydantic import ConfigDict, NonNegativeFloat
 from pydantic.dataclasses import dataclass as pydantic_dataclass
 from torch import Tensor, nn
@@ -26,8 +25,6 @@ from reenact_motion.face_videos import FRAMES
 from reenact_motion.network import CLASSES
 from reenact_motion.video_networks import FrameGenerator, VideoConfig, with_class
 from reenact_motion.video_training import VideoRecipe, VideoTraining, recipe_builder
-
-NAME: Final = "tgan"
 
 CODES: Final = 100
 """Numbers of z₀ and of each z₁."""
@@ -71,26 +68,17 @@ class TganRecipe(VideoRecipe):
         """Return RMSprop."""
         return torch.optim.RMSprop(network.parameters(), self.config.rate)
 
-    def critic_losses(self, real: Tensor, emotion: Tensor, drawn: Tensor) -> dict[str, Tensor]:
-        """Return the loss of the critic (eq. 4), and that of telling the classes of real videos."""
-        scores, read = self.networks["critic"](real)
-        false, _ = self.networks["critic"](drawn)
-        return {
-            "critic": false.mean() - scores.mean(),
-            "read": self.config.class_weight * F.cross_entropy(read, emotion),
-        }
+    def critic_loss(self, real: Tensor, drawn: Tensor) -> Tensor:
+        """Return the loss of the critic (eq. 4)."""
+        return drawn.mean() - real.mean()
+
+    def generator_loss(self, drawn: Tensor) -> Tensor:
+        """Return the loss of the generator (eq. 4)."""
+        return -drawn.mean()
 
     def after_critic(self) -> None:
         """Clip the singular values of the critic."""
         clip_singular_values(self.networks["critic"])
-
-    def generator_losses(self, drawn: Tensor, emotion: Tensor) -> dict[str, Tensor]:
-        """Return the losses of the generator."""
-        scores, read = self.networks["critic"](drawn)
-        return {
-            "adversarial": -scores.mean(),
-            "classes": self.config.class_weight * F.cross_entropy(read, emotion),
-        }
 
 
 @torch.no_grad()
@@ -109,4 +97,4 @@ def clip_singular_values(network: nn.Module) -> None:
 
 
 build = builder(VideoConfig, TganGenerator)
-build_recipe = recipe_builder(NAME, TganTraining, TganRecipe, TganGenerator)
+build_recipe = recipe_builder("tgan", TganTraining, TganRecipe, TganGenerator)

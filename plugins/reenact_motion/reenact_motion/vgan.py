@@ -11,16 +11,14 @@ Adam .5/.999 runs at 2e-4, with batches of 64. Different: 16 frames instead of 3
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import Final, cast
+from typing import cast
 
-import torch.nn.functional as F
 from pydantic import ConfigDict, NonNegativeFloat, PositiveInt
 from pydantic.dataclasses import dataclass as pydantic_dataclass
 from torch import Tensor, nn
 
 from reenact.models.upsampling import doubling, drawing
 from reenact.models.weights import builder
-from reenact.training.faces.recipe import critic_log_loss
 from reenact_motion.network import CLASSES
 from reenact_motion.video_networks import (
     FrameGenerator,
@@ -29,8 +27,6 @@ from reenact_motion.video_networks import (
     with_class,
 )
 from reenact_motion.video_training import VideoRecipe, VideoTraining, recipe_builder
-
-NAME: Final = "vgan"
 
 
 @pydantic_dataclass(frozen=True, config=ConfigDict(extra="forbid"))
@@ -75,33 +71,13 @@ class VganGenerator(nn.Module):
 class VganRecipe(VideoRecipe):
     """See the module."""
 
-    def critic_losses(self, real: Tensor, emotion: Tensor, drawn: Tensor) -> dict[str, Tensor]:
-        """Return the losses of the critic, and of telling the classes of real videos."""
-        scores, read = self.networks["critic"](real)
-        false, _ = self.networks["critic"](drawn)
-        return {
-            "critic": critic_log_loss(scores, false),
-            "read": self.config.class_weight * F.cross_entropy(read, emotion),
-        }
-
     def draw(self, noise: Tensor, emotion: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """Return videos, and the loss of their masks."""
+        assert isinstance(self.config, VganTraining)
         generator = cast(VganGenerator, self.networks["generator"])
         foreground, mask, background = generator.streams(noise, emotion)
-        loss = self._config().mask_weight * mask.float().mean()
+        loss = self.config.mask_weight * mask.float().mean()
         return composed(foreground, mask, background), {"mask": loss}
-
-    def generator_losses(self, drawn: Tensor, emotion: Tensor) -> dict[str, Tensor]:
-        """Return the losses of the generator."""
-        scores, read = self.networks["critic"](drawn)
-        return {
-            "adversarial": F.softplus(-scores).mean(),
-            "classes": self.config.class_weight * F.cross_entropy(read, emotion),
-        }
-
-    def _config(self) -> VganTraining:
-        assert isinstance(self.config, VganTraining)
-        return self.config
 
 
 def composed(foreground: Tensor, mask: Tensor, background: Tensor) -> Tensor:
@@ -110,4 +86,4 @@ def composed(foreground: Tensor, mask: Tensor, background: Tensor) -> Tensor:
 
 
 build = builder(VideoConfig, VganGenerator)
-build_recipe = recipe_builder(NAME, VganTraining, VganRecipe, VganGenerator)
+build_recipe = recipe_builder("vgan", VganTraining, VganRecipe, VganGenerator)

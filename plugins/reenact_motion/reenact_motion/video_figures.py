@@ -27,7 +27,7 @@ from reenact.errors import ModelError, ReenactError
 from reenact.evaluation.contact_sheet import SheetRow, compose
 from reenact.evaluation.emotions import emotion_drive, read_portrait
 from reenact.evaluation.face_reader import FaceReader
-from reenact.evaluation.metrics import Figures
+from reenact.evaluation.metrics import Figures, markdown_table
 from reenact.expression.emotions import EMOTIONS
 from reenact.face.action_units import action_units
 from reenact.face.geometry import canonical_face, estimate_pose
@@ -37,7 +37,7 @@ from reenact.registry import import_object
 from reenact.rendering.aligned_face import to_frame
 from reenact.storage import write_png
 from reenact.training.sampling import read_fold
-from reenact.types import Array, Drive, Expression, Pose, Target
+from reenact.types import Array, Drive, Target
 from reenact_motion import MotionGANSettings
 from reenact_motion.face_videos import (
     FRAMES,
@@ -97,11 +97,11 @@ def motion_videos(
 def table(rows: dict[str, Figures], counts: dict[str, int]) -> str:
     """Return figures as Markdown."""
     names = list(next(iter(rows.values())))
-    lines = [["videos", "count", *names], ["---", *["---:"] * (1 + len(names))]]
+    lines = []
     for label, figures in rows.items():
         values = ["" if (one := figures[name]) is None else f"{one:.3f}" for name in names]
         lines.append([label, str(counts[label]), *values])
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+    return markdown_table(["videos", "count", *names], lines)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -146,9 +146,9 @@ def _moved(target: Target, emotion: str, deviation: Array) -> Drive:
     """Return what drives a still face whose landmarks deviate, (478, 3) iod, from rest."""
     pose, face = estimate_pose(target.neutral), canonical_face()
     moved = deviation @ pose.rotation.T * np.float32(pose.scale)
-    actor = Pose(np.eye(3, dtype=np.float32), np.zeros(3, np.float32), 1.0)
-    expression = Expression(deviation, actor, action_units(face + deviation, face))
+    units = action_units(face + deviation, face)
     whole = emotion_drive(target, emotion, 1.0)
+    expression = replace(whole.expression, deviation=deviation, action_units=units)
     return replace(whole, landmarks=target.neutral + moved, expression=expression)
 
 

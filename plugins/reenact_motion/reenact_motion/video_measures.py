@@ -51,10 +51,10 @@ class Drawn:
     pictures: NDArray[np.uint8]
 
 
-def draw_videos(network: nn.Module, count: int, seed: int = 0) -> list[Drawn]:
+def draw_videos(network: nn.Module, count: int) -> list[Drawn]:
     """Draw `count` videos of each class by a `video_networks.VideoGenerator`."""
     parameter = next(network.parameters())
-    source = torch.Generator().manual_seed(seed)
+    source = torch.Generator().manual_seed(0)
     videos = []
     for number in range(CLASSES):
         noise = torch.randn(count, int(network.noise_length), generator=source)  # type: ignore[arg-type]

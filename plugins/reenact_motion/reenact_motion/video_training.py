@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Final, TypeVar
 
 import torch
+import torch.nn.functional as F
 from pydantic import ConfigDict, NonNegativeFloat, PositiveInt
 from pydantic.dataclasses import dataclass as pydantic_dataclass
 from torch import Tensor, nn
@@ -22,6 +23,7 @@ from reenact.errors import ConfigError
 from reenact.evaluation.face_reader import FaceReader
 from reenact.models.weights import save_model
 from reenact.training.adversarial import adam, as_floats, optimizer_step
+from reenact.training.faces.recipe import critic_log_loss
 from reenact.training.loop import Recipe
 from reenact.training.sampling import Batch, Batches, describe, read_settings, split_people
 from reenact_motion.face_videos import (
@@ -56,7 +58,7 @@ class VideoTraining(VideoData):
 
 
 class VideoRecipe(Recipe):
-    """A generator of videos against critics; a recipe supplies the losses.
+    """A generator of videos against critics; its losses are those of a usual GAN with classes.
 
     Args:
         name: of the weights.
@@ -102,18 +104,35 @@ class VideoRecipe(Recipe):
         return Batches(partial(self._sampler.draw, count=count), seed, steps)
 
     def critic_losses(self, real: Tensor, emotion: Tensor, drawn: Tensor) -> dict[str, Tensor]:
-        """Return the losses of the critics: `critic`, and `read` of telling the class.
+        """Return the losses of the critics: `critic`, and `read` of telling real videos' classes.
 
         Args:
             real: (N, 3, T, S, S) in -1..1.
             emotion: (N,) their classes, and those of the drawn.
             drawn: as `real`, without gradients.
         """
-        raise NotImplementedError
+        scores, read = self.networks["critic"](real)
+        false, _ = self.networks["critic"](drawn)
+        return {
+            "critic": self.critic_loss(scores, false),
+            "read": self.config.class_weight * F.cross_entropy(read, emotion),
+        }
 
     def generator_losses(self, drawn: Tensor, emotion: Tensor) -> dict[str, Tensor]:
         """Return the losses of drawn videos by the critics, which learn nothing from them."""
-        raise NotImplementedError
+        scores, read = self.networks["critic"](drawn)
+        return {
+            "adversarial": self.generator_loss(scores),
+            "classes": self.config.class_weight * F.cross_entropy(read, emotion),
+        }
+
+    def critic_loss(self, real: Tensor, drawn: Tensor) -> Tensor:
+        """Return the loss of separating real from drawn videos, of the critic's scores."""
+        return critic_log_loss(real, drawn)
+
+    def generator_loss(self, drawn: Tensor) -> Tensor:
+        """Return the adversarial loss of drawn videos, of the critic's scores."""
+        return F.softplus(-drawn).mean()
 
     def draw(self, noise: Tensor, emotion: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """Return videos, and losses of the generator that no critic tells."""

@@ -18,6 +18,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from reenact.evaluation.metrics import markdown_table
 from reenact.types import Array
 from reenact_pixel_regression.alignment import SIZE_PX, frame_points
 from reenact_pixel_regression.pairs import AlignedPairs, align, motion_of, read_pairs
@@ -142,15 +143,14 @@ def _held_out(
 def table(results: Mapping[Choice, Mapping[str, float]]) -> str:
     """Return the figures as Markdown."""
     names = list(next(iter(results.values())))
-    lines = [["regression", "λ", "σ", "patch", *names, "mean"]]
-    lines.append(["---"] + ["---:"] * (len(names) + 4))
+    lines = []
     for choice, figures in results.items():
         side = 2 * choice.radius + 1 if choice.radius else 0
         settings = (choice.penalty, choice.width, side)
         values = [*figures.values(), float(np.mean(list(figures.values())))]
         shown = [f"{one:g}" if one else "" for one in settings]
         lines.append([choice.method, *shown, *(f"{value:.2f}" for value in values)])
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+    return markdown_table(["regression", "λ", "σ", "patch", *names, "mean"], lines)
 
 
 def main(clips: str, folds_path: str) -> None:

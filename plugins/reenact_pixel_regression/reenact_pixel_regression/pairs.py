@@ -21,7 +21,7 @@ from reenact.expression.emotions import EMOTIONS, acted_deviations, acted_units
 from reenact.face.geometry import canonical_face, mirrored_deviation
 from reenact.face.regions import apply_contact, lip_gaps
 from reenact.face.topology import ACTION_UNITS, MOUTH_CORNERS
-from reenact.targets.clip_files import decode_clip, load_landmarks
+from reenact.targets.clip_files import decode_clip, load_landmarks, person_of
 from reenact.types import Array, Image
 from reenact_pixel_regression.alignment import to_frame
 from reenact_pixel_regression.knots import EXPRESSIONS
@@ -131,7 +131,7 @@ def read_pairs(
     """
     choices: dict[str, list[_Choice]] = {name: [] for name in EXPRESSIONS}
     for video in find_clips(folder):
-        person = video.stem.split("__")[0]
+        person = person_of(video.stem)
         if people is None or person in people:
             for name, choice in _choices(video, person, mean_motion):
                 choices[name].append(choice)

@@ -26,17 +26,12 @@ _BATCH: Final = 512
 """Pixels that are solved at a time: N × N matrices of doubles, 300 MB for 270 pairs."""
 
 
-def ridge_weights(x: Floats, t: Floats, penalty: float) -> Floats:
-    """Return W of the global ridge regression (eq. 2), (K, D), of X (N, D) and T (N, K).
-
-    Computed in the dual form Tᵀ (XXᵀ + λI)⁻¹ X, which is the same matrix and inverts N × N
-    instead of D × D.
-    """
-    return ridge_duals(x, t, penalty).T @ x
-
-
 def ridge_duals(x: Floats, t: Floats, penalty: float) -> Floats:
-    """Return (XXᵀ + λI)⁻¹ T, (N, K); the prediction for x is its product with X x."""
+    """Return (XXᵀ + λI)⁻¹ T, (N, K), for the global ridge regression of X (N, D) and T (N, K).
+
+    Its transpose times X is W of eq. 2, (K, D), computed in the dual form, which inverts N × N
+    instead of D × D. The prediction for x is its transpose times X x.
+    """
     gram = x @ x.T
     gram[np.diag_indices_from(gram)] += penalty
     duals: Floats = np.linalg.solve(gram, t)

@@ -22,6 +22,7 @@ from torch.utils.data import Dataset
 from reenact.errors import SourceError
 from reenact.evaluation.clips import find_clips
 from reenact.models.weights import save_model
+from reenact.targets.clip_files import person_of
 from reenact.training.loop import Recipe
 from reenact.training.sampling import PeopleData, read_settings, split_people
 from reenact.types import Array
@@ -183,9 +184,7 @@ def _psnr(drawn: Array, true: Array, face: Any) -> float:
 
 def people_in(folder: Path) -> list[Person]:
     """Return whom the clips of a folder show. Raises SourceError if it holds none."""
-    return [
-        Person(name) for name in sorted({one.stem.split("__")[0] for one in find_clips(folder)})
-    ]
+    return [Person(name) for name in sorted({person_of(one.stem) for one in find_clips(folder)})]
 
 
 def build_recipe(settings: Mapping[str, Any]) -> PixelRegressionRecipe:

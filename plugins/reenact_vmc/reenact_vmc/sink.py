@@ -8,11 +8,10 @@ from pythonosc.osc_bundle_builder import IMMEDIATELY, OscBundleBuilder
 from pythonosc.osc_message_builder import OscMessageBuilder
 from pythonosc.udp_client import UDPClient
 
-from reenact.config import Section
 from reenact.errors import SinkError
 from reenact.lifecycle import ClosesOnExit
 from reenact.registry import SinkSpec
-from reenact.types import Frame, Sink
+from reenact.types import Frame
 from reenact_vmc import protocol
 
 
@@ -80,14 +79,10 @@ def _add(bundle: OscBundleBuilder, address: str, *values: str | int | float) -> 
     bundle.add_content(message.build())
 
 
-def _vmc(argument: str, settings: Section) -> Sink:
-    return VmcSink(argument)
-
-
 VMC: Final = SinkSpec(
     "vmc",
     "the actor's head and face for VTuber programs (VMC protocol over UDP)",
-    _vmc,
+    lambda argument, _: VmcSink(argument),
     argument="HOST:PORT",
     alpha=True,
 )

@@ -18,7 +18,7 @@ from reenact.face.action_units import action_unit_basis
 from reenact.face.geometry import to_image
 from reenact.lifecycle import ClosesOnExit
 from reenact.registry import SourceSpec
-from reenact.types import Array, Frame, Landmarks, PerformanceFrame, Pose, Source
+from reenact.types import Array, Frame, Landmarks, PerformanceFrame, Pose
 from reenact_vmc import protocol
 
 SIZE: Final = (640, 480)
@@ -142,14 +142,10 @@ def _are_numbers(values: tuple[Any, ...]) -> bool:
     return all(isinstance(value, int | float) for value in values)
 
 
-def _vmc(argument: str, settings: VmcSettings) -> Source:
-    return VmcSource(argument, settings.listen)
-
-
 VMC: Final = SourceSpec(
     "vmc",
     "an actor tracked by another program or a phone (VMC protocol over UDP)",
-    _vmc,
+    lambda argument, settings: VmcSource(argument, settings.listen),
     argument="PORT",
     settings=VmcSettings,
     needs="a VMC performer that sends",

@@ -12,11 +12,10 @@ import os
 import subprocess
 import sys
 from dataclasses import dataclass
-from importlib.resources import files
 from pathlib import Path
 from typing import Final
 
-from reenact.storage import atomic_write
+from reenact.storage import ASSETS, atomic_write
 
 DEFAULT_PORT: Final = 4455
 FLATPAK: Final = "com.obsproject.Studio"
@@ -35,7 +34,7 @@ class RemoteControl:
 
 def packaged_script() -> str:
     """Return the text of the script for OBS."""
-    return (files("reenact") / "assets" / "reenact.lua").read_text(encoding="utf-8")
+    return (ASSETS / "reenact.lua").read_text(encoding="utf-8")
 
 
 def find_obs_files() -> ObsFiles | None:

@@ -7,7 +7,6 @@ current scene.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from contextlib import closing
 from typing import Final
 
@@ -36,11 +35,9 @@ MEDIA_PORT: Final = 8088
 
 _POLL_S: Final = 0.5
 
-Tell = Callable[[str], None]
 
-
-def install(wait_s: float = 120.0, tell: Tell = print) -> None:
-    """Add the script to OBS and the source to its current scene; `tell` gets each report line.
+def install(wait_s: float = 120.0) -> None:
+    """Add the script to OBS and the source to its current scene; print what was done.
 
     If OBS is not running, its files are changed. A running OBS cannot be made to load a script, so
     the user is asked to do that, for up to `wait_s`. Raises SinkError if OBS was never started, or
@@ -51,30 +48,30 @@ def install(wait_s: float = 120.0, tell: Tell = print) -> None:
     remote = _remote(files) if running else None
     changed = files.put_script()
     if changed:
-        tell(f"The script is in {files.script}.")
+        print(f"The script is in {files.script}.")
     if remote is None:
         path = files.collection()
         collection = read_collection(path)
         done = add_to_collection(collection, files.script, files.canvas())
         if done:
             write_collection(path, collection)
-        _tell_all(done, tell)
-        tell("Ready: start OBS, and `reenact live --sink obs`.")
+        _print_all(done)
+        print("Ready: start OBS, and `reenact live --sink obs`.")
     else:
         with closing(remote):
-            _wait_for_script(remote, files, wait_s, tell)
-            _tell_all(remote.add_source(), tell)
+            _wait_for_script(remote, files, wait_s)
+            _print_all(remote.add_source())
         if changed:
-            tell("If OBS had loaded an older script, restart it to use the new one.")
-        tell("Ready: `reenact live --sink obs`.")
+            print("If OBS had loaded an older script, restart it to use the new one.")
+        print("Ready: `reenact live --sink obs`.")
     if files.is_flatpak:
-        tell(
+        print(
             "OBS is a Flatpak, which cannot see other programs' shared memory. Allow it once with "
             f"`flatpak override --user --device=shm {FLATPAK}`, and restart OBS."
         )
 
 
-def remove(tell: Tell = print) -> None:
+def remove() -> None:
     """Remove everything that `install` added, from all scenes and scene collections.
 
     Raises SinkError if OBS is running and cannot be reached.
@@ -82,8 +79,8 @@ def remove(tell: Tell = print) -> None:
     files = _obs_files()
     if files.is_running():
         with closing(_remote(files)) as remote:
-            _tell_all(remote.remove_sources(), tell)
-        tell(
+            _print_all(remote.remove_sources())
+        print(
             "OBS is running, so its list of scripts was not changed: close it and run this again, "
             "or remove the script under Tools > Scripts."
         )
@@ -93,23 +90,23 @@ def remove(tell: Tell = print) -> None:
         done = remove_from_collection(collection, files.script)
         if done:
             write_collection(path, collection)
-        _tell_all([f"{path.stem}: {words}" for words in done], tell)
+        _print_all([f"{path.stem}: {words}" for words in done])
     files.delete_script()
-    tell("Everything that this program added to OBS is removed.")
+    print("Everything that this program added to OBS is removed.")
 
 
-def status(tell: Tell = print) -> None:
+def status() -> None:
     """Report the state of each part; changes nothing and asks for no password."""
     files = find_obs_files()
     if files is None:
-        tell("OBS         was never started")
+        print("OBS         was never started")
     else:
         running = files.is_running()
         state = "is running" if running else "is not running"
-        tell(f"OBS         {state}; its settings: {files.folder}")
-        tell(f"script      {_script_status(files)}")
-        tell(f"scenes      {_scenes_status(files, running)}")
-    tell(f"picture     {_picture_status()}")
+        print(f"OBS         {state}; its settings: {files.folder}")
+        print(f"script      {_script_status(files)}")
+        print(f"scenes      {_scenes_status(files, running)}")
+    print(f"picture     {_picture_status()}")
 
 
 def delay_microphones(delay_ms: int) -> list[str]:
@@ -127,13 +124,13 @@ def delay_microphones(delay_ms: int) -> list[str]:
     return names
 
 
-def media_source(tell: Tell = print) -> None:
+def media_source() -> None:
     """Explain how to show the HTTP stream in OBS's media source without delay."""
     address = load_address()
     if address is None:
-        tell(f"No address is stored yet. Start a stream: reenact live --sink http:{MEDIA_PORT}")
+        print(f"No address is stored yet. Start a stream: reenact live --sink http:{MEDIA_PORT}")
         return
-    tell("In OBS: Sources > + > Media Source, with")
+    print("In OBS: Sources > + > Media Source, with")
     for name, value in (
         ("Local File", "off"),
         ("Restart playback when source becomes active", "off"),
@@ -142,8 +139,8 @@ def media_source(tell: Tell = print) -> None:
         ("Reconnect Delay", "1 s"),
         ("FFmpeg Options", FFMPEG_OPTIONS),
     ):
-        tell(f"  {name:<21} {value}")
-    tell(f"The address stays the same for streams started with --sink http:{address.port}")
+        print(f"  {name:<21} {value}")
+    print(f"The address stays the same for streams started with --sink http:{address.port}")
 
 
 def _obs_files() -> ObsFiles:
@@ -165,10 +162,10 @@ def _remote(files: ObsFiles) -> ObsRemote:
         ) from error
 
 
-def _wait_for_script(remote: ObsRemote, files: ObsFiles, wait_s: float, tell: Tell) -> None:
+def _wait_for_script(remote: ObsRemote, files: ObsFiles, wait_s: float) -> None:
     if remote.knows_source():
         return
-    tell(f"One step is left for you, in OBS: Tools > Scripts > +, and choose {files.script}")
+    print(f"One step is left for you, in OBS: Tools > Scripts > +, and choose {files.script}")
     deadline_s = time.monotonic() + wait_s
     while not remote.knows_source():
         if time.monotonic() > deadline_s:
@@ -178,9 +175,9 @@ def _wait_for_script(remote: ObsRemote, files: ObsFiles, wait_s: float, tell: Te
         time.sleep(_POLL_S)
 
 
-def _tell_all(done: list[str], tell: Tell) -> None:
+def _print_all(done: list[str]) -> None:
     for words in done:
-        tell(f"{words[0].upper()}{words[1:]}.")
+        print(f"{words[0].upper()}{words[1:]}.")
 
 
 def _script_status(files: ObsFiles) -> str:

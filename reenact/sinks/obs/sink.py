@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import Final
 
-from reenact.config import Section
 from reenact.lifecycle import ClosesOnExit
 from reenact.registry import SinkSpec
 from reenact.sinks.obs.ring import DEFAULT_NAME, RingWriter
-from reenact.types import Frame, Sink
+from reenact.types import Frame
 
 
 class ObsSink(ClosesOnExit):
@@ -38,14 +37,10 @@ class ObsSink(ClosesOnExit):
         self._writer.close()
 
 
-def _obs(argument: str, settings: Section) -> Sink:
-    return ObsSink(argument)
-
-
 OBS: Final = SinkSpec(
     "obs",
     "the source Reenact in OBS, see `reenact obs install`",
-    _obs,
+    lambda argument, _: ObsSink(argument),
     argument="[NAME]",
     alpha=True,
 )

@@ -21,7 +21,7 @@ from reenact.expression.emotions import emotion_intensity
 from reenact.face.geometry import transform_points
 from reenact.imaging import crop_image
 from reenact.rendering.aligned_face import to_frame
-from reenact.targets.clip_files import clips_in, decode_clip
+from reenact.targets.clip_files import clips_in, decode_clip, person_of
 from reenact.training.faces.acted import act
 from reenact.training.sampling import PeopleData
 from reenact.types import Array
@@ -88,7 +88,7 @@ def load_labelled(folder: Path, data: FaceData) -> list[LabelledClip]:
         points = map(transform_points, found.points[chosen], affines)
         clips.append(
             LabelledClip(
-                video.stem.split("__")[0],
+                person_of(video.stem),
                 np.stack(pictures),
                 found.turns[chosen],
                 found.units[chosen],
@@ -110,7 +110,7 @@ def load_acted(folder: Path, data: FaceData, people: Collection[str]) -> list[La
     """
     clips: list[LabelledClip] = []
     for video, found, kept in _in_front(folder, data):
-        identity = video.stem.split("__")[0]
+        identity = person_of(video.stem)
         if identity not in people:
             continue
         calm = kept[np.argsort(emotion_intensity(found.units[kept]), kind="stable")]

@@ -84,6 +84,9 @@ class FaceRecipe(Recipe):
     paired = False
     """True if faces are always drawn from another face of the clip, even without a pair weight."""
 
+    constant_share: float = 1.0
+    """Share of the training with constant learning rates; then they fall to 0 along a line."""
+
     def __init__(
         self,
         name: str,
@@ -98,6 +101,8 @@ class FaceRecipe(Recipe):
             "generator": adam(generator, config.rate),
             "critic": adam(nn.ModuleDict(dict(critics)), config.rate),
         }
+        if self.constant_share < 1:
+            self.schedules = dict.fromkeys(self.optimizers, falling(self.constant_share))
         self.critics = list(critics)
         self.paired = self.paired or config.pair_weight > 0
 
@@ -137,17 +142,18 @@ class FaceRecipe(Recipe):
         batch: Mapping[str, Tensor],
         wanted: Tensor,
         penalty_weight: float,
-        read_loss: Callable[[Tensor, Tensor], Tensor],
+        read_weight: float,
+        distance: Callable[[Tensor, Tensor], Tensor] = F.cross_entropy,
     ) -> dict[str, Tensor]:
         """Return the WGAN-GP losses of the network `critic`.
 
-        `read_loss` gets the predicted and the true conditions of true faces.
+        `distance` compares the predicted with the true conditions of true faces.
         """
         with torch.no_grad():
             generated = self.networks["generator"](self.given(batch)[0], wanted)
         critic = self.networks["critic"]
         losses, read = critic_losses(critic, batch["faces"], generated, penalty_weight)
-        return {**losses, "read": read_loss(read, self.shows(batch))}
+        return {**losses, "read": read_weight * distance(read, self.shows(batch))}
 
     def generator_losses(self, batch: Mapping[str, Tensor], wanted: Tensor) -> dict[str, Tensor]:
         """Return the losses of the generator; the critics get no gradients."""

@@ -86,9 +86,12 @@ def test_nothing_is_created_if_obs_was_never_started(
 
 
 @linux_only
-def test_install_adds_script_and_source_and_remove_removes_them(files: ObsFiles) -> None:
+def test_install_adds_script_and_source_and_remove_removes_them(
+    files: ObsFiles, capsys: pytest.CaptureFixture[str]
+) -> None:
     before = collection_of(files)
-    obs_setup.install(tell=lambda words: None)
+    obs_setup.install()
+    capsys.readouterr()
     after = collection_of(files)
     assert after["modules"]["scripts-tool"] == [{"path": str(files.script), "settings": {}}]
     assert files.script.read_text() == studio.SCRIPT.read_text()
@@ -96,11 +99,10 @@ def test_install_adds_script_and_source_and_remove_removes_them(files: ObsFiles)
     assert item["name"] == "Reenact"
     assert item["bounds"] == {"x": CANVAS[0], "y": CANVAS[1]}
     assert after["sources"][1]["id"] == "reenact"
-    told: list[str] = []
-    obs_setup.install(tell=told.append)
+    obs_setup.install()
     assert collection_of(files) == after
-    assert len(told) == 1
-    obs_setup.remove(tell=told.append)
+    assert len(capsys.readouterr().out.splitlines()) == 1
+    obs_setup.remove()
     assert not files.script.parent.exists()
     restored = collection_of(files)
     restored["sources"][0]["settings"]["id_counter"] = 0
@@ -140,7 +142,7 @@ def test_other_sources_scripts_and_scenes_are_left_as_they_are(tmp_path: Path) -
 def test_damaged_collection_is_reported_and_left_alone(files: ObsFiles) -> None:
     files.collection().write_text("{")
     with pytest.raises(SinkError, match=r"Untitled\.json cannot be read"):
-        obs_setup.install(tell=lambda words: None)
+        obs_setup.install()
     assert files.collection().read_text() == "{"
 
 

@@ -6,7 +6,6 @@ import os
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from importlib.resources import as_file, files
 from pathlib import Path
 
 import cv2
@@ -15,6 +14,7 @@ import pytest
 
 from reenact.config import TrackingSettings
 from reenact.face.mediapipe_tracker import MediaPipeTracker
+from reenact.storage import DEMO_ACTOR
 from reenact.types import Frame, Image, Landmarks
 from support.fakes import until
 from support.obs import studio
@@ -41,8 +41,8 @@ def live(home: Path, *arguments: str) -> Iterator[Callable[[], str]]:
     What is yielded returns what the program said, once it has ended; "" before.
     """
     path = home / "live.log"
-    with as_file(files("reenact") / "assets" / "demo_actor.mp4") as actor, path.open("w") as log:
-        source = ["--source", f"video:{actor}", "--set", "source.video.loop=true"]
+    with path.open("w") as log:
+        source = ["--source", f"video:{DEMO_ACTOR}", "--set", "source.video.loop=true"]
         process = subprocess.Popen(
             reenact("live", *source, "--target", "astronaut", "--sink", "obs", *arguments),
             env={**studio.environment(home), "REENACT_DATA": str(home / "data")},

@@ -12,7 +12,6 @@ import socket
 import subprocess
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from importlib.resources import files
 from pathlib import Path
 from typing import IO, Any, Final
 
@@ -25,9 +24,10 @@ from reenact.sinks.http_address import HttpAddress
 from reenact.sinks.obs.config_files import ObsFiles
 from reenact.sinks.obs.installer import FFMPEG_OPTIONS
 from reenact.sinks.obs.websocket import ObsRemote
+from reenact.storage import ASSETS
 from support.fakes import until
 
-SCRIPT: Final = Path(str(files("reenact") / "assets" / "reenact.lua"))
+SCRIPT: Final = ASSETS / "reenact.lua"
 CANVAS: Final = (1280, 720)
 SCENE: Final = "Scene"
 START_S: Final = 60.0
