@@ -71,9 +71,10 @@ def _run(arguments: Sequence[str]) -> int:
         try:
             if sys.stdout is not None:
                 sys.stdout.flush()
-        except OSError:
+        except OSError as error:
             # Python would try again at exit, and print a traceback.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            error.filename = "standard output"
             raise
 
 
@@ -83,7 +84,8 @@ def _report(error: Exception) -> int:
         print(f"reenact: {error}", file=sys.stderr)
         return EXIT_MISTAKE
     if isinstance(error, OSError) and error.errno in _NO_BUGS:
-        print(f"reenact: {error.filename or 'standard output'}: {error.strerror}.", file=sys.stderr)
+        place = f"{error.filename}: " if error.filename else ""
+        print(f"reenact: {place}{error.strerror}.", file=sys.stderr)
         return EXIT_MISTAKE
     if isinstance(error, BrokenPipeError):
         return 0  # nobody reads stdout any more, as after `| head`

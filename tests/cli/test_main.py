@@ -112,6 +112,8 @@ def test_arguments_are_parsed() -> None:
             2,
             "reenact: /root/a.mp4: Permission denied.",
         ),
+        # Not every call of the system names its file.
+        (OSError(errno.ENOSPC, "No space left on device"), 2, "reenact: No space left on device."),
         (KeyboardInterrupt(), 130, ""),
     ],
 )
