@@ -55,6 +55,10 @@ FRAMES: Final = np.dtype(
 
 _MAX_SIDE_PX: Final = 16384
 _MAX_FPS: Final = 1000.0
+_MAX_TIME_S: Final = 1e7
+_MAX_PX: Final = 10 * _MAX_SIDE_PX
+_MAX_MOTION: Final = 1000.0
+"""Largest value in a motion of the body or in a neutral."""
 
 
 class PerformanceWriter:
@@ -144,16 +148,31 @@ def _shape_of(file: BinaryIO, fields: np.dtype[Any]) -> tuple[int, ...]:
 
 
 def _is_sound(start: NDArray[np.void], frames: NDArray[np.void]) -> bool:
-    """Return True if the rate, the times and the sizes are possible ones."""
-    times_s, sizes = frames["time_s"], frames["size"]
+    """Return True if the rate, the times, the sizes and all points are possible ones."""
+    times_s, sizes, neutral = frames["time_s"], frames["size"], start["neutral"]
     return bool(
         0 < start["fps"][0] <= _MAX_FPS
-        and np.isfinite(times_s).all()
+        and (np.abs(times_s) <= _MAX_TIME_S).all()
         and (np.diff(times_s) >= 0).all()
         and sizes.min() >= 0
         and (sizes.max(axis=0) > 0).all()
         and sizes.max() <= _MAX_SIDE_PX
+        and (np.isnan(neutral).all() or (np.abs(neutral) <= _MAX_MOTION).all())
+        and _are_faces(frames["tracked"])
+        and all(_are_motions(frames, name) for name in SeenBody._fields)
     )
+
+
+def _are_faces(tracked: NDArray[np.float32]) -> bool:
+    """Return True if every frame's points are those of a face, or NaN, which is none."""
+    low, high = tracked.min(axis=1), tracked.max(axis=1)  # NaN if any point is
+    outside = (low < -_MAX_PX) | (high > _MAX_PX)
+    return not (outside.any() or (low == high)[:, :2].any())
+
+
+def _are_motions(frames: NDArray[np.void], name: str) -> bool:
+    motions = frames[name][frames[f"{name}_since"] > 0]
+    return bool((np.abs(motions) <= _MAX_MOTION).all())
 
 
 def frame_of(frames: NDArray[np.void], index: int, stored: NDArray[np.float32]) -> PerformanceFrame:

@@ -28,6 +28,7 @@ from support.faces import opened_mouth, portrait_target, posed_face
 from support.fakes import MAGENTA, FakeRenderer, FakeTracker, plain
 
 NOTHING = plain(MAGENTA, (320, 240))
+FACE = posed_face()[0]
 
 
 def take(path: Path) -> tuple[NDArray[np.void], NDArray[np.void]]:
@@ -134,10 +135,15 @@ def performance(
     fps: float = 30.0,
     times_s: tuple[float, ...] = (0.0, 0.1, 0.2),
     size: tuple[int, int] = (640, 480),
+    neutral: float = np.nan,
+    tracked: object = np.nan,
+    torso: float = 0.0,
 ) -> bytes:
     start, frames = np.zeros(1, START), np.zeros(3, FRAMES)
-    start["version"], start["fps"] = VERSION, fps
+    start["version"], start["fps"], start["neutral"] = VERSION, fps, neutral
     frames["time_s"], frames["size"], frames["tracked"] = times_s, size, np.nan
+    frames["tracked"][1] = tracked
+    frames["torso"][1], frames["torso_since"][1] = torso, 1
     return header(START, starts) + start.tobytes() + header(FRAMES, shape) + frames.tobytes()
 
 
@@ -156,11 +162,18 @@ def performance(
         (performance(fps=np.nan), "or damaged"),
         (performance(times_s=(0.0, np.nan, 0.2)), "or damaged"),
         (performance(times_s=(0.0, 0.2, 0.1)), "or damaged"),
+        (performance(times_s=(0.0, 0.1, 1e300)), "or damaged"),
         (performance(size=(640, 0)), "or damaged"),
+        (performance(neutral=1e30), "or damaged"),
+        (performance(tracked=300.0), "or damaged"),
+        (performance(tracked=FACE * np.float32([1, 0, 1])), "or damaged"),
+        (performance(tracked=FACE * 1e30), "or damaged"),
+        (performance(torso=1e30), "or damaged"),
+        (performance(torso=np.nan), "or damaged"),
     ],
 )  # fmt: skip
 def test_a_damaged_performance_is_refused(data: bytes, message: str, tmp_path: Path) -> None:
-    (tmp_path / "whole.npy").write_bytes(performance())
+    (tmp_path / "whole.npy").write_bytes(performance(tracked=FACE))
     assert LandmarksSource(str(tmp_path / "whole.npy")).frames_total == 3
     (tmp_path / "take.npy").write_bytes(data)
     with pytest.raises(SourceError, match=message):
