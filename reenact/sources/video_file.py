@@ -270,7 +270,10 @@ def _to_rgb(frame: VideoFrame, width_px: int, reformatter: VideoReformatter) -> 
     image = np.asarray(converted.to_ndarray(), dtype=np.uint8)
     if has_alpha:
         image = on_white(image)
-    matrix: Any = frame.side_data.get("DISPLAYMATRIX")
+    try:
+        matrix: Any = frame.side_data.get("DISPLAYMATRIX")
+    except ValueError:  # beside it is data of a kind that PyAV does not know, such as EXIF
+        return np.ascontiguousarray(np.rot90(image, round(frame.rotation / 90)))
     return image if matrix is None else _turned(image, np.frombuffer(bytes(matrix), np.int32))
 
 

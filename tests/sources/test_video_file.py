@@ -38,6 +38,7 @@ from support.clips import (
     write_clip,
     write_sound,
 )
+from support.portraits import write_jpeg
 from support.traffic import Traffic
 
 
@@ -100,6 +101,24 @@ def test_display_matrix_is_applied(
     assert [corners(frame.image) for frame in frames] == [expected, expected]
     assert frames[0].size == source.size
     assert frames[0].image.flags.c_contiguous
+
+
+@pytest.mark.parametrize(
+    ("orientation", "expected"),
+    [
+        (1, ["red", "green", "blue", "white"]),
+        (6, ["blue", "red", "white", "green"]),  # quarter turn clockwise
+        (8, ["green", "white", "red", "blue"]),  # counter-clockwise
+        (3, ["white", "blue", "green", "red"]),
+    ],
+)
+def test_a_turned_picture_beside_unknown_data_is_upright(
+    tmp_path: Path, orientation: int, expected: list[str]
+) -> None:
+    """FFmpeg hands on a photo's EXIF data, which PyAV does not know."""
+    photo = write_jpeg(tmp_path / "photo.jpg", four_colours(), orientation)
+    (frame,) = read_all(VideoSource(photo))
+    assert corners(frame.image) == expected
 
 
 def test_pixels_that_are_not_square_are_made_square(tmp_path: Path) -> None:
