@@ -6,13 +6,17 @@ weights before. `reenact evaluate --target-training` calls the same trainers.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol
 
+from filelock import FileLock, Timeout
+
 from reenact.errors import PluginError, TargetError, counted
 from reenact.registry import DEFAULT_RENDERER, import_object, load, renderer_of
+from reenact.storage import refusal
 from reenact.targets.footage import Footage, clip_names, read_footage, write_footage
 from reenact.targets.store import FOOTAGE, TargetStore
 from reenact.targets.video_scan import scan_video
@@ -22,6 +26,7 @@ SIZE_PX: Final = 256
 """Side of the pictures that are trained on; the weights serve at every size."""
 
 _TRAINING: Final = "training"
+_LOCK: Final = "training.lock"
 
 _FIGURES: Final = {
     "picture_face_psnr": "PSNR of the face on held-out frames (dB)",
@@ -123,13 +128,43 @@ def training_folder(store: TargetStore, name: str) -> Path:
 def add_footage(store: TargetStore, name: str, videos: Sequence[Path], tracker: Tracker) -> None:
     """Add videos of the same face to a target's footage; clips with the same names are replaced.
 
-    Raises ReenactError if there is no such target, or a video cannot be read, shows no face, or
-    cannot be stored.
+    Raises ReenactError if there is no such target, it is being trained, or a video cannot be read,
+    shows no face in two pictures, or cannot be stored. Nothing is stored unless all can be read.
     """
     folder = store.folder_of(name) / FOOTAGE
-    side_px = store.load(name).crop_size
-    for video, clip in zip(videos, clip_names(videos), strict=True):
-        write_footage(scan_video(video, tracker), folder, clip, side_px, tracker)
+    with _alone(store, name):
+        side_px = store.load(name).crop_size
+        scanned = [scan_video(video, tracker) for video in videos]
+        for faces in scanned:
+            if len(faces.faces) < 2:
+                raise TargetError(
+                    f"{faces.path.name} is a photo, or shows the face in a single picture; "
+                    "training needs a video, best of half a minute."
+                )
+        for faces, clip in zip(scanned, clip_names(videos), strict=True):
+            write_footage(faces, folder, clip, side_px, tracker)
+
+
+@contextmanager
+def _alone(store: TargetStore, name: str) -> Iterator[None]:
+    """Let no other process train a target meanwhile; a killed one is no hindrance.
+
+    Raises TargetError if another process does, or the target's folder cannot be written.
+    """
+    path = store.folder_of(name) / _LOCK
+    lock = FileLock(path)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        raise TargetError(
+            f"{name} is being trained by another process; wait until that has ended, or stop it."
+        ) from error
+    except OSError as error:
+        raise TargetError(refusal(path, error)) from error
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def train_target(
@@ -159,8 +194,9 @@ def train_target(
         steps: end after this many steps; None: the trainer decides.
 
     Raises:
-        ReenactError: there is no such target, it has no footage, the renderer cannot be trained on
-            it, its folder cannot be written, or there is nothing to resume.
+        ReenactError: there is no such target, it has no footage, it is being trained already, the
+            renderer cannot be trained on it, its folder cannot be written, or there is nothing to
+            resume.
     """
     target = store.load(name)
     footage = read_footage(store.folder_of(name) / FOOTAGE, SIZE_PX)
@@ -175,11 +211,12 @@ def train_target(
         renderer = own if is_trainable(own) else DEFAULT_RENDERER
     trainer = target_trainer(renderer)
     options = TrainingOptions(training_folder(store, name), minutes, steps, SIZE_PX, device)
-    begun(preview_path(options.folder))
     start = Path(target.weights) if target.weights and own == renderer else None
-    outcome = trainer(footage, start, options, resume=resume, stop=stop)
-    if outcome.weights is not None:
-        store.attach_weights(name, outcome.weights, renderer)
+    with _alone(store, name):
+        begun(preview_path(options.folder))
+        outcome = trainer(footage, start, options, resume=resume, stop=stop)
+        if outcome.weights is not None:
+            store.attach_weights(name, outcome.weights, renderer)
     return outcome
 
 

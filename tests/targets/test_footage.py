@@ -85,6 +85,16 @@ def test_videos_of_one_name_each_keep_their_clip(tmp_path: Path, tracker: Tracke
     assert sorted(len(clip) for clip in stored) == [3, 5]
 
 
+def test_a_photo_is_refused_before_any_video_is_stored(tmp_path: Path, tracker: Tracker) -> None:
+    video = write_clip(tmp_path / "roll.mp4", 3, picture=rolling)
+    photo = write_jpeg(tmp_path / "anna.jpg", astronaut())
+    store = TargetStore(tmp_path / "targets")
+    store.create(replace(portrait_target(), name="me"))
+    with pytest.raises(TargetError, match=r"^anna\.jpg is a photo.* needs a video"):
+        add_footage(store, "me", [video, photo], tracker)
+    assert not (store.folder_of("me") / FOOTAGE).exists()
+
+
 def test_clip_names_differ_even_where_case_is_ignored() -> None:
     paths = map(Path, ("a/x.mov", "b/X.mp4", "c/x-2.mp4", "y.mp4", "d/x.mp4"))
     assert clip_names(paths) == ["x", "X-2", "x-2-2", "y", "x-3"]

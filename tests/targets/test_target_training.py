@@ -16,11 +16,13 @@ import pytest
 import torch
 
 from reenact.cli.main import main
+from reenact.errors import TargetError
 from reenact.models.weights import read_header, save_model
 from reenact.targets import target_training
 from reenact.targets.store import TargetStore
 from reenact.targets.target_training import (
     TrainingOutcome,
+    add_footage,
     preview_path,
     summary,
     train_target,
@@ -29,6 +31,7 @@ from reenact.targets.target_training import (
 from reenact.testing.moving_portrait import moving_portrait, write_clip
 from reenact.training import fine_tuning
 from support.faces import portrait_target
+from support.fakes import FakeTracker
 from support.targets import write_narrow_weights
 
 
@@ -99,6 +102,32 @@ def test_weights_that_did_not_get_better_are_not_kept(
     assert outcome.weights is None
     assert not outcome.stopped
     assert weights_of(store) == before
+
+
+def test_a_target_is_trained_once_at_a_time(
+    store: TargetStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By a second process, which is killed; then by this one, which tries again meanwhile."""
+    code = (
+        "import sys, time\n"
+        "from reenact.targets.store import TargetStore\n"
+        "from reenact.targets.target_training import train_target\n"
+        "wait = lambda preview: (print('begun', flush=True), time.sleep(600))\n"
+        "train_target(TargetStore(), 'me', minutes=1, device='cpu', begun=wait)\n"
+    )
+    refused = pytest.raises(TargetError, match="me is being trained by another process; wait")
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == b"begun\n"
+        with refused:
+            train_briefly(store, monkeypatch, steps=1)
+        other.kill()
+
+    def train_again(preview: Path) -> None:
+        with refused:
+            add_footage(store, "me", [], FakeTracker(None))
+
+    train_briefly(store, monkeypatch, steps=1, begun=train_again)
 
 
 @pytest.mark.slow
