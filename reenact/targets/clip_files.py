@@ -23,9 +23,23 @@ def clips_in(folder: Path) -> list[Path]:
     """Return the videos of a folder of clips, sorted by name.
 
     Files that a killed program left unfinished (a partial file's name, no landmarks) are skipped.
+    Raises SourceError if the folder may not be read.
     """
-    videos = sorted(folder.glob("*.mp4"))
+    videos = files_in(folder, ".mp4")
     return [one for one in videos if one.with_suffix(".npz").is_file() or not is_partial(one)]
+
+
+def files_in(folder: Path, suffix: str) -> list[Path]:
+    """Return a folder's files with a suffix, sorted by name; none if there is no such folder.
+
+    Raises SourceError if the folder may not be read; `Path.glob` would find nothing in it.
+    """
+    try:
+        return sorted(file for file in folder.iterdir() if file.suffix == suffix)
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    except OSError as error:
+        raise SourceError(f"{folder} cannot be read: {error.strerror}.") from error
 
 
 def person_of(name: str) -> str:

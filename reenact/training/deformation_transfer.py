@@ -26,7 +26,7 @@ from reenact.face.action_units import (
     action_units,
 )
 from reenact.face.geometry import canonical_face, farthest_points, to_face_frames
-from reenact.targets.clip_files import person_of
+from reenact.targets.clip_files import files_in, person_of
 from reenact.types import Array
 
 CONTROLS: Final = 96
@@ -63,7 +63,7 @@ def load_motions(folder: Path, stride: int = 1, pseudo_labels: bool = False) -> 
     (`recognition.clear_labels`). Raises ReenactError if the folder has no landmark files.
     """
     motions = []
-    for path in sorted(folder.glob("*.npz")):
+    for path in files_in(folder, ".npz"):
         with np.load(path, allow_pickle=False) as archive:
             clip = np.ascontiguousarray(archive["landmarks"]).astype(np.float32)
             known = archive["emotions"].astype(np.intp) if "emotions" in archive else None

@@ -27,7 +27,13 @@ from reenact.face.geometry import crop_transform, transform_points
 from reenact.face.segmentation import person_masks
 from reenact.imaging import crop_image, in_bytes
 from reenact.storage import atomic_write
-from reenact.targets.clip_files import clips_in, decode_clip, load_landmarks, person_of
+from reenact.targets.clip_files import (
+    clips_in,
+    decode_clip,
+    files_in,
+    load_landmarks,
+    person_of,
+)
 from reenact.training.augmentation import (
     AUGMENTATIONS,
     Augmentation,
@@ -270,7 +276,7 @@ def _store(frames: NDArray[np.uint8], file: Path) -> None:
 def load_stills(folders: list[Path], size_px: int) -> list[Still]:
     """Load photos (`NAME.jpg` with `NAME.npz`), cropped the way the live path crops a target."""
     stills = []
-    for path in sorted(file for folder in folders for file in folder.glob("*.jpg")):
+    for path in sorted(file for folder in folders for file in files_in(folder, ".jpg")):
         landmarks = load_landmarks(path.with_suffix(".npz"))
         image = cv2.imread(str(path), cv2.IMREAD_COLOR)
         if image is None or not np.isfinite(landmarks).all():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import sys
@@ -13,7 +14,7 @@ import av
 import numpy as np
 import pytest
 
-from reenact.errors import TargetError
+from reenact.errors import SourceError, TargetError
 from reenact.evaluation.clips import find_clips, read_clip
 from reenact.targets.builder import create_target
 from reenact.targets.footage import clip_names, read_footage, write_footage
@@ -21,6 +22,7 @@ from reenact.targets.library import still_tracker
 from reenact.targets.store import FOOTAGE, TargetStore
 from reenact.targets.target_training import add_footage
 from reenact.targets.video_scan import scan_video
+from reenact.training.deformation_transfer import load_motions
 from reenact.types import Frame, Image, Landmarks, Tracker
 from support.clips import write_clip
 from support.faces import portrait_target
@@ -166,3 +168,13 @@ def test_unfinished_recordings_are_not_clips(folder: Path, tmp_path: Path) -> No
         (tmp_path / left).write_bytes(b"half a video")
     assert [len(clip) for clip in read_footage(tmp_path, 256)] == [11]
     assert [video.stem for video in find_clips(tmp_path)] == ["cut.partial"]
+
+
+def test_a_locked_folder_is_no_empty_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(folder: Path) -> Iterator[Path]:
+        raise PermissionError(errno.EACCES, "Permission denied", str(folder))
+
+    monkeypatch.setattr(Path, "iterdir", refuse)
+    for read in (find_clips, load_motions):
+        with pytest.raises(SourceError, match=r"cannot be read: Permission denied\.$"):
+            read(tmp_path)
