@@ -28,7 +28,7 @@ EXIT_INTERRUPTED: Final = 130
 STOPPING: Final = "Stopping ..."
 """Printed at once on Ctrl-C, because loading libraries may delay the end by seconds."""
 
-SAVING: Final = "Stopping and saving ..."
+SAVING: Final = "Stopping and saving ... (Ctrl-C again ends at once and keeps what was saved)"
 """The same of a training, which finishes its step and measures its result."""
 
 _MAX_FINISH_S: Final = 5.0
@@ -143,7 +143,8 @@ class Interruption:
     lock could hang the program. Its attributes are therefore plain values.
 
     Args:
-        answer: printed to stderr at the first signal; "": the caller prints its own.
+        answer: printed to stderr at the first signal; the second then raises KeyboardInterrupt.
+            "": the caller prints its own, and no signal raises.
 
     Attributes:
         came: True once there was a signal.
@@ -165,7 +166,9 @@ class Interruption:
             signal.signal(number, handler)
 
     def _note(self, number: int, frame: FrameType | None) -> None:
-        if self._answer and not self.came:
+        if self._answer:
+            if self.came:
+                raise KeyboardInterrupt
             print_in_handler(self._answer)
         self.came = self.stop = True
 

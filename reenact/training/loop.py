@@ -138,8 +138,9 @@ def train(
 ) -> TrainingOutcome:
     """Train until the steps or the minutes are used up, or until `stop` returns True.
 
-    `stop` is called before each step. A stopped training is validated and saved. The best weights
-    so far are in `folder/best.safetensors`, the state for resuming in `folder/state.safetensors`.
+    `stop` is called before each step. A stopped training is validated and saved. KeyboardInterrupt
+    stops it without that; it is raised only if there was no validation yet. The best weights so far
+    are in `folder/best.safetensors`, the state for resuming in `folder/state.safetensors`.
     The recipe's networks are moved to the device.
 
     Raises ReenactError if the folder cannot be written, or there is nothing to resume.
@@ -164,10 +165,16 @@ def train(
         )
     run = _Run(recipe, options, state, fabric)
     with TrainingLog(options.folder, silent=not fabric.is_global_zero) as history:
-        stopped = run.steps(history, stop)
-        run.validate(history, {})
+        try:
+            stopped = run.steps(history, stop)
+            run.validate(history, {})
+            text = f"Stopped after step {state.step}; continue with --resume."
+        except KeyboardInterrupt:
+            if not state.best:
+                raise
+            stopped, text = True, "Ended at once; --resume continues from the last saved step."
     if stopped and fabric.is_global_zero:
-        log.warning("Stopped after step %d; continue with --resume.", state.step)
+        log.warning("%s", text)
     fabric.barrier()
     return TrainingOutcome(state.best, state.step, stopped)
 
@@ -260,13 +267,13 @@ class _Run:
         with torch.no_grad():
             figures = self._recipe.validate(state.averaged)
         if figures["score"] > state.best.get("score", float("-inf")):
-            state.best = figures
             facts = {
                 "steps": str(state.step),
                 "minutes": f"{state.seconds / 60:.1f}",
                 "figures": json.dumps({name: round(value, 4) for name, value in figures.items()}),
             }
             self._recipe.save(state.averaged, state.folder / "best.safetensors", facts)
+            state.best = figures
         state.save()
         history.validation(state.step, state.seconds, {**losses, **figures})
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from reenact.cli.live import Interruption, run_session
+from reenact.cli.live import SAVING, Interruption, run_session
 from reenact.config import Settings
 from reenact.live.controls import Controls
 from reenact.live.session import Session
@@ -59,6 +59,17 @@ def test_ctrl_c_while_libraries_load_is_acknowledged_at_once() -> None:
             process.kill()
     assert process.returncode == 130
     assert errors == ""
+
+
+def test_a_second_signal_ends_a_training_at_once() -> None:
+    with Interruption(SAVING) as interruption:
+        signal.raise_signal(signal.SIGINT)
+        assert interruption.came
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+    with Interruption():
+        for _ in range(2):
+            signal.raise_signal(signal.SIGINT)  # a session ends in its own time
 
 
 def test_the_report_of_a_run_that_is_stopped_counts_every_frame(tmp_path: Path) -> None:

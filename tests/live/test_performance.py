@@ -166,7 +166,7 @@ def performance(
         (performance(size=(640, 0)), "or damaged"),
         (performance(neutral=1e30), "or damaged"),
         (performance(tracked=300.0), "or damaged"),
-        (performance(tracked=FACE * np.float32([1, 0, 1])), "or damaged"),
+        (performance(tracked=FACE * np.array([1, 0, 1], np.float32)), "or damaged"),
         (performance(tracked=FACE * 1e30), "or damaged"),
         (performance(torso=1e30), "or damaged"),
         (performance(torso=np.nan), "or damaged"),

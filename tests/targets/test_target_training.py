@@ -167,7 +167,7 @@ def test_ctrl_c_ends_it_with_130_and_leaves_the_target_whole(store: TargetStore)
         text, errors = process.communicate(timeout=200)
     assert process.returncode == 130, errors
     assert str(preview) in text
-    assert "Stopped after" in errors[errors.index("Stopping and saving ...\n") :]
+    assert "Stopped after" in errors[errors.index("Stopping and saving ...") :]
     assert "me was stopped before it got better" in text
     assert store.load("me").weights is not None
     assert np.array_equal(store.load("me").references, portrait_target().references)

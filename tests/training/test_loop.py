@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import itertools
 import json
+import signal
 import subprocess
 import sys
 import warnings
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -47,6 +50,36 @@ def test_a_training_can_be_stopped_before_its_first_step(tmp_path: Path) -> None
     assert recipe.losses == []
     resumed = TinyRecipe()
     assert train(resumed, options(tmp_path, 20), resume=True).step == 20
+
+
+@pytest.mark.parametrize("where", ["step", "validate"])
+def test_an_interrupt_ends_it_at_once_with_the_best_that_was_saved(
+    where: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In step 8, or in the validation after step 10; the one before was after step 5."""
+    recipe = TinyRecipe()
+    work, calls = getattr(recipe, where), itertools.count(1)
+
+    def interrupted(*arguments: Any) -> Any:
+        if next(calls) == {"step": 8, "validate": 2}[where]:
+            raise KeyboardInterrupt
+        return work(*arguments)
+
+    monkeypatch.setattr(recipe, where, interrupted)
+    outcome = train(recipe, options(tmp_path, 20))
+    assert outcome.stopped
+    assert outcome.best.keys() == {"score"}
+    assert json.loads((tmp_path / "best.safetensors").read_text())["steps"] == "5"
+    assert train(TinyRecipe(), options(tmp_path, 20), resume=True).step == 20
+
+
+def test_an_interrupt_before_anything_was_saved_is_raised(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = TinyRecipe()
+    monkeypatch.setattr(recipe, "step", lambda *_: signal.raise_signal(signal.SIGINT))
+    with pytest.raises(KeyboardInterrupt):
+        train(recipe, options(tmp_path, 20))
 
 
 def test_an_optimizer_may_rest_while_its_rate_follows_the_schedule(tmp_path: Path) -> None:
