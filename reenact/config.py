@@ -116,6 +116,13 @@ class PartsSection(Section):
 class SourceSettings(PartsSection):
     """Where the actor's pictures come from; each source has its own section."""
 
+    rotate: Literal[0, 90, 180, 270] = Field(
+        0,
+        description="turn the pictures clockwise, for a camera that lies on its side or hangs "
+        "upside down",
+        json_schema_extra=unit("degrees", live=True),
+    )
+
 
 class TrackingSettings(PartsSection):
     """Which face is tracked, and how certain it must be."""

@@ -48,6 +48,13 @@ def to_levels(picture: Array) -> Image:
     return np.asarray(levels, np.uint8)
 
 
+def turned(image: Image, turns: int) -> Image:
+    """Turn a picture by quarter turns, counter-clockwise like `np.rot90`."""
+    ways = (None, cv2.ROTATE_90_COUNTERCLOCKWISE, cv2.ROTATE_180, cv2.ROTATE_90_CLOCKWISE)
+    way = ways[turns % 4]
+    return image if way is None else np.asarray(cv2.rotate(image, way), dtype=np.uint8)
+
+
 def resized_square(picture: Image, size_px: int) -> Image:
     """Scale a square picture, uint8 (S, S, 3), to another side."""
     if picture.shape[0] == size_px:

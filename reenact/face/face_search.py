@@ -10,7 +10,7 @@ import numpy as np
 
 from reenact.face.geometry import Square, face_box, square_to_crop, transform_points
 from reenact.face.topology import OUTER_EYE_CORNERS
-from reenact.imaging import crop_image, invert_affine
+from reenact.imaging import crop_image, invert_affine, turned
 from reenact.types import Array, Frame, Image, Landmarks, Tracker
 
 _log = logging.getLogger(__name__)
@@ -85,14 +85,14 @@ def find_upright_face(image: Image, tracker: Tracker) -> tuple[int, Landmarks] |
         tracker: as for `find_face`.
 
     Returns:
-        The number of quarter turns, as of `np.rot90`, and landmarks in px of the picture thus
+        The number of quarter turns, as of `imaging.turned`, and landmarks in px of the picture thus
         turned; None if there is no face.
     """
     as_it_is: Landmarks | None = None
     for turns in (0, 1, 3, 2):
-        turned = np.ascontiguousarray(np.rot90(image, turns))
-        found = find_face(turned, tracker)
-        if found is not None and _is_upright(turned, found, tracker):
+        upright = turned(image, turns)
+        found = find_face(upright, tracker)
+        if found is not None and _is_upright(upright, found, tracker):
             return turns, found
         if turns == 0:
             as_it_is = found

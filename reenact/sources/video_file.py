@@ -21,6 +21,7 @@ from pydantic import Field
 
 from reenact.config import Section
 from reenact.errors import SourceError
+from reenact.imaging import turned
 from reenact.lifecycle import ClosesOnExit
 from reenact.registry import SourceSpec
 from reenact.sound import Sound
@@ -273,7 +274,7 @@ def _to_rgb(frame: VideoFrame, width_px: int, reformatter: VideoReformatter) -> 
     try:
         matrix: Any = frame.side_data.get("DISPLAYMATRIX")
     except ValueError:  # beside it is data of a kind that PyAV does not know, such as EXIF
-        return np.ascontiguousarray(np.rot90(image, round(frame.rotation / 90)))
+        return turned(image, round(frame.rotation / 90))
     return image if matrix is None else _turned(image, np.frombuffer(bytes(matrix), np.int32))
 
 

@@ -18,7 +18,7 @@ from reenact.errors import NotAPictureError, SourceError, TargetError
 from reenact.expression.target_face import mode_for
 from reenact.face.face_search import find_upright_face, refine_face
 from reenact.face.geometry import FACE_SHARE, face_box, square_to_crop, transform_points
-from reenact.imaging import invert_affine, limited, resized_square
+from reenact.imaging import invert_affine, limited, resized_square, turned
 from reenact.sources.image_file import read_image
 from reenact.sources.video_file import VideoSource
 from reenact.storage import file_name
@@ -263,14 +263,8 @@ def _photo(image: Image, tracker: Tracker, label: str, read: Callable[[], Image]
     turns, face = found
     if turns:
         _log.warning("%s is not upright; the target's picture is turned.", label)
-    return _with_face(
-        _turned(image, turns), face.points, lambda: _turned(read(), turns), placed=False
-    )
-
-
-def _turned(image: Image, turns: int) -> Image:
-    """Turn a picture by quarter turns, counter-clockwise."""
-    return np.ascontiguousarray(np.rot90(image, turns))
+    upright = turned(image, turns)
+    return _with_face(upright, face.points, lambda: turned(read(), turns), placed=False)
 
 
 def _placed_photo(path: Path, points: Array) -> _Photo:

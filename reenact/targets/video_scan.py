@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -14,9 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reenact.errors import TargetError
+from reenact.face.face_search import find_upright_face
 from reenact.face.geometry import FACE_MIDDLE, FACE_SHARE, box_shift, face_box
-from reenact.imaging import resized_square
+from reenact.imaging import resized_square, turned
 from reenact.sources.video_file import VideoSource
+from reenact.storage import file_name
 from reenact.targets.reference_selection import Look, calmest, measure_look
 from reenact.types import Array, Image, Tracker
 
@@ -57,11 +59,13 @@ class VideoFaces:
         path: of the video.
         box: one square for all frames, so that the backgrounds of the crops agree.
         faces: at most 512 in the order of their frames, all completely inside the square.
+        turns: quarter turns that make the pictures upright.
     """
 
     path: Path
     box: Box
     faces: list[FoundFace]
+    turns: int = 0
 
     def pictures(self, numbers: Collection[int]) -> Iterator[tuple[int, Image]]:
         """Read frames of the video again, and yield (index, RGB picture) in order."""
@@ -69,7 +73,7 @@ class VideoFaces:
         with VideoSource(self.path) as source:
             while (frame := source.read()) is not None:
                 if frame.index in numbers:
-                    yield frame.index, frame.image
+                    yield frame.index, turned(frame.image, self.turns)
                 if frame.index >= last:
                     return
 
@@ -88,12 +92,16 @@ class CutDetector:
 
 
 def scan_video(path: Path, tracker: Tracker) -> VideoFaces:
-    """Find a video's longest shot of a face.
+    """Find a video's longest shot of a face; a video that is not upright is turned.
 
     The tracker is preferably one for still pictures; it is reset. Raises SourceError if the file is
     missing, damaged or not a video, TargetError if it shows no face.
     """
-    shot = _longest_shot(path, tracker)
+    shot = _longest_shot(path, 0, tracker)
+    turns = _turns(path, shot, tracker)
+    if turns:
+        _log.warning("%s is not upright; the target's pictures are turned.", file_name(path))
+        shot = _longest_shot(path, turns, tracker)
     if not shot:
         raise TargetError(
             f"No face was found in {path.name}; use a video in which the face is larger, upright "
@@ -102,7 +110,7 @@ def scan_video(path: Path, tracker: Tracker) -> VideoFaces:
     first = shot[calmest([face.look for face in shot])]
     box = square([face_box(face.points) for face in shot], first.points)
     inside = [face for face in shot if _holds(box, face.points)]
-    return VideoFaces(path, box, inside or [first])
+    return VideoFaces(path, box, inside or [first], turns)
 
 
 def square(boxes: list[tuple[float, float, float, float]], calm: Array) -> Box:
@@ -142,8 +150,19 @@ def _mirrored(numbers: NDArray[np.intp], count: int, max_depth: float) -> NDArra
     return np.asarray(np.clip(inside - depth, 0, count - 1))
 
 
-def _longest_shot(path: Path, tracker: Tracker) -> list[FoundFace]:
-    """Track the face through a video, and return its longest shot.
+def _turns(path: Path, shot: list[FoundFace], tracker: Tracker) -> int:
+    """Return the quarter turns after which the calmest face of a shot is upright.
+
+    In an upside-down video the tracker finds no face, or a wrong one.
+    """
+    number = shot[calmest([face.look for face in shot])].number if shot else 0
+    ((_, picture),) = VideoFaces(path, (0, 0, 0), []).pictures([number])
+    found = find_upright_face(picture, tracker)
+    return 0 if found is None else found[0]
+
+
+def _longest_shot(path: Path, turns: int, tracker: Tracker) -> list[FoundFace]:
+    """Track the face through a video turned by quarter turns, and return its longest shot.
 
     A cut, or a face that jumps by its own size, ends a shot, because another person may follow.
     A long video is read in ever larger steps, for at most `_SCAN_BUDGET_S`.
@@ -160,10 +179,11 @@ def _longest_shot(path: Path, tracker: Tracker) -> list[FoundFace]:
             if time.monotonic() > deadline_s:
                 _log.warning("%s is long; only its first %.0f s are used.", path, frame.time_s)
                 break
-            if cuts.is_cut(frame.image):
+            image = turned(frame.image, turns)
+            if cuts.is_cut(image):
                 tracker.reset()
                 shots.append([])
-            found = tracker.track(frame)
+            found = tracker.track(replace(frame, image=image))
             if found is None:
                 continue
             seen += 1
@@ -171,7 +191,7 @@ def _longest_shot(path: Path, tracker: Tracker) -> list[FoundFace]:
                 _log.warning("There are several faces in %s; one of them is used.", path)
             if shots[-1] and box_shift(shots[-1][-1].points, found.points) > 1:
                 shots.append([])
-            look = measure_look(frame.image, found.points)
+            look = measure_look(image, found.points)
             shots[-1].append(FoundFace(frame.index, found.points, look))
             if seen >= _MAX_SEEN:
                 stride *= 2

@@ -14,6 +14,8 @@ import pytest
 from reenact.errors import ConfigError
 from reenact.live.controls import Controls
 from reenact.live.session import AWAY_S
+from reenact.types import Frame
+from support.clips import corners, four_colours
 from support.fakes import BLUE, GREEN, FakeReenactor, FakeSink, FakeSource, until
 from support.sessions import OUTPUT_FPS, all_frames_are_counted, make_session, run
 from support.simulation import SimulatedTime
@@ -60,6 +62,29 @@ def test_the_figures_include_those_of_the_reenactor(time: SimulatedTime) -> None
     stats = run(FakeSource(3), reenactor, FakeSink(), time)
     assert (stats.faces_lost, stats.frames_limited) == (2, 3)
     assert (stats.device, stats.renderer, stats.size) == ("cpu", "auto", (32, 24))
+
+
+@pytest.mark.parametrize(
+    ("degrees", "expected"),
+    [
+        (90, ["blue", "red", "white", "green"]),
+        (180, ["white", "blue", "green", "red"]),
+        (270, ["green", "white", "red", "blue"]),
+    ],
+)
+def test_the_actors_pictures_are_turned_as_set(
+    degrees: int, expected: list[str], time: SimulatedTime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, reenactor, seen = FakeSource(2), FakeReenactor(), list[Frame]()
+    frames = iter([Frame(four_colours(), 0.0, 0), Frame(four_colours(), 0.1, 1), None])
+    monkeypatch.setattr(source, "read", lambda: next(frames))
+    monkeypatch.setattr(reenactor, "look", seen.append)
+    session = make_session(source, reenactor, FakeSink(), time)
+    session.update("source", "rotate", degrees)
+    with session:
+        session.start()
+        until(lambda: session.wait(0.0))
+    assert [corners(frame.image) for frame in seen] == [expected, expected]
 
 
 # A live source: the newest frame, at the output's rate

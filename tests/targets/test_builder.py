@@ -11,10 +11,11 @@ import pytest
 
 from reenact.errors import SourceError, TargetError
 from reenact.face.geometry import estimate_pose, face_box, rotation_vector, transform_points
-from reenact.face.topology import LIPS_INNER
+from reenact.face.topology import LIPS_INNER, OUTER_EYE_CORNERS
 from reenact.rendering.compositing import Paster
 from reenact.targets import video_scan as video_faces
 from reenact.targets.builder import create_target, resize_target, target_from_image
+from reenact.targets.footage import read_footage
 from reenact.targets.library import open_target, still_tracker
 from reenact.targets.reference_selection import MAX_REFERENCES
 from reenact.types import Array, Frame, Image, Target, Tracker
@@ -171,6 +172,26 @@ def test_a_photo_on_its_side_or_upside_down_is_turned_upright(
     assert np.abs(nose_on_plate(target) - NOSE_PX).max() < 2
     assert np.abs(target.plate.astype(int) - astronaut()).mean() < 4
     assert ("scan.jpg is not upright" in caplog.text) == (turns != 0)
+
+
+@pytest.mark.parametrize("turns", [1, 2])
+def test_a_video_on_its_side_or_upside_down_is_turned_upright(
+    turns: int, tmp_path: Path, tracker: Tracker, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its footage as well."""
+    path = write_clip(
+        tmp_path / "webcam.mp4",
+        3,
+        size=(512, 512),
+        picture=lambda _: np.ascontiguousarray(np.rot90(astronaut(), turns)),
+    )
+    target = create_target("x", [path], tracker, footage=tmp_path / "footage")
+    assert np.abs(nose_on_plate(target) - NOSE_PX).max() < 2
+    assert np.abs(target.plate.astype(int) - astronaut()).mean() < 8
+    assert "webcam.mp4 is not upright" in caplog.text
+    (clip,) = read_footage(tmp_path / "footage", 256)
+    eyes = clip.landmarks[0][list(OUTER_EYE_CORNERS), :2]
+    assert abs(np.subtract(*eyes)[1]) < 20
 
 
 def test_a_head_that_leans_far_is_not_turned(tmp_path: Path, tracker: Tracker) -> None:
