@@ -25,6 +25,7 @@ from reenact.imaging import turned
 from reenact.lifecycle import ClosesOnExit
 from reenact.registry import SourceSpec
 from reenact.sound import Sound
+from reenact.sources.hdr import HDR_CURVES, to_sdr
 from reenact.sources.image_file import check_file, on_white
 from reenact.sources.reconnecting import ReadGuard, ReconnectingSource
 from reenact.storage import expanded
@@ -44,9 +45,10 @@ class VideoSource(ClosesOnExit):
     """A video file or stream read by PyAV.
 
     Frames are upright (the display matrix is applied), with square pixels, and in the size of the
-    first one. Transparent parts are white, but for VP8 and VP9, of which FFmpeg's own decoders give
-    the colours alone. Their `time_s` is the presentation time since the first frame, or for a live
-    stream the monotonic time of decoding. One thread calls `read`; any thread may call `close`.
+    first one. HDR (PQ or HLG) is mapped to sRGB. Transparent parts are white, but for VP8 and VP9,
+    of which FFmpeg's own decoders give the colours alone. Their `time_s` is the presentation time
+    since the first frame, or for a live stream the monotonic time of decoding. One thread calls
+    `read`; any thread may call `close`.
 
     Attributes:
         live: True for a network stream without an end.
@@ -261,15 +263,17 @@ class VideoSource(ClosesOnExit):
 def _to_rgb(frame: VideoFrame, width_px: int, reformatter: VideoReformatter) -> Image:
     """Convert a decoded frame to uint8 (H, W, 3) RGB, upright, `width_px` wide before rotation.
 
-    Its colour matrix is respected, and transparent parts are composited on white. One reformatter
+    Its colours are respected, and transparent parts are composited on white. One reformatter
     serves the whole stream, because setting up a conversion takes time.
     """
+    is_hdr = frame.color_trc in HDR_CURVES
     has_alpha = any(component.is_alpha for component in frame.format.components)
-    converted = reformatter.reformat(
-        frame, width=width_px, height=frame.height, format="rgba" if has_alpha else "rgb24"
-    )
-    image = np.asarray(converted.to_ndarray(), dtype=np.uint8)
-    if has_alpha:
+    wanted = "rgb48le" if is_hdr else "rgba" if has_alpha else "rgb24"
+    converted = reformatter.reformat(frame, width=width_px, height=frame.height, format=wanted)
+    image: Any = converted.to_ndarray()
+    if is_hdr:
+        image = to_sdr(image, frame.color_trc)
+    elif has_alpha:
         image = on_white(image)
     try:
         matrix: Any = frame.side_data.get("DISPLAYMATRIX")

@@ -1,0 +1,71 @@
+"""Maps HDR pictures, PQ or HLG in the primaries of BT.2020, to sRGB."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Final
+
+import cv2
+import numpy as np
+from av.video.reformatter import ColorTrc
+from numpy.typing import NDArray
+
+from reenact.types import Array, Image
+
+HDR_CURVES: Final = (ColorTrc.SMPTE2084, ColorTrc.ARIB_STD_B67)
+"""PQ and HLG."""
+
+_WHITE_NITS: Final = 203.0
+"""Brightness of a white sheet of paper in HDR (ITU-R BT.2408); it becomes the white of sRGB."""
+
+_KNEE: Final = 0.8
+"""Above this share of white, highlights are compressed."""
+
+_TO_BT709: Final = np.array(
+    [[1.6605, -0.5876, -0.0728], [-0.1246, 1.1329, -0.0083], [-0.0182, -0.1006, 1.1187]],
+    np.float32,
+)
+"""Linear light from the primaries of BT.2020 to those of sRGB (ITU-R BT.2407)."""
+
+_STEPS: Final = 4095
+
+
+def to_sdr(picture: NDArray[np.uint16], curve: int) -> Image:
+    """Map uint16 (H, W, 3) RGB, coded by one of `HDR_CURVES`, to sRGB, uint8 (H, W, 3)."""
+    light = np.take(_light(curve), picture >> 6)
+    light = np.asarray(cv2.transform(light, _TO_BT709), np.float32)
+    steps = np.clip(light, 0, _STEPS, out=light).astype(np.uint16)
+    return np.take(_srgb(), steps)
+
+
+@cache
+def _light(curve: int) -> Array:
+    """Return linear light, 0 to `_STEPS`, of the codes of 10 bits."""
+    code = np.linspace(0, 1, 1024)
+    nits = _pq_nits(code) if curve == ColorTrc.SMPTE2084 else _hlg_nits(code)
+    light = nits / _WHITE_NITS
+    above = np.maximum(light - _KNEE, 0) / (1 - _KNEE)
+    compressed = np.minimum(light, _KNEE) + (1 - _KNEE) * above / (1 + above)
+    return np.asarray(compressed * _STEPS, np.float32)
+
+
+def _pq_nits(code: NDArray[np.float64]) -> NDArray[np.float64]:
+    """SMPTE ST 2084, eq. 4.1."""
+    power = code ** (32 / 2523)
+    share = np.maximum(power - 0.8359375, 0) / (18.8515625 - 18.6875 * power)
+    return np.asarray(10000 * share ** (8192 / 1305))
+
+
+def _hlg_nits(code: NDArray[np.float64]) -> NDArray[np.float64]:
+    """ITU-R BT.2100, table 5, for a screen of 1000 nits."""
+    a, b, c = 0.17883277, 0.28466892, 0.55991073
+    scene = np.where(code <= 0.5, code**2 / 3, (np.exp((code - c) / a) + b) / 12)
+    return np.asarray(1000 * scene**1.2)
+
+
+@cache
+def _srgb() -> Image:
+    """Return the code of sRGB of linear light from 0 to `_STEPS`."""
+    light = np.linspace(0, 1, _STEPS + 1)
+    code = np.where(light <= 0.0031308, 12.92 * light, 1.055 * light ** (1 / 2.4) - 0.055)
+    return np.asarray(np.rint(255 * code), np.uint8)
