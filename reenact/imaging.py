@@ -5,13 +5,14 @@ Only `to_unit` and `from_unit` convert between 0..255 and -1..1.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, TypeVar
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from reenact.types import Array, Image
+from reenact.types import Array, Frame, Image
 
 _Number = TypeVar("_Number", float, Array)
 
@@ -53,6 +54,13 @@ def turned(image: Image, turns: int) -> Image:
     ways = (None, cv2.ROTATE_90_COUNTERCLOCKWISE, cv2.ROTATE_180, cv2.ROTATE_90_CLOCKWISE)
     way = ways[turns % 4]
     return image if way is None else np.asarray(cv2.rotate(image, way), dtype=np.uint8)
+
+
+def rotated(frame: Frame, degrees: int) -> Frame:
+    """Turn a frame clockwise by a multiple of 90; one that carries landmarks stays as it is."""
+    if frame.performance is not None:
+        return frame
+    return replace(frame, image=turned(frame.image, -degrees // 90))
 
 
 def resized_square(picture: Image, size_px: int) -> Image:

@@ -22,7 +22,7 @@ from typing import Any, Final
 
 from reenact.config import Settings
 from reenact.errors import SourceError
-from reenact.imaging import turned
+from reenact.imaging import rotated
 from reenact.lifecycle import ClosesOnExit
 from reenact.live.clock import SYSTEM_CLOCK, Clock
 from reenact.live.fallback import ReenactorLike
@@ -334,9 +334,7 @@ class Session(ClosesOnExit):
 
     def _take_in(self, frame: Frame) -> None:
         self.recorder.frame_in()
-        if frame.performance is None:
-            image = turned(frame.image, -self.settings.source.rotate // 90)
-            frame = replace(frame, image=image)
+        frame = rotated(frame, self.settings.source.rotate)
         self.actor_frame = frame if self.watch_actor else None
         captured_s = frame.time_s if self.source.live else self._clock.now_s()
         if self.presenter.show is Show.LIVE and self._is_drawn_next():

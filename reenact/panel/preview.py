@@ -18,7 +18,7 @@ import cv2
 from reenact import registry
 from reenact.config import SourceSettings
 from reenact.errors import ReenactError
-from reenact.imaging import encoded
+from reenact.imaging import encoded, rotated
 from reenact.lifecycle import ClosesOnExit
 from reenact.types import Frame, Image, Source
 
@@ -157,6 +157,6 @@ class SourceWatch(ClosesOnExit):
             if frame is None:
                 return
             self.problem = ""
-            self._newest.put(frame.image)
+            self._newest.put(rotated(frame, self._settings.rotate).image)
             if not source.live:
                 self._ending.wait(1.0 / max(source.fps, 1.0))

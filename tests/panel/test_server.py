@@ -17,6 +17,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 
@@ -31,6 +32,7 @@ from reenact.panel.server import Address, PanelServer
 from reenact.panel.studio import Studio
 from reenact.storage import write_png
 from reenact.testing.portrait import portrait_target
+from support.clips import corners, four_colours
 from support.fakes import until
 from support.panels import FAST, Panel, without_display
 from support.plugins import install
@@ -123,6 +125,15 @@ def test_a_camera_that_is_busy_at_first_is_seen_once_it_is_free(tmp_path: Path) 
         write_png(camera, np.zeros((48, 64, 3), np.uint8))
         until(newest.jpeg, 10.0)
         assert watch.problem == ""
+
+
+def test_the_camera_is_seen_the_way_up_that_is_set(tmp_path: Path) -> None:
+    camera, newest = tmp_path / "camera.png", NewestPicture()
+    write_png(camera, four_colours())
+    with SourceWatch(f"image:{camera}", SourceSettings(rotate=180), newest):
+        until(newest.jpeg, 10.0)
+        picture = cv2.imdecode(np.frombuffer(newest.jpeg(), np.uint8), cv2.IMREAD_COLOR_RGB)
+    assert corners(np.asarray(picture, np.uint8)) == ["white", "blue", "green", "red"]
 
 
 def test_a_start_while_another_one_is_opened_takes_its_place() -> None:
