@@ -120,7 +120,7 @@ class SourceSettings(PartsSection):
         0,
         description="turn the pictures clockwise, for a camera that lies on its side or hangs "
         "upside down",
-        json_schema_extra=unit("degrees", live=True),
+        json_schema_extra=unit("degrees"),
     )
 
 

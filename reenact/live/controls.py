@@ -244,7 +244,7 @@ class Controls:
             ReenactError: there is no such preset, or it is damaged.
         """
         known = self.settings()
-        for section, key, value in read_preset(preset_path(name)):
+        for section, key, value in read_preset(name):
             if f"{section}.{key}" in known:  # skips components that this session does not use
                 self.update(section, key, value)
 

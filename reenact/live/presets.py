@@ -20,7 +20,7 @@ SUFFIX = ".toml"
 
 def preset_path(name: str) -> Path:
     """Return the file of a preset. Raises TargetError if the name cannot be a file name."""
-    return presets_folder() / f"{checked_name(name)}{SUFFIX}"
+    return presets_folder() / f"{checked_name(name, 'preset')}{SUFFIX}"
 
 
 def presets_folder() -> Path:
@@ -52,12 +52,16 @@ def write_preset(path: Path, settings: Settings) -> None:
         partial.write_text(f"{text}\n", encoding="utf-8")
 
 
-def read_preset(path: Path) -> list[tuple[str, str, Any]]:
-    """Return (section, key, value) of the live settings in a file, after checking all of it.
+def read_preset(name: str) -> list[tuple[str, str, Any]]:
+    """Return (section, key, value) of a preset's live settings, after checking all of it.
 
     Raises:
-        ConfigError: the file cannot be read, or a key or value is not allowed.
+        ReenactError: there is no such preset, or a key or value is not allowed.
     """
+    path = preset_path(name)
+    if not path.exists():
+        known = ", ".join(preset_names()) or "none yet"
+        raise ConfigError(f"There is no preset {name!r}; there is {known}.")
     return [*live_settings(load_settings(path))]
 
 
@@ -69,4 +73,7 @@ def import_preset(name: str, toml: str) -> None:
     """
     with atomic_write(preset_path(name), error=ConfigError, parents=True) as partial:
         partial.write_text(toml, encoding="utf-8")
-        read_preset(partial)
+        try:
+            load_settings(partial)
+        except ConfigError as error:
+            raise ConfigError(str(error).replace(str(partial), f"The preset {name}")) from error

@@ -33,8 +33,8 @@ _WINDOWS_DEVICES: Final = frozenset(
 )
 
 
-def checked_name(name: str) -> str:
-    """Return a target's name in Unicode form NFC.
+def checked_name(name: str, kind: str = "target") -> str:
+    """Return the name of a target, or of a thing of another kind, in Unicode form NFC.
 
     Raises TargetError if it could not name a folder on every operating system.
     """
@@ -45,7 +45,7 @@ def checked_name(name: str) -> str:
     letters = "".join(sign for sign in name if not unicodedata.category(sign).startswith("M"))
     if len(name) > 48 or name[:1] != letters[:1] or not _NAME.fullmatch(letters):
         raise TargetError(
-            f"{name!r} cannot be a target's name; use up to 48 letters, digits, spaces, - and _, "
+            f"{name!r} cannot be a {kind}'s name; use up to 48 letters, digits, spaces, - and _, "
             "with a letter or digit first."
         )
     return name

@@ -20,7 +20,7 @@ import pytest
 from reenact.config import Settings
 from reenact.errors import ConfigError, ReenactError, SinkError
 from reenact.live.controls import Controls
-from reenact.live.presets import preset_names, preset_path
+from reenact.live.presets import import_preset, preset_names, preset_path
 from reenact.live.session import Session
 from reenact.live.settings import load_settings
 from reenact.sinks.fanout import SinkSet
@@ -215,8 +215,18 @@ def test_a_wrong_preset_changes_nothing(stage: Stage, text: str, message: str) -
     assert stage.controls.settings() == before
 
 
+def test_errors_of_presets_name_the_preset(stage: Stage) -> None:
+    with pytest.raises(ConfigError, match=r"^There is no preset 'show'; there is none yet\.$"):
+        stage.controls.load_preset("show")
+    with pytest.raises(ConfigError, match=r"^The preset show is not a readable TOML file"):
+        import_preset("show", "nonsense")
+    with pytest.raises(ConfigError, match=r"^The preset show: unknown setting foo"):
+        import_preset("show", "[foo]\nx = 1")
+    assert preset_names() == []
+
+
 def test_presets_stay_in_their_folder() -> None:
-    with pytest.raises(ReenactError, match="cannot be a target's name"):
+    with pytest.raises(ReenactError, match="cannot be a preset's name"):
         preset_path("../escape")
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import gc
 import threading
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -73,14 +74,17 @@ def test_the_figures_include_those_of_the_reenactor(time: SimulatedTime) -> None
     ],
 )
 def test_the_actors_pictures_are_turned_as_set(
-    degrees: int, expected: list[str], time: SimulatedTime, monkeypatch: pytest.MonkeyPatch
+    degrees: Literal[90, 180, 270],
+    expected: list[str],
+    time: SimulatedTime,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     source, reenactor, seen = FakeSource(2), FakeReenactor(), list[Frame]()
     frames = iter([Frame(four_colours(), 0.0, 0), Frame(four_colours(), 0.1, 1), None])
     monkeypatch.setattr(source, "read", lambda: next(frames))
     monkeypatch.setattr(reenactor, "look", seen.append)
     session = make_session(source, reenactor, FakeSink(), time)
-    session.update("source", "rotate", degrees)
+    session.settings.source.rotate = degrees
     with session:
         session.start()
         until(lambda: session.wait(0.0))
