@@ -42,3 +42,8 @@ class PluginError(ReenactError):
 def counted(number: int, noun: str, plural: str = "") -> str:
     """Return a number with its noun, such as "1 frame" or "2 frames"; `plural`: if not by an s."""
     return f"{number} {noun if number == 1 else plural or f'{noun}s'}"
+
+
+def quoted(word: str) -> str:
+    """Return a name or path as it is typed in a command: in quotes if it has a space."""
+    return f'"{word}"' if " " in word else word

@@ -12,7 +12,7 @@ from typing import Final
 from reenact.cli.live import EXIT_INTERRUPTED, SAVING, Interruption, run_session
 from reenact.cli.panel import check_no_address, panel
 from reenact.cli.prompts import confirm_replacement
-from reenact.errors import ModelError, PluginError, SourceError, TargetError
+from reenact.errors import ModelError, PluginError, SourceError, TargetError, quoted
 from reenact.lifecycle import quiet_native_libraries
 
 DEMO_FILE: Final = Path("reenact-demo.mp4")
@@ -193,7 +193,7 @@ def export(arguments: Namespace) -> None:
         if weights is None:
             raise ModelError(
                 f"{arguments.target} has no weights of its own. Train it with `reenact target "
-                f"train {arguments.target}`, or omit --target to export the shipped weights."
+                f"train {quoted(arguments.target)}`, or omit --target to export the shipped ones."
             )
     exporter = load("renderers", renderer).export
     if exporter is None:

@@ -5,7 +5,6 @@ Heavy modules are imported where they are used, so that `reenact --help` answers
 
 from __future__ import annotations
 
-import shlex
 import tempfile
 from argparse import Namespace
 from contextlib import closing
@@ -14,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from reenact.cli.live import EXIT_INTERRUPTED, SAVING, Interruption
 from reenact.cli.prompts import ask_consent, confirm_export, confirm_removal
-from reenact.errors import counted
+from reenact.errors import counted, quoted
 from reenact.lifecycle import quiet_native_libraries
 
 if TYPE_CHECKING:
@@ -53,9 +52,7 @@ def create(arguments: Namespace) -> None:
         )
     if target.renderer == FLOOR:
         print("The generators do not suit this kind of face, so the mesh warp alone will draw it.")
-    print(
-        f"Try it: reenact live --source webcam:0 --target {shlex.quote(target.name)} --sink window"
-    )
+    print(f"Try it: reenact live --source webcam:0 --target {quoted(target.name)} --sink window")
 
 
 def train(arguments: Namespace) -> int:

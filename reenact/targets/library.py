@@ -10,7 +10,7 @@ from typing import Final
 import numpy as np
 
 from reenact.config import TrackingSettings
-from reenact.errors import TargetError
+from reenact.errors import TargetError, quoted
 from reenact.sources.video_file import VideoSource
 from reenact.storage import DEMO_ACTOR, expanded
 from reenact.targets.builder import RENDERED_PX, create_target, resize_target, target_from_image
@@ -82,8 +82,8 @@ def open_target(
     elif name_or_path and (path := expanded(name_or_path)).exists():
         if path.suffix == SUFFIX:
             raise TargetError(
-                f"{path} is an exported target; store it with `reenact target import {path}`, and "
-                "use it by its name."
+                f"{path} is an exported target; store it with `reenact target import "
+                f"{quoted(str(path))}`, and use it by its name."
             )
         notes = {"consent": "not asked: made on the fly"}
         rendered_px = size_px or RENDERED_PX

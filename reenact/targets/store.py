@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-from reenact.errors import TargetError
+from reenact.errors import TargetError, quoted
 from reenact.storage import atomic_write, data_folder, expanded
 from reenact.targets import serialization
 from reenact.targets.clip_files import clips_in
@@ -89,7 +89,7 @@ class TargetStore:
         if os.path.lexists(self._place(name)):
             raise TargetError(
                 f"There is already a target {name}; choose another name, or remove it first with "
-                f"`reenact target remove {_quoted(name)}`."
+                f"`reenact target remove {quoted(name)}`."
             )
         with self._writing():
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -259,7 +259,7 @@ class TargetStore:
 def _damaged(name: str, error: DamagedError) -> TargetError:
     return TargetError(
         f"The stored target {name} is damaged: {error} Remove it with "
-        f"`reenact target remove {_quoted(name)}` and create it again."
+        f"`reenact target remove {quoted(name)}` and create it again."
     )
 
 
@@ -270,7 +270,3 @@ def _write(folder: Path, target: Target, weights: Path | None) -> None:
         (folder / piece).write_bytes(data)
     if weights is not None:
         shutil.copyfile(weights, folder / serialization.WEIGHTS)
-
-
-def _quoted(name: str) -> str:
-    return f'"{name}"' if " " in name else name

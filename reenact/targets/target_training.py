@@ -14,7 +14,7 @@ from typing import Final, Protocol
 
 from filelock import FileLock, Timeout
 
-from reenact.errors import PluginError, TargetError, counted
+from reenact.errors import PluginError, TargetError, counted, quoted
 from reenact.registry import DEFAULT_RENDERER, import_object, load, renderer_of
 from reenact.storage import refusal
 from reenact.targets.footage import Footage, clip_names, read_footage, write_footage
@@ -233,7 +233,7 @@ def summary(name: str, outcome: TrainingOutcome) -> str:
     if outcome.stopped:
         return (
             f"{name} was stopped before it got better; its weights stay as they were. "
-            f"`reenact target train {name} --resume` continues."
+            f"`reenact target train {quoted(name)} --resume` continues."
         )
     return (
         f"{name} did not get clearly better: {figures}. Its weights stay as they were. More video "

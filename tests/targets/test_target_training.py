@@ -195,4 +195,5 @@ def test_each_outcome_is_summarised() -> None:
     assert "in use from now on" in kept
     unchanged = TrainingOutcome(start, dict(start), None, False)
     assert "did not get clearly better" in summary("me", unchanged)
-    assert "--resume" in summary("me", replace(unchanged, stopped=True))
+    stopped = summary("my face", replace(unchanged, stopped=True))
+    assert '`reenact target train "my face" --resume`' in stopped
