@@ -13,6 +13,7 @@ import av
 import cv2
 import numpy as np
 from av.container import InputContainer
+from av.stream import Disposition
 from av.video.frame import VideoFrame
 from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
@@ -34,7 +35,6 @@ from reenact.types import Frame, Image, Source
 _LIVE_SCHEMES: Final = frozenset({"rtsp", "rtsps", "rtmp", "rtmps", "rtp", "srt", "tcp", "udp"})
 _URL_TIMEOUTS_S: Final = (10.0, 5.0)  # for opening, and for each read
 _DEFAULT_FPS: Final = 30.0
-_ATTACHED_PICTURE: Final = 0x400  # AV_DISPOSITION_ATTACHED_PIC
 _MIN_STEP_S: Final = 0.001
 _CUT_TOLERANCE_S: Final = 0.5
 
@@ -149,7 +149,7 @@ class VideoSource(ClosesOnExit):
         streams = [  # without the cover pictures of sound files, and drawings such as SVG
             stream
             for stream in container.streams.video
-            if stream.codec_context and not int(stream.disposition) & _ATTACHED_PICTURE
+            if stream.codec_context and Disposition.attached_pic not in stream.disposition
         ]
         if not streams:
             container.close()
