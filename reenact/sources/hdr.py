@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from functools import cache
-from typing import Final
+from typing import Final, Literal
 
 import cv2
 import numpy as np
-from av.video.reformatter import ColorTrc
 from numpy.typing import NDArray
 
 from reenact.types import Array, Image
 
-HDR_CURVES: Final = (ColorTrc.SMPTE2084, ColorTrc.ARIB_STD_B67)
-"""PQ and HLG."""
+Curve = Literal["pq", "hlg"]
+"""How light is coded: SMPTE ST 2084, or the hybrid log-gamma of ITU-R BT.2100."""
 
 _WHITE_NITS: Final = 203.0
 """Brightness of a white sheet of paper in HDR (ITU-R BT.2408); it becomes the white of sRGB."""
@@ -30,8 +29,8 @@ _TO_BT709: Final = np.array(
 _STEPS: Final = 4095
 
 
-def to_sdr(picture: NDArray[np.uint16], curve: int) -> Image:
-    """Map uint16 (H, W, 3) RGB, coded by one of `HDR_CURVES`, to sRGB, uint8 (H, W, 3)."""
+def to_sdr(picture: NDArray[np.uint16], curve: Curve) -> Image:
+    """Map uint16 (H, W, 3) RGB, to sRGB, uint8 (H, W, 3)."""
     light = np.take(_light(curve), picture >> 6)
     light = np.asarray(cv2.transform(light, _TO_BT709), np.float32)
     steps = np.clip(light, 0, _STEPS, out=light).astype(np.uint16)
@@ -39,10 +38,10 @@ def to_sdr(picture: NDArray[np.uint16], curve: int) -> Image:
 
 
 @cache
-def _light(curve: int) -> Array:
+def _light(curve: Curve) -> Array:
     """Return linear light, 0 to `_STEPS`, of the codes of 10 bits."""
     code = np.linspace(0, 1, 1024)
-    nits = _pq_nits(code) if curve == ColorTrc.SMPTE2084 else _hlg_nits(code)
+    nits = _pq_nits(code) if curve == "pq" else _hlg_nits(code)
     light = nits / _WHITE_NITS
     above = np.maximum(light - _KNEE, 0) / (1 - _KNEE)
     compressed = np.minimum(light, _KNEE) + (1 - _KNEE) * above / (1 + above)

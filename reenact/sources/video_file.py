@@ -15,7 +15,7 @@ import numpy as np
 from av.container import InputContainer
 from av.stream import Disposition
 from av.video.frame import VideoFrame
-from av.video.reformatter import VideoReformatter
+from av.video.reformatter import ColorTrc, VideoReformatter
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 from pydantic import Field
@@ -26,7 +26,7 @@ from reenact.imaging import turned
 from reenact.lifecycle import ClosesOnExit
 from reenact.registry import SourceSpec
 from reenact.sound import Sound
-from reenact.sources.hdr import HDR_CURVES, to_sdr
+from reenact.sources.hdr import Curve, to_sdr
 from reenact.sources.image_file import check_file, on_white
 from reenact.sources.reconnecting import ReadGuard, ReconnectingSource
 from reenact.storage import expanded
@@ -35,6 +35,7 @@ from reenact.types import Frame, Image, Source
 _LIVE_SCHEMES: Final = frozenset({"rtsp", "rtsps", "rtmp", "rtmps", "rtp", "srt", "tcp", "udp"})
 _URL_TIMEOUTS_S: Final = (10.0, 5.0)  # for opening, and for each read
 _DEFAULT_FPS: Final = 30.0
+_HDR: Final[dict[int, Curve]] = {ColorTrc.SMPTE2084: "pq", ColorTrc.ARIB_STD_B67: "hlg"}
 _MIN_STEP_S: Final = 0.001
 _CUT_TOLERANCE_S: Final = 0.5
 
@@ -266,13 +267,13 @@ def _to_rgb(frame: VideoFrame, width_px: int, reformatter: VideoReformatter) -> 
     Its colours are respected, and transparent parts are composited on white. One reformatter
     serves the whole stream, because setting up a conversion takes time.
     """
-    is_hdr = frame.color_trc in HDR_CURVES
+    curve = _HDR.get(frame.color_trc)
     has_alpha = any(component.is_alpha for component in frame.format.components)
-    wanted = "rgb48le" if is_hdr else "rgba" if has_alpha else "rgb24"
+    wanted = "rgb48le" if curve else "rgba" if has_alpha else "rgb24"
     converted = reformatter.reformat(frame, width=width_px, height=frame.height, format=wanted)
     image: Any = converted.to_ndarray()
-    if is_hdr:
-        image = to_sdr(image, frame.color_trc)
+    if curve is not None:
+        image = to_sdr(image, curve)
     elif has_alpha:
         image = on_white(image)
     try:
