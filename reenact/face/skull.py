@@ -13,11 +13,12 @@ from reenact.face.geometry import canonical_face, fit_similarity, to_face_frame,
 from reenact.face.topology import CHIN, OVAL
 from reenact.types import Array, Pose
 
-RINGS: Final = (1.3, 1.7)
+RINGS: Final = (1.3, 1.5, 1.7)
 """Sizes of the rings around a face that represent its hair and neck, relative to its oval."""
 
-RING: Final = OVAL[::2]
-"""Landmarks that each ring is scaled from."""
+RING: Final = (*OVAL[::2], 338, 332, 103, 109)
+"""Landmarks that each ring is scaled from. They are closest at the top, where the outline of a
+turned head would show corners."""
 
 _CENTRE: Final = np.array([0.0, 0.0, 1.15], np.float32)
 _RADII: Final = np.array([1.2, 1.6, 1.45], np.float32)
@@ -63,7 +64,7 @@ def move_rigidly(points: Array, start: Pose, end: Pose) -> Array:
 _TEMPLES: Final = (0.2, -0.2)
 """Heights between which rigid motion blends into that of the skull, iod below the eyes."""
 
-_NEAR_OUTLINE: Final = 0.4
+_NEAR_OUTLINE: Final = 0.8
 """Sine of the angle at a skull's middle within which hair counts as near its outline."""
 
 

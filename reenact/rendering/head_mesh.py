@@ -51,7 +51,7 @@ from reenact.rendering.openings import (
 from reenact.rendering.skin_flow import SkinFlow, shipped_skin_flow
 from reenact.types import HEAD_ALONE, Array, Body, MovedPart, Pose
 
-_SHARES: Final = ((0.95, 0.8), (0.7, 0.7))
+_SHARES: Final = ((0.95, 0.8), (0.82, 0.75), (0.7, 0.7))
 """For each ring: its share of the head's motion above the chin, and of the body's below it."""
 
 _OF_HEAD, _OF_BODY = np.repeat(np.array(_SHARES, np.float32), len(RING), axis=0).T[..., None]
