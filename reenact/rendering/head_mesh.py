@@ -1,6 +1,6 @@
 """The mesh that moves the whole head, and the maps that a generator gets from it.
 
-Its vertices are the face's landmarks, two rings around the face for hair and neck, and a border
+Its vertices are the face's landmarks, three rings around the face for hair and neck, and a border
 around the crop.
 """
 
