@@ -12,6 +12,7 @@ from reenact.rendering.body_field import moved_from
 from reenact.rendering.far_side import far_share, is_turned, mirror_image, turns_back
 from reenact.rendering.head_mesh import head_mesh
 from reenact.rendering.layers import Reference, enlarged, lay_over, move_person
+from reenact.rendering.lower_lip import raise_lower_lip
 from reenact.types import HEAD_ALONE, Array, Body, Image, Pose
 
 _STRETCHED_SHARE: Final = 0.15
@@ -50,6 +51,7 @@ class Painter:
             The picture, uint8 (S, S, 3) RGB, and the maps of its mesh.
         """
         reference = self._reference
+        drive = raise_lower_lip(reference.landmarks, drive, (reference.pose, pose))
         maps = _maps(reference, drive, pose, follows, moved_from(body, reference.body))
         maps[..., FLOW] *= self._edge_fade
         _stretch_to_floor(maps[..., MapChannel.FLOW_Y])
