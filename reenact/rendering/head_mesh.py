@@ -38,7 +38,7 @@ from reenact.face.topology import (
 )
 from reenact.models.warp_unet_inputs import ATLAS, FLOW, MAP_CHANNELS, MapChannel
 from reenact.rendering.body_field import torso_flow
-from reenact.rendering.loose_skin import LooseSkin
+from reenact.rendering.driven_skin import LooseSkin
 from reenact.rendering.mesh_warp import grid_to_crop, interpolate, rasterise
 from reenact.rendering.openings import (
     LID_LOOPS,

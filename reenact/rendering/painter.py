@@ -9,10 +9,10 @@ import numpy as np
 
 from reenact.models.warp_unet_inputs import FLOW, MAP_STEM, MapChannel
 from reenact.rendering.body_field import moved_from
+from reenact.rendering.driven_skin import raise_lower_lip
 from reenact.rendering.far_side import far_share, is_turned, mirror_image, turns_back
 from reenact.rendering.head_mesh import head_mesh
 from reenact.rendering.layers import Reference, enlarged, lay_over, move_person
-from reenact.rendering.lower_lip import raise_lower_lip
 from reenact.types import HEAD_ALONE, Array, Body, Image, Pose
 
 _STRETCHED_SHARE: Final = 0.15

@@ -6,7 +6,7 @@ import pytest
 from reenact.face.aperture import MOUTH
 from reenact.face.geometry import canonical_face, estimate_pose, rotation_matrix, to_image
 from reenact.face.topology import CHIN, LIPS_OUTER
-from reenact.rendering.lower_lip import raise_lower_lip
+from reenact.rendering.driven_skin import raise_lower_lip
 from reenact.types import Array, Pose
 
 IOD_PX = 60.0

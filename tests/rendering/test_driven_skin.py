@@ -11,8 +11,8 @@ from reenact.face.topology import (
     N_LANDMARKS,
     OVAL,
 )
+from reenact.rendering.driven_skin import LooseSkin
 from reenact.rendering.head_mesh import head_mesh
-from reenact.rendering.loose_skin import LooseSkin
 from reenact.types import Array, Pose
 
 TRIANGLES = head_mesh().triangles[head_mesh().triangles.max(axis=1) < N_LANDMARKS]
