@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any, Final
 
@@ -16,7 +17,9 @@ from reenact.types import Array, Pose
 RINGS: Final = (1.3, 1.5, 1.7)
 """Sizes of the rings around a face that represent its hair and neck, relative to its oval."""
 
-RING: Final = (*OVAL[::2], 338, 332, 103, 109)
+_EVENLY: Final = OVAL[::2]
+
+RING: Final = (*_EVENLY, 338, 332, 103, 109)
 """Landmarks that each ring is scaled from. They are closest at the top, where the outline of a
 turned head would show corners."""
 
@@ -25,20 +28,22 @@ _RADII: Final = np.array([1.2, 1.6, 1.45], np.float32)
 """Ellipsoid that approximates the skull and its hair, in the face frame, iod."""
 
 
-def rings(shape: Array) -> Array:
+def rings(shape: Array, ring: Sequence[int] = RING) -> Array:
     """Return the face's oval scaled about its middle by each of `RINGS`, behind the face's edge.
 
     Args:
         shape: (478, 3), px or in the face frame.
+        ring: the oval's landmarks to scale.
 
     Returns:
         float32 (N, 3), one ring after the other.
     """
-    oval = np.tile(shape[list(RING)], (len(RINGS), 1))
+    oval = shape[list(OVAL)]
     middle = oval.mean(axis=0)
-    size = np.repeat(np.array(RINGS, np.float32), len(RING))[:, None]
-    found = middle + (oval - middle) * size
-    found[:, 2] = oval[:, 2].mean() + 0.15 * np.ptp(oval[:, 1])
+    edge = np.tile(shape[list(ring)], (len(RINGS), 1))
+    size = np.repeat(np.array(RINGS, np.float32), len(ring))[:, None]
+    found = middle + (edge - middle) * size
+    found[:, 2] = middle[2] + 0.15 * np.ptp(oval[:, 1])
     return np.asarray(found, dtype=np.float32)
 
 
@@ -109,10 +114,13 @@ def turned_at_neck(pose: Pose, turn: Array) -> Pose:
 
 @lru_cache(maxsize=1)
 def _hair() -> Array:
-    """Return points on the hair of the canonical face, (N, 3), face frame, iod."""
+    """Return points on the hair of the canonical face, (N, 3), face frame, iod.
+
+    They surround it evenly, because the jitter of a head's pose moves the top most.
+    """
     face = canonical_face()
     straight = Pose(np.eye(3, dtype=np.float32), np.zeros(3, np.float32), 1.0)
-    ring = rings(face)
+    ring = rings(face, _EVENLY)
     return on_skull(ring[ring[:, 1] < face[CHIN, 1], :2], straight)
 
 

@@ -3,8 +3,17 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from reenact.face.geometry import rotation_matrix
-from reenact.face.skull import hair_middle, hair_motion, move_rigidly, on_skull, turn_skull
+from reenact.face.geometry import canonical_face, rotation_matrix
+from reenact.face.skull import (
+    RING,
+    RINGS,
+    hair_middle,
+    hair_motion,
+    move_rigidly,
+    on_skull,
+    rings,
+    turn_skull,
+)
 from reenact.types import Pose
 
 STRAIGHT = Pose(np.eye(3, dtype=np.float32), np.array([128, 100, 0], np.float32), 50.0)
@@ -42,6 +51,13 @@ def test_both_sides_of_a_turned_skull_stay_at_its_outline(angle: float) -> None:
         assert far[0] == pytest.approx(skull - half, abs=3)
         assert near[0] == pytest.approx(skull + half, abs=3)
     assert np.isfinite([far, near]).all()
+
+
+def test_more_points_on_one_side_do_not_move_the_rings() -> None:
+    face = canonical_face()
+    dense, sparse = rings(face), rings(face, RING[:5])
+    some = dense.reshape(len(RINGS), len(RING), 3)[:, :5].reshape(-1, 3)
+    np.testing.assert_allclose(sparse, some, atol=1e-6)
 
 
 def test_hair_moves_with_the_head() -> None:
