@@ -17,9 +17,10 @@ from reenact.types import Array, Pose
 RINGS: Final = (1.3, 1.5, 1.7)
 """Sizes of the rings around a face that represent its hair and neck, relative to its oval."""
 
-_EVENLY: Final = OVAL[::2]
+_EVEN_RING: Final = OVAL[::2]
+"""Landmarks all around a face."""
 
-RING: Final = (*_EVENLY, 338, 332, 103, 109)
+RING: Final = (*_EVEN_RING, 338, 332, 103, 109)
 """Landmarks that each ring is scaled from. They are closest at the top, where the outline of a
 turned head would show corners."""
 
@@ -120,7 +121,7 @@ def _hair() -> Array:
     """
     face = canonical_face()
     straight = Pose(np.eye(3, dtype=np.float32), np.zeros(3, np.float32), 1.0)
-    ring = rings(face, _EVENLY)
+    ring = rings(face, _EVEN_RING)
     return on_skull(ring[ring[:, 1] < face[CHIN, 1], :2], straight)
 
 

@@ -18,6 +18,7 @@ import numpy as np
 
 from reenact.face.aperture import MOUTH
 from reenact.face.geometry import Triangles, to_face_frame, to_image
+from reenact.face.regions import lip_gaps
 from reenact.face.topology import AROUND_LIPS, FOREHEAD
 from reenact.types import Array, Pose
 
@@ -85,16 +86,12 @@ def raise_lower_lip(reference: Array, drive: Array, poses: tuple[Pose, Pose]) ->
         drive: (478, 3) driven landmarks, px.
         poses: their poses.
     """
-    openings = []
-    for points, pose in zip((reference, drive), poses, strict=True):
-        upper, lower = (
-            to_face_frame(points[edge], pose)[:, 1] for edge in (MOUTH[0][1:-1], _LOWER_LIP[0])
-        )
-        openings.append(np.clip((lower - upper) / _OPEN_IOD, 0, 1))
-    raised = np.maximum(openings[1] - openings[0], 0) * _RAISED_IOD
+    shapes = map(to_face_frame, (reference, drive), poses)
+    shown, driven = (np.clip(lip_gaps(shape) / _OPEN_IOD, 0, 1) for shape in shapes)
+    raised = np.maximum(driven - shown, 0) * _RAISED_IOD
     down = poses[1].rotation[:, 1] * poses[1].scale
     result = drive.copy()
     for number, row in enumerate(_LOWER_LIP):
         share = 1 - number / len(_LOWER_LIP)
         result[list(row)] -= (share * raised)[:, None] * down
-    return result.astype(np.float32)
+    return result
