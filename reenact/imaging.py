@@ -6,13 +6,16 @@ Only `to_unit` and `from_unit` convert between 0..255 and -1..1.
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from reenact.types import Array, Frame, Image
+
+LUMA: Final = np.array([0.299, 0.587, 0.114], np.float32)
+"""Luma of RGB by ITU-R BT.601."""
 
 _Number = TypeVar("_Number", float, Array)
 

@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from reenact.imaging import LUMA
 from reenact.types import Array, Image
 
 BOX_MARGIN_PX: Final = 8
@@ -23,7 +24,6 @@ MAX_PSNR_DB: Final = 100.0
 """The PSNR of equal pictures, dB, in place of infinity."""
 
 _SSIM_WINDOW_PX: Final = 11
-_LUMA: Final = np.array([0.299, 0.587, 0.114], np.float32)  # Rec. 601, the clips' matrix
 _STILL_BLUR_PX: Final = 2.0
 _STILL_LEVELS: Final = 2.0
 _STILL_BORDER_PX: Final = 5
@@ -88,7 +88,7 @@ def ssim(true: Image, rendered: Image) -> float:
 
 def luma(image: Image) -> Array:
     """Return float32 (H, W) luma in 0..255 (Rec. 601)."""
-    return np.asarray(image.astype(np.float32) @ _LUMA, dtype=np.float32)
+    return np.asarray(image.astype(np.float32) @ LUMA, dtype=np.float32)
 
 
 def gradient_magnitude(image: Image) -> float:

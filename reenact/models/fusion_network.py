@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass, fields
-from functools import lru_cache
-from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Final
 
@@ -20,6 +18,7 @@ from safetensors import SafetensorError, safe_open
 from reenact.errors import ModelError
 from reenact.face.geometry import canonical_face
 from reenact.face.topology import N_LANDMARKS
+from reenact.storage import ASSETS
 from reenact.types import Array
 
 ARCHITECTURE: Final = "landmark_fusion"
@@ -124,11 +123,9 @@ class FusionNetwork:
         return np.asarray(matrix @ value + bias)
 
 
-@lru_cache(maxsize=1)
 def shipped_path() -> Path:
     """Return the model file that comes with the program."""
-    with as_file(files("reenact") / "assets" / f"{ARCHITECTURE}.safetensors") as path:
-        return path
+    return ASSETS / f"{ARCHITECTURE}.safetensors"
 
 
 def shipped_network() -> FusionNetwork:

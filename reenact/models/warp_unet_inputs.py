@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from enum import IntEnum
-from importlib.resources import files
 from pathlib import Path
 from typing import Final
 
 from reenact.errors import ModelError
 from reenact.models.weights import header_of
+from reenact.storage import ASSETS
 
 SHIPPED_WEIGHTS: Final = "warp_unet.safetensors"
 """File name of the weights in the package's assets."""
@@ -72,7 +72,7 @@ def network_side(extent: float) -> int:
 
 def shipped_weights() -> Path:
     """Return the path of the weights inside the package."""
-    return Path(str(files("reenact") / "assets" / SHIPPED_WEIGHTS))
+    return ASSETS / SHIPPED_WEIGHTS
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ import numpy as np
 from reenact.face.aperture import MOUTH, Opening
 from reenact.face.geometry import filled_outline, region_mask, to_face_frame, to_image
 from reenact.face.topology import CHIN, EYE_LEFT, EYE_RIGHT, LIPS_INNER, MOUTH_CORNERS, OVAL
+from reenact.imaging import LUMA
 from reenact.types import Array, Image, Pose
 
 _MM: Final = 1 / 63
@@ -56,8 +57,6 @@ _GUMS: Final = (0.95, 0.65, 0.7)
 _TONGUE: Final = (1.1, 0.8, 0.9)
 _CAVITY: Final = (0.45, 0.28, 0.31)
 """RGB relative to the face's mean, from 59 people. The mouth thus gets the light of the face."""
-
-_LUMA: Final = (0.299, 0.587, 0.114)
 
 _COLOURFUL: Final = 0.2
 """Red minus blue of the skin, as a share of its luma, from which the colours are these. Those of a
@@ -224,18 +223,18 @@ class MouthColours:
         """
         size = len(picture)
         skin = np.array(cv2.mean(picture, region_mask(landmarks, OVAL, size))[:3])
-        luma = max(float(skin @ _LUMA), 1.0)
+        luma = max(float(skin @ LUMA), 1.0)
         eyes = region_mask(landmarks, EYE_RIGHT, size) | region_mask(landmarks, EYE_LEFT, size)
-        seen = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)[eyes > 127]
+        seen = picture[eyes > 127] @ LUMA
         whites = np.percentile(seen, _EYE_WHITES) if len(seen) >= _MIN_EYE_PX else luma
         brighter = np.clip(np.sqrt(whites / luma), 1 / _MAX_BRIGHTER, _MAX_BRIGHTER)
         colourful = np.clip((skin[0] - skin[2]) / (_COLOURFUL * luma), 0, 1)
 
         def tinted(tint: tuple[float, ...], light: Array | float = 1.0) -> tuple[float, ...]:
             """Return a tint of the light, grey for a picture in grey."""
-            grey = np.dot(tint, _LUMA)
+            grey = np.dot(tint, LUMA)
             colour = light * (grey + colourful * (tint - grey))
-            colour *= min(1, _BRIGHTEST / max(np.dot(colour, _LUMA), 1))
+            colour *= min(1, _BRIGHTEST / max(np.dot(colour, LUMA), 1))
             return tuple(np.minimum(colour, 255).tolist())
 
         return cls(

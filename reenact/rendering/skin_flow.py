@@ -8,7 +8,6 @@ with 65 coefficients per landmark and axis, learned from optical flow (`tools.sk
 from __future__ import annotations
 
 from functools import lru_cache
-from importlib.resources import files
 from typing import Final
 
 import numpy as np
@@ -16,6 +15,7 @@ import numpy as np
 from reenact.face.expression_components import ASSET, component_weights
 from reenact.face.geometry import rotation_vector, to_face_frame
 from reenact.face.topology import N_SKIN
+from reenact.storage import read_asset
 from reenact.types import Array, Pose
 
 MOTIONS: Final = ("pitch", "yaw", "roll", "across", "along")
@@ -77,5 +77,4 @@ def head_motion(reference: Pose, drive: Pose) -> Array:
 @lru_cache(maxsize=1)
 def shipped_skin_flow() -> SkinFlow:
     """Return the `SkinFlow` that is shipped with the program."""
-    with (files("reenact") / "assets" / ASSET).open("rb") as handle, np.load(handle) as arrays:
-        return SkinFlow(**arrays)
+    return SkinFlow(**read_asset(ASSET))
