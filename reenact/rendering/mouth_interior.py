@@ -331,7 +331,8 @@ def teeth_end_of(picture: Image, landmarks: Array) -> float:
     places = mouth.places(np.tile(along, _ROWS), across.ravel()).reshape(_ROWS, -1, 2)
     luma = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)
     seen = cv2.remap(luma, places, np.empty(0), cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    rows = cv2.GaussianBlur(seen.mean(axis=1, dtype=np.float32), (1, 5), 0)[:, 0] + 1
+    means = seen.mean(axis=1, dtype=np.float32, keepdims=True)
+    rows = cv2.GaussianBlur(means, (1, 5), 0)[:, 0] + 1
     above = np.maximum.accumulate(rows)  # the brightest row so far, from above and from below
     below = np.maximum.accumulate(rows[::-1])[::-1]
     contrast = (rows / np.minimum(above, below))[_INNER_ROWS]

@@ -29,7 +29,7 @@ class Painter:
     """
 
     def __init__(self, reference: Reference, edge_fade: Array | float = 1.0) -> None:
-        self._reference, self._edge_fade = reference, edge_fade
+        self._reference, self._edge_fade = reference, np.float32(edge_fade)
         self._fine = enlarged(reference.person)
         self._mirror: tuple[Reference, Image] | None = None
         if is_turned(reference.pose):
