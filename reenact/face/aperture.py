@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, Final
 
 import numpy as np
@@ -40,14 +41,15 @@ class Opening:
         upper, lower = edges
         first, last = points[upper[0]], points[upper[-1]]
         self.corner_line = last - first
-        length = float(np.hypot(*self.corner_line[:2]))
+        length = math.hypot(*self.corner_line[:2].tolist())
         self.reach = length / 2
-        along = self.corner_line[:2] / max(length, 1e-6)
-        self._axes = np.stack([along, np.array([-along[1], along[0]])])
+        x, y = (self.corner_line[:2] / max(length, 1e-6)).tolist()
+        self._axes = np.array([[x, y], [-y, x]], np.float32)
         self._middle = (first[:2] + last[:2]) / 2
+        edges_xy = self.measure(points[upper + lower, :2]).astype(np.float64).T
         self._upper, self._lower = (
-            edge[np.argsort(edge[:, 0])].T
-            for edge in (self.measure(points[upper, :2]), self.measure(points[lower, :2]))
+            np.take(edge, edge[0].argsort(), axis=1)
+            for edge in (edges_xy[:, : len(upper)], edges_xy[:, len(upper) :])
         )
 
     def measure(self, places: Array) -> Array:
@@ -56,16 +58,16 @@ class Opening:
 
     def places(self, along: NDArray[np.floating[Any]], across: NDArray[np.floating[Any]]) -> Array:
         """Return the places (N, 2) in px of coordinates; the inverse of `measure`."""
-        both = np.stack([along, across], axis=1)
+        both = np.array([along, across], np.float32).T
         return np.asarray(both @ self._axes + self._middle, dtype=np.float32)
 
     def beyond_corners(self, along: Array) -> Array:
         """Return the signed distance beyond the nearer corner; 0 between the corners."""
-        return np.asarray(along - np.clip(along, -self.reach, self.reach))
+        return np.asarray(along - np.minimum(np.maximum(along, -self.reach), self.reach))
 
     def height(self) -> float:
         """Return the gap midway between the corners, px; it is 0 or less if the opening is shut."""
-        return float((self.lower(np.zeros(1)) - self.upper(np.zeros(1)))[0])
+        return float(np.interp(0, *self._lower) - np.interp(0, *self._upper))
 
     def upper(self, along: NDArray[np.floating[Any]]) -> Array:
         """Return the coordinate across of the upper edge."""

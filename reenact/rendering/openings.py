@@ -16,6 +16,7 @@ The functions share their arguments:
 
 from __future__ import annotations
 
+import math
 from typing import Final
 
 import numpy as np
@@ -95,10 +96,9 @@ def mouth_sources(
     drop = across - upper
     gap = (lower - upper) / growth_across
     beyond_lip = np.maximum(across - np.maximum(lower, upper), 0)
-    outside = driven.beyond_corners(along) / growth_across
-    along = along / growth_along
-    beside = np.abs(rest.beyond_corners(along) - outside)
-    along = along - rest.beyond_corners(along) + outside
+    along_rest = along / growth_along
+    added = driven.beyond_corners(along) / growth_across - rest.beyond_corners(along_rest)
+    along, beside = along_rest + added, np.abs(added)
     top = rest.upper(along)
     opening = np.maximum(rest.lower(along) - top, 0)
     drop = (drop - beyond_lip) / growth_across
@@ -117,7 +117,7 @@ def mouth_sources(
 def _parted(gap_iod: float) -> float:
     """Return how far the inside of the mouth shows through a gap between the lips, 0 to 1."""
     first, last = _PARTED_IOD
-    return float(np.clip((gap_iod - first) / (last - first), 0, 1))
+    return min(max((gap_iod - first) / (last - first), 0.0), 1.0)
 
 
 def eye_sources(
@@ -137,7 +137,7 @@ def eye_sources(
     from_along, from_across = rest.measure(reference[iris[:1], :2])[0]
     to_along, to_across = driven.measure(drive[iris[:1], :2])[0]
     # Lids do not hide the two landmarks of the rim on the sides of the iris.
-    radius = max(float(np.hypot(*(reference[iris[1], :2] - reference[iris[3], :2]))) / 2, 0.5)
+    radius = max(math.dist(*reference[[iris[1], iris[3]], :2].tolist()) / 2, 0.5)
     reach = _LIMBUS * radius
     along, across = driven.measure(places).T
     knots = _knots(driven.reach, to_along, reach * growth_along)
@@ -154,7 +154,7 @@ def eye_sources(
     disc = np.clip(disc, np.minimum(top + margin, white), np.maximum(bottom - margin, white))
     share = np.clip((np.hypot(x, y) / radius - _LIMBUS) / _LIMBUS_BLEND, 0, 1)
     opened = driven.height() / max(rest.height() * growth_across, _MIN_PX)
-    trust = float(np.clip((opened - _CLOSED) / _CLOSED, 0, 1))
+    trust = min(max((opened - _CLOSED) / _CLOSED, 0.0), 1.0)
     return rest.places(source_along, disc + share * (white - disc)), trust
 
 
@@ -194,9 +194,7 @@ def meeting_lids(
 def comes_down(reference: Array, drive: Array, eye: int, poses: tuple[Pose, Pose]) -> bool:
     """Return whether an upper lid is stretched enough to be visible."""
     middle = [edge[len(edge) // 2] for edge in LIDS[eye]]
-    before, after = (
-        float(np.hypot(*np.diff(points[middle, :2], axis=0)[0])) for points in (reference, drive)
-    )
+    before, after = (math.dist(*points[middle, :2].tolist()) for points in (reference, drive))
     return after * poses[0].scale > _MIN_STRETCH * before * poses[1].scale
 
 
