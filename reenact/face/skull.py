@@ -86,11 +86,12 @@ def turn_skull(places: Array, start: Pose, end: Pose) -> Array:
     ways = (pose.rotation[2] / _RADII for pose in (start, end))
     before, away = (way / np.linalg.norm(way) for way in ways)  # from the camera
     first, depth = placed @ before, placed @ away
-    held = np.clip(1 + first / (_NEAR_OUTLINE * np.linalg.norm(placed, axis=1)), 0, 1)
+    far = np.linalg.norm(placed, axis=1)
+    held = np.clip(1 + first / (_NEAR_OUTLINE * far), 0, 1)
     kept = np.minimum(depth + held * (first - depth), 0)
     rim = placed + (kept - depth)[:, None] * away
-    far, near = (np.linalg.norm(one, axis=1, keepdims=True) for one in (placed, rim))
-    rim *= far / np.maximum(near, 0.1)  # a point straight behind the skull has no direction
+    # A point straight behind the skull has no direction.
+    rim *= (far / np.maximum(np.linalg.norm(rim, axis=1), 0.1))[:, None]
     low, high = _TEMPLES
     share = np.clip((low - shape[:, 1:2]) / (low - high), 0, 1)
     return to_image((placed + share * (rim - placed)) * _RADII + _CENTRE, end)

@@ -74,13 +74,15 @@ _HALVED_PER_FRAME: Final = 0.5 * _HALVED
 _AROUND_LIDS: Final = np.ones((7, 7), np.uint8)
 """Kernel, in cells, that dilates an eye to the region where meeting lids change the flow."""
 
-_BORDER: Final = tuple(
-    (x, y)
-    for x in (-0.35, 0.15, 0.5, 0.85, 1.35)
-    for y in (-0.35, 0.15, 0.5, 0.85, 1.35)
-    if x in (-0.35, 1.35) or y in (-0.35, 1.35)
+_BORDER: Final = np.array(
+    [
+        (x, y, 1)
+        for x in (-0.35, 0.15, 0.5, 0.85, 1.35)
+        for y in (-0.35, 0.15, 0.5, 0.85, 1.35)
+        if x in (-0.35, 1.35) or y in (-0.35, 1.35)
+    ]
 )
-"""Positions of the border's vertices, as shares of the crop's side."""
+"""Positions of the border's vertices, as shares of the crop's side, and their depth, (N, 3)."""
 
 
 class HeadMesh:
@@ -99,7 +101,7 @@ class HeadMesh:
         shape = canonical_face()
         side = float(np.ptp(shape[:N_SKIN, 1])) / FACE_SHARE
         middle = shape[:N_SKIN, :2].min(0) + np.ptp(shape[:N_SKIN, :2], axis=0) / 2
-        border = middle + (np.array(_BORDER) - [0.5, FACE_MIDDLE]) * side
+        border = middle + (_BORDER[:, :2] - [0.5, FACE_MIDDLE]) * side
         vertices = np.concatenate([shape, rings(shape), np.insert(border, 2, 1.0, axis=1)])
         self._atlas = np.asarray(vertices / 2, dtype=np.float32)
         """Position of each vertex on the canonical head, about -1 to 1, (V, 3)."""
@@ -136,7 +138,7 @@ class HeadMesh:
             head += np.float32(body.hair.share) * (hair - ring - head)
         moved_ring = ring + (1 - below_chin) * head + below_chin * _OF_BODY * shoulders
         moved_ring[:, 2] += size_px  # behind the face at every turn
-        border = np.insert(np.array(_BORDER, np.float32), 2, 1.0, axis=1) * size_px
+        border = _BORDER.astype(np.float32) * size_px
         moved_border = border.copy()
         moved_border[border[:, 1] > size_px, :2] += _FLOOR_SHARE * shoulders[:2]
         before = np.concatenate([reference, ring, border])
@@ -176,18 +178,19 @@ class HeadMesh:
         cells = rasterise(points, self.triangles, side, end[:, 2])
         displacement = (start[:, :2] - end[:, :2]) * np.float32(2 / size_px)
         attributes = np.concatenate([displacement, self._atlas], axis=1)
-        interpolated = interpolate(cells, points, self.triangles, attributes)
+        interpolated = np.moveaxis(interpolate(cells, points, self.triangles, attributes), -1, 0)
         # Channels are contiguous planes, which is the layout that the network takes.
         planes = np.empty((MAP_CHANNELS, side, side), np.float32)
         result = np.moveaxis(planes, 0, -1)
-        flow, planes[ATLAS] = np.split(np.moveaxis(interpolated, -1, 0), [2])
-        is_face = planes[MapChannel.SKIN] = self._is_face[cells] & (cells >= 0)
+        flow, planes[ATLAS] = interpolated[:2], interpolated[2:]
+        is_face = planes[MapChannel.SKIN] = np.take(self._is_face, cells) & (cells >= 0)
         if body.torso is not None:
             skin = region_mask((reference - shift) / scale, OVAL, side)
             *torso, weight = torso_flow(body.torso, drive, poses[1].scale, size_px, side)
             flow += _without_skin(skin, flow, weight * ~is_face * (torso - flow))
         # Where the head folds, single cells may show a far layer and would appear as specks.
-        planes[FLOW] = [cv2.medianBlur(plane, 3) for plane in flow]
+        for plane, smooth in zip(flow, planes[FLOW], strict=True):
+            cv2.medianBlur(plane, 3, dst=smooth)
         _fill_openings(result, points, (reference, drive), poses, size_px, teeth_end=teeth_end)
         return result
 

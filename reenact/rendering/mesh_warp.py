@@ -94,7 +94,8 @@ def _planes(points: Array, attributes: Array, triangles: Triangles) -> Array:
     planes[0] = (value_ab * y_ac - value_ac * y_ab) * inverse
     planes[1] = (value_ac * x_ab - value_ab * x_ac) * inverse
     planes[2] = values[:, 0] - planes[0] * x[0] - planes[1] * y[0]
-    planes[2][:, flat] = values[:, :, flat].mean(axis=1)
+    if flat.any():
+        planes[2][:, flat] = values[:, :, flat].mean(axis=1)
     return planes
 
 
