@@ -40,26 +40,31 @@ def rasterise(points: Array, triangles: Triangles, side: int, depth: Array) -> N
     # Corners are sorted from top to bottom. The edges go from the first to the second corner, from
     # the second to the third, and from the first to the third.
     slopes = (x[[1, 2, 2]] - x[[0, 1, 0]]) / np.maximum(y[[1, 2, 2]] - y[[0, 1, 0]], _MIN_HEIGHT)
-    which, row = _whole_numbers(y[0], y[2], side)
-    values = np.take(np.concatenate([x[:2], y[:2], slopes]), which, axis=1)
+    first, counts = _whole_numbers(y[0], y[2], side)
+    row = _counted_up(first, counts)
+    values = np.repeat(np.concatenate([x[:2], y[:2], slopes]), counts, axis=1)
     x_upper, x_middle, y_upper, y_middle, upper, lower, long = values
     below_upper, below_middle = row.astype(np.float32) - (y_upper, y_middle)
     bent = np.where(
         below_middle < 0, x_upper + below_upper * upper, x_middle + below_middle * lower
     )
     straight = x_upper + below_upper * long
-    span, column = _whole_numbers(np.minimum(bent, straight), np.maximum(bent, straight), side)
+    left, widths = _whole_numbers(np.minimum(bent, straight), np.maximum(bent, straight), side)
     canvas = np.full(side * side, -1, np.int32)
-    canvas[np.take(row * side, span) + column] = np.take(np.take(order, which), span)
+    canvas[_counted_up(row * side + left, widths)] = np.repeat(np.repeat(order, counts), widths)
     return canvas.reshape(side, side)
 
 
 def _whole_numbers(low: Array, high: Array, end: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Return the whole numbers from 0 to below `end` in intervals: interval indices and numbers."""
+    """Return the first whole number from 0 to below `end` in each interval, and their counts."""
     first = np.ceil(np.clip(low, 0, end)).astype(np.intp)
-    counts = np.floor(np.clip(high, -1, end - 1)).astype(np.intp) + 1 - first
-    which = np.repeat(np.arange(len(counts)), counts)
-    return which, np.arange(len(which)) - np.take(np.cumsum(counts) - counts - first, which)
+    return first, np.floor(np.clip(high, -1, end - 1)).astype(np.intp) + 1 - first
+
+
+def _counted_up(first: NDArray[np.intp], counts: NDArray[np.intp]) -> NDArray[np.intp]:
+    """Return so many whole numbers from each first one on, one after the other."""
+    starts = first - np.cumsum(counts) + counts
+    return np.asarray(np.arange(counts.sum()) + np.repeat(starts, counts), np.intp)
 
 
 def interpolate(
