@@ -31,19 +31,23 @@ def _moved_from(part: MovedPart | None, start: MovedPart | None) -> MovedPart | 
     return MovedPart((part.motion @ inverse).astype(np.float32), part.share)
 
 
-def torso_flow(torso: MovedPart, landmarks: Array, iod_px: float, size_px: int, side: int) -> Array:
-    """Return the flow of the torso and its weight, float32 (3, side, side).
+def torso_flow(
+    torso: MovedPart, landmarks: Array, iod_px: float, size_px: int, side: int
+) -> tuple[Array, Array]:
+    """Return the flow of the torso, (2, rows, side), and its weight, (rows, side), float32.
 
-    The flow is in halves of the crop's side. The weight rises from 0 above the neck to the torso's
-    share below it. `landmarks` are the driven ones, (478, 3) crop px; `iod_px` is theirs.
+    Only the lowest rows of the map are returned, above which the weight is 0. The flow is in halves
+    of the crop's side. The weight rises from 0 above the neck to the torso's share below it.
+    `landmarks` are the driven ones, (478, 3) crop px; `iod_px` is theirs.
     """
+    chin, iod = (landmarks[CHIN, :2] + 0.5) / size_px, iod_px / size_px
+    first, last = _NECK
+    top = float(chin[1] + (first - _SLOPE * _SLOPE_REACH) * iod) * side
     x = (np.arange(side, dtype=np.float32) + 0.5) / side
-    y = x[:, None]
+    y = x[int(min(max(top - 1, 0), side - 1)) :, None]
     inverse = cv2.invertAffineTransform(torso.motion.astype(np.float64)).astype(np.float32)
     source_x, source_y = (row[0] * x + row[1] * y + row[2] for row in inverse)
-    chin, iod = (landmarks[CHIN, :2] + 0.5) / size_px, iod_px / size_px
     beside = np.minimum(np.abs(x - chin[0]), _SLOPE_REACH * iod)
     depth = (y - chin[1] + _SLOPE * beside) / np.float32(iod)
-    first, last = _NECK
     weight = torso.share * smoothstep(np.clip((depth - first) / (last - first), 0, 1))
-    return np.stack([2 * (source_x - x), 2 * (source_y - y), weight])
+    return np.array([2 * (source_x - x), 2 * (source_y - y)]), weight

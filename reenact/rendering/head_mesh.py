@@ -186,8 +186,9 @@ class HeadMesh:
         is_face = planes[MapChannel.SKIN] = np.take(self._is_face, cells) & (cells >= 0)
         if body.torso is not None:
             skin = region_mask((reference - shift) / scale, OVAL, side)
-            *torso, weight = torso_flow(body.torso, drive, poses[1].scale, size_px, side)
-            flow += _without_skin(skin, flow, weight * ~is_face * (torso - flow))
+            torso, weight = torso_flow(body.torso, drive, poses[1].scale, size_px, side)
+            rest = flow[:, -len(weight) :]
+            rest += _without_skin(skin, rest, weight * ~is_face[-len(weight) :] * (torso - rest))
         # Where the head folds, single cells may show a far layer and would appear as specks.
         for plane, smooth in zip(flow, planes[FLOW], strict=True):
             cv2.medianBlur(plane, 3, dst=smooth)
@@ -299,13 +300,13 @@ def _damped(change: Array, halved: float) -> Array:
 def _without_skin(skin: NDArray[np.uint8], flow: Array, added: Array) -> Array:
     """Return the added flow, reduced to 0 where it would make a cell sample the face's skin.
 
-    `skin` is a mask of the reference, uint8 (side, side); both flows are (2, side, side), in halves
-    of the side.
+    `skin` is a mask of the reference, uint8 (side, side); both flows are (2, rows, side), of the
+    lowest rows of the map, in halves of the side.
     """
     side = len(skin)
     axis = np.arange(side, dtype=np.float32)
     x, y = (flow + added) * np.float32(side / 2)
-    covered = cv2.remap(skin, x + axis, y + axis[:, None], cv2.INTER_LINEAR)
+    covered = cv2.remap(skin, x + axis, y + axis[-len(y) :, None], cv2.INTER_LINEAR)
     return added * (1 - covered * np.float32(1 / 255))
 
 
