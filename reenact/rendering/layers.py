@@ -8,6 +8,7 @@ functions.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -189,11 +190,11 @@ def move_person(fine: Image, reference: Reference, maps: Array, drive: Array, po
         The warped person, uint8 (S, S, 4) RGBA.
     """
     size = len(reference.background)
+    # Planes are resized and blurred in half the time of both at once.
     planes = [cv2.resize(plane, (size, size)) for plane in np.moveaxis(maps[..., FLOW], -1, 0)]
-    flow = np.asarray(cv2.merge(planes), np.float32)  # half the time of resizing both at once
-    torn = _tear_at_outline(flow, maps)
+    torn = _tear_at_outline(planes, maps)
     zoom = len(fine) // size
-    source = sources(flow, zoom)
+    source = sources(np.asarray(cv2.merge(planes), np.float32), zoom)
     person = warp_image(fine, source)
     if torn is not None:
         box, edge = torn
@@ -214,11 +215,12 @@ def lay_over(person: Image, background: Image) -> Image:
 
 
 def _tear_at_outline(
-    flow: Array, maps: Array
+    flow: Sequence[NDArray[Any]], maps: Array
 ) -> tuple[tuple[slice, ...], NDArray[np.uint8]] | None:
-    """Let an enlarged flow, (S, S, 2), jump where a turned face hides what is behind it; in place.
+    """Let an enlarged flow, x and y (S, S), jump where a turned face hides what is behind it.
 
-    Interpolated flow would show everything between the two in the reference, as a stepped line.
+    It is changed in place. Interpolated flow would show everything between the two in the
+    reference, as a stepped line.
 
     Returns:
         The face's box, and a mask of it, uint8 (H, W), 255 beside a jump; None: there is no jump.
@@ -226,28 +228,26 @@ def _tear_at_outline(
     skin = maps[..., MapChannel.SKIN]
     if not skin.any():
         return None
-    cells, pixels = _enlarged_box(skin, flow)
-    skin, coarse = np.ascontiguousarray(skin[cells]), np.ascontiguousarray(maps[..., FLOW][cells])
+    cells, pixels = _enlarged_box(skin, flow[0])
+    skin, coarse = skin[cells], np.moveaxis(maps[..., FLOW][cells], -1, 0)
     jumps = _jumps(coarse, skin)
     if jumps.max() <= _MIN_JUMP:
         return None
-    face, rest = (_extrapolated(coarse, mask) for mask in (skin, 1 - skin))
-    box = flow[pixels]
-    size = box.shape[1::-1]
-    torn = cv2.resize(rest, size)
+    size = flow[0][pixels].shape[::-1]
     inside = _above(cv2.blur(skin, _OUTLINE_BLUR), 0.5, size)
     near_jump = _above(cv2.dilate(jumps, _AROUND), _MIN_JUMP, size)
-    cv2.copyTo(cv2.resize(face, size), inside, torn)
-    cv2.copyTo(torn, near_jump, box)
+    for side, shown in (skin, inside & near_jump), (1 - skin, ~inside & near_jump):
+        for plane, part in zip(flow, _extrapolated(coarse, side), strict=True):
+            cv2.copyTo(cv2.resize(part, size), shown, plane[pixels])
     edge = cv2.morphologyEx(inside, cv2.MORPH_GRADIENT, _AROUND)
     return pixels, np.asarray(cv2.min(edge, near_jump), np.uint8)
 
 
 def _jumps(flow: Array, mask: Array) -> Array:
-    """Return the jumps, (H, W), of a flow, (H, W, 2), between neighbours across a mask's edge."""
+    """Return the jumps, (H, W), of a flow, (2, H, W), between neighbours across a mask's edge."""
     result = np.zeros(mask.shape, np.float32)
-    for jumps, values, inside in (result, flow, mask), (result.T, flow.swapaxes(0, 1), mask.T):
-        x, y = np.moveaxis(np.abs(values[1:] - values[:-1]), -1, 0)
+    for jumps, values, inside in (result, flow, mask), (result.T, flow.swapaxes(1, 2), mask.T):
+        x, y = np.abs(values[:, 1:] - values[:, :-1])
         jump = np.maximum(x, y) * (inside[1:] != inside[:-1])
         for side in (jumps[1:], jumps[:-1]):
             np.maximum(side, jump, out=side)
@@ -260,15 +260,16 @@ def _above(cells: NDArray[Any], bound: float, size: tuple[int, ...]) -> NDArray[
     return np.asarray(mask, np.uint8)
 
 
-def _extrapolated(flow: Array, mask: Array) -> Array:
-    """Return a flow, (H, W, 2), extrapolated linearly from a mask's inside to its neighbours."""
-    covers = [np.maximum(cv2.blur(mask, window), 1e-6)[..., None] for window in _WINDOWS]
-    inside = flow * mask[..., None]
-    near, far = (
-        cv2.blur(inside, window) / cover for window, cover in zip(_WINDOWS, covers, strict=True)
-    )
-    unchanged = (mask[..., None] > 0.5) | (covers[0] < 1e-3)  # inside, or too far from it
-    return np.where(unchanged, flow, near + np.float32(_SLOPE) * (near - far))
+def _extrapolated(flow: Array, mask: Array) -> Iterator[Array]:
+    """Yield x and y, (H, W), of a flow, extrapolated linearly from a mask's inside to its rim."""
+    covers = [np.maximum(cv2.blur(mask, window), 1e-6) for window in _WINDOWS]
+    unchanged = (mask > 0.5) | (covers[0] < 1e-3)  # inside, or too far from it
+    for plane in flow:
+        inside = plane * mask
+        near, far = (
+            cv2.blur(inside, window) / cover for window, cover in zip(_WINDOWS, covers, strict=True)
+        )
+        yield np.where(unchanged, plane, near + np.float32(_SLOPE) * (near - far))
 
 
 def _draw_shut(person: Image, shut: Image, maps: Array, source: Array, zoom: int) -> None:
