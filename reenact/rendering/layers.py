@@ -309,7 +309,9 @@ def _fade_rim(
 
 def _reduced(source: Array, zoom: int) -> Array:
     """Convert px of a picture that is `zoom` times as large to px of the picture itself."""
-    return np.asarray(cv2.addWeighted(source, 1 / zoom, source, 0, 0.5 / zoom - 0.5), np.float32)
+    result = source * np.float32(1 / zoom)
+    result += np.float32(0.5 / zoom - 0.5)
+    return result
 
 
 def _fill_mouth(person: Image, reference: Reference, maps: Array, drive: Array, pose: Pose) -> None:
