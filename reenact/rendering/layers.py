@@ -319,7 +319,7 @@ def _fill_mouth(person: Image, reference: Reference, maps: Array, drive: Array, 
     channels = maps[..., MapChannel.UNSEEN_MOUTH], maps[..., MapChannel.MOUTH]
     if not channels[0].any():
         return
-    cells, pixels = _enlarged_box(channels[1], person)
+    cells, pixels = _enlarged_box(channels[1], person, margin=1)
     box = person[pixels]
     unseen, inside = (cv2.resize(channel[cells], box.shape[1::-1]) for channel in channels)
     # Cells at the lips are covered in part; `draw_mouth` clips the result at the lips' outline.
@@ -331,11 +331,13 @@ def _fill_mouth(person: Image, reference: Reference, maps: Array, drive: Array, 
     draw_mouth(box, share, corner, place, colours=reference.mouth, zoom=zoom)
 
 
-def _enlarged_box(cells: Array, picture: NDArray[Any]) -> tuple[tuple[slice, ...], ...]:
+def _enlarged_box(
+    cells: Array, picture: NDArray[Any], margin: int = _MARGIN
+) -> tuple[tuple[slice, ...], ...]:
     """Return the box of blocks around non-zero cells, in cells and in px of a picture."""
     x, y, width, height = cv2.boundingRect((cells > 0).astype(np.uint8))
     blocks = [
-        (max(first - _MARGIN, 0) // MAP_BLOCK, (last + _MARGIN) // MAP_BLOCK + 1)
+        (max(first - margin, 0) // MAP_BLOCK, (last + margin) // MAP_BLOCK + 1)
         for first, last in ((y, y + height - 1), (x, x + width - 1))
     ]
     block_sizes = MAP_BLOCK, MAP_BLOCK * len(picture) / len(cells)

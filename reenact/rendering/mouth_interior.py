@@ -164,20 +164,22 @@ class TeethRow:
         """Size of a millimetre."""
         return max(float(np.hypot(*self.towards_gums)), 1e-6)
 
-    def measure(self, places: Array) -> tuple[Array, Array]:
-        """Return the distances of places, (H, W, 2) px, along the arch and towards the gums, mm."""
+    def measure(self, x: Array, y: Array) -> tuple[Array, Array]:
+        """Return distances along the arch and towards the gums, mm, (H, W).
+
+        They are those of the px in columns, x (W,), and rows, y (H, 1), of a grid.
+        """
         upright = self.towards_gums / self.px_per_mm
         level = np.array([-upright[1], upright[0]])
         level *= np.sign(level[0]) or 1
-        x, height = self.edge @ level, self.edge @ upright
+        across, height = self.edge @ level, self.edge @ upright
         # The front of the arch is visible up to where the arch turns back.
-        middle = len(x) // 2
-        visible = slice(int(x[:middle].argmin()), middle + int(x[middle:].argmax()) + 1)
-        places_x, (_, _, arc_length) = places @ level, _arch(self.teeth)
-        along, edge = (
-            np.interp(places_x, x[visible], values[visible]) for values in (arc_length, height)
-        )
-        return along, (places @ upright - edge) / self.px_per_mm
+        middle = len(across) // 2
+        visible = slice(int(across[:middle].argmin()), middle + int(across[middle:].argmax()) + 1)
+        places, (_, _, arc_length) = x * level[0] + y * level[1], _arch(self.teeth)
+        # Complex numbers interpolate both values by one search.
+        found = np.interp(places, across[visible], (arc_length + 1j * height)[visible])
+        return found.real, (x * upright[0] + y * upright[1] - found.imag) / self.px_per_mm
 
 
 @dataclass(frozen=True, slots=True)
@@ -294,7 +296,7 @@ def _row(teeth: _Dentition, x: float, y: float, nose_z: float, pose: Pose) -> Te
     """Project a row of teeth; x and y of its front edge and `nose_z` are in the face frame, iod."""
     across, behind, _ = _arch(teeth)
     depth = nose_z + (_BEHIND_NOSE_MM + behind) * _MM
-    edge = np.stack([x + across * _MM, np.full_like(across, y), depth], axis=1)
+    edge = np.array([x + across * _MM, np.full_like(across, y), depth]).T
     front = len(edge) // 2
     gums = edge[front] + np.array([[0, teeth.towards_gums * _MM, 0]], np.float32)
     points = to_image(np.concatenate([edge, gums]).astype(np.float32), pose)[:, :2]
@@ -361,12 +363,13 @@ def draw_mouth(
     """
     size = unseen.shape[1::-1]
     width, height = (max(round(side / zoom), 1) for side in size)
-    x = (np.arange(width) + 0.5) * (size[0] / width) + corner[1]
-    y = (np.arange(height) + 0.5) * (size[1] / height) + corner[0]
     # Pixel centres in the network's px; pixel i of a picture extends from i to i + 1 there.
-    grid = np.stack(np.meshgrid(x, y), axis=-1) / zoom - 0.5
+    x, y = (
+        ((np.arange(count) + 0.5) * (length / count) + first) / zoom - 0.5
+        for count, length, first in ((width, size[0], corner[1]), (height, size[1], corner[0]))
+    )
     rows = place.lower, place.upper
-    measured = [row.measure(grid) for row in rows]
+    measured = [row.measure(x, y[:, None]) for row in rows]
     inside = cv2.resize(_behind_teeth(*measured[0], colours), size)
     px_per_mm = 1.5 * max(zoom, 1)
     for row, (along, up) in zip(rows, measured, strict=True):
@@ -378,7 +381,7 @@ def draw_mouth(
         alpha = cv2.extractChannel(drawn, 3) * np.float32(1 / 255)
         teeth = cv2.cvtColor(drawn, cv2.COLOR_RGBA2RGB)
         inside = cv2.blendLinear(teeth, inside, alpha, 1 - alpha)
-    opening = filled_outline(place.lips - grid[0, 0], (height, width)) * np.float32(1 / 255)
+    opening = filled_outline(place.lips - (x[0], y[0]), (height, width)) * np.float32(1 / 255)
     light = cv2.resize(_light_between(opening, place.lower.px_per_mm, colours), size)
     lit = cv2.multiply(inside, light, dtype=cv2.CV_8U)
     filled = cv2.cvtColor(lit, cv2.COLOR_RGB2RGBA)
@@ -389,20 +392,23 @@ def draw_mouth(
 
 def _behind_teeth(along: Array, up: Array, colours: MouthColours) -> Image:
     """Draw tongue and cavity, uint8 (H, W, 3); the coordinates are those of the lower teeth, mm."""
-    tongue, cavity = np.asarray(colours.tongue), np.asarray(colours.cavity)
     half_width, height = _TONGUE_MM
     distance = np.square(along / half_width) + np.maximum(-up, 0) / height
-    share = np.clip(2 - 2 * distance, 0, 1)[..., None]
-    return np.asarray(cavity + share * (tongue - cavity), np.uint8)
+    share = np.clip(2 - 2 * distance, 0, 1)
+    planes = [
+        (cavity + share * (tongue - cavity)).astype(np.uint8)
+        for tongue, cavity in zip(colours.tongue, colours.cavity, strict=True)
+    ]
+    return np.asarray(cv2.merge(planes), np.uint8)
 
 
 def _light_between(opening: Array, px_per_mm: float, colours: MouthColours) -> Array:
     """Return the light in an opening between lips, RGB (H, W, 3); all values are 0 to 1."""
     sigma = max(_SHADE_REACH_MM * px_per_mm, 0.5)
     around = cv2.GaussianBlur(opening, (0, 0), sigma, borderType=cv2.BORDER_CONSTANT)
-    light = np.clip(1.5 * around - 0.25, 0, 1)[..., None]
-    shade = np.asarray(colours.shade)
-    return np.asarray(shade + (1 - shade) * light, np.float32)
+    light = np.clip(1.5 * around - 0.25, 0, 1)
+    planes = [np.float32(shade) + np.float32(1 - shade) * light for shade in colours.shade]
+    return np.asarray(cv2.merge(planes), np.float32)
 
 
 @lru_cache(maxsize=32)
