@@ -58,6 +58,9 @@ MOUTH_CORNERS: Final = (61, 291)
 """The right corner, then the left one."""
 
 CHIN: Final = 152
+UPPER_LIP: Final = 13
+LOWER_LIP: Final = 14
+"""Middles of the lips' inner edges."""
 
 ACTION_UNITS: Final = (
     "mouth_open",  # AU25-27: gap between the inner lips

@@ -17,14 +17,23 @@ import numpy as np
 
 from reenact.face.aperture import MOUTH, Opening
 from reenact.face.geometry import filled_outline, region_mask, to_face_frame, to_image
-from reenact.face.topology import CHIN, EYE_LEFT, EYE_RIGHT, LIPS_INNER, MOUTH_CORNERS, OVAL
+from reenact.face.topology import (
+    CHIN,
+    EYE_LEFT,
+    EYE_RIGHT,
+    LIPS_INNER,
+    LOWER_LIP,
+    MOUTH_CORNERS,
+    OVAL,
+    UPPER_LIP,
+)
 from reenact.imaging import LUMA
 from reenact.types import Array, Image, Pose
 
 _MM: Final = 1 / 63
 """A millimetre in iod: pupils are 63 mm apart on average."""
 
-_NOSE_BASE, _UPPER_LIP, _LOWER_LIP = 2, 13, 14
+_NOSE_BASE: Final = 2
 
 _CLOSED_IOD: Final = 0.08
 """Lips that are farther apart show the photo's own upper teeth, and others are drawn beside them.
@@ -260,10 +269,10 @@ def place_mouth(
         teeth_end: where the upper teeth end in the picture, see `teeth_end_of`.
     """
     rest, now = map(to_face_frame, (reference, drive), poses)
-    nose, lip = now[_NOSE_BASE], now[_LOWER_LIP, 1]
-    gap = rest[_LOWER_LIP, 1] - rest[_UPPER_LIP, 1]
+    nose, lip = now[_NOSE_BASE], now[LOWER_LIP, 1]
+    gap = rest[LOWER_LIP, 1] - rest[UPPER_LIP, 1]
     is_open = gap > _CLOSED_IOD
-    lips = rest[_UPPER_LIP, 1] + gap * (teeth_end if is_open else 0.5)
+    lips = rest[UPPER_LIP, 1] + gap * (teeth_end if is_open else 0.5)
     if is_open:
         upper, exposed = lips, _EXPOSED_IF_OPEN_MM * _MM
     else:
@@ -289,7 +298,7 @@ def _exposed(rest: Array, now: Array, lips: float) -> float:
     highest += _EXPOSED_BY_SMILE * (width - rest_width)
     fall = _JAW_PER_CHIN * (now[CHIN, 1] - rest[CHIN, 1])
     edge = lips - _OVERLAP_MM * _MM + fall
-    return max(min(float(now[_LOWER_LIP, 1] - edge), highest), lowest)
+    return max(min(float(now[LOWER_LIP, 1] - edge), highest), lowest)
 
 
 def _row(teeth: _Dentition, x: float, y: float, nose_z: float, pose: Pose) -> TeethRow:

@@ -22,7 +22,8 @@ from typing import Final
 import numpy as np
 
 from reenact.face.aperture import LEFT_EYE, MOUTH, RIGHT_EYE, Opening, growth
-from reenact.face.topology import IRIS_LEFT, IRIS_RIGHT
+from reenact.face.geometry import to_face_frame
+from reenact.face.topology import IRIS_LEFT, IRIS_RIGHT, UPPER_LIP
 from reenact.types import Array, Pose
 
 EYES: Final = ((RIGHT_EYE, IRIS_RIGHT), (LEFT_EYE, IRIS_LEFT))
@@ -82,7 +83,8 @@ def mouth_sources(
     """Return the sources of places inside the driven mouth.
 
     Upper teeth keep their distance from the upper lip; what is below them, `teeth_end` of the
-    opening, keeps its distance from the lower one.
+    opening, keeps its distance from the lower one. If the reference shows where they end, they stay
+    where they are as the upper lip rises, and what it bares above them is unseen.
 
     Returns:
         The sources, float32 (N, 2) crop px. Float32 (N,), 0 to 1: 1 where the reference does not
@@ -102,16 +104,31 @@ def mouth_sources(
     top = rest.upper(along)
     opening = np.maximum(rest.lower(along) - top, 0)
     drop = (drop - beyond_lip) / growth_across
+    rise = _rise(reference, drive, poses) if teeth_end < 1 else 0.0
+    down = drop - rise
     teeth = teeth_end * opening
     below = opening - gap + drop
-    depth = np.where(drop < teeth, drop, np.clip(below, teeth, opening))
+    kept = np.minimum(drop, 0) + np.maximum(down, 0)
+    depth = np.where(down < teeth, kept, np.clip(below, teeth, opening))
     across = top + depth + beyond_lip / growth_across
-    hidden = np.minimum(drop - teeth, teeth - below) if teeth_end < 1 else drop - opening
+    hidden = drop - opening
+    if teeth_end < 1:
+        hidden = np.minimum(down - teeth, teeth - below)
+        hidden = np.maximum(hidden, rise - np.maximum(drop, 0))
     missing = np.maximum(hidden, beside) / (_RIM_IOD * poses[0].scale)
     parted = _parted(driven.height() / (growth_across * poses[0].scale))
     unseen = (parted * np.clip(missing, 0, 1)).astype(np.float32)
     shut = (1 - parted) * _parted(rest.height() / poses[0].scale)
     return rest.places(along, across), unseen, shut
+
+
+def _rise(reference: Array, drive: Array, poses: tuple[Pose, Pose]) -> float:
+    """Return how far the upper lip has risen, px of the reference; 0 if it has come down."""
+    before, after = (
+        float(to_face_frame(face[[UPPER_LIP]], pose)[0, 1])
+        for face, pose in zip((reference, drive), poses, strict=True)
+    )
+    return max(before - after, 0.0) * poses[0].scale
 
 
 def _parted(gap_iod: float) -> float:

@@ -29,7 +29,7 @@ class Painter:
     """
 
     def __init__(self, reference: Reference, edge_fade: Array | float = 1.0) -> None:
-        self._reference, self._edge_fade = reference, np.float32(edge_fade)
+        self._reference, self._edge_fade = reference, edge_fade
         self._fine = enlarged(reference.person)
         self._mirror: tuple[Reference, Image] | None = None
         if is_turned(reference.pose):
@@ -60,7 +60,7 @@ class Painter:
             mirror, fine = self._mirror
             mirror_maps = _maps(mirror, drive, pose, follows, HEAD_ALONE)
             share = far_share(maps, mirror_maps, drive) * np.squeeze(self._edge_fade)
-            share = cv2.resize(share, person.shape[1::-1])
+            share = np.asarray(cv2.resize(share, person.shape[1::-1]), np.float32)
             mirrored = move_person(fine, mirror, mirror_maps, drive, pose)
             person = np.asarray(cv2.blendLinear(mirrored, person, share, 1 - share), np.uint8)
         return lay_over(person, reference.background), maps

@@ -8,8 +8,8 @@ from reenact.face.topology import LIPS_INNER
 from reenact.rendering import openings
 from reenact.types import Array, Pose
 
-LOWER = list(LIPS_INNER[1:10])
-"""The lower lip's inner edge without the corners; its middle is 14, above it 13."""
+LOWER, UPPER = list(LIPS_INNER[1:10]), list(LIPS_INNER[11:])
+"""The lips' inner edges without the corners; their middles are 14 and 13."""
 
 
 def face(gap_iod: float, yaw: float = 0.0, roll: float = 0.0, scale: float = 60.0) -> Array:
@@ -78,6 +78,26 @@ def test_what_is_below_the_upper_teeth_moves_with_the_lower_lip() -> None:
     np.testing.assert_allclose(source[lower], (gap - depths[-1] + depths)[lower], atol=0.05 * gap)
     assert (missing[upper | lower] < 0.1).all()
     assert missing[~upper & ~lower].max() == 1, "between them, nothing is known"
+
+
+def test_a_rising_lip_bares_what_is_above_the_upper_teeth() -> None:
+    reference, drive = face(0.3), face(0.3)
+    rise = 0.1 * 60
+    drive[UPPER, 1] -= rise
+    places, depths = down_the_middle(drive, 41)
+    found, missing = mouth_sources(places, reference, drive, 0.4)
+    gap = float(np.linalg.norm(reference[14] - reference[13]))
+    teeth = (depths > rise + 1) & (depths < rise + 0.38 * gap)
+    assert teeth.sum() > 3
+    np.testing.assert_allclose(found[teeth], places[teeth], atol=0.5, err_msg="they stay")
+    assert (missing[teeth] < 0.1).all()
+    assert missing[0] == 1
+    np.testing.assert_allclose(found[depths < rise, 1], reference[13, 1], atol=0.5)
+    attached, unseen = mouth_sources(places, reference, drive)
+    np.testing.assert_allclose(
+        attached[teeth, 1], places[teeth, 1] + rise, atol=0.5, err_msg="no end is seen"
+    )
+    assert unseen[0] == 0
 
 
 def test_upper_teeth_cover_the_lower_ones_as_a_mouth_closes() -> None:
