@@ -13,7 +13,13 @@ import cv2
 import numpy as np
 
 from reenact.evaluation.clips import CLIP_FPS, Clip, there_and_back
-from reenact.face.topology import EYE_CORNERS_LEFT, EYE_CORNERS_RIGHT
+from reenact.face.topology import (
+    EYE_CORNERS_LEFT,
+    EYE_CORNERS_RIGHT,
+    LOWER_LIP,
+    MOUTH_CORNERS,
+    UPPER_LIP,
+)
 from reenact.imaging import smoothstep
 from reenact.types import Array, Frame, Image, Tracker
 
@@ -22,7 +28,7 @@ Cover = Literal["hand_mouth", "card_mouth", "hand_eye"]
 COVERS: Final[tuple[Cover, ...]] = ("hand_mouth", "card_mouth", "hand_eye")
 
 _START_S, _WAY_S, _STAY_S, _AFTER_S = 1.6, 0.6, 1.6, 1.6
-_MOUTH: Final = [13, 14, 61, 291]
+_MOUTH: Final = [UPPER_LIP, LOWER_LIP, *MOUTH_CORNERS]
 _EYE: Final = [33, 133, 159, 145]
 _CHEEKS: Final = [50, 280, 118, 347]
 _CARD: Final = np.array([225, 222, 215], np.float32)

@@ -25,6 +25,8 @@ from reenact.face.topology import (
     IRIS_RIGHT,
     LIPS_INNER,
     LIPS_OUTER,
+    LOWER_LIP,
+    UPPER_LIP,
 )
 from reenact.types import Array
 
@@ -158,7 +160,7 @@ def _lid_spread() -> Array:
 def _lip_spread() -> tuple[Array, Array]:
     """Return (478, 9) twice: how much each landmark follows those of the upper and lower lip."""
     face = canonical_face()
-    middle = face[[13, 14], 1].mean()
+    middle = face[[UPPER_LIP, LOWER_LIP], 1].mean()
     upper = _spread(face, _LIPS[:, 0], _LIP_REACH, face[:, 1] < middle, [*_LIPS[:, 1], 78, 308])
     lower = _spread(face, _LIPS[:, 1], _LIP_REACH, face[:, 1] > middle, [*_LIPS[:, 0], 78, 308])
     return upper, lower

@@ -113,8 +113,8 @@ def mouth_sources(
     across = top + depth + beyond_lip / growth_across
     hidden = drop - opening
     if teeth_end < 1:
-        hidden = np.minimum(down - teeth, teeth - below)
-        hidden = np.maximum(hidden, rise - np.maximum(drop, 0))
+        above, between = rise - np.maximum(drop, 0), np.minimum(down - teeth, teeth - below)
+        hidden = np.maximum(above, between)
     missing = np.maximum(hidden, beside) / (_RIM_IOD * poses[0].scale)
     parted = _parted(driven.height() / (growth_across * poses[0].scale))
     unseen = (parted * np.clip(missing, 0, 1)).astype(np.float32)

@@ -26,6 +26,7 @@ from reenact.face.action_units import (
     action_units,
 )
 from reenact.face.geometry import canonical_face, farthest_points, to_face_frames
+from reenact.face.topology import LOWER_LIP, UPPER_LIP
 from reenact.targets.clip_files import files_in, person_of
 from reenact.types import Array
 
@@ -87,7 +88,7 @@ def resting_shape(shapes: Array, rotations: Array) -> Array:
 
     In a calm frame the mouth is nearly shut, and lids, mouth width and head are near the median.
     """
-    gap = shapes[:, 14, 1] - shapes[:, 13, 1]
+    gap = shapes[:, LOWER_LIP, 1] - shapes[:, UPPER_LIP, 1]
     lids = shapes[:, 145, 1] + shapes[:, 374, 1] - shapes[:, 159, 1] - shapes[:, 386, 1]
     width = shapes[:, 291, 0] - shapes[:, 61, 0]
     restless = (
