@@ -5,10 +5,9 @@
 
 The photo of each person is the frame with the smallest gap between the lips. It is driven by the
 landmarks of frames with a hardly, slightly, clearly and widely open mouth, and of the broadest
-smile with parted lips. With `--open` it is an open mouth that shows something below its upper
-teeth, from which a narrower and a wider one are drawn; for comparison, also as if all of it hung
-from the upper lip. People without such frames are left out. The figures are means over people, for
-the luma inside the lips:
+smile with parted lips. With `--open` it is an open mouth, from which a narrower, a wider and a much
+wider one are drawn, and the broadest smile. People without such frames are left out. The figures
+are means over people, for the luma inside the lips:
 
     psnr         dB
     correlation  with the ground truth, both blurred by a pixel; shows if the teeth are in place
@@ -24,7 +23,6 @@ import argparse
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
-from unittest.mock import patch
 
 import cv2
 import numpy as np
@@ -39,7 +37,6 @@ from reenact.face.geometry import region_mask
 from reenact.face.topology import IRIS_LEFT, IRIS_RIGHT, LIPS_INNER, LIPS_OUTER, MOUTH_CORNERS
 from reenact.live.drives import landmark_drive
 from reenact.registry import load
-from reenact.rendering.mouth_interior import teeth_end_of
 from reenact.storage import write_png
 from reenact.targets.clip_files import person_of
 from reenact.types import Array, Image
@@ -56,12 +53,10 @@ SMILE_IOD: Final = (0.06, 0.35)
 """Gaps between the lips of a smile that shows teeth."""
 SMILE_WIDTH: Final = 1.08
 """Minimum width of the mouth in a smile, relative to the photo's."""
-OPEN_IOD, MIN_OPEN_IOD, MAX_OPEN_IOD = 0.2, 0.1, 0.45
+OPEN_IOD, MIN_OPEN_IOD, MAX_OPEN_IOD = 0.15, 0.1, 0.45
 """Wanted, minimum and maximum gap between the lips of an open photo."""
-OPEN_TRIED: Final = 12
-"""Number of frames of a clip that are tried as an open photo."""
-CHANGE_IOD: Final = 0.07
-"""Minimum difference of the gap of a narrower or wider mouth."""
+CHANGE_IOD, MUCH_IOD = 0.07, 0.15
+"""Minimum differences of the gap of a narrower or wider, and of a much wider mouth."""
 MIN_PX: Final = 12
 """Minimum number of px inside the lips."""
 TILE_PX: Final = 192
@@ -88,6 +83,14 @@ def middles_of(frames: Mapping[str, NDArray[np.intp]]) -> dict[str, int]:
     return {name: int(at[len(at) // 2]) for name, at in frames.items() if len(at)}
 
 
+def broadest_smile(gaps: Array, widths: Array, photo_width: float) -> dict[str, int]:
+    """Return the broadest smile with parted lips, if it is broader than the photo's mouth."""
+    parted = (gaps > SMILE_IOD[0]) & (gaps < SMILE_IOD[1])
+    smile = int(np.where(parted, widths, 0).argmax())
+    broad = parted[smile] and widths[smile] > SMILE_WIDTH * photo_width
+    return {"smiling": smile} if broad else {}
+
+
 def chosen_frames(clip: Clip) -> tuple[int, dict[str, int]]:
     """Return the frame with the smallest gap, and a frame for each of `OPENINGS_IOD` that occurs.
 
@@ -102,28 +105,31 @@ def chosen_frames(clip: Clip) -> tuple[int, dict[str, int]]:
         name: clip.usable[(gaps >= low) & (gaps < high)]
         for name, (low, high) in OPENINGS_IOD.items()
     }
-    chosen = middles_of(frames)
-    parted = (gaps > SMILE_IOD[0]) & (gaps < SMILE_IOD[1])
-    smile = int(np.where(parted, widths, 0).argmax())
-    if parted[smile] and widths[smile] > SMILE_WIDTH * widths[gaps.argmin()]:
-        chosen["smiling"] = int(clip.usable[smile])
-    return reference, chosen
+    smile = broadest_smile(gaps, widths, widths[gaps.argmin()])
+    return reference, middles_of(frames) | {
+        name: int(clip.usable[at]) for name, at in smile.items()
+    }
 
 
 def chosen_open_frames(clip: Clip) -> tuple[int, dict[str, int]]:
-    """Return a frame whose open mouth shows something below its upper teeth, and others."""
-    gaps = openings(clip.landmarks[clip.usable])
-    for reference in np.argsort(np.abs(gaps - OPEN_IOD))[:OPEN_TRIED]:
-        frame, gap = int(clip.usable[reference]), gaps[reference]
-        if not MIN_OPEN_IOD < gap < MAX_OPEN_IOD:
-            break
-        if teeth_end_of(clip.images[frame], clip.landmarks[frame]) < 1:
-            frames = {
-                "narrower": clip.usable[(gaps > MIN_OPEN_IOD / 2) & (gaps < gap - CHANGE_IOD)],
-                "wider": clip.usable[gaps > gap + CHANGE_IOD],
-            }
-            return frame, middles_of(frames)
-    return int(clip.usable[0]), {}
+    """Return the frame of an open mouth, and frames of narrower, wider and smiling ones."""
+    points = clip.landmarks[clip.usable]
+    gaps, widths = openings(points), distances(points, MOUTH_CORNERS)
+    reference = int(np.abs(gaps - OPEN_IOD).argmin())
+    gap = gaps[reference]
+    if not MIN_OPEN_IOD < gap < MAX_OPEN_IOD:
+        return int(clip.usable[reference]), {}
+    wider = gap + CHANGE_IOD, gap + MUCH_IOD
+    frames = {
+        "narrower": (gaps > MIN_OPEN_IOD / 2) & (gaps < gap - CHANGE_IOD),
+        "wider": (gaps > wider[0]) & (gaps <= wider[1]),
+        "much wider": gaps > wider[1],
+    }
+    chosen = middles_of({name: clip.usable[at] for name, at in frames.items()})
+    smile = broadest_smile(gaps, widths, widths[reference])
+    return int(clip.usable[reference]), chosen | {
+        name: int(clip.usable[at]) for name, at in smile.items()
+    }
 
 
 def compare_insides(true: Image, drawn: Image, points: Array) -> Figures | None:
@@ -202,11 +208,6 @@ def main(arguments: argparse.Namespace) -> None:
     """Print the figures, and write the contact sheet."""
     videos = [video for video in find_clips(arguments.data) if video.stem >= arguments.first]
     choose = chosen_open_frames if arguments.open else chosen_frames
-    if arguments.open:
-        with patch("reenact.rendering.layers.teeth_end_of", lambda *_: 1.0):
-            hanging = list(drawn_mouths(videos, arguments.weights, choose))
-        print("all of it hangs from the upper lip:")
-        print_figures(hanging)
     drawn = list(drawn_mouths(videos, arguments.weights, choose))
     print_figures(drawn)
     tiles = [

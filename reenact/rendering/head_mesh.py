@@ -155,7 +155,7 @@ class HeadMesh:
         poses: tuple[Pose, Pose] | None = None,
         follows: Pose | None = None,
         body: Body = HEAD_ALONE,
-        teeth_end: float = 1.0,
+        teeth_end: float | None = None,
     ) -> Array:
         """Rasterise the driven head: float32 (side, side, MAP_CHANNELS), see `MapChannel`.
 
@@ -203,7 +203,7 @@ def _fill_openings(
     poses: tuple[Pose, Pose],
     size_px: int,
     *,
-    teeth_end: float,
+    teeth_end: float | None,
 ) -> None:
     """Change the flow inside mouth and eyes, and write the channels from MOUTH to SHUT; in place.
 

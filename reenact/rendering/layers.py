@@ -36,7 +36,8 @@ from reenact.models.warp_unet_inputs import (
 )
 from reenact.rendering.background import layers_of
 from reenact.rendering.mesh_warp import sources, warp_image
-from reenact.rendering.mouth_interior import MouthColours, draw_mouth, place_mouth, teeth_end_of
+from reenact.rendering.mouth_interior import MouthColours, dimming, draw_mouth, place_mouth
+from reenact.rendering.openings import teeth_end_of
 from reenact.types import HEAD_ALONE, Array, Body, Image, Pose
 
 Corner = tuple[int, int]
@@ -111,7 +112,7 @@ class Reference:
     pose: Pose
     side_px: int = NETWORK_PX
     body: Body = HEAD_ALONE
-    teeth_end: float = 1.0
+    teeth_end: float | None = None
 
     @classmethod
     def of(
@@ -315,9 +316,13 @@ def _reduced(source: Array, zoom: int) -> Array:
 
 
 def _fill_mouth(person: Image, reference: Reference, maps: Array, drive: Array, pose: Pose) -> None:
-    """Draw the unseen inside of the mouth in a warped person, uint8 (S, S, 4); in place."""
+    """Draw the unseen inside of the mouth in a warped person, uint8 (S, S, 4), in place.
+
+    What the photo shows of it becomes darker in a narrower mouth.
+    """
     channels = maps[..., MapChannel.UNSEEN_MOUTH], maps[..., MapChannel.MOUTH]
-    if not channels[0].any():
+    dim = 1.0 if reference.teeth_end is None else dimming(reference.mouth, drive, pose)
+    if not channels[1].any() or not (channels[0].any() or dim < 1):
         return
     cells, pixels = _enlarged_box(channels[1], person, margin=1)
     box = person[pixels]
@@ -328,7 +333,7 @@ def _fill_mouth(person: Image, reference: Reference, maps: Array, drive: Array, 
     place = place_mouth(reference.landmarks, drive, poses, reference.teeth_end)
     zoom = len(person) / reference.side_px
     corner = pixels[0].start, pixels[1].start
-    draw_mouth(box, share, corner, place, colours=reference.mouth, zoom=zoom)
+    draw_mouth(box, share, corner, place, colours=reference.mouth, zoom=zoom, dim=dim)
 
 
 def _enlarged_box(

@@ -15,8 +15,13 @@ from typing import Final
 import cv2
 import numpy as np
 
-from reenact.face.aperture import MOUTH, Opening
-from reenact.face.geometry import filled_outline, region_mask, to_face_frame, to_image
+from reenact.face.geometry import (
+    estimate_pose,
+    filled_outline,
+    region_mask,
+    to_face_frame,
+    to_image,
+)
 from reenact.face.topology import (
     CHIN,
     EYE_LEFT,
@@ -34,10 +39,6 @@ _MM: Final = 1 / 63
 """A millimetre in iod: pupils are 63 mm apart on average."""
 
 _NOSE_BASE: Final = 2
-
-_CLOSED_IOD: Final = 0.08
-"""Lips that are farther apart show the photo's own upper teeth, and others are drawn beside them.
-Closed lips meet midway between the edges of the photo's lips."""
 
 _LIP_MM: Final = 25.5
 """Height of closed lips below the base of the nose at which the upper teeth end at those lips."""
@@ -57,9 +58,6 @@ wide as at rest."""
 
 _EXPOSED_BY_SMILE: Final = 0.45
 """Change of that maximum for each unit by which the mouth widens: a smile bares the teeth."""
-
-_EXPOSED_IF_OPEN_MM: Final = 2.0
-"""That height if the photo's mouth is open. Its lower teeth move with the lip as well."""
 
 _TEETH: Final = (1.5, 1.7, 1.8)
 _GUMS: Final = (0.95, 0.65, 0.7)
@@ -83,16 +81,6 @@ _MIN_EYE_PX: Final = 12
 _MAX_BRIGHTER: Final = 1.5
 """Maximum ratio by which teeth are brighter, or darker, than the skin alone says."""
 
-_FRONT: Final = 0.4
-"""Share of half the mouth's width, at its middle, in which the end of the upper teeth is sought."""
-
-_ROWS: Final = 32
-_INNER_ROWS: Final = slice(4, 29)
-"""Rows in which the mouth is divided, and those in which the upper teeth may end."""
-
-_DARK_GAP: Final = 0.6
-"""Most of the luma of a dark gap, as a share of that above and below it."""
-
 _BEHIND_NOSE_MM: Final = 10
 """Depth of the front teeth behind the nose's base."""
 
@@ -110,6 +98,12 @@ _SHADE: Final = (0.42, 0.23, 0.24)
 
 _SHADE_REACH_MM: Final = 5.0
 """Standard deviation of the blur that spreads the lips' shade inwards."""
+
+_DIMMED: Final = 0.25
+"""Power of the change of light between the lips by which the teeth of a photo become darker."""
+
+_SHADOW_MM: Final = 1.5
+"""Distance by which the lips' shade is moved down, because light falls from above."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,6 +207,7 @@ class MouthColours:
         teeth, gums, tongue, cavity: colours in full light.
         shade: light between hardly parted lips, as a share of the light in the middle of a wide
             mouth, 0 to 1.
+        light: mean light between the photo's lips, likewise.
     """
 
     teeth: tuple[float, ...]
@@ -220,6 +215,7 @@ class MouthColours:
     tongue: tuple[float, ...]
     cavity: tuple[float, ...]
     shade: tuple[float, ...]
+    light: float
 
     @classmethod
     def of(cls, picture: Image, landmarks: Array) -> MouthColours:
@@ -248,17 +244,19 @@ class MouthColours:
             colour *= min(1, _BRIGHTEST / max(np.dot(colour, LUMA), 1))
             return tuple(np.minimum(colour, 255).tolist())
 
+        shade = tinted(_SHADE)
         return cls(
             teeth=tinted(_TEETH, brighter * skin),
             gums=tinted(_GUMS, skin),
             tongue=tinted(_TONGUE, skin),
             cavity=tinted(_CAVITY, skin),
-            shade=tinted(_SHADE),
+            shade=shade,
+            light=_mean_light(landmarks, estimate_pose(landmarks), shade),
         )
 
 
 def place_mouth(
-    reference: Array, drive: Array, poses: tuple[Pose, Pose], teeth_end: float = 1.0
+    reference: Array, drive: Array, poses: tuple[Pose, Pose], teeth_end: float | None = None
 ) -> MouthPlace:
     """Return the position of a driven face's lips and teeth, px.
 
@@ -270,17 +268,15 @@ def place_mouth(
     """
     rest, now = map(to_face_frame, (reference, drive), poses)
     nose, lip = now[_NOSE_BASE], now[LOWER_LIP, 1]
-    gap = rest[LOWER_LIP, 1] - rest[UPPER_LIP, 1]
-    is_open = gap > _CLOSED_IOD
-    lips = rest[UPPER_LIP, 1] + gap * (teeth_end if is_open else 0.5)
-    if is_open:
-        upper, exposed = lips, _EXPOSED_IF_OPEN_MM * _MM
+    lips = (rest[UPPER_LIP, 1] + rest[LOWER_LIP, 1]) / 2
+    if teeth_end is None or teeth_end == 1:
+        upper = lips + _SHOWN_BY_SHORT_LIP * (_LIP_MM * _MM - (lips - rest[_NOSE_BASE, 1]))
     else:
-        shorter = _LIP_MM * _MM - (lips - rest[_NOSE_BASE, 1])
-        upper, exposed = lips + _SHOWN_BY_SHORT_LIP * shorter, _exposed(rest, now, lips)
+        upper = rest[UPPER_LIP, 1] + teeth_end * (rest[LOWER_LIP, 1] - rest[UPPER_LIP, 1])
+    lower = lip - _exposed(rest, now, lips)
     return MouthPlace(
         drive[list(LIPS_INNER), :2],
-        _row(_LOWER, (nose[0] + now[CHIN, 0]) / 2, lip - exposed, nose[2], poses[1]),
+        _row(_LOWER, (nose[0] + now[CHIN, 0]) / 2, lower, nose[2], poses[1]),
         _row(_UPPER, nose[0], upper, nose[2], poses[1]),
     )
 
@@ -322,33 +318,28 @@ def _arch(teeth: _Dentition) -> tuple[Array, Array, Array]:
     return across, behind, arc_length - arc_length[len(arc_length) // 2]
 
 
-def teeth_end_of(picture: Image, landmarks: Array) -> float:
-    """Return how far down an open mouth the upper teeth of a picture end, as a share of the gap.
+def dimming(colours: MouthColours, drive: Array, pose: Pose) -> float:
+    """Return how bright a photo's teeth are between driven lips, 0 to 1, relative to the photo.
 
-    They end where it is dark above tongue, lower teeth or lip, which belong to the jaw.
+    Lips shade the teeth, but a photo's own have a part of that shade in any mouth.
 
     Args:
-        picture: uint8 (S, S, 3) RGB.
-        landmarks: (478, 3) px of the picture.
-
-    Returns:
-        Above 0, at most 1: nothing belongs to the jaw.
+        colours: those of the photo.
+        drive: (478, 3) px, driven landmarks.
+        pose: their pose.
     """
-    mouth = Opening(landmarks, MOUTH)
-    along = np.linspace(-_FRONT, _FRONT, 17) * mouth.reach
-    depth = (np.arange(_ROWS) + 0.5) / _ROWS
-    top = mouth.upper(along)
-    across = top + depth[:, None] * (mouth.lower(along) - top)
-    places = mouth.places(np.tile(along, _ROWS), across.ravel()).reshape(_ROWS, -1, 2)
-    luma = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)
-    seen = cv2.remap(luma, places, np.empty(0), cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    means = seen.mean(axis=1, dtype=np.float32, keepdims=True)
-    rows = cv2.GaussianBlur(means, (1, 5), 0)[:, 0] + 1
-    above = np.maximum.accumulate(rows)  # the brightest row so far, from above and from below
-    below = np.maximum.accumulate(rows[::-1])[::-1]
-    contrast = (rows / np.minimum(above, below))[_INNER_ROWS]
-    darkest = int(contrast.argmin())
-    return float(depth[_INNER_ROWS][darkest]) if contrast[darkest] < _DARK_GAP else 1.0
+    brighter = _mean_light(drive, pose, colours.shade) / colours.light
+    return float(min(brighter, 1.0) ** _DIMMED)
+
+
+def _mean_light(face: Array, pose: Pose, shade: tuple[float, ...]) -> float:
+    """Return the mean light between the lips of a face, (478, 3) px."""
+    lips = face[list(LIPS_INNER), :2]
+    first = lips.min(axis=0)
+    width, height = np.ceil(lips.max(axis=0) - first).astype(int).tolist()
+    opening = filled_outline(lips - first, (height + 1, width + 1)) * np.float32(1 / 255)
+    light = _light_between(opening, pose.scale * _MM, shade)
+    return float((light.mean(axis=2) * opening).sum() / max(float(opening.sum()), 1e-6))
 
 
 def draw_mouth(
@@ -359,6 +350,7 @@ def draw_mouth(
     *,
     colours: MouthColours,
     zoom: float,
+    dim: float = 1.0,
 ) -> None:
     """Draw the inside of a mouth into a part of a picture, in place.
 
@@ -369,7 +361,16 @@ def draw_mouth(
         place: the mouth's position in the network's px.
         colours: the mouth's colours.
         zoom: px of the picture for each px of the network.
+        dim: brightness of the photo's own inside, see `dimming`.
     """
+    outline = (place.lips + 0.5) * zoom - 0.5 - corner[::-1]
+    within = filled_outline(outline, unseen.shape) * np.float32(1 / 255)
+    if dim < 1:
+        black = np.full_like(box, (0, 0, 0, 255))
+        share = within * np.float32(1 - dim)
+        box[:] = cv2.blendLinear(black, box, share, 1 - share)
+    if not unseen.any():
+        return
     size = unseen.shape[1::-1]
     width, height = (max(round(side / zoom), 1) for side in size)
     # Pixel centres in the network's px; pixel i of a picture extends from i to i + 1 there.
@@ -390,12 +391,12 @@ def draw_mouth(
         alpha = cv2.extractChannel(drawn, 3) * np.float32(1 / 255)
         teeth = cv2.cvtColor(drawn, cv2.COLOR_RGBA2RGB)
         inside = cv2.blendLinear(teeth, inside, alpha, 1 - alpha)
-    opening = filled_outline(place.lips - (x[0], y[0]), (height, width)) * np.float32(1 / 255)
-    light = cv2.resize(_light_between(opening, place.lower.px_per_mm, colours), size)
+    lit_from = place.lips + _SHADOW_MM * place.lower.towards_gums
+    opening = filled_outline(lit_from - (x[0], y[0]), (height, width)) * np.float32(1 / 255)
+    light = cv2.resize(_light_between(opening, place.lower.px_per_mm, colours.shade), size)
     lit = cv2.multiply(inside, light, dtype=cv2.CV_8U)
     filled = cv2.cvtColor(lit, cv2.COLOR_RGB2RGBA)
-    outline = (place.lips + 0.5) * zoom - 0.5 - corner[::-1]
-    share = unseen * (filled_outline(outline, unseen.shape) * np.float32(1 / 255))
+    share = unseen * within
     box[:] = cv2.blendLinear(filled, box, share, 1 - share)
 
 
@@ -411,12 +412,12 @@ def _behind_teeth(along: Array, up: Array, colours: MouthColours) -> Image:
     return np.asarray(cv2.merge(planes), np.uint8)
 
 
-def _light_between(opening: Array, px_per_mm: float, colours: MouthColours) -> Array:
+def _light_between(opening: Array, px_per_mm: float, shade: tuple[float, ...]) -> Array:
     """Return the light in an opening between lips, RGB (H, W, 3); all values are 0 to 1."""
     sigma = max(_SHADE_REACH_MM * px_per_mm, 0.5)
     around = cv2.GaussianBlur(opening, (0, 0), sigma, borderType=cv2.BORDER_CONSTANT)
     light = np.clip(1.5 * around - 0.25, 0, 1)
-    planes = [np.float32(shade) + np.float32(1 - shade) * light for shade in colours.shade]
+    planes = [np.float32(dark) + np.float32(1 - dark) * light for dark in shade]
     return np.asarray(cv2.merge(planes), np.float32)
 
 

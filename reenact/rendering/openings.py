@@ -19,12 +19,13 @@ from __future__ import annotations
 import math
 from typing import Final
 
+import cv2
 import numpy as np
 
 from reenact.face.aperture import LEFT_EYE, MOUTH, RIGHT_EYE, Opening, growth
-from reenact.face.geometry import to_face_frame
-from reenact.face.topology import IRIS_LEFT, IRIS_RIGHT, UPPER_LIP
-from reenact.types import Array, Pose
+from reenact.face.geometry import estimate_pose, to_face_frame
+from reenact.face.topology import IRIS_LEFT, IRIS_RIGHT, LOWER_LIP, MOUTH_CORNERS, UPPER_LIP
+from reenact.types import Array, Image, Pose
 
 EYES: Final = ((RIGHT_EYE, IRIS_RIGHT), (LEFT_EYE, IRIS_LEFT))
 """Edges of the opening and landmarks of the iris; the eye on the image's left comes first."""
@@ -35,6 +36,25 @@ _RIM_IOD: Final = 0.03
 _PARTED_IOD: Final = (0.05, 0.15)
 """Gaps between the lips at which their inside begins to show and shows fully. Trackers report
 narrower gaps for many closed mouths; those show the edges of the lips."""
+
+_CLOSED_IOD: Final = 0.08
+"""Lips that are farther apart show the photo's own teeth, and others are drawn beside them."""
+
+_FRONT: Final = 0.4
+"""Share of half the mouth's width, at its middle, in which the end of the upper teeth is sought."""
+
+_ROWS: Final = 32
+_INNER_ROWS: Final = slice(4, 29)
+"""Rows in which the mouth is divided, and those in which the upper teeth may end."""
+
+_DARK_GAP: Final = 0.6
+"""Most of the luma of a dark gap, as a share of that above and below it."""
+
+_OUTGROWN_IOD: Final = (0.1, 0.2)
+"""Growth of an open mouth from which its inside is drawn, and from which all of it is."""
+
+_GROWTH_BY_WIDTH: Final = 0.6
+"""Growth of the gap, iod, that counts as much as a mouth that becomes twice as wide."""
 
 _MIN_PX: Final = 0.1
 """Minimum of distances that are divided by."""
@@ -78,18 +98,20 @@ def mouth_sources(
     reference: Array,
     drive: Array,
     poses: tuple[Pose, Pose],
-    teeth_end: float = 1.0,
+    teeth_end: float | None = None,
 ) -> tuple[Array, Array, float]:
     """Return the sources of places inside the driven mouth.
 
     Upper teeth keep their distance from the upper lip; what is below them, `teeth_end` of the
     opening, keeps its distance from the lower one. If the reference shows where they end, they stay
-    where they are as the upper lip rises, and what it bares above them is unseen.
+    where they are as the upper lip rises, and what it bares above them is unseen. `teeth_end` is
+    None if the reference's lips are closed.
 
     Returns:
         The sources, float32 (N, 2) crop px. Float32 (N,), 0 to 1: 1 where the reference does not
-        show the place, so that its lower lip or corner stands in; less if the lips have hardly
-        parted. And 0 to 1: 1 if the lips are closed but parted in the reference.
+        show the place, so that its lower lip or corner stands in, or shows too little of such a
+        mouth; less if the lips have hardly parted. And 0 to 1: 1 if the lips are closed but parted
+        in the reference.
     """
     rest, driven = Opening(reference, MOUTH), Opening(drive, MOUTH)
     growth_along, growth_across = growth(rest, *poses)
@@ -97,44 +119,82 @@ def mouth_sources(
     upper, lower = driven.upper(along), driven.lower(along)
     drop = across - upper
     gap = (lower - upper) / growth_across
-    beyond_lip = np.maximum(across - np.maximum(lower, upper), 0)
+    beyond_lip = np.maximum(across - np.maximum(lower, upper), 0) / growth_across
     along_rest = along / growth_along
     added = driven.beyond_corners(along) / growth_across - rest.beyond_corners(along_rest)
     along, beside = along_rest + added, np.abs(added)
     top = rest.upper(along)
     opening = np.maximum(rest.lower(along) - top, 0)
-    drop = (drop - beyond_lip) / growth_across
-    rise = _rise(reference, drive, poses) if teeth_end < 1 else 0.0
-    down = drop - rise
-    teeth = teeth_end * opening
-    below = opening - gap + drop
+    drop = drop / growth_across - beyond_lip
+    end = 1.0 if teeth_end is None else teeth_end
+    rise, outgrown = (0.0, 0.0) if teeth_end is None else _change(reference, drive, poses)
+    rise *= poses[0].scale * (end < 1)
+    down, teeth, below = drop - rise, end * opening, opening - gap + drop
     kept = np.minimum(drop, 0) + np.maximum(down, 0)
     depth = np.where(down < teeth, kept, np.clip(below, teeth, opening))
-    across = top + depth + beyond_lip / growth_across
     hidden = drop - opening
-    if teeth_end < 1:
-        above, between = rise - np.maximum(drop, 0), np.minimum(down - teeth, teeth - below)
-        hidden = np.maximum(above, between)
-    missing = np.maximum(hidden, beside) / (_RIM_IOD * poses[0].scale)
-    parted = _parted(driven.height() / (growth_across * poses[0].scale))
-    unseen = (parted * np.clip(missing, 0, 1)).astype(np.float32)
-    shut = (1 - parted) * _parted(rest.height() / poses[0].scale)
-    return rest.places(along, across), unseen, shut
+    if end < 1:
+        hidden = np.maximum(rise - np.maximum(drop, 0), np.minimum(down - teeth, teeth - below))
+    hidden = np.maximum(hidden, beside)
+    sources = rest.places(along, top + depth + beyond_lip)
+    iod = poses[0].scale
+    parted = _ramp(driven.height() / (growth_across * iod), _PARTED_IOD)
+    unseen = (parted * np.clip(hidden / (_RIM_IOD * iod), outgrown, 1)).astype(np.float32)
+    return sources, unseen, (1 - parted) * _ramp(rest.height() / iod, _PARTED_IOD)
 
 
-def _rise(reference: Array, drive: Array, poses: tuple[Pose, Pose]) -> float:
-    """Return how far the upper lip has risen, px of the reference; 0 if it has come down."""
+def _change(reference: Array, drive: Array, poses: tuple[Pose, Pose]) -> tuple[float, float]:
+    """Return how far a mouth's upper lip has risen, iod, and how far it has outgrown the reference.
+
+    The first is 0 if the lip has come down. The second is 0 to 1: 1 if the mouth has grown so much
+    that the reference shows too little of it.
+    """
     before, after = (
-        float(to_face_frame(face[[UPPER_LIP]], pose)[0, 1])
+        to_face_frame(face[[UPPER_LIP, LOWER_LIP, *MOUTH_CORNERS]], pose)
         for face, pose in zip((reference, drive), poses, strict=True)
     )
-    return max(before - after, 0.0) * poses[0].scale
+    gaps, widths = (
+        [math.dist(face[i, :2], face[i + 1, :2]) for face in (before, after)] for i in (0, 2)
+    )
+    growth_iod = gaps[1] - gaps[0] + _GROWTH_BY_WIDTH * (widths[1] / max(widths[0], 1e-6) - 1)
+    return max(float(before[0, 1] - after[0, 1]), 0.0), _ramp(growth_iod, _OUTGROWN_IOD)
 
 
-def _parted(gap_iod: float) -> float:
-    """Return how far the inside of the mouth shows through a gap between the lips, 0 to 1."""
-    first, last = _PARTED_IOD
-    return min(max((gap_iod - first) / (last - first), 0.0), 1.0)
+def _ramp(value: float, bounds: tuple[float, float]) -> float:
+    """Return 0 up to the first bound, 1 from the second one on, and shares between them."""
+    first, last = bounds
+    return min(max((value - first) / (last - first), 0.0), 1.0)
+
+
+def teeth_end_of(picture: Image, landmarks: Array) -> float | None:
+    """Return how far down an open mouth the upper teeth of a picture end, as a share of the gap.
+
+    They end where it is dark above tongue, lower teeth or lip, which belong to the jaw.
+
+    Args:
+        picture: uint8 (S, S, 3) RGB.
+        landmarks: (478, 3) px of the picture.
+
+    Returns:
+        Above 0, at most 1: no end is seen. None: the lips are closed.
+    """
+    mouth = Opening(landmarks, MOUTH)
+    if mouth.height() <= _CLOSED_IOD * estimate_pose(landmarks).scale:
+        return None
+    along = np.linspace(-_FRONT, _FRONT, 17) * mouth.reach
+    depth = (np.arange(_ROWS) + 0.5) / _ROWS
+    top = mouth.upper(along)
+    across = top + depth[:, None] * (mouth.lower(along) - top)
+    places = mouth.places(np.tile(along, _ROWS), across.ravel()).reshape(_ROWS, -1, 2)
+    luma = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)
+    seen = cv2.remap(luma, places, np.empty(0), cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    means = seen.mean(axis=1, dtype=np.float32, keepdims=True)
+    rows = cv2.GaussianBlur(means, (1, 5), 0)[:, 0] + 1
+    above = np.maximum.accumulate(rows)  # the brightest row so far, from above and from below
+    below = np.maximum.accumulate(rows[::-1])[::-1]
+    contrast = (rows / np.minimum(above, below))[_INNER_ROWS]
+    darkest = int(contrast.argmin())
+    return float(depth[_INNER_ROWS][darkest]) if contrast[darkest] < _DARK_GAP else 1.0
 
 
 def eye_sources(

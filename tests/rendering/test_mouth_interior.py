@@ -17,10 +17,11 @@ from reenact.rendering.mouth_interior import (
     MouthColours,
     MouthPlace,
     TeethRow,
+    dimming,
     draw_mouth,
     place_mouth,
-    teeth_end_of,
 )
+from reenact.rendering.openings import teeth_end_of
 from reenact.types import Array, Image, Pose
 
 LIGHT = np.array([180, 140, 120], np.float32)
@@ -162,6 +163,13 @@ def test_teeth_beside_those_of_an_open_photo_end_where_its_own_do() -> None:
         assert place.upper.edge[100, 1] == pytest.approx(top + end * (bottom - top), abs=0.5)
 
 
+def test_upper_teeth_whose_end_is_not_seen_are_where_those_of_a_closed_photo_are() -> None:
+    laughing = face(0.4)
+    poses = (estimate_pose(laughing),) * 2
+    unknown, closed = (place_mouth(laughing, laughing, poses, end) for end in (1.0, None))
+    np.testing.assert_allclose(unknown.upper.edge, closed.upper.edge)
+
+
 def test_lips_that_hardly_part_show_a_dark_red_line_and_no_teeth() -> None:
     narrow, wide = face(-0.05), face(0.25, 0.1)
     dark, lit = (
@@ -252,3 +260,20 @@ def test_upper_teeth_end_at_a_dark_gap_above_something_brighter(
         rows = slice(*(round(float(top + at * (bottom - top))) for at in (first, last)))
         picture[rows] = level
     assert teeth_end_of(picture, points) == pytest.approx(expected, abs=0.06)
+    assert teeth_end_of(picture, face()) is None, "its lips are closed"
+
+
+def test_the_teeth_of_a_photo_are_darker_between_narrower_lips() -> None:
+    poses = {gap: estimate_pose(face(gap)) for gap in (0.05, 0.2, 0.4)}
+    photo = face(0.2)
+    colours = MouthColours.of(np.full((256, 256, 3), 128, np.uint8), photo)
+    narrower, same, wider = (dimming(colours, face(gap), pose) for gap, pose in poses.items())
+    assert (same, wider) == pytest.approx((1, 1), abs=0.01)
+    assert 0.5 < narrower < 0.95
+    box = np.full((256, 256, 4), 200, np.uint8)
+    place = placed(face(0.05), photo)
+    unseen = np.zeros((256, 256), np.float32)
+    draw_mouth(box, unseen, (0, 0), place, colours=colours, zoom=1, dim=narrower)
+    inside = filled_outline(place.lips, (256, 256)) == 255
+    np.testing.assert_allclose(box[inside, :3], 200 * narrower, atol=2)
+    assert (box[..., 3] >= 199).all()

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from reenact.face.geometry import canonical_face, estimate_pose, rotation_matrix, to_image
-from reenact.face.topology import LIPS_INNER
+from reenact.face.topology import LIPS_INNER, MOUTH_CORNERS
 from reenact.rendering import openings
 from reenact.types import Array, Pose
 
@@ -23,7 +23,7 @@ def face(gap_iod: float, yaw: float = 0.0, roll: float = 0.0, scale: float = 60.
 
 
 def mouth_sources(
-    places: Array, reference: Array, drive: Array, teeth_end: float = 1.0
+    places: Array, reference: Array, drive: Array, teeth_end: float | None = None
 ) -> tuple[Array, Array]:
     poses = estimate_pose(reference), estimate_pose(drive)
     return openings.mouth_sources(places, reference, drive, poses, teeth_end)[:2]
@@ -57,6 +57,25 @@ def test_teeth_keep_their_size_when_the_mouth_opens_wider() -> None:
     )
 
 
+@pytest.mark.parametrize("teeth_end", [0.4, 1.0])
+def test_an_open_mouth_that_grows_far_shows_nothing_of_the_reference(teeth_end: float) -> None:
+    reference = face(0.15)
+    grown = []
+    for gap in (0.15, 0.24, 0.3, 0.45):
+        places, _ = down_the_middle(face(gap))
+        _, missing = mouth_sources(places, reference, face(gap), teeth_end)
+        grown.append(missing.min())
+    assert grown[:2] == [0, 0]
+    assert grown[2] == pytest.approx(0.5, abs=0.1)
+    assert grown[3] == 1
+    smiling = face(0.15)
+    wider = smiling[list(LIPS_INNER), 0] - smiling[13, 0]
+    smiling[list(MOUTH_CORNERS), 0] += 0.4 * (smiling[list(MOUTH_CORNERS), 0] - smiling[13, 0])
+    smiling[list(LIPS_INNER), 0] += 0.4 * wider
+    _, missing = mouth_sources(down_the_middle(smiling)[0], reference, smiling, teeth_end)
+    assert missing.min() == 1
+
+
 def test_a_closing_mouth_covers_the_teeth_from_below() -> None:
     reference, drive = face(0.4), face(0.1)
     places, depths = down_the_middle(drive)
@@ -66,8 +85,8 @@ def test_a_closing_mouth_covers_the_teeth_from_below() -> None:
 
 
 def test_what_is_below_the_upper_teeth_moves_with_the_lower_lip() -> None:
-    reference, drive = face(0.3), face(0.5)
-    places, depths = down_the_middle(drive, 21)
+    reference, drive = face(0.3), face(0.39)
+    places, depths = down_the_middle(drive, 61)
     found, missing = mouth_sources(places, reference, drive, 0.4)
     gap = float(np.linalg.norm(reference[14] - reference[13]))
     upper, lower = depths < 0.39 * gap, depths[-1] - depths < 0.59 * gap
