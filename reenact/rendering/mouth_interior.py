@@ -61,7 +61,7 @@ _EXPOSED_BY_SMILE: Final = 0.45
 
 _TEETH: Final = (1.5, 1.7, 1.8)
 _GUMS: Final = (0.95, 0.65, 0.7)
-_TONGUE: Final = (1.1, 0.8, 0.9)
+_TONGUE: Final = (0.95, 0.74, 0.8)
 _CAVITY: Final = (0.45, 0.28, 0.31)
 """RGB relative to the face's mean, from 59 people. The mouth thus gets the light of the face."""
 
@@ -87,10 +87,10 @@ _BEHIND_NOSE_MM: Final = 10
 _TEXTURE_MM, _TEXTURE_MARGIN_MM = 16, 2
 """Height of a row's texture, and of the part of it beyond the teeth's edges."""
 
-_LIGHT_DECAY_MM: Final = 30.0
-"""Depth behind the front teeth at which the light has fallen to 1/e."""
+_LIGHT_DECAY_MM: Final = (40.0, 28.0, 27.0)
+"""Depths behind the front teeth at which RGB light has fallen to 1/e; what is left is red."""
 
-_TONGUE_MM: Final = (24.0, 12.0)
+_TONGUE_MM: Final = (24.0, 9.0)
 """Half the tongue's width, and its height above the edges of the lower teeth."""
 
 _SHADE: Final = (0.42, 0.23, 0.24)
@@ -440,12 +440,11 @@ def _teeth_texture(teeth: _Dentition, colours: MouthColours, px_per_mm: float) -
     rim = np.exp(-np.square((y - edge) / 1.2))
     _, behind, along = _arch(teeth)
     half_arch = slice(len(along) // 2, None)
-    light = teeth.light * np.exp(
-        -np.interp(x, along[half_arch], behind[half_arch]) / _LIGHT_DECAY_MM
-    )
-    shade = (1 - 0.1 * aside**3 - 0.1 * rim) * (1 - 0.15 * gap) * light
+    depth = np.interp(x, along[half_arch], behind[half_arch])[:, None]
+    light = teeth.light * np.exp(-depth / np.array(_LIGHT_DECAY_MM))
+    shade = (1 - 0.1 * aside**3 - 0.1 * rim) * (1 - 0.15 * gap)
     gum = _step(y - gum_line, px_per_mm)[..., None]
-    rgb = shade[..., None] * (enamel + gum * (gums - enamel))
+    rgb = shade[..., None] * light * (enamel + gum * (gums - enamel))
     return np.dstack([rgb, 255 * _step(y - edge, px_per_mm)]).astype(np.uint8)
 
 
