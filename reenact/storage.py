@@ -106,6 +106,32 @@ def atomic_write(
         raise error(refusal(path, problem)) from problem
 
 
+@contextmanager
+def exclusive_lock(path: Path, busy: str, *, error: type[ReenactError]) -> Iterator[None]:
+    """Keep every other process, and every other such block of this one, out while the block runs.
+
+    The system releases the lock of a process that is killed; the empty file may stay.
+
+    Args:
+        path: of the lock file, in a folder that exists.
+        busy: the message if another block holds the lock.
+        error: raised then, and if the file cannot be written.
+    """
+    from filelock import FileLock, Timeout
+
+    lock = FileLock(path)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout as problem:
+        raise error(busy) from problem
+    except OSError as problem:
+        raise error(refusal(path, problem)) from problem
+    try:
+        yield
+    finally:
+        lock.release()
+
+
 def reserve_partial(path: Path) -> Path:
     """Create an empty file `NAME.partial.EXT` beside a file that takes long to write.
 

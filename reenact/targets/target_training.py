@@ -6,17 +6,15 @@ weights before. `reenact evaluate --target-training` calls the same trainers.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol
 
-from filelock import FileLock, Timeout
-
 from reenact.errors import PluginError, TargetError, counted, quoted
 from reenact.registry import DEFAULT_RENDERER, import_object, load, renderer_of
-from reenact.storage import refusal
+from reenact.storage import exclusive_lock
 from reenact.targets.footage import Footage, clip_names, read_footage, write_footage
 from reenact.targets.store import FOOTAGE, TargetStore
 from reenact.targets.video_scan import scan_video
@@ -145,26 +143,13 @@ def add_footage(store: TargetStore, name: str, videos: Sequence[Path], tracker: 
             write_footage(faces, folder, clip, side_px, tracker)
 
 
-@contextmanager
-def _alone(store: TargetStore, name: str) -> Iterator[None]:
-    """Let no other process train a target meanwhile; a killed one is no hindrance.
+def _alone(store: TargetStore, name: str) -> AbstractContextManager[None]:
+    """Let no other process train a target meanwhile.
 
-    Raises TargetError if another process does, or the target's folder cannot be written.
+    Entering raises TargetError if another process does, or the target's folder cannot be written.
     """
-    path = store.folder_of(name) / _LOCK
-    lock = FileLock(path)
-    try:
-        lock.acquire(timeout=0)
-    except Timeout as error:
-        raise TargetError(
-            f"{name} is being trained by another process; wait until that has ended, or stop it."
-        ) from error
-    except OSError as error:
-        raise TargetError(refusal(path, error)) from error
-    try:
-        yield
-    finally:
-        lock.release()
+    busy = f"{name} is being trained by another process; wait until that has ended, or stop it."
+    return exclusive_lock(store.folder_of(name) / _LOCK, busy, error=TargetError)
 
 
 def train_target(

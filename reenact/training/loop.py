@@ -17,10 +17,11 @@ import tempfile
 import time
 import warnings
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 
 import numpy as np
 import torch
@@ -29,6 +30,7 @@ from torch.optim.lr_scheduler import LambdaLR
 from torch.utils.data import DataLoader, Dataset, Subset
 
 from reenact.errors import ReenactError
+from reenact.storage import exclusive_lock
 from reenact.training.checkpoints import FILE, TrainingState
 from reenact.training.log import TrainingLog
 
@@ -36,6 +38,8 @@ if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
 log = logging.getLogger(__name__)
+
+_LOCK: Final = "training.lock"
 
 _SEED_STRIDE = 1_000_003
 """Distance between the seeds of two processes, so that each draws its own batches."""
@@ -143,11 +147,20 @@ def train(
     are in `folder/best.safetensors`, the state for resuming in `folder/state.safetensors`.
     The recipe's networks are moved to the device.
 
-    Raises ReenactError if the folder cannot be written, or there is nothing to resume.
+    Raises ReenactError if the folder cannot be written, another process trains in it, or there is
+    nothing to resume.
     """
     fabric = _launch(options.device)
     torch.manual_seed(options.seed)
     _make_folder(options.folder)
+    # One lock for all processes of a training.
+    with _lock(options.folder) if fabric.is_global_zero else nullcontext():
+        return _train(recipe, options, fabric, resume, stop)
+
+
+def _train(
+    recipe: Recipe, options: LoopOptions, fabric: Fabric, resume: bool, stop: Callable[[], bool]
+) -> TrainingOutcome:
     for network in recipe.networks.values():
         network.to(fabric.device)
     state = TrainingState(
@@ -320,6 +333,14 @@ def _init_worker(number: int) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
+
+
+def _lock(folder: Path) -> AbstractContextManager[None]:
+    busy = (
+        f"Another process is training in {folder}; wait until it has ended, stop it, or name "
+        "another folder."
+    )
+    return exclusive_lock(folder / _LOCK, busy, error=ReenactError)
 
 
 def _make_folder(folder: Path) -> None:

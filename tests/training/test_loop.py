@@ -183,6 +183,38 @@ def test_an_earlier_training_is_not_overwritten(tmp_path: Path) -> None:
         train(TinyRecipe(), options(tmp_path, 5))
 
 
+TRAINS_UNTIL_KILLED = """
+import sys, time
+from pathlib import Path
+sys.path.insert(0, {tests!r})
+from support.tiny_recipe import TinyRecipe, options
+from reenact.training.loop import train
+
+def wait():
+    print("begun", flush=True)
+    time.sleep(60)
+
+train(TinyRecipe(), options(Path(sys.argv[1]), 5), stop=wait)
+"""
+
+
+@pytest.mark.parametrize("resume", [False, True])
+def test_a_folder_is_trained_in_by_one_process_at_a_time(resume: bool, tmp_path: Path) -> None:
+    """The other process has saved nothing yet; once it is killed, its lock is no hindrance."""
+    code = TRAINS_UNTIL_KILLED.format(tests=str(TESTS))
+    recipe = TinyRecipe()
+    with subprocess.Popen(
+        [sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE
+    ) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == b"begun\n"
+        with pytest.raises(ReenactError, match=r"Another process is training in .*; wait until"):
+            train(recipe, options(tmp_path, 5), resume=resume)
+        other.kill()
+    assert recipe.losses == []
+    assert train(recipe, options(tmp_path, 5)).step == 5
+
+
 def test_nothing_to_resume_and_a_damaged_state_are_reported(tmp_path: Path) -> None:
     with pytest.raises(ReenactError, match="no training to resume"):
         train(TinyRecipe(), options(tmp_path / "empty", 5), resume=True)
