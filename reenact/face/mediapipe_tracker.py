@@ -201,7 +201,7 @@ def _window(centre: tuple[float, float] | None, size: tuple[int, int]) -> tuple[
     """Return (left, top, width, height) px of the window around a centre; None for the picture."""
     if centre is None:
         return 0, 0, *size
-    width, height = size[0] // 2, size[1] // 2
+    width, height = (max(side // 2, 1) for side in size)
     left = min(max(round(centre[0] * size[0]) - width // 2, 0), size[0] - width)
     top = min(max(round(centre[1] * size[1]) - height // 2, 0), size[1] - height)
     return left, top, width, height

@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import av
@@ -56,6 +57,15 @@ def test_a_picture_without_a_face_gives_none(still_tracker: MediaPipeTracker) ->
     noise = np.random.default_rng(0).integers(0, 255, (240, 320, 3)).astype(np.uint8)
     assert still_tracker.track(Frame(noise, 0.0, 0)) is None
     assert still_tracker.faces_seen == 0
+
+
+@pytest.mark.parametrize("size", [(1, 1), (300, 1)])
+def test_the_smallest_pictures_are_searched_closer_as_well(size: tuple[int, int]) -> None:
+    width, height = size
+    with closing(MediaPipeTracker(TrackingSettings())) as tracker:
+        for index in range(10):
+            picture = np.zeros((height, width, 3), np.uint8)
+            assert tracker.track(Frame(picture, index / 30, index)) is None
 
 
 @pytest.mark.parametrize(
