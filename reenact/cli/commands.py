@@ -139,8 +139,12 @@ def evaluate(arguments: Namespace) -> None:
         labelled=arguments.labelled,
     )
     with quiet_native_libraries():
-        reports = evaluation.evaluate(arguments.renderer, arguments.data, options)
-    print(evaluation.format_table(reports))
+        evaluation.evaluate(
+            arguments.renderer,
+            arguments.data,
+            options,
+            measured=lambda reports: print(evaluation.format_table(reports)),
+        )
 
 
 def bench(arguments: Namespace) -> int:

@@ -52,7 +52,10 @@ def find_clips(folder: Path, limit: int | None = None, pattern: str = "*") -> li
         raise SourceError(f"{folder} has no clips{named}; a clip is NAME.mp4 with its NAME.npz.")
     for video in videos:
         if not video.with_suffix(".npz").is_file():
-            raise SourceError(f"{video.name} has no landmarks: {video.stem}.npz is missing.")
+            raise SourceError(
+                f"{video.name} has no landmarks: {video.stem}.npz is missing; `reenact train "
+                "prepare` makes clips with landmarks."
+            )
     return videos
 
 
@@ -72,7 +75,8 @@ def read_clip(video: Path) -> Clip:
         raise SourceError(f"{video.name} is not square; clips are crops of the face.")
     if len(images) != len(landmarks):
         raise SourceError(
-            f"{video.name} has {counted(len(images), 'frame')} but landmarks for {len(landmarks)}."
+            f"{video.name} has {counted(len(images), 'frame')} but landmarks for {len(landmarks)}; "
+            "make the clip again with `reenact train prepare`."
         )
     usable = np.flatnonzero(np.isfinite(landmarks).all(axis=(1, 2)))
     if len(usable) < 2:

@@ -94,14 +94,15 @@ def _write(strip: NDArray[np.uint8], text: str) -> None:
     strip[...] = line
 
 
-def prepare_folder(folder: Path) -> None:
-    """Make the folder if it is missing. Raises SinkError if no video can be written there."""
+def prepare_folder(folder: Path, option: str) -> None:
+    """Make the folder of an option if it is missing.
+
+    Raises SinkError if no video can be written there.
+    """
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise SinkError(
-            f"{folder} cannot be used as the folder of the videos (--ab): {error.strerror}."
-        ) from error
+        raise SinkError(f"{option} {folder} cannot be made: {error.strerror}.") from error
     FileSink(folder / "check.mp4")
 
 

@@ -124,13 +124,13 @@ def measure_delay(
         run.wait()
         reader.join(5.0)
     figures = _delays(sightings, coded.captured_s)
-    if json_path is not None:
-        write_json(json_path, figures)
     delay = ", ".join(f"{key} {value:.1f} ms" for key, value in figures["delay_ms"].items())
     print(
         f"{kind}: from capture to sight {delay}; {counted(figures['seen'], 'frame')} seen, "
         f"{figures['lost']} lost, {figures['duplicated']} shown again"
     )
+    if json_path is not None:
+        write_json(json_path, figures)
     return figures
 
 

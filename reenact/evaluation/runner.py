@@ -7,7 +7,7 @@ The protocols are fixed, so that figures stay comparable over time. `self_reenac
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -98,11 +98,17 @@ class _Measured:
     rows: Sequence[SheetRow]
 
 
-def evaluate(renderers: Sequence[str], data: Path, options: EvaluationOptions) -> list[Report]:
+def evaluate(
+    renderers: Sequence[str],
+    data: Path,
+    options: EvaluationOptions,
+    measured: Callable[[Sequence[Report]], None] = lambda reports: None,
+) -> list[Report]:
     """Evaluate renderers on the same frames of the clips (`NAME.mp4` with `NAME.npz`) in a folder.
 
     Renderers are registered names; self-reenactment also accepts `NAME=WEIGHTS`. Returns one report
-    for each: baselines first, trained renderers last.
+    for each: baselines first, trained renderers last. `measured` gets them before anything is
+    written, so that a full disk does not lose them.
 
     Raises:
         SourceError: the folder or a clip in it cannot be used, or the protocol needs two people
@@ -137,21 +143,22 @@ def evaluate(renderers: Sequence[str], data: Path, options: EvaluationOptions) -
     else:
         names = list(dict.fromkeys([*FLOORS, *asked]))
     perceptual = PerceptualMetrics(options.lpips, options.inception, names)
-    measured = _measure(names, videos, options, weights, perceptual)
+    results = _measure(names, videos, options, weights, perceptual)
     reports: list[Report] = [
         {
             "renderer": name,
             "data": str(data),
-            "protocol": measured.title,
-            "clips": measured.figures[name],
-            "mean": mean_figures(measured.figures[name].values()) | perceptual.totals(name),
+            "protocol": results.title,
+            "clips": results.figures[name],
+            "mean": mean_figures(results.figures[name].values()) | perceptual.totals(name),
         }
-        for name in measured.names
+        for name in results.names
     ]
+    measured(reports)
     if options.json_path is not None:
         write_json(options.json_path, _stored(reports, asked))
     if options.sheet is not None:
-        for number, page in enumerate(compose(measured.columns, measured.rows)):
+        for number, page in enumerate(compose(results.columns, results.rows)):
             write_png(sheet_path(options.sheet, number), page)
     return reports
 
@@ -159,11 +166,11 @@ def evaluate(renderers: Sequence[str], data: Path, options: EvaluationOptions) -
 def _prepare_outputs(options: EvaluationOptions, data: Path) -> None:
     """Raise in advance if a result could not be written."""
     if options.ab is not None:
-        prepare_folder(options.ab)
+        prepare_folder(options.ab, "--ab")
         if options.ab.samefile(data):
             raise ConfigError(f"--ab {options.ab} holds the clips themselves; give another folder.")
     if options.labelled is not None:
-        prepare_folder(options.labelled)
+        prepare_folder(options.labelled, "--labelled")
     for path in (options.json_path, options.sheet, options.rating):
         if path is not None:
             check_writable(path)

@@ -53,7 +53,7 @@ def decode_clip(path: Path) -> NDArray[np.uint8]:
         with av.open(str(path.absolute())) as container:  # FFmpeg reads a:b.mp4 as a protocol
             return np.stack([f.to_ndarray(format="rgb24") for f in container.decode(video=0)])
     except (av.FFmpegError, OSError, ValueError, IndexError) as error:
-        raise SourceError(f"{path} is not a readable video.") from error
+        raise SourceError(f"{path} is damaged, or no video; make or copy it again.") from error
 
 
 def load_landmarks(path: Path) -> Array:

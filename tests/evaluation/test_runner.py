@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -251,7 +251,7 @@ DAMAGE: list[tuple[str, Callable[[Path, Path, Array], object]]] = [
     ("not a landmark file", lambda video, npz, points: npz.write_bytes(npz.read_bytes()[:2000])),
     ("not a landmark file", lambda video, npz, points: npz.write_bytes(b"")),
     ("not a landmark file", lambda video, npz, points: store(npz, points=points)),
-    ("not a readable video", lambda video, npz, points: video.write_text("not a video")),
+    ("damaged, or no video", lambda video, npz, points: video.write_text("not a video")),
     ("31 frames but landmarks for 28", lambda _, npz, points: store(npz, landmarks=points[:-3])),
     (r"\(31, 468, 3\)", lambda _, npz, points: store(npz, landmarks=points[:, :468])),
     (
@@ -346,11 +346,28 @@ def test_side_by_side_videos_need_true_frames_and_a_folder(
     with pytest.raises(ConfigError, match="only self-reenactment has"):
         run(tmp_path / "ab", "cross")
     (tmp_path / "file").write_text("in the way")
-    with pytest.raises(SinkError, match="folder of the videos"):
+    with pytest.raises(SinkError, match=r"--ab .*file cannot be made: File exists"):
         run(tmp_path / "file")
     with pytest.raises(ConfigError, match="the clips themselves"):
         run(clip_folder)
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_report_that_cannot_be_written_at_the_end_does_not_lose_the_figures(
+    clip_folder: Path, tmp_path: Path
+) -> None:
+    shown: list[evaluation.Report] = []
+    folder = tmp_path / "reports"
+    folder.mkdir()
+
+    def show(reports: Sequence[evaluation.Report]) -> None:
+        shown.extend(reports)
+        folder.rmdir()
+
+    options = evaluation.EvaluationOptions(json_path=folder / "a.json", frames=1)
+    with pytest.raises(SinkError, match="there is no folder"):
+        evaluation.evaluate(["copy"], clip_folder, options, show)
+    assert [report["renderer"] for report in shown] == ["copy", "warp"]
 
 
 def test_what_cannot_be_measured_is_refused(clip_folder: Path) -> None:

@@ -79,7 +79,7 @@ def test_a_truncated_clip_is_reported(share: float, clips: Path, tmp_path: Path)
     video = clips / "v002__01.mp4"
     whole = video.read_bytes()
     video.write_bytes(whole[: int(len(whole) * share)])
-    with pytest.raises(ReenactError, match=r"v002__01\.mp4 is not a readable video"):
+    with pytest.raises(ReenactError, match=r"v002__01\.mp4 is damaged, or no video"):
         load_clips(clips, tmp_path / "cache")
 
 
