@@ -127,6 +127,8 @@ def read_performance(path: Path) -> tuple[NDArray[np.void], NDArray[np.void]]:
             if more or count < 0 or os.path.getsize(path) < file.tell() + count * FRAMES.itemsize:
                 raise ValueError("fewer frames than the header says")
             frames = np.memmap(path, FRAMES, "r", file.tell(), (count,))
+    except FileNotFoundError as error:
+        raise SourceError(f"There is no file {path}; check the path.") from error
     except OSError as error:
         raise SourceError(f"{path} cannot be read: {error.strerror}.") from error
     except (ValueError, EOFError) as error:

@@ -73,11 +73,17 @@ def load_track(path: Path) -> Track:
         times_s, values = zip(*(_row(row) for row in rows), strict=True)
     except FileNotFoundError as error:
         raise ConfigError(f"drive.track: there is no file {path}; check the path.") from error
+    except OSError as error:
+        raise ConfigError(f"drive.track: {path} cannot be read: {error.strerror}.") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(
+            f"drive.track: {path} is not text in UTF-8; use a CSV file or JSON lines."
+        ) from error
     except json.JSONDecodeError as error:
         raise ConfigError(
             f"drive.track: {path} is not JSON lines; a CSV file needs a name that ends in .csv."
         ) from error
-    except (OSError, ValueError, TypeError, AttributeError) as error:
+    except (ValueError, TypeError, AttributeError) as error:
         raise ConfigError(f"drive.track: {path} cannot be used: {error}.") from error
     if np.any(np.diff(times_s) <= 0):
         raise ConfigError(f"drive.track: the times of {path} do not rise.")

@@ -66,7 +66,7 @@ def choose_device(wish: str, engine: str = "auto") -> str:
             return "cuda"
     if wish == "cuda":
         raise ModelError(
-            "CUDA was requested, but torch sees no GPU; set renderer.device=cpu, or install an "
+            "CUDA was requested, but torch sees no GPU; choose the device cpu, or install an "
             "NVIDIA driver and a CUDA build of torch (see `reenact doctor`)."
         )
     return "cpu"

@@ -93,11 +93,16 @@ def read_manual_landmarks(path: Path) -> Array:
             return _complete(np.asarray(content["landmarks"], dtype=np.float32), path)
         points = content.get("points")
         if not isinstance(points, Mapping):
-            raise TargetError(f"{path} has neither `points` nor `landmarks`.")
+            raise TargetError(
+                f"{path} has neither `points` nor `landmarks`; write the points under [points], "
+                "such as nose_tip = [268, 238]."
+            )
         return fit_landmarks({str(name): _place(name, place) for name, place in points.items()})
     except FileNotFoundError as error:
         raise TargetError(f"There is no file {path}; check the path.") from error
-    except (OSError, ValueError, TypeError, ConfigError, SourceError) as error:
+    except (ConfigError, SourceError) as error:  # their messages name the file
+        raise TargetError(str(error)) from error
+    except (OSError, ValueError, TypeError) as error:
         raise TargetError(f"{path} is not a readable file of landmarks: {error}") from error
 
 

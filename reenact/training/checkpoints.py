@@ -88,7 +88,7 @@ class TrainingState:
         """
         path = self.folder / FILE
         if not path.exists():
-            raise ReenactError(f"{self.folder} has no training to resume.")
+            raise ReenactError(f"{self.folder} has no training to resume; leave out --resume.")
         self.step, self.seconds, self.best = read_progress(self.folder)
         try:
             self._restore(load_file(path))

@@ -103,7 +103,7 @@ def train_on_target(
     elif stored_start.is_file():
         start = stored_start
     else:
-        raise ReenactError(f"{options.folder} has no training to resume.")
+        raise ReenactError(f"{options.folder} has no training to resume; leave out --resume.")
     start = _choose_start(start)
     recipe = FineTuningRecipe(footage, start, options)
     if not resume:

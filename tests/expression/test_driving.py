@@ -200,6 +200,11 @@ def test_a_track_that_is_missing_or_of_another_format_is_explained(tmp_path: Pat
     path.write_text("time_s,happy\n0,1\n")
     with pytest.raises(ConfigError, match=r"not JSON lines; a CSV file .* \.csv"):
         load_track(path)
+    path.write_bytes(b"\xff\xfe")
+    with pytest.raises(ConfigError, match="not text in UTF-8; use a CSV file or JSON lines"):
+        load_track(path)
+    with pytest.raises(ConfigError, match=r"cannot be read: [A-Z][\w ]+\.$"):
+        load_track(tmp_path)
 
 
 def lives(seed: int, fps: float, seconds: float) -> list[Life]:

@@ -81,18 +81,18 @@ def line() -> str:
     [
         ("none.toml", None, "There is no file"),
         ("none.npz", None, "There is no file"),
-        ("text.toml", "left eye: 3", "not a readable file of landmarks"),
+        ("text.toml", "left eye: 3", r"^\S+text\.toml is not a readable TOML file: "),
         ("text.json", "{", "not a readable file of landmarks"),
         ("list.json", "[1, 2]", "not a readable file of landmarks"),
-        ("text.npz", "points", "not a readable file of landmarks"),
-        ("empty.toml", "", "neither `points` nor `landmarks`"),
+        ("text.npz", "points", r"^\S+text\.npz is not a landmark file"),
+        ("empty.toml", "", "neither `points` nor `landmarks`; write the points under"),
         ("odd.toml", "[points]\nleft_ear = [1, 2]", "There is no point 'left_ear'"),
         ("few.toml", "[points]\nchin = [1, 2]", "missing: left_eye_outer"),
         ("three.toml", "[points]\nchin = [1, 2, 3]", r"chin is \[1, 2, 3\]; write \[x, y\] in px"),
         ("one.toml", "[points]\nchin = 7", r"chin is 7; write \[x, y\] in px"),
         ("words.toml", "[points]\nchin = ['a', 2]", r"chin is \['a', 2\]; write \[x, y\] in px"),
         ("far.toml", "[points]\nchin = [1e9, 2]", "outside any picture"),
-        ("empty.npz", "", "not a readable file of landmarks"),
+        ("empty.npz", "", "not a landmark file"),
         ("line.toml", line(), "on one line"),
         ("one.json", json.dumps({"landmarks": [[9, 9, 0]] * 478}), "on one line"),
         ("short.json", '{"landmarks": [[1, 2], [3, 4]]}', r"\(2, 2\) landmarks"),
@@ -112,7 +112,7 @@ def test_a_damaged_landmark_file_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "cut.npz"
     np.savez(path, landmarks=portrait_landmarks().points)
     path.write_bytes(path.read_bytes()[:2000])
-    with pytest.raises(TargetError, match="not a readable file of landmarks"):
+    with pytest.raises(TargetError, match="not a landmark file"):
         read_manual_landmarks(path)
 
 
