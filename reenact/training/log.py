@@ -10,7 +10,9 @@ from typing import Any, Final
 
 from typing_extensions import Self
 
+from reenact.errors import SinkError
 from reenact.progress import progress_bar
+from reenact.storage import atomic_write
 from reenact.training.checkpoints import disk_error
 
 _BAR: Final = "{percentage:3.0f}%|{bar}| {desc}"
@@ -62,10 +64,13 @@ class TrainingLog:
         if self._silent:
             return
         row = {"step": step, "seconds": round(seconds, 1), **figures}
+        path = self._folder / "history.jsonl"
         try:
-            with (self._folder / "history.jsonl").open("a", encoding="utf-8") as file:
-                file.write(json.dumps(row) + "\n")
-        except OSError as error:
+            before = path.read_text("utf-8") if path.exists() else ""
+            # Written whole: the next row would continue one that a full disk has cut off.
+            with atomic_write(path) as partial:
+                partial.write_text(f"{before}{json.dumps(row)}\n", "utf-8")
+        except (OSError, SinkError) as error:
             raise disk_error(self._folder, error) from error
         if self._board is not None:
             for name, value in figures.items():

@@ -29,9 +29,9 @@ from torch import nn
 from torch.optim.lr_scheduler import LambdaLR
 from torch.utils.data import DataLoader, Dataset, Subset
 
-from reenact.errors import ReenactError
+from reenact.errors import ModelError, ReenactError
 from reenact.storage import exclusive_lock
-from reenact.training.checkpoints import FILE, TrainingState
+from reenact.training.checkpoints import FILE, TrainingState, disk_error
 from reenact.training.log import TrainingLog
 
 if TYPE_CHECKING:
@@ -108,7 +108,7 @@ class Recipe(Protocol):
         ...
 
     def save(self, network: nn.Module, path: Path, facts: Mapping[str, str]) -> None:
-        """Write the weights that the live path loads."""
+        """Write the weights that the live path loads. Raises ModelError if that fails."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -285,7 +285,10 @@ class _Run:
                 "minutes": f"{state.seconds / 60:.1f}",
                 "figures": json.dumps({name: round(value, 4) for name, value in figures.items()}),
             }
-            self._recipe.save(state.averaged, state.folder / "best.safetensors", facts)
+            try:
+                self._recipe.save(state.averaged, state.folder / "best.safetensors", facts)
+            except ModelError as error:
+                raise disk_error(state.folder, error) from error
             state.best = figures
         state.save()
         history.validation(state.step, state.seconds, {**losses, **figures})

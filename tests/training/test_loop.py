@@ -15,6 +15,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from reenact.errors import ModelError, ReenactError
+from reenact.training.log import TrainingLog
 from reenact.training.loop import LoopOptions, cosine, train
 from support.program import repository
 from support.tiny_recipe import TinyRecipe, options
@@ -271,28 +272,75 @@ FULL_DISK = """
 import resource, sys
 from pathlib import Path
 sys.path.insert(0, {tests!r})
-from support.program import repository
 from support.tiny_recipe import TinyRecipe, options
 from reenact.errors import ReenactError
+from reenact.models.weights import save_model
 from reenact.training.loop import train
+
+class Growing(TinyRecipe):
+    def validate(self, network):
+        return {{"score": self.first_score + len(self.losses)}}
+
+    def save(self, network, path, facts):
+        save_model(path, network.state_dict(), facts)
+
 folder = Path(sys.argv[1])
-train(TinyRecipe(), options(folder, 5))
-resource.setrlimit(resource.RLIMIT_FSIZE, (300, 300))
+Growing.first_score = 0
+train(Growing(), options(folder, 5))
+files = {{path.name: path.read_bytes() for path in folder.glob("*.safetensors")}}
+Growing.first_score = 10
+limit = len(files["best.safetensors"]) + int(sys.argv[2])
+resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
 try:
-    train(TinyRecipe(), options(folder, 20), resume=True)
+    train(Growing(), options(folder, 20), resume=True)
 except ReenactError as error:
     print(error)
+    print(*(name for name in files if (folder / name).read_bytes() == files[name]))
 """
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="no limit on files there")
-def test_a_full_disk_is_reported_and_the_last_state_stays(tmp_path: Path) -> None:
+has_file_limit = pytest.mark.skipif(sys.platform == "win32", reason="no limit on files there")
+
+
+@has_file_limit
+@pytest.mark.parametrize(
+    ("spare_bytes", "kept"),
+    [(-500, {"best.safetensors", "state.safetensors"}), (500, {"state.safetensors"})],
+)
+def test_a_full_disk_is_reported_and_the_last_state_stays(
+    spare_bytes: int, kept: set[str], tmp_path: Path
+) -> None:
+    """It is full for the best weights, or only for the larger state."""
     code = FULL_DISK.format(tests=str(TESTS))
     done = subprocess.run(
-        [sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=True
+        [sys.executable, "-c", code, str(tmp_path), str(spare_bytes)],
+        capture_output=True,
+        text=True,
+        check=True,
     )
-    assert "Free some disk space and continue" in done.stdout
-    assert [file.name for file in tmp_path.glob("*.part")] == []
+    told, unchanged = done.stdout.splitlines()
+    assert "Free some disk space and continue" in told
+    assert set(unchanged.split()) == kept
+    assert {path.name for path in tmp_path.iterdir()} - {"training.lock", "tensorboard"} == {
+        "best.safetensors", "state.safetensors", "history.jsonl",
+    }  # fmt: skip
     resumed = TinyRecipe()
     train(resumed, options(tmp_path, 8), resume=True)
     assert len(resumed.losses) == 3
+
+
+@has_file_limit
+def test_a_full_disk_does_not_cut_off_a_row_of_the_history(tmp_path: Path) -> None:
+    import resource
+
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    with TrainingLog(tmp_path) as log:
+        log.validation(1, 1.0, {"score": 1.0})
+        resource.setrlimit(resource.RLIMIT_FSIZE, (60, limits[1]))
+        try:
+            with pytest.raises(ReenactError, match="Free some disk space"):
+                log.validation(2, 1.0, {"score": 1.0})
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        log.validation(3, 1.0, {"score": 1.0})
+    assert [row["step"] for row in history(tmp_path)] == [1, 3]
