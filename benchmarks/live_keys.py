@@ -52,7 +52,10 @@ MAX_SETTLE_S: Final = 8.0
 
 @contextmanager
 def running(renderer: str, photo: Path) -> Iterator[tuple[int, Callable[[], Array]]]:
-    """Run the program; yield the terminal to type into and a function that returns the picture."""
+    """Run the program; yield the terminal to type into and a function that returns the picture.
+
+    Raises RuntimeError, with what the program printed, if anything fails.
+    """
     command = [
         sys.executable,
         "-c",
@@ -71,6 +74,11 @@ def running(renderer: str, photo: Path) -> Iterator[tuple[int, Callable[[], Arra
         try:
             address = _stream_address(output.fileno(), process)
             yield terminal, lambda: _picture(address)
+            # A picture that could not be drawn is replaced by the target at rest.
+            if process.poll() is not None or "Traceback" in _said(output.fileno()):
+                raise RuntimeError("reenact live has failed")
+        except Exception as error:
+            raise RuntimeError(f"{renderer}: {error}\n{_said(output.fileno())}") from error
         finally:
             process.kill()
             process.wait()
@@ -85,18 +93,24 @@ def _stream_address(output: int, process: subprocess.Popen[bytes]) -> str:
     """
     end = time.monotonic() + START_S
     while time.monotonic() < end and process.poll() is None:
-        text = os.pread(output, 1 << 20, 0).decode("utf-8", "replace")
-        match = re.search(r"http://\S+?token=[\w-]+", text)
+        match = re.search(r"http://\S+?token=[\w-]+", _said(output))
         if match:
             return match[0].replace("/?", "/frame.jpg?")
         time.sleep(0.1)
-    raise RuntimeError("reenact live did not start.")
+    raise RuntimeError("reenact live did not start")
+
+
+def _said(output: int) -> str:
+    """Return what the program has printed so far."""
+    return os.pread(output, 1 << 20, 0).decode("utf-8", "replace")
 
 
 def _picture(address: str) -> Array:
     with urllib.request.urlopen(address, timeout=START_S) as answer:
         data = np.frombuffer(answer.read(), np.uint8)
-    return np.asarray(cv2.imdecode(data, cv2.IMREAD_GRAYSCALE), np.float32)
+    picture = cv2.imdecode(data, cv2.IMREAD_GRAYSCALE)
+    assert picture is not None, "the stream's picture is damaged"
+    return np.asarray(picture, np.float32)
 
 
 def changes(renderer: str, photo: Path) -> list[float]:

@@ -4,7 +4,8 @@
 
 Pictures of 512 x 512 px, 30 a second, carry the time at which they were written. The delay is their
 age in OBS's screenshot or in a page's canvas. It includes the wait for the next picture, the
-screenshot, and its transfer through obs-websocket.
+screenshot, and its transfer through obs-websocket. If OBS or a browser is missing, the rest is
+measured and the exit code is 1.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import base64
 import json
 import os
 import platform
+import signal
 import statistics
 import subprocess
 import sys
@@ -28,6 +30,7 @@ from typing import Any, Final
 import cv2
 import numpy as np
 
+from reenact.errors import SinkError
 from reenact.sinks.http_address import load_address
 from reenact.sinks.mjpeg_server import HttpSink
 from reenact.sinks.obs.installer import MEDIA_PORT
@@ -56,6 +59,7 @@ def main() -> None:
     if arguments.write:
         write_forever(*arguments.write)
         return
+    missing = [studio.MISSING, "" if browser.program() else "Chromium"]
     figures: dict[str, Any] = {"machine": machine(), "write": write_costs()}
     with tempfile.TemporaryDirectory(prefix="reenact-") as folder, ExitStack() as undo:
         os.environ["REENACT_DATA"] = folder
@@ -73,6 +77,8 @@ def main() -> None:
     show(figures)
     if arguments.json:
         arguments.json.write_text(json.dumps(figures, indent=2) + "\n")
+    if any(missing):
+        sys.exit(f"Not all was measured; not installed: {', '.join(filter(None, missing))}.")
 
 
 # Measurements
@@ -119,7 +125,7 @@ def measure_media_source(obs: Studio, seconds: float) -> dict[str, Any]:
     with writing("http", ""):
         address = until(load_address, 60.0, "the HTTP stream")
         obs.add("Stream", "ffmpeg_source", studio.media_source_settings(address))
-        until(lambda: shot(obs, "Stream") is not None, 60.0, "the stream's picture")
+        until(lambda: has_picture(obs, "Stream"), 60.0, "the stream's picture")
         busy = load_of(obs, seconds)
         found: dict[str, Any] = {"delay_ms": delays(obs, "Stream", seconds), "30 a second": busy}
         obs.remove("Stream")
@@ -179,18 +185,17 @@ def write_forever(kind: str, name: str) -> None:
 
 
 def writing(kind: str, name: str) -> subprocess.Popen[bytes]:
-    """Start the writer process; leaving its context kills it."""
-    return _Killed(
-        [sys.executable, __file__, "--write", kind, name],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
+    """Start the writer process; leaving its context kills it, and raises if it has failed."""
+    command = [sys.executable, __file__, "--write", kind, name]
+    return _Killed(command, stdout=subprocess.DEVNULL)
 
 
 class _Killed(subprocess.Popen[bytes]):
     def __exit__(self, *arguments: Any) -> None:
         self.kill()
         super().__exit__(*arguments)
+        if self.returncode != -signal.SIGKILL:
+            raise RuntimeError("The process that writes the pictures has failed; see above.")
 
 
 def draw_time(image: Image, now_s: float) -> None:
@@ -209,18 +214,26 @@ def since(picture: Image, now_ms: float) -> float:
     return (now_ms - drawn_ms) % (1 << _BITS)
 
 
-def shot(obs: Studio, source: str) -> Image | None:
-    """Return a small screenshot in RGB; None while the source has no picture."""
+def has_picture(obs: Studio, source: str) -> bool:
+    """Return False while OBS runs and the source has no picture."""
     try:
-        answer = obs.ask(
-            "GetSourceScreenshot",
-            sourceName=source,
-            imageFormat="bmp",
-            imageWidth=_SHOT[0],
-            imageHeight=_SHOT[1],
-        )
-    except Exception:
-        return None
+        shot(obs, source)
+    except SinkError:
+        if obs.process.poll() is not None:
+            raise
+        return False
+    return True
+
+
+def shot(obs: Studio, source: str) -> Image:
+    """Return a small screenshot in RGB. Raises SinkError if the source has no picture."""
+    answer = obs.ask(
+        "GetSourceScreenshot",
+        sourceName=source,
+        imageFormat="bmp",
+        imageWidth=_SHOT[0],
+        imageHeight=_SHOT[1],
+    )
     data = base64.b64decode(answer["imageData"].partition(",")[2])
     picture = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
     assert picture is not None
@@ -234,9 +247,7 @@ def delays(obs: Studio, source: str, seconds: float) -> dict[str, float]:
     end_s = time.monotonic() + seconds
     while time.monotonic() < end_s:
         picture = shot(obs, source)
-        now_ms = time.time() * 1000
-        if picture is not None:
-            found.append(since(picture, now_ms))
+        found.append(since(picture, time.time() * 1000))
         time.sleep(generator.uniform(0.02, 0.12))
     return spread(found)
 
