@@ -1,4 +1,4 @@
-"""Scripts that make the files in `reenact/assets`.
+"""Scripts that make the files in `reenact/assets`, pictures and pages of the documentation.
 
 Run them from the root of the repository (`python -m tools.NAME`); they are not installed.
 """
