@@ -196,6 +196,8 @@ def train_target(
         renderer = own if is_trainable(own) else DEFAULT_RENDERER
     trainer = target_trainer(renderer)
     options = TrainingOptions(training_folder(store, name), minutes, steps, SIZE_PX, device)
+    if resume and not options.folder.is_dir():
+        raise TargetError(f"{name} has no training to resume; leave out --resume.")
     start = Path(target.weights) if target.weights and own == renderer else None
     with _alone(store, name):
         begun(preview_path(options.folder))

@@ -174,12 +174,16 @@ def test_ctrl_c_ends_it_with_130_and_leaves_the_target_whole(store: TargetStore)
     assert (training_folder(store, "me") / "state.safetensors").exists()
 
 
-def test_a_photo_alone_is_told_what_helps(
+def test_what_cannot_be_trained_is_told_what_helps(
     store: TargetStore, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["target", "train", "photo"]) == 2
     told = capsys.readouterr()
     assert "a video of half a minute" in told.err
+    assert not told.out, "announces a training that never started"
+    assert main(["target", "train", "me", "--resume"]) == 2
+    told = capsys.readouterr()
+    assert "me has no training to resume; leave out --resume" in told.err
     assert not told.out, "announces a training that never started"
     assert main(["target", "train", "nobody"]) == 2
     assert "no target 'nobody'" in capsys.readouterr().err
