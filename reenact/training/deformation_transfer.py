@@ -87,6 +87,9 @@ def resting_shape(shapes: Array, rotations: Array) -> Array:
     """Return the median shape (478, 3) of a clip's calm frames.
 
     In a calm frame the mouth is nearly shut, and lids, mouth width and head are near the median.
+    `measures.resting_shape` has the same purpose and shuts the lips more, by .024 iod on average of
+    112 clips. The weights of the fusion and the stored labels are relative to this one: to use one
+    for both, train them again.
     """
     gap = shapes[:, LOWER_LIP, 1] - shapes[:, UPPER_LIP, 1]
     lids = shapes[:, 145, 1] + shapes[:, 374, 1] - shapes[:, 159, 1] - shapes[:, 386, 1]
