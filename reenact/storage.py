@@ -169,12 +169,17 @@ def finish_partial(partial: Path, path: Path, replaces: bool) -> None:
     partial.replace(path)
 
 
-def check_writable(path: Path) -> None:
+def check_writable(path: Path, suffix: str = ".json") -> None:
     """Make sure that a report can be written there, before hours are spent on it.
 
     Raises:
-        SinkError: the folder is missing or not writable, or the path is a folder.
+        SinkError: the folder is missing or not writable, the path is a folder, or the report would
+            replace a file without this suffix, such as the video that was to be measured.
     """
+    if path.is_file() and path.suffix.lower() != suffix:
+        raise SinkError(
+            f"{path} already exists and is no {suffix} file; name another file to write."
+        )
     try:
         with _hidden_folder(path, Path(os.path.realpath(path)), SinkError):
             pass

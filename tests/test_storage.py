@@ -157,6 +157,17 @@ def test_missing_folder_and_folder_as_file_are_refused(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+def test_a_report_replaces_a_report_and_no_other_file(tmp_path: Path) -> None:
+    for name in ("old.json", "OLD.JSON", "page.html", "talk.mp4"):
+        (tmp_path / name).write_bytes(OLD)
+    check_writable(tmp_path / "old.json")
+    check_writable(tmp_path / "OLD.JSON")
+    check_writable(tmp_path / "page.html", ".html")
+    check_writable(tmp_path / "new")
+    with pytest.raises(SinkError, match=r"talk\.mp4 already exists and is no \.json file; name"):
+        check_writable(tmp_path / "talk.mp4")
+
+
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")
 def test_a_full_disk_is_reported(tmp_path: Path) -> None:
     path = tmp_path / "a"

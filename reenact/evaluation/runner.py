@@ -171,9 +171,10 @@ def _prepare_outputs(options: EvaluationOptions, data: Path) -> None:
             raise ConfigError(f"--ab {options.ab} holds the clips themselves; give another folder.")
     if options.labelled is not None:
         prepare_folder(options.labelled, "--labelled")
-    for path in (options.json_path, options.sheet, options.rating):
+    reports = {".json": options.json_path, ".png": options.sheet, ".html": options.rating}
+    for suffix, path in reports.items():
         if path is not None:
-            check_writable(path)
+            check_writable(path, suffix)
 
 
 def _measure(

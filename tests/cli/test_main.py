@@ -295,4 +295,6 @@ def test_a_source_or_target_is_never_overwritten(
     typed = ["live", "--source", words["source"], "--target", words["target"]]
     assert main([*typed, "--sink", "null", "--sink", "file:mine.mp4"]) == 2
     assert f"mine.mp4 is the {read} itself" in one_sentence(capsys)
+    assert main([*typed, "--sink", "null", "--report", "mine.mp4"]) == 2
+    assert "mine.mp4 already exists and is no .json file" in one_sentence(capsys)
     assert clip.read_bytes() == before
