@@ -118,6 +118,7 @@ class Gallery:
         """
         place = self.store.folder_of(name)
         self._check_not_trained(name)
+        self.store.check_idle(name)
         kept = self._removed(name)
         kept.parent.mkdir(exist_ok=True)
         shutil.rmtree(kept, ignore_errors=True)

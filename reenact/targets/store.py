@@ -9,12 +9,13 @@ import shutil
 import tempfile
 import unicodedata
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
 from reenact.errors import TargetError, quoted
-from reenact.storage import atomic_write, data_folder, expanded
+from reenact.storage import atomic_write, data_folder, exclusive_lock, expanded
 from reenact.targets import serialization
 from reenact.targets.clip_files import clips_in
 from reenact.targets.exchange_file import SUFFIX, open_exchange_file, write_exchange_file
@@ -26,6 +27,8 @@ BUILT_IN: Final = ("astronaut", "robin")
 
 FOOTAGE: Final = "footage"
 """Subfolder of a target with the clips that it can be trained on. It is never exported."""
+
+_LOCK: Final = "training.lock"
 
 _NAME: Final = re.compile(r"[^\W_](?:[\w \-]{0,46}[\w\-])?")
 _WINDOWS_DEVICES: Final = frozenset(
@@ -137,21 +140,43 @@ class TargetStore:
     def rename(self, name: str, new: str) -> None:
         """Rename a target with everything that it holds.
 
-        Raises TargetError if there is no such target, or the new name is not allowed or taken.
+        Raises TargetError if there is no such target, it is being trained, or the new name is not
+        allowed or taken.
         """
         place = self.folder_of(name)
         self.check_free(new)
+        self.check_idle(name)
         with self._writing():
             place.rename(self._place(new))
 
     def remove(self, name: str) -> None:
-        """Delete a target, even a damaged one. Raises TargetError if that is not possible."""
+        """Delete a target, even a damaged one.
+
+        Raises TargetError if there is no such target, it is being trained, or that is not possible.
+        """
         place = self.folder_of(name)
+        self.check_idle(name)
         with self._writing():
             # Renamed first, so that a partly deleted target is never listed.
             doomed = Path(tempfile.mkdtemp(prefix=".old-", dir=self.folder))
             place.rename(doomed / "target")
             shutil.rmtree(doomed)
+
+    def training(self, name: str) -> AbstractContextManager[None]:
+        """Return a context in which nobody else trains, renames or removes a target.
+
+        Entering raises TargetError if it is being trained, by this process or another, or its
+        folder cannot be written.
+        """
+        busy = f"{name} is being trained; wait until that has ended, or stop it."
+        return exclusive_lock(self.folder_of(name) / _LOCK, busy, error=TargetError)
+
+    def check_idle(self, name: str) -> None:
+        """Raise TargetError if there is no such target, or it is being trained."""
+        # A full disk has no room for a new lock, and removing a target frees it.
+        if (self.folder_of(name) / _LOCK).exists():
+            with self.training(name):
+                pass
 
     def irreplaceable_parts(self, name: str) -> tuple[str, ...]:
         """Return which of "trained weights" and "footage" would be lost with a target."""

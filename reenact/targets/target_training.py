@@ -7,14 +7,12 @@ weights before. `reenact evaluate --target-training` calls the same trainers.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol
 
 from reenact.errors import PluginError, TargetError, counted, quoted
 from reenact.registry import DEFAULT_RENDERER, import_object, load, renderer_of
-from reenact.storage import exclusive_lock
 from reenact.targets.footage import Footage, clip_names, read_footage, write_footage
 from reenact.targets.store import FOOTAGE, TargetStore
 from reenact.targets.video_scan import scan_video
@@ -24,7 +22,6 @@ SIZE_PX: Final = 256
 """Side of the pictures that are trained on; the weights serve at every size."""
 
 _TRAINING: Final = "training"
-_LOCK: Final = "training.lock"
 
 _FIGURES: Final = {
     "picture_face_psnr": "PSNR of the face on held-out frames (dB)",
@@ -130,7 +127,7 @@ def add_footage(store: TargetStore, name: str, videos: Sequence[Path], tracker: 
     shows no face in two pictures, or cannot be stored. Nothing is stored unless all can be read.
     """
     folder = store.folder_of(name) / FOOTAGE
-    with _alone(store, name):
+    with store.training(name):
         side_px = store.load(name).crop_size
         scanned = [scan_video(video, tracker) for video in videos]
         for faces in scanned:
@@ -141,15 +138,6 @@ def add_footage(store: TargetStore, name: str, videos: Sequence[Path], tracker: 
                 )
         for faces, clip in zip(scanned, clip_names(videos), strict=True):
             write_footage(faces, folder, clip, side_px, tracker)
-
-
-def _alone(store: TargetStore, name: str) -> AbstractContextManager[None]:
-    """Let no other process train a target meanwhile.
-
-    Entering raises TargetError if another process does, or the target's folder cannot be written.
-    """
-    busy = f"{name} is being trained by another process; wait until that has ended, or stop it."
-    return exclusive_lock(store.folder_of(name) / _LOCK, busy, error=TargetError)
 
 
 def train_target(
@@ -199,7 +187,7 @@ def train_target(
     if resume and not options.folder.is_dir():
         raise TargetError(f"{name} has no training to resume; leave out --resume.")
     start = Path(target.weights) if target.weights and own == renderer else None
-    with _alone(store, name):
+    with store.training(name):
         begun(preview_path(options.folder))
         outcome = trainer(footage, start, options, resume=resume, stop=stop)
         if outcome.weights is not None:

@@ -115,12 +115,16 @@ def test_a_target_is_trained_once_at_a_time(
         "wait = lambda preview: (print('begun', flush=True), time.sleep(600))\n"
         "train_target(TargetStore(), 'me', minutes=1, device='cpu', begun=wait)\n"
     )
-    refused = pytest.raises(TargetError, match="me is being trained by another process; wait")
+    refused = pytest.raises(TargetError, match="me is being trained; wait")
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as other:
         assert other.stdout is not None
         assert other.stdout.readline() == b"begun\n"
         with refused:
             train_briefly(store, monkeypatch, steps=1)
+        with refused:
+            store.remove("me")
+        with refused:
+            store.rename("me", "you")
         other.kill()
 
     def train_again(preview: Path) -> None:
