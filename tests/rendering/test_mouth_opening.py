@@ -76,6 +76,18 @@ def test_an_open_mouth_that_grows_far_shows_nothing_of_the_reference(teeth_end: 
     assert missing.min() == 1
 
 
+def test_the_teeth_of_a_broad_smile_stay_in_the_picture() -> None:
+    smile, shout = face(0.2), face(0.5)
+    for points in (smile, shout):
+        points[list(LIPS_INNER), 0] += 0.4 * (points[list(LIPS_INNER), 0] - points[13, 0])
+        points[list(MOUTH_CORNERS), 0] += 0.4 * (points[list(MOUTH_CORNERS), 0] - points[13, 0])
+    places, depths = down_the_middle(shout)
+    _, missing = mouth_sources(places, smile, shout, 1.0)
+    gap = float(np.linalg.norm(smile[14] - smile[13]))
+    assert (missing[depths < gap] < 0.05).all()
+    assert missing.max() == 1
+
+
 def test_a_closing_mouth_covers_the_teeth_from_below() -> None:
     reference, drive = face(0.4), face(0.1)
     places, depths = down_the_middle(drive)
