@@ -36,7 +36,13 @@ from reenact.models.warp_unet_inputs import (
 )
 from reenact.rendering.background import layers_of
 from reenact.rendering.mesh_warp import sources, warp_image
-from reenact.rendering.mouth_interior import MouthColours, dimming, draw_mouth, place_mouth
+from reenact.rendering.mouth_interior import (
+    MouthColours,
+    dim_mouth,
+    dimming,
+    draw_mouth,
+    place_mouth,
+)
 from reenact.rendering.openings import teeth_end_of
 from reenact.types import HEAD_ALONE, Array, Body, Image, Pose
 
@@ -322,18 +328,23 @@ def _fill_mouth(person: Image, reference: Reference, maps: Array, drive: Array, 
     """
     channels = maps[..., MapChannel.UNSEEN_MOUTH], maps[..., MapChannel.MOUTH]
     dim = 1.0 if reference.teeth_end is None else dimming(reference.mouth, drive, pose)
-    if not channels[1].any() or not (channels[0].any() or dim < 1):
+    is_unseen = channels[0].any()
+    if not channels[1].any() or not (is_unseen or dim < 1):
         return
     cells, pixels = _enlarged_box(channels[1], person, margin=1)
     box = person[pixels]
+    corner = pixels[0].start, pixels[1].start
+    zoom = len(person) / reference.side_px
+    if dim < 1:
+        dim_mouth(box, corner, drive, zoom=zoom, dim=dim)
+    if not is_unseen:
+        return
     unseen, inside = (cv2.resize(channel[cells], box.shape[1::-1]) for channel in channels)
     # Cells at the lips are covered in part; `draw_mouth` clips the result at the lips' outline.
     share = unseen / np.maximum(inside, 1e-3)
     poses = reference.pose, pose
     place = place_mouth(reference.landmarks, drive, poses, reference.teeth_end)
-    zoom = len(person) / reference.side_px
-    corner = pixels[0].start, pixels[1].start
-    draw_mouth(box, share, corner, place, colours=reference.mouth, zoom=zoom, dim=dim)
+    draw_mouth(box, share, corner, place, colours=reference.mouth, zoom=zoom)
 
 
 def _enlarged_box(

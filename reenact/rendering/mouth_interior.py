@@ -99,6 +99,9 @@ _SHADE: Final = (0.42, 0.23, 0.24)
 _SHADE_REACH_MM: Final = 5.0
 """Standard deviation of the blur that spreads the lips' shade inwards."""
 
+_LIGHT_PX_PER_MM: Final = 0.5
+"""Resolution at which the mean light between lips is computed."""
+
 _DIMMED: Final = 0.25
 """Power of the change of light between the lips by which the teeth of a photo become darker."""
 
@@ -334,12 +337,34 @@ def dimming(colours: MouthColours, drive: Array, pose: Pose) -> float:
 
 def _mean_light(face: Array, pose: Pose, shade: tuple[float, ...]) -> float:
     """Return the mean light between the lips of a face, (478, 3) px."""
-    lips = face[list(LIPS_INNER), :2]
+    lips = face[list(LIPS_INNER), :2] * (_LIGHT_PX_PER_MM / (_MM * pose.scale))
     first = lips.min(axis=0)
     width, height = np.ceil(lips.max(axis=0) - first).astype(int).tolist()
     opening = filled_outline(lips - first, (height + 1, width + 1)) * np.float32(1 / 255)
-    light = _light_between(opening, pose.scale * _MM, shade)
+    light = _light_between(opening, _LIGHT_PX_PER_MM, shade)
     return float((light.mean(axis=2) * opening).sum() / max(float(opening.sum()), 1e-6))
+
+
+def dim_mouth(
+    box: Image, corner: tuple[int, int], drive: Array, *, zoom: float, dim: float
+) -> None:
+    """Darken a photo's own inside of a mouth in a part of a picture, in place.
+
+    Args:
+        box: uint8 (H, W, 4) RGBA.
+        corner: row and column of the box in the picture, px.
+        drive: (478, 3) driven landmarks, in the network's px.
+        zoom: px of the picture for each px of the network.
+        dim: its brightness, see `dimming`.
+    """
+    share = _within(drive[list(LIPS_INNER), :2], corner, zoom, box) * np.float32(1 - dim)
+    box[:] = cv2.blendLinear(np.full_like(box, (0, 0, 0, 255)), box, share, 1 - share)
+
+
+def _within(lips: Array, corner: tuple[int, int], zoom: float, box: Image) -> Array:
+    """Return the coverage of a box by the opening between lips, (H, W), 0 to 1."""
+    outline = (lips + 0.5) * zoom - 0.5 - corner[::-1]
+    return filled_outline(outline, box.shape[:2]) * np.float32(1 / 255)
 
 
 def draw_mouth(
@@ -350,7 +375,6 @@ def draw_mouth(
     *,
     colours: MouthColours,
     zoom: float,
-    dim: float = 1.0,
 ) -> None:
     """Draw the inside of a mouth into a part of a picture, in place.
 
@@ -361,16 +385,7 @@ def draw_mouth(
         place: the mouth's position in the network's px.
         colours: the mouth's colours.
         zoom: px of the picture for each px of the network.
-        dim: brightness of the photo's own inside, see `dimming`.
     """
-    outline = (place.lips + 0.5) * zoom - 0.5 - corner[::-1]
-    within = filled_outline(outline, unseen.shape) * np.float32(1 / 255)
-    if dim < 1:
-        black = np.full_like(box, (0, 0, 0, 255))
-        share = within * np.float32(1 - dim)
-        box[:] = cv2.blendLinear(black, box, share, 1 - share)
-    if not unseen.any():
-        return
     size = unseen.shape[1::-1]
     width, height = (max(round(side / zoom), 1) for side in size)
     # Pixel centres in the network's px; pixel i of a picture extends from i to i + 1 there.
@@ -396,7 +411,7 @@ def draw_mouth(
     light = cv2.resize(_light_between(opening, place.lower.px_per_mm, colours.shade), size)
     lit = cv2.multiply(inside, light, dtype=cv2.CV_8U)
     filled = cv2.cvtColor(lit, cv2.COLOR_RGB2RGBA)
-    share = unseen * within
+    share = unseen * _within(place.lips, corner, zoom, box)
     box[:] = cv2.blendLinear(filled, box, share, 1 - share)
 
 

@@ -17,6 +17,7 @@ from reenact.rendering.mouth_interior import (
     MouthColours,
     MouthPlace,
     TeethRow,
+    dim_mouth,
     dimming,
     draw_mouth,
     place_mouth,
@@ -271,9 +272,7 @@ def test_the_teeth_of_a_photo_are_darker_between_narrower_lips() -> None:
     assert (same, wider) == pytest.approx((1, 1), abs=0.01)
     assert 0.5 < narrower < 0.95
     box = np.full((256, 256, 4), 200, np.uint8)
-    place = placed(face(0.05), photo)
-    unseen = np.zeros((256, 256), np.float32)
-    draw_mouth(box, unseen, (0, 0), place, colours=colours, zoom=1, dim=narrower)
-    inside = filled_outline(place.lips, (256, 256)) == 255
+    dim_mouth(box, (0, 0), face(0.05), zoom=1, dim=narrower)
+    inside = filled_outline(face(0.05)[list(LIPS_INNER), :2], (256, 256)) == 255
     np.testing.assert_allclose(box[inside, :3], 200 * narrower, atol=2)
     assert (box[..., 3] >= 199).all()
