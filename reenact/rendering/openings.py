@@ -56,9 +56,9 @@ _OUTGROWN_IOD: Final = (0.1, 0.2)
 _GROWTH_BY_WIDTH: Final = 0.6
 """Growth of the gap, iod, that counts as much as a mouth that becomes twice as wide."""
 
-_BROAD_IOD: Final = (0.95, 1.05)
-"""Widths of an open mouth from which on it shows the teeth of a smile, and from which on it shows
-all of them. They stay in the picture, however far it grows."""
+_BROAD_IOD: Final = 1.0
+"""Width of an open mouth from which on it shows the teeth of a broad smile. These stay in the
+picture, however far it grows."""
 
 _MIN_PX: Final = 0.1
 """Minimum of distances that are divided by."""
@@ -161,7 +161,7 @@ def _change(reference: Array, drive: Array, poses: tuple[Pose, Pose]) -> tuple[f
         [math.dist(face[i, :2], face[i + 1, :2]) for face in (before, after)] for i in (0, 2)
     )
     growth_iod = gaps[1] - gaps[0] + _GROWTH_BY_WIDTH * (widths[1] / max(widths[0], 1e-6) - 1)
-    outgrown = _ramp(growth_iod, _OUTGROWN_IOD) * (1 - _ramp(widths[0], _BROAD_IOD))
+    outgrown = _ramp(growth_iod, _OUTGROWN_IOD) if widths[0] < _BROAD_IOD else 0.0
     return max(float(before[0, 1] - after[0, 1]), 0.0), outgrown
 
 
