@@ -26,6 +26,11 @@ def to_unit(image: NDArray[np.uint8]) -> Array:
     return np.ascontiguousarray(np.moveaxis(scaled, -1, -3))
 
 
+def ramp(value: float, low: float, high: float) -> float:
+    """Return 0 up to `low`, 1 from `high` on, and a linear ramp between."""
+    return min(max((value - low) / (high - low), 0.0), 1.0)
+
+
 def smoothstep(x: _Number) -> _Number:
     """Return 3x² - 2x³, a ramp from 0 to 1 with flat ends, of x from 0 to 1."""
     return x * x * (3 - 2 * x)

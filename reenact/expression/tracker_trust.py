@@ -21,7 +21,7 @@ from reenact.expression.limits import JOINT_USUAL, bend
 from reenact.expression.measures import MEASURES, measure_rows
 from reenact.face.geometry import mirrored_deviation, rotation_vector
 from reenact.face.regions import PARTS, part_weights
-from reenact.imaging import smoothstep
+from reenact.imaging import ramp, smoothstep
 from reenact.storage import read_asset
 from reenact.types import Array, Landmarks, Pose
 
@@ -160,7 +160,7 @@ class TrackerTrust:
         mouth, right, left = (max(_SUSPECT - score, 0.0) for score in scores)
         sure = np.array([mouth, right, left, right, left, min(mouth, right, left)], np.float32)
         self._steps = _MAX_STEP + _STEP_SLOPE * sure
-        doubt = [_ramp(one, *range_) for one, range_ in zip(self._scores, DOUBT, strict=True)]
+        doubt = [ramp(one, *range_) for one, range_ in zip(self._scores, DOUBT, strict=True)]
         doubt += [doubt[1], doubt[2], 0.0]
         across = landmarks.points.T[:2].copy()
         if across.min() < 0 or across.max() >= min(landmarks.size):
@@ -168,13 +168,13 @@ class TrackerTrust:
             outside = ((across < 0) | (across >= size)).any(axis=0)
             shares = (_focus() @ outside.repeat(3) / 3).tolist()
             doubt = [
-                max(one, _ramp(share, *_EDGE)) for one, share in zip(doubt, shares, strict=True)
+                max(one, ramp(share, *_EDGE)) for one, share in zip(doubt, shares, strict=True)
             ]
         turn = float(pose.rotation[2, 0])  # sine of the yaw; the right eye is far if it is negative
-        self._turned = _ramp(abs(turn), *_TURNED)
+        self._turned = ramp(abs(turn), *_TURNED)
         if abs(turn) > _PROFILE[0]:
             far = 1 if turn < 0 else 2
-            doubt[far] = max(doubt[far], _ramp(abs(turn), *_PROFILE))
+            doubt[far] = max(doubt[far], ramp(abs(turn), *_PROFILE))
         if self._sure and not any(doubt):
             self._open_s += np.float32(dt_s)
             return self.trust
@@ -251,11 +251,6 @@ class TrackerTrust:
         self.trust = smoothstep(self._course)
         self._sure = bool(self._course.min() == 1)
         return self.trust
-
-
-def _ramp(value: float, low: float, high: float) -> float:
-    """Return 0 up to `low`, 1 from `high` on, and a linear ramp between."""
-    return min(max((value - low) / (high - low), 0.0), 1.0)
 
 
 @lru_cache(maxsize=1)

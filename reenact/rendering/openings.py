@@ -25,6 +25,7 @@ import numpy as np
 from reenact.face.aperture import LEFT_EYE, MOUTH, RIGHT_EYE, Opening, growth
 from reenact.face.geometry import estimate_pose, to_face_frame
 from reenact.face.topology import IRIS_LEFT, IRIS_RIGHT, LOWER_LIP, MOUTH_CORNERS, UPPER_LIP
+from reenact.imaging import ramp
 from reenact.types import Array, Image, Pose
 
 EYES: Final = ((RIGHT_EYE, IRIS_RIGHT), (LEFT_EYE, IRIS_LEFT))
@@ -132,7 +133,8 @@ def mouth_sources(
     drop = drop / growth_across - beyond_lip
     end = 1.0 if teeth_end is None else teeth_end
     rise, outgrown = (0.0, 0.0) if teeth_end is None else _change(reference, drive, poses)
-    rise *= poses[0].scale * (end < 1)
+    iod = poses[0].scale
+    rise = rise * iod if end < 1 else 0.0
     down, teeth, below = drop - rise, end * opening, opening - gap + drop
     kept = np.minimum(drop, 0) + np.maximum(down, 0)
     depth = np.where(down < teeth, kept, np.clip(below, teeth, opening))
@@ -141,10 +143,9 @@ def mouth_sources(
         hidden = np.maximum(rise - np.maximum(drop, 0), np.minimum(down - teeth, teeth - below))
     hidden = np.maximum(hidden, beside)
     sources = rest.places(along, top + depth + beyond_lip)
-    iod = poses[0].scale
-    parted = _ramp(driven.height() / (growth_across * iod), _PARTED_IOD)
+    parted = ramp(driven.height() / (growth_across * iod), *_PARTED_IOD)
     unseen = (parted * np.clip(hidden / (_RIM_IOD * iod), outgrown, 1)).astype(np.float32)
-    return sources, unseen, (1 - parted) * _ramp(rest.height() / iod, _PARTED_IOD)
+    return sources, unseen, (1 - parted) * ramp(rest.height() / iod, *_PARTED_IOD)
 
 
 def _change(reference: Array, drive: Array, poses: tuple[Pose, Pose]) -> tuple[float, float]:
@@ -161,14 +162,8 @@ def _change(reference: Array, drive: Array, poses: tuple[Pose, Pose]) -> tuple[f
         [math.dist(face[i, :2], face[i + 1, :2]) for face in (before, after)] for i in (0, 2)
     )
     growth_iod = gaps[1] - gaps[0] + _GROWTH_BY_WIDTH * (widths[1] / max(widths[0], 1e-6) - 1)
-    outgrown = _ramp(growth_iod, _OUTGROWN_IOD) if widths[0] < _BROAD_IOD else 0.0
+    outgrown = ramp(growth_iod, *_OUTGROWN_IOD) if widths[0] < _BROAD_IOD else 0.0
     return max(float(before[0, 1] - after[0, 1]), 0.0), outgrown
-
-
-def _ramp(value: float, bounds: tuple[float, float]) -> float:
-    """Return 0 up to the first bound, 1 from the second one on, and shares between them."""
-    first, last = bounds
-    return min(max((value - first) / (last - first), 0.0), 1.0)
 
 
 def teeth_end_of(picture: Image, landmarks: Array) -> float | None:
