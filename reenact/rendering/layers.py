@@ -327,17 +327,16 @@ def _fill_mouth(person: Image, reference: Reference, maps: Array, drive: Array, 
     What the photo shows of it becomes darker in a narrower mouth.
     """
     channels = maps[..., MapChannel.UNSEEN_MOUTH], maps[..., MapChannel.MOUTH]
-    dim = 1.0 if reference.teeth_end is None else dimming(reference.mouth, drive, pose)
-    is_unseen = channels[0].any()
-    if not channels[1].any() or not (is_unseen or dim < 1):
+    if not channels[1].any():
         return
     cells, pixels = _enlarged_box(channels[1], person, margin=1)
     box = person[pixels]
     corner = pixels[0].start, pixels[1].start
     zoom = len(person) / reference.side_px
+    dim = 1.0 if reference.teeth_end is None else dimming(reference.mouth, drive, pose)
     if dim < 1:
         dim_mouth(box, corner, drive, zoom=zoom, dim=dim)
-    if not is_unseen:
+    if not channels[0].any():
         return
     unseen, inside = (cv2.resize(channel[cells], box.shape[1::-1]) for channel in channels)
     # Cells at the lips are covered in part; `draw_mouth` clips the result at the lips' outline.
