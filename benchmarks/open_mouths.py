@@ -83,12 +83,15 @@ def middles_of(frames: Mapping[str, NDArray[np.intp]]) -> dict[str, int]:
     return {name: int(at[len(at) // 2]) for name, at in frames.items() if len(at)}
 
 
-def broadest_smile(gaps: Array, widths: Array, photo_width: float) -> dict[str, int]:
-    """Return the broadest smile with parted lips, if it is broader than the photo's mouth."""
+def broadest_smile(clip: Clip, gaps: Array, widths: Array, photo_width: float) -> dict[str, int]:
+    """Return the frame of the broadest smile with parted lips, if it is broader than the photo's.
+
+    Gaps and widths are those of the clip's usable frames.
+    """
     parted = (gaps > SMILE_IOD[0]) & (gaps < SMILE_IOD[1])
     smile = int(np.where(parted, widths, 0).argmax())
     broad = parted[smile] and widths[smile] > SMILE_WIDTH * photo_width
-    return {"smiling": smile} if broad else {}
+    return {"smiling": int(clip.usable[smile])} if broad else {}
 
 
 def chosen_frames(clip: Clip) -> tuple[int, dict[str, int]]:
@@ -105,10 +108,8 @@ def chosen_frames(clip: Clip) -> tuple[int, dict[str, int]]:
         name: clip.usable[(gaps >= low) & (gaps < high)]
         for name, (low, high) in OPENINGS_IOD.items()
     }
-    smile = broadest_smile(gaps, widths, widths[gaps.argmin()])
-    return reference, middles_of(frames) | {
-        name: int(clip.usable[at]) for name, at in smile.items()
-    }
+    smile = broadest_smile(clip, gaps, widths, widths[gaps.argmin()])
+    return reference, middles_of(frames) | smile
 
 
 def chosen_open_frames(clip: Clip) -> tuple[int, dict[str, int]]:
@@ -126,10 +127,8 @@ def chosen_open_frames(clip: Clip) -> tuple[int, dict[str, int]]:
         "much wider": gaps > wider[1],
     }
     chosen = middles_of({name: clip.usable[at] for name, at in frames.items()})
-    smile = broadest_smile(gaps, widths, widths[reference])
-    return int(clip.usable[reference]), chosen | {
-        name: int(clip.usable[at]) for name, at in smile.items()
-    }
+    smile = broadest_smile(clip, gaps, widths, widths[reference])
+    return int(clip.usable[reference]), chosen | smile
 
 
 def compare_insides(true: Image, drawn: Image, points: Array) -> Figures | None:
