@@ -218,12 +218,15 @@ class FineTuningRecipe(WarpUNetRecipe):
         super().save(self._interpolated(network), path, facts)
 
     def _interpolated(self, network: nn.Module) -> nn.Module:
-        """Return a network with weights interpolated between the start's and the trained ones."""
+        """Return a network with weights interpolated between the start's and the trained ones.
+
+        They are rounded as they will be stored, so that what is measured is what is drawn with.
+        """
         result = copy.deepcopy(network)
         for name, value in result.state_dict().items():
             if value.is_floating_point():
                 start = self._start[name].to(value)
-                value.copy_(torch.lerp(start, value, _LEARNED_SHARE))
+                value.copy_(torch.lerp(start, value, _LEARNED_SHARE).half())
         return result
 
     def _write_preview(self, pictures: Sequence[tuple[Image, Image]]) -> None:

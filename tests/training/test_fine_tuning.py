@@ -225,8 +225,7 @@ def test_a_resumed_training_compares_with_its_own_start(tuning: Tuning, tmp_path
     resumed = replace(tuning, start=better).run(resume=True)
     assert resumed.before == pytest.approx(stopped.before)
     anew = replace(tuning, start=better).run(steps=1)
-    # Stored weights are rounded to half precision; the training gained 2.5.
-    assert anew.before["score"] == pytest.approx(stopped.after["score"], abs=1e-2)
+    assert anew.before["score"] == pytest.approx(stopped.after["score"], abs=1e-3)
     assert anew.before != pytest.approx(stopped.before)
 
 
