@@ -76,8 +76,8 @@ WITHOUT: Final[dict[str, dict[str, Any]]] = {
         "rendering.head_mesh.eye_sources": lambda places, *_: (places, np.float32(0))
     },
     "lids and lips that meet": {"rendering.layers._draw_shut": lambda *_: None},
-    "edge of the lower lip": {
-        "rendering.painter.raise_lower_lip": lambda reference, drive, poses: drive
+    "visible edges of the lips": {
+        f"rendering.{user}.visible_lips": lambda face, pose: face for user in ("layers", "painter")
     },
     "loose skin": {
         "rendering.driven_skin.LooseSkin.stretched": lambda skin, reference, drive, _: drive

@@ -1,12 +1,12 @@
-"""Moves driven landmarks of skin and lips to where a picture should show them.
+"""Moves landmarks of skin and lips to where a picture shows them.
 
 The skin below a lip shrinks as the jaw drops, and the skin above a brow as the brow rises. If the
 target has less of it than the actor, the moved landmarks pass its lip or brow. There the mesh would
 fold, and draw a torn lip or brow with a dark, stepped line.
 
-The tracker puts the edge of an open mouth's lower lip below the lip's visible edge, by the same
-distance in most people: the inside of the lip, which a closed mouth hides, belongs to the mouth for
-it. A mesh of the tracker's landmarks would therefore open a mouth too far, by a thinner lower lip.
+The tracker puts the edges of an open mouth behind the visible edges of the lips, by the same
+distances in most people: the inside of a lip belongs to the mouth for it. It also reports a narrow
+gap for many closed mouths. With its landmarks, mouths would open too far, by a thinner lower lip.
 """
 
 from __future__ import annotations
@@ -25,18 +25,16 @@ from reenact.types import Array, Pose
 _MIN_IOD: Final = 1e-3
 """Minimum length of an edge; it prevents a division by zero."""
 
+_UPPER_LIP: Final = MOUTH[0][1:-1], (183, 42, 41, 38, 12, 268, 271, 272, 407)
 _LOWER_LIP: Final = (
     MOUTH[1][1:-1],
     (96, 89, 179, 86, 15, 316, 403, 319, 325),
     (77, 90, 180, 85, 16, 315, 404, 320, 307),
 )
-"""Landmarks of the lower lip without its corners, from its inner edge to the middle of the lip."""
+"""Landmarks of the lips without the corners, in rows from the inner edge to the middle."""
 
-_RAISED_IOD: Final = 0.022
-"""Height by which the inner edge is raised, 1.4 mm; that of the other rows is less."""
-
-_OPEN_IOD: Final = 0.16
-"""Gap between the lips, 10 mm, from which on it is raised by all of that."""
+_UPPER_IOD, _LOWER_IOD = 0.008, 0.025
+"""Distances of the inner edges of an open mouth, .5 and 1.6 mm, behind the visible ones."""
 
 
 class LooseSkin:
@@ -77,21 +75,17 @@ class LooseSkin:
         return result
 
 
-def raise_lower_lip(reference: Array, drive: Array, poses: tuple[Pose, Pose]) -> Array:
-    """Return driven landmarks whose lower lip ends at its visible edge, (478, 3) px.
+def visible_lips(face: Array, pose: Pose) -> Array:
+    """Return the (478, 3) px landmarks of a face with the lips' inner edges where they are visible.
 
-    Args:
-        reference: (478, 3) px landmarks of the picture; if it shows an open mouth, its own lip ends
-            as far above its landmarks, and is not raised.
-        drive: (478, 3) driven landmarks, px.
-        poses: their poses.
+    The other rows of a lip move by a smaller share, so that it does not become thicker at its edge
+    alone. Where the gap is too narrow to be visible, the lips meet.
     """
-    shapes = map(to_face_frame, (reference, drive), poses)
-    shown, driven = (np.clip(lip_gaps(shape) / _OPEN_IOD, 0, 1) for shape in shapes)
-    raised = np.maximum(driven - shown, 0) * _RAISED_IOD
-    down = poses[1].rotation[:, 1] * poses[1].scale
-    result = drive.copy()
-    for number, row in enumerate(_LOWER_LIP):
-        share = 1 - number / len(_LOWER_LIP)
-        result[list(row)] -= (share * raised)[:, None] * down
+    gaps = np.maximum(lip_gaps(to_face_frame(face, pose)), 0)
+    closed = np.minimum(gaps / (_UPPER_IOD + _LOWER_IOD), 1)[:, None]
+    down = closed * pose.rotation[:, 1] * pose.scale
+    result = face.copy()
+    for rows, moved in (_UPPER_LIP, _UPPER_IOD * down), (_LOWER_LIP, -_LOWER_IOD * down):
+        for number, row in enumerate(rows):
+            result[list(row)] += moved * np.float32(1 - number / len(rows))
     return result

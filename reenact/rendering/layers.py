@@ -35,6 +35,7 @@ from reenact.models.warp_unet_inputs import (
     MapChannel,
 )
 from reenact.rendering.background import layers_of
+from reenact.rendering.driven_skin import visible_lips
 from reenact.rendering.mesh_warp import sources, warp_image
 from reenact.rendering.mouth_interior import (
     MouthColours,
@@ -142,6 +143,7 @@ class Reference:
         people = np.asarray(cv2.resize(coverage, (size, size)), np.uint8)
         background, alpha, rimless = layers_of(picture, people, landmarks)
         person, shut = (np.dstack([rgb, alpha]) for rgb in (picture, _shut(picture, landmarks)))
+        landmarks = visible_lips(landmarks, estimate_pose(landmarks))
         points = transform_points(landmarks, square_to_crop((0, 0, size), side_px))
         return cls(
             person=person,

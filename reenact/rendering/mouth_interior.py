@@ -96,13 +96,13 @@ _TONGUE_MM: Final = (24.0, 9.0)
 _SHADE: Final = (0.42, 0.23, 0.24)
 """RGB light between hardly parted lips, as a share of the light in the middle of a wide mouth."""
 
-_SHADE_REACH_MM: Final = 5.0
+_SHADE_REACH_MM: Final = 4.5
 """Standard deviation of the blur that spreads the lips' shade inwards."""
 
 _LIGHT_PX_PER_MM: Final = 0.5
 """Resolution at which the mean light between lips is computed."""
 
-_DIMMED: Final = 0.25
+_DIMMED: Final = 0.5
 """Power of the change of light between the lips by which the teeth of a photo become darker."""
 
 _SHADOW_MM: Final = 1.5

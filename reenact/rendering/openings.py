@@ -31,14 +31,14 @@ from reenact.types import Array, Image, Pose
 EYES: Final = ((RIGHT_EYE, IRIS_RIGHT), (LEFT_EYE, IRIS_LEFT))
 """Edges of the opening and landmarks of the iris; the eye on the image's left comes first."""
 
-_RIM_IOD: Final = 0.03
+_RIM_IOD: Final = 0.01
 """Width of the transition between seen and unseen parts of the mouth."""
 
-_PARTED_IOD: Final = (0.05, 0.15)
-"""Gaps between the lips at which their inside begins to show and shows fully. Trackers report
-narrower gaps for many closed mouths; those show the edges of the lips."""
+_PARTED_IOD: Final = 0.08
+"""Gap between the lips below which an open photo's inside fades out: its teeth would be squeezed
+into a bright slit."""
 
-_CLOSED_IOD: Final = 0.08
+_CLOSED_IOD: Final = 0.045
 """Lips that are farther apart show the photo's own teeth, and others are drawn beside them."""
 
 _FRONT: Final = 0.4
@@ -115,8 +115,7 @@ def mouth_sources(
     Returns:
         The sources, float32 (N, 2) crop px. Float32 (N,), 0 to 1: 1 where the reference does not
         show the place, so that its lower lip or corner stands in, or shows too little of such a
-        mouth; less if the lips have hardly parted. And 0 to 1: 1 if the lips are closed but parted
-        in the reference.
+        mouth. And 0 to 1: 1 if the lips are closed but parted in the reference.
     """
     rest, driven = Opening(reference, MOUTH), Opening(drive, MOUTH)
     growth_along, growth_across = growth(rest, *poses)
@@ -141,11 +140,12 @@ def mouth_sources(
     hidden = drop - opening
     if end < 1:
         hidden = np.maximum(rise - np.maximum(drop, 0), np.minimum(down - teeth, teeth - below))
-    hidden = np.maximum(hidden, beside)
+    hidden = np.maximum(hidden, np.minimum(beside, gap))
     sources = rest.places(along, top + depth + beyond_lip)
-    parted = ramp(driven.height() / (growth_across * iod), *_PARTED_IOD)
-    unseen = (parted * np.clip(hidden / (_RIM_IOD * iod), outgrown, 1)).astype(np.float32)
-    return sources, unseen, (1 - parted) * ramp(rest.height() / iod, *_PARTED_IOD)
+    unseen = np.clip(hidden / (_RIM_IOD * iod), outgrown, 1).astype(np.float32)
+    driven_gap, gap_at_rest = driven.height() / (growth_across * iod), rest.height() / iod
+    shut = (1 - ramp(driven_gap, 0, _PARTED_IOD)) * ramp(gap_at_rest, 0, _PARTED_IOD)
+    return sources, unseen, shut
 
 
 def _change(reference: Array, drive: Array, poses: tuple[Pose, Pose]) -> tuple[float, float]:

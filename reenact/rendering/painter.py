@@ -9,7 +9,7 @@ import numpy as np
 
 from reenact.models.warp_unet_inputs import FLOW, MAP_STEM, MapChannel
 from reenact.rendering.body_field import moved_from
-from reenact.rendering.driven_skin import raise_lower_lip
+from reenact.rendering.driven_skin import visible_lips
 from reenact.rendering.far_side import far_share, is_turned, mirror_image, turns_back
 from reenact.rendering.head_mesh import head_mesh
 from reenact.rendering.layers import Reference, enlarged, lay_over, move_person
@@ -51,7 +51,7 @@ class Painter:
             The picture, uint8 (S, S, 3) RGB, and the maps of its mesh.
         """
         reference = self._reference
-        drive = raise_lower_lip(reference.landmarks, drive, (reference.pose, pose))
+        drive = visible_lips(drive, pose)
         maps = _maps(reference, drive, pose, follows, moved_from(body, reference.body))
         maps[..., FLOW] *= self._edge_fade
         _stretch_to_floor(maps[..., MapChannel.FLOW_Y])

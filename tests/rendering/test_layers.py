@@ -15,6 +15,7 @@ from reenact.face.geometry import (
 from reenact.face.regions import LID_INDEX
 from reenact.face.topology import EYE_LEFT, EYE_RIGHT, LIPS_INNER
 from reenact.models.warp_unet_inputs import MAP_CHANNELS, MapChannel
+from reenact.rendering.driven_skin import visible_lips
 from reenact.rendering.head_mesh import head_mesh
 from reenact.rendering.layers import Reference, enlarged, lay_over, move_person
 from reenact.rendering.mouth_interior import MouthColours
@@ -113,7 +114,7 @@ def test_nothing_shows_between_lids_and_lips_that_meet(
 ) -> None:
     """What is inside, below the lashes, is green; almost met, it is as thin as a cell."""
     pose = Pose(np.eye(3, dtype=np.float32), MIDDLE, 60.0)
-    shown, drive = to_image(face(1.0), pose), to_image(face(opened), pose)
+    shown, drive = (visible_lips(to_image(face(at), pose), pose) for at in (1.0, opened))
     lashes = shown.copy()
     upper, lower = LID_INDEX.T
     lashes[upper] += 0.25 * (shown[lower] - shown[upper])

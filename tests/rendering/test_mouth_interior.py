@@ -261,7 +261,7 @@ def test_upper_teeth_end_at_a_dark_gap_above_something_brighter(
         rows = slice(*(round(float(top + at * (bottom - top))) for at in (first, last)))
         picture[rows] = level
     assert teeth_end_of(picture, points) == pytest.approx(expected, abs=0.06)
-    assert teeth_end_of(picture, face()) is None, "its lips are closed"
+    assert teeth_end_of(picture, face(gap_iod=-0.04)) is None, "its lips are closed"
 
 
 def test_the_teeth_of_a_photo_are_darker_between_narrower_lips() -> None:

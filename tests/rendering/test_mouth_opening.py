@@ -145,19 +145,19 @@ def test_upper_teeth_cover_the_lower_ones_as_a_mouth_closes() -> None:
     np.testing.assert_allclose(missing, 0, atol=0.05)
 
 
-def test_lips_that_hardly_part_show_their_edges_and_nothing_behind() -> None:
-    """The canonical face's lips rest a little apart, so that here they begin closed."""
-    rest = face(0.0)
-    apart = float(rest[14, 1] - rest[13, 1]) / 60
-    closed = face(0.005 - apart)
-    unseen = []
-    for gap in (0.04, 0.1, 0.3):
-        drive = face(gap - apart)
-        _, missing = mouth_sources(down_the_middle(drive)[0], closed, drive)
-        unseen.append(missing.max())
-    assert unseen[0] == 0
-    assert unseen[1] == pytest.approx(0.5, abs=0.2)
-    assert unseen[2] == 1
+def test_a_closed_mouth_that_widens_has_nothing_unseen_beside_its_corners() -> None:
+    closed = face(0.0)
+    closed[LOWER, 1] = closed[UPPER, 1]
+    wide, open_wide = (points.copy() for points in (closed, face(0.2)))
+    corners = list(MOUTH_CORNERS)
+    for points in (wide, open_wide):
+        points[LIPS_INNER, 0] = 128 + 1.3 * (points[LIPS_INNER, 0] - 128)
+        points[corners, 0] = 128 + 1.3 * (points[corners, 0] - 128)
+    shares = np.linspace(0.02, 0.98, 25, dtype=np.float32)[:, None]
+    places = wide[78, :2] + shares * (wide[308, :2] - wide[78, :2])
+    np.testing.assert_allclose(mouth_sources(places, closed, wide)[1], 0, atol=0.1)
+    places[:, 1] += 3
+    assert mouth_sources(places, closed, open_wide)[1][[1, -2]].min() == 1
 
 
 @pytest.mark.parametrize(("roll", "scale"), [(0.4, 60.0), (0.0, 90.0), (-0.3, 45.0)])
