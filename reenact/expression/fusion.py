@@ -21,7 +21,7 @@ from reenact.config import ActorSettings, FusionSettings, SmoothingSettings
 from reenact.errors import ReenactError
 from reenact.expression.actor_identity import ActorIdentity, Neutral
 from reenact.expression.bias_correction import known_read_back
-from reenact.expression.blink_calibration import EYE_PAIRS, BlinkDepths
+from reenact.expression.blink_calibration import EYE_PAIRS, BlinkDepths, eyes_together
 from reenact.expression.driving import Addition, nothing
 from reenact.expression.head_motion import HeadMotion
 from reenact.expression.idle_life import Life
@@ -192,7 +192,8 @@ class Fusion:
             pose = self._pose_filter.step(pose, dt_s, self._smoothing)
             shape = self._expression_filter.step(shape, dt_s, self._smoothing)
         if self.trust[_EYES].min() == 1:
-            self._blinks.observe(lid_closure(shape, neutral.shape), time_s)
+            closure = lid_closure(shape, neutral.shape)
+            self._blinks.observe(eyes_together(closure, pose.rotation), time_s)
         deviation = self._trust.believe(shape - neutral.shape, dt_s)
         believed = neutral.shape + deviation
         return Expression(deviation, pose, action_units(believed, neutral.shape))
@@ -222,7 +223,8 @@ class Fusion:
         addition = addition or _NOTHING
         intensity = addition.intensity
         actor = neutral.shape
-        closure = self._blinks.widen(lid_closure(actor + deviation, actor))
+        closure = eyes_together(lid_closure(actor + deviation, actor), expression.pose.rotation)
+        closure = self._blinks.widen(closure)
         if addition.replaced:
             deviation = addition.kept() * deviation
         if settings.mirror:

@@ -3,7 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from reenact.expression.blink_calibration import EYE_PAIRS, BlinkDepths
+from reenact.expression.blink_calibration import EYE_PAIRS, BlinkDepths, eyes_together
+from reenact.face.geometry import rotation_matrix
 from reenact.types import Array
 
 FPS = 30.0
@@ -25,6 +26,43 @@ def blink(depth: float) -> list[float]:
 def test_the_first_blink_shuts_the_usual_eye() -> None:
     widened = BlinkDepths().widen(closures(0.16, 1.2))
     np.testing.assert_allclose(widened, closures(0.0, 1.2), atol=1e-6)
+
+
+def turned(yaw: float) -> Array:
+    """Return the rotation of a head whose left eye is nearer if the sine `yaw` is positive."""
+    return rotation_matrix(np.array([0, np.arcsin(yaw), 0], np.float32))
+
+
+@pytest.mark.parametrize(("yaw", "most"), [(0.0, 0.16), (0.5, 0.06), (-0.5, 0.06)])
+def test_what_the_tracker_opens_one_eye_more_is_no_wink(yaw: float, most: float) -> None:
+    right, left = np.split(eyes_together(closures(0.5, 0.75), turned(yaw)), 2)
+    assert 0 < (left - right).min() <= (left - right).max() < most
+
+
+def test_the_nearer_eye_counts_for_more() -> None:
+    nearer_left, nearer_right = (
+        eyes_together(closures(0.4, 0.6), turned(yaw)).mean() for yaw in (0.5, -0.5)
+    )
+    assert nearer_right < 0.48
+    assert nearer_left > 0.52
+
+
+@pytest.mark.parametrize("yaw", [0.0, 0.5, -0.5])
+def test_a_wink_stays_a_wink(yaw: float) -> None:
+    right, left = np.split(eyes_together(closures(0.0, 1.0), turned(yaw)), 2)
+    assert (left - right).min() > 0.75
+
+
+def test_eyes_that_agree_stay_as_they_are() -> None:
+    both = closures(0.6, 0.6)
+    np.testing.assert_allclose(eyes_together(both, turned(0.5)), both, atol=1e-6)
+
+
+def test_one_narrowed_eye_is_no_blink() -> None:
+    blinks = BlinkDepths()
+    before = blinks.widen(closures(0.4, 0.4))
+    watch(blinks, blink(0.45), [1.0] * 8)
+    np.testing.assert_array_equal(blinks.widen(closures(0.4, 0.4)), before)
 
 
 def test_an_eye_shuts_whole_where_its_blinks_end() -> None:
