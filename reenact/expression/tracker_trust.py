@@ -52,6 +52,8 @@ _JITTERS: Final = _PARTS + len(PARTS)
 _EXTREMES: Final = _JITTERS + 1 + len(PARTS)
 _TURN: Final = _EXTREMES + len(MEASURES)
 
+_EYES: Final = slice(PARTS.index("right eye"), PARTS.index("left eye") + 1)
+
 _SCORE_S: Final = 0.08
 """Time constant of the scores."""
 
@@ -227,7 +229,10 @@ class TrackerTrust:
         return np.asarray(flat + doubt * (explained - flat), dtype=np.float32).reshape(-1, 3)
 
     def _slowed(self, deviation: Array) -> Array:
-        """Return the deviation with limited steps: smaller ones for more suspect parts."""
+        """Return the deviation with limited steps: smaller ones for more suspect parts.
+
+        An eye may move as far as the other one does, so that a blink does not become a wink.
+        """
         if self._last is None:
             return deviation
         change = deviation - self._last
@@ -235,7 +240,9 @@ class TrackerTrust:
         steps = np.sqrt(_focus() @ (flat * flat))
         if steps.max() <= _MAX_STEP:
             return deviation
-        allowed = np.where(self.trust < 1, _MAX_STEP, self._steps)
+        moved = np.minimum(steps, self._steps)
+        moved[_EYES] = moved[_EYES].max()
+        allowed = np.where(self.trust < 1, _MAX_STEP, np.maximum(self._steps, moved))
         share = np.minimum(allowed / np.maximum(steps, 1e-6), 1)
         return np.asarray(
             self._last + (part_weights().T @ share)[:, None] * change, dtype=np.float32

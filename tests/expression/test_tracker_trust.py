@@ -11,11 +11,12 @@ from reenact.config import FusionSettings, TrackingSettings
 from reenact.evaluation import wild
 from reenact.evaluation.clips import read_clip
 from reenact.evaluation.covered import track_covered
+from reenact.expression import tracker_trust
 from reenact.expression.face_model import expression_solver, face_model
 from reenact.expression.limits import JOINT_USUAL
 from reenact.expression.tracker_trust import TrackerTrust
 from reenact.face.geometry import canonical_face, mirrored_deviation, rotation_matrix, to_image
-from reenact.face.regions import part_weights
+from reenact.face.regions import lid_closure, part_weights
 from reenact.registry import load
 from reenact.types import Array, Landmarks, Pose
 from support.faces import deviation_of
@@ -155,3 +156,18 @@ def test_a_hand_before_the_mouth_of_a_person(faces_dir: Path) -> None:
     assert figures["stray"] is not None
     assert figures["stray"] < 0.05
     assert figures["limits"] == 0
+
+
+def test_a_suspect_eye_moves_slowly_but_blinks_with_the_other_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    scores = np.zeros((3, 63), np.float32), np.array([-5.0, 0.6, -5.0], np.float32)
+    monkeypatch.setattr(tracker_trust, "_weights", lambda: scores)
+    closures = []
+    for units in ({"blink_right": 1.0}, {"blink_right": 1.0, "blink_left": 1.0}):
+        trust = TrackerTrust()
+        judge(trust, STILL, 2)
+        shown = canonical_face() + judge(trust, deviation_of(**units), 1)[0]
+        closures.append(float(lid_closure(shown, canonical_face())[3]))
+    assert closures[0] > 0.3
+    assert closures[1] < 0.05
