@@ -33,8 +33,8 @@ _LOWER_LIP: Final = (
 )
 """Landmarks of the lips without the corners, in rows from the inner edge to the middle."""
 
-_UPPER_IOD, _LOWER_IOD = 0.008, 0.025
-"""Distances of the inner edges of an open mouth, .5 and 1.6 mm, behind the visible ones."""
+_UPPER_IOD, _LOWER_IOD = 0.005, 0.022
+"""Distances of the inner edges of an open mouth, .3 and 1.4 mm, behind the visible ones."""
 
 
 class LooseSkin:

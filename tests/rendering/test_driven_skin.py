@@ -101,14 +101,14 @@ def moved_down(face: Array) -> Array:
 @pytest.mark.parametrize("rotation", [None, TURNED])
 def test_an_open_mouth_ends_at_the_visible_edges_of_its_lips(rotation: Array | None) -> None:
     heights = moved_down(open_mouth(0.4, rotation))
-    np.testing.assert_allclose(heights[UPPER], 0.008, atol=1e-3)
-    np.testing.assert_allclose(heights[LOWER], -0.025, atol=1e-3)
+    np.testing.assert_allclose(heights[UPPER], 0.005, atol=1e-3)
+    np.testing.assert_allclose(heights[LOWER], -0.022, atol=1e-3)
     assert 0 < heights[12] < heights[13]
     assert heights[14] < heights[15] < heights[16] < 0
     np.testing.assert_allclose(heights[[*LIPS_OUTER, CHIN]], 0, atol=1e-6)
 
 
-@pytest.mark.parametrize("gap_iod", [0.0, 0.02, 0.03])
+@pytest.mark.parametrize("gap_iod", [0.0, 0.01, 0.025])
 def test_lips_meet_where_the_gap_is_too_narrow_to_be_visible(gap_iod: float) -> None:
     face = open_mouth(gap_iod)
     moved = visible_lips(face, estimate_pose(face))
