@@ -74,6 +74,12 @@ _HALVED_PER_FRAME: Final = 0.5 * _HALVED
 _AROUND_LIDS: Final = np.ones((7, 7), np.uint8)
 """Kernel, in cells, that dilates an eye to the region where meeting lids change the flow."""
 
+_HAIR_BLUR: Final = (13, 13)
+"""Kernel, in cells, that smooths the flow beside the face, twice."""
+
+_MIN_COVER: Final = 0.6
+"""Share of a kernel beside the face below which the flow is not smoothed."""
+
 _BORDER: Final = np.array(
     [
         (x, y, 1)
@@ -184,6 +190,7 @@ class HeadMesh:
         result = np.moveaxis(planes, 0, -1)
         flow, planes[ATLAS] = interpolated[:2], interpolated[2:]
         is_face = planes[MapChannel.SKIN] = np.take(self._is_face, cells) & (cells >= 0)
+        _smooth_beside(flow, planes[MapChannel.SKIN])
         if body.torso is not None:
             skin = region_mask((reference - shift) / scale, OVAL, side)
             torso, weight = torso_flow(body.torso, drive, poses[1].scale, size_px, side)
@@ -194,6 +201,24 @@ class HeadMesh:
             cv2.medianBlur(plane, 3, dst=smooth)
         _fill_openings(result, points, (reference, drive), poses, size_px, teeth_end=teeth_end)
         return result
+
+
+def _smooth_beside(flow: Array, skin: Array) -> None:
+    """Smooth a flow, (2, side, side), around the face's skin, (side, side), 0 to 1; in place.
+
+    The mesh has few vertices there. Straight hair would have a kink at each of its edges.
+    """
+    around = 1 - skin
+    cover = _blurred(around)
+    # The flow is continuous at the face's edge, and stays so.
+    share = np.maximum((cover - _MIN_COVER) / (1 - _MIN_COVER), 0)
+    smooth = np.stack([_blurred(plane * around) for plane in flow])
+    flow += share * (smooth / np.maximum(cover, _MIN_COVER) - flow)
+
+
+def _blurred(plane: Array) -> Array:
+    """Return a plane of cells, blurred by nearly a Gaussian."""
+    return np.asarray(cv2.blur(cv2.blur(plane, _HAIR_BLUR), _HAIR_BLUR), np.float32)
 
 
 def _fill_openings(

@@ -125,6 +125,22 @@ def test_a_folded_head_leaves_no_single_cells_that_look_elsewhere(yaw: float) ->
     assert np.abs(flow - cv2.medianBlur(flow, 3)).max() < 0.1
 
 
+@pytest.mark.parametrize(("yaw", "column"), [(-0.6, 102), (-0.4, 102), (0.4, 26), (0.6, 26)])
+def test_hair_beside_a_turned_head_has_no_kinks(yaw: float, column: int) -> None:
+    """Down a column of cells the flow bends nowhere by as much as at an edge of the mesh."""
+    face, pose = posed_face(0)
+    shape = to_face_frame(face, pose)
+    start, end = (
+        replace(pose, rotation=rotation_matrix(np.array([0, angle, 0], np.float32)))
+        for angle in (0.0, yaw)
+    )
+    maps = head_mesh().maps(to_image(shape, start), to_image(shape, end), 256, 128)
+    hair_cells = maps[24:64, column]
+    assert not hair_cells[:, MapChannel.SKIN].any(), "or it is no hair"
+    bends_px = 128 * np.abs(np.diff(hair_cells[:, FLOW], n=2, axis=0))
+    assert bends_px.max() < 0.1
+
+
 def test_warp_image_samples_where_the_map_points() -> None:
     image = np.zeros((20, 20, 3), np.uint8)
     image[5, 7] = (10, 200, 30)
