@@ -19,4 +19,6 @@ def open_demo(out: Path, settings: Settings) -> Session:
     shown = settings.model_copy(deep=True)
     if "show_raw_camera" not in settings.output.model_fields_set:
         shown.output.show_raw_camera = True
+    if "neutral" not in settings.actor.model_fields_set:
+        shown.actor.neutral = "fresh"  # the stored one is the user's
     return Session.open(shown, f"video:{DEMO_ACTOR}", open_target("astronaut"), [f"file:{out}"])

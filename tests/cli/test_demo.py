@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 import av
 import cv2
@@ -10,8 +11,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from reenact.cli.demo import open_demo
 from reenact.cli.main import main
-from reenact.config import TrackingSettings
+from reenact.config import Settings, TrackingSettings
 from reenact.evaluation.metrics import expression_correlation
 from reenact.face.action_units import action_units
 from reenact.face.geometry import estimate_pose, region_mask, to_face_frame
@@ -101,6 +103,18 @@ def test_the_target_alone_is_written_where_that_is_asked_for(
         stream = container.streams.video[0]
         assert stream.width == stream.height
     assert f"The target: {out}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("asked_for", [None, "auto"])
+def test_the_users_stored_neutral_is_not_the_demo_actors(
+    tmp_path: Path, asked_for: Literal["auto"] | None
+) -> None:
+    settings = Settings.model_validate({"actor": {"neutral": asked_for} if asked_for else {}})
+    session = open_demo(tmp_path / "demo.mp4", settings)
+    try:
+        assert session.settings.actor.neutral == (asked_for or "fresh")
+    finally:
+        session.close()
 
 
 def test_the_targets_face_is_tracked_throughout(units: tuple[Array, Array]) -> None:
