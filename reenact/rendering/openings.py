@@ -31,8 +31,11 @@ from reenact.types import Array, Image, Pose
 EYES: Final = ((RIGHT_EYE, IRIS_RIGHT), (LEFT_EYE, IRIS_LEFT))
 """Edges of the opening and landmarks of the iris; the eye on the image's left comes first."""
 
-_RIM_IOD: Final = 0.01
-"""Width of the transition between seen and unseen parts of the mouth."""
+_RIM_IOD: Final = 0.03
+"""Width of the transition between seen and unseen parts of an open mouth."""
+
+_EDGE_IOD: Final = 0.01
+"""Width of the transition from closed lips' edges to what is behind them."""
 
 _PARTED_IOD: Final = 0.08
 """Gap between the lips below which an open photo's inside fades out: its teeth would be squeezed
@@ -142,7 +145,8 @@ def mouth_sources(
         hidden = np.maximum(rise - np.maximum(drop, 0), np.minimum(down - teeth, teeth - below))
     hidden = np.maximum(hidden, np.minimum(beside, gap))
     sources = rest.places(along, top + depth + beyond_lip)
-    unseen = np.clip(hidden / (_RIM_IOD * iod), outgrown, 1).astype(np.float32)
+    rim = iod * (_EDGE_IOD if teeth_end is None else _RIM_IOD)
+    unseen = np.clip(hidden / rim, outgrown, 1).astype(np.float32)
     driven_gap, gap_at_rest = driven.height() / (growth_across * iod), rest.height() / iod
     shut = (1 - ramp(driven_gap, 0, _PARTED_IOD)) * ramp(gap_at_rest, 0, _PARTED_IOD)
     return sources, unseen, shut
