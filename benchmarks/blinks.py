@@ -3,7 +3,7 @@
     python benchmarks/blinks.py ../shared/faces/train
 
 A blink is a dip of the tracked lids, mean of both eyes, below .6 of the open gap that ends within
-half a second. An eye counts as shut if the fusion closes it to less than a tenth in the narrowest
+half a second. An eye counts as shut if the target's is open by less than a tenth in the narrowest
 frame.
 """
 
@@ -18,7 +18,7 @@ import numpy as np
 
 from reenact.config import Settings
 from reenact.evaluation.clips import CLIP_FPS, find_clips, read_clip
-from reenact.expression.blink_calibration import BlinkDepths, eyes_together
+from reenact.evaluation.face_reader import own_shape
 from reenact.expression.fusion import Fusion
 from reenact.face.geometry import canonical_face
 from reenact.face.regions import lid_closure
@@ -31,24 +31,22 @@ LONGEST_S: Final = 0.5
 
 
 def closures(video: Path) -> tuple[Array, Array]:
-    """Return the closures of both eyes that are tracked and those that are fused, (F, 2) each."""
+    """Return the mean lid closures of actor and target, (F, 2) each, of the right and left eye."""
     settings = Settings()
     settings.actor.neutral = "fresh"
     clip = read_clip(video)
     fusion = Fusion(settings.fusion, settings.smoothing, 100 * canonical_face(), settings.actor)
-    blinks, tracked, fused = BlinkDepths(), [], []
+    base, tracked, fused = fusion.target.base, [], []
     for number in clip.usable:
-        time_s = number / CLIP_FPS
         seen = Landmarks(clip.landmarks[number], 1.0, clip.images[number].shape[1::-1])
-        expression = fusion.express(seen, time_s)
+        expression = fusion.express(seen, number / CLIP_FPS)
         neutral = fusion.actor_neutral
         assert neutral is not None
-        closure = lid_closure(neutral + expression.deviation, neutral)
-        together = eyes_together(closure, expression.pose.rotation)
-        blinks.observe(together, time_s)
-        tracked.append(closure.reshape(2, -1).mean(axis=1))
-        fused.append(blinks.widen(together).reshape(2, -1).mean(axis=1))
-    return np.array(tracked), np.array(fused)
+        shown = own_shape(fusion.fuse(expression), base)
+        tracked.append(lid_closure(neutral + expression.deviation, neutral))
+        fused.append(lid_closure(shown, base))
+    actor, target = (np.reshape(rows, (len(rows), 2, -1)).mean(axis=2) for rows in (tracked, fused))
+    return actor, target
 
 
 def narrowest_frames(opening: Array) -> Iterator[int]:
@@ -69,9 +67,8 @@ def main(folder: Path) -> None:
     shut: list[int] = []
     for video in progress_bar(find_clips(folder), desc="clips", unit="clip"):
         tracked, fused = closures(video)
-        if len(tracked):
-            blinks = list(narrowest_frames(tracked.mean(axis=1)))
-            shut += (fused[blinks] < SHUT).sum(axis=1).tolist()
+        blinks = list(narrowest_frames(tracked.mean(axis=1)))
+        shut += (fused[blinks] < SHUT).sum(axis=1).tolist()
     both, one = (np.mean(np.array(shut) == count) for count in (2, 1))
     print(f"{len(shut)} blinks: both eyes shut in {both:.3f}, one alone in {one:.3f}")
 

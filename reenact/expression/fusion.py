@@ -39,7 +39,7 @@ from reenact.face.geometry import (
     to_face_frame,
     to_image,
 )
-from reenact.face.regions import lid_closure, point_gains
+from reenact.face.regions import EYES, lid_closure, point_gains
 from reenact.models.fusion_network import FusionNetwork, shipped_network
 from reenact.types import Array, Expression, Landmarks, Pose
 
@@ -47,9 +47,6 @@ log = logging.getLogger(__name__)
 
 _CHECK_AFTER_S: Final = 0.25
 _CHECK_ANGLE: Final = 0.35
-
-_EYES: Final = slice(1, 3)
-"""The eyes in `regions.PARTS`."""
 
 _NOTHING: Final = nothing()
 
@@ -191,7 +188,7 @@ class Fusion:
         if self._smoothing.enabled:
             pose = self._pose_filter.step(pose, dt_s, self._smoothing)
             shape = self._expression_filter.step(shape, dt_s, self._smoothing)
-        if self.trust[_EYES].min() == 1:
+        if self.trust[EYES].min() == 1:
             closure = lid_closure(shape, neutral.shape)
             self._blinks.observe(eyes_together(closure, pose.rotation), time_s)
         deviation = self._trust.believe(shape - neutral.shape, dt_s)

@@ -20,7 +20,7 @@ from reenact.expression.face_model import expression_solver, face_model
 from reenact.expression.limits import JOINT_USUAL, bend
 from reenact.expression.measures import MEASURES, measure_rows
 from reenact.face.geometry import mirrored_deviation, rotation_vector
-from reenact.face.regions import PARTS, part_weights
+from reenact.face.regions import EYES, PARTS, part_weights
 from reenact.imaging import ramp, smoothstep
 from reenact.storage import read_asset
 from reenact.types import Array, Landmarks, Pose
@@ -51,8 +51,6 @@ _PARTS: Final = 40
 _JITTERS: Final = _PARTS + len(PARTS)
 _EXTREMES: Final = _JITTERS + 1 + len(PARTS)
 _TURN: Final = _EXTREMES + len(MEASURES)
-
-_EYES: Final = slice(PARTS.index("right eye"), PARTS.index("left eye") + 1)
 
 _SCORE_S: Final = 0.08
 """Time constant of the scores."""
@@ -241,7 +239,7 @@ class TrackerTrust:
         if steps.max() <= _MAX_STEP:
             return deviation
         moved = np.minimum(steps, self._steps)
-        moved[_EYES] = moved[_EYES].max()
+        moved[EYES] = moved[EYES].max()
         allowed = np.where(self.trust < 1, _MAX_STEP, np.maximum(self._steps, moved))
         share = np.minimum(allowed / np.maximum(steps, 1e-6), 1)
         return np.asarray(

@@ -35,6 +35,9 @@ REGIONS: Final = ("mouth", "eyes", "brows")
 PARTS: Final = ("mouth", "right eye", "left eye", "right brow", "left brow", "rest")
 """The parts of a face that are evaluated separately; sides are the person's."""
 
+EYES: Final = slice(1, 3)
+"""The eyes in `PARTS`."""
+
 _CHIN: Final = (152, 148, 176, 377, 400, 175, 199, 200, 171, 396, 208, 428, 18, 83, 313)
 _CORES: Final = {
     "mouth": (*LIPS_OUTER, *LIPS_INNER, *_CHIN),
