@@ -4,14 +4,17 @@
 
 Hands and cards are drawn over the first clip of each person (`evaluation.covered`), and the clip is
 tracked. Logistic regression then separates frames with a covered part from uncovered frames of all
-clips. The more a cover misleads the tracker, the more weight its frame has. With `--folds
-../shared/faces/folds.json` nothing is stored; each fold's people are scored by weights learned from
-the others. With `--without 0` in addition, the weights learned without that fold are stored.
+clips. The more a cover misleads the tracker, the more weight its frame has. Few of these people
+shout, so uncovered frames are also used with stronger expressions. Cameras are slow in the dark, so
+all frames are also used at half the rate. With `--folds ../shared/faces/folds.json` nothing is
+stored; each fold's people are scored by weights learned from the others. With `--without 0` in
+addition, the weights learned without that fold are stored.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -34,6 +37,12 @@ from tools import ASSETS
 
 PARTS: Final = {"mouth": [MOUTH_OPEN, MOUTH_WIDTH], "eye": [LID_RIGHT]}
 """The two scores, and the measures whose error shows how far a cover misleads the tracker."""
+
+STRENGTHS: Final = (1, 1.5)
+"""Factors of the expressions in uncovered frames."""
+
+INTERVALS: Final = (1, 2)
+"""Numbers of frames from one used frame to the next: the clips' rate, and half of it."""
 
 EVERY: Final = 3
 """One in this many frames of a clip is used, because consecutive frames are nearly equal."""
@@ -65,10 +74,16 @@ class Samples:
     weights: Array
 
 
-def deviations(points: Array) -> Iterator[tuple[Array, Pose]]:
-    """Yield each frame's deviation from the neutral so far, (478, 3) iod, and its pose."""
+def deviations(points: Array, interval: int = 1) -> Iterator[tuple[Array, Pose]]:
+    """Yield a frame's deviation from the neutral so far, (478, 3) iod, and its pose.
+
+    Args:
+        points: (F, 478, 3) px of all frames.
+        interval: number of frames from one to the next that is used.
+    """
     identity = ActorIdentity()
-    for number, face in enumerate(points):
+    for number in range(0, len(points), interval):
+        face = points[number]
         pose = estimate_pose(face)
         neutral = identity.observe(to_face_frame(face, pose), pose, number / CLIP_FPS).shape
         pose = estimate_pose(face, neutral)
@@ -90,11 +105,7 @@ def samples_of(videos: Sequence[Path]) -> list[Samples]:
         person = person_of(video.stem)
         points = load_landmarks(video.with_suffix(".npz"))
         points = points[np.isfinite(points).all(axis=(1, 2))][:MAX_FRAMES]
-        track = list(deviations(points))
-        for rows in (evidence(track)[::EVERY], evidence(track, mirrored=True)[::EVERY]):
-            samples += [
-                Samples(person, part, rows, np.zeros(len(rows), np.float32)) for part in PARTS
-            ]
+        samples += _uncovered(person, points)
         if person in seen:
             continue
         seen.add(person)
@@ -107,18 +118,30 @@ def samples_of(videos: Sequence[Path]) -> list[Samples]:
     return samples
 
 
+def _uncovered(person: str, points: Array) -> Iterator[Samples]:
+    """Yield the frames of a clip, (F, 478, 3) px, also mirrored, stronger, and at other rates."""
+    for interval in INTERVALS:
+        track = list(deviations(points, interval))
+        for strength, mirrored in itertools.product(STRENGTHS, (False, True)):
+            stronger = [(np.float32(strength) * deviation, pose) for deviation, pose in track]
+            rows = evidence(stronger, mirrored)[::EVERY]
+            for part in PARTS:
+                yield Samples(person, part, rows, np.zeros(len(rows), np.float32))
+
+
 def _covered(person: str, part: str, run: CoveredRun) -> Iterator[Samples]:
     """Yield the covered and the uncovered frames of one run; those of a mouth also mirrored."""
-    track = list(deviations(run.covered))
-    truth = [deviation for deviation, _ in deviations(run.open)]
-    misled = measure(np.stack([one for one, _ in track]) - np.stack(truth))[:, PARTS[part]]
-    harm = HARMLESS + np.minimum(np.abs(misled).sum(axis=1) / HARM, MAX_HARM)
-    harm = np.asarray(harm, dtype=np.float32)
-    covered = run.share > 0.6
-    for mirrored in (False, True) if part == "mouth" else (False,):
-        yield Samples(person, part, evidence(track, mirrored)[covered], harm[covered])
-    rows = evidence(track)[run.share == 0][::EVERY]
-    yield Samples(person, part, rows, np.zeros(len(rows), np.float32))
+    for interval in INTERVALS:
+        track = list(deviations(run.covered, interval))
+        truth = [deviation for deviation, _ in deviations(run.open, interval)]
+        misled = measure(np.stack([one for one, _ in track]) - np.stack(truth))[:, PARTS[part]]
+        harm = HARMLESS + np.minimum(np.abs(misled).sum(axis=1) / HARM, MAX_HARM)
+        harm = np.asarray(harm, dtype=np.float32)
+        covered, uncovered = run.share[::interval] > 0.6, run.share[::interval] == 0
+        for mirrored in (False, True) if part == "mouth" else (False,):
+            yield Samples(person, part, evidence(track, mirrored)[covered], harm[covered])
+        rows = evidence(track)[uncovered][::EVERY]
+        yield Samples(person, part, rows, np.zeros(len(rows), np.float32))
 
 
 def logistic(rows: Array, weights: Array) -> Array:

@@ -33,8 +33,8 @@ DOUBT: Final = ((2.0, 3.2), (1.8, 3.2), (1.8, 3.2))
 _SUSPECT: Final = 0.5
 """Score of a single frame at which a part becomes suspect."""
 
-_MAX_STEP, _STEP_SLOPE = 0.02, 0.015
-"""How far a suspect part may move in a frame, RMS, iod, and how much farther for each point of the
+_MAX_SPEED, _SPEED_SLOPE = 0.5, 0.5
+"""How fast a suspect part may move, RMS, iod per second, and how much faster for each point of the
 score below `_SUSPECT`."""
 
 _USUAL: Final = np.array([0.08, 0.08, 0.06, 0.06, 0.04, 0.04], np.float32)
@@ -140,7 +140,7 @@ class TrackerTrust:
         self._history: deque[tuple[float, Array]] = deque()
         self._held: Array | None = None
         self._last: Array | None = None
-        self._steps = np.full(len(PARTS), np.inf, np.float32)
+        self._speeds = np.full(len(PARTS), np.inf, np.float32)
         self._now_s = 0.0
 
     def judge(self, deviation: Array, pose: Pose, landmarks: Landmarks, dt_s: float) -> Array:
@@ -159,7 +159,7 @@ class TrackerTrust:
         self._scores = [old + share * (new - old) for old, new in zip(before, scores, strict=True)]
         mouth, right, left = (max(_SUSPECT - score, 0.0) for score in scores)
         sure = np.array([mouth, right, left, right, left, min(mouth, right, left)], np.float32)
-        self._steps = _MAX_STEP + _STEP_SLOPE * sure
+        self._speeds = _MAX_SPEED + _SPEED_SLOPE * sure
         doubt = [ramp(one, *range_) for one, range_ in zip(self._scores, DOUBT, strict=True)]
         doubt += [doubt[1], doubt[2], 0.0]
         across = landmarks.points.T[:2].copy()
@@ -196,7 +196,7 @@ class TrackerTrust:
             deviation = self._mixed(deviation, before, dt_s)
         if not self._sure or self._turned:
             deviation = self._explained(deviation)
-        believed = self._slowed(deviation)
+        believed = self._slowed(deviation, max(dt_s, 0.0))
         self._history.append((self._now_s, believed))
         while self._history[0][0] < self._now_s - _BEFORE_S:
             self._history.popleft()
@@ -226,8 +226,8 @@ class TrackerTrust:
         explained = (kept * weights) @ face_model().expression
         return np.asarray(flat + doubt * (explained - flat), dtype=np.float32).reshape(-1, 3)
 
-    def _slowed(self, deviation: Array) -> Array:
-        """Return the deviation with limited steps: smaller ones for more suspect parts.
+    def _slowed(self, deviation: Array, dt_s: float) -> Array:
+        """Return the deviation with limited speed: slower for more suspect parts.
 
         An eye may move as far as the other one does, so that a blink does not become a wink.
         """
@@ -236,11 +236,13 @@ class TrackerTrust:
         change = deviation - self._last
         flat = change.reshape(-1)
         steps = np.sqrt(_focus() @ (flat * flat))
-        if steps.max() <= _MAX_STEP:
+        slowest = np.float32(_MAX_SPEED * dt_s)
+        if steps.max() <= slowest:
             return deviation
-        moved = np.minimum(steps, self._steps)
+        allowed = self._speeds * np.float32(dt_s)
+        moved = np.minimum(steps, allowed)
         moved[EYES] = moved[EYES].max()
-        allowed = np.where(self.trust < 1, _MAX_STEP, np.maximum(self._steps, moved))
+        allowed = np.where(self.trust < 1, slowest, np.maximum(allowed, moved))
         share = np.minimum(allowed / np.maximum(steps, 1e-6), 1)
         return np.asarray(
             self._last + (part_weights().T @ share)[:, None] * change, dtype=np.float32

@@ -1,6 +1,6 @@
 """Moves landmarks of skin and lips to where a picture shows them.
 
-The skin below a lip shrinks as the jaw drops, and the skin above a brow as the brow rises. If the
+The chin shrinks as the jaw drops, and the skin above a brow as the brow rises. If the
 target has less of it than the actor, the moved landmarks pass its lip or brow. There the mesh would
 fold, and draw a torn lip or brow with a dark, stepped line.
 
@@ -41,7 +41,7 @@ class LooseSkin:
     """Interpolates the deviations of loose skin between the landmarks around it. Immutable.
 
     The deviations are in equilibrium, as if each edge of the mesh were a spring whose stiffness is
-    the inverse of its length in the reference.
+    the inverse of its squared length in the reference. So short edges beside lips hardly change.
 
     Args:
         triangles: (T, 3) indices of the face's landmarks.
@@ -61,7 +61,7 @@ class LooseSkin:
         """Return the driven landmarks with the loose skin interpolated; all are (478, 3) px."""
         start, end = map(to_face_frame, (reference, drive), poses)
         lengths = np.linalg.norm((start[self._loose] - start[self._neighbour])[:, :2], axis=1)
-        stiffness = 1 / np.maximum(lengths, _MIN_IOD)
+        stiffness = 1 / np.maximum(lengths, _MIN_IOD) ** 2
         count = len(self.landmarks)
         matrix = np.diag(np.bincount(self._row, stiffness, count))
         matrix[self._row[self._is_loose], self._column] -= stiffness[self._is_loose]

@@ -130,15 +130,12 @@ def test_intensity_zero_is_the_neutral(method: str) -> None:
 def test_a_unit_given_alone_arrives_alone(method: str, name: str) -> None:
     fusion = start(settings_of(method, read_back=False))
     amounts = np.linspace(0, 1, 15)
-    tracks = np.stack(
-        [
-            target_units(
-                acted(fusion, canonical_face() + deviation_of(**dict.fromkeys(GIVEN[name], a))),
-                target_points(),
-            )
-            for a in amounts
-        ]
-    )
+    seen = []
+    for number, amount in enumerate(amounts):
+        shape = canonical_face() + deviation_of(**dict.fromkeys(GIVEN[name], amount))
+        face = acted(fusion, shape, time_s=4 + number / FPS)
+        seen.append(target_units(face, target_points()))
+    tracks = np.stack(seen)
     rows = [NAMES.index(unit) for unit in GIVEN[name]]
     for row in rows:
         assert np.corrcoef(amounts, tracks[:, row])[0, 1] > 0.95

@@ -36,15 +36,17 @@ def judge(
     deviation: Array,
     frames: int,
     pose: Pose = FRONTAL,
+    *,
     torn: Array | float = 0.0,
+    dt_s: float = 0.04,
 ) -> list[Array]:
     """Show so many frames of a deviation, with as much nonsense as `torn` says."""
     result = []
     for frame in range(frames):
         tracked = np.asarray(deviation + torn * nonsense(frame + 1), dtype=np.float32)
         seen = Landmarks(to_image(canonical_face() + tracked, pose), 1.0, (256, 256))
-        trust.judge(tracked, pose, seen, 0.04)
-        result.append(trust.believe(tracked, 0.04))
+        trust.judge(tracked, pose, seen, dt_s)
+        result.append(trust.believe(tracked, dt_s))
     return result
 
 
@@ -103,7 +105,7 @@ def test_what_would_be_doubted_of_a_frontal_face_is_believed_of_a_turned_one() -
     least = []
     for pose in (FRONTAL, turned):
         trust = TrackerTrust()
-        judge(trust, STILL, 20, pose, torn=0.3)
+        judge(trust, STILL, 20, pose, torn=0.5)
         least.append(float(trust.trust.min()))
     assert least == [0, 1]
 
@@ -171,3 +173,19 @@ def test_a_suspect_eye_moves_slowly_but_blinks_with_the_other_one(
         closures.append(float(lid_closure(shown, canonical_face())[3]))
     assert closures[0] > 0.3
     assert closures[1] < 0.05
+
+
+def test_a_suspect_part_moves_as_far_in_the_same_time_at_any_frame_rate(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    scores = np.zeros((3, 63), np.float32), np.array([0.6, -5.0, -5.0], np.float32)
+    monkeypatch.setattr(tracker_trust, "_weights", lambda: scores)
+    opened = deviation_of(mouth_open=1)
+    shares = []
+    for frames, dt_s in ((8, 0.02), (4, 0.04), (2, 0.08)):
+        trust = TrackerTrust()
+        judge(trust, STILL, 2, dt_s=dt_s)
+        moved = judge(trust, opened, frames, dt_s=dt_s)[-1]
+        shares.append(float((moved * opened).sum() / (opened**2).sum()))
+    assert 0.2 < shares[0] < 0.9
+    assert shares == pytest.approx([shares[0]] * 3, rel=0.1)

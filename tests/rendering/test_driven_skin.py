@@ -75,6 +75,20 @@ def test_an_actor_with_more_skin_below_the_lip_does_not_fold_the_target() -> Non
     assert folded(reference, stretched(reference, drive)) == 0
 
 
+def test_the_chin_of_a_shouting_target_shrinks_evenly() -> None:
+    """The tracker moves the middle of a shouting actor's chin less than the chin's edge."""
+    shape = canonical_face()
+    shouting = shape.copy()
+    jaw = np.clip((shape[:, 1] - shape[1, 1]) / (shape[CHIN, 1] - shape[1, 1]), 0, 1)
+    shouting[:, 1] += 0.27 * jaw
+    shouting[OVAL, 1] += 0.04 * jaw[list(OVAL)]
+    lower = [*LIPS_INNER[1:10], *LIPS_OUTER[1:10], 15, 16, 85, 86, 315, 316]
+    shouting[lower, 1] = shape[lower, 1] + 0.55
+    reference, drive = seen(shape), seen(shouting)
+    assert folded(reference, drive) > 5, "or nothing is mended"
+    assert folded(reference, stretched(reference, drive)) == 0
+
+
 def test_an_actor_with_a_higher_forehead_does_not_fold_the_target() -> None:
     shape = canonical_face()
     surprised = shape.copy()
