@@ -17,6 +17,7 @@ from typing import Final
 
 import numpy as np
 
+from reenact.face.geometry import yaw_sine
 from reenact.face.regions import LID_INDEX
 from reenact.imaging import ramp
 from reenact.types import Array
@@ -62,7 +63,7 @@ def eyes_together(closure: Array, rotation: Array) -> Array:
         closure: (14,) of `regions.lid_closure`.
         rotation: (3, 3) of the head.
     """
-    yaw = float(rotation[0, 2])  # its sine
+    yaw = yaw_sine(rotation)
     frontal, turned = _DOUBTED
     doubted = frontal + (turned - frontal) * ramp(abs(yaw), *_TURNED)
     right, left = closure.reshape(2, EYE_PAIRS)

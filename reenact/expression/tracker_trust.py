@@ -19,7 +19,7 @@ import numpy as np
 from reenact.expression.face_model import expression_solver, face_model
 from reenact.expression.limits import JOINT_USUAL, bend
 from reenact.expression.measures import MEASURES, measure_rows
-from reenact.face.geometry import mirrored_deviation, rotation_vector
+from reenact.face.geometry import mirrored_deviation, rotation_vector, yaw_sine
 from reenact.face.regions import EYES, PARTS, part_weights
 from reenact.imaging import ramp, smoothstep
 from reenact.storage import read_asset
@@ -170,10 +170,10 @@ class TrackerTrust:
             doubt = [
                 max(one, ramp(share, *_EDGE)) for one, share in zip(doubt, shares, strict=True)
             ]
-        turn = float(pose.rotation[2, 0])  # sine of the yaw; the right eye is far if it is negative
+        turn = yaw_sine(pose.rotation)
         self._turned = ramp(abs(turn), *_TURNED)
         if abs(turn) > _PROFILE[0]:
-            far = 1 if turn < 0 else 2
+            far = 1 if turn > 0 else 2
             doubt[far] = max(doubt[far], ramp(abs(turn), *_PROFILE))
         if self._sure and not any(doubt):
             self._open_s += np.float32(dt_s)

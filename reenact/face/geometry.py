@@ -167,6 +167,15 @@ def rotation_matrix(vector: Array) -> Array:
 # --- crops ------------------------------------------------------------------------------------
 
 
+def yaw_sine(rotation: Array) -> float:
+    """Return the sine of a head's yaw, whatever its roll; the right eye is far if it is positive.
+
+    Args:
+        rotation: (3, 3) of the head's pose.
+    """
+    return -float(rotation[2, 0])
+
+
 def face_box(points: Array) -> tuple[float, float, float, float]:
     """Return (left, top, right, bottom) px of the landmarks of the skin."""
     low = points[:N_SKIN, :2].min(axis=0)

@@ -13,7 +13,7 @@ from typing import Final
 import cv2
 import numpy as np
 
-from reenact.face.geometry import canonical_face, estimate_pose, mirror_index, mirrored
+from reenact.face.geometry import canonical_face, estimate_pose, mirror_index, mirrored, yaw_sine
 from reenact.face.topology import CHIN
 from reenact.imaging import resized_square
 from reenact.models.warp_unet_inputs import FLOW, MAP_STEM, MapChannel
@@ -54,12 +54,12 @@ _LIGHT_BOUNDS: Final = (0.7, 1.4)
 
 def is_turned(pose: Pose) -> bool:
     """Return whether a photo in that pose shows one side of the face better than the other."""
-    return abs(float(pose.rotation[0, 2])) > _TURNED
+    return abs(yaw_sine(pose.rotation)) > _TURNED
 
 
 def turns_back(reference: Pose, pose: Pose) -> bool:
     """Return whether a head shows more of the reference's far side than the reference does."""
-    before, now = float(reference.rotation[0, 2]), float(pose.rotation[0, 2])
+    before, now = yaw_sine(reference.rotation), yaw_sine(pose.rotation)
     return math.copysign(1, before) * (before - now) > _TURNED_BACK
 
 
@@ -87,7 +87,8 @@ def mirror_image(reference: Reference) -> Reference:
 def _light_ratio(picture: Image, landmarks: Array, pose: Pose) -> Array:
     """Return the ratio of the light on a face's far side to that on its near side, RGB (3,)."""
     column, row = np.clip(np.round(landmarks[:, :2]), 0, len(picture) - 1).astype(int).T
-    distance = canonical_face()[:, 0] * -np.sign(pose.rotation[0, 2])  # positive on the far side
+    far_side = -np.sign(yaw_sine(pose.rotation))
+    distance = canonical_face()[:, 0] * far_side
     far = np.flatnonzero((distance > _CHEEK[0]) & (distance < _CHEEK[1]))
     near = mirror_index()[far]
     far_light, near_light = (picture[row[at], column[at]].mean(axis=0) for at in (far, near))

@@ -25,6 +25,7 @@ from reenact.face.geometry import (
     to_face_frame,
     to_image,
     transform_points,
+    yaw_sine,
 )
 from reenact.imaging import invert_affine
 from reenact.types import Array, Pose
@@ -158,6 +159,15 @@ def test_a_face_shifts_by_what_it_moved_or_grew(pose: Pose, moved: float, grown:
     centre = np.array([(left + right) / 2, (top + bottom) / 2, 0], np.float32)
     larger = (points - centre) * np.float32(grown) + centre
     assert box_shift(points, larger) == pytest.approx(abs(grown - 1) / 2, abs=close)
+
+
+@pytest.mark.parametrize("roll", [-1.2, 0.0, 0.7])
+def test_the_yaw_does_not_depend_on_the_roll(roll: float) -> None:
+    turn, tilt = (rotation_matrix(np.array(v, np.float32)) for v in ((0, 0.5, 0), (0, 0, roll)))
+    assert yaw_sine(tilt @ turn) == pytest.approx(np.sin(0.5), abs=1e-6)
+    face = to_image(canonical_face(), Pose(tilt @ turn, np.zeros(3, np.float32), 60.0))
+    right, left = face[33, 2], face[263, 2]
+    assert right > left, "the right eye is farther from the camera"
 
 
 def test_a_landmark_map_draws_contours_and_little_else() -> None:

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from reenact.face.geometry import canonical_face, rotation_matrix, to_image
+from reenact.face.geometry import canonical_face, rotation_matrix, to_image, yaw_sine
 from reenact.rendering.head_mesh import head_mesh
 from reenact.rendering.layers import Reference
 from reenact.rendering.painter import Painter
@@ -29,7 +29,7 @@ def photo_of(pose: Pose) -> Reference:
     points = to_image(shape, pose)
     triangles = head_mesh().triangles
     triangles = triangles[triangles.max(axis=1) < len(shape)]
-    near = np.sign(pose.rotation[0, 2])
+    near = np.sign(yaw_sine(pose.rotation))
     picture = np.full((SIZE, SIZE, 3), WALL, np.uint8)
     for one in triangles[np.argsort(-points[triangles, 2].mean(axis=1))]:
         is_marked = CHEEKS[int(near > 0)] in one
