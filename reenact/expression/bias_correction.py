@@ -21,7 +21,7 @@ from reenact.types import Array
 
 ASSET: Final = "read_back.npz"
 
-MAX_CORRECTION: Final = 0.6
+MAX_CORRECTION: Final = 0.3
 """Bound of the correction of one action unit, activation; approached, never exceeded."""
 
 _STEP: Final = 0.3
