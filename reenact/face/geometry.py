@@ -164,9 +164,6 @@ def rotation_matrix(vector: Array) -> Array:
     return np.asarray(matrix, dtype=np.float32)
 
 
-# --- crops ------------------------------------------------------------------------------------
-
-
 def yaw_sine(rotation: Array) -> float:
     """Return the sine of a head's yaw, whatever its roll; the right eye is far if it is positive.
 
@@ -174,6 +171,9 @@ def yaw_sine(rotation: Array) -> float:
         rotation: (3, 3) of the head's pose.
     """
     return -float(rotation[2, 0])
+
+
+# --- crops ------------------------------------------------------------------------------------
 
 
 def face_box(points: Array) -> tuple[float, float, float, float]:

@@ -1,8 +1,8 @@
 """Moves landmarks of skin and lips to where a picture shows them.
 
-The chin shrinks as the jaw drops, and the skin above a brow as the brow rises. If the
-target has less of it than the actor, the moved landmarks pass its lip or brow. There the mesh would
-fold, and draw a torn lip or brow with a dark, stepped line.
+The chin shrinks as the jaw drops, and the skin above a brow as the brow rises. If the target has
+less of it than the actor, the moved landmarks pass its lip or brow. There the mesh would fold, and
+draw a torn lip or brow with a dark, stepped line.
 
 The tracker puts the edges of an open mouth behind the visible edges of the lips, by the same
 distances in most people: the inside of a lip belongs to the mouth for it. It also reports a narrow
