@@ -105,7 +105,7 @@ def test_a_warp_follows_the_actor_and_a_copy_does_not(reports: list[evaluation.R
     copy, warp = (report["mean"] for report in reports)
     assert warp["tracked"] == 1
     assert warp["mouth_open_correlation"] > 0.9
-    assert warp["smile_correlation"] > 0.8
+    assert warp["smile_correlation"] > 0.75
     assert warp["expression_correlation"] > 0.5
     assert copy["expression_correlation"] == 0
     assert copy["fused_correlation"] == warp["fused_correlation"] > 0.82
