@@ -188,7 +188,8 @@ class TrackerTrust:
             deviation: from the actor's neutral, filtered.
             dt_s: seconds since the frame before.
         """
-        self._now_s += max(dt_s, 0.0)
+        dt_s = max(dt_s, 0.0)
+        self._now_s += dt_s
         before = self._history[0][1] if self._history else deviation
         if self._held is None or self._sure:
             self._held = before
@@ -196,7 +197,7 @@ class TrackerTrust:
             deviation = self._mixed(deviation, before, dt_s)
         if not self._sure or self._turned:
             deviation = self._explained(deviation)
-        believed = self._slowed(deviation, max(dt_s, 0.0))
+        believed = self._slowed(deviation, dt_s)
         self._history.append((self._now_s, believed))
         while self._history[0][0] < self._now_s - _BEFORE_S:
             self._history.popleft()
@@ -208,7 +209,7 @@ class TrackerTrust:
         assert self._held is not None
         weights, sure = part_weights(), self.trust >= 1
         lost = (weights.T @ (1 - sure).astype(np.float32))[:, None]
-        kept = lost * np.float32(math.exp(-max(dt_s, 0.0) / _REST_S))
+        kept = lost * np.float32(math.exp(-dt_s / _REST_S))
         self._held = kept * self._held + (1 - lost) * before
         share = (weights.T @ self.trust)[:, None]
         return np.asarray(self._held + share * (deviation - self._held), dtype=np.float32)
