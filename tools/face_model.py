@@ -17,7 +17,7 @@ from typing import Final
 import numpy as np
 
 from reenact.expression.face_model import ASSET, CHANGES, RELATIVE, FaceModel
-from reenact.expression.limits import LIMITED, features, limited_rows
+from reenact.expression.limits import CONTROLLED, controlled_rows, features
 from reenact.expression.measures import MEASURES, measure, resting_shape
 from reenact.expression.resting_measures import STEPS
 from reenact.face.geometry import mirrored_deviation, to_face_frames
@@ -77,7 +77,7 @@ def learn(people: Sequence[list[Clip]]) -> FaceModel:
             )
             at_rest = measure(rest)[row]
             changes[row].append(states / at_rest - 1 if RELATIVE[row] else states - at_rest)
-        shares.append((frontal.reshape(len(frontal), -1) @ limited_rows().T) / features(rest)[1])
+        shares.append((frontal.reshape(len(frontal), -1) @ controlled_rows().T) / features(rest)[1])
     mirrored = [mirrored_deviation(rest) for rest in rests]
     mean, identity = _modes(np.stack(rests + mirrored))
     both = np.concatenate([*differences, *map(mirrored_deviation, differences)])
@@ -133,7 +133,7 @@ def _density(values: Array) -> Array:
 
 
 def _limits(people: Sequence[Array]) -> Array:
-    """Return lower bound, usual range and upper bound, (11, 4), of each person's shares, (F, 11).
+    """Return lower bound, usual range and upper bound, (12, 4), of each person's shares, (F, 12).
 
     Left and right are pooled. The bounds lie beyond the extremes of all people, see `SOFTNESS`.
     """
@@ -149,8 +149,8 @@ def _limits(people: Sequence[Array]) -> Array:
 
 
 def _swapped(shares: Array) -> Array:
-    """Return the (F, 11) shares of the mirrored faces."""
-    mirrored = shares[:, [1, 0, 2, 3, 5, 4, 6, 9, 10, 7, 8]]
+    """Return the (F, 12) shares of the mirrored faces."""
+    mirrored = shares[:, [1, 0, 2, 3, 5, 4, 6, 9, 10, 7, 8, 11]]
     mirrored[:, [7, 9]] *= -1
     return mirrored
 
@@ -181,7 +181,7 @@ def main() -> None:
     model = learn(people)
     write(model, arguments.out)
     print(f"{arguments.out}: {len(people)} people, {arguments.out.stat().st_size // 1024} KiB")
-    for name, row in zip(LIMITED, model.limits, strict=True):
+    for name, row in zip(CONTROLLED, model.limits, strict=True):
         print(f"  {name:13s}" + "".join(f"{value:8.3f}" for value in row))
     for name, middle, spread in zip(MEASURES, model.rest_mean, model.rest_deviation, strict=True):
         print(f"  {name:13s}{middle:8.3f} ± {spread:.3f} at rest")

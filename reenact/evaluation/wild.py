@@ -79,7 +79,7 @@ CAMERA_NOISE: Final = 0.003
 """Standard deviation of a held frame's landmarks, iod."""
 
 RIGHT: Final = 0.02
-MOVES: Final = np.array([0.03, 0.03, 0.02, 0.02, 0.006, 0.006])
+MOVES: Final = np.array([0.03, 0.03, 0.015, 0.02, 0.006, 0.006])
 """Minimum standard deviation of a measure that counts as moving, in the units of `proportions`."""
 
 _GROUPS: Final = {
@@ -261,7 +261,7 @@ class Stage:
         self._target = target
         self._settings = settings
         face = TargetFace(to_face_frame(target, estimate_pose(target)), settings.mode)
-        self._sizes = proportions(face.base)
+        self._sizes = proportions(face.base)[: len(MEASURES)]
         self._rest = self._shares(face.base)
 
     def figures(
@@ -285,7 +285,8 @@ class Stage:
         if kind.startswith("held"):
             return figures | _held(found, second, self._rest)
         true = self._track(points, self._clip.neutral, None)
-        acted = self._clip.measures[order] / proportions(self._clip.neutral.shape)
+        sizes = proportions(self._clip.neutral.shape)[: len(MEASURES)]
+        acted = self._clip.measures[order] / sizes
         return figures | _followed(found.shares, true.shares, acted, second)
 
     def covered(self, run: CoveredRun, cover: Cover) -> Figures:

@@ -44,7 +44,7 @@ class FaceModel:
         rest_deviation: (6,) their standard deviations.
         change_density: (6, 401) density of a measure's change from rest at `CHANGES`, over the
             distinct states of people who speak.
-        limits: (11, 4) of `limits.Limits`.
+        limits: (12, 4) of `limits.Limits`.
     """
 
     mean: Array

@@ -35,6 +35,10 @@ from reenact.types import Array
 LIMITED: Final = (*MEASURES, "jaw", "gaze_right_x", "gaze_right_y", "gaze_left_x", "gaze_left_y")
 """What is limited: the six measures, the distance of chin and nose, and each iris in its eye."""
 
+CONTROLLED: Final = (*LIMITED, "upper_lip")
+"""What is measured and bent. Also the distance of upper lip and nose, which does not count as
+limited: the file of a performance has no place for it."""
+
 JOINT_USUAL, JOINT_MAX = 2.25, 4.0
 """Root mean square weight of the expression modes: 99th percentile of the clips, and the bound.
 
@@ -47,11 +51,11 @@ TOLERANCE: Final = 0.005
 """How far a share may exceed its bound before a frame counts as limited: rounding, and lids that
 move a brow slightly."""
 
-_CHIN, _NOSE = 152, 2
-_SIZE: Final = np.array([0, 1, *[MEASURES.index("mouth_width")] * 2, *range(4, 7), *range(7, 11)])
+_CHIN, _NOSE, _LIP = 152, 2, 0
+_SIZE: Final = np.array([0, 1, *[MEASURES.index("mouth_width")] * 2, *range(4, len(CONTROLLED))])
 _OF_EYES: Final = [0, 1, 7, 9, 8, 10]
-"""`_SIZE`: the measure of which each of `LIMITED` is a share. `_OF_EYES`: those that are shares of
-an eye's width, right and left alternating."""
+"""`_SIZE`: the measure of which each of `CONTROLLED` is a share. `_OF_EYES`: those that are shares
+of an eye's width, right and left alternating."""
 
 _ROOM: Final = 0.95
 _N_MEASURES: Final = len(MEASURES)
@@ -67,26 +71,27 @@ def bend(value: Array | float, usual: Array | float, bound: Array | float) -> Ar
 
 
 @lru_cache(maxsize=1)
-def limited_rows() -> Array:
-    """Return float32 (11, 1434): maps a flattened shape to `LIMITED`, iod."""
-    rows = np.zeros((len(LIMITED), N_LANDMARKS, 3), np.float32)
+def controlled_rows() -> Array:
+    """Return float32 (12, 1434): maps a flattened shape to `CONTROLLED`, iod."""
+    rows = np.zeros((len(CONTROLLED), N_LANDMARKS, 3), np.float32)
     rows[:_N_MEASURES] = measure_rows().reshape(_N_MEASURES, N_LANDMARKS, 3)
     rows[_N_MEASURES, [_CHIN, _NOSE], 1] = 1, -1
-    gaze = rows[_N_MEASURES + 1 :]
+    rows[-1, [_LIP, _NOSE], 1] = 1, -1
+    gaze = rows[_N_MEASURES + 1 : -1]
     for eye, (iris, corners) in enumerate(
         ((IRIS_RIGHT, EYE_CORNERS_RIGHT), (IRIS_LEFT, EYE_CORNERS_LEFT))
     ):
         for axis in (0, 1):
             gaze[2 * eye + axis, iris[0], axis] = 1
             gaze[2 * eye + axis, list(corners), axis] = -0.5
-    rows = rows.reshape(len(LIMITED), -1)
+    rows = rows.reshape(len(CONTROLLED), -1)
     rows.setflags(write=False)
     return rows
 
 
 def features(neutral: Array) -> tuple[Array, Array]:
-    """Return (11,) `LIMITED` of a resting (478, 3) shape, and the sizes they are shares of, iod."""
-    measured = limited_rows() @ neutral.reshape(-1)
+    """Return (12,) `CONTROLLED` of a resting (478, 3) shape, and what they are shares of, iod."""
+    measured = controlled_rows() @ neutral.reshape(-1)
     sizes = measured.take(_SIZE)
     sizes[_OF_EYES] = [
         math.dist(neutral[a, :2].tolist(), neutral[b, :2].tolist())
@@ -101,7 +106,7 @@ class Limits:
     Args:
         neutral: (478, 3) the resting shape on which its features are measured, face frame, iod.
         base: (478, 3) the shape that deviations are added to; the limits are widened to hold it.
-        model: its `limits` are (11, 4) shares: lower bound, usual range, upper bound.
+        model: its `limits` are (12, 4) shares: lower bound, usual range, upper bound.
     """
 
     def __init__(self, neutral: Array, base: Array, model: FaceModel | None = None) -> None:
@@ -121,11 +126,11 @@ class Limits:
         self._patterns = _patterns(model.expression)
 
     def shares(self, shape: Array) -> Array:
-        """Return the (11,) measures of a (478, 3) shape in units of the face's own features."""
-        return np.asarray((limited_rows() @ shape.reshape(-1)) / self.sizes, dtype=np.float32)
+        """Return the (12,) measures of a (478, 3) shape in units of the face's own features."""
+        return np.asarray((controlled_rows() @ shape.reshape(-1)) / self.sizes, dtype=np.float32)
 
     def bent(self, shares: Array) -> Array:
-        """Return the (11,) shares within the bounds; those in the usual range do not change."""
+        """Return the (12,) shares within the bounds; those in the usual range do not change."""
         usual = np.minimum(np.maximum(shares, self.usual_low), self.usual_high)
         over = shares - usual
         if not over.any():
@@ -134,8 +139,8 @@ class Limits:
         return np.asarray(usual + room * np.tanh(over / room), dtype=np.float32)
 
     def beyond(self, shares: Array) -> NDArray[np.bool_]:
-        """Return which of the (11,) shares lie outside their bounds."""
-        return np.asarray(np.maximum(self.low - shares, shares - self.high) > TOLERANCE)
+        """Return which of `LIMITED` lie outside their bounds, (11,), from the (12,) shares."""
+        return np.asarray(np.maximum(self.low - shares, shares - self.high)[:-1] > TOLERANCE)
 
     def joint(self, deviation: Array) -> tuple[Array, bool]:
         """Return the (478, 3) deviation limited as a whole, and whether it exceeded the bounds.
@@ -166,8 +171,8 @@ class Limits:
 
         Args:
             shape: face frame, iod.
-            shares: (11,) as from `shares`.
-            measured: (11,) the shares of the shape, if known.
+            shares: (12,) as from `shares`.
+            measured: (12,) the shares of the shape, if known.
         """
         measured = self.shares(shape) if measured is None else measured
         change = np.asarray((shares - measured) * self.sizes, dtype=np.float32)
@@ -175,11 +180,11 @@ class Limits:
 
 
 def _patterns(modes: Array) -> Array:
-    """Return (11, 1434) `Pᵀ` of `Limits.moved_to`, each row kept to its part of the face."""
-    rows = limited_rows().astype(np.float64)
+    """Return (12, 1434) `Pᵀ` of `Limits.moved_to`, each row kept to its part of the face."""
+    rows = controlled_rows().astype(np.float64)
     covariance = modes.T.astype(np.float64) @ (modes @ rows.T) + NOISE**2 * rows.T
     patterns = covariance @ np.linalg.inv(rows @ covariance)
     mouth, eyes, brows = np.repeat(region_weights(), 3, axis=1)
-    parts = np.stack([eyes, eyes, mouth, mouth, brows, brows, mouth, *[eyes] * 4], axis=1)
+    parts = np.stack([eyes, eyes, mouth, mouth, brows, brows, mouth, *[eyes] * 4, mouth], axis=1)
     patterns *= parts
     return np.ascontiguousarray((patterns @ np.linalg.inv(rows @ patterns)).T, dtype=np.float32)

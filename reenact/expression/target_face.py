@@ -1,9 +1,9 @@
 """The target's side of the fusion: its own resting face, its proportions and its limits.
 
 The fusion network determines the expression on the target. This module then adjusts its openings
-and heights to the proportions of the two faces and keeps them within the limits of a face. A mouth
-opening of a quarter of the actor's mouth width becomes a quarter of the target's. If the actor goes
-half the way to the limit of the actor's face, the target goes at most half its own way.
+and heights to the proportions of the two faces and keeps them within the limits of a face. A jaw
+that drops by a quarter of the actor's lower face drops by a quarter of the target's. If the actor
+goes half the way to the limit of the actor's face, the target goes at most half its own way.
 """
 
 from __future__ import annotations
@@ -15,7 +15,14 @@ from numpy.typing import NDArray
 
 from reenact.expression.actor_identity import ActorIdentity
 from reenact.expression.face_model import face_model
-from reenact.expression.limits import Limits, bend, features
+from reenact.expression.limits import (
+    CONTROLLED,
+    LIMITED,
+    Limits,
+    bend,
+    controlled_rows,
+    features,
+)
 from reenact.expression.measures import (
     BROW_LEFT_UP,
     BROW_RIGHT_UP,
@@ -23,20 +30,26 @@ from reenact.expression.measures import (
     LID_RIGHT,
     MEASURES,
     MOUTH_WIDTH,
-    measure,
 )
 from reenact.face.geometry import estimate_pose, to_face_frame
 from reenact.face.regions import apply_contact, lid_gaps
 from reenact.types import Array
 
 _LIDS: Final = slice(LID_RIGHT, LID_LEFT + 1)
-_UNIT: Final = np.array([LID_RIGHT, LID_LEFT, *[MOUTH_WIDTH] * 2, BROW_RIGHT_UP, BROW_LEFT_UP])
-_MIN_UNIT: Final = np.array([0.02, 0.02, 0.2, 0.2, 1, 1], np.float32)
-"""(6,) the measure that is the unit of each measure, and the minimum of that unit, iod. No brow is
+_JAW, _UPPER_LIP = CONTROLLED.index("jaw"), CONTROLLED.index("upper_lip")
+
+PROPORTIONAL: Final = np.array([*range(len(MEASURES)), _JAW, _UPPER_LIP])
+"""(8,) indices in `limits.CONTROLLED` of what changes in proportion to a face."""
+
+_UNIT: Final = np.array(
+    [LID_RIGHT, LID_LEFT, _JAW, MOUTH_WIDTH, BROW_RIGHT_UP, BROW_LEFT_UP, _JAW, _UPPER_LIP]
+)
+_MIN_UNIT: Final = np.array([0.02, 0.02, 0.5, 0.2, 1, 1, 0.5, 0.1], np.float32)
+"""(8,) what is the unit of each of `PROPORTIONAL`, and the minimum of that unit, iod. No brow is
 1 iod high, so that the unit of the brows is always 1 iod."""
 
-_REGION: Final = np.array([["mouth", "lid", "brow"].index(name.split("_")[0]) for name in MEASURES])
-"""(6,) index of the gain in `TargetFace.wanted` for each of `MEASURES`."""
+_REGION: Final = np.array([1, 1, 0, 0, 2, 2, 0, 0])
+"""(8,) index of the gain in `TargetFace.wanted` for each of `PROPORTIONAL`."""
 
 _MIN_WAY: Final = 0.005
 """Minimum distance of a resting measure from its bound, iod."""
@@ -94,12 +107,12 @@ class TargetFace:
         absolute = bool(problem) if mode == "auto" else mode == "absolute"
         self.base = rest if absolute else photo
         self._limits = Limits(rest, self.base)
-        self._own = self._limits.shares(self.base)[: len(MEASURES)]
-        self._units = proportions(self.base) / self._limits.sizes[: len(MEASURES)]
-        bounds = np.stack([self._limits.low, self._limits.high])[:, : len(MEASURES)]
-        ways = _ways(measure(self.base), bounds * self._limits.sizes[: len(MEASURES)])
-        self._ways = ways / proportions(self.base)
-        self._actor_bounds = face_model().limits[: len(MEASURES), ::3].T.copy()
+        measured, sizes = features(self.base)[0], self._limits.sizes.take(PROPORTIONAL)
+        own, units = measured.take(PROPORTIONAL), _units(measured)
+        self._own, self._units = own / sizes, units / sizes
+        bounds = np.stack([self._limits.low, self._limits.high])[:, PROPORTIONAL]
+        self._ways = _ways(own, bounds * sizes) / units
+        self._actor_bounds = face_model().limits[PROPORTIONAL, ::3].T.copy()
         gaps = np.maximum(lid_gaps(self.base).reshape(2, -1), 0.02)
         middle = gaps[:, _MIDDLE_LIDS].mean(axis=1)
         eyes = self._limits.sizes[_LIDS] / middle
@@ -107,7 +120,7 @@ class TargetFace:
         self._closure_bound = np.repeat(self._limits.high[_LIDS] * eyes, gaps.shape[1])
 
     def wanted(self, neutral: Array, deviation: Array, gains: Array) -> tuple[Array, Array]:
-        """Return the target's (6,) change of `MEASURES`, in the units of `proportions`.
+        """Return the target's (8,) change of `PROPORTIONAL`, in the units of `proportions`.
 
         It is the actor's change, reduced if the actor's face has more room between rest and its
         bounds than the target's. Also returns the (2,) factor, 0 to 1, by which the widening of
@@ -118,10 +131,10 @@ class TargetFace:
             deviation: (478, 3) of the actor from that shape, iod.
             gains: (3,) of mouth, eyes and brows.
         """
-        rest, sizes = (one[: len(MEASURES)] for one in features(neutral))
-        units = _units(rest)
+        measured, sizes = features(neutral)
+        rest, sizes, units = measured.take(PROPORTIONAL), sizes.take(PROPORTIONAL), _units(measured)
         down, up = np.minimum(self._ways * units / _ways(rest, self._actor_bounds * sizes), 1)
-        change = gains.take(_REGION) * measure(deviation) / units
+        change = gains.take(_REGION) * _proportional(deviation) / units
         return np.asarray(change * np.where(change > 0, up, down), np.float32), up[_LIDS]
 
     def place(self, moved: Array, wanted: Array, closure: Array) -> tuple[Array, NDArray[np.bool_]]:
@@ -131,7 +144,7 @@ class TargetFace:
 
         Args:
             moved: (478, 3) deviation from the fusion, iod.
-            wanted: (6,) change of `MEASURES` in the units of `proportions`.
+            wanted: (8,) change of `PROPORTIONAL` in the units of `proportions`.
             closure: (14,) lid gaps as shares of the resting ones.
         """
         limits = self._limits
@@ -139,10 +152,10 @@ class TargetFace:
         shape = self.base + kept
         measured = limits.shares(shape)
         shares = measured.copy()
-        shares[: len(MEASURES)] = self._own + wanted * self._units
+        shares[PROPORTIONAL] = self._own + wanted * self._units
         middle = closure.reshape(2, -1)[:, _MIDDLE_LIDS] @ _THIRD
         shares[_LIDS] = self._own[_LIDS] * middle
-        limited = np.empty(len(shares) + 1, bool)
+        limited = np.empty(len(LIMITED) + 1, bool)
         limited[:-1], limited[-1] = limits.beyond(shares), unlikely
         shape = limits.moved_to(shape, limits.bent(shares), measured)
         bound = bend(closure, self._usual_closure, self._closure_bound)
@@ -154,23 +167,28 @@ class TargetFace:
 
 
 def proportions(neutral: Array) -> Array:
-    """Return the (6,) units, iod, in which changes of `MEASURES` are equal on two faces.
+    """Return the (8,) units, iod, in which changes of `PROPORTIONAL` are equal on two faces.
 
-    Lids change by a share of their resting opening, the mouth by a share of its resting width, and
-    brows by a share of the face: 1 iod.
+    Lids change by a share of their resting opening, the mouth's width by a share of itself, brows
+    by a share of the face, 1 iod. The opening of the mouth and the fall of the chin change by a
+    share of the distance of chin and nose, that of upper lip and nose by a share of itself.
     """
-    return _units(measure(neutral))
+    return _units(controlled_rows() @ neutral.reshape(-1))
 
 
-def _units(rest: Array) -> Array:
-    return np.asarray(np.maximum(rest.take(_UNIT), _MIN_UNIT), np.float32)
+def _units(measured: Array) -> Array:
+    return np.asarray(np.maximum(measured.take(_UNIT), _MIN_UNIT), np.float32)
+
+
+def _proportional(shape: Array) -> Array:
+    return (controlled_rows() @ shape.reshape(-1)).take(PROPORTIONAL)
 
 
 def _ways(rest: Array, bounds: Array) -> Array:
-    """Return the (2, 6) distances, iod, from each (6,) resting measure to its (2, 6) bounds."""
+    """Return the (2, 8) distances, iod, from each (8,) resting measure to its (2, 8) bounds."""
     return np.asarray(np.maximum(np.abs(bounds - rest), _MIN_WAY), np.float32)
 
 
 def proportional_change(base: Array, deviation: Array) -> Array:
-    """Return the (6,) change of `MEASURES` in the units of `proportions` of a (478, 3) face."""
-    return np.asarray(measure(deviation) / proportions(base), np.float32)
+    """Return the (8,) change of `PROPORTIONAL` in the units of `proportions` of a (478, 3) face."""
+    return np.asarray(_proportional(deviation) / proportions(base), np.float32)

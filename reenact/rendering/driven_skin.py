@@ -5,8 +5,9 @@ less of it than the actor, the moved landmarks pass its lip or brow. There the m
 draw a torn lip or brow with a dark, stepped line.
 
 The tracker puts the edges of an open mouth behind the visible edges of the lips, by the same
-distances in most people: the inside of a lip belongs to the mouth for it. It also reports a narrow
-gap for many closed mouths. With its landmarks, mouths would open too far, by a thinner lower lip.
+distances in most people, and farther in wide mouths: the inside of a lip belongs to the mouth for
+it. It also reports a narrow gap for many closed mouths. With its landmarks, mouths would open too
+far, by a thinner lower lip.
 """
 
 from __future__ import annotations
@@ -35,6 +36,9 @@ _LOWER_LIP: Final = (
 
 _UPPER_IOD, _LOWER_IOD = 0.005, 0.022
 """Distances of the inner edges of an open mouth, .3 and 1.4 mm, behind the visible ones."""
+
+_LOWER_SHARE: Final = 0.1
+"""Minimum distance of the lower edge, as a share of the gap: it matters in wide mouths."""
 
 
 class LooseSkin:
@@ -84,8 +88,9 @@ def visible_lips(face: Array, pose: Pose) -> Array:
     gaps = np.maximum(lip_gaps(to_face_frame(face, pose)), 0)
     closed = np.minimum(gaps / (_UPPER_IOD + _LOWER_IOD), 1)[:, None]
     down = closed * pose.rotation[:, 1] * pose.scale
+    up = -np.maximum(_LOWER_IOD, _LOWER_SHARE * gaps)[:, None] * down
     result = face.copy()
-    for rows, moved in (_UPPER_LIP, _UPPER_IOD * down), (_LOWER_LIP, -_LOWER_IOD * down):
+    for rows, moved in (_UPPER_LIP, _UPPER_IOD * down), (_LOWER_LIP, up):
         for number, row in enumerate(rows):
             result[list(row)] += moved * np.float32(1 - number / len(rows))
     return result

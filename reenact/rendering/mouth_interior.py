@@ -84,6 +84,16 @@ _MAX_BRIGHTER: Final = 1.5
 _BEHIND_NOSE_MM: Final = 10
 """Depth of the front teeth behind the nose's base."""
 
+_RISE: Final = 0.05
+"""How much higher a row of teeth is for each unit farther back, while the jaw is closed."""
+
+_JAW_MM: Final = 90
+"""Distance of the lower front teeth from the joint about which the jaw rotates. So the row of an
+open mouth is seen from above, as a U."""
+
+_NO_TOOTH_MM: Final = 1e3
+"""A distance along an arch at which there is no tooth."""
+
 _TEXTURE_MM, _TEXTURE_MARGIN_MM = 16, 2
 """Height of a row's texture, and of the part of it beyond the teeth's edges."""
 
@@ -173,7 +183,8 @@ class TeethRow:
     def measure(self, x: Array, y: Array) -> tuple[Array, Array]:
         """Return distances along the arch and towards the gums, mm, (H, W).
 
-        They are those of the px in columns, x (W,), and rows, y (H, 1), of a grid.
+        They are those of the px in columns, x (W,), and rows, y (H, 1), of a grid. Beside the row
+        the first is `_NO_TOOTH_MM`.
         """
         upright = self.towards_gums / self.px_per_mm
         level = np.array([-upright[1], upright[0]])
@@ -184,8 +195,10 @@ class TeethRow:
         visible = slice(int(across[:middle].argmin()), middle + int(across[middle:].argmax()) + 1)
         places, (_, _, arc_length) = x * level[0] + y * level[1], _arch(self.teeth)
         # Complex numbers interpolate both values by one search.
-        found = np.interp(places, across[visible], (arc_length + 1j * height)[visible])
-        return found.real, (x * upright[0] + y * upright[1] - found.imag) / self.px_per_mm
+        ends = across[visible]
+        found = np.interp(places, ends, (arc_length + 1j * height)[visible])
+        along = np.where((places > ends[0]) & (places < ends[-1]), found.real, _NO_TOOTH_MM)
+        return along, (x * upright[0] + y * upright[1] - found.imag) / self.px_per_mm
 
 
 @dataclass(frozen=True, slots=True)
@@ -279,8 +292,13 @@ def place_mouth(
     lower = lip - _exposed(rest, now, lips)
     return MouthPlace(
         drive[list(LIPS_INNER), :2],
-        _row(_LOWER, (nose[0] + now[CHIN, 0]) / 2, lower, nose[2], poses[1]),
-        _row(_UPPER, nose[0], upper, nose[2], poses[1]),
+        _row(
+            _LOWER,
+            ((nose[0] + now[CHIN, 0]) / 2, lower, nose[2]),
+            _RISE + max(lower - upper, 0) / (_JAW_MM * _MM),
+            poses[1],
+        ),
+        _row(_UPPER, (nose[0], upper, nose[2]), _RISE, poses[1]),
     )
 
 
@@ -300,15 +318,23 @@ def _exposed(rest: Array, now: Array, lips: float) -> float:
     return max(min(float(now[LOWER_LIP, 1] - edge), highest), lowest)
 
 
-def _row(teeth: _Dentition, x: float, y: float, nose_z: float, pose: Pose) -> TeethRow:
-    """Project a row of teeth; x and y of its front edge and `nose_z` are in the face frame, iod."""
+def _row(teeth: _Dentition, front: tuple[float, float, float], rise: float, pose: Pose) -> TeethRow:
+    """Project a row of teeth.
+
+    Args:
+        teeth: its sizes.
+        front: x and y of its front edge and z of the nose's base, face frame, iod.
+        rise: how much higher the row is for each unit farther back.
+        pose: of the face.
+    """
+    x, y, nose_z = front
     across, behind, _ = _arch(teeth)
-    depth = nose_z + (_BEHIND_NOSE_MM + behind) * _MM
-    edge = np.array([x + across * _MM, np.full_like(across, y), depth]).T
-    front = len(edge) // 2
-    gums = edge[front] + np.array([[0, teeth.towards_gums * _MM, 0]], np.float32)
+    edge = np.array([x + across * _MM, y - rise * behind * _MM, behind * _MM]).T
+    edge[:, 2] += nose_z + _BEHIND_NOSE_MM * _MM
+    middle = len(edge) // 2
+    gums = edge[middle] + np.array([[0, teeth.towards_gums * _MM, 0]], np.float32)
     points = to_image(np.concatenate([edge, gums]).astype(np.float32), pose)[:, :2]
-    return TeethRow(teeth, points[:-1], points[-1] - points[front])
+    return TeethRow(teeth, points[:-1], points[-1] - points[middle])
 
 
 @lru_cache(maxsize=2)

@@ -104,11 +104,15 @@ def test_an_estimator_that_takes_the_first_face_for_the_neutral_is_found_out(
 
     monkeypatch.setattr(wild, "ActorIdentity", FirstFace)
     naive = wild.run(clips, FusionSettings())
-    for kind in ("shut", "open"):
-        before, after = naive[f"all {kind}"]["offset"], figures[f"all {kind}"]["offset"]
+    for kind, figure in (("shut", "offset"), ("open", "right_after_s")):
+        before, after = naive[f"all {kind}"][figure], figures[f"all {kind}"][figure]
         assert before is not None
         assert after is not None
         assert before > 1.5 * after
+    held_back, followed = (one["all open"]["gain_mouth_open"] for one in (naive, figures))
+    assert held_back is not None
+    assert followed is not None
+    assert held_back < 0.5 * followed
 
 
 def test_it_is_a_protocol_of_evaluate_without_a_renderer(

@@ -8,8 +8,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reenact.expression.face_model import face_model
-from reenact.expression.limits import LIMITED, Limits, bend
-from reenact.expression.target_face import TargetFace, proportional_change, resting_face
+from reenact.expression.limits import CONTROLLED, LIMITED, Limits, bend
+from reenact.expression.target_face import (
+    PROPORTIONAL,
+    TargetFace,
+    proportional_change,
+    resting_face,
+)
 from reenact.face.action_units import action_unit_basis
 from reenact.face.geometry import canonical_face
 from reenact.face.regions import lid_gaps, lip_gaps
@@ -17,7 +22,7 @@ from reenact.face.topology import ACTION_UNITS
 from reenact.types import Array
 
 NAMES = list(ACTION_UNITS)
-STILL = np.zeros(6, np.float32)
+STILL = np.zeros(len(PROPORTIONAL), np.float32)
 OPEN = np.ones(14, np.float32)
 
 
@@ -29,7 +34,7 @@ def unit(name: str, amount: float = 1.0) -> Array:
 @given(
     seed=st.integers(0, 2**31),
     size=st.sampled_from([0.01, 0.1, 1.0, 30.0]),
-    changes=st.lists(st.floats(-20, 20), min_size=6, max_size=6),
+    changes=st.lists(st.floats(-20, 20), min_size=len(PROPORTIONAL), max_size=len(PROPORTIONAL)),
     closure=st.floats(-1, 50),
 )
 def test_nothing_gets_beyond_the_limits(
@@ -83,7 +88,7 @@ def test_the_deviation_as_a_whole_counts_as_limited_only_beyond_its_bounds() -> 
 
 def test_a_measure_is_changed_by_exactly_what_was_asked_for() -> None:
     limits = Limits(canonical_face(), canonical_face())
-    for row in range(len(LIMITED)):
+    for row in range(len(CONTROLLED)):
         shares = limits.shares(canonical_face())
         shares[row] += 0.05
         moved = limits.moved_to(canonical_face(), shares)
@@ -117,7 +122,7 @@ def test_an_actor_within_what_people_do_takes_no_target_beyond_it() -> None:
     bounds = Limits(parted, parted)
     shares = bounds.shares(parted)
     for ends in (bounds.low, bounds.high):
-        shares[:6] = ends[:6]
+        shares[PROPORTIONAL] = ends[PROPORTIONAL]
         deviation = bounds.moved_to(parted, shares) - parted
         wanted, wider = target.wanted(parted, deviation, gains)
         assert not target.place(np.zeros_like(parted), wanted, OPEN)[1].any()
@@ -126,6 +131,27 @@ def test_an_actor_within_what_people_do_takes_no_target_beyond_it() -> None:
     wanted, wider = target.wanted(canonical_face(), deviation, gains)
     np.testing.assert_allclose(wanted, proportional_change(canonical_face(), deviation))
     np.testing.assert_array_equal(wider, 1)
+
+
+def test_a_short_face_opens_its_mouth_by_less_and_keeps_its_lip_off_the_nose() -> None:
+    actor = canonical_face()
+    short = actor.copy()
+    below = short[:, 1] > short[2, 1]  # the lower face is two thirds as high
+    short[below, 1] = short[2, 1] + (short[below, 1] - short[2, 1]) * np.float32(2 / 3)
+    shout = unit("mouth_open") + unit("jaw_drop", 0.5)
+    shout[[0, 13, 37, 267], 1] -= np.float32(0.75) * (actor[0, 1] - actor[2, 1])
+    target = TargetFace(short)
+    wanted, _ = target.wanted(actor, shout, np.ones(3, np.float32))
+    shape, _ = target.place(shout, wanted, OPEN)
+
+    def opening(face: Array) -> float:
+        return float(lip_gaps(face)[4])
+
+    grown = opening(shape) - opening(short)
+    assert grown == pytest.approx(2 / 3 * (opening(actor + shout) - opening(actor)), rel=0.1)
+    lips = (shape[0, 1] - shape[2, 1]) / (short[0, 1] - short[2, 1])
+    assert 0.15 < lips < 0.5
+    assert (short + shout)[0, 1] - (short + shout)[2, 1] < 0.05  # by addition it touches the nose
 
 
 # --- targets that do not rest -----------------------------------------------------------------

@@ -112,11 +112,14 @@ def moved_down(face: Array) -> Array:
     return np.asarray((visible_lips(face, pose) - face) @ pose.rotation[:, 1] / IOD_PX)
 
 
+@pytest.mark.parametrize(("gap_iod", "lower_iod"), [(0.1, 0.022), (0.2, 0.022), (0.4, 0.04)])
 @pytest.mark.parametrize("rotation", [None, TURNED])
-def test_an_open_mouth_ends_at_the_visible_edges_of_its_lips(rotation: Array | None) -> None:
-    heights = moved_down(open_mouth(0.4, rotation))
+def test_an_open_mouth_ends_at_the_visible_edges_of_its_lips(
+    rotation: Array | None, gap_iod: float, lower_iod: float
+) -> None:
+    heights = moved_down(open_mouth(gap_iod, rotation))
     np.testing.assert_allclose(heights[UPPER], 0.005, atol=1e-3)
-    np.testing.assert_allclose(heights[LOWER], -0.022, atol=1e-3)
+    np.testing.assert_allclose(heights[LOWER], -lower_iod, atol=1e-3)
     assert 0 < heights[12] < heights[13]
     assert heights[14] < heights[15] < heights[16] < 0
     np.testing.assert_allclose(heights[[*LIPS_OUTER, CHIN]], 0, atol=1e-6)
