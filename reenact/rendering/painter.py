@@ -10,7 +10,13 @@ import numpy as np
 from reenact.models.warp_unet_inputs import FLOW, MAP_STEM, MapChannel
 from reenact.rendering.body_field import moved_from
 from reenact.rendering.driven_skin import visible_lips
-from reenact.rendering.far_side import far_share, is_turned, mirror_image, turns_back
+from reenact.rendering.far_side import (
+    far_share,
+    is_turned,
+    mirror_image,
+    still_turned,
+    turns_back,
+)
 from reenact.rendering.head_mesh import head_mesh
 from reenact.rendering.layers import Reference, enlarged, lay_over, move_person
 from reenact.types import HEAD_ALONE, Array, Body, Image, Pose
@@ -59,7 +65,8 @@ class Painter:
         if self._mirror is not None and turns_back(reference.pose, pose):
             mirror, fine = self._mirror
             mirror_maps = _maps(mirror, drive, pose, follows, HEAD_ALONE)
-            share = far_share(maps, mirror_maps, drive) * np.squeeze(self._edge_fade)
+            turned = still_turned(reference.pose, pose)
+            share = far_share(maps, mirror_maps, drive, turned) * np.squeeze(self._edge_fade)
             share = np.asarray(cv2.resize(share, person.shape[1::-1]), np.float32)
             mirrored = move_person(fine, mirror, mirror_maps, drive, pose)
             person = np.asarray(cv2.blendLinear(mirrored, person, share, 1 - share), np.uint8)

@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 
 from reenact.face.geometry import canonical_face, rotation_matrix, to_image, yaw_sine
+from reenact.models.warp_unet_inputs import FLOW, MapChannel
+from reenact.rendering.far_side import far_share
 from reenact.rendering.head_mesh import head_mesh
 from reenact.rendering.layers import Reference
 from reenact.rendering.painter import Painter
@@ -62,3 +64,17 @@ def test_a_face_from_the_front_is_not_mirrored() -> None:
     for yaw_deg in (4, 25, -25):
         shown = brightness_of_cheeks(photo_of(turned(4)), yaw_deg)
         assert max(shown) > 140, yaw_deg
+
+
+def test_the_face_hides_hair_of_the_far_side_until_it_is_nearly_frontal() -> None:
+    mirror = np.zeros((128, 128, max(MapChannel) + 1), np.float32)
+    mirror[40:88, 40:88, MapChannel.SKIN] = 1
+    maps = mirror.copy()
+    maps[..., FLOW] = -np.linspace(-1, 1, 128, dtype=np.float32)[None, :, None]  # all one column
+    landmarks = np.full((478, 3), 250, np.float32)
+    frontal, turned_away = (far_share(maps, mirror, landmarks, turned) for turned in (0.0, 0.3))
+    face, hair = (slice(50, 78), slice(50, 78)), (slice(50, 78), slice(95, 97))
+    np.testing.assert_allclose(frontal[face], turned_away[face], atol=1e-6)
+    assert frontal[face].min() > 0.9
+    assert frontal[hair].min() > 0.4
+    assert turned_away[hair].max() < 0.15
