@@ -206,7 +206,8 @@ def eye_sources(
 ) -> tuple[Array, float]:
     """Return the sources of places inside a driven eye.
 
-    Parts of the eye that a lid hides in the reference are replaced by the pixels next to the lid.
+    Parts of the white that a lid hides in the reference are replaced by the pixels next to the lid,
+    those of the iris by pixels as far from its middle.
 
     Returns:
         The sources, float32 (N, 2) crop px; and their trust, 0 to 1, which is low if the lids
@@ -231,11 +232,18 @@ def eye_sources(
     white = top + height * (bottom - top) + beyond / growth_across
     x, y = (along - to_along) / growth_along, (across - to_across) / growth_across
     margin = _LID_SHADOW * np.maximum(bottom - top, 0)
-    disc = from_across + y
-    disc = np.clip(disc, np.minimum(top + margin, white), np.maximum(bottom - margin, white))
-    share = np.clip((np.hypot(x, y) / radius - _LIMBUS) / _LIMBUS_BLEND, 0, 1)
+    highest = np.minimum(top + margin, white) - from_across
+    lowest = np.maximum(bottom - margin, white) - from_across
+    visible = np.clip(y, highest, lowest)
+    distance = np.hypot(x, y)
+    # What a lid hides is taken from the same distance to the middle of the iris, which is round.
+    aside = np.sqrt(np.maximum(np.square(distance) - np.square(visible), 0))
+    aside = np.where(visible == y, x, np.copysign(aside, x))
+    share = np.clip((distance / radius - _LIMBUS) / _LIMBUS_BLEND, 0, 1)
     opened = driven.height() / max(rest.height() * growth_across, _MIN_PX)
     trust = min(max((opened - _CLOSED) / _CLOSED, 0.0), 1.0)
+    source_along += (1 - share) * (aside - x)
+    disc = from_across + visible
     return rest.places(source_along, disc + share * (white - disc)), trust
 
 

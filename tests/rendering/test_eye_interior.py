@@ -98,6 +98,18 @@ def test_an_eye_that_opens_wider_takes_nothing_from_the_lids(eye: int, opened: f
     assert nearest.max() <= 2, "half a pixel"
 
 
+@BOTH
+def test_what_a_lid_hides_of_an_iris_is_as_far_from_its_middle(eye: int) -> None:
+    reference, drive = face(opened=0.5), face(opened=1.6)
+    places = inside(drive, eye)
+    radii = np.linalg.norm(from_iris(places, drive, eye), axis=1)
+    hidden = (radii < 1) & (np.abs(from_iris(places, reference, eye)[:, 1]) > 0.5)
+    assert hidden.sum() > 5
+    found = from_iris(eye_sources(places, reference, drive, eye)[0], reference, eye)
+    np.testing.assert_allclose(np.linalg.norm(found, axis=1)[hidden], radii[hidden], atol=0.1)
+    assert (np.abs(found[hidden, 1]) < 0.6).all()
+
+
 def test_lids_in_one_line_are_no_error() -> None:
     shut = face(opened=0.0)
     for drive in (shut, face()):
