@@ -39,7 +39,7 @@ _STRETCHED_DILATION: Final = np.ones((5, 5), np.uint8)
 _HAIR_DILATION: Final = np.ones((21, 21), np.uint8)
 """Kernel, in cells, that extends the mirror image beyond the face's outline, into the hair."""
 
-_HAIR_TURNED: Final = (0.05, 0.2)
+_HIDING_TURN: Final = (0.05, 0.2)
 """Sine of the yaw, towards the photo's side, from which hair and ear of the far side begin to be
 hidden behind the face, and from which they are."""
 
@@ -63,10 +63,10 @@ def is_turned(pose: Pose) -> bool:
 
 def turns_back(reference: Pose, pose: Pose) -> bool:
     """Return whether a head shows more of the reference's far side than the reference does."""
-    return abs(yaw_sine(reference.rotation)) - still_turned(reference, pose) > _TURNED_BACK
+    return abs(yaw_sine(reference.rotation)) - remaining_turn(reference, pose) > _TURNED_BACK
 
 
-def still_turned(reference: Pose, pose: Pose) -> float:
+def remaining_turn(reference: Pose, pose: Pose) -> float:
     """Return the sine of a head's yaw, positive if it is turned to the reference's side."""
     side = math.copysign(1, yaw_sine(reference.rotation))
     return side * yaw_sine(pose.rotation)
@@ -104,14 +104,14 @@ def _light_ratio(picture: Image, landmarks: Array, pose: Pose) -> Array:
     return np.asarray(np.clip(far_light / np.maximum(near_light, 1), *_LIGHT_BOUNDS), np.float32)
 
 
-def far_share(maps: Array, mirror: Array, landmarks: Array, turned: float) -> Array:
+def far_share(maps: Array, mirror: Array, landmarks: Array, turn: float) -> Array:
     """Return the share of the mirror image in each cell, float32 (side, side), 0 to 1.
 
     Args:
         maps: the photo's, see `HeadMesh.maps`.
         mirror: those of its mirror image.
         landmarks: driven ones, (478, 3), in the network's px.
-        turned: from `still_turned`.
+        turn: from `remaining_turn`.
     """
     density, mirror_density = _density(maps), _density(mirror)
     low, high = _STRETCHED
@@ -120,7 +120,7 @@ def far_share(maps: Array, mirror: Array, landmarks: Array, turned: float) -> Ar
     share = stretched * np.clip((mirror_density - density) / _MIN_GAIN, 0, 1) * skin
     rows = np.arange(len(share), dtype=np.float32)[:, None]
     above_neck = np.clip((landmarks[CHIN, 1] / MAP_STEM - rows) / _NECK_CELLS + 1, 0, 1)
-    hair = np.float32(1 - ramp(turned, *_HAIR_TURNED))
+    hair = np.float32(1 - ramp(turn, *_HIDING_TURN))
     hair_share = hair * cv2.dilate(share, _HAIR_DILATION) * (1 - skin)
     share = np.maximum(cv2.dilate(share, _STRETCHED_DILATION), hair_share)
     return np.asarray(cv2.blur(share * above_neck, _BLUR), np.float32)

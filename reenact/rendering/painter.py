@@ -14,7 +14,7 @@ from reenact.rendering.far_side import (
     far_share,
     is_turned,
     mirror_image,
-    still_turned,
+    remaining_turn,
     turns_back,
 )
 from reenact.rendering.head_mesh import head_mesh
@@ -65,8 +65,8 @@ class Painter:
         if self._mirror is not None and turns_back(reference.pose, pose):
             mirror, fine = self._mirror
             mirror_maps = _maps(mirror, drive, pose, follows, HEAD_ALONE)
-            turned = still_turned(reference.pose, pose)
-            share = far_share(maps, mirror_maps, drive, turned) * np.squeeze(self._edge_fade)
+            turn = remaining_turn(reference.pose, pose)
+            share = far_share(maps, mirror_maps, drive, turn) * np.squeeze(self._edge_fade)
             share = np.asarray(cv2.resize(share, person.shape[1::-1]), np.float32)
             mirrored = move_person(fine, mirror, mirror_maps, drive, pose)
             person = np.asarray(cv2.blendLinear(mirrored, person, share, 1 - share), np.uint8)
