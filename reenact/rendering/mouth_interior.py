@@ -340,7 +340,7 @@ def _row(teeth: _Dentition, front: tuple[float, float, float], rise: float, pose
 @lru_cache(maxsize=2)
 def _arch(teeth: _Dentition) -> tuple[Array, Array, Array]:
     """Return points of an arch, mm: sideways, behind the front teeth, and arc length from there."""
-    angle = np.linspace(-1.75, 1.75, 201)  # a little beyond the ellipse's widest points
+    angle = np.linspace(-1.2, 1.2, 201)  # cheeks hide the rest of the ellipse
     across = teeth.half_width * np.sin(angle)
     behind = teeth.length * (1 - np.cos(angle))
     arc_length = np.concatenate([[0], np.cumsum(np.hypot(np.diff(across), np.diff(behind)))])
