@@ -24,6 +24,7 @@ from reenact.expression.face_model import (
 from reenact.expression.measures import MEASURES, measure_rows
 from reenact.face.regions import region_weights
 from reenact.face.topology import (
+    CHIN,
     EYE_CORNERS_LEFT,
     EYE_CORNERS_RIGHT,
     IRIS_LEFT,
@@ -51,7 +52,7 @@ TOLERANCE: Final = 0.005
 """How far a share may exceed its bound before a frame counts as limited: rounding, and lids that
 move a brow slightly."""
 
-_CHIN, _NOSE, _LIP = 152, 2, 0
+_NOSE, _LIP = 2, 0
 _SIZE: Final = np.array([0, 1, *[MEASURES.index("mouth_width")] * 2, *range(4, len(CONTROLLED))])
 _OF_EYES: Final = [0, 1, 7, 9, 8, 10]
 """`_SIZE`: the measure of which each of `CONTROLLED` is a share. `_OF_EYES`: those that are shares
@@ -75,7 +76,7 @@ def controlled_rows() -> Array:
     """Return float32 (12, 1434): maps a flattened shape to `CONTROLLED`, iod."""
     rows = np.zeros((len(CONTROLLED), N_LANDMARKS, 3), np.float32)
     rows[:_N_MEASURES] = measure_rows().reshape(_N_MEASURES, N_LANDMARKS, 3)
-    rows[_N_MEASURES, [_CHIN, _NOSE], 1] = 1, -1
+    rows[_N_MEASURES, [CHIN, _NOSE], 1] = 1, -1
     rows[-1, [_LIP, _NOSE], 1] = 1, -1
     gaze = rows[_N_MEASURES + 1 : -1]
     for eye, (iris, corners) in enumerate(

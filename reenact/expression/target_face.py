@@ -49,7 +49,8 @@ _MIN_UNIT: Final = np.array([0.02, 0.02, 0.5, 0.2, 1, 1, 0.5, 0.1], np.float32)
 1 iod high, so that the unit of the brows is always 1 iod."""
 
 _REGION: Final = np.array([1, 1, 0, 0, 2, 2, 0, 0])
-"""(8,) index of the gain in `TargetFace.wanted` for each of `PROPORTIONAL`."""
+"""(8,) index of the gain in `TargetFace.wanted`, of mouth, eyes or brows, for each of
+`PROPORTIONAL`."""
 
 _MIN_WAY: Final = 0.005
 """Minimum distance of a resting measure from its bound, iod."""
