@@ -94,14 +94,16 @@ def _report(error: Exception) -> int:
 
 
 def _prepare_libraries() -> None:
-    """Silence libraries, and limit NumPy to one thread."""
+    """Silence libraries, and limit NumPy and OpenCV to one thread."""
     # MediaPipe imports it, but nothing is drawn with it: its cache is no matter of the user's.
     logging.getLogger("matplotlib").setLevel(logging.ERROR)
     os.environ.setdefault("GLOG_minloglevel", "2")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("OPENCV_LOG_LEVEL", "ERROR")
-    # NumPy's matrix products are small here: a second thread would wait for a busy core.
+    # Their pieces of work are small here: a second thread would wait for the core that tracks the
+    # next frame, and spin while there is nothing to do.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    os.environ.setdefault("OPENCV_FOR_THREADS_NUM", "1")
 
 
 @contextlib.contextmanager

@@ -20,6 +20,7 @@ _NO_CHANGE = {
     "GLOG_minloglevel",
     "TF_CPP_MIN_LOG_LEVEL",
     "OPENBLAS_NUM_THREADS",
+    "OPENCV_FOR_THREADS_NUM",
     "OPENCV_LOG_LEVEL",
     # Set once by torch's compiler and by lightning-fabric when they are loaded.
     "TORCHINDUCTOR_CACHE_DIR",
