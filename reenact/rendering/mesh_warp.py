@@ -125,10 +125,10 @@ def sources(flow: Array, zoom: int = 1) -> Array:
     return np.asarray(cv2.scaleAdd(flow, size * zoom / 2, _positions(size, zoom)), np.float32)
 
 
-def warp_image(image: Image, source: Array) -> Image:
-    """Sample a picture at its px (H, W, 2), float32, bilinearly; its edges are repeated outside."""
-    linear, border = cv2.INTER_LINEAR, cv2.BORDER_REPLICATE
-    return np.asarray(cv2.remap(image, source, np.empty(0), linear, borderMode=border))
+def warp_image(image: Image, source: Array, method: int = cv2.INTER_LINEAR) -> Image:
+    """Sample a picture at its px (H, W, 2), float32; its edges are repeated outside."""
+    border = cv2.BORDER_REPLICATE
+    return np.asarray(cv2.remap(image, source, np.empty(0), method, borderMode=border))
 
 
 @lru_cache(maxsize=4)

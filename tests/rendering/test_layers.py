@@ -35,7 +35,7 @@ def stripes(size: int) -> Reference:
     for third, colour in enumerate((RED, GREEN, BLUE)):
         person[:, third * size // 3 : (third + 1) * size // 3, :3] = colour
     wall = np.full((size, size, 3), 90, np.uint8)
-    return Reference(person, person, person[..., 3].copy(), wall, NO_MOUTH, SOMEWHERE, AT_REST)
+    return Reference(person, person, enlarged(person[..., 3]), wall, NO_MOUTH, SOMEWHERE, AT_REST)
 
 
 def composed(reference: Reference, maps: Array, drive: Array = SOMEWHERE) -> Image:
@@ -155,7 +155,7 @@ def test_without_a_face_in_the_crop_the_picture_is_composed_as_it_is() -> None:
 
 def test_a_person_who_has_moved_leaves_the_rim_of_the_wall_behind() -> None:
     reference = stripes(256)
-    reference.rimless[:, :40] = 0
+    reference.rimless[:, : 40 * len(reference.rimless) // 256] = 0
     maps = np.zeros((SIDE, SIDE, MAP_CHANNELS), np.float32)
     shown = {}
     for shift in (0.0, -0.125):  # halves of the side; the person moves to the right
