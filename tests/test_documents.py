@@ -16,12 +16,12 @@ from reenact import registry
 from reenact.cli.main import main
 from reenact.cli.parser import parse_arguments
 from reenact.live.settings import load_settings
-from reenact.targets.manual_landmarks import read_manual_landmarks
+from reenact.targets.manual_landmarks import fit_landmarks, read_manual_landmarks
 from reenact.targets.store import TargetStore
 from reenact.training.recipes import read_training_file
 from support.clips import write_clip
 from support.documents import Command, commands, documents, toml_blocks
-from support.faces import portrait_target
+from support.faces import portrait_landmarks, portrait_target
 from support.portraits import astronaut
 from support.program import repository
 from tools.settings_reference import FILE, reference
@@ -110,7 +110,9 @@ def test_toml_is_what_the_program_reads(document: str, text: str, tmp_path: Path
     file.write_text(text, encoding="utf-8")
     content = tomllib.loads(text)
     if "points" in content:
-        assert np.isfinite(read_manual_landmarks(file)).all()
+        points = read_manual_landmarks(file)
+        assert not isinstance(points, np.ndarray)
+        assert np.isfinite(fit_landmarks(points, portrait_landmarks().points)).all()
     elif "project" in content:
         groups = {f"reenact.{group}" for group in registry.GROUPS}
         assert set(content["project"].get("entry-points", {})) <= groups

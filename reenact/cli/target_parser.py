@@ -77,9 +77,9 @@ def _add_create(actions: Adder[argparse.ArgumentParser]) -> None:
         "--landmarks",
         type=Path,
         metavar="FILE",
-        help="the landmarks of a single photo, for drawings and animals that the tracker does not "
-        "recognise: a TOML or JSON file with points such as left_eye_outer = [135, 105] in px. "
-        "Eight points are enough, and a message names the missing ones; all 478 work too",
+        help="where the face of a single picture is, for drawings and animals: a TOML or JSON file "
+        "with points such as left_eye_outer = [135, 105] in px. They correct the tracked face; if "
+        "no face is found, eight are needed, which a message names",
     )
     create.add_argument(
         "--yes",

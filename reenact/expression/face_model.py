@@ -58,11 +58,22 @@ class FaceModel:
 
     def without_expression(self, shape: Array) -> Array:
         """Return the (478, 3) shape without the part that the model explains as expression."""
-        modes = np.concatenate([self.identity, self.expression])
-        gram = modes @ modes.T + _RIDGE**2 * np.eye(len(modes), dtype=np.float32)
-        weights = np.linalg.solve(gram, modes @ (shape.reshape(-1) - self.mean))
+        weights = self._weights(shape.reshape(-1) - self.mean)
         does = weights[len(self.identity) :] @ self.expression
         return np.asarray(shape - does.reshape(-1, 3), dtype=np.float32)
+
+    def unexplained(self, shape: Array) -> float:
+        """Return the root mean square distance, iod, of (478, 3) landmarks from the model's."""
+        flat = shape.reshape(-1) - self.mean - self.expression_mean
+        modes = np.concatenate([self.identity, self.expression])
+        rest = (flat - self._weights(flat) @ modes).reshape(-1, 3)
+        return float(np.sqrt((rest**2).sum(axis=1).mean()))
+
+    def _weights(self, flat: Array) -> Array:
+        """Return the most probable weights of identity and expression, one after the other."""
+        modes = np.concatenate([self.identity, self.expression])
+        gram = modes @ modes.T + _RIDGE**2 * np.eye(len(modes), dtype=np.float32)
+        return np.asarray(np.linalg.solve(gram, modes @ flat), dtype=np.float32)
 
 
 @lru_cache(maxsize=4)

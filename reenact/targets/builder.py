@@ -16,13 +16,14 @@ import numpy as np
 from reenact.config import RendererSettings
 from reenact.errors import NotAPictureError, SourceError, TargetError
 from reenact.expression.target_face import mode_for
-from reenact.face.face_search import find_upright_face, refine_face
+from reenact.face.face_search import find_face, find_upright_face, refine_face
 from reenact.face.geometry import FACE_SHARE, face_box, square_to_crop, transform_points
 from reenact.imaging import invert_affine, limited, resized_square, turned
 from reenact.sources.image_file import read_image
 from reenact.sources.video_file import VideoSource
 from reenact.storage import file_name
 from reenact.targets.footage import clip_names, write_footage
+from reenact.targets.manual_landmarks import REQUIRED, Points, fit_landmarks
 from reenact.targets.reference_selection import (
     MAX_REFERENCES,
     Look,
@@ -88,7 +89,7 @@ def create_target(
     size_px: int = 1024,
     max_references: int = MAX_REFERENCES,
     metadata: Mapping[str, str] | None = None,
-    landmarks: Array | None = None,
+    landmarks: Array | Points | None = None,
     footage: Path | None = None,
     rendered_px: int = RENDERED_PX,
 ) -> Target:
@@ -106,7 +107,8 @@ def create_target(
             less detail, and at most 512 px for videos.
         max_references: maximum number of references.
         metadata: further notes to store with the target.
-        landmarks: (478, 3) px landmarks of the only photo, for faces that no tracker finds.
+        landmarks: (478, 3) px landmarks of the only photo, or some of its points by name, for faces
+            that the tracker does not recognise; see `manual_landmarks.fit_landmarks`.
         footage: folder for the crops of the videos, to train on; see `footage`. None: not stored.
         rendered_px: side of the rendered crop; a face too small for it causes a warning.
 
@@ -121,18 +123,21 @@ def create_target(
     if landmarks is None:
         material = [_look_into(Path(path), tracker) for path in paths]
     elif len(paths) == 1:
-        material = [_placed_photo(Path(paths[0]), landmarks)]
+        material = [_placed_photo(Path(paths[0]), landmarks, tracker)]
     else:
         raise TargetError("Landmarks placed by hand belong to one photo; name only that photo.")
     for path, part in zip(paths, material, strict=True):
         _check_size(Path(path).name, part.box[2], rendered_px)
+    notes = {"from": ", ".join(file_name(Path(path)) for path in paths)}
+    if isinstance(landmarks, Mapping):
+        notes["expressions"] = "relative"  # drawn eyes are large, not wide open
     target = _assemble(
         name,
         material,
         tracker,
         size_px,
         max_references=max_references,
-        metadata={"from": ", ".join(file_name(Path(path)) for path in paths), **(metadata or {})},
+        metadata=notes | dict(metadata or {}),
     )
     if footage is not None:
         videos = [part for part in material if isinstance(part, VideoFaces)]
@@ -267,8 +272,9 @@ def _photo(image: Image, tracker: Tracker, label: str, read: Callable[[], Image]
     return _with_face(upright, face.points, lambda: turned(read(), turns), placed=False)
 
 
-def _placed_photo(path: Path, points: Array) -> _Photo:
+def _placed_photo(path: Path, placed: Array | Points, tracker: Tracker) -> _Photo:
     image = read_image(path)
+    points = placed if isinstance(placed, np.ndarray) else _fitted(image, placed, path, tracker)
     height, width = image.shape[:2]
     left, top, right, bottom = face_box(points)
     inside = max(min(right, width) - max(left, 0), 0) * max(min(bottom, height) - max(top, 0), 0)
@@ -278,6 +284,20 @@ def _placed_photo(path: Path, points: Array) -> _Photo:
             "px of that picture."
         )
     return _with_face(image, points, lambda: read_image(path), placed=True)
+
+
+def _fitted(image: Image, placed: Points, path: Path, tracker: Tracker) -> Array:
+    """Return the landmarks, px, that follow from some, corrected in the tracked face if few."""
+    missing = [name for name in REQUIRED if name not in placed]
+    if not missing:
+        return fit_landmarks(placed)
+    found = find_face(image, tracker)
+    if found is None:
+        raise TargetError(
+            f"No face was found in {path.name}, so these points are needed as well: "
+            f"{', '.join(missing)}."
+        )
+    return fit_landmarks(placed, found.points)
 
 
 def _check_size(label: str, side_px: int, rendered_px: int) -> None:

@@ -1,8 +1,9 @@
-"""Landmarks placed by hand, for drawings and animals whose face no tracker finds.
+"""Landmarks placed by hand, for drawings and animals that the tracker does not recognise.
 
 A file gives the positions of a few named points (`POINTS`). The 478 landmarks follow from them: a
-similarity places the canonical face on the points, and a thin-plate spline (Bookstein 1989) deforms
-it to match them. A file can also give all 478 landmarks. Left and right are the viewer's.
+thin-plate spline (Bookstein 1989) deforms a face to match them. That is the tracked face, or the
+canonical one, placed by a similarity, if the points suffice for that (`REQUIRED`). A file can also
+give all 478 landmarks. Left and right are the viewer's.
 
     [points]                        # TOML; the same in JSON: {"points": {"nose_tip": [268, 240]}}
     left_eye_outer = [135, 105]     # px from the picture's top left corner, x right, y down
@@ -12,7 +13,8 @@ it to match them. A file can also give all 478 landmarks. Left and right are the
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,11 +23,14 @@ from numpy.typing import NDArray
 
 from reenact.config import read_toml
 from reenact.errors import ConfigError, SourceError, TargetError
-from reenact.face.geometry import canonical_face, fit_similarity
-from reenact.face.topology import N_LANDMARKS
+from reenact.face.geometry import canonical_face, estimate_pose, fit_similarity
+from reenact.face.topology import EYE_LEFT, EYE_RIGHT, IRIS_LEFT, IRIS_RIGHT, N_LANDMARKS
 from reenact.storage import expanded
 from reenact.targets.clip_files import load_landmarks
 from reenact.types import Array
+
+Points = Mapping[str, tuple[float, float]]
+"""Places (x, y) in px of a picture, by the names of `POINTS`."""
 
 POINTS: Final[Mapping[str, int]] = {
     "left_eye_outer": 33,
@@ -38,6 +43,8 @@ POINTS: Final[Mapping[str, int]] = {
     "right_eye_bottom": 374,
     "left_pupil": 468,
     "right_pupil": 473,
+    "left_iris_edge": 471,
+    "right_iris_edge": 474,
     "left_brow": 105,
     "right_brow": 334,
     "nose_tip": 1,
@@ -53,7 +60,8 @@ POINTS: Final[Mapping[str, int]] = {
     "right_cheek": 454,
 }
 """The landmark of each named point. `mouth_top` and `mouth_bottom` are on the inner edges of the
-lips; the cheeks are where the face's outline passes the nose."""
+lips; the cheeks are where the face's outline passes the nose. An `iris_edge` is any place on the
+edge of an iris."""
 
 REQUIRED: Final = (
     "left_eye_outer",
@@ -66,6 +74,14 @@ REQUIRED: Final = (
     "chin",
 )
 
+_EYES: Final = {"left_eye_": EYE_RIGHT, "right_eye_": EYE_LEFT}
+"""The outline of each eye by the prefix of its points."""
+
+_OF_IRIS: Final = ("pupil", "iris_edge")
+"""Ends of the names of points that move an iris alone."""
+
+_IRISES: Final = {"left_": IRIS_RIGHT, "right_": IRIS_LEFT}
+
 _STIFFNESS: Final = 1e-3
 """Smoothing of the spline: trades the distance to the points for less deformation."""
 
@@ -75,16 +91,16 @@ _MIN_ASPECT: Final = 0.1
 """Minimum extent of a face across its longest direction, relative to the extent along it."""
 
 
-def read_manual_landmarks(path: Path) -> Array:
-    """Read landmarks from a file, float32 (478, 3) px of the picture.
+def read_manual_landmarks(path: Path) -> Array | Points:
+    """Read a file of landmarks: float32 (478, 3) px of the picture, or some points by name.
 
     Args:
         path: TOML or JSON with `points` (see `POINTS`) or with `landmarks`, a list of 478 [x, y] or
             [x, y, z]; or an .npz with `landmarks` (478, 2) or (478, 3).
 
     Raises:
-        TargetError: the file is missing or damaged, a required point is missing, a point is
-            unknown, or the points do not form a face.
+        TargetError: the file is missing or damaged, a point is unknown, or all 478 do not form a
+            face.
     """
     path = expanded(path)
     try:
@@ -97,7 +113,12 @@ def read_manual_landmarks(path: Path) -> Array:
                 f"{path} has neither `points` nor `landmarks`; write the points under [points], "
                 "such as nose_tip = [268, 238]."
             )
-        return fit_landmarks({str(name): _place(name, place) for name, place in points.items()})
+        unknown = sorted(str(name) for name in points if name not in POINTS)
+        if unknown:
+            raise TargetError(
+                f"There is no point {unknown[0]!r}; known points: {', '.join(POINTS)}."
+            )
+        return {str(name): _place(name, place) for name, place in points.items()}
     except FileNotFoundError as error:
         raise TargetError(f"There is no file {path}; check the path.") from error
     except (ConfigError, SourceError) as error:  # their messages name the file
@@ -106,37 +127,125 @@ def read_manual_landmarks(path: Path) -> Array:
         raise TargetError(f"{path} is not a readable file of landmarks: {error}") from error
 
 
-def fit_landmarks(points: Mapping[str, tuple[float, float]]) -> Array:
-    """Return the (478, 3) px landmarks of a face from some of its (x, y) points by name.
+def fit_landmarks(points: Points, tracked: Array | None = None) -> Array:
+    """Return the (478, 3) px landmarks of a face with some of its points placed by hand.
 
-    Raises TargetError if a name is unknown, one of `REQUIRED` is missing, or points coincide or lie
-    on one line.
+    An eye of which both corners, top and bottom are given has the outline of two half ellipses.
+
+    Args:
+        points: (x, y) px by name, see `POINTS`.
+        tracked: (478, 3) px from a tracker. The other points of `POINTS` keep their places, so that
+            only what is near the given ones moves. None: all of `REQUIRED` have to be given.
+
+    Raises:
+        TargetError: a required point is missing, or points coincide or lie on one line.
     """
     from scipy.interpolate import RBFInterpolator
 
-    unknown = sorted(points.keys() - POINTS.keys())
-    if unknown:
-        raise TargetError(f"There is no point {unknown[0]!r}; known points: {', '.join(POINTS)}.")
     missing = [name for name in REQUIRED if name not in points]
-    if missing:
+    if missing and tracked is None:
         raise TargetError(f"These points are missing: {', '.join(missing)}.")
-    goal = np.array(list(points.values()), np.float64)
-    face = canonical_face().astype(np.float64)
-    known = face[[POINTS[name] for name in points], :2]
-    distances = np.linalg.norm(goal[:, None] - goal[None], axis=-1)
-    if distances[np.triu_indices(len(goal), 1)].min() < 1:
+    outer = [place for name, place in points.items() if not name.endswith(_OF_IRIS)]
+    places = np.array(outer, np.float64).reshape(-1, 2)
+    distances = np.linalg.norm(places[:, None] - places[None], axis=-1)
+    if distances[np.triu_indices(len(places), 1)].min(initial=np.inf) < 1:
         raise TargetError("Two of the points lie in the same place; move one of them.")
-    _check_spread(goal)
-    scale, turn, shift = _upright_similarity(known, goal)
-    laid = face.copy()
-    laid[:, :2] = scale * face[:, :2] @ turn.T + shift
-    laid[:, 2] *= scale
-    start = laid[[POINTS[name] for name in points], :2] / scale
-    spline = RBFInterpolator(
-        start, goal / scale - start, smoothing=_STIFFNESS, kernel="thin_plate_spline"
+    if tracked is None:
+        _check_spread(places)
+        face = _laid_face(points)
+    else:
+        face = tracked.astype(np.float64)
+    goal = _goals(points, face, keep_others=tracked is not None)
+    scale = estimate_pose(face.astype(np.float32)).scale
+    start = face[list(goal), :2] / scale
+    moved = np.array(list(goal.values())) / scale - start
+    spline = RBFInterpolator(start, moved, smoothing=_STIFFNESS, kernel="thin_plate_spline")
+    face[:, :2] += spline(face[:, :2] / scale) * scale
+    for side, iris in _IRISES.items():
+        pupil, edge = (points.get(side + end) for end in _OF_IRIS)
+        if pupil or edge:
+            _place_iris(face, iris, pupil, edge)
+    return face.astype(np.float32)
+
+
+def _laid_face(points: Points) -> NDArray[np.float64]:
+    """Return the canonical face, (478, 3) px, placed on the points by a similarity."""
+    face = canonical_face().astype(np.float64)
+    known = [name for name in points if not name.endswith(_OF_IRIS)]
+    goal = np.array([points[name] for name in known])
+    scale, turn, shift = _upright_similarity(face[[POINTS[name] for name in known], :2], goal)
+    face[:, :2] = scale * face[:, :2] @ turn.T + shift
+    face[:, 2] *= scale
+    return face
+
+
+def _goals(
+    points: Points, face: NDArray[np.float64], *, keep_others: bool
+) -> dict[int, tuple[float, float]]:
+    """Return where landmarks shall be, px, by their indices.
+
+    Args:
+        points: what is given, by name.
+        face: (478, 3) px, the face to be deformed.
+        keep_others: the named points that are not given shall keep their places.
+    """
+    named = POINTS if keep_others else points
+    goals = {
+        POINTS[name]: points.get(name, tuple(face[POINTS[name], :2].tolist()))
+        for name in named
+        if not name.endswith(_OF_IRIS)
+    }
+    for prefix, outline in _EYES.items():
+        ends = [points.get(prefix + end) for end in ("outer", "inner", "top", "bottom")]
+        if all(end is not None for end in ends):
+            goals.update(_outline(np.array(ends), face, outline))
+    return goals
+
+
+def _outline(
+    ends: NDArray[np.float64], face: NDArray[np.float64], outline: Sequence[int]
+) -> Iterator[tuple[int, tuple[float, float]]]:
+    """Yield the places of an eye's outline, px, on half ellipses through its ends, (4, 2) px.
+
+    The ends are the corners, the top and the bottom. Each landmark keeps its share of the way
+    between the corners.
+    """
+    corners = (outline[0], outline[len(outline) // 2])
+    first, line = ends[0], ends[1] - ends[0]
+    own_first, own_line = face[corners[0], :2], face[corners[1], :2] - face[corners[0], :2]
+    across = np.array([-line[1], line[0]])  # as long as the line, below it in a left eye
+    (top_at, top), (bottom_at, bottom) = ((ends[2:] - first) @ np.array([line, across]).T) / (
+        line @ line
     )
-    laid[:, :2] += spline(laid[:, :2] / scale) * scale
-    return laid.astype(np.float32)
+    for index in outline:
+        at = float((face[index, :2] - own_first) @ own_line / (own_line @ own_line))
+        height = 0.0
+        if index not in corners:
+            is_upper = outline.index(index) > len(outline) // 2
+            middle, peak = (top_at, top) if is_upper else (bottom_at, bottom)
+            reach = max(middle if at < middle else 1 - middle, 1e-3)
+            height = peak * math.sqrt(max(1 - ((at - middle) / reach) ** 2, 0.0))
+        place = first + at * line + height * across
+        yield index, (float(place[0]), float(place[1]))
+
+
+def _place_iris(
+    face: NDArray[np.float64],
+    iris: Sequence[int],
+    pupil: tuple[float, float] | None,
+    edge: tuple[float, float] | None,
+) -> None:
+    """Make the iris of a (478, 3) face a circle around the pupil, through its edge; in place.
+
+    What is not given stays as it is.
+    """
+    ring = list(iris[1:])
+    if pupil is not None:
+        face[iris[0], :2] = pupil
+    own = face[ring, :2] - face[ring, :2].mean(axis=0)
+    reach = np.linalg.norm(own, axis=1, keepdims=True)
+    radius = reach.mean() if edge is None else np.hypot(*(np.array(edge) - face[iris[0], :2]))
+    face[ring, :2] = face[iris[0], :2] + own / np.maximum(reach, 1e-6) * radius
 
 
 def _upright_similarity(

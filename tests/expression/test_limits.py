@@ -16,9 +16,9 @@ from reenact.expression.target_face import (
     resting_face,
 )
 from reenact.face.action_units import action_unit_basis
-from reenact.face.geometry import canonical_face
+from reenact.face.geometry import canonical_face, estimate_pose, to_face_frame
 from reenact.face.regions import lid_gaps, lip_gaps
-from reenact.face.topology import ACTION_UNITS
+from reenact.face.topology import ACTION_UNITS, EYE_LEFT, EYE_RIGHT
 from reenact.types import Array
 
 NAMES = list(ACTION_UNITS)
@@ -174,6 +174,17 @@ def test_a_photo_that_does_not_rest_is_brought_to_rest(shown: Array, said: str) 
     after = np.abs(lip_gaps(rest) - lip_gaps(canonical_face())).mean()
     after += np.abs(lid_gaps(rest) - lid_gaps(canonical_face())).mean()
     assert after < 0.5 * before
+
+
+def test_a_face_unlike_those_of_people_is_its_own_resting_face() -> None:
+    """An animal with a short face and large eyes does not open them wide."""
+    points = canonical_face() * np.array([1.4, 0.8, 1], np.float32)
+    for outline in (list(EYE_RIGHT), list(EYE_LEFT)):
+        points[outline, 1] += 3 * (points[outline, 1] - points[outline, 1].mean())
+    animal = to_face_frame(points, estimate_pose(points))
+    rest, problem = resting_face(animal)
+    assert problem == ""
+    np.testing.assert_array_equal(rest, animal)
 
 
 def test_a_photo_at_rest_is_its_own_resting_face() -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from reenact.errors import SourceError, TargetError
 from reenact.face.geometry import estimate_pose, face_box, rotation_vector, transform_points
-from reenact.face.topology import LIPS_INNER, OUTER_EYE_CORNERS
+from reenact.face.topology import CHIN, LIPS_INNER, OUTER_EYE_CORNERS
 from reenact.rendering.compositing import Paster
 from reenact.targets import video_scan as video_faces
 from reenact.targets.builder import create_target, resize_target, target_from_image
@@ -243,13 +243,32 @@ def test_landmarks_by_hand_must_lie_in_the_picture(
         create_target("x", [path], tracker, landmarks=placed)
 
 
-def test_a_picture_without_a_face_is_refused(
-    tmp_path: Path, numbered_clip: Path, tracker: Tracker
-) -> None:
+def test_a_few_points_by_hand_correct_the_tracked_face(tmp_path: Path, tracker: Tracker) -> None:
+    path = write_jpeg(tmp_path / "portrait.jpg", portrait())
+    chin = portrait_landmarks().points[CHIN, :2] + (0, 30)
+    drawn = {"chin": (float(chin[0]), float(chin[1]))}
+    target = create_target("x", [path], tracker, landmarks=drawn)
+    points = transform_points(target.neutral, target.crop_to_plate)
+    np.testing.assert_allclose(points[CHIN, :2], chin, atol=1.5)
+    assert target.metadata["expressions"] == "relative"
+    eyes = list(OUTER_EYE_CORNERS)
+    np.testing.assert_allclose(points[eyes], portrait_landmarks().points[eyes], atol=1.5)
+    cat = write_jpeg(tmp_path / "cat.jpg", cat_picture())
+    with pytest.raises(TargetError, match=r"No face was found in cat\.jpg, so .*: left_eye_outer"):
+        create_target("x", [cat], tracker, landmarks=drawn)
+
+
+def cat_picture() -> Image:
     from skimage import data
 
     cat: Image = data.chelsea()  # type: ignore[no-untyped-call]  # scikit-image has no types
-    pictures = {"wall": smooth_picture((640, 480)), "cat": cat}
+    return cat
+
+
+def test_a_picture_without_a_face_is_refused(
+    tmp_path: Path, numbered_clip: Path, tracker: Tracker
+) -> None:
+    pictures = {"wall": smooth_picture((640, 480)), "cat": cat_picture()}
     for width, height in ((2, 6000), (6000, 2), (1, 1)):
         pictures[f"{width}x{height}"] = np.full((height, width, 3), 90, np.uint8)
     paths = [write_jpeg(tmp_path / f"{name}.jpg", image) for name, image in pictures.items()]

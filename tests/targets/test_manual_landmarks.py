@@ -5,13 +5,31 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
 from reenact.errors import TargetError
-from reenact.face.geometry import estimate_pose
-from reenact.face.topology import N_LANDMARKS
-from reenact.targets.manual_landmarks import POINTS, REQUIRED, fit_landmarks, read_manual_landmarks
+from reenact.face.geometry import Triangles, estimate_pose
+from reenact.face.topology import (
+    CHIN,
+    EYE_LEFT,
+    EYE_RIGHT,
+    IRIS_LEFT,
+    IRIS_RIGHT,
+    LIPS_INNER,
+    N_LANDMARKS,
+    N_SKIN,
+)
+from reenact.rendering.head_mesh import head_mesh
+from reenact.targets.manual_landmarks import (
+    POINTS,
+    REQUIRED,
+    Points,
+    fit_landmarks,
+    read_manual_landmarks,
+)
+from reenact.types import Array
 from support.faces import portrait_landmarks
 
 
@@ -22,6 +40,18 @@ def named(names: tuple[str, ...] | None = None) -> dict[str, tuple[float, float]
         name: (float(points[POINTS[name], 0]), float(points[POINTS[name], 1]))
         for name in (names or tuple(POINTS))
     }
+
+
+def read(path: Path) -> Points:
+    points = read_manual_landmarks(path)
+    assert not isinstance(points, np.ndarray)
+    return points
+
+
+def placed(path: Path) -> Array:
+    landmarks = read_manual_landmarks(path)
+    assert isinstance(landmarks, np.ndarray)
+    return landmarks
 
 
 @pytest.mark.parametrize(("names", "mean_iod"), [(None, 0.06), (REQUIRED, 0.11)])
@@ -48,32 +78,75 @@ def test_a_wider_turned_face_is_met(tmp_path: Path) -> None:
     }
     path = tmp_path / "animal.json"
     path.write_text(json.dumps({"points": moved}))
-    fitted = read_manual_landmarks(path)
+    fitted = fit_landmarks(read(path))
     for name, place in moved.items():
         assert np.abs(fitted[POINTS[name], :2] - place).max() < 2.5, name
+
+
+OUTLINE = ("left_eye_outer", "left_eye_inner", "left_eye_top", "left_eye_bottom")
+
+
+def large_eye(factor: float) -> dict[str, tuple[float, float]]:
+    """The ends of the portrait's eye on the left, `factor` times as far from its pupil."""
+    points = portrait_landmarks().points[:, :2]
+    pupil = points[POINTS["left_pupil"]]
+    places = {name: points[POINTS[name]] - pupil for name in OUTLINE}
+    drawn = {name: (pupil + factor * place).tolist() for name, place in places.items()}
+    return {name: (x, y) for name, (x, y) in drawn.items()}
+
+
+def test_a_few_points_correct_a_tracked_face() -> None:
+    """A drawn eye is much larger than a tracker finds it."""
+    tracked = portrait_landmarks().points
+    iod = estimate_pose(tracked).scale
+    drawn = large_eye(2.2)
+    fitted = fit_landmarks(drawn, tracked)
+    assert np.array_equal(fitted[:, 2], tracked[:, 2])
+    moved = np.linalg.norm((fitted - tracked)[:, :2], axis=1) / iod
+    for name, place in drawn.items():
+        assert np.abs(fitted[POINTS[name], :2] - place).max() / iod < 0.01, name
+    for others in (EYE_LEFT, LIPS_INNER, (CHIN,)):
+        assert moved[list(others)].max() < 0.02
+    # The outline is round, and the skin around it is pushed aside without folding.
+    outline = fitted[list(EYE_RIGHT), :2]
+    assert cv2.isContourConvex(outline[:, None])
+    is_face = head_mesh().triangles.max(axis=1) < N_SKIN
+    before, after = (areas(face, head_mesh().triangles[is_face]) for face in (tracked, fitted))
+    large = np.abs(before) > 0.0005 * iod**2
+    assert (before * after > 0)[large].all()
+
+
+def areas(face: Array, triangles: Triangles) -> Array:
+    (x, y), corners = face[:, :2].T, triangles.T
+    a, b, c = corners
+    return np.asarray((x[b] - x[a]) * (y[c] - y[a]) - (x[c] - x[a]) * (y[b] - y[a]))
+
+
+def test_an_iris_is_placed_by_its_pupil_and_edge() -> None:
+    tracked = portrait_landmarks().points
+    x, y = (tracked[POINTS["left_pupil"], :2] + (3, -2)).tolist()
+    fitted = fit_landmarks({"left_pupil": (x, y), "left_iris_edge": (x + 9, y)}, tracked)
+    np.testing.assert_allclose(fitted[IRIS_RIGHT[0], :2], (x, y), atol=1e-3)
+    reach = np.hypot(*(fitted[list(IRIS_RIGHT[1:]), :2] - (x, y)).T)
+    np.testing.assert_allclose(reach, 9, atol=1e-3)
+    np.testing.assert_allclose(fitted[list(EYE_RIGHT)], tracked[list(EYE_RIGHT)], atol=0.2)
+    np.testing.assert_allclose(fitted[list(IRIS_LEFT)], tracked[list(IRIS_LEFT)], atol=0.2)
 
 
 def test_files_of_each_kind(tmp_path: Path) -> None:
     few = "\n".join(f"{name} = [{x}, {y}]" for name, (x, y) in named(REQUIRED).items())
     (tmp_path / "few.toml").write_text(f"[points]\n{few}\n")
-    assert np.allclose(read_manual_landmarks(tmp_path / "few.toml"), fit_landmarks(named(REQUIRED)))
+    assert read_manual_landmarks(tmp_path / "few.toml") == named(REQUIRED)
     points = portrait_landmarks().points
     np.savez(tmp_path / "all.npz", landmarks=points)
-    assert np.array_equal(read_manual_landmarks(tmp_path / "all.npz"), points)
+    assert np.array_equal(placed(tmp_path / "all.npz"), points)
     (tmp_path / "flat.json").write_text(json.dumps({"landmarks": points[:, :2].tolist()}))
-    flat = read_manual_landmarks(tmp_path / "flat.json")
+    flat = placed(tmp_path / "flat.json")
     marked = (tmp_path / "flat.json").read_text("utf-8")
     (tmp_path / "flat.json").write_text(marked, "utf-8-sig")
-    assert np.array_equal(read_manual_landmarks(tmp_path / "flat.json"), flat)
+    assert np.array_equal(placed(tmp_path / "flat.json"), flat)
     assert np.allclose(flat[:, :2], points[:, :2])
     assert np.corrcoef(flat[:, 2], points[:, 2])[0, 1] > 0.9
-
-
-def line() -> str:
-    """Somebody clicks along a line."""
-    return "[points]\n" + "\n".join(
-        f"{name} = [{9 * i}, {5 * i}]" for i, name in enumerate(REQUIRED)
-    )
 
 
 @pytest.mark.parametrize(
@@ -87,13 +160,11 @@ def line() -> str:
         ("text.npz", "points", r"^\S+text\.npz is not a landmark file"),
         ("empty.toml", "", "neither `points` nor `landmarks`; write the points under"),
         ("odd.toml", "[points]\nleft_ear = [1, 2]", "There is no point 'left_ear'"),
-        ("few.toml", "[points]\nchin = [1, 2]", "missing: left_eye_outer"),
         ("three.toml", "[points]\nchin = [1, 2, 3]", r"chin is \[1, 2, 3\]; write \[x, y\] in px"),
         ("one.toml", "[points]\nchin = 7", r"chin is 7; write \[x, y\] in px"),
         ("words.toml", "[points]\nchin = ['a', 2]", r"chin is \['a', 2\]; write \[x, y\] in px"),
         ("far.toml", "[points]\nchin = [1e9, 2]", "outside any picture"),
         ("empty.npz", "", "not a landmark file"),
-        ("line.toml", line(), "on one line"),
         ("one.json", json.dumps({"landmarks": [[9, 9, 0]] * 478}), "on one line"),
         ("short.json", '{"landmarks": [[1, 2], [3, 4]]}', r"\(2, 2\) landmarks"),
     ],
@@ -116,7 +187,14 @@ def test_a_damaged_landmark_file_is_refused(tmp_path: Path) -> None:
         read_manual_landmarks(path)
 
 
-def test_coinciding_points_are_refused() -> None:
-    points = named() | {"chin": named()["nose_tip"]}
-    with pytest.raises(TargetError, match="same place"):
+@pytest.mark.parametrize(
+    ("points", "sentence"),
+    [
+        ({"chin": (1.0, 2.0)}, "missing: left_eye_outer"),
+        ({name: (9.0 * i, 5.0 * i) for i, name in enumerate(REQUIRED)}, "on one line"),
+        (named() | {"chin": named()["nose_tip"]}, "same place"),
+    ],
+)
+def test_points_that_form_no_face_are_refused(points: Points, sentence: str) -> None:
+    with pytest.raises(TargetError, match=sentence):
         fit_landmarks(points)
