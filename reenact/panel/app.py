@@ -22,6 +22,7 @@ from starlette.staticfiles import StaticFiles
 from reenact.errors import ReenactError
 from reenact.live.presets import preset_path
 from reenact.panel.endpoints import ENDPOINTS, Endpoint
+from reenact.panel.gallery import LARGE_PICTURE_PX, PICTURE_PX
 from reenact.panel.live_socket import Viewers
 from reenact.panel.openapi import document
 from reenact.panel.security import Guard
@@ -149,7 +150,8 @@ def _take_upload(studio: Studio) -> Answer:
 def _picture(studio: Studio) -> Answer:
     async def answer(request: Request) -> Response:
         name = request.path_params["name"]
-        content = await run_in_threadpool(studio.gallery.picture, name)
+        side_px = LARGE_PICTURE_PX if "large" in request.query_params else PICTURE_PX
+        content = await run_in_threadpool(studio.gallery.picture, name, side_px)
         return Response(content, media_type="image/jpeg")
 
     return answer

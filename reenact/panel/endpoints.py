@@ -19,6 +19,7 @@ from reenact.live.presenter import Show
 from reenact.live.presets import import_preset, preset_names, preset_path
 from reenact.panel.studio import Studio
 from reenact.panel.widgets import widgets
+from reenact.targets.manual_landmarks import POINTS
 
 log = logging.getLogger(__name__)
 
@@ -82,6 +83,14 @@ class ImportBody(Body):
 
     upload: str = Field(max_length=100, description="identifier from POST /api/uploads")
     name: str | None = Field(None, max_length=100, description="name to store it under")
+
+
+class PointsBody(Body):
+    """Points of a face."""
+
+    points: dict[str, tuple[float, float]] = Field(
+        max_length=len(POINTS), description="[x, y] by name, in px of the target's picture"
+    )
 
 
 class TrainBody(Body):
@@ -336,6 +345,19 @@ ENDPOINTS: Final = (
         "Restore a removed target",
         lambda s, p, b: s.gallery.restore(p["name"]),
         NoBody,
+    ),
+    Endpoint(
+        "GET",
+        "/api/targets/{name}/points",
+        "Where the points of a target's face are in its picture",
+        lambda s, p, b: s.gallery.points(p["name"]),
+    ),
+    Endpoint(
+        "PUT",
+        "/api/targets/{name}/points",
+        "Correct the face of a target by some of its points",
+        lambda s, p, b: s.gallery.place(p["name"], b.points),
+        PointsBody,
     ),
     Endpoint(
         "POST",

@@ -17,10 +17,12 @@ from reenact.panel.preview import small_jpeg
 from reenact.panel.uploads import Uploads
 from reenact.sources.image_file import read_image
 from reenact.targets.library import BUILT_IN, built_in_portrait
+from reenact.targets.manual_landmarks import Points, named_points
 from reenact.targets.store import TargetStore, checked_name
 from reenact.targets.target_training import preview_path, training_folder
 
 PICTURE_PX: Final = 256
+LARGE_PICTURE_PX: Final = 1024
 
 _REMOVED: Final = ".removed"
 _POLL_S: Final = 0.2
@@ -61,11 +63,22 @@ class Gallery:
             )
         return found
 
-    def picture(self, name: str) -> bytes:
-        """Return a JPEG of a target, `PICTURE_PX` high. Raises ReenactError."""
+    def picture(self, name: str, side_px: int = PICTURE_PX) -> bytes:
+        """Return a JPEG of a target, at most `side_px` high. Raises ReenactError."""
         if name in BUILT_IN:
-            return small_jpeg(built_in_portrait(name), PICTURE_PX)
-        return small_jpeg(read_image(self.store.folder_of(name) / "reference_0.png"), PICTURE_PX)
+            return small_jpeg(built_in_portrait(name), side_px)
+        return small_jpeg(read_image(self.store.folder_of(name) / "reference_0.png"), side_px)
+
+    def points(self, name: str) -> dict[str, Any]:
+        """Return where the points of a target's face are in its picture. Raises TargetError."""
+        target = self.store.load(name)
+        return {"side": target.crop_size, "points": named_points(target.landmarks[0])}
+
+    def place(self, name: str, points: Points) -> None:
+        """Correct the face of a target by some of its points. Raises TargetError."""
+        self._check_not_trained(name)
+        self.store.place_points(name, points)
+        self.changes += 1
 
     def create(self, name: str, uploads: Sequence[str]) -> Job:
         """Start making a target of uploaded files. The user has confirmed that it is allowed.

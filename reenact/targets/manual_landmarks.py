@@ -99,8 +99,7 @@ def read_manual_landmarks(path: Path) -> Array | Points:
             [x, y, z]; or an .npz with `landmarks` (478, 2) or (478, 3).
 
     Raises:
-        TargetError: the file is missing or damaged, a point is unknown, or all 478 do not form a
-            face.
+        TargetError: the file is missing or damaged, or its 478 landmarks do not form a face.
     """
     path = expanded(path)
     try:
@@ -113,11 +112,6 @@ def read_manual_landmarks(path: Path) -> Array | Points:
                 f"{path} has neither `points` nor `landmarks`; write the points under [points], "
                 "such as nose_tip = [268, 238]."
             )
-        unknown = sorted(str(name) for name in points if name not in POINTS)
-        if unknown:
-            raise TargetError(
-                f"There is no point {unknown[0]!r}; known points: {', '.join(POINTS)}."
-            )
         return {str(name): _place(name, place) for name, place in points.items()}
     except FileNotFoundError as error:
         raise TargetError(f"There is no file {path}; check the path.") from error
@@ -125,6 +119,11 @@ def read_manual_landmarks(path: Path) -> Array | Points:
         raise TargetError(str(error)) from error
     except (OSError, ValueError, TypeError) as error:
         raise TargetError(f"{path} is not a readable file of landmarks: {error}") from error
+
+
+def named_points(landmarks: Array) -> dict[str, tuple[float, float]]:
+    """Return where the points of `POINTS` are in (478, 3) landmarks, px."""
+    return {name: tuple(landmarks[index, :2].tolist()) for name, index in POINTS.items()}
 
 
 def fit_landmarks(points: Points, tracked: Array | None = None) -> Array:
@@ -138,10 +137,17 @@ def fit_landmarks(points: Points, tracked: Array | None = None) -> Array:
             only what is near the given ones moves. None: all of `REQUIRED` have to be given.
 
     Raises:
-        TargetError: a required point is missing, or points coincide or lie on one line.
+        TargetError: a point is unknown or lies outside any picture, a required one is missing, or
+            points coincide or lie on one line.
     """
     from scipy.interpolate import RBFInterpolator
 
+    unknown = sorted(points.keys() - POINTS.keys())
+    if unknown:
+        raise TargetError(f"There is no point {unknown[0]!r}; known points: {', '.join(POINTS)}.")
+    for name, place in points.items():
+        if not (np.abs(place) < _MAX_PX).all():
+            raise TargetError(f"The point {name} lies outside any picture.")
     missing = [name for name in REQUIRED if name not in points]
     if missing and tracked is None:
         raise TargetError(f"These points are missing: {', '.join(missing)}.")
@@ -280,8 +286,6 @@ def _place(name: str, place: Any) -> tuple[float, float]:
         x, y = (float(value) for value in place)
     except (TypeError, ValueError) as error:
         raise TargetError(f"The point {name} is {place!r}; write [x, y] in px.") from error
-    if not (abs(x) < _MAX_PX and abs(y) < _MAX_PX):
-        raise ValueError(f"[{x}, {y}] lies outside any picture.")
     return x, y
 
 

@@ -19,6 +19,7 @@ from reenact.storage import atomic_write, data_folder, exclusive_lock, expanded
 from reenact.targets import serialization
 from reenact.targets.clip_files import clips_in
 from reenact.targets.exchange_file import SUFFIX, open_exchange_file, write_exchange_file
+from reenact.targets.manual_landmarks import Points, fit_landmarks
 from reenact.targets.serialization import DamagedError, bounded
 from reenact.types import Target
 
@@ -203,6 +204,34 @@ class TargetStore:
             shutil.copyfile(weights, partial)
         with atomic_write(place / serialization.DESCRIPTION, error=TargetError) as partial:
             partial.write_text(changed.model_dump_json(indent=1), "utf-8")
+
+    def place_points(self, name: str, points: Points) -> None:
+        """Correct the face of a target's only picture by some of its points, px of the reference.
+
+        See `fit_landmarks`. The face then counts as resting. Raises TargetError if there is no such
+        target, it has several pictures, it is being trained, or the points do not form a face.
+        """
+        target = self.load(name)
+        self.check_idle(name)
+        if len(target.references) > 1:
+            raise TargetError(
+                f"{name} has {len(target.references)} pictures; points can be placed in a target "
+                "of one picture."
+            )
+        landmarks = fit_landmarks(points, target.landmarks[0])
+        corrected = replace(
+            target,
+            landmarks=landmarks[None],
+            neutral=landmarks,
+            metadata={**target.metadata, "expressions": "relative"},
+        )
+        try:
+            pieces = serialization.pack(corrected)
+        except DamagedError as error:
+            raise TargetError(f"The points cannot be stored: {error}") from error
+        for piece in (serialization.LANDMARKS, serialization.DESCRIPTION):
+            with atomic_write(self.folder_of(name) / piece, error=TargetError) as partial:
+                partial.write_bytes(pieces[piece])
 
     def export_file(self, name: str, path: Path) -> Path:
         """Write a target to a file, or to a file named after it in a folder; return its path.

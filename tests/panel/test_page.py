@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import base64
-import os
 import runpy
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any
@@ -16,11 +16,14 @@ import pytest
 
 from reenact import registry
 from reenact.live.pipeline import Reenactor
+from reenact.targets.manual_landmarks import POINTS
 from reenact.testing.moving_portrait import moving_portrait, write_video
 from reenact.testing.portrait import portrait
 from support.clap_room import FPS, ClapMicrophone, seen_and_heard
+from support.faces import portrait_target
 from support.fakes import FakeSink, until
 from support.obs.browser import program
+from support.panel_page import Page
 from support.panels import FAST, Panel, without_display
 from support.portraits import write_jpeg
 from support.program import repository
@@ -72,73 +75,6 @@ def chromium() -> Iterator[Any]:
         browser = started.chromium.launch(executable_path=program(), args=["--no-sandbox"])
         yield browser
         browser.close()
-
-
-class Page:
-    """A page of the panel, and what a person does with it.
-
-    Attributes:
-        tab: Playwright's page.
-        strange: requests to other hosts, and errors of the scripts.
-    """
-
-    def __init__(self, browser: Any, panel: Panel, width: int = 1280, height: int = 800) -> None:
-        self.context = browser.new_context(viewport={"width": width, "height": height})
-        self.tab = self.context.new_page()
-        self.tab.set_default_timeout(60_000)
-        self.strange: list[str] = []
-        own = f"127.0.0.1:{panel.port}/"
-        self.tab.on("pageerror", lambda error: self.strange.append(str(error)))
-        self.tab.on(
-            "request",
-            lambda one: (
-                None
-                if own in one.url or one.url.startswith("blob:")
-                else self.strange.append(one.url)
-            ),
-        )
-        self.tab.goto(panel.server.url)
-
-    def close(self) -> None:
-        self.shoot("end")
-        self.context.close()
-        assert self.strange == []
-
-    def shoot(self, moment: str) -> None:
-        """Keep a picture for people to look at in the folder REENACT_SHOTS, if that is set."""
-        if folder := os.environ.get("REENACT_SHOTS"):
-            test = os.environ["PYTEST_CURRENT_TEST"].split("::")[-1].split()[0]
-            (Path(folder) / f"{test} {moment}.png").write_bytes(self.tab.screenshot())
-
-    def button(self, name: str) -> Any:
-        return self.tab.get_by_role("button", name=name, exact=True)
-
-    def open(self, tab: str) -> None:
-        """Open a tab and wait until it shows something."""
-        self.tab.get_by_role("tab", name=tab).click()
-        self.tab.locator(".tab h2").first.wait_for()
-
-    def begin(self, target: str = "robin") -> None:
-        """Choose camera and target and start: three clicks."""
-        self.tab.locator(".choice").first.click()
-        self.tab.locator(f'[data-name="{target}"]').click()
-        self.button("Start").click()
-        self.live()
-
-    def live(self) -> None:
-        """Wait for the first picture."""
-        self.tab.locator(".stage").wait_for()
-        self.tab.locator(".waiting").wait_for(state="hidden")
-
-    def serious(self) -> list[str]:
-        """Return what axe finds to be serious or critical."""
-        axe = pytest.importorskip("axe_playwright_python.sync_playwright")
-        found = axe.Axe().run(self.tab).response["violations"]
-        return [
-            f"{one['id']}: {one['nodes'][0]['html']}"
-            for one in found
-            if one["impact"] in ("serious", "critical")
-        ]
 
 
 @pytest.fixture
@@ -200,6 +136,31 @@ def test_a_photo_becomes_a_target_that_is_renamed_removed_and_brought_back(
     page.button("Undo").click()
     card.wait_for()
     assert filmed.studio.gallery.store.list() == ("Anna C",)
+
+
+def test_the_points_of_a_drawn_face_are_placed_by_hand(page: Page, filmed: Panel) -> None:
+    store = filmed.studio.gallery.store
+    store.create(replace(portrait_target(), name="drawn"))
+    filmed.studio.gallery.changes += 1
+    before = store.load("drawn").neutral
+    card = page.tab.locator('[data-name="drawn"]')
+    card.locator("summary").click()
+    card.get_by_role("button", name="Place eyes and mouth").click()
+    for _ in range(3):
+        page.tab.get_by_role("button", name="left eye top").press("Shift+ArrowUp")
+    box = page.tab.get_by_role("button", name="chin").bounding_box()
+    page.tab.mouse.move(box["x"] + 7, box["y"] + 7)
+    page.tab.mouse.down()
+    page.tab.mouse.move(box["x"] + 7, box["y"] + 37)
+    page.tab.mouse.up()
+    assert page.serious() == []
+    page.shoot("points")
+    page.button("Save").click()
+    until(lambda: not np.array_equal(store.load("drawn").neutral, before))
+    moved = (store.load("drawn").neutral - before)[:, 1]
+    assert moved[POINTS["left_eye_top"]] < -20
+    assert moved[POINTS["chin"]] > 10
+    assert np.abs(moved[[POINTS["right_eye_top"], POINTS["mouth_left"]]]).max() < 1
 
 
 def test_a_video_becomes_a_target_that_is_trained_exported_and_imported(

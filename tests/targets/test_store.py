@@ -16,11 +16,13 @@ from safetensors.numpy import save
 
 from reenact import storage
 from reenact.errors import TargetError
+from reenact.face.topology import CHIN
 from reenact.storage import data_folder
 from reenact.targets import store as store_module
 from reenact.targets.store import TargetStore
 from reenact.types import Target
 from support.crashes import killed_at_each_line
+from support.faces import portrait_target
 from support.portraits import box_target, smooth_picture
 from support.targets import same_target, write_weights
 
@@ -217,6 +219,42 @@ def test_attached_weights_are_copied_and_required(
     path.unlink()
     with pytest.raises(TargetError, match=r"damaged: weights\.safetensors is missing"):
         store.load("somebody")
+
+
+def test_points_correct_a_stored_face(store: TargetStore) -> None:
+    target = replace(portrait_target(), name="drawn")
+    store.create(target)
+    place = target.landmarks[0, CHIN, :2] + (0, 20)
+    store.place_points("drawn", {"chin": (float(place[0]), float(place[1]))})
+    corrected = store.load("drawn")
+    np.testing.assert_allclose(corrected.neutral[CHIN, :2], place, atol=0.5)
+    assert np.array_equal(corrected.landmarks[0], corrected.neutral)
+    assert corrected.metadata["expressions"] == "relative"
+    unchanged = replace(
+        corrected, landmarks=target.landmarks, neutral=target.neutral, metadata=target.metadata
+    )
+    assert same_target(unchanged, target)
+
+
+def test_points_that_fit_no_picture_change_nothing(store: TargetStore) -> None:
+    target = replace(portrait_target(), name="drawn")
+    store.create(target)
+    several = replace(
+        target,
+        name="several",
+        references=np.repeat(target.references, 2, axis=0),
+        landmarks=np.repeat(target.landmarks, 2, axis=0),
+    )
+    store.create(several)
+    for name, points, sentence in (
+        ("several", {"chin": (9.0, 9.0)}, "has 2 pictures"),
+        ("drawn", {"ear": (9.0, 9.0)}, "no point 'ear'"),
+        ("nobody", {"chin": (9.0, 9.0)}, "There is no target 'nobody'"),
+    ):
+        with pytest.raises(TargetError, match=sentence):
+            store.place_points(name, points)
+    assert same_target(store.load("drawn"), target)
+    assert same_target(store.load("several"), several)
 
 
 def test_footage_is_kept_but_not_exported(

@@ -2,6 +2,7 @@
 
 import { attempt, call, send } from "./api.js";
 import { ask, fill, h, say, toast } from "./dom.js";
+import { placePoints } from "./points.js";
 import { T } from "./texts.js";
 
 const EXPORTED = ".reenact-target";
@@ -57,6 +58,7 @@ export class TargetGallery {
   }
 
   mark(chosen, waiting = "") {
+    this.chosen = chosen;
     for (const card of this.grid.children) {
       card.querySelector("input").checked = card.dataset.name === chosen;
       card.classList.toggle("chosen", card.dataset.name === chosen);
@@ -95,6 +97,7 @@ export class TargetGallery {
       h(
         "div.menu-items",
         item(T.targets.rename, () => this.rename(one.name, path)),
+        !one.footage && item(T.targets.place, () => this.place(one.name, path)),
         one.footage && item(T.targets.train, () => attempt("POST", `${path}/train`, { minutes: 10 })),
         h(
           "a.button.quiet",
@@ -115,6 +118,12 @@ export class TargetGallery {
     const content = h("label.field", h("span", T.targets.newName), field);
     const data = await ask(T.targets.rename, content, T.targets.save, T.targets.cancel);
     if (data) await attempt("PATCH", path, { name: data.get("name") });
+  }
+
+  async place(name, path) {
+    if (!(await placePoints(name, path, this.seen))) return;
+    toast(T.targets.placed(name));
+    if (name === this.chosen) this.choose(name); // it is drawn anew
   }
 
   async remove(name, path) {

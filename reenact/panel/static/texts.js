@@ -126,6 +126,14 @@ export const T = {
     stop: "Stop",
     stopping: "Stopping …",
     preview: (name) => `Preview of the training of ${name}`,
+    place: "Place eyes and mouth …",
+    placed: (name) => `${name} has its new points.`,
+  },
+
+  points: {
+    title: "Place eyes and mouth",
+    help: "For drawings: drag a point to where it is in the picture. Corners, top and bottom outline an eye; pupil and edge its iris.",
+    picture: (name) => `${name}, with the points of the face`,
   },
 
   // Names of settings and of their choices; others are shown as declared.
