@@ -8,6 +8,7 @@ functions.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -74,6 +75,9 @@ _INPAINT_RADIUS_PX: Final = 3
 
 _LASH_LINE: Final = 0.15
 """Share of an eye's opening, below its upper edge, that is the dark line of its lashes."""
+
+_MAX_LASH_LINE: Final = 0.1
+"""Maximum height of that line, as a share of half the eye's width. Drawn eyes open wider."""
 
 _OUTLINE_BLUR: Final = (7, 7)
 """Kernel, in cells, that smooths the outline."""
@@ -167,7 +171,10 @@ def _shut(picture: Image, landmarks: Array) -> Image:
     """
     below = landmarks.copy()
     for upper, lower in (RIGHT_EYE, LEFT_EYE):
-        below[upper] += np.float32(_LASH_LINE) * (landmarks[lower] - landmarks[upper])
+        gaps = landmarks[lower] - landmarks[upper]
+        most = _MAX_LASH_LINE / 2 * math.dist(landmarks[upper[0]], landmarks[upper[-1]])
+        heights = np.linalg.norm(gaps, axis=1, keepdims=True)
+        below[upper] += gaps * np.minimum(_LASH_LINE, most / np.maximum(heights, 1e-6))
     inside = np.zeros(picture.shape[:2], np.uint8)
     for opening in (EYE_RIGHT, EYE_LEFT, LIPS_INNER):
         inside |= region_mask(below, opening, len(picture))

@@ -127,6 +127,22 @@ def test_nothing_shows_between_lids_and_lips_that_meet(
     assert green > 150 if opened == 1 else green < 60
 
 
+def test_large_eyes_have_no_thicker_lashes() -> None:
+    """What is below the lashes of an eye that is drawn three times as high is green."""
+    pose = Pose(np.eye(3, dtype=np.float32), MIDDLE, 60.0)
+    shown = to_image(with_eyes(3.0), pose)
+    lashes = shown.copy()
+    lashes[LID_INDEX[:, 0], 1] += 0.05 * 60 * 0.5
+    inside, below = (
+        np.max([region_mask(eye, loop, 256) for loop in (EYE_RIGHT, EYE_LEFT)], axis=0) > 127
+        for eye in (shown, lashes)
+    )
+    picture = np.where(below[..., None], GREEN, RED).astype(np.uint8)
+    shut = Reference.of(picture, np.full((64, 64), 255, np.uint8), shown).shut
+    assert picture[inside, 1].mean() > 150
+    assert (shut[inside, 1] > 100).mean() < 0.03
+
+
 @pytest.mark.parametrize("roll", [0.15, 0.3])
 def test_the_line_between_shut_lids_has_no_steps(roll: float) -> None:
     pose = Pose(rotation_matrix(np.array([0, 0, roll], np.float32)), MIDDLE, 60.0)
