@@ -6,11 +6,22 @@ import contextlib
 import os
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from types import TracebackType
 from typing import Final
 
 from typing_extensions import Self
+
+LIBRARY_VARIABLES: Final[Mapping[str, str]] = {
+    "GLOG_minloglevel": "2",
+    "TF_CPP_MIN_LOG_LEVEL": "3",
+    "OPENCV_LOG_LEVEL": "ERROR",
+    # The pieces of work of NumPy and OpenCV are small here: a second thread would wait for the core
+    # that tracks the next frame, and spin while there is nothing to do.
+    "OPENBLAS_NUM_THREADS": "1",
+    "OPENCV_FOR_THREADS_NUM": "1",
+}
+"""Environment variables by which the program silences its libraries and limits their threads."""
 
 _STDERR_FD: Final = 2
 

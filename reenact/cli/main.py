@@ -20,7 +20,7 @@ from typing import Final
 from reenact.cli.live import EXIT_INTERRUPTED, STOPPING, interruptions, print_in_handler
 from reenact.cli.parser import parse_arguments
 from reenact.errors import ReenactError
-from reenact.lifecycle import separate_python_stderr
+from reenact.lifecycle import LIBRARY_VARIABLES, separate_python_stderr
 
 EXIT_BUG: Final = 1
 EXIT_MISTAKE: Final = 2
@@ -97,13 +97,8 @@ def _prepare_libraries() -> None:
     """Silence libraries, and limit NumPy and OpenCV to one thread."""
     # MediaPipe imports it, but nothing is drawn with it: its cache is no matter of the user's.
     logging.getLogger("matplotlib").setLevel(logging.ERROR)
-    os.environ.setdefault("GLOG_minloglevel", "2")
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    os.environ.setdefault("OPENCV_LOG_LEVEL", "ERROR")
-    # Their pieces of work are small here: a second thread would wait for the core that tracks the
-    # next frame, and spin while there is nothing to do.
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    os.environ.setdefault("OPENCV_FOR_THREADS_NUM", "1")
+    for name, value in LIBRARY_VARIABLES.items():
+        os.environ.setdefault(name, value)
 
 
 @contextlib.contextmanager

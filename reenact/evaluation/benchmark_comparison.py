@@ -22,6 +22,7 @@ from typing import Any, Final
 
 from reenact.errors import ConfigError, ReenactError, counted
 from reenact.evaluation.benchmark import describe_machine
+from reenact.lifecycle import LIBRARY_VARIABLES
 from reenact.live.settings import load_settings
 from reenact.registry import check_renderer
 from reenact.storage import check_writable, write_json
@@ -110,7 +111,9 @@ def _as_table(report: Mapping[str, Any]) -> str:
 
 def _command(side: str, assignments: Sequence[str]) -> tuple[list[str], dict[str, str]]:
     """Return the start of a side's command, and its environment variables."""
-    python, own, variables = sys.executable, list(assignments), dict(os.environ)
+    python, own = sys.executable, list(assignments)
+    # Another version sets its own.
+    variables = {k: v for k, v in os.environ.items() if LIBRARY_VARIABLES.get(k) != v}
     is_this = True
     for word in side.split():
         path = Path(word).expanduser().absolute()  # resolving links would leave the environment

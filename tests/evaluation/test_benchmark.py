@@ -18,6 +18,7 @@ from reenact.evaluation import benchmark_comparison
 from reenact.evaluation.benchmark import ClipReplay, bench, describe_machine, peak_memory_mb
 from reenact.evaluation.benchmark_comparison import compare
 from reenact.evaluation.glass_to_glass import draw_number, measure_delay, read_number
+from reenact.lifecycle import LIBRARY_VARIABLES
 from reenact.testing.moving_portrait import moving_portrait, write_clip
 from reenact.types import Frame
 from support.fakes import FakeReenactor
@@ -102,16 +103,23 @@ def test_the_report_has_the_designed_keys(
 
 
 @pytest.mark.usefixtures("user")
-def test_two_sides_are_measured_in_turn(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    """The second side is another installed version: a copy that says so in its report."""
+def test_two_sides_are_measured_in_turn(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second side is another installed version, which starts as from the user's shell."""
+    for name, value in LIBRARY_VARIABLES.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("OPENBLAS_NUM_THREADS", "2")
     other = tmp_path / "other"
     installed = other / "reenact_slow-1.dist-info"
     installed.mkdir(parents=True)
     (installed / "METADATA").write_text("Metadata-Version: 2.1\nName: reenact\nVersion: 0\n")
     (installed / "entry_points.txt").write_text("[console_scripts]\nreenact = old_program:main\n")
     (other / "old_program.py").write_text(
-        "import json, sys\n"
+        "import json, os, sys\n"
         "def main():\n"
+        "    assert 'OPENCV_FOR_THREADS_NUM' not in os.environ\n"
+        "    assert os.environ['OPENBLAS_NUM_THREADS'] == '2'\n"
         "    words = sys.argv[1:]\n"
         "    assert words[:3] == ['bench', '--set', 'renderer.engine=torch'], words\n"
         "    assert words[-4:-2] == ['--seconds', '0.5'], words\n"

@@ -11,17 +11,14 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
+from reenact.lifecycle import LIBRARY_VARIABLES
+
 GRACE_S = 2.0
 """How long a thread that is about to end may outlive its test."""
 
 _NO_CHANGE = {
     "PYTEST_CURRENT_TEST",
-    # Set once, for libraries that read them when they are loaded.
-    "GLOG_minloglevel",
-    "TF_CPP_MIN_LOG_LEVEL",
-    "OPENBLAS_NUM_THREADS",
-    "OPENCV_FOR_THREADS_NUM",
-    "OPENCV_LOG_LEVEL",
+    *LIBRARY_VARIABLES,  # set once, because libraries read them when they are loaded
     # Set once by torch's compiler and by lightning-fabric when they are loaded.
     "TORCHINDUCTOR_CACHE_DIR",
     "PYTORCH_NVML_BASED_CUDA_CHECK",
