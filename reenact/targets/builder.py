@@ -23,7 +23,7 @@ from reenact.sources.image_file import read_image
 from reenact.sources.video_file import VideoSource
 from reenact.storage import file_name
 from reenact.targets.footage import clip_names, write_footage
-from reenact.targets.manual_landmarks import REQUIRED, Points, fit_landmarks
+from reenact.targets.manual_landmarks import REQUIRED, Points, fit_landmarks, is_near
 from reenact.targets.reference_selection import (
     MAX_REFERENCES,
     Look,
@@ -287,17 +287,17 @@ def _placed_photo(path: Path, placed: Array | Points, tracker: Tracker) -> _Phot
 
 
 def _fitted(image: Image, placed: Points, path: Path, tracker: Tracker) -> Array:
-    """Return the landmarks, px, that follow from some, corrected in the tracked face if few."""
-    missing = [name for name in REQUIRED if name not in placed]
-    if not missing:
-        return fit_landmarks(placed)
+    """Return the landmarks, px, of the tracked face corrected by the points, or of them alone."""
     found = find_face(image, tracker)
-    if found is None:
+    if found is not None and is_near(placed, found.points):
+        return fit_landmarks(placed, found.points)
+    missing = [name for name in REQUIRED if name not in placed]
+    if missing:
         raise TargetError(
-            f"No face was found in {path.name}, so these points are needed as well: "
+            f"No face was found there in {path.name}, so these points are needed as well: "
             f"{', '.join(missing)}."
         )
-    return fit_landmarks(placed, found.points)
+    return fit_landmarks(placed)
 
 
 def _check_size(label: str, side_px: int, rendered_px: int) -> None:

@@ -82,6 +82,9 @@ _OF_IRIS: Final = ("pupil", "iris_edge")
 
 _IRISES: Final = {"left_": IRIS_RIGHT, "right_": IRIS_LEFT}
 
+_NEAR: Final = 1.0
+"""Median distance of the points from a tracked face, iod, from which on it is another one."""
+
 _STIFFNESS: Final = 1e-3
 """Smoothing of the spline: trades the distance to the points for less deformation."""
 
@@ -124,6 +127,14 @@ def read_manual_landmarks(path: Path) -> Array | Points:
 def named_points(landmarks: Array) -> dict[str, tuple[float, float]]:
     """Return where the points of `POINTS` are in (478, 3) landmarks, px."""
     return {name: tuple(landmarks[index, :2].tolist()) for name, index in POINTS.items()}
+
+
+def is_near(points: Points, landmarks: Array) -> bool:
+    """Return whether points placed by hand can belong to (478, 3) tracked landmarks, px."""
+    known = [name for name in points if name in POINTS]
+    places = np.array([points[name] for name in known]).reshape(-1, 2)
+    away = np.linalg.norm(places - landmarks[[POINTS[name] for name in known], :2], axis=1)
+    return bool(len(away) and np.median(away) < _NEAR * estimate_pose(landmarks).scale)
 
 
 def fit_landmarks(points: Points, tracked: Array | None = None) -> Array:
@@ -204,8 +215,20 @@ def _goals(
     for prefix, outline in _EYES.items():
         ends = [points.get(prefix + end) for end in ("outer", "inner", "top", "bottom")]
         if all(end is not None for end in ends):
+            _check_upright(prefix, np.array(ends))
             goals.update(_outline(np.array(ends), face, outline))
     return goals
+
+
+def _check_upright(prefix: str, ends: NDArray[np.float64]) -> None:
+    """Raise TargetError if an eye's top lies below its bottom; `ends` are those of `_outline`."""
+    (x, y), (down_x, down_y) = ends[1] - ends[0], ends[3] - ends[2]
+    is_below = x * down_y - y * down_x > 0
+    if is_below != prefix.startswith("left"):
+        raise TargetError(
+            f"The {prefix}top lies below the {prefix}bottom, or the corners are swapped; exchange "
+            "them."
+        )
 
 
 def _outline(

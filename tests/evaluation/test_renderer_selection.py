@@ -90,6 +90,28 @@ def test_a_generator_from_elsewhere_is_picked_where_it_is_better(
         choose_renderer(target)
 
 
+def test_what_lies_above_the_photo_is_not_judged(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A photo that ends in the forehead: what is drawn above it is an invention."""
+    target = portrait_target()
+    first_row = int(target.landmarks[0, 10, 1]) + 12
+    cut = target.crop_to_plate.copy()
+    cut[1, 2] = -cut[0, 0] * first_row
+    drawn = target.references[0].copy()
+    drawn[:first_row] = 255
+    load = registry.load
+    spec = RendererSpec("knowing", "", lambda common, own: Knowing(drawn), from_photo=True)
+    monkeypatch.setattr(
+        renderer_selection,
+        "load",
+        lambda group, name: spec if name == "knowing" else load(group, name),
+    )
+    whole, cut_off = (
+        generator_gain_db(replace(target, crop_to_plate=place), "knowing")
+        for place in (target.crop_to_plate, cut)
+    )
+    assert cut_off > whole + 10
+
+
 def test_the_live_path_takes_the_targets_renderer_unless_told() -> None:
     target = replace(portrait_target(), renderer="copy")
     for name, expected in (("auto", "copy"), ("warp", "warp")):

@@ -254,8 +254,10 @@ def test_a_few_points_by_hand_correct_the_tracked_face(tmp_path: Path, tracker: 
     eyes = list(OUTER_EYE_CORNERS)
     np.testing.assert_allclose(points[eyes], portrait_landmarks().points[eyes], atol=1.5)
     cat = write_jpeg(tmp_path / "cat.jpg", cat_picture())
-    with pytest.raises(TargetError, match=r"No face was found in cat\.jpg, so .*: left_eye_outer"):
-        create_target("x", [cat], tracker, landmarks=drawn)
+    for picture, place in ((cat, drawn["chin"]), (path, (9.0, 9.0))):
+        sentence = rf"No face was found there in {picture.name}, so .*: left_eye_outer"
+        with pytest.raises(TargetError, match=sentence):
+            create_target("x", [picture], tracker, landmarks={"chin": place})
 
 
 def cat_picture() -> Image:

@@ -183,6 +183,12 @@ def test_a_damaged_landmark_file_is_refused(tmp_path: Path) -> None:
         read_manual_landmarks(path)
 
 
+def upside_down(side: str) -> dict[str, tuple[float, float]]:
+    points = named()
+    top, bottom = (f"{side}_eye_{end}" for end in ("top", "bottom"))
+    return points | {top: points[bottom], bottom: points[top]}
+
+
 @pytest.mark.parametrize(
     ("points", "sentence"),
     [
@@ -192,6 +198,8 @@ def test_a_damaged_landmark_file_is_refused(tmp_path: Path) -> None:
         ({"chin": (1.0, 2.0)}, "missing: left_eye_outer"),
         ({name: (9.0 * i, 5.0 * i) for i, name in enumerate(REQUIRED)}, "on one line"),
         (named() | {"chin": named()["nose_tip"]}, "same place"),
+        (upside_down("left"), "left_eye_top lies below the left_eye_bottom"),
+        (upside_down("right"), "right_eye_top lies below the right_eye_bottom"),
     ],
 )
 def test_points_that_form_no_face_are_refused(points: Points, sentence: str) -> None:
