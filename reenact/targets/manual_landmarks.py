@@ -212,40 +212,37 @@ def _goals(
         for name in named
         if not name.endswith(_OF_IRIS)
     }
-    for prefix, outline in _EYES.items():
+    for prefix in _EYES:
         ends = [points.get(prefix + end) for end in ("outer", "inner", "top", "bottom")]
         if all(end is not None for end in ends):
-            _check_upright(prefix, np.array(ends))
-            goals.update(_outline(np.array(ends), face, outline))
+            goals.update(_outline(prefix, np.array(ends), face))
     return goals
 
 
-def _check_upright(prefix: str, ends: NDArray[np.float64]) -> None:
-    """Raise TargetError if an eye's top lies below its bottom; `ends` are those of `_outline`."""
-    (x, y), (down_x, down_y) = ends[1] - ends[0], ends[3] - ends[2]
-    is_below = x * down_y - y * down_x > 0
-    if is_below != prefix.startswith("left"):
-        raise TargetError(
-            f"The {prefix}top lies below the {prefix}bottom, or the corners are swapped; exchange "
-            "them."
-        )
-
-
 def _outline(
-    ends: NDArray[np.float64], face: NDArray[np.float64], outline: Sequence[int]
+    prefix: str, ends: NDArray[np.float64], face: NDArray[np.float64]
 ) -> Iterator[tuple[int, tuple[float, float]]]:
     """Yield the places of an eye's outline, px, on half ellipses through its ends, (4, 2) px.
 
     The ends are the corners, the top and the bottom. Each landmark keeps its share of the way
-    between the corners.
+    between the corners. The halves are as high as the ends along the face's vertical, so that the
+    lids of a slanted eye meet when they close. Raises TargetError if ends are swapped.
     """
+    outline = _EYES[prefix]
     corners = (outline[0], outline[len(outline) // 2])
+    right, down = estimate_pose(face.astype(np.float32)).rotation[:2, :2].T
     first, line = ends[0], ends[1] - ends[0]
+    inwards = right if prefix.startswith("left") else -right
+    if line @ inwards <= _MIN_ASPECT * np.linalg.norm(line) * np.linalg.norm(right):
+        raise TargetError(
+            f"{prefix}outer is not beside {prefix}inner, away from the nose; exchange or move them."
+        )
+    across = down * (np.linalg.norm(line) / np.linalg.norm(down))
+    coordinates = np.linalg.solve(np.array([line, across]).T, (ends[2:] - first).T)
+    (top_at, top), (bottom_at, bottom) = coordinates.T
+    if bottom <= top:
+        raise TargetError(f"{prefix}top lies below {prefix}bottom; exchange them.")
     own_first, own_line = face[corners[0], :2], face[corners[1], :2] - face[corners[0], :2]
-    across = np.array([-line[1], line[0]])  # as long as the line, below it in a left eye
-    (top_at, top), (bottom_at, bottom) = ((ends[2:] - first) @ np.array([line, across]).T) / (
-        line @ line
-    )
     for index in outline:
         at = float((face[index, :2] - own_first) @ own_line / (own_line @ own_line))
         height = 0.0

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from reenact.errors import TargetError
-from reenact.face.geometry import Triangles, estimate_pose
+from reenact.face.geometry import Triangles, estimate_pose, to_face_frame
+from reenact.face.regions import LID_INDEX
 from reenact.face.topology import (
     CHIN,
     EYE_LEFT,
@@ -101,12 +102,12 @@ def test_a_few_points_correct_a_tracked_face() -> None:
     fitted = fit_landmarks(drawn, tracked)
     assert np.array_equal(fitted[:, 2], tracked[:, 2])
     moved = np.linalg.norm((fitted - tracked)[:, :2], axis=1) / iod
+    outline = fitted[list(EYE_RIGHT), :2]
     for name, place in drawn.items():
-        assert np.abs(fitted[POINTS[name], :2] - place).max() / iod < 0.01, name
+        assert abs(cv2.pointPolygonTest(outline[:, None], place, True)) / iod < 0.02, name
     for others in (EYE_LEFT, LIPS_INNER, (CHIN,)):
         assert moved[list(others)].max() < 0.02
     # The outline is round, and the skin around it is pushed aside without folding.
-    outline = fitted[list(EYE_RIGHT), :2]
     assert cv2.isContourConvex(outline[:, None])
     is_face = head_mesh().triangles.max(axis=1) < N_SKIN
     before, after = (areas(face, head_mesh().triangles[is_face]) for face in (tracked, fitted))
@@ -118,6 +119,18 @@ def areas(face: Array, triangles: Triangles) -> Array:
     (x, y), corners = face[:, :2].T, triangles.T
     a, b, c = corners
     return np.asarray((x[b] - x[a]) * (y[c] - y[a]) - (x[c] - x[a]) * (y[b] - y[a]))
+
+
+def test_the_lids_of_a_slanted_eye_meet() -> None:
+    """A cat's eye, whose outer corner is far above the inner one."""
+    tracked = portrait_landmarks().points
+    drawn = large_eye(2.2)
+    x, y = drawn["left_eye_outer"]
+    fitted = fit_landmarks(drawn | {"left_eye_outer": (x, y - 20)}, tracked)
+    shape = to_face_frame(fitted, estimate_pose(fitted))
+    upper, lower = shape[LID_INDEX[: len(LID_INDEX) // 2]].swapaxes(0, 1)
+    aside, apart = np.abs((lower - upper)[:, :2]).T
+    assert (aside < 0.5 * apart).all()
 
 
 def test_an_iris_is_placed_by_its_pupil_and_edge() -> None:
@@ -183,10 +196,9 @@ def test_a_damaged_landmark_file_is_refused(tmp_path: Path) -> None:
         read_manual_landmarks(path)
 
 
-def upside_down(side: str) -> dict[str, tuple[float, float]]:
+def swapped(first: str, second: str) -> dict[str, tuple[float, float]]:
     points = named()
-    top, bottom = (f"{side}_eye_{end}" for end in ("top", "bottom"))
-    return points | {top: points[bottom], bottom: points[top]}
+    return points | {first: points[second], second: points[first]}
 
 
 @pytest.mark.parametrize(
@@ -198,8 +210,12 @@ def upside_down(side: str) -> dict[str, tuple[float, float]]:
         ({"chin": (1.0, 2.0)}, "missing: left_eye_outer"),
         ({name: (9.0 * i, 5.0 * i) for i, name in enumerate(REQUIRED)}, "on one line"),
         (named() | {"chin": named()["nose_tip"]}, "same place"),
-        (upside_down("left"), "left_eye_top lies below the left_eye_bottom"),
-        (upside_down("right"), "right_eye_top lies below the right_eye_bottom"),
+        (swapped("left_eye_top", "left_eye_bottom"), "left_eye_top lies below left_eye_bottom"),
+        (swapped("right_eye_top", "right_eye_bottom"), "right_eye_top lies below right_eye_bottom"),
+        (
+            swapped("left_eye_inner", "left_eye_outer"),
+            "left_eye_outer is not beside left_eye_inner",
+        ),
     ],
 )
 def test_points_that_form_no_face_are_refused(points: Points, sentence: str) -> None:
