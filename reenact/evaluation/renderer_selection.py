@@ -92,15 +92,15 @@ def generator_gain_db(target: Target, name: str) -> float:
     renderers = [
         load("renderers", kind).make(RendererSettings(name=kind)) for kind in (name, FLOOR)
     ]
+    box = metrics.face_box(target.landmarks[0], (_SIZE_PX, _SIZE_PX))
+    if box is None:
+        return 0.0
+    # Above the photo there is no ground truth.
+    first_row = math.ceil(share_above(target) * _SIZE_PX)
+    box = slice(max(box[0].start, first_row), box[0].stop), box[1]
+    truth = target.references[0][box]
     gains = []
     for bent in _bent_copies(target):
-        box = metrics.face_box(target.landmarks[0], (_SIZE_PX, _SIZE_PX))
-        if box is None:
-            continue
-        # Above the photo there is no ground truth.
-        first_row = math.ceil(share_above(target) * _SIZE_PX)
-        box = slice(max(box[0].start, first_row), box[0].stop), box[1]
-        truth = target.references[0][box]
         drawn = []
         for renderer in renderers:
             renderer.prepare(bent)
@@ -108,7 +108,7 @@ def generator_gain_db(target: Target, name: str) -> float:
             sharpness = min(metrics.sharpness(truth, picture), 1.0)
             drawn.append(metrics.psnr(truth, picture) + 10 * sharpness)
         gains.append(drawn[0] - drawn[1])
-    return float(np.mean(gains)) if gains else 0.0
+    return float(np.mean(gains))
 
 
 def _bent_copies(target: Target) -> Iterator[Target]:

@@ -91,6 +91,14 @@ def max_bytes() -> dict[str, int]:
 
 def pack(target: Target) -> dict[str, bytes]:
     """Return a target's pieces without weights. Raises DamagedError for what `unpack` refuses."""
+    pieces = pack_face(target) | {PLATE: encoded(target.plate, ".png")}
+    for number, picture in enumerate(target.references):
+        pieces[reference_name(number)] = encoded(picture, ".png")
+    return pieces
+
+
+def pack_face(target: Target) -> dict[str, bytes]:
+    """Return the pieces of `pack` that are no pictures: landmarks and description."""
     _check(target)
     description = Description(
         name=target.name,
@@ -104,16 +112,12 @@ def pack(target: Target) -> dict[str, bytes]:
         "neutral": target.neutral,
         "crop_to_plate": target.crop_to_plate,
     }
-    pieces = {
-        DESCRIPTION: description.model_dump_json(indent=1).encode(),
+    return {
         LANDMARKS: save_tensors(
             {key: np.ascontiguousarray(array, np.float32) for key, array in arrays.items()}
         ),
-        PLATE: encoded(target.plate, ".png"),
+        DESCRIPTION: description.model_dump_json(indent=1).encode(),
     }
-    for number, picture in enumerate(target.references):
-        pieces[reference_name(number)] = encoded(picture, ".png")
-    return pieces
 
 
 def unpack(read: Read) -> Target:

@@ -226,12 +226,12 @@ class TargetStore:
             metadata={**target.metadata, "expressions": "relative"},
         )
         try:
-            pieces = serialization.pack(corrected)
+            pieces = serialization.pack_face(corrected)
         except DamagedError as error:
             raise TargetError(f"The points cannot be stored: {error}") from error
-        for piece in (serialization.LANDMARKS, serialization.DESCRIPTION):
+        for piece, data in pieces.items():
             with atomic_write(self.folder_of(name) / piece, error=TargetError) as partial:
-                partial.write_bytes(pieces[piece])
+                partial.write_bytes(data)
 
     def export_file(self, name: str, path: Path) -> Path:
         """Write a target to a file, or to a file named after it in a folder; return its path.
