@@ -23,7 +23,13 @@ from reenact.sources.image_file import read_image
 from reenact.sources.video_file import VideoSource
 from reenact.storage import file_name
 from reenact.targets.footage import clip_names, write_footage
-from reenact.targets.manual_landmarks import REQUIRED, Points, fit_landmarks, is_near
+from reenact.targets.manual_landmarks import (
+    REQUIRED,
+    Points,
+    check_points,
+    fit_landmarks,
+    is_near,
+)
 from reenact.targets.reference_selection import (
     MAX_REFERENCES,
     Look,
@@ -288,6 +294,7 @@ def _placed_photo(path: Path, placed: Array | Points, tracker: Tracker) -> _Phot
 
 def _fitted(image: Image, placed: Points, path: Path, tracker: Tracker) -> Array:
     """Return the landmarks, px, of the tracked face corrected by the points, or of them alone."""
+    check_points(placed)
     found = find_face(image, tracker)
     if found is not None and is_near(placed, found.points):
         return fit_landmarks(placed, found.points)

@@ -27,7 +27,7 @@ from reenact.face.geometry import canonical_face, estimate_pose, fit_similarity
 from reenact.face.topology import EYE_LEFT, EYE_RIGHT, IRIS_LEFT, IRIS_RIGHT, N_LANDMARKS
 from reenact.storage import expanded
 from reenact.targets.clip_files import load_landmarks
-from reenact.types import Array
+from reenact.types import Array, Pose
 
 Points = Mapping[str, tuple[float, float]]
 """Places (x, y) in px of a picture, by the names of `POINTS`."""
@@ -129,12 +129,23 @@ def named_points(landmarks: Array) -> dict[str, tuple[float, float]]:
     return {name: tuple(landmarks[index, :2].tolist()) for name, index in POINTS.items()}
 
 
+def check_points(points: Points) -> None:
+    """Raise TargetError if a point is unknown or lies outside any picture."""
+    unknown = sorted(points.keys() - POINTS.keys())
+    if unknown:
+        raise TargetError(f"There is no point {unknown[0]!r}; known points: {', '.join(POINTS)}.")
+    for name, place in points.items():
+        if not (np.abs(place) < _MAX_PX).all():
+            raise TargetError(f"The point {name} lies outside any picture.")
+
+
 def is_near(points: Points, landmarks: Array) -> bool:
     """Return whether points placed by hand can belong to (478, 3) tracked landmarks, px."""
-    known = [name for name in points if name in POINTS]
-    places = np.array([points[name] for name in known]).reshape(-1, 2)
-    away = np.linalg.norm(places - landmarks[[POINTS[name] for name in known], :2], axis=1)
-    return bool(len(away) and np.median(away) < _NEAR * estimate_pose(landmarks).scale)
+    if not points:
+        return False
+    found = landmarks[[POINTS[name] for name in points], :2]
+    away = np.linalg.norm(np.array(list(points.values())) - found, axis=1)
+    return bool(np.median(away) < _NEAR * estimate_pose(landmarks).scale)
 
 
 def fit_landmarks(points: Points, tracked: Array | None = None) -> Array:
@@ -153,12 +164,7 @@ def fit_landmarks(points: Points, tracked: Array | None = None) -> Array:
     """
     from scipy.interpolate import RBFInterpolator
 
-    unknown = sorted(points.keys() - POINTS.keys())
-    if unknown:
-        raise TargetError(f"There is no point {unknown[0]!r}; known points: {', '.join(POINTS)}.")
-    for name, place in points.items():
-        if not (np.abs(place) < _MAX_PX).all():
-            raise TargetError(f"The point {name} lies outside any picture.")
+    check_points(points)
     missing = [name for name in REQUIRED if name not in points]
     if missing and tracked is None:
         raise TargetError(f"These points are missing: {', '.join(missing)}.")
@@ -172,12 +178,12 @@ def fit_landmarks(points: Points, tracked: Array | None = None) -> Array:
         face = _laid_face(points)
     else:
         face = tracked.astype(np.float64)
-    goal = _goals(points, face, keep_others=tracked is not None)
-    scale = estimate_pose(face.astype(np.float32)).scale
-    start = face[list(goal), :2] / scale
-    moved = np.array(list(goal.values())) / scale - start
+    pose = estimate_pose(face.astype(np.float32))
+    goal = _goals(points, face, pose, keep_others=tracked is not None)
+    start = face[list(goal), :2] / pose.scale
+    moved = np.array(list(goal.values())) / pose.scale - start
     spline = RBFInterpolator(start, moved, smoothing=_STIFFNESS, kernel="thin_plate_spline")
-    face[:, :2] += spline(face[:, :2] / scale) * scale
+    face[:, :2] += spline(face[:, :2] / pose.scale) * pose.scale
     for side, iris in _IRISES.items():
         pupil, edge = (points.get(side + end) for end in _OF_IRIS)
         if pupil or edge:
@@ -197,13 +203,14 @@ def _laid_face(points: Points) -> NDArray[np.float64]:
 
 
 def _goals(
-    points: Points, face: NDArray[np.float64], *, keep_others: bool
+    points: Points, face: NDArray[np.float64], pose: Pose, *, keep_others: bool
 ) -> dict[int, tuple[float, float]]:
     """Return where landmarks shall be, px, by their indices.
 
     Args:
         points: what is given, by name.
         face: (478, 3) px, the face to be deformed.
+        pose: its pose.
         keep_others: the named points that are not given shall keep their places.
     """
     named = POINTS if keep_others else points
@@ -215,12 +222,12 @@ def _goals(
     for prefix in _EYES:
         ends = [points.get(prefix + end) for end in ("outer", "inner", "top", "bottom")]
         if all(end is not None for end in ends):
-            goals.update(_outline(prefix, np.array(ends), face))
+            goals.update(_outline(prefix, np.array(ends), face, pose))
     return goals
 
 
 def _outline(
-    prefix: str, ends: NDArray[np.float64], face: NDArray[np.float64]
+    prefix: str, ends: NDArray[np.float64], face: NDArray[np.float64], pose: Pose
 ) -> Iterator[tuple[int, tuple[float, float]]]:
     """Yield the places of an eye's outline, px, on half ellipses through its ends, (4, 2) px.
 
@@ -230,7 +237,7 @@ def _outline(
     """
     outline = _EYES[prefix]
     corners = (outline[0], outline[len(outline) // 2])
-    right, down = estimate_pose(face.astype(np.float32)).rotation[:2, :2].T
+    right, down = pose.rotation[:2, :2].T
     first, line = ends[0], ends[1] - ends[0]
     inwards = right if prefix.startswith("left") else -right
     if line @ inwards <= _MIN_ASPECT * np.linalg.norm(line) * np.linalg.norm(right):

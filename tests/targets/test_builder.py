@@ -260,6 +260,19 @@ def test_a_few_points_by_hand_correct_the_tracked_face(tmp_path: Path, tracker: 
             create_target("x", [picture], tracker, landmarks={"chin": place})
 
 
+def test_unusable_points_are_told_before_a_face_is_searched(
+    tmp_path: Path, tracker: Tracker
+) -> None:
+    path = write_jpeg(tmp_path / "portrait.jpg", portrait())
+    for points, sentence in (
+        ({"left_ear": (9.0, 9.0)}, "There is no point 'left_ear'"),
+        ({"chin": (1e9, 9.0)}, "chin lies outside any picture"),
+        ({}, "these points are needed as well: left_eye_outer"),
+    ):
+        with pytest.raises(TargetError, match=sentence):
+            create_target("x", [path], tracker, landmarks=points)
+
+
 def cat_picture() -> Image:
     from skimage import data
 
