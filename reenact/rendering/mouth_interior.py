@@ -27,6 +27,7 @@ from reenact.face.topology import (
     EYE_LEFT,
     EYE_RIGHT,
     LIPS_INNER,
+    LIPS_OUTER,
     LOWER_LIP,
     MOUTH_CORNERS,
     OVAL,
@@ -66,11 +67,8 @@ _CAVITY: Final = (0.45, 0.28, 0.31)
 """RGB relative to the face's mean, from 59 people. The mouth thus gets the light of the face."""
 
 _COLOURFUL: Final = 0.2
-"""Red minus blue of the skin, as a share of its luma, from which the colours are these. Those of a
-grey photo are grey."""
-
-_BRIGHTEST: Final = 245
-"""Maximum luma of these colours. Brighter teeth would lose their warm hue to clipping."""
+"""Red minus blue of the lips, as a share of their luma, from which these are the colours. Those of
+a grey photo are grey."""
 
 _EYE_WHITES: Final = 95
 """Percentile of the luma between the lids that stands for the whites of the eyes."""
@@ -220,7 +218,8 @@ class MouthColours:
     """Colours of the inside of a mouth in the light of its face, RGB, 0 to 255.
 
     Attributes:
-        teeth, gums, tongue, cavity: colours in full light.
+        teeth, gums, tongue, cavity: colours in full light, divided by `exposure`.
+        exposure: at least 1, so that teeth of a bright face are only white in full light.
         shade: light between hardly parted lips, as a share of the light in the middle of a wide
             mouth, 0 to 1.
         light: mean light between the photo's lips, likewise.
@@ -230,6 +229,7 @@ class MouthColours:
     gums: tuple[float, ...]
     tongue: tuple[float, ...]
     cavity: tuple[float, ...]
+    exposure: float
     shade: tuple[float, ...]
     light: float
 
@@ -251,21 +251,27 @@ class MouthColours:
         seen = picture[eyes > 127] @ LUMA
         whites = np.percentile(seen, _EYE_WHITES) if len(seen) >= _MIN_EYE_PX else luma
         brighter = np.clip(np.sqrt(whites / luma), 1 / _MAX_BRIGHTER, _MAX_BRIGHTER)
-        colourful = np.clip((skin[0] - skin[2]) / (_COLOURFUL * luma), 0, 1)
+        mouth, inside = (region_mask(landmarks, part, size) for part in (LIPS_OUTER, LIPS_INNER))
+        lips = np.array(cv2.mean(picture, mouth & ~inside)[:3])
+        colourful = np.clip((lips[0] - lips[2]) / max(_COLOURFUL * (lips @ LUMA), 1.0), 0, 1)
 
-        def tinted(tint: tuple[float, ...], light: Array | float = 1.0) -> tuple[float, ...]:
+        def tinted(tint: tuple[float, ...]) -> Array:
             """Return a tint of the light, grey for a picture in grey."""
             grey = np.dot(tint, LUMA)
-            colour = light * (grey + colourful * (tint - grey))
-            colour *= min(1, _BRIGHTEST / max(np.dot(colour, LUMA), 1))
-            return tuple(np.minimum(colour, 255).tolist())
+            return np.asarray(grey + colourful * (tint - grey))
 
-        shade = tinted(_SHADE)
+        teeth = brighter * skin * tinted(_TEETH)
+        exposure = max(1.0, float(teeth.max()) / 255)
+        shade = tuple(tinted(_SHADE).tolist())
+        gums, tongue, cavity = (
+            tuple((skin / exposure * tinted(tint)).tolist()) for tint in (_GUMS, _TONGUE, _CAVITY)
+        )
         return cls(
-            teeth=tinted(_TEETH, brighter * skin),
-            gums=tinted(_GUMS, skin),
-            tongue=tinted(_TONGUE, skin),
-            cavity=tinted(_CAVITY, skin),
+            teeth=tuple((teeth / exposure).tolist()),
+            gums=gums,
+            tongue=tongue,
+            cavity=cavity,
+            exposure=exposure,
             shade=shade,
             light=_mean_light(landmarks, estimate_pose(landmarks), shade),
         )
@@ -435,7 +441,7 @@ def draw_mouth(
     lit_from = place.lips + _SHADOW_MM * place.lower.towards_gums
     opening = filled_outline(lit_from - (x[0], y[0]), (height, width)) * np.float32(1 / 255)
     light = cv2.resize(_light_between(opening, place.lower.px_per_mm, colours.shade), size)
-    lit = cv2.multiply(inside, light, dtype=cv2.CV_8U)
+    lit = cv2.multiply(inside, light, scale=colours.exposure, dtype=cv2.CV_8U)
     filled = cv2.cvtColor(lit, cv2.COLOR_RGB2RGBA)
     share = unseen * _within(place.lips, corner, zoom, box)
     box[:] = cv2.blendLinear(filled, box, share, 1 - share)

@@ -12,7 +12,14 @@ from reenact.face.geometry import (
     rotation_matrix,
     to_image,
 )
-from reenact.face.topology import CHIN, EYE_LEFT, EYE_RIGHT, LIPS_INNER, MOUTH_CORNERS
+from reenact.face.topology import (
+    CHIN,
+    EYE_LEFT,
+    EYE_RIGHT,
+    LIPS_INNER,
+    LIPS_OUTER,
+    MOUTH_CORNERS,
+)
 from reenact.rendering.mouth_interior import (
     MouthColours,
     MouthPlace,
@@ -128,6 +135,25 @@ def test_the_mouth_of_a_grey_photo_is_grey() -> None:
         assert np.ptp(colour) < 1e-6
     red, _, blue = colours_of(LIGHT).tongue
     assert red > 1.5 * blue
+
+
+def test_the_mouth_of_a_pale_face_with_red_lips_is_not_grey() -> None:
+    points = face()
+    picture = np.full((256, 256, 3), 200, np.uint8)
+    picture[region_mask(points, LIPS_OUTER, 256) > 0] = 180, 90, 90
+    red, _, blue = MouthColours.of(picture, points).tongue
+    assert red > 1.2 * blue
+
+
+def test_shaded_teeth_of_a_bright_face_are_as_bright_in_proportion_to_it() -> None:
+    parted = face(0.1, 0.05)
+    inside = region_mask(parted, LIPS_INNER, 256) > 250
+    brightest = []
+    for level in (100, 200):
+        picture = drawn(parted, 256, np.full(3, level, np.float32))
+        brightest.append(np.percentile(picture[inside], 90) / level)
+    assert brightest[0] > 0.7, "the lips show teeth"
+    assert brightest[1] == pytest.approx(brightest[0], rel=0.05)
 
 
 def test_a_smile_bares_the_lower_teeth() -> None:
