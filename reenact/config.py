@@ -299,7 +299,7 @@ class OutputSettings(Section):
 
     picture: Literal["plate", "crop"] = Field(
         "plate",
-        description="plate: the target's whole picture; crop: only the generated square",
+        description="plate: the target's whole picture; crop: only the square around the face",
     )
     background: Live[Literal["keep", "blur", "colour", "transparent"]] = Field(
         "keep",

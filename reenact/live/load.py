@@ -57,10 +57,10 @@ def needed_px(target: Target, asked_px: int, output: OutputSettings) -> int:
     return min(asked_px, max(_SIZE_STEP_PX * math.ceil(shown_px / _SIZE_STEP_PX), NETWORK_PX))
 
 
-def drawn_target(target: Target, renderer: str, size_px: int, output: OutputSettings) -> Target:
+def drawn_target(target: Target, renderer: str, size_px: int) -> Target:
     """Return the target resized for drawing, with its surroundings if the renderer moves them."""
     target = resize_target(target, size_px)
-    moves = registry.load("renderers", renderer).beyond_crop and output.picture == "plate"
+    moves = registry.load("renderers", renderer).beyond_crop
     return with_surroundings(target) if moves else target
 
 

@@ -160,7 +160,7 @@ class Reenactor:
         setattr(settings, name, settings.part(name, spec.settings))
         size_px = needed_px(target, size_px or settings.size, output)
         renderer = open_renderer(settings.model_copy(update={"name": name, "size": size_px}))
-        target = drawn_target(_with_weights_for(name, target), name, size_px, output)
+        target = drawn_target(_with_weights_for(name, target), name, size_px)
         return prepare_target(target, name, renderer, resting_drive(target.neutral), output)
 
     def open_backdrop(self) -> None:
@@ -479,7 +479,7 @@ def open_reenactor(
     try:
         return Reenactor(
             settings,
-            drawn_target(target, settings.renderer.name, size_px, settings.output),
+            drawn_target(target, settings.renderer.name, size_px),
             tracker,
             renderer,
             timer,

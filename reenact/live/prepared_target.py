@@ -11,6 +11,7 @@ from reenact.config import OutputSettings
 from reenact.imaging import letterbox
 from reenact.rendering.compositing import Paster
 from reenact.rendering.label import write_label
+from reenact.targets.surroundings import usual_square
 from reenact.types import Drive, Frame, Image, Renderer, Target
 
 if TYPE_CHECKING:
@@ -47,10 +48,19 @@ class PreparedTarget:
 
         if self.backdrop is not None:
             return
-        picture, square = self.rest_crop.copy(), (0, 0, self.target.crop_size)
         if output.picture == "plate":
-            picture, square = self.paster.paste(self.rest_crop), self.paster.square
-        self.backdrop = Backdrop(self.target, picture, square)
+            square = self.paster.square
+        else:
+            left, top, _ = usual_square(self.target)
+            square = -left, -top, self.target.crop_size
+        self.backdrop = Backdrop(self.target, self._shown(self.rest_crop, output), square)
+
+    def _shown(self, crop: Image, output: OutputSettings) -> Image:
+        """Return a crop in the plate, or only the usual part of it."""
+        if output.picture == "plate":
+            return self.paster.paste(crop)
+        left, top, side = usual_square(self.target)
+        return crop[top : top + side, left : left + side].copy()
 
     def picture(
         self, crop: Image, drive: Drive | None, actor: Frame | None, output: OutputSettings
@@ -63,7 +73,7 @@ class PreparedTarget:
             actor: the actor's frame; None if there is none.
             output: selects pasting, background, and the actor's picture beside the target.
         """
-        picture = self.paster.paste(crop) if output.picture == "plate" else crop.copy()
+        picture = self._shown(crop, output)
         alpha = None
         if self.backdrop is not None and output.background != "keep":
             picture, alpha = self.backdrop.lay(picture, drive, output)

@@ -50,6 +50,13 @@ def with_surroundings(target: Target) -> Target:
     )
 
 
+def usual_square(target: Target) -> tuple[int, int, int]:
+    """Return left, top and side of the usual crop in a target's crop, px."""
+    size = target.usual_size
+    left, top = np.round(_BEFORE * size).astype(int).tolist() if target.extent != 1 else (0, 0)
+    return left, top, size
+
+
 def _laid(crop: Image, around: Image, before: Array) -> Image:
     """Return a crop before its surroundings, with a soft seam."""
     size = len(crop)

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Literal
 
 import cv2
 import numpy as np
+import pytest
 
-from reenact.config import Settings
+from reenact.config import OutputSettings, Settings
 from reenact.face.geometry import estimate_pose, to_face_frame, to_image, transform_points
+from reenact.live.drives import resting_drive
 from reenact.live.pipeline import open_reenactor
+from reenact.live.prepared_target import prepare_target
 from reenact.registry import load
 from reenact.rendering.compositing import Paster
 from reenact.stats import StepTimer
@@ -95,11 +99,37 @@ def test_hair_above_the_usual_crop_moves_with_the_head() -> None:
     assert still[1.25] < 0.6 * still[1.0], still
 
 
-def test_the_live_path_widens_crops_that_are_pasted() -> None:
+@pytest.mark.parametrize("picture", ["plate", "crop"])
+def test_the_live_path_widens_the_crops_of_every_kind_of_picture(
+    picture: Literal["plate", "crop"],
+) -> None:
     settings = Settings()
     settings.renderer.size = 256
-    for picture, extent in (("plate", 1.25), ("crop", 1.0)):
-        settings.output.picture = picture  # type: ignore[assignment]
-        reenactor = open_reenactor(settings, portrait_target(), StepTimer(), tracked=False)
-        assert reenactor.target.extent == extent
-        reenactor.close()
+    settings.output.picture = picture
+    reenactor = open_reenactor(settings, portrait_target(), StepTimer(), tracked=False)
+    assert reenactor.target.extent == 1.25
+    if picture == "crop":
+        assert reenactor.size == (256, 256)
+    reenactor.close()
+
+
+def test_a_picture_of_the_crop_alone_is_a_part_of_the_whole_picture() -> None:
+    """Its upper edge shows the hair of the moved head, as the whole picture does."""
+    usual = portrait_target()
+    affine = usual.crop_to_plate
+    top = np.s_[:40]
+    drawn_alone: list[Image] = []
+    shown: list[Image] = []
+    for one in (usual, with_surroundings(usual)):
+        renderer = load("renderers", "warp_unet").make(Settings().renderer)
+        rest = resting_drive(one.neutral)
+        prepared = prepare_target(one, "warp_unet", renderer, rest, OutputSettings())
+        crop = renderer.render(drive(one.neutral + np.array([30, 20, 0], np.float32)))
+        for kind, pictures in (("crop", drawn_alone), ("plate", shown)):
+            output = OutputSettings.model_validate({"picture": kind})
+            pictures.append(prepared.picture(crop, None, None, output)[0])
+    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    part = cv2.warpAffine(shown[1], affine, (256, 256), flags=flags)
+    tight, wide = (np.abs(one.astype(int) - part)[top].mean() for one in drawn_alone)
+    assert drawn_alone[1].shape == (256, 256, 3)
+    assert wide < 0.6 * tight
