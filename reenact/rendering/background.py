@@ -26,8 +26,8 @@ _FILLED_DILATION: Final = 5 / 256
 _FACE_DILATION: Final = 25 / 256
 """Kernel that dilates the face, which is part of the person whatever the segmentation says."""
 
-_COARSE: Final = 4
-"""Factor by which the picture is reduced for inpainting."""
+_INPAINT_SIDE_PX: Final = 160
+"""Side to which the picture is reduced for inpainting."""
 
 _COVERAGE: Final = (0.05, 0.3)
 """Refined coverage that becomes 0 and 1 in the alpha without a rim."""
@@ -172,16 +172,18 @@ def _dilated(mask: NDArray[np.uint8], width: float) -> NDArray[np.uint8]:
 
 
 def _filled_in(image: Image, hidden: NDArray[np.uint8], alpha: Array) -> Image:
-    """Inpaint the hidden pixels (Telea 2004), and blend the result in by a blurred alpha."""
-    size = len(image)
-    small = (size // _COARSE, size // _COARSE)
+    """Inpaint the hidden pixels (Bertalmio 2001), and blend the result in by a blurred alpha.
+
+    Lines of the background go on behind the person.
+    """
+    small = (_INPAINT_SIDE_PX, _INPAINT_SIDE_PX)
     filled = cv2.inpaint(
         cv2.resize(image, small, interpolation=cv2.INTER_AREA),
         cv2.resize(hidden, small, interpolation=cv2.INTER_NEAREST),
         _INPAINT_RADIUS_PX,
-        cv2.INPAINT_TELEA,
+        cv2.INPAINT_NS,
     )
-    inpainted = cv2.resize(filled, (size, size), interpolation=cv2.INTER_LINEAR).astype(np.float32)
+    inpainted = cv2.resize(filled, image.shape[1::-1]).astype(np.float32)
     return np.asarray(image + _blurred(alpha)[..., None] * (inpainted - image), np.uint8)
 
 
