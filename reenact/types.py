@@ -338,6 +338,17 @@ class Renderer(Protocol):
 
 
 @runtime_checkable
+class CutsOut(Protocol):
+    """A renderer that moves the outline of the person."""
+
+    def cut_out(self, alpha: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Return the person's alpha in the last picture, uint8 (S, S).
+
+        `alpha` is that in the target's first reference, uint8 (S, S).
+        """
+
+
+@runtime_checkable
 class MotionSource(Protocol):
     """Generates the course of an expression, from rest to its peak."""
 

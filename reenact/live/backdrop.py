@@ -8,43 +8,39 @@ import cv2
 import numpy as np
 
 from reenact.config import OutputSettings
-from reenact.rendering.matting import Alpha, Matte, without_spill
-from reenact.types import Array, Drive, Image, Target
+from reenact.rendering.matting import Alpha, without_spill
+from reenact.types import Array, Image
 
 _BLUR_SHARE: Final = 1 / 28
 """Standard deviation of the blur, as a share of the longer side."""
 
 
 class Backdrop:
-    """Cuts one target out and composites it over `output.background`. One thread calls `lay`.
+    """Composites one target over `output.background`. One thread calls `lay`.
 
     Args:
-        target: at the renderer's size.
         picture: uint8 (H, W, 3) RGB, the final picture of the target at rest.
-        square: (left, top, side) px of the crop in that picture.
+        rest: uint8 (H, W), the person's alpha in it.
 
-    Raises:
-        TargetError: no person is found in the picture.
-        ModelError: this version of mediapipe has no segmentation.
+    Attributes:
+        rest: the same; do not write into it.
     """
 
-    def __init__(self, target: Target, picture: Image, square: tuple[int, int, int]) -> None:
-        self._matte = Matte(target, picture, square)
-        self._blurred = _blurred(picture, self._matte.rest)
+    def __init__(self, picture: Image, rest: Alpha) -> None:
+        self.rest = rest
+        self._blurred = _blurred(picture, rest)
         self._plain: tuple[str, Image] | None = None
 
     def lay(
-        self, picture: Image, drive: Drive | None, output: OutputSettings
+        self, picture: Image, alpha: Alpha, output: OutputSettings
     ) -> tuple[Image, Alpha | None]:
         """Return the picture with the chosen background, and its alpha channel if it has one.
 
         Args:
             picture: uint8 (H, W, 3) RGB, of the same size as the picture at rest.
-            drive: what it was drawn from; None for the target at rest.
+            alpha: the person in it, uint8 (H, W).
             output: settings in which `background` is not "keep".
         """
-        matte = self._matte
-        alpha = matte.rest if drive is None else matte.alpha(drive.landmarks, drive.body)
         picture = without_spill(picture, alpha)
         if output.background == "transparent":
             return picture, alpha

@@ -14,6 +14,9 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Final
 
+import numpy as np
+from numpy.typing import NDArray
+
 from reenact import registry
 from reenact.config import OutputSettings, RendererSettings
 from reenact.errors import ReenactError
@@ -24,7 +27,7 @@ from reenact.models.warp_unet_inputs import NETWORK_PX
 from reenact.rendering.compositing import shown_side
 from reenact.targets.builder import resize_target
 from reenact.targets.surroundings import with_surroundings
-from reenact.types import Drive, Image, Renderer, Target
+from reenact.types import CutsOut, Drive, Image, Renderer, Target
 
 log = logging.getLogger(__name__)
 
@@ -189,6 +192,16 @@ class SteppedRenderer:
         landmarks = transform_points(drive.landmarks, to_drawn)
         picture = self._using.render(replace(drive, landmarks=landmarks))
         return resized_square(picture, self._target.crop_size)
+
+    def cut_out(self, alpha: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Return the person's alpha in the last picture; unmoved if the renderer has none."""
+        if not isinstance(self._using, CutsOut):
+            return alpha
+        if self._using is self._whole:
+            return self._using.cut_out(alpha)
+        side_px = round(self._drawn_px * self._target.extent)
+        moved = self._using.cut_out(resized_square(alpha, side_px))
+        return resized_square(moved, self._target.crop_size)
 
     def reset(self) -> None:
         """Forget earlier frames."""

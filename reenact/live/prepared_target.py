@@ -12,10 +12,11 @@ from reenact.imaging import letterbox
 from reenact.rendering.compositing import Paster
 from reenact.rendering.label import write_label
 from reenact.targets.surroundings import usual_square
-from reenact.types import Drive, Frame, Image, Renderer, Target
+from reenact.types import CutsOut, Drive, Frame, Image, Renderer, Target
 
 if TYPE_CHECKING:
     from reenact.live.backdrop import Backdrop
+    from reenact.rendering.matting import Alpha, Matte
 
 
 @dataclass(slots=True)
@@ -28,7 +29,8 @@ class PreparedTarget:
         renderer: prepared for the target.
         paster: pastes the crop into the plate.
         rest_crop: the crop of the target at rest, uint8 (S, S, 3) RGB.
-        backdrop: replaces its background; None before `open_backdrop`.
+        matte: the person's outline; None before `open_backdrop`.
+        backdrop: replaces the background; None before `open_backdrop`.
     """
 
     target: Target
@@ -36,6 +38,7 @@ class PreparedTarget:
     renderer: Renderer
     paster: Paster
     rest_crop: Image
+    matte: Matte | None = None
     backdrop: Backdrop | None = None
 
     def open_backdrop(self, output: OutputSettings) -> None:
@@ -45,22 +48,35 @@ class PreparedTarget:
             ReenactError: no person is found in the target's picture.
         """
         from reenact.live.backdrop import Backdrop
+        from reenact.rendering.matting import Matte
 
         if self.backdrop is not None:
             return
+        whole, square = self.rest_crop, (0, 0, self.target.crop_size)
         if output.picture == "plate":
-            square = self.paster.square
-        else:
-            left, top, _ = usual_square(self.target)
-            square = -left, -top, self.target.crop_size
-        self.backdrop = Backdrop(self.target, self._shown(self.rest_crop, output), square)
+            whole, square = self.paster.paste(whole), self.paster.square
+        self.matte = matte = Matte(self.target, whole, square)
+        rest = matte.whole if output.picture == "plate" else self._usual_part(matte.crop)
+        self.backdrop = Backdrop(self._shown(self.rest_crop, output), rest)
 
     def _shown(self, crop: Image, output: OutputSettings) -> Image:
         """Return a crop in the plate, or only the usual part of it."""
         if output.picture == "plate":
             return self.paster.paste(crop)
+        return self._usual_part(crop).copy()
+
+    def _usual_part(self, crop: Image) -> Image:
         left, top, side = usual_square(self.target)
-        return crop[top : top + side, left : left + side].copy()
+        return crop[top : top + side, left : left + side]
+
+    def _alpha(self, rest: Alpha, drive: Drive | None, output: OutputSettings) -> Alpha:
+        """Return the person's alpha in a picture, uint8 (H, W); `rest` is that at rest."""
+        if drive is None or self.matte is None or not isinstance(self.renderer, CutsOut):
+            return rest
+        alpha = self.renderer.cut_out(self.matte.crop)
+        if output.picture == "plate":
+            return self.paster.paste_alpha(alpha, rest)
+        return self._usual_part(alpha)
 
     def picture(
         self, crop: Image, drive: Drive | None, actor: Frame | None, output: OutputSettings
@@ -76,7 +92,8 @@ class PreparedTarget:
         picture = self._shown(crop, output)
         alpha = None
         if self.backdrop is not None and output.background != "keep":
-            picture, alpha = self.backdrop.lay(picture, drive, output)
+            cut_out = self._alpha(self.backdrop.rest, drive, output)
+            picture, alpha = self.backdrop.lay(picture, cut_out, output)
         if output.label.strip():
             alpha = None if alpha is None else alpha.copy()
             write_label(picture, alpha, output.label.strip())

@@ -11,6 +11,7 @@ from typing import Final
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from reenact.imaging import resized_square, smoothstep
 from reenact.types import Array, Image, Target
@@ -66,6 +67,15 @@ class Paster:
             crop = self._resized(crop_image)[self._cut]
             # On bytes this takes a third of the time of a blend in floating point.
             result[self.box] = cv2.multiply(crop, self._alpha, scale=1 / 255) + self._weighted_plate
+        return result
+
+    def paste_alpha(self, alpha: NDArray[np.uint8], rest: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Paste a crop's alpha, uint8 (S, S), into that of the plate, uint8 (H, W); a new array."""
+        result = rest.copy()
+        if self._alpha.size:
+            share = self._alpha[..., 0].astype(np.float32) * np.float32(1 / 255)
+            crop = np.ascontiguousarray(self._resized(alpha)[self._cut])
+            result[self.box] = cv2.blendLinear(crop, rest[self.box], share, 1 - share)
         return result
 
     def _resized(self, crop: Image) -> Image:

@@ -193,7 +193,9 @@ def enlarged(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return np.asarray(fine, np.uint8)
 
 
-def move_person(fine: Image, reference: Reference, maps: Array, drive: Array, pose: Pose) -> Image:
+def move_person(
+    fine: Image, reference: Reference, maps: Array, drive: Array, pose: Pose
+) -> tuple[Image, Array]:
     """Warp the person of a reference, and draw the inside of the mouth that it does not show.
 
     Args:
@@ -204,7 +206,7 @@ def move_person(fine: Image, reference: Reference, maps: Array, drive: Array, po
         pose: their pose.
 
     Returns:
-        The warped person, uint8 (S, S, 4) RGBA.
+        The warped person, uint8 (S, S, 4) RGBA, and its source map, (S, S, 2) px of `fine`.
     """
     size = len(reference.background)
     # Planes are resized and blurred in half the time of both at once.
@@ -220,7 +222,18 @@ def move_person(fine: Image, reference: Reference, maps: Array, drive: Array, po
     _fade_rim(person, reference.rimless, maps, source)
     _draw_shut(person, reference.shut, maps, source, zoom)
     _fill_mouth(person, reference, maps, drive, pose)
-    return person
+    return person, source
+
+
+def moved_alpha(alpha: NDArray[np.uint8], source: Array) -> NDArray[np.uint8]:
+    """Warp an alpha of a reference, uint8 (Z, Z), `enlarged` or not, to uint8 (S, S).
+
+    `source` is the source map from `move_person`.
+    """
+    zoom = max(2, min(4, _FINE_PX // len(source)))
+    if len(alpha) == len(source):
+        source = _reduced(source, zoom)
+    return np.asarray(warp_image(alpha, source), np.uint8)
 
 
 def lay_over(person: Image, background: Image) -> Image:

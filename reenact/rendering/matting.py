@@ -1,6 +1,6 @@
 """The alpha channel of a target whose background is removed.
 
-The person is segmented once, in the target at rest. `HeadMesh` then warps that matte like the
+The person is segmented once, in the target at rest. The renderer then moves that matte like the
 picture. This is cheap, and does not flicker like a segmentation of every frame.
 """
 
@@ -13,15 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reenact.errors import TargetError
-from reenact.face.geometry import estimate_pose
 from reenact.face.segmentation import person_masks, shows_person
-from reenact.imaging import in_bytes
-from reenact.models.warp_unet_inputs import FLOW
+from reenact.imaging import in_bytes, resized_square
 from reenact.rendering.background import closed_above, refined
-from reenact.rendering.compositing import edge_fade, overlap
-from reenact.rendering.head_mesh import head_mesh, steadied
-from reenact.rendering.mesh_warp import warp_image
-from reenact.types import HEAD_ALONE, Array, Body, Image, Pose, Target
+from reenact.types import Array, Image, Target
 
 _MIN_ISLAND: Final = 0.05
 """Separate regions smaller than this share of the largest one are removed."""
@@ -41,9 +36,6 @@ _MIN_WEIGHT: Final = 0.01
 Alpha = NDArray[np.uint8]
 """uint8 (H, W), 255 opaque."""
 
-_GRID_SIDE: Final = 64
-"""Cells per side of the map that warps the matte."""
-
 _BAND_SHARE: Final = 0.02
 """Half the width of the refined band along the edge, as a share of the longer side."""
 
@@ -53,7 +45,7 @@ the old background's colour."""
 
 
 class Matte:
-    """The alpha channel of one target's pictures. One thread calls it at a time.
+    """The person's alpha in one target's picture at rest.
 
     Args:
         target: the target at the renderer's size.
@@ -61,7 +53,8 @@ class Matte:
         square: (left, top, side) px of the crop in that picture; it may extend beyond it.
 
     Attributes:
-        rest: uint8 (H, W), the alpha of the target at rest; do not write into it.
+        whole: uint8 (H, W), of the picture; do not write into it.
+        crop: uint8 (S, S), of the crop, where a head that the picture's edge cuts is completed.
 
     Raises:
         TargetError: the face is not segmented as a person.
@@ -69,50 +62,28 @@ class Matte:
     """
 
     def __init__(self, target: Target, picture: Image, square: tuple[int, int, int]) -> None:
-        self._neutral, self._crop_px = target.neutral, target.crop_size
-        self._rest_pose = estimate_pose(target.neutral)
-        self._hair: Pose | None = None
-        left, top, self._side = square
+        left, top, side = square
         mask = next(person_masks([picture]))
-        face = target.neutral[:, :2] * (self._side / self._crop_px) + (left, top)
+        face = target.neutral[:, :2] * (side / target.crop_size) + (left, top)
         if not shows_person(mask, face):
             raise TargetError(
                 f"No person is seen in the picture of {target.name}, so its background cannot be "
                 "taken away; use output.background=keep."
             )
-        self.rest: Alpha = _without_islands(_refined(mask, picture))
-        self._rows_above = max(0, -top)
-        self._extended = _extended(self.rest, self._rows_above, float(face[:, 0].mean()))
-        self._box, self._cut = overlap(square, picture)
-        self._fade = edge_fade(target, _GRID_SIDE)
-
-    def alpha(self, landmarks: Array, body: Body = HEAD_ALONE) -> Alpha:
-        """Return the alpha channel for driven landmarks, uint8 (H, W), a new array each time.
-
-        Args:
-            landmarks: float32 (478, 3), px of the crop, as given to the renderer.
-            body: motions of torso and hair.
-        """
-        pose = estimate_pose(landmarks)
-        # Hair of the picture is steadied in the same way.
-        self._hair = pose if self._hair is None else steadied(self._hair, pose)
-        maps = head_mesh().maps(
-            self._neutral,
-            landmarks,
-            self._crop_px,
-            _GRID_SIDE,
-            poses=(self._rest_pose, pose),
-            follows=self._hair,
-            body=body,
+        self.whole: Alpha = _without_islands(_refined(mask, picture))
+        height, width = self.whole.shape
+        above, before = max(0, -top), max(0, -left)
+        extended = cv2.copyMakeBorder(
+            _extended(self.whole, above, float(face[:, 0].mean())),
+            top=0,
+            bottom=max(0, top + side - height),
+            left=before,
+            right=max(0, left + side - width),
+            borderType=cv2.BORDER_REPLICATE,
         )
-        flow = maps[..., FLOW] * self._fade * np.float32(self._side / 2)
-        shift = cv2.resize(flow, (self._side, self._side), interpolation=cv2.INTER_LINEAR)
-        result = self.rest.copy()
-        y, x = np.mgrid[self._box].astype(np.float32)
-        source = np.stack([x, y], axis=-1) + shift[self._cut]
-        source[..., 1] += self._rows_above
-        result[self._box] = warp_image(self._extended, source)
-        return result
+        first_row, first_column = top + above, left + before
+        crop = extended[first_row : first_row + side, first_column : first_column + side]
+        self.crop: Alpha = resized_square(np.ascontiguousarray(crop, np.uint8), target.crop_size)
 
 
 def without_spill(picture: Image, alpha: Alpha) -> Image:

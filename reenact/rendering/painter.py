@@ -6,6 +6,7 @@ from typing import Final
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from reenact.models.warp_unet_inputs import FLOW, MAP_STEM, MapChannel
 from reenact.rendering.body_field import moved_from
@@ -18,7 +19,7 @@ from reenact.rendering.far_side import (
     turns_back,
 )
 from reenact.rendering.head_mesh import head_mesh
-from reenact.rendering.layers import Reference, enlarged, lay_over, move_person
+from reenact.rendering.layers import Reference, enlarged, lay_over, move_person, moved_alpha
 from reenact.types import HEAD_ALONE, Array, Body, Image, Pose
 
 _STRETCHED_SHARE: Final = 0.15
@@ -61,16 +62,33 @@ class Painter:
         maps = _maps(reference, drive, pose, follows, moved_from(body, reference.body))
         maps[..., FLOW] *= self._edge_fade
         _stretch_to_floor(maps[..., MapChannel.FLOW_Y])
-        person = move_person(self._fine, reference, maps, drive, pose)
+        person, source = move_person(self._fine, reference, maps, drive, pose)
+        self._sources = [source]
         if self._mirror is not None and turns_back(reference.pose, pose):
             mirror, fine = self._mirror
             mirror_maps = _maps(mirror, drive, pose, follows, HEAD_ALONE)
             turn = remaining_turn(reference.pose, pose)
             share = far_share(maps, mirror_maps, drive, turn) * np.squeeze(self._edge_fade)
-            share = np.asarray(cv2.resize(share, person.shape[1::-1]), np.float32)
-            mirrored = move_person(fine, mirror, mirror_maps, drive, pose)
-            person = np.asarray(cv2.blendLinear(mirrored, person, share, 1 - share), np.uint8)
+            self._share = np.asarray(cv2.resize(share, person.shape[1::-1]), np.float32)
+            mirrored, source = move_person(fine, mirror, mirror_maps, drive, pose)
+            self._sources.append(source)
+            person = self._blended(mirrored, person)
         return lay_over(person, reference.background), maps
+
+    def moved(self, alpha: NDArray[np.uint8] | None) -> NDArray[np.uint8]:
+        """Move an alpha of the reference like the person in the last picture; both uint8 (S, S).
+
+        None: the reference's own.
+        """
+        alpha = self._reference.rimless if alpha is None else alpha
+        result = moved_alpha(alpha, self._sources[0])
+        if len(self._sources) == 1:
+            return result
+        mirrored = moved_alpha(np.ascontiguousarray(alpha[:, ::-1]), self._sources[1])
+        return self._blended(mirrored, result)
+
+    def _blended(self, mirrored: Image, photo: Image) -> Image:
+        return np.asarray(cv2.blendLinear(mirrored, photo, self._share, 1 - self._share), np.uint8)
 
 
 def _maps(

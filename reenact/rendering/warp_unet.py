@@ -109,7 +109,7 @@ class WarpUNetRenderer:
     def render(self, drive: Drive) -> Image:
         """Draw one frame."""
         landmarks = transform_points(drive.landmarks, self._to_network)
-        number = self._choose(landmarks, drive.dt_s)
+        self._number = number = self._choose(landmarks, drive.dt_s)
         self._corner = follow_box(self._corner, landmarks, self._side_px)
         pose = estimate_pose(landmarks)
         self._hair = pose if self._hair is None else steadied(self._hair, pose)
@@ -119,6 +119,10 @@ class WarpUNetRenderer:
             share = self._fade_s / self.FADE_S
             cv2.addWeighted(earlier, 1 - share, picture, share, 0, dst=picture)
         return picture
+
+    def cut_out(self, alpha: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Move an alpha of the first reference like the person in the last picture, (S, S)."""
+        return self._painter(self._number).moved(None if self._number else alpha)
 
     def _load(self, path: Path) -> None:
         from reenact.models.inference import compile_module, file_digest

@@ -6,6 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from reenact.errors import ModelError
 from reenact.live.drives import landmark_drive
@@ -107,6 +108,41 @@ def test_smaller_pictures_are_enlarged_and_driven_by_scaled_landmarks() -> None:
     renderer.draw_at(256)
     assert drawn() == 32, "it was kept"
     assert set(made) == {256, 512}
+
+
+class CuttingRenderer(FakeRenderer):
+    """Moves every alpha down by a quarter of its side."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sides: list[int] = []
+
+    def cut_out(self, alpha: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        self.sides.append(len(alpha))
+        return np.roll(alpha, len(alpha) // 4, axis=0)
+
+
+def test_the_outline_of_smaller_pictures_is_enlarged() -> None:
+    made: dict[int, CuttingRenderer] = {}
+    renderer = SteppedRenderer(lambda size: made.setdefault(size, CuttingRenderer()), 512)
+    target = resize_target(plain_target((0, 100, 0)), 512)
+    renderer.prepare(target)
+    alpha = np.zeros((512, 512), np.uint8)
+    alpha[128:256] = 255
+    whole = renderer.cut_out(alpha)
+
+    def is_small() -> bool:
+        renderer.draw_at(256)
+        renderer.render(landmark_drive(target.neutral))
+        return 256 in made and len(made[256].drives) > 0
+
+    until(is_small)
+    small = renderer.cut_out(alpha)
+    assert made[256].sides == [256]
+    for outline in (whole, small):
+        assert outline.shape == (512, 512)
+        assert (outline[260:380] == 255).all()
+        assert (outline[:250] == 0).all()
 
 
 def moved(path_px: list[float]) -> tuple[list[float], list[float], int]:
