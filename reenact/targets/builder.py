@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import datetime
 import logging
+import math
 import mimetypes
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -17,7 +18,14 @@ from reenact.config import RendererSettings
 from reenact.errors import NotAPictureError, SourceError, TargetError
 from reenact.expression.target_face import mode_for
 from reenact.face.face_search import find_face, find_upright_face, refine_face
-from reenact.face.geometry import FACE_SHARE, face_box, square_to_crop, transform_points
+from reenact.face.geometry import (
+    FACE_SHARE,
+    estimate_pose,
+    face_box,
+    square_to_crop,
+    transform_points,
+    yaw_sine,
+)
 from reenact.imaging import invert_affine, limited, resized_square, turned
 from reenact.sources.image_file import read_image
 from reenact.sources.video_file import VideoSource
@@ -56,6 +64,9 @@ _MIN_SOURCE_SHARE: Final = 0.75
 
 _MIN_DETAIL: Final = 0.5
 """A face whose source has less than this fraction of the rendered side causes a warning."""
+
+_MAX_TURN_DEG: Final = 40
+"""A target all of whose pictures show a face turned by more than this causes a warning."""
 
 _MIN_INSIDE: Final = 0.5
 """Fraction of a hand-placed face that must lie inside the picture."""
@@ -145,6 +156,7 @@ def create_target(
         max_references=max_references,
         metadata=notes | dict(metadata or {}),
     )
+    _check_turn(target)
     if footage is not None:
         videos = [part for part in material if isinstance(part, VideoFaces)]
         for part, clip in zip(videos, clip_names(part.path for part in videos), strict=True):
@@ -239,6 +251,18 @@ def _assemble(
             **metadata,
         },
     )
+
+
+def _check_turn(target: Target) -> None:
+    turns = [abs(yaw_sine(estimate_pose(points).rotation)) for points in target.landmarks]
+    turn_deg = math.degrees(math.asin(min(*turns, 1.0)))
+    if turn_deg > _MAX_TURN_DEG:
+        _log.warning(
+            "The face in the picture of %s is turned by %d degrees, so its nose will be distorted; "
+            "a photo from the front looks better.",
+            target.name,
+            round(turn_deg),
+        )
 
 
 def _in_order(looks: list[Look], count: int) -> list[int]:

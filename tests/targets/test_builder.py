@@ -3,6 +3,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -10,7 +11,15 @@ import numpy as np
 import pytest
 
 from reenact.errors import SourceError, TargetError
-from reenact.face.geometry import estimate_pose, face_box, rotation_vector, transform_points
+from reenact.face.geometry import (
+    canonical_face,
+    estimate_pose,
+    face_box,
+    rotation_matrix,
+    rotation_vector,
+    to_image,
+    transform_points,
+)
 from reenact.face.topology import CHIN, LIPS_INNER, OUTER_EYE_CORNERS
 from reenact.rendering.compositing import Paster
 from reenact.targets import video_scan as video_faces
@@ -241,6 +250,18 @@ def test_landmarks_by_hand_must_lie_in_the_picture(
         return
     with pytest.raises(TargetError, match=r"outside portrait\.jpg, which has 512 x 512 px"):
         create_target("x", [path], tracker, landmarks=placed)
+
+
+@pytest.mark.parametrize(("turn_deg", "told"), [(30, False), (55, True)])
+def test_a_photo_from_the_side_is_told(
+    turn_deg: float, told: bool, tmp_path: Path, tracker: Tracker, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = write_jpeg(tmp_path / "portrait.jpg", portrait())
+    pose = estimate_pose(portrait_landmarks().points)
+    turn = rotation_matrix(np.array([0, np.radians(turn_deg), 0], np.float32))
+    points = to_image(canonical_face(), replace(pose, rotation=turn))
+    create_target("anna", [path], tracker, landmarks=points)
+    assert (f"of anna is turned by {turn_deg} degrees" in caplog.text) == told
 
 
 def test_a_few_points_by_hand_correct_the_tracked_face(tmp_path: Path, tracker: Tracker) -> None:
