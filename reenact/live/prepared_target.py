@@ -63,11 +63,12 @@ class PreparedTarget:
         """Return a crop in the plate, or only the usual part of it."""
         if output.picture == "plate":
             return self.paster.paste(crop)
-        return self._usual_part(crop).copy()
+        return self._usual_part(crop)
 
     def _usual_part(self, crop: Image) -> Image:
+        """Return a copy of the usual part of a crop."""
         left, top, side = usual_square(self.target)
-        return crop[top : top + side, left : left + side]
+        return crop[top : top + side, left : left + side].copy()
 
     def _alpha(self, rest: Alpha, drive: Drive | None, output: OutputSettings) -> Alpha:
         """Return the person's alpha in a picture, uint8 (H, W); `rest` is that at rest."""
