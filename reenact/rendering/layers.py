@@ -225,15 +225,13 @@ def move_person(
     return person, source
 
 
-def moved_alpha(alpha: NDArray[np.uint8], source: Array) -> NDArray[np.uint8]:
-    """Warp an alpha of a reference, uint8 (Z, Z), `enlarged` or not, to uint8 (S, S).
+def move_alpha(alpha: NDArray[np.uint8], source: Array, zoom: int) -> NDArray[np.uint8]:
+    """Warp an alpha of a reference to uint8 (S, S).
 
-    `source` is the source map from `move_person`.
+    `source` is the source map from `move_person`, in px of a picture `zoom` times as large as the
+    alpha.
     """
-    zoom = max(2, min(4, _FINE_PX // len(source)))
-    if len(alpha) == len(source):
-        source = _reduced(source, zoom)
-    return np.asarray(warp_image(alpha, source), np.uint8)
+    return warp_image(alpha, _reduced(source, zoom))
 
 
 def lay_over(person: Image, background: Image) -> Image:

@@ -19,7 +19,7 @@ from reenact.rendering.far_side import (
     turns_back,
 )
 from reenact.rendering.head_mesh import head_mesh
-from reenact.rendering.layers import Reference, enlarged, lay_over, move_person, moved_alpha
+from reenact.rendering.layers import Reference, enlarged, lay_over, move_alpha, move_person
 from reenact.types import HEAD_ALONE, Array, Body, Image, Pose
 
 _STRETCHED_SHARE: Final = 0.15
@@ -81,11 +81,12 @@ class Painter:
         None: the reference's own.
         """
         alpha = self._reference.rimless if alpha is None else alpha
-        result = moved_alpha(alpha, self._sources[0])
+        zoom = len(self._fine) // len(alpha)
+        result = move_alpha(alpha, self._sources[0], zoom)
         if len(self._sources) == 1:
             return result
-        mirrored = moved_alpha(np.ascontiguousarray(alpha[:, ::-1]), self._sources[1])
-        return self._blended(mirrored, result)
+        mirrored = np.ascontiguousarray(alpha[:, ::-1])
+        return self._blended(move_alpha(mirrored, self._sources[1], zoom), result)
 
     def _blended(self, mirrored: Image, photo: Image) -> Image:
         return np.asarray(cv2.blendLinear(mirrored, photo, self._share, 1 - self._share), np.uint8)

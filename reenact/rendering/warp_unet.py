@@ -121,7 +121,10 @@ class WarpUNetRenderer:
         return picture
 
     def cut_out(self, alpha: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """Move an alpha of the first reference like the person in the last picture, (S, S)."""
+        """Move an alpha of the first reference like the person in the last picture, (S, S).
+
+        If another reference was drawn, its own is moved.
+        """
         return self._painter(self._number).moved(None if self._number else alpha)
 
     def _load(self, path: Path) -> None:

@@ -240,6 +240,23 @@ def test_a_cut_out_head_that_comes_down_ends_below_the_edge() -> None:
     assert widths[1] < 0.7 * widths[0], widths
 
 
+def test_another_reference_has_an_outline_of_its_own(target: Target, matte: Matte) -> None:
+    shift_px = 30
+    aside = np.roll(target.references[0], shift_px, axis=1)
+    there = target.landmarks[0] + np.array([shift_px, 0, 0], np.float32)
+    two = replace(
+        target,
+        references=np.stack([target.references[0], aside]),
+        landmarks=np.stack([target.landmarks[0], there]),
+    )
+    renderer = WarpUNetRenderer(Settings().renderer)
+    renderer.prepare(two)
+    renderer.render(Drive(there, still_expression()))
+    found = renderer.cut_out(np.zeros_like(matte.crop)) > 127
+    expected = np.roll(matte.crop, shift_px, axis=1) > 127
+    assert (found & expected).sum() / (found | expected).sum() > 0.9
+
+
 def test_a_renderer_without_a_cut_out_keeps_that_of_the_picture(matte: Matte) -> None:
     stepped = SteppedRenderer(lambda _: CopyRenderer(), 256)
     assert stepped.cut_out(matte.crop) is matte.crop
