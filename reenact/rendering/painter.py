@@ -27,6 +27,11 @@ _STRETCHED_SHARE: Final = 0.15
 of the side."""
 
 
+_STEEPNESS: Final = 4.0
+"""Factor by which outlines pass into those of the mirror image in a shorter distance than
+pictures."""
+
+
 class Painter:
     """Composes pictures of driven heads from one reference; if it is turned, also from its mirror.
 
@@ -72,7 +77,7 @@ class Painter:
             self._share = np.asarray(cv2.resize(share, person.shape[1::-1]), np.float32)
             mirrored, source = move_person(fine, mirror, mirror_maps, drive, pose)
             self._sources.append(source)
-            person = self._blended(mirrored, person)
+            person = _blended(mirrored, person, self._share)
         return lay_over(person, reference.background), maps
 
     def moved(self, alpha: NDArray[np.uint8] | None) -> NDArray[np.uint8]:
@@ -86,10 +91,14 @@ class Painter:
         if len(self._sources) == 1:
             return result
         mirrored = np.ascontiguousarray(alpha[:, ::-1])
-        return self._blended(move_alpha(mirrored, self._sources[1], zoom), result)
+        # Where only one of both shows hair, a wide blend would be a half transparent halo.
+        share = np.clip(_STEEPNESS * (self._share - np.float32(0.5)) + np.float32(0.5), 0, 1)
+        return _blended(move_alpha(mirrored, self._sources[1], zoom), result, share)
 
-    def _blended(self, mirrored: Image, photo: Image) -> Image:
-        return np.asarray(cv2.blendLinear(mirrored, photo, self._share, 1 - self._share), np.uint8)
+
+def _blended(mirrored: Image, photo: Image, share: Array) -> Image:
+    """Blend an image of the mirrored reference into that of the photo; share is (S, S), 0 to 1."""
+    return np.asarray(cv2.blendLinear(mirrored, photo, share, 1 - share), np.uint8)
 
 
 def _maps(
