@@ -79,8 +79,13 @@ def test_an_interrupt_before_anything_was_saved_is_raised(
 ) -> None:
     recipe = TinyRecipe()
     monkeypatch.setattr(recipe, "step", lambda *_: signal.raise_signal(signal.SIGINT))
-    with pytest.raises(KeyboardInterrupt):
-        train(recipe, options(tmp_path, 20))
+    # A shell lets what it runs in the background ignore the signal.
+    inherited = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            train(recipe, options(tmp_path, 20))
+    finally:
+        signal.signal(signal.SIGINT, inherited)
 
 
 def test_an_optimizer_may_rest_while_its_rate_follows_the_schedule(tmp_path: Path) -> None:
