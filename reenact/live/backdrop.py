@@ -21,13 +21,14 @@ class Backdrop:
     Args:
         picture: uint8 (H, W, 3) RGB, the final picture of the target at rest.
         rest: uint8 (H, W), the person's alpha in it.
+        crop: uint8 (S, S), the person's alpha in the crop at rest.
 
     Attributes:
-        rest: the same; do not write into it.
+        rest, crop: the same; do not write into them.
     """
 
-    def __init__(self, picture: Image, rest: Alpha) -> None:
-        self.rest = rest
+    def __init__(self, picture: Image, rest: Alpha, crop: Alpha) -> None:
+        self.rest, self.crop = rest, crop
         self._blurred = _blurred(picture, rest)
         self._plain: tuple[str, Image] | None = None
 

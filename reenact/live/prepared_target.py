@@ -16,7 +16,7 @@ from reenact.types import CutsOut, Drive, Frame, Image, Renderer, Target
 
 if TYPE_CHECKING:
     from reenact.live.backdrop import Backdrop
-    from reenact.rendering.matting import Alpha, Matte
+    from reenact.rendering.matting import Alpha
 
 
 @dataclass(slots=True)
@@ -29,7 +29,6 @@ class PreparedTarget:
         renderer: prepared for the target.
         paster: pastes the crop into the plate.
         rest_crop: the crop of the target at rest, uint8 (S, S, 3) RGB.
-        matte: the person's outline; None before `open_backdrop`.
         backdrop: replaces the background; None before `open_backdrop`.
     """
 
@@ -38,7 +37,6 @@ class PreparedTarget:
     renderer: Renderer
     paster: Paster
     rest_crop: Image
-    matte: Matte | None = None
     backdrop: Backdrop | None = None
 
     def open_backdrop(self, output: OutputSettings) -> None:
@@ -52,12 +50,14 @@ class PreparedTarget:
 
         if self.backdrop is not None:
             return
-        whole, square = self.rest_crop, (0, 0, self.target.crop_size)
+        shown = self._shown(self.rest_crop, output)
         if output.picture == "plate":
-            whole, square = self.paster.paste(whole), self.paster.square
-        self.matte = matte = Matte(self.target, whole, square)
-        rest = matte.whole if output.picture == "plate" else self._usual_part(matte.crop)
-        self.backdrop = Backdrop(self._shown(self.rest_crop, output), rest)
+            matte = Matte(self.target, shown, self.paster.square)
+            rest = matte.whole
+        else:
+            matte = Matte(self.target, self.rest_crop, (0, 0, self.target.crop_size))
+            rest = self._usual_part(matte.crop)
+        self.backdrop = Backdrop(shown, rest, matte.crop)
 
     def _shown(self, crop: Image, output: OutputSettings) -> Image:
         """Return a crop in the plate, or only the usual part of it."""
@@ -70,13 +70,13 @@ class PreparedTarget:
         left, top, side = usual_square(self.target)
         return crop[top : top + side, left : left + side].copy()
 
-    def _alpha(self, rest: Alpha, drive: Drive | None, output: OutputSettings) -> Alpha:
-        """Return the person's alpha in a picture, uint8 (H, W); `rest` is that at rest."""
-        if drive is None or self.matte is None or not isinstance(self.renderer, CutsOut):
-            return rest
-        alpha = self.renderer.cut_out(self.matte.crop)
+    def _alpha(self, backdrop: Backdrop, drive: Drive | None, output: OutputSettings) -> Alpha:
+        """Return the person's alpha in a picture, uint8 (H, W)."""
+        if drive is None or not isinstance(self.renderer, CutsOut):
+            return backdrop.rest
+        alpha = self.renderer.cut_out(backdrop.crop)
         if output.picture == "plate":
-            return self.paster.paste_alpha(alpha, rest)
+            return self.paster.paste_alpha(alpha, backdrop.rest)
         return self._usual_part(alpha)
 
     def picture(
@@ -93,7 +93,7 @@ class PreparedTarget:
         picture = self._shown(crop, output)
         alpha = None
         if self.backdrop is not None and output.background != "keep":
-            cut_out = self._alpha(self.backdrop.rest, drive, output)
+            cut_out = self._alpha(self.backdrop, drive, output)
             picture, alpha = self.backdrop.lay(picture, cut_out, output)
         if output.label.strip():
             alpha = None if alpha is None else alpha.copy()
