@@ -106,7 +106,7 @@ def without(name: str, renderer: str, weights: str) -> Iterator[Renderer]:
 
 def prepare(clip: Clip, reader: FaceReader, frames: int) -> PreparedClip:
     """Prepare a clip with frames spread evenly over it."""
-    later = clip.usable[1:]
+    clip, later = reader.refine_photo(clip), clip.usable[1:]
     chosen = later[np.linspace(0, len(later) - 1, min(frames, len(later))).round().astype(int)]
     tracked = tuple(reader.track(clip.images[i]) for i in chosen)
     return replace(prepare_clip(clip, reader, 1), scored=tuple(chosen.tolist()), tracked=tracked)

@@ -120,7 +120,7 @@ def run(
     rows: list[SheetRow] = []
     try:
         for actor_video, target_video in progress_bar(pairs, desc="pairs", unit="pair"):
-            actor, owner = read_clip(actor_video), read_clip(target_video)
+            actor, owner = read_clip(actor_video), reader.refine_photo(read_clip(target_video))
             pair = f"{actor.name} > {owner.name}"
             strongest: list[tuple[int, Image] | None] = []
             for name, renderer in renderers.items():

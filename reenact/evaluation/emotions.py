@@ -113,7 +113,8 @@ def read_portrait(path: Path, size_px: int, reader: FaceReader) -> Portrait:
     if picture.shape[0] != picture.shape[1] or points.shape != (478, 3):
         raise SourceError(f"{path.name} is not a square crop of a face with its landmarks.")
     to_size = square_to_crop((0, 0, picture.shape[0]), size_px)
-    points = transform_points(np.ascontiguousarray(points, np.float32), to_size)
+    points = reader.refine(picture, np.ascontiguousarray(points, np.float32))
+    points = transform_points(points, to_size)
     target = crop_target(path.stem, resized_square(picture, size_px), points, "")
     seen = reader.track(target.references[0])
     descriptor = None if seen is None else reader.describe(target.references[0], seen)
@@ -128,6 +129,7 @@ def photo_target(path: Path, size_px: int, renderer: str, reader: FaceReader) ->
     points = reader.track(photo)
     if points is None:
         raise SourceError(f"{path} shows no face.")
+    points = reader.refine(photo, points)
     affine = crop_transform(points, size_px)
     crop = crop_image(photo, affine, size_px)
     return crop_target(path.stem, crop, transform_points(points, affine), renderer)

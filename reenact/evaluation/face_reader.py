@@ -11,6 +11,7 @@ licensed for non-commercial use only.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final
@@ -18,7 +19,9 @@ from typing import Any, Final
 import numpy as np
 
 from reenact.config import Settings
+from reenact.evaluation.clips import Clip
 from reenact.face.action_units import action_units
+from reenact.face.face_search import refine_face
 from reenact.face.geometry import estimate_pose, to_face_frame, to_face_frames
 from reenact.face.mediapipe_tracker import MediaPipeTracker
 from reenact.lifecycle import ClosesOnExit
@@ -110,8 +113,19 @@ class FaceReader(ClosesOnExit):
 
     def track(self, image: Image) -> Array | None:
         """Return the (478, 3) px landmarks of the face in a picture; None without a face."""
+        self._tracker.reset()
         found = self._tracker.track(Frame(np.ascontiguousarray(image), 0.0, 0))
         return None if found is None else found.points
+
+    def refine(self, image: Image, points: Array) -> Array:
+        """Return (478, 3) px landmarks as `target create` finds them, see `refine_face`."""
+        return refine_face(np.ascontiguousarray(image), points, self._tracker)
+
+    def refine_photo(self, clip: Clip) -> Clip:
+        """Return the clip with the landmarks of its first face, the target's photo, refined."""
+        first, landmarks = clip.usable[0], clip.landmarks.copy()
+        landmarks[first] = self.refine(clip.images[first], landmarks[first])
+        return replace(clip, landmarks=landmarks)
 
     def describe(self, image: Image, landmarks: Array) -> Array | None:
         """Return the (128,) identity descriptor; None without the optional dependency."""

@@ -96,7 +96,7 @@ def run(
     figures: dict[str, dict[str, Figures]] = {}
     pictured: list[SheetRow] = []
     for video in progress_bar(videos, desc="clips", unit="clip"):
-        clip = read_clip(video)
+        clip = reader.refine_photo(read_clip(video))
         if len(clip.images) < min_clip_s * CLIP_FPS:
             continue
         cut = round(share * len(clip.images))

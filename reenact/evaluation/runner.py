@@ -372,7 +372,7 @@ def _measure_self(
     figures: dict[str, dict[str, Figures]] = {}
     rows: list[SheetRow] = []
     for video in progress_bar(videos, desc="clips", unit="clip"):
-        clip = read_clip(video)
+        clip = reader.refine_photo(read_clip(video))
         if options.size_px is not None:
             clip = resized(clip, options.size_px)
         shot = self_reenactment.prepare_clip(clip, reader, options.frames, body=options.body)

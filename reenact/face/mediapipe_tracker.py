@@ -83,7 +83,9 @@ class MediaPipeTracker:
     Args:
         settings: which face, and the confidence that it needs.
         own: the model file; None: the model in mediapipe's wheel.
-        static: if True, every picture is tracked by itself, as for photos and evaluation.
+        static: if True, for single pictures: every picture is searched as a whole, and `reset`
+            makes the next one independent of it. Tracked again without `reset`, a picture gives
+            landmarks like those of a face that is followed (see `face_search.refine_face`).
 
     Attributes:
         faces_seen: the number of faces in the last picture. A second face that joins one is noticed
@@ -285,7 +287,6 @@ class _MeshDetector:
         def mesh(faces: int) -> _Mesh:
             return _Mesh(
                 lambda: solutions.face_mesh.FaceMesh(
-                    static_image_mode=static,
                     max_num_faces=faces,
                     refine_landmarks=True,
                     min_detection_confidence=settings.min_confidence,
