@@ -104,14 +104,13 @@ def find_upright_face(image: Image, tracker: Tracker) -> tuple[int, Landmarks] |
     return None if as_it_is is None else (0, as_it_is)
 
 
-def refine_face(image: Image, points: Array, tracker: Tracker, *, followed: bool = False) -> Array:
+def refine_face(image: Image, points: Array, tracker: Tracker) -> Array:
     """Track a known face again in a close view, until its landmarks are those of a followed face.
 
     Args:
         image: uint8 (H, W, 3) RGB.
         points: (478, 3) px, the known landmarks.
-        tracker: reset first, unless the face is followed.
-        followed: the tracker has last refined the same face in the frame before.
+        tracker: reset first.
 
     Returns:
         (478, 3) px; the known landmarks if the close view shows no face or another one.
@@ -119,8 +118,8 @@ def refine_face(image: Image, points: Array, tracker: Tracker, *, followed: bool
     left, top, right, bottom = face_box(points)
     size = max(right - left, bottom - top)
     square = _around(points, _FINE_SHARE)
-    fine = _look(image, square, tracker, _FINE_VIEW_PX, again=followed)
-    for _ in range(0 if followed else _FINE_PASSES - 1):
+    fine = _look(image, square, tracker, _FINE_VIEW_PX)
+    for _ in range(_FINE_PASSES - 1):
         fine = fine and _look(image, square, tracker, _FINE_VIEW_PX, again=True)
     if fine is None:
         return points
@@ -168,7 +167,7 @@ def _look(
 ) -> Landmarks | None:
     """Track a face in a square of the picture; return landmarks in px of the picture.
 
-    `again`: the tracker last saw this square, or that of the frame before, and is not reset.
+    `again`: the tracker has just seen the same square, and is not reset.
     """
     if view_px is None:
         view_px = int(np.clip(square[2], _MIN_VIEW_PX, _MAX_VIEW_PX))

@@ -11,7 +11,7 @@ from reenact.config import OutputSettings
 from reenact.imaging import letterbox
 from reenact.rendering.compositing import Paster
 from reenact.rendering.label import write_label
-from reenact.targets.surroundings import usual_square
+from reenact.targets.surroundings import shown_square
 from reenact.types import CutsOut, Drive, Frame, Image, Renderer, Target
 
 if TYPE_CHECKING:
@@ -56,18 +56,18 @@ class PreparedTarget:
             rest = matte.whole
         else:
             matte = Matte(self.target, self.rest_crop, (0, 0, self.target.crop_size))
-            rest = self._usual_part(matte.crop)
+            rest = self._square(matte.crop)
         self.backdrop = Backdrop(shown, rest, matte.crop)
 
     def _shown(self, crop: Image, output: OutputSettings) -> Image:
-        """Return a crop in the plate, or only the usual part of it."""
+        """Return a crop in the plate, or only the square around the face."""
         if output.picture == "plate":
             return self.paster.paste(crop)
-        return self._usual_part(crop)
+        return self._square(crop)
 
-    def _usual_part(self, crop: Image) -> Image:
-        """Return a copy of the usual part of a crop."""
-        left, top, side = usual_square(self.target)
+    def _square(self, crop: Image) -> Image:
+        """Return a copy of the square around the face."""
+        left, top, side = shown_square(self.target)
         return crop[top : top + side, left : left + side].copy()
 
     def _alpha(self, backdrop: Backdrop, drive: Drive | None, output: OutputSettings) -> Alpha:
@@ -77,7 +77,7 @@ class PreparedTarget:
         alpha = self.renderer.cut_out(backdrop.crop)
         if output.picture == "plate":
             return self.paster.paste_alpha(alpha, backdrop.rest)
-        return self._usual_part(alpha)
+        return self._square(alpha)
 
     def picture(
         self, crop: Image, drive: Drive | None, actor: Frame | None, output: OutputSettings

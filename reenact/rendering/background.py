@@ -48,6 +48,10 @@ _ROUNDING: Final = 1.3
 _CAP_RATIO: Final = (0.8, 3.0)
 """Bounds of the ratio of half such a head's width at the edge to its missing height."""
 
+_MIRRORED_HAIR: Final = 0.7
+"""Depth to which hair is mirrored at the edge, as a share of its depth above the forehead: a second
+forehead above the hair would be seen at once."""
+
 _INPAINT_RADIUS_PX: Final = 3
 _SOFT: Final = 1 / 256
 """Blur of masks, as a share of the side."""
@@ -93,7 +97,7 @@ def layers_of(
 
 
 def closed_above(
-    picture: Image, person: NDArray[np.uint8], first_row: int, column: float
+    picture: Image, person: NDArray[np.uint8], first_row: int, face: Array
 ) -> tuple[Image, NDArray[np.uint8]]:
     """Return a picture and its coverage by people, with a head that the upper edge cut completed.
 
@@ -103,10 +107,11 @@ def closed_above(
         picture: uint8 (H, W, 3) RGB.
         person: coverage by people, uint8 (H, W), 255: full.
         first_row: first row of the original picture; the rows above it are drawn.
-        column: column of the face's middle.
+        face: (N, 2) px or more columns, its landmarks.
     """
     picture, person = picture.copy(), person.copy()
     person[:first_row] = 0
+    column = float(face[:, 0].mean())
     depths = [max(1, round(share * len(picture))) for share in _CAP_ROWS]
     upper, lower = (_span(person[first_row + depth], column) for depth in depths)
     if upper is None or lower is None:
@@ -119,15 +124,17 @@ def closed_above(
     growth = float(np.clip(growth, half_width * _CAP_RATIO[0], half_width * _CAP_RATIO[1]))
     square = half_width**2 - growth * depths[0]
     height = np.arange(first_row, 0, -1, dtype=np.float32)[:, None] - np.float32(0.5)
+    deepest = max(_MIRRORED_HAIR * _hair_rows(picture, first_row, face), 1.0)
+    depth = deepest * np.tanh(height / deepest)
     reach = np.sqrt(np.maximum(square - growth * height, 1))
-    mirrored_reach = np.sqrt(np.maximum(square + growth * height, 1))
+    mirrored_reach = np.sqrt(np.maximum(square + growth * depth, 1))
     offset = np.arange(picture.shape[1], dtype=np.float32) - np.float32(middle)
     inside = (np.abs(offset) <= reach) & (square > growth * height)
     # Beside the head, the background next to it at the edge is continued.
     margin = half_width + _HIDDEN_DILATION * len(picture)
     beside = np.where(offset < 0, np.minimum(offset, -margin), np.maximum(offset, margin))
     x = middle + np.where(inside, offset * (mirrored_reach / reach), beside)
-    y = first_row + np.where(inside, height, 0)
+    y = first_row + np.where(inside, depth, 0)
     picture[:first_row] = cv2.remap(
         picture,
         x.astype(np.float32),
@@ -137,6 +144,17 @@ def closed_above(
     )
     person[:first_row][inside] = 255
     return picture, person
+
+
+def _hair_rows(picture: Image, first_row: int, face: Array) -> int:
+    """Return how many rows below the edge are unlike the forehead, in a face's middle third."""
+    (left, top), (right, bottom) = face[:, :2].min(axis=0), face[:, :2].max(axis=0)
+    third = (right - left) / 3
+    strip = picture[first_row:, max(round(left + third), 0) : round(right - third)].mean(axis=1)
+    forehead = max(round(top) - first_row, 1)
+    skin = strip[forehead : forehead + max(round((bottom - top) / 10), 1)].mean(axis=0)
+    unlike = np.linalg.norm(strip[:forehead] - skin, axis=1)
+    return int(np.argmin(np.append(unlike > unlike.max() / 2, False)))
 
 
 def _span(row: NDArray[np.uint8], column: float) -> tuple[int, int] | None:

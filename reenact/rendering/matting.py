@@ -74,7 +74,7 @@ class Matte:
         height, width = self.whole.shape
         above, before = max(0, -top), max(0, -left)
         extended = cv2.copyMakeBorder(
-            _extended(self.whole, above, float(face[:, 0].mean())),
+            _extended(self.whole, above, face + np.array([0, above])),
             top=0,
             bottom=max(0, top + side - height),
             left=before,
@@ -105,12 +105,12 @@ def without_spill(picture: Image, alpha: Alpha) -> Image:
     return result
 
 
-def _extended(alpha: Alpha, rows: int, column: float) -> Alpha:
+def _extended(alpha: Alpha, rows: int, face: Array) -> Alpha:
     """Add rows above an alpha channel, and complete in them a head that the edge cuts."""
     padded = np.pad(alpha, ((rows, 0), (0, 0)))
     if rows == 0:
         return padded
-    return closed_above(np.dstack([padded] * 3), padded, rows, column)[1]
+    return closed_above(np.dstack([padded] * 3), padded, rows, face)[1]
 
 
 def _without_islands(alpha: Alpha) -> Alpha:

@@ -205,7 +205,7 @@ def _completed(
     if first_row == 0 or not person.any():
         return picture, person
     fine = np.asarray(cv2.resize(person, picture.shape[1::-1]), np.uint8)
-    return closed_above(picture, fine, first_row, float(landmarks[:, 0].mean()))
+    return closed_above(picture, fine, first_row, landmarks)
 
 
 WARP_UNET: Final = RendererSpec(

@@ -8,6 +8,7 @@ from typing import Final
 import cv2
 import numpy as np
 
+from reenact.face.geometry import FACE_SHARE
 from reenact.imaging import smoothstep
 from reenact.types import Array, Image, Target
 
@@ -50,11 +51,20 @@ def with_surroundings(target: Target) -> Target:
     )
 
 
-def usual_square(target: Target) -> tuple[int, int, int]:
-    """Return left, top and side of the usual crop in a target's crop, px."""
-    size = target.usual_size
-    left, top = np.round(_BEFORE * size).astype(int).tolist() if target.extent != 1 else (0, 0)
-    return left, top, size
+def shown_square(target: Target) -> tuple[int, int, int]:
+    """Return left, top and side, px of a target's crop, of the square that is shown of it.
+
+    It is the usual crop; where that extends beyond the plate, it is moved into the plate, and
+    shrunk to fit there. A square smaller than the face is never returned.
+    """
+    size, scale, shift = target.usual_size, target.crop_to_plate[0, 0], target.crop_to_plate[:, 2]
+    usual = np.round(_BEFORE * size) if target.extent != 1 else np.zeros(2, np.float32)
+    plate = np.array(target.plate.shape[1::-1])
+    low = np.maximum(np.ceil((-0.5 - shift) / scale + 0.25), 0)
+    high = np.minimum(np.floor((plate - 0.5 - shift) / scale + 0.75), target.crop_size)
+    side = int(np.clip((high - low).min(), round(FACE_SHARE * size), size))
+    left, top = np.clip(usual + (size - side) // 2, low, np.maximum(high - side, low)).astype(int)
+    return int(left), int(top), side
 
 
 def _laid(crop: Image, around: Image, before: Array) -> Image:

@@ -30,8 +30,11 @@ _MAX_WIDENING: Final = 1.5
 """Maximum side of a video's square, as a multiple of what its calmest frame needs."""
 
 _MAX_MIRRORED: Final = 0.08
-"""How deep the picture is mirrored beyond its edge, as a fraction of the square's side. More would
-show a second mouth under a chin that the edge cuts off."""
+"""How deep the picture is mirrored beyond its edge, as a fraction of the square's side."""
+
+_MIRRORED_GAP: Final = 0.4
+"""The same, as a share of the distance between face and edge: a mirrored forehead above hair that
+the edge cuts off, or a second chin on the neck, would be seen at once."""
 
 _CUT_LEVELS: Final = 40.0
 _THUMBNAIL_PX: Final = (32, 18)
@@ -137,17 +140,23 @@ def cut(picture: Image, box: Box, side_px: int) -> Image:
     """Cut a square out at (side_px, side_px, 3), mirrored beyond the picture's edge."""
     left, top, side = box
     height, width = picture.shape[:2]
-    rows = _mirrored(np.arange(top, top + side), height, _MAX_MIRRORED * side)
-    columns = _mirrored(np.arange(left, left + side), width, _MAX_MIRRORED * side)
+    rows = _mirrored(top, side, height, FACE_MIDDLE)
+    columns = _mirrored(left, side, width, 0.5)
     return resized_square(picture[np.ix_(rows, columns)], side_px)
 
 
-def _mirrored(numbers: NDArray[np.intp], count: int, max_depth: float) -> NDArray[np.intp]:
-    """Mirror indices beyond 0 to count - 1 back inside, at most `max_depth` deep."""
-    inside = np.clip(numbers, 0, count - 1)
-    beyond = numbers - inside
-    depth = np.round(max_depth * np.tanh(beyond / max_depth)).astype(np.intp)
-    return np.asarray(np.clip(inside - depth, 0, count - 1))
+def _mirrored(start: int, side: int, count: int, face: float) -> NDArray[np.intp]:
+    """Return indices of a square's px along one axis, those beyond 0 to count - 1 mirrored.
+
+    `face` is where the face's middle lies in the square, as a share of its side.
+    """
+    numbers = np.arange(start, start + side)
+    beyond = numbers - np.clip(numbers, 0, count - 1)
+    before, after = start + side * (face + FACE_SHARE * np.array([-0.5, 0.5]))
+    gap = np.where(beyond < 0, before, count - 1 - after)
+    deepest = np.clip(_MIRRORED_GAP * gap, 1, _MAX_MIRRORED * side)
+    depth = np.round(deepest * np.tanh(beyond / deepest)).astype(np.intp)
+    return np.asarray(np.clip(numbers - beyond - depth, 0, count - 1))
 
 
 def _turns(path: Path, shot: list[FoundFace], tracker: Tracker) -> int:
