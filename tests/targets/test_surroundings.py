@@ -18,7 +18,7 @@ from reenact.registry import load
 from reenact.rendering.compositing import Paster
 from reenact.stats import StepTimer
 from reenact.targets.builder import resize_target
-from reenact.targets.surroundings import with_surroundings
+from reenact.targets.surroundings import shown_square, with_surroundings
 from reenact.testing.portrait import drive, portrait_target
 from reenact.types import Image, Pose, Target
 
@@ -133,3 +133,32 @@ def test_a_picture_of_the_crop_alone_is_a_part_of_the_whole_picture() -> None:
     tight, wide = (np.abs(one.astype(int) - part)[top].mean() for one in drawn_alone)
     assert drawn_alone[1].shape == (256, 256, 3)
     assert wide < 0.6 * tight
+
+
+def narrowed(target: Target, width: int) -> Target:
+    """Return the target with a picture of this many columns, the face's middle in its middle."""
+    middle = transform_points(target.neutral, target.crop_to_plate)[:, 0].mean()
+    first = max(round(float(middle) - width / 2), 0)
+    affine = target.crop_to_plate - np.array([[0, 0, first], [0, 0, 0]], np.float32)
+    return replace(
+        target, plate=np.ascontiguousarray(target.plate[:, first:][:, :width]), crop_to_plate=affine
+    )
+
+
+@pytest.mark.parametrize("wide", [True, False])
+def test_the_square_around_the_face_stays_within_the_picture(wide: bool) -> None:
+    whole = portrait_target()
+    px = float(whole.crop_to_plate[0, 0])
+    sides = []
+    for one in (whole, cut_at(whole, 40), narrowed(whole, round(200 * px))):
+        target = with_surroundings(one) if wide else one
+        left, top, side = shown_square(target)
+        sides.append(side)
+        corners = np.array([[left, top, 0], [left + side - 1, top + side - 1, 0]], np.float32)
+        low, high = transform_points(corners, target.crop_to_plate)[:, :2]
+        assert (low > -0.75 * px).all()
+        assert (high < np.array(target.plate.shape[1::-1]) - 1 + 0.75 * px).all()
+        face = target.neutral[:, :2]
+        assert (face > [left, top]).all()
+        assert (face < np.array([left, top]) + side).all()
+    np.testing.assert_allclose(sides, [256, 216, 200], atol=1)
