@@ -299,7 +299,8 @@ class OutputSettings(Section):
 
     picture: Literal["plate", "crop"] = Field(
         "plate",
-        description="plate: the target's whole picture; crop: only the square around the face",
+        description="plate: the target's whole picture; crop: only the square around the face, "
+        "within the picture",
     )
     background: Live[Literal["keep", "blur", "colour", "transparent"]] = Field(
         "keep",

@@ -9,6 +9,7 @@ from typing import Final
 import numpy as np
 
 from reenact.face.geometry import Square, face_box, square_to_crop, transform_points
+from reenact.face.mediapipe_tracker import PASSES
 from reenact.face.topology import OUTER_EYE_CORNERS
 from reenact.imaging import crop_image, invert_affine, turned
 from reenact.types import Array, Frame, Image, Landmarks, Tracker
@@ -24,11 +25,6 @@ _MIN_VIEW_PX: Final = 384
 _FINE_VIEW_PX: Final = 640
 _FINE_SHARE: Final = 2.0
 """Side of the close view, as a multiple of the side of the face's box."""
-
-_FINE_PASSES: Final = 4
-"""Number of times that the close view is tracked. MediaPipe's landmarks depend on where it cuts the
-face out: by the detected face at first, then by the landmarks found before, as in a video. The two
-differ by .6 px of 256, all of it systematic; after the fourth pass .07 px remain."""
 
 _TILES: Final = ((2, 0.65), (3, 0.45), (4, 0.35), (6, 0.22))
 """Grids of overlapping squares: (squares per side, their side as a share of the longer side)."""
@@ -119,7 +115,7 @@ def refine_face(image: Image, points: Array, tracker: Tracker) -> Array:
     size = max(right - left, bottom - top)
     square = _around(points, _FINE_SHARE)
     fine = _look(image, square, tracker, _FINE_VIEW_PX)
-    for _ in range(_FINE_PASSES - 1):
+    for _ in range(PASSES - 1):
         fine = fine and _look(image, square, tracker, _FINE_VIEW_PX, again=True)
     if fine is None:
         return points
