@@ -189,7 +189,11 @@ def _is_upright(image: Image, found: Landmarks, tracker: Tracker) -> bool:
     right_eye, left_eye = found.points[list(OUTER_EYE_CORNERS), :2]
     across, down = left_eye - right_eye
     roll_deg = abs(float(np.degrees(np.arctan2(down, across))))
-    return roll_deg < _MAX_ROLL_DEG and _views_agree(image, found, tracker, _UPRIGHT_WITHIN)
+    if roll_deg >= _MAX_ROLL_DEG:
+        return False
+    # Refined landmarks are of another kind than those of a view, see `PASSES`.
+    detected = _look(image, _around(found.points, _FINE_SHARE), tracker, _FINE_VIEW_PX)
+    return detected is not None and _views_agree(image, detected, tracker, _UPRIGHT_WITHIN)
 
 
 def _views_agree(image: Image, found: Landmarks, tracker: Tracker, within: float) -> bool:

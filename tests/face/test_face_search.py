@@ -1,0 +1,27 @@
+"""Which way up a photo is."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from reenact.face.face_search import find_upright_face
+from reenact.imaging import turned
+from reenact.sources.image_file import read_image
+from reenact.targets.library import still_tracker
+
+
+@pytest.mark.faces
+@pytest.mark.parametrize("name", ["s024", "s047", "s162"])
+def test_photos_on_their_side_are_turned_and_upright_ones_are_not(
+    faces_dir: Path, name: str
+) -> None:
+    """In these the landmarks of a detected and of a followed face are far apart."""
+    photo = read_image(faces_dir / "stills" / "human" / f"{name}.jpg")
+    with closing(still_tracker()) as tracker:
+        for turns in range(4):
+            found = find_upright_face(turned(photo, turns), tracker)
+            assert found is not None
+            assert (found[0] + turns) % 4 == 0, turns
