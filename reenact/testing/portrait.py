@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from functools import lru_cache
 
 from reenact.config import TrackingSettings
+from reenact.face.face_search import find_face
 from reenact.face.geometry import crop_transform, transform_points
 from reenact.face.mediapipe_tracker import MediaPipeTracker
 from reenact.imaging import crop_image, invert_affine
 from reenact.live.drives import still_expression
-from reenact.types import Array, Drive, Frame, Image, Landmarks, Target
+from reenact.types import Array, Drive, Image, Landmarks, Target
 
 
 @lru_cache(maxsize=1)
@@ -23,12 +25,9 @@ def portrait() -> Image:
 
 @lru_cache(maxsize=1)
 def portrait_landmarks() -> Landmarks:
-    """Return her landmarks, as the real tracker finds them."""
-    tracker = MediaPipeTracker(TrackingSettings(), static=True)
-    try:
-        found = tracker.track(Frame(portrait(), 0.0, 0))
-    finally:
-        tracker.close()
+    """Return her landmarks, as the real tracker finds them in a photo."""
+    with closing(MediaPipeTracker(TrackingSettings(), static=True)) as tracker:
+        found = find_face(portrait(), tracker)
     assert found is not None
     return found
 

@@ -18,7 +18,7 @@ from reenact.errors import ModelError
 from reenact.face.face_search import refine_face
 from reenact.face.geometry import face_box
 from reenact.face.mediapipe_tracker import MediaPipeSettings, MediaPipeTracker
-from reenact.types import Array, Frame, Image
+from reenact.types import Frame, Image
 from support.faces import portrait, portrait_landmarks
 from support.obs.studio import display
 
@@ -59,17 +59,15 @@ def test_the_first_landmarks_are_those_of_a_followed_face() -> None:
     frame = Frame(portrait(), 0.0, 0)
     with closing(MediaPipeTracker(TrackingSettings())) as tracker:
         found = [landmarks.points[:, :2] for _ in range(8) if (landmarks := tracker.track(frame))]
-    detected = portrait_landmarks().points[:, :2]
-    refined = refine_portrait()[:, :2]
-    apart = [float(np.abs(one - found[-1]).mean()) for one in (found[0], refined, detected)]
+    with closing(MediaPipeTracker(TrackingSettings(), static=True)) as tracker:
+        detected = tracker.track(frame)
+        assert detected is not None
+        refined = refine_face(portrait(), detected.points, tracker)
+    others = (found[0], refined[:, :2], detected.points[:, :2])
+    apart = [float(np.abs(one - found[-1]).mean()) for one in others]
     assert len(found) == 8
     assert max(apart[:2]) < 0.3, apart
     assert apart[2] > 0.5, apart
-
-
-def refine_portrait() -> Array:
-    with closing(MediaPipeTracker(TrackingSettings(), static=True)) as tracker:
-        return refine_face(portrait(), portrait_landmarks().points, tracker)
 
 
 def test_a_picture_without_a_face_gives_none(still_tracker: MediaPipeTracker) -> None:
