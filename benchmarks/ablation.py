@@ -73,9 +73,6 @@ WITHOUT: Final[dict[str, dict[str, Any]]] = {
     "hair at the outline": {"rendering.head_mesh.turn_skull": move_rigidly},
     "smooth flow beside the face": {"rendering.head_mesh._smooth_beside": lambda *_: None},
     "far side of turned photos": {"rendering.painter.is_turned": lambda pose: False},
-    "irises as discs": {
-        "rendering.head_mesh.eye_sources": lambda places, *_: (places, np.float32(0))
-    },
     "lids and lips that meet": {"rendering.layers._draw_shut": lambda *_: None},
     "visible edges of the lips": {
         f"rendering.{user}.visible_lips": lambda face, pose: face for user in ("layers", "painter")
