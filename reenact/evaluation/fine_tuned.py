@@ -96,9 +96,10 @@ def run(
     figures: dict[str, dict[str, Figures]] = {}
     pictured: list[SheetRow] = []
     for video in progress_bar(videos, desc="clips", unit="clip"):
-        clip = reader.refine_photo(read_clip(video))
+        clip = read_clip(video)
         if len(clip.images) < min_clip_s * CLIP_FPS:
             continue
+        clip = reader.refine_photo(clip)
         cut = round(share * len(clip.images))
         shot = self_reenactment.prepare_clip(clip, reader, frames, cut, body)
         drawn: dict[str, RenderedClip] = {}

@@ -113,10 +113,7 @@ def refine_face(image: Image, points: Array, tracker: Tracker) -> Array:
     """
     left, top, right, bottom = face_box(points)
     size = max(right - left, bottom - top)
-    square = _around(points, _FINE_SHARE)
-    fine = _look(image, square, tracker, _FINE_VIEW_PX)
-    for _ in range(PASSES - 1):
-        fine = fine and _look(image, square, tracker, _FINE_VIEW_PX, again=True)
+    fine = _look(image, _around(points, _FINE_SHARE), tracker, _FINE_VIEW_PX, times=PASSES)
     if fine is None:
         return points
     same = _shift(fine.points, points) < 0.25 * size and 0.7 < _size(fine) / size < 1.4
@@ -159,18 +156,17 @@ def _look(
     tracker: Tracker,
     view_px: int | None = None,
     *,
-    again: bool = False,
+    times: int = 1,
 ) -> Landmarks | None:
-    """Track a face in a square of the picture; return landmarks in px of the picture.
-
-    `again`: the tracker has just seen the same square, and is not reset.
-    """
+    """Track a face in a square of the picture `times`; return landmarks in px of the picture."""
     if view_px is None:
         view_px = int(np.clip(square[2], _MIN_VIEW_PX, _MAX_VIEW_PX))
     affine = square_to_crop(square, view_px)
-    if not again:
-        tracker.reset()
-    found = tracker.track(Frame(crop_image(image, affine, view_px), 0.0, 0))
+    tracker.reset()
+    view = Frame(crop_image(image, affine, view_px), 0.0, 0)
+    found = tracker.track(view)
+    for _ in range(times - 1):
+        found = found and tracker.track(view)
     if found is None:
         return None
     if tracker.faces_seen > 1:

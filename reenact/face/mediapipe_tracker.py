@@ -118,9 +118,8 @@ class MediaPipeTracker:
     def track(self, frame: Frame) -> Landmarks | None:
         """Return the landmarks of the chosen face in px of the frame; None if there is no face."""
         left, top, width, height = _window(self._centre, frame.size)
-        view = frame.image[top : top + height, left : left + width]
+        view = np.ascontiguousarray(frame.image[top : top + height, left : left + width])
         corner = np.array([left, top, 0], np.float32)
-        view = np.ascontiguousarray(view)
         faces = self._detector.faces(view, frame.time_s)
         if self._previous is None and not self._static:
             for _ in range(PASSES - 1):

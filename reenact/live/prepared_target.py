@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -30,6 +30,7 @@ class PreparedTarget:
         paster: pastes the crop into the plate.
         rest_crop: the crop of the target at rest, uint8 (S, S, 3) RGB.
         backdrop: replaces the background; None before `open_backdrop`.
+        square: left, top and side, px of the crop, of the square around the face.
     """
 
     target: Target
@@ -38,6 +39,10 @@ class PreparedTarget:
     paster: Paster
     rest_crop: Image
     backdrop: Backdrop | None = None
+    square: tuple[int, int, int] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.square = shown_square(self.target)
 
     def open_backdrop(self, output: OutputSettings) -> None:
         """Find the target's outline, which takes a second; any thread may call.
@@ -67,7 +72,7 @@ class PreparedTarget:
 
     def _square(self, crop: Image) -> Image:
         """Return a copy of the square around the face."""
-        left, top, side = shown_square(self.target)
+        left, top, side = self.square
         return crop[top : top + side, left : left + side].copy()
 
     def _alpha(self, backdrop: Backdrop, drive: Drive | None, output: OutputSettings) -> Alpha:

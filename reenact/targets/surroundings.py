@@ -63,8 +63,8 @@ def shown_square(target: Target) -> tuple[int, int, int]:
     low = np.maximum(np.ceil((-0.5 - shift) / scale + 0.25), 0)
     high = np.minimum(np.floor((plate - 0.5 - shift) / scale + 0.75), target.crop_size)
     side = int(np.clip((high - low).min(), round(FACE_SHARE * size), size))
-    left, top = np.clip(usual + (size - side) // 2, low, np.maximum(high - side, low)).astype(int)
-    return int(left), int(top), side
+    at = np.clip(usual + (size - side) // 2, low, np.maximum(high - side, low))
+    return int(at[0]), int(at[1]), side
 
 
 def _laid(crop: Image, around: Image, before: Array) -> Image:
