@@ -17,6 +17,11 @@ from reenact.types import Array, Frame, Image
 LUMA: Final = np.array([0.299, 0.587, 0.114], np.float32)
 """Luma of RGB by ITU-R BT.601."""
 
+_MIRRORED_GAP: Final = 0.4
+"""How deep a picture is mirrored beyond its edge, as a share of the distance between face and edge:
+a mirrored forehead above hair that the edge cuts off, or a second chin on the neck, would be seen
+at once."""
+
 _Number = TypeVar("_Number", float, Array)
 
 
@@ -129,6 +134,27 @@ def letterbox(image: Image, size: tuple[int, int]) -> Image:
         image, inner, interpolation=method
     )
     return fitted
+
+
+def mirrored_within(
+    positions: Array, count: int, face: tuple[float, float], deepest: float = np.inf
+) -> Array:
+    """Map positions on one axis, px, into a picture; what lies beyond its edge is mirrored.
+
+    The mirror image ends at a depth that does not reach the face; from there its last px goes on.
+
+    Args:
+        positions: (N,) px.
+        count: px of the picture along the axis.
+        face: first and last position of the face.
+        deepest: maximum depth of the mirror image, px.
+    """
+    inside = np.clip(positions, 0, count - 1)
+    beyond = positions - inside
+    gap = np.where(beyond < 0, face[0], count - 1 - face[1])
+    depth = np.clip(_MIRRORED_GAP * gap, 1, deepest)
+    mirrored = inside - depth * np.tanh(beyond / depth)
+    return np.asarray(np.clip(mirrored, 0, count - 1), np.float32)
 
 
 def invert_affine(affine: Array) -> Array:

@@ -8,8 +8,8 @@ from typing import Final
 import cv2
 import numpy as np
 
-from reenact.face.geometry import FACE_SHARE
-from reenact.imaging import smoothstep
+from reenact.face.geometry import FACE_SHARE, face_box, transform_points
+from reenact.imaging import mirrored_within, smoothstep
 from reenact.types import Array, Image, Target
 
 _EXTENT: Final = 1.25
@@ -25,7 +25,8 @@ _SEAM: Final = 0.1
 def with_surroundings(target: Target) -> Target:
     """Return the target with a wider crop, whose surroundings are those of its plate.
 
-    Beyond the plate its mirror image goes on. A target that has a wider crop is returned as it is.
+    Beyond the plate its mirror image goes on, see `imaging.mirrored_within`. A target that has a
+    wider crop is returned as it is.
     """
     size = target.crop_size
     scale = float(target.crop_to_plate[0, 0])
@@ -35,11 +36,14 @@ def with_surroundings(target: Target) -> Target:
     before = np.round(_BEFORE * size)
     affine = target.crop_to_plate.copy()
     affine[:, 2] -= scale * before
-    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-    border = cv2.BORDER_REFLECT_101
-    around = np.asarray(
-        cv2.warpAffine(target.plate, affine, (side, side), flags=flags, borderMode=border), np.uint8
+    left, top, right, bottom = face_box(transform_points(target.neutral, target.crop_to_plate))
+    places = affine[:, 2:] + scale * np.arange(side, dtype=np.float32)
+    height, width = target.plate.shape[:2]
+    x, y = np.meshgrid(
+        mirrored_within(places[0], width, (left, right)),
+        mirrored_within(places[1], height, (top, bottom)),
     )
+    around = np.asarray(cv2.remap(target.plate, x, y, cv2.INTER_LINEAR), np.uint8)
     shift = np.append(before, 0).astype(np.float32)
     return replace(
         target,

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from reenact.errors import TargetError
 from reenact.face.face_search import find_upright_face
 from reenact.face.geometry import FACE_MIDDLE, FACE_SHARE, box_shift, face_box
-from reenact.imaging import resized_square, turned
+from reenact.imaging import mirrored_within, resized_square, turned
 from reenact.sources.video_file import VideoSource
 from reenact.storage import file_name
 from reenact.targets.reference_selection import Look, calmest, measure_look
@@ -30,11 +30,7 @@ _MAX_WIDENING: Final = 1.5
 """Maximum side of a video's square, as a multiple of what its calmest frame needs."""
 
 _MAX_MIRRORED: Final = 0.08
-"""How deep the picture is mirrored beyond its edge, as a fraction of the square's side."""
-
-_MIRRORED_GAP: Final = 0.4
-"""The same, as a share of the distance between face and edge: a mirrored forehead above hair that
-the edge cuts off, or a second chin on the neck, would be seen at once."""
+"""How deep the picture is mirrored beyond its edge, at most, as a fraction of the square's side."""
 
 _CUT_LEVELS: Final = 40.0
 _THUMBNAIL_PX: Final = (32, 18)
@@ -150,13 +146,11 @@ def _mirrored(start: int, side: int, count: int, face: float) -> NDArray[np.intp
 
     `face` is where the face's middle lies in the square, as a share of its side.
     """
-    numbers = np.arange(start, start + side)
-    beyond = numbers - np.clip(numbers, 0, count - 1)
-    before, after = start + side * (face + FACE_SHARE * np.array([-0.5, 0.5]))
-    gap = np.where(beyond < 0, before, count - 1 - after)
-    deepest = np.clip(_MIRRORED_GAP * gap, 1, _MAX_MIRRORED * side)
-    depth = np.round(deepest * np.tanh(beyond / deepest)).astype(np.intp)
-    return np.asarray(np.clip(numbers - beyond - depth, 0, count - 1))
+    around = start + side * (face + FACE_SHARE * np.array([-0.5, 0.5]))
+    positions = np.arange(start, start + side, dtype=np.float32)
+    face_range = float(around[0]), float(around[1])
+    within = mirrored_within(positions, count, face_range, _MAX_MIRRORED * side)
+    return np.asarray(np.round(within), np.intp)
 
 
 def _turns(path: Path, shot: list[FoundFace], tracker: Tracker) -> int:

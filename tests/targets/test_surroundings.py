@@ -162,3 +162,16 @@ def test_the_square_around_the_face_stays_within_the_picture(wide: bool) -> None
         assert (face > [left, top]).all()
         assert (face < np.array([left, top]) + side).all()
     np.testing.assert_allclose(sides, [256, 216, 200], atol=1)
+
+
+def test_beyond_a_narrow_picture_no_second_face_appears() -> None:
+    """The surroundings repeat what lies between face and edge, not the face."""
+    whole = portrait_target()
+    width = round(160 * float(whole.crop_to_plate[0, 0]))
+    narrow = narrowed(whole, width)
+    numbered = np.broadcast_to(np.arange(width, dtype=np.uint8)[:, None], narrow.plate.shape)
+    wide = with_surroundings(replace(narrow, plate=np.ascontiguousarray(numbered)))
+    face = transform_points(wide.neutral, wide.crop_to_plate)[:, 0]
+    left, right = wide.references[0][100, :30, 0], wide.references[0][100, -30:, 0]
+    assert 1 < left.max() < 0.5 * face.min()
+    assert right.min() > face.max() + 0.5 * (width - face.max())
