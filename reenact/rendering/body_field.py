@@ -6,6 +6,7 @@ from typing import Final
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from reenact.face.topology import CHIN
 from reenact.imaging import smoothstep
@@ -17,6 +18,10 @@ _NECK: Final = (0.2, 1.2)
 _SLOPE, _SLOPE_REACH = 0.5, 1.5
 """Beside the chin the torso begins higher: by this factor of the distance, up to this distance,
 iod."""
+
+
+_SKIN_RIM: Final = 1.5
+"""Cells at the skin's edge that the torso may show."""
 
 
 def moved_from(body: Body, start: Body) -> Body:
@@ -51,3 +56,26 @@ def torso_flow(
     depth = (y - chin[1] + _SLOPE * beside) / np.float32(iod)
     weight = torso.share * smoothstep(np.clip((depth - first) / (last - first), 0, 1))
     return np.array([2 * (source_x - x), 2 * (source_y - y)]), weight
+
+
+def out_of_skin(skin: NDArray[np.uint8], flow: Array) -> Array:
+    """Return a torso's flow whose sources in the face's skin are moved to the skin's edge.
+
+    Below a chin that has risen, the torso would show the reference's chin a second time.
+
+    Args:
+        skin: mask of the face's skin in the reference, uint8 (side, side).
+        flow: from `torso_flow`.
+    """
+    side = len(skin)
+    _, inside = cv2.threshold(skin, 127, 255, cv2.THRESH_BINARY)
+    depth = cv2.distanceTransform(np.asarray(inside, np.uint8), cv2.DIST_L2, 5)
+    way = np.minimum(_SKIN_RIM - depth, 0)
+    axis = np.arange(side, dtype=np.float32)
+    x, y = flow * np.float32(side / 2)
+    x, y = x + axis, y + axis[-len(y) :, None]
+    moved = [
+        cv2.remap(way * cv2.Sobel(depth, cv2.CV_32F, *order, scale=1 / 8), x, y, cv2.INTER_LINEAR)
+        for order in ((1, 0), (0, 1))
+    ]
+    return flow + np.array(moved) * np.float32(2 / side)

@@ -37,7 +37,7 @@ from reenact.face.topology import (
     OVAL,
 )
 from reenact.models.warp_unet_inputs import ATLAS, FLOW, MAP_CHANNELS, MapChannel
-from reenact.rendering.body_field import torso_flow
+from reenact.rendering.body_field import out_of_skin, torso_flow
 from reenact.rendering.driven_skin import LooseSkin
 from reenact.rendering.mesh_warp import grid_to_crop, interpolate, rasterise
 from reenact.rendering.openings import (
@@ -195,7 +195,8 @@ class HeadMesh:
             skin = region_mask((reference - shift) / scale, OVAL, side)
             torso, weight = torso_flow(body.torso, drive, poses[1].scale, size_px, side)
             rest = flow[:, -len(weight) :]
-            rest += _without_skin(skin, rest, weight * ~is_face[-len(weight) :] * (torso - rest))
+            weight *= ~is_face[-len(weight) :]
+            rest += weight * (out_of_skin(skin, torso) - rest)
         # Where the head folds, single cells may show a far layer and would appear as specks.
         for plane, smooth in zip(flow, planes[FLOW], strict=True):
             cv2.medianBlur(plane, 3, dst=smooth)
@@ -320,19 +321,6 @@ def _damped(change: Array, halved: float) -> Array:
     """Halve a change of this size; shrink smaller ones towards 0, keep much larger ones."""
     square = np.square(change).sum()
     return change * np.float32(square / (square + halved**2))
-
-
-def _without_skin(skin: NDArray[np.uint8], flow: Array, added: Array) -> Array:
-    """Return the added flow, reduced to 0 where it would make a cell sample the face's skin.
-
-    `skin` is a mask of the reference, uint8 (side, side); both flows are (2, rows, side), of the
-    lowest rows of the map, in halves of the side.
-    """
-    side = len(skin)
-    axis = np.arange(side, dtype=np.float32)
-    x, y = (flow + added) * np.float32(side / 2)
-    covered = cv2.remap(skin, x + axis, y + axis[-len(y) :, None], cv2.INTER_LINEAR)
-    return added * (1 - covered * np.float32(1 / 255))
 
 
 @lru_cache(maxsize=1)

@@ -7,7 +7,13 @@ import numpy as np
 import pytest
 
 from reenact.face.body_placement import hair, torso
-from reenact.face.geometry import rotation_matrix, to_face_frame, to_image, triangulate
+from reenact.face.geometry import (
+    region_mask,
+    rotation_matrix,
+    to_face_frame,
+    to_image,
+    triangulate,
+)
 from reenact.face.skull import rings
 from reenact.face.topology import N_LANDMARKS, OVAL
 from reenact.models.warp_unet_inputs import FLOW, MAP_CHANNELS, MapChannel
@@ -227,6 +233,28 @@ def test_the_torso_moves_shoulders_and_neither_face_nor_what_follows_the_head() 
     shoulder = both[110:, 20:108, MapChannel.FLOW_X] * -128
     np.testing.assert_allclose(shoulder, -0.2 * iod, rtol=0.02)
     assert head[chin + 24, column, MapChannel.FLOW_X] * -128 > 3
+
+
+@pytest.mark.parametrize("pushed", [True, False])
+def test_a_neck_below_a_risen_chin_is_no_second_chin(
+    pushed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Unless its sources are pushed out of the face, a still torso shows the resting chin there."""
+    if not pushed:
+        monkeypatch.setattr("reenact.rendering.head_mesh.out_of_skin", lambda _, flow: flow)
+    points = (posed_face(0)[0] * 0.6 + [51, 40, 0]).astype(np.float32)
+    still = Body(torso(np.zeros(4, np.float32), points, 0.6 * posed_face(0)[1].scale, 256))
+    maps = head_mesh().maps(points, points - np.array([0, 40, 0], np.float32), 256, 128, body=still)
+    depth = cv2.distanceTransform(region_mask(points / 2, OVAL, 128), cv2.DIST_L2, 5)
+    flow = np.moveaxis(maps[..., FLOW] * np.float32(64), -1, 0)
+    axis = np.arange(128, dtype=np.float32)
+    shown = cv2.remap(depth, flow[0] + axis, flow[1] + axis[:, None], cv2.INTER_LINEAR)
+    chin = round(float(points[152, 1] - 40) / 2)
+    deepest = float(shown[chin + 8 :][maps[chin + 8 :, :, MapChannel.SKIN] == 0].max())
+    assert deepest < 3 if pushed else deepest > 4, deepest
+    if pushed:
+        below = flow[:, chin + 8 : chin + 40, 40:88]
+        assert max(np.abs(np.diff(below, axis=axis)).max() for axis in (1, 2)) < 4
 
 
 def test_no_triangle_beside_the_face_reaches_into_it() -> None:

@@ -9,7 +9,7 @@ import pytest
 from reenact.face.expression_components import MAX_CHANGE
 from reenact.face.geometry import estimate_pose, mirror_index, rotation_matrix
 from reenact.face.topology import N_SKIN
-from reenact.rendering.head_mesh import HeadMesh, _without_skin
+from reenact.rendering.head_mesh import HeadMesh
 from reenact.rendering.skin_flow import (
     MAX_TURN,
     MOTIONS,
@@ -159,13 +159,3 @@ def test_optical_flow_measures_what_the_mesh_leaves_over() -> None:
         assert residual.motion[3] == pytest.approx((14 - slid_px) / scale, abs=0.01)
         left = np.median(residual.skin[residual.known], axis=0) * scale
         np.testing.assert_allclose(left, [-slid_px, 0], atol=0.5)
-
-
-def test_nothing_beside_a_face_comes_from_its_skin() -> None:
-    mask = np.zeros((32, 32), np.uint8)
-    mask[:, 16:] = 255
-    more = np.zeros((2, 32, 32), np.float32)
-    more[0] = 8 / 16  # from 8 cells to the right
-    kept = _without_skin(mask, np.zeros_like(more), more)
-    np.testing.assert_allclose(kept[..., :7], more[..., :7])
-    assert np.abs(kept[..., 9:23]).max() < 1e-6
