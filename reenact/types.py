@@ -250,6 +250,12 @@ class Target:
         """Side of the usual crop at the same scale in px."""
         return round(self.crop_size / self.extent)
 
+    @property
+    def headroom(self) -> float:
+        """Distance of the neutral face from the plate's upper edge, px of the crop."""
+        edge = -(float(self.crop_to_plate[1, 2]) + 0.5) / float(self.crop_to_plate[1, 1])
+        return float(self.neutral[:, 1].min()) - edge
+
 
 class Device(Protocol):
     """A resource that is closed; every source and sink is a context manager."""

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import copy
 import logging
+import math
 import threading
 from typing import Final
 
@@ -68,6 +69,7 @@ class Fusion:
         actor: the actor's name, and where the neutral comes from.
         identity: the estimator of the actor's neutral; None: a new one, as `actor` says.
         neutrals: where neutrals are stored; None: none is read or stored.
+        headroom: see `HeadMotion`.
 
     Attributes:
         stored: (478, 3) the neutral that it started with, face frame, iod; None: none was known.
@@ -88,6 +90,7 @@ class Fusion:
         identity: ActorIdentity | None = None,
         *,
         neutrals: NeutralStore | None = None,
+        headroom: float = math.inf,
     ) -> None:
         self._settings = settings
         self._neutrals = neutrals
@@ -114,7 +117,7 @@ class Fusion:
         self.stored = None if identity else self._stored()
         self._identity = identity or self._identity_of(self.stored)
         self._blinks = BlinkDepths()
-        self.set_target(target_neutral)
+        self.set_target(target_neutral, headroom)
 
     @property
     def trust(self) -> Array:
@@ -136,11 +139,16 @@ class Fusion:
         """The pose of the actor's head at rest; None before the first frame."""
         return None if self._neutral is None else self._neutral.pose
 
-    def set_target(self, target_neutral: Array) -> None:
-        """Change the target: (478, 3) px in its crop. The estimate of the actor is kept."""
+    def set_target(self, target_neutral: Array, headroom: float = math.inf) -> None:
+        """Change the target. The estimate of the actor is kept.
+
+        Args:
+            target_neutral: (478, 3) px in its crop.
+            headroom: see `HeadMotion`.
+        """
         pose = estimate_pose(target_neutral)
         self._target = TargetFace(to_face_frame(target_neutral, pose), self._settings.mode)
-        self._head = HeadMotion(pose, target_neutral)
+        self._head = HeadMotion(pose, target_neutral, headroom)
 
     def begin_with(self, stored: Array) -> None:
         """Start with a known (478, 3) neutral of the actor, face frame, iod."""

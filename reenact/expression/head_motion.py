@@ -8,13 +8,22 @@ from typing import Final
 import numpy as np
 
 from reenact.config import FusionSettings
-from reenact.face.geometry import FACE_SHARE, face_box, rotation_matrix, rotation_vector
+from reenact.face.geometry import (
+    FACE_MIDDLE,
+    FACE_SHARE,
+    face_box,
+    rotation_matrix,
+    rotation_vector,
+)
 from reenact.types import Array, Pose
 
 _MIRROR: Final = np.array([-1, 1, 1], np.float32)
 _STRAIGHT: Final = 0.6
 _BORDER: Final = 0.15
 _MAX_LOG_SCALE: Final = 0.18
+_HAIRLINE: Final = 0.16
+"""Height of the hairline above the tracked face, as a share of the face's height. Above a photo
+only hair can be continued (`rendering.background.closed_above`), not a forehead."""
 
 
 class HeadMotion:
@@ -23,19 +32,24 @@ class HeadMotion:
     Args:
         pose: the target's neutral pose in its crop.
         neutral: (478, 3) px, the target's neutral landmarks in its crop.
+        headroom: distance of the face from the picture's upper edge, px of the crop.
     """
 
-    def __init__(self, pose: Pose, neutral: Array) -> None:
+    def __init__(self, pose: Pose, neutral: Array, headroom: float = math.inf) -> None:
         self._pose = pose
         self._box = np.array(face_box(neutral), np.float32)
-        side = float(max(self._box[2] - self._box[0], self._box[3] - self._box[1])) / FACE_SHARE
-        self._side = side
+        low, high = self._box[:2], self._box[2:]
+        side = float((high - low).max()) / FACE_SHARE
+        corner = (low + high) / 2 - np.array([0.5, FACE_MIDDLE], np.float32) * side
+        self._usual_crop = np.concatenate([corner, corner + side])
+        self._descent = headroom - _HAIRLINE * float(high[1] - low[1])
 
     def follow(self, actor: Pose, rest: Pose, settings: FusionSettings) -> Pose:
         """Return the target's pose for the actor's pose, relative to the actor's resting pose.
 
         At rest it is exactly the target's own pose. Angles above .6 of their limit are compressed
-        and never exceed the limit. The face's box stays inside the crop.
+        and never exceed the limit. The face's box stays inside the usual crop, and does not
+        come farther down than a head that the picture's upper edge cuts can be continued.
         """
         wanted, limits = np.empty(4, np.float32), np.empty(4, np.float32)
         wanted[:3] = settings.pose * rotation_vector(actor.rotation @ rest.rotation.T)
@@ -65,7 +79,9 @@ class HeadMotion:
         origin = self._pose.translation[:2]
         low = origin + (self._box[:2] - origin) * scale
         high = origin + (self._box[2:] - origin) * scale
-        room = np.concatenate([low, self._side - high]) * np.float32(1 - _BORDER)
+        room = np.concatenate([low - self._usual_crop[:2], self._usual_crop[2:] - high])
+        room *= 1 - _BORDER
+        room[3] = min(room[3], self._descent - (low[1] - self._box[1]))
         return np.asarray(np.maximum(room, 1e-3), dtype=np.float32)
 
 

@@ -123,6 +123,7 @@ class Reenactor:
             target.neutral,
             settings.actor,
             neutrals=neutrals,
+            headroom=target.headroom,
         )
         self._filter = PictureFilter()
         self._body_tracker = BodyTracker()
@@ -173,7 +174,7 @@ class Reenactor:
 
     def switch(self, prepared: PreparedTarget) -> None:
         """Show another target from the next frame on. The actor's state is kept."""
-        self._fusion.set_target(prepared.target.neutral)
+        self._fusion.set_target(prepared.target.neutral, prepared.target.headroom)
         self._filter.reset()
         self._fused = None
         self._drive = None

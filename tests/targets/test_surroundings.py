@@ -10,7 +10,14 @@ import numpy as np
 import pytest
 
 from reenact.config import OutputSettings, Settings
-from reenact.face.geometry import estimate_pose, to_face_frame, to_image, transform_points
+from reenact.expression.head_motion import HeadMotion
+from reenact.face.geometry import (
+    estimate_pose,
+    face_box,
+    to_face_frame,
+    to_image,
+    transform_points,
+)
 from reenact.live.drives import resting_drive
 from reenact.live.pipeline import open_reenactor
 from reenact.live.prepared_target import prepare_target
@@ -20,7 +27,7 @@ from reenact.stats import StepTimer
 from reenact.targets.builder import resize_target
 from reenact.targets.surroundings import shown_square, with_surroundings
 from reenact.testing.portrait import drive, portrait_target
-from reenact.types import Image, Pose, Target
+from reenact.types import Array, Image, Pose, Target
 
 
 def drawn(target: Target, shift: tuple[float, float]) -> Image:
@@ -175,3 +182,34 @@ def test_beyond_a_narrow_picture_no_second_face_appears() -> None:
     left, right = wide.references[0][100, :30, 0], wide.references[0][100, -30:, 0]
     assert 1 < left.max() < 0.5 * face.min()
     assert right.min() > face.max() + 0.5 * (width - face.max())
+
+
+def moved_head(target: Target, shift: tuple[float, float]) -> Array:
+    """Return how the target's head moves with the actor's, px, which moves far that way."""
+    rest = Pose(np.eye(3, dtype=np.float32), np.zeros(3, np.float32), 60.0)
+    there = replace(rest, translation=np.array([*shift, 0], np.float32) * 600)
+    pose = estimate_pose(target.neutral)
+    head = HeadMotion(pose, target.neutral, target.headroom)
+    return head.follow(there, rest, Settings().fusion).translation[:2] - pose.translation[:2]
+
+
+@pytest.mark.parametrize("shift", [(-1, 0), (1, 0), (0, -1), (0, 1)])
+def test_a_head_moves_as_far_in_a_wider_crop(shift: tuple[float, float]) -> None:
+    usual = portrait_target()
+    far = moved_head(usual, shift)
+    assert far @ shift > 0.1 * usual.crop_size
+    np.testing.assert_allclose(moved_head(with_surroundings(usual), shift), far, atol=0.01)
+
+
+def test_a_head_whose_forehead_the_upper_edge_cuts_does_not_come_down() -> None:
+    """A photo that shows hair lets it come down as far as that hair reaches."""
+    usual = portrait_target()
+    _, top, _, bottom = face_box(usual.neutral)
+    high, falls = bottom - top, []
+    for share in (0.1, 0.2, 0.3):  # of the face's height, that is left above it
+        cut = cut_at(usual, round(top - share * high))
+        assert cut.headroom == pytest.approx(share * high, abs=2)
+        falls.append(moved_head(with_surroundings(cut), (0, 1))[1])
+    assert falls[0] < 0.1
+    assert 2 < falls[1] < falls[2] < moved_head(usual, (0, 1))[1]
+    assert moved_head(cut, (0, -1)) == pytest.approx(moved_head(usual, (0, -1)), abs=0.01)
