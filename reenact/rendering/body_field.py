@@ -19,7 +19,6 @@ _SLOPE, _SLOPE_REACH = 0.5, 1.5
 """Beside the chin the torso begins higher: by this factor of the distance, up to this distance,
 iod."""
 
-
 _SKIN_RIM: Final = 1.5
 """Cells at the skin's edge that the torso may show."""
 
