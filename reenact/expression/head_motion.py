@@ -8,13 +8,7 @@ from typing import Final
 import numpy as np
 
 from reenact.config import FusionSettings
-from reenact.face.geometry import (
-    FACE_MIDDLE,
-    FACE_SHARE,
-    face_box,
-    rotation_matrix,
-    rotation_vector,
-)
+from reenact.face.geometry import face_box, face_square, rotation_matrix, rotation_vector
 from reenact.types import Array, Pose
 
 _MIRROR: Final = np.array([-1, 1, 1], np.float32)
@@ -38,11 +32,10 @@ class HeadMotion:
     def __init__(self, pose: Pose, neutral: Array, headroom: float = math.inf) -> None:
         self._pose = pose
         self._box = np.array(face_box(neutral), np.float32)
-        low, high = self._box[:2], self._box[2:]
-        side = float((high - low).max()) / FACE_SHARE
-        corner = (low + high) / 2 - np.array([0.5, FACE_MIDDLE], np.float32) * side
+        left, top, side = face_square(neutral)
+        corner = np.array([left, top], np.float32) - 0.5  # pixel centres lie on whole numbers
         self._usual_crop = np.concatenate([corner, corner + side])
-        self._descent = headroom - _HAIRLINE * float(high[1] - low[1])
+        self._descent = headroom - _HAIRLINE * float(self._box[3] - self._box[1])
 
     def follow(self, actor: Pose, rest: Pose, settings: FusionSettings) -> Pose:
         """Return the target's pose for the actor's pose, relative to the actor's resting pose.

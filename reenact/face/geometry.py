@@ -197,14 +197,21 @@ def box_shift(before: Array, after: Array) -> float:
 def crop_transform(points: Array, size_px: int) -> Array:
     """Return the (2, 3) affine from picture px to the px of the face's square crop.
 
-    The longer side of the face's box takes `FACE_SHARE` of the crop, as in the training clips.
-    There is no rotation.
+    The crop is the `face_square`; there is no rotation.
+    """
+    return square_to_crop(face_square(points), size_px)
+
+
+def face_square(points: Array) -> Square:
+    """Return the square around a face, (478, 3) px, that its usual crop shows.
+
+    The longer side of the face's box takes `FACE_SHARE` of it, as in the training clips.
     """
     left, top, right, bottom = face_box(points)
     side = max(bottom - top, right - left, 1.0) / FACE_SHARE
     x0 = (left + right) / 2 - side / 2 + 0.5  # pixel centres lie on whole numbers
     y0 = (top + bottom) / 2 - side * FACE_MIDDLE + 0.5
-    return square_to_crop((x0, y0, side), size_px)
+    return x0, y0, side
 
 
 def square_to_crop(square: Square, size_px: int) -> Array:
