@@ -73,7 +73,10 @@ def remaining_turn(reference: Pose, pose: Pose) -> float:
 
 
 def mirror_image(reference: Reference) -> Reference:
-    """Return the mirror image of a reference, lit like its far side; its body is unknown."""
+    """Return the mirror image of a reference, lit like its far side; its body is unknown.
+
+    It has no rim of background, because another part of the background is behind it.
+    """
     blurred = cv2.blur(resized_square(reference.person[..., :3], reference.side_px), (9, 9))
     light = _light_ratio(np.asarray(blurred, np.uint8), reference.landmarks, reference.pose)
     gains = np.append(light, 1.0)  # the alpha channel keeps its values
@@ -81,12 +84,16 @@ def mirror_image(reference: Reference) -> Reference:
         np.clip(picture[:, ::-1] * gains, 0, 255).astype(np.uint8)
         for picture in (reference.person, reference.shut)
     )
+    rimless = np.ascontiguousarray(reference.rimless[:, ::-1])
+    alpha = cv2.resize(rimless, person.shape[1::-1], interpolation=cv2.INTER_AREA)
+    for picture in (person, shut):
+        picture[..., 3] = cv2.multiply(alpha, cv2.extractChannel(picture, 3), scale=1 / 255)
     points = mirrored(reference.landmarks, reference.side_px)
     return replace(
         reference,
         person=person,
         shut=shut,
-        rimless=np.ascontiguousarray(reference.rimless[:, ::-1]),
+        rimless=rimless,
         landmarks=points,
         pose=estimate_pose(points),
         body=HEAD_ALONE,

@@ -74,10 +74,10 @@ class Painter:
             mirror_maps = _maps(mirror, drive, pose, follows, HEAD_ALONE)
             turn = remaining_turn(reference.pose, pose)
             share = far_share(maps, mirror_maps, drive, turn) * np.squeeze(self._edge_fade)
-            self._share = np.asarray(cv2.resize(share, person.shape[1::-1]), np.float32)
+            share = np.asarray(cv2.resize(share, person.shape[1::-1]), np.float32)
             mirrored, source = move_person(fine, mirror, mirror_maps, drive, pose)
             self._sources.append(source)
-            person = _blended(mirrored, person, self._share)
+            person, self._share = _joined(mirrored, person, share)
         return lay_over(person, reference.background), maps
 
     def moved(self, alpha: NDArray[np.uint8] | None) -> NDArray[np.uint8]:
@@ -91,14 +91,28 @@ class Painter:
         if len(self._sources) == 1:
             return result
         mirrored = np.ascontiguousarray(alpha[:, ::-1])
-        # Where only one of both shows hair, a wide blend would be a half transparent halo.
-        share = np.clip(_STEEPNESS * (self._share - np.float32(0.5)) + np.float32(0.5), 0, 1)
-        return _blended(move_alpha(mirrored, self._sources[1], zoom), result, share)
+        moved = move_alpha(mirrored, self._sources[1], zoom)
+        return np.asarray(cv2.blendLinear(moved, result, self._share, 1 - self._share), np.uint8)
 
 
-def _blended(mirrored: Image, photo: Image, share: Array) -> Image:
-    """Blend an image of the mirrored reference into that of the photo; share is (S, S), 0 to 1."""
-    return np.asarray(cv2.blendLinear(mirrored, photo, share, 1 - share), np.uint8)
+def _joined(mirrored: Image, photo: Image, share: Array) -> tuple[Image, Array]:
+    """Blend a person of the mirrored reference into that of the photo, both uint8 (S, S, 4).
+
+    The mirror image adds hair and ear, and takes nothing of the person away: beside the near cheek
+    there may be wall where hair hangs beside the far one.
+
+    Returns:
+        The person, and the share, (S, S), that its alpha has of the mirror image's.
+    """
+    alphas = cv2.extractChannel(mirrored, 3), cv2.extractChannel(photo, 3)
+    share = share * (1 - cv2.subtract(alphas[1], alphas[0]) / np.float32(255))
+    # Where only one of both shows the person, a wide blend would be a half transparent halo, and
+    # the wall in the other's colours one, too.
+    steep = np.clip(_STEEPNESS * (share - np.float32(0.5)) + np.float32(0.5), 0, 1)
+    weights = share * alphas[0], (1 - share) * np.maximum(alphas[1], np.float32(1e-3))
+    person = np.asarray(cv2.blendLinear(mirrored, photo, *weights), np.uint8)
+    alpha = cv2.blendLinear(*alphas, steep, 1 - steep)
+    return np.asarray(cv2.insertChannel(alpha, person, 3), np.uint8), steep
 
 
 def _maps(

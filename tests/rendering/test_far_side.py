@@ -14,6 +14,8 @@ from reenact.rendering.layers import Reference
 from reenact.rendering.painter import Painter
 from reenact.types import Pose
 
+Colour = tuple[int, int, int]
+
 SIZE = 256
 NEAR, FAR, MARK, WALL = (180, 120, 90), (150, 110, 110), (0, 0, 0), (20, 20, 200)
 CHEEKS = (50, 280)
@@ -25,14 +27,21 @@ def turned(yaw_deg: float) -> Pose:
     return Pose(turn, np.array([128, 128, 0], np.float32), 60.0)
 
 
-def photo_of(pose: Pose) -> Reference:
-    """Return a head before a wall, darker on its far side, with a mark on its near cheek."""
+def photo_of(pose: Pose, *, hair: Colour | None = None) -> Reference:
+    """Return a head before a wall, darker on its far side, with a mark on its near cheek.
+
+    `hair` hangs beside the far cheek alone.
+    """
     shape = canonical_face()
     points = to_image(shape, pose)
     triangles = head_mesh().triangles
     triangles = triangles[triangles.max(axis=1) < len(shape)]
     near = np.sign(yaw_sine(pose.rotation))
     picture = np.full((SIZE, SIZE, 3), WALL, np.uint8)
+    if hair is not None:
+        outermost = int(points[:, 0].argmax() if near < 0 else points[:, 0].argmin())
+        x, y = points[outermost, :2].astype(int)
+        cv2.rectangle(picture, (x - 30, y - 50), (x + 30, y + 50), hair, cv2.FILLED)
     for one in triangles[np.argsort(-points[triangles, 2].mean(axis=1))]:
         is_marked = CHEEKS[int(near > 0)] in one
         colour = MARK if is_marked else NEAR if shape[one, 0].mean() * near > 0 else FAR
@@ -58,6 +67,16 @@ def test_a_head_as_its_photo_shows_it_is_drawn_from_the_photo_alone(away_deg: fl
     shown = brightness_of_cheeks(photo_of(turned(away_deg)), away_deg)
     assert min(shown) < 20
     assert max(shown) > 140
+
+
+@pytest.mark.parametrize("away_deg", [20, -20])
+def test_hair_of_the_far_side_stays_where_there_is_none_on_the_near_side(away_deg: float) -> None:
+    hair = (30, 150, 30)
+    photo = photo_of(turned(away_deg), hair=hair)
+    picture = Painter(photo).paint(to_image(canonical_face(), turned(0)), turned(0))[0]
+    shown = (np.abs(picture.astype(int) - hair).max(axis=-1) < 20).sum()
+    photographed = (np.abs(photo.person[..., :3].astype(int) - hair).max(axis=-1) < 20).sum()
+    assert shown > 0.6 * photographed
 
 
 def test_a_face_from_the_front_is_not_mirrored() -> None:
