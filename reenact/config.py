@@ -340,8 +340,8 @@ class OutputSettings(Section):
     )
     overwrite: bool = Field(
         False,
-        description="replace existing files; otherwise the program asks in a terminal, and the "
-        "panel refuses",
+        description="replace existing files without asking; otherwise the program asks in a "
+        "terminal, replaces them without one, and the panel refuses",
     )
 
 

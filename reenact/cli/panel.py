@@ -31,8 +31,8 @@ def add_address(parser: ArgumentParser) -> None:
         "--listen",
         metavar="ADDRESS",
         default="",
-        help="serve the panel at this address of the machine; without TLS a warning says what "
-        "that means (default: the loopback address)",
+        help="serve the panel at this address of the machine, so that others can open it; use TLS "
+        "(default: the loopback address)",
     )
     parser.add_argument(
         "--port",

@@ -173,7 +173,8 @@ def _add_figures(parser: argparse.ArgumentParser) -> None:
         "--ab",
         type=Path,
         metavar="FOLDER",
-        help="for each clip a video of the true and all rendered pictures side by side",
+        help="for --protocol self: a video of each clip, the true and all rendered pictures side "
+        "by side",
     )
     parser.add_argument(
         "--rating",
