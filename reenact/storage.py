@@ -48,6 +48,16 @@ def data_folder() -> Path:
     return user_data_path("reenact", appauthor=False)
 
 
+def cache_folder() -> Path:
+    """Return the folder of what can be made again: REENACT_CACHE, or the system's usual place."""
+    chosen = os.environ.get("REENACT_CACHE")
+    if chosen:
+        return expanded(chosen)
+    from platformdirs import user_cache_path
+
+    return user_cache_path("reenact", appauthor=False)
+
+
 def expanded(path: str | Path) -> Path:
     """Return a path in which a leading ~ is the user's home folder.
 

@@ -94,6 +94,7 @@ def test_a_command_is_one_that_the_program_takes(command: Command) -> None:
     assert kinds(typed.get("sink")) <= parts("sinks")
     if command.words[:1] == ("live",):
         assert kinds([typed["source"]]) <= parts("sources")
+        assert typed["target"] or typed["panel"] or command.block is None, "no target"
     config = typed.get("config")
     file = None  # the reader's own
     if config is not None and config.parts[0] in ("configs", "plugins"):

@@ -32,7 +32,7 @@ port = 8088
 ```
 
 ```sh
-reenact live call.toml --set fusion.mirror=true --set sink.http.port=8089
+reenact live call.toml --target anna --set fusion.mirror=true --set sink.http.port=8089
 ```
 
 An unknown name is an error that suggests the nearest one. The section of a part, such as

@@ -163,7 +163,7 @@ def _header_problem(path: Path) -> str:
 
 
 def _data_folder() -> Iterable[Check]:
-    from reenact.storage import data_folder
+    from reenact.storage import cache_folder, data_folder
 
     folder = data_folder()
     # A folder that does not exist yet is made when it is needed.
@@ -175,7 +175,7 @@ def _data_folder() -> Iterable[Check]:
         way = remedy("data folder").replace("FOLDER", str(above))
         yield Check("data folder", "missing", f"{folder}: {error.strerror or error}", way)
     else:
-        yield ok("data folder", str(folder))
+        yield ok("data folder", f"{folder}; converted networks: {cache_folder()}")
 
 
 def _cameras() -> Iterable[Check]:

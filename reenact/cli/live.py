@@ -241,7 +241,7 @@ def _summary(stats: Stats) -> str:
         f"{stats.fps:.1f} frames/s",
     ]
     if stats.latency_ms is not None:
-        parts.append(f"latency {stats.latency_ms.p50:.0f} ms (p95 {stats.latency_ms.p95:.0f} ms)")
+        parts.append(f"delay {stats.latency_ms.p50:.0f} ms (p95 {stats.latency_ms.p95:.0f} ms)")
     if stats.drops:
         parts.append("dropped: " + ", ".join(f"{n} {cause}" for cause, n in stats.drops.items()))
     if stats.faces_lost:

@@ -23,7 +23,9 @@ def ask_consent(name: str, assume_yes: bool) -> str:
         return "confirmed on the command line"
     if not _in_terminal():
         log.warning(
-            "Nobody was asked whether the face of %s may be used: there is no terminal.", name
+            "Nobody was asked whether the face of %s may be used: there is no terminal. "
+            "--yes confirms it.",
+            name,
         )
         return "not asked: no terminal"
     if not _agreed(f"Is the face of {name} your own, invented, or used with its owner's consent?"):

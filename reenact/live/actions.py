@@ -59,7 +59,7 @@ def _mirror(controls: Controls, _: str) -> str:
 
 def _record(controls: Controls, microphone: str) -> str:
     if controls.recording is None:
-        named = {"": None, "usual": ""}.get(microphone, microphone)
+        named = {"": None, "default": ""}.get(microphone, microphone)
         return f"Recording to {controls.start_recording(microphone=named)}."
     return f"Recorded: {controls.stop_recording()}"
 

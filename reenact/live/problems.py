@@ -39,7 +39,7 @@ def problems(session: Session, state: Mapping[str, Any]) -> Iterator[dict[str, s
     if state["slow"]:
         yield _problem(
             "fps",
-            f"{state['fps']:.0f} pictures a second instead of {state['wanted_fps']:.0f}.",
+            f"{state['fps']:.0f} frames a second instead of {state['wanted_fps']:.0f}.",
             "Close other programs, or choose a smaller size or rate among the outputs.",
         )
     for output in state["outputs"]:

@@ -20,11 +20,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import numpy as np
-import platformdirs
 
 from reenact import __version__
 from reenact.errors import ModelError, SinkError
-from reenact.storage import atomic_write
+from reenact.storage import atomic_write, cache_folder
 from reenact.types import Array
 
 if TYPE_CHECKING:
@@ -255,7 +254,7 @@ class OpenVinoEngine:
         import openvino
 
         self.name = "openvino cpu"
-        path = _cache_folder() / f"{_cache_name(key, example)}.xml"
+        path = cache_folder() / "openvino" / f"{_cache_name(key, example)}.xml"
         model = _read_cached(path)
         if model is None:
             model = _convert(make().eval().requires_grad_(False).cpu().float(), example)
@@ -313,7 +312,7 @@ def _compile(core: Any, model: Any, threads: int) -> Any:
     """
     import openvino
 
-    path = _cache_folder() / "fastest.json"
+    path = cache_folder() / "openvino" / "fastest.json"
     cores = os.cpu_count() or 1
     machine = f"{core.get_property('CPU', 'FULL_DEVICE_NAME')} {cores} {openvino.__version__}"
     hints: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY"}
@@ -404,11 +403,6 @@ class FileNetwork:
 
 _MAX_CACHE_BYTES: Final = 512_000_000
 """Size of the cache of converted networks; the live generator takes 7 MB per size."""
-
-
-def _cache_folder() -> Path:
-    chosen = os.environ.get("REENACT_CACHE")
-    return (Path(chosen) if chosen else platformdirs.user_cache_path("reenact")) / "openvino"
 
 
 def _cache_name(key: str, example: Mapping[str, Array]) -> str:

@@ -8,7 +8,6 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-import platformdirs
 import pytest
 import torch
 from torch import Tensor, nn
@@ -40,8 +39,8 @@ def example() -> dict[str, Array]:
 
 @pytest.fixture(autouse=True)
 def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr(platformdirs, "user_cache_path", lambda name: tmp_path / name)
-    return tmp_path / "reenact" / "openvino"
+    monkeypatch.setenv("REENACT_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache" / "openvino"
 
 
 @pytest.mark.parametrize("engine", ["torch", "openvino"])
@@ -215,7 +214,7 @@ def test_the_oldest_networks_leave_a_full_cache(
 def test_an_unwritable_cache_is_no_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     blocked = tmp_path / "file"
     blocked.touch()
-    monkeypatch.setattr(platformdirs, "user_cache_path", lambda name: blocked / name)
+    monkeypatch.setenv("REENACT_CACHE", str(blocked))
     compiled = compile_module(Affine, example(), "cpu", "openvino", 0, key="affine 1")
     compiled.hold("held", np.zeros((1, 3), np.float32))
     np.testing.assert_allclose(compiled({"fresh": np.ones((1, 3), np.float32)})[0], 2, atol=0.05)
