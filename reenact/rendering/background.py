@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Final
 
 import cv2
@@ -39,8 +40,8 @@ _SMOOTHNESS: Final = 30.0
 """Regularisation of the guided filter, in squared grey levels."""
 
 _CAP_ROWS: Final = (0.02, 0.08)
-"""Depths below the picture's upper edge, as shares of the side, at which the width of a head that
-the edge cuts is measured. Nearer to the edge the segmentation is inexact."""
+"""Depths below the picture's upper edge, as shares of the side, between which the width of a head
+that the edge cuts is measured. Nearer to the edge the segmentation is inexact."""
 
 _ROUNDING: Final = 1.3
 """Factor on the narrowing above the edge: like ellipses, heads narrow faster there than below."""
@@ -111,18 +112,13 @@ def closed_above(
     """
     picture, person = picture.copy(), person.copy()
     person[:first_row] = 0
-    column = float(face[:, 0].mean())
-    depths = [max(1, round(share * len(picture))) for share in _CAP_ROWS]
-    upper, lower = (_span(person[first_row + depth], column) for depth in depths)
-    if upper is None or lower is None:
+    outline = _outline(person[first_row:], float(face[:, 0].mean()))
+    if outline is None:
         return picture, person
-    (left, right), (lower_left, lower_right) = upper, lower
-    middle = (left + right) / 2
-    half_width, lower_half_width = (right - left) / 2, (lower_right - lower_left) / 2
-    # The outline is modelled as a parabola: its squared half width is linear in the depth.
-    growth = _ROUNDING * (lower_half_width**2 - half_width**2) / (depths[1] - depths[0])
-    growth = float(np.clip(growth, half_width * _CAP_RATIO[0], half_width * _CAP_RATIO[1]))
-    square = half_width**2 - growth * depths[0]
+    middle, square, slope = outline
+    half_width = math.sqrt(square)
+    low, high = (half_width * ratio for ratio in _CAP_RATIO)
+    growth = min(max(_ROUNDING * slope, low), high)
     height = np.arange(first_row, 0, -1, dtype=np.float32)[:, None] - np.float32(0.5)
     deepest = max(_MIRRORED_HAIR * _hair_rows(picture, first_row, face), 1.0)
     depth = deepest * np.tanh(height / deepest)
@@ -130,19 +126,20 @@ def closed_above(
     mirrored_reach = np.sqrt(np.maximum(square + growth * depth, 1))
     offset = np.arange(picture.shape[1], dtype=np.float32) - np.float32(middle)
     inside = (np.abs(offset) <= reach) & (square > growth * height)
-    # Beside the head, the background next to it at the edge is continued.
+    x = middle + offset * (mirrored_reach / reach)
+    y = np.broadcast_to(first_row + depth, x.shape)
+    hair = cv2.remap(picture, x.astype(np.float32), y.astype(np.float32), cv2.INTER_LINEAR)
+    # Above and behind the head, the background on its sides is continued.
     margin = half_width + _HIDDEN_DILATION * len(picture)
-    beside = np.where(offset < 0, np.minimum(offset, -margin), np.maximum(offset, margin))
-    x = middle + np.where(inside, offset * (mirrored_reach / reach), beside)
-    y = first_row + np.where(inside, depth, 0)
-    picture[:first_row] = cv2.remap(
-        picture,
-        x.astype(np.float32),
-        y.astype(np.float32),
-        cv2.INTER_LINEAR,
-        borderMode=cv2.BORDER_REPLICATE,
-    )
+    hidden = np.abs(offset) < margin
+    beside = picture[first_row].astype(np.float32)
+    for channel in beside.T:
+        channel[hidden] = np.interp(offset[hidden], offset[~hidden], channel[~hidden])
+    picture[:first_row] = np.where(inside[..., None], hair, beside.astype(np.uint8))
     person[:first_row][inside] = 255
+    inexact = np.arange(round(_CAP_ROWS[0] * len(picture)))[:, None]
+    gaps = np.abs(offset) <= np.sqrt(np.maximum(square + slope * inexact, 1))
+    person[first_row:][: len(inexact)][gaps] = 255
     return picture, person
 
 
@@ -157,11 +154,35 @@ def _hair_rows(picture: Image, first_row: int, face: Array) -> int:
     return int(np.argmin(np.append(unlike > unlike.max() / 2, False)))
 
 
-def _span(row: NDArray[np.uint8], column: float) -> tuple[int, int] | None:
-    """Return the first and last covered px around a column of a row; None: it is not covered."""
-    edges = np.flatnonzero(np.diff(np.pad(row > 127, 1).astype(np.int8)))
-    spans = edges.reshape(-1, 2) - [0, 1]
-    return next(((int(a), int(b)) for a, b in spans if a <= column <= b and b > a), None)
+def _outline(person: NDArray[np.uint8], column: float) -> tuple[float, float, float] | None:
+    """Return how a head that the upper edge cuts goes on above it.
+
+    The outline is modelled as a parabola: its squared half width is linear in the depth. Medians
+    skip rows in which the segmentation has gaps.
+
+    Args:
+        person: coverage by people below the edge, uint8 (H, W), 255: full.
+        column: px, inside the head.
+
+    Returns:
+        The head's middle, its squared half width at the edge, and the growth of that for each row
+        below; None: the head does not reach the edge.
+    """
+    first, last = (round(share * person.shape[1]) for share in _CAP_ROWS)
+    depths = np.arange(first, max(last, first + 2))
+    covered = person[depths] > 127
+    edges = np.flatnonzero(np.diff(np.pad(covered[-1], 1).astype(np.int8))).reshape(-1, 2)
+    head = next(((a, b) for a, b in edges if a <= column < b), None)
+    if head is None or not covered[:, slice(*head)].any(axis=1).all():
+        return None
+    inside = covered[:, slice(*head)]
+    left = head[0] + inside.argmax(axis=1)
+    right = head[1] - 1 - inside[:, ::-1].argmax(axis=1)
+    squares = ((right - left) / 2) ** 2
+    half = len(depths) // 2
+    slope = float(np.median((squares[-half:] - squares[:half]) / (depths[-half:] - depths[:half])))
+    square = float(np.median(squares - slope * depths))
+    return float(np.median(left + right)) / 2, max(square, 1.0), slope
 
 
 def refined(mask: Array, image: Image, reach_px: int, coverage: tuple[float, float]) -> Array:
