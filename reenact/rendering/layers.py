@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Final
 
 import cv2
@@ -19,12 +20,14 @@ from numpy.typing import NDArray
 
 from reenact.face.aperture import LEFT_EYE, RIGHT_EYE
 from reenact.face.geometry import (
+    canonical_face,
     estimate_pose,
+    filled_outline,
     region_mask,
     square_to_crop,
     transform_points,
 )
-from reenact.face.topology import EYE_LEFT, EYE_RIGHT, LIPS_INNER, OVAL
+from reenact.face.topology import EYE_LEFT, EYE_RIGHT, LIPS_INNER, NOSE_OUTLINE, OVAL
 from reenact.imaging import in_bytes
 from reenact.models.warp_unet_inputs import (
     FLOW,
@@ -78,6 +81,11 @@ _LASH_LINE: Final = 0.15
 
 _MAX_LASH_LINE: Final = 0.1
 """Maximum height of that line, as a share of half the eye's width. Drawn eyes open wider."""
+
+_ATLAS_SIDE: Final = 256
+"""Side of a mask on the canonical face, px."""
+
+_ATLAS_PLANE: Final = MapChannel.ATLAS_X, MapChannel.ATLAS_Y
 
 _OUTLINE_BLUR: Final = (7, 7)
 """Kernel, in cells, that smooths the outline."""
@@ -211,12 +219,11 @@ def move_person(
     size = len(reference.background)
     # Planes are resized and blurred in half the time of both at once.
     planes = [cv2.resize(plane, (size, size)) for plane in np.moveaxis(maps[..., FLOW], -1, 0)]
-    torn = _tear_at_outline(planes, maps)
+    torn = [_tear(planes, maps, mask) for mask in (maps[..., MapChannel.SKIN], _nose(maps))]
     zoom = len(fine) // size
     source = sources(np.asarray(cv2.merge(planes), np.float32), zoom)
     person = warp_image(fine, source)
-    if torn is not None:
-        box, edge = torn
+    for box, edge in filter(None, torn):
         # Each px shows one side of the jump; the blur removes the steps between them.
         cv2.copyTo(cv2.blur(person[box], (3, 3)), edge, person[box])
     _fade_rim(person, reference.rimless, maps, source)
@@ -242,29 +249,43 @@ def lay_over(person: Image, background: Image) -> Image:
     return np.asarray(cv2.add(shown, behind), np.uint8)
 
 
-def _tear_at_outline(
-    flow: Sequence[NDArray[Any]], maps: Array
+def _nose(maps: Array) -> Array:
+    """Return which cells of maps show the nose, float32 (side, side), 0 or 1."""
+    on_atlas = _nose_on_atlas()
+    x, y = ((maps[..., axis] + 1) * np.float32(len(on_atlas) / 2) for axis in _ATLAS_PLANE)
+    return cv2.remap(on_atlas, x, y, cv2.INTER_NEAREST) * maps[..., MapChannel.SKIN]
+
+
+@lru_cache(maxsize=1)
+def _nose_on_atlas() -> Array:
+    """Return the nose on the canonical face, float32 (side, side), 0 or 1, from -1 to 1."""
+    outline = (canonical_face()[list(NOSE_OUTLINE), :2] / 2 + 1) * (_ATLAS_SIDE / 2)
+    nose = filled_outline(outline, (_ATLAS_SIDE, _ATLAS_SIDE)) > 127
+    return nose.astype(np.float32)
+
+
+def _tear(
+    flow: Sequence[NDArray[Any]], maps: Array, mask: Array
 ) -> tuple[tuple[slice, ...], NDArray[np.uint8]] | None:
-    """Let an enlarged flow, x and y (S, S), jump where a turned face hides what is behind it.
+    """Let an enlarged flow, x and y (S, S), jump where a mask of cells hides what is behind it.
 
     It is changed in place. Interpolated flow would show everything between the two in the
     reference, as a stepped line.
 
     Returns:
-        The face's box, and a mask of it, uint8 (H, W), 255 beside a jump; None: there is no jump.
+        The mask's box, and a mask of it, uint8 (H, W), 255 beside a jump; None: there is no jump.
     """
-    skin = maps[..., MapChannel.SKIN]
-    if not skin.any():
+    if not mask.any():
         return None
-    cells, pixels = _enlarged_box(skin, flow[0])
-    skin, coarse = skin[cells], np.moveaxis(maps[..., FLOW][cells], -1, 0)
-    jumps = _jumps(coarse, skin)
+    cells, pixels = _enlarged_box(mask, flow[0])
+    mask, coarse = mask[cells], np.moveaxis(maps[..., FLOW][cells], -1, 0)
+    jumps = _jumps(coarse, mask)
     if jumps.max() <= _MIN_JUMP:
         return None
     size = flow[0][pixels].shape[::-1]
-    inside = _above(cv2.blur(skin, _OUTLINE_BLUR), 0.5, size)
+    inside = _above(cv2.blur(mask, _OUTLINE_BLUR), 0.5, size)
     near_jump = _above(cv2.dilate(jumps, _AROUND), _MIN_JUMP, size)
-    for side, shown in (skin, inside & near_jump), (1 - skin, ~inside & near_jump):
+    for side, shown in (mask, inside & near_jump), (1 - mask, ~inside & near_jump):
         for plane, part in zip(flow, _extrapolated(coarse, side), strict=True):
             cv2.copyTo(cv2.resize(part, size), shown, plane[pixels])
     edge = cv2.morphologyEx(inside, cv2.MORPH_GRADIENT, _AROUND)
