@@ -96,8 +96,8 @@ def _row(row: Mapping[str, Any]) -> tuple[float, list[float]]:
     unknown = [name for name in row if name not in (*_VALUES, "time_s")]
     if unknown or "time_s" not in row:
         raise ValueError(f"unknown column {unknown[0]!r}" if unknown else "there is no time_s")
-    default = {"intensity": 1.0}
-    values = [float(row.get(name) or default.get(name, 0.0)) for name in _VALUES]
+    given = {name: value for name, value in row.items() if value not in (None, "")}
+    values = [float(given.get(name, name == "intensity")) for name in _VALUES]
     time_s = float(row["time_s"])
     # No comparison holds for NaN.
     if not (all(0 <= value <= 1 for value in values[:-1]) and 0 <= values[-1] <= 2):

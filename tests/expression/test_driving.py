@@ -156,19 +156,19 @@ def test_a_motion_is_played_from_the_present_pose_and_gives_way_to_the_actor() -
 
 def test_a_file_drives_between_its_first_and_last_row(tmp_path: Path) -> None:
     rows = [
-        {"time_s": 1.0, "happy": 0.0, "intensity": 1.0},
+        {"time_s": 1.0, "happy": 0.0, "intensity": 0.0},
         {"time_s": 2.0, "happy": 1.0, "jaw_drop": 0.5, "intensity": 0.5},
     ]
     lines, table = tmp_path / "track.jsonl", tmp_path / "track.csv"
     lines.write_text("\n".join(json.dumps(row) for row in rows))
-    table.write_text("time_s,happy,jaw_drop,intensity\n1.0,0,,1\n2.0,1,0.5,0.5\n")
+    table.write_text("time_s,happy,jaw_drop,intensity\n1.0,0,,0\n2.0,1,0.5,0.5\n")
     for path in (lines, table):
         shown = run(Driver(DriveSettings(), load_track(path)), 2.4)
         half = shown[round(1.5 / DT_S) - 1]
         assert shown[round(0.8 / DT_S)].idle
         assert shown[-1].idle
         assert half.levels[HAPPY] == pytest.approx(0.5, abs=0.02)
-        assert half.intensity == pytest.approx(0.75, abs=0.02)
+        assert half.intensity == pytest.approx(0.25, abs=0.02)
         assert half.mixed_units(units_of())[ACTION_UNITS.index("jaw_drop")] > 0.2
 
 
