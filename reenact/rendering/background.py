@@ -106,11 +106,14 @@ def closed_above(
 
     Args:
         picture: uint8 (H, W, 3) RGB.
-        person: coverage by people, uint8 (H, W), 255: full.
+        person: coverage by people, uint8 of any size, 255: full.
         first_row: first row of the original picture; the rows above it are drawn.
         face: (N, 2) px or more columns, its landmarks.
     """
-    picture, person = picture.copy(), person.copy()
+    if first_row == 0:
+        return picture, person
+    picture = picture.copy()
+    person = np.asarray(cv2.resize(person, picture.shape[1::-1]), np.uint8)
     person[:first_row] = 0
     outline = _outline(person[first_row:], float(face[:, 0].mean()))
     if outline is None:

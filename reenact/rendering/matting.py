@@ -73,8 +73,9 @@ class Matte:
         self.whole: Alpha = _without_islands(_refined(mask, picture))
         height, width = self.whole.shape
         above, before = max(0, -top), max(0, -left)
+        padded = np.pad(self.whole, ((above, 0), (0, 0)))
         extended = cv2.copyMakeBorder(
-            _extended(self.whole, above, face + np.array([0, above])),
+            closed_above(np.dstack([padded] * 3), padded, above, np.add(face, (0, above)))[1],
             top=0,
             bottom=max(0, top + side - height),
             left=before,
@@ -103,14 +104,6 @@ def without_spill(picture: Image, alpha: Alpha) -> Image:
     result = picture.copy()
     result[rows, columns] = person + share * (picture[rows, columns] - person)
     return result
-
-
-def _extended(alpha: Alpha, rows: int, face: Array) -> Alpha:
-    """Add rows above an alpha channel, and complete in them a head that the edge cuts."""
-    padded = np.pad(alpha, ((rows, 0), (0, 0)))
-    if rows == 0:
-        return padded
-    return closed_above(np.dstack([padded] * 3), padded, rows, face)[1]
 
 
 def _without_islands(alpha: Alpha) -> Alpha:

@@ -85,11 +85,9 @@ class WarpUNetRenderer:
         rows = zip(
             target.references, target.landmarks, people, reference_bodies(target), strict=True
         )
-        above = share_above(target)
+        first_row = round(share_above(target) * target.crop_size)
         references = [
-            Reference.of(
-                *_completed(np.asarray(image), person, points, above), points, side_px, body
-            )
+            Reference.of(*closed_above(image, person, first_row, points), points, side_px, body)
             for image, points, person, body in rows
         ]
         fade = edge_fade(target, side_px // MAP_STEM)
@@ -192,20 +190,6 @@ def person_coverage(
     """
     for mask, points in zip(person_masks(pictures), landmarks, strict=True):
         yield in_bytes(mask * shows_person(mask, points))
-
-
-def _completed(
-    picture: Image, person: NDArray[np.uint8], landmarks: Array, above: float
-) -> tuple[Image, NDArray[np.uint8]]:
-    """Complete a head that the plate's upper edge cuts, in a reference and its coverage.
-
-    `above` is the share of the reference that lies above the plate.
-    """
-    first_row = round(above * len(picture))
-    if first_row == 0 or not person.any():
-        return picture, person
-    fine = np.asarray(cv2.resize(person, picture.shape[1::-1]), np.uint8)
-    return closed_above(picture, fine, first_row, landmarks)
 
 
 WARP_UNET: Final = RendererSpec(
