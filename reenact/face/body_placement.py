@@ -44,14 +44,9 @@ def torso(
 
 
 def hair(motion: Array, pose: Pose, iod_px: float, crop_px: int, share: float = 1.0) -> MovedPart:
-    """Return the position of the hair in a face's crop.
+    """Return the position of the hair in a face's crop, given its motion relative to the head.
 
-    Args:
-        motion: (4,) as in `PartMotion`, relative to the head.
-        pose: of the head in the crop, px.
-        iod_px: inter-ocular distance of the face in the crop at rest.
-        crop_px: side of the crop.
-        share: as in `MovedPart`.
+    `pose` is the head's in the crop, px; the other arguments are those of `torso`.
     """
     return _moved(motion, hair_middle(pose), iod_px, crop_px, share)
 
@@ -77,13 +72,8 @@ def reference_bodies(target: Target) -> list[Body]:
     bodies = []
     for picture, points in zip(target.references, target.landmarks, strict=True):
         seen, pose = tracker.track(picture, points), estimate_pose(points)
-        if seen.torso is None:
-            motion = head_borne(target.neutral, start, pose)
-        else:
-            motion = seen.torso.motion
-        beside = np.zeros(4, np.float32)
-        if seen.hair is not None:
-            beside = seen.hair.motion - hair_motion(start, pose)
+        motion = seen.torso.motion if seen.torso else head_borne(target.neutral, start, pose)
+        beside = seen.hair.motion - hair_motion(start, pose) if seen.hair else np.zeros_like(motion)
         shoulders = torso(motion, target.neutral, start.scale, size)
         bodies.append(Body(shoulders, hair(beside, pose, start.scale, size)))
     return bodies
