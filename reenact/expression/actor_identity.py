@@ -110,25 +110,17 @@ class ActorIdentity:
 
     Args:
         stored: (478, 3) the actor's neutral from an earlier run, face frame, iod; None: none.
-        model: None: the one that comes with the program.
 
     Attributes:
+        current: the neutral to use now; None before the first frame.
+        goal: the latest estimate, towards which `current` is eased; None before the first frame.
         certainty: 0 to 1, how much of the neutral comes from the actor rather than the population.
         problem: why part of the face last set as the neutral was rejected, in one sentence; "" if
             none was.
     """
 
-    _smooth: Array | None
-    _pinned: tuple[Array, Array, Array | None] | None
-    _time_s: float | None
-    _since_update_s: float
-    _changed: bool
-    _goal: Neutral | None
-    _goal_vector: Array
-    _vector: Array
-
-    def __init__(self, stored: Array | None = None, model: FaceModel | None = None) -> None:
-        self._model = model or face_model()
+    def __init__(self, stored: Array | None = None) -> None:
+        self._model = face_model()
         self._solver = _Posterior(self._model)
         self._shapes = np.empty((_STATES, len(self._model.mean)), np.float32)
         self._squares = np.empty(_STATES, np.float32)
@@ -137,20 +129,24 @@ class ActorIdentity:
         self._frontal = np.empty(_STATES, np.float32)
         self._rank = np.empty(_STATES, np.float32)
         self._recent: deque[tuple[float, Array, Pose]] = deque()
-        self._current: Neutral | None = None
+        self.current: Neutral | None = None
         self.forget()
         if stored is not None:
             self.problem = self._pin(stored, None, _STORED)
 
-    @property
-    def current(self) -> Neutral | None:
-        """The neutral to use now; None before the first frame."""
-        return self._current
-
-    @property
-    def goal(self) -> Neutral | None:
-        """The latest estimate, towards which `current` is eased; None before the first frame."""
-        return self._goal
+    def forget(self) -> None:
+        """Start again with another person; the neutral is eased from its current state."""
+        self._measures = RestingMeasures(self._model)
+        self._count = self._latest = 0
+        self._smooth: Array | None = None
+        self._pinned: tuple[Array, Array, Array | None] | None = None
+        self._time_s: float | None = None
+        self._since_update_s = math.inf
+        self._changed = False
+        self.goal: Neutral | None = None
+        self._recent.clear()
+        self.certainty = 0.0
+        self.problem = ""
 
     def observe(self, shape: Array, pose: Pose, time_s: float, trust: float = 1.0) -> Neutral:
         """Take in one frame and return the neutral.
@@ -170,12 +166,12 @@ class ActorIdentity:
             self._recent.popleft()
         self._collect(shape, pose, trust)
         self._since_update_s += dt_s
-        if self._goal is None or (self._changed and self._since_update_s >= _UPDATE_S):
-            self._goal = self._estimate()
+        if self.goal is None or (self._changed and self._since_update_s >= _UPDATE_S):
+            self.goal = self._estimate()
             self._since_update_s, self._changed = 0.0, False
         self._ease(dt_s)
-        assert self._current is not None
-        return self._current
+        assert self.current is not None
+        return self.current
 
     def interrupt(self) -> None:
         """Forget the last frames and weigh earlier ones less: the person may have changed."""
@@ -186,20 +182,6 @@ class ActorIdentity:
         self._frontal[:count] *= np.float32(min(_KEPT_STATES / max(total, 1e-6), 1.0))
         self._smooth = None
         self._time_s = None
-
-    def forget(self) -> None:
-        """Start again with another person; the neutral is eased from its current state."""
-        self._measures = RestingMeasures(self._model)
-        self._count = self._latest = 0
-        self._smooth = None
-        self._pinned = None
-        self._time_s = None
-        self._since_update_s = math.inf
-        self._changed = False
-        self._goal = None
-        self._recent.clear()
-        self.certainty = 0.0
-        self.problem = ""
 
     def set_now(self) -> str:
         """Set the mean face of the last 0.3 s as the neutral, except implausible parts.
@@ -212,15 +194,15 @@ class ActorIdentity:
         shape = np.mean([shape for _, shape, _ in self._recent], axis=0)
         pose = np.mean([_pose_vector(pose) for _, _, pose in self._recent], axis=0)
         self.problem = self._pin(shape, pose, _SET_BY_USER)
-        self._goal, self._since_update_s = self._estimate(), 0.0
+        self.goal, self._since_update_s = self._estimate(), 0.0
         return self.problem
 
     def disagrees(self) -> bool:
         """Return whether the recent frames clearly show another person than the neutral."""
-        if self._goal is None or len(self._recent) < 3:
+        if self.goal is None or len(self._recent) < 3:
             return False
         seen = np.median([shape for _, shape, _ in self._recent], axis=0)
-        known = self._model.without_expression(self._goal.shape)
+        known = self._model.without_expression(self.goal.shape)
         return shape_distance(self._model.without_expression(seen), known) > OTHER_FACE
 
     def _collect(self, shape: Array, pose: Pose, trust: float) -> None:
@@ -304,19 +286,19 @@ class ActorIdentity:
         return f"The neutral was taken with {shown}; that part of the face is not used."
 
     def _ease(self, dt_s: float) -> None:
-        assert self._goal is not None
-        if self._current is None:
-            self._current, self._vector = self._goal, self._goal_vector
-        if self._current is self._goal:
+        assert self.goal is not None
+        if self.current is None:
+            self.current, self._vector = self.goal, self._goal_vector
+        if self.current is self.goal:
             return
         share = 1 - math.exp(-dt_s / EASE_S)
-        now, goal = self._current, self._goal
+        now, goal = self.current, self.goal
         way = goal.shape - now.shape
         if self._since_update_s > _SETTLED_S:
-            self._current, self._vector = goal, self._goal_vector
+            self.current, self._vector = goal, self._goal_vector
             return
         self._vector = self._vector + np.float32(share) * (self._goal_vector - self._vector)
-        self._current = Neutral(now.shape + np.float32(share) * way, _pose_of(self._vector))
+        self.current = Neutral(now.shape + np.float32(share) * way, _pose_of(self._vector))
 
 
 class _Posterior:

@@ -98,9 +98,9 @@ def test_an_estimator_that_takes_the_first_face_for_the_neutral_is_found_out(
 ) -> None:
     class FirstFace(ActorIdentity):
         def observe(self, shape: Array, pose: Pose, time_s: float, trust: float = 1.0) -> Neutral:
-            if self._current is None:
-                self._current = Neutral(shape, pose)
-            return self._current
+            if self.current is None:
+                self.current = Neutral(shape, pose)
+            return self.current
 
     monkeypatch.setattr(wild, "ActorIdentity", FirstFace)
     naive = wild.run(clips, FusionSettings())
