@@ -12,7 +12,7 @@ way. A batch has, at the recipe's size S and with pictures as RGB in -1..1:
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -195,16 +195,14 @@ def collate(pairs: Sequence[Pair], size_px: int) -> Batch:
 
 
 def resized(pair: Pair, size_px: int) -> Pair:
-    """Return a pair at another side, px; a resized pair has no person mask."""
-    side = pair.truth.shape[0]
-    if side == size_px:
-        return pair
-    affine = square_to_crop((0, 0, side), size_px)
-    return Pair(
-        resized_square(np.asarray(pair.reference), size_px),
-        transform_points(pair.reference_landmarks, affine),
-        resized_square(np.asarray(pair.truth), size_px),
-        transform_points(pair.truth_landmarks, affine),
+    """Return a pair at another side, px, with the person mask as it is."""
+    affine = square_to_crop((0, 0, len(pair.truth)), size_px)
+    return replace(
+        pair,
+        reference=resized_square(np.asarray(pair.reference), size_px),
+        reference_landmarks=transform_points(pair.reference_landmarks, affine),
+        truth=resized_square(np.asarray(pair.truth), size_px),
+        truth_landmarks=transform_points(pair.truth_landmarks, affine),
     )
 
 
@@ -213,17 +211,16 @@ def measure(
     pairs: Sequence[Pair],
     size_px: int,
     device: torch.device,
-    stack: Callable[[Sequence[Pair], int], Batch] = collate,
 ) -> dict[str, float]:
     """Return PSNR (dB) and SSIM of drawn pairs, over the whole picture and over the face box.
 
-    The score is the SSIM of the whole picture, by which Fan 2023 selected (Fig. 5). `stack` makes a
-    batch, and `draw` returns its (N, 3, S, S) pictures; S is `size_px`.
+    The score is the SSIM of the whole picture, by which Fan 2023 selected (Fig. 5). `draw` returns
+    the (N, 3, S, S) pictures of a batch of `collate`; S is `size_px`.
     """
     rows = []
     for start in range(0, len(pairs), _CHUNK):
         chosen = [resized(pair, size_px) for pair in pairs[start : start + _CHUNK]]
-        batch = stack(chosen, size_px)
+        batch = collate(chosen, size_px)
         drawn = draw({name: torch.from_numpy(value).to(device) for name, value in batch.items()})
         for pair, picture in zip(chosen, from_unit(drawn.float().cpu().numpy()), strict=True):
             true = np.asarray(pair.truth)

@@ -24,9 +24,9 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from reenact.errors import ReenactError
-from reenact.face.geometry import estimate_pose, region_mask, square_to_crop, transform_points
+from reenact.face.geometry import estimate_pose, region_mask
 from reenact.face.topology import EYE_LEFT, EYE_RIGHT, LIPS_OUTER
-from reenact.imaging import from_unit, resized_square
+from reenact.imaging import from_unit
 from reenact.models.warp_unet import WarpUNet
 from reenact.models.warp_unet_inputs import NETWORK_PX, MapChannel, WarpUNetConfig
 from reenact.models.weights import load_model, save_model
@@ -43,7 +43,7 @@ from reenact.training.losses import (
     texture_l1,
     weighted_l1,
 )
-from reenact.training.picture_pairs import PictureMaterial, load_pictures
+from reenact.training.picture_pairs import PictureMaterial, load_pictures, resized
 from reenact.training.sampling import Batch, Batches, PairDraw, PictureData, read_settings
 from reenact.types import Array, Image
 
@@ -216,20 +216,16 @@ def collate(pairs: list[Pair]) -> Batch:
 
 
 def _row(pair: Pair) -> Batch:
-    to_network = square_to_crop((0, 0, len(pair.truth)), NETWORK_PX)
-    points = transform_points(pair.reference_landmarks, to_network)
-    driven = transform_points(pair.truth_landmarks, to_network)
-    reference, truth = (
-        resized_square(np.asarray(picture), NETWORK_PX) for picture in (pair.reference, pair.truth)
-    )
+    pair = resized(pair, NETWORK_PX)
+    points, driven = pair.reference_landmarks, pair.truth_landmarks
     person = np.zeros((1, 1), np.uint8) if pair.person is None else pair.person
-    painter = Painter(Reference.of(reference, person, points))
+    painter = Painter(Reference.of(pair.reference, person, points))
     layered, maps = painter.paint(driven, estimate_pose(driven))
     # In the live path, the box stays until the face has left its middle.
     corner = follow_box(follow_box(None, points), driven)
     return {
         "layered": in_box(layered, corner, 1),
-        "truth": in_box(truth, corner, 1),
+        "truth": in_box(pair.truth, corner, 1),
         "maps": maps_in_box(maps, corner),
         "weight": maps_in_box(importance(driven, NETWORK_PX)[..., None], corner),
     }
