@@ -11,14 +11,8 @@ from typing import Final
 
 import numpy as np
 
-from reenact.face.action_units import LID_PAIRS_LEFT, LID_PAIRS_RIGHT, LIP_PAIRS
-from reenact.face.topology import (
-    BROW_LEFT,
-    BROW_RIGHT,
-    EYE_CORNERS_LEFT,
-    EYE_CORNERS_RIGHT,
-    N_LANDMARKS,
-)
+from reenact.face.action_units import BROWS, MIDDLES, mean_gap
+from reenact.face.topology import EYE_CORNERS_LEFT, EYE_CORNERS_RIGHT, N_LANDMARKS
 from reenact.types import Array
 
 MEASURES: Final = (
@@ -34,23 +28,18 @@ mouth's corners, height of each brow above the corners of its eye; sides are the
 
 LID_RIGHT, LID_LEFT, MOUTH_OPEN, MOUTH_WIDTH, BROW_RIGHT_UP, BROW_LEFT_UP = range(len(MEASURES))
 
-_BROW: Final = {"right": (*BROW_RIGHT[:5], 52, 65), "left": (*BROW_LEFT[:5], 282, 295)}
-
 
 @lru_cache(maxsize=1)
 def measure_rows() -> Array:
     """Return float32 (6, 1434): maps a flattened (478, 3) shape to `MEASURES`."""
     rows = np.zeros((len(MEASURES), N_LANDMARKS, 3), np.float32)
-    for row, pairs in ((LID_RIGHT, LID_PAIRS_RIGHT[2:5]), (LID_LEFT, LID_PAIRS_LEFT[2:5])):
-        _add_gap(rows[row], pairs)
-    _add_gap(rows[MOUTH_OPEN], LIP_PAIRS[3:6])
+    rows[[LID_RIGHT, LID_LEFT, MOUTH_OPEN]] = [mean_gap(pairs) for pairs in MIDDLES]
     rows[MOUTH_WIDTH, [291, 61], 0] = 1, -1
-    for row, brow, corners in (
-        (BROW_RIGHT_UP, _BROW["right"], EYE_CORNERS_RIGHT),
-        (BROW_LEFT_UP, _BROW["left"], EYE_CORNERS_LEFT),
+    for row, brow, corners in zip(
+        rows[BROW_RIGHT_UP:], BROWS, (EYE_CORNERS_RIGHT, EYE_CORNERS_LEFT), strict=True
     ):
-        rows[row, list(corners), 1] = 1 / len(corners)
-        rows[row, list(brow), 1] = -1 / len(brow)
+        row[list(corners), 1] = 1 / len(corners)
+        row[brow, 1] = -1 / len(brow)
     rows = rows.reshape(len(MEASURES), -1)
     rows.setflags(write=False)
     return rows
@@ -59,12 +48,6 @@ def measure_rows() -> Array:
 def measure(shapes: Array) -> Array:
     """Return the (..., 6) measures of (..., 478, 3) face-frame shapes, iod."""
     return np.asarray(shapes.reshape(*shapes.shape[:-2], -1) @ measure_rows().T)
-
-
-def _add_gap(row: Array, pairs: tuple[tuple[int, int], ...]) -> None:
-    for upper, lower in pairs:
-        row[upper, 1] -= 1 / len(pairs)
-        row[lower, 1] += 1 / len(pairs)
 
 
 def resting_shape(shapes: Array, angles: Array) -> Array:

@@ -8,6 +8,7 @@ a fraction of that of the neutral face.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Final
 
@@ -32,14 +33,15 @@ LIP_PAIRS: Final = (
 )  # fmt: skip
 """Landmarks of the upper and lower inner lip, from the person's right to their left."""
 
-_MIDDLE_LIDS_RIGHT: Final = LID_PAIRS_RIGHT[2:5]
-_MIDDLE_LIDS_LEFT: Final = LID_PAIRS_LEFT[2:5]
-_MIDDLE_LIPS: Final = LIP_PAIRS[3:6]
+MIDDLES: Final = (LID_PAIRS_RIGHT[2:5], LID_PAIRS_LEFT[2:5], LIP_PAIRS[3:6])
+"""The pairs in the middle of right lids, left lids and lips, between which gaps are measured."""
+
+BROWS: Final = ([63, 105, 66, 52, 65, 70, 107], [293, 334, 296, 282, 295, 300, 336])
+"""Landmarks of the person's right and left brow whose mean is its height."""
+
 _UPPER_LIP: Final = [0, 37, 267, 39, 269]
 _LOWER_LIP: Final = [17, 84, 314, 181, 405]
 _LIP_LINE: Final = [*MOUTH_CORNERS, 0, 17, 37, 267, 84, 314]
-_BROW_RIGHT: Final = [63, 105, 66, 52, 65, 70, 107]
-_BROW_LEFT: Final = [293, 334, 296, 282, 295, 300, 336]
 _INNER_BROW_RIGHT: Final = [107, 55, 66]
 _INNER_BROW_LEFT: Final = [336, 285, 296]
 
@@ -142,14 +144,11 @@ def _rows() -> Array:
     brow; inner brows, down and together; lid gap of each eye.
     """
     rows = np.zeros((15, N_LANDMARKS, 3), np.float32)
-    gaps = ((0, _MIDDLE_LIPS), (13, _MIDDLE_LIDS_RIGHT), (14, _MIDDLE_LIDS_LEFT))
-    for row, pairs in gaps:
-        upper, lower = np.array(pairs).T
-        rows[row, upper, 1], rows[row, lower, 1] = -1 / len(pairs), 1 / len(pairs)
+    rows[[13, 14, 0]] = [mean_gap(pairs) for pairs in MIDDLES]
     right, left = MOUTH_CORNERS
     means = [
         ([CHIN], 1), (_UPPER_LIP, 1), (_LOWER_LIP, 1), ([right], 0), ([right], 1), ([left], 0),
-        ([left], 1), (_LIP_LINE, 0), (_BROW_RIGHT, 1), (_BROW_LEFT, 1),
+        ([left], 1), (_LIP_LINE, 0), (BROWS[0], 1), (BROWS[1], 1),
     ]  # fmt: skip
     for row, (points, axis) in enumerate(means, start=1):
         rows[row, points, axis] = 1 / len(points)
@@ -157,6 +156,14 @@ def _rows() -> Array:
     rows[12, _INNER_BROW_RIGHT, 0] = 1 / len(_INNER_BROW_RIGHT)
     rows[12, _INNER_BROW_LEFT, 0] = -1 / len(_INNER_BROW_LEFT)
     return rows.reshape(len(rows), -1)
+
+
+def mean_gap(pairs: Sequence[Sequence[int]]) -> Array:
+    """Return weights (478, 3) of a shape: the mean gap between upper and lower landmarks."""
+    row = np.zeros((N_LANDMARKS, 3), np.float32)
+    upper, lower = np.array(pairs).T
+    row[upper, 1], row[lower, 1] = -1 / len(pairs), 1 / len(pairs)
+    return row
 
 
 @lru_cache(maxsize=1)

@@ -16,8 +16,9 @@ from typing import Final, TypeVar
 import numpy as np
 
 from reenact.config import SmoothingSettings
+from reenact.face.action_units import LID_PAIRS_LEFT, LID_PAIRS_RIGHT, mean_gap
 from reenact.face.geometry import canonical_face, rotation_matrix, rotation_vector
-from reenact.face.regions import LID_INDEX, region_weights
+from reenact.face.regions import region_weights
 from reenact.types import Array, Pose
 
 _Number = TypeVar("_Number", float, Array)
@@ -205,9 +206,5 @@ def _face_groups() -> Array:
 @lru_cache(maxsize=1)
 def _lid_gauges() -> tuple[Gauge, ...]:
     """Return the gap between the lids of the right and the left eye, for groups 1 and 2."""
-    gauges = []
-    for number, lids in enumerate(np.split(LID_INDEX, 2)):
-        weights = np.zeros((len(canonical_face()), 3), np.float32)
-        weights[lids[:, 0], 1], weights[lids[:, 1], 1] = -1 / len(lids), 1 / len(lids)
-        gauges.append(Gauge(number + 1, weights, LID_NOISE))
-    return tuple(gauges)
+    eyes = enumerate((LID_PAIRS_RIGHT, LID_PAIRS_LEFT), 1)
+    return tuple(Gauge(group, mean_gap(lids), LID_NOISE) for group, lids in eyes)
