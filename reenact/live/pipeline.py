@@ -90,6 +90,8 @@ class Reenactor:
     Attributes:
         faces_lost: number of times the face was lost.
         face_found: True if any frame so far had a face.
+        target: the target that is shown, at the renderer's size.
+        drive: what the newest picture was drawn from; None for the target at rest.
         size: (width, height) px of the pictures.
         device: device of the renderer, such as "cpu" or "cuda".
         settings: the current settings; live ones may be changed in place.
@@ -116,7 +118,7 @@ class Reenactor:
         self._seen: deque[tuple[Frame, _Seen | Exception]] = deque(maxlen=_MAX_AHEAD)
         self._timer = timer
         self._chooses_renderer = chooses_renderer
-        self._drive: Drive | None = None
+        self.drive: Drive | None = None
         self._fusion = Fusion(
             settings.fusion,
             settings.smoothing,
@@ -177,15 +179,15 @@ class Reenactor:
         self._fusion.set_target(prepared.target.neutral, prepared.target.headroom)
         self._filter.reset()
         self._fused = None
-        self._drive = None
+        self.drive = None
         self.settings.renderer.name = prepared.renderer_name
         self._show(prepared)
 
     def _show(self, prepared: PreparedTarget) -> None:
         self.device = prepared.renderer.device
-        self._target, self._renderer = prepared.target, prepared.renderer
+        self.target, self._renderer = prepared.target, prepared.renderer
         self._prepared, self._rest_crop = prepared, prepared.rest_crop
-        self._body = BodyMotion(self._target, self.settings.fusion, self.settings.smoothing)
+        self._body = BodyMotion(self.target, self.settings.fusion, self.settings.smoothing)
         self.size = self._finish(self._rest_crop, None, None, 0.0, 0).size
 
     def step(self, frame: Frame) -> Frame:
@@ -256,7 +258,7 @@ class Reenactor:
         return 0.0 if before is None else min(max(time_s - before, 0.0), RETURN_S / 2)
 
     def _draw(self, actor: Frame | None, time_s: float, dt_s: float, index: int) -> Frame:
-        drive = self._drive = None if self._failed else self._drive_of(time_s, dt_s)
+        drive = self.drive = None if self._failed else self._drive_of(time_s, dt_s)
         if drive is None:
             self._filter.reset()
             return self._finish(self._rest_crop, None, actor, time_s, index)
@@ -275,7 +277,7 @@ class Reenactor:
         """Return the drive for the renderer; None for the target at rest."""
         addition = self._addition
         share = np.float32(smoothstep(self._presence) if self._fused else 0.0)
-        landmarks, breath = self._target.neutral, None
+        landmarks, breath = self.target.neutral, None
         expression = still_expression()
         life = None
         if not share:
@@ -326,16 +328,6 @@ class Reenactor:
     def faces_seen(self) -> int:
         """The number of faces in the newest frame."""
         return self._tracker.faces_seen
-
-    @property
-    def target(self) -> Target:
-        """The target that is shown, at the renderer's size."""
-        return self._target
-
-    @property
-    def drive(self) -> Drive | None:
-        """What the newest picture was drawn from; None for the target at rest."""
-        return self._drive
 
     def draw_at(self, size_px: int) -> None:
         """Draw at this size from now on; the output pictures keep their size."""
