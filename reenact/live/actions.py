@@ -70,7 +70,7 @@ def _motion(controls: Controls, _: str) -> str:
 
 
 def _emotion(controls: Controls, emotion: str) -> str:
-    controls.show_emotion(emotion)
+    controls.update("drive", "emotion", emotion)
     return "The target follows you again." if emotion == "actor" else f"{emotion.title()}."
 
 
@@ -80,7 +80,7 @@ def _intensity(controls: Controls, step: str) -> str:
         wanted = drive.intensity + float(step)
     except ValueError:
         raise ConfigError(f"intensity={step}: give a number, such as intensity=+0.1.") from None
-    controls.set_intensity(round(min(max(wanted, 0.0), 2.0), 2))
+    controls.update("drive", "intensity", round(min(max(wanted, 0.0), 2.0), 2))
     return f"Intensity {drive.intensity:.1f}."
 
 

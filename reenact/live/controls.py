@@ -221,17 +221,9 @@ class Controls:
         self.update("fusion", "mirror", mirrored)
         return mirrored
 
-    def show_emotion(self, emotion: str) -> None:
-        """Show one of `emotions.EMOTIONS`, or the actor's own ("actor"). Raises ConfigError."""
-        self.update("drive", "emotion", emotion)
-
     def play_motion(self) -> None:
         """Play the motion of the current emotion, or a smile, once."""
         self.session.presenter.ask(self.session.reenactor.play_motion)
-
-    def set_intensity(self, intensity: float) -> None:
-        """Set the intensity of the whole expression, 0 to 2; 1 is as acted. Raises ConfigError."""
-        self.update("drive", "intensity", intensity)
 
     def save_preset(self, name: str) -> None:
         """Store the live settings under a name. Raises ReenactError."""
