@@ -64,7 +64,8 @@ def find_face(image: Image, tracker: Tracker) -> Landmarks | None:
             landmarks
             for square in squares
             if (landmarks := _look(image, square, tracker))
-            and (number == 0 or _confirmed(image, landmarks, tracker))
+            # A small face is confirmed, because a texture may resemble one.
+            and (number == 0 or _views_agree(image, landmarks, tracker, _CONFIRMED_WITHIN))
         ]
         if not found:
             continue
@@ -173,11 +174,6 @@ def _look(
         _log.warning(_SEVERAL)
     points = transform_points(found.points, invert_affine(affine))
     return Landmarks(points, found.confidence, (image.shape[1], image.shape[0]))
-
-
-def _confirmed(image: Image, found: Landmarks, tracker: Tracker) -> bool:
-    """Return True for a small face, False for a texture that resembles one."""
-    return _views_agree(image, found, tracker, _CONFIRMED_WITHIN)
 
 
 def _is_upright(image: Image, found: Landmarks, tracker: Tracker) -> bool:
