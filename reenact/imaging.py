@@ -52,14 +52,9 @@ def from_unit(tensor: Array) -> NDArray[np.uint8]:
     planes = np.ascontiguousarray(tensor, np.float32).reshape(-1, 3, height, width)
     result = np.empty((len(planes), height, width, 3), np.uint8)
     for picture, colours in zip(result, planes, strict=True):
-        picture[:] = to_levels(np.asarray(cv2.merge(list(colours)), np.float32))
+        merged = cv2.merge(list(colours))
+        picture[:] = cv2.addWeighted(merged, 127.5, merged, 0, 127.5, dtype=cv2.CV_8U)
     return result.reshape(*tensor.shape[:-3], height, width, 3)
-
-
-def to_levels(picture: Array) -> Image:
-    """Map float32 (H, W, 3) in -1..1 to uint8, clipped and rounded."""
-    levels = cv2.addWeighted(picture, 127.5, picture, 0, 127.5, dtype=cv2.CV_8U)
-    return np.asarray(levels, np.uint8)
 
 
 def turned(image: Image, turns: int) -> Image:
