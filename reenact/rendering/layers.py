@@ -46,7 +46,7 @@ from reenact.rendering.mouth_interior import (
     dim_mouth,
     dimming,
     draw_mouth,
-    place_mouth,
+    place_teeth,
 )
 from reenact.rendering.openings import teeth_end_of
 from reenact.types import HEAD_ALONE, Array, Body, Image, Pose
@@ -384,8 +384,8 @@ def _fill_mouth(person: Image, reference: Reference, maps: Array, drive: Array, 
     # Cells at the lips are covered in part; `draw_mouth` clips the result at the lips' outline.
     share = unseen / np.maximum(inside, 1e-3)
     poses = reference.pose, pose
-    place = place_mouth(reference.landmarks, drive, poses, reference.teeth_end)
-    draw_mouth(box, share, corner, place, colours=reference.mouth, zoom=zoom)
+    teeth = place_teeth(reference.landmarks, drive, poses, reference.teeth_end)
+    draw_mouth(box, share, corner, drive, teeth, colours=reference.mouth, zoom=zoom)
 
 
 def _enlarged_box(

@@ -200,20 +200,6 @@ class TeethRow:
 
 
 @dataclass(frozen=True, slots=True)
-class MouthPlace:
-    """The position of a mouth's inside in a picture.
-
-    Attributes:
-        lips: (20, 2) px, the inner edge of the lips.
-        lower, upper: the teeth.
-    """
-
-    lips: Array
-    lower: TeethRow
-    upper: TeethRow
-
-
-@dataclass(frozen=True, slots=True)
 class MouthColours:
     """Colours of the inside of a mouth in the light of its face, RGB, 0 to 255.
 
@@ -277,10 +263,10 @@ class MouthColours:
         )
 
 
-def place_mouth(
+def place_teeth(
     reference: Array, drive: Array, poses: tuple[Pose, Pose], teeth_end: float | None = None
-) -> MouthPlace:
-    """Return the position of a driven face's lips and teeth, px.
+) -> tuple[TeethRow, TeethRow]:
+    """Return the positions of a driven face's lower and upper teeth, px.
 
     Args:
         reference: (478, 3) px, landmarks of the picture.
@@ -296,14 +282,9 @@ def place_mouth(
     else:
         upper = rest[UPPER_LIP, 1] + teeth_end * (rest[LOWER_LIP, 1] - rest[UPPER_LIP, 1])
     lower = lip - _exposed(rest, now, lips)
-    return MouthPlace(
-        drive[list(LIPS_INNER), :2],
-        _row(
-            _LOWER,
-            ((nose[0] + now[CHIN, 0]) / 2, lower, nose[2]),
-            _RISE + max(lower - upper, 0) / (_JAW_MM * _MM),
-            poses[1],
-        ),
+    jaw, rise = (nose[0] + now[CHIN, 0]) / 2, _RISE + max(lower - upper, 0) / (_JAW_MM * _MM)
+    return (
+        _row(_LOWER, (jaw, lower, nose[2]), rise, poses[1]),
         _row(_UPPER, (nose[0], upper, nose[2]), _RISE, poses[1]),
     )
 
@@ -389,13 +370,13 @@ def dim_mouth(
         zoom: px of the picture for each px of the network.
         dim: its brightness, see `dimming`.
     """
-    share = _within(drive[list(LIPS_INNER), :2], corner, zoom, box) * np.float32(1 - dim)
+    share = _within(drive, corner, zoom, box) * np.float32(1 - dim)
     box[:] = cv2.blendLinear(np.full_like(box, (0, 0, 0, 255)), box, share, 1 - share)
 
 
-def _within(lips: Array, corner: tuple[int, int], zoom: float, box: Image) -> Array:
-    """Return the coverage of a box by the opening between lips, (H, W), 0 to 1."""
-    outline = (lips + 0.5) * zoom - 0.5 - corner[::-1]
+def _within(drive: Array, corner: tuple[int, int], zoom: float, box: Image) -> Array:
+    """Return the coverage of a box by the opening between driven lips, (H, W), 0 to 1."""
+    outline = (drive[list(LIPS_INNER), :2] + 0.5) * zoom - 0.5 - corner[::-1]
     return filled_outline(outline, box.shape[:2]) * np.float32(1 / 255)
 
 
@@ -403,7 +384,8 @@ def draw_mouth(
     box: Image,
     unseen: Array,
     corner: tuple[int, int],
-    place: MouthPlace,
+    drive: Array,
+    teeth: tuple[TeethRow, TeethRow],
     *,
     colours: MouthColours,
     zoom: float,
@@ -414,7 +396,8 @@ def draw_mouth(
         box: uint8 (H, W, 4) RGBA.
         unseen: float32 (H, W), 0 to 1, 1 where the reference does not show the mouth's inside.
         corner: row and column of the box in the picture, px.
-        place: the mouth's position in the network's px.
+        drive: (478, 3) driven landmarks, in the network's px.
+        teeth: from `place_teeth`, likewise.
         colours: the mouth's colours.
         zoom: px of the picture for each px of the network.
     """
@@ -425,25 +408,23 @@ def draw_mouth(
         ((np.arange(count) + 0.5) * (length / count) + first) / zoom - 0.5
         for count, length, first in ((width, size[0], corner[1]), (height, size[1], corner[0]))
     )
-    rows = place.lower, place.upper
-    measured = [row.measure(x, y[:, None]) for row in rows]
+    measured = [row.measure(x, y[:, None]) for row in teeth]
     inside = cv2.resize(_behind_teeth(*measured[0], colours), size)
     px_per_mm = 1.5 * max(zoom, 1)
-    for row, (along, up) in zip(rows, measured, strict=True):
+    for row, (along, up) in zip(teeth, measured, strict=True):
         texture = _teeth_texture(row.teeth, colours, px_per_mm)
         source_x = along * px_per_mm + texture.shape[1] / 2 - 0.5
         source_y = (up + _TEXTURE_MARGIN_MM) * px_per_mm - 0.5
         map_x, map_y = (cv2.resize(axis.astype(np.float32), size) for axis in (source_x, source_y))
         drawn = cv2.remap(texture, map_x, map_y, cv2.INTER_LINEAR)
         alpha = cv2.extractChannel(drawn, 3) * np.float32(1 / 255)
-        teeth = cv2.cvtColor(drawn, cv2.COLOR_RGBA2RGB)
-        inside = cv2.blendLinear(teeth, inside, alpha, 1 - alpha)
-    lit_from = place.lips + _SHADOW_MM * place.lower.towards_gums
+        inside = cv2.blendLinear(cv2.cvtColor(drawn, cv2.COLOR_RGBA2RGB), inside, alpha, 1 - alpha)
+    lit_from = drive[list(LIPS_INNER), :2] + _SHADOW_MM * teeth[0].towards_gums
     opening = filled_outline(lit_from - (x[0], y[0]), (height, width)) * np.float32(1 / 255)
-    light = cv2.resize(_light_between(opening, place.lower.px_per_mm, colours.shade), size)
+    light = cv2.resize(_light_between(opening, teeth[0].px_per_mm, colours.shade), size)
     lit = cv2.multiply(inside, light, scale=colours.exposure, dtype=cv2.CV_8U)
     filled = cv2.cvtColor(lit, cv2.COLOR_RGB2RGBA)
-    share = unseen * _within(place.lips, corner, zoom, box)
+    share = unseen * _within(drive, corner, zoom, box)
     box[:] = cv2.blendLinear(filled, box, share, 1 - share)
 
 

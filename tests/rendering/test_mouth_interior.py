@@ -22,12 +22,11 @@ from reenact.face.topology import (
 )
 from reenact.rendering.mouth_interior import (
     MouthColours,
-    MouthPlace,
     TeethRow,
     dim_mouth,
     dimming,
     draw_mouth,
-    place_mouth,
+    place_teeth,
 )
 from reenact.rendering.openings import teeth_end_of
 from reenact.types import Array, Image, Pose
@@ -53,15 +52,12 @@ def face(
     return to_image(shape, Pose(rotation, np.array([128, 110, 0], np.float32), scale))
 
 
-def placed(drive: Array, reference: Array | None = None) -> MouthPlace:
-    reference = face() if reference is None else reference
-    return place_mouth(reference, drive, (estimate_pose(reference), estimate_pose(drive)))
-
-
 def rows(drive: Array, reference: Array | None = None) -> tuple[TeethRow, TeethRow]:
     """Return the upper and the lower teeth."""
-    place = placed(drive, reference)
-    return place.upper, place.lower
+    reference = face() if reference is None else reference
+    poses = estimate_pose(reference), estimate_pose(drive)
+    lower, upper = place_teeth(reference, drive, poses)
+    return upper, lower
 
 
 def colours_of(light: Array, whites: int | None = None) -> MouthColours:
@@ -84,7 +80,8 @@ def draw(
     light: Array = LIGHT,
 ) -> None:
     """Draw the inside of a mouth into a box of a picture."""
-    draw_mouth(box, unseen, corner, placed(drive), colours=colours_of(light), zoom=zoom)
+    upper, lower = rows(drive)
+    draw_mouth(box, unseen, corner, drive, (lower, upper), colours=colours_of(light), zoom=zoom)
 
 
 def drawn(drive: Array, size: int = 512, light: Array = LIGHT) -> Array:
@@ -189,22 +186,23 @@ def test_teeth_beside_those_of_an_open_photo_end_where_its_own_do() -> None:
     laughing = face(0.4)
     poses = (estimate_pose(laughing),) * 2
     for end in (0.25, 0.75):
-        place = place_mouth(laughing, laughing, poses, end)
+        _, upper = place_teeth(laughing, laughing, poses, end)
         top, bottom = laughing[[13, 14], 1]
-        assert place.upper.edge[100, 1] == pytest.approx(top + end * (bottom - top), abs=0.5)
+        assert upper.edge[100, 1] == pytest.approx(top + end * (bottom - top), abs=0.5)
 
 
 def test_upper_teeth_whose_end_is_not_seen_are_where_those_of_a_closed_photo_are() -> None:
     laughing = face(0.4)
     poses = (estimate_pose(laughing),) * 2
-    unknown, closed = (place_mouth(laughing, laughing, poses, end) for end in (1.0, None))
-    np.testing.assert_allclose(unknown.upper.edge, closed.upper.edge)
+    unknown, closed = (place_teeth(laughing, laughing, poses, end)[1] for end in (1.0, None))
+    np.testing.assert_allclose(unknown.edge, closed.edge)
 
 
 def test_lips_that_hardly_part_show_a_dark_red_line_and_no_teeth() -> None:
     narrow, wide = face(-0.05), face(0.25, 0.1)
     dark, lit = (
-        drawn(drive)[filled_outline(2 * placed(drive).lips + 0.5, (512, 512)) == 255] / LIGHT
+        drawn(drive)[filled_outline(2 * drive[list(LIPS_INNER), :2] + 0.5, (512, 512)) == 255]
+        / LIGHT
         for drive in (narrow, wide)
     )
     assert dark.mean(axis=1).max() < 0.8
