@@ -13,7 +13,6 @@ from __future__ import annotations
 import copy
 import logging
 import math
-import threading
 from typing import Final
 
 import numpy as np
@@ -58,9 +57,8 @@ _SAVE_FROM, _SAVE_STEP = 0.6, 0.1
 class Fusion:
     """Transfers one actor's expressions to one target.
 
-    One thread calls `express` and `fuse`; any thread may call `set_neutral`, `undo_neutral` and
-    `reset`. Settings are read at each call, so they may change during a run; `mode` is read by
-    `set_target`.
+    One thread calls it. Settings are read at each call, so they may change during a run; `mode` is
+    read by `set_target`.
 
     Args:
         settings: gains, limits, method.
@@ -102,10 +100,7 @@ class Fusion:
         self._read_back = known_read_back()
         self._pose_filter = PoseFilter()
         self._expression_filter = ExpressionFilter()
-        self._requests = threading.Lock()
-        self._reset_wanted = False
         self._neutral_wanted = False
-        self._undo_wanted = False
         self._identity_before: ActorIdentity | None = None
         self._time_s: float | None = None
         self._check_from_s: float | None = None
@@ -156,19 +151,24 @@ class Fusion:
         self._identity = self._identity_of(stored)
 
     def set_neutral(self) -> None:
-        """Set the actor's current face as the neutral, from the next frame on."""
-        with self._requests:
-            self._neutral_wanted = True
+        """Set the actor's face in the next frame as the neutral."""
+        self._neutral_wanted = True
 
     def undo_neutral(self) -> None:
-        """Undo the last `set_neutral`, from the next frame on."""
-        with self._requests:
-            self._undo_wanted = True
+        """Undo the last `set_neutral`."""
+        if self._neutral_wanted:
+            self._neutral_wanted = False
+        elif self._identity_before is not None:
+            self._identity, self._identity_before = self._identity_before, None
+            self._saved = 0.0
 
     def reset(self) -> None:
         """Forget earlier frames, after a cut or a lost face; a neutral that still fits is kept."""
-        with self._requests:
-            self._reset_wanted = True
+        self._pose_filter.reset()
+        self._expression_filter.reset()
+        self._identity.interrupt()
+        self._trust.reset()
+        self._time_s = self._check_from_s = None
 
     def express(self, landmarks: Landmarks, time_s: float) -> Expression:
         """Return the actor's expression, independent of the actor's identity.
@@ -177,13 +177,13 @@ class Fusion:
             landmarks: of the actor, px of the picture.
             time_s: of the frame; it must rise, except after `reset`.
         """
-        neutral_wanted = self._take_requests()
         dt_s = 0.0 if self._time_s is None else time_s - self._time_s
         self._time_s = time_s
         pose = estimate_pose(landmarks.points)
         shape = to_face_frame(landmarks.points, pose)
         neutral = self._identity.observe(shape, pose, time_s, float(self.trust.min()))
-        if neutral_wanted:
+        if self._neutral_wanted:
+            self._neutral_wanted = False
             self._identity_before = copy.deepcopy(self._identity)
             _warn(self._identity.set_now())
             self._saved = 0.0
@@ -284,23 +284,6 @@ class Fusion:
         change = lid_closure(base + added, base) - lid_closure(base, base)
         own = proportional_change(base, added)
         return moved + added, wanted + own, closure * np.maximum(1 + change, 0)
-
-    def _take_requests(self) -> bool:
-        with self._requests:
-            neutral_wanted, reset_wanted = self._neutral_wanted, self._reset_wanted
-            undo_wanted = self._undo_wanted
-            self._neutral_wanted = self._reset_wanted = self._undo_wanted = False
-        if undo_wanted and self._identity_before is not None:
-            self._identity, self._identity_before = self._identity_before, None
-            self._saved = 0.0
-        if reset_wanted:
-            self._pose_filter.reset()
-            self._expression_filter.reset()
-            self._identity.interrupt()
-            self._trust.reset()
-            self._time_s = None
-            self._check_from_s = None
-        return neutral_wanted
 
     def _stored(self) -> Array | None:
         if self._actor.neutral == "fresh":

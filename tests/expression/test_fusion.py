@@ -327,8 +327,12 @@ def test_set_neutral_takes_the_present_face() -> None:
     for number in range(15):
         fusion.express(in_picture(smiling), 4 + number / FPS)
     fusion.set_neutral()
+    fusion.undo_neutral()
+    expression = fusion.express(in_picture(smiling), 4.5)
+    assert expression.action_units[NAMES.index("smile_left")] > 0.3, "undone before the next frame"
+    fusion.set_neutral()
     for number in range(60):
-        expression = fusion.express(in_picture(smiling), 4.5 + number / FPS)
+        expression = fusion.express(in_picture(smiling), 4.6 + number / FPS)
     assert np.linalg.norm(expression.deviation, axis=1).mean() < 1e-3
     stored = NeutralStore().load("default")
     assert stored is not None
