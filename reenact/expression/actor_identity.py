@@ -97,6 +97,20 @@ _EXPRESSIVE: Final = np.array([-1, -1, 1, 0, 0, 0])
 beyond twice `_IMPLAUSIBLE`."""
 
 
+_GATES: Final = np.array(
+    [
+        [0, 0, 1, 1, 0, 0],
+        [1, 0, 0, 0, 0.3, 0],
+        [0, 1, 0, 0, 0, 0.3],
+        [0.3, 0, 0, 0, 1, 0],
+        [0, 0.3, 0, 0, 0, 1],
+        [0, 0, 0.5, 0.5, 0.2, 0.2],
+    ],
+    np.float32,
+)
+"""(6, 6) how much unrest in each measure (columns) affects each of `regions.PARTS`."""
+
+
 @dataclass(frozen=True, slots=True)
 class Neutral:
     """A resting face: its (478, 3) shape in the face frame, iod, and its head pose."""
@@ -242,7 +256,7 @@ class ActorIdentity:
 
         tolerance = np.where(RELATIVE, _CALM * rest, _CALM)
         unrest = ((values - rest) / tolerance) ** 2
-        calm = np.exp(-0.5 * unrest @ _gates().T) * frontal[:, None]
+        calm = np.exp(-0.5 * unrest @ _GATES.T) * frontal[:, None]
         self._rank[:count] = calm.sum(axis=1)
         weight = calm.sum(axis=0)
         total_shape = calm.T @ self._shapes[:count]
@@ -275,7 +289,7 @@ class ActorIdentity:
         usual_error = np.where(off * _EXPRESSIVE > 0, _IMPLAUSIBLE, 2 * _IMPLAUSIBLE)
         believed = np.abs(off) < usual_error
         self._measures.pin(values, believed, STEPS * np.float32(_SET_BY_USER / weight / 2))
-        regions = ~((_gates() > 0.4) & ~believed).any(axis=1)
+        regions = ~((_GATES > 0.4) & ~believed).any(axis=1)
         flat = shape.reshape(-1) - self._model.mean
         extra = np.float32(weight) * regions.astype(np.float32)
         self._pinned = flat.astype(np.float32), extra, pose
@@ -287,18 +301,14 @@ class ActorIdentity:
 
     def _ease(self, dt_s: float) -> None:
         assert self.goal is not None
-        if self.current is None:
+        if self.current is None or self._since_update_s > _SETTLED_S:
             self.current, self._vector = self.goal, self._goal_vector
         if self.current is self.goal:
             return
-        share = 1 - math.exp(-dt_s / EASE_S)
-        now, goal = self.current, self.goal
-        way = goal.shape - now.shape
-        if self._since_update_s > _SETTLED_S:
-            self.current, self._vector = goal, self._goal_vector
-            return
-        self._vector = self._vector + np.float32(share) * (self._goal_vector - self._vector)
-        self.current = Neutral(now.shape + np.float32(share) * way, _pose_of(self._vector))
+        share = np.float32(1 - math.exp(-dt_s / EASE_S))
+        shape = self.current.shape
+        self._vector = self._vector + share * (self._goal_vector - self._vector)
+        self.current = Neutral(shape + share * (self.goal.shape - shape), _pose_of(self._vector))
 
 
 class _Posterior:
@@ -388,22 +398,6 @@ def _pose_vector(pose: Pose) -> Array:
 
 def _pose_of(vector: Array) -> Pose:
     return Pose(rotation_matrix(vector[:3]), vector[3:6].copy(), float(math.exp(vector[6])))
-
-
-@lru_cache(maxsize=1)
-def _gates() -> Array:
-    """Return (6, 6): how much unrest in each measure (columns) affects each of `regions.PARTS`."""
-    return np.array(
-        [
-            [0, 0, 1, 1, 0, 0],
-            [1, 0, 0, 0, 0.3, 0],
-            [0, 1, 0, 0, 0, 0.3],
-            [0.3, 0, 0, 0, 1, 0],
-            [0, 0.3, 0, 0, 0, 1],
-            [0, 0, 0.5, 0.5, 0.2, 0.2],
-        ],
-        np.float32,
-    )
 
 
 @lru_cache(maxsize=1)
