@@ -9,6 +9,8 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 from reenact import registry
@@ -115,16 +117,15 @@ class Remotes(ClosesOnExit):
                     return
                 acts, turns = self._acts, self._turns
                 self._acts, self._turns = [], {}
+            requests: list[Callable[[], object]] = []
             if time.monotonic() >= look_s:
-                self._look()
+                requests.append(self._look)
                 look_s = time.monotonic() + LOOK_S
-            for text in acts:
+            requests += [partial(act, self._controls, text) for text in acts]
+            requests += [partial(turn, self._controls, *item) for item in turns.items()]
+            for request in requests:
                 try:
-                    log.info("%s", act(self._controls, text))
-                except ReenactError as error:
-                    log.warning("%s", error)
-            for setting, share in turns.items():
-                try:
-                    turn(self._controls, setting, share)
-                except ReenactError as error:
-                    log.warning("%s", error)
+                    if done := request():
+                        log.info("%s", done)
+                except Exception as error:  # such as a plugin's; the next request is carried out
+                    log.warning("%s", error, exc_info=not isinstance(error, ReenactError))

@@ -102,6 +102,22 @@ def test_a_remote_that_fails_is_told_and_the_session_goes_on(
     assert {one["where"] for one in controls.snapshot()["problems"]} == {"remotes"}
 
 
+def test_a_request_that_fails_unexpectedly_does_not_stop_the_next(
+    controls: Controls, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failing(controls: Controls, text: str) -> str:
+        if text == "target=anna":
+            raise RuntimeError("a plugin's own error")
+        return act(controls, text)
+
+    monkeypatch.setattr("reenact.live.remotes.act", failing)
+    controls.session.settings.remote.use = "telepathy"
+    with Remotes(controls) as remotes:
+        remotes.act("target=anna")
+        remotes.act("rest")
+        until(lambda: controls.session.presenter.show.value == "rest")
+
+
 PRESS = """
 import sys, threading
 from Xlib import X, XK, display
